@@ -1,0 +1,131 @@
+"""What dolt_watch asks of a database with Dolt's version control: the whole contract, on one page.
+
+Two engines fulfil it, ``dolt`` (a Dolt SQL server, over pymysql) and ``doltlite`` (embedded, PyPI ``doltlite``), and one
+conformance suite, ``tests/conformance``, runs on both. SQL is written once, in MySQL's dialect with ``?`` for parameters;
+``doltlite`` has it transpiled by sqlglot. Parameters may be None, str, int, bytes and aware ``datetime`` (written as UTC). Values
+come back as the driver gives them, except that date and time values are aware ``datetime`` in UTC where the column's type says
+so (``dolt``) and text where it does not (``doltlite``): ``dolt_watch.times.utc`` reads both.
+
+DO name commits by full hash: refs such as 'HEAD' are of the snapshot in some places and live in others.
+DO keep transactions short: bd does not retry a conflict, so a long one of ours makes a person's command fail.
+DON'T hold a transaction over HTTP, and don't read twice in one when the second look must be fresh: a snapshot is frozen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+Row = tuple[Any, ...]
+Param = str | int | bytes | datetime | None
+
+WORKING = "WORKING"
+"""The pseudo-commit of ``Engine.diff``: what is SQL-committed but not Dolt-committed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """One commit of history. ``date`` is its commit date: milliseconds on Dolt, whole seconds on DoltLite."""
+
+    hash: str
+    parents: tuple[str, ...]
+    date: datetime
+    author: str
+    email: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """A step of history: the rows that differ between ``parent`` and ``commit``."""
+
+    parent: str
+    commit: str
+
+
+class Transaction(Protocol):
+    """An open SQL transaction. Leaving its ``with`` block without a commit rolls it back."""
+
+    def query(self, sql: str, params: Sequence[Param] = ()) -> list[Row]: ...
+
+    def execute(self, sql: str, params: Sequence[Param] = ()) -> int:
+        """Run a write; the number of rows it matched. Raises Conflict, BeadGone."""
+        ...
+
+    def commit(self) -> None:
+        """SQL commit: ignored tables only, no Dolt commit. Raises Conflict (then rolled back)."""
+        ...
+
+    def dolt_commit(self, tables: Sequence[str], message: str, author: str) -> str:
+        """Stage ``tables`` and commit them and this transaction in one step; the new commit's hash.
+
+        Raises Conflict (rolled back, nothing staged), BeadGone (likewise), NothingToCommit (the SQL part stands committed). If HEAD moved
+        since the transaction began, the commit's parent is the new HEAD.
+        """
+        ...
+
+    def rollback(self) -> None: ...
+
+
+class Engine(Protocol):
+    """One connection to one database on one branch. Not thread-safe. Raises the classes of ``errors`` for exit 3."""
+
+    name: str
+    """'dolt' or 'doltlite'."""
+    dialect: str
+    """sqlglot's name of the SQL that rule expressions are compiled to: 'mysql' or 'sqlite'."""
+
+    def query(self, sql: str, params: Sequence[Param] = ()) -> list[Row]:
+        """Read, outside a transaction: each call sees the newest state, working set included. Raises NoSuchTable."""
+        ...
+
+    def transaction(self) -> AbstractContextManager[Transaction]:
+        """Begin, on a fresh snapshot (DoltLite: BEGIN IMMEDIATE, so a writer waits for its turn or gets Conflict)."""
+        ...
+
+    def run(self, sql: str) -> None:
+        """One statement of DDL or of a migration, SQL-committed at once."""
+        ...
+
+    def commits(self, since: str | None, until: str) -> Iterator[Commit]:
+        """All commits reachable from ``until`` and not from ``since``, newest first. Raises UnknownCommit for either."""
+        ...
+
+    def commit_of(self, hash: str) -> Commit | None:
+        """One commit by its full hash, or None where history does not hold it."""
+        ...
+
+    def is_ancestor(self, ancestor: str, head: str) -> bool:
+        """Is ``ancestor`` reachable from ``head`` (or the same)? False for a hash that history does not know."""
+        ...
+
+    def changed_tables(self, since: str, until: str) -> frozenset[str]:
+        """Names of the tables whose data differ between two commits: by hash, cheap. Raises UnknownCommit."""
+        ...
+
+    def diff(self, table: str, edges: Iterable[Edge], columns: Mapping[str, str]) -> Iterator[tuple[Edge, Row]]:
+        """Row changes of ``table`` over each edge, grouped by edge in the order given, with the values of ``columns`` (name → SQL expression in the
+        engine's own dialect over ``from_<column>``, ``to_<column>`` and ``diff_type``). ``Edge(head, WORKING)`` shows uncommitted rows.
+
+        Cost: by what changed. A server reads many edges in one query, DoltLite one by one (facts: IN scans history there).
+        """
+        ...
+
+    def columns(self, table: str) -> dict[str, str]:
+        """Column name → SQL type, lower case, of the table as it is now; empty where there is none."""
+        ...
+
+    def dirty(self) -> frozenset[str]:
+        """Names of tables with uncommitted changes (``dolt_status``; ignored tables never count)."""
+        ...
+
+    def merging(self) -> bool:
+        """Does a merge stand unfinished: ``dolt_merge_status``, conflicts, or constraint violations?"""
+        ...
+
+    def branch(self) -> str: ...
+
+    def close(self) -> None: ...

@@ -1,0 +1,148 @@
+"""Where a database is, and which engine opens it.
+
+Two forms of URL: ``dolt://user@host:port/database[?socket=…&tls=…]`` for a Dolt SQL server, ``doltlite:///path`` for a file. A password is never part of
+a URL: URLs end up in shell histories, process lists and bug reports. Drivers are imported only when an engine is opened: sqlglot costs 73 ms and
+doltlite changes what ``sqlite3`` means, and neither is wanted by a process that talks to a server.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, quote, unquote, urlsplit
+
+from dolt_watch.errors import SettingsError
+
+if TYPE_CHECKING:
+    from dolt_watch.engines import Engine
+
+DEFAULT_PORT = 3306
+FORMS = "dolt://user@host:port/database or doltlite:///path"
+PASSWORD_FIX = "put the password in DOLT_WATCH_PASSWORD or BEADS_DOLT_PASSWORD, or in a file that only you can read"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A database on a Dolt SQL server."""
+
+    host: str = "127.0.0.1"
+    port: int = DEFAULT_PORT
+    user: str = "root"
+    password: str = field(default="", repr=False)
+    database: str = ""
+    socket: str = ""
+    """Path of a Unix socket; it goes before host and port."""
+    tls: bool = False
+    """Encrypt, and verify the server's certificate and name."""
+    ca: str = ""
+    """PEM file of the authority that signed the server's certificate; '': the system's."""
+
+    @property
+    def where(self) -> str:
+        """For messages: host:port/database, never the password."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.socket or f'{host}:{self.port}'}/{self.database}"
+
+    @property
+    def url(self) -> str:
+        """The URL that ``parse_url`` reads back, without the password."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        tls = quote(self.ca, safe="") if self.ca else "true" if self.tls else ""
+        query = [f"socket={quote(self.socket, safe='')}"] if self.socket else []
+        query += [f"tls={tls}"] if tls else []
+        tail = "?" + "&".join(query) if query else ""
+        return f"dolt://{quote(self.user, safe='')}@{host}:{self.port}/{quote(self.database, safe='')}{tail}"
+
+
+@dataclass(frozen=True, slots=True)
+class DoltLitePath:
+    """A DoltLite file."""
+
+    path: str
+
+    @property
+    def where(self) -> str:
+        return self.path
+
+    @property
+    def url(self) -> str:
+        return f"doltlite://{quote(self.path)}"
+
+
+def parse_url(url: str) -> Address | DoltLitePath:
+    """Raises SettingsError, which says what was expected; its message never repeats a password."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise SettingsError(f"not a database URL: {error}", fix=f"write {FORMS}") from None
+    if parts.password is not None:
+        raise SettingsError("a database URL must not hold a password", fix=PASSWORD_FIX)
+    if parts.scheme == "doltlite":
+        return _doltlite(parts.netloc, unquote(parts.path))
+    if parts.scheme != "dolt":
+        raise SettingsError(
+            f"a database URL begins with dolt:// or doltlite://, not with {parts.scheme or 'nothing'}",
+            fix=f"write {FORMS}",
+        )
+    database = unquote(parts.path).strip("/")
+    if not database or "/" in database:
+        raise SettingsError(
+            f"the URL names no database after the host: {parts.path or 'nothing'}",
+            fix="write dolt://user@host:port/database",
+        )
+    socket, tls, ca = _options(parts.query)
+    return Address(
+        host=parts.hostname or "127.0.0.1",
+        port=DEFAULT_PORT if port is None else port,
+        user=unquote(parts.username or "root"),
+        database=database,
+        socket=socket,
+        tls=tls,
+        ca=ca,
+    )
+
+
+def _doltlite(netloc: str, path: str) -> DoltLitePath:
+    if netloc or not path.strip("/"):
+        raise SettingsError(
+            "a DoltLite URL has three slashes and an absolute path", fix="write doltlite:///folder/file.db"
+        )
+    return DoltLitePath(path)
+
+
+def _options(query: str) -> tuple[str, bool, str]:
+    """socket, tls, ca of ``?socket=…&tls=…``; tls is true, false, or the authority's PEM file."""
+    try:
+        options = parse_qs(query, keep_blank_values=True, strict_parsing=bool(query))
+    except ValueError:
+        raise SettingsError("the part after ? cannot be read", fix="write ?socket=/path and &tls=true") from None
+    unknown = sorted(options.keys() - {"socket", "tls"})
+    if unknown:
+        raise SettingsError(
+            f"a database URL knows the options socket and tls, not {unknown[0]}",
+            fix=PASSWORD_FIX if "pass" in unknown[0] else f"take {unknown[0]}=… out of the URL",
+        )
+    tls = options.get("tls", ["false"])[-1]
+    word = tls.lower()
+    if word in {"true", "1", "false", "0"}:
+        return options.get("socket", [""])[-1], word in {"true", "1"}, ""
+    if "/" not in tls and not word.endswith((".pem", ".crt")):
+        raise SettingsError(
+            f"tls is true, false or the path of a PEM file, not {tls!r}", fix="write tls=true or tls=/path/ca.pem"
+        )
+    return options.get("socket", [""])[-1], True, tls
+
+
+def open_engine(address: Address | DoltLitePath, *, create: bool = False) -> Engine:
+    """Connect. ``create``: make a DoltLite file that is not there (a server's database is made by bd).
+
+    Raises Unreachable, AccessDenied, NoSuchDatabase, DatabaseError.
+    """
+    if isinstance(address, DoltLitePath):
+        from dolt_watch.engines.doltlite import DoltLiteEngine
+
+        return DoltLiteEngine(address.path, create=create)
+    from dolt_watch.engines.dolt import DoltEngine
+
+    return DoltEngine(address)

@@ -1,0 +1,208 @@
+"""The engine for a Dolt SQL server: the contract of ``engines``, over ``Link``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Self
+
+from dolt_watch.engines import WORKING, Commit, Edge, Param, Row
+from dolt_watch.engines.address import Address
+from dolt_watch.engines.dolt_diff import Differ
+from dolt_watch.engines.dolt_link import Answer, Link
+from dolt_watch.engines.sql import MERGING, hash_of, name
+from dolt_watch.errors import DatabaseError, DoltWatchError, NoSuchTable, NothingToCommit, UnknownCommit, Unreachable
+
+HASH = re.compile(r"[0-9a-v]{32}")
+
+LOG = "commit_hash, parents, date, committer, email, message"
+"""DOLT_LOG's columns are named: 1.86.4 has no author column, 2.x has. --author sets the committer too."""
+
+
+class DoltTransaction:
+    """An open transaction. Any error rolls it back at once: after one, nothing can be asked of it."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._over = True
+
+    def __enter__(self) -> Self:
+        if self._link.in_transaction:
+            raise RuntimeError("a transaction is open on this connection: transactions do not nest")
+        self._link.begin()
+        self._over = False
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._over:
+            return
+        if kind is None or issubclass(kind, Exception):
+            self._abandon()
+        else:  # interrupted, perhaps while an answer was under way: the socket cannot be used any more
+            self._over, self._link.in_transaction = True, False
+            self._link.drop()
+
+    def query(self, sql: str, params: Sequence[Param] = ()) -> list[Row]:
+        return self._send(sql, params).rows
+
+    def execute(self, sql: str, params: Sequence[Param] = ()) -> int:
+        return self._send(sql, params).matched
+
+    def commit(self) -> None:
+        """Raises Conflict, BeadGone; Unreachable where the answer was lost, and then nobody knows whether it committed."""
+        self._check()
+        try:
+            self._link.end("COMMIT")
+        except DoltWatchError as error:
+            self._abandon()
+            raise _unsure(error) from error
+        self._over = True
+
+    def dolt_commit(self, tables: Sequence[str], message: str, author: str) -> str:
+        """DOLT_ADD, DOLT_COMMIT. The ROLLBACK after it ends the server's transaction and undoes nothing: the commit is one atomic
+        write, also of the SQL part, and also where it says 'nothing to commit'.
+        """
+        names = [name(table) for table in tables]
+        if names:
+            self._send(f"CALL DOLT_ADD({', '.join('?' * len(names))})", names)
+        self._check()
+        try:
+            rows = self._link.send("CALL DOLT_COMMIT('-m', ?, '--author', ?)", (message, author)).rows
+        except DoltWatchError as error:
+            self._abandon()
+            raise _unsure(error) from error
+        self._abandon()
+        if not rows or not rows[0][0]:
+            raise NothingToCommit(where=self._link.address.where)
+        return str(rows[0][0])
+
+    def rollback(self) -> None:
+        if not self._over:
+            self._over = True
+            self._link.end("ROLLBACK")
+
+    def _send(self, sql: str, params: Sequence[Param]) -> Answer:
+        self._check()
+        try:
+            return self._link.send(sql, params)
+        except Exception:
+            self._abandon()
+            raise
+
+    def _check(self) -> None:
+        if self._over:
+            raise DatabaseError("the transaction is over", where=self._link.address.where)
+
+    def _abandon(self) -> None:
+        self._over = True
+        self._link.abandon()
+
+
+class DoltEngine:
+    """One connection to one database of a server. Made anew once where a read finds it lost; never inside a transaction."""
+
+    name = "dolt"
+    dialect = "mysql"
+
+    def __init__(self, address: Address) -> None:
+        """Connects. Raises Unreachable, AccessDenied, NoSuchDatabase, SettingsError (CA file)."""
+        self.address = address
+        self._link = Link(address)
+        self._diff = Differ(self._link, self.columns)
+
+    def query(self, sql: str, params: Sequence[Param] = ()) -> list[Row]:
+        """Outside a transaction, fresh. While one is open on this engine, it reads inside it."""
+        return self._link.send(sql, params, again=True).rows
+
+    def transaction(self) -> DoltTransaction:
+        return DoltTransaction(self._link)
+
+    def run(self, sql: str) -> None:
+        """Not tried again when the connection is lost: it may have happened."""
+        self._link.send(sql, session=True)
+
+    def commits(self, since: str | None, until: str) -> Iterator[Commit]:
+        """The range is fetched whole, about 0.4 KB a commit, so that the connection is free for other queries meanwhile.
+
+        It also tells ``diff`` the parents: edges of the range that was asked for last are read many at once.
+        """
+        span = self._hash(until) if since is None else f"{self._hash(since)}..{self._hash(until)}"
+        rows = self.query(f"SELECT {LOG} FROM DOLT_LOG('{span}', '--parents')")
+        self._diff.learn(until, {row[0]: _parents(row[1]) for row in rows})
+        return map(_commit, rows)
+
+    def commit_of(self, hash: str) -> Commit | None:
+        """Also a commit that HEAD does not reach but the server still holds: ask ``is_ancestor`` for that."""
+        if not HASH.fullmatch(hash):
+            return None
+        try:
+            rows = self.query(f"SELECT {LOG} FROM DOLT_LOG('{hash}', '--parents') LIMIT 1")
+        except UnknownCommit:
+            return None
+        return _commit(rows[0]) if rows else None
+
+    def is_ancestor(self, ancestor: str, head: str) -> bool:
+        if not HASH.fullmatch(ancestor) or not HASH.fullmatch(head):
+            return False
+        try:
+            return bool(self.query("SELECT HAS_ANCESTOR(?, ?)", (head, ancestor))[0][0])
+        except UnknownCommit:
+            return False
+        except DatabaseError as error:
+            if "panic" not in error.message:
+                raise
+        # Dolt 1.86.4: HAS_ANCESTOR of a root commit (it has no ancestors to look in) is a nil pointer
+        return self.query("SELECT DOLT_MERGE_BASE(?, ?)", (head, ancestor)) == [(ancestor,)]
+
+    def changed_tables(self, since: str, until: str) -> frozenset[str]:
+        rows = self.query(
+            "SELECT from_table_name, to_table_name FROM "
+            f"DOLT_DIFF_SUMMARY('{self._hash(since)}', '{self._hash(until)}') WHERE data_change"
+        )
+        return frozenset(table for row in rows for table in row if table)
+
+    def diff(self, table: str, edges: Iterable[Edge], columns: Mapping[str, str]) -> Iterator[tuple[Edge, Row]]:
+        """Raises UnknownCommit, NoSuchTable, SchemaChanged as it is read. An edge needs a parent: a root commit has none."""
+        checked = (Edge(self._hash(e.parent), e.commit if e.commit == WORKING else self._hash(e.commit)) for e in edges)
+        return self._diff.rows(name(table), checked, tuple(columns.values()))
+
+    def columns(self, table: str) -> dict[str, str]:
+        try:
+            rows = self.query(f"SHOW COLUMNS FROM `{name(table)}`")
+        except NoSuchTable:
+            return {}
+        return {row[0]: str(row[1]).lower() for row in rows}
+
+    def dirty(self) -> frozenset[str]:
+        return frozenset(row[0] for row in self.query("SELECT table_name FROM dolt_status"))
+
+    def merging(self) -> bool:
+        return bool(self.query(MERGING)[0][0])
+
+    def branch(self) -> str:
+        return str(self.query("SELECT ACTIVE_BRANCH()")[0][0])
+
+    def close(self) -> None:
+        self._link.close()
+
+    def _hash(self, commit: str) -> str:
+        return hash_of(commit, HASH, self.address.where)
+
+
+def _parents(text: str | None) -> tuple[str, ...]:
+    return tuple((text or "").replace(",", " ").split())
+
+
+def _commit(row: Row) -> Commit:
+    commit, parents, date, author, email, message = row
+    return Commit(hash=commit, parents=_parents(parents), date=date, author=author, email=email, message=message)
+
+
+def _unsure(error: DoltWatchError) -> DoltWatchError:
+    """An answer lost on a commit is no 'no': say so."""
+    if isinstance(error, Unreachable):
+        error.message += "; it is not known whether the commit took place"
+    return error

@@ -1,0 +1,115 @@
+"""What a Dolt server's errors mean, in one table.
+
+Dolt raises most of its own errors under MySQL's catch-all 1105, so the text decides there. Texts are those of Dolt 1.86.4 and 2.3.1, each provoked on a
+real server by ``tests/conformance``.
+"""
+
+from __future__ import annotations
+
+import re
+
+from dolt_watch.engines.address import PASSWORD_FIX, Address
+from dolt_watch.errors import (
+    AccessDenied,
+    BeadGone,
+    Conflict,
+    DatabaseError,
+    DoltWatchError,
+    NoSuchDatabase,
+    NoSuchTable,
+    NothingToCommit,
+    SchemaChanged,
+    UnknownCommit,
+    Unreachable,
+)
+
+LOST = frozenset({0, 1053, 1927, 2006, 2013, 2055})
+"""The connection that carried the statement is gone; another one may work. 0: pymysql's own, on a socket that is closed."""
+
+UNREACHABLE = LOST | {1040, 1129, 1130, 2002, 2003, 2005, 2012, 2014, 2026}
+LOGIN = frozenset({1044, 1045, 1698})
+PRIVILEGE = frozenset({1142, 1143, 1227, 1370})
+
+_TEXTS: tuple[tuple[str, type[DoltWatchError]], ...] = (
+    (r"foreign key constraint violation.*referencedtable: issues\b", BeadGone),
+    (r"constraint violations", Conflict),
+    (r"optimistic lock failed", Conflict),
+    (r"nothing to commit", NothingToCommit),
+    (r"target commit not found", UnknownCommit),
+    (r"(branch|ref|commit|hash) not found", UnknownCommit),
+    (r"invalid ref spec|could not resolve|no such commit", UnknownCommit),
+    (r"command denied|access denied", AccessDenied),
+    (r"read.only", AccessDenied),
+    (r'column "[^"]+" could not be found', SchemaChanged),
+    (r"too many connections|server shutdown", Unreachable),
+)
+"""Texts of 1105, first match wins."""
+
+_RULES = tuple((re.compile(text, re.IGNORECASE | re.DOTALL), kind) for text, kind in _TEXTS)
+_TABLE = re.compile(
+    r"table not found: (?:\w+\.)?(\w+)|Table '(?:\w+\.)?(\w+)'|the table\(s\) (\w+)[\w, ]* do not exist"
+)
+_ISSUES = re.compile(r"referenced table: `?issues`?", re.IGNORECASE)
+
+
+def missing_table(text: str) -> str | None:
+    """The table that a message says is missing; of ``dolt_diff_issues``, ``issues``."""
+    found = _TABLE.search(text)
+    table = next((group for group in found.groups() if group), "") if found else ""
+    return table.removeprefix("dolt_diff_") or None
+
+
+def kind_of(code: int, text: str) -> type[DoltWatchError]:
+    """The class of error that a code and its text mean."""
+    if code in {1213, 1062}:
+        return Conflict
+    if code == 1452:
+        return BeadGone if _ISSUES.search(text) else DatabaseError
+    if code == 1146 or (code == 1105 and missing_table(text)):
+        return NoSuchTable
+    if code in {1049, 1046}:
+        return NoSuchDatabase
+    if code in LOGIN | PRIVILEGE | {1290, 1836}:
+        return AccessDenied
+    if code in UNREACHABLE:
+        return Unreachable
+    if code == 1105:
+        return next((kind for rule, kind in _RULES if rule.search(text)), DatabaseError)
+    return SchemaChanged if code == 1054 else DatabaseError
+
+
+def translate(code: int, text: str, address: Address) -> DoltWatchError:
+    """A server's or the driver's error as ours, with what mends it. The password is cut out, should a text ever hold it."""
+    if address.password:
+        text = text.replace(address.password, "***")
+    kind = kind_of(code, text)
+    if kind is NoSuchTable:
+        return NoSuchTable(missing_table(text) or "?", where=address.where, fix="dolt_watch doctor")
+    said = (text or "the connection is closed").split("\n")[0][:300]  # Dolt may add a stack of Go routines
+    said = f"{code}: {said}" if code else said
+    return kind(f"{_meaning(kind)} ({said})", where=address.where, fix=_fix(kind, code, text, address))
+
+
+def _meaning(kind: type[DoltWatchError]) -> str:
+    return (kind.__doc__ or "").strip().split("\n")[0].rstrip(".")
+
+
+def _fix(kind: type[DoltWatchError], code: int, text: str, address: Address) -> str | None:
+    client = f"dolt --host {address.host} --port {address.port} --user {address.user} sql -q"
+    if kind is Unreachable:
+        if address.socket:
+            return f"dolt sql-server --socket {address.socket}"
+        return (
+            f"dolt sql-server --host {address.host} --port {address.port} (in its data folder), or mend host and port"
+        )
+    if kind is AccessDenied:
+        if code in LOGIN:
+            return PASSWORD_FIX
+        if "to database" in text:
+            return f"as an administrator: GRANT SELECT ON `{address.database}`.* TO '{address.user}'@'%'"
+        return f"as an administrator, see what is granted: SHOW GRANTS FOR '{address.user}'@'%'"
+    if kind is NoSuchDatabase:
+        return f'{client} "SHOW DATABASES" lists what is there'
+    if kind is SchemaChanged:
+        return "name a column that issues has: bd's schema may have changed"
+    return None

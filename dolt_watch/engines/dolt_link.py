@@ -1,0 +1,210 @@
+"""The wire to a Dolt server: one pymysql connection, as few round trips as can be, and what happens when it breaks.
+
+An idle tick is connect + one query. So nothing is sent at connect: pymysql's SET NAMES is left out (the handshake has already named utf8mb4, and Dolt
+heeds it), and the session is set only before a connection's second statement, or its first transaction: the first one always sees fresh state, whatever
+the server's autocommit is, and reads no clock that a time zone could move (UTC_TIMESTAMP).
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+
+import pymysql
+from pymysql.connections import Connection
+from pymysql.constants import CLIENT, FIELD_TYPE
+from pymysql.converters import conversions
+
+from dolt_watch.engines import Param, Row
+from dolt_watch.engines.address import Address
+from dolt_watch.engines.dolt_errors import LOST, translate
+from dolt_watch.engines.sql import moment, split
+from dolt_watch.errors import AccessDenied, SettingsError, Unreachable
+
+CONNECT_SECONDS = 10
+ANSWER_SECONDS = 60
+SESSION = "SET @@session.autocommit = 1, @@session.time_zone = '+00:00'"
+
+
+if TYPE_CHECKING:
+    _Connection = Connection[Any]
+else:
+    _Connection = Connection  # generic in its type stubs only
+
+
+def _datetime(text: str) -> datetime | str:
+    """A DATETIME or TIMESTAMP as aware UTC; what is no date ('0000-00-00 00:00:00') stays text."""
+    try:
+        return datetime.fromisoformat(text).replace(tzinfo=UTC)
+    except ValueError:
+        return text
+
+
+_CONV: dict[Any, Any] = {**conversions, FIELD_TYPE.DATETIME: _datetime, FIELD_TYPE.TIMESTAMP: _datetime}
+
+
+class _QuietConnection(_Connection):
+    def set_character_set(self, charset: str, collation: str | None = None) -> None:
+        """Nothing: see the module's text. Saves a round trip of every process."""
+
+
+class Answer(NamedTuple):
+    rows: list[Row]
+    matched: int
+    """Rows that a write matched."""
+    names: list[str]
+    """Of the columns."""
+    warnings: int
+
+
+class Link:
+    """Sends statements; knows whether a transaction is open. Raises the classes of ``errors`` only."""
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        self.in_transaction = False
+        self._connection: Connection[Any] | None = None
+        self._sent = False
+        self._session = False
+        self._connect()
+
+    def send(self, sql: str, params: Sequence[Param] = (), *, again: bool = False, session: bool = False) -> Answer:
+        """``again``: harmless to repeat, so a lost connection is made anew once.
+
+        ``session``: the statement wants the session set even if it is the first one.
+        """
+        again = again and not self.in_transaction
+        try:
+            return self._once(sql, params, session)
+        except pymysql.MySQLError as error:
+            if not (again and self._lost(error) and "timed out" not in str(error)):
+                self._fail(error)
+        self._connect()
+        try:
+            return self._once(sql, params, session)
+        except pymysql.MySQLError as error:
+            self._fail(error)
+
+    def begin(self) -> None:
+        self.send("START TRANSACTION", again=True, session=True)
+        self.in_transaction = True
+
+    def end(self, sql: str) -> None:
+        """COMMIT or ROLLBACK; whatever the answer, no transaction is open after it."""
+        try:
+            self.send(sql)
+        finally:
+            self.in_transaction = False
+
+    def abandon(self) -> None:
+        """Roll back after an error, quietly: if that fails too, the connection goes, and the server rolls back itself."""
+        try:
+            if self._connection is not None:
+                self.end("ROLLBACK")
+        except Exception:
+            self.drop()
+        self.in_transaction = False
+
+    def drop(self) -> None:
+        """Close the socket without a word: an answer may still be under way on it."""
+        if self._connection is not None:
+            self._connection._force_close()  # type: ignore[attr-defined]
+        self._connection = None
+
+    def close(self) -> None:
+        if self._connection is not None and self._connection.open:
+            self._connection.close()
+        self._connection = None
+
+    def _once(self, sql: str, params: Sequence[Param], session: bool) -> Answer:
+        if self._connection is None:
+            if self.in_transaction:
+                raise pymysql.OperationalError(2006, "the connection was lost in this transaction")
+            self._connect()
+        connection = self._connection
+        assert connection is not None
+        text = self._text(connection, sql, params)
+        try:
+            with connection.cursor() as cursor:
+                if not self._session and (self._sent or session):
+                    cursor.execute(SESSION)
+                    self._session = True
+                self._sent = True
+                cursor.execute(text)
+                names = [column[0] for column in cursor.description or ()]
+                rows = list(cursor.fetchall()) if names else []
+                return Answer(rows, cursor.rowcount, names, cursor.warning_count)
+        except pymysql.MySQLError:
+            raise
+        except BaseException:
+            self.drop()
+            raise
+
+    def _text(self, connection: Connection[Any], sql: str, params: Sequence[Param]) -> str:
+        """The parameters go in as literals here, not by pymysql's %: a % in SQL needs no care then, nor does a ? in a string."""
+        if not params:
+            return sql
+        parts = split(sql)
+        if len(parts) != len(params) + 1:
+            raise ValueError(f"{len(parts) - 1} parameters in the SQL, {len(params)} given: {sql[:200]}")
+        pieces = [parts[0]]
+        for part, value in zip(parts[1:], params, strict=True):
+            pieces.append(f"'{moment(value)}'" if isinstance(value, datetime) else connection.escape(value))
+            pieces.append(part)
+        return "".join(pieces)
+
+    def _connect(self) -> None:
+        address = self.address
+        self.drop()
+        try:
+            self._connection = _QuietConnection(
+                host=address.host,
+                port=address.port,
+                user=address.user,
+                password=address.password,
+                database=address.database or None,
+                unix_socket=address.socket or None,
+                charset="utf8mb4",
+                autocommit=None,
+                conv=_CONV,
+                client_flag=CLIENT.FOUND_ROWS,  # rows matched, not rows that really changed: that is what a guard asks
+                connect_timeout=CONNECT_SECONDS,
+                read_timeout=ANSWER_SECONDS,
+                write_timeout=ANSWER_SECONDS,
+                **self._tls(),
+            )
+        except pymysql.MySQLError as error:
+            self._fail(error)
+        self._sent = self._session = False
+
+    def _tls(self) -> dict[str, Any]:
+        if not self.address.tls:
+            return {"ssl_disabled": True}
+        try:
+            return {"ssl": ssl.create_default_context(cafile=self.address.ca or None)}
+        except (OSError, ssl.SSLError) as error:
+            raise SettingsError(
+                f"the CA file cannot be used: {error}", where=self.address.ca, fix="tls=/path/to/ca.pem, a PEM file"
+            ) from None
+
+    @staticmethod
+    def _lost(error: pymysql.MySQLError) -> bool:
+        return isinstance(error, pymysql.InterfaceError | pymysql.OperationalError) and _code(error) in LOST
+
+    def _fail(self, error: pymysql.MySQLError) -> NoReturn:
+        """Raise ours for the driver's; a connection that is gone is forgotten."""
+        code, text = _code(error), str(error.args[1]) if len(error.args) > 1 else str(error)
+        if self._lost(error):
+            self.drop()
+        ours = translate(code, text, self.address)
+        if isinstance(ours, AccessDenied) and self._connection is None and not self.address.password:
+            ours.message += "; no password was given"
+        if isinstance(ours, Unreachable) and "timed out" in text:
+            ours.message += f"; limits are {CONNECT_SECONDS} s to connect, {ANSWER_SECONDS} s to answer"
+        raise ours from error
+
+
+def _code(error: pymysql.MySQLError) -> int:
+    return error.args[0] if error.args and isinstance(error.args[0], int) else 0

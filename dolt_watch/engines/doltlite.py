@@ -1,0 +1,249 @@
+"""The embedded engine: PyPI ``doltlite``, SQLite's API with Dolt's version control, in one file on disk.
+
+For the demo, for tests, and for looking at a copy offline. The contract of ``engines``; SQL comes in MySQL's dialect and is transpiled.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from dolt_watch.engines import WORKING, Commit, Edge, Param, Row
+from dolt_watch.engines.doltlite_errors import translate
+from dolt_watch.engines.doltlite_load import load
+from dolt_watch.engines.sql import MERGING, chunks, hash_of, moment, name
+from dolt_watch.engines.transpile import transpile
+from dolt_watch.errors import DatabaseError, NoSuchDatabase, NothingToCommit, UnknownCommit
+
+if TYPE_CHECKING:
+    import sqlite3
+
+HASH = re.compile(r"[0-9a-f]{40}")
+BUSY_SECONDS = 5.0
+"""How long a writer waits for its turn before it gets Conflict."""
+
+
+class DoltLiteTransaction:
+    """BEGIN IMMEDIATE: the only writer of the file until it ends. Any error rolls it back at once."""
+
+    def __init__(self, engine: DoltLiteEngine) -> None:
+        self._engine = engine
+        self._over = True
+
+    def __enter__(self) -> Self:
+        if self._engine.in_transaction:
+            raise RuntimeError("a transaction is open on this connection: transactions do not nest")
+        self._engine.raw("BEGIN IMMEDIATE")
+        self._over = False
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self._over:
+            self._abandon()
+
+    def query(self, sql: str, params: Sequence[Param] = ()) -> list[Row]:
+        return self._send(_single(sql), params)[0]
+
+    def execute(self, sql: str, params: Sequence[Param] = ()) -> int:
+        return self._send(_single(sql), params)[1]
+
+    def commit(self) -> None:
+        self._send("COMMIT")
+        self._over = True
+
+    def dolt_commit(self, tables: Sequence[str], message: str, author: str) -> str:
+        """dolt_commit is final there and then; the COMMIT after it only ends SQLite's own transaction."""
+        for table in tables:
+            self._send("SELECT dolt_add(?)", (name(table),))
+        self._check()
+        try:
+            rows, _ = self._engine.raw("SELECT dolt_commit('-m', ?, '--author', ?)", (message, author))
+        except NothingToCommit:
+            self.commit()  # as Dolt does: the SQL part stands
+            raise
+        except BaseException:
+            self._abandon()
+            raise
+        self.commit()
+        return str(rows[0][0])
+
+    def rollback(self) -> None:
+        if not self._over:
+            self._abandon()
+
+    def _send(self, sql: str, params: Sequence[Param] = ()) -> tuple[list[Row], int]:
+        self._check()
+        try:
+            return self._engine.raw(sql, params)
+        except BaseException:
+            self._abandon()
+            raise
+
+    def _check(self) -> None:
+        if self._over:
+            raise DatabaseError("the transaction is over", where=self._engine.path)
+
+    def _abandon(self) -> None:
+        self._over = True
+        if self._engine.in_transaction:
+            with suppress(Exception):
+                self._engine.raw("ROLLBACK")
+
+
+class DoltLiteEngine:
+    """One connection to one file."""
+
+    name = "doltlite"
+    dialect = "sqlite"
+
+    def __init__(self, path: str, *, create: bool = False) -> None:
+        """``create``: make the file where there is none. Raises NoSuchDatabase, DatabaseError."""
+        self._sqlite3 = load()
+        self.path = path
+        if not create and not Path(path).is_file():
+            raise NoSuchDatabase(
+                "there is no DoltLite file", where=path, fix="name an existing file, or make one: dolt_watch demo"
+            )
+        try:
+            self._connection: sqlite3.Connection = self._sqlite3.connect(
+                path, timeout=BUSY_SECONDS, isolation_level=None
+            )
+        except self._sqlite3.Error as error:
+            raise translate(getattr(error, "sqlite_errorname", ""), str(error), path) from error
+        try:
+            self._prepare()
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def _prepare(self) -> None:
+        self.raw("PRAGMA foreign_keys = ON")  # off by default: events must not outlive their bead, as on Dolt
+        self.raw("PRAGMA case_sensitive_like = ON")  # beads' tables are utf8mb4_0900_bin: LIKE tells case there
+        self._connection.create_function("regexp", 2, _regexp, deterministic=True)
+        # Reads the file: a damaged one is told here, and stock SQLite's, on which dolt_hashof() would crash the process.
+        self.raw("SELECT 1 FROM dolt_log LIMIT 1")
+
+    @property
+    def in_transaction(self) -> bool:
+        return self._connection.in_transaction
+
+    def raw(self, sql: str, params: Sequence[Param] = ()) -> tuple[list[Row], int]:
+        """SQL in SQLite's own dialect: rows, and rows matched. Raises the classes of ``errors``."""
+        try:
+            cursor = self._connection.execute(sql, [_text(value) for value in params])
+            try:
+                return cursor.fetchall(), cursor.rowcount
+            finally:
+                cursor.close()
+        except self._sqlite3.Error as error:
+            raise translate(getattr(error, "sqlite_errorname", ""), str(error), self.path) from error
+
+    def query(self, sql: str, params: Sequence[Param] = ()) -> list[Row]:
+        """Outside a transaction, fresh. While one is open on this engine, it reads inside it."""
+        return self.raw(_single(sql), params)[0]
+
+    def transaction(self) -> DoltLiteTransaction:
+        return DoltLiteTransaction(self)
+
+    def run(self, sql: str) -> None:
+        for statement in transpile(sql):
+            self.raw(statement)
+
+    def commits(self, since: str | None, until: str) -> Iterator[Commit]:
+        """Cost: dolt_log walks history from ``until`` (3 ms at 2,000 commits), then one indexed look a commit for its parents."""
+        span = self._hash(until) if since is None else f"{self._hash(since)}..{self._hash(until)}"
+        return self._with_parents(
+            self.raw("SELECT commit_hash, date, committer, email, message FROM dolt_log(?)", (span,))[0]
+        )
+
+    def commit_of(self, hash: str) -> Commit | None:
+        """Also a commit that HEAD does not reach but the file still holds: ask ``is_ancestor`` for that."""
+        if not HASH.fullmatch(hash):
+            return None
+        try:
+            rows, _ = self.raw("SELECT commit_hash, date, committer, email, message FROM dolt_log(?) LIMIT 1", (hash,))
+        except UnknownCommit:
+            return None
+        return next(self._with_parents(rows), None)
+
+    def _with_parents(self, rows: list[Row]) -> Iterator[Commit]:
+        for chunk in chunks(rows, 500):
+            marks = ", ".join("?" * len(chunk))
+            parents: dict[str, list[str]] = {}
+            for commit, parent in self.raw(
+                "SELECT commit_hash, parent_hash FROM dolt_commit_ancestors "
+                f"WHERE commit_hash IN ({marks}) ORDER BY parent_index",
+                [row[0] for row in chunk],
+            )[0]:
+                if parent:
+                    parents.setdefault(commit, []).append(parent)
+            for commit, date, author, email, message in chunk:
+                moment_ = datetime.fromisoformat(date).replace(tzinfo=UTC)
+                yield Commit(commit, tuple(parents.get(commit, ())), moment_, author, email, message)
+
+    def is_ancestor(self, ancestor: str, head: str) -> bool:
+        """By dolt_merge_base: 7 ms at 2,000 commits."""
+        if not HASH.fullmatch(ancestor) or not HASH.fullmatch(head):
+            return False
+        if ancestor == head:
+            return self.commit_of(head) is not None
+        try:
+            return bool(self.raw("SELECT dolt_merge_base(?, ?) = ?", (head, ancestor, ancestor))[0][0][0])
+        except UnknownCommit:
+            return False
+
+    def changed_tables(self, since: str, until: str) -> frozenset[str]:
+        rows, _ = self.raw(
+            "SELECT from_table_name, to_table_name FROM dolt_diff_summary(?, ?) WHERE data_change",
+            (self._hash(since), self._hash(until)),
+        )
+        return frozenset(table for row in rows for table in row if table)
+
+    def diff(self, table: str, edges: Iterable[Edge], columns: Mapping[str, str]) -> Iterator[tuple[Edge, Row]]:
+        """One query an edge: dolt_diff_<table> with IN scans all history here."""
+        select = ", ".join(columns.values()) or "1"
+        sql = f"SELECT {select} FROM dolt_diff_{name(table)}(?, ?)"
+        for edge in edges:
+            commit = edge.commit if edge.commit == WORKING else self._hash(edge.commit)
+            for row in self.raw(sql, (self._hash(edge.parent), commit))[0]:
+                yield edge, row if columns else ()
+
+    def columns(self, table: str) -> dict[str, str]:
+        return {row[1]: str(row[2]).lower() for row in self.raw(f"PRAGMA table_info({name(table)})")[0]}
+
+    def dirty(self) -> frozenset[str]:
+        return frozenset(row[0] for row in self.raw("SELECT table_name FROM dolt_status")[0])
+
+    def merging(self) -> bool:
+        return bool(self.raw(MERGING)[0][0][0])
+
+    def branch(self) -> str:
+        return str(self.raw("SELECT active_branch()")[0][0][0])
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _hash(self, commit: str) -> str:
+        return hash_of(commit, HASH, self.path)
+
+
+def _single(sql: str) -> str:
+    (statement,) = transpile(sql)
+    return statement
+
+
+def _text(value: Param) -> str | int | bytes | None:
+    """A time as text, as SQLite has no other: without a fraction where there is none, so that it compares with CURRENT_TIMESTAMP's."""
+    return str(moment(value)) if isinstance(value, datetime) else value
+
+
+def _regexp(pattern: str | None, text: object) -> bool | None:
+    """X REGEXP Y calls regexp(Y, X); MySQL finds the pattern anywhere."""
+    return None if pattern is None or text is None else re.search(pattern, str(text)) is not None

@@ -1,0 +1,116 @@
+"""Everything that can go wrong, with what mends it.
+
+An error says what was wrong (its message), where (``where``), and what mends it (``fix``: a command or a line to change).
+Its class carries the exit code of the command that it ends, so that a CronJob's log and its colour agree:
+
+====  =======================================================================================================
+code  meaning
+====  =======================================================================================================
+1     a dispatch failed or is unknown, the target is down while beads wait, a check did not hold
+2     usage, settings, an expression, metadata.json, another project's id
+3     the database: unreachable, wrong password, missing, no beads database, not migrated, a newer schema
+====  =======================================================================================================
+"""
+
+from __future__ import annotations
+
+
+class DoltWatchError(Exception):
+    """dolt_watch cannot go on."""
+
+    exit_code = 1
+
+    def __init__(self, message: str | None = None, *, where: str | None = None, fix: str | None = None) -> None:
+        self.message = message or (self.__doc__ or "").strip().splitlines()[0]
+        self.where = where
+        self.fix = fix
+        super().__init__(self.message)
+
+    def __str__(self) -> str:
+        lines = [self.message]
+        if self.where:
+            lines.append(f"  where: {self.where}")
+        if self.fix:
+            lines.append(f"  fix:   {self.fix}")
+        return "\n".join(lines)
+
+
+# -- exit 2: what the user wrote ---------------------------------------------------------------------------------
+
+
+class SettingsError(DoltWatchError):
+    """The settings are wrong."""
+
+    exit_code = 2
+
+
+class RuleError(SettingsError):
+    """A rule's expression is not usable."""
+
+
+# -- exit 3: the database ----------------------------------------------------------------------------------------
+
+
+class DatabaseError(DoltWatchError):
+    """The database cannot be used."""
+
+    exit_code = 3
+
+
+class Unreachable(DatabaseError):
+    """The database server cannot be reached."""
+
+
+class AccessDenied(DatabaseError):
+    """The database refused the user, the password, or a privilege."""
+
+
+class NoSuchDatabase(DatabaseError):
+    """The server has no such database."""
+
+
+class NotBeads(DatabaseError):
+    """This is not a beads database."""
+
+
+class NotMigrated(DatabaseError):
+    """The tables of dolt_watch are not there yet."""
+
+
+class NewerSchema(DatabaseError):
+    """The tables were written by a newer dolt_watch."""
+
+
+class NoSuchTable(DatabaseError):
+    """A table does not exist; ``table`` names it."""
+
+    def __init__(self, table: str, **more: str | None) -> None:
+        self.table = table
+        super().__init__(f"table {table} does not exist", **more)
+
+
+class SchemaChanged(DatabaseError):
+    """A column that a rule uses is gone from the beads schema."""
+
+
+# -- inside the loop: caught there, never shown ------------------------------------------------------------------
+
+
+class Conflict(DoltWatchError):
+    """Somebody else wrote first: the transaction is rolled back; look again and decide anew.
+
+    Dolt: 1213, duplicate key (1062) on an insert of ours, 1105 'constraint violations' or 'optimistic lock failed'.
+    DoltLite: a UNIQUE constraint, SQLITE_BUSY, SQLITE_BUSY_SNAPSHOT.
+    """
+
+
+class UnknownCommit(DoltWatchError):
+    """A commit hash that this database's history does not hold (any more)."""
+
+
+class NothingToCommit(DoltWatchError):
+    """DOLT_COMMIT had nothing to say; the SQL transaction stands committed all the same."""
+
+
+class BeadGone(DoltWatchError):
+    """The bead's row is gone, so a row that refers to it cannot be written (1452, or 1105 on a foreign key)."""

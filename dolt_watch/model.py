@@ -1,0 +1,349 @@
+"""The words of dolt_watch, as types. Nothing here does I/O; everything else speaks in these.
+
+Reading order of one bead: ``RowChange`` (feed) → ``Event`` (derive) → ``Bead`` (fold) → ``Decision`` (decide) → ``Entry`` (ledger).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+DEFAULT_WHEN = "assignee = 'agent' AND status = 'open' AND acceptance_criteria <> ''"
+DEFAULT_ORDER_BY = "priority, updated_at"
+
+OPEN, IN_PROGRESS, BLOCKED, CLOSED = "open", "in_progress", "blocked", "closed"
+"""beads' own status words."""
+
+
+class Phase(StrEnum):
+    """Where a bead stands with us. A bead in no phase has no state."""
+
+    WAITING = "waiting"
+    """Matches its rule; leaves by a claim, or when it stops matching."""
+    CLAIMED = "claimed"
+    """Our claim is in history; nothing is known to be sent."""
+    UNKNOWN = "unknown"
+    """Something may have been sent; nobody knows whether it runs."""
+    RUNNING = "running"
+    """Dispatched by us, or in progress by a person's own dispatch."""
+    BACKOFF = "backoff"
+    """Failed; may be tried again at a time."""
+    QUARANTINED = "quarantined"
+    """Failed too often, or refused for good; a person's edit re-arms it."""
+    HELD = "held"
+    """Matches, but what became of earlier attempts was lost with its history: a person must resume it."""
+
+
+IN_FLIGHT = frozenset({Phase.CLAIMED, Phase.UNKNOWN, Phase.RUNNING})
+"""Phases that hold a slot of ``max_in_flight``, where the attempt is ours (has a token)."""
+
+
+class Kind(StrEnum):
+    """What an entry of the ledger says."""
+
+    # decisions: on conflict thrown away and decided anew
+    CLAIM = "claim"
+    RELEASE = "release"
+    """The claim is taken back before anything was sent: the bead stopped matching in the same instant."""
+    OVERDUE = "overdue"
+    """A claim's deadline passed in silence: its outcome is unknown."""
+    RETRY = "retry"
+    """An unknown attempt is known to run nowhere: it counts as failed."""
+    GIVE_UP = "give-up"
+    """An unknown attempt stayed unknown: blocked."""
+    REAP = "reap"
+    REQUEUE = "requeue"
+    NOTE = "note"
+    """A note of ours that somebody overwrote is appended once more."""
+    PAUSE = "pause"
+    RESUME = "resume"
+    RESYNC = "resync"
+    REPROCESS = "reprocess"
+    # reports of what happened outside: on conflict appended again until they stand
+    DISPATCHED = "dispatched"
+    FAILED = "failed"
+    QUARANTINED = "quarantined"
+    """Failed for the last time."""
+    BUSY = "busy"
+    UNKNOWN = "unknown"
+    STOPPED = "stopped"
+    """The target refused our credential: the rule stops."""
+
+
+REPORTS = frozenset({Kind.DISPATCHED, Kind.FAILED, Kind.QUARANTINED, Kind.BUSY, Kind.UNKNOWN, Kind.STOPPED})
+
+GLOBAL = ""
+"""The stream of decisions about no bead: pause, resume, resync."""
+
+
+class Verdict(StrEnum):
+    """A target's word on one of its jobs."""
+
+    RUNNING = "running"
+    FINISHED = "finished"
+    LOST = "lost"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Which beads go to which target, and when an agent counts as silent. The settings reference is generated from the docstrings below."""
+
+    name: str
+    when: str = DEFAULT_WHEN
+    """One boolean SQL expression over the columns of ``issues``: which beads are dispatched."""
+    running: str = ""
+    """Which beads the reaper watches. Default: the conditions of ``when`` on ``assignee``, and ``status = 'in_progress'``."""
+    order_by: str = DEFAULT_ORDER_BY
+    """Queue order; equal keys go by id."""
+    target: str = "beadboard"
+    """Name of the ``[targets.NAME]`` table, or of a kind of target."""
+    ready: bool = True
+    """Leave out what ``bd ready`` leaves out: blocked by an open dependency, deferred, pinned, template, ephemeral."""
+    max_in_flight: int = 1
+    """How many of ours may be claimed, unknown or running at once. 1: sequential, as the original was."""
+    max_per_hour: int = 0
+    """Ceiling on claims in any hour; 0: none."""
+    stale_after: timedelta = timedelta(minutes=30)
+    """Without a sign of life for longer (in whole minutes), the bead is reaped."""
+    max_runtime: timedelta = timedelta(minutes=60)
+    """Past this a silent bead is reaped even where the target still says that its job runs."""
+    on_stale: str = "block"
+    """'block' or 'requeue' (up to ``max_attempts``, then block)."""
+    retry_after: timedelta = timedelta(minutes=2)
+    """Pause before the second attempt; doubled each time, with jitter."""
+    max_attempts: int = 5
+    """After so many failures the bead is quarantined until a person edits it."""
+    unknown_after: timedelta = timedelta(minutes=10)
+    """An unknown outcome without evidence is settled after this: blocked, or tried again where the service says that nothing runs."""
+
+
+# -- what the feed brings ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class RowChange:
+    """One row of a watched table before and after, in one commit. For ``issues``, with the answer of each rule before and after."""
+
+    table: str
+    bead: str
+    kind: str
+    """'added', 'modified' or 'removed'."""
+    changed: tuple[str, ...] = ()
+    """Names of the columns that differ (``issues`` only)."""
+    before: Mapping[str, Any] = field(default_factory=dict)
+    after: Mapping[str, Any] = field(default_factory=dict)
+    key: str = ""
+    """The row's own id, where it has one (``events``, ``comments``), or what tells it apart (a label)."""
+    at: datetime | None = None
+    """The row's own time (created_at, updated_at), None where it has none."""
+    who: str = ""
+    answers: tuple[Answers, ...] = ()
+    """For ``issues``: one a rule, in the rules' order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What the database says of one rule and one changed row."""
+
+    matched: bool
+    matches: bool
+    was_running: bool
+    runs: bool
+    rank: tuple[Any, ...] = ()
+    """Values of the ``order_by`` keys after the change."""
+
+
+@dataclass(frozen=True, slots=True)
+class CommitChanges:
+    """All row changes of one commit, and the ledger entries that it added."""
+
+    commit: str
+    date: datetime
+    author: str
+    rows: tuple[RowChange, ...] = ()
+    entries: tuple[Entry, ...] = ()
+
+
+# -- what a change means ---------------------------------------------------------------------------------------------
+
+
+class What(StrEnum):
+    """Kinds of event."""
+
+    MATCHED = "matched"
+    UNMATCHED = "unmatched"
+    STARTED = "started"
+    LEFT = "left"
+    """Stopped being watched: closed, blocked, reassigned, deleted."""
+    SIGN = "sign-of-life"
+    EDITED = "edited"
+    """A person (anyone but us) changed the bead's row."""
+    OVERWRITTEN = "note-overwritten"
+    """A note of ours is gone from the row."""
+    LEDGER = "ledger"
+    """A decision or report of ours came back through the feed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """A sign of life: when, what ('comment', 'notes', 'status' …), by whom, in which commit."""
+
+    at: datetime
+    what: str
+    who: str
+    commit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What one change means for one bead."""
+
+    what: What
+    bead: str
+    commit: str
+    at: datetime
+    """The commit's date."""
+    rule: str = ""
+    rank: tuple[Any, ...] = ()
+    sign: Sign | None = None
+    entry: Entry | None = None
+    changed: tuple[str, ...] = ()
+
+
+# -- the projection ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Bead:
+    """The state of one bead that waits, runs, or is held: all that deciding needs to know of it."""
+
+    id: str
+    phase: Phase
+    rule: str
+    since: datetime
+    """When the phase began."""
+    cause: str
+    """The commit that made it so."""
+    matches: bool = False
+    """Does the rule's ``when`` hold for the row as history has it?"""
+    runs: bool = False
+    """Is it in progress under the rule, as history has it?"""
+    rank: tuple[Any, ...] = ()
+    matched_at: datetime | None = None
+    """Date of the commit since which it matches, unchanged: ``settle`` is reckoned from it."""
+    version: int = 0
+    """The last version of its stream that was folded."""
+    attempt: int = 0
+    """Attempts since it matched, or was re-armed."""
+    token: str = ""
+    job: str = ""
+    sent_at: datetime | None = None
+    """When its current attempt was claimed, or a person started it."""
+    deadline: datetime | None = None
+    retry_at: datetime | None = None
+    reason: str = ""
+    sign: Sign | None = None
+    lost_note: str = ""
+    """A note of ours that somebody overwrote and that was not yet appended again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """``rule`` '' means all rules; ``reaping`` too only with --all."""
+
+    rule: str
+    reason: str
+    at: datetime
+    by: str
+    until: datetime | None = None
+    reaping: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The whole projection, at one commit."""
+
+    commit: str = ""
+    beads: Mapping[str, Bead] = field(default_factory=dict)
+    pauses: Mapping[str, Pause] = field(default_factory=dict)
+    """By rule, '' for all."""
+    resting: Mapping[str, datetime] = field(default_factory=dict)
+    """Target → left alone until."""
+    stopped: Mapping[str, str] = field(default_factory=dict)
+    """Rule → why: its target refused our credential under the settings that stand."""
+    claims: Mapping[str, tuple[datetime, ...]] = field(default_factory=dict)
+    """Rule → times of its claims in the last hour, for ``max_per_hour``."""
+    global_version: int = 0
+
+
+# -- decisions and the ledger -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What ``decide`` says should be done with one bead, and on what: ``detail`` holds each input that a replay needs."""
+
+    kind: Kind
+    bead: str
+    rule: str
+    version: int
+    attempt: int
+    cause: str
+    token: str = ""
+    job: str = ""
+    reason: str = ""
+    note: str = ""
+    """Text to append to the bead's notes, '' for none."""
+    status: str = ""
+    """Status to set, '' to leave it."""
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Wrote:
+    """Exactly what an entry's own commit changed, so that the fold can tell our cells from anybody else's in the same commit.
+
+    ``cells``: column of issues → (before, after), as its own transaction read and set them; notes are told by ``note``, the appended text.
+    """
+
+    cells: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
+    note: str = ""
+    events: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One row of the ledger, ``watch_decision``: a decision, or a report of what happened outside."""
+
+    bead: str
+    version: int
+    kind: Kind
+    attempt: int
+    rule: str
+    token: str
+    cause: str
+    observed: str
+    at: datetime
+    """Database clock, microseconds."""
+    job: str
+    reason: str
+    bead_hash: str
+    settings_hash: str
+    actor: str
+    detail: Mapping[str, Any]
+    wrote: Wrote
+
+
+# -- why not ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A gate that holds a matching bead back: its name, and the value that it saw, in words."""
+
+    gate: str
+    why: str

@@ -1,0 +1,98 @@
+"""What dolt_watch asks of whoever runs beads: the whole contract, on one page.
+
+A target is an object with three methods. It keeps no state that matters: the process may end after any call. It raises nothing for what a service may
+answer; what an answer means is its own table (docs/targets.md). DO answer ``Unknown`` whenever a run may have begun: a second agent costs
+more than a bead that waits. DON'T retry inside: never a second request for one token.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from dolt_watch.model import Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """How many more runs the target takes now. ``slots`` None: not known (``why`` says so). ``idle`` is evidence, not courtesy: True only where the service
+    itself said that nothing runs and nothing is queued."""
+
+    slots: int | None
+    why: str = ""
+    idle: bool = False
+    down: bool = False
+    """The target did not answer at all (or not as itself): beads that wait make the command exit 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A run began or is queued. ``job`` is the service's name for it."""
+
+    job: str
+    status: int = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Nothing runs. ``why`` is what the note says after 'dispatch failed '; ``for_good``: trying again unchanged cannot help."""
+
+    why: str
+    status: int | None = None
+    for_good: bool = False
+    credential: bool = False
+    """The target did not accept our credential: stops the rule, counts against no bead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Busy:
+    """Nothing runs: no free slot. ``retry_after``: seconds the target asked to be left alone, None where it did not say."""
+
+    why: str
+    status: int | None = None
+    retry_after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A run may have begun, or not: never sent again until it is known."""
+
+    why: str
+    status: int | None = None
+
+
+Answer = Accepted | Refused | Busy | Unknown
+
+
+@dataclass(frozen=True, slots=True)
+class JobReport:
+    """What the target says of a job. ``word`` is its own status word ('timeout'), ``error`` its own error text."""
+
+    verdict: Verdict
+    word: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """The bead as it is handed to a target: its id and the row's columns."""
+
+    bead: str
+    row: dict[str, Any]
+
+
+class Target(Protocol):
+    name: str
+    deduplicates: bool
+    """Does it promise to run one token at most once? Only then may one token be sent twice."""
+    timeout: float
+    """Seconds after which ``dispatch`` gives up waiting: the claim's deadline is reckoned from it."""
+
+    def capacity(self) -> Capacity: ...
+
+    def dispatch(self, task: Task, token: str) -> Answer: ...
+
+    def verdict(self, job: str, started: datetime | None) -> JobReport: ...
+
+    def close(self) -> None: ...

@@ -1,0 +1,90 @@
+"""Time: one clock, injected, and the few ways in which times are read and written.
+
+Every time inside dolt_watch is an aware datetime in UTC. ``datetime.now`` is called nowhere: the clock is the database's, as the look brings it, so that
+workers on several machines agree, and a test or ``--now`` moves it.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
+
+
+class Clock(Protocol):
+    """What the loop knows of time."""
+
+    def now(self, database: datetime) -> datetime:
+        """The moment to decide by, given the database's clock."""
+        ...
+
+    def sleep(self, seconds: float) -> None: ...
+
+
+class DatabaseClock:
+    """The database's own clock: what every real run uses."""
+
+    def now(self, database: datetime) -> datetime:
+        return database
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+
+class FixedClock:
+    """``--now``: stands still; only for runs that write nothing."""
+
+    def __init__(self, moment: datetime) -> None:
+        self.moment = moment
+
+    def now(self, database: datetime) -> datetime:
+        return self.moment
+
+    def sleep(self, seconds: float) -> None:
+        self.moment += timedelta(seconds=seconds)
+
+
+class ShiftedClock:
+    """The database's clock moved by ``offset``; sleeping moves it on without waiting. For tests and the soak."""
+
+    def __init__(self, offset: timedelta = timedelta()) -> None:
+        self.offset = offset
+
+    def now(self, database: datetime) -> datetime:
+        return database + self.offset
+
+    def sleep(self, seconds: float) -> None:
+        self.offset += timedelta(seconds=seconds)
+
+
+def utc(value: Any) -> datetime | None:
+    """A database's date and time (datetime, or text as DoltLite and JSON give it) as aware UTC; None for NULL and ''."""
+    if value is None or value == "":
+        return None
+    if isinstance(value, str):
+        value = datetime.fromisoformat(value)
+    if not isinstance(value, datetime):
+        raise ValueError(f"not a date and time: {value!r}")
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def iso(moment: datetime) -> str:
+    """2026-04-18T22:35:46Z: whole seconds, the form of the original's notes."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def minutes(span: timedelta) -> int:
+    """Whole minutes, rounded down, never negative: the <N> of the reaper's notes."""
+    return max(0, int(span.total_seconds() // 60))
+
+
+def ago(span: timedelta) -> str:
+    """A span for people: '45s', '12m', '3h 5m', '2d 4h'."""
+    seconds = max(0, int(span.total_seconds()))
+    if seconds < 60:
+        return f"{seconds}s"
+    if seconds < 3600:
+        return f"{seconds // 60}m"
+    if seconds < 86400:
+        return f"{seconds // 3600}h {seconds % 3600 // 60}m"
+    return f"{seconds // 86400}d {seconds % 86400 // 3600}h"

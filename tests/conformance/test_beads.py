@@ -1,0 +1,124 @@
+"""beads' real tables on both engines, and a real bd on the server."""
+
+from __future__ import annotations
+
+import pytest
+
+from dolt_watch.engines import Edge
+from dolt_watch.engines.address import open_engine
+from dolt_watch.engines.sql import statements
+from dolt_watch.errors import BeadGone, Conflict
+from tests.beads import BEADS_SQL, create_beads
+from tests.conformance.tables import ME, THEM, commit, head, write
+
+TABLES = ["issues", "events", "comments", "labels", "dependencies", "metadata", "config"]
+BEAD = "INSERT INTO issues (id, title, description, design, acceptance_criteria, notes) VALUES ('bd-1', 'T', '', '', '', '')"
+EVENT = "INSERT INTO events (id, issue_id, event_type, actor) VALUES ('e-1', 'bd-1', 'updated', 'watcher')"
+
+
+@pytest.fixture
+def workspace_engine(beads_workspace):
+    engine = open_engine(beads_workspace.address)
+    yield engine
+    engine.close()
+
+
+def test_our_copy_of_the_schema_is_bds_own(beads_workspace, workspace_engine, dolt):
+    """Columns, types, defaults, keys and foreign keys: a change in bd's schema shows here."""
+    create_beads(dolt)
+    for table in TABLES:
+        ours, bds = (e.query(f"SHOW CREATE TABLE {table}") for e in (dolt, workspace_engine))
+        assert ours == bds
+
+
+def test_the_script_is_one_statement_a_piece():
+    script = statements(BEADS_SQL.read_text(encoding="utf-8"))
+    assert [text.split("`")[1] for text in script if text.startswith("CREATE TABLE")] == TABLES
+    assert all(text.startswith(("CREATE TABLE", "CREATE INDEX")) for text in script)
+
+
+def test_the_tables_on_both_engines(beads_engine):
+    assert not beads_engine.dirty()
+    commit(beads_engine, BEAD, EVENT, tables=["issues", "events"])
+    row = beads_engine.query(
+        "SELECT status, priority, issue_type, assignee, metadata, pinned, close_reason FROM issues"
+    )
+    assert row == [("open", 2, "task", None, "{}", 0, "")]
+    assert [name for name in beads_engine.columns("issues")][:3] == ["id", "content_hash", "title"]
+    write(beads_engine, "INSERT INTO comments (issue_id, author, text) VALUES ('bd-1', 'p', 'hello')")
+    assert len(beads_engine.query("SELECT id FROM comments")[0][0]) == 36
+
+
+def test_deleting_a_bead_takes_its_rows_along(beads_engine):
+    commit(beads_engine, BEAD, EVENT, tables=["issues", "events"])
+    write(beads_engine, "DELETE FROM issues WHERE id = 'bd-1'")
+    assert beads_engine.query("SELECT * FROM events") == []
+
+
+def test_an_event_of_a_bead_that_is_gone(beads_engine):
+    with pytest.raises(BeadGone), beads_engine.transaction() as tx:
+        tx.execute(EVENT)
+    assert not beads_engine.dirty()
+
+
+@pytest.mark.parametrize("how", ["commit", "dolt_commit"])
+def test_an_event_races_the_deletion_of_its_bead(dolt_factory, how):
+    mine, theirs = dolt_factory(), dolt_factory()
+    create_beads(mine)
+    commit(mine, BEAD, tables=["issues"])
+    with pytest.raises(BeadGone, match="1105"), mine.transaction() as tx:
+        tx.execute(EVENT)
+        commit(theirs, "DELETE FROM issues WHERE id = 'bd-1'", tables=["issues"], author=THEM)
+        if how == "commit":
+            tx.commit()
+        else:
+            tx.dolt_commit(["events"], "m", ME)
+    assert mine.query("SELECT * FROM events") == []
+    assert not mine.dirty()
+    assert not mine.merging()
+
+
+def test_an_update_races_the_deletion_of_its_bead(dolt_factory):
+    mine, theirs = dolt_factory(), dolt_factory()
+    create_beads(mine)
+    commit(mine, BEAD, tables=["issues"])
+    with pytest.raises(Conflict, match="1213"), mine.transaction() as tx:
+        tx.execute("UPDATE issues SET status = 'in_progress' WHERE id = 'bd-1'")
+        write(theirs, "DELETE FROM issues WHERE id = 'bd-1'")
+        tx.commit()
+
+
+def test_bd_and_we_see_each_other(beads_workspace, workspace_engine):
+    before = head(workspace_engine)
+    bead = beads_workspace.create("Paint it", "-a", "agent", "--acceptance", "It is red")
+    after = head(workspace_engine)
+    assert "issues" in workspace_engine.changed_tables(before, after)
+    edges = [Edge(made.parents[0], made.hash) for made in reversed(list(workspace_engine.commits(before, after)))]
+    columns = {"id": "to_id", "assignee": "to_assignee", "kind": "diff_type"}
+    assert [row for _, row in workspace_engine.diff("issues", edges, columns)] == [(bead, "agent", "added")]
+    commit(workspace_engine, f"UPDATE issues SET status = 'in_progress' WHERE id = '{bead}'", tables=["issues"])
+    assert '"in_progress"' in beads_workspace.run("show", bead, "--json")
+
+
+def test_deleted_by_bd(beads_workspace, workspace_engine):
+    bead = beads_workspace.create("Gone soon")
+    beads_workspace.run("delete", bead, "--force")
+    with pytest.raises(BeadGone), workspace_engine.transaction() as tx:
+        tx.execute("INSERT INTO events (id, issue_id, event_type, actor) VALUES ('e-1', ?, 'updated', 'w')", (bead,))
+        tx.dolt_commit(["events"], "m", ME)
+
+
+def test_flatten_rewrites_history_and_loses_what_only_sql_committed(beads_workspace, workspace_engine):
+    """Ignored tables and committed ones survive; a table of ours that was never Dolt-committed does not matter to bd."""
+    commit(workspace_engine, "INSERT INTO dolt_ignore VALUES ('watch_ig', true)", tables=["dolt_ignore"])
+    workspace_engine.run("CREATE TABLE watch_ig (id int PRIMARY KEY)")
+    workspace_engine.run("CREATE TABLE watch_d (id int PRIMARY KEY)")
+    write(workspace_engine, "INSERT INTO watch_ig VALUES (1)")
+    old = commit(workspace_engine, "INSERT INTO watch_d VALUES (1)", tables=["watch_d"])
+    write(workspace_engine, "INSERT INTO watch_d VALUES (2)")
+    beads_workspace.create("Something")
+    beads_workspace.run("flatten", "--force")
+    new = head(workspace_engine)
+    assert not workspace_engine.is_ancestor(old, new)
+    assert workspace_engine.query("SELECT id FROM watch_ig") == [(1,)]
+    assert workspace_engine.query("SELECT id FROM watch_d") == [(1,)], "row 2 was only SQL-committed"

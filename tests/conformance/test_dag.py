@@ -1,0 +1,171 @@
+"""Diffs over histories that are no line. What Dolt's own dolt_diff_<table> loses there, ``Engine.diff`` must not lose."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from dolt_watch.engines import Edge
+from dolt_watch.engines.dolt_diff import lines
+from tests.conformance.tables import branch, chain, checkout, commit, diff, head, make, write
+from tests.servers import call
+
+
+def add(engine, key: str, value: str = "x") -> str:
+    return commit(engine, f"INSERT INTO t (id, v) VALUES ('{key}', '{value}')", message=key)
+
+
+def merge(engine, name: str) -> str:
+    call(engine, "dolt_merge", name, "--no-ff", "-m", f"merge {name}")
+    return head(engine)
+
+
+def contents(engine, commit_: str) -> dict[str, str]:
+    return dict(engine.query(f"SELECT id, v FROM t AS OF '{commit_}'"))
+
+
+def expected(engine, edge: Edge) -> list[tuple]:
+    """The change of an edge by comparing whole tables: slow, and right."""
+    old, new = contents(engine, edge.parent), contents(engine, edge.commit)
+    kinds = {(False, True): "added", (True, False): "removed", (True, True): "modified"}
+    keys = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
+    return [(kinds[key in old, key in new], key, old.get(key), new.get(key)) for key in keys]
+
+
+def check(engine, edges: list[Edge]) -> None:
+    found = diff(engine, *edges)
+    for edge in edges:
+        assert sorted((row for e, row in found if e == edge), key=lambda row: row[1]) == expected(engine, edge)
+    order = [edge for edge in edges if expected(engine, edge)]
+    assert list(dict.fromkeys(edge for edge, _ in found)) == order
+
+
+def test_two_children_of_one_commit_in_one_query(engine):
+    """Dolt alone: one of the two edges is there twice, the other not at all."""
+    base = make(engine)
+    branch(engine, "side")
+    side = [add(engine, f"s{n}") for n in range(3)]
+    checkout(engine, "main")
+    ours = [add(engine, f"o{n}") for n in range(3)]
+    last = merge(engine, "side")
+    list(engine.commits(base, last))
+    check(engine, [*chain(base, *ours), *chain(base, *side), Edge(ours[-1], last), Edge(side[-1], last)])
+    check(engine, chain(base, *ours, last))
+    check(engine, chain(base, *side, last))
+
+
+def test_a_merge_without_fast_forward(engine):
+    """The side's parent is the merge's other parent: Dolt alone loses an edge even of this one commit."""
+    base = make(engine)
+    branch(engine, "side")
+    side = [add(engine, f"s{n}") for n in range(3)]
+    checkout(engine, "main")
+    last = merge(engine, "side")
+    after = [add(engine, f"o{n}") for n in range(3)]
+    list(engine.commits(base, after[-1]))
+    check(engine, chain(base, last, *after))
+    check(engine, chain(base, *side, last, *after))
+
+
+def test_a_side_that_began_before_the_cursor(engine):
+    base = make(engine)
+    branch(engine, "side")
+    side = [add(engine, f"s{n}") for n in range(3)]
+    checkout(engine, "main")
+    cursor = add(engine, "cursor")
+    ours = [add(engine, f"o{n}") for n in range(3)]
+    last = [merge(engine, "side"), *(add(engine, f"l{n}") for n in range(3))]
+    list(engine.commits(cursor, last[-1]))
+    check(engine, chain(cursor, *ours, *last))
+    check(engine, [*chain(base, *side), *chain(cursor, *ours, *last), Edge(base, cursor)])
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_random_histories(engine, seed):
+    """Every edge of a random history with branches and merges, in random order, against whole tables."""
+    rng = random.Random(seed)
+    base = make(engine)
+    names = ["main"]
+    for step in range(24):
+        checkout(engine, rng.choice(names))
+        kind = rng.random()
+        if kind < 0.2 and len(names) < 4:
+            names.append(f"b{step}")
+            branch(engine, names[-1])
+        elif kind < 0.4 and len(names) > 1:
+            other = rng.choice([name for name in names if name != engine.branch()])
+            if not engine.is_ancestor(tip(engine, other), head(engine)):
+                merge(engine, other)
+        else:
+            add(engine, f"k{step}")
+    checkout(engine, "main")
+    for name in names[1:]:
+        if not engine.is_ancestor(tip(engine, name), head(engine)):
+            merge(engine, name)
+    until = head(engine)
+    known = list(engine.commits(base, until))
+    edges = [Edge(parent, made.hash) for made in known for parent in made.parents]
+    rng.shuffle(edges)
+    check(engine, edges)
+    for since in rng.sample(known, 4):
+        known_now = list(engine.commits(since.hash, until))
+        check(engine, [Edge(parent, made.hash) for made in reversed(known_now) for parent in made.parents])
+
+
+def tip(engine, name: str) -> str:
+    if engine.name == "dolt":
+        return engine.query(f"SELECT HASHOF('{name}')")[0][0]
+    return engine.raw("SELECT dolt_hashof(?)", (name,))[0][0][0]
+
+
+def test_what_dolt_itself_loses(dolt):
+    """Why the edges are sorted out beforehand. If this test ever fails, Dolt has mended it."""
+    base = make(dolt)
+    branch(dolt, "side")
+    side = add(dolt, "s")
+    checkout(dolt, "main")
+    ours = add(dolt, "o")
+    sql = f"SELECT from_commit, to_commit FROM dolt_diff_t WHERE to_commit IN ('{side}', '{ours}')"
+    checkout(dolt, "main")
+    merge(dolt, "side")
+    assert len(set(dolt.query(sql))) == 1
+    assert len(diff(dolt, Edge(base, side), Edge(base, ours))) == 2
+
+
+def test_a_primary_key_that_changed_ends_the_fast_way(dolt):
+    """dolt_diff_<table> stops there with a warning; later edges of the same query would be missing. DOLT_DIFF goes on."""
+    first = make(dolt)
+    before = [add(dolt, f"b{n}") for n in range(3)]
+    write(dolt, "UPDATE t SET w = ''")
+    dolt.run("ALTER TABLE t MODIFY w varchar(20) NOT NULL DEFAULT ''")
+    dolt.run("ALTER TABLE t DROP PRIMARY KEY")
+    dolt.run("ALTER TABLE t ADD PRIMARY KEY (id, w)")
+    changed = commit(dolt)
+    after = [add(dolt, f"a{n}") for n in range(3)]
+    list(dolt.commits(first, after[-1]))
+    edges = [*chain(first, *before), *chain(before[-1], changed, *after)]
+    found = [(edge, row[:2]) for edge, row in diff(dolt, *edges) if edge.commit != changed]
+    want = [
+        *zip(chain(first, *before), ["b0", "b1", "b2"], strict=True),
+        *zip(chain(changed, *after), ["a0", "a1", "a2"], strict=True),
+    ]
+    assert found == [(edge, ("added", key)) for edge, key in want]
+
+
+def test_lines():
+    """A line is read at once; forks, merges, unknown commits and jumps are not."""
+    parents = {"b": ("a",), "c": ("b",), "m": ("c", "x"), "x": ("b",), "d": ("m",)}
+    line = [Edge("a", "b"), Edge("m", "d")]
+    assert lines([Edge("a", "b"), Edge("b", "c"), Edge("c", "m"), Edge("m", "d")], parents) == [
+        Edge("a", "b"),
+        Edge("b", "c"),
+        Edge("m", "d"),
+    ]
+    assert lines([Edge("b", "c"), Edge("b", "x")], parents) == [], "two children"
+    assert lines([*line, Edge("b", "m"), Edge("a", "c"), Edge("d", "WORKING"), Edge("q", "r")], parents) == line
+    assert lines([*line, *line], parents) == line
+    assert lines([Edge("p", "e"), Edge("q", "f")], {"e": ("p",), "f": ("q",)}) == [], "two of unknown parents"
+    assert lines([Edge("p", "e"), Edge("e", "f")], {"e": ("p",), "f": ("e",)}) == [Edge("p", "e"), Edge("e", "f")]
+    merged_line = {"s": ("o",), "m": ("o", "s"), "n": ("m",), "p": ("o",)}
+    assert lines([Edge("m", "n"), Edge("o", "p")], merged_line) == [Edge("m", "n")], "the walk of m makes m o's child"

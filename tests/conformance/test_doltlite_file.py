@@ -1,0 +1,82 @@
+"""Opening a DoltLite file: made only when asked, refused clearly, and never with the stock SQLite unnoticed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from dolt_watch.engines.address import DoltLitePath, open_engine
+from dolt_watch.engines.doltlite_load import MARKER
+from dolt_watch.errors import DatabaseError, NoSuchDatabase
+from tests.conformance.tables import make, read
+
+OPEN = "from dolt_watch.engines.address import *; e = open_engine(DoltLitePath({path!r})); print(e.query(\"SELECT v FROM t WHERE id = 'a'\")); e.close()"
+
+
+def test_a_missing_file_is_not_made(doltlite_path, tmp_path):
+    with pytest.raises(NoSuchDatabase) as error:
+        open_engine(doltlite_path)
+    assert error.value.fix
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_is_not_there(doltlite_path, tmp_path):
+    with pytest.raises(NoSuchDatabase):
+        open_engine(DoltLitePath(str(tmp_path / "no" / "x.db")), create=True)
+
+
+def test_it_is_there_the_next_time(doltlite, doltlite_path):
+    make(doltlite)
+    again = open_engine(doltlite_path)
+    try:
+        assert read(again, "a") == "1"
+    finally:
+        again.close()
+
+
+@pytest.mark.parametrize("content", [b"hello" * 1000, b"SQLite format 3\x00" + bytes(84)])
+def test_a_file_that_is_something_else(doltlite_path, tmp_path, content):
+    path = tmp_path / "junk.db"
+    path.write_bytes(content)
+    with pytest.raises(DatabaseError) as error:
+        open_engine(DoltLitePath(str(path)))
+    assert error.value.exit_code == 3
+
+
+def test_a_stock_sqlite_file_is_told(doltlite_path, tmp_path):
+    path = tmp_path / "plain.db"
+    make_plain = (
+        f"import sqlite3; c = sqlite3.connect({str(path)!r}); c.execute('CREATE TABLE a (x)'); c.commit(); c.close()"
+    )
+    subprocess.run([sys.executable, "-c", make_plain], check=True)
+    with pytest.raises(DatabaseError, match="stock SQLite") as error:
+        open_engine(DoltLitePath(str(path)))
+    assert error.value.fix
+
+
+def test_no_mark_is_left_for_child_processes(doltlite):
+    assert MARKER not in os.environ
+
+
+@pytest.mark.parametrize("env", [{}, {MARKER: "1"}], ids=["clean", "marked by a parent"])
+def test_a_child_process_gets_doltlite(doltlite, doltlite_path, env):
+    make(doltlite)
+    done = subprocess.run(
+        [sys.executable, "-c", OPEN.format(path=doltlite_path.path)],
+        env=os.environ | env,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.stdout.strip(), done.stderr) == ("[('1',)]", "")
+
+
+def test_sqlite3_loaded_first_is_a_clear_error_not_a_second_run(doltlite, doltlite_path):
+    make(doltlite)
+    program = "print('begin'); import sqlite3; " + OPEN.format(path=doltlite_path.path)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stdout == "begin\n"
+    assert "stock SQLite" in done.stderr

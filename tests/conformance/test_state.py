@@ -1,0 +1,134 @@
+"""What stands uncommitted or unfinished; what tables there are; which names may be used."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+
+from dolt_watch.errors import DatabaseError, DoltWatchError, NoSuchTable
+from tests.conformance.tables import ME, branch, checkout, commit, head, ignored, make, write
+from tests.servers import call
+
+
+def test_dirty_names_tables_with_uncommitted_rows(engine):
+    make(engine)
+    assert engine.dirty() == frozenset()
+    write(engine, "UPDATE t SET v = 'x' WHERE id = 'a'")
+    engine.run("CREATE TABLE other (id int PRIMARY KEY)")
+    assert engine.dirty() == {"t", "other"}
+    commit(engine, tables=["t", "other"])
+    assert engine.dirty() == frozenset()
+
+
+def test_an_ignored_table_is_never_dirty(engine):
+    make(engine)
+    write(engine, "UPDATE watch_ig SET v = 'x'")
+    assert engine.dirty() == frozenset()
+
+
+def test_a_table_is_ignored_only_if_it_was_before_it_was_made(dolt):
+    """The row in dolt_ignore must be there first: a table that is committed stays committed."""
+    make(dolt)
+    commit(dolt, "INSERT INTO dolt_ignore VALUES ('t', true)", tables=["dolt_ignore"])
+    write(dolt, "UPDATE t SET v = 'x' WHERE id = 'a'")
+    assert dolt.dirty() == {"t"}
+
+
+def test_ignored_tables_are_per_branch(dolt):
+    make(dolt)
+    branch(dolt, "side")
+    with pytest.raises(NoSuchTable):
+        ignored(dolt)
+
+
+@pytest.mark.parametrize("name", ["dolt_watch", "dolt_cursor", "DOLT_x"])
+def test_names_that_begin_with_dolt_are_reserved(engine, name):
+    with pytest.raises(DatabaseError, match="reserved"):
+        engine.run(f"CREATE TABLE {name} (id int PRIMARY KEY)")
+
+
+def test_columns(engine):
+    make(engine)
+    assert list(engine.columns("t")) == ["id", "v", "w"]
+    assert engine.columns("t")["v"] == "text"
+    engine.run("ALTER TABLE t ADD COLUMN extra int")
+    assert list(engine.columns("t")) == ["id", "v", "w", "extra"]
+    assert engine.columns("nowhere") == {}
+    with pytest.raises(ValueError, match="name"):
+        engine.columns("t`; DROP TABLE t")
+
+
+def diverge(engine, ours: str, theirs: str) -> None:
+    """A branch ``side`` and ours, each with one commit."""
+    make(engine)
+    branch(engine, "side")
+    commit(engine, theirs)
+    checkout(engine, "main")
+    commit(engine, ours)
+
+
+def test_no_merge_stands(engine):
+    make(engine)
+    assert not engine.merging()
+    write(engine, "UPDATE t SET v = 'x'")
+    assert not engine.merging()
+
+
+def test_a_finished_merge_does_not_stand(engine):
+    diverge(engine, "UPDATE t SET v = 'ours' WHERE id = 'a'", "UPDATE t SET v = 'side' WHERE id = 'b'")
+    call(engine, "dolt_merge", "side")
+    assert not engine.merging()
+
+
+def test_a_merge_without_its_commit_stands(dolt_factory):
+    """And it is seen from another connection, inside a transaction too."""
+    person, watcher = dolt_factory(), dolt_factory()
+    diverge(person, "UPDATE t SET v = 'ours' WHERE id = 'a'", "UPDATE t SET v = 'side' WHERE id = 'b'")
+    person.query("CALL DOLT_MERGE('side', '--no-ff', '--no-commit')")
+    assert watcher.merging()
+    with watcher.transaction():
+        assert watcher.merging()
+    person.query("CALL DOLT_MERGE('--abort')")
+    assert not watcher.merging()
+
+
+def test_a_commit_of_ours_would_become_the_persons_merge(dolt_factory):
+    """Why nothing is committed while a merge stands."""
+    person, watcher = dolt_factory(), dolt_factory()
+    diverge(person, "UPDATE t SET v = 'ours' WHERE id = 'a'", "UPDATE t SET v = 'side' WHERE id = 'b'")
+    before = head(watcher)
+    person.query("CALL DOLT_MERGE('side', '--no-ff', '--no-commit')")
+    made = watcher.commit_of(commit(watcher, "INSERT INTO t (id, v) VALUES ('c', 'watcher')"))
+    assert made.parents[0] == before
+    assert len(made.parents) == 2
+
+
+def test_conflicts_stand(dolt_factory):
+    person, watcher = dolt_factory(), dolt_factory()
+    diverge(person, "UPDATE t SET v = 'ours' WHERE id = 'a'", "UPDATE t SET v = 'side' WHERE id = 'a'")
+    for setting in ("@@dolt_allow_commit_conflicts", "@@autocommit"):
+        person.query(f"SET {setting} = 1")
+    person.query("CALL DOLT_MERGE('side')")
+    assert watcher.merging()
+    with pytest.raises(DoltWatchError):
+        commit(watcher, "INSERT INTO t (id, v) VALUES ('c', 'watcher')")
+
+
+def test_conflicts_in_a_doltlite_transaction(doltlite):
+    """DoltLite never lets conflicts out of a transaction; inside, they show."""
+    diverge(doltlite, "UPDATE t SET v = 'ours' WHERE id = 'a'", "UPDATE t SET v = 'side' WHERE id = 'a'")
+    with pytest.raises(DatabaseError, match="conflicts"):
+        call(doltlite, "dolt_merge", "side")
+    assert not doltlite.merging()
+    with doltlite.transaction():
+        with contextlib.suppress(DatabaseError):
+            call(doltlite, "dolt_merge", "side")
+        assert doltlite.merging()
+    assert not doltlite.merging()
+
+
+def test_amending_is_possible_so_append_only_is_a_convention(dolt):
+    made = make(dolt)
+    dolt.query("CALL DOLT_COMMIT('--amend', '-m', 'else', '--author', ?)", (ME,))
+    assert head(dolt) != made

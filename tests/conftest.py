@@ -1,0 +1,116 @@
+"""Fixtures for all tests. See ``tests/servers.py`` for where the databases come from."""
+
+from __future__ import annotations
+
+from dolt_watch.engines.doltlite_load import load
+from dolt_watch.errors import DatabaseError
+
+# Before anything imports sqlite3: doltlite can only come first. ``load`` never re-executes pytest (which would swallow the run's
+# output and exit 0) and leaves no mark in the environment that child processes would trip over.
+try:
+    load()
+    NO_DOLTLITE = ""
+except DatabaseError as error:
+    NO_DOLTLITE = str(error)
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from dolt_watch.engines import Engine
+from dolt_watch.engines.address import Address, DoltLitePath, open_engine
+from tests import beads, servers
+from tests.beads import Workspace
+from tests.servers import Choice, Server, Source
+
+Factory = Callable[[], Engine]
+
+
+@pytest.fixture(scope="session")
+def dolt_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A real Dolt server, one for the whole run."""
+    with servers.server(tmp_path_factory.mktemp("dolt")) as started:
+        yield started
+
+
+@pytest.fixture
+def dolt_address(dolt_server: Server) -> Iterator[Address]:
+    """A fresh, empty database on the server, dropped afterwards."""
+    address = dolt_server.fresh()
+    yield address
+    dolt_server.drop(address)
+
+
+@pytest.fixture
+def doltlite_path(tmp_path: Path) -> DoltLitePath:
+    """A fresh DoltLite file, not yet made."""
+    if NO_DOLTLITE:
+        in_ci = os.environ.get("CI", "").lower() in {"true", "1"}
+        servers.give_up(Choice(Source.FAIL if in_ci else Source.SKIP, NO_DOLTLITE))
+    return DoltLitePath(str(tmp_path / "fresh.db"))
+
+
+def _factory(address: Address | DoltLitePath) -> Iterator[Factory]:
+    made: list[Engine] = []
+
+    def make() -> Engine:
+        made.append(open_engine(address, create=True))
+        return made[-1]
+
+    yield make
+    for engine in made:
+        engine.close()
+
+
+@pytest.fixture
+def dolt_factory(dolt_address: Address) -> Iterator[Factory]:
+    """New connections to one fresh database of the Dolt server."""
+    yield from _factory(dolt_address)
+
+
+@pytest.fixture
+def doltlite_factory(doltlite_path: DoltLitePath) -> Iterator[Factory]:
+    """New connections to one fresh DoltLite file."""
+    yield from _factory(doltlite_path)
+
+
+@pytest.fixture(params=["dolt", "doltlite"])
+def engine_factory(request: pytest.FixtureRequest) -> Factory:
+    """On both engines: new connections to one fresh, empty database of this test."""
+    factory: Factory = request.getfixturevalue(f"{request.param}_factory")
+    return factory
+
+
+@pytest.fixture
+def engine(engine_factory: Factory) -> Engine:
+    """On both engines: one connection to a fresh, empty database."""
+    return engine_factory()
+
+
+@pytest.fixture
+def dolt(dolt_factory: Factory) -> Engine:
+    """One connection to a fresh, empty database of the Dolt server."""
+    return dolt_factory()
+
+
+@pytest.fixture
+def doltlite(doltlite_factory: Factory) -> Engine:
+    """One connection to a fresh DoltLite file."""
+    return doltlite_factory()
+
+
+@pytest.fixture
+def beads_engine(engine: Engine) -> Engine:
+    """On both engines: a database with beads' real tables, committed, without beads."""
+    beads.create_beads(engine)
+    return engine
+
+
+@pytest.fixture
+def beads_workspace(dolt_server: Server, tmp_path: Path) -> Iterator[Workspace]:
+    """A real bd workspace on a fresh database of the server."""
+    made = beads.workspace(dolt_server, tmp_path)
+    yield made
+    dolt_server.drop(made.address)

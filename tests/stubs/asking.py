@@ -1,0 +1,26 @@
+"""Asking the beadboard target once, as a tick does."""
+
+from __future__ import annotations
+
+from dolt_watch.targets import Answer, Capacity, Task
+from dolt_watch.targets.beadboard import BeadBoard
+
+TASK = Task("bd-1", {"id": "bd-1"})
+SHORT = 0.3
+"""Seconds: the time-out where the server hangs on purpose."""
+
+
+def dispatch(url: str, timeout: float = 5.0, task: Task = TASK) -> Answer:
+    board = BeadBoard("beadboard", url, timeout=timeout)
+    try:
+        return board.dispatch(task, "token-1")
+    finally:
+        board.close()
+
+
+def capacity(url: str, service_url: str = "", timeout: float = 5.0) -> Capacity:
+    board = BeadBoard("beadboard", url, service_url, timeout)
+    try:
+        return board.capacity()
+    finally:
+        board.close()

@@ -1,0 +1,62 @@
+"""``open_target``: settings become a target, or an error that says what mends it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+import pytest
+
+from dolt_watch.errors import SettingsError
+from dolt_watch.targets.opening import open_target
+
+
+@dataclass
+class Like:
+    name: str = "beadboard"
+    kind: str = "beadboard"
+    url: str = "http://127.0.0.1:3000"
+    service_url: str = ""
+    timeout: float | timedelta = 30.0
+
+
+def test_it_opens_and_asks_nothing() -> None:
+    target = open_target(Like(name="board", timeout=timedelta(minutes=1)))
+    assert (target.name, target.timeout, target.deduplicates) == ("board", 60.0, False)
+    target.close()
+
+
+def test_no_url_names_both_places_to_set_it() -> None:
+    with pytest.raises(SettingsError) as caught:
+        open_target(Like(url=""))
+    assert caught.value.exit_code == 2
+    assert caught.value.fix and "BEADBOARD_URL" in caught.value.fix and "[targets.beadboard] url" in caught.value.fix
+
+
+@pytest.mark.parametrize(
+    "like",
+    [
+        Like(kind="telepathy"),
+        Like(url="localhost:3000"),
+        Like(url="ftp://host"),
+        Like(url="http://"),
+        Like(url="http://host:99999"),
+        Like(url="http://[::1"),
+        Like(url="http://host/?x=1"),
+        Like(service_url="nonsense"),
+        Like(timeout=0.0),
+        Like(timeout=float("nan")),
+        Like(timeout=timedelta(hours=2)),
+    ],
+    ids=repr,
+)
+def test_what_is_wrong_is_said_with_what_mends_it(like: Like) -> None:
+    with pytest.raises(SettingsError) as caught:
+        open_target(like)
+    assert caught.value.where and caught.value.fix
+
+
+def test_a_password_in_a_bad_url_is_not_shown() -> None:
+    with pytest.raises(SettingsError) as caught:
+        open_target(Like(url="ftp://user:hunter2@host"))
+    assert "hunter2" not in str(caught.value)
