@@ -174,18 +174,19 @@ class CommitChanges:
 class What(StrEnum):
     """Kinds of event."""
 
+    LEDGER = "ledger"
+    """A decision or report of ours came back through the feed."""
     MATCHED = "matched"
     UNMATCHED = "unmatched"
     STARTED = "started"
     LEFT = "left"
     """Stopped being watched: closed, blocked, reassigned, deleted."""
-    SIGN = "sign-of-life"
     EDITED = "edited"
-    """A person (anyone but us) changed the bead's row."""
+    """Somebody else changed the bead's row, and it went on matching or running (or neither)."""
+    SIGN = "sign-of-life"
+    """Somebody else added a comment, a label, an event, a dependency."""
     OVERWRITTEN = "note-overwritten"
     """A note of ours is gone from the row."""
-    LEDGER = "ledger"
-    """A decision or report of ours came back through the feed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +200,15 @@ class Sign:
 
 
 @dataclass(frozen=True, slots=True)
+class Facts:
+    """How the bead's row stands after the commit: under which rule it matches and runs ('' for none)."""
+
+    matches: str = ""
+    runs: str = ""
+    rank: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Event:
     """What one change means for one bead."""
 
@@ -207,11 +217,13 @@ class Event:
     commit: str
     at: datetime
     """The commit's date."""
-    rule: str = ""
-    rank: tuple[Any, ...] = ()
+    facts: Facts | None = None
+    """None where the commit did not change the bead's row."""
     sign: Sign | None = None
     entry: Entry | None = None
     changed: tuple[str, ...] = ()
+    note: str = ""
+    """OVERWRITTEN: the text that is gone."""
 
 
 # -- the projection ----------------------------------------------------------------------------------------------
@@ -290,7 +302,6 @@ class Decision:
     kind: Kind
     bead: str
     rule: str
-    version: int
     attempt: int
     cause: str
     token: str = ""
@@ -347,3 +358,24 @@ class Hold:
 
     gate: str
     why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """How many more runs the target takes now. ``slots`` None: not known (``why`` says so). ``idle`` is evidence, not courtesy: True only where the
+    service itself said that nothing runs and nothing is queued."""
+
+    slots: int | None
+    why: str = ""
+    idle: bool = False
+    down: bool = False
+    """The target did not answer at all (or not as itself): beads that wait make the command exit 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobReport:
+    """What the target says of a job. ``word`` is its own status word ('timeout'), ``error`` its own error text."""
+
+    verdict: Verdict
+    word: str = ""
+    error: str = ""

@@ -11,19 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from dolt_watch.model import Verdict
+from dolt_watch.model import Capacity, JobReport
 
-
-@dataclass(frozen=True, slots=True)
-class Capacity:
-    """How many more runs the target takes now. ``slots`` None: not known (``why`` says so). ``idle`` is evidence, not courtesy: True only where the service
-    itself said that nothing runs and nothing is queued."""
-
-    slots: int | None
-    why: str = ""
-    idle: bool = False
-    down: bool = False
-    """The target did not answer at all (or not as itself): beads that wait make the command exit 1."""
+__all__ = ["Accepted", "Answer", "Busy", "Capacity", "JobReport", "Refused", "Target", "Task", "Unknown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +53,6 @@ class Unknown:
 
 
 Answer = Accepted | Refused | Busy | Unknown
-
-
-@dataclass(frozen=True, slots=True)
-class JobReport:
-    """What the target says of a job. ``word`` is its own status word ('timeout'), ``error`` its own error text."""
-
-    verdict: Verdict
-    word: str = ""
-    error: str = ""
 
 
 @dataclass(frozen=True, slots=True)

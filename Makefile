@@ -1,0 +1,71 @@
+# From a fresh clone with git, make, Python and a package index: `make demo` runs the main job, `make test` passes the tests.
+# PYTHON=/path/to/python3.12 make test   takes that interpreter.
+# PYTEST="-k conflicts -x" make test     hands arguments on to pytest.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VENV   := .venv
+PY     := $(VENV)/bin/python
+WORK   := .work
+RUN    := $(VENV)/.installed-run
+DEV    := $(VENV)/.installed-dev
+JUNIT  := $(WORK)/junit.xml
+PYTEST ?=
+EXTRA_GROUPS ?=
+
+# DoltLite's loader leaves this mark for its children, who would then silently get the stock SQLite.
+unexport _DOLTLITE_BOOTSTRAPPED
+
+.PHONY: help demo test check bench clean
+
+help: ## What there is
+	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' Makefile
+
+demo: $(RUN) ## The main job in about ten seconds, on the embedded engine
+	$(VENV)/bin/dolt_watch demo
+
+test: $(DEV) ## All tests; those that need dolt or bd say so when they are skipped (with CI=true they fail)
+	@mkdir -p $(WORK) && rm -f $(JUNIT)
+	$(PY) -m pytest --junitxml=$(JUNIT) $(PYTEST)
+	@# A run that lost its output still exits 0: only the report proves that tests ran.
+	@$(PY) .ci/ran.py $(JUNIT)
+
+check: $(DEV) ## Lint, format, types, import contracts, dependencies
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+	$(VENV)/bin/deptry .
+
+bench: $(DEV) ## The figures, on real Dolt (dolt, bd, jq and curl on PATH)
+	$(PY) -m bench
+
+clean: ## Forget the environment and everything that was built
+	rm -rf $(VENV) $(WORK) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The newest interpreter is not the best guess: a plain python3 is what the person expects, if it is new enough.
+$(PY):
+	@for candidate in $(if $(PYTHON),"$(PYTHON)",python3 python3.13 python3.12 python3.11); do \
+	  if "$$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	    echo "using $$("$$candidate" -c 'import sys; print(sys.executable, sys.version.split()[0])')"; \
+	    "$$candidate" -m venv --clear $(VENV) && exit 0; exit 1; \
+	  fi; \
+	done; \
+	echo "dolt_watch needs Python 3.11 or newer with venv and ensurepip (Debian: apt install python3-venv);" >&2; \
+	echo "tried: $(if $(PYTHON),$(PYTHON),python3 python3.13 python3.12 python3.11). Name one: make $(MAKECMDGOALS) PYTHON=/path/to/python3" >&2; \
+	exit 1
+
+# Stamps, so that an install happens only when pyproject.toml is newer. Dependency groups need pip 25.1.
+# Editable: the code in the tree is what runs, without an install after each change.
+$(RUN): pyproject.toml | $(PY)
+	$(PY) -m pip install --quiet --disable-pip-version-check -U 'pip>=25.1'
+	$(PY) -m pip install --quiet -e '.[doltlite]'
+	@touch $@
+
+# EXTRA_GROUPS: more dependency groups, such as EXTRA_GROUPS=containers.
+$(DEV): $(RUN)
+	$(PY) -m pip install --quiet --group dev $(addprefix --group ,$(EXTRA_GROUPS))
+	@touch $@

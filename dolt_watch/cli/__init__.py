@@ -1,0 +1,99 @@
+"""The command line. A command's module is imported when it is run, and not before: --help and --version import none."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+
+import click
+
+from dolt_watch import __version__
+from dolt_watch.errors import DoltWatchError
+
+COMMANDS = {
+    "init": "Make the tables of dolt_watch in a beads database.",
+    "dispatch": "Hand waiting beads to their target.",
+    "reap": "Block beads whose agent has fallen silent.",
+    "tick": "Dispatch and reap, until nothing is left to do.",
+    "log": "The decisions, newest first.",
+    "status": "What waits, runs and is held, and why.",
+    "config": "The effective settings, and where each came from.",
+    "demo": "See it work, in a temporary folder, in ten seconds.",
+}
+"""Name → its line in --help. The module ``dolt_watch.cli.<name>`` holds the command as ``command``."""
+
+
+class LazyGroup(click.Group):
+    """Knows its commands by name, and imports one when it is run."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"dolt_watch.cli.{cmd_name}").command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            from dolt_watch.settings.values import nearest
+
+            ctx.fail(f"No such command {args[0]!r}: {nearest(args[0], COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="dolt_watch", message="%(prog)s %(version)s")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error (or DOLT_WATCH_DEBUG=1).")
+def group(**_debug: bool) -> None:
+    """Hands beads to AI agents, and says so in Dolt's own history."""
+
+
+def main() -> None:
+    """Run, and end the process with the exit code of design.md."""
+    # Read here and not by click: an error while it parses has a traceback too, and who is told to add --debug adds it at the end.
+    args = [each for each in sys.argv[1:] if each != "--debug"]
+    debug = len(args) < len(sys.argv) - 1 or os.environ.get("DOLT_WATCH_DEBUG", "") not in ("", "0", "false")
+    try:
+        code = group.main(args, prog_name="dolt_watch", standalone_mode=False)
+        # What stands in the buffer would meet a closed pipe after this function, where nobody catches it.
+        sys.stdout.flush()
+        sys.exit(code or 0)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        sys.exit(130)
+    except BrokenPipeError:
+        # `dolt_watch log | head`: the reader has enough. Python would complain once more while it closes stdout. 1 is click's code for it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except DoltWatchError as error:
+        if debug:
+            _traceback()
+        from dolt_watch.cli.common import fail
+
+        fail(error)
+    except Exception as error:
+        if debug:
+            _traceback()
+        else:
+            from dolt_watch.text import outside
+
+            said = outside(f"{type(error).__name__}: {error}")
+            click.echo(f"error: {said} (run with --debug for the traceback)", err=True)
+        sys.exit(1)
+
+
+def _traceback() -> None:
+    import traceback
+
+    traceback.print_exc()

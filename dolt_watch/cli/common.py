@@ -1,0 +1,61 @@
+"""What every command shares: the options that choose settings, and how an error is told."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn, TypeVar
+
+import click
+
+from dolt_watch.errors import DoltWatchError
+from dolt_watch.settings import Settings, load
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+_OPTIONS = (
+    click.option("--config", metavar="FILE", help="Settings file; default: dolt_watch.toml here or above."),
+    click.option("--database", metavar="URL", help="dolt://user@host:port/database or doltlite:///path."),
+    click.option(
+        "--set", metavar="KEY=VALUE", multiple=True, help="One setting: rules.agent.stale_after=15m. Repeatable."
+    ),
+)
+
+
+def settings_options(command: _Command) -> _Command:
+    """Adds --config, --database and --set; hand the command's arguments to ``load_settings``."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def load_settings(kwargs: dict[str, Any]) -> Settings:
+    """Takes the arguments of ``settings_options`` out of ``kwargs``. Raises SettingsError."""
+    return load({name: kwargs.pop(name, None) for name in ("config", "database", "set")})
+
+
+def fail(error: DoltWatchError) -> NoReturn:
+    """Tell an error on stderr, and end with its exit code."""
+    click.echo(f"error: {error}", err=True)
+    sys.exit(error.exit_code)
+
+
+def tick_options(command: _Command) -> _Command:
+    """Adds --dry-run, and --now, which only goes with it: a real tick decides by the database's clock."""
+    now = click.option(
+        "--now", metavar="TIME", callback=_moment, help="With --dry-run: as if it were this time (ISO 8601)."
+    )
+    dry = click.option("--dry-run", is_flag=True, is_eager=True, help="Say what would be done; write and send nothing.")
+    return dry(now(command))
+
+
+def _moment(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
+    if value is None:
+        return None
+    from dolt_watch.times import utc
+
+    if not ctx.params.get("dry_run"):
+        raise click.UsageError("--now goes with --dry-run only: a real tick decides by the database's clock")
+    try:
+        return utc(value)
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is no time; write 2026-04-18T22:35:46Z") from None

@@ -1,0 +1,25 @@
+"""``dolt_watch reap``."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import click
+
+from dolt_watch.cli.common import load_settings, settings_options, tick_options
+from dolt_watch.cli.wiring import tick
+from dolt_watch.core.decide import Scope
+
+
+@click.command()
+@settings_options
+@tick_options
+def command(dry_run: bool, now: datetime | None, **kwargs: Any) -> int:
+    """Block beads whose agent has fallen silent.
+
+    Exit 1 when a dispatch failed, is unknown, or the target is down while beads wait.
+
+    Example: dolt_watch reap --dry-run
+    """
+    return tick(load_settings(kwargs), Scope(reap=True), dry_run=dry_run, now=now)

@@ -1,0 +1,25 @@
+"""``dolt_watch tick``."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import click
+
+from dolt_watch.cli.common import load_settings, settings_options, tick_options
+from dolt_watch.cli.wiring import tick
+from dolt_watch.core.decide import Scope
+
+
+@click.command()
+@settings_options
+@tick_options
+def command(dry_run: bool, now: datetime | None, **kwargs: Any) -> int:
+    """Dispatch and reap, until nothing is left to do.
+
+    Exit 1 when a dispatch failed, is unknown, or the target is down while beads wait.
+
+    Example: dolt_watch tick --dry-run
+    """
+    return tick(load_settings(kwargs), Scope(dispatch=True, reap=True), dry_run=dry_run, now=now)

@@ -1,0 +1,79 @@
+"""Puts the parts together for a command: engine, targets, ledger, loop."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from datetime import datetime
+
+import click
+
+from dolt_watch.core.decide import Policy, Scope
+from dolt_watch.engines import Engine
+from dolt_watch.engines.address import open_engine
+from dolt_watch.handlers.acting import Acting, Telling
+from dolt_watch.ledger import Identity, Ledger
+from dolt_watch.settings import Settings, rule_hash, rules_text, settings_hash
+from dolt_watch.targets import Target
+from dolt_watch.tick import Loop, Outcome
+from dolt_watch.times import Clock, DatabaseClock, FixedClock
+
+
+class Targets:
+    """Targets by name, opened when first asked for."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._open: dict[str, Target] = {}
+
+    def __call__(self, name: str) -> Target:
+        if name not in self._open:
+            from dolt_watch.targets.opening import open_target
+
+            self._open[name] = open_target(self.settings.targets[name])
+        return self._open[name]
+
+    def close(self) -> None:
+        for target in self._open.values():
+            target.close()
+
+
+def identity(settings: Settings) -> Identity:
+    return Identity(
+        socket.gethostname(),
+        settings.actor_dispatch,
+        settings.actor_reap,
+        settings_hash(settings),
+        rules_text(settings),
+    )
+
+
+def ledger(engine: Engine, settings: Settings, clock: Clock | None = None) -> Ledger:
+    return Ledger(engine, identity(settings), clock or DatabaseClock())
+
+
+def build(
+    engine: Engine, settings: Settings, targets: Callable[[str], Target], clock: Clock, say: Callable[[str], None],
+    *, dry: bool = False,
+) -> Loop:  # fmt: skip
+    """The one loop; a dry run is the same with nobody acting."""
+    actor = Telling(say) if dry else Acting(ledger(engine, settings, clock), settings.rules, targets, say)
+    policy = Policy(settings.rules, settings.settle, settings_hash=settings_hash(settings))
+    hashes = {rule.name: rule_hash(rule) for rule in settings.rules}
+    return Loop(
+        engine, policy, hashes, targets, actor, clock, say,
+        adopt=settings.adopt, patient=not dry, project_id=settings.project_id,
+    )  # fmt: skip
+
+
+def tick(settings: Settings, scope: Scope, *, dry_run: bool, now: datetime | None) -> int:
+    """One command's tick; its exit code."""
+    clock: Clock = FixedClock(now) if now is not None else DatabaseClock()
+    engine = open_engine(settings.address)
+    targets = Targets(settings)
+    try:
+        outcome: Outcome = build(engine, settings, targets, clock, click.echo, dry=dry_run).tick(scope)
+    finally:
+        targets.close()
+        engine.close()
+    return 0 if dry_run else outcome.exit_code

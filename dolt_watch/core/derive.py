@@ -1,0 +1,148 @@
+"""Events from row changes: what one commit means for each bead. Pure.
+
+Whose change is it? A commit of ours may sweep in what somebody left uncommitted, even in the same row, so ownership is told by
+cell: exactly what an entry ``wrote`` is subtracted, whatever else differs is somebody else's. ``updated_at`` alone cannot be told
+apart: it counts for nobody where we wrote in the same commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+
+from dolt_watch.model import CommitChanges, Entry, Event, Facts, RowChange, Rule, Sign, What
+
+SKEW = timedelta(seconds=5)
+"""A row's own time may lie so far behind its commit's date, or ahead, before the commit's date is believed instead."""
+
+
+def derive(changes: CommitChanges, rules: Sequence[Rule]) -> Iterator[Event]:
+    """The events of one commit, bead by bead: first what we decided and reported, then what others did."""
+    ours: dict[str, list[Entry]] = {}
+    for entry in changes.entries:
+        ours.setdefault(entry.bead, []).append(entry)
+    issues: dict[str, RowChange] = {}
+    others: dict[str, list[RowChange]] = {}
+    for change in changes.rows:
+        if change.table == "issues":
+            issues[change.bead] = change
+        else:
+            others.setdefault(change.bead, []).append(change)
+
+    for bead in dict.fromkeys([*ours, *issues, *others]):
+        entries = sorted(ours.get(bead, ()), key=lambda entry: entry.version)
+        row = issues.get(bead)
+        facts = _facts(row, rules) if row else None
+        for entry in entries:
+            yield Event(What.LEDGER, bead, changes.commit, changes.date, facts=facts, entry=entry)
+        if row:
+            yield from _row_events(row, entries, facts, changes, rules)
+        written = {event for entry in entries for event in entry.wrote.events}
+        for side in others.get(bead, ()):
+            if side.key in written or side.kind == "removed":
+                continue
+            sign = Sign(_when(side.at, changes.date), _noun(side.table), side.who, changes.commit)
+            yield Event(What.SIGN, bead, changes.commit, changes.date, facts=facts, sign=sign)
+
+
+def _row_events(
+    row: RowChange, entries: Sequence[Entry], facts: Facts | None, changes: CommitChanges, rules: Sequence[Rule]
+) -> Iterator[Event]:
+    at, commit = changes.date, changes.commit
+    gone = [note for note in _lost_notes(row, entries)]
+    theirs = _theirs(row, entries)
+    for note in gone:
+        yield Event(What.OVERWRITTEN, row.bead, commit, at, facts=facts, note=note)
+    if row.kind == "removed":
+        yield Event(What.LEFT, row.bead, commit, at, facts=Facts(), changed=("deleted",))
+        return
+    if not theirs:
+        return
+    before = _facts(row, rules, before=True)
+    assert facts is not None
+    if facts.matches and facts.matches != before.matches:
+        what = What.MATCHED
+    elif facts.runs and not before.runs:
+        what = What.STARTED
+    elif before.matches and not facts.matches:
+        what = What.UNMATCHED
+    elif before.runs and not facts.runs:
+        what = What.LEFT
+    else:
+        what = What.EDITED
+    own = row.at if "updated_at" in row.changed or row.kind == "added" else None
+    sign = Sign(_when(own, at), ", ".join(theirs), row.who or changes.author, commit)
+    yield Event(what, row.bead, commit, at, facts=facts, sign=sign, changed=theirs)
+
+
+def _facts(row: RowChange, rules: Sequence[Rule], before: bool = False) -> Facts:
+    """A bead that matches two rules goes to the first in the file."""
+    matches = runs = ""
+    rank: tuple[object, ...] = ()
+    for rule, answer in zip(rules, row.answers, strict=True):
+        if not matches and (answer.matched if before else answer.matches):
+            matches, rank = rule.name, answer.rank
+        if not runs and (answer.was_running if before else answer.runs):
+            runs = rule.name
+    return Facts(matches, runs, rank)
+
+
+def _theirs(row: RowChange, entries: Sequence[Entry]) -> tuple[str, ...]:
+    """The changed columns less exactly what our entries wrote in this commit."""
+    if not entries:
+        return row.changed or ("row",)
+    theirs = []
+    for column in row.changed:
+        if column == "updated_at":
+            continue
+        if column == "notes":
+            if row.after.get("notes") != appended(row.before.get("notes") or "", entries):
+                theirs.append(column)
+            continue
+        cells = [entry.wrote.cells[column] for entry in entries if column in entry.wrote.cells]
+        if not cells or cells[0][0] != row.before.get(column) or cells[-1][1] != row.after.get(column):
+            theirs.append(column)
+    return tuple(theirs)
+
+
+def appended(notes: str, entries: Sequence[Entry]) -> str:
+    """``notes`` with what the entries appended, as SQL appends it: on a line of its own."""
+    for entry in entries:
+        if entry.wrote.note:
+            notes = f"{notes}\n{entry.wrote.note}" if notes else entry.wrote.note
+    return notes
+
+
+def _lost_notes(row: RowChange, entries: Sequence[Entry]) -> Iterator[str]:
+    """Lines of ours that stood in the notes before and do not after: `bd note` reads, then writes, and may overwrite."""
+    before, after = row.before.get("notes"), row.after.get("notes")
+    if row.kind != "modified" or "notes" not in row.changed or not before:
+        return
+    kept = set((after or "").splitlines())
+    for line in before.splitlines():
+        if line not in kept and is_ours(line):
+            yield line
+
+
+OURS = (
+    "auto-dispatcher claimed at ",
+    "dispatched: job=",
+    "dispatch failed ",
+    "dispatch outcome ",
+    "dispatch quarantined after ",
+    "reaper: ",
+)
+"""How each note of ours begins: the original's words, kept."""
+
+
+def is_ours(line: str) -> bool:
+    return line.startswith(OURS)
+
+
+def _when(own: datetime | None, commit: datetime) -> datetime:
+    """A row's own time, unless it lies ahead of its commit: a clock that is wrong must not keep an agent alive for ever."""
+    return own if own is not None and own <= commit + SKEW else commit
+
+
+def _noun(table: str) -> str:
+    return {"comments": "comment", "labels": "label", "events": "event", "dependencies": "dependency"}.get(table, table)

@@ -1,0 +1,231 @@
+"""The projection: state after an event is a function of the state before it and the event, and of nothing else. Pure.
+
+The same function folds the live feed, a replay of last month, and the ledger's streams in a resync.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from dolt_watch.model import GLOBAL, Bead, Entry, Event, Facts, Kind, Pause, Phase, Sign, State, What
+from dolt_watch.times import utc
+
+HOUR = timedelta(hours=1)
+
+
+class Projection:
+    """A state that events are folded into. ``touched`` names the beads whose record changed since it was made: what a save must write."""
+
+    def __init__(self, state: State) -> None:
+        self.commit = state.commit
+        self.beads = dict(state.beads)
+        self.pauses = dict(state.pauses)
+        self.resting = dict(state.resting)
+        self.stopped = dict(state.stopped)
+        self.claims = dict(state.claims)
+        self.touched: set[str] = set()
+
+    def state(self) -> State:
+        return State(self.commit, self.beads, self.pauses, self.resting, self.stopped, self.claims)
+
+    def fold(self, events: Iterable[Event]) -> None:
+        for event in events:
+            self.shared(event)
+            before = self.beads.get(event.bead)
+            after = fold_bead(before, event)
+            if after == before:
+                continue
+            self.touched.add(event.bead)
+            if after is None:
+                self.beads.pop(event.bead, None)
+            else:
+                self.beads[event.bead] = after
+
+    def shared(self, event: Event) -> None:
+        """What an entry says beyond its bead: pauses, a target that rests, a rule that stopped, the claims of the last hour."""
+        entry = event.entry
+        if entry is None:
+            return
+        detail = entry.detail
+        match entry.kind:
+            case Kind.CLAIM:
+                recent = [at for at in self.claims.get(entry.rule, ()) if entry.at - at < HOUR]
+                self.claims[entry.rule] = (*recent, entry.at)
+            case Kind.BUSY:
+                until = utc(detail.get("until"))
+                if until is not None:
+                    self.resting[str(detail.get("target", ""))] = until
+            case Kind.STOPPED:
+                self.stopped[entry.rule] = entry.settings_hash
+            case Kind.PAUSE:
+                reaping = bool(detail.get("reaping"))
+                pause = Pause(entry.rule, entry.reason, entry.at, entry.actor, utc(detail.get("until")), reaping)
+                self.pauses[entry.rule] = pause
+            case Kind.RESUME:
+                self.pauses = {} if not entry.rule else {k: v for k, v in self.pauses.items() if k != entry.rule}
+                self.stopped = {} if not entry.rule else {k: v for k, v in self.stopped.items() if k != entry.rule}
+                for bead in [b for b in self.beads.values() if b.phase is Phase.HELD]:
+                    self.beads[bead.id] = replace(bead, phase=Phase.WAITING, since=event.at, reason="")
+                    self.touched.add(bead.id)
+
+
+def fold_bead(bead: Bead | None, event: Event) -> Bead | None:
+    """The bead's record after the event; None where it is in no phase."""
+    if event.bead == GLOBAL:
+        return None
+    if bead is not None and event.facts is not None:
+        rank = event.facts.rank or bead.rank
+        bead = replace(bead, matches=bool(event.facts.matches), runs=bool(event.facts.runs), rank=rank)
+    if event.what is What.LEDGER:
+        assert event.entry is not None
+        return _entry(bead, event.entry, event)
+    if event.what is What.OVERWRITTEN:
+        return None if bead is None else replace(bead, lost_note=event.note)
+    if event.what is What.SIGN:
+        return _alive(bead, event.sign, event)
+    return _alive(_row(bead, event), event.sign, event)
+
+
+# -- others ---------------------------------------------------------------------------------------------------------
+
+
+def _row(bead: Bead | None, event: Event) -> Bead | None:
+    """Somebody else changed the bead's row."""
+    facts = event.facts or Facts()
+    if bead is None:
+        return _enter(event, facts, 0)
+    match bead.phase:
+        case Phase.CLAIMED:
+            return bead  # nobody but the holder of its token settles it before its deadline
+        case Phase.BACKOFF if facts.matches:
+            return replace(bead, rule=facts.matches)
+        case Phase.WAITING if facts.matches == bead.rule:
+            return bead
+        case Phase.RUNNING | Phase.UNKNOWN if facts.runs:
+            return bead
+        case _:  # it stopped being what it was; quarantined and held beads are re-armed by any edit
+            return _enter(event, facts, bead.version)
+
+
+def _enter(event: Event, facts: Facts, version: int) -> Bead | None:
+    if facts.matches:
+        return Bead(
+            event.bead, Phase.WAITING, facts.matches, event.at, event.commit,
+            matches=True, runs=bool(facts.runs), rank=facts.rank, matched_at=event.at, version=version,
+        )  # fmt: skip
+    if facts.runs:
+        return Bead(
+            event.bead, Phase.RUNNING, facts.runs, event.at, event.commit,
+            runs=True, version=version, sent_at=event.at,
+        )  # fmt: skip
+    return None
+
+
+def _alive(bead: Bead | None, sign: Sign | None, event: Event) -> Bead | None:
+    """A sign of life: kept for the reaper, and evidence that an unknown attempt runs."""
+    if bead is None or sign is None or bead.phase not in (Phase.RUNNING, Phase.UNKNOWN, Phase.CLAIMED):
+        return bead
+    if bead.sign is None or sign.at >= bead.sign.at:
+        bead = replace(bead, sign=sign)
+    if bead.phase is Phase.UNKNOWN and bead.sent_at is not None and event.at >= bead.sent_at:
+        reason = f"a sign of life: {sign.what} by {sign.who}"
+        return replace(bead, phase=Phase.RUNNING, since=event.at, cause=event.commit, reason=reason)
+    return bead
+
+
+# -- ourselves ------------------------------------------------------------------------------------------------------
+
+
+def _entry(bead: Bead | None, entry: Entry, event: Event) -> Bead | None:
+    if bead is not None and entry.version <= bead.version:
+        return bead  # already folded: a merge may show it again
+    if entry.kind is Kind.CLAIM:
+        facts = event.facts or Facts()
+        base = bead or Bead(entry.bead, Phase.WAITING, entry.rule, entry.at, entry.cause)
+        return replace(
+            base, phase=Phase.CLAIMED, rule=entry.rule, since=entry.at, cause=event.commit, version=entry.version,
+            attempt=entry.attempt, token=entry.token, job="", sent_at=entry.at, retry_at=None, reason="", sign=None,
+            deadline=utc(entry.detail.get("deadline")), matches=bool(facts.matches), runs=bool(facts.runs),
+        )  # fmt: skip
+    if bead is None:
+        return None  # it left before the report came: the ledger has it, the state need not
+    bead = replace(bead, version=entry.version)
+    step = _STEPS.get(entry.kind)
+    if step is None:
+        return bead
+    if entry.token and entry.token != bead.token:
+        return bead  # of an attempt that is no longer this one
+    return step(bead, entry, event)
+
+
+def _dispatched(bead: Bead, entry: Entry, event: Event) -> Bead | None:
+    running = replace(bead, phase=Phase.RUNNING, since=entry.at, cause=event.commit, job=entry.job, deadline=None)
+    return running if bead.runs else _elsewhere(running, event.at)
+
+
+def _unknown(bead: Bead, entry: Entry, event: Event) -> Bead | None:
+    unknown = replace(bead, phase=Phase.UNKNOWN, since=entry.at, cause=event.commit, reason=entry.reason, deadline=None)
+    if bead.sign is not None and bead.sent_at is not None and bead.sign.at >= bead.sent_at:
+        return replace(unknown, phase=Phase.RUNNING, reason=f"a sign of life: {bead.sign.what} by {bead.sign.who}")
+    return unknown if bead.runs else _elsewhere(unknown, event.at)
+
+
+def _failed(bead: Bead, entry: Entry, event: Event) -> Bead | None:
+    phase = Phase.QUARANTINED if entry.kind is Kind.QUARANTINED else Phase.BACKOFF
+    failed = replace(
+        bead, phase=phase, since=entry.at, cause=event.commit, reason=entry.reason, token="", job="", deadline=None,
+        retry_at=utc(entry.detail.get("retry_at")), sign=None, attempt=entry.attempt,
+    )  # fmt: skip
+    return failed if bead.matches else _elsewhere(failed, event.at)
+
+
+def _uncounted(bead: Bead, entry: Entry, event: Event) -> Bead | None:
+    """Busy, released, or the rule stopped: back to waiting, and the attempt does not count."""
+    attempt = max(0, bead.attempt - 1)
+    back = replace(bead, token="", job="", deadline=None, attempt=attempt, sign=None)
+    if not bead.matches:
+        return _elsewhere(back, event.at)
+    return replace(back, phase=Phase.WAITING, since=entry.at, cause=event.commit, reason=entry.reason)
+
+
+def _ended(bead: Bead, entry: Entry, event: Event) -> Bead | None:
+    return None
+
+
+def _noted(bead: Bead, entry: Entry, event: Event) -> Bead | None:
+    return replace(bead, lost_note="")
+
+
+def _elsewhere(bead: Bead, at: datetime) -> Bead | None:
+    """The row moved on while we were busy with it: take it as it stands."""
+    if bead.matches:
+        phase, attempt = Phase.WAITING, 0
+        return replace(bead, phase=phase, since=at, matched_at=at, attempt=attempt, token="", job="", sign=None)
+    if bead.runs:
+        return replace(bead, phase=Phase.RUNNING, since=at)
+    return None
+
+
+_STEPS: dict[Kind, Callable[[Bead, Entry, Event], Bead | None]] = {
+    Kind.DISPATCHED: _dispatched,
+    Kind.UNKNOWN: _unknown,
+    Kind.OVERDUE: _unknown,
+    Kind.FAILED: _failed,
+    Kind.QUARANTINED: _failed,
+    Kind.RETRY: _failed,
+    Kind.REQUEUE: _failed,
+    Kind.BUSY: _uncounted,
+    Kind.RELEASE: _uncounted,
+    Kind.STOPPED: _uncounted,
+    Kind.GIVE_UP: _ended,
+    Kind.REAP: _ended,
+    Kind.NOTE: _noted,
+}
+
+
+def record(bead: Bead) -> dict[str, Any]:
+    """For tests and status: the record without what is empty."""
+    return {name: getattr(bead, name) for name in bead.__slots__ if getattr(bead, name) not in ("", None, ())}

@@ -1,0 +1,205 @@
+"""The feed: the only way in which facts come in. Row changes of history, commit by commit, oldest first.
+
+The path runs from HEAD down to the cursor, taking at each commit the first parent that is the cursor or descends from it. After a
+fast-forward onto a merge made elsewhere our line is the *second* parent, and the plain first-parent chain would show old changes again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from dolt_watch.core.rules import CompiledRule
+from dolt_watch.engines import WORKING, Commit, Edge, Engine, Row
+from dolt_watch.errors import SchemaChanged
+from dolt_watch.model import Answers, CommitChanges, Entry, Kind, RowChange, Wrote
+from dolt_watch.times import utc
+
+ENTRY_COLUMNS = (
+    "bead_id", "version", "kind", "attempt", "rule", "token", "cause_commit", "observed_commit", "decided_at",
+    "job_id", "reason", "bead_hash", "settings_hash", "actor", "detail",
+)  # fmt: skip
+
+CELLS = ("status", "assignee", "notes", "started_at", "closed_at")
+"""Columns of issues whose values the derivation needs, besides what the rules ask."""
+
+_SIDE = {
+    # table: (expression of the row's own key, of its time, of who did it); {s} is the side, from or to
+    "comments": ("{s}_id", "{s}_created_at", "{s}_author"),
+    "events": ("{s}_id", "{s}_created_at", "{s}_actor"),
+    "labels": ("{s}_label", "NULL", "''"),
+    "dependencies": ("{s}_depends_on_id", "{s}_created_at", "{s}_created_by"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Lens:
+    """What the feed looks for: the compiled rules, and the columns that ``issues`` has."""
+
+    rules: Sequence[CompiledRule]
+    columns: Sequence[str]
+
+
+def path(commits: Iterable[Commit], since: str, until: str) -> list[Commit] | None:
+    """The commits from after ``since`` to ``until``, oldest first, each with the parent taken as its only one.
+
+    ``commits`` is the whole range. None where ``since`` is no ancestor of ``until``: history was rewritten.
+    """
+    known = {commit.hash: commit for commit in commits}
+    descends = {since: True}
+    for commit in reversed(list(known.values())):  # newest first reversed: parents mostly before children
+        _reaches(commit.hash, known, descends)
+    line: list[Commit] = []
+    at = until
+    while at != since:
+        here = known.get(at)
+        if here is None:
+            return None
+        parent = next((p for p in here.parents if descends.get(p)), None)
+        if parent is None:
+            return None
+        line.append(Commit(here.hash, (parent,), here.date, here.author, here.email, here.message))
+        at = parent
+    line.reverse()
+    return line
+
+
+def _reaches(start: str, known: Mapping[str, Commit], descends: dict[str, bool]) -> None:
+    """Does ``start`` descend from the cursor? Depth first without recursion: histories are long."""
+    stack = [start]
+    while stack:
+        hash = stack[-1]
+        if hash in descends:
+            stack.pop()
+            continue
+        commit = known.get(hash)
+        if commit is None:
+            descends[hash] = False
+            continue
+        open_parents = [p for p in commit.parents if p not in descends]
+        if open_parents:
+            stack.extend(open_parents)
+        else:
+            descends[hash] = any(descends[p] for p in commit.parents)
+
+
+def read(engine: Engine, line: Sequence[Commit], tables: Iterable[str], lens: Lens) -> Iterator[CommitChanges]:
+    """The row changes of each commit of the line, in order. Raises SchemaChanged where a column that a rule uses is gone."""
+    if not line:
+        return
+    edges = [Edge(commit.parents[0], commit.hash) for commit in line]
+    changed = engine.changed_tables(line[0].parents[0], line[-1].hash)
+    rows: dict[str, list[RowChange]] = {commit.hash: [] for commit in line}
+    entries: dict[str, list[Entry]] = {commit.hash: [] for commit in line}
+    for table in tables:
+        if table in changed:
+            for edge, change in _changes(engine, table, edges, lens):
+                rows[edge.commit].append(change)
+    if "watch_decision" in changed:
+        wanted = {name: f"to_{name}" for name in ENTRY_COLUMNS}
+        for edge, row in engine.diff("watch_decision", edges, {"diff_type": "diff_type", **wanted}):
+            if row[0] == "added":
+                entries[edge.commit].append(entry_from(row[1:]))
+    for commit in line:
+        yield CommitChanges(
+            commit.hash, commit.date, commit.author, tuple(rows[commit.hash]), tuple(entries[commit.hash])
+        )
+
+
+def uncommitted(engine: Engine, head: str, tables: Iterable[str], lens: Lens) -> list[RowChange]:
+    """What stands SQL-committed but not Dolt-committed. It may spare a bead; it never causes an act."""
+    found = []
+    for table in tables:
+        found += [change for _, change in _changes(engine, table, [Edge(head, WORKING)], lens)]
+    return found
+
+
+def _changes(engine: Engine, table: str, edges: Sequence[Edge], lens: Lens) -> Iterator[tuple[Edge, RowChange]]:
+    if table != "issues":
+        key, at, who = _SIDE[table]
+        columns = {"diff_type": "diff_type"}
+        for side in ("from", "to"):
+            columns[f"{side}_bead"] = f"{side}_issue_id"
+            for name, expression in (("key", key), ("at", at), ("who", who)):
+                columns[f"{side}_{name}"] = expression.format(s=side)
+        for edge, row in engine.diff(table, edges, columns):
+            kind = row[0]
+            bead, own, when, actor = row[1:5] if kind == "removed" else row[5:9]
+            yield edge, RowChange(table, bead, kind, key=str(own), at=utc(when), who=actor or "")
+        return
+    differs = ", ".join(f"CASE WHEN {_same(engine, name)} THEN NULL ELSE '{name}' END" for name in lens.columns)
+    columns = {"diff_type": "diff_type", "from": "from_id", "to": "to_id", "changed": f"CONCAT_WS(',', {differs})"}
+    columns["at"] = "to_updated_at"
+    for name in CELLS:
+        columns[f"from_{name}"] = f"from_{name}"
+        columns[f"to_{name}"] = f"to_{name}"
+    for number, rule in enumerate(lens.rules):
+        for name in ("when_from", "when_to", "running_from", "running_to"):
+            columns[f"{name}_{number}"] = getattr(rule, name)
+        for place, expression in enumerate(rule.rank_to):
+            columns[f"rank_{number}_{place}"] = expression
+    try:
+        for edge, row in engine.diff("issues", edges, columns):
+            yield edge, _issue(row, lens)
+    except SchemaChanged as error:
+        used = sorted({column for rule in lens.rules for column in rule.columns})
+        raise SchemaChanged(
+            f"a column of issues that a rule uses is gone ({error.message}); the rules use: {', '.join(used)}",
+            fix="change `when` or `order_by` in dolt_watch.toml to columns that issues has",
+        ) from error
+
+
+def _same(engine: Engine, name: str) -> str:
+    return f"from_{name} <=> to_{name}" if engine.dialect == "mysql" else f"from_{name} IS to_{name}"
+
+
+def _issue(row: Row, lens: Lens) -> RowChange:
+    kind, from_id, to_id, changed, at = row[:5]
+    values = list(row[5:])
+    before: dict[str, Any] = {}
+    after: dict[str, Any] = {}
+    for name in CELLS:
+        before[name], after[name] = cell(name, values.pop(0)), cell(name, values.pop(0))
+    answers = []
+    for rule in lens.rules:
+        was, now, ran, runs = (bool(values.pop(0)) for _ in range(4))
+        rank = tuple(plain(values.pop(0)) for _ in rule.rank_to)
+        was, ran = was and kind != "added", ran and kind != "added"
+        now, runs = now and kind != "removed", runs and kind != "removed"
+        answers.append(Answers(was, now, ran, runs, rank))
+    return RowChange(
+        "issues", from_id if kind == "removed" else to_id, kind, tuple(name for name in changed.split(",") if name),
+        before, after, at=utc(at), answers=tuple(answers),
+    )  # fmt: skip
+
+
+def plain(value: Any) -> Any:
+    """A cell as JSON holds it: times as ISO text, so that what was written and what comes back compare equal."""
+    if value is None or isinstance(value, str | int | float):
+        return value
+    moment = utc(value) if hasattr(value, "isoformat") else None
+    return moment.isoformat() if moment is not None else str(value)
+
+
+def cell(name: str, value: Any) -> Any:
+    """A cell of ``issues`` for comparing: DoltLite gives times as text, Dolt as times."""
+    return plain(utc(value)) if name.endswith("_at") else plain(value)
+
+
+def entry_from(row: Sequence[Any]) -> Entry:
+    """One row of watch_decision, in the order of ``ENTRY_COLUMNS``."""
+    (bead, version, kind, attempt, rule, token, cause, observed, at, job, reason, bead_hash, settings, actor, text) = (
+        row
+    )
+    detail: dict[str, Any] = orjson.loads(text)
+    wrote = detail.get("wrote", {})
+    cells = {name: (pair[0], pair[1]) for name, pair in wrote.get("cells", {}).items()}
+    moment = utc(at)
+    assert moment is not None
+    return Entry(
+        bead, version, Kind(kind), attempt, rule, token, cause, observed, moment, job, reason, bead_hash, settings,
+        actor, detail, Wrote(cells, wrote.get("note", ""), tuple(wrote.get("events", ()))),
+    )  # fmt: skip

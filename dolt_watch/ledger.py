@@ -1,0 +1,287 @@
+"""The ledger: every decision and every report as one row of ``watch_decision`` and one Dolt commit with what it changed.
+
+Two kinds of row. A *decision* goes ahead only on what it was decided on: HEAD as folded, the fence, the key (bead_id, version); on conflict it is
+thrown away and decided anew. A *report* of what happened outside is appended again at the next free version until it stands.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from dolt_watch import __version__
+from dolt_watch.core.rules import CompiledRule
+from dolt_watch.engines import Engine, Param, Transaction
+from dolt_watch.errors import BeadGone, Conflict
+from dolt_watch.feed import ENTRY_COLUMNS, cell
+from dolt_watch.gates import readiness
+from dolt_watch.model import GLOBAL, IN_PROGRESS, Decision, Entry, Kind, Wrote
+from dolt_watch.store import take_fence
+from dolt_watch.text import outside
+from dolt_watch.times import Clock, utc
+
+TEXT_LIMIT = 65_535
+"""Bytes that a TEXT column of beads holds: notes, events.old_value, events.new_value."""
+
+CONTENT = ("title", "description", "design", "acceptance_criteria", "issue_type", "priority", "assignee")
+"""Columns that say what the bead is about: with the rule's own, and without our cells, they make ``bead_hash``."""
+
+_ENDED = (
+    Kind.RELEASE,
+    Kind.FAILED,
+    Kind.QUARANTINED,
+    Kind.BUSY,
+    Kind.STOPPED,
+    Kind.RETRY,
+    Kind.GIVE_UP,
+    Kind.REAP,
+    Kind.REQUEUE,
+)
+_VERBS = {Kind.CLAIM: "claim", Kind.DISPATCHED: "dispatch", Kind.REAP: "reap", Kind.REQUEUE: "requeue"}
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who writes: actors as bd's events name them, the host for the commit's author, the settings that stand."""
+
+    host: str
+    actor_dispatch: str
+    actor_reap: str
+    settings_hash: str
+    settings_text: str
+
+    def actor(self, kind: Kind) -> str:
+        return self.actor_reap if kind in (Kind.REAP, Kind.REQUEUE) else self.actor_dispatch
+
+    @property
+    def author(self) -> str:
+        return f"dolt-watch <dolt-watch@{self.host}>"
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """An entry that stands in history, in which commit, and the bead's row as its transaction read it before (None: gone)."""
+
+    entry: Entry
+    commit: str
+    row: Mapping[str, Any] | None
+    warning: str = ""
+
+
+class Ledger:
+    """Writes entries through one engine."""
+
+    def __init__(self, engine: Engine, identity: Identity, clock: Clock) -> None:
+        self.engine = engine
+        self.identity = identity
+        self.clock = clock
+        self.rules: Mapping[str, CompiledRule] = {}
+        self.columns: Sequence[str] = ()
+        self.ready: frozenset[str] = frozenset()
+        """Names of the rules whose beads must be ready in bd's sense, asked again in the claim's own transaction."""
+
+    def decide(self, decision: Decision, *, observed: str, fence: str) -> Written:
+        """Raises Conflict where anything it was decided on moved, the bead's row included; then nothing is written."""
+        try:
+            return self._write(decision, observed, fence)
+        except BeadGone as error:
+            raise Conflict("the bead was deleted in the same instant") from error
+
+    def report(self, decision: Decision) -> Written:
+        """Appends until it stands. Raises Conflict only after so many tries that something else must be wrong."""
+        for tries in range(1, 21):
+            try:
+                return self._write(decision, None, None)
+            except BeadGone:
+                decision = replace(decision, note="", status="")
+                try:
+                    return self._write(decision, None, None, alone=True)
+                except Conflict:
+                    continue
+            except Conflict:
+                self.clock.sleep(0.005 * tries)
+        raise Conflict(
+            "a report could not be written in 20 tries",
+            fix="run `dolt_watch tick` again; the claim stands in the ledger",
+        )
+
+    def _write(self, decision: Decision, observed: str | None, fence: str | None, alone: bool = False) -> Written:
+        with self.engine.transaction() as tx:
+            head, clock = tx.query("SELECT HASHOF('HEAD'), UTC_TIMESTAMP(6)")[0]
+            if observed is not None and head != observed:
+                raise Conflict("history moved on since this was decided")
+            if self.engine.merging():
+                raise MergeInProgress()
+            moment = utc(clock)
+            assert moment is not None
+            now = self.clock.now(moment)
+            take_fence(tx, fence)
+            row = None if alone or decision.bead == GLOBAL else self._row(tx, decision, now)
+            entry, changes, warning = self._entry(tx, decision, head, now, row)
+            if row is not None:
+                self._apply(tx, decision, row, changes, entry)
+            self._append(tx, entry)
+            self._attempt(tx, decision, entry)
+            tables = ["watch_decision", "watch_settings", *(("issues", "events") if row is not None else ())]
+            commit = tx.dolt_commit(tables, _message(entry, self.identity), self.identity.author)
+        return Written(entry, commit, row, warning)
+
+    def _row(self, tx: Transaction, decision: Decision, now: datetime) -> Mapping[str, Any] | None:
+        """The bead's row, if the decision still holds for it. Raises Conflict where it does not, BeadGone where a report finds none."""
+        compiled = self.rules.get(decision.rule)
+        asks = f"{compiled.when_row}, {compiled.running_row}" if compiled else "1, 1"
+        rows = tx.query(f"SELECT {asks}, {', '.join(self.columns)} FROM issues WHERE id = ?", (decision.bead,))
+        if not rows:
+            raise BeadGone(f"bead {decision.bead} is gone")
+        matches, runs, *values = rows[0]
+        if decision.kind is Kind.CLAIM and not matches:
+            raise Conflict(f"{decision.bead} no longer matches")
+        if decision.kind is Kind.CLAIM and decision.rule in self.ready:
+            hold = readiness(tx.query, [decision.bead], self.columns, now).get(decision.bead)
+            if hold is not None:
+                raise Conflict(f"{decision.bead} is not ready: {hold.why}")
+        if decision.kind in (Kind.REAP, Kind.REQUEUE) and not runs:
+            raise Conflict(f"{decision.bead} is no longer in progress")
+        return dict(zip(self.columns, values, strict=True))
+
+    def _entry(
+        self, tx: Transaction, decision: Decision, head: str, now: datetime, row: Mapping[str, Any] | None
+    ) -> tuple[Entry, dict[str, Any], str]:
+        version = tx.query("SELECT COALESCE(MAX(version), 0) FROM watch_decision WHERE bead_id = ?", (decision.bead,))
+        kind = decision.kind
+        changes: dict[str, Any] = {}
+        warning = ""
+        note = decision.note
+        if row is not None:
+            # a status is restored only where it is still ours; a claim's and a reap's guard was the row itself
+            if decision.status and (kind is Kind.CLAIM or row["status"] == IN_PROGRESS):
+                changes["status"] = decision.status
+                if decision.status == IN_PROGRESS and "started_at" in row and row["started_at"] is None:
+                    changes["started_at"] = now.replace(microsecond=0)
+            size = len((row["notes"] or "").encode()) + len(note.encode()) + 1
+            if note and size > TEXT_LIMIT:
+                warning, note = f"the notes of {decision.bead} are full: the ledger alone carries «{note}»", ""
+        cells = {name: (cell(name, row[name]) if row else None, cell(name, value)) for name, value in changes.items()}
+        events = (str(uuid.uuid4()),) if row is not None and (changes or note) else ()
+        wrote = Wrote(cells, note, events)
+        detail = {
+            **decision.detail, "program": __version__, "host": self.identity.host,
+            "wrote": {"cells": cells, "note": note, "events": list(events)},
+        }  # fmt: skip
+        entry = Entry(
+            decision.bead, version[0][0] + 1, kind, decision.attempt, decision.rule, decision.token, decision.cause,
+            head, now, decision.job, outside(decision.reason), self._bead_hash(row, decision.rule),
+            self.identity.settings_hash, self.identity.actor(kind), detail, wrote,
+        )  # fmt: skip
+        return entry, changes, warning
+
+    def _apply(
+        self, tx: Transaction, decision: Decision, row: Mapping[str, Any], changes: Mapping[str, Any], entry: Entry
+    ) -> None:
+        """The bead's row, and the row of ``events`` that bd itself would write."""
+        note = entry.wrote.note
+        if not entry.wrote.events:
+            return
+        second = entry.at.replace(microsecond=0)
+        sets = [f"{name} = ?" for name in changes]
+        params: list[Param] = list(changes.values())
+        said: dict[str, Any] = {name: value for name, value in changes.items() if name == "status"}
+        if note:
+            sets.append("notes = CASE WHEN notes = '' THEN ? ELSE CONCAT(notes, '\n', ?) END")
+            params += [note, note]
+            said["notes"] = f"{row['notes']}\n{note}" if row["notes"] else note
+        sets.append("updated_at = ?")
+        params.append(second)
+        compiled = self.rules.get(decision.rule)
+        guard = f" AND ({compiled.when_row})" if compiled and decision.kind is Kind.CLAIM else ""
+        if tx.execute(f"UPDATE issues SET {', '.join(sets)} WHERE id = ?{guard}", (*params, decision.bead)) != 1:
+            raise Conflict(f"{decision.bead} changed in the same instant")
+        tx.execute(
+            "INSERT INTO events (id, issue_id, event_type, actor, old_value, new_value, created_at) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (
+                entry.wrote.events[0], entry.bead, "status_changed" if "status" in changes else "updated", entry.actor,
+                _fit(_as_bd(row), {name: _bd_value(row[name]) for name in changes}),
+                _fit(said, {name: value for name, value in said.items() if name != "notes"}), second,
+            ),
+        )  # fmt: skip
+
+    def _append(self, tx: Transaction, entry: Entry) -> None:
+        tx.execute(
+            "INSERT IGNORE INTO watch_settings (hash, text) VALUES (?, ?)",
+            (self.identity.settings_hash, self.identity.settings_text),
+        )
+        marks = ", ".join("?" * len(ENTRY_COLUMNS))
+        tx.execute(
+            f"INSERT INTO watch_decision ({', '.join(ENTRY_COLUMNS)}) VALUES ({marks})",
+            (
+                entry.bead, entry.version, entry.kind.value, entry.attempt, entry.rule, entry.token, entry.cause,
+                entry.observed, entry.at, entry.job, entry.reason, entry.bead_hash, entry.settings_hash, entry.actor,
+                orjson.dumps(entry.detail, option=orjson.OPT_SORT_KEYS).decode(),
+            ),
+        )  # fmt: skip
+
+    def _attempt(self, tx: Transaction, decision: Decision, entry: Entry) -> None:
+        """What this server knows of live attempts, should history lose the ledger's last rows."""
+        if decision.kind in _ENDED:
+            tx.execute("DELETE FROM watch_attempt WHERE bead_id = ?", (entry.bead,))
+        elif entry.token:
+            deadline = utc(entry.detail.get("deadline")) if decision.kind is Kind.CLAIM else None
+            tx.execute(
+                "REPLACE INTO watch_attempt (bead_id, version, kind, rule, token, deadline, job_id, worker) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    entry.bead, entry.version, entry.kind.value, entry.rule, entry.token, deadline, entry.job,
+                    self.identity.host,
+                ),
+            )  # fmt: skip
+
+    def _bead_hash(self, row: Mapping[str, Any] | None, rule: str) -> str:
+        return "" if row is None else bead_hash(row, self.rules.get(rule))
+
+
+class MergeInProgress(Conflict):
+    """Somebody's merge stands unfinished in this database: nothing is written until it is committed or aborted."""
+
+
+def bead_hash(row: Mapping[str, Any], compiled: CompiledRule | None) -> str:
+    """A fingerprint of what the bead asks for, our own cells left out: a person's edit changes it, we do not."""
+    names = {*CONTENT, *(compiled.columns if compiled else ())} - {"status", "notes", "updated_at"}
+    cells = {name: cell(name, row[name]) for name in sorted(names) if name in row}
+    return hashlib.sha256(orjson.dumps(cells, option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]
+
+
+def _message(entry: Entry, identity: Identity) -> str:
+    """Subject and trailers: `dolt log` and `git interpret-trailers` both read it."""
+    verb = _VERBS.get(entry.kind, entry.kind.value)
+    job = f", job {entry.job}" if entry.job else ""
+    subject = f"dolt-watch: {verb} {entry.bead} (attempt {entry.attempt}{job})" if entry.bead else f"dolt-watch: {verb}"
+    trailers = {
+        "Bead": entry.bead, "Decision": entry.kind.value, "Version": entry.version, "Attempt": entry.attempt,
+        "Rule": entry.rule, "Cause": entry.cause, "Observed": entry.observed, "Job": entry.job, "Reason": entry.reason,
+    }  # fmt: skip
+    lines = [f"{name}: {value}" for name, value in trailers.items() if value not in ("", 0)]
+    return "\n".join([outside(subject, 200), "", *lines])
+
+
+def _as_bd(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The row as bd writes it into events.old_value: what is empty is left out."""
+    return {k: _bd_value(v) for k, v in row.items() if v not in (None, "", 0) or k == "priority"}
+
+
+def _bd_value(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return value if isinstance(value, str | int | float | None) else str(value)
+
+
+def _fit(full: Mapping[str, Any], least: Mapping[str, Any]) -> str:
+    """bd itself fails past the column's end; we say the changed fields only."""
+    text = orjson.dumps(full)
+    return (text if len(text) <= TEXT_LIMIT else orjson.dumps(least)).decode()

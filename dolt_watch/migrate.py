@@ -1,0 +1,103 @@
+"""Migrations: numbered SQL files, each one Dolt commit, recorded in ``watch_migration``; and the local tables, made where they are missing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import resources
+
+from dolt_watch import __version__
+from dolt_watch.engines import Engine
+from dolt_watch.engines.sql import statements
+from dolt_watch.errors import NewerSchema, NoSuchTable, NotBeads, NotMigrated, SettingsError
+
+COMMITTED = ("watch_migration", "watch_settings", "watch_decision")
+LOCAL = ("watch_cursor", "watch_bead", "watch_attempt")
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    version: int
+    name: str
+    sql: str
+
+
+def migrations() -> list[Migration]:
+    """Those that this program ships, in order."""
+    found = []
+    for file in resources.files("dolt_watch.migrations").iterdir():
+        match = re.fullmatch(r"(\d{4})_(\w+)\.sql", file.name)
+        if match:
+            found.append(Migration(int(match[1]), match[2], file.read_text()))
+    return sorted(found, key=lambda migration: migration.version)
+
+
+def local_sql() -> str:
+    return (resources.files("dolt_watch.migrations") / "local.sql").read_text()
+
+
+def applied(engine: Engine) -> int:
+    """The schema's version in the database, 0 for none."""
+    if not engine.columns("watch_migration"):
+        return 0
+    return int(engine.query("SELECT COALESCE(MAX(version), 0) FROM watch_migration")[0][0])
+
+
+def check_version(engine: Engine) -> int:
+    """Raises NewerSchema."""
+    have, know = applied(engine), migrations()[-1].version
+    if have > know:
+        raise NewerSchema(
+            f"the tables are at version {have}, this program ({__version__}) knows up to {know}",
+            fix="upgrade dolt_watch to the release that wrote them, or a later one",
+        )
+    return have
+
+
+def check_database(engine: Engine, project_id: str | None) -> None:
+    """Is this the database that is meant, at a version that this program knows? Raises NewerSchema, NotMigrated, SettingsError."""
+    version = check_version(engine)
+    if version < migrations()[-1].version:
+        raise NotMigrated(f"the tables are at version {version}, older than this program", fix="dolt_watch init")
+    if project_id is None:
+        return
+    try:
+        rows = engine.query("SELECT value FROM metadata WHERE `key` = '_project_id'")
+    except NoSuchTable:
+        return
+    if rows and rows[0][0] != project_id:
+        raise SettingsError(
+            f"the database belongs to project {rows[0][0]}, metadata.json to {project_id}",
+            where=".beads/metadata.json, project_id",
+            fix="run in the folder of that project, or name its database with --database",
+        )
+
+
+def migrate(engine: Engine, author: str) -> Iterator[Migration]:
+    """Bring the database up to date; yields each migration that was applied. Idempotent. Raises NotBeads, NewerSchema, AccessDenied."""
+    if not engine.columns("issues"):
+        raise NotBeads(
+            "this database has no table 'issues': it is not a beads database",
+            fix="name the database that bd uses: `bd init` makes one, .beads/metadata.json names it",
+        )
+    have = check_version(engine)
+    for migration in migrations():
+        if migration.version > have:
+            _apply(engine, migration, author)
+            yield migration
+    for statement in statements(local_sql()):
+        engine.run(statement)
+
+
+def _apply(engine: Engine, migration: Migration, author: str) -> None:
+    """DDL commits itself on a server, so a migration that was interrupted leaves tables behind: each statement must bear to be run again."""
+    for statement in statements(migration.sql):
+        engine.run(statement)
+    with engine.transaction() as tx:
+        tx.execute(
+            "INSERT INTO watch_migration (version, name, program, applied_at) VALUES (?, ?, ?, UTC_TIMESTAMP(6))",
+            (migration.version, migration.name, __version__),
+        )
+        message = f"dolt-watch: migration {migration.version:04} {migration.name}\n\nMigration: {migration.version}"
+        tx.dolt_commit((*COMMITTED, "dolt_ignore"), message, author)

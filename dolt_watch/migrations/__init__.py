@@ -1,0 +1,1 @@
+"""Numbered SQL, in MySQL's dialect; transpiled for DoltLite."""

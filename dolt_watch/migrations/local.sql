@@ -1,0 +1,32 @@
+-- What never enters history (dolt_ignore): the cursor, the saved state, live attempts. Lost in a clone or on a new server; made anew by `dolt_watch init`.
+CREATE TABLE IF NOT EXISTS watch_cursor (
+    id INT NOT NULL PRIMARY KEY,
+    commit_hash VARCHAR(64) NOT NULL,
+    fence VARCHAR(64) NOT NULL,
+    saved VARCHAR(64) NOT NULL,
+    hashes TEXT NOT NULL,
+    dispatch_due DATETIME(6),
+    reap_due DATETIME(6),
+    rules TEXT NOT NULL,
+    compiled LONGTEXT NOT NULL,
+    shared LONGTEXT NOT NULL
+);
+
+CREATE TABLE IF NOT EXISTS watch_bead (
+    bead_id VARCHAR(255) NOT NULL PRIMARY KEY,
+    phase VARCHAR(32) NOT NULL,
+    record LONGTEXT NOT NULL
+);
+
+CREATE TABLE IF NOT EXISTS watch_attempt (
+    bead_id VARCHAR(255) NOT NULL PRIMARY KEY,
+    version INT NOT NULL,
+    kind VARCHAR(32) NOT NULL,
+    rule VARCHAR(255) NOT NULL,
+    token VARCHAR(64) NOT NULL,
+    deadline DATETIME(6),
+    job_id VARCHAR(255) NOT NULL,
+    worker VARCHAR(255) NOT NULL
+);
+
+INSERT IGNORE INTO watch_cursor (id, commit_hash, fence, saved, hashes, rules, compiled, shared) VALUES (1, '', '', '', '', '', '', '');

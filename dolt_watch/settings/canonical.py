@@ -1,0 +1,107 @@
+"""Settings as text: for ``watch_settings``, for hashes, for ``dolt_watch config``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields
+from datetime import timedelta
+from typing import Any
+
+from dolt_watch.engines.address import DoltLitePath
+from dolt_watch.model import Rule
+from dolt_watch.settings.model import Settings
+from dolt_watch.settings.sources import TABLES, TOP
+from dolt_watch.settings.values import duration_text
+from dolt_watch.text import outside
+
+HASH_LENGTH = 16
+_HIDDEN, _NOT_SET = "********", "not set"
+_LONGEST_VALUE = 4000
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One setting as ``dolt_watch config`` shows it."""
+
+    key: str
+    """Dotted."""
+    value: str
+    """As text; a secret as '********', or 'not set'."""
+    origin: str
+    """Where the value came from."""
+
+
+def rules_text(settings: Settings) -> str:
+    """Canonical JSON of all that decisions depend on: no secrets, no URLs, nothing of the connection.
+
+    Equal settings give equal text whatever file they came from; ``settings_hash`` names it in each decision.
+    """
+    import orjson
+
+    tree = {
+        "rules": [{each.name: _plain(getattr(rule, each.name)) for each in fields(rule)} for rule in settings.rules],
+        "targets": {name: target.kind for name, target in settings.targets.items()},
+        **{key: _plain(getattr(settings, key)) for key in TOP if key != "database"},
+    }
+    return orjson.dumps(tree, option=orjson.OPT_SORT_KEYS).decode()
+
+
+def settings_hash(settings: Settings) -> str:
+    return _hash(rules_text(settings))
+
+
+def rule_hash(rule: Rule) -> str:
+    """Of what decides which beads a rule holds and in which order: where it changed, the saved state is made anew. Thresholds are not in it."""
+    import orjson
+
+    return _hash(orjson.dumps([rule.when, rule.running, rule.order_by]).decode())
+
+
+def _hash(text: str) -> str:
+    import hashlib
+
+    return hashlib.sha256(text.encode()).hexdigest()[:HASH_LENGTH]
+
+
+def _plain(value: Any) -> Any:
+    return duration_text(value) if isinstance(value, timedelta) else value
+
+
+def describe(settings: Settings) -> list[Line]:
+    """Every setting, its value and where it came from."""
+    return list(_lines(settings))
+
+
+def _lines(settings: Settings) -> Iterator[Line]:
+    address, origins = settings.address, settings.origins
+    if isinstance(address, DoltLitePath):
+        yield Line("database", outside(address.url, _LONGEST_VALUE), origins.get("database", "default"))
+    else:
+        names = [each.name for each in fields(address) if each.name != "password"]
+        yield from _shown(address, "database", names, settings)
+        yield Line("password", _HIDDEN if address.password else _NOT_SET, origins.get("password", "default"))
+    yield Line("project_id", _text(settings.project_id), origins.get("project_id", "default"))
+    for key in TOP:
+        if key != "database":
+            yield Line(key, _text(getattr(settings, key)), origins.get(key, "default"))
+    for rule in settings.rules:
+        yield from _shown(rule, f"rules.{rule.name}", TABLES["rules"], settings)
+    for target in settings.targets.values():
+        yield from _shown(target, f"targets.{target.name}", TABLES["targets"], settings)
+
+
+def _shown(thing: object, prefix: str, names: Iterable[str], settings: Settings) -> Iterator[Line]:
+    for name in names:
+        key, value = f"{prefix}.{name}", _text(getattr(thing, name))
+        if name.endswith("url"):
+            # User and password of a URL, and what a query may carry as a token.
+            value = re.sub(r"//[^/]*@", f"//{_HIDDEN}@", value)
+            value = re.sub(r"\?.*", f"?{_HIDDEN}", value)
+        yield Line(key, value, settings.origins.get(key, "default"))
+
+
+def _text(value: Any) -> str:
+    if value is None or value == "":
+        return _NOT_SET
+    return outside(str(value).lower() if isinstance(value, bool) else str(_plain(value)), _LONGEST_VALUE)

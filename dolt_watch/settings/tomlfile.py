@@ -1,0 +1,112 @@
+"""dolt_watch.toml: where it is, what it says, and in which line it says it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from dolt_watch.errors import SettingsError
+from dolt_watch.settings.values import Given
+
+FILE = "dolt_watch.toml"
+Where = tuple[str, ...]
+
+_HEADER = re.compile(r"\s*\[\[?([^\[\]]+)\]")
+_KEY = re.compile(r"""\s*((?:[\w-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[\w-]+|"[^"]*"|'[^']*'))*)\s*=(.*)""", re.DOTALL)
+_PART = re.compile(r"""[\w-]+|"[^"]*"|'[^']*'""")
+_DEEPEST = 3
+
+
+def find(named: str, env: Mapping[str, str], cwd: Path) -> Path | None:
+    """``named`` by flag or DOLT_WATCH_CONFIG; else the first one walking up from ``cwd``, beside ``.beads/`` or in it."""
+    if named:
+        return cwd / Path(named).expanduser()
+    beads = [cwd / env["BEADS_DIR"]] if env.get("BEADS_DIR") else []
+    for folder in [*(f for up in (cwd, *cwd.parents) for f in (up, up / ".beads")), *(b.parent for b in beads), *beads]:
+        if (folder / FILE).is_file():
+            return folder / FILE
+    return None
+
+
+def read(path: Path, cwd: Path) -> list[Given]:
+    """Everything that the file gives, leaf by leaf, in its order.
+
+    Raises:
+        SettingsError: unreadable, not TOML (with the line).
+    """
+    import tomllib
+
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except OSError as error:
+        raise SettingsError(
+            f"the settings file cannot be read: {error.strerror}", where=str(path), fix="give its path with --config"
+        ) from None
+    except UnicodeDecodeError:
+        raise SettingsError("the settings file is not UTF-8", where=str(path), fix="save it as UTF-8") from None
+    try:
+        tree = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        found = re.search(r"\(at line (\d+)", str(error))
+        # 'at end of document' names no line: it is the last one that is unfinished.
+        line = int(found.group(1)) if found else max(1, len(text.splitlines()))
+        raise SettingsError(
+            f"not TOML: {error}", where=f"{path}:{line}", fix='a line is key = "text", key = true, or [rules.NAME]'
+        ) from None
+    except RecursionError:
+        raise SettingsError(
+            "not TOML: nested too deeply", where=str(path), fix="take out the nested brackets"
+        ) from None
+    lines = _lines(text)
+    short = path.relative_to(cwd).as_posix() if path.is_relative_to(cwd) else path.name
+    return [_given(leaf, value, lines, path, short) for leaf, value in _leaves(tree)]
+
+
+def _given(leaf: Where, value: Any, lines: dict[Where, int], path: Path, short: str) -> Given:
+    # An inline table has its keys on the line of the table.
+    line = next((lines[leaf[:n]] for n in range(len(leaf), 0, -1) if leaf[:n] in lines), 1)
+    return Given(leaf, value, f"{short}:{line}", f"{path}:{line}", typed=True)
+
+
+def _leaves(tree: dict[str, Any], at: Where = ()) -> Iterator[tuple[Where, Any]]:
+    """Tables below rules and targets are opened; an empty one counts too, since ``[rules.agent]`` alone defines a rule."""
+    for key, value in tree.items():
+        path = (*at, key)
+        if isinstance(value, dict) and value and path[0] in ("rules", "targets") and len(path) < _DEEPEST:
+            yield from _leaves(value, path)
+        else:
+            yield path, value
+
+
+def _lines(text: str) -> dict[Where, int]:
+    """Path → number of its first line. tomllib tells no positions; this needs only be right for files that it accepted."""
+    found: dict[Where, int] = {}
+    table: Where = ()
+    quote = ""
+    for number, line in enumerate(text.split("\n"), 1):
+        if quote:
+            # Inside a text of several lines nothing is a key.
+            quote = "" if line.count(quote) % 2 else quote
+            continue
+        rest = line
+        if header := _HEADER.match(line):
+            table = _parts(header.group(1))
+            _note(found, table, number)
+            continue
+        if key := _KEY.match(line):
+            _note(found, (*table, *_parts(key.group(1))), number)
+            rest = key.group(2)
+        quote = next((q for q in ('"""', "'''") if rest.count(q) % 2), "")
+    return found
+
+
+def _note(found: dict[Where, int], path: Where, number: int) -> None:
+    """``[rules.agent]`` is the first line of rules too."""
+    for length in range(1, len(path) + 1):
+        found.setdefault(path[:length], number)
+
+
+def _parts(dotted: str) -> Where:
+    return tuple(part.strip("\"'") for part in _PART.findall(dotted))

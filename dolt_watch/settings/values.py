@@ -1,0 +1,170 @@
+"""One given value: from what somebody wrote to a checked value, or an error that says where and what was expected."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from dolt_watch.errors import SettingsError
+from dolt_watch.settings.model import KINDS
+from dolt_watch.text import outside
+
+LONGEST = timedelta(days=366)
+"""Longer durations are typing errors, and overflow dates when added to one."""
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_TRUE, _FALSE = frozenset({"true", "1", "yes", "on"}), frozenset({"false", "0", "no", "off"})
+_CHOICES: dict[str, tuple[str, ...]] = {"kind": KINDS, "on_stale": ("block", "requeue")}
+_LEAST = {"max_in_flight": 1, "max_attempts": 1, "max_per_hour": 0}
+_MOST = 1_000_000
+# These may be nothing; any other text must say something.
+_MAY_BE_EMPTY = frozenset({"running", "order_by", "url", "service_url"})
+_MAY_BE_ZERO = frozenset({"settle", "retry_after"})
+_ACTOR_LENGTH = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A value as somebody wrote it."""
+
+    path: tuple[str, ...]
+    """('settle',) or ('rules', 'agent', 'when')."""
+    value: Any
+    """As TOML has it; text from the environment and from flags."""
+    origin: str
+    """Short, for ``config``: 'dolt_watch.toml:12'."""
+    where: str
+    """For errors: the same with the whole path."""
+    typed: bool = False
+    """From TOML, where numbers and booleans are told from text."""
+
+    @property
+    def key(self) -> str:
+        return ".".join(self.path)
+
+    def wrong(self, expected: str, fix: str) -> SettingsError:
+        return SettingsError(f"{self.key} is {expected}, not {shown(self.value)}", where=self.where, fix=fix)
+
+
+def shown(value: Any) -> str:
+    """As TOML writes it, more or less."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return repr(outside(value, 80))
+    return "a table" if isinstance(value, dict) else outside(str(value), 80)
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """What was probably meant; else all that there is."""
+    import difflib
+
+    names = sorted(known)
+    lower = {name.lower(): name for name in names}
+    close = difflib.get_close_matches(word.lower(), lower, n=1, cutoff=0.6)
+    return f"did you mean {lower[close[0]]}?" if close else f"one of: {', '.join(names)}"
+
+
+def check_name(name: str, what: str, where: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise SettingsError(
+            f"the name of a {what} is letters, digits, '-' and '_' (at most 64), not {shown(name)}",
+            where=where,
+            fix=f"rename it, for example [{what}s.agent-2]",
+        )
+
+
+def convert(given: Given, kind: str) -> Any:
+    """``kind`` is the field's annotation: 'str', 'bool', 'int' or 'timedelta'."""
+    if kind == "timedelta":
+        return _duration(given)
+    if kind == "bool":
+        return _boolean(given)
+    if kind == "int":
+        return _integer(given)
+    return _text(given)
+
+
+def _example(given: Given, value: str) -> str:
+    """How the same line would be right, in the manner of the place where it stands."""
+    return f"write {given.path[-1]} = {value}" if given.typed else f"write {value}"
+
+
+def _duration(given: Given) -> timedelta:
+    expected = "a duration such as '30m', '2h', '90s' or '1h30m'"
+    value = given.value
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if number or (isinstance(value, str) and re.fullmatch(r"[+-]?\d+(\.\d+)?", value.strip())):
+        raise given.wrong(expected, f"a number needs its unit: write '{str(value).strip().lstrip('+-')}s' for seconds")
+    if not isinstance(value, str):
+        raise given.wrong(expected, "write '30s'")
+    import durationpy
+
+    try:
+        duration: timedelta = durationpy.from_str(value)
+    except (durationpy.DurationError, OverflowError, ValueError):
+        raise given.wrong(expected, "write '30m'; the units are s, m and h (and ms, d)") from None
+    if duration < timedelta(0):
+        raise given.wrong("no negative duration", f"write {value.lstrip('-')!r}")
+    if not duration and given.path[-1] not in _MAY_BE_ZERO:
+        raise given.wrong("a duration of more than 0", "write '30s'")
+    most = timedelta(hours=1) if given.path[-1] == "timeout" else LONGEST
+    if duration > most:
+        raise given.wrong(f"at most {duration_text(most)}", f"write {duration_text(most)!r} or less")
+    return duration
+
+
+def duration_text(duration: timedelta) -> str:
+    """'1h30m', '2s', '1.5s', '0s': what ``_duration`` reads back."""
+    micros = duration // timedelta(microseconds=1)
+    hours, rest = divmod(micros, 3_600_000_000)
+    minutes, rest = divmod(rest, 60_000_000)
+    seconds, fraction = divmod(rest, 1_000_000)
+    tail = f"{seconds}.{fraction:06d}".rstrip("0") if fraction else str(seconds)
+    parts = [f"{hours}h" if hours else "", f"{minutes}m" if minutes else "", f"{tail}s" if rest else ""]
+    return "".join(parts) or "0s"
+
+
+def truth(value: Any) -> bool | None:
+    """None where it is neither."""
+    if isinstance(value, bool):
+        return value
+    word = value.strip().lower() if isinstance(value, str) else ""
+    return True if word in _TRUE else False if word in _FALSE else None
+
+
+def _boolean(given: Given) -> bool:
+    value = truth(given.value)
+    if value is None or (given.typed and not isinstance(given.value, bool)):
+        raise given.wrong("true or false", _example(given, "true"))
+    return value
+
+
+def _integer(given: Given) -> int:
+    least = _LEAST.get(given.path[-1], 0)
+    expected = f"a whole number from {least} to {_MOST}"
+    value = given.value
+    if not given.typed and isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,9}", value.strip()):
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= _MOST:
+        raise given.wrong(expected, _example(given, str(max(least, 1))))
+    return value
+
+
+def _text(given: Given) -> str:
+    key, value = given.path[-1], given.value
+    if not isinstance(value, str):
+        raise given.wrong("text", f'put it in quotes: {key} = "…"')
+    if not value.strip() and key not in _MAY_BE_EMPTY:
+        raise given.wrong("text that is not empty", "leave the line out for the default")
+    if any("\ud800" <= each <= "\udfff" for each in value):
+        # An environment variable that is not UTF-8; no database and no JSON could hold it.
+        raise given.wrong("text in UTF-8", "write it in UTF-8")
+    choices = _CHOICES.get(key)
+    if choices and value not in choices:
+        raise given.wrong(f"one of {', '.join(choices)}", nearest(value, choices))
+    if key.startswith("actor_") and (len(value) > _ACTOR_LENGTH or not value.isprintable()):
+        raise given.wrong(f"a name of at most {_ACTOR_LENGTH} printable characters", "write beads-dispatcher")
+    return value

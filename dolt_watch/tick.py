@@ -1,0 +1,387 @@
+"""The loop. ``dispatch``, ``reap``, ``tick`` and their dry runs are this loop with parts exchanged: which kinds of decision are taken, whose clock, who acts.
+
+A round: look, feed, derive, fold, decide, handle the first decision; its commit comes back through the feed on the next round. When nothing
+is left to do, cursor and state are saved in one transaction.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+from dolt_watch import __version__, feed
+from dolt_watch.core.decide import Outside, Plan, Policy, Questions, Scope, decide, last_sign, questions
+from dolt_watch.core.derive import derive
+from dolt_watch.core.fold import Projection
+from dolt_watch.core.rules import CompiledRule, compile_for, fingerprint
+from dolt_watch.engines import Engine
+from dolt_watch.errors import Conflict, SettingsError, UnknownCommit
+from dolt_watch.gates import readiness
+from dolt_watch.ledger import MergeInProgress
+from dolt_watch.migrate import check_database
+from dolt_watch.model import Capacity, Decision, Hold, JobReport, Kind, Phase, State
+from dolt_watch.resync import resync
+from dolt_watch.store import Look, Seen, Store
+from dolt_watch.targets import Target
+from dolt_watch.times import Clock, minutes
+
+TRIES = 40
+"""Conflicts in a row before a tick gives up: each means that somebody else got ahead."""
+
+
+@dataclass
+class Outcome:
+    """What a tick did. ``exit_code`` as a CronJob should show it."""
+
+    dispatched: int = 0
+    reaped: int = 0
+    failed: int = 0
+    unknown: int = 0
+    busy: int = 0
+    others: int = 0
+    rounds: int = 0
+    conflicts: int = 0
+    down: bool = False
+    holds: Mapping[str, Hold] = field(default_factory=dict)
+
+    @property
+    def exit_code(self) -> int:
+        return 1 if self.failed or self.unknown or self.down else 0
+
+    def count(self, report: Decision) -> None:
+        match report.kind:
+            case Kind.DISPATCHED:
+                self.dispatched += 1
+            case Kind.REAP | Kind.REQUEUE:
+                self.reaped += 1
+            case Kind.FAILED | Kind.QUARANTINED | Kind.STOPPED | Kind.RETRY | Kind.GIVE_UP:
+                self.failed += 1
+            case Kind.UNKNOWN | Kind.OVERDUE:
+                self.unknown += 1
+            case Kind.BUSY:
+                self.busy += 1
+            case _:
+                self.others += 1
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Everything that a plan was made on: what its handler must check again."""
+
+    look: Look
+    state: State
+    now: datetime
+    compiled: Mapping[str, CompiledRule]
+    columns: Sequence[str]
+
+
+class Actor(Protocol):
+    """Who acts on a plan: for real, or telling what would be done."""
+
+    def handle(self, plan: Plan, standing: Standing) -> Decision | None:
+        """Handle the first decision; what became of it, None to stop the tick here. Raises Conflict."""
+        ...
+
+    def adopt(self, look: Look, tables: Sequence[str], beads: Sequence[str]) -> bool:
+        """Commit what others left uncommitted in these tables. False: left alone."""
+        ...
+
+    def resynced(self, standing: Standing, why: str) -> None: ...
+
+    def save(self, store: Store, look: Look, *more: Any) -> None: ...
+
+
+class Loop:
+    """One engine, one policy, the targets by name, one actor."""
+
+    def __init__(
+        self, engine: Engine, policy: Policy, rule_hashes: Mapping[str, str], targets: Callable[[str], Target],
+        actor: Actor, clock: Clock, say: Callable[[str], None], *, adopt: bool = True, patient: bool = True, project_id: str | None = None,
+    ) -> None:  # fmt: skip
+        self.engine, self.policy, self.rule_hashes = engine, policy, dict(rule_hashes)
+        self.targets, self.actor, self.clock, self.say = targets, actor, clock, say
+        self.adopt = adopt
+        self.patient = patient
+        """A one-shot command waits at most ``settle``, once, and only where a decision depends on it."""
+        self.project_id = project_id
+        self.store = Store(engine)
+        self._checked = False
+
+    def tick(self, scope: Scope) -> Outcome:
+        """Run the loop until nothing is left to do."""
+        outcome, skip = Outcome(), set[str]()
+        patient, conflicts = self.patient, 0
+        while True:
+            look = self.store.look()
+            now = self.clock.now(look.now)
+            if self._idle(look, now, scope):
+                if not outcome.rounds:
+                    self._nothing(look, scope)
+                return outcome
+            outcome.rounds += 1
+            try:
+                more, wait = self._round(look, now, scope, outcome, skip, patient)
+            except MergeInProgress as error:
+                self.say(f"{error.message} — skipping tick")
+                return outcome
+            except Conflict as error:
+                conflicts += 1
+                outcome.conflicts += 1
+                if conflicts > TRIES:
+                    raise Conflict(f"no way through in {TRIES} tries: {error.message}", fix="run it again") from error
+                self.clock.sleep(random.uniform(0, 0.002 * min(conflicts, 20)))
+                continue
+            conflicts = 0
+            if wait:
+                patient = False
+                self.clock.sleep(wait)
+            elif not more:
+                return outcome
+
+    def peek(self) -> tuple[State, datetime]:
+        """The state at HEAD, and the time: for commands that only read."""
+        look = self.store.look()
+        now = self.clock.now(look.now)
+        check_database(self.engine, self.project_id)
+        compiled, columns = self._compiled(look)
+        return self._catch_up(look, now, compiled, feed.Lens(list(compiled.values()), columns)), now
+
+    def _idle(self, look: Look, now: datetime, scope: Scope) -> bool:
+        if not look.unchanged or look.rules.get("now") != self.rule_hashes:
+            return False
+        asked = [*(("dispatch",) if scope.dispatch else ()), *(("reap",) if scope.reap else ()), "adopt"]
+        return all(at is None or at > now for at in (self._due(look, name) for name in asked))
+
+    def _due(self, look: Look, name: str) -> datetime | None:
+        if name != "adopt":
+            return look.due.get(name)
+        dirty = [seen.since for seen in look.seen.values() if seen.dirty]
+        return max(dirty) + self.policy.settle if dirty and self.adopt else None
+
+    # -- one round --------------------------------------------------------------------------------------------------
+
+    def _round(
+        self, look: Look, now: datetime, scope: Scope, outcome: Outcome, skip: set[str], patient: bool
+    ) -> tuple[bool, float]:
+        """(go on, seconds to wait first). Raises Conflict."""
+        if not self._checked:
+            check_database(self.engine, self.project_id)
+            self._checked = True
+        compiled, columns = self._compiled(look)
+        lens = feed.Lens(list(compiled.values()), columns)
+        if self.engine.merging():
+            raise MergeInProgress()
+        state = self._catch_up(look, now, compiled, lens)
+        seen = self._seen(look, now)
+        policy = self._with_directions(compiled)
+        dirty = [table for table, one in seen.items() if one.dirty]
+        loose = feed.uncommitted(self.engine, look.head, dirty, lens) if dirty else []
+        if dirty and self.adopt:
+            settled = max(seen[table].since for table in dirty) + policy.settle
+            if settled <= now:
+                if self.actor.adopt(look, dirty, sorted({row.bead for row in loose})):
+                    return True, 0
+            elif patient and self._matters(loose, state):
+                self._save(look, now, seen, Questions(), compiled, columns)
+                return True, (settled - now).total_seconds()
+        asked = questions(state, policy, now, scope, skip)
+        outside = self._ask(state, asked, now, columns, loose, outcome)
+        plan = decide(state, policy, now, scope, asked, outside)
+        outcome.holds = plan.holds
+        if not plan.decisions:
+            wait = self._settling(plan, asked, now) if patient and scope.dispatch else 0.0
+            if not wait:
+                self._save(look, now, seen, asked, compiled, columns)
+                self._tell(state, plan, now, scope, outcome, asked)
+            return bool(wait), wait
+        standing = Standing(look, state, now, compiled, columns)
+        report = self.actor.handle(plan, standing)
+        if report is None:
+            return False, 0
+        skip.add(report.bead)
+        outcome.count(report)
+        self._announce(report)
+        return True, 0
+
+    def _compiled(self, look: Look) -> tuple[dict[str, CompiledRule], list[str]]:
+        """Compiled text from the cursor row, so that a tick need not import sqlglot; compiled anew where it is of other rules."""
+        cache = look.compiled
+        columns: dict[str, str] = cache.get("columns", {})
+        key = fingerprint(self.policy.rules, columns, self.engine.dialect, __version__)
+        if cache.get("key") == key:
+            return {name: CompiledRule.from_json(text) for name, text in cache["rules"].items()}, list(columns)
+        columns = self.engine.columns("issues")
+        rules = {rule.name: compile_for(rule, columns, self.engine.dialect) for rule in self.policy.rules}
+        self._fresh = {
+            "key": fingerprint(self.policy.rules, columns, self.engine.dialect, __version__), "columns": columns,
+            "rules": {name: rule.to_json() for name, rule in rules.items()},
+        }  # fmt: skip
+        return rules, list(columns)
+
+    _fresh: Mapping[str, Any] | None = None
+
+    def _with_directions(self, compiled: Mapping[str, CompiledRule]) -> Policy:
+        descending = {name: rule.descending for name, rule in compiled.items()}
+        return Policy(self.policy.rules, self.policy.settle, descending, self.policy.settings_hash)
+
+    def _catch_up(self, look: Look, now: datetime, compiled: Mapping[str, CompiledRule], lens: feed.Lens) -> State:
+        """The state at HEAD: folded on from where it stands, or made anew."""
+        why = self._resync_why(look)
+        if why is None:
+            state = self.store.state(look)
+            if state.commit == look.head:
+                return state
+            line = self._line(state.commit, look.head)
+            if line is not None:
+                projection = Projection(state)
+                for changes in feed.read(self.engine, line, self.store.tables, lens):
+                    projection.fold(derive(changes, self.policy.rules))
+                projection.commit = look.head
+                self.store.advance(look, projection.state(), projection.touched)
+                return projection.state()
+            why = "history was rewritten"
+        commit = self.engine.commit_of(look.head)
+        date = commit.date if commit is not None else now
+        state = resync(self.engine, look.head, date, self.policy.rules, list(compiled.values()), lens.columns)
+        self.store.advance(look, state, None)
+        if why == "history was rewritten":
+            self.say(f"{why}: state made anew at {look.head[:8]}")
+            self.actor.resynced(Standing(look, state, now, compiled, lens.columns), why)
+            raise Conflict("resynced; look again")
+        return state
+
+    def _resync_why(self, look: Look) -> str | None:
+        if self.store.ahead(look):
+            return None
+        if not look.commit:
+            return "first start"
+        if look.rules.get("now") != self.rule_hashes:
+            if self.rule_hashes in [was for was, _ in look.rules.get("was", [])]:
+                raise SettingsError(
+                    "another process runs with other rules on this database, and took over from these",
+                    where="`when`, `running` or `order_by` of a rule",
+                    fix="give all processes the same dolt_watch.toml, then run `dolt_watch init` with it",
+                )
+            return "the rules changed"
+        return None
+
+    def _line(self, since: str, head: str) -> list[Any] | None:
+        if not since or not self.engine.is_ancestor(since, head):
+            return None
+        try:
+            return feed.path(self.engine.commits(since, head), since, head)
+        except UnknownCommit:
+            return None
+
+    def _seen(self, look: Look, now: datetime) -> dict[str, Seen]:
+        """Each table's working hash, since when it is seen, and whether it stands uncommitted."""
+        if look.unchanged:
+            return dict(look.seen)
+        dirty = self.engine.dirty()
+        seen = {}
+        for table, hash in look.hashes.items():
+            before = look.seen.get(table)
+            since = before.since if before is not None and before.hash == hash else now
+            seen[table] = Seen(hash, since, table in dirty)
+        return seen
+
+    def _matters(self, loose: Sequence[Any], state: State) -> bool:
+        """Would a decision depend on what stands uncommitted?"""
+        return any(row.bead in state.beads or any(answer.matches for answer in row.answers) for row in loose)
+
+    def _ask(
+        self,
+        state: State,
+        asked: Questions,
+        now: datetime,
+        columns: Sequence[str],
+        loose: Sequence[Any],
+        outcome: Outcome,
+    ) -> Outside:
+        """Put the questions: gates first, and the targets only where somebody is left who could go."""
+        holds: dict[str, Hold] = {}
+        capacity: dict[str, Capacity] = {}
+        verdicts: dict[str, JobReport] = {}
+        for row in loose:
+            holds[row.bead] = Hold("uncommitted", f"uncommitted change in {row.table}: it may be alive")
+        for rule in self.policy.rules:
+            queue = asked.queues.get(rule.name, ())
+            if rule.ready and queue:
+                holds |= readiness(self.engine.query, [bead.id for bead in queue], columns, now)
+            waits = any(bead.id not in holds for bead in queue)
+            doubts = any(bead.rule == rule.name for bead in asked.unknown)
+            if (waits or doubts) and rule.target not in capacity:
+                capacity[rule.target] = self.targets(rule.target).capacity()
+            if waits and capacity[rule.target].down:
+                outcome.down = True
+        for bead in asked.stale:
+            named = self.policy.rule(bead.rule)
+            if bead.job and named is not None and bead.id not in holds:
+                verdicts[bead.id] = self.targets(named.target).verdict(bead.job, bead.sent_at)
+        return Outside(capacity, holds, verdicts)
+
+    def _settling(self, plan: Plan, asked: Questions, now: datetime) -> float:
+        """Seconds until a bead that only has to settle may go."""
+        due = asked.due.get("dispatch")
+        if due is None or not any(hold.gate == "settle" for hold in plan.holds.values()):
+            return 0.0
+        return min(max(0.0, (due - now).total_seconds()) + 0.001, self.policy.settle.total_seconds())
+
+    def _save(
+        self, look: Look, now: datetime, seen: Mapping[str, Seen], asked: Questions,
+        compiled: Mapping[str, CompiledRule], columns: Sequence[str],
+    ) -> None:  # fmt: skip
+        was = look.rules.get("was", [])
+        if look.rules.get("now") not in (None, self.rule_hashes):
+            was = [*was, [look.rules["now"], now.isoformat()]][-5:]
+        rules = {"now": self.rule_hashes, "was": was}
+        self.actor.save(self.store, look, seen, asked.due, rules, self._fresh or look.compiled)
+
+    # -- what people read -------------------------------------------------------------------------------------------
+
+    def _announce(self, report: Decision) -> None:
+        match report.kind:
+            case Kind.DISPATCHED:
+                self.say(f"dispatched {report.bead} as job {report.job}")
+            case Kind.REAP | Kind.REQUEUE:
+                idle = timedelta(seconds=int(str(report.detail.get("idle_seconds", 0))))
+                self.say(f"REAPED {report.bead} (stale {minutes(idle)}m)")
+            case Kind.BUSY:
+                self.say(f"{report.bead}: target busy ({report.reason}) — open again")
+            case Kind.UNKNOWN:
+                self.say(f"{report.bead}: outcome unknown ({report.reason}): not sent again until it is known")
+            case Kind.STOPPED:
+                self.say(f"{report.bead}: {report.reason}: rule {report.rule} stops; mend it, then `dolt_watch resume`")
+            case _:
+                self.say(f"{report.bead}: {report.kind} ({report.reason})")
+
+    def _nothing(self, look: Look, scope: Scope) -> None:
+        if scope.dispatch and not look.shared.get("waiting"):
+            self.say("no eligible beads (assignee=agent, status=open, has acceptance_criteria)")
+        else:
+            self.say(f"nothing new since {look.commit[:8]}")
+
+    def _tell(self, state: State, plan: Plan, now: datetime, scope: Scope, outcome: Outcome, asked: Questions) -> None:
+        waiting = [bead for bead in state.beads.values() if bead.matches]
+        if scope.dispatch and not waiting:
+            self.say("no eligible beads (assignee=agent, status=open, has acceptance_criteria)")
+        for bead in waiting if scope.dispatch else ():
+            hold = plan.holds.get(bead.id)
+            if hold is not None and hold.gate != "attempted":
+                self.say(f"holding {bead.id}: {hold.why}")
+        if any(hold.gate == "stopped" for hold in plan.holds.values()):
+            outcome.failed += 1
+        if any(hold.gate == "capacity" and "busy" in hold.why for hold in plan.holds.values()):
+            self.say("claude-agent-service is busy — skipping tick")
+        for bead in state.beads.values() if scope.reap else ():
+            rule = self.policy.rule(bead.rule)
+            if bead.phase is Phase.RUNNING and rule is not None:
+                age = minutes(now - last_sign(bead))
+                why = plan.holds.get(bead.id)
+                if why is not None:
+                    self.say(f"keeping {bead.id} ({why.why})")
+                else:
+                    self.say(f"keeping {bead.id} (age {age}m < {minutes(rule.stale_after)}m)")
