@@ -18,7 +18,7 @@ EXTRA_GROUPS ?=
 # DoltLite's loader leaves this mark for its children, who would then silently get the stock SQLite.
 unexport _DOLTLITE_BOOTSTRAPPED
 
-.PHONY: help demo test check bench clean
+.PHONY: help demo test faults check fmt bench clean
 
 help: ## What there is
 	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' Makefile
@@ -32,12 +32,21 @@ test: $(DEV) ## All tests; those that need dolt or bd say so when they are skipp
 	@# A run that lost its output still exits 0: only the report proves that tests ran.
 	@$(PY) .ci/ran.py $(JUNIT)
 
+faults: $(DEV) ## The long profiles that `make test` leaves out
+	@mkdir -p $(WORK) && rm -f $(JUNIT)
+	$(PY) -m pytest -m slow --timeout=0 --junitxml=$(JUNIT) $(PYTEST)
+	@$(PY) .ci/ran.py $(JUNIT)
+
 check: $(DEV) ## Lint, format, types, import contracts, dependencies
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 	$(VENV)/bin/deptry .
+
+fmt: $(DEV) ## Format, and mend what ruff can
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
 
 bench: $(DEV) ## The figures, on real Dolt (dolt, bd, jq and curl on PATH)
 	$(PY) -m bench
