@@ -22,7 +22,7 @@ from dolt_watch.times import utc
 WATCHED = ("issues", "comments", "events", "labels", "dependencies")
 """Tables of beads whose rows mean something to us. Those that a release of beads lacks are left out."""
 
-_CURSOR = "commit_hash, fence, saved, hashes, dispatch_due, reap_due, rules, compiled, shared"
+_CURSOR = "commit_hash, fence, saved, hashes, dispatch_due, reap_due, rules, compiled, globals"
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +151,7 @@ class Store:
                     )
             tx.execute(
                 "UPDATE watch_cursor SET commit_hash = ?, saved = ?, hashes = ?, dispatch_due = ?, reap_due = ?, "
-                "rules = ?, compiled = ?, shared = ? WHERE id = 1",
+                "rules = ?, compiled = ?, globals = ? WHERE id = 1",
                 (
                     state.commit, saved,
                     orjson.dumps({t: [s.hash, s.since, s.dirty] for t, s in seen.items()}).decode(),

@@ -78,6 +78,16 @@ class Standing:
     columns: Sequence[str]
 
 
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """The state at HEAD and what would be decided on it."""
+
+    state: State
+    now: datetime
+    plan: Plan
+    merging: bool
+
+
 class Actor(Protocol):
     """Who acts on a plan: for real, or telling what would be done."""
 
@@ -148,6 +158,18 @@ class Loop:
         check_database(self.engine, self.project_id)
         compiled, columns = self._compiled(look)
         return self._catch_up(look, now, compiled, feed.Lens(list(compiled.values()), columns)), now
+
+    def survey(self, scope: Scope) -> Survey:
+        """What would be decided now, and why not the rest; the targets' capacity taken as free."""
+        merging = self.engine.merging()
+        state, now = self.peek()
+        compiled, columns = self._compiled(self.store.look())
+        policy = self._with_directions(compiled)
+        asked = questions(state, policy, now, scope)
+        ready = [bead.id for rule in policy.rules if rule.ready for bead in asked.queues.get(rule.name, ())]
+        holds = readiness(self.engine.query, ready, columns, now) if ready else {}
+        plan = decide(state, policy, now, Scope(dispatch=scope.dispatch), asked, Outside(holds=holds))
+        return Survey(state, now, plan, merging)
 
     def _idle(self, look: Look, now: datetime, scope: Scope) -> bool:
         if not look.unchanged or look.rules.get("now") != self.rule_hashes:

@@ -18,6 +18,8 @@ COMMANDS = {
     "tick": "Dispatch and reap, until nothing is left to do.",
     "log": "The decisions, newest first.",
     "status": "What waits, runs and is held, and why.",
+    "pause": "Stop handing out beads; audited in history.",
+    "resume": "Hand out beads again.",
     "config": "The effective settings, and where each came from.",
     "demo": "See it work, in a temporary folder, in ten seconds.",
 }

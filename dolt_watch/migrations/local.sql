@@ -9,7 +9,7 @@ CREATE TABLE IF NOT EXISTS watch_cursor (
     reap_due DATETIME(6),
     rules TEXT NOT NULL,
     compiled LONGTEXT NOT NULL,
-    shared LONGTEXT NOT NULL
+    globals LONGTEXT NOT NULL
 );
 
 CREATE TABLE IF NOT EXISTS watch_bead (
@@ -29,4 +29,4 @@ CREATE TABLE IF NOT EXISTS watch_attempt (
     worker VARCHAR(255) NOT NULL
 );
 
-INSERT IGNORE INTO watch_cursor (id, commit_hash, fence, saved, hashes, rules, compiled, shared) VALUES (1, '', '', '', '', '', '', '');
+INSERT IGNORE INTO watch_cursor (id, commit_hash, fence, saved, hashes, rules, compiled, globals) VALUES (1, '', '', '', '', '', '', '');

@@ -1,0 +1,67 @@
+"""``dolt_watch log``."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import click
+
+from dolt_watch.cli.common import load_settings, settings_options
+
+
+@click.command()
+@settings_options
+@click.option("--bead", metavar="ID", help="Only this bead's stream.")
+@click.option("--since", metavar="TIME", help="A time (2026-04-18T22:35:46Z) or a span back from now (2h).")
+@click.option("--limit", metavar="N", type=click.IntRange(min=1), help="At most N, the newest.")
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def command(bead: str | None, since: str | None, limit: int | None, form: str, **kwargs: Any) -> int:
+    """The decisions, newest first.
+
+    Example: dolt_watch log --since 2h
+    """
+    from dolt_watch.engines.address import open_engine
+    from dolt_watch.journal import as_json, entries, table
+    from dolt_watch.times import iso, utc
+
+    settings = load_settings(kwargs)
+    engine = open_engine(settings.address)
+    try:
+        now = utc(engine.query("SELECT UTC_TIMESTAMP(6)")[0][0])
+        assert now is not None
+        found = entries(engine, bead=bead, since=_since(since, now), limit=limit)
+    finally:
+        engine.close()
+    if form == "json":
+        import orjson
+
+        click.echo(orjson.dumps({"schema": 1, "entries": [as_json(entry) for entry in found]}).decode())
+        return 0
+    if not found:
+        click.echo("no decisions yet" if bead is None and since is None else "no such decisions")
+        return 0
+    rows = [
+        (iso(e.at), e.bead or "-", str(e.version), e.kind.value, str(e.attempt or "-"), " ".join(p for p in (e.job and f"job {e.job}", e.reason) if p) or "-")
+        for e in found
+    ]  # fmt: skip
+    for line in table(("TIME", "BEAD", "VERSION", "DECISION", "ATTEMPT", "WHAT"), rows):
+        click.echo(line)
+    return 0
+
+
+def _since(text: str | None, now: datetime) -> datetime | None:
+    if text is None:
+        return None
+    import durationpy
+
+    from dolt_watch.times import utc
+
+    try:
+        if "-" not in text:
+            span: timedelta = durationpy.from_str(text)
+            return now - span
+        return utc(text)
+    except (ValueError, durationpy.DurationError):
+        wrong = f"{text!r} is no time: write 2h, or 2026-04-18T22:35:46Z"
+        raise click.BadParameter(wrong, param_hint="--since") from None

@@ -1,0 +1,25 @@
+"""``dolt_watch resume``."""
+
+from __future__ import annotations
+
+import getpass
+from typing import Any
+
+import click
+
+from dolt_watch.cli.common import settings_options
+from dolt_watch.cli.pause import write
+
+
+@click.command()
+@settings_options
+@click.option("--rule", default="", metavar="NAME", help="Only this rule; default: all.")
+@click.option("--reason", default="", help="Why: it stands in history.")
+def command(rule: str, reason: str, **kwargs: Any) -> int:
+    """Hand out beads again: ends a pause, and a rule's stop after a refused credential.
+
+    Example: dolt_watch resume
+    """
+    write("resume", rule, reason or "resumed", {"by": getpass.getuser()}, kwargs)
+    click.echo(f"resumed {rule or 'all rules'}")
+    return 0
