@@ -28,7 +28,8 @@ MAX_LEVELS = 400
 """Of the tree. SQLite stops at 1,000, for the whole statement; each OR of a chain is one."""
 MAX_TOKENS = 4000
 
-_BOOLEAN_TYPE = re.compile(r"\s*(tinyint\s*\(\s*1\s*\)|bool\b|boolean\b)", re.IGNORECASE)
+# DoltLite has beads' tinyint(1) as INTEGER(1)
+_BOOLEAN_TYPE = re.compile(r"\s*((tinyint|integer)\s*\(\s*1\s*\)|bool\b|boolean\b)", re.IGNORECASE)
 
 _CLOSED = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|`[^`]*`|--[^\n]*|#[^\n]*|/\*.*?\*/", re.DOTALL)
 _BOOLEANS = (*COMPARISONS, exp.And, exp.Or, exp.Not, exp.Boolean, exp.Escape)

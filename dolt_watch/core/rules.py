@@ -159,7 +159,8 @@ def _comparable(value: Any) -> tuple[int, Any]:
 
 def rank_key(rank: Sequence[Any], descending: Sequence[bool], bead: str) -> Any:
     """A sort key: NULLs first where ascending, last where descending (as MySQL); equal ranks go by the bead's id."""
-    pairs = [(_comparable(value), down) for value, down in zip(rank, descending, strict=False)]
+    directions = [*descending, *(False for _ in rank)]  # where nothing is said: ascending
+    pairs = [(_comparable(value), down) for value, down in zip(rank, directions, strict=False)]
     return (tuple(_Descending(key) if down else key for key, down in pairs), bead)
 
 

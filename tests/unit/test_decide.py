@@ -1,0 +1,162 @@
+"""What should be done now, from state, clock and answers alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from dolt_watch.core.decide import Outside, Plan, Policy, Scope, decide, failure, questions, stale_at
+from dolt_watch.model import Bead, Capacity, Hold, JobReport, Kind, Pause, Phase, Rule, Sign, State, Verdict
+
+NOW = datetime(2026, 4, 18, 22, 35, 46, tzinfo=UTC)
+BOTH = Scope(dispatch=True, reap=True)
+FREE = {"beadboard": Capacity(1)}
+
+
+def bead(id: str, phase: Phase = Phase.WAITING, age: float = 60, rank: tuple[Any, ...] = (2, "x"), **more: Any) -> Bead:
+    since = NOW - timedelta(seconds=age)
+    waits = phase in (Phase.WAITING, Phase.BACKOFF, Phase.QUARANTINED)
+    made = Bead(
+        id, phase, "agent", since, "c", matches=waits, runs=not waits, rank=rank, matched_at=since, sent_at=since
+    )
+    return replace(made, **more)
+
+
+def plan(
+    *beads: Bead, rule: Rule | None = None, outside: Outside | None = None, scope: Scope = BOTH, **state: Any
+) -> Plan:
+    policy = Policy([rule or Rule("agent")], timedelta(seconds=2), settings_hash="s")
+    stands = State("head", {one.id: one for one in beads}, **state)
+    asked = questions(stands, policy, NOW, scope)
+    return decide(stands, policy, NOW, scope, asked, outside or Outside(FREE))
+
+
+def kinds(made: Plan) -> list[tuple[Kind, str]]:
+    return [(decision.kind, decision.bead) for decision in made.decisions]
+
+
+def test_the_queue_goes_by_priority_then_age_then_id_and_one_at_a_time() -> None:
+    beads = [bead("b", rank=(1, "2")), bead("c", rank=(1, "1")), bead("d", rank=(0, "9")), bead("a", rank=(1, "1"))]
+    made = plan(*beads, rule=Rule("agent", max_in_flight=9), outside=Outside({"beadboard": Capacity(9)}))
+    assert [name for _, name in kinds(made)] == ["d", "a", "c", "b"]
+    assert kinds(plan(*beads)) == [(Kind.CLAIM, "d")]
+
+
+def test_the_claims_note_is_the_originals() -> None:
+    assert plan(bead("a")).decisions[0].note == "auto-dispatcher claimed at 2026-04-18T22:35:46Z"
+
+
+@pytest.mark.parametrize(
+    ("gate", "beads", "more"),
+    [
+        ("settle", [bead("a", age=1)], {}),
+        ("max_in_flight", [bead("a"), bead("b", Phase.RUNNING, token="t")], {}),
+        ("paused", [bead("a")], {"pauses": {"": Pause("", "upgrade", NOW, "ops")}}),
+        ("resting", [bead("a")], {"resting": {"beadboard": NOW + timedelta(seconds=5)}}),
+        ("stopped", [bead("a")], {"stopped": {"agent": "s"}}),
+        ("backoff", [bead("a", Phase.BACKOFF, retry_at=NOW + timedelta(seconds=5))], {}),
+        ("quarantined", [bead("a", Phase.QUARANTINED)], {}),
+        ("ready", [bead("a")], {"outside": Outside(FREE, {"a": Hold("ready", "blocked by b")})}),
+        ("capacity", [bead("a")], {"outside": Outside({"beadboard": Capacity(0, "busy")})}),
+        ("max_per_hour", [bead("a")], {"rule": Rule("agent", max_per_hour=1), "claims": {"agent": (NOW,)}}),
+    ],
+)
+def test_each_gate_holds_and_says_so(gate: str, beads: list[Bead], more: dict[str, Any]) -> None:
+    made = plan(*beads, scope=Scope(dispatch=True), **more)
+    assert kinds(made) == []
+    assert made.holds["a"].gate == gate
+
+
+def test_a_person_s_own_run_takes_no_slot() -> None:
+    assert kinds(plan(bead("a"), bead("b", Phase.RUNNING))) == [(Kind.CLAIM, "a")]
+
+
+def test_a_pause_that_is_over_holds_nothing() -> None:
+    over = Pause("", "x", NOW, "ops", until=NOW - timedelta(seconds=1))
+    assert kinds(plan(bead("a"), pauses={"": over})) == [(Kind.CLAIM, "a")]
+
+
+@pytest.mark.parametrize(("age", "reaped"), [(30 * 60 + 59, False), (31 * 60, True)])
+def test_reaped_when_whole_minutes_exceed_the_threshold(age: float, reaped: bool) -> None:
+    made = plan(bead("a", Phase.RUNNING, age=age))
+    assert bool(made.decisions) is reaped
+    if reaped:
+        assert made.decisions[0].note == "reaper: no progress for 31m (threshold 30m) — blocking"
+        assert made.decisions[0].status == "blocked"
+
+
+def test_a_threshold_under_a_minute() -> None:
+    rule = Rule("agent", stale_after=timedelta(seconds=5))
+    assert plan(bead("a", Phase.RUNNING, age=4), rule=rule).decisions == ()
+    made = plan(bead("a", Phase.RUNNING, age=6), rule=rule)
+    assert made.decisions[0].note == "reaper: no progress for 0m (threshold <1m) — blocking"
+
+
+def test_any_sign_of_life_spares() -> None:
+    sign = Sign(NOW - timedelta(minutes=5), "comment", "agent", "c")
+    alive = bead("a", Phase.RUNNING, age=3600, sign=sign)
+    assert plan(alive).decisions == ()
+    assert stale_at(alive, Rule("agent")) == sign.at + timedelta(minutes=31)
+
+
+@pytest.mark.parametrize(
+    ("word", "on_stale", "kind"),
+    [("failed", "requeue", Kind.REQUEUE), ("timeout", "requeue", Kind.REAP), ("failed", "block", Kind.REAP)],
+)
+def test_a_verdict_decides_what_becomes_of_it(word: str, on_stale: str, kind: Kind) -> None:
+    answers = Outside(FREE, {}, {"a": JobReport(Verdict.LOST, word)})
+    made = plan(bead("a", Phase.RUNNING, age=4000, attempt=1), rule=Rule("agent", on_stale=on_stale), outside=answers)
+    assert kinds(made) == [(kind, "a")]
+
+
+def test_a_job_that_runs_is_spared_up_to_max_runtime() -> None:
+    answers = Outside(FREE, {}, {"a": JobReport(Verdict.RUNNING, "running")})
+    assert plan(bead("a", Phase.RUNNING, age=40 * 60), outside=answers).decisions == ()
+    assert kinds(plan(bead("a", Phase.RUNNING, age=61 * 60), outside=answers)) == [(Kind.REAP, "a")]
+
+
+def test_a_claim_past_its_deadline_is_unknown_and_never_before() -> None:
+    late = bead("a", Phase.CLAIMED, token="t", deadline=NOW)
+    assert kinds(plan(late)) == [(Kind.OVERDUE, "a")]
+    assert plan(replace(late, deadline=NOW + timedelta(seconds=1))).decisions == ()
+
+
+@pytest.mark.parametrize(
+    ("capacity", "kind"),
+    [(Capacity(1), Kind.GIVE_UP), (Capacity(1, idle=True), Kind.RETRY)],
+)
+def test_unknown_ends_by_evidence_or_is_blocked(capacity: Capacity, kind: Kind) -> None:
+    answers = Outside({"beadboard": capacity})
+    assert plan(bead("a", Phase.UNKNOWN, age=599, token="t"), outside=answers).decisions == ()
+    made = plan(bead("a", Phase.UNKNOWN, age=660, token="t", attempt=1), outside=answers)
+    assert kinds(made) == [(kind, "a")]
+    if kind is Kind.GIVE_UP:
+        assert made.decisions[0].note == (
+            "dispatch outcome still unknown after 11m — blocking; set it open to try again"
+        )
+
+
+def test_backoff_doubles_and_ends_in_quarantine_with_one_note() -> None:
+    rule = Rule("agent")
+    waits = []
+    for attempt in (1, 2, 3):
+        made = failure(bead("a", attempt=attempt), rule, NOW, "HTTP 500: x", Kind.FAILED, {})
+        waits.append(datetime.fromisoformat(made.detail["retry_at"]) - NOW)
+        assert made.note == "dispatch failed HTTP 500: x"
+    assert waits == [timedelta(minutes=2), timedelta(minutes=4), timedelta(minutes=8)]
+    last = failure(bead("a", attempt=5), rule, NOW, "HTTP 500: x", Kind.FAILED, {})
+    assert (last.kind, last.note) == (
+        Kind.QUARANTINED, "dispatch quarantined after 5 attempts: HTTP 500: x; edit the bead to try again",
+    )  # fmt: skip
+
+
+def test_due_is_the_next_moment_at_which_time_alone_matters() -> None:
+    policy = Policy([Rule("agent")], timedelta(seconds=2))
+    running = bead("a", Phase.RUNNING, age=60, token="t")
+    asked = questions(State("h", {"a": running, "b": bead("b")}), policy, NOW, BOTH)
+    assert asked.due == {"dispatch": None, "reap": NOW + timedelta(minutes=30)}
+    asked = questions(State("h", {"b": bead("b", age=0.5)}), policy, NOW, BOTH)
+    assert asked.due == {"dispatch": NOW + timedelta(seconds=1.5), "reap": None}

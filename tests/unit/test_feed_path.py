@@ -1,0 +1,59 @@
+"""The path of history: one line from the cursor to HEAD, through merges in which our line is either parent."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from itertools import pairwise
+
+import pytest
+
+from dolt_watch.engines import Commit
+from dolt_watch.feed import path
+
+DATE = datetime(2026, 4, 18, tzinfo=UTC)
+
+
+def commits(**parents: str) -> list[Commit]:
+    """``c='ab'``: commit c with the parents a and b; newest last, as one writes history down."""
+    made = [Commit(name, tuple(before), DATE, "somebody", "", "") for name, before in parents.items()]
+    return made[::-1]
+
+
+def line(history: list[Commit], since: str, until: str) -> list[tuple[str, str]] | None:
+    found = path(history, since, until)
+    return None if found is None else [(commit.parents[0], commit.hash) for commit in found]
+
+
+def test_a_straight_line() -> None:
+    assert line(commits(b="a", c="b"), "a", "c") == [("a", "b"), ("b", "c")]
+
+
+def test_nothing_new() -> None:
+    assert line([], "a", "a") == []
+
+
+def test_a_merge_with_our_line_first() -> None:
+    # a ── b ──── m      x branched off before a: not ours
+    assert line(commits(b="a", x="0", m="bx"), "a", "m") == [("a", "b"), ("b", "m")]
+
+
+def test_a_merge_with_our_line_second() -> None:
+    """A merge made elsewhere and fast-forwarded onto the branch: the first parent does not descend from what we know."""
+    assert line(commits(b="a", x="0", m="xb"), "a", "m") == [("a", "b"), ("b", "m")]
+
+
+def test_where_both_parents_descend_the_first_is_taken() -> None:
+    assert line(commits(b="a", c="a", m="bc"), "a", "m") == [("a", "b"), ("b", "m")]
+
+
+@pytest.mark.parametrize("until", ["x", "gone"])
+def test_a_cursor_that_is_no_ancestor(until: str) -> None:
+    assert line(commits(x="0"), "a", until) is None
+
+
+def test_a_long_history_needs_no_recursion() -> None:
+    names = [f"{number:05}" for number in range(20_000)]
+    history = [Commit(after, (before,), DATE, "", "", "") for before, after in pairwise(names)]
+    found = path(history[::-1], names[0], names[-1])
+    assert found is not None
+    assert len(found) == len(names) - 1
