@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-DEFAULT_WHEN = "assignee = 'agent' AND status = 'open' AND acceptance_criteria <> ''"
-DEFAULT_ORDER_BY = "priority, updated_at"
+from dolt_watch.rule import DEFAULT_ORDER_BY, DEFAULT_WHEN, Rule
+
+__all__ = ["DEFAULT_ORDER_BY", "DEFAULT_WHEN", "Rule"]
 
 OPEN, IN_PROGRESS, BLOCKED, CLOSED = "open", "in_progress", "blocked", "closed"
 """beads' own status words."""
@@ -86,39 +87,6 @@ class Verdict(StrEnum):
     FINISHED = "finished"
     LOST = "lost"
     UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """Which beads go to which target, and when an agent counts as silent. The settings reference is generated from the docstrings below."""
-
-    name: str
-    when: str = DEFAULT_WHEN
-    """One boolean SQL expression over the columns of ``issues``: which beads are dispatched."""
-    running: str = ""
-    """Which beads the reaper watches. Default: the conditions of ``when`` on ``assignee``, and ``status = 'in_progress'``."""
-    order_by: str = DEFAULT_ORDER_BY
-    """Queue order; equal keys go by id."""
-    target: str = "beadboard"
-    """Name of the ``[targets.NAME]`` table, or of a kind of target."""
-    ready: bool = True
-    """Leave out what ``bd ready`` leaves out: blocked by an open dependency, deferred, pinned, template, ephemeral."""
-    max_in_flight: int = 1
-    """How many of ours may be claimed, unknown or running at once. 1: sequential, as the original was."""
-    max_per_hour: int = 0
-    """Ceiling on claims in any hour; 0: none."""
-    stale_after: timedelta = timedelta(minutes=30)
-    """Without a sign of life for longer (in whole minutes), the bead is reaped."""
-    max_runtime: timedelta = timedelta(minutes=60)
-    """Past this a silent bead is reaped even where the target still says that its job runs."""
-    on_stale: str = "block"
-    """'block' or 'requeue' (up to ``max_attempts``, then block)."""
-    retry_after: timedelta = timedelta(minutes=2)
-    """Pause before the second attempt; doubled each time, with jitter."""
-    max_attempts: int = 5
-    """After so many failures the bead is quarantined until a person edits it."""
-    unknown_after: timedelta = timedelta(minutes=10)
-    """An unknown outcome without evidence is settled after this: blocked, or tried again where the service says that nothing runs."""
 
 
 # -- what the feed brings ----------------------------------------------------------------------------------------

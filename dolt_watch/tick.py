@@ -21,10 +21,11 @@ from dolt_watch.engines import Engine
 from dolt_watch.errors import Conflict, SettingsError, UnknownCommit
 from dolt_watch.gates import readiness
 from dolt_watch.ledger import MergeInProgress
+from dolt_watch.look import NO_BEADS, Look, Looker, Seen, idle, nothing
 from dolt_watch.migrate import check_database
 from dolt_watch.model import Capacity, Decision, Hold, JobReport, Kind, Phase, State
 from dolt_watch.resync import resync
-from dolt_watch.store import Look, Seen, Store
+from dolt_watch.store import Store
 from dolt_watch.targets import Target
 from dolt_watch.times import Clock, minutes
 
@@ -117,19 +118,20 @@ class Loop:
         self.patient = patient
         """A one-shot command waits at most ``settle``, once, and only where a decision depends on it."""
         self.project_id = project_id
+        self.looker = Looker(engine)
         self.store = Store(engine)
         self._checked = False
 
-    def tick(self, scope: Scope) -> Outcome:
-        """Run the loop until nothing is left to do."""
+    def tick(self, scope: Scope, first: Look | None = None) -> Outcome:
+        """Run the loop until nothing is left to do. ``first``: a look that was had already."""
         outcome, skip = Outcome(), set[str]()
         patient, conflicts = self.patient, 0
         while True:
-            look = self.store.look()
+            look, first = first or self.looker.look(), None
             now = self.clock.now(look.now)
-            if self._idle(look, now, scope):
+            if idle(look, now, self.rule_hashes, scope.kinds, self.policy.settle, self.adopt):
                 if not outcome.rounds:
-                    self._nothing(look, scope)
+                    self.say(nothing(look, scope.kinds))
                 return outcome
             outcome.rounds += 1
             try:
@@ -153,7 +155,7 @@ class Loop:
 
     def peek(self) -> tuple[State, datetime]:
         """The state at HEAD, and the time: for commands that only read."""
-        look = self.store.look()
+        look = self.looker.look()
         now = self.clock.now(look.now)
         check_database(self.engine, self.project_id)
         compiled, columns = self._compiled(look)
@@ -163,25 +165,13 @@ class Loop:
         """What would be decided now, and why not the rest; the targets' capacity taken as free."""
         merging = self.engine.merging()
         state, now = self.peek()
-        compiled, columns = self._compiled(self.store.look())
+        compiled, columns = self._compiled(self.looker.look())
         policy = self._with_directions(compiled)
         asked = questions(state, policy, now, scope)
         ready = [bead.id for rule in policy.rules if rule.ready for bead in asked.queues.get(rule.name, ())]
         holds = readiness(self.engine.query, ready, columns, now) if ready else {}
         plan = decide(state, policy, now, Scope(dispatch=scope.dispatch), asked, Outside(holds=holds))
         return Survey(state, now, plan, merging)
-
-    def _idle(self, look: Look, now: datetime, scope: Scope) -> bool:
-        if not look.unchanged or look.rules.get("now") != self.rule_hashes:
-            return False
-        asked = [*(("dispatch",) if scope.dispatch else ()), *(("reap",) if scope.reap else ()), "adopt"]
-        return all(at is None or at > now for at in (self._due(look, name) for name in asked))
-
-    def _due(self, look: Look, name: str) -> datetime | None:
-        if name != "adopt":
-            return look.due.get(name)
-        dirty = [seen.since for seen in look.seen.values() if seen.dirty]
-        return max(dirty) + self.policy.settle if dirty and self.adopt else None
 
     # -- one round --------------------------------------------------------------------------------------------------
 
@@ -259,7 +249,7 @@ class Loop:
             line = self._line(state.commit, look.head)
             if line is not None:
                 projection = Projection(state)
-                for changes in feed.read(self.engine, line, self.store.tables, lens):
+                for changes in feed.read(self.engine, line, self.looker.tables, lens):
                     projection.fold(derive(changes, self.policy.rules))
                 projection.commit = look.head
                 self.store.advance(look, projection.state(), projection.touched)
@@ -380,16 +370,10 @@ class Loop:
             case _:
                 self.say(f"{report.bead}: {report.kind} ({report.reason})")
 
-    def _nothing(self, look: Look, scope: Scope) -> None:
-        if scope.dispatch and not look.shared.get("waiting"):
-            self.say("no eligible beads (assignee=agent, status=open, has acceptance_criteria)")
-        else:
-            self.say(f"nothing new since {look.commit[:8]}")
-
     def _tell(self, state: State, plan: Plan, now: datetime, scope: Scope, outcome: Outcome, asked: Questions) -> None:
         waiting = [bead for bead in state.beads.values() if bead.matches]
         if scope.dispatch and not waiting:
-            self.say("no eligible beads (assignee=agent, status=open, has acceptance_criteria)")
+            self.say(NO_BEADS)
         for bead in waiting if scope.dispatch else ():
             hold = plan.holds.get(bead.id)
             if hold is not None and hold.gate != "attempted":

@@ -8,8 +8,7 @@ from typing import Any
 import click
 
 from dolt_watch.cli.common import load_settings, settings_options, tick_options
-from dolt_watch.cli.wiring import tick
-from dolt_watch.core.decide import Scope
+from dolt_watch.cli.ticking import tick
 
 
 @click.command()
@@ -22,4 +21,4 @@ def command(dry_run: bool, now: datetime | None, **kwargs: Any) -> int:
 
     Example: dolt_watch dispatch --dry-run
     """
-    return tick(load_settings(kwargs), Scope(dispatch=True), dry_run=dry_run, now=now)
+    return tick(load_settings(kwargs), ("dispatch",), dry_run=dry_run, now=now)

@@ -30,7 +30,7 @@ def command(form: str, **kwargs: Any) -> int:
     engine, targets = open_engine(settings.address), Targets(settings)
     try:
         loop = build(engine, settings, targets, DatabaseClock(), lambda line: None, dry=True)
-        look = loop.store.look()
+        look = loop.looker.look()
         folded = engine.commit_of(look.commit) if look.commit else None
         seen = loop.survey(Scope(dispatch=True, reap=True))
         last = next(iter(entries(engine, limit=1)), None)

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from datetime import datetime
 
-import click
-
-from dolt_watch.core.decide import Policy, Scope
+from dolt_watch.core.decide import Policy
 from dolt_watch.engines import Engine
-from dolt_watch.engines.address import open_engine
 from dolt_watch.handlers.acting import Acting, Telling
 from dolt_watch.ledger import Identity, Ledger
 from dolt_watch.settings import Settings, rule_hash, rules_text, settings_hash
 from dolt_watch.targets import Target
-from dolt_watch.tick import Loop, Outcome
-from dolt_watch.times import Clock, DatabaseClock, FixedClock
+from dolt_watch.tick import Loop
+from dolt_watch.times import Clock, DatabaseClock
 
 
 class Targets:
@@ -64,16 +60,3 @@ def build(
         engine, policy, hashes, targets, actor, clock, say,
         adopt=settings.adopt, patient=not dry, project_id=settings.project_id,
     )  # fmt: skip
-
-
-def tick(settings: Settings, scope: Scope, *, dry_run: bool, now: datetime | None) -> int:
-    """One command's tick; its exit code."""
-    clock: Clock = FixedClock(now) if now is not None else DatabaseClock()
-    engine = open_engine(settings.address)
-    targets = Targets(settings)
-    try:
-        outcome: Outcome = build(engine, settings, targets, clock, click.echo, dry=dry_run).tick(scope)
-    finally:
-        targets.close()
-        engine.close()
-    return 0 if dry_run else outcome.exit_code

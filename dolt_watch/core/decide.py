@@ -41,6 +41,10 @@ class Scope:
     dispatch: bool = False
     reap: bool = False
 
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        return tuple(kind for kind in ("dispatch", "reap") if getattr(self, kind))
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:

@@ -10,8 +10,9 @@ from dolt_watch.core.decide import Plan
 from dolt_watch.errors import NothingToCommit
 from dolt_watch.handlers.dispatch import dispatch
 from dolt_watch.ledger import Ledger, MergeInProgress
+from dolt_watch.look import Look
 from dolt_watch.model import GLOBAL, Decision, Kind, Rule
-from dolt_watch.store import Look, Store, take_fence
+from dolt_watch.store import Store, take_fence
 from dolt_watch.targets import Target
 from dolt_watch.tick import Standing
 

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 from dolt_watch.engines.address import DoltLitePath
-from dolt_watch.model import Rule
+from dolt_watch.rule import Rule
 from dolt_watch.settings.model import Settings
 from dolt_watch.settings.sources import TABLES, TOP
 from dolt_watch.settings.values import duration_text

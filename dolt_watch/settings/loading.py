@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from dolt_watch.engines.address import Address, DoltLitePath, parse_url
 from dolt_watch.errors import SettingsError
-from dolt_watch.model import Rule
+from dolt_watch.rule import Rule
 from dolt_watch.settings import beads, sources, tomlfile
 from dolt_watch.settings.model import KINDS, Settings, TargetSettings
 from dolt_watch.settings.password import password

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from dolt_watch.engines.address import Address, DoltLitePath
-from dolt_watch.model import Rule
+from dolt_watch.rule import Rule
 
 KINDS = ("beadboard",)
 """Kinds of target; each is also the name of a target that needs no table. Held here, so that reading settings opens no target module."""

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import fields
 
 from dolt_watch.errors import SettingsError
-from dolt_watch.model import Rule
+from dolt_watch.rule import Rule
 from dolt_watch.settings.model import Settings, TargetSettings
 from dolt_watch.settings.values import Given, check_name, nearest, shown
 

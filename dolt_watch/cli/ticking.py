@@ -1,0 +1,38 @@
+"""One tick of a command. Where the first look leaves nothing to do, the loop is not even imported: finding nothing must cost nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import click
+
+from dolt_watch.engines.address import open_engine
+from dolt_watch.look import Looker, idle, nothing
+from dolt_watch.settings import Settings, rule_hash
+from dolt_watch.times import Clock, DatabaseClock, FixedClock
+
+
+def tick(settings: Settings, kinds: Sequence[str], *, dry_run: bool, now: datetime | None) -> int:
+    """``kinds``: 'dispatch', 'reap'. The exit code."""
+    clock: Clock = FixedClock(now) if now is not None else DatabaseClock()
+    engine = open_engine(settings.address)
+    try:
+        look = Looker(engine).look()
+        hashes = {rule.name: rule_hash(rule) for rule in settings.rules}
+        if idle(look, clock.now(look.now), hashes, kinds, settings.settle, settings.adopt):
+            click.echo(nothing(look, kinds))
+            return 0
+
+        from dolt_watch.cli.wiring import Targets, build
+        from dolt_watch.core.decide import Scope
+
+        targets = Targets(settings)
+        try:
+            loop = build(engine, settings, targets, clock, click.echo, dry=dry_run)
+            outcome = loop.tick(Scope(dispatch="dispatch" in kinds, reap="reap" in kinds), look)
+        finally:
+            targets.close()
+        return 0 if dry_run else outcome.exit_code
+    finally:
+        engine.close()

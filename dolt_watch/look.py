@@ -1,0 +1,142 @@
+"""The look: the one query of an idle tick, and whether it leaves anything to do.
+
+By itself, and light: an idle command imports this and nothing of the loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import orjson
+
+from dolt_watch.engines import Engine
+from dolt_watch.errors import NoSuchTable, NotBeads, NotMigrated
+from dolt_watch.times import utc
+
+WATCHED = ("issues", "comments", "events", "labels", "dependencies")
+"""Tables of beads whose rows mean something to us. Those that a release of beads lacks are left out."""
+
+_CURSOR = "commit_hash, fence, saved, hashes, dispatch_due, reap_due, rules, compiled, globals"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A watched table's working hash, since when it is seen, and whether it stands uncommitted."""
+
+    hash: str
+    since: datetime
+    dirty: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One look: where history stands, what the cursor row says, and the database's clock."""
+
+    head: str
+    now: datetime
+    hashes: Mapping[str, str]
+    commit: str
+    """The last commit folded, '' before the first."""
+    fence: str
+    saved: str
+    seen: Mapping[str, Seen]
+    due: Mapping[str, datetime | None]
+    rules: Mapping[str, Any] = field(default_factory=dict)
+    compiled: Mapping[str, Any] = field(default_factory=dict)
+    shared: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def unchanged(self) -> bool:
+        """Nothing happened since the cursor was saved, committed or not."""
+        return self.head == self.commit and all(
+            table in self.seen and self.seen[table].hash == hash for table, hash in self.hashes.items()
+        )
+
+
+class Looker:
+    """Looks, over one engine."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.tables = list(WATCHED)
+
+    def look(self) -> Look:
+        """One query. Raises NotMigrated, NotBeads."""
+        while True:
+            hashes = ", ".join(f"dolt_hashof_table('{table}')" for table in self.tables)
+            try:
+                rows = self.engine.query(
+                    f"SELECT HASHOF('HEAD'), UTC_TIMESTAMP(6), {hashes}, {_CURSOR} FROM watch_cursor WHERE id = 1"
+                )
+            except NoSuchTable as error:
+                self._without(error)
+                continue
+            if not rows:
+                raise _not_migrated()
+            return self._read(rows[0])
+
+    def _without(self, error: NoSuchTable) -> None:
+        """One missing table fails the whole statement: find out which, and what that means."""
+        have = [table for table in self.tables if self.engine.columns(table)]
+        if "issues" not in have:
+            raise NotBeads(
+                "this database has no table 'issues': it is not a beads database",
+                fix="name the database that bd uses: `bd init` makes one, .beads/metadata.json names it",
+            ) from error
+        if not self.engine.columns("watch_cursor") or have == self.tables:
+            raise _not_migrated() from error
+        self.tables = have
+
+    def _read(self, row: Sequence[Any]) -> Look:
+        count = len(self.tables)
+        head, now, *rest = row
+        commit, fence, saved, seen, dispatch, reap, rules, compiled, shared = rest[count:]
+        moment = utc(now)
+        assert moment is not None
+        return Look(
+            head, moment, dict(zip(self.tables, rest[:count], strict=True)), commit, fence, saved,
+            {table: _seen(value) for table, value in _json(seen).items()},
+            {"dispatch": utc(dispatch), "reap": utc(reap)}, _json(rules), _json(compiled), _json(shared),
+        )  # fmt: skip
+
+
+def idle(
+    look: Look, now: datetime, rule_hashes: Mapping[str, str], kinds: Sequence[str], settle: timedelta, adopt: bool
+) -> bool:
+    """Nothing happened since the cursor was saved, under the same rules, and nothing of these kinds is due."""
+    if not look.unchanged or look.rules.get("now") != rule_hashes:
+        return False
+    dirty = [seen.since for seen in look.seen.values() if seen.dirty]
+    if dirty and adopt and max(dirty) + settle <= now:
+        return False
+    return all(at is None or at > now for at in (look.due.get(kind) for kind in kinds))
+
+
+NO_BEADS = "no eligible beads (assignee=agent, status=open, has acceptance_criteria)"
+
+
+def nothing(look: Look, kinds: Sequence[str]) -> str:
+    """What an idle tick says: the original's line where the queue is empty."""
+    waits = look.shared.get("waiting")
+    return NO_BEADS if "dispatch" in kinds and not waits else f"nothing new since {look.commit[:8]}"
+
+
+def _not_migrated() -> NotMigrated:
+    return NotMigrated(
+        "the tables of dolt_watch are not in this database (or not on this branch)",
+        fix="dolt_watch init   (as a user who may create tables; `dolt_watch init --print-sql` shows what it does)",
+    )
+
+
+def _json(text: str | None) -> dict[str, Any]:
+    value: dict[str, Any] = orjson.loads(text) if text else {}
+    return value
+
+
+def _seen(value: Sequence[Any]) -> Seen:
+    since = utc(value[1])
+    assert since is not None
+    return Seen(value[0], since, bool(value[2]))
