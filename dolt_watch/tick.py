@@ -317,8 +317,10 @@ class Loop:
         holds: dict[str, Hold] = {}
         capacity: dict[str, Capacity] = {}
         verdicts: dict[str, JobReport] = {}
+        stale = {bead.id for bead in asked.stale}
         for row in loose:
-            holds[row.bead] = Hold("uncommitted", f"uncommitted change in {row.table}: it may be alive")
+            if row.bead in stale:
+                holds[row.bead] = Hold("uncommitted", f"uncommitted change in {row.table}: it is alive")
         for rule in self.policy.rules:
             queue = asked.queues.get(rule.name, ())
             if rule.ready and queue:

@@ -22,7 +22,7 @@ def command(form: str, **kwargs: Any) -> None:
     if form == "json":
         import orjson
 
-        tree = {line.key: {"value": line.value, "origin": line.origin} for line in lines}
+        tree = {line.key: {"value": line.value, "origin": line.origin, "secret": line.secret} for line in lines}
         click.echo(orjson.dumps(tree, option=orjson.OPT_INDENT_2).decode())
         return
     for text in table(lines):

@@ -30,6 +30,8 @@ class Line:
     """As text; a secret as '********', or 'not set'."""
     origin: str
     """Where the value came from."""
+    secret: bool = False
+    """The value is hidden."""
 
 
 def rules_text(settings: Settings) -> str:
@@ -80,7 +82,9 @@ def _lines(settings: Settings) -> Iterator[Line]:
     else:
         names = [each.name for each in fields(address) if each.name != "password"]
         yield from _shown(address, "database", names, settings)
-        yield Line("password", _HIDDEN if address.password else _NOT_SET, origins.get("password", "default"))
+        yield Line(
+            "password", _HIDDEN if address.password else _NOT_SET, origins.get("password", "default"), secret=True
+        )
     yield Line("project_id", _text(settings.project_id), origins.get("project_id", "default"))
     for key in TOP:
         if key != "database":

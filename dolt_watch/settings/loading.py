@@ -111,9 +111,15 @@ def _address(
         origins |= found.origins
         secret, origins["password"] = password(found.address, env, here)
         return replace(found.address, password=secret), found.project_id
+    url = convert(given, "str")
     try:
-        address = parse_url(convert(given, "str"))
+        address = parse_url(url)
     except SettingsError as error:
+        if ":" in url.rpartition("@")[0].partition("//" if "//" in url else ":")[2]:
+            # A password with / # or ? in it looks like a port or a path, which the error would quote.
+            raise SettingsError(
+                "a database URL must not hold a password", where=given.where, fix=sources.PASSWORD_FIX
+            ) from None
         raise SettingsError(error.message, where=error.where or given.where, fix=error.fix) from None
     origins["project_id"] = "default"
     if isinstance(address, DoltLitePath):

@@ -75,6 +75,11 @@ def test_rules_keep_the_order_of_the_file_and_replace_the_default_one(tmp_path: 
     [
         ('[rules.agent]\nwhen = """\nsettle = 1 AND\n"""\norder_by = "id"\n', "rules.agent.order_by", 5),
         ("rules.agent.order_by = 'id'\n", "rules.agent.order_by", 1),
+        ('# write """ for long ones\n[rules.agent]\norder_by = \'id\'\n', "rules.agent.order_by", 3),
+        ("adopt = true # '''\n[rules.agent]\norder_by = 'id'\n", "rules.agent.order_by", 3),
+        ("[rules.agent]\nwhen = \"a = ''''\"\norder_by = 'id'\n", "rules.agent.order_by", 3),
+        ('[rules.agent]\nwhen = """\na\\"""\norder_by = 1\n"""" # """\norder_by = "id"\n', "rules.agent.order_by", 6),
+        ("[rules.agent]\nwhen = '''\nx '''\norder_by = 'id'\n", "rules.agent.order_by", 4),
         ("\n[ rules . 'agent' ] # here\n  'order_by'='id'\n", "rules.agent.order_by", 3),
         ("\nrules = {agent = {order_by = 'id'}}\n", "rules.agent.order_by", 2),
         ("[rules]\n\nagent = {order_by = 'id'}\n", "rules.agent.order_by", 3),
@@ -137,6 +142,7 @@ def test_secrets_are_nowhere_to_be_read(tmp_path: Path) -> None:
     assert isinstance(settings.address, Address)
     assert settings.address.password == "pa55"
     assert shown(settings)["password"] == ("********", "DOLT_WATCH_PASSWORD")
+    assert [line.key for line in describe(settings) if line.secret] == ["password"]
     told = repr(settings) + repr(describe(settings)) + rules_text(settings)
     assert not [secret for secret in ("pa55", "t0ken", "k3y") if secret in told]
     assert "http" not in rules_text(settings) and "db.example" not in rules_text(settings)

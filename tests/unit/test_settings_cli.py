@@ -6,8 +6,10 @@ import json
 import os
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
+import click
 import pytest
 
 from dolt_watch.cli import COMMANDS
@@ -32,8 +34,8 @@ def test_config_in_eighty_columns(tmp_path: Path) -> None:
 def test_config_as_json(tmp_path: Path) -> None:
     done = run(tmp_path, "config", "--format", "json", "--database", "doltlite:///x.db", "--set", "settle=9s")
     tree = json.loads(done.stdout)
-    assert tree["database"] == {"value": "doltlite:///x.db", "origin": "--database"}
-    assert tree["settle"] == {"value": "9s", "origin": "--set settle"}
+    assert tree["database"] == {"value": "doltlite:///x.db", "origin": "--database", "secret": False}
+    assert tree["settle"] == {"value": "9s", "origin": "--set settle", "secret": False}
 
 
 @pytest.mark.parametrize("place", ["before", "after"])
@@ -46,6 +48,11 @@ def test_an_error_has_a_traceback_with_debug_only(tmp_path: Path, place: str) ->
     args = ["config", "--set", "settle=30x", "--database", "dolt://h/d"]
     debug = run(tmp_path, *(["--debug", *args] if place == "before" else [*args, "--debug"]))
     assert (debug.returncode, "Traceback" in debug.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_listed_command_is_there(name: str) -> None:
+    assert isinstance(import_module(f"dolt_watch.cli.{name}").command, click.Command)
 
 
 @pytest.mark.parametrize(

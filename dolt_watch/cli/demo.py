@@ -1,0 +1,73 @@
+"""``dolt_watch demo``."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from dolt_watch.demo import Place
+    from dolt_watch.engines import Engine
+    from dolt_watch.settings import Settings
+    from dolt_watch.tick import Loop
+
+
+@click.command()
+@click.option("--keep", is_flag=True, help="Leave the folder, and say how to look around in it.")
+def command(keep: bool) -> int:
+    """See it work, in a temporary folder, in ten seconds.
+
+    Beads are assigned, dispatched, and done; one agent dies and is reaped; one bead is refused and comes back. Touches nothing of yours:
+    the tracker is a file of its own, on DoltLite, or on a `dolt sql-server` of its own where DoltLite cannot load.
+
+    Exit 1 when the story did not end as it should, 3 when there is no engine.
+
+    Example: dolt_watch demo --keep
+    """
+    from dolt_watch.demo.story import tell
+
+    # Ended from outside, it still stops its server and takes its folder away.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    folder = Path(tempfile.mkdtemp(prefix="dolt_watch_demo_"))
+    told = False
+    try:
+        as_it_should, where = tell(folder, _loop, click.echo)
+        told = True
+    finally:
+        if not (keep and told):
+            shutil.rmtree(folder, ignore_errors=True)
+    if keep:
+        _look_around(folder, where)
+    return 0 if as_it_should else 1
+
+
+@contextmanager
+def _loop(engine: Engine, settings: Settings, say: Callable[[str], None]) -> Iterator[Loop]:
+    """The same loop as every command's."""
+    from dolt_watch.cli.wiring import Targets, build
+    from dolt_watch.times import DatabaseClock
+
+    targets = Targets(settings)
+    try:
+        yield build(engine, settings, targets, DatabaseClock(), say)
+    finally:
+        targets.close()
+
+
+def _look_around(folder: Path, where: Place) -> None:
+    url = where.address.url
+    click.echo(f"\nThe folder is left: {folder}. Look around:\n")
+    if where.again:
+        click.echo(f"  {where.again} &")
+    for words in ("log", "log --bead demo-1 --format json", "status"):
+        verb, *more = words.split()
+        click.echo("  " + " ".join(["dolt_watch", verb, "--database", url, *more]))
+    click.echo(f"  rm -r {folder}")

@@ -1,0 +1,151 @@
+"""The demo's story: three beads, a person, an agent, and the real loop between them, told as it happens."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, closing
+from pathlib import Path
+
+from dolt_watch.core.decide import Scope
+from dolt_watch.demo import Place, make_tracker, place
+from dolt_watch.demo.agent import Agent, edit
+from dolt_watch.engines import Engine
+from dolt_watch.engines.address import open_engine
+from dolt_watch.journal import entries, table
+from dolt_watch.migrate import migrate
+from dolt_watch.model import BLOCKED, CLOSED, Kind
+from dolt_watch.settings import Settings, load
+from dolt_watch.tick import Loop
+
+REFUSED, WORKS, DIES = "demo-1", "demo-2", "demo-3"
+BEADS = {
+    REFUSED: ("Dark theme", "every page is readable in the dark"),
+    WORKS: ("Fix the login time-out", "a session lasts an hour"),
+    DIES: ("Upgrade the parser", "all tests pass on the new parser"),
+}
+"""Bead → title, acceptance criteria; in the order of the queue."""
+AUTHOR = "demo <demo@example.com>"
+SHORT = ("settle=200ms", "rules.agent.stale_after=3s", "rules.agent.retry_after=1s")
+"""The thresholds of a demo. Commits are dated in whole seconds on DoltLite, so none of silence is much shorter."""
+PATIENCE = 40.0
+"""Seconds until the story counts as stuck."""
+LOOK_EVERY = 0.2
+
+WHOLE = {
+    WORKS: (CLOSED, (Kind.CLAIM, Kind.DISPATCHED)),
+    DIES: (BLOCKED, (Kind.CLAIM, Kind.DISPATCHED, Kind.REAP)),
+    REFUSED: (CLOSED, (Kind.CLAIM, Kind.FAILED, Kind.CLAIM, Kind.DISPATCHED)),
+}
+"""How it should end: bead → its status, and what the ledger says of it, oldest first."""
+
+MakeLoop = Callable[[Engine, Settings, Callable[[str], None]], AbstractContextManager[Loop]]
+
+
+class Teller:
+    """Prints who did what, and when. What was said already is not said again by the same."""
+
+    def __init__(self, echo: Callable[[str], None]) -> None:
+        self.echo = echo
+        self._begun = time.monotonic()
+        self._said: set[tuple[str, str]] = set()
+        self._lock = threading.Lock()
+
+    @property
+    def elapsed(self) -> float:
+        return time.monotonic() - self._begun
+
+    def by(self, who: str) -> Callable[[str], None]:
+        def say(what: str) -> None:
+            with self._lock:
+                if (who, what) not in self._said:
+                    self._said.add((who, what))
+                    self.echo(f"{self.elapsed:5.1f}s  {who:<10}  {what}")
+
+        return say
+
+
+def tell(folder: Path, make_loop: MakeLoop, echo: Callable[[str], None]) -> tuple[bool, Place]:
+    """Did it end as it should, and where its database was. Raises DatabaseError."""
+    with place(folder) as where, closing(open_engine(where.address, create=True)) as engine:
+        echo(f"a tracker in {folder} ({where.engine}), an agent behind BeadBoard's contract, and dolt_watch between them\n")
+        make_tracker(engine, AUTHOR)
+        wrong = _play(engine, where, folder, make_loop, Teller(echo))
+        for line in _audit(engine):
+            echo(line)
+        echo("")
+        for trouble in wrong:
+            echo(f"NOT as it should be: {trouble}")
+        if not wrong:
+            echo(f"as it should be: {WORKS} done, {DIES} reaped, {REFUSED} refused once and then done")
+        return not wrong, where
+
+
+def _play(engine: Engine, where: Place, folder: Path, make_loop: MakeLoop, teller: Teller) -> list[str]:
+    """What is not as it should be when it is over."""
+
+    def connect() -> Engine:
+        return open_engine(where.address)
+
+    watch, person = teller.by("dolt_watch"), teller.by("person")
+    with Agent(connect, teller.by("agent"), dies=DIES, refuses=REFUSED) as agent:
+        flags = {"database": where.address.url, "config": None, "set": SHORT}
+        settings = load(flags, {"BEADBOARD_URL": agent.url}, folder)
+        done = [migration.name for migration in migrate(engine, AUTHOR)]
+        watch(f"init: tables of its own, migrated: {', '.join(done)}")
+        with make_loop(engine, settings, watch) as loop, closing(connect()) as hers:
+            scope = Scope(dispatch=True, reap=True)
+            loop.tick(scope)
+            _describe(hers, person)
+            while (wrong := _wrong(engine)) and not agent.troubles:
+                if teller.elapsed > PATIENCE:
+                    return [f"not over after {PATIENCE:g} s", *wrong]
+                loop.tick(scope)
+                time.sleep(LOOK_EVERY)
+            loop.tick(scope)
+    return [*wrong, *(f"the agent: {trouble}" for trouble in agent.troubles)]
+
+
+def _describe(engine: Engine, person: Callable[[str], None]) -> None:
+    """What `bd create` and `bd assign` do."""
+    with engine.transaction() as tx:
+        for priority, (bead, (title, criteria)) in enumerate(BEADS.items(), 1):
+            tx.execute(
+                "INSERT INTO issues (id, title, description, design, acceptance_criteria, notes, priority) "
+                "VALUES (?, ?, '', '', ?, '', ?)",
+                (bead, title, criteria, priority),
+            )
+            person(f"bd create: {bead} «{title}»")
+        tx.dolt_commit(["issues"], f"bd: create {', '.join(BEADS)}", "ada <ada@example.com>")
+    for bead in BEADS:
+        edit(engine, bead, "ada", f"bd: assign {bead}", assignee="agent")
+        person(f"bd assign {bead} agent")
+
+
+def _wrong(engine: Engine) -> list[str]:
+    status: Mapping[str, str] = dict(engine.query("SELECT id, status FROM issues"))
+    ledger = [(entry.bead, entry.kind) for entry in reversed(entries(engine))]
+    wrong = []
+    for bead, (should, kinds) in WHOLE.items():
+        have = tuple(kind for of, kind in ledger if of == bead)
+        if status.get(bead) != should or have != kinds:
+            wrong.append(f"{bead} is {status.get(bead)} ({', '.join(have) or 'no decision'}); it should be {should}")
+    return wrong
+
+
+def _audit(engine: Engine) -> Iterator[str]:
+    """History and ledger, as `dolt log --oneline` and `dolt_watch log` show them."""
+    yield "\nThe audit log: Dolt's own history, newest first (dolt_log)\n"
+    head = str(engine.query("SELECT HASHOF('HEAD')")[0][0])
+    rows = [
+        (commit.hash[:8], f"{commit.date:%H:%M:%S}", commit.author, commit.message.splitlines()[0])
+        for commit in engine.commits(None, head)
+    ]
+    yield from table(("COMMIT", "TIME", "AUTHOR", "SUBJECT"), rows)
+    yield "\nThe ledger, newest first (watch_decision)\n"
+    decisions = [
+        (f"{e.at:%H:%M:%S}", e.bead or "-", str(e.version), e.kind.value, str(e.attempt or "-"), e.actor, e.reason or (e.job and f"job {e.job}") or "-")
+        for e in entries(engine)
+    ]  # fmt: skip
+    yield from table(("TIME", "BEAD", "VERSION", "DECISION", "ATTEMPT", "ACTOR", "WHAT"), decisions)
