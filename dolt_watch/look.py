@@ -103,11 +103,9 @@ class Looker:
         )  # fmt: skip
 
 
-def idle(
-    look: Look, now: datetime, rule_hashes: Mapping[str, str], kinds: Sequence[str], settle: timedelta, adopt: bool
-) -> bool:
-    """Nothing happened since the cursor was saved, under the same rules, and nothing of these kinds is due."""
-    if not look.unchanged or look.rules.get("now") != rule_hashes:
+def idle(look: Look, now: datetime, settings_hash: str, kinds: Sequence[str], settle: timedelta, adopt: bool) -> bool:
+    """Nothing happened since the cursor was saved, under the same settings, and nothing of these kinds is due."""
+    if not look.unchanged or look.rules.get("settings") != settings_hash:
         return False
     dirty = [seen.since for seen in look.seen.values() if seen.dirty]
     if dirty and adopt and max(dirty) + settle <= now:

@@ -129,7 +129,7 @@ class Loop:
         while True:
             look, first = first or self.looker.look(), None
             now = self.clock.now(look.now)
-            if idle(look, now, self.rule_hashes, scope.kinds, self.policy.settle, self.adopt):
+            if idle(look, now, self.policy.settings_hash, scope.kinds, self.policy.settle, self.adopt):
                 if not outcome.rounds:
                     self.say(nothing(look, scope.kinds))
                 return outcome
@@ -351,7 +351,7 @@ class Loop:
         was = look.rules.get("was", [])
         if look.rules.get("now") not in (None, self.rule_hashes):
             was = [*was, [look.rules["now"], now.isoformat()]][-5:]
-        rules = {"now": self.rule_hashes, "was": was}
+        rules = {"now": self.rule_hashes, "was": was, "settings": self.policy.settings_hash}
         self.actor.save(self.store, look, seen, asked.due, rules, self._fresh or look.compiled)
 
     # -- what people read -------------------------------------------------------------------------------------------

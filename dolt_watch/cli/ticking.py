@@ -9,7 +9,7 @@ import click
 
 from dolt_watch.engines.address import open_engine
 from dolt_watch.look import Looker, idle, nothing
-from dolt_watch.settings import Settings, rule_hash
+from dolt_watch.settings import Settings, settings_hash
 from dolt_watch.times import Clock, DatabaseClock, FixedClock
 
 
@@ -19,8 +19,7 @@ def tick(settings: Settings, kinds: Sequence[str], *, dry_run: bool, now: dateti
     engine = open_engine(settings.address)
     try:
         look = Looker(engine).look()
-        hashes = {rule.name: rule_hash(rule) for rule in settings.rules}
-        if idle(look, clock.now(look.now), hashes, kinds, settings.settle, settings.adopt):
+        if idle(look, clock.now(look.now), settings_hash(settings), kinds, settings.settle, settings.adopt):
             click.echo(nothing(look, kinds))
             return 0
 

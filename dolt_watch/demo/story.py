@@ -32,6 +32,9 @@ SHORT = ("settle=200ms", "rules.agent.stale_after=3s", "rules.agent.retry_after=
 PATIENCE = 40.0
 """Seconds until the story counts as stuck."""
 LOOK_EVERY = 0.2
+IDLE = "nothing new"
+WAITING = (IDLE, "no eligible beads", "holding ", "keeping ")
+"""How lines of the loop begin that only say that it waits."""
 
 WHOLE = {
     WORKS: (CLOSED, (Kind.CLAIM, Kind.DISPATCHED)),
@@ -44,12 +47,12 @@ MakeLoop = Callable[[Engine, Settings, Callable[[str], None]], AbstractContextMa
 
 
 class Teller:
-    """Prints who did what, and when. What was said already is not said again by the same."""
+    """Prints who did what, and when. The loop looks five times a second here: that it still waits is told once."""
 
     def __init__(self, echo: Callable[[str], None]) -> None:
         self.echo = echo
         self._begun = time.monotonic()
-        self._said: set[tuple[str, str]] = set()
+        self._said: set[str] = set()
         self._lock = threading.Lock()
 
     @property
@@ -58,10 +61,12 @@ class Teller:
 
     def by(self, who: str) -> Callable[[str], None]:
         def say(what: str) -> None:
+            waits = next((what if word != IDLE else word for word in WAITING if what.startswith(word)), "")
             with self._lock:
-                if (who, what) not in self._said:
-                    self._said.add((who, what))
+                if waits not in self._said:
                     self.echo(f"{self.elapsed:5.1f}s  {who:<10}  {what}")
+                if waits:
+                    self._said.add(waits)
 
         return say
 
@@ -69,7 +74,9 @@ class Teller:
 def tell(folder: Path, make_loop: MakeLoop, echo: Callable[[str], None]) -> tuple[bool, Place]:
     """Did it end as it should, and where its database was. Raises DatabaseError."""
     with place(folder) as where, closing(open_engine(where.address, create=True)) as engine:
-        echo(f"a tracker in {folder} ({where.engine}), an agent behind BeadBoard's contract, and dolt_watch between them\n")
+        echo(
+            f"a tracker in {folder} ({where.engine}), an agent behind BeadBoard's contract, and dolt_watch between them\n"
+        )
         make_tracker(engine, AUTHOR)
         wrong = _play(engine, where, folder, make_loop, Teller(echo))
         for line in _audit(engine):
@@ -135,7 +142,11 @@ def _wrong(engine: Engine) -> list[str]:
 
 
 def _audit(engine: Engine) -> Iterator[str]:
-    """History and ledger, as `dolt log --oneline` and `dolt_watch log` show them."""
+    """The beads' notes, history and ledger, as `bd show`, `dolt log` and `dolt_watch log` show them."""
+    yield "\nWhat the beads say now (issues.notes)\n"
+    for bead, status, notes in engine.query("SELECT id, status, notes FROM issues ORDER BY id"):
+        yield f"{bead}  {status}"
+        yield from (f"    {line}" for line in notes.splitlines())
     yield "\nThe audit log: Dolt's own history, newest first (dolt_log)\n"
     head = str(engine.query("SELECT HASHOF('HEAD')")[0][0])
     rows = [

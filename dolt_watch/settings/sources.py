@@ -23,7 +23,7 @@ TABLES: dict[str, dict[str, str]] = {
 _SECRET = ("PASSWORD", "PASSWORD_FILE")
 _ELSEWHERE = frozenset({*_SECRET, "CONFIG", "DEBUG"})
 # Kubernetes sets these in every pod of a namespace with a Service named dolt-watch.
-_KUBERNETES = re.compile(r"SERVICE_(HOST|PORT(_\w+)?)|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?")
+_KUBERNETES = r"SERVICE_(HOST|PORT(_\w+)?)|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?"
 PASSWORD_FIX = "set DOLT_WATCH_PASSWORD, or DOLT_WATCH_PASSWORD_FILE to the path of a file that holds it"
 
 
@@ -61,7 +61,7 @@ def from_env(env: Mapping[str, str], names: Mapping[str, Collection[str]]) -> li
     found = []
     for variable in sorted(name for name in env if name.startswith(PREFIX)):
         word = variable.removeprefix(PREFIX)
-        if word in _ELSEWHERE or word.startswith("TEST_") or _KUBERNETES.fullmatch(word):
+        if word in _ELSEWHERE or word.startswith("TEST_") or re.fullmatch(_KUBERNETES, word):
             continue
         path = _path(word, variable, names)
         if env[variable]:

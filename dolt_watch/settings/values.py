@@ -14,7 +14,7 @@ from dolt_watch.text import outside
 
 LONGEST = timedelta(days=366)
 """Longer durations are typing errors, and overflow dates when added to one."""
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"  # compiled when first needed: most ticks name nothing
 _TRUE, _FALSE = frozenset({"true", "1", "yes", "on"}), frozenset({"false", "0", "no", "off"})
 _CHOICES: dict[str, tuple[str, ...]] = {"kind": KINDS, "on_stale": ("block", "requeue")}
 _LEAST = {"max_in_flight": 1, "max_attempts": 1, "max_per_hour": 0}
@@ -68,7 +68,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 def check_name(name: str, what: str, where: str) -> None:
-    if not _NAME.fullmatch(name):
+    if not re.fullmatch(_NAME, name):
         raise SettingsError(
             f"the name of a {what} is letters, digits, '-' and '_' (at most 64), not {shown(name)}",
             where=where,

@@ -174,7 +174,7 @@ def test_variables_that_are_not_settings_are_left_alone(tmp_path: Path) -> None:
 
 
 def test_importing_it_is_cheap() -> None:
-    heavy = "difflib durationpy configparser json tomllib sqlglot orjson pymysql doltlite"
+    heavy = "difflib durationpy configparser json tomllib sqlglot orjson pymysql doltlite dolt_watch.settings.positions"
     code = f"import sys, dolt_watch.settings; print([m for m in {heavy.split()} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -1,0 +1,158 @@
+"""``watch``: a watcher on a real bd workspace on a real Dolt server, and a BeadBoard that looks its beads up there."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from dolt_watch.cli.wiring import Targets, build, identity
+from dolt_watch.core.decide import Scope
+from dolt_watch.engines import Engine
+from dolt_watch.engines.address import open_engine
+from dolt_watch.migrate import migrate
+from dolt_watch.settings import Settings, load
+from dolt_watch.targets import Target
+from dolt_watch.tick import Outcome
+from dolt_watch.times import ShiftedClock, utc
+from tests.beads import Workspace
+from tests.servers import Server
+from tests.stubs.beadboard import BeadBoardStub
+
+ASSIGNED = ("--acceptance", "it works", "-a", "agent")
+NOW = timedelta()
+Ticked = tuple[Outcome, list[str]]
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A real command, as a CronJob runs it."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+@dataclass
+class Watch:
+    """``dispatch``, ``reap`` and ``tick`` run in-process, by the database's clock moved by ``shift``: nothing sleeps."""
+
+    bd: Workspace
+    board: BeadBoardStub
+    server: Server
+    env: Mapping[str, str]
+    settings: Settings
+    engine: Engine
+    statements: list[str] = field(default_factory=list)
+
+    def run(self, scope: Scope, shift: timedelta = NOW, targets: Callable[[str], Target] | None = None) -> Ticked:
+        lines: list[str] = []
+        own = Targets(self.settings)
+        try:
+            loop = build(self.engine, self.settings, targets or own, ShiftedClock(shift), lines.append)
+            return loop.tick(scope), lines
+        finally:
+            own.close()
+
+    def dispatch(self, shift: timedelta = NOW, targets: Callable[[str], Target] | None = None) -> Ticked:
+        return self.run(Scope(dispatch=True), shift, targets)
+
+    def reap(self, shift: timedelta = NOW) -> Ticked:
+        return self.run(Scope(reap=True), shift)
+
+    def tick(self, shift: timedelta = NOW) -> Ticked:
+        return self.run(Scope(dispatch=True, reap=True), shift)
+
+    def command(self, *arguments: str, env: Mapping[str, str] | None = None) -> Ran:
+        done = subprocess.run(
+            [sys.executable, "-m", "dolt_watch", *arguments],
+            cwd=self.bd.path, env={**self.env, **(env or {})}, capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+        return Ran(done.returncode, done.stdout, done.stderr)
+
+    def change(self, **settings: Any) -> None:
+        """Other settings from here on."""
+        self.settings = replace(self.settings, **settings)
+
+    # -- what people do ----------------------------------------------------------------------------------------------
+
+    def assigned(self, title: str, *more: str) -> str:
+        """A bead that is to be dispatched; its id."""
+        return self.bd.create(title, *ASSIGNED, *more)
+
+    def sql(self, text: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """SQL-committed by somebody else, on a connection of its own."""
+        with contextlib.closing(self.server.connect(self.bd.database)) as connection, connection.cursor() as cursor:
+            cursor.execute(text, parameters or None)
+            return list(cursor.fetchall())
+
+    def committed(self, *texts: str, date: datetime | None = None) -> str:
+        """Statements and one Dolt commit of them; its hash."""
+        when = f", '--date', '{date:%Y-%m-%dT%H:%M:%SZ}'" if date else ""
+        return str(self.server.sql(*texts, f"CALL DOLT_COMMIT('-Am', 'by hand'{when})", database=self.bd.database)[0][0])
+
+    # -- what there is to see ----------------------------------------------------------------------------------------
+
+    def shown(self, bead: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.bd.run("show", bead, "--json"))[0]
+        return found
+
+    def notes(self, bead: str) -> list[str]:
+        return str(self.shown(bead).get("notes", "")).splitlines()
+
+    def status(self, bead: str) -> str:
+        return str(self.shown(bead)["status"])
+
+    def kinds(self, bead: str) -> list[str]:
+        rows = self.sql("SELECT kind FROM watch_decision WHERE bead_id = %s ORDER BY version", bead)
+        return [row[0] for row in rows]
+
+    def head(self) -> str:
+        return str(self.sql("SELECT HASHOF('HEAD')")[0][0])
+
+    def sent(self) -> list[str]:
+        """Ids of the beads that were POSTed, in order, each time."""
+        return [request.json["taskId"] for request in self.board.dispatches]
+
+    def record(self, bead: str) -> dict[str, Any]:
+        """The saved state of one bead."""
+        found: dict[str, Any] = json.loads(self.sql("SELECT record FROM watch_bead WHERE bead_id = %s", bead)[0][0])
+        return found
+
+    def now(self) -> datetime:
+        moment = utc(self.sql("SELECT UTC_TIMESTAMP(6)")[0][0])
+        assert moment is not None
+        return moment
+
+
+def rows_of(beads: Sequence[str], assignee: str = "'agent'") -> str:
+    """INSERT of plain beads by SQL."""
+    values = ", ".join(f"('{bead}', 't', '', '', 'must', '', {assignee})" for bead in beads)
+    return f"INSERT INTO issues (id, title, description, design, acceptance_criteria, notes, assignee) VALUES {values}"
+
+
+@pytest.fixture
+def watch(beads_workspace: Workspace, dolt_server: Server) -> Iterator[Watch]:
+    def lookup(bead: str) -> Mapping[str, Any] | None:
+        with (
+            contextlib.closing(dolt_server.connect(beads_workspace.database)) as connection,
+            connection.cursor() as cursor,
+        ):
+            cursor.execute("SELECT id, title, acceptance_criteria FROM issues WHERE id = %s", (bead,))
+            row = cursor.fetchone()
+        return dict(zip(("id", "title", "acceptance_criteria"), row, strict=True)) if row else None
+
+    with BeadBoardStub(lookup=lookup) as board:
+        env = {**beads_workspace.env, "BEADBOARD_URL": board.url}
+        settings = load({}, env, beads_workspace.path)
+        engine = open_engine(settings.address)
+        list(migrate(engine, identity(settings).author))
+        yield Watch(beads_workspace, board, dolt_server, env, settings, engine)
+        engine.close()
