@@ -29,25 +29,25 @@ def readiness(query: Query, beads: Collection[str], columns: Collection[str], no
     for start in range(0, len(ids), _CHUNK):
         chunk = ids[start : start + _CHUNK]
         holds |= _rows(query, chunk, columns, now)
-        marks, kinds = ", ".join("?" * len(chunk)), ", ".join(f"'{kind}'" for kind in BLOCKING)
-        blocked = query(
-            "SELECT d.issue_id, d.depends_on_id FROM dependencies d JOIN issues i ON i.id = d.depends_on_id "
-            f"WHERE d.issue_id IN ({marks}) AND d.type IN ({kinds}) AND i.status <> 'closed'",
-            chunk,
-        )
-        for bead, blocker in sorted(blocked):
-            holds.setdefault(bead, Hold("ready", f"blocked by {blocker}, which is not closed"))
     return holds
 
 
 def _rows(query: Query, ids: Sequence[str], columns: Collection[str], now: datetime) -> dict[str, Hold]:
     asked = [name for name in (*_FLAGS, "issue_type", "defer_until") if name in columns]
-    rows = query(f"SELECT id, {', '.join(asked)} FROM issues WHERE id IN ({', '.join('?' * len(ids))})", ids)
+    marks, kinds = ", ".join("?" * len(ids)), ", ".join(f"'{kind}'" for kind in BLOCKING)
+    rows = query(
+        "SELECT b.id, (SELECT MIN(d.depends_on_id) FROM dependencies d JOIN issues i ON i.id = d.depends_on_id "
+        f"WHERE d.issue_id = b.id AND d.type IN ({kinds}) AND i.status <> 'closed'), "
+        f"{', '.join(f'b.{name}' for name in asked)} FROM issues b WHERE b.id IN ({marks})",
+        ids,
+    )
     holds = {}
-    for bead, *values in rows:
+    for bead, blocker, *values in rows:
         cells = dict(zip(asked, values, strict=True))
         deferred = utc(cells.get("defer_until"))
-        if flag := next((words for name, words in _FLAGS.items() if cells.get(name)), None):
+        if blocker:
+            holds[bead] = Hold("ready", f"blocked by {blocker}, which is not closed")
+        elif flag := next((words for name, words in _FLAGS.items() if cells.get(name)), None):
             holds[bead] = Hold("ready", f"it is {flag}")
         elif cells.get("issue_type") in LEFT_OUT:
             holds[bead] = Hold("ready", f"bd ready leaves out the type {cells['issue_type']}")

@@ -32,6 +32,10 @@ TEXT_LIMIT = 65_535
 CONTENT = ("title", "description", "design", "acceptance_criteria", "issue_type", "priority", "assignee")
 """Columns that say what the bead is about: with the rule's own, and without our cells, they make ``bead_hash``."""
 
+_BEGIN = """SELECT HASHOF('HEAD'), UTC_TIMESTAMP(6), (SELECT MAX(is_merging) FROM dolt_merge_status),
+(SELECT COALESCE(MAX(version), 0) FROM watch_decision WHERE bead_id = ?)"""
+"""All that a transaction must know before it writes, in one question."""
+
 _ENDED = (
     Kind.RELEASE,
     Kind.FAILED,
@@ -81,6 +85,8 @@ class Ledger:
         self.engine = engine
         self.identity = identity
         self.clock = clock
+        self._settings_stand = False
+        """The settings' text is in history: it is written with the first decision under it."""
         self.rules: Mapping[str, CompiledRule] = {}
         self.columns: Sequence[str] = ()
         self.ready: frozenset[str] = frozenset()
@@ -113,23 +119,25 @@ class Ledger:
 
     def _write(self, decision: Decision, observed: str | None, fence: str | None, alone: bool = False) -> Written:
         with self.engine.transaction() as tx:
-            head, clock = tx.query("SELECT HASHOF('HEAD'), UTC_TIMESTAMP(6)")[0]
+            head, clock, merging, last = tx.query(_BEGIN, (decision.bead,))[0]
             if observed is not None and head != observed:
                 raise Conflict("history moved on since this was decided")
-            if self.engine.merging():
+            if merging:
                 raise MergeInProgress()
             moment = utc(clock)
             assert moment is not None
             now = self.clock.now(moment)
             take_fence(tx, fence)
             row = None if alone or decision.bead == GLOBAL else self._row(tx, decision, now)
-            entry, changes, warning = self._entry(tx, decision, head, now, row)
+            entry, changes, warning = self._entry(decision, int(last) + 1, head, now, row)
             if row is not None:
                 self._apply(tx, decision, row, changes, entry)
             self._append(tx, entry)
             self._attempt(tx, decision, entry)
-            tables = ["watch_decision", "watch_settings", *(("issues", "events") if row is not None else ())]
-            commit = tx.dolt_commit(tables, _message(entry, self.identity), self.identity.author)
+            settings = () if self._settings_stand else ("watch_settings",)
+            tables = ["watch_decision", *settings, *(("issues", "events") if row is not None else ())]
+            commit = tx.dolt_commit(tables, _message(entry), self.identity.author)
+        self._settings_stand = True
         return Written(entry, commit, row, warning)
 
     def _row(self, tx: Transaction, decision: Decision, now: datetime) -> Mapping[str, Any] | None:
@@ -151,9 +159,8 @@ class Ledger:
         return dict(zip(self.columns, values, strict=True))
 
     def _entry(
-        self, tx: Transaction, decision: Decision, head: str, now: datetime, row: Mapping[str, Any] | None
+        self, decision: Decision, version: int, head: str, now: datetime, row: Mapping[str, Any] | None
     ) -> tuple[Entry, dict[str, Any], str]:
-        version = tx.query("SELECT COALESCE(MAX(version), 0) FROM watch_decision WHERE bead_id = ?", (decision.bead,))
         kind = decision.kind
         changes: dict[str, Any] = {}
         warning = ""
@@ -175,7 +182,7 @@ class Ledger:
             "wrote": {"cells": cells, "note": note, "events": list(events)},
         }  # fmt: skip
         entry = Entry(
-            decision.bead, version[0][0] + 1, kind, decision.attempt, decision.rule, decision.token, decision.cause,
+            decision.bead, version, kind, decision.attempt, decision.rule, decision.token, decision.cause,
             head, now, decision.job, outside(decision.reason), self._bead_hash(row, decision.rule),
             self.identity.settings_hash, self.identity.actor(kind), detail, wrote,
         )  # fmt: skip
@@ -213,10 +220,11 @@ class Ledger:
         )  # fmt: skip
 
     def _append(self, tx: Transaction, entry: Entry) -> None:
-        tx.execute(
-            "INSERT IGNORE INTO watch_settings (hash, text) VALUES (?, ?)",
-            (self.identity.settings_hash, self.identity.settings_text),
-        )
+        if not self._settings_stand:
+            tx.execute(
+                "INSERT IGNORE INTO watch_settings (hash, text) VALUES (?, ?)",
+                (self.identity.settings_hash, self.identity.settings_text),
+            )
         marks = ", ".join("?" * len(ENTRY_COLUMNS))
         tx.execute(
             f"INSERT INTO watch_decision ({', '.join(ENTRY_COLUMNS)}) VALUES ({marks})",
@@ -257,7 +265,7 @@ def bead_hash(row: Mapping[str, Any], compiled: CompiledRule | None) -> str:
     return hashlib.sha256(orjson.dumps(cells, option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]
 
 
-def _message(entry: Entry, identity: Identity) -> str:
+def _message(entry: Entry) -> str:
     """Subject and trailers: `dolt log` and `git interpret-trailers` both read it."""
     verb = _VERBS.get(entry.kind, entry.kind.value)
     job = f", job {entry.job}" if entry.job else ""

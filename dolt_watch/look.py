@@ -47,6 +47,8 @@ class Look:
     rules: Mapping[str, Any] = field(default_factory=dict)
     compiled: Mapping[str, Any] = field(default_factory=dict)
     shared: Mapping[str, Any] = field(default_factory=dict)
+    merging: bool = False
+    """Somebody's merge stands unfinished."""
 
     @property
     def unchanged(self) -> bool:
@@ -69,7 +71,7 @@ class Looker:
             hashes = ", ".join(f"dolt_hashof_table('{table}')" for table in self.tables)
             try:
                 rows = self.engine.query(
-                    f"SELECT HASHOF('HEAD'), UTC_TIMESTAMP(6), {hashes}, {_CURSOR} FROM watch_cursor WHERE id = 1"
+                    f"SELECT HASHOF('HEAD'), UTC_TIMESTAMP(6), (SELECT MAX(is_merging) FROM dolt_merge_status), {hashes}, {_CURSOR} FROM watch_cursor WHERE id = 1"
                 )
             except NoSuchTable as error:
                 self._without(error)
@@ -92,7 +94,7 @@ class Looker:
 
     def _read(self, row: Sequence[Any]) -> Look:
         count = len(self.tables)
-        head, now, *rest = row
+        head, now, merging, *rest = row
         commit, fence, saved, seen, dispatch, reap, rules, compiled, shared = rest[count:]
         moment = utc(now)
         assert moment is not None
@@ -100,6 +102,7 @@ class Looker:
             head, moment, dict(zip(self.tables, rest[:count], strict=True)), commit, fence, saved,
             {table: _seen(value) for table, value in _json(seen).items()},
             {"dispatch": utc(dispatch), "reap": utc(reap)}, _json(rules), _json(compiled), _json(shared),
+            bool(merging),
         )  # fmt: skip
 
 

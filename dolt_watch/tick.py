@@ -8,101 +8,29 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from typing import Any, Protocol
+from datetime import datetime
+from typing import Any
 
 from dolt_watch import __version__, feed
-from dolt_watch.core.decide import Outside, Plan, Policy, Questions, Scope, decide, last_sign, questions
+from dolt_watch.core.decide import Outside, Plan, Policy, Questions, Scope, decide, questions
 from dolt_watch.core.derive import derive
 from dolt_watch.core.fold import Projection
 from dolt_watch.core.rules import CompiledRule, compile_for, fingerprint
 from dolt_watch.engines import Engine
-from dolt_watch.errors import Conflict, SettingsError, UnknownCommit
+from dolt_watch.errors import Conflict, SchemaChanged, SettingsError, UnknownCommit
 from dolt_watch.gates import readiness
 from dolt_watch.ledger import MergeInProgress
-from dolt_watch.look import NO_BEADS, Look, Looker, Seen, idle, nothing
+from dolt_watch.look import Look, Looker, Seen, idle, nothing
 from dolt_watch.migrate import check_database
-from dolt_watch.model import Capacity, Decision, Hold, JobReport, Kind, Phase, State
+from dolt_watch.model import Capacity, Hold, JobReport, State
 from dolt_watch.resync import resync
+from dolt_watch.round import Actor, Outcome, Standing, Survey, announce, tell
 from dolt_watch.store import Store
 from dolt_watch.targets import Target
-from dolt_watch.times import Clock, minutes
+from dolt_watch.times import Clock
 
 TRIES = 40
 """Conflicts in a row before a tick gives up: each means that somebody else got ahead."""
-
-
-@dataclass
-class Outcome:
-    """What a tick did. ``exit_code`` as a CronJob should show it."""
-
-    dispatched: int = 0
-    reaped: int = 0
-    failed: int = 0
-    unknown: int = 0
-    busy: int = 0
-    others: int = 0
-    rounds: int = 0
-    conflicts: int = 0
-    down: bool = False
-    holds: Mapping[str, Hold] = field(default_factory=dict)
-
-    @property
-    def exit_code(self) -> int:
-        return 1 if self.failed or self.unknown or self.down else 0
-
-    def count(self, report: Decision) -> None:
-        match report.kind:
-            case Kind.DISPATCHED:
-                self.dispatched += 1
-            case Kind.REAP | Kind.REQUEUE:
-                self.reaped += 1
-            case Kind.FAILED | Kind.QUARANTINED | Kind.STOPPED | Kind.RETRY | Kind.GIVE_UP:
-                self.failed += 1
-            case Kind.UNKNOWN | Kind.OVERDUE:
-                self.unknown += 1
-            case Kind.BUSY:
-                self.busy += 1
-            case _:
-                self.others += 1
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """Everything that a plan was made on: what its handler must check again."""
-
-    look: Look
-    state: State
-    now: datetime
-    compiled: Mapping[str, CompiledRule]
-    columns: Sequence[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Survey:
-    """The state at HEAD and what would be decided on it."""
-
-    state: State
-    now: datetime
-    plan: Plan
-    merging: bool
-
-
-class Actor(Protocol):
-    """Who acts on a plan: for real, or telling what would be done."""
-
-    def handle(self, plan: Plan, standing: Standing) -> Decision | None:
-        """Handle the first decision; what became of it, None to stop the tick here. Raises Conflict."""
-        ...
-
-    def adopt(self, look: Look, tables: Sequence[str], beads: Sequence[str]) -> bool:
-        """Commit what others left uncommitted in these tables. False: left alone."""
-        ...
-
-    def resynced(self, standing: Standing, why: str) -> None: ...
-
-    def save(self, store: Store, look: Look, *more: Any) -> None: ...
 
 
 class Loop:
@@ -121,6 +49,8 @@ class Loop:
         self.looker = Looker(engine)
         self.store = Store(engine)
         self._checked = False
+        self._columns_anew = False
+        """The cursor row's columns turned out to be of an older schema of beads."""
 
     def tick(self, scope: Scope, first: Look | None = None) -> Outcome:
         """Run the loop until nothing is left to do. ``first``: a look that was had already."""
@@ -139,6 +69,11 @@ class Loop:
             except MergeInProgress as error:
                 self.say(f"{error.message} — skipping tick")
                 return outcome
+            except SchemaChanged:
+                if self._columns_anew:
+                    raise
+                self._columns_anew = True
+                continue
             except Conflict as error:
                 conflicts += 1
                 outcome.conflicts += 1
@@ -158,8 +93,15 @@ class Loop:
         look = self.looker.look()
         now = self.clock.now(look.now)
         check_database(self.engine, self.project_id)
+        try:
+            return self._peek(look, now), now
+        except SchemaChanged:
+            self._columns_anew = True
+            return self._peek(look, now), now
+
+    def _peek(self, look: Look, now: datetime) -> State:
         compiled, columns = self._compiled(look)
-        return self._catch_up(look, now, compiled, feed.Lens(list(compiled.values()), columns)), now
+        return self._catch_up(look, now, compiled, feed.Lens(list(compiled.values()), columns))
 
     def survey(self, scope: Scope) -> Survey:
         """What would be decided now, and why not the rest; the targets' capacity taken as free."""
@@ -184,7 +126,7 @@ class Loop:
             self._checked = True
         compiled, columns = self._compiled(look)
         lens = feed.Lens(list(compiled.values()), columns)
-        if self.engine.merging():
+        if look.merging:
             raise MergeInProgress()
         state = self._catch_up(look, now, compiled, lens)
         seen = self._seen(look, now)
@@ -207,7 +149,7 @@ class Loop:
             wait = self._settling(plan, asked, now) if patient and scope.dispatch else 0.0
             if not wait:
                 self._save(look, now, seen, asked, compiled, columns)
-                self._tell(state, plan, now, scope, outcome, asked)
+                tell(self.say, state, plan, self.policy, now, scope, outcome)
             return bool(wait), wait
         standing = Standing(look, state, now, compiled, columns)
         report = self.actor.handle(plan, standing)
@@ -215,7 +157,7 @@ class Loop:
             return False, 0
         skip.add(report.bead)
         outcome.count(report)
-        self._announce(report)
+        announce(self.say, report)
         return True, 0
 
     def _compiled(self, look: Look) -> tuple[dict[str, CompiledRule], list[str]]:
@@ -223,7 +165,7 @@ class Loop:
         cache = look.compiled
         columns: dict[str, str] = cache.get("columns", {})
         key = fingerprint(self.policy.rules, columns, self.engine.dialect, __version__)
-        if cache.get("key") == key:
+        if cache.get("key") == key and not self._columns_anew:
             return {name: CompiledRule.from_json(text) for name, text in cache["rules"].items()}, list(columns)
         columns = self.engine.columns("issues")
         rules = {rule.name: compile_for(rule, columns, self.engine.dialect) for rule in self.policy.rules}
@@ -321,6 +263,8 @@ class Loop:
         for row in loose:
             if row.bead in stale:
                 holds[row.bead] = Hold("uncommitted", f"uncommitted change in {row.table}: it is alive")
+            elif row.table == "issues" and not any(answer.matches for answer in row.answers):
+                holds[row.bead] = Hold("uncommitted", "an uncommitted change takes it out of its rule")
         for rule in self.policy.rules:
             queue = asked.queues.get(rule.name, ())
             if rule.ready and queue:
@@ -353,43 +297,4 @@ class Loop:
             was = [*was, [look.rules["now"], now.isoformat()]][-5:]
         rules = {"now": self.rule_hashes, "was": was, "settings": self.policy.settings_hash}
         self.actor.save(self.store, look, seen, asked.due, rules, self._fresh or look.compiled)
-
-    # -- what people read -------------------------------------------------------------------------------------------
-
-    def _announce(self, report: Decision) -> None:
-        match report.kind:
-            case Kind.DISPATCHED:
-                self.say(f"dispatched {report.bead} as job {report.job}")
-            case Kind.REAP | Kind.REQUEUE:
-                idle = timedelta(seconds=int(str(report.detail.get("idle_seconds", 0))))
-                self.say(f"REAPED {report.bead} (stale {minutes(idle)}m)")
-            case Kind.BUSY:
-                self.say(f"{report.bead}: target busy ({report.reason}) — open again")
-            case Kind.UNKNOWN:
-                self.say(f"{report.bead}: outcome unknown ({report.reason}): not sent again until it is known")
-            case Kind.STOPPED:
-                self.say(f"{report.bead}: {report.reason}: rule {report.rule} stops; mend it, then `dolt_watch resume`")
-            case _:
-                self.say(f"{report.bead}: {report.kind} ({report.reason})")
-
-    def _tell(self, state: State, plan: Plan, now: datetime, scope: Scope, outcome: Outcome, asked: Questions) -> None:
-        waiting = [bead for bead in state.beads.values() if bead.matches]
-        if scope.dispatch and not waiting:
-            self.say(NO_BEADS)
-        for bead in waiting if scope.dispatch else ():
-            hold = plan.holds.get(bead.id)
-            if hold is not None and hold.gate != "attempted":
-                self.say(f"holding {bead.id}: {hold.why}")
-        if any(hold.gate == "stopped" for hold in plan.holds.values()):
-            outcome.failed += 1
-        if any(hold.gate == "capacity" and "busy" in hold.why for hold in plan.holds.values()):
-            self.say("claude-agent-service is busy — skipping tick")
-        for bead in state.beads.values() if scope.reap else ():
-            rule = self.policy.rule(bead.rule)
-            if bead.phase is Phase.RUNNING and rule is not None:
-                age = minutes(now - last_sign(bead))
-                why = plan.holds.get(bead.id)
-                if why is not None:
-                    self.say(f"keeping {bead.id} ({why.why})")
-                else:
-                    self.say(f"keeping {bead.id} (age {age}m < {minutes(rule.stale_after)}m)")
+        self._columns_anew = False  # the cursor row has them now

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from dolt_watch.core.rules import rank_key
 from dolt_watch.model import (
@@ -32,6 +32,8 @@ from dolt_watch.times import iso, minutes
 
 HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
+AT_ONCE = datetime(1970, 1, 1, tzinfo=UTC)
+"""Due whatever the clock says, also one that was set back since."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +139,7 @@ def questions(state: State, policy: Policy, now: datetime, scope: Scope, skip: C
                 held[bead.id] = hold
         if going:
             queues[rule.name] = tuple(going)
-            clock.at("dispatch", now)
+            clock.at("dispatch", AT_ONCE)
     stale, unknown = _overdue(state, policy, now, clock)
     return Questions(
         queues if scope.dispatch else {}, slots,
@@ -169,6 +171,7 @@ def _slots(state: State, rule: Rule, policy: Policy, now: datetime, clock: _Due)
         clock.at("dispatch", pause.until)
         return 0, Hold("paused", f"paused by {pause.by}: {pause.reason}")
     if state.stopped.get(rule.name) == policy.settings_hash and policy.settings_hash:
+        clock.at("dispatch", AT_ONCE)  # not to be dispatched, but to be told each time: somebody must mend it
         return 0, Hold("stopped", "the target refused our credential; mend it, then `dolt_watch resume`")
     resting = state.resting.get(rule.target)
     if resting is not None and resting > now:
@@ -317,7 +320,7 @@ def _overdue(state: State, policy: Policy, now: datetime, clock: _Due) -> tuple[
         if bead.phase is Phase.CLAIMED:
             clock.at("dispatch", bead.deadline)
         if bead.lost_note and bead.phase is not Phase.CLAIMED:
-            clock.at("dispatch", now)
+            clock.at("dispatch", AT_ONCE)
         if bead.phase is Phase.UNKNOWN:
             clock.at("dispatch", bead.since + rule.unknown_after)
             if bead.since + rule.unknown_after <= now:

@@ -12,9 +12,9 @@ from dolt_watch.handlers.dispatch import dispatch
 from dolt_watch.ledger import Ledger, MergeInProgress
 from dolt_watch.look import Look
 from dolt_watch.model import GLOBAL, Decision, Kind, Rule
+from dolt_watch.round import Standing
 from dolt_watch.store import Store, take_fence
 from dolt_watch.targets import Target
-from dolt_watch.tick import Standing
 
 Say = Callable[[str], None]
 

@@ -7,7 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,9 +18,9 @@ from dolt_watch.core.decide import Scope
 from dolt_watch.engines import Engine
 from dolt_watch.engines.address import open_engine
 from dolt_watch.migrate import migrate
+from dolt_watch.round import Outcome
 from dolt_watch.settings import Settings, load
 from dolt_watch.targets import Target
-from dolt_watch.tick import Outcome
 from dolt_watch.times import ShiftedClock, utc
 from tests.beads import Workspace
 from tests.servers import Server
@@ -50,16 +50,18 @@ class Watch:
     env: Mapping[str, str]
     settings: Settings
     engine: Engine
-    statements: list[str] = field(default_factory=list)
+    waited: timedelta = NOW
+    """What the ticks so far would have slept: time goes on from there."""
 
     def run(self, scope: Scope, shift: timedelta = NOW, targets: Callable[[str], Target] | None = None) -> Ticked:
         lines: list[str] = []
         own = Targets(self.settings)
+        clock = ShiftedClock(self.waited + shift)
         try:
-            loop = build(self.engine, self.settings, targets or own, ShiftedClock(shift), lines.append)
-            return loop.tick(scope), lines
+            return build(self.engine, self.settings, targets or own, clock, lines.append).tick(scope), lines
         finally:
             own.close()
+            self.waited = clock.offset - shift
 
     def dispatch(self, shift: timedelta = NOW, targets: Callable[[str], Target] | None = None) -> Ticked:
         return self.run(Scope(dispatch=True), shift, targets)
@@ -96,7 +98,9 @@ class Watch:
     def committed(self, *texts: str, date: datetime | None = None) -> str:
         """Statements and one Dolt commit of them; its hash."""
         when = f", '--date', '{date:%Y-%m-%dT%H:%M:%SZ}'" if date else ""
-        return str(self.server.sql(*texts, f"CALL DOLT_COMMIT('-Am', 'by hand'{when})", database=self.bd.database)[0][0])
+        return str(
+            self.server.sql(*texts, f"CALL DOLT_COMMIT('-Am', 'by hand'{when})", database=self.bd.database)[0][0]
+        )
 
     # -- what there is to see ----------------------------------------------------------------------------------------
 

@@ -22,10 +22,11 @@ from tests.stubs.beadboard import dead_url
 def test_failed_is_open_again_and_noted(watch: Watch, status: int, body: str) -> None:
     bead = watch.assigned("fails")
     watch.board.answer_next(status, body)
+    dirty = watch.engine.dirty()
     outcome, _ = watch.dispatch()
     assert (outcome.exit_code, watch.status(bead), watch.sent()) == (1, "open", [bead])
     assert watch.notes(bead)[1:] == [f"dispatch failed HTTP {status}: {body}"]
-    assert watch.engine.dirty() == frozenset()
+    assert watch.engine.dirty() == dirty
 
 
 def test_a_refused_credential_stops_the_rule_and_stays_red(watch: Watch) -> None:

@@ -22,7 +22,7 @@ def test_created_assigned_dispatched(watch: Watch) -> None:
     outcome, lines = watch.dispatch()
     job = watch.board.accepted[0][1]
     assert (outcome.exit_code, outcome.dispatched) == (0, 1)
-    assert [f"picked bead: {bead}", f"dispatched {bead} as job {job}"] == lines[-2 - (lines[-1] == NOBODY) :][:2]
+    assert [line for line in lines if bead in line] == [f"picked bead: {bead}", f"dispatched {bead} as job {job}"]
 
     claimed, dispatched = watch.notes(bead)
     assert watch.status(bead) == "in_progress"
@@ -41,14 +41,20 @@ def test_created_assigned_dispatched(watch: Watch) -> None:
             ["git", "interpret-trailers", "--parse"], input=commit.message, capture_output=True, text=True, check=True
         )
         trailers = dict(line.split(": ", 1) for line in done.stdout.splitlines())
-        assert {"Bead": bead, "Decision": kind, "Version": str(version), "Attempt": "1", "Rule": "agent"}.items() <= trailers.items()
+        assert {
+            "Bead": bead,
+            "Decision": kind,
+            "Version": str(version),
+            "Attempt": "1",
+            "Rule": "agent",
+        }.items() <= trailers.items()
         assert {"Cause", "Observed"} <= trailers.keys()
         assert commit.author == "dolt-watch"
     assert f"Job: {job}" in report.message
     assert watch.engine.dirty() == dirty
 
     actors = watch.sql("SELECT DISTINCT actor FROM events WHERE issue_id = %s AND actor LIKE 'beads-%%'", bead)
-    assert actors == (("beads-dispatcher",),) or list(actors) == [("beads-dispatcher",)]
+    assert actors == [("beads-dispatcher",)]
     watch.bd.run("note", bead, "bd works on")
     watch.bd.run("close", bead)
     assert watch.notes(bead) == [claimed, dispatched, "bd works on"]
@@ -133,7 +139,6 @@ def test_in_the_original_s_order_one_by_one(watch: Watch) -> None:
 
 def test_five_hundred_at_once_go_one_by_one(watch: Watch) -> None:
     watch.committed(rows_of([f"bd-x{number:03}" for number in range(500)]))
-    watch.statements.clear()
     outcome, lines = watch.dispatch()
     assert (outcome.dispatched, watch.sent()) == (1, ["bd-x000"])
     assert sum(line.startswith("holding ") for line in lines) == 499
@@ -161,7 +166,7 @@ def test_odd_ids(watch: Watch, bead: str) -> None:
 
 def test_notes_that_are_full_lose_nothing(watch: Watch) -> None:
     bead = watch.assigned("much said")
-    text = "ä" * 30_000 + "x" * 5_500  # 65,500 bytes
+    text = "ä" * 30_000 + "x" * 5_520  # 65,520 bytes
     watch.sql("UPDATE issues SET notes = %s WHERE id = %s", text, bead)
     watch.sql("CALL DOLT_COMMIT('-Am', 'much')")
     outcome, lines = watch.dispatch()
@@ -177,6 +182,6 @@ def test_sixty_kilobytes_of_notes_keep_room_for_ours(watch: Watch) -> None:
     bead = watch.assigned("much said")
     watch.bd.run("update", bead, "--notes", "n" * 60_000)
     assert watch.dispatch()[0].dispatched == 1
-    assert [len(line) > 40 for line in watch.notes(bead)][0:2] == [True, False] or len(watch.notes(bead)) == 3
     assert watch.notes(bead)[0] == "n" * 60_000
+    assert len(watch.notes(bead)) == 3
     watch.bd.run("close", bead)

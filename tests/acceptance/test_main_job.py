@@ -15,8 +15,8 @@ from dolt_watch.core.decide import Scope
 from dolt_watch.engines import Engine
 from dolt_watch.engines.address import open_engine
 from dolt_watch.migrate import migrate
+from dolt_watch.round import Outcome
 from dolt_watch.settings import Settings, load
-from dolt_watch.tick import Outcome
 from dolt_watch.times import ShiftedClock, utc
 from tests.beads import Workspace
 from tests.stubs.agent_service import AgentServiceStub

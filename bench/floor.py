@@ -1,0 +1,14 @@
+"""The floor of a tick: a Python process that imports pymysql, connects, and asks one query. Arguments: host, port, user, database."""
+
+import sys
+
+import pymysql
+
+host, port, user, database = sys.argv[1:]
+connection = pymysql.connect(
+    host=host, port=int(port), user=user, database=database, autocommit=True, ssl_disabled=True
+)
+with connection.cursor() as cursor:
+    cursor.execute("SELECT HASHOF('HEAD')")
+    cursor.fetchall()
+connection.close()

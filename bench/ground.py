@@ -1,0 +1,131 @@
+"""What is measured on: bd workspaces, and databases of a given size, all on one Dolt server of our own."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.measure import Process, size
+from dolt_watch.engines.address import Address, open_engine
+from dolt_watch.settings import Settings, load
+from tests import beads
+from tests.servers import Server
+
+NONE = "no eligible beads"
+DISPATCH = (sys.executable, "-m", "dolt_watch", "dispatch")
+SCRIPT = (str(Path(sys.executable).parent / "dolt_watch"), "dispatch")
+FLOOR = (sys.executable, str(Path(__file__).with_name("floor.py")))
+ORIGINAL = ("bash", str(Path(__file__).with_name("original.sh")))
+INSERT = (
+    "INSERT INTO issues (id, title, description, design, acceptance_criteria, notes, status, priority, assignee, "
+    "created_at, updated_at) VALUES "
+)
+
+
+@dataclass
+class Place:
+    """A workspace of bd on a database of its own, migrated; ``run`` is as a CronJob would be."""
+
+    server: Server
+    address: Address
+    run: Process
+    settings: Settings
+
+    @property
+    def data(self) -> Path:
+        assert self.server.data is not None
+        return self.server.data / self.address.database
+
+    @property
+    def size(self) -> int:
+        return size(self.data)
+
+    @property
+    def floor(self) -> tuple[str, ...]:
+        return (*FLOOR, self.address.host, str(self.address.port), self.address.user, self.address.database)
+
+    def sql(self, *texts: str) -> list[tuple[Any, ...]]:
+        return self.server.sql(*texts, database=self.address.database)
+
+    def commits(self) -> int:
+        return int(self.sql("SELECT COUNT(*) FROM dolt_log")[0][0])
+
+    def noise(self, run: int) -> None:
+        """A commit to a watched table that leads to no decision."""
+        self.sql(
+            f"UPDATE issues SET title = 'noise {run}', updated_at = UTC_TIMESTAMP() WHERE id = 'bd-noise'",
+            "CALL DOLT_COMMIT('-am', 'noise')",
+        )
+
+    def assign(self, count: int) -> None:
+        """Beads that may be dispatched, and have been standing for long."""
+        self.sql(INSERT + ", ".join(_row(f"bd-go{n}", "agent", "it works") for n in range(count)), *_committed("go"))
+
+    def done(self) -> None:
+        """Close what runs: the next dispatch finds a slot."""
+        self.sql("UPDATE issues SET status = 'closed' WHERE status = 'in_progress'", *_committed("done"))
+
+
+def _committed(message: str) -> tuple[str, str]:
+    return "CALL DOLT_ADD('issues')", f"CALL DOLT_COMMIT('-m', '{message}')"
+
+
+def _row(bead: str, assignee: str = "", acceptance: str = "") -> str:
+    text = "Lorem ipsum dolor sit amet. " * 8
+    at = "UTC_TIMESTAMP() - INTERVAL 1 HOUR"
+    return f"('{bead}', 'Bead {bead}', '{text}', '', '{acceptance}', '', 'open', 2, '{assignee}', {at}, {at})"
+
+
+def place(server: Server, folder: Path, board: str) -> Place:
+    """A real bd workspace with ten beads that nobody is to dispatch."""
+    folder.mkdir()
+    made = beads.workspace(server, folder)
+    env = {**made.env, "BEADBOARD_URL": board}
+    here = Place(server, made.address, Process(made.path, env), load({}, env, made.path))
+    rows = [_row("bd-noise"), *(_row(f"bd-other{n}", "somebody", "it works") for n in range(9))]
+    here.sql(INSERT + ", ".join(rows), *_committed("rows"))
+    here.run((sys.executable, "-m", "dolt_watch", "init"), "migrated")
+    here.run(DISPATCH, NONE)
+    return here
+
+
+def sized(server: Server, folder: Path, rows: int, commits: int) -> Place:
+    """A database of beads' tables with so many rows of issues and so many commits; the watcher has caught up with it."""
+    folder.mkdir()
+    address = server.fresh()
+    with contextlib.closing(open_engine(address)) as engine:
+        beads.create_beads(engine)
+    env = {"DOLT_WATCH_DATABASE": address.url, "BEADBOARD_URL": "http://127.0.0.1:9"}
+    here = Place(server, address, Process(folder, env), load({}, env, folder))
+    with contextlib.closing(server.connect(address.database)) as connection, connection.cursor() as cursor:
+        cursor.execute(INSERT + _row("bd-noise"))
+        for start in range(1, rows, 1000):
+            cursor.execute(
+                INSERT + ", ".join(_row(f"bd-{n * 7919 % 1_000_003:06}") for n in range(start, min(start + 1000, rows)))
+            )
+        cursor.execute("CALL DOLT_COMMIT('-Am', 'rows')")
+    here.run((sys.executable, "-m", "dolt_watch", "init"), "migrated")
+    with contextlib.closing(server.connect(address.database)) as connection, connection.cursor() as cursor:
+        for n in range(commits - here.commits()):
+            cursor.execute(f"UPDATE issues SET priority = {n % 5} WHERE id = 'bd-noise'")
+            cursor.execute("CALL DOLT_COMMIT('-am', 'priority')")
+    here.run(DISPATCH, NONE)
+    return here
+
+
+@contextlib.contextmanager
+def own_server(folder: Path) -> Iterator[Server]:
+    """``dolt`` on PATH, its own server, data in ``folder``; never a server that somebody named: its disk is measured too."""
+    import shutil
+
+    from tests.servers import start_dolt
+
+    missing = [program for program in ("dolt", "bd", "jq", "curl", "bash") if not shutil.which(program)]
+    if missing:
+        raise SystemExit(f"bench: not on PATH: {', '.join(missing)}")
+    with start_dolt(str(shutil.which("dolt")), folder) as started:
+        yield started
