@@ -6,7 +6,7 @@ Needed where the cursor is no ancestor of HEAD (flatten, rebase, restore), at th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -35,7 +35,8 @@ def resync(
     for entries in streams.values():
         for entry in entries:
             projection.shared(Event(What.LEDGER, entry.bead, head, entry.at, entry=entry))
-    signs = _signs(engine, head, [bead for bead, (facts, _, _) in rows.items() if facts.runs])
+    ours = {event for entries in streams.values() for entry in entries for event in entry.wrote.events}
+    signs = _signs(engine, head, [bead for bead, (facts, _, _) in rows.items() if facts.runs], ours)
     beads: dict[str, Bead] = {}
     for bead, (facts, row, hash) in rows.items():
         after = _bead(bead, facts, row, hash, streams.get(bead, []), head, date, signs.get(bead))
@@ -110,18 +111,18 @@ def _streams(engine: Engine, head: str) -> dict[str, list[Entry]]:
     return streams
 
 
-def _signs(engine: Engine, head: str, beads: Sequence[str]) -> dict[str, Sign]:
-    """The last comment of each bead that runs: the row's own time is in its state already."""
+def _signs(engine: Engine, head: str, beads: Sequence[str], ours: Collection[str]) -> dict[str, Sign]:
+    """The last comment or event of each bead that runs, events of our own left out: the row's own time is in its state already."""
     signs: dict[str, Sign] = {}
     for start in range(0, len(beads), 200):
         chunk = beads[start : start + 200]
-        rows = engine.query(
-            f"SELECT issue_id, author, created_at FROM comments AS OF '{head}' "
-            f"WHERE issue_id IN ({', '.join('?' * len(chunk))}) ORDER BY created_at",
-            chunk,
-        )
-        for bead, author, created in rows:
-            at = utc(created)
-            if at is not None:
-                signs[bead] = Sign(at, "comment", author, "")
+        marks = ", ".join("?" * len(chunk))
+        for table, who in (("comments", "author"), ("events", "actor")):
+            rows = engine.query(
+                f"SELECT id, issue_id, {who}, created_at FROM {table} AS OF '{head}' WHERE issue_id IN ({marks})", chunk
+            )
+            for id, bead, actor, created in rows:
+                at = utc(created)
+                if at is not None and id not in ours and (bead not in signs or signs[bead].at < at):
+                    signs[bead] = Sign(at, table.removesuffix("s"), actor, "")
     return signs

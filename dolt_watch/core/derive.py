@@ -71,7 +71,9 @@ def _row_events(
     else:
         what = What.EDITED
     own = row.at if "updated_at" in row.changed or row.kind == "added" else None
-    sign = Sign(_when(own, at), ", ".join(theirs), row.who or changes.author, commit)
+    # what a commit of ours swept in or adopted was not written by us, and nothing says by whom
+    who = "somebody" if changes.author == "dolt-watch" else changes.author
+    sign = Sign(_when(own, at), ", ".join(theirs), row.who or who, commit)
     yield Event(what, row.bead, commit, at, facts=facts, sign=sign, changed=theirs)
 
 

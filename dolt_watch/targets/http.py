@@ -114,7 +114,7 @@ class Caller:
     def _exchange(
         self, watch: _Watch, method: str, path: str, headers: Mapping[str, str], body: bytes | None
     ) -> Exchange:
-        import httpx  # 49 ms, which an idle tick must not pay
+        httpx = _httpx()
 
         if self._client is None:
             # For http:// no certificates are needed, and reading them costs 20 ms. https:// is verified always, by SSL_CERT_FILE where it is set.
@@ -165,7 +165,7 @@ class Caller:
         return body
 
     def _failed(self, error: Exception, watch: _Watch) -> Exchange:
-        import httpx
+        httpx = _httpx()
 
         cause = outside(str(error) or type(error).__name__, 200)
         if not watch.started:
@@ -260,3 +260,19 @@ def _chain(error: BaseException) -> list[BaseException]:
         links.append(link)
         link = link.__cause__ or link.__context__
     return links
+
+
+def _httpx() -> Any:
+    """httpx, imported late (49 ms, which an idle tick must not pay) and without its own command line, which would bring rich and pygments, 100 ms
+    more, wherever they happen to be installed: httpx does without it where its import fails."""
+    import sys
+
+    if "httpx" not in sys.modules:
+        sys.modules["httpx._main"] = None  # type: ignore[assignment]
+        try:
+            import httpx
+        finally:
+            del sys.modules["httpx._main"]
+    import httpx
+
+    return httpx

@@ -165,7 +165,7 @@ def test_another_assignee_uncommitted_stops_the_claim(watch: Watch) -> None:
         ("assignee = 'bob', updated_at = updated_at", ["claim", "release"], None),
         ("priority = 0, updated_at = updated_at", ["claim", "dispatched"], "priority"),
         ("notes = 'by a person'", ["claim", "dispatched"], "notes"),  # the same cells: our claim is decided anew
-        ("assignee = 'bob'", [], None),
+        ("assignee = 'bob', updated_at = '2020-01-01'", [], None),  # the same cells again: and now it does not match
     ],
 )
 def test_an_edit_in_the_instant_of_our_claim(watch: Watch, edit: str, kinds: list[str], sign: str | None) -> None:

@@ -1,0 +1,63 @@
+"""``init`` on a real workspace, by the real command line."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+
+from dolt_watch.engines.address import open_engine
+from tests.beads import Workspace
+
+pytestmark = pytest.mark.timeout(60)
+
+
+@dataclass(frozen=True)
+class Ran:
+    code: int
+    out: str
+    err: str
+
+
+Command = Callable[..., Ran]
+
+
+@pytest.fixture
+def command(beads_workspace: Workspace) -> Command:
+    """The real command line, in the workspace's folder."""
+
+    def run(*arguments: str, **env: str) -> Ran:
+        keep = {name: os.environ[name] for name in ("PATH", "LANG", "PYTHONPATH") if name in os.environ}
+        home = {"HOME": str(beads_workspace.path), "BEADS_DOLT_PASSWORD": ""}
+        done = subprocess.run(
+            [sys.executable, "-m", "dolt_watch", *arguments], cwd=beads_workspace.path, env={**keep, **home, **env},
+            capture_output=True, text=True, timeout=50, check=False,
+        )  # fmt: skip
+        return Ran(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+def test_init_says_what_the_first_tick_would_do_and_is_idempotent(command: Command, beads_workspace: Workspace) -> None:
+    beads_workspace.create("do it", "--acceptance", "x", "-a", "agent")
+    first = command("init")
+    assert first.code == 0
+    assert "waiting to be dispatched: 1" in first.out
+    assert "--dry-run" in first.out
+    assert "adopted" in first.out
+    engine = open_engine(beads_workspace.address)
+    before = engine.query("SELECT HASHOF('HEAD')")
+    assert "already up to date" in command("init").out
+    assert engine.query("SELECT HASHOF('HEAD')") == before
+    engine.close()
+    assert "CREATE TABLE" in command("init", "--print-sql").out
+
+
+def test_now_goes_with_a_dry_run_only(command: Command) -> None:
+    ran = command("reap", "--now", "2026-04-18T22:35:46Z")
+    assert (ran.code, "Traceback" in ran.err) == (2, False)
+    assert "--dry-run" in ran.err
