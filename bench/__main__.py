@@ -43,12 +43,13 @@ def idle(on: Place, runs: int) -> list[Line]:
         written.append(on.size - before)
         return took
 
-    floor, module, script = alternate(
-        runs, lambda _: on.run(on.floor), ours, lambda _: on.run(SCRIPT, NONE)
+    floor, bare, module, script = alternate(
+        runs, lambda _: on.run(on.floor), lambda _: on.run((*on.floor, "bare")), ours, lambda _: on.run(SCRIPT, NONE)
     )  # fmt: skip
     return [
         _against("idle tick (python -m) : floor", module, floor, "<= 1.4"),
         _against("idle tick (console script) : floor", script, floor, "<= 1.4"),
+        _against("idle tick (console script) : bare floor", script, bare, "<= 1.4"),
         ("idle tick: bytes written, the most", str(max(written)), "", "", "0"),
     ]
 
@@ -58,8 +59,11 @@ def noise(on: Place, runs: int) -> list[Line]:
         on.noise(run)
         return on.run(DISPATCH, NONE)
 
-    floor, tick = alternate(runs, lambda _: on.run(on.floor), ours)
-    return [_against("noise tick : floor", tick, floor, "<= 1.6")]
+    floor, bare, tick = alternate(runs, lambda _: on.run(on.floor), lambda _: on.run((*on.floor, "bare")), ours)
+    return [
+        _against("noise tick : floor", tick, floor, "<= 1.6"),
+        _against("noise tick : bare floor", tick, bare, "<= 1.6"),
+    ]
 
 
 def dispatch(ours: Place, theirs: Place, runs: int) -> list[Line]:
