@@ -18,6 +18,7 @@ import orjson
 from dolt_watch import __version__
 from dolt_watch.core.rules import CompiledRule
 from dolt_watch.engines import Engine, Param, Transaction
+from dolt_watch.engines.sql import MERGING
 from dolt_watch.errors import BeadGone, Conflict
 from dolt_watch.feed import ENTRY_COLUMNS, cell
 from dolt_watch.gates import readiness
@@ -32,7 +33,7 @@ TEXT_LIMIT = 65_535
 CONTENT = ("title", "description", "design", "acceptance_criteria", "issue_type", "priority", "assignee")
 """Columns that say what the bead is about: with the rule's own, and without our cells, they make ``bead_hash``."""
 
-_BEGIN = """SELECT HASHOF('HEAD'), UTC_TIMESTAMP(6), (SELECT MAX(is_merging) FROM dolt_merge_status),
+_BEGIN = f"""SELECT HASHOF('HEAD'), UTC_TIMESTAMP(6), ({MERGING}),
 (SELECT COALESCE(MAX(version), 0) FROM watch_decision WHERE bead_id = ?)"""
 """All that a transaction must know before it writes, in one question."""
 

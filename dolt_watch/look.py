@@ -47,7 +47,7 @@ class Look:
     compiled: Mapping[str, Any] = field(default_factory=dict)
     shared: Mapping[str, Any] = field(default_factory=dict)
     merging: bool = False
-    """Somebody's merge stands unfinished."""
+    """``dolt_merge_status`` says so: cheap. Conflicts and violations standing by themselves are asked for by whoever writes."""
 
     @property
     def unchanged(self) -> bool:

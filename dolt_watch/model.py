@@ -257,7 +257,6 @@ class State:
     """Rule → why: its target refused our credential under the settings that stand."""
     claims: Mapping[str, tuple[datetime, ...]] = field(default_factory=dict)
     """Rule → times of its claims in the last hour, for ``max_per_hour``."""
-    global_version: int = 0
 
 
 # -- decisions and the ledger -----------------------------------------------------------------------------------

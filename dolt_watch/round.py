@@ -67,6 +67,7 @@ class Standing:
 class Survey:
     """The state at HEAD and what would be decided on it."""
 
+    look: Look
     state: State
     now: datetime
     plan: Plan

@@ -92,12 +92,15 @@ class Loop:
         """The state at HEAD, and the time: for commands that only read."""
         look = self.looker.look()
         now = self.clock.now(look.now)
+        return self._at_head(look, now), now
+
+    def _at_head(self, look: Look, now: datetime) -> State:
         check_database(self.engine, self.project_id)
         try:
-            return self._peek(look, now), now
+            return self._peek(look, now)
         except SchemaChanged:
             self._columns_anew = True
-            return self._peek(look, now), now
+            return self._peek(look, now)
 
     def _peek(self, look: Look, now: datetime) -> State:
         compiled, columns = self._compiled(look)
@@ -105,15 +108,16 @@ class Loop:
 
     def survey(self, scope: Scope) -> Survey:
         """What would be decided now, and why not the rest; the targets' capacity taken as free."""
-        merging = self.engine.merging()
-        state, now = self.peek()
-        compiled, columns = self._compiled(self.looker.look())
+        look = self.looker.look()
+        now = self.clock.now(look.now)
+        state = self._at_head(look, now)
+        compiled, columns = self._compiled(look)
         policy = self._with_directions(compiled)
         asked = questions(state, policy, now, scope)
         ready = [bead.id for rule in policy.rules if rule.ready for bead in asked.queues.get(rule.name, ())]
         holds = readiness(self.engine.query, ready, columns, now) if ready else {}
         plan = decide(state, policy, now, Scope(dispatch=scope.dispatch), asked, Outside(holds=holds))
-        return Survey(state, now, plan, merging)
+        return Survey(look, state, now, plan, self.engine.merging())
 
     # -- one round --------------------------------------------------------------------------------------------------
 
@@ -139,7 +143,7 @@ class Loop:
                 if self.actor.adopt(look, dirty, sorted({row.bead for row in loose})):
                     return True, 0
             elif patient and self._matters(loose, state):
-                self._save(look, now, seen, Questions(), compiled, columns)
+                self._save(look, now, seen, Questions())
                 return True, (settled - now).total_seconds()
         asked = questions(state, policy, now, scope, skip)
         outside = self._ask(state, asked, now, columns, loose, outcome)
@@ -148,7 +152,7 @@ class Loop:
         if not plan.decisions:
             wait = self._settling(plan, asked, now) if patient and scope.dispatch else 0.0
             if not wait:
-                self._save(look, now, seen, asked, compiled, columns)
+                self._save(look, now, seen, asked)
                 tell(self.say, state, plan, self.policy, now, scope, outcome)
             return bool(wait), wait
         standing = Standing(look, state, now, compiled, columns)
@@ -288,10 +292,7 @@ class Loop:
             return 0.0
         return min(max(0.0, (due - now).total_seconds()) + 0.001, self.policy.settle.total_seconds())
 
-    def _save(
-        self, look: Look, now: datetime, seen: Mapping[str, Seen], asked: Questions,
-        compiled: Mapping[str, CompiledRule], columns: Sequence[str],
-    ) -> None:  # fmt: skip
+    def _save(self, look: Look, now: datetime, seen: Mapping[str, Seen], asked: Questions) -> None:
         was = look.rules.get("was", [])
         if look.rules.get("now") not in (None, self.rule_hashes):
             was = [*was, [look.rules["now"], now.isoformat()]][-5:]

@@ -30,9 +30,9 @@ def command(form: str, **kwargs: Any) -> int:
     engine, targets = open_engine(settings.address), Targets(settings)
     try:
         loop = build(engine, settings, targets, DatabaseClock(), lambda line: None, dry=True)
-        look = loop.looker.look()
-        folded = engine.commit_of(look.commit) if look.commit else None
         seen = loop.survey(Scope(dispatch=True, reap=True))
+        look = seen.look
+        folded = engine.commit_of(look.commit) if look.commit else None
         last = next(iter(entries(engine, limit=1)), None)
         capacity = {name: _capacity(targets, name) for name in sorted({rule.target for rule in settings.rules})}
     finally:

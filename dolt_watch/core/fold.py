@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
 
 from dolt_watch.model import GLOBAL, Bead, Entry, Event, Facts, Kind, Pause, Phase, Sign, State, What
 from dolt_watch.times import utc
@@ -224,8 +223,3 @@ _STEPS: dict[Kind, Callable[[Bead, Entry, Event], Bead | None]] = {
     Kind.REAP: _ended,
     Kind.NOTE: _noted,
 }
-
-
-def record(bead: Bead) -> dict[str, Any]:
-    """For tests and status: the record without what is empty."""
-    return {name: getattr(bead, name) for name in bead.__slots__ if getattr(bead, name) not in ("", None, ())}
