@@ -7,8 +7,7 @@ fast-forward onto a merge made elsewhere our line is the *second* parent, and th
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -35,8 +34,7 @@ _SIDE = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Lens:
+class Lens(NamedTuple):
     """What the feed looks for: the compiled rules, and the columns that ``issues`` has."""
 
     rules: Sequence[CompiledRule]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from dolt_watch.core.decide import Plan, Policy, Scope, last_sign
 from dolt_watch.core.rules import CompiledRule
@@ -52,8 +52,7 @@ class Outcome:
                 self.others += 1
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """Everything that a plan was made on: what its handler must check again."""
 
     look: Look
@@ -63,8 +62,7 @@ class Standing:
     columns: Sequence[str]
 
 
-@dataclass(frozen=True, slots=True)
-class Survey:
+class Survey(NamedTuple):
     """The state at HEAD and what would be decided on it."""
 
     look: Look
@@ -85,7 +83,12 @@ class Actor(Protocol):
         """Commit what others left uncommitted in these tables. False: left alone."""
         ...
 
-    def resynced(self, standing: Standing, why: str) -> None: ...
+    def resynced(self, standing: Standing, why: str, missing: Sequence[Decision], held: Sequence[str]) -> State | None:
+        """The state was made anew. ``missing``: live attempts that history lost; ``held``: beads that only a resume may let go.
+
+        None: one of these went into history, so look again. Else the state as it would be then. Raises Conflict.
+        """
+        ...
 
     def save(self, store: Store, look: Look, *more: Any) -> None: ...
 

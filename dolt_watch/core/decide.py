@@ -7,12 +7,13 @@ difference, ``decide`` takes the answers. A replay gives recorded answers to the
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 from dolt_watch.core.rules import rank_key
 from dolt_watch.model import (
     BLOCKED,
+    EMPTY,
     IN_FLIGHT,
     IN_PROGRESS,
     OPEN,
@@ -36,8 +37,7 @@ AT_ONCE = datetime(1970, 1, 1, tzinfo=UTC)
 """Due whatever the clock says, also one that was set back since."""
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(NamedTuple):
     """Which kinds of decision a command takes."""
 
     dispatch: bool = False
@@ -48,13 +48,12 @@ class Scope:
         return tuple(kind for kind in ("dispatch", "reap") if getattr(self, kind))
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(NamedTuple):
     """The settings that decisions are made under."""
 
     rules: Sequence[Rule]
     settle: timedelta
-    descending: Mapping[str, Sequence[bool]] = field(default_factory=dict)
+    descending: Mapping[str, Sequence[bool]] = EMPTY
     """Rule → direction of each ``order_by`` key."""
     settings_hash: str = ""
 
@@ -62,42 +61,39 @@ class Policy:
         return next((rule for rule in self.rules if rule.name == name), None)
 
 
-@dataclass(frozen=True, slots=True)
-class Questions:
+class Questions(NamedTuple):
     """What must be known before deciding."""
 
-    queues: Mapping[str, tuple[Bead, ...]] = field(default_factory=dict)
+    queues: Mapping[str, tuple[Bead, ...]] = EMPTY
     """Rule → the waiting beads that may go now, first in the queue first: their gates decide."""
-    slots: Mapping[str, int] = field(default_factory=dict)
+    slots: Mapping[str, int] = EMPTY
     """Rule → how many more ``max_in_flight`` and ``max_per_hour`` allow."""
     stale: tuple[Bead, ...] = ()
     """Running beads without a sign of life for too long: asked for fresh signs, and the target for its verdict."""
     unknown: tuple[Bead, ...] = ()
     """Unknown attempts past ``unknown_after``: the service is asked whether it is idle."""
-    held: Mapping[str, Hold] = field(default_factory=dict)
+    held: Mapping[str, Hold] = EMPTY
     """Waiting beads that no answer could let go now, and why."""
-    due: Mapping[str, datetime | None] = field(default_factory=dict)
+    due: Mapping[str, datetime | None] = EMPTY
     """'dispatch' and 'reap' → when time alone will make the next difference, None: it will not."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outside:
+class Outside(NamedTuple):
     """The answers."""
 
-    capacity: Mapping[str, Capacity] = field(default_factory=dict)
+    capacity: Mapping[str, Capacity] = EMPTY
     """By target."""
-    holds: Mapping[str, Hold] = field(default_factory=dict)
+    holds: Mapping[str, Hold] = EMPTY
     """By bead: a gate that keeps a waiting bead back (readiness), or spares a stale one (an uncommitted sign)."""
-    verdicts: Mapping[str, JobReport] = field(default_factory=dict)
+    verdicts: Mapping[str, JobReport] = EMPTY
     """By bead."""
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """Decisions in the order in which they should be handled, and why each other waiting bead is held."""
 
     decisions: tuple[Decision, ...] = ()
-    holds: Mapping[str, Hold] = field(default_factory=dict)
+    holds: Mapping[str, Hold] = EMPTY
 
 
 def paused(state: State, rule: str, now: datetime, reaping: bool = False) -> Pause | None:

@@ -9,7 +9,6 @@ import random
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 from dolt_watch.core.decide import failure
@@ -33,18 +32,18 @@ def dispatch(
     token = uuid.uuid4().hex
     begun = time.monotonic()
     deadline = now + timedelta(seconds=MARGIN + target.timeout)
-    claim = replace(decision, token=token, detail={**decision.detail, "deadline": deadline.isoformat()})
+    claim = decision._replace(token=token, detail={**decision.detail, "deadline": deadline.isoformat()})
     claimed = ledger.decide(claim, observed=observed, fence=fence)
     say(f"picked bead: {bead.id}")
-    attempt = replace(bead, attempt=decision.attempt, token=token, cause=claimed.commit)
+    attempt = bead._replace(attempt=decision.attempt, token=token, cause=claimed.commit)
     report = _withdrawn(claimed, compiled, ledger) or _late(begun)
     if report is None:
         task = Task(bead.id, dict(claimed.row or {}))
         report = read(target.dispatch(task, token), attempt, bead, rule, now)
     else:
         assert claimed.row is not None
-        report = replace(report, status=str(claimed.row["status"]))
-    report = replace(report, bead=bead.id, rule=rule.name, attempt=decision.attempt, token=token, cause=claimed.commit)
+        report = report._replace(status=str(claimed.row["status"]))
+    report = report._replace(bead=bead.id, rule=rule.name, attempt=decision.attempt, token=token, cause=claimed.commit)
     written = ledger.report(report)
     for warning in (claimed.warning, written.warning):
         if warning:
@@ -77,14 +76,13 @@ def read(answer: Answer, attempt: Bead, before: Bead, rule: Rule, now: datetime)
     base = Decision(Kind.UNKNOWN, attempt.id, rule.name, attempt.attempt, attempt.cause, token=attempt.token)
     match answer:
         case Accepted(job=job, status=status):
-            return replace(base, kind=Kind.DISPATCHED, job=job, note=f"dispatched: job={job}", detail={"http": status})
+            return base._replace(kind=Kind.DISPATCHED, job=job, note=f"dispatched: job={job}", detail={"http": status})
         case Busy(why=why, status=status, retry_after=seconds):
             until = now + (REST if seconds is None else timedelta(seconds=seconds))
             detail = {"http": status, "until": until.isoformat(), "target": rule.target}
-            return replace(base, kind=Kind.BUSY, status="open", reason=why, detail=detail)
+            return base._replace(kind=Kind.BUSY, status="open", reason=why, detail=detail)
         case Refused(why=why, status=status, credential=True):
-            return replace(
-                base,
+            return base._replace(
                 kind=Kind.STOPPED,
                 status="open",
                 reason=why,
@@ -96,4 +94,4 @@ def read(answer: Answer, attempt: Bead, before: Bead, rule: Rule, now: datetime)
             return failure(attempt, rule, now, why, Kind.FAILED, {"http": status}, for_good or again, random.random())
         case Unknown(why=why, status=status):
             note = f"dispatch outcome unknown ({why}): not sent again until it is known"
-            return replace(base, reason=why, note=note, detail={"http": status})
+            return base._replace(reason=why, note=note, detail={"http": status})

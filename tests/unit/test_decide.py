@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -22,7 +21,7 @@ def bead(id: str, phase: Phase = Phase.WAITING, age: float = 60, rank: tuple[Any
     made = Bead(
         id, phase, "agent", since, "c", matches=waits, runs=not waits, rank=rank, matched_at=since, sent_at=since
     )
-    return replace(made, **more)
+    return made._replace(**more)
 
 
 def plan(
@@ -121,7 +120,7 @@ def test_a_job_that_runs_is_spared_up_to_max_runtime() -> None:
 def test_a_claim_past_its_deadline_is_unknown_and_never_before() -> None:
     late = bead("a", Phase.CLAIMED, token="t", deadline=NOW)
     assert kinds(plan(late)) == [(Kind.OVERDUE, "a")]
-    assert plan(replace(late, deadline=NOW + timedelta(seconds=1))).decisions == ()
+    assert plan(late._replace(deadline=NOW + timedelta(seconds=1))).decisions == ()
 
 
 @pytest.mark.parametrize(
