@@ -174,6 +174,13 @@ def _issue(row: Row, lens: Lens) -> RowChange:
     )  # fmt: skip
 
 
+def ledger_at(engine: Engine, commit: str) -> list[Entry]:
+    """The whole ledger as a commit has it, stream by stream. Raises NoSuchTable."""
+    wanted = ", ".join(ENTRY_COLUMNS)
+    rows = engine.query(f"SELECT {wanted} FROM watch_decision AS OF '{commit}' ORDER BY bead_id, version")
+    return [entry_from(row) for row in rows]
+
+
 def plain(value: Any) -> Any:
     """A cell as JSON holds it: times as ISO text, so that what was written and what comes back compare equal."""
     if value is None or isinstance(value, str | int | float):

@@ -26,17 +26,20 @@ _DEPTH = 50
 """Parents above one another that are asked for, as bd does."""
 
 
-def readiness(query: Query, beads: Collection[str], columns: Collection[str], now: datetime) -> dict[str, Hold]:
-    """The beads that are not ready, and why. ``columns``: those that ``issues`` has in this release of beads."""
+def readiness(
+    query: Query, beads: Collection[str], columns: Collection[str], now: datetime, commit: str = ""
+) -> dict[str, Hold]:
+    """The beads that are not ready, and why: of the rows as they are now, or as ``commit`` has them. ``columns``: those that ``issues`` has."""
     holds: dict[str, Hold] = {}
     ids = list(beads)
+    of = f" AS OF '{commit}'" if commit else ""
     asked = ["id", *(name for name in (*_FLAGS, "issue_type", "defer_until") if name in columns)]
     for start in range(0, len(ids), _CHUNK):
         chunk = ids[start : start + _CHUNK]
-        for row in query(f"SELECT {', '.join(asked)} FROM issues WHERE id IN ({_marks(chunk)})", chunk):
+        for row in query(f"SELECT {', '.join(asked)} FROM issues{of} WHERE id IN ({_marks(chunk)})", chunk):
             if hold := by_itself(dict(zip(asked, row, strict=True)), now):
                 holds[row[0]] = hold
-        holds |= blocked(query, chunk)
+        holds |= blocked(query, chunk, of)
     return holds
 
 
@@ -52,7 +55,7 @@ def by_itself(row: Mapping[str, Any], now: datetime) -> Hold | None:
     return None
 
 
-def blocked(query: Query, ids: Sequence[str]) -> dict[str, Hold]:
+def blocked(query: Query, ids: Sequence[str], of: str = "") -> dict[str, Hold]:
     """The beads that wait for one that is not closed, themselves or by a parent. One query where nothing depends on anything."""
     kinds = ", ".join(f"'{kind}'" for kind in (*BLOCKING, PARENT))
     stands_for: dict[str, set[str]] = {id: {id} for id in ids}
@@ -62,11 +65,11 @@ def blocked(query: Query, ids: Sequence[str]) -> dict[str, Hold]:
     for _ in range(_DEPTH):
         asked = list(stands_for)
         rows = query(
-            f"SELECT issue_id, depends_on_id, type FROM dependencies WHERE issue_id IN ({_marks(asked)}) AND type IN ({kinds})",
+            f"SELECT issue_id, depends_on_id, type FROM dependencies{of} WHERE issue_id IN ({_marks(asked)}) AND type IN ({kinds})",
             asked,
         )
         waits = sorted((on, id) for id, on, kind in rows if kind != PARENT)
-        alive = _open(query, [on for on, _ in waits]) if waits else set()
+        alive = _open(query, [on for on, _ in waits], of) if waits else set()
         for on, id in waits:
             for bead in stands_for[id] if on in alive else ():
                 who = "" if bead == id else f"its parent {id} is "
@@ -83,13 +86,13 @@ def blocked(query: Query, ids: Sequence[str]) -> dict[str, Hold]:
     return holds
 
 
-def _open(query: Query, ids: Sequence[str]) -> set[str]:
+def _open(query: Query, ids: Sequence[str], of: str) -> set[str]:
     """Those of them that exist and are not closed."""
     chosen = list(dict.fromkeys(ids))
     found = set[str]()
     for start in range(0, len(chosen), _CHUNK):
         chunk = chosen[start : start + _CHUNK]
-        rows = query(f"SELECT id FROM issues WHERE id IN ({_marks(chunk)}) AND status <> 'closed'", chunk)
+        rows = query(f"SELECT id FROM issues{of} WHERE id IN ({_marks(chunk)}) AND status <> 'closed'", chunk)
         found |= {row[0] for row in rows}
     return found
 

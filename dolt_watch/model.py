@@ -246,6 +246,8 @@ class State(NamedTuple):
     """The whole projection, at one commit."""
 
     commit: str = ""
+    made: str = ""
+    """The commit at which it was made anew from the rows as they were, the first time or after history was rewritten. From there on it was folded."""
     beads: Mapping[str, Bead] = EMPTY
     pauses: Mapping[str, Pause] = EMPTY
     """By rule, '' for all."""

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from dolt_watch.core.fold import Projection, fold_bead
 from dolt_watch.core.rules import CompiledRule
 from dolt_watch.engines import Engine
-from dolt_watch.feed import ENTRY_COLUMNS, entry_from, plain
+from dolt_watch.feed import ledger_at, plain
 from dolt_watch.ledger import bead_hash
 from dolt_watch.model import (
     GLOBAL,
@@ -52,7 +52,7 @@ def resync(
         after = _bead(bead, facts, row, hash, streams.get(bead, []), head, date, signs.get(bead))
         if after is not None:
             beads[bead] = after
-    projection = Projection(State(head, beads))
+    projection = Projection(State(head, head, beads))
     for entry in sorted([*shared, *(e for entries in streams.values() for e in entries)], key=lambda entry: entry.at):
         projection.shared(Event(What.LEDGER, entry.bead, head, entry.at, entry=entry))
     tokens = frozenset(entry.token for entries in streams.values() for entry in entries if entry.token)
@@ -161,9 +161,7 @@ def _rows(
 def _streams(engine: Engine, head: str) -> dict[str, list[Entry]]:
     """The ledger's streams. Read whole: a resync is rare, and each bead that waits or runs may have one."""
     streams: dict[str, list[Entry]] = {}
-    wanted = ", ".join(ENTRY_COLUMNS)
-    for row in engine.query(f"SELECT {wanted} FROM watch_decision AS OF '{head}' ORDER BY bead_id, version"):
-        entry = entry_from(row)
+    for entry in ledger_at(engine, head):
         streams.setdefault(entry.bead, []).append(entry)
     return streams
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Protocol
 
-from dolt_watch.core.decide import Plan, Policy, Scope, last_sign
+from dolt_watch.core.policy import ATTEMPTED, Plan, Policy, Scope
+from dolt_watch.core.reaping import last_sign
 from dolt_watch.core.rules import CompiledRule
 from dolt_watch.look import NO_BEADS, Look
 from dolt_watch.model import Decision, Hold, Kind, Phase, State
@@ -116,7 +117,7 @@ def tell(say: Say, state: State, plan: Plan, policy: Policy, now: datetime, scop
         say(NO_BEADS)
     for bead in waiting if scope.dispatch else ():
         hold = plan.holds.get(bead.id)
-        if hold is not None and hold.gate != "attempted":
+        if hold is not None and hold.gate != ATTEMPTED:
             say(f"holding {bead.id}: {hold.why}")
     if any(hold.gate == "stopped" for hold in plan.holds.values()):
         outcome.failed += 1

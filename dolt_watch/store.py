@@ -134,14 +134,14 @@ def _shared(state: State) -> dict[str, Any]:
     return {
         "pauses": {rule: pause._asdict() for rule, pause in state.pauses.items()}, "resting": dict(state.resting), "stopped": dict(state.stopped),
         "claims": {rule: list(times) for rule, times in state.claims.items()},
-        "waiting": sum(bead.matches for bead in state.beads.values()),
+        "made": state.made, "waiting": sum(bead.matches for bead in state.beads.values()),
     }  # fmt: skip
 
 
 def state_from(commit: str, beads: Mapping[str, Bead], shared: Mapping[str, Any]) -> State:
     times = {name: utc(until) for name, until in shared.get("resting", {}).items()}
     return State(
-        commit, beads,
+        commit, shared.get("made", ""), beads,
         {name: _pause(pause) for name, pause in shared.get("pauses", {}).items()},
         {name: until for name, until in times.items() if until is not None},
         shared.get("stopped", {}),

@@ -12,9 +12,10 @@ from datetime import datetime
 from typing import Any
 
 from dolt_watch import __version__, feed
-from dolt_watch.core.decide import Outside, Plan, Policy, Questions, Scope, decide, questions
+from dolt_watch.core.decide import decide, questions
 from dolt_watch.core.derive import derive
 from dolt_watch.core.fold import Projection
+from dolt_watch.core.policy import UNCOMMITTED, Outside, Plan, Policy, Questions, Scope
 from dolt_watch.core.rules import CompiledRule, compile_for, fingerprint
 from dolt_watch.engines import WORKING, Engine
 from dolt_watch.errors import Conflict, MergeInProgress, SchemaChanged, SettingsError, UnknownCommit
@@ -292,9 +293,9 @@ class Loop:
         stale = {bead.id for bead in asked.stale}
         for row in loose:
             if row.bead in stale:
-                holds[row.bead] = Hold("uncommitted", f"uncommitted change in {row.table}: it is alive")
+                holds[row.bead] = Hold(UNCOMMITTED, f"uncommitted change in {row.table}: it is alive")
             elif row.table == "issues" and not any(answer.matches for answer in row.answers):
-                holds[row.bead] = Hold("uncommitted", "an uncommitted change takes it out of its rule")
+                holds[row.bead] = Hold(UNCOMMITTED, "an uncommitted change takes it out of its rule")
         for rule in self.policy.rules:
             queue = asked.queues.get(rule.name, ())
             if rule.ready and queue:

@@ -19,7 +19,7 @@ class Projection:
     """A state that events are folded into. ``touched`` names the beads whose record changed since it was made: what a save must write."""
 
     def __init__(self, state: State) -> None:
-        self.commit = state.commit
+        self.commit, self.made = state.commit, state.made
         self.beads = dict(state.beads)
         self.pauses = dict(state.pauses)
         self.resting = dict(state.resting)
@@ -28,7 +28,7 @@ class Projection:
         self.touched: set[str] = set()
 
     def state(self) -> State:
-        return State(self.commit, self.beads, self.pauses, self.resting, self.stopped, self.claims)
+        return State(self.commit, self.made, self.beads, self.pauses, self.resting, self.stopped, self.claims)
 
     def fold(self, events: Iterable[Event]) -> None:
         for event in events:
@@ -152,7 +152,7 @@ def _entry(bead: Bead | None, entry: Entry, event: Event) -> Bead | None:
         base = bead or Bead(entry.bead, Phase.WAITING, entry.rule, entry.at, entry.cause)
         return base._replace(
             phase=Phase.CLAIMED, rule=entry.rule, since=entry.at, cause=event.commit, version=entry.version,
-            attempt=entry.attempt, token=entry.token, job="", sent_at=entry.at, retry_at=None, reason="", sign=None,
+            attempt=entry.attempt, token=entry.token, job="", sent_at=entry.at, retry_at=None, sign=None,
             deadline=utc(entry.detail.get("deadline")), matches=bool(facts.matches), runs=bool(facts.runs),
         )  # fmt: skip
     if entry.kind is Kind.RESTORE:
@@ -169,7 +169,9 @@ def _entry(bead: Bead | None, entry: Entry, event: Event) -> Bead | None:
 
 
 def _dispatched(bead: Bead, entry: Entry, event: Event) -> Bead | None:
-    running = bead._replace(phase=Phase.RUNNING, since=entry.at, cause=event.commit, job=entry.job, deadline=None)
+    running = bead._replace(
+        phase=Phase.RUNNING, since=entry.at, cause=event.commit, job=entry.job, deadline=None, reason=""
+    )  # fmt: skip
     return running if bead.runs else _elsewhere(running, event.at)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from dolt_watch.core.decide import Plan
 from dolt_watch.core.fold import HELD
+from dolt_watch.core.policy import Plan
 from dolt_watch.errors import MergeInProgress, NothingToCommit
 from dolt_watch.handlers.dispatch import dispatch
 from dolt_watch.ledger import Ledger
@@ -38,10 +38,7 @@ class Acting:
                 self.say(f"warning: {written.warning}")
             return decision
         rule = self.rules[decision.rule]
-        return dispatch(
-            decision, standing.state.beads[decision.bead], rule, standing.compiled[rule.name], self.targets(rule.target),
-            self.ledger, standing.now, observed=observed, fence=fence, say=self.say,
-        )  # fmt: skip
+        return dispatch(decision, standing, rule, self.targets(rule.target), self.ledger, self.say)
 
     def adopt(self, look: Look, tables: Sequence[str], beads: Sequence[str]) -> bool:
         """What others left uncommitted becomes a commit of its own, so that nothing is decided on what history does not hold."""

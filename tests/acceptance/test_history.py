@@ -315,7 +315,7 @@ def test_a_reset_that_loses_a_claim_not_saved_yet(watch: Watch, more: bool) -> N
     assert watch.kinds(bead) == ["claim"]
     _reset(watch, before)
     if more:
-        watch.bd.create("something else")
+        watch.committed(rows_of(["bd-else"], "'nobody'"))  # bd itself has lost its settings here
     assert (watch.dispatch()[0].dispatched, watch.kinds(bead), watch.record(bead)["phase"]) == (
         0,
         ["restore"],
