@@ -92,19 +92,24 @@ def read(engine: Engine, line: Sequence[Commit], tables: Iterable[str], lens: Le
     changed = engine.changed_tables(line[0].parents[0], line[-1].hash)
     rows: dict[str, list[RowChange]] = {commit.hash: [] for commit in line}
     entries: dict[str, list[Entry]] = {commit.hash: [] for commit in line}
+    altered: dict[str, list[tuple[str, int, str]]] = {commit.hash: [] for commit in line}
     for table in tables:
         if table in changed:
             for edge, change in _changes(engine, table, edges, lens):
                 rows[edge.commit].append(change)
     if "watch_decision" in changed:
         wanted = {name: f"to_{name}" for name in ENTRY_COLUMNS}
-        for edge, row in engine.diff("watch_decision", edges, {"diff_type": "diff_type", **wanted}):
-            if row[0] == "added":
-                entries[edge.commit].append(entry_from(row[1:]))
+        columns = {"diff_type": "diff_type", "from_bead": "from_bead_id", "from_version": "from_version", **wanted}
+        for edge, (kind, bead, version, *row) in engine.diff("watch_decision", edges, columns):
+            if kind == "added":
+                entries[edge.commit].append(entry_from(row))
+            else:
+                altered[edge.commit].append((bead, version, kind))
     for commit in line:
+        hash = commit.hash
         yield CommitChanges(
-            commit.hash, commit.date, commit.author, tuple(rows[commit.hash]), tuple(entries[commit.hash])
-        )
+            hash, commit.date, commit.author, tuple(rows[hash]), tuple(entries[hash]), tuple(altered[hash])
+        )  # fmt: skip
 
 
 def uncommitted(engine: Engine, head: str, tables: Iterable[str], lens: Lens) -> list[RowChange]:

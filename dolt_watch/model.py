@@ -138,6 +138,8 @@ class CommitChanges(NamedTuple):
     author: str
     rows: tuple[RowChange, ...] = ()
     entries: tuple[Entry, ...] = ()
+    altered: tuple[tuple[str, int, str], ...] = ()
+    """Rows of the ledger, which is append-only, that were 'modified' or 'removed' here: bead, version, which of both."""
 
 
 # -- what a change means ---------------------------------------------------------------------------------------------

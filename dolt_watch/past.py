@@ -134,7 +134,7 @@ class Past:
         if line is None:
             raise UnknownCommit(f"{since} is no ancestor of {self.until}")
         made = {} if under is not None else self.made()
-        now = under or self._by(made.get(since, ""))
+        now = under or self.by(made.get(since, ""))
         projection = self.at(since, now)
         for part in _parts(line, made):
             lens = feed.Lens(now.compiled, list(self.columns))
@@ -143,11 +143,12 @@ class Past:
                 projection.fold(events)
                 projection.commit = commit.hash
                 if commit.hash in made:
-                    now = self._by(made[commit.hash])
+                    now = self.by(made[commit.hash])
                     projection = self.at(commit.hash, now)
                 yield Step(commit, changes, events, projection, now)
 
-    def _by(self, settings_hash: str) -> Under:
+    def by(self, settings_hash: str) -> Under:
+        """As ``under``, or the settings that stand in."""
         return self.under(settings_hash) or self.current
 
 

@@ -76,17 +76,18 @@ def rules_from(text: str) -> tuple[tuple[Rule, ...], timedelta]:
 
 
 def settings_hash(settings: Settings) -> str:
-    return _hash(rules_text(settings))
+    return hash_of_text(rules_text(settings))
 
 
 def rule_hash(rule: Rule) -> str:
     """Of what decides which beads a rule holds and in which order: where it changed, the saved state is made anew. Thresholds are not in it."""
     import orjson
 
-    return _hash(orjson.dumps([rule.when, rule.running, rule.order_by]).decode())
+    return hash_of_text(orjson.dumps([rule.when, rule.running, rule.order_by]).decode())
 
 
-def _hash(text: str) -> str:
+def hash_of_text(text: str) -> str:
+    """The name of a settings text."""
     import hashlib
 
     return hashlib.sha256(text.encode()).hexdigest()[:HASH_LENGTH]

@@ -1,0 +1,248 @@
+"""Every recorded decision, decided again: the same ``questions`` and ``decide`` on the state folded up to what the decision observed.
+
+Only the clock, capacity, verdicts and answers are read from the record (``given``). Idle time, queue order, gates, attempt and phase are computed again, and what
+comes out must be what was recorded. Beside that: streams without gaps, rows never altered, settings that hash to their name, and commits that hold exactly what their
+decision says it wrote.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import orjson
+
+from dolt_watch.core.decide import decide, questions
+from dolt_watch.core.policy import ATTEMPTED, UNCOMMITTED, Outside, Scope
+from dolt_watch.core.rules import CompiledRule
+from dolt_watch.gates import readiness
+from dolt_watch.handlers.answers import recalled, report_of
+from dolt_watch.ledger import bead_hash
+from dolt_watch.model import (
+    GLOBAL,
+    Bead,
+    Capacity,
+    CommitChanges,
+    Decision,
+    Entry,
+    Hold,
+    JobReport,
+    Kind,
+    Phase,
+    State,
+    Verdict,
+)
+from dolt_watch.past import Past, Under
+from dolt_watch.settings import hash_of_text
+from dolt_watch.text import outside
+from dolt_watch.times import utc
+
+DECIDED = frozenset({Kind.CLAIM, Kind.OVERDUE, Kind.RETRY, Kind.GIVE_UP, Kind.REAP, Kind.REQUEUE, Kind.NOTE})
+REPORTED = frozenset({Kind.DISPATCHED, Kind.FAILED, Kind.QUARANTINED, Kind.BUSY, Kind.UNKNOWN, Kind.STOPPED})
+
+
+class Difference(NamedTuple):
+    """Where the record is not what comes out."""
+
+    bead: str
+    version: int
+    kind: str
+    field: str
+    recorded: str
+    computed: str
+
+
+class Verified:
+    """What came of it."""
+
+    def __init__(self) -> None:
+        self.same = 0
+        """Decisions and reports that came out as recorded."""
+        self.as_recorded = 0
+        """Entries that nothing decides: pauses, resumes, resyncs, releases."""
+        self.unverifiable: Counter[str] = Counter()
+        """Why → how many."""
+        self.differences: list[Difference] = []
+        self.beside: list[tuple[str, str]] = []
+        """Claims that were planned beside a recorded one, capacity included, and never made: bead, commit."""
+        self.settings: set[str] = set()
+        """Hashes of settings that decisions were made under."""
+
+
+def verify(past: Past) -> Verified:
+    """Costs one pass over history from where decisions can be folded again, and two short reads a decision."""
+    out = Verified()
+    out.differences += _streams(past)
+    out.differences += _settings(past)
+    waiting: dict[str, list[Entry]] = {}
+    for entry in past.entries:
+        out.settings.add(entry.settings_hash)
+        if entry.kind in DECIDED | REPORTED:
+            waiting.setdefault(entry.observed, []).append(entry)
+        else:
+            out.as_recorded += 1
+    begin = past.begins()
+    if begin is not None:
+        check = _Check(past, out)
+        state = past.at(begin, past.by(past.made()[begin])).state()
+        check.all(waiting.pop(begin, []), state)
+        for step in past.steps(begin):
+            out.differences += _altered(step.changes)
+            out.differences += check.written(step.changes, step.under.compiled)
+            if step.commit.hash in waiting:
+                check.all(waiting.pop(step.commit.hash), step.projection.state())
+    for entries in waiting.values():
+        out.unverifiable["what it observed is not in this history any more"] += len(entries)
+    return out
+
+
+# -- the ledger by itself -------------------------------------------------------------------------------------------
+
+
+def _streams(past: Past) -> Iterator[Difference]:
+    expected: dict[str, int] = {}
+    for entry in sorted(past.entries, key=lambda entry: (entry.bead, entry.version)):
+        expected[entry.bead] = expected.get(entry.bead, 0) + 1
+        if entry.version != expected[entry.bead]:
+            yield _difference(entry, "version", entry.version, f"{expected[entry.bead]}: an entry before it is missing")
+            expected[entry.bead] = entry.version
+
+
+def _settings(past: Past) -> Iterator[Difference]:
+    for hash, text in past.texts.items():
+        if hash_of_text(text) != hash:
+            yield Difference("", 0, "settings", "text", hash, hash_of_text(text))
+
+
+def _altered(changes: CommitChanges) -> Iterator[Difference]:
+    for bead, version, kind in changes.altered:
+        yield Difference(
+            bead, version, "entry", "row", f"{kind} in {changes.commit} by {changes.author}", "append-only"
+        )
+
+
+def _difference(entry: Entry, field: str, recorded: object, computed: object) -> Difference:
+    return Difference(entry.bead, entry.version, entry.kind.value, field, _text(recorded), _text(computed))
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else orjson.dumps(value, default=str).decode()
+
+
+# -- one entry --------------------------------------------------------------------------------------------------------
+
+
+class _Check:
+    def __init__(self, past: Past, out: Verified) -> None:
+        self.past, self.out = past, out
+        self.claims = {entry.token: entry for entry in past.entries if entry.kind is Kind.CLAIM}
+        self.last = {entry.bead: entry.version for entry in sorted(past.entries, key=lambda entry: entry.version)}
+
+    def all(self, entries: list[Entry], state: State) -> None:
+        for entry in entries:
+            under = self.past.under(entry.settings_hash)
+            if under is None:
+                self.out.unverifiable["its settings are not in history"] += 1
+            elif "given" not in entry.detail:
+                self.out.unverifiable["it was recorded without what it rests on"] += 1
+            else:
+                made = (
+                    self._decided(entry, state, under) if entry.kind in DECIDED else self._reported(entry, state, under)
+                )
+                differences = list(_compare(entry, made))
+                self.out.differences += differences
+                self.out.same += not differences
+
+    def _decided(self, entry: Entry, state: State, under: Under) -> Decision | None:
+        """What ``decide`` says first, given what was given."""
+        given: Mapping[str, Any] = entry.detail["given"]
+        now = utc(given["now"])
+        assert now is not None
+        scope = Scope(dispatch="dispatch" in given["scope"], reap="reap" in given["scope"])
+        passed: Mapping[str, str] = given.get("passed", {})
+        asked = questions(state, under.policy, now, scope, [bead for bead, gate in passed.items() if gate == ATTEMPTED])
+        holds = {bead: Hold(gate, "as recorded") for bead, gate in passed.items() if gate == UNCOMMITTED}
+        for rule in under.policy.rules:
+            queue = asked.queues.get(rule.name, ())
+            if rule.ready and queue:
+                ids = [bead.id for bead in queue]
+                holds |= readiness(self.past.engine.query, ids, list(self.past.columns), now, entry.observed)
+        capacity = {
+            name: Capacity(slots, why, bool(idle)) for name, (slots, idle, why) in given.get("capacity", {}).items()
+        }
+        verdicts = {
+            bead: JobReport(Verdict(word), more, error)
+            for bead, (word, more, error) in given.get("verdicts", {}).items()
+        }
+        plan = decide(state, under.policy, now, scope, asked, Outside(capacity, holds, verdicts))
+        for beside in plan.decisions[1:]:
+            known = state.beads[beside.bead].version
+            if beside.kind is Kind.CLAIM and self.last.get(beside.bead, 0) <= known:
+                self.out.beside.append((beside.bead, entry.observed))
+        return plan.decisions[0] if plan.decisions else None
+
+    def _reported(self, entry: Entry, state: State, under: Under) -> Decision | None:
+        """What the answer, as recorded, comes to."""
+        given: Mapping[str, Any] = entry.detail["given"]
+        answer, rule, now = recalled(entry), under.policy.rule(entry.rule), utc(given["now"])
+        claim = self.claims.get(entry.token)
+        if answer is None or rule is None or now is None or claim is None:
+            return None
+        bead = state.beads.get(entry.bead)
+        if bead is None or bead.token != entry.token:  # it left while it was being sent
+            bead = Bead(
+                entry.bead, Phase.CLAIMED, claim.rule, claim.at, entry.cause, attempt=claim.attempt, token=claim.token
+            )
+        return report_of(answer, bead, rule, now, float(given.get("jitter", 0.0)))
+
+    def written(self, changes: CommitChanges, compiled: tuple[CompiledRule, ...]) -> Iterator[Difference]:
+        """Does the commit hold what its entries say they wrote?"""
+        rows = {row.bead: row for row in changes.rows if row.table == "issues"}
+        events = {row.key for row in changes.rows if row.table == "events"}
+        rules = {one.rule: one for one in compiled}
+        for entry in changes.entries:
+            row = rows.get(entry.bead)
+            if entry.bead == GLOBAL or (row is not None and row.kind == "removed"):
+                continue
+            for name, (before, after) in entry.wrote.cells.items():
+                stands = before if row is None else row.after.get(name)
+                if stands != after:
+                    yield _difference(entry, f"wrote {name}", after, stands)
+            if entry.wrote.note and entry.wrote.note not in str((row and row.after.get("notes")) or ""):
+                yield _difference(entry, "wrote notes", entry.wrote.note, "not in this commit")
+            for event in entry.wrote.events:
+                if event not in events:
+                    yield _difference(entry, "wrote events", event, "not in this commit")
+            if entry.bead_hash and entry.bead_hash not in self._hashes(entry, changes.commit, rules.get(entry.rule)):
+                yield _difference(entry, "bead_hash", entry.bead_hash, "of no row that it can have read")
+
+    def _hashes(self, entry: Entry, commit: str, compiled: CompiledRule | None) -> Iterator[str]:
+        """Of the bead's row in its own commit, which may hold what somebody had left uncommitted; and in the commit observed."""
+        columns = list(self.past.columns)
+        for at in (commit, entry.observed):
+            sql = f"SELECT {', '.join(columns)} FROM issues AS OF '{at}' WHERE id = ?"
+            for row in self.past.engine.query(sql, (entry.bead,)):
+                yield bead_hash(dict(zip(columns, row, strict=True)), compiled)
+
+
+def _compare(entry: Entry, made: Decision | None) -> Iterator[Difference]:
+    if made is None:
+        yield _difference(entry, "decision", entry.kind.value, "nothing would be decided")
+        return
+    if (made.kind, made.bead) != (entry.kind, entry.bead):
+        yield _difference(entry, "decision", f"{entry.kind.value} {entry.bead}", f"{made.kind.value} {made.bead}")
+        return
+    pairs = {
+        "rule": (entry.rule, made.rule), "attempt": (entry.attempt, made.attempt), "job": (entry.job, made.job),
+        "cause": (entry.cause, made.cause), "reason": (entry.reason, outside(made.reason)),
+    }  # fmt: skip
+    if entry.wrote.note:  # none where the bead was gone, or its notes full
+        pairs["note"] = (entry.wrote.note, made.note)
+    if "status" in entry.wrote.cells:
+        pairs["status"] = (entry.wrote.cells["status"][1], made.status)
+    detail = orjson.loads(orjson.dumps({**made.detail}))
+    pairs |= {f"detail.{name}": (entry.detail.get(name), value) for name, value in detail.items() if name != "given"}
+    for field, (recorded, computed) in pairs.items():
+        if recorded != computed:
+            yield _difference(entry, field, recorded, computed)

@@ -1,0 +1,35 @@
+"""``replay --verify``: what was decided is decided again from history, and each kind of tampering is found."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from dolt_watch.core.policy import Policy
+from dolt_watch.past import Past
+from dolt_watch.settings import settings_hash
+from dolt_watch.verify import Verified, verify
+from tests.acceptance.conftest import Watch, rows_of
+
+
+def verified(watch: Watch) -> Verified:
+    policy = Policy(watch.settings.rules, watch.settings.settle, settings_hash=settings_hash(watch.settings))
+    return verify(Past(watch.engine, policy, watch.head()))
+
+
+def fields(found: Verified) -> set[tuple[str, str]]:
+    return {(one.kind, one.field) for one in found.differences}
+
+
+def test_a_long_day(watch: Watch) -> None:
+    """Claims in queue order, a failure with its pause, busy, a reap, a person's edit, a flatten in the middle."""
+    watch.committed(rows_of(["bd-b", "bd-a"]), "UPDATE issues SET priority = 3 WHERE id = 'bd-a'")
+    assert watch.tick(timedelta(minutes=1))[0].dispatched == 1
+    watch.committed("UPDATE issues SET status = 'closed' WHERE id = 'bd-b'")
+    watch.board.answer_next(500, "boom")
+    assert watch.tick(timedelta(minutes=2))[0].failed == 1
+    watch.board.answer_next(409, "{}")
+    assert watch.tick(timedelta(minutes=9))[0].busy == 1
+    assert watch.tick(timedelta(minutes=30))[0].dispatched == 1
+    assert watch.tick(timedelta(hours=2))[0].reaped == 1
+    found = verified(watch)
+    assert (found.differences, found.same, found.unverifiable.total()) == ([], 9, 0)
