@@ -10,6 +10,8 @@ from typing import Any, NamedTuple, Protocol
 from dolt_watch.core.policy import ATTEMPTED, Plan, Policy, Scope
 from dolt_watch.core.reaping import last_sign
 from dolt_watch.core.rules import CompiledRule
+from dolt_watch.engines import Commit
+from dolt_watch.feed import Lens
 from dolt_watch.look import NO_BEADS, Look
 from dolt_watch.model import Decision, Hold, Kind, Phase, State
 from dolt_watch.store import Store
@@ -59,8 +61,11 @@ class Standing(NamedTuple):
     look: Look
     state: State
     now: datetime
-    compiled: Mapping[str, CompiledRule]
-    columns: Sequence[str]
+    lens: Lens
+
+    @property
+    def compiled(self) -> Mapping[str, CompiledRule]:
+        return {one.rule: one for one in self.lens.rules}
 
 
 class Survey(NamedTuple):
@@ -89,6 +94,10 @@ class Actor(Protocol):
 
         None: one of these went into history, so look again. Else the state as it would be then. Raises Conflict.
         """
+        ...
+
+    def reprocessing(self, standing: Standing, commit: Commit, by: str) -> None:
+        """Everything after the commit is folded again: said in history. Raises Conflict."""
         ...
 
     def save(self, store: Store, look: Look, *more: Any) -> None: ...

@@ -7,6 +7,7 @@ from typing import Any
 
 from dolt_watch.core.fold import HELD
 from dolt_watch.core.policy import Plan
+from dolt_watch.engines import Commit
 from dolt_watch.errors import MergeInProgress, NothingToCommit
 from dolt_watch.handlers.dispatch import dispatch
 from dolt_watch.ledger import Ledger
@@ -71,11 +72,19 @@ class Acting:
         self.ledger.decide(decision, observed=look.head, fence=look.fence)
         return None
 
+    def reprocessing(self, standing: Standing, commit: Commit, by: str) -> None:
+        self._know(standing)
+        reason = f"everything after {commit.hash[:8]} is folded again, as {by} asked"
+        detail = {"from": commit.hash, "by": by}
+        decision = Decision(Kind.REPROCESS, GLOBAL, "", 0, commit.hash, reason=reason, detail=detail)
+        self.ledger.decide(decision, observed=standing.look.head, fence=standing.look.fence)
+        self.say(reason)
+
     def save(self, store: Store, look: Look, *more: Any) -> None:
         store.save(look, *more)
 
     def _know(self, standing: Standing) -> None:
-        self.ledger.rules, self.ledger.columns = standing.compiled, standing.columns
+        self.ledger.rules, self.ledger.columns = standing.compiled, standing.lens.columns
 
 
 class Telling:
@@ -109,6 +118,9 @@ class Telling:
             beads[bead] = beads[bead]._replace(phase=Phase.HELD, since=now, reason=HELD)
         self.say(f"would record a resync: {why}")
         return state._replace(beads=restored(beads, missing, state.commit, now))
+
+    def reprocessing(self, standing: Standing, commit: Commit, by: str) -> None:
+        self.say(f"would fold everything after {commit.hash[:8]} again")
 
     def save(self, store: Store, look: Look, *more: Any) -> None:
         return None

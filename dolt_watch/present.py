@@ -1,0 +1,142 @@
+"""The present: the state at HEAD, folded on from where it was saved, or made anew. ``past`` is the same over all of history."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from dolt_watch import __version__, feed
+from dolt_watch.core.derive import derive
+from dolt_watch.core.fold import Projection
+from dolt_watch.core.policy import Policy
+from dolt_watch.core.rules import CompiledRule, compile_for, fingerprint
+from dolt_watch.engines import WORKING, Engine
+from dolt_watch.errors import SettingsError, UnknownCommit
+from dolt_watch.look import Look, Looker, Seen
+from dolt_watch.model import Phase, State
+from dolt_watch.resync import lost, resync
+from dolt_watch.round import Actor, Standing
+from dolt_watch.store import Store
+
+FIRST_START, REWRITTEN = "first start here", "history was rewritten"
+
+
+class Present:
+    """What the loop stands on. The actor records where the state had to be made anew."""
+
+    def __init__(
+        self, engine: Engine, policy: Policy, rule_hashes: Mapping[str, str], looker: Looker, actor: Actor
+    ) -> None:
+        self.engine, self.policy, self.rule_hashes = engine, policy, dict(rule_hashes)
+        self.looker, self.actor, self.store = looker, actor, Store(engine)
+        self.columns_anew = False
+        """The cursor row's columns turned out to be of an older schema of beads."""
+        self._fresh: Mapping[str, Any] | None = None
+
+    def lens(self, look: Look) -> feed.Lens:
+        """Compiled text from the cursor row, so that a tick need not import sqlglot; compiled anew where it is of other rules."""
+        cache = look.compiled
+        columns: dict[str, str] = cache.get("columns", {})
+        key = fingerprint(self.policy.rules, columns, self.engine.dialect, __version__)
+        if cache.get("key") == key and not self.columns_anew:
+            return feed.Lens(
+                [CompiledRule.from_json(cache["rules"][rule.name]) for rule in self.policy.rules], list(columns)
+            )
+        columns = self.engine.columns("issues")
+        rules = [compile_for(rule, columns, self.engine.dialect) for rule in self.policy.rules]
+        self._fresh = {
+            "key": fingerprint(self.policy.rules, columns, self.engine.dialect, __version__), "columns": columns,
+            "rules": {rule.rule: rule.to_json() for rule in rules},
+        }  # fmt: skip
+        return feed.Lens(rules, list(columns))
+
+    def state(self, look: Look, now: datetime, lens: feed.Lens) -> State | None:
+        """The state at HEAD: folded on from where it stands, or made anew. None: look again."""
+        why = self._why_anew(look)
+        if why is None:
+            state = self._folded(look, lens)
+            if state is not None and not (look.attempts and self.store.lost(state)):
+                return state
+            why = REWRITTEN
+        return self._anew(why, look, now, lens)
+
+    def _folded(self, look: Look, lens: feed.Lens) -> State | None:
+        """Folded on from where it stands; None where history does not lead from there to HEAD."""
+        state = self.store.state(look)
+        if state.commit == look.head:
+            return state
+        line = self._line(state.commit, look.head)
+        if line is None:
+            return None
+        projection = Projection(state)
+        for changes in feed.read(self.engine, line, self.looker.tables, lens):
+            projection.fold(derive(changes, self.policy.rules))
+        projection.commit = look.head
+        self.store.advance(look, projection.state(), projection.touched)
+        return projection.state()
+
+    def _anew(self, why: str, look: Look, now: datetime, lens: feed.Lens) -> State | None:
+        """The state made anew, which is a decision; None where something went into history for it: look again."""
+        commit = self.engine.commit_of(look.head)
+        date = commit.date if commit is not None else now
+        found = resync(self.engine, look.head, date, self.policy.rules, lens.rules, lens.columns)
+        if why == FIRST_START and not found.entries:
+            self.store.advance(look, found.state, None)
+            return found.state
+        missing = lost(self.store.live(look), found)
+        held = (
+            [bead.id for bead in found.state.beads.values() if bead.phase is Phase.WAITING]
+            if why == FIRST_START
+            else []
+        )
+        state = self.actor.resynced(Standing(look, found.state, now, lens), why, missing, held)
+        if state is not None or not missing:
+            self.store.advance(look, state or found.state, None)
+        return state
+
+    def _why_anew(self, look: Look) -> str | None:
+        if self.store.ahead(look):
+            return None
+        if not look.commit:
+            return FIRST_START
+        if look.rules.get("now") != self.rule_hashes:
+            if self.rule_hashes in [was for was, _ in look.rules.get("was", [])]:
+                raise SettingsError(
+                    "another process runs with other rules on this database, and took over from these",
+                    where="`when`, `running` or `order_by` of a rule",
+                    fix="give all processes the same dolt_watch.toml, then run `dolt_watch init` with it",
+                )
+            return "the rules changed"
+        return None
+
+    def _line(self, since: str, head: str) -> list[Any] | None:
+        """The commits from after ``since`` to ``head``; None where history does not lead there: it was rewritten."""
+        try:
+            return feed.path(self.engine.commits(since, head), since, head)
+        except UnknownCommit:
+            return None
+
+    def seen(self, look: Look, now: datetime) -> dict[str, Seen]:
+        """Each table's working hash, since when it is seen, and whether it stands uncommitted."""
+        if look.unchanged:
+            return dict(look.seen)
+        dirty = self.engine.changed_tables(look.head, WORKING)
+        seen = {}
+        for table, hash in look.hashes.items():
+            before = look.seen.get(table)
+            since = before.since if before is not None and before.hash == hash else now
+            seen[table] = Seen(hash, since, table in dirty)
+        return seen
+
+    def rules(self, look: Look, now: datetime) -> dict[str, Any]:
+        """What the cursor row keeps of the rules that the state was folded by, and of those before."""
+        was = look.rules.get("was", [])
+        if look.rules.get("now") not in (None, self.rule_hashes):
+            was = [*was, [look.rules["now"], now.isoformat()]][-5:]
+        return {"now": self.rule_hashes, "was": was, "settings": self.policy.settings_hash}
+
+    def cache(self, look: Look) -> Mapping[str, Any]:
+        """The compiled text for the cursor row, which has it from here on."""
+        self.columns_anew = False
+        return self._fresh or look.compiled

@@ -1,0 +1,98 @@
+"""Verifying: an honest history comes out as recorded, and each kind of tampering is found."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+
+import pytest
+
+from dolt_watch.engines import Engine
+from dolt_watch.model import Capacity
+from dolt_watch.targets import Busy, Refused, Unknown
+from dolt_watch.verify import Verified, verify
+from tests.light import Light
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def day(doltlite: Engine) -> Light:
+    """Two claims in queue order, a failure and its second attempt, busy, one that is never heard of, one reaped."""
+    here = Light(doltlite, max_in_flight=2)
+    here.target.free = Capacity(2)
+    here.assign("bd-b", priority=1)
+    here.assign("bd-a", "bd-c")
+    here.target.answers.extend([Refused("HTTP 500: boom", 500), Unknown("no answer")])
+    here.tick()
+    here.sql("UPDATE issues SET status = 'closed' WHERE id = 'bd-c'")
+    here.target.answers.append(Busy("HTTP 409: {}", 409))
+    here.tick(timedelta(minutes=9))
+    here.tick(timedelta(minutes=30))
+    here.tick(2 * HOUR)
+    return here
+
+
+def found(here: Light) -> set[tuple[str, str]]:
+    return {(one.bead, one.field) for one in verify(here.past()).differences}
+
+
+def test_an_honest_day(day: Light) -> None:
+    out: Verified = verify(day.past())
+    assert (out.differences, out.unverifiable.total(), out.beside) == ([], 0, [])
+    assert out.same == sum(len(day.kinds(bead)) for bead in ("bd-a", "bd-b", "bd-c")) >= 10
+    assert day.target.sent[0] == "bd-b"
+
+
+def test_nothing_to_verify(doltlite: Engine) -> None:
+    assert verify(Light(doltlite).past()).same == 0
+
+
+@pytest.mark.parametrize("field", ["reason", "note"])
+def test_idle_time_changed(day: Light, field: str) -> None:
+    (bead,) = {b for b in ("bd-a", "bd-b", "bd-c") if "reap" in day.kinds(b)} or {"bd-b"}
+    text = day.engine.query("SELECT detail FROM watch_decision WHERE bead_id = ? AND kind = 'reap'", (bead,))[0][0]
+    detail = json.loads(text)
+    detail["idle_seconds"] = 60
+    _set(day, bead, "reap", "detail", json.dumps(detail))
+    assert (bead, "row") in found(day)
+    assert (bead, "detail.idle_seconds") in found(day)
+
+
+def test_the_order_swapped(day: Light) -> None:
+    """Who was claimed first: bd-b by its priority, and the record made to say another."""
+    for bead, other in (("bd-b", "'x'"), ("bd-a", "'bd-b'"), ("x", "'bd-a'")):
+        day.sql(f"UPDATE watch_decision SET bead_id = {other} WHERE bead_id = '{bead}'")
+    assert {"decision", "row"} <= {field for _, field in found(day)}
+
+
+def test_a_decision_deleted(day: Light) -> None:
+    day.sql("DELETE FROM watch_decision WHERE bead_id = 'bd-b' AND version = 1")
+    assert {("bd-b", "version"), ("bd-b", "row")} <= found(day)
+
+
+def test_the_last_decision_deleted(day: Light) -> None:
+    last = len(day.kinds("bd-b"))
+    day.sql(f"DELETE FROM watch_decision WHERE bead_id = 'bd-b' AND version = {last}")
+    assert ("bd-b", "row") in found(day)
+
+
+def test_an_edit_forged(day: Light) -> None:
+    """A decision made to look as if it had been about another text of the bead."""
+    _set(day, "bd-b", "claim", "bead_hash", "0" * 32)
+    assert ("bd-b", "row") in found(day)
+
+
+def test_the_rule_altered(day: Light) -> None:
+    (hash, text), *_ = day.engine.query("SELECT hash, text FROM watch_settings")
+    assert '"stale_after":"30m"' in text
+    day.sql(
+        f'UPDATE watch_settings SET text = REPLACE(text, \'"stale_after":"30m"\', \'"stale_after":"3h"\') WHERE hash = \'{hash}\''
+    )
+    assert ("", "text") in found(day)
+    assert any(field == "decision" for _, field in found(day)), "what was reaped would not have been"
+
+
+def _set(day: Light, bead: str, kind: str, column: str, value: str) -> None:
+    quoted = value.replace("'", "''")
+    day.sql(f"UPDATE watch_decision SET {column} = '{quoted}' WHERE bead_id = '{bead}' AND kind = '{kind}'")
