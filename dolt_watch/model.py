@@ -230,7 +230,7 @@ class Bead(NamedTuple):
     reason: str = ""
     sign: Sign | None = None
     lost_note: str = ""
-    """A note of ours that somebody overwrote and that was not yet appended again."""
+    """Notes of ours, a line each, that somebody overwrote and that were not yet appended again."""
 
 
 class Pause(NamedTuple):

@@ -36,7 +36,7 @@ class Present:
 
     def lens(self, look: Look) -> feed.Lens:
         """Compiled text from the cursor row, so that a tick need not import sqlglot; compiled anew where it is of other rules."""
-        cache = look.compiled
+        cache = self._fresh or look.compiled  # the row has it only when the tick is done
         columns: dict[str, str] = cache.get("columns", {})
         key = fingerprint(self.policy.rules, columns, self.engine.dialect, __version__)
         if cache.get("key") == key and not self.columns_anew:

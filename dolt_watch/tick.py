@@ -27,7 +27,7 @@ from dolt_watch.targets import Target
 from dolt_watch.times import Clock
 
 TRIES = 40
-"""Conflicts in a row before a tick gives up: each means that somebody else got ahead."""
+"""Conflicts in a row before a tick gives up. Where each means that somebody else got ahead, the rest is theirs; where nothing moved, something is wrong."""
 
 
 class Loop:
@@ -76,6 +76,9 @@ class Loop:
                 conflicts += 1
                 outcome.conflicts += 1
                 if conflicts > TRIES:
+                    if self._overtaken(look):
+                        self.say(f"others got ahead {TRIES} times in a row — leaving the rest to them")
+                        return outcome
                     raise Conflict(f"no way through in {TRIES} tries: {error.message}", fix="run it again") from error
                 self.clock.sleep(random.uniform(0, 0.002 * min(conflicts, 20)))
                 continue
@@ -85,6 +88,11 @@ class Loop:
                 self.clock.sleep(wait)
             elif not more:
                 return outcome
+
+    def _overtaken(self, look: Look) -> bool:
+        """Did somebody else decide or commit since?"""
+        now = self.looker.look()
+        return (now.head, now.fence) != (look.head, look.fence)
 
     def peek(self) -> tuple[State, datetime]:
         """The state at HEAD, and the time: for commands that only read."""

@@ -237,7 +237,9 @@ def _compare(entry: Entry, made: Decision | None) -> Iterator[Difference]:
         "rule": (entry.rule, made.rule), "attempt": (entry.attempt, made.attempt), "job": (entry.job, made.job),
         "cause": (entry.cause, made.cause), "reason": (entry.reason, outside(made.reason)),
     }  # fmt: skip
-    if entry.wrote.note:  # none where the bead was gone, or its notes full
+    if (
+        entry.wrote.note and entry.kind is not Kind.NOTE
+    ):  # none where the bead was gone, or its notes full; of lost ones, those that nobody put back
         pairs["note"] = (entry.wrote.note, made.note)
     if "status" in entry.wrote.cells:
         pairs["status"] = (entry.wrote.cells["status"][1], made.status)

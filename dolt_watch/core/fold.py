@@ -88,7 +88,7 @@ def fold_bead(bead: Bead | None, event: Event) -> Bead | None:
         assert event.entry is not None
         return _entry(bead, event.entry, event)
     if event.what is What.OVERWRITTEN:
-        return None if bead is None else bead._replace(lost_note=event.note)
+        return None if bead is None else _lost(bead, event.note)
     if event.what is What.SIGN:
         return _alive(bead, event.sign, event)
     return _alive(_row(bead, event), event.sign, event)
@@ -127,6 +127,12 @@ def _enter(event: Event, facts: Facts, version: int) -> Bead | None:
             runs=True, version=version, sent_at=event.at,
         )  # fmt: skip
     return None
+
+
+def _lost(bead: Bead, line: str) -> Bead:
+    """One overwrite may take several notes of ours away, and so may one after another: none is forgotten before it was appended again."""
+    lost = bead.lost_note.splitlines()
+    return bead if line in lost else bead._replace(lost_note="\n".join([*lost, line]))
 
 
 def _alive(bead: Bead | None, sign: Sign | None, event: Event) -> Bead | None:
@@ -177,9 +183,11 @@ def _dispatched(bead: Bead, entry: Entry, event: Event) -> Bead | None:
 
 def _unknown(bead: Bead, entry: Entry, event: Event) -> Bead | None:
     unknown = bead._replace(phase=Phase.UNKNOWN, since=entry.at, cause=event.commit, reason=entry.reason, deadline=None)
+    if not bead.runs:
+        return _elsewhere(unknown, event.at)
     if bead.sign is not None and bead.sent_at is not None and bead.sign.at >= bead.sent_at:
         return unknown._replace(phase=Phase.RUNNING, reason=f"a sign of life: {bead.sign.what} by {bead.sign.who}")
-    return unknown if bead.runs else _elsewhere(unknown, event.at)
+    return unknown
 
 
 def _restored(bead: Bead | None, entry: Entry, event: Event) -> Bead | None:
