@@ -5,7 +5,7 @@ Readiness is bd's own: what `bd ready` leaves out is not dispatched.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -84,6 +84,51 @@ def blocked(query: Query, ids: Sequence[str], of: str = "") -> dict[str, Hold]:
             break
         stands_for = above
     return holds
+
+
+def alive_by_children(query: Query, since: Mapping[str, datetime], commit: str) -> dict[str, Hold]:
+    """Beads (an epic) on whose children, at any depth, somebody was at work: bead → since when that counts. As ``commit`` has the rows.
+
+    By the children's own times, as bd writes them: they spare a bead, and never cause an act.
+    """
+    of = f" AS OF '{commit}'"
+    holds: dict[str, Hold] = {}
+    stands_for = {bead: {bead} for bead in since}
+    seen: set[tuple[str, str]] = set()
+    for _ in range(_DEPTH):
+        asked = list(stands_for)
+        pairs = query(
+            f"SELECT issue_id, depends_on_id FROM dependencies{of} WHERE depends_on_id IN ({_marks(asked)}) AND type = '{PARENT}'",
+            asked,
+        )
+        below: dict[str, set[str]] = {}
+        for child, parent in pairs:
+            new = {bead for bead in stands_for[parent] if (child, bead) not in seen}
+            if new:
+                below.setdefault(child, set()).update(new)
+                seen |= {(child, bead) for bead in new}
+        if not below:
+            break
+        for child, at, what in _last(query, list(below), of):
+            for bead in below[child]:
+                if at > since[bead]:
+                    holds.setdefault(bead, Hold("children", f"its child {child} has a {what} of {iso(at)}"))
+        stands_for = below
+    return holds
+
+
+def _last(query: Query, ids: Sequence[str], of: str) -> Iterator[tuple[str, datetime, str]]:
+    for table, key, time, what in (
+        ("issues", "id", "updated_at", "change"),
+        ("comments", "issue_id", "created_at", "comment"),
+        ("events", "issue_id", "created_at", "event"),
+    ):
+        for start in range(0, len(ids), _CHUNK):
+            chunk = ids[start : start + _CHUNK]
+            rows = query(
+                f"SELECT {key}, MAX({time}) FROM {table}{of} WHERE {key} IN ({_marks(chunk)}) GROUP BY {key}", chunk
+            )
+            yield from ((id, at, what) for id, at in ((id, utc(at)) for id, at in rows) if at is not None)
 
 
 def _open(query: Query, ids: Sequence[str], of: str) -> set[str]:

@@ -167,9 +167,12 @@ class Sign(NamedTuple):
     """A sign of life: when, what ('comment', 'notes', 'status' …), by whom, in which commit."""
 
     at: datetime
+    """When history got it: the commit's date, by the server's clock, which is also the one that is decided by."""
     what: str
     who: str
     commit: str
+    off: int = 0
+    """Seconds by which the row's own time differs from that, where it is more than ``derive.SKEW``: a clock, or a zone, is wrong somewhere."""
 
 
 class Facts(NamedTuple):

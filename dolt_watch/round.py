@@ -7,17 +7,31 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Protocol
 
+from dolt_watch.core.derive import SKEW
 from dolt_watch.core.policy import ATTEMPTED, Plan, Policy, Scope
 from dolt_watch.core.reaping import last_sign
 from dolt_watch.core.rules import CompiledRule
 from dolt_watch.engines import Commit
 from dolt_watch.feed import Lens
 from dolt_watch.look import NO_BEADS, Look
-from dolt_watch.model import Decision, Hold, Kind, Phase, State
+from dolt_watch.model import Decision, Hold, JobReport, Kind, Phase, State
 from dolt_watch.store import Store
-from dolt_watch.times import minutes
+from dolt_watch.times import ago, minutes
 
 Say = Callable[[str], None]
+
+
+class Watched(NamedTuple):
+    """One running bead under the reaper's eyes: a line of `reap --dry-run`."""
+
+    bead: str
+    sign: str
+    """What was its last sign of life, by whom, in which commit."""
+    idle: timedelta
+    verdict: str
+    """The target's word on its job, '-' where it was not asked."""
+    then: str
+    """What is done about it."""
 
 
 @dataclass
@@ -34,6 +48,8 @@ class Outcome:
     conflicts: int = 0
     down: bool = False
     holds: Mapping[str, Hold] = field(default_factory=dict)
+    watched: list[Watched] = field(default_factory=list)
+    """Where reaping is looked at: every running bead, as the last round saw it."""
 
     @property
     def exit_code(self) -> int:
@@ -120,7 +136,7 @@ def announce(say: Say, report: Decision) -> None:
             say(f"{report.bead}: {report.kind} ({report.reason})")
 
 
-def tell(say: Say, state: State, plan: Plan, policy: Policy, now: datetime, scope: Scope, outcome: Outcome) -> None:
+def tell(say: Say, state: State, plan: Plan, policy: Policy, now: datetime, scope: Scope) -> None:
     waiting = [bead for bead in state.beads.values() if bead.matches]
     if scope.dispatch and not waiting:
         say(NO_BEADS)
@@ -128,16 +144,45 @@ def tell(say: Say, state: State, plan: Plan, policy: Policy, now: datetime, scop
         hold = plan.holds.get(bead.id)
         if hold is not None and hold.gate != ATTEMPTED:
             say(f"holding {bead.id}: {hold.why}")
-    if any(hold.gate == "stopped" for hold in plan.holds.values()):
-        outcome.failed += 1
     if any(hold.gate == "capacity" and "busy" in hold.why for hold in plan.holds.values()):
         say("claude-agent-service is busy — skipping tick")
     for bead in state.beads.values() if scope.reap else ():
         rule = policy.rule(bead.rule)
-        if bead.phase is Phase.RUNNING and rule is not None:
-            age = minutes(now - last_sign(bead))
-            why = plan.holds.get(bead.id)
-            if why is not None:
-                say(f"keeping {bead.id} ({why.why})")
-            else:
-                say(f"keeping {bead.id} (age {age}m < {minutes(rule.stale_after) or '<1'}m)")
+        if bead.phase is not Phase.RUNNING or rule is None:
+            continue
+        age = minutes(now - last_sign(bead))
+        why = plan.holds.get(bead.id)
+        said = why.why if why is not None else f"age {age}m < {minutes(rule.stale_after) or '<1'}m"
+        say(f"keeping {bead.id} ({said})")
+        if bead.sign is not None and bead.sign.off:
+            say(
+                f"warning: a {bead.sign.what} of {bead.id} by {bead.sign.who} is dated {_off(bead.sign.off)}: a clock or a zone is wrong; its commit's date counts"
+            )
+        if last_sign(bead) > now + SKEW:
+            say(
+                f"warning: the last sign of {bead.id} lies {ago(last_sign(bead) - now)} in the future: a clock is wrong, so it cannot be called silent"
+            )
+
+
+def watched(state: State, plan: Plan, verdicts: Mapping[str, JobReport], now: datetime) -> list[Watched]:
+    """The reaper's table: who was silent longest first."""
+    decided = {one.bead: one for one in plan.decisions if one.kind in (Kind.REAP, Kind.REQUEUE)}
+    rows = []
+    for bead in state.beads.values():
+        if bead.phase is not Phase.RUNNING:
+            continue
+        sign, report, hold = bead.sign, verdicts.get(bead.id), plan.holds.get(bead.id)
+        last = f"{sign.what} by {sign.who} ({sign.commit[:8]})" if sign else "none since it began"
+        then = "requeue" if (one := decided.get(bead.id)) and one.kind is Kind.REQUEUE else "block" if one else "keep"
+        if hold is not None:
+            then += f" ({hold.why})"
+        rows.append(
+            Watched(
+                bead.id, last, now - last_sign(bead), (report.word or report.verdict.value) if report else "-", then
+            )
+        )
+    return sorted(rows, key=lambda row: (-row.idle, row.bead))
+
+
+def _off(seconds: int) -> str:
+    return f"{ago(timedelta(seconds=abs(seconds)))} {'ahead of' if seconds > 0 else 'behind'} its commit"

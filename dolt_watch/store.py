@@ -82,6 +82,13 @@ class Store:
     ) -> None:  # fmt: skip
         """Cursor and state, never one alone; the claims that it holds need not stand in ``watch_attempt`` any more. Raises Conflict."""
         state, touched = self.state(look), self._touched
+        if (
+            touched is not None
+            and not touched
+            and not look.attempts
+            and _stands(look, state, seen, due, rules, compiled)
+        ):
+            return
         saved = _token()
         cursor: dict[str, Param] = {
             "commit_hash": state.commit, "saved": saved, "fence": _token(),
@@ -112,6 +119,18 @@ class Store:
                 tx.execute("DELETE FROM watch_attempt")
             tx.commit()
         self._saved, self._touched = saved, set()
+
+
+def _stands(
+    look: Look, state: State, seen: Mapping[str, Seen], due: Mapping[str, datetime | None], rules: Mapping[str, Any],
+    compiled: Mapping[str, Any],
+) -> bool:  # fmt: skip
+    """Does the cursor row say all of that already? A target that stays busy must not cost a write a poll."""
+    return (
+        (state.commit, dict(seen), rules, compiled) == (look.commit, dict(look.seen), look.rules, look.compiled)
+        and all(due.get(kind) == look.due.get(kind) for kind in ("dispatch", "reap"))
+        and orjson.loads(_text(_shared(state))) == look.shared
+    )
 
 
 def take_fence(tx: Transaction, held: str | None) -> None:
@@ -176,5 +195,5 @@ def bead_from(value: Mapping[str, Any]) -> Bead:
         sign = cells["sign"]
         at = utc(sign["at"])
         assert at is not None
-        cells["sign"] = Sign(at, sign["what"], sign["who"], sign["commit"])
+        cells["sign"] = Sign(at, sign["what"], sign["who"], sign["commit"], sign.get("off", 0))
     return Bead(**cells)

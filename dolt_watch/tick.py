@@ -14,15 +14,16 @@ from typing import Any
 from dolt_watch import feed
 from dolt_watch.core.decide import decide, questions
 from dolt_watch.core.policy import UNCOMMITTED, Outside, Plan, Policy, Questions, Scope
+from dolt_watch.core.reaping import quiet_since
 from dolt_watch.engines import Commit, Engine
 from dolt_watch.errors import Conflict, MergeInProgress, SchemaChanged
-from dolt_watch.gates import readiness
+from dolt_watch.gates import alive_by_children, readiness
 from dolt_watch.look import Look, Looker, Seen, idle, nothing
 from dolt_watch.migrate import check_database
 from dolt_watch.model import Capacity, Hold, JobReport, State
 from dolt_watch.present import Present
 from dolt_watch.resync import resync
-from dolt_watch.round import Actor, Outcome, Standing, Survey, announce, tell
+from dolt_watch.round import Actor, Outcome, Standing, Survey, announce, tell, watched
 from dolt_watch.targets import Target
 from dolt_watch.times import Clock
 
@@ -168,14 +169,17 @@ class Loop:
                 self._save(look, now, seen, Questions())
                 return True, (settled - now).total_seconds()
         asked = questions(state, policy, now, scope, skip)
-        outside = self._ask(state, asked, now, lens.columns, loose, outcome)
+        outside = self._ask(look, asked, now, lens, loose, outcome)
         plan = decide(state, policy, now, scope, asked, outside)
         outcome.holds = plan.holds
+        if scope.reap:
+            outcome.watched = watched(state, plan, outside.verdicts, now)
         if not plan.decisions:
             wait = self._settling(plan, asked, now) if patient and scope.dispatch else 0.0
             if not wait:
+                outcome.failed += any(hold.gate == "stopped" for hold in plan.holds.values())
                 self._save(look, now, seen, asked)
-                tell(self.say, state, plan, self.policy, now, scope, outcome)
+                tell(self.say, state, plan, self.policy, now, scope)
             return bool(wait), wait
         standing = Standing(look, state, now, lens)
         report = self.actor.handle(plan, standing)
@@ -194,19 +198,13 @@ class Loop:
         return any(row.bead in state.beads or any(answer.matches for answer in row.answers) for row in loose)
 
     def _ask(
-        self,
-        state: State,
-        asked: Questions,
-        now: datetime,
-        columns: Sequence[str],
-        loose: Sequence[Any],
-        outcome: Outcome,
-    ) -> Outside:
+        self, look: Look, asked: Questions, now: datetime, lens: feed.Lens, loose: Sequence[Any], outcome: Outcome
+    ) -> Outside:  # fmt: skip
         """Put the questions: gates first, and the targets only where somebody is left who could go."""
-        holds: dict[str, Hold] = {}
         capacity: dict[str, Capacity] = {}
         verdicts: dict[str, JobReport] = {}
-        stale = {bead.id for bead in asked.stale}
+        stale = quiet_since(asked.stale, self.policy, now)
+        holds = alive_by_children(self.engine.query, stale, look.head) if stale else {}
         for row in loose:
             if row.bead in stale:
                 holds[row.bead] = Hold(UNCOMMITTED, f"uncommitted change in {row.table}: it is alive")
@@ -215,7 +213,7 @@ class Loop:
         for rule in self.policy.rules:
             queue = asked.queues.get(rule.name, ())
             if rule.ready and queue:
-                holds |= readiness(self.engine.query, [bead.id for bead in queue], columns, now)
+                holds |= readiness(self.engine.query, [bead.id for bead in queue], lens.columns, now)
             waits = any(bead.id not in holds for bead in queue)
             doubts = any(bead.rule == rule.name for bead in asked.unknown)
             if (waits or doubts) and rule.target not in capacity:

@@ -15,8 +15,9 @@ import orjson
 
 from dolt_watch.core.decide import decide, questions
 from dolt_watch.core.policy import ATTEMPTED, UNCOMMITTED, Outside, Scope
+from dolt_watch.core.reaping import quiet_since
 from dolt_watch.core.rules import CompiledRule
-from dolt_watch.gates import readiness
+from dolt_watch.gates import alive_by_children, readiness
 from dolt_watch.handlers.answers import recalled, report_of
 from dolt_watch.ledger import bead_hash
 from dolt_watch.model import (
@@ -162,12 +163,14 @@ class _Check:
         scope = Scope(dispatch="dispatch" in given["scope"], reap="reap" in given["scope"])
         passed: Mapping[str, str] = given.get("passed", {})
         asked = questions(state, under.policy, now, scope, [bead for bead, gate in passed.items() if gate == ATTEMPTED])
-        holds = {bead: Hold(gate, "as recorded") for bead, gate in passed.items() if gate == UNCOMMITTED}
+        query, stale = self.past.engine.query, quiet_since(asked.stale, under.policy, now)
+        holds = alive_by_children(query, stale, entry.observed) if stale else {}
+        holds |= {bead: Hold(gate, "as recorded") for bead, gate in passed.items() if gate == UNCOMMITTED}
         for rule in under.policy.rules:
             queue = asked.queues.get(rule.name, ())
             if rule.ready and queue:
                 ids = [bead.id for bead in queue]
-                holds |= readiness(self.past.engine.query, ids, list(self.past.columns), now, entry.observed)
+                holds |= readiness(query, ids, list(self.past.columns), now, entry.observed)
         capacity = {
             name: Capacity(slots, why, bool(idle)) for name, (slots, idle, why) in given.get("capacity", {}).items()
         }

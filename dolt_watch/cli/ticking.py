@@ -32,6 +32,13 @@ def tick(settings: Settings, kinds: Sequence[str], *, dry_run: bool, now: dateti
             outcome = loop.tick(Scope(dispatch="dispatch" in kinds, reap="reap" in kinds), look)
         finally:
             targets.close()
+        if dry_run and outcome.watched:
+            from dolt_watch.journal import table
+            from dolt_watch.times import ago
+
+            rows = [(row.bead, row.sign, ago(row.idle), row.verdict, row.then) for row in outcome.watched]
+            for line in table(("BEAD", "LAST SIGN", "IDLE", "VERDICT", "THEN"), rows):
+                click.echo(line)
         return 0 if dry_run else outcome.exit_code
     finally:
         engine.close()

@@ -12,8 +12,8 @@ from datetime import datetime, timedelta
 
 from dolt_watch.model import CommitChanges, Entry, Event, Facts, RowChange, Rule, Sign, What
 
-SKEW = timedelta(seconds=5)
-"""A row's own time may lie so far behind its commit's date, or ahead, before the commit's date is believed instead."""
+SKEW = timedelta(minutes=5)
+"""A row's own time may lie so far from its commit's date. Nothing is decided by it: what lies further off is only told."""
 
 
 def derive(changes: CommitChanges, rules: Sequence[Rule]) -> Iterator[Event]:
@@ -41,7 +41,7 @@ def derive(changes: CommitChanges, rules: Sequence[Rule]) -> Iterator[Event]:
         for side in others.get(bead, ()):
             if side.key in written or side.kind == "removed":
                 continue
-            sign = Sign(_when(side.at, changes.date), _noun(side.table), side.who, changes.commit)
+            sign = Sign(changes.date, _noun(side.table), side.who, changes.commit, _off(side.at, changes.date))
             yield Event(What.SIGN, bead, changes.commit, changes.date, facts=facts, sign=sign)
 
 
@@ -73,7 +73,7 @@ def _row_events(
     own = row.at if "updated_at" in row.changed or row.kind == "added" else None
     # what a commit of ours swept in or adopted was not written by us, and nothing says by whom
     who = "somebody" if changes.author == "dolt-watch" else changes.author
-    sign = Sign(_when(own, at), ", ".join(theirs), row.who or who, commit)
+    sign = Sign(at, ", ".join(theirs), row.who or who, commit, _off(own, at))
     yield Event(what, row.bead, commit, at, facts=facts, sign=sign, changed=theirs)
 
 
@@ -142,9 +142,8 @@ def is_ours(line: str) -> bool:
     return line.startswith(OURS)
 
 
-def _when(own: datetime | None, commit: datetime) -> datetime:
-    """A row's own time, unless it lies ahead of its commit: a clock that is wrong must not keep an agent alive for ever."""
-    return own if own is not None and own <= commit + SKEW else commit
+def _off(own: datetime | None, commit: datetime) -> int:
+    return int((own - commit).total_seconds()) if own is not None and abs(own - commit) > SKEW else 0
 
 
 def _noun(table: str) -> str:

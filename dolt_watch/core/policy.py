@@ -10,6 +10,8 @@ from dolt_watch.model import EMPTY, Bead, Capacity, Decision, Hold, JobReport, P
 
 ATTEMPTED, UNCOMMITTED = "attempted", "uncommitted"
 """Gates that no replay can ask again: what a command did before, and what stood uncommitted."""
+RECHECK = timedelta(minutes=1)
+"""A stale bead that was spared (its target says that it runs, a child was at work) is asked about again after this, not at every poll."""
 HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
 AT_ONCE = datetime(1970, 1, 1, tzinfo=UTC)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from dolt_watch.core.policy import AT_ONCE, MINUTE, Due, Outside, Policy, Questions, paused
+from dolt_watch.core.policy import AT_ONCE, MINUTE, RECHECK, Due, Outside, Policy, Questions, Scope, paused
 from dolt_watch.model import BLOCKED, OPEN, Bead, Decision, Hold, JobReport, Kind, Phase, Rule, State, Verdict
 from dolt_watch.times import minutes
 
@@ -22,7 +22,16 @@ def stale_at(bead: Bead, rule: Rule) -> datetime:
     return last_sign(bead) + MINUTE * (rule.stale_after // MINUTE + 1)
 
 
-def overdue(state: State, policy: Policy, now: datetime, clock: Due) -> tuple[tuple[Bead, ...], tuple[Bead, ...]]:
+def quiet_since(stale: Sequence[Bead], policy: Policy, now: datetime) -> dict[str, datetime]:
+    """Stale bead → the moment after which a sign would spare it yet."""
+    rules = {bead.id: policy.rule(bead.rule) for bead in stale}
+    return {bead.id: now - (stale_at(bead, rule) - last_sign(bead)) for bead in stale if (rule := rules[bead.id])}
+
+
+def overdue(
+    state: State, policy: Policy, now: datetime, scope: Scope, clock: Due
+) -> tuple[tuple[Bead, ...], tuple[Bead, ...]]:
+    """(running beads that are stale, unknown attempts that have waited long enough)."""
     stale, unknown = [], []
     for bead in sorted(state.beads.values(), key=lambda bead: (bead.since, bead.id)):
         rule = policy.rule(bead.rule)
@@ -42,9 +51,10 @@ def overdue(state: State, policy: Policy, now: datetime, clock: Due) -> tuple[tu
                 clock.at("reap", pause.until)
                 continue
             at = stale_at(bead, rule)
-            clock.at("reap", at)
             if at <= now:
                 stale.append(bead)
+                at = now + RECHECK if scope.reap else at  # reaped in this tick, or spared
+            clock.at("reap", at)
     return tuple(stale), tuple(unknown)
 
 

@@ -66,12 +66,17 @@ def test_events_rows_of_ours_are_no_sign_of_life_and_others_are() -> None:
     assert [event.sign.who for event in found if event.sign] == ["an agent"]
 
 
-def test_a_comment_counts_from_its_own_time_but_not_from_the_future() -> None:
-    early, late = AT - timedelta(minutes=40), AT + timedelta(hours=1)
-    for at, expected in ((early, early), (late, AT)):
-        found = events(RowChange("comments", "bd-1", "added", key="k", at=at, who="a"))
+def test_a_comment_counts_from_its_commit_and_a_wrong_clock_is_told() -> None:
+    """By its own time an agent whose clock, or whose server's zone, is hours behind would be called dead while it comments."""
+    for own, off in (
+        (AT - timedelta(hours=8), -8 * 3600),
+        (AT - timedelta(minutes=2), 0),
+        (AT + timedelta(hours=1), 3600),
+        (None, 0),
+    ):
+        found = events(RowChange("comments", "bd-1", "added", key="k", at=own, who="a"))
         assert found[0].sign is not None
-        assert found[0].sign.at == expected
+        assert (found[0].sign.at, found[0].sign.off) == (AT, off)
 
 
 def test_a_note_of_ours_that_is_gone_is_noticed() -> None:
