@@ -13,9 +13,11 @@ from dolt_watch.core.reaping import last_sign
 from dolt_watch.core.rules import CompiledRule
 from dolt_watch.engines import Commit
 from dolt_watch.feed import Lens
+from dolt_watch.ledger import Written
 from dolt_watch.look import NO_BEADS, Look
-from dolt_watch.model import Decision, Hold, JobReport, Kind, Phase, State
+from dolt_watch.model import Decision, Entry, Hold, JobReport, Kind, Phase, State
 from dolt_watch.store import Store
+from dolt_watch.text import Said
 from dolt_watch.times import ago, minutes
 
 Say = Callable[[str], None]
@@ -55,8 +57,8 @@ class Outcome:
     def exit_code(self) -> int:
         return 1 if self.failed or self.unknown or self.down else 0
 
-    def count(self, report: Decision) -> None:
-        match report.kind:
+    def count(self, kind: Kind) -> None:
+        match kind:
             case Kind.DISPATCHED:
                 self.dispatched += 1
             case Kind.REAP | Kind.REQUEUE:
@@ -97,7 +99,7 @@ class Survey(NamedTuple):
 class Actor(Protocol):
     """Who acts on a plan: for real, or telling what would be done."""
 
-    def handle(self, plan: Plan, standing: Standing) -> Decision | None:
+    def handle(self, plan: Plan, standing: Standing) -> Written | None:
         """Handle the first decision; what became of it, None to stop the tick here. Raises Conflict."""
         ...
 
@@ -119,21 +121,35 @@ class Actor(Protocol):
     def save(self, store: Store, look: Look, *more: Any) -> None: ...
 
 
-def announce(say: Say, report: Decision) -> None:
-    match report.kind:
+def announce(say: Say, written: Written) -> None:
+    """What was done, in a line, with its facts."""
+    entry = written.entry
+    say(
+        Said(
+            _words(entry),
+            bead=entry.bead,
+            kind=entry.kind.value,
+            version=entry.version,
+            rule=entry.rule,
+            commit=written.commit,
+        )
+    )
+
+
+def _words(entry: Entry) -> str:
+    match entry.kind:
         case Kind.DISPATCHED:
-            say(f"dispatched {report.bead} as job {report.job}")
+            return f"dispatched {entry.bead} as job {entry.job}"
         case Kind.REAP | Kind.REQUEUE:
-            idle = timedelta(seconds=int(str(report.detail.get("idle_seconds", 0))))
-            say(f"REAPED {report.bead} (stale {minutes(idle)}m)")
+            return f"REAPED {entry.bead} (stale {minutes(timedelta(seconds=int(str(entry.detail.get('idle_seconds', 0)))))}m)"
         case Kind.BUSY:
-            say(f"{report.bead}: target busy ({report.reason}) — open again")
+            return f"{entry.bead}: target busy ({entry.reason}) — open again"
         case Kind.UNKNOWN:
-            say(f"{report.bead}: outcome unknown ({report.reason}): not sent again until it is known")
+            return f"{entry.bead}: outcome unknown ({entry.reason}): not sent again until it is known"
         case Kind.STOPPED:
-            say(f"{report.bead}: {report.reason}: rule {report.rule} stops; mend it, then `dolt_watch resume`")
+            return f"{entry.bead}: {entry.reason}: rule {entry.rule} stops; mend it, then `dolt_watch resume`"
         case _:
-            say(f"{report.bead}: {report.kind} ({report.reason})")
+            return f"{entry.bead}: {entry.kind} ({entry.reason})"
 
 
 def tell(say: Say, state: State, plan: Plan, policy: Policy, now: datetime, scope: Scope) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from typing import Any
 
 LIMIT = 500
 """Bodies from outside are cut to so many characters."""
@@ -49,3 +50,15 @@ def _visible(character: str) -> str:
     if code < 0x100:
         return f"\\x{code:02x}"
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+class Said(str):
+    """A line for people that carries its facts along for machines: a JSON log shows both."""
+
+    __slots__ = ("fields",)
+    fields: dict[str, Any]
+
+    def __new__(cls, line: str, **fields: Any) -> Said:
+        made = super().__new__(cls, line)
+        made.fields = fields
+        return made

@@ -48,13 +48,16 @@ class Loop:
         self.present = Present(engine, policy, rule_hashes, self.looker, actor)
         self.store = self.present.store
         self._checked = False
+        self.last: Look | None = None
+        """The last look that was had."""
 
-    def tick(self, scope: Scope, first: Look | None = None) -> Outcome:
-        """Run the loop until nothing is left to do. ``first``: a look that was had already."""
+    def tick(self, scope: Scope, first: Look | None = None, stop: Callable[[], bool] = lambda: False) -> Outcome:
+        """Run the loop until nothing is left to do. ``first``: a look that was had already. ``stop``: asked before each round."""
         outcome, skip = Outcome(), set[str]()
         patient, conflicts = self.patient, 0
-        while True:
+        while not stop():
             look, first = first or self.looker.look(), None
+            self.last = look
             now = self.clock.now(look.now)
             if not self.store.ahead(look) and idle(
                 look, now, self.policy.settings_hash, scope.kinds, self.policy.settle, self.adopt
@@ -89,6 +92,7 @@ class Loop:
                 self.clock.sleep(wait)
             elif not more:
                 return outcome
+        return outcome
 
     def _overtaken(self, look: Look) -> bool:
         """Did somebody else decide or commit since?"""
@@ -182,12 +186,12 @@ class Loop:
                 tell(self.say, state, plan, self.policy, now, scope)
             return bool(wait), wait
         standing = Standing(look, state, now, lens)
-        report = self.actor.handle(plan, standing)
-        if report is None:
+        written = self.actor.handle(plan, standing)
+        if written is None:
             return False, 0
-        skip.add(report.bead)
-        outcome.count(report)
-        announce(self.say, report)
+        skip.add(written.entry.bead)
+        outcome.count(written.entry.kind)
+        announce(self.say, written)
         return True, 0
 
     def _directed(self, lens: feed.Lens) -> Policy:

@@ -128,4 +128,11 @@ class Engine(Protocol):
 
     def branch(self) -> str: ...
 
+    def lead(self) -> bool:
+        """Take the scheduler lock of this database and branch, or see that this connection has it. It only saves work: the ledger excludes without it.
+
+        It goes with the connection: where that is lost, another one may take it within its next try.
+        """
+        ...
+
     def close(self) -> None: ...

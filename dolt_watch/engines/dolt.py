@@ -112,6 +112,8 @@ class DoltEngine:
         self.address = address
         self._link = Link(address)
         self._diff = Differ(self._link, self.columns)
+        self._led_by = 0
+        """Number of the connection that holds the scheduler lock, 0: none does."""
 
     def query(self, sql: str, params: Sequence[Param] = ()) -> list[Row]:
         """Outside a transaction, fresh. While one is open on this engine, it reads inside it."""
@@ -184,6 +186,13 @@ class DoltEngine:
 
     def branch(self) -> str:
         return str(self.query("SELECT ACTIVE_BRANCH()")[0][0])
+
+    def lead(self) -> bool:
+        if self._led_by != self._link.connections:
+            lock = f"dolt_watch:{self.address.database}:{self.branch()}"[:64]
+            taken = self.query("SELECT GET_LOCK(?, 0)", (lock,)) == [(1,)]
+            self._led_by = self._link.connections if taken else 0
+        return self._led_by != 0
 
     def close(self) -> None:
         self._link.close()

@@ -66,6 +66,8 @@ class Link:
         self.address = address
         self.in_transaction = False
         self._connection: Connection[Any] | None = None
+        self.connections = 0
+        """How many were made so far: what hangs on one (a lock) is gone with it."""
         self._sent = False
         self._session = False
         self._connect()
@@ -178,6 +180,7 @@ class Link:
         except pymysql.MySQLError as error:
             self._fail(error)
         self._sent = self._session = False
+        self.connections += 1
 
     def _tls(self) -> dict[str, Any]:
         if not self.address.tls:

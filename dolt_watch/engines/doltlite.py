@@ -11,7 +11,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import IO, TYPE_CHECKING, Self
 
 from dolt_watch.engines import WORKING, Commit, Edge, Param, Row
 from dolt_watch.engines.doltlite_errors import translate
@@ -107,6 +107,7 @@ class DoltLiteEngine:
         """``create``: make the file where there is none. Raises NoSuchDatabase, DatabaseError."""
         self._sqlite3 = load()
         self.path = path
+        self._lead: IO[str] | None = None
         if not create and not Path(path).is_file():
             raise NoSuchDatabase(
                 "there is no DoltLite file", where=path, fix="name an existing file, or make one: dolt_watch demo"
@@ -226,7 +227,23 @@ class DoltLiteEngine:
     def branch(self) -> str:
         return str(self.raw("SELECT active_branch()")[0][0][0])
 
+    def lead(self) -> bool:
+        """By a file beside the database, locked as long as this process lives."""
+        if self._lead is None:
+            import fcntl
+
+            file = Path(f"{self.path}.lead").open("w")  # noqa: SIM115 - held open: closing gives the lock up
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                file.close()
+                return False
+            self._lead = file
+        return True
+
     def close(self) -> None:
+        if self._lead is not None:
+            self._lead.close()
         self._connection.close()
 
     def _hash(self, commit: str) -> str:

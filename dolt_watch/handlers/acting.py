@@ -10,7 +10,7 @@ from dolt_watch.core.policy import Plan
 from dolt_watch.engines import Commit
 from dolt_watch.errors import MergeInProgress, NothingToCommit
 from dolt_watch.handlers.dispatch import dispatch
-from dolt_watch.ledger import Ledger
+from dolt_watch.ledger import Ledger, Written
 from dolt_watch.look import Look
 from dolt_watch.model import GLOBAL, Decision, Kind, Phase, Rule, State
 from dolt_watch.resync import restored
@@ -29,7 +29,7 @@ class Acting:
         self.rules = {rule.name: rule for rule in rules}
         ledger.ready = frozenset(rule.name for rule in rules if rule.ready)
 
-    def handle(self, plan: Plan, standing: Standing) -> Decision | None:
+    def handle(self, plan: Plan, standing: Standing) -> Written | None:
         decision = plan.decisions[0]
         self._know(standing)
         observed, fence = standing.look.head, standing.look.fence
@@ -37,7 +37,7 @@ class Acting:
             written = self.ledger.decide(decision, observed=observed, fence=fence)
             if written.warning:
                 self.say(f"warning: {written.warning}")
-            return decision
+            return written
         rule = self.rules[decision.rule]
         return dispatch(decision, standing, rule, self.targets(rule.target), self.ledger, self.say)
 
@@ -94,7 +94,7 @@ class Telling:
         self.say = say
         self.told: list[Decision] = []
 
-    def handle(self, plan: Plan, standing: Standing) -> Decision | None:
+    def handle(self, plan: Plan, standing: Standing) -> Written | None:
         for decision in plan.decisions:
             self.told.append(decision)
             verb = "dispatch" if decision.kind is Kind.CLAIM else decision.kind.value

@@ -17,6 +17,7 @@ from dolt_watch.ledger import Ledger, Written
 from dolt_watch.model import IN_PROGRESS, Decision, Kind, Rule
 from dolt_watch.round import Standing
 from dolt_watch.targets import Target, Task
+from dolt_watch.text import Said
 
 MARGIN = 30.0
 """Seconds between a claim and the last moment at which its holder may send. The deadline lies a request's time-out behind that."""
@@ -24,15 +25,25 @@ MARGIN = 30.0
 
 def dispatch(
     decision: Decision, standing: Standing, rule: Rule, target: Target, ledger: Ledger, say: Callable[[str], None]
-) -> Decision:  # fmt: skip
-    """What became of it, as the report that now stands in the ledger. Raises Conflict where the claim did not go through."""
+) -> Written:  # fmt: skip
+    """What became of it: the report that now stands in the ledger. Raises Conflict where the claim did not go through."""
     bead, compiled, now = standing.state.beads[decision.bead], standing.compiled[rule.name], standing.now
     token = uuid.uuid4().hex
     begun = time.monotonic()
     deadline = now + timedelta(seconds=MARGIN + target.timeout)
     claim = decision._replace(token=token, detail={**decision.detail, "deadline": deadline.isoformat()})
     claimed = ledger.decide(claim, observed=standing.look.head, fence=standing.look.fence)
-    say(f"picked bead: {bead.id}")
+    entry = claimed.entry
+    say(
+        Said(
+            f"picked bead: {bead.id}",
+            bead=bead.id,
+            kind=entry.kind.value,
+            version=entry.version,
+            rule=rule.name,
+            commit=claimed.commit,
+        )
+    )
     attempt = bead._replace(attempt=decision.attempt, token=token, cause=claimed.commit)
     report = _withdrawn(claimed, compiled, ledger) or _late(begun)
     if report is None:
@@ -49,7 +60,7 @@ def dispatch(
     for warning in (claimed.warning, written.warning):
         if warning:
             say(f"warning: {warning}")
-    return report
+    return written
 
 
 def _withdrawn(claimed: Written, compiled: CompiledRule, ledger: Ledger) -> Decision | None:
