@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 GROUP = "dolt_watch.targets"
 BUILT_IN: dict[str, tuple[str, str]] = {
     "beadboard": ("dolt_watch.settings.kinds.beadboard:BeadBoardSettings", "dolt_watch.targets.beadboard:opened"),
+    "agent-service": (
+        "dolt_watch.settings.kinds.agent_service:AgentServiceSettings",
+        "dolt_watch.targets.agent_service:AgentService",
+    ),
 }
 """Kind → its settings, who opens it. Each is also the name of a target that needs no table."""
 _NO_KEYS = frozenset({"name", "places"})
