@@ -28,7 +28,7 @@ class TargetSettings:
         return self.places.get(key, f"[targets.{self.name}] {key}")
 
 
-def secret(variable: str = "") -> Any:
+def confidential(variable: str = "") -> Any:
     """A key that no file of settings and no command line may hold. It comes from ``DOLT_WATCH_TARGETS_NAME_KEY``, the file that the key ``KEY_file``
     names, or ``variable``; it is shown hidden, and is in no repr."""
     return field(default="", repr=False, metadata={"secret": True, "variable": variable})

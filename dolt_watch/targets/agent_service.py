@@ -15,7 +15,7 @@ from dolt_watch.errors import SettingsError
 from dolt_watch.model import Verdict
 from dolt_watch.settings.kinds.agent_service import AgentServiceSettings
 from dolt_watch.targets import Accepted, Answer, Capacity, JobReport, Refused, Task, Unknown
-from dolt_watch.targets.checks import check_header, check_url, seconds
+from dolt_watch.targets.checks import check_bearer, check_url, seconds
 from dolt_watch.targets.health import read_health
 from dolt_watch.targets.http import Caller, Exchange
 from dolt_watch.targets.reading import LOOK_TIMEOUT, json_of, usable_job, usual
@@ -50,7 +50,7 @@ class AgentService:
                 f"target {name} has no bearer token", where=settings.place("token"),
                 fix=f'set API_BEARER_TOKEN, or [targets.{name}] token_file = "/path/of/a/file/that/holds/it"',
             )  # fmt: skip
-        check_header(settings, "token", settings.token)
+        check_bearer(settings, settings.url, settings.token)
         self.name = name
         self.timeout = seconds(settings)
         self._settings = settings

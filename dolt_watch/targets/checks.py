@@ -31,14 +31,17 @@ def check_url(settings: TargetSettings, key: str, url: str, *, fix: str, whole: 
         raise SettingsError(f"target {name}: {key} must end with its path ({asked})", where=where, fix=fix)
 
 
-def check_header(settings: TargetSettings, key: str, value: str) -> None:
-    """Never shows the value: it is a secret. Raises SettingsError: it cannot stand in a header."""
-    if not value.isascii() or not value.isprintable() or " " in value:
+def check_bearer(settings: TargetSettings, url: str, token: str) -> None:
+    """Never shows the token. Raises SettingsError: it cannot stand in a header, or the URL's own credentials would take its place there."""
+    where = settings.place("token")
+    if not token.isascii() or not token.isprintable() or " " in token:
+        fix = "visible ASCII characters, no blank, nothing before or after it"
         raise SettingsError(
-            f"target {settings.name}: the {key} holds what cannot stand in an HTTP header",
-            where=settings.place(key),
-            fix="visible ASCII characters, no blank, nothing before or after it",
+            f"target {settings.name}: the token holds what cannot stand in an HTTP header", where=where, fix=fix
         )
+    if "@" in urlsplit(url).netloc:
+        fix = "take user and password out of the URL, or leave the token out"
+        raise SettingsError(f"target {settings.name} has a token and a URL with a user", where=where, fix=fix)
 
 
 def seconds(settings: TargetSettings) -> float:

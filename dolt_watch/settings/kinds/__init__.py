@@ -27,6 +27,7 @@ BUILT_IN: dict[str, tuple[str, str]] = {
         "dolt_watch.settings.kinds.agent_service:AgentServiceSettings",
         "dolt_watch.targets.agent_service:AgentService",
     ),
+    "webhook": ("dolt_watch.settings.kinds.webhook:WebhookSettings", "dolt_watch.targets.webhook:Webhook"),
 }
 """Kind → its settings, who opens it. Each is also the name of a target that needs no table."""
 _NO_KEYS = frozenset({"name", "places"})

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from dolt_watch.settings.model import TargetSettings, filled_by, secret
+from dolt_watch.settings.model import TargetSettings, confidential, filled_by
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +16,7 @@ class AgentServiceSettings(TargetSettings):
     kind: str = "agent-service"
     url: str = filled_by("CLAUDE_AGENT_SERVICE_URL")
     """Where it answers, as http://HOST:PORT. CLAUDE_AGENT_SERVICE_URL fills it in where nothing else sets it."""
-    token: str = secret("API_BEARER_TOKEN")
+    token: str = confidential("API_BEARER_TOKEN")
     """Its bearer token."""
     token_file: Path | None = None
     """A file that holds the token and nothing else. Relative to the settings file."""
