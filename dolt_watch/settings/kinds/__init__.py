@@ -28,6 +28,7 @@ BUILT_IN: dict[str, tuple[str, str]] = {
         "dolt_watch.targets.agent_service:AgentService",
     ),
     "webhook": ("dolt_watch.settings.kinds.webhook:WebhookSettings", "dolt_watch.targets.webhook:Webhook"),
+    "command": ("dolt_watch.settings.kinds.command:CommandSettings", "dolt_watch.targets.command:Command"),
 }
 """Kind → its settings, who opens it. Each is also the name of a target that needs no table."""
 _NO_KEYS = frozenset({"name", "places"})
