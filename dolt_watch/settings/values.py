@@ -80,9 +80,9 @@ def check_name(name: str, what: str, where: str) -> None:
 
 def convert(given: Given, kind: str) -> Any:
     """``kind`` is the field's annotation, as text; 'secret' is a text that no file holds."""
-    reader = _READERS.get(kind)
+    reader = READERS.get(kind)
     if reader is None:
-        fix = f"its author may use: {', '.join(sorted(_READERS))}"
+        fix = f"its author may use: {', '.join(sorted(READERS))}"
         raise SettingsError(f"{given.key} has a type that settings cannot hold: {kind}", where=given.where, fix=fix)
     return reader(given)
 
@@ -206,7 +206,7 @@ def _json(text: str) -> Any:
         return None
 
 
-_READERS: dict[str, Callable[[Given], Any]] = {
+READERS: dict[str, Callable[[Given], Any]] = {
     "str": _text,
     "secret": _text,
     "bool": _boolean,

@@ -79,8 +79,12 @@ def keys(kind: str) -> dict[str, str]:
 def _type(one: Any) -> str:
     if one.metadata.get("secret"):
         return "secret"
-    # A class where the module that defines it does not have `from __future__ import annotations`.
-    return one.type.__name__ if isinstance(one.type, type) else str(one.type)
+    if isinstance(one.type, str):
+        return one.type
+    # Of a module without `from __future__ import annotations`: int, pathlib.Path | None …
+    import re
+
+    return one.type.__name__ if isinstance(one.type, type) else re.sub(r"(?:\w+\.)+(?=\w)", "", str(one.type))
 
 
 def _named(path: str) -> Any:
