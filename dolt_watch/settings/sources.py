@@ -122,9 +122,8 @@ def _path(word: str, variable: str, names: Names) -> tuple[str, ...]:
         if len(meant) == 1:
             return (table, *meant[0])
         if meant:
-            key = meant[0][1]
             message = f"{variable} means each of {', '.join(name for name, _ in meant)}"
-            fix = f"set {key} in the file, or with --set {table}.NAME.{key}=…"
+            fix = f"set it in the file, or with --set {table}.{meant[0][0]}.{meant[0][1]}=…"
             raise SettingsError(message, where=variable, fix=fix)
         _check_name_in(rest, variable, table, names)
     every = [PREFIX + name for name in (*map(str.upper, TOP), *_SECRET, "CONFIG", "DEBUG")]

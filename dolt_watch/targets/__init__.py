@@ -64,7 +64,7 @@ Answer = Accepted | Refused | Busy | Unknown
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """The bead as it is handed to a target: its id and the row's columns."""
+    """The bead as it is handed to a target: its id and the row's columns, as the claim found them (open, our claim's note not in it yet)."""
 
     bead: str
     row: dict[str, Any]

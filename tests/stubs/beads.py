@@ -14,7 +14,7 @@ ROW: dict[str, Any] = {
     "design": "",
     "acceptance_criteria": "the query is named",
     "notes": "",
-    "status": "in_progress",
+    "status": "open",
     "priority": 1,
     "issue_type": "bug",
     "assignee": "agent",

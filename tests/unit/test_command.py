@@ -169,6 +169,16 @@ def test_what_it_started_in_the_background_goes_on(script: Script, tmp_path: Pat
     os.kill(child, 9)
 
 
+def test_the_same_where_the_system_has_no_waitid(
+    script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(os, "waitid")  # macOS before Python 3.13
+    assert dispatch(script("echo job-1")) == Accepted("job-1", None)
+    answer = dispatch(script(f"sleep 300 & echo $! > {tmp_path}/child; echo no >&2; exit 3"))
+    assert answer == Refused("exit 3: no") and gone(int((tmp_path / "child").read_text()))
+    assert isinstance(dispatch(script("kill -9 $$")), Unknown)
+
+
 def test_no_files_and_no_threads_are_left(script: Script) -> None:
     good, bad, slow = script("echo job-1"), "no-such-program", ("/bin/sleep", "300")
     before, threads = len(os.listdir("/dev/fd")), threading.active_count()  # noqa: PTH208
