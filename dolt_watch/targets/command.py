@@ -12,8 +12,8 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import IO
@@ -75,8 +75,14 @@ class Command:
         except (OSError, ValueError) as error:  # ValueError: a NUL in the bead's id
             # Popen raises only where no program was executed.
             return Refused(f"{outside(self._argv[0], 200)} could not be started: {outside(str(error), 200)}")
-        with _ending(process):
-            end = _Talk(process, given).until(time.monotonic() + self.timeout)
+        end = End(None)
+        with process:  # which waits for it
+            try:
+                end = _Talk(process, given).until(time.monotonic() + self.timeout)
+            finally:
+                if end.code != 0:
+                    with suppress(ProcessLookupError, PermissionError):
+                        os.killpg(process.pid, signal.SIGKILL)
         return read_end(end, self.timeout)
 
     def verdict(self, job: str, started: datetime | None) -> JobReport:
@@ -109,7 +115,9 @@ def read_end(end: End, timeout: float) -> Answer:
     first = end.out.decode("utf-8", "replace").partition("\n")[0].strip()
     job = usable_job(first)
     # It says that it went well, so a run may have begun.
-    return Accepted(job, None) if job else Unknown(f"exit 0 without a job id in the first line: {outside(first)}")
+    return (
+        Accepted(job, None) if job else Unknown(f"exit 0, no job id in the first line: {outside(first)}".rstrip(": "))
+    )
 
 
 class _Talk:
@@ -164,18 +172,6 @@ class _Talk:
             if not data:
                 self._selector.unregister(stream)
                 stream.close()
-
-
-@contextmanager
-def _ending(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Whatever happens inside: afterwards the program has ended and is collected, and unless it exited 0, so has all of its group."""
-    with process:
-        try:
-            yield
-        finally:
-            if _code(process) != 0:
-                with suppress(ProcessLookupError, PermissionError):
-                    os.killpg(process.pid, signal.SIGKILL)
 
 
 def _code(process: subprocess.Popen[bytes]) -> int | None:

@@ -48,6 +48,9 @@ class Webhook:
             SettingsError: no URL, no secret, one that is none, a template or a header that cannot be used.
         """
         check_url(settings, "url", settings.url, fix=f'[targets.{settings.name}] url = "https://HOST/PATH"', whole=True)
+        if not re.fullmatch(r"[!-~]+", settings.source):
+            fix = 'source = "https://tracker.example/beads", or any other URI reference'
+            raise SettingsError(f"target {settings.name}: source is no URI", where=settings.place("source"), fix=fix)
         self.name = settings.name
         self.timeout = seconds(settings)
         self.deduplicates = settings.deduplicates

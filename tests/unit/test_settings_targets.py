@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,8 @@ from dolt_watch.errors import SettingsError
 from dolt_watch.settings import Settings, describe, kinds, load, rules_text
 from dolt_watch.settings.kinds.agent_service import AgentServiceSettings
 from dolt_watch.settings.kinds.webhook import WebhookSettings
+from dolt_watch.targets.opening import open_target
+from tests.stubs.webhook import SECRET
 from tests.unit.test_settings_cli import run
 
 FLAGS = {"database": "dolt://h/d"}
@@ -75,6 +79,21 @@ def test_config_shows_each_key_of_each_kind_with_its_origin_and_no_secret(tmp_pa
     assert {key: told[key] for key in wanted} == wanted
     assert "targets.local.url" not in told
     assert not [secret for secret in ("t0ken", "hidden", "pa55", "k3y") if secret in done.stdout]
+
+
+DOCS = Path(__file__).parents[2] / "docs/targets.md"
+EXAMPLES = re.findall(r"```toml\n(.*?)```", DOCS.read_text("utf-8"), re.DOTALL)
+
+
+@pytest.mark.parametrize("text", EXAMPLES, ids=[text.splitlines()[0] for text in EXAMPLES])
+def test_what_the_page_shows_opens(tmp_path: Path, text: str) -> None:
+    for name in re.findall(r'_file = "([^"]*)"', text):
+        (tmp_path / Path(name).name).write_text(SECRET, "utf-8")
+        text = text.replace(name, Path(name).name)
+    for name in re.findall(r'_template = "([^"]*)"', text):
+        (tmp_path / name).write_text("{{ bead.id }}", "utf-8")
+    name = tomllib.loads(text)["targets"].popitem()[0]
+    open_target(read(tmp_path, text).targets[name]).close()
 
 
 def test_which_place_of_a_secret_wins(tmp_path: Path) -> None:

@@ -243,6 +243,7 @@ SIGNED = "url = 'http://h'\nsecret_file = 'secret'"
         (SIGNED + "\nheaders = {a = '{{ x }}'}", "dolt_watch.toml:5 a:1", "there is no x"),
         (SIGNED + "\nheaders = 'a'", "dolt_watch.toml:5", "a table of texts"),
         (SIGNED + "\nheaders = {a = 1}", "dolt_watch.toml:5", "a table of texts"),
+        (SIGNED + "\nsource = 'my tracker'", "dolt_watch.toml:5", "no URI"),
         (SIGNED + "\ndeduplicate = true", "dolt_watch.toml:5", "deduplicate"),
     ],
 )
