@@ -146,6 +146,8 @@ def test_the_kind_from_the_environment_decides_which_keys_there_are(tmp_path: Pa
         ("[targets.command]\nurl = 'h'", {}, "toml:2", "no such key in [targets.command]: 'url'", "argv"),
         ("[targets.agent-service]\nbudget = 5", {}, "toml:2", "budget", "max_budget_usd"),
         ("[targets.webhook]\nsecret = 'x'", {}, "toml:2", "no place", "DOLT_WATCH_TARGETS_WEBHOOK_SECRET"),
+        ("[targets.x]\nname = 'y'", {}, "toml:2", "no such key in [targets.x]: 'name'", "url"),
+        ("[targets.x]\nplaces = 'y'", {}, "toml:2", "no such key in [targets.x]: 'places'", "url"),
         ("[targets.x]\nkind = 'webhok'", {}, "toml:2", "one of", "did you mean webhook?"),
         ("[targets.x]\nkind = 5", {}, "toml:2", "text", "quotes"),
         ("", {"DOLT_WATCH_TARGETS_WEBHOOK_JOBKEY": "x"}, "JOBKEY", "no such", "DOLT_WATCH_TARGETS_WEBHOOK_JOB_KEY"),
