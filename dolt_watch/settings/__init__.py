@@ -2,10 +2,9 @@
 
 from dolt_watch.settings.canonical import Line, describe, hash_of_text, rule_hash, rules_from, rules_text, settings_hash
 from dolt_watch.settings.loading import load
-from dolt_watch.settings.model import KINDS, Settings, TargetSettings
+from dolt_watch.settings.model import Settings, TargetSettings
 
 __all__ = [
-    "KINDS",
     "Line",
     "Settings",
     "TargetSettings",

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from datetime import timedelta
 from typing import Any
 
 from dolt_watch.engines.address import DoltLitePath
 from dolt_watch.rule import Rule
+from dolt_watch.settings import kinds
 from dolt_watch.settings.model import Settings
-from dolt_watch.settings.sources import TABLES, TOP
+from dolt_watch.settings.sources import RULE, TOP
 from dolt_watch.settings.values import duration_text
 from dolt_watch.text import outside
 
@@ -56,7 +57,6 @@ def rules_from(text: str) -> tuple[tuple[Rule, ...], timedelta]:
     from dolt_watch.settings.values import Given, convert
 
     tree = orjson.loads(text)
-    kinds = TABLES["rules"]
 
     def value(path: tuple[str, ...], kind: str, given: Any) -> Any:
         if given is None or (isinstance(given, str) and kind == "str"):
@@ -66,7 +66,7 @@ def rules_from(text: str) -> tuple[tuple[Rule, ...], timedelta]:
     rules = tuple(
         Rule(
             **{
-                name: value(("rules", str(one.get("name")), name), kinds.get(name, "str"), given)
+                name: value(("rules", str(one.get("name")), name), RULE.get(name, "str"), given)
                 for name, given in one.items()
             }
         )
@@ -107,8 +107,8 @@ def _lines(settings: Settings) -> Iterator[Line]:
     if isinstance(address, DoltLitePath):
         yield Line("database", outside(address.url, _LONGEST_VALUE), origins.get("database", "default"))
     else:
-        names = [each.name for each in fields(address) if each.name != "password"]
-        yield from _shown(address, "database", names, settings)
+        parts = {each.name: str(each.type) for each in fields(address) if each.name != "password"}
+        yield from _shown(address, "database", parts, settings)
         yield Line(
             "password", _HIDDEN if address.password else _NOT_SET, origins.get("password", "default"), secret=True
         )
@@ -117,22 +117,33 @@ def _lines(settings: Settings) -> Iterator[Line]:
         if key != "database":
             yield Line(key, _text(getattr(settings, key)), origins.get(key, "default"))
     for rule in settings.rules:
-        yield from _shown(rule, f"rules.{rule.name}", TABLES["rules"], settings)
+        yield from _shown(rule, f"rules.{rule.name}", RULE, settings)
     for target in settings.targets.values():
-        yield from _shown(target, f"targets.{target.name}", TABLES["targets"], settings)
+        yield from _shown(target, f"targets.{target.name}", kinds.keys(target.kind), settings)
 
 
-def _shown(thing: object, prefix: str, names: Iterable[str], settings: Settings) -> Iterator[Line]:
-    for name in names:
-        key, value = f"{prefix}.{name}", _text(getattr(thing, name))
+def _shown(thing: object, prefix: str, keys: Mapping[str, str], settings: Settings) -> Iterator[Line]:
+    for name, kind in keys.items():
+        key, given = f"{prefix}.{name}", getattr(thing, name)
+        origin = settings.origins.get(key, "default")
+        if kind == "secret":
+            yield Line(key, _HIDDEN if given else _NOT_SET, origin, secret=True)
+            continue
+        value = _text(given)
         if name.endswith("url"):
             # User and password of a URL, and what a query may carry as a token.
             value = re.sub(r"//[^/]*@", f"//{_HIDDEN}@", value)
             value = re.sub(r"\?.*", f"?{_HIDDEN}", value)
-        yield Line(key, value, settings.origins.get(key, "default"))
+        yield Line(key, value, origin)
 
 
 def _text(value: Any) -> str:
     if value is None or value == "":
         return _NOT_SET
-    return outside(str(value).lower() if isinstance(value, bool) else str(_plain(value)), _LONGEST_VALUE)
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple | Mapping):
+        import orjson
+
+        value = orjson.dumps(value).decode()
+    return outside(str(_plain(value)), _LONGEST_VALUE)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,12 +11,12 @@ from typing import Any, TypeVar
 from dolt_watch.engines.address import Address, DoltLitePath, parse_url
 from dolt_watch.errors import SettingsError
 from dolt_watch.rule import Rule
-from dolt_watch.settings import beads, sources, tomlfile
-from dolt_watch.settings.model import KINDS, Settings, TargetSettings
-from dolt_watch.settings.password import password
+from dolt_watch.settings import beads, kinds, sources, tomlfile
+from dolt_watch.settings.model import Settings, TargetSettings
+from dolt_watch.settings.password import password, secret_in
 from dolt_watch.settings.values import Given, convert, nearest
 
-_Table = TypeVar("_Table", Rule, TargetSettings)
+_Table = TypeVar("_Table", bound=Rule | TargetSettings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,10 @@ class _Values:
     """Names, in the file's order."""
     targets: tuple[str, ...]
     """Names of tables in the file."""
+    kinds: Mapping[str, str]
+    """Target → its kind: those of the file, and each kind's own name."""
+    here: Path
+    """What paths from the environment and from flags are relative to."""
 
 
 def load(flags: Mapping[str, Any], env: Mapping[str, str] = os.environ, cwd: Path | None = None) -> Settings:
@@ -45,7 +49,7 @@ def load(flags: Mapping[str, Any], env: Mapping[str, str] = os.environ, cwd: Pat
     origins: dict[str, str] = {}
     simple = {key: _value(values, (key,), kind, origins) for key, kind in sources.TOP.items() if key != "database"}
     address, project = _address(values, env, here, origins)
-    rules = tuple(_table(Rule(name=name), "rules", values, origins) for name in values.rules)
+    rules = tuple(_table(Rule(name=name), "rules", sources.RULE, values, origins) for name in values.rules)
     targets = _targets(rules, values, env, origins)
     chosen = {key: value for key, value in simple.items() if value is not None}
     return Settings(address, project, rules, targets, **chosen, origins=origins)
@@ -54,14 +58,33 @@ def load(flags: Mapping[str, Any], env: Mapping[str, str] = os.environ, cwd: Pat
 def _gather(flags: Mapping[str, Any], env: Mapping[str, str], here: Path) -> _Values:
     path = tomlfile.find(flags.get("config") or env.get("DOLT_WATCH_CONFIG") or "", env, here)
     given = tomlfile.read(path, here) if path else []
-    sources.check_file(given)
+    sources.check_shape(given)
     rules = _names(given, "rules") or ("agent",)
     targets = _names(given, "targets")
     # A kind's own name needs no table, so the environment may set it without one.
-    names = {"rules": rules, "targets": tuple(dict.fromkeys([*targets, *KINDS]))}
+    every = dict.fromkeys([*targets, *kinds.BUILT_IN])
+    kind_of = {name: sources.kind_of(name, given, env, flags.get("set") or ()) for name in every}
+    names = {"rules": dict.fromkeys(rules, sources.RULE), "targets": _Keys(kind_of)}
+    sources.check_keys(given, names)
     given += sources.from_env(env, names)
     given += sources.from_flags(flags.get("database"), flags.get("set") or (), names)
-    return _Values({each.path: each for each in given}, rules, targets)
+    return _Values({each.path: each for each in given}, rules, targets, kind_of, here)
+
+
+class _Keys(Mapping[str, Mapping[str, str]]):
+    """Target → its keys, read when asked for: the settings of a kind that nobody uses are not imported."""
+
+    def __init__(self, kind_of: Mapping[str, str]) -> None:
+        self._kind_of = kind_of
+
+    def __getitem__(self, name: str) -> Mapping[str, str]:
+        return kinds.keys(self._kind_of[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._kind_of)
+
+    def __len__(self) -> int:
+        return len(self._kind_of)
 
 
 def _names(given: Iterable[Given], table: str) -> tuple[str, ...]:
@@ -72,13 +95,12 @@ def _value(values: _Values, path: tuple[str, ...], kind: str, origins: dict[str,
     """None where nobody gave it."""
     given = values.by_path.get(path)
     origins[".".join(path)] = given.origin if given else "default"
-    return convert(given, kind) if given else None
+    value = convert(given, kind) if given else None
+    return values.here / value if isinstance(value, Path) else value
 
 
-def _table(default: _Table, table: str, values: _Values, origins: dict[str, str]) -> _Table:
-    found = {
-        key: _value(values, (table, default.name, key), kind, origins) for key, kind in sources.TABLES[table].items()
-    }
+def _table(default: _Table, table: str, keys: Mapping[str, str], values: _Values, origins: dict[str, str]) -> _Table:
+    found = {key: _value(values, (table, default.name, key), kind, origins) for key, kind in keys.items()}
     return replace(default, **{key: value for key, value in found.items() if value is not None})
 
 
@@ -89,17 +111,38 @@ def _targets(
     set_outside = [path[1] for path in values.by_path if path[0] == "targets" and len(path) == 3]
     targets = {}
     for name in dict.fromkeys([*values.targets, *set_outside, *used]):
-        if name not in values.targets and name not in KINDS:
+        if name not in values.kinds:
             key = ("rules", used[name].name, "target")
-            fix = nearest(name, {*values.targets, *KINDS}) + f" (or define [targets.{name}])"
+            fix = nearest(name, values.kinds) + f" (or define [targets.{name}])"
             raise SettingsError(f"no such target: {name!r}", where=values.by_path[key].where, fix=fix)
-        kind = name if name in KINDS else "beadboard"
-        target = _table(TargetSettings(name=name, kind=kind), "targets", values, origins)
-        if not target.url and target.kind == "beadboard" and env.get("BEADBOARD_URL"):
-            target = replace(target, url=env["BEADBOARD_URL"])
-            origins[f"targets.{name}.url"] = "BEADBOARD_URL"
-        targets[name] = target
+        kind = values.kinds[name]
+        places = {
+            path[2]: each.where for path, each in values.by_path.items() if path[:2] == ("targets", name) and path[2:]
+        }
+        default = kinds.settings_class(kind)(name=name, kind=kind, places=places)
+        target = _table(default, "targets", kinds.keys(kind), values, origins)
+        targets[name] = _filled(target, env, origins)
     return targets
+
+
+def _filled(target: TargetSettings, env: Mapping[str, str], origins: dict[str, str]) -> TargetSettings:
+    """What nobody set, from the file that ``KEY_file`` names, or from the variable that the world knows it by."""
+    for each in fields(target):
+        key, variable = each.name, each.metadata.get("variable")
+        path = getattr(target, f"{key}_file", None) if each.metadata.get("secret") else None
+        if getattr(target, key):
+            continue
+        if path is not None:
+            fix = f"{key}_file is the path of a file that holds the {key} and nothing else"
+            value, origin = secret_in(path, f"the {key} file", fix), str(path)
+        elif variable and env.get(variable):
+            value, origin = env[variable], variable
+        else:
+            continue
+        change: dict[str, Any] = {key: value, "places": {**target.places, key: origin}}
+        target = replace(target, **change)
+        origins[f"targets.{target.name}.{key}"] = origin
+    return target
 
 
 def _address(

@@ -5,28 +5,38 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
 from dolt_watch.engines.address import Address, DoltLitePath
 from dolt_watch.rule import Rule
 
-KINDS = ("beadboard",)
-"""Kinds of target; each is also the name of a target that needs no table. Held here, so that reading settings opens no target module."""
-
 
 @dataclass(frozen=True, slots=True)
 class TargetSettings:
-    """Who runs the beads: one ``[targets.NAME]`` table."""
+    """Who runs the beads: one ``[targets.NAME]`` table. What every kind has; each kind's own class adds its keys (``settings/kinds/``)."""
 
     name: str
     """The NAME in ``[targets.NAME]``; rules refer to it."""
     kind: str = "beadboard"
     """How to talk to it."""
-    url: str = field(default="", repr=False)
-    """Where it answers, as http://HOST:PORT. BEADBOARD_URL fills it in where nothing else sets it. Not in repr: it may hold a password."""
-    service_url: str = field(default="", repr=False)
-    """claude-agent-service behind it, asked for capacity and evidence; '': never asked."""
     timeout: timedelta = timedelta(seconds=30)
     """Longest wait for one answer; more than 0, at most an hour."""
+    places: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+    """Key → where somebody set it, for errors. No key itself."""
+
+    def place(self, key: str) -> str:
+        return self.places.get(key, f"[targets.{self.name}] {key}")
+
+
+def confidential(variable: str = "") -> Any:
+    """A key that no file of settings and no command line may hold. It comes from ``DOLT_WATCH_TARGETS_NAME_KEY``, the file that the key ``KEY_file``
+    names, or ``variable``; it is shown hidden, and is in no repr."""
+    return field(default="", repr=False, metadata={"secret": True, "variable": variable})
+
+
+def filled_by(variable: str) -> Any:
+    """A text that an environment variable fills in where nothing of ours sets it. Not in repr: a URL may hold a password."""
+    return field(default="", repr=False, metadata={"variable": variable})
 
 
 @dataclass(frozen=True, slots=True)

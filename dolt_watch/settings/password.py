@@ -18,7 +18,8 @@ def password(address: Address, env: Mapping[str, str], cwd: Path) -> tuple[str, 
     if value := env.get("DOLT_WATCH_PASSWORD"):
         return value, "DOLT_WATCH_PASSWORD"
     if name := env.get("DOLT_WATCH_PASSWORD_FILE"):
-        return _file(cwd / Path(name).expanduser()), "DOLT_WATCH_PASSWORD_FILE"
+        fix = "DOLT_WATCH_PASSWORD_FILE is the path of a file that holds the password and nothing else"
+        return secret_in(cwd / Path(name).expanduser(), "the password file", fix), "DOLT_WATCH_PASSWORD_FILE"
     if value := env.get("BEADS_DOLT_PASSWORD"):
         return value, "BEADS_DOLT_PASSWORD"
     named = env.get("BEADS_CREDENTIALS_FILE")
@@ -41,12 +42,12 @@ def _read(path: Path, what: str, fix: str) -> str:
         raise SettingsError(f"{what} is not UTF-8", where=str(path), fix=fix) from None
 
 
-def _file(path: Path) -> str:
-    fix = "DOLT_WATCH_PASSWORD_FILE is the path of a file that holds the password and nothing else"
+def secret_in(path: Path, what: str, fix: str) -> str:
+    """A secret that has a file to itself. Raises SettingsError: unreadable, or empty."""
     # Editors and `echo` end a file with a newline that nobody means; blanks may well be meant.
-    value = _read(path, "the password file", fix).rstrip("\r\n")
+    value = _read(path, what, fix).rstrip("\r\n")
     if not value:
-        raise SettingsError("the password file is empty", where=str(path), fix=fix)
+        raise SettingsError(f"{what} is empty", where=str(path), fix=fix)
     return value
 
 

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 
 from dolt_watch.errors import SettingsError
 from dolt_watch.rule import Rule
-from dolt_watch.settings.model import Settings, TargetSettings
-from dolt_watch.settings.values import Given, check_name, nearest, shown
+from dolt_watch.settings import kinds
+from dolt_watch.settings.model import Settings
+from dolt_watch.settings.values import Given, check_name, convert, nearest, shown
 
 PREFIX = "DOLT_WATCH_"
 _SIMPLE = ("settle", "adopt", "actor_dispatch", "actor_reap")
 TOP: dict[str, str] = {"database": "str"} | {f.name: str(f.type) for f in fields(Settings) if f.name in _SIMPLE}
 """Top-level key → its type. The annotations are text: model modules have ``from __future__ import annotations``."""
-TABLES: dict[str, dict[str, str]] = {
-    "rules": {f.name: str(f.type) for f in fields(Rule) if f.name != "name"},
-    "targets": {f.name: str(f.type) for f in fields(TargetSettings) if f.name != "name"},
-}
-"""Table → its keys → their types."""
+RULE: dict[str, str] = {f.name: str(f.type) for f in fields(Rule) if f.name != "name"}
+"""Key of a rule → its type."""
+TABLES = ("rules", "targets")
+Names = Mapping[str, Mapping[str, Mapping[str, str]]]
+"""Table → the names defined in it → the keys that each may have → their types. A target's keys are those of its kind."""
 _SECRET = ("PASSWORD", "PASSWORD_FILE")
 _ELSEWHERE = frozenset({*_SECRET, "CONFIG", "DEBUG"})
 # Kubernetes sets these in every pod of a namespace with a Service named dolt-watch.
@@ -27,23 +28,35 @@ _KUBERNETES = r"SERVICE_(HOST|PORT(_\w+)?)|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?"
 PASSWORD_FIX = "set DOLT_WATCH_PASSWORD, or DOLT_WATCH_PASSWORD_FILE to the path of a file that holds it"
 
 
-def check_file(givens: Iterable[Given]) -> None:
-    """Raises SettingsError: a key that there is not, or a value where a table belongs."""
+def check_shape(givens: Iterable[Given]) -> None:
+    """Raises SettingsError: a top-level key that there is not, or a value where a table belongs."""
     for given in givens:
         head, depth = given.path[0], len(given.path)
         if head not in TABLES:
             if head == "password":
                 raise SettingsError("a password has no place in settings", where=given.where, fix=PASSWORD_FIX)
             _known(head, [*TOP, *TABLES], "key", given.where)
-        elif depth < 3:
-            if not isinstance(given.value, dict):
-                fix = f"write a line [{head}.NAME] above it"
-                raise SettingsError(f"{given.key} is a table [{head}.NAME]", where=given.where, fix=fix)
-            if depth == 2:
-                check_name(given.path[1], head[:-1], given.where)
-        else:
+        elif depth < 3 and not isinstance(given.value, dict):
+            fix = f"write a line [{head}.NAME] above it"
+            raise SettingsError(f"{given.key} is a table [{head}.NAME]", where=given.where, fix=fix)
+        elif depth > 1:
             check_name(given.path[1], head[:-1], given.where)
-            _known(given.path[2], TABLES[head], f"key in [{head}.{given.path[1]}]", given.where)
+
+
+def check_keys(givens: Iterable[Given], names: Names) -> None:
+    """Raises SettingsError: a key that a rule, or this kind of target, does not have."""
+    for given in givens:
+        if len(given.path) == 3:
+            _key(given.path, names, given.where)
+
+
+def _key(path: tuple[str, ...], names: Names, where: str) -> None:
+    table, name, key = path
+    keys = names[table][name]
+    _known(key, keys, f"key in [{table}.{name}]", where)
+    if keys[key] == "secret":
+        fix = f"set {PREFIX}{table.upper()}_{_spelt(name)}_{key.upper()}, or {key}_file to the path of a file that holds it"
+        raise SettingsError(f"a {key} has no place in settings or on a command line", where=where, fix=fix)
 
 
 def _known(word: str, known: Iterable[str], what: str, where: str) -> None:
@@ -52,8 +65,31 @@ def _known(word: str, known: Iterable[str], what: str, where: str) -> None:
         raise SettingsError(f"no such {what}: {shown(word)}", where=where, fix=nearest(word, names))
 
 
-def from_env(env: Mapping[str, str], names: Mapping[str, Collection[str]]) -> list[Given]:
-    """``names``: table → the names defined in it. An empty variable counts as not set: that is how manifests switch one off.
+def kind_of(name: str, givens: Iterable[Given], env: Mapping[str, str], assignments: Iterable[str]) -> str:
+    """The kind of the target NAME, the last place winning. It is needed first: which keys its table may have depends on it.
+
+    Raises:
+        SettingsError: no such kind.
+    """
+    path = ("targets", name, "kind")
+    found = [given for given in givens if given.path == path]
+    variable = f"{PREFIX}TARGETS_{_spelt(name)}_KIND"
+    if env.get(variable):
+        found.append(Given(path, env[variable], variable, variable))
+    for text in assignments:
+        key, _, value = text.partition("=")
+        if key.strip() == ".".join(path):
+            found.append(Given(path, value, f"--set {key}", f"--set {key}"))
+    if not found:
+        return name if name in kinds.BUILT_IN else "beadboard"
+    kind: str = convert(found[-1], "str")
+    if not kinds.exists(kind):
+        raise found[-1].wrong(f"one of {', '.join(kinds.known())}", nearest(kind, kinds.known()))
+    return kind
+
+
+def from_env(env: Mapping[str, str], names: Names) -> list[Given]:
+    """An empty variable counts as not set: that is how manifests switch one off.
 
     Raises:
         SettingsError: a DOLT_WATCH_… that there is not.
@@ -69,40 +105,52 @@ def from_env(env: Mapping[str, str], names: Mapping[str, Collection[str]]) -> li
     return found
 
 
-def _path(word: str, variable: str, names: Mapping[str, Collection[str]]) -> tuple[str, ...]:
+def _path(word: str, variable: str, names: Names) -> tuple[str, ...]:
     if word.lower() in TOP and word.isupper():
         return (word.lower(),)
-    for table, keys in TABLES.items():
-        head = f"{table.upper()}_"
-        if not word.startswith(head):
+    for table in TABLES:
+        rest = word.removeprefix(f"{table.upper()}_")
+        if rest == word:
             continue
-        rest = word.removeprefix(head)
-        key = max((k for k in keys if rest.endswith(f"_{k.upper()}")), key=len, default=None)
-        if key is None:
-            break
-        spelt = rest[: -len(key) - 1]
-        meant = [name for name in names[table] if _spelt(name) == spelt]
-        if len(meant) > 1:
-            message = f"{variable} means each of {', '.join(meant)}"
-            raise SettingsError(
-                message, where=variable, fix=f"set {key} in the file, or with --set {table}.NAME.{key}=…"
-            )
-        if not meant:
-            what = table[:-1]
-            fix = nearest(spelt, {_spelt(name) for name in names[table]}) + f" (or define [{table}.{spelt.lower()}])"
-            raise SettingsError(f"{variable} sets a {what} that is not defined: {spelt}", where=variable, fix=fix)
-        return (table, meant[0], key)
+        meant = [
+            (name, key)
+            for name in names[table]
+            if rest.startswith(f"{_spelt(name)}_")
+            for key in names[table][name]
+            if rest == f"{_spelt(name)}_{key.upper()}"
+        ]
+        if len(meant) == 1:
+            return (table, *meant[0])
+        if meant:
+            message = f"{variable} means each of {', '.join(name for name, _ in meant)}"
+            fix = f"set it in the file, or with --set {table}.{meant[0][0]}.{meant[0][1]}=…"
+            raise SettingsError(message, where=variable, fix=fix)
+        _check_name_in(rest, variable, table, names)
     every = [PREFIX + name for name in (*map(str.upper, TOP), *_SECRET, "CONFIG", "DEBUG")]
-    for table, keys in TABLES.items():
-        every += [f"{PREFIX}{table.upper()}_{_spelt(name)}_{key.upper()}" for name in names[table] for key in keys]
+    for table in TABLES:
+        for name, keys in names[table].items():
+            every += [f"{PREFIX}{table.upper()}_{_spelt(name)}_{key.upper()}" for key in keys]
     raise SettingsError(f"no such setting: {variable}", where=variable, fix=nearest(variable, every))
+
+
+def _check_name_in(rest: str, variable: str, table: str, names: Names) -> None:
+    """Raises SettingsError where the key is one that there is, and the name before it is not."""
+    ends = {key for keys in names[table].values() for key in keys if rest.endswith(f"_{key.upper()}")}
+    spellings = {_spelt(name) for name in names[table]}
+    if not ends:
+        return
+    spelt = rest[: -len(max(ends, key=len)) - 1]
+    if spelt not in spellings:
+        what = table[:-1]
+        fix = nearest(spelt, spellings) + f" (or define [{table}.{spelt.lower()}])"
+        raise SettingsError(f"{variable} sets a {what} that is not defined: {spelt}", where=variable, fix=fix)
 
 
 def _spelt(name: str) -> str:
     return name.upper().replace("-", "_")
 
 
-def from_flags(database: str | None, assignments: Iterable[str], names: Mapping[str, Collection[str]]) -> list[Given]:
+def from_flags(database: str | None, assignments: Iterable[str], names: Names) -> list[Given]:
     """``--set KEY=VALUE``, then ``--database``.
 
     Raises:
@@ -122,9 +170,12 @@ def from_flags(database: str | None, assignments: Iterable[str], names: Mapping[
             raise SettingsError(f"--set takes KEY=VALUE, not {shown(text)}", where="--set", fix=fix)
         if len(path) == 3 and path[0] in TABLES:
             _known(path[1], names[path[0]], path[0][:-1], where)
-            _known(path[2], TABLES[path[0]], f"key in [{path[0]}.{path[1]}]", where)
+            _key(path, names, where)
         elif len(path) != 1 or key not in TOP:
-            every = [*TOP, *(f"{table}.{name}.{k}" for table in TABLES for name in names[table] for k in TABLES[table])]
+            every = [
+                *TOP,
+                *(f"{table}.{name}.{k}" for table in TABLES for name in names[table] for k in names[table][name]),
+            ]
             raise SettingsError(f"no such setting: {shown(key)}", where=where, fix=nearest(key, every))
         found.append(Given(path, value, where, where))
     if database is not None:

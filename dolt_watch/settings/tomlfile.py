@@ -66,7 +66,7 @@ def read(path: Path, cwd: Path) -> list[Given]:
 def _given(leaf: Where, value: Any, lines: dict[Where, int], path: Path, short: str) -> Given:
     # An inline table has its keys on the line of the table.
     line = next((lines[leaf[:n]] for n in range(len(leaf), 0, -1) if leaf[:n] in lines), 1)
-    return Given(leaf, value, f"{short}:{line}", f"{path}:{line}", typed=True)
+    return Given(leaf, value, f"{short}:{line}", f"{path}:{line}", typed=True, folder=path.absolute().parent)
 
 
 def _leaves(tree: dict[str, Any], at: Where = ()) -> Iterator[tuple[Where, Any]]:

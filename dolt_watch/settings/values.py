@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from dolt_watch.errors import SettingsError
-from dolt_watch.settings.model import KINDS
 from dolt_watch.text import outside
 
 LONGEST = timedelta(days=366)
 """Longer durations are typing errors, and overflow dates when added to one."""
 _NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"  # compiled when first needed: most ticks name nothing
 _TRUE, _FALSE = frozenset({"true", "1", "yes", "on"}), frozenset({"false", "0", "no", "off"})
-_CHOICES: dict[str, tuple[str, ...]] = {"kind": KINDS, "on_stale": ("block", "requeue")}
+_CHOICES: dict[str, tuple[str, ...]] = {"on_stale": ("block", "requeue")}
 _LEAST = {"max_in_flight": 1, "max_attempts": 1, "max_per_hour": 0}
 _MOST = 1_000_000
 # These may be nothing; any other text must say something.
@@ -38,7 +38,9 @@ class Given:
     where: str
     """For errors: the same with the whole path."""
     typed: bool = False
-    """From TOML, where numbers and booleans are told from text."""
+    """From TOML, where numbers, booleans and lists are told from text."""
+    folder: Path | None = None
+    """The file's, for paths; None: the working directory."""
 
     @property
     def key(self) -> str:
@@ -77,14 +79,12 @@ def check_name(name: str, what: str, where: str) -> None:
 
 
 def convert(given: Given, kind: str) -> Any:
-    """``kind`` is the field's annotation: 'str', 'bool', 'int' or 'timedelta'."""
-    if kind == "timedelta":
-        return _duration(given)
-    if kind == "bool":
-        return _boolean(given)
-    if kind == "int":
-        return _integer(given)
-    return _text(given)
+    """``kind`` is the field's annotation, as text; 'secret' is a text that no file holds."""
+    reader = READERS.get(kind)
+    if reader is None:
+        fix = f"its author may use: {', '.join(sorted(READERS))}"
+        raise SettingsError(f"{given.key} has a type that settings cannot hold: {kind}", where=given.where, fix=fix)
+    return reader(given)
 
 
 def _example(given: Given, value: str) -> str:
@@ -167,3 +167,53 @@ def _text(given: Given) -> str:
     if key.startswith("actor_") and (len(value) > _ACTOR_LENGTH or not value.isprintable()):
         raise given.wrong(f"a name of at most {_ACTOR_LENGTH} printable characters", "write beads-dispatcher")
     return value
+
+
+def _number(given: Given) -> float:
+    value = given.value
+    if not given.typed and re.fullmatch(r"[0-9]{1,7}(\.[0-9]{1,6})?", value.strip()):
+        value = float(value)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= _MOST:
+        raise given.wrong(f"a number above 0, at most {_MOST}", _example(given, "5"))
+    return float(value)
+
+
+def _path(given: Given) -> Path:
+    return (given.folder or Path()) / Path(_text(given)).expanduser()
+
+
+def _list(given: Given) -> tuple[str, ...]:
+    """A list of texts; in the environment and on the command line, as JSON."""
+    value = given.value if given.typed else _json(given.value)
+    if not isinstance(value, list) or not all(isinstance(each, str) and "\0" not in each for each in value):
+        raise given.wrong("a list of texts", _example(given, '["…", "…"]'))
+    return tuple(value)
+
+
+def _table(given: Given) -> dict[str, str]:
+    value = given.value if given.typed else _json(given.value)
+    if not isinstance(value, dict) or not all(isinstance(each, str) for each in value.values()):
+        raise given.wrong("a table of texts", _example(given, '{name = "…"}' if given.typed else '{"name": "…"}'))
+    return dict(value)
+
+
+def _json(text: str) -> Any:
+    import json
+
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+READERS: dict[str, Callable[[Given], Any]] = {
+    "str": _text,
+    "secret": _text,
+    "bool": _boolean,
+    "int": _integer,
+    "float": _number,
+    "timedelta": _duration,
+    "Path | None": _path,
+    "tuple[str, ...]": _list,
+    "Mapping[str, str]": _table,
+}

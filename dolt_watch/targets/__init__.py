@@ -21,7 +21,8 @@ class Accepted:
     """A run began or is queued. ``job`` is the service's name for it."""
 
     job: str
-    status: int = 200
+    status: int | None = 200
+    """HTTP's; None where the answer came by another way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +32,14 @@ class Refused:
     why: str
     status: int | None = None
     for_good: bool = False
-    credential: bool = False
-    """The target did not accept our credential: stops the rule, counts against no bead."""
+    stops: bool = False
+    """The way to the target is wrong, not this bead: it does not take our credential, or says that it is gone. Stops the rule until a person resumes
+    it, and counts against no bead."""
+
+    @property
+    def credential(self) -> bool:
+        """The same, by the name that the handler asks for it."""
+        return self.stops
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +64,12 @@ Answer = Accepted | Refused | Busy | Unknown
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """The bead as it is handed to a target: its id and the row's columns."""
+    """The bead as it is handed to a target: its id and the row's columns, as the claim found them (open, our claim's note not in it yet)."""
 
     bead: str
     row: dict[str, Any]
+    rule: str = ""
+    """Under which rule; '' where it is not known."""
 
 
 class Target(Protocol):

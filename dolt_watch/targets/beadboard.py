@@ -7,20 +7,16 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
-from typing import Any
 
 from dolt_watch.model import Verdict
+from dolt_watch.settings.kinds.beadboard import BeadBoardSettings
 from dolt_watch.targets import Accepted, Answer, Busy, Capacity, JobReport, Refused, Task, Unknown
-from dolt_watch.targets.http import NOTHING_SENT, Caller, Exchange
-from dolt_watch.targets.reading import error_of, json_of, retry_after
+from dolt_watch.targets.checks import check_url, seconds
+from dolt_watch.targets.health import read_health
+from dolt_watch.targets.http import Caller, Exchange
+from dolt_watch.targets.reading import LOOK_TIMEOUT, error_of, json_of, retry_after, usable_job, usual
 
 DEFAULT_TIMEOUT = 30.0
-LOOK_TIMEOUT = 10.0
-"""Seconds that a look at the capacity may take: BeadBoard hangs for 301 s where its service does."""
-LONGEST_JOB = 255
-"""Characters of a job id: the column's width."""
-MOST = 100_000
-"""A service that counts more jobs than this is not believed."""
 
 CREDENTIAL = frozenset({"Invalid token", "Missing bearer token", "Service unauthenticated"})
 """claude-agent-service's words for a bearer that it does not take, passed on by BeadBoard in a 502."""
@@ -40,7 +36,7 @@ class BeadBoard:
 
     def capacity(self) -> Capacity:
         """One slot or none by BeadBoard's own ``busy``, which fails open: a courtesy. With ``service_url``, the service's numbers."""
-        look = min(self.timeout, LOOK_TIMEOUT)
+        look = min(self.timeout, LOOK_TIMEOUT)  # BeadBoard hangs for 301 s where its service does
         if self._service is None:
             return read_status(self._board.exchange("GET", "/api/agent-status", timeout=look))
         capacity = read_health(self._service.exchange("GET", "/health", timeout=look))
@@ -73,47 +69,43 @@ class BeadBoard:
             self._service.close()
 
 
+def opened(settings: BeadBoardSettings) -> BeadBoard:
+    """Raises SettingsError: no URL, or one that is none."""
+    name = settings.name
+    fix = f'set BEADBOARD_URL=http://HOST:PORT, or [targets.{name}] url = "http://HOST:PORT" in dolt_watch.toml'
+    check_url(settings, "url", settings.url, fix=fix)
+    if settings.service_url:
+        fix = f'[targets.{name}] service_url = "http://HOST:PORT" (claude-agent-service), or leave it out'
+        check_url(settings, "service_url", settings.service_url, fix=fix)
+    return BeadBoard(name, settings.url, settings.service_url, seconds(settings))
+
+
 # -- POST /api/agent-dispatch ------------------------------------------------------------------------------------
 
 
 def read_answer(exchange: Exchange) -> Answer:
     """What an answer to a dispatch means: the table of docs/targets.md. Raises nothing."""
-    if exchange.trouble is not None or exchange.status is None:
-        if exchange.trouble in NOTHING_SENT:
-            return Refused(exchange.why)
-        return Unknown(exchange.why or "no answer", exchange.status)
-    status, shown = exchange.status, exchange.shown
-    match status:
+    if exchange.trouble is not None:
+        return usual(exchange)
+    match exchange.status:
         case 200:
             return _accepted(exchange)
         case 400:
-            return Refused(shown, status, for_good=_for_good(exchange))
-        case 401 | 403:
-            return Refused(shown, status, credential=True)
-        case 409 | 429:
-            return Busy(shown, status, retry_after(exchange))
-        case 502:
-            return _passed_on(exchange)
-        case 503 if (rest := retry_after(exchange)) is not None:
-            return Busy(shown, status, rest)
+            return Refused(exchange.shown, 400, for_good=_for_good(exchange))
         case 500:
             # 'not configured', or an empty body for JSON null: BeadBoard's own 500s come before it asks its service.
-            return Refused(shown, status)
-        case 408:
-            return Unknown(shown, status)
-        case _ if 300 <= status < 500:
-            return Refused(shown, status)
+            return Refused(exchange.shown, 500)
+        case 502:
+            return _passed_on(exchange)
         case _:
-            return Unknown(shown, status)
+            return usual(exchange)
 
 
 def _accepted(exchange: Exchange) -> Answer:
     answer = json_of(exchange)
-    job = answer.get("job_id") if isinstance(answer, dict) else None
+    job = usable_job(answer.get("job_id")) if isinstance(answer, dict) else ""
     # What cannot be a job id is no proof that nothing runs.
-    if isinstance(job, str) and job.strip() == job != "" and len(job) <= LONGEST_JOB and job.isprintable():
-        return Accepted(job, 200)
-    return Unknown(f"no job_id in {exchange.shown}", 200)
+    return Accepted(job, 200) if job else Unknown(f"no job_id in {exchange.shown}", 200)
 
 
 def _for_good(exchange: Exchange) -> bool:
@@ -128,7 +120,7 @@ def _passed_on(exchange: Exchange) -> Answer:
     if error == "Queue full":
         return Busy(exchange.shown, 502, retry_after(exchange))
     if isinstance(error, str) and error in CREDENTIAL:
-        return Refused(exchange.shown, 502, credential=True)
+        return Refused(exchange.shown, 502, stops=True)
     if isinstance(error, list):
         # The service's 422: validation comes before anything else there.
         return Refused(exchange.shown, 502)
@@ -145,26 +137,3 @@ def read_status(exchange: Exchange) -> Capacity:
     if not isinstance(busy, bool):
         return Capacity(0, f"BeadBoard's agent-status: {exchange.shown}", down=True)
     return Capacity(0, "claude-agent-service is busy") if busy else Capacity(1)
-
-
-def read_health(exchange: Exchange) -> Capacity:
-    """``GET /health`` of claude-agent-service, new shape or old. The old one tells nothing of its queue, so it is never ``idle``."""
-    answer = json_of(exchange) if exchange.trouble is None and exchange.status == 200 else None
-    if not isinstance(answer, dict):
-        return Capacity(0, f"claude-agent-service's health: {exchange.shown}", down=True)
-    # Half of the numbers is not the old shape: it is an answer of something else.
-    if not {"active", "queued", "capacity"} & answer.keys():
-        busy = answer.get("busy")
-        if not isinstance(busy, bool):
-            return Capacity(0, f"claude-agent-service's health: {exchange.shown}", down=True)
-        return Capacity(0, "claude-agent-service is busy") if busy else Capacity(1)
-    active, queued, most = (_count(answer.get(key)) for key in ("active", "queued", "capacity"))
-    if active is None or queued is None or most is None:
-        return Capacity(0, f"claude-agent-service's numbers make no sense: {exchange.shown}", down=True)
-    slots = max(0, most - active - queued)
-    why = "" if slots else f"claude-agent-service is busy (active {active}, queued {queued}, capacity {most})"
-    return Capacity(slots, why, idle=active == 0 and queued == 0)
-
-
-def _count(value: Any) -> int | None:
-    return value if type(value) is int and 0 <= value <= MOST else None

@@ -11,7 +11,7 @@ import errno
 import socket
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -79,13 +79,14 @@ class Exchange:
 class Caller:
     """Asks one server. Give it up with ``close``."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, secrets: Sequence[str] = ()) -> None:
+        """``secrets``: what else of ours an answer must not bring back into a note."""
         parts = urlsplit(url)
         self.base = url.rstrip("/")
         self.secure = parts.scheme == "https"
         # The place in words: never the URL itself, which may hold a password.
         self.place = f"{parts.hostname}:{parts.port or (443 if self.secure else 80)}"
-        self._password = parts.password or ""
+        self._secrets = (parts.password or "", *secrets)
         self._client: httpx.Client | None = None
 
     def exchange(
@@ -159,7 +160,7 @@ class Caller:
 
     def _hide(self, body: bytes, sent: Mapping[str, str]) -> bytes:
         """An answer may echo the request; our credential must not reach a note by that way."""
-        for secret in (self._password, sent.get("authorization", "").rpartition(" ")[2]):
+        for secret in (*self._secrets, sent.get("authorization", "").rpartition(" ")[2]):
             if len(secret) >= SHORTEST_SECRET:
                 body = body.replace(secret.encode(), b"***")
         return body

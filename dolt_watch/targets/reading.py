@@ -8,10 +8,43 @@ from typing import Any
 
 import orjson
 
-from dolt_watch.targets.http import Exchange
+from dolt_watch.targets import Answer, Busy, Refused, Unknown
+from dolt_watch.targets.http import NOTHING_SENT, Exchange
 
+LOOK_TIMEOUT = 10.0
+"""Seconds that a look at the capacity, or at a job, may take."""
+LONGEST_JOB = 255
+"""Characters of a job id: the column's width."""
 LONGEST_REST = 3600.0
 """Seconds for which a target may ask to be left alone; more is taken as this."""
+
+
+def usual(exchange: Exchange) -> Answer:
+    """What an answer to a dispatch means where the service has no word of its own for it; never ``Accepted``."""
+    if exchange.trouble is not None or exchange.status is None:
+        if exchange.trouble in NOTHING_SENT:
+            return Refused(exchange.why)
+        return Unknown(exchange.why or "no answer", exchange.status)
+    status, shown = exchange.status, exchange.shown
+    match status:
+        case 401 | 403:
+            return Refused(shown, status, stops=True)
+        case 409 | 429:
+            return Busy(shown, status, retry_after(exchange))
+        case 503 if (rest := retry_after(exchange)) is not None:
+            return Busy(shown, status, rest)
+        case 408:
+            return Unknown(shown, status)
+        case _ if 300 <= status < 500:
+            return Refused(shown, status)
+        case _:
+            return Unknown(shown, status)
+
+
+def usable_job(value: Any) -> str:
+    """``value`` where it can be a job id, else ''."""
+    good = isinstance(value, str) and value.strip() == value and len(value) <= LONGEST_JOB and value.isprintable()
+    return value if good else ""
 
 
 def json_of(exchange: Exchange) -> Any:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from dolt_watch.model import Capacity, JobReport
-from dolt_watch.settings.model import TargetSettings
+from dolt_watch.settings.kinds.beadboard import BeadBoardSettings
 from dolt_watch.targets import Answer, Target, Task
 from dolt_watch.targets.opening import open_target
 from tests.acceptance.conftest import Watch
@@ -55,7 +55,7 @@ class Dying:
     def __init__(self, alive: Target, timeout: float = 30.0) -> None:
         self.name, self.timeout, self.deduplicates = alive.name, timeout, False
         self._alive = alive
-        self._dead = open_target(TargetSettings("beadboard", url=dead_url()))
+        self._dead = open_target(BeadBoardSettings("beadboard", url=dead_url()))
 
     def capacity(self) -> Capacity:
         return self._alive.capacity()

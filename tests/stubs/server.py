@@ -102,6 +102,7 @@ class StubServer:
         self.requests: list[Recorded] = []
         self.errors: list[BaseException] = []
         self._script: dict[str, deque[Scripted]] = {}
+        self._always: Scripted | None = None
         self._released = threading.Event()
         self._lock = threading.RLock()
         stub = self
@@ -149,11 +150,15 @@ class StubServer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.stop()
+        assert not self.errors, self.errors
+
+    def stop(self) -> None:
+        """Nobody is there any more."""
         self.release()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
-        assert not self.errors, self.errors
 
     # -- script --------------------------------------------------------------------------------------------------
 
@@ -162,6 +167,11 @@ class StubServer:
         assert isinstance(what, int) or what in WORDS, what
         with self._lock:
             self._script.setdefault(path, deque()).append(Scripted(what, body, headers or {}))
+
+    def always(self, what: str) -> None:
+        """From now on every request that has no script is answered so."""
+        assert what in WORDS, what
+        self._always = Scripted(what)
 
     def release(self) -> None:
         """Let everything that hangs or drips end."""
@@ -182,7 +192,7 @@ class StubServer:
         with self._lock:
             self.requests.append(request)
             queue = self._script.get(request.path)
-            scripted = queue.popleft() if queue else None
+            scripted = queue.popleft() if queue else self._always
         if scripted is None:
             self._send(handler, self.answer(request))
         elif isinstance(scripted.what, int):

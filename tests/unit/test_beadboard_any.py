@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dolt_watch.targets import Accepted, Busy, Refused, Unknown
-from dolt_watch.targets.beadboard import read_answer, read_health, read_status
+from dolt_watch.targets.beadboard import read_answer, read_status
+from dolt_watch.targets.health import read_health
 from dolt_watch.targets.http import MAX_BODY, NOTHING_SENT, Exchange, Trouble
 
 # -- any answer at all -------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from dolt_watch.targets import Accepted, Busy, Capacity, Refused, Task, Unknown
-from dolt_watch.targets.beadboard import read_health
+from dolt_watch.targets.health import read_health
 from dolt_watch.targets.http import Exchange
 from tests.stubs.agent_service import AgentServiceStub
 from tests.stubs.asking import SHORT, capacity, dispatch
@@ -35,7 +35,7 @@ def test_what_the_service_says_comes_through() -> None:
         service.finish(first.job)
         assert service.jobs[second.job].status == "running"
         stub.bearer = "wrong"
-        assert dispatch(stub.url) == Refused('HTTP 502: {"error": "Invalid token"}', 502, credential=True)
+        assert dispatch(stub.url) == Refused('HTTP 502: {"error": "Invalid token"}', 502, stops=True)
         service.execute_next("break-after-accept")
         stub.bearer = service.bearer
         assert isinstance(dispatch(stub.url), Unknown)

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
 from dolt_watch.errors import SettingsError
+from dolt_watch.settings.kinds.beadboard import BeadBoardSettings
 from dolt_watch.targets.opening import open_target
 
-
-@dataclass
-class Like:
-    name: str = "beadboard"
-    kind: str = "beadboard"
-    url: str = "http://127.0.0.1:3000"
-    service_url: str = ""
-    timeout: float | timedelta = 30.0
+Like = partial(BeadBoardSettings, "beadboard", url="http://127.0.0.1:3000")
 
 
 def test_it_opens_and_asks_nothing() -> None:
-    target = open_target(Like(name="board", timeout=timedelta(minutes=1)))
+    target = open_target(BeadBoardSettings("board", url="http://127.0.0.1:3000", timeout=timedelta(minutes=1)))
     assert (target.name, target.timeout, target.deduplicates) == ("board", 60.0, False)
     target.close()
 
@@ -44,13 +38,12 @@ def test_no_url_names_both_places_to_set_it() -> None:
         Like(url="http://[::1"),
         Like(url="http://host/?x=1"),
         Like(service_url="nonsense"),
-        Like(timeout=0.0),
-        Like(timeout=float("nan")),
+        Like(timeout=timedelta()),
         Like(timeout=timedelta(hours=2)),
     ],
     ids=repr,
 )
-def test_what_is_wrong_is_said_with_what_mends_it(like: Like) -> None:
+def test_what_is_wrong_is_said_with_what_mends_it(like: BeadBoardSettings) -> None:
     with pytest.raises(SettingsError) as caught:
         open_target(like)
     assert caught.value.where and caught.value.fix

@@ -12,9 +12,8 @@ import pytest
 
 from dolt_watch.engines.address import Address, DoltLitePath
 from dolt_watch.model import Rule
-from dolt_watch.settings import KINDS, Settings, describe, load, rule_hash, rules_text, settings_hash
+from dolt_watch.settings import Settings, describe, load, rule_hash, rules_text, settings_hash
 from dolt_watch.settings.values import duration_text
-from dolt_watch.targets.opening import _KINDS
 
 URL = "dolt://ann@db.example:3310/beads"
 FLAGS = {"database": URL}
@@ -39,10 +38,6 @@ def test_defaults_are_those_of_the_rule_itself(tmp_path: Path) -> None:
     assert list(settings.targets) == ["beadboard"]
     assert settings.targets["beadboard"].timeout == timedelta(seconds=30)
     assert set(shown(settings)) == set(settings.origins), "config shows each setting, with its origin"
-
-
-def test_known_kinds_are_those_that_can_be_opened() -> None:
-    assert set(KINDS) == set(_KINDS)
 
 
 def test_each_place_wins_over_the_one_before(tmp_path: Path) -> None:

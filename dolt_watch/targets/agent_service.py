@@ -1,0 +1,141 @@
+"""claude-agent-service, asked directly: a prompt of our own, its own numbers, and its word on each job. Its answers were asked of eccf0dd.
+
+It is not idempotent, and has no list of its jobs: a job id that was lost cannot be found again. Our token goes along as metadata, for people.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from dolt_watch.errors import SettingsError
+from dolt_watch.model import Verdict
+from dolt_watch.settings.kinds.agent_service import AgentServiceSettings
+from dolt_watch.targets import Accepted, Answer, Capacity, JobReport, Refused, Task, Unknown
+from dolt_watch.targets.checks import check_bearer, check_url, seconds
+from dolt_watch.targets.health import read_health
+from dolt_watch.targets.http import Caller, Exchange
+from dolt_watch.targets.reading import LOOK_TIMEOUT, json_of, usable_job, usual
+from dolt_watch.text import outside
+
+if TYPE_CHECKING:
+    from dolt_watch.targets.templates import Template
+
+VERDICTS = {
+    "queued": Verdict.RUNNING,
+    "running": Verdict.RUNNING,
+    "completed": Verdict.FINISHED,
+    "failed": Verdict.FINISHED,
+    "error": Verdict.FINISHED,
+    # Over, for the service; its agent may go on. The word is kept: what timed out is not tried again.
+    "timeout": Verdict.FINISHED,
+}
+
+
+class AgentService:
+    """``POST /execute``, ``GET /jobs/{id}``, ``GET /health``."""
+
+    deduplicates = False
+
+    def __init__(self, settings: AgentServiceSettings) -> None:
+        """Raises SettingsError: no URL, no token, a template that cannot be used."""
+        name = settings.name
+        fix = f'[targets.{name}] url = "http://HOST:PORT" (claude-agent-service), or CLAUDE_AGENT_SERVICE_URL'
+        check_url(settings, "url", settings.url, fix=fix)
+        if not settings.token:
+            raise SettingsError(
+                f"target {name} has no bearer token", where=settings.place("token"),
+                fix=f'set API_BEARER_TOKEN, or [targets.{name}] token_file = "/path/of/a/file/that/holds/it"',
+            )  # fmt: skip
+        check_bearer(settings, settings.url, settings.token)
+        self.name = name
+        self.timeout = seconds(settings)
+        self._settings = settings
+        self._authorization = {"authorization": f"Bearer {settings.token}"}
+        self._prompt = _template(settings)
+        self._service = Caller(settings.url)
+
+    def capacity(self) -> Capacity:
+        """The service's own numbers. It fails open nowhere: what is no answer of its own is down."""
+        return read_health(self._service.exchange("GET", "/health", timeout=min(self.timeout, LOOK_TIMEOUT)))
+
+    def dispatch(self, task: Task, token: str) -> Answer:
+        """One POST."""
+        from dolt_watch.targets.templates import NotRendered
+
+        try:
+            prompt = self._prompt.render(task, token)
+        except NotRendered as error:
+            return Refused(f"no prompt: {error}")
+        metadata = {"idempotency_key": token, "bead": task.bead} | ({"rule": task.rule} if task.rule else {})
+        asked = {
+            "prompt": prompt,
+            "agent": self._settings.agent,
+            "max_budget_usd": self._settings.max_budget_usd,
+            "timeout_seconds": math.ceil(self._settings.run_timeout.total_seconds()),
+            "metadata": metadata,
+        }
+        headers = {"content-type": "application/json", "idempotency-key": token, **self._authorization}
+        body = json.dumps(asked).encode()
+        return read_answer(self._service.exchange("POST", "/execute", timeout=self.timeout, headers=headers, body=body))
+
+    def verdict(self, job: str, started: datetime | None) -> JobReport:
+        look = min(self.timeout, LOOK_TIMEOUT)
+        path = f"/jobs/{quote(job, safe='')}"
+        return read_job(self._service.exchange("GET", path, timeout=look, headers=self._authorization))
+
+    def close(self) -> None:
+        self._service.close()
+
+
+def _template(settings: AgentServiceSettings) -> Template:
+    from importlib.resources import files
+
+    from dolt_watch.targets.templates import Template, read
+
+    if settings.prompt_template is not None:
+        return read(settings.prompt_template, settings.place("prompt_template"))
+    return Template((files(__package__) / "prompt.j2").read_text("utf-8"), "prompt.j2")
+
+
+def read_answer(exchange: Exchange) -> Answer:
+    """What an answer to ``POST /execute`` means: the table of docs/targets.md. Raises nothing."""
+    if exchange.trouble is None and exchange.status == 202:
+        job = usable_job(_field(exchange, "job_id"))
+        # What cannot be a job id is no proof that nothing runs.
+        return Accepted(job, 202) if job else Unknown(f"no job_id in {exchange.shown}", 202)
+    return usual(exchange)
+
+
+def read_job(exchange: Exchange) -> JobReport:
+    """What an answer to ``GET /jobs/{id}`` means. Raises nothing."""
+    if exchange.trouble is not None:
+        return JobReport(Verdict.UNKNOWN, error=exchange.why)
+    if exchange.status == 404 and _field(exchange, "detail") == "Job not found":
+        # Its own words: another 404 is of a proxy, or of a wrong path, and says nothing of the job.
+        return JobReport(Verdict.LOST, error=exchange.shown)
+    word = _field(exchange, "status") if exchange.status == 200 else None
+    verdict = VERDICTS.get(word, Verdict.UNKNOWN) if isinstance(word, str) else Verdict.UNKNOWN
+    if verdict is Verdict.UNKNOWN:
+        return JobReport(verdict, error=exchange.shown)
+    assert isinstance(word, str)
+    return JobReport(verdict, word, _error(exchange) if word in ("failed", "error", "timeout") else "")
+
+
+def _error(exchange: Exchange) -> str:
+    """The job's own error text: ``error``, else what it wrote to stderr, else its exit code."""
+    for key in ("error", "stderr", "exit_code"):
+        said = _field(exchange, key)
+        if isinstance(said, str) and said.strip():
+            return outside(said.strip())
+        if key == "exit_code" and isinstance(said, int):
+            return f"exit code {said}"
+    return ""
+
+
+def _field(exchange: Exchange, name: str) -> Any:
+    answer = json_of(exchange)
+    return answer.get(name) if isinstance(answer, dict) else None

@@ -1,0 +1,192 @@
+"""Any receiver of webhooks: a CloudEvents 1.0 event in structured JSON, signed as Standard Webhooks. Any 2xx takes it.
+
+https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md ·
+https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_plus, urlsplit
+
+from dolt_watch.errors import SettingsError
+from dolt_watch.model import Verdict
+from dolt_watch.settings.kinds.webhook import WebhookSettings
+from dolt_watch.targets import Accepted, Answer, Capacity, JobReport, Refused, Task, Unknown
+from dolt_watch.targets.checks import check_bearer, check_url, seconds
+from dolt_watch.targets.columns import columns
+from dolt_watch.targets.http import Caller, Exchange, Trouble
+from dolt_watch.targets.reading import json_of, usable_job, usual
+
+if TYPE_CHECKING:
+    from standardwebhooks import Webhook as Signer
+
+    from dolt_watch.targets.templates import Template
+
+TYPE = "dev.dolt-watch.bead.dispatch"
+PREFIX = "whsec_"
+SHORTEST_SECRET, LONGEST_SECRET = 24, 64
+"""Bytes of a secret, by the specification."""
+_HEADER = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_OURS = frozenset({"authorization", "connection", "content-length", "host", "transfer-encoding"})
+
+
+class Webhook:
+    """``deduplicates`` is the receiver's promise, given in the settings. It tells neither its capacity nor what became of a run."""
+
+    def __init__(self, settings: WebhookSettings, now: Callable[[], float] = time.time) -> None:
+        """``now``: seconds since 1970, the receiver's and ours: it refuses a signature that is five minutes old.
+
+        Raises:
+            SettingsError: no URL, no secret, one that is none, a template or a header that cannot be used.
+        """
+        check_url(settings, "url", settings.url, fix=f'[targets.{settings.name}] url = "https://HOST/PATH"', whole=True)
+        if not re.fullmatch(r"[!-~]+", settings.source):
+            fix = 'source = "https://tracker.example/beads", or any other URI reference'
+            raise SettingsError(f"target {settings.name}: source is no URI", where=settings.place("source"), fix=fix)
+        self.name = settings.name
+        self.timeout = seconds(settings)
+        self.deduplicates = settings.deduplicates
+        self._settings, self._now = settings, now
+        self._signers = _signers(settings)
+        self._body = _body(settings)
+        self._headers = {name: _header(settings, name, text) for name, text in settings.headers.items()}
+        if settings.token:
+            check_bearer(settings, settings.url, settings.token)
+        parts = urlsplit(settings.url)
+        self._path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        values = [pair.partition("=")[2] for pair in parts.query.split("&")]
+        self._caller = Caller(f"{parts.scheme}://{parts.netloc}", [*values, *map(unquote_plus, values)])
+
+    def capacity(self) -> Capacity:
+        return Capacity(None, "a webhook's receiver tells nothing of its capacity")
+
+    def dispatch(self, task: Task, token: str) -> Answer:
+        """One POST; the token is the ``webhook-id``."""
+        from dolt_watch.targets.templates import NotRendered
+
+        moment = datetime.fromtimestamp(self._now(), UTC)
+        try:
+            headers = {name: _line(template.render(task, token), name) for name, template in self._headers.items()}
+            body = self._body.render(task, token) if self._body else event(task, token, self._settings.source, moment)
+        except NotRendered as error:
+            return Refused(f"no webhook: {error}")
+        headers = {
+            "content-type": "application/json" if self._body else "application/cloudevents+json; charset=utf-8",
+            **{name.lower(): value for name, value in headers.items()},
+            "webhook-id": token,
+            "webhook-timestamp": str(int(moment.timestamp())),
+            "webhook-signature": " ".join(signer.sign(token, moment, body) for signer in self._signers),
+        }
+        if self._settings.token:
+            headers["authorization"] = f"Bearer {self._settings.token}"
+        exchange = self._caller.exchange("POST", self._path, timeout=self.timeout, headers=headers, body=body.encode())
+        return read_answer(exchange, token, self._settings.job_key)
+
+    def verdict(self, job: str, started: datetime | None) -> JobReport:
+        return JobReport(Verdict.UNKNOWN)
+
+    def close(self) -> None:
+        self._caller.close()
+
+
+def event(task: Task, token: str, source: str, moment: datetime) -> str:
+    """The CloudEvent. In ASCII, so that whoever signs and whoever reads cannot differ in its encoding."""
+    told: dict[str, Any] = {
+        "specversion": "1.0",
+        "id": token,
+        "source": source,
+        "type": TYPE,
+        "subject": task.bead,
+        "time": moment.isoformat(timespec="seconds").replace("+00:00", "Z"),
+        "datacontenttype": "application/json",
+    }
+    if task.rule:
+        told["rule"] = task.rule  # an extension
+    return json.dumps({**told, "data": columns(task)})
+
+
+def read_answer(exchange: Exchange, token: str, job_key: str = "job_id") -> Answer:
+    """What an answer means: the table of docs/targets.md. Raises nothing."""
+    status = exchange.status
+    # The status alone says it: what comes after 'taken' may be as long as it likes.
+    whole = exchange.trouble is None or exchange.trouble is Trouble.OVERSIZED
+    if whole and status is not None and 200 <= status < 300:
+        return Accepted(_job(exchange, job_key) or token, status)
+    if exchange.trouble is None and status == 410:
+        return Refused(exchange.shown, 410, stops=True)
+    if exchange.trouble is None and status == 409:
+        # 'I have this id already', where something between us sent it twice.
+        return Unknown(exchange.shown, 409)
+    return usual(exchange)
+
+
+def _job(exchange: Exchange, key: str) -> str:
+    answer = json_of(exchange)
+    value = answer.get(key) if isinstance(answer, dict) else None
+    return usable_job(str(value) if type(value) is int else value)
+
+
+# -- settings ----------------------------------------------------------------------------------------------------
+
+
+def _signers(settings: WebhookSettings) -> list[Signer]:
+    from standardwebhooks import Webhook as Signer
+
+    if not settings.secret:
+        raise SettingsError(
+            f"target {settings.name} has no secret to sign with", where=settings.place("secret"),
+            fix=f'[targets.{settings.name}] secret_file = "…"; make one: echo "{PREFIX}$(openssl rand -base64 32)"',
+        )  # fmt: skip
+    given = {"secret": settings.secret, "previous_secret": settings.previous_secret}
+    return [Signer(_key(settings, key, value)) for key, value in given.items() if value]
+
+
+def _key(settings: WebhookSettings, name: str, value: str) -> bytes:
+    """The secret's bytes. The library itself drops what is no base64 in silence, which would leave a weak key."""
+    try:
+        key = base64.b64decode(value.removeprefix(PREFIX), validate=True) if value.startswith(PREFIX) else b""
+    except (binascii.Error, ValueError):
+        key = b""
+    if not SHORTEST_SECRET <= len(key) <= LONGEST_SECRET:
+        raise SettingsError(
+            f"target {settings.name}: the {name} is not '{PREFIX}' and base64 of {SHORTEST_SECRET} to {LONGEST_SECRET} bytes",
+            where=settings.place(name),
+            fix=f'make one: echo "{PREFIX}$(openssl rand -base64 32)"',
+        )
+    return key
+
+
+def _body(settings: WebhookSettings) -> Template | None:
+    if settings.body_template is None:
+        return None
+    from dolt_watch.targets.templates import read
+
+    return read(settings.body_template, settings.place("body_template"))
+
+
+def _header(settings: WebhookSettings, name: str, text: str) -> Template:
+    from dolt_watch.targets.templates import Template
+
+    where = settings.place("headers")
+    if not re.fullmatch(_HEADER, name):
+        raise SettingsError(f"target {settings.name}: {name!r} is no name of a header", where=where, fix="X-Team")
+    if name.lower() in _OURS or name.lower().startswith("webhook-"):
+        fix = "token_file holds a bearer token" if name.lower() == "authorization" else "leave it out"
+        raise SettingsError(f"target {settings.name}: the header {name} is not yours to set", where=where, fix=fix)
+    return Template(text, f"{where} {name}")
+
+
+def _line(value: str, name: str) -> str:
+    from dolt_watch.targets.templates import NotRendered
+
+    if not value.isascii() or not value.isprintable():
+        raise NotRendered(f"the header {name} cannot hold {value!a:.80}")
+    return value.strip()

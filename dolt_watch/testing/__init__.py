@@ -1,0 +1,9 @@
+"""For authors of targets: the conformance suite that our own four pass. Needs pytest: ``pip install dolt-watch[testing]``."""
+
+import pytest
+
+pytest.register_assert_rewrite("dolt_watch.testing.targets")
+
+from dolt_watch.testing.targets import Rig, TargetConformance, a_task  # noqa: E402
+
+__all__ = ["Rig", "TargetConformance", "a_task"]

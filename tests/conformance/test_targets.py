@@ -1,0 +1,148 @@
+"""Our own four targets pass the suite that we give to authors of others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from pathlib import Path
+
+import httpx  # noqa: F401 - imported late by the targets, which would use up a short time-out
+import pytest
+
+from dolt_watch.settings import kinds
+from dolt_watch.settings.kinds.agent_service import AgentServiceSettings
+from dolt_watch.settings.kinds.beadboard import BeadBoardSettings
+from dolt_watch.settings.kinds.command import CommandSettings
+from dolt_watch.settings.kinds.webhook import WebhookSettings
+from dolt_watch.settings.model import TargetSettings
+from dolt_watch.targets import Target
+from dolt_watch.targets.opening import open_target
+from dolt_watch.testing import Rig, TargetConformance
+from tests.stubs.agent_service import AgentServiceStub
+from tests.stubs.beadboard import BeadBoardStub
+from tests.stubs.server import StubServer
+from tests.stubs.webhook import SECRET, WebhookStub
+
+SHORT = timedelta(seconds=0.5)
+
+
+class Served:
+    """A stub of the real service, over real HTTP."""
+
+    secrets: Sequence[str] = ()
+
+    def __init__(self, stub: StubServer, settings: TargetSettings) -> None:
+        self.stub, self.settings, self.kind = stub, settings, settings.kind
+
+    def target(self) -> Target:
+        return open_target(self.settings)
+
+    def go_silent(self) -> None:
+        self.stub.always("hang-after-accept")
+
+    def talk_nonsense(self) -> None:
+        self.stub.always("garbage")
+
+    def go_away(self) -> None:
+        self.stub.stop()
+
+
+class BeadBoardRig(Served):
+    secrets = ("hunter2-password",)
+    stub: BeadBoardStub
+
+    def __init__(self, stub: BeadBoardStub) -> None:
+        url = stub.url.replace("http://", "http://me:hunter2-password@")
+        super().__init__(stub, BeadBoardSettings("board", url=url, timeout=SHORT))
+
+    def runs(self) -> list[str]:
+        return [bead for bead, _ in self.stub.accepted]
+
+
+class TestBeadBoard(TargetConformance):
+    @pytest.fixture
+    def rig(self) -> Iterator[Rig]:
+        with BeadBoardStub() as stub:
+            yield BeadBoardRig(stub)
+
+
+class AgentServiceRig(Served):
+    stub: AgentServiceStub
+
+    def __init__(self, stub: AgentServiceStub) -> None:
+        self.secrets = (stub.bearer,)
+        super().__init__(stub, AgentServiceSettings("service", url=stub.url, token=stub.bearer, timeout=SHORT))
+
+    def runs(self) -> list[str]:
+        return [job.metadata["bead"] for job in self.stub.jobs.values()]
+
+
+class TestAgentService(TargetConformance):
+    @pytest.fixture
+    def rig(self) -> Iterator[Rig]:
+        with AgentServiceStub() as stub:
+            yield AgentServiceRig(stub)
+
+
+class WebhookRig(Served):
+    secrets = (SECRET, SECRET.removeprefix("whsec_"), "t0ken-t0ken", "k3y-k3y")
+    stub: WebhookStub
+
+    def __init__(self, stub: WebhookStub) -> None:
+        settings = WebhookSettings(
+            "hook", url=f"{stub.url}/hook?key=k3y-k3y", secret=SECRET, token="t0ken-t0ken", timeout=SHORT,
+            deduplicates=stub.deduplicates,
+        )  # fmt: skip
+        super().__init__(stub, settings)
+
+    def runs(self) -> list[str]:
+        return self.stub.runs
+
+
+class TestWebhook(TargetConformance):
+    @pytest.fixture(params=[False, True], ids=["", "deduplicates"])
+    def rig(self, request: pytest.FixtureRequest) -> Iterator[Rig]:
+        with WebhookStub(deduplicates=request.param) as stub:
+            yield WebhookRig(stub)
+
+
+class CommandRig:
+    """A shell script that starts a 'run' by a line in a file."""
+
+    kind = "command"
+    secrets = ()
+    WORKS = 'cat >/dev/null; echo "$BEAD_ID" >> runs; echo "job-$(wc -l < runs | tr -d " ")"'
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.program = folder, folder / "program"
+        self.does(self.WORKS)
+
+    def does(self, text: str) -> None:
+        self.program.write_text(f"#!/bin/sh\ncd {self.folder}\n{text}\n", "utf-8")
+        self.program.chmod(0o755)
+
+    def target(self) -> Target:
+        return open_target(CommandSettings("local", argv=(str(self.program),), timeout=timedelta(seconds=2)))
+
+    def runs(self) -> list[str]:
+        begun = self.folder / "runs"
+        return begun.read_text("utf-8").split() if begun.exists() else []
+
+    def go_silent(self) -> None:
+        self.does(f"{self.WORKS}; sleep 300")
+
+    def talk_nonsense(self) -> None:
+        self.does('echo "$BEAD_ID" >> runs')
+
+    def go_away(self) -> None:
+        self.program.unlink()
+
+
+class TestCommand(TargetConformance):
+    @pytest.fixture
+    def rig(self, tmp_path: Path) -> Rig:
+        return CommandRig(tmp_path)
+
+
+def test_every_kind_of_ours_is_here() -> None:
+    assert {"beadboard", "agent-service", "webhook", "command"} == set(kinds.BUILT_IN)
