@@ -78,7 +78,7 @@ class Kind(StrEnum):
     BUSY = "busy"
     UNKNOWN = "unknown"
     STOPPED = "stopped"
-    """The target refused our credential: the rule stops."""
+    """The target does not take our credential, or says that it is gone: the rule stops."""
 
 
 REPORTS = frozenset({Kind.DISPATCHED, Kind.FAILED, Kind.QUARANTINED, Kind.BUSY, Kind.UNKNOWN, Kind.STOPPED})
@@ -259,7 +259,7 @@ class State(NamedTuple):
     resting: Mapping[str, datetime] = EMPTY
     """Target → left alone until."""
     stopped: Mapping[str, str] = EMPTY
-    """Rule → why: its target refused our credential under the settings that stand."""
+    """Rule → why: its target did not take our credential, or was gone, under the settings that stand."""
     claims: Mapping[str, tuple[datetime, ...]] = EMPTY
     """Rule → times of its claims in the last hour, for ``max_per_hour``."""
 

@@ -32,6 +32,8 @@ class Present:
         self.looker, self.actor, self.store = looker, actor, Store(engine)
         self.columns_anew = False
         """The cursor row's columns turned out to be of an older schema of beads."""
+        self.lag = (0, 0.0)
+        """Commits folded last time, and the age of the oldest of them in seconds."""
         self._fresh: Mapping[str, Any] | None = None
 
     def lens(self, look: Look) -> feed.Lens:
@@ -55,13 +57,13 @@ class Present:
         """The state at HEAD: folded on from where it stands, or made anew. None: look again."""
         why = self._why_anew(look)
         if why is None:
-            state = self._folded(look, lens)
+            state = self._folded(look, now, lens)
             if state is not None and not (look.attempts and self.store.lost(state)):
                 return state
             why = REWRITTEN
         return self._anew(why, look, now, lens)
 
-    def _folded(self, look: Look, lens: feed.Lens) -> State | None:
+    def _folded(self, look: Look, now: datetime, lens: feed.Lens) -> State | None:
         """Folded on from where it stands; None where history does not lead from there to HEAD."""
         state = self.store.state(look)
         if state.commit == look.head:
@@ -69,6 +71,7 @@ class Present:
         line = self._line(state.commit, look.head)
         if line is None:
             return None
+        self.lag = (len(line), (now - line[0].date).total_seconds()) if line else (0, 0.0)
         projection = Projection(state)
         for changes in feed.read(self.engine, line, self.looker.tables, lens):
             projection.fold(derive(changes, self.policy.rules))

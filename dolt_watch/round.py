@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -50,6 +51,9 @@ class Outcome:
     conflicts: int = 0
     down: bool = False
     holds: Mapping[str, Hold] = field(default_factory=dict)
+    kinds: Counter[Kind] = field(default_factory=Counter)
+    lag: tuple[int, float] = (0, 0.0)
+    """Commits that the first round found unfolded, and the age of the oldest of them in seconds."""
     watched: list[Watched] = field(default_factory=list)
     """Where reaping is looked at: every running bead, as the last round saw it."""
 
@@ -58,6 +62,7 @@ class Outcome:
         return 1 if self.failed or self.unknown or self.down else 0
 
     def count(self, kind: Kind) -> None:
+        self.kinds[kind] += 1
         match kind:
             case Kind.DISPATCHED:
                 self.dispatched += 1

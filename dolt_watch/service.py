@@ -113,10 +113,8 @@ class Service:
 
     def _pause(self, loop: Loop | None = None) -> float:
         pause = self.poll * random.uniform(SHORTEST, 1.0)
-        due = loop.next_due() if loop is not None else None
-        if due is None or loop is None:
-            return pause
-        return min(pause, max(0.0, (due - loop.now()).total_seconds()))
+        due = loop.wakes_in() if loop is not None else None
+        return pause if due is None else min(pause, due)
 
     def _failed(self, error: DoltWatchError) -> float:
         """One line when it changes, not one a poll. What is no outage is told with all its words."""
@@ -134,5 +132,3 @@ class Service:
         engine, self._engine, self._loop, self._leads = self._engine, None, None, None
         if engine is not None:
             engine.close()
-
-

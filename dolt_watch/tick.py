@@ -48,8 +48,11 @@ class Loop:
         self.present = Present(engine, policy, rule_hashes, self.looker, actor)
         self.store = self.present.store
         self._checked = False
-        self.last: Look | None = None
-        """The last look that was had."""
+        self.state = State()
+        """As the last round with something in it had it."""
+        self.now: datetime | None = None
+        """The clock of the last look."""
+        self._due: Mapping[str, datetime | None] = {}
 
     def tick(self, scope: Scope, first: Look | None = None, stop: Callable[[], bool] = lambda: False) -> Outcome:
         """Run the loop until nothing is left to do. ``first``: a look that was had already. ``stop``: asked before each round."""
@@ -57,8 +60,8 @@ class Loop:
         patient, conflicts = self.patient, 0
         while not stop():
             look, first = first or self.looker.look(), None
-            self.last = look
-            now = self.clock.now(look.now)
+            self.now = now = self.clock.now(look.now)
+            self._due = look.due
             if not self.store.ahead(look) and idle(
                 look, now, self.policy.settings_hash, scope.kinds, self.policy.settle, self.adopt
             ):
@@ -93,6 +96,12 @@ class Loop:
             elif not more:
                 return outcome
         return outcome
+
+    def wakes_in(self) -> float | None:
+        """Seconds from the last look until time alone will make a difference; None where it will not. What is due already waits for the next poll."""
+        now = self.now
+        ahead = [at for at in self._due.values() if at is not None and now is not None and at > now]
+        return (min(ahead) - now).total_seconds() if ahead and now is not None else None
 
     def _overtaken(self, look: Look) -> bool:
         """Did somebody else decide or commit since?"""
@@ -160,6 +169,9 @@ class Loop:
         state = self.present.state(look, now, lens)
         if state is None:
             return True, 0
+        if outcome.rounds == 1:
+            outcome.lag = self.present.lag
+        self.state = state
         seen = self.present.seen(look, now)
         policy = self._directed(lens)
         dirty = [table for table, one in seen.items() if one.dirty]
@@ -173,6 +185,7 @@ class Loop:
                 self._save(look, now, seen, Questions())
                 return True, (settled - now).total_seconds()
         asked = questions(state, policy, now, scope, skip)
+        self._due = asked.due
         outside = self._ask(look, asked, now, lens, loose, outcome)
         plan = decide(state, policy, now, scope, asked, outside)
         outcome.holds = plan.holds

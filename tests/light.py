@@ -16,7 +16,8 @@ from dolt_watch.model import Capacity, JobReport, Verdict
 from dolt_watch.past import Past
 from dolt_watch.round import Outcome
 from dolt_watch.rule import Rule
-from dolt_watch.settings import Settings, TargetSettings, settings_hash
+from dolt_watch.settings import Settings, settings_hash
+from dolt_watch.settings.kinds.beadboard import BeadBoardSettings
 from dolt_watch.targets import Accepted, Answer, Task
 from dolt_watch.times import ShiftedClock
 from tests.beads import create_beads
@@ -57,7 +58,7 @@ class Light:
         list(migrate(engine, AUTHOR))
         self.engine, self.target = engine, Answering()
         self.settings = Settings(
-            DoltLitePath(path), rules=(Rule("agent", **rule),), targets={"beadboard": TargetSettings("beadboard")}
+            DoltLitePath(path), rules=(Rule("agent", **rule),), targets={"beadboard": BeadBoardSettings("beadboard")}
         )
         self.lines: list[str] = []
 

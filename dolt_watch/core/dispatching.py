@@ -18,7 +18,10 @@ def slots(state: State, rule: Rule, policy: Policy, now: datetime, clock: Due) -
         return 0, Hold("paused", f"paused by {pause.by}: {pause.reason}")
     if state.stopped.get(rule.name) == policy.settings_hash and policy.settings_hash:
         clock.at("dispatch", AT_ONCE)  # not to be dispatched, but to be told each time: somebody must mend it
-        return 0, Hold("stopped", "the target refused our credential; mend it, then `dolt_watch resume`")
+        return 0, Hold(
+            "stopped",
+            "its target does not take our credential, or is gone (the log says which); mend it, then `dolt_watch resume`",
+        )
     resting = state.resting.get(rule.target)
     if resting is not None and resting > now:
         clock.at("dispatch", resting)

@@ -24,7 +24,7 @@ def report_of(answer: Answer, attempt: Bead, rule: Rule, now: datetime, jitter: 
             until = now + (REST if seconds is None else timedelta(seconds=seconds))
             detail = {"until": until.isoformat(), "target": rule.target}
             return base._replace(kind=Kind.BUSY, status=OPEN, reason=why, detail=detail)
-        case Refused(why=why, credential=True):
+        case Refused(why=why, stops=True):
             return base._replace(kind=Kind.STOPPED, status=OPEN, reason=why, note=f"dispatch failed {why}")
         case Refused(why=why, for_good=for_good):
             # once may be a database that is away; twice in a row it is the bead
@@ -37,7 +37,7 @@ def report_of(answer: Answer, attempt: Bead, rule: Rule, now: datetime, jitter: 
 
 def recorded(answer: Answer) -> dict[str, Any]:
     """The answer as the report's detail keeps it; its words and its job stand in the entry's own columns."""
-    kept = {name: getattr(answer, name, None) for name in ("status", "for_good", "credential", "retry_after")}
+    kept = {name: getattr(answer, name, None) for name in ("status", "for_good", "stops", "retry_after")}
     return {"is": type(answer).__name__.lower()} | {name: value for name, value in kept.items() if value}
 
 
@@ -51,7 +51,7 @@ def recalled(entry: Entry) -> Answer | None:
         case "busy":
             return Busy(entry.reason, status, kept.get("retry_after"))
         case "refused":
-            return Refused(entry.reason, status, bool(kept.get("for_good")), bool(kept.get("credential")))
+            return Refused(entry.reason, status, bool(kept.get("for_good")), bool(kept.get("stops")))
         case "unknown":
             return Unknown(entry.reason, status)
     return None

@@ -47,7 +47,7 @@ def dispatch(
     attempt = bead._replace(attempt=decision.attempt, token=token, cause=claimed.commit)
     report = _withdrawn(claimed, compiled, ledger) or _late(begun)
     if report is None:
-        task = Task(bead.id, dict(claimed.row or {}))
+        task = Task(bead.id, dict(claimed.row or {}), rule.name)
         answer, jitter = target.dispatch(task, token), round(random.random(), 6)
         report = report_of(answer, attempt, rule, now, jitter)
         given = {"now": now.isoformat(), "made": standing.state.made, "jitter": jitter, "answer": recorded(answer)}

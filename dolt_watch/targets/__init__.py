@@ -36,11 +36,6 @@ class Refused:
     """The way to the target is wrong, not this bead: it does not take our credential, or says that it is gone. Stops the rule until a person resumes
     it, and counts against no bead."""
 
-    @property
-    def credential(self) -> bool:
-        """The same, by the name that the handler asks for it."""
-        return self.stops
-
 
 @dataclass(frozen=True, slots=True)
 class Busy:

@@ -1,0 +1,83 @@
+"""Prometheus metrics, in a registry of their own. Names and words are an interface: dashboards and alerts are checked against them by a test."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter as Count
+from collections.abc import Mapping
+from datetime import datetime
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, write_to_textfile
+
+from dolt_watch import __version__
+from dolt_watch.model import Kind, Phase, State
+from dolt_watch.round import Outcome
+
+POSTED = {
+    Kind.DISPATCHED: "accepted",
+    Kind.FAILED: "refused",
+    Kind.QUARANTINED: "refused",
+    Kind.STOPPED: "stopped",
+    Kind.BUSY: "busy",
+    Kind.UNKNOWN: "unknown",
+}
+"""Reports of a request to a target → its outcome."""
+
+
+class Metrics:
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        make = {"registry": self.registry}
+        self.info = Gauge("dolt_watch_info", "Which program this is", ["version"], **make)
+        self.info.labels(__version__).set(1)
+        self.ticks = Counter("dolt_watch_ticks", "Ticks, idle ones included", ["result"], **make)
+        self.seconds = Histogram(
+            "dolt_watch_tick_seconds", "Duration of a tick",
+            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 30), **make,
+        )  # fmt: skip
+        self.lag_commits = Gauge("dolt_watch_lag_commits", "Commits that the last tick found unfolded", **make)
+        self.lag_seconds = Gauge("dolt_watch_lag_seconds", "Age of the oldest of them when it was folded", **make)
+        self.beads = Gauge("dolt_watch_beads", "Beads in a phase", ["phase", "rule"], **make)
+        self.held = Gauge("dolt_watch_held_beads", "Waiting beads that may not go now, by gate", ["gate"], **make)
+        self.oldest = Gauge(
+            "dolt_watch_oldest_waiting_seconds", "For how long the oldest waiting bead has matched", **make
+        )
+        self.decisions = Counter("dolt_watch_decisions", "Entries of the ledger", ["kind"], **make)
+        self.posts = Counter("dolt_watch_posts", "Requests to targets", ["outcome"], **make)
+        self.conflicts = Counter("dolt_watch_conflicts", "Transactions that somebody else got ahead of", **make)
+        self.leads = Gauge("dolt_watch_leader", "1 where this process leads, 0 where it stands by", **make)
+        self.success = Gauge("dolt_watch_last_success_timestamp_seconds", "When the last good tick ended", **make)
+
+    def ticked(self, outcome: Outcome, state: State, now: datetime | None, seconds: float) -> None:
+        self.ticks.labels("ok").inc()
+        self.seconds.observe(seconds)
+        self.lag_commits.set(outcome.lag[0])
+        self.lag_seconds.set(max(0.0, outcome.lag[1]))
+        self.leads.set(1)
+        for kind, number in outcome.kinds.items():
+            self.decisions.labels(kind.value).inc(number)
+            if kind in POSTED:
+                self.posts.labels(POSTED[kind]).inc(number)
+        self.conflicts.inc(outcome.conflicts)
+        self.success.set(time.time())
+        if outcome.rounds:
+            self._gauge(self.beads, Count((bead.phase.value, bead.rule) for bead in state.beads.values()))
+            self._gauge(self.held, Count((hold.gate,) for hold in outcome.holds.values()))
+        waits = [bead.matched_at or bead.since for bead in state.beads.values() if bead.phase is Phase.WAITING]
+        self.oldest.set((now - min(waits)).total_seconds() if waits and now is not None else 0)
+
+    def failed(self) -> None:
+        self.ticks.labels("error").inc()
+
+    @staticmethod
+    def _gauge(gauge: Gauge, values: Mapping[tuple[str, ...], int]) -> None:
+        gauge.clear()
+        for labels, number in values.items():
+            gauge.labels(*labels).set(number)
+
+    def text(self) -> bytes:
+        return generate_latest(self.registry)
+
+    def write(self, path: str) -> None:
+        """For node_exporter's textfile collector: whole or not at all."""
+        write_to_textfile(path, self.registry)
