@@ -33,8 +33,8 @@ CREATE TABLE IF NOT EXISTS watch_decision (
     PRIMARY KEY (bead_id, version)
 );
 
-
 -- Committed before the tables themselves are made: only then are they ignored.
-INSERT IGNORE INTO dolt_ignore (pattern, ignored) VALUES ('watch_cursor', 1);
-INSERT IGNORE INTO dolt_ignore (pattern, ignored) VALUES ('watch_bead', 1);
-INSERT IGNORE INTO dolt_ignore (pattern, ignored) VALUES ('watch_attempt', 1);
+-- REPLACE, because Dolt 1.86.4 loses the first INSERT IGNORE into a dolt_ignore that never held a row (it answers '1 row' all the same).
+REPLACE INTO dolt_ignore (pattern, ignored) VALUES ('watch_cursor', 1);
+REPLACE INTO dolt_ignore (pattern, ignored) VALUES ('watch_bead', 1);
+REPLACE INTO dolt_ignore (pattern, ignored) VALUES ('watch_attempt', 1);
