@@ -1,13 +1,14 @@
 """Resync: state anew from the rows as they are and the ledger's streams.
 
 Needed where the cursor is no ancestor of HEAD (flatten, rebase, restore), at the first start, and when a rule's expressions change. What the ledger or
-``watch_attempt`` knows is never dispatched twice.
+``watch_attempt`` knows is never dispatched twice: a bead that may go again by its row, while this server remembers an attempt that the ledger does not
+tell of (any more), is held until a person says so, by ``resume`` or by an edit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -22,11 +23,27 @@ from dolt_watch.times import utc
 _SETTLED = (Phase.BACKOFF, Phase.QUARANTINED)
 
 
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One that was begun from this server and not ended by it."""
+
+    token: str
+    job: str
+
+
+def attempts_of(engine: Engine) -> dict[str, Attempt]:
+    """By bead: ``watch_attempt``, which stays when history is set back."""
+    return {
+        bead: Attempt(token, job)
+        for bead, token, job in engine.query("SELECT bead_id, token, job_id FROM watch_attempt")
+    }
+
+
 def resync(
     engine: Engine, head: str, date: datetime, rules: Sequence[Rule], compiled: Sequence[CompiledRule],
-    columns: Sequence[str],
+    columns: Sequence[str], attempts: Mapping[str, Attempt],
 ) -> State:  # fmt: skip
-    """The state at ``head``, whose date is ``date``."""
+    """The state at ``head``, whose date is ``date``; ``attempts``: what this server remembers, whatever history holds."""
     rows = dict(_rows(engine, head, rules, compiled, columns))
     streams = _streams(engine, head)
     projection = Projection(State(head))
@@ -39,7 +56,10 @@ def resync(
     signs = _signs(engine, head, [bead for bead, (facts, _, _) in rows.items() if facts.runs], ours)
     beads: dict[str, Bead] = {}
     for bead, (facts, row, hash) in rows.items():
-        after = _bead(bead, facts, row, hash, streams.get(bead, []), head, date, signs.get(bead))
+        stream = streams.get(bead, [])
+        after = _bead(bead, facts, row, hash, stream, head, date, signs.get(bead))
+        if after is not None and bead in attempts:
+            after = _remembered(after, attempts[bead], stream)
         if after is not None:
             beads[bead] = after
     return replace(projection.state(), beads=beads)
@@ -77,6 +97,15 @@ def _bead(
         return replace(state, matches=False, runs=True, sign=sign or state.sign)
     since = min(changed, date)
     return Bead(bead, Phase.RUNNING, facts.runs, since, head, runs=True, version=version, sent_at=since, sign=sign)
+
+
+def _remembered(bead: Bead, attempt: Attempt, stream: Sequence[Entry]) -> Bead:
+    """Held, where it might go while an attempt runs of which its stream does not know."""
+    if bead.phase not in (Phase.WAITING, Phase.BACKOFF) or any(entry.token == attempt.token for entry in stream):
+        return bead
+    job = f"job {attempt.job}" if attempt.job else "nobody knows its job"
+    reason = f"history no longer tells of an attempt that may still run ({job}): edit the bead or `dolt_watch resume` to let it go"
+    return replace(bead, phase=Phase.HELD, reason=reason)
 
 
 def _rows(

@@ -23,7 +23,7 @@ from dolt_watch.ledger import MergeInProgress
 from dolt_watch.look import Look, Looker, Seen, idle, nothing
 from dolt_watch.migrate import check_database
 from dolt_watch.model import Capacity, Hold, JobReport, State
-from dolt_watch.resync import resync
+from dolt_watch.resync import attempts_of, resync
 from dolt_watch.round import Actor, Outcome, Standing, Survey, announce, tell
 from dolt_watch.store import Store
 from dolt_watch.targets import Target
@@ -203,7 +203,8 @@ class Loop:
             why = "history was rewritten"
         commit = self.engine.commit_of(look.head)
         date = commit.date if commit is not None else now
-        state = resync(self.engine, look.head, date, self.policy.rules, list(compiled.values()), lens.columns)
+        rules, attempts = list(compiled.values()), attempts_of(self.engine)
+        state = resync(self.engine, look.head, date, self.policy.rules, rules, lens.columns, attempts)
         self.store.advance(look, state, None)
         if why == "history was rewritten":
             self.say(f"{why}: state made anew at {look.head[:8]}")
