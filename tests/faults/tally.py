@@ -26,11 +26,12 @@ class Tally:
     words: list[str] = field(default_factory=list)
 
     def count(self, where: str, wrong: list[Wrong]) -> None:
-        for each in wrong:
-            self.doubles += each.what == "double"
-            self.losses += each.what == "loss"
-            self.others += each.what == "other"
-            self.words.append(f"{where}: {each.what}: {each.why}")
+        """Of one bead: it counts once in each column."""
+        kinds = {each.what for each in wrong}
+        self.doubles += "double" in kinds
+        self.losses += "loss" in kinds
+        self.others += "other" in kinds
+        self.words += [f"{where}: {each.what}: {each.why}" for each in wrong]
 
     def clean(self) -> None:
         """Raises AssertionError with the first things that do not hold."""
