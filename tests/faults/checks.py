@@ -120,12 +120,9 @@ def _ledger(stream: Sequence[Entry], notes: str, engine: Engine) -> Iterator[Wro
     versions = [entry.version for entry in stream]
     if versions != list(range(1, len(versions) + 1)):
         yield Wrong("other", f"versions {versions}")
-    wrote = Counter(entry.wrote.note for entry in stream if entry.wrote.note)
-    overwritten = [entry for entry in stream if entry.kind is Kind.NOTE]
+    wrote = Counter(line for entry in stream if entry.kind is not Kind.NOTE for line in entry.wrote.note.splitlines())
     have = Counter(line for line in notes.splitlines() if line != "by a person")
-    for entry in overwritten:
-        wrote[entry.wrote.note] -= 1
-    if have != +wrote:
+    if have != wrote:
         yield Wrong("other", f"notes {dict(have)}, the ledger says {dict(wrote)}")
     if not stream:
         return

@@ -57,12 +57,11 @@ def silent(world: World, bead: str) -> None:
 
 
 def overwritten(world: World, bead: str) -> None:
-    """It was dispatched, and then somebody's `bd note` wrote over our last note."""
+    """It was dispatched, and then somebody's `bd note`, which had read the row before, wrote over our notes."""
     due(world, bead)
     world.recover()
-    notes = world.notes(bead)
-    assert len(notes) == 2, notes
-    world.commit(f"bd: note {bead}", f"UPDATE issues SET notes = '{notes[0]}\nby a person' WHERE id = '{bead}'")
+    assert len(world.notes(bead)) == 2
+    world.commit(f"bd: note {bead}", f"UPDATE issues SET notes = 'by a person' WHERE id = '{bead}'")
 
 
 def flattened(world: World, bead: str) -> None:
