@@ -97,6 +97,8 @@ class Server:
     address: Address
     data: Path | None = None
     """Its data folder, where we started it ourselves."""
+    pid: int = 0
+    """Of its process, likewise: for tests that kill it."""
 
     def connect(self, database: str = "", **more: Any) -> pymysql.connections.Connection[Any]:
         a = self.address
@@ -188,11 +190,11 @@ def start_dolt(program: str, folder: Path, *, port: int | None = None, config: s
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            preexec_fn=_die_with_parent,
+            preexec_fn=die_with_parent,
         )
         log.close()
         try:
-            started = Server(Address(host="127.0.0.1", port=number), data)
+            started = Server(Address(host="127.0.0.1", port=number), data, process.pid)
             if not _answers(started, process):
                 if attempt < 2 and port is None:
                     continue
@@ -205,7 +207,7 @@ def start_dolt(program: str, folder: Path, *, port: int | None = None, config: s
             stop(process)
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """Linux: the server goes when the test run is killed with no chance to stop it."""
     with contextlib.suppress(Exception):
         if sys.platform == "linux":

@@ -27,26 +27,39 @@ POSTED = {
 class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        make = {"registry": self.registry}
-        self.info = Gauge("dolt_watch_info", "Which program this is", ["version"], **make)
+        self.info = Gauge("dolt_watch_info", "Which program this is", ["version"], registry=self.registry)
         self.info.labels(__version__).set(1)
-        self.ticks = Counter("dolt_watch_ticks", "Ticks, idle ones included", ["result"], **make)
+        self.ticks = Counter("dolt_watch_ticks", "Ticks, idle ones included", ["result"], registry=self.registry)
         self.seconds = Histogram(
             "dolt_watch_tick_seconds", "Duration of a tick",
-            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 30), **make,
+            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 30), registry=self.registry,
         )  # fmt: skip
-        self.lag_commits = Gauge("dolt_watch_lag_commits", "Commits that the last tick found unfolded", **make)
-        self.lag_seconds = Gauge("dolt_watch_lag_seconds", "Age of the oldest of them when it was folded", **make)
-        self.beads = Gauge("dolt_watch_beads", "Beads in a phase", ["phase", "rule"], **make)
-        self.held = Gauge("dolt_watch_held_beads", "Waiting beads that may not go now, by gate", ["gate"], **make)
-        self.oldest = Gauge(
-            "dolt_watch_oldest_waiting_seconds", "For how long the oldest waiting bead has matched", **make
+        self.lag_commits = Gauge(
+            "dolt_watch_lag_commits", "Commits that the last tick found unfolded", registry=self.registry
         )
-        self.decisions = Counter("dolt_watch_decisions", "Entries of the ledger", ["kind"], **make)
-        self.posts = Counter("dolt_watch_posts", "Requests to targets", ["outcome"], **make)
-        self.conflicts = Counter("dolt_watch_conflicts", "Transactions that somebody else got ahead of", **make)
-        self.leads = Gauge("dolt_watch_leader", "1 where this process leads, 0 where it stands by", **make)
-        self.success = Gauge("dolt_watch_last_success_timestamp_seconds", "When the last good tick ended", **make)
+        self.lag_seconds = Gauge(
+            "dolt_watch_lag_seconds", "Age of the oldest of them when it was folded", registry=self.registry
+        )
+        self.beads = Gauge("dolt_watch_beads", "Beads in a phase", ["phase", "rule"], registry=self.registry)
+        self.held = Gauge(
+            "dolt_watch_held_beads", "Waiting beads that may not go now, by gate", ["gate"], registry=self.registry
+        )
+        self.oldest = Gauge(
+            "dolt_watch_oldest_waiting_seconds",
+            "For how long the oldest waiting bead has matched",
+            registry=self.registry,
+        )
+        self.decisions = Counter("dolt_watch_decisions", "Entries of the ledger", ["kind"], registry=self.registry)
+        self.posts = Counter("dolt_watch_posts", "Requests to targets", ["outcome"], registry=self.registry)
+        self.conflicts = Counter(
+            "dolt_watch_conflicts", "Transactions that somebody else got ahead of", registry=self.registry
+        )
+        self.leads = Gauge(
+            "dolt_watch_leader", "1 where this process leads, 0 where it stands by", registry=self.registry
+        )
+        self.success = Gauge(
+            "dolt_watch_last_success_timestamp_seconds", "When the last good tick ended", registry=self.registry
+        )
 
     def ticked(self, outcome: Outcome, state: State, now: datetime | None, seconds: float) -> None:
         self.ticks.labels("ok").inc()

@@ -8,6 +8,7 @@ from dolt_watch.engines import Edge
 from dolt_watch.engines.address import open_engine
 from dolt_watch.engines.sql import statements
 from dolt_watch.errors import BeadGone, Conflict
+from dolt_watch.migrate import migrate
 from tests.beads import BEADS_SQL, create_beads
 from tests.conformance.tables import ME, THEM, commit, head, write
 
@@ -122,3 +123,10 @@ def test_flatten_rewrites_history_and_loses_what_only_sql_committed(beads_worksp
     assert not workspace_engine.is_ancestor(old, new)
     assert workspace_engine.query("SELECT id FROM watch_ig") == [(1,)]
     assert workspace_engine.query("SELECT id FROM watch_d") == [(1,)], "row 2 was only SQL-committed"
+
+
+def test_our_local_tables_are_ignored_from_the_first(beads_engine):
+    """Also in a tracker that never had a row in dolt_ignore: Dolt 1.86.4 loses the first INSERT IGNORE into it, and says '1 row'."""
+    list(migrate(beads_engine, ME))
+    write(beads_engine, "UPDATE watch_cursor SET fence = 'moved' WHERE id = 1")
+    assert beads_engine.dirty() == frozenset()

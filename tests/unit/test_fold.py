@@ -112,3 +112,14 @@ def test_what_is_shared() -> None:
     projection.fold([Event(What.LEDGER, "", "c", AT, entry=pause._replace(version=2, kind=Kind.RESUME))])
     assert projection.state().pauses == {}
     assert projection.touched == {"bd-1"}
+
+
+def test_all_notes_that_were_overwritten_are_remembered_until_they_are_appended_again() -> None:
+    """`bd note` that read before our claim and wrote after our dispatch takes both with it."""
+    lost = [did(What.OVERWRITTEN, RUNS, sign=False)._replace(note=note) for note in ("claimed", "dispatched")]
+    bead = after(MATCHED, CLAIM, SENT, *lost)
+    assert bead is not None
+    assert bead.lost_note == "claimed\ndispatched"
+    again = fold_bead(bead, said(Kind.NOTE, 3, token=""))
+    assert again is not None
+    assert again.lost_note == ""

@@ -1,0 +1,150 @@
+"""What must hold after a round, whoever was killed in it, read from history, the ledger, the saved state, the bead's own cells, and what the board saw."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+from dolt_watch import feed
+from dolt_watch.core.derive import derive
+from dolt_watch.core.fold import Projection
+from dolt_watch.core.rules import compile_for
+from dolt_watch.engines import Engine
+from dolt_watch.journal import entries
+from dolt_watch.look import WATCHED, Looker
+from dolt_watch.model import Entry, Kind, Phase, State
+from dolt_watch.resync import resync
+from dolt_watch.settings import Settings
+from dolt_watch.store import Store
+from tests.faults.board import KillingBoard
+from tests.faults.scenarios import Scenario
+from tests.faults.tally import Wrong
+
+NOTHING_RUNS = frozenset({Kind.FAILED, Kind.QUARANTINED, Kind.BUSY, Kind.STOPPED, Kind.RELEASE, Kind.RETRY})
+"""Ends of an attempt that allow another one: the target said so, nothing was sent, or the service said that it runs nothing."""
+
+ENDS: dict[Kind, tuple[Phase | None, str]] = {
+    Kind.DISPATCHED: (Phase.RUNNING, "in_progress"),
+    Kind.NOTE: (Phase.RUNNING, "in_progress"),
+    Kind.GIVE_UP: (None, "blocked"),
+    Kind.REAP: (None, "blocked"),
+    Kind.QUARANTINED: (Phase.QUARANTINED, "open"),
+}
+"""The last entry of a bead with which nothing is due any more → its phase, its status."""
+
+
+class Checks:
+    """Keeps a fold of its own from the beginning of history, beside the saved state."""
+
+    def __init__(self, engine: Engine, settings: Settings, scenario: Scenario) -> None:
+        self.rules, self.scenario = settings.rules, scenario
+        columns = engine.columns("issues")
+        self.compiled = [compile_for(rule, columns, engine.dialect) for rule in settings.rules]
+        self.lens = feed.Lens(self.compiled, list(columns))
+        self.folded = State(Looker(engine).look().head)
+
+    def after(self, engine: Engine, bead: str, board: KillingBoard) -> list[Wrong]:
+        stream = sorted(entries(engine, bead=bead), key=lambda entry: entry.version)
+        ((status, notes),) = engine.query("SELECT status, notes FROM issues WHERE id = ?", (bead,))
+        saved = Store(engine).state(Looker(engine).look())
+        wrong = [
+            *_doubles(stream, board.tokens(bead), board.jobs(bead)), *_end(stream, saved, bead, str(status)),
+            *_ledger(stream, notes, engine), *self._fold(engine, saved), *_leftovers(engine, stream),
+        ]  # fmt: skip
+        if board.unclaimed:
+            wrong.append(Wrong("other", f"sent before their claim was in history: {board.unclaimed}"))
+            board.unclaimed.clear()
+        jobs = board.jobs(bead)
+        told = [entry.job for entry in stream if entry.kind is Kind.DISPATCHED]
+        if told and told != jobs:
+            wrong.append(Wrong("other", f"the ledger says jobs {told}, the board runs {jobs}"))
+        return wrong
+
+    def _fold(self, engine: Engine, saved: State) -> Iterator[Wrong]:
+        """State folded from the beginning, or from the last resync, is the saved one."""
+        head = Looker(engine).look().head
+        if self.scenario.rewrites:
+            at = next(entry.observed for entry in entries(engine, bead="") if entry.kind is Kind.RESYNC)
+            commit = engine.commit_of(at)
+            assert commit is not None
+            self.folded = resync(engine, at, commit.date, self.rules, self.compiled, self.lens.columns, {})
+        line = feed.path(engine.commits(self.folded.commit, head), self.folded.commit, head)
+        assert line is not None
+        projection = Projection(self.folded)
+        for changes in feed.read(engine, line, WATCHED, self.lens):
+            projection.fold(derive(changes, self.rules))
+        projection.commit = head
+        self.folded = projection.state()
+        if self.folded != saved:
+            yield Wrong("other", f"folded from the beginning: {_differ(self.folded, saved)}")
+
+
+def _doubles(stream: Sequence[Entry], tokens: Sequence[str], jobs: Sequence[str]) -> Iterator[Wrong]:
+    """Each POST but the last was settled as 'nothing runs' before the next one's claim; and never do two jobs run."""
+    if len(jobs) > 1:
+        yield Wrong("double", f"{len(jobs)} jobs run")
+    if len(set(tokens)) < len(tokens):
+        yield Wrong("double", f"a token was sent twice: {tokens}")
+    claims = {entry.token: entry.version for entry in stream if entry.kind is Kind.CLAIM}
+    if unknown := [token for token in tokens if token not in claims]:
+        yield Wrong("other", f"sent without a claim in the ledger: {unknown}")
+    for sent, following in pairwise(tokens):
+        settled = [
+            e for e in stream if e.token == sent and e.kind in NOTHING_RUNS and e.version < claims.get(following, 0)
+        ]
+        if not settled:
+            yield Wrong(
+                "double", f"sent again though nobody knew that nothing ran: {[entry.kind.value for entry in stream]}"
+            )
+        elif settled[0].kind is Kind.RETRY and not settled[0].detail["idle"]:
+            yield Wrong("double", "tried again without the service's word that it runs nothing")
+
+
+def _end(stream: Sequence[Entry], saved: State, bead: str, status: str) -> Iterator[Wrong]:
+    kinds = [entry.kind for entry in stream]
+    record = saved.beads.get(bead)
+    phase = record.phase if record else None
+    words = f"{phase}, {status}, after {[kind.value for kind in kinds]}"
+    if not kinds or ENDS.get(kinds[-1]) != (phase, status):
+        yield Wrong("loss", words)
+    known = {Kind.UNKNOWN, Kind.OVERDUE}
+    if Kind.GIVE_UP in kinds and not known & set(kinds):
+        yield Wrong("loss", f"given up, but never unknown: {words}")
+    if record is not None and stream and record.version != stream[-1].version:
+        yield Wrong("other", f"state of version {record.version}, ledger of {stream[-1].version}")
+
+
+def _ledger(stream: Sequence[Entry], notes: str, engine: Engine) -> Iterator[Wrong]:
+    """Versions without a gap; each entry's note and row of events stand once, and none that no entry accounts for."""
+    versions = [entry.version for entry in stream]
+    if versions != list(range(1, len(versions) + 1)):
+        yield Wrong("other", f"versions {versions}")
+    wrote = Counter(line for entry in stream if entry.kind is not Kind.NOTE for line in entry.wrote.note.splitlines())
+    have = Counter(line for line in notes.splitlines() if line != "by a person")
+    if have != wrote:
+        yield Wrong("other", f"notes {dict(have)}, the ledger says {dict(wrote)}")
+    if not stream:
+        return
+    actors = {entry.actor for entry in stream}
+    marks = ", ".join("?" * len(actors))
+    rows = engine.query(f"SELECT id FROM events WHERE issue_id = ? AND actor IN ({marks})", (stream[0].bead, *actors))
+    if sorted(row[0] for row in rows) != sorted(id for entry in stream for id in entry.wrote.events):
+        yield Wrong("other", f"{len(rows)} rows of events, not those of the ledger")
+
+
+def _leftovers(engine: Engine, stream: Sequence[Entry]) -> Iterator[Wrong]:
+    """Nothing stands uncommitted; no claim waits to be saved."""
+    if engine.dirty():
+        yield Wrong("other", f"uncommitted: {sorted(engine.dirty())}")
+    rows = engine.query("SELECT bead_id FROM watch_attempt")
+    if rows:
+        yield Wrong("other", f"watch_attempt still holds {rows}")
+
+
+def _differ(folded: State, saved: State) -> str:
+    """The first fields that differ, in words."""
+    for bead in sorted({*folded.beads, *saved.beads}):
+        if folded.beads.get(bead) != saved.beads.get(bead):
+            return f"{folded.beads.get(bead)}\n  saved: {saved.beads.get(bead)}"
+    return f"{folded}\n  saved: {saved}"

@@ -1,0 +1,38 @@
+"""The table that ends a run of the fault tests, and what several of them share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from dolt_watch.engines.address import Address, DoltLitePath
+from tests.faults.tally import Tally, table
+
+TALLIES = pytest.StashKey[list[Tally]]()
+
+
+@pytest.fixture
+def tally(request: pytest.FixtureRequest) -> Iterator[Tally]:
+    """What this test does and finds; its row stands in the table also when it fails."""
+    mine = Tally("", "")
+    request.config.stash.setdefault(TALLIES, []).append(mine)
+    yield mine
+
+
+@pytest.fixture(params=["dolt", "doltlite"])
+def address(request: pytest.FixtureRequest) -> Address | DoltLitePath:
+    """On both engines: a fresh, empty database."""
+    found: Address | DoltLitePath = request.getfixturevalue(
+        {"dolt": "dolt_address", "doltlite": "doltlite_path"}[request.param]
+    )
+    return found
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    tallies = [each for each in config.stash.get(TALLIES, []) if each.kills]
+    if tallies:
+        terminalreporter.section("faults injected")
+        for line in table(tallies):
+            terminalreporter.line(line)

@@ -1,0 +1,65 @@
+"""What the fault tests did and found, added up for the table that ends the run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Wrong:
+    """One thing that does not hold. ``what``: 'double' (a second POST that nothing allows), 'loss' (an end that the ledger does not explain), 'other'."""
+
+    what: str
+    why: str
+
+
+@dataclass
+class Tally:
+    engine: str
+    scenario: str
+    kills: int = 0
+    beads: int = 0
+    posts: int = 0
+    doubles: int = 0
+    losses: int = 0
+    others: int = 0
+    words: list[str] = field(default_factory=list)
+
+    def count(self, where: str, wrong: list[Wrong]) -> None:
+        """Of one bead: it counts once in each column."""
+        kinds = {each.what for each in wrong}
+        self.doubles += "double" in kinds
+        self.losses += "loss" in kinds
+        self.others += "other" in kinds
+        self.words += [f"{where}: {each.what}: {each.why}" for each in wrong]
+
+    def clean(self) -> None:
+        """Raises AssertionError with the first things that do not hold."""
+        assert not self.words, f"{len(self.words)} wrong:\n" + "\n".join(self.words[:12])
+
+
+HEADS = ("engine", "scenario", "kills", "beads", "POSTs", "double POSTs", "losses", "other")
+
+
+def table(tallies: list[Tally]) -> list[str]:
+    """A row for each engine and scenario, and their sum."""
+    rows: dict[tuple[str, str], list[int]] = {}
+    for tally in tallies:
+        for key in ((tally.engine, tally.scenario), ("both", "all")):
+            row = rows.setdefault(key, [0] * 6)
+            for place, value in enumerate(
+                (tally.kills, tally.beads, tally.posts, tally.doubles, tally.losses, tally.others)
+            ):
+                row[place] += value
+    total = rows.pop(("both", "all"), None)
+    cells = [[*key, *map(str, row)] for key, row in rows.items()]
+    if total is not None:
+        cells.append(["both", "all", *map(str, total)])
+    widths = [max(len(row[place]) for row in [list(HEADS), *cells]) for place in range(len(HEADS))]
+    return [
+        " | ".join(
+            cell.ljust(width) if place < 2 else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in [list(HEADS), *cells]
+    ]

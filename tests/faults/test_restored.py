@@ -1,0 +1,48 @@
+"""History is set back to before a dispatch, as a restored backup does: what this server remembers of it is not sent again."""
+
+from __future__ import annotations
+
+from collections import deque
+from pathlib import Path
+
+import pytest
+
+from dolt_watch.engines.address import Address, DoltLitePath
+from dolt_watch.look import Looker
+from dolt_watch.model import Bead, Phase
+from dolt_watch.store import Store
+from tests.faults.scenarios import SCENARIOS, due
+from tests.faults.tally import Tally
+from tests.faults.world import World
+from tests.servers import call
+
+
+def state(world: World, bead: str) -> Bead | None:
+    with world.open() as engine:
+        return Store(engine).state(Looker(engine).look()).beads.get(bead)
+
+
+@pytest.mark.parametrize("failed_before", [False, True], ids=["first attempt", "second attempt"])
+def test_what_runs_is_not_sent_again(address: Address | DoltLitePath, tmp_path: Path, failed_before: bool) -> None:
+    """Set back to before its claim: to where it was new, or had failed once."""
+    bead = "bd-1"
+    with World(address, SCENARIOS[0], tmp_path, Tally("", "")) as world:
+        due(world, bead)
+        with world.open() as engine:
+            before = world.head(engine)
+        if failed_before:
+            world.board.answers[bead] = deque([400])
+        world.recover()
+        [job] = world.board.jobs(bead)
+        with world.open() as engine:
+            ours = engine.commits(before, world.head(engine))
+            failures = [each.hash for each in ours if "\nDecision: failed\n" in each.message]
+            call(engine, "dolt_reset", "--hard", *(failures or [before]))
+        world.recover()
+        runs = state(world, bead)
+        assert world.board.jobs(bead) == [job], "a second agent runs"
+        assert runs is not None
+        assert (runs.phase, runs.job) == (Phase.RUNNING, job)
+        world.commit(f"bd: update {bead}", f"UPDATE issues SET title = 'again' WHERE id = '{bead}'")
+        world.recover()
+        assert world.board.jobs(bead) == [job]

@@ -1,0 +1,222 @@
+"""One database, one board, one scenario: workers are killed in it, one bead a round, and after each round everything that must hold is checked."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from dolt_watch.cli.wiring import Targets, build, identity
+from dolt_watch.engines import Engine
+from dolt_watch.engines.address import Address, DoltLitePath, open_engine
+from dolt_watch.errors import Unreachable
+from dolt_watch.look import Look, Looker
+from dolt_watch.migrate import migrate
+from dolt_watch.settings import Settings, load
+from dolt_watch.targets import Target
+from dolt_watch.times import ShiftedClock
+from tests.beads import create_beads
+from tests.faults.board import KillingBoard, Moment
+from tests.faults.checks import Checks
+from tests.faults.effects import Effects, Ended, Grain, Tell, WatchedTarget, Worker, every, watched
+from tests.faults.scenarios import Scenario
+from tests.faults.tally import Tally
+from tests.stubs.agent_service import AgentServiceStub
+
+THEM = "ada <ada@example.com>"
+MOST_TICKS = 30
+STEP = timedelta(seconds=1)
+
+
+class WatchedTargets(Targets):
+    """Each call of a target is an effect."""
+
+    def __init__(self, settings: Settings, effects: Effects) -> None:
+        super().__init__(settings)
+        self._effects = effects
+
+    def __call__(self, name: str) -> Target:
+        return WatchedTarget(super().__call__(name), self._effects)
+
+
+class World:
+    """``shift``: how far the workers' clocks are ahead of the database's. It only grows: time goes on from one round to the next."""
+
+    def __init__(self, address: Address | DoltLitePath, scenario: Scenario, folder: Path, tally: Tally) -> None:
+        self.address, self.scenario, self.tally = address, scenario, tally
+        self._stack = contextlib.ExitStack()
+        self.service = self._stack.enter_context(AgentServiceStub()) if scenario.service else None
+        self.board = self._stack.enter_context(KillingBoard(self._claimed, service=self.service))
+        self.settings = self._settings(folder)
+        self.shift = timedelta(hours=1)
+        self.rounds = 0
+        with self.open(create=True) as engine:
+            create_beads(engine)
+            list(migrate(engine, identity(self.settings).author))
+        self.recover()  # the first start, so that all that follows comes through the feed
+        with self.open() as engine:
+            self.checks = Checks(engine, self.settings, scenario)
+
+    def _settings(self, folder: Path) -> Settings:
+        env = {"BEADBOARD_URL": self.board.url}
+        more = (f"targets.beadboard.service_url={self.service.url}",) if self.service else ()
+        return load(
+            {"database": self.address.url, "config": None, "set": (*self.scenario.settings, *more)}, env, folder
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    # -- what people do ----------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def open(self, create: bool = False) -> Iterator[Engine]:
+        """A connection of our own. Never open while a worker is forked: SQLite's do not bear it."""
+        with contextlib.closing(open_engine(self.address, create=create)) as engine:
+            yield engine
+
+    def head(self, engine: Engine) -> str:
+        return str(engine.query("SELECT HASHOF('HEAD')")[0][0])
+
+    def commit(self, message: str, *sql: str) -> None:
+        """What bd does: rows and a Dolt commit of them."""
+        with self.open() as engine, engine.transaction() as tx:
+            for text in sql:
+                tx.execute(text)
+            tx.dolt_commit(["issues"], message, THEM)
+
+    def notes(self, bead: str) -> list[str]:
+        with self.open() as engine:
+            return str(engine.query("SELECT notes FROM issues WHERE id = ?", (bead,))[0][0]).splitlines()
+
+    def _claimed(self, token: str) -> bool:
+        asked = "SELECT COUNT(*) FROM watch_decision AS OF ? WHERE token = ? AND kind = 'claim'"
+        try:
+            with self.open() as engine:
+                return bool(engine.query(asked, (self.head(engine), token))[0][0] == 1)
+        except Unreachable:
+            return True  # the server was killed: the ledger is asked for each token afterwards
+
+    # -- workers -----------------------------------------------------------------------------------------------------
+
+    def work(self, fatal: int = 0, grain: Grain = every) -> Callable[[Tell], int]:
+        """What a worker does from its fork to its end: it connects, and ticks until it is quiet."""
+
+        def body(tell: Tell) -> int:
+            effects = Effects(tell, fatal, grain)
+            self._until_quiet(watched(open_engine(self.address), effects), WatchedTargets(self.settings, effects), tell)
+            return 0
+
+        return body
+
+    def recover(self) -> None:
+        """A worker whom nobody kills, in this process."""
+        targets = Targets(self.settings)
+        with self.open() as engine:
+            self._until_quiet(engine, targets, lambda line: None)
+        targets.close()
+
+    def _until_quiet(self, engine: Engine, targets: Callable[[str], Target], tell: Tell) -> None:
+        """Ticks, each time at the moment that the cursor row says is the next to matter, until it says that none is."""
+        scope, clock = self.scenario.scope, ShiftedClock(self.shift)
+        said: list[str] = []
+        loop = build(engine, self.settings, targets, clock, said.append)
+        for _ in range(MOST_TICKS):
+            loop.tick(scope)
+            look = Looker(engine).look()
+            due = self._next(look)
+            now = clock.now(look.now)
+            if due is None:
+                self.shift = clock.offset
+                return
+            clock.offset += max(due - now, timedelta()) + STEP
+            tell(f"clock {clock.offset.total_seconds()}")
+        raise AssertionError(f"not quiet after {MOST_TICKS} ticks:\n" + "\n".join(said[-8:]))
+
+    def _next(self, look: Look) -> datetime | None:
+        """What is due by time alone; what stands uncommitted is due when it has settled."""
+        moments = [look.due.get(kind) for kind in self.scenario.scope.kinds]
+        moments += [seen.since + self.settings.settle for seen in look.seen.values() if seen.dirty]
+        return min((at for at in moments if at is not None), default=None)
+
+    # -- rounds ------------------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def round(self) -> Iterator[None]:
+        """A new bead; inside, workers die; then one recovers, everything is checked, and the bead is closed."""
+        self.rounds += 1
+        bead = self.bead
+        self.board.answers[bead] = self.scenario.plan()
+        self.scenario.prepare(self, bead)
+        yield
+        self.board.spare()
+        self.recover()
+        with self.open() as engine:
+            wrong = self.checks.after(engine, bead, self.board)
+        self.tally.beads += 1
+        self.tally.posts += len(self.board.tokens(bead))
+        self.tally.count(f"{self.scenario}, {bead}", wrong)
+        if self.service:
+            for job in list(self.service.jobs):
+                self.service.finish(job)
+        self.commit(f"bd: close {bead}", f"UPDATE issues SET status = 'closed' WHERE id = '{bead}'")
+
+    @property
+    def bead(self) -> str:
+        """Of this round."""
+        return f"bd-{self.rounds}"
+
+    def strike(self, fatal: int, grain: Grain = every) -> Ended:
+        """One worker, killed at point ``fatal`` of its life if it gets so far (0: never)."""
+        with Worker(self.work(fatal, grain)) as worker:
+            worker.start()
+            return self._reckon(worker)
+
+    def strike_during(self, moment: Moment, nth: int) -> Ended:
+        """One worker, killed by the board during its ``nth`` POST, if there is one."""
+        with Worker(self.work()) as worker:
+            self.board.kill(worker.pid, moment, nth)
+            worker.start()
+            ended = self._reckon(worker)
+        self.board.spare()
+        return ended
+
+    def strike_both(self, fatal: Sequence[int]) -> list[Ended]:
+        """Several workers at the same time, each killed at a point of its own."""
+        with contextlib.ExitStack() as stack:
+            workers = [stack.enter_context(Worker(self.work(point))) for point in fatal]
+            for worker in workers:
+                worker.start()
+            return [self._reckon(worker) for worker in workers]
+
+    def _reckon(self, worker: Worker) -> Ended:
+        ended = worker.ended()
+        self.board.spare()
+        assert ended.killed or (ended.signal, ended.code, ended.error) == (0, 0, ""), ended.error or ended
+        self.tally.kills += ended.killed
+        self.shift = max(self.shift, timedelta(seconds=ended.clock))
+        return ended
+
+    def chaos(self, dice: random.Random, points: int) -> None:
+        """One round in which up to six times a worker dies, or two at the same time, or one during a POST; rather early in its life than late,
+        or the bead would have come to its end with the first."""
+        with self.round():
+            for _ in range(dice.randint(2, 6)):
+                kind = dice.random()
+                if kind < 0.1:
+                    ended = [self.strike_during(dice.choice(list(Moment)), 1)]
+                else:
+                    ended = self.strike_both(
+                        [1 + int(points * dice.random() ** 2) for _ in range(1 if kind < 0.8 else 2)]
+                    )
+                if not any(each.killed for each in ended):
+                    break
