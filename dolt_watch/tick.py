@@ -30,7 +30,7 @@ from dolt_watch.targets import Target
 from dolt_watch.times import Clock
 
 TRIES = 40
-"""Conflicts in a row before a tick gives up: each means that somebody else got ahead."""
+"""Conflicts in a row before a tick gives up. Where each means that somebody else got ahead, the rest is theirs; where nothing moved, something is wrong."""
 
 
 class Loop:
@@ -78,6 +78,9 @@ class Loop:
                 conflicts += 1
                 outcome.conflicts += 1
                 if conflicts > TRIES:
+                    if self._overtaken(look):
+                        self.say(f"others got ahead {TRIES} times in a row — leaving the rest to them")
+                        return outcome
                     raise Conflict(f"no way through in {TRIES} tries: {error.message}", fix="run it again") from error
                 self.clock.sleep(random.uniform(0, 0.002 * min(conflicts, 20)))
                 continue
@@ -87,6 +90,11 @@ class Loop:
                 self.clock.sleep(wait)
             elif not more:
                 return outcome
+
+    def _overtaken(self, look: Look) -> bool:
+        """Did somebody else decide or commit since?"""
+        now = self.looker.look()
+        return (now.head, now.fence) != (look.head, look.fence)
 
     def peek(self) -> tuple[State, datetime]:
         """The state at HEAD, and the time: for commands that only read."""
@@ -166,7 +174,7 @@ class Loop:
 
     def _compiled(self, look: Look) -> tuple[dict[str, CompiledRule], list[str]]:
         """Compiled text from the cursor row, so that a tick need not import sqlglot; compiled anew where it is of other rules."""
-        cache = look.compiled
+        cache = self._fresh or look.compiled  # the row has it only when the tick is done
         columns: dict[str, str] = cache.get("columns", {})
         key = fingerprint(self.policy.rules, columns, self.engine.dialect, __version__)
         if cache.get("key") == key and not self._columns_anew:
