@@ -35,6 +35,25 @@ class Ahead:
         time.sleep(seconds)
 
 
+class Counted:
+    """Counts how often each report had to be written until it stood."""
+
+    def __init__(self, ledger: Any) -> None:
+        self.tries: list[int] = []
+        report, write = ledger.report, ledger._write
+
+        def counted_report(*args: Any) -> Any:
+            self.tries.append(0)
+            return report(*args)
+
+        def counted_write(decision: Any, observed: str | None, *args: Any, **kwargs: Any) -> Any:
+            if observed is None:
+                self.tries[-1] += 1
+            return write(decision, observed, *args, **kwargs)
+
+        ledger.report, ledger._write = counted_report, counted_write
+
+
 class Turnstile:
     """What a scheduler lock would be: GET_LOCK held from the look to the end of the claim, and around the report. Only measured, see test_races_fence."""
 
@@ -88,13 +107,15 @@ def main() -> None:
         turnstile = None
         try:
             loop = build(engine, settings, targets, Ahead(float(line)), told.append)
+            reports = Counted(loop.actor.ledger)  # type: ignore[attr-defined]
             turnstile = Turnstile(settings.address, loop) if lock else None
             outcome = loop.tick(Scope(dispatch=True))
             answer = {
                 "code": outcome.exit_code, "error": "", "dispatched": outcome.dispatched, "conflicts": outcome.conflicts,
+                "tries": max(reports.tries, default=0),
             }  # fmt: skip
         except DoltWatchError as error:
-            answer = {"code": error.exit_code, "error": str(error), "dispatched": 0, "conflicts": 0}
+            answer = {"code": error.exit_code, "error": str(error), "dispatched": 0, "conflicts": 0, "tries": 0}
         if turnstile is not None:
             turnstile.leave()
             turnstile.engine.close()

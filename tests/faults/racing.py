@@ -49,6 +49,8 @@ class Ticked:
     error: str
     dispatched: int
     conflicts: int
+    tries: int
+    """The most writes that one of its reports needed until it stood."""
     seconds: float
     lines: Sequence[str]
 

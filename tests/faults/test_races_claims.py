@@ -74,5 +74,6 @@ def test_two_hundred_beads(arena: Arena, tally: list[str], count: int) -> None:
     shares = sorted(each.dispatched for each in ticked)
     tally.append(
         f"claims {arena.engine.name:8} {count:2} workers × 200 beads: {spent:5.1f} s, {200 / spent:5.1f} beads/s, "
-        f"{conflicts} conflicts ({conflicts / 200:.1f} a bead), shares {shares[0]}…{shares[-1]}"
+        f"{conflicts} conflicts ({conflicts / 200:.1f} a bead), shares {shares[0]}…{shares[-1]}, "
+        f"a report was written in at most {max(each.tries for each in ticked)} tries"
     )
