@@ -172,6 +172,9 @@ class Ledger:
                 changes["status"] = decision.status
                 if decision.status == IN_PROGRESS and "started_at" in row and row["started_at"] is None:
                     changes["started_at"] = now.replace(microsecond=0)
+            if kind is Kind.NOTE:  # somebody who had read them before they were overwritten may have put them back
+                stands = (row["notes"] or "").splitlines()
+                note = "\n".join(line for line in note.splitlines() if line not in stands)
             size = len((row["notes"] or "").encode()) + len(note.encode()) + 1
             if note and size > TEXT_LIMIT:
                 warning, note = f"the notes of {decision.bead} are full: the ledger alone carries «{note}»", ""

@@ -82,7 +82,7 @@ def fold_bead(bead: Bead | None, event: Event) -> Bead | None:
         assert event.entry is not None
         return _entry(bead, event.entry, event)
     if event.what is What.OVERWRITTEN:
-        return None if bead is None else replace(bead, lost_note=event.note)
+        return None if bead is None else _lost(bead, event.note)
     if event.what is What.SIGN:
         return _alive(bead, event.sign, event)
     return _alive(_row(bead, event), event.sign, event)
@@ -121,6 +121,12 @@ def _enter(event: Event, facts: Facts, version: int) -> Bead | None:
             runs=True, version=version, sent_at=event.at,
         )  # fmt: skip
     return None
+
+
+def _lost(bead: Bead, line: str) -> Bead:
+    """One overwrite may take several notes of ours away, and so may one after another: none is forgotten before it was appended again."""
+    lost = bead.lost_note.splitlines()
+    return bead if line in lost else replace(bead, lost_note="\n".join([*lost, line]))
 
 
 def _alive(bead: Bead | None, sign: Sign | None, event: Event) -> Bead | None:

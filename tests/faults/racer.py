@@ -112,10 +112,10 @@ def main() -> None:
             outcome = loop.tick(Scope(dispatch=True))
             answer = {
                 "code": outcome.exit_code, "error": "", "dispatched": outcome.dispatched, "conflicts": outcome.conflicts,
-                "tries": max(reports.tries, default=0),
+                "rounds": outcome.rounds, "tries": max(reports.tries, default=0),
             }  # fmt: skip
         except DoltWatchError as error:
-            answer = {"code": error.exit_code, "error": str(error), "dispatched": 0, "conflicts": 0, "tries": 0}
+            answer = {"code": error.exit_code, "error": str(error), "dispatched": 0, "conflicts": 0, "rounds": 0, "tries": 0}
         if turnstile is not None:
             turnstile.leave()
             turnstile.engine.close()

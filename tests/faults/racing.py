@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -49,6 +50,8 @@ class Ticked:
     error: str
     dispatched: int
     conflicts: int
+    rounds: int
+    """0: there was nothing to do."""
     tries: int
     """The most writes that one of its reports needed until it stood."""
     seconds: float
@@ -161,16 +164,21 @@ class Arena:
         return found
 
     def status_by_commit(self, since: str) -> Iterator[dict[str, str]]:
-        """The status of each bead that changed since, after each commit in turn."""
-        head = self.head()
-        line = feed.path(self.engine.commits(since, head), since, head)
-        assert line is not None
-        columns = {"bead": "to_id", "was": "from_status", "is": "to_status"}
-        edges = [Edge(commit.parents[0], commit.hash) for commit in line]
+        """The status of each bead that changed since, after each change in turn."""
         stands: dict[str, str] = {}
-        for _, (bead, _, status) in self.engine.diff("issues", edges, columns):
+        for bead, status in changes_of_issues(self.engine, since, "to_id", "to_status"):
             stands[bead] = status
             yield stands
+
+
+def changes_of_issues(engine: Engine, since: str, *columns: str) -> Iterator[Sequence[Any]]:
+    """The changes of issues since a commit, in the order of history."""
+    head = str(engine.query("SELECT HASHOF('HEAD')")[0][0])
+    line = feed.path(engine.commits(since, head), since, head)
+    assert line is not None
+    edges = [Edge(commit.parents[0], commit.hash) for commit in line]
+    for _, row in engine.diff("issues", edges, {column: column for column in columns}):
+        yield row
 
 
 @contextlib.contextmanager
