@@ -115,7 +115,14 @@ def main() -> None:
                 "rounds": outcome.rounds, "tries": max(reports.tries, default=0),
             }  # fmt: skip
         except DoltWatchError as error:
-            answer = {"code": error.exit_code, "error": str(error), "dispatched": 0, "conflicts": 0, "rounds": 0, "tries": 0}
+            answer = {
+                "code": error.exit_code,
+                "error": str(error),
+                "dispatched": 0,
+                "conflicts": 0,
+                "rounds": 0,
+                "tries": 0,
+            }
         if turnstile is not None:
             turnstile.leave()
             turnstile.engine.close()

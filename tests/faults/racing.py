@@ -28,6 +28,8 @@ from tests.stubs.beadboard import BeadBoardStub
 ROOT = Path(__file__).resolve().parents[2]
 AT_ONCE = ("settle=0s", "rules.agent.max_in_flight=1000")
 """Nothing but the race keeps a bead back."""
+CLAIMED_AND_SENT = ["claim", "dispatched"]
+"""The stream of a bead whose only attempt was accepted."""
 
 
 @pytest.fixture(scope="module")

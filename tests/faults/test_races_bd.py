@@ -190,7 +190,7 @@ def test_the_report_begins_right_after_each_of_many(
     recorded(watch, tally, monkeypatch, 60)
 
 
-ANSWERS = {
+ANSWERS: dict[str, tuple[int | str, Any]] = {
     "dispatched": (200, {"job_id": "0123456789ab"}),
     "failed": (500, ""),
     "unknown": ("break-after-accept", ""),

@@ -11,11 +11,9 @@ from collections import Counter
 import pytest
 
 from tests.faults import racing
-from tests.faults.racing import AT_ONCE, Arena, clean_env, tick_all
+from tests.faults.racing import AT_ONCE, CLAIMED_AND_SENT, Arena, clean_env, tick_all
 
 arena, dolt_arena, tally = racing.arena, racing.dolt_arena, racing.tally
-
-CLAIMED_AND_SENT = ["claim", "dispatched"]
 
 
 def each_once(arena: Arena, beads: list[str]) -> None:

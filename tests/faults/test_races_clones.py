@@ -36,7 +36,8 @@ from tests.stubs.beadboard import BeadBoardStub
 
 PAGE = (ROOT / "docs" / "clones.md").read_text(encoding="utf-8")
 STEPS = [
-    (side, text.strip()) for side, text in re.findall(r"^```sql (here|there)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    (side, text.strip())
+    for side, text in re.findall(r"^```sql (here|there)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 ]
 
 
@@ -81,9 +82,7 @@ class Side:
         self.sql("CALL DOLT_PULL('origin', 'main')")
 
     def stream(self, bead: str) -> list[tuple[int, str, str]]:
-        return self.sql(
-            f"SELECT version, kind, job_id FROM watch_decision WHERE bead_id = '{bead}' ORDER BY version"
-        )  # type: ignore[return-value]
+        return self.sql(f"SELECT version, kind, job_id FROM watch_decision WHERE bead_id = '{bead}' ORDER BY version")
 
 
 @dataclass

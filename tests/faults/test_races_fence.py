@@ -14,13 +14,14 @@ from dolt_watch.errors import Conflict
 from dolt_watch.model import GLOBAL, Decision, Kind
 from dolt_watch.round import Outcome
 from dolt_watch.times import ShiftedClock
+from tests.acceptance.conftest import rows_of
 from tests.faults import racing
-from tests.faults.racing import Arena, tick_all
+from tests.faults.racing import AT_ONCE, CLAIMED_AND_SENT, Arena, tick_all
 
 arena, dolt_arena, tally = racing.arena, racing.dolt_arena, racing.tally
 
 
-def ticked(arena: Arena, before: Callable[[Any], None]) -> tuple[Outcome, list[str]]:
+def ticked(arena: Arena, before: Callable[[Any], object]) -> tuple[Outcome, list[str]]:
     """One tick in this process; ``before`` is called with its actor when it is about to handle a plan, that is, between decide and claim."""
     lines: list[str] = []
     targets = Targets(arena.settings)
@@ -61,7 +62,7 @@ def one_slot(arena: Arena, beads: int, tally: list[str]) -> None:
             rounds, conflicts = rounds + 1, conflicts + sum(each.conflicts for each in answers)
             arena.commit(f"UPDATE issues SET status = 'closed' WHERE id = '{bead}'")
     assert sorted(arena.sent()) == names
-    assert arena.streams() == dict.fromkeys(names, ["claim", "dispatched"])
+    assert arena.streams() == dict.fromkeys(names, CLAIMED_AND_SENT)
     most = max(list(stands.values()).count("in_progress") for stands in arena.status_by_commit(start))
     assert most == 1
     tally.append(
@@ -158,8 +159,8 @@ def test_what_a_scheduler_lock_would_save(dolt_arena: Arena, tally: list[str]) -
         dolt_arena.commit("UPDATE issues SET status = 'closed'") if dolt_arena.sent() else None
         before = len(dolt_arena.sent())
         names = [f"bd-{count}{'-l' if lock else ''}-{number}" for number in range(60)]
-        dolt_arena.commit(racing.rows_of(names))
-        with dolt_arena.racers(count, *racing.AT_ONCE, *lock) as workers:
+        dolt_arena.commit(rows_of(names))
+        with dolt_arena.racers(count, *AT_ONCE, *lock) as workers:
             answers = tick_all(workers)
         assert [(each.code, each.error) for each in answers] == [(0, "")] * count
         assert sorted(dolt_arena.sent()[before:]) == sorted(names)

@@ -151,7 +151,7 @@ def test_a_note_within_our_transaction_is_kept(watch: Watch, when: str) -> None:
     bead = watch.assigned("in between")
     targets = Targets(watch.settings)
     built: Any = build(watch.engine, watch.settings, targets, ShiftedClock(), lambda line: None)
-    row, done = built.actor.ledger._row, []
+    row, done = built.actor.ledger._row, list[str]()
 
     def meddled(tx: Any, decision: Any, now: Any) -> Any:
         found = row(tx, decision, now)
@@ -167,5 +167,3 @@ def test_a_note_within_our_transaction_is_kept(watch: Watch, when: str) -> None:
     after = [claimed, "in between", dispatched] if when == "report" else ["in between", claimed, dispatched]
     assert lines(watch, bead) == after
     assert watch.sent() == [bead]
-
-
