@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,7 +14,7 @@ from dolt_watch.cli.wiring import Targets, build, ledger
 from dolt_watch.core.decide import Plan, Scope
 from dolt_watch.errors import Conflict
 from dolt_watch.model import GLOBAL, Decision, Kind
-from dolt_watch.round import Outcome
+from dolt_watch.round import Outcome, Standing
 from dolt_watch.times import ShiftedClock
 from tests.acceptance.conftest import rows_of
 from tests.faults import racing
@@ -21,15 +23,15 @@ from tests.faults.racing import AT_ONCE, CLAIMED_AND_SENT, Arena, tick_all
 arena, dolt_arena, tally = racing.arena, racing.dolt_arena, racing.tally
 
 
-def ticked(arena: Arena, before: Callable[[Any], object]) -> tuple[Outcome, list[str]]:
+def ticked(arena: Arena, before: Callable[[Any, Standing], object]) -> tuple[Outcome, list[str]]:
     """One tick in this process; ``before`` is called with its actor when it is about to handle a plan, that is, between decide and claim."""
     lines: list[str] = []
     targets = Targets(arena.settings)
     loop = build(arena.engine, arena.settings, targets, ShiftedClock(), lines.append)
     handle = loop.actor.handle
 
-    def meddled(plan: Plan, standing: Any) -> Decision | None:
-        before(loop.actor)
+    def meddled(plan: Plan, standing: Standing) -> Decision | None:
+        before(loop.actor, standing)
         return handle(plan, standing)
 
     loop.actor.handle = meddled  # type: ignore[method-assign]
@@ -91,31 +93,62 @@ def test_the_ceiling_of_an_hour_holds_between_two(arena: Arena) -> None:
 def test_a_pause_between_decide_and_claim(arena: Arena) -> None:
     [bead] = arena.add(1)
     before = iter([pause])
-    outcome, lines = ticked(arena, lambda actor: [act(arena) for act in before])
+    outcome, lines = ticked(arena, lambda actor, standing: [act(arena) for act in before])
     assert (outcome.exit_code, outcome.conflicts, arena.sent()) == (0, 1, [])
     assert f"holding {bead}: paused by {arena.settings.actor_dispatch}: stop" in lines
     assert arena.streams() == {GLOBAL: ["pause"]}
     assert arena.engine.query("SELECT status, notes FROM issues") == [("open", "")]
 
 
-def test_a_pause_inside_the_claim_s_own_transaction(dolt_arena: Arena) -> None:
-    """After its snapshot was taken, where no second look can see it: the fence, which both write, makes them conflict. (DoltLite has one writer.)"""
-    dolt_arena.add(1)
-    before = iter([pause])
+def amid_the_claim(arena: Arena, act: Callable[[Any, Standing], object]) -> Outcome:
+    """A tick whose first claim has taken its snapshot, where no second look can see it any more, when ``act`` is called."""
+    acts = iter([act])
 
-    def meddle(actor: Any) -> None:
+    def meddle(actor: Any, standing: Standing) -> None:
         row = actor.ledger._row
 
         def seen(*asked: Any) -> Any:
-            for act in before:
-                act(dolt_arena)
+            for each in acts:
+                each(actor, standing)
             return row(*asked)
 
         actor.ledger._row = seen
 
-    outcome, _ = ticked(dolt_arena, meddle)
+    return ticked(arena, meddle)[0]
+
+
+# The fence, which both write, makes them conflict. On a server only: DoltLite has one writer at a time.
+
+
+def test_a_pause_inside_the_claim_s_own_transaction(dolt_arena: Arena) -> None:
+    dolt_arena.add(1)
+    outcome = amid_the_claim(dolt_arena, lambda *_: pause(dolt_arena))
     assert (outcome.exit_code, outcome.conflicts, dolt_arena.sent()) == (0, 1, [])
     assert dolt_arena.streams() == {GLOBAL: ["pause"]}
+
+
+def test_the_only_slot_goes_to_another_bead_inside_the_claim_s_own_transaction(dolt_arena: Arena) -> None:
+    """The other worker decided on the same history, for another bead: no key of the ledger collides."""
+    first, second = dolt_arena.add(2)
+    dolt_arena.settings = replace(
+        dolt_arena.settings, rules=tuple(replace(rule, max_in_flight=1) for rule in dolt_arena.settings.rules)
+    )
+
+    def claim(actor: Any, standing: Standing) -> None:
+        engine = dolt_arena.another()
+        other = ledger(engine, dolt_arena.settings)
+        other.rules, other.columns = standing.compiled, standing.columns
+        deadline = (standing.now + timedelta(minutes=1)).isoformat()
+        decision = Decision(
+            Kind.CLAIM, second, "agent", 1, "", token="t", status="in_progress", detail={"deadline": deadline}
+        )
+        other.decide(decision, observed=standing.look.head, fence=standing.look.fence)
+        engine.close()
+
+    outcome = amid_the_claim(dolt_arena, claim)
+    assert (outcome.exit_code, outcome.conflicts, dolt_arena.sent()) == (0, 1, [])
+    assert dolt_arena.streams() == {second: ["claim"]}
+    assert outcome.holds[first].gate == "max_in_flight"
 
 
 def test_overtaken_again_and_again_is_no_failure(arena: Arena, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,19 +158,20 @@ def test_overtaken_again_and_again_is_no_failure(arena: Arena, monkeypatch: pyte
     engine = arena.another()
     counter = iter(range(100))
     outcome, lines = ticked(
-        arena, lambda actor: arena.commit(f"UPDATE issues SET title = '{next(counter)}' WHERE id = '{other}'", engine)
+        arena,
+        lambda *_: arena.commit(f"UPDATE issues SET title = '{next(counter)}' WHERE id = '{other}'", engine),
     )
     engine.close()
     assert (outcome.exit_code, outcome.conflicts, arena.sent()) == (0, 4, [])
     assert lines[-1] == "others got ahead 3 times in a row — leaving the rest to them"
-    assert ticked(arena, lambda actor: None)[0].dispatched == 2
+    assert ticked(arena, lambda *_: None)[0].dispatched == 2
 
 
 def test_no_way_through_where_nothing_moves_is_a_failure(arena: Arena, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tick, "TRIES", 3)
     arena.add(1)
 
-    def refuse(actor: Any) -> None:
+    def refuse(*_: Any) -> None:
         raise Conflict("always")
 
     with pytest.raises(Conflict, match="no way through in 3 tries: always"):
