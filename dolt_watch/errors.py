@@ -104,6 +104,10 @@ class Conflict(DoltWatchError):
     """
 
 
+class MergeInProgress(Conflict):
+    """Somebody's merge, conflicts or constraint violations stand unfinished in this database: nothing is written until they are resolved."""
+
+
 class UnknownCommit(DoltWatchError):
     """A commit hash that this database's history does not hold (any more)."""
 

@@ -7,8 +7,7 @@ fast-forward onto a merge made elsewhere our line is the *second* parent, and th
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -35,8 +34,7 @@ _SIDE = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Lens:
+class Lens(NamedTuple):
     """What the feed looks for: the compiled rules, and the columns that ``issues`` has."""
 
     rules: Sequence[CompiledRule]
@@ -174,6 +172,13 @@ def _issue(row: Row, lens: Lens) -> RowChange:
         "issues", from_id if kind == "removed" else to_id, kind, tuple(name for name in changed.split(",") if name),
         before, after, at=utc(at), answers=tuple(answers),
     )  # fmt: skip
+
+
+def ledger_at(engine: Engine, commit: str) -> list[Entry]:
+    """The whole ledger as a commit has it, stream by stream. Raises NoSuchTable."""
+    wanted = ", ".join(ENTRY_COLUMNS)
+    rows = engine.query(f"SELECT {wanted} FROM watch_decision AS OF '{commit}' ORDER BY bead_id, version")
+    return [entry_from(row) for row in rows]
 
 
 def plain(value: Any) -> Any:

@@ -5,8 +5,9 @@ Readiness is bd's own: what `bd ready` leaves out is not dispatched.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 from dolt_watch.engines import Param, Row
 from dolt_watch.model import Hold
@@ -15,42 +16,86 @@ from dolt_watch.times import iso, utc
 Query = Callable[[str, Sequence[Param]], list[Row]]
 
 BLOCKING = ("blocks", "conditional-blocks", "waits-for")
+PARENT = "parent-child"
 LEFT_OUT = ("merge-request", "gate", "molecule", "message", "agent", "role", "rig")
 """Types of issue that `bd ready` never lists."""
 
 _FLAGS = {"pinned": "pinned", "is_template": "a template", "ephemeral": "ephemeral"}
 _CHUNK = 200
+_DEPTH = 50
+"""Parents above one another that are asked for, as bd does."""
 
 
-def readiness(query: Query, beads: Collection[str], columns: Collection[str], now: datetime) -> dict[str, Hold]:
-    """The beads that are not ready, and why. ``columns``: those that ``issues`` has in this release of beads."""
+def readiness(
+    query: Query, beads: Collection[str], columns: Collection[str], now: datetime, commit: str = ""
+) -> dict[str, Hold]:
+    """The beads that are not ready, and why: of the rows as they are now, or as ``commit`` has them. ``columns``: those that ``issues`` has."""
     holds: dict[str, Hold] = {}
     ids = list(beads)
+    of = f" AS OF '{commit}'" if commit else ""
+    asked = ["id", *(name for name in (*_FLAGS, "issue_type", "defer_until") if name in columns)]
     for start in range(0, len(ids), _CHUNK):
         chunk = ids[start : start + _CHUNK]
-        holds |= _rows(query, chunk, columns, now)
+        for row in query(f"SELECT {', '.join(asked)} FROM issues{of} WHERE id IN ({_marks(chunk)})", chunk):
+            if hold := by_itself(dict(zip(asked, row, strict=True)), now):
+                holds[row[0]] = hold
+        holds |= blocked(query, chunk, of)
     return holds
 
 
-def _rows(query: Query, ids: Sequence[str], columns: Collection[str], now: datetime) -> dict[str, Hold]:
-    asked = [name for name in (*_FLAGS, "issue_type", "defer_until") if name in columns]
-    marks, kinds = ", ".join("?" * len(ids)), ", ".join(f"'{kind}'" for kind in BLOCKING)
-    rows = query(
-        "SELECT b.id, (SELECT MIN(d.depends_on_id) FROM dependencies d JOIN issues i ON i.id = d.depends_on_id "
-        f"WHERE d.issue_id = b.id AND d.type IN ({kinds}) AND i.status <> 'closed'), "
-        f"{', '.join(f'b.{name}' for name in asked)} FROM issues b WHERE b.id IN ({marks})",
-        ids,
-    )
-    holds = {}
-    for bead, blocker, *values in rows:
-        cells = dict(zip(asked, values, strict=True))
-        deferred = utc(cells.get("defer_until"))
-        if blocker:
-            holds[bead] = Hold("ready", f"blocked by {blocker}, which is not closed")
-        elif flag := next((words for name, words in _FLAGS.items() if cells.get(name)), None):
-            holds[bead] = Hold("ready", f"it is {flag}")
-        elif cells.get("issue_type") in LEFT_OUT:
-            holds[bead] = Hold("ready", f"bd ready leaves out the type {cells['issue_type']}")
-        elif deferred is not None and deferred > now:
-            holds[bead] = Hold("ready", f"deferred until {iso(deferred)}")
+def by_itself(row: Mapping[str, Any], now: datetime) -> Hold | None:
+    """What the bead's own row says against it."""
+    deferred = utc(row.get("defer_until"))
+    if flag := next((words for name, words in _FLAGS.items() if row.get(name)), None):
+        return Hold("ready", f"it is {flag}")
+    if row.get("issue_type") in LEFT_OUT:
+        return Hold("ready", f"bd ready leaves out the type {row['issue_type']}")
+    if deferred is not None and deferred > now:
+        return Hold("ready", f"deferred until {iso(deferred)}")
+    return None
+
+
+def blocked(query: Query, ids: Sequence[str], of: str = "") -> dict[str, Hold]:
+    """The beads that wait for one that is not closed, themselves or by a parent. One query where nothing depends on anything."""
+    kinds = ", ".join(f"'{kind}'" for kind in (*BLOCKING, PARENT))
+    stands_for: dict[str, set[str]] = {id: {id} for id in ids}
+    """A bead, or at the next steps an ancestor → the beads that ask."""
+    seen: set[tuple[str, str]] = set()
+    holds: dict[str, Hold] = {}
+    for _ in range(_DEPTH):
+        asked = list(stands_for)
+        rows = query(
+            f"SELECT issue_id, depends_on_id, type FROM dependencies{of} WHERE issue_id IN ({_marks(asked)}) AND type IN ({kinds})",
+            asked,
+        )
+        waits = sorted((on, id) for id, on, kind in rows if kind != PARENT)
+        alive = _open(query, [on for on, _ in waits], of) if waits else set()
+        for on, id in waits:
+            for bead in stands_for[id] if on in alive else ():
+                who = "" if bead == id else f"its parent {id} is "
+                holds.setdefault(bead, Hold("ready", f"{who}blocked by {on}, which is not closed"))
+        above: dict[str, set[str]] = {}
+        for id, parent, kind in rows:
+            new = {bead for bead in stands_for[id] if (parent, bead) not in seen} if kind == PARENT else set()
+            if new:
+                above.setdefault(parent, set()).update(new)
+                seen |= {(parent, bead) for bead in new}
+        if not above:
+            break
+        stands_for = above
     return holds
+
+
+def _open(query: Query, ids: Sequence[str], of: str) -> set[str]:
+    """Those of them that exist and are not closed."""
+    chosen = list(dict.fromkeys(ids))
+    found = set[str]()
+    for start in range(0, len(chosen), _CHUNK):
+        chunk = chosen[start : start + _CHUNK]
+        rows = query(f"SELECT id FROM issues{of} WHERE id IN ({_marks(chunk)}) AND status <> 'closed'", chunk)
+        found |= {row[0] for row in rows}
+    return found
+
+
+def _marks(values: Sequence[Any]) -> str:
+    return ", ".join("?" * len(values))

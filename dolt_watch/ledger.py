@@ -9,19 +9,17 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
 from dolt_watch import __version__
 from dolt_watch.core.rules import CompiledRule
 from dolt_watch.engines import Engine, Param, Transaction
-from dolt_watch.engines.sql import MERGING
-from dolt_watch.errors import BeadGone, Conflict
+from dolt_watch.errors import BeadGone, Conflict, MergeInProgress
 from dolt_watch.feed import ENTRY_COLUMNS, cell
-from dolt_watch.gates import readiness
+from dolt_watch.gates import blocked, by_itself
 from dolt_watch.model import GLOBAL, IN_PROGRESS, Decision, Entry, Kind, Wrote
 from dolt_watch.store import take_fence
 from dolt_watch.text import outside
@@ -33,26 +31,15 @@ TEXT_LIMIT = 65_535
 CONTENT = ("title", "description", "design", "acceptance_criteria", "issue_type", "priority", "assignee")
 """Columns that say what the bead is about: with the rule's own, and without our cells, they make ``bead_hash``."""
 
-_BEGIN = f"""SELECT HASHOF('HEAD'), UTC_TIMESTAMP(6), ({MERGING}),
-(SELECT COALESCE(MAX(version), 0) FROM watch_decision WHERE bead_id = ?)"""
-"""All that a transaction must know before it writes, in one question."""
+_BEGIN = """HASHOF('HEAD'), UTC_TIMESTAMP(6), (SELECT MAX(is_merging) FROM dolt_merge_status),
+(SELECT COALESCE(MAX(version), 0) FROM watch_decision WHERE bead_id = ?), (SELECT COUNT(*) FROM watch_settings WHERE hash = ?)"""
+"""What a transaction must know before it writes, asked together with the bead's row. Only of a merge must it ask: Dolt would take our commit
+for the merge commit. With conflicts or violations standing by themselves it refuses to commit."""
 
-_ENDED = (
-    Kind.RELEASE,
-    Kind.FAILED,
-    Kind.QUARANTINED,
-    Kind.BUSY,
-    Kind.STOPPED,
-    Kind.RETRY,
-    Kind.GIVE_UP,
-    Kind.REAP,
-    Kind.REQUEUE,
-)
 _VERBS = {Kind.CLAIM: "claim", Kind.DISPATCHED: "dispatch", Kind.REAP: "reap", Kind.REQUEUE: "requeue"}
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(NamedTuple):
     """Who writes: actors as bd's events name them, the host for the commit's author, the settings that stand."""
 
     host: str
@@ -69,14 +56,27 @@ class Identity:
         return f"dolt-watch <dolt-watch@{self.host}>"
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(NamedTuple):
     """An entry that stands in history, in which commit, and the bead's row as its transaction read it before (None: gone)."""
 
     entry: Entry
     commit: str
     row: Mapping[str, Any] | None
     warning: str = ""
+
+
+class _Begun(NamedTuple):
+    """What a transaction found before it wrote."""
+
+    head: str
+    now: datetime
+    version: int
+    """The next free one of the bead's stream."""
+    settings_stand: bool
+    matches: bool
+    runs: bool
+    row: Mapping[str, Any] | None
+    """The bead's row; None for a decision about no bead, and for a report that outlives its bead."""
 
 
 class Ledger:
@@ -86,8 +86,6 @@ class Ledger:
         self.engine = engine
         self.identity = identity
         self.clock = clock
-        self._settings_stand = False
-        """The settings' text is in history: it is written with the first decision under it."""
         self.rules: Mapping[str, CompiledRule] = {}
         self.columns: Sequence[str] = ()
         self.ready: frozenset[str] = frozenset()
@@ -106,7 +104,7 @@ class Ledger:
             try:
                 return self._write(decision, None, None)
             except BeadGone:
-                decision = replace(decision, note="", status="")
+                decision = decision._replace(note="", status="")
                 try:
                     return self._write(decision, None, None, alone=True)
                 except Conflict:
@@ -120,55 +118,66 @@ class Ledger:
 
     def _write(self, decision: Decision, observed: str | None, fence: str | None, alone: bool = False) -> Written:
         with self.engine.transaction() as tx:
-            head, clock, merging, last = tx.query(_BEGIN, (decision.bead,))[0]
-            if observed is not None and head != observed:
+            begun = self._begin(tx, decision, alone=alone or decision.bead == GLOBAL)
+            if observed is not None and begun.head != observed:
                 raise Conflict("history moved on since this was decided")
-            if merging:
-                raise MergeInProgress()
-            moment = utc(clock)
-            assert moment is not None
-            now = self.clock.now(moment)
+            row = begun.row
+            if row is not None:
+                self._holds(tx, decision, begun)
             take_fence(tx, fence)
-            row = None if alone or decision.bead == GLOBAL else self._row(tx, decision, now)
-            entry, changes, warning = self._entry(decision, int(last) + 1, head, now, row)
+            entry, changes, warning = self._entry(decision, begun, row)
             if row is not None:
                 self._apply(tx, decision, row, changes, entry)
-            self._append(tx, entry)
-            self._attempt(tx, decision, entry)
-            settings = () if self._settings_stand else ("watch_settings",)
+            self._append(tx, entry, begun.settings_stand)
+            if decision.kind is Kind.CLAIM:
+                self._attempt(tx, entry)
+            settings = () if begun.settings_stand else ("watch_settings",)
             tables = ["watch_decision", *settings, *(("issues", "events") if row is not None else ())]
             commit = tx.dolt_commit(tables, _message(entry), self.identity.author)
-        self._settings_stand = True
         return Written(entry, commit, row, warning)
 
-    def _row(self, tx: Transaction, decision: Decision, now: datetime) -> Mapping[str, Any] | None:
-        """The bead's row, if the decision still holds for it. Raises Conflict where it does not, BeadGone where a report finds none."""
+    def _begin(self, tx: Transaction, decision: Decision, alone: bool) -> _Begun:
+        """Raises MergeInProgress; BeadGone where the decision is about a bead that has no row any more."""
         compiled = self.rules.get(decision.rule)
         asks = f"{compiled.when_row}, {compiled.running_row}" if compiled else "1, 1"
-        rows = tx.query(f"SELECT {asks}, {', '.join(self.columns)} FROM issues WHERE id = ?", (decision.bead,))
+        more = "" if alone else f", {asks}, {', '.join(self.columns)} FROM issues WHERE id = ?"
+        params = (decision.bead, self.identity.settings_hash, *(() if alone else (decision.bead,)))
+        rows = tx.query(f"SELECT {_BEGIN}{more}", params)
         if not rows:
             raise BeadGone(f"bead {decision.bead} is gone")
-        matches, runs, *values = rows[0]
-        if decision.kind is Kind.CLAIM and not matches:
-            raise Conflict(f"{decision.bead} no longer matches")
-        if decision.kind is Kind.CLAIM and decision.rule in self.ready:
-            hold = readiness(tx.query, [decision.bead], self.columns, now).get(decision.bead)
-            if hold is not None:
-                raise Conflict(f"{decision.bead} is not ready: {hold.why}")
-        if decision.kind in (Kind.REAP, Kind.REQUEUE) and not runs:
-            raise Conflict(f"{decision.bead} is no longer in progress")
-        return dict(zip(self.columns, values, strict=True))
+        head, clock, merging, last, settings, *values = rows[0]
+        if merging:
+            raise MergeInProgress()
+        moment = utc(clock)
+        assert moment is not None
+        matches, runs = values[:2] or (0, 0)
+        row = None if alone else dict(zip(self.columns, values[2:], strict=True))
+        return _Begun(head, self.clock.now(moment), int(last) + 1, bool(settings), bool(matches), bool(runs), row)
+
+    def _holds(self, tx: Transaction, decision: Decision, begun: _Begun) -> None:
+        """Does the decision still hold for the row as this transaction sees it? Raises Conflict."""
+        bead, row = decision.bead, begun.row
+        assert row is not None
+        if decision.kind is Kind.CLAIM:
+            if not begun.matches:
+                raise Conflict(f"{bead} no longer matches")
+            if decision.rule in self.ready:
+                hold = by_itself(row, begun.now) or blocked(tx.query, [bead]).get(bead)
+                if hold is not None:
+                    raise Conflict(f"{bead} is not ready: {hold.why}")
+        if decision.kind in (Kind.REAP, Kind.REQUEUE) and not begun.runs:
+            raise Conflict(f"{bead} is no longer in progress")
 
     def _entry(
-        self, decision: Decision, version: int, head: str, now: datetime, row: Mapping[str, Any] | None
+        self, decision: Decision, begun: _Begun, row: Mapping[str, Any] | None
     ) -> tuple[Entry, dict[str, Any], str]:
-        kind = decision.kind
+        kind, now = decision.kind, begun.now
         changes: dict[str, Any] = {}
         warning = ""
         note = decision.note
         if row is not None:
             # a status is restored only where it is still ours; a claim's and a reap's guard was the row itself
-            if decision.status and (kind is Kind.CLAIM or row["status"] == IN_PROGRESS):
+            if decision.status and (kind in (Kind.CLAIM, Kind.RESTORE) or row["status"] == IN_PROGRESS):
                 changes["status"] = decision.status
                 if decision.status == IN_PROGRESS and "started_at" in row and row["started_at"] is None:
                     changes["started_at"] = now.replace(microsecond=0)
@@ -186,8 +195,8 @@ class Ledger:
             "wrote": {"cells": cells, "note": note, "events": list(events)},
         }  # fmt: skip
         entry = Entry(
-            decision.bead, version, kind, decision.attempt, decision.rule, decision.token, decision.cause,
-            head, now, decision.job, outside(decision.reason), self._bead_hash(row, decision.rule),
+            decision.bead, begun.version, kind, decision.attempt, decision.rule, decision.token, decision.cause,
+            begun.head, now, decision.job, outside(decision.reason), self._bead_hash(row, decision.rule),
             self.identity.settings_hash, self.identity.actor(kind), detail, wrote,
         )  # fmt: skip
         return entry, changes, warning
@@ -223,8 +232,9 @@ class Ledger:
             ),
         )  # fmt: skip
 
-    def _append(self, tx: Transaction, entry: Entry) -> None:
-        if not self._settings_stand:
+    def _append(self, tx: Transaction, entry: Entry, settings_stand: bool) -> None:
+        """The row of the ledger; the settings' text goes into history with the first decision under it."""
+        if not settings_stand:
             tx.execute(
                 "INSERT IGNORE INTO watch_settings (hash, text) VALUES (?, ?)",
                 (self.identity.settings_hash, self.identity.settings_text),
@@ -239,27 +249,18 @@ class Ledger:
             ),
         )  # fmt: skip
 
-    def _attempt(self, tx: Transaction, decision: Decision, entry: Entry) -> None:
-        """What this server knows of live attempts, should history lose the ledger's last rows."""
-        if decision.kind in _ENDED:
-            tx.execute("DELETE FROM watch_attempt WHERE bead_id = ?", (entry.bead,))
-        elif entry.token:
-            deadline = utc(entry.detail.get("deadline")) if decision.kind is Kind.CLAIM else None
-            tx.execute(
-                "REPLACE INTO watch_attempt (bead_id, version, kind, rule, token, deadline, job_id, worker) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    entry.bead, entry.version, entry.kind.value, entry.rule, entry.token, deadline, entry.job,
-                    self.identity.host,
-                ),
-            )  # fmt: skip
+    def _attempt(self, tx: Transaction, entry: Entry) -> None:
+        """Outside of history too, until the saved state has it: should history lose this commit, the attempt is still known."""
+        tx.execute(
+            "REPLACE INTO watch_attempt (bead_id, attempt, rule, token, claimed_at, deadline, worker) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (
+                entry.bead, entry.attempt, entry.rule, entry.token, entry.at, utc(entry.detail.get("deadline")),
+                self.identity.host,
+            ),
+        )  # fmt: skip
 
     def _bead_hash(self, row: Mapping[str, Any] | None, rule: str) -> str:
         return "" if row is None else bead_hash(row, self.rules.get(rule))
-
-
-class MergeInProgress(Conflict):
-    """Somebody's merge stands unfinished in this database: nothing is written until it is committed or aborted."""
 
 
 def bead_hash(row: Mapping[str, Any], compiled: CompiledRule | None) -> str:

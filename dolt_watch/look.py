@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import json  # and not orjson, which brings uuid and platform with it: 8 ms of an idle tick
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from dolt_watch.engines import Engine
 from dolt_watch.errors import NoSuchTable, NotBeads, NotMigrated
@@ -18,11 +18,11 @@ from dolt_watch.times import utc
 WATCHED = ("issues", "comments", "events", "labels", "dependencies")
 """Tables of beads whose rows mean something to us. Those that a release of beads lacks are left out."""
 
+_EMPTY: Mapping[str, Any] = MappingProxyType({})
 _CURSOR = "commit_hash, fence, saved, hashes, dispatch_due, reap_due, rules, compiled, globals"
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(NamedTuple):
     """A watched table's working hash, since when it is seen, and whether it stands uncommitted."""
 
     hash: str
@@ -30,8 +30,7 @@ class Seen:
     dirty: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
+class Look(NamedTuple):
     """One look: where history stands, what the cursor row says, and the database's clock."""
 
     head: str
@@ -43,17 +42,22 @@ class Look:
     saved: str
     seen: Mapping[str, Seen]
     due: Mapping[str, datetime | None]
-    rules: Mapping[str, Any] = field(default_factory=dict)
-    compiled: Mapping[str, Any] = field(default_factory=dict)
-    shared: Mapping[str, Any] = field(default_factory=dict)
+    rules: Mapping[str, Any] = _EMPTY
+    compiled: Mapping[str, Any] = _EMPTY
+    shared: Mapping[str, Any] = _EMPTY
     merging: bool = False
     """``dolt_merge_status`` says so: cheap. Conflicts and violations standing by themselves are asked for by whoever writes."""
+
+    attempts: int = 0
+    """Claims that the saved state does not have yet. Each moved HEAD: where HEAD stands as saved, history has lost one."""
 
     @property
     def unchanged(self) -> bool:
         """Nothing happened since the cursor was saved, committed or not."""
-        return self.head == self.commit and all(
-            table in self.seen and self.seen[table].hash == hash for table, hash in self.hashes.items()
+        return (
+            self.head == self.commit
+            and not self.attempts
+            and all(table in self.seen and self.seen[table].hash == hash for table, hash in self.hashes.items())
         )
 
 
@@ -70,7 +74,8 @@ class Looker:
             hashes = ", ".join(f"dolt_hashof_table('{table}')" for table in self.tables)
             try:
                 rows = self.engine.query(
-                    f"SELECT HASHOF('HEAD'), UTC_TIMESTAMP(6), (SELECT MAX(is_merging) FROM dolt_merge_status), {hashes}, {_CURSOR} FROM watch_cursor WHERE id = 1"
+                    f"SELECT HASHOF('HEAD'), UTC_TIMESTAMP(6), (SELECT MAX(is_merging) FROM dolt_merge_status), "
+                    f"(SELECT COUNT(*) FROM watch_attempt), {hashes}, {_CURSOR} FROM watch_cursor WHERE id = 1"
                 )
             except NoSuchTable as error:
                 self._without(error)
@@ -93,7 +98,7 @@ class Looker:
 
     def _read(self, row: Sequence[Any]) -> Look:
         count = len(self.tables)
-        head, now, merging, *rest = row
+        head, now, merging, attempts, *rest = row
         commit, fence, saved, seen, dispatch, reap, rules, compiled, shared = rest[count:]
         moment = utc(now)
         assert moment is not None
@@ -101,7 +106,7 @@ class Looker:
             head, moment, dict(zip(self.tables, rest[:count], strict=True)), commit, fence, saved,
             {table: _seen(value) for table, value in _json(seen).items()},
             {"dispatch": utc(dispatch), "reap": utc(reap)}, _json(rules), _json(compiled), _json(shared),
-            bool(merging),
+            bool(merging), int(attempts),
         )  # fmt: skip
 
 

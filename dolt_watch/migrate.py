@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from importlib import resources
+from typing import NamedTuple
 
 from dolt_watch import __version__
 from dolt_watch.engines import Engine
@@ -13,11 +12,12 @@ from dolt_watch.engines.sql import statements
 from dolt_watch.errors import NewerSchema, NoSuchTable, NotBeads, NotMigrated, SettingsError
 
 COMMITTED = ("watch_migration", "watch_settings", "watch_decision")
+LATEST = 1
+"""Number of the last migration that this program ships: named, so that a tick need not list the files."""
 LOCAL = ("watch_cursor", "watch_bead", "watch_attempt")
 
 
-@dataclass(frozen=True, slots=True)
-class Migration:
+class Migration(NamedTuple):
     version: int
     name: str
     sql: str
@@ -25,6 +25,8 @@ class Migration:
 
 def migrations() -> list[Migration]:
     """Those that this program ships, in order."""
+    from importlib import resources
+
     found = []
     for file in resources.files("dolt_watch.migrations").iterdir():
         match = re.fullmatch(r"(\d{4})_(\w+)\.sql", file.name)
@@ -34,6 +36,8 @@ def migrations() -> list[Migration]:
 
 
 def local_sql() -> str:
+    from importlib import resources
+
     return (resources.files("dolt_watch.migrations") / "local.sql").read_text()
 
 
@@ -44,31 +48,32 @@ def applied(engine: Engine) -> int:
     return int(engine.query("SELECT COALESCE(MAX(version), 0) FROM watch_migration")[0][0])
 
 
-def check_version(engine: Engine) -> int:
+def _known(version: int) -> int:
     """Raises NewerSchema."""
-    have, know = applied(engine), migrations()[-1].version
-    if have > know:
+    if version > LATEST:
         raise NewerSchema(
-            f"the tables are at version {have}, this program ({__version__}) knows up to {know}",
+            f"the tables are at version {version}, this program ({__version__}) knows up to {LATEST}",
             fix="upgrade dolt_watch to the release that wrote them, or a later one",
         )
-    return have
+    return version
 
 
 def check_database(engine: Engine, project_id: str | None) -> None:
-    """Is this the database that is meant, at a version that this program knows? Raises NewerSchema, NotMigrated, SettingsError."""
-    version = check_version(engine)
-    if version < migrations()[-1].version:
-        raise NotMigrated(f"the tables are at version {version}, older than this program", fix="dolt_watch init")
-    if project_id is None:
-        return
+    """Is this the database that is meant, at a version that this program knows? One query. Raises NewerSchema, NotMigrated, SettingsError."""
+    project = "(SELECT value FROM metadata WHERE `key` = '_project_id')" if project_id else "NULL"
     try:
-        rows = engine.query("SELECT value FROM metadata WHERE `key` = '_project_id'")
-    except NoSuchTable:
-        return
-    if rows and rows[0][0] != project_id:
+        rows = engine.query(f"SELECT (SELECT MAX(version) FROM watch_migration), {project}")
+    except NoSuchTable as error:
+        if error.table == "metadata":
+            check_database(engine, None)
+            return
+        rows = [(None, None)]
+    version, owner = rows[0]
+    if _known(version or 0) < LATEST:
+        raise NotMigrated(f"the tables are at version {version or 0}, older than this program", fix="dolt_watch init")
+    if owner is not None and owner != project_id:
         raise SettingsError(
-            f"the database belongs to project {rows[0][0]}, metadata.json to {project_id}",
+            f"the database belongs to project {owner}, metadata.json to {project_id}",
             where=".beads/metadata.json, project_id",
             fix="run in the folder of that project, or name its database with --database",
         )
@@ -81,7 +86,7 @@ def migrate(engine: Engine, author: str) -> Iterator[Migration]:
             "this database has no table 'issues': it is not a beads database",
             fix="name the database that bd uses: `bd init` makes one, .beads/metadata.json names it",
         )
-    have = check_version(engine)
+    have = _known(applied(engine))
     for migration in migrations():
         if migration.version > have:
             _apply(engine, migration, author)

@@ -1,19 +1,23 @@
 """The words of dolt_watch, as types. Nothing here does I/O; everything else speaks in these.
 
+Records are ``NamedTuple``: a class of them costs a sixth of a frozen dataclass to make, and a tick makes them all anew.
+
 Reading order of one bead: ``RowChange`` (feed) → ``Event`` (derive) → ``Bead`` (fold) → ``Decision`` (decide) → ``Entry`` (ledger).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from dolt_watch.rule import DEFAULT_ORDER_BY, DEFAULT_WHEN, Rule
 
 __all__ = ["DEFAULT_ORDER_BY", "DEFAULT_WHEN", "Rule"]
+
+EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 OPEN, IN_PROGRESS, BLOCKED, CLOSED = "open", "in_progress", "blocked", "closed"
 """beads' own status words."""
@@ -62,6 +66,9 @@ class Kind(StrEnum):
     PAUSE = "pause"
     RESUME = "resume"
     RESYNC = "resync"
+    """State was made anew: history was rewritten, or the rules changed. ``detail.held``: beads that only a resume lets go."""
+    RESTORE = "restore"
+    """A live attempt that history lost is written again, as the saved state knew it."""
     REPROCESS = "reprocess"
     # reports of what happened outside: on conflict appended again until they stand
     DISPATCHED = "dispatched"
@@ -92,8 +99,7 @@ class Verdict(StrEnum):
 # -- what the feed brings ----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class RowChange:
+class RowChange(NamedTuple):
     """One row of a watched table before and after, in one commit. For ``issues``, with the answer of each rule before and after."""
 
     table: str
@@ -102,8 +108,8 @@ class RowChange:
     """'added', 'modified' or 'removed'."""
     changed: tuple[str, ...] = ()
     """Names of the columns that differ (``issues`` only)."""
-    before: Mapping[str, Any] = field(default_factory=dict)
-    after: Mapping[str, Any] = field(default_factory=dict)
+    before: Mapping[str, Any] = EMPTY
+    after: Mapping[str, Any] = EMPTY
     key: str = ""
     """The row's own id, where it has one (``events``, ``comments``), or what tells it apart (a label)."""
     at: datetime | None = None
@@ -113,8 +119,7 @@ class RowChange:
     """For ``issues``: one a rule, in the rules' order."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answers:
+class Answers(NamedTuple):
     """What the database says of one rule and one changed row."""
 
     matched: bool
@@ -125,8 +130,7 @@ class Answers:
     """Values of the ``order_by`` keys after the change."""
 
 
-@dataclass(frozen=True, slots=True)
-class CommitChanges:
+class CommitChanges(NamedTuple):
     """All row changes of one commit, and the ledger entries that it added."""
 
     commit: str
@@ -157,8 +161,7 @@ class What(StrEnum):
     """A note of ours is gone from the row."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sign:
+class Sign(NamedTuple):
     """A sign of life: when, what ('comment', 'notes', 'status' …), by whom, in which commit."""
 
     at: datetime
@@ -167,8 +170,7 @@ class Sign:
     commit: str
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(NamedTuple):
     """How the bead's row stands after the commit: under which rule it matches and runs ('' for none)."""
 
     matches: str = ""
@@ -176,8 +178,7 @@ class Facts:
     rank: tuple[Any, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """What one change means for one bead."""
 
     what: What
@@ -197,8 +198,7 @@ class Event:
 # -- the projection ----------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Bead:
+class Bead(NamedTuple):
     """The state of one bead that waits, runs, or is held: all that deciding needs to know of it."""
 
     id: str
@@ -231,8 +231,7 @@ class Bead:
     """Notes of ours that somebody overwrote and that were not yet appended again, one a line."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pause:
+class Pause(NamedTuple):
     """``rule`` '' means all rules; ``reaping`` too only with --all."""
 
     rule: str
@@ -243,27 +242,27 @@ class Pause:
     reaping: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(NamedTuple):
     """The whole projection, at one commit."""
 
     commit: str = ""
-    beads: Mapping[str, Bead] = field(default_factory=dict)
-    pauses: Mapping[str, Pause] = field(default_factory=dict)
+    made: str = ""
+    """The commit at which it was made anew from the rows as they were, the first time or after history was rewritten. From there on it was folded."""
+    beads: Mapping[str, Bead] = EMPTY
+    pauses: Mapping[str, Pause] = EMPTY
     """By rule, '' for all."""
-    resting: Mapping[str, datetime] = field(default_factory=dict)
+    resting: Mapping[str, datetime] = EMPTY
     """Target → left alone until."""
-    stopped: Mapping[str, str] = field(default_factory=dict)
+    stopped: Mapping[str, str] = EMPTY
     """Rule → why: its target refused our credential under the settings that stand."""
-    claims: Mapping[str, tuple[datetime, ...]] = field(default_factory=dict)
+    claims: Mapping[str, tuple[datetime, ...]] = EMPTY
     """Rule → times of its claims in the last hour, for ``max_per_hour``."""
 
 
 # -- decisions and the ledger -----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """What ``decide`` says should be done with one bead, and on what: ``detail`` holds each input that a replay needs."""
 
     kind: Kind
@@ -278,23 +277,21 @@ class Decision:
     """Text to append to the bead's notes, '' for none."""
     status: str = ""
     """Status to set, '' to leave it."""
-    detail: Mapping[str, Any] = field(default_factory=dict)
+    detail: Mapping[str, Any] = EMPTY
 
 
-@dataclass(frozen=True, slots=True)
-class Wrote:
+class Wrote(NamedTuple):
     """Exactly what an entry's own commit changed, so that the fold can tell our cells from anybody else's in the same commit.
 
     ``cells``: column of issues → (before, after), as its own transaction read and set them; notes are told by ``note``, the appended text.
     """
 
-    cells: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
+    cells: Mapping[str, tuple[Any, Any]] = EMPTY
     note: str = ""
     events: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One row of the ledger, ``watch_decision``: a decision, or a report of what happened outside."""
 
     bead: str
@@ -319,16 +316,14 @@ class Entry:
 # -- why not ----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Hold:
+class Hold(NamedTuple):
     """A gate that holds a matching bead back: its name, and the value that it saw, in words."""
 
     gate: str
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class Capacity:
+class Capacity(NamedTuple):
     """How many more runs the target takes now. ``slots`` None: not known (``why`` says so). ``idle`` is evidence, not courtesy: True only where the
     service itself said that nothing runs and nothing is queued."""
 
@@ -339,8 +334,7 @@ class Capacity:
     """The target did not answer at all (or not as itself): beads that wait make the command exit 1."""
 
 
-@dataclass(frozen=True, slots=True)
-class JobReport:
+class JobReport(NamedTuple):
     """What the target says of a job. ``word`` is its own status word ('timeout'), ``error`` its own error text."""
 
     verdict: Verdict

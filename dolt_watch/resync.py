@@ -1,22 +1,37 @@
 """Resync: state anew from the rows as they are and the ledger's streams.
 
 Needed where the cursor is no ancestor of HEAD (flatten, rebase, restore), at the first start, and when a rule's expressions change. What the ledger or
-``watch_attempt`` knows is never dispatched twice.
+``watch_attempt`` knows is never dispatched twice: live attempts that history lost are written again (``lost``). What neither knows any more, nobody can:
+where the ledger came without the local tables (a clone, a backup on another server), what matches is held until somebody resumes it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from dolt_watch.core.fold import Projection, fold_bead
 from dolt_watch.core.rules import CompiledRule
 from dolt_watch.engines import Engine
-from dolt_watch.feed import ENTRY_COLUMNS, entry_from, plain
+from dolt_watch.feed import ledger_at, plain
 from dolt_watch.ledger import bead_hash
-from dolt_watch.model import GLOBAL, Bead, Entry, Event, Facts, Phase, Rule, Sign, State, What
+from dolt_watch.model import (
+    GLOBAL,
+    IN_PROGRESS,
+    Bead,
+    Decision,
+    Entry,
+    Event,
+    Facts,
+    Kind,
+    Phase,
+    Rule,
+    Sign,
+    State,
+    What,
+    Wrote,
+)
 from dolt_watch.times import utc
 
 _SETTLED = (Phase.BACKOFF, Phase.QUARANTINED)
@@ -25,16 +40,11 @@ _SETTLED = (Phase.BACKOFF, Phase.QUARANTINED)
 def resync(
     engine: Engine, head: str, date: datetime, rules: Sequence[Rule], compiled: Sequence[CompiledRule],
     columns: Sequence[str],
-) -> State:  # fmt: skip
-    """The state at ``head``, whose date is ``date``."""
+) -> Resynced:  # fmt: skip
+    """The state at ``head``, whose date is ``date``, by what history holds."""
     rows = dict(_rows(engine, head, rules, compiled, columns))
     streams = _streams(engine, head)
-    projection = Projection(State(head))
-    for entry in streams.pop(GLOBAL, []):
-        projection.fold([Event(What.LEDGER, GLOBAL, head, entry.at, entry=entry)])
-    for entries in streams.values():
-        for entry in entries:
-            projection.shared(Event(What.LEDGER, entry.bead, head, entry.at, entry=entry))
+    shared = streams.pop(GLOBAL, [])
     ours = {event for entries in streams.values() for entry in entries for event in entry.wrote.events}
     signs = _signs(engine, head, [bead for bead, (facts, _, _) in rows.items() if facts.runs], ours)
     beads: dict[str, Bead] = {}
@@ -42,7 +52,54 @@ def resync(
         after = _bead(bead, facts, row, hash, streams.get(bead, []), head, date, signs.get(bead))
         if after is not None:
             beads[bead] = after
-    return replace(projection.state(), beads=beads)
+    projection = Projection(State(head, head, beads))
+    for entry in sorted([*shared, *(e for entries in streams.values() for e in entries)], key=lambda entry: entry.at):
+        projection.shared(Event(What.LEDGER, entry.bead, head, entry.at, entry=entry))
+    tokens = frozenset(entry.token for entries in streams.values() for entry in entries if entry.token)
+    return Resynced(projection.state(), tokens, entries=bool(streams or shared))
+
+
+class Resynced(NamedTuple):
+    """What history says by itself."""
+
+    state: State
+    tokens: frozenset[str]
+    """Of every attempt in the ledger."""
+    entries: bool
+    """Does the ledger hold anything?"""
+
+
+def lost(known: Sequence[Bead], found: Resynced) -> list[Decision]:
+    """The live attempts that this server knows of and history does not, to be written again."""
+    return [_restore(bead) for bead in known if bead.token not in found.tokens]
+
+
+def restored(beads: Mapping[str, Bead], missing: Sequence[Decision], commit: str, now: datetime) -> dict[str, Bead]:
+    """The beads as they will be once what is missing is written again: for who only looks."""
+    after = dict(beads)
+    for decision in missing:
+        entry = Entry(
+            decision.bead, 0, decision.kind, decision.attempt, decision.rule, decision.token, decision.cause, commit, now,
+            decision.job, decision.reason, "", "", "", decision.detail, Wrote(),
+        )  # fmt: skip
+        before = after.get(decision.bead)
+        entry = entry._replace(version=before.version + 1 if before else 1)
+        facts = Facts(runs=decision.rule)
+        bead = fold_bead(before, Event(What.LEDGER, decision.bead, commit, now, facts=facts, entry=entry))
+        if bead is not None:
+            after[decision.bead] = bead
+    return after
+
+
+def _restore(bead: Bead) -> Decision:
+    moments = {"since": bead.since, "sent_at": bead.sent_at, "deadline": bead.deadline}
+    detail = {name: at.isoformat() if at else None for name, at in moments.items()}
+    job = f"job={bead.job}" if bead.job else f"attempt {bead.attempt}"
+    return Decision(
+        Kind.RESTORE, bead.id, bead.rule, bead.attempt, bead.cause, token=bead.token, job=bead.job, status=IN_PROGRESS,
+        reason="history lost this attempt; written again as the saved state knew it",
+        note=f"dispatch restored: {job}", detail={**detail, "phase": bead.phase.value},
+    )  # fmt: skip
 
 
 def _bead(
@@ -60,7 +117,7 @@ def _bead(
         if state is not None and state.phase is Phase.CLAIMED:
             return state  # its worker may be sending at this moment
         if state is not None and state.phase in _SETTLED and not edited:
-            return replace(state, matches=True, runs=False, rank=facts.rank, rule=facts.matches)
+            return state._replace(matches=True, runs=False, rank=facts.rank, rule=facts.matches)
         since = min(changed, date)
         return Bead(
             bead,
@@ -74,7 +131,7 @@ def _bead(
             version=version,
         )
     if state is not None and state.phase in (Phase.CLAIMED, Phase.UNKNOWN, Phase.RUNNING):
-        return replace(state, matches=False, runs=True, sign=sign or state.sign)
+        return state._replace(matches=False, runs=True, sign=sign or state.sign)
     since = min(changed, date)
     return Bead(bead, Phase.RUNNING, facts.runs, since, head, runs=True, version=version, sent_at=since, sign=sign)
 
@@ -104,9 +161,7 @@ def _rows(
 def _streams(engine: Engine, head: str) -> dict[str, list[Entry]]:
     """The ledger's streams. Read whole: a resync is rare, and each bead that waits or runs may have one."""
     streams: dict[str, list[Entry]] = {}
-    wanted = ", ".join(ENTRY_COLUMNS)
-    for row in engine.query(f"SELECT {wanted} FROM watch_decision AS OF '{head}' ORDER BY bead_id, version"):
-        entry = entry_from(row)
+    for entry in ledger_at(engine, head):
         streams.setdefault(entry.bead, []).append(entry)
     return streams
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
-from dolt_watch.core.decide import Plan, Policy, Scope, last_sign
+from dolt_watch.core.policy import ATTEMPTED, Plan, Policy, Scope
+from dolt_watch.core.reaping import last_sign
 from dolt_watch.core.rules import CompiledRule
 from dolt_watch.look import NO_BEADS, Look
 from dolt_watch.model import Decision, Hold, Kind, Phase, State
@@ -52,8 +53,7 @@ class Outcome:
                 self.others += 1
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """Everything that a plan was made on: what its handler must check again."""
 
     look: Look
@@ -63,8 +63,7 @@ class Standing:
     columns: Sequence[str]
 
 
-@dataclass(frozen=True, slots=True)
-class Survey:
+class Survey(NamedTuple):
     """The state at HEAD and what would be decided on it."""
 
     look: Look
@@ -85,7 +84,12 @@ class Actor(Protocol):
         """Commit what others left uncommitted in these tables. False: left alone."""
         ...
 
-    def resynced(self, standing: Standing, why: str) -> None: ...
+    def resynced(self, standing: Standing, why: str, missing: Sequence[Decision], held: Sequence[str]) -> State | None:
+        """The state was made anew. ``missing``: live attempts that history lost; ``held``: beads that only a resume may let go.
+
+        None: one of these went into history, so look again. Else the state as it would be then. Raises Conflict.
+        """
+        ...
 
     def save(self, store: Store, look: Look, *more: Any) -> None: ...
 
@@ -113,7 +117,7 @@ def tell(say: Say, state: State, plan: Plan, policy: Policy, now: datetime, scop
         say(NO_BEADS)
     for bead in waiting if scope.dispatch else ():
         hold = plan.holds.get(bead.id)
-        if hold is not None and hold.gate != "attempted":
+        if hold is not None and hold.gate != ATTEMPTED:
             say(f"holding {bead.id}: {hold.why}")
     if any(hold.gate == "stopped" for hold in plan.holds.values()):
         outcome.failed += 1

@@ -13,10 +13,10 @@ from typing import Any
 
 import orjson
 
-from dolt_watch.engines import Engine, Transaction
+from dolt_watch.engines import Engine, Param, Transaction
 from dolt_watch.errors import Conflict
 from dolt_watch.look import Look, Seen
-from dolt_watch.model import Bead, Pause, Phase, Sign, State
+from dolt_watch.model import IN_FLIGHT, Bead, Pause, Phase, Sign, State
 from dolt_watch.times import utc
 
 
@@ -38,6 +38,32 @@ class Store:
             self._saved, self._touched = look.saved, set()
         return self._state
 
+    def lost(self, state: State) -> bool:
+        """Is there a claim that neither the state at HEAD nor the ledger knows? Then history lost it."""
+        for bead_id, token in self.engine.query("SELECT bead_id, token FROM watch_attempt"):
+            bead = state.beads.get(bead_id)
+            if bead is not None and bead.token == token:
+                continue
+            if not self.engine.query("SELECT 1 FROM watch_decision WHERE bead_id = ? AND token = ?", (bead_id, token)):
+                return True
+        return False
+
+    def live(self, look: Look) -> list[Bead]:
+        """The attempts that this server knows of beside history: those saved as under way, and claims since."""
+        rows = self.engine.query("SELECT record FROM watch_bead")
+        saved = {bead.id: bead for bead in (bead_from(orjson.loads(record)) for (record,) in rows)}
+        known = {bead.id: bead for bead in saved.values() if bead.token and bead.phase in IN_FLIGHT}
+        for bead, attempt, rule, token, at, deadline in self.engine.query(
+            "SELECT bead_id, attempt, rule, token, claimed_at, deadline FROM watch_attempt"
+        ):
+            claimed = utc(at)
+            assert claimed is not None
+            known[bead] = Bead(
+                bead, Phase.CLAIMED, rule, claimed, look.commit, attempt=attempt, token=token, sent_at=claimed,
+                deadline=utc(deadline),
+            )  # fmt: skip
+        return list(known.values())
+
     def ahead(self, look: Look) -> bool:
         """Is a state of ours in memory that is not saved yet, on top of what the cursor row says?"""
         return self._state is not None and self._saved == look.saved and self._state.commit != look.commit
@@ -54,11 +80,23 @@ class Store:
         self, look: Look, seen: Mapping[str, Seen], due: Mapping[str, datetime | None], rules: Mapping[str, Any],
         compiled: Mapping[str, Any],
     ) -> None:  # fmt: skip
-        """Cursor and state, never one alone. Raises Conflict."""
+        """Cursor and state, never one alone; the claims that it holds need not stand in ``watch_attempt`` any more. Raises Conflict."""
         state, touched = self.state(look), self._touched
         saved = _token()
+        cursor: dict[str, Param] = {
+            "commit_hash": state.commit, "saved": saved, "fence": _token(),
+            "hashes": _text({t: [s.hash, s.since, s.dirty] for t, s in seen.items()}),
+            "dispatch_due": due.get("dispatch"), "reap_due": due.get("reap"), "globals": _text(_shared(state)),
+        }  # fmt: skip
+        # long and seldom new: a text that is written again costs its bytes on disk again, though it is the same
+        cursor |= {"rules": _text(rules)} if rules != look.rules else {}
+        cursor |= {"compiled": _text(compiled)} if compiled != look.compiled else {}
+        sets = ", ".join(f"{name} = ?" for name in cursor)
         with self.engine.transaction() as tx:
-            take_fence(tx, look.fence)
+            if not tx.execute(
+                f"UPDATE watch_cursor SET {sets} WHERE id = 1 AND fence = ?", (*cursor.values(), look.fence)
+            ):
+                raise Conflict("another worker decided in between")
             if touched is None:
                 tx.execute("DELETE FROM watch_bead")
             for bead_id in state.beads if touched is None else touched:
@@ -68,18 +106,10 @@ class Store:
                 else:
                     tx.execute(
                         "REPLACE INTO watch_bead (bead_id, phase, record) VALUES (?, ?, ?)",
-                        (bead_id, bead.phase.value, orjson.dumps(bead).decode()),
+                        (bead_id, bead.phase.value, _text(record(bead))),
                     )
-            tx.execute(
-                "UPDATE watch_cursor SET commit_hash = ?, saved = ?, hashes = ?, dispatch_due = ?, reap_due = ?, "
-                "rules = ?, compiled = ?, globals = ? WHERE id = 1",
-                (
-                    state.commit, saved,
-                    orjson.dumps({t: [s.hash, s.since, s.dirty] for t, s in seen.items()}).decode(),
-                    due.get("dispatch"), due.get("reap"), orjson.dumps(rules).decode(),
-                    orjson.dumps(compiled).decode(), orjson.dumps(_shared(state)).decode(),
-                ),
-            )  # fmt: skip
+            if touched is None or touched:
+                tx.execute("DELETE FROM watch_attempt")
             tx.commit()
         self._saved, self._touched = saved, set()
 
@@ -96,18 +126,22 @@ def _token() -> str:
     return uuid.uuid4().hex
 
 
+def _text(value: Any) -> str:
+    return orjson.dumps(value).decode()
+
+
 def _shared(state: State) -> dict[str, Any]:
     return {
-        "pauses": dict(state.pauses), "resting": dict(state.resting), "stopped": dict(state.stopped),
+        "pauses": {rule: pause._asdict() for rule, pause in state.pauses.items()}, "resting": dict(state.resting), "stopped": dict(state.stopped),
         "claims": {rule: list(times) for rule, times in state.claims.items()},
-        "waiting": sum(bead.matches for bead in state.beads.values()),
+        "made": state.made, "waiting": sum(bead.matches for bead in state.beads.values()),
     }  # fmt: skip
 
 
 def state_from(commit: str, beads: Mapping[str, Bead], shared: Mapping[str, Any]) -> State:
     times = {name: utc(until) for name, until in shared.get("resting", {}).items()}
     return State(
-        commit, beads,
+        commit, shared.get("made", ""), beads,
         {name: _pause(pause) for name, pause in shared.get("pauses", {}).items()},
         {name: until for name, until in times.items() if until is not None},
         shared.get("stopped", {}),
@@ -124,14 +158,21 @@ def _pause(value: Mapping[str, Any]) -> Pause:
 _TIMES = ("since", "matched_at", "sent_at", "deadline", "retry_at")
 
 
+def record(bead: Bead) -> dict[str, Any]:
+    """What is saved of a bead: what is not as it is by default."""
+    defaults = Bead._field_defaults
+    values = {name: value for name, value in bead._asdict().items() if name not in defaults or value != defaults[name]}
+    return values | {"sign": bead.sign._asdict()} if bead.sign is not None else values
+
+
 def bead_from(value: Mapping[str, Any]) -> Bead:
-    """A bead's record as ``orjson.dumps`` wrote it."""
+    """A bead from its ``record``, read as JSON."""
     cells = dict(value)
     cells["phase"] = Phase(cells["phase"])
-    cells["rank"] = tuple(cells["rank"])
+    cells["rank"] = tuple(cells.get("rank", ()))
     for name in _TIMES:
-        cells[name] = utc(cells[name])
-    if cells["sign"] is not None:
+        cells[name] = utc(cells.get(name))
+    if cells.get("sign") is not None:
         sign = cells["sign"]
         at = utc(sign["at"])
         assert at is not None

@@ -12,23 +12,24 @@ from datetime import datetime
 from typing import Any
 
 from dolt_watch import __version__, feed
-from dolt_watch.core.decide import Outside, Plan, Policy, Questions, Scope, decide, questions
+from dolt_watch.core.decide import decide, questions
 from dolt_watch.core.derive import derive
 from dolt_watch.core.fold import Projection
+from dolt_watch.core.policy import AT_ONCE, UNCOMMITTED, Outside, Plan, Policy, Questions, Scope
 from dolt_watch.core.rules import CompiledRule, compile_for, fingerprint
-from dolt_watch.engines import Engine
-from dolt_watch.errors import Conflict, SchemaChanged, SettingsError, UnknownCommit
+from dolt_watch.engines import WORKING, Engine
+from dolt_watch.errors import Conflict, MergeInProgress, SchemaChanged, SettingsError, UnknownCommit
 from dolt_watch.gates import readiness
-from dolt_watch.ledger import MergeInProgress
 from dolt_watch.look import Look, Looker, Seen, idle, nothing
 from dolt_watch.migrate import check_database
-from dolt_watch.model import Capacity, Hold, JobReport, State
-from dolt_watch.resync import resync
+from dolt_watch.model import Capacity, Hold, JobReport, Phase, State
+from dolt_watch.resync import lost, resync
 from dolt_watch.round import Actor, Outcome, Standing, Survey, announce, tell
 from dolt_watch.store import Store
 from dolt_watch.targets import Target
 from dolt_watch.times import Clock
 
+FIRST_START, REWRITTEN = "first start here", "history was rewritten"
 TRIES = 40
 """Conflicts in a row before a tick gives up. Where each means that somebody else got ahead, the rest is theirs; where nothing moved, something is wrong."""
 
@@ -112,7 +113,10 @@ class Loop:
 
     def _peek(self, look: Look, now: datetime) -> State:
         compiled, columns = self._compiled(look)
-        return self._catch_up(look, now, compiled, feed.Lens(list(compiled.values()), columns))
+        state = self._catch_up(look, now, compiled, feed.Lens(list(compiled.values()), columns))
+        if state is None:
+            raise RuntimeError("a command that only reads was given somebody who acts")
+        return state
 
     def survey(self, scope: Scope) -> Survey:
         """What would be decided now, and why not the rest; the targets' capacity taken as free."""
@@ -141,6 +145,8 @@ class Loop:
         if look.merging:
             raise MergeInProgress()
         state = self._catch_up(look, now, compiled, lens)
+        if state is None:
+            return True, 0
         seen = self._seen(look, now)
         policy = self._with_directions(compiled)
         dirty = [table for table, one in seen.items() if one.dirty]
@@ -193,37 +199,61 @@ class Loop:
         descending = {name: rule.descending for name, rule in compiled.items()}
         return Policy(self.policy.rules, self.policy.settle, descending, self.policy.settings_hash)
 
-    def _catch_up(self, look: Look, now: datetime, compiled: Mapping[str, CompiledRule], lens: feed.Lens) -> State:
-        """The state at HEAD: folded on from where it stands, or made anew."""
+    def _catch_up(
+        self, look: Look, now: datetime, compiled: Mapping[str, CompiledRule], lens: feed.Lens
+    ) -> State | None:
+        """The state at HEAD: folded on from where it stands, or made anew. None: look again."""
         why = self._resync_why(look)
         if why is None:
-            state = self.store.state(look)
-            if state.commit == look.head:
+            state = self._folded(look, lens)
+            if state is not None and not (look.attempts and self.store.lost(state)):
                 return state
-            line = self._line(state.commit, look.head)
-            if line is not None:
-                projection = Projection(state)
-                for changes in feed.read(self.engine, line, self.looker.tables, lens):
-                    projection.fold(derive(changes, self.policy.rules))
-                projection.commit = look.head
-                self.store.advance(look, projection.state(), projection.touched)
-                return projection.state()
-            why = "history was rewritten"
+            why = REWRITTEN
+        return self._anew(why, look, now, compiled, lens)
+
+    def _folded(self, look: Look, lens: feed.Lens) -> State | None:
+        """Folded on from where it stands; None where history does not lead from there to HEAD."""
+        state = self.store.state(look)
+        if state.commit == look.head:
+            return state
+        line = self._line(state.commit, look.head)
+        if line is None:
+            return None
+        projection = Projection(state)
+        for changes in feed.read(self.engine, line, self.looker.tables, lens):
+            projection.fold(derive(changes, self.policy.rules))
+        projection.commit = look.head
+        self.store.advance(look, projection.state(), projection.touched)
+        return projection.state()
+
+    def _anew(
+        self, why: str, look: Look, now: datetime, compiled: Mapping[str, CompiledRule], lens: feed.Lens
+    ) -> State | None:
+        """The state made anew, which is a decision; None where something went into history for it: look again."""
         commit = self.engine.commit_of(look.head)
         date = commit.date if commit is not None else now
-        state = resync(self.engine, look.head, date, self.policy.rules, list(compiled.values()), lens.columns)
-        self.store.advance(look, state, None)
-        if why == "history was rewritten":
-            self.say(f"{why}: state made anew at {look.head[:8]}")
-            self.actor.resynced(Standing(look, state, now, compiled, lens.columns), why)
-            raise Conflict("resynced; look again")
+        found = resync(self.engine, look.head, date, self.policy.rules, list(compiled.values()), lens.columns)
+        if why == FIRST_START and not found.entries:
+            self.store.advance(look, found.state, None)
+            # At once, and not when the tick is done: who starts here meanwhile would take our first decisions for a ledger from elsewhere.
+            self._save(look, now, self._seen(look, now), Questions(due={"dispatch": AT_ONCE, "reap": AT_ONCE}))
+            return found.state if self.store.ahead(look) else None
+        missing = lost(self.store.live(look), found)
+        held = (
+            [bead.id for bead in found.state.beads.values() if bead.phase is Phase.WAITING]
+            if why == FIRST_START
+            else []
+        )
+        state = self.actor.resynced(Standing(look, found.state, now, compiled, lens.columns), why, missing, held)
+        if state is not None or not missing:
+            self.store.advance(look, state or found.state, None)
         return state
 
     def _resync_why(self, look: Look) -> str | None:
         if self.store.ahead(look):
             return None
         if not look.commit:
-            return "first start"
+            return FIRST_START
         if look.rules.get("now") != self.rule_hashes:
             if self.rule_hashes in [was for was, _ in look.rules.get("was", [])]:
                 raise SettingsError(
@@ -235,8 +265,7 @@ class Loop:
         return None
 
     def _line(self, since: str, head: str) -> list[Any] | None:
-        if not since or not self.engine.is_ancestor(since, head):
-            return None
+        """The commits from after ``since`` to ``head``; None where history does not lead there: it was rewritten."""
         try:
             return feed.path(self.engine.commits(since, head), since, head)
         except UnknownCommit:
@@ -246,7 +275,7 @@ class Loop:
         """Each table's working hash, since when it is seen, and whether it stands uncommitted."""
         if look.unchanged:
             return dict(look.seen)
-        dirty = self.engine.dirty()
+        dirty = self.engine.changed_tables(look.head, WORKING)
         seen = {}
         for table, hash in look.hashes.items():
             before = look.seen.get(table)
@@ -274,9 +303,9 @@ class Loop:
         stale = {bead.id for bead in asked.stale}
         for row in loose:
             if row.bead in stale:
-                holds[row.bead] = Hold("uncommitted", f"uncommitted change in {row.table}: it is alive")
+                holds[row.bead] = Hold(UNCOMMITTED, f"uncommitted change in {row.table}: it is alive")
             elif row.table == "issues" and not any(answer.matches for answer in row.answers):
-                holds[row.bead] = Hold("uncommitted", "an uncommitted change takes it out of its rule")
+                holds[row.bead] = Hold(UNCOMMITTED, "an uncommitted change takes it out of its rule")
         for rule in self.policy.rules:
             queue = asked.queues.get(rule.name, ())
             if rule.ready and queue:

@@ -42,7 +42,7 @@ def command(print_sql: bool, print_grants: str | None, **kwargs: Any) -> int:
 
 def _init(settings: Settings) -> int:
     from dolt_watch.cli.wiring import Targets, build, identity
-    from dolt_watch.core.decide import stale_at
+    from dolt_watch.core.reaping import stale_at
     from dolt_watch.engines.address import open_engine
     from dolt_watch.migrate import check_database, migrate
     from dolt_watch.model import Phase

@@ -21,7 +21,7 @@ def command(form: str, **kwargs: Any) -> int:
     Example: dolt_watch status --format json
     """
     from dolt_watch.cli.wiring import Targets, build
-    from dolt_watch.core.decide import Scope
+    from dolt_watch.core.policy import Scope
     from dolt_watch.engines.address import open_engine
     from dolt_watch.journal import entries
     from dolt_watch.times import DatabaseClock

@@ -24,7 +24,7 @@ def tick(settings: Settings, kinds: Sequence[str], *, dry_run: bool, now: dateti
             return 0
 
         from dolt_watch.cli.wiring import Targets, build
-        from dolt_watch.core.decide import Scope
+        from dolt_watch.core.policy import Scope
 
         targets = Targets(settings)
         try:

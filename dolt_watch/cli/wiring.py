@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 
-from dolt_watch.core.decide import Policy
+from dolt_watch.core.policy import Policy
 from dolt_watch.engines import Engine
 from dolt_watch.handlers.acting import Acting, Telling
 from dolt_watch.ledger import Identity, Ledger

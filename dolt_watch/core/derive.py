@@ -132,6 +132,7 @@ OURS = (
     "dispatch failed ",
     "dispatch outcome ",
     "dispatch quarantined after ",
+    "dispatch restored: ",
     "reaper: ",
 )
 """How each note of ours begins: the original's words, kept."""

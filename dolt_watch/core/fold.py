@@ -6,20 +6,20 @@ The same function folds the live feed, a replay of last month, and the ledger's 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 from dolt_watch.model import GLOBAL, Bead, Entry, Event, Facts, Kind, Pause, Phase, Sign, State, What
 from dolt_watch.times import utc
 
 HOUR = timedelta(hours=1)
+HELD = "the ledger came from elsewhere (a clone, a backup), so nobody knows whether an agent has it; `dolt_watch resume` lets it go"
 
 
 class Projection:
     """A state that events are folded into. ``touched`` names the beads whose record changed since it was made: what a save must write."""
 
     def __init__(self, state: State) -> None:
-        self.commit = state.commit
+        self.commit, self.made = state.commit, state.made
         self.beads = dict(state.beads)
         self.pauses = dict(state.pauses)
         self.resting = dict(state.resting)
@@ -28,7 +28,7 @@ class Projection:
         self.touched: set[str] = set()
 
     def state(self) -> State:
-        return State(self.commit, self.beads, self.pauses, self.resting, self.stopped, self.claims)
+        return State(self.commit, self.made, self.beads, self.pauses, self.resting, self.stopped, self.claims)
 
     def fold(self, events: Iterable[Event]) -> None:
         for event in events:
@@ -63,11 +63,17 @@ class Projection:
                 reaping = bool(detail.get("reaping"))
                 pause = Pause(entry.rule, entry.reason, entry.at, entry.actor, utc(detail.get("until")), reaping)
                 self.pauses[entry.rule] = pause
+            case Kind.RESYNC:
+                for id in detail.get("held", ()):
+                    bead = self.beads.get(id)
+                    if bead is not None and bead.phase is Phase.WAITING and bead.since <= entry.at:
+                        self.beads[id] = bead._replace(phase=Phase.HELD, since=entry.at, reason=HELD)
+                        self.touched.add(id)
             case Kind.RESUME:
                 self.pauses = {} if not entry.rule else {k: v for k, v in self.pauses.items() if k != entry.rule}
                 self.stopped = {} if not entry.rule else {k: v for k, v in self.stopped.items() if k != entry.rule}
                 for bead in [b for b in self.beads.values() if b.phase is Phase.HELD]:
-                    self.beads[bead.id] = replace(bead, phase=Phase.WAITING, since=event.at, reason="")
+                    self.beads[bead.id] = bead._replace(phase=Phase.WAITING, since=event.at, reason="")
                     self.touched.add(bead.id)
 
 
@@ -77,7 +83,7 @@ def fold_bead(bead: Bead | None, event: Event) -> Bead | None:
         return None
     if bead is not None and event.facts is not None:
         rank = event.facts.rank or bead.rank
-        bead = replace(bead, matches=bool(event.facts.matches), runs=bool(event.facts.runs), rank=rank)
+        bead = bead._replace(matches=bool(event.facts.matches), runs=bool(event.facts.runs), rank=rank)
     if event.what is What.LEDGER:
         assert event.entry is not None
         return _entry(bead, event.entry, event)
@@ -100,7 +106,7 @@ def _row(bead: Bead | None, event: Event) -> Bead | None:
         case Phase.CLAIMED:
             return bead  # nobody but the holder of its token settles it before its deadline
         case Phase.BACKOFF if facts.matches:
-            return replace(bead, rule=facts.matches)
+            return bead._replace(rule=facts.matches)
         case Phase.WAITING if facts.matches == bead.rule:
             return bead
         case Phase.RUNNING | Phase.UNKNOWN if facts.runs:
@@ -126,7 +132,7 @@ def _enter(event: Event, facts: Facts, version: int) -> Bead | None:
 def _lost(bead: Bead, line: str) -> Bead:
     """One overwrite may take several notes of ours away, and so may one after another: none is forgotten before it was appended again."""
     lost = bead.lost_note.splitlines()
-    return bead if line in lost else replace(bead, lost_note="\n".join([*lost, line]))
+    return bead if line in lost else bead._replace(lost_note="\n".join([*lost, line]))
 
 
 def _alive(bead: Bead | None, sign: Sign | None, event: Event) -> Bead | None:
@@ -134,10 +140,10 @@ def _alive(bead: Bead | None, sign: Sign | None, event: Event) -> Bead | None:
     if bead is None or sign is None or bead.phase not in (Phase.RUNNING, Phase.UNKNOWN, Phase.CLAIMED):
         return bead
     if bead.sign is None or sign.at >= bead.sign.at:
-        bead = replace(bead, sign=sign)
+        bead = bead._replace(sign=sign)
     if bead.phase is Phase.UNKNOWN and bead.sent_at is not None and event.at >= bead.sent_at:
         reason = f"a sign of life: {sign.what} by {sign.who}"
-        return replace(bead, phase=Phase.RUNNING, since=event.at, cause=event.commit, reason=reason)
+        return bead._replace(phase=Phase.RUNNING, since=event.at, cause=event.commit, reason=reason)
     return bead
 
 
@@ -150,14 +156,16 @@ def _entry(bead: Bead | None, entry: Entry, event: Event) -> Bead | None:
     if entry.kind is Kind.CLAIM:
         facts = event.facts or Facts()
         base = bead or Bead(entry.bead, Phase.WAITING, entry.rule, entry.at, entry.cause)
-        return replace(
-            base, phase=Phase.CLAIMED, rule=entry.rule, since=entry.at, cause=event.commit, version=entry.version,
-            attempt=entry.attempt, token=entry.token, job="", sent_at=entry.at, retry_at=None, reason="", sign=None,
+        return base._replace(
+            phase=Phase.CLAIMED, rule=entry.rule, since=entry.at, cause=event.commit, version=entry.version,
+            attempt=entry.attempt, token=entry.token, job="", sent_at=entry.at, retry_at=None, sign=None,
             deadline=utc(entry.detail.get("deadline")), matches=bool(facts.matches), runs=bool(facts.runs),
         )  # fmt: skip
+    if entry.kind is Kind.RESTORE:
+        return _restored(bead, entry, event)
     if bead is None:
         return None  # it left before the report came: the ledger has it, the state need not
-    bead = replace(bead, version=entry.version)
+    bead = bead._replace(version=entry.version)
     step = _STEPS.get(entry.kind)
     if step is None:
         return bead
@@ -167,21 +175,35 @@ def _entry(bead: Bead | None, entry: Entry, event: Event) -> Bead | None:
 
 
 def _dispatched(bead: Bead, entry: Entry, event: Event) -> Bead | None:
-    running = replace(bead, phase=Phase.RUNNING, since=entry.at, cause=event.commit, job=entry.job, deadline=None)
+    running = bead._replace(
+        phase=Phase.RUNNING, since=entry.at, cause=event.commit, job=entry.job, deadline=None, reason=""
+    )  # fmt: skip
     return running if bead.runs else _elsewhere(running, event.at)
 
 
 def _unknown(bead: Bead, entry: Entry, event: Event) -> Bead | None:
-    unknown = replace(bead, phase=Phase.UNKNOWN, since=entry.at, cause=event.commit, reason=entry.reason, deadline=None)
+    unknown = bead._replace(phase=Phase.UNKNOWN, since=entry.at, cause=event.commit, reason=entry.reason, deadline=None)
     if bead.sign is not None and bead.sent_at is not None and bead.sign.at >= bead.sent_at:
-        return replace(unknown, phase=Phase.RUNNING, reason=f"a sign of life: {bead.sign.what} by {bead.sign.who}")
+        return unknown._replace(phase=Phase.RUNNING, reason=f"a sign of life: {bead.sign.what} by {bead.sign.who}")
     return unknown if bead.runs else _elsewhere(unknown, event.at)
+
+
+def _restored(bead: Bead | None, entry: Entry, event: Event) -> Bead | None:
+    """As the saved state knew it; where the row says otherwise by now, as the row stands."""
+    detail, facts = entry.detail, event.facts
+    base = bead or Bead(entry.bead, Phase.WAITING, entry.rule, entry.at, entry.cause, runs=bool(facts and facts.runs))
+    back = base._replace(
+        phase=Phase(detail["phase"]), rule=entry.rule, since=utc(detail["since"]) or entry.at, cause=event.commit,
+        version=entry.version, attempt=entry.attempt, token=entry.token, job=entry.job, sent_at=utc(detail["sent_at"]),
+        deadline=utc(detail["deadline"]), retry_at=None, reason="" if entry.job else entry.reason,
+    )  # fmt: skip
+    return back if base.runs else _elsewhere(back, event.at)
 
 
 def _failed(bead: Bead, entry: Entry, event: Event) -> Bead | None:
     phase = Phase.QUARANTINED if entry.kind is Kind.QUARANTINED else Phase.BACKOFF
-    failed = replace(
-        bead, phase=phase, since=entry.at, cause=event.commit, reason=entry.reason, token="", job="", deadline=None,
+    failed = bead._replace(
+            phase=phase, since=entry.at, cause=event.commit, reason=entry.reason, token="", job="", deadline=None,
         retry_at=utc(entry.detail.get("retry_at")), sign=None, attempt=entry.attempt,
     )  # fmt: skip
     return failed if bead.matches else _elsewhere(failed, event.at)
@@ -190,10 +212,10 @@ def _failed(bead: Bead, entry: Entry, event: Event) -> Bead | None:
 def _uncounted(bead: Bead, entry: Entry, event: Event) -> Bead | None:
     """Busy, released, or the rule stopped: back to waiting, and the attempt does not count."""
     attempt = max(0, bead.attempt - 1)
-    back = replace(bead, token="", job="", deadline=None, attempt=attempt, sign=None)
+    back = bead._replace(token="", job="", deadline=None, attempt=attempt, sign=None)
     if not bead.matches:
         return _elsewhere(back, event.at)
-    return replace(back, phase=Phase.WAITING, since=entry.at, cause=event.commit, reason=entry.reason)
+    return back._replace(phase=Phase.WAITING, since=entry.at, cause=event.commit, reason=entry.reason)
 
 
 def _ended(bead: Bead, entry: Entry, event: Event) -> Bead | None:
@@ -201,16 +223,16 @@ def _ended(bead: Bead, entry: Entry, event: Event) -> Bead | None:
 
 
 def _noted(bead: Bead, entry: Entry, event: Event) -> Bead | None:
-    return replace(bead, lost_note="")
+    return bead._replace(lost_note="")
 
 
 def _elsewhere(bead: Bead, at: datetime) -> Bead | None:
     """The row moved on while we were busy with it: take it as it stands."""
     if bead.matches:
         phase, attempt = Phase.WAITING, 0
-        return replace(bead, phase=phase, since=at, matched_at=at, attempt=attempt, token="", job="", sign=None)
+        return bead._replace(phase=phase, since=at, matched_at=at, attempt=attempt, token="", job="", sign=None)
     if bead.runs:
-        return replace(bead, phase=Phase.RUNNING, since=at)
+        return bead._replace(phase=Phase.RUNNING, since=at)
     return None
 
 

@@ -8,10 +8,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from dolt_watch.errors import RuleError
 from dolt_watch.model import IN_PROGRESS, OPEN, Rule
@@ -20,8 +19,7 @@ PUT_BACK = ("status", "notes")
 """The cells that a claim of ours changes: what asks 'would it still match?' puts their old values back."""
 
 
-@dataclass(frozen=True, slots=True)
-class CompiledRule:
+class CompiledRule(NamedTuple):
     """A rule's expressions in an engine's own dialect. Boolean ones come in parentheses, ready to be ANDed."""
 
     rule: str
@@ -44,8 +42,7 @@ class CompiledRule:
     """The columns which those ``?`` stand for, in order of appearance."""
 
     def to_json(self) -> dict[str, Any]:
-        values = {one.name: getattr(self, one.name) for one in fields(self)}
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in self._asdict().items()}
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> CompiledRule:
@@ -115,8 +112,8 @@ def compile_for(rule: Rule, columns: Mapping[str, str], dialect: str) -> Compile
     if dialect == "mysql":
         return compiled
     row = compile_rule(rule, columns, "mysql")
-    return replace(
-        compiled, when_row=row.when_row, running_row=row.running_row, rank_row=row.rank_row,
+    return compiled._replace(
+        when_row=row.when_row, running_row=row.running_row, rank_row=row.rank_row,
         when_put_back=row.when_put_back, put_back=row.put_back,
     )  # fmt: skip
 
@@ -124,14 +121,21 @@ def compile_for(rule: Rule, columns: Mapping[str, str], dialect: str) -> Compile
 # -- queue order -------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
 class _Descending:
     """Sorts the other way round."""
 
-    key: tuple[int, Any]
+    __slots__ = ("key",)
+
+    def __init__(self, key: tuple[int, Any]) -> None:
+        self.key = key
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Descending) and self.key == other.key
 
     def __lt__(self, other: _Descending) -> bool:
         return other.key < self.key
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 def _comparable(value: Any) -> tuple[int, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing
 from pathlib import Path
 
-from dolt_watch.core.decide import Scope
+from dolt_watch.core.policy import Scope
 from dolt_watch.demo import Place, make_tracker, place
 from dolt_watch.demo.agent import Agent, edit
 from dolt_watch.engines import Engine

@@ -15,9 +15,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 Row = tuple[Any, ...]
 Param = str | int | bytes | datetime | None
@@ -26,8 +25,7 @@ WORKING = "WORKING"
 """The pseudo-commit of ``Engine.diff``: what is SQL-committed but not Dolt-committed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Commit:
+class Commit(NamedTuple):
     """One commit of history. ``date`` is its commit date: milliseconds on Dolt, whole seconds on DoltLite."""
 
     hash: str
@@ -38,8 +36,7 @@ class Commit:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Edge:
+class Edge(NamedTuple):
     """A step of history: the rows that differ between ``parent`` and ``commit``."""
 
     parent: str
@@ -103,7 +100,10 @@ class Engine(Protocol):
         ...
 
     def changed_tables(self, since: str, until: str) -> frozenset[str]:
-        """Names of the tables whose data differ between two commits: by hash, cheap. Raises UnknownCommit."""
+        """Names of the tables whose data differ between two commits, or a commit and WORKING (ignored tables then count too): by hash, cheap.
+
+        Raises UnknownCommit.
+        """
         ...
 
     def diff(self, table: str, edges: Iterable[Edge], columns: Mapping[str, str]) -> Iterator[tuple[Edge, Row]]:

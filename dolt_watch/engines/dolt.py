@@ -160,13 +160,13 @@ class DoltEngine:
     def changed_tables(self, since: str, until: str) -> frozenset[str]:
         rows = self.query(
             "SELECT from_table_name, to_table_name FROM "
-            f"DOLT_DIFF_SUMMARY('{self._hash(since)}', '{self._hash(until)}') WHERE data_change"
+            f"DOLT_DIFF_SUMMARY('{self._hash(since)}', '{self._hash_or_working(until)}') WHERE data_change"
         )
         return frozenset(table for row in rows for table in row if table)
 
     def diff(self, table: str, edges: Iterable[Edge], columns: Mapping[str, str]) -> Iterator[tuple[Edge, Row]]:
         """Raises UnknownCommit, NoSuchTable, SchemaChanged as it is read. An edge needs a parent: a root commit has none."""
-        checked = (Edge(self._hash(e.parent), e.commit if e.commit == WORKING else self._hash(e.commit)) for e in edges)
+        checked = (Edge(self._hash(e.parent), self._hash_or_working(e.commit)) for e in edges)
         return self._diff.rows(name(table), checked, tuple(columns.values()))
 
     def columns(self, table: str) -> dict[str, str]:
@@ -190,6 +190,9 @@ class DoltEngine:
 
     def _hash(self, commit: str) -> str:
         return hash_of(commit, HASH, self.address.where)
+
+    def _hash_or_working(self, commit: str) -> str:
+        return commit if commit == WORKING else self._hash(commit)
 
 
 def _parents(text: str | None) -> tuple[str, ...]:

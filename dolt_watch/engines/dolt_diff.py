@@ -1,7 +1,7 @@
 """Row changes from a Dolt server, the cheapest right way for each edge.
 
-Two ways. ``DOLT_DIFF(a, b, t)`` knows any two commits: 0.5 ms an edge. ``dolt_diff_<t> WHERE to_commit IN (…)`` reads 100 edges in 7 ms, but is right only
-where history is a line. The server keeps, for each parent, *one* child (``DiffPartitions.cmHashToTblInfo``, 1.86.4), first those asked for, then, while it
+Two ways. ``DOLT_DIFF(a, b, t)`` knows any two commits, one edge a query. ``dolt_diff_<t> WHERE to_commit IN (…)`` reads 100 edges in 7 ms, and one faster than
+DOLT_DIFF does (3.2 ms against 4.3 over all columns of issues), but is right only where history is a line. The server keeps, for each parent, *one* child (``DiffPartitions.cmHashToTblInfo``, 1.86.4), first those asked for, then, while it
 walks the parents, each parent as the child of its own parents. So where a commit has two children among those, one edge is lost, silently, and which one
 depends on the order of the walk; a merge without fast-forward loses an edge even when it is asked for alone. It is silent too about commits that HEAD
 does not reach, and ends early where a primary key changed (a warning tells).
@@ -21,9 +21,6 @@ from dolt_watch.errors import DatabaseError, NoSuchTable, SchemaChanged, Unknown
 
 EDGES = 100
 """Edges a query. 5,000 edges: 0.33 s by 100, 0.43 by 500, 1.4 in one."""
-
-FEW = 3
-"""Fewer edges than this are read by DOLT_DIFF: as fast, and nothing has to be checked."""
 
 Found = dict[Edge, list[Row]]
 
@@ -49,7 +46,7 @@ class Differ:
 
     def _at_once(self, table: str, edges: Sequence[Edge], columns: Sequence[str]) -> Found:
         """The rows of those edges of which this query can be believed; [] where it is silent and may be believed in that too."""
-        if len(edges) < FEW:
+        if not edges:
             return {}
         hashes = ", ".join(f"'{edge.commit}'" for edge in edges)
         sql = f"SELECT {_select(columns)} FROM `dolt_diff_{table}` WHERE to_commit IN ({hashes})"

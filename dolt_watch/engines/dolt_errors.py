@@ -15,6 +15,7 @@ from dolt_watch.errors import (
     Conflict,
     DatabaseError,
     DoltWatchError,
+    MergeInProgress,
     NoSuchDatabase,
     NoSuchTable,
     NothingToCommit,
@@ -32,6 +33,7 @@ PRIVILEGE = frozenset({1142, 1143, 1227, 1370})
 
 _TEXTS: tuple[tuple[str, type[DoltWatchError]], ...] = (
     (r"foreign key constraint violation.*referencedtable: issues\b", BeadGone),
+    (r"the table\(s\) .* (are in conflict|have constraint violations)", MergeInProgress),
     (r"constraint violations", Conflict),
     (r"optimistic lock failed", Conflict),
     (r"nothing to commit", NothingToCommit),

@@ -202,7 +202,7 @@ class DoltLiteEngine:
     def changed_tables(self, since: str, until: str) -> frozenset[str]:
         rows, _ = self.raw(
             "SELECT from_table_name, to_table_name FROM dolt_diff_summary(?, ?) WHERE data_change",
-            (self._hash(since), self._hash(until)),
+            (self._hash(since), self._hash_or_working(until)),
         )
         return frozenset(table for row in rows for table in row if table)
 
@@ -211,8 +211,7 @@ class DoltLiteEngine:
         select = ", ".join(columns.values()) or "1"
         sql = f"SELECT {select} FROM dolt_diff_{name(table)}(?, ?)"
         for edge in edges:
-            commit = edge.commit if edge.commit == WORKING else self._hash(edge.commit)
-            for row in self.raw(sql, (self._hash(edge.parent), commit))[0]:
+            for row in self.raw(sql, (self._hash(edge.parent), self._hash_or_working(edge.commit)))[0]:
                 yield edge, row if columns else ()
 
     def columns(self, table: str) -> dict[str, str]:
@@ -232,6 +231,9 @@ class DoltLiteEngine:
 
     def _hash(self, commit: str) -> str:
         return hash_of(commit, HASH, self.path)
+
+    def _hash_or_working(self, commit: str) -> str:
+        return commit if commit == WORKING else self._hash(commit)
 
 
 def _single(sql: str) -> str:

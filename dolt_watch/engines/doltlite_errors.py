@@ -10,6 +10,7 @@ from dolt_watch.errors import (
     Conflict,
     DatabaseError,
     DoltWatchError,
+    MergeInProgress,
     NoSuchDatabase,
     NoSuchTable,
     NothingToCommit,
@@ -30,6 +31,7 @@ _NAMES: tuple[tuple[str, type[DoltWatchError]], ...] = (
 
 _TEXTS: tuple[tuple[str, type[DoltWatchError]], ...] = (
     (r"nothing to commit", NothingToCommit),
+    (r"cannot commit: unresolved", MergeInProgress),
     (r"ref not found|invalid dolt_log revision|could not resolve|commit not found", UnknownCommit),
     (r"no such column|has no column named", SchemaChanged),
 )

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
-from dolt_watch.core.decide import Plan
-from dolt_watch.errors import NothingToCommit
+from dolt_watch.core.fold import HELD
+from dolt_watch.core.policy import Plan
+from dolt_watch.errors import MergeInProgress, NothingToCommit
 from dolt_watch.handlers.dispatch import dispatch
-from dolt_watch.ledger import Ledger, MergeInProgress
+from dolt_watch.ledger import Ledger
 from dolt_watch.look import Look
-from dolt_watch.model import GLOBAL, Decision, Kind, Rule
+from dolt_watch.model import GLOBAL, Decision, Kind, Phase, Rule, State
+from dolt_watch.resync import restored
 from dolt_watch.round import Standing
 from dolt_watch.store import Store, take_fence
 from dolt_watch.targets import Target
@@ -37,10 +38,7 @@ class Acting:
                 self.say(f"warning: {written.warning}")
             return decision
         rule = self.rules[decision.rule]
-        return dispatch(
-            decision, standing.state.beads[decision.bead], rule, standing.compiled[rule.name], self.targets(rule.target),
-            self.ledger, standing.now, observed=observed, fence=fence, say=self.say,
-        )  # fmt: skip
+        return dispatch(decision, standing, rule, self.targets(rule.target), self.ledger, self.say)
 
     def adopt(self, look: Look, tables: Sequence[str], beads: Sequence[str]) -> bool:
         """What others left uncommitted becomes a commit of its own, so that nothing is decided on what history does not hold."""
@@ -58,13 +56,20 @@ class Acting:
         self.say(f"adopted uncommitted changes in {', '.join(sorted(tables))}")
         return True
 
-    def resynced(self, standing: Standing, why: str) -> None:
+    def resynced(self, standing: Standing, why: str, missing: Sequence[Decision], held: Sequence[str]) -> State | None:
+        """One entry at a time, as every decision: whoever looks next finds it in history, whichever worker that is."""
         self._know(standing)
-        beads = len(standing.state.beads)
-        reason = f"{why}: {beads} beads taken as they are"
-        decision = Decision(Kind.RESYNC, GLOBAL, "", 0, standing.look.head, reason=reason)
-        decision = replace(decision, detail={"from": standing.look.commit, "to": standing.look.head, "beads": beads})
-        self.ledger.decide(decision, observed=standing.look.head, fence=standing.look.fence)
+        look, beads = standing.look, len(standing.state.beads)
+        if missing:
+            decision = missing[0]
+            self.say(f"{decision.bead}: {decision.reason}")
+        else:
+            reason = f"{why}: {beads} beads taken as they are" + (f", {len(held)} held until a resume" if held else "")
+            detail = {"from": look.commit, "to": look.head, "beads": beads, "held": list(held)}
+            decision = Decision(Kind.RESYNC, GLOBAL, "", 0, look.head, reason=reason, detail=detail)
+            self.say(f"{reason}; state made anew at {look.head[:8]}")
+        self.ledger.decide(decision, observed=look.head, fence=look.fence)
+        return None
 
     def save(self, store: Store, look: Look, *more: Any) -> None:
         store.save(look, *more)
@@ -95,8 +100,15 @@ class Telling:
         self.say(f"would first adopt uncommitted changes in {', '.join(sorted(tables))}{named}")
         return False
 
-    def resynced(self, standing: Standing, why: str) -> None:
+    def resynced(self, standing: Standing, why: str, missing: Sequence[Decision], held: Sequence[str]) -> State | None:
+        state, now = standing.state, standing.now
+        beads = dict(state.beads)
+        for decision in missing:
+            self.say(f"would write {decision.bead} again: {decision.reason}")
+        for bead in held:
+            beads[bead] = beads[bead]._replace(phase=Phase.HELD, since=now, reason=HELD)
         self.say(f"would record a resync: {why}")
+        return state._replace(beads=restored(beads, missing, state.commit, now))
 
     def save(self, store: Store, look: Look, *more: Any) -> None:
         return None

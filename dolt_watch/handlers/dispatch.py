@@ -9,42 +9,42 @@ import random
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-from dolt_watch.core.decide import failure
 from dolt_watch.core.rules import CompiledRule
+from dolt_watch.handlers.answers import recorded, report_of
 from dolt_watch.ledger import Ledger, Written
-from dolt_watch.model import IN_PROGRESS, Bead, Decision, Kind, Rule
-from dolt_watch.targets import Accepted, Answer, Busy, Refused, Target, Task, Unknown
+from dolt_watch.model import IN_PROGRESS, Decision, Kind, Rule
+from dolt_watch.round import Standing
+from dolt_watch.targets import Target, Task
 
 MARGIN = 30.0
 """Seconds between a claim and the last moment at which its holder may send. The deadline lies a request's time-out behind that."""
 
-REST = timedelta(seconds=30)
-"""How long a busy target is left alone where it did not say."""
-
 
 def dispatch(
-    decision: Decision, bead: Bead, rule: Rule, compiled: CompiledRule, target: Target, ledger: Ledger, now: datetime,
-    *, observed: str, fence: str, say: Callable[[str], None],
+    decision: Decision, standing: Standing, rule: Rule, target: Target, ledger: Ledger, say: Callable[[str], None]
 ) -> Decision:  # fmt: skip
     """What became of it, as the report that now stands in the ledger. Raises Conflict where the claim did not go through."""
+    bead, compiled, now = standing.state.beads[decision.bead], standing.compiled[rule.name], standing.now
     token = uuid.uuid4().hex
     begun = time.monotonic()
     deadline = now + timedelta(seconds=MARGIN + target.timeout)
-    claim = replace(decision, token=token, detail={**decision.detail, "deadline": deadline.isoformat()})
-    claimed = ledger.decide(claim, observed=observed, fence=fence)
+    claim = decision._replace(token=token, detail={**decision.detail, "deadline": deadline.isoformat()})
+    claimed = ledger.decide(claim, observed=standing.look.head, fence=standing.look.fence)
     say(f"picked bead: {bead.id}")
-    attempt = replace(bead, attempt=decision.attempt, token=token, cause=claimed.commit)
+    attempt = bead._replace(attempt=decision.attempt, token=token, cause=claimed.commit)
     report = _withdrawn(claimed, compiled, ledger) or _late(begun)
     if report is None:
         task = Task(bead.id, dict(claimed.row or {}))
-        report = read(target.dispatch(task, token), attempt, bead, rule, now)
+        answer, jitter = target.dispatch(task, token), round(random.random(), 6)
+        report = report_of(answer, attempt, rule, now, jitter)
+        given = {"now": now.isoformat(), "made": standing.state.made, "jitter": jitter, "answer": recorded(answer)}
+        report = report._replace(detail={**report.detail, "given": given})
     else:
         assert claimed.row is not None
-        report = replace(report, status=str(claimed.row["status"]))
-    report = replace(report, bead=bead.id, rule=rule.name, attempt=decision.attempt, token=token, cause=claimed.commit)
+        report = report._replace(status=str(claimed.row["status"]))
+    report = report._replace(bead=bead.id, rule=rule.name, attempt=decision.attempt, token=token, cause=claimed.commit)
     written = ledger.report(report)
     for warning in (claimed.warning, written.warning):
         if warning:
@@ -70,30 +70,3 @@ def _late(begun: float) -> Decision | None:
     if time.monotonic() - begun < MARGIN:
         return None
     return Decision(Kind.RELEASE, "", "", 0, "", reason="claiming took too long; nothing was sent")
-
-
-def read(answer: Answer, attempt: Bead, before: Bead, rule: Rule, now: datetime) -> Decision:
-    """The report that an answer makes."""
-    base = Decision(Kind.UNKNOWN, attempt.id, rule.name, attempt.attempt, attempt.cause, token=attempt.token)
-    match answer:
-        case Accepted(job=job, status=status):
-            return replace(base, kind=Kind.DISPATCHED, job=job, note=f"dispatched: job={job}", detail={"http": status})
-        case Busy(why=why, status=status, retry_after=seconds):
-            until = now + (REST if seconds is None else timedelta(seconds=seconds))
-            detail = {"http": status, "until": until.isoformat(), "target": rule.target}
-            return replace(base, kind=Kind.BUSY, status="open", reason=why, detail=detail)
-        case Refused(why=why, status=status, credential=True):
-            return replace(
-                base,
-                kind=Kind.STOPPED,
-                status="open",
-                reason=why,
-                note=f"dispatch failed {why}",
-                detail={"http": status},
-            )
-        case Refused(why=why, status=status, for_good=for_good):
-            again = "not found." in why and "not found." in before.reason  # once may be a database that is away
-            return failure(attempt, rule, now, why, Kind.FAILED, {"http": status}, for_good or again, random.random())
-        case Unknown(why=why, status=status):
-            note = f"dispatch outcome unknown ({why}): not sent again until it is known"
-            return replace(base, reason=why, note=note, detail={"http": status})

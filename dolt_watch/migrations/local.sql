@@ -1,4 +1,4 @@
--- What never enters history (dolt_ignore): the cursor, the saved state, live attempts. Lost in a clone or on a new server; made anew by `dolt_watch init`.
+-- What never enters history (dolt_ignore): the cursor, the saved state, and the claims that are not yet in it. Lost in a clone or on a new server; made anew by `dolt_watch init`.
 CREATE TABLE IF NOT EXISTS watch_cursor (
     id INT NOT NULL PRIMARY KEY,
     commit_hash VARCHAR(64) NOT NULL,
@@ -20,12 +20,11 @@ CREATE TABLE IF NOT EXISTS watch_bead (
 
 CREATE TABLE IF NOT EXISTS watch_attempt (
     bead_id VARCHAR(255) NOT NULL PRIMARY KEY,
-    version INT NOT NULL,
-    kind VARCHAR(32) NOT NULL,
+    attempt INT NOT NULL,
     rule VARCHAR(255) NOT NULL,
     token VARCHAR(64) NOT NULL,
-    deadline DATETIME(6),
-    job_id VARCHAR(255) NOT NULL,
+    claimed_at DATETIME(6) NOT NULL,
+    deadline DATETIME(6) NOT NULL,
     worker VARCHAR(255) NOT NULL
 );
 

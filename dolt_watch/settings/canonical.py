@@ -49,6 +49,32 @@ def rules_text(settings: Settings) -> str:
     return orjson.dumps(tree, option=orjson.OPT_SORT_KEYS).decode()
 
 
+def rules_from(text: str) -> tuple[tuple[Rule, ...], timedelta]:
+    """The rules and ``settle`` that ``rules_text`` said. Raises SettingsError where a value is none that this program takes."""
+    import orjson
+
+    from dolt_watch.settings.values import Given, convert
+
+    tree = orjson.loads(text)
+    kinds = TABLES["rules"]
+
+    def value(path: tuple[str, ...], kind: str, given: Any) -> Any:
+        if given is None or (isinstance(given, str) and kind == "str"):
+            return given
+        return convert(Given(path, given, "watch_settings", "watch_settings"), kind)
+
+    rules = tuple(
+        Rule(
+            **{
+                name: value(("rules", str(one.get("name")), name), kinds.get(name, "str"), given)
+                for name, given in one.items()
+            }
+        )
+        for one in tree["rules"]
+    )
+    return rules, value(("settle",), "timedelta", tree["settle"])
+
+
 def settings_hash(settings: Settings) -> str:
     return _hash(rules_text(settings))
 

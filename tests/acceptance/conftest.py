@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from dolt_watch.cli.wiring import Targets, build, identity
-from dolt_watch.core.decide import Scope
+from dolt_watch.core.policy import Scope
 from dolt_watch.engines import Engine
 from dolt_watch.engines.address import open_engine
 from dolt_watch.migrate import migrate

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from dolt_watch.engines.address import open_engine
+from dolt_watch.model import Capacity
 from dolt_watch.round import Outcome
 from tests.acceptance.conftest import Watch, rows_of
 
@@ -265,3 +266,82 @@ def test_six_workers_one_post(watch: Watch) -> None:
     for worker in workers:
         worker.engine.close()
     assert (codes, watch.sent(), watch.kinds(bead)) == ([0] * 6, [bead], ["claim", "dispatched"])
+
+
+def _reset(watch: Watch, to: str) -> None:
+    watch.server.sql(f"CALL DOLT_RESET('--hard', '{to}')", database=watch.bd.database)
+
+
+def test_a_reset_that_loses_a_live_attempt(watch: Watch) -> None:
+    """The rows are open again and the ledger knows nothing; the agent runs all the same."""
+    bead = watch.assigned("runs on")
+    before = watch.head()
+    watch.dispatch()
+    job = watch.record(bead)["job"]
+    _reset(watch, before)
+    assert watch.kinds(bead) == []
+    status = watch.command("status")  # only looks
+    assert (status.code, f"job {job}" in status.stdout) == (0, True), status
+    outcome, lines = watch.dispatch()
+    assert (outcome.dispatched, watch.sent()) == (0, [bead]), lines
+    assert (watch.kinds(bead), watch.kinds("")) == (["restore"], ["resync"])
+    assert (watch.status(bead), watch.notes(bead)) == ("in_progress", [f"dispatch restored: job={job}"])
+    record = watch.record(bead)
+    assert (record["phase"], record["job"], record["attempt"]) == ("running", job, 1)
+    assert watch.reap(timedelta(minutes=40))[0].reaped == 1
+
+
+@pytest.mark.parametrize("more", [False, True], ids=["to the cursor", "to the cursor and on"])
+def test_a_reset_that_loses_a_claim_not_saved_yet(watch: Watch, more: bool) -> None:
+    """The worker died after its claim, and the claim's commit was reset away: only ``watch_attempt`` knows."""
+    bead = watch.assigned("claimed")
+    watch.dispatch(timedelta(hours=-1))  # a tick that saves, and lets it settle
+    before = watch.head()
+
+    class Killed(BaseException):
+        pass
+
+    class Dies:
+        timeout = 1.0
+
+        def capacity(self) -> Capacity:
+            return Capacity(1)
+
+        def dispatch(self, task: object, token: str) -> None:
+            raise Killed
+
+    with pytest.raises(Killed):
+        watch.dispatch(targets=lambda name: Dies())  # type: ignore[arg-type,return-value]
+    assert watch.kinds(bead) == ["claim"]
+    _reset(watch, before)
+    if more:
+        watch.committed(rows_of(["bd-else"], "'nobody'"))  # bd itself has lost its settings here
+    assert (watch.dispatch()[0].dispatched, watch.kinds(bead), watch.record(bead)["phase"]) == (
+        0,
+        ["restore"],
+        "claimed",
+    )
+    outcome, _ = watch.dispatch(timedelta(minutes=5))
+    assert (outcome.unknown, watch.kinds(bead), watch.sent()) == (1, ["restore", "overdue"], [])
+
+
+def test_a_copy_without_the_local_tables(watch: Watch) -> None:
+    """A clone, or a backup on a new server: what became of beads after it was taken, nobody can know."""
+    running, waiting = watch.assigned("runs", "-p", "0"), watch.assigned("waits")
+    watch.dispatch()
+    for table in ("watch_cursor", "watch_bead", "watch_attempt"):
+        watch.sql(f"DROP TABLE {table}")
+    ran = watch.command("dispatch")
+    assert (ran.code, "dolt_watch init" in ran.stderr) == (3, True)
+    assert watch.command("init").code == 0
+    watch.bd.run("close", running)
+    outcome, lines = watch.dispatch()
+    assert (outcome.dispatched, outcome.exit_code, watch.kinds("")) == (0, 0, ["resync"]), lines
+    assert any("held until a resume" in line for line in lines), lines
+    assert (watch.record(waiting)["phase"], watch.sent()) == ("held", [running])
+    status = watch.command("status").stdout
+    assert "held" in status and "dolt_watch resume" in status
+    watch.bd.run("flatten", "--force")
+    assert (watch.dispatch()[0].dispatched, watch.record(waiting)["phase"]) == (0, "held")
+    assert watch.command("resume").code == 0
+    assert (watch.dispatch()[0].dispatched, watch.sent()) == (1, [running, waiting])

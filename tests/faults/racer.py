@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from dolt_watch.cli.wiring import Targets, build
-from dolt_watch.core.decide import Scope
+from dolt_watch.core.policy import Scope
 from dolt_watch.engines.address import open_engine
 from dolt_watch.errors import DoltWatchError
 from dolt_watch.look import Look

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from dolt_watch.cli.wiring import Targets, build
-from dolt_watch.core.decide import Scope
+from dolt_watch.core.policy import Scope
 from dolt_watch.engines import Engine
 from dolt_watch.engines.address import open_engine
 from dolt_watch.migrate import LOCAL, migrate
@@ -208,6 +208,10 @@ def test_a_clone_has_to_be_initialised(clones: Clones) -> None:
     assert clones.sent() == {"bd-1sent": 1}
     made = there.command("init")
     assert (made.returncode, made.stderr) == (0, "")
+    held = there.command("dispatch")
+    assert (held.returncode, held.stderr, clones.sent()) == (0, "", {"bd-1sent": 1})
+    assert "holding bd-3waits" in held.stdout
+    assert there.command("resume").returncode == 0
     done = there.command("dispatch")
     assert (done.returncode, done.stderr) == (0, "")
     assert clones.sent() == {"bd-1sent": 1, "bd-3waits": 1}

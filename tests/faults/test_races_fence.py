@@ -11,7 +11,7 @@ import pytest
 
 from dolt_watch import tick
 from dolt_watch.cli.wiring import Targets, build, ledger
-from dolt_watch.core.decide import Plan, Scope
+from dolt_watch.core.policy import Plan, Scope
 from dolt_watch.errors import Conflict
 from dolt_watch.model import GLOBAL, Decision, Kind
 from dolt_watch.round import Outcome, Standing
@@ -105,14 +105,15 @@ def amid_the_claim(arena: Arena, act: Callable[[Any, Standing], object]) -> Outc
     acts = iter([act])
 
     def meddle(actor: Any, standing: Standing) -> None:
-        row = actor.ledger._row
+        begin = actor.ledger._begin
 
-        def seen(*asked: Any) -> Any:
+        def begun(*asked: Any, **named: Any) -> Any:
+            found = begin(*asked, **named)
             for each in acts:
                 each(actor, standing)
-            return row(*asked)
+            return found
 
-        actor.ledger._row = seen
+        actor.ledger._begin = begun
 
     return ticked(arena, meddle)[0]
 
@@ -149,6 +150,38 @@ def test_the_only_slot_goes_to_another_bead_inside_the_claim_s_own_transaction(d
     assert (outcome.exit_code, outcome.conflicts, dolt_arena.sent()) == (0, 1, [])
     assert dolt_arena.streams() == {second: ["claim"]}
     assert outcome.holds[first].gate == "max_in_flight"
+
+
+def test_another_worker_s_first_start_amid_the_first_tick(arena: Arena) -> None:
+    """What is in the ledger by then was decided here: nothing is held as of a clone, and nothing is sent twice."""
+    beads = arena.add(3)
+    ticks = iter([None])
+    engine = arena.another()
+
+    def second(actor: Any, standing: Standing) -> None:
+        if arena.sent():
+            for _ in ticks:
+                first, arena.engine = arena.engine, engine
+                assert ticked(arena, lambda *_: None)[0].dispatched == 2
+                arena.engine = first
+
+    assert ticked(arena, second)[0].dispatched == 1
+    engine.close()
+    assert arena.sent() == beads
+    assert arena.streams() == dict.fromkeys(beads, CLAIMED_AND_SENT)
+
+
+def test_a_worker_that_dies_amid_the_first_tick_holds_nothing(arena: Arena) -> None:
+    beads = arena.add(2)
+
+    def die(actor: Any, standing: Standing) -> None:
+        if arena.sent():
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ticked(arena, die)
+    assert ticked(arena, lambda *_: None)[0].dispatched == 1
+    assert arena.sent() == beads
 
 
 def test_overtaken_again_and_again_is_no_failure(arena: Arena, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from dolt_watch.cli.wiring import Targets, build
-from dolt_watch.core.decide import Scope
+from dolt_watch.core.policy import Scope
 from dolt_watch.times import ShiftedClock
 from tests.acceptance.conftest import Watch, rows_of
 from tests.acceptance.conftest import watch as _watch
@@ -151,16 +151,16 @@ def test_a_note_within_our_transaction_is_kept(watch: Watch, when: str) -> None:
     bead = watch.assigned("in between")
     targets = Targets(watch.settings)
     built: Any = build(watch.engine, watch.settings, targets, ShiftedClock(), lambda line: None)
-    row, done = built.actor.ledger._row, list[str]()
+    begin, done = built.actor.ledger._begin, list[str]()
 
-    def meddled(tx: Any, decision: Any, now: Any) -> Any:
-        found = row(tx, decision, now)
+    def meddled(tx: Any, decision: Any, **named: Any) -> Any:
+        found = begin(tx, decision, **named)
         if not done and (decision.kind == "claim") == (when == "claim"):
             done.append(decision.kind)
             watch.bd.run("note", bead, "in between")
         return found
 
-    built.actor.ledger._row = meddled
+    built.actor.ledger._begin = meddled
     assert built.tick(Scope(dispatch=True)).dispatched == 1
     targets.close()
     claimed, dispatched = ours(watch, bead)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from dolt_watch.core.decide import Outside, Plan, Policy, Scope, decide, failure, questions, stale_at
+from dolt_watch.core.decide import decide, questions
+from dolt_watch.core.dispatching import failure
+from dolt_watch.core.policy import Outside, Plan, Policy, Scope
+from dolt_watch.core.reaping import stale_at
 from dolt_watch.model import Bead, Capacity, Hold, JobReport, Kind, Pause, Phase, Rule, Sign, State, Verdict
 
 NOW = datetime(2026, 4, 18, 22, 35, 46, tzinfo=UTC)
@@ -22,14 +24,14 @@ def bead(id: str, phase: Phase = Phase.WAITING, age: float = 60, rank: tuple[Any
     made = Bead(
         id, phase, "agent", since, "c", matches=waits, runs=not waits, rank=rank, matched_at=since, sent_at=since
     )
-    return replace(made, **more)
+    return made._replace(**more)
 
 
 def plan(
     *beads: Bead, rule: Rule | None = None, outside: Outside | None = None, scope: Scope = BOTH, **state: Any
 ) -> Plan:
     policy = Policy([rule or Rule("agent")], timedelta(seconds=2), settings_hash="s")
-    stands = State("head", {one.id: one for one in beads}, **state)
+    stands = State("head", "", {one.id: one for one in beads}, **state)
     asked = questions(stands, policy, NOW, scope)
     return decide(stands, policy, NOW, scope, asked, outside or Outside(FREE))
 
@@ -121,7 +123,7 @@ def test_a_job_that_runs_is_spared_up_to_max_runtime() -> None:
 def test_a_claim_past_its_deadline_is_unknown_and_never_before() -> None:
     late = bead("a", Phase.CLAIMED, token="t", deadline=NOW)
     assert kinds(plan(late)) == [(Kind.OVERDUE, "a")]
-    assert plan(replace(late, deadline=NOW + timedelta(seconds=1))).decisions == ()
+    assert plan(late._replace(deadline=NOW + timedelta(seconds=1))).decisions == ()
 
 
 @pytest.mark.parametrize(
@@ -156,7 +158,7 @@ def test_backoff_doubles_and_ends_in_quarantine_with_one_note() -> None:
 def test_due_is_the_next_moment_at_which_time_alone_matters() -> None:
     policy = Policy([Rule("agent")], timedelta(seconds=2))
     running = bead("a", Phase.RUNNING, age=60, token="t")
-    asked = questions(State("h", {"a": running, "b": bead("b")}), policy, NOW, BOTH)
+    asked = questions(State("h", "", {"a": running, "b": bead("b")}), policy, NOW, BOTH)
     assert asked.due == {"dispatch": None, "reap": NOW + timedelta(minutes=30)}
-    asked = questions(State("h", {"b": bead("b", age=0.5)}), policy, NOW, BOTH)
+    asked = questions(State("h", "", {"b": bead("b", age=0.5)}), policy, NOW, BOTH)
     assert asked.due == {"dispatch": NOW + timedelta(seconds=1.5), "reap": None}

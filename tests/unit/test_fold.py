@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -79,7 +78,7 @@ def test_phases(events: list[Event], expected: Phase | None) -> None:
 def test_a_report_of_another_attempt_changes_nothing_but_the_version() -> None:
     before = after(MATCHED, CLAIM)
     assert before is not None
-    assert fold_bead(before, said(Kind.DISPATCHED, 2, None, token="other")) == replace(before, version=2)
+    assert fold_bead(before, said(Kind.DISPATCHED, 2, None, token="other")) == before._replace(version=2)
 
 
 def test_a_version_that_is_known_is_not_folded_twice() -> None:
@@ -110,6 +109,6 @@ def test_what_is_shared() -> None:
     assert list(state.resting) == ["beadboard"]
     assert state.pauses[""].reason == "upgrade"
     assert state.claims == {"agent": (AT,)}
-    projection.fold([Event(What.LEDGER, "", "c", AT, entry=replace(pause, version=2, kind=Kind.RESUME))])
+    projection.fold([Event(What.LEDGER, "", "c", AT, entry=pause._replace(version=2, kind=Kind.RESUME))])
     assert projection.state().pauses == {}
     assert projection.touched == {"bd-1"}

@@ -1,0 +1,129 @@
+"""Decisions of the dispatcher: who may be claimed, and what becomes of attempts that nobody will settle any more. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+
+from dolt_watch.core.policy import AT_ONCE, HOUR, Due, Outside, Policy, Questions, paused
+from dolt_watch.model import BLOCKED, IN_FLIGHT, IN_PROGRESS, OPEN, Bead, Decision, Hold, Kind, Phase, Rule, State
+from dolt_watch.times import iso, minutes
+
+
+def slots(state: State, rule: Rule, policy: Policy, now: datetime, clock: Due) -> tuple[int, Hold | None]:
+    """How many more may go under this rule, and what stops all of them, where something does."""
+    pause = paused(state, rule.name, now)
+    if pause is not None:
+        clock.at("dispatch", pause.until)
+        return 0, Hold("paused", f"paused by {pause.by}: {pause.reason}")
+    if state.stopped.get(rule.name) == policy.settings_hash and policy.settings_hash:
+        clock.at("dispatch", AT_ONCE)  # not to be dispatched, but to be told each time: somebody must mend it
+        return 0, Hold("stopped", "the target refused our credential; mend it, then `dolt_watch resume`")
+    resting = state.resting.get(rule.target)
+    if resting is not None and resting > now:
+        clock.at("dispatch", resting)
+        return 0, Hold("resting", f"target {rule.target} asked to be left alone until {iso(resting)}")
+    flying = [b for b in state.beads.values() if b.rule == rule.name and b.token and b.phase in IN_FLIGHT]
+    free = rule.max_in_flight - len(flying)
+    if free <= 0:
+        names = ", ".join(f"{bead.id} ({bead.phase})" for bead in flying[:3])
+        return 0, Hold("max_in_flight", f"{len(flying)} of {rule.max_in_flight} in flight: {names}")
+    if rule.max_per_hour:
+        recent = [at for at in state.claims.get(rule.name, ()) if now - at < HOUR]
+        left = rule.max_per_hour - len(recent)
+        if left <= 0:
+            clock.at("dispatch", min(recent) + HOUR)
+            return 0, Hold("max_per_hour", f"{len(recent)} claims in the last hour, the ceiling is {rule.max_per_hour}")
+        free = min(free, left)
+    return free, None
+
+
+def not_yet(bead: Bead, policy: Policy, now: datetime, clock: Due) -> Hold | None:
+    if bead.phase is Phase.BACKOFF and bead.retry_at is not None and bead.retry_at > now:
+        clock.at("dispatch", bead.retry_at)
+        return Hold("backoff", f"attempt {bead.attempt} failed ({bead.reason}); again at {iso(bead.retry_at)}")
+    settled = (bead.matched_at or bead.since) + policy.settle
+    if settled > now:
+        clock.at("dispatch", settled)
+        return Hold("settle", f"changed {int((now - (bead.matched_at or bead.since)).total_seconds())}s ago")
+    return None
+
+
+def claims(
+    rule: Rule, now: datetime, asked: Questions, outside: Outside, taken: dict[str, int], holds: dict[str, Hold]
+) -> Iterator[Decision]:
+    queue = asked.queues.get(rule.name, ())
+    capacity = outside.capacity.get(rule.target)
+    free = asked.slots.get(rule.name, 0)
+    place = 0
+    for bead in queue:
+        hold = outside.holds.get(bead.id)
+        if hold is None and place >= free:
+            hold = Hold("max_in_flight", f"place {place + 1} in the queue, {free} may go now")
+        slots = None if capacity is None else capacity.slots
+        if hold is None and slots is not None and taken.get(rule.target, 0) >= slots:
+            hold = Hold("capacity", (capacity and capacity.why) or f"target {rule.target} takes {slots} more")
+        if hold is not None:
+            holds[bead.id] = hold
+            continue
+        detail = {"rank": list(bead.rank), "place": place, "free": free, "slots_used": taken.get(rule.target, 0)}
+        yield Decision(
+            Kind.CLAIM, bead.id, rule.name, bead.attempt + 1, bead.cause,
+            note=f"auto-dispatcher claimed at {iso(now)}", status=IN_PROGRESS, detail=detail,
+        )  # fmt: skip
+        taken[rule.target] = taken.get(rule.target, 0) + 1
+        place += 1
+
+
+def notes(state: State) -> Iterator[Decision]:
+    for bead in state.beads.values():
+        if bead.lost_note and bead.phase is not Phase.CLAIMED:
+            yield Decision(
+                Kind.NOTE, bead.id, bead.rule, bead.attempt, bead.cause, note=bead.lost_note,
+                reason="a note of ours was overwritten",
+            )  # fmt: skip
+
+
+def settled(state: State, policy: Policy, now: datetime, asked: Questions, outside: Outside) -> Iterator[Decision]:
+    """Attempts that nobody will settle any more."""
+    for bead in state.beads.values():
+        if bead.phase is Phase.CLAIMED and bead.deadline is not None and bead.deadline <= now:
+            why = "no word from its worker by the deadline"
+            yield Decision(
+                Kind.OVERDUE, bead.id, bead.rule, bead.attempt, bead.cause, token=bead.token, reason=why,
+                note=f"dispatch outcome unknown ({why}): not sent again until it is known",
+                detail={"deadline": bead.deadline.isoformat()},
+            )  # fmt: skip
+    for bead in asked.unknown:
+        rule = policy.rule(bead.rule)
+        if rule is None:
+            continue
+        capacity = outside.capacity.get(rule.target)
+        detail = {"since": bead.since.isoformat()}
+        if capacity is not None and capacity.idle:
+            yield failure(bead, rule, now, "the service runs nothing", Kind.RETRY, detail)
+        else:
+            waited = minutes(now - bead.since)
+            yield Decision(
+                Kind.GIVE_UP, bead.id, bead.rule, bead.attempt, bead.cause, token=bead.token, status=BLOCKED,
+                reason=f"still unknown after {waited}m", detail=detail,
+                note=f"dispatch outcome still unknown after {waited}m — blocking; set it open to try again",
+            )  # fmt: skip
+
+
+def failure(
+    bead: Bead, rule: Rule, now: datetime, why: str, kind: Kind, detail: Mapping[str, object], for_good: bool = False,
+    jitter: float = 0.0,
+) -> Decision:  # fmt: skip
+    """An attempt failed: try again later, or, for the last time, quarantine. ``jitter`` from 0 to 1 adds up to a quarter of the pause."""
+    attempt = bead.attempt
+    if for_good or attempt >= rule.max_attempts:
+        return Decision(
+            Kind.QUARANTINED, bead.id, rule.name, attempt, bead.cause, token=bead.token, status=OPEN, reason=why,
+            note=f"dispatch quarantined after {attempt} attempts: {why}; edit the bead to try again", detail=detail,
+        )  # fmt: skip
+    pause = rule.retry_after * 2 ** (min(attempt, 20) - 1) * (1 + jitter / 4)
+    return Decision(
+        kind, bead.id, rule.name, attempt, bead.cause, token=bead.token, status=OPEN, reason=why,
+        note=f"dispatch failed {why}", detail={**detail, "retry_at": (now + pause).isoformat()},
+    )  # fmt: skip

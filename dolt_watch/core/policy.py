@@ -1,0 +1,96 @@
+"""What deciding takes and gives: the policy, what must be asked of the world, its answers, the plan. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+from dolt_watch.model import EMPTY, Bead, Capacity, Decision, Hold, JobReport, Pause, Rule, State
+
+ATTEMPTED, UNCOMMITTED = "attempted", "uncommitted"
+"""Gates that no replay can ask again: what a command did before, and what stood uncommitted."""
+HOUR = timedelta(hours=1)
+MINUTE = timedelta(minutes=1)
+AT_ONCE = datetime(1970, 1, 1, tzinfo=UTC)
+"""Due whatever the clock says, also one that was set back since."""
+
+
+class Scope(NamedTuple):
+    """Which kinds of decision a command takes."""
+
+    dispatch: bool = False
+    reap: bool = False
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        return tuple(kind for kind in ("dispatch", "reap") if getattr(self, kind))
+
+
+class Policy(NamedTuple):
+    """The settings that decisions are made under."""
+
+    rules: Sequence[Rule]
+    settle: timedelta
+    descending: Mapping[str, Sequence[bool]] = EMPTY
+    """Rule → direction of each ``order_by`` key."""
+    settings_hash: str = ""
+
+    def rule(self, name: str) -> Rule | None:
+        return next((rule for rule in self.rules if rule.name == name), None)
+
+
+class Questions(NamedTuple):
+    """What must be known before deciding."""
+
+    queues: Mapping[str, tuple[Bead, ...]] = EMPTY
+    """Rule → the waiting beads that may go now, first in the queue first: their gates decide."""
+    slots: Mapping[str, int] = EMPTY
+    """Rule → how many more ``max_in_flight`` and ``max_per_hour`` allow."""
+    stale: tuple[Bead, ...] = ()
+    """Running beads without a sign of life for too long: asked for fresh signs, and the target for its verdict."""
+    unknown: tuple[Bead, ...] = ()
+    """Unknown attempts past ``unknown_after``: the service is asked whether it is idle."""
+    held: Mapping[str, Hold] = EMPTY
+    """Waiting beads that no answer could let go now, and why."""
+    due: Mapping[str, datetime | None] = EMPTY
+    """'dispatch' and 'reap' → when time alone will make the next difference, None: it will not."""
+
+
+class Outside(NamedTuple):
+    """The answers."""
+
+    capacity: Mapping[str, Capacity] = EMPTY
+    """By target."""
+    holds: Mapping[str, Hold] = EMPTY
+    """By bead: a gate that keeps a waiting bead back (readiness), or spares a stale one (an uncommitted sign)."""
+    verdicts: Mapping[str, JobReport] = EMPTY
+    """By bead."""
+
+
+class Plan(NamedTuple):
+    """Decisions in the order in which they should be handled, and why each other waiting bead is held."""
+
+    decisions: tuple[Decision, ...] = ()
+    holds: Mapping[str, Hold] = EMPTY
+
+
+def paused(state: State, rule: str, now: datetime, reaping: bool = False) -> Pause | None:
+    for name in ("", rule):
+        pause = state.pauses.get(name)
+        if pause and (pause.until is None or pause.until > now) and (pause.reaping or not reaping):
+            return pause
+    return None
+
+
+class Due:
+    """Collects the earliest moment at which time alone changes a decision."""
+
+    def __init__(self, now: datetime) -> None:
+        self.now = now
+        self.due: dict[str, datetime | None] = {"dispatch": None, "reap": None}
+
+    def at(self, kind: str, moment: datetime | None) -> None:
+        before = self.due[kind]
+        if moment is not None and (before is None or moment < before):
+            self.due[kind] = moment

@@ -1,0 +1,81 @@
+"""Decisions of the reaper: who has been silent for too long, and what is done about it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from dolt_watch.core.policy import AT_ONCE, MINUTE, Due, Outside, Policy, Questions, paused
+from dolt_watch.model import BLOCKED, OPEN, Bead, Decision, Hold, JobReport, Kind, Phase, Rule, State, Verdict
+from dolt_watch.times import minutes
+
+
+def last_sign(bead: Bead) -> datetime:
+    """Idle since: the last sign of life, or the beginning of the attempt where there was none."""
+    return max(bead.since, bead.sign.at) if bead.sign else bead.since
+
+
+def stale_at(bead: Bead, rule: Rule) -> datetime:
+    """When it is stale: whole minutes idle exceed the threshold, as in the original. A threshold under a minute is taken to the second."""
+    if rule.stale_after < MINUTE:
+        return last_sign(bead) + rule.stale_after
+    return last_sign(bead) + MINUTE * (rule.stale_after // MINUTE + 1)
+
+
+def overdue(state: State, policy: Policy, now: datetime, clock: Due) -> tuple[tuple[Bead, ...], tuple[Bead, ...]]:
+    stale, unknown = [], []
+    for bead in sorted(state.beads.values(), key=lambda bead: (bead.since, bead.id)):
+        rule = policy.rule(bead.rule)
+        if rule is None:
+            continue
+        if bead.phase is Phase.CLAIMED:
+            clock.at("dispatch", bead.deadline)
+        if bead.lost_note and bead.phase is not Phase.CLAIMED:
+            clock.at("dispatch", AT_ONCE)
+        if bead.phase is Phase.UNKNOWN:
+            clock.at("dispatch", bead.since + rule.unknown_after)
+            if bead.since + rule.unknown_after <= now:
+                unknown.append(bead)
+        if bead.phase is Phase.RUNNING:
+            pause = paused(state, rule.name, now, reaping=True)
+            if pause is not None:
+                clock.at("reap", pause.until)
+                continue
+            at = stale_at(bead, rule)
+            clock.at("reap", at)
+            if at <= now:
+                stale.append(bead)
+    return tuple(stale), tuple(unknown)
+
+
+def reaped(
+    policy: Policy, now: datetime, asked: Questions, outside: Outside, holds: dict[str, Hold]
+) -> Iterator[Decision]:
+    for bead in asked.stale:
+        rule = policy.rule(bead.rule)
+        assert rule is not None
+        spared = outside.holds.get(bead.id)
+        report = outside.verdicts.get(bead.id, JobReport(Verdict.UNKNOWN))
+        if spared is None and report.verdict is Verdict.RUNNING and now - last_sign(bead) < rule.max_runtime:
+            spared = Hold("verdict", f"the target says that its job {bead.job} is {report.word or 'running'}")
+        if spared is not None:
+            holds[bead.id] = spared
+            continue
+        idle = now - last_sign(bead)
+        threshold = minutes(rule.stale_after)
+        shown = f"{minutes(idle)}m (threshold {threshold if threshold else '<1'}m)"
+        again = rule.on_stale == "requeue" and report.word != "timeout" and bead.attempt < rule.max_attempts
+        sign = bead.sign
+        detail = {
+            "last_sign": last_sign(bead).isoformat(),
+            "sign": {"what": sign.what, "who": sign.who, "commit": sign.commit} if sign else None,
+            "idle_seconds": int(idle.total_seconds()),
+            "stale_after_seconds": int(rule.stale_after.total_seconds()),
+        }
+        if again:
+            detail["retry_at"] = now.isoformat()
+        yield Decision(
+            Kind.REQUEUE if again else Kind.REAP, bead.id, rule.name, bead.attempt, bead.cause, token=bead.token,
+            job=bead.job, status=OPEN if again else BLOCKED, reason=f"no progress for {shown}",
+            note=f"reaper: no progress for {shown} — {'requeued' if again else 'blocking'}", detail=detail,
+        )  # fmt: skip

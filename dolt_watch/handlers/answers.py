@@ -1,0 +1,57 @@
+"""What a target's answer comes to: the report that goes into the ledger. Pure, so that a replay can make it again from the answer as recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from dolt_watch.core.dispatching import failure
+from dolt_watch.model import OPEN, Bead, Decision, Entry, Kind, Rule
+from dolt_watch.targets import Accepted, Answer, Busy, Refused, Unknown
+
+REST = timedelta(seconds=30)
+"""How long a busy target is left alone where it did not say."""
+
+
+def report_of(answer: Answer, attempt: Bead, rule: Rule, now: datetime, jitter: float) -> Decision:
+    """``attempt``: the bead as claimed; ``jitter``: from 0 to 1, drawn once."""
+    base = Decision(Kind.UNKNOWN, attempt.id, rule.name, attempt.attempt, attempt.cause, token=attempt.token)
+    match answer:
+        case Accepted(job=job):
+            return base._replace(kind=Kind.DISPATCHED, job=job, note=f"dispatched: job={job}")
+        case Busy(why=why, retry_after=seconds):
+            until = now + (REST if seconds is None else timedelta(seconds=seconds))
+            detail = {"until": until.isoformat(), "target": rule.target}
+            return base._replace(kind=Kind.BUSY, status=OPEN, reason=why, detail=detail)
+        case Refused(why=why, credential=True):
+            return base._replace(kind=Kind.STOPPED, status=OPEN, reason=why, note=f"dispatch failed {why}")
+        case Refused(why=why, for_good=for_good):
+            # once may be a database that is away; twice in a row it is the bead
+            again = "not found." in why and "not found." in attempt.reason
+            return failure(attempt, rule, now, why, Kind.FAILED, {}, for_good or again, jitter)
+        case Unknown(why=why):
+            note = f"dispatch outcome unknown ({why}): not sent again until it is known"
+            return base._replace(reason=why, note=note)
+
+
+def recorded(answer: Answer) -> dict[str, Any]:
+    """The answer as the report's detail keeps it; its words and its job stand in the entry's own columns."""
+    kept = {name: getattr(answer, name, None) for name in ("status", "for_good", "credential", "retry_after")}
+    return {"is": type(answer).__name__.lower()} | {name: value for name, value in kept.items() if value}
+
+
+def recalled(entry: Entry) -> Answer | None:
+    """The answer that an entry was made from; None where it does not say."""
+    kept: Mapping[str, Any] = entry.detail.get("given", {}).get("answer", {})
+    status = kept.get("status")
+    match kept.get("is"):
+        case "accepted":
+            return Accepted(entry.job, status or 200)
+        case "busy":
+            return Busy(entry.reason, status, kept.get("retry_after"))
+        case "refused":
+            return Refused(entry.reason, status, bool(kept.get("for_good")), bool(kept.get("credential")))
+        case "unknown":
+            return Unknown(entry.reason, status)
+    return None

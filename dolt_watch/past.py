@@ -1,0 +1,205 @@
+"""The past, folded again: the loop's own feed, derive and fold over history as it is, as a stream.
+
+Where the loop made its state anew (the first time, after history was rewritten, under other rules), so does this: each decision says at which commit that
+was (``given.made``), and under which settings it was made (``watch_settings``). What comes before the first such commit nobody folded, unless one is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from dolt_watch import feed
+from dolt_watch.core.derive import derive
+from dolt_watch.core.fold import Projection
+from dolt_watch.core.policy import Policy
+from dolt_watch.core.rules import CompiledRule, compile_for
+from dolt_watch.engines import Commit, Engine
+from dolt_watch.errors import DoltWatchError, NoSuchTable, UnknownCommit
+from dolt_watch.look import WATCHED
+from dolt_watch.model import CommitChanges, Entry, Event
+from dolt_watch.resync import resync
+from dolt_watch.settings import rules_from
+
+SLICE = 500
+"""Commits that are read at once: what is held in memory does not grow with history."""
+
+
+class Under(NamedTuple):
+    """Settings that decisions were made under."""
+
+    policy: Policy
+    compiled: tuple[CompiledRule, ...]
+
+
+class Step(NamedTuple):
+    """One commit, what it meant, and the projection after it: the same object in every step, so copy what you keep."""
+
+    commit: Commit
+    changes: CommitChanges
+    events: Sequence[Event]
+    projection: Projection
+    under: Under
+
+
+class Past:
+    """History up to ``until`` through one engine. ``policy``: what stands in for settings that history does not hold."""
+
+    def __init__(self, engine: Engine, policy: Policy, until: str) -> None:
+        """Raises UnknownCommit for ``until``."""
+        self.engine, self.until = engine, until
+        self.columns = engine.columns("issues")
+        self.tables = [table for table in WATCHED if engine.columns(table)]
+        self.current = self._under(policy)
+        self._settings: dict[str, Under | None] = {}
+        self.texts = self._texts()
+        self.entries = self._entries()
+        """The whole ledger as ``until`` has it, in the order of its clock."""
+
+    # -- what history holds beside commits ---------------------------------------------------------------------------
+
+    def _entries(self) -> list[Entry]:
+        try:
+            return sorted(
+                feed.ledger_at(self.engine, self.until), key=lambda entry: (entry.at, entry.bead, entry.version)
+            )
+        except NoSuchTable:
+            return []
+
+    def _texts(self) -> dict[str, str]:
+        try:
+            return dict(self.engine.query(f"SELECT hash, text FROM watch_settings AS OF '{self.until}'"))
+        except NoSuchTable:
+            return {}
+
+    def under(self, settings_hash: str) -> Under | None:
+        """The settings of that hash; None where history does not hold them, or this program cannot read them."""
+        if settings_hash not in self._settings:
+            self._settings[settings_hash] = self._read(settings_hash)
+        return self._settings[settings_hash]
+
+    def _read(self, settings_hash: str) -> Under | None:
+        text = self.texts.get(settings_hash)
+        if text is None:
+            return None
+        try:
+            rules, settle = rules_from(text)
+            return self._under(Policy(rules, settle, settings_hash=settings_hash))
+        except (DoltWatchError, ValueError, TypeError, KeyError):
+            return None
+
+    def _under(self, policy: Policy) -> Under:
+        compiled = tuple(compile_for(rule, self.columns, self.engine.dialect) for rule in policy.rules)
+        return Under(policy._replace(descending={one.rule: one.descending for one in compiled}), compiled)
+
+    # -- commits -----------------------------------------------------------------------------------------------------
+
+    def line(self, since: str) -> list[Commit] | None:
+        """The commits from after ``since`` to ``until`` as the watcher saw them; None where ``until`` does not descend from it."""
+        seen = {entry.observed for entry in self.entries} | {str(made) for made in self.made()}
+        try:
+            return line_through(self.engine.commits(since, self.until), since, self.until, seen)
+        except UnknownCommit:
+            return None
+
+    def made(self) -> dict[str, str]:
+        """Commit at which state was made anew → hash of the settings, in order."""
+        found: dict[str, str] = {}
+        for entry in self.entries:
+            commit = entry.detail.get("given", {}).get("made")
+            if commit:
+                found.setdefault(str(commit), entry.settings_hash)
+        return found
+
+    def begins(self) -> str | None:
+        """The first commit from which decisions can be folded again; None where none of them is in this history any more."""
+        return next((commit for commit in self.made() if self.engine.is_ancestor(commit, self.until)), None)
+
+    # -- folding -----------------------------------------------------------------------------------------------------
+
+    def at(self, commit: str, under: Under) -> Projection:
+        """The projection made anew at a commit."""
+        known = self.engine.commit_of(commit)
+        if known is None:
+            raise UnknownCommit(f"history does not hold {commit}")
+        found = resync(self.engine, commit, known.date, under.policy.rules, under.compiled, list(self.columns))
+        return Projection(found.state)
+
+    def steps(self, since: str, under: Under | None = None) -> Iterator[Step]:
+        """Every commit after ``since``, folded. ``under``: settings to fold by throughout; else those that each stretch was folded by.
+
+        Raises UnknownCommit where ``until`` does not descend from ``since``.
+        """
+        line = self.line(since)
+        if line is None:
+            raise UnknownCommit(f"{since} is no ancestor of {self.until}")
+        made = {} if under is not None else self.made()
+        now = under or self._by(made.get(since, ""))
+        projection = self.at(since, now)
+        for part in _parts(line, made):
+            lens = feed.Lens(now.compiled, list(self.columns))
+            for changes, commit in zip(feed.read(self.engine, part, self.tables, lens), part, strict=True):
+                events = list(derive(changes, now.policy.rules))
+                projection.fold(events)
+                projection.commit = commit.hash
+                if commit.hash in made:
+                    now = self._by(made[commit.hash])
+                    projection = self.at(commit.hash, now)
+                yield Step(commit, changes, events, projection, now)
+
+    def _by(self, settings_hash: str) -> Under:
+        return self.under(settings_hash) or self.current
+
+
+def _parts(line: Iterable[Commit], ends: Collection[str]) -> Iterator[list[Commit]]:
+    """Slices; one ends where the state was made anew, since the rules may change there."""
+    part: list[Commit] = []
+    for commit in line:
+        part.append(commit)
+        if len(part) == SLICE or commit.hash in ends:
+            yield part
+            part = []
+    if part:
+        yield part
+
+
+def line_through(commits: Iterable[Commit], since: str, until: str, seen: set[str]) -> list[Commit] | None:
+    """As ``feed.path``, for a history in which the watcher stood at the commits ``seen``: at a merge, the parent behind which it stood last."""
+    known = {commit.hash: commit._replace(message="", email="") for commit in commits}
+    rank: dict[str, int] = {since: 0}
+    order = list(_parents_first(known, until))
+    for number, commit in enumerate(order, start=1):
+        behind = max((rank.get(parent, -1) for parent in known[commit].parents), default=-1)
+        rank[commit] = number if commit in seen and behind >= 0 else behind
+    line: list[Commit] = []
+    at = until
+    while at != since:
+        here = known.get(at)
+        if here is None or rank.get(at, -1) < 0:
+            return None
+        parent = max(here.parents, key=lambda parent: rank.get(parent, -1))  # the first of equals
+        line.append(here._replace(parents=(parent,)))
+        at = parent
+    line.reverse()
+    return line
+
+
+def _parents_first(known: Mapping[str, Commit], until: str) -> Iterator[str]:
+    """Every known commit that ``until`` reaches, after its parents. Without recursion: histories are long."""
+    done: set[str] = set()
+    stack = [until]
+    while stack:
+        commit = stack[-1]
+        waits = (
+            [parent for parent in known[commit].parents if parent in known and parent not in done]
+            if commit in known
+            else []
+        )
+        if commit in done or commit not in known:
+            stack.pop()
+        elif waits:
+            stack.extend(waits)
+        else:
+            done.add(commit)
+            stack.pop()
+            yield commit
