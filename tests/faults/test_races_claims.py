@@ -13,6 +13,9 @@ import pytest
 from tests.faults import racing
 from tests.faults.racing import AT_ONCE, CLAIMED_AND_SENT, Arena, clean_env, tick_all
 
+PATIENT = "targets.beadboard.timeout=300s"
+"""The first answers wait until the slowest worker has started."""
+
 arena, dolt_arena, tally = racing.arena, racing.dolt_arena, racing.tally
 
 
@@ -31,15 +34,16 @@ def all_meet(arena: Arena, count: int) -> None:
 
     def agent(bead: str) -> None:
         if next(waiting, None) is not None:
-            gate.wait(60)
+            gate.wait(240)
 
     arena.agent = agent
 
 
+@pytest.mark.timeout(300)
 def test_eight_real_commands(arena: Arena, tally: list[str]) -> None:
     beads = arena.add(40)
     all_meet(arena, 8)
-    options = [word for each in AT_ONCE for word in ("--set", each)]
+    options = [word for each in (*AT_ONCE, PATIENT) for word in ("--set", each)]
     commands = [
         subprocess.Popen(
             [sys.executable, "-m", "dolt_watch", "dispatch", "--database", arena.url, *options],
@@ -48,7 +52,12 @@ def test_eight_real_commands(arena: Arena, tally: list[str]) -> None:
         for _ in range(8)
     ]  # fmt: skip
     began = time.monotonic()
-    told = [command.communicate(timeout=100) for command in commands]
+    try:
+        told = [command.communicate(timeout=250) for command in commands]
+    finally:
+        for command in commands:
+            command.kill()
+            command.wait()
     spent = time.monotonic() - began
     assert [(command.returncode, err) for command, (_, err) in zip(commands, told, strict=True)] == [(0, "")] * 8
     each_once(arena, beads)

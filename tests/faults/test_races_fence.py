@@ -222,10 +222,10 @@ def test_what_a_scheduler_lock_would_save(dolt_arena: Arena, tally: list[str]) -
     assert two.query("SELECT GET_LOCK('race', 0)") == [(1,)]
     one.close()
     two.close()
-    for count, lock in ((8, ()), (8, ("--lock",))):
+    for count, lock in ((4, ()), (4, ("--lock",))):
         dolt_arena.commit("UPDATE issues SET status = 'closed'") if dolt_arena.sent() else None
         before = len(dolt_arena.sent())
-        names = [f"bd-{count}{'-l' if lock else ''}-{number}" for number in range(60)]
+        names = [f"bd-{count}{'-l' if lock else ''}-{number}" for number in range(24)]
         dolt_arena.commit(rows_of(names))
         with dolt_arena.racers(count, *AT_ONCE, *lock) as workers:
             answers = tick_all(workers)
@@ -233,6 +233,6 @@ def test_what_a_scheduler_lock_would_save(dolt_arena: Arena, tally: list[str]) -
         assert sorted(dolt_arena.sent()[before:]) == sorted(names)
         spent = max(each.seconds for each in answers)
         tally.append(
-            f"lock   dolt     {count} workers × 60 beads, {'GET_LOCK' if lock else 'no lock '}: "
-            f"{sum(each.conflicts for each in answers):4} conflicts, {60 / spent:4.1f} beads/s"
+            f"lock   dolt     {count} workers × 24 beads, {'GET_LOCK' if lock else 'no lock '}: "
+            f"{sum(each.conflicts for each in answers):4} conflicts, {24 / spent:4.1f} beads/s"
         )
