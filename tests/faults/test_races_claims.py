@@ -16,7 +16,7 @@ from tests.faults.racing import AT_ONCE, CLAIMED_AND_SENT, Arena, clean_env, tic
 PATIENT = "targets.beadboard.timeout=300s"
 """The first answers wait until the slowest worker has started."""
 
-arena, dolt_arena, tally = racing.arena, racing.dolt_arena, racing.tally
+arena, tally = racing.arena, racing.tally
 
 
 def each_once(arena: Arena, beads: list[str]) -> None:
