@@ -15,7 +15,7 @@ from dolt_watch import __version__, feed
 from dolt_watch.core.decide import decide, questions
 from dolt_watch.core.derive import derive
 from dolt_watch.core.fold import Projection
-from dolt_watch.core.policy import AT_ONCE, UNCOMMITTED, Outside, Plan, Policy, Questions, Scope
+from dolt_watch.core.policy import UNCOMMITTED, Outside, Plan, Policy, Questions, Scope
 from dolt_watch.core.rules import CompiledRule, compile_for, fingerprint
 from dolt_watch.engines import WORKING, Engine
 from dolt_watch.errors import Conflict, MergeInProgress, SchemaChanged, SettingsError, UnknownCommit
@@ -236,7 +236,8 @@ class Loop:
         if why == FIRST_START and not found.entries:
             self.store.advance(look, found.state, None)
             # At once, and not when the tick is done: who starts here meanwhile would take our first decisions for a ledger from elsewhere.
-            self._save(look, now, self._seen(look, now), Questions(due={"dispatch": AT_ONCE, "reap": AT_ONCE}))
+            # No table counts as seen yet, so nobody takes it for an idle moment.
+            self._save(look, now, {}, Questions())
             return found.state if self.store.ahead(look) else None
         missing = lost(self.store.live(look), found)
         held = (
