@@ -86,7 +86,10 @@ class Present:
         found = resync(self.engine, look.head, date, self.policy.rules, lens.rules, lens.columns)
         if why == FIRST_START and not found.entries:
             self.store.advance(look, found.state, None)
-            return found.state
+            # At once, and not when the tick is done: who starts here meanwhile would take our first decisions for a ledger from elsewhere.
+            # No table counts as seen yet, so nobody takes it for an idle moment.
+            self.actor.save(self.store, look, {}, {}, self.rules(look, now), self.cache(look))
+            return found.state if self.store.ahead(look) else None
         missing = lost(self.store.live(look), found)
         held = (
             [bead.id for bead in found.state.beads.values() if bead.phase is Phase.WAITING]

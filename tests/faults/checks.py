@@ -68,7 +68,7 @@ class Checks:
             at = next(entry.observed for entry in entries(engine, bead="") if entry.kind is Kind.RESYNC)
             commit = engine.commit_of(at)
             assert commit is not None
-            self.folded = resync(engine, at, commit.date, self.rules, self.compiled, self.lens.columns, {})
+            self.folded = resync(engine, at, commit.date, self.rules, self.compiled, self.lens.columns).state
         line = feed.path(engine.commits(self.folded.commit, head), self.folded.commit, head)
         assert line is not None
         projection = Projection(self.folded)
@@ -97,7 +97,9 @@ def _doubles(stream: Sequence[Entry], tokens: Sequence[str], jobs: Sequence[str]
             yield Wrong(
                 "double", f"sent again though nobody knew that nothing ran: {[entry.kind.value for entry in stream]}"
             )
-        elif settled[0].kind is Kind.RETRY and not settled[0].detail["idle"]:
+        elif settled[0].kind is Kind.RETRY and not any(
+            idle for _, idle, _ in settled[0].detail["given"]["capacity"].values()
+        ):
             yield Wrong("double", "tried again without the service's word that it runs nothing")
 
 

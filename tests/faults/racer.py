@@ -1,0 +1,135 @@
+"""One worker of a race, as a process of its own: ``python -m tests.faults.racer DATABASE BEADBOARD [KEY=VALUE …]``.
+
+It ticks once for each line that it is given (seconds by which its clock runs ahead), so that a race begins when the test says so, and answers each with one
+line of JSON. The loop is that of ``dolt_watch dispatch``, put together by the same function.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from dolt_watch.cli.wiring import Targets, build
+from dolt_watch.core.policy import Scope
+from dolt_watch.engines.address import open_engine
+from dolt_watch.errors import DoltWatchError
+from dolt_watch.look import Look
+from dolt_watch.settings import load
+
+
+class Ahead:
+    """The database's clock moved on; its sleep is a real one, since backing off is part of the race."""
+
+    def __init__(self, seconds: float) -> None:
+        self.offset = timedelta(seconds=seconds)
+
+    def now(self, database: datetime) -> datetime:
+        return database + self.offset
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+
+class Counted:
+    """Counts how often each report had to be written until it stood."""
+
+    def __init__(self, ledger: Any) -> None:
+        self.tries: list[int] = []
+        report, write = ledger.report, ledger._write
+
+        def counted_report(*args: Any) -> Any:
+            self.tries.append(0)
+            return report(*args)
+
+        def counted_write(decision: Any, observed: str | None, *args: Any, **kwargs: Any) -> Any:
+            if observed is None:
+                self.tries[-1] += 1
+            return write(decision, observed, *args, **kwargs)
+
+        ledger.report, ledger._write = counted_report, counted_write
+
+
+class Turnstile:
+    """What a scheduler lock would be: GET_LOCK held from the look to the end of the claim, and around the report. Only measured, see test_races_fence."""
+
+    def __init__(self, address: Any, loop: Any) -> None:
+        self.engine = open_engine(address)
+        looker, ledger = loop.looker, loop.actor.ledger
+        look, decide, report = looker.look, ledger.decide, ledger.report
+
+        def locked_look() -> Look:
+            self.take()
+            found: Look = look()
+            return found
+
+        def locked_decide(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return decide(*args, **kwargs)
+            finally:
+                self.leave()
+
+        def locked_report(*args: Any) -> Any:
+            self.take()
+            try:
+                return report(*args)
+            finally:
+                self.leave()
+
+        looker.look, ledger.decide, ledger.report = locked_look, locked_decide, locked_report
+
+    def take(self) -> None:
+        self.leave()
+        assert self.engine.query("SELECT GET_LOCK('dolt_watch', 30)") == [(1,)]
+
+    def leave(self) -> None:
+        self.engine.query("SELECT RELEASE_LOCK('dolt_watch')")
+
+
+def main() -> None:
+    database, board, *sets = sys.argv[1:]
+    lock = "--lock" in sets
+    settings = load(
+        {"database": database, "set": tuple(each for each in sets if each != "--lock")},
+        {"BEADBOARD_URL": board, "DOLT_WATCH_PASSWORD": os.environ.get("DOLT_WATCH_TEST_PASSWORD", "")},
+        Path("/"),
+    )
+    engine, targets = open_engine(settings.address), Targets(settings)
+    print("ready", flush=True)  # noqa: T201
+    for line in sys.stdin:
+        told: list[str] = []
+        began = time.monotonic()
+        answer: dict[str, Any]
+        turnstile = None
+        try:
+            loop = build(engine, settings, targets, Ahead(float(line)), told.append)
+            reports = Counted(loop.actor.ledger)  # type: ignore[attr-defined]
+            turnstile = Turnstile(settings.address, loop) if lock else None
+            outcome = loop.tick(Scope(dispatch=True))
+            answer = {
+                "code": outcome.exit_code, "error": "", "dispatched": outcome.dispatched, "conflicts": outcome.conflicts,
+                "rounds": outcome.rounds, "tries": max(reports.tries, default=0),
+            }  # fmt: skip
+        except DoltWatchError as error:
+            answer = {
+                "code": error.exit_code,
+                "error": str(error),
+                "dispatched": 0,
+                "conflicts": 0,
+                "rounds": 0,
+                "tries": 0,
+            }
+        if turnstile is not None:
+            turnstile.leave()
+            turnstile.engine.close()
+        print(json.dumps({**answer, "seconds": time.monotonic() - began, "lines": told}), flush=True)  # noqa: T201
+    targets.close()
+    engine.close()
+
+
+if __name__ == "__main__":
+    main()

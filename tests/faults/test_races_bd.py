@@ -1,0 +1,216 @@
+"""bd beside us: its commands go on while beads are dispatched, and what we do between an answer and its record is short."""
+
+from __future__ import annotations
+
+import random
+import re
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from dolt_watch.engines.dolt import DoltTransaction
+from dolt_watch.engines.dolt_link import Link
+from tests.acceptance.conftest import Watch, rows_of
+from tests.acceptance.conftest import watch as _watch
+from tests.beads import Workspace
+from tests.faults import racing
+from tests.faults.racing import AT_ONCE, changes_of_issues, racers
+
+watch, tally = _watch, racing.tally
+
+
+def other_beads(bd: Workspace, beads: list[str], number: int) -> list[list[str]]:
+    """The commands of one person, on beads that are not ours."""
+    bead = beads[number % len(beads)]
+    return [
+        ["update", bead, "--priority", str(number % 4)],
+        ["note", bead, f"note {number}"],
+        ["comment", bead, f"comment {number}"],
+        ["create", f"more {number}", "--silent"],
+        ["close", beads[number]],
+    ]
+
+
+def beside(watch: Watch, tally: list[str], beads: int, rounds: int) -> None:
+    theirs = [watch.bd.create(f"theirs {number}") for number in range(rounds)]
+    ours = [f"bd-x{number:03}" for number in range(beads)]
+    watch.committed(rows_of(ours))
+    failed: list[str] = []
+    commands = 0
+    with racers(1, watch.bd.url, watch.board.url, *AT_ONCE) as [worker]:
+        worker.go()
+        for number in range(rounds):
+            for command in other_beads(watch.bd, theirs, number):
+                done = watch.bd.attempt(*command)
+                commands += 1
+                if done.returncode:
+                    failed.append(f"bd {' '.join(command)}: {done.stderr or done.stdout}")
+        in_time = len(watch.sent())
+        answer = worker.done()
+    assert (answer.code, answer.error, failed) == (0, "", [])
+    assert Counter(watch.sent()) == Counter(ours)
+    assert in_time > 0
+    for number, bead in enumerate(theirs):
+        assert watch.sql("SELECT status, notes FROM issues WHERE id = %s", bead) == [("closed", f"note {number}")]
+    tally.append(
+        f"bd     {commands} bd commands on other beads beside {in_time} of {beads} dispatches: none failed, {answer.conflicts} conflicts of ours"
+    )
+
+
+def test_bd_on_other_beads_never_fails_because_of_us(watch: Watch, tally: list[str]) -> None:
+    beside(watch, tally, beads=30, rounds=3)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_bd_on_other_beads_many_times(watch: Watch, tally: list[str]) -> None:
+    beside(watch, tally, beads=300, rounds=40)
+
+
+# -- on the same bead ------------------------------------------------------------------------------------------------
+
+COMMANDS: tuple[Callable[[str, str], list[str]], ...] = (
+    lambda bead, word: ["note", bead, word],
+    lambda bead, word: ["update", bead, "--priority", str(len(word) % 4)],
+    lambda bead, word: ["comment", bead, word],
+)
+
+
+def same_bead(watch: Watch, tally: list[str], rounds: int) -> tuple[Counter[str], Counter[str]]:
+    """Interleaved: one bd command against our claim and report, two bd commands against one another. What became of bd's."""
+    chance = random.Random(7)
+    against_us, against_bd = Counter[str](), Counter[str]()
+    with racers(1, watch.bd.url, watch.board.url, *AT_ONCE) as [worker], ThreadPoolExecutor(2) as people:
+        for number in range(rounds):
+            command = COMMANDS[number % len(COMMANDS)]
+            watch.committed(rows_of([f"bd-o{number}"]))
+            person = people.submit(watch.bd.attempt, *command(f"bd-o{number}", f"word {number}"))
+            time.sleep(chance.uniform(0, 0.12))  # spreads the race: bd takes that long to reach its write
+            worker.go()
+            answer = worker.done()
+            assert (answer.code, answer.error, answer.dispatched) == (0, "", 1)
+            against_us[said(person.result())] += 1
+
+            watch.committed(rows_of([f"bd-p{number}"], "NULL"))
+            first = people.submit(watch.bd.attempt, *command(f"bd-p{number}", f"first {number}"))
+            time.sleep(chance.uniform(0, 0.04))
+            second = people.submit(watch.bd.attempt, *command(f"bd-p{number}", f"seconds {number}"))
+            against_bd.update([said(first.result()), said(second.result())])
+            worker.go()  # what bd left uncommitted is adopted here, not in the next race
+            worker.done()
+    ours = [f"bd-o{number}" for number in range(rounds)]
+    assert Counter(watch.sent()) == Counter(ours)
+    for bead in ours:
+        assert [kind for kind in watch.kinds(bead) if kind != "note"] == ["claim", "dispatched"]
+    tally.append(
+        f"bd     same bead, {rounds} rounds: against us {dict(against_us)}, against bd {dict(against_bd)} (two a round)"
+    )
+    return against_us, against_bd
+
+
+def said(done: Any) -> str:
+    if done.returncode == 0:
+        return "ok"
+    assert "1213" in done.stderr + done.stdout, done.stderr + done.stdout
+    return "1213"
+
+
+def test_bd_on_the_same_bead(watch: Watch, tally: list[str]) -> None:
+    same_bead(watch, tally, 12)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_bd_on_the_same_bead_fails_no_more_often_than_against_bd(watch: Watch, tally: list[str]) -> None:
+    us, bd = same_bead(watch, tally, 90)
+    assert us["1213"] / us.total() <= bd["1213"] / bd.total()
+
+
+# -- between the answer and its record -------------------------------------------------------------------------------
+
+
+def percentile(values: list[float], share: float) -> float:
+    return sorted(values)[min(len(values) - 1, int(share * len(values)))]
+
+
+def recorded(watch: Watch, tally: list[str], monkeypatch: pytest.MonkeyPatch, beads: int) -> None:
+    """The wire is listened to: what is sent between the target's answer and the beginning of the report's transaction. The agent's first act is a note."""
+    wire: list[tuple[float, str]] = []
+    answers: list[float] = []
+    send = Link.send
+
+    def heard(link: Link, sql: str, *more: Any, **named: Any) -> Any:
+        wire.append((time.monotonic(), sql))
+        return send(link, sql, *more, **named)
+
+    def agent(bead: str, job: str) -> None:
+        notes.append(people.submit(watch.bd.attempt, "note", bead, f"claimed by agent {job}"))
+        answers.append(time.monotonic())
+
+    monkeypatch.setattr(Link, "send", heard)
+    watch.board.on_accept = agent
+    watch.change(rules=tuple(replace(rule, max_in_flight=beads) for rule in watch.settings.rules))
+    spans, failed = [], 0
+    with ThreadPoolExecutor(1) as people:
+        for number in range(beads):
+            notes: list[Future[Any]] = []
+            since = watch.committed(rows_of([f"bd-t{number}"]))
+            assert watch.dispatch()[0].dispatched == 1
+            failed += said(notes[0].result()) != "ok"
+            began, first = next((at, sql) for at, sql in wire if at > answers[-1])
+            assert first == "START TRANSACTION"
+            spans.append((began - answers[-1]) * 1000)
+            texts = [text for (text,) in changes_of_issues(watch.engine, since, "to_notes")]
+            ours = next(place for place, text in enumerate(texts) if "dispatched: job=" in text)
+            theirs = next((place for place, text in enumerate(texts) if "claimed by agent" in text), len(texts))
+            assert ours < theirs
+    p50, p95 = (sorted(spans)[min(beads - 1, int(share * beads))] for share in (0.5, 0.95))
+    tally.append(
+        f"report {beads} answers: its transaction begins {p50:.1f} ms (p50), {p95:.1f} ms (p95) after the answer; "
+        f"the agent's own note at once: {failed} failed"
+    )
+
+
+def test_the_report_begins_right_after_the_answer(
+    watch: Watch, tally: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded(watch, tally, monkeypatch, 6)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_report_begins_right_after_each_of_many(
+    watch: Watch, tally: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded(watch, tally, monkeypatch, 60)
+
+
+ANSWERS: dict[str, tuple[int | str, Any]] = {
+    "dispatched": (200, {"job_id": "0123456789ab"}),
+    "failed": (500, ""),
+    "unknown": ("break-after-accept", ""),
+    "busy": (409, {"error": "Agent is busy"}),
+}
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_at_most_two_transactions_touch_the_bead(watch: Watch, monkeypatch: pytest.MonkeyPatch, answer: str) -> None:
+    bead = watch.assigned("counted")
+    watch.board.answer_next(*ANSWERS[answer])
+    writes: list[str] = []
+    execute = DoltTransaction.execute
+
+    def counted(transaction: DoltTransaction, sql: str, *more: Any) -> int:
+        if re.search(r"(?i)^\s*(UPDATE|INSERT INTO|REPLACE INTO|DELETE FROM)\s+`?issues\b", sql):
+            writes.append(sql)
+        return execute(transaction, sql, *more)
+
+    monkeypatch.setattr(DoltTransaction, "execute", counted)
+    watch.dispatch()
+    assert watch.kinds(bead) == ["claim", answer]
+    assert len(writes) == 2

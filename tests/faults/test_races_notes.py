@@ -1,0 +1,169 @@
+"""Notes survive: an agent's `bd note` at the same moment as ours. bd reads the notes, then writes them whole, so it may overwrite; we append inside one transaction,
+so a note that came between our snapshot and our commit makes us conflict (1213), and we append again to what stands then."""
+
+from __future__ import annotations
+
+import random
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import orjson
+import pytest
+
+from dolt_watch.cli.wiring import Targets, build
+from dolt_watch.core.policy import Scope
+from dolt_watch.times import ShiftedClock
+from tests.acceptance.conftest import Watch, rows_of
+from tests.acceptance.conftest import watch as _watch
+from tests.faults import racing
+from tests.faults.racing import AT_ONCE, Racer, changes_of_issues, racers
+from tests.faults.test_races_bd import said
+
+watch, tally = _watch, racing.tally
+
+
+def ours(watch: Watch, bead: str) -> list[str]:
+    """The lines that our decisions wrote into the bead's notes, those that restore left out: they are the same lines once more."""
+    rows = watch.sql("SELECT detail FROM watch_decision WHERE bead_id = %s AND kind <> 'note' ORDER BY version", bead)
+    return [line for (detail,) in rows for line in orjson.loads(detail)["wrote"]["note"].splitlines()]
+
+
+def lines(watch: Watch, bead: str) -> list[str]:
+    return str(watch.sql("SELECT notes FROM issues WHERE id = %s", bead)[0][0]).splitlines()
+
+
+def until_quiet(worker: Racer) -> None:
+    """Ticks until one has nothing to do."""
+    for _ in range(5):
+        worker.go()
+        answer = worker.done()
+        assert (answer.code, answer.error) == (0, "")
+        if not answer.rounds:
+            return
+    raise AssertionError(f"it never ends: {answer.lines}")
+
+
+def who_overwrote(watch: Watch, since: str, bead: str, line: str) -> str:
+    """In which commit a line left the bead's notes: 'dolt-watch', or bd's author."""
+    columns = ("to_id", "from_notes", "to_notes", "to_commit")
+    for name, before, after, commit in changes_of_issues(watch.engine, since, *columns):
+        if name == bead and line in (before or "").splitlines() and line not in (after or "").splitlines():
+            found = watch.engine.commit_of(commit)
+            assert found is not None
+            return found.author
+    return "never written"
+
+
+def race(watch: Watch, tally: list[str], rounds: int) -> None:
+    chance = random.Random(11)
+    overwritten, failed, restored, conflicts = 0, 0, 0, 0
+    lost_to_bd, problems = 0, []
+    since = watch.head()
+    with racers(1, watch.bd.url, watch.board.url, *AT_ONCE) as [worker], ThreadPoolExecutor(3) as people:
+        for number in range(rounds):
+            bead = f"bd-n{number}"
+            watch.committed(rows_of([bead]))
+            words = [f"agent {number}.{each}" for each in range(1 + number % 2)]
+            notes = {word: people.submit(watch.bd.attempt, "note", bead, word) for word in words}
+            time.sleep(chance.uniform(0, 0.14))  # spreads the race: bd takes that long to read and to write
+            worker.go()
+            answer = worker.done()
+            assert (answer.code, answer.error, answer.dispatched) == (0, "", 1)
+            written = [word for word, note in notes.items() if said(note.result()) == "ok"]
+            failed += len(words) - len(written)
+            until_quiet(worker)
+            stands = lines(watch, bead)
+            for line in ours(watch, bead):
+                if stands.count(line) != 1:
+                    problems.append(f"{bead}: {stands.count(line)} × {line!r} in {stands}")
+            for word in written:
+                if word not in stands:
+                    who = who_overwrote(watch, since, bead, word)
+                    lost_to_bd += who != "dolt-watch"
+                    if who == "dolt-watch":
+                        problems.append(f"{bead}: we overwrote {word!r}: {stands}")
+            again = watch.kinds(bead).count("note")
+            restored, overwritten, conflicts = restored + again, overwritten + bool(again), conflicts + answer.conflicts
+            since = watch.head()
+    tally.append(
+        f"notes  {rounds} rounds: bd overwrote ours in {overwritten}, restored by {restored} decisions; bd failed {failed}; "
+        f"bd lost to bd {lost_to_bd}; {conflicts} conflicts of our claims"
+    )
+    assert problems == []
+
+
+def test_notes_survive(watch: Watch, tally: list[str]) -> None:
+    race(watch, tally, 10)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_notes_survive_two_hundred_rounds(watch: Watch, tally: list[str]) -> None:
+    race(watch, tally, 200)
+
+
+# -- the same, by hand: what a close race does now and then, done at each point -------------------------------------------
+
+
+def test_both_notes_overwritten_at_once_come_back(watch: Watch) -> None:
+    """bd read before our claim and wrote after our report: two notes of ours are gone in one commit."""
+    bead = watch.assigned("overwritten")
+    watch.dispatch()
+    claimed, dispatched = lines(watch, bead)
+    overwrite(watch, bead, "agent's own")
+    watch.dispatch()
+    assert sorted(lines(watch, bead)) == sorted(["agent's own", claimed, dispatched])
+    assert watch.dispatch()[0].rounds == 0
+
+
+def test_overwritten_one_after_the_other(watch: Watch) -> None:
+    """Two commits between two ticks, each of which takes one of our notes away."""
+    bead = watch.assigned("overwritten twice")
+    watch.dispatch()
+    claimed, dispatched = lines(watch, bead)
+    overwrite(watch, bead, f"{dispatched}\nfirst")
+    overwrite(watch, bead, "second")
+    watch.dispatch()
+    assert sorted(lines(watch, bead)) == sorted(["second", claimed, dispatched])
+
+
+def test_what_came_back_by_itself_is_not_appended_twice(watch: Watch) -> None:
+    """Another `bd note` that had read before the first one wrote puts our note back."""
+    bead = watch.assigned("overwritten and restored")
+    watch.dispatch()
+    before = lines(watch, bead)
+    overwrite(watch, bead, "first")
+    overwrite(watch, bead, "\n".join([*before, "second"]))
+    watch.dispatch()
+    assert lines(watch, bead) == [*before, "second"]
+    assert watch.dispatch()[0].rounds == 0
+
+
+def overwrite(watch: Watch, bead: str, notes: str) -> None:
+    """What `bd note` does with notes that it had read earlier."""
+    watch.committed(f"UPDATE issues SET notes = '{notes.replace(chr(39), chr(39) * 2)}' WHERE id = '{bead}'")
+
+
+@pytest.mark.parametrize("when", ["claim", "report"])
+def test_a_note_within_our_transaction_is_kept(watch: Watch, when: str) -> None:
+    """bd's note is committed after our snapshot and before our commit: ours conflicts, and is written again after it."""
+    bead = watch.assigned("in between")
+    targets = Targets(watch.settings)
+    built: Any = build(watch.engine, watch.settings, targets, ShiftedClock(), lambda line: None)
+    begin, done = built.actor.ledger._begin, list[str]()
+
+    def meddled(tx: Any, decision: Any, **named: Any) -> Any:
+        found = begin(tx, decision, **named)
+        if not done and (decision.kind == "claim") == (when == "claim"):
+            done.append(decision.kind)
+            watch.bd.run("note", bead, "in between")
+        return found
+
+    built.actor.ledger._begin = meddled
+    assert built.tick(Scope(dispatch=True)).dispatched == 1
+    targets.close()
+    claimed, dispatched = ours(watch, bead)
+    after = [claimed, "in between", dispatched] if when == "report" else ["in between", claimed, dispatched]
+    assert lines(watch, bead) == after
+    assert watch.sent() == [bead]
