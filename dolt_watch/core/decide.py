@@ -354,7 +354,9 @@ def _reaped(
         idle = now - last_sign(bead)
         threshold = minutes(rule.stale_after)
         shown = f"{minutes(idle)}m (threshold {threshold if threshold else '<1'}m)"
-        again = rule.on_stale == "requeue" and report.word != "timeout" and bead.attempt < rule.max_attempts
+        again = rule.on_stale == "requeue" and bead.attempt < rule.max_attempts
+        if report.verdict is Verdict.RUNNING or report.word == "timeout":
+            again = False  # it may run on: a second run beside it is never begun
         sign = bead.sign
         detail = {
             "now": now.isoformat(),

@@ -11,7 +11,6 @@ from dolt_watch import feed
 from dolt_watch.core.decide import IN_FLIGHT
 from dolt_watch.core.derive import derive, is_ours
 from dolt_watch.core.fold import Projection
-from dolt_watch.core.rules import compile_for
 from dolt_watch.look import Look, Looker
 from dolt_watch.model import Bead, Kind, Phase, State
 from dolt_watch.resync import resync
@@ -75,18 +74,18 @@ def check_fold(world: World, look: Look, state: State) -> None:
     From the beginning all of it is equal. After a rewrite, or where main once went forward onto a merge in which it is the second parent, the way back
     is another than the one that was folded live, so times, causes and reasons may differ: where a bead stands may not.
     """
-    rules, columns = [world.rule], world.hand.columns("issues")
-    compiled = [compile_for(world.rule, columns, "sqlite")]
+    rules = [world.rule]
+    compiled, columns = world.compiled
     start, projection = world.base, Projection(State())
     if world.bent:
         for (detail,) in world.rows("SELECT detail FROM watch_decision WHERE kind = 'resync' ORDER BY version"):
             known = world.hand.commit_of(orjson.loads(detail)["to"])
             if known is not None and world.hand.is_ancestor(known.hash, look.head):
                 start = known.hash
-                projection = Projection(resync(world.hand, start, known.date, rules, compiled, list(columns)))
+                projection = Projection(resync(world.hand, start, known.date, rules, compiled, columns))
     line = feed.path(world.hand.commits(start, look.head), start, look.head)
     assert line is not None
-    for changes in feed.read(world.hand, line, Looker(world.hand).tables, feed.Lens(compiled, list(columns))):
+    for changes in feed.read(world.hand, line, Looker(world.hand).tables, feed.Lens(compiled, columns)):
         projection.fold(derive(changes, rules))
     projection.commit = look.head
     anew = projection.state()
@@ -157,7 +156,7 @@ def become_quiet(world: World, history: History) -> None:
     state = Store(world.hand).state(look)
     waiting = {bead for (bead,) in world.rows(f"SELECT id FROM issues WHERE {MATCHES} AND {READY}")}
     quarantined = {bead.id for bead in state.beads.values() if bead.phase is Phase.QUARANTINED}
-    assert waiting <= quarantined, f"left waiting: {waiting - quarantined}"
+    assert waiting <= quarantined, f"left waiting: {waiting - quarantined}, {state.beads}"
     assert not world.rows(f"SELECT id FROM issues WHERE {RUNS}"), "left in progress"
     assert not [bead for bead in state.beads.values() if bead.lost_note], "a lost note was never appended again"
     for bead in quarantined:

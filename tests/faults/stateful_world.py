@@ -12,11 +12,13 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from dolt_watch.cli.wiring import build, identity, ledger
 from dolt_watch.core.decide import Scope
+from dolt_watch.core.rules import CompiledRule, compile_for
 from dolt_watch.engines import Param, Row
 from dolt_watch.engines.address import DoltLitePath
 from dolt_watch.engines.doltlite import DoltLiteEngine
@@ -189,6 +191,7 @@ class World:
         self.hand = DatedEngine(self.path, self.clock)
         """The connection of all people and agents."""
         self.base = self.head()
+        self.compiled = compiled_for(tuple(self.hand.columns("issues").items()))
         self.mishap: Mishap | None = None
         self.effects = self.mishaps = self.rewrites = self.ticks = 0
         self.bent = False
@@ -352,6 +355,12 @@ class World:
         end = (self.clock.moment + until).isoformat() if until else None
         decision = Decision(kind, GLOBAL, "", 0, "", reason="by hand", detail={"until": end, "reaping": reaping})
         ledger(self.hand, self.settings, self.clock).report(decision)
+
+
+@cache
+def compiled_for(columns: tuple[tuple[str, str], ...]) -> tuple[list[CompiledRule], list[str]]:
+    """Of the one rule that all worlds have; compiling costs more than a tick."""
+    return [compile_for(Rule("agent"), dict(columns), "sqlite")], [name for name, _ in columns]
 
 
 class Worker:
