@@ -167,9 +167,11 @@ def _dispatched(bead: Bead, entry: Entry, event: Event) -> Bead | None:
 
 def _unknown(bead: Bead, entry: Entry, event: Event) -> Bead | None:
     unknown = replace(bead, phase=Phase.UNKNOWN, since=entry.at, cause=event.commit, reason=entry.reason, deadline=None)
+    if not bead.runs:
+        return _elsewhere(unknown, event.at)
     if bead.sign is not None and bead.sent_at is not None and bead.sign.at >= bead.sent_at:
         return replace(unknown, phase=Phase.RUNNING, reason=f"a sign of life: {bead.sign.what} by {bead.sign.who}")
-    return unknown if bead.runs else _elsewhere(unknown, event.at)
+    return unknown
 
 
 def _failed(bead: Bead, entry: Entry, event: Event) -> Bead | None:

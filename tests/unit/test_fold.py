@@ -65,6 +65,8 @@ CLAIM, SENT = said(Kind.CLAIM, 1), said(Kind.DISPATCHED, 2, job="j")
         # evidence that an unknown attempt runs, before and after it was called unknown
         ([MATCHED, CLAIM, said(Kind.UNKNOWN, 2), did(What.SIGN, None)], Phase.RUNNING),
         ([MATCHED, CLAIM, did(What.SIGN, None), said(Kind.UNKNOWN, 2)], Phase.RUNNING),
+        # and none that a bead runs which was closed meanwhile
+        ([MATCHED, CLAIM, did(What.LEFT, NEITHER), said(Kind.UNKNOWN, 2, NEITHER)], None),
         # a person's edit re-arms; in backoff the pause stays
         ([MATCHED, CLAIM, said(Kind.QUARANTINED, 2, OPEN), did(What.EDITED, OPEN)], Phase.WAITING),
         ([MATCHED, CLAIM, said(Kind.FAILED, 2, OPEN), did(What.EDITED, OPEN)], Phase.BACKOFF),
