@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import timedelta
+from itertools import pairwise
 
 import orjson
 
@@ -31,6 +32,8 @@ def check(world: World) -> None:
     check_streams(world)
     look = Looker(world.hand).look()
     if look.head == look.commit:
+        if look.head not in world.cursors:
+            world.cursors.append(look.head)
         state = Store(world.hand).state(look)
         check_rows(world, look, state)
         check_fold(world, look, state)
@@ -71,8 +74,8 @@ def check_rows(world: World, look: Look, state: State) -> None:
 def check_fold(world: World, look: Look, state: State) -> None:
     """The saved state is what history says, folded in one go: from the beginning, or from the last resync.
 
-    From the beginning all of it is equal. After a rewrite, or where main once went forward onto a merge in which it is the second parent, the way back
-    is another than the one that was folded live, so times, causes and reasons may differ: where a bead stands may not.
+    From the beginning all of it is equal. After a rewrite, or where main once went forward onto a merge in which it is the second parent, it is folded
+    by way of the cursors that stood; times, causes and reasons may differ then: where a bead stands may not.
     """
     rules = [world.rule]
     compiled, columns = world.compiled
@@ -83,18 +86,23 @@ def check_fold(world: World, look: Look, state: State) -> None:
             if known is not None and world.hand.is_ancestor(known.hash, look.head):
                 start = known.hash
                 projection = Projection(resync(world.hand, start, known.date, rules, compiled, columns))
-    line = feed.path(world.hand.commits(start, look.head), start, look.head)
-    assert line is not None
-    for changes in feed.read(world.hand, line, Looker(world.hand).tables, feed.Lens(compiled, columns)):
-        projection.fold(derive(changes, rules))
+    stops = [stop for stop in world.cursors if is_between(world, start, stop, look.head)] if world.bent else []
+    for since, until in pairwise([start, *stops, look.head]):
+        line = feed.path(world.hand.commits(since, until), since, until)
+        assert line is not None
+        for changes in feed.read(world.hand, line, Looker(world.hand).tables, feed.Lens(compiled, columns)):
+            projection.fold(derive(changes, rules))
     projection.commit = look.head
     anew = projection.state()
     if not world.bent:
-        assert anew == state
+        assert anew == state, f"folded anew {anew}, saved {state}"
     elif world.resyncs is None:
-        assert {bead.id: standing(bead) for bead in anew.beads.values()} == {
-            bead.id: standing(bead) for bead in state.beads.values()
-        }
+        here, there = ({bead.id: standing(bead) for bead in one.beads.values()} for one in (anew, state))
+        assert here == there, f"folded anew {here}, saved {there}"
+
+
+def is_between(world: World, start: str, stop: str, head: str) -> bool:
+    return world.hand.is_ancestor(start, stop) and world.hand.is_ancestor(stop, head)
 
 
 def standing(bead: Bead) -> tuple[object, ...]:

@@ -198,6 +198,8 @@ class World:
         """History is no line any more by which the state could be folded from the beginning."""
         self.resyncs: int | None = None
         """History was rewritten behind the cursor, and so many resyncs stood in the ledger: one more must follow."""
+        self.cursors: list[str] = []
+        """Where the cursor stood after steps."""
         self.every: set[str] = set()
         self.overwritten: set[str] = set()
         """Beads whose notes somebody overwrote while they were watched: ours must come back."""

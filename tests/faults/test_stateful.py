@@ -23,6 +23,8 @@ from tests.faults.stateful_promises import become_quiet, check, check_resynced
 from tests.faults.stateful_world import BOTH, DISPATCH, REAP, Mishap, Says, World, template
 
 BEADS = st.sampled_from(["b0", "b1", "b2"])
+OFFERED = BEADS | st.just("")
+SAYS = st.sampled_from([Says.ACCEPTED, *Says])
 SCOPES = st.sampled_from([BOTH, DISPATCH, REAP])
 STATUSES = st.sampled_from(["open", "closed", "blocked", "in_progress"])
 SPANS = st.sampled_from([3, 30, 90, 200, 11 * 60, 35 * 60, 65 * 60, 3 * 3600])
@@ -87,7 +89,7 @@ class Everybody(RuleBasedStateMachine):
                 self.world.commit("anna", "rest")
         self.after("people")
 
-    @rule(how=st.sampled_from(["pause", "for an hour", "pause all", "resume"]))
+    @rule(how=st.sampled_from(["resume", "resume", "resume", "resume", "pause", "for an hour", "pause all"]))
     def switch(self, how: str) -> None:
         try:
             match how:
@@ -124,20 +126,28 @@ class Everybody(RuleBasedStateMachine):
     def tick(self, worker: int, scope: Any) -> None:
         self.ticked(worker, scope)
 
-    @rule(worker=st.integers(0, 2), says=st.lists(st.sampled_from(Says), min_size=1, max_size=2))
-    def tick_answered(self, worker: int, says: list[Says]) -> None:
-        self.world.service.answers = list(says)
+    @rule(worker=st.integers(0, 2), bead=OFFERED, says=st.lists(SAYS, min_size=1, max_size=2))
+    def tick_answered(self, worker: int, bead: str, says: list[Says]) -> None:
+        self.offer(bead, says)
         self.ticked(worker, BOTH)
 
-    @rule(worker=st.integers(0, 2), scope=SCOPES, after=st.integers(0, 12), says=st.sampled_from(Says))
-    def tick_killed(self, worker: int, scope: Any, after: int, says: Says) -> None:
-        self.world.service.answers = [says]
+    @rule(worker=st.integers(0, 2), scope=SCOPES, after=st.integers(0, 12), bead=OFFERED, says=SAYS)
+    def tick_killed(self, worker: int, scope: Any, after: int, bead: str, says: Says) -> None:
+        self.offer(bead, [says])
         self.ticked(worker, scope, Mishap(after))
 
-    @rule(worker=st.integers(0, 2), after=st.integers(0, 12), act=ACTS, bead=BEADS, says=st.sampled_from(Says))
-    def tick_disturbed(self, worker: int, after: int, act: str, bead: str, says: Says) -> None:
-        self.world.service.answers = [says]
+    @rule(worker=st.integers(0, 2), after=st.integers(0, 12), act=ACTS, bead=BEADS, offered=st.booleans(), says=SAYS)
+    def tick_disturbed(self, worker: int, after: int, act: str, bead: str, offered: bool, says: Says) -> None:
+        self.offer(bead if offered else "", [says])
         self.ticked(worker, BOTH, Mishap(after, lambda: self.disturb(worker, act, bead)))
+
+    def offer(self, bead: str, says: list[Says]) -> None:
+        """A person hands a bead over, whatever became of it before, and the service will answer so."""
+        self.world.service.answers = list(says)
+        if bead:
+            self.world.create(bead, "agent", 1)
+            self.world.change(bead, assignee="agent", status="open", acceptance_criteria="must")
+            self.world.clock.sleep(3)
 
     def ticked(self, worker: int, scope: Any, mishap: Mishap | None = None) -> None:
         mishaps = self.world.mishaps
@@ -174,7 +184,7 @@ class Everybody(RuleBasedStateMachine):
 
     # -- the service, time, history --------------------------------------------------------------------------------------------
 
-    @rule(slots=st.sampled_from([0, 1, 9, None]), down=st.booleans(), tells=st.booleans())
+    @rule(slots=st.sampled_from([9, 1, None, 0]), down=st.sampled_from([False, False, False, True]), tells=st.booleans())
     def service_is(self, slots: int | None, down: bool, tells: bool) -> None:
         service = self.world.service
         service.slots, service.down, service.tells = slots, down, tells
