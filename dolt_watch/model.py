@@ -228,7 +228,7 @@ class Bead:
     reason: str = ""
     sign: Sign | None = None
     lost_note: str = ""
-    """A note of ours that somebody overwrote and that was not yet appended again."""
+    """Notes of ours, line by line, that somebody overwrote and that were not yet appended again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,7 +82,9 @@ def fold_bead(bead: Bead | None, event: Event) -> Bead | None:
         assert event.entry is not None
         return _entry(bead, event.entry, event)
     if event.what is What.OVERWRITTEN:
-        return None if bead is None else replace(bead, lost_note=event.note)
+        if bead is None:
+            return None
+        return replace(bead, lost_note=f"{bead.lost_note}\n{event.note}" if bead.lost_note else event.note)
     if event.what is What.SIGN:
         return _alive(bead, event.sign, event)
     return _alive(_row(bead, event), event.sign, event)

@@ -102,6 +102,14 @@ def test_rearming_counts_anew() -> None:
     assert bead.attempt == 0
 
 
+def test_every_note_that_was_overwritten_is_lost_until_it_is_appended_again() -> None:
+    lost = [replace(did(What.OVERWRITTEN, RUNS, 5, sign=False), note=note) for note in ("claimed", "dispatched")]
+    bead = after(MATCHED, CLAIM, SENT, *lost)
+    assert bead is not None and bead.lost_note == "claimed\ndispatched"
+    bead = after(MATCHED, CLAIM, SENT, *lost, said(Kind.NOTE, 3))
+    assert bead is not None and bead.lost_note == ""
+
+
 def test_what_is_shared() -> None:
     until = (AT + timedelta(minutes=3)).isoformat()
     projection = Projection(State())
