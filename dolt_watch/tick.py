@@ -204,11 +204,13 @@ class Loop:
         commit = self.engine.commit_of(look.head)
         date = commit.date if commit is not None else now
         state = resync(self.engine, look.head, date, self.policy.rules, list(compiled.values()), lens.columns)
-        self.store.advance(look, state, None)
         if why == "history was rewritten":
             self.say(f"{why}: state made anew at {look.head[:8]}")
+            # first recorded, then kept: if somebody is ahead of us here, the next round finds it rewritten again
             self.actor.resynced(Standing(look, state, now, compiled, lens.columns), why)
+            self.store.advance(look, state, None)
             raise Conflict("resynced; look again")
+        self.store.advance(look, state, None)
         return state
 
     def _resync_why(self, look: Look) -> str | None:

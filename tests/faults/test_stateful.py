@@ -227,14 +227,14 @@ class Everybody(RuleBasedStateMachine):
                 file.unlink()
 
 
-def run(examples: int, steps: int, folder: Path) -> None:
+def run(examples: int, steps: int, folder: Path, for_long: bool = False) -> None:
     counted.clear()
     template(folder)
     Everybody.folder = folder
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
         Everybody,
         settings=settings(
-            max_examples=examples, stateful_step_count=steps, deadline=None, derandomize=True, database=None,
+            max_examples=examples, stateful_step_count=steps, deadline=None, derandomize=not for_long, database=None,
             suppress_health_check=list(HealthCheck), report_multiple_bugs=False,
             phases=[Phase.generate, Phase.shrink] if os.environ.get('SHRINK') else [Phase.generate],
         ),
@@ -250,6 +250,6 @@ def test_everybody(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_everybody_for_long(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """DOLT_WATCH_EXAMPLES: how many histories, each of 50 steps."""
-    run(int(os.environ.get("DOLT_WATCH_EXAMPLES", "2000")), 50, tmp_path)
+    run(int(os.environ.get("DOLT_WATCH_EXAMPLES", "2000")), 50, tmp_path, for_long=True)
     with capsys.disabled():
         print("\n" + ", ".join(f"{what}: {number}" for what, number in sorted(counted.items())))  # noqa: T201
