@@ -101,6 +101,8 @@ class Loop:
         except SchemaChanged:
             self._columns_anew = True
             return self._peek(look, now)
+        except Conflict:  # history was rewritten: the state is made anew by now
+            return self._peek(look, now)
 
     def _peek(self, look: Look, now: datetime) -> State:
         compiled, columns = self._compiled(look)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from dolt_watch.cli.wiring import build
 from dolt_watch.model import Rule
 from tests.faults.stateful_history import History
 from tests.faults.stateful_promises import check, check_resynced
@@ -42,3 +43,12 @@ def test_two_notes_overwritten_at_once_both_come_back(world: World) -> None:
     check(world)
     ((notes,),) = world.rows("SELECT notes FROM issues")
     assert [line.split(" ")[0] for line in notes.split("\n")] == ["over", "auto-dispatcher", "dispatched:"]
+
+
+def test_who_only_looks_after_a_rewrite_sees_the_state_as_it_is(world: World) -> None:
+    """`dolt_watch status` before any worker ticked again."""
+    world.create("b0", "agent", 1, commit=True)
+    world.workers[0].tick(BOTH)
+    History(world).reset(1)
+    loop = build(world.hand, world.settings, lambda name: world.target, world.clock, world.said.append, dry=True)
+    assert loop.survey(BOTH).state.commit == world.head()
