@@ -10,7 +10,7 @@ from datetime import datetime
 
 from dolt_watch.engines import Param, Row
 from dolt_watch.model import Hold
-from dolt_watch.times import iso, utc
+from dolt_watch.times import iso, told
 
 Query = Callable[[str, Sequence[Param]], list[Row]]
 
@@ -44,7 +44,7 @@ def _rows(query: Query, ids: Sequence[str], columns: Collection[str], now: datet
     holds = {}
     for bead, blocker, *values in rows:
         cells = dict(zip(asked, values, strict=True))
-        deferred = utc(cells.get("defer_until"))
+        deferred = told(cells.get("defer_until"))
         if blocker:
             holds[bead] = Hold("ready", f"blocked by {blocker}, which is not closed")
         elif flag := next((words for name, words in _FLAGS.items() if cells.get(name)), None):

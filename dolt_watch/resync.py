@@ -17,7 +17,7 @@ from dolt_watch.engines import Engine
 from dolt_watch.feed import ENTRY_COLUMNS, entry_from, plain
 from dolt_watch.ledger import bead_hash
 from dolt_watch.model import GLOBAL, Bead, Entry, Event, Facts, Phase, Rule, Sign, State, What
-from dolt_watch.times import utc
+from dolt_watch.times import told
 
 _SETTLED = (Phase.BACKOFF, Phase.QUARANTINED)
 
@@ -53,7 +53,7 @@ def _bead(
     state: Bead | None = None
     for entry in entries:
         state = fold_bead(state, Event(What.LEDGER, bead, head, entry.at, facts=facts, entry=entry))
-    changed = utc(row.get("updated_at")) or date
+    changed = told(row.get("updated_at")) or date
     version = entries[-1].version if entries else 0
     edited = bool(entries) and bool(entries[-1].bead_hash) and entries[-1].bead_hash != hash
     if facts.matches:
@@ -107,7 +107,8 @@ def _streams(engine: Engine, head: str) -> dict[str, list[Entry]]:
     wanted = ", ".join(ENTRY_COLUMNS)
     for row in engine.query(f"SELECT {wanted} FROM watch_decision AS OF '{head}' ORDER BY bead_id, version"):
         entry = entry_from(row)
-        streams.setdefault(entry.bead, []).append(entry)
+        if entry is not None:
+            streams.setdefault(entry.bead, []).append(entry)
     return streams
 
 
@@ -122,7 +123,7 @@ def _signs(engine: Engine, head: str, beads: Sequence[str], ours: Collection[str
                 f"SELECT id, issue_id, {who}, created_at FROM {table} AS OF '{head}' WHERE issue_id IN ({marks})", chunk
             )
             for id, bead, actor, created in rows:
-                at = utc(created)
+                at = told(created)
                 if at is not None and id not in ours and (bead not in signs or signs[bead].at < at):
                     signs[bead] = Sign(at, table.removesuffix("s"), actor, "")
     return signs

@@ -10,9 +10,11 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from dolt_watch.model import GLOBAL, Bead, Entry, Event, Facts, Kind, Pause, Phase, Sign, State, What
-from dolt_watch.times import utc
+from dolt_watch.times import told
 
 HOUR = timedelta(hours=1)
+LONGEST = 2 * HOUR
+"""No claim's deadline lies further off: a target's time-out is an hour at most."""
 
 
 class Projection:
@@ -54,14 +56,14 @@ class Projection:
                 recent = [at for at in self.claims.get(entry.rule, ()) if entry.at - at < HOUR]
                 self.claims[entry.rule] = (*recent, entry.at)
             case Kind.BUSY:
-                until = utc(detail.get("until"))
+                until = told(detail.get("until"))
                 if until is not None:
                     self.resting[str(detail.get("target", ""))] = until
             case Kind.STOPPED:
                 self.stopped[entry.rule] = entry.settings_hash
             case Kind.PAUSE:
                 reaping = bool(detail.get("reaping"))
-                pause = Pause(entry.rule, entry.reason, entry.at, entry.actor, utc(detail.get("until")), reaping)
+                pause = Pause(entry.rule, entry.reason, entry.at, entry.actor, told(detail.get("until")), reaping)
                 self.pauses[entry.rule] = pause
             case Kind.RESUME:
                 self.pauses = {} if not entry.rule else {k: v for k, v in self.pauses.items() if k != entry.rule}
@@ -149,7 +151,7 @@ def _entry(bead: Bead | None, entry: Entry, event: Event) -> Bead | None:
         return replace(
             base, phase=Phase.CLAIMED, rule=entry.rule, since=entry.at, cause=event.commit, version=entry.version,
             attempt=entry.attempt, token=entry.token, job="", sent_at=entry.at, retry_at=None, reason="", sign=None,
-            deadline=utc(entry.detail.get("deadline")), matches=bool(facts.matches), runs=bool(facts.runs),
+            deadline=_deadline(entry), matches=bool(facts.matches), runs=bool(facts.runs),
         )  # fmt: skip
     if bead is None:
         return None  # it left before the report came: the ledger has it, the state need not
@@ -160,6 +162,11 @@ def _entry(bead: Bead | None, entry: Entry, event: Event) -> Bead | None:
     if entry.token and entry.token != bead.token:
         return bead  # of an attempt that is no longer this one
     return step(bead, entry, event)
+
+
+def _deadline(entry: Entry) -> datetime:
+    """A claim without one would be nobody's to settle, for ever."""
+    return min(told(entry.detail.get("deadline")) or entry.at, entry.at + LONGEST)
 
 
 def _dispatched(bead: Bead, entry: Entry, event: Event) -> Bead | None:
@@ -180,7 +187,7 @@ def _failed(bead: Bead, entry: Entry, event: Event) -> Bead | None:
     phase = Phase.QUARANTINED if entry.kind is Kind.QUARANTINED else Phase.BACKOFF
     failed = replace(
         bead, phase=phase, since=entry.at, cause=event.commit, reason=entry.reason, token="", job="", deadline=None,
-        retry_at=utc(entry.detail.get("retry_at")), sign=None, attempt=entry.attempt,
+        retry_at=told(entry.detail.get("retry_at")), sign=None, attempt=entry.attempt,
     )  # fmt: skip
     return failed if bead.matches else _elsewhere(failed, event.at)
 
