@@ -28,6 +28,7 @@ from dolt_watch.model import GLOBAL, Capacity, Decision, JobReport, Kind, Rule, 
 from dolt_watch.round import Outcome
 from dolt_watch.settings import Settings
 from dolt_watch.targets import Accepted, Answer, Busy, Refused, Target, Task, Unknown
+from dolt_watch.text import outside
 from dolt_watch.times import FixedClock
 from tests import beads
 
@@ -268,7 +269,7 @@ class World:
 
     def commit(self, who: str, what: str) -> None:
         with suppress(NothingToCommit):
-            self.hand.raw("SELECT dolt_commit('-A', '-m', ?, '--author', ?)", (what, f"{who} <{who}@example.com>"))
+            self.hand.raw("SELECT dolt_commit('-A', '-m', ?, '--author', ?)", (outside(what), f"{who} <{who}@example.com>"))
 
     def create(self, bead: str, assignee: str | None, priority: int, *, commit: bool = True) -> None:
         self.every.add(bead)
