@@ -28,9 +28,11 @@ from dolt_watch.model import GLOBAL, Capacity, Decision, JobReport, Kind, Rule, 
 from dolt_watch.round import Outcome
 from dolt_watch.settings import Settings
 from dolt_watch.targets import Accepted, Answer, Busy, Refused, Target, Task, Unknown
+from dolt_watch.targets.beadboard import BeadBoard
 from dolt_watch.text import outside
 from dolt_watch.times import FixedClock
 from tests import beads
+from tests.stubs.beadboard import BeadBoardStub
 
 BEGINNING = datetime(2031, 1, 1, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -178,16 +180,60 @@ class Service:
         return next((run for run in reversed(self.runs) if run.bead == bead and run.alive), None)
 
 
+class HttpService(Service):
+    """The same truth behind real HTTP: the target is the real BeadBoard one, its server the stub, which accepts or misbehaves as told."""
+
+    def __init__(self, world: World, board: BeadBoardStub) -> None:
+        super().__init__(world)
+        self.board, self.real = board, BeadBoard("beadboard", board.url, timeout=5)
+
+    def capacity(self) -> Capacity:
+        self.world.effect("capacity")
+        self.board.busy = self.slots == 0
+        return self.real.capacity()
+
+    def dispatch(self, task: Task, token: str) -> Answer:
+        self.task = task
+        return super().dispatch(task, token)
+
+    def answer(self, says: Says, run: Run) -> Answer:
+        match says:
+            case Says.REFUSED:
+                self.board.answer_next(400, {"error": f"Bead {run.bead} not found."})
+            case Says.FOR_GOOD:
+                self.board.answer_next(400, {"error": f"Bead {run.bead} is missing acceptance criteria."})
+            case Says.CREDENTIAL:
+                self.board.answer_next(502, {"error": "Invalid token"})
+            case Says.BUSY:
+                self.board.answer_next(409, {"error": "busy"})
+            case Says.BUSY_REST:
+                self.board.answer_next("retry-after", "600")
+            case Says.LOST:
+                self.board.answer_next("break-after-accept")
+            case Says.SILENT:
+                self.board.answer_next(502, {"error": "fetch failed"})
+        accepted = len(self.board.accepted)
+        answer = self.real.dispatch(self.task, run.token)
+        assert run.alive == (len(self.board.accepted) > accepted), "the stub did something else than it was told"
+        assert self.board.dispatches[-1].headers["idempotency-key"] == run.token
+        if isinstance(answer, Accepted):
+            run.job = answer.job
+        return answer
+
+    def verdict(self, job: str, started: datetime | None) -> JobReport:
+        return self.real.verdict(job, started)
+
+
 class World:
     """Everything at once. ``violations`` of what must never happen raise AssertionError in the moment in which they happen."""
 
-    def __init__(self, template: Path, file: Path, rule: Rule) -> None:
+    def __init__(self, template: Path, file: Path, rule: Rule, board: BeadBoardStub | None = None) -> None:
         shutil.copyfile(template, file)
         self.path = str(file)
         self.clock = FixedClock(BEGINNING)
         self.rule = rule
         self.settings = Settings(DoltLitePath(self.path), rules=(rule,), settle=2 * SECOND)
-        self.service = Service(self)
+        self.service = HttpService(self, board) if board else Service(self)
         self.target: Target = self.service
         self.hand = DatedEngine(self.path, self.clock)
         """The connection of all people and agents."""
