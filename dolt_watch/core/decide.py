@@ -133,7 +133,9 @@ def questions(state: State, policy: Policy, now: datetime, scope: Scope, skip: C
             hold = stop or _not_yet(bead, policy, now, clock)
             if hold is None and bead.id in skip:
                 hold = Hold("attempted", "attempted by this command already")
-                clock.at("dispatch", AT_ONCE)  # by the next command: else it would find nothing due, and leave it for ever
+                clock.at(
+                    "dispatch", AT_ONCE
+                )  # by the next command: else it would find nothing due, and leave it for ever
             if hold is None:
                 going.append(bead)
             else:

@@ -77,7 +77,7 @@ class History:
     def merge_second(self) -> None:
         """main into the side, and main goes forward onto that: our line is the second parent."""
         if self.side is None or self.merging:
-            return
+            return None
         self.world.commit("anna", "rest")
         try:
             self.side.raw("SELECT dolt_merge('main', '--no-commit')")
@@ -91,7 +91,7 @@ class History:
 
     def begin_merge(self) -> None:
         if self.side is None or self.merging:
-            return
+            return None
         self.world.commit("anna", "rest")
         try:
             self.world.hand.raw("SELECT dolt_merge(?, '--no-commit', '--no-ff')", (f"side{self.branches}",))

@@ -123,7 +123,7 @@ def check_notes(world: World, state: State) -> None:
         shown = Counter(line for line in text.split("\n") if is_ours(line))
         wanted = said.get(bead, Counter())
         lost = state.beads[bead].lost_note if bead in state.beads else ""
-        if bead not in world.torn and not (lost or bead in world.overwritten and bead not in state.beads):
+        if bead not in world.torn and not (lost or (bead in world.overwritten and bead not in state.beads)):
             assert shown == wanted, f"the notes of {bead}"
         elif not world.rewrites:
             assert shown <= wanted, f"a note of {bead} is there twice"

@@ -10,11 +10,10 @@ import socketserver
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -29,7 +28,10 @@ from dolt_watch.targets import Accepted, Answer, Busy, Refused, Unknown
 from dolt_watch.targets.beadboard import BeadBoard, read_answer, read_health, read_status
 from dolt_watch.targets.http import MAX_BODY, Exchange, Trouble
 from dolt_watch.text import outside
-from tests.faults.stateful_world import BOTH, Run, Says, Service, World, template
+from tests.faults.stateful_service import Run, Says, Service
+from tests.faults.stateful_world import BOTH, World, template
+
+pytestmark = pytest.mark.timeout(300)  # a busy machine is no fault
 
 ALL = int(os.environ.get("DOLT_WATCH_EXAMPLES", "10000"))
 Profile = Callable[[Any], Any]
@@ -290,8 +292,15 @@ def imported(folder: Path, number: list[int], bead: str, cells: dict[str, Any], 
         world.service.exchange = Exchange(200, {}, b'{"job_id":"j"}')  # type: ignore[attr-defined]
         insert(world, "issues", {"id": bead, **PLAIN, **cells})
         for side in sides:
-            key = {"labels": {"label": text}, "dependencies": {"depends_on_id": text, "created_by": text, "type": text, "created_at": date or ""}}
-            rest = {"id": "k", "created_at": date or "", **({"author": text, "text": text} if side == "comments" else {"event_type": "x", "actor": text})}
+            key = {
+                "labels": {"label": text},
+                "dependencies": {"depends_on_id": text, "created_by": text, "type": text, "created_at": date or ""},
+            }
+            rest = {
+                "id": "k",
+                "created_at": date or "",
+                **({"author": text, "text": text} if side == "comments" else {"event_type": "x", "actor": text}),
+            }
             insert(world, side, {"issue_id": bead, **key.get(side, rest)})
         if entry is not None:
             rest = dict.fromkeys(ENTRY_COLUMNS, text)
