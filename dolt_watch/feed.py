@@ -15,7 +15,7 @@ from dolt_watch.core.rules import CompiledRule
 from dolt_watch.engines import WORKING, Commit, Edge, Engine, Row
 from dolt_watch.errors import SchemaChanged
 from dolt_watch.model import Answers, CommitChanges, Entry, Kind, RowChange, Wrote
-from dolt_watch.times import utc
+from dolt_watch.times import told, utc
 
 ENTRY_COLUMNS = (
     "bead_id", "version", "kind", "attempt", "rule", "token", "cause_commit", "observed_commit", "decided_at",
@@ -24,6 +24,8 @@ ENTRY_COLUMNS = (
 
 CELLS = ("status", "assignee", "notes", "started_at", "closed_at")
 """Columns of issues whose values the derivation needs, besides what the rules ask."""
+
+KINDS = frozenset(kind.value for kind in Kind)
 
 _SIDE = {
     # table: (expression of the row's own key, of its time, of who did it); {s} is the side, from or to
@@ -102,7 +104,7 @@ def read(engine: Engine, line: Sequence[Commit], tables: Iterable[str], lens: Le
         columns = {"diff_type": "diff_type", "from_bead": "from_bead_id", "from_version": "from_version", **wanted}
         for edge, (kind, bead, version, *row) in engine.diff("watch_decision", edges, columns):
             if kind == "added":
-                entries[edge.commit].append(entry_from(row))
+                entries[edge.commit] += filter(None, (entry_from(row),))
             else:
                 altered[edge.commit].append((bead, version, kind))
     for commit in line:
@@ -131,7 +133,7 @@ def _changes(engine: Engine, table: str, edges: Sequence[Edge], lens: Lens) -> I
         for edge, row in engine.diff(table, edges, columns):
             kind = row[0]
             bead, own, when, actor = row[1:5] if kind == "removed" else row[5:9]
-            yield edge, RowChange(table, bead, kind, key=str(own), at=utc(when), who=actor or "")
+            yield edge, RowChange(table, bead, kind, key=str(own), at=told(when), who=actor or "")
         return
     differs = ", ".join(f"CASE WHEN {_same(engine, name)} THEN NULL ELSE '{name}' END" for name in lens.columns)
     columns = {"diff_type": "diff_type", "from": "from_id", "to": "to_id", "changed": f"CONCAT_WS(',', {differs})"}
@@ -175,7 +177,7 @@ def _issue(row: Row, lens: Lens) -> RowChange:
         answers.append(Answers(was, now, ran, runs, rank))
     return RowChange(
         "issues", from_id if kind == "removed" else to_id, kind, tuple(name for name in changed.split(",") if name),
-        before, after, at=utc(at), answers=tuple(answers),
+        before, after, at=told(at), answers=tuple(answers),
     )  # fmt: skip
 
 
@@ -183,7 +185,7 @@ def ledger_at(engine: Engine, commit: str) -> list[Entry]:
     """The whole ledger as a commit has it, stream by stream. Raises NoSuchTable."""
     wanted = ", ".join(ENTRY_COLUMNS)
     rows = engine.query(f"SELECT {wanted} FROM watch_decision AS OF '{commit}' ORDER BY bead_id, version")
-    return [entry_from(row) for row in rows]
+    return [entry for row in rows if (entry := entry_from(row)) is not None]
 
 
 def plain(value: Any) -> Any:
@@ -196,20 +198,34 @@ def plain(value: Any) -> Any:
 
 def cell(name: str, value: Any) -> Any:
     """A cell of ``issues`` for comparing: DoltLite gives times as text, Dolt as times."""
-    return plain(utc(value)) if name.endswith("_at") else plain(value)
+    return plain(told(value) or value) if name.endswith("_at") else plain(value)
 
 
-def entry_from(row: Sequence[Any]) -> Entry:
-    """One row of watch_decision, in the order of ``ENTRY_COLUMNS``."""
+def entry_from(row: Sequence[Any]) -> Entry | None:
+    """One row of watch_decision, in the order of ``ENTRY_COLUMNS``. None where no dolt_watch wrote it: somebody's import must not end every tick."""
     (bead, version, kind, attempt, rule, token, cause, observed, at, job, reason, bead_hash, settings, actor, text) = (
         row
     )
-    detail: dict[str, Any] = orjson.loads(text)
-    wrote = detail.get("wrote", {})
-    cells = {name: (pair[0], pair[1]) for name, pair in wrote.get("cells", {}).items()}
-    moment = utc(at)
-    assert moment is not None
+    try:
+        detail = orjson.loads(text)
+    except ValueError:
+        return None
+    moment = told(at)
+    if not isinstance(detail, dict) or moment is None or kind not in KINDS:
+        return None
     return Entry(
         bead, version, Kind(kind), attempt, rule, token, cause, observed, moment, job, reason, bead_hash, settings,
-        actor, detail, Wrote(cells, wrote.get("note", ""), tuple(wrote.get("events", ()))),
+        actor, detail, _wrote(detail.get("wrote")),
     )  # fmt: skip
+
+
+def _wrote(value: Any) -> Wrote:
+    if not isinstance(value, dict):
+        return Wrote()
+    cells, note, events = value.get("cells"), value.get("note"), value.get("events")
+    pairs = cells.items() if isinstance(cells, dict) else ()
+    return Wrote(
+        {name: (pair[0], pair[1]) for name, pair in pairs if isinstance(pair, list) and len(pair) == 2},
+        note if isinstance(note, str) else "",
+        tuple(event for event in events if isinstance(event, str)) if isinstance(events, list) else (),
+    )

@@ -11,7 +11,7 @@ from typing import Any
 
 from dolt_watch.engines import Param, Row
 from dolt_watch.model import Hold
-from dolt_watch.times import iso, utc
+from dolt_watch.times import iso, told
 
 Query = Callable[[str, Sequence[Param]], list[Row]]
 
@@ -45,7 +45,7 @@ def readiness(
 
 def by_itself(row: Mapping[str, Any], now: datetime) -> Hold | None:
     """What the bead's own row says against it."""
-    deferred = utc(row.get("defer_until"))
+    deferred = told(row.get("defer_until"))
     if flag := next((words for name, words in _FLAGS.items() if row.get(name)), None):
         return Hold("ready", f"it is {flag}")
     if row.get("issue_type") in LEFT_OUT:
@@ -128,7 +128,7 @@ def _last(query: Query, ids: Sequence[str], of: str) -> Iterator[tuple[str, date
             rows = query(
                 f"SELECT {key}, MAX({time}) FROM {table}{of} WHERE {key} IN ({_marks(chunk)}) GROUP BY {key}", chunk
             )
-            yield from ((id, at, what) for id, at in ((id, utc(at)) for id, at in rows) if at is not None)
+            yield from ((id, at, what) for id, at in ((id, told(at)) for id, at in rows) if at is not None)
 
 
 def _open(query: Query, ids: Sequence[str], of: str) -> set[str]:

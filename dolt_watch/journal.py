@@ -30,7 +30,7 @@ def entries(
     if limit is not None:
         sql += f" LIMIT {int(limit)}"
     try:
-        return [entry_from(row) for row in engine.query(sql, params)]
+        return [entry for row in engine.query(sql, params) if (entry := entry_from(row)) is not None]
     except NoSuchTable as error:
         raise NotMigrated("the ledger is not in this database", fix="dolt_watch init") from error
 

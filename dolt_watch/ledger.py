@@ -281,7 +281,7 @@ def _message(entry: Entry) -> str:
         "Bead": entry.bead, "Decision": entry.kind.value, "Version": entry.version, "Attempt": entry.attempt,
         "Rule": entry.rule, "Cause": entry.cause, "Observed": entry.observed, "Job": entry.job, "Reason": entry.reason,
     }  # fmt: skip
-    lines = [f"{name}: {value}" for name, value in trailers.items() if value not in ("", 0)]
+    lines = [f"{name}: {outside(str(value))}" for name, value in trailers.items() if value not in ("", 0)]
     return "\n".join([outside(subject, 200), "", *lines])
 
 

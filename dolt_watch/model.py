@@ -317,6 +317,12 @@ class Entry(NamedTuple):
     detail: Mapping[str, Any]
     wrote: Wrote
 
+    @property
+    def given(self) -> Mapping[str, Any]:
+        """What it rests on that history does not hold; empty where it does not say."""
+        given = self.detail.get("given")
+        return given if isinstance(given, dict) else EMPTY
+
 
 # -- why not ----------------------------------------------------------------------------------------------------
 

@@ -106,7 +106,7 @@ class Past:
         """Commit at which state was made anew → hash of the settings, in order."""
         found: dict[str, str] = {}
         for entry in self.entries:
-            commit = entry.detail.get("given", {}).get("made")
+            commit = entry.given.get("made")
             if commit:
                 found.setdefault(str(commit), entry.settings_hash)
         return found

@@ -32,7 +32,7 @@ from dolt_watch.model import (
     What,
     Wrote,
 )
-from dolt_watch.times import utc
+from dolt_watch.times import told
 
 _SETTLED = (Phase.BACKOFF, Phase.QUARANTINED)
 
@@ -110,7 +110,7 @@ def _bead(
     state: Bead | None = None
     for entry in entries:
         state = fold_bead(state, Event(What.LEDGER, bead, head, entry.at, facts=facts, entry=entry))
-    changed = utc(row.get("updated_at")) or date
+    changed = told(row.get("updated_at")) or date
     version = entries[-1].version if entries else 0
     edited = bool(entries) and bool(entries[-1].bead_hash) and entries[-1].bead_hash != hash
     if facts.matches:
@@ -177,7 +177,7 @@ def _signs(engine: Engine, head: str, beads: Sequence[str], ours: Collection[str
                 f"SELECT id, issue_id, {who}, created_at FROM {table} AS OF '{head}' WHERE issue_id IN ({marks})", chunk
             )
             for id, bead, actor, created in rows:
-                at = utc(created)
+                at = told(created)
                 if at is not None and id not in ours and (bead not in signs or signs[bead].at < at):
                     signs[bead] = Sign(at, table.removesuffix("s"), actor, "")
     return signs

@@ -59,10 +59,10 @@ class Service:
 
     def __init__(
         self, connect: Callable[[], Engine], loop: Callable[[Engine], Loop], say: Say, watching: Watching, *,
-        poll: float = 2.0, clock: Clock | None = None,
+        poll: float = 2.0, clock: Clock | None = None, between: Callable[[], None] = lambda: None,
     ) -> None:  # fmt: skip
         self.connect, self.make, self.say, self.watching = connect, loop, say, watching
-        self.poll, self.clock = poll, clock or ProcessClock()
+        self.poll, self.clock, self.between = poll, clock or ProcessClock(), between
         self.stop = threading.Event()
         """Set by whoever wants it to end: the decision under way is settled, no other begins."""
         self._engine: Engine | None = None
@@ -83,6 +83,7 @@ class Service:
 
     def step(self) -> float:
         """One poll; seconds until the next."""
+        self.between()
         begun = self.clock.monotonic()
         try:
             loop = self._ready()

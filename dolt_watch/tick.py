@@ -20,7 +20,7 @@ from dolt_watch.errors import Conflict, MergeInProgress, SchemaChanged
 from dolt_watch.gates import alive_by_children, readiness
 from dolt_watch.look import Look, Looker, Seen, idle, nothing
 from dolt_watch.migrate import check_database
-from dolt_watch.model import Capacity, Hold, JobReport, State
+from dolt_watch.model import Capacity, Hold, JobReport, Kind, State
 from dolt_watch.present import Present
 from dolt_watch.resync import resync
 from dolt_watch.round import Actor, Outcome, Standing, Survey, announce, tell, watched
@@ -202,6 +202,8 @@ class Loop:
         written = self.actor.handle(plan, standing)
         if written is None:
             return False, 0
+        if plan.decisions[0].kind is Kind.CLAIM:
+            outcome.kinds[Kind.CLAIM] += 1  # what is written is what became of it
         skip.add(written.entry.bead)
         outcome.count(written.entry.kind)
         announce(self.say, written)

@@ -68,6 +68,19 @@ def utc(value: Any) -> datetime | None:
     return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
+FAR = 9000
+"""From this year on a time is nobody's: sums with it would pass the last one that there is."""
+
+
+def told(value: Any) -> datetime | None:
+    """A time that somebody else wrote, in a row or in an import: None where it is none, or one that nobody can mean."""
+    try:
+        moment = utc(value)
+    except (ValueError, OverflowError):
+        return None
+    return moment if moment is not None and moment.year < FAR else None
+
+
 def iso(moment: datetime) -> str:
     """2026-04-18T22:35:46Z: whole seconds, the form of the original's notes."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

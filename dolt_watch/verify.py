@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import orjson
 
@@ -145,7 +145,7 @@ class _Check:
             under = self.past.under(entry.settings_hash)
             if under is None:
                 self.out.unverifiable["its settings are not in history"] += 1
-            elif "given" not in entry.detail:
+            elif not entry.given:
                 self.out.unverifiable["it was recorded without what it rests on"] += 1
             else:
                 made = (
@@ -157,7 +157,7 @@ class _Check:
 
     def _decided(self, entry: Entry, state: State, under: Under) -> Decision | None:
         """What ``decide`` says first, given what was given."""
-        given: Mapping[str, Any] = entry.detail["given"]
+        given = entry.given
         now = utc(given["now"])
         assert now is not None
         scope = Scope(dispatch="dispatch" in given["scope"], reap="reap" in given["scope"])
@@ -187,7 +187,7 @@ class _Check:
 
     def _reported(self, entry: Entry, state: State, under: Under) -> Decision | None:
         """What the answer, as recorded, comes to."""
-        given: Mapping[str, Any] = entry.detail["given"]
+        given = entry.given
         answer, rule, now = recalled(entry), under.policy.rule(entry.rule), utc(given["now"])
         claim = self.claims.get(entry.token)
         if answer is None or rule is None or now is None or claim is None:

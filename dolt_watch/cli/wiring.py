@@ -50,13 +50,13 @@ def ledger(engine: Engine, settings: Settings, clock: Clock | None = None) -> Le
 
 def build(
     engine: Engine, settings: Settings, targets: Callable[[str], Target], clock: Clock, say: Callable[[str], None],
-    *, dry: bool = False,
+    *, dry: bool = False, patient: bool = True,
 ) -> Loop:  # fmt: skip
-    """The one loop; a dry run is the same with nobody acting."""
+    """The one loop; a dry run is the same with nobody acting. ``patient``: a one-shot command waits for a bead to settle."""
     actor = Telling(say) if dry else Acting(ledger(engine, settings, clock), settings.rules, targets, say)
     policy = Policy(settings.rules, settings.settle, settings_hash=settings_hash(settings))
     hashes = {rule.name: rule_hash(rule) for rule in settings.rules}
     return Loop(
         engine, policy, hashes, targets, actor, clock, say,
-        adopt=settings.adopt, patient=not dry, project_id=settings.project_id,
+        adopt=settings.adopt, patient=patient and not dry, project_id=settings.project_id,
     )  # fmt: skip

@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
 from dolt_watch.model import GLOBAL, Bead, Entry, Event, Facts, Kind, Pause, Phase, Sign, State, What
-from dolt_watch.times import utc
+from dolt_watch.times import told
 
 HOUR = timedelta(hours=1)
+LONGEST = 2 * HOUR
+"""No claim's deadline lies further off: a target's time-out is an hour at most."""
 HELD = "the ledger came from elsewhere (a clone, a backup), so nobody knows whether an agent has it; `dolt_watch resume` lets it go"
 
 
@@ -54,17 +56,18 @@ class Projection:
                 recent = [at for at in self.claims.get(entry.rule, ()) if entry.at - at < HOUR]
                 self.claims[entry.rule] = (*recent, entry.at)
             case Kind.BUSY:
-                until = utc(detail.get("until"))
+                until = told(detail.get("until"))
                 if until is not None:
                     self.resting[str(detail.get("target", ""))] = until
             case Kind.STOPPED:
                 self.stopped[entry.rule] = entry.settings_hash
             case Kind.PAUSE:
                 reaping = bool(detail.get("reaping"))
-                pause = Pause(entry.rule, entry.reason, entry.at, entry.actor, utc(detail.get("until")), reaping)
+                pause = Pause(entry.rule, entry.reason, entry.at, entry.actor, told(detail.get("until")), reaping)
                 self.pauses[entry.rule] = pause
             case Kind.RESYNC:
-                for id in detail.get("held", ()):
+                held = detail.get("held")
+                for id in held if isinstance(held, list) else ():
                     bead = self.beads.get(id)
                     if bead is not None and bead.phase is Phase.WAITING and bead.since <= entry.at:
                         self.beads[id] = bead._replace(phase=Phase.HELD, since=entry.at, reason=HELD)
@@ -159,7 +162,7 @@ def _entry(bead: Bead | None, entry: Entry, event: Event) -> Bead | None:
         return base._replace(
             phase=Phase.CLAIMED, rule=entry.rule, since=entry.at, cause=event.commit, version=entry.version,
             attempt=entry.attempt, token=entry.token, job="", sent_at=entry.at, retry_at=None, sign=None,
-            deadline=utc(entry.detail.get("deadline")), matches=bool(facts.matches), runs=bool(facts.runs),
+            deadline=_deadline(entry), matches=bool(facts.matches), runs=bool(facts.runs),
         )  # fmt: skip
     if entry.kind is Kind.RESTORE:
         return _restored(bead, entry, event)
@@ -172,6 +175,11 @@ def _entry(bead: Bead | None, entry: Entry, event: Event) -> Bead | None:
     if entry.token and entry.token != bead.token:
         return bead  # of an attempt that is no longer this one
     return step(bead, entry, event)
+
+
+def _deadline(entry: Entry) -> datetime:
+    """A claim without one would be nobody's to settle, for ever."""
+    return min(told(entry.detail.get("deadline")) or entry.at, entry.at + LONGEST)
 
 
 def _dispatched(bead: Bead, entry: Entry, event: Event) -> Bead | None:
@@ -195,9 +203,9 @@ def _restored(bead: Bead | None, entry: Entry, event: Event) -> Bead | None:
     detail, facts = entry.detail, event.facts
     base = bead or Bead(entry.bead, Phase.WAITING, entry.rule, entry.at, entry.cause, runs=bool(facts and facts.runs))
     back = base._replace(
-        phase=Phase(detail["phase"]), rule=entry.rule, since=utc(detail["since"]) or entry.at, cause=event.commit,
-        version=entry.version, attempt=entry.attempt, token=entry.token, job=entry.job, sent_at=utc(detail["sent_at"]),
-        deadline=utc(detail["deadline"]), retry_at=None, reason="" if entry.job else entry.reason,
+        phase=Phase(detail.get("phase", Phase.UNKNOWN)), rule=entry.rule, since=told(detail.get("since")) or entry.at, cause=event.commit,
+        version=entry.version, attempt=entry.attempt, token=entry.token, job=entry.job, sent_at=told(detail.get("sent_at")),
+        deadline=told(detail.get("deadline")), retry_at=None, reason="" if entry.job else entry.reason,
     )  # fmt: skip
     return back if base.runs else _elsewhere(back, event.at)
 
@@ -206,7 +214,7 @@ def _failed(bead: Bead, entry: Entry, event: Event) -> Bead | None:
     phase = Phase.QUARANTINED if entry.kind is Kind.QUARANTINED else Phase.BACKOFF
     failed = bead._replace(
             phase=phase, since=entry.at, cause=event.commit, reason=entry.reason, token="", job="", deadline=None,
-        retry_at=utc(entry.detail.get("retry_at")), sign=None, attempt=entry.attempt,
+        retry_at=told(entry.detail.get("retry_at")), sign=None, attempt=entry.attempt,
     )  # fmt: skip
     return failed if bead.matches else _elsewhere(failed, event.at)
 

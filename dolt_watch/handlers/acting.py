@@ -17,6 +17,7 @@ from dolt_watch.resync import restored
 from dolt_watch.round import Standing
 from dolt_watch.store import Store, take_fence
 from dolt_watch.targets import Target
+from dolt_watch.text import outside
 
 Say = Callable[[str], None]
 
@@ -44,7 +45,7 @@ class Acting:
     def adopt(self, look: Look, tables: Sequence[str], beads: Sequence[str]) -> bool:
         """What others left uncommitted becomes a commit of its own, so that nothing is decided on what history does not hold."""
         engine = self.ledger.engine
-        trailers = "".join(f"\nBead: {bead}" for bead in beads[:50])
+        trailers = "".join(f"\nBead: {outside(bead)}" for bead in beads[:50])
         message = f"dolt-watch: adopt uncommitted changes\n\nTables: {', '.join(sorted(tables))}{trailers}"
         with engine.transaction() as tx:
             if engine.merging():

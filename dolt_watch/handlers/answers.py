@@ -43,7 +43,7 @@ def recorded(answer: Answer) -> dict[str, Any]:
 
 def recalled(entry: Entry) -> Answer | None:
     """The answer that an entry was made from; None where it does not say."""
-    kept: Mapping[str, Any] = entry.detail.get("given", {}).get("answer", {})
+    kept: Mapping[str, Any] = entry.given.get("answer", {})
     status = kept.get("status")
     match kept.get("is"):
         case "accepted":

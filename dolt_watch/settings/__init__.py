@@ -1,5 +1,7 @@
 """The settings: where they come from, what they come to, and how they are told. ``load`` is the way in."""
 
+from datetime import timedelta
+
 from dolt_watch.settings.canonical import Line, describe, hash_of_text, rule_hash, rules_from, rules_text, settings_hash
 from dolt_watch.settings.loading import load
 from dolt_watch.settings.model import Settings, TargetSettings
@@ -9,6 +11,7 @@ __all__ = [
     "Settings",
     "TargetSettings",
     "describe",
+    "duration",
     "hash_of_text",
     "load",
     "rule_hash",
@@ -16,3 +19,11 @@ __all__ = [
     "rules_text",
     "settings_hash",
 ]
+
+
+def duration(text: str, where: str) -> timedelta:
+    """A duration given elsewhere than in the settings: '2s', '30m'. Raises SettingsError."""
+    from dolt_watch.settings.values import Given, convert
+
+    value: timedelta = convert(Given((where,), text, where, where), "timedelta")
+    return value

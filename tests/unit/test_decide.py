@@ -117,7 +117,9 @@ def test_a_verdict_decides_what_becomes_of_it(word: str, on_stale: str, kind: Ki
 def test_a_job_that_runs_is_spared_up_to_max_runtime() -> None:
     answers = Outside(FREE, {}, {"a": JobReport(Verdict.RUNNING, "running")})
     assert plan(bead("a", Phase.RUNNING, age=40 * 60), outside=answers).decisions == ()
-    assert kinds(plan(bead("a", Phase.RUNNING, age=61 * 60), outside=answers)) == [(Kind.REAP, "a")]
+    for on_stale in ("block", "requeue"):  # a second run beside one that its target knows of is never begun
+        made = plan(bead("a", Phase.RUNNING, age=61 * 60), rule=Rule("agent", on_stale=on_stale), outside=answers)
+        assert kinds(made) == [(Kind.REAP, "a")]
 
 
 def test_a_claim_past_its_deadline_is_unknown_and_never_before() -> None:
@@ -162,3 +164,12 @@ def test_due_is_the_next_moment_at_which_time_alone_matters() -> None:
     assert asked.due == {"dispatch": None, "reap": NOW + timedelta(minutes=30)}
     asked = questions(State("h", "", {"b": bead("b", age=0.5)}), policy, NOW, BOTH)
     assert asked.due == {"dispatch": NOW + timedelta(seconds=1.5), "reap": None}
+
+
+def test_what_this_command_attempted_is_due_for_the_next() -> None:
+    """A bead requeued by the reaper of this very tick: nothing else will happen to it."""
+    policy = Policy([Rule("agent")], timedelta(seconds=2))
+    requeued = bead("a", Phase.BACKOFF, age=1, retry_at=NOW)
+    asked = questions(State("h", {"a": requeued}), policy, NOW + timedelta(seconds=5), BOTH, {"a"})
+    assert asked.held["a"].gate == "attempted"
+    assert asked.due["dispatch"] is not None and asked.due["dispatch"] <= NOW

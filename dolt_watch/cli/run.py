@@ -1,0 +1,130 @@
+"""``dolt_watch run``."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any
+
+import click
+
+from dolt_watch.cli.common import load_settings, settings_options
+from dolt_watch.errors import SettingsError
+
+GRACE = 9.0
+"""Seconds after SIGTERM: what is under way is settled in them, or by whoever looks after its deadline."""
+
+
+@click.command()
+@settings_options
+@click.option("--poll", default="2s", show_default=True, metavar="DURATION", help="Longest pause between two looks.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    help="Serve /metrics, /healthz and /readyz here. Default: nothing is served.",
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address for --port.")
+@click.option(
+    "--log",
+    "form",
+    type=click.Choice(["auto", "text", "json"]),
+    default="auto",
+    show_default=True,
+    help="auto: text on a terminal, else JSON.",
+)
+def command(poll: str, port: int | None, host: str, form: str, **kwargs: Any) -> int:
+    """Stay up: dispatch and reap as things happen, until SIGTERM.
+
+    Survives the database and the target going away. Of several replicas one works, the others stand by. DOLT_WATCH_PING_URL is fetched after good ticks.
+
+    Example: dolt_watch run --port 9464
+    """
+    from dolt_watch.cli.wiring import Targets, build
+    from dolt_watch.engines import Engine
+    from dolt_watch.engines.address import open_engine
+    from dolt_watch.service import Service
+    from dolt_watch.settings import duration
+    from dolt_watch.telemetry.logs import Changes, Log
+    from dolt_watch.tick import Loop
+    from dolt_watch.times import DatabaseClock
+
+    seconds = duration(poll, "--poll").total_seconds()
+    if seconds < 0.05:
+        raise SettingsError(f"--poll is a pause, not {poll!r}", where="--poll", fix="write 2s")
+    settings = load_settings(kwargs)
+    log = Log(json=None if form == "auto" else form == "json")
+    changes, targets, health = Changes(log.say), Targets(settings), _health(os.environ.get("DOLT_WATCH_PING_URL", ""))
+
+    def make(engine: Engine) -> Loop:
+        return build(engine, settings, targets, DatabaseClock(), changes.say, patient=False)
+
+    service = Service(lambda: open_engine(settings.address), make, log.say, health, poll=seconds, between=changes.next)
+    with _served(host, port, health, log.say), _until_told(service.stop, log.say):
+        try:
+            service.run()
+        finally:
+            targets.close()
+    return 0
+
+
+def _health(ping_url: str) -> Any:
+    try:
+        from dolt_watch.telemetry.health import Health
+        from dolt_watch.telemetry.metrics import Metrics
+    except ImportError as error:
+        raise SettingsError(
+            f"`dolt_watch run` needs more than is installed: {error}",
+            where="dolt_watch run",
+            fix="pip install 'dolt-watch[service]'",
+        ) from error
+    from dolt_watch.telemetry.ping import Ping
+
+    return Health(Metrics(), Ping(ping_url) if ping_url else None)
+
+
+@contextlib.contextmanager
+def _served(host: str, port: int | None, health: Any, say: Any) -> Iterator[None]:
+    if port is None:
+        yield
+        return
+    from dolt_watch.telemetry.health import Server
+
+    try:
+        server = Server(host, port, health.pages())
+    except OSError as error:
+        raise SettingsError(
+            f"cannot serve on {host}:{port}: {error.strerror}", where="--port", fix="name a free port"
+        ) from None
+    say(f"serving http://{host}:{server.port}/metrics")
+    try:
+        yield
+    finally:
+        server.close()
+
+
+@contextlib.contextmanager
+def _until_told(stop: threading.Event, say: Any) -> Iterator[None]:
+    """SIGTERM and SIGINT: no other decision begins. A second one, or an answer that does not come, ends the process as a crash would, which is safe."""
+
+    def told(number: int, frame: FrameType | None) -> None:
+        if stop.is_set():
+            os._exit(1)
+        stop.set()
+        timer = threading.Timer(GRACE, gone)
+        timer.daemon = True
+        timer.start()
+
+    def gone() -> None:
+        say("an answer did not come in time: its attempt is settled by whoever looks after its deadline")
+        os._exit(0)
+
+    before = {number: signal.signal(number, told) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,171 @@
+"""What holds after every step of the stateful test, whatever happened. What a dispatch call itself must keep is asked in ``World.sent``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import timedelta
+from itertools import pairwise
+
+import orjson
+
+from dolt_watch import feed
+from dolt_watch.core.derive import derive, is_ours
+from dolt_watch.core.fold import Projection
+from dolt_watch.look import Look, Looker
+from dolt_watch.model import IN_FLIGHT, Bead, Kind, Phase, State
+from dolt_watch.resync import resync
+from dolt_watch.store import Store
+from tests.faults.stateful_history import History
+from tests.faults.stateful_world import BOTH, World
+
+MATCHES = "assignee = 'agent' AND status = 'open' AND acceptance_criteria <> ''"
+RUNS = "assignee = 'agent' AND status = 'in_progress'"
+READY = (
+    "NOT EXISTS (SELECT 1 FROM dependencies d JOIN issues b ON b.id = d.depends_on_id "
+    "WHERE d.issue_id = issues.id AND b.status <> 'closed')"
+)
+
+
+def check(world: World) -> None:
+    """After every step."""
+    check_streams(world)
+    look = Looker(world.hand).look()
+    if look.head == look.commit:
+        if look.head not in world.cursors:
+            world.cursors.append(look.head)
+        state = Store(world.hand).state(look)
+        check_rows(world, look, state)
+        check_fold(world, look, state)
+        check_notes(world, state)
+
+
+def check_streams(world: World) -> None:
+    streams: dict[str, list[tuple[int, str, str, str]]] = {}
+    for bead, *entry in world.rows(
+        "SELECT bead_id, version, kind, token, detail ->> 'verdict' FROM watch_decision ORDER BY bead_id, version"
+    ):
+        streams.setdefault(bead, []).append(tuple(entry))
+    for bead, entries in streams.items():
+        assert [version for version, *_ in entries] == list(range(1, len(entries) + 1)), f"gaps in the stream of {bead}"
+        tokens = [token for _, kind, token, _ in entries if kind == Kind.CLAIM]
+        assert len(set(tokens)) == len(tokens), "a token claimed twice"
+        for _, kind, _, verdict in entries:
+            assert not (kind == Kind.REQUEUE and verdict == "running"), "requeued though its target says that it runs"
+
+
+def check_rows(world: World, look: Look, state: State) -> None:
+    """Each row of history that matches or runs has a state that says so, and no state says more."""
+    (matching, running) = (
+        {bead for (bead,) in world.rows(f"SELECT id FROM dolt_at_issues(?) WHERE {where}", look.head)}
+        for where in (MATCHES, RUNS)
+    )
+    assert {bead.id for bead in state.beads.values() if bead.matches} == matching
+    assert {bead.id for bead in state.beads.values() if bead.runs} == running
+    for bead in state.beads.values():
+        if bead.phase in (Phase.WAITING, Phase.BACKOFF, Phase.QUARANTINED, Phase.HELD):
+            assert bead.matches, bead
+        elif bead.phase in (Phase.RUNNING, Phase.UNKNOWN):
+            assert bead.runs, bead
+    flying = [bead for bead in state.beads.values() if bead.token and bead.phase in IN_FLIGHT]
+    assert len({bead.token for bead in flying}) == len(flying) <= world.rule.max_in_flight, flying
+
+
+def check_fold(world: World, look: Look, state: State) -> None:
+    """The saved state is what history says, folded in one go: from the beginning, or from the last resync.
+
+    From the beginning all of it is equal. After a rewrite, or where main once went forward onto a merge in which it is the second parent, it is folded
+    by way of the cursors that stood; times, causes and reasons may differ then: where a bead stands may not.
+    """
+    rules = [world.rule]
+    compiled, columns = world.compiled
+    start, projection = world.base, Projection(State())
+    if world.bent:
+        for (detail,) in world.rows("SELECT detail FROM watch_decision WHERE kind = 'resync' ORDER BY version"):
+            known = world.hand.commit_of(orjson.loads(detail)["to"])
+            if known is not None and world.hand.is_ancestor(known.hash, look.head):
+                start = known.hash
+                projection = Projection(resync(world.hand, start, known.date, rules, compiled, columns).state)
+    stops = [stop for stop in world.cursors if is_between(world, start, stop, look.head)] if world.bent else []
+    for since, until in pairwise([start, *stops, look.head]):
+        line = feed.path(world.hand.commits(since, until), since, until)
+        assert line is not None
+        for changes in feed.read(world.hand, line, Looker(world.hand).tables, feed.Lens(compiled, columns)):
+            projection.fold(derive(changes, rules))
+    projection.commit = look.head
+    anew = projection.state()
+    if not world.bent:
+        assert anew._replace(made=state.made) == state, f"folded anew {anew}, saved {state}"
+    elif world.resyncs is None:
+        here, there = ({bead.id: standing(bead) for bead in one.beads.values()} for one in (anew, state))
+        assert here == there, f"folded anew {here}, saved {there}"
+
+
+def is_between(world: World, start: str, stop: str, head: str) -> bool:
+    return world.hand.is_ancestor(start, stop) and world.hand.is_ancestor(stop, head)
+
+
+def standing(bead: Bead) -> tuple[object, ...]:
+    """The fields that a resync restores."""
+    return (bead.phase, bead.rule, bead.matches, bead.runs, bead.version, bead.token, bead.job)
+
+
+def check_notes(world: World, state: State) -> None:
+    """No note of ours twice; and none missing of a bead that is watched and has no lost note to be appended again."""
+    notes = dict(world.rows("SELECT id, notes FROM issues"))
+    said: dict[str, Counter[str]] = {}
+    for bead, kind, note in world.rows("SELECT bead_id, kind, detail ->> '$.wrote.note' FROM watch_decision"):
+        if note and kind != Kind.NOTE:
+            said.setdefault(bead, Counter())[note] += 1
+    for bead in world.overwritten - state.beads.keys():
+        world.torn.add(bead)
+    for bead, text in notes.items():
+        shown = Counter(line for line in text.split("\n") if is_ours(line))
+        wanted = said.get(bead, Counter())
+        lost = state.beads[bead].lost_note if bead in state.beads else ""
+        if bead not in world.torn and not (lost or (bead in world.overwritten and bead not in state.beads)):
+            assert shown == wanted, f"the notes of {bead}"
+        elif not world.rewrites:
+            assert shown <= wanted, f"a note of {bead} is there twice"
+
+
+def check_resynced(world: World) -> None:
+    """A tick ended: that history was rewritten stands in the ledger."""
+    look = Looker(world.hand).look()
+    if world.resyncs is not None and look.head == look.commit:
+        assert world.recorded_resyncs() > world.resyncs, "a rewrite was resynced, and nothing says so"
+        world.resyncs = None
+
+
+def become_quiet(world: World, history: History) -> None:
+    """People stop, capacity is free, agents finish, time passes: then nobody may be left waiting, and nobody running."""
+    history.end_merge()
+    world.service.slots, world.service.down = 9, False
+    world.service.answers.clear()
+    world.workers[0].tick(BOTH)
+    world.switch(Kind.RESUME)
+    quiet = 0
+    for number in range(60):
+        before = world.head()
+        for worker in world.workers[number % 3 :]:
+            worker.tick(BOTH)
+        check(world)
+        for run in world.service.runs:
+            if run.alive:
+                world.agent_ends(run.bead, "closed")
+        world.clock.moment += timedelta(minutes=20)
+        quiet = quiet + 1 if world.head() == before else 0
+        if quiet > 6:
+            break
+    else:
+        raise AssertionError("it does not become quiet")
+    look = Looker(world.hand).look()
+    assert look.head == look.commit
+    state = Store(world.hand).state(look)
+    waiting = {bead for (bead,) in world.rows(f"SELECT id FROM issues WHERE {MATCHES} AND {READY}")}
+    quarantined = {bead.id for bead in state.beads.values() if bead.phase is Phase.QUARANTINED}
+    assert waiting <= quarantined, f"left waiting: {waiting - quarantined}, {state.beads}"
+    assert not world.rows(f"SELECT id FROM issues WHERE {RUNS}"), "left in progress"
+    assert not [bead for bead in state.beads.values() if bead.lost_note], "a lost note was never appended again"
+    for bead in quarantined:
+        told = world.rows("SELECT kind FROM watch_decision WHERE bead_id = ? ORDER BY version DESC LIMIT 1", bead)
+        assert told == [(Kind.QUARANTINED.value,)] or told == [(Kind.NOTE.value,)], told

@@ -1,0 +1,158 @@
+"""The agent service of the stateful test: it answers as it is told, and keeps the truth of what runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from dolt_watch.model import Capacity, JobReport, Verdict
+from dolt_watch.targets import Accepted, Answer, Busy, Refused, Task, Unknown
+from dolt_watch.targets.beadboard import BeadBoard
+from tests.stubs.beadboard import BeadBoardStub
+
+if TYPE_CHECKING:
+    from tests.faults.stateful_world import World
+
+
+class Says(StrEnum):
+    """How the service answers a dispatch."""
+
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+    FOR_GOOD = "for good"
+    CREDENTIAL = "credential"
+    BUSY = "busy"
+    BUSY_REST = "busy, with a rest"
+    LOST = "begun, and the answer lost"
+    SILENT = "not begun, and nobody knows"
+
+
+NOTHING_RUNS = frozenset({Says.REFUSED, Says.FOR_GOOD, Says.CREDENTIAL, Says.BUSY, Says.BUSY_REST})
+
+
+@dataclass
+class Run:
+    """One dispatch call, and what is true of it."""
+
+    bead: str
+    token: str
+    job: str
+    alive: bool = False
+    maybe: bool = True
+    """Nobody outside can exclude that it is alive."""
+    stepped_in: bool = False
+    """Since then somebody moved the bead by hand (status, assignee, deleted): that a second run follows is their doing."""
+    forgotten: bool = False
+    """A rewrite of history took its claim away."""
+
+
+class Service:
+    """The target: answers as told, and keeps the truth. Never dishonest: ``idle`` and a verdict are said only where they are so."""
+
+    name, deduplicates, timeout = "beadboard", False, 30.0
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.answers: list[Says] = []
+        self.slots: int | None = 9
+        self.down = False
+        self.tells = False
+        """Does it tell that it is idle, and what became of jobs?"""
+        self.runs: list[Run] = []
+
+    def capacity(self) -> Capacity:
+        self.world.effect("capacity")
+        if self.down:
+            return Capacity(0, "no answer", down=True)
+        idle = self.tells and not any(run.alive for run in self.runs)
+        if idle:
+            for run in self.runs:
+                run.maybe = False
+        return Capacity(self.slots, "" if self.slots else "claude-agent-service is busy", idle=idle)
+
+    def dispatch(self, task: Task, token: str) -> Answer:
+        run = Run(task.bead, token, f"job{len(self.runs)}")
+        self.world.sent(run)
+        self.runs.append(run)
+        self.world.effect("sending")
+        says = self.answers.pop(0) if self.answers else Says.ACCEPTED
+        run.alive = says in (Says.ACCEPTED, Says.LOST)
+        run.maybe = says not in NOTHING_RUNS
+        self.world.effect("answering")
+        return self.answer(says, run)
+
+    def answer(self, says: Says, run: Run) -> Answer:
+        match says:
+            case Says.ACCEPTED:
+                return Accepted(run.job)
+            case Says.REFUSED:
+                return Refused("HTTP 500: no", 500)
+            case Says.FOR_GOOD:
+                return Refused("HTTP 400: never", 400, for_good=True)
+            case Says.CREDENTIAL:
+                return Refused("HTTP 401: who", 401, stops=True)
+            case Says.BUSY:
+                return Busy("HTTP 409: busy", 409)
+            case Says.BUSY_REST:
+                return Busy("HTTP 429: busy", 429, retry_after=600.0)
+            case Says.LOST | Says.SILENT:
+                return Unknown("no answer")
+
+    def verdict(self, job: str, started: datetime | None) -> JobReport:
+        self.world.effect("verdict")
+        run = next((run for run in self.runs if run.job == job), None)
+        if run is None or not self.tells or self.down:
+            return JobReport(Verdict.UNKNOWN)
+        return JobReport(Verdict.RUNNING if run.alive else Verdict.LOST)
+
+    def close(self) -> None:
+        pass
+
+    def alive(self, bead: str) -> Run | None:
+        return next((run for run in reversed(self.runs) if run.bead == bead and run.alive), None)
+
+
+class HttpService(Service):
+    """The same truth behind real HTTP: the target is the real BeadBoard one, its server the stub, which accepts or misbehaves as told."""
+
+    def __init__(self, world: World, board: BeadBoardStub) -> None:
+        super().__init__(world)
+        self.board, self.real = board, BeadBoard("beadboard", board.url, timeout=5)
+
+    def capacity(self) -> Capacity:
+        self.world.effect("capacity")
+        self.board.busy = self.slots == 0
+        return self.real.capacity()
+
+    def dispatch(self, task: Task, token: str) -> Answer:
+        self.task = task
+        return super().dispatch(task, token)
+
+    def answer(self, says: Says, run: Run) -> Answer:
+        match says:
+            case Says.REFUSED:
+                self.board.answer_next(400, {"error": f"Bead {run.bead} not found."})
+            case Says.FOR_GOOD:
+                self.board.answer_next(400, {"error": f"Bead {run.bead} is missing acceptance criteria."})
+            case Says.CREDENTIAL:
+                self.board.answer_next(502, {"error": "Invalid token"})
+            case Says.BUSY:
+                self.board.answer_next(409, {"error": "busy"})
+            case Says.BUSY_REST:
+                self.board.answer_next("retry-after", "600")
+            case Says.LOST:
+                self.board.answer_next("break-after-accept")
+            case Says.SILENT:
+                self.board.answer_next(502, {"error": "fetch failed"})
+        accepted = len(self.board.accepted)
+        answer = self.real.dispatch(self.task, run.token)
+        assert run.alive == (len(self.board.accepted) > accepted), "the stub did something else than it was told"
+        assert self.board.dispatches[-1].headers["idempotency-key"] == run.token
+        if isinstance(answer, Accepted):
+            run.job = answer.job
+        return answer
+
+    def verdict(self, job: str, started: datetime | None) -> JobReport:
+        return self.real.verdict(job, started)
