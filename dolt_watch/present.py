@@ -13,6 +13,7 @@ from dolt_watch.core.policy import Policy
 from dolt_watch.core.rules import CompiledRule, compile_for, fingerprint
 from dolt_watch.engines import WORKING, Engine
 from dolt_watch.errors import SettingsError, UnknownCommit
+from dolt_watch.handlers.notify import notice
 from dolt_watch.look import Look, Looker, Seen
 from dolt_watch.model import Phase, State
 from dolt_watch.resync import lost, resync
@@ -30,6 +31,8 @@ class Present:
     ) -> None:
         self.engine, self.policy, self.rule_hashes = engine, policy, dict(rule_hashes)
         self.looker, self.actor, self.store = looker, actor, Store(engine)
+        self.notified: frozenset[str] = frozenset()
+        """Kinds of decision that somebody is told of."""
         self.columns_anew = False
         """The cursor row's columns turned out to be of an older schema of beads."""
         self.lag = (0, 0.0)
@@ -75,6 +78,7 @@ class Present:
         projection = Projection(state)
         for changes in feed.read(self.engine, line, self.looker.tables, lens):
             projection.fold(derive(changes, self.policy.rules))
+            self.store.outbox += [notice(entry) for entry in changes.entries if entry.kind in self.notified]
         projection.commit = look.head
         self.store.advance(look, projection.state(), projection.touched)
         return projection.state()

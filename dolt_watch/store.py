@@ -7,7 +7,7 @@ ours changes it, and a decision's goes ahead only if it still is the one that wa
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -28,6 +28,8 @@ class Store:
         self._state: State | None = None
         self._saved = ""
         self._touched: set[str] | None = set()
+        self.outbox: list[Mapping[str, Any]] = []
+        """Notices of decisions that nobody was told of yet: saved with the cursor, so none is lost."""
 
     def state(self, look: Look) -> State:
         """The state as far as it is folded: the saved one, or one of our own that is ahead of it and not saved yet."""
@@ -36,6 +38,7 @@ class Store:
             beads = {bead.id: bead for bead in (bead_from(orjson.loads(record)) for (record,) in rows)}
             self._state = state_from(look.commit, beads, look.shared)
             self._saved, self._touched = look.saved, set()
+            self.outbox = list(look.shared.get("outbox", ()))
         return self._state
 
     def lost(self, state: State) -> bool:
@@ -86,14 +89,14 @@ class Store:
             touched is not None
             and not touched
             and not look.attempts
-            and _stands(look, state, seen, due, rules, compiled)
+            and _stands(look, _shared(state, self.outbox), state.commit, seen, due, rules, compiled)
         ):
             return
         saved = _token()
         cursor: dict[str, Param] = {
             "commit_hash": state.commit, "saved": saved, "fence": _token(),
             "hashes": _text({t: [s.hash, s.since, s.dirty] for t, s in seen.items()}),
-            "dispatch_due": due.get("dispatch"), "reap_due": due.get("reap"), "globals": _text(_shared(state)),
+            "dispatch_due": due.get("dispatch"), "reap_due": due.get("reap"), "globals": _text(_shared(state, self.outbox)),
         }  # fmt: skip
         # long and seldom new: a text that is written again costs its bytes on disk again, though it is the same
         cursor |= {"rules": _text(rules)} if rules != look.rules else {}
@@ -122,14 +125,14 @@ class Store:
 
 
 def _stands(
-    look: Look, state: State, seen: Mapping[str, Seen], due: Mapping[str, datetime | None], rules: Mapping[str, Any],
-    compiled: Mapping[str, Any],
+    look: Look, shared: Mapping[str, Any], commit: str, seen: Mapping[str, Seen], due: Mapping[str, datetime | None],
+    rules: Mapping[str, Any], compiled: Mapping[str, Any],
 ) -> bool:  # fmt: skip
     """Does the cursor row say all of that already? A target that stays busy must not cost a write a poll."""
     return (
-        (state.commit, dict(seen), rules, compiled) == (look.commit, dict(look.seen), look.rules, look.compiled)
+        (commit, dict(seen), rules, compiled) == (look.commit, dict(look.seen), look.rules, look.compiled)
         and all(due.get(kind) == look.due.get(kind) for kind in ("dispatch", "reap"))
-        and orjson.loads(_text(_shared(state))) == look.shared
+        and orjson.loads(_text(shared)) == look.shared
     )
 
 
@@ -149,8 +152,8 @@ def _text(value: Any) -> str:
     return orjson.dumps(value).decode()
 
 
-def _shared(state: State) -> dict[str, Any]:
-    return {
+def _shared(state: State, outbox: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    return ({"outbox": list(outbox)} if outbox else {}) | {
         "pauses": {rule: pause._asdict() for rule, pause in state.pauses.items()}, "resting": dict(state.resting), "stopped": dict(state.stopped),
         "claims": {rule: list(times) for rule, times in state.claims.items()},
         "made": state.made, "waiting": sum(bead.matches for bead in state.beads.values()),

@@ -18,6 +18,7 @@ from dolt_watch.round import Outcome
 from dolt_watch.rule import Rule
 from dolt_watch.settings import Settings, settings_hash
 from dolt_watch.settings.kinds.beadboard import BeadBoardSettings
+from dolt_watch.settings.model import Notify
 from dolt_watch.targets import Accepted, Answer, Task
 from dolt_watch.times import ShiftedClock
 from tests.beads import create_beads
@@ -61,12 +62,24 @@ class Light:
             DoltLitePath(path), rules=(Rule("agent", **rule),), targets={"beadboard": BeadBoardSettings("beadboard")}
         )
         self.lines: list[str] = []
+        self.receivers: dict[str, Any] = {}
+
+    def listen(self, receiver: Any) -> None:
+        """Decisions that go wrong are told to it."""
+        self.receivers["ops"] = receiver
+        self.settings = replace(self.settings, notify=Notify("ops"))
 
     def change(self, **rule: Any) -> None:
         self.settings = replace(self.settings, rules=(replace(self.settings.rules[0], **rule),))
 
     def tick(self, at: timedelta = timedelta(minutes=1), *, dispatch: bool = True, reap: bool = True) -> Outcome:
-        loop = build(self.engine, self.settings, lambda name: self.target, ShiftedClock(at), self.lines.append)
+        loop = build(
+            self.engine,
+            self.settings,
+            lambda name: self.receivers.get(name, self.target),
+            ShiftedClock(at),
+            self.lines.append,
+        )
         return loop.tick(Scope(dispatch=dispatch, reap=reap))
 
     def sql(self, *texts: str, author: str = "ann <ann@test>") -> str:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from typing import cast
 
 from dolt_watch.core.policy import Policy
 from dolt_watch.engines import Engine
 from dolt_watch.handlers.acting import Acting, Telling
+from dolt_watch.handlers.notify import Notifier, Receiver
 from dolt_watch.ledger import Identity, Ledger
 from dolt_watch.settings import Settings, rule_hash, rules_text, settings_hash
 from dolt_watch.targets import Target
@@ -53,10 +55,16 @@ def build(
     *, dry: bool = False, patient: bool = True,
 ) -> Loop:  # fmt: skip
     """The one loop; a dry run is the same with nobody acting. ``patient``: a one-shot command waits for a bead to settle."""
-    actor = Telling(say) if dry else Acting(ledger(engine, settings, clock), settings.rules, targets, say)
+    actor: Acting | Telling = Telling(say)
+    if not dry:
+        actor = Acting(ledger(engine, settings, clock), settings.rules, targets, say)
+        if settings.notify.target:
+            actor.notifier = Notifier(lambda: cast(Receiver, targets(settings.notify.target)), say)
     policy = Policy(settings.rules, settings.settle, settings_hash=settings_hash(settings))
     hashes = {rule.name: rule_hash(rule) for rule in settings.rules}
-    return Loop(
+    loop = Loop(
         engine, policy, hashes, targets, actor, clock, say,
         adopt=settings.adopt, patient=patient and not dry, project_id=settings.project_id,
     )  # fmt: skip
+    loop.present.notified = settings.notify.kinds
+    return loop

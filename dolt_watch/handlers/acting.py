@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from dolt_watch.core.fold import HELD
@@ -10,8 +10,9 @@ from dolt_watch.core.policy import Plan
 from dolt_watch.engines import Commit
 from dolt_watch.errors import MergeInProgress, NothingToCommit
 from dolt_watch.handlers.dispatch import dispatch
+from dolt_watch.handlers.notify import AGAIN, Notifier
 from dolt_watch.ledger import Ledger, Written
-from dolt_watch.look import Look
+from dolt_watch.look import Look, Seen
 from dolt_watch.model import GLOBAL, Decision, Kind, Phase, Rule, State
 from dolt_watch.resync import restored
 from dolt_watch.round import Standing
@@ -27,6 +28,7 @@ class Acting:
 
     def __init__(self, ledger: Ledger, rules: Sequence[Rule], targets: Callable[[str], Target], say: Say) -> None:
         self.ledger, self.targets, self.say = ledger, targets, say
+        self.notifier: Notifier | None = None
         self.rules = {rule.name: rule for rule in rules}
         ledger.ready = frozenset(rule.name for rule in rules if rule.ready)
 
@@ -81,8 +83,12 @@ class Acting:
         self.ledger.decide(decision, observed=standing.look.head, fence=standing.look.fence)
         self.say(reason)
 
-    def save(self, store: Store, look: Look, *more: Any) -> None:
-        store.save(look, *more)
+    def save(self, store: Store, look: Look, seen: Mapping[str, Seen], due: Mapping[str, Any], *more: Any) -> None:
+        if store.outbox:
+            store.outbox = self.notifier.flush(store.outbox) if self.notifier is not None else []
+        if store.outbox:
+            due = {**due, "dispatch": min(filter(None, (due.get("dispatch"), self.ledger.clock.now(look.now) + AGAIN)))}
+        store.save(look, seen, due, *more)
 
     def _know(self, standing: Standing) -> None:
         self.ledger.rules, self.ledger.columns = standing.compiled, standing.lens.columns

@@ -12,7 +12,7 @@ from dolt_watch.engines.address import DoltLitePath
 from dolt_watch.rule import Rule
 from dolt_watch.settings import kinds
 from dolt_watch.settings.model import Settings
-from dolt_watch.settings.sources import RULE, TOP
+from dolt_watch.settings.sources import NOTIFY, RULE, TOP
 from dolt_watch.settings.values import duration_text
 from dolt_watch.text import outside
 
@@ -116,6 +116,7 @@ def _lines(settings: Settings) -> Iterator[Line]:
     for key in TOP:
         if key != "database":
             yield Line(key, _text(getattr(settings, key)), origins.get(key, "default"))
+    yield from _shown(settings.notify, "notify", NOTIFY, settings)
     for rule in settings.rules:
         yield from _shown(rule, f"rules.{rule.name}", RULE, settings)
     for target in settings.targets.values():

@@ -12,7 +12,7 @@ from dolt_watch.engines.address import Address, DoltLitePath, parse_url
 from dolt_watch.errors import SettingsError
 from dolt_watch.rule import Rule
 from dolt_watch.settings import beads, kinds, sources, tomlfile
-from dolt_watch.settings.model import Settings, TargetSettings
+from dolt_watch.settings.model import NOTIFIED, Notify, Settings, TargetSettings
 from dolt_watch.settings.password import password, secret_in
 from dolt_watch.settings.values import Given, convert, nearest
 
@@ -51,8 +51,26 @@ def load(flags: Mapping[str, Any], env: Mapping[str, str] = os.environ, cwd: Pat
     address, project = _address(values, env, here, origins)
     rules = tuple(_table(Rule(name=name), "rules", sources.RULE, values, origins) for name in values.rules)
     targets = _targets(rules, values, env, origins)
+    notify = _notify(values, targets, origins)
     chosen = {key: value for key, value in simple.items() if value is not None}
-    return Settings(address, project, rules, targets, **chosen, origins=origins)
+    return Settings(address, project, rules, targets, notify, **chosen, origins=origins)
+
+
+def _notify(values: _Values, targets: Mapping[str, TargetSettings], origins: dict[str, str]) -> Notify:
+    """Raises SettingsError: no such target, one that is no webhook, or a kind of decision that there is not."""
+    found = {key: _value(values, ("notify", key), kind, origins) for key, kind in sources.NOTIFY.items()}
+    notify = Notify(**{key: value for key, value in found.items() if value is not None})
+    given = values.by_path.get(("notify", "target"))
+    if given is not None and (notify.target not in targets or targets[notify.target].kind != "webhook"):
+        hooks = [name for name, target in targets.items() if target.kind == "webhook"]
+        fix = f"one of: {', '.join(hooks)}" if hooks else f'define [targets.{notify.target}] with kind = "webhook"'
+        raise given.wrong("the name of a target of kind webhook", fix)
+    unknown = sorted(notify.kinds - set(NOTIFIED))
+    if unknown:
+        raise values.by_path["notify", "on"].wrong(
+            "a list of kinds of decision", f"{unknown[0]}: {nearest(unknown[0], NOTIFIED)}"
+        )
+    return notify
 
 
 def _gather(flags: Mapping[str, Any], env: Mapping[str, str], here: Path) -> _Values:

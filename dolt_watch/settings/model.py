@@ -39,6 +39,24 @@ def filled_by(variable: str) -> Any:
     return field(default="", repr=False, metadata={"variable": variable})
 
 
+NOTIFIED = ("failed", "quarantined", "unknown", "overdue", "give-up", "reap", "requeue", "stopped")
+"""Kinds of decision that somebody may want to hear of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notify:
+    """``[notify]``: who hears of decisions that went wrong."""
+
+    target: str = ""
+    """Name of a ``[targets.NAME]`` of kind webhook; '': nobody."""
+    on: str = ", ".join(NOTIFIED)
+    """Kinds of decision, with commas between."""
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        return frozenset(word.strip() for word in self.on.split(",") if word.strip()) if self.target else frozenset()
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """Everything that a command goes by."""
@@ -51,6 +69,7 @@ class Settings:
     """In the order of the file."""
     targets: Mapping[str, TargetSettings] = field(default_factory=dict)
     """By name: each that a rule names, and each that is defined."""
+    notify: Notify = Notify()
     settle: timedelta = timedelta(seconds=2)
     """A change younger than this is left alone: bd writes one thought in several commits."""
     adopt: bool = True

@@ -9,7 +9,7 @@ from dataclasses import fields
 from dolt_watch.errors import SettingsError
 from dolt_watch.rule import Rule
 from dolt_watch.settings import kinds
-from dolt_watch.settings.model import Settings
+from dolt_watch.settings.model import Notify, Settings
 from dolt_watch.settings.values import Given, check_name, convert, nearest, shown
 
 PREFIX = "DOLT_WATCH_"
@@ -18,6 +18,8 @@ TOP: dict[str, str] = {"database": "str"} | {f.name: str(f.type) for f in fields
 """Top-level key → its type. The annotations are text: model modules have ``from __future__ import annotations``."""
 RULE: dict[str, str] = {f.name: str(f.type) for f in fields(Rule) if f.name != "name"}
 """Key of a rule → its type."""
+NOTIFY: dict[str, str] = {f.name: str(f.type) for f in fields(Notify)}
+"""Key of ``[notify]`` → its type."""
 TABLES = ("rules", "targets")
 Names = Mapping[str, Mapping[str, Mapping[str, str]]]
 """Table → the names defined in it → the keys that each may have → their types. A target's keys are those of its kind."""
@@ -32,10 +34,17 @@ def check_shape(givens: Iterable[Given]) -> None:
     """Raises SettingsError: a top-level key that there is not, or a value where a table belongs."""
     for given in givens:
         head, depth = given.path[0], len(given.path)
-        if head not in TABLES:
+        if head == "notify":
+            if depth < 2 and not isinstance(given.value, dict):
+                raise SettingsError(
+                    "notify is a table [notify]", where=given.where, fix="write a line [notify] above it"
+                )
+            if depth > 1:
+                _known(given.path[1], NOTIFY, "key in [notify]", given.where)
+        elif head not in TABLES:
             if head == "password":
                 raise SettingsError("a password has no place in settings", where=given.where, fix=PASSWORD_FIX)
-            _known(head, [*TOP, *TABLES], "key", given.where)
+            _known(head, [*TOP, "notify", *TABLES], "key", given.where)
         elif depth < 3 and not isinstance(given.value, dict):
             fix = f"write a line [{head}.NAME] above it"
             raise SettingsError(f"{given.key} is a table [{head}.NAME]", where=given.where, fix=fix)
@@ -108,6 +117,8 @@ def from_env(env: Mapping[str, str], names: Names) -> list[Given]:
 def _path(word: str, variable: str, names: Names) -> tuple[str, ...]:
     if word.lower() in TOP and word.isupper():
         return (word.lower(),)
+    if word.startswith("NOTIFY_") and word.removeprefix("NOTIFY_").lower() in NOTIFY:
+        return ("notify", word.removeprefix("NOTIFY_").lower())
     for table in TABLES:
         rest = word.removeprefix(f"{table.upper()}_")
         if rest == word:
@@ -171,9 +182,10 @@ def from_flags(database: str | None, assignments: Iterable[str], names: Names) -
         if len(path) == 3 and path[0] in TABLES:
             _known(path[1], names[path[0]], path[0][:-1], where)
             _key(path, names, where)
-        elif len(path) != 1 or key not in TOP:
+        elif (len(path) != 1 or key not in TOP) and not (path[0] == "notify" and len(path) == 2 and path[1] in NOTIFY):
             every = [
                 *TOP,
+                *(f"notify.{k}" for k in NOTIFY),
                 *(f"{table}.{name}.{k}" for table in TABLES for name in names[table] for k in names[table][name]),
             ]
             raise SettingsError(f"no such setting: {shown(key)}", where=where, fix=nearest(key, every))

@@ -73,7 +73,7 @@ def _leaves(tree: dict[str, Any], at: Where = ()) -> Iterator[tuple[Where, Any]]
     """Tables below rules and targets are opened; an empty one counts too, since ``[rules.agent]`` alone defines a rule."""
     for key, value in tree.items():
         path = (*at, key)
-        if isinstance(value, dict) and value and path[0] in ("rules", "targets") and len(path) < _DEEPEST:
+        if isinstance(value, dict) and value and path[0] in ("rules", "targets", "notify") and len(path) < _DEEPEST:
             yield from _leaves(value, path)
         else:
             yield path, value

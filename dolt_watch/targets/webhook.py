@@ -11,7 +11,7 @@ import binascii
 import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_plus, urlsplit
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from dolt_watch.targets.templates import Template
 
 TYPE = "dev.dolt-watch.bead.dispatch"
+EVENTS = "application/cloudevents+json; charset=utf-8"
 PREFIX = "whsec_"
 SHORTEST_SECRET, LONGEST_SECRET = 24, 64
 """Bytes of a secret, by the specification."""
@@ -78,17 +79,26 @@ class Webhook:
             body = self._body.render(task, token) if self._body else event(task, token, self._settings.source, moment)
         except NotRendered as error:
             return Refused(f"no webhook: {error}")
-        headers = {
-            "content-type": "application/json" if self._body else "application/cloudevents+json; charset=utf-8",
+        kind = "application/json" if self._body else EVENTS
+        exchange = self._post(token, moment, body, {"content-type": kind, **headers}, self.timeout)
+        return read_answer(exchange, token, self._settings.job_key)
+
+    def tell(self, id: str, told: Mapping[str, Any], timeout: float) -> Exchange:
+        """One POST of any other event of ours: its CloudEvent's attributes and data, less what every one has. ``id`` is what a receiver deduplicates by."""
+        moment = datetime.fromtimestamp(self._now(), UTC)
+        body = json.dumps({**_common(id, self._settings.source, moment), **told})
+        return self._post(id, moment, body, {"content-type": EVENTS}, min(timeout, self.timeout))
+
+    def _post(self, id: str, moment: datetime, body: str, headers: Mapping[str, str], timeout: float) -> Exchange:
+        signed = {
             **{name.lower(): value for name, value in headers.items()},
-            "webhook-id": token,
+            "webhook-id": id,
             "webhook-timestamp": str(int(moment.timestamp())),
-            "webhook-signature": " ".join(signer.sign(token, moment, body) for signer in self._signers),
+            "webhook-signature": " ".join(signer.sign(id, moment, body) for signer in self._signers),
         }
         if self._settings.token:
-            headers["authorization"] = f"Bearer {self._settings.token}"
-        exchange = self._caller.exchange("POST", self._path, timeout=self.timeout, headers=headers, body=body.encode())
-        return read_answer(exchange, token, self._settings.job_key)
+            signed["authorization"] = f"Bearer {self._settings.token}"
+        return self._caller.exchange("POST", self._path, timeout=timeout, headers=signed, body=body.encode())
 
     def verdict(self, job: str, started: datetime | None) -> JobReport:
         return JobReport(Verdict.UNKNOWN)
@@ -99,18 +109,15 @@ class Webhook:
 
 def event(task: Task, token: str, source: str, moment: datetime) -> str:
     """The CloudEvent. In ASCII, so that whoever signs and whoever reads cannot differ in its encoding."""
-    told: dict[str, Any] = {
-        "specversion": "1.0",
-        "id": token,
-        "source": source,
-        "type": TYPE,
-        "subject": task.bead,
-        "time": moment.isoformat(timespec="seconds").replace("+00:00", "Z"),
-        "datacontenttype": "application/json",
-    }
+    told = {**_common(token, source, moment), "type": TYPE, "subject": task.bead}
     if task.rule:
         told["rule"] = task.rule  # an extension
     return json.dumps({**told, "data": columns(task)})
+
+
+def _common(id: str, source: str, moment: datetime) -> dict[str, Any]:
+    time = moment.isoformat(timespec="seconds").replace("+00:00", "Z")
+    return {"specversion": "1.0", "id": id, "source": source, "time": time, "datacontenttype": "application/json"}
 
 
 def read_answer(exchange: Exchange, token: str, job_key: str = "job_id") -> Answer:

@@ -1,0 +1,128 @@
+"""Notifications: told at least once, deduplicated by one id, never in a tick's way."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from standardwebhooks import Webhook as Verifier
+
+from dolt_watch.engines import Engine
+from dolt_watch.errors import SettingsError
+from dolt_watch.handlers.notify import MOST, Notifier
+from dolt_watch.settings import load
+from dolt_watch.settings.kinds.webhook import WebhookSettings
+from dolt_watch.settings.model import Notify
+from dolt_watch.targets import Refused, Unknown
+from dolt_watch.targets.webhook import Webhook
+from tests.light import Light
+from tests.stubs.server import dead_url
+from tests.stubs.webhook import SECRET, WebhookStub
+
+
+@pytest.fixture
+def stub() -> Iterator[WebhookStub]:
+    with WebhookStub() as stub:
+        yield stub
+
+
+@pytest.fixture
+def here(doltlite: Engine, stub: WebhookStub) -> Light:
+    """A bead waits; decisions that go wrong are told to the stub."""
+    made = Light(doltlite)
+    made.listen(Webhook(WebhookSettings("ops", url=stub.url, secret=SECRET)))
+    made.assign("bd-a")
+    return made
+
+
+def told(stub: WebhookStub) -> list[tuple[str, str]]:
+    return [
+        (event["subject"], event["data"]["kind"])
+        for event in map(lambda request: json.loads(request.body), stub.requests)
+    ]
+
+
+def test_a_failure_is_told_signed_and_once(here: Light, stub: WebhookStub) -> None:
+    here.target.answers.append(Refused("HTTP 500: boom", 500))
+    here.tick()
+    here.tick(timedelta(minutes=2))
+    [request] = stub.requests
+    Verifier(SECRET).verify(request.body, dict(request.headers))
+    event = json.loads(request.body)
+    assert (event["type"], event["subject"], event["data"]["reason"]) == (
+        "dev.dolt-watch.decision",
+        "bd-a",
+        "HTTP 500: boom",
+    )
+    assert event["id"] == request.headers["webhook-id"]
+
+
+def test_what_goes_well_is_not_told(here: Light, stub: WebhookStub) -> None:
+    here.tick()
+    assert (here.target.sent, stub.requests) == (["bd-a"], [])
+
+
+def test_only_what_was_asked_for(here: Light, stub: WebhookStub) -> None:
+    here.settings = replace(here.settings, notify=Notify("ops", "reap"))
+    here.target.answers.append(Unknown("no answer"))
+    here.tick()
+    here.tick(timedelta(hours=1))
+    assert told(stub) == [] and "give-up" in here.kinds("bd-a")
+    here.assign("bd-b")
+    here.tick(timedelta(hours=2))
+    here.tick(timedelta(hours=3))
+    assert told(stub) == [("bd-b", "reap")]
+
+
+def test_nobody_listens_for_a_while(here: Light, stub: WebhookStub) -> None:
+    """The tick goes on; the notice waits with the cursor, also for another process; the same id each time."""
+    stub.script("/", 503, "later")
+    here.target.answers.append(Refused("HTTP 500: boom", 500))
+    assert here.tick().failed == 1
+    assert any("1 notices wait" in line for line in here.lines)
+    assert here.tick(timedelta(seconds=90)).rounds == 0, "not at every tick"
+    here.tick(timedelta(minutes=2, seconds=1))
+    assert len({request.headers["webhook-id"] for request in stub.requests}) == 1 and len(stub.requests) == 2
+    requests = len(stub.requests)
+    here.tick(timedelta(minutes=3, seconds=30))
+    assert len(stub.requests) == requests
+
+
+def test_gone_for_good(here: Light, stub: WebhookStub) -> None:
+    stub.script("/", 410, "")
+    here.target.answers.append(Refused("HTTP 500: boom", 500))
+    here.tick()
+    here.tick(timedelta(minutes=2))
+    assert len(stub.requests) == 1
+    assert any("gone (HTTP 410)" in line for line in here.lines)
+
+
+def test_it_does_not_grow_without_end() -> None:
+    lines: list[str] = []
+    dead = Webhook(WebhookSettings("ops", url=dead_url(), secret=SECRET))
+    waiting: list[dict[str, Any]] = [{"id": str(n), "bead": "b", "kind": "failed"} for n in range(MOST + 7)]
+    rest = Notifier(lambda: dead, lines.append).flush(waiting)
+    assert (len(rest), rest[-1]["id"]) == (MOST, str(MOST + 6))
+    assert lines[0].startswith("warning: 7 notices were given up")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('[notify]\ntarget = "ops"', "define [targets.ops]"),
+        ('[notify]\ntarget = "beadboard"', "kind webhook"),
+        ('[notify]\ntarget = "ops"\non = "faild"\n[targets.ops]\nkind = "webhook"', "did you mean failed"),
+        ('[notify]\ntargt = "ops"', "did you mean target"),
+        ("notify = true", "[notify]"),
+    ],
+)
+def test_bad_settings(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "dolt_watch.toml").write_text('database = "doltlite:///x.db"\n' * ("notify = true" not in text) + text)
+    with pytest.raises(SettingsError) as found:
+        load({}, {}, tmp_path)
+    assert words in str(found.value)

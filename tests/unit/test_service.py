@@ -1,0 +1,133 @@
+"""The service by itself: how long it waits, what it says, who works."""
+
+from __future__ import annotations
+
+import io
+import json
+import threading
+from datetime import timedelta
+from typing import Any
+
+from dolt_watch.cli.wiring import build
+from dolt_watch.engines import Engine
+from dolt_watch.errors import DoltWatchError, Unreachable
+from dolt_watch.round import Outcome
+from dolt_watch.service import LONGEST_PAUSE, SHORTEST, Service
+from dolt_watch.telemetry.logs import Changes, Log
+from dolt_watch.text import Said
+from dolt_watch.tick import Loop
+from dolt_watch.times import ShiftedClock
+from tests.light import Light
+
+
+class Still:
+    """Time that stands still but for the pauses, which it writes down."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.waits: list[float] = []
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def wait(self, stop: threading.Event, seconds: float) -> None:
+        self.waits.append(seconds)
+        self.now += seconds
+
+
+class Told:
+    def __init__(self) -> None:
+        self.good, self.bad, self.by = 0, 0, 0
+
+    def polled(self, loop: Loop, outcome: Outcome, seconds: float) -> None:
+        self.good += 1
+
+    def standing_by(self) -> None:
+        self.by += 1
+
+    def failed(self, error: DoltWatchError) -> None:
+        self.bad += 1
+
+
+def service(here: Light, lines: list[str], connect: Any = None, **more: Any) -> tuple[Service, Told]:
+    told, clock = Told(), ShiftedClock(timedelta(seconds=0))
+
+    def make(engine: Engine) -> Loop:
+        return build(engine, here.settings, lambda name: here.target, clock, lines.append, patient=False)
+
+    return Service(connect or (lambda: here.engine), make, lines.append, told, clock=Still(), **more), told
+
+
+def test_it_sleeps_until_the_moment_that_matters(doltlite: Engine) -> None:
+    """A bead that has to settle is taken up when it has, not at the next poll."""
+    here = Light(doltlite)
+    one, _ = service(here, [], poll=60.0)
+    one.step()
+    here.assign("bd-a")
+    pause = one.step()
+    assert here.target.sent == []
+    assert 0 < pause <= here.settings.settle.total_seconds()
+
+
+def test_jitter_only_shortens(doltlite: Engine) -> None:
+    one, _ = service(Light(doltlite), [], poll=10.0)
+    one.step()
+    pauses = [one.step() for _ in range(40)]
+    assert all(10 * SHORTEST <= pause <= 10 for pause in pauses)
+    assert len(set(pauses)) > 1
+
+
+def test_an_outage_is_one_line_and_a_growing_pause(doltlite: Engine) -> None:
+    here, lines, away = Light(doltlite), list[str](), [True]
+
+    def connect() -> Engine:
+        if away[0]:
+            raise Unreachable("nobody answers")
+        return here.engine
+
+    one, told = service(here, lines, connect, poll=1.0)
+    pauses = [one.step() for _ in range(12)]
+    assert sum(line.startswith("error") for line in lines) == 1
+    assert pauses[-1] <= LONGEST_PAUSE and pauses[-1] > pauses[0]
+    away[0] = False
+    here.assign("bd-a")
+    one.step()
+    assert ("the database answers again" in lines, told.bad, told.good) == (True, 12, 1)
+
+
+def test_one_leads(doltlite: Engine, doltlite_factory: Any) -> None:
+    here, lines = Light(doltlite), list[str]()
+    first, _ = service(here, lines)
+    second, told = service(here, lines, doltlite_factory)
+    first.step()
+    second.step()
+    assert (lines.count("leading"), lines.count("standing by: another one leads"), told.by) == (1, 1, 1)
+    first._drop()
+    second.step()
+    assert (lines.count("leading"), told.good) == (2, 1)
+
+
+def test_what_was_said_already_is_not_said_again() -> None:
+    heard: list[str] = []
+    changes = Changes(heard.append)
+    for lines in (["a", "b"], ["a", "b"], [], ["b"], ["a"]):
+        changes.next()
+        for line in lines:
+            changes.say(line)
+    assert heard == ["a", "b", "a"]
+    changes.say(Said("did", bead="x"))
+    changes.say(Said("did", bead="x"))
+    assert heard[-2:] == ["did", "did"], "a decision is always new"
+
+
+def test_logs_for_machines_and_for_people() -> None:
+    said = Said("dispatched bd-1 as job j", bead="bd-1", version=2, rule="agent", commit="abc")
+    out = io.StringIO()
+    Log(out).say(said)
+    line = json.loads(out.getvalue())
+    assert {k: line[k] for k in ("level", "message", "bead", "version", "commit")} == {
+        "level": "info", "message": str(said), "bead": "bd-1", "version": 2, "commit": "abc",
+    }  # fmt: skip
+    out = io.StringIO()
+    Log(out, json=False).say("title with \x1b[31mred\nand a line")
+    assert "\x1b" not in out.getvalue() and out.getvalue().count("\n") == 1
