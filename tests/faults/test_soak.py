@@ -28,9 +28,8 @@ def soak(ticks: int, folder: Path) -> dict[str, Any]:
     memory = found["memory"]
     half = len(memory) // 2
     found["slope"] = (memory[-1] - memory[half]) / (ticks / 2)
-    print(
-        f"soak   {ticks} ticks: {found['sent']} sent, {memory[-1] / MB:.1f} MB at the end, {found['slope']:.2f} bytes a tick over the second half"
-    )
+    said = f"{found['sent']} sent, {memory[-1] / MB:.1f} MB at the end, {found['slope']:.1f} bytes a tick over the second half"
+    sys.stdout.write(f"soak   {ticks} ticks: {said}\n")
     return found
 
 
