@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 from typing import Any
 
@@ -108,7 +108,7 @@ def _lines(settings: Settings) -> Iterator[Line]:
         yield Line("database", outside(address.url, _LONGEST_VALUE), origins.get("database", "default"))
     else:
         names = [each.name for each in fields(address) if each.name != "password"]
-        yield from _shown(address, "database", names, settings)
+        yield from _shown(replace(address, tls=address.encrypted), "database", names, settings)
         yield Line(
             "password", _HIDDEN if address.password else _NOT_SET, origins.get("password", "default"), secret=True
         )
