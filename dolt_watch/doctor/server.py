@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -12,7 +13,7 @@ from dolt_watch.errors import AccessDenied, Conflict, DoltWatchError, NoSuchTabl
 from dolt_watch.grants import NEEDS, Need, grants
 from dolt_watch.times import ago, iso, utc
 
-TRIED = {"dolt": ("1.86.4", "2.3.1"), "doltlite": ("0.51.0", "0.59.99")}
+TRIED = {"dolt": ("1.86.4", "2.3.1"), "doltlite": ("0.51.3", "0.51.3")}
 """The oldest and the newest release that the tests have run on."""
 SLOW = 0.1
 """Seconds for one question, over which a tick of a dozen questions becomes slow."""
@@ -45,7 +46,7 @@ def version(case: Case) -> Iterator[Finding]:
 
 
 def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split("-")[0].split(".") if part.isdigit())
+    return tuple(map(int, re.findall(r"\d+", version)[:3]))
 
 
 def tls(case: Case) -> Iterator[Finding]:
