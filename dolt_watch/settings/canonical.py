@@ -127,7 +127,7 @@ def _shown(thing: object, prefix: str, names: Iterable[str], settings: Settings)
         key, value = f"{prefix}.{name}", _text(getattr(thing, name))
         if name.endswith("url"):
             # User and password of a URL, and what a query may carry as a token.
-            value = re.sub(r"//[^/]*@", f"//{_HIDDEN}@", value)
+            value = re.sub(r"//.*@", f"//{_HIDDEN}@", value)  # to the last '@': a password may hold a '/'
             value = re.sub(r"\?.*", f"?{_HIDDEN}", value)
         yield Line(key, value, settings.origins.get(key, "default"))
 

@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from dolt_watch.text import outside
 
@@ -85,7 +85,9 @@ class Caller:
         self.secure = parts.scheme == "https"
         # The place in words: never the URL itself, which may hold a password.
         self.place = f"{parts.hostname}:{parts.port or (443 if self.secure else 80)}"
-        self._password = parts.password or ""
+        # As it is spelt in the URL and as it is sent; a name without a password is a token.
+        secret = parts.password or parts.username or ""
+        self._secrets = (secret, unquote(secret))
         self._client: httpx.Client | None = None
 
     def exchange(
@@ -159,7 +161,7 @@ class Caller:
 
     def _hide(self, body: bytes, sent: Mapping[str, str]) -> bytes:
         """An answer may echo the request; our credential must not reach a note by that way."""
-        for secret in (self._password, sent.get("authorization", "").rpartition(" ")[2]):
+        for secret in (*self._secrets, sent.get("authorization", "").rpartition(" ")[2]):
             if len(secret) >= SHORTEST_SECRET:
                 body = body.replace(secret.encode(), b"***")
         return body
