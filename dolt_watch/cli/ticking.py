@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-import click
-
+from dolt_watch.cli.common import say
 from dolt_watch.engines.address import open_engine
 from dolt_watch.look import Looker, idle, nothing
 from dolt_watch.settings import Settings, settings_hash
@@ -20,7 +19,7 @@ def tick(settings: Settings, kinds: Sequence[str], *, dry_run: bool, now: dateti
     try:
         look = Looker(engine).look()
         if idle(look, clock.now(look.now), settings_hash(settings), kinds, settings.settle, settings.adopt):
-            click.echo(nothing(look, kinds))
+            say(nothing(look, kinds))
             return 0
 
         from dolt_watch.cli.wiring import Targets, build
@@ -28,7 +27,7 @@ def tick(settings: Settings, kinds: Sequence[str], *, dry_run: bool, now: dateti
 
         targets = Targets(settings)
         try:
-            loop = build(engine, settings, targets, clock, click.echo, dry=dry_run)
+            loop = build(engine, settings, targets, clock, say, dry=dry_run)
             outcome = loop.tick(Scope(dispatch="dispatch" in kinds, reap="reap" in kinds), look)
         finally:
             targets.close()
