@@ -14,9 +14,7 @@ from typing import NamedTuple
 from dolt_watch.core.policy import Policy
 from dolt_watch.engines import Engine
 from dolt_watch.errors import DoltWatchError
-from dolt_watch.journal import entries
 from dolt_watch.look import Look, Looker
-from dolt_watch.model import Entry
 from dolt_watch.round import Survey
 from dolt_watch.settings import Settings
 from dolt_watch.text import outside
@@ -81,11 +79,6 @@ class Case:
     @cached_property
     def look(self) -> Look:
         return Looker(self.engine).look()
-
-    @cached_property
-    def ledger(self) -> list[Entry]:
-        """The decisions, newest first."""
-        return entries(self.engine)
 
 
 Check = Callable[[Case], Iterator[Finding]]

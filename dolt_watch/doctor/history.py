@@ -9,6 +9,7 @@ from itertools import groupby
 
 from dolt_watch import __version__
 from dolt_watch.doctor import Case, Finding, failure, named, ok, warning
+from dolt_watch.journal import entries
 from dolt_watch.look import Seen
 from dolt_watch.settings import hash_of_text
 from dolt_watch.times import ago
@@ -77,7 +78,8 @@ def recorded(case: Case) -> Iterator[Finding]:
     """Else nobody could decide again what was decided under them."""
     texts: dict[str, str] = dict(case.engine.query("SELECT hash, text FROM watch_settings"))
     wrong = sorted(hash for hash, text in texts.items() if hash_of_text(text) != hash)
-    gone = sorted({entry.settings_hash for entry in case.ledger} - {"", *texts})
+    used = case.engine.query("SELECT DISTINCT settings_hash FROM watch_decision")
+    gone = sorted({hash for (hash,) in used} - {"", *texts})
     if wrong or gone:
         says = f"changed since: {', '.join(wrong)}" if wrong else f"not in history: {', '.join(gone)}"
         yield failure(
@@ -91,7 +93,7 @@ def recorded(case: Case) -> Iterator[Finding]:
 
 
 def program(case: Case) -> Iterator[Finding]:
-    wrote = str(case.ledger[0].detail.get("program", "")) if case.ledger else ""
+    wrote = next((str(entry.detail.get("program", "")) for entry in entries(case.engine, limit=1)), "")
     if _numbers(wrote) > _numbers(__version__):
         fix = f"upgrade this one to {wrote} or later: python -m pip install --upgrade dolt-watch"
         yield warning("program", f"this is {__version__}, the last decision was written by {wrote}", fix)
@@ -108,8 +110,8 @@ def hosts(case: Case) -> Iterator[Finding]:
 
     CronJobs have a new host name at each run: such a name does not come back.
     """
-    lately = [entry for entry in reversed(case.ledger) if case.look.now - entry.at < LATELY]
-    turns = [host for host, _ in groupby(str(entry.detail.get("host", "")) for entry in lately)]
+    lately = entries(case.engine, since=case.look.now - LATELY)
+    turns = [host for host, _ in groupby(str(entry.detail.get("host", "")) for entry in reversed(lately))]
     back = sorted({host for host in turns if turns.count(host) > 1})
     if back:
         fix = "well, if they are workers on this one server; of clones that sync by push and pull only one may be watched: "

@@ -114,13 +114,16 @@ def test_no_canary_anywhere(hunt: Hunt) -> None:
         ["log"], ["log", "--format", "json"], ["init"], ["init", "--print-sql"], ["init", "--print-grants", "w"],
         ["pause", "--reason", "x"], ["resume"], ["--debug", "tick"], ["reap"],
     ):  # fmt: skip
-        run(*arguments)
         run(*arguments, **service)
     for verb in COMMANDS:
         run(verb, "--help")
-    for verb in ("config", "status", "doctor", "dispatch"):  # what is wrong is told without it
+    credentials = watch.bd.path / "credentials"
+    credentials.write_text(f"[no section\npassword = {DATABASE}\n")
+    for verb in ("config", "doctor", "dispatch"):  # what is wrong is told without it
         watch.sql("UPDATE issues SET priority = 1 WHERE id = %s", bead)
         for wrong in (
+            {"BEADS_DOLT_PASSWORD": "", "BEADS_CREDENTIALS_FILE": str(credentials)},
+            {"BEADS_DOLT_PASSWORD": "", "DOLT_WATCH_PASSWORD_FILE": str(credentials)},
             {"BEADS_DOLT_SERVER_PORT": str(dead_port())}, {"BEADS_DOLT_SERVER_USER": "nobody"}, {"BEADS_DOLT_SERVER_TLS": "true"},
             {"DOLT_WATCH_DATABASE": f"dolt://root:{DATABASE}@127.0.0.1/beads"}, {"DOLT_WATCH_PASSWORDS": DATABASE},
             {"BEADBOARD_URL": f"http://user:{URL[BOARD]}@127.0.0.1:{dead_port()}"}, {"BEADBOARD_URL": f"http://user:{BOARD}/x@127.0.0.1:1"},
@@ -147,7 +150,7 @@ def test_what_others_wrote_is_escaped_on_a_terminal(watch: Watch) -> None:
     watch.committed(rows_of([evil.replace("'", "''")]), "UPDATE issues SET title = CONCAT(id, '\x1b[31m')")
     heard = []
     for arguments in (
-        ["dispatch", "--dry-run"], ["status"], ["doctor"], ["dispatch", "--set", "settle=0s"], ["status"], ["doctor"], ["log"], ["reap"],
+        ["init"], ["dispatch", "--dry-run"], ["status"], ["doctor"], ["dispatch", "--set", "settle=0s"], ["status"], ["doctor"], ["log"], ["reap"],
         ["reap", "--set", "rules.agent.stale_after=1ms"], ["log"],
     ):  # fmt: skip
         ran = watch.command(*arguments)
