@@ -37,12 +37,13 @@ faults: $(DEV) ## The long profiles that `make test` leaves out
 	$(PY) -m pytest -m slow --timeout=0 --junitxml=$(JUNIT) $(PYTEST)
 	@$(PY) .ci/ran.py $(JUNIT)
 
-check: $(DEV) ## Lint, format, types, import contracts, dependencies
+check: $(DEV) ## Lint, format, types, import contracts, dependencies, workflows
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 	$(VENV)/bin/deptry .
+	$(VENV)/bin/zizmor --offline --quiet .
 
 fmt: $(DEV) ## Format, and mend what ruff can
 	$(VENV)/bin/ruff check --fix .

@@ -54,21 +54,28 @@ class Loop:
         """The clock of the last look."""
         self._due: Mapping[str, datetime | None] = {}
 
-    def tick(self, scope: Scope, first: Look | None = None, stop: Callable[[], bool] = lambda: False) -> Outcome:
-        """Run the loop until nothing is left to do. ``first``: a look that was had already. ``stop``: asked before each round."""
+    def tick(
+        self, scope: Scope, first: Look | None = None, stop: Callable[[], bool] = lambda: False, thorough: bool = False
+    ) -> Outcome:
+        """Run the loop until nothing is left to do.
+
+        ``first``: a look that was had already. ``stop``: asked before each round. ``thorough``: have a round even where nothing is due.
+        """
         outcome, skip = Outcome(), set[str]()
         patient, conflicts = self.patient, 0
         while not stop():
             look, first = first or self.looker.look(), None
             self.now = now = self.clock.now(look.now)
             self._due = look.due
-            if not self.store.ahead(look) and idle(
-                look, now, self.policy.settings_hash, scope.kinds, self.policy.settle, self.adopt
+            if (
+                not thorough
+                and not self.store.ahead(look)
+                and idle(look, now, self.policy.settings_hash, scope.kinds, self.policy.settle, self.adopt)
             ):
                 if not outcome.rounds:
                     self.say(nothing(look, scope.kinds))
                 return outcome
-            outcome.rounds += 1
+            outcome.rounds, thorough = outcome.rounds + 1, False
             try:
                 more, wait = self._round(look, now, scope, outcome, skip, patient)
             except MergeInProgress as error:

@@ -21,6 +21,7 @@ COMMANDS = {
     "status": "What waits, runs and is held, and why.",
     "pause": "Stop handing out beads; audited in history.",
     "resume": "Hand out beads again.",
+    "doctor": "Is everything as it must be, and what mends it.",
     "config": "The effective settings, and where each came from.",
     "demo": "See it work, in a temporary folder, in ten seconds.",
 }
