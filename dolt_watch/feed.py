@@ -89,11 +89,12 @@ def read(engine: Engine, line: Sequence[Commit], tables: Iterable[str], lens: Le
     if not line:
         return
     edges = [Edge(commit.parents[0], commit.hash) for commit in line]
+    # of one commit that is all; over several a label may have come and gone again, and the net says nothing of it
     changed = engine.changed_tables(line[0].parents[0], line[-1].hash)
     rows: dict[str, list[RowChange]] = {commit.hash: [] for commit in line}
     entries: dict[str, list[Entry]] = {commit.hash: [] for commit in line}
     for table in tables:
-        if table in changed:
+        if table in changed or len(line) > 1:
             for edge, change in _changes(engine, table, edges, lens):
                 rows[edge.commit].append(change)
     if "watch_decision" in changed:
