@@ -32,6 +32,8 @@ _SIDE = {
     "labels": ("{s}_label", "NULL", "''"),
     "dependencies": ("{s}_depends_on_id", "{s}_created_at", "{s}_created_by"),
 }
+_SAYS = {"comments": ("text",), "events": ("event_type", "comment"), "labels": ("label",), "dependencies": ("depends_on_id", "type")}
+"""Not what bd keeps in ``events.old_value`` and ``new_value``: that is the row of ``issues`` once more."""
 
 
 class Lens(NamedTuple):
@@ -39,6 +41,10 @@ class Lens(NamedTuple):
 
     rules: Sequence[CompiledRule]
     columns: Sequence[str]
+    cells: Sequence[str] = CELLS
+    """Columns of ``issues`` whose values are brought, before and after."""
+    sides: bool = False
+    """Of the other tables, bring what a row says (``_SAYS``) too, not only that it is there."""
 
 
 def path(commits: Iterable[Commit], since: str, until: str) -> list[Commit] | None:
@@ -124,15 +130,19 @@ def _changes(engine: Engine, table: str, edges: Sequence[Edge], lens: Lens) -> I
             columns[f"{side}_bead"] = f"{side}_issue_id"
             for name, expression in (("key", key), ("at", at), ("who", who)):
                 columns[f"{side}_{name}"] = expression.format(s=side)
+        says = _SAYS[table] if lens.sides else ()
+        columns |= {f"{side}_says_{name}": f"{side}_{name}" for side in ("from", "to") for name in says}
         for edge, row in engine.diff(table, edges, columns):
             kind = row[0]
             bead, own, when, actor = row[1:5] if kind == "removed" else row[5:9]
-            yield edge, RowChange(table, bead, kind, key=str(own), at=utc(when), who=actor or "")
+            before, after = (dict(zip(says, values, strict=True)) for values in (row[9 : 9 + len(says)], row[9 + len(says) :]))
+            changed = tuple(name for name in says if before[name] != after[name])
+            yield edge, RowChange(table, bead, kind, changed, before, after, str(own), utc(when), actor or "")
         return
     differs = ", ".join(f"CASE WHEN {_same(engine, name)} THEN NULL ELSE '{name}' END" for name in lens.columns)
     columns = {"diff_type": "diff_type", "from": "from_id", "to": "to_id", "changed": f"CONCAT_WS(',', {differs})"}
     columns["at"] = "to_updated_at"
-    for name in CELLS:
+    for name in lens.cells:
         columns[f"from_{name}"] = f"from_{name}"
         columns[f"to_{name}"] = f"to_{name}"
     for number, rule in enumerate(lens.rules):
@@ -160,7 +170,7 @@ def _issue(row: Row, lens: Lens) -> RowChange:
     values = list(row[5:])
     before: dict[str, Any] = {}
     after: dict[str, Any] = {}
-    for name in CELLS:
+    for name in lens.cells:
         before[name], after[name] = cell(name, values.pop(0)), cell(name, values.pop(0))
     answers = []
     for rule in lens.rules:
