@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Protocol
 
-from dolt_watch.core.policy import ATTEMPTED, Plan, Policy, Scope
+from dolt_watch.core.policy import ATTEMPTED, Plan, Policy, Questions, Scope
 from dolt_watch.core.reaping import last_sign
 from dolt_watch.core.rules import CompiledRule
+from dolt_watch.feed import Lens
 from dolt_watch.look import NO_BEADS, Look
 from dolt_watch.model import Decision, Hold, Kind, Phase, State
 from dolt_watch.store import Store
@@ -71,6 +72,9 @@ class Survey(NamedTuple):
     now: datetime
     plan: Plan
     merging: bool
+    policy: Policy
+    asked: Questions
+    lens: Lens
 
 
 class Actor(Protocol):

@@ -121,7 +121,8 @@ class Loop:
         ready = [bead.id for rule in policy.rules if rule.ready for bead in asked.queues.get(rule.name, ())]
         holds = readiness(self.engine.query, ready, columns, now) if ready else {}
         plan = decide(state, policy, now, Scope(dispatch=scope.dispatch), asked, Outside(holds=holds))
-        return Survey(look, state, now, plan, self.engine.merging())
+        lens = feed.Lens(list(compiled.values()), columns)
+        return Survey(look, state, now, plan, self.engine.merging(), policy, asked, lens)
 
     # -- one round --------------------------------------------------------------------------------------------------
 
@@ -152,7 +153,7 @@ class Loop:
                 self._save(look, now, seen, Questions())
                 return True, (settled - now).total_seconds()
         asked = questions(state, policy, now, scope, skip)
-        outside = self._ask(state, asked, now, columns, loose, outcome)
+        outside = self.ask(state, asked, now, columns, loose, outcome)
         plan = decide(state, policy, now, scope, asked, outside)
         outcome.holds = plan.holds
         if not plan.decisions:
@@ -277,7 +278,7 @@ class Loop:
         """Would a decision depend on what stands uncommitted?"""
         return any(row.bead in state.beads or any(answer.matches for answer in row.answers) for row in loose)
 
-    def _ask(
+    def ask(
         self,
         state: State,
         asked: Questions,

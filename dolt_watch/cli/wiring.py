@@ -48,15 +48,18 @@ def ledger(engine: Engine, settings: Settings, clock: Clock | None = None) -> Le
     return Ledger(engine, identity(settings), clock or DatabaseClock())
 
 
+def policy(settings: Settings) -> Policy:
+    return Policy(settings.rules, settings.settle, settings_hash=settings_hash(settings))
+
+
 def build(
     engine: Engine, settings: Settings, targets: Callable[[str], Target], clock: Clock, say: Callable[[str], None],
     *, dry: bool = False,
 ) -> Loop:  # fmt: skip
     """The one loop; a dry run is the same with nobody acting."""
     actor = Telling(say) if dry else Acting(ledger(engine, settings, clock), settings.rules, targets, say)
-    policy = Policy(settings.rules, settings.settle, settings_hash=settings_hash(settings))
     hashes = {rule.name: rule_hash(rule) for rule in settings.rules}
     return Loop(
-        engine, policy, hashes, targets, actor, clock, say,
+        engine, policy(settings), hashes, targets, actor, clock, say,
         adopt=settings.adopt, patient=not dry, project_id=settings.project_id,
     )  # fmt: skip
