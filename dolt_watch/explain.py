@@ -9,7 +9,7 @@ from typing import NamedTuple
 from dolt_watch.conditions import View, view
 from dolt_watch.engines import Commit, Engine
 from dolt_watch.errors import SettingsError
-from dolt_watch.life import Deed, Prints, life, line_to
+from dolt_watch.life import Deed, Search, life, line_to
 from dolt_watch.model import Bead
 from dolt_watch.standing import Stands
 from dolt_watch.text import outside
@@ -35,17 +35,16 @@ class Explained(NamedTuple):
 def explain(engine: Engine, bead: str, until: str, stand: Callable[[], Stands]) -> Explained:
     """``stand``: how it stands at ``until``; asked only once the bead is known. Raises SettingsError where there is no such bead."""
     line = line_to(engine, until)
-    prints = Prints(engine, bead, line)
-    places = prints.changes()
-    if not places and not prints.exists(0):
+    search = Search(engine, bead, line)
+    if not search.lived() and not search.traces():
         raise _no_such_bead(engine, bead, until)
     stands = stand()
     columns, policy = engine.columns("issues"), stands.policy
-    deeds = tuple(life(engine, line, places, bead, policy.rules, stands.lens._replace(cells=list(columns), sides=True)))
+    deeds = tuple(life(engine, line, search, policy.rules, stands.lens._replace(cells=list(columns), sides=True)))
     state = stands.state.beads.get(bead)
     rules = [rule for rule in policy.rules if state is None or rule.name == state.rule]
     views = tuple(view(engine, rule, bead, stands, columns) for rule in rules)
-    return Explained(bead, line.begins, prints.exists(0), deeds, stands, state.phase.value if state else "", state, views)
+    return Explained(bead, line.begins, bool(search.row(0)), deeds, stands, state.phase.value if state else "", state, views)
 
 
 def _no_such_bead(engine: Engine, bead: str, until: str) -> SettingsError:

@@ -1,15 +1,18 @@
 """A bead's life: the commits that touched it, and what each of them meant.
 
-They are not found by reading history. A bead's *print* at a commit is its row, how many events and comments, which labels and dependencies it has, and the
-last version of its stream: small questions, by index. Where the prints at both ends of a range are equal nothing happened in between; else the range is halved.
-So it costs some ten questions a change, and hardly more where history is long.
+They are not found by reading history. The bead's row is asked for at some commits: where it is the same at both ends of a range nothing happened in between, else the
+range is halved. What the bead left says where to look first: its events, comments and dependencies have dates, and so have its decisions. Last, of what it left and
+those commits did not show, each is looked for by itself. So the cost goes with the number of changes, and hardly with the length of history.
 
-What that cannot see: a change that was undone to the cell, ``updated_at`` included, and that left neither an event nor a comment nor a decision.
+What that cannot see: a change of the row that was undone to the cell, ``updated_at`` included, and that left neither an event nor a comment nor a decision.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
+from itertools import accumulate
 from typing import NamedTuple
 
 from dolt_watch import feed
@@ -17,19 +20,21 @@ from dolt_watch.core.derive import derive
 from dolt_watch.engines import Commit, Engine, Row
 from dolt_watch.errors import DatabaseError, NoSuchTable
 from dolt_watch.look import WATCHED
-from dolt_watch.model import Event, Rule
+from dolt_watch.model import CommitChanges, Event, Rule
 from dolt_watch.past import line_through
+from dolt_watch.times import utc
 
 _ROW = "SELECT * FROM issues AS OF ? WHERE id = ?"
-_BESIDE = {
-    "watch_decision": "(SELECT MAX(version) FROM watch_decision AS OF ? WHERE bead_id = ?)",
-    "events": "(SELECT COUNT(*) FROM events AS OF ? WHERE issue_id = ?)",
-    "comments": "(SELECT COUNT(*) FROM comments AS OF ? WHERE issue_id = ?)",
-    "labels": "(SELECT GROUP_CONCAT(label) FROM labels AS OF ? WHERE issue_id = ?)",
-    "dependencies": "(SELECT GROUP_CONCAT(depends_on_id) FROM dependencies AS OF ? WHERE issue_id = ?)",
+_LEFT = {
+    # table: (what tells its rows apart for one bead, when, the bead)
+    "events": ("id", "created_at", "issue_id"),
+    "comments": ("id", "created_at", "issue_id"),
+    "dependencies": ("depends_on_id", "created_at", "issue_id"),
+    "labels": ("label", "NULL", "issue_id"),
+    "watch_decision": ("version", "decided_at", "bead_id"),
 }
-
-Print = tuple[Row, ...]
+_SECOND = timedelta(seconds=1)
+"""A row's own date is in whole seconds, its commit's is not."""
 
 
 class Deed(NamedTuple):
@@ -58,7 +63,7 @@ def line_to(engine: Engine, until: str) -> Line:
         except NoSuchTable:
             pass
     for root in (commit for commit in reversed(commits) if not commit.parents):
-        line = line_through(commits, root.hash, until, seen) if merges else _straight(commits)
+        line = line_through((one for one in commits if one != root), root.hash, until, seen) if merges else _straight(commits)
         if line is not None:
             return Line(root, line)
     raise DatabaseError(f"history ends nowhere below {until}")
@@ -69,72 +74,122 @@ def _straight(commits: Sequence[Commit]) -> list[Commit]:
     return [commit for commit in reversed(commits) if commit.parents]
 
 
-def _beside(tables: Sequence[str]) -> str:
-    return f"SELECT {', '.join(_BESIDE[table] for table in tables)}"
+class Trace(NamedTuple):
+    """Something that the bead left: a row of another table."""
+
+    table: str
+    key: str
+    at: datetime | None
 
 
-class Prints:
-    """What a bead was at the commits of a line; each asked for once."""
+class Search:
+    """Looks for one bead along a line. Places number its commits, from 0, where history begins. Nothing is asked for twice."""
 
     def __init__(self, engine: Engine, bead: str, line: Line) -> None:
         self.engine, self.bead = engine, bead
         self.hashes = [line.begins.hash, *(commit.hash for commit in line.commits)]
-        self._known: dict[int, Print] = {}
-        self._absent = dict.fromkeys(("issues", *_BESIDE), -1)
-        """Table → the newest place at which it was not there yet."""
+        self.dates = list(accumulate((line.begins.date, *(commit.date for commit in line.commits)), max))
+        self.last = len(self.hashes) - 1
+        self._rows: dict[int, Row] = {}
+        self._lived: list[int] | None = None
 
-    def at(self, place: int) -> Print:
-        if place not in self._known:
-            row = self._ask(place, ("issues",), lambda _: _ROW)
-            # a bead that is not there has nothing beside its row but its stream: the rest goes with it
-            beside = self._ask(place, tuple(_BESIDE) if row else ("watch_decision",), _beside)
-            self._known[place] = (row, beside if any(value is not None for value in beside) else ())
-        return self._known[place]
-
-    def exists(self, place: int) -> bool:
-        return bool(self.at(place)[0])
-
-    def _ask(self, place: int, tables: Sequence[str], sql: Callable[[Sequence[str]], str]) -> Row:
-        """The first row of it; without those tables that history did not have yet."""
-        while have := [table for table in tables if place > self._absent[table]]:
+    def row(self, place: int) -> Row:
+        """The bead's row; () where there is none."""
+        if place not in self._rows:
             try:
-                rows = self.engine.query(sql(have), (self.hashes[place], self.bead) * len(have))
-                return rows[0] if rows else ()
-            except NoSuchTable as error:
-                if error.table not in have:
-                    raise
-                self._absent[error.table] = place
-        return ()
+                rows = self.engine.query(_ROW, (self.hashes[place], self.bead))
+            except NoSuchTable:  # before beads made its tables
+                rows = []
+            self._rows[place] = rows[0] if rows else ()
+        return self._rows[place]
 
-    def changes(self) -> list[int]:
-        """Places at which the bead is not what it was one before, in order."""
-        last = len(self.hashes) - 1
-        ends = sorted({0, last, *self._lived(last)})
-        found, open_ranges = list[int](), list(zip(ends, ends[1:], strict=False))
-        while open_ranges:
-            low, high = open_ranges.pop()
-            if self.at(low) == self.at(high):
+    def lived(self) -> list[int]:
+        """Places at which it is known to have been there. Only where the last knows nothing of it is history read for this: a question a commit, in the server."""
+        if self._lived is None:
+            if self.row(self.last):
+                self._lived = [self.last]
+            else:
+                hashes = {hash for (hash,) in self.engine.query("SELECT commit_hash FROM dolt_history_issues WHERE id = ?", (self.bead,))}
+                self._lived = [place for place, hash in enumerate(self.hashes) if hash in hashes]
+        return self._lived
+
+    def traces(self) -> list[Trace]:
+        """What it left, as the last commit has it at which it was there; the decisions as the very last has them."""
+        found = []
+        for table, (key, at, bead) in _LEFT.items():
+            place = self.last if table == "watch_decision" else (self.lived() or [self.last])[-1]
+            try:
+                rows = self.engine.query(f"SELECT {key}, {at} FROM {table} AS OF ? WHERE {bead} = ?", (self.hashes[place], self.bead))
+            except NoSuchTable:
+                continue
+            found += [Trace(table, str(key), utc(at)) for key, at in rows]
+        return found
+
+    def changes(self, traces: Iterable[Trace]) -> set[int]:
+        """Places at which the row is not what it was one before."""
+        ends = {0, self.last}
+        for place in self.lived()[:: max(1, len(self.lived()) - 1)]:
+            ends |= {place, min(place + 1, self.last), max(place - 1, 0)}
+        for at in {trace.at for trace in traces if trace.at is not None}:
+            first = self.guess(at)
+            ends |= {first - 1, first, min(bisect_left(self.dates, at + _SECOND), self.last)}
+        ordered = sorted(ends - {-1})
+        found, ranges = set[int](), list(zip(ordered, ordered[1:], strict=False))
+        while ranges:
+            low, high = ranges.pop()
+            if self.row(low) == self.row(high):
                 continue
             if high - low == 1:
-                found.append(high)
+                found.add(high)
             else:
                 middle = (low + high) // 2
-                open_ranges += [(low, middle), (middle, high)]
-        return sorted(found)
+                ranges += [(low, middle), (middle, high)]
+        return found
 
-    def _lived(self, last: int) -> Iterable[int]:
-        """Places at which it was there, for one that both ends of history know nothing of. Only this reads history: a question a commit, in the server."""
-        if any(self.at(0)) or any(self.at(last)):
-            return ()
-        hashes = {hash for (hash,) in self.engine.query("SELECT commit_hash FROM dolt_history_issues WHERE id = ?", (self.bead,))}
-        return [place for place, hash in enumerate(self.hashes) if hash in hashes]
+    def guess(self, at: datetime) -> int:
+        """The first place that is not older."""
+        return min(bisect_left(self.dates, at), self.last)
+
+    def appeared(self, trace: Trace) -> int:
+        """The place at which it came: near its date, else wherever it is. It is known to be there at the end."""
+        end = self.last if trace.table == "watch_decision" else (self.lived() or [self.last])[-1]
+        high = min(self.guess(trace.at), end) if trace.at is not None else end // 2
+        low, step = high - 1, 1
+        while low > 0 and self._has(trace, low):
+            low, high, step = low - step, low, step * 2
+        low, step = max(low, 0), 1
+        while high < end and not self._has(trace, high):
+            low, high, step = high, min(high + step, end), step * 2
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if self._has(trace, middle) else (middle, high)
+        return high
+
+    def _has(self, trace: Trace, place: int) -> bool:
+        key, _, bead = _LEFT[trace.table]
+        try:
+            sql = f"SELECT COUNT(*) FROM {trace.table} AS OF ? WHERE {bead} = ? AND {key} = ?"
+            return bool(self.engine.query(sql, (self.hashes[place], self.bead, trace.key))[0][0])
+        except NoSuchTable:
+            return False
 
 
-def life(engine: Engine, line: Line, places: Sequence[int], bead: str, rules: Sequence[Rule], lens: feed.Lens) -> Iterator[Deed]:
-    """``places``: of ``Prints.changes``."""
-    tables = [table for table in WATCHED if engine.columns(table)]
-    part = [line.commits[place - 1] for place in places]
-    for commit, changes in zip(part, feed.read(engine, part, tables, lens), strict=True):
+def life(engine: Engine, line: Line, search: Search, rules: Sequence[Rule], lens: feed.Lens) -> list[Deed]:
+    """In order. ``lens``: of the same rules."""
+    traces = search.traces()
+    done = {changes.commit: changes for changes in _read(engine, line, sorted(search.changes(traces)), search.bead, lens)}
+    shown = {(row.table, row.key) for changes in done.values() for row in changes.rows if row.kind == "added"}
+    shown |= {("watch_decision", str(entry.version)) for changes in done.values() for entry in changes.entries}
+    more = {search.appeared(trace) for trace in traces if (trace.table, trace.key) not in shown} - {0}
+    places = {place for place in more if search.hashes[place] not in done}
+    done |= {changes.commit: changes for changes in _read(engine, line, sorted(places), search.bead, lens)}
+    return [Deed(commit, tuple(derive(done[commit.hash], rules))) for commit in line.commits if commit.hash in done]
+
+
+def _read(engine: Engine, line: Line, places: Sequence[int], bead: str, lens: feed.Lens) -> Iterator[CommitChanges]:
+    tables = [table for table in WATCHED if engine.columns(table)] if places else []
+    for changes in feed.read(engine, [line.commits[place - 1] for place in places], tables, lens):
         rows = tuple(row for row in changes.rows if row.bead == bead)
         entries = tuple(entry for entry in changes.entries if entry.bead == bead)
-        yield Deed(commit, tuple(derive(changes._replace(rows=rows, entries=entries), rules)))
+        yield changes._replace(rows=rows, entries=entries)
+
