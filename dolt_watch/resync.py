@@ -56,7 +56,7 @@ def resync(
     for entry in sorted([*shared, *(e for entries in streams.values() for e in entries)], key=lambda entry: entry.at):
         projection.shared(Event(What.LEDGER, entry.bead, head, entry.at, entry=entry))
     tokens = frozenset(entry.token for entries in streams.values() for entry in entries if entry.token)
-    return Resynced(projection.state(), tokens, entries=bool(streams or shared))
+    return Resynced(projection.state(), tokens, entries=bool(streams))
 
 
 class Resynced(NamedTuple):
@@ -66,7 +66,7 @@ class Resynced(NamedTuple):
     tokens: frozenset[str]
     """Of every attempt in the ledger."""
     entries: bool
-    """Does the ledger hold anything?"""
+    """Does the ledger hold anything about beads? A pause says nothing of attempts."""
 
 
 def lost(known: Sequence[Bead], found: Resynced) -> list[Decision]:
