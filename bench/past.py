@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import os
 import sys
-import tempfile
 from pathlib import Path
 
-from bench.ground import DISPATCH, INSERT, Place, own_server, place
-from bench.measure import alternate
+from bench.ground import DISPATCH, INSERT, Place, place
 from tests.servers import Server
-from tests.stubs.beadboard import BeadBoardStub
 
 BEADS = 200
 BEAD = "bd-why"
@@ -25,7 +20,10 @@ def history(server: Server, folder: Path, board: str, commits: int) -> Place:
     with contextlib.closing(server.connect(here.address.database)) as connection, connection.cursor() as cursor:
         beads = [BEAD, *(f"bd-n{n:03}" for n in range(BEADS))]
         text = "Lorem ipsum dolor sit amet. " * 20
-        rows = ", ".join(f"('{bead}', 'Bead {bead}', '{text}', '', 'works', '', 'open', 2, 'somebody', NOW(), NOW())" for bead in beads)
+        rows = ", ".join(
+            f"('{bead}', 'Bead {bead}', '{text}', '', 'works', '', 'open', 2, 'somebody', NOW(), NOW())"
+            for bead in beads
+        )
         cursor.execute(INSERT + rows)
         cursor.execute("CALL DOLT_COMMIT('-Am', 'beads')")
         for n in range(commits - here.commits() - 2):

@@ -63,20 +63,30 @@ def view(engine: Engine, rule: Rule, bead: str, stands: Stands, columns: Mapping
     asked = parts(rule, columns)
     row = _row(engine, bead, stands.commit, asked, columns)
     if row is None:
-        gone = Condition("exists", False, f"there is no such row in issues at {stands.commit[:8]}", "it must be made again")
+        gone = Condition(
+            "exists", False, f"there is no such row in issues at {stands.commit[:8]}", "it must be made again"
+        )
         return View(rule.name, (gone,), (gone.mend,), "it is not there")
     if state is not None and state.phase not in _WAITS and state.phase not in (Phase.QUARANTINED, Phase.HELD):
         return _under_way(rule, state, stands, tuple(_of_when(asked, row)))
-    conditions = [*_of_when(asked, row), *_of_bead(engine, rule, bead, state, stands, row), *_of_rule(rule, bead, stands)]
+    conditions = [
+        *_of_when(asked, row),
+        *_of_bead(engine, rule, bead, state, stands, row),
+        *_of_rule(rule, bead, stands),
+    ]
     hold = stands.plan.holds.get(bead) if state is not None else None
     if hold is not None and all(one.holds for one in conditions):  # the plan has the last word
         conditions.append(_condition(hold.gate, False, hold.why))
     to_go = tuple(dict.fromkeys(f"{one.mend} ({one.value})" for one in conditions if not one.holds))
     goes = any(one.kind is Kind.CLAIM and one.bead == bead for one in stands.plan.decisions)
-    return View(rule.name, tuple(conditions), to_go, "nothing: the next dispatch takes it" if goes else "it does not go now")
+    return View(
+        rule.name, tuple(conditions), to_go, "nothing: the next dispatch takes it" if goes else "it does not go now"
+    )
 
 
-def _row(engine: Engine, bead: str, commit: str, asked: Sequence[Part], columns: Mapping[str, str]) -> dict[str, Any] | None:
+def _row(
+    engine: Engine, bead: str, commit: str, asked: Sequence[Part], columns: Mapping[str, str]
+) -> dict[str, Any] | None:
     """The bead's row, and the answer of each part under its number."""
     names = [*columns]
     sql = ", ".join([*(part.sql for part in asked), *(f"`{name}`" for name in names)])
@@ -90,7 +100,9 @@ def _of_when(asked: Sequence[Part], row: Mapping[str, Any]) -> Iterator[Conditio
         yield Condition(part.text, bool(row[str(number)]), said, f"{part.text} must hold")
 
 
-def _of_bead(engine: Engine, rule: Rule, bead: str, state: Bead | None, stands: Stands, row: Mapping[str, Any]) -> Iterator[Condition]:
+def _of_bead(
+    engine: Engine, rule: Rule, bead: str, state: Bead | None, stands: Stands, row: Mapping[str, Any]
+) -> Iterator[Condition]:
     if state is not None and state.phase in (Phase.QUARANTINED, Phase.HELD):
         yield _condition(state.phase, False, state.reason or state.phase)
     elif state is not None:
@@ -119,7 +131,9 @@ def _of_rule(rule: Rule, bead: str, stands: Stands) -> Iterator[Condition]:
     if bead in queue:
         before = queue[: queue.index(bead)]
         names = f"; before it: {', '.join(before[:3])}{', …' if len(before) > 3 else ''}" if before else ""
-        yield _condition("place", not _by(hold, "max_in_flight"), f"place {len(before) + 1} of {len(queue)} in the queue{names}")
+        yield _condition(
+            "place", not _by(hold, "max_in_flight"), f"place {len(before) + 1} of {len(queue)} in the queue{names}"
+        )
 
 
 def _by(hold: Hold | None, gate: str) -> bool:
@@ -139,7 +153,9 @@ def _under_way(rule: Rule, bead: Bead, stands: Stands, matching: tuple[Condition
     job = f", job {bead.job}" if bead.job else ""
     if bead.phase is Phase.CLAIMED:
         until = f" until {iso(bead.deadline)}" if bead.deadline is not None else ""
-        return View(rule.name, matching, (), f"nothing: it is claimed ({which}), and its worker may be sending it{until}")
+        return View(
+            rule.name, matching, (), f"nothing: it is claimed ({which}), and its worker may be sending it{until}"
+        )
     if bead.phase is Phase.UNKNOWN:
         at = iso(bead.since + rule.unknown_after)
         sentence = f"a sign of life, or time: nobody knows whether it runs ({which}: {bead.reason}); settled after {at}"
@@ -150,10 +166,16 @@ def _under_way(rule: Rule, bead: Bead, stands: Stands, matching: tuple[Condition
         conditions.append(Condition("reaping", False, f"paused by {pause.by}: {pause.reason}", "`dolt_watch resume`"))
     if bead.id in stands.outside.verdicts:
         report = stands.outside.verdicts[bead.id]
-        conditions.append(Condition("verdict", True, f"the target says of job {bead.job}: {report.word or report.verdict}", ""))
-    reaped = next((one for one in stands.plan.decisions if one.bead == bead.id and one.kind in (Kind.REAP, Kind.REQUEUE)), None)
+        conditions.append(
+            Condition("verdict", True, f"the target says of job {bead.job}: {report.word or report.verdict}", "")
+        )
+    reaped = next(
+        (one for one in stands.plan.decisions if one.bead == bead.id and one.kind in (Kind.REAP, Kind.REQUEUE)), None
+    )
     if reaped is not None:
-        return View(rule.name, tuple(conditions), (), f"nothing: the next reap takes it ({reaped.kind}: {reaped.reason})")
+        return View(
+            rule.name, tuple(conditions), (), f"nothing: the next reap takes it ({reaped.kind}: {reaped.reason})"
+        )
     sentence = f"nothing: it runs since {iso(bead.since)} ({which}{job}); without a sign of life it is reaped at {iso(stale_at(bead, rule))}"
     return View(rule.name, tuple(conditions), (), sentence)
 
@@ -161,7 +183,12 @@ def _under_way(rule: Rule, bead: Bead, stands: Stands, matching: tuple[Condition
 def _alive(rule: Rule, bead: Bead, stands: Stands) -> Condition:
     sign = f": {bead.sign.what} by {bead.sign.who}" if bead.sign is not None else ", when it began"
     at = stale_at(bead, rule)
-    return Condition("sign of life", at > stands.now, f"last at {iso(last_sign(bead))}{sign}; silent for too long at {iso(at)}", "a sign of life")
+    return Condition(
+        "sign of life",
+        at > stands.now,
+        f"last at {iso(last_sign(bead))}{sign}; silent for too long at {iso(at)}",
+        "a sign of life",
+    )
 
 
 def _checked(check: Check) -> Condition:

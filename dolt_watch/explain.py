@@ -44,16 +44,22 @@ def explain(engine: Engine, bead: str, until: str, stand: Callable[[], Stands]) 
     state = stands.state.beads.get(bead)
     rules = [rule for rule in policy.rules if state is None or rule.name == state.rule]
     views = tuple(view(engine, rule, bead, stands, columns) for rule in rules)
-    return Explained(bead, line.begins, bool(search.row(0)), deeds, stands, state.phase.value if state else "", state, views)
+    return Explained(
+        bead, line.begins, bool(search.row(0)), deeds, stands, state.phase.value if state else "", state, views
+    )
 
 
 def _no_such_bead(engine: Engine, bead: str, until: str) -> SettingsError:
     name = outside(bead, 80)
     if engine.query("SELECT 1 FROM issues WHERE id = ?", (bead,)):
         return SettingsError(
-            f"history does not hold {name} yet: its row stands uncommitted, or came later", where=f"commit {until}", fix="dolt_watch tick   (adopts what is left uncommitted)"
+            f"history does not hold {name} yet: its row stands uncommitted, or came later",
+            where=f"commit {until}",
+            fix="dolt_watch tick   (adopts what is left uncommitted)",
         )
     ids = [id for (id,) in engine.query(f"SELECT id FROM issues AS OF '{until}' LIMIT {NEAR}")]
     near = get_close_matches(bead, ids, 3, 0.5)
     fix = f"did you mean {', '.join(near)}?" if near else "`bd list` names them"
-    return SettingsError(f"there is no bead {name}, and never was one in this history", where=f"commit {until}", fix=fix)
+    return SettingsError(
+        f"there is no bead {name}, and never was one in this history", where=f"commit {until}", fix=fix
+    )

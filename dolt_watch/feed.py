@@ -32,7 +32,12 @@ _SIDE = {
     "labels": ("{s}_label", "NULL", "''"),
     "dependencies": ("{s}_depends_on_id", "{s}_created_at", "{s}_created_by"),
 }
-_SAYS = {"comments": ("text",), "events": ("event_type", "comment"), "labels": ("label",), "dependencies": ("depends_on_id", "type")}
+_SAYS = {
+    "comments": ("text",),
+    "events": ("event_type", "comment"),
+    "labels": ("label",),
+    "dependencies": ("depends_on_id", "type"),
+}
 """Not what bd keeps in ``events.old_value`` and ``new_value``: that is the row of ``issues`` once more."""
 
 
@@ -135,7 +140,9 @@ def _changes(engine: Engine, table: str, edges: Sequence[Edge], lens: Lens) -> I
         for edge, row in engine.diff(table, edges, columns):
             kind = row[0]
             bead, own, when, actor = row[1:5] if kind == "removed" else row[5:9]
-            before, after = (dict(zip(says, values, strict=True)) for values in (row[9 : 9 + len(says)], row[9 + len(says) :]))
+            before, after = (
+                dict(zip(says, values, strict=True)) for values in (row[9 : 9 + len(says)], row[9 + len(says) :])
+            )
             changed = tuple(name for name in says if before[name] != after[name])
             yield edge, RowChange(table, bead, kind, changed, before, after, str(own), utc(when), actor or "")
         return

@@ -9,10 +9,11 @@ What that cannot see: a change of the row that was undone to the cell, ``updated
 
 from __future__ import annotations
 
+import contextlib
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 from dolt_watch import feed
@@ -58,12 +59,17 @@ def line_to(engine: Engine, until: str) -> Line:
     merges = any(len(commit.parents) > 1 for commit in commits)
     seen: set[str] = set()
     if merges:
-        try:
-            seen = {hash for (hash,) in engine.query("SELECT DISTINCT observed_commit FROM watch_decision AS OF ?", (until,))}
-        except NoSuchTable:
-            pass
+        with contextlib.suppress(NoSuchTable):
+            seen = {
+                hash
+                for (hash,) in engine.query("SELECT DISTINCT observed_commit FROM watch_decision AS OF ?", (until,))
+            }
     for root in (commit for commit in reversed(commits) if not commit.parents):
-        line = line_through((one for one in commits if one != root), root.hash, until, seen) if merges else _straight(commits)
+        line = (
+            line_through((one for one in commits if one != root), root.hash, until, seen)
+            if merges
+            else _straight(commits)
+        )
         if line is not None:
             return Line(root, line)
     raise DatabaseError(f"history ends nowhere below {until}")
@@ -109,7 +115,12 @@ class Search:
             if self.row(self.last):
                 self._lived = [self.last]
             else:
-                hashes = {hash for (hash,) in self.engine.query("SELECT commit_hash FROM dolt_history_issues WHERE id = ?", (self.bead,))}
+                hashes = {
+                    hash
+                    for (hash,) in self.engine.query(
+                        "SELECT commit_hash FROM dolt_history_issues WHERE id = ?", (self.bead,)
+                    )
+                }
                 self._lived = [place for place, hash in enumerate(self.hashes) if hash in hashes]
         return self._lived
 
@@ -119,7 +130,9 @@ class Search:
         for table, (key, at, bead) in _LEFT.items():
             place = self.last if table == "watch_decision" else (self.lived() or [self.last])[-1]
             try:
-                rows = self.engine.query(f"SELECT {key}, {at} FROM {table} AS OF ? WHERE {bead} = ?", (self.hashes[place], self.bead))
+                rows = self.engine.query(
+                    f"SELECT {key}, {at} FROM {table} AS OF ? WHERE {bead} = ?", (self.hashes[place], self.bead)
+                )
             except NoSuchTable:
                 continue
             found += [Trace(table, str(key), utc(at)) for key, at in rows]
@@ -134,7 +147,7 @@ class Search:
             first = self.guess(at)
             ends |= {first - 1, first, min(bisect_left(self.dates, at + _SECOND), self.last)}
         ordered = sorted(ends - {-1})
-        found, ranges = set[int](), list(zip(ordered, ordered[1:], strict=False))
+        found, ranges = set[int](), list(pairwise(ordered))
         while ranges:
             low, high = ranges.pop()
             if self.row(low) == self.row(high):
@@ -177,7 +190,9 @@ class Search:
 def life(engine: Engine, line: Line, search: Search, rules: Sequence[Rule], lens: feed.Lens) -> list[Deed]:
     """In order. ``lens``: of the same rules."""
     traces = search.traces()
-    done = {changes.commit: changes for changes in _read(engine, line, sorted(search.changes(traces)), search.bead, lens)}
+    done = {
+        changes.commit: changes for changes in _read(engine, line, sorted(search.changes(traces)), search.bead, lens)
+    }
     shown = {(row.table, row.key) for changes in done.values() for row in changes.rows if row.kind == "added"}
     shown |= {("watch_decision", str(entry.version)) for changes in done.values() for entry in changes.entries}
     more = {search.appeared(trace) for trace in traces if (trace.table, trace.key) not in shown} - {0}
@@ -192,4 +207,3 @@ def _read(engine: Engine, line: Line, places: Sequence[int], bead: str, lens: fe
         rows = tuple(row for row in changes.rows if row.bead == bead)
         entries = tuple(entry for entry in changes.entries if entry.bead == bead)
         yield changes._replace(rows=rows, entries=entries)
-

@@ -81,17 +81,25 @@ def stands_now(loop: Loop, bead: str) -> Stands:
     seen = loop.survey(BOTH)
     asked = _of_one(seen.asked, bead)
     dirty = [table for table in loop.looker.tables if table in loop.engine.changed_tables(seen.look.head, WORKING)]
-    loose = [row for row in feed.uncommitted(loop.engine, seen.look.head, dirty, seen.lens) if row.bead == bead] if dirty else []
+    loose = (
+        [row for row in feed.uncommitted(loop.engine, seen.look.head, dirty, seen.lens) if row.bead == bead]
+        if dirty
+        else []
+    )
     outside = loop.ask(seen.state, asked, seen.now, seen.lens.columns, loose, Outcome())
     state = seen.state.beads.get(bead)
     names = {rule.target for rule in seen.policy.rules if state is None or rule.name == state.rule}
-    more = {name: loop.targets(name).capacity() for name in sorted(names - outside.capacity.keys())}  # asked for a bead that does not wait, too
+    more = {
+        name: loop.targets(name).capacity() for name in sorted(names - outside.capacity.keys())
+    }  # asked for a bead that does not wait, too
     outside = outside._replace(capacity={**outside.capacity, **more})
     notes = tuple(f"an uncommitted change of {row.table} stands: {row.kind}" for row in loose)
     return _stands(seen.look.head, seen.now, seen.state, seen.policy, asked, outside, seen.lens, seen.merging, notes)
 
 
-def stands_then(engine: Engine, policy: Policy, until: str, now: datetime, bead: str, capacity: Callable[[str], Capacity] | None) -> Stands:
+def stands_then(
+    engine: Engine, policy: Policy, until: str, now: datetime, bead: str, capacity: Callable[[str], Capacity] | None
+) -> Stands:
     """As history has it at ``until``. ``capacity``: asks a target now; None: as it was last recorded."""
     past = Past(engine, policy, until)
     state, under, notes = _folded(past)
@@ -100,20 +108,42 @@ def stands_then(engine: Engine, policy: Policy, until: str, now: datetime, bead:
     holds = readiness(engine.query, ready, past.columns, now, until) if ready else {}
     names = dict.fromkeys(rule.target for rule in under.policy.rules)
     known = {name: capacity(name) for name in names} if capacity is not None else _recorded(past.entries, names)
-    told = _stands(until, now, state, under.policy, asked, Outside(known, holds), feed.Lens(under.compiled, list(past.columns)), False, notes)
-    return told
+    return _stands(
+        until,
+        now,
+        state,
+        under.policy,
+        asked,
+        Outside(known, holds),
+        feed.Lens(under.compiled, list(past.columns)),
+        False,
+        notes,
+    )
 
 
 def _stands(
     commit: str, now: datetime, state: State, policy: Policy, asked: Questions, outside: Outside, lens: feed.Lens, merging: bool,
     notes: tuple[str, ...],
 ) -> Stands:  # fmt: skip
-    return Stands(commit, now, state, policy, asked, outside, decide(state, policy, now, BOTH, asked, outside), lens, merging, notes)
+    return Stands(
+        commit,
+        now,
+        state,
+        policy,
+        asked,
+        outside,
+        decide(state, policy, now, BOTH, asked, outside),
+        lens,
+        merging,
+        notes,
+    )
 
 
 def _folded(past: Past) -> tuple[State, Under, tuple[str, ...]]:
     """From where it was last made anew; before the first decision, as the rows stand."""
-    since = next((commit for commit in reversed(list(past.made())) if past.engine.is_ancestor(commit, past.until)), None)
+    since = next(
+        (commit for commit in reversed(list(past.made())) if past.engine.is_ancestor(commit, past.until)), None
+    )
     if since is None:
         return past.at(past.until, past.current).state(), past.current, (NEVER,) if not past.entries else ()
     under = past.under(past.made()[since]) or past.current

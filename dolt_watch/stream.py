@@ -34,7 +34,9 @@ class Passed(NamedTuple):
 def wide(engine: Engine, rules: Sequence[Rule]) -> feed.Lens:
     """All that a row says: for people and programs that want to see it. The loop's own lens is narrower."""
     columns = engine.columns("issues")
-    return feed.Lens([compile_for(rule, columns, engine.dialect) for rule in rules], list(columns), list(columns), sides=True)
+    return feed.Lens(
+        [compile_for(rule, columns, engine.dialect) for rule in rules], list(columns), list(columns), sides=True
+    )
 
 
 def read(engine: Engine, since: str, until: str, rules: Sequence[Rule]) -> Iterator[Passed]:
@@ -93,7 +95,9 @@ def first_commit(engine: Engine, head: str) -> Commit:
 class Follower:
     """Stays on: one cheap look a poll, and what came since."""
 
-    def __init__(self, engine: Engine, branch: str | None, rules: Sequence[Rule], clock: Clock, warn: Callable[[str], None]) -> None:
+    def __init__(
+        self, engine: Engine, branch: str | None, rules: Sequence[Rule], clock: Clock, warn: Callable[[str], None]
+    ) -> None:
         self.engine, self.branch, self.rules, self.clock, self.warn = engine, branch, rules, clock, warn
         self._away = False
 

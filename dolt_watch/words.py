@@ -54,9 +54,15 @@ def _did(event: Event) -> str:
 def _cells(event: Event) -> str:
     before, after = values(event)
     if not before:
-        shown = [f"{name} {_short(after[name])}" for name in ("title", "status", "assignee", "priority") if after.get(name) not in (None, "")]
+        shown = [
+            f"{name} {_short(after[name])}"
+            for name in ("title", "status", "assignee", "priority")
+            if after.get(name) not in (None, "")
+        ]
     else:
-        shown = [f"{name} {_short(before.get(name))} → {_short(after.get(name))}" for name in after if name not in _QUIET]
+        shown = [
+            f"{name} {_short(before.get(name))} → {_short(after.get(name))}" for name in after if name not in _QUIET
+        ]
     return ", ".join(shown) or "touched"
 
 
@@ -71,7 +77,9 @@ def _decided(entry: Entry) -> str:
     what = f"{entry.kind}, attempt {entry.attempt}" if entry.attempt else entry.kind.value
     on = []
     if entry.kind is Kind.CLAIM:
-        on.append(f"rule {entry.rule}, place {int(detail.get('place', 0)) + 1} in the queue, {detail.get('free', '?')} free in flight")
+        on.append(
+            f"rule {entry.rule}, place {int(detail.get('place', 0)) + 1} in the queue, {detail.get('free', '?')} free in flight"
+        )
     if entry.job:
         on.append(f"job {entry.job}")
     if entry.reason:
@@ -79,7 +87,10 @@ def _decided(entry: Entry) -> str:
     if detail.get("retry_at"):
         on.append(f"again at {detail['retry_at'][:19]}Z")
     given = detail.get("given", {})
-    on += [f"{name}: {'?' if slots is None else slots} free{', ' + why if why else ''}" for name, (slots, _, why) in given.get("capacity", {}).items()]
+    on += [
+        f"{name}: {'?' if slots is None else slots} free{', ' + why if why else ''}"
+        for name, (slots, _, why) in given.get("capacity", {}).items()
+    ]
     at = given.get("now", "")
     on.append(f"decided at {at[:19]}Z" if at else f"reported at {iso(entry.at)}")
     return f"{what}: {'; '.join(on)}"

@@ -23,13 +23,20 @@ if TYPE_CHECKING:
 
 @click.command()
 @settings_options
-@click.option("--from", "since", metavar="COMMIT|TIME", help="Only what came after it. Default: all that history holds; with --follow, from now on.")
+@click.option(
+    "--from",
+    "since",
+    metavar="COMMIT|TIME",
+    help="Only what came after it. Default: all that history holds; with --follow, from now on.",
+)
 @click.option("--to", "until", metavar="COMMIT|TIME", help="Up to it. Default: HEAD.")
 @click.option("--follow", is_flag=True, help="Stay on, and go on with what comes.")
 @click.option("--bead", metavar="ID", help="Only of this bead.")
 @click.option("--branch", metavar="NAME", help="History of another branch.")
 @click.option("--format", "form", type=click.Choice(["json", "cloudevents"]), default="json", show_default=True)
-def command(since: str | None, until: str | None, follow: bool, bead: str | None, branch: str | None, form: str, **kwargs: Any) -> int:
+def command(
+    since: str | None, until: str | None, follow: bool, bead: str | None, branch: str | None, form: str, **kwargs: Any
+) -> int:
     """What history's commits meant for the beads, one JSON line an event, oldest first.
 
     By the rules as they are set now. Writes nothing to the database; nothing else is printed on stdout.
@@ -49,7 +56,15 @@ def command(since: str | None, until: str | None, follow: bool, bead: str | None
     return 0
 
 
-def _stream(engine: Engine, settings: Settings, since: str | None, until: str | None, follow: bool, branch: str | None, write: _Writer) -> None:
+def _stream(
+    engine: Engine,
+    settings: Settings,
+    since: str | None,
+    until: str | None,
+    follow: bool,
+    branch: str | None,
+    write: _Writer,
+) -> None:
     from dolt_watch.as_of import commit_at
     from dolt_watch.branches import head_of
     from dolt_watch.migrate import check_project
@@ -108,7 +123,9 @@ class _Writer:
         address = settings.address
         name = address.database if isinstance(address, Address) else address.path
         self.bead, self.rules = bead, settings.rules
-        self.source = quote(f"/dolt_watch/{name.lstrip('/')}" + (f"/{branch}" if branch else "")) if form == "cloudevents" else ""
+        self.source = (
+            quote(f"/dolt_watch/{name.lstrip('/')}" + (f"/{branch}" if branch else "")) if form == "cloudevents" else ""
+        )
 
     def __call__(self, passed: Passed) -> None:
         lines = b"".join(self._lines(passed))
@@ -123,7 +140,9 @@ class _Writer:
 
         for told in tell(passed.commit, passed.events, self.rules):
             if self.bead is None or told["bead"] == self.bead:
-                yield orjson.dumps(cloudevent(told, self.source) if self.source else told, option=orjson.OPT_APPEND_NEWLINE)
+                yield orjson.dumps(
+                    cloudevent(told, self.source) if self.source else told, option=orjson.OPT_APPEND_NEWLINE
+                )
 
 
 class _Ended(Exception):

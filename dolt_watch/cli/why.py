@@ -140,11 +140,17 @@ def _lines(found: Explained) -> Iterator[str]:
     yield ""
     there = "it was there already" if found.from_the_beginning else "it was not there yet"
     rows = [(iso(begins.date), begins.hash[:8], begins.author, f"history begins; {there}")]
-    rows += [(iso(deed.commit.date), deed.commit.hash[:8], who, text) for deed in found.deeds for who, text in told(deed)]
+    rows += [
+        (iso(deed.commit.date), deed.commit.hash[:8], who, text) for deed in found.deeds for who, text in told(deed)
+    ]
     yield from table(("TIME", "COMMIT", "WHO", "WHAT"), rows)
     yield ""
     state = found.state
-    yield f"phase: {found.phase}, for {ago(stands.now - state.since)}" if state is not None else "phase: none, it neither waits nor runs"
+    yield (
+        f"phase: {found.phase}, for {ago(stands.now - state.since)}"
+        if state is not None
+        else "phase: none, it neither waits nor runs"
+    )
     for note in stands.notes:
         yield f"note:  {note}"
     for each in found.views:

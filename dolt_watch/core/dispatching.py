@@ -6,7 +6,20 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 from dolt_watch.core.policy import AT_ONCE, HOUR, Due, Outside, Policy, Questions, paused
-from dolt_watch.model import BLOCKED, IN_FLIGHT, IN_PROGRESS, OPEN, Bead, Check, Decision, Hold, Kind, Phase, Rule, State
+from dolt_watch.model import (
+    BLOCKED,
+    IN_FLIGHT,
+    IN_PROGRESS,
+    OPEN,
+    Bead,
+    Check,
+    Decision,
+    Hold,
+    Kind,
+    Phase,
+    Rule,
+    State,
+)
 from dolt_watch.times import iso, minutes
 
 
@@ -25,17 +38,25 @@ def stops(state: State, rule: Rule, policy: Policy, now: datetime, clock: Due) -
     rests = resting is not None and resting > now
     if rests:
         clock.at("dispatch", resting)
-    told = f"target {rule.target} asked to be left alone until {iso(resting)}" if resting and rests else "not asked to be left alone"
+    told = (
+        f"target {rule.target} asked to be left alone until {iso(resting)}"
+        if resting and rests
+        else "not asked to be left alone"
+    )
     yield Check("resting", not rests, told)
     flying = in_flight(state, rule)
     names = ": " + ", ".join(f"{bead.id} ({bead.phase})" for bead in flying[:3]) if flying else ""
-    yield Check("max_in_flight", len(flying) < rule.max_in_flight, f"{len(flying)} of {rule.max_in_flight} in flight{names}")
+    yield Check(
+        "max_in_flight", len(flying) < rule.max_in_flight, f"{len(flying)} of {rule.max_in_flight} in flight{names}"
+    )
     if rule.max_per_hour:
         recent = last_hour(state, rule, now)
         full = len(recent) >= rule.max_per_hour
         if full:
             clock.at("dispatch", min(recent) + HOUR)
-        yield Check("max_per_hour", not full, f"{len(recent)} claims in the last hour, the ceiling is {rule.max_per_hour}")
+        yield Check(
+            "max_per_hour", not full, f"{len(recent)} claims in the last hour, the ceiling is {rule.max_per_hour}"
+        )
 
 
 def slots(state: State, rule: Rule, policy: Policy, now: datetime, clock: Due) -> tuple[int, Hold | None]:
@@ -62,7 +83,9 @@ def readies(bead: Bead, policy: Policy, now: datetime, clock: Due) -> Iterator[C
         waits = bead.retry_at > now
         if waits:
             clock.at("dispatch", bead.retry_at)
-        yield Check("backoff", not waits, f"attempt {bead.attempt} failed ({bead.reason}); again at {iso(bead.retry_at)}")
+        yield Check(
+            "backoff", not waits, f"attempt {bead.attempt} failed ({bead.reason}); again at {iso(bead.retry_at)}"
+        )
     since = bead.matched_at or bead.since
     settled = since + policy.settle
     if settled > now:

@@ -25,6 +25,10 @@ def parts(rule: Rule, columns: Mapping[str, str]) -> list[Part]:
     """Raises RuleError. ``columns``: name → SQL type, of ``issues``."""
     when = Source(f"rules.{rule.name}.when", rule.when, columns).condition()
     return [
-        Part(one.sql(dialect="mysql", comments=False), f"({rendering.render(one, 'mysql', '')})", tuple(sorted(columns_of(one))))
+        Part(
+            one.sql(dialect="mysql", comments=False),
+            f"({rendering.render(one, 'mysql', '')})",
+            tuple(sorted(columns_of(one))),
+        )
         for one in conjuncts(when)
     ]

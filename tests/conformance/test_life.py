@@ -23,13 +23,25 @@ def step(dice: random.Random, number: int, bead: str) -> list[str]:
     when = f"'2026-04-{1 + number // 24:02} {number % 24:02}:{dice.randrange(60):02}:00'"
     event = f"INSERT INTO events (id, issue_id, event_type, actor, created_at) VALUES ('e{number}', '{bead}', 'updated', 'ann', {when})"
     update = f"UPDATE issues SET {{}}, updated_at = {when} WHERE id = '{bead}'"
-    change = update.format(dice.choice([f"priority = {number % 5}", f"title = 't{number}'", "assignee = 'agent'", "assignee = ''", "status = 'closed'"]))
+    change = update.format(
+        dice.choice(
+            [
+                f"priority = {number % 5}",
+                f"title = 't{number}'",
+                "assignee = 'agent'",
+                "assignee = ''",
+                "status = 'closed'",
+            ]
+        )
+    )
     return dice.choice(
         [
             [change, event],
             [change, event],
             [change],
-            [f"INSERT INTO comments (id, issue_id, author, text, created_at) VALUES ('c{number}', '{bead}', 'ann', 'hm', {when})"],
+            [
+                f"INSERT INTO comments (id, issue_id, author, text, created_at) VALUES ('c{number}', '{bead}', 'ann', 'hm', {when})"
+            ],
             [f"INSERT INTO labels (issue_id, label) VALUES ('{bead}', 'l{number}')"],
         ]
     )
@@ -41,8 +53,14 @@ def told(engine: Engine, bead: str) -> tuple[list[str], list[str]]:
     line = line_to(engine, head)
     search = Search(engine, bead, line)
     lens = stream.wide(engine, RULES)
-    found = [one["id"] for deed in life(engine, line, search, RULES, lens) for one in tell(deed.commit, deed.events, RULES)]
-    everything = (one for passed in stream.read(engine, line.begins.hash, head, RULES) for one in tell(passed.commit, passed.events, RULES))
+    found = [
+        one["id"] for deed in life(engine, line, search, RULES, lens) for one in tell(deed.commit, deed.events, RULES)
+    ]
+    everything = (
+        one
+        for passed in stream.read(engine, line.begins.hash, head, RULES)
+        for one in tell(passed.commit, passed.events, RULES)
+    )
     return found, [one["id"] for one in everything if one["bead"] == bead]
 
 
