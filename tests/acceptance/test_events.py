@@ -223,4 +223,4 @@ def test_a_process_whose_reader_goes(watch: Watch) -> None:
         process.stdout.close()
         assert process.wait(20) == 1
         assert process.stderr.read() == b""
-        process.stdout = Path(os.devnull).open("rb")  # communicate closes it
+        process.stdout = Path(os.devnull).open("rb")  # noqa: SIM115 (communicate closes it)
