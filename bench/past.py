@@ -55,7 +55,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.past", description=__doc__)
     parser.add_argument("--commits", type=int, default=10_000)
     commits = parser.parse_args().commits
-    with tempfile.TemporaryDirectory(prefix="dolt_watch-bench-") as name, own_server(Path(name)) as server, BeadBoardStub() as board:
+    with (
+        tempfile.TemporaryDirectory(prefix="dolt_watch-bench-") as name,
+        own_server(Path(name)) as server,
+        BeadBoardStub() as board,
+    ):
         for line in past(server, Path(name) / "past", board.url, commits):
             print(*(cell for cell in line if cell), sep="  ")
 

@@ -14,6 +14,7 @@ from dolt_watch.feed import plain
 from dolt_watch.gates import asked_of, blocked
 from dolt_watch.model import Bead, Capacity, Check, Hold, Kind, Phase, Rule
 from dolt_watch.standing import Stands
+from dolt_watch.text import outside
 from dolt_watch.times import iso
 
 SHOWN = 60
@@ -203,6 +204,6 @@ def _shown(value: Any) -> str:
     if value is None:
         return "NULL"
     text = str(plain(value))
-    if len(text) > SHOWN:
-        return f"'{text[:SHOWN].rstrip()}…' ({len(text)} characters)"
-    return text if isinstance(value, int | float) else f"'{text}'"
+    if isinstance(value, int | float):
+        return text
+    return f"'{outside(text, SHOWN)}'{f' ({len(text)} characters)' if len(text) > SHOWN else ''}"

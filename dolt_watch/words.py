@@ -7,7 +7,7 @@ from typing import Any
 
 from dolt_watch.feed import plain
 from dolt_watch.life import Deed
-from dolt_watch.model import Entry, Event, Kind, Sign, What
+from dolt_watch.model import REPORTS, Entry, Event, Kind, Sign, What
 from dolt_watch.telling import values
 from dolt_watch.text import outside
 from dolt_watch.times import iso
@@ -92,7 +92,8 @@ def _decided(entry: Entry) -> str:
         for name, (slots, _, why) in given.get("capacity", {}).items()
     ]
     at = given.get("now", "")
-    on.append(f"decided at {at[:19]}Z" if at else f"reported at {iso(entry.at)}")
+    reported = entry.kind in REPORTS or not at
+    on.append(f"reported at {iso(entry.at)}" if reported else f"decided at {at[:19]}Z")
     return f"{what}: {'; '.join(on)}"
 
 

@@ -174,7 +174,7 @@ class _Quiet:
         """Raises BrokenPipeError where nobody reads any more."""
         if self.asked:
             raise _Ended
-        if any(event & select.POLLERR for _, event in self._out.poll(0)):
+        if any(event & (select.POLLERR | select.POLLHUP) for _, event in self._out.poll(0)):
             raise BrokenPipeError
 
     def clock(self, clock: Clock) -> Clock:
