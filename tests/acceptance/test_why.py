@@ -295,3 +295,34 @@ def test_on_doltlite(watch: Watch, doltlite_path: DoltLitePath) -> None:
     assert (found["phase"], verdict(found)) == ("waiting", "nothing: the next dispatch takes it")
     assert watch.command("dispatch", *address, *NO_SETTLE).code in (0, 1)
     assert "claim" in kinds(why(watch, "bd-1", *address))
+
+
+def test_under_several_rules(watch: Watch) -> None:
+    """In no phase: as each rule sees it. In one: as its own does."""
+    rules = "[rules.urgent]\nwhen = \"assignee = 'agent' AND priority = 0 AND status = 'open'\"\n\n[rules.rest]\nwhen = \"assignee = 'agent' AND status = 'open'\"\n"
+    (watch.bd.path / "dolt_watch.toml").write_text(rules, encoding="utf-8")
+    bead = watch.bd.create("nobody's")
+    found = why(watch, bead)
+    assert [one["rule"] for one in found["rules"]] == ["urgent", "rest"]
+    assert [[c["name"] for c in one["conditions"] if not c["holds"]] for one in found["rules"]] == [
+        ["assignee = 'agent'", "priority = 0"],
+        ["assignee = 'agent'"],
+    ]
+    watch.bd.run("assign", bead, "agent")
+    found = why(watch, bead)
+    assert ([one["rule"] for one in found["rules"]], verdict(found)) == (
+        ["rest"],
+        "nothing: the next dispatch takes it",
+    )
+
+
+def test_the_past_is_told_by_the_rules_that_stood_then(watch: Watch) -> None:
+    bead = watch.assigned("under two rules")
+    assert watch.command("dispatch", *NO_SETTLE).code == 0
+    then = watch.head()
+    watch.bd.run("close", bead)
+    other = ("--set", "rules.agent.when=assignee = 'bot' AND status = 'open'")
+    assert watch.command("tick", *NO_SETTLE, *other).code == 0
+    now, past = why(watch, bead, *other), why(watch, bead, "--as-of", then, *other)
+    assert [one["name"] for one in now["rules"][0]["conditions"][:2]] == ["assignee = 'bot'", "status = 'open'"]
+    assert (past["phase"], past["rules"][0]["conditions"][2]["name"]) == ("running", "acceptance_criteria <> ''")

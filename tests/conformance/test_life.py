@@ -80,20 +80,27 @@ def test_the_same_as_reading_all_of_history(beads_engine: Engine, seed: int) -> 
     assert told(engine, "bd-4") == ([], [])
 
 
-def test_on_a_line_that_merges(beads_engine: Engine) -> None:
+def test_on_a_line_that_merges(beads_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = beads_engine
-    committed(engine, rows_of(["bd-1", "bd-2"]))
-    call(engine, "dolt_branch", "side")
-    call(engine, "dolt_checkout", "side")
-    committed(engine, "UPDATE issues SET title = 'on the side' WHERE id = 'bd-1'")
-    call(engine, "dolt_checkout", "main")
-    committed(engine, "UPDATE issues SET title = 'on main' WHERE id = 'bd-2'")
-    call(engine, "dolt_merge", "side")
+    first = committed(engine, rows_of(["bd-1", "bd-2"]))
+    for turn in range(3):
+        call(engine, "dolt_branch", f"side{turn}")
+        call(engine, "dolt_checkout", f"side{turn}")
+        committed(engine, f"UPDATE issues SET title = 'on the side {turn}' WHERE id = 'bd-1'")
+        committed(engine, f"INSERT INTO labels (issue_id, label) VALUES ('bd-1', 'l{turn}')")
+        call(engine, "dolt_checkout", "main")
+        committed(engine, f"UPDATE issues SET title = 'on main {turn}' WHERE id = 'bd-2'")
+        call(engine, "dolt_merge", f"side{turn}")
     committed(engine, "UPDATE issues SET priority = 1 WHERE id = 'bd-1'")
-    for bead, count in (("bd-1", 3), ("bd-2", 2)):
+    for bead, count in (("bd-1", 1 + 2 * 3 + 1), ("bd-2", 1 + 3)):
         found, all_of_it = told(engine, bead)
         assert found == all_of_it
         assert len(found) == count
+    head = engine.query("SELECT HASHOF('HEAD')")[0][0]
+    whole = list(stream.read(engine, first, head, RULES))
+    for page in (1, 2, 3, 4):
+        monkeypatch.setattr(stream, "PAGE", page)
+        assert list(stream.read(engine, first, head, RULES)) == whole
 
 
 def test_pages_make_no_difference(beads_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
