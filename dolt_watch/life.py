@@ -100,7 +100,7 @@ class Search:
         self._lived: list[int] | None = None
 
     def row(self, place: int) -> Row:
-        """The bead's row; () where there is none."""
+        """The bead's row; () where there is none. One by one: UNION ALL of eight takes the server three times as long (1.86.4)."""
         if place not in self._rows:
             try:
                 rows = self.engine.query(_ROW, (self.hashes[place], self.bead))
