@@ -79,7 +79,7 @@ def view(engine: Engine, rule: Rule, bead: str, stands: Stands, columns: Mapping
     if hold is not None and all(one.holds for one in conditions):  # the plan has the last word
         conditions.append(_condition(hold.gate, False, hold.why))
     to_go = tuple(dict.fromkeys(f"{one.mend} ({one.value})" for one in conditions if not one.holds))
-    goes = any(one.kind is Kind.CLAIM and one.bead == bead for one in stands.plan.decisions)
+    goes = not to_go and any(one.kind is Kind.CLAIM and one.bead == bead for one in stands.plan.decisions)
     return View(
         rule.name, tuple(conditions), to_go, "nothing: the next dispatch takes it" if goes else "it does not go now"
     )

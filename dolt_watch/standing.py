@@ -80,20 +80,16 @@ def stands_now(loop: Loop, bead: str) -> Stands:
     """The loop's own state at HEAD; gates, target and working set asked now. Raises NotMigrated."""
     seen = loop.survey(BOTH)
     asked = _of_one(seen.asked, bead)
-    dirty = [table for table in loop.looker.tables if table in loop.engine.changed_tables(seen.look.head, WORKING)]
-    loose = (
-        [row for row in feed.uncommitted(loop.engine, seen.look.head, dirty, seen.lens) if row.bead == bead]
-        if dirty
-        else []
-    )
+    changed = loop.engine.changed_tables(seen.look.head, WORKING)
+    dirty = [table for table in loop.looker.tables if table in changed]
+    loose = feed.uncommitted(loop.engine, seen.look.head, dirty, seen.lens)
     outside = loop.ask(seen.state, asked, seen.now, seen.lens.columns, loose, Outcome())
     state = seen.state.beads.get(bead)
     names = {rule.target for rule in seen.policy.rules if state is None or rule.name == state.rule}
-    more = {
-        name: loop.targets(name).capacity() for name in sorted(names - outside.capacity.keys())
-    }  # asked for a bead that does not wait, too
+    # asked for a bead that does not wait, too
+    more = {name: loop.targets(name).capacity() for name in sorted(names - outside.capacity.keys())}
     outside = outside._replace(capacity={**outside.capacity, **more})
-    notes = tuple(f"an uncommitted change of {row.table} stands: {row.kind}" for row in loose)
+    notes = tuple(f"an uncommitted change of {row.table} stands: {row.kind}" for row in loose if row.bead == bead)
     return _stands(seen.look.head, seen.now, seen.state, seen.policy, asked, outside, seen.lens, seen.merging, notes)
 
 
@@ -108,35 +104,16 @@ def stands_then(
     holds = readiness(engine.query, ready, past.columns, now, until) if ready else {}
     names = dict.fromkeys(rule.target for rule in under.policy.rules)
     known = {name: capacity(name) for name in names} if capacity is not None else _recorded(past.entries, names)
-    return _stands(
-        until,
-        now,
-        state,
-        under.policy,
-        asked,
-        Outside(known, holds),
-        feed.Lens(under.compiled, list(past.columns)),
-        False,
-        notes,
-    )
+    lens = feed.Lens(under.compiled, list(past.columns))
+    return _stands(until, now, state, under.policy, asked, Outside(known, holds), lens, False, notes)
 
 
 def _stands(
     commit: str, now: datetime, state: State, policy: Policy, asked: Questions, outside: Outside, lens: feed.Lens, merging: bool,
     notes: tuple[str, ...],
 ) -> Stands:  # fmt: skip
-    return Stands(
-        commit,
-        now,
-        state,
-        policy,
-        asked,
-        outside,
-        decide(state, policy, now, BOTH, asked, outside),
-        lens,
-        merging,
-        notes,
-    )
+    plan = decide(state, policy, now, BOTH, asked, outside)
+    return Stands(commit, now, state, policy, asked, outside, plan, lens, merging, notes)
 
 
 def _folded(past: Past) -> tuple[State, Under, tuple[str, ...]]:

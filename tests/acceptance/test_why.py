@@ -154,6 +154,34 @@ def test_that_still_settles(watch: Watch) -> None:
     assert failing(found) == ["settle"]
 
 
+def test_while_a_merge_stands_unfinished(watch: Watch) -> None:
+    """The tick leaves everything alone then."""
+    bead = watch.assigned("waits for the merge")
+    title, commit = (
+        f"UPDATE issues SET title = '{{}}' WHERE id = '{bead}'",
+        "CALL DOLT_COMMIT('-Am', 'by hand', '--allow-empty')",
+    )
+    with watch.server.connect(watch.bd.database) as connection, connection.cursor() as cursor:
+        for text in (
+            "SET @@dolt_allow_commit_conflicts = 1", commit, "CALL DOLT_BRANCH('side')", title.format("a"), commit,
+            "CALL DOLT_CHECKOUT('side')", title.format("b"), commit, "CALL DOLT_CHECKOUT('main')", "CALL DOLT_MERGE('side')",
+        ):  # fmt: skip
+            cursor.execute(text)
+            cursor.fetchall()
+        found = why(watch, bead)
+        assert "merge" in failing(found)
+        assert verdict(found) == "it does not go now"
+        cursor.execute("CALL DOLT_MERGE('--abort')")
+    assert verdict(why(watch, bead)) == "nothing: the next dispatch takes it"
+
+
+def test_an_uncommitted_change_that_takes_it_out(watch: Watch) -> None:
+    bead = watch.assigned("taken back, not yet committed")
+    watch.sql("UPDATE issues SET assignee = 'ann' WHERE id = %s", bead)
+    found = why(watch, bead)
+    assert (failing(found), found["notes"]) == (["uncommitted"], ["an uncommitted change of issues stands: modified"])
+
+
 def test_of_which_nobody_knows_whether_it_runs(watch: Watch) -> None:
     bead = watch.assigned("lost on the way")
     tried(watch, 502, "fetch failed")
