@@ -143,7 +143,7 @@ class Loop:
         ready = [bead.id for rule in policy.rules if rule.ready for bead in asked.queues.get(rule.name, ())]
         holds = readiness(self.engine.query, ready, lens.columns, now) if ready else {}
         plan = decide(state, policy, now, Scope(dispatch=scope.dispatch), asked, Outside(holds=holds))
-        return Survey(look, state, now, plan, self.engine.merging())
+        return Survey(look, state, now, plan, self.engine.merging(), policy, asked, lens)
 
     def back_to(self, commit: Commit, by: str) -> None:
         """Reprocess: the cursor goes back to a commit of HEAD's history, with the state made anew there, so that the next tick folds everything after
@@ -193,7 +193,7 @@ class Loop:
                 return True, (settled - now).total_seconds()
         asked = questions(state, policy, now, scope, skip)
         self._due = asked.due
-        outside = self._ask(look, asked, now, lens, loose, outcome)
+        outside = self.ask(look, asked, now, lens, loose, outcome)
         plan = decide(state, policy, now, scope, asked, outside)
         outcome.holds = plan.holds
         if scope.reap:
@@ -223,7 +223,7 @@ class Loop:
         """Would a decision depend on what stands uncommitted?"""
         return any(row.bead in state.beads or any(answer.matches for answer in row.answers) for row in loose)
 
-    def _ask(
+    def ask(
         self, look: Look, asked: Questions, now: datetime, lens: feed.Lens, loose: Sequence[Any], outcome: Outcome
     ) -> Outside:  # fmt: skip
         """Put the questions: gates first, and the targets only where somebody is left who could go."""

@@ -28,6 +28,7 @@ def derive_running(when: exp.Expr, in_progress: str, is_open: str) -> exp.Expr:
 
 
 def conjuncts(tree: Any) -> list[Any]:
+    """The conditions that AND joins, in order."""
     parts, left = [], [tree]
     while left:
         node = left.pop()
