@@ -13,7 +13,7 @@ import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import kubernetes_validate
@@ -110,6 +110,18 @@ def container(manifest: Manifest) -> Manifest:
 
 def with_pods(objects: list[Manifest]) -> list[Manifest]:
     return [each for each in objects if each.get("kind") in POD and at(each, f"{POD[each['kind']]}.spec.containers.0")]
+
+
+def workspace(manifest: Manifest, config: Manifest, root: Path) -> Path:
+    """What the container sees in its working directory, under ``root``."""
+    volumes = {each["name"]: each for each in pod(manifest)["volumes"]}
+    for mount in container(manifest)["volumeMounts"]:
+        for item in at(volumes[mount["name"]], "configMap.items") or ():
+            inside = PurePosixPath(mount["mountPath"], item["path"]).relative_to(container(manifest)["workingDir"])
+            file = root / inside
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(config["data"][item["key"]], encoding="utf-8")
+    return root
 
 
 def problems(objects: list[Manifest]) -> list[str]:

@@ -6,7 +6,7 @@ import json
 import re
 from copy import deepcopy
 from datetime import UTC, datetime, timedelta
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +16,7 @@ from dolt_watch.cli import COMMANDS, group
 from dolt_watch.engines.address import Address
 from dolt_watch.look import _not_migrated
 from dolt_watch.settings.loading import load
-from tests.unit.manifests import CRONJOBS, POD, SECRETS, Manifest, at, container, named, pod, problems, render, template, with_pods
+from tests.unit.manifests import CRONJOBS, POD, SECRETS, Manifest, at, container, named, pod, problems, render, template, with_pods, workspace
 
 FOLDERS = ("base", "overlays/suspended", "overlays/service")
 SCHEDULES = {"beads-dispatcher": ("*/2 * * * *", 2), "beads-reaper": ("*/10 * * * *", 10)}
@@ -120,18 +120,6 @@ def test_the_kill_switch_suspends_both_and_changes_nothing_else(rendered: dict[s
 
 
 # -- what is mounted ---------------------------------------------------------------------------------------------
-
-
-def workspace(manifest: Manifest, config: Manifest, root: Path) -> Path:
-    """What the container sees in its working directory, under ``root``."""
-    volumes = {each["name"]: each for each in pod(manifest)["volumes"]}
-    for mount in container(manifest)["volumeMounts"]:
-        for item in at(volumes[mount["name"]], "configMap.items") or ():
-            inside = PurePosixPath(mount["mountPath"], item["path"]).relative_to(container(manifest)["workingDir"])
-            file = root / inside
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(config["data"][item["key"]], encoding="utf-8")
-    return root
 
 
 @pytest.mark.parametrize("folder", ["base", "overlays/service"])
