@@ -18,7 +18,7 @@ EXTRA_GROUPS ?=
 # DoltLite's loader leaves this mark for its children, who would then silently get the stock SQLite.
 unexport _DOLTLITE_BOOTSTRAPPED
 
-.PHONY: help demo test faults check fmt bench clean
+.PHONY: help demo test faults image check fmt bench clean
 
 help: ## What there is
 	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' Makefile
@@ -35,6 +35,11 @@ test: $(DEV) ## All tests; those that need dolt or bd say so when they are skipp
 faults: $(DEV) ## The long profiles that `make test` leaves out
 	@mkdir -p $(WORK) && rm -f $(JUNIT)
 	$(PY) -m pytest -m slow --timeout=0 --junitxml=$(JUNIT) $(PYTEST)
+	@$(PY) .ci/ran.py $(JUNIT)
+
+image: $(DEV) ## The Dockerfile's steps, and a real build of it (root, buildah and debootstrap; else that part is skipped, and says so)
+	@mkdir -p $(WORK) && rm -f $(JUNIT)
+	$(PY) -m pytest -m slow --timeout=0 --junitxml=$(JUNIT) tests/unit/test_dockerfile.py tests/unit/test_image.py $(PYTEST)
 	@$(PY) .ci/ran.py $(JUNIT)
 
 check: $(DEV) ## Lint, format, types, import contracts, dependencies, workflows

@@ -54,17 +54,17 @@ def choose(env: Mapping[str, str], which: Callable[[str], str | None], docker_an
         return Choice(Source.BINARY, program)
     if docker_answers():
         return Choice(Source.CONTAINER, IMAGE)
-    return _missing(env, "no Dolt server: DOLT_WATCH_TEST_DATABASE is not set, no dolt on PATH, Docker does not answer")
+    return missing(env, "no Dolt server: DOLT_WATCH_TEST_DATABASE is not set, no dolt on PATH, Docker does not answer")
 
 
 def choose_bd(env: Mapping[str, str], which: Callable[[str], str | None]) -> Choice:
     """Where bd comes from: PATH, or nowhere."""
     if program := which("bd"):
         return Choice(Source.BINARY, program)
-    return _missing(env, "no bd on PATH")
+    return missing(env, "no bd on PATH")
 
 
-def _missing(env: Mapping[str, str], why: str) -> Choice:
+def missing(env: Mapping[str, str], why: str) -> Choice:
     in_ci = env.get("CI", "").lower() in {"true", "1"}
     return Choice(Source.FAIL if in_ci else Source.SKIP, why)
 
