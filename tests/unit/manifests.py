@@ -179,7 +179,10 @@ def _cron(schedule: str) -> str:
 def _names(manifest: Manifest) -> Iterator[str]:
     # A CronJob's pods get eleven characters more.
     most = {"CronJob": 52}.get(manifest["kind"], 63)
-    if not re.fullmatch(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?", name := at(manifest, "metadata.name") or "") or len(name) > most:
+    if (
+        not re.fullmatch(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?", name := at(manifest, "metadata.name") or "")
+        or len(name) > most
+    ):
         yield f"no name of at most {most} characters: {name!r}"
     for key, labels in walk(manifest):
         if key in {"labels", "matchLabels"}:
@@ -203,7 +206,11 @@ def _container(manifest: Manifest, _: list[Manifest]) -> Iterator[str]:
     asked, limit = at(one, "resources.requests") or {}, at(one, "resources.limits") or {}
     yield from (f"resources: no request of {each}" for each in ("cpu", "memory") if each not in asked)
     yield from (f"resources: no limit of {each}" for each in ("memory",) if each not in limit)
-    sizes = {(kind, key): _quantity(value) for kind, part in (("requests", asked), ("limits", limit)) for key, value in part.items()}
+    sizes = {
+        (kind, key): _quantity(value)
+        for kind, part in (("requests", asked), ("limits", limit))
+        for key, value in part.items()
+    }
     yield from (f"resources: no quantity: {'.'.join(key)}" for key, value in sizes.items() if value is None)
     for key in {*asked} & {*limit}:
         if (sizes["requests", key] or 0) > (sizes["limits", key] or 0):
@@ -229,7 +236,11 @@ def _probes(manifest: Manifest, _: list[Manifest]) -> Iterator[str]:
         if not str(at(probe, "httpGet.path")).startswith("/"):
             yield f"probe: {key} has no path"
         numbers = {name: value for name, value in probe.items() if isinstance(value, int)}
-        yield from (f"probe: {key}.{name} is {value}" for name, value in numbers.items() if value < (name != "initialDelaySeconds"))
+        yield from (
+            f"probe: {key}.{name} is {value}"
+            for name, value in numbers.items()
+            if value < (name != "initialDelaySeconds")
+        )
         if probe.get("timeoutSeconds", 1) > probe.get("periodSeconds", 10):
             yield f"probe: {key} waits longer than its period"
 
@@ -251,7 +262,11 @@ def _references(manifest: Manifest, objects: list[Manifest]) -> Iterator[str]:
             if data is None:
                 yield f"no such ConfigMap: {config.get('name')!r}"
             else:
-                yield from (f"no such key of the ConfigMap: {item['key']!r}" for item in config["items"] if item["key"] not in data)
+                yield from (
+                    f"no such key of the ConfigMap: {item['key']!r}"
+                    for item in config["items"]
+                    if item["key"] not in data
+                )
     for each in one.get("env", []):
         if ref := at(each, "valueFrom.secretKeyRef"):
             if ref.get("key") not in SECRETS.get(ref.get("name"), ()):
@@ -259,14 +274,24 @@ def _references(manifest: Manifest, objects: list[Manifest]) -> Iterator[str]:
             if ref.get("optional", False) == (ref.get("name") in REQUIRED):
                 yield f"the Secret {ref.get('name')} is {'required' if ref.get('name') in REQUIRED else 'optional'}"
     labels = at(template(manifest), "metadata.labels") or {}
-    if manifest["kind"] == "Deployment" and not (at(manifest, "spec.selector.matchLabels") or {"": ""}).items() <= labels.items():
+    if (
+        manifest["kind"] == "Deployment"
+        and not (at(manifest, "spec.selector.matchLabels") or {"": ""}).items() <= labels.items()
+    ):
         yield "selector: it does not match the pods' own labels"
 
 
 def _privileges(manifest: Manifest, objects: list[Manifest]) -> Iterator[str]:
-    spec, of_pod, mine = pod(manifest), pod(manifest).get("securityContext") or {}, container(manifest).get("securityContext") or {}
+    spec, of_pod, mine = (
+        pod(manifest),
+        pod(manifest).get("securityContext") or {},
+        container(manifest).get("securityContext") or {},
+    )
     account = named(objects, "ServiceAccount").get(spec.get("serviceAccountName"), {})
-    if spec.get("automountServiceAccountToken") is not False or account.get("automountServiceAccountToken") is not False:
+    if (
+        spec.get("automountServiceAccountToken") is not False
+        or account.get("automountServiceAccountToken") is not False
+    ):
         yield "privileges: a token of Kubernetes is mounted"
     if of_pod.get("runAsNonRoot") is not True or not of_pod.get("runAsUser") or not of_pod.get("runAsGroup"):
         yield "privileges: it may run as root"
@@ -275,8 +300,14 @@ def _privileges(manifest: Manifest, objects: list[Manifest]) -> Iterator[str]:
     if mine != {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}:
         yield f"privileges: the container's securityContext: {mine}"
     yield from (f"privileges: {each}" for each in ("hostNetwork", "hostPID", "hostIPC") if spec.get(each))
-    writable = {each["name"]: each["mountPath"] for each in container(manifest).get("volumeMounts", []) if not each.get("readOnly")}
-    if writable != {"tmp": "/tmp"} or any("emptyDir" not in each for each in spec["volumes"] if each["name"] in writable):
+    writable = {
+        each["name"]: each["mountPath"]
+        for each in container(manifest).get("volumeMounts", [])
+        if not each.get("readOnly")
+    }
+    if writable != {"tmp": "/tmp"} or any(
+        "emptyDir" not in each for each in spec["volumes"] if each["name"] in writable
+    ):
         yield f"privileges: only /tmp may be written, an emptyDir, not {sorted(writable.values())}"
     others = [key for each in spec["volumes"] for key in each if key not in {"name", "configMap", "emptyDir"}]
     yield from (f"privileges: a volume of kind {each}" for each in others)
@@ -284,15 +315,27 @@ def _privileges(manifest: Manifest, objects: list[Manifest]) -> Iterator[str]:
 
 def _policy(manifest: Manifest, objects: list[Manifest]) -> Iterator[str]:
     labels = at(template(manifest), "metadata.labels") or {}
-    meant = [each for each in named(objects, "NetworkPolicy").values() if (at(each, "spec.podSelector.matchLabels") or {}).items() <= labels.items()]
+    meant = [
+        each
+        for each in named(objects, "NetworkPolicy").values()
+        if (at(each, "spec.podSelector.matchLabels") or {}).items() <= labels.items()
+    ]
     if not any({"Ingress", "Egress"} <= {*(at(each, "spec.policyTypes") or ())} for each in meant):
         yield "network: no policy for its traffic in both directions"
     ports = {each.get("name") for each in container(manifest).get("ports", [])}
-    for rule in (rule for each in meant for rule in (*(at(each, "spec.egress") or ()), *(at(each, "spec.ingress") or ()))):
-        if not (rule.get("to") or rule.get("from")) or not rule.get("ports") or any(not peer for peer in rule.get("to", [])):
+    for rule in (
+        rule for each in meant for rule in (*(at(each, "spec.egress") or ()), *(at(each, "spec.ingress") or ()))
+    ):
+        if (
+            not (rule.get("to") or rule.get("from"))
+            or not rule.get("ports")
+            or any(not peer for peer in rule.get("to", []))
+        ):
             yield f"network: a rule for everybody or for every port: {rule}"
     if manifest["kind"] == "Deployment":
-        asked = {port.get("port") for each in meant for rule in at(each, "spec.ingress") or () for port in rule["ports"]}
+        asked = {
+            port.get("port") for each in meant for rule in at(each, "spec.ingress") or () for port in rule["ports"]
+        }
         yield from (f"network: no such port: {each!r}" for each in asked - ports)
 
 

@@ -16,7 +16,21 @@ from dolt_watch.cli import COMMANDS, group
 from dolt_watch.engines.address import Address
 from dolt_watch.look import _not_migrated
 from dolt_watch.settings.loading import load
-from tests.unit.manifests import CRONJOBS, POD, SECRETS, Manifest, at, container, named, pod, problems, render, template, with_pods, workspace
+from tests.unit.manifests import (
+    CRONJOBS,
+    POD,
+    SECRETS,
+    Manifest,
+    at,
+    container,
+    named,
+    pod,
+    problems,
+    render,
+    template,
+    with_pods,
+    workspace,
+)
 
 FOLDERS = ("base", "overlays/suspended", "overlays/service")
 SCHEDULES = {"beads-dispatcher": ("*/2 * * * *", 2), "beads-reaper": ("*/10 * * * *", 10)}
@@ -57,7 +71,12 @@ def kinds(objects: list[Manifest]) -> list[tuple[str, str]]:
 
 
 def test_what_there_is(base: list[Manifest], service: list[Manifest]) -> None:
-    both = [("ConfigMap", "dolt-watch"), ("Job", "dolt-watch-init"), ("NetworkPolicy", "dolt-watch"), ("ServiceAccount", "dolt-watch")]
+    both = [
+        ("ConfigMap", "dolt-watch"),
+        ("Job", "dolt-watch-init"),
+        ("NetworkPolicy", "dolt-watch"),
+        ("ServiceAccount", "dolt-watch"),
+    ]
     assert kinds(base) == sorted([*both, ("CronJob", "beads-dispatcher"), ("CronJob", "beads-reaper")])
     assert kinds(service) == sorted([*both, ("Deployment", "dolt-watch")])
 
@@ -131,7 +150,9 @@ def test_dolt_watch_reads_what_is_mounted(rendered: dict[str, list[Manifest]], f
         settings = load({}, env, workspace(manifest, config, tmp_path))
         assert isinstance(settings.address, Address)
         place = (settings.address.host, settings.address.port, settings.address.database, settings.project_id)
-        assert place == tuple(metadata[key] for key in ("dolt_server_host", "dolt_server_port", "dolt_database", "project_id"))
+        assert place == tuple(
+            metadata[key] for key in ("dolt_server_host", "dolt_server_port", "dolt_database", "project_id")
+        )
         admin = manifest["kind"] == "Job"
         assert settings.address.user == ("from-a-secret" if admin else metadata["dolt_server_user"])
         assert settings.address.password == "from-a-secret"
@@ -164,7 +185,11 @@ def test_all_pods_are_alike_but_for_what_they_run(base: list[Manifest], service:
     own = {"args", "env", "ports", "livenessProbe", "readinessProbe"}
     seen = []
     for manifest in with_pods([*base, *service]):
-        spec = {key: value for key, value in pod(manifest).items() if key not in {"restartPolicy", "terminationGracePeriodSeconds"}}
+        spec = {
+            key: value
+            for key, value in pod(manifest).items()
+            if key not in {"restartPolicy", "terminationGracePeriodSeconds"}
+        }
         spec["containers"] = [{key: value for key, value in container(manifest).items() if key not in own}]
         seen.append(spec)
     assert len(seen) == 5
@@ -323,7 +348,9 @@ MISTAKES: list[tuple[str, tuple[str, ...], Any, str]] = [
         for kind in kinds_
     ],
 )
-def test_a_mistake_is_found(base: list[Manifest], service: list[Manifest], path: str, kind: str, value: Any, said: str) -> None:
+def test_a_mistake_is_found(
+    base: list[Manifest], service: list[Manifest], path: str, kind: str, value: Any, said: str
+) -> None:
     objects = deepcopy(service if kind in {"Deployment"} else base)
     change(objects, kind, path, value)
     assert any(said in each for each in problems(objects)), problems(objects)
