@@ -69,7 +69,7 @@ def switches(case: Case) -> Iterator[Finding]:
     for pause in pauses:
         what = pause.rule or "all rules"
         more = "" if pause.until is None else f", until {pause.until.isoformat()}"
-        says = f"{what} paused for {ago(found.now - pause.at)}{more}: {pause.reason}"
+        says = f"{what} paused for {ago(found.now - pause.at)} by {pause.by}{more}: {pause.reason}"
         yield warning("switches", says, "dolt_watch resume" + (f" --rule {pause.rule}" if pause.rule else ""))
     if not stopped and not pauses:
         yield ok("switches", "no rule is paused or stopped")
