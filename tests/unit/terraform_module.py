@@ -10,7 +10,6 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
-from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
@@ -114,7 +113,10 @@ class Module:
         for name, body in _named(entry):
             name = _text(name)
             (content,) = body["content"]
-            each = [self._fields(content, {**scope, name: {"value": value}}) for value in self.value(body["for_each"], scope)]
+            each = [
+                self._fields(content, {**scope, name: {"value": value}})
+                for value in self.value(body["for_each"], scope)
+            ]
             if each:
                 yield name, each
 
@@ -194,7 +196,11 @@ def _named(block: Block) -> Iterator[tuple[str, Block]]:
 
 
 def _is_block(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(each, dict) and each.get("__is_block__") for each in value)
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(isinstance(each, dict) and each.get("__is_block__") for each in value)
+    )
 
 
 def _text(raw: str) -> str:

@@ -36,7 +36,9 @@ class Cluster:
         for each in container(self.pods[name])["env"]:
             if "value" in each:
                 env[each["name"]] = each["value"]
-            elif (value := self.secrets.get((ref := each["valueFrom"]["secretKeyRef"])["name"], {}).get(ref["key"])) is not None:
+            elif (
+                value := self.secrets.get((ref := each["valueFrom"]["secretKeyRef"])["name"], {}).get(ref["key"])
+            ) is not None:
                 env[each["name"]] = value
             else:
                 assert ref.get("optional"), f"{ref['name']} is missing: the pod would not start"
@@ -68,7 +70,10 @@ def cluster(dolt_server: Server, dolt_address: Address, tmp_path: Path) -> Itera
         tx.execute("REPLACE INTO metadata (`key`, value) VALUES ('_project_id', ?)", (PROJECT,))
         tx.dolt_commit(["metadata"], "project", "beads <beads@local>")
     engine.close()
-    dolt_server.sql(f"CREATE USER '{user}'@'%' IDENTIFIED BY 'watch'", f"GRANT SELECT ON `{dolt_address.database}`.* TO '{user}'@'%'")
+    dolt_server.sql(
+        f"CREATE USER '{user}'@'%' IDENTIFIED BY 'watch'",
+        f"GRANT SELECT ON `{dolt_address.database}`.* TO '{user}'@'%'",
+    )
     secrets = {
         "dolt-watch": {"BEADS_DOLT_PASSWORD": "watch"},
         "dolt-watch-admin": {"BEADS_DOLT_SERVER_USER": dolt_address.user, "BEADS_DOLT_PASSWORD": dolt_address.password},

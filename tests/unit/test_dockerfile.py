@@ -43,7 +43,9 @@ def test_hadolint_finds_nothing() -> None:
 def test_hadolint_would_find(right: str, wrong: str, rule: str) -> None:
     assert right in TEXT
     hadolint = Path(sys.executable).parent / "hadolint"
-    text = TEXT.replace(right, wrong).replace("${BASE}", re.findall(r"(?m)^ARG BASE=(.+)$", TEXT.replace(right, wrong))[0])
+    text = TEXT.replace(right, wrong).replace(
+        "${BASE}", re.findall(r"(?m)^ARG BASE=(.+)$", TEXT.replace(right, wrong))[0]
+    )
     done = subprocess.run([hadolint, "-"], input=text, capture_output=True, text=True, check=False)
     assert rule in done.stdout
 
@@ -59,7 +61,9 @@ def test_the_user_is_a_number_and_the_pods_run_as_the_same() -> None:
     (user,) = re.findall(r"(?m)^USER (\d+):\1$", STAGES[-1])
     assert int(user) > 0
     pods = with_pods([*render("base"), *render("overlays/service")])
-    assert {at(pod(each), f"securityContext.{key}") for each in pods for key in ("runAsUser", "runAsGroup")} == {int(user)}
+    assert {at(pod(each), f"securityContext.{key}") for each in pods for key in ("runAsUser", "runAsGroup")} == {
+        int(user)
+    }
 
 
 def test_the_image_gets_the_environment_only() -> None:
@@ -140,7 +144,11 @@ def test_no_pip_no_source_archives_no_stray_files(built: Path) -> None:
 @pytest.mark.slow
 def test_it_ticks_and_writes_nothing_of_itself(built: Path, beads_address: Address, tmp_path: Path) -> None:
     def run(*arguments: str) -> str:
-        env = {"HOME": str(tmp_path), "DOLT_WATCH_DATABASE": beads_address.url, "DOLT_WATCH_PASSWORD": beads_address.password}
+        env = {
+            "HOME": str(tmp_path),
+            "DOLT_WATCH_DATABASE": beads_address.url,
+            "DOLT_WATCH_PASSWORD": beads_address.password,
+        }
         env |= {"BEADBOARD_URL": "http://127.0.0.1:9", "PYTHONDONTWRITEBYTECODE": "1"}
         command = [str(built / "bin/dolt_watch"), *arguments]
         done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)

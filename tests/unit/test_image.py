@@ -49,7 +49,12 @@ def base(folder: Path) -> Path:
     if not archive.exists():
         root = folder / "root"
         packages = "--include=python3,python3-venv,ca-certificates"
-        done = subprocess.run(["debootstrap", "--variant=minbase", packages, SUITE, str(root)], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["debootstrap", "--variant=minbase", packages, SUITE, str(root)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr
         archive.parent.mkdir(exist_ok=True)
         unfinished = archive.with_suffix(".unfinished")
@@ -63,7 +68,15 @@ def wheels(folder: Path, python: str) -> Path:
     """All that the build needs from an index, for the base's Python: the build itself then reaches nothing."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     wanted = [*project["build-system"]["requires"], *project["project"]["dependencies"]]
-    command = ["download", "--quiet", "--only-binary=:all:", f"--python-version={python}", "--dest", str(folder / "wheels"), *wanted]
+    command = [
+        "download",
+        "--quiet",
+        "--only-binary=:all:",
+        f"--python-version={python}",
+        "--dest",
+        str(folder / "wheels"),
+        *wanted,
+    ]
     subprocess.run([shutil.which("python3") or "python3", "-m", "pip", *command], check=True)
     (folder / "pip.conf").write_text("[global]\nno-index = true\nfind-links = /wheels\n", encoding="utf-8")
     return folder / "wheels"
@@ -99,7 +112,9 @@ def test_it_runs_as_the_user_of_the_pods(image: Buildah) -> None:
 
 
 def test_only_tmp_can_be_written(image: Buildah) -> None:
-    tried = "for each in / /opt/dolt_watch /opt/dolt_watch/bin /workspace /tmp; do test -w $each && echo $each; done; true"
+    tried = (
+        "for each in / /opt/dolt_watch /opt/dolt_watch/bin /workspace /tmp; do test -w $each && echo $each; done; true"
+    )
     assert image.run("sh", "-c", tried) == "/tmp"
 
 
@@ -107,7 +122,12 @@ def test_what_it_says_of_itself(image: Buildah) -> None:
     config = json.loads(image("inspect", "--type", "image", "--format", "{{.Config}}", IMAGE))["config"]
     assert (config["User"], config["Entrypoint"], config["WorkingDir"]) == ("10001:10001", ["dolt_watch"], "/workspace")
     labels = {name.removeprefix("org.opencontainers.image."): value for name, value in config["Labels"].items()}
-    assert (labels["title"], labels["version"], labels["revision"], labels["base.name"]) == ("dolt_watch", __version__, "abc123", BASE)
+    assert (labels["title"], labels["version"], labels["revision"], labels["base.name"]) == (
+        "dolt_watch",
+        __version__,
+        "abc123",
+        BASE,
+    )
 
 
 def test_what_it_adds_to_the_base(image: Buildah) -> None:
@@ -117,12 +137,18 @@ def test_what_it_adds_to_the_base(image: Buildah) -> None:
 
 
 def test_no_compiler_no_cache_nothing_left_of_the_build(image: Buildah) -> None:
-    found = image.run("sh", "-c", "command -v cc gcc make; ls -d /src /dist /opt/build /wheels /tmp/* 2>/dev/null; true")
+    found = image.run(
+        "sh", "-c", "command -v cc gcc make; ls -d /src /dist /opt/build /wheels /tmp/* 2>/dev/null; true"
+    )
     assert found == ""
     assert not re.search(r"\bpip\b", image.run("ls", "/opt/dolt_watch/bin"))
 
 
 def test_it_ticks(image: Buildah, beads_address: Address) -> None:
-    env = {"DOLT_WATCH_DATABASE": beads_address.url, "DOLT_WATCH_PASSWORD": beads_address.password, "BEADBOARD_URL": "http://127.0.0.1:9"}
+    env = {
+        "DOLT_WATCH_DATABASE": beads_address.url,
+        "DOLT_WATCH_PASSWORD": beads_address.password,
+        "BEADBOARD_URL": "http://127.0.0.1:9",
+    }
     assert "migrated: " in image.run("dolt_watch", "init", env=env)
     assert "no eligible beads" in image.run("dolt_watch", "tick", env=env)

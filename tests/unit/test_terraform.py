@@ -18,7 +18,8 @@ import pytest
 
 from dolt_watch.settings import Settings
 from dolt_watch.settings.loading import load
-from tests.unit.manifests import Manifest, at, named, problems, render, template, with_pods
+from tests.unit.manifest_checks import problems
+from tests.unit.manifests import Manifest, at, named, render, template
 from tests.unit.terraform_module import GIVEN, MODULE, Module
 
 SAME = {
@@ -162,7 +163,11 @@ def test_only_the_image_and_the_project_must_be_given() -> None:
 
 
 def test_changes_of_dns_config_are_ignored_wherever_there_are_pods() -> None:
-    where = {"kubernetes_cron_job_v1": "spec[0].job_template[0].spec[0].", "kubernetes_job_v1": "spec[0].", "kubernetes_deployment_v1": "spec[0]."}
+    where = {
+        "kubernetes_cron_job_v1": "spec[0].job_template[0].spec[0].",
+        "kubernetes_job_v1": "spec[0].",
+        "kubernetes_deployment_v1": "spec[0].",
+    }
     ignored = {kind: at(body, "lifecycle.0.ignore_changes") for kind, _, body in Module().resources()}
     assert {kind: paths for kind, paths in ignored.items() if paths} == {
         kind: [f"${{{prefix}template[0].spec[0].dns_config}}"] for kind, prefix in where.items()
@@ -172,7 +177,10 @@ def test_changes_of_dns_config_are_ignored_wherever_there_are_pods() -> None:
 def test_what_terraform_and_its_provider_must_be() -> None:
     (block,) = Module().blocks["terraform"]
     assert block["required_version"] == '">= 1.3"'
-    assert at(block, "required_providers.0.kubernetes") == {"source": '"hashicorp/kubernetes"', "version": '">= 2.20, < 4.0"'}
+    assert at(block, "required_providers.0.kubernetes") == {
+        "source": '"hashicorp/kubernetes"',
+        "version": '">= 2.20, < 4.0"',
+    }
 
 
 # -- each mistake is found ---------------------------------------------------------------------------------------
@@ -233,7 +241,14 @@ def test_a_difference_is_found(rendered: dict[str, list[Manifest]], mistake: tup
     assert found
 
 
-@pytest.mark.parametrize(("word", "instead"), [("var.beadboard_url", "var.beadbord_url"), ("local.jobs", "local.job"), ("each.value.component", "each.value.kind")])
+@pytest.mark.parametrize(
+    ("word", "instead"),
+    [
+        ("var.beadboard_url", "var.beadbord_url"),
+        ("local.jobs", "local.job"),
+        ("each.value.component", "each.value.kind"),
+    ],
+)
 def test_a_reference_to_nothing_is_found(word: str, instead: str) -> None:
     with pytest.raises(KeyError):
         Module((word, instead)).objects()
@@ -277,10 +292,12 @@ TAKEN = [
 
 def test_terraform_refuses_what_is_wrong_and_takes_what_is_right(values: Path) -> None:
     runs = [
-        f"run \"n{number}\" {{\n  command = plan\n  variables {{\n    {name} = {json.dumps(value)}\n  }}\n"
+        f'run "n{number}" {{\n  command = plan\n  variables {{\n    {name} = {json.dumps(value)}\n  }}\n'
         + (f"  expect_failures = [var.{name}]\n" if bad else "")
         + "}\n"
-        for number, (name, value, bad) in enumerate([*((*each, True) for each in REFUSED), *((*each, False) for each in TAKEN)])
+        for number, (name, value, bad) in enumerate(
+            [*((*each, True) for each in REFUSED), *((*each, False) for each in TAKEN)]
+        )
     ]
     given = "".join(f"  {name} = {json.dumps(value)}\n" for name, value in GIVEN.items())
     (values / "all.tftest.hcl").write_text(f"variables {{\n{given}}}\n" + "".join(runs), encoding="utf-8")
