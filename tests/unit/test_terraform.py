@@ -18,7 +18,8 @@ import pytest
 
 from dolt_watch.settings import Settings
 from dolt_watch.settings.loading import load
-from tests.unit.manifests import Manifest, at, named, problems, render, template
+from tests.unit.manifest_checks import problems
+from tests.unit.manifests import Manifest, at, named, render, template
 from tests.unit.terraform_module import GIVEN, MODULE, Module
 
 SAME = {
