@@ -317,7 +317,8 @@ class Loop:
         due = asked.due.get("dispatch")
         if due is None or not any(hold.gate == "settle" for hold in plan.holds.values()):
             return 0.0
-        return min(max(0.0, (due - now).total_seconds()) + 0.001, self.policy.settle.total_seconds())
+        settle = self.policy.settle.total_seconds()
+        return min((due - now).total_seconds() + 0.001, settle) if due > now else settle
 
     def _save(self, look: Look, now: datetime, seen: Mapping[str, Seen], asked: Questions) -> None:
         was = look.rules.get("was", [])

@@ -43,6 +43,7 @@ def questions(state: State, policy: Policy, now: datetime, scope: Scope, skip: C
             hold = stop or not_yet(bead, policy, now, clock)
             if hold is None and bead.id in skip:
                 hold = Hold(ATTEMPTED, "attempted by this command already")
+                clock.at("dispatch", AT_ONCE)  # for the next command: nothing else may happen that would wake it
             if hold is None:
                 going.append(bead)
             else:

@@ -162,3 +162,12 @@ def test_due_is_the_next_moment_at_which_time_alone_matters() -> None:
     assert asked.due == {"dispatch": None, "reap": NOW + timedelta(minutes=30)}
     asked = questions(State("h", "", {"b": bead("b", age=0.5)}), policy, NOW, BOTH)
     assert asked.due == {"dispatch": NOW + timedelta(seconds=1.5), "reap": None}
+
+
+def test_what_this_command_attempted_already_is_due_for_the_next() -> None:
+    policy = Policy([Rule("agent")], timedelta(seconds=2))
+    stands = State("head", "", {"a": bead("a", Phase.BACKOFF, retry_at=NOW)})
+    asked = questions(stands, policy, NOW, BOTH, {"a"})
+    assert asked.held["a"].gate == "attempted"
+    due = asked.due["dispatch"]
+    assert due is not None and due <= NOW
