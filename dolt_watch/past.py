@@ -125,21 +125,22 @@ class Past:
         found = resync(self.engine, commit, known.date, under.policy.rules, under.compiled, list(self.columns))
         return Projection(found.state)
 
-    def steps(self, since: str, under: Under | None = None) -> Iterator[Step]:
+    def steps(self, since: str, under: Under | None = None, also: Sequence[CompiledRule] = ()) -> Iterator[Step]:
         """Every commit after ``since``, folded. ``under``: settings to fold by throughout; else those that each stretch was folded by.
 
+        ``also``: more rules that the database is asked of each changed row: their answers come last in ``changes``, and nothing is folded by them.
         Raises UnknownCommit where ``until`` does not descend from ``since``.
         """
         line = self.line(since)
         if line is None:
             raise UnknownCommit(f"{since} is no ancestor of {self.until}")
-        made = {} if under is not None else self.made()
-        now = under or self._by(made.get(since, ""))
+        made: dict[str, str] = {} if under is not None else self.made()
+        now = under or self._by(self._standing(made, since))
         projection = self.at(since, now)
         for part in _parts(line, made):
-            lens = feed.Lens(now.compiled, list(self.columns))
+            lens = feed.Lens((*now.compiled, *also), list(self.columns))
             for changes, commit in zip(feed.read(self.engine, part, self.tables, lens), part, strict=True):
-                events = list(derive(changes, now.policy.rules))
+                events = list(derive(_first(changes, len(now.compiled)) if also else changes, now.policy.rules))
                 projection.fold(events)
                 projection.commit = commit.hash
                 if commit.hash in made:
@@ -147,8 +148,18 @@ class Past:
                     projection = self.at(commit.hash, now)
                 yield Step(commit, changes, events, projection, now)
 
+    def _standing(self, made: Mapping[str, str], since: str) -> str:
+        """Hash of the settings by which ``since`` was folded: those of the last commit up to it at which the state was made anew."""
+        up_to = (hash for commit, hash in reversed(made.items()) if self.engine.is_ancestor(commit, since))
+        return next(up_to, next(iter(made.values()), ""))
+
     def _by(self, settings_hash: str) -> Under:
         return self.under(settings_hash) or self.current
+
+
+def _first(changes: CommitChanges, rules: int) -> CommitChanges:
+    """With the answers of the first rules only."""
+    return changes._replace(rows=tuple(row._replace(answers=row.answers[:rules]) for row in changes.rows))
 
 
 def _parts(line: Iterable[Commit], ends: Collection[str]) -> Iterator[list[Commit]]:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from dolt_watch.core.fold import Projection, fold_bead
 from dolt_watch.core.rules import CompiledRule
 from dolt_watch.engines import Engine
+from dolt_watch.errors import NoSuchTable
 from dolt_watch.feed import ledger_at, plain
 from dolt_watch.ledger import bead_hash
 from dolt_watch.model import (
@@ -161,8 +162,11 @@ def _rows(
 def _streams(engine: Engine, head: str) -> dict[str, list[Entry]]:
     """The ledger's streams. Read whole: a resync is rare, and each bead that waits or runs may have one."""
     streams: dict[str, list[Entry]] = {}
-    for entry in ledger_at(engine, head):
-        streams.setdefault(entry.bead, []).append(entry)
+    try:
+        for entry in ledger_at(engine, head):
+            streams.setdefault(entry.bead, []).append(entry)
+    except NoSuchTable:
+        return {}  # the past before `init`
     return streams
 
 

@@ -12,10 +12,10 @@ from datetime import datetime
 from typing import Any
 
 from dolt_watch import __version__, feed
-from dolt_watch.core.decide import decide, questions
+from dolt_watch.core.decide import decide, questions, settling
 from dolt_watch.core.derive import derive
 from dolt_watch.core.fold import Projection
-from dolt_watch.core.policy import UNCOMMITTED, Outside, Plan, Policy, Questions, Scope
+from dolt_watch.core.policy import UNCOMMITTED, Outside, Policy, Questions, Scope
 from dolt_watch.core.rules import CompiledRule, compile_for, fingerprint
 from dolt_watch.engines import WORKING, Engine
 from dolt_watch.errors import Conflict, MergeInProgress, SchemaChanged, SettingsError, UnknownCommit
@@ -156,7 +156,7 @@ class Loop:
         plan = decide(state, policy, now, scope, asked, outside)
         outcome.holds = plan.holds
         if not plan.decisions:
-            wait = self._settling(plan, asked, now) if patient and scope.dispatch else 0.0
+            wait = settling(plan, asked, policy, now) if patient and scope.dispatch else 0.0
             if not wait:
                 self._save(look, now, seen, asked)
                 tell(self.say, state, plan, self.policy, now, scope, outcome)
@@ -311,14 +311,6 @@ class Loop:
             if bead.job and named is not None and bead.id not in holds:
                 verdicts[bead.id] = self.targets(named.target).verdict(bead.job, bead.sent_at)
         return Outside(capacity, holds, verdicts)
-
-    def _settling(self, plan: Plan, asked: Questions, now: datetime) -> float:
-        """Seconds until a bead that only has to settle may go."""
-        due = asked.due.get("dispatch")
-        if due is None or not any(hold.gate == "settle" for hold in plan.holds.values()):
-            return 0.0
-        settle = self.policy.settle.total_seconds()
-        return min((due - now).total_seconds() + 0.001, settle) if due > now else settle
 
     def _save(self, look: Look, now: datetime, seen: Mapping[str, Seen], asked: Questions) -> None:
         was = look.rules.get("was", [])

@@ -75,6 +75,15 @@ def decide(state: State, policy: Policy, now: datetime, scope: Scope, asked: Que
     return Plan(tuple(one._replace(detail={**one.detail, "given": given}) for one in decisions), holds)
 
 
+def settling(plan: Plan, asked: Questions, policy: Policy, now: datetime) -> float:
+    """Seconds until a bead that only has to settle may go, 0 where none has to: what a one-shot command waits, once."""
+    due = asked.due.get("dispatch")
+    if due is None or not any(hold.gate == "settle" for hold in plan.holds.values()):
+        return 0.0
+    settle = policy.settle.total_seconds()
+    return min((due - now).total_seconds() + 0.001, settle) if due > now else settle
+
+
 def inputs(state: State, now: datetime, scope: Scope, holds: Mapping[str, Hold], outside: Outside) -> dict[str, Any]:
     """What a decision rests on and history does not hold: recorded with it, for a replay. Everything else is computed again.
 
