@@ -135,7 +135,7 @@ class Past:
         if line is None:
             raise UnknownCommit(f"{since} is no ancestor of {self.until}")
         made: dict[str, str] = {} if under is not None else self.made()
-        now = under or self._by(self._standing(made, since))
+        now = under or self.standing(since)
         projection = self.at(since, now)
         for part in _parts(line, made):
             lens = feed.Lens((*now.compiled, *also), list(self.columns))
@@ -148,10 +148,11 @@ class Past:
                     projection = self.at(commit.hash, now)
                 yield Step(commit, changes, events, projection, now)
 
-    def _standing(self, made: Mapping[str, str], since: str) -> str:
-        """Hash of the settings by which ``since`` was folded: those of the last commit up to it at which the state was made anew."""
-        up_to = (hash for commit, hash in reversed(made.items()) if self.engine.is_ancestor(commit, since))
-        return next(up_to, next(iter(made.values()), ""))
+    def standing(self, commit: str) -> Under:
+        """The settings that it was folded by: those of the last commit up to it at which the state was made anew."""
+        made = self.made()
+        up_to = (hash for at, hash in reversed(list(made.items())) if self.engine.is_ancestor(at, commit))
+        return self._by(next(up_to, next(iter(made.values()), "")))
 
     def _by(self, settings_hash: str) -> Under:
         return self.under(settings_hash) or self.current

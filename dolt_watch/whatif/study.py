@@ -1,0 +1,178 @@
+"""What would have been decided, from one end of a history to the other: reads it once, simulates, compares. Writes nothing, sends nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from dolt_watch.core.decide import questions
+from dolt_watch.core.fold import Projection
+from dolt_watch.core.policy import Policy
+from dolt_watch.engines import Commit
+from dolt_watch.errors import DatabaseError, SettingsError, UnknownCommit
+from dolt_watch.model import GLOBAL, Bead
+from dolt_watch.past import Past, Under
+from dolt_watch.whatif.comparing import Figures, Pair, compared, figures, usual
+from dolt_watch.whatif.journal import Journal
+from dolt_watch.whatif.ready import Ready
+from dolt_watch.whatif.schedule import Schedule
+from dolt_watch.whatif.script import Script, in_flight
+from dolt_watch.whatif.simulation import BOTH, Simulation
+from dolt_watch.whatif.views import Views
+
+Told = Callable[[datetime], None]
+
+
+class Question(NamedTuple):
+    """What is to be simulated."""
+
+    policy: Policy
+    every: timedelta
+    begins: Commit
+    ends: Commit
+    run_time: timedelta | None = None
+    """How long a run takes that was not recorded; None: the median of those recorded."""
+    rule: str = ""
+    """Only this rule's beads are told of; '' for all."""
+
+
+class Study(NamedTuple):
+    """The answer."""
+
+    question: Question
+    commits: int
+    recorded: Journal
+    simulated: Journal
+    pairs: list[Pair]
+    before: Figures
+    after: Figures
+    waiting: dict[str, str]
+    """Bead → why it still waits at the end of the simulation."""
+    assumed: tuple[str, ...]
+    """Beads that were dispatched here and have no recorded run."""
+    run_time: timedelta | None
+    """How long those were taken to run."""
+    ticks: int
+
+
+def begins(past: Past) -> Commit:
+    """The first commit from which this history can be folded. Raises SettingsError where none can."""
+    known = past.begins()
+    commit = past.engine.commit_of(known) if known is not None else None
+    if commit is not None:
+        return commit
+    # nobody decided anything yet: from when beads' tables are there
+    line = sorted(past.engine.commits(None, past.until), key=lambda commit: commit.date)
+    line = [commit for commit in line if commit.hash == past.until or past.engine.is_ancestor(commit.hash, past.until)]
+    low, high = 0, len(line) - 1
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if _foldable(past, line[middle]) else (middle + 1, high)
+    return line[low]
+
+
+def _foldable(past: Past, commit: Commit) -> bool:
+    try:
+        past.at(commit.hash, past.current)
+    except DatabaseError:
+        return False
+    return True
+
+
+def study(past: Past, question: Question, told: Told = lambda at: None) -> Study:
+    """``past``: up to ``question.ends``; ``told``: called with the date of each commit as it is read. Raises SettingsError, DatabaseError."""
+    engine, begins_, ends = past.engine, question.begins, question.ends
+    under = past.current
+    views = Views(engine, under.policy.rules, under.compiled, past.columns)
+    start = _state(past, begins_, under)
+    script = Script(in_flight(start.beads))
+    script.know(start.beads)
+    recorded, commits = _read(past, begins_, script, views, told)
+    run_time = question.run_time or usual(recorded)
+    ready = Ready(engine, list(past.columns), begins_.hash, script.marks)
+    rows = views.at(begins_.hash, start.beads)
+    simulation = Simulation(under.policy, script, views, ready, start.state(), rows, Schedule(question.every), run_time)
+    simulation.run(begins_.date, ends.date)
+    waiting = _waiting(simulation, ends.date)
+
+    def why_not(bead: str) -> str:
+        return f"waits at the end: {waiting[bead]}" if bead in waiting else _why(simulation.projection.beads.get(bead))
+
+    pairs = compared(recorded, simulation.journal, question.every, why_not, question.rule)
+    span = ends.date - begins_.date
+    return Study(
+        question, commits, _only(recorded, question.rule), _only(simulation.journal, question.rule), pairs,
+        figures(_only(recorded, question.rule), span), figures(_only(simulation.journal, question.rule), span),
+        waiting, tuple(simulation.assumed), run_time, simulation.ticks,
+    )  # fmt: skip
+
+
+def _state(past: Past, commit: Commit, under: Under) -> Projection:
+    try:
+        return past.at(commit.hash, under)
+    except DatabaseError as error:
+        raise SettingsError(
+            f"history cannot be folded from {commit.hash[:10]}: {error.message}",
+            where="--from",
+            fix="begin at a later commit, when beads' tables had the columns that the rules use",
+        ) from error
+
+
+def _read(past: Past, begins_: Commit, script: Script, views: Views, told: Told) -> tuple[Journal, int]:
+    """History, once: into the script, and as what was decided."""
+    journal: Journal | None = None
+    beads: dict[str, Bead] = {}
+    commits = 0
+    try:
+        first = past.at(begins_.hash, past.standing(begins_.hash))
+        beads = dict(first.beads)
+        journal = Journal(in_flight(beads))
+        for step in past.steps(begins_.hash, also=views.compiled):
+            commits += 1
+            script.add(step, views)
+            statuses = {
+                row.bead: str(row.after.get("status", "")) for row in step.changes.rows if row.table == "issues"
+            }
+            for event in step.events:
+                if event.bead != GLOBAL:
+                    after = step.projection.beads.get(event.bead)
+                    journal.saw(event, beads.get(event.bead), after, statuses.get(event.bead, ""))
+                    _keep(beads, event.bead, after)
+            told(step.commit.date)
+    except UnknownCommit as error:
+        raise SettingsError(
+            f"{begins_.hash[:10]} is no ancestor of {past.until[:10]}",
+            where="--from",
+            fix="see `dolt log` for its ancestors",
+        ) from error
+    return journal, commits
+
+
+def _keep(beads: dict[str, Bead], id: str, bead: Bead | None) -> None:
+    if bead is None:
+        beads.pop(id, None)
+    else:
+        beads[id] = bead
+
+
+def _waiting(simulation: Simulation, now: datetime) -> dict[str, str]:
+    state = simulation.projection.state()
+    asked = questions(state, simulation.policy, now, BOTH)
+    why = {bead: hold.why for bead, hold in {**simulation.plan.holds, **asked.held}.items()}
+    return {bead.id: why.get(bead.id, "its tick would come later") for bead in state.beads.values() if bead.matches}
+
+
+def _why(bead: Bead | None) -> str:
+    return "it does not match" if bead is None else f"{bead.phase} at the end"
+
+
+def _only(journal: Journal, rule: str) -> Journal:
+    """Of one rule's beads."""
+    if not rule:
+        return journal
+    chosen = Journal()
+    chosen.attempts = [one for one in journal.attempts if one.rule == rule]
+    chosen.taken = [one for one in journal.taken if one.rule == rule]
+    chosen.told = [one for one in journal.told if one.rule == rule]
+    return chosen
