@@ -16,6 +16,7 @@ COMMANDS = {
     "dispatch": "Hand waiting beads to their target.",
     "reap": "Block beads whose agent has fallen silent.",
     "tick": "Dispatch and reap, until nothing is left to do.",
+    "replay": "What other settings would have decided.",
     "log": "The decisions, newest first.",
     "status": "What waits, runs and is held, and why.",
     "pause": "Stop handing out beads; audited in history.",

@@ -47,9 +47,9 @@ class Difference(NamedTuple):
 
 
 class Spread(NamedTuple):
-    """Of ``count`` spans: the median, and the 95th percentile by nearest rank; None where there are none."""
+    """Of a ``number`` of spans: the median, and the 95th percentile by nearest rank; None where there are none."""
 
-    count: int
+    number: int
     median: timedelta | None
     high: timedelta | None
 
@@ -131,17 +131,20 @@ def compared(
     for was, now in _paired(dispatches(recorded), dispatches(simulated)):
         one = was or now
         assert one is not None
-        what = _which(was and was.claimed, now and now.claimed, same, DISPATCHES)
-        why = why_not(one.bead) if what is What.NEVER else now.cause if now is not None and what is What.ADDED else ""
+        before, after = (was.claimed if was else None), (now.claimed if now else None)
+        what = _which(before, after, same, DISPATCHES)
+        why = why_not(one.bead) if what is What.NEVER else ""
+        difference = Difference(what, one.bead, one.rule, before, after, why) if what is not None else None
         assumed = now is not None and now.assumed
-        pairs.append(_pair(Kind.DISPATCHED, one, was and was.claimed, now and now.claimed, assumed, what, why))
-    left = {(one.bead, one.token): one for one in simulated.attempts}
+        pairs.append(Pair(Kind.DISPATCHED, one.bead, one.rule, before, after, assumed, difference))
     for gone, ends in _paired(recorded.taken, simulated.taken):
         end = gone or ends
         assert end is not None
-        what = _which(gone and gone.at, ends and ends.at, same, REAPS)
-        why = _instead(end.bead, left.values()) if what is What.SPARED else ends.why if ends is not None else ""
-        pairs.append(_pair(end.kind, end, gone and gone.at, ends and ends.at, False, what, why))
+        before, after = (gone.at if gone else None), (ends.at if ends else None)
+        what = _which(before, after, same, REAPS)
+        why = _instead(end.bead, simulated.attempts) if what is What.SPARED else ends.why if ends is not None else ""
+        difference = Difference(what, end.bead, end.rule, before, after, why) if what is not None else None
+        pairs.append(Pair(end.kind, end.bead, end.rule, before, after, False, difference))
     chosen = [pair for pair in pairs if not rule or pair.rule == rule]
     return sorted(chosen, key=lambda pair: (pair.recorded or pair.simulated or datetime.max, pair.bead))  # noqa: DTZ901
 
@@ -159,13 +162,6 @@ def _which(was: datetime | None, now: datetime | None, same: timedelta, names: S
     if abs(now - was) < same:
         return None
     return earlier if now < was else later
-
-
-def _pair(
-    kind: Kind, one: Attempt | Taken, was: datetime | None, now: datetime | None, assumed: bool, what: What | None, why: str
-) -> Pair:  # fmt: skip
-    difference = Difference(what, one.bead, one.rule, was, now, why) if what is not None else None
-    return Pair(kind, one.bead, one.rule, was, now, assumed, difference)
 
 
 def _paired(recorded: Iterable[_T], simulated: Iterable[_T]) -> Iterable[tuple[_T | None, _T | None]]:

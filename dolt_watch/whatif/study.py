@@ -63,8 +63,7 @@ def begins(past: Past) -> Commit:
     if commit is not None:
         return commit
     # nobody decided anything yet: from when beads' tables are there
-    line = sorted(past.engine.commits(None, past.until), key=lambda commit: commit.date)
-    line = [commit for commit in line if commit.hash == past.until or past.engine.is_ancestor(commit.hash, past.until)]
+    line = list(past.engine.commits(None, past.until))[::-1]
     low, high = 0, len(line) - 1
     while low < high:
         middle = (low + high) // 2
