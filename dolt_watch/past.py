@@ -151,8 +151,11 @@ class Past:
     def standing(self, commit: str) -> Under:
         """The settings that it was folded by: those of the last commit up to it at which the state was made anew."""
         made = self.made()
-        up_to = (hash for at, hash in reversed(list(made.items())) if self.engine.is_ancestor(at, commit))
-        return self._by(next(up_to, next(iter(made.values()), "")))
+        return self._by(made.get(self.made_before(commit) or "", next(iter(made.values()), "")))
+
+    def made_before(self, commit: str) -> str | None:
+        """The last commit up to it at which the state was made anew; None where that is not known."""
+        return next((at for at in reversed(list(self.made())) if self.engine.is_ancestor(at, commit)), None)
 
     def _by(self, settings_hash: str) -> Under:
         return self.under(settings_hash) or self.current

@@ -6,6 +6,7 @@ From event to event: a tick is skipped where neither an event nor a moment that 
 from __future__ import annotations
 
 import heapq
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from itertools import count
 from typing import NamedTuple
@@ -91,11 +92,13 @@ class Simulation:
 
     # -- time --------------------------------------------------------------------------------------------------------
 
-    def run(self, begins: datetime, ends: datetime) -> None:
-        at = self.schedule.at_or_after(begins)
+    def run(self, begins: datetime, ends: datetime, attempted: Collection[str] | None = None) -> None:
+        """``attempted``: where it begins in the middle of a tick, the beads that this tick has attempted already."""
+        at = begins if attempted is not None else self.schedule.at_or_after(begins)
         while at <= ends:
             self._advance(at)
-            now, wakes = self._tick(at)
+            now, wakes = self._tick(at, attempted or ())
+            attempted = None
             moments = [moment for moment in (wakes, self._coming()) if moment is not None]
             if not moments:
                 break
@@ -122,10 +125,10 @@ class Simulation:
 
     # -- a tick --------------------------------------------------------------------------------------------------------
 
-    def _tick(self, now: datetime) -> tuple[datetime, datetime | None]:
+    def _tick(self, now: datetime, attempted: Collection[str]) -> tuple[datetime, datetime | None]:
         """As ``Loop.tick``. When it ended, and when time alone makes the next difference."""
         self.ticks += 1
-        patient, skip = True, set[str]()
+        patient, skip = True, set(attempted)
         while True:
             state = self.projection.state()
             asked = questions(state, self.policy, now, BOTH, skip)

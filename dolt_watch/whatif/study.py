@@ -7,13 +7,14 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from dolt_watch.core.decide import questions
+from dolt_watch.core.derive import derive
 from dolt_watch.core.fold import Projection
 from dolt_watch.core.policy import Policy
 from dolt_watch.engines import Commit
-from dolt_watch.errors import DatabaseError, SettingsError, UnknownCommit
+from dolt_watch.errors import DatabaseError, SettingsError
 from dolt_watch.model import GLOBAL, Bead
-from dolt_watch.past import Past, Under
-from dolt_watch.whatif.comparing import Figures, Pair, compared, figures, usual
+from dolt_watch.past import Past, Step, Under
+from dolt_watch.whatif.comparing import SAME, Figures, Pair, compared, figures, usual
 from dolt_watch.whatif.journal import Journal
 from dolt_watch.whatif.ready import Ready
 from dolt_watch.whatif.schedule import Schedule
@@ -81,18 +82,16 @@ def _foldable(past: Past, commit: Commit) -> bool:
 
 def study(past: Past, question: Question, told: Told = lambda at: None) -> Study:
     """``past``: up to ``question.ends``; ``told``: called with the date of each commit as it is read. Raises SettingsError, DatabaseError."""
-    engine, begins_, ends = past.engine, question.begins, question.ends
-    under = past.current
+    engine, under, ends = past.engine, past.current, question.ends
     views = Views(engine, under.policy.rules, under.compiled, past.columns)
-    start = _state(past, begins_, under)
-    script = Script(in_flight(start.beads))
-    script.know(start.beads)
-    recorded, commits = _read(past, begins_, script, views, told)
+    read = _read(past, question.begins, views, told)
+    begins_, recorded, script = read.begins, read.recorded, read.script
     run_time = question.run_time or usual(recorded)
     ready = Ready(engine, list(past.columns), begins_.hash, script.marks)
-    rows = views.at(begins_.hash, start.beads)
-    simulation = Simulation(under.policy, script, views, ready, start.state(), rows, Schedule(question.every), run_time)
-    simulation.run(begins_.date, ends.date)
+    rows = views.at(begins_.hash, read.start.beads)
+    schedule = Schedule(question.every)
+    simulation = Simulation(under.policy, script, views, ready, read.start.state(), rows, schedule, run_time)
+    simulation.run(begins_.date, ends.date, read.attempted)
     waiting = _waiting(simulation, ends.date)
 
     def why_not(bead: str) -> str:
@@ -101,51 +100,85 @@ def study(past: Past, question: Question, told: Told = lambda at: None) -> Study
     pairs = compared(recorded, simulation.journal, question.every, why_not, question.rule)
     span = ends.date - begins_.date
     return Study(
-        question, commits, _only(recorded, question.rule), _only(simulation.journal, question.rule), pairs,
+        question._replace(begins=begins_), read.commits, _only(recorded, question.rule), _only(simulation.journal, question.rule), pairs,
         figures(_only(recorded, question.rule), span), figures(_only(simulation.journal, question.rule), span),
         waiting, tuple(simulation.assumed), run_time, simulation.ticks,
     )  # fmt: skip
 
 
-def _state(past: Past, commit: Commit, under: Under) -> Projection:
+class _Read(NamedTuple):
+    """History as it was read."""
+
+    begins: Commit
+    """On the line that the watcher followed."""
+    start: Projection
+    """How beads stood there, under the rules that are asked about."""
+    recorded: Journal
+    script: Script
+    commits: int
+    attempted: frozenset[str] | None
+    """Where it begins in the middle of a tick: the beads that this tick had attempted by then."""
+
+
+def _read(past: Past, asked: Commit, views: Views, told: Told) -> _Read:
+    """Once, from where it was last folded from before ``asked``: what happened until then is in the state with which the simulation begins."""
+    first = past.made_before(asked.hash) or asked.hash
+    line = past.line(first)
+    if line is None:
+        raise SettingsError(
+            f"{asked.hash[:10]} is no ancestor of {past.until[:10]}",
+            where="--from",
+            fix="see `dolt log` for its ancestors",
+        )
+    commits = [commit for commit in line if commit.date <= asked.date]
+    begins_ = next((commit for commit in line if commit.hash == asked.hash), commits[-1] if commits else asked)
+    start = _state(past, first, past.current)
+    before = past.at(first, past.standing(first))
+    script, journal, beads = _begin(start, before)
+    begun, read = first == begins_.hash, 0
+    tick: list[tuple[datetime, str]] = []
+    for step in past.steps(first, also=views.compiled):
+        told(step.commit.date)
+        if not begun:
+            start.fold(derive(views.own(step.changes), views.rules))
+            decided = [(step.commit.date, entry.bead) for entry in step.changes.entries if entry.bead != GLOBAL]
+            tick = [*tick, *decided] if decided else []
+            if step.commit.hash == begins_.hash:
+                begun = True
+                script, journal, beads = _begin(start, step.projection)
+            continue
+        read += 1
+        script.add(step, views)
+        _note(journal, beads, step)
+    attempted = frozenset(bead for at, bead in tick if begins_.date - at < SAME) if tick else None
+    return _Read(begins_, start, journal, script, read, attempted)
+
+
+def _begin(start: Projection, recorded: Projection) -> tuple[Script, Journal, dict[str, Bead]]:
+    script = Script(in_flight(start.beads))
+    script.know(start.beads)
+    return script, Journal(in_flight(recorded.beads)), dict(recorded.beads)
+
+
+def _note(journal: Journal, beads: dict[str, Bead], step: Step) -> None:
+    """What one commit decided, and what it ended. ``beads``: as they stood before it; made to be as they stand after it."""
+    statuses = {row.bead: str(row.after.get("status", "")) for row in step.changes.rows if row.table == "issues"}
+    for event in step.events:
+        if event.bead != GLOBAL:
+            after = step.projection.beads.get(event.bead)
+            journal.saw(event, beads.get(event.bead), after, statuses.get(event.bead, ""))
+            _keep(beads, event.bead, after)
+
+
+def _state(past: Past, commit: str, under: Under) -> Projection:
     try:
-        return past.at(commit.hash, under)
+        return past.at(commit, under)
     except DatabaseError as error:
         raise SettingsError(
-            f"history cannot be folded from {commit.hash[:10]}: {error.message}",
+            f"history cannot be folded from {commit[:10]}: {error.message}",
             where="--from",
             fix="begin at a later commit, when beads' tables had the columns that the rules use",
         ) from error
-
-
-def _read(past: Past, begins_: Commit, script: Script, views: Views, told: Told) -> tuple[Journal, int]:
-    """History, once: into the script, and as what was decided."""
-    journal: Journal | None = None
-    beads: dict[str, Bead] = {}
-    commits = 0
-    try:
-        first = past.at(begins_.hash, past.standing(begins_.hash))
-        beads = dict(first.beads)
-        journal = Journal(in_flight(beads))
-        for step in past.steps(begins_.hash, also=views.compiled):
-            commits += 1
-            script.add(step, views)
-            statuses = {
-                row.bead: str(row.after.get("status", "")) for row in step.changes.rows if row.table == "issues"
-            }
-            for event in step.events:
-                if event.bead != GLOBAL:
-                    after = step.projection.beads.get(event.bead)
-                    journal.saw(event, beads.get(event.bead), after, statuses.get(event.bead, ""))
-                    _keep(beads, event.bead, after)
-            told(step.commit.date)
-    except UnknownCommit as error:
-        raise SettingsError(
-            f"{begins_.hash[:10]} is no ancestor of {past.until[:10]}",
-            where="--from",
-            fix="see `dolt log` for its ancestors",
-        ) from error
-    return journal, commits
 
 
 def _keep(beads: dict[str, Bead], id: str, bead: Bead | None) -> None:
