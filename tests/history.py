@@ -7,14 +7,14 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from dolt_watch.cli.wiring import build, identity
+from dolt_watch.cli.wiring import build, identity, ledger
 from dolt_watch.core.policy import Policy, Scope
 from dolt_watch.engines import Engine
 from dolt_watch.engines.address import Address, DoltLitePath
 from dolt_watch.engines.dolt import DoltEngine
 from dolt_watch.engines.doltlite import DoltLiteEngine
 from dolt_watch.migrate import migrate
-from dolt_watch.model import Verdict
+from dolt_watch.model import GLOBAL, Decision, Kind, Verdict
 from dolt_watch.past import Past
 from dolt_watch.settings import Settings, load, settings_hash
 from dolt_watch.targets import Accepted, Answer, Capacity, JobReport, Target, Task
@@ -29,6 +29,10 @@ def clock(text: str) -> datetime:
     """'10:02' or '10:02:30' of that day."""
     hours, minutes, *seconds = (int(part) for part in text.split(":"))
     return DAY + timedelta(hours=hours, minutes=minutes, seconds=seconds[0] if seconds else 0)
+
+
+Deeds = dict[str, Any]
+"""What people and agents do, and when: 'HH:MM:SS' → a function of the history."""
 
 
 class Now:
@@ -152,6 +156,15 @@ class History:
             ("INSERT INTO comments (id, issue_id, author, text, created_at) VALUES (?, ?, 'agent', 'on it', ?)", (f"c{self._events}", bead, self.clock.moment))
         )  # fmt: skip
 
+    def pause(self, reason: str) -> None:
+        self._say(Decision(Kind.PAUSE, GLOBAL, "", 0, "", reason=reason))
+
+    def resume(self) -> None:
+        self._say(Decision(Kind.RESUME, GLOBAL, "", 0, ""))
+
+    def _say(self, decision: Decision) -> None:
+        ledger(self.engine, self.settings, self.clock).report(decision)
+
     def tick(self, **settings: str) -> None:
         chosen = self.set_to(**settings) if settings else self.settings
         target: Target = self.target
@@ -161,7 +174,10 @@ class History:
     def play(
         self, ends: str, agents: Mapping[str, Callable[[History], None]], every: timedelta = timedelta(minutes=2)
     ) -> None:
-        """Ticks from here to there; ``agents``: what happens when, 'HH:MM:SS' → deed. What falls on a tick comes before it."""
+        """Ticks from here to there; ``agents``: what happens when, 'HH:MM:SS' → deed. What falls on a tick comes before it.
+
+        Ends with a commit of no meaning: a history is as long as its commits say.
+        """
         deeds = sorted((clock(when), number, deed) for number, (when, deed) in enumerate(agents.items()))
         tick = self.clock.moment
         while tick <= clock(ends):
@@ -174,6 +190,7 @@ class History:
         for when, _, deed in deeds:
             self.clock.moment = when
             deed(self)
+        self.at(ends).new("the-end", assignee="")
 
     # -- what would have been ----------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -83,18 +83,20 @@ def _study(
 ) -> Study:  # fmt: skip
     from dolt_watch.as_of import commit_at
     from dolt_watch.core.policy import Policy
+    from dolt_watch.errors import NotMigrated
     from dolt_watch.migrate import check_database
     from dolt_watch.past import Past
     from dolt_watch.settings import settings_hash
     from dolt_watch.whatif import study as whatif
 
-    check_database(engine, settings.project_id)
+    with suppress(NotMigrated):  # what it would have done before it was ever there
+        check_database(engine, settings.project_id)
     head = engine.query("SELECT HASHOF('HEAD')")[0][0]
     end = commit_at(engine, ends or head, head, "--to")
     policy = Policy(settings.rules, settings.settle, settings_hash=settings_hash(settings))
     past = Past(engine, policy, end.hash)
     begin = commit_at(engine, begins, head, "--from") if begins is not None else whatif.begins(past)
-    _check_order(engine, begin, end)
+    _check_order(engine, (begins, ends), begin, end)
     every, run_time = spans
     with _progress(begin.date, end.date) as told:
         return whatif.study(past, _question(policy, every, begin, end, run_time, rule), told)
@@ -106,14 +108,19 @@ def _question(*parts: Any) -> Question:
     return Question(*parts)
 
 
-def _check_order(engine: Engine, begin: Commit, end: Commit) -> None:
+def _check_order(engine: Engine, texts: tuple[str | None, str | None], begin: Commit, end: Commit) -> None:
+    from dolt_watch.as_of import time_of
     from dolt_watch.errors import SettingsError
     from dolt_watch.times import iso
 
-    if begin.hash == end.hash or engine.is_ancestor(begin.hash, end.hash):
+    first, last = (time_of(text or "") for text in texts)
+    backwards = first is not None and last is not None and first > last
+    if not backwards and (begin.hash == end.hash or engine.is_ancestor(begin.hash, end.hash)):
         return
     says = f"--from {begin.hash[:10]} ({iso(begin.date)}) is not before --to {end.hash[:10]} ({iso(end.date)})"
-    fix = "name two commits of which the second descends from the first"
+    if backwards:
+        says = f"--from {texts[0]} is later than --to {texts[1]}"
+    fix = "name two of which the second descends from the first"
     raise SettingsError(says, where="--from, --to", fix=fix)
 
 

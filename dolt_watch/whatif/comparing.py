@@ -9,7 +9,7 @@ from math import ceil
 from typing import NamedTuple, TypeVar
 
 from dolt_watch.model import Kind
-from dolt_watch.whatif.journal import Attempt, Journal, Taken
+from dolt_watch.whatif.journal import AWAY, DELETED, Attempt, Journal, Taken
 
 SAME = timedelta(seconds=30)
 """Less than this apart (or less than a period, where that is shorter) is the same: a CronJob's pod takes a while to start."""
@@ -118,7 +118,8 @@ def lasted(attempt: Attempt) -> timedelta:
 
 def usual(journal: Journal) -> timedelta | None:
     """How long a run takes: the median of those that were left by whoever ran them."""
-    ended = [one for one in journal.attempts if one.sent is not None and one.ended and one.how not in set(Kind)]
+    others = {*Kind, AWAY, DELETED}
+    ended = [one for one in journal.attempts if one.sent is not None and one.ended and one.how not in others]
     return Spread.of(map(lasted, ended)).median
 
 

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from dolt_watch.model import IN_FLIGHT, Bead, Entry, Event, Kind, Phase
+from dolt_watch.model import IN_FLIGHT, IN_PROGRESS, Bead, Entry, Event, Kind, Phase
 
 TAKEN = frozenset({Kind.REAP, Kind.REQUEUE})
+AWAY, DELETED = "taken away", "deleted"
+"""How a bead left that was in progress still (it was unassigned, say), or is no more."""
 
 
 @dataclass(slots=True)
@@ -84,7 +86,7 @@ class Journal:
             if after.phase is Phase.RUNNING and attempt.sent is None:
                 attempt.sent = event.entry.at if event.entry is not None else event.at
         elif event.entry is None:
-            self._end(attempt, event.at, status or "gone")
+            self._end(attempt, event.at, AWAY if status == IN_PROGRESS else status or DELETED)
 
     def _entry(self, entry: Entry, before: Bead | None, assumed: bool) -> None:
         self.told.append(Told(entry.bead, entry.kind, entry.at, entry.attempt, entry.rule, entry.reason, assumed))

@@ -296,14 +296,15 @@ class Simulation:
             return
         shift = at - act.at
         facts: Facts | None = None
+        status = ""
         if act.gone:
             self._rows.pop(event.bead, None)
             facts = Facts()
         elif act.view is not None:
             row = self._rows[event.bead] = self._changed(act, act.view, at)
-            facts = self._facts(event.bead, row)
+            facts, status = self._facts(event.bead, row), row.status
         sign = event.sign._replace(at=event.sign.at + shift) if event.sign is not None else None
-        before, after = self._fold(event._replace(facts=facts, at=at, sign=sign), act.status)
+        before, after = self._fold(event._replace(facts=facts, at=at, sign=sign), status)
         waits = after is not None and after.phase is Phase.WAITING
         if waits and (before is None or before.phase is not Phase.WAITING):
             self._entered[event.bead] = act.place

@@ -28,15 +28,6 @@ WORDS = {
     What.REAPED_LATER: "later by {by}",
 }
 
-LIMITS = (
-    "a recorded failure, refusal or busy answer came with its dispatch, and comes with it here, whenever that is",
-    "a target takes as many as max_in_flight allows, unless it was recorded to be busy",
-    "a bead counts as ready as the recorded history had it, also where what blocks it would have been closed at another time",
-    "what people did stays where it was, also what they did in answer to a decision of ours that is not made here",
-    "what stood uncommitted is not in history, so it could not be seen",
-)
-"""What the simulation takes for granted, always."""
-
 
 def text(study: Study) -> Iterator[str]:
     question = study.question
@@ -63,14 +54,36 @@ def text(study: Study) -> Iterator[str]:
 
 
 def assumptions(study: Study) -> list[str]:
-    said = list(LIMITS)
+    """What the simulation took for granted, where it made use of it."""
+    return [*_runs(study), *_answers(study), *_readiness(study), *ALWAYS]
+
+
+ALWAYS = (
+    "a target takes as many as max_in_flight allows, unless it was recorded to be busy",
+    "what people did stays where it was, also what they did in answer to a decision of ours that is not made here",
+    "what stood uncommitted is not in history, so it could not be seen",
+)
+
+
+def _runs(study: Study) -> Iterator[str]:
     if study.assumed:
         count, lasting = len(study.assumed), duration_text(_whole(study.run_time))
         source = "--run-time" if study.question.run_time is not None else "the median of those recorded"
-        beads = ", ".join(sorted(set(study.assumed)))
         runs = "1 dispatch has" if count == 1 else f"{count} dispatches have"
-        said.insert(0, f"{runs} no recorded run, and took {lasting} ({source}), alive all along: {beads}")
-    return said
+        beads = ", ".join(sorted(set(study.assumed)))
+        yield f"{runs} no recorded run, and took {lasting} ({source}), alive all along: {beads}"
+
+
+def _answers(study: Study) -> Iterator[str]:
+    beads = {one.bead for one in study.simulated.attempts if one.sent is None and one.how}
+    if beads:
+        named = ", ".join(sorted(beads))
+        yield f"a recorded failure, refusal or busy answer comes with its dispatch, whenever that is: {named}"
+
+
+def _readiness(study: Study) -> Iterator[str]:
+    if any(rule.ready for rule in study.question.policy.rules):
+        yield "a bead is ready as the recorded history has it, also where what blocks it would have been closed at another time"
 
 
 def as_json(study: Study) -> dict[str, Any]:
@@ -105,7 +118,7 @@ def _row(pair: Pair) -> tuple[str, ...]:
 
 
 def _words(difference: Difference) -> str:
-    by = ago(abs(difference.by)) if difference.by is not None else ""
+    by = _span(abs(difference.by)) if difference.by is not None else ""
     return WORDS[difference.what].format(by=by, why=difference.why)
 
 
@@ -142,7 +155,7 @@ def _whole(span: timedelta | None) -> timedelta:
 
 def _summary(differs: list[Difference]) -> str:
     counts = {what: sum(1 for one in differs if one.what is what) for what in What}
-    return ", ".join(f"{count} {what.value}" for what, count in counts.items() if count) or "none"
+    return ", ".join(f"{count} {what.value.replace('-', ' ')}" for what, count in counts.items() if count) or "none"
 
 
 # -- JSON -----------------------------------------------------------------------------------------------------------
