@@ -34,7 +34,7 @@ CREATE TABLE IF NOT EXISTS watch_decision (
 );
 
 
--- Committed before the tables themselves are made: only then are they ignored.
-INSERT IGNORE INTO dolt_ignore (pattern, ignored) VALUES ('watch_cursor', 1);
-INSERT IGNORE INTO dolt_ignore (pattern, ignored) VALUES ('watch_bead', 1);
-INSERT IGNORE INTO dolt_ignore (pattern, ignored) VALUES ('watch_attempt', 1);
+-- Committed before the tables themselves are made: only then are they ignored. Not INSERT IGNORE: Dolt loses the first where dolt_ignore is still empty.
+REPLACE INTO dolt_ignore (pattern, ignored) VALUES ('watch_cursor', 1);
+REPLACE INTO dolt_ignore (pattern, ignored) VALUES ('watch_bead', 1);
+REPLACE INTO dolt_ignore (pattern, ignored) VALUES ('watch_attempt', 1);
