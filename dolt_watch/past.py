@@ -52,6 +52,7 @@ class Past:
         self.tables = [table for table in WATCHED if engine.columns(table)]
         self.current = self._under(policy)
         self._settings: dict[str, Under | None] = {}
+        self._lines: dict[str, list[Commit] | None] = {}
         self.texts = self._texts()
         self.entries = self._entries()
         """The whole ledger as ``until`` has it, in the order of its clock."""
@@ -96,6 +97,11 @@ class Past:
 
     def line(self, since: str) -> list[Commit] | None:
         """The commits from after ``since`` to ``until`` as the watcher saw them; None where ``until`` does not descend from it."""
+        if since not in self._lines:
+            self._lines = {since: self._line(since)}  # the last one asked for: it is asked for again, to be folded
+        return self._lines[since]
+
+    def _line(self, since: str) -> list[Commit] | None:
         seen = {entry.observed for entry in self.entries} | {str(made) for made in self.made()}
         try:
             return line_through(self.engine.commits(since, self.until), since, self.until, seen)

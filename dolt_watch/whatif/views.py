@@ -132,7 +132,9 @@ def as_if(rule: Rule, compiled: CompiledRule, status: str, columns: Mapping[str,
         return rendering.render(tree.transform(put), "mysql", "")
 
     changed = replace(rule, when=text(compiled.when_row), running=text(compiled.running_row), order_by="")
-    return compile_for(changed, columns, dialect)
+    return compile_for(changed, columns, dialect)._replace(
+        when_from="0", running_from="0"
+    )  # how it was before is not asked
 
 
 def _like(recorded: Any, moment: datetime) -> Any:
