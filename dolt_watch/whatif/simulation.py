@@ -14,10 +14,7 @@ from typing import NamedTuple
 from dolt_watch.core.decide import decide, questions, settling
 from dolt_watch.core.fold import Projection
 from dolt_watch.core.policy import ATTEMPTED, Outside, Plan, Policy, Questions, Scope, sets_status
-from dolt_watch.errors import SettingsError
-from dolt_watch.handlers.answers import recalled, report_of
 from dolt_watch.model import (
-    CLOSED,
     GLOBAL,
     Bead,
     Capacity,
@@ -29,25 +26,19 @@ from dolt_watch.model import (
     JobReport,
     Kind,
     Phase,
-    Sign,
     State,
     What,
     Wrote,
 )
-from dolt_watch.targets import Accepted, Answer
-from dolt_watch.times import utc
 from dolt_watch.whatif.journal import Journal
 from dolt_watch.whatif.ready import Ready
+from dolt_watch.whatif.runs import Runs, report_of_run, span
 from dolt_watch.whatif.schedule import Schedule
 from dolt_watch.whatif.script import Act, Run, Script, in_flight
 from dolt_watch.whatif.views import View, Views
 
 BOTH = Scope(dispatch=True, reap=True)
 AT_ONCE = timedelta()
-DEADLINE = timedelta(minutes=1)
-"""Of a claim whose run is assumed: it is settled at once."""
-ALIVE = 2
-"""An assumed run gives so many signs of life in each ``stale_after``."""
 
 
 class Row(NamedTuple):
@@ -69,18 +60,14 @@ class Simulation:
         schedule: Schedule, run_time: timedelta | None,
     ) -> None:  # fmt: skip
         self.policy, self.script, self.views, self.ready = policy, script, views, ready
-        self.schedule, self.run_time = schedule, run_time
+        self.schedule = schedule
+        self.runs = Runs(script.runs, run_time)
         self.projection = Projection(state)
         self.journal = Journal(in_flight(state.beads))
-        self.assumed: list[str] = []
-        """Beads whose run is none that was recorded, as often as that was so."""
         self.ticks = 0
         self.plan = Plan()
         """Of the last tick."""
         self._rows = {bead: Row(view, view.status) for bead, view in rows.items()}
-        self._entered: dict[str, int] = {}
-        """Bead → which recorded change made it match, this time."""
-        self._runs = {bead: list(runs) for bead, runs in script.runs.items()}
         self._playing: dict[str, Run] = {}
         self._next = 0
         self._order = count()
@@ -189,49 +176,25 @@ class Simulation:
             return now
         before = self.projection.beads[decision.bead]
         was = self._rows[decision.bead].status
-        run = self._run_of(decision.bead)
-        token = f"{decision.bead}#{next(self._order)}"
-        deadline = now + (_span(run) if run is not None else DEADLINE)
-        claim = decision._replace(token=token, detail={**decision.detail, "deadline": deadline.isoformat()})
-        if run is None:
-            self.assumed.append(decision.bead)
-            run = self._assume(decision, now)
-        run.token = token
+        rule = self.policy.rule(decision.rule)
+        assert rule is not None
+        run = self.runs.next(decision.bead) or self.runs.assume(
+            decision.bead, rule, self._rows[decision.bead].view, now
+        )
+        run.token = token = f"{decision.bead}#{next(self._order)}"
+        deadline = (now + span(run)).isoformat()
+        claim = decision._replace(token=token, detail={**decision.detail, "deadline": deadline})
         self._playing[decision.bead] = run
         self._write(claim, now, assumed=run.assumed)
         attempt = before._replace(attempt=decision.attempt, token=token)
         self._play(run, now - run.begun, now)
-        report = self._report(run, attempt, was, now)
+        report = report_of_run(run, attempt, rule, was, now)
         if report is None:
             return now
         at = now + max(AT_ONCE, run.answer.at - run.begun) if run.answer is not None else now
         self._advance(at)
         self._write(report, at, assumed=run.assumed)
         return at
-
-    def _report(self, run: Run, attempt: Bead, was: str, now: datetime) -> Decision | None:
-        """What comes of the claim at once. None: nobody ever said."""
-        rule = self.policy.rule(attempt.rule)
-        assert rule is not None
-        if run.assumed:
-            return report_of(Accepted("assumed"), attempt, rule, now, 0.0)
-        entry = run.answer
-        if entry is None:
-            return None
-        answer: Answer | None = recalled(entry)
-        if answer is None:  # taken back before anything was sent
-            reason = entry.reason
-            return Decision(
-                entry.kind, attempt.id, rule.name, attempt.attempt, "", token=attempt.token, status=was, reason=reason
-            )
-        return report_of(answer, attempt, rule, now, float(entry.detail.get("given", {}).get("jitter", 0.0)))
-
-    def _run_of(self, bead: str) -> Run | None:
-        """The next recorded run that can be meant: not one that was over before the bead came to match this time."""
-        runs = self._runs.get(bead, [])
-        while runs and runs[0].over and runs[0].last < self._entered.get(bead, 0):
-            runs.pop(0)
-        return runs.pop(0) if runs else None
 
     def _play(self, run: Run, shift: timedelta, now: datetime) -> None:
         """What belongs to the run comes as much later as its claim did."""
@@ -242,32 +205,11 @@ class Simulation:
         """A run that was under way when the history begins: nothing of it moves."""
         self._play(run, AT_ONCE, run.begun)
         bead = self.projection.beads[run.bead]
-        if bead.phase is Phase.CLAIMED and run.answer is not None:
-            report = self._report(run, bead, "", run.begun)
+        rule = self.policy.rule(bead.rule)
+        if bead.phase is Phase.CLAIMED and run.answer is not None and rule is not None:
+            report = report_of_run(run, bead, rule, "", run.begun)
             if report is not None:
                 self._later(run.answer.at, run.token, report)
-
-    def _assume(self, decision: Decision, now: datetime) -> Run:
-        """A run that nobody recorded: alive all along, and closed after ``run_time``."""
-        if self.run_time is None:
-            raise SettingsError(
-                f"{decision.bead} would have been dispatched and was not, and no recorded run says how long one takes",
-                where="replay",
-                fix="say how long: --run-time 20m",
-            )
-        rule = self.policy.rule(decision.rule)
-        assert rule is not None
-        run = Run(decision.bead, "", now, None, 0, assumed=True)
-        view = self._rows[decision.bead].view
-        step = max(rule.stale_after / ALIVE, timedelta(seconds=1))
-        for number in range(1, int(self.run_time / step) + 1):
-            at = now + number * step
-            sign = Sign(at, "a sign of life, assumed", "its agent", "")
-            run.acts.append(Act(0, at, Event(What.SIGN, run.bead, "", at, sign=sign)))
-        end = now + self.run_time
-        closed = Event(What.LEFT, run.bead, "", end, sign=Sign(end, "status", "its agent", ""), changed=("status",))
-        run.acts.append(Act(0, end, closed, view, CLOSED))
-        return run
 
     # -- the ledger ----------------------------------------------------------------------------------------------------
 
@@ -307,7 +249,7 @@ class Simulation:
         before, after = self._fold(event._replace(facts=facts, at=at, sign=sign), status)
         waits = after is not None and after.phase is Phase.WAITING
         if waits and (before is None or before.phase is not Phase.WAITING):
-            self._entered[event.bead] = act.place
+            self.runs.entered[event.bead] = act.place
 
     def _changed(self, act: Act, view: View, at: datetime) -> Row:
         """The row after it. What a run writes that came earlier than recorded must not bring what people changed later."""
@@ -335,9 +277,3 @@ class Simulation:
 
     def _later(self, at: datetime, token: str, what: Act | Decision) -> None:
         heapq.heappush(self._planned, (at, next(self._order), token, what))
-
-
-def _span(run: Run) -> timedelta:
-    """From a recorded claim to its deadline."""
-    deadline = utc(run.claim.detail.get("deadline")) if run.claim is not None else None
-    return deadline - run.begun if deadline is not None else DEADLINE
