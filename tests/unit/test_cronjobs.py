@@ -149,7 +149,7 @@ def test_dolt_watch_reads_what_is_mounted(rendered: dict[str, list[Manifest]], f
 def test_metadata_json_has_beads_keys(base: list[Manifest]) -> None:
     (config,) = named(base, "ConfigMap").values()
     assert set(json.loads(config["data"]["metadata.json"])) == {
-        "database", "backend", "dolt_mode", "dolt_server_host", "dolt_server_port", "dolt_server_user", "dolt_database", "project_id",
+        "database", "backend", "dolt_mode", "dolt_server_host", "dolt_server_port", "dolt_server_user", "dolt_server_tls", "dolt_database", "project_id",
     }  # fmt: skip
 
 
