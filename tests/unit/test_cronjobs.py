@@ -15,8 +15,8 @@ from cronsim import CronSim
 from dolt_watch.cli import COMMANDS, group
 from dolt_watch.engines.address import Address
 from dolt_watch.settings.loading import load
-from tests.unit.manifest_checks import SECRETS, problems
-from tests.unit.manifests import CRONJOBS, Manifest, at, container, named, pod, render, template, with_pods, workspace
+from tests.unit.manifest_checks import problems
+from tests.unit.manifests import Manifest, at, container, named, pod, render, template, with_pods, workspace
 
 FOLDERS = ("base", "overlays/suspended", "overlays/service")
 SCHEDULES = {"beads-dispatcher": ("*/2 * * * *", 2), "beads-reaper": ("*/10 * * * *", 10)}
@@ -199,12 +199,6 @@ def test_the_service_has_options_that_run_knows(service: list[Manifest]) -> None
     command = group.get_command(None, name)  # type: ignore[arg-type]
     assert command is not None
     command.make_context(name, options)
-
-
-def test_the_readme_names_each_secret_and_object(base: list[Manifest], service: list[Manifest]) -> None:
-    text = (CRONJOBS / "README.md").read_text(encoding="utf-8")
-    assert [name for name in SECRETS if name not in text] == []
-    assert [name for kind, name in kinds([*base, *service]) if kind not in text or name not in text] == []
 
 
 @pytest.mark.parametrize(("ci", "outcome"), [("true", pytest.fail.Exception), ("", pytest.skip.Exception)])
