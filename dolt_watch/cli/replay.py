@@ -28,8 +28,18 @@ if TYPE_CHECKING:
 @click.option("--when", metavar="EXPRESSION", help="Another `when` for the rule.")
 @click.option("--rule", metavar="NAME", help="The rule that --when is for; and only its beads are told of.")
 @click.option("--run-time", metavar="SPAN", help="How long a run takes that was not recorded; default: the median.")
-@click.option("--verify", "verifies", is_flag=True, help="Decide every recorded decision again: exit 1 where one comes out otherwise.")
-@click.option("--apply", "applies", is_flag=True, help="For real: fold everything after --from again, and act on what is due and undecided.")
+@click.option(
+    "--verify",
+    "verifies",
+    is_flag=True,
+    help="Decide every recorded decision again: exit 1 where one comes out otherwise.",
+)
+@click.option(
+    "--apply",
+    "applies",
+    is_flag=True,
+    help="For real: fold everything after --from again, and act on what is due and undecided.",
+)
 @click.option("--dry-run", is_flag=True, help="With --apply: say what it would do.")
 @click.option("--yes", is_flag=True, help="With --apply: do not ask.")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
