@@ -210,7 +210,7 @@ class Sign(NamedTuple):
     who: str
     commit: str
     off: int = 0
-    """Seconds by which the row's own time differs from that, where it is more than ``derive.SKEW``: a clock, or a zone, is wrong somewhere."""
+    """Seconds by which the row's own time differs from that: it may have lain uncommitted, or a clock is wrong."""
 
 
 class Facts(NamedTuple):

@@ -178,7 +178,7 @@ def tell(say: Say, state: State, plan: Plan, policy: Policy, now: datetime, scop
         why = plan.holds.get(bead.id)
         said = why.why if why is not None else f"age {age}m < {minutes(rule.stale_after) or '<1'}m"
         say(f"keeping {bead.id} ({said})")
-        if bead.sign is not None and bead.sign.off:
+        if bead.sign is not None and abs(timedelta(seconds=bead.sign.off)) > SKEW:
             say(
                 f"warning: a {bead.sign.what} of {bead.id} by {bead.sign.who} is dated {_off(bead.sign.off)}: a clock or a zone is wrong; its commit's date counts"
             )

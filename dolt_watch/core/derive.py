@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from dolt_watch.model import CommitChanges, Entry, Event, Facts, RowChange, Rule, Sign, What
 
 SKEW = timedelta(minutes=5)
-"""A row's own time may lie so far from its commit's date. Nothing is decided by it: what lies further off is only told."""
+"""A row's own time may lie so far from its commit's date. What lies further off is told: a clock, or a zone, is wrong somewhere."""
 
 
 def derive(changes: CommitChanges, rules: Sequence[Rule]) -> Iterator[Event]:
@@ -143,7 +143,7 @@ def is_ours(line: str) -> bool:
 
 
 def _off(own: datetime | None, commit: datetime) -> int:
-    return int((own - commit).total_seconds()) if own is not None and abs(own - commit) > SKEW else 0
+    return int((own - commit).total_seconds()) if own is not None else 0
 
 
 def _noun(table: str) -> str:

@@ -133,6 +133,12 @@ def _enter(event: Event, facts: Facts, version: int) -> Bead | None:
     return None
 
 
+def _after_claim(bead: Bead, sign: Sign) -> bool:
+    """Is it evidence that the attempt runs? Not what was written before the claim and only came into history after it. Rows tell whole seconds."""
+    written = sign.at + min(timedelta(), timedelta(seconds=sign.off + 1))
+    return bead.sent_at is not None and written >= bead.sent_at
+
+
 def _lost(bead: Bead, line: str) -> Bead:
     """One overwrite may take several notes of ours away, and so may one after another: none is forgotten before it was appended again."""
     lost = bead.lost_note.splitlines()
@@ -143,9 +149,11 @@ def _alive(bead: Bead | None, sign: Sign | None, event: Event) -> Bead | None:
     """A sign of life: kept for the reaper, and evidence that an unknown attempt runs."""
     if bead is None or sign is None or bead.phase not in (Phase.RUNNING, Phase.UNKNOWN, Phase.CLAIMED):
         return bead
+    if bead.phase is Phase.CLAIMED and event.commit == bead.cause:
+        return bead  # swept into the claim's own commit: it was there before
     if bead.sign is None or sign.at >= bead.sign.at:
         bead = bead._replace(sign=sign)
-    if bead.phase is Phase.UNKNOWN and bead.sent_at is not None and event.at >= bead.sent_at:
+    if bead.phase is Phase.UNKNOWN and _after_claim(bead, sign):
         reason = f"a sign of life: {sign.what} by {sign.who}"
         return bead._replace(phase=Phase.RUNNING, since=event.at, cause=event.commit, reason=reason)
     return bead
@@ -194,7 +202,7 @@ def _unknown(bead: Bead, entry: Entry, event: Event) -> Bead | None:
     unknown = bead._replace(phase=Phase.UNKNOWN, since=entry.at, cause=event.commit, reason=entry.reason, deadline=None)
     if not bead.runs:
         return _elsewhere(unknown, event.at)
-    if bead.sign is not None and bead.sent_at is not None and bead.sign.at >= bead.sent_at:
+    if bead.sign is not None and _after_claim(bead, bead.sign):
         return unknown._replace(phase=Phase.RUNNING, reason=f"a sign of life: {bead.sign.what} by {bead.sign.who}")
     return unknown
 

@@ -70,7 +70,7 @@ def test_a_comment_counts_from_its_commit_and_a_wrong_clock_is_told() -> None:
     """By its own time an agent whose clock, or whose server's zone, is hours behind would be called dead while it comments."""
     for own, off in (
         (AT - timedelta(hours=8), -8 * 3600),
-        (AT - timedelta(minutes=2), 0),
+        (AT - timedelta(minutes=2), -120),
         (AT + timedelta(hours=1), 3600),
         (None, 0),
     ):

@@ -123,3 +123,20 @@ def test_all_notes_that_were_overwritten_are_remembered_until_they_are_appended_
     again = fold_bead(bead, said(Kind.NOTE, 3, token=""))
     assert again is not None
     assert again.lost_note == ""
+
+
+@pytest.mark.parametrize(
+    ("commit", "off", "expected"),
+    [
+        ("x5", 0, Phase.RUNNING), ("x5", -4, Phase.RUNNING),  # made after the claim, at the latest a second before its commit
+        ("x5", -60, Phase.UNKNOWN),  # it lay uncommitted since before the claim
+        ("c1", 0, Phase.UNKNOWN),  # swept into the claim's own commit
+    ],
+)  # fmt: skip
+def test_only_what_was_written_after_the_claim_is_evidence(commit: str, off: int, expected: Phase) -> None:
+    at = AT + timedelta(seconds=5)
+    sign = Event(What.SIGN, "bd-1", commit, at, facts=RUNS, sign=Sign(at, "comment", "an agent", commit, off))
+    unknown = said(Kind.UNKNOWN, 2)
+    assert phase(MATCHED, CLAIM, sign, unknown) is expected
+    if commit != "c1":
+        assert phase(MATCHED, CLAIM, unknown, sign) is expected
