@@ -12,7 +12,7 @@ from tools.docs.reading import GENERATED, attributes, code, flat, table
 
 INTRO = """# The ledger
 
-dolt_watch adds tables of its own to the tracker's database, and changes none of beads'. What it writes to beads' rows, as `bd` itself would, are `status`, `notes` and `updated_at` of
+dolt_watch adds tables of its own to the tracker's database, and changes none of beads'. What it writes to beads' rows, as `bd` itself would, are `status`, `notes`, `started_at` and `updated_at` of
 `issues`, and rows of `events`. Each entry of the ledger is one Dolt commit by `dolt-watch`, whose trailers say the same in short:
 
 ```sh
