@@ -21,7 +21,7 @@ SHAPES = [
     (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?( \+0000 UTC|Z|\+00:00)?", "TIME"),
     (r"\b\d{4}-\d\d-\d\d\b", "DATE"),
     (r"\bbd-[0-9a-z]{3,8}\b", "BEAD"),
-    (r"\b(?=[a-z]*\d)[0-9a-v]{8,40}\b", "HASH"),
+    (r"\b[0-9a-f]{12}\b", "JOB"),
     (r"127\.0\.0\.1:\d+", "HOST:PORT"),
     (r"\b\d+(\.\d+)?(ms|s|m|h)\b( \d+(s|m)\b)?", "SPAN"),
     (r"-{2,}|\s+", " "),
@@ -38,14 +38,18 @@ class Step(NamedTuple):
 
 
 def steps(page: Path) -> list[Step]:
-    return list(_steps(page.read_text("utf-8")))
+    return list(steps_of(page.read_text("utf-8")))
 
 
-def _steps(text: str) -> Iterator[Step]:
-    fence = re.compile(r"(?:<!-- board: (.*?) -->\n)?^```(console|sh)(?: exit=(\d+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+def steps_of(text: str, above: int = 0) -> Iterator[Step]:
+    """``above``: lines of the page above this text. A block may stand indented, in a list."""
+    fence = re.compile(
+        r"(?:<!-- board: (.*?) -->\n)?^( *)```(console|sh)(?: exit=(\d+))?\n(.*?)^ *```$", re.MULTILINE | re.DOTALL
+    )
     for block in fence.finditer(text):
-        board, kind, code, body = block[1] or "", block[2], int(block[3] or 0), block[4]
-        line = text.count("\n", 0, block.start(4)) + 1
+        board, kind, code = block[1] or "", block[3], int(block[4] or 0)
+        body = re.sub(f"^{block[2]}", "", block[5], flags=re.MULTILINE)
+        line = above + text.count("\n", 0, block.start(5)) + 1
         if kind == "sh":
             yield Step(body, [], line, code, board)
             continue

@@ -23,9 +23,16 @@ PAGE = ROOT / "docs/quickstart.md"
 def shell(fresh: dict[str, str]) -> Iterator[Shell]:
     if not shutil.which("dolt"):
         in_ci = os.environ.get("CI", "").lower() in {"true", "1"}
-        give_up(Choice(Source.FAIL if in_ci else Source.SKIP, "no dolt on PATH: the quickstart needs a server of our own"))
+        give_up(
+            Choice(Source.FAIL if in_ci else Source.SKIP, "no dolt on PATH: the quickstart needs a server of our own")
+        )
     # Installed for real, by pip, from the tree; what it depends on is taken from here, so that no package index is asked.
-    pip = {"PYTHONPATH": sysconfig.get_path("purelib"), "PIP_NO_INDEX": "1", "PIP_NO_DEPS": "1", "PIP_NO_BUILD_ISOLATION": "0"}
+    pip = {
+        "PYTHONPATH": sysconfig.get_path("purelib"),
+        "PIP_NO_INDEX": "1",
+        "PIP_NO_DEPS": "1",
+        "PIP_NO_BUILD_ISOLATION": "0",
+    }
     started = Shell(ROOT, fresh | pip, {"3000": str(free_port())})
     yield started
     started.close()

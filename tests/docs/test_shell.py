@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.shell import Shell, Step, _steps, check, missing
+from tests.docs.shell import Shell, Step, check, missing, steps_of
 
 PAGE = """
 ```console
@@ -41,7 +41,7 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
 
 
 def test_commands_of_a_page(shell: Shell) -> None:
-    found = list(_steps(PAGE))
+    found = list(steps_of(PAGE))
     assert [step.shown for step in found] == [["one", "", "two"], [], []]
     assert [step.line for step in found] == [3, 11, 15]
     assert [step.board for step in found] == ["", "", "busy"]

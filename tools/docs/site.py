@@ -15,7 +15,15 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-ELSEWHERE = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE", "cronjobs/README.md", "examples/n8n/README.md", "bench/README.md")
+ELSEWHERE = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "LICENSE",
+    "cronjobs/README.md",
+    "examples/n8n/README.md",
+    "bench/README.md",
+)
 LINK = re.compile(r"\]\(([^)\s]+)\)|\ssrc=\"([^\"]+)\"")
 # A word after the language is for tests; Python-Markdown would not know the block for one.
 FENCE = re.compile(r"^(\s*```\w+) [^\n]*$", re.MULTILINE)
@@ -53,7 +61,17 @@ def build(site: Path) -> int:
         stage(Path(staged))
         # Material tells of its successor on every build.
         env = {**os.environ, "NO_MKDOCS_2_WARNING": "1", "DOCS": staged}
-        command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--config-file", str(ROOT / "mkdocs.yml"), "--site-dir", str(site)]
+        command = [
+            sys.executable,
+            "-m",
+            "mkdocs",
+            "build",
+            "--strict",
+            "--config-file",
+            str(ROOT / "mkdocs.yml"),
+            "--site-dir",
+            str(site),
+        ]
         return subprocess.run(command, env=env, check=False).returncode
 
 
