@@ -15,6 +15,7 @@ from statistics import median
 
 from bench.ground import DISPATCH, NONE, ORIGINAL, SCRIPT, Place, own_server, place, sized
 from bench.measure import alternate, ticked
+from bench.past import past
 from tests.servers import Server
 from tests.stubs.beadboard import BeadBoardStub
 
@@ -141,6 +142,7 @@ def main() -> None:
         lines += noise(ours, scale.idle)
         lines += dispatch(ours, theirs, scale.dispatches)
         lines += scaling(server, folder, scale)
+        lines += past(server, folder / "past", board.url, scale.commits[1])
     dolt, bd = (subprocess.run([p, "version"], capture_output=True, text=True).stdout.split() for p in ("dolt", "bd"))
     print(f"{os.cpu_count()} CPUs, {platform.system()} {platform.machine()}, Python {platform.python_version()}, "
           f"dolt {dolt[2]}, bd {bd[2]}; medians of {scale.idle} (idle, noise), {scale.dispatches} (dispatch), "

@@ -208,6 +208,8 @@ class Event(NamedTuple):
     changed: tuple[str, ...] = ()
     note: str = ""
     """OVERWRITTEN: the text that is gone."""
+    row: RowChange | None = None
+    """The row change that it was derived from; for an entry of ours, what its commit did to the bead's row."""
 
 
 # -- the projection ----------------------------------------------------------------------------------------------
@@ -342,6 +344,18 @@ class Hold(NamedTuple):
 
     gate: str
     why: str
+
+
+class Check(NamedTuple):
+    """One gate, asked: whether it lets the bead go, and the value that it saw, in words."""
+
+    gate: str
+    ok: bool
+    why: str
+
+    @property
+    def hold(self) -> Hold | None:
+        return None if self.ok else Hold(self.gate, self.why)
 
 
 class Capacity(NamedTuple):

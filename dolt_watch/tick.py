@@ -54,21 +54,28 @@ class Loop:
         """The clock of the last look."""
         self._due: Mapping[str, datetime | None] = {}
 
-    def tick(self, scope: Scope, first: Look | None = None, stop: Callable[[], bool] = lambda: False) -> Outcome:
-        """Run the loop until nothing is left to do. ``first``: a look that was had already. ``stop``: asked before each round."""
+    def tick(
+        self, scope: Scope, first: Look | None = None, stop: Callable[[], bool] = lambda: False, thorough: bool = False
+    ) -> Outcome:
+        """Run the loop until nothing is left to do.
+
+        ``first``: a look that was had already. ``stop``: asked before each round. ``thorough``: have a round even where nothing is due.
+        """
         outcome, skip = Outcome(), set[str]()
         patient, conflicts = self.patient, 0
         while not stop():
             look, first = first or self.looker.look(), None
             self.now = now = self.clock.now(look.now)
             self._due = look.due
-            if not self.store.ahead(look) and idle(
-                look, now, self.policy.settings_hash, scope.kinds, self.policy.settle, self.adopt
+            if (
+                not thorough
+                and not self.store.ahead(look)
+                and idle(look, now, self.policy.settings_hash, scope.kinds, self.policy.settle, self.adopt)
             ):
                 if not outcome.rounds:
                     self.say(nothing(look, scope.kinds))
                 return outcome
-            outcome.rounds += 1
+            outcome.rounds, thorough = outcome.rounds + 1, False
             try:
                 more, wait = self._round(look, now, scope, outcome, skip, patient)
             except MergeInProgress as error:
@@ -136,7 +143,7 @@ class Loop:
         ready = [bead.id for rule in policy.rules if rule.ready for bead in asked.queues.get(rule.name, ())]
         holds = readiness(self.engine.query, ready, lens.columns, now) if ready else {}
         plan = decide(state, policy, now, Scope(dispatch=scope.dispatch), asked, Outside(holds=holds))
-        return Survey(look, state, now, plan, self.engine.merging())
+        return Survey(look, state, now, plan, self.engine.merging(), policy, asked, lens)
 
     def back_to(self, commit: Commit, by: str) -> None:
         """Reprocess: the cursor goes back to a commit of HEAD's history, with the state made anew there, so that the next tick folds everything after
@@ -186,7 +193,7 @@ class Loop:
                 return True, (settled - now).total_seconds()
         asked = questions(state, policy, now, scope, skip)
         self._due = asked.due
-        outside = self._ask(look, asked, now, lens, loose, outcome)
+        outside = self.ask(look, asked, now, lens, loose, outcome)
         plan = decide(state, policy, now, scope, asked, outside)
         outcome.holds = plan.holds
         if scope.reap:
@@ -216,7 +223,7 @@ class Loop:
         """Would a decision depend on what stands uncommitted?"""
         return any(row.bead in state.beads or any(answer.matches for answer in row.answers) for row in loose)
 
-    def _ask(
+    def ask(
         self, look: Look, asked: Questions, now: datetime, lens: feed.Lens, loose: Sequence[Any], outcome: Outcome
     ) -> Outside:  # fmt: skip
         """Put the questions: gates first, and the targets only where somebody is left who could go."""

@@ -17,10 +17,13 @@ COMMANDS = {
     "reap": "Block beads whose agent has fallen silent.",
     "tick": "Dispatch and reap, until nothing is left to do.",
     "run": "Stay up: dispatch and reap as things happen.",
+    "why": "What became of a bead, and why it goes or does not.",
+    "events": "What history's commits meant for the beads, as JSON lines.",
     "log": "The decisions, newest first.",
     "status": "What waits, runs and is held, and why.",
     "pause": "Stop handing out beads; audited in history.",
     "resume": "Hand out beads again.",
+    "doctor": "Is everything as it must be, and what mends it.",
     "config": "The effective settings, and where each came from.",
     "demo": "See it work, in a temporary folder, in ten seconds.",
 }

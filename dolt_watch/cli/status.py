@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from dolt_watch.cli.common import load_settings, settings_options
+from dolt_watch.cli.common import load_settings, say, settings_options
 
 
 @click.command()
@@ -79,24 +79,22 @@ def _print(facts: dict[str, Any], now: datetime) -> None:
     from dolt_watch.times import ago
 
     folded = f"{facts['folded'][:8]}, {ago(now - facts['folded_at'])} ago" if facts["folded_at"] else "nothing yet"
-    click.echo(f"folded:   {folded}{' (HEAD has moved on)' if facts['behind'] else ''}")
+    say(f"folded:   {folded}{' (HEAD has moved on)' if facts['behind'] else ''}")
     for name, capacity in facts["targets"].items():
         slots = "down" if capacity["down"] else f"{capacity['slots']} free"
-        click.echo(f"target:   {name}, {slots}{': ' + capacity['why'] if capacity['why'] else ''}")
+        say(f"target:   {name}, {slots}{': ' + capacity['why'] if capacity['why'] else ''}")
     last = facts["last_decision"]
-    click.echo(
-        f"decided:  {last['kind']} {last['bead']}, {ago(now - last['at'])} ago" if last else "decided:  nothing yet"
-    )
+    say(f"decided:  {last['kind']} {last['bead']}, {ago(now - last['at'])} ago" if last else "decided:  nothing yet")
     for reason in facts["pauses"]:
-        click.echo(f"paused:   {reason}")
+        say(f"paused:   {reason}")
     if facts["merging"]:
-        click.echo("merging:  somebody's merge stands unfinished: nothing is decided until it is committed or aborted")
+        say("merging:  somebody's merge stands unfinished: nothing is decided until it is committed or aborted")
     if not facts["beads"]:
-        click.echo("no bead waits, runs or is held")
+        say("no bead waits, runs or is held")
         return
     rows = [
         (bead["bead"], bead["phase"], ago(now - bead["since"]), bead["rule"], bead["why"] or (f"job {bead['job']}" if bead["job"] else "-"))
         for bead in facts["beads"]
     ]  # fmt: skip
     for line in table(("BEAD", "PHASE", "FOR", "RULE", "WHY"), rows):
-        click.echo(line)
+        say(line)

@@ -50,6 +50,10 @@ def ledger(engine: Engine, settings: Settings, clock: Clock | None = None) -> Le
     return Ledger(engine, identity(settings), clock or DatabaseClock())
 
 
+def policy(settings: Settings) -> Policy:
+    return Policy(settings.rules, settings.settle, settings_hash=settings_hash(settings))
+
+
 def build(
     engine: Engine, settings: Settings, targets: Callable[[str], Target], clock: Clock, say: Callable[[str], None],
     *, dry: bool = False, patient: bool = True,
@@ -60,10 +64,9 @@ def build(
         actor = Acting(ledger(engine, settings, clock), settings.rules, targets, say)
         if settings.notify.target:
             actor.notifier = Notifier(lambda: cast(Receiver, targets(settings.notify.target)), say)
-    policy = Policy(settings.rules, settings.settle, settings_hash=settings_hash(settings))
     hashes = {rule.name: rule_hash(rule) for rule in settings.rules}
     loop = Loop(
-        engine, policy, hashes, targets, actor, clock, say,
+        engine, policy(settings), hashes, targets, actor, clock, say,
         adopt=settings.adopt, patient=patient and not dry, project_id=settings.project_id,
     )  # fmt: skip
     loop.present.notified = settings.notify.kinds

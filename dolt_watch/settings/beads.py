@@ -27,7 +27,7 @@ _DEFAULTS: dict[str, Any] = {
     "user": "root",
     "database": "beads",
     "socket": "",
-    "tls": False,
+    "tls": None,
 }
 _FIELDS = {name: f"dolt_server_{name}" for name in _DEFAULTS} | {"database": "dolt_database"}
 

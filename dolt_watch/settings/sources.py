@@ -176,6 +176,9 @@ def from_flags(database: str | None, assignments: Iterable[str], names: Names) -
         if path[-1] == "password":
             fix = PASSWORD_FIX
             raise SettingsError("a password has no place on a command line", where="--set", fix=fix)
+        if path[-1].endswith("url") and "@" in value:
+            fix = f"set {PREFIX}{'_'.join(map(_spelt, path))}, or write it in dolt_watch.toml"
+            raise SettingsError("a URL with a user or a password has no place on a command line", where=where, fix=fix)
         if not equals:
             fix = "write --set rules.agent.stale_after=15m"
             raise SettingsError(f"--set takes KEY=VALUE, not {shown(text)}", where="--set", fix=fix)
