@@ -75,17 +75,13 @@ def _shared() -> list[click.Parameter]:
 
 def _rows(params: list[click.Parameter]) -> Iterator[tuple[str, str, str]]:
     for each in params:
-        assert isinstance(each, click.Option)
-        words = " ".join([", ".join(each.opts), *([_value(each)] if not each.is_flag else [])])
-        assert each.help or isinstance(each.type, click.Choice), f"{words} has no help"
-        default = (
-            code(str(each.default))
-            if each.show_default and each.default is not None
-            else "required"
-            if each.required
-            else ""
-        )
-        yield code(words), default, each.help or ""
+        if isinstance(each, click.Option):
+            words = " ".join([", ".join(each.opts), *([_value(each)] if not each.is_flag else [])])
+            assert each.help or isinstance(each.type, click.Choice), f"{words} has no help"
+            shown = code(str(each.default)) if each.show_default and each.default is not None else ""
+            yield code(words), "required" if each.required else shown, each.help or ""
+        else:
+            yield code(each.make_metavar(click.Context(group))), "required" if each.required else "", ""
 
 
 def _value(option: click.Option) -> str:

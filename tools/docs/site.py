@@ -15,22 +15,14 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-ELSEWHERE = (
-    "README.md",
-    "CONTRIBUTING.md",
-    "CHANGELOG.md",
-    "LICENSE",
-    "cronjobs/README.md",
-    "examples/n8n/README.md",
-    "bench/README.md",
-)
+FOLDERS = ("docs", "cronjobs", "examples", "bench")
 LINK = re.compile(r"\]\(([^)\s]+)\)|\ssrc=\"([^\"]+)\"")
 # A word after the language is for tests; Python-Markdown would not know the block for one.
 FENCE = re.compile(r"^(\s*```\w+) [^\n]*$", re.MULTILINE)
 
 
 def pages() -> list[Path]:
-    return sorted([*(ROOT / "docs").rglob("*.md"), *(ROOT / name for name in ELSEWHERE)])
+    return sorted([*ROOT.glob("*.md"), *(page for folder in FOLDERS for page in (ROOT / folder).rglob("*.md"))])
 
 
 def stage(into: Path) -> None:

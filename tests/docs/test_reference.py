@@ -1,0 +1,86 @@
+"""The references are what the code says, whole; and the example of each command runs."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from dolt_watch.cli import COMMANDS, group
+from tests.beads import Workspace
+from tests.docs.conftest import ROOT
+from tests.servers import free_port
+from tests.stubs.beadboard import BeadBoardStub
+from tools.docs.__main__ import main, stale
+from tools.docs.commands import described
+
+
+def command_of(name: str) -> click.Command:
+    found = group.get_command(click.Context(group), name)
+    assert found is not None
+    return found
+
+
+EXAMPLES = {name: described(command_of(name))[1] for name in COMMANDS}
+
+
+def test_up_to_date() -> None:
+    assert not [path.name for path in stale()], "make docs"
+
+
+def test_a_stale_page_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("tools.docs.__main__.FOLDER", tmp_path)
+    assert main(check=True) == 1
+    assert "settings.md is not up to date: make docs" in capsys.readouterr().err
+    assert main(check=False) == 0
+    assert main(check=True) == 0
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_and_option_is_told(name: str) -> None:
+    page = (ROOT / "docs/reference/commands.md").read_text("utf-8")
+    chapter = page.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
+    options = [word for param in command_of(name).params for word in param.opts if word.startswith("--")]
+    shared = page.partition("\n## ")[0]
+    assert chapter
+    assert not [word for word in options if f"`{word}" not in chapter and f"`{word}" not in shared]
+
+
+@pytest.fixture
+def tracker(beads_workspace: Workspace) -> Iterator[dict[str, str]]:
+    """A tracker with a bead bd-12, made ready."""
+    with BeadBoardStub() as board:
+        env = dict(beads_workspace.env) | {"BEADBOARD_URL": board.url, "TMPDIR": str(beads_workspace.path.parent)}
+        beads_workspace.run("create", "an example", "--id", "bd-12", "--acceptance", "it runs", "--silent")
+        done = subprocess.run(
+            [sys.executable, "-m", "dolt_watch", "init"], cwd=beads_workspace.path, env=env, capture_output=True
+        )
+        assert done.returncode == 0, done.stderr
+        yield env
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_example_runs(name: str, tracker: dict[str, str], beads_workspace: Workspace) -> None:
+    program, *words = shlex.split(EXAMPLES[name].replace("9464", str(free_port())))
+    assert program == "dolt_watch"
+    assert name in words
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dolt_watch", *words], cwd=beads_workspace.path, env=tracker,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout
+    said = ""
+    if name == "run" or "--follow" in words:  # these stay up
+        said = process.stdout.readline() if name == "run" else ""
+        process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=100)
+    assert process.returncode == 0, f"{said}{out}{err}"
+    assert said or out or err == "", err
