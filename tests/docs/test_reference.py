@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import select
 import shlex
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import cycle
 from pathlib import Path
 
 import click
@@ -60,6 +63,7 @@ def tracker(beads_workspace: Workspace) -> Iterator[dict[str, str]]:
     with BeadBoardStub() as board:
         env = dict(beads_workspace.env) | {"BEADBOARD_URL": board.url, "TMPDIR": str(beads_workspace.path.parent)}
         beads_workspace.run("create", "an example", "--id", "bd-12", "--acceptance", "it runs", "--silent")
+        beads_workspace.run("update", "bd-12", "--status", "in_progress", "--assignee", "agent")
         done = subprocess.run(
             [sys.executable, "-m", "dolt_watch", "init"], cwd=beads_workspace.path, env=env, capture_output=True
         )
@@ -69,18 +73,22 @@ def tracker(beads_workspace: Workspace) -> Iterator[dict[str, str]]:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_example_runs(name: str, tracker: dict[str, str], beads_workspace: Workspace) -> None:
-    program, *words = shlex.split(EXAMPLES[name].replace("9464", str(free_port())))
-    assert program == "dolt_watch"
-    assert name in words
+    now = f"{datetime.now(UTC) + timedelta(seconds=1):%Y-%m-%dT%H:%M:%SZ}"  # no history here is as old as an example
+    text = EXAMPLES[name].replace("9464", str(free_port())).replace("2026-04-18T22:35:46Z", now)
+    program, *words = shlex.split(text.partition(" | ")[0])
+    assert (program, words[0]) == ("dolt_watch", name)
     process = subprocess.Popen(
         [sys.executable, "-m", "dolt_watch", *words], cwd=beads_workspace.path, env=tracker,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert process.stdout
     said = ""
-    if name == "run" or "--follow" in words:  # these stay up
-        said = process.stdout.readline() if name == "run" else ""
+    if name == "run" or "--follow" in words:  # these stay up: until they have said something
+        assignees = cycle(["agent", "ann"])
+        while not select.select([process.stdout], [], [], 1)[0] and process.poll() is None:
+            beads_workspace.run("assign", "bd-12", next(assignees))
+        said = process.stdout.readline()
         process.send_signal(signal.SIGTERM)
-    out, err = process.communicate(timeout=100)
+    out, err = process.communicate(timeout=60)
     assert process.returncode == 0, f"{said}{out}{err}"
-    assert said or out or err == "", err
+    assert said or out

@@ -61,15 +61,26 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert not broken
 
 
-def test_a_broken_link_fails_the_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shutil.copytree(ROOT / "docs", tmp_path / "docs")
-    for name in (
-        "mkdocs.yml",
-        *(page.relative_to(ROOT) for page in site.pages() if page.is_relative_to(ROOT / "docs") is False),
-    ):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(ROOT / name, tmp_path / name)
-    with (tmp_path / "docs/concepts.md").open("a") as file:
-        file.write("\n[nowhere](nowhere.md)\n")
+def test_the_architecture_page_names_what_there_is() -> None:
+    """Paths in CONTRIBUTING.md exist, and every package of the program has its place there."""
+    text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    named = set(re.findall(r"`([\w./-]+(?:\.py|\.md|/))`", text))
+    away = [name for name in named if not (ROOT / name).exists() and not (ROOT / "dolt_watch" / name).exists()]
+    packages = {f"{path.parent.name}/" for path in (ROOT / "dolt_watch").glob("*/__init__.py")}
+    assert len(named) > 40
+    assert not [name for name in away if not name.startswith(".work")]
+    assert not {name for name in packages if name not in text}
+
+
+def test_a_broken_link_fails_the_build(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for file in [ROOT / "mkdocs.yml", ROOT / "LICENSE", *site.pages(), *(ROOT / "docs").iterdir()]:
+        if file.is_file():
+            place = tmp_path / file.relative_to(ROOT)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, place)
+    (tmp_path / "docs/loop.md").write_text("[nowhere](nowhere.md)\n", "utf-8")
     monkeypatch.setattr(site, "ROOT", tmp_path)
     assert site.build(tmp_path / "site") == 1
+    assert "'nowhere.md'" in capfd.readouterr().err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from dolt_watch.telemetry.metrics import Metrics
 from tools.docs.reading import GENERATED, code, table
@@ -26,7 +27,8 @@ def page() -> str:
 
 def _rows() -> Iterator[tuple[str, str, str, str]]:
     registry = Metrics().registry
-    for collector in dict.fromkeys(registry._names_to_collectors.values()):
-        labels = ", ".join(code(label) for label in collector._labelnames)  # type: ignore[attr-defined]
+    collectors: list[Any] = list(dict.fromkeys(registry._names_to_collectors.values()))
+    for collector in collectors:
+        labels = ", ".join(code(label) for label in collector._labelnames)
         for family in collector.describe():
             yield code(family.name + SUFFIX[family.type]), family.type, labels, family.documentation
