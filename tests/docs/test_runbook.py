@@ -32,10 +32,11 @@ def shell(beads_workspace: Workspace, dolt_server: Server) -> Iterator[tuple[She
     with BeadBoardStub() as board:
         env = dict(beads_workspace.env) | {"BEADBOARD_URL": board.url}
         env["PATH"] = f"{Path(sys.executable).parent}:{env['PATH']}"
-        started = Shell(beads_workspace.path, env, {"/path/to/dolt_watch": str(ROOT)})
+        user = f"w_{beads_workspace.database[-8:]}"  # users are the whole server's
+        started = Shell(beads_workspace.path, env, {"/path/to/dolt_watch": str(ROOT), "watcher": user})
         yield started, board
         started.close()
-    dolt_server.sql("DROP USER IF EXISTS 'watcher'@'%'")
+    dolt_server.sql(f"DROP USER IF EXISTS '{user}'@'%'")
 
 
 def left_by_the_original(bd: Workspace, server: Server) -> None:
