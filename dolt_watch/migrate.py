@@ -70,7 +70,9 @@ def check_database(engine: Engine, project_id: str | None) -> None:
         rows = [(None, None)]
     version, owner = rows[0]
     if _known(version or 0) < LATEST:
-        raise NotMigrated(f"the tables are at version {version or 0}, older than this program", fix="dolt_watch init")
+        raise NotMigrated(
+            f"the tables are at version {version or 0}, older than this program", fix=NotMigrated.mended_by
+        )
     _own(owner, project_id)
 
 

@@ -12,8 +12,8 @@ from datetime import datetime
 from typing import Any
 
 from dolt_watch import feed
-from dolt_watch.core.decide import decide, questions
-from dolt_watch.core.policy import UNCOMMITTED, Outside, Plan, Policy, Questions, Scope
+from dolt_watch.core.decide import decide, questions, settling
+from dolt_watch.core.policy import UNCOMMITTED, Outside, Policy, Questions, Scope
 from dolt_watch.core.reaping import quiet_since
 from dolt_watch.engines import Commit, Engine
 from dolt_watch.errors import Conflict, MergeInProgress, SchemaChanged
@@ -199,7 +199,7 @@ class Loop:
         if scope.reap:
             outcome.watched = watched(state, plan, outside.verdicts, now)
         if not plan.decisions:
-            wait = self._settling(plan, asked, now) if patient and scope.dispatch else 0.0
+            wait = settling(plan, asked, policy, now) if patient and scope.dispatch else 0.0
             if not wait:
                 outcome.failed += any(hold.gate == "stopped" for hold in plan.holds.values())
                 self._save(look, now, seen, asked)
@@ -251,13 +251,6 @@ class Loop:
             if bead.job and named is not None and bead.id not in holds:
                 verdicts[bead.id] = self.targets(named.target).verdict(bead.job, bead.sent_at)
         return Outside(capacity, holds, verdicts)
-
-    def _settling(self, plan: Plan, asked: Questions, now: datetime) -> float:
-        """Seconds until a bead that only has to settle may go."""
-        due = asked.due.get("dispatch")
-        if due is None or not any(hold.gate == "settle" for hold in plan.holds.values()):
-            return 0.0
-        return min(max(0.0, (due - now).total_seconds()) + 0.001, self.policy.settle.total_seconds())
 
     def _save(self, look: Look, now: datetime, seen: Mapping[str, Seen], asked: Questions) -> None:
         self.actor.save(self.store, look, seen, asked.due, self.present.rules(look, now), self.present.cache(look))

@@ -6,6 +6,7 @@ locals {
     dolt_server_host = var.dolt_host
     dolt_server_port = var.dolt_port
     dolt_server_user = var.dolt_user
+    dolt_server_tls  = var.dolt_tls
     dolt_database    = var.dolt_database
     project_id       = var.project_id
   })

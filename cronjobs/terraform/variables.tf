@@ -161,6 +161,13 @@ variable "dolt_port" {
   }
 }
 
+variable "dolt_tls" {
+  description = "Encrypt and verify the connection to Dolt. False, as in the original: plain text inside the cluster, where the NetworkPolicy lets nobody else listen in."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
 variable "dolt_user" {
   description = "Its user; `dolt_watch init --print-grants USER` prints the privileges it needs."
   type        = string

@@ -19,6 +19,7 @@ COMMANDS = {
     "run": "Stay up: dispatch and reap as things happen.",
     "why": "What became of a bead, and why it goes or does not.",
     "events": "What history's commits meant for the beads, as JSON lines.",
+    "replay": "What other settings would have decided.",
     "log": "The decisions, newest first.",
     "status": "What waits, runs and is held, and why.",
     "pause": "Stop handing out beads; audited in history.",

@@ -32,7 +32,7 @@ def derive(changes: CommitChanges, rules: Sequence[Rule]) -> Iterator[Event]:
     for bead in dict.fromkeys([*ours, *issues, *others]):
         entries = sorted(ours.get(bead, ()), key=lambda entry: entry.version)
         row = issues.get(bead)
-        facts = _facts(row, rules) if row else None
+        facts = facts_of(row, rules) if row else None
         for entry in entries:
             yield Event(What.LEDGER, bead, changes.commit, changes.date, facts=facts, entry=entry, row=row)
         if row:
@@ -58,7 +58,7 @@ def _row_events(
         return
     if not theirs:
         return
-    before = _facts(row, rules, before=True)
+    before = facts_of(row, rules, before=True)
     assert facts is not None
     if facts.matches and facts.matches != before.matches:
         what = What.MATCHED
@@ -77,7 +77,7 @@ def _row_events(
     yield Event(what, row.bead, commit, at, facts=facts, sign=sign, changed=theirs, row=row)
 
 
-def _facts(row: RowChange, rules: Sequence[Rule], before: bool = False) -> Facts:
+def facts_of(row: RowChange, rules: Sequence[Rule], before: bool = False) -> Facts:
     """A bead that matches two rules goes to the first in the file."""
     matches = runs = ""
     rank: tuple[object, ...] = ()

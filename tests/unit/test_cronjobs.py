@@ -14,10 +14,9 @@ from cronsim import CronSim
 
 from dolt_watch.cli import COMMANDS, group
 from dolt_watch.engines.address import Address
-from dolt_watch.look import _not_migrated
 from dolt_watch.settings.loading import load
-from tests.unit.manifest_checks import SECRETS, problems
-from tests.unit.manifests import CRONJOBS, Manifest, at, container, named, pod, render, template, with_pods, workspace
+from tests.unit.manifest_checks import problems
+from tests.unit.manifests import Manifest, at, container, named, pod, render, template, with_pods, workspace
 
 FOLDERS = ("base", "overlays/suspended", "overlays/service")
 SCHEDULES = {"beads-dispatcher": ("*/2 * * * *", 2), "beads-reaper": ("*/10 * * * *", 10)}
@@ -149,18 +148,11 @@ def test_dolt_watch_reads_what_is_mounted(rendered: dict[str, list[Manifest]], f
 def test_metadata_json_has_beads_keys(base: list[Manifest]) -> None:
     (config,) = named(base, "ConfigMap").values()
     assert set(json.loads(config["data"]["metadata.json"])) == {
-        "database", "backend", "dolt_mode", "dolt_server_host", "dolt_server_port", "dolt_server_user", "dolt_database", "project_id",
+        "database", "backend", "dolt_mode", "dolt_server_host", "dolt_server_port", "dolt_server_user", "dolt_server_tls", "dolt_database", "project_id",
     }  # fmt: skip
 
 
 # -- init, and the service ---------------------------------------------------------------------------------------
-
-
-def test_until_init_has_run_the_message_names_its_job(base: list[Manifest]) -> None:
-    error = _not_migrated()
-    (name,) = named(base, "Job")
-    assert error.exit_code == 3
-    assert f"the Job {name}" in str(error)
 
 
 def test_only_init_has_the_admins_secret(base: list[Manifest], service: list[Manifest]) -> None:
@@ -209,7 +201,9 @@ def test_the_service_has_options_that_run_knows(service: list[Manifest]) -> None
     command.make_context(name, options)
 
 
-def test_the_readme_names_each_secret_and_object(base: list[Manifest], service: list[Manifest]) -> None:
-    text = (CRONJOBS / "README.md").read_text(encoding="utf-8")
-    assert [name for name in SECRETS if name not in text] == []
-    assert [name for kind, name in kinds([*base, *service]) if kind not in text or name not in text] == []
+@pytest.mark.parametrize(("ci", "outcome"), [("true", pytest.fail.Exception), ("", pytest.skip.Exception)])
+def test_without_kubectl_nothing_passes(monkeypatch: pytest.MonkeyPatch, ci: str, outcome: type[BaseException]) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setenv("CI", ci)
+    with pytest.raises(outcome, match="no kubectl on PATH"):
+        render("base")

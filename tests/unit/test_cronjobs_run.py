@@ -117,3 +117,12 @@ def test_without_the_admins_secret_only_init_does_not_start(cluster: Cluster) ->
     with pytest.raises(AssertionError, match="dolt-watch-admin is missing"):
         cluster.run("dolt-watch-init")
     assert cluster.run("beads-dispatcher")[0] == 3  # no password
+
+
+def test_after_an_upgrade_the_message_names_the_job_too(cluster: Cluster, dolt_server: Server) -> None:
+    assert cluster.run("dolt-watch-init")[0] == 0
+    dolt_server.sql(
+        "DELETE FROM watch_migration", database=cluster.address.database
+    )  # as if a migration had come with the new version
+    code, said = cluster.run("beads-dispatcher")
+    assert (code, "the Job dolt-watch-init" in said) == (3, True), said

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,8 +21,9 @@ from tests.unit.test_dockerfile import MOST, ROOT, beads_address
 __all__ = ["beads_address"]
 pytestmark = pytest.mark.slow
 
-SUITE = "bookworm"
-BASE = f"localhost/base:{SUITE}"
+SUITES = {(3, 11): "bookworm", (3, 13): "trixie"}
+"""Our Python → the Debian that has it too: pip resolves what is needed for the Python that it runs on."""
+BASE = "localhost/base:debian"
 IMAGE = "localhost/dolt_watch:test"
 
 
@@ -43,14 +45,14 @@ class Buildah:
         return self("run", "--isolation", "chroot", *given, self.container, "--", *command)
 
 
-def base(folder: Path) -> Path:
+def base(folder: Path, suite: str) -> Path:
     """Debian with Python, as an archive, kept in .work for the next run."""
-    archive = ROOT / ".work" / f"base-{SUITE}.tar"
+    archive = ROOT / ".work" / f"base-{suite}.tar"
     if not archive.exists():
         root = folder / "root"
         packages = "--include=python3,python3-venv,ca-certificates"
         done = subprocess.run(
-            ["debootstrap", "--variant=minbase", packages, SUITE, str(root)],
+            ["debootstrap", "--variant=minbase", packages, suite, str(root)],
             capture_output=True,
             text=True,
             check=False,
@@ -64,20 +66,21 @@ def base(folder: Path) -> Path:
     return archive
 
 
-def wheels(folder: Path, python: str) -> Path:
-    """All that the build needs from an index, for the base's Python: the build itself then reaches nothing."""
+def wheels(folder: Path) -> Path:
+    """All that the build needs from an index; the build itself then reaches nothing."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     wanted = [*project["build-system"]["requires"], *project["project"]["dependencies"]]
     command = [
+        sys.executable,
+        "-m",
+        "pip",
         "download",
         "--quiet",
         "--only-binary=:all:",
-        f"--python-version={python}",
         "--dest",
         str(folder / "wheels"),
-        *wanted,
     ]
-    subprocess.run([shutil.which("python3") or "python3", "-m", "pip", *command], check=True)
+    subprocess.run([*command, *wanted], check=True)
     (folder / "pip.conf").write_text("[global]\nno-index = true\nfind-links = /wheels\n", encoding="utf-8")
     return folder / "wheels"
 
@@ -90,15 +93,19 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Buildah]:
         pytest.skip(f"no {' and no '.join(missing)} on PATH (Debian: apt install buildah debootstrap)")
     if os.geteuid() != 0:
         pytest.skip("debootstrap and buildah's chroot isolation need root")
+    suite = SUITES.get(sys.version_info[:2])
+    if not suite:
+        pytest.skip(
+            f"no Debian has Python {sys.version_info[0]}.{sys.version_info[1]}, for which the wheels would be fetched"
+        )
     folder = tmp_path_factory.mktemp("image")
     buildah = Buildah(folder)
     buildah.container = buildah("from", "scratch")
-    buildah("add", buildah.container, base(folder), "/")
-    python = buildah.run("python3", "-c", "import sys; print('%d.%d' % sys.version_info[:2])")
+    buildah("add", buildah.container, base(folder, suite), "/")
     buildah("commit", "--rm", buildah.container, BASE)
     buildah(
         "bud", "--isolation", "chroot", "--pull-never", "--build-arg", f"BASE={BASE}", "--build-arg", "REVISION=abc123",
-        "--volume", f"{wheels(folder, python)}:/wheels:ro", "--volume", f"{folder / 'pip.conf'}:/etc/pip.conf:ro", "--tag", IMAGE, ROOT,
+        "--volume", f"{wheels(folder)}:/wheels:ro", "--volume", f"{folder / 'pip.conf'}:/etc/pip.conf:ro", "--tag", IMAGE, ROOT,
     )  # fmt: skip
     buildah.container = buildah("from", "--pull-never", IMAGE)
     yield buildah
