@@ -28,7 +28,7 @@ demo: $(RUN) ## The main job in about ten seconds, on the embedded engine
 
 test: $(DEV) ## All tests; those that need dolt or bd say so when they are skipped (with CI=true they fail)
 	@mkdir -p $(WORK) && rm -f $(JUNIT)
-	$(PY) -m pytest --junitxml=$(JUNIT) $(PYTEST)
+	$(PY) -m pytest -n auto --dist worksteal --junitxml=$(JUNIT) $(PYTEST)
 	@# A run that lost its output still exits 0: only the report proves that tests ran.
 	@$(PY) .ci/ran.py $(JUNIT)
 

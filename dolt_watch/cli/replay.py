@@ -42,10 +42,11 @@ if TYPE_CHECKING:
 )
 @click.option("--dry-run", is_flag=True, help="With --apply: say what it would do.")
 @click.option("--yes", is_flag=True, help="With --apply: do not ask.")
+@click.option("--branch", metavar="NAME", help="History of another branch.")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def command(
     begins: str | None, ends: str | None, every: str, when: str | None, rule: str | None, run_time: str | None, verifies: bool,
-    applies: bool, dry_run: bool, yes: bool, form: str, **kwargs: Any,
+    applies: bool, dry_run: bool, yes: bool, branch: str | None, form: str, **kwargs: Any,
 ) -> int:  # fmt: skip
     """What would have been decided under other settings, beside what was. Writes nothing, sends nothing (but with --apply).
 
@@ -55,8 +56,10 @@ def command(
 
     Example: dolt_watch replay --from 2026-04-01 --every 2s --set rules.agent.stale_after=15m
     """
-    from dolt_watch.engines.address import open_engine
+    from dolt_watch.branches import open_on
 
+    if applies and branch is not None:
+        raise click.UsageError("--apply acts on the database's own branch: --branch is for looking")
     if verifies and applies:
         raise click.UsageError("--verify and --apply are two commands: give one of them")
     if (dry_run or yes) and not applies:
@@ -66,12 +69,12 @@ def command(
         from dolt_watch.cli import replaying
 
         if verifies:
-            return replaying.verify(settings, ends, form)
+            return replaying.verify(settings, ends, branch, form)
         return replaying.apply(settings, begins, dry=dry_run, yes=yes)
     spans = _span(every, "--every"), _span(run_time, "--run-time") if run_time is not None else None
-    engine = open_engine(settings.address)
+    engine = open_on(settings.address, branch)
     try:
-        found = _study(engine, settings, begins, ends, spans, rule or "")
+        found = _study(engine, settings, begins, ends, branch, spans, rule or "")
     finally:
         engine.close()
     _print(found, form)
@@ -104,10 +107,11 @@ def _span(text: str, where: str) -> timedelta:
 
 
 def _study(
-    engine: Engine, settings: Settings, begins: str | None, ends: str | None, spans: tuple[timedelta, timedelta | None],
-    rule: str,
+    engine: Engine, settings: Settings, begins: str | None, ends: str | None, branch: str | None,
+    spans: tuple[timedelta, timedelta | None], rule: str,
 ) -> Study:  # fmt: skip
     from dolt_watch.as_of import commit_at
+    from dolt_watch.branches import head_of
     from dolt_watch.core.policy import Policy
     from dolt_watch.errors import NotMigrated
     from dolt_watch.migrate import check_database
@@ -117,7 +121,7 @@ def _study(
 
     with suppress(NotMigrated):  # what it would have done before it was ever there
         check_database(engine, settings.project_id)
-    head = engine.query("SELECT HASHOF('HEAD')")[0][0]
+    head = head_of(engine, branch)
     end = commit_at(engine, ends or head, head, "--to")
     policy = Policy(settings.rules, settings.settle, settings_hash=settings_hash(settings))
     past = Past(engine, policy, end.hash)

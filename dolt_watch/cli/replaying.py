@@ -15,19 +15,20 @@ SCHEMA = 1
 """Of --verify --format json."""
 
 
-def verify(settings: Settings, ends: str | None, form: str) -> int:
+def verify(settings: Settings, ends: str | None, branch: str | None, form: str) -> int:
     """Exit code 1 where a recorded decision does not come out again."""
     from dolt_watch.as_of import commit_at
+    from dolt_watch.branches import head_of, open_on
     from dolt_watch.cli.wiring import policy
-    from dolt_watch.engines.address import open_engine
     from dolt_watch.migrate import check_database
     from dolt_watch.past import Past
     from dolt_watch.verify import verify
 
-    engine = open_engine(settings.address)
+    engine = open_on(settings.address, branch)
     try:
-        check_database(engine, settings.project_id)
-        head = engine.query("SELECT HASHOF('HEAD')")[0][0]
+        head = head_of(engine, branch)
+        if branch is None:
+            check_database(engine, settings.project_id)
         past = Past(engine, policy(settings), commit_at(engine, ends or head, head, "--to").hash)
         found = verify(past)
     finally:

@@ -13,11 +13,14 @@ def test_verify_says_so(watch: Watch) -> None:
     ran = watch.command("replay", "--verify")
     assert (ran.code, ran.stderr) == (0, "")
     assert ran.stdout.startswith("2 of 2 entries decided again, and the same; 0 differences")
+    watch.server.sql("CALL DOLT_BRANCH('kept')", database=watch.bd.database)
     watch.committed(f"UPDATE watch_decision SET job_id = 'another' WHERE bead_id = '{bead}' AND kind = 'dispatched'")
     ran = watch.command("replay", "--verify", "--format", "json")
     told = json.loads(ran.stdout)
     assert (ran.code, told["schema"], told["same"]) == (1, 1, 1)
     assert {(one["bead"], one["field"]) for one in told["differences"]} >= {(bead, "row"), (bead, "note")}
+    assert watch.command("replay", "--verify", "--branch", "kept").code == 0
+    assert watch.command("replay", "--verify", "--branch", "kep").code == 2
     text = watch.command("replay", "--verify")
     assert text.code == 1 and "RECORDED" in text.stdout and bead in text.stdout
 
