@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import select
 import shlex
 import signal
@@ -16,9 +17,9 @@ import click
 import pytest
 
 from dolt_watch.cli import COMMANDS, group
-from tests.beads import Workspace
+from tests.beads import workspace
 from tests.docs.conftest import ROOT
-from tests.servers import free_port
+from tests.servers import Server, free_port
 from tests.stubs.beadboard import BeadBoardStub
 from tools.docs.__main__ import main, stale
 from tools.docs.commands import described
@@ -57,28 +58,33 @@ def test_every_command_and_option_is_told(name: str) -> None:
     assert not [word for word in options if f"`{word}" not in chapter and f"`{word}" not in shared]
 
 
-@pytest.fixture
-def tracker(beads_workspace: Workspace) -> Iterator[dict[str, str]]:
-    """A tracker with a bead bd-12, made ready."""
+@pytest.fixture(scope="module")
+def tracker(dolt_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict[str, str]]]:
+    """The folder and environment of a tracker, made ready, with a bead bd-12 that runs."""
+    folder = tmp_path_factory.mktemp("tracker")
+    bd = workspace(dolt_server, folder)
     with BeadBoardStub() as board:
-        env = dict(beads_workspace.env) | {"BEADBOARD_URL": board.url, "TMPDIR": str(beads_workspace.path.parent)}
-        beads_workspace.run("create", "an example", "--id", "bd-12", "--acceptance", "it runs", "--silent")
-        beads_workspace.run("update", "bd-12", "--status", "in_progress", "--assignee", "agent")
-        done = subprocess.run(
-            [sys.executable, "-m", "dolt_watch", "init"], cwd=beads_workspace.path, env=env, capture_output=True
-        )
-        assert done.returncode == 0, done.stderr
-        yield env
+        env = dict(bd.env) | {"BEADBOARD_URL": board.url, "TMPDIR": str(folder)}
+        bd.run("create", "an example", "--id", "bd-12", "--acceptance", "it runs", "--silent")
+        bd.run("update", "bd-12", "--status", "in_progress", "--assignee", "agent")
+        for words in (["init"], ["reap"]):
+            done = subprocess.run(
+                [sys.executable, "-m", "dolt_watch", *words], cwd=bd.path, env=env, capture_output=True
+            )
+            assert done.returncode == 0, done.stderr
+        yield bd.path, env
+    dolt_server.drop(bd.address)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_the_example_runs(name: str, tracker: dict[str, str], beads_workspace: Workspace) -> None:
+def test_the_example_runs(name: str, tracker: tuple[Path, dict[str, str]]) -> None:
+    folder, env = tracker
     now = f"{datetime.now(UTC) + timedelta(seconds=1):%Y-%m-%dT%H:%M:%SZ}"  # no history here is as old as an example
-    text = EXAMPLES[name].replace("9464", str(free_port())).replace("2026-04-18T22:35:46Z", now)
+    text = re.sub(r"\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\dZ)?", now, EXAMPLES[name].replace("9464", str(free_port())))
     program, *words = shlex.split(text.partition(" | ")[0])
     assert (program, words[0]) == ("dolt_watch", name)
     process = subprocess.Popen(
-        [sys.executable, "-m", "dolt_watch", *words], cwd=beads_workspace.path, env=tracker,
+        [sys.executable, "-m", "dolt_watch", *words], cwd=folder, env=env,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert process.stdout
@@ -86,7 +92,9 @@ def test_the_example_runs(name: str, tracker: dict[str, str], beads_workspace: W
     if name == "run" or "--follow" in words:  # these stay up: until they have said something
         assignees = cycle(["agent", "ann"])
         while not select.select([process.stdout], [], [], 1)[0] and process.poll() is None:
-            beads_workspace.run("assign", "bd-12", next(assignees))
+            subprocess.run(
+                ["bd", "assign", "bd-12", next(assignees)], cwd=folder, env=env, check=True, capture_output=True
+            )
         said = process.stdout.readline()
         process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=60)
