@@ -62,7 +62,7 @@ bench: $(DEV) ## The figures, on real Dolt (dolt, bd, jq and curl on PATH)
 	$(PY) -m bench
 
 clean: ## Forget the environment and everything that was built
-	rm -rf $(VENV) $(WORK) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(WORK) build dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The newest interpreter is not the best guess: a plain python3 is what the person expects, if it is new enough.
