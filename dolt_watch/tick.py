@@ -6,10 +6,9 @@ is left to do, cursor and state are saved in one transaction.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dolt_watch import feed
 from dolt_watch.core.decide import decide, questions, settling
@@ -22,10 +21,11 @@ from dolt_watch.look import Look, Looker, Seen, idle, nothing
 from dolt_watch.migrate import check_database
 from dolt_watch.model import Capacity, Hold, JobReport, Kind, State
 from dolt_watch.present import Present
-from dolt_watch.resync import resync
 from dolt_watch.round import Actor, Outcome, Standing, Survey, announce, tell, watched
-from dolt_watch.targets import Target
 from dolt_watch.times import Clock
+
+if TYPE_CHECKING:
+    from dolt_watch.targets import Target
 
 TRIES = 40
 """Conflicts in a row before a tick gives up. Where each means that somebody else got ahead, the rest is theirs; where nothing moved, something is wrong."""
@@ -94,7 +94,9 @@ class Loop:
                         self.say(f"others got ahead {TRIES} times in a row — leaving the rest to them")
                         return outcome
                     raise Conflict(f"no way through in {TRIES} tries: {error.message}", fix="run it again") from error
-                self.clock.sleep(random.uniform(0, 0.002 * min(conflicts, 20)))
+                from random import uniform  # 1 ms of every tick that meets nobody
+
+                self.clock.sleep(uniform(0, 0.002 * min(conflicts, 20)))
                 continue
             conflicts = 0
             if wait:
@@ -154,6 +156,8 @@ class Loop:
         check_database(self.engine, self.project_id)
         if look.merging:
             raise MergeInProgress()
+        from dolt_watch.resync import resync
+
         lens = self.present.lens(look)
         found = resync(self.engine, commit.hash, commit.date, self.policy.rules, lens.rules, lens.columns)
         self.actor.reprocessing(Standing(look, found.state, now, lens), commit, by)

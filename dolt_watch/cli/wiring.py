@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from dolt_watch.core.policy import Policy
 from dolt_watch.engines import Engine
@@ -12,9 +12,11 @@ from dolt_watch.handlers.acting import Acting, Telling
 from dolt_watch.handlers.notify import Notifier, Receiver
 from dolt_watch.ledger import Identity, Ledger
 from dolt_watch.settings import Settings, rule_hash, rules_text, settings_hash
-from dolt_watch.targets import Target
 from dolt_watch.tick import Loop
 from dolt_watch.times import Clock, DatabaseClock
+
+if TYPE_CHECKING:
+    from dolt_watch.targets import Target
 
 
 class Targets:

@@ -1,7 +1,5 @@
 """What deciding takes and gives: the policy, what must be asked of the world, its answers, the plan. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple

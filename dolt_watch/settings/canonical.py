@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from dolt_watch.engines.address import DoltLitePath
 from dolt_watch.rule import Rule
@@ -21,8 +21,7 @@ _HIDDEN, _NOT_SET = "********", "not set"
 _LONGEST_VALUE = 4000
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """One setting as ``dolt_watch config`` shows it."""
 
     key: str

@@ -18,7 +18,7 @@ TOP: dict[str, str] = {"database": "str"} | {f.name: str(f.type) for f in fields
 """Top-level key → its type. The annotations are text: model modules have ``from __future__ import annotations``."""
 RULE: dict[str, str] = {f.name: str(f.type) for f in fields(Rule) if f.name != "name"}
 """Key of a rule → its type."""
-NOTIFY: dict[str, str] = {f.name: str(f.type) for f in fields(Notify)}
+NOTIFY: dict[str, str] = dict.fromkeys(Notify._fields, "str")
 """Key of ``[notify]`` → its type."""
 TABLES = ("rules", "targets")
 Names = Mapping[str, Mapping[str, Mapping[str, str]]]
