@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, Field, fields
+from dataclasses import MISSING, Field, fields, is_dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -65,22 +65,32 @@ def _top() -> Iterator[tuple[str, str, str, str]]:
 
 
 def _rows(cls: type, keys: Mapping[str, str]) -> Iterator[tuple[str, str, str, str]]:
-    means, of = attributes(cls), {each.name: each for each in fields(cls)}
+    means, defaults = attributes(cls), _defaults(cls)
     for key, kind in keys.items():
         assert means.get(key), f"{cls.__name__}.{key} has no docstring"
-        yield code(key), TYPES[kind], _default(of[key]), means[key]
+        yield code(key), TYPES[kind], defaults[key], means[key]
+
+
+def _defaults(cls: type) -> dict[str, str]:
+    """Key → its default, of a dataclass or a NamedTuple."""
+    if not is_dataclass(cls):
+        return {name: _shown(value) for name, value in cls._field_defaults.items()}  # type: ignore[attr-defined]
+    return {each.name: _default(each) for each in fields(cls)}
 
 
 def _default(field: Field[Any]) -> str:
     variable = field.metadata.get("variable")
     if variable:
         return f"`{variable}`"
-    value = field.default_factory() if field.default_factory is not MISSING else field.default
+    return _shown(field.default_factory() if field.default_factory is not MISSING else field.default)
+
+
+def _shown(value: Any) -> str:
     if isinstance(value, timedelta):
         return code(f'"{duration_text(value)}"')
-    if value is None or value == "" or value == {} or value == ():
+    if value is MISSING or value is None or value == "" or value == {} or value == ():
         return "none"
-    return code(json.dumps(list(value) if isinstance(value, tuple) else value))
+    return code(json.dumps(list(value) if isinstance(value, tuple) else value, default=str))
 
 
 _PASSWORD = """
