@@ -12,6 +12,7 @@ CREATE TABLE IF NOT EXISTS watch_cursor (
     globals LONGTEXT NOT NULL  -- JSON: pauses, resting targets, stopped rules, claims of the last hour, notices not yet told
 );
 
+-- record '': the bead has left; such rows are swept now and then.
 CREATE TABLE IF NOT EXISTS watch_bead (
     bead_id VARCHAR(255) NOT NULL PRIMARY KEY,  -- the bead
     phase VARCHAR(32) NOT NULL,  -- where it stands
