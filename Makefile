@@ -18,7 +18,7 @@ EXTRA_GROUPS ?=
 # DoltLite's loader leaves this mark for its children, who would then silently get the stock SQLite.
 unexport _DOLTLITE_BOOTSTRAPPED
 
-.PHONY: help demo test faults image check fmt bench clean
+.PHONY: help demo test docs faults image check fmt bench clean
 
 help: ## What there is
 	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' Makefile
@@ -54,11 +54,15 @@ fmt: $(DEV) ## Format, and mend what ruff can
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
+docs: $(DEV) ## The references from the code, and the site, into site/
+	$(PY) -m tools.docs
+	$(PY) -m tools.docs.site
+
 bench: $(DEV) ## The figures, on real Dolt (dolt, bd, jq and curl on PATH)
 	$(PY) -m bench
 
 clean: ## Forget the environment and everything that was built
-	rm -rf $(VENV) $(WORK) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(WORK) build dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The newest interpreter is not the best guess: a plain python3 is what the person expects, if it is new enough.

@@ -17,7 +17,10 @@ _GAP = 2
 @settings_options
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def command(form: str, **kwargs: Any) -> None:
-    """The effective settings, and where each came from. Secrets are hidden."""
+    """The effective settings, and where each came from. Secrets are hidden.
+
+    Example: dolt_watch config
+    """
     lines = describe(load_settings(kwargs))
     if form == "json":
         import orjson

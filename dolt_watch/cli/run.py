@@ -63,7 +63,7 @@ def command(poll: str, port: int | None, host: str, form: str, **kwargs: Any) ->
         return build(engine, settings, targets, DatabaseClock(), changes.say, patient=False)
 
     service = Service(lambda: open_engine(settings.address), make, log.say, health, poll=seconds, between=changes.next)
-    with _served(host, port, health, log.say), _until_told(service.stop, log.say):
+    with _until_told(service.stop, log.say), _served(host, port, health, log.say):
         try:
             service.run()
         finally:

@@ -84,7 +84,8 @@ def _print(facts: dict[str, Any], now: datetime) -> None:
         slots = "down" if capacity["down"] else f"{capacity['slots']} free"
         say(f"target:   {name}, {slots}{': ' + capacity['why'] if capacity['why'] else ''}")
     last = facts["last_decision"]
-    say(f"decided:  {last['kind']} {last['bead']}, {ago(now - last['at'])} ago" if last else "decided:  nothing yet")
+    what = f"{last['kind']} {last['bead']}".rstrip() if last else ""  # a decision about no bead names none
+    say(f"decided:  {what}, {ago(now - last['at'])} ago" if last else "decided:  nothing yet")
     for reason in facts["pauses"]:
         say(f"paused:   {reason}")
     if facts["merging"]:

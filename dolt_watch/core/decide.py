@@ -87,7 +87,14 @@ def settling(plan: Plan, asked: Questions, policy: Policy, now: datetime) -> flo
 def inputs(state: State, now: datetime, scope: Scope, holds: Mapping[str, Hold], outside: Outside) -> dict[str, Any]:
     """What a decision rests on and history does not hold: recorded with it, for a replay. Everything else is computed again.
 
-    ``made``: the commit at which the state was last made anew. ``passed``: beads left out for what only this command, or the working set, knew.
+    - ``now``: the moment that it was decided by.
+    - ``scope``: what this command may do, ``dispatch`` or ``reap`` or both.
+    - ``made``: the commit at which the state was last made anew.
+    - ``passed``: beads left out for what only this command, or the working set, knew.
+    - ``capacity``: target → free slots, whether it said that it is idle, why.
+    - ``verdicts``: bead → the target's verdict on its job, its own word, its error text.
+    - ``answer``: what the target answered (reports only).
+    - ``jitter``: the random part of the pause before the next attempt, from 0 to 1 (reports only).
     """
     passed = {bead: hold.gate for bead, hold in holds.items() if hold.gate in (ATTEMPTED, UNCOMMITTED)}
     capacity = {name: [one.slots, one.idle, one.why] for name, one in outside.capacity.items()}

@@ -43,8 +43,9 @@ class BeadBoardStub(StubServer):
         cache: float = 0.0,
         service_timeout: float = 301.0,
         tls: Path | None = None,
+        port: int = 0,
     ) -> None:
-        super().__init__(tls)
+        super().__init__(tls, port)
         self.service_url = service_url or (service.url if service else "")
         self.bearer = bearer if bearer is not None else (service.bearer if service else "")
         self.configured = configured

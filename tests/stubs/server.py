@@ -96,9 +96,9 @@ WORDS = frozenset(
 
 
 class StubServer:
-    """Base of the stubs: ``answer(request)`` is the usual behaviour. ``tls``: a file with key and certificate, to serve https."""
+    """Base of the stubs: ``answer(request)`` is the usual behaviour. ``tls``: a file with key and certificate, to serve https. ``port`` 0: a free one."""
 
-    def __init__(self, tls: Path | None = None) -> None:
+    def __init__(self, tls: Path | None = None, port: int = 0) -> None:
         self.requests: list[Recorded] = []
         self.errors: list[BaseException] = []
         self._script: dict[str, deque[Scripted]] = {}
@@ -133,7 +133,7 @@ class StubServer:
                 if error is not None and not isinstance(error, OSError):
                     stub.errors.append(error)
 
-        self._server = Server((HOST, 0), Handler)
+        self._server = Server((HOST, port), Handler)
         self.port: int = self._server.server_address[1]
         self.url = f"{'https' if tls else 'http'}://{HOST}:{self.port}"
         if tls:

@@ -1,0 +1,47 @@
+"""docs/quickstart.md, command by command, in a home folder where there is nothing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sysconfig
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.docs.conftest import ROOT
+from tests.docs.shell import Shell, check, steps
+from tests.servers import Choice, Source, free_port, give_up
+
+PAGE = ROOT / "docs/quickstart.md"
+
+
+@pytest.fixture
+def shell(fresh: dict[str, str]) -> Iterator[Shell]:
+    if not shutil.which("dolt"):
+        in_ci = os.environ.get("CI", "").lower() in {"true", "1"}
+        give_up(
+            Choice(Source.FAIL if in_ci else Source.SKIP, "no dolt on PATH: the quickstart needs a server of our own")
+        )
+    # Installed for real, by pip, from the tree; what it depends on is taken from here, so that no package index is asked.
+    pip = {
+        "PYTHONPATH": sysconfig.get_path("purelib"),
+        "PIP_NO_INDEX": "1",
+        "PIP_NO_DEPS": "1",
+        "PIP_NO_BUILD_ISOLATION": "0",
+    }
+    started = Shell(ROOT, fresh | pip, {"3000": str(free_port())})
+    yield started
+    started.close()
+    with suppress(OSError, ValueError):  # bd's server, where the page did not come to its end
+        os.kill(int((Path(fresh["HOME"]) / "tracker/.beads/dolt-server.pid").read_text()), signal.SIGKILL)
+
+
+@pytest.mark.timeout(300)
+def test_from_nothing_to_a_dispatched_bead(shell: Shell, fresh: dict[str, str]) -> None:
+    for step in steps(PAGE):
+        check(step, *shell.run(step.command), PAGE.name)
+    assert not (Path(fresh["HOME"]) / "tracker").exists()

@@ -1,0 +1,102 @@
+"""The references are what the code says, whole; and the example of each command runs."""
+
+from __future__ import annotations
+
+import re
+import select
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import cycle
+from pathlib import Path
+
+import click
+import pytest
+
+from dolt_watch.cli import COMMANDS, group
+from tests.beads import workspace
+from tests.docs.conftest import ROOT
+from tests.servers import Server, free_port
+from tests.stubs.beadboard import BeadBoardStub
+from tools.docs.__main__ import main, stale
+from tools.docs.commands import described
+
+
+def command_of(name: str) -> click.Command:
+    found = group.get_command(click.Context(group), name)
+    assert found is not None
+    return found
+
+
+EXAMPLES = {name: described(command_of(name))[1] for name in COMMANDS}
+
+
+def test_up_to_date() -> None:
+    assert not [path.name for path in stale()], "make docs"
+
+
+def test_a_stale_page_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("tools.docs.__main__.FOLDER", tmp_path)
+    assert main(check=True) == 1
+    assert "settings.md is not up to date: make docs" in capsys.readouterr().err
+    assert main(check=False) == 0
+    assert main(check=True) == 0
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_and_option_is_told(name: str) -> None:
+    page = (ROOT / "docs/reference/commands.md").read_text("utf-8")
+    chapter = page.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
+    options = [word for param in command_of(name).params for word in param.opts if word.startswith("--")]
+    shared = page.partition("\n## ")[0]
+    assert chapter
+    assert not [word for word in options if f"`{word}" not in chapter and f"`{word}" not in shared]
+
+
+@pytest.fixture(scope="module")
+def tracker(dolt_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict[str, str]]]:
+    """The folder and environment of a tracker, made ready, with a bead bd-12 that runs."""
+    folder = tmp_path_factory.mktemp("tracker")
+    bd = workspace(dolt_server, folder)
+    with BeadBoardStub() as board:
+        env = dict(bd.env) | {"BEADBOARD_URL": board.url, "TMPDIR": str(folder)}
+        bd.run("create", "an example", "--id", "bd-12", "--acceptance", "it runs", "--silent")
+        bd.run("update", "bd-12", "--status", "in_progress", "--assignee", "agent")
+        for words in (["init"], ["reap"]):
+            done = subprocess.run(
+                [sys.executable, "-m", "dolt_watch", *words], cwd=bd.path, env=env, capture_output=True
+            )
+            assert done.returncode == 0, done.stderr
+        yield bd.path, env
+    dolt_server.drop(bd.address)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_example_runs(name: str, tracker: tuple[Path, dict[str, str]]) -> None:
+    folder, env = tracker
+    now = f"{datetime.now(UTC) + timedelta(seconds=1):%Y-%m-%dT%H:%M:%SZ}"  # no history here is as old as an example
+    text = re.sub(r"\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\dZ)?", now, EXAMPLES[name].replace("9464", str(free_port())))
+    program, *words = shlex.split(text.partition(" | ")[0])
+    assert (program, words[0]) == ("dolt_watch", name)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dolt_watch", *words], cwd=folder, env=env,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout
+    said = ""
+    if name == "run" or "--follow" in words:  # these stay up: until they have said something
+        assignees = cycle(["agent", "ann"])
+        while not select.select([process.stdout], [], [], 1)[0] and process.poll() is None:
+            subprocess.run(
+                ["bd", "assign", "bd-12", next(assignees)], cwd=folder, env=env, check=True, capture_output=True
+            )
+        said = process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, f"{said}{out}{err}"
+    assert said or out
