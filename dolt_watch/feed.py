@@ -7,13 +7,14 @@ fast-forward onto a merge made elsewhere our line is the *second* parent, and th
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import orjson
 
 from dolt_watch.core.rules import CompiledRule
 from dolt_watch.engines import WORKING, Commit, Edge, Engine, Row
-from dolt_watch.errors import SchemaChanged
+from dolt_watch.errors import NoSuchTable, SchemaChanged
 from dolt_watch.model import Answers, CommitChanges, Entry, Kind, RowChange, Wrote
 from dolt_watch.times import told, utc
 
@@ -113,11 +114,12 @@ def read(engine: Engine, line: Sequence[Commit], tables: Iterable[str], lens: Le
     if changed["watch_decision"]:
         wanted = {name: f"to_{name}" for name in ENTRY_COLUMNS}
         columns = {"diff_type": "diff_type", "from_bead": "from_bead_id", "from_version": "from_version", **wanted}
-        for edge, (kind, bead, version, *row) in engine.diff("watch_decision", changed["watch_decision"], columns):
-            if kind == "added":
-                entries[edge.commit] += filter(None, (entry_from(row),))
-            else:
-                altered[edge.commit].append((bead, version, kind))
+        with suppress(NoSuchTable):  # who only looks may ask of a database that was never initialised
+            for edge, (kind, bead, version, *row) in engine.diff("watch_decision", changed["watch_decision"], columns):
+                if kind == "added":
+                    entries[edge.commit] += filter(None, (entry_from(row),))
+                else:
+                    altered[edge.commit].append((bead, version, kind))
     for commit in line:
         hash = commit.hash
         yield CommitChanges(
