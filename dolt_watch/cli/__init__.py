@@ -19,6 +19,7 @@ COMMANDS = {
     "run": "Stay up: dispatch and reap as things happen.",
     "log": "The decisions, newest first.",
     "status": "What waits, runs and is held, and why.",
+    "report": "One page of what happened, to open in a browser.",
     "pause": "Stop handing out beads; audited in history.",
     "resume": "Hand out beads again.",
     "config": "The effective settings, and where each came from.",
