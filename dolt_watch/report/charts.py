@@ -11,6 +11,9 @@ WIDTH, HEIGHT = 1000, 160
 POINTS = 400
 """A line is drawn with at most so many steps: the highest value of each is kept."""
 
+EDGE = 96
+"""Per cent of the width past which a label would stand out of the page."""
+
 _STEPS = [
     timedelta(seconds=seconds)
     for seconds in (1, 5, 15, 60, 300, 900, 1800, 3600, 10800, 21600, 43200, 86400, 172800, 604800, 2592000)
@@ -89,6 +92,8 @@ def ticks(since: datetime, until: datetime) -> list[Tick]:
         form = "%b %-d" if step >= timedelta(days=1) else "%H:%M:%S" if step < timedelta(minutes=1) else "%H:%M"
         if form == "%H:%M" and (at.hour, at.minute) == (0, 0):
             form = "%b %-d"
-        found.append(Tick(round(100 * ((at - since) / span if span else 0.0), 2), at.strftime(form)))
+        left = round(100 * ((at - since) / span if span else 0.0), 2)
+        if left <= EDGE:
+            found.append(Tick(left, at.strftime(form)))
         at += step
     return found

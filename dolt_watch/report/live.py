@@ -6,12 +6,14 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from dolt_watch.engines import Engine
 from dolt_watch.errors import DoltWatchError
-from dolt_watch.report.gather import Gatherer
-from dolt_watch.report.page import render
 from dolt_watch.tick import Loop
+
+if TYPE_CHECKING:
+    from dolt_watch.report.gather import Gatherer
 
 Answer = tuple[int, str, bytes]
 
@@ -29,7 +31,7 @@ class _Live:
 
     def __init__(self, connect: Callable[[], Engine], make: Callable[[Engine], Loop]) -> None:
         self.connect, self.make = connect, make
-        self.gatherer = Gatherer()
+        self._gatherer: Gatherer | None = None
         self._lock = threading.Lock()
         self._answer: Answer = (503, "text/plain; charset=utf-8", b"starting\n")
         self._next = 0.0
@@ -44,15 +46,20 @@ class _Live:
             return self._answer
 
     def _computed(self) -> Answer:
+        # Imported when somebody looks: a service that nobody looks at does without jinja2.
+        from dolt_watch.report.gather import Gatherer
+        from dolt_watch.report.page import render
+
+        gatherer = self._gatherer = self._gatherer or Gatherer()
         try:
             engine = self.connect()
             try:
-                report = self.gatherer.report(self.make(engine), engine, lambda now: now - SPAN)
+                report = gatherer.report(self.make(engine), engine, lambda now: now - SPAN)
             finally:
                 engine.close()
         except DoltWatchError as error:
             return 503, "text/plain; charset=utf-8", f"{error.message}\n".encode()
-        self.gatherer.forget(report)
+        gatherer.forget(report)
         return 200, "text/html; charset=utf-8", render("report", report, refresh=REFRESH).encode()
 
 

@@ -8,7 +8,7 @@
     done: ["green", 0], left: ["none", 0],
   };
   const MOMENTS = ["done", "left"];
-  const PAGE = 50;
+
   const SMALLEST = 3; // pixels: what was short is still seen
 
   const $ = (selector, root = document) => root.querySelector(selector);
@@ -20,6 +20,7 @@
     node.append(...children); // text stays text: nothing here is ever parsed as HTML
     return node;
   };
+  const SPOT = 12; // pixels that a moment takes
   const count = (number, noun) => `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
   const when = (seconds) => new Date(seconds * 1000).toISOString().slice(0, 19).replace("T", " ");
   const ago = (span) => {
@@ -57,32 +58,32 @@
   const small = (text) => (text ? [make("small", {}, text)] : []);
   const TABLES = {
     queue: {
-      heads: ["Bead", "Phase", "For", "Rule", "Why"], filters: { Phase: 2, Rule: 4 }, noun: "bead",
+      heads: ["Bead", "Phase", "For", "Rule", "Why"], filters: { Phase: 2, Rule: 4 }, noun: "bead", size: 10,
       row: ([bead, title, phase, since, rule, why]) => [
         cell("wide", make("span", { class: "id" }, bead), ...small(title)), cell("tight", dot(phase), phase), cell("tight", ago(data.now - since)),
-        cell("tight", rule), cell("wide", why),
+        cell("tight rule", rule), cell("wide", why),
       ],
     },
     audit: {
-      heads: ["Time", "Decision", "Bead", "Rule", "What"], filters: { Decision: 3, Rule: 5 }, noun: "decision",
+      heads: ["Time", "Decision", "Bead", "Rule", "What"], filters: { Decision: 3, Rule: 5 }, noun: "decision", size: 25,
       row: ([at, bead, version, kind, attempt, rule, what, commit]) => [
         cell("tight", when(at)), cell("tight", kind, ...small(attempt ? `version ${version}, attempt ${attempt}` : `version ${version}`)),
-        cell("tight id", bead || "-"), cell("tight", rule),
+        cell("tight id", bead || "-"), cell("tight rule", rule),
         cell("wide", what, ...(commit ? [make("small", { class: "commit" }, commit)] : [])),
       ],
     },
   };
 
   function table(name) {
-    const { heads, filters, noun, row } = TABLES[name];
+    const { heads, filters, noun, row, size } = TABLES[name];
     const root = $(`#${name}`), body = $("tbody", root), input = $("input", root), status = $("[role=status]", root);
     const back = $(".back", root), on = $(".on", root), selects = [];
     let rows = [], found = [], page = 0;
-    for (const head of heads) $("thead tr", root).append(make("th", { scope: "col" }, head));
+    for (const head of heads) $("thead tr", root).append(make("th", { scope: "col", class: head.toLowerCase() }, head));
     for (const [label, column] of Object.entries(filters)) {
       const select = make("select");
       selects.push([select, column]);
-      $(".filters", root).append(make("label", {}, `${label} `, select));
+      $(".filters", root).append(make("label", { class: label.toLowerCase() }, `${label} `, select));
       select.addEventListener("change", () => search());
     }
     const search = (kept = 0) => {
@@ -92,9 +93,9 @@
       show();
     };
     const show = () => {
-      const pages = Math.max(1, Math.ceil(found.length / PAGE));
+      const pages = Math.max(1, Math.ceil(found.length / size));
       page = Math.min(page, pages - 1);
-      const from = page * PAGE, part = found.slice(from, from + PAGE);
+      const from = page * size, part = found.slice(from, from + size);
       body.replaceChildren(...part.map(([, one]) => make("tr", {}, ...row(one))));
       $(".scroll", root).hidden = !found.length;
       $(".none", root).hidden = found.length > 0;
@@ -116,6 +117,7 @@
         select.replaceChildren(...values.map((each) => make("option", { value: each }, each || "all")));
         select.value = values.includes(value) ? value : "";
       }
+      root.classList.toggle("one-rule", new Set(data[name].map((one) => one[filters.Rule]).filter(Boolean)).size < 2);
       $(".controls", root).hidden = !rows.length;
       search(page);
     };
@@ -138,12 +140,13 @@
       one.lane[2].forEach(([phase, begin, end], number) => {
         const x = Math.min(place(begin, width), width - SMALLEST), long = Math.max(SMALLEST, place(end, width) - x);
         if (MOMENTS.includes(phase)) {
-          drawn.push(mark(phase, Math.min(x, width - 6), height / 2));
+          drawn.push(mark(phase, Math.min(x, width - SPOT) + SPOT / 2, height / 2)); // beside what it ended
         } else {
           drawn.push(...block(phase, x, top, long, 18));
           if (!LOOK[phase][1] && long > phase.length * 7 + 8) drawn.push(draw("text", { x: x + 5, y: top + 13, class: `word word-${LOOK[phase][0]}` }, phase));
         }
-        if (number === one.chosen) drawn.push(draw("rect", { x: x - 2, y: top - 3, width: long + 4, height: 24, rx: 3, class: "chosen" }));
+        const from = MOMENTS.includes(phase) ? Math.min(x, width - SPOT) : x;
+        if (number === one.chosen) drawn.push(draw("rect", { x: from - 2, y: top - 3, width: (MOMENTS.includes(phase) ? SPOT : long) + 4, height: 24, rx: 3, class: "chosen" }));
       });
       $("svg", one.track).replaceChildren(...drawn);
       fill(one.track, { "aria-valuemax": one.lane[2].length, "aria-valuenow": (one.chosen ?? one.lane[2].length - 1) + 1,
@@ -172,7 +175,7 @@
     const close = () => { quiet(lanes.get(current)); card.hidden = true; };
     const nearest = (one, x) => {
       const width = one.track.clientWidth;
-      const far = ([, begin, end]) => { const from = place(begin, width), to = Math.max(from + SMALLEST, place(end, width)); return x < from ? from - x : Math.max(0, x - to); };
+      const far = ([phase, begin, end]) => { const from = place(begin, width), to = Math.max(from + (MOMENTS.includes(phase) ? SPOT : SMALLEST), place(end, width)); return x < from ? from - x : Math.max(0, x - to); };
       // of two at the same place the later one: a moment lies on the end of what it ended
       return one.lane[2].reduce((best, stretch, number, all) => (far(stretch) <= far(all[best]) ? number : best), 0);
     };
