@@ -51,11 +51,11 @@ Open = Callable[..., Opened]
 
 @pytest.fixture
 def opened(browser: Any, tmp_path: Path) -> Iterator[Open]:
-    """``opened(html)`` or ``opened(url=…)``; ``width``, ``scheme`` 'light' or 'dark', ``touch``."""
+    """``opened(html)`` or ``opened(url=…)``; ``width``, ``scheme`` 'light' or 'dark', ``touch``; ``clock``: the test moves the page's time."""
     made: list[tuple[Any, Opened]] = []
 
     def open_page(
-        html: str = "", *, url: str = "", width: int = 1440, scheme: str = "light", touch: bool = False
+        html: str = "", *, url: str = "", width: int = 1440, scheme: str = "light", touch: bool = False, clock: bool = False
     ) -> Opened:
         context = browser.new_context(
             viewport={"width": width, "height": 900}, color_scheme=scheme, offline=not url, has_touch=touch
@@ -70,6 +70,8 @@ def opened(browser: Any, tmp_path: Path) -> Iterator[Open]:
             file.write_text(html, encoding="utf-8")
             url = file.as_uri()
         one.page.on("request", lambda sent: one.asked.append(sent.url) if sent.url != url else None)
+        if clock:
+            one.page.clock.install()
         one.page.goto(url)
         return one
 
