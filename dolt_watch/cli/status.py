@@ -110,7 +110,9 @@ def _told(now: Now, width: int) -> list[tuple[str, str]]:
     )
     lines += [f"paused:   {reason}" for reason in now.pauses]
     if now.merging:
-        lines.append("merging:  somebody's merge stands unfinished: nothing is decided until it is committed or aborted")
+        lines.append(
+            "merging:  somebody's merge stands unfinished: nothing is decided until it is committed or aborted"
+        )
     if not now.beads:
         lines.append("no bead waits, runs or is held")
     return [(part, "") for line in lines for part in _wrapped(line, width, 10)] + _table(now, width)

@@ -86,7 +86,7 @@ def ticks(since: datetime, until: datetime) -> list[Tick]:
     step = next((step for step in _STEPS if span / step <= 8), _STEPS[-1])
     seconds = int(step.total_seconds())
     first = datetime.fromtimestamp(-(-int(since.timestamp()) // seconds) * seconds, since.tzinfo)
-    found = []
+    found: list[Tick] = []
     at = first
     while at <= until and len(found) < 60:
         form = "%b %-d" if step >= timedelta(days=1) else "%H:%M:%S" if step < timedelta(minutes=1) else "%H:%M"

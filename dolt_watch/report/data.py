@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import NamedTuple
 
 from dolt_watch.core.reaping import stale_at
@@ -38,14 +39,14 @@ class Lane(NamedTuple):
 
 class Bar(NamedTuple):
     label: str
-    count: int
+    number: int
 
 
 class Times(NamedTuple):
     """How long something took: the distribution, and three numbers of it."""
 
     bars: tuple[Bar, ...]
-    count: int
+    total: int
     median: timedelta
     nearly_all: timedelta
     """95 of 100 took no longer."""
@@ -113,11 +114,11 @@ def _lanes(
 
 
 def _clip(stretch: Stretch, since: datetime, now: datetime) -> Stretch | None:
-    """What lies in the span. A time past now is a clock's mistake, and shown at the end."""
+    """What reaches into the span, with its true beginning. A time past now is a clock's mistake, and shown at the end."""
     end = min(stretch.end or now, now)
     if end < since:
         return None
-    begin = min(max(stretch.begin, since), now)
+    begin = min(stretch.begin, now)
     return stretch._replace(begin=begin, end=max(begin, end))
 
 
@@ -156,7 +157,7 @@ def waited(report: Report) -> Times | None:
         [
             (here.end or here.begin) - here.begin
             for lane in report.lanes
-            for here, after in zip(lane.stretches, lane.stretches[1:], strict=False)
+            for here, after in pairwise(lane.stretches)
             if here.phase == Phase.WAITING and after.phase == Phase.CLAIMED
         ]
     )
@@ -168,9 +169,9 @@ def ran(report: Report) -> Times | None:
     for lane in report.lanes:
         begun: datetime | None = None
         for here in lane.stretches:
-            if here.phase == Phase.RUNNING:
+            if here.phase in (Phase.RUNNING, SILENT):
                 begun = begun or here.begin
-            elif here.phase != SILENT and begun is not None:
+            elif begun is not None:
                 spans.append(here.begin - begun)
                 begun = None
     return _times(spans)
@@ -182,12 +183,12 @@ def _times(spans: list[timedelta]) -> Times | None:
     spans.sort()
     edges = [timedelta(), *BUCKETS, timedelta.max]
     bars = []
-    for low, high in zip(edges, edges[1:], strict=False):
+    for low, high in pairwise(edges):
         label = f"up to {_round(high)}" if high < timedelta.max else f"over {_round(low)}"
         bars.append(Bar(label, sum(low < span <= high or (not low and not span) for span in spans)))
-    while not bars[-1].count:
+    while not bars[-1].number:
         bars.pop()
-    while not bars[0].count:
+    while not bars[0].number:
         bars.pop(0)
 
     def at(part: float) -> timedelta:
@@ -206,7 +207,7 @@ def failures(report: Report, limit: int = 12) -> list[Bar]:
         f"{entry.kind.value}: {_same(entry)}" for entry in report.entries if entry.kind in WENT_WRONG
     )  # fmt: skip
     most = [Bar(reason, count) for reason, count in reasons.most_common(limit)]
-    rest = reasons.total() - sum(bar.count for bar in most)
+    rest = reasons.total() - sum(bar.number for bar in most)
     return [*most, Bar("other reasons", rest)] if rest else most
 
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import jinja2
 import orjson
-from markupsafe import Markup
 
 from dolt_watch import __version__
 from dolt_watch.model import Entry
@@ -36,7 +35,7 @@ def render(kind: str, report: Report, refresh: int = 0) -> str:
         ticks=charts.ticks(report.since, until), top=scale.top, height=charts.HEIGHT, width=charts.WIDTH,
         chart={"waiting": charts.area(waiting, scale), "flying": charts.line(flying, scale), "slots": charts.line(report.slots, scale)},
         peak=max((depth.waiting for depth in report.depths), default=0), busiest=max((depth.under_way for depth in report.depths), default=0),
-        style=Markup(_text("page.css")), script=Markup(_text("page.js")), policy=_policy(refresh), payload=_payload(report),
+        style=_text("page.css"), script=_text("page.js"), policy=_policy(refresh), payload=_payload(report),
     )  # fmt: skip
 
 
@@ -62,7 +61,7 @@ def _policy(refresh: int) -> str:
     return f"default-src 'none'; script-src 'sha256-{script}'; style-src 'unsafe-inline'; img-src data:; connect-src {asks}; base-uri 'none'; form-action 'none'"
 
 
-def _payload(report: Report) -> Markup:
+def _payload(report: Report) -> str:
     """What the script draws lanes and tables from. In JSON '<' may be written as an escape, so that no text ends the element."""
     text = orjson.dumps(
         {
@@ -74,7 +73,7 @@ def _payload(report: Report) -> Markup:
     ).decode()  # fmt: skip
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
-    return Markup(text)
+    return text
 
 
 def _lane(lane: Lane) -> list[Any]:

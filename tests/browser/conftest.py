@@ -55,7 +55,13 @@ def opened(browser: Any, tmp_path: Path) -> Iterator[Open]:
     made: list[tuple[Any, Opened]] = []
 
     def open_page(
-        html: str = "", *, url: str = "", width: int = 1440, scheme: str = "light", touch: bool = False, clock: bool = False
+        html: str = "",
+        *,
+        url: str = "",
+        width: int = 1440,
+        scheme: str = "light",
+        touch: bool = False,
+        clock: bool = False,
     ) -> Opened:
         context = browser.new_context(
             viewport={"width": width, "height": 900}, color_scheme=scheme, offline=not url, has_touch=touch

@@ -15,7 +15,7 @@ NOW = datetime(2026, 4, 18, 22, 35, 46, tzinfo=UTC)
 WEEK = timedelta(days=7)
 EVIL = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\"></script>"
 """A title that somebody meant badly."""
-WORDS = "Retry the login when the session ends; Dark theme for settings; Upgrade the parser; Import from CSV fails on quotes; Say why a sync was skipped".split("; ")  # fmt: skip
+WORDS = ["Retry the login when the session ends", "Dark theme for settings", "Upgrade the parser", "Import from CSV fails on quotes", "Say why a sync was skipped"]  # fmt: skip
 
 _ENDS = ("done",) * 6 + ("reaped", "blocked", "left", "quarantined", "backoff", "held", "running", "silent", "waiting", "unknown", "claimed")  # fmt: skip
 _WHY = {
@@ -56,7 +56,9 @@ def _lane(rng: random.Random, number: int, title: str) -> Lane:
         span = timedelta(seconds=1 if phase == "claimed" else rng.expovariate(1 / 9000))
         until = at if phase in ("done", "left") else NOW if last else min(NOW, at + span)
         commit = f"{rng.getrandbits(128):032x}"
-        stretches.append(Stretch(phase, at, until, _WHY[phase], commit, "agent", 1, "6f0c2a" if phase == "running" else ""))
+        stretches.append(
+            Stretch(phase, at, until, _WHY[phase], commit, "agent", 1, "6f0c2a" if phase == "running" else "")
+        )
         at = until
     return Lane(f"bd-{number}", title or rng.choice(WORDS), tuple(stretches))
 

@@ -88,7 +88,8 @@ def test_by_keyboard_alone(opened: Open) -> None:
     keys.press("Tab")  # one stop for all lanes
     keys.press("Enter")
     assert one.page.locator(".lane").count() == 40
-    assert one.page.evaluate("document.activeElement.role") == "slider"  # the button is gone: focus goes on to what it showed
+    # the button is gone: focus goes on to what it showed
+    assert one.page.evaluate("document.activeElement.role") == "slider"
 
 
 def test_hover_and_tap_tell_the_same(opened: Open) -> None:
@@ -105,10 +106,10 @@ def test_search_and_filter_decisions(opened: Open) -> None:
     entries = made.report().entries
     status = one.page.locator("#audit [role=status]")
     assert status.inner_text() == f"1 to 25 of {len(entries)} decisions"
-    one.page.locator('#audit .decision select').select_option("reap")
+    one.page.locator("#audit .decision select").select_option("reap")
     reaped = sum(entry.kind.value == "reap" for entry in entries)
     assert status.inner_text() == f"1 to {reaped} of {reaped} decisions"
-    one.page.locator('#audit .decision select').select_option("")
+    one.page.locator("#audit .decision select").select_option("")
     one.page.locator("#audit input").fill("fetch failed")
     assert one.page.locator("#audit tbody tr").count() == sum("fetch failed" in entry.reason for entry in entries)
     one.page.locator("#audit input").fill("no such words")
@@ -136,8 +137,10 @@ def test_five_thousand_beads_stay_quick(opened: Open) -> None:
     for name, action in actions.items():
         took[name] = one.page.evaluate(f"(() => {{ const t = performance.now(); {action}; document.body.offsetHeight; return performance.now() - t; }})()") / 1000  # fmt: skip
     assert one.page.locator(".lane").count() == 2 * pages.LANES
-    assert took.pop("load") < 5, took
-    assert max(took.values()) < 0.5, took
+    assert one.page.evaluate("document.querySelectorAll('*').length") < 3000
+    # 0.8 s and at most 60 ms where it was measured: the bounds only tell apart what grows with the number of beads
+    assert took.pop("load") < 8, took
+    assert max(took.values()) < 1, took
 
 
 def test_usual_data_is_small() -> None:

@@ -129,7 +129,7 @@
     const root = $("#timeline"), rows = $(".rows", root), more = $(".more", root), status = $("[role=status]", root), input = $("input", root), card = $(".card", root);
     const lanes = new Map(); // bead → {lane, track, chosen}
     let cap = data.cap, shown = [], current = "";
-    const place = (at, width) => ((at - data.since) / Math.max(1, data.now - data.since)) * width;
+    const place = (at, width) => (Math.max(0, at - data.since) / Math.max(1, data.now - data.since)) * width;
 
     const words = ([phase, begin, end, why]) => {
       const how = MOMENTS.includes(phase) ? `${phase} at ${when(begin)}` : `${phase} for ${ago(end - begin)}, from ${when(begin)}`;
