@@ -75,7 +75,12 @@ def test_the_same_numbers_as_status_and_log(busy: Watch) -> None:
 
 
 def test_report_refuses(busy: Watch) -> None:
-    for arguments in (["-o", "x.html", "--since", "soon"], ["-o", "x.html", "--since", "2999-01-01T00:00:00Z"], []):
+    for arguments in (
+        ["-o", "x.html", "--since", "soon"],
+        ["-o", "x.html", "--since", "99999999999h"],
+        ["-o", "x.html", "--since", "2999-01-01T00:00:00Z"],
+        [],
+    ):
         done = busy.command("report", *arguments)
         assert done.code == 2, done
         assert not (busy.bd.path / "x.html").exists()
