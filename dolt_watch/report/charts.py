@@ -11,8 +11,8 @@ WIDTH, HEIGHT = 1000, 160
 POINTS = 400
 """A line is drawn with at most so many steps: the highest value of each is kept."""
 
-EDGE = 96
-"""Per cent of the width past which a label would stand out of the page."""
+EDGES = (2, 96)
+"""Per cent of the width between which a label stays on the page."""
 
 _STEPS = [
     timedelta(seconds=seconds)
@@ -93,7 +93,7 @@ def ticks(since: datetime, until: datetime) -> list[Tick]:
         if form == "%H:%M" and (at.hour, at.minute) == (0, 0):
             form = "%b %-d"
         left = round(100 * ((at - since) / span if span else 0.0), 2)
-        if left <= EDGE:
+        if EDGES[0] <= left <= EDGES[1]:
             found.append(Tick(left, at.strftime(form)))
         at += step
     return found

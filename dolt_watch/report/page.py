@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Callable
 from datetime import datetime
 from functools import cache
 from importlib import resources
@@ -23,20 +24,31 @@ LANES = 30
 """Lanes shown at first, and with each 'show more'."""
 
 
-def render(kind: str, report: Report, refresh: int = 0) -> str:
-    """``kind``: 'report'. ``refresh``: seconds after which an open page asks again where it came from; 0: it is a file, and never does."""
+def render(kind: str, given: Any, refresh: int = 0) -> str:
+    """``kind``: one of ``KINDS``; ``given``: what it is of. ``refresh``: seconds after which an open page asks again where it came from; 0: it never does."""
+    return _environment().get_template(f"{kind}.html").render(
+        **KINDS[kind](given), refresh=refresh, policy=_policy(refresh), style=_text("page.css"), script=_text("page.js"), version=__version__,
+    )  # fmt: skip
+
+
+def _report(report: Report) -> dict[str, Any]:
     until = report.now.now
     waiting = [(depth.at, depth.waiting) for depth in report.depths]
     flying = [(depth.at, depth.under_way) for depth in report.depths]
     scale = charts.scale(report.since, until, [value for _, value in (*waiting, *flying, *report.slots)])
-    return _environment().get_template(f"{kind}.html").render(
-        report=report, now=report.now, span=until - report.since, refresh=refresh, version=__version__,
-        numbers=data.headline(report), waited=data.waited(report), ran=data.ran(report), failures=data.failures(report),
-        ticks=charts.ticks(report.since, until), top=scale.top, height=charts.HEIGHT, width=charts.WIDTH,
-        chart={"waiting": charts.area(waiting, scale), "flying": charts.line(flying, scale), "slots": charts.line(report.slots, scale)},
-        peak=max((depth.waiting for depth in report.depths), default=0), busiest=max((depth.under_way for depth in report.depths), default=0),
-        style=_text("page.css"), script=_text("page.js"), policy=_policy(refresh), payload=_payload(report),
-    )  # fmt: skip
+    return {
+        "report": report, "now": report.now, "span": until - report.since,
+        "numbers": data.headline(report), "waited": data.waited(report), "ran": data.ran(report), "failures": data.failures(report),
+        "ticks": charts.ticks(report.since, until), "top": scale.top, "height": charts.HEIGHT, "width": charts.WIDTH,
+        "chart": {"waiting": charts.area(waiting, scale), "flying": charts.line(flying, scale), "slots": charts.line(report.slots, scale)},
+        "peak": max((depth.waiting for depth in report.depths), default=0),
+        "busiest": max((depth.under_way for depth in report.depths), default=0),
+        "payload": _payload(report),
+    }  # fmt: skip
+
+
+KINDS: dict[str, Callable[[Any], dict[str, Any]]] = {"report": _report}
+"""Kind of page → what its template, ``templates/<kind>.html``, is given; ``payload`` is what the script draws from."""
 
 
 @cache

@@ -202,7 +202,7 @@ def test_axis(hours: float) -> None:
     until = datetime(2026, 4, 18, 22, 35, 46, tzinfo=UTC)
     found = charts.ticks(until - timedelta(hours=hours), until)
     assert 2 <= len(found) <= 13
-    assert all(0 <= tick.left <= charts.EDGE for tick in found)
+    assert all(charts.EDGES[0] <= tick.left <= charts.EDGES[1] for tick in found)
 
 
 def test_a_long_line_keeps_its_peak() -> None:

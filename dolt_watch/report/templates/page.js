@@ -125,7 +125,7 @@
 
   // -- timeline ------------------------------------------------------------------------------------------------------
 
-  const timeline = (() => {
+  function timeline() {
     const root = $("#timeline"), rows = $(".rows", root), more = $(".more", root), status = $("[role=status]", root), input = $("input", root), card = $(".card", root);
     const lanes = new Map(); // bead → {lane, track, chosen}
     let cap = data.cap, shown = [], current = "";
@@ -223,7 +223,7 @@
       if (focused && lanes.has(focused)) lanes.get(focused).track.focus({ preventScroll: true });
       more.hidden = fit.length <= cap;
       $(".none", root).hidden = fit.length > 0;
-      input.closest(".controls").hidden = !data.lanes.length;
+      for (const part of $$(".legend, .controls, .lanes", root)) part.hidden = !data.lanes.length;
       const said = fit.length ? `${part.length} of ${count(fit.length, "bead")}` : "";
       if (status.textContent !== said) status.textContent = said;
     };
@@ -233,9 +233,10 @@
     new ResizeObserver(() => { for (const one of lanes.values()) paint(one); }).observe(rows);
     $(".legend", root).append(...Object.keys(LOOK).map((phase) => make("li", {}, dot(phase), phase)));
     return redraw;
-  })();
+  }
 
-  const parts = [table("queue"), table("audit"), timeline];
+  const parts = Object.keys(TABLES).filter((name) => $(`#${name}`)).map(table);
+  if ($("#timeline")) parts.push(timeline());
   const all = () => parts.forEach((part) => part());
   all();
 
