@@ -13,7 +13,7 @@ from dolt_watch.errors import UnknownCommit
 from dolt_watch.journal import entries
 from dolt_watch.look import WATCHED
 from dolt_watch.model import Capacity, Kind
-from dolt_watch.past import Past, Under
+from dolt_watch.past import SLICE, Past, Under
 from dolt_watch.report.data import Report, build
 from dolt_watch.report.history import History
 from dolt_watch.report.now import Now, ask
@@ -48,7 +48,7 @@ class Gatherer:
     def forget(self, now: Report) -> None:
         """What ended before the span of that report is not asked for again."""
         if self._history is not None:
-            self._history.forget(now.since)
+            self._history.forget(now.since, {(entry.bead, entry.version) for entry in now.entries})
 
     def _folded(self, loop: Loop, engine: Engine, now: Now) -> History:
         history = self._history
@@ -87,12 +87,13 @@ class Gatherer:
             return False
         lens = feed.Lens(under.compiled, list(engine.columns("issues")))
         tables = [table for table in WATCHED if engine.columns(table)]
-        for changes, commit in zip(feed.read(engine, line, tables, lens), line, strict=True):
-            if any(entry.kind in ANEW for entry in changes.entries):
-                return False
-            events = list(derive(changes, under.policy.rules))
-            history.projection.fold(events)
-            history.see(commit.hash, changes, events, history.projection)
+        for part in chunks(line, SLICE):  # nobody may have looked for weeks
+            for changes in feed.read(engine, part, tables, lens):
+                if any(entry.kind in ANEW for entry in changes.entries):
+                    return False
+                events = list(derive(changes, under.policy.rules))
+                history.projection.fold(events)
+                history.see(changes.commit, changes, events, history.projection)
         return True
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -74,12 +74,13 @@ class History:
             self._bead(bead, at, commit, ours, told_by.get(bead), statuses.get(bead))
         self._sample(max((entry.at for entry in changes.entries), default=changes.date))
 
-    def forget(self, before: datetime) -> None:
-        """Drop what ended earlier: a page that is shown for weeks must not grow with history."""
+    def forget(self, before: datetime, kept: Collection[tuple[str, int]]) -> None:
+        """Drop what ended earlier, and entries but those ``kept``: a page that is shown for weeks must not grow with history."""
+        self.commits = {key: commit for key, commit in self.commits.items() if key in kept}
         for bead, lane in list(self.lanes.items()):
-            kept = [stretch for stretch in lane if stretch.end is None or stretch.end >= before]
-            if kept:
-                self.lanes[bead] = kept
+            lasting = [stretch for stretch in lane if stretch.end is None or stretch.end >= before]
+            if lasting:
+                self.lanes[bead] = lasting
             else:
                 del self.lanes[bead]
         old = sum(depth.at < before for depth in self.depths)
