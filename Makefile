@@ -18,7 +18,7 @@ EXTRA_GROUPS ?=
 # DoltLite's loader leaves this mark for its children, who would then silently get the stock SQLite.
 unexport _DOLTLITE_BOOTSTRAPPED
 
-.PHONY: help demo test faults check fmt bench clean
+.PHONY: help demo test faults image check fmt bench clean
 
 help: ## What there is
 	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' Makefile
@@ -28,7 +28,7 @@ demo: $(RUN) ## The main job in about ten seconds, on the embedded engine
 
 test: $(DEV) ## All tests; those that need dolt or bd say so when they are skipped (with CI=true they fail)
 	@mkdir -p $(WORK) && rm -f $(JUNIT)
-	$(PY) -m pytest --junitxml=$(JUNIT) $(PYTEST)
+	$(PY) -m pytest -n auto --dist worksteal --junitxml=$(JUNIT) $(PYTEST)
 	@# A run that lost its output still exits 0: only the report proves that tests ran.
 	@$(PY) .ci/ran.py $(JUNIT)
 
@@ -37,12 +37,18 @@ faults: $(DEV) ## The long profiles that `make test` leaves out
 	$(PY) -m pytest -m slow --timeout=0 --junitxml=$(JUNIT) $(PYTEST)
 	@$(PY) .ci/ran.py $(JUNIT)
 
-check: $(DEV) ## Lint, format, types, import contracts, dependencies
+image: $(DEV) ## The Dockerfile's steps, and a real build of it (root, buildah and debootstrap; else that part is skipped, and says so)
+	@mkdir -p $(WORK) && rm -f $(JUNIT)
+	$(PY) -m pytest -m slow --timeout=0 --junitxml=$(JUNIT) tests/unit/test_dockerfile.py tests/unit/test_image.py $(PYTEST)
+	@$(PY) .ci/ran.py $(JUNIT)
+
+check: $(DEV) ## Lint, format, types, import contracts, dependencies, workflows
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 	$(VENV)/bin/deptry .
+	$(VENV)/bin/zizmor --offline --quiet .
 
 fmt: $(DEV) ## Format, and mend what ruff can
 	$(VENV)/bin/ruff check --fix .

@@ -15,6 +15,8 @@ from statistics import median
 
 from bench.ground import DISPATCH, NONE, ORIGINAL, SCRIPT, Place, own_server, place, sized
 from bench.measure import alternate, ticked
+from bench.past import past
+from bench.service import latency
 from tests.servers import Server
 from tests.stubs.beadboard import BeadBoardStub
 
@@ -141,6 +143,8 @@ def main() -> None:
         lines += noise(ours, scale.idle)
         lines += dispatch(ours, theirs, scale.dispatches)
         lines += scaling(server, folder, scale)
+        lines += latency(ours, board, scale.dispatches)
+        lines += past(server, folder / "past", board.url, scale.commits[1])
     dolt, bd = (subprocess.run([p, "version"], capture_output=True, text=True).stdout.split() for p in ("dolt", "bd"))
     print(f"{os.cpu_count()} CPUs, {platform.system()} {platform.machine()}, Python {platform.python_version()}, "
           f"dolt {dolt[2]}, bd {bd[2]}; medians of {scale.idle} (idle, noise), {scale.dispatches} (dispatch), "

@@ -76,6 +76,9 @@ class NotBeads(DatabaseError):
 class NotMigrated(DatabaseError):
     """The tables of dolt_watch are not there yet."""
 
+    mended_by = "dolt_watch init, which on Kubernetes is the Job dolt-watch-init"
+    """The Job's name is that in cronjobs/."""
+
 
 class NewerSchema(DatabaseError):
     """The tables were written by a newer dolt_watch."""

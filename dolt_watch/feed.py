@@ -34,6 +34,13 @@ _SIDE = {
     "labels": ("{s}_label", "NULL", "''"),
     "dependencies": ("{s}_depends_on_id", "{s}_created_at", "{s}_created_by"),
 }
+_SAYS = {
+    "comments": ("text",),
+    "events": ("event_type", "comment"),
+    "labels": ("label",),
+    "dependencies": ("depends_on_id", "type"),
+}
+"""Not what bd keeps in ``events.old_value`` and ``new_value``: that is the row of ``issues`` once more."""
 
 
 class Lens(NamedTuple):
@@ -41,6 +48,10 @@ class Lens(NamedTuple):
 
     rules: Sequence[CompiledRule]
     columns: Sequence[str]
+    cells: Sequence[str] = CELLS
+    """Columns of ``issues`` whose values are brought, before and after."""
+    sides: bool = False
+    """Of the other tables, bring what a row says (``_SAYS``) too, not only that it is there."""
 
 
 def path(commits: Iterable[Commit], since: str, until: str) -> list[Commit] | None:
@@ -90,19 +101,19 @@ def read(engine: Engine, line: Sequence[Commit], tables: Iterable[str], lens: Le
     """The row changes of each commit of the line, in order. Raises SchemaChanged where a column that a rule uses is gone."""
     if not line:
         return
+    tables = list(tables)
     edges = [Edge(commit.parents[0], commit.hash) for commit in line]
-    changed = engine.changed_tables(line[0].parents[0], line[-1].hash)
+    changed = _changed(engine, edges, [*tables, "watch_decision"])
     rows: dict[str, list[RowChange]] = {commit.hash: [] for commit in line}
     entries: dict[str, list[Entry]] = {commit.hash: [] for commit in line}
     altered: dict[str, list[tuple[str, int, str]]] = {commit.hash: [] for commit in line}
     for table in tables:
-        if table in changed:
-            for edge, change in _changes(engine, table, edges, lens):
-                rows[edge.commit].append(change)
-    if "watch_decision" in changed:
+        for edge, change in _changes(engine, table, changed[table], lens):
+            rows[edge.commit].append(change)
+    if changed["watch_decision"]:
         wanted = {name: f"to_{name}" for name in ENTRY_COLUMNS}
         columns = {"diff_type": "diff_type", "from_bead": "from_bead_id", "from_version": "from_version", **wanted}
-        for edge, (kind, bead, version, *row) in engine.diff("watch_decision", edges, columns):
+        for edge, (kind, bead, version, *row) in engine.diff("watch_decision", changed["watch_decision"], columns):
             if kind == "added":
                 entries[edge.commit] += filter(None, (entry_from(row),))
             else:
@@ -112,6 +123,18 @@ def read(engine: Engine, line: Sequence[Commit], tables: Iterable[str], lens: Le
         yield CommitChanges(
             hash, commit.date, commit.author, tuple(rows[hash]), tuple(entries[hash]), tuple(altered[hash])
         )  # fmt: skip
+
+
+FEW = 4
+"""Edges that are asked one by one which tables they touched; of more, each table is read over all of them."""
+
+
+def _changed(engine: Engine, edges: Sequence[Edge], tables: Sequence[str]) -> dict[str, list[Edge]]:
+    """Table → the edges over which it must be read. By edge: over a whole range a label may have come and gone again, and the net says nothing of it."""
+    if len(edges) > FEW:
+        return {table: list(edges) for table in tables}
+    touched = {edge: engine.changed_tables(edge.parent, edge.commit) for edge in edges}
+    return {table: [edge for edge in edges if table in touched[edge]] for table in tables}
 
 
 def uncommitted(engine: Engine, head: str, tables: Iterable[str], lens: Lens) -> list[RowChange]:
@@ -130,15 +153,21 @@ def _changes(engine: Engine, table: str, edges: Sequence[Edge], lens: Lens) -> I
             columns[f"{side}_bead"] = f"{side}_issue_id"
             for name, expression in (("key", key), ("at", at), ("who", who)):
                 columns[f"{side}_{name}"] = expression.format(s=side)
+        says = _SAYS[table] if lens.sides else ()
+        columns |= {f"{side}_says_{name}": f"{side}_{name}" for side in ("from", "to") for name in says}
         for edge, row in engine.diff(table, edges, columns):
             kind = row[0]
             bead, own, when, actor = row[1:5] if kind == "removed" else row[5:9]
-            yield edge, RowChange(table, bead, kind, key=str(own), at=told(when), who=actor or "")
+            before, after = (
+                dict(zip(says, values, strict=True)) for values in (row[9 : 9 + len(says)], row[9 + len(says) :])
+            )
+            changed = tuple(name for name in says if before[name] != after[name])
+            yield edge, RowChange(table, bead, kind, changed, before, after, str(own), told(when), actor or "")
         return
     differs = ", ".join(f"CASE WHEN {_same(engine, name)} THEN NULL ELSE '{name}' END" for name in lens.columns)
     columns = {"diff_type": "diff_type", "from": "from_id", "to": "to_id", "changed": f"CONCAT_WS(',', {differs})"}
     columns["at"] = "to_updated_at"
-    for name in CELLS:
+    for name in lens.cells:
         columns[f"from_{name}"] = f"from_{name}"
         columns[f"to_{name}"] = f"to_{name}"
     for number, rule in enumerate(lens.rules):
@@ -166,7 +195,7 @@ def _issue(row: Row, lens: Lens) -> RowChange:
     values = list(row[5:])
     before: dict[str, Any] = {}
     after: dict[str, Any] = {}
-    for name in CELLS:
+    for name in lens.cells:
         before[name], after[name] = cell(name, values.pop(0)), cell(name, values.pop(0))
     answers = []
     for rule in lens.rules:

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from dolt_watch.engines import Param, Row
-from dolt_watch.model import Hold
+from dolt_watch.model import Check, Hold
 from dolt_watch.times import iso, told
 
 Query = Callable[[str, Sequence[Param]], list[Row]]
@@ -45,14 +45,19 @@ def readiness(
 
 def by_itself(row: Mapping[str, Any], now: datetime) -> Hold | None:
     """What the bead's own row says against it."""
+    return next((check.hold for check in asked_of(row, now) if not check.ok), None)
+
+
+def asked_of(row: Mapping[str, Any], now: datetime) -> Iterator[Check]:
+    """What the bead's own row is asked, one thing after the other; ``row`` holds those columns that ``issues`` has."""
     deferred = told(row.get("defer_until"))
-    if flag := next((words for name, words in _FLAGS.items() if row.get(name)), None):
-        return Hold("ready", f"it is {flag}")
-    if row.get("issue_type") in LEFT_OUT:
-        return Hold("ready", f"bd ready leaves out the type {row['issue_type']}")
-    if deferred is not None and deferred > now:
-        return Hold("ready", f"deferred until {iso(deferred)}")
-    return None
+    flag = next((words for name, words in _FLAGS.items() if row.get(name)), None)
+    yield Check("ready", flag is None, f"it is {flag or 'not pinned, no template, not ephemeral'}")
+    kind = row.get("issue_type")
+    out = kind in LEFT_OUT
+    yield Check("ready", not out, f"bd ready leaves out the type {kind}" if out else f"bd ready lists the type {kind}")
+    waits = deferred is not None and deferred > now
+    yield Check("ready", not waits, f"deferred until {iso(deferred)}" if deferred and waits else "not deferred")
 
 
 def blocked(query: Query, ids: Sequence[str], of: str = "") -> dict[str, Hold]:

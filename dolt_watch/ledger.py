@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from dolt_watch import __version__
+from dolt_watch.core.policy import sets_status
 from dolt_watch.core.rules import CompiledRule
 from dolt_watch.engines import Engine, Param, Transaction
 from dolt_watch.errors import BeadGone, Conflict, MergeInProgress
@@ -178,8 +179,7 @@ class Ledger:
         warning = ""
         note = decision.note
         if row is not None:
-            # a status is restored only where it is still ours; a claim's and a reap's guard was the row itself
-            if decision.status and (kind in (Kind.CLAIM, Kind.RESTORE) or row["status"] == IN_PROGRESS):
+            if sets_status(decision, str(row["status"])):
                 changes["status"] = decision.status
                 if decision.status == IN_PROGRESS and "started_at" in row and row["started_at"] is None:
                     changes["started_at"] = now.replace(microsecond=0)

@@ -132,7 +132,7 @@ def nothing(look: Look, kinds: Sequence[str]) -> str:
 def _not_migrated() -> NotMigrated:
     return NotMigrated(
         "the tables of dolt_watch are not in this database (or not on this branch)",
-        fix="dolt_watch init   (as a user who may create tables; `dolt_watch init --print-sql` shows what it does)",
+        fix=f"{NotMigrated.mended_by}   (as a user who may create tables; `dolt_watch init --print-sql` shows what it does)",
     )
 
 

@@ -70,7 +70,25 @@ def check_database(engine: Engine, project_id: str | None) -> None:
         rows = [(None, None)]
     version, owner = rows[0]
     if _known(version or 0) < LATEST:
-        raise NotMigrated(f"the tables are at version {version or 0}, older than this program", fix="dolt_watch init")
+        raise NotMigrated(
+            f"the tables are at version {version or 0}, older than this program", fix=NotMigrated.mended_by
+        )
+    _own(owner, project_id)
+
+
+def check_project(engine: Engine, project_id: str | None) -> None:
+    """Is this the database that is meant, and beads' own? Whether it was ever migrated does not matter. Raises NotBeads, SettingsError."""
+    if not engine.columns("issues"):
+        raise NotBeads(
+            "this database has no table 'issues': it is not a beads database",
+            fix="name the database that bd uses: `bd init` makes one, .beads/metadata.json names it",
+        )
+    if project_id and engine.columns("metadata"):
+        for (owner,) in engine.query("SELECT value FROM metadata WHERE `key` = '_project_id'"):
+            _own(owner, project_id)
+
+
+def _own(owner: str | None, project_id: str | None) -> None:
     if owner is not None and owner != project_id:
         raise SettingsError(
             f"the database belongs to project {owner}, metadata.json to {project_id}",
@@ -81,11 +99,7 @@ def check_database(engine: Engine, project_id: str | None) -> None:
 
 def migrate(engine: Engine, author: str) -> Iterator[Migration]:
     """Bring the database up to date; yields each migration that was applied. Idempotent. Raises NotBeads, NewerSchema, AccessDenied."""
-    if not engine.columns("issues"):
-        raise NotBeads(
-            "this database has no table 'issues': it is not a beads database",
-            fix="name the database that bd uses: `bd init` makes one, .beads/metadata.json names it",
-        )
+    check_project(engine, None)
     have = _known(applied(engine))
     for migration in migrations():
         if migration.version > have:

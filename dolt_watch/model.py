@@ -1,11 +1,10 @@
 """The words of dolt_watch, as types. Nothing here does I/O; everything else speaks in these.
 
-Records are ``NamedTuple``: a class of them costs a sixth of a frozen dataclass to make, and a tick makes them all anew.
+Records are ``NamedTuple``: a class of them costs a sixth of a frozen dataclass to make, and a tick makes them all anew. And no
+postponed annotations here: NamedTuple would compile each of them again.
 
 Reading order of one bead: ``RowChange`` (feed) → ``Event`` (derive) → ``Bead`` (fold) → ``Decision`` (decide) → ``Entry`` (ledger).
 """
-
-from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -99,6 +98,17 @@ class Verdict(StrEnum):
 # -- what the feed brings ----------------------------------------------------------------------------------------
 
 
+class Answers(NamedTuple):
+    """What the database says of one rule and one changed row."""
+
+    matched: bool
+    matches: bool
+    was_running: bool
+    runs: bool
+    rank: tuple[Any, ...] = ()
+    """Values of the ``order_by`` keys after the change."""
+
+
 class RowChange(NamedTuple):
     """One row of a watched table before and after, in one commit. For ``issues``, with the answer of each rule before and after."""
 
@@ -119,15 +129,43 @@ class RowChange(NamedTuple):
     """For ``issues``: one a rule, in the rules' order."""
 
 
-class Answers(NamedTuple):
-    """What the database says of one rule and one changed row."""
+class Wrote(NamedTuple):
+    """Exactly what an entry's own commit changed, so that the fold can tell our cells from anybody else's in the same commit.
 
-    matched: bool
-    matches: bool
-    was_running: bool
-    runs: bool
-    rank: tuple[Any, ...] = ()
-    """Values of the ``order_by`` keys after the change."""
+    ``cells``: column of issues → (before, after), as its own transaction read and set them; notes are told by ``note``, the appended text.
+    """
+
+    cells: Mapping[str, tuple[Any, Any]] = EMPTY
+    note: str = ""
+    events: tuple[str, ...] = ()
+
+
+class Entry(NamedTuple):
+    """One row of the ledger, ``watch_decision``: a decision, or a report of what happened outside."""
+
+    bead: str
+    version: int
+    kind: Kind
+    attempt: int
+    rule: str
+    token: str
+    cause: str
+    observed: str
+    at: datetime
+    """Database clock, microseconds."""
+    job: str
+    reason: str
+    bead_hash: str
+    settings_hash: str
+    actor: str
+    detail: Mapping[str, Any]
+    wrote: Wrote
+
+    @property
+    def given(self) -> Mapping[str, Any]:
+        """What it rests on that history does not hold; empty where it does not say."""
+        given = self.detail.get("given")
+        return given if isinstance(given, dict) else EMPTY
 
 
 class CommitChanges(NamedTuple):
@@ -198,6 +236,8 @@ class Event(NamedTuple):
     changed: tuple[str, ...] = ()
     note: str = ""
     """OVERWRITTEN: the text that is gone."""
+    row: RowChange | None = None
+    """The row change that it was derived from; for an entry of ours, what its commit did to the bead's row."""
 
 
 # -- the projection ----------------------------------------------------------------------------------------------
@@ -285,45 +325,6 @@ class Decision(NamedTuple):
     detail: Mapping[str, Any] = EMPTY
 
 
-class Wrote(NamedTuple):
-    """Exactly what an entry's own commit changed, so that the fold can tell our cells from anybody else's in the same commit.
-
-    ``cells``: column of issues → (before, after), as its own transaction read and set them; notes are told by ``note``, the appended text.
-    """
-
-    cells: Mapping[str, tuple[Any, Any]] = EMPTY
-    note: str = ""
-    events: tuple[str, ...] = ()
-
-
-class Entry(NamedTuple):
-    """One row of the ledger, ``watch_decision``: a decision, or a report of what happened outside."""
-
-    bead: str
-    version: int
-    kind: Kind
-    attempt: int
-    rule: str
-    token: str
-    cause: str
-    observed: str
-    at: datetime
-    """Database clock, microseconds."""
-    job: str
-    reason: str
-    bead_hash: str
-    settings_hash: str
-    actor: str
-    detail: Mapping[str, Any]
-    wrote: Wrote
-
-    @property
-    def given(self) -> Mapping[str, Any]:
-        """What it rests on that history does not hold; empty where it does not say."""
-        given = self.detail.get("given")
-        return given if isinstance(given, dict) else EMPTY
-
-
 # -- why not ----------------------------------------------------------------------------------------------------
 
 
@@ -332,6 +333,18 @@ class Hold(NamedTuple):
 
     gate: str
     why: str
+
+
+class Check(NamedTuple):
+    """One gate, asked: whether it lets the bead go, and the value that it saw, in words."""
+
+    gate: str
+    ok: bool
+    why: str
+
+    @property
+    def hold(self) -> Hold | None:
+        return None if self.ok else Hold(self.gate, self.why)
 
 
 class Capacity(NamedTuple):

@@ -52,6 +52,7 @@ class Past:
         self.tables = [table for table in WATCHED if engine.columns(table)]
         self.current = self._under(policy)
         self._settings: dict[str, Under | None] = {}
+        self._lines: dict[str, list[Commit] | None] = {}
         self.texts = self._texts()
         self.entries = self._entries()
         """The whole ledger as ``until`` has it, in the order of its clock."""
@@ -96,6 +97,11 @@ class Past:
 
     def line(self, since: str) -> list[Commit] | None:
         """The commits from after ``since`` to ``until`` as the watcher saw them; None where ``until`` does not descend from it."""
+        if since not in self._lines:
+            self._lines = {since: self._line(since)}  # the last one asked for: it is asked for again, to be folded
+        return self._lines[since]
+
+    def _line(self, since: str) -> list[Commit] | None:
         seen = {entry.observed for entry in self.entries} | {str(made) for made in self.made()}
         try:
             return line_through(self.engine.commits(since, self.until), since, self.until, seen)
@@ -125,21 +131,22 @@ class Past:
         found = resync(self.engine, commit, known.date, under.policy.rules, under.compiled, list(self.columns))
         return Projection(found.state)
 
-    def steps(self, since: str, under: Under | None = None) -> Iterator[Step]:
+    def steps(self, since: str, under: Under | None = None, also: Sequence[CompiledRule] = ()) -> Iterator[Step]:
         """Every commit after ``since``, folded. ``under``: settings to fold by throughout; else those that each stretch was folded by.
 
+        ``also``: more rules that the database is asked of each changed row: their answers come last in ``changes``, and nothing is folded by them.
         Raises UnknownCommit where ``until`` does not descend from ``since``.
         """
         line = self.line(since)
         if line is None:
             raise UnknownCommit(f"{since} is no ancestor of {self.until}")
-        made = {} if under is not None else self.made()
-        now = under or self.by(made.get(since, ""))
+        made: dict[str, str] = {} if under is not None else self.made()
+        now = under or self.standing(since)
         projection = self.at(since, now)
         for part in _parts(line, made):
-            lens = feed.Lens(now.compiled, list(self.columns))
+            lens = feed.Lens((*now.compiled, *also), list(self.columns))
             for changes, commit in zip(feed.read(self.engine, part, self.tables, lens), part, strict=True):
-                events = list(derive(changes, now.policy.rules))
+                events = list(derive(_first(changes, len(now.compiled)) if also else changes, now.policy.rules))
                 projection.fold(events)
                 projection.commit = commit.hash
                 if commit.hash in made:
@@ -147,9 +154,23 @@ class Past:
                     projection = self.at(commit.hash, now)
                 yield Step(commit, changes, events, projection, now)
 
+    def standing(self, commit: str) -> Under:
+        """The settings that it was folded by: those of the last commit up to it at which the state was made anew."""
+        made = self.made()
+        return self.by(made.get(self.made_before(commit) or "", next(iter(made.values()), "")))
+
+    def made_before(self, commit: str) -> str | None:
+        """The last commit up to it at which the state was made anew; None where that is not known."""
+        return next((at for at in reversed(list(self.made())) if self.engine.is_ancestor(at, commit)), None)
+
     def by(self, settings_hash: str) -> Under:
         """As ``under``, or the settings that stand in."""
         return self.under(settings_hash) or self.current
+
+
+def _first(changes: CommitChanges, rules: int) -> CommitChanges:
+    """With the answers of the first rules only."""
+    return changes._replace(rows=tuple(row._replace(answers=row.answers[:rules]) for row in changes.rows))
 
 
 def _parts(line: Iterable[Commit], ends: Collection[str]) -> Iterator[list[Commit]]:

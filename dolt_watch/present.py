@@ -16,7 +16,6 @@ from dolt_watch.errors import SettingsError, UnknownCommit
 from dolt_watch.handlers.notify import notice
 from dolt_watch.look import Look, Looker, Seen
 from dolt_watch.model import Phase, State
-from dolt_watch.resync import lost, resync
 from dolt_watch.round import Actor, Standing
 from dolt_watch.store import Store
 
@@ -85,6 +84,8 @@ class Present:
 
     def _anew(self, why: str, look: Look, now: datetime, lens: feed.Lens) -> State | None:
         """The state made anew, which is a decision; None where something went into history for it: look again."""
+        from dolt_watch.resync import lost, resync  # seldom
+
         commit = self.engine.commit_of(look.head)
         date = commit.date if commit is not None else now
         found = resync(self.engine, look.head, date, self.policy.rules, lens.rules, lens.columns)

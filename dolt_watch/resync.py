@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from dolt_watch.core.fold import Projection, fold_bead
 from dolt_watch.core.rules import CompiledRule
 from dolt_watch.engines import Engine
+from dolt_watch.errors import NoSuchTable
 from dolt_watch.feed import ledger_at, plain
 from dolt_watch.ledger import bead_hash
 from dolt_watch.model import (
@@ -56,7 +57,7 @@ def resync(
     for entry in sorted([*shared, *(e for entries in streams.values() for e in entries)], key=lambda entry: entry.at):
         projection.shared(Event(What.LEDGER, entry.bead, head, entry.at, entry=entry))
     tokens = frozenset(entry.token for entries in streams.values() for entry in entries if entry.token)
-    return Resynced(projection.state(), tokens, entries=bool(streams or shared))
+    return Resynced(projection.state(), tokens, entries=bool(streams))
 
 
 class Resynced(NamedTuple):
@@ -66,7 +67,7 @@ class Resynced(NamedTuple):
     tokens: frozenset[str]
     """Of every attempt in the ledger."""
     entries: bool
-    """Does the ledger hold anything?"""
+    """Does the ledger hold anything about beads? A pause says nothing of attempts."""
 
 
 def lost(known: Sequence[Bead], found: Resynced) -> list[Decision]:
@@ -161,8 +162,11 @@ def _rows(
 def _streams(engine: Engine, head: str) -> dict[str, list[Entry]]:
     """The ledger's streams. Read whole: a resync is rare, and each bead that waits or runs may have one."""
     streams: dict[str, list[Entry]] = {}
-    for entry in ledger_at(engine, head):
-        streams.setdefault(entry.bead, []).append(entry)
+    try:
+        for entry in ledger_at(engine, head):
+            streams.setdefault(entry.bead, []).append(entry)
+    except NoSuchTable:
+        return {}  # a commit before the ledger was made, or a database that never had one: who only looks may ask of it
     return streams
 
 

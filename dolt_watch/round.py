@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Protocol
 
 from dolt_watch.core.derive import SKEW
-from dolt_watch.core.policy import ATTEMPTED, Plan, Policy, Scope
+from dolt_watch.core.policy import ATTEMPTED, Plan, Policy, Questions, Scope
 from dolt_watch.core.reaping import last_sign
 from dolt_watch.core.rules import CompiledRule
 from dolt_watch.engines import Commit
@@ -99,6 +99,9 @@ class Survey(NamedTuple):
     now: datetime
     plan: Plan
     merging: bool
+    policy: Policy
+    asked: Questions
+    lens: Lens
 
 
 class Actor(Protocol):

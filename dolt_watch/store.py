@@ -14,10 +14,14 @@ from typing import Any
 import orjson
 
 from dolt_watch.engines import Engine, Param, Transaction
+from dolt_watch.engines.sql import chunks
 from dolt_watch.errors import Conflict
 from dolt_watch.look import Look, Seen
 from dolt_watch.model import IN_FLIGHT, Bead, Pause, Phase, Sign, State
 from dolt_watch.times import utc
+
+SWEEP = 100
+"""Empty records that are let be before they are deleted."""
 
 
 class Store:
@@ -28,18 +32,24 @@ class Store:
         self._state: State | None = None
         self._saved = ""
         self._touched: set[str] | None = set()
+        self._gone = 0
+        """Empty records, of beads that have left."""
         self.outbox: list[Mapping[str, Any]] = []
         """Notices of decisions that nobody was told of yet: saved with the cursor, so none is lost."""
 
     def state(self, look: Look) -> State:
         """The state as far as it is folded: the saved one, or one of our own that is ahead of it and not saved yet."""
         if self._state is None or self._saved != look.saved:
-            rows = self.engine.query("SELECT record FROM watch_bead")
-            beads = {bead.id: bead for bead in (bead_from(orjson.loads(record)) for (record,) in rows)}
-            self._state = state_from(look.commit, beads, look.shared)
+            self._state = state_from(look.commit, self._beads(), look.shared)
             self._saved, self._touched = look.saved, set()
             self.outbox = list(look.shared.get("outbox", ()))
         return self._state
+
+    def _beads(self) -> dict[str, Bead]:
+        rows = self.engine.query("SELECT record FROM watch_bead")
+        beads = [bead_from(orjson.loads(record)) for (record,) in rows if record]
+        self._gone = len(rows) - len(beads)
+        return {bead.id: bead for bead in beads}
 
     def lost(self, state: State) -> bool:
         """Is there a claim that neither the state at HEAD nor the ledger knows? Then history lost it."""
@@ -53,9 +63,7 @@ class Store:
 
     def live(self, look: Look) -> list[Bead]:
         """The attempts that this server knows of beside history: those saved as under way, and claims since."""
-        rows = self.engine.query("SELECT record FROM watch_bead")
-        saved = {bead.id: bead for bead in (bead_from(orjson.loads(record)) for (record,) in rows)}
-        known = {bead.id: bead for bead in saved.values() if bead.token and bead.phase in IN_FLIGHT}
+        known = {id: bead for id, bead in self._beads().items() if bead.token and bead.phase in IN_FLIGHT}
         for bead, attempt, rule, token, at, deadline in self.engine.query(
             "SELECT bead_id, attempt, rule, token, claimed_at, deadline FROM watch_attempt"
         ):
@@ -107,21 +115,25 @@ class Store:
                 f"UPDATE watch_cursor SET {sets} WHERE id = 1 AND fence = ?", (*cursor.values(), look.fence)
             ):
                 raise Conflict("another worker decided in between")
-            if touched is None:
-                tx.execute("DELETE FROM watch_bead")
-            for bead_id in state.beads if touched is None else touched:
-                bead = state.beads.get(bead_id)
-                if bead is None:
-                    tx.execute("DELETE FROM watch_bead WHERE bead_id = ?", (bead_id,))
-                else:
-                    tx.execute(
-                        "REPLACE INTO watch_bead (bead_id, phase, record) VALUES (?, ?, ?)",
-                        (bead_id, bead.phase.value, _text(record(bead))),
-                    )
+            if touched is None or self._gone > SWEEP:
+                tx.execute("DELETE FROM watch_bead" + ("" if touched is None else " WHERE record = ''"))
+                self._gone = 0
+            for some in chunks(state.beads if touched is None else touched, 200):
+                _put(tx, [(id, state.beads.get(id)) for id in some])
             if touched is None or touched:
                 tx.execute("DELETE FROM watch_attempt")
             tx.commit()
+        self._gone += sum(1 for id in touched or () if id not in state.beads)
         self._saved, self._touched = saved, set()
+
+
+def _put(tx: Transaction, beads: Sequence[tuple[str, Bead | None]]) -> None:
+    """In one statement, a bead that has left with an empty record: each statement on a table writes the same pages of it anew."""
+    marks = ", ".join(["(?, ?, ?)"] * len(beads))
+    values = [(id, bead.phase.value, _text(record(bead))) if bead else (id, "", "") for id, bead in beads]
+    tx.execute(
+        f"REPLACE INTO watch_bead (bead_id, phase, record) VALUES {marks}", [cell for row in values for cell in row]
+    )
 
 
 def _stands(

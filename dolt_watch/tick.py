@@ -6,14 +6,13 @@ is left to do, cursor and state are saved in one transaction.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dolt_watch import feed
-from dolt_watch.core.decide import decide, questions
-from dolt_watch.core.policy import UNCOMMITTED, Outside, Plan, Policy, Questions, Scope
+from dolt_watch.core.decide import decide, questions, settling
+from dolt_watch.core.policy import UNCOMMITTED, Outside, Policy, Questions, Scope
 from dolt_watch.core.reaping import quiet_since
 from dolt_watch.engines import Commit, Engine
 from dolt_watch.errors import Conflict, MergeInProgress, SchemaChanged
@@ -22,10 +21,11 @@ from dolt_watch.look import Look, Looker, Seen, idle, nothing
 from dolt_watch.migrate import check_database
 from dolt_watch.model import Capacity, Hold, JobReport, Kind, State
 from dolt_watch.present import Present
-from dolt_watch.resync import resync
 from dolt_watch.round import Actor, Outcome, Standing, Survey, announce, tell, watched
-from dolt_watch.targets import Target
 from dolt_watch.times import Clock
+
+if TYPE_CHECKING:
+    from dolt_watch.targets import Target
 
 TRIES = 40
 """Conflicts in a row before a tick gives up. Where each means that somebody else got ahead, the rest is theirs; where nothing moved, something is wrong."""
@@ -54,21 +54,28 @@ class Loop:
         """The clock of the last look."""
         self._due: Mapping[str, datetime | None] = {}
 
-    def tick(self, scope: Scope, first: Look | None = None, stop: Callable[[], bool] = lambda: False) -> Outcome:
-        """Run the loop until nothing is left to do. ``first``: a look that was had already. ``stop``: asked before each round."""
+    def tick(
+        self, scope: Scope, first: Look | None = None, stop: Callable[[], bool] = lambda: False, thorough: bool = False
+    ) -> Outcome:
+        """Run the loop until nothing is left to do.
+
+        ``first``: a look that was had already. ``stop``: asked before each round. ``thorough``: have a round even where nothing is due.
+        """
         outcome, skip = Outcome(), set[str]()
         patient, conflicts = self.patient, 0
         while not stop():
             look, first = first or self.looker.look(), None
             self.now = now = self.clock.now(look.now)
             self._due = look.due
-            if not self.store.ahead(look) and idle(
-                look, now, self.policy.settings_hash, scope.kinds, self.policy.settle, self.adopt
+            if (
+                not thorough
+                and not self.store.ahead(look)
+                and idle(look, now, self.policy.settings_hash, scope.kinds, self.policy.settle, self.adopt)
             ):
                 if not outcome.rounds:
                     self.say(nothing(look, scope.kinds))
                 return outcome
-            outcome.rounds += 1
+            outcome.rounds, thorough = outcome.rounds + 1, False
             try:
                 more, wait = self._round(look, now, scope, outcome, skip, patient)
             except MergeInProgress as error:
@@ -87,7 +94,9 @@ class Loop:
                         self.say(f"others got ahead {TRIES} times in a row — leaving the rest to them")
                         return outcome
                     raise Conflict(f"no way through in {TRIES} tries: {error.message}", fix="run it again") from error
-                self.clock.sleep(random.uniform(0, 0.002 * min(conflicts, 20)))
+                from random import uniform  # 1 ms of every tick that meets nobody
+
+                self.clock.sleep(uniform(0, 0.002 * min(conflicts, 20)))
                 continue
             conflicts = 0
             if wait:
@@ -136,7 +145,7 @@ class Loop:
         ready = [bead.id for rule in policy.rules if rule.ready for bead in asked.queues.get(rule.name, ())]
         holds = readiness(self.engine.query, ready, lens.columns, now) if ready else {}
         plan = decide(state, policy, now, Scope(dispatch=scope.dispatch), asked, Outside(holds=holds))
-        return Survey(look, state, now, plan, self.engine.merging())
+        return Survey(look, state, now, plan, self.engine.merging(), policy, asked, lens)
 
     def back_to(self, commit: Commit, by: str) -> None:
         """Reprocess: the cursor goes back to a commit of HEAD's history, with the state made anew there, so that the next tick folds everything after
@@ -147,6 +156,8 @@ class Loop:
         check_database(self.engine, self.project_id)
         if look.merging:
             raise MergeInProgress()
+        from dolt_watch.resync import resync
+
         lens = self.present.lens(look)
         found = resync(self.engine, commit.hash, commit.date, self.policy.rules, lens.rules, lens.columns)
         self.actor.reprocessing(Standing(look, found.state, now, lens), commit, by)
@@ -186,13 +197,13 @@ class Loop:
                 return True, (settled - now).total_seconds()
         asked = questions(state, policy, now, scope, skip)
         self._due = asked.due
-        outside = self._ask(look, asked, now, lens, loose, outcome)
+        outside = self.ask(look, asked, now, lens, loose, outcome)
         plan = decide(state, policy, now, scope, asked, outside)
         outcome.holds = plan.holds
         if scope.reap:
             outcome.watched = watched(state, plan, outside.verdicts, now)
         if not plan.decisions:
-            wait = self._settling(plan, asked, now) if patient and scope.dispatch else 0.0
+            wait = settling(plan, asked, policy, now) if patient and scope.dispatch else 0.0
             if not wait:
                 outcome.failed += any(hold.gate == "stopped" for hold in plan.holds.values())
                 self._save(look, now, seen, asked)
@@ -216,7 +227,7 @@ class Loop:
         """Would a decision depend on what stands uncommitted?"""
         return any(row.bead in state.beads or any(answer.matches for answer in row.answers) for row in loose)
 
-    def _ask(
+    def ask(
         self, look: Look, asked: Questions, now: datetime, lens: feed.Lens, loose: Sequence[Any], outcome: Outcome
     ) -> Outside:  # fmt: skip
         """Put the questions: gates first, and the targets only where somebody is left who could go."""
@@ -244,13 +255,6 @@ class Loop:
             if bead.job and named is not None and bead.id not in holds:
                 verdicts[bead.id] = self.targets(named.target).verdict(bead.job, bead.sent_at)
         return Outside(capacity, holds, verdicts)
-
-    def _settling(self, plan: Plan, asked: Questions, now: datetime) -> float:
-        """Seconds until a bead that only has to settle may go."""
-        due = asked.due.get("dispatch")
-        if due is None or not any(hold.gate == "settle" for hold in plan.holds.values()):
-            return 0.0
-        return min(max(0.0, (due - now).total_seconds()) + 0.001, self.policy.settle.total_seconds())
 
     def _save(self, look: Look, now: datetime, seen: Mapping[str, Seen], asked: Questions) -> None:
         self.actor.save(self.store, look, seen, asked.due, self.present.rules(look, now), self.present.cache(look))

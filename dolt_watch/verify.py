@@ -224,6 +224,8 @@ class _Check:
         """Of the bead's row in its own commit, which may hold what somebody had left uncommitted; and in the commit observed."""
         columns = list(self.past.columns)
         for at in (commit, entry.observed):
+            if self.past.engine.commit_of(at) is None:
+                continue  # 'observed' is text that whoever may write to the ledger chose: it is built into SQL only where it is a commit
             sql = f"SELECT {', '.join(columns)} FROM issues AS OF '{at}' WHERE id = ?"
             for row in self.past.engine.query(sql, (entry.bead,)):
                 yield bead_hash(dict(zip(columns, row, strict=True)), compiled)

@@ -54,17 +54,17 @@ def choose(env: Mapping[str, str], which: Callable[[str], str | None], docker_an
         return Choice(Source.BINARY, program)
     if docker_answers():
         return Choice(Source.CONTAINER, IMAGE)
-    return _missing(env, "no Dolt server: DOLT_WATCH_TEST_DATABASE is not set, no dolt on PATH, Docker does not answer")
+    return missing(env, "no Dolt server: DOLT_WATCH_TEST_DATABASE is not set, no dolt on PATH, Docker does not answer")
 
 
 def choose_bd(env: Mapping[str, str], which: Callable[[str], str | None]) -> Choice:
     """Where bd comes from: PATH, or nowhere."""
     if program := which("bd"):
         return Choice(Source.BINARY, program)
-    return _missing(env, "no bd on PATH")
+    return missing(env, "no bd on PATH")
 
 
-def _missing(env: Mapping[str, str], why: str) -> Choice:
+def missing(env: Mapping[str, str], why: str) -> Choice:
     in_ci = env.get("CI", "").lower() in {"true", "1"}
     return Choice(Source.FAIL if in_ci else Source.SKIP, why)
 
@@ -109,7 +109,7 @@ class Server:
             password=a.password,
             database=database or None,
             autocommit=True,
-            ssl_disabled=not a.tls,  # else pymysql reads all of the system's certificates, 25 ms
+            ssl_disabled=not a.encrypted,  # else pymysql reads all of the system's certificates, 25 ms
             **more,
         )
 
@@ -241,7 +241,7 @@ def _container() -> Iterator[Server]:
     container = DockerContainer(IMAGE).with_exposed_ports(3306).with_env("DOLT_ROOT_HOST", "%")
     with container:
         host, port = container.get_container_host_ip(), int(container.get_exposed_port(3306))
-        started = Server(Address(host=host, port=port))
+        started = Server(Address(host=host, port=port, tls=False))  # Docker may be on another machine
         if not _answers(started, None, 60):
             pytest.fail("the container's Dolt server does not answer")
         yield started

@@ -11,7 +11,9 @@ import click
 
 from dolt_watch.errors import DoltWatchError
 from dolt_watch.settings import Settings, load
+from dolt_watch.text import outside
 
+LONGEST_LINE = 4000
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _OPTIONS = (
     click.option("--config", metavar="FILE", help="Settings file; default: dolt_watch.toml here or above."),
@@ -34,9 +36,15 @@ def load_settings(kwargs: dict[str, Any]) -> Settings:
     return load({name: kwargs.pop(name, None) for name in ("config", "database", "set")})
 
 
+def say(line: str) -> None:
+    """One line on stdout. What others wrote may be in it: it stays one line, and moves no cursor."""
+    click.echo(outside(line, LONGEST_LINE))
+
+
 def fail(error: DoltWatchError) -> NoReturn:
     """Tell an error on stderr, and end with its exit code."""
-    click.echo(f"error: {error}", err=True)
+    for line in f"error: {error}".split("\n"):
+        click.echo(outside(line, LONGEST_LINE), err=True)
     sys.exit(error.exit_code)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from dolt_watch.cli.common import load_settings, settings_options
+from dolt_watch.cli.common import load_settings, say, settings_options
 from dolt_watch.settings import Settings
 
 
@@ -53,7 +53,7 @@ def _init(settings: Settings) -> int:
         done = [migration.name for migration in migrate(engine, identity(settings).author)]
         check_database(engine, settings.project_id)
         _take_over(engine)
-        state, now = build(engine, settings, Targets(settings), DatabaseClock(), click.echo, dry=True).peek()
+        state, now = build(engine, settings, Targets(settings), DatabaseClock(), say, dry=True).peek()
     finally:
         engine.close()
     rules = {rule.name: rule for rule in settings.rules}

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from dolt_watch.cli.common import load_settings, moment, settings_options
+from dolt_watch.cli.common import load_settings, moment, say, settings_options
 
 
 @click.command()
@@ -45,5 +45,5 @@ def command(bead: str | None, since: str | None, limit: int | None, form: str, *
         for e in found
     ]  # fmt: skip
     for line in table(("TIME", "BEAD", "VERSION", "DECISION", "ATTEMPT", "WHAT"), rows):
-        click.echo(line)
+        say(line)
     return 0

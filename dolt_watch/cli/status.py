@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dolt_watch.cli.common import load_settings, settings_options
+from dolt_watch.cli.common import LONGEST_LINE, load_settings, settings_options
+from dolt_watch.text import outside
 
 if TYPE_CHECKING:
     from dolt_watch.report.now import Now
@@ -75,7 +76,7 @@ def _watch(settings: Settings) -> int:
             try:
                 lines = _lines(_ask(settings), size.columns)
             except DatabaseError as error:
-                lines = [_cut(line, size.columns) for line in f"error: {error}".splitlines()]
+                lines = [_cut(outside(line), size.columns) for line in f"error: {error}".split("\n")]
             rest = len(lines) - (size.lines - 1)
             if rest > 0:
                 lines = [*lines[: size.lines - 2], f"… and {rest + 1} lines more"]
@@ -115,7 +116,8 @@ def _told(now: Now, width: int) -> list[tuple[str, str]]:
         )
     if not now.beads:
         lines.append("no bead waits, runs or is held")
-    return [(part, "") for line in lines for part in _wrapped(line, width, 10)] + _table(now, width)
+    plain = [outside(line, LONGEST_LINE) for line in lines]
+    return [(part, "") for line in plain for part in _wrapped(line, width, 10)] + _table(now, width)
 
 
 def _table(now: Now, width: int) -> list[tuple[str, str]]:
@@ -129,7 +131,7 @@ def _table(now: Now, width: int) -> list[tuple[str, str]]:
         for one in now.beads
     ]  # fmt: skip
     heads = ("BEAD", "PHASE", "FOR", "RULE", "WHY")
-    lines = table(heads, rows)
+    lines = table(heads, [tuple(outside(cell) for cell in row) for row in rows])
     indent = len(lines[0]) - len("WHY")
     narrow = bool(width) and width - indent < 24  # then WHY stands below
     told = []

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-import click
-
+from dolt_watch.cli.common import say
 from dolt_watch.engines.address import open_engine
 from dolt_watch.look import Looker, idle, nothing
 from dolt_watch.settings import Settings, settings_hash
@@ -19,8 +18,11 @@ def tick(settings: Settings, kinds: Sequence[str], *, dry_run: bool, now: dateti
     engine = open_engine(settings.address)
     try:
         look = Looker(engine).look()
-        if idle(look, clock.now(look.now), settings_hash(settings), kinds, settings.settle, settings.adopt):
-            click.echo(nothing(look, kinds))
+        asked = dry_run and "reap" in kinds  # for its table: who is watched, though nothing is due
+        if not asked and idle(
+            look, clock.now(look.now), settings_hash(settings), kinds, settings.settle, settings.adopt
+        ):
+            say(nothing(look, kinds))
             return 0
 
         from dolt_watch.cli.wiring import Targets, build
@@ -28,8 +30,8 @@ def tick(settings: Settings, kinds: Sequence[str], *, dry_run: bool, now: dateti
 
         targets = Targets(settings)
         try:
-            loop = build(engine, settings, targets, clock, click.echo, dry=dry_run)
-            outcome = loop.tick(Scope(dispatch="dispatch" in kinds, reap="reap" in kinds), look)
+            loop = build(engine, settings, targets, clock, say, dry=dry_run)
+            outcome = loop.tick(Scope(dispatch="dispatch" in kinds, reap="reap" in kinds), look, thorough=asked)
         finally:
             targets.close()
         if dry_run and outcome.watched:
@@ -38,7 +40,7 @@ def tick(settings: Settings, kinds: Sequence[str], *, dry_run: bool, now: dateti
 
             rows = [(row.bead, row.sign, ago(row.idle), row.verdict, row.then) for row in outcome.watched]
             for line in table(("BEAD", "LAST SIGN", "IDLE", "VERDICT", "THEN"), rows):
-                click.echo(line)
+                say(line)
         return 0 if dry_run else outcome.exit_code
     finally:
         engine.close()

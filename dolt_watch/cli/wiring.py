@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from dolt_watch.core.policy import Policy
 from dolt_watch.engines import Engine
@@ -12,9 +12,11 @@ from dolt_watch.handlers.acting import Acting, Telling
 from dolt_watch.handlers.notify import Notifier, Receiver
 from dolt_watch.ledger import Identity, Ledger
 from dolt_watch.settings import Settings, rule_hash, rules_text, settings_hash
-from dolt_watch.targets import Target
 from dolt_watch.tick import Loop
 from dolt_watch.times import Clock, DatabaseClock
+
+if TYPE_CHECKING:
+    from dolt_watch.targets import Target
 
 
 class Targets:
@@ -50,6 +52,10 @@ def ledger(engine: Engine, settings: Settings, clock: Clock | None = None) -> Le
     return Ledger(engine, identity(settings), clock or DatabaseClock())
 
 
+def policy(settings: Settings) -> Policy:
+    return Policy(settings.rules, settings.settle, settings_hash=settings_hash(settings))
+
+
 def build(
     engine: Engine, settings: Settings, targets: Callable[[str], Target], clock: Clock, say: Callable[[str], None],
     *, dry: bool = False, patient: bool = True,
@@ -60,10 +66,9 @@ def build(
         actor = Acting(ledger(engine, settings, clock), settings.rules, targets, say)
         if settings.notify.target:
             actor.notifier = Notifier(lambda: cast(Receiver, targets(settings.notify.target)), say)
-    policy = Policy(settings.rules, settings.settle, settings_hash=settings_hash(settings))
     hashes = {rule.name: rule_hash(rule) for rule in settings.rules}
     loop = Loop(
-        engine, policy, hashes, targets, actor, clock, say,
+        engine, policy(settings), hashes, targets, actor, clock, say,
         adopt=settings.adopt, patient=patient and not dry, project_id=settings.project_id,
     )  # fmt: skip
     loop.present.notified = settings.notify.kinds

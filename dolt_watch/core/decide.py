@@ -43,9 +43,7 @@ def questions(state: State, policy: Policy, now: datetime, scope: Scope, skip: C
             hold = stop or not_yet(bead, policy, now, clock)
             if hold is None and bead.id in skip:
                 hold = Hold(ATTEMPTED, "attempted by this command already")
-                clock.at(
-                    "dispatch", AT_ONCE
-                )  # by the next command: else it would find nothing due, and leave it for ever
+                clock.at("dispatch", AT_ONCE)  # for the next command: nothing else may happen that would wake it
             if hold is None:
                 going.append(bead)
             else:
@@ -75,6 +73,15 @@ def decide(state: State, policy: Policy, now: datetime, scope: Scope, asked: Que
             decisions += claims(rule, now, asked, outside, taken, holds)
     given = inputs(state, now, scope, holds, outside)
     return Plan(tuple(one._replace(detail={**one.detail, "given": given}) for one in decisions), holds)
+
+
+def settling(plan: Plan, asked: Questions, policy: Policy, now: datetime) -> float:
+    """Seconds until a bead that only has to settle may go, 0 where none has to: what a one-shot command waits, once."""
+    due = asked.due.get("dispatch")
+    if due is None or not any(hold.gate == "settle" for hold in plan.holds.values()):
+        return 0.0
+    settle = policy.settle.total_seconds()
+    return min((due - now).total_seconds() + 0.001, settle) if due > now else settle
 
 
 def inputs(state: State, now: datetime, scope: Scope, holds: Mapping[str, Hold], outside: Outside) -> dict[str, Any]:

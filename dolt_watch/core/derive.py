@@ -32,9 +32,9 @@ def derive(changes: CommitChanges, rules: Sequence[Rule]) -> Iterator[Event]:
     for bead in dict.fromkeys([*ours, *issues, *others]):
         entries = sorted(ours.get(bead, ()), key=lambda entry: entry.version)
         row = issues.get(bead)
-        facts = _facts(row, rules) if row else None
+        facts = facts_of(row, rules) if row else None
         for entry in entries:
-            yield Event(What.LEDGER, bead, changes.commit, changes.date, facts=facts, entry=entry)
+            yield Event(What.LEDGER, bead, changes.commit, changes.date, facts=facts, entry=entry, row=row)
         if row:
             yield from _row_events(row, entries, facts, changes, rules)
         written = {event for entry in entries for event in entry.wrote.events}
@@ -42,7 +42,7 @@ def derive(changes: CommitChanges, rules: Sequence[Rule]) -> Iterator[Event]:
             if side.key in written or side.kind == "removed":
                 continue
             sign = Sign(changes.date, _noun(side.table), side.who, changes.commit, _off(side.at, changes.date))
-            yield Event(What.SIGN, bead, changes.commit, changes.date, facts=facts, sign=sign)
+            yield Event(What.SIGN, bead, changes.commit, changes.date, facts=facts, sign=sign, row=side)
 
 
 def _row_events(
@@ -52,13 +52,13 @@ def _row_events(
     gone = [note for note in _lost_notes(row, entries)]
     theirs = _theirs(row, entries)
     for note in gone:
-        yield Event(What.OVERWRITTEN, row.bead, commit, at, facts=facts, note=note)
+        yield Event(What.OVERWRITTEN, row.bead, commit, at, facts=facts, note=note, row=row)
     if row.kind == "removed":
-        yield Event(What.LEFT, row.bead, commit, at, facts=Facts(), changed=("deleted",))
+        yield Event(What.LEFT, row.bead, commit, at, facts=Facts(), changed=("deleted",), row=row)
         return
     if not theirs:
         return
-    before = _facts(row, rules, before=True)
+    before = facts_of(row, rules, before=True)
     assert facts is not None
     if facts.matches and facts.matches != before.matches:
         what = What.MATCHED
@@ -74,10 +74,10 @@ def _row_events(
     # what a commit of ours swept in or adopted was not written by us, and nothing says by whom
     who = "somebody" if changes.author == "dolt-watch" else changes.author
     sign = Sign(at, ", ".join(theirs), row.who or who, commit, _off(own, at))
-    yield Event(what, row.bead, commit, at, facts=facts, sign=sign, changed=theirs)
+    yield Event(what, row.bead, commit, at, facts=facts, sign=sign, changed=theirs, row=row)
 
 
-def _facts(row: RowChange, rules: Sequence[Rule], before: bool = False) -> Facts:
+def facts_of(row: RowChange, rules: Sequence[Rule], before: bool = False) -> Facts:
     """A bead that matches two rules goes to the first in the file."""
     matches = runs = ""
     rank: tuple[object, ...] = ()

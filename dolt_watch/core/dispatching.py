@@ -6,50 +6,95 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 from dolt_watch.core.policy import AT_ONCE, HOUR, Due, Outside, Policy, Questions, paused
-from dolt_watch.model import BLOCKED, IN_FLIGHT, IN_PROGRESS, OPEN, Bead, Decision, Hold, Kind, Phase, Rule, State
+from dolt_watch.model import (
+    BLOCKED,
+    IN_FLIGHT,
+    IN_PROGRESS,
+    OPEN,
+    Bead,
+    Check,
+    Decision,
+    Hold,
+    Kind,
+    Phase,
+    Rule,
+    State,
+)
 from dolt_watch.times import iso, minutes
+
+
+def stops(state: State, rule: Rule, policy: Policy, now: datetime, clock: Due) -> Iterator[Check]:
+    """What may stop all beads of a rule, one thing after the other. ``slots`` asks no further than the first that does."""
+    pause = paused(state, rule.name, now)
+    if pause is not None:
+        clock.at("dispatch", pause.until)
+    yield Check("paused", pause is None, f"paused by {pause.by}: {pause.reason}" if pause else "not paused")
+    stopped = state.stopped.get(rule.name) == policy.settings_hash and bool(policy.settings_hash)
+    if stopped:
+        clock.at("dispatch", AT_ONCE)  # not to be dispatched, but to be told each time: somebody must mend it
+    told = "its target does not take our credential, or is gone (the log says which); mend it, then `dolt_watch resume`"
+    yield Check("stopped", not stopped, told if stopped else "not stopped")
+    resting = state.resting.get(rule.target)
+    rests = resting is not None and resting > now
+    if rests:
+        clock.at("dispatch", resting)
+    told = (
+        f"target {rule.target} asked to be left alone until {iso(resting)}"
+        if resting and rests
+        else "not asked to be left alone"
+    )
+    yield Check("resting", not rests, told)
+    flying = in_flight(state, rule)
+    names = ": " + ", ".join(f"{bead.id} ({bead.phase})" for bead in flying[:3]) if flying else ""
+    yield Check(
+        "max_in_flight", len(flying) < rule.max_in_flight, f"{len(flying)} of {rule.max_in_flight} in flight{names}"
+    )
+    if rule.max_per_hour:
+        recent = last_hour(state, rule, now)
+        full = len(recent) >= rule.max_per_hour
+        if full:
+            clock.at("dispatch", min(recent) + HOUR)
+        yield Check(
+            "max_per_hour", not full, f"{len(recent)} claims in the last hour, the ceiling is {rule.max_per_hour}"
+        )
 
 
 def slots(state: State, rule: Rule, policy: Policy, now: datetime, clock: Due) -> tuple[int, Hold | None]:
     """How many more may go under this rule, and what stops all of them, where something does."""
-    pause = paused(state, rule.name, now)
-    if pause is not None:
-        clock.at("dispatch", pause.until)
-        return 0, Hold("paused", f"paused by {pause.by}: {pause.reason}")
-    if state.stopped.get(rule.name) == policy.settings_hash and policy.settings_hash:
-        clock.at("dispatch", AT_ONCE)  # not to be dispatched, but to be told each time: somebody must mend it
-        return 0, Hold(
-            "stopped",
-            "its target does not take our credential, or is gone (the log says which); mend it, then `dolt_watch resume`",
+    for check in stops(state, rule, policy, now, clock):
+        if not check.ok:
+            return 0, check.hold
+    free = rule.max_in_flight - len(in_flight(state, rule))
+    return min(free, rule.max_per_hour - len(last_hour(state, rule, now))) if rule.max_per_hour else free, None
+
+
+def in_flight(state: State, rule: Rule) -> list[Bead]:
+    """The beads that hold its slots."""
+    return [bead for bead in state.beads.values() if bead.rule == rule.name and bead.token and bead.phase in IN_FLIGHT]
+
+
+def last_hour(state: State, rule: Rule, now: datetime) -> list[datetime]:
+    return [at for at in state.claims.get(rule.name, ()) if now - at < HOUR]
+
+
+def readies(bead: Bead, policy: Policy, now: datetime, clock: Due) -> Iterator[Check]:
+    """What time alone mends, of one waiting bead."""
+    if bead.phase is Phase.BACKOFF and bead.retry_at is not None:
+        waits = bead.retry_at > now
+        if waits:
+            clock.at("dispatch", bead.retry_at)
+        yield Check(
+            "backoff", not waits, f"attempt {bead.attempt} failed ({bead.reason}); again at {iso(bead.retry_at)}"
         )
-    resting = state.resting.get(rule.target)
-    if resting is not None and resting > now:
-        clock.at("dispatch", resting)
-        return 0, Hold("resting", f"target {rule.target} asked to be left alone until {iso(resting)}")
-    flying = [b for b in state.beads.values() if b.rule == rule.name and b.token and b.phase in IN_FLIGHT]
-    free = rule.max_in_flight - len(flying)
-    if free <= 0:
-        names = ", ".join(f"{bead.id} ({bead.phase})" for bead in flying[:3])
-        return 0, Hold("max_in_flight", f"{len(flying)} of {rule.max_in_flight} in flight: {names}")
-    if rule.max_per_hour:
-        recent = [at for at in state.claims.get(rule.name, ()) if now - at < HOUR]
-        left = rule.max_per_hour - len(recent)
-        if left <= 0:
-            clock.at("dispatch", min(recent) + HOUR)
-            return 0, Hold("max_per_hour", f"{len(recent)} claims in the last hour, the ceiling is {rule.max_per_hour}")
-        free = min(free, left)
-    return free, None
+    since = bead.matched_at or bead.since
+    settled = since + policy.settle
+    if settled > now:
+        clock.at("dispatch", settled)
+    yield Check("settle", settled <= now, f"changed {int((now - since).total_seconds())}s ago")
 
 
 def not_yet(bead: Bead, policy: Policy, now: datetime, clock: Due) -> Hold | None:
-    if bead.phase is Phase.BACKOFF and bead.retry_at is not None and bead.retry_at > now:
-        clock.at("dispatch", bead.retry_at)
-        return Hold("backoff", f"attempt {bead.attempt} failed ({bead.reason}); again at {iso(bead.retry_at)}")
-    settled = (bead.matched_at or bead.since) + policy.settle
-    if settled > now:
-        clock.at("dispatch", settled)
-        return Hold("settle", f"changed {int((now - (bead.matched_at or bead.since)).total_seconds())}s ago")
-    return None
+    return next((check.hold for check in readies(bead, policy, now, clock) if not check.ok), None)
 
 
 def claims(

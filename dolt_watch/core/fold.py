@@ -63,7 +63,8 @@ class Projection:
                 self.stopped[entry.rule] = entry.settings_hash
             case Kind.PAUSE:
                 reaping = bool(detail.get("reaping"))
-                pause = Pause(entry.rule, entry.reason, entry.at, entry.actor, told(detail.get("until")), reaping)
+                by = str(detail.get("by") or entry.actor)  # the person; the actor is the dispatcher's own
+                pause = Pause(entry.rule, entry.reason, entry.at, by, told(detail.get("until")), reaping)
                 self.pauses[entry.rule] = pause
             case Kind.RESYNC:
                 held = detail.get("held")

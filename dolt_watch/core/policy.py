@@ -1,12 +1,10 @@
 """What deciding takes and gives: the policy, what must be asked of the world, its answers, the plan. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from dolt_watch.model import EMPTY, Bead, Capacity, Decision, Hold, JobReport, Pause, Rule, State
+from dolt_watch.model import EMPTY, IN_PROGRESS, Bead, Capacity, Decision, Hold, JobReport, Kind, Pause, Rule, State
 
 ATTEMPTED, UNCOMMITTED = "attempted", "uncommitted"
 """Gates that no replay can ask again: what a command did before, and what stood uncommitted."""
@@ -68,6 +66,11 @@ class Outside(NamedTuple):
     """By bead: a gate that keeps a waiting bead back (readiness), or spares a stale one (an uncommitted sign)."""
     verdicts: Mapping[str, JobReport] = EMPTY
     """By bead."""
+
+
+def sets_status(decision: Decision, status: str) -> bool:
+    """Does it set its status on a row that has this one? It is restored only where it is still ours; a claim's and a reap's guard was the row itself."""
+    return bool(decision.status) and (decision.kind in (Kind.CLAIM, Kind.RESTORE) or status == IN_PROGRESS)
 
 
 class Plan(NamedTuple):

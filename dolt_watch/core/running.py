@@ -13,7 +13,7 @@ def columns_of(tree: exp.Expr) -> set[str]:
 
 def derive_running(when: exp.Expr, in_progress: str, is_open: str) -> exp.Expr:
     """What ``when`` asks of the assignee, of beads in progress; else the whole of ``when``, as if the bead were open."""
-    kept = [part.copy() for part in _conjuncts(when) if columns_of(part) == {"assignee"}]
+    kept = [part.copy() for part in conjuncts(when) if columns_of(part) == {"assignee"}]
     status = exp.EQ(this=exp.column("status"), expression=exp.Literal.string(in_progress))
     if not kept:
 
@@ -27,7 +27,8 @@ def derive_running(when: exp.Expr, in_progress: str, is_open: str) -> exp.Expr:
     return whole
 
 
-def _conjuncts(tree: Any) -> list[Any]:
+def conjuncts(tree: Any) -> list[Any]:
+    """The conditions that AND joins, in order."""
     parts, left = [], [tree]
     while left:
         node = left.pop()

@@ -87,8 +87,9 @@ class Engine(Protocol):
         """One statement of DDL or of a migration, SQL-committed at once."""
         ...
 
-    def commits(self, since: str | None, until: str) -> Iterator[Commit]:
-        """All commits reachable from ``until`` and not from ``since``, newest first. Raises UnknownCommit for either."""
+    def commits(self, since: str | None, until: str, limit: int | None = None) -> Iterator[Commit]:
+        """All commits reachable from ``until`` and not from ``since``, newest first: none before its children, so that the first ``limit`` of them
+        are whole in that. Raises UnknownCommit for either."""
         ...
 
     def commit_of(self, hash: str) -> Commit | None:

@@ -1,12 +1,13 @@
 """Where a database is, and which engine opens it.
 
 Two forms of URL: ``dolt://user@host:port/database[?socket=…&tls=…]`` for a Dolt SQL server, ``doltlite:///path`` for a file. A password is never part of
-a URL: URLs end up in shell histories, process lists and bug reports. Drivers are imported only when an engine is opened: sqlglot costs 73 ms and
+a URL: URLs end up in shell histories, process lists and bug reports. Off loopback a connection is encrypted and verified unless somebody says otherwise. Drivers are imported only when an engine is opened: sqlglot costs 73 ms and
 doltlite changes what ``sqlite3`` means, and neither is wanted by a process that talks to a server.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, quote, unquote, urlsplit
@@ -32,10 +33,15 @@ class Address:
     database: str = ""
     socket: str = ""
     """Path of a Unix socket; it goes before host and port."""
-    tls: bool = False
-    """Encrypt, and verify the server's certificate and name."""
+    tls: bool | None = None
+    """Encrypt, and verify the server's certificate and name. None: nobody said, so ``encrypted`` goes by where the server is."""
     ca: str = ""
     """PEM file of the authority that signed the server's certificate; '': the system's."""
+
+    @property
+    def encrypted(self) -> bool:
+        """Plain only where it was asked for, or where nothing leaves this machine."""
+        return not (self.socket or _is_loopback(self.host)) if self.tls is None else self.tls
 
     @property
     def where(self) -> str:
@@ -47,11 +53,15 @@ class Address:
     def url(self) -> str:
         """The URL that ``parse_url`` reads back, without the password."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        tls = quote(self.ca, safe="") if self.ca else "true" if self.tls else ""
+        tls = quote(self.ca, safe="") if self.ca else "" if self.tls is None else str(self.tls).lower()
         query = [f"socket={quote(self.socket, safe='')}"] if self.socket else []
         query += [f"tls={tls}"] if tls else []
         tail = "?" + "&".join(query) if query else ""
         return f"dolt://{quote(self.user, safe='')}@{host}:{self.port}/{quote(self.database, safe='')}{tail}"
+
+
+def _is_loopback(host: str) -> bool:
+    return host.lower() in ("localhost", "::1") or re.fullmatch(r"127(\.\d{1,3}){3}", host) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +121,8 @@ def _doltlite(netloc: str, path: str) -> DoltLitePath:
     return DoltLitePath(path)
 
 
-def _options(query: str) -> tuple[str, bool, str]:
-    """socket, tls, ca of ``?socket=…&tls=…``; tls is true, false, or the authority's PEM file."""
+def _options(query: str) -> tuple[str, bool | None, str]:
+    """socket, tls, ca of ``?socket=…&tls=…``; tls is true, false, or the authority's PEM file; None where nothing is said."""
     try:
         options = parse_qs(query, keep_blank_values=True, strict_parsing=bool(query))
     except ValueError:
@@ -123,15 +133,18 @@ def _options(query: str) -> tuple[str, bool, str]:
             f"a database URL knows the options socket and tls, not {unknown[0]}",
             fix=PASSWORD_FIX if "pass" in unknown[0] else f"take {unknown[0]}=… out of the URL",
         )
-    tls = options.get("tls", ["false"])[-1]
+    socket = options.get("socket", [""])[-1]
+    if "tls" not in options:
+        return socket, None, ""
+    tls = options["tls"][-1]
     word = tls.lower()
     if word in {"true", "1", "false", "0"}:
-        return options.get("socket", [""])[-1], word in {"true", "1"}, ""
+        return socket, word in {"true", "1"}, ""
     if "/" not in tls and not word.endswith((".pem", ".crt")):
         raise SettingsError(
             f"tls is true, false or the path of a PEM file, not {tls!r}", fix="write tls=true or tls=/path/ca.pem"
         )
-    return options.get("socket", [""])[-1], True, tls
+    return socket, True, tls
 
 
 def open_engine(address: Address | DoltLitePath, *, create: bool = False) -> Engine:

@@ -126,13 +126,13 @@ class DoltEngine:
         """Not tried again when the connection is lost: it may have happened."""
         self._link.send(sql, session=True)
 
-    def commits(self, since: str | None, until: str) -> Iterator[Commit]:
+    def commits(self, since: str | None, until: str, limit: int | None = None) -> Iterator[Commit]:
         """The range is fetched whole, about 0.4 KB a commit, so that the connection is free for other queries meanwhile.
 
         It also tells ``diff`` the parents: edges of the range that was asked for last are read many at once.
         """
         span = self._hash(until) if since is None else f"{self._hash(since)}..{self._hash(until)}"
-        rows = self.query(f"SELECT {LOG} FROM DOLT_LOG('{span}', '--parents')")
+        rows = self.query(f"SELECT {LOG} FROM DOLT_LOG('{span}', '--parents'){_limit(limit)}")
         self._diff.learn(until, {row[0]: _parents(row[1]) for row in rows})
         return map(_commit, rows)
 
@@ -202,6 +202,10 @@ class DoltEngine:
 
     def _hash_or_working(self, commit: str) -> str:
         return commit if commit == WORKING else self._hash(commit)
+
+
+def _limit(limit: int | None) -> str:
+    return "" if limit is None else f" LIMIT {int(limit)}"
 
 
 def _parents(text: str | None) -> tuple[str, ...]:

@@ -97,7 +97,8 @@ def lines(edges: Iterable[Edge], parents: Mapping[str, tuple[str, ...]]) -> list
     """Those edges that one query reads rightly together: steps to an only parent that has exactly one child in all that the server handles.
 
     ``parents``: of all commits of one range (what ``until`` reaches and ``since`` does not). A step's parent that is not in it lies at or before ``since``; its
-    own parents then do too, so it can disturb only another such one: if there are several, they are left out.
+    own parents then do too, so it can disturb only another such one: if there are several, they are left out. The newest so many commits of a range serve as
+    well: every child of theirs is among them.
     """
     steps = [edge for edge in edges if edge.commit != WORKING and parents.get(edge.commit) == (edge.parent,)]
     children: dict[str, set[str]] = {}

@@ -85,11 +85,34 @@ def translate(code: int, text: str, address: Address) -> DoltWatchError:
     if address.password:
         text = text.replace(address.password, "***")
     kind = kind_of(code, text)
+    if (wrong := _tls(text, address)) is not None and kind is Unreachable:
+        return Unreachable(wrong[0], where=address.where, fix=wrong[1])
     if kind is NoSuchTable:
         return NoSuchTable(missing_table(text) or "?", where=address.where, fix="dolt_watch doctor")
     said = (text or "the connection is closed").split("\n")[0][:300]  # Dolt may add a stack of Go routines
     said = f"{code}: {said}" if code else said
     return kind(f"{_meaning(kind)} ({said})", where=address.where, fix=_fix(kind, code, text, address))
+
+
+def _tls(text: str, address: Address) -> tuple[str, str] | None:
+    """What is wrong with TLS, and what mends it; None where nothing is. pymysql tells a certificate that it does not take as 2003."""
+    if not address.encrypted:
+        return None
+    if "SSL is required" in text:
+        why = (
+            ""
+            if address.tls
+            else f", and {address.host} is not this machine: a connection that leaves it is encrypted unless you say otherwise"
+        )
+        return f"the server speaks no TLS{why}", (
+            "give the server a certificate (tls_cert and tls_key under listener in its config.yaml); or allow plain text: "
+            'BEADS_DOLT_SERVER_TLS=false, or "dolt_server_tls": false in .beads/metadata.json, or ?tls=false in the URL'
+        )
+    if "CERTIFICATE_VERIFY_FAILED" in text:
+        return f"the server's certificate is not one to trust ({text.split(chr(10))[0][:300]})", (
+            "name the authority that signed it: ?tls=/path/ca.pem in the URL, or SSL_CERT_FILE=/path/ca.pem; its name must be the host's"
+        )
+    return None
 
 
 def _meaning(kind: type[DoltWatchError]) -> str:

@@ -183,7 +183,7 @@ class Link:
         self.connections += 1
 
     def _tls(self) -> dict[str, Any]:
-        if not self.address.tls:
+        if not self.address.encrypted:
             return {"ssl_disabled": True}
         try:
             return {"ssl": ssl.create_default_context(cafile=self.address.ca or None)}

@@ -157,11 +157,12 @@ class DoltLiteEngine:
         for statement in transpile(sql):
             self.raw(statement)
 
-    def commits(self, since: str | None, until: str) -> Iterator[Commit]:
+    def commits(self, since: str | None, until: str, limit: int | None = None) -> Iterator[Commit]:
         """Cost: dolt_log walks history from ``until`` (3 ms at 2,000 commits), then one indexed look a commit for its parents."""
         span = self._hash(until) if since is None else f"{self._hash(since)}..{self._hash(until)}"
+        most = "" if limit is None else f" LIMIT {int(limit)}"
         return self._with_parents(
-            self.raw("SELECT commit_hash, date, committer, email, message FROM dolt_log(?)", (span,))[0]
+            self.raw(f"SELECT commit_hash, date, committer, email, message FROM dolt_log(?){most}", (span,))[0]
         )
 
     def commit_of(self, hash: str) -> Commit | None:

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dolt_watch.core.fold import HELD
 from dolt_watch.core.policy import Plan
 from dolt_watch.engines import Commit
 from dolt_watch.errors import MergeInProgress, NothingToCommit
-from dolt_watch.handlers.dispatch import dispatch
 from dolt_watch.handlers.notify import AGAIN, Notifier
 from dolt_watch.ledger import Ledger, Written
 from dolt_watch.look import Look, Seen
 from dolt_watch.model import GLOBAL, Decision, Kind, Phase, Rule, State
-from dolt_watch.resync import restored
 from dolt_watch.round import Standing
 from dolt_watch.store import Store, take_fence
-from dolt_watch.targets import Target
 from dolt_watch.text import outside
+
+if TYPE_CHECKING:
+    from dolt_watch.targets import Target
 
 Say = Callable[[str], None]
 
@@ -41,6 +41,8 @@ class Acting:
             if written.warning:
                 self.say(f"warning: {written.warning}")
             return written
+        from dolt_watch.handlers.dispatch import dispatch  # who has nobody to dispatch needs nothing of targets
+
         rule = self.rules[decision.rule]
         return dispatch(decision, standing, rule, self.targets(rule.target), self.ledger, self.say)
 
@@ -117,6 +119,8 @@ class Telling:
         return False
 
     def resynced(self, standing: Standing, why: str, missing: Sequence[Decision], held: Sequence[str]) -> State | None:
+        from dolt_watch.resync import restored
+
         state, now = standing.state, standing.now
         beads = dict(state.beads)
         for decision in missing:

@@ -12,6 +12,7 @@ CREATE TABLE IF NOT EXISTS watch_cursor (
     globals LONGTEXT NOT NULL
 );
 
+-- record '': the bead has left; such rows are swept now and then.
 CREATE TABLE IF NOT EXISTS watch_bead (
     bead_id VARCHAR(255) NOT NULL PRIMARY KEY,
     phase VARCHAR(32) NOT NULL,

@@ -63,7 +63,7 @@ class Gatherer:
         made = now.state.made
         if begin is None:  # nothing decided yet: from where the watcher began
             begin = made if made and engine.is_ancestor(made, now.head) else now.head
-        self._under = past.by(past.made().get(begin, ""))
+        self._under = past.standing(begin)
         commit = engine.commit_of(begin)
         if commit is None:
             raise UnknownCommit(f"history does not hold {begin}")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from dolt_watch.engines.address import Address
 from dolt_watch.errors import SettingsError
@@ -27,13 +27,12 @@ _DEFAULTS: dict[str, Any] = {
     "user": "root",
     "database": "beads",
     "socket": "",
-    "tls": False,
+    "tls": None,
 }
 _FIELDS = {name: f"dolt_server_{name}" for name in _DEFAULTS} | {"database": "dolt_database"}
 
 
-@dataclass(frozen=True, slots=True)
-class Connection:
+class Connection(NamedTuple):
     """What beads says of its database."""
 
     address: Address

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields, replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from dolt_watch.engines.address import DoltLitePath
 from dolt_watch.rule import Rule
@@ -21,8 +21,7 @@ _HIDDEN, _NOT_SET = "********", "not set"
 _LONGEST_VALUE = 4000
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """One setting as ``dolt_watch config`` shows it."""
 
     key: str
@@ -108,7 +107,7 @@ def _lines(settings: Settings) -> Iterator[Line]:
         yield Line("database", outside(address.url, _LONGEST_VALUE), origins.get("database", "default"))
     else:
         parts = {each.name: str(each.type) for each in fields(address) if each.name != "password"}
-        yield from _shown(address, "database", parts, settings)
+        yield from _shown(replace(address, tls=address.encrypted), "database", parts, settings)
         yield Line(
             "password", _HIDDEN if address.password else _NOT_SET, origins.get("password", "default"), secret=True
         )
@@ -133,7 +132,7 @@ def _shown(thing: object, prefix: str, keys: Mapping[str, str], settings: Settin
         value = _text(given)
         if name.endswith("url"):
             # User and password of a URL, and what a query may carry as a token.
-            value = re.sub(r"//[^/]*@", f"//{_HIDDEN}@", value)
+            value = re.sub(r"//.*@", f"//{_HIDDEN}@", value)  # to the last '@': a password may hold a '/'
             value = re.sub(r"\?.*", f"?{_HIDDEN}", value)
         yield Line(key, value, origin)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from dolt_watch.engines.address import Address, DoltLitePath, parse_url
 from dolt_watch.errors import SettingsError
@@ -19,8 +19,7 @@ from dolt_watch.settings.values import Given, convert, nearest
 _Table = TypeVar("_Table", bound=Rule | TargetSettings)
 
 
-@dataclass(frozen=True, slots=True)
-class _Values:
+class _Values(NamedTuple):
     """What was given, the winner for each key."""
 
     by_path: Mapping[tuple[str, ...], Given]

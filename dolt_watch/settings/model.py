@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from dolt_watch.engines.address import Address, DoltLitePath
 from dolt_watch.rule import Rule
@@ -43,8 +43,7 @@ NOTIFIED = ("failed", "quarantined", "unknown", "overdue", "give-up", "reap", "r
 """Kinds of decision that somebody may want to hear of."""
 
 
-@dataclass(frozen=True, slots=True)
-class Notify:
+class Notify(NamedTuple):
     """``[notify]``: who hears of decisions that went wrong."""
 
     target: str = ""
@@ -69,7 +68,7 @@ class Settings:
     """In the order of the file."""
     targets: Mapping[str, TargetSettings] = field(default_factory=dict)
     """By name: each that a rule names, and each that is defined."""
-    notify: Notify = Notify()
+    notify: Notify = field(default_factory=Notify)
     settle: timedelta = timedelta(seconds=2)
     """A change younger than this is left alone: bd writes one thought in several commits."""
     adopt: bool = True

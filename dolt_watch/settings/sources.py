@@ -18,7 +18,7 @@ TOP: dict[str, str] = {"database": "str"} | {f.name: str(f.type) for f in fields
 """Top-level key → its type. The annotations are text: model modules have ``from __future__ import annotations``."""
 RULE: dict[str, str] = {f.name: str(f.type) for f in fields(Rule) if f.name != "name"}
 """Key of a rule → its type."""
-NOTIFY: dict[str, str] = {f.name: str(f.type) for f in fields(Notify)}
+NOTIFY: dict[str, str] = dict.fromkeys(Notify._fields, "str")
 """Key of ``[notify]`` → its type."""
 TABLES = ("rules", "targets")
 Names = Mapping[str, Mapping[str, Mapping[str, str]]]
@@ -176,6 +176,9 @@ def from_flags(database: str | None, assignments: Iterable[str], names: Names) -
         if path[-1] == "password":
             fix = PASSWORD_FIX
             raise SettingsError("a password has no place on a command line", where="--set", fix=fix)
+        if path[-1].endswith("url") and "@" in value:
+            fix = f"set {PREFIX}{'_'.join(map(_spelt, path))}, or write it in dolt_watch.toml"
+            raise SettingsError("a URL with a user or a password has no place on a command line", where=where, fix=fix)
         if not equals:
             fix = "write --set rules.agent.stale_after=15m"
             raise SettingsError(f"--set takes KEY=VALUE, not {shown(text)}", where="--set", fix=fix)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from dolt_watch.errors import SettingsError
 from dolt_watch.text import outside
@@ -25,8 +24,7 @@ _MAY_BE_ZERO = frozenset({"settle", "retry_after"})
 _ACTOR_LENGTH = 255
 
 
-@dataclass(frozen=True, slots=True)
-class Given:
+class Given(NamedTuple):
     """A value as somebody wrote it."""
 
     path: tuple[str, ...]

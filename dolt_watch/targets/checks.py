@@ -22,8 +22,8 @@ def check_url(settings: TargetSettings, key: str, url: str, *, fix: str, whole: 
     try:
         parts = urlsplit(url)
         usable = bool(parts.hostname) and (parts.port is None or parts.port > 0)
-    except ValueError as error:
-        raise SettingsError(f"target {name}: {key} is no URL: {error}", where=where, fix=fix) from None
+    except ValueError:  # its text quotes what should be a port: the password, where that holds a '/'
+        raise SettingsError(f"target {name}: {key} is no URL", where=where, fix=fix) from None
     if parts.scheme not in ("http", "https") or not usable:
         raise SettingsError(f"target {name}: {key} is not an http:// or https:// URL with a host", where=where, fix=fix)
     if parts.fragment or (parts.query and not whole):

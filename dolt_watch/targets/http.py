@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from dolt_watch.text import outside
 
@@ -86,7 +86,9 @@ class Caller:
         self.secure = parts.scheme == "https"
         # The place in words: never the URL itself, which may hold a password.
         self.place = f"{parts.hostname}:{parts.port or (443 if self.secure else 80)}"
-        self._secrets = (parts.password or "", *secrets)
+        # As it is spelt in the URL and as it is sent; a name without a password is a token.
+        secret = parts.password or parts.username or ""
+        self._secrets = (secret, unquote(secret), *secrets)
         self._client: httpx.Client | None = None
 
     def exchange(

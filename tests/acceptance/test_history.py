@@ -103,6 +103,21 @@ def test_flattened_between_two_ticks(watch: Watch) -> None:
     assert watch.kinds("") == ["resync", "resync"]
 
 
+def test_paused_before_the_first_tick(watch: Watch) -> None:
+    """What the ledger holds is then no attempt whose outcome was lost: nothing is to be held."""
+    bead = watch.assigned("goes when resumed")
+    assert watch.command("pause", "--reason", "not yet").code == 0
+    assert watch.dispatch()[0].dispatched == 0
+    assert watch.command("resume").code == 0
+    assert (watch.dispatch()[0].dispatched, watch.sent(), watch.kinds("")) == (1, [bead], ["pause", "resume"])
+
+
+def test_paused_and_resumed_before_the_first_tick(watch: Watch) -> None:
+    bead = watch.assigned("goes")
+    assert (watch.command("pause", "--reason", "not yet").code, watch.command("resume").code) == (0, 0)
+    assert (watch.dispatch()[0].dispatched, watch.sent()) == (1, [bead])
+
+
 def test_flattened_while_something_is_due(watch: Watch) -> None:
     watch.dispatch()
     bead = watch.assigned("due")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 from tests.acceptance.conftest import ASSIGNED, Watch
@@ -105,7 +106,7 @@ def test_our_own_notes_are_no_sign_of_life(watch: Watch) -> None:
     bead = watch.assigned("silent")
     watch.dispatch()
     watch.tick(timedelta(minutes=10))
-    assert watch.record(bead).get("sign") is None
+    assert watch.record(bead).get("sign") is None  # what is as by default is not saved
     assert watch.reap(LATER)[0].reaped == 1
 
 
@@ -140,3 +141,14 @@ def test_finished_while_it_is_sent(watch: Watch) -> None:
     assert (watch.status(bead), watch.kinds(bead)) == ("closed", ["claim", "dispatched"])
     assert watch.notes(bead)[-1].startswith("dispatched: job=")
     assert watch.reap(LATER)[0].reaped == 0
+
+
+def test_requeued_by_one_tick_dispatched_by_the_next(watch: Watch) -> None:
+    """Once a command: the tick that gave the bead back leaves it alone. Nothing else happens, and the next one takes it."""
+    rule = replace(watch.settings.rules[0], on_stale="requeue")
+    watch.change(rules=(rule,))
+    bead = watch.assigned("goes silent")
+    watch.tick(timedelta(seconds=10))
+    assert watch.tick(timedelta(minutes=40))[0].reaped == 1
+    assert watch.tick(timedelta(minutes=42))[0].dispatched == 1
+    assert watch.sent() == [bead, bead]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from dolt_watch.core.policy import Policy
+from dolt_watch.feed import ENTRY_COLUMNS
 from dolt_watch.past import Past
 from dolt_watch.settings import settings_hash
 from dolt_watch.verify import Verified, verify
@@ -33,3 +34,14 @@ def test_a_long_day(watch: Watch) -> None:
     assert watch.tick(timedelta(hours=2))[0].reaped == 1
     found = verified(watch)
     assert (found.differences, found.same, found.unverifiable.total()) == ([], 9, 0)
+
+
+def test_a_forged_row_is_found_and_its_words_are_no_sql(watch: Watch) -> None:
+    """``observed_commit`` is text that whoever may write to the ledger chose."""
+    watch.assigned("true")
+    watch.dispatch(timedelta(seconds=5))
+    forged = {"bead_id": "'bd-forged'", "observed_commit": "'x\\' OR SLEEP(9) #'", "bead_hash": "'0'"}
+    columns = ", ".join(ENTRY_COLUMNS)
+    cells = ", ".join(forged.get(name, name) for name in ENTRY_COLUMNS)
+    watch.committed(f"INSERT INTO watch_decision ({columns}) SELECT {cells} FROM watch_decision WHERE kind = 'claim'")
+    assert ("bd-forged", "bead_hash") in {(one.bead, one.field) for one in verified(watch).differences}

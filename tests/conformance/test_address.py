@@ -19,7 +19,7 @@ from dolt_watch.errors import SettingsError
         ("dolt://a%40b@[::1]:1/b%2Dx", Address("::1", 1, "a@b", database="b-x")),
         ("dolt:///beads?socket=/run/d.sock", Address(database="beads", socket="/run/d.sock")),
         ("dolt://h/b?tls=true", Address("h", database="b", tls=True)),
-        ("dolt://h/b?tls=false", Address("h", database="b")),
+        ("dolt://h/b?tls=false", Address("h", database="b", tls=False)),
         ("dolt://h/b?tls=/etc/ca.pem", Address("h", database="b", tls=True, ca="/etc/ca.pem")),
         ("doltlite:///var/lib/my%20demo.db", DoltLitePath("/var/lib/my demo.db")),
     ],
@@ -27,6 +27,31 @@ from dolt_watch.errors import SettingsError
 def test_accepted(url, address):
     assert parse_url(url) == address
     assert parse_url(address.url) == address, "its own form reads back"
+
+
+@pytest.mark.parametrize(
+    ("url", "encrypted"),
+    [
+        ("dolt://db.example/b", True),
+        ("dolt://10.0.0.7/b", True),
+        ("dolt://127.0.0.1.example/b", True),
+        ("dolt://127.evil/b", True),
+        ("dolt://0.0.0.0/b", True),
+        ("dolt://db.example/b?tls=false", False),
+        ("dolt://localhost/b", False),
+        ("dolt://LocalHost/b", False),
+        ("dolt://127.0.0.1/b", False),
+        ("dolt://127.1.2.3/b", False),
+        ("dolt://[::1]/b", False),
+        ("dolt://127.0.0.1/b?tls=true", True),
+        ("dolt://127.0.0.1/b?tls=/etc/ca.pem", True),
+        ("dolt://db.example/b?socket=/run/d.sock", False),
+    ],
+)
+def test_encrypted_off_loopback_unless_somebody_says_otherwise(url, encrypted):
+    address = parse_url(url)
+    assert address.encrypted is encrypted
+    assert parse_url(address.url).encrypted is encrypted, "its own form says the same"
 
 
 @pytest.mark.parametrize(

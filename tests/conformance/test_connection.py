@@ -188,13 +188,14 @@ def test_a_server_restarted_and_one_without_autocommit(dolt_server, tmp_path):
         theirs.close()
 
 
-def test_tls_is_verified_when_asked(dolt_server, tmp_path):
+def test_tls_is_verified(dolt_server, tmp_path, monkeypatch):
     """Encrypted, the certificate checked against the named authority; one that is not known is refused."""
     program, openssl = shutil.which("dolt"), shutil.which("openssl")
     if program is None or openssl is None or dolt_server.data is None:
         pytest.skip("needs a server of our own, and openssl to make a certificate")
     cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    make_one = f"req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=test -addext subjectAltName=IP:127.0.0.1 -keyout {key} -out {cert}"
+    names = "subjectAltName=IP:127.0.0.1,IP:0.0.0.0"
+    make_one = f"req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=test -addext {names} -keyout {key} -out {cert}"
     subprocess.run([openssl, *make_one.split()], check=True, capture_output=True)
     with start_dolt(program, tmp_path, config=f"  tls_cert: {cert}\n  tls_key: {key}\n") as server:
         address = server.fresh()
@@ -202,14 +203,29 @@ def test_tls_is_verified_when_asked(dolt_server, tmp_path):
         assert engine.query("SELECT 1") == [(1,)]
         assert isinstance(engine._link._connection._sock, ssl.SSLSocket)
         engine.close()
-        with pytest.raises(Unreachable, match="certificate"):
+        with pytest.raises(Unreachable, match="certificate is not one to trust") as told:
             open_engine(replace(address, tls=True))
+        assert "SSL_CERT_FILE=" in (told.value.fix or "")
         with pytest.raises(SettingsError, match="CA file"):
             open_engine(replace(address, tls=True, ca=str(tmp_path / "none.pem")))
+        # 0.0.0.0 reaches this machine and is no loopback address: nobody said how, so it is encrypted
+        monkeypatch.setenv("SSL_CERT_FILE", str(cert))
+        engine = open_engine(replace(address, host="0.0.0.0"))
+        assert isinstance(engine._link._connection._sock, ssl.SSLSocket)
+        engine.close()
 
 
 def test_tls_that_the_server_does_not_have_is_refused(dolt_server, dolt_address):
+    """Nothing is sent in plain text, the password least of all, and the error says how to allow it."""
     if dolt_server.data is None:
         pytest.skip("needs a server of our own")
-    with pytest.raises(Unreachable, match="SSL"):
+    with pytest.raises(Unreachable, match="the server speaks no TLS"):
         open_engine(replace(dolt_address, tls=True))
+    away = replace(dolt_address, host="0.0.0.0")
+    with pytest.raises(Unreachable, match=r"no TLS, and 0\.0\.0\.0 is not this machine") as told:
+        open_engine(away)
+    for way in ("BEADS_DOLT_SERVER_TLS=false", '"dolt_server_tls": false', "?tls=false"):
+        assert way in (told.value.fix or "")
+    engine = open_engine(replace(away, tls=False))
+    assert engine.query("SELECT 1") == [(1,)]
+    engine.close()

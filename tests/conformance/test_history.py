@@ -36,6 +36,11 @@ def unknown(hash_: str) -> str:
     return "0" * len(hash_)
 
 
+def test_the_newest_so_many_of_a_range(engine, line):
+    assert [each.hash for each in engine.commits(line[0], line[3], 2)] == [line[3], line[2]]
+    assert [each.hash for each in engine.commits(line[0], line[3], 9)] == [line[3], line[2], line[1]]
+
+
 def test_a_range_newest_first(engine, line):
     found = list(engine.commits(line[0], line[3]))
     assert [c.hash for c in found] == [line[3], line[2], line[1]]

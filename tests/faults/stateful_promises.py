@@ -11,10 +11,14 @@ import orjson
 from dolt_watch import feed
 from dolt_watch.core.derive import derive, is_ours
 from dolt_watch.core.fold import Projection
+from dolt_watch.core.policy import Policy
 from dolt_watch.look import Look, Looker
 from dolt_watch.model import IN_FLIGHT, Bead, Kind, Phase, State
+from dolt_watch.past import Past
 from dolt_watch.resync import resync
+from dolt_watch.settings import settings_hash
 from dolt_watch.store import Store
+from dolt_watch.verify import verify
 from tests.faults.stateful_history import History
 from tests.faults.stateful_world import BOTH, World
 
@@ -42,15 +46,16 @@ def check(world: World) -> None:
 def check_streams(world: World) -> None:
     streams: dict[str, list[tuple[int, str, str, str]]] = {}
     for bead, *entry in world.rows(
-        "SELECT bead_id, version, kind, token, detail ->> 'verdict' FROM watch_decision ORDER BY bead_id, version"
+        "SELECT bead_id, version, kind, token, detail FROM watch_decision ORDER BY bead_id, version"
     ):
         streams.setdefault(bead, []).append(tuple(entry))
     for bead, entries in streams.items():
         assert [version for version, *_ in entries] == list(range(1, len(entries) + 1)), f"gaps in the stream of {bead}"
         tokens = [token for _, kind, token, _ in entries if kind == Kind.CLAIM]
         assert len(set(tokens)) == len(tokens), "a token claimed twice"
-        for _, kind, _, verdict in entries:
-            assert not (kind == Kind.REQUEUE and verdict == "running"), "requeued though its target says that it runs"
+        for _, kind, _, detail in entries:
+            verdicts = orjson.loads(detail)["given"].get("verdicts", {}) if kind == Kind.REQUEUE else {}
+            assert verdicts.get(bead, [""])[0] != "running", "requeued though its target says that it runs"
 
 
 def check_rows(world: World, look: Look, state: State) -> None:
@@ -136,6 +141,16 @@ def check_resynced(world: World) -> None:
         world.resyncs = None
 
 
+def check_replay(world: World, look: Look) -> None:
+    """Live and replayed are the same: every decision that can be decided again comes out as it was recorded."""
+    policy = Policy(world.settings.rules, world.settings.settle, settings_hash=settings_hash(world.settings))
+    out = verify(Past(world.hand, policy, look.head))
+    if (
+        not world.bent
+    ):  # else the times of what came in by a merge are those of the line that the watcher did not stand on
+        assert (out.differences, out.unverifiable.total()) == ([], 0), f"{out.differences}, {out.unverifiable}"
+
+
 def become_quiet(world: World, history: History) -> None:
     """People stop, capacity is free, agents finish, time passes: then nobody may be left waiting, and nobody running."""
     history.end_merge()
@@ -160,6 +175,7 @@ def become_quiet(world: World, history: History) -> None:
         raise AssertionError("it does not become quiet")
     look = Looker(world.hand).look()
     assert look.head == look.commit
+    check_replay(world, look)
     state = Store(world.hand).state(look)
     waiting = {bead for (bead,) in world.rows(f"SELECT id FROM issues WHERE {MATCHES} AND {READY}")}
     quarantined = {bead.id for bead in state.beads.values() if bead.phase is Phase.QUARANTINED}

@@ -222,7 +222,7 @@ class World:
         """A `bd note` that had read before our last ``lines`` lines were there."""
         for (notes,) in self.rows("SELECT notes FROM issues WHERE id = ?", bead):
             if notes:
-                watched = self.rows("SELECT 1 FROM watch_bead WHERE bead_id = ?", bead)
+                watched = self.rows("SELECT 1 FROM watch_bead WHERE bead_id = ? AND record <> ''", bead)
                 (self.overwritten if watched else self.torn).add(bead)
                 self.change(bead, "agent", notes="\n".join([*notes.split("\n")[:-lines], "over"]))
 

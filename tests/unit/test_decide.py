@@ -170,6 +170,6 @@ def test_what_this_command_attempted_is_due_for_the_next() -> None:
     """A bead requeued by the reaper of this very tick: nothing else will happen to it."""
     policy = Policy([Rule("agent")], timedelta(seconds=2))
     requeued = bead("a", Phase.BACKOFF, age=1, retry_at=NOW)
-    asked = questions(State("h", {"a": requeued}), policy, NOW + timedelta(seconds=5), BOTH, {"a"})
+    asked = questions(State("h", "", {"a": requeued}), policy, NOW + timedelta(seconds=5), BOTH, {"a"})
     assert asked.held["a"].gate == "attempted"
     assert asked.due["dispatch"] is not None and asked.due["dispatch"] <= NOW

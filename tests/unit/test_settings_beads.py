@@ -64,6 +64,17 @@ def test_environment_over_file(tmp_path: Path) -> None:
     assert settings.origins["database.port"] == "BEADS_DOLT_SERVER_PORT"
 
 
+def test_plain_text_off_loopback_must_be_said(tmp_path: Path) -> None:
+    metadata(tmp_path, FULL)
+    assert address(load({}, {}, tmp_path)).encrypted
+    assert not address(load({}, {"BEADS_DOLT_SERVER_TLS": "false"}, tmp_path)).encrypted
+    assert not address(load({}, {"BEADS_DOLT_SERVER_HOST": "127.0.0.1"}, tmp_path)).encrypted
+    metadata(tmp_path, {**FULL, "dolt_server_tls": False})
+    settings = load({}, {}, tmp_path)
+    assert not address(settings).encrypted
+    assert settings.origins["database.tls"] == ".beads/metadata.json"
+
+
 def test_the_environment_alone_will_do(tmp_path: Path) -> None:
     settings = load({}, {"BEADS_DOLT_SERVER_DATABASE": "d"}, tmp_path)
     assert address(settings) == Address("127.0.0.1", 3307, "root", "", "d")

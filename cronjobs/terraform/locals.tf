@@ -1,0 +1,30 @@
+locals {
+  metadata = jsonencode({
+    database         = "dolt"
+    backend          = "dolt"
+    dolt_mode        = "server"
+    dolt_server_host = var.dolt_host
+    dolt_server_port = var.dolt_port
+    dolt_server_user = var.dolt_user
+    dolt_server_tls  = var.dolt_tls
+    dolt_database    = var.dolt_database
+    project_id       = var.project_id
+  })
+
+  # A JSON string is a TOML string.
+  settings = <<-EOT
+    [rules.agent]
+    when = ${jsonencode(var.when)}
+    stale_after = ${jsonencode(var.stale_after)}
+    retry_after = ${jsonencode(var.retry_after)}
+    max_attempts = ${var.max_attempts}
+    max_in_flight = ${var.max_in_flight}
+
+    ${var.settings}
+  EOT
+
+  jobs = {
+    (var.dispatcher_name) = { component = "dispatch", schedule = var.dispatcher_schedule }
+    (var.reaper_name)     = { component = "reap", schedule = var.reaper_schedule }
+  }
+}

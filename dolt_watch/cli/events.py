@@ -1,0 +1,197 @@
+"""``dolt_watch events``."""
+
+from __future__ import annotations
+
+import select
+import signal
+import sys
+from collections.abc import Iterator
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import click
+
+from dolt_watch.cli.common import load_settings, settings_options
+
+if TYPE_CHECKING:
+    from dolt_watch.engines import Engine
+    from dolt_watch.settings import Settings
+    from dolt_watch.stream import Passed
+    from dolt_watch.times import Clock
+
+
+@click.command()
+@settings_options
+@click.option(
+    "--from",
+    "since",
+    metavar="COMMIT|TIME",
+    help="Only what came after it. Default: all that history holds; with --follow, from now on.",
+)
+@click.option("--to", "until", metavar="COMMIT|TIME", help="Up to it. Default: HEAD.")
+@click.option("--follow", is_flag=True, help="Stay on, and go on with what comes.")
+@click.option("--bead", metavar="ID", help="Only of this bead.")
+@click.option("--branch", metavar="NAME", help="History of another branch.")
+@click.option("--format", "form", type=click.Choice(["json", "cloudevents"]), default="json", show_default=True)
+def command(
+    since: str | None, until: str | None, follow: bool, bead: str | None, branch: str | None, form: str, **kwargs: Any
+) -> int:
+    """What history's commits meant for the beads, one JSON line an event, oldest first.
+
+    By the rules as they are set now. Writes nothing to the database; nothing else is printed on stdout.
+
+    Example: dolt_watch events --follow | jq -r 'select(.kind == "claim") | .bead'
+    """
+    from dolt_watch.branches import open_on
+
+    if follow and until is not None:
+        raise click.UsageError("--follow goes on for ever: it has no --to")
+    settings = load_settings(kwargs)
+    engine = open_on(settings.address, branch)
+    try:
+        _stream(engine, settings, since, until, follow, branch, _Writer(settings, branch, bead, form))
+    finally:
+        engine.close()
+    return 0
+
+
+def _stream(
+    engine: Engine,
+    settings: Settings,
+    since: str | None,
+    until: str | None,
+    follow: bool,
+    branch: str | None,
+    write: _Writer,
+) -> None:
+    from dolt_watch.as_of import commit_at
+    from dolt_watch.branches import head_of
+    from dolt_watch.migrate import check_project
+    from dolt_watch.stream import Follower, read
+    from dolt_watch.times import DatabaseClock
+
+    check_project(engine, settings.project_id)
+    head = head_of(engine, branch)
+    end = commit_at(engine, until, head, "--to").hash if until is not None else head
+    begin = end if follow and since is None else _begin(engine, since, end)
+    if not follow:
+        for passed in read(engine, begin, end, settings.rules):
+            write(passed)
+        return
+    with _Quiet() as quiet:
+        follower = Follower(engine, branch, settings.rules, quiet.clock(DatabaseClock()), _warn)
+        for each in follower.follow(begin):
+            if each is not None:
+                write(each)
+            quiet.check()
+
+
+def _begin(engine: Engine, since: str | None, end: str) -> str:
+    from dolt_watch.as_of import commit_at, time_of
+    from dolt_watch.errors import SettingsError
+    from dolt_watch.stream import first_commit
+    from dolt_watch.times import iso
+
+    if since is None:
+        first = first_commit(engine, end)
+        _warn(f"history begins at {first.hash}, {iso(first.date)}: what it held then came by no event")
+        return first.hash
+    try:
+        return commit_at(engine, since, end, "--from").hash
+    except SettingsError:
+        first = first_commit(engine, end)
+        moment = time_of(since)
+        gone = len(since.strip()) == len(end) if moment is None else moment < first.date
+        if not gone:
+            raise
+        what = f"history no longer holds {since.strip()}: it begins" if moment is None else "history begins"
+        _warn(f"{what} at {first.hash}, {iso(first.date)}; events from there on")
+        return first.hash
+
+
+def _warn(line: str) -> None:
+    click.echo(line, err=True)
+
+
+class _Writer:
+    """One line an event; the lines of one commit go out together, so that a reader never waits for a buffer."""
+
+    def __init__(self, settings: Settings, branch: str | None, bead: str | None, form: str) -> None:
+        from dolt_watch.engines.address import Address
+
+        address = settings.address
+        name = address.database if isinstance(address, Address) else address.path
+        self.bead, self.rules = bead, settings.rules
+        self.source = (
+            quote(f"/dolt_watch/{name.lstrip('/')}" + (f"/{branch}" if branch else "")) if form == "cloudevents" else ""
+        )
+
+    def __call__(self, passed: Passed) -> None:
+        lines = b"".join(self._lines(passed))
+        if lines:
+            sys.stdout.buffer.write(lines)
+            sys.stdout.buffer.flush()
+
+    def _lines(self, passed: Passed) -> Iterator[bytes]:
+        import orjson
+
+        from dolt_watch.telling import cloudevent, tell
+
+        for told in tell(passed.commit, passed.events, self.rules):
+            if self.bead is None or told["bead"] == self.bead:
+                yield orjson.dumps(
+                    cloudevent(told, self.source) if self.source else told, option=orjson.OPT_APPEND_NEWLINE
+                )
+
+
+class _Ended(Exception):
+    """Somebody asked us to end."""
+
+
+class _Quiet:
+    """SIGTERM ends it between two commits or while it sleeps, never within a line; so does a reader that is gone."""
+
+    def __init__(self) -> None:
+        self.asked = self.sleeping = False
+
+    def __enter__(self) -> _Quiet:
+        self._before = signal.signal(signal.SIGTERM, self._ask)
+        self._out = select.poll()
+        self._out.register(sys.stdout.fileno(), 0)  # errors are told without being asked for
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> bool:
+        signal.signal(signal.SIGTERM, self._before)
+        return kind is _Ended
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        self.asked = True
+        if self.sleeping:
+            raise _Ended
+
+    def check(self) -> None:
+        """Raises BrokenPipeError where nobody reads any more."""
+        if self.asked:
+            raise _Ended
+        if any(event & (select.POLLERR | select.POLLHUP) for _, event in self._out.poll(0)):
+            raise BrokenPipeError
+
+    def clock(self, clock: Clock) -> Clock:
+        return _Woken(clock, self)
+
+
+class _Woken:
+    """A clock whose sleep SIGTERM ends."""
+
+    def __init__(self, clock: Clock, quiet: _Quiet) -> None:
+        self.now, self._clock, self._quiet = clock.now, clock, quiet
+
+    def sleep(self, seconds: float) -> None:
+        self._quiet.sleeping = True
+        try:
+            if self._quiet.asked:
+                raise _Ended
+            self._clock.sleep(seconds)
+        finally:
+            self._quiet.sleeping = False

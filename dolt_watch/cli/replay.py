@@ -1,0 +1,194 @@
+"""``dolt_watch replay``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dolt_watch.cli.common import load_settings, settings_options
+
+if TYPE_CHECKING:
+    from dolt_watch.engines import Commit, Engine
+    from dolt_watch.settings import Settings
+    from dolt_watch.whatif.study import Question, Study
+
+
+@click.command()
+@settings_options
+@click.option("--from", "begins", metavar="C", help="A commit or a time; default: where decisions can first be folded.")
+@click.option("--to", "ends", metavar="C", help="A commit or a time; default: HEAD.")
+@click.option(
+    "--every", metavar="SPAN", default="2m", show_default=True, help="A tick so often: 2m as cron, 2s as run."
+)
+@click.option("--when", metavar="EXPRESSION", help="Another `when` for the rule.")
+@click.option("--rule", metavar="NAME", help="The rule that --when is for; and only its beads are told of.")
+@click.option("--run-time", metavar="SPAN", help="How long a run takes that was not recorded; default: the median.")
+@click.option(
+    "--verify",
+    "verifies",
+    is_flag=True,
+    help="Decide every recorded decision again: exit 1 where one comes out otherwise.",
+)
+@click.option(
+    "--apply",
+    "applies",
+    is_flag=True,
+    help="For real: fold everything after --from again, and act on what is due and undecided.",
+)
+@click.option("--dry-run", is_flag=True, help="With --apply: say what it would do.")
+@click.option("--yes", is_flag=True, help="With --apply: do not ask.")
+@click.option("--branch", metavar="NAME", help="History of another branch.")
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def command(
+    begins: str | None, ends: str | None, every: str, when: str | None, rule: str | None, run_time: str | None, verifies: bool,
+    applies: bool, dry_run: bool, yes: bool, branch: str | None, form: str, **kwargs: Any,
+) -> int:  # fmt: skip
+    """What would have been decided under other settings, beside what was. Writes nothing, sends nothing (but with --apply).
+
+    With --verify: is every recorded decision what comes out again? With --apply: reprocess; what was decided already is never done again.
+
+    C is a commit's hash, the beginning of one, or a time such as 2026-04-18T22:35:46Z. Settings are those of every command; change them with --set.
+
+    Example: dolt_watch replay --from 2026-04-01 --every 2s --set rules.agent.stale_after=15m
+    """
+    from dolt_watch.branches import open_on
+
+    if applies and branch is not None:
+        raise click.UsageError("--apply acts on the database's own branch: --branch is for looking")
+    if verifies and applies:
+        raise click.UsageError("--verify and --apply are two commands: give one of them")
+    if (dry_run or yes) and not applies:
+        raise click.UsageError("--dry-run and --yes go with --apply: everything else only looks")
+    settings = _settings(kwargs, when, rule)
+    if verifies or applies:
+        from dolt_watch.cli import replaying
+
+        if verifies:
+            return replaying.verify(settings, ends, branch, form)
+        return replaying.apply(settings, begins, dry=dry_run, yes=yes)
+    spans = _span(every, "--every"), _span(run_time, "--run-time") if run_time is not None else None
+    engine = open_on(settings.address, branch)
+    try:
+        found = _study(engine, settings, begins, ends, branch, spans, rule or "")
+    finally:
+        engine.close()
+    _print(found, form)
+    return 0
+
+
+def _settings(kwargs: dict[str, Any], when: str | None, rule: str | None) -> Settings:
+    """The settings that are asked about: ``--when`` goes to its rule as ``--set`` would."""
+    from dolt_watch.errors import SettingsError
+    from dolt_watch.settings.values import nearest
+
+    flags = dict(kwargs)
+    settings = load_settings(kwargs)
+    names = [one.name for one in settings.rules]
+    if rule is not None and rule not in names:
+        raise SettingsError(f"no such rule: {rule!r}", where="--rule", fix=nearest(rule, names))
+    if when is None:
+        return settings
+    if rule is None and len(names) > 1:
+        raise SettingsError("there is more than one rule", where="--when", fix=f"say which: --rule {names[0]}")
+    flags["set"] = (*(flags.get("set") or ()), f"rules.{rule or names[0]}.when={when}")
+    return load_settings(flags)
+
+
+def _span(text: str, where: str) -> timedelta:
+    from dolt_watch.settings.values import Given, convert
+
+    span: timedelta = convert(Given((where,), text, where, where), "timedelta")
+    return span
+
+
+def _study(
+    engine: Engine, settings: Settings, begins: str | None, ends: str | None, branch: str | None,
+    spans: tuple[timedelta, timedelta | None], rule: str,
+) -> Study:  # fmt: skip
+    from dolt_watch.as_of import commit_at
+    from dolt_watch.branches import head_of
+    from dolt_watch.core.policy import Policy
+    from dolt_watch.errors import NotMigrated
+    from dolt_watch.migrate import check_database
+    from dolt_watch.past import Past
+    from dolt_watch.settings import settings_hash
+    from dolt_watch.whatif import study as whatif
+
+    with suppress(NotMigrated):  # what it would have done before it was ever there
+        check_database(engine, settings.project_id)
+    head = head_of(engine, branch)
+    end = commit_at(engine, ends or head, head, "--to")
+    policy = Policy(settings.rules, settings.settle, settings_hash=settings_hash(settings))
+    past = Past(engine, policy, end.hash)
+    begin = commit_at(engine, begins, head, "--from") if begins is not None else whatif.begins(past)
+    _check_order(engine, (begins, ends), begin, end)
+    every, run_time = spans
+    with _progress(begin.date, end.date) as told:
+        return whatif.study(past, _question(policy, every, begin, end, run_time, rule), told)
+
+
+def _question(*parts: Any) -> Question:
+    from dolt_watch.whatif.study import Question
+
+    return Question(*parts)
+
+
+def _check_order(engine: Engine, texts: tuple[str | None, str | None], begin: Commit, end: Commit) -> None:
+    from dolt_watch.as_of import time_of
+    from dolt_watch.errors import SettingsError
+    from dolt_watch.times import iso
+
+    first, last = (time_of(text or "") for text in texts)
+    backwards = first is not None and last is not None and first > last
+    if not backwards and (begin.hash == end.hash or engine.is_ancestor(begin.hash, end.hash)):
+        return
+    says = f"--from {begin.hash[:10]} ({iso(begin.date)}) is not before --to {end.hash[:10]} ({iso(end.date)})"
+    if backwards:
+        says = f"--from {texts[0]} is later than --to {texts[1]}"
+    fix = "name two of which the second descends from the first"
+    raise SettingsError(says, where="--from, --to", fix=fix)
+
+
+@contextmanager
+def _progress(begins: datetime, ends: datetime) -> Iterator[Callable[[datetime], None]]:
+    """A bar by the dates of what is read: on a terminal, for what takes longer than a second."""
+    import time
+
+    whole = max(1, int((ends - begins).total_seconds()))
+    if not sys.stderr.isatty():
+        yield lambda at: None
+        return
+    started = time.monotonic()
+    bar = click.progressbar(length=whole, label="reading history", file=sys.stderr)
+    shown = False
+
+    def told(at: datetime) -> None:
+        nonlocal shown
+        if not shown and time.monotonic() - started < 1:
+            return
+        shown = True
+        done = min(whole, max(0, int((at - begins).total_seconds())))
+        bar.update(done - bar.pos)
+
+    try:
+        yield told
+    finally:
+        if shown:
+            bar.render_finish()
+
+
+def _print(found: Study, form: str) -> None:
+    from dolt_watch.whatif.telling import as_json, text
+
+    if form == "json":
+        import orjson
+
+        click.echo(orjson.dumps(as_json(found)).decode())
+        return
+    for line in text(found):
+        click.echo(line)

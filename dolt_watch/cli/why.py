@@ -1,0 +1,161 @@
+"""``dolt_watch why``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dolt_watch.cli.common import load_settings, settings_options
+
+if TYPE_CHECKING:
+    from dolt_watch.engines import Engine
+    from dolt_watch.explain import Explained
+    from dolt_watch.settings import Settings
+    from dolt_watch.standing import Stands
+
+
+@click.command()
+@click.argument("bead")
+@settings_options
+@click.option("--as-of", metavar="COMMIT|TIME", help="As it stood then.")
+@click.option("--branch", metavar="NAME", help="In the history of another branch.")
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def command(bead: str, as_of: str | None, branch: str | None, form: str, **kwargs: Any) -> int:
+    """What became of a bead, where it stands, and what would have to change for it to go.
+
+    Its life by commit; each condition of its rule, each gate, the queue and the target, with the value seen. Writes nothing.
+
+    Example: dolt_watch why bd-12 --as-of 2026-04-18T22:35:46Z
+    """
+    from dolt_watch.branches import open_on
+
+    settings = load_settings(kwargs)
+    engine = open_on(settings.address, branch)
+    try:
+        found = _explain(engine, settings, bead, as_of, branch)
+    finally:
+        engine.close()
+    if form == "json":
+        import orjson
+
+        click.echo(orjson.dumps(_facts(found)).decode())
+        return 0
+    for line in _lines(found):
+        click.echo(line)
+    return 0
+
+
+def _explain(engine: Engine, settings: Settings, bead: str, as_of: str | None, branch: str | None) -> Explained:
+    from dolt_watch.branches import head_of
+    from dolt_watch.cli.wiring import Targets
+    from dolt_watch.explain import explain
+    from dolt_watch.migrate import check_project
+    from dolt_watch.standing import Forgiving
+
+    check_project(engine, settings.project_id)
+    targets = Targets(settings)
+    try:
+        until = head_of(engine, branch)
+        asked = Forgiving(targets)
+        if as_of is not None:
+            commit, now = _moment(engine, as_of, until)
+            return explain(engine, bead, commit, lambda: _then(engine, settings, commit, now, bead))
+        return explain(engine, bead, until, lambda: _now(engine, settings, until, bead, branch, asked))
+    finally:
+        targets.close()
+
+
+def _moment(engine: Engine, text: str, head: str) -> tuple[str, Any]:
+    """The commit, and the clock then: of a time that time, of a commit its date."""
+    from dolt_watch.as_of import commit_at, time_of
+    from dolt_watch.errors import SettingsError
+    from dolt_watch.stream import first_commit
+    from dolt_watch.times import iso
+
+    try:
+        commit = commit_at(engine, text, head, "--as-of")
+    except SettingsError as error:
+        if len(text.strip()) == len(head) and "holds no commit" in error.message:
+            first = first_commit(engine, head)
+            error.message += f" (any more): it begins at {first.hash}, {iso(first.date)}"
+        raise
+    return commit.hash, time_of(text) or commit.date
+
+
+def _then(engine: Engine, settings: Settings, commit: str, now: Any, bead: str, asked: Any = None) -> Stands:
+    from dolt_watch.cli.wiring import policy
+    from dolt_watch.standing import UNSEEN, stands_then
+
+    stands = stands_then(engine, policy(settings), commit, now, bead, asked)
+    return stands if asked is not None else stands._replace(notes=(*stands.notes, UNSEEN))
+
+
+def _now(engine: Engine, settings: Settings, head: str, bead: str, branch: str | None, asked: Any) -> Stands:
+    """As the loop sees it. Where there is no state of the loop's (never initialised, a replica, another branch): as history has it."""
+    from dolt_watch.cli.wiring import build
+    from dolt_watch.errors import NotMigrated
+    from dolt_watch.standing import stands_now
+    from dolt_watch.times import DatabaseClock, utc
+
+    if branch is None:
+        try:
+            loop = build(engine, settings, asked, DatabaseClock(), lambda line: None, dry=True)
+            return stands_now(loop, bead)
+        except NotMigrated:
+            pass
+    now = utc(engine.query("SELECT UTC_TIMESTAMP(6)")[0][0])
+    return _then(engine, settings, head, now, bead, asked.capacity)
+
+
+# -- told ------------------------------------------------------------------------------------------------------------
+
+
+def _facts(found: Explained) -> dict[str, Any]:
+    from dolt_watch.store import record
+    from dolt_watch.telling import tell
+
+    stands = found.stands
+    return {
+        "schema": 1, "bead": found.bead, "now": stands.now, "commit": stands.commit,
+        "history_begins": {"commit": found.begins.hash, "time": found.begins.date, "with_it": found.from_the_beginning},
+        "life": [told for deed in found.deeds for told in tell(deed.commit, deed.events, stands.policy.rules)],
+        "phase": found.phase or None, "state": record(found.state) if found.state is not None else None,
+        "rules": [
+            {"rule": each.rule, "conditions": [one._asdict() for one in each.conditions], "to_go": list(each.to_go), "verdict": each.verdict}
+            for each in found.views
+        ],
+        "notes": list(stands.notes),
+    }  # fmt: skip
+
+
+def _lines(found: Explained) -> Iterator[str]:
+    from dolt_watch.journal import table
+    from dolt_watch.times import ago, iso
+    from dolt_watch.words import told
+
+    stands, begins = found.stands, found.begins
+    yield f"{found.bead} at {iso(stands.now)}, commit {stands.commit[:8]}"
+    yield ""
+    there = "it was there already" if found.from_the_beginning else "it was not there yet"
+    rows = [(iso(begins.date), begins.hash[:8], begins.author, f"history begins; {there}")]
+    rows += [
+        (iso(deed.commit.date), deed.commit.hash[:8], who, text) for deed in found.deeds for who, text in told(deed)
+    ]
+    yield from table(("TIME", "COMMIT", "WHO", "WHAT"), rows)
+    yield ""
+    state = found.state
+    yield (
+        f"phase: {found.phase}, for {ago(stands.now - state.since)}"
+        if state is not None
+        else "phase: none, it neither waits nor runs"
+    )
+    for note in stands.notes:
+        yield f"note:  {note}"
+    for each in found.views:
+        yield ""
+        yield f"rule {each.rule}"
+        yield from (f"  {'✓' if one.holds else '✗'} {one.name}: {one.value}" for one in each.conditions)
+        yield f"to go: {each.verdict}"
+        yield from (f"  - {line}" for line in each.to_go)

@@ -1,0 +1,99 @@
+"""Is everything as it must be? Each check is a function of the ``Case`` that yields findings: ok, a warning or a failure, and what mends it.
+
+Nothing is written and nothing is dispatched: probes are rolled back, targets are asked for their capacity only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from enum import StrEnum
+from functools import cached_property
+from typing import NamedTuple
+
+from dolt_watch.core.policy import Policy
+from dolt_watch.engines import Engine
+from dolt_watch.errors import DoltWatchError
+from dolt_watch.look import Look, Looker
+from dolt_watch.round import Survey
+from dolt_watch.settings import Settings
+from dolt_watch.text import outside
+
+LONGEST = 5
+"""So many beads are named; the rest is counted."""
+
+
+class Level(StrEnum):
+    OK = "ok"
+    WARNING = "warning"
+    """It works, and somebody should look at it."""
+    FAILURE = "failure"
+
+
+class Finding(NamedTuple):
+    """What one check found."""
+
+    check: str
+    level: Level
+    says: str
+    fix: str = ""
+    """A command, or a line to change."""
+    exit_code: int = 0
+
+
+def ok(check: str, says: str) -> Finding:
+    return Finding(check, Level.OK, outside(says))
+
+
+def warning(check: str, says: str, fix: str) -> Finding:
+    return Finding(check, Level.WARNING, outside(says), outside(fix, 1000))
+
+
+def failure(check: str, says: str, fix: str, exit_code: int = 1) -> Finding:
+    return Finding(check, Level.FAILURE, outside(says), outside(fix, 1000), exit_code)
+
+
+def failed(check: str, error: DoltWatchError) -> Finding:
+    """An error as every command would tell it, and with its exit code."""
+    where = f" ({error.where})" if error.where else ""
+    return failure(check, error.message + where, error.fix or "run the command with --debug", error.exit_code)
+
+
+class Case:
+    """What the checks look at; each thing is read once, when it is first asked for."""
+
+    def __init__(
+        self, settings: Settings, engine: Engine, policy: Policy, rule_hashes: Mapping[str, str], survey: Callable[[], Survey],
+        machine: Callable[[], datetime],
+    ) -> None:  # fmt: skip
+        self.settings, self.engine, self.policy, self.rule_hashes = settings, engine, policy, rule_hashes
+        self.machine = machine
+        """This machine's clock."""
+        self._survey = survey
+
+    @cached_property
+    def survey(self) -> Survey:
+        """The state at HEAD, and what holds each bead."""
+        return self._survey()
+
+    @cached_property
+    def look(self) -> Look:
+        return Looker(self.engine).look()
+
+
+Check = Callable[[Case], Iterator[Finding]]
+
+
+def attempt(checks: Mapping[str, Check], case: Case) -> Iterator[Finding]:
+    """What each of them finds; an error is a finding too, and ends that check only."""
+    for name, check in checks.items():
+        try:
+            yield from check(case)
+        except DoltWatchError as error:
+            yield failed(name, error)
+
+
+def named(beads: Sequence[str]) -> str:
+    """The first few by name: 'bd-1, bd-2 and 7 more'."""
+    more = len(beads) - LONGEST
+    return ", ".join(beads[:LONGEST]) + (f" and {more} more" if more > 0 else "")

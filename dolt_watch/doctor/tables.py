@@ -1,0 +1,58 @@
+"""The database: is it beads', of this project, with our tables, and do the local ones stay out of history?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dolt_watch.doctor import Case, Finding, failure, ok
+from dolt_watch.errors import NoSuchTable, NotBeads, NotMigrated
+from dolt_watch.migrate import LATEST, LOCAL, check_database
+
+INIT = "dolt_watch init   (as a user who may create tables)"
+
+
+def schema(case: Case) -> Iterator[Finding]:
+    if not case.engine.columns("issues"):
+        raise NotBeads(
+            "this database has no table 'issues': it is not a beads database",
+            fix="name the database that bd uses: `bd init` makes one, .beads/metadata.json names it",
+        )
+    check_database(case.engine, None)
+    yield ok("schema", f"version {LATEST}, which is this program's")
+
+
+def project(case: Case) -> Iterator[Finding]:
+    check_database(case.engine, case.settings.project_id)
+    known = case.settings.project_id
+    yield ok("project", known or "not checked: the database is named outright, and not by .beads/metadata.json")
+
+
+def local(case: Case) -> Iterator[Finding]:
+    """The cursor and the saved state are of this server only. In history they would be pushed, merged, and be everybody's conflict."""
+    engine = case.engine
+    missing = [table for table in LOCAL if not engine.columns(table)]
+    if missing:
+        raise NotMigrated(f"not in this database (or not on this branch): {', '.join(missing)}", fix=INIT)
+    if not engine.query("SELECT 1 FROM watch_cursor WHERE id = 1"):
+        raise NotMigrated("watch_cursor has lost its one row", fix=INIT)
+    tracked = [table for table in LOCAL if _tracked(case, table)]
+    loose = sorted({*LOCAL} & engine.dirty() - {*tracked})
+    if not tracked and not loose:
+        yield ok("local", "cursor and saved state are here, and stay out of history")
+        return
+    rows = ", ".join(f"('{table}', 1)" for table in LOCAL)
+    names = ", ".join(f"'{table}'" for table in tracked)
+    yield failure(
+        "local", f"in history: {', '.join(tracked)}" if tracked else f"not ignored: {', '.join(loose)}, so the next commit of all tables takes them along",
+        f"as an administrator: REPLACE INTO dolt_ignore (pattern, ignored) VALUES {rows}; CALL DOLT_ADD('dolt_ignore'); "
+        + (f"CALL DOLT_RM('--cached', {names}); " if tracked else "")
+        + "CALL DOLT_COMMIT('-m', 'dolt-watch: what is local stays out of history');",
+    )  # fmt: skip
+
+
+def _tracked(case: Case, table: str) -> bool:
+    try:
+        case.engine.query(f"SELECT 1 FROM {table} AS OF '{case.look.head}' LIMIT 1")
+    except NoSuchTable:
+        return False
+    return True

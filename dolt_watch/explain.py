@@ -1,0 +1,65 @@
+"""Why a bead goes, or does not: its life so far, where it stands, and every condition with its value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from difflib import get_close_matches
+from typing import NamedTuple
+
+from dolt_watch.conditions import View, view
+from dolt_watch.engines import Commit, Engine
+from dolt_watch.errors import SettingsError
+from dolt_watch.life import Deed, Search, life, line_to
+from dolt_watch.model import Bead
+from dolt_watch.standing import Stands
+from dolt_watch.text import outside
+
+NEAR = 5_000
+"""Ids among which the nearest are looked for."""
+
+
+class Explained(NamedTuple):
+    bead: str
+    begins: Commit
+    """Where history begins."""
+    from_the_beginning: bool
+    """Was it there already then?"""
+    deeds: tuple[Deed, ...]
+    stands: Stands
+    phase: str
+    """'' for none."""
+    state: Bead | None
+    views: tuple[View, ...]
+
+
+def explain(engine: Engine, bead: str, until: str, stand: Callable[[], Stands]) -> Explained:
+    """``stand``: how it stands at ``until``; asked only once the bead is known. Raises SettingsError where there is no such bead."""
+    line = line_to(engine, until)
+    search = Search(engine, bead, line)
+    if not search.lived() and not search.traces():
+        raise _no_such_bead(engine, bead, until)
+    stands = stand()
+    columns, policy = engine.columns("issues"), stands.policy
+    deeds = tuple(life(engine, line, search, policy.rules, stands.lens._replace(cells=list(columns), sides=True)))
+    state = stands.state.beads.get(bead)
+    rules = [rule for rule in policy.rules if state is None or rule.name == state.rule]
+    views = tuple(view(engine, rule, bead, stands, columns) for rule in rules)
+    return Explained(
+        bead, line.begins, bool(search.row(0)), deeds, stands, state.phase.value if state else "", state, views
+    )
+
+
+def _no_such_bead(engine: Engine, bead: str, until: str) -> SettingsError:
+    name = outside(bead, 80)
+    if engine.query("SELECT 1 FROM issues WHERE id = ?", (bead,)):
+        return SettingsError(
+            f"history does not hold {name} yet: its row stands uncommitted, or came later",
+            where=f"commit {until}",
+            fix="dolt_watch tick   (adopts what is left uncommitted)",
+        )
+    ids = [id for (id,) in engine.query(f"SELECT id FROM issues AS OF '{until}' LIMIT {NEAR}")]
+    near = get_close_matches(bead, ids, 3, 0.5)
+    fix = f"did you mean {', '.join(near)}?" if near else "`bd list` names them"
+    return SettingsError(
+        f"there is no bead {name}, and never was one in this history", where=f"commit {until}", fix=fix
+    )

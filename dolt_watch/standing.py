@@ -1,0 +1,146 @@
+"""What deciding stands on for one bead: now, as the loop itself sees it, or at a moment of the past."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import NamedTuple
+
+from dolt_watch import feed
+from dolt_watch.core.decide import decide, questions
+from dolt_watch.core.policy import Outside, Plan, Policy, Questions, Scope
+from dolt_watch.engines import WORKING, Engine
+from dolt_watch.errors import DoltWatchError
+from dolt_watch.gates import readiness
+from dolt_watch.model import Capacity, Entry, JobReport, State, Verdict
+from dolt_watch.past import Past, Under
+from dolt_watch.round import Outcome
+from dolt_watch.targets import Answer, Refused, Target, Task
+from dolt_watch.tick import Loop
+
+BOTH = Scope(dispatch=True, reap=True)
+UNSEEN = "rows that stood uncommitted then cannot be seen any more"
+NEVER = "nothing was ever decided here: the bead stands as its row does, by the rules as they are set now"
+
+
+class Stands(NamedTuple):
+    """The state, the clock, what was asked, what was answered, and the plan made of it: the loop's own."""
+
+    commit: str
+    now: datetime
+    state: State
+    policy: Policy
+    asked: Questions
+    outside: Outside
+    plan: Plan
+    lens: feed.Lens
+    """The rules, compiled, and the columns of issues."""
+    merging: bool = False
+    notes: tuple[str, ...] = ()
+
+
+class Forgiving:
+    """Targets by name, of which none fails: one that cannot be opened or asked takes nothing, and says why."""
+
+    def __init__(self, targets: Callable[[str], Target]) -> None:
+        self.targets = targets
+
+    def __call__(self, name: str) -> Target:
+        try:
+            return self.targets(name)
+        except DoltWatchError as error:
+            return _Absent(name, error.message)
+
+    def capacity(self, name: str) -> Capacity:
+        return self(name).capacity()
+
+
+class _Absent:
+    """A target that cannot be opened."""
+
+    deduplicates = False
+    timeout = 0.0
+
+    def __init__(self, name: str, why: str) -> None:
+        self.name, self.why = name, why
+
+    def capacity(self) -> Capacity:
+        return Capacity(0, self.why, down=True)
+
+    def dispatch(self, task: Task, token: str) -> Answer:
+        return Refused(self.why)
+
+    def verdict(self, job: str, started: datetime | None) -> JobReport:
+        return JobReport(Verdict.UNKNOWN, error=self.why)
+
+    def close(self) -> None: ...
+
+
+def stands_now(loop: Loop, bead: str) -> Stands:
+    """The loop's own state at HEAD; gates, target and working set asked now. Raises NotMigrated."""
+    seen = loop.survey(BOTH)
+    asked = _of_one(seen.asked, bead)
+    changed = loop.engine.changed_tables(seen.look.head, WORKING)
+    dirty = [table for table in loop.looker.tables if table in changed]
+    loose = feed.uncommitted(loop.engine, seen.look.head, dirty, seen.lens)
+    outside = loop.ask(seen.look, asked, seen.now, seen.lens, loose, Outcome())
+    state = seen.state.beads.get(bead)
+    names = {rule.target for rule in seen.policy.rules if state is None or rule.name == state.rule}
+    # asked for a bead that does not wait, too
+    more = {name: loop.targets(name).capacity() for name in sorted(names - outside.capacity.keys())}
+    outside = outside._replace(capacity={**outside.capacity, **more})
+    notes = tuple(f"an uncommitted change of {row.table} stands: {row.kind}" for row in loose if row.bead == bead)
+    return _stands(seen.look.head, seen.now, seen.state, seen.policy, asked, outside, seen.lens, seen.merging, notes)
+
+
+def stands_then(
+    engine: Engine, policy: Policy, until: str, now: datetime, bead: str, capacity: Callable[[str], Capacity] | None
+) -> Stands:
+    """As history has it at ``until``. ``capacity``: asks a target now; None: as it was last recorded."""
+    past = Past(engine, policy, until)
+    state, under, notes = _folded(past)
+    asked = _of_one(questions(state, under.policy, now, BOTH), bead)
+    ready = [one.id for rule in under.policy.rules if rule.ready for one in asked.queues.get(rule.name, ())]
+    holds = readiness(engine.query, ready, past.columns, now, until) if ready else {}
+    names = dict.fromkeys(rule.target for rule in under.policy.rules)
+    known = {name: capacity(name) for name in names} if capacity is not None else _recorded(past.entries, names)
+    lens = feed.Lens(under.compiled, list(past.columns))
+    return _stands(until, now, state, under.policy, asked, Outside(known, holds), lens, False, notes)
+
+
+def _stands(
+    commit: str, now: datetime, state: State, policy: Policy, asked: Questions, outside: Outside, lens: feed.Lens, merging: bool,
+    notes: tuple[str, ...],
+) -> Stands:  # fmt: skip
+    plan = decide(state, policy, now, BOTH, asked, outside)
+    return Stands(commit, now, state, policy, asked, outside, plan, lens, merging, notes)
+
+
+def _folded(past: Past) -> tuple[State, Under, tuple[str, ...]]:
+    """From where it was last made anew; before the first decision, as the rows stand."""
+    since = next(
+        (commit for commit in reversed(list(past.made())) if past.engine.is_ancestor(commit, past.until)), None
+    )
+    if since is None:
+        return past.at(past.until, past.current).state(), past.current, (NEVER,) if not past.entries else ()
+    under = past.under(past.made()[since]) or past.current
+    projection = None
+    for step in past.steps(since):
+        projection, under = step.projection, step.under
+    return (projection or past.at(since, under)).state(), under, ()
+
+
+def _recorded(entries: Iterable[Entry], names: Iterable[str]) -> dict[str, Capacity]:
+    """Each target's last answer that a decision rested on."""
+    found: dict[str, Capacity] = {}
+    for entry in entries:
+        for name, (slots, idle, why) in entry.detail.get("given", {}).get("capacity", {}).items():
+            found[name] = Capacity(slots, f"{why or 'asked'} (as recorded {entry.at:%Y-%m-%dT%H:%M:%SZ})", idle)
+    return {name: found.get(name, Capacity(None, "never recorded")) for name in names}
+
+
+def _of_one(asked: Questions, bead: str) -> Questions:
+    """Verdicts are asked of one bead only: each is a request."""
+    only = (tuple(one for one in beads if one.id == bead) for beads in (asked.stale, asked.unknown))
+    stale, unknown = only
+    return asked._replace(stale=stale, unknown=unknown)

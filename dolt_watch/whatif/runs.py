@@ -1,0 +1,78 @@
+"""Which run a dispatch gets in the simulation: the recorded one, or one that is assumed; and what comes of it at once. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+
+from dolt_watch.errors import SettingsError
+from dolt_watch.handlers.answers import recalled, report_of
+from dolt_watch.model import CLOSED, Bead, Decision, Event, Rule, Sign, What
+from dolt_watch.targets import Accepted
+from dolt_watch.times import utc
+from dolt_watch.whatif.script import Act, Run
+from dolt_watch.whatif.views import View
+
+DEADLINE = timedelta(minutes=1)
+"""Of a claim whose run is assumed: it is settled at once."""
+ALIVE = 2
+"""An assumed run gives so many signs of life in each ``stale_after``."""
+
+
+class Runs:
+    """``run_time``: how long a run lasts that was not recorded, None: not known."""
+
+    def __init__(self, recorded: Mapping[str, Sequence[Run]], run_time: timedelta | None) -> None:
+        self._left = {bead: list(runs) for bead, runs in recorded.items()}
+        self.run_time = run_time
+        self.entered: dict[str, int] = {}
+        """Bead → which recorded change made it match, this time."""
+        self.assumed: list[str] = []
+        """Beads whose run is none that was recorded, as often as that was so."""
+
+    def next(self, bead: str) -> Run | None:
+        """The next recorded run that can be meant: not one that was over before the bead came to match this time."""
+        runs = self._left.get(bead, [])
+        while runs and runs[0].over and runs[0].last < self.entered.get(bead, 0):
+            runs.pop(0)
+        return runs.pop(0) if runs else None
+
+    def assume(self, bead: str, rule: Rule, view: View, now: datetime) -> Run:
+        """A run that nobody recorded: alive all along, and closed after ``run_time``. Raises SettingsError where nothing says how long that is."""
+        if self.run_time is None:
+            raise SettingsError(
+                f"{bead} would have been dispatched and was not, and no recorded run says how long one takes",
+                where="replay",
+                fix="say how long: --run-time 20m",
+            )
+        self.assumed.append(bead)
+        run = Run(bead, "", now, None, 0, assumed=True)
+        step = max(rule.stale_after / ALIVE, timedelta(seconds=1))
+        for number in range(1, int(self.run_time / step) + 1):
+            at = now + number * step
+            sign = Sign(at, "a sign of life, assumed", "its agent", "")
+            run.acts.append(Act(0, at, Event(What.SIGN, bead, "", at, sign=sign)))
+        end = now + self.run_time
+        closed = Event(What.LEFT, bead, "", end, sign=Sign(end, "status", "its agent", ""), changed=("status",))
+        run.acts.append(Act(0, end, closed, view, CLOSED))
+        return run
+
+
+def span(run: Run) -> timedelta:
+    """From its claim to the claim's deadline."""
+    deadline = utc(run.claim.detail.get("deadline")) if run.claim is not None else None
+    return deadline - run.begun if deadline is not None else DEADLINE
+
+
+def report_of_run(run: Run, attempt: Bead, rule: Rule, was: str, now: datetime) -> Decision | None:
+    """What comes of the claim at once; None: nobody ever said. ``attempt``: the bead as claimed; ``was``: its status before."""
+    if run.assumed:
+        return report_of(Accepted("assumed"), attempt, rule, now, 0.0)
+    entry = run.answer
+    if entry is None:
+        return None
+    answer = recalled(entry)
+    if answer is None:  # taken back before anything was sent
+        taken = Decision(entry.kind, attempt.id, rule.name, attempt.attempt, "", token=attempt.token, status=was)
+        return taken._replace(reason=entry.reason)
+    return report_of(answer, attempt, rule, now, float(entry.detail.get("given", {}).get("jitter", 0.0)))

@@ -1,0 +1,21 @@
+"""When ticks are: each multiple of a period, on the clock's own marks, as cron has them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+TICK = timedelta(microseconds=1)
+
+
+class Schedule:
+    """``every``: more than nothing. 2m is the CronJob '*/2 * * * *'; 2s is `run`, which looks that often."""
+
+    def __init__(self, every: timedelta) -> None:
+        self.every = every
+
+    def at_or_after(self, moment: datetime) -> datetime:
+        return EPOCH + -((EPOCH - moment) // self.every) * self.every
+
+    def after(self, moment: datetime) -> datetime:
+        return self.at_or_after(moment + TICK)

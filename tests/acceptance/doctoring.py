@@ -1,0 +1,48 @@
+"""Runs ``doctor`` as people do, and does what it says."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from tests.acceptance.conftest import Watch
+
+
+class Told(NamedTuple):
+    level: str
+    says: str
+    fix: str | None
+
+
+class Examined(NamedTuple):
+    code: int
+    checks: list[tuple[str, Told]]
+
+    def of(self, name: str) -> list[Told]:
+        return [told for check, told in self.checks if check == name]
+
+    def worst(self, name: str) -> Told:
+        return max(self.of(name), key=lambda told: ("ok", "warning", "failure").index(told.level))
+
+    @property
+    def troubled(self) -> set[str]:
+        return {check for check, told in self.checks if told.level != "ok"}
+
+
+def doctor(watch: Watch, *arguments: str, env: Mapping[str, str] | None = None) -> Examined:
+    ran = watch.command("doctor", "--format", "json", *arguments, env=env)
+    assert ran.stderr == "", ran
+    tree = json.loads(ran.stdout)
+    assert tree["exit_code"] == ran.code
+    for check in tree["checks"]:
+        assert bool(check["fix"]) == (check["level"] != "ok"), check
+    return Examined(ran.code, [(c["check"], Told(c["level"], c["says"], c["fix"])) for c in tree["checks"]])
+
+
+def mend(watch: Watch, told: Told) -> None:
+    """Run the SQL of a fix, as the administrator."""
+    assert told.fix is not None
+    statements = re.sub(r"^as an administrator: |   \(.*\)$", "", told.fix)
+    watch.server.sql(*(each for each in statements.split(";") if each.strip()), database=watch.bd.database)

@@ -1,0 +1,240 @@
+"""``doctor`` finds what is wrong in the database, says what mends it, and what it says mends it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from dolt_watch.cli import wiring
+from dolt_watch.engines.address import DoltLitePath, open_engine
+from tests import beads
+from tests.acceptance.conftest import Watch
+from tests.acceptance.doctoring import doctor, mend
+from tests.stubs.beadboard import BeadBoardStub, dead_url
+
+# -- the database ----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_cursor_in_history(watch: Watch) -> None:
+    """Both ways in which it comes about; and the mend leaves the rows where they are."""
+    watch.tick()
+    rows = watch.sql("SELECT * FROM watch_cursor")
+    watch.server.sql("DELETE FROM dolt_ignore WHERE pattern = 'watch_cursor'", database=watch.bd.database)
+    told = doctor(watch).worst("local")
+    assert (told.level, told.says.split(",")[0]) == ("failure", "not ignored: watch_cursor")
+    watch.server.sql("CALL DOLT_COMMIT('-Am', 'all of it')", database=watch.bd.database)
+    found = doctor(watch)
+    assert (found.code, found.worst("local").says) == (1, "in history: watch_cursor")
+    mend(watch, found.worst("local"))
+    assert doctor(watch).worst("local").level == "ok"
+    assert watch.sql("SELECT * FROM watch_cursor") == rows
+    assert "watch_cursor" not in {row[0] for row in watch.sql("SELECT table_name FROM dolt_status")}
+
+
+def test_a_table_not_ignored_is_mended_before_it_is_committed(watch: Watch) -> None:
+    watch.server.sql("DELETE FROM dolt_ignore", database=watch.bd.database)
+    mend(watch, doctor(watch).worst("local"))
+    assert doctor(watch).worst("local").level == "ok"
+
+
+def test_a_local_table_that_is_gone(watch: Watch) -> None:
+    watch.server.sql("DROP TABLE watch_bead", database=watch.bd.database)
+    found = doctor(watch)
+    assert (found.code, found.troubled) == (3, {"local"})
+    assert watch.command("init").code == 0
+    assert doctor(watch).code == 0
+
+
+# -- the rules -------------------------------------------------------------------------------------------------------------------
+
+
+def test_rules_that_do_not_compile_or_have_no_index(watch: Watch) -> None:
+    found = doctor(watch, "--set", "rules.agent.when=assigne = 'agent'")
+    assert (found.code, found.worst("rules").level) == (2, "failure")
+    assert "assignee" in (found.worst("rules").fix or "")
+    without = "rules.agent.when=created_by = 'x' AND (status = 'open' OR notes <> '') AND priority <> 3 AND LOWER(assignee) = 'x'"
+    found = doctor(watch, "--set", without)
+    assert (found.code, found.worst("rules").level) == (0, "warning")
+    mend(watch, found.worst("rules"))
+    assert doctor(watch, "--set", without).worst("rules").level == "ok"
+
+
+# -- history ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_history_rewritten(watch: Watch) -> None:
+    watch.assigned("stays")
+    watch.tick(timedelta(seconds=5))
+    watch.bd.run("flatten", "--force")
+    found = doctor(watch)
+    assert (found.code, found.worst("cursor").level) == (0, "warning")
+    watch.tick(timedelta(seconds=6))
+    assert doctor(watch).troubled == set()
+
+
+def test_a_merge_that_stands(watch: Watch) -> None:
+    watch.server.sql(
+        "CALL DOLT_COMMIT('-Am', 'rest', '--allow-empty')", "CALL DOLT_CHECKOUT('-b', 'side')",
+        "CALL DOLT_COMMIT('--allow-empty', '-m', 'side')", "CALL DOLT_CHECKOUT('main')",
+        "CALL DOLT_COMMIT('--allow-empty', '-m', 'main')", "CALL DOLT_MERGE('side', '--no-commit')",
+        database=watch.bd.database,
+    )  # fmt: skip
+    found = doctor(watch)
+    assert (found.code, found.worst("merge").level) == (1, "failure")
+
+
+def test_uncommitted_rows(watch: Watch) -> None:
+    bead = watch.bd.create("somebody else's")
+    watch.tick()
+    watch.sql("UPDATE issues SET title = 'new' WHERE id = %s", bead)
+    assert doctor(watch).worst("uncommitted") == ("ok", "issues since just now: the next tick commits it", None)
+    told = doctor(watch, "--set", "adopt=false").worst("uncommitted")
+    assert told.level == "warning"
+    watch.change(adopt=False)
+    watch.tick(timedelta(seconds=1))
+    ((seen,),) = watch.sql("SELECT hashes FROM watch_cursor")
+    watch.sql("UPDATE watch_cursor SET hashes = %s", re.sub(r'"20\d\d-', '"2020-', seen))
+    told = doctor(watch).worst("uncommitted")
+    assert told.level == "warning"
+    assert re.search(r"issues for \d+d", told.says)
+
+
+def test_a_ledger_changed_by_hand(watch: Watch) -> None:
+    watch.command("pause", "--reason", "x")
+    watch.sql("UPDATE watch_settings SET text = CONCAT(text, ' ')")
+    found = doctor(watch)
+    assert (found.code, found.worst("recorded").level, found.worst("uncommitted").level) == (1, "failure", "warning")
+    watch.committed("DELETE FROM watch_settings")
+    assert "not in history" in doctor(watch).worst("recorded").says
+
+
+def test_written_by_a_newer_program(watch: Watch) -> None:
+    watch.command("pause", "--reason", "x")
+    watch.committed("""UPDATE watch_decision SET detail = REPLACE(detail, '"program":"', '"program":"99.10.1+')""")
+    told = doctor(watch).worst("program")
+    assert told.level == "warning"
+    assert "99.10.1" in (told.fix or "")
+
+
+def test_two_hosts_by_turns(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+    def decide(host: str) -> None:
+        monkeypatch.setattr(wiring.socket, "gethostname", lambda: host)
+        watch.assigned(f"on {host}")
+        watch.change(rules=tuple(replace(rule, max_in_flight=9) for rule in watch.settings.rules))
+        assert watch.dispatch(timedelta(seconds=5))[0].dispatched == 1
+
+    for host in ("pod-1", "pod-2", "pod-3"):
+        decide(host)
+    assert doctor(watch).worst("hosts").level == "ok", "CronJobs: each name once"
+    decide("pod-1")
+    told = doctor(watch).worst("hosts")
+    assert told.level == "warning"
+    assert "pod-1, pod-2, pod-3" in told.says
+
+
+# -- the work --------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_target_that_is_down_or_nobody(watch: Watch) -> None:
+    found = doctor(watch, env={"BEADBOARD_URL": dead_url()})
+    assert (found.code, found.troubled) == (1, {"target"})
+    assert "refused" in found.worst("target").says
+    found = doctor(watch, env={"BEADBOARD_URL": ""})
+    assert (found.code, found.troubled) == (2, {"target"})
+    assert "BEADBOARD_URL" in (found.worst("target").fix or "")
+
+
+def test_beads_that_wait_for_a_person(watch: Watch) -> None:
+    watch.change(rules=tuple(replace(rule, max_in_flight=9, max_attempts=1) for rule in watch.settings.rules))
+    unknown = watch.assigned("unknown")
+    watch.board.answer_next(502, {"error": "fetch failed"})
+    watch.dispatch(timedelta(seconds=5))
+    refused = watch.assigned("refused")
+    watch.board.answer_next(400, {"error": f"Bead {refused} is missing acceptance criteria."})
+    watch.dispatch(timedelta(seconds=5))
+    found = doctor(watch)
+    assert found.code == 0
+    said = [told.says for told in found.of("beads")]
+    assert [says.split(",")[0] for says in said] == [f"unknown: {unknown}", f"quarantined: {refused}"]
+
+
+def test_a_rule_that_stopped_and_a_pause(watch: Watch) -> None:
+    watch.assigned("refused")
+    watch.board.answer_next(401, {"error": "no"})
+    watch.dispatch(timedelta(seconds=5))
+    found = doctor(watch)
+    assert (found.code, found.worst("switches").level) == (1, "failure")
+    assert watch.command("resume", "--rule", "agent").code == 0
+    assert doctor(watch).worst("switches").level == "ok"
+    watch.command("pause", "--reason", "lunch", "--until", "2020-01-01T00:00:00Z")
+    assert doctor(watch).worst("switches").level == "ok", "it is over"
+
+
+def test_held_beads_of_a_copy(watch: Watch) -> None:
+    watch.assigned("runs")
+    watch.tick(timedelta(seconds=5))
+    waits = watch.assigned("waits")
+    for table in ("watch_cursor", "watch_bead", "watch_attempt"):
+        watch.sql(f"DELETE FROM {table}")
+    watch.command("init")
+    watch.tick()
+    told = doctor(watch).worst("beads")
+    assert told.level == "warning"
+    assert told.says.startswith(f"held: {waits}")
+
+
+# -- the saved state -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("flattened", [False, True])
+def test_a_saved_state_that_is_not_what_history_says(watch: Watch, flattened: bool) -> None:
+    bead = watch.assigned("runs")
+    watch.tick(timedelta(seconds=5))
+    watch.bd.run("note", bead, "at work")
+    watch.command("pause", "--reason", "x")
+    if flattened:
+        watch.bd.run("flatten", "--force")
+    watch.tick(timedelta(seconds=6))
+    assert re.match(r"the same as .* \(1 beads", doctor(watch).worst("saved").says)
+    watch.sql("UPDATE watch_bead SET record = %s", json.dumps({**watch.record(bead), "job": "another"}))
+    found = doctor(watch)
+    assert (found.code, found.worst("saved").level) == (1, "failure")
+    assert f"{bead}: job is 'another', and should be '" in found.worst("saved").says
+    mend(watch, found.worst("saved"))
+    watch.tick(timedelta(seconds=7))
+    assert doctor(watch).worst("saved").level == "ok"
+    watch.sql("DELETE FROM watch_bead")
+    assert f"{bead} is not saved, and should be running" in doctor(watch).worst("saved").says
+
+
+def test_other_rules_than_those_it_was_folded_by(watch: Watch) -> None:
+    watch.tick()
+    found = doctor(watch, "--set", "rules.agent.when=assignee = 'another'")
+    assert (found.code, found.worst("saved").level) == (0, "warning")
+
+
+def test_on_doltlite(doltlite_path: DoltLitePath, tmp_path: Path) -> None:
+    engine = open_engine(doltlite_path, create=True)
+    beads.create_beads(engine)
+    engine.close()
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "BEADBOARD_URL": board.url}
+        command = [sys.executable, "-m", "dolt_watch", *arguments, "--database", doltlite_path.url]
+        return subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60)
+
+    with BeadBoardStub() as board:
+        assert run("init").returncode == 0
+        assert run("tick").returncode == 0
+        done = run("doctor")
+    assert (done.returncode, done.stderr) == (0, "")
+    troubled = [line for line in done.stdout.splitlines() if not line.startswith("ok ") and "fix:" not in line]
+    assert [line for line in troubled if not line.startswith("warning  version")] == [], done.stdout

@@ -1,0 +1,183 @@
+"""``replay`` by the real command line: on both engines, for a user who may only read; what it refuses, and its JSON."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dolt_watch.engines.address import Address, DoltLitePath
+from tests.history import Deeds, History
+from tests.servers import Server
+
+DEEDS: Deeds = {
+    "10:01:00": lambda h: h.new("a"),
+    "10:03:00": lambda h: h.new("b", priority=1),
+    "10:09:30": lambda h: h.set("a", status="closed"),
+    "10:20:00": lambda h: h.comment("b"),
+    "10:35:30": lambda h: h.set("b", status="closed"),
+}
+
+
+def replay(url: str, folder: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    keep = {name: os.environ[name] for name in ("PATH", "LANG", "PYTHONPATH") if name in os.environ}
+    return subprocess.run(
+        [sys.executable, "-m", "dolt_watch", "replay", "--database", url, *arguments],
+        cwd=folder, env={**keep, "HOME": str(folder), **env}, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+
+@pytest.fixture(params=["dolt", "doltlite"])
+def history(request: pytest.FixtureRequest) -> Iterator[History]:
+    name = {"dolt": "dolt_address", "doltlite": "doltlite_path"}[request.param]
+    address: Address | DoltLitePath = request.getfixturevalue(name)
+    made = History(address)
+    with contextlib.closing(made.engine):
+        made.at("10:00").play("10:40", DEEDS)
+        yield made
+
+
+def test_beside_one_another(history: History, tmp_path: Path) -> None:
+    before = history.head()
+    ran = replay(
+        history.address.url, tmp_path, "--set", "rules.agent.stale_after=9m", "--set", "rules.agent.max_in_flight=2"
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")
+    rows = [line.split() for line in ran.stdout.splitlines()]
+    day = "2026-04-18T"
+    assert ["a", "dispatch", f"{day}10:02:00Z", f"{day}10:02:00Z", "-"] in rows
+    assert ["b", "dispatch", f"{day}10:10:00Z", f"{day}10:04:00Z", "earlier", "by", "6m"] in rows
+    assert ["dispatched", "2", "2"] in rows and ["reaped", "0", "1"] in rows
+    # its comment came at 10:20, so at 10:14 here, ten minutes after its dispatch; then nothing for ten whole minutes
+    assert ["b", "reap", "-", f"{day}10:24:00Z", "only", "here:"] in [row[:6] for row in rows]
+    assert "difference: 1 dispatched earlier, 1 only here reaped" in ran.stdout
+    assert "took" not in ran.stdout, "every run was recorded"
+    assert (history.head(), history.engine.dirty()) == (before, frozenset())
+
+
+def test_no_difference_under_the_same_settings(history: History, tmp_path: Path) -> None:
+    ran = replay(history.address.url, tmp_path, "--set", "settle=2s")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert "difference: none" in ran.stdout
+
+
+def test_json(history: History, tmp_path: Path) -> None:
+    ran = replay(
+        history.address.url,
+        tmp_path,
+        "--every",
+        "2s",
+        "--format",
+        "json",
+        "--from",
+        "2026-04-18T09:59:59Z",
+        "--to",
+        "2026-04-18T10:20:00Z",
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")
+    told: dict[str, Any] = json.loads(ran.stdout)
+    assert set(told) == {
+        "schema", "from", "to", "commits", "every_seconds", "rule", "settings", "recorded", "what_if", "differences", "assumed_runs", "assumptions",
+    }  # fmt: skip
+    assert (told["schema"], told["every_seconds"], told["to"]["date"]) == (
+        1,
+        2.0,
+        "2026-04-18T10:20:00Z".replace("Z", "+00:00"),
+    )
+    assert told["differences"][0] == {
+        "what": "dispatched-earlier", "bead": "a", "rule": "agent", "recorded": "2026-04-18T10:02:00+00:00",
+        "what_if": "2026-04-18T10:01:02+00:00", "seconds": -58.0, "why": "",
+    }  # fmt: skip
+    assert [(one["bead"], one["kind"]) for one in told["what_if"]["decisions"]] == [
+        ("a", "claim"), ("a", "dispatched"), ("b", "claim"), ("b", "dispatched"),
+    ]  # fmt: skip
+    assert told["recorded"]["figures"]["waiting"] == {"count": 2, "median_seconds": 240.0, "p95_seconds": 420.0}
+
+
+def test_one_rule(history: History, tmp_path: Path) -> None:
+    url = history.address.url
+    (tmp_path / "dolt_watch.toml").write_text("[rules.agent]\n[rules.other]\nwhen = \"assignee = 'x'\"\n")
+    ran = replay(url, tmp_path, "--rule", "other")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert "dispatch " not in ran.stdout and "difference: none" in ran.stdout
+    ran = replay(url, tmp_path, "--rule", "agent", "--when", "assignee = 'agent' AND status = 'open' AND priority = 1")
+    assert "1 dispatched earlier, 1 never dispatched" in ran.stdout
+    ran = replay(url, tmp_path, "--when", "status = 'open'")
+    assert (ran.returncode, "--rule agent" in ran.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says", "mends"),
+    [
+        (("--from", "ffffffff"), "history holds no commit ffffffff", "write a commit's hash"),
+        (("--to", "tomorrow?"), "neither a commit nor a time", "2026-04-18T22:35:46Z"),
+        (
+            ("--from", "2026-04-18T10:30:00Z", "--to", "2026-04-18T10:10:00Z"),
+            "is later than --to 2026-04-18T10:10:00Z",
+            "descends",
+        ),
+        (("--from", "1999-01-01"), "nothing as old as 1999-01-01", "or later"),
+        (("--set", "rules.agent.stale_aftr=15m"), "no such key in [rules.agent]", "did you mean stale_after?"),
+        (("--when", "priorty = 1"), "issues has no column priorty", "did you mean priority?"),
+        (("--when", "status = 'open' AND (SELECT 1)"), "no subqueries", "columns of issues"),
+        (("--rule", "agnt"), "no such rule: 'agnt'", "did you mean agent?"),
+        (("--every", "0s"), "--every is a duration of more than 0", "write '30s'"),
+        (("--every", "0"), "--every is a duration", "needs its unit"),
+        (("--run-time", "soon"), "--run-time is a duration", "write '30m'"),
+    ],
+)
+def test_what_it_refuses(
+    doltlite_path: DoltLitePath, tmp_path: Path, arguments: tuple[str, ...], says: str, mends: str
+) -> None:
+    history = History(doltlite_path)
+    with contextlib.closing(history.engine):
+        history.at("10:00").play("10:04", {"10:01": lambda h: h.new("a")})
+    ran = replay(doltlite_path.url, tmp_path, *arguments)
+    assert ran.returncode == 2, ran.stdout + ran.stderr
+    assert ran.stderr.startswith("error: ") and "\n  where: " in ran.stderr and "\n  fix:   " in ran.stderr
+    assert says in ran.stderr and mends in ran.stderr, ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+def test_a_user_who_may_only_read(dolt_address: Address, dolt_server: Server, tmp_path: Path) -> None:
+    history = History(dolt_address)
+    with contextlib.closing(history.engine):
+        history.at("10:00").play("10:40", DEEDS)
+    user = f"r_{dolt_address.database[-8:]}"
+    dolt_server.sql(
+        f"CREATE USER '{user}'@'%' IDENTIFIED BY 'pw'", f"GRANT SELECT ON `{dolt_address.database}`.* TO '{user}'@'%'"
+    )
+    url = f"dolt://{user}@{dolt_address.host}:{dolt_address.port}/{dolt_address.database}"
+    try:
+        ran = replay(url, tmp_path, "--every", "2s", "--set", "rules.agent.stale_after=14m", DOLT_WATCH_PASSWORD="pw")
+    finally:
+        dolt_server.sql(f"DROP USER '{user}'@'%'")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert "2 dispatched earlier" in ran.stdout
+
+
+@pytest.mark.parametrize("migrated", [True, False])
+def test_before_it_was_ever_there(beads_engine: Any, tmp_path: Path, migrated: bool) -> None:
+    """Nobody decided anything yet, with and without our tables: what it would have done."""
+    from dolt_watch.cli.wiring import identity
+    from dolt_watch.migrate import migrate
+    from dolt_watch.settings import load
+
+    url = beads_engine.address.url if beads_engine.name == "dolt" else f"doltlite:///{beads_engine.path}"
+    if migrated:
+        list(migrate(beads_engine, identity(load({"database": url}, {}, tmp_path)).author))
+    with beads_engine.transaction() as tx:
+        tx.execute(
+            "INSERT INTO issues (id, title, description, design, acceptance_criteria, notes, assignee) VALUES ('a', 't', '', '', 'must', '', 'agent')"
+        )
+        tx.dolt_commit(["issues"], "a", "me <me@x>")
+    ran = replay(url, tmp_path, "--every", "1s", "--set", "settle=0s", "--run-time", "5m")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert "difference: " in ran.stdout

@@ -1,0 +1,162 @@
+"""A hunt for canaries: each secret is set to a word found nowhere else, every command runs, and nothing that can be read holds one.
+
+And the other way round: what others wrote reaches a terminal only with its control characters escaped.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.conftest import Watch, rows_of
+from tests.stubs.beadboard import DISPATCH, STATUS, BeadBoardStub, dead_port
+from tests.stubs.server import Recorded, Reply
+
+DATABASE, BOARD, SERVICE, BEARER = "Canary-Wren/7", "Canary@Finch:8", "Canary#Robin-9", "Canary-Heron-10"
+URL = {BOARD: "Canary%40Finch%3A8", SERVICE: "Canary%23Robin-9"}
+CANARIES = (
+    *(DATABASE, BOARD, SERVICE, BEARER, *URL.values()),
+    *(base64.b64encode(f"user:{word}".encode()).decode() for word in (BOARD, SERVICE)),
+)
+
+
+class Echo(BeadBoardStub):
+    """Refuses, and repeats what it was asked with, as debug pages do: the header, and what is in it. Which canaries it has seen is kept."""
+
+    def answer(self, request: Recorded) -> Reply:
+        header = request.headers.get("authorization", "")
+        spelt = base64.b64decode(header.partition(" ")[2]).decode()
+        told = {"error": f"not for {header} {spelt}", "password": spelt.partition(":")[2]}
+        return Reply({DISPATCH: 500, STATUS: 200}.get(request.path, 503), told | {"busy": False})
+
+
+@dataclass
+class Hunt:
+    watch: Watch
+    env: Mapping[str, str]
+    heard: str = ""
+    """All that was printed."""
+
+    def run(self, *arguments: str, **env: str) -> str:
+        """One command; every command line of this machine is read while it runs."""
+        with subprocess.Popen(
+            [sys.executable, "-m", "dolt_watch", *arguments], cwd=self.watch.bd.path, env={**self.env, **env}, text=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        ) as child:  # fmt: skip
+            seen = ""
+            while True:
+                seen += _command_lines()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    text, _ = child.communicate(timeout=0.1)
+                    break
+        assert str(child.args[-1]) in seen, "it was among them"  # type: ignore[index]
+        self.heard += f"$ {arguments}\n{text}"
+        self.check(seen, f"the process list during {arguments}")
+        self.check(text, f"the output of {arguments}")
+        return text
+
+    @staticmethod
+    def check(text: str, where: str) -> None:
+        for canary in CANARIES:
+            assert canary not in text, f"{canary} in {where}"
+
+
+def _command_lines() -> str:
+    lines = []
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit():
+            with contextlib.suppress(OSError):
+                lines.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace"))
+    return "\n".join(lines)
+
+
+@pytest.fixture
+def hunt(watch: Watch) -> Iterator[Hunt]:
+    """A database user and two URLs whose passwords are canaries."""
+    user = f"c_{watch.bd.database[-8:]}"
+    watch.server.sql(
+        f"CREATE USER '{user}'@'%' IDENTIFIED BY '{DATABASE}'", f"GRANT ALL ON `{watch.bd.database}`.* TO '{user}'@'%'"
+    )
+    with Echo() as board:
+        place = board.url.removeprefix("http://")
+        yield Hunt(
+            watch,
+            {
+                **watch.env, "BEADS_DOLT_SERVER_USER": user, "BEADS_DOLT_PASSWORD": DATABASE, "API_BEARER_TOKEN": BEARER,
+                "BEADBOARD_URL": f"http://user:{URL[BOARD]}@{place}", "DOLT_WATCH_SETTLE": "0s",
+            },
+        )  # fmt: skip
+    watch.server.sql(f"DROP USER '{user}'@'%'")
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="reads the process list in /proc")  # noqa: PTH112
+@pytest.mark.timeout(300)
+def test_no_canary_anywhere(hunt: Hunt) -> None:
+    from dolt_watch.cli import COMMANDS
+
+    watch, run = hunt.watch, hunt.run
+    service = {"DOLT_WATCH_TARGETS_BEADBOARD_SERVICE_URL": f"http://user:{URL[SERVICE]}@{watch.board.url[7:]}"}
+    bead = watch.assigned("never accepted")
+    for verb in ("dispatch", "reap", "tick"):
+        run(verb, "--dry-run")
+    assert "dispatch failed HTTP 500" in "\n".join(watch.notes(bead)) or "***" in run("--debug", "dispatch")
+    assert any("not for Basic *** user:***" in note for note in watch.notes(bead)), "it was repeated, and hidden"
+    for arguments in (
+        ["config"], ["config", "--format", "json"], ["status"], ["status", "--format", "json"], ["doctor"], ["doctor", "--format", "json"],
+        ["log"], ["log", "--format", "json"], ["init"], ["init", "--print-sql"], ["init", "--print-grants", "w"],
+        ["pause", "--reason", "x"], ["resume"], ["--debug", "tick"], ["reap"],
+    ):  # fmt: skip
+        run(*arguments, **service)
+    for verb in COMMANDS:
+        run(verb, "--help")
+    credentials = watch.bd.path / "credentials"
+    credentials.write_text(f"[no section\npassword = {DATABASE}\n")
+    for verb in ("config", "doctor", "dispatch"):  # what is wrong is told without it
+        watch.sql("UPDATE issues SET priority = 1 WHERE id = %s", bead)
+        for wrong in (
+            {"BEADS_DOLT_PASSWORD": "", "BEADS_CREDENTIALS_FILE": str(credentials)},
+            {"BEADS_DOLT_PASSWORD": "", "DOLT_WATCH_PASSWORD_FILE": str(credentials)},
+            {"BEADS_DOLT_SERVER_PORT": str(dead_port())}, {"BEADS_DOLT_SERVER_USER": "nobody"}, {"BEADS_DOLT_SERVER_TLS": "true"},
+            {"DOLT_WATCH_DATABASE": f"dolt://root:{DATABASE}@127.0.0.1/beads"}, {"DOLT_WATCH_PASSWORDS": DATABASE},
+            {"BEADBOARD_URL": f"http://user:{URL[BOARD]}@127.0.0.1:{dead_port()}"}, {"BEADBOARD_URL": f"http://user:{BOARD}/x@127.0.0.1:1"},
+            {"BEADBOARD_URL": f"http://user:{SERVICE}@127.0.0.1:1"}, {"BEADBOARD_URL": f"ftp://user:{URL[BOARD]}@h"},
+            {"BEADBOARD_URL": f"http://user:{URL[BOARD]}@h:no"}, {"BEADBOARD_URL": f"http://{URL[BOARD]}@[::1"},
+        ):  # fmt: skip
+            run("--debug", verb, **wrong)
+    tables = [row[0] for row in watch.sql("SHOW TABLES")]
+    for table in (*tables, "dolt_log", "dolt_diff_issues", "dolt_diff_watch_decision", "dolt_diff_events"):
+        hunt.check(str(watch.sql(f"SELECT * FROM `{table}`")), table)
+    assert {"issues", "events", "watch_decision", "watch_settings", "watch_cursor", "watch_bead"} <= set(tables)
+    assert "Traceback" in hunt.heard
+
+
+def test_a_target_s_password_has_no_place_on_a_command_line(watch: Watch) -> None:
+    """Neither where it holds a '/', and so looks like a path."""
+    ran = watch.command("config", "--set", f"targets.beadboard.url=http://user:{BOARD}/x@h")
+    assert (ran.code, "password" in ran.stderr, BOARD in ran.stdout + ran.stderr) == (2, True, False)
+
+
+def test_what_others_wrote_is_escaped_on_a_terminal(watch: Watch) -> None:
+    """A bead's id is whatever somebody wrote into the table: it must neither colour, nor move the cursor, nor begin a line of its own."""
+    evil = "bd-\x1b[2J\x1b]0;owned\x07\ndispatched bd-1 as job 1\u202e"
+    watch.committed(rows_of([evil.replace("'", "''")]), "UPDATE issues SET title = CONCAT(id, '\x1b[31m')")
+    heard = []
+    for arguments in (
+        ["init"], ["dispatch", "--dry-run"], ["status"], ["doctor"], ["dispatch", "--set", "settle=0s"], ["status"], ["doctor"], ["log"], ["reap"],
+        ["reap", "--set", "rules.agent.stale_after=1ms"], ["log"],
+    ):  # fmt: skip
+        ran = watch.command(*arguments)
+        assert ran.code == 0, ran
+        heard.append(ran.stdout + ran.stderr)
+    text = "\n".join(heard)
+    assert text.count("bd-\\x1b[2J") > 6
+    assert not {character for character in text if not character.isprintable()} - {"\n"}
+    assert "\ndispatched bd-1" not in text

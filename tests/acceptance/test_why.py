@@ -1,0 +1,358 @@
+"""``dolt_watch why``: the life, the conditions, what would have to change; now and then."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from dolt_watch.engines.address import DoltLitePath, open_engine
+from dolt_watch.migrate import LOCAL
+from dolt_watch.settings import load
+from tests import beads
+from tests.acceptance.conftest import Ran, Watch, rows_of
+from tests.beads import Workspace
+from tests.conformance.test_feed import committed
+from tests.servers import Server
+from tests.stubs.beadboard import BeadBoardStub
+
+NO_SETTLE = ("--set", "settle=0s")
+
+
+def why(watch: Watch, bead: str, *more: str, env: dict[str, str] | None = None) -> dict[str, Any]:
+    ran = watch.command("why", bead, "--format", "json", *NO_SETTLE, *more, env=env)
+    assert (ran.code, ran.stderr) == (0, ""), ran
+    found: dict[str, Any] = json.loads(ran.stdout)
+    return found
+
+
+def kinds(found: dict[str, Any]) -> list[str]:
+    return [one["kind"] for one in found["life"]]
+
+
+def failing(found: dict[str, Any]) -> list[str]:
+    (rule,) = found["rules"]
+    return [one["name"] for one in rule["conditions"] if not one["holds"]]
+
+
+def verdict(found: dict[str, Any]) -> str:
+    return str(found["rules"][0]["verdict"])
+
+
+def test_a_bead_that_goes_and_then_goes(watch: Watch) -> None:
+    bead = watch.assigned("goes")
+    found = why(watch, bead)
+    assert (found["phase"], failing(found), found["rules"][0]["to_go"]) == ("waiting", [], [])
+    assert verdict(found) == "nothing: the next dispatch takes it"
+    assert kinds(found)[0] == "matched"
+    assert watch.sent() == []
+    assert watch.command("dispatch", *NO_SETTLE).code == 0
+    found = why(watch, bead)
+    assert (found["phase"], watch.sent()) == ("running", [bead])
+    assert kinds(found)[-2:] == ["claim", "dispatched"]
+    claim = next(one for one in found["life"] if one["kind"] == "claim")
+    assert (claim["ours"], claim["before"]["status"], claim["after"]["status"]) == (True, "open", "in_progress")
+    assert claim["note"].startswith("auto-dispatcher claimed at ")
+    assert "nothing: it runs since" in verdict(found)
+
+
+def busy(watch: Watch, bead: str) -> None:
+    watch.board.busy = True
+
+
+def paused(watch: Watch, bead: str) -> None:
+    assert watch.command("pause", "--reason", "lunch").code == 0
+
+
+def another_runs(watch: Watch, bead: str) -> None:
+    watch.assigned("goes first", "-p", "0")
+    assert watch.command("dispatch", *NO_SETTLE).code == 0
+
+
+def another_is_before_it(watch: Watch, bead: str) -> None:
+    watch.assigned("goes first", "-p", "0")
+
+
+def blocked(watch: Watch, bead: str) -> None:
+    watch.bd.run("dep", "add", bead, watch.bd.create("the blocker"))
+
+
+def deferred(watch: Watch, bead: str) -> None:
+    watch.committed(f"UPDATE issues SET defer_until = '2099-01-01' WHERE id = '{bead}'")
+
+
+def closed(watch: Watch, bead: str) -> None:
+    watch.bd.run("close", bead)
+
+
+def reassigned(watch: Watch, bead: str) -> None:
+    watch.bd.run("assign", bead, "ann")
+
+
+def tried(watch: Watch, status: int, error: str) -> None:
+    watch.board.answer_next(status, {"error": error})
+    watch.command("dispatch", *NO_SETTLE)
+
+
+def failed(watch: Watch, bead: str) -> None:
+    tried(watch, 400, f"Bead {bead} not found.")
+
+
+def quarantined(watch: Watch, bead: str) -> None:
+    tried(watch, 400, f"Bead {bead} is missing acceptance criteria.")
+
+
+def refused(watch: Watch, bead: str) -> None:
+    tried(watch, 401, "no")
+
+
+def brought_from_elsewhere(watch: Watch, bead: str) -> None:
+    """The ledger knows of attempts, the tables beside history are new."""
+    other = watch.assigned("goes first", "-p", "0")
+    watch.command("dispatch", *NO_SETTLE)
+    watch.bd.run("close", other)
+    watch.server.sql(*(f"DROP TABLE {table}" for table in LOCAL), database=watch.bd.database)
+    assert watch.command("init").code == 0
+
+
+@pytest.mark.parametrize(
+    ("hinder", "names", "said"),
+    [
+        (busy, ["capacity"], "the target must have a free slot (beadboard: "),
+        (paused, ["paused"], "`dolt_watch resume` (paused by "),
+        (another_runs, ["max_in_flight"], "one of those in flight must end (1 of 1 in flight: "),
+        (another_is_before_it, ["place"], "those before it must go first (place 2 of 2 in the queue; before it: "),
+        (blocked, ["ready"], "which is not closed"),
+        (deferred, ["ready"], "deferred until 2099-01-01T00:00:00Z"),
+        (failed, ["backoff"], "time alone (attempt 1 failed (HTTP 400: "),
+        (quarantined, ["quarantined"], "somebody must edit the bead (HTTP 400: "),
+        (refused, ["stopped"], "the target's credential, then `dolt_watch resume`"),
+        (brought_from_elsewhere, ["held"], "`dolt_watch resume` (the ledger came from elsewhere"),
+        (closed, ["status = 'open'"], "status = 'open' must hold (status is 'closed')"),
+        (reassigned, ["assignee = 'agent'"], "assignee = 'agent' must hold (assignee is 'ann')"),
+    ],
+)
+def test_each_thing_that_may_stand_between(
+    watch: Watch, hinder: Callable[[Watch, str], None], names: list[str], said: str
+) -> None:
+    bead = watch.assigned("does not go")
+    hinder(watch, bead)
+    found = why(watch, bead)
+    assert failing(found) == names, found["rules"]
+    assert any(said in line for line in found["rules"][0]["to_go"]), found["rules"][0]["to_go"]
+    before = watch.sent()
+    watch.command("dispatch", *NO_SETTLE)
+    assert bead not in watch.sent()[len(before) :]  # it said so
+
+
+def test_that_still_settles(watch: Watch) -> None:
+    found = why(watch, watch.assigned("just now"), "--set", "settle=1h")
+    assert failing(found) == ["settle"]
+
+
+def test_while_a_merge_stands_unfinished(watch: Watch) -> None:
+    """The tick leaves everything alone then."""
+    bead = watch.assigned("waits for the merge")
+    title, commit = (
+        f"UPDATE issues SET title = '{{}}' WHERE id = '{bead}'",
+        "CALL DOLT_COMMIT('-Am', 'by hand', '--allow-empty')",
+    )
+    with watch.server.connect(watch.bd.database) as connection, connection.cursor() as cursor:
+        for text in (
+            "SET @@dolt_allow_commit_conflicts = 1", commit, "CALL DOLT_BRANCH('side')", title.format("a"), commit,
+            "CALL DOLT_CHECKOUT('side')", title.format("b"), commit, "CALL DOLT_CHECKOUT('main')", "CALL DOLT_MERGE('side')",
+        ):  # fmt: skip
+            cursor.execute(text)
+            cursor.fetchall()
+        found = why(watch, bead)
+        assert "merge" in failing(found)
+        assert verdict(found) == "it does not go now"
+        cursor.execute("CALL DOLT_MERGE('--abort')")
+    assert verdict(why(watch, bead)) == "nothing: the next dispatch takes it"
+
+
+def test_an_uncommitted_change_that_takes_it_out(watch: Watch) -> None:
+    bead = watch.assigned("taken back, not yet committed")
+    watch.sql("UPDATE issues SET assignee = 'ann' WHERE id = %s", bead)
+    found = why(watch, bead)
+    assert (failing(found), found["notes"]) == (["uncommitted"], ["an uncommitted change of issues stands: modified"])
+
+
+def test_of_which_nobody_knows_whether_it_runs(watch: Watch) -> None:
+    bead = watch.assigned("lost on the way")
+    tried(watch, 502, "fetch failed")
+    found = why(watch, bead)
+    assert (found["phase"], kinds(found)[-1]) == ("unknown", "unknown")
+    assert "nobody knows whether it runs" in verdict(found)
+
+
+def test_without_its_target(watch: Watch) -> None:
+    """Who looks need not be who dispatches: a target that cannot be opened is a condition, no error."""
+    found = why(watch, watch.assigned("waits"), env={"BEADBOARD_URL": ""})
+    assert failing(found) == ["capacity"]
+
+
+def test_in_words(watch: Watch) -> None:
+    bead = watch.assigned("told")
+    watch.bd.run("comment", bead, "soon, please")
+    watch.bd.run("assign", bead, "ann")
+    ran = watch.command("why", bead)
+    assert ran.code == 0
+    for said in ("history begins; it was not there yet", "comment: 'soon, please'", "assignee agent → ann", "phase: none",
+                 "✗ assignee = 'agent': assignee is 'ann'", "✓ status = 'open': status is 'open'", "to go: it does not go now"):  # fmt: skip
+        assert said in ran.stdout, ran.stdout
+
+
+def test_a_deleted_bead_and_one_that_never_was(watch: Watch) -> None:
+    bead = watch.bd.create("short life")
+    watch.bd.run("delete", bead, "--force")
+    found = why(watch, bead)
+    assert (kinds(found)[0], kinds(found)[-1], found["phase"], failing(found)) == ("edited", "left", None, ["exists"])
+    stays = watch.assigned("stays")
+    ran = watch.command("why", stays[:-1])
+    assert (ran.code, ran.stdout) == (2, "")
+    assert f"did you mean {stays}" in ran.stderr
+
+
+def test_any_moment_of_the_past(watch: Watch) -> None:
+    """The state at each commit is what the loop had saved there."""
+    bead = watch.assigned("looked back at")
+    seen = {}
+    for act in (lambda: watch.dispatch(), lambda: watch.reap(timedelta(minutes=40))):
+        act()
+        seen[watch.head()] = (
+            watch.record(bead)
+            if watch.sql("SELECT 1 FROM watch_bead WHERE bead_id = %s AND record <> ''", bead)
+            else None
+        )
+    watch.bd.run("update", bead, "--status", "open")
+    for commit, record in seen.items():
+        found = why(watch, bead, "--as-of", commit)
+        assert found["state"] == record
+        assert found["commit"] == commit
+        assert any("uncommitted" in note for note in found["notes"])
+    claim = next(one for one in why(watch, bead)["life"] if one["kind"] == "claim")
+    at_claim = why(watch, bead, "--as-of", claim["commit"])
+    assert (at_claim["phase"], kinds(at_claim)[-1]) == ("claimed", "claim")
+    before = why(watch, bead, "--as-of", claim["decision"]["observed"])
+    assert (before["phase"], kinds(before)[0], "claim" in kinds(before)) == ("waiting", "matched", False)
+
+
+def test_a_moment_that_was_flattened(watch: Watch) -> None:
+    bead = watch.assigned("flattened")
+    gone = watch.head()
+    watch.dispatch()
+    watch.bd.run("flatten", "--force")
+    ran = watch.command("why", bead, "--as-of", gone)
+    assert ran.code == 2
+    assert f"history holds no commit {gone} (any more): it begins at " in ran.stderr
+    ran = watch.command("why", bead, "--as-of", "2020-01-01T00:00:00Z")
+    assert (ran.code, "it begins at" in ran.stderr) == (2, True)
+    found = why(watch, bead)
+    assert (found["phase"], len({one["commit"] for one in found["life"]})) == ("running", 1)
+
+
+def test_in_a_database_that_was_never_initialised(beads_workspace: Workspace, dolt_server: Server) -> None:
+    with BeadBoardStub() as board:
+        env = {**beads_workspace.env, "BEADBOARD_URL": board.url}
+        engine = open_engine(beads_workspace.address)
+        watch = Watch(beads_workspace, board, dolt_server, env, load({}, env, beads_workspace.path), engine)
+        bead = watch.assigned("nobody watches")
+        found = why(watch, bead)
+        assert (found["phase"], failing(found), kinds(found)[0]) == ("waiting", [], "matched")
+        assert any("nothing was ever decided" in note for note in found["notes"])
+        engine.close()
+
+
+@contextmanager
+def reader(watch: Watch) -> Iterator[dict[str, str]]:
+    """A user with SELECT and nothing else."""
+    user = f"r_{watch.bd.database[-8:]}"
+    watch.server.sql(
+        f"CREATE USER '{user}'@'%' IDENTIFIED BY 'secret'", f"GRANT SELECT ON `{watch.bd.database}`.* TO '{user}'@'%'"
+    )
+    yield {"BEADS_DOLT_SERVER_USER": user, "BEADS_DOLT_PASSWORD": "secret", "DOLT_WATCH_PASSWORD": "secret"}
+    watch.server.sql(f"DROP USER '{user}'@'%'")
+
+
+def test_as_a_user_who_may_only_read_and_without_the_local_tables(watch: Watch) -> None:
+    """A read replica: history is there, and the tables that never enter it are not."""
+    bead = watch.assigned("read elsewhere")
+    watch.dispatch()
+    here = why(watch, bead)
+    with reader(watch) as env:
+        assert why(watch, bead, env=env)["state"] == here["state"]
+        watch.server.sql(*(f"DROP TABLE {table}" for table in LOCAL), database=watch.bd.database)
+        there = why(watch, bead, env=env)
+        assert (there["state"], there["phase"], kinds(there)) == (here["state"], "running", kinds(here))
+
+
+def test_on_another_branch(watch: Watch) -> None:
+    bead = watch.bd.create("lives on the side")
+    watch.server.sql(
+        "CALL DOLT_COMMIT('-Am', 'rest', '--allow-empty')",
+        "CALL DOLT_BRANCH('feature/side')",
+        database=watch.bd.database,
+    )
+    watch.server.sql(
+        f"UPDATE issues SET title = 'on the side' WHERE id = '{bead}'",
+        "CALL DOLT_COMMIT('-am', 'side')",
+        database=f"{watch.bd.database}/feature/side",
+    )
+    there, here = why(watch, bead, "--branch", "feature/side"), why(watch, bead)
+    assert len(there["life"]) == len(here["life"]) + 1
+    assert there["life"][-1]["after"]["title"] == "on the side"
+    ran: Ran = watch.command("why", bead, "--branch", "feature/sid")
+    assert (ran.code, "did you mean feature/side?" in ran.stderr) == (2, True)
+
+
+def test_on_doltlite(watch: Watch, doltlite_path: DoltLitePath) -> None:
+    engine = open_engine(doltlite_path, create=True)
+    beads.create_beads(engine)
+    committed(engine, rows_of(["bd-1"]))
+    committed(engine, "UPDATE issues SET priority = 0, notes = 'first' WHERE id = 'bd-1'")
+    engine.close()
+    address = ("--database", doltlite_path.url)
+    found = why(watch, "bd-1", *address)
+    assert (kinds(found), found["phase"]) == (["matched", "edited"], "waiting")
+    assert any("nothing was ever decided" in note for note in found["notes"])
+    assert watch.command("init", *address).code == 0
+    found = why(watch, "bd-1", *address)
+    assert (found["phase"], verdict(found)) == ("waiting", "nothing: the next dispatch takes it")
+    assert watch.command("dispatch", *address, *NO_SETTLE).code in (0, 1)
+    assert "claim" in kinds(why(watch, "bd-1", *address))
+
+
+def test_under_several_rules(watch: Watch) -> None:
+    """In no phase: as each rule sees it. In one: as its own does."""
+    rules = "[rules.urgent]\nwhen = \"assignee = 'agent' AND priority = 0 AND status = 'open'\"\n\n[rules.rest]\nwhen = \"assignee = 'agent' AND status = 'open'\"\n"
+    (watch.bd.path / "dolt_watch.toml").write_text(rules, encoding="utf-8")
+    bead = watch.bd.create("nobody's")
+    found = why(watch, bead)
+    assert [one["rule"] for one in found["rules"]] == ["urgent", "rest"]
+    assert [[c["name"] for c in one["conditions"] if not c["holds"]] for one in found["rules"]] == [
+        ["assignee = 'agent'", "priority = 0"],
+        ["assignee = 'agent'"],
+    ]
+    watch.bd.run("assign", bead, "agent")
+    found = why(watch, bead)
+    assert ([one["rule"] for one in found["rules"]], verdict(found)) == (
+        ["rest"],
+        "nothing: the next dispatch takes it",
+    )
+
+
+def test_the_past_is_told_by_the_rules_that_stood_then(watch: Watch) -> None:
+    bead = watch.assigned("under two rules")
+    assert watch.command("dispatch", *NO_SETTLE).code == 0
+    then = watch.head()
+    watch.bd.run("close", bead)
+    other = ("--set", "rules.agent.when=assignee = 'bot' AND status = 'open'")
+    assert watch.command("tick", *NO_SETTLE, *other).code == 0
+    now, past = why(watch, bead, *other), why(watch, bead, "--as-of", then, *other)
+    assert [one["name"] for one in now["rules"][0]["conditions"][:2]] == ["assignee = 'bot'", "status = 'open'"]
+    assert (past["phase"], past["rules"][0]["conditions"][2]["name"]) == ("running", "acceptance_criteria <> ''")

@@ -1,0 +1,92 @@
+"""A commit as people name it, on both engines."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from dolt_watch.as_of import commit_at
+from dolt_watch.engines import Commit, Engine
+from dolt_watch.errors import SettingsError
+
+NOON = datetime(2026, 4, 18, 12, tzinfo=UTC)
+ME = "me <me@x>"
+
+
+@pytest.fixture
+def dated(engine: Engine) -> list[Commit]:
+    """Three commits at noon, one at five past, and one at ten past, oldest first."""
+    engine.run("CREATE TABLE t (a INT PRIMARY KEY)")
+    for number, minutes in enumerate((0, 0, 0, 5, 10)):
+        with engine.transaction() as tx:
+            tx.execute("INSERT INTO t VALUES (?)", (number,))
+            tx.query("SELECT DOLT_ADD('t')") if engine.name == "doltlite" else tx.execute("CALL DOLT_ADD('t')")
+            call = "SELECT dolt_commit(" if engine.name == "doltlite" else "CALL DOLT_COMMIT("
+            at = (NOON + timedelta(minutes=minutes)).strftime("%Y-%m-%dT%H:%M:%SZ")
+            text = f"{call}'-m', 'n{number}', '--author', '{ME}', '--date', '{at}')"
+            tx.query(text) if engine.name == "doltlite" else tx.execute(text)
+            tx.rollback() if engine.name == "dolt" else tx.commit()
+    head = engine.query("SELECT HASHOF('HEAD')")[0][0]
+    commits = list(engine.commits(None, head))[::-1]
+    return [commit for commit in commits if commit.message.startswith("n")]
+
+
+def name(commit: Commit) -> str:
+    return commit.message
+
+
+def test_by_hash_by_its_beginning_and_by_time(engine: Engine, dated: list[Commit]) -> None:
+    head = dated[-1].hash
+    assert name(commit_at(engine, dated[1].hash, head)) == "n1"
+    assert name(commit_at(engine, dated[1].hash[:12].upper(), head)) == "n1"
+    for text, expected in {
+        "2026-04-18T12:00:00Z": "n2",  # three of one second: the last of them
+        "2026-04-18T12:04:59Z": "n2",
+        "2026-04-18T14:05:00+02:00": "n3",
+        "2026-04-18 12:09": "n3",
+        "2199-01-01": "n4",
+    }.items():
+        assert name(commit_at(engine, text, head)) == expected, text
+
+
+def test_only_what_the_head_reaches(engine: Engine, dated: list[Commit]) -> None:
+    early = dated[2].hash
+    assert name(commit_at(engine, "2199-01-01", early)) == "n2"
+    for text in (dated[4].hash, dated[4].hash[:14]):
+        with pytest.raises(SettingsError, match="holds no commit"):
+            commit_at(engine, text, early)
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "fix"),
+    [
+        ("yesterday!", "neither a commit nor a time", "2026-04-18T22:35:46Z"),
+        ("2026-13-99", "neither a commit nor a time", "2026-04-18T22:35:46Z"),
+        ("", "neither a commit nor a time", "hash"),
+        ("ab", "too short", "at least 4"),
+        ("0123456789abcdef", "holds no commit", "hash"),
+        ("0" * 40, "holds no commit", "hash"),
+        ("0" * 32, "holds no commit", "hash"),
+        ("x'; DROP TABLE t; --", "neither a commit nor a time", "hash"),
+        ("1999-12-31", "nothing as old as 1999-12-31T00:00:00Z: it begins at ", "or later"),
+    ],
+)
+def test_what_it_cannot_be(engine: Engine, dated: list[Commit], text: str, message: str, fix: str) -> None:
+    with pytest.raises(SettingsError, match=message) as told:
+        commit_at(engine, text, dated[-1].hash, "--from")
+    assert told.value.where == "--from" and fix in str(told.value.fix)
+
+
+def test_a_beginning_that_several_have(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dolt_watch.as_of.SHORTEST", 1)
+    engine.run("CREATE TABLE t (a INT PRIMARY KEY)")
+    firsts: list[str] = []
+    while len(set(firsts)) == len(firsts):  # at the latest when each letter was first once
+        with engine.transaction() as tx:
+            tx.execute("INSERT INTO t VALUES (?)", (len(firsts),))
+            head = tx.dolt_commit(["t"], "m", ME)
+        firsts.append(head[0])
+    with pytest.raises(SettingsError, match=f"commits begin with {firsts[-1]}") as told:
+        commit_at(engine, firsts[-1], head)
+    assert f"write more of its hash: {head[:7]}" in str(told.value.fix)

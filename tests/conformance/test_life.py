@@ -1,0 +1,119 @@
+"""A bead's life, found without reading history, is what reading all of history finds. On both engines, over random histories."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from dolt_watch import stream
+from dolt_watch.engines import Engine
+from dolt_watch.life import Search, life, line_to
+from dolt_watch.model import Rule
+from dolt_watch.telling import tell
+from tests.acceptance.conftest import rows_of
+from tests.conformance.test_feed import committed
+from tests.servers import call
+
+RULES = [Rule("agent")]
+
+
+def step(dice: random.Random, number: int, bead: str) -> list[str]:
+    """What a person may do to a bead; with the row of ``events`` that bd writes, or by SQL without one."""
+    when = f"'2026-04-{1 + number // 24:02} {number % 24:02}:{dice.randrange(60):02}:00'"
+    event = f"INSERT INTO events (id, issue_id, event_type, actor, created_at) VALUES ('e{number}', '{bead}', 'updated', 'ann', {when})"
+    update = f"UPDATE issues SET {{}}, updated_at = {when} WHERE id = '{bead}'"
+    change = update.format(
+        dice.choice(
+            [
+                f"priority = {number % 5}",
+                f"title = 't{number}'",
+                "assignee = 'agent'",
+                "assignee = ''",
+                "status = 'closed'",
+            ]
+        )
+    )
+    return dice.choice(
+        [
+            [change, event],
+            [change, event],
+            [change],
+            [
+                f"INSERT INTO comments (id, issue_id, author, text, created_at) VALUES ('c{number}', '{bead}', 'ann', 'hm', {when})"
+            ],
+            [f"INSERT INTO labels (issue_id, label) VALUES ('{bead}', 'l{number}')"],
+        ]
+    )
+
+
+def told(engine: Engine, bead: str) -> tuple[list[str], list[str]]:
+    """Ids of the bead's events: as its life has them, and of all that history holds."""
+    head = engine.query("SELECT HASHOF('HEAD')")[0][0]
+    line = line_to(engine, head)
+    search = Search(engine, bead, line)
+    lens = stream.wide(engine, RULES)
+    found = [
+        one["id"] for deed in life(engine, line, search, RULES, lens) for one in tell(deed.commit, deed.events, RULES)
+    ]
+    everything = (
+        one
+        for passed in stream.read(engine, line.begins.hash, head, RULES)
+        for one in tell(passed.commit, passed.events, RULES)
+    )
+    return found, [one["id"] for one in everything if one["bead"] == bead]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_same_as_reading_all_of_history(beads_engine: Engine, seed: int) -> None:
+    engine, dice = beads_engine, random.Random(seed)
+    beads = ["bd-1", "bd-2", "bd-3"]
+    committed(engine, rows_of(beads))
+    for number in range(40):
+        committed(engine, *step(dice, number, dice.choice(beads)))
+    committed(engine, "DELETE FROM issues WHERE id = 'bd-3'")
+    committed(engine, "UPDATE issues SET title = 'after' WHERE id = 'bd-1'")
+    for bead in beads:
+        found, all_of_it = told(engine, bead)
+        assert found == all_of_it, bead
+        assert len(found) > 5
+    assert told(engine, "bd-4") == ([], [])
+
+
+def test_on_a_line_that_merges(beads_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = beads_engine
+    first = committed(engine, rows_of(["bd-1", "bd-2"]))
+    for turn in range(3):
+        call(engine, "dolt_branch", f"side{turn}")
+        call(engine, "dolt_checkout", f"side{turn}")
+        committed(engine, f"UPDATE issues SET title = 'on the side {turn}' WHERE id = 'bd-1'")
+        committed(engine, f"INSERT INTO labels (issue_id, label) VALUES ('bd-1', 'l{turn}')")
+        call(engine, "dolt_checkout", "main")
+        committed(engine, f"UPDATE issues SET title = 'on main {turn}' WHERE id = 'bd-2'")
+        call(engine, "dolt_merge", f"side{turn}")
+    committed(engine, "UPDATE issues SET priority = 1 WHERE id = 'bd-1'")
+    for bead, count in (("bd-1", 1 + 2 * 3 + 1), ("bd-2", 1 + 3)):
+        found, all_of_it = told(engine, bead)
+        assert found == all_of_it
+        assert len(found) == count
+    head = engine.query("SELECT HASHOF('HEAD')")[0][0]
+    whole = list(stream.read(engine, first, head, RULES))
+    for page in (1, 2, 3, 4):
+        monkeypatch.setattr(stream, "PAGE", page)
+        assert list(stream.read(engine, first, head, RULES)) == whole
+
+
+def test_pages_make_no_difference(beads_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, dice = beads_engine, random.Random(7)
+    first = committed(engine, rows_of(["bd-1"]))
+    for number in range(12):
+        committed(engine, *step(dice, number, "bd-1"))
+    head = engine.query("SELECT HASHOF('HEAD')")[0][0]
+    whole = list(stream.read(engine, first, head, RULES))
+    assert len(whole) == 12
+    begins = stream.first_commit(engine, head)
+    for page in (1, 5):
+        monkeypatch.setattr(stream, "PAGE", page)
+        monkeypatch.setattr(stream, "PART", 2)
+        assert list(stream.read(engine, first, head, RULES)) == whole
+        assert stream.first_commit(engine, head) == begins
