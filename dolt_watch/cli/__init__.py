@@ -22,6 +22,7 @@ COMMANDS = {
     "replay": "What other settings would have decided.",
     "log": "The decisions, newest first.",
     "status": "What waits, runs and is held, and why.",
+    "report": "One page of what happened, to open in a browser.",
     "pause": "Stop handing out beads; audited in history.",
     "resume": "Hand out beads again.",
     "doctor": "Is everything as it must be, and what mends it.",

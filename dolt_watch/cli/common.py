@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any, NoReturn, TypeVar
 
 import click
@@ -54,6 +55,21 @@ def tick_options(command: _Command) -> _Command:
     )
     dry = click.option("--dry-run", is_flag=True, is_eager=True, help="Say what would be done; write and send nothing.")
     return dry(now(command))
+
+
+def moment(text: str, now: datetime) -> datetime:
+    """What --since says: a time, or a span back from now. Raises BadParameter."""
+    import durationpy
+
+    from dolt_watch.times import utc
+
+    try:
+        found = now - durationpy.from_str(text) if "-" not in text else utc(text)
+    except (ValueError, OverflowError, durationpy.DurationError):
+        found = None
+    if found is None:
+        raise click.BadParameter(f"{text!r} is no time: write 2h, or 2026-04-18T22:35:46Z", param_hint="--since")
+    return found
 
 
 def _moment(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
 from typing import Any
 
 import click
 
-from dolt_watch.cli.common import load_settings, say, settings_options
+from dolt_watch.cli.common import load_settings, moment, say, settings_options
 
 
 @click.command()
@@ -30,7 +29,7 @@ def command(bead: str | None, since: str | None, limit: int | None, form: str, *
     try:
         now = utc(engine.query("SELECT UTC_TIMESTAMP(6)")[0][0])
         assert now is not None
-        found = entries(engine, bead=bead, since=_since(since, now), limit=limit)
+        found = entries(engine, bead=bead, since=moment(since, now) if since is not None else None, limit=limit)
     finally:
         engine.close()
     if form == "json":
@@ -48,20 +47,3 @@ def command(bead: str | None, since: str | None, limit: int | None, form: str, *
     for line in table(("TIME", "BEAD", "VERSION", "DECISION", "ATTEMPT", "WHAT"), rows):
         say(line)
     return 0
-
-
-def _since(text: str | None, now: datetime) -> datetime | None:
-    if text is None:
-        return None
-    import durationpy
-
-    from dolt_watch.times import utc
-
-    try:
-        if "-" not in text:
-            span: timedelta = durationpy.from_str(text)
-            return now - span
-        return utc(text)
-    except (ValueError, durationpy.DurationError):
-        wrong = f"{text!r} is no time: write 2h, or 2026-04-18T22:35:46Z"
-        raise click.BadParameter(wrong, param_hint="--since") from None

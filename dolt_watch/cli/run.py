@@ -25,7 +25,7 @@ GRACE = 9.0
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
-    help="Serve /metrics, /healthz and /readyz here. Default: nothing is served.",
+    help="Serve the live report (/), /metrics, /healthz and /readyz here. Default: nothing is served.",
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address for --port.")
 @click.option(
@@ -46,6 +46,7 @@ def command(poll: str, port: int | None, host: str, form: str, **kwargs: Any) ->
     from dolt_watch.cli.wiring import Targets, build
     from dolt_watch.engines import Engine
     from dolt_watch.engines.address import open_engine
+    from dolt_watch.report import live
     from dolt_watch.service import Service
     from dolt_watch.settings import duration
     from dolt_watch.telemetry.logs import Changes, Log
@@ -63,7 +64,12 @@ def command(poll: str, port: int | None, host: str, form: str, **kwargs: Any) ->
         return build(engine, settings, targets, DatabaseClock(), changes.say, patient=False)
 
     service = Service(lambda: open_engine(settings.address), make, log.say, health, poll=seconds, between=changes.next)
-    with _until_told(service.stop, log.say), _served(host, port, health, log.say):
+
+    def look(engine: Engine) -> Loop:
+        return build(engine, settings, targets, DatabaseClock(), lambda line: None, dry=True)
+
+    pages = {**health.pages(), **live.pages(lambda: open_engine(settings.address), look)}
+    with _until_told(service.stop, log.say), _served(host, port, pages, log.say):
         try:
             service.run()
         finally:
@@ -87,14 +93,14 @@ def _health(ping_url: str) -> Any:
 
 
 @contextlib.contextmanager
-def _served(host: str, port: int | None, health: Any, say: Any) -> Iterator[None]:
+def _served(host: str, port: int | None, pages: Any, say: Any) -> Iterator[None]:
     if port is None:
         yield
         return
     from dolt_watch.telemetry.health import Server
 
     try:
-        server = Server(host, port, health.pages())
+        server = Server(host, port, pages)
     except OSError as error:
         raise SettingsError(
             f"cannot serve on {host}:{port}: {error.strerror}", where="--port", fix="name a free port"

@@ -2,100 +2,175 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any
+import os
+import shutil
+import sys
+import time
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from dolt_watch.cli.common import load_settings, say, settings_options
+from dolt_watch.cli.common import LONGEST_LINE, load_settings, settings_options
+from dolt_watch.text import outside
+
+if TYPE_CHECKING:
+    from dolt_watch.report.now import Now
+    from dolt_watch.settings import Settings
+
+EVERY = 2.0
+"""Seconds between two looks of --watch."""
+COLOURS = {
+    "waiting": "cyan", "claimed": "blue", "running": "blue", "unknown": "magenta", "backoff": "yellow", "held": "yellow", "quarantined": "red",
+}  # fmt: skip
 
 
 @click.command()
 @settings_options
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
-def command(form: str, **kwargs: Any) -> int:
+@click.option("--watch", is_flag=True, help="Look again every 2 s, in place, until Ctrl-C. Needs a terminal.")
+def command(form: str, watch: bool, **kwargs: Any) -> int:
     """What waits, runs and is held, and why; the target's capacity; the last commit folded and the last decision.
 
-    Writes nothing.
+    Writes nothing. Colours only on a terminal, and not where NO_COLOR is set.
 
     Example: dolt_watch status --format json
     """
-    from dolt_watch.cli.wiring import Targets, build
-    from dolt_watch.core.policy import Scope
-    from dolt_watch.engines.address import open_engine
-    from dolt_watch.journal import entries
-    from dolt_watch.times import DatabaseClock
-
+    if watch and (form == "json" or not sys.stdout.isatty()):
+        raise click.UsageError("--watch is for a terminal: without one, run `dolt_watch status` again and again")
     settings = load_settings(kwargs)
-    engine, targets = open_engine(settings.address), Targets(settings)
-    try:
-        loop = build(engine, settings, targets, DatabaseClock(), lambda line: None, dry=True)
-        seen = loop.survey(Scope(dispatch=True, reap=True))
-        look = seen.look
-        folded = engine.commit_of(look.commit) if look.commit else None
-        last = next(iter(entries(engine, limit=1)), None)
-        capacity = {name: _capacity(targets, name) for name in sorted({rule.target for rule in settings.rules})}
-    finally:
-        targets.close()
-        engine.close()
-    beads = [
-        {
-            "bead": bead.id, "phase": bead.phase.value, "rule": bead.rule, "since": bead.since, "attempt": bead.attempt,
-            "job": bead.job, "why": _why(seen.plan.holds.get(bead.id), bead.reason),
-        }
-        for bead in sorted(seen.state.beads.values(), key=lambda bead: (bead.phase, bead.since, bead.id))
-    ]  # fmt: skip
-    facts = {
-        "schema": 1, "now": seen.now, "head": look.head, "folded": look.commit or None,
-        "folded_at": folded.date if folded else None, "behind": look.head != look.commit, "merging": seen.merging,
-        "pauses": [pause.reason for pause in seen.state.pauses.values()], "targets": capacity, "beads": beads,
-        "last_decision": {"bead": last.bead, "kind": last.kind.value, "at": last.at} if last else None,
-    }  # fmt: skip
+    if watch:
+        return _watch(settings)
+    now = _ask(settings)
     if form == "json":
         import orjson
 
-        click.echo(orjson.dumps(facts).decode())
-    else:
-        _print(facts, seen.now)
+        click.echo(orjson.dumps(now.facts()).decode())
+        return 0
+    for line in _lines(now, shutil.get_terminal_size((0, 0)).columns):
+        click.echo(line, color=_colours())
     return 0
 
 
-def _why(hold: Any, reason: str) -> str:
-    return hold.why if hold is not None else reason
+def _ask(settings: Settings) -> Now:
+    from dolt_watch.cli.wiring import Targets, build
+    from dolt_watch.engines.address import open_engine
+    from dolt_watch.report.now import ask
+    from dolt_watch.times import DatabaseClock
+
+    engine, targets = open_engine(settings.address), Targets(settings)
+    try:
+        loop = build(engine, settings, targets, DatabaseClock(), lambda line: None, dry=True)
+        return ask(loop, engine, lambda name: targets(name).capacity())
+    finally:
+        targets.close()
+        engine.close()
 
 
-def _capacity(targets: Any, name: str) -> dict[str, Any]:
-    from dolt_watch.errors import DoltWatchError
+def _watch(settings: Settings) -> int:
+    """A database that goes away is told in the same place, and asked again."""
+    from dolt_watch.errors import DatabaseError
 
     try:
-        capacity = targets(name).capacity()
-    except DoltWatchError as error:
-        return {"slots": None, "why": error.message, "down": True}
-    return {"slots": capacity.slots, "why": capacity.why, "down": capacity.down}
+        while True:
+            size = shutil.get_terminal_size()
+            try:
+                lines = _lines(_ask(settings), size.columns)
+            except DatabaseError as error:
+                lines = [_cut(outside(line), size.columns) for line in f"error: {error}".split("\n")]
+            rest = len(lines) - (size.lines - 1)
+            if rest > 0:
+                lines = [*lines[: size.lines - 2], f"… and {rest + 1} lines more"]
+            # home, each line up to its end, then whatever stood below: nothing flickers
+            click.echo("\x1b[H" + "".join(f"{line}\x1b[K\n" for line in lines) + "\x1b[J", nl=False, color=True)
+            time.sleep(EVERY)
+    except KeyboardInterrupt:
+        return 0
 
 
-def _print(facts: dict[str, Any], now: datetime) -> None:
+def _lines(now: Now, width: int) -> list[str]:
+    """``width`` 0: as long as they are."""
+    return [_coloured(_cut(line, width), phase) for line, phase in _told(now, width)]
+
+
+def _told(now: Now, width: int) -> list[tuple[str, str]]:
+    """Lines, each with the phase that colours it, '' for none."""
+    from dolt_watch.times import ago
+
+    behind = " (HEAD has moved on)" if now.head != now.folded else ""
+    lines = [
+        f"folded:   {now.folded[:8]}, {ago(now.now - now.folded_at)} ago{behind}"
+        if now.folded_at
+        else f"folded:   nothing yet{behind}"
+    ]
+    for name, capacity in now.targets.items():
+        slots = "down" if capacity.down else f"{capacity.slots} free"
+        lines.append(f"target:   {name}, {slots}{': ' + capacity.why if capacity.why else ''}")
+    last = now.last
+    lines.append(
+        f"decided:  {f'{last.kind} {last.bead}'.rstrip()}, {ago(now.now - last.at)} ago" if last else "decided:  nothing yet"
+    )
+    lines += [f"paused:   {reason}" for reason in now.pauses]
+    if now.merging:
+        lines.append(
+            "merging:  somebody's merge stands unfinished: nothing is decided until it is committed or aborted"
+        )
+    if not now.beads:
+        lines.append("no bead waits, runs or is held")
+    plain = [outside(line, LONGEST_LINE) for line in lines]
+    return [(part, "") for line in plain for part in _wrapped(line, width, 10)] + _table(now, width)
+
+
+def _table(now: Now, width: int) -> list[tuple[str, str]]:
     from dolt_watch.journal import table
     from dolt_watch.times import ago
 
-    folded = f"{facts['folded'][:8]}, {ago(now - facts['folded_at'])} ago" if facts["folded_at"] else "nothing yet"
-    say(f"folded:   {folded}{' (HEAD has moved on)' if facts['behind'] else ''}")
-    for name, capacity in facts["targets"].items():
-        slots = "down" if capacity["down"] else f"{capacity['slots']} free"
-        say(f"target:   {name}, {slots}{': ' + capacity['why'] if capacity['why'] else ''}")
-    last = facts["last_decision"]
-    what = f"{last['kind']} {last['bead']}".rstrip() if last else ""  # a decision about no bead names none
-    say(f"decided:  {what}, {ago(now - last['at'])} ago" if last else "decided:  nothing yet")
-    for reason in facts["pauses"]:
-        say(f"paused:   {reason}")
-    if facts["merging"]:
-        say("merging:  somebody's merge stands unfinished: nothing is decided until it is committed or aborted")
-    if not facts["beads"]:
-        say("no bead waits, runs or is held")
-        return
+    if not now.beads:
+        return []
     rows = [
-        (bead["bead"], bead["phase"], ago(now - bead["since"]), bead["rule"], bead["why"] or (f"job {bead['job']}" if bead["job"] else "-"))
-        for bead in facts["beads"]
+        (one.bead, one.phase, ago(now.now - one.since), one.rule, one.why or (f"job {one.job}" if one.job else "-"))
+        for one in now.beads
     ]  # fmt: skip
-    for line in table(("BEAD", "PHASE", "FOR", "RULE", "WHY"), rows):
-        say(line)
+    heads = ("BEAD", "PHASE", "FOR", "RULE", "WHY")
+    lines = table(heads, [tuple(outside(cell) for cell in row) for row in rows])
+    indent = len(lines[0]) - len("WHY")
+    narrow = bool(width) and width - indent < 24  # then WHY stands below
+    told = []
+    for line, phase in zip(lines, ["", *(one.phase for one in now.beads)], strict=True):
+        if narrow:
+            told.append((line[:indent].rstrip(), phase))
+            told += [(part, "") for part in _wrapped(" " * 4 + line[indent:], width, 4)] if phase else []
+        else:
+            told += [(part, phase if not number else "") for number, part in enumerate(_wrapped(line, width, indent))]
+    return told
+
+
+def _wrapped(line: str, width: int, indent: int) -> list[str]:
+    import textwrap
+
+    if not width or len(line) <= width:
+        return [line]
+    return textwrap.wrap(
+        line, width, subsequent_indent=" " * indent, drop_whitespace=True, replace_whitespace=False, break_on_hyphens=False
+    )  # fmt: skip
+
+
+def _cut(line: str, width: int) -> str:
+    """What no wrapping brings into ``width`` columns; characters of East Asian scripts take two."""
+    import unicodedata
+
+    used = 0
+    for place, character in enumerate(line if width else ""):
+        used += 2 if unicodedata.east_asian_width(character) in "WF" else 1
+        if used > width:
+            return line[: place - 1] + "…"
+    return line
+
+
+def _coloured(line: str, phase: str) -> str:
+    if not phase or not _colours():
+        return line
+    return line.replace(phase, click.style(phase, fg=COLOURS.get(phase)), 1)
+
+
+def _colours() -> bool:
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")

@@ -112,11 +112,9 @@ def test_a_bead_from_assignment_to_sigterm(watch: Watch) -> None:
         ]
         assert (said["bead"], said["version"], said["rule"], said["commit"]) == (bead, *entry, watch.head())
         assert watch.sent() == [bead]
-        wait_for(
-            lambda: one.metric('dolt_watch_posts_total{outcome="accepted"}') == 1
-        )  # counted when the tick has ended, a moment after the line
-        assert one.metric('dolt_watch_decisions_total{kind="claim"}') == 1
         wait_for(lambda: one.metric('dolt_watch_beads{phase="running"') == 1)
+        assert one.metric('dolt_watch_posts_total{outcome="accepted"}') == 1
+        assert one.metric('dolt_watch_decisions_total{kind="claim"}') == 1
         assert one.get("/nothing")[0] == 404
         quiet = len(one.lines)
         ticks = one.metric("dolt_watch_ticks_total")

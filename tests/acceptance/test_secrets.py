@@ -111,7 +111,7 @@ def test_no_canary_anywhere(hunt: Hunt) -> None:
     assert any("not for Basic *** user:***" in note for note in watch.notes(bead)), "it was repeated, and hidden"
     for arguments in (
         ["config"], ["config", "--format", "json"], ["status"], ["status", "--format", "json"], ["doctor"], ["doctor", "--format", "json"],
-        ["log"], ["log", "--format", "json"], ["init"], ["init", "--print-sql"], ["init", "--print-grants", "w"],
+        ["log"], ["log", "--format", "json"], ["report", "-o", "-"], ["init"], ["init", "--print-sql"], ["init", "--print-grants", "w"],
         ["pause", "--reason", "x"], ["resume"], ["--debug", "tick"], ["reap"],
     ):  # fmt: skip
         run(*arguments, **service)

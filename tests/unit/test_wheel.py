@@ -36,7 +36,15 @@ def test_all_migrations_are_inside(wheel: zipfile.Path) -> None:
     assert here <= names(wheel)
 
 
-@pytest.mark.parametrize("name", ["dolt_watch/demo/beads.sql", "dolt_watch/py.typed", "dolt_watch/targets/prompt.j2"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "dolt_watch/demo/beads.sql",
+        "dolt_watch/py.typed",
+        "dolt_watch/targets/prompt.j2",
+        "dolt_watch/report/templates/page.js",
+    ],
+)
 def test_other_files_are_inside(wheel: zipfile.Path, name: str) -> None:
     assert name in names(wheel)
 

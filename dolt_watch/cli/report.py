@@ -1,0 +1,49 @@
+"""``dolt_watch report``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from dolt_watch.cli.common import load_settings, settings_options
+
+
+@click.command()
+@settings_options
+@click.option("-o", "--output", metavar="FILE", required=True, help="Where the page goes; - is standard output.")
+@click.option("--since", metavar="TIME", default="7d", show_default=True, help="A time, or a span back from now (2h).")
+@click.option("--bead", "beads", metavar="ID", multiple=True, help="Only this bead. Repeatable.")
+def command(output: str, since: str, beads: tuple[str, ...], **kwargs: Any) -> int:
+    """One page of what happened, to open in a browser: the numbers of `status` and `log`, a timeline of beads, failures, every decision.
+
+    The file holds everything and fetches nothing. The database is only read.
+
+    Example: dolt_watch report -o report.html --since 2d
+    """
+    from dolt_watch.cli.common import moment
+    from dolt_watch.cli.wiring import Targets, build
+    from dolt_watch.engines.address import open_engine
+    from dolt_watch.report.gather import Gatherer
+    from dolt_watch.report.page import render
+    from dolt_watch.times import DatabaseClock
+
+    settings = load_settings(kwargs)
+    engine, targets = open_engine(settings.address), Targets(settings)
+    try:
+        loop = build(engine, settings, targets, DatabaseClock(), lambda line: None, dry=True)
+        found = Gatherer().report(
+            loop, engine, lambda now: moment(since, now), beads, lambda name: targets(name).capacity()
+        )
+    finally:
+        targets.close()
+        engine.close()
+    if found.since >= found.now.now:
+        raise click.BadParameter(f"{since!r} is not before now", param_hint="--since")
+    try:
+        with click.open_file(output, "w", encoding="utf-8", atomic=output != "-") as file:
+            file.write(render("report", found))
+    except OSError as error:
+        raise click.FileError(output, error.strerror or str(error)) from error
+    click.echo(f"wrote {output}: {len(found.lanes)} beads, {len(found.entries)} decisions", err=output == "-")
+    return 0

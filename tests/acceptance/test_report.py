@@ -1,0 +1,202 @@
+"""``report`` and ``status`` as commands, and the live page of ``run``, on a real tracker."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from tests.acceptance.conftest import Watch
+from tests.acceptance.test_run import running, wait_for
+
+
+def payload(page: str) -> dict[str, Any]:
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
+    assert found is not None
+    data: dict[str, Any] = json.loads(found[1])
+    return data
+
+
+def number(page: str, label: str) -> int:
+    found = re.search(rf'data-number="{label}">.*?<b>([\d,]+)</b>', page, re.DOTALL)
+    assert found is not None
+    return int(found[1].replace(",", ""))
+
+
+@pytest.fixture
+def busy(watch: Watch) -> Watch:
+    """One runs, two wait behind it, one failed."""
+    for title in ("Fails", "Runs", "Waits", "<script>alert(1)</script>"):
+        watch.assigned(title)
+    watch.board.answer_next(500, {"error": "boom"})
+    watch.tick()
+    watch.tick(timedelta(minutes=1))
+    return watch
+
+
+def test_the_same_numbers_as_status_and_log(busy: Watch) -> None:
+    done = busy.command("report", "-o", "report.html", "--since", "1h")
+    assert (done.code, done.stderr) == (0, "")
+    page = (busy.bd.path / "report.html").read_text(encoding="utf-8")
+    status = json.loads(busy.command("status", "--format", "json").stdout)
+    log = json.loads(busy.command("log", "--since", "1h", "--format", "json").stdout)["entries"]
+    phases = [bead["phase"] for bead in status["beads"]]
+    kinds = [entry["kind"] for entry in log]
+    data = payload(page)
+    assert [[bead[0], bead[2], bead[4]] for bead in data["queue"]] == [
+        [bead["bead"], bead["phase"], bead["rule"]] for bead in status["beads"]
+    ]
+    assert [bead[5] for bead in data["queue"] if bead[2] == "waiting"] == [
+        bead["why"] for bead in status["beads"] if bead["phase"] == "waiting"
+    ]
+    assert [[one[1], one[2], one[3]] for one in data["audit"]] == [
+        [one["bead"], one["version"], one["kind"]] for one in log
+    ]
+    assert number(page, "waiting") == phases.count("waiting") > 0
+    assert number(page, "under way") == phases.count("running") > 0
+    assert number(page, "held back") == phases.count("backoff") > 0
+    assert number(page, "dispatched") == kinds.count("dispatched") > 0
+    assert number(page, "failed") == kinds.count("failed") > 0
+    assert {lane[0] for lane in data["lanes"]} == {bead["bead"] for bead in status["beads"]}
+    assert "<script>alert" not in page
+    commits = {row[0] for row in busy.sql("SELECT commit_hash FROM dolt_log")}
+    assert {one[7] for one in data["audit"]} <= commits
+
+
+def test_report_refuses(busy: Watch) -> None:
+    for arguments in (
+        ["-o", "x.html", "--since", "soon"],
+        ["-o", "x.html", "--since", "99999999999h"],
+        ["-o", "x.html", "--since", "2999-01-01T00:00:00Z"],
+        [],
+    ):
+        done = busy.command("report", *arguments)
+        assert done.code == 2, done
+        assert not (busy.bd.path / "x.html").exists()
+    assert busy.command("report", "-o", "/nowhere/x.html").code == 1
+
+
+def test_run_serves_it_live(watch: Watch) -> None:
+    with running(watch) as one:
+        one.until("leading")
+        bead = watch.assigned("seen live")
+        one.until(f"dispatched {bead}")
+        seen: list[str] = []
+
+        def shown() -> bool:
+            status, page = one.get("/")
+            seen.append(page)
+            return status == 200 and number(page, "dispatched") == 1
+
+        wait_for(shown)
+        lane = payload(seen[-1])["lanes"][0]
+        assert (lane[0], lane[1]) == (bead, "seen live")
+        assert [stretch[0] for stretch in lane[2]] == ["waiting", "claimed", "running"]
+        assert one.end() == 0
+
+
+# -- status ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("columns", [80, 40])
+def test_status_fits(busy: Watch, columns: int) -> None:
+    done = busy.command("status", env={"COLUMNS": str(columns)})
+    assert done.code == 0, done.stderr
+    assert max(map(len, done.stdout.splitlines())) <= columns
+    wide = busy.command("status").stdout
+    ago = r"\d+[smh]"
+    words = [sorted(set(re.sub(ago, "", text).split()) - {"WHY"}) for text in (done.stdout, wide)]
+    assert words[0] == words[1]  # wrapped, not lost
+    assert "\x1b" not in wide
+
+
+class Terminal:
+    """The command as a person has it, on a terminal of 80 columns."""
+
+    def __init__(self, watch: Watch, *arguments: str, **env: str) -> None:
+        self.master, slave = pty.openpty()
+        command = (sys.executable, "-m", "dolt_watch", *arguments)
+        self.process = subprocess.Popen(
+            command, cwd=watch.bd.path, env={**watch.env, "TERM": "xterm", "COLUMNS": "80", "LINES": "24", **env},
+            stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
+        )  # fmt: skip
+        os.close(slave)
+        self.text = ""
+
+    def until(self, words: str, times: int = 1, seconds: float = 30) -> str:
+        end = time.monotonic() + seconds
+        while self.text.count(words) < times and self._more(end):
+            pass
+        assert self.text.count(words) >= times, self.text
+        return self.text
+
+    def _more(self, end: float) -> bool:
+        if not select.select([self.master], [], [], max(0.0, end - time.monotonic()))[0]:
+            return False
+        try:
+            self.text += os.read(self.master, 65536).decode()
+        except OSError:  # EIO: the other side is gone
+            return False
+        return True
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        os.close(self.master)
+
+
+@pytest.fixture
+def terminal(busy: Watch) -> Iterator[Any]:
+    made: list[Terminal] = []
+
+    def make(*arguments: str, **env: str) -> Terminal:
+        made.append(Terminal(busy, *arguments, **env))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def test_status_is_coloured_on_a_terminal_only_where_wanted(terminal: Any) -> None:
+    coloured, plain = terminal("status"), terminal("status", NO_COLOR="1")
+    assert re.search("\x1b\\[3\\dm(waiting|running)\x1b\\[0m", coloured.until("WHY") + coloured.until("waiting"))
+    plain.until("waiting")
+    assert "\x1b" not in plain.text
+
+
+def test_status_watch_refreshes_in_place_until_ctrl_c(terminal: Any) -> None:
+    one = terminal("status", "--watch")
+    shown = one.until("\x1b[H", times=2)
+    assert "waiting" in shown
+    one.process.send_signal(signal.SIGINT)
+    assert one.process.wait(10) == 0
+    assert "Traceback" not in one.text and "Aborted" not in one.text
+
+
+def test_status_watch_needs_a_terminal(busy: Watch, terminal: Any) -> None:
+    done = busy.command("status", "--watch")
+    assert (done.code, done.stdout) == (2, "")
+    assert "--watch is for a terminal" in done.stderr
+    assert terminal("status", "--watch", "--format", "json").process.wait(30) == 2
+
+
+def test_completion_is_printed(watch: Watch) -> None:
+    printed = watch.command(env={"_DOLT_WATCH_COMPLETE": "bash_source"})
+    assert (printed.code, "complete -o nosort -F" in printed.stdout) == (0, True)
+    found = watch.command(env={"_DOLT_WATCH_COMPLETE": "bash_complete", "COMP_WORDS": "dolt_watch st", "COMP_CWORD": "1"})  # fmt: skip
+    assert found.stdout.split() == ["plain,status"]
+    options = watch.command(env={"_DOLT_WATCH_COMPLETE": "bash_complete", "COMP_WORDS": "dolt_watch report --s", "COMP_CWORD": "2"})  # fmt: skip
+    assert options.stdout.split() == ["plain,--set", "plain,--since"]

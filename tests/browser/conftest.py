@@ -1,0 +1,88 @@
+"""A real Chromium, offline but for what a test serves: ``opened`` opens a page, and at the end nothing may have been fetched nor complained of."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.servers import Choice, Source, give_up
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Skips with the reason where there is no browser; with CI=true that fails."""
+    program = next(filter(None, map(shutil.which, PROGRAMS)), None)
+    if program is None:
+        in_ci = os.environ.get("CI", "").lower() in {"true", "1"}
+        give_up(Choice(Source.FAIL if in_ci else Source.SKIP, f"no browser on PATH: {', '.join(PROGRAMS)}"))
+    with playwright.sync_playwright() as started:
+        yield (launched := started.chromium.launch(executable_path=program, args=["--no-sandbox"]))
+        launched.close()
+
+
+@dataclass
+class Opened:
+    """A page, and what it did meanwhile."""
+
+    page: Any
+    complaints: list[str] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+    """Addresses that were fetched beside the page itself."""
+
+    def number(self, label: str) -> int:
+        return int(self.page.locator(f'[data-number="{label}"] b').inner_text().replace(",", ""))
+
+    def texts(self, selector: str) -> list[str]:
+        found: list[str] = self.page.locator(selector).all_inner_texts()
+        return found
+
+
+Open = Callable[..., Opened]
+
+
+@pytest.fixture
+def opened(browser: Any, tmp_path: Path) -> Iterator[Open]:
+    """``opened(html)`` or ``opened(url=…)``; ``width``, ``scheme`` 'light' or 'dark', ``touch``; ``clock``: the test moves the page's time."""
+    made: list[tuple[Any, Opened]] = []
+
+    def open_page(
+        html: str = "",
+        *,
+        url: str = "",
+        width: int = 1440,
+        scheme: str = "light",
+        touch: bool = False,
+        clock: bool = False,
+    ) -> Opened:
+        context = browser.new_context(
+            viewport={"width": width, "height": 900}, color_scheme=scheme, offline=not url, has_touch=touch
+        )
+        context.set_default_timeout(10_000)
+        one = Opened(context.new_page())
+        made.append((context, one))
+        one.page.on("console", lambda said: one.complaints.append(f"{said.type}: {said.text}"))
+        one.page.on("pageerror", lambda error: one.complaints.append(str(error)))
+        if not url:
+            file = tmp_path / "report.html"
+            file.write_text(html, encoding="utf-8")
+            url = file.as_uri()
+        one.page.on("request", lambda sent: one.asked.append(sent.url) if sent.url != url else None)
+        if clock:
+            one.page.clock.install()
+        one.page.goto(url)
+        return one
+
+    yield open_page
+    for context, one in made:
+        context.close()
+        assert one.complaints == []
+        assert [address for address in one.asked if not address.startswith("data:")] == []
