@@ -107,7 +107,9 @@ def _told(now: Now, width: int) -> list[tuple[str, str]]:
         lines.append(f"target:   {name}, {slots}{': ' + capacity.why if capacity.why else ''}")
     last = now.last
     lines.append(
-        f"decided:  {f'{last.kind} {last.bead}'.rstrip()}, {ago(now.now - last.at)} ago" if last else "decided:  nothing yet"
+        f"decided:  {f'{last.kind} {last.bead}'.rstrip()}, {ago(now.now - last.at)} ago"
+        if last
+        else "decided:  nothing yet"
     )
     lines += [f"paused:   {reason}" for reason in now.pauses]
     if now.merging:

@@ -44,6 +44,8 @@ class Hunt:
     env: Mapping[str, str]
     heard: str = ""
     """All that was printed."""
+    met: int = 0
+    """Commands that were seen in the list of processes: one that ends at once may be missed."""
 
     def run(self, *arguments: str, **env: str) -> str:
         """One command; every command line of this machine is read while it runs."""
@@ -55,9 +57,9 @@ class Hunt:
             while True:
                 seen += _command_lines()
                 with contextlib.suppress(subprocess.TimeoutExpired):
-                    text, _ = child.communicate(timeout=0.1)
+                    text, _ = child.communicate(timeout=0.03)
                     break
-        assert str(child.args[-1]) in seen, "it was among them"  # type: ignore[index]
+        self.met += " ".join(["dolt_watch", *arguments]) in seen
         self.heard += f"$ {arguments}\n{text}"
         self.check(seen, f"the process list during {arguments}")
         self.check(text, f"the output of {arguments}")
@@ -136,6 +138,7 @@ def test_no_canary_anywhere(hunt: Hunt) -> None:
         hunt.check(str(watch.sql(f"SELECT * FROM `{table}`")), table)
     assert {"issues", "events", "watch_decision", "watch_settings", "watch_cursor", "watch_bead"} <= set(tables)
     assert "Traceback" in hunt.heard
+    assert hunt.met > 20, "their own command lines were among those that were read"
 
 
 def test_a_target_s_password_has_no_place_on_a_command_line(watch: Watch) -> None:
