@@ -149,8 +149,6 @@ def _alive(bead: Bead | None, sign: Sign | None, event: Event) -> Bead | None:
     """A sign of life: kept for the reaper, and evidence that an unknown attempt runs."""
     if bead is None or sign is None or bead.phase not in (Phase.RUNNING, Phase.UNKNOWN, Phase.CLAIMED):
         return bead
-    if bead.phase is Phase.CLAIMED and event.commit == bead.cause:
-        return bead  # swept into the claim's own commit: it was there before
     if bead.sign is None or sign.at >= bead.sign.at:
         bead = bead._replace(sign=sign)
     if bead.phase is Phase.UNKNOWN and _after_claim(bead, sign):
@@ -202,7 +200,8 @@ def _unknown(bead: Bead, entry: Entry, event: Event) -> Bead | None:
     unknown = bead._replace(phase=Phase.UNKNOWN, since=entry.at, cause=event.commit, reason=entry.reason, deadline=None)
     if not bead.runs:
         return _elsewhere(unknown, event.at)
-    if bead.sign is not None and _after_claim(bead, bead.sign):
+    swept = bead.sign is not None and bead.sign.commit == bead.cause  # into the claim's own commit: it was there before
+    if bead.sign is not None and not swept and _after_claim(bead, bead.sign):
         return unknown._replace(phase=Phase.RUNNING, reason=f"a sign of life: {bead.sign.what} by {bead.sign.who}")
     return unknown
 
