@@ -127,11 +127,17 @@ def _against(what: str, one: float, other: float, bar: str) -> Line:
     return what, f"{one * 1000:.1f} ms", f"{other * 1000:.1f} ms", f"{one / other:.2f}", bar
 
 
+PARTS = ("idle", "noise", "dispatch", "sizes", "run", "past")
+WIDE = 66
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer runs, smaller databases: to see that it works")
-    scale = QUICK if parser.parse_args().quick else Scale()
-    start, load = time.monotonic(), os.getloadavg()[0]
+    parser.add_argument("--only", choices=PARTS, nargs="+", default=PARTS, help="these parts")
+    given = parser.parse_args()
+    scale, load, start = QUICK if given.quick else Scale(), os.getloadavg()[0], time.monotonic()
+    print(f"{'what':<{WIDE}}  {'one':>10}  {'other':>10}  {'ratio':>6}  {'bar':>9}", flush=True)
     with (
         tempfile.TemporaryDirectory(prefix="dolt_watch-bench-") as name,
         own_server(Path(name)) as server,
@@ -139,21 +145,22 @@ def main() -> None:
     ):
         folder = Path(name)
         ours, theirs = (place(server, folder / each, board.url) for each in ("ours", "theirs"))
-        lines = idle(ours, scale.idle)
-        lines += noise(ours, scale.idle)
-        lines += dispatch(ours, theirs, scale.dispatches)
-        lines += scaling(server, folder, scale)
-        lines += latency(ours, board, scale.dispatches)
-        lines += past(server, folder / "past", board.url, scale.commits[1])
+        parts: dict[str, Callable[[], list[Line]]] = {
+            "idle": lambda: idle(ours, scale.idle),
+            "noise": lambda: noise(ours, scale.idle),
+            "dispatch": lambda: dispatch(ours, theirs, scale.dispatches),
+            "sizes": lambda: scaling(server, folder, scale),
+            "run": lambda: latency(ours, board, scale.dispatches),
+            "past": lambda: past(server, folder / "past", board.url, scale.commits[1]),
+        }
+        for part in PARTS:
+            for line in parts[part]() if part in given.only else ():
+                print(f"{line[0]:<{WIDE}}  {line[1]:>10}  {line[2]:>10}  {line[3]:>6}  {line[4]:>9}", flush=True)
     dolt, bd = (subprocess.run([p, "version"], capture_output=True, text=True).stdout.split() for p in ("dolt", "bd"))
     print(f"{os.cpu_count()} CPUs, {platform.system()} {platform.machine()}, Python {platform.python_version()}, "
           f"dolt {dolt[2]}, bd {bd[2]}; medians of {scale.idle} (idle, noise), {scale.dispatches} (dispatch), "
           f"{scale.ticks} (database time at sizes) runs, alternating; load {load:.1f} before, {os.getloadavg()[0]:.1f} after; "
         f"{time.monotonic() - start:.0f} s in all")  # fmt: skip
-    head: Line = ("what", "one", "other", "ratio", "bar")
-    wide = max(len(line[0]) for line in lines)
-    for line in (head, *lines):
-        print(f"{line[0]:<{wide}}  {line[1]:>10}  {line[2]:>10}  {line[3]:>6}  {line[4]:>8}")
 
 
 if __name__ == "__main__":

@@ -49,12 +49,18 @@ def fail(error: DoltWatchError) -> NoReturn:
 
 
 def tick_options(command: _Command) -> _Command:
-    """Adds --dry-run, and --now, which only goes with it: a real tick decides by the database's clock."""
+    """Adds --dry-run, and --now, which only goes with it: a real tick decides by the database's clock; and --metrics-file."""
+    metrics = click.option(
+        "--metrics-file",
+        metavar="FILE",
+        envvar="DOLT_WATCH_METRICS_FILE",
+        help="Write Prometheus metrics of this tick here, whole or not at all.",
+    )
     now = click.option(
         "--now", metavar="TIME", callback=_moment, help="With --dry-run: as if it were this time (ISO 8601)."
     )
     dry = click.option("--dry-run", is_flag=True, is_eager=True, help="Say what would be done; write and send nothing.")
-    return dry(now(command))
+    return dry(now(metrics(command)))
 
 
 def moment(text: str, now: datetime) -> datetime:

@@ -14,11 +14,11 @@ from dolt_watch.cli.ticking import tick
 @click.command()
 @settings_options
 @tick_options
-def command(dry_run: bool, now: datetime | None, **kwargs: Any) -> int:
+def command(dry_run: bool, now: datetime | None, metrics_file: str | None, **kwargs: Any) -> int:
     """Hand waiting beads to their target.
 
     Exit 1 when a dispatch failed, is unknown, or the target is down while beads wait.
 
     Example: dolt_watch dispatch --dry-run
     """
-    return tick(load_settings(kwargs), ("dispatch",), dry_run=dry_run, now=now)
+    return tick(load_settings(kwargs), ("dispatch",), dry_run=dry_run, now=now, metrics_file=metrics_file)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from dolt_watch.errors import SettingsError
 
@@ -52,6 +51,8 @@ class Address:
     @property
     def url(self) -> str:
         """The URL that ``parse_url`` reads back, without the password."""
+        from urllib.parse import quote
+
         host = f"[{self.host}]" if ":" in self.host else self.host
         tls = quote(self.ca, safe="") if self.ca else "" if self.tls is None else str(self.tls).lower()
         query = [f"socket={quote(self.socket, safe='')}"] if self.socket else []
@@ -76,11 +77,15 @@ class DoltLitePath:
 
     @property
     def url(self) -> str:
+        from urllib.parse import quote
+
         return f"doltlite://{quote(self.path)}"
 
 
 def parse_url(url: str) -> Address | DoltLitePath:
     """Raises SettingsError, which says what was expected; its message never repeats a password."""
+    from urllib.parse import unquote, urlsplit  # what beads' own files name needs none of it
+
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -123,6 +128,8 @@ def _doltlite(netloc: str, path: str) -> DoltLitePath:
 
 def _options(query: str) -> tuple[str, bool | None, str]:
     """socket, tls, ca of ``?socket=…&tls=…``; tls is true, false, or the authority's PEM file; None where nothing is said."""
+    from urllib.parse import parse_qs
+
     try:
         options = parse_qs(query, keep_blank_values=True, strict_parsing=bool(query))
     except ValueError:

@@ -47,16 +47,14 @@ _TEXTS: tuple[tuple[str, type[DoltWatchError]], ...] = (
 )
 """Texts of 1105, first match wins."""
 
-_RULES = tuple((re.compile(text, re.IGNORECASE | re.DOTALL), kind) for text, kind in _TEXTS)
-_TABLE = re.compile(
-    r"table not found: (?:\w+\.)?(\w+)|Table '(?:\w+\.)?(\w+)'|the table\(s\) (\w+)[\w, ]* do not exist"
-)
-_ISSUES = re.compile(r"referenced table: `?issues`?", re.IGNORECASE)
+_TABLE = r"table not found: (?:\w+\.)?(\w+)|Table '(?:\w+\.)?(\w+)'|the table\(s\) (\w+)[\w, ]* do not exist"
+_ISSUES = r"referenced table: `?issues`?"
+# compiled when there is an error to read: most processes meet none
 
 
 def missing_table(text: str) -> str | None:
     """The table that a message says is missing; of ``dolt_diff_issues``, ``issues``."""
-    found = _TABLE.search(text)
+    found = re.search(_TABLE, text)
     table = next((group for group in found.groups() if group), "") if found else ""
     return table.removeprefix("dolt_diff_") or None
 
@@ -66,7 +64,7 @@ def kind_of(code: int, text: str) -> type[DoltWatchError]:
     if code in {1213, 1062}:
         return Conflict
     if code == 1452:
-        return BeadGone if _ISSUES.search(text) else DatabaseError
+        return BeadGone if re.search(_ISSUES, text, re.IGNORECASE) else DatabaseError
     if code == 1146 or (code == 1105 and missing_table(text)):
         return NoSuchTable
     if code in {1049, 1046}:
@@ -76,7 +74,7 @@ def kind_of(code: int, text: str) -> type[DoltWatchError]:
     if code in UNREACHABLE:
         return Unreachable
     if code == 1105:
-        return next((kind for rule, kind in _RULES if rule.search(text)), DatabaseError)
+        return next((kind for rule, kind in _TEXTS if re.search(rule, text, re.IGNORECASE | re.DOTALL)), DatabaseError)
     return SchemaChanged if code == 1054 else DatabaseError
 
 

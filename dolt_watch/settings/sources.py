@@ -24,7 +24,7 @@ TABLES = ("rules", "targets")
 Names = Mapping[str, Mapping[str, Mapping[str, str]]]
 """Table → the names defined in it → the keys that each may have → their types. A target's keys are those of its kind."""
 _SECRET = ("PASSWORD", "PASSWORD_FILE")
-_ELSEWHERE = frozenset({*_SECRET, "CONFIG", "DEBUG"})
+_ELSEWHERE = frozenset({*_SECRET, "CONFIG", "DEBUG", "METRICS_FILE", "PING_URL"})
 # Kubernetes sets these in every pod of a namespace with a Service named dolt-watch.
 _KUBERNETES = r"SERVICE_(HOST|PORT(_\w+)?)|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?"
 PASSWORD_FIX = "set DOLT_WATCH_PASSWORD, or DOLT_WATCH_PASSWORD_FILE to the path of a file that holds it"
