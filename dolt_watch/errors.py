@@ -72,6 +72,12 @@ class NoSuchDatabase(DatabaseError):
 class NotBeads(DatabaseError):
     """This is not a beads database."""
 
+    def __init__(self) -> None:
+        super().__init__(
+            "this database has no table 'issues': it is not a beads database",
+            fix="name the database that bd uses: `bd init` makes one, .beads/metadata.json names it",
+        )
+
 
 class NotMigrated(DatabaseError):
     """The tables of dolt_watch are not there yet."""

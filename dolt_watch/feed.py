@@ -6,7 +6,7 @@ fast-forward onto a merge made elsewhere our line is the *second* parent, and th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -55,47 +55,47 @@ class Lens(NamedTuple):
     """Of the other tables, bring what a row says (``_SAYS``) too, not only that it is there."""
 
 
-def path(commits: Iterable[Commit], since: str, until: str) -> list[Commit] | None:
+def path(commits: Iterable[Commit], since: str, until: str, seen: Collection[str] = ()) -> list[Commit] | None:
     """The commits from after ``since`` to ``until``, oldest first, each with the parent taken as its only one.
 
-    ``commits`` is the whole range. None where ``since`` is no ancestor of ``until``: history was rewritten.
+    ``commits`` is the whole range. ``seen``: commits at which the watcher is known to have stood; at a merge the parent is taken behind which it stood last.
+    None where ``since`` is no ancestor of ``until``: history was rewritten.
     """
     known = {commit.hash: commit for commit in commits}
-    descends = {since: True}
-    for commit in reversed(list(known.values())):  # newest first reversed: parents mostly before children
-        _reaches(commit.hash, known, descends)
+    known.pop(since, None)
+    rank = {since: 0}  # of a commit that descends from ``since``: how late the watcher stood at or behind it
+    for number, commit in enumerate(_parents_first(known, until), start=1):
+        behind = max((rank.get(parent, -1) for parent in known[commit].parents), default=-1)
+        rank[commit] = number if commit in seen and behind >= 0 else behind
     line: list[Commit] = []
     at = until
     while at != since:
         here = known.get(at)
-        if here is None:
+        if here is None or rank[at] < 0:
             return None
-        parent = next((p for p in here.parents if descends.get(p)), None)
-        if parent is None:
-            return None
-        line.append(Commit(here.hash, (parent,), here.date, here.author, here.email, here.message))
+        parent = max(here.parents, key=lambda parent: rank.get(parent, -1))  # the first of equals
+        line.append(here._replace(parents=(parent,)))
         at = parent
     line.reverse()
     return line
 
 
-def _reaches(start: str, known: Mapping[str, Commit], descends: dict[str, bool]) -> None:
-    """Does ``start`` descend from the cursor? Depth first without recursion: histories are long."""
-    stack = [start]
+def _parents_first(known: Mapping[str, Commit], until: str) -> Iterator[str]:
+    """Every known commit that ``until`` reaches, after its parents. Without recursion: histories are long."""
+    done: set[str] = set()
+    stack = [until]
     while stack:
-        hash = stack[-1]
-        if hash in descends:
+        commit = stack[-1]
+        if commit in done or commit not in known:
             stack.pop()
             continue
-        commit = known.get(hash)
-        if commit is None:
-            descends[hash] = False
-            continue
-        open_parents = [p for p in commit.parents if p not in descends]
-        if open_parents:
-            stack.extend(open_parents)
+        waits = [parent for parent in known[commit].parents if parent in known and parent not in done]
+        if waits:
+            stack.extend(waits)
         else:
-            descends[hash] = any(descends[p] for p in commit.parents)
+            done.add(commit)
+            stack.pop()
+            yield commit
 
 
 def read(engine: Engine, line: Sequence[Commit], tables: Iterable[str], lens: Lens) -> Iterator[CommitChanges]:

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from dolt_watch.engines import Param, Row
+from dolt_watch.engines.sql import chunks
 from dolt_watch.model import Check, Hold
 from dolt_watch.times import iso, told
 
@@ -31,11 +32,9 @@ def readiness(
 ) -> dict[str, Hold]:
     """The beads that are not ready, and why: of the rows as they are now, or as ``commit`` has them. ``columns``: those that ``issues`` has."""
     holds: dict[str, Hold] = {}
-    ids = list(beads)
     of = f" AS OF '{commit}'" if commit else ""
     asked = ["id", *(name for name in (*_FLAGS, "issue_type", "defer_until") if name in columns)]
-    for start in range(0, len(ids), _CHUNK):
-        chunk = ids[start : start + _CHUNK]
+    for chunk in chunks(beads, _CHUNK):
         for row in query(f"SELECT {', '.join(asked)} FROM issues{of} WHERE id IN ({_marks(chunk)})", chunk):
             if hold := by_itself(dict(zip(asked, row, strict=True)), now):
                 holds[row[0]] = hold
@@ -128,8 +127,7 @@ def _last(query: Query, ids: Sequence[str], of: str) -> Iterator[tuple[str, date
         ("comments", "issue_id", "created_at", "comment"),
         ("events", "issue_id", "created_at", "event"),
     ):
-        for start in range(0, len(ids), _CHUNK):
-            chunk = ids[start : start + _CHUNK]
+        for chunk in chunks(ids, _CHUNK):
             rows = query(
                 f"SELECT {key}, MAX({time}) FROM {table}{of} WHERE {key} IN ({_marks(chunk)}) GROUP BY {key}", chunk
             )
@@ -138,10 +136,8 @@ def _last(query: Query, ids: Sequence[str], of: str) -> Iterator[tuple[str, date
 
 def _open(query: Query, ids: Sequence[str], of: str) -> set[str]:
     """Those of them that exist and are not closed."""
-    chosen = list(dict.fromkeys(ids))
     found = set[str]()
-    for start in range(0, len(chosen), _CHUNK):
-        chunk = chosen[start : start + _CHUNK]
+    for chunk in chunks(dict.fromkeys(ids), _CHUNK):
         rows = query(f"SELECT id FROM issues{of} WHERE id IN ({_marks(chunk)}) AND status <> 'closed'", chunk)
         found |= {row[0] for row in rows}
     return found

@@ -22,7 +22,6 @@ from dolt_watch.engines import Commit, Engine, Row
 from dolt_watch.errors import DatabaseError, NoSuchTable
 from dolt_watch.look import WATCHED
 from dolt_watch.model import CommitChanges, Event, Rule
-from dolt_watch.past import line_through
 from dolt_watch.times import utc
 
 _ROW = "SELECT * FROM issues AS OF ? WHERE id = ?"
@@ -65,11 +64,7 @@ def line_to(engine: Engine, until: str) -> Line:
                 for (hash,) in engine.query("SELECT DISTINCT observed_commit FROM watch_decision AS OF ?", (until,))
             }
     for root in (commit for commit in reversed(commits) if not commit.parents):
-        line = (
-            line_through((one for one in commits if one != root), root.hash, until, seen)
-            if merges
-            else _straight(commits)
-        )
+        line = feed.path(commits, root.hash, until, seen) if merges else _straight(commits)
         if line is not None:
             return Line(root, line)
     raise DatabaseError(f"history ends nowhere below {until}")

@@ -88,10 +88,7 @@ class Looker:
         """One missing table fails the whole statement: find out which, and what that means."""
         have = [table for table in self.tables if self.engine.columns(table)]
         if "issues" not in have:
-            raise NotBeads(
-                "this database has no table 'issues': it is not a beads database",
-                fix="name the database that bd uses: `bd init` makes one, .beads/metadata.json names it",
-            ) from error
+            raise NotBeads from error
         if not self.engine.columns("watch_cursor") or have == self.tables:
             raise _not_migrated() from error
         self.tables = have

@@ -79,10 +79,7 @@ def check_database(engine: Engine, project_id: str | None) -> None:
 def check_project(engine: Engine, project_id: str | None) -> None:
     """Is this the database that is meant, and beads' own? Whether it was ever migrated does not matter. Raises NotBeads, SettingsError."""
     if not engine.columns("issues"):
-        raise NotBeads(
-            "this database has no table 'issues': it is not a beads database",
-            fix="name the database that bd uses: `bd init` makes one, .beads/metadata.json names it",
-        )
+        raise NotBeads
     if project_id and engine.columns("metadata"):
         for (owner,) in engine.query("SELECT value FROM metadata WHERE `key` = '_project_id'"):
             _own(owner, project_id)

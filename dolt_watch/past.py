@@ -6,7 +6,7 @@ was (``given.made``), and under which settings it was made (``watch_settings``).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from dolt_watch import feed
@@ -17,7 +17,7 @@ from dolt_watch.core.rules import CompiledRule, compile_for
 from dolt_watch.engines import Commit, Engine
 from dolt_watch.errors import DoltWatchError, NoSuchTable, UnknownCommit
 from dolt_watch.look import WATCHED
-from dolt_watch.model import CommitChanges, Entry, Event
+from dolt_watch.model import CommitChanges, Entry, Event, State
 from dolt_watch.resync import resync
 from dolt_watch.settings import rules_from
 
@@ -40,6 +40,15 @@ class Step(NamedTuple):
     events: Sequence[Event]
     projection: Projection
     under: Under
+
+
+class Folded(NamedTuple):
+    """Where folding ended."""
+
+    state: State
+    under: Under
+    commits: int
+    """So many were folded."""
 
 
 class Past:
@@ -104,7 +113,9 @@ class Past:
     def _line(self, since: str) -> list[Commit] | None:
         seen = {entry.observed for entry in self.entries} | {str(made) for made in self.made()}
         try:
-            return line_through(self.engine.commits(since, self.until), since, self.until, seen)
+            commits = self.engine.commits(since, self.until)
+            # what nobody asks for is not held: histories are long
+            return feed.path((one._replace(message="", email="") for one in commits), since, self.until, seen)
         except UnknownCommit:
             return None
 
@@ -154,6 +165,16 @@ class Past:
                     projection = self.at(commit.hash, now)
                 yield Step(commit, changes, events, projection, now)
 
+    def folded(self, since: str) -> Folded:
+        """The state at ``until``, made anew at ``since`` and folded on from there. Raises UnknownCommit as ``steps`` does."""
+        last, commits = None, 0
+        for step in self.steps(since):
+            last, commits = step, commits + 1
+        if last is not None:
+            return Folded(last.projection.state(), last.under, commits)
+        under = self.by(self.made().get(since, ""))
+        return Folded(self.at(since, under).state(), under, 0)
+
     def standing(self, commit: str) -> Under:
         """The settings that it was folded by: those of the last commit up to it at which the state was made anew."""
         made = self.made()
@@ -183,45 +204,3 @@ def _parts(line: Iterable[Commit], ends: Collection[str]) -> Iterator[list[Commi
             part = []
     if part:
         yield part
-
-
-def line_through(commits: Iterable[Commit], since: str, until: str, seen: set[str]) -> list[Commit] | None:
-    """As ``feed.path``, for a history in which the watcher stood at the commits ``seen``: at a merge, the parent behind which it stood last."""
-    known = {commit.hash: commit._replace(message="", email="") for commit in commits}
-    rank: dict[str, int] = {since: 0}
-    order = list(_parents_first(known, until))
-    for number, commit in enumerate(order, start=1):
-        behind = max((rank.get(parent, -1) for parent in known[commit].parents), default=-1)
-        rank[commit] = number if commit in seen and behind >= 0 else behind
-    line: list[Commit] = []
-    at = until
-    while at != since:
-        here = known.get(at)
-        if here is None or rank.get(at, -1) < 0:
-            return None
-        parent = max(here.parents, key=lambda parent: rank.get(parent, -1))  # the first of equals
-        line.append(here._replace(parents=(parent,)))
-        at = parent
-    line.reverse()
-    return line
-
-
-def _parents_first(known: Mapping[str, Commit], until: str) -> Iterator[str]:
-    """Every known commit that ``until`` reaches, after its parents. Without recursion: histories are long."""
-    done: set[str] = set()
-    stack = [until]
-    while stack:
-        commit = stack[-1]
-        waits = (
-            [parent for parent in known[commit].parents if parent in known and parent not in done]
-            if commit in known
-            else []
-        )
-        if commit in done or commit not in known:
-            stack.pop()
-        elif waits:
-            stack.extend(waits)
-        else:
-            done.add(commit)
-            stack.pop()
-            yield commit

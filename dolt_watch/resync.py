@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from dolt_watch.core.fold import Projection, fold_bead
 from dolt_watch.core.rules import CompiledRule
 from dolt_watch.engines import Engine
+from dolt_watch.engines.sql import chunks
 from dolt_watch.errors import NoSuchTable
 from dolt_watch.feed import ledger_at, plain
 from dolt_watch.ledger import bead_hash
@@ -173,8 +174,7 @@ def _streams(engine: Engine, head: str) -> dict[str, list[Entry]]:
 def _signs(engine: Engine, head: str, beads: Sequence[str], ours: Collection[str]) -> dict[str, Sign]:
     """The last comment or event of each bead that runs, events of our own left out: the row's own time is in its state already."""
     signs: dict[str, Sign] = {}
-    for start in range(0, len(beads), 200):
-        chunk = beads[start : start + 200]
+    for chunk in chunks(beads, 200):
         marks = ", ".join("?" * len(chunk))
         for table, who in (("comments", "author"), ("events", "actor")):
             rows = engine.query(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Protocol
@@ -18,10 +18,8 @@ from dolt_watch.ledger import Written
 from dolt_watch.look import NO_BEADS, Look
 from dolt_watch.model import Decision, Entry, Hold, JobReport, Kind, Phase, State
 from dolt_watch.store import Store
-from dolt_watch.text import Said
+from dolt_watch.text import Said, Say
 from dolt_watch.times import ago, minutes
-
-Say = Callable[[str], None]
 
 
 class Watched(NamedTuple):
@@ -129,12 +127,12 @@ class Actor(Protocol):
     def save(self, store: Store, look: Look, *more: Any) -> None: ...
 
 
-def announce(say: Say, written: Written) -> None:
-    """What was done, in a line, with its facts."""
+def announce(say: Say, written: Written, words: str = "") -> None:
+    """What was done, in a line, with its facts. ``words``: where the entry's own do not tell it."""
     entry = written.entry
     say(
         Said(
-            _words(entry),
+            words or _words(entry),
             bead=entry.bead,
             kind=entry.kind.value,
             version=entry.version,

@@ -16,7 +16,7 @@ from dolt_watch.core.policy import Scope
 from dolt_watch.engines import Engine
 from dolt_watch.errors import DatabaseError, DoltWatchError
 from dolt_watch.round import Outcome
-from dolt_watch.text import Said
+from dolt_watch.text import Said, Say
 from dolt_watch.tick import Loop
 
 BOTH = Scope(dispatch=True, reap=True)
@@ -24,8 +24,6 @@ LONGEST_PAUSE = 30.0
 """Seconds between tries while the database is away: 1, 2, 4 … up to this."""
 SHORTEST = 0.7
 """Jitter shortens a pause to as little as this part of it, never lengthens it: the promise on latency is reckoned from the whole."""
-
-Say = Callable[[str], None]
 
 
 class Clock(Protocol):

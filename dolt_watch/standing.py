@@ -118,23 +118,18 @@ def _stands(
 
 def _folded(past: Past) -> tuple[State, Under, tuple[str, ...]]:
     """From where it was last made anew; before the first decision, as the rows stand."""
-    since = next(
-        (commit for commit in reversed(list(past.made())) if past.engine.is_ancestor(commit, past.until)), None
-    )
+    since = past.made_before(past.until)
     if since is None:
         return past.at(past.until, past.current).state(), past.current, (NEVER,) if not past.entries else ()
-    under = past.under(past.made()[since]) or past.current
-    projection = None
-    for step in past.steps(since):
-        projection, under = step.projection, step.under
-    return (projection or past.at(since, under)).state(), under, ()
+    state, under, _ = past.folded(since)
+    return state, under, ()
 
 
 def _recorded(entries: Iterable[Entry], names: Iterable[str]) -> dict[str, Capacity]:
     """Each target's last answer that a decision rested on."""
     found: dict[str, Capacity] = {}
     for entry in entries:
-        for name, (slots, idle, why) in entry.detail.get("given", {}).get("capacity", {}).items():
+        for name, (slots, idle, why) in entry.given.get("capacity", {}).items():
             found[name] = Capacity(slots, f"{why or 'asked'} (as recorded {entry.at:%Y-%m-%dT%H:%M:%SZ})", idle)
     return {name: found.get(name, Capacity(None, "never recorded")) for name in names}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Callable
 from typing import Any
 
 LIMIT = 500
@@ -50,6 +51,10 @@ def _visible(character: str) -> str:
     if code < 0x100:
         return f"\\x{code:02x}"
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+Say = Callable[[str], None]
+"""Takes a line for people, or one that is ``Said``."""
 
 
 class Said(str):

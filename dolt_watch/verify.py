@@ -22,6 +22,7 @@ from dolt_watch.handlers.answers import recalled, report_of
 from dolt_watch.ledger import bead_hash
 from dolt_watch.model import (
     GLOBAL,
+    REPORTS,
     Bead,
     Capacity,
     CommitChanges,
@@ -40,7 +41,6 @@ from dolt_watch.text import outside
 from dolt_watch.times import utc
 
 DECIDED = frozenset({Kind.CLAIM, Kind.OVERDUE, Kind.RETRY, Kind.GIVE_UP, Kind.REAP, Kind.REQUEUE, Kind.NOTE})
-REPORTED = frozenset({Kind.DISPATCHED, Kind.FAILED, Kind.QUARANTINED, Kind.BUSY, Kind.UNKNOWN, Kind.STOPPED})
 
 
 class Difference(NamedTuple):
@@ -79,7 +79,7 @@ def verify(past: Past) -> Verified:
     waiting: dict[str, list[Entry]] = {}
     for entry in past.entries:
         out.settings.add(entry.settings_hash)
-        if entry.kind in DECIDED | REPORTED:
+        if entry.kind in DECIDED | REPORTS:
             waiting.setdefault(entry.observed, []).append(entry)
         else:
             out.as_recorded += 1

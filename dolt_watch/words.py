@@ -86,7 +86,7 @@ def _decided(entry: Entry) -> str:
         on.append(entry.reason)
     if detail.get("retry_at"):
         on.append(f"again at {detail['retry_at'][:19]}Z")
-    given = detail.get("given", {})
+    given = entry.given
     on += [
         f"{name}: {'?' if slots is None else slots} free{', ' + why if why else ''}"
         for name, (slots, _, why) in given.get("capacity", {}).items()

@@ -19,7 +19,7 @@ from dolt_watch.rule import Rule
 from dolt_watch.settings import Settings, settings_hash
 from dolt_watch.settings.kinds.beadboard import BeadBoardSettings
 from dolt_watch.settings.model import Notify
-from dolt_watch.targets import Accepted, Answer, Task
+from dolt_watch.targets import Accepted, Answer, Busy, Refused, Task, Unknown
 from dolt_watch.times import ShiftedClock
 from tests.beads import create_beads
 
@@ -94,6 +94,19 @@ class Light:
         rows = ", ".join(f"('{bead}', 't', '', '', 'must', '', 'agent', {priority})" for bead in beads)
         columns = "id, title, description, design, acceptance_criteria, notes, assignee, priority"
         return self.sql(f"INSERT INTO issues ({columns}) VALUES {rows}")
+
+    def goes_wrong(self) -> None:
+        """A day of three beads, two at a time: one is done, one fails, is busy and then reaped, one is never heard of."""
+        self.target.free = Capacity(2)
+        self.assign("bd-b", priority=1)
+        self.assign("bd-a", "bd-c")
+        self.target.answers.extend([Refused("HTTP 500: boom", 500), Unknown("no answer")])
+        self.tick()
+        self.sql("UPDATE issues SET status = 'closed' WHERE id = 'bd-c'")
+        self.target.answers.append(Busy("HTTP 409: {}", 409))
+        self.tick(timedelta(minutes=9))
+        self.tick(timedelta(minutes=30))
+        self.tick(timedelta(hours=2))
 
     def head(self) -> str:
         return str(self.engine.query("SELECT HASHOF('HEAD')")[0][0])

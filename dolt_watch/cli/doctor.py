@@ -68,13 +68,13 @@ def _findings(kwargs: dict[str, Any]) -> Iterator[Finding]:
 
 
 def _of_database(settings: Settings, targets: Callable[[str], Any]) -> Iterator[Finding]:
-    from dolt_watch.cli.wiring import build
-    from dolt_watch.core.policy import Policy, Scope
+    from dolt_watch.cli.wiring import build, policy
+    from dolt_watch.core.policy import Scope
     from dolt_watch.doctor import Case, failed
     from dolt_watch.doctor.examine import examine
     from dolt_watch.engines.address import open_engine
     from dolt_watch.errors import DoltWatchError
-    from dolt_watch.settings import rule_hash, settings_hash
+    from dolt_watch.settings import rule_hash
     from dolt_watch.times import DatabaseClock
 
     try:
@@ -84,10 +84,16 @@ def _of_database(settings: Settings, targets: Callable[[str], Any]) -> Iterator[
         return
     try:
         loop = build(engine, settings, targets, DatabaseClock(), lambda line: None, dry=True)
-        policy = Policy(settings.rules, settings.settle, settings_hash=settings_hash(settings))
         hashes = {rule.name: rule_hash(rule) for rule in settings.rules}
         yield from examine(
-            Case(settings, engine, policy, hashes, lambda: loop.survey(Scope(dispatch=True, reap=True)), _machine)
+            Case(
+                settings,
+                engine,
+                policy(settings),
+                hashes,
+                lambda: loop.survey(Scope(dispatch=True, reap=True)),
+                _machine,
+            )
         )
     finally:
         engine.close()

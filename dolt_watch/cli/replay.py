@@ -57,6 +57,7 @@ def command(
     Example: dolt_watch replay --from 2026-04-01 --every 2s --set rules.agent.stale_after=15m
     """
     from dolt_watch.branches import open_on
+    from dolt_watch.settings import duration
 
     if applies and branch is not None:
         raise click.UsageError("--apply acts on the database's own branch: --branch is for looking")
@@ -71,7 +72,7 @@ def command(
         if verifies:
             return replaying.verify(settings, ends, branch, form)
         return replaying.apply(settings, begins, dry=dry_run, yes=yes)
-    spans = _span(every, "--every"), _span(run_time, "--run-time") if run_time is not None else None
+    spans = duration(every, "--every"), duration(run_time, "--run-time") if run_time is not None else None
     engine = open_on(settings.address, branch)
     try:
         found = _study(engine, settings, begins, ends, branch, spans, rule or "")
@@ -99,31 +100,23 @@ def _settings(kwargs: dict[str, Any], when: str | None, rule: str | None) -> Set
     return load_settings(flags)
 
 
-def _span(text: str, where: str) -> timedelta:
-    from dolt_watch.settings.values import Given, convert
-
-    span: timedelta = convert(Given((where,), text, where, where), "timedelta")
-    return span
-
-
 def _study(
     engine: Engine, settings: Settings, begins: str | None, ends: str | None, branch: str | None,
     spans: tuple[timedelta, timedelta | None], rule: str,
 ) -> Study:  # fmt: skip
     from dolt_watch.as_of import commit_at
     from dolt_watch.branches import head_of
-    from dolt_watch.core.policy import Policy
+    from dolt_watch.cli import wiring
     from dolt_watch.errors import NotMigrated
     from dolt_watch.migrate import check_database
     from dolt_watch.past import Past
-    from dolt_watch.settings import settings_hash
     from dolt_watch.whatif import study as whatif
 
     with suppress(NotMigrated):  # what it would have done before it was ever there
         check_database(engine, settings.project_id)
     head = head_of(engine, branch)
     end = commit_at(engine, ends or head, head, "--to")
-    policy = Policy(settings.rules, settings.settle, settings_hash=settings_hash(settings))
+    policy = wiring.policy(settings)
     past = Past(engine, policy, end.hash)
     begin = commit_at(engine, begins, head, "--from") if begins is not None else whatif.begins(past)
     _check_order(engine, (begins, ends), begin, end)

@@ -83,6 +83,7 @@ def _tell(facts: dict[str, Any]) -> None:
 def apply(settings: Settings, begins: str | None, *, dry: bool, yes: bool) -> int:
     """The cursor goes back to a commit, and what is due and undecided since is handled. Raises SettingsError: no --from."""
     from dolt_watch.as_of import commit_at
+    from dolt_watch.branches import head_of
     from dolt_watch.cli.wiring import Targets, build
     from dolt_watch.core.policy import Scope
     from dolt_watch.engines.address import open_engine
@@ -95,7 +96,7 @@ def apply(settings: Settings, begins: str | None, *, dry: bool, yes: bool) -> in
         )
     engine, targets = open_engine(settings.address), Targets(settings)
     try:
-        head = engine.query("SELECT HASHOF('HEAD')")[0][0]
+        head = head_of(engine, None)
         commit = commit_at(engine, begins, head, "--from")
         if not dry and not yes:
             if not sys.stdin.isatty():

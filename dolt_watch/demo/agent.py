@@ -14,11 +14,11 @@ from typing import Any, Self
 
 from dolt_watch.engines import Engine
 from dolt_watch.errors import Conflict
+from dolt_watch.text import Say
 from dolt_watch.times import utc
 
 WORKING_SECONDS = 0.9
 """Between two steps of its work."""
-Say = Callable[[str], None]
 
 
 def edit(engine: Engine, bead: str, who: str, message: str, **cells: str) -> None:

@@ -5,6 +5,7 @@ Nothing is written and nothing is dispatched: probes are rolled back, targets ar
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
@@ -97,3 +98,8 @@ def named(beads: Sequence[str]) -> str:
     """The first few by name: 'bd-1, bd-2 and 7 more'."""
     more = len(beads) - LONGEST
     return ", ".join(beads[:LONGEST]) + (f" and {more} more" if more > 0 else "")
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """The first three of a version, for comparing."""
+    return tuple(map(int, re.findall(r"\d+", version)[:3]))

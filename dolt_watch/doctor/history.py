@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from itertools import groupby
 
 from dolt_watch import __version__
-from dolt_watch.doctor import Case, Finding, failure, named, ok, warning
+from dolt_watch.doctor import Case, Finding, failure, named, numbers, ok, warning
 from dolt_watch.journal import entries
 from dolt_watch.look import Seen
 from dolt_watch.settings import hash_of_text
@@ -94,15 +93,11 @@ def recorded(case: Case) -> Iterator[Finding]:
 
 def program(case: Case) -> Iterator[Finding]:
     wrote = next((str(entry.detail.get("program", "")) for entry in entries(case.engine, limit=1)), "")
-    if _numbers(wrote) > _numbers(__version__):
+    if numbers(wrote) > numbers(__version__):
         fix = f"upgrade this one to {wrote} or later: python -m pip install --upgrade dolt-watch"
         yield warning("program", f"this is {__version__}, the last decision was written by {wrote}", fix)
     else:
         yield ok("program", f"{__version__}; the last decision was written by {wrote or 'nobody yet'}")
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(map(int, re.findall(r"\d+", version)[:3]))
 
 
 def hosts(case: Case) -> Iterator[Finding]:

@@ -30,7 +30,7 @@ def saved(case: Case) -> Iterator[Finding]:
     if not (engine.is_ancestor(look.commit, look.head) and engine.is_ancestor(state.made, look.commit)):
         yield ok("saved", "not compared: history does not hold where it was made (any more)")
         return
-    folded, commits = _folded(case, look.commit, state.made)
+    folded, _, commits = Past(engine, case.policy, look.commit).folded(state.made)
     differences = list(_differences(state, folded))
     if differences:
         more = f" and {len(differences) - 3} more" if len(differences) > 3 else ""
@@ -48,15 +48,6 @@ def _stable(case: Case) -> tuple[Look, State]:
         if again.saved == look.saved:
             return look, state
         look = again
-
-
-def _folded(case: Case, until: str, made: str) -> tuple[State, int]:
-    past = Past(case.engine, case.policy, until)
-    projection, commits = None, 0
-    for step in past.steps(made):
-        projection, commits = step.projection, commits + 1
-    projection = projection or past.at(made, past.by(past.made().get(made, "")))
-    return projection.state(), commits
 
 
 def _differences(state: State, folded: State) -> Iterator[str]:

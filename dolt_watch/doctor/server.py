@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterator
 from datetime import timedelta
 
-from dolt_watch.doctor import LONGEST, Case, Finding, failure, named, ok, warning
+from dolt_watch.doctor import LONGEST, Case, Finding, failure, named, numbers, ok, warning
 from dolt_watch.engines.address import Address
 from dolt_watch.errors import AccessDenied, Conflict, DoltWatchError, NoSuchTable, Unreachable
 from dolt_watch.grants import NEEDS, Need, grants
@@ -38,15 +37,11 @@ def connection(case: Case) -> Iterator[Finding]:
 def version(case: Case) -> Iterator[Finding]:
     found = str(case.engine.query("SELECT DOLT_VERSION()")[0][0])
     oldest, newest = TRIED[case.engine.name]
-    if _numbers(oldest) <= _numbers(found) <= _numbers(newest):
+    if numbers(oldest) <= numbers(found) <= numbers(newest):
         yield ok("version", f"{case.engine.name} {found}")
     else:
         fix = f"take a release from {oldest} to {newest}, or run the tests against yours: DOLT_WATCH_TEST_DATABASE=dolt://… make test"
         yield warning("version", f"{case.engine.name} {found} was never tried", fix)
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(map(int, re.findall(r"\d+", version)[:3]))
 
 
 def tls(case: Case) -> Iterator[Finding]:

@@ -5,18 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dolt_watch.doctor import Case, Finding, failure, ok
-from dolt_watch.errors import NoSuchTable, NotBeads, NotMigrated
-from dolt_watch.migrate import LATEST, LOCAL, check_database
+from dolt_watch.errors import NoSuchTable, NotMigrated
+from dolt_watch.migrate import LATEST, LOCAL, check_database, check_project
 
 INIT = "dolt_watch init   (as a user who may create tables)"
 
 
 def schema(case: Case) -> Iterator[Finding]:
-    if not case.engine.columns("issues"):
-        raise NotBeads(
-            "this database has no table 'issues': it is not a beads database",
-            fix="name the database that bd uses: `bd init` makes one, .beads/metadata.json names it",
-        )
+    check_project(case.engine, None)
     check_database(case.engine, None)
     yield ok("schema", f"version {LATEST}, which is this program's")
 

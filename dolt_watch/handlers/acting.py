@@ -15,12 +15,10 @@ from dolt_watch.look import Look, Seen
 from dolt_watch.model import GLOBAL, Decision, Kind, Phase, Rule, State
 from dolt_watch.round import Standing
 from dolt_watch.store import Store, take_fence
-from dolt_watch.text import outside
+from dolt_watch.text import Say, outside
 
 if TYPE_CHECKING:
     from dolt_watch.targets import Target
-
-Say = Callable[[str], None]
 
 
 class Acting:

@@ -8,23 +8,22 @@ from __future__ import annotations
 import random
 import time
 import uuid
-from collections.abc import Callable
 from datetime import timedelta
 
 from dolt_watch.core.rules import CompiledRule
 from dolt_watch.handlers.answers import recorded, report_of
 from dolt_watch.ledger import Ledger, Written
 from dolt_watch.model import IN_PROGRESS, Decision, Kind, Rule
-from dolt_watch.round import Standing
+from dolt_watch.round import Standing, announce
 from dolt_watch.targets import Target, Task
-from dolt_watch.text import Said
+from dolt_watch.text import Say
 
 MARGIN = 30.0
 """Seconds between a claim and the last moment at which its holder may send. The deadline lies a request's time-out behind that."""
 
 
 def dispatch(
-    decision: Decision, standing: Standing, rule: Rule, target: Target, ledger: Ledger, say: Callable[[str], None]
+    decision: Decision, standing: Standing, rule: Rule, target: Target, ledger: Ledger, say: Say
 ) -> Written:  # fmt: skip
     """What became of it: the report that now stands in the ledger. Raises Conflict where the claim did not go through."""
     bead, compiled, now = standing.state.beads[decision.bead], standing.compiled[rule.name], standing.now
@@ -33,17 +32,7 @@ def dispatch(
     deadline = now + timedelta(seconds=MARGIN + target.timeout)
     claim = decision._replace(token=token, detail={**decision.detail, "deadline": deadline.isoformat()})
     claimed = ledger.decide(claim, observed=standing.look.head, fence=standing.look.fence)
-    entry = claimed.entry
-    say(
-        Said(
-            f"picked bead: {bead.id}",
-            bead=bead.id,
-            kind=entry.kind.value,
-            version=entry.version,
-            rule=rule.name,
-            commit=claimed.commit,
-        )
-    )
+    announce(say, claimed, f"picked bead: {bead.id}")
     attempt = bead._replace(attempt=decision.attempt, token=token, cause=claimed.commit)
     report = _withdrawn(claimed, compiled, ledger) or _late(begun)
     if report is None:

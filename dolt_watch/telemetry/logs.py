@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import IO
 
 import orjson
 
-from dolt_watch.text import outside
-
-Say = Callable[[str], None]
+from dolt_watch.text import Say, outside
 
 
 class Log:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 from dolt_watch.engines import Engine
+from dolt_watch.engines.sql import chunks
 from dolt_watch.gates import readiness
 from dolt_watch.model import Hold
 from dolt_watch.times import utc
@@ -54,8 +55,7 @@ class Ready:
         if "defer_until" not in self.columns:
             return {}
         found: dict[str, datetime] = {}
-        for start in range(0, len(beads), _CHUNK):
-            chunk = beads[start : start + _CHUNK]
+        for chunk in chunks(beads, _CHUNK):
             marks = ", ".join("?" * len(chunk))
             sql = f"SELECT id, defer_until FROM issues AS OF '{commit}' WHERE id IN ({marks})"
             for bead, until in self.engine.query(sql, chunk):

@@ -75,4 +75,4 @@ def report_of_run(run: Run, attempt: Bead, rule: Rule, was: str, now: datetime) 
     if answer is None:  # taken back before anything was sent
         taken = Decision(entry.kind, attempt.id, rule.name, attempt.attempt, "", token=attempt.token, status=was)
         return taken._replace(reason=entry.reason)
-    return report_of(answer, attempt, rule, now, float(entry.detail.get("given", {}).get("jitter", 0.0)))
+    return report_of(answer, attempt, rule, now, float(entry.given.get("jitter", 0.0)))

@@ -161,7 +161,7 @@ class Script:
 
     def _heard(self, entry: Entry) -> None:
         """What the targets said of running jobs, when this was decided."""
-        given = entry.detail.get("given", {})
+        given = entry.given
         now = utc(given.get("now"))
         for bead, (verdict, word, error) in given.get("verdicts", {}).items():
             run = self._open.get(bead)

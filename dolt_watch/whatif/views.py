@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from dolt_watch.core.derive import facts_of
 from dolt_watch.core.rules import CompiledRule, compile_for
 from dolt_watch.engines import Engine
+from dolt_watch.engines.sql import chunks
 from dolt_watch.feed import plain
 from dolt_watch.model import BLOCKED, CLOSED, IN_PROGRESS, OPEN, Answers, CommitChanges, Facts, RowChange, Rule
 
@@ -70,9 +71,7 @@ class Views:
         ranks = [key for one in self.plain for key in one.rank_row]
         keys = "".join(f", {key}" for key in ranks)
         found: dict[str, View] = {}
-        ids = list(beads)
-        for start in range(0, len(ids), _CHUNK):
-            chunk = ids[start : start + _CHUNK]
+        for chunk in chunks(beads, _CHUNK):
             marks = ", ".join("?" * len(chunk))
             sql = f"SELECT id, status, {asked}{keys} FROM issues AS OF '{commit}' WHERE id IN ({marks})"
             for id, status, *values in self.engine.query(sql, chunk):

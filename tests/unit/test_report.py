@@ -13,13 +13,11 @@ from dolt_watch.cli.wiring import build
 from dolt_watch.engines import Engine
 from dolt_watch.engines.address import DoltLitePath, open_engine
 from dolt_watch.journal import entries
-from dolt_watch.model import Capacity
 from dolt_watch.report import charts, data, live
 from dolt_watch.report.data import Report
 from dolt_watch.report.gather import Gatherer
 from dolt_watch.report.now import ask
 from dolt_watch.report.page import render
-from dolt_watch.targets import Busy, Refused, Unknown
 from dolt_watch.tick import Loop
 from dolt_watch.times import ShiftedClock
 from tests.light import Light
@@ -50,17 +48,8 @@ def ways(found: Report) -> list[tuple[str, list[tuple[str, ...]]]]:
 def day(doltlite: Engine) -> Light:
     """One is done, one fails, is busy and then reaped, one is never heard of."""
     here = Light(doltlite, max_in_flight=2)
-    here.target.free = Capacity(2)
     here.tick()
-    here.assign("bd-b", priority=1)
-    here.assign("bd-a", "bd-c")
-    here.target.answers.extend([Refused("HTTP 500: boom", 500), Unknown("no answer")])
-    here.tick()
-    here.sql("UPDATE issues SET status = 'closed' WHERE id = 'bd-c'")
-    here.target.answers.append(Busy("HTTP 409: {}", 409))
-    here.tick(timedelta(minutes=9))
-    here.tick(timedelta(minutes=30))
-    here.tick(2 * HOUR)
+    here.goes_wrong()
     return here
 
 

@@ -8,8 +8,6 @@ from datetime import timedelta
 import pytest
 
 from dolt_watch.engines import Engine
-from dolt_watch.model import Capacity
-from dolt_watch.targets import Busy, Refused, Unknown
 from dolt_watch.verify import Verified, verify
 from tests.light import Light
 
@@ -20,16 +18,7 @@ HOUR = timedelta(hours=1)
 def day(doltlite: Engine) -> Light:
     """Two claims in queue order, a failure and its second attempt, busy, one that is never heard of, one reaped."""
     here = Light(doltlite, max_in_flight=2)
-    here.target.free = Capacity(2)
-    here.assign("bd-b", priority=1)
-    here.assign("bd-a", "bd-c")
-    here.target.answers.extend([Refused("HTTP 500: boom", 500), Unknown("no answer")])
-    here.tick()
-    here.sql("UPDATE issues SET status = 'closed' WHERE id = 'bd-c'")
-    here.target.answers.append(Busy("HTTP 409: {}", 409))
-    here.tick(timedelta(minutes=9))
-    here.tick(timedelta(minutes=30))
-    here.tick(2 * HOUR)
+    here.goes_wrong()
     return here
 
 
