@@ -128,13 +128,13 @@ def read(engine: Engine, line: Sequence[Commit], tables: Iterable[str], lens: Le
 
 
 FEW = 4
-"""Edges that are asked one by one which tables they touched; of more, each table is read over all of them."""
+"""Edges that are asked one by one which tables they touched; of more, each table is asked once."""
 
 
 def _changed(engine: Engine, edges: Sequence[Edge], tables: Sequence[str]) -> dict[str, list[Edge]]:
     """Table → the edges over which it must be read. By edge: over a whole range a label may have come and gone again, and the net says nothing of it."""
     if len(edges) > FEW:
-        return {table: list(edges) for table in tables}
+        return {table: list(engine.touched(table, edges)) for table in tables}
     touched = {edge: engine.changed_tables(edge.parent, edge.commit) for edge in edges}
     return {table: [edge for edge in edges if table in touched[edge]] for table in tables}
 

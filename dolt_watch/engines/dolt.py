@@ -166,6 +166,11 @@ class DoltEngine:
         )
         return frozenset(table for row in rows for table in row if table)
 
+    def touched(self, table: str, edges: Sequence[Edge]) -> Sequence[Edge]:
+        for edge in (*edges[:1], *edges[-1:]):  # the others are compared only
+            self._hash(edge.parent), self._hash(edge.commit)
+        return self._diff.touched(name(table), edges)
+
     def diff(self, table: str, edges: Iterable[Edge], columns: Mapping[str, str]) -> Iterator[tuple[Edge, Row]]:
         """Raises UnknownCommit, NoSuchTable, SchemaChanged as it is read. An edge needs a parent: a root commit has none."""
         checked = (Edge(self._hash(e.parent), self._hash_or_working(e.commit)) for e in edges)
@@ -193,6 +198,11 @@ class DoltEngine:
             taken = self.query("SELECT GET_LOCK(?, 0)", (lock,)) == [(1,)]
             self._led_by = self._link.connections if taken else 0
         return self._led_by != 0
+
+    def twin(self) -> DoltEngine:
+        twin = DoltEngine(self.address)
+        twin._diff.learn(*self._diff.known)
+        return twin
 
     def close(self) -> None:
         self._link.close()

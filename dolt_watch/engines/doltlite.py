@@ -208,6 +208,10 @@ class DoltLiteEngine:
         )
         return frozenset(table for row in rows for table in row if table)
 
+    def touched(self, table: str, edges: Sequence[Edge]) -> Sequence[Edge]:
+        """All of them: to ask dolt_diff which tables a commit touched costs as much as the diff of one (0.2 ms)."""
+        return edges
+
     def diff(self, table: str, edges: Iterable[Edge], columns: Mapping[str, str]) -> Iterator[tuple[Edge, Row]]:
         """One query an edge: dolt_diff_<table> with IN scans all history here."""
         select = ", ".join(columns.values()) or "1"
@@ -241,6 +245,10 @@ class DoltLiteEngine:
                 return False
             self._lead = file
         return True
+
+    def twin(self) -> None:
+        """The work is done in this process."""
+        return
 
     def close(self) -> None:
         if self._lead is not None:
