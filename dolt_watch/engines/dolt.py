@@ -133,8 +133,9 @@ class DoltEngine:
         """
         span = self._hash(until) if since is None else f"{self._hash(since)}..{self._hash(until)}"
         rows = self.query(f"SELECT {LOG} FROM DOLT_LOG('{span}', '--parents'){_limit(limit)}")
-        self._diff.learn(until, {row[0]: _parents(row[1]) for row in rows})
-        return map(_commit, rows)
+        parents = {row[0]: _parents(row[1]) for row in rows}
+        self._diff.learn(until, parents)
+        return (_commit(row, parents[row[0]]) for row in rows)
 
     def commit_of(self, hash: str) -> Commit | None:
         """Also a commit that HEAD does not reach but the server still holds: ask ``is_ancestor`` for that."""
@@ -144,7 +145,7 @@ class DoltEngine:
             rows = self.query(f"SELECT {LOG} FROM DOLT_LOG('{hash}', '--parents') LIMIT 1")
         except UnknownCommit:
             return None
-        return _commit(rows[0]) if rows else None
+        return _commit(rows[0], _parents(rows[0][1])) if rows else None
 
     def is_ancestor(self, ancestor: str, head: str) -> bool:
         if not HASH.fullmatch(ancestor) or not HASH.fullmatch(head):
@@ -222,9 +223,9 @@ def _parents(text: str | None) -> tuple[str, ...]:
     return tuple((text or "").replace(",", " ").split())
 
 
-def _commit(row: Row) -> Commit:
-    commit, parents, date, author, email, message = row
-    return Commit(hash=commit, parents=_parents(parents), date=date, author=author, email=email, message=message)
+def _commit(row: Row, parents: tuple[str, ...]) -> Commit:
+    commit, _, date, author, email, message = row
+    return Commit(commit, parents, date, author, email, message)
 
 
 def _unsure(error: DoltWatchError) -> DoltWatchError:

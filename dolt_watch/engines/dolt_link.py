@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import pymysql
@@ -37,7 +37,7 @@ else:
 def _datetime(text: str) -> datetime | str:
     """A DATETIME or TIMESTAMP as aware UTC; what is no date ('0000-00-00 00:00:00') stays text."""
     try:
-        return datetime.fromisoformat(text).replace(tzinfo=UTC)
+        return datetime.fromisoformat(text + "+00:00")
     except ValueError:
         return text
 
