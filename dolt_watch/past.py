@@ -124,9 +124,7 @@ class Past:
     def _line(self, since: str) -> list[Commit] | None:
         seen = {entry.observed for entry in self.entries}.union(self.made)
         try:
-            commits = self.engine.commits(since, self.until)
-            # what nobody asks for is not held: histories are long
-            return feed.path((one._replace(message="", email="") for one in commits), since, self.until, seen)
+            return feed.path(self.engine.commits(since, self.until), since, self.until, seen)
         except UnknownCommit:
             return None
 

@@ -32,8 +32,6 @@ class Commit(NamedTuple):
     parents: tuple[str, ...]
     date: datetime
     author: str
-    email: str
-    message: str
 
 
 class Edge(NamedTuple):
