@@ -76,7 +76,7 @@ class Projection:
             case Kind.RESUME:
                 self.pauses = {} if not entry.rule else {k: v for k, v in self.pauses.items() if k != entry.rule}
                 self.stopped = {} if not entry.rule else {k: v for k, v in self.stopped.items() if k != entry.rule}
-                for bead in [b for b in self.beads.values() if b.phase is Phase.HELD]:
+                for bead in [b for b in self.beads.values() if b.phase is Phase.HELD and entry.rule in ("", b.rule)]:
                     self.beads[bead.id] = bead._replace(phase=Phase.WAITING, since=event.at, reason="")
                     self.touched.add(bead.id)
 
