@@ -23,7 +23,7 @@ def questions(state: State, policy: Policy, now: datetime, scope: Scope, skip: C
     queues: dict[str, tuple[Bead, ...]] = {}
     slots: dict[str, int] = {}
     held: dict[str, Hold] = {}
-    clock = Due(now)
+    clock = Due()
     waiting: dict[str, list[Bead]] = {}
     for bead in state.beads.values():
         if bead.phase is Phase.WAITING or (bead.phase is Phase.BACKOFF and bead.matches):
