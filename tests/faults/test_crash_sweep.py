@@ -39,6 +39,7 @@ def sweep(world: World, grain: Grain, times: int = 1) -> Ended:
     died: list[str] = []
     for fatal in count(1):
         world.recover()  # that the last bead was closed is folded, so that each round begins alike
+        world.tidy()
         with world.round():
             ended = world.strike(fatal, grain)
             for _ in range(times - 1 if ended.killed else 0):
