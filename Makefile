@@ -34,12 +34,12 @@ test: $(DEV) ## All tests; those that need dolt or bd say so when they are skipp
 
 faults: $(DEV) ## The long profiles that `make test` leaves out
 	@mkdir -p $(WORK) && rm -f $(JUNIT)
-	$(PY) -m pytest -m slow --timeout=0 --junitxml=$(JUNIT) $(PYTEST)
+	$(PY) -m pytest -m slow --junitxml=$(JUNIT) $(PYTEST)
 	@$(PY) .ci/ran.py $(JUNIT)
 
 image: $(DEV) ## The Dockerfile's steps, and a real build of it (root, buildah and debootstrap; else that part is skipped, and says so)
 	@mkdir -p $(WORK) && rm -f $(JUNIT)
-	$(PY) -m pytest -m slow --timeout=0 --junitxml=$(JUNIT) tests/unit/test_dockerfile.py tests/unit/test_image.py $(PYTEST)
+	$(PY) -m pytest -m slow --junitxml=$(JUNIT) tests/unit/test_dockerfile.py tests/unit/test_image.py $(PYTEST)
 	@$(PY) .ci/ran.py $(JUNIT)
 
 check: $(DEV) ## Lint, format, types, import contracts, dependencies, workflows

@@ -28,6 +28,13 @@ from tests.servers import Choice, Server, Source
 Factory = Callable[[], Engine]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A long profile ends by itself, whatever limit its file sets for the others: a file's mark beats the command line."""
+    for item in items:
+        if item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.timeout(0), append=False)
+
+
 @pytest.fixture(scope="session")
 def dolt_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A real Dolt server, one for the whole run."""

@@ -127,6 +127,8 @@ class DoltLiteEngine:
     def _prepare(self) -> None:
         self.raw("PRAGMA foreign_keys = ON")  # off by default: events must not outlive their bead, as on Dolt
         self.raw("PRAGMA case_sensitive_like = ON")  # beads' tables are utf8mb4_0900_bin: LIKE tells case there
+        # SQLite's own default. DoltLite's is 64 MiB a connection, and history fills it: about 20 KB a commit that is made.
+        self.raw("PRAGMA cache_size = -2000")
         self._connection.create_function("regexp", 2, _regexp, deterministic=True)
         # Reads the file: a damaged one is told here, and stock SQLite's, on which dolt_hashof() would crash the process.
         self.raw("SELECT 1 FROM dolt_log LIMIT 1")

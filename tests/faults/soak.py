@@ -1,22 +1,24 @@
-"""``python -m tests.faults.soak TICKS FOLDER``: the service for so many polls, its time injected, with people, agents and faults; then it is idle. One line of JSON."""
+"""``python -m tests.faults.soak POLLS URL FILES``: the service for so many polls, its time injected, with people, agents and faults; then it is idle. One line of JSON.
+
+FILES is where the engine keeps the database, '' where that cannot be seen. People and agents share the process, on a connection of their own: what they keep counts as well.
+"""
 
 from __future__ import annotations
-
-from dolt_watch.engines.doltlite_load import load
-
-load()
 
 import json
 import os
 import random
 import sys
 import threading
+import time
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from dolt_watch.cli.wiring import build
 from dolt_watch.engines import Engine
-from dolt_watch.engines.address import DoltLitePath, open_engine
+from dolt_watch.engines.address import Address, DoltLitePath, open_engine, parse_url
 from dolt_watch.errors import DoltWatchError, Unreachable
 from dolt_watch.model import Capacity
 from dolt_watch.service import Service
@@ -33,6 +35,7 @@ CHANGE = 97
 """A person, an agent or a fault every so many polls: most find nothing, as in life."""
 KEPT = 300
 """Beads that there are at most: what grows with the tracker is no leak."""
+SAMPLES = 50
 
 
 class Injected:
@@ -48,82 +51,120 @@ class Injected:
         self.clock.offset += timedelta(seconds=seconds)
 
 
+class Soak:
+    def __init__(self, address: Address | DoltLitePath, files: str) -> None:
+        self.address, self.files = address, files
+        self.dice, self.time, self.lines, self.made, self.away = random.Random(7), Injected(), 0, 0, False
+        self.here = Light(open_engine(address, create=True), max_in_flight=3, max_attempts=3)
+        self.here.target.free = Capacity(2)
+        changes = Changes(self._hear)
+
+        def make(engine: Engine) -> Loop:
+            return build(
+                engine, self.here.settings, lambda name: self.here.target, self.time.clock, changes.say, patient=False
+            )
+
+        self.service = Service(
+            self._connect, make, self._hear, Health(Metrics()), poll=POLL, clock=self.time, between=changes.next
+        )
+
+    def _hear(self, line: str) -> None:
+        self.lines += 1
+
+    def _connect(self) -> Engine:
+        if self.away:
+            raise Unreachable("nobody answers")
+        return open_engine(self.address)
+
+    def run(self, polls: int) -> dict[str, Any]:
+        memory, errors = list[int](), 0
+        for poll in range(polls):
+            if poll % CHANGE == 0:
+                self._something_happens(poll // CHANGE)
+            try:
+                self.poll()
+            except DoltWatchError:
+                errors += 1
+            if poll % (polls // SAMPLES) == 0:
+                memory.append(rss())
+        sent, tokens = self.here.target.sent, self.here.target.tokens
+        return {
+            "polls": polls, "errors": errors, "sent": len(sent), "twice": len(tokens) - len(set(tokens)), "memory": memory,
+            **self._idle(min(2_000, polls // 10)),
+        }  # fmt: skip
+
+    def _idle(self, polls: int) -> dict[str, Any]:
+        """All beads are done, and nothing happens any more."""
+        self.away = False
+        self.here.assign("bd-last")  # so that there is something to close
+        self.here.sql("UPDATE issues SET status = 'closed' WHERE status <> 'closed'")
+        for _ in range(50):
+            self.poll()
+        before, begun = self._held(), time.process_time()
+        for _ in range(polls):
+            self.poll()
+        took = time.process_time() - begun
+        return {"idle ms": took / polls * 1000, "idle": [before, self._held()]}
+
+    def poll(self) -> None:
+        self.time.wait(self.service.stop, self.service.step())
+
+    def _held(self) -> dict[str, int]:
+        """What an idle service must leave as it is."""
+        return {
+            "bytes": sum(file.stat().st_size for file in Path(self.files).rglob("*")) if self.files else 0,
+            "lines": self.lines,
+            "descriptors": len(list(Path("/proc/self/fd").iterdir())),
+            "connections": len(self._connections()),
+        }
+
+    def _connections(self) -> list[int]:
+        """Of this database, on the server: the service's and ours."""
+        if isinstance(self.address, DoltLitePath):
+            return []
+        rows = self.here.engine.query("SHOW PROCESSLIST")
+        return [row[0] for row in rows if row[3] == self.address.database]
+
+    def _something_happens(self, change: int) -> None:
+        self.away = change % 20 == 19  # until the next change
+        if self.away:
+            self.service._drop()
+        elif change % 20 == 9:
+            self._cut()
+        what, here, dice = self.dice.random(), self.here, self.dice
+        if what < 0.35:
+            here.assign(f"bd-{self.made}")
+            if self.made >= KEPT:
+                here.sql(f"DELETE FROM issues WHERE id = 'bd-{self.made - KEPT}'")
+            self.made += 1
+        elif what < 0.75:
+            if here.engine.query("SELECT 1 FROM issues WHERE status = 'in_progress' LIMIT 1"):
+                here.sql("UPDATE issues SET status = 'closed' WHERE status = 'in_progress'")
+        elif what < 0.9 and len(here.target.answers) < 5:
+            here.target.answers.append(
+                dice.choice([Refused("HTTP 500: boom", 500), Busy("HTTP 409", 409), Unknown("no answer")])
+            )
+        else:
+            here.target.free = Capacity(dice.choice([0, 1, 3]), "as the dice fall")
+
+    def _cut(self) -> None:
+        """The server ends the service's connection, which finds that out at its next poll."""
+        if others := self._connections():
+            others.remove(self.here.engine.query("SELECT CONNECTION_ID()")[0][0])
+            for connection in others:
+                self.here.engine.run(f"KILL {connection}")
+
+
 def rss() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def size(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.iterdir())
-
-
-def main(ticks: int, folder: Path) -> None:
-    dice, address, time = random.Random(7), DoltLitePath(str(folder / "soak.db")), Injected()
-    here = Light(open_engine(address, create=True), max_in_flight=3, max_attempts=3)
-    here.target.free = Capacity(2)
-    lines, metrics, away = 0, Metrics(), [False]
-
-    def heard(line: str) -> None:
-        nonlocal lines
-        lines += 1
-
-    def connect() -> Engine:
-        if away[0]:
-            raise Unreachable("nobody answers")
-        return open_engine(address)
-
-    changes = Changes(heard)
-
-    def make(engine: Engine) -> Loop:
-        return build(engine, here.settings, lambda name: here.target, time.clock, changes.say, patient=False)
-
-    service = Service(connect, make, heard, Health(metrics), poll=POLL, clock=time, between=changes.next)
-    memory, made, errors = list[int](), 0, 0
-    for tick in range(ticks):
-        if tick % CHANGE == 0:
-            made += _something_happens(here, dice, made)
-            away[0] = dice.random() < 0.03
-            if away[0]:
-                service._drop()
-        try:
-            time.wait(service.stop, service.step())
-        except DoltWatchError:
-            errors += 1
-        if tick % (ticks // 50 or 1) == 0:
-            memory.append(rss())
-    away[0] = False
-    here.sql("UPDATE issues SET status = 'closed' WHERE status <> 'closed'")
-    for _ in range(20):
-        time.wait(service.stop, service.step())
-    descriptors, bytes_before, lines_before = len(list(Path("/proc/self/fd").iterdir())), size(folder), lines
-    for _ in range(min(2000, ticks)):
-        time.wait(service.stop, service.step())
-    sys.stdout.write(json.dumps({
-        "ticks": ticks, "errors": errors, "sent": len(here.target.sent), "twice": len(here.target.tokens) - len(set(here.target.tokens)),
-        "memory": memory, "descriptors": [descriptors, len(list(Path("/proc/self/fd").iterdir()))], "idle bytes": size(folder) - bytes_before,
-        "idle lines": lines - lines_before,
-    }) + "\n")  # fmt: skip
-
-
-def _something_happens(here: Light, dice: random.Random, made: int) -> int:
-    """How many beads were made."""
-    what = dice.random()
-    if what < 0.35:
-        here.assign(f"bd-{made}")
-        if made >= KEPT:
-            here.sql(f"DELETE FROM issues WHERE id = 'bd-{made - KEPT}'")
-        return 1
-    if what < 0.75:
-        here.sql("UPDATE issues SET status = 'closed' WHERE status = 'in_progress'") if here.engine.query(
-            "SELECT 1 FROM issues WHERE status = 'in_progress' LIMIT 1"
-        ) else None
-    elif what < 0.9 and len(here.target.answers) < 5:
-        here.target.answers.append(
-            dice.choice([Refused("HTTP 500: boom", 500), Busy("HTTP 409", 409), Unknown("no answer")])
-        )
-    else:
-        here.target.free = Capacity(dice.choice([0, 1, 3]), "as the dice fall")
-    return 0
+def main(polls: int, url: str, files: str) -> None:
+    address = parse_url(url)
+    if isinstance(address, Address):
+        address = replace(address, password=os.environ.get("DOLT_WATCH_TEST_PASSWORD", ""))
+    sys.stdout.write(json.dumps(Soak(address, files).run(polls)) + "\n")
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), Path(sys.argv[2]))
+    main(int(sys.argv[1]), *sys.argv[2:])

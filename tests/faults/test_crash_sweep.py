@@ -39,6 +39,7 @@ def sweep(world: World, grain: Grain, times: int = 1) -> Ended:
     died: list[str] = []
     for fatal in count(1):
         world.recover()  # that the last bead was closed is folded, so that each round begins alike
+        world.tidy()
         with world.round():
             ended = world.strike(fatal, grain)
             for _ in range(times - 1 if ended.killed else 0):
@@ -87,13 +88,11 @@ def test_killed_at_every_write(world: World) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(0)
 def test_two_killed_at_every_write(world: World) -> None:
     sweep_posts(world, posts(sweep(world, writes, times=2)))
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(0)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_killed_again_and_again(world: World, seed: int) -> None:
     """Anywhere, reads too: workers that recover from a kill are killed, some of them two at a time."""

@@ -133,7 +133,6 @@ def test_killed_wherever_something_lasts(world: World, mortal: MortalServer, tmp
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(0)
 @pytest.mark.parametrize("world", ["accepted", "reaped", "flattened", "adopted"], indirect=True)
 def test_killed_at_every_write(world: World, mortal: MortalServer, tmp_path: Path) -> None:
     sweep(world, mortal, writes, tmp_path / "output")

@@ -125,6 +125,12 @@ class World:
             self._until_quiet(engine, targets, lambda line: None)
         targets.close()
 
+    def tidy(self) -> None:
+        """The records of beads that have left go now, and not in whichever save finds a hundred of them."""
+        with self.open() as engine, engine.transaction() as tx:
+            tx.execute("DELETE FROM watch_bead WHERE record = ''")
+            tx.commit()
+
     def _until_quiet(self, engine: Engine, targets: Callable[[str], Target], tell: Tell) -> None:
         """Ticks, each time at the moment that the cursor row says is the next to matter, until it says that none is."""
         scope, clock = self.scenario.scope, ShiftedClock(self.shift)
