@@ -107,7 +107,7 @@ def _of_bead(
     if state is not None and state.phase in (Phase.QUARANTINED, Phase.HELD):
         yield _condition(state.phase, False, state.reason or state.phase)
     elif state is not None:
-        for check in readies(state, stands.policy, stands.now, Due(stands.now)):
+        for check in readies(state, stands.policy, stands.now, Due()):
             yield _checked(check)
     if rule.ready:
         for check in asked_of(row, stands.now):
@@ -122,7 +122,7 @@ def _of_bead(
 def _of_rule(rule: Rule, bead: str, stands: Stands) -> Iterator[Condition]:
     if stands.merging:
         yield _condition("merge", False, "somebody's merge stands unfinished")
-    for check in stops(stands.state, rule, stands.policy, stands.now, Due(stands.now)):
+    for check in stops(stands.state, rule, stands.policy, stands.now, Due()):
         yield _checked(check)
     hold = stands.plan.holds.get(bead)
     capacity = stands.outside.capacity.get(rule.target, Capacity(None))

@@ -61,7 +61,10 @@ def path(commits: Iterable[Commit], since: str, until: str, seen: Collection[str
     ``commits`` is the whole range. ``seen``: commits at which the watcher is known to have stood; at a merge the parent is taken behind which it stood last.
     None where ``since`` is no ancestor of ``until``: history was rewritten.
     """
-    known = {commit.hash: commit for commit in commits}
+    newest_first = list(commits)
+    if _straight(newest_first, since, until):
+        return newest_first[::-1]
+    known = {commit.hash: commit for commit in newest_first}
     known.pop(since, None)
     rank = {since: 0}  # of a commit that descends from ``since``: how late the watcher stood at or behind it
     for number, commit in enumerate(_parents_first(known, until), start=1):
@@ -78,6 +81,16 @@ def path(commits: Iterable[Commit], since: str, until: str, seen: Collection[str
         at = parent
     line.reverse()
     return line
+
+
+def _straight(newest_first: Sequence[Commit], since: str, until: str) -> bool:
+    """Is it a line as it is? Most histories are, and long ones need no more memory then."""
+    below = until
+    for commit in newest_first:
+        if commit.hash != below or len(commit.parents) != 1:
+            return False
+        below = commit.parents[0]
+    return below == since
 
 
 def _parents_first(known: Mapping[str, Commit], until: str) -> Iterator[str]:
@@ -128,13 +141,13 @@ def read(engine: Engine, line: Sequence[Commit], tables: Iterable[str], lens: Le
 
 
 FEW = 4
-"""Edges that are asked one by one which tables they touched; of more, each table is read over all of them."""
+"""Edges that are asked one by one which tables they touched; of more, each table is asked once."""
 
 
 def _changed(engine: Engine, edges: Sequence[Edge], tables: Sequence[str]) -> dict[str, list[Edge]]:
     """Table → the edges over which it must be read. By edge: over a whole range a label may have come and gone again, and the net says nothing of it."""
     if len(edges) > FEW:
-        return {table: list(edges) for table in tables}
+        return {table: list(engine.touched(table, edges)) for table in tables}
     touched = {edge: engine.changed_tables(edge.parent, edge.commit) for edge in edges}
     return {table: [edge for edge in edges if table in touched[edge]] for table in tables}
 

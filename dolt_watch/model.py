@@ -227,8 +227,14 @@ class Facts(NamedTuple):
     """How the bead's row stands after the commit: under which rule it matches and runs ('' for none)."""
 
     matches: str = ""
-    runs: str = ""
+    running: tuple[str, ...] = ()
+    """All rules that it is in progress under, in the file's order: an attempt goes on for as long as its own is among them."""
     rank: tuple[Any, ...] = ()
+
+    @property
+    def runs(self) -> str:
+        """The rule that watches it, where it is no attempt of another."""
+        return self.running[0] if self.running else ""
 
 
 class Event(NamedTuple):

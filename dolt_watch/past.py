@@ -6,10 +6,11 @@ was (``given.made``), and under which settings it was made (``watch_settings``).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from dolt_watch import feed
+from dolt_watch.ahead import ahead
 from dolt_watch.core.derive import derive
 from dolt_watch.core.fold import Projection
 from dolt_watch.core.policy import Policy
@@ -65,6 +66,8 @@ class Past:
         self.texts = self._texts()
         self.entries = self._entries()
         """The whole ledger as ``until`` has it, in the order of its clock."""
+        self.made = self._made()
+        """Commit at which state was made anew → hash of the settings, in order."""
 
     # -- what history holds beside commits ---------------------------------------------------------------------------
 
@@ -75,6 +78,14 @@ class Past:
             )
         except NoSuchTable:
             return []
+
+    def _made(self) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for entry in self.entries:
+            commit = entry.given.get("made")
+            if commit:
+                found.setdefault(str(commit), entry.settings_hash)
+        return found
 
     def _texts(self) -> dict[str, str]:
         try:
@@ -111,26 +122,15 @@ class Past:
         return self._lines[since]
 
     def _line(self, since: str) -> list[Commit] | None:
-        seen = {entry.observed for entry in self.entries} | {str(made) for made in self.made()}
+        seen = {entry.observed for entry in self.entries}.union(self.made)
         try:
-            commits = self.engine.commits(since, self.until)
-            # what nobody asks for is not held: histories are long
-            return feed.path((one._replace(message="", email="") for one in commits), since, self.until, seen)
+            return feed.path(self.engine.commits(since, self.until), since, self.until, seen)
         except UnknownCommit:
             return None
 
-    def made(self) -> dict[str, str]:
-        """Commit at which state was made anew → hash of the settings, in order."""
-        found: dict[str, str] = {}
-        for entry in self.entries:
-            commit = entry.given.get("made")
-            if commit:
-                found.setdefault(str(commit), entry.settings_hash)
-        return found
-
     def begins(self) -> str | None:
         """The first commit from which decisions can be folded again; None where none of them is in this history any more."""
-        return next((commit for commit in self.made() if self.engine.is_ancestor(commit, self.until)), None)
+        return next((commit for commit in self.made if self.engine.is_ancestor(commit, self.until)), None)
 
     # -- folding -----------------------------------------------------------------------------------------------------
 
@@ -142,21 +142,28 @@ class Past:
         found = resync(self.engine, commit, known.date, under.policy.rules, under.compiled, list(self.columns))
         return Projection(found.state)
 
-    def steps(self, since: str, under: Under | None = None, also: Sequence[CompiledRule] = ()) -> Iterator[Step]:
+    def steps(
+        self, since: str, under: Under | None = None, also: Sequence[CompiledRule] = (), start: Projection | None = None
+    ) -> Iterator[Step]:
         """Every commit after ``since``, folded. ``under``: settings to fold by throughout; else those that each stretch was folded by.
 
         ``also``: more rules that the database is asked of each changed row: their answers come last in ``changes``, and nothing is folded by them.
+        ``start``: the projection made anew at ``since``, where one has it already; it is folded on.
         Raises UnknownCommit where ``until`` does not descend from ``since``.
         """
         line = self.line(since)
         if line is None:
             raise UnknownCommit(f"{since} is no ancestor of {self.until}")
-        made: dict[str, str] = {} if under is not None else self.made()
+        made: dict[str, str] = {} if under is not None else self.made
         now = under or self.standing(since)
-        projection = self.at(since, now)
-        for part in _parts(line, made):
-            lens = feed.Lens((*now.compiled, *also), list(self.columns))
-            for changes, commit in zip(feed.read(self.engine, part, self.tables, lens), part, strict=True):
+        projection = start or self.at(since, now)
+
+        def read(engine: Engine, part: tuple[list[Commit], Under]) -> list[CommitChanges]:
+            lens = feed.Lens((*part[1].compiled, *also), list(self.columns))
+            return list(feed.read(engine, part[0], self.tables, lens))
+
+        for (part, _), found in ahead(self.engine, self._parts(line, made, now), read):
+            for changes, commit in zip(found, part, strict=True):
                 events = list(derive(_first(changes, len(now.compiled)) if also else changes, now.policy.rules))
                 projection.fold(events)
                 projection.commit = commit.hash
@@ -165,6 +172,21 @@ class Past:
                     projection = self.at(commit.hash, now)
                 yield Step(commit, changes, events, projection, now)
 
+    def _parts(
+        self, line: Iterable[Commit], made: Mapping[str, str], under: Under
+    ) -> Iterator[tuple[list[Commit], Under]]:
+        """Slices, and what each is read by; one ends where the state was made anew, since the rules may change there."""
+        part: list[Commit] = []
+        for commit in line:
+            part.append(commit)
+            if len(part) == SLICE or commit.hash in made:
+                yield part, under
+                part = []
+            if commit.hash in made:
+                under = self.by(made[commit.hash])
+        if part:
+            yield part, under
+
     def folded(self, since: str) -> Folded:
         """The state at ``until``, made anew at ``since`` and folded on from there. Raises UnknownCommit as ``steps`` does."""
         last, commits = None, 0
@@ -172,17 +194,17 @@ class Past:
             last, commits = step, commits + 1
         if last is not None:
             return Folded(last.projection.state(), last.under, commits)
-        under = self.by(self.made().get(since, ""))
+        under = self.by(self.made.get(since, ""))
         return Folded(self.at(since, under).state(), under, 0)
 
     def standing(self, commit: str) -> Under:
         """The settings that it was folded by: those of the last commit up to it at which the state was made anew."""
-        made = self.made()
+        made = self.made
         return self.by(made.get(self.made_before(commit) or "", next(iter(made.values()), "")))
 
     def made_before(self, commit: str) -> str | None:
         """The last commit up to it at which the state was made anew; None where that is not known."""
-        return next((at for at in reversed(list(self.made())) if self.engine.is_ancestor(at, commit)), None)
+        return next((at for at in reversed(self.made) if self.engine.is_ancestor(at, commit)), None)
 
     def by(self, settings_hash: str) -> Under:
         """As ``under``, or the settings that stand in."""
@@ -192,15 +214,3 @@ class Past:
 def _first(changes: CommitChanges, rules: int) -> CommitChanges:
     """With the answers of the first rules only."""
     return changes._replace(rows=tuple(row._replace(answers=row.answers[:rules]) for row in changes.rows))
-
-
-def _parts(line: Iterable[Commit], ends: Collection[str]) -> Iterator[list[Commit]]:
-    """Slices; one ends where the state was made anew, since the rules may change there."""
-    part: list[Commit] = []
-    for commit in line:
-        part.append(commit)
-        if len(part) == SLICE or commit.hash in ends:
-            yield part
-            part = []
-    if part:
-        yield part

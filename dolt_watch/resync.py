@@ -86,7 +86,7 @@ def restored(beads: Mapping[str, Bead], missing: Sequence[Decision], commit: str
         )  # fmt: skip
         before = after.get(decision.bead)
         entry = entry._replace(version=before.version + 1 if before else 1)
-        facts = Facts(runs=decision.rule)
+        facts = Facts(running=(decision.rule,))
         bead = fold_bead(before, Event(What.LEDGER, decision.bead, commit, now, facts=facts, entry=entry))
         if bead is not None:
             after[decision.bead] = bead
@@ -132,8 +132,10 @@ def _bead(
             matched_at=since,
             version=version,
         )
-    if state is not None and state.phase in (Phase.CLAIMED, Phase.UNKNOWN, Phase.RUNNING):
-        return state._replace(matches=False, runs=True, sign=sign or state.sign)
+    if state is not None and (
+        state.phase is Phase.CLAIMED or (state.phase in (Phase.UNKNOWN, Phase.RUNNING) and state.rule in facts.running)
+    ):
+        return state._replace(matches=False, runs=state.rule in facts.running, sign=sign or state.sign)
     since = min(changed, date)
     return Bead(bead, Phase.RUNNING, facts.runs, since, head, runs=True, version=version, sent_at=since, sign=sign)
 
@@ -153,9 +155,12 @@ def _rows(
         for matches, runs, *values in engine.query(query):
             row = dict(zip(names, values[: len(names)], strict=True))
             ranks = tuple(plain(value) for value in values[len(names) :])
+            running = (rule.name,) if runs else ()
             if row["id"] in seen:
+                facts, row, hash = seen[row["id"]]
+                seen[row["id"]] = (facts._replace(running=facts.running + running), row, hash)
                 continue
-            facts = Facts(rule.name if matches else "", rule.name if runs else "", ranks)
+            facts = Facts(rule.name if matches else "", running, ranks)
             seen[row["id"]] = (facts, row, bead_hash(row, sql))
     yield from seen.items()
 

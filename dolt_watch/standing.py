@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from dolt_watch import feed
 from dolt_watch.core.decide import decide, questions
+from dolt_watch.core.given import recall
 from dolt_watch.core.policy import Outside, Plan, Policy, Questions, Scope
 from dolt_watch.engines import WORKING, Engine
 from dolt_watch.errors import DoltWatchError
@@ -17,6 +18,7 @@ from dolt_watch.past import Past, Under
 from dolt_watch.round import Outcome
 from dolt_watch.targets import Answer, Refused, Target, Task
 from dolt_watch.tick import Loop
+from dolt_watch.times import iso
 
 BOTH = Scope(dispatch=True, reap=True)
 UNSEEN = "rows that stood uncommitted then cannot be seen any more"
@@ -129,8 +131,8 @@ def _recorded(entries: Iterable[Entry], names: Iterable[str]) -> dict[str, Capac
     """Each target's last answer that a decision rested on."""
     found: dict[str, Capacity] = {}
     for entry in entries:
-        for name, (slots, idle, why) in entry.given.get("capacity", {}).items():
-            found[name] = Capacity(slots, f"{why or 'asked'} (as recorded {entry.at:%Y-%m-%dT%H:%M:%SZ})", idle)
+        for name, one in recall(entry).capacity.items():
+            found[name] = one._replace(why=f"{one.why or 'asked'} (as recorded {iso(entry.at)})")
     return {name: found.get(name, Capacity(None, "never recorded")) for name in names}
 
 

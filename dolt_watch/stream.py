@@ -73,7 +73,7 @@ def _page(engine: Engine, since: str, top: str) -> tuple[list[Commit], str]:
         below = parents[0] if len(parents) == 1 else next((p for p in parents if engine.is_ancestor(since, p)), None)
         if below is None:
             raise UnknownCommit(f"{since} is no ancestor of {top}")
-        line.append(known[at]._replace(parents=(below,), message=""))
+        line.append(known[at]._replace(parents=(below,)))
         at = below
     if not line:
         raise UnknownCommit(f"{since} is no ancestor of {top}")

@@ -8,13 +8,14 @@ decision says it wrote.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import orjson
 
 from dolt_watch.core.decide import decide, questions
-from dolt_watch.core.policy import ATTEMPTED, UNCOMMITTED, Outside, Scope
+from dolt_watch.core.given import recall
+from dolt_watch.core.policy import ATTEMPTED, UNCOMMITTED, Outside
 from dolt_watch.core.reaping import quiet_since
 from dolt_watch.core.rules import CompiledRule
 from dolt_watch.gates import alive_by_children, readiness
@@ -24,21 +25,17 @@ from dolt_watch.model import (
     GLOBAL,
     REPORTS,
     Bead,
-    Capacity,
     CommitChanges,
     Decision,
     Entry,
     Hold,
-    JobReport,
     Kind,
     Phase,
     State,
-    Verdict,
 )
 from dolt_watch.past import Past, Under
 from dolt_watch.settings import hash_of_text
 from dolt_watch.text import outside
-from dolt_watch.times import utc
 
 DECIDED = frozenset({Kind.CLAIM, Kind.OVERDUE, Kind.RETRY, Kind.GIVE_UP, Kind.REAP, Kind.REQUEUE, Kind.NOTE})
 
@@ -86,9 +83,9 @@ def verify(past: Past) -> Verified:
     begin = past.begins()
     if begin is not None:
         check = _Check(past, out)
-        state = past.at(begin, past.by(past.made()[begin])).state()
-        check.all(waiting.pop(begin, []), state)
-        for step in past.steps(begin):
+        start = past.at(begin, past.standing(begin))
+        check.all(waiting.pop(begin, []), start.state())
+        for step in past.steps(begin, start=start):
             out.differences += _altered(step.changes)
             out.differences += check.written(step.changes, step.under.compiled)
             if step.commit.hash in waiting:
@@ -145,7 +142,7 @@ class _Check:
             under = self.past.under(entry.settings_hash)
             if under is None:
                 self.out.unverifiable["its settings are not in history"] += 1
-            elif not entry.given:
+            elif recall(entry).now is None:
                 self.out.unverifiable["it was recorded without what it rests on"] += 1
             else:
                 made = (
@@ -157,11 +154,9 @@ class _Check:
 
     def _decided(self, entry: Entry, state: State, under: Under) -> Decision | None:
         """What ``decide`` says first, given what was given."""
-        given = entry.given
-        now = utc(given["now"])
+        given = recall(entry)
+        now, scope, passed = given.now, given.scope, given.passed
         assert now is not None
-        scope = Scope(dispatch="dispatch" in given["scope"], reap="reap" in given["scope"])
-        passed: Mapping[str, str] = given.get("passed", {})
         asked = questions(state, under.policy, now, scope, [bead for bead, gate in passed.items() if gate == ATTEMPTED])
         query, stale = self.past.engine.query, quiet_since(asked.stale, under.policy, now)
         holds = alive_by_children(query, stale, entry.observed) if stale else {}
@@ -171,14 +166,7 @@ class _Check:
             if rule.ready and queue:
                 ids = [bead.id for bead in queue]
                 holds |= readiness(query, ids, list(self.past.columns), now, entry.observed)
-        capacity = {
-            name: Capacity(slots, why, bool(idle)) for name, (slots, idle, why) in given.get("capacity", {}).items()
-        }
-        verdicts = {
-            bead: JobReport(Verdict(word), more, error)
-            for bead, (word, more, error) in given.get("verdicts", {}).items()
-        }
-        plan = decide(state, under.policy, now, scope, asked, Outside(capacity, holds, verdicts))
+        plan = decide(state, under.policy, now, scope, asked, Outside(given.capacity, holds, given.verdicts))
         for beside in plan.decisions[1:]:
             known = state.beads[beside.bead].version
             if beside.kind is Kind.CLAIM and self.last.get(beside.bead, 0) <= known:
@@ -187,8 +175,8 @@ class _Check:
 
     def _reported(self, entry: Entry, state: State, under: Under) -> Decision | None:
         """What the answer, as recorded, comes to."""
-        given = entry.given
-        answer, rule, now = recalled(entry), under.policy.rule(entry.rule), utc(given["now"])
+        given = recall(entry)
+        answer, rule, now = recalled(entry), under.policy.rule(entry.rule), given.now
         claim = self.claims.get(entry.token)
         if answer is None or rule is None or now is None or claim is None:
             return None
@@ -197,7 +185,7 @@ class _Check:
             bead = Bead(
                 entry.bead, Phase.CLAIMED, claim.rule, claim.at, entry.cause, attempt=claim.attempt, token=claim.token
             )
-        return report_of(answer, bead, rule, now, float(given.get("jitter", 0.0)))
+        return report_of(answer, bead, rule, now, given.jitter)
 
     def written(self, changes: CommitChanges, compiled: tuple[CompiledRule, ...]) -> Iterator[Difference]:
         """Does the commit hold what its entries say they wrote?"""

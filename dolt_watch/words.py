@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from dolt_watch.core.given import recall
 from dolt_watch.feed import plain
 from dolt_watch.life import Deed
 from dolt_watch.model import REPORTS, Entry, Event, Kind, Sign, What
 from dolt_watch.telling import values
 from dolt_watch.text import outside
-from dolt_watch.times import iso
+from dolt_watch.times import iso, told
 
 LONG = 40
 """Characters of a value that are shown."""
@@ -19,7 +20,7 @@ _QUIET = ("updated_at", "content_hash", "row")
 """Columns that say nothing by themselves."""
 
 
-def told(deed: Deed) -> Iterator[tuple[str, str]]:
+def lines(deed: Deed) -> Iterator[tuple[str, str]]:
     """Lines of (who, what). Where bd wrote its own row of ``events`` beside the change, that names who it was, and is no line of its own."""
     actors = [event.sign.who for event in deed.events if _is_bds(event) and event.sign is not None]
     changed = any(event.entry is None and event.sign is not None and not _is_bds(event) for event in deed.events)
@@ -77,23 +78,25 @@ def _decided(entry: Entry) -> str:
     what = f"{entry.kind}, attempt {entry.attempt}" if entry.attempt else entry.kind.value
     on = []
     if entry.kind is Kind.CLAIM:
-        on.append(
-            f"rule {entry.rule}, place {int(detail.get('place', 0)) + 1} in the queue, {detail.get('free', '?')} free in flight"
-        )
+        place, free = detail.get("place"), detail.get("free", "?")
+        where = f"place {place + 1} in the queue, " if isinstance(place, int) else ""
+        on.append(f"rule {entry.rule}, {where}{free} free in flight")
     if entry.job:
         on.append(f"job {entry.job}")
     if entry.reason:
         on.append(entry.reason)
-    if detail.get("retry_at"):
-        on.append(f"again at {detail['retry_at'][:19]}Z")
-    given = entry.given
+    again = told(detail.get("retry_at"))
+    if again is not None:
+        on.append(f"again at {iso(again)}")
+    given = recall(entry)
     on += [
-        f"{name}: {'?' if slots is None else slots} free{', ' + why if why else ''}"
-        for name, (slots, _, why) in given.get("capacity", {}).items()
+        f"{name}: {'?' if one.slots is None else one.slots} free{', ' + one.why if one.why else ''}"
+        for name, one in given.capacity.items()
     ]
-    at = given.get("now", "")
-    reported = entry.kind in REPORTS or not at
-    on.append(f"reported at {iso(entry.at)}" if reported else f"decided at {at[:19]}Z")
+    if entry.kind in REPORTS or given.now is None:
+        on.append(f"reported at {iso(entry.at)}")
+    else:
+        on.append(f"decided at {iso(given.now)}")
     return f"{what}: {'; '.join(on)}"
 
 

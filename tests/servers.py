@@ -247,6 +247,10 @@ def _container() -> Iterator[Server]:
         yield started
 
 
+def message(engine: Engine, commit: str) -> str:
+    return str(engine.query("SELECT message FROM dolt_log WHERE commit_hash = ?", (commit,))[0][0])
+
+
 def call(engine: Engine, procedure: str, *arguments: str) -> Any:
     """One of Dolt's procedures (``dolt_checkout``, ``dolt_merge`` …) on either engine; the first value that it answers."""
     marks = ", ".join("?" * len(arguments))

@@ -133,7 +133,7 @@ def _facts(found: Explained) -> dict[str, Any]:
 def _lines(found: Explained) -> Iterator[str]:
     from dolt_watch.journal import table
     from dolt_watch.times import ago, iso
-    from dolt_watch.words import told
+    from dolt_watch.words import lines
 
     stands, begins = found.stands, found.begins
     yield f"{found.bead} at {iso(stands.now)}, commit {stands.commit[:8]}"
@@ -141,7 +141,7 @@ def _lines(found: Explained) -> Iterator[str]:
     there = "it was there already" if found.from_the_beginning else "it was not there yet"
     rows = [(iso(begins.date), begins.hash[:8], begins.author, f"history begins; {there}")]
     rows += [
-        (iso(deed.commit.date), deed.commit.hash[:8], who, text) for deed in found.deeds for who, text in told(deed)
+        (iso(deed.commit.date), deed.commit.hash[:8], who, text) for deed in found.deeds for who, text in lines(deed)
     ]
     yield from table(("TIME", "COMMIT", "WHO", "WHAT"), rows)
     yield ""

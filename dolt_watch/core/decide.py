@@ -6,13 +6,13 @@ difference, ``decide`` takes the answers. A replay gives recorded answers to the
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from datetime import datetime
-from typing import Any
 
 from dolt_watch.core.dispatching import claims, not_yet, notes, settled
 from dolt_watch.core.dispatching import slots as slots_of
-from dolt_watch.core.policy import AT_ONCE, ATTEMPTED, UNCOMMITTED, Due, Outside, Plan, Policy, Questions, Scope
+from dolt_watch.core.given import inputs
+from dolt_watch.core.policy import AT_ONCE, ATTEMPTED, Due, Outside, Plan, Policy, Questions, Scope
 from dolt_watch.core.reaping import overdue, reaped
 from dolt_watch.core.rules import rank_key
 from dolt_watch.model import Bead, Decision, Hold, Phase, State
@@ -23,7 +23,7 @@ def questions(state: State, policy: Policy, now: datetime, scope: Scope, skip: C
     queues: dict[str, tuple[Bead, ...]] = {}
     slots: dict[str, int] = {}
     held: dict[str, Hold] = {}
-    clock = Due(now)
+    clock = Due()
     waiting: dict[str, list[Bead]] = {}
     for bead in state.beads.values():
         if bead.phase is Phase.WAITING or (bead.phase is Phase.BACKOFF and bead.matches):
@@ -82,24 +82,3 @@ def settling(plan: Plan, asked: Questions, policy: Policy, now: datetime) -> flo
         return 0.0
     settle = policy.settle.total_seconds()
     return min((due - now).total_seconds() + 0.001, settle) if due > now else settle
-
-
-def inputs(state: State, now: datetime, scope: Scope, holds: Mapping[str, Hold], outside: Outside) -> dict[str, Any]:
-    """What a decision rests on and history does not hold: recorded with it, for a replay. Everything else is computed again.
-
-    - ``now``: the moment that it was decided by.
-    - ``scope``: what this command may do, ``dispatch`` or ``reap`` or both.
-    - ``made``: the commit at which the state was last made anew.
-    - ``passed``: beads left out for what only this command, or the working set, knew.
-    - ``capacity``: target → free slots, whether it said that it is idle, why.
-    - ``verdicts``: bead → the target's verdict on its job, its own word, its error text.
-    - ``answer``: what the target answered (reports only).
-    - ``jitter``: the random part of the pause before the next attempt, from 0 to 1 (reports only).
-    """
-    passed = {bead: hold.gate for bead, hold in holds.items() if hold.gate in (ATTEMPTED, UNCOMMITTED)}
-    capacity = {name: [one.slots, one.idle, one.why] for name, one in outside.capacity.items()}
-    verdicts = {bead: [one.verdict.value, one.word, one.error] for bead, one in outside.verdicts.items()}
-    given = {"passed": passed, "capacity": capacity, "verdicts": verdicts}
-    return {"now": now.isoformat(), "scope": list(scope.kinds), "made": state.made} | {
-        k: v for k, v in given.items() if v
-    }

@@ -79,14 +79,15 @@ def _row_events(
 
 def facts_of(row: RowChange, rules: Sequence[Rule], before: bool = False) -> Facts:
     """A bead that matches two rules goes to the first in the file."""
-    matches = runs = ""
+    matches = ""
+    running: list[str] = []
     rank: tuple[object, ...] = ()
     for rule, answer in zip(rules, row.answers, strict=True):
         if not matches and (answer.matched if before else answer.matches):
             matches, rank = rule.name, answer.rank
-        if not runs and (answer.was_running if before else answer.runs):
-            runs = rule.name
-    return Facts(matches, runs, rank)
+        if answer.was_running if before else answer.runs:
+            running.append(rule.name)
+    return Facts(matches, tuple(running), rank)
 
 
 def _theirs(row: RowChange, entries: Sequence[Entry]) -> tuple[str, ...]:

@@ -76,7 +76,7 @@ class Projection:
             case Kind.RESUME:
                 self.pauses = {} if not entry.rule else {k: v for k, v in self.pauses.items() if k != entry.rule}
                 self.stopped = {} if not entry.rule else {k: v for k, v in self.stopped.items() if k != entry.rule}
-                for bead in [b for b in self.beads.values() if b.phase is Phase.HELD]:
+                for bead in [b for b in self.beads.values() if b.phase is Phase.HELD and entry.rule in ("", b.rule)]:
                     self.beads[bead.id] = bead._replace(phase=Phase.WAITING, since=event.at, reason="")
                     self.touched.add(bead.id)
 
@@ -87,7 +87,8 @@ def fold_bead(bead: Bead | None, event: Event) -> Bead | None:
         return None
     if bead is not None and event.facts is not None:
         rank = event.facts.rank or bead.rank
-        bead = bead._replace(matches=bool(event.facts.matches), runs=bool(event.facts.runs), rank=rank)
+        runs = bead.rule in event.facts.running
+        bead = bead._replace(matches=bool(event.facts.matches), runs=runs, rank=rank)
     if event.what is What.LEDGER:
         assert event.entry is not None
         return _entry(bead, event.entry, event)
@@ -113,7 +114,7 @@ def _row(bead: Bead | None, event: Event) -> Bead | None:
             return bead._replace(rule=facts.matches)
         case Phase.WAITING if facts.matches == bead.rule:
             return bead
-        case Phase.RUNNING | Phase.UNKNOWN if facts.runs:
+        case Phase.RUNNING | Phase.UNKNOWN if bead.rule in facts.running:
             return bead
         case _:  # it stopped being what it was; quarantined and held beads are re-armed by any edit
             return _enter(event, facts, bead.version)
@@ -169,7 +170,7 @@ def _entry(bead: Bead | None, entry: Entry, event: Event) -> Bead | None:
         return base._replace(
             phase=Phase.CLAIMED, rule=entry.rule, since=entry.at, cause=event.commit, version=entry.version,
             attempt=entry.attempt, token=entry.token, job="", sent_at=entry.at, retry_at=None, sign=None,
-            deadline=_deadline(entry), matches=bool(facts.matches), runs=bool(facts.runs),
+            deadline=_deadline(entry), matches=bool(facts.matches), runs=entry.rule in facts.running,
         )  # fmt: skip
     if entry.kind is Kind.RESTORE:
         return _restored(bead, entry, event)
@@ -193,13 +194,13 @@ def _dispatched(bead: Bead, entry: Entry, event: Event) -> Bead | None:
     running = bead._replace(
         phase=Phase.RUNNING, since=entry.at, cause=event.commit, job=entry.job, deadline=None, reason=""
     )  # fmt: skip
-    return running if bead.runs else _elsewhere(running, event.at)
+    return running if bead.runs else _elsewhere(running, event)
 
 
 def _unknown(bead: Bead, entry: Entry, event: Event) -> Bead | None:
     unknown = bead._replace(phase=Phase.UNKNOWN, since=entry.at, cause=event.commit, reason=entry.reason, deadline=None)
     if not bead.runs:
-        return _elsewhere(unknown, event.at)
+        return _elsewhere(unknown, event)
     swept = bead.sign is not None and bead.sign.commit == bead.cause  # into the claim's own commit: it was there before
     if bead.sign is not None and not swept and _after_claim(bead, bead.sign):
         return unknown._replace(phase=Phase.RUNNING, reason=f"a sign of life: {bead.sign.what} by {bead.sign.who}")
@@ -208,23 +209,24 @@ def _unknown(bead: Bead, entry: Entry, event: Event) -> Bead | None:
 
 def _restored(bead: Bead | None, entry: Entry, event: Event) -> Bead | None:
     """As the saved state knew it; where the row says otherwise by now, as the row stands."""
-    detail, facts = entry.detail, event.facts
-    base = bead or Bead(entry.bead, Phase.WAITING, entry.rule, entry.at, entry.cause, runs=bool(facts and facts.runs))
+    detail = entry.detail
+    base = bead or Bead(entry.bead, Phase.WAITING, entry.rule, entry.at, entry.cause)
     back = base._replace(
         phase=Phase(detail.get("phase", Phase.UNKNOWN)), rule=entry.rule, since=told(detail.get("since")) or entry.at, cause=event.commit,
         version=entry.version, attempt=entry.attempt, token=entry.token, job=entry.job, sent_at=told(detail.get("sent_at")),
         deadline=told(detail.get("deadline")), retry_at=None, reason="" if entry.job else entry.reason,
+        runs=entry.rule in event.facts.running if event.facts else base.runs,
     )  # fmt: skip
-    return back if base.runs else _elsewhere(back, event.at)
+    return back if back.runs else _elsewhere(back, event)
 
 
 def _failed(bead: Bead, entry: Entry, event: Event) -> Bead | None:
     phase = Phase.QUARANTINED if entry.kind is Kind.QUARANTINED else Phase.BACKOFF
     failed = bead._replace(
-            phase=phase, since=entry.at, cause=event.commit, reason=entry.reason, token="", job="", deadline=None,
-        retry_at=told(entry.detail.get("retry_at")), sign=None, attempt=entry.attempt,
+        phase=phase, rule=_matched(bead, event), since=entry.at, cause=event.commit, reason=entry.reason, token="", job="",
+        deadline=None, retry_at=told(entry.detail.get("retry_at")), sign=None, attempt=entry.attempt,
     )  # fmt: skip
-    return failed if bead.matches else _elsewhere(failed, event.at)
+    return failed if bead.matches else _elsewhere(failed, event)
 
 
 def _uncounted(bead: Bead, entry: Entry, event: Event) -> Bead | None:
@@ -232,8 +234,9 @@ def _uncounted(bead: Bead, entry: Entry, event: Event) -> Bead | None:
     attempt = max(0, bead.attempt - 1)
     back = bead._replace(token="", job="", deadline=None, attempt=attempt, sign=None)
     if not bead.matches:
-        return _elsewhere(back, event.at)
-    return back._replace(phase=Phase.WAITING, since=entry.at, cause=event.commit, reason=entry.reason)
+        return _elsewhere(back, event)
+    rule = _matched(bead, event)
+    return back._replace(phase=Phase.WAITING, rule=rule, since=entry.at, cause=event.commit, reason=entry.reason)
 
 
 def _ended(bead: Bead, entry: Entry, event: Event) -> Bead | None:
@@ -244,14 +247,21 @@ def _noted(bead: Bead, entry: Entry, event: Event) -> Bead | None:
     return bead._replace(lost_note="")
 
 
-def _elsewhere(bead: Bead, at: datetime) -> Bead | None:
+def _elsewhere(bead: Bead, event: Event) -> Bead | None:
     """The row moved on while we were busy with it: take it as it stands."""
+    at = event.at
     if bead.matches:
-        phase, attempt = Phase.WAITING, 0
-        return bead._replace(phase=phase, since=at, matched_at=at, attempt=attempt, token="", job="", sign=None)
+        return bead._replace(
+            phase=Phase.WAITING, rule=_matched(bead, event), since=at, matched_at=at, attempt=0, token="", job="", sign=None,
+        )  # fmt: skip
     if bead.runs:
         return bead._replace(phase=Phase.RUNNING, since=at)
-    return None
+    return _enter(event, event.facts or Facts(), bead.version)
+
+
+def _matched(bead: Bead, event: Event) -> str:
+    """The rule that it waits under: somebody may have handed it to another one's agent meanwhile."""
+    return (event.facts and event.facts.matches) or bead.rule
 
 
 _STEPS: dict[Kind, Callable[[Bead, Entry, Event], Bead | None]] = {

@@ -91,8 +91,7 @@ def paused(state: State, rule: str, now: datetime, reaping: bool = False) -> Pau
 class Due:
     """Collects the earliest moment at which time alone changes a decision."""
 
-    def __init__(self, now: datetime) -> None:
-        self.now = now
+    def __init__(self) -> None:
         self.due: dict[str, datetime | None] = {"dispatch": None, "reap": None}
 
     def at(self, kind: str, moment: datetime | None) -> None:

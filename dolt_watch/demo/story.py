@@ -18,6 +18,7 @@ from dolt_watch.migrate import migrate
 from dolt_watch.model import BLOCKED, CLOSED, Kind
 from dolt_watch.settings import Settings, load
 from dolt_watch.tick import Loop
+from dolt_watch.times import utc
 
 REFUSED, WORKS, DIES = "demo-1", "demo-2", "demo-3"
 BEADS = {
@@ -148,10 +149,9 @@ def _audit(engine: Engine) -> Iterator[str]:
         yield f"{bead}  {status}"
         yield from (f"    {line}" for line in notes.splitlines())
     yield "\nThe audit log: Dolt's own history, newest first (dolt_log)\n"
-    head = str(engine.query("SELECT HASHOF('HEAD')")[0][0])
     rows = [
-        (commit.hash[:8], f"{commit.date:%H:%M:%S}", commit.author, commit.message.splitlines()[0])
-        for commit in engine.commits(None, head)
+        (commit[:8], f"{utc(date):%H:%M:%S}", author, message.splitlines()[0])
+        for commit, date, author, message in engine.query("SELECT commit_hash, date, committer, message FROM dolt_log")
     ]
     yield from table(("COMMIT", "TIME", "AUTHOR", "SUBJECT"), rows)
     yield "\nThe ledger, newest first (watch_decision)\n"

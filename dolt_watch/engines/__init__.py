@@ -32,8 +32,6 @@ class Commit(NamedTuple):
     parents: tuple[str, ...]
     date: datetime
     author: str
-    email: str
-    message: str
 
 
 class Edge(NamedTuple):
@@ -107,6 +105,10 @@ class Engine(Protocol):
         """
         ...
 
+    def touched(self, table: str, edges: Sequence[Edge]) -> Sequence[Edge]:
+        """Those edges over which the table may differ, in their order: none that does is left out. For many edges, where asking each one would cost more than it saves."""
+        ...
+
     def diff(self, table: str, edges: Iterable[Edge], columns: Mapping[str, str]) -> Iterator[tuple[Edge, Row]]:
         """Row changes of ``table`` over each edge, grouped by edge in the order given, with the values of ``columns`` (name → SQL expression in the
         engine's own dialect over ``from_<column>``, ``to_<column>`` and ``diff_type``). ``Edge(head, WORKING)`` shows uncommitted rows.
@@ -134,6 +136,10 @@ class Engine(Protocol):
 
         It goes with the connection: where that is lost, another one may take it within its next try.
         """
+        ...
+
+    def twin(self) -> Engine | None:
+        """Another connection to the same database, for another thread to read history by. None where reading beside this one gains nothing."""
         ...
 
     def close(self) -> None: ...

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from dolt_watch.engines import WORKING, Commit, Edge, Param, Row
 from dolt_watch.engines.address import Address
@@ -16,7 +17,7 @@ from dolt_watch.errors import DatabaseError, DoltWatchError, NoSuchTable, Nothin
 
 HASH = re.compile(r"[0-9a-v]{32}")
 
-LOG = "commit_hash, parents, date, committer, email, message"
+LOG = "commit_hash, parents, date, committer"
 """DOLT_LOG's columns are named: 1.86.4 has no author column, 2.x has. --author sets the committer too."""
 
 
@@ -131,10 +132,18 @@ class DoltEngine:
 
         It also tells ``diff`` the parents: edges of the range that was asked for last are read many at once.
         """
+        seen: dict[str, str] = {}  # parents whose own row is still to come: each hash is held once
+
+        def commit(row: Row) -> Commit:
+            hash, parents, date, author = row
+            parents = tuple(seen.setdefault(parent, parent) for parent in _parents(parents))
+            return Commit(seen.pop(hash, hash), parents, date, sys.intern(author))
+
         span = self._hash(until) if since is None else f"{self._hash(since)}..{self._hash(until)}"
-        rows = self.query(f"SELECT {LOG} FROM DOLT_LOG('{span}', '--parents'){_limit(limit)}")
-        self._diff.learn(until, {row[0]: _parents(row[1]) for row in rows})
-        return map(_commit, rows)
+        sql = f"SELECT {LOG} FROM DOLT_LOG('{span}', '--parents'){_limit(limit)}"
+        found: list[Any] = self._link.send(sql, again=True, each=commit).rows
+        self._diff.learn(until, {one.hash: one.parents for one in found})
+        return iter(found)
 
     def commit_of(self, hash: str) -> Commit | None:
         """Also a commit that HEAD does not reach but the server still holds: ask ``is_ancestor`` for that."""
@@ -144,7 +153,7 @@ class DoltEngine:
             rows = self.query(f"SELECT {LOG} FROM DOLT_LOG('{hash}', '--parents') LIMIT 1")
         except UnknownCommit:
             return None
-        return _commit(rows[0]) if rows else None
+        return Commit(rows[0][0], _parents(rows[0][1]), *rows[0][2:]) if rows else None
 
     def is_ancestor(self, ancestor: str, head: str) -> bool:
         if not HASH.fullmatch(ancestor) or not HASH.fullmatch(head):
@@ -165,6 +174,11 @@ class DoltEngine:
             f"DOLT_DIFF_SUMMARY('{self._hash(since)}', '{self._hash_or_working(until)}') WHERE data_change"
         )
         return frozenset(table for row in rows for table in row if table)
+
+    def touched(self, table: str, edges: Sequence[Edge]) -> Sequence[Edge]:
+        for edge in (*edges[:1], *edges[-1:]):  # the others are compared only
+            self._hash(edge.parent), self._hash(edge.commit)
+        return self._diff.touched(name(table), edges)
 
     def diff(self, table: str, edges: Iterable[Edge], columns: Mapping[str, str]) -> Iterator[tuple[Edge, Row]]:
         """Raises UnknownCommit, NoSuchTable, SchemaChanged as it is read. An edge needs a parent: a root commit has none."""
@@ -194,6 +208,11 @@ class DoltEngine:
             self._led_by = self._link.connections if taken else 0
         return self._led_by != 0
 
+    def twin(self) -> DoltEngine:
+        twin = DoltEngine(self.address)
+        twin._diff.learn(*self._diff.known)
+        return twin
+
     def close(self) -> None:
         self._link.close()
 
@@ -210,11 +229,6 @@ def _limit(limit: int | None) -> str:
 
 def _parents(text: str | None) -> tuple[str, ...]:
     return tuple((text or "").replace(",", " ").split())
-
-
-def _commit(row: Row) -> Commit:
-    commit, parents, date, author, email, message = row
-    return Commit(hash=commit, parents=_parents(parents), date=date, author=author, email=email, message=message)
 
 
 def _unsure(error: DoltWatchError) -> DoltWatchError:

@@ -13,6 +13,7 @@ Hence: in one query only steps whose parent has, among all commits that the serv
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 
 from dolt_watch.engines import WORKING, Edge, Row
 from dolt_watch.engines.dolt_link import Link
@@ -29,12 +30,29 @@ class Differ:
     def __init__(self, link: Link, columns: Callable[[str], dict[str, str]]) -> None:
         self._link = link
         self._columns = columns
-        self._parents: dict[str, tuple[str, ...]] = {}
+        self._parents: Mapping[str, tuple[str, ...]] = {}
         self._until = ""
 
     def learn(self, until: str, parents: Mapping[str, tuple[str, ...]]) -> None:
         """The parents of every commit of one range that ends at ``until``. It replaces what was known: ``lines`` needs a range to be whole."""
-        self._until, self._parents = until, dict(parents)
+        self._until, self._parents = until, parents
+
+    @property
+    def known(self) -> tuple[str, Mapping[str, tuple[str, ...]]]:
+        """As ``learn`` was told last."""
+        return self._until, self._parents
+
+    def touched(self, table: str, edges: Sequence[Edge]) -> Sequence[Edge]:
+        """By DOLT_LOG's own look at the table's hash in each commit: 0.01 ms a commit, where dolt_diff_<table> takes 0.07 to say 'nothing'.
+
+        It answers for commits with one parent, over a whole range; so edges that are no chain, and merges, are taken unasked.
+        """
+        if not edges or any(edge.parent != before.commit for before, edge in pairwise(edges)):
+            return edges
+        span = f"{edges[0].parent}..{edges[-1].commit}"
+        rows = self._link.send(f"SELECT commit_hash FROM DOLT_LOG('{span}', '--tables', '{table}')", again=True).rows
+        found = {row[0] for row in rows}
+        return [e for e in edges if e.commit in found or self._parents.get(e.commit) != (e.parent,)]
 
     def rows(self, table: str, edges: Iterable[Edge], columns: Sequence[str]) -> Iterator[tuple[Edge, Row]]:
         for chunk in chunks(edges, EDGES):

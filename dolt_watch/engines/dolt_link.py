@@ -8,14 +8,15 @@ the server's autocommit is, and reads no clock that a time zone could move (UTC_
 from __future__ import annotations
 
 import ssl
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import pymysql
 from pymysql.connections import Connection
 from pymysql.constants import CLIENT, FIELD_TYPE
 from pymysql.converters import conversions
+from pymysql.cursors import SSCursor
 
 from dolt_watch.engines import Param, Row
 from dolt_watch.engines.address import Address
@@ -37,7 +38,7 @@ else:
 def _datetime(text: str) -> datetime | str:
     """A DATETIME or TIMESTAMP as aware UTC; what is no date ('0000-00-00 00:00:00') stays text."""
     try:
-        return datetime.fromisoformat(text).replace(tzinfo=UTC)
+        return datetime.fromisoformat(text + "+00:00")
     except ValueError:
         return text
 
@@ -72,20 +73,24 @@ class Link:
         self._session = False
         self._connect()
 
-    def send(self, sql: str, params: Sequence[Param] = (), *, again: bool = False, session: bool = False) -> Answer:
+    def send(
+        self, sql: str, params: Sequence[Param] = (), *, again: bool = False, session: bool = False,
+        each: Callable[[Row], Any] | None = None,
+    ) -> Answer:  # fmt: skip
         """``again``: harmless to repeat, so a lost connection is made anew once.
 
-        ``session``: the statement wants the session set even if it is the first one.
+        ``session``: the statement wants the session set even if it is the first one. ``each``: what becomes of each row as it comes in, where the
+        rows themselves would be many.
         """
         again = again and not self.in_transaction
         try:
-            return self._once(sql, params, session)
+            return self._once(sql, params, session, each)
         except pymysql.MySQLError as error:
             if not (again and self._lost(error) and "timed out" not in str(error)):
                 self._fail(error)
         self._connect()
         try:
-            return self._once(sql, params, session)
+            return self._once(sql, params, session, each)
         except pymysql.MySQLError as error:
             self._fail(error)
 
@@ -120,7 +125,9 @@ class Link:
             self._connection.close()
         self._connection = None
 
-    def _once(self, sql: str, params: Sequence[Param], session: bool) -> Answer:
+    def _once(
+        self, sql: str, params: Sequence[Param], session: bool, each: Callable[[Row], Any] | None
+    ) -> Answer:  # fmt: skip
         if self._connection is None:
             if self.in_transaction:
                 raise pymysql.OperationalError(2006, "the connection was lost in this transaction")
@@ -129,14 +136,14 @@ class Link:
         assert connection is not None
         text = self._text(connection, sql, params)
         try:
-            with connection.cursor() as cursor:
+            with connection.cursor(SSCursor if each else None) as cursor:
                 if not self._session and (self._sent or session):
                     cursor.execute(SESSION)
                     self._session = True
                 self._sent = True
                 cursor.execute(text)
                 names = [column[0] for column in cursor.description or ()]
-                rows = list(cursor.fetchall()) if names else []
+                rows = [each(row) for row in cursor] if each else list(cursor.fetchall()) if names else []
                 return Answer(rows, cursor.rowcount, names, cursor.warning_count)
         except pymysql.MySQLError:
             raise

@@ -161,16 +161,14 @@ class DoltLiteEngine:
         """Cost: dolt_log walks history from ``until`` (3 ms at 2,000 commits), then one indexed look a commit for its parents."""
         span = self._hash(until) if since is None else f"{self._hash(since)}..{self._hash(until)}"
         most = "" if limit is None else f" LIMIT {int(limit)}"
-        return self._with_parents(
-            self.raw(f"SELECT commit_hash, date, committer, email, message FROM dolt_log(?){most}", (span,))[0]
-        )
+        return self._with_parents(self.raw(f"SELECT commit_hash, date, committer FROM dolt_log(?){most}", (span,))[0])
 
     def commit_of(self, hash: str) -> Commit | None:
         """Also a commit that HEAD does not reach but the file still holds: ask ``is_ancestor`` for that."""
         if not HASH.fullmatch(hash):
             return None
         try:
-            rows, _ = self.raw("SELECT commit_hash, date, committer, email, message FROM dolt_log(?) LIMIT 1", (hash,))
+            rows, _ = self.raw("SELECT commit_hash, date, committer FROM dolt_log(?) LIMIT 1", (hash,))
         except UnknownCommit:
             return None
         return next(self._with_parents(rows), None)
@@ -186,9 +184,9 @@ class DoltLiteEngine:
             )[0]:
                 if parent:
                     parents.setdefault(commit, []).append(parent)
-            for commit, date, author, email, message in chunk:
+            for commit, date, author in chunk:
                 moment_ = datetime.fromisoformat(date).replace(tzinfo=UTC)
-                yield Commit(commit, tuple(parents.get(commit, ())), moment_, author, email, message)
+                yield Commit(commit, tuple(parents.get(commit, ())), moment_, author)
 
     def is_ancestor(self, ancestor: str, head: str) -> bool:
         """By dolt_merge_base: 7 ms at 2,000 commits."""
@@ -207,6 +205,10 @@ class DoltLiteEngine:
             (self._hash(since), self._hash_or_working(until)),
         )
         return frozenset(table for row in rows for table in row if table)
+
+    def touched(self, table: str, edges: Sequence[Edge]) -> Sequence[Edge]:
+        """All of them: to ask dolt_diff which tables a commit touched costs as much as the diff of one (0.2 ms)."""
+        return edges
 
     def diff(self, table: str, edges: Iterable[Edge], columns: Mapping[str, str]) -> Iterator[tuple[Edge, Row]]:
         """One query an edge: dolt_diff_<table> with IN scans all history here."""
@@ -241,6 +243,10 @@ class DoltLiteEngine:
                 return False
             self._lead = file
         return True
+
+    def twin(self) -> None:
+        """The work is done in this process."""
+        return
 
     def close(self) -> None:
         if self._lead is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -43,7 +42,9 @@ def recorded(answer: Answer) -> dict[str, Any]:
 
 def recalled(entry: Entry) -> Answer | None:
     """The answer that an entry was made from; None where it does not say."""
-    kept: Mapping[str, Any] = entry.given.get("answer", {})
+    kept = entry.given.get("answer")
+    if not isinstance(kept, dict):
+        return None
     status = kept.get("status")
     match kept.get("is"):
         case "accepted":

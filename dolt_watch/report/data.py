@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import NamedTuple
 
+from dolt_watch.core.given import recall
 from dolt_watch.core.reaping import stale_at
 from dolt_watch.model import Entry, Kind, Phase, Rule
 from dolt_watch.report.history import HELD_BACK, SILENT, UNDER_WAY, Depth, History, Stretch, split
@@ -124,8 +125,7 @@ def _clip(stretch: Stretch, since: datetime, now: datetime) -> Stretch | None:
 
 def _slots(entries: Sequence[Entry]) -> Iterator[tuple[datetime, int]]:
     for entry in reversed(entries):
-        capacity = entry.given.get("capacity")
-        free = [value[0] for value in capacity.values() if value[0] is not None] if isinstance(capacity, dict) else []
+        free = [one.slots for one in recall(entry).capacity.values() if one.slots is not None]
         if free:
             yield entry.at, sum(free)
 

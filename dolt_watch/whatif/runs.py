@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
+from dolt_watch.core.given import recall
 from dolt_watch.errors import SettingsError
 from dolt_watch.handlers.answers import recalled, report_of
 from dolt_watch.model import CLOSED, Bead, Decision, Event, Rule, Sign, What
 from dolt_watch.targets import Accepted
-from dolt_watch.times import utc
+from dolt_watch.times import told
 from dolt_watch.whatif.script import Act, Run
 from dolt_watch.whatif.views import View
 
@@ -60,7 +61,7 @@ class Runs:
 
 def span(run: Run) -> timedelta:
     """From its claim to the claim's deadline."""
-    deadline = utc(run.claim.detail.get("deadline")) if run.claim is not None else None
+    deadline = told(run.claim.detail.get("deadline")) if run.claim is not None else None
     return deadline - run.begun if deadline is not None else DEADLINE
 
 
@@ -75,4 +76,4 @@ def report_of_run(run: Run, attempt: Bead, rule: Rule, was: str, now: datetime) 
     if answer is None:  # taken back before anything was sent
         taken = Decision(entry.kind, attempt.id, rule.name, attempt.attempt, "", token=attempt.token, status=was)
         return taken._replace(reason=entry.reason)
-    return report_of(answer, attempt, rule, now, float(entry.given.get("jitter", 0.0)))
+    return report_of(answer, attempt, rule, now, recall(entry).jitter)

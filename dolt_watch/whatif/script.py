@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from dolt_watch.core.given import recall
 from dolt_watch.ledger import CONTENT
 from dolt_watch.model import (
     CLOSED,
@@ -26,11 +27,9 @@ from dolt_watch.model import (
     JobReport,
     Kind,
     RowChange,
-    Verdict,
     What,
 )
 from dolt_watch.past import Step
-from dolt_watch.times import utc
 from dolt_watch.whatif.views import View, Views
 
 ANSWERS = REPORTS | {Kind.RELEASE}
@@ -161,12 +160,11 @@ class Script:
 
     def _heard(self, entry: Entry) -> None:
         """What the targets said of running jobs, when this was decided."""
-        given = entry.given
-        now = utc(given.get("now"))
-        for bead, (verdict, word, error) in given.get("verdicts", {}).items():
+        given = recall(entry)
+        for bead, report in given.verdicts.items():
             run = self._open.get(bead)
-            if run is not None and now is not None:
-                run.verdicts.append((now - run.begun, JobReport(Verdict(verdict), word, error)))
+            if run is not None and given.now is not None:
+                run.verdicts.append((given.now - run.begun, report))
 
     def _others(self, event: Event, row: RowChange | None, views: Views, fixed: set[str]) -> None:
         assert self._at is not None

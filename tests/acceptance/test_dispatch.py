@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 
 from tests.acceptance.conftest import Watch, rows_of
+from tests.servers import message
 from tests.stubs.beadboard import STATUS, dead_url
 
 CLAIMED = re.compile(r"auto-dispatcher claimed at \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
@@ -38,7 +39,11 @@ def test_created_assigned_dispatched(watch: Watch) -> None:
     report, claim = watch.engine.commits(before, watch.head())
     for commit, kind, version in ((claim, "claim", 1), (report, "dispatched", 2)):
         done = subprocess.run(
-            ["git", "interpret-trailers", "--parse"], input=commit.message, capture_output=True, text=True, check=True
+            ["git", "interpret-trailers", "--parse"],
+            input=message(watch.engine, commit.hash),
+            capture_output=True,
+            text=True,
+            check=True,
         )
         trailers = dict(line.split(": ", 1) for line in done.stdout.splitlines())
         assert {
@@ -50,7 +55,7 @@ def test_created_assigned_dispatched(watch: Watch) -> None:
         }.items() <= trailers.items()
         assert {"Cause", "Observed"} <= trailers.keys()
         assert commit.author == "dolt-watch"
-    assert f"Job: {job}" in report.message
+    assert f"Job: {job}" in message(watch.engine, report.hash)
     assert watch.engine.dirty() == dirty
 
     actors = watch.sql("SELECT DISTINCT actor FROM events WHERE issue_id = %s AND actor LIKE 'beads-%%'", bead)

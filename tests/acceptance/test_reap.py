@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from tests.acceptance.conftest import ASSIGNED, Watch
+from tests.servers import message
 
 HALF_HOUR, LATER = timedelta(minutes=30, seconds=30), timedelta(minutes=31, seconds=30)
 
@@ -21,7 +22,7 @@ def test_not_at_thirty_minutes_but_at_thirty_one(watch: Watch) -> None:
     assert watch.status(bead) == "blocked"
     assert watch.notes(bead)[-1] == "reaper: no progress for 31m (threshold 30m) — blocking"
     [commit] = watch.engine.commits(before, watch.head())
-    assert f"Bead: {bead}\nDecision: reap\nVersion: 3" in commit.message
+    assert f"Bead: {bead}\nDecision: reap\nVersion: 3" in message(watch.engine, commit.hash)
     [(actor,)] = watch.sql("SELECT actor FROM watch_decision WHERE bead_id = %s AND kind = 'reap'", bead)
     assert actor == "beads-reaper"
     assert watch.sql("SELECT COUNT(*) FROM events WHERE issue_id = %s AND actor = 'beads-reaper'", bead) == [(1,)]

@@ -9,6 +9,7 @@ import pytest
 from dolt_watch.as_of import commit_at
 from dolt_watch.engines import Commit, Engine
 from dolt_watch.errors import SettingsError
+from tests.servers import message
 
 NOON = datetime(2026, 4, 18, 12, tzinfo=UTC)
 ME = "me <me@x>"
@@ -29,17 +30,13 @@ def dated(engine: Engine) -> list[Commit]:
             tx.rollback() if engine.name == "dolt" else tx.commit()
     head = engine.query("SELECT HASHOF('HEAD')")[0][0]
     commits = list(engine.commits(None, head))[::-1]
-    return [commit for commit in commits if commit.message.startswith("n")]
-
-
-def name(commit: Commit) -> str:
-    return commit.message
+    return [commit for commit in commits if message(engine, commit.hash).startswith("n")]
 
 
 def test_by_hash_by_its_beginning_and_by_time(engine: Engine, dated: list[Commit]) -> None:
     head = dated[-1].hash
-    assert name(commit_at(engine, dated[1].hash, head)) == "n1"
-    assert name(commit_at(engine, dated[1].hash[:12].upper(), head)) == "n1"
+    assert message(engine, commit_at(engine, dated[1].hash, head).hash) == "n1"
+    assert message(engine, commit_at(engine, dated[1].hash[:12].upper(), head).hash) == "n1"
     for text, expected in {
         "2026-04-18T12:00:00Z": "n2",  # three of one second: the last of them
         "2026-04-18T12:04:59Z": "n2",
@@ -47,12 +44,12 @@ def test_by_hash_by_its_beginning_and_by_time(engine: Engine, dated: list[Commit
         "2026-04-18 12:09": "n3",
         "2199-01-01": "n4",
     }.items():
-        assert name(commit_at(engine, text, head)) == expected, text
+        assert message(engine, commit_at(engine, text, head).hash) == expected, text
 
 
 def test_only_what_the_head_reaches(engine: Engine, dated: list[Commit]) -> None:
     early = dated[2].hash
-    assert name(commit_at(engine, "2199-01-01", early)) == "n2"
+    assert message(engine, commit_at(engine, "2199-01-01", early).hash) == "n2"
     for text in (dated[4].hash, dated[4].hash[:14]):
         with pytest.raises(SettingsError, match="holds no commit"):
             commit_at(engine, text, early)

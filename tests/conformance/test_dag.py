@@ -119,6 +119,45 @@ def tip(engine, name: str) -> str:
     return engine.raw("SELECT dolt_hashof(?)", (name,))[0][0][0]
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_no_edge_that_touches_a_table_is_left_out(engine, seed):
+    """A line through a random history: of what a merge brought, of another table, and of the table itself gone and made anew."""
+    rng = random.Random(seed)
+    base = make(engine)
+    engine.run("CREATE TABLE other (id varchar(20) PRIMARY KEY)")
+    line = [base, commit(engine, tables=["other"])]
+    for step in range(16):
+        match rng.choice(["t", "other", "other", "merge", "drop"]):
+            case "t":
+                line.append(add(engine, f"k{step}"))
+            case "other":
+                line.append(commit(engine, f"INSERT INTO other VALUES ('k{step}')", tables=["other"]))
+            case "merge":
+                branch(engine, f"b{step}")
+                add(engine, f"s{step}")
+                checkout(engine, "main")
+                line += [
+                    commit(engine, f"INSERT INTO other VALUES ('m{step}')", tables=["other"]),
+                    merge(engine, f"b{step}"),
+                ]
+            case "drop":
+                engine.run("DROP TABLE t")
+                line.append(commit(engine, tables=["t"]))
+                engine.run("CREATE TABLE t (id varchar(20) PRIMARY KEY, v text, w text)")
+                line.append(commit(engine, f"INSERT INTO t (id) VALUES ('d{step}')"))
+    list(engine.commits(base, line[-1]))
+    edges = chain(*line)
+    touched = engine.touched("t", edges)
+    assert list(touched) == [edge for edge in edges if edge in set(touched)], "in their order"
+    differ = [edge for edge in edges if "t" in engine.changed_tables(edge.parent, edge.commit)]
+    assert set(differ) <= set(touched)
+    if engine.name == "dolt":
+        merges = {made.hash for made in engine.commits(base, line[-1]) if len(made.parents) > 1}
+        assert {edge for edge in touched if edge.commit not in merges} <= set(differ), "it leaves out what it can"
+    assert set(engine.touched("t", edges[::2])) >= set(differ) & set(edges[::2]), "no chain"
+    assert list(engine.touched("t", [])) == []
+
+
 def test_what_dolt_itself_loses(dolt):
     """Why the edges are sorted out beforehand. If this test ever fails, Dolt has mended it."""
     base = make(dolt)

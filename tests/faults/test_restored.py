@@ -14,7 +14,7 @@ from dolt_watch.store import Store
 from tests.faults.scenarios import SCENARIOS, due
 from tests.faults.tally import Tally
 from tests.faults.world import World
-from tests.servers import call
+from tests.servers import call, message
 
 
 def state(world: World, bead: str) -> Bead | None:
@@ -36,7 +36,7 @@ def test_what_runs_is_not_sent_again(address: Address | DoltLitePath, tmp_path: 
         [job] = world.board.jobs(bead)
         with world.open() as engine:
             ours = engine.commits(before, world.head(engine))
-            failures = [each.hash for each in ours if "\nDecision: failed\n" in each.message]
+            failures = [each.hash for each in ours if "\nDecision: failed\n" in message(engine, each.hash)]
             call(engine, "dolt_reset", "--hard", *(failures or [before]))
         world.recover()
         runs = state(world, bead)

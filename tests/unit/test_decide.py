@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.core.decide import decide, questions
+from dolt_watch.core.decide import decide, questions, settling
 from dolt_watch.core.dispatching import failure
-from dolt_watch.core.policy import Outside, Plan, Policy, Scope
+from dolt_watch.core.policy import Outside, Plan, Policy, Questions, Scope
 from dolt_watch.core.reaping import stale_at
 from dolt_watch.model import Bead, Capacity, Hold, JobReport, Kind, Pause, Phase, Rule, Sign, State, Verdict
 
@@ -31,7 +31,7 @@ def plan(
     *beads: Bead, rule: Rule | None = None, outside: Outside | None = None, scope: Scope = BOTH, **state: Any
 ) -> Plan:
     policy = Policy([rule or Rule("agent")], timedelta(seconds=2), settings_hash="s")
-    stands = State("head", "", {one.id: one for one in beads}, **state)
+    stands = State("head", "m", {one.id: one for one in beads}, **state)
     asked = questions(stands, policy, NOW, scope)
     return decide(stands, policy, NOW, scope, asked, outside or Outside(FREE))
 
@@ -173,3 +173,91 @@ def test_what_this_command_attempted_is_due_for_the_next() -> None:
     asked = questions(State("h", "", {"a": requeued}), policy, NOW + timedelta(seconds=5), BOTH, {"a"})
     assert asked.held["a"].gate == "attempted"
     assert asked.due["dispatch"] is not None and asked.due["dispatch"] <= NOW
+
+
+def test_the_queues_of_several_rules_each_in_its_own_direction() -> None:
+    rules = [Rule("idle"), Rule("up"), Rule("down"), Rule("plain")]
+    policy = Policy(rules, timedelta(seconds=2), {"up": (False,), "down": (True,)}, "s")
+    beads = [bead(f"{rule}{n}", rank=(n,))._replace(rule=rule) for n in (2, 1, 3) for rule in ("down", "up", "plain")]
+    asked = questions(State(beads={one.id: one for one in beads}), policy, NOW, BOTH)
+    queues = {rule: [one.id for one in queue] for rule, queue in asked.queues.items()}
+    assert queues == {
+        "up": ["up1", "up2", "up3"], "down": ["down3", "down2", "down1"], "plain": ["plain1", "plain2", "plain3"],
+    }  # fmt: skip
+    assert asked.slots == {"up": 1, "down": 1, "plain": 1}
+
+
+@pytest.mark.parametrize("phase", [Phase.QUARANTINED, Phase.HELD])
+def test_who_needs_a_person_is_held_with_its_reason(phase: Phase) -> None:
+    made = plan(bead("a", phase, reason="HTTP 400: no"), bead("b"))
+    assert kinds(made) == [(Kind.CLAIM, "b")]
+    assert made.holds == {"a": Hold(phase.value, "HTTP 400: no")}
+
+
+def test_one_that_may_not_go_yet_keeps_no_other_back() -> None:
+    policy = Policy([Rule("agent")], timedelta(seconds=2))
+    beads = [bead("a"), bead("b", age=1), bead("c", Phase.BACKOFF, matches=False), bead("d")]
+    asked = questions(State(beads={one.id: one for one in beads}), policy, NOW, BOTH, {"a"})
+    assert [one.id for one in asked.queues["agent"]] == ["d"]
+    assert asked.held == {
+        "a": Hold("attempted", "attempted by this command already"), "b": Hold("settle", "changed 1s ago"),
+    }  # fmt: skip
+
+
+def everything() -> list[Bead]:
+    return [
+        bead("late", Phase.CLAIMED, token="t", deadline=NOW), bead("quiet", Phase.RUNNING, age=4000, job="j"),
+        bead("note", Phase.RUNNING, age=1, lost_note="x"), bead("next"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("scope", "expected"),
+    [
+        (BOTH, ["overdue", "reap", "note", "claim"]),
+        (Scope(dispatch=True), ["overdue", "note", "claim"]),
+        (Scope(reap=True), ["reap"]),
+        (Scope(), []),
+    ],
+)
+def test_first_what_is_overdue_then_the_reapers_then_notes_and_claims(scope: Scope, expected: list[str]) -> None:
+    made = plan(*everything(), rule=Rule("agent", max_in_flight=2), scope=scope)
+    assert [decision.kind.value for decision in made.decisions] == expected
+
+
+def test_every_decision_says_what_a_replay_could_not_know() -> None:
+    hold, gate = Hold("uncommitted", "a row"), Hold("ready", "blocked by b")
+    beads = [*everything(), bead("spared", Phase.RUNNING, age=4000), bead("blocked")]
+    verdict = JobReport(Verdict.LOST, "failed", "boom")
+    answers = Outside(
+        {"beadboard": Capacity(1, "one free", idle=True)}, {"spared": hold, "blocked": gate}, {"quiet": verdict}
+    )
+    made = plan(*beads, rule=Rule("agent", max_in_flight=2), outside=answers)
+    assert [one.detail["given"] for one in made.decisions] == 4 * [{
+        "now": "2026-04-18T22:35:46+00:00", "scope": ["dispatch", "reap"], "made": "m",
+        "passed": {"spared": "uncommitted"},
+        "capacity": {"beadboard": [1, True, "one free"]},
+        "verdicts": {"quiet": ["lost", "failed", "boom"]},
+    }]  # fmt: skip
+    assert plan(bead("a"), outside=Outside()).decisions[0].detail["given"] == {
+        "now": "2026-04-18T22:35:46+00:00", "scope": ["dispatch", "reap"], "made": "m",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("ages", "wait"),
+    [
+        ([0.5], 1.501),  # and a little, so that it has settled when we look again
+        ([0], 2.0),
+        ([0.5, 1.25], 0.751),
+        ([0.5, 60], 2.0),  # something else is due at once, and was held by what only the world knows
+        ([60], 0.0),
+    ],
+)
+def test_a_command_waits_once_for_what_only_has_to_settle(ages: list[float], wait: float) -> None:
+    policy = Policy([Rule("agent")], timedelta(seconds=2))
+    stands = State(beads={str(n): bead(str(n), age=age) for n, age in enumerate(ages)})
+    asked = questions(stands, policy, NOW, BOTH)
+    made = decide(stands, policy, NOW, BOTH, asked, Outside({"beadboard": Capacity(0)}))
+    assert settling(made, asked, policy, NOW) == wait
+    assert settling(Plan(), Questions(), policy, NOW) == 0.0

@@ -15,7 +15,7 @@ DATE = datetime(2026, 4, 18, tzinfo=UTC)
 
 def commits(**parents: str) -> list[Commit]:
     """``c='ab'``: commit c with the parents a and b; newest last, as one writes history down."""
-    made = [Commit(name, tuple(before), DATE, "somebody", "", "") for name, before in parents.items()]
+    made = [Commit(name, tuple(before), DATE, "somebody") for name, before in parents.items()]
     return made[::-1]
 
 
@@ -53,7 +53,7 @@ def test_a_cursor_that_is_no_ancestor(until: str) -> None:
 
 def test_a_long_history_needs_no_recursion() -> None:
     names = [f"{number:05}" for number in range(20_000)]
-    history = [Commit(after, (before,), DATE, "", "", "") for before, after in pairwise(names)]
+    history = [Commit(after, (before,), DATE, "") for before, after in pairwise(names)]
     found = path(history[::-1], names[0], names[-1])
     assert found is not None
     assert len(found) == len(names) - 1

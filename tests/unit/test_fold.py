@@ -11,7 +11,7 @@ from dolt_watch.core.fold import Projection, fold_bead
 from dolt_watch.model import Bead, Entry, Event, Facts, Kind, Phase, Sign, State, What, Wrote
 
 AT = datetime(2026, 4, 18, 22, 35, 46, tzinfo=UTC)
-OPEN, RUNS, NEITHER = Facts(matches="agent", rank=(1, "x")), Facts(runs="agent"), Facts()
+OPEN, RUNS, NEITHER = Facts(matches="agent", rank=(1, "x")), Facts(running=("agent",)), Facts()
 
 
 def said(kind: Kind, version: int, facts: Facts | None = RUNS, token: str = "t", **more: Any) -> Event:

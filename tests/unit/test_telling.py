@@ -16,7 +16,7 @@ NO = Answers(False, False, False, False)
 
 
 def told(row: RowChange, *entries: Entry) -> list[dict[str, Any]]:
-    commit = Commit("c1", ("c0",), AT, "dolt-watch", "", "")
+    commit = Commit("c1", ("c0",), AT, "dolt-watch")
     changes = CommitChanges("c1", AT, "dolt-watch", (row,), entries)
     return list(tell(commit, derive(changes, RULES), RULES))
 

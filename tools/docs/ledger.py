@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from dolt_watch.core.decide import inputs
+from dolt_watch.core.given import inputs
 from dolt_watch.migrate import local_sql, migrations
 from dolt_watch.model import REPORTS, Kind, Phase, Wrote
 from tools.docs.reading import GENERATED, attributes, code, flat, table

@@ -1,0 +1,82 @@
+"""What a decision rests on and history does not hold, as the ledger keeps it (``detail.given``): written and read in one place. Pure.
+
+Whoever may write to the ledger may write anything there: what is not of its shape reads as not recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from dolt_watch.core.policy import ATTEMPTED, UNCOMMITTED, Outside, Scope
+from dolt_watch.model import EMPTY, Capacity, Entry, Hold, JobReport, State, Verdict
+from dolt_watch.times import told
+
+
+def inputs(state: State, now: datetime, scope: Scope, holds: Mapping[str, Hold], outside: Outside) -> dict[str, Any]:
+    """What a decision rests on and history does not hold: recorded with it, for a replay. Everything else is computed again.
+
+    - ``now``: the moment that it was decided by.
+    - ``scope``: what this command may do, ``dispatch`` or ``reap`` or both.
+    - ``made``: the commit at which the state was last made anew.
+    - ``passed``: beads left out for what only this command, or the working set, knew.
+    - ``capacity``: target → free slots, whether it said that it is idle, why.
+    - ``verdicts``: bead → the target's verdict on its job, its own word, its error text.
+    - ``answer``: what the target answered (reports only).
+    - ``jitter``: the random part of the pause before the next attempt, from 0 to 1 (reports only).
+    """
+    passed = {bead: hold.gate for bead, hold in holds.items() if hold.gate in (ATTEMPTED, UNCOMMITTED)}
+    capacity = {name: [one.slots, one.idle, one.why] for name, one in outside.capacity.items()}
+    verdicts = {bead: [one.verdict.value, one.word, one.error] for bead, one in outside.verdicts.items()}
+    given = {"passed": passed, "capacity": capacity, "verdicts": verdicts}
+    return {"now": now.isoformat(), "scope": list(scope.kinds), "made": state.made} | {
+        k: v for k, v in given.items() if v
+    }
+
+
+class Given(NamedTuple):
+    """As ``inputs`` wrote it. ``now`` None: it does not say, so nothing can be decided again."""
+
+    now: datetime | None
+    scope: Scope
+    passed: Mapping[str, str]
+    """Bead → the gate that only this command, or the working set, knew."""
+    capacity: Mapping[str, Capacity]
+    verdicts: Mapping[str, JobReport]
+    jitter: float
+
+
+def recall(entry: Entry) -> Given:
+    given = entry.given
+    scope, jitter = given.get("scope"), given.get("jitter")
+    kinds = scope if isinstance(scope, list) else ()
+    return Given(
+        told(given.get("now")),
+        Scope(dispatch="dispatch" in kinds, reap="reap" in kinds),
+        {bead: gate for bead, gate in _items(given, "passed") if isinstance(gate, str)},
+        dict(_capacity(given)),
+        dict(_verdicts(given)),
+        float(jitter) if isinstance(jitter, int | float) else 0.0,
+    )
+
+
+def _capacity(given: Mapping[str, Any]) -> Iterator[tuple[str, Capacity]]:
+    for target, value in _items(given, "capacity"):
+        match value:
+            case [int() | None as slots, idle, str() as why]:
+                yield target, Capacity(slots, why, bool(idle))
+
+
+def _verdicts(given: Mapping[str, Any]) -> Iterator[tuple[str, JobReport]]:
+    for bead, value in _items(given, "verdicts"):
+        match value:
+            case [str() as verdict, str() as word, str() as error]:
+                with suppress(ValueError):
+                    yield bead, JobReport(Verdict(verdict), word, error)
+
+
+def _items(given: Mapping[str, Any], name: str) -> Iterator[tuple[str, Any]]:
+    value = given.get(name, EMPTY)
+    yield from value.items() if isinstance(value, dict) else ()

@@ -1,0 +1,123 @@
+"""What an entry says beyond its bead: pauses, a target that rests, a rule that stopped, claims of the last hour, holds."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from dolt_watch.core.fold import HELD, Projection
+from dolt_watch.model import Bead, Entry, Event, Kind, Pause, Phase, State, What, Wrote
+
+AT = datetime(2026, 4, 18, 22, 35, 46, tzinfo=UTC)
+MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
+
+
+def said(kind: Kind, rule: str = "", at: datetime = AT, reason: str = "why", bead: str = "", **detail: Any) -> Event:
+    entry = Entry(bead, 1, kind, 1, rule, "t", "c", "c", at, "", reason, "", "settings", "the actor", detail, Wrote())
+    return Event(What.LEDGER, bead, "c", at + MINUTE, entry=entry)
+
+
+def folded(*events: Event, **state: Any) -> Projection:
+    projection = Projection(State(**state))
+    projection.fold(events)
+    return projection
+
+
+def test_what_is_not_folded_stays_as_it_was() -> None:
+    whole = State(
+        "c", "m", {"a": Bead("a", Phase.WAITING, "agent", AT, "c")}, {"": Pause("", "x", AT, "ops")},
+        {"beadboard": AT}, {"agent": "s"}, {"agent": (AT,)},
+    )  # fmt: skip
+    projection = Projection(whole)
+    projection.fold([Event(What.SIGN, "b", "c", AT)])
+    assert (projection.state(), projection.touched) == (whole, set())
+
+
+def test_touched_names_what_a_save_must_write() -> None:
+    waits = Bead("a", Phase.WAITING, "agent", AT, "c", matches=True)
+    from_nothing = Event(What.MATCHED, "b", "c", AT, facts=None)
+    gone = Event(What.UNMATCHED, "a", "c", AT, facts=None)
+    projection = folded(from_nothing, gone, Event(What.SIGN, "z", "c", AT), beads={"a": waits, "z": waits})
+    assert (list(projection.beads), projection.touched) == (["z"], {"a"})
+
+
+def test_the_claims_of_the_last_hour_are_kept_rule_by_rule() -> None:
+    before = {"agent": (AT - HOUR, AT - HOUR + MINUTE), "other": (AT,)}
+    made = folded(said(Kind.CLAIM, "agent"), said(Kind.CLAIM, "new"), claims=before)
+    assert made.claims == {"agent": (AT - HOUR + MINUTE, AT), "other": (AT,), "new": (AT,)}
+
+
+@pytest.mark.parametrize(
+    ("detail", "resting"),
+    [
+        ({"target": "beadboard", "until": "2026-04-18T22:40:00+00:00"}, {"beadboard": datetime(2026, 4, 18, 22, 40, tzinfo=UTC)}),
+        ({"until": "2026-04-18T22:40:00"}, {"": datetime(2026, 4, 18, 22, 40, tzinfo=UTC)}),
+        ({"target": "beadboard"}, {}),
+        ({"target": "beadboard", "until": "soon"}, {}),
+    ],
+)  # fmt: skip
+def test_a_busy_target_rests_until_it_said(detail: dict[str, str], resting: dict[str, datetime]) -> None:
+    assert folded(said(Kind.BUSY, **detail)).resting == resting
+
+
+def test_a_rule_stops_under_the_settings_that_stand() -> None:
+    assert folded(said(Kind.STOPPED, "agent")).stopped == {"agent": "settings"}
+
+
+@pytest.mark.parametrize(
+    ("detail", "pause"),
+    [
+        ({}, Pause("agent", "upgrade", AT, "the actor")),
+        (
+            {"by": "ann", "reaping": True, "until": AT.isoformat()},
+            Pause("agent", "upgrade", AT, "ann", until=AT, reaping=True),
+        ),
+    ],
+)
+def test_a_pause_says_who_why_and_for_how_long(detail: dict[str, Any], pause: Pause) -> None:
+    assert folded(said(Kind.PAUSE, "agent", reason="upgrade", **detail)).pauses == {"agent": pause}
+
+
+def test_resume_ends_one_rule_or_all() -> None:
+    pauses = {name: Pause(name, "x", AT, "ops") for name in ("", "agent", "other")}
+    stopped = {"agent": "s", "other": "s"}
+    one = folded(said(Kind.RESUME, "agent"), pauses=pauses, stopped=stopped)
+    assert (set(one.pauses), set(one.stopped)) == ({"", "other"}, {"other"})
+    every = folded(said(Kind.RESUME), pauses=pauses, stopped=stopped)
+    assert (every.pauses, every.stopped) == ({}, {})
+
+
+def waiting(id: str, since: datetime = AT, **more: Any) -> Bead:
+    return Bead(id, Phase.WAITING, "agent", since, "c", matches=True)._replace(**more)
+
+
+def test_a_resync_may_hold_beads_that_wait_and_a_resume_lets_them_go() -> None:
+    beads = {
+        "held": waiting("held"), "new": waiting("new", AT + MINUTE), "runs": waiting("runs", phase=Phase.RUNNING),
+        "other": waiting("other"),
+    }  # fmt: skip
+    projection = folded(said(Kind.RESYNC, held=["held", "new", "runs", "unknown"]), beads=beads)
+    assert projection.beads == {**beads, "held": waiting("held", phase=Phase.HELD, reason=HELD)}
+    assert projection.touched == {"held"}
+    again = folded(said(Kind.RESUME), beads=projection.beads)
+    assert again.beads == {**beads, "held": waiting("held", AT + MINUTE)}
+    assert again.touched == {"held"}
+
+
+@pytest.mark.parametrize("held", [None, "held", 7, {"held": 1}])
+def test_a_resync_that_says_it_otherwise_holds_nobody(held: Any) -> None:
+    assert folded(said(Kind.RESYNC, held=held), beads={"held": waiting("held")}).touched == set()
+
+
+def test_a_resume_of_one_rule_lets_go_only_what_that_rule_held() -> None:
+    """Its agent may be at work: a person who mends another rule's target did not say that nobody has it."""
+    beads = {name: waiting(name, phase=Phase.HELD, rule=name) for name in ("agent", "other")}
+    projection = folded(said(Kind.RESUME, "agent"), beads=beads)
+    assert {id: bead.phase for id, bead in projection.beads.items()} == {"agent": Phase.WAITING, "other": Phase.HELD}
+    assert projection.touched == {"agent"}
+
+
+def test_what_is_said_of_no_bead_makes_none() -> None:
+    assert folded(said(Kind.REPROCESS), said(Kind.PAUSE)).beads == {}

@@ -1,0 +1,69 @@
+"""What a decision rests on comes back from the ledger as it went in; and whatever else somebody wrote there is read as nothing, not as an error."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given as drawn
+from hypothesis import strategies as st
+
+from dolt_watch.core.given import inputs, recall
+from dolt_watch.core.policy import ATTEMPTED, UNCOMMITTED, Outside, Scope
+from dolt_watch.engines import Engine
+from dolt_watch.handlers.answers import recalled
+from dolt_watch.model import Capacity, Entry, Hold, JobReport, Kind, State, Verdict, Wrote
+from dolt_watch.verify import verify
+from tests.light import Light
+
+NOW = datetime(2026, 4, 18, 22, 35, 46, 123456, UTC)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | st.floats(allow_nan=False) | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=8,
+)
+NAMES = ("now", "scope", "made", "passed", "capacity", "verdicts", "answer", "jitter")
+
+
+def entry(given: Any) -> Entry:
+    detail = {"given": given}
+    return Entry(
+        "bd-1", 1, Kind.CLAIM, 1, "agent", "t", "c", "o", NOW, "", "", "", "", "dolt-watch", detail, Wrote()
+    )  # fmt: skip
+
+
+def test_it_comes_back() -> None:
+    capacity = {"board": Capacity(2, "idle", True), "other": Capacity(None, "not asked")}
+    verdicts = {"bd-2": JobReport(Verdict.LOST, "gone", "no such job")}
+    holds = {"bd-3": Hold(ATTEMPTED, ""), "bd-4": Hold(UNCOMMITTED, ""), "bd-5": Hold("blocked", "by history")}
+    written = inputs(State("h", "m", {}), NOW, Scope(dispatch=True), holds, Outside(capacity, holds, verdicts))
+    read = recall(entry(orjson.loads(orjson.dumps(written))))
+    assert (read.now, read.scope) == (NOW, Scope(dispatch=True))
+    assert (dict(read.capacity), dict(read.verdicts)) == (capacity, verdicts)
+    assert read.passed == {"bd-3": ATTEMPTED, "bd-4": UNCOMMITTED}, "what history holds is not recorded"
+
+
+@drawn(JSON | st.dictionaries(st.sampled_from(NAMES), JSON | st.dictionaries(st.text(max_size=3), JSON, max_size=3)))
+def test_what_somebody_else_wrote_there(given: Any) -> None:
+    read = recall(entry(given))
+    assert all(isinstance(one, Capacity) for one in read.capacity.values())
+    recalled(entry(given))
+
+
+@pytest.mark.parametrize(
+    "given", [7, [], {"now": "soon"}, {"now": NOW.isoformat()}, {"now": NOW.isoformat(), "scope": 3, "answer": []}]
+)
+def test_verifying_over_it(doltlite: Engine, given: Any) -> None:
+    """It is told as a difference, or as what cannot be verified; the rest is verified all the same."""
+    here = Light(doltlite)
+    here.goes_wrong()
+    detail = orjson.loads(
+        here.engine.query("SELECT detail FROM watch_decision WHERE bead_id = 'bd-b' AND version = 1")[0][0]
+    )
+    text = orjson.dumps({**detail, "given": given}).decode()
+    here.sql(f"UPDATE watch_decision SET detail = '{text}' WHERE bead_id = 'bd-b' AND version = 1")
+    out = verify(here.past())
+    assert out.same > 0
+    assert out.unverifiable.total() + sum(one.bead == "bd-b" and one.field != "row" for one in out.differences) >= 1

@@ -1,0 +1,193 @@
+"""Who has been silent for too long, when that is asked again, and what is done about it."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from dolt_watch.core.decide import questions
+from dolt_watch.core.policy import Outside, Policy, Questions, Scope, paused, sets_status
+from dolt_watch.core.reaping import last_sign, quiet_since, stale_at
+from dolt_watch.model import Bead, Decision, Hold, JobReport, Kind, Pause, Phase, Rule, Sign, State, Verdict
+from tests.unit.test_decide import BOTH, FREE, NOW, bead, kinds, plan
+
+SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
+TO_REAP = Scope(reap=True)
+
+
+def signed(at: datetime, **more: Any) -> Bead:
+    return bead("a", Phase.RUNNING, age=7200, sign=Sign(at, "comment", "an agent", "c9"), **more)
+
+
+def asked(*beads: Bead, rule: Rule | None = None, scope: Scope = TO_REAP, **state: Any) -> Questions:
+    stands = State("head", "", {one.id: one for one in beads}, **state)
+    return questions(stands, Policy([rule or Rule("agent")], 2 * SECOND), NOW, scope)
+
+
+def test_idle_since_the_last_sign_or_the_beginning() -> None:
+    began = bead("a", Phase.RUNNING, age=60)
+    assert last_sign(began) == NOW - MINUTE
+    assert last_sign(began._replace(sign=Sign(NOW, "notes", "x", "c"))) == NOW
+    assert last_sign(began._replace(sign=Sign(NOW - 2 * MINUTE, "notes", "x", "c"))) == NOW - MINUTE
+
+
+@pytest.mark.parametrize(
+    ("threshold", "after"),
+    [
+        (30 * MINUTE, 31 * MINUTE),
+        (30.5 * MINUTE, 31 * MINUTE),
+        (MINUTE, 2 * MINUTE),
+        (59 * SECOND, 59 * SECOND),
+        (1.5 * SECOND, 1.5 * SECOND),
+    ],
+)
+def test_stale_when_whole_minutes_exceed_the_threshold(threshold: timedelta, after: timedelta) -> None:
+    rule = Rule("agent", stale_after=threshold)
+    assert stale_at(signed(NOW), rule) == NOW + after
+    assert [one.id for one in asked(signed(NOW - after), rule=rule).stale] == ["a"]
+    assert asked(signed(NOW - after + timedelta(microseconds=1)), rule=rule).stale == ()
+
+
+@pytest.mark.parametrize("threshold", [30 * MINUTE, 5 * SECOND])
+def test_a_sign_later_than_this_would_spare_it(threshold: timedelta) -> None:
+    rule = Rule("agent", stale_after=threshold)
+    gone = bead("b", Phase.RUNNING, rule="a rule that is gone")
+    quiet = quiet_since([signed(NOW - 3600 * SECOND), gone], Policy([rule], SECOND), NOW)
+    assert list(quiet) == ["a"]
+    assert stale_at(signed(quiet["a"]), rule) == NOW
+    assert stale_at(signed(quiet["a"] + SECOND), rule) > NOW
+
+
+def test_who_was_silent_longest_comes_first() -> None:
+    beads = [bead("c", Phase.RUNNING, age=4000), bead("b", Phase.RUNNING, age=4000), bead("z", Phase.RUNNING, age=5000)]
+    assert [one.id for one in asked(*beads).stale] == ["z", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("runs", "scope", "due", "more"),
+    [
+        (bead("a", Phase.RUNNING, age=60), TO_REAP, NOW + 30 * MINUTE, {}),
+        (bead("a", Phase.RUNNING, age=4000), TO_REAP, NOW + MINUTE, {}),  # reaped now, or spared: asked again
+        (bead("a", Phase.RUNNING, age=31 * 60), Scope(dispatch=True), NOW, {}),  # somebody else must
+        (bead("a", Phase.RUNNING), TO_REAP, None, {"pauses": {"": Pause("", "x", NOW, "ops", reaping=True)}}),
+        (bead("a", Phase.RUNNING), TO_REAP, NOW + SECOND, {"pauses": {"": Pause("", "x", NOW, "ops", NOW + SECOND, True)}}),
+        (bead("a", Phase.RUNNING, age=60), TO_REAP, NOW + 30 * MINUTE, {"pauses": {"": Pause("", "x", NOW, "ops")}}),
+        (bead("a", Phase.RUNNING, rule="a rule that is gone"), TO_REAP, None, {}),
+        (bead("a"), TO_REAP, None, {}),
+    ],
+)  # fmt: skip
+def test_when_to_look_again(runs: Bead, scope: Scope, due: datetime | None, more: dict[str, Any]) -> None:
+    assert asked(runs, scope=scope, **more).due["reap"] == due
+
+
+def test_one_that_is_not_asked_about_keeps_no_other_from_it() -> None:
+    silent = bead("z", Phase.RUNNING, age=4000)
+    elsewhere = bead("a", Phase.RUNNING, age=5000, rule="a rule that is gone")
+    assert [one.id for one in asked(elsewhere, silent).stale] == ["z"]
+    rules = [Rule("agent"), Rule("review")]
+    stands = State(
+        beads={"a": elsewhere._replace(rule="review"), "z": silent},
+        pauses={"review": Pause("review", "x", NOW, "ops", reaping=True)},
+    )
+    assert [one.id for one in questions(stands, Policy(rules, SECOND), NOW, TO_REAP).stale] == ["z"]
+
+
+def test_what_is_asked_is_what_the_command_may_do() -> None:
+    beads = [bead("a"), bead("b", Phase.RUNNING, age=4000), bead("c", Phase.UNKNOWN, age=4000)]
+
+    def of(scope: Scope) -> tuple[list[str], list[str], list[str]]:
+        made = asked(*beads, scope=scope, rule=Rule("agent", max_in_flight=9))
+        queued = [one.id for queue in made.queues.values() for one in queue]
+        return queued, [one.id for one in made.stale], [one.id for one in made.unknown]
+
+    assert of(BOTH) == (["a"], ["b"], ["c"])
+    assert of(Scope(dispatch=True)) == (["a"], [], ["c"])
+    assert of(TO_REAP) == ([], ["b"], [])
+
+
+# -- what is done ----------------------------------------------------------------------------------------------------
+
+
+def test_a_reap_says_what_it_rests_on() -> None:
+    runs = signed(NOW - 45.5 * MINUTE, attempt=2, token="t", job="j", cause="c7")
+    (made,) = plan(runs, scope=TO_REAP).decisions
+    assert made == Decision(
+        Kind.REAP, "a", "agent", 2, "c7", token="t", job="j", status="blocked",
+        reason="no progress for 45m (threshold 30m)", note="reaper: no progress for 45m (threshold 30m) — blocking",
+        detail={
+            "last_sign": "2026-04-18T21:50:16+00:00", "sign": {"what": "comment", "who": "an agent", "commit": "c9"},
+            "idle_seconds": 2730, "stale_after_seconds": 1800, "given": made.detail["given"],
+        },
+    )  # fmt: skip
+    assert plan(bead("a", Phase.RUNNING, age=4000), scope=TO_REAP).decisions[0].detail["sign"] is None
+
+
+def test_a_requeue_is_open_again_at_once() -> None:
+    rule = Rule("agent", on_stale="requeue")
+    (made,) = plan(bead("a", Phase.RUNNING, age=4000, attempt=4), rule=rule, scope=TO_REAP).decisions
+    note = "reaper: no progress for 66m (threshold 30m) — requeued"
+    assert (made.kind, made.status, made.note) == (Kind.REQUEUE, "open", note)
+    assert made.detail["retry_at"] == NOW.isoformat()
+    (last,) = plan(bead("a", Phase.RUNNING, age=4000, attempt=5), rule=rule, scope=TO_REAP).decisions
+    assert (last.kind, last.status) == (Kind.REAP, "blocked")
+    assert "retry_at" not in last.detail
+
+
+def test_one_that_is_spared_keeps_no_other_alive() -> None:
+    beads = [bead("a", Phase.RUNNING, age=5000), bead("z", Phase.RUNNING, age=4000)]
+    made = plan(*beads, scope=TO_REAP, outside=Outside(FREE, {"a": Hold("children", "its child works")}))
+    assert kinds(made) == [(Kind.REAP, "z")]
+    assert made.holds == {"a": Hold("children", "its child works")}
+
+
+@pytest.mark.parametrize(
+    ("age", "verdict", "why"),
+    [
+        (3599, JobReport(Verdict.RUNNING, "queued"), "the target says that its job j is queued"),
+        (3599, JobReport(Verdict.RUNNING), "the target says that its job j is running"),
+        (3600, JobReport(Verdict.RUNNING, "running"), None),
+        (3599, JobReport(Verdict.FINISHED, "success"), None),
+        (3599, JobReport(Verdict.UNKNOWN), None),
+    ],
+)
+def test_only_a_job_that_runs_spares_and_no_longer_than_max_runtime(
+    age: float, verdict: JobReport, why: str | None
+) -> None:
+    made = plan(bead("a", Phase.RUNNING, age=age, job="j"), outside=Outside(FREE, {}, {"a": verdict}), scope=TO_REAP)
+    assert made.holds.get("a") == (why and Hold("verdict", why))
+    assert kinds(made) == ([] if why else [(Kind.REAP, "a")])
+
+
+# -- what both lean on ------------------------------------------------------------------------------------------------
+
+
+def test_a_pause_is_for_all_rules_or_one_and_for_reaping_only_where_it_says_so() -> None:
+    every, one = Pause("", "x", NOW, "ops"), Pause("agent", "y", NOW, "ops", reaping=True)
+    stands = State(pauses={"": every, "agent": one})
+    assert paused(stands, "agent", NOW) is every
+    assert paused(stands, "agent", NOW, reaping=True) is one
+    assert paused(stands, "other", NOW) is every
+    assert paused(stands, "other", NOW, reaping=True) is None
+    assert paused(State(pauses={"": every._replace(until=NOW)}), "agent", NOW) is None
+    assert paused(State(pauses={"": every._replace(until=NOW + SECOND)}), "agent", NOW) is not None
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "stands", "sets"),
+    [
+        (Kind.REAP, "blocked", "in_progress", True),
+        (Kind.REAP, "blocked", "closed", False),
+        (Kind.FAILED, "open", "open", False),
+        (Kind.CLAIM, "in_progress", "open", True),
+        (Kind.RESTORE, "in_progress", "open", True),
+        (Kind.DISPATCHED, "", "in_progress", False),
+    ],
+)
+def test_a_status_is_set_only_where_it_is_still_ours(kind: Kind, status: str, stands: str, sets: bool) -> None:
+    assert sets_status(Decision(kind, "a", "agent", 1, "c", status=status), stands) is sets
+
+
+def test_the_kinds_of_a_scope() -> None:
+    assert (BOTH.kinds, TO_REAP.kinds, Scope(dispatch=True).kinds) == (("dispatch", "reap"), ("reap",), ("dispatch",))
