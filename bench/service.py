@@ -68,7 +68,7 @@ def run(here: Place, board: BeadBoardStub, samples: int) -> list[float]:
 
 def drawn() -> list[float]:
     """The same for a service whose polls and dispatches take no time: it sees the commit at its next poll, and waits until it has settled."""
-    took = []
+    took: list[float] = []
     while len(took) < DRAWS:
         pause = POLL * random.uniform(SHORTEST, 1)
         moment = random.uniform(0, POLL)  # a longer pause is met more often
