@@ -1,17 +1,20 @@
 """The floor of a tick: a Python process that imports pymysql, connects, and asks one query.
 
-Arguments: host, port, user, database, and 'bare' to leave out the TLS set-up that pymysql does by default, as we do.
+Arguments: host, port, user, database; then 'bare' to leave out the TLS set-up that pymysql does by default, as we do; and 'held' to print the KB that it held.
 """
 
 import sys
 
 import pymysql
 
-host, port, user, database, *bare = sys.argv[1:]
+host, port, user, database, *words = sys.argv[1:]
 connection = pymysql.connect(
-    host=host, port=int(port), user=user, database=database, autocommit=True, ssl_disabled=bool(bare)
+    host=host, port=int(port), user=user, database=database, autocommit=True, ssl_disabled="bare" in words
 )
 with connection.cursor() as cursor:
     cursor.execute("SELECT HASHOF('HEAD')")
     cursor.fetchall()
+if "held" in words:
+    with open("/proc/self/status") as told:  # noqa: PTH123 - pathlib is more than the floor needs
+        print(next(line.split()[1] for line in told if line.startswith("VmHWM:")))
 connection.close()

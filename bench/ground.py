@@ -19,6 +19,7 @@ NONE = "no eligible beads"
 DISPATCH = (sys.executable, "-m", "dolt_watch", "dispatch")
 SCRIPT = (str(Path(sys.executable).parent / "dolt_watch"), "dispatch")
 FLOOR = (sys.executable, str(Path(__file__).with_name("floor.py")))
+BARE = (sys.executable, str(Path(__file__).with_name("bare.py")))
 ORIGINAL = ("bash", str(Path(__file__).with_name("original.sh")))
 INSERT = (
     "INSERT INTO issues (id, title, description, design, acceptance_criteria, notes, status, priority, assignee, "
@@ -36,6 +37,15 @@ class Place:
     settings: Settings
 
     @property
+    def name(self) -> str:
+        """Of its folder."""
+        return self.run.cwd.parent.name
+
+    @property
+    def board(self) -> str:
+        return self.run.env["BEADBOARD_URL"]
+
+    @property
     def data(self) -> Path:
         assert self.server.data is not None
         return self.server.data / self.address.database
@@ -45,8 +55,13 @@ class Place:
         return size(self.data)
 
     @property
+    def where(self) -> tuple[str, ...]:
+        """As the floors take it."""
+        return (self.address.host, str(self.address.port), self.address.user, self.address.database)
+
+    @property
     def floor(self) -> tuple[str, ...]:
-        return (*FLOOR, self.address.host, str(self.address.port), self.address.user, self.address.database)
+        return (*FLOOR, *self.where)
 
     def sql(self, *texts: str) -> list[tuple[Any, ...]]:
         return self.server.sql(*texts, database=self.address.database)
@@ -61,9 +76,19 @@ class Place:
             "CALL DOLT_COMMIT('-am', 'noise')",
         )
 
-    def assign(self, count: int) -> None:
-        """Beads that may be dispatched, and have been standing for long."""
-        self.sql(INSERT + ", ".join(_row(f"bd-go{n}", "agent", "it works") for n in range(count)), *_committed("go"))
+    def assign(self, count: int, name: str = "go") -> None:
+        """Beads that may be dispatched; one commit."""
+        for start in range(0, count, 1000):
+            numbers = range(start, min(start + 1000, count))
+            self.sql(INSERT + ", ".join(_row(f"bd-{name}{n:05}", "agent", "it works") for n in numbers))
+        self.sql(*_committed(name))
+
+    def clear(self) -> None:
+        """Close what other measurements left."""
+        self.sql(
+            "UPDATE issues SET status = 'closed' WHERE assignee = 'agent'",
+            "CALL DOLT_COMMIT('-am', 'clear', '--allow-empty')",
+        )
 
     def done(self) -> None:
         """Close what runs: the next dispatch finds a slot."""
@@ -93,13 +118,13 @@ def place(server: Server, folder: Path, board: str) -> Place:
     return here
 
 
-def sized(server: Server, folder: Path, rows: int, commits: int) -> Place:
+def sized(server: Server, folder: Path, rows: int, commits: int, board: str = "http://127.0.0.1:9") -> Place:
     """A database of beads' tables with so many rows of issues and so many commits; the watcher has caught up with it."""
     folder.mkdir()
     address = server.fresh()
     with contextlib.closing(open_engine(address)) as engine:
         beads.create_beads(engine)
-    env = {"DOLT_WATCH_DATABASE": address.url, "BEADBOARD_URL": "http://127.0.0.1:9"}
+    env = {"DOLT_WATCH_DATABASE": address.url, "BEADBOARD_URL": board}
     here = Place(server, address, Process(folder, env), load({}, env, folder))
     with contextlib.closing(server.connect(address.database)) as connection, connection.cursor() as cursor:
         cursor.execute(INSERT + _row("bd-noise"))

@@ -16,6 +16,8 @@ from dolt_watch.cli.ticking import tick
 from dolt_watch.engines.dolt_link import Link
 from dolt_watch.settings import Settings
 
+MS = 1000
+"""Figures in milliseconds."""
 CALLS = ("send", "begin", "end", "abandon")
 
 

@@ -1,62 +1,100 @@
-"""From the commit of an assignment to the POST: ``dolt_watch run`` on real Dolt."""
+"""``dolt_watch run`` on real Dolt: from the commit of an assignment to the POST, and what a poll costs that finds nothing."""
 
 from __future__ import annotations
 
+import contextlib
 import random
 import subprocess
 import sys
 import time
-from statistics import median, quantiles
+from collections.abc import Iterator
 
-from bench.ground import INSERT, Place, _committed, _row
+from bench.ground import Place
+from bench.measure import MS
+from dolt_watch.cli.wiring import Targets, build
+from dolt_watch.engines.address import open_engine
+from dolt_watch.service import SHORTEST, Service
+from dolt_watch.telemetry.health import Health
+from dolt_watch.telemetry.metrics import Metrics
+from dolt_watch.times import DatabaseClock
 from tests.stubs.beadboard import BeadBoardStub
 
 POLL, SETTLE = 1.0, 0.5
-MARGIN = 0.05
-RUN = (
-    sys.executable,
-    "-m",
-    "dolt_watch",
-    "run",
-    "--poll",
-    f"{POLL:g}s",
-    "--log",
-    "json",
-    "--set",
-    f"settle={SETTLE:g}s",
-)
+RUN = (sys.executable, "-m", "dolt_watch", "run", "--poll", f"{POLL:g}s", "--log", "json")
+POLLS = 300
+DRAWS = 20_000
 
 
-def latency(here: Place, board: BeadBoardStub, samples: int) -> list[tuple[str, str, str, str, str]]:
-    """As lines of the table. The assignments fall at any moment between two polls."""
-    here.sql(
-        "UPDATE issues SET status = 'closed' WHERE assignee = 'agent'", *_committed("what other measurements left")
-    )
-    took = []
-    with subprocess.Popen(RUN, cwd=here.run.cwd, env=dict(here.run.env), stdout=subprocess.PIPE, text=True) as process:
+@contextlib.contextmanager
+def running(here: Place, *sets: str) -> Iterator[subprocess.Popen[str]]:
+    """The process, once it leads."""
+    words = [word for one in (f"settle={SETTLE:g}s", *sets) for word in ("--set", one)]
+    with subprocess.Popen((*RUN, *words), cwd=here.run.cwd, env=dict(here.run.env), stdout=subprocess.PIPE, text=True) as process:  # fmt: skip
         assert process.stdout is not None
         try:
             while "leading" not in process.stdout.readline():
                 pass
-            time.sleep(2 * POLL)
-            for number in range(samples):
-                time.sleep(random.uniform(0, POLL))
-                bead, sent = f"bd-late{number}", len(board.dispatches)
-                here.sql(INSERT + _row(bead, "agent", "it works"), *_committed("assign"))
-                begun = time.perf_counter()
-                while len(board.dispatches) == sent:
-                    if time.perf_counter() - begun > 30:
-                        raise RuntimeError(f"{bead} was not dispatched in 30 s")
-                    time.sleep(0.001)
-                took.append(time.perf_counter() - begun)
-                time.sleep(0.2)
-                here.done()
+            yield process
         finally:
             process.terminate()
             process.communicate()
-    most = POLL + SETTLE + MARGIN
-    p95 = quantiles(took, n=20)[-1]
-    return [
-        (f"run: commit to POST, poll {POLL:g} s, settle {SETTLE:g} s: median", f"{median(took):.2f} s", "", "", ""),
-        ("run: the same, 95th percentile", f"{p95:.2f} s", "", "", f"<= {most:.2f} s"),
-    ]
+
+
+def arrived(board: BeadBoardStub, count: int) -> None:
+    """Waits for so many POSTs."""
+    end = time.perf_counter() + 60
+    while len(board.dispatches) < count:
+        if time.perf_counter() > end:
+            raise RuntimeError(f"{len(board.dispatches)} POSTs of {count} in a minute")
+        time.sleep(0.001)
+
+
+def run(here: Place, board: BeadBoardStub, samples: int) -> list[float]:
+    """Seconds from each commit to its POST. The assignments fall at any moment between two polls."""
+    took = []
+    with running(here):
+        time.sleep(2 * POLL)
+        for number in range(samples):
+            time.sleep(random.uniform(0, POLL))
+            sent = len(board.dispatches)
+            here.assign(1, f"late{number}")
+            begun = time.monotonic()
+            arrived(board, sent + 1)
+            took.append(board.dispatches[-1].at - begun)
+            time.sleep(0.2)
+            here.done()
+    return took
+
+
+def drawn() -> list[float]:
+    """The same for a service whose polls and dispatches take no time: it sees the commit at its next poll, and waits until it has settled."""
+    took: list[float] = []
+    while len(took) < DRAWS:
+        pause = POLL * random.uniform(SHORTEST, 1)
+        moment = random.uniform(0, POLL)  # a longer pause is met more often
+        if moment < pause:
+            took.append(max(pause - moment, SETTLE))
+    return took
+
+
+def idle_poll(here: Place) -> tuple[float, float]:
+    """Milliseconds of processor time: a poll's, and that of the bare query."""
+    targets = Targets(here.settings)
+    service = Service(
+        lambda: open_engine(here.address),
+        lambda engine: build(engine, here.settings, targets, DatabaseClock(), lambda line: None, patient=False),
+        lambda line: None, Health(Metrics()),
+    )  # fmt: skip
+    for _ in range(5):
+        service.step()
+    begun = time.thread_time()
+    for _ in range(POLLS):
+        service.step()
+    poll = time.thread_time() - begun
+    service._drop()
+    with contextlib.closing(here.server.connect(here.address.database)) as connection, connection.cursor() as cursor:
+        begun = time.thread_time()
+        for _ in range(POLLS):
+            cursor.execute("SELECT HASHOF('HEAD')")
+            cursor.fetchall()
+        return poll / POLLS * MS, (time.thread_time() - begun) / POLLS * MS

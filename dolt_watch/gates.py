@@ -42,6 +42,19 @@ def readiness(
     return holds
 
 
+def until_ready(
+    query: Query, queue: Sequence[str], enough: int, held: Collection[str], columns: Collection[str], now: datetime
+) -> dict[str, Hold]:
+    """``readiness`` from the head of the queue on, until ``enough`` are found that neither this nor ``held`` keeps back: who stands behind them does not go."""
+    holds: dict[str, Hold] = {}
+    for chunk in chunks(queue, _CHUNK):
+        holds |= readiness(query, chunk, columns, now)
+        enough -= sum(bead not in holds and bead not in held for bead in chunk)
+        if enough <= 0:
+            break
+    return holds
+
+
 def by_itself(row: Mapping[str, Any], now: datetime) -> Hold | None:
     """What the bead's own row says against it."""
     return next((check.hold for check in asked_of(row, now) if not check.ok), None)

@@ -23,6 +23,8 @@ def outside(text: str, limit: int = LIMIT) -> str:
     """
     if limit < 1:
         return ""
+    if len(text) <= limit and text.isprintable():
+        return text
     pieces: list[str] = []
     length = 0
     for character in text:

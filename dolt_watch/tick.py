@@ -16,7 +16,7 @@ from dolt_watch.core.policy import UNCOMMITTED, Outside, Policy, Questions, Scop
 from dolt_watch.core.reaping import quiet_since
 from dolt_watch.engines import Commit, Engine
 from dolt_watch.errors import Conflict, MergeInProgress, SchemaChanged
-from dolt_watch.gates import alive_by_children, readiness
+from dolt_watch.gates import alive_by_children, readiness, until_ready
 from dolt_watch.look import Look, Looker, Seen, idle, nothing
 from dolt_watch.migrate import check_database
 from dolt_watch.model import Capacity, Hold, JobReport, Kind, State
@@ -243,7 +243,8 @@ class Loop:
         for rule in self.policy.rules:
             queue = asked.queues.get(rule.name, ())
             if rule.ready and queue:
-                holds |= readiness(self.engine.query, [bead.id for bead in queue], lens.columns, now)
+                ids = [bead.id for bead in queue]
+                holds |= until_ready(self.engine.query, ids, asked.slots[rule.name], holds, lens.columns, now)
             waits = any(bead.id not in holds for bead in queue)
             doubts = any(bead.rule == rule.name for bead in asked.unknown)
             if (waits or doubts) and rule.target not in capacity:

@@ -34,9 +34,10 @@ def questions(state: State, policy: Policy, now: datetime, scope: Scope, skip: C
         queue = waiting.get(rule.name, [])
         if not queue:
             continue
-        direction = policy.descending.get(rule.name, ())
-        queue.sort(key=lambda bead, direction=direction: rank_key(bead.rank, direction, bead.id))  # type: ignore[misc]
         free, stop = slots_of(state, rule, policy, now, clock)
+        if stop is None:
+            direction = policy.descending.get(rule.name, ())
+            queue.sort(key=lambda bead, direction=direction: rank_key(bead.rank, direction, bead.id))  # type: ignore[misc]
         slots[rule.name] = free
         going = []
         for bead in queue:

@@ -1,0 +1,56 @@
+"""Workers on one backlog: how many beads a second, and is any sent twice?"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from bench.bare import both
+from bench.ground import Place, sized
+from bench.table import Figure
+from tests.faults.racing import AT_ONCE, racers, tick_all
+from tests.servers import Server
+from tests.stubs.beadboard import BeadBoardStub
+
+WARM = 5
+"""Beads a worker that go before, and are not counted: each must have sent one, and imported what that takes."""
+
+
+def claims(
+    server: Server, folder: Path, board: BeadBoardStub, workers: tuple[int, ...], count: int
+) -> Iterator[Figure]:
+    floor = _bare(sized(server, folder / "claims-bare", 10, 10), count)
+    twice, conflicts = 0, 0.0
+    for number in workers:
+        here = sized(server, folder / f"claims{number}", 10, 10, board.url)
+        before = len(board.dispatches)
+        with racers(number, here.address.url, board.url, *AT_ONCE) as racing:
+            here.assign(WARM * number, "warm")
+            tick_all(racing)
+            here.assign(count)
+            sent, begun, conflicts = len(board.dispatches), time.perf_counter(), 0
+            while (
+                len(board.dispatches) < sent + count
+            ):  # one that was overtaken too often leaves the rest to the others
+                done = tick_all(racing)
+                conflicts += sum(each.conflicts for each in done)
+                assert not any(each.error for each in done), done
+            took = time.perf_counter() - begun
+        beads = [request.json["taskId"] for request in board.dispatches[before:]]
+        twice += len(beads) - len(set(beads))
+        plural = "s" * (number > 1)
+        yield Figure(f"beads a second, {number} worker{plural}", count / took, count / floor, at=f"{count} beads")
+    yield Figure(f"conflicts a bead, {workers[-1]} workers", conflicts / count, 0)
+    yield Figure("beads that were sent twice, all of these runs", twice, 0)
+
+
+def _bare(here: Place, count: int) -> float:
+    """Seconds for as many commits as the beads take, by one connection."""
+    here.assign(count)
+    with contextlib.closing(here.server.connect(here.address.database)) as connection, connection.cursor() as cursor:
+        begun = time.perf_counter()
+        for number in range(count):
+            both(cursor, f"bd-go{number:05}")
+        return time.perf_counter() - begun

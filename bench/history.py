@@ -1,0 +1,53 @@
+"""A long history to ask about: most commits to issues and events, some to comments, some beads dispatched."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from itertools import cycle
+
+from pymysql.constants import CLIENT
+
+from bench.ground import INSERT, Place
+from bench.measure import ticked
+from dolt_watch.settings import load
+
+BEADS = 200
+BEAD = "bd-why"
+BATCH = 50
+"""Commits that are sent at once."""
+
+
+def history(here: Place, commits: int, dispatches: int = 1) -> None:
+    """Makes it about so many commits long. ``BEAD`` is in one of 250. It is dispatched first, others after it, evenly spread, each closed before the next."""
+    settings = load({"set": ("settle=0s",)}, here.run.env, here.run.cwd)
+    beads = [BEAD, *(f"bd-n{n:03}" for n in range(BEADS))]
+    text = "Lorem ipsum dolor sit amet. " * 20
+    rows = (f"('{bead}', 'Bead', '{text}', '', 'works', '', 'open', 2, 'somebody', NOW(), NOW())" for bead in beads)
+    here.sql(INSERT + ", ".join(rows), "CALL DOLT_COMMIT('-Am', 'beads')")
+    every = commits // (dispatches + 1)
+    goes = {number * every // BATCH * BATCH: bead for number, bead in zip(range(1, dispatches + 1), cycle(beads))}
+    multi = here.server.connect(here.address.database, client_flag=CLIENT.MULTI_STATEMENTS)
+    with contextlib.closing(multi) as connection, connection.cursor() as cursor:
+        for start in range(0, commits - here.commits() - 4 * dispatches, BATCH):
+            if start in goes:
+                here.sql(
+                    "UPDATE issues SET status = 'closed' WHERE status = 'in_progress'",
+                    f"UPDATE issues SET assignee = 'agent', status = 'open' WHERE id = '{goes[start]}'",
+                    "CALL DOLT_COMMIT('-am', 'assign')",
+                )
+                ticked(settings, "dispatched ")
+            cursor.execute("; ".join(text for n in range(start, start + BATCH) for text in _commit(n, beads)))
+            while cursor.nextset():
+                pass
+    ticked(settings)
+
+
+def _commit(n: int, beads: list[str]) -> Iterator[str]:
+    bead = BEAD if n % 250 == 0 else beads[1 + n * 7919 % BEADS]
+    if n % 5 == 4:
+        yield f"INSERT INTO comments (issue_id, author, text) VALUES ('{bead}', 'ann', 'comment {n}')"
+    else:
+        yield f"UPDATE issues SET priority = {n % 5}, title = 'Title {n}' WHERE id = '{bead}'"
+        yield f"INSERT INTO events (issue_id, event_type, actor) VALUES ('{bead}', 'updated', 'ann')"
+    yield f"CALL DOLT_COMMIT('-Am', 'bd: update {bead}')"

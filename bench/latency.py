@@ -1,0 +1,62 @@
+"""From the commit of an assignment to the POST: of ``run`` as it is, of CronJobs by their schedule and what their processes take to get there."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from statistics import median, quantiles
+
+from bench.ground import DISPATCH, ORIGINAL, Place
+from bench.measure import alternate
+from bench.service import drawn, idle_poll, run
+from bench.table import Figure
+from dolt_watch.whatif.schedule import EPOCH, Schedule
+from tests.stubs.beadboard import BeadBoardStub
+
+EVERY = timedelta(minutes=2)
+"""The original's dispatcher."""
+MOMENTS = 1000
+"""Of assignment, spread evenly over a period."""
+
+
+def latency(ours: Place, theirs: Place, board: BeadBoardStub, samples: int) -> Iterator[Figure]:
+    for each in (ours, theirs):
+        each.clear()
+        each.assign(samples + 1, "cron")
+    time.sleep(ours.settings.settle.total_seconds() + 1)
+    to_post: dict[str, list[float]] = {}
+
+    def started(at: Place, command: tuple[str, ...]) -> float:
+        begun = time.monotonic()
+        at.run(command, "dispatched ")
+        took = board.dispatches[-1].at - begun
+        to_post.setdefault(at.name, []).append(took)
+        at.done()
+        return took
+
+    alternate(samples, lambda _: started(ours, DISPATCH), lambda _: started(theirs, ORIGINAL))
+    settle = ours.settings.settle.total_seconds()
+    cron, original, schedule = scheduled(to_post["ours"], settle), scheduled(to_post["theirs"]), scheduled([0.0])
+    ours.clear()
+    service, draw = run(ours, board, samples), drawn()
+    for name, taken, floor in (("run", service, draw), ("CronJob", cron, schedule)):
+        yield Figure(f"{name}: commit to POST, median", median(taken), median(floor), median(original))
+        yield Figure(f"{name}: commit to POST, 95th percentile", last(taken), last(floor), last(original))
+    poll, query = idle_poll(ours)
+    yield Figure("run: processor time of an idle poll", poll, query)
+
+
+def scheduled(to_post: list[float], settle: float = 0.0) -> list[float]:
+    """Seconds, for each moment of assignment and each time from a process' start to its POST; a bead that has not settled at the tick is waited for."""
+    ticks, took = Schedule(EVERY), []
+    for number in range(MOMENTS):
+        moment = EPOCH + EVERY * ((number + 0.5) / MOMENTS)
+        wait = (ticks.at_or_after(moment) - moment).total_seconds()
+        took += [max(wait, settle) + each for each in to_post]
+    return took
+
+
+def last(values: list[float]) -> float:
+    """The 95th percentile."""
+    return quantiles(values, n=20)[-1]

@@ -1,0 +1,64 @@
+"""What `dolt_watch run` holds, and the most that commands hold while they read a long history."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from bench.ground import FLOOR, Place, sized
+from bench.history import history
+from bench.peak import held
+from bench.service import POLL, arrived, running
+from bench.table import Figure
+from tests.servers import Server
+from tests.stubs.beadboard import BeadBoardStub
+
+MB = 1000
+"""KB in one."""
+PEAK = (sys.executable, str(Path(__file__).with_name("peak.py")))
+COMMANDS = {"replay --verify": ("replay", "--verify"), "replay": ("replay",), "events": ("events",)}
+EACH = 200
+"""Commits a dispatch."""
+
+
+def memory(
+    server: Server, folder: Path, board: BeadBoardStub, commits: tuple[int, int], dispatches: int
+) -> Iterator[Figure]:
+    """``commits``: of a short history and of the long one that goes on from it."""
+    short, long = commits
+    here = sized(server, folder / "memory", 10, 10, board.url)
+    least = subprocess.run((*FLOOR, *here.where, "bare", "held"), capture_output=True, text=True, check=True)
+    floor = int(least.stdout) / MB
+    yield from _service(here, board, dispatches, floor)
+    history(here, long, long // EACH)
+    (head,) = here.sql("SELECT HASHOF('HEAD')")[0]
+    (early,) = here.sql(f"SELECT commit_hash FROM dolt_log ORDER BY commit_order LIMIT 1 OFFSET {short - 1}")[0]
+    for name, words in COMMANDS.items():
+        for length, number, until in (("short", short, early), ("long", long, head)):
+            peak = _peak(here, (*words, "--to", until)) / MB
+            yield Figure(f"{name}, {length} history", peak, floor, at=f"{number:,} commits")
+
+
+def _service(here: Place, board: BeadBoardStub, dispatches: int, floor: float) -> Iterator[Figure]:
+    with running(here, "rules.agent.max_in_flight=1000") as process:
+        time.sleep(3 * POLL)
+        yield Figure("run: idle", held("VmRSS", str(process.pid)) / MB, floor)
+        before = len(board.dispatches)
+        here.assign(dispatches, "held")
+        arrived(board, before + dispatches)
+        time.sleep(3 * POLL)
+        yield Figure("run: after its work", held("VmRSS", str(process.pid)) / MB, floor, at=f"{dispatches} dispatches")
+    here.done()
+
+
+def _peak(here: Place, words: tuple[str, ...]) -> int:
+    """KB."""
+    done = subprocess.run(
+        (*PEAK, *words), cwd=here.run.cwd, env=dict(here.run.env), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )  # fmt: skip
+    if done.returncode:
+        raise RuntimeError(f"{words}: {done.returncode}\n{done.stderr}")
+    return int(done.stderr.splitlines()[-1])

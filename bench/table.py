@@ -1,0 +1,84 @@
+"""Figures for the declared lines, and how one is printed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from bench.lines import FLOOR, ORIGINAL, OURS, Line, Part
+
+WIDE = 46
+HEAD = ("what", "at", "ours", "floor", "×", "original", "×", "bar", "")
+
+
+class Figure(NamedTuple):
+    """What was measured for the line of that name, in its unit. ``at``: at which size."""
+
+    name: str
+    ours: float
+    floor: float | None = None
+    original: float | None = None
+    at: str = ""
+
+
+class Row(NamedTuple):
+    """A line and its figure."""
+
+    line: Line
+    figure: Figure
+
+    def ratio(self, of: str) -> float | None:
+        """Ours by what stands beside it."""
+        beside = {FLOOR: self.figure.floor, ORIGINAL: self.figure.original}[of]
+        return self.figure.ours / beside if beside else None
+
+    @property
+    def holds(self) -> bool | None:
+        """None where there is no bar."""
+        bar = self.line.bar
+        if bar is None:
+            return None
+        value = self.figure.ours if bar.of == OURS else self.ratio(bar.of)
+        return value is not None and value <= bar.most
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """As ``HEAD`` names them."""
+        line, figure = self.line, self.figure
+        by = ["" if (ratio := self.ratio(of)) is None else f"{ratio:.2f}" for of in (FLOOR, ORIGINAL)]
+        values = [_told(value, line.unit) for value in (figure.ours, figure.floor, figure.original)]
+        verdict = {None: "", True: "holds", False: "fails"}[self.holds]
+        return (line.name, figure.at, values[0], values[1], by[0], values[2], by[1], bar(line), verdict)
+
+
+def bar(line: Line) -> str:
+    """'≤ 1.4 × floor'."""
+    if line.bar is None:
+        return ""
+    if line.bar.of == OURS:
+        return f"≤ {_told(line.bar.most, line.unit)}"
+    return f"≤ {line.bar.most:g} × {line.bar.of}"
+
+
+def rows(part: Part, figures: Iterable[Figure]) -> Iterator[Row]:
+    """One after the other, as they come. Raises RuntimeError where a line was left out, or is not declared."""
+    open_lines = {line.name: line for line in part.lines}
+    for figure in figures:
+        if figure.name not in open_lines:
+            raise RuntimeError(f"{part.name}: not declared, or measured twice: {figure.name}")
+        yield Row(open_lines.pop(figure.name), figure)
+    if open_lines:
+        raise RuntimeError(f"{part.name}: not measured: {', '.join(open_lines)}")
+
+
+def printed(cells: Iterable[str]) -> str:
+    """For a terminal."""
+    what, at, ours, floor, by, original, times, most, verdict = cells
+    return f"{what:<{WIDE}} {at:>16} {ours:>9} {floor:>9} {by:>6} {original:>9} {times:>6}  {most:<16} {verdict}"
+
+
+def _told(value: float | None, unit: str) -> str:
+    if value is None:
+        return ""
+    digits = {"ms": 1, "s": 2, "/s": 1, "MB": 0, "KB": 0, "B": 0}.get(unit)
+    return f"{value:.4g}" if digits is None else f"{value:,.{digits}f} {unit}"

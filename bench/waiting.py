@@ -1,0 +1,84 @@
+"""Does a tick's cost depend on how many beads wait? They match and cannot go: one may run at a time, and one does."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from bench.ground import DISPATCH, Place, sized
+from bench.measure import MS, alternate, database_time, ticked
+from bench.table import Figure
+from dolt_watch.cli.wiring import Targets, build
+from dolt_watch.engines.address import open_engine
+from dolt_watch.service import BOTH
+from dolt_watch.times import DatabaseClock
+from tests.servers import Server
+from tests.stubs.beadboard import BeadBoardStub
+
+WAITS = "nothing new since"
+LINES = (
+    "idle tick", "noise tick", "dispatch tick", "dispatch tick: database time",
+    "a dispatch in run: database time", "a dispatch in run: processor time",
+)  # fmt: skip
+
+
+def waiting(server: Server, folder: Path, board: BeadBoardStub, sizes: Sequence[int], runs: int) -> Iterator[Figure]:
+    """``sizes``: so many, ten times and a hundred times as many."""
+    calls = 0
+    with contextlib.ExitStack() as stack:
+        measured: list[Callable[[int], float]] = []
+        for size in sizes:
+            here = sized(server, folder / f"waiting{size}", 10, 10, board.url)
+            here.assign(size + 4 * runs + 5)
+            time.sleep(here.settings.settle.total_seconds() + 1)
+            here.run(DISPATCH, "dispatched ")
+            with database_time() as spent:
+                ticked(here.settings, WAITS)
+            calls = max(calls, spent.calls)
+            measured += [*_commands(here), *_standing(here, stack)]
+        found = alternate(runs, *measured)
+    yield Figure("idle tick: queries", calls, 1, at=f"{sizes[-1]:,} waiting")
+    few, *more = (found[place : place + len(LINES)] for place in range(0, len(found), len(LINES)))
+    for times, size, many in zip((10, 100), sizes[1:], more, strict=True):
+        for name, value, beside in zip(LINES, many, few, strict=True):
+            yield Figure(f"{name}, waiting × {times}", value * MS, beside * MS, at=f"{size:,} : {sizes[0]:,}")
+
+
+def _commands(here: Place) -> list[Callable[[int], float]]:
+    """One-shot commands, in the order of ``LINES``."""
+
+    def noise(run: int) -> float:
+        here.noise(run)
+        return here.run(DISPATCH)
+
+    def dispatch(_: int) -> float:
+        here.done()
+        return here.run(DISPATCH, "dispatched ")
+
+    def inside(_: int) -> float:
+        here.done()
+        return ticked(here.settings, "dispatched ")
+
+    return [lambda _: here.run(DISPATCH, WAITS), noise, dispatch, inside]
+
+
+def _standing(here: Place, stack: contextlib.ExitStack) -> list[Callable[[int], float]]:
+    """A dispatch in the loop of ``run``, by the database's time and by the processor's; what others dispatched in between is folded before."""
+    targets = stack.enter_context(contextlib.closing(Targets(here.settings)))
+    engine = stack.enter_context(contextlib.closing(open_engine(here.address)))
+    loop = build(engine, here.settings, targets, DatabaseClock(), lambda line: None, patient=False)
+    processor = [0.0]
+
+    def database(_: int) -> float:
+        loop.tick(BOTH, thorough=True)
+        here.done()
+        begun = time.thread_time()  # the stub is another thread
+        with database_time() as spent:
+            outcome = loop.tick(BOTH)
+        processor[0] = time.thread_time() - begun
+        assert outcome.dispatched == 1, outcome
+        return spent.seconds
+
+    return [database, lambda _: processor[0]]
