@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dolt_watch.errors import RuleError
-from tests.unit.test_rules import COLUMNS, compiled, refused
+from tests.unit.core.test_rules import COLUMNS, compiled, refused
 
 ALL = f"issues has: {', '.join(sorted(COLUMNS))}"
 FUNCTIONS = (

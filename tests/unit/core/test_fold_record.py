@@ -9,7 +9,7 @@ import pytest
 
 from dolt_watch.core.fold import fold_bead
 from dolt_watch.model import Bead, Event, Facts, Kind, Phase, Sign, What
-from tests.unit.test_fold import AT, MATCHED, NEITHER, OPEN, RUNS, SENT, after, did, said
+from tests.unit.core.test_fold import AT, MATCHED, NEITHER, OPEN, RUNS, SENT, after, did, said
 
 
 def at(seconds: int) -> datetime:
