@@ -11,14 +11,16 @@ PY     := $(VENV)/bin/python
 WORK   := .work
 RUN    := $(VENV)/.installed-run
 DEV    := $(VENV)/.installed-dev
+MUT    := $(VENV)/.installed-mutation
 JUNIT  := $(WORK)/junit.xml
 PYTEST ?=
 EXTRA_GROUPS ?=
+MUTANTS ?=
 
 # DoltLite's loader leaves this mark for its children, who would then silently get the stock SQLite.
 unexport _DOLTLITE_BOOTSTRAPPED
 
-.PHONY: help demo test docs faults image check fmt bench clean
+.PHONY: help demo test coverage mutants docs faults image check fmt bench clean
 
 help: ## What there is
 	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' Makefile
@@ -31,6 +33,16 @@ test: $(DEV) ## All tests; those that need dolt or bd say so when they are skipp
 	$(PY) -m pytest -n auto --dist worksteal --junitxml=$(JUNIT) $(PYTEST)
 	@# A run that lost its output still exits 0: only the report proves that tests ran.
 	@$(PY) .ci/ran.py $(JUNIT)
+
+coverage: $(DEV) ## Every branch of dolt_watch/core, by its own tests alone (half a minute)
+	@mkdir -p $(WORK)
+	$(PY) -m coverage run -m pytest -q -p no:xdist tests/unit/core
+	$(PY) -m coverage report
+
+mutants: $(MUT) ## What the tests of dolt_watch/core and ledger.py would not notice (an hour; MUTANTS='dolt_watch.core.fold*': a part)
+	@# DoltLite has to come before anything that loads sqlite3, as mutmut does.
+	$(PY) -c "import doltlite, mutmut.__main__ as mutmut; mutmut.cli()" run --max-children 1 $(MUTANTS)
+	$(PY) -m mutmut results
 
 faults: $(DEV) ## The long profiles that `make test` leaves out
 	@mkdir -p $(WORK) && rm -f $(JUNIT)
@@ -62,7 +74,7 @@ bench: $(DEV) ## The figures, on real Dolt (dolt, bd, jq and curl on PATH)
 	$(PY) -m bench
 
 clean: ## Forget the environment and everything that was built
-	rm -rf $(VENV) $(WORK) build dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(WORK) mutants build dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The newest interpreter is not the best guess: a plain python3 is what the person expects, if it is new enough.
@@ -87,4 +99,8 @@ $(RUN): pyproject.toml | $(PY)
 # EXTRA_GROUPS: more dependency groups, such as EXTRA_GROUPS=containers.
 $(DEV): $(RUN)
 	$(PY) -m pip install --quiet --group dev $(addprefix --group ,$(EXTRA_GROUPS))
+	@touch $@
+
+$(MUT): $(DEV)
+	$(PY) -m pip install --quiet --group mutation
 	@touch $@

@@ -107,8 +107,5 @@ WHY: dict[Any, tuple[str, str]] = {
     TokenType.CURRENT_TIME: _CLOCK,
     TokenType.CURRENT_TIMESTAMP: _CLOCK,
     TokenType.CURRENT_USER: _CLOCK,
-    TokenType.UTC_DATE: _CLOCK,
-    TokenType.UTC_TIME: _CLOCK,
-    TokenType.UTC_TIMESTAMP: _CLOCK,
 }
 """Tokens that have a reason of their own for being refused: what is said, and what mends it."""

@@ -42,7 +42,7 @@ class CompiledRule(NamedTuple):
     """The columns which those ``?`` stand for, in order of appearance."""
 
     def to_json(self) -> dict[str, Any]:
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in self._asdict().items()}
+        return self._asdict()
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> CompiledRule:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from dolt_watch.core.rules import compile_rule, rank_key
 from dolt_watch.errors import RuleError
 from dolt_watch.model import Rule
-from tests.unit.test_rules import COLUMNS, ROW, ask
+from tests.unit.core.test_rules import COLUMNS, ROW, ask
 
 _VALUE = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(), st.decimals(), st.text(max_size=5), st.binary(max_size=5),

@@ -11,7 +11,7 @@ from dolt_watch.core.decide import questions
 from dolt_watch.core.policy import Outside, Policy, Questions, Scope, paused, sets_status
 from dolt_watch.core.reaping import last_sign, quiet_since, stale_at
 from dolt_watch.model import Bead, Decision, Hold, JobReport, Kind, Pause, Phase, Rule, Sign, State, Verdict
-from tests.unit.test_decide import BOTH, FREE, NOW, bead, kinds, plan
+from tests.unit.core.test_decide import BOTH, FREE, NOW, bead, kinds, plan
 
 SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
 TO_REAP = Scope(reap=True)

@@ -11,7 +11,7 @@ from dolt_watch.core.decide import decide, questions
 from dolt_watch.core.dispatching import failure, readies, stops
 from dolt_watch.core.policy import AT_ONCE, Due, Outside, Policy, Scope
 from dolt_watch.model import Bead, Capacity, Decision, Hold, Kind, Pause, Phase, Rule, State
-from tests.unit.test_decide import BOTH, FREE, NOW, bead, kinds, plan
+from tests.unit.core.test_decide import BOTH, FREE, NOW, bead, kinds, plan
 
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
 AGENT = Rule("agent")

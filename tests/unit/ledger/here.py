@@ -1,0 +1,95 @@
+"""A ledger on a tracker with one bead, and decisions to be written into it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+import pytest
+
+from dolt_watch.core.rules import compile_for
+from dolt_watch.engines.address import DoltLitePath, open_engine
+from dolt_watch.errors import Conflict
+from dolt_watch.feed import ENTRY_COLUMNS
+from dolt_watch.ledger import Identity, Ledger, Written
+from dolt_watch.model import GLOBAL, Decision, Kind, Rule
+from dolt_watch.times import FixedClock
+
+NOW = datetime(2026, 4, 18, 22, 35, 46, 123456, tzinfo=UTC)
+RULE = Rule("agent", when="assignee = 'agent' AND status = 'open' AND owner <> 'nobody'")
+NOTE = "auto-dispatcher claimed at 2026-04-18T22:35:46Z"
+CLAIM = Decision(
+    Kind.CLAIM, "bd-1", "agent", 1, "c0", token="t", note=NOTE, status="in_progress",
+    detail={"deadline": "2026-04-18T22:37:00+00:00", "place": 0},
+)  # fmt: skip
+SENT = Decision(Kind.DISPATCHED, "bd-1", "agent", 1, "c1", token="t", job="j7", note="dispatched: job=j7")
+FAILED = Decision(Kind.FAILED, "bd-1", "agent", 1, "c1", token="t", status="open", note="dispatch failed x", reason="x")
+REAP = Decision(Kind.REAP, "bd-1", "agent", 1, "c1", token="t", status="blocked", note="reaper: x", reason="silent")
+PAUSE = Decision(Kind.PAUSE, GLOBAL, "", 0, "", reason="upgrade")
+
+
+class Here:
+    """bd-1 is the agent's, and open."""
+
+    def __init__(self, address: DoltLitePath) -> None:
+        self.engine = open_engine(address)
+        self.clock = FixedClock(NOW)
+        identity = Identity("here", "the-dispatcher", "the-reaper", "h1", "the settings")
+        self.ledger = Ledger(self.engine, identity, self.clock)
+        columns = self.engine.columns("issues")
+        self.ledger.rules = {"agent": compile_for(RULE, columns, self.engine.dialect)}
+        self.ledger.columns = list(columns)
+        self.issue("bd-1", title="t", assignee="agent", priority=2, owner="")
+
+    def sql(self, *texts: str) -> None:
+        with self.engine.transaction() as tx:
+            for text in texts:
+                tx.execute(text)
+            tx.dolt_commit(["issues", "dependencies"], "by hand", "ann <ann@test>")
+
+    def issue(self, id: str, **cells: Any) -> None:
+        row = {"id": id, "description": "", "design": "", "acceptance_criteria": "", "notes": ""} | cells
+        values = ", ".join(f"'{value}'" if isinstance(value, str) else str(value) for value in row.values())
+        self.sql(f"INSERT INTO issues ({', '.join(row)}) VALUES ({values})")
+
+    def set(self, sets: str) -> None:
+        self.sql(f"UPDATE issues SET {sets} WHERE id = 'bd-1'")
+
+    def one(self, sql: str) -> Any:
+        (row,) = self.engine.query(sql)
+        return row[0] if len(row) == 1 else tuple(row)
+
+    def head(self) -> str:
+        return str(self.one("SELECT HASHOF('HEAD')"))
+
+    def row(self, *names: str) -> Any:
+        return self.one(f"SELECT {', '.join(names)} FROM issues WHERE id = 'bd-1'")
+
+    def fence(self) -> str:
+        return str(self.one("SELECT fence FROM watch_cursor"))
+
+    def decide(self, decision: Decision) -> Written:
+        return self.ledger.decide(decision, observed=self.head(), fence=self.fence())
+
+    def entries(self) -> list[tuple[Any, ...]]:
+        """What stands in the ledger, the last column as an object."""
+        rows = self.engine.query(f"SELECT {', '.join(ENTRY_COLUMNS)} FROM watch_decision ORDER BY bead_id, version")
+        return [(*row[:-1], orjson.loads(row[-1])) for row in rows]
+
+    def events(self) -> list[tuple[Any, ...]]:
+        rows = self.engine.query(
+            "SELECT id, issue_id, event_type, actor, old_value, new_value, created_at FROM events ORDER BY event_type"
+        )
+        return [(*row[:4], orjson.loads(row[4]), orjson.loads(row[5]), row[6]) for row in rows]
+
+    def refuses(self, decision: Decision, why: str) -> None:
+        """It is not written, and nothing of it is."""
+        before = (self.head(), self.fence(), self.entries(), self.events(), self.row("status", "notes"))
+        with pytest.raises(Conflict, match=why):
+            self.decide(decision)
+        assert (self.head(), self.fence(), self.entries(), self.events(), self.row("status", "notes")) == before
+        assert self.engine.dirty() == frozenset()
+
+    def message(self, written: Written) -> str:
+        return str(self.one(f"SELECT message FROM dolt_log WHERE commit_hash = '{written.commit}'"))
