@@ -338,6 +338,13 @@ def test_rows(tmp_path: Path, entries: bool) -> None:
     rows(100, tmp_path, entries)
 
 
+@pytest.mark.parametrize("status", ["open", "in_progress"])
+def test_an_entry_below_the_first_version_holds_nobody_up(tmp_path: Path, status: str) -> None:
+    template(tmp_path)
+    entry = dict(bead_id="b", version=-1, kind=Kind.CLAIM, attempt=0, rule="agent", token="t", decided_at="", detail="")
+    imported(tmp_path, [0], "b", {"status": status, "updated_at": ""}, [], "", None, entry)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("entries", [False, True], ids=["issues", "ledger"])
 def test_rows_for_long(tmp_path: Path, entries: bool) -> None:
