@@ -31,7 +31,7 @@ def questions(state: State, policy: Policy, now: datetime, scope: Scope, skip: C
         elif bead.phase in (Phase.QUARANTINED, Phase.HELD):
             held[bead.id] = Hold(bead.phase.value, bead.reason)
     for rule in policy.rules:
-        queue = waiting.get(rule.name, [])
+        queue = waiting.get(rule.name)
         if not queue:
             continue
         free, stop = slots_of(state, rule, policy, now, clock)

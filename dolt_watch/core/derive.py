@@ -49,7 +49,7 @@ def _row_events(
     row: RowChange, entries: Sequence[Entry], facts: Facts | None, changes: CommitChanges, rules: Sequence[Rule]
 ) -> Iterator[Event]:
     at, commit = changes.date, changes.commit
-    gone = [note for note in _lost_notes(row, entries)]
+    gone = list(_lost_notes(row))
     theirs = _theirs(row, entries)
     for note in gone:
         yield Event(What.OVERWRITTEN, row.bead, commit, at, facts=facts, note=note, row=row)
@@ -116,7 +116,7 @@ def appended(notes: str, entries: Sequence[Entry]) -> str:
     return notes
 
 
-def _lost_notes(row: RowChange, entries: Sequence[Entry]) -> Iterator[str]:
+def _lost_notes(row: RowChange) -> Iterator[str]:
     """Lines of ours that stood in the notes before and do not after: `bd note` reads, then writes, and may overwrite."""
     before, after = row.before.get("notes"), row.after.get("notes")
     if row.kind != "modified" or "notes" not in row.changed or not before:

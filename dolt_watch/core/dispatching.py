@@ -35,15 +35,11 @@ def stops(state: State, rule: Rule, policy: Policy, now: datetime, clock: Due) -
     told = "its target does not take our credential, or is gone (the log says which); mend it, then `dolt_watch resume`"
     yield Check("stopped", not stopped, told if stopped else "not stopped")
     resting = state.resting.get(rule.target)
-    rests = resting is not None and resting > now
-    if rests:
+    if resting is not None and resting > now:
         clock.at("dispatch", resting)
-    told = (
-        f"target {rule.target} asked to be left alone until {iso(resting)}"
-        if resting and rests
-        else "not asked to be left alone"
-    )
-    yield Check("resting", not rests, told)
+        yield Check("resting", False, f"target {rule.target} asked to be left alone until {iso(resting)}")
+    else:
+        yield Check("resting", True, "not asked to be left alone")
     flying = in_flight(state, rule)
     names = ": " + ", ".join(f"{bead.id} ({bead.phase})" for bead in flying[:3]) if flying else ""
     yield Check(

@@ -41,7 +41,7 @@ class Projection:
                 continue
             self.touched.add(event.bead)
             if after is None:
-                self.beads.pop(event.bead, None)
+                del self.beads[event.bead]
             else:
                 self.beads[event.bead] = after
 

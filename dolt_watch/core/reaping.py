@@ -74,9 +74,8 @@ def reaped(
         idle = now - last_sign(bead)
         threshold = minutes(rule.stale_after)
         shown = f"{minutes(idle)}m (threshold {threshold if threshold else '<1'}m)"
-        again = rule.on_stale == "requeue" and bead.attempt < rule.max_attempts
-        if report.verdict is Verdict.RUNNING or report.word == "timeout":
-            again = False  # it may run on: a second run beside it is never begun
+        runs_on = report.verdict is Verdict.RUNNING or report.word == "timeout"  # a second run beside it is never begun
+        again = rule.on_stale == "requeue" and bead.attempt < rule.max_attempts and not runs_on
         sign = bead.sign
         detail = {
             "last_sign": last_sign(bead).isoformat(),

@@ -261,3 +261,5 @@ def test_a_command_waits_once_for_what_only_has_to_settle(ages: list[float], wai
     made = decide(stands, policy, NOW, BOTH, asked, Outside({"beadboard": Capacity(0)}))
     assert settling(made, asked, policy, NOW) == wait
     assert settling(Plan(), Questions(), policy, NOW) == 0.0
+    at_once = Questions(due={"dispatch": NOW})
+    assert settling(Plan(holds={"0": Hold("settle", "")}), at_once, policy, NOW) == 2.0

@@ -57,6 +57,7 @@ def test_what_stops_a_whole_rule(gate: str, beads: list[Bead], why: str, rule: R
     made = plan(bead("a"), bead("z"), *beads, rule=rule, scope=TO_DISPATCH, **more)
     assert kinds(made) == []
     assert (made.holds["a"], made.holds["z"]) == (Hold(gate, why), Hold(gate, why))
+    assert questions(state(bead("a"), *beads, **more), policy(rule), NOW, BOTH).slots == {"agent": 0}
 
 
 @pytest.mark.parametrize(
@@ -116,8 +117,17 @@ def test_what_time_alone_mends(waits: dict[str, Any], why: Hold | None) -> None:
 
 
 def test_a_bead_that_is_back_from_backoff_passes_two_checks() -> None:
-    asked = readies(bead("a", Phase.BACKOFF, attempt=1, reason="x", retry_at=NOW), policy(), NOW, Due())
+    clock, back = Due(), bead("a", Phase.BACKOFF, age=2, attempt=1, reason="x", retry_at=NOW)
+    asked = readies(back, policy(), NOW, clock)
     assert [(check.gate, check.ok) for check in asked] == [("backoff", True), ("settle", True)]
+    assert clock.due["dispatch"] is None, "nothing is left to wait for"
+
+
+def test_the_earliest_moment_counts() -> None:
+    clock = Due()
+    for moment in (NOW, NOW + SECOND, None, NOW - SECOND, NOW):
+        clock.at("dispatch", moment)
+    assert clock.due == {"dispatch": NOW - SECOND, "reap": None}
 
 
 @pytest.mark.parametrize(
@@ -191,6 +201,19 @@ def test_two_rules_share_what_their_target_has_free() -> None:
     assert made.holds == {"b": Hold("capacity", "target beadboard takes 1 more")}
 
 
+def test_each_claim_takes_what_its_target_has_free() -> None:
+    made = plan(
+        bead("a"),
+        bead("b"),
+        bead("c"),
+        bead("d"),
+        rule=Rule("agent", max_in_flight=9),
+        outside=Outside({"beadboard": Capacity(3)}),
+    )
+    assert [one.detail["slots_used"] for one in made.decisions] == [0, 1, 2]
+    assert made.holds == {"d": Hold("capacity", "target beadboard takes 3 more")}
+
+
 def test_slots_are_held_by_our_own_attempts_of_the_same_rule() -> None:
     for phase in (Phase.CLAIMED, Phase.UNKNOWN, Phase.RUNNING):
         assert kinds(plan(bead("a"), bead("b", phase, token="t"))) == []
@@ -232,9 +255,10 @@ def test_an_unknown_attempt_stays_one_until_its_time_is_over() -> None:
     )  # fmt: skip
     assert plan(unknown._replace(since=unknown.since + SECOND)).decisions == ()
     assert kinds(plan(unknown, outside=Outside())) == [(Kind.GIVE_UP, "a")], "a target that says nothing is no evidence"
-    asked = questions(state(unknown), policy(), NOW, BOTH)
-    gone = decide(state(unknown), policy(Rule("other")), NOW, BOTH, asked, Outside())
-    assert gone.decisions == (), "its rule is gone from the settings: nobody knows what it wanted"
+    other = unknown._replace(id="b", rule="other")
+    asked = questions(state(unknown, other), policy(AGENT, Rule("other")), NOW, BOTH)
+    gone = decide(state(unknown, other), policy(Rule("other")), NOW, BOTH, asked, Outside())
+    assert kinds(gone) == [(Kind.GIVE_UP, "b")], "where a rule is gone from the settings, nobody knows what it wanted"
 
 
 def test_an_unknown_attempt_that_runs_nowhere_is_tried_again() -> None:

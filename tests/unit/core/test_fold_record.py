@@ -72,6 +72,10 @@ def test_a_claim_forgets_the_attempt_before() -> None:
     assert fold_bead(again, said(Kind.CLAIM, 1, detail=DEADLINE)) == CLAIMED._replace(deadline=at(30), lost_note="kept")
     assert after(said(Kind.CLAIM, 1)) == CLAIMED._replace(matched_at=None, rank=())
     assert after(said(Kind.CLAIM, 1, BOB)) == CLAIMED._replace(matched_at=None, rank=(), runs=False)
+    assert after(said(Kind.CLAIM, 1, OPEN)) == CLAIMED._replace(
+        matched_at=None, rank=(), matches=True, runs=False
+    )
+    assert fold_bead(WAITS._replace(rule="bob", since=at(-9)), said(Kind.CLAIM, 1)) == CLAIMED
     assert after(said(Kind.CLAIM, 1, None)) == CLAIMED._replace(matched_at=None, rank=(), runs=False)
 
 
@@ -106,30 +110,37 @@ TAKEN = WAITS._replace(version=2, cause="c1", sent_at=AT)
         (CLAIMED._replace(sign=SEEN), said(Kind.UNKNOWN, 2), RUNNING._replace(job="", sign=SEEN, reason="a sign of life: notes by agent")),
         (CLAIMED._replace(sign=EARLY), said(Kind.OVERDUE, 2), CLAIMED._replace(
             phase=Phase.UNKNOWN, cause="c2", version=2, reason="why", deadline=None, sign=EARLY)),
-        (CLAIMED._replace(sign=SEEN), said(Kind.FAILED, 2, OPEN, detail=RETRY), FAILED),
+        (CLAIMED._replace(sign=SEEN, attempt=4), said(Kind.FAILED, 2, OPEN, detail=RETRY), FAILED),
         (CLAIMED, said(Kind.QUARANTINED, 2, OPEN), FAILED._replace(phase=Phase.QUARANTINED, retry_at=None)),
         (CLAIMED, said(Kind.RETRY, 2, OPEN, detail=RETRY), FAILED),
         (RUNNING._replace(sign=SEEN, version=1), said(Kind.REQUEUE, 2, OPEN, detail=RETRY), FAILED._replace(job="")),
         (CLAIMED, said(Kind.FAILED, 2, Facts("bob", rank=(1, "x")), detail=RETRY), FAILED._replace(rule="bob")),
         (CLAIMED, said(Kind.FAILED, 2, RUNS), RUNNING._replace(token="", job="", reason="why")),  # somebody runs it by hand
         (CLAIMED, said(Kind.FAILED, 2, NEITHER), None),
-        (CLAIMED._replace(attempt=3, sign=SEEN), said(Kind.BUSY, 2, OPEN), CLAIMED._replace(
+        (CLAIMED._replace(attempt=3, sign=SEEN, job="old"), said(Kind.BUSY, 2, OPEN), CLAIMED._replace(
             phase=Phase.WAITING, matches=True, runs=False, version=2, cause="c2", attempt=2, token="", deadline=None, reason="why")),
         (CLAIMED._replace(attempt=0), said(Kind.STOPPED, 2, Facts("bob", rank=(1, "x"))), CLAIMED._replace(
             phase=Phase.WAITING, rule="bob", matches=True, runs=False, version=2, cause="c2", attempt=0, token="", deadline=None, reason="why")),
+        (CLAIMED._replace(matches=True), said(Kind.BUSY, 2, None), CLAIMED._replace(
+            phase=Phase.WAITING, matches=True, version=2, cause="c2", attempt=0, token="", deadline=None, reason="why")),
+        (CLAIMED._replace(matches=True, runs=False), said(Kind.DISPATCHED, 2, None), TAKEN._replace(cause="c2")),
+        (CLAIMED, said(Kind.DISPATCHED, 2, Facts("bob", rank=(1, "x"))), TAKEN._replace(rule="bob", cause="c2")),
         (CLAIMED, said(Kind.RELEASE, 2, RUNS), CLAIMED._replace(
             phase=Phase.RUNNING, version=2, attempt=0, token="", deadline=None)),
         (RUNNING, said(Kind.REAP, 3, OPEN), None),
         (RUNNING, said(Kind.GIVE_UP, 3, RUNS), None),
-        (RUNNING, said(Kind.NOTE, 3, token=""), RUNNING._replace(version=3)),
-        (RUNNING, said(Kind.REPROCESS, 3), RUNNING._replace(version=3)),  # not said of beads, but no reason to fail
         (RUNNING, said(Kind.FAILED, 3, token="", detail=RETRY), RUNNING._replace(
             phase=Phase.RUNNING, since=AT, cause="c3", version=3, token="", job="", reason="why", retry_at=at(60))),
         (None, said(Kind.DISPATCHED, 2), None),
     ],
 )  # fmt: skip
 def test_what_each_entry_does_to_its_attempt(before: Bead | None, event: Event, expected: Bead | None) -> None:
-    assert fold_bead(before, event) == expected
+    assert fold_bead(before and before._replace(since=at(-9)), event) == expected
+
+
+def test_what_changes_nothing_but_the_version() -> None:
+    for kind in (Kind.NOTE, Kind.REPROCESS):  # the latter is not said of beads
+        assert fold_bead(RUNNING, said(kind, 3)) == RUNNING._replace(version=3)
 
 
 def test_a_row_that_moved_on_is_taken_from_its_commit_on() -> None:
@@ -138,6 +149,7 @@ def test_a_row_that_moved_on_is_taken_from_its_commit_on() -> None:
     bead = fold_bead(CLAIMED._replace(sign=SEEN), late)
     assert bead is not None
     assert (bead.since, bead.matched_at, bead.token, bead.job, bead.sign) == (at(9), at(9), "", "", None)
+    assert fold_bead(CLAIMED, SENT._replace(at=at(9))) == RUNNING, "but one that runs, from when it was settled"
     by_hand = fold_bead(CLAIMED, said(Kind.FAILED, 2, RUNS)._replace(at=at(9)))
     assert by_hand is not None
     assert by_hand.since == at(9)
@@ -203,6 +215,13 @@ def test_a_row_tells_whole_seconds(off: int, phase: Phase) -> None:
     bead = fold_bead(UNSURE, did(What.SIGN, None)._replace(sign=SEEN._replace(off=off)))
     assert bead is not None
     assert bead.phase is phase
+
+
+def test_a_change_of_the_row_is_a_sign_too() -> None:
+    changed = did(What.EDITED, RUNS, 2)
+    bead = fold_bead(UNSURE, changed)
+    assert bead is not None
+    assert (bead.phase, bead.since, bead.cause, bead.sign) == (Phase.RUNNING, at(2), "x2", changed.sign)
 
 
 def test_a_note_that_is_lost_twice_is_appended_once() -> None:

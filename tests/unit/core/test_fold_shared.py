@@ -95,15 +95,16 @@ def waiting(id: str, since: datetime = AT, **more: Any) -> Bead:
 
 def test_a_resync_may_hold_beads_that_wait_and_a_resume_lets_them_go() -> None:
     beads = {
-        "held": waiting("held"), "new": waiting("new", AT + MINUTE), "runs": waiting("runs", phase=Phase.RUNNING),
+        "held": waiting("held", AT - MINUTE), "at once": waiting("at once"), "new": waiting("new", AT + MINUTE), "runs": waiting("runs", phase=Phase.RUNNING),
         "other": waiting("other"),
     }  # fmt: skip
-    projection = folded(said(Kind.RESYNC, held=["held", "new", "runs", "unknown"]), beads=beads)
-    assert projection.beads == {**beads, "held": waiting("held", phase=Phase.HELD, reason=HELD)}
-    assert projection.touched == {"held"}
+    projection = folded(said(Kind.RESYNC, held=["held", "at once", "new", "runs", "unknown"]), beads=beads)
+    held = {id: waiting(id, phase=Phase.HELD, reason=HELD) for id in ("held", "at once")}
+    assert projection.beads == {**beads, **held}
+    assert projection.touched == {"held", "at once"}
     again = folded(said(Kind.RESUME), beads=projection.beads)
-    assert again.beads == {**beads, "held": waiting("held", AT + MINUTE)}
-    assert again.touched == {"held"}
+    assert again.beads == {**beads, **{id: waiting(id, AT + MINUTE) for id in held}}
+    assert again.touched == {"held", "at once"}
 
 
 @pytest.mark.parametrize("held", [None, "held", 7, {"held": 1}])
