@@ -155,7 +155,7 @@ class Ledger:
         assert moment is not None
         matches, runs = values[:2] or (0, 0)
         row = None if alone else dict(zip(self.columns, values[2:], strict=True))
-        free = max(int(last), 0) + 1  # what somebody imported may stand below the first, and the fold takes 0 for folded
+        free = max(int(last), 0) + 1  # an imported entry may stand below 1, and the fold takes 0 for folded
         return _Begun(head, self.clock.now(moment), free, bool(settings), bool(matches), bool(runs), row)
 
     def _holds(self, tx: Transaction, decision: Decision, begun: _Begun) -> None:
