@@ -98,20 +98,17 @@ class Ledger:
             return self._write(decision, observed, fence)
         except BeadGone as error:
             if decision.kind is Kind.RESTORE:  # history lost the bead too: the stream outlives it
-                return self._write(decision._replace(note="", status=""), observed, fence, alone=True)
+                return self._write(decision._replace(note=""), observed, fence, alone=True)
             raise Conflict("the bead was deleted in the same instant") from error
 
     def report(self, decision: Decision) -> Written:
         """Appends until it stands. Raises Conflict only after so many tries that something else must be wrong."""
+        alone = False
         for tries in range(1, 21):
             try:
-                return self._write(decision, None, None)
+                return self._write(decision, None, None, alone)
             except BeadGone:
-                decision = decision._replace(note="", status="")
-                try:
-                    return self._write(decision, None, None, alone=True)
-                except Conflict:
-                    continue
+                decision, alone = decision._replace(note=""), True  # its stream outlives it
             except Conflict:
                 self.clock.sleep(0.005 * tries)
         raise Conflict(
@@ -230,7 +227,7 @@ class Ledger:
             "VALUES (?, ?, ?, ?, ?, ?, ?)",
             (
                 entry.wrote.events[0], entry.bead, "status_changed" if "status" in changes else "updated", entry.actor,
-                _fit(_as_bd(row), {name: _bd_value(row[name]) for name in changes}),
+                _fit(as_bd(row), {name: _bd_value(row[name]) for name in changes}),
                 _fit(said, {name: value for name, value in said.items() if name != "notes"}), second,
             ),
         )  # fmt: skip
@@ -286,7 +283,7 @@ def _message(entry: Entry) -> str:
     return "\n".join([outside(subject, 200), "", *lines])
 
 
-def _as_bd(row: Mapping[str, Any]) -> dict[str, Any]:
+def as_bd(row: Mapping[str, Any]) -> dict[str, Any]:
     """The row as bd writes it into events.old_value: what is empty is left out."""
     return {k: _bd_value(v) for k, v in row.items() if v not in (None, "", 0) or k == "priority"}
 

@@ -72,9 +72,7 @@ def test_a_claim_forgets_the_attempt_before() -> None:
     assert fold_bead(again, said(Kind.CLAIM, 1, detail=DEADLINE)) == CLAIMED._replace(deadline=at(30), lost_note="kept")
     assert after(said(Kind.CLAIM, 1)) == CLAIMED._replace(matched_at=None, rank=())
     assert after(said(Kind.CLAIM, 1, BOB)) == CLAIMED._replace(matched_at=None, rank=(), runs=False)
-    assert after(said(Kind.CLAIM, 1, OPEN)) == CLAIMED._replace(
-        matched_at=None, rank=(), matches=True, runs=False
-    )
+    assert after(said(Kind.CLAIM, 1, OPEN)) == CLAIMED._replace(matched_at=None, rank=(), matches=True, runs=False)
     assert fold_bead(WAITS._replace(rule="bob", since=at(-9)), said(Kind.CLAIM, 1)) == CLAIMED
     assert after(said(Kind.CLAIM, 1, None)) == CLAIMED._replace(matched_at=None, rank=(), runs=False)
 

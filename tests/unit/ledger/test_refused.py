@@ -76,14 +76,14 @@ def test_a_bead_that_is_gone(here: Here) -> None:
 class Overtaken:
     """The engine, whose next transactions are overtaken by somebody else before they are committed."""
 
-    def __init__(self, here: Here, times: int, error: type[Conflict] = Conflict) -> None:
-        self.engine, self.times, self.error = here.engine, times, error
+    def __init__(self, here: Here, times: int) -> None:
+        self.engine, self.times = here.engine, times
         here.ledger.engine = self  # type: ignore[assignment]
 
     def transaction(self) -> Transaction:
         if self.times:
             self.times -= 1
-            raise self.error("overtaken")
+            raise Conflict("overtaken")
         return self.engine.transaction()
 
 
@@ -92,6 +92,12 @@ def test_a_report_is_written_again_until_it_stands(here: Here) -> None:
     assert here.ledger.report(SENT).entry.version == 1
     waited = here.clock.moment - NOW
     assert waited == timedelta(seconds=0.005 * sum(range(1, 20)))
+
+
+def test_a_report_about_a_bead_that_is_gone_too(here: Here) -> None:
+    here.sql("DELETE FROM issues WHERE id = 'bd-1'")
+    Overtaken(here, 5)
+    assert here.ledger.report(SENT).row is None
 
 
 def test_a_report_that_cannot_be_written_at_all_says_so(here: Here) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from dolt_watch import __version__
-from dolt_watch.ledger import TEXT_LIMIT, bead_hash
+from dolt_watch.ledger import TEXT_LIMIT, as_bd, bead_hash
 from dolt_watch.model import Decision, Kind
 from tests.unit.ledger.here import CLAIM, FAILED, NOTE, NOW, PAUSE, REAP, SENT, Here
 
@@ -55,6 +57,21 @@ def test_its_event_is_as_bd_would_write_it(here: Here) -> None:
     }  # fmt: skip
     assert "started_at" not in old and "design" not in old, "what is empty is left out"
     assert here.row("notes") == f"theirs\n{NOTE}"
+
+
+def test_what_bd_leaves_out_of_a_row_and_how_it_writes_the_rest() -> None:
+    row = {
+        "title": "t", "design": "", "owner": None, "ephemeral": 0, "pinned": 1, "priority": 0, "share": Decimal("1.5"),
+        "updated_at": datetime(2026, 4, 18, 22, 35, 46),  # noqa: DTZ001
+    }  # fmt: skip
+    assert as_bd(row) == {
+        "title": "t", "pinned": 1, "priority": 0, "share": "1.5", "updated_at": "2026-04-18T22:35:46Z",
+    }  # fmt: skip
+
+
+def test_the_first_note_stands_alone(here: Here) -> None:
+    here.ledger.report(FAILED)
+    assert (here.row("notes"), here.events()[0][5]) == ("dispatch failed x", {"notes": "dispatch failed x"})
 
 
 def test_what_others_left_uncommitted_in_other_tables_stays_so(here: Here) -> None:
@@ -161,6 +178,14 @@ def test_an_event_that_would_not_fit_says_the_changed_cells_only(here: Here) -> 
     here.set(f"notes = '{'n' * 65_000}', started_at = '2026-04-01 10:00:00'")
     id = here.ledger.report(FAILED._replace(note="\\" * 400)).entry.wrote.events[0]
     assert [event[5] for event in here.events() if event[0] == id] == [{"status": "open"}]
+
+
+@pytest.mark.parametrize(("over", "said"), [(0, {"status", "notes"}), (1, {"status"})])
+def test_an_event_may_fill_its_column(here: Here, over: int, said: set[str]) -> None:
+    around = len('{"status":"open","notes":"\\n"}') + len("dispatch failed x")
+    here.set(f"notes = '{'n' * (TEXT_LIMIT - around + over)}', status = 'in_progress'")
+    here.ledger.report(FAILED)
+    assert set(here.events()[0][5]) == said
 
 
 def test_a_decision_about_no_bead_is_a_row_alone(here: Here) -> None:
