@@ -6,6 +6,7 @@ is left to do, cursor and state are saved in one transaction.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -75,7 +76,7 @@ class Loop:
                 if not outcome.rounds:
                     self.say(nothing(look, scope.kinds))
                 return outcome
-            outcome.rounds, thorough = outcome.rounds + 1, False
+            outcome.rounds, thorough, begun = outcome.rounds + 1, False, time.monotonic()
             try:
                 more, wait = self._round(look, now, scope, outcome, skip, patient)
             except MergeInProgress as error:
@@ -96,7 +97,8 @@ class Loop:
                     raise Conflict(f"no way through in {TRIES} tries: {error.message}", fix="run it again") from error
                 from random import uniform  # 1 ms of every tick that meets nobody
 
-                self.clock.sleep(uniform(0, 0.002 * min(conflicts, 20)))
+                # Theirs takes about as long as ours did: several workers that come again at once would only lose to one another.
+                self.clock.sleep(uniform(0, (time.monotonic() - begun) * 2 ** min(conflicts, 4)))
                 continue
             conflicts = 0
             if wait:
