@@ -16,8 +16,8 @@ from bench.table import Figure
 from tests.servers import Server
 from tests.stubs.beadboard import BeadBoardStub
 
-MB = 1000
-"""KB in one."""
+MB = 1_000_000 / 1024
+"""What the kernel calls KB, in one."""
 PEAK = (sys.executable, str(Path(__file__).with_name("peak.py")))
 COMMANDS = {"replay --verify": ("replay", "--verify"), "replay": ("replay",), "events": ("events",)}
 EACH = 200
