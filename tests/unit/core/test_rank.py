@@ -12,7 +12,7 @@ from dolt_watch.core.rules import rank_key
 
 CLASSES: list[list[Any]] = [
     [None, float("nan"), Decimal("nan")],
-    [False, 0.5, True, Decimal("1.5"), 2, timedelta(seconds=3), 4],
+    [-1, False, 0.5, True, Decimal("1.5"), 2, timedelta(seconds=3), 4],
     [
         datetime(2026, 1, 1, 1, tzinfo=timezone(timedelta(hours=2))),  # an hour before that day began in UTC
         date(2026, 1, 1),
@@ -36,6 +36,7 @@ def test_null_first_then_numbers_moments_text_bytes_and_the_rest() -> None:
     values = [(value,) for values in CLASSES for value in values]
     assert in_order(values) == [str(n) for n in range(len(values))]
     assert in_order([(values[-1],) for values in CLASSES], True) == ["5", "4", "3", "2", "1", "0"]
+    assert in_order([(["b"],), (["a"],)]) == ["1", "0"]
 
 
 @pytest.mark.parametrize(

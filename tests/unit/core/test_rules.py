@@ -117,6 +117,9 @@ def test_every_column_of_beads_can_be_used(name: str) -> None:
         ("status = 'open' AND (assignee = 'a' OR priority = 5)", "z", "in_progress", 1),
         ("status = 'open' AND (assignee = 'a' OR priority = 6)", "z", "in_progress", 0),
         ("status = 'blocked'", "a", "in_progress", 0),
+        ("assignee <> 'a' AND status = 'open' AND assignee <> 'b' AND assignee <> 'c'", "b", "in_progress", 0),
+        ("assignee <> 'a' AND status = 'open' AND assignee <> 'b' AND assignee <> 'c'", "c", "in_progress", 0),
+        ("assignee <> 'a' AND status = 'open' AND assignee <> 'b' AND assignee <> 'c'", "d", "in_progress", 1),
     ],
 )
 def test_running_is_derived(when: str, assignee: str, status: str, runs: int) -> None:
@@ -194,26 +197,34 @@ def test_a_dialect_that_nobody_speaks() -> None:
 
 def test_the_whole_of_a_compiled_rule() -> None:
     """Over the diff in the engine's own dialect; over the row in MySQL's where ``Engine.query`` will transpile it."""
-    rule = Rule("r", when="LEFT(notes, 1) = 'x' AND assignee = 'a'", order_by="CONCAT(title, 'x') DESC")
-    left, plain = (
-        "SUBSTRING(`{}notes`, 1, 1) = 'x' AND `{}assignee` = 'a'",
-        "LEFT(`notes`, 1) = 'x' AND `assignee` = 'a'",
-    )
-    runs = "(`{}assignee` = 'a') AND `{}status` = 'in_progress'"
+    when, running = "LEFT(notes, 1) = 'x' AND assignee = 'a'", "LEFT(status, 3) = 'in_'"
+    rule = Rule("r", when=when, running=running, order_by="CONCAT(title, 'x') DESC")
+
+    def matches(prefix: str) -> str:
+        return f"(SUBSTRING(`{prefix}notes`, 1, 1) = 'x' AND `{prefix}assignee` = 'a')"
+
+    def runs(prefix: str) -> str:
+        return f"(SUBSTRING(`{prefix}status`, 1, 3) = 'in_')"
+
     sqlite = CompiledRule(
-        rule="r", when_from=f"({left.format('from_', 'from_')})", when_to=f"({left.format('to_', 'to_')})",
-        when_row=f"({left.format('', '')})", running_from=f"({runs.format('from_', 'from_')})",
-        running_to=f"({runs.format('to_', 'to_')})", running_row=f"({runs.format('', '')})",
-        rank_to=("((`to_title`) || ('x'))",), rank_row=("((`title`) || ('x'))",), descending=(True,),
-        columns=("assignee", "notes", "status", "title"),
+        rule="r", when_from=matches("from_"), when_to=matches("to_"), when_row=matches(""), running_from=runs("from_"),
+        running_to=runs("to_"), running_row=runs(""), rank_to=("((`to_title`) || ('x'))",),
+        rank_row=("((`title`) || ('x'))",), descending=(True,), columns=("assignee", "notes", "status", "title"),
         when_put_back="(SUBSTRING(?, 1, 1) = 'x' AND `assignee` = 'a')", put_back=("notes",),
     )  # fmt: skip
     assert compile_rule(rule, COLUMNS, "sqlite") == sqlite
     assert compile_for(rule, COLUMNS, "sqlite") == sqlite._replace(
-        when_row=f"({plain})", rank_row=("CONCAT(`title`, 'x')",),
-        when_put_back="(LEFT(?, 1) = 'x' AND `assignee` = 'a')", put_back=("notes",),
+        when_row="(LEFT(`notes`, 1) = 'x' AND `assignee` = 'a')", running_row="(LEFT(`status`, 3) = 'in_')",
+        rank_row=("CONCAT(`title`, 'x')",), when_put_back="(LEFT(?, 1) = 'x' AND `assignee` = 'a')",
     )  # fmt: skip
     assert compile_for(rule, COLUMNS, "mysql") == compile_rule(rule, COLUMNS, "mysql")
+
+
+def test_what_is_put_back_where_an_engine_says_a_column_twice() -> None:
+    rule = Rule("r", when="RIGHT(notes, CHAR_LENGTH(status)) = 'x'", order_by="id")
+    assert compile_rule(rule, COLUMNS, "sqlite").put_back == ("notes", "status", "status")
+    compiled_for = compile_for(rule, COLUMNS, "sqlite")
+    assert (compiled_for.when_put_back.count("?"), compiled_for.put_back) == (2, ("notes", "status"))
 
 
 def test_a_name_with_a_backtick() -> None:

@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 from dolt_watch.engines.address import DoltLitePath, open_engine
 from dolt_watch.migrate import migrate
 from tests.beads import create_beads
-from tests.conftest import NO_DOLTLITE
 from tests.unit.ledger.here import Here
 
 
-@pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database with beads' and our tables, made once."""
-    path = tmp_path_factory.mktemp("ledger") / "template.db"
-    if not NO_DOLTLITE:
+@cache
+def database() -> bytes:
+    """With beads' and our tables. Made once a process: each mutant's is a fork of one that has it."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "made.db")
         engine = open_engine(DoltLitePath(str(path)), create=True)
         create_beads(engine)
         list(migrate(engine, "dolt-watch <dolt-watch@test>"))
         engine.close()
-    return path
+        return path.read_bytes()
 
 
 @pytest.fixture
-def here(doltlite_path: DoltLitePath, template: Path) -> Iterator[Here]:
-    shutil.copy(template, doltlite_path.path)
+def here(doltlite_path: DoltLitePath) -> Iterator[Here]:
+    Path(doltlite_path.path).write_bytes(database())
     made = Here(doltlite_path)
     yield made
     made.engine.close()

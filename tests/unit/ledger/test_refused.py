@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from datetime import timedelta
 
 import pytest
@@ -80,7 +81,7 @@ class Overtaken:
         self.engine, self.times = here.engine, times
         here.ledger.engine = self  # type: ignore[assignment]
 
-    def transaction(self) -> Transaction:
+    def transaction(self) -> AbstractContextManager[Transaction]:
         if self.times:
             self.times -= 1
             raise Conflict("overtaken")
