@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 TRIES = 40
 """Conflicts in a row before a tick gives up. Where each means that somebody else got ahead, the rest is theirs; where nothing moved, something is wrong."""
 
+LONGEST = 0.5
+"""Seconds that a worker which lost a race waits at most: a round may have been long because a target was slow to answer."""
+
 
 class Loop:
     """One engine, one policy, the targets by name, one actor."""
@@ -98,7 +101,7 @@ class Loop:
                 from random import uniform  # 1 ms of every tick that meets nobody
 
                 # Theirs takes about as long as ours did: several workers that come again at once would only lose to one another.
-                self.clock.sleep(uniform(0, (time.monotonic() - begun) * 2 ** min(conflicts, 4)))
+                self.clock.sleep(uniform(0, min((time.monotonic() - begun) * 2 ** min(conflicts, 3), LONGEST)))
                 continue
             conflicts = 0
             if wait:
