@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -70,8 +72,16 @@ def _watch(settings: Settings) -> int:
     """A database that goes away is told in the same place, and asked again."""
     from dolt_watch.errors import DatabaseError
 
-    try:
-        while True:
+    stopped = False
+
+    def stop(number: int, frame: object) -> None:
+        nonlocal stopped
+        stopped = True
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, stop)
+    with suppress(KeyboardInterrupt):
+        while not stopped:  # Python drops what is raised inside a finaliser: then this round is the last one
             size = shutil.get_terminal_size()
             try:
                 lines = _lines(_ask(settings), size.columns)
@@ -83,8 +93,7 @@ def _watch(settings: Settings) -> int:
             # home, each line up to its end, then whatever stood below: nothing flickers
             click.echo("\x1b[H" + "".join(f"{line}\x1b[K\n" for line in lines) + "\x1b[J", nl=False, color=True)
             time.sleep(EVERY)
-    except KeyboardInterrupt:
-        return 0
+    return 0
 
 
 def _lines(now: Now, width: int) -> list[str]:
