@@ -85,3 +85,17 @@ def test_the_rule_altered(day: Light) -> None:
 def _set(day: Light, bead: str, kind: str, column: str, value: str) -> None:
     quoted = value.replace("'", "''")
     day.sql(f"UPDATE watch_decision SET {column} = '{quoted}' WHERE bead_id = '{bead}' AND kind = '{kind}'")
+
+
+NOW = "2026-04-18T22:35:46+00:00"
+
+
+@pytest.mark.parametrize("given", [7, [], {"now": "soon"}, {"now": NOW}, {"now": NOW, "scope": 3, "answer": []}])
+def test_what_somebody_else_wrote_into_given(day: Light, given: object) -> None:
+    """It is told as a difference, or as what cannot be verified; the rest is verified all the same."""
+    text = day.engine.query("SELECT detail FROM watch_decision WHERE bead_id = 'bd-b' AND version = 1")[0][0]
+    detail = json.dumps({**json.loads(text), "given": given})
+    day.sql(f"UPDATE watch_decision SET detail = '{detail}' WHERE bead_id = 'bd-b' AND version = 1")
+    out = verify(day.past())
+    assert out.same > 0
+    assert out.unverifiable.total() + sum(one.bead == "bd-b" and one.field != "row" for one in out.differences) >= 1

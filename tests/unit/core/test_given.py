@@ -6,17 +6,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 import orjson
-import pytest
 from hypothesis import given as drawn
 from hypothesis import strategies as st
 
 from dolt_watch.core.given import inputs, recall
 from dolt_watch.core.policy import ATTEMPTED, UNCOMMITTED, Outside, Scope
-from dolt_watch.engines import Engine
 from dolt_watch.handlers.answers import recalled
 from dolt_watch.model import Capacity, Entry, Hold, JobReport, Kind, State, Verdict, Wrote
-from dolt_watch.verify import verify
-from tests.light import Light
 
 NOW = datetime(2026, 4, 18, 22, 35, 46, 123456, UTC)
 JSON = st.recursive(
@@ -50,20 +46,3 @@ def test_what_somebody_else_wrote_there(given: Any) -> None:
     read = recall(entry(given))
     assert all(isinstance(one, Capacity) for one in read.capacity.values())
     recalled(entry(given))
-
-
-@pytest.mark.parametrize(
-    "given", [7, [], {"now": "soon"}, {"now": NOW.isoformat()}, {"now": NOW.isoformat(), "scope": 3, "answer": []}]
-)
-def test_verifying_over_it(doltlite: Engine, given: Any) -> None:
-    """It is told as a difference, or as what cannot be verified; the rest is verified all the same."""
-    here = Light(doltlite)
-    here.goes_wrong()
-    detail = orjson.loads(
-        here.engine.query("SELECT detail FROM watch_decision WHERE bead_id = 'bd-b' AND version = 1")[0][0]
-    )
-    text = orjson.dumps({**detail, "given": given}).decode()
-    here.sql(f"UPDATE watch_decision SET detail = '{text}' WHERE bead_id = 'bd-b' AND version = 1")
-    out = verify(here.past())
-    assert out.same > 0
-    assert out.unverifiable.total() + sum(one.bead == "bd-b" and one.field != "row" for one in out.differences) >= 1
