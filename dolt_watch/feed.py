@@ -58,14 +58,13 @@ class Lens(NamedTuple):
 def path(commits: Iterable[Commit], since: str, until: str, seen: Collection[str] = ()) -> list[Commit] | None:
     """The commits from after ``since`` to ``until``, oldest first, each with the parent taken as its only one.
 
-    ``commits`` is the whole range. ``seen``: commits at which the watcher is known to have stood; at a merge the parent is taken behind which it stood last.
+    ``commits`` is the whole range, newest first; ``since`` itself may be among them. ``seen``: commits at which the watcher is known to have stood; at a merge the parent is taken behind which it stood last.
     None where ``since`` is no ancestor of ``until``: history was rewritten.
     """
-    newest_first = list(commits)
+    newest_first = [commit for commit in commits if commit.hash != since]
     if _straight(newest_first, since, until):
         return newest_first[::-1]
     known = {commit.hash: commit for commit in newest_first}
-    known.pop(since, None)
     rank = {since: 0}  # of a commit that descends from ``since``: how late the watcher stood at or behind it
     for number, commit in enumerate(_parents_first(known, until), start=1):
         behind = max((rank.get(parent, -1) for parent in known[commit].parents), default=-1)

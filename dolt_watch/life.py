@@ -55,24 +55,18 @@ class Line(NamedTuple):
 def line_to(engine: Engine, until: str) -> Line:
     """From the beginning of history. At a merge: the parent behind which the watcher stood last, where there was one."""
     commits = list(engine.commits(None, until))
-    merges = any(len(commit.parents) > 1 for commit in commits)
     seen: set[str] = set()
-    if merges:
+    if any(len(commit.parents) > 1 for commit in commits):
         with contextlib.suppress(NoSuchTable):
             seen = {
                 hash
                 for (hash,) in engine.query("SELECT DISTINCT observed_commit FROM watch_decision AS OF ?", (until,))
             }
     for root in (commit for commit in reversed(commits) if not commit.parents):
-        line = feed.path(commits, root.hash, until, seen) if merges else _straight(commits)
+        line = feed.path(commits, root.hash, until, seen)
         if line is not None:
             return Line(root, line)
     raise DatabaseError(f"history ends nowhere below {until}")
-
-
-def _straight(commits: Sequence[Commit]) -> list[Commit]:
-    """All but the first, oldest first."""
-    return [commit for commit in reversed(commits) if commit.parents]
 
 
 class Trace(NamedTuple):
