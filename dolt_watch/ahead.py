@@ -17,7 +17,7 @@ Job = TypeVar("Job")
 Found = TypeVar("Found")
 
 READERS = 2
-"""Connections beside the first. More gained nothing on two cores; so many slices are held in memory, and the one that is folded."""
+"""Connections beside the first. So many slices are held in memory, and the one that is folded."""
 
 
 def ahead(engine: Engine, jobs: Iterable[Job], read: Callable[[Engine, Job], Found]) -> Iterator[tuple[Job, Found]]:

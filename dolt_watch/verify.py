@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from datetime import datetime
 from typing import NamedTuple
 
 import orjson
 
 from dolt_watch.core.decide import decide, questions
-from dolt_watch.core.given import recall
+from dolt_watch.core.given import Given, recall
 from dolt_watch.core.policy import ATTEMPTED, UNCOMMITTED, Outside
 from dolt_watch.core.reaping import quiet_since
 from dolt_watch.core.rules import CompiledRule
@@ -142,21 +143,19 @@ class _Check:
             under = self.past.under(entry.settings_hash)
             if under is None:
                 self.out.unverifiable["its settings are not in history"] += 1
-            elif recall(entry).now is None:
+                continue
+            given = recall(entry)
+            if given.now is None:
                 self.out.unverifiable["it was recorded without what it rests on"] += 1
             else:
-                made = (
-                    self._decided(entry, state, under) if entry.kind in DECIDED else self._reported(entry, state, under)
-                )
-                differences = list(_compare(entry, made))
+                again = self._decided if entry.kind in DECIDED else self._reported
+                differences = list(_compare(entry, again(entry, given, given.now, state, under)))
                 self.out.differences += differences
                 self.out.same += not differences
 
-    def _decided(self, entry: Entry, state: State, under: Under) -> Decision | None:
+    def _decided(self, entry: Entry, given: Given, now: datetime, state: State, under: Under) -> Decision | None:
         """What ``decide`` says first, given what was given."""
-        given = recall(entry)
-        now, scope, passed = given.now, given.scope, given.passed
-        assert now is not None
+        scope, passed = given.scope, given.passed
         asked = questions(state, under.policy, now, scope, [bead for bead, gate in passed.items() if gate == ATTEMPTED])
         query, stale = self.past.engine.query, quiet_since(asked.stale, under.policy, now)
         holds = alive_by_children(query, stale, entry.observed) if stale else {}
@@ -173,12 +172,11 @@ class _Check:
                 self.out.beside.append((beside.bead, entry.observed))
         return plan.decisions[0] if plan.decisions else None
 
-    def _reported(self, entry: Entry, state: State, under: Under) -> Decision | None:
+    def _reported(self, entry: Entry, given: Given, now: datetime, state: State, under: Under) -> Decision | None:
         """What the answer, as recorded, comes to."""
-        given = recall(entry)
-        answer, rule, now = recalled(entry), under.policy.rule(entry.rule), given.now
+        answer, rule = recalled(entry), under.policy.rule(entry.rule)
         claim = self.claims.get(entry.token)
-        if answer is None or rule is None or now is None or claim is None:
+        if answer is None or rule is None or claim is None:
             return None
         bead = state.beads.get(entry.bead)
         if bead is None or bead.token != entry.token:  # it left while it was being sent

@@ -176,8 +176,9 @@ class DoltEngine:
         return frozenset(table for row in rows for table in row if table)
 
     def touched(self, table: str, edges: Sequence[Edge]) -> Sequence[Edge]:
-        for edge in (*edges[:1], *edges[-1:]):  # the others are compared only
-            self._hash(edge.parent), self._hash(edge.commit)
+        if edges:  # what is built into SQL; the others are compared only
+            self._hash(edges[0].parent)
+            self._hash(edges[-1].commit)
         return self._diff.touched(name(table), edges)
 
     def diff(self, table: str, edges: Iterable[Edge], columns: Mapping[str, str]) -> Iterator[tuple[Edge, Row]]:
