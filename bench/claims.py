@@ -31,9 +31,8 @@ def claims(
             tick_all(racing)
             here.assign(count)
             sent, begun, conflicts = len(board.dispatches), time.perf_counter(), 0
-            while (
-                len(board.dispatches) < sent + count
-            ):  # one that was overtaken too often leaves the rest to the others
+            while len(board.dispatches) < sent + count:
+                # again: a worker that was overtaken too often leaves the rest to the others
                 done = tick_all(racing)
                 conflicts += sum(each.conflicts for each in done)
                 assert not any(each.error for each in done), done

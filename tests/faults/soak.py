@@ -16,6 +16,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from bench.peak import held
 from dolt_watch.cli.wiring import build
 from dolt_watch.engines import Engine
 from dolt_watch.engines.address import Address, DoltLitePath, open_engine, parse_url
@@ -86,7 +87,7 @@ class Soak:
             except DoltWatchError:
                 errors += 1
             if poll % (polls // SAMPLES) == 0:
-                memory.append(rss())
+                memory.append(held("VmRSS") * 1024)
         sent, tokens = self.here.target.sent, self.here.target.tokens
         return {
             "polls": polls, "errors": errors, "sent": len(sent), "twice": len(tokens) - len(set(tokens)), "memory": memory,
@@ -153,10 +154,6 @@ class Soak:
             others.remove(self.here.engine.query("SELECT CONNECTION_ID()")[0][0])
             for connection in others:
                 self.here.engine.run(f"KILL {connection}")
-
-
-def rss() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def main(polls: int, url: str, files: str) -> None:

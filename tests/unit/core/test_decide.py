@@ -27,11 +27,15 @@ def bead(id: str, phase: Phase = Phase.WAITING, age: float = 60, rank: tuple[Any
     return made._replace(**more)
 
 
+def state(*beads: Bead, **more: Any) -> State:
+    return State("head", "m", {one.id: one for one in beads}, **more)
+
+
 def plan(
-    *beads: Bead, rule: Rule | None = None, outside: Outside | None = None, scope: Scope = BOTH, **state: Any
+    *beads: Bead, rule: Rule | None = None, outside: Outside | None = None, scope: Scope = BOTH, **more: Any
 ) -> Plan:
     policy = Policy([rule or Rule("agent")], timedelta(seconds=2), settings_hash="s")
-    stands = State("head", "m", {one.id: one for one in beads}, **state)
+    stands = state(*beads, **more)
     asked = questions(stands, policy, NOW, scope)
     return decide(stands, policy, NOW, scope, asked, outside or Outside(FREE))
 

@@ -10,8 +10,8 @@ import pytest
 from dolt_watch.core.decide import decide, questions
 from dolt_watch.core.dispatching import failure, readies, stops
 from dolt_watch.core.policy import AT_ONCE, Due, Outside, Policy, Scope
-from dolt_watch.model import Bead, Capacity, Decision, Hold, Kind, Pause, Phase, Rule, State
-from tests.unit.core.test_decide import BOTH, FREE, NOW, bead, kinds, plan
+from dolt_watch.model import Bead, Capacity, Decision, Hold, Kind, Pause, Phase, Rule
+from tests.unit.core.test_decide import BOTH, FREE, NOW, bead, kinds, plan, state
 
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
 AGENT = Rule("agent")
@@ -20,10 +20,6 @@ TO_DISPATCH = Scope(dispatch=True)
 
 def policy(*rules: Rule, **more: Any) -> Policy:
     return Policy(rules or (AGENT,), 2 * SECOND, settings_hash="s", **more)
-
-
-def state(*beads: Bead, **more: Any) -> State:
-    return State("head", "", {one.id: one for one in beads}, **more)
 
 
 def due(*beads: Bead, rule: Rule = AGENT, **more: Any) -> datetime | None:

@@ -11,7 +11,7 @@ from dolt_watch.core.decide import questions
 from dolt_watch.core.policy import Outside, Policy, Questions, Scope, paused, sets_status
 from dolt_watch.core.reaping import last_sign, quiet_since, stale_at
 from dolt_watch.model import Bead, Decision, Hold, JobReport, Kind, Pause, Phase, Rule, Sign, State, Verdict
-from tests.unit.core.test_decide import BOTH, FREE, NOW, bead, kinds, plan
+from tests.unit.core.test_decide import BOTH, FREE, NOW, bead, kinds, plan, state
 
 SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
 TO_REAP = Scope(reap=True)
@@ -21,9 +21,8 @@ def signed(at: datetime, **more: Any) -> Bead:
     return bead("a", Phase.RUNNING, age=7200, sign=Sign(at, "comment", "an agent", "c9"), **more)
 
 
-def asked(*beads: Bead, rule: Rule | None = None, scope: Scope = TO_REAP, **state: Any) -> Questions:
-    stands = State("head", "", {one.id: one for one in beads}, **state)
-    return questions(stands, Policy([rule or Rule("agent")], 2 * SECOND), NOW, scope)
+def asked(*beads: Bead, rule: Rule | None = None, scope: Scope = TO_REAP, **more: Any) -> Questions:
+    return questions(state(*beads, **more), Policy([rule or Rule("agent")], 2 * SECOND), NOW, scope)
 
 
 def test_idle_since_the_last_sign_or_the_beginning() -> None:

@@ -15,6 +15,7 @@ from dolt_watch.feed import ENTRY_COLUMNS
 from dolt_watch.ledger import Identity, Ledger, Written
 from dolt_watch.model import GLOBAL, Decision, Kind, Rule
 from dolt_watch.times import FixedClock
+from tests.servers import message
 
 NOW = datetime(2026, 4, 18, 22, 35, 46, 123456, tzinfo=UTC)
 RULE = Rule("agent", when="assignee = 'agent' AND status = 'open' AND owner <> 'nobody'")
@@ -92,4 +93,4 @@ class Here:
         assert self.engine.dirty() == frozenset()
 
     def message(self, written: Written) -> str:
-        return str(self.one(f"SELECT message FROM dolt_log WHERE commit_hash = '{written.commit}'"))
+        return message(self.engine, written.commit)
