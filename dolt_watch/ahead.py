@@ -16,7 +16,7 @@ from dolt_watch.engines import Engine
 Job = TypeVar("Job")
 Found = TypeVar("Found")
 
-READERS = 2
+READERS = 3
 """Connections beside the first. So many slices are held in memory, and the one that is folded."""
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from dolt_watch.core.dispatching import readies, stops
-from dolt_watch.core.parts import Part, parts
 from dolt_watch.core.policy import UNCOMMITTED, Due, paused
 from dolt_watch.core.reaping import last_sign, stale_at
+from dolt_watch.core.rules import Part
 from dolt_watch.engines import Engine
 from dolt_watch.feed import plain
 from dolt_watch.gates import asked_of, blocked
@@ -58,10 +58,11 @@ class View(NamedTuple):
     """In one sentence."""
 
 
-def view(engine: Engine, rule: Rule, bead: str, stands: Stands, columns: Mapping[str, str]) -> View:
+def view(engine: Engine, rule: Rule, bead: str, stands: Stands, columns: Iterable[str]) -> View:
+    """``columns``: of issues."""
     state = stands.state.beads.get(bead)
     state = state if state is not None and state.rule == rule.name else None
-    asked = parts(rule, columns)
+    asked = next(one.parts for one in stands.lens.rules if one.rule == rule.name)
     row = _row(engine, bead, stands.commit, asked, columns)
     if row is None:
         gone = Condition(
@@ -86,7 +87,7 @@ def view(engine: Engine, rule: Rule, bead: str, stands: Stands, columns: Mapping
 
 
 def _row(
-    engine: Engine, bead: str, commit: str, asked: Sequence[Part], columns: Mapping[str, str]
+    engine: Engine, bead: str, commit: str, asked: Sequence[Part], columns: Iterable[str]
 ) -> dict[str, Any] | None:
     """The bead's row, and the answer of each part under its number."""
     names = [*columns]

@@ -22,7 +22,7 @@ from dolt_watch.model import CommitChanges, Entry, Event, State
 from dolt_watch.resync import resync
 from dolt_watch.settings import rules_from
 
-SLICE = 500
+SLICE = 400
 """Commits that are read at once: what is held in memory does not grow with history."""
 
 

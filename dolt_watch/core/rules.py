@@ -19,6 +19,17 @@ PUT_BACK = ("status", "notes")
 """The cells that a claim of ours changes: what asks 'would it still match?' puts their old values back."""
 
 
+class Part(NamedTuple):
+    """One of the conditions that AND joins in a rule's ``when``, so that each can be asked of a bead."""
+
+    text: str
+    """As a person reads it."""
+    sql: str
+    """Over the row, in MySQL's dialect whatever the engine: for ``Engine.query``."""
+    columns: tuple[str, ...]
+    """Those it uses, sorted."""
+
+
 class CompiledRule(NamedTuple):
     """A rule's expressions in an engine's own dialect. Boolean ones come in parentheses, ready to be ANDed."""
 
@@ -40,15 +51,18 @@ class CompiledRule(NamedTuple):
     """``when`` over the row, with a ``?`` for each use of the columns that a claim changes."""
     put_back: tuple[str, ...]
     """The columns which those ``?`` stand for, in order of appearance."""
+    parts: tuple[Part, ...]
+    """Of ``when``, in order."""
 
     def to_json(self) -> dict[str, Any]:
-        return self._asdict()
+        return {**self._asdict(), "parts": [tuple(part) for part in self.parts]}  # orjson knows no subclass of tuple
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> CompiledRule:
         values: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()
         }
+        values["parts"] = tuple(Part(text, sql, tuple(columns)) for text, sql, columns in values["parts"])
         return cls(**values)
 
 
@@ -57,7 +71,7 @@ def compile_rule(rule: Rule, columns: Mapping[str, str], dialect: str) -> Compil
     # these import sqlglot: a tenth of a second that most ticks need not spend
     from dolt_watch.core import expressions as sql
     from dolt_watch.core import rendering
-    from dolt_watch.core.running import columns_of, derive_running
+    from dolt_watch.core.running import columns_of, conjuncts, derive_running
 
     if dialect not in ("mysql", "sqlite"):
         raise ValueError(f"no such dialect: {dialect!r}")
@@ -96,6 +110,14 @@ def compile_rule(rule: Rule, columns: Mapping[str, str], dialect: str) -> Compil
             columns=tuple(sorted(used)),
             when_put_back=f"({marked})",
             put_back=put_back,
+            parts=tuple(
+                Part(
+                    one.sql(dialect="mysql", comments=False),
+                    f"({rendering.render(one, 'mysql', '')})",
+                    tuple(sorted(columns_of(one))),
+                )
+                for one in conjuncts(when)
+            ),
         )
     except RecursionError:
         raise RuleError(
@@ -171,5 +193,5 @@ def rank_key(rank: Sequence[Any], descending: Sequence[bool], bead: str) -> Any:
 def fingerprint(rules: Sequence[Rule], columns: Mapping[str, str], dialect: str, version: str) -> str:
     """Keys the cache of compiled text: changes with anything that could change the text."""
     said = [(rule.name, rule.when, rule.running, rule.order_by) for rule in rules]
-    whole = json.dumps([version, dialect, sorted(columns.items()), said])
+    whole = json.dumps([version, CompiledRule._fields, dialect, sorted(columns.items()), said])
     return hashlib.sha256(whole.encode()).hexdigest()

@@ -105,8 +105,8 @@ class Engine(Protocol):
         """
         ...
 
-    def touched(self, table: str, edges: Sequence[Edge]) -> Sequence[Edge]:
-        """Those edges over which the table may differ, in their order: none that does is left out. For many edges, where asking each one would cost more than it saves."""
+    def touched(self, tables: Sequence[str], edges: Sequence[Edge]) -> Sequence[Edge]:
+        """Those edges over which one of the tables may differ, in their order: none that does is left out. For many edges, where asking each one would cost more than it saves."""
         ...
 
     def diff(self, table: str, edges: Iterable[Edge], columns: Mapping[str, str]) -> Iterator[tuple[Edge, Row]]:

@@ -175,11 +175,11 @@ class DoltEngine:
         )
         return frozenset(table for row in rows for table in row if table)
 
-    def touched(self, table: str, edges: Sequence[Edge]) -> Sequence[Edge]:
+    def touched(self, tables: Sequence[str], edges: Sequence[Edge]) -> Sequence[Edge]:
         if edges:  # what is built into SQL; the others are compared only
             self._hash(edges[0].parent)
             self._hash(edges[-1].commit)
-        return self._diff.touched(name(table), edges)
+        return self._diff.touched([name(table) for table in tables], edges)
 
     def diff(self, table: str, edges: Iterable[Edge], columns: Mapping[str, str]) -> Iterator[tuple[Edge, Row]]:
         """Raises UnknownCommit, NoSuchTable, SchemaChanged as it is read. An edge needs a parent: a root commit has none."""

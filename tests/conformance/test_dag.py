@@ -147,15 +147,15 @@ def test_no_edge_that_touches_a_table_is_left_out(engine, seed):
                 line.append(commit(engine, f"INSERT INTO t (id) VALUES ('d{step}')"))
     list(engine.commits(base, line[-1]))
     edges = chain(*line)
-    touched = engine.touched("t", edges)
+    touched = engine.touched(("t",), edges)
     assert list(touched) == [edge for edge in edges if edge in set(touched)], "in their order"
     differ = [edge for edge in edges if "t" in engine.changed_tables(edge.parent, edge.commit)]
     assert set(differ) <= set(touched)
     if engine.name == "dolt":
         merges = {made.hash for made in engine.commits(base, line[-1]) if len(made.parents) > 1}
         assert {edge for edge in touched if edge.commit not in merges} <= set(differ), "it leaves out what it can"
-    assert set(engine.touched("t", edges[::2])) >= set(differ) & set(edges[::2]), "no chain"
-    assert list(engine.touched("t", [])) == []
+    assert set(engine.touched(("t",), edges[::2])) >= set(differ) & set(edges[::2]), "no chain"
+    assert list(engine.touched(("t",), [])) == []
 
 
 def test_what_dolt_itself_loses(dolt):

@@ -39,6 +39,8 @@ def step(dice: random.Random, number: int, bead: str) -> list[str]:
             [change, event],
             [change, event],
             [change],
+            [f"UPDATE issues SET title = 'undated {number}' WHERE id = '{bead}'"],
+            [f"UPDATE issues SET title = 'undated {number}' WHERE id = '{bead}'", event],
             [
                 f"INSERT INTO comments (id, issue_id, author, text, created_at) VALUES ('c{number}', '{bead}', 'ann', 'hm', {when})"
             ],

@@ -4,11 +4,24 @@ from __future__ import annotations
 
 import pytest
 
-from dolt_watch.core.parts import parts
+from dolt_watch.core.rules import Part, compile_rule
 from dolt_watch.errors import RuleError
 from dolt_watch.model import Rule
 
-COLUMNS = {"status": "varchar(32)", "assignee": "varchar(255)", "priority": "int", "acceptance_criteria": "text"}
+COLUMNS = {
+    "id": "varchar(255)",
+    "status": "varchar(32)",
+    "assignee": "varchar(255)",
+    "priority": "int",
+    "updated_at": "datetime",
+}
+
+
+def parts(when: str) -> tuple[Part, ...]:
+    """The same for both engines: what they are asked through transpiles."""
+    mysql, sqlite = (compile_rule(Rule("agent", when=when), COLUMNS, dialect).parts for dialect in ("mysql", "sqlite"))
+    assert mysql == sqlite
+    return mysql
 
 
 @pytest.mark.parametrize(
@@ -31,23 +44,21 @@ COLUMNS = {"status": "varchar(32)", "assignee": "varchar(255)", "priority": "int
     ],
 )
 def test_what_and_joins(when: str, texts: list[str]) -> None:
-    assert [part.text for part in parts(Rule("agent", when=when), COLUMNS)] == texts
+    assert [part.text for part in parts(when)] == texts
 
 
 def test_the_columns_of_each_and_sql_that_stands_by_itself() -> None:
-    first, second = parts(
-        Rule("agent", when="LOWER(assignee) = 'agent' AND (priority = 0 OR status = 'open')"), COLUMNS
-    )
+    first, second = parts("LOWER(assignee) = 'agent' AND (priority = 0 OR status = 'open')")
     assert (first.columns, second.columns) == (("assignee",), ("priority", "status"))
     assert (first.sql, second.sql) == ("(LOWER(`assignee`) = 'agent')", "(`priority` = 0 OR `status` = 'open')")
 
 
 def test_as_mysql_writes_it_without_comments() -> None:
-    (part,) = parts(Rule("agent", when="`priority` = 1 /* why */"), COLUMNS)
+    (part,) = parts("`priority` = 1 /* why */")
     assert (part.text, part.sql) == ("`priority` = 1", "(`priority` = 1)")
 
 
 def test_what_is_refused_says_where() -> None:
     with pytest.raises(RuleError) as caught:
-        parts(Rule("agent", when="priority"), COLUMNS)
+        parts("priority")
     assert str(caught.value.where).startswith("rules.agent.when, column 1:")

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sqlite3
 import subprocess
 import sys
 from typing import Any
 
+import orjson
 import pytest
 
-from dolt_watch.core.rules import CompiledRule, compile_for, compile_rule, fingerprint
+from dolt_watch.core.rules import CompiledRule, Part, compile_for, compile_rule, fingerprint
 from dolt_watch.errors import RuleError
 from dolt_watch.model import Rule
 from tests.beads import BEADS_SQL
@@ -158,7 +158,7 @@ def test_put_back() -> None:
 
 def test_json_round_trip() -> None:
     rule = compiled("status = 'open'", order_by="priority DESC")
-    assert CompiledRule.from_json(json.loads(json.dumps(rule.to_json()))) == rule
+    assert CompiledRule.from_json(orjson.loads(orjson.dumps(rule.to_json()))) == rule
 
 
 def test_fingerprint() -> None:
@@ -211,6 +211,10 @@ def test_the_whole_of_a_compiled_rule() -> None:
         running_to=runs("to_"), running_row=runs(""), rank_to=("((`to_title`) || ('x'))",),
         rank_row=("((`title`) || ('x'))",), descending=(True,), columns=("assignee", "notes", "status", "title"),
         when_put_back="(SUBSTRING(?, 1, 1) = 'x' AND `assignee` = 'a')", put_back=("notes",),
+        parts=(
+            Part("LEFT(notes, 1) = 'x'", "(LEFT(`notes`, 1) = 'x')", ("notes",)),
+            Part("assignee = 'a'", "(`assignee` = 'a')", ("assignee",)),
+        ),
     )  # fmt: skip
     assert compile_rule(rule, COLUMNS, "sqlite") == sqlite
     assert compile_for(rule, COLUMNS, "sqlite") == sqlite._replace(
