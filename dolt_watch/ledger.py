@@ -245,7 +245,7 @@ class Ledger:
             (
                 entry.bead, entry.version, entry.kind.value, entry.attempt, entry.rule, entry.token, entry.cause,
                 entry.observed, entry.at, entry.job, entry.reason, entry.bead_hash, entry.settings_hash, entry.actor,
-                orjson.dumps(entry.detail, option=orjson.OPT_SORT_KEYS).decode(),
+                orjson.dumps(entry.detail).decode(),
             ),
         )  # fmt: skip
 
@@ -267,7 +267,7 @@ def bead_hash(row: Mapping[str, Any], compiled: CompiledRule | None) -> str:
     """A fingerprint of what the bead asks for, our own cells left out: a person's edit changes it, we do not."""
     names = {*CONTENT, *(compiled.columns if compiled else ())} - {"status", "notes", "updated_at"}
     cells = {name: cell(name, row[name]) for name in sorted(names) if name in row}
-    return hashlib.sha256(orjson.dumps(cells, option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]
+    return hashlib.sha256(orjson.dumps(cells)).hexdigest()[:32]
 
 
 def _message(entry: Entry) -> str:

@@ -58,6 +58,11 @@ def test_as_mysql_writes_it_without_comments() -> None:
     assert (part.text, part.sql) == ("`priority` = 1", "(`priority` = 1)")
 
 
+def test_in_mysqls_words() -> None:
+    (part,) = parts("assignee <=> status")
+    assert (part.text, part.sql) == ("assignee <=> status", "(`assignee` <=> `status`)")
+
+
 def test_what_is_refused_says_where() -> None:
     with pytest.raises(RuleError) as caught:
         parts("priority")

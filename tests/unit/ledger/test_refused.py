@@ -71,6 +71,17 @@ def test_a_bead_that_is_gone(here: Here) -> None:
     assert here.message(sent).startswith("dolt-watch: dispatch bd-1 (attempt 1, job j7)\n")
 
 
+def test_what_is_restored_of_a_bead_that_is_gone_rests_on_head_and_the_fence_too(here: Here) -> None:
+    restore = SENT._replace(kind=Kind.RESTORE, status="in_progress")
+    head, fence = here.head(), here.fence()
+    here.sql("DELETE FROM issues WHERE id = 'bd-1'")
+    with pytest.raises(Conflict, match=r"^history moved on since this was decided$"):
+        here.ledger.decide(restore, observed=head, fence=fence)
+    with pytest.raises(Conflict, match=r"^another worker decided in between$"):
+        here.ledger.decide(restore, observed=here.head(), fence="another")
+    assert here.entries() == []
+
+
 # -- reports stand -----------------------------------------------------------------------------------------------------
 
 

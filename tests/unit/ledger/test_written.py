@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from dolt_watch import __version__
-from dolt_watch.ledger import TEXT_LIMIT, as_bd, bead_hash
+from dolt_watch.ledger import TEXT_LIMIT, Ledger, as_bd, bead_hash
 from dolt_watch.model import Decision, Kind
+from dolt_watch.times import DatabaseClock, utc
 from tests.unit.ledger.here import CLAIM, FAILED, NOTE, NOW, PAUSE, REAP, SENT, Here
 
 
@@ -78,6 +79,26 @@ def test_what_others_left_uncommitted_in_other_tables_stays_so(here: Here) -> No
     here.engine.run("INSERT INTO comments (id, issue_id, author, text) VALUES ('c', 'bd-1', 'ann', 'busy')")
     here.decide(CLAIM)
     assert here.engine.dirty() == {"comments"}
+
+
+def test_a_decision_about_no_bead_leaves_every_row_of_beads_alone(here: Here) -> None:
+    """Before the ledger knows any rule: `pause` is written by nobody's rules."""
+    here.ledger.rules, here.ledger.columns = Ledger(here.engine, here.ledger.identity, here.clock).rules, ()
+    here.engine.run("UPDATE issues SET title = 'half done' WHERE id = 'bd-1'")
+    here.engine.run("INSERT INTO events (id, issue_id, event_type, actor) VALUES ('e', 'bd-1', 'updated', 'ann')")
+    here.ledger.report(PAUSE)
+    assert here.engine.dirty() == {"issues", "events"}
+
+
+def test_a_report_of_a_rule_that_the_settings_have_no_more(here: Here) -> None:
+    written = here.ledger.report(SENT._replace(rule="gone"))
+    assert (written.entry.rule, written.entry.job, here.row("notes")) == ("gone", "j7", "dispatched: job=j7")
+
+
+def test_the_time_is_the_databases(here: Here) -> None:
+    here.ledger.clock = DatabaseClock()
+    before = utc(here.one("SELECT UTC_TIMESTAMP(6)"))
+    assert before is not None and before <= here.ledger.report(SENT).entry.at <= before + timedelta(minutes=1)
 
 
 def test_the_message_says_it_for_people_and_for_git(here: Here) -> None:
@@ -211,4 +232,6 @@ def test_the_hash_of_what_a_bead_asks_for(here: Here) -> None:
     hashes = {bead_hash({**row, name: "changed"}, compiled) for name in (*content, "owner")}
     assert len(hashes | {hash}) == len(content) + 2
     assert bead_hash({**row, "owner": "x"}, None) == bead_hash(row, None), "of no rule: what it is about alone"
+    asks = compiled._replace(columns=(*compiled.columns, "notes", "updated_at"))
+    assert bead_hash({**row, **ours}, asks) == hash, "our own cells are ours, whatever a rule asks"
     assert bead_hash({"title": "t"}, compiled) == bead_hash({"title": "t", "status": "open"}, compiled)
