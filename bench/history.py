@@ -29,6 +29,7 @@ def history(here: Place, commits: int, dispatches: int = 1) -> None:
     goes = {number * every // BATCH * BATCH: bead for number, bead in zip(range(1, dispatches + 1), cycle(beads))}
     multi = here.server.connect(here.address.database, client_flag=CLIENT.MULTI_STATEMENTS)
     with contextlib.closing(multi) as connection, connection.cursor() as cursor:
+        cursor.execute("SET @@dolt_transaction_commit = 1")  # a third cheaper than DOLT_COMMIT
         for start in range(0, commits - here.commits() - 4 * dispatches, BATCH):
             if start in goes:
                 here.sql(
@@ -44,10 +45,11 @@ def history(here: Place, commits: int, dispatches: int = 1) -> None:
 
 
 def _commit(n: int, beads: list[str]) -> Iterator[str]:
+    yield "START TRANSACTION"
     bead = BEAD if n % 250 == 0 else beads[1 + n * 7919 % BEADS]
     if n % 5 == 4:
         yield f"INSERT INTO comments (issue_id, author, text) VALUES ('{bead}', 'ann', 'comment {n}')"
     else:
         yield f"UPDATE issues SET priority = {n % 5}, title = 'Title {n}' WHERE id = '{bead}'"
         yield f"INSERT INTO events (issue_id, event_type, actor) VALUES ('{bead}', 'updated', 'ann')"
-    yield f"CALL DOLT_COMMIT('-Am', 'bd: update {bead}')"
+    yield "COMMIT"

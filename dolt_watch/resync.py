@@ -119,7 +119,8 @@ def _bead(
         if state is not None and state.phase is Phase.CLAIMED:
             return state  # its worker may be sending at this moment
         if state is not None and state.phase in _SETTLED and not edited:
-            return state._replace(matches=True, runs=False, rank=facts.rank, rule=facts.matches)
+            runs = facts.matches in facts.running
+            return state._replace(matches=True, runs=runs, rank=facts.rank, rule=facts.matches)
         since = min(changed, date)
         return Bead(
             bead,
@@ -128,6 +129,7 @@ def _bead(
             since,
             head,
             matches=True,
+            runs=facts.matches in facts.running,
             rank=facts.rank,
             matched_at=since,
             version=version,
@@ -158,7 +160,10 @@ def _rows(
             running = (rule.name,) if runs else ()
             if row["id"] in seen:
                 facts, row, hash = seen[row["id"]]
-                seen[row["id"]] = (facts._replace(running=facts.running + running), row, hash)
+                facts = facts._replace(running=facts.running + running)
+                if matches and not facts.matches:  # the first saw it run, and another one would have it go
+                    facts, hash = facts._replace(matches=rule.name, rank=ranks), bead_hash(row, sql)
+                seen[row["id"]] = (facts, row, hash)
                 continue
             facts = Facts(rule.name if matches else "", running, ranks)
             seen[row["id"]] = (facts, row, bead_hash(row, sql))

@@ -35,7 +35,7 @@ class Rule:
     on_stale: str = "block"
     """'block' or 'requeue' (up to ``max_attempts``, then block)."""
     retry_after: timedelta = timedelta(minutes=2)
-    """Pause before the second attempt; doubled each time, with jitter."""
+    """Pause before the second attempt; doubled each time, with jitter, up to a year."""
     max_attempts: int = 5
     """After so many failures the bead is quarantined until a person edits it."""
     unknown_after: timedelta = timedelta(minutes=10)

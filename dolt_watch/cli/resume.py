@@ -16,7 +16,7 @@ from dolt_watch.cli.pause import write
 @click.option("--rule", default="", metavar="NAME", help="Only this rule; default: all.")
 @click.option("--reason", default="", help="Why: it stands in history.")
 def command(rule: str, reason: str, **kwargs: Any) -> int:
-    """Hand out beads again: ends a pause, and a rule's stop after its target refused it.
+    """Hand out beads again: ends a pause, and a rule's stop after its target refused it; lets go of beads that are held because the ledger came from elsewhere.
 
     Example: dolt_watch resume
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from dolt_watch.core.policy import AT_ONCE, HOUR, Due, Outside, Policy, Questions, paused
 from dolt_watch.model import (
@@ -21,6 +21,9 @@ from dolt_watch.model import (
     State,
 )
 from dolt_watch.times import iso, minutes
+
+LONGEST = timedelta(days=366)
+"""Nothing waits longer for its next attempt: doubled often enough, any pause would end after the last date there is."""
 
 
 def stops(state: State, rule: Rule, policy: Policy, now: datetime, clock: Due) -> Iterator[Check]:
@@ -166,7 +169,7 @@ def failure(
             Kind.QUARANTINED, bead.id, rule.name, attempt, bead.cause, token=bead.token, status=OPEN, reason=why,
             note=f"dispatch quarantined after {attempt} attempts: {why}; edit the bead to try again", detail=detail,
         )  # fmt: skip
-    pause = rule.retry_after * 2 ** (min(attempt, 20) - 1) * (1 + jitter / 4)
+    pause = min(rule.retry_after * 2 ** (min(attempt, 20) - 1) * (1 + jitter / 4), LONGEST)
     return Decision(
         kind, bead.id, rule.name, attempt, bead.cause, token=bead.token, status=OPEN, reason=why,
         note=f"dispatch failed {why}", detail={**detail, "retry_at": (now + pause).isoformat()},

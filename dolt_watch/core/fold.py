@@ -124,7 +124,7 @@ def _enter(event: Event, facts: Facts, version: int) -> Bead | None:
     if facts.matches:
         return Bead(
             event.bead, Phase.WAITING, facts.matches, event.at, event.commit,
-            matches=True, runs=bool(facts.runs), rank=facts.rank, matched_at=event.at, version=version,
+            matches=True, runs=facts.matches in facts.running, rank=facts.rank, matched_at=event.at, version=version,
         )  # fmt: skip
     if facts.runs:
         return Bead(

@@ -269,13 +269,27 @@ def test_an_unknown_attempt_that_runs_nowhere_is_tried_again() -> None:
 
 @pytest.mark.parametrize(
     ("attempt", "jitter", "pause"),
-    [(1, 0, 120), (2, 0, 240), (4, 0, 960), (1, 1, 150), (2, 0.5, 270), (20, 0, 120 * 2**19), (60, 0, 120 * 2**19)],
+    [(1, 0, 120), (2, 0, 240), (4, 0, 960), (1, 1, 150), (2, 0.5, 270), (18, 0, 120 * 2**17)],
 )
 def test_each_pause_is_twice_the_last_and_up_to_a_quarter_more(attempt: int, jitter: float, pause: float) -> None:
     rule = Rule("agent", max_attempts=99)
     made = failure(bead("a", attempt=attempt), rule, NOW, "x", Kind.FAILED, {"status": 500}, jitter=jitter)
     again = (NOW + pause * SECOND).isoformat()
     assert (made.kind, made.status, made.detail) == (Kind.FAILED, "open", {"status": 500, "retry_at": again})
+
+
+@pytest.mark.parametrize("attempt", [20, 60, 1_000_000])
+def test_it_doubles_nineteen_times(attempt: int) -> None:
+    rule = Rule("agent", max_attempts=2_000_000, retry_after=SECOND)
+    made = failure(bead("a", attempt=attempt), rule, NOW, "x", Kind.FAILED, {})
+    assert made.detail["retry_at"] == (NOW + 2**19 * SECOND).isoformat()
+
+
+def test_no_pause_is_longer_than_a_year() -> None:
+    rule = Rule("agent", max_attempts=99, retry_after=366 * 24 * HOUR)
+    for attempt, jitter in ((1, 0.0), (1, 1.0), (2, 0.0), (20, 1.0)):
+        made = failure(bead("a", attempt=attempt), rule, NOW, "x", Kind.FAILED, {}, jitter=jitter)
+        assert made.detail["retry_at"] == "2027-04-19T22:35:46+00:00"
 
 
 @pytest.mark.parametrize(("attempt", "for_good", "kind"), [(4, False, Kind.FAILED), (5, False, Kind.QUARANTINED), (1, True, Kind.QUARANTINED)])  # fmt: skip

@@ -75,6 +75,12 @@ def test_phases(events: list[Event], expected: Phase | None) -> None:
     assert phase(*events) == expected
 
 
+@pytest.mark.parametrize(("running", "runs"), [((), False), (("other",), False), (("other", "agent"), True)])
+def test_it_runs_where_the_rule_that_has_it_says_so(running: tuple[str, ...], runs: bool) -> None:
+    bead = after(did(What.MATCHED, OPEN._replace(running=running), 0))
+    assert bead is not None and (bead.phase, bead.runs) == (Phase.WAITING, runs)
+
+
 def test_a_report_of_another_attempt_changes_nothing_but_the_version() -> None:
     before = after(MATCHED, CLAIM)
     assert before is not None

@@ -1,0 +1,48 @@
+"""State made anew from the rows is the state folded up to them, also where several rules see one bead."""
+
+from __future__ import annotations
+
+from dolt_watch import feed
+from dolt_watch.core.derive import derive
+from dolt_watch.core.fold import Projection
+from dolt_watch.core.rules import compile_for
+from dolt_watch.engines import Engine
+from dolt_watch.look import WATCHED
+from dolt_watch.model import Bead, Phase, Rule, State
+from dolt_watch.resync import resync
+from tests.acceptance.conftest import rows_of
+from tests.conformance.test_feed import committed
+
+RULES = [
+    Rule("agent", when="assignee = 'agent' AND status = 'open'"),
+    Rule("urgent", when="priority = 0", running="status = 'hooked'", order_by="title DESC"),
+]
+
+
+def stands(beads: dict[str, Bead]) -> dict[str, tuple[object, ...]]:
+    return {id: (bead.phase, bead.rule, bead.matches, bead.runs, bead.rank) for id, bead in beads.items()}
+
+
+def test_under_several_rules(beads_engine: Engine) -> None:
+    engine = beads_engine
+    first = committed(engine, rows_of(["waits", "runs", "runs and waits", "waits twice", "neither"]))
+    head = committed(
+        engine,
+        "UPDATE issues SET status = 'in_progress' WHERE id LIKE 'runs%'",
+        "UPDATE issues SET priority = 0 WHERE id IN ('runs and waits', 'waits twice')",
+        "UPDATE issues SET assignee = 'ann' WHERE id = 'neither'",
+    )
+    columns = engine.columns("issues")
+    compiled = [compile_for(rule, columns, engine.dialect) for rule in RULES]
+    line = feed.path(engine.commits(first, head), first, head)
+    assert line is not None
+    found = resync(engine, first, line[0].date, RULES, compiled, list(columns))
+    projection = Projection(found.state)
+    for changes in feed.read(engine, line, WATCHED, feed.Lens(compiled, list(columns))):
+        projection.fold(derive(changes, RULES))
+    anew: State = resync(engine, head, line[0].date, RULES, compiled, list(columns)).state
+    assert stands(anew.beads) == stands(projection.beads)
+    assert {id: (bead.phase, bead.rule) for id, bead in anew.beads.items()} == {
+        "waits": (Phase.WAITING, "agent"), "runs": (Phase.RUNNING, "agent"),
+        "runs and waits": (Phase.WAITING, "urgent"), "waits twice": (Phase.WAITING, "agent"),
+    }  # fmt: skip
