@@ -143,7 +143,7 @@ class Source:
             and follows.start == token.end + 1
         ):
             self.fail(f"%{follows.text} is a placeholder: nothing fills it in", token.start, "write the value itself")
-        if kind in WHY and word.lower() not in known:
+        if kind in WHY:
             spelt = re.match(r"@{1,2}\w*|:\w*", self.text[token.start :])
             self.fail(*_why(kind, spelt[0] if spelt else word, token.start))
         if follows is not None and follows.token_type == TokenType.L_PAREN and kind not in OPERATORS:
@@ -163,11 +163,11 @@ class Source:
     def _tree(self, tokens: list[Any]) -> exp.Expr:
         parser = Dialect.get_or_raise("mysql").parser(error_level=ErrorLevel.IMMEDIATE)
         try:
-            trees: list[Any] = parser.parse_into(exp.Condition, tokens, self.text)
+            trees: list[Any] = parser.parse_into(exp.Condition, tokens)
         except ParseError as error:
             told = error.errors[0]
             at = next((t.start for t in tokens if (t.line, t.col) == (told["line"], told["col"])), tokens[-1].start)
-            said = told["description"].split(" for <class")[0].rstrip(".")
+            said = told["description"].split(" for <class")[0]
             self.fail(f"not understood: {said}", at, "write one boolean SQL expression")
         tree = next(iter(trees), None)  # it begins with ELSE: no tree; with +: one that is None
         if tree is None:
@@ -231,7 +231,7 @@ class Source:
         if isinstance(node, exp.Paren):
             return self._is_boolean(node.this)
         if isinstance(node, exp.Column):
-            return bool(_BOOLEAN_TYPE.match(self.columns.get(node.name, "")))
+            return bool(_BOOLEAN_TYPE.match(self.columns[node.name]))
         if isinstance(node, exp.If):
             return all(self._is_boolean(x) for x in (node.args.get("true"), node.args.get("false")) if x is not None)
         if isinstance(node, exp.Case):

@@ -54,6 +54,10 @@ def refused(when: str, **more: str) -> tuple[RuleError, int]:
     return error, at
 
 
+def test_a_chain_may_be_as_long_as_it_is_allowed() -> None:
+    assert ask(compiled(" OR ".join(["title = 'x'"] * 398)).when_row, ROW) == 0
+
+
 @pytest.mark.parametrize(
     ("when", "answer"),
     [
@@ -71,6 +75,7 @@ def refused(when: str, **more: str) -> tuple[RuleError, int]:
         ("CONCAT(title, '%') LIKE '%\\%'", 1),
         ("title LIKE 'Ä|%' ESCAPE '|'", 0),
         ("title LIKE 'Ä%' ESCAPE ''", 1),
+        ("COALESCE(pinned, FALSE)", 1),
         ("LENGTH(title) = 6 AND CHAR_LENGTH(title) = 5", 1),
         ("LEFT(title, 2) = 'Äp' AND RIGHT(title, 2) = 'el' AND RIGHT(title, 0) = ''", 1),
         ("RIGHT(title, 99) = title AND SUBSTRING(title, 2, 2) = 'pf' AND SUBSTRING(title FROM -2) = 'el'", 1),

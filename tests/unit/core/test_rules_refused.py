@@ -118,6 +118,7 @@ def unfilled(what: str) -> tuple[str, str]:
         ("title IN ()", 0, ("IN needs a list of values", "write IN ('a', 'b')")),
         ("title IS id", 9, ("IS is followed by NULL, TRUE or FALSE", "write = or <=>")),
         ("title LIKE 'x' ESCAPE 'ab'", 22, ("ESCAPE takes one character", "write ESCAPE '|'")),
+        ("COALESCE(pinned, title)", 0, VALUE),
         ("title LIKE 'x' ESCAPE NULL", 0, ("ESCAPE takes one character", "write ESCAPE '|'")),
         ("title = 'x' ESCAPE '|'", 12, UNEXPECTED),
         ("SUBSTRING(title) = 'x'", 10, ("SUBSTRING takes two or three arguments", "write SUBSTRING(column, 1, 3)")),
@@ -129,7 +130,7 @@ def unfilled(what: str) -> tuple[str, str]:
         ("* = 1", 0, unknown("STAR")),
         ("(" * 51 + "pinned" + ")" * 51, 50, DEEP),
         ("CASE WHEN pinned THEN " * 51 + "pinned" + " END" * 51, 1100, DEEP),
-        (" OR ".join(["title = 'x'"] * 900), 0, (LONG, "write a chain of OR as: column IN ('a', 'b')")),
+        (" OR ".join(["title = 'x'"] * 399), 0, (LONG, "write a chain of OR as: column IN ('a', 'b')")),
         (
             " OR ".join(["pinned"] * 2001), 20000,
             ("the expression is too long", "mark these beads in one column, and ask for that"),
