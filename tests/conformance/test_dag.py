@@ -68,6 +68,21 @@ def test_a_merge_without_fast_forward(engine):
     check(engine, chain(base, *side, last, *after))
 
 
+def test_a_walk_through_a_merge_is_not_believed(engine, monkeypatch):
+    """The side leaves the table alone: nothing that comes back shows that the step beside it was lost."""
+    monkeypatch.setattr("dolt_watch.engines.dolt_diff.WALK", 1)
+    base = make(engine)
+    engine.run("CREATE TABLE other (id int PRIMARY KEY)")
+    base = commit(engine, tables=("other",))
+    branch(engine, "side")
+    commit(engine, "INSERT INTO other VALUES (1)", tables=("other",))
+    checkout(engine, "main")
+    ours = [add(engine, f"o{n}") for n in range(3)]
+    last = [merge(engine, "side"), *(add(engine, f"l{n}") for n in range(3))]
+    list(engine.commits(base, last[-1]))
+    check(engine, chain(base, *ours, *last))
+
+
 def test_a_side_that_began_before_the_cursor(engine):
     base = make(engine)
     branch(engine, "side")
@@ -82,8 +97,10 @@ def test_a_side_that_began_before_the_cursor(engine):
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_random_histories(engine, seed):
-    """Every edge of a random history with branches and merges, in random order, against whole tables."""
+@pytest.mark.parametrize("walk", [1, 1000])
+def test_random_histories(engine, seed, walk, monkeypatch):
+    """Every edge of a random history with branches and merges, in random order and in its own, against whole tables."""
+    monkeypatch.setattr("dolt_watch.engines.dolt_diff.WALK", walk)
     rng = random.Random(seed)
     base = make(engine)
     names = ["main"]
@@ -106,11 +123,14 @@ def test_random_histories(engine, seed):
     until = head(engine)
     known = list(engine.commits(base, until))
     edges = [Edge(parent, made.hash) for made in known for parent in made.parents]
-    rng.shuffle(edges)
-    check(engine, edges)
+    for _ in range(2):
+        check(engine, edges)
+        rng.shuffle(edges)
+    check(engine, edges[::-1])
     for since in rng.sample(known, 4):
         known_now = list(engine.commits(since.hash, until))
         check(engine, [Edge(parent, made.hash) for made in reversed(known_now) for parent in made.parents])
+        check(engine, [Edge(made.parents[0], made.hash) for made in reversed(known_now)])
 
 
 def tip(engine, name: str) -> str:

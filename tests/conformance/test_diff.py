@@ -204,11 +204,38 @@ def test_values_are_expressions_of_the_engines_dialect(engine):
     assert list(engine.diff("t", [Edge(first, second)], {})) == [(Edge(first, second), ())]
 
 
-def test_more_edges_than_one_query_takes(engine, monkeypatch):
-    monkeypatch.setattr("dolt_watch.engines.dolt_diff.EDGES", 3)
-    made = [make(engine), *(commit(engine, f"UPDATE t SET v = '{n}' WHERE id = 'a'") for n in range(2, 10))]
+@pytest.mark.parametrize("piece", [3, 5, 100])
+@pytest.mark.parametrize("walk", [2, 1000])
+def test_more_edges_than_one_query_takes(engine, monkeypatch, piece, walk):
+    """Commits with one row, two, many and none, a column that came later, and another table's commits between them."""
+    for name, value in (("PIECE", piece), ("LIST", 3), ("WALK", walk)):
+        monkeypatch.setattr(f"dolt_watch.engines.dolt_diff.{name}", value)
+    made, expected = [make(engine)], []
+    engine.run("CREATE TABLE other (id int PRIMARY KEY)")
+    for n in range(2, 20):
+        ids = [["a"], ["a", "b"], [], [f"{n}-{m}" for m in range(7)]][n % 4]
+        made.append(
+            commit(
+                engine, f"INSERT INTO other VALUES ({n})", *(f"REPLACE INTO t (id, v) VALUES ('{id}', '{n}')" for id in ids),
+                tables=("t", "other"),
+            )
+        )  # fmt: skip
+        expected += [(made[-1], id, str(n)) for id in ids]
+        if n == 11:
+            engine.run("ALTER TABLE t ADD COLUMN later text")
+            made.append(commit(engine))
     list(engine.commits(made[0], made[-1]))
-    assert [row[3] for row in rows(engine, *chain(*made))] == [str(n) for n in range(2, 10)]
+    steps = chain(*made)
+    found = [(edge.commit, row[1], row[3]) for edge, row in diff(engine, *steps)]
+    assert sorted(found) == sorted(expected)
+    assert [commit for commit, *_ in found] == [commit for commit, *_ in expected]
+    changed = set(commit for commit, *_ in expected)
+    only = [edge for edge in steps if edge.commit in changed]
+    assert [(edge.commit, row[1], row[3]) for edge, row in diff(engine, *only)] == found
+    columns = {"id": "to_id", "later": "to_later"}
+    assert [(edge.commit, row) for edge, row in engine.diff("t", steps, columns)] == [
+        (commit, (id, None)) for commit, id, _ in found
+    ]
 
 
 def test_other_queries_while_a_diff_is_read(engine):

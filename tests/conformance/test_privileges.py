@@ -8,9 +8,10 @@ import pytest
 
 from dolt_watch.engines import WORKING, Edge
 from dolt_watch.engines.address import open_engine
+from dolt_watch.engines.dolt_link import Link
 from dolt_watch.errors import AccessDenied
 from tests.beads import create_beads
-from tests.conformance.tables import ME, commit, head, write
+from tests.conformance.tables import ME, chain, commit, head, write
 
 GRANTS = (
     "SELECT ON `{db}`.*",
@@ -41,6 +42,26 @@ def limited(dolt_server, dolt_address, dolt):
     yield engine
     engine.close()
     dolt_server.sql(f"DROP USER '{user}'@'%'")
+
+
+def test_it_can_read_a_long_piece_of_history(limited, monkeypatch):
+    """In the database at a commit too: the server takes the right to the database for it."""
+    monkeypatch.setattr("dolt_watch.engines.dolt_diff.WALK", 2)
+    made = [head(limited)]
+    for n in range(6):
+        with limited.transaction() as tx:
+            tx.execute("UPDATE issues SET status = ? WHERE id = 'bd-1'", (f"s{n}",))
+            made.append(tx.dolt_commit(["issues"], "m", ME))
+    list(limited.commits(made[0], made[-1]))
+    asked = []
+    plain = Link.send
+    monkeypatch.setattr(
+        Link, "send", lambda link, sql, *rest, **how: asked.append(sql) or plain(link, sql, *rest, **how)
+    )
+    assert [row for _, row in limited.diff("issues", chain(*made), {"s": "to_status"})] == [
+        (f"s{n}",) for n in range(6)
+    ]
+    assert len(asked) == 1 and f"{made[-1]}`.`dolt_diff_issues`" in asked[0]
 
 
 def test_it_can_do_all_that_the_loop_does(limited):
