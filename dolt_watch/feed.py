@@ -145,13 +145,21 @@ FEW = 4
 SELDOM = ("labels", "dependencies", "watch_decision")
 """Tables that most slices of history do not touch: asked about together first."""
 
+TOGETHER = ("issues", "events")
+"""Tables that bd writes together: who touched one of them, as good as touched both."""
+
 
 def _changed(engine: Engine, edges: Sequence[Edge], tables: Sequence[str]) -> dict[str, list[Edge]]:
     """Table → the edges over which it must be read. By edge: over a whole range a label may have come and gone again, and the net says nothing of it."""
     if len(edges) > FEW:
-        some = engine.touched([table for table in tables if table in SELDOM], edges)
-        few = 8 * len(some) < len(edges)  # to read an edge in vain costs seven times what it costs to be asked about
-        return {t: list(some if few and t in SELDOM else engine.touched((t,), edges)) for t in tables}
+        some, both = (
+            engine.touched(asked, edges) if (asked := [table for table in tables if table in of]) else ()
+            for of in (SELDOM, TOGETHER)
+        )
+        known = dict.fromkeys(TOGETHER, both)
+        if 8 * len(some) < len(edges):  # to read an edge in vain costs seven times what it costs to be asked about
+            known |= dict.fromkeys(SELDOM, some)
+        return {t: list(known[t] if t in known else engine.touched((t,), edges)) for t in tables}
     touched = {edge: engine.changed_tables(edge.parent, edge.commit) for edge in edges}
     return {table: [edge for edge in edges if table in touched[edge]] for table in tables}
 

@@ -46,6 +46,7 @@ class Act(NamedTuple):
     """Its place in history."""
     at: datetime
     event: Event
+    """Without facts and row: long histories have many."""
     view: View | None = None
     """The row after it; None where the row did not change, or is gone."""
     status: str = ""
@@ -176,7 +177,9 @@ class Script:
                 return
             self._known.add(event.bead)
         status = view.status if view is not None and "status" in event.changed else ""
-        act = Act(self._place, self._at, event, view, status)
+        act = Act(
+            self._place, self._at, event._replace(facts=None, row=None), view, status
+        )  # the view has what they say
         if run is None or event.bead in fixed or not _moves(run, act):
             if event.what is not What.SIGN:
                 fixed.add(event.bead)

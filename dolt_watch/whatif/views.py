@@ -44,6 +44,7 @@ class Views:
     ) -> None:
         self.engine, self.rules, self.plain, self.columns = engine, rules, compiled, columns
         self._as_if = {status: self._with(status) for status in STATUSES}
+        self._last: dict[str, View] = {}
         self._clocks = [
             tuple(place for place, key in enumerate(one.rank_row) if key == "`updated_at`") for one in compiled
         ]
@@ -56,7 +57,11 @@ class Views:
     def of(self, row: RowChange, commit: str) -> View:
         """``row``: with the answers to ``compiled`` as its last ones."""
         answers = row.answers[-len(self.compiled) :] if self.rules else ()
-        return self._view(commit, row, answers, STATUSES)
+        view, last = self._view(commit, row, answers, STATUSES), self._last.get(row.bead)
+        if last is not None and last.facts == view.facts:  # most edits leave a bead to the rules as it was: held once
+            view = view._replace(facts=last.facts)
+        self._last[row.bead] = view
+        return view
 
     def own(self, changes: CommitChanges) -> CommitChanges:
         """With the answers of these rules, as they are, and no others."""
