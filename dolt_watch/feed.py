@@ -153,8 +153,7 @@ def _changed(engine: Engine, edges: Sequence[Edge], tables: Sequence[str]) -> di
     """Table → the edges over which it must be read. By edge: over a whole range a label may have come and gone again, and the net says nothing of it."""
     if len(edges) > FEW:
         some, both = (
-            engine.touched(asked, edges) if (asked := [table for table in tables if table in of]) else ()
-            for of in (SELDOM, TOGETHER)
+            engine.touched([table for table in tables if table in group], edges) for group in (SELDOM, TOGETHER)
         )
         known = dict.fromkeys(TOGETHER, both)
         if 8 * len(some) < len(edges):  # to read an edge in vain costs seven times what it costs to be asked about

@@ -177,9 +177,8 @@ class Script:
                 return
             self._known.add(event.bead)
         status = view.status if view is not None and "status" in event.changed else ""
-        act = Act(
-            self._place, self._at, event._replace(facts=None, row=None), view, status
-        )  # the view has what they say
+        bare = event._replace(facts=None, row=None)  # the view has what they say
+        act = Act(self._place, self._at, bare, view, status)
         if run is None or event.bead in fixed or not _moves(run, act):
             if event.what is not What.SIGN:
                 fixed.add(event.bead)
