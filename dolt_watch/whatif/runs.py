@@ -52,10 +52,10 @@ class Runs:
         for number in range(1, int(self.run_time / step) + 1):
             at = now + number * step
             sign = Sign(at, "a sign of life, assumed", "its agent", "")
-            run.acts.append(Act(0, at, Event(What.SIGN, bead, "", at, sign=sign)))
+            run.acts.add(Act(0, at, Event(What.SIGN, bead, "", at, sign=sign)))
         end = now + self.run_time
         closed = Event(What.LEFT, bead, "", end, sign=Sign(end, "status", "its agent", ""), changed=("status",))
-        run.acts.append(Act(0, end, closed, view, CLOSED))
+        run.acts.add(Act(0, end, closed, view, CLOSED))
         return run
 
 

@@ -28,8 +28,10 @@ from dolt_watch.model import (
     Kind,
     RowChange,
     What,
+    Wrote,
 )
 from dolt_watch.past import Step
+from dolt_watch.whatif.pile import Pile
 from dolt_watch.whatif.views import View, Views
 
 ANSWERS = REPORTS | {Kind.RELEASE}
@@ -77,7 +79,7 @@ class Run:
     last: int
     """The place in history of the last thing that belongs to it."""
     answer: Entry | None = None
-    acts: list[Act] = field(default_factory=list)
+    acts: Pile[Act] = field(default_factory=Pile)
     verdicts: list[tuple[timedelta, JobReport]] = field(default_factory=list)
     """Since its beginning → the target's word on its job, where a decision of ours rested on it."""
     idle: bool = False
@@ -98,7 +100,7 @@ class Script:
     """Built step by step, in the order of history. ``running``: beads whose runs were under way when it begins."""
 
     def __init__(self, running: Iterable[Bead] = ()) -> None:
-        self.people: list[Act] = []
+        self.people: Pile[Act] = Pile()
         self.runs: dict[str, list[Run]] = {}
         self.under_way: list[Run] = []
         """The runs that were under way at the beginning."""
@@ -138,7 +140,8 @@ class Script:
         assert self._at is not None
         if entry.bead == GLOBAL:
             if entry.kind in BY_PEOPLE:
-                self.people.append(Act(self._place, self._at, event))
+                bare = event._replace(entry=entry._replace(wrote=Wrote({})))  # the beads' cells are no concern of it
+                self.people.add(Act(self._place, self._at, bare))
             return
         self._heard(entry)
         if entry.kind is Kind.CLAIM:
@@ -184,9 +187,9 @@ class Script:
                 fixed.add(event.bead)
                 if status or act.gone:
                     self._end(event.bead)
-            self.people.append(act)
+            self.people.add(act)
             return
-        run.acts.append(act)
+        run.acts.add(act)
         run.last = self._place
         if status and status != IN_PROGRESS:
             self._end(event.bead)
@@ -195,6 +198,7 @@ class Script:
         run = self._open.pop(bead, None)
         if run is not None:
             run.over = True
+            run.acts.pack()
 
 
 def _moves(run: Run, act: Act) -> bool:

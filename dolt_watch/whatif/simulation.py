@@ -69,7 +69,9 @@ class Simulation:
         """Of the last tick."""
         self._rows = {bead: Row(view, view.status) for bead, view in rows.items()}
         self._playing: dict[str, Run] = {}
-        self._next = 0
+        self._people = iter(script.people)
+        self._next = next(self._people, None)
+        """What people do next."""
         self._order = count()
         self._planned: list[tuple[datetime, int, str, Act | Decision]] = []
         """What comes of runs: when, in which order, by which claim."""
@@ -93,16 +95,15 @@ class Simulation:
         self._advance(ends)
 
     def _coming(self) -> datetime | None:
-        people = self.script.people[self._next : self._next + 1]
-        return min((*(act.at for act in people), *(planned[0] for planned in self._planned[:1])), default=None)
+        moments = [self._next.at] if self._next is not None else []
+        return min((*moments, *(planned[0] for planned in self._planned[:1])), default=None)
 
     def _advance(self, until: datetime) -> None:
         """What happens up to and at this moment; people first."""
         while (at := self._coming()) is not None and at <= until:
-            people = self.script.people
-            if self._next < len(people) and people[self._next].at == at:
-                self._next += 1
-                self._others(people[self._next - 1], at)
+            if (act := self._next) is not None and act.at == at:
+                self._next = next(self._people, None)
+                self._others(act, at)
                 continue
             _, _, token, what = heapq.heappop(self._planned)
             if isinstance(what, Decision):
