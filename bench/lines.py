@@ -186,7 +186,7 @@ PARTS = (
                 Line(f"{command}, {length} history", "MB", PROCESS, f"the window of history that is read at once; {keeps}", Bar(120))
                 for command, keeps in (
                     ("replay --verify", "the ledger's entries"),
-                    ("replay", "the ledger's entries, and all that was done to beads that were ever dispatched"),
+                    ("replay", "the ledger's entries, and, packed, all that was done to beads that were ever dispatched"),
                     ("events", "nothing is kept"),
                 )
                 for length in ("short", "long")

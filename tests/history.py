@@ -127,7 +127,7 @@ class History:
         with self.engine.transaction() as tx:
             for sql, params in statements:
                 tx.execute(sql, params)
-            return tx.dolt_commit(["issues", "comments", "dependencies"], "by hand", by)
+            return tx.dolt_commit(["issues", "comments", "dependencies", "watch_decision"], "by hand", by)
 
     def new(self, *beads: str, **cells: Any) -> None:
         """Beads that match the default rule."""

@@ -10,6 +10,7 @@ import pytest
 
 from dolt_watch.engines.address import DoltLitePath
 from dolt_watch.errors import RuleError, SettingsError
+from dolt_watch.feed import ENTRY_COLUMNS
 from dolt_watch.targets import Busy, Refused
 from dolt_watch.whatif.study import Study
 from tests.history import Deeds, History, clock
@@ -18,7 +19,8 @@ MINUTE = timedelta(minutes=1)
 
 
 @pytest.fixture
-def history(doltlite_path: DoltLitePath) -> Iterator[History]:
+def history(doltlite_path: DoltLitePath, monkeypatch: pytest.MonkeyPatch) -> Iterator[History]:
+    monkeypatch.setattr("dolt_watch.whatif.pile.BLOCK", 2)  # short as they are, they are packed as long ones would be
     made = History(doltlite_path)
     with contextlib.closing(made.engine):
         yield made.at("10:00")
@@ -217,6 +219,21 @@ def test_not_before_it_is_ready(history: History) -> None:
 def test_a_pause_is_a_persons_and_stays(history: History) -> None:
     deeds: Deeds = {
         "10:01": lambda h: h.pause("upgrade"),
+        "10:03": new("a"),
+        "10:13": lambda h: h.resume(),
+        "10:20": put("a", status="closed"),
+    }
+    history.play("10:30", deeds)
+    assert claimed(history.what_if(timedelta(seconds=30))) == [("a", "10:13")]
+
+
+def test_a_pause_that_was_imported_says_not_what_it_wrote(history: History) -> None:
+    columns = ", ".join(ENTRY_COLUMNS)
+    pause = (
+        "('', 99, 'pause', 0, '', '', '', '', '2026-04-18 10:01:00.000000', '', 'upgrade', '', '', 'somebody', '{}')"
+    )
+    deeds: Deeds = {
+        "10:01": lambda h: h.write((f"INSERT INTO watch_decision ({columns}) VALUES {pause}", ())),
         "10:03": new("a"),
         "10:13": lambda h: h.resume(),
         "10:20": put("a", status="closed"),
