@@ -127,6 +127,10 @@ class Actor(Protocol):
     def save(self, store: Store, look: Look, *more: Any) -> None: ...
 
 
+LISTED = 20
+"""Waiting beads that are named a gate in each tick's lines; of more it says how many. `status` names all."""
+
+
 def announce(say: Say, written: Written, words: str = "") -> None:
     """What was done, in a line, with its facts. ``words``: where the entry's own do not tell it."""
     entry = written.entry
@@ -162,15 +166,21 @@ def tell(say: Say, state: State, plan: Plan, policy: Policy, now: datetime, scop
     waiting = [bead for bead in state.beads.values() if bead.matches]
     if scope.dispatch and not waiting:
         say(NO_BEADS)
+    held = Counter[str]()
     for bead in waiting if scope.dispatch else ():
         hold = plan.holds.get(bead.id)
         if hold is not None and hold.gate != ATTEMPTED:
-            say(f"holding {bead.id}: {hold.why}")
+            held[hold.gate] += 1
+            if held[hold.gate] <= LISTED:
+                say(f"holding {bead.id}: {hold.why}")
+    for gate, count in held.items():
+        if count > LISTED:
+            say(f"holding {count - LISTED} more: {gate} (dolt_watch status names them)")
     if any(hold.gate == "capacity" and "busy" in hold.why for hold in plan.holds.values()):
         say("claude-agent-service is busy — skipping tick")
     for bead in state.beads.values() if scope.reap else ():
-        rule = policy.rule(bead.rule)
-        if bead.phase is not Phase.RUNNING or rule is None:
+        rule = policy.rule(bead.rule) if bead.phase is Phase.RUNNING else None
+        if rule is None:
             continue
         age = minutes(now - last_sign(bead))
         why = plan.holds.get(bead.id)

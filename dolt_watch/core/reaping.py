@@ -6,7 +6,20 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from dolt_watch.core.policy import AT_ONCE, MINUTE, RECHECK, Due, Outside, Policy, Questions, Scope, paused
-from dolt_watch.model import BLOCKED, OPEN, Bead, Decision, Hold, JobReport, Kind, Phase, Rule, State, Verdict
+from dolt_watch.model import (
+    BLOCKED,
+    IN_FLIGHT,
+    OPEN,
+    Bead,
+    Decision,
+    Hold,
+    JobReport,
+    Kind,
+    Phase,
+    Rule,
+    State,
+    Verdict,
+)
 from dolt_watch.times import minutes
 
 
@@ -33,7 +46,8 @@ def overdue(
 ) -> tuple[tuple[Bead, ...], tuple[Bead, ...]]:
     """(running beads that are stale, unknown attempts that have waited long enough)."""
     stale, unknown = [], []
-    for bead in sorted(state.beads.values(), key=lambda bead: (bead.since, bead.id)):
+    watched = [bead for bead in state.beads.values() if bead.phase in IN_FLIGHT or bead.lost_note]
+    for bead in sorted(watched, key=lambda bead: (bead.since, bead.id)):
         rule = policy.rule(bead.rule)
         if rule is None:
             continue

@@ -162,13 +162,17 @@ class _Descending:
 
 def _comparable(value: Any) -> tuple[int, Any]:
     """A class, then the value within it: what cannot be compared with one another never is."""
+    if isinstance(value, str):  # first what nearly every key of a long queue is
+        return (3, value)
+    if isinstance(value, int):
+        return (1, value)
     if (
         value is None
         or (isinstance(value, float) and value != value)
         or (isinstance(value, Decimal) and value.is_nan())
     ):
         return (0, 0)  # NULL before everything, as MySQL sorts it
-    if isinstance(value, int | float | Decimal):
+    if isinstance(value, float | Decimal):
         return (1, value)
     if isinstance(value, timedelta):
         return (1, value.total_seconds())
@@ -176,8 +180,6 @@ def _comparable(value: Any) -> tuple[int, Any]:
         return (2, value.replace(tzinfo=None) - datetime.min - (value.utcoffset() or timedelta()))  # noqa: DTZ901
     if isinstance(value, date):
         return (2, timedelta(days=value.toordinal() - 1))
-    if isinstance(value, str):
-        return (3, value)
     if isinstance(value, bytes | bytearray):
         return (4, bytes(value))
     return (5, repr(value))
@@ -185,9 +187,11 @@ def _comparable(value: Any) -> tuple[int, Any]:
 
 def rank_key(rank: Sequence[Any], descending: Sequence[bool], bead: str) -> Any:
     """A sort key: NULLs first where ascending, last where descending (as MySQL); equal ranks go by the bead's id."""
-    directions = [*descending, *(False for _ in rank)]  # where nothing is said: ascending
-    pairs = [(_comparable(value), down) for value, down in zip(rank, directions, strict=False)]
-    return (tuple(_Descending(key) if down else key for key, down in pairs), bead)
+    keys: list[Any] = [_comparable(value) for value in rank]
+    for place, down in enumerate(descending[: len(keys)]):  # where nothing is said: ascending
+        if down:
+            keys[place] = _Descending(keys[place])
+    return (keys, bead)
 
 
 def fingerprint(rules: Sequence[Rule], columns: Mapping[str, str], dialect: str, version: str) -> str:

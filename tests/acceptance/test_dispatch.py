@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 
+from dolt_watch.round import LISTED
 from tests.acceptance.conftest import Watch, rows_of
 from tests.servers import message
 from tests.stubs.beadboard import STATUS, dead_url
@@ -146,7 +147,9 @@ def test_five_hundred_at_once_go_one_by_one(watch: Watch) -> None:
     watch.committed(rows_of([f"bd-x{number:03}" for number in range(500)]))
     outcome, lines = watch.dispatch()
     assert (outcome.dispatched, watch.sent()) == (1, ["bd-x000"])
-    assert sum(line.startswith("holding ") for line in lines) == 499
+    assert len(outcome.holds) == 499
+    assert sum(line.startswith("holding bd-x") for line in lines) == LISTED
+    assert f"holding {499 - LISTED} more: max_in_flight (dolt_watch status names them)" in lines
     assert watch.dispatch()[0].dispatched == 0
 
 

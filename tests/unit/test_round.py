@@ -1,0 +1,49 @@
+"""What a tick says of those that wait: each by name, until there are many."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from dolt_watch.core.policy import Plan, Policy, Scope
+from dolt_watch.model import Bead, Hold, Phase, Rule, State
+from dolt_watch.round import LISTED, tell
+
+NOW = datetime(2026, 4, 18, 12, tzinfo=UTC)
+
+
+def waits(number: int) -> Bead:
+    return Bead(f"bd-{number:05}", Phase.WAITING, "agent", NOW, "c", matches=True)
+
+
+def lines(count: int, gate: str = "max_in_flight", more: int = 0) -> list[str]:
+    beads = {bead.id: bead for bead in map(waits, range(count + more))}
+    holds = {id: Hold(gate if place < count else "settle", "why") for place, id in enumerate(beads)}
+    said: list[str] = []
+    policy = Policy([Rule("agent")], timedelta(seconds=1))
+    tell(said.append, State(beads=beads), Plan(holds=holds), policy, NOW, Scope(dispatch=True))
+    return said
+
+
+@pytest.mark.parametrize("count", [1, LISTED])
+def test_few_are_named(count: int) -> None:
+    assert lines(count) == [f"holding bd-{n:05}: why" for n in range(count)]
+
+
+def test_of_many_it_says_how_many_more_and_where_they_are_named() -> None:
+    said = lines(10_000)
+    assert (len(said), said[-2]) == (LISTED + 1, f"holding bd-{LISTED - 1:05}: why")
+    assert said[-1] == f"holding {10_000 - LISTED} more: max_in_flight (dolt_watch status names them)"
+
+
+def test_many_at_one_gate_hide_nobody_at_another() -> None:
+    assert lines(LISTED + 5, more=2)[-3:] == [
+        f"holding bd-{LISTED + 5:05}: why",
+        f"holding bd-{LISTED + 6:05}: why",
+        "holding 5 more: max_in_flight (dolt_watch status names them)",
+    ]
+
+
+def test_attempted_in_this_tick_already_is_no_news() -> None:
+    assert lines(3, gate="attempted") == []
