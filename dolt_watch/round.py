@@ -128,7 +128,7 @@ class Actor(Protocol):
 
 
 LISTED = 20
-"""Waiting beads that are named a gate in each tick's lines; of more it says how many. `status` names all."""
+"""Of the beads that one gate holds, a tick names so many; of the rest it says how many. `status` names all."""
 
 
 def announce(say: Say, written: Written, words: str = "") -> None:

@@ -85,7 +85,8 @@ def readies(bead: Bead, policy: Policy, now: datetime, clock: Due) -> Iterator[C
         yield Check(
             "backoff", not waits, f"attempt {bead.attempt} failed ({bead.reason}); again at {iso(bead.retry_at)}"
         )
-    since, settled = _changed(bead), _settled(bead, policy)
+    since = _changed(bead)
+    settled = since + policy.settle
     if settled > now:
         clock.at("dispatch", settled)
     yield Check("settle", settled <= now, f"changed {int((now - since).total_seconds())}s ago")
@@ -95,12 +96,8 @@ def _changed(bead: Bead) -> datetime:
     return bead.matched_at or bead.since
 
 
-def _settled(bead: Bead, policy: Policy) -> datetime:
-    return _changed(bead) + policy.settle
-
-
 def not_yet(bead: Bead, policy: Policy, now: datetime, clock: Due) -> Hold | None:
-    if bead.phase is not Phase.BACKOFF and _settled(bead, policy) <= now:
+    if bead.phase is not Phase.BACKOFF and _changed(bead) + policy.settle <= now:
         return None  # nearly all of a long queue, so no words are made of it
     return next((check.hold for check in readies(bead, policy, now, clock) if not check.ok), None)
 

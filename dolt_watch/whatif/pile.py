@@ -1,7 +1,7 @@
 """What a long history has many of, in order, held small.
 
 A what-if reads all of history before it simulates any of it: a dispatch may come earlier here than it was recorded, and what its run then did lies ahead. So what it
-read is kept, a hundredth of it at a time as objects and the rest as these pickle and compress: a tenth of their size.
+read is kept, one block of it at a time as objects and the rest as these pickle and compress: less than a fifth of their size.
 """
 
 from __future__ import annotations

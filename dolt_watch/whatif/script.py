@@ -140,7 +140,9 @@ class Script:
         assert self._at is not None
         if entry.bead == GLOBAL:
             if entry.kind in BY_PEOPLE:
-                bare = event._replace(entry=entry._replace(wrote=Wrote({})))  # the beads' cells are no concern of it
+                bare = event._replace(
+                    entry=entry._replace(wrote=Wrote({}))
+                )  # nothing asks for it, and where it is not said it cannot be pickled
                 self.people.add(Act(self._place, self._at, bare))
             return
         self._heard(entry)

@@ -59,7 +59,7 @@ class Simulation:
         self, policy: Policy, script: Script, views: Views, ready: Ready, state: State, rows: dict[str, View],
         schedule: Schedule, run_time: timedelta | None,
     ) -> None:  # fmt: skip
-        self.policy, self.script, self.views, self.ready = policy, script, views, ready
+        self.policy, self.views, self.ready = policy, views, ready
         self.schedule = schedule
         self.runs = Runs(script.runs, run_time)
         self.projection = Projection(state)
