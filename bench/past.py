@@ -45,7 +45,7 @@ def past(here: Place, commits: int) -> Iterator[Figure]:
             return time.perf_counter() - start
 
         fold, issues, all_of_it = alternate(
-            3, folded, lambda _: streamed("issues"), lambda _: streamed(*WATCHED, "watch_decision")
+            7, folded, lambda _: streamed("issues"), lambda _: streamed(*WATCHED, "watch_decision")
         )  # fmt: skip
     yield Figure("replay: folding all of history", fold, issues, at=at)
     yield Figure("replay, against all it reads", fold, all_of_it, at=at)

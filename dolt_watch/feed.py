@@ -190,20 +190,26 @@ def _changes(engine: Engine, table: str, edges: Sequence[Edge], lens: Lens) -> I
             changed = tuple(name for name in says if before[name] != after[name])
             yield edge, RowChange(table, bead, kind, changed, before, after, str(own), told(when), actor or "")
         return
-    same = ", ".join(_same(engine, name) for name in lens.columns)  # digits: quicker than names, in a server
-    columns = {"diff_type": "diff_type", "from": "from_id", "to": "to_id", "same": f"CONCAT({same})"}
+    asked = [_same(engine, name) for name in lens.columns]
+    for rule in lens.rules:
+        asked += (f"({text}) IS TRUE" for text in (rule.when_from, rule.when_to, rule.running_from, rule.running_to))
+    # digits, one text: long histories cost by the cells that come over the wire
+    columns = {"diff_type": "diff_type", "from": "from_id", "to": "to_id", "asked": f"CONCAT({', '.join(asked)})"}
     columns["at"] = "to_updated_at"
     for name in lens.cells:
-        columns[f"from_{name}"] = f"from_{name}"
+        columns[f"from_{name}"] = f"NULLIF(from_{name}, to_{name})"  # what is alike comes once
         columns[f"to_{name}"] = f"to_{name}"
     for number, rule in enumerate(lens.rules):
-        for name in ("when_from", "when_to", "running_from", "running_to"):
-            columns[f"{name}_{number}"] = getattr(rule, name)
         for place, expression in enumerate(rule.rank_to):
             columns[f"rank_{number}_{place}"] = expression
+    differ = dict[str, tuple[str, ...]]()  # columns by the digits: most changes are of a few kinds
     try:
         for edge, row in engine.diff("issues", edges, columns):
-            yield edge, _issue(row, lens)
+            digits = row[3]
+            if digits not in differ:
+                alike = zip(lens.columns, digits, strict=False)  # the rules' digits come after these
+                differ[digits] = tuple(name for name, digit in alike if digit == "0")
+            yield edge, _issue(row, lens, differ[digits])
     except SchemaChanged as error:
         used = sorted({column for rule in lens.rules for column in rule.columns})
         raise SchemaChanged(
@@ -216,18 +222,19 @@ def _same(engine: Engine, name: str) -> str:
     return f"from_{name} <=> to_{name}" if engine.dialect == "mysql" else f"from_{name} IS to_{name}"
 
 
-def _issue(row: Row, lens: Lens) -> RowChange:
-    kind, from_id, to_id, same, at = row[:5]
-    changed = tuple(name for name, alike in zip(lens.columns, same, strict=True) if alike == "0")
-    values = list(row[5:])
+def _issue(row: Row, lens: Lens, changed: tuple[str, ...]) -> RowChange:
+    kind, from_id, to_id, digits, at = row[:5]
+    values = iter(row[5:])
     before: dict[str, Any] = {}
     after: dict[str, Any] = {}
     for name in lens.cells:
-        before[name], after[name] = cell(name, values.pop(0)), cell(name, values.pop(0))
+        was, after[name] = next(values), cell(name, next(values))
+        before[name] = cell(name, was) if name in changed else after[name]
     answers = []
-    for rule in lens.rules:
-        was, now, ran, runs = (bool(values.pop(0)) for _ in range(4))
-        rank = tuple(plain(values.pop(0)) for _ in rule.rank_to)
+    for number, rule in enumerate(lens.rules):
+        start = len(lens.columns) + 4 * number
+        was, now, ran, runs = (digit == "1" for digit in digits[start : start + 4])
+        rank = tuple(plain(next(values)) for _ in rule.rank_to)
         was, ran = was and kind != "added", ran and kind != "added"
         now, runs = now and kind != "removed", runs and kind != "removed"
         answers.append(Answers(was, now, ran, runs, rank))

@@ -12,6 +12,8 @@ from datetime import datetime, timedelta
 
 from dolt_watch.model import CommitChanges, Entry, Event, Facts, RowChange, Rule, Sign, What
 
+_NOUN = {"comments": "comment", "labels": "label", "events": "event", "dependencies": "dependency"}
+
 SKEW = timedelta(minutes=5)
 """A row's own time may lie so far from its commit's date. What lies further off is told: a clock, or a zone, is wrong somewhere."""
 
@@ -41,7 +43,8 @@ def derive(changes: CommitChanges, rules: Sequence[Rule]) -> Iterator[Event]:
         for side in others.get(bead, ()):
             if side.key in written or side.kind == "removed":
                 continue
-            sign = Sign(changes.date, _noun(side.table), side.who, changes.commit, _off(side.at, changes.date))
+            what, off = _NOUN.get(side.table, side.table), _off(side.at, changes.date)
+            sign = Sign(changes.date, what, side.who, changes.commit, off)
             yield Event(What.SIGN, bead, changes.commit, changes.date, facts=facts, sign=sign, row=side)
 
 
@@ -145,7 +148,3 @@ def is_ours(line: str) -> bool:
 
 def _off(own: datetime | None, commit: datetime) -> int:
     return int((own - commit).total_seconds()) if own is not None else 0
-
-
-def _noun(table: str) -> str:
-    return {"comments": "comment", "labels": "label", "events": "event", "dependencies": "dependency"}.get(table, table)

@@ -183,8 +183,7 @@ class DoltEngine:
 
     def diff(self, table: str, edges: Iterable[Edge], columns: Mapping[str, str]) -> Iterator[tuple[Edge, Row]]:
         """Raises UnknownCommit, NoSuchTable, SchemaChanged as it is read. An edge needs a parent: a root commit has none."""
-        checked = (Edge(self._hash(e.parent), self._hash_or_working(e.commit)) for e in edges)
-        return self._diff.rows(name(table), checked, tuple(columns.values()))
+        return self._diff.rows(name(table), self._checked(edges), tuple(columns.values()))
 
     def columns(self, table: str) -> dict[str, str]:
         try:
@@ -216,6 +215,15 @@ class DoltEngine:
 
     def close(self) -> None:
         self._link.close()
+
+    def _checked(self, edges: Iterable[Edge]) -> Iterator[Edge]:
+        named = self._diff.known[1]  # by the server itself
+        for edge in edges:
+            if edge.parent not in named:
+                self._hash(edge.parent)
+            if edge.commit not in named:
+                self._hash_or_working(edge.commit)
+            yield edge
 
     def _hash(self, commit: str) -> str:
         return hash_of(commit, HASH, self.address.where)
