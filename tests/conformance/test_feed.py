@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dolt_watch import feed
+from dolt_watch.core.rules import compile_for
 from dolt_watch.engines import Engine
 from dolt_watch.look import WATCHED
+from dolt_watch.model import Rule
 from tests.acceptance.conftest import rows_of
 
 
@@ -28,3 +30,25 @@ def test_what_came_and_went_within_the_range_is_read(beads_engine: Engine) -> No
         for each in feed.read(engine, line, WATCHED, feed.Lens([], ["id"]))
     ]
     assert read == [(put, [("labels", "added")]), (gone, [("labels", "removed")])]
+
+
+def test_a_row_is_told_before_and_after_with_each_rules_answers(beads_engine: Engine) -> None:
+    """A cell that did not change stands in both, one that did in each as it was; NULL answers a rule as 'no' does."""
+    engine = beads_engine
+    columns = engine.columns("issues")
+    rules = [Rule("old", when="priority > 1", running="assignee = 'ann'"), Rule("done", when="closed_at > started_at")]
+    lens = feed.Lens([compile_for(rule, columns, engine.dialect) for rule in rules], list(columns))
+    first = committed(engine, rows_of(["bd-1"]))
+    committed(engine, "UPDATE issues SET priority = 1, notes = 'kept', assignee = 'ann' WHERE id = 'bd-1'")
+    last = committed(engine, "UPDATE issues SET priority = 2, assignee = NULL WHERE id = 'bd-1'")
+    line = feed.path(engine.commits(first, last), first, last)
+    assert line is not None
+    _, change = (each.rows[0] for each in feed.read(engine, line, ["issues"], lens))
+    assert change.changed == ("priority", "assignee")
+    assert change.before == {
+        "status": "open", "assignee": "ann", "notes": "kept", "started_at": None, "closed_at": None,
+    }  # fmt: skip
+    assert change.after == {**change.before, "assignee": None}
+    old, done = change.answers
+    assert old[:4] == (False, True, True, False)
+    assert done[:4] == (False, False, False, False)
