@@ -207,7 +207,7 @@ def _changes(engine: Engine, table: str, edges: Sequence[Edge], lens: Lens) -> I
         for edge, row in engine.diff("issues", edges, columns):
             digits = row[3]
             if digits not in differ:
-                alike = zip(lens.columns, digits, strict=False)  # the rules' digits come after these
+                alike = zip(lens.columns, digits[: len(lens.columns)], strict=True)  # the rules' digits come after
                 differ[digits] = tuple(name for name, digit in alike if digit == "0")
             yield edge, _issue(row, lens, differ[digits])
     except SchemaChanged as error:

@@ -140,9 +140,8 @@ class Script:
         assert self._at is not None
         if entry.bead == GLOBAL:
             if entry.kind in BY_PEOPLE:
-                bare = event._replace(
-                    entry=entry._replace(wrote=Wrote({}))
-                )  # nothing asks for it, and where it is not said it cannot be pickled
+                # nothing asks what it wrote, and where that is not said it cannot be pickled
+                bare = event._replace(entry=entry._replace(wrote=Wrote({})))
                 self.people.add(Act(self._place, self._at, bare))
             return
         self._heard(entry)
