@@ -60,9 +60,9 @@ def _known(version: int) -> int:
 
 def check_database(engine: Engine, project_id: str | None) -> None:
     """Is this the database that is meant, at a version that this program knows? One query. Raises NewerSchema, NotMigrated, SettingsError."""
-    project = "(SELECT value FROM metadata WHERE `key` = '_project_id')" if project_id else "NULL"
+    owned = "MAX(value) FROM watch_migration LEFT JOIN metadata ON `key` = '_project_id'"
     try:
-        rows = engine.query(f"SELECT (SELECT MAX(version) FROM watch_migration), {project}")
+        rows = engine.query(f"SELECT MAX(version), {owned if project_id else 'NULL FROM watch_migration'}")
     except NoSuchTable as error:
         if error.table == "metadata":
             check_database(engine, None)

@@ -110,7 +110,7 @@ class Source:
                 "something opened here is never closed", at, "close the quote, or double a quote within text: 'it''s'"
             )
         for token in tokens:
-            token.start, token.end, token.col = token.start - 1, token.end - 1, token.col - (token.line == 1)
+            token.start, token.end = token.start - 1, token.end - 1
         if len(tokens) > MAX_TOKENS:
             self.fail(
                 "the expression is too long",

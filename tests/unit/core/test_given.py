@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import orjson
+import pytest
 from hypothesis import given as drawn
 from hypothesis import strategies as st
 
@@ -34,11 +35,22 @@ def test_it_comes_back() -> None:
     capacity = {"board": Capacity(2, "idle", True), "other": Capacity(None, "not asked")}
     verdicts = {"bd-2": JobReport(Verdict.LOST, "gone", "no such job")}
     holds = {"bd-3": Hold(ATTEMPTED, ""), "bd-4": Hold(UNCOMMITTED, ""), "bd-5": Hold("blocked", "by history")}
-    written = inputs(State("h", "m", {}), NOW, Scope(dispatch=True), holds, Outside(capacity, holds, verdicts))
-    read = recall(entry(orjson.loads(orjson.dumps(written))))
-    assert (read.now, read.scope) == (NOW, Scope(dispatch=True))
-    assert (dict(read.capacity), dict(read.verdicts)) == (capacity, verdicts)
-    assert read.passed == {"bd-3": ATTEMPTED, "bd-4": UNCOMMITTED}, "what history holds is not recorded"
+    for scope in (Scope(dispatch=True), Scope(reap=True)):
+        written = inputs(State("h", "m", {}), NOW, scope, holds, Outside(capacity, holds, verdicts))
+        read = recall(entry(orjson.loads(orjson.dumps(written))))
+        assert (read.now, read.scope) == (NOW, scope)
+        assert (dict(read.capacity), dict(read.verdicts)) == (capacity, verdicts)
+        assert read.passed == {"bd-3": ATTEMPTED, "bd-4": UNCOMMITTED}, "what history holds is not recorded"
+
+
+@pytest.mark.parametrize(("written", "read"), [(0.25, 0.25), (1, 1.0), ("much", 0.0), (None, 0.0)])
+def test_the_random_part_of_a_pause(written: Any, read: float) -> None:
+    assert recall(entry({"jitter": written})).jitter == read
+
+
+def test_a_verdict_that_no_target_gives() -> None:
+    known = ["running", "at work", ""]
+    assert list(recall(entry({"verdicts": {"bd-1": ["dancing", "", ""], "bd-2": known}})).verdicts) == ["bd-2"]
 
 
 @drawn(JSON | st.dictionaries(st.sampled_from(NAMES), JSON | st.dictionaries(st.text(max_size=3), JSON, max_size=3)))
