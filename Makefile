@@ -16,11 +16,12 @@ JUNIT  := $(WORK)/junit.xml
 PYTEST ?=
 EXTRA_GROUPS ?=
 MUTANTS ?=
+VERSION ?=
 
 # DoltLite's loader leaves this mark for its children, who would then silently get the stock SQLite.
 unexport _DOLTLITE_BOOTSTRAPPED
 
-.PHONY: help demo test coverage mutants docs faults image check fmt bench clean
+.PHONY: help demo test coverage mutants docs faults image check fmt bench release clean
 
 help: ## What there is
 	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' Makefile
@@ -72,6 +73,9 @@ docs: $(DEV) ## The references from the code, and the site, into site/
 
 bench: $(DEV) ## The figures, on real Dolt (dolt, bd, jq and curl on PATH)
 	$(PY) -m bench
+
+release: $(DEV) ## VERSION=1.2.3 in every place that names it, and in the changelog; publishes nothing
+	$(PY) -m tools.release $(VERSION)
 
 clean: ## Forget the environment and everything that was built
 	rm -rf $(VENV) $(WORK) mutants build dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

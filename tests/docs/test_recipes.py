@@ -15,6 +15,7 @@ import pytest
 import yaml
 from cronsim import CronSim
 
+from dolt_watch import __version__
 from dolt_watch.settings import load
 from dolt_watch.times import utc
 from tests.docs.conftest import ROOT
@@ -124,5 +125,5 @@ def test_kubernetes_overlay(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         objects = [one for one in yaml.safe_load_all(done.stdout) if one["kind"] == kind]
         assert objects
-        assert "your-registry/dolt_watch:0.1.0" in done.stdout
+        assert f"your-registry/dolt_watch:{__version__}" in done.stdout
         assert all(one["metadata"]["namespace"] == "beads-server" for one in objects)

@@ -15,10 +15,11 @@ from typing import Any
 
 import hcl2
 
+from dolt_watch import __version__
 from tests.unit.manifests import CRONJOBS, Manifest
 
 MODULE = CRONJOBS / "terraform"
-GIVEN = {"image": "dolt_watch:0.1.0", "project_id": "00000000-0000-0000-0000-000000000000"}
+GIVEN = {"image": f"dolt_watch:{__version__}", "project_id": "00000000-0000-0000-0000-000000000000"}
 """The variables without a default, as the kustomize base has them."""
 KINDS = {
     "kubernetes_config_map_v1": ("v1", "ConfigMap"),

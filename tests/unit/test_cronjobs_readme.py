@@ -10,6 +10,7 @@ import hcl2
 import pytest
 import yaml
 
+from dolt_watch import __version__
 from tests.unit.manifest_checks import SECRETS, problems
 from tests.unit.manifests import CRONJOBS, at, container, named, render, with_pods
 from tests.unit.terraform_module import Module
@@ -35,7 +36,7 @@ def test_the_overlay(resource: str, tmp_path: Path) -> None:
     objects = render(str(mine))
     assert problems(objects) == []
     assert {at(each, "metadata.namespace") for each in objects} == {"elsewhere"}
-    assert {container(each)["image"] for each in with_pods(objects)} == {"your-registry/dolt_watch:0.1.0"}
+    assert {container(each)["image"] for each in with_pods(objects)} == {f"your-registry/dolt_watch:{__version__}"}
     (config,) = named(objects, "ConfigMap").values()
     assert config["data"] == {"metadata.json": '{"dolt_database": "mine"}', "dolt_watch.toml": 'settle = "5s"\n'}
     assert {at(each, "spec.suspend") for each in named(objects, "CronJob").values()} <= {resource == "../suspended"}

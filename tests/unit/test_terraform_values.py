@@ -49,7 +49,7 @@ REFUSED = [
     ("agent_service_pod_port", -1), ("metrics_namespace", "a b"),
 ]  # fmt: skip
 TAKEN = [
-    ("image", "registry.example:5000/tools/dolt_watch:0.1.0"), ("image", "dolt_watch@sha256:" + "0" * 64), ("mode", "service"), ("replicas", 2),
+    ("image", "registry.example:5000/tools/dolt_watch:1.2.3"), ("image", "dolt_watch@sha256:" + "0" * 64), ("mode", "service"), ("replicas", 2),
     ("dispatcher_schedule", "0-59/2 8,20 1 JAN MON-FRI"), ("beadboard_url", "https://beadboard.example:3000/base"), ("stale_after", "1h30m"),
     ("admin_secret", None), ("settings", "[targets.beadboard]\ntimeout = \"10s\""), ("max_in_flight", 4), ("dispatcher_name", "b" * 52),
 ]  # fmt: skip

@@ -1,0 +1,78 @@
+"""``make release VERSION=1.2.3``: the one version of ``dolt_watch/__init__.py`` in every place that must name it, and in the changelog. Nothing is published."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+SOURCE = "dolt_watch/__init__.py"
+VERSION = r"(\d+\.\d+\.\d+)"
+
+NAMED: Mapping[str, str] = {
+    SOURCE: rf'__version__ = "{VERSION}"',
+    "Dockerfile": rf"ARG VERSION={VERSION}",
+    "cronjobs/base/kustomization.yaml": rf'newTag: "{VERSION}"',
+    "cronjobs/overlays/service/kustomization.yaml": rf'newTag: "{VERSION}"',
+    "cronjobs/README.md": rf'(?:newTag: "|dolt_watch:){VERSION}',
+    "docs/recipes/kubernetes.md": rf'newTag: "{VERSION}"',
+    "docs/quickstart.md": rf"(?m)^dolt_watch {VERSION}$",
+}
+"""File → how the version stands there: images are tagged with it, pages print it."""
+
+UNRELEASED = "## [Unreleased]\n"
+
+
+class Refused(Exception):
+    """Said to whoever releases; nothing was written."""
+
+
+def named(root: Path = ROOT) -> Iterator[tuple[str, str]]:
+    """Each file and version that it names, as often as it does."""
+    for name, pattern in NAMED.items():
+        for version in re.findall(pattern, (root / name).read_text("utf-8")):
+            yield name, version
+
+
+def released(root: Path, version: str, today: date) -> Iterator[tuple[Path, str]]:
+    """The files as they will be. Raises Refused."""
+    if not re.fullmatch(VERSION, version):
+        raise Refused(f"{version!r} is no version: write VERSION=1.2.3")
+    now = next(found for name, found in named(root) if name == SOURCE)
+    if _numbers(version) <= _numbers(now):
+        raise Refused(f"{version} is not newer than {now}, which {SOURCE} names")
+    changelog = root / "CHANGELOG.md"
+    before, heading, after = changelog.read_text("utf-8").partition(UNRELEASED)
+    if not heading or not after.split("\n## ")[0].strip():
+        raise Refused("CHANGELOG.md has nothing under [Unreleased]")
+    yield changelog, f"{before}{heading}\n## [{version}] - {today:%Y-%m-%d}\n{after}"
+    for name, pattern in NAMED.items():
+        text = (root / name).read_text("utf-8")
+        yield root / name, re.sub(pattern, lambda found: found[0].replace(found[1], version), text)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(map(int, version.split(".")))
+
+
+def main(arguments: list[str], root: Path = ROOT) -> int:
+    version = arguments[0] if arguments else ""
+    try:
+        files = list(released(root, version, datetime.now(UTC).date()))
+    except Refused as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    for path, text in files:
+        path.write_text(text, "utf-8")
+        sys.stdout.write(f"written: {path.relative_to(root)}\n")
+    sys.stdout.write(
+        f"now: make test check, then git commit -am 'Release {version}' && git tag -a v{version} -m {version}\n"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
