@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pymysql
 import pytest
@@ -83,11 +83,16 @@ def docker_answers() -> bool:
         return False
 
 
-def give_up(choice: Choice) -> None:
+def give_up(choice: Choice) -> NoReturn:
     """Skip, or fail where skipping would hide that nothing was tested."""
     if choice.source is Source.FAIL:
         pytest.fail(f"{choice.why} (CI=true: this is not skipped)", pytrace=False)
     pytest.skip(choice.why)
+
+
+def without(why: str) -> NoReturn:
+    """What a test needs is not here: skip it, or with CI=true fail."""
+    give_up(missing(os.environ, why))
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,8 @@ def tick(
             look, clock.now(look.now), settings_hash(settings), kinds, settings.settle, settings.adopt
         ):
             say(nothing(look, kinds))
-            _ping()
+            if not dry_run:
+                _ping()
             return 0
 
         from dolt_watch.cli.wiring import Targets, build

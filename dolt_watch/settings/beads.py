@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from dolt_watch.engines.address import Address
 from dolt_watch.errors import SettingsError
-from dolt_watch.settings.values import shown, truth
+from dolt_watch.settings.values import shown, there, truth
 
 METADATA = ".beads/metadata.json"
 DATABASE_FIX = (
@@ -47,7 +47,7 @@ def connection(env: Mapping[str, str], cwd: Path) -> Connection:
     """Raises SettingsError: no database anywhere, metadata.json unusable, dolt_mode not 'server'."""
     folder = _folder(env, cwd)
     path = folder / "metadata.json" if folder else None
-    if path is not None and not path.exists():
+    if path is not None and not there(path):
         path = None
     if path is None and not env.get(_variable("database")):
         lacks = f"{folder} has no metadata.json" if folder else "no .beads/ here or in any folder above"
@@ -75,7 +75,7 @@ def _folder(env: Mapping[str, str], cwd: Path) -> Path | None:
         return folder
     # A .beads/ without metadata.json (bd keeps one in the home folder for its shared server) must not hide one above.
     found = [up / ".beads" for up in (cwd, *cwd.parents) if (up / ".beads").is_dir()]
-    return next((each for each in found if (each / "metadata.json").exists()), found[0] if found else None)
+    return next((each for each in found if there(each / "metadata.json")), found[0] if found else None)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -123,7 +123,7 @@ def _part(
     value = metadata.get(_FIELDS[name])
     if value is not None and value != "" and not (name == "port" and value == 0 and value is not False):
         return _checked(name, value, _FIELDS[name], path), METADATA
-    if name == "port" and folder and (folder / _PORT_FILE).is_file():
+    if name == "port" and folder and there(folder / _PORT_FILE):
         file = folder / _PORT_FILE
         try:
             text = file.read_text("utf-8").strip()

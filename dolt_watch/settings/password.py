@@ -7,6 +7,7 @@ from pathlib import Path
 
 from dolt_watch.engines.address import Address
 from dolt_watch.errors import SettingsError
+from dolt_watch.settings.values import there
 
 
 def password(address: Address, env: Mapping[str, str], cwd: Path) -> tuple[str, str]:
@@ -27,7 +28,7 @@ def password(address: Address, env: Mapping[str, str], cwd: Path) -> tuple[str, 
     if not named and not home:
         return "", "default"
     path = cwd / Path(named).expanduser() if named else Path(home or "") / ".config" / "beads" / "credentials"
-    if not named and not path.is_file():
+    if not named and not there(path):
         return "", "default"
     value = _credentials(path, address)
     return value, ("BEADS_CREDENTIALS_FILE" if named else "~/.config/beads/credentials") if value else "default"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dolt_watch.errors import SettingsError
-from dolt_watch.settings.values import Given
+from dolt_watch.settings.values import Given, there
 
 FILE = "dolt_watch.toml"
 Where = tuple[str, ...]
@@ -22,7 +22,7 @@ def find(named: str, env: Mapping[str, str], cwd: Path) -> Path | None:
         return cwd / Path(named).expanduser()
     beads = [cwd / env["BEADS_DIR"]] if env.get("BEADS_DIR") else []
     for folder in [*(f for up in (cwd, *cwd.parents) for f in (up, up / ".beads")), *(b.parent for b in beads), *beads]:
-        if (folder / FILE).is_file():
+        if there(folder / FILE):
             return folder / FILE
     return None
 

@@ -67,6 +67,17 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f"did you mean {lower[close[0]]}?" if close else f"one of: {', '.join(names)}"
 
 
+def there(path: Path) -> bool:
+    """Is there such a file? Raises SettingsError where its folder may not be looked into: settings that cannot be seen must not count as none."""
+    try:
+        return path.exists()
+    except OSError as error:
+        raise SettingsError(
+            f"{path.parent} cannot be looked into: {error.strerror}", where=str(path),
+            fix=f"run as the user that owns it, or let this one in: chmod g+rx {path.parent}",
+        ) from None  # fmt: skip
+
+
 def check_name(name: str, what: str, where: str) -> None:
     if not re.fullmatch(_NAME, name):
         raise SettingsError(

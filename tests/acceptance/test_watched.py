@@ -39,6 +39,9 @@ def test_a_dead_man_s_switch(watch: Watch) -> None:
         for _ in range(2):  # the second one is idle
             assert watch.command("tick", env=env).code == 0
         assert [request.path for request in switch.requests] == ["/ping/1", "/ping/1"]
+        assert watch.command("tick", "--dry-run", env=env).code == 0
+        assert watch.command("dispatch", "--dry-run", env=env).code == 0
+        assert len(switch.requests) == 2, "a dry run sends nothing, an idle one neither"
         watch.board.answer_next(500, "boom")
         watch.assigned("fails")
         assert watch.command("tick", "--set", "settle=0s", env=env).code == 1

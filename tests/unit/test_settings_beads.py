@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -186,3 +189,30 @@ def test_no_database_anywhere(tmp_path: Path) -> None:
         load({}, {}, tmp_path)
     with pytest.raises(SettingsError, match="BEADS_DIR is not a folder"):
         load({}, {"BEADS_DIR": "nowhere"}, tmp_path)
+
+
+@pytest.fixture
+def closed() -> Iterator[Path]:
+    """A tracker whose .beads/ this process may not look into, as bd makes it for its own user alone."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        metadata(folder, FULL)
+        (folder / ".beads").chmod(0)
+        root = os.geteuid() == 0  # who may look into everything
+        if root:
+            os.seteuid(65534)
+        try:
+            yield folder
+        finally:
+            if root:
+                os.seteuid(0)
+            (folder / ".beads").chmod(0o700)
+
+
+def test_somebody_elses_beads(closed: Path) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load({}, {}, closed)
+    error = caught.value
+    assert error.message == f"{closed}/.beads cannot be looked into: Permission denied"
+    assert error.fix == f"run as the user that owns it, or let this one in: chmod g+rx {closed}/.beads"
