@@ -48,6 +48,13 @@ class RuleError(SettingsError):
     """A rule's expression is not usable."""
 
 
+# -- exit 1: what happened outside -------------------------------------------------------------------------------
+
+
+class NotRecorded(DoltWatchError):
+    """A target answered, and that could not be written."""
+
+
 # -- exit 3: the database ----------------------------------------------------------------------------------------
 
 

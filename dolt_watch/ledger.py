@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 import orjson
@@ -18,13 +18,16 @@ from dolt_watch import __version__
 from dolt_watch.core.policy import sets_status
 from dolt_watch.core.rules import CompiledRule
 from dolt_watch.engines import Engine, Param, Transaction
-from dolt_watch.errors import BeadGone, Conflict, MergeInProgress
-from dolt_watch.feed import ENTRY_COLUMNS, cell
+from dolt_watch.errors import BeadGone, Conflict, DoltWatchError, MergeInProgress, NotRecorded, Unreachable
+from dolt_watch.feed import ENTRY_COLUMNS, cell, entry_from
 from dolt_watch.gates import blocked, by_itself
 from dolt_watch.model import GLOBAL, IN_PROGRESS, Decision, Entry, Kind, Wrote
 from dolt_watch.store import take_fence
 from dolt_watch.text import outside
 from dolt_watch.times import Clock, utc
+
+PATIENCE = 60.0
+"""Seconds that a report waits for its turn, for the end of somebody's merge, or for the server: what happened outside cannot be decided anew."""
 
 TEXT_LIMIT = 65_535
 """Bytes that a TEXT column of beads holds: notes, events.old_value, events.new_value."""
@@ -36,6 +39,9 @@ _BEGIN = """SELECT HASHOF('HEAD'), UTC_TIMESTAMP(6), is_merging, version, hash I
 LEFT JOIN watch_settings ON hash = ? LEFT JOIN watch_decision ON bead_id = ? ORDER BY version DESC LIMIT 1"""
 """What a transaction must know before it writes; ``dolt_merge_status`` is one row, always. Only of a merge must it ask: Dolt would take our
 commit for the merge commit. With conflicts or violations standing by themselves it refuses to commit."""
+
+OUTLIVES = (Kind.RESTORE, Kind.OVERDUE)
+"""Decisions about an attempt, not about a row: its stream outlives a bead that is gone."""
 
 _VERBS = {Kind.CLAIM: "claim", Kind.DISPATCHED: "dispatch", Kind.REAP: "reap", Kind.REQUEUE: "requeue"}
 
@@ -92,31 +98,47 @@ class Ledger:
         self.ready: frozenset[str] = frozenset()
         """Names of the rules whose beads must be ready in bd's sense, asked again in the claim's own transaction."""
 
-    def decide(self, decision: Decision, *, observed: str, fence: str) -> Written:
-        """Raises Conflict where anything it was decided on moved, the bead's row included; then nothing is written."""
+    def decide(self, decision: Decision, *, observed: str, fence: str, valid: timedelta | None = None) -> Written:
+        """``valid``: how long a claim is its holder's, from the moment that its own transaction reads.
+
+        Raises Conflict where anything it was decided on moved, the bead's row included; then nothing is written.
+        """
         try:
-            return self._write(decision, observed, fence)
+            return self._write(decision, observed, fence, valid=valid)
         except BeadGone as error:
-            if decision.kind is Kind.RESTORE:  # history lost the bead too: the stream outlives it
+            if decision.kind in OUTLIVES:
                 return self._write(decision._replace(note=""), observed, fence, alone=True)
             raise Conflict("the bead was deleted in the same instant") from error
 
     def report(self, decision: Decision) -> Written:
-        """Appends until it stands. Raises Conflict only after so many tries that something else must be wrong."""
-        alone = False
-        for tries in range(1, 21):
+        """Appends until it stands. Raises NotRecorded where nothing could be written for ``PATIENCE``."""
+        alone, unsure, tries, waited = False, False, 0, 0.0
+        while True:
             try:
-                return self._write(decision, None, None, alone)
+                return (unsure and self._stands(decision)) or self._write(decision, None, None, alone)
             except BeadGone:
                 decision, alone = decision._replace(note=""), True  # its stream outlives it
-            except Conflict:
-                self.clock.sleep(0.005 * tries)
-        raise Conflict(
-            "a report could not be written in 20 tries",
-            fix="run `dolt_watch tick` again; the claim stands in the ledger",
-        )
+            except (Conflict, Unreachable) as error:
+                unsure = unsure or isinstance(error, Unreachable)
+                if waited >= PATIENCE:
+                    raise _not_recorded(decision, error) from error
+                tries += 1
+                pause = min(0.005 * tries, 1.0)
+                self.clock.sleep(pause)
+                waited += pause
 
-    def _write(self, decision: Decision, observed: str | None, fence: str | None, alone: bool = False) -> Written:
+    def _stands(self, decision: Decision) -> Written | None:
+        """The report as it stands already: a commit whose answer was lost may have taken place."""
+        rows = self.engine.query(
+            f"SELECT {', '.join(ENTRY_COLUMNS)} FROM watch_decision WHERE bead_id = ? AND token = ? AND kind = ?",
+            (decision.bead, decision.token, decision.kind.value),
+        )
+        entry = entry_from(rows[0]) if rows and decision.token else None
+        return Written(entry, "", None) if entry is not None else None
+
+    def _write(
+        self, decision: Decision, observed: str | None, fence: str | None, alone: bool = False, valid: timedelta | None = None
+    ) -> Written:  # fmt: skip
         with self.engine.transaction() as tx:
             begun = self._begin(tx, decision, alone=alone or decision.bead == GLOBAL)
             if observed is not None and begun.head != observed:
@@ -125,7 +147,7 @@ class Ledger:
             if row is not None:
                 self._holds(tx, decision, begun)
             take_fence(tx, fence)
-            entry, changes, warning = self._entry(decision, begun)
+            entry, changes, warning = self._entry(decision, begun, valid)
             if row is not None:
                 self._apply(tx, decision, row, changes, entry)
             self._append(tx, entry, begun.settings_stand)
@@ -169,7 +191,9 @@ class Ledger:
         if decision.kind in (Kind.REAP, Kind.REQUEUE) and not begun.runs:
             raise Conflict(f"{bead} is no longer in progress")
 
-    def _entry(self, decision: Decision, begun: _Begun) -> tuple[Entry, dict[str, Any], str]:
+    def _entry(
+        self, decision: Decision, begun: _Begun, valid: timedelta | None
+    ) -> tuple[Entry, dict[str, Any], str]:  # fmt: skip
         kind, now, row = decision.kind, begun.now, begun.row
         changes: dict[str, Any] = {}
         cells: dict[str, tuple[Any, Any]] = {}
@@ -189,8 +213,9 @@ class Ledger:
                 warning, note = f"the notes of {decision.bead} are full: the ledger alone carries «{note}»", ""
         events = (str(uuid.uuid4()),) if row is not None and (changes or note) else ()
         wrote = Wrote(cells, note, events)
+        deadline = {"deadline": (now + valid).isoformat()} if valid is not None else {}
         detail = {
-            **decision.detail, "program": __version__, "host": self.identity.host,
+            **decision.detail, **deadline, "program": __version__, "host": self.identity.host,
             "wrote": {"cells": cells, "note": note, "events": list(events)},
         }  # fmt: skip
         entry = Entry(
@@ -257,6 +282,15 @@ class Ledger:
 
     def _bead_hash(self, row: Mapping[str, Any] | None, rule: str) -> str:
         return "" if row is None else bead_hash(row, self.rules.get(rule))
+
+
+def _not_recorded(decision: Decision, error: DoltWatchError) -> NotRecorded:
+    job = f" (job {decision.job})" if decision.job else ""
+    return NotRecorded(
+        f"{decision.bead}: {decision.kind.value}{job} could not be recorded in {PATIENCE:.0f} s: {error.message}",
+        where=f"attempt {decision.attempt}, token {decision.token}",
+        fix=f"mend that, and note it by hand: bd note {decision.bead} '{decision.kind.value}{job}'; do not set it open while that job runs",
+    )
 
 
 def bead_hash(row: Mapping[str, Any], compiled: CompiledRule | None) -> str:

@@ -91,6 +91,10 @@ class Kind(StrEnum):
 
 
 REPORTS = frozenset({Kind.DISPATCHED, Kind.FAILED, Kind.QUARANTINED, Kind.BUSY, Kind.UNKNOWN, Kind.STOPPED})
+ANSWERS = REPORTS | {Kind.RELEASE}
+"""What may follow a claim, by the worker that made it."""
+LIVE = frozenset({Kind.DISPATCHED, Kind.UNKNOWN})
+"""Answers after which something runs, or may."""
 
 GLOBAL = ""
 """The stream of decisions about no bead: pause, resume, resync."""

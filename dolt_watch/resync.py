@@ -21,6 +21,7 @@ from dolt_watch.ledger import bead_hash
 from dolt_watch.model import (
     GLOBAL,
     IN_PROGRESS,
+    LIVE,
     Bead,
     Decision,
     Entry,
@@ -57,8 +58,10 @@ def resync(
     projection = Projection(State(head, head, beads))
     for entry in sorted([*shared, *(e for entries in streams.values() for e in entries)], key=lambda entry: entry.at):
         projection.shared(Event(What.LEDGER, entry.bead, head, entry.at, entry=entry))
-    tokens = frozenset(entry.token for entries in streams.values() for entry in entries if entry.token)
-    return Resynced(projection.state(), tokens, entries=bool(streams))
+    ledger = [entry for entries in streams.values() for entry in entries if entry.token]
+    tokens = frozenset(entry.token for entry in ledger if entry.kind not in LIVE)
+    answers = {entry.token: entry for entry in ledger if entry.kind in LIVE}
+    return Resynced(projection.state(), tokens, answers, entries=bool(streams))
 
 
 class Resynced(NamedTuple):
@@ -66,14 +69,25 @@ class Resynced(NamedTuple):
 
     state: State
     tokens: frozenset[str]
-    """Of every attempt in the ledger."""
+    """Of every attempt that the ledger knows by more than such an answer."""
+    answers: Mapping[str, Entry]
+    """Token → its target's answer that something runs, or may. It may stand alone: history can be set back to before the claim while a request is
+    under way."""
     entries: bool
     """Does the ledger hold anything about beads? A pause says nothing of attempts."""
 
 
 def lost(known: Sequence[Bead], found: Resynced) -> list[Decision]:
-    """The live attempts that this server knows of and history does not, to be written again."""
-    return [_restore(bead) for bead in known if bead.token not in found.tokens]
+    """The live attempts that this server knows of and history does not, to be written again: as far as they have come, where their answer stands."""
+    missing = [bead for bead in known if bead.token not in found.tokens]
+    return [_restore(_answered(bead, found.answers.get(bead.token))) for bead in missing]
+
+
+def _answered(bead: Bead, answer: Entry | None) -> Bead:
+    if answer is None:
+        return bead
+    phase = Phase.RUNNING if answer.kind is Kind.DISPATCHED else Phase.UNKNOWN
+    return bead._replace(phase=phase, since=answer.at, job=answer.job, deadline=None)
 
 
 def restored(beads: Mapping[str, Bead], missing: Sequence[Decision], commit: str, now: datetime) -> dict[str, Bead]:

@@ -17,7 +17,7 @@ from dolt_watch.engines import Engine, Param, Transaction
 from dolt_watch.engines.sql import chunks
 from dolt_watch.errors import Conflict
 from dolt_watch.look import Look, Seen
-from dolt_watch.model import IN_FLIGHT, Bead, Pause, Phase, Sign, State
+from dolt_watch.model import IN_FLIGHT, LIVE, Bead, Pause, Phase, Sign, State
 from dolt_watch.times import utc
 
 SWEEP = 100
@@ -57,7 +57,9 @@ class Store:
             bead = state.beads.get(bead_id)
             if bead is not None and bead.token == token:
                 continue
-            if not self.engine.query("SELECT 1 FROM watch_decision WHERE bead_id = ? AND token = ?", (bead_id, token)):
+            # an answer after which it runs says nothing of its claim: history may have been set back in between
+            known = "SELECT 1 FROM watch_decision WHERE bead_id = ? AND token = ? AND kind NOT IN (?, ?)"
+            if not self.engine.query(known, (bead_id, token, *sorted(LIVE))):
                 return True
         return False
 

@@ -7,7 +7,7 @@ is left to do, cursor and state are saved in one transaction.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,10 @@ if TYPE_CHECKING:
     from dolt_watch.targets import Target
 
 TRIES = 40
-"""Conflicts in a row before a tick gives up. Where each means that somebody else got ahead, the rest is theirs; where nothing moved, something is wrong."""
+"""Conflicts in a row, each since somebody else got ahead, before a tick leaves the rest to them."""
+
+STUCK = 5
+"""Conflicts in a row before a tick asks whether anything moved. Where nothing did, it is this bead: the others go on, and the tick fails."""
 
 LONGEST = 0.5
 """Seconds that a worker which lost a race waits at most: a round may have been long because a target was slow to answer."""
@@ -52,6 +55,8 @@ class Loop:
         self.present = Present(engine, policy, rule_hashes, self.looker, actor)
         self.store = self.present.store
         self._checked = False
+        self._deciding = ""
+        """The bead of the decision under way."""
         self.state = State()
         """As the last round with something in it had it."""
         self.now: datetime | None = None
@@ -65,9 +70,10 @@ class Loop:
 
         ``first``: a look that was had already. ``stop``: asked before each round. ``thorough``: have a round even where nothing is due.
         """
-        outcome, skip = Outcome(), set[str]()
+        outcome, skip, stuck = Outcome(), set[str](), dict[str, Conflict]()
         patient, conflicts = self.patient, 0
         while not stop():
+            self._deciding = ""
             look, first = first or self.looker.look(), None
             self.now = now = self.clock.now(look.now)
             self._due = look.due
@@ -81,7 +87,7 @@ class Loop:
                 return outcome
             outcome.rounds, thorough, begun = outcome.rounds + 1, False, time.monotonic()
             try:
-                more, wait = self._round(look, now, scope, outcome, skip, patient)
+                more, wait = self._round(look, now, scope, outcome, skip, stuck, patient)
             except MergeInProgress as error:
                 self.say(f"{error.message} — skipping tick")
                 return outcome
@@ -93,11 +99,15 @@ class Loop:
             except Conflict as error:
                 conflicts += 1
                 outcome.conflicts += 1
+                if conflicts % STUCK == 0 and not self._overtaken(look):
+                    if not self._deciding:
+                        raise _no_way(error) from error
+                    stuck[self._deciding], conflicts = error, 0
+                    skip.add(self._deciding)
+                    continue
                 if conflicts > TRIES:
-                    if self._overtaken(look):
-                        self.say(f"others got ahead {TRIES} times in a row — leaving the rest to them")
-                        return outcome
-                    raise Conflict(f"no way through in {TRIES} tries: {error.message}", fix="run it again") from error
+                    self.say(f"others got ahead {TRIES} times in a row — leaving the rest to them")
+                    return outcome
                 from random import uniform  # 1 ms of every tick that meets nobody
 
                 # Theirs takes about as long as ours did: several workers that come again at once would only lose to one another.
@@ -108,7 +118,9 @@ class Loop:
                 patient = False
                 self.clock.sleep(wait)
             elif not more:
-                return outcome
+                break
+        for bead, why in stuck.items():
+            raise _no_way(why, bead) from why
         return outcome
 
     def wakes_in(self) -> float | None:
@@ -173,9 +185,9 @@ class Loop:
     # -- one round --------------------------------------------------------------------------------------------------
 
     def _round(
-        self, look: Look, now: datetime, scope: Scope, outcome: Outcome, skip: set[str], patient: bool
-    ) -> tuple[bool, float]:
-        """(go on, seconds to wait first). Raises Conflict."""
+        self, look: Look, now: datetime, scope: Scope, outcome: Outcome, skip: set[str], stuck: Collection[str], patient: bool
+    ) -> tuple[bool, float]:  # fmt: skip
+        """(go on, seconds to wait first). ``stuck``: beads about whom nothing can be written. Raises Conflict."""
         if not self._checked:
             check_database(self.engine, self.project_id)
             self._checked = True
@@ -204,6 +216,8 @@ class Loop:
         self._due = asked.due
         outside = self.ask(look, asked, now, lens, loose, outcome)
         plan = decide(state, policy, now, scope, asked, outside)
+        if stuck:
+            plan = plan._replace(decisions=tuple(one for one in plan.decisions if one.bead not in stuck))
         outcome.holds = plan.holds
         if scope.reap:
             outcome.watched = watched(state, plan, outside.verdicts, now)
@@ -215,6 +229,7 @@ class Loop:
                 tell(self.say, state, plan, self.policy, now, scope)
             return bool(wait), wait
         standing = Standing(look, state, now, lens)
+        self._deciding = plan.decisions[0].bead
         written = self.actor.handle(plan, standing)
         if written is None:
             return False, 0
@@ -264,3 +279,10 @@ class Loop:
 
     def _save(self, look: Look, now: datetime, seen: Mapping[str, Seen], asked: Questions) -> None:
         self.actor.save(self.store, look, seen, asked.due, self.present.rules(look, now), self.present.cache(look))
+
+
+def _no_way(error: Conflict, bead: str = "") -> Conflict:
+    where = f" to {bead}" if bead else ""
+    return Conflict(
+        f"no way through{where} in {STUCK} tries, though nobody got ahead: {error.message}", fix="run it again"
+    )

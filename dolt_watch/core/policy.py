@@ -68,9 +68,13 @@ class Outside(NamedTuple):
     """By bead."""
 
 
+GUARDED = (Kind.CLAIM, Kind.RESTORE, Kind.REAP, Kind.REQUEUE)
+"""Decisions that hold for the row as their own transaction reads it, whatever word its status is: a rule's ``running`` may name others."""
+
+
 def sets_status(decision: Decision, status: str) -> bool:
     """Does it set its status on a row that has this one? It is restored only where it is still ours; a claim's and a reap's guard was the row itself."""
-    return bool(decision.status) and (decision.kind in (Kind.CLAIM, Kind.RESTORE) or status == IN_PROGRESS)
+    return bool(decision.status) and (decision.kind in GUARDED or status == IN_PROGRESS)
 
 
 class Plan(NamedTuple):

@@ -25,19 +25,22 @@ MARGIN = 30.0
 def dispatch(
     decision: Decision, standing: Standing, rule: Rule, target: Target, ledger: Ledger, say: Say
 ) -> Written:  # fmt: skip
-    """What became of it: the report that now stands in the ledger. Raises Conflict where the claim did not go through."""
-    bead, compiled, now = standing.state.beads[decision.bead], standing.compiled[rule.name], standing.now
+    """What became of it: the report that now stands in the ledger. Raises Conflict where the claim did not go through, NotRecorded."""
+    bead, compiled = standing.state.beads[decision.bead], standing.compiled[rule.name]
     token = uuid.uuid4().hex
     begun = time.monotonic()
-    deadline = now + timedelta(seconds=MARGIN + target.timeout)
-    claim = decision._replace(token=token, detail={**decision.detail, "deadline": deadline.isoformat()})
-    claimed = ledger.decide(claim, observed=standing.look.head, fence=standing.look.fence)
+    valid = timedelta(seconds=MARGIN + target.timeout)
+    claim = decision._replace(token=token)
+    claimed = ledger.decide(claim, observed=standing.look.head, fence=standing.look.fence, valid=valid)
+    after = time.monotonic()
     announce(say, claimed, f"picked bead: {bead.id}")
     attempt = bead._replace(attempt=decision.attempt, token=token, cause=claimed.commit)
     report = _withdrawn(claimed, compiled, ledger) or _late(begun)
     if report is None:
         task = Task(bead.id, dict(claimed.row or {}), rule.name)
         answer, jitter = target.dispatch(task, token), round(random.random(), 6)
+        # not the look's time: what is to be left alone for a while is left alone from its answer on
+        now = claimed.entry.at + timedelta(seconds=time.monotonic() - after)
         report = report_of(answer, attempt, rule, now, jitter)
         given = {"now": now.isoformat(), "made": standing.state.made, "jitter": jitter, "answer": recorded(answer)}
         report = report._replace(detail={**report.detail, "given": given})

@@ -15,12 +15,13 @@ from typing import NamedTuple
 from dolt_watch.core.given import recall
 from dolt_watch.ledger import CONTENT
 from dolt_watch.model import (
+    ANSWERS,
     CLOSED,
     GLOBAL,
     IN_FLIGHT,
     IN_PROGRESS,
+    LIVE,
     OPEN,
-    REPORTS,
     Bead,
     Entry,
     Event,
@@ -34,9 +35,8 @@ from dolt_watch.past import Step
 from dolt_watch.whatif.pile import Pile
 from dolt_watch.whatif.views import View, Views
 
-ANSWERS = REPORTS | {Kind.RELEASE}
 """What may come of a claim at once."""
-NOTHING_RUNS = ANSWERS - {Kind.DISPATCHED, Kind.UNKNOWN}
+NOTHING_RUNS = ANSWERS - LIVE
 OURS_TO_END = frozenset({Kind.REAP, Kind.REQUEUE, Kind.GIVE_UP, Kind.RETRY})
 BY_PEOPLE = frozenset({Kind.PAUSE, Kind.RESUME, Kind.RESYNC})
 

@@ -202,14 +202,19 @@ def test_overtaken_again_and_again_is_no_failure(arena: Arena, monkeypatch: pyte
 
 
 def test_no_way_through_where_nothing_moves_is_a_failure(arena: Arena, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tick, "TRIES", 3)
-    arena.add(1)
+    """And it stops nobody else: the bead behind it is dispatched."""
+    monkeypatch.setattr(tick, "STUCK", 3)
+    first, second = arena.add(2)
+    tries = []
 
     def refuse(*_: Any) -> None:
-        raise Conflict("always")
+        if len(tries) < 3:
+            tries.append(0)
+            raise Conflict("always")
 
-    with pytest.raises(Conflict, match="no way through in 3 tries: always"):
+    with pytest.raises(Conflict, match=f"no way through to {first} in 3 tries, though nobody got ahead: always"):
         ticked(arena, refuse)
+    assert arena.sent() == [second]
 
 
 @pytest.mark.slow

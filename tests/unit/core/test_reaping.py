@@ -177,7 +177,8 @@ def test_a_pause_is_for_all_rules_or_one_and_for_reaping_only_where_it_says_so()
     ("kind", "status", "stands", "sets"),
     [
         (Kind.REAP, "blocked", "in_progress", True),
-        (Kind.REAP, "blocked", "closed", False),
+        (Kind.REAP, "blocked", "hooked", True),  # its transaction asked whether it runs; a rule may name other words
+        (Kind.FAILED, "open", "closed", False),
         (Kind.FAILED, "open", "open", False),
         (Kind.CLAIM, "in_progress", "open", True),
         (Kind.RESTORE, "in_progress", "open", True),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
@@ -70,8 +70,8 @@ class Here:
     def fence(self) -> str:
         return str(self.one("SELECT fence FROM watch_cursor"))
 
-    def decide(self, decision: Decision) -> Written:
-        return self.ledger.decide(decision, observed=self.head(), fence=self.fence())
+    def decide(self, decision: Decision, valid: timedelta | None = None) -> Written:
+        return self.ledger.decide(decision, observed=self.head(), fence=self.fence(), valid=valid)
 
     def entries(self) -> list[tuple[Any, ...]]:
         """What stands in the ledger, the last column as an object."""

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 
 import pytest
 
-from dolt_watch.engines import Transaction
-from dolt_watch.errors import Conflict, MergeInProgress
+from dolt_watch.engines import Param, Row, Transaction
+from dolt_watch.errors import Conflict, MergeInProgress, NotRecorded, Unreachable
 from dolt_watch.model import Kind
-from tests.unit.ledger.here import CLAIM, NOW, REAP, SENT, Here
+from tests.unit.ledger.here import CLAIM, FAILED, NOW, PAUSE, REAP, SENT, Here
 
 
 def test_a_claim_is_refused_where_the_row_says_otherwise(here: Here) -> None:
@@ -113,12 +114,63 @@ def test_a_report_about_a_bead_that_is_gone_too(here: Here) -> None:
 
 
 def test_a_report_that_cannot_be_written_at_all_says_so(here: Here) -> None:
-    engine = Overtaken(here, 40)
-    with pytest.raises(Conflict) as caught:
+    """With the job, which the ledger does not have: else somebody sets the bead open beside a run."""
+    Overtaken(here, 1000)
+    with pytest.raises(NotRecorded) as caught:
         here.ledger.report(SENT)
-    assert (engine.times, here.entries()) == (20, [])
-    assert caught.value.message == "a report could not be written in 20 tries"
-    assert caught.value.fix == "run `dolt_watch tick` again; the claim stands in the ledger"
+    assert here.entries() == []
+    assert timedelta(seconds=60) <= here.clock.moment - NOW < timedelta(seconds=62)
+    error = caught.value
+    assert error.message == "bd-1: dispatched (job j7) could not be recorded in 60 s: overtaken"
+    assert error.where == "attempt 1, token t"
+    assert error.fix == (
+        "mend that, and note it by hand: bd note bd-1 'dispatched (job j7)'; do not set it open while that job runs"
+    )
+
+
+def test_a_report_of_no_job_that_cannot_be_written(here: Here) -> None:
+    Overtaken(here, 1000)
+    with pytest.raises(NotRecorded, match=r"^bd-1: failed could not be recorded in 60 s: overtaken"):
+        here.ledger.report(FAILED)
+
+
+class Unheard(Overtaken):
+    """The engine, which cannot say whether its next commit took place: it did."""
+
+    def transaction(self) -> AbstractContextManager[Transaction]:
+        return self._unheard() if self.times else self.engine.transaction()
+
+    @contextmanager
+    def _unheard(self) -> Iterator[Transaction]:
+        with self.engine.transaction() as tx:
+            yield tx
+        self.times -= 1
+        raise Unreachable("no answer to the commit")
+
+    def query(self, sql: str, params: Sequence[Param] = ()) -> list[Row]:
+        return self.engine.query(sql, params)
+
+
+def test_a_report_that_stands_unheard_is_not_written_twice(here: Here) -> None:
+    Unheard(here, 1)
+    written = here.ledger.report(SENT)
+    assert (written.entry.kind, written.entry.job, written.entry.version) == (Kind.DISPATCHED, "j7", 1)
+    assert len(here.entries()) == 1
+
+
+def test_what_has_no_token_is_written_again(here: Here) -> None:
+    """Nothing tells one pause from another: said twice it is the same."""
+    Unheard(here, 1)
+    here.ledger.report(PAUSE)
+    assert [entry[1] for entry in here.entries()] == [1, 2]
+
+
+@pytest.mark.parametrize("kind", [Kind.RESTORE, Kind.OVERDUE])
+def test_the_stream_of_an_attempt_outlives_its_bead(here: Here, kind: Kind) -> None:
+    here.sql("DELETE FROM issues WHERE id = 'bd-1'")
+    assert here.decide(SENT._replace(kind=kind)).row is None
+    with pytest.raises(Conflict):
+        here.decide(REAP)
 
 
 def test_nothing_is_written_into_somebodys_merge(here: Here) -> None:

@@ -235,3 +235,11 @@ def test_the_hash_of_what_a_bead_asks_for(here: Here) -> None:
     asks = compiled._replace(columns=(*compiled.columns, "notes", "updated_at"))
     assert bead_hash({**row, **ours}, asks) == hash, "our own cells are ours, whatever a rule asks"
     assert bead_hash({"title": "t"}, compiled) == bead_hash({"title": "t", "status": "open"}, compiled)
+
+
+def test_a_claim_is_its_holders_from_its_own_moment_on(here: Here) -> None:
+    """Not from the look's: targets may have been slow to say whether they have room."""
+    bare = CLAIM._replace(detail={"place": 0})
+    claimed = here.decide(bare, valid=timedelta(seconds=60))
+    assert claimed.entry.detail["deadline"] == (NOW + timedelta(seconds=60)).isoformat()
+    assert "deadline" not in here.ledger.report(SENT).entry.detail
