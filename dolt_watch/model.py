@@ -384,3 +384,22 @@ class JobReport(NamedTuple):
     verdict: Verdict
     word: str = ""
     error: str = ""
+
+    @property
+    def ended(self) -> str:
+        """How it ended, in a word; '' where that is not known."""
+        return (self.word or self.verdict.value) if self.verdict in (Verdict.FINISHED, Verdict.LOST) else ""
+
+    @property
+    def failed(self) -> bool:
+        """Its target itself says that no good can come of waiting."""
+        return self.verdict is Verdict.FINISHED and self.word in ("failed", "error")
+
+    @property
+    def over(self) -> bool:
+        """Is nobody at work on it any more, as far as its target can tell? A service that does not kill what timed out, or broke while it was being
+        read, says nothing of the agent; and one that could not be asked says nothing at all. A target that tells nothing of its jobs leaves it to
+        the silence of the bead."""
+        if self.verdict is Verdict.UNKNOWN:
+            return not self.error
+        return self.verdict is Verdict.LOST or (self.verdict is Verdict.FINISHED and self.word == "failed")

@@ -151,6 +151,8 @@ def _words(entry: Entry) -> str:
         case Kind.DISPATCHED:
             return f"dispatched {entry.bead} as job {entry.job}"
         case Kind.REAP | Kind.REQUEUE:
+            if ended := entry.detail.get("ended"):
+                return f"REAPED {entry.bead} (job {entry.job} ended {ended})"
             return f"REAPED {entry.bead} (stale {minutes(timedelta(seconds=int(str(entry.detail.get('idle_seconds', 0)))))}m)"
         case Kind.BUSY:
             return f"{entry.bead}: target busy ({entry.reason}) — open again"

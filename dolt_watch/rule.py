@@ -33,7 +33,8 @@ class Rule:
     max_runtime: timedelta = timedelta(minutes=60)
     """Past this a silent bead is reaped even where the target still says that its job runs."""
     on_stale: str = "block"
-    """'block' or 'requeue' (up to ``max_attempts``, then block)."""
+    """'block' or 'requeue' (up to ``max_attempts``, then block). A second agent beside one that may still be at work is never begun: what its target calls
+    running, timed out, completed or in error is blocked; one that tells nothing of its jobs, as BeadBoard, leaves it to the silence."""
     retry_after: timedelta = timedelta(minutes=2)
     """Pause before the second attempt; doubled each time, with jitter, up to a year."""
     max_attempts: int = 5

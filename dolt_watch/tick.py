@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from dolt_watch import feed
 from dolt_watch.core.decide import decide, questions, settling
-from dolt_watch.core.policy import UNCOMMITTED, Outside, Policy, Questions, Scope
+from dolt_watch.core.policy import RECHECK, UNCOMMITTED, Outside, Policy, Questions, Scope
 from dolt_watch.core.reaping import quiet_since
 from dolt_watch.engines import Commit, Engine
 from dolt_watch.errors import Conflict, MergeInProgress, SchemaChanged
 from dolt_watch.gates import alive_by_children, readiness, until_ready
 from dolt_watch.look import Look, Looker, Seen, idle, nothing
 from dolt_watch.migrate import check_database
-from dolt_watch.model import Capacity, Hold, JobReport, Kind, State
+from dolt_watch.model import Bead, Capacity, Hold, JobReport, Kind, State
 from dolt_watch.present import Present
 from dolt_watch.round import Actor, Outcome, Standing, Survey, announce, tell, watched
 from dolt_watch.times import Clock
@@ -57,6 +57,8 @@ class Loop:
         self._checked = False
         self._deciding = ""
         """The bead of the decision under way."""
+        self._heard: dict[str, datetime] = {}
+        """Attempt → when its target was last asked about its job."""
         self.state = State()
         """As the last round with something in it had it."""
         self.now: datetime | None = None
@@ -275,7 +277,24 @@ class Loop:
             named = self.policy.rule(bead.rule)
             if bead.job and named is not None and bead.id not in holds:
                 verdicts[bead.id] = self.targets(named.target).verdict(bead.job, bead.sent_at)
+        verdicts |= self._failed(asked.jobs, now, {row.bead for row in loose})
         return Outside(capacity, holds, verdicts)
+
+    def _failed(self, jobs: Sequence[Bead], now: datetime, loose: Collection[str]) -> dict[str, JobReport]:
+        """What failed while its bead was not silent yet; one that stands uncommitted may just have been closed."""
+        found = {}
+        for bead in jobs:
+            rule = self.policy.rule(bead.rule)
+            if rule is None or rule.target not in self.policy.telling or bead.id in loose:
+                continue
+            heard = self._heard.get(bead.token)
+            if heard is None or heard + RECHECK <= now:
+                self._heard[bead.token] = now
+                report = self.targets(rule.target).verdict(bead.job, bead.sent_at)
+                if report.failed:
+                    found[bead.id] = report
+        self._heard = {bead.token: at for bead in jobs if (at := self._heard.get(bead.token)) is not None}
+        return found
 
     def _save(self, look: Look, now: datetime, seen: Mapping[str, Seen], asked: Questions) -> None:
         self.actor.save(self.store, look, seen, asked.due, self.present.rules(look, now), self.present.cache(look))

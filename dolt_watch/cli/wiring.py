@@ -53,7 +53,8 @@ def ledger(engine: Engine, settings: Settings, clock: Clock | None = None) -> Le
 
 
 def policy(settings: Settings) -> Policy:
-    return Policy(settings.rules, settings.settle, settings_hash=settings_hash(settings))
+    telling = frozenset(name for name, target in settings.targets.items() if target.tells_of_jobs)
+    return Policy(settings.rules, settings.settle, settings_hash=settings_hash(settings), telling=telling)
 
 
 def build(

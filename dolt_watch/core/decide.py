@@ -52,10 +52,10 @@ def questions(state: State, policy: Policy, now: datetime, scope: Scope, skip: C
         if going:
             queues[rule.name] = tuple(going)
             clock.at("dispatch", AT_ONCE)
-    stale, unknown = overdue(state, policy, now, scope, clock)
+    stale, jobs, unknown = overdue(state, policy, now, scope, clock)
     return Questions(
-        queues if scope.dispatch else {}, slots,
-        stale if scope.reap else (), unknown if scope.dispatch else (), held, clock.due,
+        queues if scope.dispatch else {}, slots, stale if scope.reap else (), jobs if scope.reap else (),
+        unknown if scope.dispatch else (), held, clock.due,
     )  # fmt: skip
 
 

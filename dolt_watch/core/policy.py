@@ -1,6 +1,6 @@
 """What deciding takes and gives: the policy, what must be asked of the world, its answers, the plan. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ from dolt_watch.model import EMPTY, IN_PROGRESS, Bead, Capacity, Decision, Hold,
 ATTEMPTED, UNCOMMITTED = "attempted", "uncommitted"
 """Gates that no replay can ask again: what a command did before, and what stood uncommitted."""
 RECHECK = timedelta(minutes=1)
-"""A stale bead that was spared (its target says that it runs, a child was at work) is asked about again after this, not at every poll."""
+"""A target is asked about a job that runs, and a stale bead that was spared (a child was at work) is looked at, again after this, not at every poll."""
 HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
 AT_ONCE = datetime(1970, 1, 1, tzinfo=UTC)
@@ -35,6 +35,8 @@ class Policy(NamedTuple):
     descending: Mapping[str, Sequence[bool]] = EMPTY
     """Rule → direction of each ``order_by`` key."""
     settings_hash: str = ""
+    telling: Collection[str] = ()
+    """Targets that tell what became of a job: they are asked while it runs, so that nobody waits for one that failed."""
 
     def rule(self, name: str) -> Rule | None:
         return next((rule for rule in self.rules if rule.name == name), None)
@@ -49,6 +51,8 @@ class Questions(NamedTuple):
     """Rule → how many more ``max_in_flight`` and ``max_per_hour`` allow."""
     stale: tuple[Bead, ...] = ()
     """Running beads without a sign of life for too long: asked for fresh signs, and the target for its verdict."""
+    jobs: tuple[Bead, ...] = ()
+    """The other running beads that have a job: its target may say that it failed."""
     unknown: tuple[Bead, ...] = ()
     """Unknown attempts past ``unknown_after``: the service is asked whether it is idle."""
     held: Mapping[str, Hold] = EMPTY

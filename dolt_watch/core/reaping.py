@@ -20,6 +20,7 @@ from dolt_watch.model import (
     State,
     Verdict,
 )
+from dolt_watch.text import outside as outside_text
 from dolt_watch.times import minutes
 
 
@@ -43,9 +44,9 @@ def quiet_since(stale: Sequence[Bead], policy: Policy, now: datetime) -> dict[st
 
 def overdue(
     state: State, policy: Policy, now: datetime, scope: Scope, clock: Due
-) -> tuple[tuple[Bead, ...], tuple[Bead, ...]]:
-    """(running beads that are stale, unknown attempts that have waited long enough)."""
-    stale, unknown = [], []
+) -> tuple[tuple[Bead, ...], tuple[Bead, ...], tuple[Bead, ...]]:
+    """(running beads that are stale, those with a job that are not, unknown attempts that have waited long enough)."""
+    stale, jobs, unknown = [], [], []
     watched = [bead for bead in state.beads.values() if bead.phase in IN_FLIGHT or bead.lost_note]
     for bead in sorted(watched, key=lambda bead: (bead.since, bead.id)):
         rule = policy.rule(bead.rule)
@@ -68,39 +69,53 @@ def overdue(
             if at <= now:
                 stale.append(bead)
                 at = now + RECHECK if scope.reap else at  # reaped in this tick, or spared
+            elif bead.job:
+                jobs.append(bead)
+                if rule.target in policy.telling:
+                    at = min(at, now + RECHECK) if scope.reap else AT_ONCE
             clock.at("reap", at)
-    return tuple(stale), tuple(unknown)
+    return tuple(stale), tuple(jobs), tuple(unknown)
 
 
 def reaped(
     policy: Policy, now: datetime, asked: Questions, outside: Outside, holds: dict[str, Hold]
 ) -> Iterator[Decision]:
-    for bead in asked.stale:
+    unheard = JobReport(Verdict.UNKNOWN)
+    failed = [bead for bead in asked.jobs if outside.verdicts.get(bead.id, unheard).failed]
+    for bead in (*asked.stale, *failed):
         rule = policy.rule(bead.rule)
         assert rule is not None
         spared = outside.holds.get(bead.id)
-        report = outside.verdicts.get(bead.id, JobReport(Verdict.UNKNOWN))
+        report = outside.verdicts.get(bead.id, unheard)
         if spared is None and report.verdict is Verdict.RUNNING and now - last_sign(bead) < rule.max_runtime:
             spared = Hold("verdict", f"the target says that its job {bead.job} is {report.word or 'running'}")
         if spared is not None:
             holds[bead.id] = spared
             continue
-        idle = now - last_sign(bead)
+        yield _reaped(bead, rule, report, now)
+
+
+def _reaped(bead: Bead, rule: Rule, report: JobReport, now: datetime) -> Decision:
+    """Its end: as its target tells it, or by its silence."""
+    again = rule.on_stale == "requeue" and bead.attempt < rule.max_attempts and report.over
+    idle, sign = now - last_sign(bead), bead.sign
+    detail = {
+        "last_sign": last_sign(bead).isoformat(),
+        "sign": {"what": sign.what, "who": sign.who, "commit": sign.commit} if sign else None,
+        "idle_seconds": int(idle.total_seconds()),
+        "stale_after_seconds": int(rule.stale_after.total_seconds()),
+    }
+    if again:
+        detail["retry_at"] = now.isoformat()
+    if report.ended:
+        detail["ended"] = report.ended
+        said = f": {outside_text(report.error, 200)}" if report.error else ""
+        reason = f"job {bead.job} ended {report.ended}{said}"
+    else:
         threshold = minutes(rule.stale_after)
-        shown = f"{minutes(idle)}m (threshold {threshold if threshold else '<1'}m)"
-        runs_on = report.verdict is Verdict.RUNNING or report.word == "timeout"  # a second run beside it is never begun
-        again = rule.on_stale == "requeue" and bead.attempt < rule.max_attempts and not runs_on
-        sign = bead.sign
-        detail = {
-            "last_sign": last_sign(bead).isoformat(),
-            "sign": {"what": sign.what, "who": sign.who, "commit": sign.commit} if sign else None,
-            "idle_seconds": int(idle.total_seconds()),
-            "stale_after_seconds": int(rule.stale_after.total_seconds()),
-        }
-        if again:
-            detail["retry_at"] = now.isoformat()
-        yield Decision(
-            Kind.REQUEUE if again else Kind.REAP, bead.id, rule.name, bead.attempt, bead.cause, token=bead.token,
-            job=bead.job, status=OPEN if again else BLOCKED, reason=f"no progress for {shown}",
-            note=f"reaper: no progress for {shown} — {'requeued' if again else 'blocking'}", detail=detail,
-        )  # fmt: skip
+        reason = f"no progress for {minutes(idle)}m (threshold {threshold if threshold else '<1'}m)"
+    return Decision(
+        Kind.REQUEUE if again else Kind.REAP, bead.id, rule.name, bead.attempt, bead.cause, token=bead.token,
+        job=bead.job, status=OPEN if again else BLOCKED, reason=reason,
+        note=f"reaper: {reason} — {'requeued' if again else 'blocking'}", detail=detail,
+    )  # fmt: skip

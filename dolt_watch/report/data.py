@@ -212,9 +212,11 @@ def failures(report: Report, limit: int = 12) -> list[Bar]:
 
 
 def _same(entry: Entry) -> str:
-    """The reason without the minutes that tell one bead's from another's."""
+    """The reason without what tells one bead's from another's: minutes, the job's name and words."""
     if entry.kind in (Kind.REAP, Kind.REQUEUE) and entry.reason.startswith("no progress"):
         return "no sign of life"
+    if ended := entry.detail.get("ended"):
+        return f"its job ended {ended}"
     if entry.kind is Kind.GIVE_UP:
         return "outcome still unknown"
     return entry.reason or "no reason given"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from dolt_watch.engines.address import Address, DoltLitePath
 from dolt_watch.rule import Rule
@@ -23,6 +23,9 @@ class TargetSettings:
     """Longest wait for one answer; more than 0, at most an hour."""
     places: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
     """Key → where somebody set it, for errors. No key itself."""
+
+    tells_of_jobs: ClassVar[bool] = False
+    """Does it say what became of a job, by ``verdict``? Then it is asked while the job runs, once a minute at most."""
 
     def place(self, key: str) -> str:
         return self.places.get(key, f"[targets.{self.name}] {key}")

@@ -145,6 +145,7 @@ class Simulation:
             others = questions(rest, self.policy._replace(rules=rules), now, BOTH).due
             due = {"dispatch": others["dispatch"], "reap": asked.due["reap"]}
         moments = [at for at in (*due.values(), self.ready.wakes(held, now) if held else None) if at is not None]
+        moments += [told[0] for bead in asked.jobs if (told := self._failed(bead))]
         return min((at for at in moments if at > now), default=None)
 
     def _outside(self, asked: Questions, now: datetime) -> Outside:
@@ -166,7 +167,18 @@ class Simulation:
             report = run.verdict(now - (bead.sent_at or now)) if run is not None and bead.token else None
             if report is not None:
                 verdicts[bead.id] = report
+        for bead in asked.jobs:
+            told = self._failed(bead)
+            if told is not None and told[0] <= now:
+                verdicts[bead.id] = told[1]
         return Outside(capacity, holds, verdicts)
+
+    def _failed(self, bead: Bead) -> tuple[datetime, JobReport] | None:
+        """When its target says that its job failed, as it was recorded."""
+        run = self._playing.get(bead.id)
+        if run is None or bead.sent_at is None:
+            return None
+        return next(((bead.sent_at + after, report) for after, report in run.verdicts if report.failed), None)
 
     # -- the target ----------------------------------------------------------------------------------------------------
 

@@ -48,13 +48,30 @@ def test_agent_service_runs_the_bead_and_is_asked_before_it_is_reaped(watch: Wat
         watch.reap(timedelta(minutes=40))
         assert watch.status(bead) == "in_progress", "silent, but the service says that it runs"
         service.finish(job, "failed")
-        watch.reap(timedelta(minutes=41))
+        watch.reap(timedelta(minutes=42))
         assert watch.status(bead) == "blocked"
+        assert watch.notes(bead)[-1] == f"reaper: job {job} ended failed: exit code 1 — blocking"
         assert given(watch, bead)["verdicts"][bead] == ["finished", "failed", "exit code 1"]
         assert verified(watch).differences == []
         assert TOKEN not in repr(watch.sql("SELECT * FROM watch_decision")) + repr(
             watch.sql("SELECT * FROM watch_settings")
         )
+
+
+def test_a_job_that_failed_is_not_waited_for(watch: Watch) -> None:
+    """One second after it failed, long before the bead is stale; what runs is asked about once a minute."""
+    bead = watch.assigned("fails")
+    with AgentServiceStub(bearer=TOKEN) as service:
+        dispatching_to(watch, AgentServiceSettings("agents", url=service.url, token=TOKEN))
+        watch.dispatch()
+        (job,) = service.jobs
+        watch.reap(timedelta(minutes=2))
+        assert watch.status(bead) == "in_progress"
+        service.finish(job, "error")
+        watch.reap(timedelta(minutes=4))
+        assert watch.status(bead) == "blocked"
+        assert watch.notes(bead)[-1].startswith(f"reaper: job {job} ended error: ")
+        assert verified(watch).differences == []
 
 
 def test_a_timed_out_job_is_not_queued_again(watch: Watch) -> None:

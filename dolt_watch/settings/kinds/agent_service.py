@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import ClassVar
 
 from dolt_watch.settings.model import TargetSettings, confidential, filled_by
 
@@ -12,6 +13,8 @@ from dolt_watch.settings.model import TargetSettings, confidential, filled_by
 @dataclass(frozen=True, slots=True)
 class AgentServiceSettings(TargetSettings):
     """claude-agent-service, asked directly."""
+
+    tells_of_jobs: ClassVar[bool] = True
 
     kind: str = "agent-service"
     url: str = filled_by("CLAUDE_AGENT_SERVICE_URL")

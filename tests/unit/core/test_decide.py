@@ -113,7 +113,7 @@ def test_any_sign_of_life_spares() -> None:
     [("failed", "requeue", Kind.REQUEUE), ("timeout", "requeue", Kind.REAP), ("failed", "block", Kind.REAP)],
 )
 def test_a_verdict_decides_what_becomes_of_it(word: str, on_stale: str, kind: Kind) -> None:
-    answers = Outside(FREE, {}, {"a": JobReport(Verdict.LOST, word)})
+    answers = Outside(FREE, {}, {"a": JobReport(Verdict.FINISHED, word)})
     made = plan(bead("a", Phase.RUNNING, age=4000, attempt=1), rule=Rule("agent", on_stale=on_stale), outside=answers)
     assert kinds(made) == [(kind, "a")]
 

@@ -159,6 +159,61 @@ def test_only_a_job_that_runs_spares_and_no_longer_than_max_runtime(
     assert kinds(made) == ([] if why else [(Kind.REAP, "a")])
 
 
+# -- what its target says of its job ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("report", "again", "said"),
+    [
+        (JobReport(Verdict.FINISHED, "failed", "boom"), True, "job j ended failed: boom"),
+        (JobReport(Verdict.LOST, "", "HTTP 404"), True, "job j ended lost: HTTP 404"),
+        (JobReport(Verdict.FINISHED, "timeout", "too slow"), False, "job j ended timeout: too slow"),
+        (JobReport(Verdict.FINISHED, "error", "a line\ntoo long"), False, "job j ended error: a line\\ntoo long"),
+        (JobReport(Verdict.FINISHED, "completed"), False, "job j ended completed"),
+        (JobReport(Verdict.FINISHED), False, "job j ended finished"),
+        (JobReport(Verdict.RUNNING, "running"), False, "no progress for 66m (threshold 30m)"),
+        (JobReport(Verdict.UNKNOWN, error="refused"), False, "no progress for 66m (threshold 30m)"),
+        (JobReport(Verdict.UNKNOWN), True, "no progress for 66m (threshold 30m)"),
+    ],
+)
+def test_a_second_run_is_begun_only_where_nobody_is_at_work(report: JobReport, again: bool, said: str) -> None:
+    answers = Outside(FREE, {}, {"a": report})
+    silent = bead("a", Phase.RUNNING, age=4000, attempt=1, job="j")
+    for on_stale in ("block", "requeue"):
+        rule = Rule("agent", on_stale=on_stale, max_runtime=timedelta(minutes=40))
+        (made,) = plan(silent, rule=rule, outside=answers, scope=TO_REAP).decisions
+        requeued = again and on_stale == "requeue"
+        assert made.kind is (Kind.REQUEUE if requeued else Kind.REAP)
+        assert (made.reason, made.note) == (said, f"reaper: {said} — {'requeued' if requeued else 'blocking'}")
+        assert made.detail.get("ended", "") == report.ended
+
+
+@pytest.mark.parametrize(
+    ("word", "at_once"), [("failed", True), ("error", True), ("timeout", False), ("completed", False)]
+)
+def test_who_failed_is_not_waited_for(word: str, at_once: bool) -> None:
+    busy = bead("a", Phase.RUNNING, age=60, job="j")
+    answers = Outside(FREE, {}, {"a": JobReport(Verdict.FINISHED, word, "boom")})
+    assert kinds(plan(busy, outside=answers, scope=TO_REAP)) == ([(Kind.REAP, "a")] if at_once else [])
+    assert kinds(plan(busy, outside=answers, scope=Scope(dispatch=True))) == []
+    alive = answers._replace(holds={"a": Hold("uncommitted", "a row")})
+    assert kinds(plan(busy, outside=alive, scope=TO_REAP)) == []
+
+
+def test_a_target_that_tells_is_asked_once_a_minute_and_no_other() -> None:
+    busy, silent = bead("a", Phase.RUNNING, age=60, job="j"), bead("z", Phase.RUNNING, age=60)
+    stale = NOW + timedelta(minutes=30)
+    for telling, beads, due in (
+        ((), [busy], stale), (("beadboard",), [busy], NOW + timedelta(minutes=1)), (("beadboard",), [silent], stale),
+    ):  # fmt: skip
+        policy = Policy([Rule("agent")], SECOND, telling=telling)
+        asked = questions(state(*beads), policy, NOW, TO_REAP)
+        assert [one.id for one in asked.jobs] == [one.id for one in beads if one.job]
+        assert asked.due["reap"] == due
+    asked = questions(state(busy), policy, NOW, Scope(dispatch=True))
+    assert (asked.jobs, asked.due["reap"] is not None and asked.due["reap"] < NOW) == ((), True), "the next reaper asks"
+
+
 # -- what both lean on ------------------------------------------------------------------------------------------------
 
 
