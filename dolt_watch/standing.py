@@ -60,7 +60,6 @@ class Forgiving:
 class _Absent:
     """A target that cannot be opened."""
 
-    deduplicates = False
     timeout = 0.0
 
     def __init__(self, name: str, why: str) -> None:

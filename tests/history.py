@@ -55,7 +55,7 @@ class Now:
 class Scripted:
     """A target that says what the test says, bead by bead, and else accepts."""
 
-    name, deduplicates, timeout = "beadboard", False, 30.0
+    name, timeout = "beadboard", 30.0
 
     def __init__(self) -> None:
         self.says: dict[str, list[Answer]] = {}

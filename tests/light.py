@@ -29,7 +29,7 @@ AUTHOR = "dolt-watch <dolt-watch@test>"
 class Answering:
     """Accepts, unless ``answers`` says otherwise for the next ones."""
 
-    name, deduplicates, timeout = "beadboard", False, 30.0
+    name, timeout = "beadboard", 30.0
 
     def __init__(self) -> None:
         self.answers: deque[Answer] = deque()

@@ -66,7 +66,7 @@ def group(**_debug: bool) -> None:
 
 
 def main() -> None:
-    """Run, and end the process with the exit code of design.md."""
+    """Run, and end the process with the exit code that ``errors`` says."""
     # Read here and not by click: an error while it parses has a traceback too, and who is told to add --debug adds it at the end.
     args = [each for each in sys.argv[1:] if each != "--debug"]
     debug = len(args) < len(sys.argv) - 1 or os.environ.get("DOLT_WATCH_DEBUG", "") not in ("", "0", "false")

@@ -69,8 +69,6 @@ class Task:
 
 class Target(Protocol):
     name: str
-    deduplicates: bool
-    """Does it promise to run one token at most once? Only then may one token be sent twice."""
     timeout: float
     """Seconds after which ``dispatch`` gives up waiting: the claim's deadline is reckoned from it."""
 

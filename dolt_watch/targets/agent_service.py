@@ -38,8 +38,6 @@ VERDICTS = {
 class AgentService:
     """``POST /execute``, ``GET /jobs/{id}``, ``GET /health``."""
 
-    deduplicates = False
-
     def __init__(self, settings: AgentServiceSettings) -> None:
         """Raises SettingsError: no URL, no token, a template that cannot be used."""
         name = settings.name

@@ -26,8 +26,6 @@ OUR_FAULT = frozenset({"Invalid JSON body.", "taskId is required."})
 class BeadBoard:
     """The default target. ``service_url`` (optional) is claude-agent-service itself: its ``/health`` has numbers, and can say that nothing runs."""
 
-    deduplicates = False
-
     def __init__(self, name: str, url: str, service_url: str = "", timeout: float = DEFAULT_TIMEOUT) -> None:
         self.name = name
         self.timeout = timeout

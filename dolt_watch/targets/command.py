@@ -37,8 +37,6 @@ _OURS = ("BEAD_ID", "IDEMPOTENCY_KEY")
 class Command:
     """One program, started once for each bead."""
 
-    deduplicates = False
-
     def __init__(self, settings: CommandSettings, environ: Mapping[str, str] = os.environ) -> None:
         """Raises SettingsError: no program is named, or an environment variable that can be none."""
         self.name = settings.name

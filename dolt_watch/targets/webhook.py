@@ -40,7 +40,7 @@ _OURS = frozenset({"authorization", "connection", "content-length", "host", "tra
 
 
 class Webhook:
-    """``deduplicates`` is the receiver's promise, given in the settings. It tells neither its capacity nor what became of a run."""
+    """It tells neither its capacity nor what became of a run."""
 
     def __init__(self, settings: WebhookSettings, now: Callable[[], float] = time.time) -> None:
         """``now``: seconds since 1970, the receiver's and ours: it refuses a signature that is five minutes old.
@@ -54,7 +54,6 @@ class Webhook:
             raise SettingsError(f"target {settings.name}: source is no URI", where=settings.place("source"), fix=fix)
         self.name = settings.name
         self.timeout = seconds(settings)
-        self.deduplicates = settings.deduplicates
         self._settings, self._now = settings, now
         self._signers = _signers(settings)
         self._body = _body(settings)

@@ -103,7 +103,6 @@ class TargetConformance:
 
     def test_it_says_who_it_is(self, target: Target) -> None:
         assert target.name and isinstance(target.name, str)
-        assert isinstance(target.deduplicates, bool)
         assert 0 < target.timeout <= 3600
 
     def test_opening_and_closing_it_begins_nothing(self, rig: Rig) -> None:
@@ -137,12 +136,6 @@ class TargetConformance:
         answers = [target.dispatch(a_task("bd-7"), f"token-{number}") for number in range(2)]
         accepted = [answer for answer in answers if isinstance(answer, Accepted)]
         assert len({answer.job for answer in accepted}) == len(accepted) == len(rig.runs())
-
-    def test_one_token_is_one_run_where_it_says_so(self, rig: Rig, target: Target) -> None:
-        target.dispatch(a_task("bd-7"), "token-7")
-        if target.deduplicates:
-            target.dispatch(a_task("bd-7"), "token-7")
-        assert list(rig.runs()) == ["bd-7"]
 
     @pytest.mark.parametrize("odd", ODD)
     def test_no_bead_is_too_odd(self, rig: Rig, target: Target, odd: str) -> None:

@@ -53,7 +53,7 @@ class Dying:
     """Answers a look, and is gone when something is to be sent."""
 
     def __init__(self, alive: Target, timeout: float = 30.0) -> None:
-        self.name, self.timeout, self.deduplicates = alive.name, timeout, False
+        self.name, self.timeout = alive.name, timeout
         self._alive = alive
         self._dead = open_target(BeadBoardSettings("beadboard", url=dead_url()))
 

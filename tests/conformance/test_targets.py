@@ -91,7 +91,6 @@ class WebhookRig(Served):
     def __init__(self, stub: WebhookStub) -> None:
         settings = WebhookSettings(
             "hook", url=f"{stub.url}/hook?key=k3y-k3y", secret=SECRET, token="t0ken-t0ken", timeout=SHORT,
-            deduplicates=stub.deduplicates,
         )  # fmt: skip
         super().__init__(stub, settings)
 
@@ -100,9 +99,9 @@ class WebhookRig(Served):
 
 
 class TestWebhook(TargetConformance):
-    @pytest.fixture(params=[False, True], ids=["", "deduplicates"])
-    def rig(self, request: pytest.FixtureRequest) -> Iterator[Rig]:
-        with WebhookStub(deduplicates=request.param) as stub:
+    @pytest.fixture
+    def rig(self) -> Iterator[Rig]:
+        with WebhookStub() as stub:
             yield WebhookRig(stub)
 
 

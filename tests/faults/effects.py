@@ -119,7 +119,7 @@ class WatchedTarget:
     """A target each of whose calls is an effect."""
 
     def __init__(self, target: Target, effects: Effects) -> None:
-        self.name, self.deduplicates, self.timeout = target.name, target.deduplicates, target.timeout
+        self.name, self.timeout = target.name, target.timeout
         self._target, self._effects = target, effects
 
     def capacity(self) -> Capacity:

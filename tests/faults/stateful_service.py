@@ -51,7 +51,7 @@ class Run:
 class Service:
     """The target: answers as told, and keeps the truth. Never dishonest: ``idle`` and a verdict are said only where they are so."""
 
-    name, deduplicates, timeout = "beadboard", False, 30.0
+    name, timeout = "beadboard", 30.0
 
     def __init__(self, world: World) -> None:
         self.world = world

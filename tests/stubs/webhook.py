@@ -13,14 +13,12 @@ OLD_SECRET = "whsec_" + "b2xkLW9sZC1vbGQtb2xkLW9sZC1vbGQtb2xkLW9sZC0="
 
 
 class WebhookStub(StubServer):
-    """``deduplicates``: a ``webhook-id`` that it has seen begins no second run. ``runs``: the beads whose runs began."""
+    """``runs``: the beads whose runs began."""
 
-    def __init__(self, secret: str = SECRET, *, deduplicates: bool = False, **more: Any) -> None:
+    def __init__(self, secret: str = SECRET, **more: Any) -> None:
         super().__init__(**more)
         self.verifier = Webhook(secret)
-        self.deduplicates = deduplicates
         self.runs: list[str] = []
-        self._seen: dict[str, str] = {}
 
     def answer(self, request: Recorded) -> Reply:
         try:
@@ -28,8 +26,5 @@ class WebhookStub(StubServer):
         except WebhookVerificationError as error:
             return Reply(401, {"error": str(error)})
         with self._lock:
-            token = request.headers["webhook-id"]
-            if not (self.deduplicates and token in self._seen):
-                self.runs.append(told["subject"])
-                self._seen[token] = f"run-{len(self.runs)}"
-            return Reply(202, {"job_id": self._seen[token]})
+            self.runs.append(told["subject"])
+            return Reply(202, {"job_id": f"run-{len(self.runs)}"})

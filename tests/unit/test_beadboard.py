@@ -170,10 +170,9 @@ def test_a_long_body_is_cut_in_the_reason() -> None:
 # -- the rest of the contract ------------------------------------------------------------------------------------
 
 
-def test_it_tells_nothing_about_jobs_and_does_not_deduplicate(stub: BeadBoardStub) -> None:
+def test_it_tells_nothing_about_jobs(stub: BeadBoardStub) -> None:
     board = BeadBoard("beadboard", stub.url)
     assert board.verdict("job", None) == JobReport(Verdict.UNKNOWN)
-    assert board.deduplicates is False
     assert (board.name, board.timeout) == ("beadboard", 30.0)
     board.close()
     assert stub.requests == []

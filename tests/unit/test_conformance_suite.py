@@ -16,7 +16,7 @@ from dolt_watch.testing import TargetConformance
 class Sound:
     """A service and its target in one, in memory. It is what a subclass makes wrong."""
 
-    kind, name, deduplicates, timeout = "beadboard", "sound", False, 0.1
+    kind, name, timeout = "beadboard", "sound", 0.1
     secrets = ("s3cret-s3cret",)
 
     def __init__(self) -> None:
@@ -94,7 +94,6 @@ WRONG: list[tuple[type[Sound], str, tuple[str, ...]]] = [
         ("j",),
     ),
     (wrong("verdict", lambda self, job, at: JobReport(Verdict.LOST)), "test_trouble_is_no_verdict", ("go_away",)),
-    (type("Wrong", (Sound,), {"deduplicates": True}), "test_one_token_is_one_run_where_it_says_so", ()),
     (type("Wrong", (Sound,), {"kind": "nobody"}), "test_settings_know_its_kind_and_can_hold_its_keys", ()),
 ]
 

@@ -16,7 +16,7 @@ Like = partial(BeadBoardSettings, "beadboard", url="http://127.0.0.1:3000")
 
 def test_it_opens_and_asks_nothing() -> None:
     target = open_target(BeadBoardSettings("board", url="http://127.0.0.1:3000", timeout=timedelta(minutes=1)))
-    assert (target.name, target.timeout, target.deduplicates) == ("board", 60.0, False)
+    assert (target.name, target.timeout) == ("board", 60.0)
     target.close()
 
 

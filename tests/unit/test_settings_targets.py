@@ -71,7 +71,6 @@ def test_config_shows_each_key_of_each_kind_with_its_origin_and_no_secret(tmp_pa
         "targets.hook.secret": ("********", "DOLT_WATCH_TARGETS_HOOK_SECRET"),
         "targets.hook.previous_secret": ("not set", "default"),
         "targets.hook.headers": ('{"X-Team":"a"}', "dolt_watch.toml:12"),
-        "targets.hook.deduplicates": ("false", "default"),
         "targets.hook.source": ("s", "--set targets.hook.source"),
         "targets.local.argv": ('["/bin/x","-v"]', "dolt_watch.toml:16"),
         "targets.local.timeout": ("5s", "DOLT_WATCH_TARGETS_LOCAL_TIMEOUT"),

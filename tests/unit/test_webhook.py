@@ -204,11 +204,6 @@ def test_it_tells_nothing_of_capacity_and_jobs(stub: WebhookStub) -> None:
     assert stub.requests == []
 
 
-def test_it_deduplicates_only_where_the_receiver_does() -> None:
-    assert Webhook(settings("http://h")).deduplicates is False
-    assert Webhook(settings("http://h", deduplicates=True)).deduplicates is True
-
-
 # -- settings ----------------------------------------------------------------------------------------------------
 
 

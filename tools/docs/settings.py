@@ -22,7 +22,7 @@ TYPES = {
 HEAD = ("key", "type", "default", "meaning")
 INTRO = """# Settings
 
-Each setting has one key. It is given in `dolt_watch.toml` (in the working directory or a folder above it, or named by `--config` or `DOLT_WATCH_CONFIG`), in the environment, or as
+Each setting has one key. It is given in `dolt_watch.toml` (in the working directory or a folder above it, beside `.beads/` or in it, or named by `--config` or `DOLT_WATCH_CONFIG`), in the environment, or as
 `--set KEY=VALUE`. The later place wins: defaults, beads' own files and variables, `dolt_watch.toml`, environment, flags. `dolt_watch config` prints what is in force, and where each
 value came from.
 

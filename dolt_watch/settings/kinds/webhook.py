@@ -32,8 +32,6 @@ class WebhookSettings(TargetSettings):
     """The event's ``source``, a URI reference: tells one tracker from another."""
     job_key: str = "job_id"
     """Where a JSON answer has the receiver's name for the run. Without one, the webhook's own id is the job's."""
-    deduplicates: bool = False
-    """Does the receiver run one ``webhook-id`` at most once? Only say so if it does."""
     body_template: Path | None = None
     """A Jinja2 template of the body, instead of the CloudEvent. Relative to the settings file."""
     headers: Mapping[str, str] = field(default_factory=dict)
