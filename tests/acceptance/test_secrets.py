@@ -33,7 +33,8 @@ class Echo(BeadBoardStub):
 
     def answer(self, request: Recorded) -> Reply:
         header = request.headers.get("authorization", "")
-        spelt = base64.b64decode(header.partition(" ")[2]).decode()
+        way, _, said = header.partition(" ")
+        spelt = base64.b64decode(said).decode() if way == "Basic" else said
         told = {"error": f"not for {header} {spelt}", "password": spelt.partition(":")[2]}
         return Reply({DISPATCH: 500, STATUS: 200}.get(request.path, 503), told | {"busy": False})
 
@@ -114,9 +115,15 @@ def test_no_canary_anywhere(hunt: Hunt) -> None:
     for arguments in (
         ["config"], ["config", "--format", "json"], ["status"], ["status", "--format", "json"], ["doctor"], ["doctor", "--format", "json"],
         ["log"], ["log", "--format", "json"], ["report", "-o", "-"], ["init"], ["init", "--print-sql"], ["init", "--print-grants", "w"],
-        ["pause", "--reason", "x"], ["resume"], ["--debug", "tick"], ["reap"],
+        ["pause", "--reason", "x"], ["resume"], ["--debug", "tick"], ["reap"], ["why", bead], ["events"], ["replay"], ["replay", "--verify"],
     ):  # fmt: skip
         run(*arguments, **service)
+    echo = hunt.env["BEADBOARD_URL"].partition("@")[2]
+    other = {"CLAUDE_AGENT_SERVICE_URL": f"http://{echo}", "DOLT_WATCH_RULES_AGENT_TARGET": "agent-service"}
+    watch.sql("UPDATE issues SET priority = 3 WHERE id = %s", bead)
+    for arguments in (["config"], ["doctor"], ["--debug", "dispatch"], ["status"], ["log"]):
+        run(*arguments, **other)
+    assert any("not for Bearer ***" in note for note in watch.notes(bead)), watch.notes(bead)
     for verb in COMMANDS:
         run(verb, "--help")
     credentials = watch.bd.path / "credentials"
