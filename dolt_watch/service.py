@@ -45,6 +45,10 @@ class ProcessClock:
 class Watching(Protocol):
     """Who is told how the service fares: metrics, health, a dead man's switch."""
 
+    def turning(self) -> None:
+        """It goes on: called before each round of a tick."""
+        ...
+
     def polled(self, loop: Loop, outcome: Outcome, seconds: float) -> None: ...
 
     def standing_by(self) -> None: ...
@@ -88,7 +92,7 @@ class Service:
             if not self._lead(loop.engine):
                 self.watching.standing_by()
                 return self._pause()
-            outcome = loop.tick(BOTH, stop=self.stop.is_set)
+            outcome = loop.tick(BOTH, stop=self._ends)
         except DoltWatchError as error:
             return self._failed(error)
         if self._failures:
@@ -96,6 +100,11 @@ class Service:
             self._failures, self._last_words = 0, ""
         self.watching.polled(loop, outcome, self.clock.monotonic() - begun)
         return self._pause(loop)
+
+    def _ends(self) -> bool:
+        """Asked before each round."""
+        self.watching.turning()
+        return self.stop.is_set()
 
     def _ready(self) -> Loop:
         if self._loop is None:

@@ -24,7 +24,7 @@ def healthz(command: Sequence[str], folder: Path, env: Mapping[str, str]) -> tup
                     with urllib.request.urlopen(f"{served[1]}/healthz", timeout=10) as answer:
                         found = answer.status, answer.read().decode()
                     process.terminate()
-                    assert process.wait(15) == 0
+                    process.wait(15)  # with which code is not asked: buildah, around it, has its own
                     return found
             raise AssertionError("".join(said))
         finally:

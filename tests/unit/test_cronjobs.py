@@ -161,7 +161,7 @@ def test_only_init_has_the_admins_secret(base: list[Manifest], service: list[Man
 
 
 def test_all_pods_are_alike_but_for_what_they_run(base: list[Manifest], service: list[Manifest]) -> None:
-    own = {"args", "env", "ports", "livenessProbe", "readinessProbe"}
+    own = {"args", "env", "ports", "startupProbe", "livenessProbe", "readinessProbe"}
     seen = []
     for manifest in with_pods([*base, *service]):
         spec = {
@@ -183,6 +183,9 @@ def test_the_service(service: list[Manifest]) -> None:
     assert pod(deployment)["terminationGracePeriodSeconds"] == 30
     one = container(deployment)
     assert at(one, "livenessProbe.httpGet") == {"path": "/healthz", "port": "metrics"}
+    assert at(one, "startupProbe.httpGet") == {"path": "/startupz", "port": "metrics"}
+    # An hour: nobody asks whether it lives before the first fold of a long history has ended.
+    assert at(one, "startupProbe.periodSeconds") * at(one, "startupProbe.failureThreshold") == 3600
     assert at(one, "readinessProbe.httpGet") == {"path": "/readyz", "port": "metrics"}
     assert one["ports"] == [{"name": "metrics", "containerPort": 9464}]
     assert template(deployment)["metadata"]["annotations"] == {

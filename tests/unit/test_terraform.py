@@ -210,6 +210,8 @@ MISTAKES = [
     ("default     = 3000", "default = 80"),
     ("termination_grace_period_seconds = 30", "termination_grace_period_seconds = 5"),
     ('path = "/readyz"', 'path = "/healthz"'),
+    ('path = "/startupz"', 'path = "/healthz"'),
+    ("failure_threshold = 360", "failure_threshold = 3"),
     ("container_port = 9464", "container_port = 9465"),
     ('"prometheus.io/port"   = "9464"', '"prometheus.io/port" = "9465"'),
     ("replicas = var.beads_dispatcher_enabled ? var.replicas : 0", "replicas = 0"),
