@@ -20,7 +20,7 @@ from tests.unit.served import healthz
 from tests.unit.test_dockerfile import MOST, ROOT, beads_address
 
 __all__ = ["beads_address"]
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # debootstrap, and two builds
 
 SUITES = {(3, 11): "bookworm", (3, 13): "trixie"}
 """Our Python → the Debian that has it too: pip resolves what is needed for the Python that it runs on."""
