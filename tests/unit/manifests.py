@@ -30,7 +30,17 @@ def tool(name: str) -> str:
     return str(found)
 
 
-def render(folder: str) -> list[Manifest]:
+def suspended(folder: Path) -> Path:
+    """An overlay of somebody's own in ``folder``: the base with the kill switch."""
+    shutil.copytree(CRONJOBS, folder / "cronjobs")
+    mine = folder / "cronjobs/overlays/mine"
+    mine.mkdir()
+    written = {"resources": ["../../base"], "components": ["../../components/suspended"]}
+    (mine / "kustomization.yaml").write_text(yaml.safe_dump(written), encoding="utf-8")
+    return mine
+
+
+def render(folder: str | Path) -> list[Manifest]:
     command = [tool("kubectl"), "kustomize", str(CRONJOBS / folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -16,15 +16,16 @@ from dolt_watch.cli import COMMANDS, group
 from dolt_watch.engines.address import Address
 from dolt_watch.settings.loading import load
 from tests.unit.manifest_checks import problems
-from tests.unit.manifests import Manifest, at, container, named, pod, render, template, with_pods, workspace
+from tests.unit.manifests import Manifest, at, container, named, pod, render, suspended, template, with_pods, workspace
 
-FOLDERS = ("base", "overlays/suspended", "overlays/service")
+FOLDERS = ("base", "suspended", "overlays/service")
 SCHEDULES = {"beads-dispatcher": ("*/2 * * * *", 2), "beads-reaper": ("*/10 * * * *", 10)}
 
 
 @pytest.fixture(scope="module")
-def rendered() -> dict[str, list[Manifest]]:
-    return {folder: render(folder) for folder in FOLDERS}
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Manifest]]:
+    mine = suspended(tmp_path_factory.mktemp("mine"))
+    return {folder: render(mine if folder == "suspended" else folder) for folder in FOLDERS}
 
 
 @pytest.fixture
@@ -117,11 +118,16 @@ def test_environment(job: Manifest) -> None:
 
 
 def test_the_kill_switch_suspends_both_and_changes_nothing_else(rendered: dict[str, list[Manifest]]) -> None:
-    suspended = deepcopy(rendered["overlays/suspended"])
-    assert [each["spec"]["suspend"] for each in named(suspended, "CronJob").values()] == [True, True]
-    for each in named(suspended, "CronJob").values():
+    off = deepcopy(rendered["suspended"])
+    assert [each["spec"]["suspend"] for each in named(off, "CronJob").values()] == [True, True]
+    for each in named(off, "CronJob").values():
         each["spec"]["suspend"] = False
-    assert suspended == rendered["base"]
+    assert off == rendered["base"]
+
+
+def test_the_kill_switch_by_itself_applies_nothing() -> None:
+    """As an overlay of the base it would lay our placeholders over somebody's installation."""
+    assert render("components/suspended") == []
 
 
 # -- what is mounted ---------------------------------------------------------------------------------------------
