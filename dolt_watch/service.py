@@ -72,6 +72,8 @@ class Service:
         self._failures = 0
         self._last_words = ""
         self._leads: bool | None = None
+        self._begins = False
+        """It leads, and no tick has ended well since."""
 
     def run(self) -> None:
         """Until ``stop`` is set."""
@@ -92,7 +94,9 @@ class Service:
             if not self._lead(loop.engine):
                 self.watching.standing_by()
                 return self._pause()
-            outcome = loop.tick(BOTH, stop=self._ends)
+            # Who begins to lead looks at everything once: what it saw before, if anything, is of another time.
+            outcome = loop.tick(BOTH, stop=self._ends, thorough=self._begins)
+            self._begins = False
         except DoltWatchError as error:
             return self._failed(error)
         if self._failures:
@@ -114,6 +118,7 @@ class Service:
 
     def _lead(self, engine: Engine) -> bool:
         leads = engine.lead()
+        self._begins = leads and (self._begins or not self._leads)
         if leads is not self._leads:
             self.say("leading" if leads else "standing by: another one leads")
             self._leads = leads

@@ -40,7 +40,7 @@ GRACE = 9.0
 def command(poll: str, port: int | None, host: str, form: str, **kwargs: Any) -> int:
     """Stay up: dispatch and reap as things happen, until SIGTERM.
 
-    Survives the database and the target going away. Of several replicas one works, the others stand by. DOLT_WATCH_PING_URL is fetched after good ticks.
+    Survives the database and the target going away. Of several replicas one works, the others stand by. DOLT_WATCH_PING_URL is fetched after good ticks: those that would end a command with exit 0.
 
     Example: dolt_watch run --port 9464
     """

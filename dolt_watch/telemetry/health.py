@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from dolt_watch.errors import DoltWatchError
+from dolt_watch.errors import DatabaseError, DoltWatchError
 from dolt_watch.round import Outcome
 from dolt_watch.telemetry.metrics import Metrics
 from dolt_watch.tick import Loop
@@ -43,16 +43,18 @@ class Health:
     def polled(self, loop: Loop, outcome: Outcome, seconds: float) -> None:
         self._ended(True, "leading")
         self.metrics.ticked(outcome, loop.state, loop.now, seconds)
-        if self.ping is not None:
+        if self.ping is not None and outcome.good:
             self.ping()
 
     def standing_by(self) -> None:
         self._ended(True, "standing by")
-        self.metrics.leads.set(0)
+        self.metrics.stood_down()
 
     def failed(self, error: DoltWatchError) -> None:
         self._ended(False, error.message)
         self.metrics.failed()
+        if isinstance(error, DatabaseError):  # the lock went with the connection
+            self.metrics.stood_down()
 
     def _ended(self, ready: bool, words: str) -> None:
         self.turning()

@@ -13,9 +13,10 @@ from dolt_watch.cli import group
 from dolt_watch.cli.wiring import Targets, build
 from dolt_watch.engines import Engine
 from dolt_watch.errors import Unreachable
-from dolt_watch.model import Capacity, JobReport
+from dolt_watch.model import Capacity, JobReport, State
+from dolt_watch.round import Outcome
 from dolt_watch.service import Service
-from dolt_watch.targets import Answer, Task
+from dolt_watch.targets import Answer, Refused, Task
 from dolt_watch.telemetry.health import SLACK, Health, longest_silence
 from dolt_watch.telemetry.metrics import Metrics
 from dolt_watch.tick import Loop
@@ -165,3 +166,75 @@ def test_started_is_when_a_first_poll_has_ended_well_or_not(watched: Watched) ->
     watched.away = False
     watched.service.step()
     assert (watched.asked("startupz"), watched.asked("readyz")) == (200, 200)
+
+
+# -- a good tick -------------------------------------------------------------------------------------------------
+
+
+def test_a_good_tick_is_one_thing_for_the_ping_and_for_the_metrics(watched: Watched) -> None:
+    watched.service.step()
+    good = watched.metric("last_success_timestamp_seconds")
+    assert (watched.pings, bool(good), watched.metric("ticks_total", result="ok")) == (1, True, 1)
+    watched.here.assign("bd-a")
+    watched.target.free = Capacity(0, "connection refused", down=True)
+    watched.service.step()
+    assert (watched.pings, watched.metric("last_success_timestamp_seconds")) == (1, good), "the target is down"
+    assert watched.metric("ticks_total", result="failed") == 1
+    watched.target.free = Capacity(9)
+    watched.target.answers.append(Refused("HTTP 500: boom", 500))
+    watched.service.step()
+    assert (watched.pings, watched.metric("last_success_timestamp_seconds")) == (1, good), "a dispatch failed"
+    watched.service.step()
+    assert watched.pings == 2
+    assert (watched.metric("last_success_timestamp_seconds") or 0) > (good or 0)
+
+
+def test_a_file_of_metrics_keeps_the_last_good_tick_through_a_bad_one(tmp_path: Path) -> None:
+    file = tmp_path / "m.prom"
+    for outcome in (Outcome(), Outcome(failed=1)):
+        metrics = Metrics()
+        metrics.ticked(outcome, State(), None, 0.1)
+        metrics.write(str(file))
+    told = [float(line.split()[1]) for line in file.read_text().splitlines() if line.startswith("dolt_watch_last_succ")]
+    assert told and told[0] > 1_000_000_000
+
+
+# -- who does not lead -------------------------------------------------------------------------------------------
+
+
+def seen(watched: Watched) -> list[float | None]:
+    return [watched.metric("leader"), watched.metric("beads", phase="running", rule="agent"), watched.metric("oldest_waiting_seconds")]  # fmt: skip
+
+
+def test_who_stood_down_tells_of_no_beads(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    watched.here.assign("bd-a")
+    watched.service.step()
+    assert seen(watched) == [1, 1, 0]
+    lead = watched.here.engine.lead
+    monkeypatch.setattr(watched.here.engine, "lead", lambda: False)
+    watched.service.step()
+    assert seen(watched) == [0, None, 0]
+    monkeypatch.setattr(watched.here.engine, "lead", lead)
+    watched.service.step()
+    assert seen(watched) == [1, 1, 0], "leading again, though nothing changed"
+
+
+def test_nor_does_who_lost_the_database(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    watched.here.assign("bd-a")
+    watched.service.step()
+
+    def lost() -> bool:
+        raise Unreachable("gone")
+
+    monkeypatch.setattr(watched.here.engine, "lead", lost)
+    watched.service.step()
+    assert seen(watched) == [0, None, 0]
+
+
+def test_who_starts_on_an_idle_tracker_tells_what_there_is(watched: Watched) -> None:
+    watched.here.assign("bd-a")
+    watched.service.step()
+    watched.health.metrics = Metrics()
+    watched.service._loop, watched.service._leads = None, None
+    watched.service.step()
+    assert seen(watched) == [1, 1, 0]
