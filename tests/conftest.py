@@ -23,7 +23,7 @@ from dolt_watch.engines import Engine
 from dolt_watch.engines.address import Address, DoltLitePath, open_engine
 from tests import beads, servers
 from tests.beads import Workspace
-from tests.servers import Choice, Server, Source
+from tests.servers import Server
 
 Factory = Callable[[], Engine]
 
@@ -54,8 +54,7 @@ def dolt_address(dolt_server: Server) -> Iterator[Address]:
 def doltlite_path(tmp_path: Path) -> DoltLitePath:
     """A fresh DoltLite file, not yet made."""
     if NO_DOLTLITE:
-        in_ci = os.environ.get("CI", "").lower() in {"true", "1"}
-        servers.give_up(Choice(Source.FAIL if in_ci else Source.SKIP, NO_DOLTLITE))
+        servers.give_up(servers.missing(os.environ, NO_DOLTLITE))
     return DoltLitePath(str(tmp_path / "fresh.db"))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +13,6 @@ import pytest
 
 from tests import servers
 from tests.conftest import NO_DOLTLITE
-from tests.servers import Choice, Source
 
 STORY = (
     r"person +bd assign demo-1 agent",
@@ -67,8 +65,7 @@ def check_story(done: subprocess.CompletedProcess[str]) -> None:
 
 def need_doltlite() -> None:
     if NO_DOLTLITE:
-        in_ci = os.environ.get("CI", "").lower() in {"true", "1"}
-        servers.give_up(Choice(Source.FAIL if in_ci else Source.SKIP, NO_DOLTLITE))
+        servers.give_up(servers.missing(os.environ, NO_DOLTLITE))
 
 
 def test_story_on_doltlite_and_a_look_around(tmp_path: Path) -> None:
@@ -86,9 +83,7 @@ def test_story_on_doltlite_and_a_look_around(tmp_path: Path) -> None:
 
 
 def test_leaves_nothing_without_keep_and_takes_a_dolt_server_where_doltlite_cannot_load(tmp_path: Path) -> None:
-    program = shutil.which("dolt")
-    if program is None:
-        servers.give_up(servers._missing(os.environ, "no dolt on PATH"))
+    servers.own_dolt()
     done = run(tmp_path, *STOCK, "demo")
     check_story(done)
     assert "a Dolt server" in done.stdout

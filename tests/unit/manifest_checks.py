@@ -120,7 +120,7 @@ def _container(manifest: Manifest, _: list[Manifest]) -> Iterator[str]:
     if not tag or tag[1] == "latest":
         yield f"image has a version, not {one.get('image')!r}"
     command = (one.get("args") or [""])[0]
-    if command not in {*COMMANDS, "run"}:
+    if command not in COMMANDS:
         yield f"no such command of dolt_watch: {command!r}"
     names = [each.get("name", "") for each in one.get("env", [])]
     yield from (f"env: no name: {each!r}" for each in names if not re.fullmatch(r"[A-Za-z_]\w*", each))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from pathlib import Path, PurePosixPath
@@ -10,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from tests import servers
+from tests.servers import tool
 
 CRONJOBS = Path(__file__).parents[2] / "cronjobs"
 POD = {
@@ -20,14 +19,6 @@ POD = {
 }
 """Kind → where its pod template stands."""
 Manifest = dict[str, Any]
-
-
-def tool(name: str) -> str:
-    """The program's path. Where it is missing the test is skipped, saying so; with CI=true it fails."""
-    found = shutil.which(name)
-    if not found:
-        servers.give_up(servers.missing(os.environ, f"no {name} on PATH"))
-    return str(found)
 
 
 def suspended(folder: Path) -> Path:

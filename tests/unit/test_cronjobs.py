@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from cronsim import CronSim
 
-from dolt_watch.cli import COMMANDS, group
+from dolt_watch.cli import group
 from dolt_watch.engines.address import Address
 from dolt_watch.settings.loading import load
 from tests.unit.manifest_checks import problems
@@ -201,7 +201,6 @@ def test_the_service(service: list[Manifest]) -> None:
     }
 
 
-@pytest.mark.xfail("run" not in COMMANDS, reason="this version has no `dolt_watch run` yet", strict=True)
 def test_the_service_has_options_that_run_knows(service: list[Manifest]) -> None:
     (deployment,) = named(service, "Deployment").values()
     name, *options = container(deployment)["args"]

@@ -16,6 +16,7 @@ import pytest
 
 from dolt_watch import __version__
 from dolt_watch.engines.address import Address
+from tests.servers import give_up, missing, tool
 from tests.unit.served import healthz
 from tests.unit.test_dockerfile import MOST, ROOT, beads_address
 
@@ -93,16 +94,16 @@ def wheels(folder: Path) -> Path:
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Buildah]:
     """The image, built; ``run`` runs a command in a container of it."""
-    missing = [name for name in ("buildah", "debootstrap") if not shutil.which(name)]
-    if missing:
-        pytest.skip(f"no {' and no '.join(missing)} on PATH (Debian: apt install buildah debootstrap)")
-    if os.geteuid() != 0:
-        pytest.skip("debootstrap and buildah's chroot isolation need root")
-    suite = SUITES.get(sys.version_info[:2])
-    if not suite:
-        pytest.skip(
-            f"no Debian has Python {sys.version_info[0]}.{sys.version_info[1]}, for which the wheels would be fetched"
-        )
+    for name in ("buildah", "debootstrap"):
+        tool(name, f"Debian: apt install {name}")
+    suite = SUITES.get(sys.version_info[:2], "")
+    wants = {
+        "debootstrap and buildah's chroot isolation need root": os.geteuid() == 0,
+        f"no Debian has Python {sys.version_info[0]}.{sys.version_info[1]}, for which the wheels would be fetched": suite,
+    }
+    for why, there in wants.items():
+        if not there:
+            give_up(missing(os.environ, why))
     folder = tmp_path_factory.mktemp("image")
     buildah = Buildah(folder)
     buildah.container = buildah("from", "scratch")

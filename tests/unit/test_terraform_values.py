@@ -11,13 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.servers import tool
 from tests.unit.terraform_module import GIVEN, MODULE, Module
 
 
 def terraform(*args: str, cwd: Path, said: str | None = None) -> subprocess.CompletedProcess[str]:
-    program = shutil.which("terraform")
-    if not program:
-        pytest.skip("no terraform on PATH")
+    program = tool("terraform")
     env = os.environ | {"CHECKPOINT_DISABLE": "1", "TF_IN_AUTOMATION": "1"}
     return subprocess.run([program, *args], cwd=cwd, env=env, input=said, capture_output=True, text=True, check=False)
 
