@@ -113,10 +113,11 @@ def test_other_names_still_fit_together(mode: str) -> None:
 
 def test_text_of_the_user_stays_text(tmp_path: Path) -> None:
     when = "assignee = 'agent' AND title <> '\"\\ü<&' AND status = 'open'"
-    more = '[targets.beadboard]\ntimeout = "10s"\n'
+    more = 'settle = "5s"\nrules.agent.ready = false\n[targets.beadboard]\ntimeout = "10s"\n[rules.other]\nmax_in_flight = 2\n'
     found = settings(Module(when=when, stale_after="1h30m", max_in_flight=3, settings=more).objects(), tmp_path)
-    (rule,) = found.rules
+    rule, other = found.rules
     assert (rule.when, rule.stale_after.total_seconds(), rule.max_in_flight) == (when, 5400, 3)
+    assert (found.settle.total_seconds(), rule.ready, other.max_in_flight) == (5, False, 2)
     assert found.targets["beadboard"].timeout.total_seconds() == 10
 
 

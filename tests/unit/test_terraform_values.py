@@ -74,7 +74,11 @@ def test_every_validation_has_been_tried() -> None:
 
 
 def test_terraform_computes_the_same_values(values: Path) -> None:
-    given = {"when": "title <> '\"\\ü<&${x}'", "settings": 'settle = "1s"', "mode": "service"} | GIVEN
+    given = {
+        "when": "title <> '\"\\ü<&${x}'",
+        "settings": 'settle = "1s"\n[targets.b]\nkind = "command"',
+        "mode": "service",
+    } | GIVEN
     (values / "terraform.tfvars.json").write_text(json.dumps(given), encoding="utf-8")
     asked = "jsonencode({ jobs = local.jobs, metadata = jsondecode(local.metadata), settings = local.settings })"
     done = terraform("console", cwd=values, said=asked)
