@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -36,6 +36,8 @@ class Present:
         """The cursor row's columns turned out to be of an older schema of beads."""
         self.lag = (0, 0.0)
         """Commits folded last time, and the age of the oldest of them in seconds."""
+        self.turning: Callable[[], None] = lambda: None
+        """Called for each commit that is folded: after days off there are many, and whoever looks after us must not take it for silence."""
         self._fresh: Mapping[str, Any] | None = None
 
     def lens(self, look: Look) -> feed.Lens:
@@ -76,6 +78,7 @@ class Present:
         self.lag = (len(line), (now - line[0].date).total_seconds()) if line else (0, 0.0)
         projection = Projection(state)
         for changes in feed.read(self.engine, line, self.looker.tables, lens):
+            self.turning()
             projection.fold(derive(changes, self.policy.rules))
             self.store.outbox += [notice(entry) for entry in changes.entries if entry.kind in self.notified]
         projection.commit = look.head

@@ -56,8 +56,13 @@ class Outcome:
     """Where reaping is looked at: every running bead, as the last round saw it."""
 
     @property
+    def good(self) -> bool:
+        """No dispatch failed, none's outcome is unknown, and the target is not down while beads wait. Idle, busy and paused are good."""
+        return not (self.failed or self.unknown or self.down)
+
+    @property
     def exit_code(self) -> int:
-        return 1 if self.failed or self.unknown or self.down else 0
+        return 0 if self.good else 1
 
     def count(self, kind: Kind) -> None:
         self.kinds[kind] += 1

@@ -45,6 +45,10 @@ class ProcessClock:
 class Watching(Protocol):
     """Who is told how the service fares: metrics, health, a dead man's switch."""
 
+    def turning(self) -> None:
+        """It goes on: called before each round of a tick."""
+        ...
+
     def polled(self, loop: Loop, outcome: Outcome, seconds: float) -> None: ...
 
     def standing_by(self) -> None: ...
@@ -68,6 +72,8 @@ class Service:
         self._failures = 0
         self._last_words = ""
         self._leads: bool | None = None
+        self._begins = False
+        """It leads, and no tick has ended well since."""
 
     def run(self) -> None:
         """Until ``stop`` is set."""
@@ -88,7 +94,9 @@ class Service:
             if not self._lead(loop.engine):
                 self.watching.standing_by()
                 return self._pause()
-            outcome = loop.tick(BOTH, stop=self.stop.is_set)
+            # Who begins to lead looks at everything once: what it saw before, if anything, is of another time.
+            outcome = loop.tick(BOTH, stop=self._ends, thorough=self._begins)
+            self._begins = False
         except DoltWatchError as error:
             return self._failed(error)
         if self._failures:
@@ -96,6 +104,11 @@ class Service:
             self._failures, self._last_words = 0, ""
         self.watching.polled(loop, outcome, self.clock.monotonic() - begun)
         return self._pause(loop)
+
+    def _ends(self) -> bool:
+        """Asked before each round."""
+        self.watching.turning()
+        return self.stop.is_set()
 
     def _ready(self) -> Loop:
         if self._loop is None:
@@ -105,6 +118,7 @@ class Service:
 
     def _lead(self, engine: Engine) -> bool:
         leads = engine.lead()
+        self._begins = leads and (self._begins or not self._leads)
         if leads is not self._leads:
             self.say("leading" if leads else "standing by: another one leads")
             self._leads = leads

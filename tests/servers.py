@@ -95,6 +95,24 @@ def without(why: str) -> NoReturn:
     give_up(missing(os.environ, why))
 
 
+def tool(name: str, why: str = "") -> str:
+    """The program's path. Where it is missing the test is skipped, saying so; with CI=true it fails."""
+    found = shutil.which(name)
+    if not found:
+        without(f"no {name} on PATH{why and ': '}{why}")
+    return found
+
+
+def own_dolt() -> str:
+    """dolt on PATH, for a test that starts servers of its own. Where this run's server is a named one or a container, a skip in CI too: another run has it."""
+    if program := shutil.which("dolt"):
+        return program
+    choice = choose(os.environ, shutil.which, docker_answers)
+    if choice.source in (Source.GIVEN, Source.CONTAINER):
+        pytest.skip("no dolt on PATH: needs a server of our own")
+    give_up(choice)
+
+
 @dataclass(frozen=True)
 class Server:
     """A running Dolt server; ``address`` names no database."""

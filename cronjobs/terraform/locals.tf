@@ -11,14 +11,13 @@ locals {
     project_id       = var.project_id
   })
 
-  # A JSON string is a TOML string.
+  # A JSON string is a TOML string. Dotted keys, and no table: what is added begins at the top level.
   settings = <<-EOT
-    [rules.agent]
-    when = ${jsonencode(var.when)}
-    stale_after = ${jsonencode(var.stale_after)}
-    retry_after = ${jsonencode(var.retry_after)}
-    max_attempts = ${var.max_attempts}
-    max_in_flight = ${var.max_in_flight}
+    rules.agent.when = ${jsonencode(var.when)}
+    rules.agent.stale_after = ${jsonencode(var.stale_after)}
+    rules.agent.retry_after = ${jsonencode(var.retry_after)}
+    rules.agent.max_attempts = ${var.max_attempts}
+    rules.agent.max_in_flight = ${var.max_in_flight}
 
     ${var.settings}
   EOT

@@ -84,15 +84,23 @@ resource "kubernetes_deployment_v1" "service" {
             name           = "metrics"
             container_port = 9464
           }
+          startup_probe {
+            http_get {
+              path = "/startupz"
+              port = "metrics"
+            }
+            period_seconds    = 10
+            timeout_seconds   = 5
+            failure_threshold = 360
+          }
           liveness_probe {
             http_get {
               path = "/healthz"
               port = "metrics"
             }
-            initial_delay_seconds = 5
-            period_seconds        = 10
-            timeout_seconds       = 5
-            failure_threshold     = 6
+            period_seconds    = 10
+            timeout_seconds   = 5
+            failure_threshold = 6
           }
           readiness_probe {
             http_get {

@@ -298,7 +298,7 @@ variable "max_in_flight" {
 }
 
 variable "settings" {
-  description = "More of dolt_watch.toml, such as a [targets.NAME] table. It must not hold secrets."
+  description = "More of dolt_watch.toml: keys such as settle, more keys of the rule as rules.agent.KEY, then tables such as [targets.NAME]. It must not hold secrets."
   type        = string
   default     = ""
   nullable    = false

@@ -6,7 +6,8 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from types import FrameType
 from typing import Any
 
@@ -25,7 +26,7 @@ GRACE = 9.0
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
-    help="Serve the live report (/), /metrics, /healthz and /readyz here. Default: nothing is served.",
+    help="Serve the live report (/), /metrics, /healthz, /readyz and /startupz here. Default: nothing is served.",
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address for --port.")
 @click.option(
@@ -39,7 +40,7 @@ GRACE = 9.0
 def command(poll: str, port: int | None, host: str, form: str, **kwargs: Any) -> int:
     """Stay up: dispatch and reap as things happen, until SIGTERM.
 
-    Survives the database and the target going away. Of several replicas one works, the others stand by. DOLT_WATCH_PING_URL is fetched after good ticks.
+    Survives the database and the target going away. Of several replicas one works, the others stand by. DOLT_WATCH_PING_URL is fetched after good ticks: those that would end a command with exit 0.
 
     Example: dolt_watch run --port 9464
     """
@@ -47,7 +48,7 @@ def command(poll: str, port: int | None, host: str, form: str, **kwargs: Any) ->
     from dolt_watch.engines import Engine
     from dolt_watch.engines.address import open_engine
     from dolt_watch.report import live
-    from dolt_watch.service import Service
+    from dolt_watch.service import LONGEST_PAUSE, Service
     from dolt_watch.settings import duration
     from dolt_watch.telemetry.logs import Changes, Log
     from dolt_watch.tick import Loop
@@ -58,10 +59,14 @@ def command(poll: str, port: int | None, host: str, form: str, **kwargs: Any) ->
         raise SettingsError(f"--poll is a pause, not {poll!r}", where="--poll", fix="write 2s")
     settings = load_settings(kwargs)
     log = Log(json=None if form == "auto" else form == "json")
-    changes, targets, health = Changes(log.say), Targets(settings), _health(os.environ.get("DOLT_WATCH_PING_URL", ""))
+    timeouts = [each.timeout for each in settings.targets.values()]
+    health = _health(os.environ.get("DOLT_WATCH_PING_URL", ""), timeouts, max(seconds, LONGEST_PAUSE))
+    changes, targets = Changes(log.say), Targets(settings, health.turning)
 
     def make(engine: Engine) -> Loop:
-        return build(engine, settings, targets, DatabaseClock(), changes.say, patient=False)
+        loop = build(engine, settings, targets, DatabaseClock(), changes.say, patient=False)
+        loop.present.turning = health.turning
+        return loop
 
     service = Service(lambda: open_engine(settings.address), make, log.say, health, poll=seconds, between=changes.next)
 
@@ -77,9 +82,9 @@ def command(poll: str, port: int | None, host: str, form: str, **kwargs: Any) ->
     return 0
 
 
-def _health(ping_url: str) -> Any:
+def _health(ping_url: str, timeouts: Sequence[timedelta], pause: float) -> Any:
     try:
-        from dolt_watch.telemetry.health import Health
+        from dolt_watch.telemetry.health import Health, longest_silence
         from dolt_watch.telemetry.metrics import Metrics
     except ImportError as error:
         raise SettingsError(
@@ -89,7 +94,7 @@ def _health(ping_url: str) -> Any:
         ) from error
     from dolt_watch.telemetry.ping import Ping
 
-    return Health(Metrics(), Ping(ping_url) if ping_url else None)
+    return Health(Metrics(), Ping(ping_url) if ping_url else None, stuck=longest_silence(timeouts, pause))
 
 
 @contextlib.contextmanager

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def tick(
     settings: Settings, kinds: Sequence[str], *, dry_run: bool, now: datetime | None, metrics_file: str | None = None
 ) -> int:
-    """``kinds``: 'dispatch', 'reap'. The exit code. DOLT_WATCH_PING_URL is fetched after a good tick."""
+    """``kinds``: 'dispatch', 'reap'. The exit code. DOLT_WATCH_PING_URL is fetched after a good tick (``Outcome.good``), not after a dry run."""
     begun = time.monotonic()
     clock: Clock = FixedClock(now) if now is not None else DatabaseClock()
     engine = open_engine(settings.address)
@@ -58,7 +58,7 @@ def tick(
             return 0
         if metrics_file:
             _write(metrics_file, loop, outcome, time.monotonic() - begun)
-        if outcome.exit_code == 0:
+        if outcome.good:
             _ping()
         return outcome.exit_code
     finally:

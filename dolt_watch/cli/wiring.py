@@ -20,13 +20,14 @@ if TYPE_CHECKING:
 
 
 class Targets:
-    """Targets by name, opened when first asked for."""
+    """Targets by name, opened when first asked for. ``turning``: called each time, for one tick may ask a target of many beads."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+    def __init__(self, settings: Settings, turning: Callable[[], None] = lambda: None) -> None:
+        self.settings, self.turning = settings, turning
         self._open: dict[str, Target] = {}
 
     def __call__(self, name: str) -> Target:
+        self.turning()
         if name not in self._open:
             from dolt_watch.targets.opening import open_target
 

@@ -1,58 +1,80 @@
-"""``/metrics``, ``/healthz``, ``/readyz`` over HTTP, read-only; and what the service tells of itself."""
+"""``/metrics``, ``/healthz``, ``/readyz``, ``/startupz`` over HTTP, read-only; and what the service tells of itself."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from dolt_watch.errors import DoltWatchError
+from dolt_watch.errors import DatabaseError, DoltWatchError
 from dolt_watch.round import Outcome
 from dolt_watch.telemetry.metrics import Metrics
 from dolt_watch.tick import Loop
 
-STUCK = 120.0
-"""Seconds without a finished poll after which the process is called unhealthy: longer than any request that a target is given."""
+SLACK = 120.0
+"""Seconds for all that lies between two signs of the loop besides one request to a target and one pause: the database's answers."""
 
 Page = Callable[[], tuple[int, str, bytes]]
 
 
-class Health:
-    """Told by the service after each poll. ``ping``: called after each good tick."""
+def longest_silence(timeouts: Iterable[timedelta], pause: float) -> float:
+    """Seconds without a sign of the loop after which it is stuck. ``timeouts``: of all targets; ``pause``: the longest between two polls, in seconds."""
+    return max((each.total_seconds() for each in timeouts), default=0.0) + pause + SLACK
 
-    def __init__(self, metrics: Metrics, ping: Callable[[], None] | None = None) -> None:
-        self.metrics, self.ping = metrics, ping
-        self.ready = False
+
+class Health:
+    """Told by the service as it goes on. ``ping``: called after each good tick; ``stuck``: ``longest_silence``, in seconds."""
+
+    def __init__(
+        self, metrics: Metrics, ping: Callable[[], None] | None = None, *, stuck: float = SLACK, clock: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
+        self.metrics, self.ping, self.stuck, self.clock = metrics, ping, stuck, clock
+        self.ready = self.started = False
+        """A first poll ends well or not: from then on silence means that it is stuck. Before, it may fold a long history."""
         self.words = "starting"
-        self._alive = time.monotonic()
+        self._alive = self.clock()
+
+    def turning(self) -> None:
+        """The loop goes on: a round, a commit that is folded, a question to a target. A tick of many may last for an hour."""
+        self._alive = self.clock()
 
     def polled(self, loop: Loop, outcome: Outcome, seconds: float) -> None:
-        self._alive, self.ready, self.words = time.monotonic(), True, "leading"
+        self._ended(True, "leading")
         self.metrics.ticked(outcome, loop.state, loop.now, seconds)
-        if self.ping is not None:
+        if self.ping is not None and outcome.good:
             self.ping()
 
     def standing_by(self) -> None:
-        self._alive, self.ready, self.words = time.monotonic(), True, "standing by"
-        self.metrics.leads.set(0)
+        self._ended(True, "standing by")
+        self.metrics.stood_down()
 
     def failed(self, error: DoltWatchError) -> None:
-        self._alive, self.ready, self.words = time.monotonic(), False, error.message
+        self._ended(False, error.message)
         self.metrics.failed()
+        if isinstance(error, DatabaseError):  # the lock went with the connection
+            self.metrics.stood_down()
+
+    def _ended(self, ready: bool, words: str) -> None:
+        self.turning()
+        self.ready, self.started, self.words = ready, True, words
 
     def pages(self) -> Mapping[str, Page]:
         def plain(good: bool, words: str) -> tuple[int, str, bytes]:
             return 200 if good else 503, "text/plain; charset=utf-8", f"{words}\n".encode()
 
         def healthz() -> tuple[int, str, bytes]:
-            silent = time.monotonic() - self._alive
-            return plain(silent < STUCK, "ok" if silent < STUCK else f"no poll ended for {silent:.0f} s")
+            silent = self.clock() - self._alive
+            return plain(
+                silent < self.stuck, "ok" if silent < self.stuck else f"no sign of the loop for {silent:.0f} s"
+            )
 
         return {
             "/metrics": lambda: (200, "text/plain; version=0.0.4; charset=utf-8", self.metrics.text()),
             "/healthz": healthz,
             "/readyz": lambda: plain(self.ready, self.words),
+            "/startupz": lambda: plain(self.started, self.words),
         }
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import Counter as Count
 from collections.abc import Mapping
 from datetime import datetime
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, write_to_textfile
 
@@ -29,7 +31,12 @@ class Metrics:
         self.registry = CollectorRegistry()
         self.info = Gauge("dolt_watch_info", "Which program this is", ["version"], registry=self.registry)
         self.info.labels(__version__).set(1)
-        self.ticks = Counter("dolt_watch_ticks", "Ticks, idle ones included", ["result"], registry=self.registry)
+        self.ticks = Counter(
+            "dolt_watch_ticks",
+            "Ticks, idle ones included: ok (good ones), failed, error (broken off)",
+            ["result"],
+            registry=self.registry,
+        )
         self.seconds = Histogram(
             "dolt_watch_tick_seconds", "Duration of a tick",
             buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 30), registry=self.registry,
@@ -62,7 +69,8 @@ class Metrics:
         )
 
     def ticked(self, outcome: Outcome, state: State, now: datetime | None, seconds: float) -> None:
-        self.ticks.labels("ok").inc()
+        """A good tick is what `Outcome.good` calls one; of others the last success stays where it was."""
+        self.ticks.labels("ok" if outcome.good else "failed").inc()
         self.seconds.observe(seconds)
         self.lag_commits.set(outcome.lag[0])
         self.lag_seconds.set(max(0.0, outcome.lag[1]))
@@ -72,7 +80,8 @@ class Metrics:
             if kind in POSTED:
                 self.posts.labels(POSTED[kind]).inc(number)
         self.conflicts.inc(outcome.conflicts)
-        self.success.set(time.time())
+        if outcome.good:
+            self.success.set(time.time())
         if outcome.rounds:
             self._gauge(self.beads, Count((bead.phase.value, bead.rule) for bead in state.beads.values()))
             self._gauge(self.held, Count((hold.gate,) for hold in outcome.holds.values()))
@@ -81,6 +90,13 @@ class Metrics:
 
     def failed(self) -> None:
         self.ticks.labels("error").inc()
+
+    def stood_down(self) -> None:
+        """Another one leads, or may: what this one saw last grows old, and whoever adds up replicas would count it twice."""
+        self.beads.clear()
+        self.held.clear()
+        for gauge in (self.leads, self.oldest, self.lag_commits, self.lag_seconds):
+            gauge.set(0)
 
     @staticmethod
     def _gauge(gauge: Gauge, values: Mapping[tuple[str, ...], int]) -> None:
@@ -92,5 +108,16 @@ class Metrics:
         return generate_latest(self.registry)
 
     def write(self, path: str) -> None:
-        """For node_exporter's textfile collector: whole or not at all."""
+        """For node_exporter's textfile collector: whole or not at all. After a tick that was not good the last good one is that of the file."""
+        if not self.success._value.get():
+            self.success.set(_said(path, "dolt_watch_last_success_timestamp_seconds"))
         write_to_textfile(path, self.registry)
+
+
+def _said(path: str, name: str) -> float:
+    """A number of the file as it stands; 0 where it has none, or is no such file."""
+    with contextlib.suppress(OSError, ValueError):
+        for line in Path(path).read_text(encoding="utf-8").splitlines():
+            if line.startswith(f"{name} "):
+                return float(line.split()[1])
+    return 0.0

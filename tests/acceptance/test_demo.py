@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -83,9 +82,7 @@ def test_story_on_doltlite_and_a_look_around(tmp_path: Path) -> None:
 
 
 def test_leaves_nothing_without_keep_and_takes_a_dolt_server_where_doltlite_cannot_load(tmp_path: Path) -> None:
-    program = shutil.which("dolt")
-    if program is None:
-        servers.without("no dolt on PATH")
+    servers.own_dolt()
     done = run(tmp_path, *STOCK, "demo")
     check_story(done)
     assert "a Dolt server" in done.stdout

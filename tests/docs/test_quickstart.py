@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import sysconfig
 from collections.abc import Iterator
@@ -14,15 +13,14 @@ import pytest
 
 from tests.docs.conftest import ROOT
 from tests.docs.shell import Shell, check, steps
-from tests.servers import free_port, without
+from tests.servers import free_port, own_dolt
 
 PAGE = ROOT / "docs/quickstart.md"
 
 
 @pytest.fixture
 def shell(fresh: dict[str, str]) -> Iterator[Shell]:
-    if not shutil.which("dolt"):
-        without("no dolt on PATH: the quickstart needs a server of our own")
+    own_dolt()
     # Installed for real, by pip, from the tree; what it depends on is taken from here, so that no package index is asked.
     pip = {
         "PYTHONPATH": sysconfig.get_path("purelib"),

@@ -16,9 +16,11 @@ import yaml
 from cronsim import CronSim
 
 from dolt_watch import __version__
+from dolt_watch.errors import SettingsError
 from dolt_watch.settings import load
 from dolt_watch.times import utc
 from tests.docs.conftest import ROOT
+from tests.servers import tool
 
 HERE = ROOT / "docs/recipes"
 PAGES = {page.stem: page.read_text("utf-8") for page in HERE.glob("*.md")}
@@ -49,8 +51,28 @@ def test_systemd_units() -> None:
             check_command(command.split())
 
 
-@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="no systemd-analyze on PATH: units were not verified")
+HARDENING = {"User", "ProtectSystem", "ProtectHome", "PrivateTmp", "NoNewPrivileges", "CapabilityBoundingSet"}
+WHERE = {"WorkingDirectory", "Environment", "LoadCredential"}
+
+
+def test_both_units_run_as_the_trackers_owner_with_the_same_rights_and_password() -> None:
+    """Nobody else may read bd's .beads (0700), so DynamicUser could not start."""
+    both = []
+    for name in ("dolt-watch.service", "dolt-watch-tick.service"):
+        lines = [line.split("=", 1) for line in units()[name].splitlines() if "=" in line and line[0] not in "#["]
+        assert {key for key, _ in lines} >= HARDENING | WHERE
+        assert "DynamicUser" not in dict(lines)
+        both.append(sorted((key, value) for key, value in lines if key in HARDENING | WHERE))
+    assert both[0] == both[1]
+    assert ("Environment", "DOLT_WATCH_PASSWORD_FILE=%d/password") in [(key, value) for key, value in both[0]]
+
+
+def test_wrong_settings_are_not_tried_again_and_again() -> None:
+    assert f"\nRestartPreventExitStatus={SettingsError.exit_code}\n" in units()["dolt-watch.service"]
+
+
 def test_systemd_verifies_them(tmp_path: Path) -> None:
+    tool("systemd-analyze", "units were not verified")
     program = tmp_path / "dolt_watch"
     program.write_text("#!/bin/sh\n", "utf-8")
     program.chmod(0o755)
@@ -67,22 +89,53 @@ def test_systemd_verifies_them(tmp_path: Path) -> None:
     assert subprocess.run(["systemd-analyze", "calendar", calendar[1]], capture_output=True).returncode == 0
 
 
-def test_cron_lines() -> None:
+def crontab() -> tuple[dict[str, str], list[tuple[str, str]]]:
+    """Its variables; schedule and command of each line."""
     (text,) = blocks("cron", "crontab")
+    variables = dict(line.split("=", 1) for line in text.splitlines() if re.match(r"[A-Z_]+=", line))
+    lines = [line.split(None, 5) for line in text.splitlines() if not re.match(r"[A-Z_]+=", line)]
+    return variables, [(" ".join(fields), command) for *fields, command in lines]
+
+
+def test_cron_lines() -> None:
     moment = utc("2026-04-18T22:35:46Z")
     assert moment is not None
     commands = []
-    for line in text.splitlines():
-        if re.match(r"[A-Z_]+=", line):
-            continue
-        fields, command = line.split(None, 5)[:5], line.split(None, 5)[5]
-        assert next(CronSim(" ".join(fields), moment)) > moment
-        words = shlex.split(command.split("&&")[1].split("2>&1")[0])
-        assert words[:2] == ["flock", "-n"]
-        commands.append(words[4])
-        check_command(words[3:])
+    for schedule, command in crontab()[1]:
+        assert next(CronSim(schedule, moment)) > moment
+        words = shlex.split(command.split("flock ")[1].split("2>&1")[0])
+        assert words[:3] == ["-n", "-E", "0"]
+        commands.append(words[5])
+        check_command(words[4:])
         assert "%" not in command, "cron reads % as a new line"
     assert commands == ["dispatch", "reap"]
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_cron_mails_an_exit_that_is_not_0_and_nothing_else(number: int, tmp_path: Path) -> None:
+    """Run as cron runs it, with a stand-in for our command and for logger."""
+    tool("flock"), tool("bash")
+    variables, lines = crontab()
+    command = lines[number][1].replace("/srv/tracker", str(tmp_path)).replace("/opt/dolt-watch/bin", str(tmp_path))
+    lock = command.split("-E 0 ")[1].split()[0]
+    (tmp_path / "logger").write_text(f"#!/bin/sh\ncat >> {tmp_path}/log\n", "utf-8")
+
+    def run(code: int) -> str:
+        (tmp_path / "dolt_watch").write_text(f"#!/bin/sh\necho said >&2\nexit {code}\n", "utf-8")
+        for each in ("logger", "dolt_watch"):
+            (tmp_path / each).chmod(0o755)
+        env = {**variables, "PATH": f"{tmp_path}:/usr/bin:/bin"}
+        done = subprocess.run([variables["SHELL"], "-c", command], env=env, capture_output=True, text=True, check=False)
+        return done.stdout + done.stderr
+
+    assert run(0) == ""
+    assert run(3).rstrip().endswith("exit 3")
+    assert (tmp_path / "log").read_text("utf-8") == "said\nsaid\n"
+    with subprocess.Popen(["flock", tmp_path / lock, "sh", "-c", "echo; cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holds:  # fmt: skip
+        assert holds.stdout is not None and holds.stdin is not None
+        holds.stdout.readline()
+        assert run(1) == "", "another one runs, which is no failure"
+        holds.stdin.close()
 
 
 def test_github_workflow() -> None:
@@ -111,8 +164,8 @@ def test_n8n_settings(tmp_path: Path) -> None:
     assert tomllib.loads(text)["targets"]["n8n"]["url"].endswith("/webhook/dolt-watch")
 
 
-@pytest.mark.skipif(not shutil.which("kubectl"), reason="no kubectl on PATH: the overlay was not rendered")
 def test_kubernetes_overlay(tmp_path: Path) -> None:
+    tool("kubectl", "the overlay was not rendered")
     (text,) = blocks("kubernetes", "yaml")
     shutil.copytree(ROOT / "cronjobs", tmp_path / "cronjobs")
     overlay = tmp_path / "cronjobs/overlays/yours"

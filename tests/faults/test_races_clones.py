@@ -4,9 +4,7 @@ as ``docs/clones.md`` tells it, step by step."""
 from __future__ import annotations
 
 import contextlib
-import os
 import re
-import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -99,11 +97,7 @@ class Clones:
 @pytest.fixture(scope="module")
 def two_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Server]]:
     """Of our own: a remote is a folder that both see."""
-    program = shutil.which("dolt")
-    if program is None:
-        nothing = {"CI": os.environ.get("CI", "")}
-        servers.give_up(servers.choose(nothing, lambda name: None, lambda: False))
-    assert program is not None
+    program = servers.own_dolt()
     folders = [tmp_path_factory.mktemp(name) for name in ("here", "there")]
     with servers.start_dolt(program, folders[0]) as here, servers.start_dolt(program, folders[1]) as there:
         yield here, there

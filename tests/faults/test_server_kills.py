@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -20,7 +19,7 @@ from tests.faults.effects import Effects, Ended, Grain, Tell, Worker, lasting, w
 from tests.faults.scenarios import SCENARIOS, Scenario
 from tests.faults.tally import Tally
 from tests.faults.world import WatchedTargets, World
-from tests.servers import Server, Source, choose, free_port, give_up, start_dolt
+from tests.servers import Server, free_port, own_dolt, start_dolt
 
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
 
@@ -54,10 +53,7 @@ class MortalServer:
 
 @pytest.fixture
 def mortal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MortalServer]:
-    choice = choose({"CI": os.environ.get("CI", "")}, shutil.which, lambda: False)
-    if choice.source is not Source.BINARY:
-        give_up(choice)
-    started = MortalServer(choice.why, tmp_path_factory.mktemp("mortal"))
+    started = MortalServer(own_dolt(), tmp_path_factory.mktemp("mortal"))
     yield started
     started.close()
 

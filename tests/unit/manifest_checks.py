@@ -120,7 +120,7 @@ def _container(manifest: Manifest, _: list[Manifest]) -> Iterator[str]:
     if not tag or tag[1] == "latest":
         yield f"image has a version, not {one.get('image')!r}"
     command = (one.get("args") or [""])[0]
-    if command not in {*COMMANDS, "run"}:
+    if command not in COMMANDS:
         yield f"no such command of dolt_watch: {command!r}"
     names = [each.get("name", "") for each in one.get("env", [])]
     yield from (f"env: no name: {each!r}" for each in names if not re.fullmatch(r"[A-Za-z_]\w*", each))
@@ -151,8 +151,8 @@ def _probes(manifest: Manifest, _: list[Manifest]) -> Iterator[str]:
     one = container(manifest)
     ports = {each.get("name") for each in one.get("ports", [])}
     probes = {key: value for key, value in one.items() if key.endswith("Probe")}
-    if manifest["kind"] == "Deployment" and {*probes} < {"livenessProbe", "readinessProbe"}:
-        yield "probe: a pod that stays up has one of liveness and one of readiness"
+    if manifest["kind"] == "Deployment" and {*probes} != {"startupProbe", "livenessProbe", "readinessProbe"}:
+        yield "probe: a pod that stays up has one of startup, one of liveness and one of readiness"
     for key, probe in probes.items():
         if len({*probe} & {"httpGet", "tcpSocket", "exec", "grpc"}) != 1:
             yield f"probe: {key} asks in exactly one way"

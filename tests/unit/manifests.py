@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from pathlib import Path, PurePosixPath
@@ -10,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from tests import servers
+from tests.servers import tool
 
 CRONJOBS = Path(__file__).parents[2] / "cronjobs"
 POD = {
@@ -22,15 +21,17 @@ POD = {
 Manifest = dict[str, Any]
 
 
-def tool(name: str) -> str:
-    """The program's path. Where it is missing the test is skipped, saying so; with CI=true it fails."""
-    found = shutil.which(name)
-    if not found:
-        servers.give_up(servers.missing(os.environ, f"no {name} on PATH"))
-    return str(found)
+def suspended(folder: Path) -> Path:
+    """An overlay of somebody's own in ``folder``: the base with the kill switch."""
+    shutil.copytree(CRONJOBS, folder / "cronjobs")
+    mine = folder / "cronjobs/overlays/mine"
+    mine.mkdir()
+    written = {"resources": ["../../base"], "components": ["../../components/suspended"]}
+    (mine / "kustomization.yaml").write_text(yaml.safe_dump(written), encoding="utf-8")
+    return mine
 
 
-def render(folder: str) -> list[Manifest]:
+def render(folder: str | Path) -> list[Manifest]:
     command = [tool("kubectl"), "kustomize", str(CRONJOBS / folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -95,6 +95,7 @@ MISTAKES: list[tuple[str, tuple[str, ...], Any, str]] = [
     ("metadata.namespace", ("ConfigMap",), "default", "namespace"),
     ("C.livenessProbe.httpGet.port", ("Deployment",), "metric", "there is not"),
     ("C.readinessProbe", ("Deployment",), GONE, "liveness and one of readiness"),
+    ("C.startupProbe", ("Deployment",), GONE, "one of startup"),
     ("C.readinessProbe.httpGet", ("Deployment",), GONE, "exactly one way"),
     ("C.readinessProbe.httpGet.path", ("Deployment",), "readyz", "no path"),
     ("C.livenessProbe.periodSeconds", ("Deployment",), 0, "periodSeconds is 0"),

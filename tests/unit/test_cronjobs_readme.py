@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -24,9 +25,14 @@ def block(language: str, word: str) -> str:
     return str(found)
 
 
-@pytest.mark.parametrize("resource", ["../../base", "../service", "../suspended"])
-def test_the_overlay(resource: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("resource", "off"), [("../../base", False), ("../service", False), ("../../base", True), ("../service", True)]
+)
+def test_the_overlay(resource: str, off: bool, tmp_path: Path) -> None:
     written = yaml.safe_load(block("yaml", "kind: Kustomization")) | {"resources": [resource], "namespace": "elsewhere"}
+    if off:
+        (more,) = re.findall(r"`(components: .*?)`", TEXT)
+        written |= yaml.safe_load(more)
     shutil.copytree(CRONJOBS, tmp_path / "cronjobs")
     mine = tmp_path / "cronjobs/overlays/yours"
     mine.mkdir()
@@ -39,7 +45,19 @@ def test_the_overlay(resource: str, tmp_path: Path) -> None:
     assert {container(each)["image"] for each in with_pods(objects)} == {f"your-registry/dolt_watch:{__version__}"}
     (config,) = named(objects, "ConfigMap").values()
     assert config["data"] == {"metadata.json": '{"dolt_database": "mine"}', "dolt_watch.toml": 'settle = "5s"\n'}
-    assert {at(each, "spec.suspend") for each in named(objects, "CronJob").values()} <= {resource == "../suspended"}
+    assert {at(each, "spec.suspend") for each in named(objects, "CronJob").values()} <= {off}
+
+
+def test_the_patch_that_throws_the_kill_switch_at_once() -> None:
+    (loop,) = re.findall(r"`(for job in .*? patch .*?)`", TEXT)
+    (jobs,) = re.findall(r"for job in (.*?);", loop)
+    (patch,) = re.findall(r"-p '(.*?)'", loop)
+    assert jobs.split() == sorted(named(render("base"), "CronJob"))
+    assert json.loads(patch) == {"spec": {"suspend": True}}
+
+
+def test_nobody_is_told_to_apply_what_is_not_theirs() -> None:
+    assert set(re.findall(r"apply -k (\S+?)`", TEXT)) == {"cronjobs/overlays/yours"}
 
 
 def test_the_terraform_examples() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import re
-import shutil
 import subprocess
 import tomllib
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from dolt_watch.settings import load
 from dolt_watch.settings.kinds.webhook import WebhookSettings
 from dolt_watch.targets import Accepted, Refused
 from dolt_watch.targets.webhook import Webhook, read_answer
+from tests.servers import tool
 from tests.stubs.beads import task
 from tests.stubs.server import Recorded
 from tests.stubs.webhook import OLD_SECRET, SECRET, WebhookStub
@@ -50,9 +50,7 @@ def sent(**more: Any) -> Recorded:
 
 def verify(request: Recorded, headers: Mapping[str, str] | None = None, body: bytes | None = None) -> Any:
     """What the node 'Verify' makes of it."""
-    node = shutil.which("node")
-    if not node:
-        pytest.skip("no node on PATH to run the workflow's code with")
+    node = tool("node", "the workflow's code was not run")
     given = {
         "code": NODES["Verify"]["parameters"]["jsCode"],
         "env": {"BEAD_WEBHOOK_SECRET": SECRET},

@@ -16,10 +16,12 @@ import pytest
 
 from dolt_watch import __version__
 from dolt_watch.engines.address import Address
+from tests.servers import give_up, missing, tool
+from tests.unit.served import healthz
 from tests.unit.test_dockerfile import MOST, ROOT, beads_address
 
 __all__ = ["beads_address"]
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # debootstrap, and two builds
 
 SUITES = {(3, 11): "bookworm", (3, 13): "trixie"}
 """Our Python → the Debian that has it too: pip resolves what is needed for the Python that it runs on."""
@@ -40,9 +42,12 @@ class Buildah:
         assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
         return done.stdout.strip()
 
-    def run(self, *command: str, env: dict[str, str] | None = None) -> str:
+    def command(self, *command: str, env: dict[str, str] | None = None) -> list[str]:
         given = [f"--env={name}={value}" for name, value in (env or {}).items()]
-        return self("run", "--isolation", "chroot", *given, self.container, "--", *command)
+        return ["buildah", *self.options, "run", "--isolation", "chroot", *given, self.container, "--", *command]
+
+    def run(self, *command: str, env: dict[str, str] | None = None) -> str:
+        return self(*self.command(*command, env=env)[1 + len(self.options) :])
 
 
 def base(folder: Path, suite: str) -> Path:
@@ -70,6 +75,7 @@ def wheels(folder: Path) -> Path:
     """All that the build needs from an index; the build itself then reaches nothing."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     wanted = [*project["build-system"]["requires"], *project["project"]["dependencies"]]
+    wanted += project["project"]["optional-dependencies"]["service"]
     command = [
         sys.executable,
         "-m",
@@ -88,16 +94,16 @@ def wheels(folder: Path) -> Path:
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Buildah]:
     """The image, built; ``run`` runs a command in a container of it."""
-    missing = [name for name in ("buildah", "debootstrap") if not shutil.which(name)]
-    if missing:
-        pytest.skip(f"no {' and no '.join(missing)} on PATH (Debian: apt install buildah debootstrap)")
-    if os.geteuid() != 0:
-        pytest.skip("debootstrap and buildah's chroot isolation need root")
-    suite = SUITES.get(sys.version_info[:2])
-    if not suite:
-        pytest.skip(
-            f"no Debian has Python {sys.version_info[0]}.{sys.version_info[1]}, for which the wheels would be fetched"
-        )
+    for name in ("buildah", "debootstrap"):
+        tool(name, f"Debian: apt install {name}")
+    suite = SUITES.get(sys.version_info[:2], "")
+    wants = {
+        "debootstrap and buildah's chroot isolation need root": os.geteuid() == 0,
+        f"no Debian has Python {sys.version_info[0]}.{sys.version_info[1]}, for which the wheels would be fetched": suite,
+    }
+    for why, there in wants.items():
+        if not there:
+            give_up(missing(os.environ, why))
     folder = tmp_path_factory.mktemp("image")
     buildah = Buildah(folder)
     buildah.container = buildah("from", "scratch")
@@ -159,3 +165,10 @@ def test_it_ticks(image: Buildah, beads_address: Address) -> None:
     }
     assert "migrated: " in image.run("dolt_watch", "init", env=env)
     assert "no eligible beads" in image.run("dolt_watch", "tick", env=env)
+
+
+def test_it_stays_up_and_is_asked_whether_it_lives(image: Buildah, tmp_path: Path) -> None:
+    env = {"DOLT_WATCH_DATABASE": "dolt://u@127.0.0.1:1/beads", "BEADBOARD_URL": "http://127.0.0.1:9"}
+    # The chroot shares our network.
+    command = image.command("dolt_watch", "run", "--port", "9464", env=env)
+    assert healthz(command, tmp_path, dict(os.environ)) == (200, "ok\n")

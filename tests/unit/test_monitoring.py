@@ -40,7 +40,11 @@ def wrong(query: str) -> list[str]:
             found.append(name)
             continue
         for label, value in re.findall(r'(\w+)=~?"([^"]*)"', selector):
-            words = {"phase": {p.value for p in Phase}, "outcome": set(POSTED.values()), "result": {"ok", "error"}}
+            words = {
+                "phase": {p.value for p in Phase},
+                "outcome": set(POSTED.values()),
+                "result": {"ok", "failed", "error"},
+            }
             if label not in known[name] or not set(value.split("|")) <= words.get(label, set(value.split("|"))):
                 found.append(f'{label}="{value}"')
     grouped = {label.strip() for inside in re.findall(r"by \(([^)]*)\)", query) for label in inside.split(",")}
@@ -75,3 +79,11 @@ def test_alerts_say_what_to_do() -> None:
         assert alert["annotations"]["summary"] and alert["annotations"]["runbook"], alert["alert"]
         assert alert["labels"]["severity"] in ("critical", "warning")
     assert len({panel["id"] for panel in DASHBOARD["panels"]}) == len(DASHBOARD["panels"])
+
+
+@pytest.mark.parametrize("name", ["DoltWatchSilent", "DoltWatchNobodyLeads"])
+def test_what_is_alarming_is_so_without_any_pod(name: str) -> None:
+    """Where nothing is scraped a comparison has no series, and never fires."""
+    (alert,) = (each for each in ALERTS if each["alert"] == name)
+    (metric,) = set(re.findall(r"dolt_watch_\w+", alert["expr"]))
+    assert alert["expr"].endswith(f" or absent({metric})")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from tests.servers import IMAGE, Choice, Source, choose, choose_bd
+from tests import servers
+from tests.servers import IMAGE, Choice, Source, choose, choose_bd, own_dolt, tool
 
 URL = "dolt://root@db.example:3306/x"
 
@@ -48,3 +51,28 @@ def test_without_any_it_is_skipped_but_fails_in_ci(env, source):
 def test_bd_comes_from_path_only(env, source):
     assert choose_bd(env, have("bd")) == Choice(Source.BINARY, "/bin/bd")
     assert choose_bd(env, have("dolt")).source is source
+
+
+@pytest.mark.parametrize(("ci", "outcome"), [("true", pytest.fail.Exception), ("", pytest.skip.Exception)])
+@pytest.mark.parametrize("asked", [lambda: tool("node", "nothing was run"), own_dolt])
+def test_a_program_that_is_missing_is_a_skip_and_in_ci_a_failure(monkeypatch, ci, outcome, asked):
+    for name, value in (("PATH", ""), ("CI", ci), ("DOLT_WATCH_TEST_DATABASE", "")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(servers, "docker_answers", lambda: False)
+    with pytest.raises(outcome, match=r"no (node|dolt) on PATH"):
+        asked()
+
+
+def test_a_server_of_our_own_is_asked_of_no_run_that_has_another(monkeypatch):
+    for name, value in (("PATH", ""), ("CI", "true"), ("DOLT_WATCH_TEST_DATABASE", URL)):
+        monkeypatch.setenv(name, value)
+    with pytest.raises(pytest.skip.Exception, match="needs a server of our own"):
+        own_dolt()
+
+
+def test_nobody_skips_by_a_rule_of_their_own():
+    """Then CI would pass without it."""
+    here = Path(__file__).parents[1]
+    words = [f"pytest.{word}(" for word in ("skip", "importorskip")] + [f"mark.{word}" for word in ("skip", "xfail")]
+    files = [file for part in ("unit", "docs") for file in (here / part).rglob("*.py")]
+    assert [file.name for file in files if any(word in file.read_text("utf-8") for word in words)] == []

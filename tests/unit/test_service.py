@@ -37,7 +37,10 @@ class Still:
 
 class Told:
     def __init__(self) -> None:
-        self.good, self.bad, self.by = 0, 0, 0
+        self.good, self.bad, self.by, self.turned = 0, 0, 0, 0
+
+    def turning(self) -> None:
+        self.turned += 1
 
     def polled(self, loop: Loop, outcome: Outcome, seconds: float) -> None:
         self.good += 1
@@ -67,6 +70,14 @@ def test_it_sleeps_until_the_moment_that_matters(doltlite: Engine) -> None:
     pause = one.step()
     assert here.target.sent == []
     assert 0 < pause <= here.settings.settle.total_seconds()
+
+
+def test_each_round_is_a_sign_of_life(doltlite: Engine) -> None:
+    here, rounds = Light(doltlite), list[int]()
+    one, told = service(here, [])
+    told.polled = lambda loop, outcome, seconds: rounds.append(outcome.rounds)  # type: ignore[method-assign]
+    one.step()
+    assert rounds[0] >= 1 and told.turned >= rounds[0]
 
 
 def test_jitter_only_shortens(doltlite: Engine) -> None:

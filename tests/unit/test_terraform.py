@@ -15,20 +15,21 @@ import pytest
 from dolt_watch.settings import Settings
 from dolt_watch.settings.loading import load
 from tests.unit.manifest_checks import problems
-from tests.unit.manifests import Manifest, at, named, render, template
+from tests.unit.manifests import Manifest, at, named, render, suspended, template
 from tests.unit.terraform_module import GIVEN, Module
 
 SAME = {
     "base": {},
-    "overlays/suspended": {"beads_dispatcher_enabled": False},
+    "suspended": {"beads_dispatcher_enabled": False},
     "overlays/service": {"mode": "service"},
 }
 """Kustomize folder → the variables that make Terraform say the same."""
 
 
 @pytest.fixture(scope="module")
-def rendered() -> dict[str, list[Manifest]]:
-    return {folder: comparable(render(folder)) for folder in SAME}
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Manifest]]:
+    mine = suspended(tmp_path_factory.mktemp("mine"))
+    return {folder: comparable(render(mine if folder == "suspended" else folder)) for folder in SAME}
 
 
 def comparable(objects: list[Manifest]) -> list[Manifest]:
@@ -112,10 +113,11 @@ def test_other_names_still_fit_together(mode: str) -> None:
 
 def test_text_of_the_user_stays_text(tmp_path: Path) -> None:
     when = "assignee = 'agent' AND title <> '\"\\ü<&' AND status = 'open'"
-    more = '[targets.beadboard]\ntimeout = "10s"\n'
+    more = 'settle = "5s"\nrules.agent.ready = false\n[targets.beadboard]\ntimeout = "10s"\n[rules.other]\nmax_in_flight = 2\n'
     found = settings(Module(when=when, stale_after="1h30m", max_in_flight=3, settings=more).objects(), tmp_path)
-    (rule,) = found.rules
+    rule, other = found.rules
     assert (rule.when, rule.stale_after.total_seconds(), rule.max_in_flight) == (when, 5400, 3)
+    assert (found.settle.total_seconds(), rule.ready, other.max_in_flight) == (5, False, 2)
     assert found.targets["beadboard"].timeout.total_seconds() == 10
 
 
@@ -210,6 +212,8 @@ MISTAKES = [
     ("default     = 3000", "default = 80"),
     ("termination_grace_period_seconds = 30", "termination_grace_period_seconds = 5"),
     ('path = "/readyz"', 'path = "/healthz"'),
+    ('path = "/startupz"', 'path = "/healthz"'),
+    ("failure_threshold = 360", "failure_threshold = 3"),
     ("container_port = 9464", "container_port = 9465"),
     ('"prometheus.io/port"   = "9464"', '"prometheus.io/port" = "9465"'),
     ("replicas = var.beads_dispatcher_enabled ? var.replicas : 0", "replicas = 0"),

@@ -11,13 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.servers import tool
 from tests.unit.terraform_module import GIVEN, MODULE, Module
 
 
 def terraform(*args: str, cwd: Path, said: str | None = None) -> subprocess.CompletedProcess[str]:
-    program = shutil.which("terraform")
-    if not program:
-        pytest.skip("no terraform on PATH")
+    program = tool("terraform")
     env = os.environ | {"CHECKPOINT_DISABLE": "1", "TF_IN_AUTOMATION": "1"}
     return subprocess.run([program, *args], cwd=cwd, env=env, input=said, capture_output=True, text=True, check=False)
 
@@ -75,7 +74,11 @@ def test_every_validation_has_been_tried() -> None:
 
 
 def test_terraform_computes_the_same_values(values: Path) -> None:
-    given = {"when": "title <> '\"\\ü<&${x}'", "settings": 'settle = "1s"', "mode": "service"} | GIVEN
+    given = {
+        "when": "title <> '\"\\ü<&${x}'",
+        "settings": 'settle = "1s"\n[targets.b]\nkind = "command"',
+        "mode": "service",
+    } | GIVEN
     (values / "terraform.tfvars.json").write_text(json.dumps(given), encoding="utf-8")
     asked = "jsonencode({ jobs = local.jobs, metadata = jsondecode(local.metadata), settings = local.settings })"
     done = terraform("console", cwd=values, said=asked)

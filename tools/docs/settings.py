@@ -95,7 +95,7 @@ def _shown(value: Any) -> str:
 
 _PASSWORD = """
 The database's password comes from `DOLT_WATCH_PASSWORD`, else from the file that `DOLT_WATCH_PASSWORD_FILE` names, else as bd finds it: `BEADS_DOLT_PASSWORD`, then beads' credentials
-file. `DOLT_WATCH_DEBUG=1` shows the traceback of an error. `DOLT_WATCH_PING_URL` is for `dolt_watch run`.
+file. `DOLT_WATCH_DEBUG=1` shows the traceback of an error. `DOLT_WATCH_PING_URL` is fetched after each good tick ([metrics](metrics.md)).
 """
 _RULES = """Without any there is one, `[rules.agent]`, with the defaults. A bead belongs to the first rule in the file that it matches.
 """

@@ -1,0 +1,31 @@
+"""``dolt_watch run`` as a process of its own: what it answers."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import urllib.request
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+
+def healthz(command: Sequence[str], folder: Path, env: Mapping[str, str]) -> tuple[int, str]:
+    """Status and words of ``/healthz`` of a ``run``, on any free port in place of the one that its arguments name; then it is told to end, and must."""
+    asked = [("0" if before == "--port" else "127.0.0.1" if before == "--host" else each) for before, each in zip(["", *command], command, strict=False)]  # fmt: skip
+    with subprocess.Popen(
+        [*asked, "--log", "text"], cwd=folder, env=dict(env), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:  # fmt: skip
+        try:
+            assert process.stdout is not None
+            said = list[str]()
+            for line in process.stdout:
+                said.append(line)
+                if served := re.search(r"serving (http://\S+)/metrics", line):
+                    with urllib.request.urlopen(f"{served[1]}/healthz", timeout=10) as answer:
+                        found = answer.status, answer.read().decode()
+                    process.terminate()
+                    process.wait(15)  # with which code is not asked: buildah, around it, has its own
+                    return found
+            raise AssertionError("".join(said))
+        finally:
+            process.kill()
