@@ -36,7 +36,8 @@ class Echo(BeadBoardStub):
         way, _, said = header.partition(" ")
         spelt = base64.b64decode(said).decode() if way == "Basic" else said
         told = {"error": f"not for {header} {spelt}", "password": spelt.partition(":")[2]}
-        return Reply({DISPATCH: 500, STATUS: 200}.get(request.path, 503), told | {"busy": False})
+        status = {DISPATCH: 500, STATUS: 200, "/health": 200}.get(request.path, 503)
+        return Reply(status, told | {"status": "ok", "busy": False})
 
 
 @dataclass
