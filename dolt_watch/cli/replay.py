@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dolt_watch.cli.common import load_settings, settings_options
+from dolt_watch.cli.common import load_settings, say, settings_options
 
 if TYPE_CHECKING:
     from dolt_watch.engines import Commit, Engine
@@ -184,4 +184,4 @@ def _print(found: Study, form: str) -> None:
         click.echo(orjson.dumps(as_json(found)).decode())
         return
     for line in text(found):
-        click.echo(line)
+        say(line)
