@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from datetime import datetime, timedelta
+from contextlib import suppress
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -107,6 +105,7 @@ def _study(
     from dolt_watch.as_of import commit_at
     from dolt_watch.branches import head_of
     from dolt_watch.cli import wiring
+    from dolt_watch.cli.progress import progress
     from dolt_watch.errors import NotMigrated
     from dolt_watch.migrate import check_database
     from dolt_watch.past import Past
@@ -121,7 +120,7 @@ def _study(
     begin = commit_at(engine, begins, head, "--from") if begins is not None else whatif.begins(past)
     _check_order(engine, (begins, ends), begin, end)
     every, run_time = spans
-    with _progress(begin.date, end.date) as told:
+    with progress(begin.date, end.date) as told:
         return whatif.study(past, _question(policy, every, begin, end, run_time, rule), told)
 
 
@@ -145,34 +144,6 @@ def _check_order(engine: Engine, texts: tuple[str | None, str | None], begin: Co
         says = f"--from {texts[0]} is later than --to {texts[1]}"
     fix = "name two of which the second descends from the first"
     raise SettingsError(says, where="--from, --to", fix=fix)
-
-
-@contextmanager
-def _progress(begins: datetime, ends: datetime) -> Iterator[Callable[[datetime], None]]:
-    """A bar by the dates of what is read: on a terminal, for what takes longer than a second."""
-    import time
-
-    whole = max(1, int((ends - begins).total_seconds()))
-    if not sys.stderr.isatty():
-        yield lambda at: None
-        return
-    started = time.monotonic()
-    bar = click.progressbar(length=whole, label="reading history", file=sys.stderr)
-    shown = False
-
-    def told(at: datetime) -> None:
-        nonlocal shown
-        if not shown and time.monotonic() - started < 1:
-            return
-        shown = True
-        done = min(whole, max(0, int((at - begins).total_seconds())))
-        bar.update(done - bar.pos)
-
-    try:
-        yield told
-    finally:
-        if shown:
-            bar.render_finish()
 
 
 def _print(found: Study, form: str) -> None:
