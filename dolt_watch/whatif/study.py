@@ -102,7 +102,7 @@ def study(past: Past, question: Question, told: Told = lambda at: None) -> Study
     return Study(
         question._replace(begins=begins_), read.commits, _only(recorded, question.rule), _only(simulation.journal, question.rule), pairs,
         figures(_only(recorded, question.rule), span), figures(_only(simulation.journal, question.rule), span),
-        waiting, tuple(simulation.runs.assumed), run_time, simulation.ticks,
+        {bead: why for bead, why in waiting.items() if question.rule in ("", simulation.projection.beads[bead].rule)}, tuple(simulation.runs.assumed), run_time, simulation.ticks,
     )  # fmt: skip
 
 

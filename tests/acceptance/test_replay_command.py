@@ -109,6 +109,9 @@ def test_one_rule(history: History, tmp_path: Path) -> None:
     assert "dispatch " not in ran.stdout and "difference: none" in ran.stdout
     ran = replay(url, tmp_path, "--rule", "agent", "--when", "assignee = 'agent' AND status = 'open' AND priority = 1")
     assert "1 dispatched earlier, 1 never dispatched" in ran.stdout
+    to = ("--to", "2026-04-18T10:08:00Z")  # b waits then
+    waits = ["waits at the end: b" in replay(url, tmp_path, "--rule", name, *to).stdout for name in ("agent", "other")]
+    assert waits == [True, False]
     ran = replay(url, tmp_path, "--when", "status = 'open'")
     assert (ran.returncode, "--rule agent" in ran.stderr) == (2, True)
 
