@@ -15,6 +15,24 @@ if TYPE_CHECKING:
     from dolt_watch.settings import Settings
     from dolt_watch.whatif.study import Question, Study
 
+WHATIF = "goes with a what-if, and {mode} is none: leave out one of them"
+NOT_WITH = {
+    "": dict.fromkeys(("--dry-run", "--yes"), "goes with --apply: everything else only looks"),
+    "--verify": {
+        "--apply": "and --verify are two commands: give one of them",
+        "--from": "goes with a what-if or --apply: --verify looks at every entry of the ledger, up to --to",
+        **dict.fromkeys(("--every", "--when", "--rule", "--run-time"), WHATIF.format(mode="--verify")),
+        **dict.fromkeys(("--dry-run", "--yes"), "goes with --apply: --verify only looks"),
+    },
+    "--apply": {
+        "--to": "goes with a what-if or --verify: --apply goes on to HEAD",
+        "--branch": "goes with a what-if or --verify: --apply acts on the database's own branch",
+        "--format": "goes with a what-if or --verify: --apply says what it does as `tick` does",
+        **dict.fromkeys(("--every", "--run-time"), WHATIF.format(mode="--apply")),
+    },
+}  # fmt: skip
+"""What is asked for → the options that do not go with it, and why."""
+
 
 @click.command()
 @settings_options
@@ -57,12 +75,7 @@ def command(
     from dolt_watch.branches import open_on
     from dolt_watch.settings import duration
 
-    if applies and branch is not None:
-        raise click.UsageError("--apply acts on the database's own branch: --branch is for looking")
-    if verifies and applies:
-        raise click.UsageError("--verify and --apply are two commands: give one of them")
-    if (dry_run or yes) and not applies:
-        raise click.UsageError("--dry-run and --yes go with --apply: everything else only looks")
+    _check_options(click.get_current_context())
     settings = _settings(kwargs, when, rule)
     if verifies or applies:
         from dolt_watch.cli import replaying
@@ -78,6 +91,23 @@ def command(
         engine.close()
     _print(found, form)
     return 0
+
+
+def _check_options(ctx: click.Context) -> None:
+    """An option that would change nothing is refused: who gives it believes otherwise. Raises UsageError."""
+    given = {each.opts[0] for each in ctx.command.params if each.name and _is_given(ctx, each.name)}
+    mode = next((one for one in ("--verify", "--apply") if one in given), "")
+    for other, why in NOT_WITH[mode].items():
+        if other in given:
+            raise click.UsageError(f"{other} {why}")
+    if mode and "--rule" in given and "--when" not in given:
+        raise click.UsageError(f"--rule goes with {mode} only where it names the rule of --when")
+
+
+def _is_given(ctx: click.Context, name: str) -> bool:
+    from click.core import ParameterSource
+
+    return ctx.get_parameter_source(name) not in (ParameterSource.DEFAULT, ParameterSource.DEFAULT_MAP)
 
 
 def _settings(kwargs: dict[str, Any], when: str | None, rule: str | None) -> Settings:

@@ -68,6 +68,32 @@ def test_no_difference_under_the_same_settings(history: History, tmp_path: Path)
     assert "difference: none" in ran.stdout
 
 
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ("--verify --from HEAD", "--from goes with a what-if or --apply"),
+        ("--verify --every 2m", "--every goes with a what-if, and --verify is none"),
+        ("--verify --run-time 5m", "--run-time goes with a what-if, and --verify is none"),
+        ("--verify --when true", "--when goes with a what-if, and --verify is none"),
+        ("--verify --rule agent", "--rule goes with a what-if, and --verify is none"),
+        ("--verify --dry-run", "--dry-run goes with --apply"),
+        ("--verify --apply", "--apply and --verify are two commands"),
+        ("--apply --from HEAD --to HEAD", "--to goes with a what-if or --verify"),
+        ("--apply --from HEAD --branch x", "--branch goes with a what-if or --verify"),
+        ("--apply --from HEAD --every 2s", "--every goes with a what-if, and --apply is none"),
+        ("--apply --from HEAD --run-time 5m", "--run-time goes with a what-if, and --apply is none"),
+        ("--apply --from HEAD --format json", "--format goes with a what-if or --verify"),
+        ("--apply --from HEAD --rule agent", "--rule goes with --apply only where it names the rule of --when"),
+        ("--yes", "--yes goes with --apply"),
+    ],
+)
+def test_options_that_would_change_nothing_are_refused(tmp_path: Path, arguments: str, says: str) -> None:
+    """No database is asked: there is none of that name."""
+    ran = replay("doltlite:///nowhere/x.db", tmp_path, *arguments.split())
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert says in " ".join(ran.stderr.split()), ran.stderr
+
+
 def test_json(history: History, tmp_path: Path) -> None:
     ran = replay(
         history.address.url,
