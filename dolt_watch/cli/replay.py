@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dolt_watch.cli.common import load_settings, say, settings_options
+from dolt_watch.cli.common import check_page, load_settings, say, settings_options, write_page
 
 if TYPE_CHECKING:
     from dolt_watch.engines import Commit, Engine
@@ -21,14 +21,14 @@ NOT_WITH = {
     "--verify": {
         "--apply": "and --verify are two commands: give one of them",
         "--from": "goes with a what-if or --apply: --verify looks at every entry of the ledger, up to --to",
-        **dict.fromkeys(("--every", "--when", "--rule", "--run-time"), WHATIF.format(mode="--verify")),
+        **dict.fromkeys(("--every", "--when", "--rule", "--run-time", "--report"), WHATIF.format(mode="--verify")),
         **dict.fromkeys(("--dry-run", "--yes"), "goes with --apply: --verify only looks"),
     },
     "--apply": {
         "--to": "goes with a what-if or --verify: --apply goes on to HEAD",
         "--branch": "goes with a what-if or --verify: --apply acts on the database's own branch",
         "--format": "goes with a what-if or --verify: --apply says what it does as `tick` does",
-        **dict.fromkeys(("--every", "--run-time"), WHATIF.format(mode="--apply")),
+        **dict.fromkeys(("--every", "--run-time", "--report"), WHATIF.format(mode="--apply")),
     },
 }  # fmt: skip
 """What is asked for → the options that do not go with it, and why."""
@@ -60,9 +60,12 @@ NOT_WITH = {
 @click.option("--yes", is_flag=True, help="With --apply: do not ask.")
 @click.option("--branch", metavar="NAME", help="History of another branch.")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option(
+    "--report", "output", metavar="FILE", help="Write it as a page too; - is standard output, in place of the text."
+)
 def command(
     begins: str | None, ends: str | None, every: str, when: str | None, rule: str | None, run_time: str | None, verifies: bool,
-    applies: bool, dry_run: bool, yes: bool, branch: str | None, form: str, **kwargs: Any,
+    applies: bool, dry_run: bool, yes: bool, branch: str | None, form: str, output: str | None, **kwargs: Any,
 ) -> int:  # fmt: skip
     """What would have been decided under other settings, beside what was. Writes nothing, sends nothing (but with --apply).
 
@@ -83,13 +86,20 @@ def command(
         if verifies:
             return replaying.verify(settings, ends, branch, form)
         return replaying.apply(settings, begins, dry=dry_run, yes=yes)
+    if output is not None:
+        check_page(output)
     spans = duration(every, "--every"), duration(run_time, "--run-time") if run_time is not None else None
     engine = open_on(settings.address, branch)
     try:
         found = _study(engine, settings, begins, ends, branch, spans, rule or "")
+        page = _page(engine, found) if output is not None else ""
     finally:
         engine.close()
-    _print(found, form)
+    if output != "-":
+        _print(found, form)
+    if output is not None:
+        write_page(output, page)
+        click.echo(f"wrote {output}", err=output == "-" or form == "json")
     return 0
 
 
@@ -102,12 +112,22 @@ def _check_options(ctx: click.Context) -> None:
             raise click.UsageError(f"{other} {why}")
     if mode and "--rule" in given and "--when" not in given:
         raise click.UsageError(f"--rule goes with {mode} only where it names the rule of --when")
+    if ctx.params["output"] == "-" and ctx.params["form"] == "json":
+        raise click.UsageError("--report - and --format json are both for standard output: give one of them")
 
 
 def _is_given(ctx: click.Context, name: str) -> bool:
     from click.core import ParameterSource
 
     return ctx.get_parameter_source(name) not in (ParameterSource.DEFAULT, ParameterSource.DEFAULT_MAP)
+
+
+def _page(engine: Engine, found: Study) -> str:
+    from dolt_watch.report.gather import titles_of
+    from dolt_watch.report.page import render
+    from dolt_watch.report.whatif import Compared, shown
+
+    return render("whatif", Compared(found, dict(titles_of(engine, shown(found)))))
 
 
 def _settings(kwargs: dict[str, Any], when: str | None, rule: str | None) -> Settings:
