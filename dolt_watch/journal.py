@@ -10,6 +10,10 @@ from dolt_watch.engines import Engine, Param
 from dolt_watch.errors import NoSuchTable, NotMigrated
 from dolt_watch.feed import ENTRY_COLUMNS, entry_from
 from dolt_watch.model import Entry
+from dolt_watch.text import outside
+
+LONGEST_CELL = 4000
+"""Characters of a table's cell: as many as of a line."""
 
 
 def entries(
@@ -45,7 +49,8 @@ def as_json(entry: Entry) -> dict[str, Any]:
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Aligned columns; the last may run on."""
+    """Aligned columns; the last may run on. What others wrote may stand in a cell: it is escaped here, since an escape takes more room."""
+    rows = [[outside(cell, LONGEST_CELL) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in [heads, *rows]) for i in range(len(heads) - 1)]
     return [
         "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]]).rstrip()

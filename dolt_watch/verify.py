@@ -8,7 +8,7 @@ decision says it wrote.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import NamedTuple
 
@@ -69,8 +69,11 @@ class Verified:
         """Hashes of settings that decisions were made under."""
 
 
-def verify(past: Past) -> Verified:
-    """Costs one pass over history from where decisions can be folded again, and two short reads a decision."""
+def verify(past: Past, told: Callable[[datetime], None] = lambda at: None) -> Verified:
+    """Costs one pass over history from where decisions can be folded again, and two short reads a decision.
+
+    ``told``: called with the date of each commit as it is read.
+    """
     out = Verified()
     out.differences += _streams(past)
     out.differences += _settings(past)
@@ -87,6 +90,7 @@ def verify(past: Past) -> Verified:
         start = past.at(begin, past.standing(begin))
         check.all(waiting.pop(begin, []), start.state())
         for step in past.steps(begin, start=start):
+            told(step.commit.date)
             out.differences += _altered(step.changes)
             out.differences += check.written(step.changes, step.under.compiled)
             if step.commit.hash in waiting:

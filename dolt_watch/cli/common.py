@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from datetime import datetime
@@ -46,6 +47,32 @@ def fail(error: DoltWatchError) -> NoReturn:
     for line in f"error: {error}".split("\n"):
         click.echo(outside(line, LONGEST_LINE), err=True)
     sys.exit(error.exit_code)
+
+
+def check_page(output: str) -> None:
+    """Raises FileError where no page can go there: what reads all of history says so before, and not after."""
+    import errno
+    from pathlib import Path
+
+    if output == "-":
+        return
+    folder = Path(output).resolve().parent
+    wrong = (
+        errno.EISDIR if Path(output).is_dir() else errno.ENOENT if not folder.is_dir() else
+        errno.EACCES if not os.access(folder, os.W_OK) else 0
+    )  # fmt: skip
+    if wrong:
+        raise click.FileError(output, os.strerror(wrong))
+
+
+def write_page(output: str, page: str) -> None:
+    """The page, whole or not at all; - is standard output. Raises FileError."""
+    check_page(output)
+    try:
+        with click.open_file(output, "w", encoding="utf-8", atomic=output != "-") as file:
+            file.write(page)
+    except OSError as error:
+        raise click.FileError(output, error.strerror or str(error)) from error
 
 
 def tick_options(command: _Command) -> _Command:

@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from datetime import datetime, timedelta
+from contextlib import suppress
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from dolt_watch.cli.common import load_settings, settings_options
+from dolt_watch.cli.common import check_page, load_settings, say, settings_options, write_page
 
 if TYPE_CHECKING:
     from dolt_watch.engines import Commit, Engine
     from dolt_watch.settings import Settings
     from dolt_watch.whatif.study import Question, Study
+
+WHATIF = "goes with a what-if, and {mode} is none: leave out one of them"
+NOT_WITH = {
+    "": dict.fromkeys(("--dry-run", "--yes"), "goes with --apply: everything else only looks"),
+    "--verify": {
+        "--apply": "and --verify are two commands: give one of them",
+        "--from": "goes with a what-if or --apply: --verify looks at every entry of the ledger, up to --to",
+        **dict.fromkeys(("--every", "--when", "--rule", "--run-time", "--report"), WHATIF.format(mode="--verify")),
+        **dict.fromkeys(("--dry-run", "--yes"), "goes with --apply: --verify only looks"),
+    },
+    "--apply": {
+        "--to": "goes with a what-if or --verify: --apply goes on to HEAD",
+        "--branch": "goes with a what-if or --verify: --apply acts on the database's own branch",
+        "--format": "goes with a what-if or --verify: --apply says what it does as `tick` does",
+        **dict.fromkeys(("--every", "--run-time", "--report"), WHATIF.format(mode="--apply")),
+    },
+}  # fmt: skip
+"""What is asked for → the options that do not go with it, and why."""
 
 
 @click.command()
@@ -44,9 +60,12 @@ if TYPE_CHECKING:
 @click.option("--yes", is_flag=True, help="With --apply: do not ask.")
 @click.option("--branch", metavar="NAME", help="History of another branch.")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option(
+    "--report", "output", metavar="FILE", help="Write it as a page too; - is standard output, in place of the text."
+)
 def command(
     begins: str | None, ends: str | None, every: str, when: str | None, rule: str | None, run_time: str | None, verifies: bool,
-    applies: bool, dry_run: bool, yes: bool, branch: str | None, form: str, **kwargs: Any,
+    applies: bool, dry_run: bool, yes: bool, branch: str | None, form: str, output: str | None, **kwargs: Any,
 ) -> int:  # fmt: skip
     """What would have been decided under other settings, beside what was. Writes nothing, sends nothing (but with --apply).
 
@@ -59,12 +78,7 @@ def command(
     from dolt_watch.branches import open_on
     from dolt_watch.settings import duration
 
-    if applies and branch is not None:
-        raise click.UsageError("--apply acts on the database's own branch: --branch is for looking")
-    if verifies and applies:
-        raise click.UsageError("--verify and --apply are two commands: give one of them")
-    if (dry_run or yes) and not applies:
-        raise click.UsageError("--dry-run and --yes go with --apply: everything else only looks")
+    _check_options(click.get_current_context())
     settings = _settings(kwargs, when, rule)
     if verifies or applies:
         from dolt_watch.cli import replaying
@@ -72,14 +86,48 @@ def command(
         if verifies:
             return replaying.verify(settings, ends, branch, form)
         return replaying.apply(settings, begins, dry=dry_run, yes=yes)
+    if output is not None:
+        check_page(output)
     spans = duration(every, "--every"), duration(run_time, "--run-time") if run_time is not None else None
     engine = open_on(settings.address, branch)
     try:
         found = _study(engine, settings, begins, ends, branch, spans, rule or "")
+        page = _page(engine, found) if output is not None else ""
     finally:
         engine.close()
-    _print(found, form)
+    if output != "-":
+        _print(found, form)
+    if output is not None:
+        write_page(output, page)
+        click.echo(f"wrote {output}", err=output == "-" or form == "json")
     return 0
+
+
+def _check_options(ctx: click.Context) -> None:
+    """An option that would change nothing is refused: who gives it believes otherwise. Raises UsageError."""
+    given = {each.opts[0] for each in ctx.command.params if each.name and _is_given(ctx, each.name)}
+    mode = next((one for one in ("--verify", "--apply") if one in given), "")
+    for other, why in NOT_WITH[mode].items():
+        if other in given:
+            raise click.UsageError(f"{other} {why}")
+    if mode and "--rule" in given and "--when" not in given:
+        raise click.UsageError(f"--rule goes with {mode} only where it names the rule of --when")
+    if ctx.params["output"] == "-" and ctx.params["form"] == "json":
+        raise click.UsageError("--report - and --format json are both for standard output: give one of them")
+
+
+def _is_given(ctx: click.Context, name: str) -> bool:
+    from click.core import ParameterSource
+
+    return ctx.get_parameter_source(name) not in (ParameterSource.DEFAULT, ParameterSource.DEFAULT_MAP)
+
+
+def _page(engine: Engine, found: Study) -> str:
+    from dolt_watch.report.gather import titles_of
+    from dolt_watch.report.page import render
+    from dolt_watch.report.whatif import Compared, shown
+
+    return render("whatif", Compared(found, dict(titles_of(engine, shown(found)))))
 
 
 def _settings(kwargs: dict[str, Any], when: str | None, rule: str | None) -> Settings:
@@ -107,6 +155,7 @@ def _study(
     from dolt_watch.as_of import commit_at
     from dolt_watch.branches import head_of
     from dolt_watch.cli import wiring
+    from dolt_watch.cli.progress import progress
     from dolt_watch.errors import NotMigrated
     from dolt_watch.migrate import check_database
     from dolt_watch.past import Past
@@ -121,7 +170,7 @@ def _study(
     begin = commit_at(engine, begins, head, "--from") if begins is not None else whatif.begins(past)
     _check_order(engine, (begins, ends), begin, end)
     every, run_time = spans
-    with _progress(begin.date, end.date) as told:
+    with progress(begin.date, end.date) as told:
         return whatif.study(past, _question(policy, every, begin, end, run_time, rule), told)
 
 
@@ -147,34 +196,6 @@ def _check_order(engine: Engine, texts: tuple[str | None, str | None], begin: Co
     raise SettingsError(says, where="--from, --to", fix=fix)
 
 
-@contextmanager
-def _progress(begins: datetime, ends: datetime) -> Iterator[Callable[[datetime], None]]:
-    """A bar by the dates of what is read: on a terminal, for what takes longer than a second."""
-    import time
-
-    whole = max(1, int((ends - begins).total_seconds()))
-    if not sys.stderr.isatty():
-        yield lambda at: None
-        return
-    started = time.monotonic()
-    bar = click.progressbar(length=whole, label="reading history", file=sys.stderr)
-    shown = False
-
-    def told(at: datetime) -> None:
-        nonlocal shown
-        if not shown and time.monotonic() - started < 1:
-            return
-        shown = True
-        done = min(whole, max(0, int((at - begins).total_seconds())))
-        bar.update(done - bar.pos)
-
-    try:
-        yield told
-    finally:
-        if shown:
-            bar.render_finish()
-
-
 def _print(found: Study, form: str) -> None:
     from dolt_watch.whatif.telling import as_json, text
 
@@ -184,4 +205,4 @@ def _print(found: Study, form: str) -> None:
         click.echo(orjson.dumps(as_json(found)).decode())
         return
     for line in text(found):
-        click.echo(line)
+        say(line)

@@ -19,6 +19,7 @@ def verify(settings: Settings, ends: str | None, branch: str | None, form: str) 
     """Exit code 1 where a recorded decision does not come out again."""
     from dolt_watch.as_of import commit_at
     from dolt_watch.branches import head_of, open_on
+    from dolt_watch.cli.progress import progress
     from dolt_watch.cli.wiring import policy
     from dolt_watch.migrate import check_database
     from dolt_watch.past import Past
@@ -29,8 +30,12 @@ def verify(settings: Settings, ends: str | None, branch: str | None, form: str) 
         head = head_of(engine, branch)
         if branch is None:
             check_database(engine, settings.project_id)
-        past = Past(engine, policy(settings), commit_at(engine, ends or head, head, "--to").hash)
-        found = verify(past)
+        end = commit_at(engine, ends or head, head, "--to")
+        past = Past(engine, policy(settings), end.hash)
+        first = past.begins()
+        begin = (engine.commit_of(first) if first is not None else None) or end
+        with progress(begin.date, end.date) as told:
+            found = verify(past, told)
     finally:
         engine.close()
     facts = {

@@ -21,7 +21,7 @@ def command(output: str, since: str, beads: tuple[str, ...], **kwargs: Any) -> i
 
     Example: dolt_watch report -o report.html --since 2d
     """
-    from dolt_watch.cli.common import moment
+    from dolt_watch.cli.common import moment, write_page
     from dolt_watch.cli.wiring import Targets, build
     from dolt_watch.engines.address import open_engine
     from dolt_watch.report.gather import Gatherer
@@ -40,10 +40,6 @@ def command(output: str, since: str, beads: tuple[str, ...], **kwargs: Any) -> i
         engine.close()
     if found.since >= found.now.now:
         raise click.BadParameter(f"{since!r} is not before now", param_hint="--since")
-    try:
-        with click.open_file(output, "w", encoding="utf-8", atomic=output != "-") as file:
-            file.write(render("report", found))
-    except OSError as error:
-        raise click.FileError(output, error.strerror or str(error)) from error
+    write_page(output, render("report", found))
     click.echo(f"wrote {output}: {len(found.lanes)} beads, {len(found.entries)} decisions", err=output == "-")
     return 0

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dolt_watch.cli.common import load_settings, settings_options
+from dolt_watch.cli.common import load_settings, say, settings_options
 
 if TYPE_CHECKING:
     from dolt_watch.engines import Engine
@@ -43,7 +43,7 @@ def command(bead: str, as_of: str | None, branch: str | None, form: str, **kwarg
         click.echo(orjson.dumps(_facts(found)).decode())
         return 0
     for line in _lines(found):
-        click.echo(line)
+        say(line)
     return 0
 
 

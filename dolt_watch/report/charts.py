@@ -40,6 +40,11 @@ class Scale(NamedTuple):
         return round(HEIGHT - (HEIGHT - 4) * min(value, self.top) / self.top, 1)
 
 
+def seconds(moment: datetime) -> float:
+    """As the page's script has times."""
+    return round(moment.timestamp(), 1)
+
+
 def scale(since: datetime, until: datetime, values: Iterable[int]) -> Scale:
     """The axis ends at a round number that nothing exceeds."""
     highest = max(values, default=0)

@@ -42,7 +42,7 @@ class Gatherer:
         since = begin(now.now)
         told = entries(engine, since=since)
         shown = {*history.lanes, *(bead.bead for bead in now.beads), *(entry.bead for entry in told)}
-        titles = dict(_titles(engine, shown & set(only) if only else shown))
+        titles = dict(titles_of(engine, shown & set(only) if only else shown))
         return build(history, now, told, titles, loop.policy.rules, since, only)
 
     def forget(self, now: Report) -> None:
@@ -97,7 +97,8 @@ class Gatherer:
         return True
 
 
-def _titles(engine: Engine, beads: Iterable[str]) -> Iterator[tuple[str, str]]:
+def titles_of(engine: Engine, beads: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """As they are now: bead, title."""
     for part in chunks(sorted(beads), 500):
         marks = ", ".join("?" * len(part))
         for bead, title in engine.query(f"SELECT id, title FROM issues WHERE id IN ({marks})", part):

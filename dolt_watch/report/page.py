@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable
-from datetime import datetime
+from collections.abc import Callable, Mapping
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -26,8 +25,9 @@ LANES = 30
 
 def render(kind: str, given: Any, refresh: int = 0) -> str:
     """``kind``: one of ``KINDS``; ``given``: what it is of. ``refresh``: seconds after which an open page asks again where it came from; 0: it never does."""
+    shown = KINDS[kind](given)
     return _environment().get_template(f"{kind}.html").render(
-        **KINDS[kind](given), refresh=refresh, policy=_policy(refresh), style=_text("page.css"), script=_text("page.js"), version=__version__,
+        **shown | {"payload": _payload(shown["payload"])}, refresh=refresh, policy=_policy(refresh), style=_text("page.css"), script=_text("page.js"), version=__version__,
     )  # fmt: skip
 
 
@@ -43,11 +43,22 @@ def _report(report: Report) -> dict[str, Any]:
         "chart": {"waiting": charts.area(waiting, scale), "flying": charts.line(flying, scale), "slots": charts.line(report.slots, scale)},
         "peak": max((depth.waiting for depth in report.depths), default=0),
         "busiest": max((depth.under_way for depth in report.depths), default=0),
-        "payload": _payload(report),
+        "payload": {
+            "since": charts.seconds(report.since), "now": charts.seconds(report.now.now), "cap": LANES,
+            "lanes": [_lane(lane) for lane in report.lanes],
+            "queue": [_standing(bead, report) for bead in report.now.beads],
+            "audit": [_entry(entry, report) for entry in report.entries],
+        },
     }  # fmt: skip
 
 
-KINDS: dict[str, Callable[[Any], dict[str, Any]]] = {"report": _report}
+def _whatif(compared: Any) -> dict[str, Any]:
+    from dolt_watch.report.whatif import given  # late: a live page does without the simulation
+
+    return given(compared)
+
+
+KINDS: dict[str, Callable[[Any], dict[str, Any]]] = {"report": _report, "whatif": _whatif}
 """Kind of page → what its template, ``templates/<kind>.html``, is given; ``payload`` is what the script draws from."""
 
 
@@ -73,16 +84,9 @@ def _policy(refresh: int) -> str:
     return f"default-src 'none'; script-src 'sha256-{script}'; style-src 'unsafe-inline'; img-src data:; connect-src {asks}; base-uri 'none'; form-action 'none'"
 
 
-def _payload(report: Report) -> str:
+def _payload(drawn: Mapping[str, Any]) -> str:
     """What the script draws lanes and tables from. In JSON '<' may be written as an escape, so that no text ends the element."""
-    text = orjson.dumps(
-        {
-            "since": _seconds(report.since), "now": _seconds(report.now.now), "cap": LANES,
-            "lanes": [_lane(lane) for lane in report.lanes],
-            "queue": [_standing(bead, report) for bead in report.now.beads],
-            "audit": [_entry(entry, report) for entry in report.entries],
-        }
-    ).decode()  # fmt: skip
+    text = orjson.dumps(drawn).decode()
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return text
@@ -92,7 +96,7 @@ def _lane(lane: Lane) -> list[Any]:
     return [
         lane.bead, lane.title,
         [
-            [one.phase, _seconds(one.begin), _seconds(one.end or one.begin), one.why, one.commit, one.rule, one.attempt, one.job]
+            [one.phase, charts.seconds(one.begin), charts.seconds(one.end or one.begin), one.why, one.commit, one.rule, one.attempt, one.job]
             for one in lane.stretches
         ],
     ]  # fmt: skip
@@ -100,14 +104,26 @@ def _lane(lane: Lane) -> list[Any]:
 
 def _standing(bead: Standing, report: Report) -> list[Any]:
     title = report.titles.get(bead.bead, "")
-    return [bead.bead, title, bead.phase, _seconds(bead.since), bead.rule, bead.why or (bead.job and f"job {bead.job}")]
+    return [
+        bead.bead,
+        title,
+        bead.phase,
+        charts.seconds(bead.since),
+        bead.rule,
+        bead.why or (bead.job and f"job {bead.job}"),
+    ]
 
 
 def _entry(entry: Entry, report: Report) -> list[Any]:
     commit = report.commits.get((entry.bead, entry.version), "")
     what = " ".join(part for part in (entry.job and f"job {entry.job}", entry.reason) if part)
-    return [_seconds(entry.at), entry.bead, entry.version, entry.kind.value, entry.attempt, entry.rule, what, commit]
-
-
-def _seconds(moment: datetime) -> float:
-    return round(moment.timestamp(), 1)
+    return [
+        charts.seconds(entry.at),
+        entry.bead,
+        entry.version,
+        entry.kind.value,
+        entry.attempt,
+        entry.rule,
+        what,
+        commit,
+    ]

@@ -30,6 +30,7 @@ from dolt_watch.model import (
     What,
     Wrote,
 )
+from dolt_watch.whatif.depths import Depths
 from dolt_watch.whatif.journal import Journal
 from dolt_watch.whatif.ready import Ready
 from dolt_watch.whatif.runs import Runs, report_of_run, span
@@ -57,13 +58,14 @@ class Simulation:
 
     def __init__(
         self, policy: Policy, script: Script, views: Views, ready: Ready, state: State, rows: dict[str, View],
-        schedule: Schedule, run_time: timedelta | None,
+        schedule: Schedule, run_time: timedelta | None, depths: Depths,
     ) -> None:  # fmt: skip
         self.policy, self.views, self.ready = policy, views, ready
         self.schedule = schedule
         self.runs = Runs(script.runs, run_time)
         self.projection = Projection(state)
         self.journal = Journal(in_flight(state.beads))
+        self.depths = depths
         self.ticks = 0
         self.plan = Plan()
         """Of the last tick."""
@@ -248,6 +250,7 @@ class Simulation:
         event = act.event
         if event.bead == GLOBAL:
             self.projection.fold([event])
+            self.depths.anew(at, self.projection.beads)
             return
         shift = at - act.at
         facts: Facts | None = None
@@ -282,6 +285,7 @@ class Simulation:
         self.projection.fold([event])
         after = self.projection.beads.get(event.bead)
         self.journal.saw(event, before, after, status, assumed)
+        self.depths.saw(event.entry.at if event.entry is not None else event.at, event.bead, after)
         return before, after
 
     def _playing_by(self, bead: str) -> str:

@@ -15,6 +15,7 @@ from dolt_watch.errors import DatabaseError, SettingsError
 from dolt_watch.model import GLOBAL, Bead
 from dolt_watch.past import Past, Step, Under
 from dolt_watch.whatif.comparing import SAME, Figures, Pair, compared, figures, usual
+from dolt_watch.whatif.depths import Depths
 from dolt_watch.whatif.journal import Journal
 from dolt_watch.whatif.ready import Ready
 from dolt_watch.whatif.schedule import Schedule
@@ -55,6 +56,10 @@ class Study(NamedTuple):
     run_time: timedelta | None
     """How long those were taken to run."""
     ticks: int
+    stood: Policy | None
+    """The settings of the last recorded decision; None where there is none, or history does not hold them."""
+    depths: tuple[Depths, Depths]
+    """Recorded, and here."""
 
 
 def begins(past: Past) -> Commit:
@@ -84,13 +89,14 @@ def study(past: Past, question: Question, told: Told = lambda at: None) -> Study
     """``past``: up to ``question.ends``; ``told``: called with the date of each commit as it is read. Raises SettingsError, DatabaseError."""
     engine, under, ends = past.engine, past.current, question.ends
     views = Views(engine, under.policy.rules, under.compiled, past.columns)
-    read = _read(past, question.begins, views, told)
+    read = _read(past, question, views, told)
     begins_, recorded, script = read.begins, read.recorded, read.script
     run_time = question.run_time or usual(recorded)
     ready = Ready(engine, list(past.columns), begins_.hash, script.marks)
     rows = views.at(begins_.hash, read.start.beads)
     schedule = Schedule(question.every)
-    simulation = Simulation(under.policy, script, views, ready, read.start.state(), rows, schedule, run_time)
+    depths = Depths(read.start.beads, question.rule)
+    simulation = Simulation(under.policy, script, views, ready, read.start.state(), rows, schedule, run_time, depths)
     simulation.run(begins_.date, ends.date, read.attempted)
     waiting = _waiting(simulation, ends.date)
 
@@ -102,7 +108,8 @@ def study(past: Past, question: Question, told: Told = lambda at: None) -> Study
     return Study(
         question._replace(begins=begins_), read.commits, _only(recorded, question.rule), _only(simulation.journal, question.rule), pairs,
         figures(_only(recorded, question.rule), span), figures(_only(simulation.journal, question.rule), span),
-        waiting, tuple(simulation.runs.assumed), run_time, simulation.ticks,
+        {bead: why for bead, why in waiting.items() if question.rule in ("", simulation.projection.beads[bead].rule)}, tuple(simulation.runs.assumed), run_time, simulation.ticks, _stood(past),
+        (read.depths, depths),
     )  # fmt: skip
 
 
@@ -116,12 +123,14 @@ class _Read(NamedTuple):
     recorded: Journal
     script: Script
     commits: int
+    depths: Depths
     attempted: frozenset[str] | None
     """Where it begins in the middle of a tick: the beads that this tick had attempted by then."""
 
 
-def _read(past: Past, asked: Commit, views: Views, told: Told) -> _Read:
-    """Once, from where it was last folded from before ``asked``: what happened until then is in the state with which the simulation begins."""
+def _read(past: Past, question: Question, views: Views, told: Told) -> _Read:
+    """Once, from where it was last folded from before ``--from``: what happened until then is in the state with which the simulation begins."""
+    asked = question.begins
     first = past.made_before(asked.hash) or asked.hash
     line = past.line(first)
     if line is None:
@@ -135,6 +144,7 @@ def _read(past: Past, asked: Commit, views: Views, told: Told) -> _Read:
     start = _state(past, first, past.current)
     before = past.at(first, past.standing(first))
     script, journal, beads = _begin(start, before)
+    depths = Depths(before.beads, question.rule)
     begun, read = first == begins_.hash, 0
     tick: list[tuple[datetime, str]] = []
     for step in past.steps(first, also=views.compiled):
@@ -146,12 +156,14 @@ def _read(past: Past, asked: Commit, views: Views, told: Told) -> _Read:
             if step.commit.hash == begins_.hash:
                 begun = True
                 script, journal, beads = _begin(start, step.projection)
+                depths = Depths(step.projection.beads, question.rule)
             continue
         read += 1
         script.add(step, views)
         _note(journal, beads, step)
+        _count(depths, step)
     attempted = frozenset(bead for at, bead in tick if begins_.date - at < SAME) if tick else None
-    return _Read(begins_, start, journal, script, read, attempted)
+    return _Read(begins_, start, journal, script, read, depths, attempted)
 
 
 def _begin(start: Projection, recorded: Projection) -> tuple[Script, Journal, dict[str, Bead]]:
@@ -168,6 +180,20 @@ def _note(journal: Journal, beads: dict[str, Bead], step: Step) -> None:
             after = step.projection.beads.get(event.bead)
             journal.saw(event, beads.get(event.bead), after, statuses.get(event.bead, ""))
             _keep(beads, event.bead, after)
+
+
+def _count(depths: Depths, step: Step) -> None:
+    beads = step.projection.beads
+    for event in step.events:
+        at = event.entry.at if event.entry is not None else event.at
+        depths.saw(at, event.bead, beads.get(event.bead))
+    if any(event.bead == GLOBAL for event in step.events):
+        depths.anew(step.commit.date, beads)
+
+
+def _stood(past: Past) -> Policy | None:
+    under = past.under(past.entries[-1].settings_hash) if past.entries else None
+    return under.policy if under is not None else None
 
 
 def _state(past: Past, commit: str, under: Under) -> Projection:

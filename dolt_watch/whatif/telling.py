@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from dolt_watch.journal import table
 from dolt_watch.model import Kind
@@ -29,6 +30,16 @@ WORDS = {
 }
 
 
+class Line(NamedTuple):
+    """One figure, in words."""
+
+    name: str
+    recorded: str
+    what_if: str
+    sizes: tuple[float, float]
+    """To draw it by: 0 for none."""
+
+
 def text(study: Study) -> Iterator[str]:
     question = study.question
     begins, ends = question.begins, question.ends
@@ -42,10 +53,9 @@ def text(study: Study) -> Iterator[str]:
             ("BEAD", "DECISION", "RECORDED", "WHAT IF", "DIFFERENCE"), [_row(pair) for pair in study.pairs]
         )
         yield ""
-    yield from table(("", "RECORDED", "WHAT IF"), list(_figures(study)))
+    yield from table(("", "RECORDED", "WHAT IF"), [line[:3] for line in figures(study)])
     yield ""
-    differs = [pair.difference for pair in study.pairs if pair.difference is not None]
-    yield f"difference: {_summary(differs)}"
+    yield f"difference: {summary(study)}"
     for bead, why in sorted(study.waiting.items()):
         yield f"waits at the end: {bead}: {why}"
     yield ""
@@ -112,12 +122,15 @@ def as_json(study: Study) -> dict[str, Any]:
 
 
 def _row(pair: Pair) -> tuple[str, ...]:
-    decision = "dispatch" if pair.kind is Kind.DISPATCHED else pair.kind.value
-    said = _words(pair.difference) if pair.difference is not None else "-"
-    return pair.bead, decision, _at(pair.recorded), _at(pair.simulated), said
+    said = words(pair.difference) if pair.difference is not None else "-"
+    return pair.bead, decision(pair), _at(pair.recorded), _at(pair.simulated), said
 
 
-def _words(difference: Difference) -> str:
+def decision(pair: Pair) -> str:
+    return "dispatch" if pair.kind is Kind.DISPATCHED else pair.kind.value
+
+
+def words(difference: Difference) -> str:
     by = _span(abs(difference.by)) if difference.by is not None else ""
     return WORDS[difference.what].format(by=by, why=difference.why)
 
@@ -126,11 +139,15 @@ def _at(moment: datetime | None) -> str:
     return iso(moment) if moment is not None else "-"
 
 
-def _figures(study: Study) -> Iterator[tuple[str, str, str]]:
+def figures(study: Study) -> Iterator[Line]:
     both = study.before, study.after
 
-    def line(name: str, *values: object) -> tuple[str, str, str]:
-        return name, str(values[0]), str(values[1])
+    def line(name: str, *values: float) -> Line:
+        return Line(name, str(values[0]), str(values[1]), (values[0], values[1]))
+
+    def spans(name: str, *values: timedelta | None) -> Line:
+        sizes = [value.total_seconds() if value is not None else 0.0 for value in values]
+        return Line(name, _span(values[0]), _span(values[1]), (sizes[0], sizes[1]))
 
     yield line("dispatched", *(one.dispatched for one in both))
     for kind in sorted({*study.before.unsent, *study.after.unsent}):
@@ -140,9 +157,10 @@ def _figures(study: Study) -> Iterator[tuple[str, str, str]]:
         yield line("requeued", *(one.requeued for one in both))
     for name in ("waiting", "running"):
         spreads = [getattr(one, name) for one in both]
-        yield line(f"{name}, median", *(_span(spread.median) for spread in spreads))
-        yield line(f"{name}, 95%", *(_span(spread.high) for spread in spreads))
-    yield line("dispatches an hour", *(f"{one.an_hour:.2f}" for one in both))
+        yield spans(f"{name}, median", *(spread.median for spread in spreads))
+        yield spans(f"{name}, 95%", *(spread.high for spread in spreads))
+    hourly = [f"{one.an_hour:.2f}" for one in both]
+    yield Line("dispatches an hour", hourly[0], hourly[1], (study.before.an_hour, study.after.an_hour))
 
 
 def _span(span: timedelta | None) -> str:
@@ -153,9 +171,9 @@ def _whole(span: timedelta | None) -> timedelta:
     return timedelta(seconds=round(span.total_seconds())) if span is not None else timedelta()
 
 
-def _summary(differs: list[Difference]) -> str:
-    counts = {what: sum(1 for one in differs if one.what is what) for what in What}
-    return ", ".join(f"{count} {what.value.replace('-', ' ')}" for what, count in counts.items() if count) or "none"
+def summary(study: Study) -> str:
+    counts = Counter(pair.difference.what for pair in study.pairs if pair.difference is not None)
+    return ", ".join(f"{counts[what]} {what.value.replace('-', ' ')}" for what in What if counts[what]) or "none"
 
 
 # -- JSON -----------------------------------------------------------------------------------------------------------

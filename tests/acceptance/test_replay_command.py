@@ -5,15 +5,18 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dolt_watch.engines.address import Address, DoltLitePath
+from dolt_watch.settings.values import duration_text
 from tests.history import Deeds, History
 from tests.servers import Server
 
@@ -24,6 +27,8 @@ DEEDS: Deeds = {
     "10:20:00": lambda h: h.comment("b"),
     "10:35:30": lambda h: h.set("b", status="closed"),
 }
+
+ROWS = re.compile(r'<tr data-figure="(.*?)">(.*?)</tr>', re.DOTALL)
 
 
 def replay(url: str, folder: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
@@ -68,6 +73,75 @@ def test_no_difference_under_the_same_settings(history: History, tmp_path: Path)
     assert "difference: none" in ran.stdout
 
 
+def test_the_page_has_the_same_figures(history: History, tmp_path: Path) -> None:
+    """As printed and as JSON: one page, written beside each."""
+    changed = ("--set", "rules.agent.stale_after=9m", "--set", "rules.agent.max_in_flight=2")
+    ran = replay(history.address.url, tmp_path, *changed, "--report", "out.html")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    page = (tmp_path / "out.html").read_text("utf-8")
+    figures = {name: tuple(re.findall(r"<b>(.*?)</b>", row)) for name, row in ROWS.findall(page)}
+    lines = ran.stdout.splitlines()
+    head = next(place for place, line in enumerate(lines) if line.split() == ["RECORDED", "WHAT", "IF"])
+    printed = [re.split(r" {2,}", line.strip()) for line in lines[head + 1 : lines.index("", head)]]
+    assert figures == {name: (recorded, what_if) for name, recorded, what_if in printed}
+    assert lines[-1] == "wrote out.html"
+    again = replay(history.address.url, tmp_path, *changed, "--report", "again.html", "--format", "json")
+    assert (again.returncode, again.stderr) == (0, "wrote again.html\n")
+    assert (tmp_path / "again.html").read_text("utf-8") == page
+    told = json.loads(again.stdout)
+    for place, telling in enumerate(("recorded", "what_if")):
+        numbers = told[telling]["figures"]
+        assert (figures["dispatched"][place], figures["reaped"][place]) == (
+            str(numbers["dispatched"]),
+            str(numbers["reaped"]),
+        )
+        for name in ("waiting", "running"):
+            for part, key in (("median", "median_seconds"), ("95%", "p95_seconds")):
+                assert duration_text(timedelta(seconds=round(numbers[name][key]))) == figures[f"{name}, {part}"][place]
+    assert "rules.agent.stale_after" in page and "only here: no progress" in page and told["differences"]
+    on_stdout = replay(history.address.url, tmp_path, *changed, "--report", "-")
+    assert (on_stdout.stdout, on_stdout.stderr) == (page, "wrote -\n")
+
+
+@pytest.mark.parametrize("arguments", [("--report", "/nowhere/x.html"), ("--report", ".")])
+def test_a_page_that_cannot_be_written(doltlite_path: DoltLitePath, tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    """The error of ``report -o``, and before history is read: there is none here."""
+    ran = replay(doltlite_path.url, tmp_path, *arguments)
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert ran.stderr.startswith(f"Error: Could not open file '{arguments[1]}': "), ran.stderr
+    assert list(tmp_path.glob(".*")) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ("--verify --from HEAD", "--from goes with a what-if or --apply"),
+        ("--verify --every 2m", "--every goes with a what-if, and --verify is none"),
+        ("--verify --run-time 5m", "--run-time goes with a what-if, and --verify is none"),
+        ("--verify --when true", "--when goes with a what-if, and --verify is none"),
+        ("--verify --rule agent", "--rule goes with a what-if, and --verify is none"),
+        ("--verify --report x.html", "--report goes with a what-if, and --verify is none"),
+        ("--verify --dry-run", "--dry-run goes with --apply"),
+        ("--verify --apply", "--apply and --verify are two commands"),
+        ("--apply --from HEAD --to HEAD", "--to goes with a what-if or --verify"),
+        ("--apply --from HEAD --branch x", "--branch goes with a what-if or --verify"),
+        ("--apply --from HEAD --every 2s", "--every goes with a what-if, and --apply is none"),
+        ("--apply --from HEAD --run-time 5m", "--run-time goes with a what-if, and --apply is none"),
+        ("--apply --from HEAD --format json", "--format goes with a what-if or --verify"),
+        ("--apply --from HEAD --report x.html", "--report goes with a what-if, and --apply is none"),
+        ("--apply --from HEAD --rule agent", "--rule goes with --apply only where it names the rule of --when"),
+        ("--yes", "--yes goes with --apply"),
+        ("--report - --format json", "both for standard output"),
+    ],
+)
+def test_options_that_would_change_nothing_are_refused(tmp_path: Path, arguments: str, says: str) -> None:
+    """No database is asked: there is none of that name."""
+    ran = replay("doltlite:///nowhere/x.db", tmp_path, *arguments.split())
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert says in " ".join(ran.stderr.split()), ran.stderr
+    assert not (tmp_path / "x.html").exists()
+
+
 def test_json(history: History, tmp_path: Path) -> None:
     ran = replay(
         history.address.url,
@@ -109,6 +183,9 @@ def test_one_rule(history: History, tmp_path: Path) -> None:
     assert "dispatch " not in ran.stdout and "difference: none" in ran.stdout
     ran = replay(url, tmp_path, "--rule", "agent", "--when", "assignee = 'agent' AND status = 'open' AND priority = 1")
     assert "1 dispatched earlier, 1 never dispatched" in ran.stdout
+    to = ("--to", "2026-04-18T10:08:00Z")  # b waits then
+    waits = ["waits at the end: b" in replay(url, tmp_path, "--rule", name, *to).stdout for name in ("agent", "other")]
+    assert waits == [True, False]
     ran = replay(url, tmp_path, "--when", "status = 'open'")
     assert (ran.returncode, "--rule agent" in ran.stderr) == (2, True)
 

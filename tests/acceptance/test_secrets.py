@@ -167,7 +167,19 @@ def test_what_others_wrote_is_escaped_on_a_terminal(watch: Watch) -> None:
         ran = watch.command(*arguments)
         assert ran.code == 0, ran
         heard.append(ran.stdout + ran.stderr)
+    author = "\x1b]0;owned\x07\nsecond line"
+    comment = f"INSERT INTO comments (id, issue_id, author, text, created_at) VALUES (UUID(), '{evil}', '{author}', 'x', NOW())"
+    watch.committed(comment)
+    of_bead, of_author = evil.encode("unicode_escape").decode(), author.encode("unicode_escape").decode()
+    for shown, *arguments in (
+        [of_bead, "why", evil], [of_author, "why", evil], [of_bead, "replay", "--every", "1s", "--run-time", "5m"],
+        [of_bead, "replay", "--when", "assignee = 'x'"], ["", "replay", "--verify"],
+    ):  # fmt: skip
+        ran = watch.command(*arguments)
+        assert ran.code == 0, ran
+        assert shown in ran.stdout, ran.stdout
+        heard.append(ran.stdout + ran.stderr)
     text = "\n".join(heard)
     assert text.count("bd-\\x1b[2J") > 6
     assert not {character for character in text if not character.isprintable()} - {"\n"}
-    assert "\ndispatched bd-1" not in text
+    assert "\ndispatched bd-1" not in text and "\nsecond line" not in text

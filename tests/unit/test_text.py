@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dolt_watch.journal import table
 from dolt_watch.text import outside
 
 
@@ -49,3 +50,9 @@ def test_any_text_is_printable_utf8_within_the_limit(text: str, limit: int) -> N
     shown.encode()
     assert not re.search("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\u2028\u2029]", shown)
     assert outside(shown, limit) == shown
+
+
+def test_a_cell_of_a_table_is_escaped_and_the_columns_stand() -> None:
+    lines = table(("BEAD", "WHY"), [("bd-1\x1b[2J\nforged", "a\tb"), ("bd-2", "c")])
+    assert [line.split() for line in lines] == [["BEAD", "WHY"], ["bd-1\\x1b[2J\\nforged", "a\\tb"], ["bd-2", "c"]]
+    assert {line.index(last) for line, last in zip(lines, ("WHY", "a\\tb", "c"), strict=True)} == {21}

@@ -55,6 +55,8 @@
   // -- tables --------------------------------------------------------------------------------------------------------
 
   const cell = (kind, ...children) => make("td", { class: kind }, ...children);
+  const label = (text) => make("small", { class: "label" }, text); // in place of the head, where there is no room for one
+  const moment = (at) => (at === null ? ["-"] : [when(at).slice(11), make("small", {}, when(at).slice(0, 10))]);
   const small = (text) => (text ? [make("small", {}, text)] : []);
   const TABLES = {
     queue: {
@@ -71,6 +73,17 @@
         cell("tight id", bead || "-"), cell("tight rule", rule),
         cell("wide", what, ...(commit ? [make("small", { class: "commit" }, commit)] : [])),
       ],
+    },
+    differs: {
+      heads: ["Bead", "Decision", "Recorded", "What if", "Difference", "Rule"], filters: { Decision: 2, Difference: 3, Rule: 7 }, noun: "difference", size: 25,
+      row: ([bead, title, decision, , recorded, whatIf, said, rule]) => [
+        cell("wide", make("span", { class: "id" }, bead), ...small(title)), cell("tight", label("decision"), decision),
+        cell("tight", label("recorded"), ...moment(recorded)), cell("tight", label("what if"), ...moment(whatIf)), cell("wide", said), cell("tight rule", rule),
+      ],
+    },
+    waits: {
+      heads: ["Bead", "Why"], filters: {}, noun: "bead", size: 10,
+      row: ([bead, title, why]) => [cell("wide", make("span", { class: "id" }, bead), ...small(title)), cell("wide", why)],
     },
   };
 

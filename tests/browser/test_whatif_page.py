@@ -1,0 +1,134 @@
+"""The page of a what-if in a browser: the same promises as the report's, and the figures that ``replay`` prints."""
+
+from __future__ import annotations
+
+import re
+import time
+
+import pytest
+
+from dolt_watch.report import page as pages
+from dolt_watch.whatif import telling
+from tests.browser import made, made_whatif
+from tests.browser.conftest import Open, Opened
+
+WAYS = [(390, "light"), (390, "dark"), (1440, "light"), (1440, "dark")]
+
+
+def html(beads: int = 40, title: str = "", bead: str = "bd-{}") -> str:
+    return pages.render("whatif", made_whatif.whatif(beads, title, bead))
+
+
+def figures(one: Opened) -> list[tuple[str, ...]]:
+    rows = one.page.locator("[data-figure]").all()
+    return [(row.locator("th").inner_text(), *row.locator("td b").all_inner_texts()) for row in rows]
+
+
+@pytest.mark.parametrize(("width", "scheme"), WAYS)
+@pytest.mark.parametrize("beads", [0, 40])
+def test_nothing_that_axe_calls_serious(opened: Open, beads: int, width: int, scheme: str) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    one = opened(html(beads), width=width, scheme=scheme)
+    found = Axe().run(one.page).response["violations"]
+    assert [(each["id"], each["impact"], each["nodes"][0]["target"]) for each in found] == []
+
+
+@pytest.mark.parametrize(("width", "scheme"), WAYS)
+def test_fits_and_is_dark_where_it_should_be(opened: Open, width: int, scheme: str) -> None:
+    one = opened(html(), width=width, scheme=scheme)
+    assert one.page.evaluate("document.documentElement.scrollWidth") <= width
+    red = one.page.evaluate("Number(getComputedStyle(document.body).backgroundColor.match(/\\d+/)[0])")
+    assert red > 200 if scheme == "light" else red < 50
+
+
+def test_a_long_word_does_not_push_the_page_wider(opened: Open) -> None:
+    one = opened(html(title="w" * 120, bead="b" * 200 + "{}"), width=390)
+    assert one.page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_figures_are_those_that_replay_prints(opened: Open) -> None:
+    study = made_whatif.whatif().study
+    printed = list(telling.text(study))
+    head = next(place for place, line in enumerate(printed) if line.split() == ["RECORDED", "WHAT", "IF"])
+    table = printed[head + 1 : printed.index("", head)]
+    one = opened(html())
+    assert figures(one) == [tuple(re.split(r" {2,}", line.strip())) for line in table]
+    assert one.texts("[data-summary]") == [f"Difference: {telling.summary(study)}."]
+
+
+def test_what_differs_and_only_that(opened: Open) -> None:
+    one = opened(html())
+    study = made_whatif.whatif().study
+    differs = [pair for pair in study.pairs if pair.difference is not None]
+    assert one.texts("#differs tbody .id") == [pair.bead for pair in differs][:25]
+    first = one.page.locator("#differs tbody tr").first.inner_text()
+    assert differs[0].difference is not None
+    assert telling.words(differs[0].difference) in first
+    one.page.locator("#differs .difference select").select_option("never dispatched")
+    never = [pair.bead for pair in differs if pair.difference and pair.difference.what.value == "never-dispatched"]
+    assert one.texts("#differs tbody .id") == never != []
+    assert "never: it does not match" in one.page.locator("#differs tbody").inner_text()
+    assert one.texts("#waits tbody .id") == sorted(study.waiting)
+
+
+def test_settings_that_are_asked_about(opened: Open) -> None:
+    one = opened(html())
+    assert one.texts(".asked code") == ["rules.agent.max_in_flight", "rules.agent.stale_after", "rules.agent.when"]
+    assert one.page.locator(".asked tbody tr").nth(1).inner_text().split() == ["rules.agent.stale_after", "30m", "15m"]
+
+
+def test_a_title_and_a_bead_that_are_a_script(opened: Open) -> None:
+    one = opened(html(9, made.EVIL, f"{made.EVIL}{{}}"))
+    assert "owned" not in one.page.title()
+    assert made.EVIL in one.texts("#differs td small")
+    assert one.page.locator("main script, main img").count() == 0
+
+
+def test_no_script_runs_but_ours(opened: Open) -> None:
+    """Should escaping ever fail, the page's own policy still holds."""
+    one = opened(html(3).replace("</main>", "<script>document.title = 'owned'</script></main>"))
+    assert one.page.title() != "owned"
+    assert any("Content Security Policy" in said for said in one.complaints)
+    one.complaints.clear()
+
+
+def test_by_keyboard_alone(opened: Open) -> None:
+    one = opened(html())
+    keys = one.page.keyboard
+    keys.press("Tab")
+    keys.press("Enter")
+    assert one.page.evaluate("location.hash") == "#main"
+    seen = []
+    for _ in range(20):
+        keys.press("Tab")
+        seen.append(one.page.evaluate("document.activeElement.ariaLabel || document.activeElement.innerText"))
+        if seen[-1] == "Next":
+            break
+    assert "Settings, table" in seen and "What differs, bead by bead, table" in seen
+    keys.press("Enter")
+    assert one.texts("#differs [role=status]")[0].startswith("26 to ")
+
+
+def test_labels_stand_in_for_heads_on_a_phone(opened: Open) -> None:
+    phone, wide = opened(html(), width=390), opened(html())
+    rows = [one.page.locator("#differs tbody tr").first.inner_text() for one in (phone, wide)]
+    assert "what if" in rows[0] and "what if" not in rows[1]
+
+
+def test_empty(opened: Open) -> None:
+    one = opened(html(0))
+    assert one.page.get_by_text("Nothing was dispatched or reaped, in either.").is_visible()
+    assert ("dispatched", "0", "0") in figures(one)
+    assert one.texts("[data-summary]") == ["Difference: none."]
+
+
+def test_five_thousand_beads_stay_quick(opened: Open) -> None:
+    text = html(5000)
+    began = time.monotonic()
+    one = opened(text)
+    one.page.locator("#differs tbody tr").first.wait_for()
+    # some 0.5 s where it was measured: the bound only tells apart what grows with the number of beads
+    assert time.monotonic() - began < 8
+    assert one.page.evaluate("document.querySelectorAll('*').length") < 3000
+    assert len(text) < 2_000_000
