@@ -121,10 +121,10 @@ def test_no_canary_anywhere(hunt: Hunt) -> None:
         run(*arguments, **service)
     echo = hunt.env["BEADBOARD_URL"].partition("@")[2]
     other = {"CLAUDE_AGENT_SERVICE_URL": f"http://{echo}", "DOLT_WATCH_RULES_AGENT_TARGET": "agent-service"}
-    watch.sql("UPDATE issues SET priority = 3 WHERE id = %s", bead)
+    another = watch.assigned("sent with a token")
     for arguments in (["config"], ["doctor"], ["--debug", "dispatch"], ["status"], ["log"]):
         run(*arguments, **other)
-    assert any("not for Bearer ***" in note for note in watch.notes(bead)), watch.notes(bead)
+    assert any("not for Bearer ***" in note for note in watch.notes(another)), watch.notes(another)
     for verb in COMMANDS:
         run(verb, "--help")
     credentials = watch.bd.path / "credentials"
