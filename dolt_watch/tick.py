@@ -16,7 +16,7 @@ from dolt_watch.core.decide import decide, questions, settling
 from dolt_watch.core.policy import UNCOMMITTED, Outside, Policy, Questions, Scope
 from dolt_watch.core.reaping import quiet_since
 from dolt_watch.engines import Commit, Engine
-from dolt_watch.errors import Conflict, MergeInProgress, SchemaChanged
+from dolt_watch.errors import Conflict, MergeInProgress, NothingToCommit, SchemaChanged
 from dolt_watch.gates import alive_by_children, readiness, until_ready
 from dolt_watch.look import Look, Looker, Seen, idle, nothing
 from dolt_watch.migrate import check_database
@@ -195,7 +195,12 @@ class Loop:
         if dirty and self.adopt:
             settled = max(seen[table].since for table in dirty) + policy.settle
             if settled <= now:
-                if self.actor.adopt(look, dirty, sorted({row.bead for row in loose})):
+                try:
+                    if self.actor.adopt(look, dirty, sorted({row.bead for row in loose})):
+                        return True, 0
+                except NothingToCommit:
+                    self.present.never_in_history({table: seen[table].hash for table in dirty})
+                    self.say(f"warning: {', '.join(dirty)}: dolt_ignore keeps it out of history, so nothing in it counts")
                     return True, 0
             elif patient and self._matters(loose, state):
                 self._save(look, now, seen, Questions())
