@@ -12,7 +12,7 @@ from typing import Any
 from dolt_watch.engines import Param, Row
 from dolt_watch.engines.sql import chunks
 from dolt_watch.model import Check, Hold
-from dolt_watch.times import iso, told
+from dolt_watch.times import iso, told, written
 
 Query = Callable[[str, Sequence[Param]], list[Row]]
 
@@ -62,7 +62,7 @@ def by_itself(row: Mapping[str, Any], now: datetime) -> Hold | None:
 
 def asked_of(row: Mapping[str, Any], now: datetime) -> Iterator[Check]:
     """What the bead's own row is asked, one thing after the other; ``row`` holds those columns that ``issues`` has."""
-    deferred = told(row.get("defer_until"))
+    deferred = written(row.get("defer_until"))  # 9999-12-31 is how people say never
     flag = next((words for name, words in _FLAGS.items() if row.get(name)), None)
     yield Check("ready", flag is None, f"it is {flag or 'not pinned, no template, not ephemeral'}")
     kind = row.get("issue_type")
