@@ -9,8 +9,10 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from dolt_watch.core.policy import UNCOMMITTED
 from dolt_watch.engines import Param, Row
 from dolt_watch.engines.sql import chunks
+from dolt_watch.errors import NoSuchTable
 from dolt_watch.model import Check, Hold
 from dolt_watch.times import iso, told, written
 
@@ -20,6 +22,9 @@ BLOCKING = ("blocks", "conditional-blocks", "waits-for")
 PARENT = "parent-child"
 LEFT_OUT = ("merge-request", "gate", "molecule", "message", "agent", "role", "rig")
 """Types of issue that `bd ready` never lists."""
+
+READY = ("issues", "dependencies")
+"""Tables that readiness is asked of."""
 
 _FLAGS = {"pinned": "pinned", "is_template": "a template", "ephemeral": "ephemeral"}
 _CHUNK = 200
@@ -38,17 +43,27 @@ def readiness(
         for row in query(f"SELECT {', '.join(asked)} FROM issues{of} WHERE id IN ({_marks(chunk)})", chunk):
             if hold := by_itself(dict(zip(asked, row, strict=True)), now):
                 holds[row[0]] = hold
-        holds |= blocked(query, chunk, of)
+        try:
+            holds |= blocked(query, chunk, of)
+        except NoSuchTable:
+            if not commit:
+                raise  # else history does not have the table, and so no dependency
     return holds
 
 
 def until_ready(
-    query: Query, queue: Sequence[str], enough: int, held: Collection[str], columns: Collection[str], now: datetime
-) -> dict[str, Hold]:
-    """``readiness`` from the head of the queue on, until ``enough`` are found that neither this nor ``held`` keeps back: who stands behind them does not go."""
+    query: Query, queue: Sequence[str], enough: int, held: Collection[str], columns: Collection[str], now: datetime, commit: str, loose: bool,
+) -> dict[str, Hold]:  # fmt: skip
+    """``readiness`` from the head of the queue on, until ``enough`` are found that neither this nor ``held`` keeps back: who stands behind them does not go.
+
+    As ``commit`` has the rows: what history does not hold never lets a bead go. ``loose``: rows may stand beside it, and may keep one back.
+    """
     holds: dict[str, Hold] = {}
     for chunk in chunks(queue, _CHUNK):
-        holds |= readiness(query, chunk, columns, now)
+        holds |= readiness(query, chunk, columns, now, commit)
+        left = [bead for bead in chunk if bead not in holds and bead not in held] if loose else []
+        beside = readiness(query, left, columns, now) if left else {}
+        holds |= {bead: Hold(UNCOMMITTED, f"by what stands uncommitted: {hold.why}") for bead, hold in beside.items()}
         enough -= sum(bead not in holds and bead not in held for bead in chunk)
         if enough <= 0:
             break

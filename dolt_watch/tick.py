@@ -17,7 +17,7 @@ from dolt_watch.core.policy import UNCOMMITTED, Outside, Policy, Questions, Scop
 from dolt_watch.core.reaping import quiet_since
 from dolt_watch.engines import Commit, Engine
 from dolt_watch.errors import Conflict, MergeInProgress, NothingToCommit, SchemaChanged
-from dolt_watch.gates import alive_by_children, readiness, until_ready
+from dolt_watch.gates import READY, alive_by_children, until_ready
 from dolt_watch.look import Look, Looker, Seen, idle, nothing
 from dolt_watch.migrate import check_database
 from dolt_watch.model import Capacity, Hold, JobReport, Kind, State
@@ -148,7 +148,8 @@ class Loop:
         policy = self._directed(lens)
         asked = questions(state, policy, now, scope)
         ready = [bead.id for rule in policy.rules if rule.ready for bead in asked.queues.get(rule.name, ())]
-        holds = readiness(self.engine.query, ready, lens.columns, now) if ready else {}
+        loose = bool(ready) and _loose(self.present.seen(look, now))
+        holds = until_ready(self.engine.query, ready, len(ready) + 1, (), lens.columns, now, look.head, loose)
         plan = decide(state, policy, now, Scope(dispatch=scope.dispatch), asked, Outside(holds=holds))
         return Survey(look, state, now, plan, self.engine.merging(), policy, asked, lens)
 
@@ -207,7 +208,7 @@ class Loop:
                 return True, (settled - now).total_seconds()
         asked = questions(state, policy, now, scope, skip)
         self._due = asked.due
-        outside = self.ask(look, asked, now, lens, loose, outcome)
+        outside = self.ask(look, asked, now, lens, seen, loose, outcome)
         plan = decide(state, policy, now, scope, asked, outside)
         outcome.holds = plan.holds
         if scope.reap:
@@ -238,13 +239,16 @@ class Loop:
         return any(row.bead in state.beads or any(answer.matches for answer in row.answers) for row in loose)
 
     def ask(
-        self, look: Look, asked: Questions, now: datetime, lens: feed.Lens, loose: Sequence[Any], outcome: Outcome
+        self, look: Look, asked: Questions, now: datetime, lens: feed.Lens, seen: Mapping[str, Seen], loose: Sequence[Any],
+        outcome: Outcome,
     ) -> Outside:  # fmt: skip
         """Put the questions: gates first, and the targets only where somebody is left who could go."""
         capacity: dict[str, Capacity] = {}
         verdicts: dict[str, JobReport] = {}
         stale = quiet_since(asked.stale, self.policy, now)
         holds = alive_by_children(self.engine.query, stale, look.head) if stale else {}
+        # after a conflict too: a claim asks the rows as they are, and somebody may have written since the look
+        beside = bool(outcome.conflicts) or _loose(seen)
         for row in loose:
             if row.bead in stale:
                 holds[row.bead] = Hold(UNCOMMITTED, f"uncommitted change in {row.table}: it is alive")
@@ -254,7 +258,8 @@ class Loop:
             queue = asked.queues.get(rule.name, ())
             if rule.ready and queue:
                 ids = [bead.id for bead in queue]
-                holds |= until_ready(self.engine.query, ids, asked.slots[rule.name], holds, lens.columns, now)
+                free, query = asked.slots[rule.name], self.engine.query
+                holds |= until_ready(query, ids, free, holds, lens.columns, now, look.head, beside)
             waits = any(bead.id not in holds for bead in queue)
             doubts = any(bead.rule == rule.name for bead in asked.unknown)
             if (waits or doubts) and rule.target not in capacity:
@@ -269,3 +274,8 @@ class Loop:
 
     def _save(self, look: Look, now: datetime, seen: Mapping[str, Seen], asked: Questions) -> None:
         self.actor.save(self.store, look, seen, asked.due, self.present.rules(look, now), self.present.cache(look))
+
+
+def _loose(seen: Mapping[str, Seen]) -> bool:
+    """May rows that stand uncommitted keep a bead back?"""
+    return any(seen[table].dirty for table in READY if table in seen)

@@ -35,7 +35,7 @@ def test_the_queue_is_asked_from_its_head_until_enough_may_go(
     deferred: int, enough: int, held: int, asked: int
 ) -> None:
     rows = Rows(deferred)
-    holds = until_ready(rows, QUEUE, enough, QUEUE[:held], ["id", "defer_until"], NOW)
+    holds = until_ready(rows, QUEUE, enough, QUEUE[:held], ["id", "defer_until"], NOW, "", False)
     assert (len(rows.asked), set(holds)) == (asked, rows.deferred)
 
 
