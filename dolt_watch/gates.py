@@ -9,11 +9,11 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from dolt_watch.core.policy import UNCOMMITTED
+from dolt_watch.core.policy import UNCOMMITTED, Questions
 from dolt_watch.engines import Param, Row
 from dolt_watch.engines.sql import chunks
 from dolt_watch.errors import NoSuchTable
-from dolt_watch.model import Check, Hold
+from dolt_watch.model import Check, Hold, RowChange
 from dolt_watch.times import iso, told, written
 
 Query = Callable[[str, Sequence[Param]], list[Row]]
@@ -115,6 +115,29 @@ def blocked(query: Query, ids: Sequence[str], of: str = "") -> dict[str, Hold]:
         if not above:
             break
         stands_for = above
+    return holds
+
+
+def uncommitted(
+    loose: Sequence[RowChange], asked: Questions, rules: Sequence[str], quiet: Mapping[str, datetime], since: Mapping[str, datetime]
+) -> dict[str, Hold]:  # fmt: skip
+    """Beads that a row which stands uncommitted keeps back or spares. ``rules``: in the order of the rows' answers; ``quiet``: as ``quiet_since`` has it.
+
+    ``since``: table → when it was first seen as it stands: a row that nobody ever commits is a sign of life once, and not for ever.
+    """
+    place = {name: number for number, name in enumerate(rules)}
+    waits = {bead.id: place[name] for name, queue in asked.queues.items() for bead in queue} if loose else {}
+    runs = {bead.id: place[bead.rule] for bead in asked.stale if bead.rule in place}
+    holds: dict[str, Hold] = {}
+    for row in loose:
+        own = row.answers if row.table == "issues" else ()
+        if row.bead in runs:
+            if own and not own[runs[row.bead]].runs:
+                holds[row.bead] = Hold(UNCOMMITTED, "an uncommitted change ends it")
+            elif since[row.table] > quiet[row.bead]:
+                holds[row.bead] = Hold(UNCOMMITTED, f"uncommitted change in {row.table}: it is alive")
+        elif own and not (own[waits[row.bead]].matches if row.bead in waits else any(one.matches for one in own)):
+            holds[row.bead] = Hold(UNCOMMITTED, "an uncommitted change takes it out of its rule")
     return holds
 
 

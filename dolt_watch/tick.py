@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from dolt_watch import feed
 from dolt_watch.core.decide import decide, questions, settling
-from dolt_watch.core.policy import UNCOMMITTED, Outside, Policy, Questions, Scope
+from dolt_watch.core.policy import Outside, Policy, Questions, Scope
 from dolt_watch.core.reaping import quiet_since
 from dolt_watch.engines import Commit, Engine
 from dolt_watch.errors import Conflict, MergeInProgress, NothingToCommit, SchemaChanged
-from dolt_watch.gates import READY, alive_by_children, until_ready
+from dolt_watch.gates import READY, alive_by_children, uncommitted, until_ready
 from dolt_watch.look import Look, Looker, Seen, idle, nothing
 from dolt_watch.migrate import check_database
-from dolt_watch.model import Capacity, Hold, JobReport, Kind, State
+from dolt_watch.model import Capacity, JobReport, Kind, State
 from dolt_watch.present import Present
 from dolt_watch.round import Actor, Outcome, Standing, Survey, announce, tell, watched
 from dolt_watch.times import Clock
@@ -249,11 +249,8 @@ class Loop:
         holds = alive_by_children(self.engine.query, stale, look.head) if stale else {}
         # after a conflict too: a claim asks the rows as they are, and somebody may have written since the look
         beside = bool(outcome.conflicts) or _loose(seen)
-        for row in loose:
-            if row.bead in stale:
-                holds[row.bead] = Hold(UNCOMMITTED, f"uncommitted change in {row.table}: it is alive")
-            elif row.table == "issues" and not any(answer.matches for answer in row.answers):
-                holds[row.bead] = Hold(UNCOMMITTED, "an uncommitted change takes it out of its rule")
+        since = {table: one.since for table, one in seen.items()}
+        holds |= uncommitted(loose, asked, [rule.name for rule in self.policy.rules], stale, since)
         for rule in self.policy.rules:
             queue = asked.queues.get(rule.name, ())
             if rule.ready and queue:

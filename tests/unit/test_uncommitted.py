@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -11,6 +12,7 @@ from dolt_watch.core.policy import Scope
 from dolt_watch.engines import Engine
 from dolt_watch.model import Capacity
 from dolt_watch.round import Outcome
+from dolt_watch.rule import Rule
 from dolt_watch.times import ShiftedClock
 from dolt_watch.verify import verify
 from tests.light import Light
@@ -85,3 +87,38 @@ def test_a_blocker_in_a_table_that_never_enters_history(here: Light) -> None:
     loose(here, BLOCKS)
     assert here.tick().conflicts <= 1
     assert here.target.sent == ["bd-b"]
+
+
+COMMENT = "INSERT INTO comments (id, issue_id, author, text, created_at) VALUES ('c', 'bd-a', 'agent', 'at it', '2090-01-01 00:00:00')"
+
+
+def unadopted(here: Light) -> None:
+    here.settings = replace(here.settings, adopt=False)
+    here.tick()
+    assert here.target.sent == ["bd-a"]
+
+
+def test_an_uncommitted_comment_spares_once_and_not_for_ever(here: Light) -> None:
+    unadopted(here)
+    loose(here, COMMENT)
+    assert here.tick(timedelta(minutes=25)).reaped == 0, "seen for the first time"
+    assert here.tick(timedelta(minutes=45)).reaped == 0
+    assert any("uncommitted change in comments" in line for line in here.lines)
+    assert here.tick(timedelta(minutes=60)).reaped == 1
+
+
+def test_what_its_agent_closed_uncommitted_is_not_reaped(here: Light) -> None:
+    """The reap's own transaction would not go through, and the tick with it."""
+    unadopted(here)
+    loose(here, "UPDATE issues SET status = 'closed' WHERE id = 'bd-a'")
+    outcome = here.tick(timedelta(hours=9), dispatch=False)
+    assert (outcome.reaped, outcome.conflicts) == (0, 0)
+
+
+def test_from_its_own_rule_to_another_uncommitted_its_own_rule_lets_it_be(here: Light) -> None:
+    here.settings = replace(
+        here.settings, adopt=False, rules=(*here.settings.rules, Rule("bob", when="assignee = 'bob' AND status = 'open'"))
+    )  # fmt: skip
+    loose(here, "UPDATE issues SET assignee = 'bob' WHERE id = 'bd-a'")
+    assert (here.tick().conflicts, here.target.sent) == (0, ["bd-b", "bd-a"]), "the first claim's commit took it along"
+    assert here.engine.query("SELECT rule FROM watch_decision WHERE bead_id = 'bd-a' AND kind = 'claim'") == [("bob",)]
