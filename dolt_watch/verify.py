@@ -129,6 +129,12 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else orjson.dumps(value, default=str).decode()
 
 
+def _decides(entry: Entry) -> bool:
+    """An unknown attempt that turns out to run nowhere may be its bead's last: quarantined too, but by a decision, with a scope and no answer."""
+    given = entry.given
+    return entry.kind in DECIDED or (entry.kind in REPORTS and "scope" in given and "answer" not in given)
+
+
 # -- one entry --------------------------------------------------------------------------------------------------------
 
 
@@ -148,7 +154,7 @@ class _Check:
             if given.now is None:
                 self.out.unverifiable["it was recorded without what it rests on"] += 1
             else:
-                again = self._decided if entry.kind in DECIDED else self._reported
+                again = self._decided if _decides(entry) else self._reported
                 differences = list(_compare(entry, again(entry, given, given.now, state, under)))
                 self.out.differences += differences
                 self.out.same += not differences
