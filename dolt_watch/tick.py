@@ -201,7 +201,9 @@ class Loop:
                         return True, 0
                 except NothingToCommit:
                     self.present.never_in_history({table: seen[table].hash for table in dirty})
-                    self.say(f"warning: {', '.join(dirty)}: dolt_ignore keeps it out of history, so nothing in it counts")
+                    self.say(
+                        f"warning: {', '.join(dirty)}: dolt_ignore keeps it out of history, so nothing in it counts"
+                    )
                     return True, 0
             elif patient and self._matters(loose, state):
                 self._save(look, now, seen, Questions())

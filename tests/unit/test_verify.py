@@ -92,7 +92,9 @@ def _set(day: Light, bead: str, kind: str, column: str, value: str) -> None:
 NOW = "2026-04-18T22:35:46+00:00"
 
 
-@pytest.mark.parametrize("given", [7, [], {"now": "soon"}, {"now": NOW}, {"now": NOW, "scope": 3, "answer": []}])
+@pytest.mark.parametrize(
+    "given", [7, [], {"now": "soon"}, {"now": NOW}, {"now": NOW, "scope": 3, "answer": []}, {"now": NOW, "made": []}]
+)
 def test_what_somebody_else_wrote_into_given(day: Light, given: object) -> None:
     """It is told as a difference, or as what cannot be verified; the rest is verified all the same."""
     text = day.engine.query("SELECT detail FROM watch_decision WHERE bead_id = 'bd-b' AND version = 1")[0][0]
