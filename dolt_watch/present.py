@@ -37,6 +37,8 @@ class Present:
         self.lag = (0, 0.0)
         """Commits folded last time, and the age of the oldest of them in seconds."""
         self._fresh: Mapping[str, Any] | None = None
+        self._anew_since: str | None = None
+        """The save on top of which the state was made anew, and that recorded: in a quiet tracker nothing else tells it from the saved one."""
         self._kept_out: Mapping[str, str] = {}
         """Table → the working hash with which it could not be committed: `dolt_ignore` names it."""
 
@@ -106,10 +108,11 @@ class Present:
         state = self.actor.resynced(Standing(look, found.state, now, lens), why, missing, held)
         if state is not None or not missing:
             self.store.advance(look, state or found.state, None)
+            self._anew_since = look.saved
         return state
 
     def _why_anew(self, look: Look) -> str | None:
-        if self.store.ahead(look):
+        if self.store.ahead(look) or self._anew_since == look.saved:
             return None
         if not look.commit:
             return FIRST_START

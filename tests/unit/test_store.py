@@ -49,3 +49,17 @@ def test_a_table_that_dolt_ignore_names_ends_no_tick_and_is_tried_once(doltlite:
     assert (here.target.sent, sum("dolt_ignore keeps it out" in line for line in here.lines)) == (["bd-a"], 1)
     assert not Looker(doltlite).look().seen["labels"].dirty, "so the next tick is idle"
     assert here.tick(timedelta(minutes=1, seconds=10)).rounds == 0
+
+
+def test_a_changed_rule_is_recorded_once_where_nothing_else_happens(doltlite: Engine) -> None:
+    here = Light(doltlite)
+    here.assign("bd-a")
+    here.tick()
+    here.tick(timedelta(minutes=2))
+    here.change(when="assignee = 'agent' AND status = 'open' AND priority < 9")
+    here.tick(timedelta(minutes=3))
+    here.tick(timedelta(minutes=4))
+    assert here.kinds("") == ["resync"]
+    here.change(when="assignee = 'agent' AND status = 'open' AND priority < 8")
+    here.tick(timedelta(minutes=5))
+    assert here.kinds("") == ["resync", "resync"]
