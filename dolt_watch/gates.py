@@ -6,7 +6,7 @@ Readiness is bd's own: what `bd ready` leaves out is not dispatched.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from dolt_watch.core.policy import UNCOMMITTED, Questions
@@ -25,6 +25,9 @@ LEFT_OUT = ("merge-request", "gate", "molecule", "message", "agent", "role", "ri
 
 READY = ("issues", "dependencies")
 """Tables that readiness is asked of."""
+
+AHEAD = timedelta(hours=14)
+"""No zone is further ahead of UTC."""
 
 _FLAGS = {"pinned": "pinned", "is_template": "a template", "ephemeral": "ephemeral"}
 _CHUNK = 200
@@ -141,11 +144,14 @@ def uncommitted(
     return holds
 
 
-def alive_by_children(query: Query, since: Mapping[str, datetime], commit: str) -> dict[str, Hold]:
+def alive_by_children(query: Query, since: Mapping[str, datetime], commit: str, now: datetime) -> dict[str, Hold]:
     """Beads (an epic) on whose children, at any depth, somebody was at work: bead → since when that counts. As ``commit`` has the rows.
 
-    By the children's own times, as bd writes them: they spare a bead, and never cause an act.
+    By the children's own times, as bd writes them: they spare a bead, and never cause an act. None that lies further ahead than a wrong zone can explain
+    counts: it would spare for ever.
     """
+    if not since:
+        return {}
     of = f" AS OF '{commit}'"
     holds: dict[str, Hold] = {}
     stands_for = {bead: {bead} for bead in since}
@@ -164,7 +170,7 @@ def alive_by_children(query: Query, since: Mapping[str, datetime], commit: str) 
                 seen |= {(child, bead) for bead in new}
         if not below:
             break
-        for child, at, what in _last(query, list(below), of):
+        for child, at, what in _last(query, list(below), of, now + AHEAD):
             for bead in below[child]:
                 if at > since[bead]:
                     holds.setdefault(bead, Hold("children", f"its child {child} has a {what} of {iso(at)}"))
@@ -172,16 +178,15 @@ def alive_by_children(query: Query, since: Mapping[str, datetime], commit: str) 
     return holds
 
 
-def _last(query: Query, ids: Sequence[str], of: str) -> Iterator[tuple[str, datetime, str]]:
+def _last(query: Query, ids: Sequence[str], of: str, until: datetime) -> Iterator[tuple[str, datetime, str]]:
     for table, key, time, what in (
         ("issues", "id", "updated_at", "change"),
         ("comments", "issue_id", "created_at", "comment"),
         ("events", "issue_id", "created_at", "event"),
     ):
         for chunk in chunks(ids, _CHUNK):
-            rows = query(
-                f"SELECT {key}, MAX({time}) FROM {table}{of} WHERE {key} IN ({_marks(chunk)}) GROUP BY {key}", chunk
-            )
+            those = f"{key} IN ({_marks(chunk)}) AND {time} <= ?"
+            rows = query(f"SELECT {key}, MAX({time}) FROM {table}{of} WHERE {those} GROUP BY {key}", (*chunk, until))
             yield from ((id, at, what) for id, at in ((id, told(at)) for id, at in rows) if at is not None)
 
 

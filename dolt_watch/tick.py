@@ -248,7 +248,7 @@ class Loop:
         capacity: dict[str, Capacity] = {}
         verdicts: dict[str, JobReport] = {}
         stale = quiet_since(asked.stale, self.policy, now)
-        holds = alive_by_children(self.engine.query, stale, look.head) if stale else {}
+        holds = alive_by_children(self.engine.query, stale, look.head, now)
         # after a conflict too: a claim asks the rows as they are, and somebody may have written since the look
         beside = bool(outcome.conflicts) or _loose(seen)
         since = {table: one.since for table, one in seen.items()}

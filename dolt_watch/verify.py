@@ -198,7 +198,7 @@ class _Check:
         scope, passed = given.scope, given.passed
         asked = questions(state, under.policy, now, scope, [bead for bead, gate in passed.items() if gate == ATTEMPTED])
         query, stale = self.past.engine.query, quiet_since(asked.stale, under.policy, now)
-        holds = alive_by_children(query, stale, entry.observed) if stale else {}
+        holds = alive_by_children(query, stale, entry.observed, now)
         holds |= {bead: Hold(gate, "as recorded") for bead, gate in passed.items() if gate == UNCOMMITTED}
         for rule in under.policy.rules:
             queue = asked.queues.get(rule.name, ())
