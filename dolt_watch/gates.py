@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from dolt_watch.core.policy import UNCOMMITTED, Questions
+from dolt_watch.core.rules import CompiledRule
 from dolt_watch.engines import Param, Row
 from dolt_watch.engines.sql import chunks
 from dolt_watch.errors import NoSuchTable
@@ -71,6 +72,15 @@ def until_ready(
         if enough <= 0:
             break
     return holds
+
+
+def matches_too(query: Query, rules: Sequence[CompiledRule], bead: str, rule: str, commit: str) -> str:
+    """In words, which rules behind the one that it goes by the bead matches as well, as ``commit`` has its row; '' for none. Nothing is asked where there are none behind."""
+    behind = list(rules)[[one.rule for one in rules].index(rule) + 1 :]
+    asked = ", ".join(one.when_row for one in behind)
+    rows = query(f"SELECT {asked} FROM issues AS OF '{commit}' WHERE id = ?", (bead,)) if behind else []
+    names = [one.rule for one, answer in zip(behind, rows[0], strict=True) if answer] if rows else []
+    return f"{bead} matches rule {', '.join(names)} too: it goes by {rule}, the first in the file" if names else ""
 
 
 def by_itself(row: Mapping[str, Any], now: datetime) -> Hold | None:

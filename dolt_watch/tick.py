@@ -17,7 +17,7 @@ from dolt_watch.core.policy import Outside, Policy, Questions, Scope
 from dolt_watch.core.reaping import quiet_since
 from dolt_watch.engines import Commit, Engine
 from dolt_watch.errors import Conflict, MergeInProgress, NothingToCommit, SchemaChanged
-from dolt_watch.gates import READY, alive_by_children, uncommitted, until_ready
+from dolt_watch.gates import READY, alive_by_children, matches_too, uncommitted, until_ready
 from dolt_watch.look import Look, Looker, Seen, idle, nothing
 from dolt_watch.migrate import check_database
 from dolt_watch.model import Capacity, JobReport, Kind, State
@@ -228,6 +228,9 @@ class Loop:
             return False, 0
         if plan.decisions[0].kind is Kind.CLAIM:
             outcome.kinds[Kind.CLAIM] += 1  # what is written is what became of it
+            bead, rule = plan.decisions[0].bead, plan.decisions[0].rule
+            if too := matches_too(self.engine.query, lens.rules, bead, rule, look.head):
+                self.say(too)
         skip.add(written.entry.bead)
         outcome.count(written.entry.kind)
         announce(self.say, written)
