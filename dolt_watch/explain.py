@@ -9,6 +9,7 @@ from typing import NamedTuple
 from dolt_watch.conditions import View, view
 from dolt_watch.engines import Commit, Engine
 from dolt_watch.errors import SettingsError
+from dolt_watch.gates import matches_too
 from dolt_watch.life import Deed, Search, life, line_to
 from dolt_watch.model import Bead
 from dolt_watch.standing import Stands
@@ -42,6 +43,9 @@ def explain(engine: Engine, bead: str, until: str, stand: Callable[[], Stands]) 
     columns, policy = engine.columns("issues"), stands.policy
     deeds = tuple(life(engine, line, search, policy.rules, stands.lens._replace(cells=list(columns), sides=True)))
     state = stands.state.beads.get(bead)
+    if state is not None and state.matches and state.rule in [one.rule for one in stands.lens.rules]:
+        too = matches_too(engine.query, stands.lens.rules, bead, state.rule, stands.commit)
+        stands = stands._replace(notes=(*stands.notes, too)) if too else stands
     rules = [rule for rule in policy.rules if state is None or rule.name == state.rule]
     views = tuple(view(engine, rule, bead, stands, columns) for rule in rules)
     return Explained(

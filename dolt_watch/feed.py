@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from datetime import timedelta
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 import orjson
@@ -234,7 +236,7 @@ def _issue(row: Row, lens: Lens, changed: tuple[str, ...]) -> RowChange:
     for number, rule in enumerate(lens.rules):
         start = len(lens.columns) + 4 * number
         was, now, ran, runs = (digit == "1" for digit in digits[start : start + 4])
-        rank = tuple(plain(next(values)) for _ in rule.rank_to)
+        rank = tuple(sortable(next(values)) for _ in rule.rank_to)
         was, ran = was and kind != "added", ran and kind != "added"
         now, runs = now and kind != "removed", runs and kind != "removed"
         answers.append(Answers(was, now, ran, runs, rank))
@@ -256,6 +258,15 @@ def plain(value: Any) -> Any:
         return value
     moment = utc(value) if hasattr(value, "isoformat") else None
     return moment.isoformat() if moment is not None else str(value)
+
+
+def sortable(value: Any) -> Any:
+    """A key of ``order_by`` as JSON holds it, in the order in which the database sorts it: as text, 10 hours come before 2."""
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if not isinstance(value, Decimal):
+        return plain(value)
+    return int(value) if value == value.to_integral_value() and abs(value) < 2**53 else float(value)
 
 
 def cell(name: str, value: Any) -> Any:

@@ -6,13 +6,16 @@ Readiness is bd's own: what `bd ready` leaves out is not dispatched.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
+from dolt_watch.core.policy import UNCOMMITTED, Questions
+from dolt_watch.core.rules import CompiledRule
 from dolt_watch.engines import Param, Row
 from dolt_watch.engines.sql import chunks
-from dolt_watch.model import Check, Hold
-from dolt_watch.times import iso, told
+from dolt_watch.errors import NoSuchTable
+from dolt_watch.model import Check, Hold, RowChange
+from dolt_watch.times import iso, told, written
 
 Query = Callable[[str, Sequence[Param]], list[Row]]
 
@@ -20,6 +23,12 @@ BLOCKING = ("blocks", "conditional-blocks", "waits-for")
 PARENT = "parent-child"
 LEFT_OUT = ("merge-request", "gate", "molecule", "message", "agent", "role", "rig")
 """Types of issue that `bd ready` never lists."""
+
+READY = ("issues", "dependencies")
+"""Tables that readiness is asked of."""
+
+AHEAD = timedelta(hours=14)
+"""No zone is further ahead of UTC."""
 
 _FLAGS = {"pinned": "pinned", "is_template": "a template", "ephemeral": "ephemeral"}
 _CHUNK = 200
@@ -38,21 +47,40 @@ def readiness(
         for row in query(f"SELECT {', '.join(asked)} FROM issues{of} WHERE id IN ({_marks(chunk)})", chunk):
             if hold := by_itself(dict(zip(asked, row, strict=True)), now):
                 holds[row[0]] = hold
-        holds |= blocked(query, chunk, of)
+        try:
+            holds |= blocked(query, chunk, of)
+        except NoSuchTable:
+            if not commit:
+                raise  # else history does not have the table, and so no dependency
     return holds
 
 
 def until_ready(
-    query: Query, queue: Sequence[str], enough: int, held: Collection[str], columns: Collection[str], now: datetime
-) -> dict[str, Hold]:
-    """``readiness`` from the head of the queue on, until ``enough`` are found that neither this nor ``held`` keeps back: who stands behind them does not go."""
+    query: Query, queue: Sequence[str], enough: int, held: Collection[str], columns: Collection[str], now: datetime, commit: str, loose: bool,
+) -> dict[str, Hold]:  # fmt: skip
+    """``readiness`` from the head of the queue on, until ``enough`` are found that neither this nor ``held`` keeps back: who stands behind them does not go.
+
+    As ``commit`` has the rows: what history does not hold never lets a bead go. ``loose``: rows may stand beside it, and may keep one back.
+    """
     holds: dict[str, Hold] = {}
     for chunk in chunks(queue, _CHUNK):
-        holds |= readiness(query, chunk, columns, now)
+        holds |= readiness(query, chunk, columns, now, commit)
+        left = [bead for bead in chunk if bead not in holds and bead not in held] if loose else []
+        beside = readiness(query, left, columns, now) if left else {}
+        holds |= {bead: Hold(UNCOMMITTED, f"by what stands uncommitted: {hold.why}") for bead, hold in beside.items()}
         enough -= sum(bead not in holds and bead not in held for bead in chunk)
         if enough <= 0:
             break
     return holds
+
+
+def matches_too(query: Query, rules: Sequence[CompiledRule], bead: str, rule: str, commit: str) -> str:
+    """In words, which rules behind the one that it goes by the bead matches as well, as ``commit`` has its row; '' for none. Nothing is asked where there are none behind."""
+    behind = list(rules)[[one.rule for one in rules].index(rule) + 1 :]
+    asked = ", ".join(one.when_row for one in behind)
+    rows = query(f"SELECT {asked} FROM issues AS OF '{commit}' WHERE id = ?", (bead,)) if behind else []
+    names = [one.rule for one, answer in zip(behind, rows[0], strict=True) if answer] if rows else []
+    return f"{bead} matches rule {', '.join(names)} too: it goes by {rule}, the first in the file" if names else ""
 
 
 def by_itself(row: Mapping[str, Any], now: datetime) -> Hold | None:
@@ -62,7 +90,7 @@ def by_itself(row: Mapping[str, Any], now: datetime) -> Hold | None:
 
 def asked_of(row: Mapping[str, Any], now: datetime) -> Iterator[Check]:
     """What the bead's own row is asked, one thing after the other; ``row`` holds those columns that ``issues`` has."""
-    deferred = told(row.get("defer_until"))
+    deferred = written(row.get("defer_until"))  # 9999-12-31 is how people say never
     flag = next((words for name, words in _FLAGS.items() if row.get(name)), None)
     yield Check("ready", flag is None, f"it is {flag or 'not pinned, no template, not ephemeral'}")
     kind = row.get("issue_type")
@@ -103,11 +131,37 @@ def blocked(query: Query, ids: Sequence[str], of: str = "") -> dict[str, Hold]:
     return holds
 
 
-def alive_by_children(query: Query, since: Mapping[str, datetime], commit: str) -> dict[str, Hold]:
+def uncommitted(
+    loose: Sequence[RowChange], asked: Questions, rules: Sequence[str], quiet: Mapping[str, datetime], since: Mapping[str, datetime]
+) -> dict[str, Hold]:  # fmt: skip
+    """Beads that a row which stands uncommitted keeps back or spares. ``rules``: in the order of the rows' answers; ``quiet``: as ``quiet_since`` has it.
+
+    ``since``: table → when it was first seen as it stands: a row that nobody ever commits is a sign of life once, and not for ever.
+    """
+    place = {name: number for number, name in enumerate(rules)}
+    waits = {bead.id: place[name] for name, queue in asked.queues.items() for bead in queue} if loose else {}
+    runs = {bead.id: place[bead.rule] for bead in asked.stale if bead.rule in place}
+    holds: dict[str, Hold] = {}
+    for row in loose:
+        own = row.answers if row.table == "issues" else ()
+        if row.bead in runs:
+            if own and not own[runs[row.bead]].runs:
+                holds[row.bead] = Hold(UNCOMMITTED, "an uncommitted change ends it")
+            elif since[row.table] > quiet[row.bead]:
+                holds[row.bead] = Hold(UNCOMMITTED, f"uncommitted change in {row.table}: it is alive")
+        elif own and not (own[waits[row.bead]].matches if row.bead in waits else any(one.matches for one in own)):
+            holds[row.bead] = Hold(UNCOMMITTED, "an uncommitted change takes it out of its rule")
+    return holds
+
+
+def alive_by_children(query: Query, since: Mapping[str, datetime], commit: str, now: datetime) -> dict[str, Hold]:
     """Beads (an epic) on whose children, at any depth, somebody was at work: bead → since when that counts. As ``commit`` has the rows.
 
-    By the children's own times, as bd writes them: they spare a bead, and never cause an act.
+    By the children's own times, as bd writes them: they spare a bead, and never cause an act. None that lies further ahead than a wrong zone can explain
+    counts: it would spare for ever.
     """
+    if not since:
+        return {}
     of = f" AS OF '{commit}'"
     holds: dict[str, Hold] = {}
     stands_for = {bead: {bead} for bead in since}
@@ -126,7 +180,7 @@ def alive_by_children(query: Query, since: Mapping[str, datetime], commit: str) 
                 seen |= {(child, bead) for bead in new}
         if not below:
             break
-        for child, at, what in _last(query, list(below), of):
+        for child, at, what in _last(query, list(below), of, now + AHEAD):
             for bead in below[child]:
                 if at > since[bead]:
                     holds.setdefault(bead, Hold("children", f"its child {child} has a {what} of {iso(at)}"))
@@ -134,16 +188,15 @@ def alive_by_children(query: Query, since: Mapping[str, datetime], commit: str) 
     return holds
 
 
-def _last(query: Query, ids: Sequence[str], of: str) -> Iterator[tuple[str, datetime, str]]:
+def _last(query: Query, ids: Sequence[str], of: str, until: datetime) -> Iterator[tuple[str, datetime, str]]:
     for table, key, time, what in (
         ("issues", "id", "updated_at", "change"),
         ("comments", "issue_id", "created_at", "comment"),
         ("events", "issue_id", "created_at", "event"),
     ):
         for chunk in chunks(ids, _CHUNK):
-            rows = query(
-                f"SELECT {key}, MAX({time}) FROM {table}{of} WHERE {key} IN ({_marks(chunk)}) GROUP BY {key}", chunk
-            )
+            those = f"{key} IN ({_marks(chunk)}) AND {time} <= ?"
+            rows = query(f"SELECT {key}, MAX({time}) FROM {table}{of} WHERE {those} GROUP BY {key}", (*chunk, until))
             yield from ((id, at, what) for id, at in ((id, told(at)) for id, at in rows) if at is not None)
 
 

@@ -39,6 +39,10 @@ class Present:
         self.turning: Callable[[], None] = lambda: None
         """Called for each commit that is folded: after days off there are many, and whoever looks after us must not take it for silence."""
         self._fresh: Mapping[str, Any] | None = None
+        self._anew_since: str | None = None
+        """The save on top of which the state was made anew, and that recorded: in a quiet tracker nothing else tells it from the saved one."""
+        self._kept_out: Mapping[str, str] = {}
+        """Table → the working hash with which it could not be committed: `dolt_ignore` names it."""
 
     def lens(self, look: Look) -> feed.Lens:
         """Compiled text from the cursor row, so that a tick need not import sqlglot; compiled anew where it is of other rules."""
@@ -107,10 +111,11 @@ class Present:
         state = self.actor.resynced(Standing(look, found.state, now, lens), why, missing, held)
         if state is not None or not missing:
             self.store.advance(look, state or found.state, None)
+            self._anew_since = look.saved
         return state
 
     def _why_anew(self, look: Look) -> str | None:
-        if self.store.ahead(look):
+        if self.store.ahead(look) or self._anew_since == look.saved:
             return None
         if not look.commit:
             return FIRST_START
@@ -134,14 +139,23 @@ class Present:
     def seen(self, look: Look, now: datetime) -> dict[str, Seen]:
         """Each table's working hash, since when it is seen, and whether it stands uncommitted."""
         if look.unchanged:
-            return dict(look.seen)
+            kept = self._kept_out.items() & {(table, one.hash) for table, one in look.seen.items()}
+            return {**look.seen, **{table: look.seen[table]._replace(dirty=False) for table, _ in kept}}
         dirty = self.engine.changed_tables(look.head, WORKING)
+        self._kept_out = dict(self._kept_out.items() & {(table, look.hashes.get(table, "")) for table in dirty})
         seen = {}
         for table, hash in look.hashes.items():
             before = look.seen.get(table)
             since = before.since if before is not None and before.hash == hash else now
-            seen[table] = Seen(hash, since, table in dirty)
+            seen[table] = Seen(hash, since, table in dirty and table not in self._kept_out)
         return seen
+
+    def never_in_history(self, tables: Mapping[str, str]) -> None:
+        """These cannot be committed as they are. No look says so in advance: DOLT_DIFF_SUMMARY and dolt_status name them as any other.
+
+        Until their hash changes they count as not dirty, else a tick would try again without end; as many processes as look try once.
+        """
+        self._kept_out = {**self._kept_out, **tables}
 
     def rules(self, look: Look, now: datetime) -> dict[str, Any]:
         """What the cursor row keeps of the rules that the state was folded by, and of those before."""

@@ -16,7 +16,7 @@ from dolt_watch.core.rules import CompiledRule
 from dolt_watch.engines import Engine
 from dolt_watch.engines.sql import chunks
 from dolt_watch.errors import NoSuchTable
-from dolt_watch.feed import ledger_at, plain
+from dolt_watch.feed import ledger_at, sortable
 from dolt_watch.ledger import bead_hash
 from dolt_watch.model import (
     GLOBAL,
@@ -170,7 +170,7 @@ def _rows(
         )
         for matches, runs, *values in engine.query(query):
             row = dict(zip(names, values[: len(names)], strict=True))
-            ranks = tuple(plain(value) for value in values[len(names) :])
+            ranks = tuple(sortable(value) for value in values[len(names) :])
             running = (rule.name,) if runs else ()
             if row["id"] in seen:
                 facts, row, hash = seen[row["id"]]

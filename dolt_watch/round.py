@@ -115,7 +115,7 @@ class Actor(Protocol):
         ...
 
     def adopt(self, look: Look, tables: Sequence[str], beads: Sequence[str]) -> bool:
-        """Commit what others left uncommitted in these tables. False: left alone."""
+        """Commit what others left uncommitted in these tables. False: left alone. Raises NothingToCommit where nobody can commit them."""
         ...
 
     def resynced(self, standing: Standing, why: str, missing: Sequence[Decision], held: Sequence[str]) -> State | None:

@@ -10,7 +10,7 @@ from dolt_watch import feed
 from dolt_watch.core.decide import decide, questions
 from dolt_watch.core.given import recall
 from dolt_watch.core.policy import Outside, Plan, Policy, Questions, Scope
-from dolt_watch.engines import WORKING, Engine
+from dolt_watch.engines import Engine
 from dolt_watch.errors import DoltWatchError
 from dolt_watch.gates import readiness
 from dolt_watch.model import Capacity, Entry, JobReport, State, Verdict
@@ -81,10 +81,10 @@ def stands_now(loop: Loop, bead: str) -> Stands:
     """The loop's own state at HEAD; gates, target and working set asked now. Raises NotMigrated."""
     seen = loop.survey(BOTH)
     asked = _of_one(seen.asked, bead)
-    changed = loop.engine.changed_tables(seen.look.head, WORKING)
-    dirty = [table for table in loop.looker.tables if table in changed]
+    tables = loop.present.seen(seen.look, seen.now)
+    dirty = [table for table, one in tables.items() if one.dirty]
     loose = feed.uncommitted(loop.engine, seen.look.head, dirty, seen.lens)
-    outside = loop.ask(seen.look, asked, seen.now, seen.lens, loose, Outcome())
+    outside = loop.ask(seen.look, asked, seen.now, seen.lens, tables, loose, Outcome())
     state = seen.state.beads.get(bead)
     names = {rule.target for rule in seen.policy.rules if state is None or rule.name == state.rule}
     # asked for a bead that does not wait, too

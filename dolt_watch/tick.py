@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from dolt_watch import feed
 from dolt_watch.core.decide import decide, questions, settling
-from dolt_watch.core.policy import RECHECK, UNCOMMITTED, Outside, Policy, Questions, Scope
+from dolt_watch.core.policy import RECHECK, Outside, Policy, Questions, Scope
 from dolt_watch.core.reaping import quiet_since
 from dolt_watch.engines import Commit, Engine
-from dolt_watch.errors import Conflict, MergeInProgress, SchemaChanged
-from dolt_watch.gates import alive_by_children, readiness, until_ready
+from dolt_watch.errors import Conflict, MergeInProgress, NothingToCommit, SchemaChanged
+from dolt_watch.gates import READY, alive_by_children, matches_too, uncommitted, until_ready
 from dolt_watch.look import Look, Looker, Seen, idle, nothing
 from dolt_watch.migrate import check_database
-from dolt_watch.model import Bead, Capacity, Hold, JobReport, Kind, State
+from dolt_watch.model import Bead, Capacity, JobReport, Kind, State
 from dolt_watch.present import Present
 from dolt_watch.round import Actor, Outcome, Standing, Survey, announce, tell, watched
 from dolt_watch.times import Clock
@@ -162,7 +162,8 @@ class Loop:
         policy = self._directed(lens)
         asked = questions(state, policy, now, scope)
         ready = [bead.id for rule in policy.rules if rule.ready for bead in asked.queues.get(rule.name, ())]
-        holds = readiness(self.engine.query, ready, lens.columns, now) if ready else {}
+        loose = bool(ready) and _loose(self.present.seen(look, now))
+        holds = until_ready(self.engine.query, ready, len(ready) + 1, (), lens.columns, now, look.head, loose)
         plan = decide(state, policy, now, Scope(dispatch=scope.dispatch), asked, Outside(holds=holds))
         return Survey(look, state, now, plan, self.engine.merging(), policy, asked, lens)
 
@@ -209,14 +210,21 @@ class Loop:
         if dirty and self.adopt:
             settled = max(seen[table].since for table in dirty) + policy.settle
             if settled <= now:
-                if self.actor.adopt(look, dirty, sorted({row.bead for row in loose})):
+                try:
+                    if self.actor.adopt(look, dirty, sorted({row.bead for row in loose})):
+                        return True, 0
+                except NothingToCommit:
+                    self.present.never_in_history({table: seen[table].hash for table in dirty})
+                    self.say(
+                        f"warning: {', '.join(dirty)}: dolt_ignore keeps it out of history, so nothing in it counts"
+                    )
                     return True, 0
             elif patient and self._matters(loose, state):
                 self._save(look, now, seen, Questions())
                 return True, (settled - now).total_seconds()
         asked = questions(state, policy, now, scope, skip)
         self._due = asked.due
-        outside = self.ask(look, asked, now, lens, loose, outcome)
+        outside = self.ask(look, asked, now, lens, seen, loose, outcome)
         plan = decide(state, policy, now, scope, asked, outside)
         if stuck:
             plan = plan._replace(decisions=tuple(one for one in plan.decisions if one.bead not in stuck))
@@ -237,6 +245,9 @@ class Loop:
             return False, 0
         if plan.decisions[0].kind is Kind.CLAIM:
             outcome.kinds[Kind.CLAIM] += 1  # what is written is what became of it
+            bead, rule = plan.decisions[0].bead, plan.decisions[0].rule
+            if too := matches_too(self.engine.query, lens.rules, bead, rule, look.head):
+                self.say(too)
         skip.add(written.entry.bead)
         outcome.count(written.entry.kind)
         announce(self.say, written)
@@ -250,23 +261,24 @@ class Loop:
         return any(row.bead in state.beads or any(answer.matches for answer in row.answers) for row in loose)
 
     def ask(
-        self, look: Look, asked: Questions, now: datetime, lens: feed.Lens, loose: Sequence[Any], outcome: Outcome
+        self, look: Look, asked: Questions, now: datetime, lens: feed.Lens, seen: Mapping[str, Seen], loose: Sequence[Any],
+        outcome: Outcome,
     ) -> Outside:  # fmt: skip
         """Put the questions: gates first, and the targets only where somebody is left who could go."""
         capacity: dict[str, Capacity] = {}
         verdicts: dict[str, JobReport] = {}
         stale = quiet_since(asked.stale, self.policy, now)
-        holds = alive_by_children(self.engine.query, stale, look.head) if stale else {}
-        for row in loose:
-            if row.bead in stale:
-                holds[row.bead] = Hold(UNCOMMITTED, f"uncommitted change in {row.table}: it is alive")
-            elif row.table == "issues" and not any(answer.matches for answer in row.answers):
-                holds[row.bead] = Hold(UNCOMMITTED, "an uncommitted change takes it out of its rule")
+        holds = alive_by_children(self.engine.query, stale, look.head, now)
+        # after a conflict too: a claim asks the rows as they are, and somebody may have written since the look
+        beside = bool(outcome.conflicts) or _loose(seen)
+        since = {table: one.since for table, one in seen.items()}
+        holds |= uncommitted(loose, asked, [rule.name for rule in self.policy.rules], stale, since)
         for rule in self.policy.rules:
             queue = asked.queues.get(rule.name, ())
             if rule.ready and queue:
                 ids = [bead.id for bead in queue]
-                holds |= until_ready(self.engine.query, ids, asked.slots[rule.name], holds, lens.columns, now)
+                free, query = asked.slots[rule.name], self.engine.query
+                holds |= until_ready(query, ids, free, holds, lens.columns, now, look.head, beside)
             waits = any(bead.id not in holds for bead in queue)
             doubts = any(bead.rule == rule.name for bead in asked.unknown)
             if (waits or doubts) and rule.target not in capacity:
@@ -305,3 +317,8 @@ def _no_way(error: Conflict, bead: str = "") -> Conflict:
     return Conflict(
         f"no way through{where} in {STUCK} tries, though nobody got ahead: {error.message}", fix="run it again"
     )
+
+
+def _loose(seen: Mapping[str, Seen]) -> bool:
+    """May rows that stand uncommitted keep a bead back?"""
+    return any(seen[table].dirty for table in READY if table in seen)

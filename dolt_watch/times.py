@@ -72,12 +72,17 @@ FAR = 9000
 """From this year on a time is nobody's: sums with it would pass the last one that there is."""
 
 
-def told(value: Any) -> datetime | None:
-    """A time that somebody else wrote, in a row or in an import: None where it is none, or one that nobody can mean."""
+def written(value: Any) -> datetime | None:
+    """A time that somebody else wrote, however far it is: only to be compared with. None where it is none."""
     try:
-        moment = utc(value)
+        return utc(value)
     except (ValueError, OverflowError):
         return None
+
+
+def told(value: Any) -> datetime | None:
+    """A time that somebody else wrote, in a row or in an import: None where it is none, or one that nobody can mean."""
+    moment = written(value)
     return moment if moment is not None and moment.year < FAR else None
 
 

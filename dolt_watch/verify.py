@@ -40,6 +40,8 @@ from dolt_watch.text import outside
 
 DECIDED = frozenset({Kind.CLAIM, Kind.OVERDUE, Kind.RETRY, Kind.GIVE_UP, Kind.REAP, Kind.REQUEUE, Kind.NOTE})
 
+GONE = "what it observed is not in this history any more"
+
 
 class Difference(NamedTuple):
     """Where the record is not what comes out."""
@@ -70,7 +72,8 @@ class Verified:
 
 
 def verify(past: Past, told: Callable[[datetime], None] = lambda at: None) -> Verified:
-    """Costs one pass over history from where decisions can be folded again, and two short reads a decision.
+    """Costs one pass over history from where decisions can be folded again, and two short reads a decision; where something was reprocessed, another
+    pass over what had been decided by then.
 
     ``told``: called with the date of each commit as it is read.
     """
@@ -92,11 +95,12 @@ def verify(past: Past, told: Callable[[datetime], None] = lambda at: None) -> Ve
         for step in past.steps(begin, start=start):
             told(step.commit.date)
             out.differences += _altered(step.changes)
-            out.differences += check.written(step.changes, step.under.compiled)
+            out.differences += check.written(step.changes, step.under)
             if step.commit.hash in waiting:
                 check.all(waiting.pop(step.commit.hash), step.projection.state())
+        check.elsewhere()
     for entries in waiting.values():
-        out.unverifiable["what it observed is not in this history any more"] += len(entries)
+        out.unverifiable[GONE] += len(entries)
     return out
 
 
@@ -133,6 +137,12 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else orjson.dumps(value, default=str).decode()
 
 
+def _decides(entry: Entry) -> bool:
+    """An unknown attempt that turns out to run nowhere may be its bead's last: quarantined too, but by a decision, with a scope and no answer."""
+    given = entry.given
+    return entry.kind in DECIDED or (entry.kind in REPORTS and "scope" in given and "answer" not in given)
+
+
 # -- one entry --------------------------------------------------------------------------------------------------------
 
 
@@ -141,8 +151,38 @@ class _Check:
         self.past, self.out = past, out
         self.claims = {entry.token: entry for entry in past.entries if entry.kind is Kind.CLAIM}
         self.last = {entry.bead: entry.version for entry in sorted(past.entries, key=lambda entry: entry.version)}
+        self._elsewhere: dict[str, dict[str, list[Entry]]] = {}
+        """Commit at which its state was made anew → commit observed → entries that stand on another state than this pass has there."""
 
     def all(self, entries: list[Entry], state: State) -> None:
+        for entry in entries:
+            if self._stands_on(entry, state.made):
+                self._check([entry], state)
+
+    def _stands_on(self, entry: Entry, made: str) -> bool:
+        """History is read once, and each reprocessing made the state anew in its middle: what had been decided by then is kept for ``elsewhere``."""
+        own = entry.given.get("made")
+        if not isinstance(own, str) or own == made or own not in self.past.made:
+            return True
+        if not self.past.engine.is_ancestor(own, entry.observed):
+            return True  # nobody can have stood there: it is said as a difference
+        self._elsewhere.setdefault(own, {}).setdefault(entry.observed, []).append(entry)
+        return False
+
+    def elsewhere(self) -> None:
+        """Folded from where their own state was made anew, up to the last of them."""
+        for made, waiting in self._elsewhere.items():
+            under = self.past.by(self.past.made[made])
+            start = self.past.at(made, under)
+            self._check(waiting.pop(made, []), start.state())
+            for step in self.past.steps(made, under, start=start) if waiting else ():
+                self._check(waiting.pop(step.commit.hash, []), step.projection.state())
+                if not waiting:
+                    break
+            for entries in waiting.values():
+                self.out.unverifiable[GONE] += len(entries)
+
+    def _check(self, entries: list[Entry], state: State) -> None:
         for entry in entries:
             under = self.past.under(entry.settings_hash)
             if under is None:
@@ -152,7 +192,7 @@ class _Check:
             if given.now is None:
                 self.out.unverifiable["it was recorded without what it rests on"] += 1
             else:
-                again = self._decided if entry.kind in DECIDED else self._reported
+                again = self._decided if _decides(entry) else self._reported
                 differences = list(_compare(entry, again(entry, given, given.now, state, under)))
                 self.out.differences += differences
                 self.out.same += not differences
@@ -162,7 +202,7 @@ class _Check:
         scope, passed = given.scope, given.passed
         asked = questions(state, under.policy, now, scope, [bead for bead, gate in passed.items() if gate == ATTEMPTED])
         query, stale = self.past.engine.query, quiet_since(asked.stale, under.policy, now)
-        holds = alive_by_children(query, stale, entry.observed) if stale else {}
+        holds = alive_by_children(query, stale, entry.observed, now)
         holds |= {bead: Hold(gate, "as recorded") for bead, gate in passed.items() if gate == UNCOMMITTED}
         for rule in under.policy.rules:
             queue = asked.queues.get(rule.name, ())
@@ -189,12 +229,12 @@ class _Check:
             )
         return report_of(answer, bead, rule, now, given.jitter)
 
-    def written(self, changes: CommitChanges, compiled: tuple[CompiledRule, ...]) -> Iterator[Difference]:
-        """Does the commit hold what its entries say they wrote?"""
+    def written(self, changes: CommitChanges, under: Under) -> Iterator[Difference]:
+        """Does the commit hold what its entries say they wrote? ``under``: for those whose settings history does not hold."""
         rows = {row.bead: row for row in changes.rows if row.table == "issues"}
         events = {row.key for row in changes.rows if row.table == "events"}
-        rules = {one.rule: one for one in compiled}
         for entry in changes.entries:
+            rules = {one.rule: one for one in (self.past.under(entry.settings_hash) or under).compiled}
             row = rows.get(entry.bead)
             if entry.bead == GLOBAL or (row is not None and row.kind == "removed"):
                 continue

@@ -19,7 +19,14 @@ from itertools import pairwise
 from dolt_watch.engines import WORKING, Edge, Row
 from dolt_watch.engines.dolt_link import Link
 from dolt_watch.engines.sql import chunks
-from dolt_watch.errors import DatabaseError, DoltWatchError, NoSuchTable, SchemaChanged, UnknownCommit
+from dolt_watch.errors import (
+    AccessDenied,
+    DatabaseError,
+    NoSuchDatabase,
+    NoSuchTable,
+    SchemaChanged,
+    UnknownCommit,
+)
 
 PIECE = 400
 """Edges of which as many as can be are read at once."""
@@ -31,6 +38,9 @@ LIST = 200
 
 WALK = 50
 """From so many edges on they are walked, not named."""
+
+_NOT_THERE = (NoSuchTable, SchemaChanged, UnknownCommit, NoSuchDatabase, AccessDenied)
+"""In the database at a commit: no such table or column then, no such commit, no right to look. Nothing else: a lost connection is one here too."""
 
 Found = dict[Edge, list[Row]]
 
@@ -85,8 +95,8 @@ class Differ:
         limit = len(edges) + 1
         try:
             answer = self._link.send(f"SELECT {_select(columns)} FROM {source} LIMIT {limit}", again=True)
-        except DoltWatchError:
-            return {}  # no such table or column there, no right to look: the edges are read one of the other ways
+        except _NOT_THERE:
+            return {}  # the edges are read one of the other ways
         if answer.warnings:
             return {}
         rows: Found = {}

@@ -10,7 +10,7 @@ from dolt_watch.engines import Engine
 from dolt_watch.engines.sql import chunks
 from dolt_watch.gates import readiness
 from dolt_watch.model import Hold
-from dolt_watch.times import utc
+from dolt_watch.times import written
 
 _CHUNK = 200
 
@@ -59,7 +59,7 @@ class Ready:
             marks = ", ".join("?" * len(chunk))
             sql = f"SELECT id, defer_until FROM issues AS OF '{commit}' WHERE id IN ({marks})"
             for bead, until in self.engine.query(sql, chunk):
-                at = utc(until)
+                at = written(until)
                 if at is not None and at > now:
                     found[bead] = at
         return found

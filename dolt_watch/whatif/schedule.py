@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+LAST = datetime.max.replace(tzinfo=UTC)
 TICK = timedelta(microseconds=1)
 
 
@@ -15,7 +16,11 @@ class Schedule:
         self.every = every
 
     def at_or_after(self, moment: datetime) -> datetime:
-        return EPOCH + -((EPOCH - moment) // self.every) * self.every
+        """``LAST`` where no tick is that late: a bead may be deferred until the end of the year 9999."""
+        try:
+            return EPOCH + -((EPOCH - moment) // self.every) * self.every
+        except OverflowError:
+            return LAST
 
     def after(self, moment: datetime) -> datetime:
         return self.at_or_after(moment + TICK)

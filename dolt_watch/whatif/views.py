@@ -15,7 +15,7 @@ from dolt_watch.core.derive import facts_of
 from dolt_watch.core.rules import CompiledRule, compile_for
 from dolt_watch.engines import Engine
 from dolt_watch.engines.sql import chunks
-from dolt_watch.feed import plain
+from dolt_watch.feed import sortable
 from dolt_watch.model import BLOCKED, CLOSED, IN_PROGRESS, OPEN, Answers, CommitChanges, Facts, RowChange, Rule
 
 STATUSES = (OPEN, IN_PROGRESS, BLOCKED, CLOSED)
@@ -80,7 +80,7 @@ class Views:
             marks = ", ".join("?" * len(chunk))
             sql = f"SELECT id, status, {asked}{keys} FROM issues AS OF '{commit}' WHERE id IN ({marks})"
             for id, status, *values in self.engine.query(sql, chunk):
-                ranked = iter(plain(value) for value in values[len(values) - len(ranks) :])
+                ranked = iter(sortable(value) for value in values[len(values) - len(ranks) :])
                 own = [tuple(next(ranked) for _ in one.rank_row) for one in self.plain]
                 pairs = zip(values[0::2], values[1::2], strict=False)
                 answers = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dolt_watch import feed
 from dolt_watch.core.derive import derive
 from dolt_watch.core.fold import Projection
-from dolt_watch.core.rules import compile_for
+from dolt_watch.core.rules import compile_for, rank_key
 from dolt_watch.engines import Engine
 from dolt_watch.look import WATCHED
 from dolt_watch.model import Bead, Phase, Rule, State
@@ -46,3 +46,26 @@ def test_under_several_rules(beads_engine: Engine) -> None:
         "waits": (Phase.WAITING, "agent"), "runs": (Phase.RUNNING, "agent"),
         "runs and waits": (Phase.WAITING, "urgent"), "waits twice": (Phase.WAITING, "agent"),
     }  # fmt: skip
+
+
+def test_a_key_that_the_database_reckons_sorts_as_it_sorts(beads_engine: Engine) -> None:
+    """Dolt divides to a DECIMAL: as text, 10 hours would go before 2."""
+    engine = beads_engine
+    rules = [Rule("agent", when="status = 'open'", order_by="estimated_minutes / 60, estimated_minutes / 7")]
+    first = committed(engine, rows_of(["ten", "two", "none", "half"]))
+    head = committed(
+        engine,
+        "UPDATE issues SET estimated_minutes = CASE id WHEN 'ten' THEN 600 WHEN 'two' THEN 120 WHEN 'half' THEN 90 END",
+    )
+    columns = engine.columns("issues")
+    compiled = [compile_for(rule, columns, engine.dialect) for rule in rules]
+    line = feed.path(engine.commits(first, head), first, head)
+    assert line is not None
+    projection = Projection(resync(engine, first, line[0].date, rules, compiled, list(columns)).state)
+    for changes in feed.read(engine, line, WATCHED, feed.Lens(compiled, list(columns))):
+        projection.fold(derive(changes, rules))
+    anew = resync(engine, head, line[0].date, rules, compiled, list(columns)).state
+    assert {id: bead.rank for id, bead in anew.beads.items()} == {id: b.rank for id, b in projection.beads.items()}
+    queue = sorted(anew.beads.values(), key=lambda bead: rank_key(bead.rank, (), bead.id))
+    assert [bead.id for bead in queue] == ["none", "half", "two", "ten"]
+    assert all(isinstance(key, int | float | None) for bead in queue for key in bead.rank)

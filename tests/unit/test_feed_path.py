@@ -1,14 +1,16 @@
-"""The path of history: one line from the cursor to HEAD, through merges in which our line is either parent."""
+"""The path of history: one line from the cursor to HEAD, through merges in which our line is either parent; and cells as they are compared and sorted."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from itertools import pairwise
 
+import orjson
 import pytest
 
 from dolt_watch.engines import Commit
-from dolt_watch.feed import path
+from dolt_watch.feed import cell, path, sortable
 
 DATE = datetime(2026, 4, 18, tzinfo=UTC)
 
@@ -57,3 +59,17 @@ def test_a_long_history_needs_no_recursion() -> None:
     found = path(history[::-1], names[0], names[-1])
     assert found is not None
     assert len(found) == len(names) - 1
+
+
+@pytest.mark.parametrize(
+    ("value", "key"),
+    [
+        (Decimal("10.0000"), 10), (Decimal("-2"), -2), (Decimal("1.5"), 1.5), (Decimal(2) ** 70, float(2**70)),
+        (timedelta(hours=10), 36000.0), (None, None), ("10.0000", "10.0000"), (7, 7),
+    ],
+)  # fmt: skip
+def test_a_key_of_order_by_sorts_as_in_the_database_and_is_json(value: object, key: object) -> None:
+    """And a cell of a bead, which is compared and hashed, stays as it always was."""
+    assert (sortable(value), type(sortable(value))) == (key, type(key))
+    assert orjson.loads(orjson.dumps(sortable(value))) == key
+    assert cell("quality", Decimal("10.0000")) == "10.0000"

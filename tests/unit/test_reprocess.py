@@ -55,3 +55,19 @@ def test_what_was_missed_is_handled(doltlite: Engine) -> None:
     assert back(here, begin).dispatched == 1
     assert (here.target.sent, here.kinds("bd-a"), here.kinds("")) == (["bd-a"], ["claim", "dispatched"], ["reprocess"])
     assert verify(here.past()).differences == []
+
+
+def test_what_was_decided_before_is_verified_on_what_it_stood_on(doltlite: Engine) -> None:
+    """Made anew in the middle, a bead's sign of life is what its row says there; its reap had said which comment it was, in which commit."""
+    here = Light(doltlite)
+    here.assign("bd-a")
+    here.tick()
+    here.sql("INSERT INTO comments (id, issue_id, author, text) VALUES ('c', 'bd-a', 'agent', 'at it')")
+    to = here.sql("UPDATE issues SET title = 'edited' WHERE id = 'bd-a'")
+    assert here.tick(timedelta(hours=2)).reaped == 1
+    same = verify(here.past()).same
+    back(here, to)
+    here.assign("bd-b")
+    here.tick(timedelta(hours=2, minutes=1))
+    out = verify(here.past())
+    assert (here.target.sent, out.differences, out.same) == (["bd-a", "bd-b"], [], same + 2)

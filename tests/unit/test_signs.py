@@ -13,6 +13,7 @@ from dolt_watch.engines import Engine
 from dolt_watch.model import JobReport, Verdict
 from dolt_watch.round import Watched
 from dolt_watch.times import ShiftedClock
+from dolt_watch.verify import verify
 from tests.light import Light
 
 LATE = timedelta(minutes=45)
@@ -47,6 +48,19 @@ def test_an_epic_lives_by_its_children(here: Light, depth: int) -> None:
     assert here.tick(LATE, dispatch=False).reaped == 0
     assert any("its child bd-child has a change of" in line for line in here.lines)
     assert here.tick(timedelta(minutes=90), dispatch=False).reaped == 1
+
+
+@pytest.mark.parametrize(("ahead", "spares"), [(timedelta(days=23_000), False), (timedelta(hours=13), True)])
+def test_a_child_whose_clock_is_ahead_spares_its_epic_within_a_zone_and_not_for_ever(
+    here: Light, ahead: timedelta, spares: bool
+) -> None:
+    here.assign("bd-child")
+    here.sql(SET.format("assignee = ''", "bd-child"), PARENT.format("bd-child", "bd-run"))
+    dated = minutes_on(ahead // timedelta(minutes=1))
+    here.sql(SET.format(f"title = 'worked on', updated_at = '{dated}'", "bd-child"))
+    assert here.tick(LATE, dispatch=False).reaped == (not spares)
+    assert here.tick(timedelta(hours=15), dispatch=False).reaped == spares
+    assert verify(here.past()).differences == []
 
 
 def test_a_comment_from_a_clock_that_is_hours_behind_spares_and_is_told(here: Light) -> None:

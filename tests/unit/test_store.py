@@ -31,3 +31,35 @@ def test_what_has_left_is_gone_and_swept(doltlite: Engine) -> None:
     here.assign("bd-new")
     here.tick(timedelta(minutes=3))
     assert (saved(), rows()) == ({"bd-000", "bd-new"}, 2)
+
+
+def test_a_table_that_dolt_ignore_names_ends_no_tick_and_is_tried_once(doltlite: Engine) -> None:
+    """Nothing can ever commit what stands in it: DOLT_ADD passes over it without a word."""
+    here = Light(doltlite)
+    doltlite.run("DROP TABLE labels")
+    doltlite.run("INSERT INTO dolt_ignore VALUES ('labels', 1)")
+    with doltlite.transaction() as tx:
+        tx.dolt_commit(["labels", "dolt_ignore"], "labels are local", "ann <ann@test>")
+    doltlite.run("CREATE TABLE labels (issue_id varchar(255), label varchar(255), PRIMARY KEY (issue_id, label))")
+    with doltlite.transaction() as tx:
+        tx.execute("INSERT INTO labels VALUES ('bd-a', 'urgent')")
+        tx.commit()
+    here.assign("bd-a")
+    assert here.tick().rounds < 10
+    assert (here.target.sent, sum("dolt_ignore keeps it out" in line for line in here.lines)) == (["bd-a"], 1)
+    assert not Looker(doltlite).look().seen["labels"].dirty, "so the next tick is idle"
+    assert here.tick(timedelta(minutes=1, seconds=10)).rounds == 0
+
+
+def test_a_changed_rule_is_recorded_once_where_nothing_else_happens(doltlite: Engine) -> None:
+    here = Light(doltlite)
+    here.assign("bd-a")
+    here.tick()
+    here.tick(timedelta(minutes=2))
+    here.change(when="assignee = 'agent' AND status = 'open' AND priority < 9")
+    here.tick(timedelta(minutes=3))
+    here.tick(timedelta(minutes=4))
+    assert here.kinds("") == ["resync"]
+    here.change(when="assignee = 'agent' AND status = 'open' AND priority < 8")
+    here.tick(timedelta(minutes=5))
+    assert here.kinds("") == ["resync", "resync"]

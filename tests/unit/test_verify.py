@@ -8,6 +8,8 @@ from datetime import timedelta
 import pytest
 
 from dolt_watch.engines import Engine
+from dolt_watch.model import Capacity
+from dolt_watch.targets import Unknown
 from dolt_watch.verify import Verified, verify
 from tests.light import Light
 
@@ -90,7 +92,9 @@ def _set(day: Light, bead: str, kind: str, column: str, value: str) -> None:
 NOW = "2026-04-18T22:35:46+00:00"
 
 
-@pytest.mark.parametrize("given", [7, [], {"now": "soon"}, {"now": NOW}, {"now": NOW, "scope": 3, "answer": []}])
+@pytest.mark.parametrize(
+    "given", [7, [], {"now": "soon"}, {"now": NOW}, {"now": NOW, "scope": 3, "answer": []}, {"now": NOW, "made": []}]
+)
 def test_what_somebody_else_wrote_into_given(day: Light, given: object) -> None:
     """It is told as a difference, or as what cannot be verified; the rest is verified all the same."""
     text = day.engine.query("SELECT detail FROM watch_decision WHERE bead_id = 'bd-b' AND version = 1")[0][0]
@@ -99,3 +103,16 @@ def test_what_somebody_else_wrote_into_given(day: Light, given: object) -> None:
     out = verify(day.past())
     assert out.same > 0
     assert out.unverifiable.total() + sum(one.bead == "bd-b" and one.field != "row" for one in out.differences) >= 1
+
+
+def test_quarantined_after_it_was_never_heard_of(doltlite: Engine) -> None:
+    """A decision under the name of a report."""
+    here = Light(doltlite, max_attempts=1)
+    here.target.answers.append(Unknown("no answer"))
+    here.assign("bd-a")
+    here.tick()
+    here.target.free = Capacity(1, idle=True)
+    here.tick(timedelta(minutes=15))
+    assert here.kinds("bd-a") == ["claim", "unknown", "quarantined"]
+    out = verify(here.past())
+    assert (out.same, out.differences) == (3, [])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -192,10 +192,11 @@ def test_a_refusal_comes_with_its_dispatch_and_the_settings_say_what_then(histor
 
 
 def test_not_before_it_is_ready(history: History) -> None:
-    """b waits for a, c is deferred until 10:30: bd's own gates, as history had them; the ticks between are not simulated."""
+    """b waits for a, c is deferred until 10:30, d for ever: bd's own gates, as history had them; the ticks between are not simulated."""
     deeds: Deeds = {
         "10:01:00": new("a", priority=4, assignee=""),
         "10:01:10": new("c", defer_until=clock("10:30")),
+        "10:01:12": new("d", defer_until=datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)),
         "10:01:20": new("b"),
         "10:01:21": lambda h: h.write(
             (

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from dolt_watch.whatif.schedule import Schedule
+from dolt_watch.whatif.schedule import LAST, Schedule
 from tests.history import clock
 
 
@@ -26,6 +26,10 @@ def test_at_or_after(every: str, moment: str, expected: str) -> None:
     unit = {"s": "seconds", "m": "minutes", "h": "hours"}[every[-1]]
     schedule = Schedule(timedelta(**{unit: int(every[:-1])}))
     assert schedule.at_or_after(clock(moment)) == clock(expected)
+
+
+def test_no_tick_is_after_the_last_time_there_is() -> None:
+    assert Schedule(timedelta(minutes=7)).at_or_after(LAST) == LAST
 
 
 def test_after_is_never_the_same() -> None:
