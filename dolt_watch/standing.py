@@ -84,11 +84,11 @@ def stands_now(loop: Loop, bead: str) -> Stands:
     tables = loop.present.seen(seen.look, seen.now)
     dirty = [table for table, one in tables.items() if one.dirty]
     loose = feed.uncommitted(loop.engine, seen.look.head, dirty, seen.lens)
-    outside = loop.ask(seen.look, asked, seen.now, seen.lens, tables, loose, Outcome())
+    outside = loop.world.ask(seen.look, asked, seen.now, seen.lens, tables, loose, Outcome())
     state = seen.state.beads.get(bead)
     names = {rule.target for rule in seen.policy.rules if state is None or rule.name == state.rule}
     # asked for a bead that does not wait, too
-    more = {name: loop.targets(name).capacity() for name in sorted(names - outside.capacity.keys())}
+    more = {name: loop.world.targets(name).capacity() for name in sorted(names - outside.capacity.keys())}
     outside = outside._replace(capacity={**outside.capacity, **more})
     notes = tuple(f"an uncommitted change of {row.table} stands: {row.kind}" for row in loose if row.bead == bead)
     return _stands(seen.look.head, seen.now, seen.state, seen.policy, asked, outside, seen.lens, seen.merging, notes)

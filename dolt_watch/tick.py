@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 from dolt_watch import feed
 from dolt_watch.core.decide import decide, questions, settling
-from dolt_watch.core.policy import RECHECK, Outside, Policy, Questions, Scope
-from dolt_watch.core.reaping import quiet_since
+from dolt_watch.core.policy import Outside, Policy, Questions, Scope
 from dolt_watch.engines import Commit, Engine
 from dolt_watch.errors import Conflict, MergeInProgress, NothingToCommit, SchemaChanged
-from dolt_watch.gates import READY, alive_by_children, matches_too, uncommitted, until_ready
+from dolt_watch.gates import matches_too, until_ready
 from dolt_watch.look import Look, Looker, Seen, idle, nothing
 from dolt_watch.migrate import check_database
-from dolt_watch.model import Bead, Capacity, JobReport, Kind, State
+from dolt_watch.model import Kind, State
 from dolt_watch.present import Present
 from dolt_watch.round import Actor, Outcome, Standing, Survey, announce, tell, watched
 from dolt_watch.times import Clock
+from dolt_watch.world import World, loose_rows
 
 if TYPE_CHECKING:
     from dolt_watch.targets import Target
@@ -46,7 +46,8 @@ class Loop:
         actor: Actor, clock: Clock, say: Callable[[str], None], *, adopt: bool = True, patient: bool = True, project_id: str | None = None,
     ) -> None:  # fmt: skip
         self.engine, self.policy = engine, policy
-        self.targets, self.actor, self.clock, self.say = targets, actor, clock, say
+        self.actor, self.clock, self.say = actor, clock, say
+        self.world = World(engine, policy, targets)
         self.adopt = adopt
         self.patient = patient
         """A one-shot command waits at most ``settle``, once, and only where a decision depends on it."""
@@ -57,8 +58,6 @@ class Loop:
         self._checked = False
         self._deciding = ""
         """The bead of the decision under way."""
-        self._heard: dict[str, datetime] = {}
-        """Attempt → when its target was last asked about its job."""
         self.state = State()
         """As the last round with something in it had it."""
         self.now: datetime | None = None
@@ -162,7 +161,7 @@ class Loop:
         policy = self._directed(lens)
         asked = questions(state, policy, now, scope)
         ready = [bead.id for rule in policy.rules if rule.ready for bead in asked.queues.get(rule.name, ())]
-        loose = bool(ready) and _loose(self.present.seen(look, now))
+        loose = bool(ready) and loose_rows(self.present.seen(look, now))
         holds = until_ready(self.engine.query, ready, len(ready) + 1, (), lens.columns, now, look.head, loose)
         plan = decide(state, policy, now, Scope(dispatch=scope.dispatch), asked, Outside(holds=holds))
         return Survey(look, state, now, plan, self.engine.merging(), policy, asked, lens)
@@ -224,7 +223,7 @@ class Loop:
                 return True, (settled - now).total_seconds()
         asked = questions(state, policy, now, scope, skip)
         self._due = asked.due
-        outside = self.ask(look, asked, now, lens, seen, loose, outcome)
+        outside = self.world.ask(look, asked, now, lens, seen, loose, outcome)
         plan = decide(state, policy, now, scope, asked, outside)
         if stuck:
             plan = plan._replace(decisions=tuple(one for one in plan.decisions if one.bead not in stuck))
@@ -260,54 +259,6 @@ class Loop:
         """Would a decision depend on what stands uncommitted?"""
         return any(row.bead in state.beads or any(answer.matches for answer in row.answers) for row in loose)
 
-    def ask(
-        self, look: Look, asked: Questions, now: datetime, lens: feed.Lens, seen: Mapping[str, Seen], loose: Sequence[Any],
-        outcome: Outcome,
-    ) -> Outside:  # fmt: skip
-        """Put the questions: gates first, and the targets only where somebody is left who could go."""
-        capacity: dict[str, Capacity] = {}
-        verdicts: dict[str, JobReport] = {}
-        stale = quiet_since(asked.stale, self.policy, now)
-        holds = alive_by_children(self.engine.query, stale, look.head, now)
-        # after a conflict too: a claim asks the rows as they are, and somebody may have written since the look
-        beside = bool(outcome.conflicts) or _loose(seen)
-        since = {table: one.since for table, one in seen.items()}
-        holds |= uncommitted(loose, asked, [rule.name for rule in self.policy.rules], stale, since)
-        for rule in self.policy.rules:
-            queue = asked.queues.get(rule.name, ())
-            if rule.ready and queue:
-                ids = [bead.id for bead in queue]
-                free, query = asked.slots[rule.name], self.engine.query
-                holds |= until_ready(query, ids, free, holds, lens.columns, now, look.head, beside)
-            waits = any(bead.id not in holds for bead in queue)
-            doubts = any(bead.rule == rule.name for bead in asked.unknown)
-            if (waits or doubts) and rule.target not in capacity:
-                capacity[rule.target] = self.targets(rule.target).capacity()
-            if waits and capacity[rule.target].down:
-                outcome.down = True
-        for bead in asked.stale:
-            named = self.policy.rule(bead.rule)
-            if bead.job and named is not None and bead.id not in holds:
-                verdicts[bead.id] = self.targets(named.target).verdict(bead.job, bead.sent_at)
-        verdicts |= self._failed(asked.jobs, now, {row.bead for row in loose})
-        return Outside(capacity, holds, verdicts)
-
-    def _failed(self, jobs: Sequence[Bead], now: datetime, loose: Collection[str]) -> dict[str, JobReport]:
-        """What failed while its bead was not silent yet; one that stands uncommitted may just have been closed."""
-        found = {}
-        for bead in jobs:
-            rule = self.policy.rule(bead.rule)
-            if rule is None or rule.target not in self.policy.telling or bead.id in loose:
-                continue
-            heard = self._heard.get(bead.token)
-            if heard is None or heard + RECHECK <= now:
-                self._heard[bead.token] = now
-                report = self.targets(rule.target).verdict(bead.job, bead.sent_at)
-                if report.failed:
-                    found[bead.id] = report
-        self._heard = {bead.token: at for bead in jobs if (at := self._heard.get(bead.token)) is not None}
-        return found
-
     def _save(self, look: Look, now: datetime, seen: Mapping[str, Seen], asked: Questions) -> None:
         self.actor.save(self.store, look, seen, asked.due, self.present.rules(look, now), self.present.cache(look))
 
@@ -317,8 +268,3 @@ def _no_way(error: Conflict, bead: str = "") -> Conflict:
     return Conflict(
         f"no way through{where} in {STUCK} tries, though nobody got ahead: {error.message}", fix="run it again"
     )
-
-
-def _loose(seen: Mapping[str, Seen]) -> bool:
-    """May rows that stand uncommitted keep a bead back?"""
-    return any(seen[table].dirty for table in READY if table in seen)

@@ -150,7 +150,7 @@ def test_run_takes_it_from_the_settings(tmp_path: Path, monkeypatch: pytest.Monk
     assert isinstance(service.watching, Health)
     assert service.watching.stuck == 3600 + 300 + SLACK
     loop = service.make(doltlite)
-    assert loop.present.turning == loop.targets.turning == service.watching.turning  # type: ignore[attr-defined]
+    assert loop.present.turning == loop.world.targets.turning == service.watching.turning  # type: ignore[attr-defined]
 
 
 # -- started, ready ----------------------------------------------------------------------------------------------

@@ -1,0 +1,81 @@
+"""What a decision needs to know of the world beside history: gates, capacity, verdicts. Asked only where it would make a difference."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from dolt_watch import feed
+from dolt_watch.core.policy import RECHECK, Outside, Policy, Questions
+from dolt_watch.core.reaping import quiet_since
+from dolt_watch.engines import Engine
+from dolt_watch.gates import READY, alive_by_children, uncommitted, until_ready
+from dolt_watch.look import Look, Seen
+from dolt_watch.model import Bead, Capacity, JobReport
+from dolt_watch.round import Outcome
+
+if TYPE_CHECKING:
+    from dolt_watch.targets import Target
+
+
+class World:
+    """The rows as they are, and the targets by name."""
+
+    def __init__(self, engine: Engine, policy: Policy, targets: Callable[[str], Target]) -> None:
+        self.engine, self.policy, self.targets = engine, policy, targets
+        self._heard: dict[str, datetime] = {}
+        """Attempt → when its target was last asked about its job."""
+
+    def ask(
+        self, look: Look, asked: Questions, now: datetime, lens: feed.Lens, seen: Mapping[str, Seen], loose: Sequence[Any],
+        outcome: Outcome,
+    ) -> Outside:  # fmt: skip
+        """Put the questions: gates first, and the targets only where somebody is left who could go."""
+        capacity: dict[str, Capacity] = {}
+        verdicts: dict[str, JobReport] = {}
+        stale = quiet_since(asked.stale, self.policy, now)
+        holds = alive_by_children(self.engine.query, stale, look.head, now)
+        # after a conflict too: a claim asks the rows as they are, and somebody may have written since the look
+        beside = bool(outcome.conflicts) or loose_rows(seen)
+        since = {table: one.since for table, one in seen.items()}
+        holds |= uncommitted(loose, asked, [rule.name for rule in self.policy.rules], stale, since)
+        for rule in self.policy.rules:
+            queue = asked.queues.get(rule.name, ())
+            if rule.ready and queue:
+                ids = [bead.id for bead in queue]
+                free, query = asked.slots[rule.name], self.engine.query
+                holds |= until_ready(query, ids, free, holds, lens.columns, now, look.head, beside)
+            waits = any(bead.id not in holds for bead in queue)
+            doubts = any(bead.rule == rule.name for bead in asked.unknown)
+            if (waits or doubts) and rule.target not in capacity:
+                capacity[rule.target] = self.targets(rule.target).capacity()
+            if waits and capacity[rule.target].down:
+                outcome.down = True
+        for bead in asked.stale:
+            named = self.policy.rule(bead.rule)
+            if bead.job and named is not None and bead.id not in holds:
+                verdicts[bead.id] = self.targets(named.target).verdict(bead.job, bead.sent_at)
+        verdicts |= self._failed(asked.jobs, now, {row.bead for row in loose})
+        return Outside(capacity, holds, verdicts)
+
+    def _failed(self, jobs: Sequence[Bead], now: datetime, loose: Collection[str]) -> dict[str, JobReport]:
+        """What failed while its bead was not silent yet; one that stands uncommitted may just have been closed."""
+        found = {}
+        for bead in jobs:
+            rule = self.policy.rule(bead.rule)
+            if rule is None or rule.target not in self.policy.telling or bead.id in loose:
+                continue
+            heard = self._heard.get(bead.token)
+            if heard is None or heard + RECHECK <= now:
+                self._heard[bead.token] = now
+                report = self.targets(rule.target).verdict(bead.job, bead.sent_at)
+                if report.failed:
+                    found[bead.id] = report
+        self._heard = {bead.token: at for bead in jobs if (at := self._heard.get(bead.token)) is not None}
+        return found
+
+
+def loose_rows(seen: Mapping[str, Seen]) -> bool:
+    """May rows that stand uncommitted keep a bead back?"""
+    return any(seen[table].dirty for table in READY if table in seen)
