@@ -48,7 +48,7 @@ def resync(
     streams = _streams(engine, head)
     shared = streams.pop(GLOBAL, [])
     ours = {event for entries in streams.values() for entry in entries for event in entry.wrote.events}
-    signs = _signs(engine, head, [bead for bead, (facts, _, _) in rows.items() if facts.runs], ours)
+    signs = _signs(engine, head, date, [bead for bead, (facts, _, _) in rows.items() if facts.runs], ours)
     beads: dict[str, Bead] = {}
     for bead, (facts, row, hash) in rows.items():
         after = _bead(bead, facts, row, hash, streams.get(bead, []), head, date, signs.get(bead))
@@ -137,9 +137,24 @@ def _bead(
     if state is not None and (
         state.phase is Phase.CLAIMED or (state.phase in (Phase.UNKNOWN, Phase.RUNNING) and state.rule in facts.running)
     ):
-        return state._replace(matches=False, runs=state.rule in facts.running, sign=sign or state.sign)
+        state = state._replace(matches=False, runs=state.rule in facts.running)
+        for one in filter(None, (sign, _touched(row, entries, date))):  # evidence too that an unknown attempt runs
+            state = fold_bead(state, Event(What.SIGN, bead, head, one.at, sign=one))
+        return state
     since = min(changed, date)
     return Bead(bead, Phase.RUNNING, facts.runs, since, head, runs=True, version=version, sent_at=since, sign=sign)
+
+
+def _touched(row: Mapping[str, Any], entries: Sequence[Entry], date: datetime) -> Sign | None:
+    """Did somebody change the row after we last wrote to it? Not every change leaves an event (`bd batch`, SQL)."""
+    at = told(row.get("updated_at"))
+    written = [entry.at.replace(microsecond=0) for entry in entries if entry.wrote.events]
+    return _sign(at, "row", "somebody", date) if at is not None and written and at > max(written) else None
+
+
+def _sign(at: datetime, what: str, who: str, date: datetime) -> Sign:
+    """By the row's own time, as there is no commit of its own to go by; but never later than the commit that has it."""
+    return Sign(min(at, date), what, who, "", max(0, int((at - date).total_seconds())))
 
 
 def _rows(
@@ -181,7 +196,9 @@ def _streams(engine: Engine, head: str) -> dict[str, list[Entry]]:
     return streams
 
 
-def _signs(engine: Engine, head: str, beads: Sequence[str], ours: Collection[str]) -> dict[str, Sign]:
+def _signs(
+    engine: Engine, head: str, date: datetime, beads: Sequence[str], ours: Collection[str]
+) -> dict[str, Sign]:
     """The last comment or event of each bead that runs, events of our own left out: the row's own time is in its state already."""
     signs: dict[str, Sign] = {}
     for chunk in chunks(beads, 200):
@@ -192,6 +209,9 @@ def _signs(engine: Engine, head: str, beads: Sequence[str], ours: Collection[str
             )
             for id, bead, actor, created in rows:
                 at = told(created)
-                if at is not None and id not in ours and (bead not in signs or signs[bead].at < at):
-                    signs[bead] = Sign(at, table.removesuffix("s"), actor, "")
+                if at is None or id in ours:
+                    continue
+                sign = _sign(at, table.removesuffix("s"), actor, date)
+                if bead not in signs or signs[bead].at < sign.at:
+                    signs[bead] = sign
     return signs

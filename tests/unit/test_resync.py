@@ -1,0 +1,75 @@
+"""State made anew while agents work: whoever gives a sign of life keeps the bead, and whoever does not loses it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from dolt_watch.engines import Engine
+from dolt_watch.engines.address import DoltLitePath
+from dolt_watch.targets import Unknown
+from tests.history import History
+from tests.light import Light
+
+ANEW = "assignee = 'agent' AND status = 'open' AND acceptance_criteria <> '' AND priority < 9"
+"""As the default, of the same beads: a changed rule makes the state anew."""
+
+
+@pytest.fixture
+def day(tmp_path: Path) -> History:
+    made = History(DoltLitePath(str(tmp_path / "day.db")))
+    made.tick()
+    made.at("10:00").new("bd-a")
+    return made
+
+
+@pytest.fixture
+def here(doltlite: Engine) -> Light:
+    """bd-a runs."""
+    made = Light(doltlite)
+    made.assign("bd-a")
+    made.tick()
+    return made
+
+
+def status(day: History) -> str:
+    return str(day.engine.query("SELECT status FROM issues WHERE id = 'bd-a'")[0][0])
+
+
+@pytest.mark.parametrize("by", ["comment", "row"])
+def test_an_unknown_attempt_that_gave_a_sign_of_life_goes_on(day: History, by: str) -> None:
+    day.target.says["bd-a"] = [Unknown("HTTP 502: fetch failed", 502)]
+    day.at("10:01").tick()
+    day.at("10:14")
+    day.comment("bd-a") if by == "comment" else day.set("bd-a", description="half")
+    day.at("10:15").tick()
+    day.at("10:16").tick(when=ANEW)
+    assert status(day) == "in_progress"
+    assert any("keeping bd-a (age 2m" in line for line in day.lines)
+
+
+def test_without_a_sign_it_is_given_up(day: History) -> None:
+    day.target.says["bd-a"] = [Unknown("HTTP 502: fetch failed", 502)]
+    day.at("10:01").tick()
+    day.at("10:16").tick(when=ANEW)
+    assert status(day) == "blocked"
+
+
+@pytest.mark.parametrize(("works", "expected"), [(True, "in_progress"), (False, "blocked")])
+def test_an_agent_that_changes_only_the_row_is_alive(day: History, works: bool, expected: str) -> None:
+    day.at("10:01").tick()
+    if works:
+        day.at("10:40").set("bd-a", description="nearly done")
+    day.at("10:45").tick(when=ANEW)
+    assert status(day) == expected
+
+
+def test_a_comment_dated_ahead_counts_from_the_commit_that_has_it(here: Light) -> None:
+    columns = "INSERT INTO comments (id, issue_id, author, text, created_at)"
+    here.sql(f"{columns} VALUES ('c1', 'bd-a', 'agent', 'x', '2090-01-01 00:00:00')")
+    here.change(when=ANEW)
+    here.tick(timedelta(minutes=3))
+    assert any("warning: a comment of bd-a by agent is dated" in line for line in here.lines)
+    assert here.tick(timedelta(hours=2)).reaped == 1
