@@ -56,7 +56,8 @@ def resync(
             beads[bead] = after
     projection = Projection(State(head, head, beads))
     for entry in sorted([*shared, *(e for entries in streams.values() for e in entries)], key=lambda entry: entry.at):
-        projection.shared(Event(What.LEDGER, entry.bead, head, entry.at, entry=entry))
+        said = _holding(entry, streams) if entry.kind is Kind.RESYNC else entry
+        projection.shared(Event(What.LEDGER, entry.bead, head, entry.at, entry=said))
     tokens = frozenset(entry.token for entries in streams.values() for entry in entries if entry.token)
     return Resynced(projection.state(), tokens, entries=bool(streams))
 
@@ -145,6 +146,14 @@ def _bead(
     return Bead(bead, Phase.RUNNING, facts.runs, since, head, runs=True, version=version, sent_at=since, sign=sign)
 
 
+def _holding(entry: Entry, streams: Mapping[str, Sequence[Entry]]) -> Entry:
+    """Less the beads that we dispatched since: somebody had let them go. An edit lets none go, as in the fold."""
+    held = entry.detail.get("held")
+    named = [id for id in held if isinstance(id, str)] if isinstance(held, list) else []
+    still = [id for id in named if all(later.at <= entry.at for later in streams.get(id, ()))]
+    return entry._replace(detail={**entry.detail, "held": still})
+
+
 def _touched(row: Mapping[str, Any], entries: Sequence[Entry], date: datetime) -> Sign | None:
     """Did somebody change the row after we last wrote to it? Not every change leaves an event (`bd batch`, SQL)."""
     at = told(row.get("updated_at"))
@@ -196,9 +205,7 @@ def _streams(engine: Engine, head: str) -> dict[str, list[Entry]]:
     return streams
 
 
-def _signs(
-    engine: Engine, head: str, date: datetime, beads: Sequence[str], ours: Collection[str]
-) -> dict[str, Sign]:
+def _signs(engine: Engine, head: str, date: datetime, beads: Sequence[str], ours: Collection[str]) -> dict[str, Sign]:
     """The last comment or event of each bead that runs, events of our own left out: the row's own time is in its state already."""
     signs: dict[str, Sign] = {}
     for chunk in chunks(beads, 200):

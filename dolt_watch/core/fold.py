@@ -70,7 +70,7 @@ class Projection:
                 held = detail.get("held")
                 for id in held if isinstance(held, list) else ():
                     bead = self.beads.get(id)
-                    if bead is not None and bead.phase is Phase.WAITING and bead.since <= entry.at:
+                    if bead is not None and bead.phase is Phase.WAITING:
                         self.beads[id] = bead._replace(phase=Phase.HELD, since=entry.at, reason=HELD)
                         self.touched.add(id)
             case Kind.RESUME:
@@ -112,11 +112,13 @@ def _row(bead: Bead | None, event: Event) -> Bead | None:
             return bead  # nobody but the holder of its token settles it before its deadline
         case Phase.BACKOFF if facts.matches:
             return bead._replace(rule=facts.matches)
+        case Phase.HELD if facts.matches:
+            return bead._replace(rule=facts.matches)  # a note may be of the agent that it is held for
         case Phase.WAITING if facts.matches == bead.rule:
             return bead
         case Phase.RUNNING | Phase.UNKNOWN if bead.rule in facts.running:
             return bead
-        case _:  # it stopped being what it was; quarantined and held beads are re-armed by any edit
+        case _:  # it stopped being what it was; a quarantined bead is re-armed by any edit
             return _enter(event, facts, bead.version)
 
 

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from dolt_watch.cli.wiring import ledger
 from dolt_watch.engines import Engine
 from dolt_watch.engines.address import DoltLitePath
+from dolt_watch.migrate import migrate
+from dolt_watch.model import GLOBAL, Decision, Kind
 from dolt_watch.targets import Unknown
 from tests.history import History
-from tests.light import Light
+from tests.light import AUTHOR, Light
 
 ANEW = "assignee = 'agent' AND status = 'open' AND acceptance_criteria <> '' AND priority < 9"
 """As the default, of the same beads: a changed rule makes the state anew."""
@@ -73,3 +76,31 @@ def test_a_comment_dated_ahead_counts_from_the_commit_that_has_it(here: Light) -
     here.tick(timedelta(minutes=3))
     assert any("warning: a comment of bd-a by agent is dated" in line for line in here.lines)
     assert here.tick(timedelta(hours=2)).reaped == 1
+
+
+@pytest.mark.parametrize("anew", [False, True])
+def test_only_a_resume_lets_go_of_what_is_held(doltlite: Engine, anew: bool) -> None:
+    """An edit may be its own agent's note. Once it was let go and dispatched, no later state made anew holds it again."""
+    here = Light(doltlite)
+    here.assign("bd-z", "bd-a")
+    here.tick()
+    (first,), (second,) = here.target.sent, {"bd-a", "bd-z"} - set(here.target.sent)
+    here.sql(f"UPDATE issues SET status = 'closed' WHERE id = '{first}'")
+    for table in ("watch_cursor", "watch_bead", "watch_attempt"):
+        doltlite.run(f"DROP TABLE {table}")
+    list(migrate(doltlite, AUTHOR))
+    here.tick(timedelta(minutes=2))
+    here.sql(f"UPDATE issues SET notes = 'half done', updated_at = '2090-01-01 00:00:00' WHERE id = '{second}'")
+    if anew:
+        here.change(when=ANEW)
+    here.tick(timedelta(minutes=4))
+    assert here.target.sent == [first]
+    ledger(doltlite, here.settings).report(Decision(Kind.RESUME, GLOBAL, "", 0, ""))
+    here.tick(timedelta(minutes=6))
+    assert here.target.sent == [first, second]
+    here.sql(f"UPDATE issues SET status = 'closed' WHERE id = '{second}'")
+    here.tick(timedelta(minutes=7))
+    here.sql(f"UPDATE issues SET status = 'open' WHERE id = '{second}'")
+    here.change(when=ANEW.replace("9", "8"))
+    here.tick(timedelta(minutes=9))
+    assert here.target.sent == [first, second, second]

@@ -49,7 +49,9 @@ def test_a_bead_enters_as_it_stands() -> None:
         (WAITS._replace(version=4), Facts("bob", rank=(9,)), Bead(
             "bd-1", Phase.WAITING, "bob", at(1), "x1", matches=True, rank=(9,), matched_at=at(1), version=4)),
         (WAITS, NEITHER, None),
-        (HELD, OPEN, WAITS._replace(since=at(1), cause="x1", matched_at=at(1), version=7)),
+        (HELD, OPEN, HELD._replace(matches=True, rank=OPEN.rank)),  # only a resume lets it go
+        (HELD, Facts("bob"), HELD._replace(matches=True, rule="bob")),
+        (HELD, NEITHER, None),
         (CLAIMED, OPEN, CLAIMED._replace(matches=True, runs=False, sign=SEEN)),  # its worker may be sending at this moment
         (RUNNING, RUNS, RUNNING._replace(sign=SEEN)),
         (RUNNING, Facts(running=("first", "agent")), RUNNING._replace(sign=SEEN)),
