@@ -72,7 +72,7 @@ class Kind(StrEnum):
     RESYNC = "resync"
     """State was made anew: history was rewritten, or the rules changed. ``detail.held``: beads that only a resume lets go."""
     RESTORE = "restore"
-    """A live attempt that history lost is written again, as the saved state knew it."""
+    """A live attempt that history lost, or whose row went back to an older state, is written again, as the state knew it."""
     REPROCESS = "reprocess"
     """Somebody asked that everything after ``cause_commit`` is folded again."""
     # reports of what happened outside: on conflict appended again until they stand
@@ -290,6 +290,8 @@ class Bead(NamedTuple):
     sign: Sign | None = None
     lost_note: str = ""
     """Notes of ours, a line each, that somebody overwrote and that were not yet appended again."""
+    reverted: bool = False
+    """Its row went back to what it was before our claim, while the attempt is under way: bd imports old rows. It is written again."""
 
 
 class Pause(NamedTuple):

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from dolt_watch.core.dispatching import LOST, restore
 from dolt_watch.core.fold import Projection, fold_bead
 from dolt_watch.core.rules import CompiledRule
 from dolt_watch.engines import Engine
@@ -20,7 +21,8 @@ from dolt_watch.feed import ledger_at, plain
 from dolt_watch.ledger import bead_hash
 from dolt_watch.model import (
     GLOBAL,
-    IN_PROGRESS,
+    IN_FLIGHT,
+    OPEN,
     Bead,
     Decision,
     Entry,
@@ -48,7 +50,8 @@ def resync(
     streams = _streams(engine, head)
     shared = streams.pop(GLOBAL, [])
     ours = {event for entries in streams.values() for entry in entries for event in entry.wrote.events}
-    signs = _signs(engine, head, date, [bead for bead, (facts, _, _) in rows.items() if facts.runs], ours)
+    asked = [bead for bead, (facts, _, _) in rows.items() if facts.runs or bead in streams]
+    signs = _signs(engine, head, date, asked, ours)
     beads: dict[str, Bead] = {}
     for bead, (facts, row, hash) in rows.items():
         after = _bead(bead, facts, row, hash, streams.get(bead, []), head, date, signs.get(bead))
@@ -74,7 +77,7 @@ class Resynced(NamedTuple):
 
 def lost(known: Sequence[Bead], found: Resynced) -> list[Decision]:
     """The live attempts that this server knows of and history does not, to be written again."""
-    return [_restore(bead) for bead in known if bead.token not in found.tokens]
+    return [restore(bead, LOST) for bead in known if bead.token not in found.tokens]
 
 
 def restored(beads: Mapping[str, Bead], missing: Sequence[Decision], commit: str, now: datetime) -> dict[str, Bead]:
@@ -94,31 +97,23 @@ def restored(beads: Mapping[str, Bead], missing: Sequence[Decision], commit: str
     return after
 
 
-def _restore(bead: Bead) -> Decision:
-    moments = {"since": bead.since, "sent_at": bead.sent_at, "deadline": bead.deadline}
-    detail = {name: at.isoformat() if at else None for name, at in moments.items()}
-    job = f"job={bead.job}" if bead.job else f"attempt {bead.attempt}"
-    return Decision(
-        Kind.RESTORE, bead.id, bead.rule, bead.attempt, bead.cause, token=bead.token, job=bead.job, status=IN_PROGRESS,
-        reason="history lost this attempt; written again as the saved state knew it",
-        note=f"dispatch restored: {job}", detail={**detail, "phase": bead.phase.value},
-    )  # fmt: skip
-
-
 def _bead(
     bead: str, facts: Facts, row: Mapping[str, Any], hash: str, entries: Sequence[Entry], head: str, date: datetime,
     sign: Sign | None,
 ) -> Bead | None:  # fmt: skip
     """Where the ledger's stream says that it stands, made to agree with the row as it is."""
-    state: Bead | None = None
-    for entry in entries:
-        state = fold_bead(state, Event(What.LEDGER, bead, head, entry.at, facts=facts, entry=entry))
+    state = _folded(bead, entries, facts, head)
     changed = told(row.get("updated_at")) or date
     version = entries[-1].version if entries else 0
     edited = bool(entries) and bool(entries[-1].bead_hash) and entries[-1].bead_hash != hash
+    if state is not None and (state.phase is Phase.CLAIMED or _runs(state, facts)):
+        return _goes_on(state, facts, sign, row, entries, date)
+    claim = next((entry for entry in reversed(entries) if entry.kind is Kind.CLAIM), None)
+    if claim is not None and _reverted(claim, row, entries):
+        known = _folded(bead, entries, facts._replace(running=(*facts.running, claim.rule)), head)
+        if known is not None and known.token and known.phase in IN_FLIGHT:
+            return _goes_on(known._replace(reverted=True), facts, sign, row, entries, date)
     if facts.matches:
-        if state is not None and state.phase is Phase.CLAIMED:
-            return state  # its worker may be sending at this moment
         if state is not None and state.phase in _SETTLED and not edited:
             runs = facts.matches in facts.running
             return state._replace(matches=True, runs=runs, rank=facts.rank, rule=facts.matches)
@@ -135,15 +130,40 @@ def _bead(
             matched_at=since,
             version=version,
         )
-    if state is not None and (
-        state.phase is Phase.CLAIMED or (state.phase in (Phase.UNKNOWN, Phase.RUNNING) and state.rule in facts.running)
-    ):
-        state = state._replace(matches=False, runs=state.rule in facts.running)
-        for one in filter(None, (sign, _touched(row, entries, date))):  # evidence too that an unknown attempt runs
-            state = fold_bead(state, Event(What.SIGN, bead, head, one.at, sign=one))
-        return state
     since = min(changed, date)
     return Bead(bead, Phase.RUNNING, facts.runs, since, head, runs=True, version=version, sent_at=since, sign=sign)
+
+
+def _goes_on(
+    state: Bead, facts: Facts, sign: Sign | None, row: Mapping[str, Any], entries: Sequence[Entry], date: datetime
+) -> Bead:
+    """An attempt under way, with the signs of life that it gave: of an unknown one, evidence that it runs."""
+    after: Bead | None = state._replace(matches=bool(facts.matches), runs=state.rule in facts.running)
+    for one in filter(None, (sign, _touched(row, entries, date))):
+        after = fold_bead(after, Event(What.SIGN, state.id, state.cause, one.at, sign=one))
+    assert after is not None
+    return after
+
+
+def _folded(bead: str, entries: Sequence[Entry], facts: Facts, head: str) -> Bead | None:
+    """Where the ledger's stream says that it stands."""
+    state: Bead | None = None
+    for entry in entries:
+        state = fold_bead(state, Event(What.LEDGER, bead, head, entry.at, facts=facts, entry=entry))
+    return state
+
+
+def _runs(state: Bead, facts: Facts) -> bool:
+    """An attempt of ours goes on for as long as its rule has it run; of a person's own, whoever would have it go has it."""
+    return state.phase in IN_FLIGHT and state.rule in facts.running and (bool(state.token) or not facts.matches)
+
+
+def _reverted(claim: Entry, row: Mapping[str, Any], entries: Sequence[Entry]) -> bool:
+    """As in the fold: an open row that is older than the claim, and has nothing of what the attempt wrote."""
+    at, lines = told(row.get("updated_at")), str(row.get("notes") or "").splitlines()
+    older = at is not None and at < claim.at.replace(microsecond=0)
+    notes = {entry.wrote.note for entry in entries if entry.token == claim.token and entry.wrote.note}
+    return older and row.get("status") == OPEN and bool(notes) and notes.isdisjoint(lines)
 
 
 def _holding(entry: Entry, streams: Mapping[str, Sequence[Entry]]) -> Entry:
@@ -206,7 +226,7 @@ def _streams(engine: Engine, head: str) -> dict[str, list[Entry]]:
 
 
 def _signs(engine: Engine, head: str, date: datetime, beads: Sequence[str], ours: Collection[str]) -> dict[str, Sign]:
-    """The last comment or event of each bead that runs, events of our own left out: the row's own time is in its state already."""
+    """The last comment or event of each of these beads, events of our own left out."""
     signs: dict[str, Sign] = {}
     for chunk in chunks(beads, 200):
         marks = ", ".join("?" * len(chunk))

@@ -137,6 +137,28 @@ def notes(state: State) -> Iterator[Decision]:
             )  # fmt: skip
 
 
+LOST = "history lost this attempt; written again as the saved state knew it"
+REVERTED = "its row went back to an older state while the attempt is under way: an old row was imported; written again"
+
+
+def restores(state: State) -> Iterator[Decision]:
+    """Attempts under way whose row went back: else it would be open, for anybody to take, and no reaper could end it."""
+    for bead in state.beads.values():
+        if bead.reverted and bead.phase is not Phase.CLAIMED:
+            yield restore(bead, REVERTED)
+
+
+def restore(bead: Bead, why: str) -> Decision:
+    """A live attempt is written again as the state knows it."""
+    moments = {"since": bead.since, "sent_at": bead.sent_at, "deadline": bead.deadline}
+    detail = {name: at.isoformat() if at else None for name, at in moments.items()}
+    job = f"job={bead.job}" if bead.job else f"attempt {bead.attempt}"
+    return Decision(
+        Kind.RESTORE, bead.id, bead.rule, bead.attempt, bead.cause, token=bead.token, job=bead.job, status=IN_PROGRESS,
+        reason=why, note=f"dispatch restored: {job}", detail={**detail, "phase": bead.phase.value},
+    )  # fmt: skip
+
+
 def settled(state: State, policy: Policy, now: datetime, asked: Questions, outside: Outside) -> Iterator[Decision]:
     """Attempts that nobody will settle any more."""
     for bead in state.beads.values():

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
+from dolt_watch.core.evidence import after_claim, reverted
 from dolt_watch.model import GLOBAL, Bead, Entry, Event, Facts, Kind, Pause, Phase, Sign, State, What
 from dolt_watch.times import told
 
@@ -96,6 +97,8 @@ def fold_bead(bead: Bead | None, event: Event) -> Bead | None:
         return None if bead is None else _lost(bead, event.note)
     if event.what is What.SIGN:
         return _alive(bead, event.sign, event)
+    if bead is not None and reverted(bead, event):
+        return bead._replace(reverted=True)  # nobody set it open, and it is no sign of life
     return _alive(_row(bead, event), event.sign, event)
 
 
@@ -117,7 +120,7 @@ def _row(bead: Bead | None, event: Event) -> Bead | None:
         case Phase.WAITING if facts.matches == bead.rule:
             return bead
         case Phase.RUNNING | Phase.UNKNOWN if bead.rule in facts.running:
-            return bead
+            return bead._replace(reverted=False)
         case _:  # it stopped being what it was; a quarantined bead is re-armed by any edit
             return _enter(event, facts, bead.version)
 
@@ -136,12 +139,6 @@ def _enter(event: Event, facts: Facts, version: int) -> Bead | None:
     return None
 
 
-def _after_claim(bead: Bead, sign: Sign) -> bool:
-    """Is it evidence that the attempt runs? Not what was written before the claim and only came into history after it. Rows tell whole seconds."""
-    written = sign.at + min(timedelta(), timedelta(seconds=sign.off + 1))
-    return bead.sent_at is not None and written >= bead.sent_at
-
-
 def _lost(bead: Bead, line: str) -> Bead:
     """One overwrite may take several notes of ours away, and so may one after another: none is forgotten before it was appended again."""
     lost = bead.lost_note.splitlines()
@@ -154,7 +151,7 @@ def _alive(bead: Bead | None, sign: Sign | None, event: Event) -> Bead | None:
         return bead
     if bead.sign is None or sign.at >= bead.sign.at:
         bead = bead._replace(sign=sign)
-    if bead.phase is Phase.UNKNOWN and _after_claim(bead, sign):
+    if bead.phase is Phase.UNKNOWN and after_claim(bead, sign):
         reason = f"a sign of life: {sign.what} by {sign.who}"
         return bead._replace(phase=Phase.RUNNING, since=event.at, cause=event.commit, reason=reason)
     return bead
@@ -172,7 +169,7 @@ def _entry(bead: Bead | None, entry: Entry, event: Event) -> Bead | None:
         return base._replace(
             phase=Phase.CLAIMED, rule=entry.rule, since=entry.at, cause=event.commit, version=entry.version,
             attempt=entry.attempt, token=entry.token, job="", sent_at=entry.at, retry_at=None, sign=None,
-            deadline=_deadline(entry), matches=bool(facts.matches), runs=entry.rule in facts.running,
+            deadline=_deadline(entry), matches=bool(facts.matches), runs=entry.rule in facts.running, reverted=False,
         )  # fmt: skip
     if entry.kind is Kind.RESTORE:
         return _restored(bead, entry, event)
@@ -196,15 +193,15 @@ def _dispatched(bead: Bead, entry: Entry, event: Event) -> Bead | None:
     running = bead._replace(
         phase=Phase.RUNNING, since=entry.at, cause=event.commit, job=entry.job, deadline=None, reason=""
     )  # fmt: skip
-    return running if bead.runs else _elsewhere(running, event)
+    return running if bead.runs or bead.reverted else _elsewhere(running, event)
 
 
 def _unknown(bead: Bead, entry: Entry, event: Event) -> Bead | None:
     unknown = bead._replace(phase=Phase.UNKNOWN, since=entry.at, cause=event.commit, reason=entry.reason, deadline=None)
-    if not bead.runs:
+    if not bead.runs and not bead.reverted:
         return _elsewhere(unknown, event)
     swept = bead.sign is not None and bead.sign.commit == bead.cause  # into the claim's own commit: it was there before
-    if bead.sign is not None and not swept and _after_claim(bead, bead.sign):
+    if bead.sign is not None and not swept and after_claim(bead, bead.sign):
         return unknown._replace(phase=Phase.RUNNING, reason=f"a sign of life: {bead.sign.what} by {bead.sign.who}")
     return unknown
 
@@ -216,7 +213,7 @@ def _restored(bead: Bead | None, entry: Entry, event: Event) -> Bead | None:
     back = base._replace(
         phase=Phase(detail.get("phase", Phase.UNKNOWN)), rule=entry.rule, since=told(detail.get("since")) or entry.at, cause=event.commit,
         version=entry.version, attempt=entry.attempt, token=entry.token, job=entry.job, sent_at=told(detail.get("sent_at")),
-        deadline=told(detail.get("deadline")), retry_at=None, reason="" if entry.job else entry.reason,
+        deadline=told(detail.get("deadline")), retry_at=None, reason="" if entry.job else entry.reason, reverted=False,
         runs=entry.rule in event.facts.running if event.facts else base.runs,
     )  # fmt: skip
     return back if back.runs else _elsewhere(back, event)
@@ -226,7 +223,7 @@ def _failed(bead: Bead, entry: Entry, event: Event) -> Bead | None:
     phase = Phase.QUARANTINED if entry.kind is Kind.QUARANTINED else Phase.BACKOFF
     failed = bead._replace(
         phase=phase, rule=_matched(bead, event), since=entry.at, cause=event.commit, reason=entry.reason, token="", job="",
-        deadline=None, retry_at=told(entry.detail.get("retry_at")), sign=None, attempt=entry.attempt,
+        deadline=None, retry_at=told(entry.detail.get("retry_at")), sign=None, attempt=entry.attempt, reverted=False,
     )  # fmt: skip
     return failed if bead.matches else _elsewhere(failed, event)
 
@@ -234,7 +231,7 @@ def _failed(bead: Bead, entry: Entry, event: Event) -> Bead | None:
 def _uncounted(bead: Bead, entry: Entry, event: Event) -> Bead | None:
     """Busy, released, or the rule stopped: back to waiting, and the attempt does not count."""
     attempt = max(0, bead.attempt - 1)
-    back = bead._replace(token="", job="", deadline=None, attempt=attempt, sign=None)
+    back = bead._replace(token="", job="", deadline=None, attempt=attempt, sign=None, reverted=False)
     if not bead.matches:
         return _elsewhere(back, event)
     rule = _matched(bead, event)

@@ -13,6 +13,7 @@ from dolt_watch.engines.address import DoltLitePath
 from dolt_watch.migrate import migrate
 from dolt_watch.model import GLOBAL, Decision, Kind
 from dolt_watch.targets import Unknown
+from dolt_watch.verify import verify
 from tests.history import History
 from tests.light import AUTHOR, Light
 
@@ -104,3 +105,27 @@ def test_only_a_resume_lets_go_of_what_is_held(doltlite: Engine, anew: bool) -> 
     here.change(when=ANEW.replace("9", "8"))
     here.tick(timedelta(minutes=9))
     assert here.target.sent == [first, second, second]
+
+
+IMPORTED = (
+    "UPDATE issues SET status = 'open', notes = '', started_at = NULL, updated_at = '2026-01-01' WHERE id = 'bd-a'"
+)
+
+
+@pytest.mark.parametrize("anew", [False, True])
+def test_an_old_row_that_is_imported_again_sends_nobody_a_second_time(here: Light, anew: bool) -> None:
+    here.sql(IMPORTED, author="beads <beads@local>")
+    if anew:
+        here.change(when=ANEW)
+    here.tick(timedelta(minutes=2))
+    assert (here.target.sent, *here.row("bd-a", "status")) == (["bd-a"], "in_progress")
+    assert here.kinds("bd-a")[:3] == ["claim", "dispatched", "restore"]
+    assert verify(here.past()).differences == []
+    assert here.tick(timedelta(minutes=45)).reaped == 1
+
+
+@pytest.mark.parametrize("own", ["", ", updated_at = '2026-01-01'"])
+def test_whoever_sets_it_open_has_it_sent_again_whatever_their_clock_says(here: Light, own: str) -> None:
+    here.sql(f"UPDATE issues SET status = 'open'{own} WHERE id = 'bd-a'")
+    here.tick(timedelta(minutes=2))
+    assert here.target.sent == ["bd-a", "bd-a"]
