@@ -54,7 +54,8 @@ def resync(
     signs = _signs(engine, head, date, asked, ours)
     beads: dict[str, Bead] = {}
     for bead, (facts, row, hash) in rows.items():
-        after = _bead(bead, facts, row, hash, streams.get(bead, []), head, date, signs.get(bead))
+        entries = _renamed(streams.get(bead, []), facts, {rule.name for rule in rules})
+        after = _bead(bead, facts, row, hash, entries, head, date, signs.get(bead))
         if after is not None:
             beads[bead] = after
     projection = Projection(State(head, head, beads))
@@ -143,6 +144,12 @@ def _goes_on(
         after = fold_bead(after, Event(What.SIGN, state.id, state.cause, one.at, sign=one))
     assert after is not None
     return after
+
+
+def _renamed(entries: Sequence[Entry], facts: Facts, names: Collection[str]) -> Sequence[Entry]:
+    """What was done under a rule that is no more (renamed, most often) is the rule's that has the bead now: the attempt keeps its slot and its clock."""
+    heir = facts.runs or facts.matches
+    return [entry if entry.rule in names else entry._replace(rule=heir) for entry in entries]
 
 
 def _folded(bead: str, entries: Sequence[Entry], facts: Facts, head: str) -> Bead | None:

@@ -16,6 +16,7 @@ from dolt_watch.model import (
     Decision,
     Hold,
     Kind,
+    Pause,
     Phase,
     Rule,
     State,
@@ -56,6 +57,12 @@ def stops(state: State, rule: Rule, policy: Policy, now: datetime, clock: Due) -
         yield Check(
             "max_per_hour", not full, f"{len(recent)} claims in the last hour, the ceiling is {rule.max_per_hour}"
         )
+
+
+def of_no_rule(state: State, policy: Policy, now: datetime) -> list[Pause]:
+    """Pauses of rules that there are none of (any more): they hold nothing, whatever whoever set them thinks."""
+    stand = [pause for pause in state.pauses.values() if pause.until is None or pause.until > now]
+    return [pause for pause in stand if pause.rule and policy.rule(pause.rule) is None]
 
 
 def slots(state: State, rule: Rule, policy: Policy, now: datetime, clock: Due) -> tuple[int, Hold | None]:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from dolt_watch.cli.wiring import ledger
+from dolt_watch.cli.wiring import build, ledger
 from dolt_watch.engines import Engine
 from dolt_watch.engines.address import DoltLitePath
 from dolt_watch.migrate import migrate
 from dolt_watch.model import GLOBAL, Decision, Kind
-from dolt_watch.targets import Unknown
+from dolt_watch.report.now import ask
+from dolt_watch.targets import Answer, Task, Unknown
+from dolt_watch.times import DatabaseClock
 from dolt_watch.verify import verify
 from tests.history import History
 from tests.light import AUTHOR, Light
@@ -129,3 +132,48 @@ def test_whoever_sets_it_open_has_it_sent_again_whatever_their_clock_says(here: 
     here.sql(f"UPDATE issues SET status = 'open'{own} WHERE id = 'bd-a'")
     here.tick(timedelta(minutes=2))
     assert here.target.sent == ["bd-a", "bd-a"]
+
+
+class Killed(BaseException):
+    """The worker dies between claim and answer."""
+
+
+def rename(here: Light, name: str) -> None:
+    here.settings = replace(here.settings, rules=(replace(here.settings.rules[0], name=name),))
+
+
+def test_a_renamed_rule_keeps_the_slots_of_what_runs(here: Light) -> None:
+    here.assign("bd-b")
+    rename(here, "agents")
+    here.tick(timedelta(minutes=3))
+    assert here.target.sent == ["bd-a"]
+    assert here.tick(timedelta(minutes=45)).reaped == 1
+    assert here.engine.query("SELECT rule, attempt, job_id FROM watch_decision WHERE kind = 'reap'") == [
+        ("agents", 1, "job1")
+    ]
+
+
+def test_a_claim_of_a_dead_worker_is_settled_under_the_new_name(doltlite: Engine) -> None:
+    here = Light(doltlite)
+    here.assign("bd-a")
+
+    def dispatch(task: Task, token: str) -> Answer:
+        del here.target.dispatch
+        raise Killed
+
+    here.target.dispatch = dispatch  # type: ignore[method-assign]
+    with pytest.raises(Killed):
+        here.tick()
+    rename(here, "agents")
+    for minutes in (3, 5, 30):
+        here.tick(timedelta(minutes=minutes))
+    assert here.kinds("bd-a") == ["claim", "overdue", "give-up"]
+
+
+def test_a_pause_of_a_rule_that_was_renamed_is_told(here: Light) -> None:
+    ledger(here.engine, here.settings).report(Decision(Kind.PAUSE, GLOBAL, "agent", 0, "", reason="lunch"))
+    rename(here, "agents")
+    here.tick(timedelta(minutes=3))
+    assert "warning: rule agent is paused (lunch), but there is no such rule (any more): it holds nothing" in here.lines
+    loop = build(here.engine, here.settings, lambda name: here.target, DatabaseClock(), here.lines.append, dry=True)
+    assert ask(loop, here.engine).pauses == ("lunch (holds nothing: there is no rule agent any more)",)
