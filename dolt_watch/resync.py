@@ -7,18 +7,19 @@ where the ledger came without the local tables (a clone, a backup on another ser
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, NamedTuple
 
 from dolt_watch.core.dispatching import LOST, restore
 from dolt_watch.core.fold import Projection, fold_bead
 from dolt_watch.core.rules import CompiledRule
+from dolt_watch.edits import Edits
 from dolt_watch.engines import Engine
 from dolt_watch.engines.sql import chunks
 from dolt_watch.errors import NoSuchTable
 from dolt_watch.feed import ledger_at, plain
-from dolt_watch.ledger import bead_hash
 from dolt_watch.model import (
     GLOBAL,
     IN_FLIGHT,
@@ -53,9 +54,12 @@ def resync(
     asked = [bead for bead, (facts, _, _) in rows.items() if facts.runs or bead in streams]
     signs = _signs(engine, head, date, asked, ours)
     beads: dict[str, Bead] = {}
-    for bead, (facts, row, hash) in rows.items():
-        entries = _renamed(streams.get(bead, []), facts, {rule.name for rule in rules})
-        after = _bead(bead, facts, row, hash, entries, head, date, signs.get(bead))
+    edits, names = Edits(engine, head), {rule.name for rule in rules}
+    for bead, (facts, row, asks) in rows.items():
+        stream = streams.get(bead, [])
+        edited = partial(edits.since, stream[-1], row, asks) if stream else bool
+        entries = _renamed(stream, facts, names)
+        after = _bead(bead, facts, row, edited, entries, head, date, signs.get(bead))
         if after is not None:
             beads[bead] = after
     projection = Projection(State(head, head, beads))
@@ -99,14 +103,13 @@ def restored(beads: Mapping[str, Bead], missing: Sequence[Decision], commit: str
 
 
 def _bead(
-    bead: str, facts: Facts, row: Mapping[str, Any], hash: str, entries: Sequence[Entry], head: str, date: datetime,
-    sign: Sign | None,
+    bead: str, facts: Facts, row: Mapping[str, Any], edited: Callable[[], bool], entries: Sequence[Entry], head: str,
+    date: datetime, sign: Sign | None,
 ) -> Bead | None:  # fmt: skip
     """Where the ledger's stream says that it stands, made to agree with the row as it is."""
     state = _folded(bead, entries, facts, head)
     changed = told(row.get("updated_at")) or date
     version = entries[-1].version if entries else 0
-    edited = bool(entries) and bool(entries[-1].bead_hash) and entries[-1].bead_hash != hash
     if state is not None and (state.phase is Phase.CLAIMED or _runs(state, facts)):
         return _goes_on(state, facts, sign, row, entries, date)
     claim = next((entry for entry in reversed(entries) if entry.kind is Kind.CLAIM), None)
@@ -115,7 +118,7 @@ def _bead(
         if known is not None and known.token and known.phase in IN_FLIGHT:
             return _goes_on(known._replace(reverted=True), facts, sign, row, entries, date)
     if facts.matches:
-        if state is not None and state.phase in _SETTLED and not edited:
+        if state is not None and state.phase in _SETTLED and not edited():
             runs = facts.matches in facts.running
             return state._replace(matches=True, runs=runs, rank=facts.rank, rule=facts.matches)
         since = min(changed, date)
@@ -195,10 +198,10 @@ def _sign(at: datetime, what: str, who: str, date: datetime) -> Sign:
 
 def _rows(
     engine: Engine, head: str, rules: Sequence[Rule], compiled: Sequence[CompiledRule], columns: Sequence[str]
-) -> Iterator[tuple[str, tuple[Facts, dict[str, Any], str]]]:
+) -> Iterator[tuple[str, tuple[Facts, dict[str, Any], CompiledRule]]]:
     """Every bead that matches or runs under a rule; the first rule in the file has it."""
     names = list(columns)
-    seen: dict[str, tuple[Facts, dict[str, Any], str]] = {}
+    seen: dict[str, tuple[Facts, dict[str, Any], CompiledRule]] = {}
     for rule, sql in zip(rules, compiled, strict=True):
         rank = "".join(f", {expression}" for expression in sql.rank_row)
         query = (
@@ -210,14 +213,14 @@ def _rows(
             ranks = tuple(plain(value) for value in values[len(names) :])
             running = (rule.name,) if runs else ()
             if row["id"] in seen:
-                facts, row, hash = seen[row["id"]]
+                facts, row, asks = seen[row["id"]]
                 facts = facts._replace(running=facts.running + running)
                 if matches and not facts.matches:  # the first saw it run, and another one would have it go
-                    facts, hash = facts._replace(matches=rule.name, rank=ranks), bead_hash(row, sql)
-                seen[row["id"]] = (facts, row, hash)
+                    facts, asks = facts._replace(matches=rule.name, rank=ranks), sql
+                seen[row["id"]] = (facts, row, asks)
                 continue
             facts = Facts(rule.name if matches else "", running, ranks)
-            seen[row["id"]] = (facts, row, bead_hash(row, sql))
+            seen[row["id"]] = (facts, row, sql)
     yield from seen.items()
 
 

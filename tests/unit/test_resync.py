@@ -14,7 +14,7 @@ from dolt_watch.engines.address import DoltLitePath
 from dolt_watch.migrate import migrate
 from dolt_watch.model import GLOBAL, Decision, Kind
 from dolt_watch.report.now import ask
-from dolt_watch.targets import Answer, Task, Unknown
+from dolt_watch.targets import Answer, Refused, Task, Unknown
 from dolt_watch.times import DatabaseClock
 from dolt_watch.verify import verify
 from tests.history import History
@@ -177,3 +177,22 @@ def test_a_pause_of_a_rule_that_was_renamed_is_told(here: Light) -> None:
     assert "warning: rule agent is paused (lunch), but there is no such rule (any more): it holds nothing" in here.lines
     loop = build(here.engine, here.settings, lambda name: here.target, DatabaseClock(), here.lines.append, dry=True)
     assert ask(loop, here.engine).pauses == ("lunch (holds nothing: there is no rule agent any more)",)
+
+
+@pytest.mark.parametrize(("known", "name"), [(True, "agent"), (True, "agents"), (False, "agent")])
+def test_a_new_column_in_a_rule_is_nobodys_edit(doltlite: Engine, known: bool, name: str) -> None:
+    """Unless history does not hold what the rule was like; and a person's edit re-arms under the new rule too."""
+    here = Light(doltlite, max_attempts=1)
+    here.target.answers.append(Refused("HTTP 400: no", 400))
+    here.assign("bd-a")
+    here.tick()
+    if not known:
+        here.sql("DELETE FROM watch_settings")
+    here.change(when=ANEW.replace("priority < 9", "pinned = 0"))
+    rename(here, name)
+    here.tick(timedelta(minutes=3))
+    assert here.target.sent == ["bd-a"] * (1 if known else 2)
+    here.sql("UPDATE issues SET title = 'clearer', status = 'open' WHERE id = 'bd-a'")
+    here.change(when=ANEW)
+    here.tick(timedelta(minutes=5))
+    assert here.target.sent == ["bd-a", "bd-a", *(() if known else ("bd-a",))]
