@@ -210,6 +210,8 @@ def _rows(
         )
         for matches, runs, *values in engine.query(query):
             row = dict(zip(names, values[: len(names)], strict=True))
+            if row["id"] == GLOBAL:  # bd makes none; its stream would be the one of decisions about no bead
+                continue
             ranks = tuple(plain(value) for value in values[len(names) :])
             running = (rule.name,) if runs else ()
             if row["id"] in seen:

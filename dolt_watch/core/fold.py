@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
 from dolt_watch.core.evidence import after_claim, reverted
-from dolt_watch.model import GLOBAL, Bead, Entry, Event, Facts, Kind, Pause, Phase, Sign, State, What
+from dolt_watch.model import GLOBAL, IN_FLIGHT, Bead, Entry, Event, Facts, Kind, Pause, Phase, Sign, State, What
 from dolt_watch.times import told
 
 HOUR = timedelta(hours=1)
@@ -69,7 +69,7 @@ class Projection:
                 self.pauses[entry.rule] = pause
             case Kind.RESYNC:
                 held = detail.get("held")
-                for id in held if isinstance(held, list) else ():
+                for id in filter(_is_text, held) if isinstance(held, list) else ():
                     bead = self.beads.get(id)
                     if bead is not None and bead.phase is Phase.WAITING:
                         self.beads[id] = bead._replace(phase=Phase.HELD, since=entry.at, reason=HELD)
@@ -80,6 +80,10 @@ class Projection:
                 for bead in [b for b in self.beads.values() if b.phase is Phase.HELD and entry.rule in ("", b.rule)]:
                     self.beads[bead.id] = bead._replace(phase=Phase.WAITING, since=event.at, reason="")
                     self.touched.add(bead.id)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
 
 
 def fold_bead(bead: Bead | None, event: Event) -> Bead | None:
@@ -211,12 +215,17 @@ def _restored(bead: Bead | None, entry: Entry, event: Event) -> Bead | None:
     detail = entry.detail
     base = bead or Bead(entry.bead, Phase.WAITING, entry.rule, entry.at, entry.cause)
     back = base._replace(
-        phase=Phase(detail.get("phase", Phase.UNKNOWN)), rule=entry.rule, since=told(detail.get("since")) or entry.at, cause=event.commit,
+        phase=_under_way(detail.get("phase")), rule=entry.rule, since=told(detail.get("since")) or entry.at, cause=event.commit,
         version=entry.version, attempt=entry.attempt, token=entry.token, job=entry.job, sent_at=told(detail.get("sent_at")),
         deadline=told(detail.get("deadline")), retry_at=None, reason="" if entry.job else entry.reason, reverted=False,
         runs=entry.rule in event.facts.running if event.facts else base.runs,
     )  # fmt: skip
     return back if back.runs else _elsewhere(back, event)
+
+
+def _under_way(phase: object) -> Phase:
+    """Somebody may have imported the entry: what is no phase of an attempt is one that nobody knows."""
+    return next((one for one in IN_FLIGHT if one.value == phase), Phase.UNKNOWN)
 
 
 def _failed(bead: Bead, entry: Entry, event: Event) -> Bead | None:

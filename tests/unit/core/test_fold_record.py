@@ -173,6 +173,8 @@ RESTORED = RUNNING._replace(since=at(-9), cause="c5", version=5, sent_at=at(-10)
             phase=Phase.UNKNOWN, since=AT, sent_at=None, deadline=None, job="", reason="why")),
         # nothing is told of the row: as it was known, and not at all where nobody knew it
         (RUNNING, said(Kind.RESTORE, 5, None, job="j", detail=KNEW), RESTORED),
+        *((RUNNING, said(Kind.RESTORE, 5, job="j", detail={**KNEW, "phase": word}), RESTORED._replace(phase=Phase.UNKNOWN))
+          for word in ("dancing", "waiting", None, ["running"])),  # somebody's import
         (None, said(Kind.RESTORE, 5, None, job="j", detail=KNEW), None),
         (None, said(Kind.RESTORE, 5, NEITHER, detail=KNEW), None),
         (None, said(Kind.RESTORE, 5, BOB, detail=KNEW), Bead("bd-1", Phase.RUNNING, "bob", AT, "c5", runs=True, version=5, sent_at=AT)),

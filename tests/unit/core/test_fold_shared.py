@@ -107,7 +107,7 @@ def test_a_resync_may_hold_beads_that_wait_and_a_resume_lets_them_go() -> None:
     assert again.touched == held.keys()
 
 
-@pytest.mark.parametrize("held", [None, "held", 7, {"held": 1}])
+@pytest.mark.parametrize("held", [None, "held", 7, {"held": 1}, [["held"], {}, None, 7]])
 def test_a_resync_that_says_it_otherwise_holds_nobody(held: Any) -> None:
     assert folded(said(Kind.RESYNC, held=held), beads={"held": waiting("held")}).touched == set()
 
