@@ -320,6 +320,8 @@ class State(NamedTuple):
     """Rule → why: its target did not take our credential, or was gone, under the settings that stand."""
     claims: Mapping[str, tuple[datetime, ...]] = EMPTY
     """Rule → times of its claims in the last hour, for ``max_per_hour``."""
+    version: int = 0
+    """The last version of the stream of decisions about no bead that was folded; 0 where that is not known."""
 
 
 # -- decisions and the ledger -----------------------------------------------------------------------------------

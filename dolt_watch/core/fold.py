@@ -28,14 +28,18 @@ class Projection:
         self.resting = dict(state.resting)
         self.stopped = dict(state.stopped)
         self.claims = dict(state.claims)
+        self.version = state.version
         self.touched: set[str] = set()
 
     def state(self) -> State:
-        return State(self.commit, self.made, self.beads, self.pauses, self.resting, self.stopped, self.claims)
+        return State(
+            self.commit, self.made, self.beads, self.pauses, self.resting, self.stopped, self.claims, self.version
+        )
 
     def fold(self, events: Iterable[Event]) -> None:
         for event in events:
-            self.shared(event)
+            if event.entry is None or not self._known(event.entry):
+                self.shared(event)
             before = self.beads.get(event.bead)
             after = fold_bead(before, event)
             if after == before:
@@ -46,11 +50,22 @@ class Projection:
             else:
                 self.beads[event.bead] = after
 
+    def _known(self, entry: Entry) -> bool:
+        """Was it folded already? A merge may show it again: a pause that was ended since, a claim that counts once. Of a bead that left nothing tells but the claim's time."""
+        if entry.bead == GLOBAL:
+            return entry.version <= self.version
+        bead = self.beads.get(entry.bead)
+        if bead is None:
+            return entry.kind is Kind.CLAIM and entry.at in self.claims.get(entry.rule, ())
+        return entry.version <= bead.version
+
     def shared(self, event: Event) -> None:
         """What an entry says beyond its bead: pauses, a target that rests, a rule that stopped, the claims of the last hour."""
         entry = event.entry
         if entry is None:
             return
+        if entry.bead == GLOBAL:
+            self.version = max(self.version, entry.version)
         detail = entry.detail
         match entry.kind:
             case Kind.CLAIM:
