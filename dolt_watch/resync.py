@@ -7,9 +7,10 @@ where the ledger came without the local tables (a clone, a backup on another ser
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 from dolt_watch.core.dispatching import LOST, restore
@@ -63,7 +64,7 @@ def resync(
         if after is not None:
             beads[bead] = after
     projection = Projection(State(head, head, beads))
-    for entry in sorted([*shared, *(e for entries in streams.values() for e in entries)], key=lambda entry: entry.at):
+    for entry in _in_order([shared, *streams.values()]):
         said = _holding(entry, streams) if entry.kind is Kind.RESYNC else entry
         projection.shared(Event(What.LEDGER, entry.bead, head, entry.at, entry=said))
     tokens = frozenset(entry.token for entries in streams.values() for entry in entries if entry.token)
@@ -174,6 +175,14 @@ def _reverted(claim: Entry, row: Mapping[str, Any], entries: Sequence[Entry]) ->
     older = at is not None and at < claim.at.replace(microsecond=0)
     notes = {entry.wrote.note for entry in entries if entry.token == claim.token and entry.wrote.note}
     return older and row.get("status") == OPEN and bool(notes) and notes.isdisjoint(lines)
+
+
+def _in_order(streams: Iterable[Sequence[Entry]]) -> list[Entry]:
+    """By time among streams, by version within each: a clock that was set back between a pause and its resume does not turn them round."""
+    timed: list[tuple[datetime, Entry]] = []
+    for entries in streams:
+        timed += zip(accumulate((entry.at for entry in entries), max), entries, strict=True)
+    return [entry for _, entry in sorted(timed, key=lambda pair: pair[0])]
 
 
 def _holding(entry: Entry, streams: Mapping[str, Sequence[Entry]]) -> Entry:

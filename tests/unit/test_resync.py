@@ -15,7 +15,7 @@ from dolt_watch.migrate import migrate
 from dolt_watch.model import GLOBAL, Decision, Kind
 from dolt_watch.report.now import ask
 from dolt_watch.targets import Answer, Refused, Task, Unknown
-from dolt_watch.times import DatabaseClock
+from dolt_watch.times import DatabaseClock, ShiftedClock
 from dolt_watch.verify import verify
 from tests.history import History
 from tests.light import AUTHOR, Light
@@ -196,3 +196,13 @@ def test_a_new_column_in_a_rule_is_nobodys_edit(doltlite: Engine, known: bool, n
     here.change(when=ANEW)
     here.tick(timedelta(minutes=5))
     assert here.target.sent == ["bd-a", "bd-a", *(() if known else ("bd-a",))]
+
+
+def test_a_clock_that_was_set_back_does_not_bring_a_pause_back(here: Light) -> None:
+    for kind, minutes in ((Kind.PAUSE, 9), (Kind.RESUME, 5)):
+        clock = ShiftedClock(timedelta(minutes=minutes))
+        ledger(here.engine, here.settings, clock).report(Decision(kind, GLOBAL, "", 0, ""))
+    here.assign("bd-b")
+    here.change(when=ANEW, max_in_flight=2)
+    here.tick(timedelta(minutes=11))
+    assert here.target.sent == ["bd-a", "bd-b"]
