@@ -174,6 +174,11 @@ def tell(say: Say, state: State, plan: Plan, policy: Policy, now: datetime, scop
             held[hold.gate] += 1
             if held[hold.gate] <= LISTED:
                 say(f"holding {bead.id}: {hold.why}")
+    ahead = [bead for bead in state.beads.values() if bead.matched_at is not None and bead.matched_at > now + SKEW]
+    if ahead and scope.dispatch:
+        first, more = ahead[0], f" and {len(ahead) - 1} more" if len(ahead) > 1 else ""
+        by = ago((first.matched_at or now) - now)
+        say(f"warning: {first.id}{more} matched {by} in the future: a clock is wrong, so that counts as settled")
     for gate, count in held.items():
         if count > LISTED:
             say(f"holding {count - LISTED} more: {gate} (dolt_watch status names them)")

@@ -93,10 +93,13 @@ def readies(bead: Bead, policy: Policy, now: datetime, clock: Due) -> Iterator[C
             "backoff", not waits, f"attempt {bead.attempt} failed ({bead.reason}); again at {iso(bead.retry_at)}"
         )
     since = _changed(bead)
-    settled = since + policy.settle
+    settled, settle_by = since + policy.settle, now + policy.settle
+    if since > settle_by:  # pulled from a clone whose clock is ahead: it would wait until that date
+        yield Check("settle", True, f"changed at {iso(since)}, which is still to come: a clock is wrong")
+        return
     if settled > now:
         clock.at("dispatch", settled)
-    yield Check("settle", settled <= now, f"changed {int((now - since).total_seconds())}s ago")
+    yield Check("settle", settled <= now, f"changed {max(0, int((now - since).total_seconds()))}s ago")
 
 
 def _changed(bead: Bead) -> datetime:
@@ -104,7 +107,8 @@ def _changed(bead: Bead) -> datetime:
 
 
 def not_yet(bead: Bead, policy: Policy, now: datetime, clock: Due) -> Hold | None:
-    if bead.phase is not Phase.BACKOFF and _changed(bead) + policy.settle <= now:
+    since = _changed(bead)
+    if bead.phase is not Phase.BACKOFF and (since + policy.settle <= now or since > now + policy.settle):
         return None  # nearly all of a long queue, so no words are made of it
     return next((check.hold for check in readies(bead, policy, now, clock) if not check.ok), None)
 

@@ -73,6 +73,14 @@ def test_an_agent_that_changes_only_the_row_is_alive(day: History, works: bool, 
     assert status(day) == expected
 
 
+def test_a_bead_from_a_clone_whose_clock_is_ahead_does_not_wait_for_it(day: History) -> None:
+    day.at("10:01").tick()
+    day.at("12:00").new("bd-b")
+    day.set("bd-a", status="closed")
+    day.at("10:05").tick()
+    assert day.engine.query("SELECT status FROM issues WHERE id = 'bd-b'") == [("in_progress",)]
+
+
 def test_a_comment_dated_ahead_counts_from_the_commit_that_has_it(here: Light) -> None:
     columns = "INSERT INTO comments (id, issue_id, author, text, created_at)"
     here.sql(f"{columns} VALUES ('c1', 'bd-a', 'agent', 'x', '2090-01-01 00:00:00')")
