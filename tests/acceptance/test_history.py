@@ -310,7 +310,7 @@ def test_a_reset_that_loses_a_live_attempt(watch: Watch) -> None:
 def test_a_reset_that_loses_a_claim_not_saved_yet(watch: Watch, more: bool) -> None:
     """The worker died after its claim, and the claim's commit was reset away: only ``watch_attempt`` knows."""
     bead = watch.assigned("claimed")
-    watch.dispatch(timedelta(hours=-1))  # a tick that saves, and lets it settle
+    watch.reap(timedelta(minutes=1))  # a tick that saves, and hands out nothing
     before = watch.head()
 
     class Killed(BaseException):
