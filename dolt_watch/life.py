@@ -23,7 +23,7 @@ from dolt_watch.engines import Commit, Engine, Row
 from dolt_watch.errors import DatabaseError, NoSuchTable, SchemaChanged
 from dolt_watch.look import WATCHED
 from dolt_watch.model import CommitChanges, Event, Rule
-from dolt_watch.times import utc
+from dolt_watch.times import told
 
 _LEFT = {
     # table: (what tells its rows apart for one bead, when, the bead)
@@ -134,7 +134,7 @@ class Search:
                 )
             except NoSuchTable:
                 continue
-            found += [Trace(table, str(key), utc(at)) for key, at in rows]
+            found += [Trace(table, str(key), told(at)) for key, at in rows]
         return found
 
     def near(self, traces: Iterable[Trace]) -> set[int]:

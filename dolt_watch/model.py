@@ -72,7 +72,7 @@ class Kind(StrEnum):
     RESYNC = "resync"
     """State was made anew: history was rewritten, or the rules changed. ``detail.held``: beads that only a resume lets go."""
     RESTORE = "restore"
-    """A live attempt that history lost is written again, as the saved state knew it."""
+    """A live attempt that history lost, or whose row went back to an older state, is written again, as the state knew it."""
     REPROCESS = "reprocess"
     """Somebody asked that everything after ``cause_commit`` is folded again."""
     # reports of what happened outside: on conflict appended again until they stand
@@ -294,6 +294,8 @@ class Bead(NamedTuple):
     sign: Sign | None = None
     lost_note: str = ""
     """Notes of ours, a line each, that somebody overwrote and that were not yet appended again."""
+    reverted: bool = False
+    """Its row went back to what it was before our claim, while the attempt is under way: bd imports old rows. It is written again."""
 
 
 class Pause(NamedTuple):
@@ -322,6 +324,8 @@ class State(NamedTuple):
     """Rule → why: its target did not take our credential, or was gone, under the settings that stand."""
     claims: Mapping[str, tuple[datetime, ...]] = EMPTY
     """Rule → times of its claims in the last hour, for ``max_per_hour``."""
+    version: int = 0
+    """The last version of the stream of decisions about no bead that was folded; 0 where that is not known."""
 
 
 # -- decisions and the ledger -----------------------------------------------------------------------------------

@@ -7,21 +7,25 @@ where the ledger came without the local tables (a clone, a backup on another ser
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import partial
+from itertools import accumulate
 from typing import Any, NamedTuple
 
+from dolt_watch.core.dispatching import LOST, restore
 from dolt_watch.core.fold import Projection, fold_bead
 from dolt_watch.core.rules import CompiledRule
+from dolt_watch.edits import Edits
 from dolt_watch.engines import Engine
 from dolt_watch.engines.sql import chunks
 from dolt_watch.errors import NoSuchTable
 from dolt_watch.feed import ledger_at, sortable
-from dolt_watch.ledger import bead_hash
 from dolt_watch.model import (
     GLOBAL,
-    IN_PROGRESS,
+    IN_FLIGHT,
     LIVE,
+    OPEN,
     Bead,
     Decision,
     Entry,
@@ -49,15 +53,21 @@ def resync(
     streams = _streams(engine, head)
     shared = streams.pop(GLOBAL, [])
     ours = {event for entries in streams.values() for entry in entries for event in entry.wrote.events}
-    signs = _signs(engine, head, [bead for bead, (facts, _, _) in rows.items() if facts.runs], ours)
+    asked = [bead for bead, (facts, _, _) in rows.items() if facts.runs or bead in streams]
+    signs = _signs(engine, head, date, asked, ours)
     beads: dict[str, Bead] = {}
-    for bead, (facts, row, hash) in rows.items():
-        after = _bead(bead, facts, row, hash, streams.get(bead, []), head, date, signs.get(bead))
+    edits, names = Edits(engine, head), {rule.name for rule in rules}
+    for bead, (facts, row, asks) in rows.items():
+        stream = streams.get(bead, [])
+        edited = partial(edits.since, stream[-1], row, asks) if stream else bool
+        entries = _renamed(stream, facts, names)
+        after = _bead(bead, facts, row, edited, entries, head, date, signs.get(bead))
         if after is not None:
             beads[bead] = after
     projection = Projection(State(head, head, beads))
-    for entry in sorted([*shared, *(e for entries in streams.values() for e in entries)], key=lambda entry: entry.at):
-        projection.shared(Event(What.LEDGER, entry.bead, head, entry.at, entry=entry))
+    for entry in _in_order([shared, *streams.values()]):
+        said = _holding(entry, streams) if entry.kind is Kind.RESYNC else entry
+        projection.shared(Event(What.LEDGER, entry.bead, head, entry.at, entry=said))
     ledger = [entry for entries in streams.values() for entry in entries if entry.token]
     tokens = frozenset(entry.token for entry in ledger if entry.kind not in LIVE)
     answers = {entry.token: entry for entry in ledger if entry.kind in LIVE}
@@ -80,7 +90,7 @@ class Resynced(NamedTuple):
 def lost(known: Sequence[Bead], found: Resynced) -> list[Decision]:
     """The live attempts that this server knows of and history does not, to be written again: as far as they have come, where their answer stands."""
     missing = [bead for bead in known if bead.token not in found.tokens]
-    return [_restore(_answered(bead, found.answers.get(bead.token))) for bead in missing]
+    return [restore(_answered(bead, found.answers.get(bead.token)), LOST) for bead in missing]
 
 
 def _answered(bead: Bead, answer: Entry | None) -> Bead:
@@ -107,32 +117,23 @@ def restored(beads: Mapping[str, Bead], missing: Sequence[Decision], commit: str
     return after
 
 
-def _restore(bead: Bead) -> Decision:
-    moments = {"since": bead.since, "sent_at": bead.sent_at, "deadline": bead.deadline}
-    detail = {name: at.isoformat() if at else None for name, at in moments.items()}
-    job = f"job={bead.job}" if bead.job else f"attempt {bead.attempt}"
-    return Decision(
-        Kind.RESTORE, bead.id, bead.rule, bead.attempt, bead.cause, token=bead.token, job=bead.job, status=IN_PROGRESS,
-        reason="history lost this attempt; written again as the saved state knew it",
-        note=f"dispatch restored: {job}", detail={**detail, "phase": bead.phase.value},
-    )  # fmt: skip
-
-
 def _bead(
-    bead: str, facts: Facts, row: Mapping[str, Any], hash: str, entries: Sequence[Entry], head: str, date: datetime,
-    sign: Sign | None,
+    bead: str, facts: Facts, row: Mapping[str, Any], edited: Callable[[], bool], entries: Sequence[Entry], head: str,
+    date: datetime, sign: Sign | None,
 ) -> Bead | None:  # fmt: skip
     """Where the ledger's stream says that it stands, made to agree with the row as it is."""
-    state: Bead | None = None
-    for entry in entries:
-        state = fold_bead(state, Event(What.LEDGER, bead, head, entry.at, facts=facts, entry=entry))
+    state = _folded(bead, entries, facts, head)
     changed = told(row.get("updated_at")) or date
     version = entries[-1].version if entries else 0
-    edited = bool(entries) and bool(entries[-1].bead_hash) and entries[-1].bead_hash != hash
+    if state is not None and (state.phase is Phase.CLAIMED or _runs(state, facts)):
+        return _goes_on(state, facts, sign, row, entries, date)
+    claim = next((entry for entry in reversed(entries) if entry.kind is Kind.CLAIM), None)
+    if claim is not None and _reverted(claim, row, entries):
+        known = _folded(bead, entries, facts._replace(running=(*facts.running, claim.rule)), head)
+        if known is not None and known.token and known.phase in IN_FLIGHT:
+            return _goes_on(known._replace(reverted=True), facts, sign, row, entries, date)
     if facts.matches:
-        if state is not None and state.phase is Phase.CLAIMED:
-            return state  # its worker may be sending at this moment
-        if state is not None and state.phase in _SETTLED and not edited:
+        if state is not None and state.phase in _SETTLED and not edited():
             runs = facts.matches in facts.running
             return state._replace(matches=True, runs=runs, rank=facts.rank, rule=facts.matches)
         since = min(changed, date)
@@ -148,20 +149,82 @@ def _bead(
             matched_at=since,
             version=version,
         )
-    if state is not None and (
-        state.phase is Phase.CLAIMED or (state.phase in (Phase.UNKNOWN, Phase.RUNNING) and state.rule in facts.running)
-    ):
-        return state._replace(matches=False, runs=state.rule in facts.running, sign=sign or state.sign)
     since = min(changed, date)
     return Bead(bead, Phase.RUNNING, facts.runs, since, head, runs=True, version=version, sent_at=since, sign=sign)
 
 
+def _goes_on(
+    state: Bead, facts: Facts, sign: Sign | None, row: Mapping[str, Any], entries: Sequence[Entry], date: datetime
+) -> Bead:
+    """An attempt under way, with the signs of life that it gave: of an unknown one, evidence that it runs."""
+    after: Bead | None = state._replace(matches=bool(facts.matches), runs=state.rule in facts.running)
+    for one in filter(None, (sign, _touched(row, entries, date))):
+        after = fold_bead(after, Event(What.SIGN, state.id, state.cause, one.at, sign=one))
+    assert after is not None
+    return after
+
+
+def _renamed(entries: Sequence[Entry], facts: Facts, names: Collection[str]) -> Sequence[Entry]:
+    """What was done under a rule that is no more (renamed, most often) is the rule's that has the bead now: the attempt keeps its slot and its clock."""
+    heir = facts.runs or facts.matches
+    return [entry if entry.rule in names else entry._replace(rule=heir) for entry in entries]
+
+
+def _folded(bead: str, entries: Sequence[Entry], facts: Facts, head: str) -> Bead | None:
+    """Where the ledger's stream says that it stands."""
+    state: Bead | None = None
+    for entry in entries:
+        state = fold_bead(state, Event(What.LEDGER, bead, head, entry.at, facts=facts, entry=entry))
+    return state
+
+
+def _runs(state: Bead, facts: Facts) -> bool:
+    """An attempt of ours goes on for as long as its rule has it run; of a person's own, whoever would have it go has it."""
+    return state.phase in IN_FLIGHT and state.rule in facts.running and (bool(state.token) or not facts.matches)
+
+
+def _reverted(claim: Entry, row: Mapping[str, Any], entries: Sequence[Entry]) -> bool:
+    """As in the fold: an open row that is older than the claim, and has nothing of what the attempt wrote."""
+    at, lines = told(row.get("updated_at")), str(row.get("notes") or "").splitlines()
+    older = at is not None and at < claim.at.replace(microsecond=0)
+    notes = {entry.wrote.note for entry in entries if entry.token == claim.token and entry.wrote.note}
+    return older and row.get("status") == OPEN and bool(notes) and notes.isdisjoint(lines)
+
+
+def _in_order(streams: Iterable[Sequence[Entry]]) -> list[Entry]:
+    """By time among streams, by version within each: a clock that was set back between a pause and its resume does not turn them round."""
+    timed: list[tuple[datetime, Entry]] = []
+    for entries in streams:
+        timed += zip(accumulate((entry.at for entry in entries), max), entries, strict=True)
+    return [entry for _, entry in sorted(timed, key=lambda pair: pair[0])]
+
+
+def _holding(entry: Entry, streams: Mapping[str, Sequence[Entry]]) -> Entry:
+    """Less the beads that we dispatched since: somebody had let them go. An edit lets none go, as in the fold."""
+    held = entry.detail.get("held")
+    named = [id for id in held if isinstance(id, str)] if isinstance(held, list) else []
+    still = [id for id in named if all(later.at <= entry.at for later in streams.get(id, ()))]
+    return entry._replace(detail={**entry.detail, "held": still})
+
+
+def _touched(row: Mapping[str, Any], entries: Sequence[Entry], date: datetime) -> Sign | None:
+    """Did somebody change the row after we last wrote to it? Not every change leaves an event (`bd batch`, SQL)."""
+    at = told(row.get("updated_at"))
+    written = [entry.at.replace(microsecond=0) for entry in entries if entry.wrote.events]
+    return _sign(at, "row", "somebody", date) if at is not None and written and at > max(written) else None
+
+
+def _sign(at: datetime, what: str, who: str, date: datetime) -> Sign:
+    """By the row's own time, as there is no commit of its own to go by; but never later than the commit that has it."""
+    return Sign(min(at, date), what, who, "", max(0, int((at - date).total_seconds())))
+
+
 def _rows(
     engine: Engine, head: str, rules: Sequence[Rule], compiled: Sequence[CompiledRule], columns: Sequence[str]
-) -> Iterator[tuple[str, tuple[Facts, dict[str, Any], str]]]:
+) -> Iterator[tuple[str, tuple[Facts, dict[str, Any], CompiledRule]]]:
     """Every bead that matches or runs under a rule; the first rule in the file has it."""
     names = list(columns)
-    seen: dict[str, tuple[Facts, dict[str, Any], str]] = {}
+    seen: dict[str, tuple[Facts, dict[str, Any], CompiledRule]] = {}
     for rule, sql in zip(rules, compiled, strict=True):
         rank = "".join(f", {expression}" for expression in sql.rank_row)
         query = (
@@ -170,17 +233,19 @@ def _rows(
         )
         for matches, runs, *values in engine.query(query):
             row = dict(zip(names, values[: len(names)], strict=True))
+            if row["id"] == GLOBAL:  # bd makes none; its stream would be the one of decisions about no bead
+                continue
             ranks = tuple(sortable(value) for value in values[len(names) :])
             running = (rule.name,) if runs else ()
             if row["id"] in seen:
-                facts, row, hash = seen[row["id"]]
+                facts, row, asks = seen[row["id"]]
                 facts = facts._replace(running=facts.running + running)
                 if matches and not facts.matches:  # the first saw it run, and another one would have it go
-                    facts, hash = facts._replace(matches=rule.name, rank=ranks), bead_hash(row, sql)
-                seen[row["id"]] = (facts, row, hash)
+                    facts, asks = facts._replace(matches=rule.name, rank=ranks), sql
+                seen[row["id"]] = (facts, row, asks)
                 continue
             facts = Facts(rule.name if matches else "", running, ranks)
-            seen[row["id"]] = (facts, row, bead_hash(row, sql))
+            seen[row["id"]] = (facts, row, sql)
     yield from seen.items()
 
 
@@ -195,8 +260,8 @@ def _streams(engine: Engine, head: str) -> dict[str, list[Entry]]:
     return streams
 
 
-def _signs(engine: Engine, head: str, beads: Sequence[str], ours: Collection[str]) -> dict[str, Sign]:
-    """The last comment or event of each bead that runs, events of our own left out: the row's own time is in its state already."""
+def _signs(engine: Engine, head: str, date: datetime, beads: Sequence[str], ours: Collection[str]) -> dict[str, Sign]:
+    """The last comment or event of each of these beads, events of our own left out."""
     signs: dict[str, Sign] = {}
     for chunk in chunks(beads, 200):
         marks = ", ".join("?" * len(chunk))
@@ -206,6 +271,9 @@ def _signs(engine: Engine, head: str, beads: Sequence[str], ours: Collection[str
             )
             for id, bead, actor, created in rows:
                 at = told(created)
-                if at is not None and id not in ours and (bead not in signs or signs[bead].at < at):
-                    signs[bead] = Sign(at, table.removesuffix("s"), actor, "")
+                if at is None or id in ours:
+                    continue
+                sign = _sign(at, table.removesuffix("s"), actor, date)
+                if bead not in signs or signs[bead].at < sign.at:
+                    signs[bead] = sign
     return signs

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Protocol
 
 from dolt_watch.core.derive import SKEW
+from dolt_watch.core.dispatching import of_no_rule
 from dolt_watch.core.policy import ATTEMPTED, Plan, Policy, Questions, Scope
 from dolt_watch.core.reaping import last_sign
 from dolt_watch.core.rules import CompiledRule
@@ -180,11 +181,20 @@ def tell(say: Say, state: State, plan: Plan, policy: Policy, now: datetime, scop
             held[hold.gate] += 1
             if held[hold.gate] <= LISTED:
                 say(f"holding {bead.id}: {hold.why}")
+    ahead = [bead for bead in state.beads.values() if bead.matched_at is not None and bead.matched_at > now + SKEW]
+    if ahead and scope.dispatch:
+        first, more = ahead[0], f" and {len(ahead) - 1} more" if len(ahead) > 1 else ""
+        by = ago((first.matched_at or now) - now)
+        say(f"warning: {first.id}{more} matched {by} in the future: a clock is wrong, so that counts as settled")
     for gate, count in held.items():
         if count > LISTED:
             say(f"holding {count - LISTED} more: {gate} (dolt_watch status names them)")
     if any(hold.gate == "capacity" and "busy" in hold.why for hold in plan.holds.values()):
         say("claude-agent-service is busy — skipping tick")
+    for pause in of_no_rule(state, policy, now):
+        say(
+            f"warning: rule {pause.rule} is paused ({pause.reason}), but there is no such rule (any more): it holds nothing"
+        )
     for bead in state.beads.values() if scope.reap else ():
         rule = policy.rule(bead.rule) if bead.phase is Phase.RUNNING else None
         if rule is None:

@@ -170,7 +170,7 @@ def _shared(state: State, outbox: Sequence[Mapping[str, Any]]) -> dict[str, Any]
     return ({"outbox": list(outbox)} if outbox else {}) | {
         "pauses": {rule: pause._asdict() for rule, pause in state.pauses.items()}, "resting": dict(state.resting), "stopped": dict(state.stopped),
         "claims": {rule: list(times) for rule, times in state.claims.items()},
-        "made": state.made, "waiting": sum(bead.matches for bead in state.beads.values()),
+        "made": state.made, "version": state.version, "waiting": sum(bead.matches for bead in state.beads.values()),
     }  # fmt: skip
 
 
@@ -182,6 +182,7 @@ def state_from(commit: str, beads: Mapping[str, Bead], shared: Mapping[str, Any]
         {name: until for name, until in times.items() if until is not None},
         shared.get("stopped", {}),
         {rule: tuple(at for at in map(utc, moments) if at) for rule, moments in shared.get("claims", {}).items()},
+        shared.get("version", 0),
     )  # fmt: skip
 
 

@@ -86,6 +86,14 @@ def told(value: Any) -> datetime | None:
     return moment if moment is not None and moment.year < FAR else None
 
 
+LATEST = datetime(FAR, 1, 1, tzinfo=UTC)
+
+
+def dated(moment: datetime) -> datetime:
+    """The date of a commit, which whoever makes it may choose: never later than sums with it can be."""
+    return moment if moment.year < FAR else LATEST
+
+
 def iso(moment: datetime) -> str:
     """2026-04-18T22:35:46Z: whole seconds, the form of the original's notes."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime
 
-from dolt_watch.core.dispatching import claims, not_yet, notes, settled
+from dolt_watch.core.dispatching import claims, not_yet, notes, restores, settled
 from dolt_watch.core.dispatching import slots as slots_of
 from dolt_watch.core.given import inputs
 from dolt_watch.core.policy import AT_ONCE, ATTEMPTED, Due, Outside, Plan, Policy, Questions, Scope
 from dolt_watch.core.reaping import overdue, reaped
 from dolt_watch.core.rules import rank_key
-from dolt_watch.model import Bead, Decision, Hold, Phase, State
+from dolt_watch.model import Bead, Hold, Phase, State
 
 
 def questions(state: State, policy: Policy, now: datetime, scope: Scope, skip: Collection[str] = ()) -> Questions:
@@ -60,9 +60,9 @@ def questions(state: State, policy: Policy, now: datetime, scope: Scope, skip: C
 
 
 def decide(state: State, policy: Policy, now: datetime, scope: Scope, asked: Questions, outside: Outside) -> Plan:
-    """First what is overdue (it may free a slot), then the reaper's, then claims in queue order."""
+    """First what everything else rests on, then what is overdue (it may free a slot), then the reaper's, then claims in queue order."""
     holds = dict(asked.held)
-    decisions: list[Decision] = []
+    decisions = [*restores(state)]
     if scope.dispatch:
         decisions += settled(state, policy, now, asked, outside)
     if scope.reap:

@@ -7,6 +7,7 @@ apart: it counts for nobody where we wrote in the same commit.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
@@ -130,20 +131,21 @@ def _lost_notes(row: RowChange) -> Iterator[str]:
             yield line
 
 
-OURS = (
-    "auto-dispatcher claimed at ",
-    "dispatched: job=",
-    "dispatch failed ",
-    "dispatch outcome ",
-    "dispatch quarantined after ",
-    "dispatch restored: ",
-    "reaper: ",
-)
-"""How each note of ours begins: the original's words, kept."""
+OURS = {
+    "auto-dispatcher ": r"claimed at \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ",
+    "dispatched: ": r"job=.*",
+    "dispatch failed ": r".*",
+    "dispatch outcome ": r"unknown \(.*\): not sent again until it is known|still unknown after \d+m — blocking; set it open to try again",
+    "dispatch quarantined ": r"after -?\d+ attempts: .*; edit the bead to try again",
+    "dispatch restored: ": r"(job=|attempt ).*",
+    "reaper: ": r"no progress for \d+m \(threshold (<1|\d+)m\) — (blocking|requeued)",
+}
+"""How each note of ours begins, and how it goes on, to its end: the original's words, kept."""
 
 
 def is_ours(line: str) -> bool:
-    return line.startswith(OURS)
+    """By the whole line: people begin theirs with 'reaper: ' too, and may take them back."""
+    return any(line.startswith(begins) and re.fullmatch(rest, line[len(begins) :]) for begins, rest in OURS.items())
 
 
 def _off(own: datetime | None, commit: datetime) -> int:

@@ -16,6 +16,7 @@ from dolt_watch.model import (
     Decision,
     Hold,
     Kind,
+    Pause,
     Phase,
     Rule,
     State,
@@ -58,6 +59,12 @@ def stops(state: State, rule: Rule, policy: Policy, now: datetime, clock: Due) -
         )
 
 
+def of_no_rule(state: State, policy: Policy, now: datetime) -> list[Pause]:
+    """Pauses of rules that there are none of (any more): they hold nothing, whatever whoever set them thinks."""
+    stand = [pause for pause in state.pauses.values() if pause.until is None or pause.until > now]
+    return [pause for pause in stand if pause.rule and policy.rule(pause.rule) is None]
+
+
 def slots(state: State, rule: Rule, policy: Policy, now: datetime, clock: Due) -> tuple[int, Hold | None]:
     """How many more may go under this rule, and what stops all of them, where something does."""
     for check in stops(state, rule, policy, now, clock):
@@ -86,10 +93,13 @@ def readies(bead: Bead, policy: Policy, now: datetime, clock: Due) -> Iterator[C
             "backoff", not waits, f"attempt {bead.attempt} failed ({bead.reason}); again at {iso(bead.retry_at)}"
         )
     since = _changed(bead)
-    settled = since + policy.settle
+    settled, settle_by = since + policy.settle, now + policy.settle
+    if since > settle_by:  # pulled from a clone whose clock is ahead: it would wait until that date
+        yield Check("settle", True, f"changed at {iso(since)}, which is still to come: a clock is wrong")
+        return
     if settled > now:
         clock.at("dispatch", settled)
-    yield Check("settle", settled <= now, f"changed {int((now - since).total_seconds())}s ago")
+    yield Check("settle", settled <= now, f"changed {max(0, int((now - since).total_seconds()))}s ago")
 
 
 def _changed(bead: Bead) -> datetime:
@@ -97,7 +107,8 @@ def _changed(bead: Bead) -> datetime:
 
 
 def not_yet(bead: Bead, policy: Policy, now: datetime, clock: Due) -> Hold | None:
-    if bead.phase is not Phase.BACKOFF and _changed(bead) + policy.settle <= now:
+    since = _changed(bead)
+    if bead.phase is not Phase.BACKOFF and (since + policy.settle <= now or since > now + policy.settle):
         return None  # nearly all of a long queue, so no words are made of it
     return next((check.hold for check in readies(bead, policy, now, clock) if not check.ok), None)
 
@@ -135,6 +146,28 @@ def notes(state: State) -> Iterator[Decision]:
                 Kind.NOTE, bead.id, bead.rule, bead.attempt, bead.cause, note=bead.lost_note,
                 reason="a note of ours was overwritten",
             )  # fmt: skip
+
+
+LOST = "history lost this attempt; written again as the saved state knew it"
+REVERTED = "its row went back to an older state while the attempt is under way: an old row was imported; written again"
+
+
+def restores(state: State) -> Iterator[Decision]:
+    """Attempts under way whose row went back: else it would be open, for anybody to take, and no reaper could end it."""
+    for bead in state.beads.values():
+        if bead.reverted and bead.phase is not Phase.CLAIMED:
+            yield restore(bead, REVERTED)
+
+
+def restore(bead: Bead, why: str) -> Decision:
+    """A live attempt is written again as the state knows it."""
+    moments = {"since": bead.since, "sent_at": bead.sent_at, "deadline": bead.deadline}
+    detail = {name: at.isoformat() if at else None for name, at in moments.items()}
+    job = f"job={bead.job}" if bead.job else f"attempt {bead.attempt}"
+    return Decision(
+        Kind.RESTORE, bead.id, bead.rule, bead.attempt, bead.cause, token=bead.token, job=bead.job, status=IN_PROGRESS,
+        reason=why, note=f"dispatch restored: {job}", detail={**detail, "phase": bead.phase.value},
+    )  # fmt: skip
 
 
 def settled(state: State, policy: Policy, now: datetime, asked: Questions, outside: Outside) -> Iterator[Decision]:

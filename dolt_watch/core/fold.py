@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
-from dolt_watch.model import GLOBAL, Bead, Entry, Event, Facts, Kind, Pause, Phase, Sign, State, What
+from dolt_watch.core.evidence import after_claim, reverted
+from dolt_watch.model import GLOBAL, IN_FLIGHT, Bead, Entry, Event, Facts, Kind, Pause, Phase, Sign, State, What
 from dolt_watch.times import told
 
 HOUR = timedelta(hours=1)
@@ -27,14 +28,18 @@ class Projection:
         self.resting = dict(state.resting)
         self.stopped = dict(state.stopped)
         self.claims = dict(state.claims)
+        self.version = state.version
         self.touched: set[str] = set()
 
     def state(self) -> State:
-        return State(self.commit, self.made, self.beads, self.pauses, self.resting, self.stopped, self.claims)
+        return State(
+            self.commit, self.made, self.beads, self.pauses, self.resting, self.stopped, self.claims, self.version
+        )
 
     def fold(self, events: Iterable[Event]) -> None:
         for event in events:
-            self.shared(event)
+            if event.entry is None or not self._known(event.entry):
+                self.shared(event)
             before = self.beads.get(event.bead)
             after = fold_bead(before, event)
             if after == before:
@@ -45,11 +50,22 @@ class Projection:
             else:
                 self.beads[event.bead] = after
 
+    def _known(self, entry: Entry) -> bool:
+        """Was it folded already? A merge may show it again: a pause that was ended since, a claim that counts once. Of a bead that left nothing tells but the claim's time."""
+        if entry.bead == GLOBAL:
+            return entry.version <= self.version
+        bead = self.beads.get(entry.bead)
+        if bead is None:
+            return entry.kind is Kind.CLAIM and entry.at in self.claims.get(entry.rule, ())
+        return entry.version <= bead.version
+
     def shared(self, event: Event) -> None:
         """What an entry says beyond its bead: pauses, a target that rests, a rule that stopped, the claims of the last hour."""
         entry = event.entry
         if entry is None:
             return
+        if entry.bead == GLOBAL:
+            self.version = max(self.version, entry.version)
         detail = entry.detail
         match entry.kind:
             case Kind.CLAIM:
@@ -68,9 +84,9 @@ class Projection:
                 self.pauses[entry.rule] = pause
             case Kind.RESYNC:
                 held = detail.get("held")
-                for id in held if isinstance(held, list) else ():
+                for id in filter(_is_text, held) if isinstance(held, list) else ():
                     bead = self.beads.get(id)
-                    if bead is not None and bead.phase is Phase.WAITING and bead.since <= entry.at:
+                    if bead is not None and bead.phase is Phase.WAITING:
                         self.beads[id] = bead._replace(phase=Phase.HELD, since=entry.at, reason=HELD)
                         self.touched.add(id)
             case Kind.RESUME:
@@ -79,6 +95,10 @@ class Projection:
                 for bead in [b for b in self.beads.values() if b.phase is Phase.HELD and entry.rule in ("", b.rule)]:
                     self.beads[bead.id] = bead._replace(phase=Phase.WAITING, since=event.at, reason="")
                     self.touched.add(bead.id)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
 
 
 def fold_bead(bead: Bead | None, event: Event) -> Bead | None:
@@ -96,6 +116,8 @@ def fold_bead(bead: Bead | None, event: Event) -> Bead | None:
         return None if bead is None else _lost(bead, event.note)
     if event.what is What.SIGN:
         return _alive(bead, event.sign, event)
+    if bead is not None and reverted(bead, event):
+        return bead._replace(reverted=True)  # nobody set it open, and it is no sign of life
     return _alive(_row(bead, event), event.sign, event)
 
 
@@ -112,11 +134,13 @@ def _row(bead: Bead | None, event: Event) -> Bead | None:
             return bead  # nobody but the holder of its token settles it before its deadline
         case Phase.BACKOFF if facts.matches:
             return bead._replace(rule=facts.matches)
+        case Phase.HELD if facts.matches:
+            return bead._replace(rule=facts.matches)  # a note may be of the agent that it is held for
         case Phase.WAITING if facts.matches == bead.rule:
             return bead
         case Phase.RUNNING | Phase.UNKNOWN if bead.rule in facts.running:
-            return bead
-        case _:  # it stopped being what it was; quarantined and held beads are re-armed by any edit
+            return bead._replace(reverted=False)
+        case _:  # it stopped being what it was; a quarantined bead is re-armed by any edit
             return _enter(event, facts, bead.version)
 
 
@@ -134,12 +158,6 @@ def _enter(event: Event, facts: Facts, version: int) -> Bead | None:
     return None
 
 
-def _after_claim(bead: Bead, sign: Sign) -> bool:
-    """Is it evidence that the attempt runs? Not what was written before the claim and only came into history after it. Rows tell whole seconds."""
-    written = sign.at + min(timedelta(), timedelta(seconds=sign.off + 1))
-    return bead.sent_at is not None and written >= bead.sent_at
-
-
 def _lost(bead: Bead, line: str) -> Bead:
     """One overwrite may take several notes of ours away, and so may one after another: none is forgotten before it was appended again."""
     lost = bead.lost_note.splitlines()
@@ -152,7 +170,7 @@ def _alive(bead: Bead | None, sign: Sign | None, event: Event) -> Bead | None:
         return bead
     if bead.sign is None or sign.at >= bead.sign.at:
         bead = bead._replace(sign=sign)
-    if bead.phase is Phase.UNKNOWN and _after_claim(bead, sign):
+    if bead.phase is Phase.UNKNOWN and after_claim(bead, sign):
         reason = f"a sign of life: {sign.what} by {sign.who}"
         return bead._replace(phase=Phase.RUNNING, since=event.at, cause=event.commit, reason=reason)
     return bead
@@ -170,7 +188,7 @@ def _entry(bead: Bead | None, entry: Entry, event: Event) -> Bead | None:
         return base._replace(
             phase=Phase.CLAIMED, rule=entry.rule, since=entry.at, cause=event.commit, version=entry.version,
             attempt=entry.attempt, token=entry.token, job="", sent_at=entry.at, retry_at=None, sign=None,
-            deadline=_deadline(entry), matches=bool(facts.matches), runs=entry.rule in facts.running,
+            deadline=_deadline(entry), matches=bool(facts.matches), runs=entry.rule in facts.running, reverted=False,
         )  # fmt: skip
     if entry.kind is Kind.RESTORE:
         return _restored(bead, entry, event)
@@ -194,15 +212,15 @@ def _dispatched(bead: Bead, entry: Entry, event: Event) -> Bead | None:
     running = bead._replace(
         phase=Phase.RUNNING, since=entry.at, cause=event.commit, job=entry.job, deadline=None, reason=""
     )  # fmt: skip
-    return running if bead.runs else _elsewhere(running, event)
+    return running if bead.runs or bead.reverted else _elsewhere(running, event)
 
 
 def _unknown(bead: Bead, entry: Entry, event: Event) -> Bead | None:
     unknown = bead._replace(phase=Phase.UNKNOWN, since=entry.at, cause=event.commit, reason=entry.reason, deadline=None)
-    if not bead.runs:
+    if not bead.runs and not bead.reverted:
         return _elsewhere(unknown, event)
     swept = bead.sign is not None and bead.sign.commit == bead.cause  # into the claim's own commit: it was there before
-    if bead.sign is not None and not swept and _after_claim(bead, bead.sign):
+    if bead.sign is not None and not swept and after_claim(bead, bead.sign):
         return unknown._replace(phase=Phase.RUNNING, reason=f"a sign of life: {bead.sign.what} by {bead.sign.who}")
     return unknown
 
@@ -212,19 +230,24 @@ def _restored(bead: Bead | None, entry: Entry, event: Event) -> Bead | None:
     detail = entry.detail
     base = bead or Bead(entry.bead, Phase.WAITING, entry.rule, entry.at, entry.cause)
     back = base._replace(
-        phase=Phase(detail.get("phase", Phase.UNKNOWN)), rule=entry.rule, since=told(detail.get("since")) or entry.at, cause=event.commit,
+        phase=_under_way(detail.get("phase")), rule=entry.rule, since=told(detail.get("since")) or entry.at, cause=event.commit,
         version=entry.version, attempt=entry.attempt, token=entry.token, job=entry.job, sent_at=told(detail.get("sent_at")),
-        deadline=told(detail.get("deadline")), retry_at=None, reason="" if entry.job else entry.reason,
+        deadline=told(detail.get("deadline")), retry_at=None, reason="" if entry.job else entry.reason, reverted=False,
         runs=entry.rule in event.facts.running if event.facts else base.runs,
     )  # fmt: skip
     return back if back.runs else _elsewhere(back, event)
+
+
+def _under_way(phase: object) -> Phase:
+    """Somebody may have imported the entry: what is no phase of an attempt is one that nobody knows."""
+    return next((one for one in IN_FLIGHT if one.value == phase), Phase.UNKNOWN)
 
 
 def _failed(bead: Bead, entry: Entry, event: Event) -> Bead | None:
     phase = Phase.QUARANTINED if entry.kind is Kind.QUARANTINED else Phase.BACKOFF
     failed = bead._replace(
         phase=phase, rule=_matched(bead, event), since=entry.at, cause=event.commit, reason=entry.reason, token="", job="",
-        deadline=None, retry_at=told(entry.detail.get("retry_at")), sign=None, attempt=entry.attempt,
+        deadline=None, retry_at=told(entry.detail.get("retry_at")), sign=None, attempt=entry.attempt, reverted=False,
     )  # fmt: skip
     return failed if bead.matches else _elsewhere(failed, event)
 
@@ -232,7 +255,7 @@ def _failed(bead: Bead, entry: Entry, event: Event) -> Bead | None:
 def _uncounted(bead: Bead, entry: Entry, event: Event) -> Bead | None:
     """Busy, released, or the rule stopped: back to waiting, and the attempt does not count."""
     attempt = max(0, bead.attempt - 1)
-    back = bead._replace(token="", job="", deadline=None, attempt=attempt, sign=None)
+    back = bead._replace(token="", job="", deadline=None, attempt=attempt, sign=None, reverted=False)
     if not bead.matches:
         return _elsewhere(back, event)
     rule = _matched(bead, event)

@@ -49,13 +49,13 @@ def overdue(
     stale, jobs, unknown = [], [], []
     watched = [bead for bead in state.beads.values() if bead.phase in IN_FLIGHT or bead.lost_note]
     for bead in sorted(watched, key=lambda bead: (bead.since, bead.id)):
-        rule = policy.rule(bead.rule)
-        if rule is None:
-            continue
         if bead.phase is Phase.CLAIMED:
             clock.at("dispatch", bead.deadline)
         if bead.lost_note and bead.phase is not Phase.CLAIMED:
             clock.at("dispatch", AT_ONCE)
+        rule = policy.rule(bead.rule)
+        if rule is None:
+            continue
         if bead.phase is Phase.UNKNOWN:
             clock.at("dispatch", bead.since + rule.unknown_after)
             if bead.since + rule.unknown_after <= now:

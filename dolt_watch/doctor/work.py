@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from dolt_watch.core.dispatching import of_no_rule
 from dolt_watch.doctor import Case, Finding, failed, failure, named, ok, warning
 from dolt_watch.errors import DoltWatchError
 from dolt_watch.model import Bead, Phase
@@ -66,7 +67,15 @@ def switches(case: Case) -> Iterator[Finding]:
             f"mend it, then dolt_watch resume --rule {rule}",
         )
     pauses = [pause for pause in found.state.pauses.values() if pause.until is None or pause.until > found.now]
+    idle = of_no_rule(found.state, case.policy, found.now)
     for pause in pauses:
+        if pause in idle:
+            says = (
+                f"rule {pause.rule} is paused, but there is no such rule (any more): it holds nothing ({pause.reason})"
+            )
+            fix = "if it was renamed and should still be paused: dolt_watch pause --rule NAME; the next dolt_watch resume ends both"
+            yield warning("switches", says, fix)
+            continue
         what = pause.rule or "all rules"
         more = "" if pause.until is None else f", until {pause.until.isoformat()}"
         says = f"{what} paused for {ago(found.now - pause.at)} by {pause.by}{more}: {pause.reason}"

@@ -14,6 +14,7 @@ from dolt_watch.engines.dolt_diff import Differ
 from dolt_watch.engines.dolt_link import Answer, Link
 from dolt_watch.engines.sql import MERGING, hash_of, name
 from dolt_watch.errors import DatabaseError, DoltWatchError, NoSuchTable, NothingToCommit, UnknownCommit, Unreachable
+from dolt_watch.times import dated
 
 HASH = re.compile(r"[0-9a-v]{32}")
 
@@ -137,7 +138,7 @@ class DoltEngine:
         def commit(row: Row) -> Commit:
             hash, parents, date, author = row
             parents = tuple(seen.setdefault(parent, parent) for parent in _parents(parents))
-            return Commit(seen.pop(hash, hash), parents, date, sys.intern(author))
+            return Commit(seen.pop(hash, hash), parents, dated(date), sys.intern(author))
 
         span = self._hash(until) if since is None else f"{self._hash(since)}..{self._hash(until)}"
         sql = f"SELECT {LOG} FROM DOLT_LOG('{span}', '--parents'){_limit(limit)}"
@@ -153,7 +154,10 @@ class DoltEngine:
             rows = self.query(f"SELECT {LOG} FROM DOLT_LOG('{hash}', '--parents') LIMIT 1")
         except UnknownCommit:
             return None
-        return Commit(rows[0][0], _parents(rows[0][1]), *rows[0][2:]) if rows else None
+        if not rows:
+            return None
+        hash, parents, date, author = rows[0]
+        return Commit(hash, _parents(parents), dated(date), author)
 
     def is_ancestor(self, ancestor: str, head: str) -> bool:
         if not HASH.fullmatch(ancestor) or not HASH.fullmatch(head):

@@ -19,6 +19,7 @@ from dolt_watch.engines.doltlite_load import load
 from dolt_watch.engines.sql import MERGING, chunks, hash_of, moment, name
 from dolt_watch.engines.transpile import transpile
 from dolt_watch.errors import DatabaseError, NoSuchDatabase, NothingToCommit, UnknownCommit
+from dolt_watch.times import dated
 
 if TYPE_CHECKING:
     import sqlite3
@@ -187,7 +188,7 @@ class DoltLiteEngine:
                 if parent:
                     parents.setdefault(commit, []).append(parent)
             for commit, date, author in chunk:
-                moment_ = datetime.fromisoformat(date).replace(tzinfo=UTC)
+                moment_ = dated(datetime.fromisoformat(date).replace(tzinfo=UTC))
                 yield Commit(commit, tuple(parents.get(commit, ())), moment_, author)
 
     def is_ancestor(self, ancestor: str, head: str) -> bool:

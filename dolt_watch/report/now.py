@@ -6,12 +6,15 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from dolt_watch.core.dispatching import of_no_rule
 from dolt_watch.core.policy import Scope
 from dolt_watch.engines import Engine
 from dolt_watch.errors import DoltWatchError
 from dolt_watch.journal import entries
 from dolt_watch.model import Capacity, Entry, State
 from dolt_watch.tick import Loop
+
+IDLE = " (holds nothing: there is no rule {} any more)"
 
 
 class Standing(NamedTuple):
@@ -59,6 +62,7 @@ def ask(loop: Loop, engine: Engine, capacity: Callable[[str], Capacity] | None =
     seen = loop.survey(Scope(dispatch=True, reap=True))
     folded = engine.commit_of(seen.look.commit) if seen.look.commit else None
     last = next(iter(entries(engine, limit=1)), None)
+    idle = of_no_rule(seen.state, loop.policy, seen.now)
     names = sorted({rule.target for rule in loop.policy.rules}) if capacity is not None else []
     beads = []
     for bead in sorted(seen.state.beads.values(), key=lambda bead: (bead.phase, bead.since, bead.id)):
@@ -67,7 +71,7 @@ def ask(loop: Loop, engine: Engine, capacity: Callable[[str], Capacity] | None =
         beads.append(Standing(bead.id, bead.phase.value, bead.rule, bead.since, bead.attempt, bead.job, why))
     return Now(
         seen.now, seen.look.head, seen.look.commit, folded.date if folded else None, seen.merging,
-        tuple(pause.reason for pause in seen.state.pauses.values()),
+        tuple(pause.reason + (IDLE.format(pause.rule) if pause in idle else "") for pause in seen.state.pauses.values()),
         {name: _told(capacity, name) for name in names if capacity is not None}, tuple(beads), last, seen.state,
     )  # fmt: skip
 

@@ -15,6 +15,7 @@ import pytest
 
 from dolt_watch.cli import wiring
 from dolt_watch.engines.address import DoltLitePath, open_engine
+from dolt_watch.model import GLOBAL, Decision, Kind
 from tests import beads
 from tests.acceptance.conftest import Watch
 from tests.acceptance.doctoring import doctor, mend
@@ -176,6 +177,8 @@ def test_a_rule_that_stopped_and_a_pause(watch: Watch) -> None:
     assert doctor(watch).worst("switches").level == "ok"
     watch.command("pause", "--reason", "lunch", "--until", "2020-01-01T00:00:00Z")
     assert doctor(watch).worst("switches").level == "ok", "it is over"
+    wiring.ledger(watch.engine, watch.settings).report(Decision(Kind.PAUSE, GLOBAL, "renamed", 0, "", reason="lunch"))
+    assert "there is no such rule (any more)" in doctor(watch).worst("switches").says
 
 
 def test_held_beads_of_a_copy(watch: Watch) -> None:

@@ -310,7 +310,7 @@ def test_a_reset_that_loses_a_live_attempt(watch: Watch) -> None:
 def test_a_reset_that_loses_a_claim_not_saved_yet(watch: Watch, more: bool) -> None:
     """The worker died after its claim, and the claim's commit was reset away: only ``watch_attempt`` knows."""
     bead = watch.assigned("claimed")
-    watch.dispatch(timedelta(hours=-1))  # a tick that saves, and lets it settle
+    watch.reap(timedelta(minutes=1))  # a tick that saves, and hands out nothing
     before = watch.head()
 
     class Killed(BaseException):
@@ -360,3 +360,19 @@ def test_a_copy_without_the_local_tables(watch: Watch) -> None:
     assert (watch.dispatch()[0].dispatched, watch.record(waiting)["phase"]) == (0, "held")
     assert watch.command("resume").code == 0
     assert (watch.dispatch()[0].dispatched, watch.sent()) == (1, [running, waiting])
+
+
+def test_an_old_row_that_bd_imports_again_is_not_sent_again_and_one_set_open_is(watch: Watch) -> None:
+    """bd's build of May 2026 imports `.beads/issues.jsonl` on every command, and so takes rows back to what they were."""
+    bead = watch.assigned("imported again")
+    before = watch.now() - timedelta(seconds=30)  # the watcher's clock is some seconds ahead of bd's here
+    assert watch.dispatch()[0].dispatched == 1
+    watch.committed(
+        f"UPDATE issues SET status = 'open', notes = '', started_at = NULL, updated_at = '{before:%Y-%m-%d %H:%M:%S}' WHERE id = '{bead}'"
+    )
+    watch.tick(timedelta(minutes=1))
+    assert (watch.sent(), watch.status(bead)) == ([bead], "in_progress")
+    assert watch.kinds(bead) == ["claim", "dispatched", "restore", "note"]
+    watch.bd.run("update", bead, "--status", "open")
+    watch.tick(timedelta(minutes=2))
+    assert watch.sent() == [bead, bead]

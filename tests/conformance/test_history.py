@@ -7,7 +7,7 @@ from datetime import UTC, timedelta
 import pytest
 
 from dolt_watch.errors import UnknownCommit
-from dolt_watch.times import utc
+from dolt_watch.times import LATEST, utc
 from tests.conformance.tables import branch, checkout, commit, head, make
 from tests.servers import call, message
 
@@ -54,6 +54,13 @@ def test_dates_are_utc_and_now(engine, line):
     for made in engine.commits(line[0], line[3]):
         assert made.date.tzinfo is UTC
         assert abs(clock - made.date) < timedelta(seconds=30)
+
+
+def test_a_date_that_nobody_can_mean_is_cut(engine, line):
+    """Whoever commits may choose it; sums with it must not end a tick."""
+    call(engine, "dolt_commit", "--allow-empty", "-m", "late", "--date", "9999-12-31T23:59:59Z")
+    [made] = engine.commits(line[3], head(engine))
+    assert made.date == engine.commit_of(head(engine)).date == LATEST
 
 
 def test_all_of_history_ends_at_a_root(engine, line):

@@ -82,6 +82,18 @@ def test_the_same_as_reading_all_of_history(beads_engine: Engine, seed: int) -> 
     assert told(engine, "bd-4") == ([], [])
 
 
+def test_a_comment_of_no_date(beads_engine: Engine) -> None:
+    """Dolt takes 0000-00-00 where sql_mode is lax."""
+    engine = beads_engine
+    committed(engine, rows_of(["bd-1"]))
+    if engine.dialect == "mysql":
+        engine.query("SET sql_mode = ''")
+    columns = "INSERT INTO comments (id, issue_id, author, text, created_at)"
+    committed(engine, f"{columns} VALUES ('c1', 'bd-1', 'ann', 'hm', '0000-00-00 00:00:00')")
+    found, all_of_it = told(engine, "bd-1")
+    assert found == all_of_it and len(found) == 2
+
+
 def test_on_a_line_that_merges(beads_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = beads_engine
     first = committed(engine, rows_of(["bd-1", "bd-2"]))

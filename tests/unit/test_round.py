@@ -47,3 +47,25 @@ def test_many_at_one_gate_hide_nobody_at_another() -> None:
 
 def test_attempted_in_this_tick_already_is_no_news() -> None:
     assert lines(3, gate="attempted") == []
+
+
+@pytest.mark.parametrize(
+    ("minutes", "told"),
+    [
+        ((4, 5), []),
+        ((4, 6), ["warning: bd-00001 matched 6m in the future: a clock is wrong, so that counts as settled"]),
+        (
+            (180, 6),
+            ["warning: bd-00000 and 1 more matched 3h 0m in the future: a clock is wrong, so that counts as settled"],
+        ),
+    ],
+)
+def test_a_clock_that_is_ahead_is_told_once(minutes: tuple[int, ...], told: list[str]) -> None:
+    beads = [waits(n)._replace(matched_at=NOW + timedelta(minutes=ahead)) for n, ahead in enumerate(minutes)]
+    state, policy = State(beads={bead.id: bead for bead in beads}), Policy([Rule("agent")], timedelta(seconds=1))
+    said: list[str] = []
+    tell(said.append, state, Plan(), policy, NOW, Scope(dispatch=True))
+    assert said == told
+    said.clear()
+    tell(said.append, state, Plan(), policy, NOW, Scope(reap=True))
+    assert said == []

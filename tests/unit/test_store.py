@@ -5,8 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 
 from dolt_watch import store
+from dolt_watch.cli.wiring import ledger
 from dolt_watch.engines import Engine
 from dolt_watch.look import Looker
+from dolt_watch.model import GLOBAL, Decision, Kind
 from dolt_watch.store import Store
 from tests.light import Light
 
@@ -63,3 +65,15 @@ def test_a_changed_rule_is_recorded_once_where_nothing_else_happens(doltlite: En
     here.change(when="assignee = 'agent' AND status = 'open' AND priority < 8")
     here.tick(timedelta(minutes=5))
     assert here.kinds("") == ["resync", "resync"]
+
+
+def test_the_last_word_about_no_bead_is_saved_and_what_was_saved_before_it_was_has_none(doltlite: Engine) -> None:
+    here = Light(doltlite)
+    here.tick()
+    for kind in (Kind.PAUSE, Kind.RESUME):
+        ledger(doltlite, here.settings).report(Decision(kind, GLOBAL, "", 0, ""))
+    here.tick(timedelta(minutes=2))
+    look = Looker(doltlite).look()
+    assert Store(doltlite).state(look).version == 2
+    before = {name: value for name, value in look.shared.items() if name != "version"}
+    assert Store(doltlite).state(look._replace(shared=before)).version == 0

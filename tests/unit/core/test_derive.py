@@ -253,10 +253,22 @@ def test_two_entries_in_one_commit_write_one_after_the_other() -> None:
     "line",
     [
         "auto-dispatcher claimed at 2026-04-18T22:35:46Z", "dispatched: job=j", "dispatch failed HTTP 500",
-        "dispatch outcome unknown (x)", "dispatch quarantined after 5 attempts: x", "dispatch restored: job=j",
-        "reaper: no progress for 31m",
+        "dispatch outcome unknown (x): not sent again until it is known",
+        "dispatch outcome still unknown after 15m — blocking; set it open to try again",
+        "dispatch quarantined after 5 attempts: x; edit the bead to try again", "dispatch restored: job=j", "dispatch restored: attempt 2",
+        "reaper: no progress for 31m (threshold 30m) — blocking", "reaper: no progress for 0m (threshold <1m) — requeued",
     ],
 )  # fmt: skip
-def test_how_notes_of_ours_begin(line: str) -> None:
+def test_a_note_of_ours_is_told_by_its_whole_line(line: str) -> None:
     assert is_ours(line)
     assert not is_ours(f"> {line}")
+    assert is_ours(f"{line}!") is line.startswith(("dispatched: ", "dispatch failed ", "dispatch restored: ")), (
+        "what ends with others' words"
+    )
+
+
+@pytest.mark.parametrize(
+    "line", ["reaper: do not touch before Monday", "auto-dispatcher claimed at noon", "dispatch outcome unknown to me", "dispatched: to Bob"]
+)  # fmt: skip
+def test_words_of_others_are_theirs_to_take_back(line: str) -> None:
+    assert not is_ours(line)

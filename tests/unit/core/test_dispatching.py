@@ -10,7 +10,7 @@ import pytest
 from dolt_watch.core.decide import decide, questions
 from dolt_watch.core.dispatching import failure, readies, stops
 from dolt_watch.core.policy import AT_ONCE, Due, Outside, Policy, Scope
-from dolt_watch.model import Bead, Capacity, Decision, Hold, Kind, Pause, Phase, Rule
+from dolt_watch.model import Bead, Capacity, Check, Decision, Hold, Kind, Pause, Phase, Rule
 from tests.unit.core.test_decide import BOTH, FREE, NOW, bead, kinds, plan, state
 
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
@@ -94,6 +94,9 @@ def test_no_settings_stop_nothing() -> None:
     ("waits", "why"),
     [
         ({"age": 1.5}, Hold("settle", "changed 1s ago")),
+        ({"age": -2}, Hold("settle", "changed 0s ago")),
+        ({"age": -2.001}, None),  # dated by a clock that is ahead: it would wait for that
+        ({"age": 60, "matched_at": NOW + timedelta(days=300)}, None),
         ({"age": 60, "matched_at": NOW}, Hold("settle", "changed 0s ago")),
         ({"age": 1, "matched_at": None}, Hold("settle", "changed 1s ago")),
         (
@@ -117,6 +120,13 @@ def test_a_bead_that_is_back_from_backoff_passes_two_checks() -> None:
     asked = readies(back, policy(), NOW, clock)
     assert [(check.gate, check.ok) for check in asked] == [("backoff", True), ("settle", True)]
     assert clock.due["dispatch"] is None, "nothing is left to wait for"
+
+
+def test_what_was_dated_ahead_says_so_and_waits_for_nothing() -> None:
+    clock = Due()
+    [check] = readies(bead("a", age=-60), policy(), NOW, clock)
+    assert check == Check("settle", True, "changed at 2026-04-18T22:36:46Z, which is still to come: a clock is wrong")
+    assert clock.due["dispatch"] is None
 
 
 def test_the_earliest_moment_counts() -> None:

@@ -49,7 +49,9 @@ def test_a_bead_enters_as_it_stands() -> None:
         (WAITS._replace(version=4), Facts("bob", rank=(9,)), Bead(
             "bd-1", Phase.WAITING, "bob", at(1), "x1", matches=True, rank=(9,), matched_at=at(1), version=4)),
         (WAITS, NEITHER, None),
-        (HELD, OPEN, WAITS._replace(since=at(1), cause="x1", matched_at=at(1), version=7)),
+        (HELD, OPEN, HELD._replace(matches=True, rank=OPEN.rank)),  # only a resume lets it go
+        (HELD, Facts("bob"), HELD._replace(matches=True, rule="bob")),
+        (HELD, NEITHER, None),
         (CLAIMED, OPEN, CLAIMED._replace(matches=True, runs=False, sign=SEEN)),  # its worker may be sending at this moment
         (RUNNING, RUNS, RUNNING._replace(sign=SEEN)),
         (RUNNING, Facts(running=("first", "agent")), RUNNING._replace(sign=SEEN)),
@@ -171,6 +173,8 @@ RESTORED = RUNNING._replace(since=at(-9), cause="c5", version=5, sent_at=at(-10)
             phase=Phase.UNKNOWN, since=AT, sent_at=None, deadline=None, job="", reason="why")),
         # nothing is told of the row: as it was known, and not at all where nobody knew it
         (RUNNING, said(Kind.RESTORE, 5, None, job="j", detail=KNEW), RESTORED),
+        *((RUNNING, said(Kind.RESTORE, 5, job="j", detail={**KNEW, "phase": word}), RESTORED._replace(phase=Phase.UNKNOWN))
+          for word in ("dancing", "waiting", None, ["running"])),  # somebody's import
         (None, said(Kind.RESTORE, 5, None, job="j", detail=KNEW), None),
         (None, said(Kind.RESTORE, 5, NEITHER, detail=KNEW), None),
         (None, said(Kind.RESTORE, 5, BOB, detail=KNEW), Bead("bd-1", Phase.RUNNING, "bob", AT, "c5", runs=True, version=5, sent_at=AT)),

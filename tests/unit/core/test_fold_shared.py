@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import Any
 
 import pytest
@@ -14,8 +15,13 @@ AT = datetime(2026, 4, 18, 22, 35, 46, tzinfo=UTC)
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 
 
+VERSIONS = count(1)
+
+
 def said(kind: Kind, rule: str = "", at: datetime = AT, reason: str = "why", bead: str = "", **detail: Any) -> Event:
-    entry = Entry(bead, 1, kind, 1, rule, "t", "c", "c", at, "", reason, "", "settings", "the actor", detail, Wrote())
+    entry = Entry(
+        bead, next(VERSIONS), kind, 1, rule, "t", "c", "c", at, "", reason, "", "settings", "the actor", detail, Wrote()
+    )
     return Event(What.LEDGER, bead, "c", at + MINUTE, entry=entry)
 
 
@@ -28,7 +34,7 @@ def folded(*events: Event, **state: Any) -> Projection:
 def test_what_is_not_folded_stays_as_it_was() -> None:
     whole = State(
         "c", "m", {"a": Bead("a", Phase.WAITING, "agent", AT, "c")}, {"": Pause("", "x", AT, "ops")},
-        {"beadboard": AT}, {"agent": "s"}, {"agent": (AT,)},
+        {"beadboard": AT}, {"agent": "s"}, {"agent": (AT,)}, 7,
     )  # fmt: skip
     projection = Projection(whole)
     projection.fold([Event(What.SIGN, "b", "c", AT)])
@@ -99,15 +105,15 @@ def test_a_resync_may_hold_beads_that_wait_and_a_resume_lets_them_go() -> None:
         "other": waiting("other"),
     }  # fmt: skip
     projection = folded(said(Kind.RESYNC, held=["held", "at once", "new", "runs", "unknown"]), beads=beads)
-    held = {id: waiting(id, phase=Phase.HELD, reason=HELD) for id in ("held", "at once")}
+    held = {id: waiting(id, phase=Phase.HELD, reason=HELD) for id in ("held", "at once", "new")}
     assert projection.beads == {**beads, **held}
-    assert projection.touched == {"held", "at once"}
+    assert projection.touched == held.keys()
     again = folded(said(Kind.RESUME), beads=projection.beads)
     assert again.beads == {**beads, **{id: waiting(id, AT + MINUTE) for id in held}}
-    assert again.touched == {"held", "at once"}
+    assert again.touched == held.keys()
 
 
-@pytest.mark.parametrize("held", [None, "held", 7, {"held": 1}])
+@pytest.mark.parametrize("held", [None, "held", 7, {"held": 1}, [["held"], {}, None, 7]])
 def test_a_resync_that_says_it_otherwise_holds_nobody(held: Any) -> None:
     assert folded(said(Kind.RESYNC, held=held), beads={"held": waiting("held")}).touched == set()
 
@@ -122,3 +128,27 @@ def test_a_resume_of_one_rule_lets_go_only_what_that_rule_held() -> None:
 
 def test_what_is_said_of_no_bead_makes_none() -> None:
     assert folded(said(Kind.REPROCESS), said(Kind.PAUSE)).beads == {}
+
+
+def test_what_a_merge_shows_again_is_said_once() -> None:
+    """A pause that was ended since stays ended; one that nobody knows the version of (a state saved before versions were) counts."""
+    pause, resume = said(Kind.PAUSE), said(Kind.RESUME)
+    ended = folded(pause, resume)
+    assert ended.version == resume.entry.version  # type: ignore[union-attr]
+    ended.fold([pause, resume, pause])
+    assert (ended.pauses, ended.version) == ({}, resume.entry.version)  # type: ignore[union-attr]
+    assert list(folded(pause, resume, said(Kind.PAUSE)).pauses) == [""]
+    assert list(folded(pause, version=0).pauses) == [""]
+
+
+def test_a_claim_that_a_merge_shows_again_counts_once() -> None:
+    claim, late = said(Kind.CLAIM, "agent", bead="a"), said(Kind.CLAIM, "agent", AT + MINUTE, bead="a")
+    gone = folded(claim, late, claim, late)
+    assert gone.claims == {"agent": (AT, AT + MINUTE)}
+    gone.fold([Event(What.LEFT, "a", "c", AT), claim])
+    assert gone.claims == {"agent": (AT, AT + MINUTE)}, "also of a bead that left"
+    other = said(Kind.CLAIM, "agent", bead="b")
+    waits = Bead("b", Phase.WAITING, "agent", AT, "c", matches=True)
+    assert folded(other, claims={"agent": (AT,)}, beads={"b": waits}).claims == {"agent": (AT, AT)}, (
+        "at the same moment"
+    )

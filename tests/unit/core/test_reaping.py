@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from dolt_watch.core.decide import questions
-from dolt_watch.core.policy import Outside, Policy, Questions, Scope, paused, sets_status
+from dolt_watch.core.dispatching import of_no_rule
+from dolt_watch.core.policy import AT_ONCE, Outside, Policy, Questions, Scope, paused, sets_status
 from dolt_watch.core.reaping import last_sign, quiet_since, stale_at
 from dolt_watch.model import Bead, Decision, Hold, JobReport, Kind, Pause, Phase, Rule, Sign, State, Verdict
 from tests.unit.core.test_decide import BOTH, FREE, NOW, bead, kinds, plan, state
@@ -214,6 +215,19 @@ def test_a_target_that_tells_is_asked_once_a_minute_and_no_other() -> None:
     assert (asked.jobs, asked.due["reap"] is not None and asked.due["reap"] < NOW) == ((), True), "the next reaper asks"
 
 
+def test_what_a_rule_that_is_no_more_left_behind_is_still_settled() -> None:
+    """A renamed rule's worker died between claim and answer: nobody else would ever settle it."""
+    gone, later = Policy([Rule("agents")], timedelta()), NOW + SECOND
+    claimed = bead("a", Phase.CLAIMED)._replace(deadline=later)
+    assert questions(State(beads={"a": claimed}), gone, NOW, BOTH).due["dispatch"] == later
+    lost = bead("a", Phase.RUNNING)._replace(lost_note="x")
+    assert questions(State(beads={"a": lost}), gone, NOW, BOTH).due["dispatch"] == AT_ONCE
+    assert questions(State(beads={"a": lost._replace(lost_note="")}), gone, NOW, BOTH).due == {
+        "dispatch": None,
+        "reap": None,
+    }
+
+
 # -- what both lean on ------------------------------------------------------------------------------------------------
 
 
@@ -226,6 +240,20 @@ def test_a_pause_is_for_all_rules_or_one_and_for_reaping_only_where_it_says_so()
     assert paused(stands, "other", NOW, reaping=True) is None
     assert paused(State(pauses={"": every._replace(until=NOW)}), "agent", NOW) is None
     assert paused(State(pauses={"": every._replace(until=NOW + SECOND)}), "agent", NOW) is not None
+
+
+def test_a_pause_of_no_rule_holds_nothing() -> None:
+    one = Pause("old", "y", NOW, "ops")
+    pauses = {
+        "": one._replace(rule=""),
+        "agent": one._replace(rule="agent"),
+        "old": one,
+        "past": one._replace(until=NOW),
+    }
+    policy = Policy([Rule("agent")], timedelta())
+    assert of_no_rule(State(pauses=pauses), policy, NOW) == [one]
+    coming = one._replace(until=NOW + SECOND)
+    assert of_no_rule(State(pauses={"old": coming}), policy, NOW) == [coming]
 
 
 @pytest.mark.parametrize(
