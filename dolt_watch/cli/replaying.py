@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from dolt_watch.cli.common import say
+from dolt_watch.cli.common import Saying, say
 from dolt_watch.settings import Settings
 
 SCHEMA = 1
@@ -109,9 +109,11 @@ def apply(settings: Settings, begins: str | None, *, dry: bool, yes: bool) -> in
                 f"Fold everything after {commit.hash[:8]} ({iso(commit.date)}) again, and act on what is due and undecided?",
                 abort=True,
             )
-        loop = build(engine, settings, targets, DatabaseClock(), say, dry=dry)
+        saying = Saying()
+        loop = build(engine, settings, targets, DatabaseClock(), saying, dry=dry)
         loop.back_to(commit, getpass.getuser())
         outcome = loop.tick(Scope(dispatch=True, reap=True))
+        saying.check()
         return 0 if dry else outcome.exit_code
     finally:
         targets.close()

@@ -63,7 +63,11 @@ def command(poll: str, port: int | None, host: str, form: str, **kwargs: Any) ->
     def make(engine: Engine) -> Loop:
         return build(engine, settings, targets, DatabaseClock(), changes.say, patient=False)
 
-    service = Service(lambda: open_engine(settings.address), make, log.say, health, poll=seconds, between=changes.next)
+    def between() -> None:
+        changes.next()
+        log.check()
+
+    service = Service(lambda: open_engine(settings.address), make, log.say, health, poll=seconds, between=between)
 
     def look(engine: Engine) -> Loop:
         return build(engine, settings, targets, DatabaseClock(), lambda line: None, dry=True)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from dolt_watch.cli.common import say
+from dolt_watch.cli.common import Saying
 from dolt_watch.engines.address import open_engine
 from dolt_watch.look import Looker, idle, nothing
 from dolt_watch.settings import Settings, settings_hash
@@ -25,7 +25,7 @@ def tick(
     """``kinds``: 'dispatch', 'reap'. The exit code. DOLT_WATCH_PING_URL is fetched after a good tick."""
     begun = time.monotonic()
     clock: Clock = FixedClock(now) if now is not None else DatabaseClock()
-    engine = open_engine(settings.address)
+    engine, say = open_engine(settings.address), Saying()
     try:
         look = Looker(engine).look()
         # for the table of who is watched, and for metrics of who waits, though nothing is due
@@ -36,6 +36,7 @@ def tick(
             say(nothing(look, kinds))
             if not dry_run:
                 _ping()
+            say.check()
             return 0
 
         from dolt_watch.cli.wiring import Targets, build
@@ -55,11 +56,13 @@ def tick(
             for line in table(("BEAD", "LAST SIGN", "IDLE", "VERDICT", "THEN"), rows):
                 say(line)
         if dry_run:
+            say.check()
             return 0
         if metrics_file:
             _write(metrics_file, loop, outcome, time.monotonic() - begun)
         if outcome.exit_code == 0:
             _ping()
+        say.check()
         return outcome.exit_code
     finally:
         engine.close()
