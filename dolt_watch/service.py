@@ -123,8 +123,11 @@ class Service:
             self.say(Said(f"error: {error}", error=type(error).__name__))
             self._last_words = words
         self.watching.failed(error)
-        if isinstance(error, DatabaseError):
-            self._drop()
+        # What is wrong here alone (settings, a credential) must not keep the lock from a replica that could work.
+        leads = self._leads
+        self._drop()
+        if not isinstance(error, DatabaseError):
+            self._leads = leads  # its words were said; the next lock that is won or lost is compared with it
         return float(min(LONGEST_PAUSE, 2.0 ** min(self._failures - 1, 10))) * random.uniform(SHORTEST, 1.0)
 
     def _drop(self) -> None:

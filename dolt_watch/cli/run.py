@@ -8,12 +8,16 @@ import signal
 import threading
 from collections.abc import Iterator
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from dolt_watch.cli.common import load_settings, settings_options
 from dolt_watch.errors import SettingsError
+
+if TYPE_CHECKING:
+    from dolt_watch.cli.wiring import Targets
+    from dolt_watch.settings import Settings
 
 GRACE = 9.0
 """Seconds after SIGTERM: what is under way is settled in them, or by whoever looks after its deadline."""
@@ -72,6 +76,7 @@ def command(poll: str, port: int | None, host: str, form: str, **kwargs: Any) ->
     def look(engine: Engine) -> Loop:
         return build(engine, settings, targets, DatabaseClock(), lambda line: None, dry=True)
 
+    _usable(settings, targets)
     pages = {**health.pages(), **live.pages(lambda: open_engine(settings.address), look)}
     with _until_told(service.stop, log.say), _served(host, port, pages, log.say):
         try:
@@ -79,6 +84,22 @@ def command(poll: str, port: int | None, host: str, form: str, **kwargs: Any) ->
         finally:
             targets.close()
     return 0
+
+
+def _usable(settings: Settings, targets: Targets) -> None:
+    """What no waiting mends ends it before it begins: settings. A database that is away does not; it may come. Raises SettingsError."""
+    from dolt_watch.engines.address import open_engine
+    from dolt_watch.errors import DatabaseError
+    from dolt_watch.migrate import check_project
+
+    for name in {*(rule.target for rule in settings.rules), settings.notify.target} - {""}:
+        targets(name)
+    with contextlib.suppress(DatabaseError):
+        engine = open_engine(settings.address)
+        try:
+            check_project(engine, settings.project_id)
+        finally:
+            engine.close()
 
 
 def _health(ping_url: str) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 
 from dolt_watch.cli.wiring import build
 from dolt_watch.engines import Engine
-from dolt_watch.errors import DoltWatchError, Unreachable
+from dolt_watch.errors import DoltWatchError, SettingsError, Unreachable
 from dolt_watch.round import Outcome
 from dolt_watch.service import LONGEST_PAUSE, SHORTEST, Service
 from dolt_watch.telemetry.logs import Changes, Log
@@ -105,6 +105,27 @@ def test_one_leads(doltlite: Engine, doltlite_factory: Any) -> None:
     first._drop()
     second.step()
     assert (lines.count("leading"), told.good) == (2, 1)
+
+
+def test_who_is_set_wrongly_leaves_the_lead_to_others(doltlite: Engine, doltlite_factory: Any) -> None:
+    here, lines = Light(doltlite), list[str]()
+    here.assign("bd-a")
+    first, told = service(here, lines, doltlite_factory)
+
+    def wrong(engine: Engine) -> Loop:
+        def targets(name: str) -> Any:
+            raise SettingsError("target hook has no URL")
+
+        return build(engine, here.settings, targets, ShiftedClock(timedelta(minutes=1)), lines.append, patient=False)
+
+    first.make = wrong
+    first.step()
+    second, good = service(here, lines, doltlite_factory)
+    second.step()
+    assert (lines.count("leading"), told.bad, good.good) == (2, 1, 1)
+    second._drop()
+    first.step()
+    assert sum(line.startswith(("leading", "error")) for line in lines) == 3, "each is said when it changes"
 
 
 def test_what_was_said_already_is_not_said_again() -> None:
