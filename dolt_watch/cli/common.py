@@ -67,6 +67,17 @@ def fail(error: DoltWatchError) -> NoReturn:
     sys.exit(error.exit_code)
 
 
+def person() -> str:
+    """Who runs this command, for history. A container's user is often a number without a name."""
+    import getpass
+    import os
+
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # KeyError before Python 3.13
+        return f"uid {os.getuid()}"
+
+
 def tick_options(command: _Command) -> _Command:
     """Adds --dry-run, and --now, which only goes with it: a real tick decides by the database's clock; and --metrics-file."""
     metrics = click.option(

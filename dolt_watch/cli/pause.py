@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import getpass
 from typing import Any
 
 import click
 
-from dolt_watch.cli.common import load_settings, settings_options
+from dolt_watch.cli.common import load_settings, person, settings_options
 
 
 @click.command()
@@ -27,7 +26,7 @@ def command(reason: str, rule: str, until: str | None, everything: bool, **kwarg
         end = utc(until)
     except ValueError:
         raise click.BadParameter(f"{until!r} is no time: write 2026-04-18T22:35:46Z", param_hint="--until") from None
-    detail = {"until": end.isoformat() if end else None, "reaping": everything, "by": getpass.getuser()}
+    detail = {"until": end.isoformat() if end else None, "reaping": everything, "by": person()}
     write("pause", rule, reason, detail, kwargs)
     click.echo(f"paused {rule or 'all rules'}: {reason}")
     return 0

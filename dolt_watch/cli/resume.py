@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import getpass
 from typing import Any
 
 import click
 
-from dolt_watch.cli.common import settings_options
+from dolt_watch.cli.common import person, settings_options
 from dolt_watch.cli.pause import write
 
 
@@ -20,6 +19,6 @@ def command(rule: str, reason: str, **kwargs: Any) -> int:
 
     Example: dolt_watch resume
     """
-    write("resume", rule, reason or "resumed", {"by": getpass.getuser()}, kwargs)
+    write("resume", rule, reason or "resumed", {"by": person()}, kwargs)
     click.echo(f"resumed {rule or 'all rules'}")
     return 0
