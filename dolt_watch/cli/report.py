@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -28,6 +29,8 @@ def command(output: str, since: str, beads: tuple[str, ...], **kwargs: Any) -> i
     from dolt_watch.report.page import render
     from dolt_watch.times import DatabaseClock
 
+    if not output:
+        raise click.BadParameter("'' is no name of a file", param_hint="--output")
     settings = load_settings(kwargs)
     engine, targets = open_engine(settings.address), Targets(settings)
     try:
@@ -40,10 +43,40 @@ def command(output: str, since: str, beads: tuple[str, ...], **kwargs: Any) -> i
         engine.close()
     if found.since >= found.now.now:
         raise click.BadParameter(f"{since!r} is not before now", param_hint="--since")
-    try:
-        with click.open_file(output, "w", encoding="utf-8", atomic=output != "-") as file:
-            file.write(render("report", found))
-    except OSError as error:
-        raise click.FileError(output, error.strerror or str(error)) from error
+    page = render("report", found)
+    if output == "-":
+        click.echo(page.encode(), nl=False)
+    else:
+        try:
+            _write(Path(output), page)
+        except OSError as error:
+            raise click.FileError(output, error.strerror or str(error)) from error
     click.echo(f"wrote {output}: {len(found.lanes)} beads, {len(found.entries)} decisions", err=output == "-")
     return 0
+
+
+def _write(path: Path, page: str) -> None:
+    """Whole or not at all, where it is a file or is to become one; a pipe or a device is written to. Raises OSError."""
+    import os
+    import secrets
+    import stat
+
+    real = path.resolve()  # a link stays one
+    try:
+        mode = real.stat().st_mode
+    except FileNotFoundError:
+        mode = 0
+    if mode and not stat.S_ISREG(mode):
+        with real.open("w", encoding="utf-8") as there:
+            there.write(page)
+        return
+    beside = real.with_name(f".dolt_watch-{secrets.token_hex(6)}")
+    try:
+        with beside.open("x", encoding="utf-8") as new:
+            if mode:
+                os.fchmod(new.fileno(), stat.S_IMODE(mode))
+            new.write(page)
+        beside.replace(real)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
