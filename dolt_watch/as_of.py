@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from dolt_watch.engines import Commit, Engine
 from dolt_watch.errors import SettingsError
 from dolt_watch.text import outside
-from dolt_watch.times import iso, utc
+from dolt_watch.times import iso, told
 
 SHORTEST = 4
 """Characters of a hash that are taken for its beginning."""
@@ -19,10 +19,7 @@ _FORMS = "write a commit's hash, the beginning of it, or a time such as 2026-04-
 
 def time_of(text: str) -> datetime | None:
     """The time that it says, in UTC where it names no zone; None where it says none. A hash has no dash, and a time has."""
-    try:
-        return utc(text.strip()) if "-" in text else None
-    except (ValueError, OverflowError):
-        return None
+    return told(text.strip()) if "-" in text else None
 
 
 def commit_at(engine: Engine, text: str, head: str, where: str = "") -> Commit:

@@ -14,6 +14,8 @@ from dolt_watch.settings import Settings, load
 from dolt_watch.text import outside
 
 LONGEST_LINE = 4000
+EARLIEST = 1970
+"""No tracker is older; before the first date that there is, sums with a time fail."""
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _OPTIONS = (
     click.option("--config", metavar="FILE", help="Settings file; default: dolt_watch.toml here or above."),
@@ -93,29 +95,30 @@ def tick_options(command: _Command) -> _Command:
     return dry(now(metrics(command)))
 
 
-def moment(text: str, now: datetime) -> datetime:
-    """What --since says: a time, or a span back from now. Raises BadParameter."""
+def moment(text: str, now: datetime, option: str = "--since", *, ahead: bool = False) -> datetime:
+    """What an option says: a time, or a span back from now (``ahead``: from now on). Raises BadParameter."""
     import durationpy
 
-    from dolt_watch.times import utc
+    from dolt_watch.times import told
 
     try:
-        found = now - durationpy.from_str(text) if "-" not in text else utc(text)
+        span = durationpy.from_str(text) if "-" not in text else None
+        found = told(text) if span is None else told(now + span if ahead else now - span)
     except (ValueError, OverflowError, durationpy.DurationError):
         found = None
     if found is None:
-        raise click.BadParameter(f"{text!r} is no time: write 2h, or 2026-04-18T22:35:46Z", param_hint="--since")
+        raise click.BadParameter(f"{text!r} is no time: write 2h, or 2026-04-18T22:35:46Z", param_hint=option)
     return found
 
 
 def _moment(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
     if value is None:
         return None
-    from dolt_watch.times import utc
+    from dolt_watch.times import told
 
     if not ctx.params.get("dry_run"):
         raise click.UsageError("--now goes with --dry-run only: a real tick decides by the database's clock")
-    try:
-        return utc(value)
-    except ValueError:
-        raise click.BadParameter(f"{value!r} is no time; write 2026-04-18T22:35:46Z") from None
+    found = told(value)
+    if found is None or found.year < EARLIEST:
+        raise click.BadParameter(f"{value!r} is no time; write 2026-04-18T22:35:46Z")
+    return found

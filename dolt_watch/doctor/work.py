@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dolt_watch.doctor import Case, Finding, failed, failure, named, ok, warning
 from dolt_watch.errors import DoltWatchError
 from dolt_watch.model import Bead, Phase
+from dolt_watch.report.now import standing
 from dolt_watch.settings import Settings
 from dolt_watch.targets import Target
 from dolt_watch.times import ago
@@ -65,7 +66,7 @@ def switches(case: Case) -> Iterator[Finding]:
             f"rule {rule} stopped: its target refused our credential",
             f"mend it, then dolt_watch resume --rule {rule}",
         )
-    pauses = [pause for pause in found.state.pauses.values() if pause.until is None or pause.until > found.now]
+    pauses = standing(found.state, found.now)
     for pause in pauses:
         what = pause.rule or "all rules"
         more = "" if pause.until is None else f", until {pause.until.isoformat()}"

@@ -10,8 +10,9 @@ from dolt_watch.core.policy import Scope
 from dolt_watch.engines import Engine
 from dolt_watch.errors import DoltWatchError
 from dolt_watch.journal import entries
-from dolt_watch.model import Capacity, Entry, State
+from dolt_watch.model import Capacity, Entry, Pause, State
 from dolt_watch.tick import Loop
+from dolt_watch.times import iso
 
 
 class Standing(NamedTuple):
@@ -33,19 +34,24 @@ class Now(NamedTuple):
     """The last commit folded, '' before the first."""
     folded_at: datetime | None
     merging: bool
-    pauses: tuple[str, ...]
+    paused: tuple[Pause, ...]
+    """Those that stand; one whose end is over does not."""
     targets: dict[str, Capacity]
     """By name; empty where nobody was asked."""
     beads: tuple[Standing, ...]
     last: Entry | None
     state: State
 
+    @property
+    def pauses(self) -> tuple[str, ...]:
+        return tuple(f"{pause_words(one)} (by {one.by})" for one in self.paused)
+
     def facts(self) -> dict[str, Any]:
         """As ``status --format json`` has them."""
         last = self.last
         return {
             "schema": 1, "now": self.now, "head": self.head, "folded": self.folded or None, "folded_at": self.folded_at,
-            "behind": self.head != self.folded, "merging": self.merging, "pauses": list(self.pauses),
+            "behind": self.head != self.folded, "merging": self.merging, "pauses": [one.reason for one in self.paused], "paused": [one._asdict() for one in self.paused],
             "targets": {
                 name: {"slots": one.slots, "why": one.why, "down": one.down} for name, one in self.targets.items()
             },
@@ -67,9 +73,21 @@ def ask(loop: Loop, engine: Engine, capacity: Callable[[str], Capacity] | None =
         beads.append(Standing(bead.id, bead.phase.value, bead.rule, bead.since, bead.attempt, bead.job, why))
     return Now(
         seen.now, seen.look.head, seen.look.commit, folded.date if folded else None, seen.merging,
-        tuple(pause.reason for pause in seen.state.pauses.values()),
+        standing(seen.state, seen.now),
         {name: _told(capacity, name) for name in names if capacity is not None}, tuple(beads), last, seen.state,
     )  # fmt: skip
+
+
+def standing(state: State, now: datetime) -> tuple[Pause, ...]:
+    """The pauses that hold beads now."""
+    return tuple(one for one in state.pauses.values() if one.until is None or one.until > now)
+
+
+def pause_words(pause: Pause) -> str:
+    """Of what, until when, why: as pause, status and the report say it."""
+    what = f"rule {pause.rule}" if pause.rule else "all rules"
+    end = f"until {iso(pause.until)}" if pause.until else "until resumed"
+    return f"{what}, {end}, {'reaping too' if pause.reaping else 'reaping goes on'}: {pause.reason}"
 
 
 def _told(capacity: Callable[[str], Capacity], name: str) -> Capacity:

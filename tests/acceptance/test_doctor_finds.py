@@ -15,6 +15,7 @@ import pytest
 
 from dolt_watch.cli import wiring
 from dolt_watch.engines.address import DoltLitePath, open_engine
+from dolt_watch.model import GLOBAL, Decision, Kind
 from tests import beads
 from tests.acceptance.conftest import Watch
 from tests.acceptance.doctoring import doctor, mend
@@ -174,7 +175,10 @@ def test_a_rule_that_stopped_and_a_pause(watch: Watch) -> None:
     assert (found.code, found.worst("switches").level) == (1, "failure")
     assert watch.command("resume", "--rule", "agent").code == 0
     assert doctor(watch).worst("switches").level == "ok"
-    watch.command("pause", "--reason", "lunch", "--until", "2020-01-01T00:00:00Z")
+    over = {"until": "2020-01-01T00:00:00+00:00", "reaping": False, "by": "ann"}
+    wiring.ledger(watch.engine, watch.settings).report(
+        Decision(Kind.PAUSE, GLOBAL, "", 0, "", reason="lunch", detail=over)
+    )
     assert doctor(watch).worst("switches").level == "ok", "it is over"
 
 
