@@ -33,6 +33,17 @@ def target(settings: Settings, targets: Callable[[str], Target]) -> Iterator[Fin
         else:
             takes = "takes as many as may be" if capacity.slots is None else f"{capacity.slots} free"
             yield ok("target", f"{name}: {takes}" + (f", {capacity.why}" if capacity.why else ""))
+    if settings.notify.target:
+        yield _hears(settings.notify.target, targets)
+
+
+def _hears(name: str, targets: Callable[[str], Target]) -> Finding:
+    """Opened only: to be asked, it would have to be told something."""
+    try:
+        targets(name)
+    except DoltWatchError as error:
+        return failed("notify", error)
+    return ok("notify", f"{name} can be told of decisions that go wrong")
 
 
 def beads(case: Case) -> Iterator[Finding]:
