@@ -68,6 +68,8 @@ class Service:
         self._failures = 0
         self._last_words = ""
         self._leads: bool | None = None
+        self._thorough = True
+        """The first tick of a loop, or of a lead: nothing may be due, and metrics must still say who waits and runs."""
 
     def run(self) -> None:
         """Until ``stop`` is set."""
@@ -88,9 +90,10 @@ class Service:
             if not self._lead(loop.engine):
                 self.watching.standing_by()
                 return self._pause()
-            outcome = loop.tick(BOTH, stop=self.stop.is_set)
+            outcome = loop.tick(BOTH, stop=self.stop.is_set, thorough=self._thorough)
         except DoltWatchError as error:
             return self._failed(error)
+        self._thorough = False
         if self._failures:
             self.say("the database answers again")
             self._failures, self._last_words = 0, ""
@@ -107,7 +110,7 @@ class Service:
         leads = engine.lead()
         if leads is not self._leads:
             self.say("leading" if leads else "standing by: another one leads")
-            self._leads = leads
+            self._leads, self._thorough = leads, True
         return leads
 
     def _pause(self, loop: Loop | None = None) -> float:
@@ -131,6 +134,6 @@ class Service:
         return float(min(LONGEST_PAUSE, 2.0 ** min(self._failures - 1, 10))) * random.uniform(SHORTEST, 1.0)
 
     def _drop(self) -> None:
-        engine, self._engine, self._loop, self._leads = self._engine, None, None, None
+        engine, self._engine, self._loop, self._leads, self._thorough = self._engine, None, None, None, True
         if engine is not None:
             engine.close()

@@ -11,6 +11,7 @@ from typing import Any
 from dolt_watch.cli.wiring import build
 from dolt_watch.engines import Engine
 from dolt_watch.errors import DoltWatchError, SettingsError, Unreachable
+from dolt_watch.model import Phase
 from dolt_watch.round import Outcome
 from dolt_watch.service import LONGEST_PAUSE, SHORTEST, Service
 from dolt_watch.telemetry.logs import Changes, Log
@@ -126,6 +127,29 @@ def test_who_is_set_wrongly_leaves_the_lead_to_others(doltlite: Engine, doltlite
     second._drop()
     first.step()
     assert sum(line.startswith(("leading", "error")) for line in lines) == 3, "each is said when it changes"
+
+
+def test_after_a_restart_it_knows_who_waits_and_runs(doltlite: Engine, doltlite_factory: Any) -> None:
+    """Nothing is due, so an idle tick would know of nobody."""
+    here = Light(doltlite)
+    here.assign("bd-a", "bd-b")
+    here.tick()
+    assert here.tick(timedelta(minutes=1)).rounds == 0
+    told: list[tuple[int, dict[str, Phase]]] = []
+
+    class Listening(Told):
+        def polled(self, loop: Loop, outcome: Outcome, seconds: float) -> None:
+            told.append((outcome.rounds, {bead.id: bead.phase for bead in loop.state.beads.values()}))
+
+    def make(engine: Engine) -> Loop:
+        clock = ShiftedClock(timedelta(minutes=1))
+        return build(engine, here.settings, lambda name: here.target, clock, lambda line: None, patient=False)
+
+    one = Service(doltlite_factory, make, lambda line: None, Listening(), clock=Still())
+    one.step()
+    one.step()
+    assert told[0] == (1, {"bd-a": Phase.RUNNING, "bd-b": Phase.WAITING})
+    assert told[1][0] == 0, "once is enough"
 
 
 def test_what_was_said_already_is_not_said_again() -> None:
