@@ -86,7 +86,8 @@ def tick_options(command: _Command) -> _Command:
         "--metrics-file",
         metavar="FILE",
         envvar="DOLT_WATCH_METRICS_FILE",
-        help="Write Prometheus metrics of this tick here, whole or not at all.",
+        callback=_file,
+        help="Write Prometheus metrics of this tick here, whole or not at all. Not with --dry-run.",
     )
     now = click.option(
         "--now", metavar="TIME", callback=_moment, help="With --dry-run: as if it were this time (ISO 8601)."
@@ -109,6 +110,16 @@ def moment(text: str, now: datetime, option: str = "--since", *, ahead: bool = F
     if found is None:
         raise click.BadParameter(f"{text!r} is no time: write 2h, or 2026-04-18T22:35:46Z", param_hint=option)
     return found
+
+
+def _file(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """A variable that stands for every tick does not mean a dry run by hand; an option does."""
+    given = ctx.get_parameter_source(str(param.name)) is click.core.ParameterSource.COMMANDLINE
+    if given and ctx.params.get("dry_run"):
+        raise click.UsageError("--metrics-file does not go with --dry-run: a tick that does nothing has no metrics")
+    if given and not value:
+        raise click.BadParameter("'' is no name of a file")
+    return value
 
 
 def _moment(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
