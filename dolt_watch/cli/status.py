@@ -112,7 +112,8 @@ def _told(now: Now, width: int) -> list[tuple[str, str]]:
         else f"folded:   nothing yet{behind}"
     ]
     for name, capacity in now.targets.items():
-        slots = "down" if capacity.down else f"{capacity.slots} free"
+        known = "capacity not known" if capacity.slots is None else f"{capacity.slots} free"
+        slots = "down" if capacity.down else known
         lines.append(f"target:   {name}, {slots}{': ' + capacity.why if capacity.why else ''}")
     last = now.last
     lines.append(
