@@ -136,12 +136,22 @@ def test_it_does_not_grow_without_end() -> None:
     assert lines[0].startswith("warning: 7 notices were given up")
 
 
+def test_nobody_may_be_told(tmp_path: Path) -> None:
+    text = '[notify]\ntarget = ""\n'
+    (tmp_path / "dolt_watch.toml").write_text(f'database = "doltlite:///x.db"\n{text}')
+    assert load({}, {}, tmp_path).notify == Notify("")
+    (tmp_path / "dolt_watch.toml").write_text('database = "doltlite:///x.db"\n[rules.agent]\ntarget = ""\n')
+    with pytest.raises(SettingsError, match=r"rules\.agent\.target"):
+        load({}, {}, tmp_path)
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         ('[notify]\ntarget = "ops"', "define [targets.ops]"),
         ('[notify]\ntarget = "beadboard"', "kind webhook"),
         ('[notify]\ntarget = "ops"\non = "faild"\n[targets.ops]\nkind = "webhook"', "did you mean failed"),
+        ('[notify]\non = "nope"', "notify.on is a list of kinds of decision"),
         ('[notify]\ntargt = "ops"', "did you mean target"),
         ("notify = true", "[notify]"),
     ],
