@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from types import FrameType
@@ -31,7 +33,7 @@ GRACE = 9.0
     type=click.IntRange(0, 65535),
     help="Serve the live report (/), /metrics, /healthz and /readyz here. Default: nothing is served.",
 )
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address for --port.")
+@click.option("--host", metavar="ADDRESS", help="Address for --port. Default: 127.0.0.1.")
 @click.option(
     "--log",
     "form",
@@ -40,7 +42,7 @@ GRACE = 9.0
     show_default=True,
     help="auto: text on a terminal, else JSON.",
 )
-def command(poll: str, port: int | None, host: str, form: str, **kwargs: Any) -> int:
+def command(poll: str, port: int | None, host: str | None, form: str, **kwargs: Any) -> int:
     """Stay up: dispatch and reap as things happen, until SIGTERM.
 
     Survives the database and the target going away. Of several replicas one works, the others stand by. DOLT_WATCH_PING_URL is fetched after good ticks.
@@ -60,6 +62,8 @@ def command(poll: str, port: int | None, host: str, form: str, **kwargs: Any) ->
     seconds = duration(poll, "--poll").total_seconds()
     if seconds < 0.05:
         raise SettingsError(f"--poll is a pause, not {poll!r}", where="--poll", fix="write 2s")
+    if host is not None and (port is None or not host.strip()):
+        raise click.UsageError("--host is an address to serve on: it wants a name or a number, and --port")
     settings = load_settings(kwargs)
     log = Log(json=None if form == "auto" else form == "json")
     changes, targets, health = Changes(log.say), Targets(settings), _health(os.environ.get("DOLT_WATCH_PING_URL", ""))
@@ -78,7 +82,7 @@ def command(poll: str, port: int | None, host: str, form: str, **kwargs: Any) ->
 
     _usable(settings, targets)
     pages = {**health.pages(), **live.pages(lambda: open_engine(settings.address), look)}
-    with _until_told(service.stop, log.say), _served(host, port, pages, log.say):
+    with _until_told(service.stop, log.say), _served(host or "127.0.0.1", port, pages, log.say):
         try:
             service.run()
         finally:
@@ -126,10 +130,12 @@ def _served(host: str, port: int | None, pages: Any, say: Any) -> Iterator[None]
 
     try:
         server = Server(host, port, pages)
-    except OSError as error:
-        raise SettingsError(
-            f"cannot serve on {host}:{port}: {error.strerror}", where="--port", fix="name a free port"
-        ) from None
+    except (OSError, UnicodeError) as error:  # UnicodeError: no name of a host at all
+        nowhere = isinstance(error, socket.gaierror | UnicodeError) or error.errno == errno.EADDRNOTAVAIL
+        why = error.strerror if isinstance(error, OSError) else "no name of a host"
+        fix = "name an address of this machine" if nowhere else "name a free port"
+        where = "--host" if nowhere else "--port"
+        raise SettingsError(f"cannot serve on {host}:{port}: {why}", where=where, fix=fix) from None
     say(f"serving http://{host}:{server.port}/metrics")
     try:
         yield

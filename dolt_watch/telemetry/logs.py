@@ -43,8 +43,9 @@ class Log:
             said = {"time": now, "level": level, "message": str(line), **fields}
             self.stream.write(orjson.dumps(said, default=str).decode() + "\n")
         else:
+            text = " · ".join(part.strip() for part in line.split("\n")) if "error" in fields else str(line)
             more = " ".join(f"{name}={value}" for name, value in fields.items() if name not in ("bead", "kind"))
-            self.stream.write(f"{now:%Y-%m-%dT%H:%M:%SZ} {outside(str(line), 2000)}{' · ' + more if more else ''}\n")
+            self.stream.write(f"{now:%Y-%m-%dT%H:%M:%SZ} {outside(text, 2000)}{' · ' + more if more else ''}\n")
         self.stream.flush()
 
 
