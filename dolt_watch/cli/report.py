@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from dolt_watch.cli.common import load_settings, settings_options
+from dolt_watch.text import outside
 
 
 @click.command()
@@ -51,6 +52,10 @@ def command(output: str, since: str, beads: tuple[str, ...], **kwargs: Any) -> i
             _write(Path(output), page)
         except OSError as error:
             raise click.FileError(output, error.strerror or str(error)) from error
+    known = {*(lane.bead for lane in found.lanes), *(entry.bead for entry in found.entries)}
+    for bead in dict.fromkeys(beads):
+        if bead not in known:
+            click.echo(outside(f"warning: nothing was heard of bead {bead} in this span"), err=True)
     click.echo(f"wrote {output}: {len(found.lanes)} beads, {len(found.entries)} decisions", err=output == "-")
     return 0
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from dolt_watch.core.policy import Scope
+from dolt_watch.core.policy import Plan, Scope
 from dolt_watch.engines import Engine
 from dolt_watch.errors import DoltWatchError
 from dolt_watch.journal import entries
-from dolt_watch.model import Capacity, Entry, Pause, State
+from dolt_watch.model import Capacity, Entry, Kind, Pause, State
 from dolt_watch.tick import Loop
 from dolt_watch.times import iso
 
@@ -66,16 +67,31 @@ def ask(loop: Loop, engine: Engine, capacity: Callable[[str], Capacity] | None =
     folded = engine.commit_of(seen.look.commit) if seen.look.commit else None
     last = next(iter(entries(engine, limit=1)), None)
     names = sorted({rule.target for rule in loop.policy.rules}) if capacity is not None else []
+    told = {name: _told(capacity, name) for name in names if capacity is not None}
+    asks = dict(_turned_away(seen.plan, loop, told))
     beads = []
     for bead in sorted(seen.state.beads.values(), key=lambda bead: (bead.phase, bead.since, bead.id)):
         hold = seen.plan.holds.get(bead.id)
-        why = hold.why if hold is not None else bead.reason
+        why = hold.why if hold is not None else asks.get(bead.id, bead.reason)
         beads.append(Standing(bead.id, bead.phase.value, bead.rule, bead.since, bead.attempt, bead.job, why))
     return Now(
         seen.now, seen.look.head, seen.look.commit, folded.date if folded else None, seen.merging,
         standing(seen.state, seen.now),
-        {name: _told(capacity, name) for name in names if capacity is not None}, tuple(beads), last, seen.state,
+        told, tuple(beads), last, seen.state,
     )  # fmt: skip
+
+
+def _turned_away(plan: Plan, loop: Loop, told: Mapping[str, Capacity]) -> Iterator[tuple[str, str]]:
+    """Who would go, were it not for its target, and the target's word: the plan took it as free."""
+    taken = Counter[str]()
+    for one in plan.decisions:
+        rule = loop.policy.rule(one.rule) if one.kind is Kind.CLAIM else None
+        capacity = told.get(rule.target) if rule is not None else None
+        if rule is None or capacity is None or capacity.slots is None:
+            continue
+        taken[rule.target] += 1
+        if taken[rule.target] > capacity.slots:
+            yield one.bead, capacity.why or f"target {rule.target} takes {capacity.slots} more"
 
 
 def standing(state: State, now: datetime) -> tuple[Pause, ...]:
