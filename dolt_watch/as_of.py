@@ -8,21 +8,18 @@ from datetime import datetime, timedelta
 from dolt_watch.engines import Commit, Engine
 from dolt_watch.errors import SettingsError
 from dolt_watch.text import outside
-from dolt_watch.times import iso, utc
+from dolt_watch.times import iso, told
 
 SHORTEST = 4
 """Characters of a hash that are taken for its beginning."""
 
 _HASH = re.compile(r"[0-9a-v]+")  # Dolt counts in base 32, DoltLite in hexadecimal
-_FORMS = "write a commit's hash, the beginning of it, or a time such as 2026-04-18T22:35:46Z"
+_FORMS = "write a commit's hash, the beginning of it, HEAD, or a time such as 2026-04-18T22:35:46Z"
 
 
 def time_of(text: str) -> datetime | None:
     """The time that it says, in UTC where it names no zone; None where it says none. A hash has no dash, and a time has."""
-    try:
-        return utc(text.strip()) if "-" in text else None
-    except (ValueError, OverflowError):
-        return None
+    return told(text.strip()) if "-" in text else None
 
 
 def commit_at(engine: Engine, text: str, head: str, where: str = "") -> Commit:
@@ -37,7 +34,7 @@ def commit_at(engine: Engine, text: str, head: str, where: str = "") -> Commit:
     moment = time_of(word)
     if moment is not None:
         return _by(engine, moment, head, where)
-    word = word.lower()
+    word = head if word == "HEAD" else word.lower()
     if not _HASH.fullmatch(word):
         raise SettingsError(f"neither a commit nor a time: {outside(text, 80)!r}", where=where or None, fix=_FORMS)
     if len(word) < SHORTEST:

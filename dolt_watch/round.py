@@ -17,7 +17,7 @@ from dolt_watch.engines import Commit
 from dolt_watch.feed import Lens
 from dolt_watch.ledger import Written
 from dolt_watch.look import NO_BEADS, Look
-from dolt_watch.model import Decision, Entry, Hold, JobReport, Kind, Phase, State
+from dolt_watch.model import EMPTY, Capacity, Decision, Entry, Hold, JobReport, Kind, Phase, State
 from dolt_watch.store import Store
 from dolt_watch.text import Said, Say
 from dolt_watch.times import ago, minutes
@@ -133,6 +133,7 @@ class Actor(Protocol):
     def save(self, store: Store, look: Look, *more: Any) -> None: ...
 
 
+SERVICE = "claude-agent-service"
 LISTED = 20
 """Of the beads that one gate holds, a tick names so many; of the rest it says how many. `status` names all."""
 
@@ -170,7 +171,9 @@ def _words(entry: Entry) -> str:
             return f"{entry.bead}: {entry.kind} ({entry.reason})"
 
 
-def tell(say: Say, state: State, plan: Plan, policy: Policy, now: datetime, scope: Scope) -> None:
+def tell(
+    say: Say, state: State, plan: Plan, policy: Policy, now: datetime, scope: Scope, capacity: Mapping[str, Capacity] = EMPTY
+) -> None:  # fmt: skip
     waiting = [bead for bead in state.beads.values() if bead.matches]
     if scope.dispatch and not waiting:
         say(NO_BEADS)
@@ -189,12 +192,14 @@ def tell(say: Say, state: State, plan: Plan, policy: Policy, now: datetime, scop
     for gate, count in held.items():
         if count > LISTED:
             say(f"holding {count - LISTED} more: {gate} (dolt_watch status names them)")
-    if any(hold.gate == "capacity" and "busy" in hold.why for hold in plan.holds.values()):
-        say("claude-agent-service is busy — skipping tick")
     for pause in of_no_rule(state, policy, now):
         say(
             f"warning: rule {pause.rule} is paused ({pause.reason}), but there is no such rule (any more): it holds nothing"
         )
+    for name, one in capacity.items() if held["capacity"] else ():
+        if one.slots == 0 and not one.down:  # what a target that is down says of itself may hold any word
+            who = SERVICE if one.why.startswith(SERVICE) else f"target {name}"
+            say(f"{who} is busy — skipping tick")
     for bead in state.beads.values() if scope.reap else ():
         rule = policy.rule(bead.rule) if bead.phase is Phase.RUNNING else None
         if rule is None:

@@ -72,8 +72,8 @@ class Service:
         self._failures = 0
         self._last_words = ""
         self._leads: bool | None = None
-        self._begins = False
-        """It leads, and no tick has ended well since."""
+        self._thorough = True
+        """The first tick of a loop, or of a lead: nothing may be due, and metrics must still say who waits and runs."""
 
     def run(self) -> None:
         """Until ``stop`` is set."""
@@ -94,11 +94,10 @@ class Service:
             if not self._lead(loop.engine):
                 self.watching.standing_by()
                 return self._pause()
-            # Who begins to lead looks at everything once: what it saw before, if anything, is of another time.
-            outcome = loop.tick(BOTH, stop=self._ends, thorough=self._begins)
-            self._begins = False
+            outcome = loop.tick(BOTH, stop=self._ends, thorough=self._thorough)
         except DoltWatchError as error:
             return self._failed(error)
+        self._thorough = False
         if self._failures:
             self.say("the database answers again")
             self._failures, self._last_words = 0, ""
@@ -118,10 +117,9 @@ class Service:
 
     def _lead(self, engine: Engine) -> bool:
         leads = engine.lead()
-        self._begins = leads and (self._begins or not self._leads)
         if leads is not self._leads:
             self.say("leading" if leads else "standing by: another one leads")
-            self._leads = leads
+            self._leads, self._thorough = leads, True
         return leads
 
     def _pause(self, loop: Loop | None = None) -> float:
@@ -137,11 +135,14 @@ class Service:
             self.say(Said(f"error: {error}", error=type(error).__name__))
             self._last_words = words
         self.watching.failed(error)
-        if isinstance(error, DatabaseError):
-            self._drop()
+        # What is wrong here alone (settings, a credential) must not keep the lock from a replica that could work.
+        leads = self._leads
+        self._drop()
+        if not isinstance(error, DatabaseError):
+            self._leads = leads  # its words were said; the next lock that is won or lost is compared with it
         return float(min(LONGEST_PAUSE, 2.0 ** min(self._failures - 1, 10))) * random.uniform(SHORTEST, 1.0)
 
     def _drop(self) -> None:
-        engine, self._engine, self._loop, self._leads = self._engine, None, None, None
+        engine, self._engine, self._loop, self._leads, self._thorough = self._engine, None, None, None, True
         if engine is not None:
             engine.close()

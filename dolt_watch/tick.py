@@ -235,7 +235,7 @@ class Loop:
             if not wait:
                 outcome.failed += any(hold.gate == "stopped" for hold in plan.holds.values())
                 self._save(look, now, seen, asked)
-                tell(self.say, state, plan, self.policy, now, scope)
+                tell(self.say, state, plan, self.policy, now, scope, outside.capacity)
             return bool(wait), wait
         standing = Standing(look, state, now, lens)
         self._deciding = plan.decisions[0].bead

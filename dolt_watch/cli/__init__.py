@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import os
 import sys
 from importlib import import_module
@@ -70,6 +72,7 @@ def main() -> None:
     # Read here and not by click: an error while it parses has a traceback too, and who is told to add --debug adds it at the end.
     args = [each for each in sys.argv[1:] if each != "--debug"]
     debug = len(args) < len(sys.argv) - 1 or os.environ.get("DOLT_WATCH_DEBUG", "") not in ("", "0", "false")
+    _outputs()
     try:
         code = group.main(args, prog_name="dolt_watch", standalone_mode=False)
         # What stands in the buffer would meet a closed pipe after this function, where nobody catches it.
@@ -81,8 +84,8 @@ def main() -> None:
     except (KeyboardInterrupt, click.Abort):
         sys.exit(130)
     except BrokenPipeError:
-        # `dolt_watch log | head`: the reader has enough. Python would complain once more while it closes stdout. 1 is click's code for it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # `dolt_watch log | head`: the reader has enough. 1 is click's code for it.
+        _deaf()
         sys.exit(1)
     except DoltWatchError as error:
         if debug:
@@ -98,7 +101,39 @@ def main() -> None:
 
             said = outside(f"{type(error).__name__}: {error}")
             click.echo(f"error: {said} (run with --debug for the traceback)", err=True)
+        if isinstance(error, OSError):
+            _deaf()
         sys.exit(1)
+
+
+def _outputs() -> None:
+    """What a terminal or a pipe cannot show, or that there is none, must end no command.
+
+    What the encoding lacks is escaped as JSON does it, which people can read as well. Where the descriptor is closed (``>&-``) Python has no stream at all,
+    and the first socket would get its number.
+    """
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8"))
+        elif isinstance(stream, io.TextIOWrapper) and stream.encoding.lower() != "utf-8":
+            codecs.register_error("dolt_watch", _escaped)
+            stream.reconfigure(errors="dolt_watch")
+
+
+def _escaped(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    units = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[i]:02x}{units[i + 1]:02x}" for i in range(0, len(units), 2)), error.end
+
+
+def _deaf() -> None:
+    """Python would complain once more while it closes stdout, and change the exit code."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _traceback() -> None:

@@ -15,6 +15,8 @@ from dolt_watch.settings import Settings, load
 from dolt_watch.text import outside
 
 LONGEST_LINE = 4000
+EARLIEST = 1970
+"""No tracker is older; before the first date that there is, sums with a time fail."""
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _OPTIONS = (
     click.option("--config", metavar="FILE", help="Settings file; default: dolt_watch.toml here or above."),
@@ -42,6 +44,25 @@ def say(line: str) -> None:
     click.echo(outside(line, LONGEST_LINE))
 
 
+class Saying:
+    """``say`` for while a tick is under way: a line that nobody takes must not decide what becomes of an attempt. Told afterwards, by ``check``."""
+
+    def __init__(self, say: Callable[[str], None] = say) -> None:
+        self._say = say
+        self._trouble: Exception | None = None
+
+    def __call__(self, line: str) -> None:
+        try:
+            self._say(line)
+        except (OSError, ValueError) as error:  # of which UnicodeError is one, and a closed file
+            self._trouble = self._trouble or error
+
+    def check(self) -> None:
+        """Raises what the first line that was lost had raised."""
+        if self._trouble is not None:
+            raise self._trouble
+
+
 def fail(error: DoltWatchError) -> NoReturn:
     """Tell an error on stderr, and end with its exit code."""
     for line in f"error: {error}".split("\n"):
@@ -49,30 +70,14 @@ def fail(error: DoltWatchError) -> NoReturn:
     sys.exit(error.exit_code)
 
 
-def check_page(output: str) -> None:
-    """Raises FileError where no page can go there: what reads all of history says so before, and not after."""
-    import errno
-    from pathlib import Path
+def person() -> str:
+    """Who runs this command, for history. A container's user is often a number without a name."""
+    import getpass
 
-    if output == "-":
-        return
-    folder = Path(output).resolve().parent
-    wrong = (
-        errno.EISDIR if Path(output).is_dir() else errno.ENOENT if not folder.is_dir() else
-        errno.EACCES if not os.access(folder, os.W_OK) else 0
-    )  # fmt: skip
-    if wrong:
-        raise click.FileError(output, os.strerror(wrong))
-
-
-def write_page(output: str, page: str) -> None:
-    """The page, whole or not at all; - is standard output. Raises FileError."""
-    check_page(output)
     try:
-        with click.open_file(output, "w", encoding="utf-8", atomic=output != "-") as file:
-            file.write(page)
-    except OSError as error:
-        raise click.FileError(output, error.strerror or str(error)) from error
+        return getpass.getuser()
+    except (KeyError, OSError):  # KeyError before Python 3.13
+        return f"uid {os.getuid()}"
 
 
 def tick_options(command: _Command) -> _Command:
@@ -81,7 +86,8 @@ def tick_options(command: _Command) -> _Command:
         "--metrics-file",
         metavar="FILE",
         envvar="DOLT_WATCH_METRICS_FILE",
-        help="Write Prometheus metrics of this tick here, whole or not at all.",
+        callback=_file,
+        help="Write Prometheus metrics of this tick here, whole or not at all. Not with --dry-run.",
     )
     now = click.option(
         "--now", metavar="TIME", callback=_moment, help="With --dry-run: as if it were this time (ISO 8601)."
@@ -90,29 +96,40 @@ def tick_options(command: _Command) -> _Command:
     return dry(now(metrics(command)))
 
 
-def moment(text: str, now: datetime) -> datetime:
-    """What --since says: a time, or a span back from now. Raises BadParameter."""
+def moment(text: str, now: datetime, option: str = "--since", *, ahead: bool = False) -> datetime:
+    """What an option says: a time, or a span back from now (``ahead``: from now on). Raises BadParameter."""
     import durationpy
 
-    from dolt_watch.times import utc
+    from dolt_watch.times import told
 
     try:
-        found = now - durationpy.from_str(text) if "-" not in text else utc(text)
+        span = durationpy.from_str(text) if "-" not in text else None
+        found = told(text) if span is None else told(now + span if ahead else now - span)
     except (ValueError, OverflowError, durationpy.DurationError):
         found = None
     if found is None:
-        raise click.BadParameter(f"{text!r} is no time: write 2h, or 2026-04-18T22:35:46Z", param_hint="--since")
+        raise click.BadParameter(f"{text!r} is no time: write 2h, or 2026-04-18T22:35:46Z", param_hint=option)
     return found
+
+
+def _file(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """A variable that stands for every tick does not mean a dry run by hand; an option does."""
+    given = ctx.get_parameter_source(str(param.name)) is click.core.ParameterSource.COMMANDLINE
+    if given and ctx.params.get("dry_run"):
+        raise click.UsageError("--metrics-file does not go with --dry-run: a tick that does nothing has no metrics")
+    if given and not value:
+        raise click.BadParameter("'' is no name of a file")
+    return value
 
 
 def _moment(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
     if value is None:
         return None
-    from dolt_watch.times import utc
+    from dolt_watch.times import told
 
     if not ctx.params.get("dry_run"):
         raise click.UsageError("--now goes with --dry-run only: a real tick decides by the database's clock")
-    try:
-        return utc(value)
-    except ValueError:
-        raise click.BadParameter(f"{value!r} is no time; write 2026-04-18T22:35:46Z") from None
+    found = told(value)
+    if found is None or found.year < EARLIEST:
+        raise click.BadParameter(f"{value!r} is no time; write 2026-04-18T22:35:46Z")
+    return found

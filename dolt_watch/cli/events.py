@@ -13,6 +13,8 @@ from urllib.parse import quote
 import click
 
 from dolt_watch.cli.common import load_settings, settings_options
+from dolt_watch.errors import SettingsError
+from dolt_watch.text import outside
 
 if TYPE_CHECKING:
     from dolt_watch.engines import Engine
@@ -65,7 +67,7 @@ def _stream(
     branch: str | None,
     write: _Writer,
 ) -> None:
-    from dolt_watch.as_of import commit_at
+    from dolt_watch.as_of import commit_at, time_of
     from dolt_watch.branches import head_of
     from dolt_watch.migrate import check_project
     from dolt_watch.stream import Follower, read
@@ -74,10 +76,15 @@ def _stream(
     check_project(engine, settings.project_id)
     head = head_of(engine, branch)
     end = commit_at(engine, until, head, "--to").hash if until is not None else head
-    begin = end if follow and since is None else _begin(engine, since, end)
+    begin = end if follow and since is None else _begin(engine, since, end, head)
+    times = (time_of(since or ""), time_of(until or ""))
+    if times[0] is not None and times[1] is not None and times[0] > times[1]:
+        raise _backwards()
     if not follow:
         for passed in read(engine, begin, end, settings.rules):
             write(passed)
+        if write.bead is not None and not write.written:
+            _warn(f"warning: no event of bead {write.bead}")
         return
     with _Quiet() as quiet:
         follower = Follower(engine, branch, settings.rules, quiet.clock(DatabaseClock()), _warn)
@@ -87,9 +94,22 @@ def _stream(
             quiet.check()
 
 
-def _begin(engine: Engine, since: str | None, end: str) -> str:
+def _backwards() -> SettingsError:
+    return SettingsError("--from comes after --to", where="--from", fix="change the two: the older comes first")
+
+
+def _known(engine: Engine, commit: str, head: str) -> bool:
+    from dolt_watch.as_of import commit_at
+
+    try:
+        commit_at(engine, commit, head)
+    except SettingsError:
+        return False
+    return True
+
+
+def _begin(engine: Engine, since: str | None, end: str, head: str) -> str:
     from dolt_watch.as_of import commit_at, time_of
-    from dolt_watch.errors import SettingsError
     from dolt_watch.stream import first_commit
     from dolt_watch.times import iso
 
@@ -100,6 +120,8 @@ def _begin(engine: Engine, since: str | None, end: str) -> str:
     try:
         return commit_at(engine, since, end, "--from").hash
     except SettingsError:
+        if end != head and _known(engine, since, head):
+            raise _backwards() from None
         first = first_commit(engine, end)
         moment = time_of(since)
         gone = len(since.strip()) == len(end) if moment is None else moment < first.date
@@ -111,7 +133,7 @@ def _begin(engine: Engine, since: str | None, end: str) -> str:
 
 
 def _warn(line: str) -> None:
-    click.echo(line, err=True)
+    click.echo(outside(line), err=True)
 
 
 class _Writer:
@@ -123,6 +145,7 @@ class _Writer:
         address = settings.address
         name = address.database if isinstance(address, Address) else address.path
         self.bead, self.rules = bead, settings.rules
+        self.written = False
         self.source = (
             quote(f"/dolt_watch/{name.lstrip('/')}" + (f"/{branch}" if branch else "")) if form == "cloudevents" else ""
         )
@@ -130,6 +153,7 @@ class _Writer:
     def __call__(self, passed: Passed) -> None:
         lines = b"".join(self._lines(passed))
         if lines:
+            self.written = True
             sys.stdout.buffer.write(lines)
             sys.stdout.buffer.flush()
 

@@ -2,52 +2,109 @@
 
 from __future__ import annotations
 
-import getpass
-from typing import Any
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from dolt_watch.cli.common import load_settings, settings_options
+from dolt_watch.cli.common import load_settings, moment, person, say, settings_options
+
+if TYPE_CHECKING:
+    from dolt_watch.engines import Engine
+    from dolt_watch.model import State
+    from dolt_watch.settings import Settings
+
+Detail = dict[str, Any]
 
 
 @click.command()
 @settings_options
 @click.option("--reason", required=True, help="Why: it stands in history and in status.")
-@click.option("--rule", default="", metavar="NAME", help="Only this rule; default: all.")
-@click.option("--until", metavar="TIME", help="Ends by itself at this time (ISO 8601).")
+@click.option("--rule", metavar="NAME", help="Only this rule; default: all.")
+@click.option("--until", metavar="TIME", help="Ends by itself: a time (2026-04-18T22:35:46Z), or a span from now (2h).")
 @click.option("--all", "everything", is_flag=True, help="Reaping too.")
-def command(reason: str, rule: str, until: str | None, everything: bool, **kwargs: Any) -> int:
+def command(reason: str, rule: str | None, until: str | None, everything: bool, **kwargs: Any) -> int:
     """Stop handing out beads. Running beads go on, and silent ones are still reaped (unless --all).
 
     Example: dolt_watch pause --reason "agents are being upgraded"
     """
-    from dolt_watch.times import utc
+    from dolt_watch.model import Pause
+    from dolt_watch.report.now import pause_words, standing
 
-    try:
-        end = utc(until)
-    except ValueError:
-        raise click.BadParameter(f"{until!r} is no time: write 2026-04-18T22:35:46Z", param_hint="--until") from None
-    detail = {"until": end.isoformat() if end else None, "reaping": everything, "by": getpass.getuser()}
-    write("pause", rule, reason, detail, kwargs)
-    click.echo(f"paused {rule or 'all rules'}: {reason}")
+    check_reason(reason)
+    made: list[Pause] = []
+    before: list[Pause] = []
+
+    def decide(state: State | None, now: datetime) -> Detail:
+        end = moment(until, now, "--until", ahead=True) if until is not None else None
+        if end is not None and end <= now:
+            raise click.BadParameter(
+                f"{until!r} is not after now, which is {now:%Y-%m-%dT%H:%M:%SZ} by the database's clock",
+                param_hint="--until",
+            )
+        made.append(Pause(rule or "", reason, now, person(), end, everything))
+        if state is not None:
+            before.extend(pause for pause in standing(state, now) if pause.rule == made[0].rule)
+        return {"until": end.isoformat() if end else None, "reaping": everything, "by": made[0].by}
+
+    write("pause", rule, reason, decide, kwargs)
+    say(f"paused {pause_words(made[0])}")
+    for pause in before:
+        say(f"in place of: {pause_words(pause)}")
     return 0
 
 
-def write(kind: str, rule: str, reason: str, detail: dict[str, Any], kwargs: dict[str, Any]) -> None:
-    """One decision about no bead, on the stream ''."""
+LONGEST_REASON = 500
+"""What an entry keeps of it: no more than of any other text from outside."""
+
+
+def check_reason(reason: str) -> None:
+    """Raises BadParameter."""
+    if not reason.strip():
+        raise click.BadParameter("say why: it is what people find in history", param_hint="--reason")
+    if len(reason) > LONGEST_REASON:
+        raise click.BadParameter(
+            f"at most {LONGEST_REASON} characters, not {len(reason):,}: the rest belongs into a bead",
+            param_hint="--reason",
+        )
+
+
+def write(
+    kind: str, rule: str | None, reason: str, decide: Callable[[State | None, datetime], Detail | None], kwargs: Detail
+) -> None:
+    """One decision about no bead, on the stream ''. ``decide``: its detail, by what stands and the database's clock; None: nothing is written."""
     from dolt_watch.cli.wiring import ledger
     from dolt_watch.engines.address import open_engine
     from dolt_watch.errors import SettingsError
     from dolt_watch.migrate import check_database
     from dolt_watch.model import GLOBAL, Decision, Kind
+    from dolt_watch.times import utc
 
     settings = load_settings(kwargs)
-    if rule and rule not in [each.name for each in settings.rules]:
+    if rule is not None and rule not in [each.name for each in settings.rules]:
         names = ", ".join(each.name for each in settings.rules)
         raise SettingsError(f"no such rule: {rule!r}", where="--rule", fix=f"one of: {names}")
     engine = open_engine(settings.address)
     try:
         check_database(engine, settings.project_id)
-        ledger(engine, settings).report(Decision(Kind(kind), GLOBAL, rule, 0, "", reason=reason, detail=detail))
+        now = utc(engine.query("SELECT UTC_TIMESTAMP(6)")[0][0])
+        assert now is not None
+        detail = decide(_state(engine, settings), now)
+        if detail is not None:
+            one = Decision(Kind(kind), GLOBAL, rule or "", 0, "", reason=reason, detail=detail)
+            ledger(engine, settings).report(one)
     finally:
         engine.close()
+
+
+def _state(engine: Engine, settings: Settings) -> State | None:
+    """What stands now. None where that cannot be said: a kill switch must not depend on it."""
+    from dolt_watch.cli.wiring import Targets, build
+    from dolt_watch.errors import DoltWatchError
+    from dolt_watch.times import DatabaseClock
+
+    try:
+        return build(engine, settings, Targets(settings), DatabaseClock(), lambda line: None, dry=True).peek()[0]
+    except DoltWatchError:
+        return None

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dolt_watch.cli.common import check_page, load_settings, say, settings_options, write_page
+from dolt_watch.cli.common import load_settings, say, settings_options
+from dolt_watch.cli.pages import check_page, write_page
 
 if TYPE_CHECKING:
     from dolt_watch.engines import Commit, Engine

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import getpass
 import sys
 from typing import Any
 
 import click
 
-from dolt_watch.cli.common import say
+from dolt_watch.cli.common import Saying, person, say
 from dolt_watch.settings import Settings
 
 SCHEMA = 1
@@ -114,9 +113,11 @@ def apply(settings: Settings, begins: str | None, *, dry: bool, yes: bool) -> in
                 f"Fold everything after {commit.hash[:8]} ({iso(commit.date)}) again, and act on what is due and undecided?",
                 abort=True,
             )
-        loop = build(engine, settings, targets, DatabaseClock(), say, dry=dry)
-        loop.back_to(commit, getpass.getuser())
+        saying = Saying()
+        loop = build(engine, settings, targets, DatabaseClock(), saying, dry=dry)
+        loop.back_to(commit, person())
         outcome = loop.tick(Scope(dispatch=True, reap=True))
+        saying.check()
         return 0 if dry else outcome.exit_code
     finally:
         targets.close()

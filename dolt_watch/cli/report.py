@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from dolt_watch.cli.common import load_settings, settings_options
+from dolt_watch.text import outside
 
 
 @click.command()
@@ -21,13 +22,16 @@ def command(output: str, since: str, beads: tuple[str, ...], **kwargs: Any) -> i
 
     Example: dolt_watch report -o report.html --since 2d
     """
-    from dolt_watch.cli.common import moment, write_page
+    from dolt_watch.cli.common import moment
+    from dolt_watch.cli.pages import write_page
     from dolt_watch.cli.wiring import Targets, build
     from dolt_watch.engines.address import open_engine
     from dolt_watch.report.gather import Gatherer
     from dolt_watch.report.page import render
     from dolt_watch.times import DatabaseClock
 
+    if not output:
+        raise click.BadParameter("'' is no name of a file", param_hint="--output")
     settings = load_settings(kwargs)
     engine, targets = open_engine(settings.address), Targets(settings)
     try:
@@ -41,5 +45,9 @@ def command(output: str, since: str, beads: tuple[str, ...], **kwargs: Any) -> i
     if found.since >= found.now.now:
         raise click.BadParameter(f"{since!r} is not before now", param_hint="--since")
     write_page(output, render("report", found))
+    known = {*(lane.bead for lane in found.lanes), *(entry.bead for entry in found.entries)}
+    for bead in dict.fromkeys(beads):
+        if bead not in known:
+            click.echo(outside(f"warning: nothing was heard of bead {bead} in this span"), err=True)
     click.echo(f"wrote {output}: {len(found.lanes)} beads, {len(found.entries)} decisions", err=output == "-")
     return 0

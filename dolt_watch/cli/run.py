@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
+import socket
 import threading
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from dolt_watch.cli.common import load_settings, settings_options
 from dolt_watch.errors import SettingsError
+
+if TYPE_CHECKING:
+    from dolt_watch.cli.wiring import Targets
+    from dolt_watch.settings import Settings
 
 GRACE = 9.0
 """Seconds after SIGTERM: what is under way is settled in them, or by whoever looks after its deadline."""
@@ -28,7 +34,7 @@ GRACE = 9.0
     type=click.IntRange(0, 65535),
     help="Serve the live report (/), /metrics, /healthz, /readyz and /startupz here. Default: nothing is served.",
 )
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address for --port.")
+@click.option("--host", metavar="ADDRESS", help="Address for --port. Default: 127.0.0.1.")
 @click.option(
     "--log",
     "form",
@@ -37,7 +43,7 @@ GRACE = 9.0
     show_default=True,
     help="auto: text on a terminal, else JSON.",
 )
-def command(poll: str, port: int | None, host: str, form: str, **kwargs: Any) -> int:
+def command(poll: str, port: int | None, host: str | None, form: str, **kwargs: Any) -> int:
     """Stay up: dispatch and reap as things happen, until SIGTERM.
 
     Survives the database and the target going away. Of several replicas one works, the others stand by. DOLT_WATCH_PING_URL is fetched after good ticks: those that would end a command with exit 0.
@@ -57,6 +63,8 @@ def command(poll: str, port: int | None, host: str, form: str, **kwargs: Any) ->
     seconds = duration(poll, "--poll").total_seconds()
     if seconds < 0.05:
         raise SettingsError(f"--poll is a pause, not {poll!r}", where="--poll", fix="write 2s")
+    if host is not None and (port is None or not host.strip()):
+        raise click.UsageError("--host is an address to serve on: it wants a name or a number, and --port")
     settings = load_settings(kwargs)
     log = Log(json=None if form == "auto" else form == "json")
     timeouts = [each.timeout for each in settings.targets.values()]
@@ -68,18 +76,39 @@ def command(poll: str, port: int | None, host: str, form: str, **kwargs: Any) ->
         loop.present.turning = health.turning
         return loop
 
-    service = Service(lambda: open_engine(settings.address), make, log.say, health, poll=seconds, between=changes.next)
+    def between() -> None:
+        changes.next()
+        log.check()
+
+    service = Service(lambda: open_engine(settings.address), make, log.say, health, poll=seconds, between=between)
 
     def look(engine: Engine) -> Loop:
         return build(engine, settings, targets, DatabaseClock(), lambda line: None, dry=True)
 
+    _usable(settings, targets)
     pages = {**health.pages(), **live.pages(lambda: open_engine(settings.address), look)}
-    with _until_told(service.stop, log.say), _served(host, port, pages, log.say):
+    with _until_told(service.stop, log.say), _served(host or "127.0.0.1", port, pages, log.say):
         try:
             service.run()
         finally:
             targets.close()
     return 0
+
+
+def _usable(settings: Settings, targets: Targets) -> None:
+    """What no waiting mends ends it before it begins: settings. A database that is away does not; it may come. Raises SettingsError."""
+    from dolt_watch.engines.address import open_engine
+    from dolt_watch.errors import DatabaseError
+    from dolt_watch.migrate import check_project
+
+    for name in {*(rule.target for rule in settings.rules), settings.notify.target} - {""}:
+        targets(name)
+    with contextlib.suppress(DatabaseError):
+        engine = open_engine(settings.address)
+        try:
+            check_project(engine, settings.project_id)
+        finally:
+            engine.close()
 
 
 def _health(ping_url: str, timeouts: Sequence[timedelta], pause: float) -> Any:
@@ -106,10 +135,12 @@ def _served(host: str, port: int | None, pages: Any, say: Any) -> Iterator[None]
 
     try:
         server = Server(host, port, pages)
-    except OSError as error:
-        raise SettingsError(
-            f"cannot serve on {host}:{port}: {error.strerror}", where="--port", fix="name a free port"
-        ) from None
+    except (OSError, UnicodeError) as error:  # UnicodeError: no name of a host at all
+        nowhere = isinstance(error, socket.gaierror | UnicodeError) or error.errno == errno.EADDRNOTAVAIL
+        why = error.strerror if isinstance(error, OSError) else "no name of a host"
+        fix = "name an address of this machine" if nowhere else "name a free port"
+        where = "--host" if nowhere else "--port"
+        raise SettingsError(f"cannot serve on {host}:{port}: {why}", where=where, fix=fix) from None
     say(f"serving http://{host}:{server.port}/metrics")
     try:
         yield

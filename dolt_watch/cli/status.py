@@ -112,7 +112,8 @@ def _told(now: Now, width: int) -> list[tuple[str, str]]:
         else f"folded:   nothing yet{behind}"
     ]
     for name, capacity in now.targets.items():
-        slots = "down" if capacity.down else f"{capacity.slots} free"
+        known = "capacity not known" if capacity.slots is None else f"{capacity.slots} free"
+        slots = "down" if capacity.down else known
         lines.append(f"target:   {name}, {slots}{': ' + capacity.why if capacity.why else ''}")
     last = now.last
     lines.append(
@@ -160,8 +161,10 @@ def _wrapped(line: str, width: int, indent: int) -> list[str]:
 
     if not width or len(line) <= width:
         return [line]
+    most = width // 2  # what is indented further would stand a letter a line
+    line = " " * min(len(line) - len(line.lstrip()), most) + line.lstrip()
     return textwrap.wrap(
-        line, width, subsequent_indent=" " * indent, drop_whitespace=True, replace_whitespace=False, break_on_hyphens=False
+        line, width, subsequent_indent=" " * min(indent, most), drop_whitespace=True, replace_whitespace=False, break_on_hyphens=False
     )  # fmt: skip
 
 
@@ -173,7 +176,7 @@ def _cut(line: str, width: int) -> str:
     for place, character in enumerate(line if width else ""):
         used += 2 if unicodedata.east_asian_width(character) in "WF" else 1
         if used > width:
-            return line[: place - 1] + "…"
+            return line[: max(place - 1, 0)] + "…"
     return line
 
 

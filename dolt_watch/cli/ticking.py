@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from dolt_watch.cli.common import say
+from dolt_watch.cli.common import Saying
 from dolt_watch.engines.address import open_engine
 from dolt_watch.look import Looker, idle, nothing
 from dolt_watch.settings import Settings, settings_hash
@@ -25,17 +25,19 @@ def tick(
     """``kinds``: 'dispatch', 'reap'. The exit code. DOLT_WATCH_PING_URL is fetched after a good tick (``Outcome.good``), not after a dry run."""
     begun = time.monotonic()
     clock: Clock = FixedClock(now) if now is not None else DatabaseClock()
-    engine = open_engine(settings.address)
+    ping = _ping(dry_run)
+    write = _metrics(metrics_file) if metrics_file and not dry_run else None
+    engine, say = open_engine(settings.address), Saying()
     try:
         look = Looker(engine).look()
         # for the table of who is watched, and for metrics of who waits, though nothing is due
-        asked = bool(metrics_file) or (dry_run and "reap" in kinds)
+        asked = write is not None or (dry_run and "reap" in kinds)
         if not asked and idle(
             look, clock.now(look.now), settings_hash(settings), kinds, settings.settle, settings.adopt
         ):
             say(nothing(look, kinds))
-            if not dry_run:
-                _ping()
+            ping()
+            say.check()
             return 0
 
         from dolt_watch.cli.wiring import Targets, build
@@ -55,29 +57,49 @@ def tick(
             for line in table(("BEAD", "LAST SIGN", "IDLE", "VERDICT", "THEN"), rows):
                 say(line)
         if dry_run:
+            say.check()
             return 0
-        if metrics_file:
-            _write(metrics_file, loop, outcome, time.monotonic() - begun)
+        if write is not None:
+            write(loop, outcome, time.monotonic() - begun)
         if outcome.good:
-            _ping()
+            ping()
+        say.check()
         return outcome.exit_code
     finally:
         engine.close()
 
 
-def _ping() -> None:
-    url = os.environ.get("DOLT_WATCH_PING_URL")
-    if url:
-        from dolt_watch.telemetry.ping import Ping
+def _ping(dry_run: bool) -> Callable[[], None]:
+    """Who is to be told of a good tick. Raises SettingsError where that is no URL, before anything is done."""
+    url = "" if dry_run else os.environ.get("DOLT_WATCH_PING_URL")
+    if not url:
+        return lambda: None
+    from dolt_watch.telemetry.ping import Ping
 
-        ping = Ping(url)
+    ping = Ping(url)
+
+    def tell() -> None:
         ping()
         ping.wait()
 
+    return tell
 
-def _write(path: str, loop: Loop, outcome: Outcome, seconds: float) -> None:
+
+def _metrics(path: str) -> Callable[[Loop, Outcome, float], None]:
+    """Who writes them, and that it can, is asked before anything is done. Raises SettingsError."""
+    from pathlib import Path
+
     from dolt_watch.errors import SettingsError
 
+    def cannot(why: str | None) -> SettingsError:
+        fix = "name a file in a folder that can be written"
+        return SettingsError(f"metrics cannot be written: {why}", where=path, fix=fix)
+
+    file = Path(path)
+    if file.is_dir() or not file.parent.is_dir():
+        raise cannot("it is a folder" if file.is_dir() else "there is no such folder")
+    if not os.access(file.parent, os.W_OK | os.X_OK):
+        raise cannot("its folder cannot be written")
     try:
         from dolt_watch.telemetry.metrics import Metrics
     except ImportError as error:
@@ -87,12 +109,12 @@ def _write(path: str, loop: Loop, outcome: Outcome, seconds: float) -> None:
             fix="pip install 'dolt-watch[service]'",
         ) from error
     metrics = Metrics()
-    metrics.ticked(outcome, loop.state, loop.now, seconds)
-    try:
-        metrics.write(path)
-    except OSError as error:
-        raise SettingsError(
-            f"metrics cannot be written: {error.strerror}",
-            where=path,
-            fix="name a file in a folder that can be written",
-        ) from None
+
+    def write(loop: Loop, outcome: Outcome, seconds: float) -> None:
+        metrics.ticked(outcome, loop.state, loop.now, seconds)
+        try:
+            metrics.write(path)
+        except OSError as error:
+            raise cannot(error.strerror) from None
+
+    return write

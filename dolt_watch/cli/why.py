@@ -31,6 +31,8 @@ def command(bead: str, as_of: str | None, branch: str | None, form: str, **kwarg
     """
     from dolt_watch.branches import open_on
 
+    if not bead.strip():
+        raise click.BadParameter("which bead? Write its id", param_hint="BEAD")
     settings = load_settings(kwargs)
     engine = open_on(settings.address, branch)
     try:

@@ -59,9 +59,7 @@ class Source:
         """The text as one boolean expression."""
         tokens = self._tokens()
         if not tokens:
-            self.fail(
-                "the expression is empty", 0, "write a condition over the columns of issues, or leave the line out"
-            )
+            self.fail("the expression is empty", 0, "write a condition over the columns of issues, or leave it out")
         tree = self._tree(tokens)
         self._need_boolean(tree)
         return tree

@@ -8,6 +8,7 @@ from dolt_watch.core.dispatching import of_no_rule
 from dolt_watch.doctor import Case, Finding, failed, failure, named, ok, warning
 from dolt_watch.errors import DoltWatchError
 from dolt_watch.model import Bead, Phase
+from dolt_watch.report.now import standing
 from dolt_watch.settings import Settings
 from dolt_watch.targets import Target
 from dolt_watch.times import ago
@@ -33,6 +34,17 @@ def target(settings: Settings, targets: Callable[[str], Target]) -> Iterator[Fin
         else:
             takes = "takes as many as may be" if capacity.slots is None else f"{capacity.slots} free"
             yield ok("target", f"{name}: {takes}" + (f", {capacity.why}" if capacity.why else ""))
+    if settings.notify.target:
+        yield _hears(settings.notify.target, targets)
+
+
+def _hears(name: str, targets: Callable[[str], Target]) -> Finding:
+    """Opened only: to be asked, it would have to be told something."""
+    try:
+        targets(name)
+    except DoltWatchError as error:
+        return failed("notify", error)
+    return ok("notify", f"{name} can be told of decisions that go wrong")
 
 
 def beads(case: Case) -> Iterator[Finding]:
@@ -66,8 +78,8 @@ def switches(case: Case) -> Iterator[Finding]:
             f"rule {rule} stopped: its target refused our credential",
             f"mend it, then dolt_watch resume --rule {rule}",
         )
-    pauses = [pause for pause in found.state.pauses.values() if pause.until is None or pause.until > found.now]
     idle = of_no_rule(found.state, case.policy, found.now)
+    pauses = standing(found.state, found.now)
     for pause in pauses:
         if pause in idle:
             says = (

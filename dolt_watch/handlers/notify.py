@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Protocol
 
+from dolt_watch.errors import SettingsError
 from dolt_watch.model import Entry
 
 TYPE = "dev.dolt-watch.decision"
@@ -47,7 +48,13 @@ class Notifier:
         while rest:
             notice = rest[0]
             told = {"type": TYPE, "subject": notice["bead"], "data": {k: v for k, v in notice.items() if k != "id"}}
-            exchange = self.receiver().tell(str(notice["id"]), told, TIMEOUT)
+            try:
+                receiver = self.receiver()
+            except SettingsError as error:  # what was decided stands, whoever hears of it
+                where = f" ({error.where})" if error.where else ""
+                self.say(f"warning: {len(rest)} notices wait, nobody can be told: {error.message}{where}")
+                break
+            exchange = receiver.tell(str(notice["id"]), told, TIMEOUT)
             if exchange.trouble is None and exchange.status == 410:
                 self.say(f"warning: whoever hears of decisions is gone (HTTP 410): {len(rest)} notices were given up")
                 return []

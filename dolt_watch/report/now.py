@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from dolt_watch.core.dispatching import of_no_rule
-from dolt_watch.core.policy import Scope
+from dolt_watch.core.policy import Plan, Scope
 from dolt_watch.engines import Engine
 from dolt_watch.errors import DoltWatchError
 from dolt_watch.journal import entries
-from dolt_watch.model import Capacity, Entry, State
+from dolt_watch.model import Capacity, Entry, Kind, Pause, State
 from dolt_watch.tick import Loop
+from dolt_watch.times import iso
 
 IDLE = " (holds nothing: there is no rule {} any more)"
 
@@ -36,19 +38,28 @@ class Now(NamedTuple):
     """The last commit folded, '' before the first."""
     folded_at: datetime | None
     merging: bool
-    pauses: tuple[str, ...]
+    paused: tuple[Pause, ...]
+    """Those that stand; one whose end is over does not."""
     targets: dict[str, Capacity]
     """By name; empty where nobody was asked."""
     beads: tuple[Standing, ...]
     last: Entry | None
     state: State
+    no_rules: frozenset[str] = frozenset()
+    """Names under which something is paused, and no rule is called so."""
+
+    @property
+    def pauses(self) -> tuple[str, ...]:
+        """In words, those of a rule that there is none of (any more) too: they hold nothing."""
+        idle = {one: IDLE.format(one.rule) for one in self.paused if one.rule in self.no_rules}
+        return tuple(f"{pause_words(one)} (by {one.by}){idle.get(one, '')}" for one in self.paused)
 
     def facts(self) -> dict[str, Any]:
         """As ``status --format json`` has them."""
         last = self.last
         return {
             "schema": 1, "now": self.now, "head": self.head, "folded": self.folded or None, "folded_at": self.folded_at,
-            "behind": self.head != self.folded, "merging": self.merging, "pauses": list(self.pauses),
+            "behind": self.head != self.folded, "merging": self.merging, "pauses": [one.reason for one in self.paused], "paused": [one._asdict() for one in self.paused],
             "targets": {
                 name: {"slots": one.slots, "why": one.why, "down": one.down} for name, one in self.targets.items()
             },
@@ -62,18 +73,45 @@ def ask(loop: Loop, engine: Engine, capacity: Callable[[str], Capacity] | None =
     seen = loop.survey(Scope(dispatch=True, reap=True))
     folded = engine.commit_of(seen.look.commit) if seen.look.commit else None
     last = next(iter(entries(engine, limit=1)), None)
-    idle = of_no_rule(seen.state, loop.policy, seen.now)
+    idle = frozenset(pause.rule for pause in of_no_rule(seen.state, loop.policy, seen.now))
     names = sorted({rule.target for rule in loop.policy.rules}) if capacity is not None else []
+    told = {name: _told(capacity, name) for name in names if capacity is not None}
+    asks = dict(_turned_away(seen.plan, loop, told))
     beads = []
     for bead in sorted(seen.state.beads.values(), key=lambda bead: (bead.phase, bead.since, bead.id)):
         hold = seen.plan.holds.get(bead.id)
-        why = hold.why if hold is not None else bead.reason
+        why = hold.why if hold is not None else asks.get(bead.id, bead.reason)
         beads.append(Standing(bead.id, bead.phase.value, bead.rule, bead.since, bead.attempt, bead.job, why))
     return Now(
         seen.now, seen.look.head, seen.look.commit, folded.date if folded else None, seen.merging,
-        tuple(pause.reason + (IDLE.format(pause.rule) if pause in idle else "") for pause in seen.state.pauses.values()),
-        {name: _told(capacity, name) for name in names if capacity is not None}, tuple(beads), last, seen.state,
+        standing(seen.state, seen.now),
+        told, tuple(beads), last, seen.state, idle,
     )  # fmt: skip
+
+
+def _turned_away(plan: Plan, loop: Loop, told: Mapping[str, Capacity]) -> Iterator[tuple[str, str]]:
+    """Who would go, were it not for its target, and the target's word: the plan took it as free."""
+    taken = Counter[str]()
+    for one in plan.decisions:
+        rule = loop.policy.rule(one.rule) if one.kind is Kind.CLAIM else None
+        capacity = told.get(rule.target) if rule is not None else None
+        if rule is None or capacity is None or capacity.slots is None:
+            continue
+        taken[rule.target] += 1
+        if taken[rule.target] > capacity.slots:
+            yield one.bead, capacity.why or f"target {rule.target} takes {capacity.slots} more"
+
+
+def standing(state: State, now: datetime) -> tuple[Pause, ...]:
+    """The pauses that hold beads now."""
+    return tuple(one for one in state.pauses.values() if one.until is None or one.until > now)
+
+
+def pause_words(pause: Pause) -> str:
+    """Of what, until when, why: as pause, status and the report say it."""
+    what = f"rule {pause.rule}" if pause.rule else "all rules"
+    end = f"until {iso(pause.until)}" if pause.until else "until resumed"
+    return f"{what}, {end}, {'reaping too' if pause.reaping else 'reaping goes on'}: {pause.reason}"
 
 
 def _told(capacity: Callable[[str], Capacity], name: str) -> Capacity:

@@ -60,11 +60,15 @@ def _notify(values: _Values, targets: Mapping[str, TargetSettings], origins: dic
     found = {key: _value(values, ("notify", key), kind, origins) for key, kind in sources.NOTIFY.items()}
     notify = Notify(**{key: value for key, value in found.items() if value is not None})
     given = values.by_path.get(("notify", "target"))
-    if given is not None and (notify.target not in targets or targets[notify.target].kind != "webhook"):
+    if (
+        given is not None
+        and notify.target
+        and (notify.target not in targets or targets[notify.target].kind != "webhook")
+    ):
         hooks = [name for name, target in targets.items() if target.kind == "webhook"]
         fix = f"one of: {', '.join(hooks)}" if hooks else f'define [targets.{notify.target}] with kind = "webhook"'
         raise given.wrong("the name of a target of kind webhook", fix)
-    unknown = sorted(notify.kinds - set(NOTIFIED))
+    unknown = sorted(notify.words - set(NOTIFIED))
     if unknown:
         raise values.by_path["notify", "on"].wrong(
             "a list of kinds of decision", f"{unknown[0]}: {nearest(unknown[0], NOTIFIED)}"

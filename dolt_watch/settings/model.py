@@ -55,8 +55,12 @@ class Notify(NamedTuple):
     """Kinds of decision, with commas between."""
 
     @property
+    def words(self) -> frozenset[str]:
+        return frozenset(word.strip() for word in self.on.split(",") if word.strip())
+
+    @property
     def kinds(self) -> frozenset[str]:
-        return frozenset(word.strip() for word in self.on.split(",") if word.strip()) if self.target else frozenset()
+        return self.words if self.target else frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,8 @@ _LEAST = {"max_in_flight": 1, "max_attempts": 1, "max_per_hour": 0}
 _MOST = 1_000_000
 # These may be nothing; any other text must say something.
 _MAY_BE_EMPTY = frozenset({"running", "order_by", "url", "service_url"})
+_NOBODY = frozenset({("notify", "target")})
+"""A rule's target must be somebody."""
 _MAY_BE_ZERO = frozenset({"settle", "retry_after"})
 _ACTOR_LENGTH = 255
 
@@ -165,8 +167,9 @@ def _text(given: Given) -> str:
     key, value = given.path[-1], given.value
     if not isinstance(value, str):
         raise given.wrong("text", f'put it in quotes: {key} = "…"')
-    if not value.strip() and key not in _MAY_BE_EMPTY:
-        raise given.wrong("text that is not empty", "leave the line out for the default")
+    if not value.strip() and key not in _MAY_BE_EMPTY and given.path not in _NOBODY:
+        line = "the line" if given.typed else "it"
+        raise given.wrong("text that is not empty", f"leave {line} out for the default")
     if any("\ud800" <= each <= "\udfff" for each in value):
         # An environment variable that is not UTF-8; no database and no JSON could hold it.
         raise given.wrong("text in UTF-8", "write it in UTF-8")

@@ -12,13 +12,30 @@ from dolt_watch.text import Say, outside
 
 
 class Log:
-    """``say`` writes a line at once. ``json`` None: by what the stream is."""
+    """``say`` writes a line at once. ``json`` None: by what the stream is.
+
+    A line that cannot be written is lost, and nothing else: it is said between a claim and its POST, too.
+    """
 
     def __init__(self, stream: IO[str] | None = None, json: bool | None = None) -> None:
         self.stream = stream or sys.stdout
         self.json = not self.stream.isatty() if json is None else json
+        self._gone: BrokenPipeError | None = None
+
+    def check(self) -> None:
+        """Raises BrokenPipeError where whoever read the lines has gone. A full disk may have room again."""
+        if self._gone is not None:
+            raise self._gone
 
     def say(self, line: str) -> None:
+        try:
+            self._write(line)
+        except BrokenPipeError as error:
+            self._gone = error
+        except (OSError, ValueError):
+            return
+
+    def _write(self, line: str) -> None:
         fields = getattr(line, "fields", {})
         now = datetime.now(UTC)
         if self.json:
@@ -26,8 +43,9 @@ class Log:
             said = {"time": now, "level": level, "message": str(line), **fields}
             self.stream.write(orjson.dumps(said, default=str).decode() + "\n")
         else:
+            text = " · ".join(part.strip() for part in line.split("\n")) if "error" in fields else str(line)
             more = " ".join(f"{name}={value}" for name, value in fields.items() if name not in ("bead", "kind"))
-            self.stream.write(f"{now:%Y-%m-%dT%H:%M:%SZ} {outside(str(line), 2000)}{' · ' + more if more else ''}\n")
+            self.stream.write(f"{now:%Y-%m-%dT%H:%M:%SZ} {outside(text, 2000)}{' · ' + more if more else ''}\n")
         self.stream.flush()
 
 

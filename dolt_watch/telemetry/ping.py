@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
+
+from dolt_watch.errors import SettingsError
 
 EVERY = 30.0
 """Seconds between two pings of a long-lived process."""
 TIMEOUT = 5.0
+VARIABLE = "DOLT_WATCH_PING_URL"
+
+_URL = r"https?://(?:[^\s/?#@]*@)?(?:\[[0-9a-f:.]+\]|(?:[\w-]{1,63}\.)*[\w-]{1,63}\.?)(?::[0-9]{1,5})?(?:[/?#]\S*)?"
 
 
 class Ping:
     """Never keeps a tick waiting: the request is made by a thread, one at a time, and what becomes of it is nobody's concern here."""
 
     def __init__(self, url: str) -> None:
+        """Raises SettingsError: no URL. It is asked once, since later nobody would hear of it."""
+        if not re.fullmatch(_URL, url, re.IGNORECASE) or not url.isprintable():
+            # Not shown: for whoever watches us, the URL is the password.
+            raise SettingsError(f"{VARIABLE} is no URL of http or https", where=VARIABLE, fix="https://HOST/PATH")
         self.url = url
         self._last: float | None = None
         self._thread: threading.Thread | None = None
@@ -35,6 +45,7 @@ class Ping:
         import httpx
 
         try:
-            httpx.get(self.url, timeout=TIMEOUT, follow_redirects=False)
-        except (httpx.HTTPError, httpx.InvalidURL):
+            # As the targets': a proxy or a certificate that the environment names is not ours.
+            httpx.get(self.url, timeout=TIMEOUT, follow_redirects=False, trust_env=False)
+        except Exception:  # whoever misses us hears of it; a traceback of this thread would help nobody
             return

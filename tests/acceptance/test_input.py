@@ -87,7 +87,7 @@ def test_metadata_of_another_project(watch: Watch) -> None:
     path = watch.bd.path / ".beads" / "metadata.json"
     good = json.loads(path.read_text())
     path.write_text(json.dumps({**good, "project_id": "0000-of-another"}))
-    for command in ("dispatch", "init", "status"):
+    for command in ("dispatch", "init", "status", "run", "log"):
         told(watch.command(command), 2, "0000-of-another", good["project_id"])
     path.write_text("{nonsense")
     told(watch.command("dispatch"), 2, "metadata.json")

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook as Verifier
 
+from dolt_watch.doctor.work import target
 from dolt_watch.engines import Engine
 from dolt_watch.errors import SettingsError
 from dolt_watch.handlers.notify import MOST, Notifier
@@ -102,6 +103,30 @@ def test_gone_for_good(here: Light, stub: WebhookStub) -> None:
     assert any("gone (HTTP 410)" in line for line in here.lines)
 
 
+def test_who_cannot_be_told_stops_nothing(here: Light) -> None:
+    def receiver() -> Any:
+        raise SettingsError("target ops has no secret to sign with", where="[targets.ops] secret")
+
+    lines: list[str] = []
+    assert len(Notifier(receiver, lines.append).flush([{"id": "1", "bead": "b", "kind": "failed"}])) == 1
+    assert lines == [
+        "warning: 1 notices wait, nobody can be told: target ops has no secret to sign with ([targets.ops] secret)"
+    ]
+
+
+def test_doctor_looks_at_who_is_told(here: Light, stub: WebhookStub) -> None:
+    def targets(name: str) -> Any:
+        return here.target if name != "ops" else Webhook(WebhookSettings("ops", url=stub.url, secret=secret))
+
+    secret = ""
+    told = [each for each in target(here.settings, targets) if each.check == "notify"]
+    assert [(each.level, each.exit_code) for each in told] == [("failure", 2)]
+    secret = SECRET
+    told = [each for each in target(here.settings, targets) if each.check == "notify"]
+    assert [each.says for each in told] == ["ops can be told of decisions that go wrong"]
+    assert stub.requests == []
+
+
 def test_it_does_not_grow_without_end() -> None:
     lines: list[str] = []
     dead = Webhook(WebhookSettings("ops", url=dead_url(), secret=SECRET))
@@ -111,12 +136,22 @@ def test_it_does_not_grow_without_end() -> None:
     assert lines[0].startswith("warning: 7 notices were given up")
 
 
+def test_nobody_may_be_told(tmp_path: Path) -> None:
+    text = '[notify]\ntarget = ""\n'
+    (tmp_path / "dolt_watch.toml").write_text(f'database = "doltlite:///x.db"\n{text}')
+    assert load({}, {}, tmp_path).notify == Notify("")
+    (tmp_path / "dolt_watch.toml").write_text('database = "doltlite:///x.db"\n[rules.agent]\ntarget = ""\n')
+    with pytest.raises(SettingsError, match=r"rules\.agent\.target"):
+        load({}, {}, tmp_path)
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         ('[notify]\ntarget = "ops"', "define [targets.ops]"),
         ('[notify]\ntarget = "beadboard"', "kind webhook"),
         ('[notify]\ntarget = "ops"\non = "faild"\n[targets.ops]\nkind = "webhook"', "did you mean failed"),
+        ('[notify]\non = "nope"', "notify.on is a list of kinds of decision"),
         ('[notify]\ntargt = "ops"', "did you mean target"),
         ("notify = true", "[notify]"),
     ],

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from dolt_watch.core.policy import Plan, Policy, Scope
-from dolt_watch.model import Bead, Hold, Phase, Rule, State
+from dolt_watch.model import Bead, Capacity, Hold, Phase, Rule, State
 from dolt_watch.round import LISTED, tell
 
 NOW = datetime(2026, 4, 18, 12, tzinfo=UTC)
@@ -69,3 +69,19 @@ def test_a_clock_that_is_ahead_is_told_once(minutes: tuple[int, ...], told: list
     said.clear()
     tell(said.append, state, Plan(), policy, NOW, Scope(reap=True))
     assert said == []
+
+
+@pytest.mark.parametrize(
+    ("name", "capacity", "said"),
+    [
+        ("beadboard", Capacity(0, "claude-agent-service is busy"), ["claude-agent-service is busy — skipping tick"]),
+        ("local", Capacity(0), ["target local is busy — skipping tick"]),
+        ("beadboard", Capacity(0, """claude-agent-service's health: HTTP 200: {"busy":"yes"}""", down=True), []),
+    ],
+)
+def test_busy_is_not_what_is_down(name: str, capacity: Capacity, said: list[str]) -> None:
+    heard: list[str] = []
+    bead, policy = waits(1), Policy([Rule("agent", target=name)], timedelta(seconds=1))
+    plan = Plan(holds={bead.id: Hold("capacity", capacity.why or "full")})
+    tell(heard.append, State(beads={bead.id: bead}), plan, policy, NOW, Scope(dispatch=True), {name: capacity})
+    assert heard[1:] == said

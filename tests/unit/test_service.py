@@ -10,7 +10,8 @@ from typing import Any
 
 from dolt_watch.cli.wiring import build
 from dolt_watch.engines import Engine
-from dolt_watch.errors import DoltWatchError, Unreachable
+from dolt_watch.errors import DoltWatchError, SettingsError, Unreachable
+from dolt_watch.model import Phase
 from dolt_watch.round import Outcome
 from dolt_watch.service import LONGEST_PAUSE, SHORTEST, Service
 from dolt_watch.telemetry.logs import Changes, Log
@@ -118,6 +119,50 @@ def test_one_leads(doltlite: Engine, doltlite_factory: Any) -> None:
     assert (lines.count("leading"), told.good) == (2, 1)
 
 
+def test_who_is_set_wrongly_leaves_the_lead_to_others(doltlite: Engine, doltlite_factory: Any) -> None:
+    here, lines = Light(doltlite), list[str]()
+    here.assign("bd-a")
+    first, told = service(here, lines, doltlite_factory)
+
+    def wrong(engine: Engine) -> Loop:
+        def targets(name: str) -> Any:
+            raise SettingsError("target hook has no URL")
+
+        return build(engine, here.settings, targets, ShiftedClock(timedelta(minutes=1)), lines.append, patient=False)
+
+    first.make = wrong
+    first.step()
+    second, good = service(here, lines, doltlite_factory)
+    second.step()
+    assert (lines.count("leading"), told.bad, good.good) == (2, 1, 1)
+    second._drop()
+    first.step()
+    assert sum(line.startswith(("leading", "error")) for line in lines) == 3, "each is said when it changes"
+
+
+def test_after_a_restart_it_knows_who_waits_and_runs(doltlite: Engine, doltlite_factory: Any) -> None:
+    """Nothing is due, so an idle tick would know of nobody."""
+    here = Light(doltlite)
+    here.assign("bd-a", "bd-b")
+    here.tick()
+    assert here.tick(timedelta(minutes=1)).rounds == 0
+    told: list[tuple[int, dict[str, Phase]]] = []
+
+    class Listening(Told):
+        def polled(self, loop: Loop, outcome: Outcome, seconds: float) -> None:
+            told.append((outcome.rounds, {bead.id: bead.phase for bead in loop.state.beads.values()}))
+
+    def make(engine: Engine) -> Loop:
+        clock = ShiftedClock(timedelta(minutes=1))
+        return build(engine, here.settings, lambda name: here.target, clock, lambda line: None, patient=False)
+
+    one = Service(doltlite_factory, make, lambda line: None, Listening(), clock=Still())
+    one.step()
+    one.step()
+    assert told[0] == (1, {"bd-a": Phase.RUNNING, "bd-b": Phase.WAITING})
+    assert told[1][0] == 0, "once is enough"
+
+
 def test_what_was_said_already_is_not_said_again() -> None:
     heard: list[str] = []
     changes = Changes(heard.append)
@@ -142,3 +187,6 @@ def test_logs_for_machines_and_for_people() -> None:
     out = io.StringIO()
     Log(out, json=False).say("title with \x1b[31mred\nand a line")
     assert "\x1b" not in out.getvalue() and out.getvalue().count("\n") == 1
+    out = io.StringIO()
+    Log(out, json=False).say(Said(f"error: {SettingsError('no URL', where='x', fix='y')}", error="SettingsError"))
+    assert out.getvalue().endswith(" error: no URL · where: x · fix:   y · error=SettingsError\n")

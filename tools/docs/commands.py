@@ -16,6 +16,7 @@ HEAD = ("option", "default", "meaning")
 INTRO = """# Commands
 
 `dolt_watch`, also spelt `dolt-watch`, or `python -m dolt_watch`. `--help` after any command says the same as this page.
+Completion in a shell: `eval "$(_DOLT_WATCH_COMPLETE=bash_source dolt_watch)"` in `~/.bashrc`, or `zsh_source` in `~/.zshrc`; fish: `_DOLT_WATCH_COMPLETE=fish_source dolt_watch | source`.
 """
 EXITS = """## Exit codes
 
@@ -23,7 +24,7 @@ EXITS = """## Exit codes
 |---|---|
 | 0 | done, busy, paused, or nothing to do; a reaped bead included |
 | 1 | a dispatch failed or its outcome is unknown; the target is down while beads wait; a check did not hold |
-| 2 | usage, settings, an expression, `metadata.json`, another project's id |
+| 2 | usage, settings, an expression, `metadata.json`, another project's id (a tick that finds nothing to do does not ask for it) |
 | 3 | the database: unreachable, wrong password, missing, not a beads database, not migrated, a newer schema |
 
 An error goes to stderr as one line, `error: …`, and below it where it is and what mends it.

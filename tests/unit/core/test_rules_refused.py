@@ -13,7 +13,7 @@ FUNCTIONS = (
     "SUBSTRING, TRIM, UPPER"
 )
 ROW_ONLY = "cannot be used: a rule may only ask of the bead's own row"
-EMPTY = ("the expression is empty", "write a condition over the columns of issues, or leave the line out")
+EMPTY = ("the expression is empty", "write a condition over the columns of issues, or leave it out")
 UNEXPECTED = ("not understood: Invalid expression / Unexpected token", "write one boolean SQL expression")
 OPENED = ("something opened here is never closed", "close the quote, or double a quote within text: 'it''s'")
 NUL = ("there is a NUL character here", "leave it out")
