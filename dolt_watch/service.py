@@ -12,14 +12,13 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from dolt_watch.core.policy import Scope
+from dolt_watch.core.policy import BOTH
 from dolt_watch.engines import Engine
 from dolt_watch.errors import DatabaseError, DoltWatchError
 from dolt_watch.round import Outcome
 from dolt_watch.text import Said, Say
 from dolt_watch.tick import Loop
 
-BOTH = Scope(dispatch=True, reap=True)
 LONGEST_PAUSE = 30.0
 """Seconds between tries while the database is away: 1, 2, 4 … up to this."""
 SHORTEST = 0.7

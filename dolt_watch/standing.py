@@ -9,7 +9,7 @@ from typing import NamedTuple
 from dolt_watch import feed
 from dolt_watch.core.decide import decide, questions
 from dolt_watch.core.given import recall
-from dolt_watch.core.policy import Outside, Plan, Policy, Questions, Scope
+from dolt_watch.core.policy import BOTH, Outside, Plan, Policy, Questions
 from dolt_watch.engines import Engine
 from dolt_watch.errors import DoltWatchError
 from dolt_watch.gates import readiness
@@ -20,7 +20,6 @@ from dolt_watch.targets import Answer, Refused, Target, Task
 from dolt_watch.tick import Loop
 from dolt_watch.times import iso
 
-BOTH = Scope(dispatch=True, reap=True)
 UNSEEN = "rows that stood uncommitted then cannot be seen any more"
 NEVER = "nothing was ever decided here: the bead stands as its row does, by the rules as they are set now"
 

@@ -69,7 +69,7 @@ def _findings(kwargs: dict[str, Any]) -> Iterator[Finding]:
 
 def _of_database(settings: Settings, targets: Callable[[str], Any]) -> Iterator[Finding]:
     from dolt_watch.cli.wiring import build, policy
-    from dolt_watch.core.policy import Scope
+    from dolt_watch.core.policy import BOTH
     from dolt_watch.doctor import Case, failed
     from dolt_watch.doctor.examine import examine
     from dolt_watch.engines.address import open_engine
@@ -91,7 +91,7 @@ def _of_database(settings: Settings, targets: Callable[[str], Any]) -> Iterator[
                 engine,
                 policy(settings),
                 hashes,
-                lambda: loop.survey(Scope(dispatch=True, reap=True)),
+                lambda: loop.survey(BOTH),
                 _machine,
             )
         )

@@ -89,7 +89,7 @@ def apply(settings: Settings, begins: str | None, *, dry: bool, yes: bool) -> in
     from dolt_watch.as_of import commit_at
     from dolt_watch.branches import head_of
     from dolt_watch.cli.wiring import Targets, build
-    from dolt_watch.core.policy import Scope
+    from dolt_watch.core.policy import BOTH
     from dolt_watch.engines.address import open_engine
     from dolt_watch.errors import SettingsError
     from dolt_watch.times import DatabaseClock, iso
@@ -116,7 +116,7 @@ def apply(settings: Settings, begins: str | None, *, dry: bool, yes: bool) -> in
         saying = Saying()
         loop = build(engine, settings, targets, DatabaseClock(), saying, dry=dry)
         loop.back_to(commit, person())
-        outcome = loop.tick(Scope(dispatch=True, reap=True))
+        outcome = loop.tick(BOTH)
         saying.check()
         return 0 if dry else outcome.exit_code
     finally:

@@ -22,13 +22,15 @@ if TYPE_CHECKING:
     from dolt_watch.cli.wiring import Targets
     from dolt_watch.settings import Settings
 
+SHORTEST = 0.05
+"""Seconds. A shorter pause is a slip."""
 GRACE = 9.0
 """Seconds after SIGTERM: what is under way is settled in them, or by whoever looks after its deadline."""
 
 
 @click.command()
 @settings_options
-@click.option("--poll", default="2s", show_default=True, metavar="DURATION", help="Longest pause between two looks.")
+@click.option("--poll", metavar="DURATION", help="Longest pause between two looks. Default: the setting poll, 2s.")
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
@@ -43,7 +45,7 @@ GRACE = 9.0
     show_default=True,
     help="auto: text on a terminal, else JSON.",
 )
-def command(poll: str, port: int | None, host: str | None, form: str, **kwargs: Any) -> int:
+def command(poll: str | None, port: int | None, host: str | None, form: str, **kwargs: Any) -> int:
     """Stay up: dispatch and reap as things happen, until SIGTERM.
 
     Survives the database and the target going away. Of several replicas one works, the others stand by. DOLT_WATCH_PING_URL is fetched after good ticks: those that would end a command with exit 0.
@@ -60,12 +62,13 @@ def command(poll: str, port: int | None, host: str | None, form: str, **kwargs: 
     from dolt_watch.tick import Loop
     from dolt_watch.times import DatabaseClock
 
-    seconds = duration(poll, "--poll").total_seconds()
-    if seconds < 0.05:
-        raise SettingsError(f"--poll is a pause, not {poll!r}", where="--poll", fix="write 2s")
     if host is not None and (port is None or not host.strip()):
         raise click.UsageError("--host is an address to serve on: it wants a name or a number, and --port")
     settings = load_settings(kwargs)
+    seconds = (settings.poll if poll is None else duration(poll, "--poll")).total_seconds()
+    if seconds < SHORTEST:
+        where = settings.origins["poll"] if poll is None else "--poll"
+        raise SettingsError(f"poll is a pause of at least 50ms, not {seconds:g}s", where=where, fix="write 2s")
     log = Log(json=None if form == "auto" else form == "json")
     timeouts = [each.timeout for each in settings.targets.values()]
     health = _health(os.environ.get("DOLT_WATCH_PING_URL", ""), timeouts, max(seconds, LONGEST_PAUSE))

@@ -27,6 +27,9 @@ class Scope(NamedTuple):
         return tuple(kind for kind in ("dispatch", "reap") if getattr(self, kind))
 
 
+BOTH = Scope(dispatch=True, reap=True)
+
+
 class Policy(NamedTuple):
     """The settings that decisions are made under."""
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing
 from pathlib import Path
 
-from dolt_watch.core.policy import Scope
+from dolt_watch.core.policy import BOTH
 from dolt_watch.demo import Place, make_tracker, place
 from dolt_watch.demo.agent import Agent, edit
 from dolt_watch.engines import Engine
@@ -103,15 +103,14 @@ def _play(engine: Engine, where: Place, folder: Path, make_loop: MakeLoop, telle
         done = [migration.name for migration in migrate(engine, AUTHOR)]
         watch(f"init: tables of its own, migrated: {', '.join(done)}")
         with make_loop(engine, settings, watch) as loop, closing(connect()) as hers:
-            scope = Scope(dispatch=True, reap=True)
-            loop.tick(scope)
+            loop.tick(BOTH)
             _describe(hers, person)
             while (wrong := _wrong(engine)) and not agent.troubles:
                 if teller.elapsed > PATIENCE:
                     return [f"not over after {PATIENCE:g} s", *wrong]
-                loop.tick(scope)
+                loop.tick(BOTH)
                 time.sleep(LOOK_EVERY)
-            loop.tick(scope)
+            loop.tick(BOTH)
     return [*wrong, *(f"the agent: {trouble}" for trouble in agent.troubles)]
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from dolt_watch.core.dispatching import of_no_rule
-from dolt_watch.core.policy import Plan, Scope
+from dolt_watch.core.policy import BOTH, Plan
 from dolt_watch.engines import Engine
 from dolt_watch.errors import DoltWatchError
 from dolt_watch.journal import entries
@@ -70,7 +70,7 @@ class Now(NamedTuple):
 
 def ask(loop: Loop, engine: Engine, capacity: Callable[[str], Capacity] | None = None) -> Now:
     """One survey; ``capacity`` asks each target for its own, None asks none. Writes nothing."""
-    seen = loop.survey(Scope(dispatch=True, reap=True))
+    seen = loop.survey(BOTH)
     folded = engine.commit_of(seen.look.commit) if seen.look.commit else None
     last = next(iter(entries(engine, limit=1)), None)
     idle = frozenset(pause.rule for pause in of_no_rule(seen.state, loop.policy, seen.now))

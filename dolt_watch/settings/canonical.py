@@ -19,6 +19,8 @@ from dolt_watch.text import outside
 HASH_LENGTH = 16
 _HIDDEN, _NOT_SET = "********", "not set"
 _LONGEST_VALUE = 4000
+_DECIDE_NOTHING = ("database", "poll")
+"""Where, and how often."""
 
 
 class Line(NamedTuple):
@@ -44,7 +46,7 @@ def rules_text(settings: Settings) -> str:
     tree = {
         "rules": [{each.name: _plain(getattr(rule, each.name)) for each in fields(rule)} for rule in settings.rules],
         "targets": {name: target.kind for name, target in settings.targets.items()},
-        **{key: _plain(getattr(settings, key)) for key in TOP if key != "database"},
+        **{key: _plain(getattr(settings, key)) for key in TOP if key not in _DECIDE_NOTHING},
     }
     return orjson.dumps(tree, option=orjson.OPT_SORT_KEYS).decode()
 

@@ -78,6 +78,8 @@ class Settings:
     notify: Notify = field(default_factory=Notify)
     settle: timedelta = timedelta(seconds=2)
     """A change younger than this is left alone: bd writes one thought in several commits."""
+    poll: timedelta = timedelta(seconds=2)
+    """Longest pause of ``dolt_watch run`` between two looks; at least 50ms."""
     adopt: bool = True
     """Commit what others left uncommitted in watched tables, so that nothing is decided on what history does not hold."""
     actor_dispatch: str = "beads-dispatcher"

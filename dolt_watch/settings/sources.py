@@ -13,7 +13,7 @@ from dolt_watch.settings.model import Notify, Settings
 from dolt_watch.settings.values import Given, check_name, convert, nearest, shown
 
 PREFIX = "DOLT_WATCH_"
-_SIMPLE = ("settle", "adopt", "actor_dispatch", "actor_reap")
+_SIMPLE = ("settle", "poll", "adopt", "actor_dispatch", "actor_reap")
 TOP: dict[str, str] = {"database": "str"} | {f.name: str(f.type) for f in fields(Settings) if f.name in _SIMPLE}
 """Top-level key → its type. The annotations are text: model modules have ``from __future__ import annotations``."""
 RULE: dict[str, str] = {f.name: str(f.type) for f in fields(Rule) if f.name != "name"}

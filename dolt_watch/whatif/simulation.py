@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from dolt_watch.core.decide import decide, questions, settling
 from dolt_watch.core.fold import Projection
-from dolt_watch.core.policy import ATTEMPTED, Outside, Plan, Policy, Questions, Scope, sets_status
+from dolt_watch.core.policy import ATTEMPTED, BOTH, Outside, Plan, Policy, Questions, sets_status
 from dolt_watch.model import (
     GLOBAL,
     Bead,
@@ -38,8 +38,7 @@ from dolt_watch.whatif.schedule import Schedule
 from dolt_watch.whatif.script import Act, Run, Script, in_flight
 from dolt_watch.whatif.views import View, Views
 
-BOTH = Scope(dispatch=True, reap=True)
-AT_ONCE = timedelta()
+NONE = timedelta()
 
 
 class Row(NamedTuple):
@@ -206,7 +205,7 @@ class Simulation:
         report = report_of_run(run, attempt, rule, was, now)
         if report is None:
             return now
-        at = now + max(AT_ONCE, run.answer.at - run.begun) if run.answer is not None else now
+        at = now + max(NONE, run.answer.at - run.begun) if run.answer is not None else now
         self._advance(at)
         self._write(report, at, assumed=run.assumed)
         return at
@@ -218,7 +217,7 @@ class Simulation:
 
     def _go_on(self, run: Run) -> None:
         """A run that was under way when the history begins: nothing of it moves."""
-        self._play(run, AT_ONCE, run.begun)
+        self._play(run, NONE, run.begun)
         bead = self.projection.beads[run.bead]
         rule = self.policy.rule(bead.rule)
         if bead.phase is Phase.CLAIMED and run.answer is not None and rule is not None:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from dolt_watch.core.decide import questions
 from dolt_watch.core.derive import derive
 from dolt_watch.core.fold import Projection
-from dolt_watch.core.policy import Policy
+from dolt_watch.core.policy import BOTH, Policy
 from dolt_watch.engines import Commit
 from dolt_watch.errors import DatabaseError, SettingsError
 from dolt_watch.model import GLOBAL, Bead
@@ -20,7 +20,7 @@ from dolt_watch.whatif.journal import Journal
 from dolt_watch.whatif.ready import Ready
 from dolt_watch.whatif.schedule import Schedule
 from dolt_watch.whatif.script import Script, in_flight
-from dolt_watch.whatif.simulation import BOTH, Simulation
+from dolt_watch.whatif.simulation import Simulation
 from dolt_watch.whatif.views import Views
 
 Told = Callable[[datetime], None]

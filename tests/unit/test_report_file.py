@@ -8,9 +8,10 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 
-from dolt_watch.cli.report import _write
+from dolt_watch.cli.pages import write_page
 from dolt_watch.engines.address import DoltLitePath
 from tests.unit.commands import Commands, commands
 
@@ -38,7 +39,7 @@ def test_a_file_keeps_its_mode_and_a_link_its_target(tmp_path: Path) -> None:
     file.write_text("old")
     file.chmod(0o640)
     link.symlink_to(file)
-    _write(link, "new")
+    write_page(str(link), "new")
     assert (link.is_symlink(), file.read_text(), stat.S_IMODE(file.stat().st_mode)) == (True, "new", 0o640)
 
 
@@ -50,8 +51,8 @@ def test_no_file_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "replace", full)
-    with pytest.raises(OSError, match="No space left"):
-        _write(file, "new")
+    with pytest.raises(click.FileError, match="No space left"):
+        write_page(str(file), "new")
     assert [each.name for each in tmp_path.iterdir()] == ["page.html"]
     assert file.read_text() == "old"
 

@@ -184,7 +184,8 @@ def test_a_pause_of_a_rule_that_was_renamed_is_told(here: Light) -> None:
     here.tick(timedelta(minutes=3))
     assert "warning: rule agent is paused (lunch), but there is no such rule (any more): it holds nothing" in here.lines
     loop = build(here.engine, here.settings, lambda name: here.target, DatabaseClock(), here.lines.append, dry=True)
-    assert ask(loop, here.engine).pauses == ("lunch (holds nothing: there is no rule agent any more)",)
+    (pause,) = ask(loop, here.engine).pauses
+    assert pause.startswith("rule agent, ") and pause.endswith(" (holds nothing: there is no rule agent any more)")
 
 
 @pytest.mark.parametrize(
