@@ -43,8 +43,8 @@ def _hears(name: str, targets: Callable[[str], Target]) -> Finding:
     try:
         targets(name)
     except DoltWatchError as error:
-        return failed("notify", error)
-    return ok("notify", f"{name} can be told of decisions that go wrong")
+        return failed("target", error)
+    return ok("target", f"{name} can be told of decisions that go wrong")
 
 
 def beads(case: Case) -> Iterator[Finding]:
