@@ -25,12 +25,10 @@ from dolt_watch.model import GLOBAL, IN_PROGRESS, Decision, Entry, Kind, Wrote
 from dolt_watch.store import take_fence
 from dolt_watch.text import outside
 from dolt_watch.times import Clock, utc
+from dolt_watch.traces import TEXT_LIMIT, as_bd, bd_value, fit, message
 
 PATIENCE = 60.0
 """Seconds that a report waits for its turn, for the end of somebody's merge, or for the server: what happened outside cannot be decided anew."""
-
-TEXT_LIMIT = 65_535
-"""Bytes that a TEXT column of beads holds: notes, events.old_value, events.new_value."""
 
 CONTENT = ("title", "description", "design", "acceptance_criteria", "issue_type", "priority", "assignee")
 """Columns that say what the bead is about: with the rule's own, and without our cells, they make ``bead_hash``."""
@@ -42,8 +40,6 @@ commit for the merge commit. With conflicts or violations standing by themselves
 
 OUTLIVES = (Kind.RESTORE, Kind.OVERDUE)
 """Decisions about an attempt, not about a row: its stream outlives a bead that is gone."""
-
-_VERBS = {Kind.CLAIM: "claim", Kind.DISPATCHED: "dispatch", Kind.REAP: "reap", Kind.REQUEUE: "requeue"}
 
 
 class Identity(NamedTuple):
@@ -155,7 +151,7 @@ class Ledger:
                 self._attempt(tx, entry)
             settings = () if begun.settings_stand else ("watch_settings",)
             tables = ["watch_decision", *settings, *(("issues", "events") if row is not None else ())]
-            commit = tx.dolt_commit(tables, _message(entry), self.identity.author)
+            commit = tx.dolt_commit(tables, message(entry), self.identity.author)
         return Written(entry, commit, row, warning)
 
     def _begin(self, tx: Transaction, decision: Decision, alone: bool) -> _Begun:
@@ -248,8 +244,8 @@ class Ledger:
             "VALUES (?, ?, ?, ?, ?, ?, ?)",
             (
                 entry.wrote.events[0], entry.bead, "status_changed" if "status" in changes else "updated", entry.actor,
-                _fit(as_bd(row), {name: _bd_value(row[name]) for name in changes}),
-                _fit(said, {name: value for name, value in said.items() if name != "notes"}), second,
+                fit(as_bd(row), {name: bd_value(row[name]) for name in changes}),
+                fit(said, {name: value for name, value in said.items() if name != "notes"}), second,
             ),
         )  # fmt: skip
 
@@ -298,33 +294,3 @@ def bead_hash(row: Mapping[str, Any], compiled: CompiledRule | None) -> str:
     names = {*CONTENT, *(compiled.columns if compiled else ())} - {"status", "notes", "updated_at"}
     cells = {name: cell(name, row[name]) for name in sorted(names) if name in row}
     return hashlib.sha256(orjson.dumps(cells)).hexdigest()[:32]
-
-
-def _message(entry: Entry) -> str:
-    """Subject and trailers: `dolt log` and `git interpret-trailers` both read it."""
-    verb = _VERBS.get(entry.kind, entry.kind.value)
-    job = f", job {entry.job}" if entry.job else ""
-    subject = f"dolt-watch: {verb} {entry.bead} (attempt {entry.attempt}{job})" if entry.bead else f"dolt-watch: {verb}"
-    trailers = {
-        "Bead": entry.bead, "Decision": entry.kind.value, "Version": entry.version, "Attempt": entry.attempt,
-        "Rule": entry.rule, "Cause": entry.cause, "Observed": entry.observed, "Job": entry.job, "Reason": entry.reason,
-    }  # fmt: skip
-    lines = [f"{name}: {outside(str(value))}" for name, value in trailers.items() if value not in ("", 0)]
-    return "\n".join([outside(subject, 200), "", *lines])
-
-
-def as_bd(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The row as bd writes it into events.old_value: what is empty is left out."""
-    return {k: _bd_value(v) for k, v in row.items() if v not in (None, "", 0) or k == "priority"}
-
-
-def _bd_value(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return value.strftime("%Y-%m-%dT%H:%M:%SZ")
-    return value if isinstance(value, str | int | float | None) else str(value)
-
-
-def _fit(full: Mapping[str, Any], least: Mapping[str, Any]) -> str:
-    """bd itself fails past the column's end; we say the changed fields only."""
-    text = orjson.dumps(full)
-    return (text if len(text) <= TEXT_LIMIT else orjson.dumps(least)).decode()

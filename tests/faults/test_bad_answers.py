@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from dolt_watch.errors import DoltWatchError
 from dolt_watch.feed import ENTRY_COLUMNS
-from dolt_watch.ledger import TEXT_LIMIT
+from dolt_watch.traces import TEXT_LIMIT
 from dolt_watch.look import Looker
 from dolt_watch.model import Capacity, JobReport, Kind, Rule
 from dolt_watch.store import Store

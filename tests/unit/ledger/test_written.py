@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from dolt_watch import __version__
-from dolt_watch.ledger import TEXT_LIMIT, Ledger, as_bd, bead_hash
+from dolt_watch.ledger import Ledger, bead_hash
 from dolt_watch.model import Decision, Kind
 from dolt_watch.times import DatabaseClock, utc
+from dolt_watch.traces import TEXT_LIMIT, as_bd
 from tests.unit.ledger.here import CLAIM, FAILED, NOTE, NOW, PAUSE, REAP, SENT, Here
 
 
