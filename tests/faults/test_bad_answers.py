@@ -20,7 +20,6 @@ from hypothesis import strategies as st
 
 from dolt_watch.errors import DoltWatchError
 from dolt_watch.feed import ENTRY_COLUMNS
-from dolt_watch.traces import TEXT_LIMIT
 from dolt_watch.look import Looker
 from dolt_watch.model import Capacity, JobReport, Kind, Rule
 from dolt_watch.store import Store
@@ -29,6 +28,7 @@ from dolt_watch.targets.beadboard import BeadBoard, read_answer, read_status
 from dolt_watch.targets.health import read_health
 from dolt_watch.targets.http import MAX_BODY, Exchange, Trouble
 from dolt_watch.text import outside
+from dolt_watch.traces import TEXT_LIMIT
 from tests.faults.stateful_service import Run, Says, Service
 from tests.faults.stateful_world import BOTH, World, template
 
