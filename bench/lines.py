@@ -38,6 +38,7 @@ class Part(NamedTuple):
 
 
 PROCESS = "a process of the same interpreter that imports pymysql, connects and asks one query"
+PLAIN = f"{PROCESS}, without TLS set-up"
 BARE = (
     "the same without the TLS set-up that pymysql does by default and we leave out on loopback: the harder comparison"
 )
@@ -169,7 +170,7 @@ PARTS = (
         "Asking the past",
         "One history of issues, events and comments. `why` as a process; replay is the fold of all of it in one process.",
         (
-            Line("why, as a process", "ms", PROCESS, "the bead's own changes are read out of all of history", Bar(1000)),
+            Line("why, as a process", "ms", PLAIN, "the bead's own changes are read out of all of history", Bar(1000)),
             Line("replay: folding all of history", "s", "the diffs of issues in one stream", "other tables, and the fold in Python", Bar(2, FLOOR)),
             Line("replay, against all it reads", "s", "the diffs of every watched table, a stream each", "the fold in Python"),
         ),
@@ -177,13 +178,13 @@ PARTS = (
     Part(
         "memory",
         "Memory",
-        "Resident memory; of the commands that read history, the most that it ever was. The floor is the process of the idle tick's floor. One history, read up to "
+        "Resident memory; of the commands that read history, the most that it ever was. The floor is the process of the idle tick's harder floor. One history, read up to "
         "two commits of it.",
         (
-            Line("run: idle", "MB", PROCESS, "httpx, prometheus-client and the report's templates", Bar(80)),
-            Line("run: after its work", "MB", PROCESS, "as idle, and what the allocator keeps", Bar(80)),
+            Line("run: idle", "MB", PLAIN, "httpx, prometheus-client and the report's templates", Bar(80)),
+            Line("run: after its work", "MB", PLAIN, "as idle, and what the allocator keeps", Bar(80)),
             *(
-                Line(f"{command}, {length} history", "MB", PROCESS, f"the window of history that is read at once; {keeps}", Bar(120))
+                Line(f"{command}, {length} history", "MB", PLAIN, f"the window of history that is read at once; {keeps}", Bar(120))
                 for command, keeps in (
                     ("replay --verify", "the ledger's entries"),
                     ("replay", "the ledger's entries, and, packed, all that was done to beads that were ever dispatched"),
