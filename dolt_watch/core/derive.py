@@ -138,7 +138,7 @@ OURS = {
     "dispatch outcome ": r"unknown \(.*\): not sent again until it is known|still unknown after \d+m — blocking; set it open to try again",
     "dispatch quarantined ": r"after -?\d+ attempts: .*; edit the bead to try again",
     "dispatch restored: ": r"(job=|attempt ).*",
-    "reaper: ": r"no progress for \d+m \(threshold (<1|\d+)m\) — (blocking|requeued)",
+    "reaper: ": r"(no progress for \d+m \(threshold (<1|\d+)m\)|job .+ ended .+) — (blocking|requeued)",
 }
 """How each note of ours begins, and how it goes on, to its end: the original's words, kept."""
 

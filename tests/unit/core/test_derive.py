@@ -256,6 +256,7 @@ def test_two_entries_in_one_commit_write_one_after_the_other() -> None:
         "dispatch outcome unknown (x): not sent again until it is known",
         "dispatch outcome still unknown after 15m — blocking; set it open to try again",
         "dispatch quarantined after 5 attempts: x; edit the bead to try again", "dispatch restored: job=j", "dispatch restored: attempt 2",
+        "reaper: job j7 ended failed: boom — blocking", "reaper: job j7 ended lost — requeued",
         "reaper: no progress for 31m (threshold 30m) — blocking", "reaper: no progress for 0m (threshold <1m) — requeued",
     ],
 )  # fmt: skip
