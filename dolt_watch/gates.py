@@ -31,7 +31,7 @@ AHEAD = timedelta(hours=14)
 """No zone is further ahead of UTC."""
 
 _FLAGS = {"pinned": "pinned", "is_template": "a template", "ephemeral": "ephemeral"}
-_CHUNK = 200
+_CHUNK, _FEW = 200, 20
 _DEPTH = 50
 """Parents above one another that are asked for, as bd does."""
 
@@ -63,7 +63,7 @@ def until_ready(
     As ``commit`` has the rows: what history does not hold never lets a bead go. ``loose``: rows may stand beside it, and may keep one back.
     """
     holds: dict[str, Hold] = {}
-    for chunk in chunks(queue, _CHUNK):
+    for chunk in _growing(queue, enough):
         holds |= readiness(query, chunk, columns, now, commit)
         left = [bead for bead in chunk if bead not in holds and bead not in held] if loose else []
         beside = readiness(query, left, columns, now) if left else {}
@@ -72,6 +72,14 @@ def until_ready(
         if enough <= 0:
             break
     return holds
+
+
+def _growing(queue: Sequence[str], enough: int) -> Iterator[Sequence[str]]:
+    """Few at first: most often the head of the queue may go."""
+    start, size = 0, max(_FEW, 2 * enough)
+    while start < len(queue):
+        yield queue[start : start + size]
+        start, size = start + size, _CHUNK
 
 
 def matches_too(query: Query, rules: Sequence[CompiledRule], bead: str, rule: str, commit: str) -> str:

@@ -29,7 +29,7 @@ class Rows:
 
 @pytest.mark.parametrize(
     ("deferred", "enough", "held", "asked"),
-    [(0, 1, 0, 200), (0, 201, 0, 400), (200, 1, 0, 400), (199, 1, 1, 200), (199, 1, 200, 400), (10_000, 1, 0, 10_000)],
+    [(0, 1, 0, 20), (0, 201, 0, 402), (19, 1, 0, 20), (19, 1, 20, 220), (220, 1, 0, 420), (10_000, 1, 0, 10_000)],
 )
 def test_the_queue_is_asked_from_its_head_until_enough_may_go(
     deferred: int, enough: int, held: int, asked: int
