@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tarfile
 import zipfile
 from configparser import ConfigParser
 from pathlib import Path
@@ -11,6 +12,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+OF_THE_REPOSITORY = {".gitignore", ".pre-commit-config.yaml"}
+"""What only a clone needs."""
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +27,33 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.Path:
     assert done.returncode == 0, done.stdout + done.stderr
     (built,) = folder.glob("*.whl")
     return zipfile.Path(built)
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The source distribution, unpacked."""
+    folder = tmp_path_factory.mktemp("source")
+    built = [sys.executable, "-m", "hatchling", "build", "--target", "sdist", "--directory", str(folder)]
+    done = subprocess.run(built, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (archive,) = folder.glob("*.tar.gz")
+    with tarfile.open(archive) as opened:
+        opened.extractall(folder, filter="data")
+    return next(each for each in folder.iterdir() if each.is_dir())
+
+
+def test_the_source_has_all_that_is_kept(source: Path) -> None:
+    """Whoever has it can run the tests, which read manifests, recipes and the Makefile too."""
+    kept = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\n")
+    there = {each.relative_to(source).as_posix() for each in source.rglob("*") if each.is_file()}
+    assert {name for name in kept if name and (ROOT / name).exists()} - there <= OF_THE_REPOSITORY
+
+
+def test_a_wheel_of_the_source_is_the_same(source: Path, wheel: zipfile.Path, tmp_path: Path) -> None:
+    options = ["--no-deps", "--no-build-isolation", "--disable-pip-version-check", "--wheel-dir", str(tmp_path)]
+    subprocess.run([sys.executable, "-m", "pip", "wheel", "--quiet", *options, str(source)], check=True)
+    (built,) = tmp_path.glob("*.whl")
+    assert names(zipfile.Path(built)) == names(wheel)
 
 
 def names(wheel: zipfile.Path) -> set[str]:
