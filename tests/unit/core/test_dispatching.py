@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dolt_watch.core.decide import decide, questions
-from dolt_watch.core.dispatching import failure, readies, stops
+from dolt_watch.core.dispatching import REVERTED, failure, readies, restore, stops
 from dolt_watch.core.policy import AT_ONCE, Due, Outside, Policy, Scope
 from dolt_watch.model import Bead, Capacity, Check, Decision, Hold, Kind, Pause, Phase, Rule
 from tests.unit.core.test_decide import BOTH, FREE, NOW, bead, kinds, plan, state
@@ -313,3 +313,22 @@ def test_the_last_failure_quarantines(attempt: int, for_good: bool, kind: Kind) 
             kind, "a", "agent", attempt, "c", token="t", status="open", reason="HTTP 400: no", note=note,
             detail={"status": 400},
         )  # fmt: skip
+
+
+# -- an attempt that is written again -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("job", "said"), [("j", "job=j"), ("", "attempt 2")])
+def test_an_attempt_whose_row_went_back_is_written_again_as_it_is_known(job: str, said: str) -> None:
+    back = bead(
+        "a", Phase.RUNNING, job=job, token="t", attempt=2, sent_at=NOW - MINUTE, deadline=NOW, reverted=True, cause="c7"
+    )
+    (made,) = plan(back, scope=TO_DISPATCH).decisions
+    known = {"since": back.since.isoformat(), "sent_at": (NOW - MINUTE).isoformat(), "deadline": NOW.isoformat()}
+    given = {"given": made.detail["given"]}
+    assert made == Decision(
+        Kind.RESTORE, "a", "agent", 2, "c7", token="t", job=job, reason=REVERTED, note=f"dispatch restored: {said}",
+        status="in_progress", detail={**known, "phase": "running", **given},
+    )  # fmt: skip
+    bare = restore(back._replace(sent_at=None, deadline=None), "why")
+    assert (bare.reason, bare.detail["sent_at"], bare.detail["deadline"]) == ("why", None, None)

@@ -51,6 +51,8 @@ UNASSIGNED = edit(facts=NEITHER)
         ([SENT, UNASSIGNED._replace(row=None)], None),
         ([SENT, BACK_AGAIN._replace(row=None, facts=None)], None),
         ([SENT, BACK_AGAIN._replace(sign=None)], Phase.WAITING),
+        # a commit that is older itself, of another clone: somebody set it open there, at that time
+        ([SENT, BACK_AGAIN._replace(sign=Sign(AT - timedelta(hours=1), "edit", "ann", "c9", 0))], Phase.WAITING),
         ([said(Kind.FAILED, 2, OPEN), BACK_AGAIN], Phase.BACKOFF),
     ],
 )

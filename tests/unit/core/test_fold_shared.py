@@ -152,3 +152,12 @@ def test_a_claim_that_a_merge_shows_again_counts_once() -> None:
     assert folded(other, claims={"agent": (AT,)}, beads={"b": waits}).claims == {"agent": (AT, AT)}, (
         "at the same moment"
     )
+
+
+def test_a_claim_of_a_bead_that_left_counts_once_and_what_is_no_claim_is_heard() -> None:
+    """A merge shows it again; of the bead nothing is left to tell by."""
+    again = said(Kind.CLAIM, "agent", bead="gone")
+    assert folded(again, claims={"agent": (AT,)}).claims["agent"] == (AT,)
+    assert len(folded(again, claims={"other": (AT,)}).claims["agent"]) == 1
+    busy = said(Kind.BUSY, "agent", bead="gone", until=(AT + HOUR).isoformat(), target="board")
+    assert "board" in folded(busy, claims={"agent": (AT,)}).resting

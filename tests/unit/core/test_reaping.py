@@ -167,6 +167,7 @@ def test_only_a_job_that_runs_spares_and_no_longer_than_max_runtime(
     ("report", "again", "said"),
     [
         (JobReport(Verdict.FINISHED, "failed", "boom"), True, "job j ended failed: boom"),
+        (JobReport(Verdict.FINISHED, "failed", "x" * 201), True, f"job j ended failed: {'x' * 199}…"),
         (JobReport(Verdict.LOST, "", "HTTP 404"), True, "job j ended lost: HTTP 404"),
         (JobReport(Verdict.FINISHED, "timeout", "too slow"), False, "job j ended timeout: too slow"),
         (JobReport(Verdict.FINISHED, "error", "a line\ntoo long"), False, "job j ended error: a line\\ntoo long"),
@@ -197,6 +198,7 @@ def test_who_failed_is_not_waited_for(word: str, at_once: bool) -> None:
     answers = Outside(FREE, {}, {"a": JobReport(Verdict.FINISHED, word, "boom")})
     assert kinds(plan(busy, outside=answers, scope=TO_REAP)) == ([(Kind.REAP, "a")] if at_once else [])
     assert kinds(plan(busy, outside=answers, scope=Scope(dispatch=True))) == []
+    assert kinds(plan(busy, outside=Outside(FREE), scope=TO_REAP)) == [], "nobody told"
     alive = answers._replace(holds={"a": Hold("uncommitted", "a row")})
     assert kinds(plan(busy, outside=alive, scope=TO_REAP)) == []
 

@@ -155,6 +155,7 @@ def test_a_report_that_stands_unheard_is_not_written_twice(here: Here) -> None:
     Unheard(here, 1)
     written = here.ledger.report(SENT)
     assert (written.entry.kind, written.entry.job, written.entry.version) == (Kind.DISPATCHED, "j7", 1)
+    assert (written.commit, written.row) == ("", None)
     assert len(here.entries()) == 1
 
 
