@@ -11,8 +11,8 @@ from bench.ground import DISPATCH, Place, sized
 from bench.measure import MS, alternate, database_time, ticked
 from bench.table import Figure
 from dolt_watch.cli.wiring import Targets, build
+from dolt_watch.core.policy import BOTH
 from dolt_watch.engines.address import open_engine
-from dolt_watch.service import BOTH
 from dolt_watch.times import DatabaseClock
 from tests.servers import Server
 from tests.stubs.beadboard import BeadBoardStub

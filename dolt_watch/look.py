@@ -108,6 +108,13 @@ class Looker:
         )  # fmt: skip
 
 
+def database_now(engine: Engine) -> datetime:
+    """The database's clock, for who needs no look."""
+    moment = utc(engine.query("SELECT UTC_TIMESTAMP(6)")[0][0])
+    assert moment is not None
+    return moment
+
+
 def idle(look: Look, now: datetime, settings_hash: str, kinds: Sequence[str], settle: timedelta, adopt: bool) -> bool:
     """Nothing happened since the cursor was saved, under the same settings, and nothing of these kinds is due."""
     if not look.unchanged or look.rules.get("settings") != settings_hash:

@@ -308,6 +308,9 @@ class Pause(NamedTuple):
     until: datetime | None = None
     reaping: bool = False
 
+    def stands(self, now: datetime) -> bool:
+        return self.until is None or self.until > now
+
 
 class State(NamedTuple):
     """The whole projection, at one commit."""

@@ -22,15 +22,15 @@ def command(bead: str | None, since: str | None, limit: int | None, form: str, *
     """
     from dolt_watch.engines.address import open_engine
     from dolt_watch.journal import as_json, entries, table
+    from dolt_watch.look import database_now
     from dolt_watch.migrate import check_project
-    from dolt_watch.times import iso, utc
+    from dolt_watch.times import iso
 
     settings = load_settings(kwargs)
     engine = open_engine(settings.address)
     try:
         check_project(engine, settings.project_id)
-        now = utc(engine.query("SELECT UTC_TIMESTAMP(6)")[0][0])
-        assert now is not None
+        now = database_now(engine)
         found = entries(engine, bead=bead, since=moment(since, now) if since is not None else None, limit=limit)
     finally:
         engine.close()

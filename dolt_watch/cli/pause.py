@@ -29,8 +29,9 @@ def command(reason: str, rule: str | None, until: str | None, everything: bool, 
 
     Example: dolt_watch pause --reason "agents are being upgraded"
     """
+    from dolt_watch.core.policy import standing
     from dolt_watch.model import Pause
-    from dolt_watch.report.now import pause_words, standing
+    from dolt_watch.report.now import pause_words
 
     check_reason(reason)
     made: list[Pause] = []
@@ -77,9 +78,9 @@ def write(
     from dolt_watch.cli.wiring import ledger
     from dolt_watch.engines.address import open_engine
     from dolt_watch.errors import SettingsError
+    from dolt_watch.look import database_now
     from dolt_watch.migrate import check_database
     from dolt_watch.model import GLOBAL, Decision, Kind
-    from dolt_watch.times import utc
 
     settings = load_settings(kwargs)
     if rule is not None and rule not in [each.name for each in settings.rules]:
@@ -88,8 +89,7 @@ def write(
     engine = open_engine(settings.address)
     try:
         check_database(engine, settings.project_id)
-        now = utc(engine.query("SELECT UTC_TIMESTAMP(6)")[0][0])
-        assert now is not None
+        now = database_now(engine)
         detail = decide(_state(engine, settings), now)
         if detail is not None:
             one = Decision(Kind(kind), GLOBAL, rule or "", 0, "", reason=reason, detail=detail)

@@ -23,7 +23,8 @@ def command(rule: str | None, reason: str, **kwargs: Any) -> int:
 
     Example: dolt_watch resume
     """
-    from dolt_watch.report.now import pause_words, standing
+    from dolt_watch.core.policy import standing
+    from dolt_watch.report.now import pause_words
 
     check_reason(reason)
     what = f"rule {rule}" if rule is not None else "all rules"
@@ -48,8 +49,8 @@ def command(rule: str | None, reason: str, **kwargs: Any) -> int:
 
 def _ends(state: State, rule: str | None, now: datetime) -> bool:
     """Is there anything that a resume would end?"""
+    from dolt_watch.core.policy import standing
     from dolt_watch.model import Phase
-    from dolt_watch.report.now import standing
 
     return (
         any(rule in (None, one.rule) for one in standing(state, now))

@@ -98,8 +98,9 @@ def _now(engine: Engine, settings: Settings, head: str, bead: str, branch: str |
     """As the loop sees it. Where there is no state of the loop's (never initialised, a replica, another branch): as history has it."""
     from dolt_watch.cli.wiring import build
     from dolt_watch.errors import NotMigrated
+    from dolt_watch.look import database_now
     from dolt_watch.standing import stands_now
-    from dolt_watch.times import DatabaseClock, utc
+    from dolt_watch.times import DatabaseClock
 
     if branch is None:
         try:
@@ -107,8 +108,7 @@ def _now(engine: Engine, settings: Settings, head: str, bead: str, branch: str |
             return stands_now(loop, bead)
         except NotMigrated:
             pass
-    now = utc(engine.query("SELECT UTC_TIMESTAMP(6)")[0][0])
-    return _then(engine, settings, head, now, bead, asked.capacity)
+    return _then(engine, settings, head, database_now(engine), bead, asked.capacity)
 
 
 # -- told ------------------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 
-from dolt_watch.core.policy import AT_ONCE, HOUR, Due, Outside, Policy, Questions, paused
+from dolt_watch.core.policy import AT_ONCE, HOUR, Due, Outside, Policy, Questions, paused, standing
 from dolt_watch.model import (
     BLOCKED,
     IN_FLIGHT,
@@ -61,8 +61,7 @@ def stops(state: State, rule: Rule, policy: Policy, now: datetime, clock: Due) -
 
 def of_no_rule(state: State, policy: Policy, now: datetime) -> list[Pause]:
     """Pauses of rules that there are none of (any more): they hold nothing, whatever whoever set them thinks."""
-    stand = [pause for pause in state.pauses.values() if pause.until is None or pause.until > now]
-    return [pause for pause in stand if pause.rule and policy.rule(pause.rule) is None]
+    return [pause for pause in standing(state, now) if pause.rule and policy.rule(pause.rule) is None]
 
 
 def slots(state: State, rule: Rule, policy: Policy, now: datetime, clock: Due) -> tuple[int, Hold | None]:

@@ -91,10 +91,15 @@ class Plan(NamedTuple):
     holds: Mapping[str, Hold] = EMPTY
 
 
+def standing(state: State, now: datetime) -> tuple[Pause, ...]:
+    """The pauses whose end is not over."""
+    return tuple(pause for pause in state.pauses.values() if pause.stands(now))
+
+
 def paused(state: State, rule: str, now: datetime, reaping: bool = False) -> Pause | None:
     for name in ("", rule):
         pause = state.pauses.get(name)
-        if pause and (pause.until is None or pause.until > now) and (pause.reaping or not reaping):
+        if pause and pause.stands(now) and (pause.reaping or not reaping):
             return pause
     return None
 

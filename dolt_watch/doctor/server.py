@@ -10,6 +10,7 @@ from dolt_watch.doctor import LONGEST, Case, Finding, failure, named, numbers, o
 from dolt_watch.engines.address import Address
 from dolt_watch.errors import AccessDenied, Conflict, DoltWatchError, NoSuchTable, Unreachable
 from dolt_watch.grants import NEEDS, Need, grants
+from dolt_watch.look import database_now
 from dolt_watch.times import ago, iso, utc
 
 TRIED = {"dolt": ("1.86.4", "2.3.1"), "doltlite": ("0.51.3", "0.51.3")}
@@ -105,9 +106,8 @@ def _denied(case: Case, need: Need) -> AccessDenied | None:
 def clock(case: Case) -> Iterator[Finding]:
     """Decisions go by the database's clock alone; this machine's is what people and logs go by."""
     before = case.machine()
-    database = utc(case.engine.query("SELECT UTC_TIMESTAMP(6)")[0][0])
+    database = database_now(case.engine)
     after = case.machine()
-    assert database is not None
     skew = max(database - after, before - database, timedelta())
     if skew > SKEW:
         way = "behind" if database < before else "ahead of"

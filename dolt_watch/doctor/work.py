@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from dolt_watch.core.dispatching import of_no_rule
+from dolt_watch.core.policy import standing
 from dolt_watch.doctor import Case, Finding, failed, failure, named, ok, warning
 from dolt_watch.errors import DoltWatchError
 from dolt_watch.model import Bead, Phase
-from dolt_watch.report.now import standing
 from dolt_watch.settings import Settings
 from dolt_watch.targets import Target
 from dolt_watch.times import ago

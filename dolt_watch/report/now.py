@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from dolt_watch.core.dispatching import of_no_rule
-from dolt_watch.core.policy import BOTH, Plan
+from dolt_watch.core.policy import BOTH, Plan, standing
 from dolt_watch.engines import Engine
 from dolt_watch.errors import DoltWatchError
 from dolt_watch.journal import entries
@@ -100,11 +100,6 @@ def _turned_away(plan: Plan, loop: Loop, told: Mapping[str, Capacity]) -> Iterat
         taken[rule.target] += 1
         if taken[rule.target] > capacity.slots:
             yield one.bead, capacity.why or f"target {rule.target} takes {capacity.slots} more"
-
-
-def standing(state: State, now: datetime) -> tuple[Pause, ...]:
-    """The pauses that hold beads now."""
-    return tuple(one for one in state.pauses.values() if one.until is None or one.until > now)
 
 
 def pause_words(pause: Pause) -> str:

@@ -28,6 +28,8 @@ POSTED = {
 
 class Metrics:
     def __init__(self) -> None:
+        self._succeeded = False
+        """A good tick was counted here: else the last one is that of the file."""
         self.registry = CollectorRegistry()
         self.info = Gauge("dolt_watch_info", "Which program this is", ["version"], registry=self.registry)
         self.info.labels(__version__).set(1)
@@ -81,6 +83,7 @@ class Metrics:
                 self.posts.labels(POSTED[kind]).inc(number)
         self.conflicts.inc(outcome.conflicts)
         if outcome.good:
+            self._succeeded = True
             self.success.set(time.time())
         if outcome.rounds:
             self._gauge(self.beads, Count((bead.phase.value, bead.rule) for bead in state.beads.values()))
@@ -109,7 +112,7 @@ class Metrics:
 
     def write(self, path: str) -> None:
         """For node_exporter's textfile collector: whole or not at all. After a tick that was not good the last good one is that of the file."""
-        if not self.success._value.get():
+        if not self._succeeded:
             self.success.set(_said(path, "dolt_watch_last_success_timestamp_seconds"))
         write_to_textfile(path, self.registry)
 

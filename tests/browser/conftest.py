@@ -47,6 +47,33 @@ class Opened:
 Open = Callable[..., Opened]
 
 
+WAYS = [(390, "light"), (390, "dark"), (1440, "light"), (1440, "dark")]
+"""Width and scheme: phone and desktop, each in both."""
+
+
+def accessible(one: Opened) -> None:
+    """axe-core finds nothing at all."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = Axe().run(one.page).response["violations"]
+    assert [(each["id"], each["impact"], each["nodes"][0]["target"]) for each in found] == []
+
+
+def fits(one: Opened, width: int, scheme: str) -> None:
+    """Nothing sticks out sideways, and it is dark where it should be."""
+    assert one.page.evaluate("document.documentElement.scrollWidth") <= width
+    red = one.page.evaluate("Number(getComputedStyle(document.body).backgroundColor.match(/\\d+/)[0])")
+    assert red > 200 if scheme == "light" else red < 50
+
+
+def blocks_scripts(opened: Open, html: str) -> None:
+    """Should escaping ever fail, the page's own policy still holds."""
+    one = opened(html.replace("</main>", "<script>document.title = 'owned'</script></main>"))
+    assert one.page.title() != "owned"
+    assert any("Content Security Policy" in said for said in one.complaints)
+    one.complaints.clear()
+
+
 @pytest.fixture
 def opened(browser: Any, tmp_path: Path) -> Iterator[Open]:
     """``opened(html)`` or ``opened(url=…)``; ``width``, ``scheme`` 'light' or 'dark', ``touch``; ``clock``: the test moves the page's time."""

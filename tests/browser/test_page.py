@@ -9,9 +9,7 @@ import pytest
 from dolt_watch.report import page as pages
 from dolt_watch.report.data import headline
 from tests.browser import made
-from tests.browser.conftest import Open
-
-WAYS = [(390, "light"), (390, "dark"), (1440, "light"), (1440, "dark")]
+from tests.browser.conftest import WAYS, Open, accessible, blocks_scripts, fits
 
 
 def html(beads: int = 40, title: str = "") -> str:
@@ -21,21 +19,15 @@ def html(beads: int = 40, title: str = "") -> str:
 @pytest.mark.parametrize(("width", "scheme"), WAYS)
 @pytest.mark.parametrize("beads", [0, 40])
 def test_nothing_that_axe_calls_serious(opened: Open, beads: int, width: int, scheme: str) -> None:
-    from axe_playwright_python.sync_playwright import Axe
-
     one = opened(html(beads), width=width, scheme=scheme)
     if beads:
         one.page.locator(".track").first.click()  # the card is looked at too
-    found = Axe().run(one.page).response["violations"]
-    assert [(each["id"], each["impact"], each["nodes"][0]["target"]) for each in found] == []
+    accessible(one)
 
 
 @pytest.mark.parametrize(("width", "scheme"), WAYS)
 def test_fits_and_is_dark_where_it_should_be(opened: Open, width: int, scheme: str) -> None:
-    one = opened(html(), width=width, scheme=scheme)
-    assert one.page.evaluate("document.documentElement.scrollWidth") <= width
-    red = one.page.evaluate("Number(getComputedStyle(document.body).backgroundColor.match(/\\d+/)[0])")
-    assert red > 200 if scheme == "light" else red < 50
+    fits(opened(html(), width=width, scheme=scheme), width, scheme)
 
 
 def test_numbers_are_those_of_the_data(opened: Open) -> None:
@@ -52,11 +44,7 @@ def test_a_title_that_is_a_script(opened: Open) -> None:
 
 
 def test_no_script_runs_but_ours(opened: Open) -> None:
-    """Should escaping ever fail, the page's own policy still holds."""
-    one = opened(html(3).replace("</main>", "<script>document.title = 'owned'</script></main>"))
-    assert one.page.title() != "owned"
-    assert any("Content Security Policy" in said for said in one.complaints)
-    one.complaints.clear()
+    blocks_scripts(opened, html(3))
 
 
 def test_by_keyboard_alone(opened: Open) -> None:

@@ -10,9 +10,7 @@ import pytest
 from dolt_watch.report import page as pages
 from dolt_watch.whatif import telling
 from tests.browser import made, made_whatif
-from tests.browser.conftest import Open, Opened
-
-WAYS = [(390, "light"), (390, "dark"), (1440, "light"), (1440, "dark")]
+from tests.browser.conftest import WAYS, Open, Opened, accessible, blocks_scripts, fits
 
 
 def html(beads: int = 40, title: str = "", bead: str = "bd-{}") -> str:
@@ -27,19 +25,13 @@ def figures(one: Opened) -> list[tuple[str, ...]]:
 @pytest.mark.parametrize(("width", "scheme"), WAYS)
 @pytest.mark.parametrize("beads", [0, 40])
 def test_nothing_that_axe_calls_serious(opened: Open, beads: int, width: int, scheme: str) -> None:
-    from axe_playwright_python.sync_playwright import Axe
-
     one = opened(html(beads), width=width, scheme=scheme)
-    found = Axe().run(one.page).response["violations"]
-    assert [(each["id"], each["impact"], each["nodes"][0]["target"]) for each in found] == []
+    accessible(one)
 
 
 @pytest.mark.parametrize(("width", "scheme"), WAYS)
 def test_fits_and_is_dark_where_it_should_be(opened: Open, width: int, scheme: str) -> None:
-    one = opened(html(), width=width, scheme=scheme)
-    assert one.page.evaluate("document.documentElement.scrollWidth") <= width
-    red = one.page.evaluate("Number(getComputedStyle(document.body).backgroundColor.match(/\\d+/)[0])")
-    assert red > 200 if scheme == "light" else red < 50
+    fits(opened(html(), width=width, scheme=scheme), width, scheme)
 
 
 def test_a_long_word_does_not_push_the_page_wider(opened: Open) -> None:
@@ -86,11 +78,7 @@ def test_a_title_and_a_bead_that_are_a_script(opened: Open) -> None:
 
 
 def test_no_script_runs_but_ours(opened: Open) -> None:
-    """Should escaping ever fail, the page's own policy still holds."""
-    one = opened(html(3).replace("</main>", "<script>document.title = 'owned'</script></main>"))
-    assert one.page.title() != "owned"
-    assert any("Content Security Policy" in said for said in one.complaints)
-    one.complaints.clear()
+    blocks_scripts(opened, html(3))
 
 
 def test_by_keyboard_alone(opened: Open) -> None:

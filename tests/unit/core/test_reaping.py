@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from dolt_watch.core.decide import questions
+from dolt_watch.core.derive import is_ours
 from dolt_watch.core.dispatching import of_no_rule
 from dolt_watch.core.policy import AT_ONCE, Outside, Policy, Questions, Scope, paused, sets_status
 from dolt_watch.core.reaping import last_sign, quiet_since, stale_at
@@ -188,6 +189,7 @@ def test_a_second_run_is_begun_only_where_nobody_is_at_work(report: JobReport, a
         assert made.kind is (Kind.REQUEUE if requeued else Kind.REAP)
         assert (made.reason, made.note) == (said, f"reaper: {said} — {'requeued' if requeued else 'blocking'}")
         assert made.detail.get("ended", "") == report.ended
+        assert is_ours(made.note), "so it is put back where somebody overwrites it"
 
 
 @pytest.mark.parametrize(
