@@ -25,6 +25,9 @@ MERGING = """SELECT (SELECT MAX(is_merging) FROM dolt_merge_status) OR EXISTS (S
 OR EXISTS (SELECT 1 FROM dolt_constraint_violations)"""
 """One question for all the ways in which a merge can stand unfinished; the same words on both engines."""
 
+SYSTEM = ("dolt_schemas", "dolt_ignore", "dolt_procedures")
+"""System tables that a schema migration writes: a view is a row, not a table."""
+
 _PARTS = re.compile(rf"({LITERAL})|(\?)", re.DOTALL)
 _STATEMENT = re.compile(rf"(?:{LITERAL}|[^;])+", re.DOTALL)
 _COMMENT = re.compile(rf"({LITERAL})", re.DOTALL)
