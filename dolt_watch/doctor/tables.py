@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dolt_watch.doctor import Case, Finding, failure, ok
-from dolt_watch.errors import NoSuchTable, NotMigrated
+from dolt_watch.errors import NotMigrated
 from dolt_watch.migrate import LATEST, LOCAL, check_database, check_project
 
 INIT = "dolt_watch init   (as a user who may create tables)"
@@ -47,8 +47,4 @@ def local(case: Case) -> Iterator[Finding]:
 
 
 def _tracked(case: Case, table: str) -> bool:
-    try:
-        case.engine.query(f"SELECT 1 FROM {table} AS OF '{case.look.head}' LIMIT 1")
-    except NoSuchTable:
-        return False
-    return True
+    return bool(case.engine.columns(table, case.look.head))

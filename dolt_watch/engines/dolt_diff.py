@@ -19,7 +19,7 @@ from itertools import pairwise
 
 from dolt_watch.engines import WORKING, Edge, Row
 from dolt_watch.engines.dolt_link import Link
-from dolt_watch.engines.sql import chunks
+from dolt_watch.engines.sql import chunks, gaps
 from dolt_watch.errors import (
     AccessDenied,
     DatabaseError,
@@ -86,7 +86,7 @@ class Differ:
         if not exact and self.schema_changes(edges[0].parent, edges[-1].commit).isdisjoint(tables):
             return {}
         found: dict[str, set[Edge]] = {table: set() for table in tables}
-        for edge in self._with_schema_change(edges):
+        for edge in [*self._with_schema_change(edges), *gaps(edges)]:
             for table in self.schema_changes(edge.parent, edge.commit).intersection(tables):
                 found[table].add(edge)
         return {table: frozenset(those) for table, those in found.items() if those}
@@ -121,6 +121,8 @@ class Differ:
             found = self._walked(table, straight, columns, at)
             for named in chunks([edge for edge in straight if edge not in found], LIST):
                 found |= self._named(table, named, columns, at)
+            if at is not None:
+                self._account(table, straight, found)
             for edge in chunk:
                 rows = found.get(edge)
                 for row in self._between(table, edge, columns, at) if rows is None else rows:
@@ -150,6 +152,17 @@ class Differ:
             rows.setdefault(Edge(parent, commit), []).append(tuple(values))
         end = place if len(answer.rows) == limit else len(down)  # the commit of the last row may have more of them
         return {edge: rows.get(edge, []) for edge in edges if down[edge.commit] < end}
+
+    def _account(self, table: str, edges: Sequence[Edge], found: Found) -> None:
+        """Raise Unexplained where a commit changed the table and no row shows: only its schema can have changed."""
+        silent = {edge.commit for edge in edges if found.get(edge) == []}
+        if not silent:
+            return
+        span = f"{edges[0].parent}..{edges[-1].commit}"
+        rows = self._link.send(f"SELECT commit_hash FROM DOLT_LOG('{span}', '--tables', '{table}')", again=True).rows
+        for (commit,) in rows:
+            if commit in silent:
+                raise Unexplained(f"the schema of {table} changed in {commit}")
 
     def _down(self, edges: Sequence[Edge]) -> dict[str, int]:
         """The commits from the last of the edges down to the first, numbered; {} where that is no line, or where most of its steps are not among them."""

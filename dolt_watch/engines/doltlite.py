@@ -17,7 +17,7 @@ from dolt_watch.engines import WORKING, Changed, Commit, Edge, Param, Row
 from dolt_watch.engines.doltlite_errors import translate
 from dolt_watch.engines.doltlite_load import load
 from dolt_watch.engines.filled import reads_history, with_missing
-from dolt_watch.engines.sql import MERGING, SYSTEM, chunks, hash_of, moment, name
+from dolt_watch.engines.sql import MERGING, SYSTEM, chunks, gaps, hash_of, moment, name
 from dolt_watch.engines.transpile import transpile
 from dolt_watch.errors import (
     DatabaseError,
@@ -244,7 +244,7 @@ class DoltLiteEngine:
             if net.isdisjoint(tables):
                 return {}
         found: dict[str, set[Edge]] = {table: set() for table in tables}
-        for edge in edges:
+        for edge in [*edges, *gaps(edges)]:
             other = self._schemas(edge.parent, edge.commit) | self._schemas(edge.commit, WORKING)
             for table in other.intersection(tables):
                 found[table].add(edge)
@@ -276,6 +276,10 @@ class DoltLiteEngine:
                 if at is None:
                     raise
                 rows = self.raw(f"SELECT {select} FROM {self._filled(table, source, select)}", span)[0]
+            except NoSuchTable:
+                if at is None:
+                    raise
+                rows = []  # neither the commit nor the working set has it
             for row in rows:
                 yield edge, row if columns else ()
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
-from itertools import islice
+from itertools import islice, pairwise
 from typing import TypeVar
 
+from dolt_watch.engines import Edge
 from dolt_watch.errors import UnknownCommit
 
 T = TypeVar("T")
@@ -64,6 +65,11 @@ def hash_of(commit: str, shape: re.Pattern[str], where: str) -> str:
     if not shape.fullmatch(commit):
         raise UnknownCommit(f"not a full commit hash: {commit[:60]!r}", where=where)
     return commit
+
+
+def gaps(edges: Sequence[Edge]) -> list[Edge]:
+    """From the end of each edge to the beginning of the next, where these are not the same commit."""
+    return [Edge(one.commit, other.parent) for one, other in pairwise(edges) if one.commit != other.parent]
 
 
 def moment(value: datetime) -> datetime:
