@@ -96,6 +96,11 @@ class Acting:
         self.ledger.rules, self.ledger.columns = standing.compiled, standing.lens.columns
 
 
+def under_way(actor: object) -> Decision | None:
+    """Return the attempt that ``actor`` has begun and not recorded yet: its claim, then its report."""
+    return actor.ledger.under_way if isinstance(actor, Acting) else None
+
+
 class Telling:
     """A dry run: the same loop, and nobody acts."""
 
