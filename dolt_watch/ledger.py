@@ -97,6 +97,8 @@ class Ledger:
         """The shape of beads' tables; looked up by a write if it is None."""
         self.ready: frozenset[str] = frozenset()
         """Names of the rules whose beads must be ready in bd's sense, asked again in the claim's own transaction."""
+        self.under_way: Decision | None = None
+        """The attempt that is begun and not recorded: its claim, and once its target answered, its report."""
 
     def decide(self, decision: Decision, *, observed: str, fence: str, valid: timedelta | None = None) -> Written:
         """``valid``: how long a claim is its holder's, from the moment that its own transaction reads.

@@ -97,6 +97,11 @@ class Acting:
         self.ledger.schema = standing.lens.schema
 
 
+def under_way(actor: object) -> Decision | None:
+    """Return the attempt that ``actor`` has begun and not recorded yet: its claim, then its report."""
+    return actor.ledger.under_way if isinstance(actor, Acting) else None
+
+
 class Telling:
     """A dry run: the same loop, and nobody acts."""
 
