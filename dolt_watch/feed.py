@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from dolt_watch.beads.columns import KEPT_BY_BD
+from dolt_watch.beads.schema import TrackerSchema
 from dolt_watch.core.rules import CompiledRule
 from dolt_watch.engines import WORKING, Commit, Edge, Engine, Row
 from dolt_watch.engines.sql import gaps
@@ -36,7 +38,7 @@ SIDE = {
     "comments": ("{s}_id", "{s}_created_at", "{s}_author"),
     "events": ("{s}_id", "{s}_created_at", "{s}_actor"),
     "labels": ("{s}_label", "NULL", "''"),
-    "dependencies": ("{s}_depends_on_id", "{s}_created_at", "{s}_created_by"),
+    "dependencies": ("{target}", "{s}_created_at", "{s}_created_by"),
 }
 SAYS = {
     "comments": ("text",),
@@ -56,6 +58,8 @@ class Lens(NamedTuple):
     """Columns of ``issues`` whose values are brought, before and after."""
     sides: bool = False
     """Of the other tables, bring what a row says (``SAYS``) too, not only that it is there."""
+    schema: TrackerSchema = TrackerSchema({})
+    """The shape of beads' tables as the tick found it; empty for readers of history, who ask for what they need."""
 
     def under(self, columns: Iterable[str]) -> Lens:
         """The same, where ``issues`` has these columns."""
@@ -274,13 +278,19 @@ def _side_rows(
     engine: Engine, table: str, edges: Sequence[Edge], lens: Lens, at: str | None
 ) -> Iterator[tuple[Edge, RowChange]]:
     key, when, who = SIDE[table]
+    says = SAYS[table] if lens.sides else ()
+    schema = TrackerSchema({table: engine.columns(table, at)} if table == "dependencies" else {})
+    if table == "dependencies" and not schema.has(table):
+        return  # neither end of any of these edges has the table
     columns = {"diff_type": "diff_type"}
     for side in ("from", "to"):
+        target = schema.dependency_target(f"{side}_") if table == "dependencies" else ""
         columns[f"{side}_bead"] = f"{side}_issue_id"
         for name, expression in (("key", key), ("at", when), ("who", who)):
-            columns[f"{side}_{name}"] = expression.format(s=side)
-    says = SAYS[table] if lens.sides else ()
-    columns |= {f"{side}_says_{name}": f"{side}_{name}" for side in ("from", "to") for name in says}
+            columns[f"{side}_{name}"] = expression.format(s=side, target=target)
+        columns |= {f"{side}_says_{name}": f"{side}_{name}" for name in says if name != "depends_on_id"}
+        if "depends_on_id" in says:
+            columns[f"{side}_says_depends_on_id"] = target
     for edge, row in engine.diff(table, edges, columns, at):
         kind = row[0]
         bead, own, moment, actor = row[1:5] if kind == "removed" else row[5:9]
@@ -327,6 +337,12 @@ def _issues(
             f"a column of issues that a rule uses is gone ({error.message}); the rules use: {', '.join(used)}",
             fix="change `when` or `order_by` in dolt_watch.toml to columns that issues has",
         ) from error
+
+
+def kept_by_bd(row: RowChange) -> bool:
+    """Return whether a change of `issues` is one that bd computed, and that changes no rule's answer."""
+    same = all(one.matched == one.matches and one.was_running == one.runs for one in row.answers)
+    return row.table == "issues" and bool(row.changed) and KEPT_BY_BD.issuperset(row.changed) and same
 
 
 def _same(engine: Engine, name: str) -> str:
@@ -410,4 +426,5 @@ def _wrote(value: Any) -> Wrote:
         {name: (pair[0], pair[1]) for name, pair in pairs if isinstance(pair, list) and len(pair) == 2},
         note if isinstance(note, str) else "",
         tuple(event for event in events if isinstance(event, str)) if isinstance(events, list) else (),
+        value.get("events_in_history") is not False,
     )

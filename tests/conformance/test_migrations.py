@@ -12,6 +12,7 @@ from dolt_watch.engines.address import Address, DoltLitePath
 from dolt_watch.model import What
 from tests import migrating
 from tests.history import History
+from tests.migrating import REKEY_DEPENDENCIES
 
 
 @pytest.fixture(params=["dolt", "doltlite"])
@@ -39,7 +40,6 @@ CHANGES = {
         "ALTER TABLE events ADD COLUMN extra INT NOT NULL DEFAULT 1",
         "ALTER TABLE labels ADD COLUMN extra INT NOT NULL DEFAULT 1",
     ],
-    "a table is dropped": ["DROP TABLE labels"],
 }
 DOLT_ONLY = {
     "a wider type": [
@@ -105,6 +105,26 @@ def test_a_migration_is_no_edit(history: History, changes: list[str]) -> None:
     assert [
         event.what for passed in migrating.events(history) if passed.commit.hash == made for event in passed.events
     ] == []
+
+
+def test_a_new_key_of_dependencies_is_no_edit_and_rows_are_read_on_both_sides(on_dolt: History) -> None:
+    on_dolt.new("a", "b", "c")
+    depend = "INSERT INTO dependencies (issue_id, depends_on_id, type, created_at, created_by) VALUES ('a', 'b', 'blocks', ?, 'ada')"
+    before = on_dolt.write((depend, (on_dolt.clock.moment,)))
+    made = migrating.migrate(on_dolt, *REKEY_DEPENDENCIES, "DROP TABLE labels")
+    after = on_dolt.write(
+        (
+            "INSERT INTO dependencies (id, issue_id, depends_on_issue_id, type, created_at, created_by) "
+            "VALUES ('d', 'b', 'c', 'blocks', ?, 'ada')",
+            (on_dolt.clock.moment,),
+        )
+    )
+    seen = {passed.commit.hash: passed.events for passed in migrating.events(on_dolt)}
+    assert [(event.bead, event.row.key) for hash in (before, after) for event in seen[hash] if event.row] == [
+        ("a", "b"),
+        ("b", "c"),
+    ]
+    assert list(seen[made]) == []
 
 
 def test_an_edit_in_the_commit_of_a_migration_is_seen(history: History) -> None:
