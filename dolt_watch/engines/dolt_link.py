@@ -8,6 +8,7 @@ the server's autocommit is, and reads no clock that a time zone could move (UTC_
 from __future__ import annotations
 
 import ssl
+import struct
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
@@ -20,7 +21,8 @@ from pymysql.cursors import SSCursor
 
 from dolt_watch.engines import Param, Row
 from dolt_watch.engines.address import Address
-from dolt_watch.engines.dolt_errors import LOST, translate
+from dolt_watch.engines.dolt_errors import LOST, is_tls, translate
+from dolt_watch.engines.dolt_reach import reason
 from dolt_watch.engines.sql import moment, split
 from dolt_watch.errors import AccessDenied, SettingsError, Unreachable
 
@@ -180,12 +182,17 @@ class Link:
                 conv=_CONV,
                 client_flag=CLIENT.FOUND_ROWS,  # rows matched, not rows that really changed: that is what a guard asks
                 connect_timeout=CONNECT_SECONDS,
-                read_timeout=ANSWER_SECONDS,
-                write_timeout=ANSWER_SECONDS,
+                read_timeout=CONNECT_SECONDS,  # for the greeting and the login
+                write_timeout=CONNECT_SECONDS,
                 **self._tls(),
             )
         except pymysql.MySQLError as error:
-            self._fail(error)
+            self._unreached(error)
+        except (ValueError, IndexError, TypeError, AssertionError, struct.error) as error:
+            # pymysql tried to parse the greeting of something else.
+            self._unreached(error)
+        self._connection._read_timeout = ANSWER_SECONDS  # type: ignore[attr-defined]
+        self._connection._write_timeout = ANSWER_SECONDS  # type: ignore[attr-defined]
         self._sent = self._session = False
         self.connections += 1
 
@@ -198,6 +205,19 @@ class Link:
             raise SettingsError(
                 f"the CA file cannot be used: {error}", where=self.address.ca, fix="tls=/path/to/ca.pem, a PEM file"
             ) from None
+
+    def _unreached(self, error: Exception) -> NoReturn:
+        """Raise why there is no connection; a refused login or certificate as ever."""
+        code, text = _code(error), str(error.args[1]) if len(error.args) > 1 else str(error)
+        if isinstance(error, pymysql.MySQLError) and code:
+            ours = translate(code, text, self.address)
+            if not isinstance(ours, Unreachable) or is_tls(text, self.address):
+                self._fail(error)
+        cause = getattr(error, "original_exception", None)
+        why = reason(code, text[:100], cause, self.address, CONNECT_SECONDS)
+        raise Unreachable(
+            f"The database server cannot be reached: {why.says}", where=self.address.where, fix=why.fix
+        ) from error
 
     @staticmethod
     def _lost(error: pymysql.MySQLError) -> bool:
@@ -216,5 +236,5 @@ class Link:
         raise ours from error
 
 
-def _code(error: pymysql.MySQLError) -> int:
+def _code(error: Exception) -> int:
     return error.args[0] if error.args and isinstance(error.args[0], int) else 0
