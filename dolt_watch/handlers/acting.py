@@ -94,6 +94,7 @@ class Acting:
 
     def _know(self, standing: Standing) -> None:
         self.ledger.rules, self.ledger.columns = standing.compiled, standing.lens.columns
+        self.ledger.schema = standing.lens.schema
 
 
 def under_way(actor: object) -> Decision | None:
