@@ -7,6 +7,7 @@ the server's autocommit is, and reads no clock that a time zone could move (UTC_
 
 from __future__ import annotations
 
+import socket
 import ssl
 import struct
 from collections.abc import Callable, Sequence
@@ -170,7 +171,8 @@ class Link:
         address = self.address
         self.drop()
         try:
-            self._connection = _QuietConnection(
+            connection = _QuietConnection(
+                defer_connect=True,
                 host=address.host,
                 port=address.port,
                 user=address.user,
@@ -186,15 +188,30 @@ class Link:
                 write_timeout=CONNECT_SECONDS,
                 **self._tls(),
             )
+            connection.connect(self._unix_socket(connection) if address.socket else None)
         except pymysql.MySQLError as error:
             self._unreached(error)
         except (ValueError, IndexError, TypeError, AssertionError, struct.error) as error:
             # pymysql tried to parse the greeting of something else.
             self._unreached(error)
-        self._connection._read_timeout = ANSWER_SECONDS  # type: ignore[attr-defined]
-        self._connection._write_timeout = ANSWER_SECONDS  # type: ignore[attr-defined]
+        connection._read_timeout = connection._write_timeout = ANSWER_SECONDS  # type: ignore[attr-defined]
+        self._connection = connection
         self._sent = self._session = False
         self.connections += 1
+
+    def _unix_socket(self, connection: Connection[Any]) -> socket.socket:
+        """Return a connected socket. pymysql 1.2 leaks its own if it can't connect it."""
+        connection._secure = True  # type: ignore[attr-defined]
+        made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            made.settimeout(CONNECT_SECONDS)
+            made.connect(self.address.socket)
+        except OSError as error:
+            made.close()
+            failed = pymysql.OperationalError(2003, f"Can't connect to {self.address.socket} ({error})")
+            failed.original_exception = error  # type: ignore[attr-defined]
+            raise failed from error
+        return made
 
     def _tls(self) -> dict[str, Any]:
         if not self.address.encrypted:
