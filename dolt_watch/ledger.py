@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 import orjson
 
 from dolt_watch import __version__
+from dolt_watch.beads.readiness import readiness
+from dolt_watch.beads.schema import TrackerSchema, tracker_schema
 from dolt_watch.core.policy import sets_status
 from dolt_watch.core.rules import CompiledRule
 from dolt_watch.engines import Engine, Param, Transaction
 from dolt_watch.errors import BeadGone, Conflict, DoltWatchError, MergeInProgress, NotRecorded, Unreachable
 from dolt_watch.feed import ENTRY_COLUMNS, cell, entry_from
-from dolt_watch.gates import blocked, by_itself
 from dolt_watch.model import GLOBAL, IN_PROGRESS, Decision, Entry, Kind, Wrote
 from dolt_watch.store import take_fence
 from dolt_watch.text import outside
@@ -91,6 +92,8 @@ class Ledger:
         self.clock = clock
         self.rules: Mapping[str, CompiledRule] = {}
         self.columns: Sequence[str] = ()
+        self.schema: Callable[[], TrackerSchema] = lambda: tracker_schema(engine)
+        """Returns the shape of beads' tables; the loop sets its own, which looks it up once."""
         self.ready: frozenset[str] = frozenset()
         """Names of the rules whose beads must be ready in bd's sense, asked again in the claim's own transaction."""
 
@@ -181,7 +184,7 @@ class Ledger:
             if not begun.matches:
                 raise Conflict(f"{bead} no longer matches")
             if decision.rule in self.ready:
-                hold = by_itself(row, begun.now) or blocked(tx.query, [bead]).get(bead)
+                hold = readiness(tx.query, [bead], self.schema(), begun.now).holds.get(bead)
                 if hold is not None:
                     raise Conflict(f"{bead} is not ready: {hold.why}")
         if decision.kind in (Kind.REAP, Kind.REQUEUE) and not begun.runs:

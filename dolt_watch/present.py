@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from dolt_watch import __version__, feed
+from dolt_watch.beads.schema import TrackerSchema, tracker_schema
 from dolt_watch.core.derive import derive
 from dolt_watch.core.fold import Projection
 from dolt_watch.core.policy import Policy
@@ -38,11 +39,22 @@ class Present:
         """Commits folded last time, and the age of the oldest of them in seconds."""
         self.turning: Callable[[], None] = lambda: None
         """Called for each commit that is folded: after days off there are many, and whoever looks after us must not take it for silence."""
+        self._schema: TrackerSchema | None = None
         self._fresh: Mapping[str, Any] | None = None
         self._anew_since: str | None = None
         """The save on top of which the state was made anew, and that recorded: in a quiet tracker nothing else tells it from the saved one."""
         self._kept_out: Mapping[str, str] = {}
         """Table → the working hash with which it could not be committed: `dolt_ignore` names it."""
+
+    def schema(self) -> TrackerSchema:
+        """Return the shape of beads' tables; looked up once, and again after a column was missing."""
+        if self._schema is None:
+            self._schema = tracker_schema(self.engine)
+        return self._schema
+
+    def forget_columns(self) -> None:
+        """Look up the columns again: a statement has named one that does not exist."""
+        self.columns_anew, self._schema = True, None
 
     def lens(self, look: Look) -> feed.Lens:
         """Compiled text from the cursor row, so that a tick need not import sqlglot; compiled anew where it is of other rules."""

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from dolt_watch import feed
+from dolt_watch.beads.schema import TrackerSchema
 from dolt_watch.core.decide import decide, questions, settling
 from dolt_watch.core.policy import Outside, Policy, Questions, Scope
 from dolt_watch.engines import Commit, Engine
@@ -47,7 +48,6 @@ class Loop:
     ) -> None:  # fmt: skip
         self.engine, self.policy = engine, policy
         self.actor, self.clock, self.say = actor, clock, say
-        self.world = World(engine, policy, targets)
         self.adopt = adopt
         self.patient = patient
         """A one-shot command waits at most ``settle``, once, and only where a decision depends on it."""
@@ -55,6 +55,7 @@ class Loop:
         self.looker = Looker(engine)
         self.present = Present(engine, policy, rule_hashes, self.looker, actor)
         self.store = self.present.store
+        self.world = World(engine, policy, targets, self.present.schema)
         self._checked = False
         self._deciding = ""
         """The bead of the decision under way."""
@@ -95,7 +96,7 @@ class Loop:
             except SchemaChanged:
                 if self.present.columns_anew:
                     raise
-                self.present.columns_anew = True
+                self.present.forget_columns()
                 continue
             except Conflict as error:
                 conflicts += 1
@@ -146,7 +147,7 @@ class Loop:
         try:
             state = self.present.state(look, now, self.present.lens(look))
         except SchemaChanged:
-            self.present.columns_anew = True
+            self.present.forget_columns()
             state = self.present.state(look, now, self.present.lens(look))
         if state is None:
             raise RuntimeError("a command that only reads was given somebody who acts")
@@ -162,7 +163,8 @@ class Loop:
         asked = questions(state, policy, now, scope)
         ready = [bead.id for rule in policy.rules if rule.ready for bead in asked.queues.get(rule.name, ())]
         loose = bool(ready) and loose_rows(self.present.seen(look, now))
-        holds = until_ready(self.engine.query, ready, len(ready) + 1, (), lens.columns, now, look.head, loose)
+        schema = self.present.schema() if ready else TrackerSchema({})
+        holds = until_ready(self.engine, ready, len(ready) + 1, (), schema, now, look.head, loose)
         plan = decide(state, policy, now, Scope(dispatch=scope.dispatch), asked, Outside(holds=holds))
         return Survey(look, state, now, plan, self.engine.merging(), policy, asked, lens)
 
