@@ -85,13 +85,14 @@ def stands_now(loop: Loop, bead: str) -> Stands:
     tables = loop.present.seen(seen.look, seen.now)
     dirty = [table for table, one in tables.items() if one.dirty]
     loose = feed.uncommitted(loop.engine, seen.look.head, dirty, seen.lens)
+    loose = [row for row in loose if not feed.kept_by_bd(row)]
     outside = loop.world.ask(seen.look, asked, seen.now, seen.lens, tables, loose, Outcome())
     state = seen.state.beads.get(bead)
     rule = seen.policy.rule(state.rule) if state is not None else None
     if (
         rule is not None and rule.ready and bead not in outside.holds
     ):  # the loop asks no further than to the first beads that are ready
-        schema, beside = loop.present.schema(), loose_rows(tables)
+        schema, beside = seen.lens.schema, loose_rows(tables)
         holds = until_ready(loop.engine, [bead], 2, (), schema, seen.now, seen.look.head, beside)
         local = {name: hold for name, hold in holds.items() if hold.gate in (UNCOMMITTED, UNVERSIONED)}
         outside = outside._replace(holds={**outside.holds, **local})

@@ -12,7 +12,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from dolt_watch import feed
-from dolt_watch.beads.schema import TrackerSchema
 from dolt_watch.core.decide import decide, questions, settling
 from dolt_watch.core.policy import Outside, Policy, Questions, Scope
 from dolt_watch.engines import Commit, Engine
@@ -55,7 +54,7 @@ class Loop:
         self.looker = Looker(engine)
         self.present = Present(engine, policy, rule_hashes, self.looker, actor)
         self.store = self.present.store
-        self.world = World(engine, policy, targets, self.present.schema)
+        self.world = World(engine, policy, targets)
         self._checked = False
         self._deciding = ""
         """The bead of the decision under way."""
@@ -87,6 +86,8 @@ class Loop:
                 if not outcome.rounds:
                     self.say(nothing(look, scope.kinds))
                 return outcome
+            if not outcome.rounds:
+                self.present.begin()
             outcome.rounds, thorough, begun = outcome.rounds + 1, False, time.monotonic()
             try:
                 more, wait = self._round(look, now, scope, outcome, skip, stuck, patient)
@@ -144,6 +145,7 @@ class Loop:
 
     def _at_head(self, look: Look, now: datetime) -> State:
         check_database(self.engine, self.project_id)
+        self.present.begin()
         try:
             state = self.present.state(look, now, self.present.lens(look))
         except SchemaChanged:
@@ -163,8 +165,7 @@ class Loop:
         asked = questions(state, policy, now, scope)
         ready = [bead.id for rule in policy.rules if rule.ready for bead in asked.queues.get(rule.name, ())]
         loose = bool(ready) and loose_rows(self.present.seen(look, now))
-        schema = self.present.schema() if ready else TrackerSchema({})
-        holds = until_ready(self.engine, ready, len(ready) + 1, (), schema, now, look.head, loose)
+        holds = until_ready(self.engine, ready, len(ready) + 1, (), lens.schema, now, look.head, loose)
         plan = decide(state, policy, now, Scope(dispatch=scope.dispatch), asked, Outside(holds=holds))
         return Survey(look, state, now, plan, self.engine.merging(), policy, asked, lens)
 
@@ -208,6 +209,7 @@ class Loop:
         policy = self._directed(lens)
         dirty = [table for table, one in seen.items() if one.dirty]
         loose = feed.uncommitted(self.engine, look.head, dirty, lens) if dirty else []
+        loose = [row for row in loose if not feed.kept_by_bd(row)]
         if dirty and self.adopt:
             settled = max(seen[table].since for table in dirty) + policy.settle
             if settled <= now:

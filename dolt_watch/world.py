@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from dolt_watch import feed
-from dolt_watch.beads.schema import TrackerSchema
 from dolt_watch.core.policy import RECHECK, Outside, Policy, Questions
 from dolt_watch.core.reaping import quiet_since
 from dolt_watch.engines import Engine
@@ -23,14 +22,8 @@ if TYPE_CHECKING:
 class World:
     """The rows as they are, and the targets by name."""
 
-    def __init__(
-        self,
-        engine: Engine,
-        policy: Policy,
-        targets: Callable[[str], Target],
-        schema: Callable[[], TrackerSchema],
-    ) -> None:
-        self.engine, self.policy, self.targets, self.schema = engine, policy, targets, schema
+    def __init__(self, engine: Engine, policy: Policy, targets: Callable[[str], Target]) -> None:
+        self.engine, self.policy, self.targets = engine, policy, targets
         self._heard: dict[str, datetime] = {}
         """Attempt → when its target was last asked about its job."""
 
@@ -42,7 +35,7 @@ class World:
         capacity: dict[str, Capacity] = {}
         verdicts: dict[str, JobReport] = {}
         stale = quiet_since(asked.stale, self.policy, now)
-        holds = alive_by_children(self.engine.query, stale, look.head, now)
+        holds = alive_by_children(self.engine, stale, look.head, now)
         # after a conflict too: a claim asks the rows as they are, and somebody may have written since the look
         beside = bool(outcome.conflicts) or loose_rows(seen)
         since = {table: one.since for table, one in seen.items()}
@@ -51,8 +44,8 @@ class World:
             queue = asked.queues.get(rule.name, ())
             if rule.ready and queue:
                 ids = [bead.id for bead in queue]
-                free, schema = asked.slots[rule.name], self.schema()
-                holds |= until_ready(self.engine, ids, free, holds, schema, now, look.head, beside)
+                free = asked.slots[rule.name]
+                holds |= until_ready(self.engine, ids, free, holds, lens.schema, now, look.head, beside)
             waits = any(bead.id not in holds for bead in queue)
             doubts = any(bead.rule == rule.name for bead in asked.unknown)
             if (waits or doubts) and rule.target not in capacity:

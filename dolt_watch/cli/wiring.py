@@ -74,6 +74,4 @@ def build(
         adopt=settings.adopt, patient=patient and not dry, project_id=settings.project_id,
     )  # fmt: skip
     loop.present.notified = settings.notify.kinds
-    if isinstance(actor, Acting):
-        actor.ledger.schema = loop.present.schema
     return loop

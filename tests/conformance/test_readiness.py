@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gzip
 import json
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,27 +17,11 @@ from dolt_watch.engines.sql import chunks
 from dolt_watch.gates import until_ready
 from tests.beads import create_beads
 from tests.conformance.tables import head, write
+from tests.standin import recorded
 
-VARIABLE = "DOLT_WATCH_RECORDINGS"
-"""Names a further folder of recordings; its `readiness/*.json` are tried too."""
-
-FOLDER = Path(__file__).resolve().parent.parent / "recordings"
 TEXTS = ("description", "design", "acceptance_criteria", "notes")
 STRICTER: Mapping[str, str] = {}
 """Beads of recordings for which dolt_watch is stricter than bd on purpose, by title; none so far."""
-
-
-def recordings() -> Iterator[Path]:
-    folders = [FOLDER, *([Path(os.environ[VARIABLE])] if os.environ.get(VARIABLE) else [])]
-    for folder in folders:
-        found = sorted((folder / "readiness").glob("*.json*"))
-        assert found or folder != FOLDER, "the repository holds recordings"
-        yield from found
-
-
-def load(path: Path) -> dict[str, Any]:
-    packed = path.read_bytes()
-    return json.loads(gzip.decompress(packed) if path.suffix == ".gz" else packed)
 
 
 def shape_of(recording: Mapping[str, Any], path: Path) -> str:
@@ -83,10 +65,10 @@ def build(engine: Engine, tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> 
     return schema
 
 
-@pytest.mark.parametrize("path", list(recordings()), ids=lambda path: path.name.split(".json")[0])
+@pytest.mark.parametrize("path", recorded.graphs(), ids=lambda path: path.stem)
 def test_the_answer_is_that_of_bd_ready(engine: Engine, path: Path) -> None:
     """Of the rows as they are, and of HEAD with what is beside it, for each open bead of the recorded graphs."""
-    recording = load(path)
+    recording = recorded.value(path.parent, path.name)
     create_beads(engine, shape_of(recording, path))
     schema = build(engine, recording["tables"])
     beads = [row["id"] for row in recording["tables"]["issues"] if row["status"] == "open"]
