@@ -283,14 +283,15 @@ def _side_rows(
     if table == "dependencies" and not schema.has(table):
         return  # neither end of any of these edges has the table
     columns = {"diff_type": "diff_type"}
+    says_of = dict[str, str]()
     for side in ("from", "to"):
         target = schema.dependency_target(f"{side}_") if table == "dependencies" else ""
         columns[f"{side}_bead"] = f"{side}_issue_id"
         for name, expression in (("key", key), ("at", when), ("who", who)):
             columns[f"{side}_{name}"] = expression.format(s=side, target=target)
-        columns |= {f"{side}_says_{name}": f"{side}_{name}" for name in says if name != "depends_on_id"}
-        if "depends_on_id" in says:
-            columns[f"{side}_says_depends_on_id"] = target
+        for name in says:
+            says_of[f"{side}_says_{name}"] = target if name == "depends_on_id" else f"{side}_{name}"
+    columns |= says_of
     for edge, row in engine.diff(table, edges, columns, at):
         kind = row[0]
         bead, own, moment, actor = row[1:5] if kind == "removed" else row[5:9]
