@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from dolt_watch.core.dispatching import readies, stops
+from dolt_watch.core.dispatching import in_flight, readies, stops
 from dolt_watch.core.policy import UNCOMMITTED, Due, paused
 from dolt_watch.core.reaping import last_sign, stale_at
+from dolt_watch.core.reasons import Reason
 from dolt_watch.core.rules import Part
 from dolt_watch.engines import Engine
 from dolt_watch.feed import plain
@@ -56,6 +57,10 @@ class View(NamedTuple):
     """What would have to change for it to go; empty where the next dispatch takes it, or it runs."""
     verdict: str
     """In one sentence."""
+    reason: str = ""
+    """Why it waits, as ``status``, the page and the log say it; '' where it does not wait."""
+    rule_held: str = ""
+    """What holds all beads of the rule, '' for nothing."""
 
 
 def view(engine: Engine, rule: Rule, bead: str, stands: Stands, columns: Iterable[str]) -> View:
@@ -76,13 +81,22 @@ def view(engine: Engine, rule: Rule, bead: str, stands: Stands, columns: Iterabl
         *_of_bead(engine, rule, bead, state, stands, row),
         *_of_rule(rule, bead, stands),
     ]
+    told = stands.reasons
+    reason = told.beads.get(bead) if state is not None else None
+    whole = told.rules.get(rule.name) if reason is not None else None
+    conditions += _place(rule, bead, reason, stands)
     hold = stands.plan.holds.get(bead) if state is not None else None
     if hold is not None and all(one.holds for one in conditions):  # the plan has the last word
         conditions.append(_condition(hold.gate, False, hold.why))
     to_go = tuple(dict.fromkeys(f"{one.mend} ({one.value})" for one in conditions if not one.holds))
     goes = not to_go and any(one.kind is Kind.CLAIM and one.bead == bead for one in stands.plan.decisions)
     return View(
-        rule.name, tuple(conditions), to_go, "nothing: the next dispatch takes it" if goes else "it does not go now"
+        rule.name,
+        tuple(conditions),
+        to_go,
+        "nothing: the next dispatch takes it" if goes else "it does not go now",
+        reason.why if reason is not None else "",
+        whole.why if whole is not None else "",
     )
 
 
@@ -129,13 +143,21 @@ def _of_rule(rule: Rule, bead: str, stands: Stands) -> Iterator[Condition]:
     capacity = stands.outside.capacity.get(rule.target, Capacity(None))
     free = capacity.slots is None or capacity.slots > 0
     yield _condition("capacity", free and not _by(hold, "capacity"), _slots(rule.target, capacity, hold))
-    queue = [one.id for one in stands.asked.queues.get(rule.name, ()) if one.id not in stands.outside.holds]
-    if bead in queue:
-        before = queue[: queue.index(bead)]
-        names = f"; before it: {', '.join(before[:3])}{', …' if len(before) > 3 else ''}" if before else ""
-        yield _condition(
-            "place", not _by(hold, "max_in_flight"), f"place {len(before) + 1} of {len(queue)} in the queue{names}"
-        )
+
+
+def _place(rule: Rule, bead: str, reason: Reason | None, stands: Stands) -> Iterator[Condition]:
+    """Where it is in the queue of its rule, and which beads go before it."""
+    if reason is None or not reason.place:
+        return
+    beads = stands.reasons.beads
+    line = sorted((one.place, id) for id, one in beads.items() if one.rule == rule.name and one.own is None)
+    before = [id for place, id in line if place < reason.place]
+    more = ", …" if len(before) > 3 else ""
+    names = f"; before it: {', '.join(before[:3])}{more}" if before else ""
+    where = f"place {reason.place} of {reason.length}" if reason.own is None else "held back"
+    free = max(1, rule.max_in_flight - len(in_flight(stands.state, rule)))
+    value = f"{where} in the queue{names}"
+    yield _condition("place", reason.place <= free, value)
 
 
 def _by(hold: Hold | None, gate: str) -> bool:

@@ -17,6 +17,8 @@ import click
 
 from dolt_watch.cli.common import load_settings, settings_options
 from dolt_watch.errors import SettingsError
+from dolt_watch.log_events import LogEvent
+from dolt_watch.text import Said, Say
 
 if TYPE_CHECKING:
     from dolt_watch.cli.wiring import Targets
@@ -45,7 +47,15 @@ GRACE = 9.0
     show_default=True,
     help="auto: text on a terminal, else JSON.",
 )
-def command(poll: str | None, port: int | None, host: str | None, form: str, **kwargs: Any) -> int:
+@click.option(
+    "--log-level",
+    "level",
+    type=click.Choice(["info", "debug"]),
+    default="info",
+    show_default=True,
+    help="info: a condition is said when it begins or changes. debug: at each tick.",
+)
+def command(poll: str | None, port: int | None, host: str | None, form: str, level: str, **kwargs: Any) -> int:
     """Stay up: dispatch and reap as things happen, until SIGTERM.
 
     Survives the database and the target going away. Of several replicas one works, the others stand by. DOLT_WATCH_PING_URL is fetched after good ticks: those that would end a command with exit 0.
@@ -69,10 +79,10 @@ def command(poll: str | None, port: int | None, host: str | None, form: str, **k
     if seconds < SHORTEST:
         where = settings.origins["poll"] if poll is None else "--poll"
         raise SettingsError(f"poll is a pause of at least 50ms, not {seconds:g}s", where=where, fix="write 2s")
-    log = Log(json=None if form == "auto" else form == "json")
+    log = Log(json=None if form == "auto" else form == "json", verbose=level == "debug")
     timeouts = [each.timeout for each in settings.targets.values()]
     health = _health(os.environ.get("DOLT_WATCH_PING_URL", ""), timeouts, max(seconds, LONGEST_PAUSE))
-    changes, targets = Changes(log.say), Targets(settings, health.turning)
+    changes, targets = Changes(log.say, log.debug), Targets(settings, health.turning)
 
     def make(engine: Engine) -> Loop:
         loop = build(engine, settings, targets, DatabaseClock(), changes.say, patient=False)
@@ -130,7 +140,7 @@ def _health(ping_url: str, timeouts: Sequence[timedelta], pause: float) -> Any:
 
 
 @contextlib.contextmanager
-def _served(host: str, port: int | None, pages: Any, say: Any) -> Iterator[None]:
+def _served(host: str, port: int | None, pages: Any, say: Say) -> Iterator[None]:
     if port is None:
         yield
         return
@@ -144,7 +154,7 @@ def _served(host: str, port: int | None, pages: Any, say: Any) -> Iterator[None]
         fix = "name an address of this machine" if nowhere else "name a free port"
         where = "--host" if nowhere else "--port"
         raise SettingsError(f"cannot serve on {host}:{port}: {why}", where=where, fix=fix) from None
-    say(f"serving http://{host}:{server.port}/metrics")
+    say(Said(f"serving http://{host}:{server.port}/metrics", LogEvent.SERVING))
     try:
         yield
     finally:
@@ -152,7 +162,7 @@ def _served(host: str, port: int | None, pages: Any, say: Any) -> Iterator[None]
 
 
 @contextlib.contextmanager
-def _until_told(stop: threading.Event, say: Any) -> Iterator[None]:
+def _until_told(stop: threading.Event, say: Say) -> Iterator[None]:
     """SIGTERM and SIGINT: no other decision begins. A second one, or an answer that does not come, ends the process as a crash would, which is safe."""
 
     def told(number: int, frame: FrameType | None) -> None:
@@ -164,7 +174,8 @@ def _until_told(stop: threading.Event, say: Any) -> Iterator[None]:
         timer.start()
 
     def gone() -> None:
-        say("an answer did not come in time: its attempt is settled by whoever looks after its deadline")
+        words = "an answer did not come in time: its attempt is settled by whoever looks after its deadline"
+        say(Said(words, LogEvent.UNRECORDED))
         os._exit(0)
 
     before = {number: signal.signal(number, told) for number in (signal.SIGTERM, signal.SIGINT)}

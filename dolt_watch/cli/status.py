@@ -122,6 +122,7 @@ def _told(now: Now, width: int) -> list[tuple[str, str]]:
         else "decided:  nothing yet"
     )
     lines += [f"paused:   {reason}" for reason in now.pauses]
+    lines += [f"held:     {words}" for words in now.held_rules]
     if now.merging:
         lines.append(
             "merging:  somebody's merge stands unfinished: nothing is decided until it is committed or aborted"

@@ -59,9 +59,13 @@ class Questions(NamedTuple):
     unknown: tuple[Bead, ...] = ()
     """Unknown attempts past ``unknown_after``: the service is asked whether it is idle."""
     held: Mapping[str, Hold] = EMPTY
-    """Waiting beads that no answer could let go now, and why."""
+    """Waiting beads that no answer could let go now, and why: a bead's own reason before its rule's."""
     due: Mapping[str, datetime | None] = EMPTY
     """'dispatch' and 'reap' → when time alone will make the next difference, None: it will not."""
+    stops: Mapping[str, Hold] = EMPTY
+    """Rule → what holds all of its waiting beads (a pause, no free slot), where something does."""
+    settles: bool = False
+    """Does a bead only have to settle, under a rule that nothing holds?"""
 
 
 class Outside(NamedTuple):
@@ -89,6 +93,14 @@ class Plan(NamedTuple):
 
     decisions: tuple[Decision, ...] = ()
     holds: Mapping[str, Hold] = EMPTY
+    rules: Mapping[str, tuple[Hold, ...]] = EMPTY
+    """Rule → what holds its beads for no reason of their own: those beads' ``holds`` are among these."""
+
+    @property
+    def gates(self) -> frozenset[str]:
+        """Names of all gates that hold something."""
+        whole = (hold for holds in self.rules.values() for hold in holds)
+        return frozenset(hold.gate for hold in (*self.holds.values(), *whole))
 
 
 def standing(state: State, now: datetime) -> tuple[Pause, ...]:
