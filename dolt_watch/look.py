@@ -11,13 +11,14 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from dolt_watch.beads.schema import WATCHED_TABLES
 from dolt_watch.engines import Engine
 from dolt_watch.errors import NoSuchTable, NotBeads, NotMigrated
 from dolt_watch.log_events import LogEvent
 from dolt_watch.text import Said
 from dolt_watch.times import utc
 
-WATCHED = ("issues", "comments", "events", "labels", "dependencies")
+WATCHED = WATCHED_TABLES
 """Tables of beads whose rows mean something to us. Those that a release of beads lacks are left out."""
 
 _EMPTY: Mapping[str, Any] = MappingProxyType({})

@@ -15,7 +15,9 @@ from dolt_watch.engines.sql import statements
 from tests.servers import Server, Source, choose_bd, give_up, home
 
 ROOT = Path(__file__).resolve().parent.parent
-BEADS_SQL = ROOT / "dolt_watch" / "demo" / "beads.sql"
+SHAPES_FOLDER = Path(__file__).resolve().parent / "shapes"
+SHAPES = ("1.0.2", "1.2.2", "1.3")
+"""Shapes of beads' tables, named by the release of bd that makes them; ``tests/shapes/<name>.sql`` has the DDL."""
 
 
 @dataclass(frozen=True)
@@ -71,9 +73,14 @@ def workspace(on: Server, folder: Path) -> Workspace:
     return made
 
 
-def create_beads(engine: Engine) -> str:
-    """beads' real tables on an empty database of either engine, committed; the commit's hash."""
-    for statement in statements(BEADS_SQL.read_text(encoding="utf-8")):
+def create_beads(engine: Engine, shape: str = "1.0.2") -> str:
+    """Create beads' real tables of one shape in an empty database of either engine; return the commit's hash."""
+    return create_tables(engine, (SHAPES_FOLDER / f"{shape}.sql").read_text(encoding="utf-8"))
+
+
+def create_tables(engine: Engine, script: str) -> str:
+    """Run a script of DDL on an empty database and commit the tables that are not ignored; return the commit's hash."""
+    for statement in statements(script):
         engine.run(statement)
     with engine.transaction() as tx:
         return tx.dolt_commit(sorted(engine.dirty()), "schema: beads", "beads <beads@local>")

@@ -113,6 +113,19 @@ def beads_engine(engine: Engine) -> Engine:
     return engine
 
 
+@pytest.fixture(params=beads.SHAPES)
+def beads_shape(request: pytest.FixtureRequest) -> str:
+    """Each of the three shapes of beads' tables, by the release of bd that makes it."""
+    return str(request.param)
+
+
+@pytest.fixture
+def shaped_engine(engine: Engine, beads_shape: str) -> Engine:
+    """On both engines, in each shape: a database with beads' real tables, committed, without beads."""
+    beads.create_beads(engine, beads_shape)
+    return engine
+
+
 @pytest.fixture
 def beads_workspace(dolt_server: Server, tmp_path: Path) -> Iterator[Workspace]:
     """A real bd workspace on a fresh database of the server."""

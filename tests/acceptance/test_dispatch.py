@@ -148,9 +148,7 @@ def test_five_hundred_at_once_go_one_by_one(watch: Watch) -> None:
     assert (outcome.dispatched, watch.sent()) == (1, ["bd-x000"])
     assert len(outcome.holds) == 499
     held = [line for line in lines if line.startswith("holding ")]
-    assert held == [
-        "holding rule agent: 1 of 1 in flight: bd-x000 (running) (499 beads in its queue)"
-    ]
+    assert held == ["holding rule agent: 1 of 1 in flight: bd-x000 (running) (499 beads in its queue)"]
     assert watch.dispatch()[0].dispatched == 0
 
 

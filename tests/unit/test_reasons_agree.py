@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
@@ -37,9 +38,7 @@ class Stands(Light):
 
     def loop(self, *, dry: bool = True) -> Loop:
         clock = ShiftedClock(self.at)
-        return build(
-            self.engine, self.settings, lambda name: self.target, clock, self.lines.append, dry=dry
-        )
+        return build(self.engine, self.settings, lambda name: self.target, clock, self.lines.append, dry=dry)
 
     def decided(self, kind: str, **detail: str) -> None:
         one = Decision(Kind(kind), GLOBAL, "", 0, "", reason="lunch", detail=detail)
@@ -63,8 +62,7 @@ def slots_taken_and_one_blocked(here: Stands) -> None:
     here.sql(
         "INSERT INTO issues (id, title, description, design, acceptance_criteria, notes)"
         " VALUES ('bd-x', 't', '', '', '', '')",
-        "INSERT INTO dependencies (issue_id, depends_on_id, type, created_by)"
-        " VALUES ('bd-c', 'bd-x', 'blocks', 'ann')",
+        "INSERT INTO dependencies (issue_id, depends_on_id, type, created_by) VALUES ('bd-c', 'bd-x', 'blocks', 'ann')",
     )
 
 
@@ -125,9 +123,7 @@ SITUATIONS: list[tuple[Callable[[Stands], None], str, dict[str, str]]] = [
 
 
 @pytest.mark.parametrize(("situation", "whole", "own"), SITUATIONS)
-def test_all_four_agree(
-    doltlite: Engine, situation: Callable[[Stands], None], whole: str, own: dict[str, str]
-) -> None:
+def test_all_four_agree(doltlite: Engine, situation: Callable[[Stands], None], whole: str, own: dict[str, str]) -> None:
     here = Stands(doltlite)
     here.tick(timedelta())
     here.assign(*WAITS)
@@ -144,7 +140,7 @@ def test_all_four_agree(
     assert sorted(bead.why for bead in turn) == places
 
     for bead in [*waiting, *(one for one in now.beads if one.phase == "quarantined")]:
-        found = explain(here.engine, bead.bead, here.head(), lambda: stands_now(here.loop(), bead.bead))
+        found = explain(here.engine, bead.bead, here.head(), partial(stands_now, here.loop(), bead.bead))
         (view,) = found.views
         assert (view.reason, view.rule_held) == (status[bead.bead], now.rules["agent"].why)
 
@@ -155,9 +151,7 @@ def test_all_four_agree(
     data = re.search(r'<script type="application/json" id="data">(.*?)</script>', html, re.S)
     assert data is not None
     queue = {row[0]: row[5] for row in json.loads(data[1])["queue"]}
-    assert {bead.bead: queue[bead.bead] for bead in waiting} == {
-        bead.bead: status[bead.bead] for bead in waiting
-    }
+    assert {bead.bead: queue[bead.bead] for bead in waiting} == {bead.bead: status[bead.bead] for bead in waiting}
     assert now.held_rules == page.now.held_rules
 
     here.lines.clear()

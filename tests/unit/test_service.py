@@ -237,7 +237,9 @@ def test_logs_for_machines_and_for_people() -> None:
     Log(out, json=False).say(Said("title with \x1b[31mred\nand a line", LogEvent.HOLDING))
     assert "\x1b" not in out.getvalue() and out.getvalue().count("\n") == 1
     out = io.StringIO()
-    Log(out, json=False).say(Said(f"error: {SettingsError('no URL', where='x', fix='y')}", LogEvent.ERROR, error="SettingsError"))
+    Log(out, json=False).say(
+        Said(f"error: {SettingsError('no URL', where='x', fix='y')}", LogEvent.ERROR, error="SettingsError")
+    )
     assert out.getvalue().endswith(" error: no URL · where: x · fix:   y · error=SettingsError\n")
 
 

@@ -97,8 +97,14 @@ def test_no_settings_stop_nothing() -> None:
         ({"age": -2}, Hold("settle", "changed at 2026-04-18T22:35:48Z; settled at 2026-04-18T22:35:50Z")),
         ({"age": -2.001}, None),  # dated by a clock that is ahead: it would wait for that
         ({"age": 60, "matched_at": NOW + timedelta(days=300)}, None),
-        ({"age": 60, "matched_at": NOW}, Hold("settle", "changed at 2026-04-18T22:35:46Z; settled at 2026-04-18T22:35:48Z")),
-        ({"age": 1, "matched_at": None}, Hold("settle", "changed at 2026-04-18T22:35:45Z; settled at 2026-04-18T22:35:47Z")),
+        (
+            {"age": 60, "matched_at": NOW},
+            Hold("settle", "changed at 2026-04-18T22:35:46Z; settled at 2026-04-18T22:35:48Z"),
+        ),
+        (
+            {"age": 1, "matched_at": None},
+            Hold("settle", "changed at 2026-04-18T22:35:45Z; settled at 2026-04-18T22:35:47Z"),
+        ),
         (
             {"phase": Phase.BACKOFF, "attempt": 2, "reason": "HTTP 500", "retry_at": NOW + MINUTE},
             Hold("backoff", "attempt 2 failed (HTTP 500); again at 2026-04-18T22:36:46Z"),
