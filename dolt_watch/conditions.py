@@ -35,8 +35,8 @@ _MENDS = {
     "place": "those before it must go first",
     "merge": "the merge must be committed or aborted",
     UNCOMMITTED: "the uncommitted change must be undone, or committed and match",
-    Phase.QUARANTINED: "somebody must edit the bead",
-    Phase.HELD: "`dolt_watch resume`",
+    Phase.QUARANTINED: "`dolt_watch retry ID`, or somebody must edit the bead",
+    Phase.HELD: "`dolt_watch retry ID`, or `dolt_watch resume` for all",
 }
 
 
@@ -120,7 +120,8 @@ def _of_bead(
     engine: Engine, rule: Rule, bead: str, state: Bead | None, stands: Stands, row: Mapping[str, Any]
 ) -> Iterator[Condition]:
     if state is not None and state.phase in (Phase.QUARANTINED, Phase.HELD):
-        yield _condition(state.phase, False, state.reason or state.phase)
+        one = _condition(state.phase, False, state.reason or state.phase)
+        yield one._replace(mend=one.mend.replace("ID", state.id))
     elif state is not None:
         for check in readies(state, stands.policy, stands.now, Due()):
             yield _checked(check)
@@ -183,6 +184,7 @@ def _under_way(rule: Rule, bead: Bead, stands: Stands, matching: tuple[Condition
     if bead.phase is Phase.UNKNOWN:
         at = iso(bead.since + rule.unknown_after)
         sentence = f"a sign of life, or time: nobody knows whether it runs ({which}: {bead.reason}); settled after {at}"
+        sentence += f"; or {_by_hand(bead.id)}"
         return View(rule.name, matching, (), sentence)
     conditions = [*matching, _alive(rule, bead, stands)]
     pause = paused(stands.state, rule.name, stands.now, reaping=True)
@@ -202,6 +204,10 @@ def _under_way(rule: Rule, bead: Bead, stands: Stands, matching: tuple[Condition
         )
     sentence = f"nothing: it runs since {iso(bead.since)} ({which}{job}); without a sign of life it is reaped at {iso(stale_at(bead, rule))}"
     return View(rule.name, tuple(conditions), (), sentence)
+
+
+def _by_hand(bead: str) -> str:
+    return f"`dolt_watch retry {bead} --not-running`, `dolt_watch release {bead}`"
 
 
 def _alive(rule: Rule, bead: Bead, stands: Stands) -> Condition:

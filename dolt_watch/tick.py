@@ -145,6 +145,14 @@ class Loop:
         now = self.clock.now(look.now)
         return self._at_head(look, now), now
 
+    def standing(self) -> Standing:
+        """What a person's decision stands on. Raises MergeInProgress: nothing can be written then."""
+        look = self.looker.look()
+        if look.merging:
+            raise MergeInProgress()
+        now = self.clock.now(look.now)
+        return Standing(look, self._at_head(look, now), now, self.present.lens(look))
+
     def _at_head(self, look: Look, now: datetime) -> State:
         check_database(self.engine, self.project_id)
         try:

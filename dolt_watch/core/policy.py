@@ -79,7 +79,7 @@ class Outside(NamedTuple):
     """By bead."""
 
 
-GUARDED = (Kind.CLAIM, Kind.RESTORE, Kind.REAP, Kind.REQUEUE)
+GUARDED = (Kind.CLAIM, Kind.RESTORE, Kind.REAP, Kind.REQUEUE, Kind.MANUAL_RETRY)
 """Decisions that hold for the row as their own transaction reads it, whatever word its status is: a rule's ``running`` may name others."""
 
 

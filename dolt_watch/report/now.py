@@ -17,6 +17,8 @@ from dolt_watch.model import EMPTY, Capacity, Entry, Hold, Pause, State
 from dolt_watch.tick import Loop
 from dolt_watch.times import iso
 
+NAMED = 5
+"""Beads that one command names; it says how many more there are."""
 IDLE = " (holds nothing: there is no rule {} any more)"
 
 
@@ -54,6 +56,22 @@ class Now(NamedTuple):
     """Names under which something is paused, and no rule is called so."""
     rules: Mapping[str, Hold] = EMPTY
     """Rule → what holds all of its beads."""
+
+    @property
+    def fixes(self) -> tuple[str, ...]:
+        """The commands for beads that wait for a person, a phase a line."""
+        commands = {
+            "quarantined": "dolt_watch retry {}",
+            "held": "dolt_watch retry {}",
+            "unknown": "dolt_watch retry {} --not-running   (or dolt_watch release)",
+        }
+        found = []
+        for phase, command in commands.items():
+            beads = [one.bead for one in self.beads if one.phase == phase]
+            if beads:
+                more = f"   ({len(beads) - NAMED} more)" if len(beads) > NAMED else ""
+                found.append(f"{phase}: {command.format(' '.join(beads[:NAMED]))}{more}")
+        return tuple(found)
 
     @property
     def held_rules(self) -> tuple[str, ...]:
