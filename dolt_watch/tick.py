@@ -50,7 +50,6 @@ class Loop:
     ) -> None:  # fmt: skip
         self.engine, self.policy = engine, policy
         self.actor, self.clock, self.say = actor, clock, say
-        self.world = World(engine, policy, targets)
         self.adopt = adopt
         self.patient = patient
         """A one-shot command waits at most ``settle``, once, and only where a decision depends on it."""
@@ -58,6 +57,7 @@ class Loop:
         self.looker = Looker(engine)
         self.present = Present(engine, policy, rule_hashes, self.looker, actor)
         self.store = self.present.store
+        self.world = World(engine, policy, targets)
         self._checked = False
         self._deciding = ""
         """The bead of the decision under way."""
@@ -89,6 +89,8 @@ class Loop:
                 if not outcome.rounds:
                     self.say(nothing(look, scope.kinds))
                 return outcome
+            if not outcome.rounds:
+                self.present.begin()
             outcome.rounds, thorough, begun = outcome.rounds + 1, False, time.monotonic()
             try:
                 more, wait = self._round(look, now, scope, outcome, skip, stuck, patient)
@@ -98,7 +100,7 @@ class Loop:
             except SchemaChanged:
                 if self.present.columns_anew:
                     raise
-                self.present.columns_anew = True
+                self.present.forget_columns()
                 continue
             except Conflict as error:
                 conflicts += 1
@@ -155,10 +157,11 @@ class Loop:
 
     def _at_head(self, look: Look, now: datetime) -> State:
         check_database(self.engine, self.project_id)
+        self.present.begin()
         try:
             state = self.present.state(look, now, self.present.lens(look))
         except SchemaChanged:
-            self.present.columns_anew = True
+            self.present.forget_columns()
             state = self.present.state(look, now, self.present.lens(look))
         if state is None:
             raise RuntimeError("a command that only reads was given somebody who acts")
@@ -188,16 +191,17 @@ class Loop:
         """What the rows say of every bead in line: a tick asks only as far as it has slots."""
         seen, queues = self.present.seen(look, now), in_line(state, policy, asked)
         dirty = [table for table, one in seen.items() if one.dirty]
-        loose = feed.uncommitted(self.engine, look.head, dirty, lens) if dirty else []
+        found = feed.uncommitted(self.engine, look.head, dirty, lens) if dirty else []
+        loose = [row for row in found if not feed.kept_by_bd(row)]
         names = [rule.name for rule in policy.rules]
         since = {table: one.since for table, one in seen.items()}
         waiting = asked._replace(queues=queues, stale=())
         waits = {bead.id for queue in queues.values() for bead in queue}
-        beside = uncommitted(loose, waiting, names, {}, since)
-        holds = {bead: hold for bead, hold in beside.items() if bead in waits}
+        rows = uncommitted(loose, waiting, names, {}, since)
+        holds = {bead: hold for bead, hold in rows.items() if bead in waits}
         ready = [bead.id for rule in policy.rules if rule.ready for bead in queues[rule.name]]
-        query, every = self.engine.query, len(ready) + 1
-        return holds | until_ready(query, ready, every, holds, lens.columns, now, look.head, loose_rows(seen))
+        every, beside = len(ready) + 1, loose_rows(seen)
+        return holds | until_ready(self.engine, ready, every, holds, lens.schema, now, look.head, beside)
 
     def back_to(self, commit: Commit, by: str) -> None:
         """Reprocess: the cursor goes back to a commit of HEAD's history, with the state made anew there, so that the next tick folds everything after
@@ -239,6 +243,7 @@ class Loop:
         policy = self._directed(lens)
         dirty = [table for table, one in seen.items() if one.dirty]
         loose = feed.uncommitted(self.engine, look.head, dirty, lens) if dirty else []
+        loose = [row for row in loose if not feed.kept_by_bd(row)]
         if dirty and self.adopt:
             settled = max(seen[table].since for table in dirty) + policy.settle
             if settled <= now:

@@ -56,7 +56,8 @@ def beads(case: Case) -> Iterator[Finding]:
             troubled = True
             oldest = ago(found.now - here[0].since)
             yield warning(
-                "beads", f"{phase.value}: {named([bead.id for bead in here])}, for {oldest}: {here[0].reason}",
+                "beads",
+                f"{phase.value}: {named([bead.id for bead in here])}, for {oldest}: {here[0].reason}",
                 fix.replace("{ids}", " ".join(bead.id for bead in here[:LONGEST])),
             )
     if not troubled:

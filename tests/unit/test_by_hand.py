@@ -62,9 +62,7 @@ def test_a_quarantined_bead_is_due_now_and_goes(cli: Commands) -> None:
     again = cli.run("retry", "bd-0")
     assert (again.returncode, again.stdout) == (0, "bd-0 waits already: nothing to do\n")
     assert cli.here.kinds("bd-0") == ["claim", "quarantined", "manual-retry"]
-    (actor, detail), = cli.here.engine.query(
-        "SELECT actor, detail FROM watch_decision WHERE kind = 'manual-retry'"
-    )
+    ((actor, detail),) = cli.here.engine.query("SELECT actor, detail FROM watch_decision WHERE kind = 'manual-retry'")
     assert actor == json.loads(detail)["by"]
     (notes, status) = cli.here.row("bd-0", "notes", "status")
     assert status == "open"
@@ -160,9 +158,7 @@ def test_the_state_made_anew_from_history_knows_of_both(cli: Commands) -> None:
         (["release", "bd-0"], 1, "bd-0 is quarantined: it holds no slot"),
     ],
 )
-def test_what_is_refused_writes_nothing(
-    cli: Commands, arguments: list[str], code: int, said: str
-) -> None:
+def test_what_is_refused_writes_nothing(cli: Commands, arguments: list[str], code: int, said: str) -> None:
     stuck(cli, NO)
     before = cli.decisions()
     ran = cli.run(*arguments)
@@ -186,9 +182,7 @@ def test_it_works_while_paused_and_the_pause_goes_on_holding(cli: Commands) -> N
         ([], "no reason given"),
     ],
 )
-def test_a_pause_takes_its_reason_as_an_argument(
-    cli: Commands, arguments: list[str], reason: str
-) -> None:
+def test_a_pause_takes_its_reason_as_an_argument(cli: Commands, arguments: list[str], reason: str) -> None:
     ran = cli.run("pause", *arguments)
     assert (ran.returncode, ran.stdout.strip().endswith(f": {reason}")) == (0, True), ran
     twice = cli.run("pause", "lunch", "--reason", "dinner")

@@ -18,9 +18,7 @@ MINUTE = timedelta(minutes=1)
 
 
 def entry(kind: Kind, version: int = 3, **more: Any) -> Entry:
-    made = Entry(
-        "a", version, kind, 2, "docs", "", "", "", NOW, "", "asked for", "", "", "tess", {}, Wrote()
-    )
+    made = Entry("a", version, kind, 2, "docs", "", "", "", NOW, "", "asked for", "", "", "tess", {}, Wrote())
     return made._replace(**more)
 
 
