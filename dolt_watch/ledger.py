@@ -17,6 +17,7 @@ import orjson
 from dolt_watch import __version__
 from dolt_watch.beads.columns import KEPT_BY_BD
 from dolt_watch.beads.leases import read_leases
+from dolt_watch.beads.readiness import readiness
 from dolt_watch.beads.schema import TrackerSchema, tracker_schema, versioned
 from dolt_watch.core.given import leases_of
 from dolt_watch.core.policy import sets_status
@@ -24,7 +25,6 @@ from dolt_watch.core.rules import CompiledRule
 from dolt_watch.engines import Engine, Param, Transaction
 from dolt_watch.errors import BeadGone, Conflict, DoltWatchError, MergeInProgress, NotRecorded, Unreachable
 from dolt_watch.feed import ENTRY_COLUMNS, cell, entry_from
-from dolt_watch.gates import blocked, by_itself
 from dolt_watch.model import GLOBAL, IN_PROGRESS, Decision, Entry, Kind, Wrote
 from dolt_watch.store import take_fence
 from dolt_watch.text import outside
@@ -158,7 +158,7 @@ class Ledger:
                 raise Conflict("history moved on since this was decided")
             row = begun.row
             if row is not None:
-                self._holds(tx, decision, begun)
+                self._holds(tx, decision, begun, self._shape())
             take_fence(tx, fence)
             entry, changes, warning = self._entry(decision, begun, valid)
             if row is not None:
@@ -191,7 +191,7 @@ class Ledger:
         matches, runs, *cells = rows[0]
         return begun._replace(matches=bool(matches), runs=bool(runs), row=dict(zip(self.columns, cells, strict=True)))
 
-    def _holds(self, tx: Transaction, decision: Decision, begun: _Begun) -> None:
+    def _holds(self, tx: Transaction, decision: Decision, begun: _Begun, schema: TrackerSchema) -> None:
         """Does the decision still hold for the row as this transaction sees it? Raises Conflict."""
         bead, row = decision.bead, begun.row
         assert row is not None
@@ -199,7 +199,7 @@ class Ledger:
             if not begun.matches:
                 raise Conflict(f"{bead} no longer matches")
             if decision.rule in self.ready:
-                hold = by_itself(row, begun.now) or blocked(tx.query, [bead]).get(bead)
+                hold = readiness(tx.query, [bead], schema, begun.now).holds.get(bead)
                 if hold is not None:
                     raise Conflict(f"{bead} is not ready: {hold.why}")
         if decision.kind in (Kind.REAP, Kind.REQUEUE) and not begun.runs:

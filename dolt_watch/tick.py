@@ -47,7 +47,6 @@ class Loop:
     ) -> None:  # fmt: skip
         self.engine, self.policy = engine, policy
         self.actor, self.clock, self.say = actor, clock, say
-        self.world = World(engine, policy, targets)
         self.adopt = adopt
         self.patient = patient
         """A one-shot command waits at most ``settle``, once, and only where a decision depends on it."""
@@ -55,6 +54,7 @@ class Loop:
         self.looker = Looker(engine)
         self.present = Present(engine, policy, rule_hashes, self.looker, actor)
         self.store = self.present.store
+        self.world = World(engine, policy, targets)
         self._checked = False
         self._deciding = ""
         """The bead of the decision under way."""
@@ -165,7 +165,7 @@ class Loop:
         asked = questions(state, policy, now, scope)
         ready = [bead.id for rule in policy.rules if rule.ready for bead in asked.queues.get(rule.name, ())]
         loose = bool(ready) and loose_rows(self.present.seen(look, now))
-        holds = until_ready(self.engine.query, ready, len(ready) + 1, (), lens.columns, now, look.head, loose)
+        holds = until_ready(self.engine, ready, len(ready) + 1, (), lens.schema, now, look.head, loose)
         plan = decide(state, policy, now, Scope(dispatch=scope.dispatch), asked, Outside(holds=holds))
         return Survey(look, state, now, plan, self.engine.merging(), policy, asked, lens)
 

@@ -23,7 +23,7 @@ class Tracker(Light):
     """Of bd 1.3, with an agent that sends heartbeats."""
 
     def __init__(self, engine: Engine, **rule: Any) -> None:
-        super().__init__(engine, shape="1.3", ready=False, **rule)
+        super().__init__(engine, shape="1.3", **rule)
 
     def now(self) -> datetime:
         at = utc(self.engine.query("SELECT UTC_TIMESTAMP(6)")[0][0])
