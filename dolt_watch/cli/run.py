@@ -69,7 +69,7 @@ def command(poll: str | None, port: int | None, host: str | None, form: str, **k
         raise SettingsError(f"poll is a pause of at least 50ms, not {seconds:g}s", where=where, fix="write 2s")
     log = Log(json=None if form == "auto" else form == "json")
     timeouts = [each.timeout for each in settings.targets.values()]
-    health = _health(os.environ.get("DOLT_WATCH_PING_URL", ""), timeouts, max(seconds, LONGEST_PAUSE))
+    health = _health(os.environ.get("DOLT_WATCH_PING_URL", "").strip(), timeouts, max(seconds, LONGEST_PAUSE))
     changes, targets = Changes(log.say), Targets(settings, health.turning)
     loops: list[Loop] = []
 
