@@ -65,5 +65,7 @@ class LogEvent(StrEnum):
     """The notes of a bead have no room: only the ledger carries the note."""
     NOTICE = "notice"
     """The receiver of notifications did not take one."""
+    PROCESS = "process"
+    """What Python or a library would write to stderr: an error in a thread, a warning. `logger` names the library."""
     DRY_RUN = "dry-run"
     """What a tick would do."""

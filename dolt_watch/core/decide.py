@@ -73,7 +73,7 @@ def decide(state: State, policy: Policy, now: datetime, scope: Scope, asked: Que
     rules: dict[str, tuple[Hold, ...]] = {rule: (hold,) for rule, hold in asked.stops.items()}
     decisions = [*restores(state)]
     if scope.dispatch:
-        decisions += settled(state, policy, now, asked, outside)
+        decisions += settled(state, policy, now, asked, outside, holds)
     if scope.reap:
         decisions += reaped(policy, now, asked, outside, holds)
     if scope.dispatch:
