@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dolt_watch.cli.common import load_settings, settings_options
-from dolt_watch.errors import SettingsError
+from dolt_watch.errors import DoltWatchError, SettingsError
 
 if TYPE_CHECKING:
     from dolt_watch.cli.wiring import Targets
@@ -55,7 +55,7 @@ def command(poll: str | None, port: int | None, host: str | None, form: str, **k
     from dolt_watch.report import live
     from dolt_watch.service import LONGEST_PAUSE, Service
     from dolt_watch.settings import duration
-    from dolt_watch.telemetry.logs import Changes, Log
+    from dolt_watch.telemetry.logs import Changes, Log, captured, failure
     from dolt_watch.text import Said
     from dolt_watch.tick import Loop
     from dolt_watch.times import DatabaseClock
@@ -69,7 +69,7 @@ def command(poll: str | None, port: int | None, host: str | None, form: str, **k
         raise SettingsError(f"poll is a pause of at least 50ms, not {seconds:g}s", where=where, fix="write 2s")
     log = Log(json=None if form == "auto" else form == "json")
     timeouts = [each.timeout for each in settings.targets.values()]
-    health = _health(os.environ.get("DOLT_WATCH_PING_URL", ""), timeouts, max(seconds, LONGEST_PAUSE))
+    health = _health(os.environ.get("DOLT_WATCH_PING_URL", "").strip(), timeouts, max(seconds, LONGEST_PAUSE))
     changes, targets = Changes(log.say), Targets(settings, health.turning)
     loops: list[Loop] = []
 
@@ -96,9 +96,14 @@ def command(poll: str | None, port: int | None, host: str | None, form: str, **k
         stop=service.stop,
         codes=(0, 1),
     )
-    with shutdown, _served(host or "127.0.0.1", port, pages, log.say):
+    with captured(log.say), shutdown, _served(host or "127.0.0.1", port, pages, log.say):
         try:
             service.run()
+        except (DoltWatchError, BrokenPipeError):
+            raise
+        except Exception as error:  # main() would write plain text to stderr
+            log.say(failure("error: the service ended", type(error), error))
+            return 1
         finally:
             targets.close()
     return 0
@@ -143,7 +148,7 @@ def _served(host: str, port: int | None, pages: Any, say: Any) -> Iterator[None]
     from dolt_watch.telemetry.health import Server
 
     try:
-        server = Server(host, port, pages)
+        server = Server(host, port, pages, say)
     except (OSError, UnicodeError) as error:  # UnicodeError: no name of a host at all
         nowhere = isinstance(error, socket.gaierror | UnicodeError) or error.errno == errno.EADDRNOTAVAIL
         why = error.strerror if isinstance(error, OSError) else "no name of a host"
