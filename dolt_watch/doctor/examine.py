@@ -10,7 +10,7 @@ SERVER: dict[str, Check] = {
     "connection": server.connection, "version": server.version, "tls": server.tls, "privileges": server.privileges,
 }  # fmt: skip
 DATABASE: dict[str, Check] = {"schema": tables.schema, "project": tables.project, "local": tables.local}
-BEADS: dict[str, Check] = {"rules": rules.rules, "clock": server.clock}
+BEADS: dict[str, Check] = {"rules": rules.rules, "clock": server.clock, "history": history.depth}
 OURS: dict[str, Check] = {
     "cursor": history.cursor, "merge": history.merge, "uncommitted": history.uncommitted, "recorded": history.recorded,
     "program": history.program, "hosts": history.hosts, "beads": work.beads, "switches": work.switches, "saved": saved.saved,
