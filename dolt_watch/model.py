@@ -387,6 +387,16 @@ class Capacity(NamedTuple):
     """The target did not answer at all (or not as itself): beads that wait make the command exit 1."""
 
 
+class Lease(NamedTuple):
+    """A bead's lease as bd keeps it (since bd 1.3). No commit holds it."""
+
+    holder: str
+    """The actor whose heartbeat it is."""
+    heartbeat: datetime
+    expires: datetime
+    """Until then bd gives the bead to nobody else."""
+
+
 class JobReport(NamedTuple):
     """What the target says of a job. ``word`` is its own status word ('timeout'), ``error`` its own error text."""
 

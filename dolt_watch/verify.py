@@ -214,7 +214,9 @@ class _Check:
             if rule.ready and queue:
                 ids = [bead.id for bead in queue]
                 holds |= self._readiness(ids, given, now, entry.observed)
-        plan = decide(state, under.policy, now, scope, asked, Outside(given.capacity, holds, given.verdicts))
+        plan = decide(
+            state, under.policy, now, scope, asked, Outside(given.capacity, holds, given.verdicts, given.leases)
+        )
         for beside in plan.decisions[1:]:
             known = state.beads[beside.bead].version
             if beside.kind is Kind.CLAIM and self.last.get(beside.bead, 0) <= known:

@@ -75,7 +75,7 @@ class TrackerSchema(NamedTuple):
     @property
     def has_leases(self) -> bool:
         """Whether bd keeps heartbeats of agents in `leases` (bd 1.3)."""
-        return self.has("leases", "issue_id", "heartbeat_at")
+        return self.has("leases", "issue_id", "holder", "heartbeat_at", "lease_expires_at")
 
     @property
     def has_is_blocked(self) -> bool:

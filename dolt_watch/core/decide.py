@@ -64,7 +64,7 @@ def decide(state: State, policy: Policy, now: datetime, scope: Scope, asked: Que
     holds = dict(asked.held)
     decisions = [*restores(state)]
     if scope.dispatch:
-        decisions += settled(state, policy, now, asked, outside)
+        decisions += settled(state, policy, now, asked, outside, holds)
     if scope.reap:
         decisions += reaped(policy, now, asked, outside, holds)
     if scope.dispatch:

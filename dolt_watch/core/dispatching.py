@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 
 from dolt_watch.core.policy import AT_ONCE, HOUR, Due, Outside, Policy, Questions, paused, standing
+from dolt_watch.core.reaping import held_by_lease
 from dolt_watch.model import (
     BLOCKED,
     IN_FLIGHT,
@@ -169,8 +170,10 @@ def restore(bead: Bead, why: str) -> Decision:
     )  # fmt: skip
 
 
-def settled(state: State, policy: Policy, now: datetime, asked: Questions, outside: Outside) -> Iterator[Decision]:
-    """Attempts that nobody will settle any more."""
+def settled(
+    state: State, policy: Policy, now: datetime, asked: Questions, outside: Outside, holds: dict[str, Hold]
+) -> Iterator[Decision]:
+    """Attempts that nobody will settle any more. ``holds``: gets those that a lease holds."""
     for bead in state.beads.values():
         if bead.phase is Phase.CLAIMED and bead.deadline is not None and bead.deadline <= now:
             why = "no word from its worker by the deadline"
@@ -182,6 +185,9 @@ def settled(state: State, policy: Policy, now: datetime, asked: Questions, outsi
     for bead in asked.unknown:
         rule = policy.rule(bead.rule)
         if rule is None:
+            continue
+        if (hold := held_by_lease(bead, rule, outside, now)) is not None:
+            holds[bead.id] = hold
             continue
         capacity = outside.capacity.get(rule.target)
         detail = {"since": bead.since.isoformat()}

@@ -4,7 +4,20 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from dolt_watch.model import EMPTY, IN_PROGRESS, Bead, Capacity, Decision, Hold, JobReport, Kind, Pause, Rule, State
+from dolt_watch.model import (
+    EMPTY,
+    IN_PROGRESS,
+    Bead,
+    Capacity,
+    Decision,
+    Hold,
+    JobReport,
+    Kind,
+    Lease,
+    Pause,
+    Rule,
+    State,
+)
 
 ATTEMPTED, UNCOMMITTED = "attempted", "uncommitted"
 """Gates that no replay can ask again: what a command did before, and what stood uncommitted."""
@@ -76,6 +89,8 @@ class Outside(NamedTuple):
     """By bead: a gate that keeps a waiting bead back (readiness), or spares a stale one (an uncommitted sign)."""
     verdicts: Mapping[str, JobReport] = EMPTY
     """By bead."""
+    leases: Mapping[str, Lease] = EMPTY
+    """By bead: those that are stale or unknown."""
 
 
 GUARDED = (Kind.CLAIM, Kind.RESTORE, Kind.REAP, Kind.REQUEUE)
