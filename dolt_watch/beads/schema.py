@@ -88,6 +88,16 @@ class TrackerSchema(NamedTuple):
         return self.has("issues", "row_lock")
 
     @property
+    def generation(self) -> str:
+        """The releases of bd that make tables of this shape, '' if no supported release does."""
+        split = self.has("dependencies", "depends_on_issue_id")
+        if self.has("dependencies", "depends_on_id"):
+            return "" if split or self.has_is_blocked else "bd 1.0.2 to 1.0.4"
+        if not (split and self.has_is_blocked):
+            return ""
+        return "bd 1.3" if self.has_row_lock and self.has_leases else "bd 1.0.5 to 1.2"
+
+    @property
     def has_wisps(self) -> bool:
         """Whether bd keeps `wisps`, beads that are in no commit."""
         return self.has("wisps", "id", "status")

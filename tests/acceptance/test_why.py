@@ -126,7 +126,7 @@ def brought_from_elsewhere(watch: Watch, bead: str) -> None:
         (paused, ["paused"], "`dolt_watch resume` (paused by "),
         (another_runs, ["max_in_flight"], "one of those in flight must end (1 of 1 in flight: "),
         (another_is_before_it, ["place"], "those before it must go first (place 2 of 2 in the queue; before it: "),
-        (blocked, ["ready"], "which is not closed"),
+        (blocked, ["ready"], "(open)"),
         (deferred, ["ready"], "deferred until 2099-01-01T00:00:00Z"),
         (failed, ["backoff"], "time alone (attempt 1 failed (HTTP 400: "),
         (quarantined, ["quarantined"], "somebody must edit the bead (HTTP 400: "),
