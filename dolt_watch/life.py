@@ -70,6 +70,12 @@ def line_to(engine: Engine, until: str) -> Line:
     raise DatabaseError(f"history ends nowhere below {until}")
 
 
+def is_cut(engine: Engine, begins: Commit) -> bool:
+    """Return whether history has no parent of its first commit: it is a shallow clone's."""
+    commit = engine.commit_of(begins.hash)
+    return commit is not None and bool(commit.parents)
+
+
 class Trace(NamedTuple):
     """Something that the bead left: a row of another table."""
 

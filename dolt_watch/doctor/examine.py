@@ -15,7 +15,7 @@ DATABASE: dict[str, Check] = {
     "project": tables.project,
     "local": tables.local,
 }
-BEADS: dict[str, Check] = {"rules": rules.rules, "clock": server.clock}
+BEADS: dict[str, Check] = {"rules": rules.rules, "clock": server.clock, "history": history.depth}
 OURS: dict[str, Check] = {
     "cursor": history.cursor, "merge": history.merge, "uncommitted": history.uncommitted, "recorded": history.recorded,
     "program": history.program, "hosts": history.hosts, "worker": work.worker, "beads": work.beads, "switches": work.switches, "saved": saved.saved,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self
@@ -144,8 +144,15 @@ class DoltEngine:
             return Commit(seen.pop(hash, hash), parents, dated(date), sys.intern(author))
 
         span = self._hash(until) if since is None else f"{self._hash(since)}..{self._hash(until)}"
-        sql = f"SELECT {LOG} FROM DOLT_LOG('{span}', '--parents'){_limit(limit)}"
+        more = None if limit is None else limit + 1  # one more than asked for: is the list whole?
+        sql = f"SELECT {LOG} FROM DOLT_LOG('{span}', '--parents'){_limit(more)}"
         found: list[Any] = self._link.send(sql, again=True, each=commit).rows
+        if since is None and (limit is None or len(found) <= limit):
+            # Parents that never came are those that a shallow clone does not have (DOLT_CLONE
+            # --depth): to ask Dolt 1.86.4 for one of them ends the connection.
+            found = [_known(one, seen) for one in found] if seen else found
+        elif limit is not None:
+            del found[limit:]
         self._diff.learn(until, {one.hash: one.parents for one in found})
         return iter(found)
 
@@ -156,6 +163,11 @@ class DoltEngine:
         try:
             rows = self.query(f"SELECT {LOG} FROM DOLT_LOG('{hash}', '--parents') LIMIT 1")
         except UnknownCommit:
+            return None
+        except Unreachable:
+            # What a shallow clone does not have: Dolt 1.86.4 panics, and the connection is lost.
+            if self.query("SELECT 1 FROM dolt_commits WHERE commit_hash = ?", (hash,)):
+                raise
             return None
         if not rows:
             return None
@@ -247,6 +259,13 @@ class DoltEngine:
 
     def _hash_or_working(self, commit: str) -> str:
         return commit if commit == WORKING else self._hash(commit)
+
+
+def _known(commit: Commit, missing: Collection[str]) -> Commit:
+    """Return the commit without the parents that history does not have."""
+    if not any(parent in missing for parent in commit.parents):
+        return commit
+    return commit._replace(parents=tuple(p for p in commit.parents if p not in missing))
 
 
 def lock_name(database: str, branch: str) -> str:

@@ -37,7 +37,7 @@ _TEXTS: tuple[tuple[str, type[DoltWatchError]], ...] = (
     (r"constraint violations", Conflict),
     (r"optimistic lock failed", Conflict),
     (r"nothing to commit", NothingToCommit),
-    (r"target commit not found", UnknownCommit),
+    (r"target commit not found|shallow clone|ghost commit", UnknownCommit),
     (r"(branch|ref|commit|hash) not found", UnknownCommit),
     (r"invalid ref spec|could not resolve|no such commit", UnknownCommit),
     (r"command denied|access denied", AccessDenied),
