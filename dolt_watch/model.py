@@ -153,6 +153,7 @@ class Wrote(NamedTuple):
     """Exactly what an entry's own commit changed, so that the fold can tell our cells from anybody else's in the same commit.
 
     ``cells``: column of issues → (before, after), as its own transaction read and set them; notes are told by ``note``, the appended text.
+    ``events``: ids of its rows of events. ``events_in_history`` false: no commit holds these, since bd (1.3) keeps the table out of history.
     """
 
     cells: Mapping[str, tuple[Any, Any]] = EMPTY

@@ -37,6 +37,16 @@ def tracker(case: Case) -> Iterator[Finding]:
         )
 
 
+def events(case: Case) -> Iterator[Finding]:
+    """Since bd 1.3 no commit holds bd's events, those that dolt_watch writes for bd's users included."""
+    if tracker_schema(case.engine).events_in_history:
+        yield ok("events", "in history: each is a sign of life, and names who it was")
+    else:
+        yield ok(
+            "events", "bd keeps them out of history: no decision rests on them, and `replay --verify` expects none"
+        )
+
+
 def project(case: Case) -> Iterator[Finding]:
     check_database(case.engine, case.settings.project_id)
     known = case.settings.project_id
