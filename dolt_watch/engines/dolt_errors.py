@@ -46,6 +46,7 @@ _TEXTS: tuple[tuple[str, type[DoltWatchError]], ...] = (
     (r"command denied|access denied", AccessDenied),
     (r"read.only", ReadOnly),
     (r'column "[^"]+" could not be found', SchemaChanged),
+    (r'table "[^"]+" does not have column', SchemaChanged),
     (r"too many connections|server shutdown", Unreachable),
 )
 """Texts of 1105, first match wins."""
