@@ -12,6 +12,7 @@ SERVER: dict[str, Check] = {
 DATABASE: dict[str, Check] = {
     "schema": tables.schema,
     "tracker": tables.tracker,
+    "events": tables.events,
     "project": tables.project,
     "local": tables.local,
 }
