@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from typing import Any
+
+from pymysql.cursors import DictCursor
 
 from tests.beads import Workspace
 from tests.servers import Server
@@ -22,21 +24,18 @@ BRACKETS = re.compile(r"\[[^]\n]*\]")
 
 
 class Reader:
-    """Reads one database, each time on a connection of its own."""
+    """Reads one database, by a connection that sees each commit of others."""
 
     def __init__(self, server: Server, database: str) -> None:
-        self.server, self.database = server, database
+        self.connection = server.connect(database, cursorclass=DictCursor)
 
     def rows(self, text: str) -> list[dict[str, Any]]:
-        from pymysql.cursors import DictCursor
+        with self.connection.cursor() as cursor:
+            cursor.execute(text)
+            return list(cursor.fetchall())
 
-        connection = self.server.connect(self.database, cursorclass=DictCursor)
-        try:
-            with connection.cursor() as cursor:
-                cursor.execute(text)
-                return list(cursor.fetchall())
-        finally:
-            connection.close()
+    def close(self) -> None:
+        self.connection.close()
 
     def head(self) -> str:
         return str(self.rows("SELECT HASHOF('HEAD') AS h")[0]["h"])
@@ -234,3 +233,45 @@ def runner(workspace: Workspace) -> Run:
         )
 
     return run
+
+
+class Player:
+    """Runs recorded commands one after another, and compares each with its recording."""
+
+    def __init__(self, reader: Reader, run: Run) -> None:
+        self.reader, self.run = reader, run
+        self.theirs, self.ours = Names(), Names()
+        self.ids: dict[str, str] = {}
+
+    def play(self, step: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+        """What differs: its name, what the stand-in did, what the recording holds."""
+        words = [self.ids.get(word, word) for word in step["args"]]
+        head, before = self.reader.head(), self.reader.ignored()
+        done = self.run(actor_of(step), words)
+        said, verb = step["stdout"].strip(), step["args"][0]
+        if verb == "create":
+            self.ids[said] = done.stdout.strip()
+            self.theirs.add(said)
+            self.ours.add(self.ids[said])
+        if verb == "rename":
+            self.theirs.add(words[2])
+            self.ours.add(words[2])
+        for what, mine, recorded in self._compared(step, done, head, before):
+            if mine != recorded:
+                yield what, mine, recorded
+        if said and verb != "create":
+            shown = plain(objects(done.stdout), self.ours)
+            for one in plain(objects(step["stdout"]), self.theirs):
+                if one not in shown:
+                    yield "stdout", shown, one
+
+    def _compared(
+        self, step: dict[str, Any], done: subprocess.CompletedProcess[str], head: str, before: Difference
+    ) -> Iterator[tuple[str, Any, Any]]:
+        ours, theirs = self.ours, self.theirs
+        yield "exit", done.returncode, step["exit"]
+        yield "stderr", plain(done.stderr, ours), plain(step["stderr"], theirs)
+        yield "commits", commits_of(self.reader.since(head), ours), commits_of(step["commits"], theirs)
+        yield "uncommitted", comparable(self.reader.uncommitted(), ours), comparable(step["uncommitted"], theirs)
+        ignored = between(before, self.reader.ignored())
+        yield "ignored", rows_gone_and_come(ignored, ours), rows_gone_and_come(step.get("ignored", {}), theirs)
