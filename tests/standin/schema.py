@@ -27,8 +27,6 @@ def complete(tracker: Tracker) -> None:
     """The first command of bd 1.3 after ``init``."""
     tracker.run("INSERT INTO dolt_ignore (pattern, ignored) VALUES (%s, 1)", [JOURNAL])
     tracker.commit("schema: seed dolt_ignore patterns", ["dolt_ignore"], author="")
-    tracker.run(f"DROP TABLE IF EXISTS {JOURNAL}")
-    tracker.run(recorded.value(recorded.HERE / tracker.dialect.recording, "schema-after.json")["tables"][JOURNAL])
     tracker.run("INSERT IGNORE INTO bd_events_seq (id, next_seq) VALUES (0, 0)")
 
 
