@@ -26,7 +26,7 @@ from tests.standin.beads import (
     stamp,
     table_of,
 )
-from tests.standin.tracker import AUTHOR, SPACE, Refused, Row, Tracker, now
+from tests.standin.tracker import AUTHOR, Refused, Row, Tracker, edge_id, now
 
 Options = Mapping[str, Any]
 LETTERS = "0123456789abcdefghijklmnopqrstuvwxyz"
@@ -199,9 +199,9 @@ def create(tracker: Tracker, words: list[str], options: Options) -> None:
             add_dependency(tracker, table, bead, parent, "parent-child")
         message = "bd: create issue" if tracker.dialect.events_ignored else f"bd: create {bead}"
         if not wisp:
-            tables = ["issues", "events", "labels", "child_counters"]
-            if tracker.dialect.events_ignored:
-                tables.append("dependencies")
+            tables = ["issues", "events", *(["labels"] if labels else [])]
+            if parent:
+                tables += ["child_counters", *(["dependencies"] if tracker.dialect.events_ignored else [])]
             tracker.commit(message, staged(tracker, *tables))
     if parent and not one_by_one and not tracker.dialect.events_ignored:
         with tracker.transaction():
@@ -306,7 +306,7 @@ def close(tracker: Tracker, words: list[str], options: Options) -> None:
     if not options.get("force"):
         if tracker.dialect.leases and assignee not in ("", tracker.actor):
             raise Refused(
-                f'cannot close {bead}: assignee is "{assignee}", actor is "{tracker.actor}" (use --force to override)',
+                f'cannot close {bead}: assignee is "{assignee}", actor is "{tracker.actor}"; reclaim or use --force to override',
                 bare=True,
             )
         if keep := blockers(tracker, bead):
@@ -429,11 +429,6 @@ def promote(tracker: Tracker, words: list[str], options: Options) -> None:
 
 
 # -- around them -----------------------------------------------------------------------------------
-
-
-def edge_id(bead: str, target: str) -> str:
-    """Derived from both ends: two clones that add one edge add one row."""
-    return str(uuid.uuid5(SPACE, f"{bead}\0{target}"))
 
 
 def add_dependency(tracker: Tracker, table: str, bead: str, target: str, kind: str) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
+import pymysql
 from pymysql.cursors import DictCursor
 
 from tests.beads import Workspace
@@ -48,6 +49,14 @@ class Reader:
         rows = self.rows(f"SELECT * FROM DOLT_DIFF('{begin}', '{end}', '{table}')")
         return [changed for row in rows if (changed := of_diff(row))]
 
+    def key(self, table: str, commit: str) -> str:
+        """Its primary key at a commit; '' where it does not exist."""
+        try:
+            text = str(self.rows(f"SHOW CREATE TABLE `{table}` AS OF '{commit}'")[0]["Create Table"])
+        except pymysql.MySQLError:
+            return ""
+        return next((line for line in text.splitlines() if "PRIMARY KEY" in line), "").strip(" ,")
+
     def since(self, head: str) -> list[dict[str, Any]]:
         """What the commits after this one hold, oldest first."""
         log = self.commits()
@@ -59,13 +68,27 @@ class Reader:
         for number in range(hashes.index(head) - 1, -1, -1):
             one = log[number]
             names = self.rows(f"SELECT table_name FROM dolt_diff WHERE commit_hash = '{one['commit_hash']}'")
+            begin, end = hashes[number + 1], hashes[number]
             tables = {
-                name: self.difference(name, hashes[number + 1], hashes[number])
+                name: self.difference(name, begin, end)
                 for name in sorted(each["table_name"] for each in names)
+                if len({self.key(name, begin), self.key(name, end)} - {""}) < 2  # else a recording has no rows either
             }
             author = f"{one['committer']} <{one['email']}>"
             found.append({"message": one["message"], "author": author, "tables": tables})
         return found
+
+    def schema(self) -> dict[str, Any]:
+        """In the form of a recording's ``schema.json``, as far as the database holds it."""
+        kinds = {row[next(iter(row))]: row["Table_type"] for row in self.rows("SHOW FULL TABLES")}
+        names = sorted(name for name, kind in kinds.items() if kind == "BASE TABLE")
+        return {
+            "tables": {name: self.rows(f"SHOW CREATE TABLE `{name}`")[0]["Create Table"] for name in names},
+            "views": sorted(name for name, kind in kinds.items() if kind == "VIEW"),
+            "config": self.rows("SELECT `key`, value FROM config ORDER BY `key`"),
+            "ignored": self.rows("SELECT ignored, pattern FROM dolt_ignore ORDER BY pattern"),
+            "schema_version": self.rows("SELECT MAX(version) AS n FROM schema_migrations")[0]["n"],
+        }
 
     def uncommitted(self) -> Difference:
         names = {row["table_name"] for row in self.rows("SELECT table_name FROM dolt_status")}
@@ -188,9 +211,14 @@ def rows_gone_and_come(tables: Any, names: Names) -> Any:
 
 
 def commits_of(recorded: list[dict[str, Any]], names: Names) -> list[Any]:
+    """Commits with the rows that they change; a table of which only the schema changes is left out."""
     return [
         {**plain({k: v for k, v in each.items() if k != "tables"}, names)}
-        | ({"tables": comparable(each["tables"], names)} if "tables" in each else {})
+        | (
+            {"tables": {n: rows for n, rows in comparable(each["tables"], names).items() if rows}}
+            if "tables" in each
+            else {}
+        )
         for each in recorded
     ]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,26 @@ def upgraded_at(steps: list[dict[str, Any]]) -> int:
     return len(steps)
 
 
+def init_differs(folder: Path, reader: replay.Reader) -> Iterator[str]:
+    """The first commit is made by the server, in the name that its configuration has."""
+    ours = [{name: each[name] for name in ("message", "committer", "email")} for each in reader.commits()[::-1]]
+    theirs = recorded.value(folder, "init-commits.json")
+    for mine, recorded_one in zip_longest(ours[1:], theirs[1:]):
+        if mine != recorded_one:
+            yield f"{folder.name}: bd init: {mine}, recorded {recorded_one}"
+
+
+def schema_differs(folder: Path, name: str, reader: replay.Reader) -> Iterator[str]:
+    theirs, ours = recorded.value(folder, name), reader.schema()
+    for part in ("schema_version", "views", "config", "ignored"):
+        if ours[part] != theirs[part]:
+            yield f"{folder.name}/{name}: {part}: {ours[part]}, recorded {theirs[part]}"
+    for table in sorted({*ours["tables"], *theirs["tables"]}):
+        mine, recorded_one = (each["tables"].get(table) for each in (ours, theirs))
+        if mine != recorded_one:
+            yield f"{folder.name}/{name}: {table}:\n{mine}\nrecorded:\n{recorded_one}"
+
+
 def differences(folder: Path, server: Server, place: Path) -> Iterator[str]:
     """Run the recorded commands in a fresh tracker; one text for each thing that differs from the recording."""
     steps = recorded.steps(folder)
@@ -48,14 +69,19 @@ def differences(folder: Path, server: Server, place: Path) -> Iterator[str]:
     reader = replay.Reader(server, bd.database)
     player = replay.Player(reader, replay.runner(bd))
     try:
+        yield from init_differs(folder, reader)
+        yield from schema_differs(folder, "schema.json" if upgrade == len(steps) else "schema-before.json", reader)
         for number, step in enumerate(steps):
             if number == upgrade:
                 launcher.write(place / "bin", new)
+            if number == upgrade + 1:
+                yield from schema_differs(folder, "schema.json", reader)
             for what, ours, theirs in player.play(step):
                 yield (
                     f"{folder.name}, step {number}: bd {' '.join(step['args'])}: {what}\n"
                     f"ours:     {json.dumps(ours, ensure_ascii=False)}\nrecorded: {json.dumps(theirs, ensure_ascii=False)}"
                 )
+        yield from schema_differs(folder, "schema-after.json", reader)
     finally:
         reader.close()
         server.drop(bd.address)

@@ -16,18 +16,18 @@ from typing import Any
 from dolt_watch.engines.address import Address
 from tests.standin import recorded
 from tests.standin.dialect import DIALECTS, Dialect, of_schema
-from tests.standin.tracker import SPACE, Refused, Row, connect
+from tests.standin.tracker import SPACE, Refused, Row, connect, edge_id
 
 RECORDINGS = {"1.2.2": "bd-upgrade-1.0.2-to-1.2.2", "1.3": "bd-upgrade-1.0.2-to-1.3-main"}
 CASCADE = "ON DELETE CASCADE ON UPDATE CASCADE"
 FOREIGN = {
     "comments": "fk_comments_issue",
     "compaction_snapshots": "fk_comp_snap_issue",
-    "dependencies": "fk_dep_issue",
     "events": "fk_events_issue",
     "issue_snapshots": "fk_snapshots_issue",
     "labels": "fk_labels_issue",
 }
+TARGET = "COALESCE(depends_on_issue_id, depends_on_wisp_id, depends_on_external)"
 OWN_IDS = ("comments", "compaction_snapshots", "events", "issue_snapshots")
 
 
@@ -59,18 +59,19 @@ class Upgrade:
             step for step in steps if any("schema_migrations" in commit["tables"] for commit in step["commits"])
         )
         self.by_number: dict[int, Callable[[], None]] = {
+            41: self.split_targets,
             42: self.cascade,
             44: lambda: self.view("ready_issues"),
             45: lambda: self.view("blocked_issues"),
             46: self.add_is_blocked,
             48: self.widen_events,
             49: self.widen_texts,
+            50: self.derive_edges,
             51: self.drop_defaults,
             52: self.add_indexes,
         }
         if dialect.leases:
             self.by_number |= {
-                41: self.touch_targets,
                 54: self.add_row_lock,
                 55: self.drop_lease_columns,
                 56: lambda: self.sql(
@@ -106,7 +107,6 @@ class Upgrade:
             self.replay(commit)
         if not self.dialect.leases:
             self.uncommitted()
-        self.split_targets()
         self.local_tables()
         if self.dialect.events_ignored:
             for row in events:
@@ -149,11 +149,17 @@ class Upgrade:
     # -- the migrations --------------------------------------------------------------------------
 
     def cascade(self) -> None:
+        self.sql("SET foreign_key_checks = 1")
         for table, key in FOREIGN.items():
             self.sql(f"ALTER TABLE {table} DROP FOREIGN KEY {key}")
             self.sql(
                 f"ALTER TABLE {table} ADD CONSTRAINT {key} FOREIGN KEY (issue_id) REFERENCES issues (id) {CASCADE}"
             )
+        self.sql(
+            "ALTER TABLE child_counters ADD CONSTRAINT fk_counter_parent"
+            f" FOREIGN KEY (parent_id) REFERENCES issues (id) {CASCADE}"
+        )
+        self.sql("SET foreign_key_checks = 0")
 
     def view(self, name: str) -> None:
         from tests.standin.schema import views
@@ -161,15 +167,25 @@ class Upgrade:
         (text,) = (each for each in views(True) if f"VIEW {name} AS" in each)
         self.sql(text)
 
-    def touch_targets(self) -> None:
-        """The targets of dependencies get a new ``updated_at``, as the recording has it."""
-        for row in (
-            self.sql("SELECT DISTINCT depends_on_id AS id FROM dependencies") if self.has("depends_on_id") else []
-        ):
+    def split_targets(self) -> None:
+        """Both tables of dependencies in their new form. The targets get a new ``updated_at``, as the recording has it."""
+        for row in self.sql("SELECT DISTINCT depends_on_id AS id FROM dependencies"):
             self.sql("UPDATE issues SET updated_at = UTC_TIMESTAMP() WHERE id = %s", row["id"])
+        wisps = {row["id"] for row in self.sql("SELECT id FROM wisps")}
+        for table in ("dependencies", "wisp_dependencies"):
+            rows = self.sql(f"SELECT * FROM {table}")
+            self.sql(f"DROP TABLE {table}")
+            self.sql(self.schema["tables"][table])
+            for row in rows:
+                target = row.pop("depends_on_id")
+                kind = "external" if target.startswith("external:") else "wisp_id" if target in wisps else "issue_id"
+                self.insert(table, row | {"id": str(uuid.uuid4()), f"depends_on_{kind}": target})
 
-    def has(self, column: str) -> bool:
-        return any(row["Field"] == column for row in self.sql("SHOW COLUMNS FROM dependencies"))
+    def derive_edges(self) -> None:
+        for table in ("dependencies", "wisp_dependencies"):
+            for row in self.sql(f"SELECT id, issue_id, {TARGET} AS target FROM {table}"):
+                key = edge_id(row["issue_id"], row["target"])
+                self.sql(f"UPDATE {table} SET id = %s WHERE id = %s", key, row["id"])
 
     def add_is_blocked(self) -> None:
         from tests.standin.beads import blocked_with_parents
@@ -182,8 +198,8 @@ class Upgrade:
             for row in self.sql("SELECT id, status FROM issues UNION SELECT id, status FROM wisps")
         }
         edges = self.sql(
-            "SELECT issue_id, depends_on_id, type FROM dependencies"
-            " UNION ALL SELECT issue_id, depends_on_id, type FROM wisp_dependencies"
+            f"SELECT issue_id, {TARGET} AS depends_on_id, type FROM dependencies"
+            f" UNION ALL SELECT issue_id, {TARGET} AS depends_on_id, type FROM wisp_dependencies"
         )
         for bead in sorted(blocked_with_parents(edges, status)):
             for table in ("issues", "wisps"):
@@ -196,7 +212,7 @@ class Upgrade:
         self.sql("ALTER TABLE comments MODIFY COLUMN text LONGTEXT NOT NULL")
         for name in ("description", "design", "acceptance_criteria", "notes"):
             self.sql(f"ALTER TABLE issues MODIFY COLUMN {name} LONGTEXT NOT NULL")
-        self.sql("ALTER TABLE issues MODIFY COLUMN close_reason LONGTEXT DEFAULT ('')")
+        self.sql("ALTER TABLE issues MODIFY COLUMN close_reason LONGTEXT DEFAULT ''")
 
     def drop_defaults(self) -> None:
         for table in OWN_IDS:
@@ -216,31 +232,14 @@ class Upgrade:
 
     # -- what comes after the commits ------------------------------------------------------------
 
-    def split_targets(self) -> None:
-        """Both tables of dependencies in their new form, and the counters' foreign key: in no commit."""
-        if not self.dialect.leases:
-            self.touch_targets()
-        wisps = {row["id"] for row in self.sql("SELECT id FROM wisps")}
-        for table in ("dependencies", "wisp_dependencies"):
-            rows = self.sql(f"SELECT * FROM {table}")
-            self.sql(f"DROP TABLE {table}")
-            self.sql(self.schema["tables"][table])
-            for row in rows:
-                target = row.pop("depends_on_id")
-                kind = "external" if target.startswith("external:") else "wisp_id" if target in wisps else "issue_id"
-                key = str(uuid.uuid5(SPACE, f"{row['issue_id']}\0{target}"))
-                self.insert(table, row | {"id": key, f"depends_on_{kind}": target})
-        self.sql(
-            f"ALTER TABLE child_counters ADD CONSTRAINT fk_counter_parent FOREIGN KEY (parent_id) REFERENCES issues (id) {CASCADE}"
-        )
-
     def local_tables(self) -> None:
         """Tables that no commit holds, in their new form, with their rows."""
         patterns = [re.compile(each["pattern"].replace("%", ".*")) for each in self.schema["ignored"]]
+        tables = {next(iter(row.values())) for row in self.sql("SHOW TABLES")}
         for name, text in self.schema["tables"].items():
             if name == "wisp_dependencies" or not any(each.fullmatch(name) for each in patterns):
                 continue
-            there = bool(self.sql("SHOW TABLES LIKE %s", name.replace("_", r"\_")))
+            there = name in tables
             rows = self.sql(f"SELECT * FROM `{name}`") if there else []
             if there:
                 self.sql(f"DROP TABLE `{name}`")
