@@ -15,17 +15,21 @@ from typing import Any, NamedTuple
 import orjson
 
 from dolt_watch import __version__
+from dolt_watch.beads.columns import KEPT_BY_BD
+from dolt_watch.beads.leases import read_leases
+from dolt_watch.beads.readiness import readiness
+from dolt_watch.beads.schema import TrackerSchema, tracker_schema, versioned
+from dolt_watch.core.given import leases_of
 from dolt_watch.core.policy import sets_status
 from dolt_watch.core.rules import CompiledRule
 from dolt_watch.engines import Engine, Param, Transaction
 from dolt_watch.errors import BeadGone, Conflict, DoltWatchError, MergeInProgress, NotRecorded, Unreachable
 from dolt_watch.feed import ENTRY_COLUMNS, cell, entry_from
-from dolt_watch.gates import blocked, by_itself
-from dolt_watch.model import GLOBAL, IN_PROGRESS, Decision, Entry, Kind, Wrote
+from dolt_watch.model import BY_HAND, GLOBAL, IN_PROGRESS, Decision, Entry, Kind, Wrote
 from dolt_watch.store import take_fence
 from dolt_watch.text import outside
 from dolt_watch.times import Clock, utc
-from dolt_watch.traces import TEXT_LIMIT, as_bd, bd_value, fit, message
+from dolt_watch.traces import as_bd, bd_value, fit, message
 
 PATIENCE = 60.0
 """Seconds that a report waits for its turn, for the end of somebody's merge, or for the server: what happened outside cannot be decided anew."""
@@ -37,6 +41,11 @@ _BEGIN = """SELECT HASHOF('HEAD'), UTC_TIMESTAMP(6), is_merging, version, hash I
 LEFT JOIN watch_settings ON hash = ? LEFT JOIN watch_decision ON bead_id = ? ORDER BY version DESC LIMIT 1"""
 """What a transaction must know before it writes; ``dolt_merge_status`` is one row, always. Only of a merge must it ask: Dolt would take our
 commit for the merge commit. With conflicts or violations standing by themselves it refuses to commit."""
+
+ACTOR_LIMIT = 255
+"""Characters of the column ``actor``, here and in beads' ``events``."""
+BY_SILENCE = (Kind.REAP, Kind.REQUEUE, Kind.RETRY, Kind.GIVE_UP)
+"""Decisions that a heartbeat prevents, unless the target itself says how the job ended."""
 
 OUTLIVES = (Kind.RESTORE, Kind.OVERDUE)
 """Decisions about an attempt, not about a row: its stream outlives a bead that is gone."""
@@ -91,8 +100,12 @@ class Ledger:
         self.clock = clock
         self.rules: Mapping[str, CompiledRule] = {}
         self.columns: Sequence[str] = ()
+        self.schema: TrackerSchema | None = None
+        """The shape of beads' tables; looked up by a write if it is None."""
         self.ready: frozenset[str] = frozenset()
         """Names of the rules whose beads must be ready in bd's sense, asked again in the claim's own transaction."""
+        self.under_way: Decision | None = None
+        """The attempt that is begun and not recorded: its claim, and once its target answered, its report."""
 
     def decide(self, decision: Decision, *, observed: str, fence: str, valid: timedelta | None = None) -> Written:
         """``valid``: how long a claim is its holder's, from the moment that its own transaction reads.
@@ -123,6 +136,12 @@ class Ledger:
                 self.clock.sleep(pause)
                 waited += pause
 
+    def _shape(self) -> TrackerSchema:
+        """Return the shape of beads' tables. Inside a transaction it is that of its snapshot."""
+        if self.schema is None:
+            self.schema = tracker_schema(self.engine)
+        return self.schema
+
     def _stands(self, decision: Decision) -> Written | None:
         """The report as it stands already: a commit whose answer was lost may have taken place."""
         rows = self.engine.query(
@@ -141,7 +160,7 @@ class Ledger:
                 raise Conflict("history moved on since this was decided")
             row = begun.row
             if row is not None:
-                self._holds(tx, decision, begun)
+                self._holds(tx, decision, begun, self._shape())
             take_fence(tx, fence)
             entry, changes, warning = self._entry(decision, begun, valid)
             if row is not None:
@@ -150,7 +169,8 @@ class Ledger:
             if decision.kind is Kind.CLAIM:
                 self._attempt(tx, entry)
             settings = () if begun.settings_stand else ("watch_settings",)
-            tables = ["watch_decision", *settings, *(("issues", "events") if row is not None else ())]
+            beads = versioned(self._shape(), ("issues", "events")) if row is not None else ()
+            tables = ["watch_decision", *settings, *beads]
             commit = tx.dolt_commit(tables, message(entry), self.identity.author)
         return Written(entry, commit, row, warning)
 
@@ -173,7 +193,7 @@ class Ledger:
         matches, runs, *cells = rows[0]
         return begun._replace(matches=bool(matches), runs=bool(runs), row=dict(zip(self.columns, cells, strict=True)))
 
-    def _holds(self, tx: Transaction, decision: Decision, begun: _Begun) -> None:
+    def _holds(self, tx: Transaction, decision: Decision, begun: _Begun, schema: TrackerSchema) -> None:
         """Does the decision still hold for the row as this transaction sees it? Raises Conflict."""
         bead, row = decision.bead, begun.row
         assert row is not None
@@ -181,11 +201,18 @@ class Ledger:
             if not begun.matches:
                 raise Conflict(f"{bead} no longer matches")
             if decision.rule in self.ready:
-                hold = by_itself(row, begun.now) or blocked(tx.query, [bead]).get(bead)
+                hold = readiness(tx.query, [bead], schema, begun.now).holds.get(bead)
                 if hold is not None:
                     raise Conflict(f"{bead} is not ready: {hold.why}")
         if decision.kind in (Kind.REAP, Kind.REQUEUE) and not begun.runs:
             raise Conflict(f"{bead} is no longer in progress")
+        if decision.kind in BY_HAND and row["status"] != decision.detail["row"]:
+            raise Conflict(f"{bead} is {row['status']} by now, and that is not committed yet")
+        if decision.kind in BY_SILENCE and "ended" not in decision.detail:
+            # A heartbeat moves neither HEAD nor the fence, so it is compared with the one that was decided on
+            seen = leases_of(decision.detail.get("given"))
+            if read_leases(tx.query, self._shape(), [bead]).get(bead) != seen.get(bead):
+                raise Conflict(f"the lease of {bead} has changed")
 
     def _entry(
         self, decision: Decision, begun: _Begun, valid: timedelta | None
@@ -205,27 +232,35 @@ class Ledger:
                 stands = (row["notes"] or "").splitlines()
                 note = "\n".join(line for line in note.splitlines() if line not in stands)
             size = len((row["notes"] or "").encode()) + len(note.encode()) + 1
-            if note and size > TEXT_LIMIT:
+            if note and size > self._shape().text_limit("issues", "notes"):
                 warning, note = f"the notes of {decision.bead} are full: the ledger alone carries «{note}»", ""
         events = (str(uuid.uuid4()),) if row is not None and (changes or note) else ()
-        wrote = Wrote(cells, note, events)
+        in_history = not events or self._shape().events_in_history
+        wrote = Wrote(cells, note, events, in_history)
         deadline = {"deadline": (now + valid).isoformat()} if valid is not None else {}
         detail = {
             **decision.detail, **deadline, "program": __version__, "host": self.identity.host,
             "wrote": {"cells": cells, "note": note, "events": list(events)},
         }  # fmt: skip
+        if not in_history:
+            detail["wrote"]["events_in_history"] = False
         entry = Entry(
             decision.bead, begun.version, kind, decision.attempt, decision.rule, decision.token, decision.cause,
             begun.head, now, decision.job, outside(decision.reason), self._bead_hash(row, decision.rule),
-            self.identity.settings_hash, self.identity.actor(kind), detail, wrote,
+            self.identity.settings_hash, self._actor(decision), detail, wrote,
         )  # fmt: skip
         return entry, changes, warning
 
+    def _actor(self, decision: Decision) -> str:
+        if decision.kind in BY_HAND:
+            return outside(str(decision.detail["by"]), ACTOR_LIMIT)
+        return self.identity.actor(decision.kind)
+
     def _apply(
         self, tx: Transaction, decision: Decision, row: Mapping[str, Any], changes: Mapping[str, Any], entry: Entry
-    ) -> None:
+    ) -> None:  # fmt: skip
         """The bead's row, and the row of ``events`` that bd itself would write."""
-        note = entry.wrote.note
+        note, schema = entry.wrote.note, self._shape()
         if not entry.wrote.events:
             return
         second = entry.at.replace(microsecond=0)
@@ -238,14 +273,26 @@ class Ledger:
             said["notes"] = f"{row['notes']}\n{note}" if row["notes"] else note
         sets.append("updated_at = ?")
         params.append(second)
+        if schema.has_row_lock:
+            # As bd does with each write of the row. Dolt merges concurrent writes of one row cell by cell;
+            # two new values of one cell conflict, so bd's write and this one can't both succeed.
+            sets.append("row_lock = ?")
+            params.append(uuid.uuid4().int % 2**63)
         tx.execute(f"UPDATE issues SET {', '.join(sets)} WHERE id = ?", (*params, decision.bead))
         tx.execute(
             "INSERT INTO events (id, issue_id, event_type, actor, old_value, new_value, created_at) "
             "VALUES (?, ?, ?, ?, ?, ?, ?)",
             (
                 entry.wrote.events[0], entry.bead, "status_changed" if "status" in changes else "updated", entry.actor,
-                fit(as_bd(row), {name: bd_value(row[name]) for name in changes}),
-                fit(said, {name: value for name, value in said.items() if name != "notes"}), second,
+                fit(
+                    as_bd(row), {name: bd_value(row[name]) for name in changes},
+                    schema.text_limit("events", "old_value"),
+                ),
+                fit(
+                    said, {name: value for name, value in said.items() if name != "notes"},
+                    schema.text_limit("events", "new_value"),
+                ),
+                second,
             ),
         )  # fmt: skip
 
@@ -291,6 +338,6 @@ def _not_recorded(decision: Decision, error: DoltWatchError) -> NotRecorded:
 
 def bead_hash(row: Mapping[str, Any], compiled: CompiledRule | None) -> str:
     """A fingerprint of what the bead asks for, our own cells left out: a person's edit changes it, we do not."""
-    names = {*CONTENT, *(compiled.columns if compiled else ())} - {"status", "notes", "updated_at"}
+    names = {*CONTENT, *(compiled.columns if compiled else ())} - {"status", "notes", "updated_at", *KEPT_BY_BD}
     cells = {name: cell(name, row[name]) for name in sorted(names) if name in row}
     return hashlib.sha256(orjson.dumps(cells)).hexdigest()[:32]

@@ -21,6 +21,9 @@ SHAPES_FOLDER = Path(__file__).resolve().parent / "shapes"
 SHAPES = ("1.0.2", "1.2.2", "1.3")
 """Shapes of beads' tables, named by the release of bd that makes them; ``tests/shapes/<name>.sql`` has the DDL."""
 
+TEXT_BYTES = 65_535
+"""Bytes that a TEXT column holds: notes, events.old_value and events.new_value of bd 1.0.2."""
+
 
 @dataclass(frozen=True)
 class Workspace:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from dolt_watch.beads.columns import target_expression
 from dolt_watch.engines import Engine
 from dolt_watch.errors import UnsupportedSchema
 
@@ -30,13 +31,6 @@ NEEDED: Mapping[str, tuple[str, ...]] = {
     "dependencies": ("issue_id", "type", "created_at", "created_by"),
 }
 """Columns without which dolt_watch cannot work, by table. A target of `dependencies` is needed too."""
-
-TARGETS = ("depends_on_issue_id", "depends_on_wisp_id", "depends_on_external", "depends_on_id")
-"""Columns of `dependencies` that hold the target of a dependency.
-
-Up to bd 1.0.4 it is `depends_on_id`. Since 1.0.5 exactly one of the others is not NULL. A commit in the
-middle of that migration has all four.
-"""
 
 LONGEST_TEXT = 2**24 - 1
 """Bytes that dolt_watch lets a LONGTEXT column grow to (MEDIUMTEXT's width).
@@ -81,7 +75,7 @@ class TrackerSchema(NamedTuple):
     @property
     def has_leases(self) -> bool:
         """Whether bd keeps heartbeats of agents in `leases` (bd 1.3)."""
-        return self.has("leases", "issue_id", "heartbeat_at")
+        return self.has("leases", "issue_id", "holder", "heartbeat_at", "lease_expires_at")
 
     @property
     def has_is_blocked(self) -> bool:
@@ -94,6 +88,16 @@ class TrackerSchema(NamedTuple):
         return self.has("issues", "row_lock")
 
     @property
+    def generation(self) -> str:
+        """The releases of bd that make tables of this shape, '' if no supported release does."""
+        split = self.has("dependencies", "depends_on_issue_id")
+        if self.has("dependencies", "depends_on_id"):
+            return "" if split or self.has_is_blocked else "bd 1.0.2 to 1.0.4"
+        if not (split and self.has_is_blocked):
+            return ""
+        return "bd 1.3" if self.has_row_lock and self.has_leases else "bd 1.0.5 to 1.2"
+
+    @property
     def has_wisps(self) -> bool:
         """Whether bd keeps `wisps`, beads that are in no commit."""
         return self.has("wisps", "id", "status")
@@ -104,10 +108,10 @@ class TrackerSchema(NamedTuple):
         ``prefix``: what stands before each column: ``from_`` or ``to_`` for a diff, ``d.`` for an alias.
         Raises UnsupportedSchema.
         """
-        found = [f"{prefix}{name}" for name in TARGETS if self.has(table, name)]
-        if not found:
+        expression = target_expression(self.tables.get(table, ()), prefix)
+        if not expression:
             raise missing(table, "depends_on_issue_id", "depends_on_id")
-        return found[0] if len(found) == 1 else f"COALESCE({', '.join(found)})"
+        return expression
 
     def text_limit(self, table: str, column: str) -> int:
         """Return how many bytes dolt_watch may write into a text column.

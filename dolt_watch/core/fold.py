@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
+from dolt_watch.beads.columns import KEPT_BY_BD
 from dolt_watch.core.evidence import after_claim, reverted
 from dolt_watch.model import GLOBAL, IN_FLIGHT, Bead, Entry, Event, Facts, Kind, Pause, Phase, Sign, State, What
 from dolt_watch.times import told
 
+_SETTLED = frozenset({Phase.BACKOFF, Phase.QUARANTINED, Phase.HELD})
 HOUR = timedelta(hours=1)
 LONGEST = 2 * HOUR
 """No claim's deadline lies further off: a target's time-out is an hour at most."""
@@ -129,6 +131,8 @@ def _row(bead: Bead | None, event: Event) -> Bead | None:
     facts = event.facts or Facts()
     if bead is None:
         return _enter(event, facts, 0)
+    if bead.phase in _SETTLED and event.changed and KEPT_BY_BD.issuperset(event.changed):
+        return bead  # only an edit by a person re-arms it, and bd computed this one
     match bead.phase:
         case Phase.CLAIMED:
             return bead  # nobody but the holder of its token settles it before its deadline
@@ -192,6 +196,8 @@ def _entry(bead: Bead | None, entry: Entry, event: Event) -> Bead | None:
         )  # fmt: skip
     if entry.kind is Kind.RESTORE:
         return _restored(bead, entry, event)
+    if bead is None and entry.kind is Kind.MANUAL_RETRY:
+        return _enter(event, event.facts or Facts(), entry.version)  # we had blocked it
     if bead is None:
         return None  # it left before the report came: the ledger has it, the state need not
     bead = bead._replace(version=entry.version)
@@ -262,6 +268,34 @@ def _uncounted(bead: Bead, entry: Entry, event: Event) -> Bead | None:
     return back._replace(phase=Phase.WAITING, rule=rule, since=entry.at, cause=event.commit, reason=entry.reason)
 
 
+def _retried(bead: Bead, entry: Entry, event: Event) -> Bead | None:
+    """A person had it tried again: due at once, and counted from the start."""
+    anew = bead._replace(
+        since=entry.at,
+        cause=event.commit,
+        attempt=0,
+        token="",
+        job="",
+        sent_at=None,
+        deadline=None,
+        retry_at=None,
+        reason="",
+        sign=None,
+        reverted=False,
+    )
+    if not bead.matches:
+        return _elsewhere(anew, event)
+    return anew._replace(phase=Phase.WAITING, rule=_matched(bead, event))
+
+
+def _released(bead: Bead, entry: Entry, event: Event) -> Bead | None:
+    """A person took it over: it goes on as theirs, and holds no slot of ours."""
+    theirs = bead._replace(attempt=0, token="", job="", deadline=None, retry_at=None, reason="", reverted=False)
+    if not bead.runs:
+        return _elsewhere(theirs, event)
+    return theirs._replace(phase=Phase.RUNNING, since=entry.at, cause=event.commit, sent_at=entry.at)
+
+
 def _ended(bead: Bead, entry: Entry, event: Event) -> Bead | None:
     return None
 
@@ -301,4 +335,6 @@ _STEPS: dict[Kind, Callable[[Bead, Entry, Event], Bead | None]] = {
     Kind.GIVE_UP: _ended,
     Kind.REAP: _ended,
     Kind.NOTE: _noted,
+    Kind.MANUAL_RETRY: _retried,
+    Kind.MANUAL_RELEASE: _released,
 }

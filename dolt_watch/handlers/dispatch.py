@@ -13,10 +13,11 @@ from datetime import timedelta
 from dolt_watch.core.rules import CompiledRule
 from dolt_watch.handlers.answers import recorded, report_of
 from dolt_watch.ledger import Ledger, Written
+from dolt_watch.log_events import LogEvent
 from dolt_watch.model import IN_PROGRESS, Decision, Kind, Rule
 from dolt_watch.round import Standing, announce
 from dolt_watch.targets import Target, Task
-from dolt_watch.text import Say
+from dolt_watch.text import Said, Say
 
 MARGIN = 30.0
 """Seconds between a claim and the last moment at which its holder may send. The deadline lies a request's time-out behind that."""
@@ -26,19 +27,28 @@ def dispatch(
     decision: Decision, standing: Standing, rule: Rule, target: Target, ledger: Ledger, say: Say
 ) -> Written:  # fmt: skip
     """What became of it: the report that now stands in the ledger. Raises Conflict where the claim did not go through, NotRecorded."""
-    bead, compiled = standing.state.beads[decision.bead], standing.compiled[rule.name]
     token = uuid.uuid4().hex
     begun = time.monotonic()
+    claim = ledger.under_way = decision._replace(token=token)
+    try:
+        return _attempt(claim, begun, standing, rule, target, ledger, say)
+    finally:
+        ledger.under_way = None
+
+
+def _attempt(
+    claim: Decision, begun: float, standing: Standing, rule: Rule, target: Target, ledger: Ledger, say: Say
+) -> Written:  # fmt: skip
+    bead, compiled = standing.state.beads[claim.bead], standing.compiled[rule.name]
     valid = timedelta(seconds=MARGIN + target.timeout)
-    claim = decision._replace(token=token)
     claimed = ledger.decide(claim, observed=standing.look.head, fence=standing.look.fence, valid=valid)
     after = time.monotonic()
     announce(say, claimed, f"picked bead: {bead.id}")
-    attempt = bead._replace(attempt=decision.attempt, token=token, cause=claimed.commit)
+    attempt = bead._replace(attempt=claim.attempt, token=claim.token, cause=claimed.commit)
     report = _withdrawn(claimed, compiled, ledger) or _late(begun)
     if report is None:
         task = Task(bead.id, dict(claimed.row or {}), rule.name)
-        answer, jitter = target.dispatch(task, token), round(random.random(), 6)
+        answer, jitter = target.dispatch(task, claim.token), round(random.random(), 6)
         # not the look's time: what is to be left alone for a while is left alone from its answer on
         now = claimed.entry.at + timedelta(seconds=time.monotonic() - after)
         report = report_of(answer, attempt, rule, now, jitter)
@@ -47,11 +57,14 @@ def dispatch(
     else:
         assert claimed.row is not None
         report = report._replace(status=str(claimed.row["status"]))
-    report = report._replace(bead=bead.id, rule=rule.name, attempt=decision.attempt, token=token, cause=claimed.commit)
+    report = report._replace(
+        bead=bead.id, rule=rule.name, attempt=claim.attempt, token=claim.token, cause=claimed.commit
+    )
+    ledger.under_way = report
     written = ledger.report(report)
     for warning in (claimed.warning, written.warning):
         if warning:
-            say(f"warning: {warning}")
+            say(Said(f"warning: {warning}", LogEvent.NOTES_FULL, bead=bead.id))
     return written
 
 
