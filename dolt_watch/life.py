@@ -235,8 +235,9 @@ def life(engine: Engine, line: Line, search: Search, rules: Sequence[Rule], lens
 
 
 def _read(engine: Engine, line: Line, places: Sequence[int], bead: str, lens: feed.Lens) -> Iterator[CommitChanges]:
-    tables = [table for table in WATCHED if engine.columns(table)] if places else []
-    for changes in feed.read(engine, [line.commits[place - 1] for place in places], tables, lens):
+    commits = [line.commits[place - 1] for place in places]
+    under = lens.under(engine.columns("issues", commits[-1].hash)) if commits else lens
+    for changes in feed.read(engine, commits, WATCHED, under):
         rows = tuple(row for row in changes.rows if row.bead == bead)
         entries = tuple(entry for entry in changes.entries if entry.bead == bead)
         yield changes._replace(rows=rows, entries=entries)

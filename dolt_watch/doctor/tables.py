@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from dolt_watch.beads.schema import SUPPORTED, tracker_schema
 from dolt_watch.doctor import Case, Finding, failure, ok, warning
-from dolt_watch.errors import DatabaseError, NoSuchTable, NotMigrated
+from dolt_watch.errors import DatabaseError, NotMigrated
 from dolt_watch.migrate import LATEST, LOCAL, check_database, check_project
 
 INIT = "dolt_watch init   (as a user who may create tables)"
@@ -77,8 +77,4 @@ def local(case: Case) -> Iterator[Finding]:
 
 
 def _tracked(case: Case, table: str) -> bool:
-    try:
-        case.engine.query(f"SELECT 1 FROM {table} AS OF '{case.look.head}' LIMIT 1")
-    except NoSuchTable:
-        return False
-    return True
+    return bool(case.engine.columns(table, case.look.head))
