@@ -25,7 +25,7 @@ from dolt_watch.core.rules import CompiledRule
 from dolt_watch.engines import Engine, Param, Transaction
 from dolt_watch.errors import BeadGone, Conflict, DoltWatchError, MergeInProgress, NotRecorded, Unreachable
 from dolt_watch.feed import ENTRY_COLUMNS, cell, entry_from
-from dolt_watch.model import GLOBAL, IN_PROGRESS, Decision, Entry, Kind, Wrote
+from dolt_watch.model import BY_HAND, GLOBAL, IN_PROGRESS, Decision, Entry, Kind, Wrote
 from dolt_watch.store import take_fence
 from dolt_watch.text import outside
 from dolt_watch.times import Clock, utc
@@ -42,6 +42,8 @@ LEFT JOIN watch_settings ON hash = ? LEFT JOIN watch_decision ON bead_id = ? ORD
 """What a transaction must know before it writes; ``dolt_merge_status`` is one row, always. Only of a merge must it ask: Dolt would take our
 commit for the merge commit. With conflicts or violations standing by themselves it refuses to commit."""
 
+ACTOR_LIMIT = 255
+"""Characters of the column ``actor``, here and in beads' ``events``."""
 BY_SILENCE = (Kind.REAP, Kind.REQUEUE, Kind.RETRY, Kind.GIVE_UP)
 """Decisions that a heartbeat prevents, unless the target itself says how the job ended."""
 
@@ -204,6 +206,8 @@ class Ledger:
                     raise Conflict(f"{bead} is not ready: {hold.why}")
         if decision.kind in (Kind.REAP, Kind.REQUEUE) and not begun.runs:
             raise Conflict(f"{bead} is no longer in progress")
+        if decision.kind in BY_HAND and row["status"] != decision.detail["row"]:
+            raise Conflict(f"{bead} is {row['status']} by now, and that is not committed yet")
         if decision.kind in BY_SILENCE and "ended" not in decision.detail:
             # A heartbeat moves neither HEAD nor the fence, so it is compared with the one that was decided on
             seen = leases_of(decision.detail.get("given"))
@@ -243,9 +247,14 @@ class Ledger:
         entry = Entry(
             decision.bead, begun.version, kind, decision.attempt, decision.rule, decision.token, decision.cause,
             begun.head, now, decision.job, outside(decision.reason), self._bead_hash(row, decision.rule),
-            self.identity.settings_hash, self.identity.actor(kind), detail, wrote,
+            self.identity.settings_hash, self._actor(decision), detail, wrote,
         )  # fmt: skip
         return entry, changes, warning
+
+    def _actor(self, decision: Decision) -> str:
+        if decision.kind in BY_HAND:
+            return outside(str(decision.detail["by"]), ACTOR_LIMIT)
+        return self.identity.actor(decision.kind)
 
     def _apply(
         self, tx: Transaction, decision: Decision, row: Mapping[str, Any], changes: Mapping[str, Any], entry: Entry

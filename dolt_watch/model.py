@@ -73,6 +73,10 @@ class Kind(StrEnum):
     """State was made anew: history was rewritten, or the rules changed. ``detail.held``: beads that only a resume lets go."""
     RESTORE = "restore"
     """A live attempt that history lost, or whose row went back to an older state, is written again, as the state knew it."""
+    MANUAL_RETRY = "manual-retry"
+    """A person had the bead tried again (`dolt_watch retry`): it is due now, and its attempts count from the start. ``detail.by``, ``detail.was``: who, and what it was before."""
+    MANUAL_RELEASE = "manual-release"
+    """A person took the attempt over (`dolt_watch release`): the bead stays in progress as their own, and the slot is free. ``detail`` as above."""
     REPROCESS = "reprocess"
     """Somebody asked that everything after ``cause_commit`` is folded again."""
     # reports of what happened outside: on conflict appended again until they stand
@@ -91,6 +95,8 @@ class Kind(StrEnum):
 
 
 REPORTS = frozenset({Kind.DISPATCHED, Kind.FAILED, Kind.QUARANTINED, Kind.BUSY, Kind.UNKNOWN, Kind.STOPPED})
+BY_HAND = frozenset({Kind.MANUAL_RETRY, Kind.MANUAL_RELEASE})
+"""Decisions of a person about a bead. Their actor is the person, ``detail.by``."""
 ANSWERS = REPORTS | {Kind.RELEASE}
 """What may follow a claim, by the worker that made it."""
 LIVE = frozenset({Kind.DISPATCHED, Kind.UNKNOWN})
