@@ -124,6 +124,14 @@ class Conflict(DoltWatchError):
     """
 
 
+class Unexplained(DatabaseError):
+    """The rows that a diff shows do not account for what changed: the table's schema changed on the way."""
+
+
+class MigrationInProgress(Conflict):
+    """bd's schema migration is not committed; run `bd dolt commit`"""
+
+
 class MergeInProgress(Conflict):
     """Somebody's merge, conflicts or constraint violations stand unfinished in this database: nothing is written until they are resolved."""
 

@@ -37,12 +37,13 @@ _TEXTS: tuple[tuple[str, type[DoltWatchError]], ...] = (
     (r"constraint violations", Conflict),
     (r"optimistic lock failed", Conflict),
     (r"nothing to commit", NothingToCommit),
-    (r"target commit not found", UnknownCommit),
+    (r"target commit not found|shallow clone|ghost commit", UnknownCommit),
     (r"(branch|ref|commit|hash) not found", UnknownCommit),
     (r"invalid ref spec|could not resolve|no such commit", UnknownCommit),
     (r"command denied|access denied", AccessDenied),
     (r"read.only", AccessDenied),
     (r'column "[^"]+" could not be found', SchemaChanged),
+    (r'table "[^"]+" does not have column', SchemaChanged),
     (r"too many connections|server shutdown", Unreachable),
 )
 """Texts of 1105, first match wins."""
