@@ -72,6 +72,14 @@ class AccessDenied(DatabaseError):
     """The database refused the user, the password, or a privilege."""
 
 
+class BranchDenied(AccessDenied):
+    """The user may not write to this branch."""
+
+
+class ReadOnly(AccessDenied):
+    """The database server accepts no writes."""
+
+
 class NoSuchDatabase(DatabaseError):
     """The server has no such database."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from dolt_watch import feed
@@ -58,6 +58,10 @@ class Loop:
         self.present = Present(engine, policy, rule_hashes, self.looker, actor)
         self.store = self.present.store
         self.world = World(engine, policy, targets)
+        self.worker: Mapping[str, Any] = {}
+        """Who ticks, for whoever asks whether a worker is alive: ``host``, and ``by``, its command. Saved with the state."""
+        self.poll = timedelta(seconds=2)
+        """Of a `run` on these settings: twice that is how long work may stay due."""
         self._checked = False
         self._deciding = ""
         """The bead of the decision under way."""
@@ -81,6 +85,7 @@ class Loop:
             look, first = first or self.looker.look(), None
             self.now = now = self.clock.now(look.now)
             self._due = look.due
+            self.store.worker = {**self.worker, "at": now} if self.worker else None
             if (
                 not thorough
                 and not self.store.ahead(look)
@@ -177,7 +182,9 @@ class Loop:
         asked = questions(state, policy, now, scope)
         outside = Outside(holds=self._gates(look, state, now, policy, asked, lens))
         plan = decide(state, policy, now, Scope(dispatch=scope.dispatch), asked, outside)
-        return Survey(look, state, now, plan, self.engine.merging(), policy, asked, lens, outside)
+        merging = self.engine.merging()
+        lag = timedelta(seconds=self.present.lag[1] if look.head != look.commit else 0.0)
+        return Survey(look, state, now, plan, merging, policy, asked, lens, outside, lag)
 
     def _gates(
         self,

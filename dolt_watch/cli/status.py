@@ -106,7 +106,11 @@ def _told(now: Now, width: int) -> list[tuple[str, str]]:
     from dolt_watch.times import ago
 
     behind = " (HEAD has moved on)" if now.head != now.folded else ""
-    lines = [
+    worker = now.worker
+    lines = [f"worker:   {worker.words}"] if worker is not None else []
+    if worker is not None and worker.overdue:
+        lines.append(f"overdue:  {', '.join(worker.overdue)}: silent, and not reaped yet")
+    lines += [
         f"folded:   {now.folded[:8]}, {ago(now.now - now.folded_at)} ago{behind}"
         if now.folded_at
         else f"folded:   nothing yet{behind}"

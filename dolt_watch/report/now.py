@@ -13,6 +13,7 @@ from dolt_watch.core.reasons import reasons, rule_words
 from dolt_watch.engines import Engine
 from dolt_watch.errors import DoltWatchError
 from dolt_watch.journal import entries
+from dolt_watch.liveness import Liveness, liveness
 from dolt_watch.model import EMPTY, Capacity, Entry, Hold, Pause, State
 from dolt_watch.tick import Loop
 from dolt_watch.times import iso
@@ -56,6 +57,8 @@ class Now(NamedTuple):
     """Names under which something is paused, and no rule is called so."""
     rules: Mapping[str, Hold] = EMPTY
     """Rule → what holds all of its beads."""
+    worker: Liveness | None = None
+    """Of the workers; None where nobody asked."""
 
     @property
     def fixes(self) -> tuple[str, ...]:
@@ -94,6 +97,7 @@ class Now(NamedTuple):
             "targets": {
                 name: {"slots": one.slots, "why": one.why, "down": one.down} for name, one in self.targets.items()
             },
+            "worker": self.worker.facts() if self.worker is not None else None,
             "rules": {name: hold._asdict() for name, hold in self.rules.items()},
             "beads": [bead._asdict() for bead in self.beads],
             "last_decision": {"bead": last.bead, "kind": last.kind.value, "at": last.at} if last else None,
@@ -108,7 +112,9 @@ def ask(loop: Loop, engine: Engine, capacity: Callable[[str], Capacity] | None =
     idle = frozenset(pause.rule for pause in of_no_rule(seen.state, loop.policy, seen.now))
     names = sorted({rule.target for rule in loop.policy.rules}) if capacity is not None else []
     told = {name: _told(capacity, name) for name in names if capacity is not None}
-    found = reasons(seen.state, seen.policy, seen.under(told) if told else seen.plan)
+    plan = seen.under(told) if told else seen.plan
+    found = reasons(seen.state, seen.policy, plan)
+    worker = liveness(engine, seen, plan, loop.poll)
     beads = []
     for bead in sorted(seen.state.beads.values(), key=lambda bead: (bead.phase, bead.since, bead.id)):
         reason = found.beads.get(bead.id)
@@ -128,7 +134,7 @@ def ask(loop: Loop, engine: Engine, capacity: Callable[[str], Capacity] | None =
     return Now(
         seen.now, seen.look.head, seen.look.commit, folded.date if folded else None, seen.merging,
         standing(seen.state, seen.now),
-        told, tuple(beads), last, seen.state, idle, found.rules,
+        told, tuple(beads), last, seen.state, idle, found.rules, worker,
     )  # fmt: skip
 
 
