@@ -38,7 +38,7 @@ LEFT JOIN watch_settings ON hash = ? LEFT JOIN watch_decision ON bead_id = ? ORD
 """What a transaction must know before it writes; ``dolt_merge_status`` is one row, always. Only of a merge must it ask: Dolt would take our
 commit for the merge commit. With conflicts or violations standing by themselves it refuses to commit."""
 
-OUTLIVES = (Kind.RESTORE, Kind.OVERDUE)
+OUTLIVES = (Kind.RESTORE, Kind.OVERDUE, Kind.RENAMED)
 """Decisions about an attempt, not about a row: its stream outlives a bead that is gone."""
 
 

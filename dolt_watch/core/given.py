@@ -20,6 +20,7 @@ def inputs(state: State, now: datetime, scope: Scope, holds: Mapping[str, Hold],
 
     - ``now``: the moment that it was decided by.
     - ``scope``: what this command may do, ``dispatch`` or ``reap`` or both.
+    - ``acts``: true: only somebody's act released an attempt (decision page 0015). Entries of before do not say so.
     - ``made``: the commit at which the state was last made anew.
     - ``passed``: beads left out for what only this command, or the working set, knew.
     - ``capacity``: target → free slots, whether it said that it is idle, why.
@@ -31,7 +32,7 @@ def inputs(state: State, now: datetime, scope: Scope, holds: Mapping[str, Hold],
     capacity = {name: [one.slots, one.idle, one.why] for name, one in outside.capacity.items()}
     verdicts = {bead: [one.verdict.value, one.word, one.error] for bead, one in outside.verdicts.items()}
     given = {"passed": passed, "capacity": capacity, "verdicts": verdicts}
-    return {"now": now.isoformat(), "scope": list(scope.kinds), "made": state.made} | {
+    return {"now": now.isoformat(), "scope": list(scope.kinds), "made": state.made, "acts": True} | {
         k: v for k, v in given.items() if v
     }
 
@@ -46,6 +47,7 @@ class Given(NamedTuple):
     capacity: Mapping[str, Capacity]
     verdicts: Mapping[str, JobReport]
     jitter: float
+    acts: bool
 
 
 def recall(entry: Entry) -> Given:
@@ -59,6 +61,7 @@ def recall(entry: Entry) -> Given:
         dict(_capacity(given)),
         dict(_verdicts(given)),
         float(jitter) if isinstance(jitter, int | float) else 0.0,
+        given.get("acts") is True,
     )
 
 
