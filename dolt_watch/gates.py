@@ -9,9 +9,10 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from dolt_watch.beads.columns import ISSUE_TARGETS, target_expression
 from dolt_watch.core.policy import UNCOMMITTED, Questions
 from dolt_watch.core.rules import CompiledRule
-from dolt_watch.engines import Param, Row
+from dolt_watch.engines import Engine, Param, Row
 from dolt_watch.engines.sql import chunks
 from dolt_watch.errors import NoSuchTable
 from dolt_watch.model import Check, Hold, RowChange
@@ -162,7 +163,7 @@ def uncommitted(
     return holds
 
 
-def alive_by_children(query: Query, since: Mapping[str, datetime], commit: str, now: datetime) -> dict[str, Hold]:
+def alive_by_children(engine: Engine, since: Mapping[str, datetime], commit: str, now: datetime) -> dict[str, Hold]:
     """Beads (an epic) on whose children, at any depth, somebody was at work: bead → since when that counts. As ``commit`` has the rows.
 
     By the children's own times, as bd writes them: they spare a bead, and never cause an act. None that lies further ahead than a wrong zone can explain
@@ -170,14 +171,17 @@ def alive_by_children(query: Query, since: Mapping[str, datetime], commit: str, 
     """
     if not since:
         return {}
-    of = f" AS OF '{commit}'"
+    query, of = engine.query, f" AS OF '{commit}'"
+    target = target_expression(engine.columns("dependencies", commit), among=ISSUE_TARGETS)
+    if not target:
+        return {}  # history doesn't have the table, and so no children
     holds: dict[str, Hold] = {}
     stands_for = {bead: {bead} for bead in since}
     seen: set[tuple[str, str]] = set()
     for _ in range(_DEPTH):
         asked = list(stands_for)
         pairs = query(
-            f"SELECT issue_id, depends_on_id FROM dependencies{of} WHERE depends_on_id IN ({_marks(asked)}) AND type = '{PARENT}'",
+            f"SELECT issue_id, {target} FROM dependencies{of} WHERE {target} IN ({_marks(asked)}) AND type = '{PARENT}'",
             asked,
         )
         below: dict[str, set[str]] = {}
@@ -204,7 +208,12 @@ def _last(query: Query, ids: Sequence[str], of: str, until: datetime) -> Iterato
     ):
         for chunk in chunks(ids, _CHUNK):
             those = f"{key} IN ({_marks(chunk)}) AND {time} <= ?"
-            rows = query(f"SELECT {key}, MAX({time}) FROM {table}{of} WHERE {those} GROUP BY {key}", (*chunk, until))
+            try:
+                rows = query(
+                    f"SELECT {key}, MAX({time}) FROM {table}{of} WHERE {those} GROUP BY {key}", (*chunk, until)
+                )
+            except NoSuchTable:  # `events` left history with bd 1.3; older commits may lack any other
+                break
             yield from ((id, at, what) for id, at in ((id, told(at)) for id, at in rows) if at is not None)
 
 

@@ -83,6 +83,7 @@ def stands_now(loop: Loop, bead: str) -> Stands:
     tables = loop.present.seen(seen.look, seen.now)
     dirty = [table for table, one in tables.items() if one.dirty]
     loose = feed.uncommitted(loop.engine, seen.look.head, dirty, seen.lens)
+    loose = [row for row in loose if not feed.kept_by_bd(row)]
     outside = loop.world.ask(seen.look, asked, seen.now, seen.lens, tables, loose, Outcome())
     state = seen.state.beads.get(bead)
     names = {rule.target for rule in seen.policy.rules if state is None or rule.name == state.rule}

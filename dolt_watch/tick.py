@@ -86,6 +86,8 @@ class Loop:
                 if not outcome.rounds:
                     self.say(nothing(look, scope.kinds))
                 return outcome
+            if not outcome.rounds:
+                self.present.begin()
             outcome.rounds, thorough, begun = outcome.rounds + 1, False, time.monotonic()
             try:
                 more, wait = self._round(look, now, scope, outcome, skip, stuck, patient)
@@ -95,7 +97,7 @@ class Loop:
             except SchemaChanged:
                 if self.present.columns_anew:
                     raise
-                self.present.columns_anew = True
+                self.present.forget_columns()
                 continue
             except Conflict as error:
                 conflicts += 1
@@ -143,10 +145,11 @@ class Loop:
 
     def _at_head(self, look: Look, now: datetime) -> State:
         check_database(self.engine, self.project_id)
+        self.present.begin()
         try:
             state = self.present.state(look, now, self.present.lens(look))
         except SchemaChanged:
-            self.present.columns_anew = True
+            self.present.forget_columns()
             state = self.present.state(look, now, self.present.lens(look))
         if state is None:
             raise RuntimeError("a command that only reads was given somebody who acts")
@@ -206,6 +209,7 @@ class Loop:
         policy = self._directed(lens)
         dirty = [table for table, one in seen.items() if one.dirty]
         loose = feed.uncommitted(self.engine, look.head, dirty, lens) if dirty else []
+        loose = [row for row in loose if not feed.kept_by_bd(row)]
         if dirty and self.adopt:
             settled = max(seen[table].since for table in dirty) + policy.settle
             if settled <= now:

@@ -211,7 +211,7 @@ class _Check:
         scope, passed = given.scope, given.passed
         asked = questions(state, under.policy, now, scope, [bead for bead, gate in passed.items() if gate == ATTEMPTED])
         query, stale = self.past.engine.query, quiet_since(asked.stale, under.policy, now)
-        holds = alive_by_children(query, stale, entry.observed, now)
+        holds = alive_by_children(self.past.engine, stale, entry.observed, now)
         holds |= {bead: Hold(gate, "as recorded") for bead, gate in passed.items() if gate == UNCOMMITTED}
         for rule in under.policy.rules:
             queue = asked.queues.get(rule.name, ())
@@ -253,7 +253,7 @@ class _Check:
                     yield _difference(entry, f"wrote {name}", after, stands)
             if entry.wrote.note and entry.wrote.note not in str((row and row.after.get("notes")) or ""):
                 yield _difference(entry, "wrote notes", entry.wrote.note, "not in this commit")
-            for event in entry.wrote.events:
+            for event in entry.wrote.events if entry.wrote.events_in_history else ():
                 if event not in events:
                     yield _difference(entry, "wrote events", event, "not in this commit")
             if entry.bead_hash and entry.bead_hash not in self._hashes(entry, changes.commit, rules.get(entry.rule)):

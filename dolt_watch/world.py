@@ -35,7 +35,7 @@ class World:
         capacity: dict[str, Capacity] = {}
         verdicts: dict[str, JobReport] = {}
         stale = quiet_since(asked.stale, self.policy, now)
-        holds = alive_by_children(self.engine.query, stale, look.head, now)
+        holds = alive_by_children(self.engine, stale, look.head, now)
         # after a conflict too: a claim asks the rows as they are, and somebody may have written since the look
         beside = bool(outcome.conflicts) or loose_rows(seen)
         since = {table: one.since for table, one in seen.items()}
