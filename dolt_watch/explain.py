@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from typing import NamedTuple
 
 from dolt_watch.conditions import View, view
+from dolt_watch.core.by_hand import Found
 from dolt_watch.engines import Commit, Engine
 from dolt_watch.errors import SettingsError
 from dolt_watch.gates import matches_too
@@ -38,7 +39,7 @@ def explain(engine: Engine, bead: str, until: str, stand: Callable[[], Stands]) 
     line = line_to(engine, until)
     search = Search(engine, bead, line)
     if not search.lived() and not search.traces():
-        raise _no_such_bead(engine, bead, until)
+        raise no_such_bead(engine, bead, until)
     stands = stand()
     columns, policy = engine.columns("issues"), stands.policy
     deeds = tuple(life(engine, line, search, policy.rules, stands.lens._replace(cells=list(columns), sides=True)))
@@ -46,6 +47,12 @@ def explain(engine: Engine, bead: str, until: str, stand: Callable[[], Stands]) 
     if state is not None and state.matches and state.rule in [one.rule for one in stands.lens.rules]:
         too = matches_too(engine.query, stands.lens.rules, bead, state.rule, stands.commit)
         stands = stands._replace(notes=(*stands.notes, too)) if too else stands
+    last = [event.entry for deed in deeds for event in deed.events if event.entry is not None]
+    status = engine.query(f"SELECT status FROM issues AS OF '{stands.commit}' WHERE id = ?", (bead,))
+    here = Found(bead, state, status[0][0] if status else None, last[-1] if last else None, "", stands.now)
+    if here.blocked_by_us:
+        told = f"dolt_watch blocked it: `dolt_watch retry {bead}` sets it open again"
+        stands = stands._replace(notes=(*stands.notes, told))
     rules = [rule for rule in policy.rules if state is None or rule.name == state.rule]
     views = tuple(view(engine, rule, bead, stands, columns) for rule in rules)
     return Explained(
@@ -53,7 +60,8 @@ def explain(engine: Engine, bead: str, until: str, stand: Callable[[], Stands]) 
     )
 
 
-def _no_such_bead(engine: Engine, bead: str, until: str) -> SettingsError:
+def no_such_bead(engine: Engine, bead: str, until: str) -> SettingsError:
+    """An error with the nearest ids. ``until``: the commit that was asked."""
     name = outside(bead, 80)
     if engine.query("SELECT 1 FROM issues WHERE id = ?", (bead,)):
         return SettingsError(

@@ -75,6 +75,10 @@ class Kind(StrEnum):
     """A live attempt that history lost, or whose row went back to an older state, is written again, as the state knew it."""
     RENAMED = "renamed"
     """The bead has a new id: its attempt, or what is left of its attempts, goes on under it. ``detail.renamed_from``: the old id."""
+    MANUAL_RETRY = "manual-retry"
+    """A person had the bead tried again (`dolt_watch retry`): it is due now, and its attempts count from the start. ``detail.by``, ``detail.was``: who, and what it was before."""
+    MANUAL_RELEASE = "manual-release"
+    """A person took the attempt over (`dolt_watch release`): the bead stays in progress as their own, and the slot is free. ``detail`` as above."""
     REPROCESS = "reprocess"
     """Somebody asked that everything after ``cause_commit`` is folded again."""
     # reports of what happened outside: on conflict appended again until they stand
@@ -93,6 +97,8 @@ class Kind(StrEnum):
 
 
 REPORTS = frozenset({Kind.DISPATCHED, Kind.FAILED, Kind.QUARANTINED, Kind.BUSY, Kind.UNKNOWN, Kind.STOPPED})
+BY_HAND = frozenset({Kind.MANUAL_RETRY, Kind.MANUAL_RELEASE})
+"""Decisions of a person about a bead. Their actor is the person, ``detail.by``."""
 ANSWERS = REPORTS | {Kind.RELEASE}
 """What may follow a claim, by the worker that made it."""
 LIVE = frozenset({Kind.DISPATCHED, Kind.UNKNOWN})
@@ -426,6 +432,16 @@ class Capacity(NamedTuple):
     idle: bool = False
     down: bool = False
     """The target did not answer at all (or not as itself): beads that wait make the command exit 1."""
+
+
+class Lease(NamedTuple):
+    """A bead's lease as bd keeps it (since bd 1.3). No commit holds it."""
+
+    holder: str
+    """The actor whose heartbeat it is."""
+    heartbeat: datetime
+    expires: datetime
+    """Until then bd gives the bead to nobody else."""
 
 
 class JobReport(NamedTuple):

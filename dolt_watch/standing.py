@@ -7,12 +7,13 @@ from datetime import datetime
 from typing import NamedTuple
 
 from dolt_watch import feed
+from dolt_watch.beads.readiness import readiness_at
 from dolt_watch.core.decide import decide, questions
 from dolt_watch.core.given import recall
 from dolt_watch.core.policy import BOTH, Outside, Plan, Policy, Questions
+from dolt_watch.core.reasons import Reasons, in_line, reasons
 from dolt_watch.engines import Engine
 from dolt_watch.errors import DoltWatchError
-from dolt_watch.gates import readiness
 from dolt_watch.model import Capacity, Entry, JobReport, State, Verdict
 from dolt_watch.past import Past, Under
 from dolt_watch.round import Outcome
@@ -38,6 +39,11 @@ class Stands(NamedTuple):
     """The rules, compiled, and the columns of issues."""
     merging: bool = False
     notes: tuple[str, ...] = ()
+
+    @property
+    def reasons(self) -> Reasons:
+        """Why each waiting bead waits: as ``status``, the page and the log have it."""
+        return reasons(self.state, self.policy, self.plan)
 
 
 class Forgiving:
@@ -89,7 +95,8 @@ def stands_now(loop: Loop, bead: str) -> Stands:
     names = {rule.target for rule in seen.policy.rules if state is None or rule.name == state.rule}
     # asked for a bead that does not wait, too
     more = {name: loop.world.targets(name).capacity() for name in sorted(names - outside.capacity.keys())}
-    outside = outside._replace(capacity={**outside.capacity, **more})
+    holds = {**seen.outside.holds, **outside.holds}
+    outside = outside._replace(capacity={**outside.capacity, **more}, holds=holds)
     notes = tuple(f"an uncommitted change of {row.table} stands: {row.kind}" for row in loose if row.bead == bead)
     return _stands(seen.look.head, seen.now, seen.state, seen.policy, asked, outside, seen.lens, seen.merging, notes)
 
@@ -101,8 +108,9 @@ def stands_then(
     past = Past(engine, policy, until)
     state, under, notes = _folded(past)
     asked = _of_one(questions(state, under.policy, now, BOTH), bead)
-    ready = [one.id for rule in under.policy.rules if rule.ready for one in asked.queues.get(rule.name, ())]
-    holds = readiness(engine.query, ready, past.columns, now, until) if ready else {}
+    queues = in_line(state, under.policy, asked)
+    ready = [one.id for rule in under.policy.rules if rule.ready for one in queues[rule.name]]
+    holds = readiness_at(engine, ready, past.schema, now, until).holds if ready else {}
     names = dict.fromkeys(rule.target for rule in under.policy.rules)
     known = {name: capacity(name) for name in names} if capacity is not None else _recorded(past.entries, names)
     lens = feed.Lens(under.compiled, list(past.columns))

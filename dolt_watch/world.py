@@ -7,10 +7,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from dolt_watch import feed
+from dolt_watch.beads.leases import read_leases
 from dolt_watch.core.policy import RECHECK, Outside, Policy, Questions
 from dolt_watch.core.reaping import quiet_since
 from dolt_watch.engines import Engine
-from dolt_watch.gates import READY, alive_by_children, uncommitted, until_ready
+from dolt_watch.gates import READ_FOR_READINESS, alive_by_children, uncommitted, until_ready
 from dolt_watch.look import Look, Seen
 from dolt_watch.model import Bead, Capacity, JobReport
 from dolt_watch.round import Outcome
@@ -44,20 +45,22 @@ class World:
             queue = asked.queues.get(rule.name, ())
             if rule.ready and queue:
                 ids = [bead.id for bead in queue]
-                free, query = asked.slots[rule.name], self.engine.query
-                holds |= until_ready(query, ids, free, holds, lens.columns, now, look.head, beside)
+                free = asked.slots[rule.name]
+                holds |= until_ready(self.engine, ids, free, holds, lens.schema, now, look.head, beside)
             waits = any(bead.id not in holds for bead in queue)
             doubts = any(bead.rule == rule.name for bead in asked.unknown)
             if (waits or doubts) and rule.target not in capacity:
                 capacity[rule.target] = self.targets(rule.target).capacity()
             if waits and capacity[rule.target].down:
                 outcome.down = True
+        silent = [bead.id for bead in (*asked.stale, *asked.unknown)]
+        leases = read_leases(self.engine.query, lens.schema, silent) if silent else {}
         for bead in asked.stale:
             named = self.policy.rule(bead.rule)
             if bead.job and named is not None and bead.id not in holds:
                 verdicts[bead.id] = self.targets(named.target).verdict(bead.job, bead.sent_at)
         verdicts |= self._failed(asked.jobs, now, {row.bead for row in loose})
-        return Outside(capacity, holds, verdicts)
+        return Outside(capacity, holds, verdicts, leases)
 
     def _failed(self, jobs: Sequence[Bead], now: datetime, loose: Collection[str]) -> dict[str, JobReport]:
         """What failed while its bead was not silent yet; one that stands uncommitted may just have been closed."""
@@ -78,4 +81,4 @@ class World:
 
 def loose_rows(seen: Mapping[str, Seen]) -> bool:
     """May rows that stand uncommitted keep a bead back?"""
-    return any(seen[table].dirty for table in READY if table in seen)
+    return any(seen[table].dirty for table in READ_FOR_READINESS if table in seen)

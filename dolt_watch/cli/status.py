@@ -122,6 +122,8 @@ def _told(now: Now, width: int) -> list[tuple[str, str]]:
         else "decided:  nothing yet"
     )
     lines += [f"paused:   {reason}" for reason in now.pauses]
+    lines += [f"held:     {words}" for words in now.held_rules]
+    lines += [f"to do:    {words}" for words in now.fixes]
     if now.merging:
         lines.append(
             "merging:  somebody's merge stands unfinished: nothing is decided until it is committed or aborted"

@@ -75,7 +75,7 @@ def tick(
 
 def _ping(dry_run: bool) -> Callable[[], None]:
     """Who is to be told of a good tick. Raises SettingsError where that is no URL, before anything is done."""
-    url = "" if dry_run else os.environ.get("DOLT_WATCH_PING_URL")
+    url = "" if dry_run else os.environ.get("DOLT_WATCH_PING_URL", "").strip()
     if not url:
         return lambda: None
     from dolt_watch.telemetry.ping import Ping

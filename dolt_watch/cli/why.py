@@ -125,7 +125,10 @@ def _facts(found: Explained) -> dict[str, Any]:
         "life": [told for deed in found.deeds for told in tell(deed.commit, deed.events, stands.policy.rules)],
         "phase": found.phase or None, "state": record(found.state) if found.state is not None else None,
         "rules": [
-            {"rule": each.rule, "conditions": [one._asdict() for one in each.conditions], "to_go": list(each.to_go), "verdict": each.verdict}
+            {
+                "rule": each.rule, "reason": each.reason or None, "rule_held": each.rule_held or None,
+                "conditions": [one._asdict() for one in each.conditions], "to_go": list(each.to_go), "verdict": each.verdict,
+            }
             for each in found.views
         ],
         "notes": list(stands.notes),
@@ -158,6 +161,10 @@ def _lines(found: Explained) -> Iterator[str]:
     for each in found.views:
         yield ""
         yield f"rule {each.rule}"
+        if each.reason:
+            yield f"  waits: {each.reason}"
+        if each.rule_held:
+            yield f"  the rule is held: {each.rule_held}"
         yield from (f"  {'✓' if one.holds else '✗'} {one.name}: {one.value}" for one in each.conditions)
         yield f"to go: {each.verdict}"
         yield from (f"  - {line}" for line in each.to_go)

@@ -14,7 +14,6 @@ from typing import Any, Self
 
 from dolt_watch.engines import Engine
 from dolt_watch.errors import Conflict
-from dolt_watch.text import Say
 from dolt_watch.times import utc
 
 WORKING_SECONDS = 0.9
@@ -56,7 +55,7 @@ def _edit(engine: Engine, bead: str, who: str, message: str, cells: Mapping[str,
 class Agent:
     """``dies``: falls silent on this bead. ``refuses``: knows nothing of this bead when it is first asked, as BeadBoard does not while it cannot read Dolt."""
 
-    def __init__(self, connect: Callable[[], Engine], say: Say, *, dies: str, refuses: str) -> None:
+    def __init__(self, connect: Callable[[], Engine], say: Callable[[str], None], *, dies: str, refuses: str) -> None:
         self.connect, self.say = connect, say
         self.dies = dies
         self.troubles: list[Exception] = []

@@ -9,7 +9,12 @@ from dolt_watch.doctor import Case, Check, Finding, attempt, history, rules, sav
 SERVER: dict[str, Check] = {
     "connection": server.connection, "version": server.version, "tls": server.tls, "privileges": server.privileges,
 }  # fmt: skip
-DATABASE: dict[str, Check] = {"schema": tables.schema, "project": tables.project, "local": tables.local}
+DATABASE: dict[str, Check] = {
+    "schema": tables.schema,
+    "tracker": tables.tracker,
+    "project": tables.project,
+    "local": tables.local,
+}
 BEADS: dict[str, Check] = {"rules": rules.rules, "clock": server.clock}
 OURS: dict[str, Check] = {
     "cursor": history.cursor, "merge": history.merge, "uncommitted": history.uncommitted, "recorded": history.recorded,

@@ -39,7 +39,7 @@ def version(case: Case) -> Iterator[Finding]:
     found = str(case.engine.query("SELECT DOLT_VERSION()")[0][0])
     oldest, newest = TRIED[case.engine.name]
     if numbers(oldest) <= numbers(found) <= numbers(newest):
-        yield ok("version", f"{case.engine.name} {found}")
+        yield ok("version", f"{case.engine.name} {found}, which is supported")
     else:
         fix = f"take a release from {oldest} to {newest}, or run the tests against yours: DOLT_WATCH_TEST_DATABASE=dolt://… make test"
         yield warning("version", f"{case.engine.name} {found} was never tried", fix)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from dolt_watch.core.dispatching import of_no_rule
 from dolt_watch.core.policy import standing
-from dolt_watch.doctor import Case, Finding, failed, failure, named, ok, warning
+from dolt_watch.doctor import LONGEST, Case, Finding, failed, failure, named, ok, warning
 from dolt_watch.errors import DoltWatchError
 from dolt_watch.model import Bead, Phase
 from dolt_watch.settings import Settings
@@ -14,9 +14,9 @@ from dolt_watch.targets import Target
 from dolt_watch.times import ago
 
 _WAITS_FOR_A_PERSON = {
-    Phase.UNKNOWN: "look whether an agent has it; it is blocked after `unknown_after`, and `bd update ID --status open` tries it again",
-    Phase.QUARANTINED: "edit the bead to try it again: bd update ID",
-    Phase.HELD: "dolt_watch resume   (once you know that no agent has them)",
+    Phase.UNKNOWN: "look whether an agent has it: dolt_watch retry {ids} --not-running   (or dolt_watch release {ids})",
+    Phase.QUARANTINED: "dolt_watch retry {ids}   (or edit the bead: bd update ID)",
+    Phase.HELD: "dolt_watch retry {ids}, or dolt_watch resume for all   (once you know that no agent has them)",
 }
 
 
@@ -56,7 +56,9 @@ def beads(case: Case) -> Iterator[Finding]:
             troubled = True
             oldest = ago(found.now - here[0].since)
             yield warning(
-                "beads", f"{phase.value}: {named([bead.id for bead in here])}, for {oldest}: {here[0].reason}", fix
+                "beads",
+                f"{phase.value}: {named([bead.id for bead in here])}, for {oldest}: {here[0].reason}",
+                fix.replace("{ids}", " ".join(bead.id for bead in here[:LONGEST])),
             )
     if not troubled:
         counts = {phase: sum(bead.phase is phase for bead in found.state.beads.values()) for phase in Phase}

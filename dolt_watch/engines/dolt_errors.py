@@ -113,6 +113,11 @@ def _tls(text: str, address: Address) -> tuple[str, str] | None:
     return None
 
 
+def is_tls(text: str, address: Address) -> bool:
+    """Return whether the text tells of TLS that failed."""
+    return _tls(text, address) is not None
+
+
 def _meaning(kind: type[DoltWatchError]) -> str:
     return (kind.__doc__ or "").strip().split("\n")[0].rstrip(".")
 

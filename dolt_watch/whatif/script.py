@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from dolt_watch.beads.readiness import INACTIVE, OWN_COLUMNS
 from dolt_watch.core.given import recall
 from dolt_watch.ledger import CONTENT
 from dolt_watch.model import (
     ANSWERS,
-    CLOSED,
     GLOBAL,
     IN_FLIGHT,
     IN_PROGRESS,
@@ -128,7 +128,7 @@ class Script:
         for event in step.events:
             self._place += 1
             if event.entry is not None:
-                self._ours(event, event.entry)
+                self._ours(event, event.entry, views)
             elif event.what is What.RENAMED:
                 self._renamed(event, rows[event.bead], views)
             elif event.what is not What.OVERWRITTEN:
@@ -138,7 +138,7 @@ class Script:
 
     # -- whose is it -------------------------------------------------------------------------------------------------
 
-    def _ours(self, event: Event, entry: Entry) -> None:
+    def _ours(self, event: Event, entry: Entry, views: Views) -> None:
         assert self._at is not None
         if entry.bead == GLOBAL:
             if entry.kind in BY_PEOPLE:
@@ -147,6 +147,9 @@ class Script:
                 self.people.add(Act(self._place, self._at, bare))
             return
         self._heard(entry)
+        if entry.kind is Kind.MANUAL_RETRY:
+            self._retried(event, views)
+            return
         if entry.kind is Kind.CLAIM:
             self._end(entry.bead)
             run = Run(entry.bead, entry.token, entry.at, entry, self._place)
@@ -174,6 +177,19 @@ class Script:
         if event.other in self._known:
             self._known.add(event.bead)
         self.people.add(Act(self._place, self._at, event._replace(row=None), views.of(row, event.commit)))
+
+    def _retried(self, event: Event, views: Views) -> None:
+        """A person's doing: to the simulation it is an edit that leaves the bead open."""
+        assert self._at is not None
+        row = event.row
+        view = views.of(row, event.commit) if row is not None else None
+        opened = row is not None and "status" in row.changed
+        what, changed = (What.MATCHED, ("status",)) if opened else (What.EDITED, ("notes",))
+        self._end(event.bead)
+        self._known.add(event.bead)
+        bare = Event(what, event.bead, event.commit, event.at, changed=changed)
+        status = view.status if view is not None and opened else ""
+        self.people.add(Act(self._place, self._at, bare, view, status))
 
     def _heard(self, entry: Entry) -> None:
         """What the targets said of running jobs, when this was decided."""
@@ -225,10 +241,15 @@ def _readies(row: RowChange) -> bool:
     """May this change decide whether some bead is ready?"""
     if row.kind != "modified" or not READINESS.isdisjoint(row.changed):
         return True
-    return (row.before.get("status") == CLOSED) != (row.after.get("status") == CLOSED)
+    return _blocks(row.before.get("status")) != _blocks(row.after.get("status"))
 
 
-READINESS = frozenset({"defer_until", "pinned", "is_template", "ephemeral", "issue_type"})
+def _blocks(status: object) -> str:
+    """Return the part of a status that readiness depends on: closed, pinned, or '' for active."""
+    return str(status) if status in INACTIVE else ""
+
+
+READINESS = frozenset(OWN_COLUMNS)
 
 
 def in_flight(beads: Mapping[str, Bead]) -> list[Bead]:

@@ -67,7 +67,9 @@ class Team:
                 cursor.execute("CALL DOLT_CLONE(%s, %s)", (self.remote, database))
                 self.clones[name] = Clone(database, server.connect(database))
         url = server.address.url.rstrip("/") + "/" + self.clones[HERE].database
-        self.settings = load({"database": url, "set": (*AT_ONCE, "rules.agent.ready=false")}, {"BEADBOARD_URL": board.url}, ROOT)
+        self.settings = load(
+            {"database": url, "set": (*AT_ONCE, "rules.agent.ready=false")}, {"BEADBOARD_URL": board.url}, ROOT
+        )
         self.engine: Engine = open_engine(self.settings.address)
         list(migrate(self.engine, "dolt-watch <dolt-watch@here>"))
         self.tick()
@@ -116,7 +118,9 @@ class Team:
         """An import writes the whole row of an older commit again, with or without a time of its own."""
         if at.row(bead) is None:
             return
-        rows = at.sql("SELECT commit_hash FROM dolt_history_issues WHERE id = %s ORDER BY commit_date DESC LIMIT 12", bead)
+        rows = at.sql(
+            "SELECT commit_hash FROM dolt_history_issues WHERE id = %s ORDER BY commit_date DESC LIMIT 12", bead
+        )
         hash = rows[min(back, len(rows) - 1)][0]
         old = at.sql(f"SELECT * FROM issues AS OF '{hash}' WHERE id = %s", bead)
         names = [name for (name, *_) in at.sql("SHOW COLUMNS FROM issues")]

@@ -102,9 +102,7 @@ class Everybody(RuleBasedStateMachine):
         who=st.sampled_from(CLONES[1:]), bead=BEAD, what=st.sampled_from(["note", "title", *STATUS_WORDS]), way=WAYS,
         status=STATUSES, merge_here=st.booleans(), unseen=st.booleans(),
     )  # fmt: skip
-    def teammate(
-        self, who: str, bead: str, what: str, way: str, status: str, merge_here: bool, unseen: bool
-    ) -> None:
+    def teammate(self, who: str, bead: str, what: str, way: str, status: str, merge_here: bool, unseen: bool) -> None:
         """The whole way of one edit: made there, with or without a pull before it, merged on either side, and a tick here."""
         team, there, here = self.team, self.team.clones[who], self.team.clones[HERE]
         if not merge_here:
@@ -147,11 +145,15 @@ def run(server: Server, folder: Path, shape: str, examples: int, steps: int) -> 
         run_state_machine_as_test(  # type: ignore[no-untyped-call]
             Everybody,
             settings=settings(
-                max_examples=examples, stateful_step_count=steps, deadline=None, database=None,
-                suppress_health_check=list(HealthCheck), phases=[Phase.generate],
-            ),  # fmt: skip
+                max_examples=examples,
+                stateful_step_count=steps,
+                deadline=None,
+                database=None,
+                suppress_health_check=list(HealthCheck),
+                phases=[Phase.generate],
+            ),
         )
-    print(f"bd {shape}: {dict(sorted(counted.items()))}")
+    print(f"\nbd {shape}: {dict(sorted(counted.items()))}")  # noqa: T201
 
 
 @pytest.mark.parametrize("shape", SHAPES)

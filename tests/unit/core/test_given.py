@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given as drawn
 from hypothesis import strategies as st
 
-from dolt_watch.core.given import inputs, recall
-from dolt_watch.core.policy import ATTEMPTED, UNCOMMITTED, Outside, Scope
+from dolt_watch.core.given import READINESS, inputs, leases_of, recall
+from dolt_watch.core.policy import ATTEMPTED, UNCOMMITTED, UNVERSIONED, Outside, Scope
 from dolt_watch.handlers.answers import recalled
-from dolt_watch.model import Capacity, Entry, Hold, JobReport, Kind, State, Verdict, Wrote
+from dolt_watch.model import Capacity, Entry, Hold, JobReport, Kind, Lease, State, Verdict, Wrote
 
 NOW = datetime(2026, 4, 18, 22, 35, 46, 123456, UTC)
 JSON = st.recursive(
@@ -21,7 +21,7 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
     max_leaves=8,
 )
-NAMES = ("now", "scope", "made", "passed", "capacity", "verdicts", "answer", "jitter")
+NAMES = ("now", "scope", "made", "passed", "capacity", "verdicts", "leases", "answer", "jitter", "readiness")
 
 
 def entry(given: Any) -> Entry:
@@ -35,17 +35,27 @@ def test_it_comes_back() -> None:
     capacity = {"board": Capacity(2, "idle", True), "other": Capacity(None, "not asked")}
     verdicts = {"bd-2": JobReport(Verdict.LOST, "gone", "no such job")}
     holds = {"bd-3": Hold(ATTEMPTED, ""), "bd-4": Hold(UNCOMMITTED, ""), "bd-5": Hold("blocked", "by history")}
+    holds["bd-6"] = Hold(UNVERSIONED, "")
     for scope in (Scope(dispatch=True), Scope(reap=True)):
         written = inputs(State("h", "m", {}), NOW, scope, holds, Outside(capacity, holds, verdicts))
         read = recall(entry(orjson.loads(orjson.dumps(written))))
         assert (read.now, read.scope) == (NOW, scope)
         assert (dict(read.capacity), dict(read.verdicts)) == (capacity, verdicts)
-        assert read.passed == {"bd-3": ATTEMPTED, "bd-4": UNCOMMITTED}, "what history holds is not recorded"
+        assert read.passed == {"bd-3": ATTEMPTED, "bd-4": UNCOMMITTED, "bd-6": UNVERSIONED}, (
+            "what history holds is not recorded"
+        )
+        assert read.readiness == (READINESS if scope.dispatch else 1)
 
 
 @pytest.mark.parametrize(("written", "read"), [(0.25, 0.25), (1, 1.0), ("much", 0.0), (None, 0.0)])
 def test_the_random_part_of_a_pause(written: Any, read: float) -> None:
     assert recall(entry({"jitter": written})).jitter == read
+
+
+@pytest.mark.parametrize(("written", "read"), [(2, 2), (1, 1), ("2", 1), (None, 1)])
+def test_an_entry_that_names_no_readiness_rule_is_of_the_first(written: Any, read: int) -> None:
+    assert recall(entry({"readiness": written})).readiness == read
+    assert recall(entry({})).readiness == 1
 
 
 def test_a_verdict_that_no_target_gives() -> None:
@@ -58,3 +68,19 @@ def test_what_somebody_else_wrote_there(given: Any) -> None:
     read = recall(entry(given))
     assert all(isinstance(one, Capacity) for one in read.capacity.values())
     recalled(entry(given))
+
+
+def test_leases_come_back() -> None:
+    leases = {"bd-1": Lease("agent", NOW, NOW + timedelta(minutes=5))}
+    written = inputs(State("h", "m", {}), NOW, Scope(reap=True), {}, Outside(leases=leases))
+    again = orjson.loads(orjson.dumps(written))
+    assert recall(entry(again)).leases == leases == leases_of(again)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [None, [], {}, {"leases": 1}, {"leases": {"b": ["agent", "then"]}}, {"leases": {"b": ["a", "x", "2026-04-18"]}},
+     {"leases": {"b": ["agent", "2026-04-18T22:35:46+00:00", "soon"]}}],
+)  # fmt: skip
+def test_a_lease_that_no_program_wrote(given: object) -> None:
+    assert leases_of(given) == {}
