@@ -119,7 +119,7 @@ def test_somebody_who_had_seen_the_claim_sets_it_open_there(clones: Clones, way:
     there.pull()
     there.commit(f"UPDATE issues SET status = 'open', {LATER} WHERE id = 'bd-1'")
     if way != "fast-forward":
-        here.commit("UPDATE issues SET title = 'another' WHERE id = 'bd-1'")
+        here.commit("INSERT INTO comments (id, issue_id, author, text) VALUES (UUID(), 'bd-1', 'bob', 'hm')")
     if way == "merge there":
         here.push()
         there.pull()
@@ -144,7 +144,7 @@ def test_reassigned_there_and_back_by_who_had_not_seen_the_claim(clones: Clones)
     """Each of the two merges is clean. Neither commit ends an attempt that its line had not seen."""
     here, there = clones.here, begun(clones, push=False)
     for assignee in ("bob", "agent"):
-        there.commit(f"UPDATE issues SET assignee = '{assignee}' WHERE id = 'bd-1'")
+        there.commit(f"UPDATE issues SET assignee = '{assignee}', updated_at = updated_at WHERE id = 'bd-1'")
         there.push()
         here.pull()
         here.tick()
