@@ -15,14 +15,16 @@ from typing import Any
 import pytest
 
 from dolt_watch.cli.wiring import Targets, build
-from dolt_watch.core.policy import Scope
+from dolt_watch.core.policy import Policy, Scope
 from dolt_watch.engines import Engine
 from dolt_watch.engines.address import open_engine
 from dolt_watch.migrate import migrate
+from dolt_watch.past import Past
 from dolt_watch.round import Outcome
-from dolt_watch.settings import Settings, load
+from dolt_watch.settings import Settings, load, settings_hash
 from dolt_watch.targets import Target
 from dolt_watch.times import ShiftedClock
+from dolt_watch.verify import verify
 from tests import servers
 from tests.beads import create_beads
 from tests.faults.racing import AT_ONCE, ROOT, clean_env
@@ -66,10 +68,16 @@ class Side:
         finally:
             own.close()
 
-    def command(self, name: str) -> subprocess.CompletedProcess[str]:
+    def verified(self) -> tuple[int, list[Any], Counter[str]]:
+        """Every decision decided again: so many are the same, what differs, and what cannot be said."""
+        policy = Policy(self.settings.rules, self.settings.settle, settings_hash=settings_hash(self.settings))
+        out = verify(Past(self.engine, policy, self.head()))
+        return out.same, out.differences, out.unverifiable
+
+    def command(self, *names: str) -> subprocess.CompletedProcess[str]:
         sets = [word for each in AT_ONCE for word in ("--set", each)]
         return subprocess.run(
-            [sys.executable, "-m", "dolt_watch", name, "--database", self.settings.address.url, *sets],
+            [sys.executable, "-m", "dolt_watch", *names, "--database", self.settings.address.url, *sets],
             env=clean_env() | {"BEADBOARD_URL": self.board.url}, capture_output=True, text=True, timeout=60,
         )  # fmt: skip
 

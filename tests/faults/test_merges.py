@@ -6,11 +6,14 @@ A teammate's commands are SQL here, in the shapes that real bd writes (`tests/sh
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from dolt_watch.core import decide, fold, given
+from dolt_watch.verify import EARLIER
 from tests.acceptance.conftest import rows_of
 from tests.faults.cloning import Clones, Side
 
@@ -61,6 +64,16 @@ def settled(clones: Clones, kinds_: list[str], sent: int = 1) -> None:
         here.tick(timedelta(minutes=shift))
     assert kinds(here) == kinds_
     assert clones.sent() == {"bd-1": sent}
+
+
+@contextlib.contextmanager
+def earlier() -> Iterator[None]:
+    """The fold and the entries of a release that took any change of a row for somebody's act."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fold, "kept", lambda bead, event: False)
+        written = given.inputs
+        patch.setattr(decide, "inputs", lambda *args: {k: v for k, v in written(*args).items() if k != "acts"})
+        yield
 
 
 def test_a_teammate_keeps_their_row_and_it_is_pulled_here(clones: Clones) -> None:
@@ -198,3 +211,44 @@ def test_deleted_and_imported_again(clones: Clones) -> None:
     settled(clones, ["claim", "dispatched"])
     assert here.command("resume").returncode == 0
     settled(clones, ["claim", "dispatched", "claim", "dispatched"], sent=2)
+
+
+def test_history_comes_out_the_same(clones: Clones) -> None:
+    """Every decision again, a decision of before this rule as one of which nothing can be said, and the what-if beside what was."""
+    here, there = clones.here, begun(clones)
+    there.commit(NOTE)
+    merge(there, "--ours")
+    there.push()
+    here.pull()
+    for _ in range(3):
+        here.tick()
+    here.push()
+    there.pull()
+    there.commit(f"UPDATE issues SET status = 'open', {LATER} WHERE id = 'bd-1'")
+    here.commit("INSERT INTO comments (id, issue_id, author, text) VALUES (UUID(), 'bd-1', 'bob', 'hm')")
+    here.push()
+    there.pull()
+    there.push()
+    here.pull()
+    here.tick()
+    assert clones.sent() == {"bd-1": 2}
+    same, differences, unverifiable = here.verified()
+    assert (differences, unverifiable.total()) == ([], 0)
+    assert same >= 5
+    replayed = here.command("replay")
+    assert (replayed.returncode, replayed.stderr) == (0, "")
+    assert here.command("why", "bd-1").returncode == 0
+
+
+def test_a_decision_of_before_this_rule_is_no_difference(clones: Clones) -> None:
+    """As an earlier release decided: the row came back by a merge, and a second claim followed."""
+    here, there = clones.here, begun(clones)
+    there.commit(NOTE)
+    merge(there, "--ours")
+    there.push()
+    here.pull()
+    with earlier():
+        here.tick()
+    assert clones.sent() == {"bd-1": 2}
+    _, differences, unverifiable = here.verified()
+    assert (differences, dict(unverifiable)) == ([], {EARLIER: 1})

@@ -68,6 +68,12 @@ def test_a_live_attempt_goes_on_under_the_new_id(clones: Clones, commit: bool) -
     assert here.tick(timedelta(minutes=40), scope=REAP).reaped == 1
     assert [kind for kind, *_ in stream(here, "bd-new")] == ["renamed", "reap"]
     assert here.sql("SELECT status FROM issues") == [("blocked",)]
+    _, differences, unverifiable = here.verified()
+    assert (differences, unverifiable.total()) == ([], 0)
+    replayed = here.command("replay")
+    assert (replayed.returncode, replayed.stderr) == (0, "")
+    told = here.command("why", "bd-new").stdout
+    assert "renamed from bd-1" in told
 
 
 def test_its_slot_stays_taken(clones: Clones) -> None:
