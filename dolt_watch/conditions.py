@@ -9,7 +9,7 @@ from dolt_watch.beads.readiness import READY, own_checks, readiness_at
 from dolt_watch.beads.schema import tracker_schema
 from dolt_watch.core.dispatching import in_flight, readies, stops
 from dolt_watch.core.policy import UNCOMMITTED, UNVERSIONED, Due, paused
-from dolt_watch.core.reaping import last_sign, stale_at
+from dolt_watch.core.reaping import held_by_lease, last_sign, stale_at
 from dolt_watch.core.reasons import Reason
 from dolt_watch.core.rules import Part
 from dolt_watch.engines import Engine
@@ -189,8 +189,8 @@ def _under_way(rule: Rule, bead: Bead, stands: Stands, matching: tuple[Condition
         at = iso(bead.since + rule.unknown_after)
         sentence = f"a sign of life, or time: nobody knows whether it runs ({which}: {bead.reason}); settled after {at}"
         sentence += f"; or {_by_hand(bead.id)}"
-        return View(rule.name, matching, (), sentence)
-    conditions = [*matching, _alive(rule, bead, stands)]
+        return View(rule.name, (*matching, *_lease(rule, bead, stands)), (), sentence)
+    conditions = [*matching, _alive(rule, bead, stands), *_lease(rule, bead, stands)]
     pause = paused(stands.state, rule.name, stands.now, reaping=True)
     if pause is not None:
         conditions.append(Condition("reaping", False, f"paused by {pause.by}: {pause.reason}", "`dolt_watch resume`"))
@@ -223,6 +223,15 @@ def _alive(rule: Rule, bead: Bead, stands: Stands) -> Condition:
         f"last at {iso(last_sign(bead))}{sign}; silent for too long at {iso(at)}",
         "a sign of life",
     )
+
+
+def _lease(rule: Rule, bead: Bead, stands: Stands) -> Iterator[Condition]:
+    """Yield the bead's lease, if bd keeps one: whether it is fresh enough to spare the bead."""
+    lease = stands.outside.leases.get(bead.id)
+    if lease is not None:
+        fresh = held_by_lease(bead, rule, stands.outside, stands.now) is not None
+        said = f"{outside(lease.holder, SHOWN)}, heartbeat at {iso(lease.heartbeat)}, expires at {iso(lease.expires)}"
+        yield Condition("lease", fresh, said, "a heartbeat")
 
 
 def _checked(check: Check) -> Condition:

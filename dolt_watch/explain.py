@@ -11,7 +11,7 @@ from dolt_watch.core.by_hand import Found
 from dolt_watch.engines import Commit, Engine
 from dolt_watch.errors import SettingsError
 from dolt_watch.gates import matches_too
-from dolt_watch.life import Deed, Search, life, line_to
+from dolt_watch.life import Deed, Search, is_cut, life, line_to
 from dolt_watch.model import Bead
 from dolt_watch.standing import Stands
 from dolt_watch.text import outside
@@ -26,6 +26,8 @@ class Explained(NamedTuple):
     """Where history begins."""
     from_the_beginning: bool
     """Was it there already then?"""
+    shallow: bool
+    """History begins at the boundary of a shallow clone: older commits are in its origin only."""
     deeds: tuple[Deed, ...]
     stands: Stands
     phase: str
@@ -56,8 +58,9 @@ def explain(engine: Engine, bead: str, until: str, stand: Callable[[], Stands]) 
     rules = [rule for rule in policy.rules if state is None or rule.name == state.rule]
     views = tuple(view(engine, rule, bead, stands, columns) for rule in rules)
     return Explained(
-        bead, line.begins, bool(search.row(0)), deeds, stands, state.phase.value if state else "", state, views
-    )
+        bead, line.begins, bool(search.row(0)), is_cut(engine, line.begins), deeds, stands,
+        state.phase.value if state else "", state, views,
+    )  # fmt: skip
 
 
 def no_such_bead(engine: Engine, bead: str, until: str) -> SettingsError:

@@ -154,6 +154,15 @@ class RowChange(NamedTuple):
     identity: tuple[Any, ...] = ()
     """For ``issues``, of a row that was added or removed: title and ``created_at``, which survive a change of the id."""
 
+    @property
+    def nothing(self) -> bool:
+        """Whether a row of ``issues`` was only stored anew, because its table's schema changed: no cell and no answer differs."""
+        return (
+            self.kind == "modified"
+            and not self.changed
+            and all(one.matched == one.matches and one.was_running == one.runs for one in self.answers)
+        )
+
 
 class Act(NamedTuple):
     """One change of a bead's row on a side line that a merge brought in."""
@@ -168,6 +177,7 @@ class Wrote(NamedTuple):
     """Exactly what an entry's own commit changed, so that the fold can tell our cells from anybody else's in the same commit.
 
     ``cells``: column of issues → (before, after), as its own transaction read and set them; notes are told by ``note``, the appended text.
+    ``events``: ids of its rows of events. ``events_in_history`` false: no commit holds these, since bd (1.3) keeps the table out of history.
     """
 
     cells: Mapping[str, tuple[Any, Any]] = EMPTY

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from dolt_watch import feed
+from dolt_watch.beads.leases import read_leases
 from dolt_watch.beads.readiness import readiness_at
 from dolt_watch.core.decide import decide, questions
 from dolt_watch.core.given import recall
@@ -22,6 +23,7 @@ from dolt_watch.tick import Loop
 from dolt_watch.times import iso
 
 UNSEEN = "rows that stood uncommitted then cannot be seen any more"
+NO_EVENTS = "no commit holds bd's events here (dolt_ignore names them): WHO is the author of the commit"
 NEVER = "nothing was ever decided here: the bead stands as its row does, by the rules as they are set now"
 
 
@@ -97,7 +99,11 @@ def stands_now(loop: Loop, bead: str) -> Stands:
     more = {name: loop.world.targets(name).capacity() for name in sorted(names - outside.capacity.keys())}
     holds = {**seen.outside.holds, **outside.holds}
     outside = outside._replace(capacity={**outside.capacity, **more}, holds=holds)
+    if bead not in outside.leases:
+        outside = outside._replace(leases=read_leases(loop.engine.query, seen.lens.schema, [bead]))
     notes = tuple(f"an uncommitted change of {row.table} stands: {row.kind}" for row in loose if row.bead == bead)
+    if not seen.lens.schema.events_in_history:
+        notes = (*notes, NO_EVENTS)
     return _stands(seen.look.head, seen.now, seen.state, seen.policy, asked, outside, seen.lens, seen.merging, notes)
 
 
@@ -113,6 +119,8 @@ def stands_then(
     holds = readiness_at(engine, ready, past.schema, now, until).holds if ready else {}
     names = dict.fromkeys(rule.target for rule in under.policy.rules)
     known = {name: capacity(name) for name in names} if capacity is not None else _recorded(past.entries, names)
+    if not engine.columns("events", until):
+        notes = (*notes, NO_EVENTS)
     lens = feed.Lens(under.compiled, list(past.columns))
     return _stands(until, now, state, under.policy, asked, Outside(known, holds), lens, False, notes)
 

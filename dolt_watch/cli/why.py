@@ -121,7 +121,7 @@ def _facts(found: Explained) -> dict[str, Any]:
     stands = found.stands
     return {
         "schema": 1, "bead": found.bead, "now": stands.now, "commit": stands.commit,
-        "history_begins": {"commit": found.begins.hash, "time": found.begins.date, "with_it": found.from_the_beginning},
+        "history_begins": {"commit": found.begins.hash, "time": found.begins.date, "with_it": found.from_the_beginning, "shallow": found.shallow},
         "life": [told for deed in found.deeds for told in tell(deed.commit, deed.events, stands.policy.rules)],
         "phase": found.phase or None, "state": record(found.state) if found.state is not None else None,
         "rules": [
@@ -144,7 +144,8 @@ def _lines(found: Explained) -> Iterator[str]:
     yield f"{found.bead} at {iso(stands.now)}, commit {stands.commit[:8]}"
     yield ""
     there = "it was there already" if found.from_the_beginning else "it was not there yet"
-    rows = [(iso(begins.date), begins.hash[:8], begins.author, f"history begins; {there}")]
+    cut = " with a shallow clone" if found.shallow else ""
+    rows = [(iso(begins.date), begins.hash[:8], begins.author, f"history begins{cut}; {there}")]
     rows += [
         (iso(deed.commit.date), deed.commit.hash[:8], who, text) for deed in found.deeds for who, text in lines(deed)
     ]

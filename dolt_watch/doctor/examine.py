@@ -12,10 +12,11 @@ SERVER: dict[str, Check] = {
 DATABASE: dict[str, Check] = {
     "schema": tables.schema,
     "tracker": tables.tracker,
+    "events": tables.events,
     "project": tables.project,
     "local": tables.local,
 }
-BEADS: dict[str, Check] = {"rules": rules.rules, "clock": server.clock}
+BEADS: dict[str, Check] = {"rules": rules.rules, "clock": server.clock, "history": history.depth}
 OURS: dict[str, Check] = {
     "cursor": history.cursor, "merge": history.merge, "uncommitted": history.uncommitted, "recorded": history.recorded,
     "program": history.program, "hosts": history.hosts, "beads": work.beads, "switches": work.switches, "saved": saved.saved,

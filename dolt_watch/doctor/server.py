@@ -8,7 +8,15 @@ from datetime import timedelta
 
 from dolt_watch.doctor import LONGEST, Case, Finding, failure, named, numbers, ok, warning
 from dolt_watch.engines.address import Address
-from dolt_watch.errors import AccessDenied, Conflict, DoltWatchError, NoSuchTable, Unreachable
+from dolt_watch.errors import (
+    AccessDenied,
+    BranchDenied,
+    Conflict,
+    DoltWatchError,
+    NoSuchTable,
+    ReadOnly,
+    Unreachable,
+)
 from dolt_watch.grants import NEEDS, Need, grants
 from dolt_watch.look import database_now
 from dolt_watch.times import ago, iso, utc
@@ -68,8 +76,11 @@ def privileges(case: Case) -> Iterator[Finding]:
     missing = []
     for need in NEEDS:
         denied = _denied(case, need)
-        if denied is not None and "read" in denied.message and "only" in denied.message:
-            yield failure("privileges", f"nothing can be written here: {denied.message}", "name the primary server")
+        if isinstance(denied, ReadOnly):
+            yield failure("privileges", f"nothing can be written here: {denied.message}", str(denied.fix))
+            return
+        if isinstance(denied, BranchDenied):
+            yield failure("privileges", denied.message, str(denied.fix))
             return
         if denied is not None:
             missing.append(need)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from dolt_watch.beads.schema import SUPPORTED, tracker_schema
 from dolt_watch.doctor import Case, Finding, failure, ok, warning
-from dolt_watch.errors import DatabaseError, NoSuchTable, NotMigrated
+from dolt_watch.errors import DatabaseError, NotMigrated
 from dolt_watch.migrate import LATEST, LOCAL, check_database, check_project
 
 INIT = "dolt_watch init   (as a user who may create tables)"
@@ -34,6 +34,16 @@ def tracker(case: Case) -> Iterator[Finding]:
             "tracker",
             f"no release of bd that was tried makes tables of this shape{number}; supported: {SUPPORTED}",
             "if bd's migration was interrupted: `bd migrate`, then `bd dolt commit`; see docs/compatibility.md",
+        )
+
+
+def events(case: Case) -> Iterator[Finding]:
+    """Since bd 1.3 no commit holds bd's events, those that dolt_watch writes for bd's users included."""
+    if tracker_schema(case.engine).events_in_history:
+        yield ok("events", "in history: each is a sign of life, and names who it was")
+    else:
+        yield ok(
+            "events", "bd keeps them out of history: no decision rests on them, and `replay --verify` expects none"
         )
 
 
@@ -67,8 +77,4 @@ def local(case: Case) -> Iterator[Finding]:
 
 
 def _tracked(case: Case, table: str) -> bool:
-    try:
-        case.engine.query(f"SELECT 1 FROM {table} AS OF '{case.look.head}' LIMIT 1")
-    except NoSuchTable:
-        return False
-    return True
+    return bool(case.engine.columns(table, case.look.head))

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from dolt_watch.beads.columns import KEPT_BY_BD
 from dolt_watch.beads.schema import NEEDED, tracker_schema
+from dolt_watch.doctor import Case, Level
+from dolt_watch.doctor.tables import events as events_check
 from dolt_watch.engines import Engine
 from dolt_watch.errors import Conflict, DoltWatchError, UnsupportedSchema
 from dolt_watch.verify import verify
-from tests.beads import SHAPES
+from tests.beads import SHAPES, create_beads
 from tests.light import Light
 
 MINUTE = timedelta(minutes=1)
@@ -129,3 +132,10 @@ def test_a_write_of_bd_at_the_same_time_conflicts(dolt_factory: Any) -> None:
         tx.dolt_commit(["issues"], "bd: update bd-a", "ada <ada@test>")
     assert here.kinds("bd-a") == ["claim", "dispatched"]
     assert here.row("bd-a", "title") == ("t",)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_doctor_says_where_bds_events_are(doltlite: Engine, shape: str) -> None:
+    create_beads(doltlite, shape)
+    (found,) = events_check(cast(Case, SimpleNamespace(engine=doltlite)))
+    assert (found.level, "out of history" in found.says) == (Level.OK, shape == "1.3")

@@ -8,11 +8,15 @@ from typing import Any
 import orjson
 import pytest
 
+from dolt_watch.cli.wiring import build
+from dolt_watch.conditions import Condition
 from dolt_watch.engines import Engine, Param
+from dolt_watch.explain import Explained, explain
 from dolt_watch.handlers.acting import Acting
 from dolt_watch.model import Capacity
+from dolt_watch.standing import NO_EVENTS, stands_now
 from dolt_watch.targets import Unknown
-from dolt_watch.times import utc
+from dolt_watch.times import ShiftedClock, utc
 from dolt_watch.verify import verify
 from tests.light import Light
 
@@ -116,6 +120,24 @@ def test_an_attempt_with_a_lease_is_not_given_up(doltlite: Engine) -> None:
     here.tick(65 * MINUTE)
     assert here.kinds("bd-a")[2:3] == ["retry"]
     assert verify(here.past()).differences == []
+
+
+def test_why_shows_the_lease_and_that_no_commit_holds_events(here: Tracker) -> None:
+    def why(at: timedelta) -> tuple[Explained, dict[str, Condition]]:
+        loop = build(
+            here.engine, here.settings, lambda name: here.target, ShiftedClock(at), here.lines.append, dry=True
+        )
+        found = explain(here.engine, "bd-a", here.head(), lambda: stands_now(loop, "bd-a"))
+        return found, {one.name: one for one in found.views[0].conditions}
+
+    found, conditions = why(2 * MINUTE)
+    assert "lease" not in conditions and NO_EVENTS in found.stands.notes
+    here.heartbeat(39 * MINUTE)
+    for at, fresh in ((40 * MINUTE, True), (72 * MINUTE, False)):
+        found, conditions = why(at)
+        assert conditions["lease"].holds is fresh
+        assert conditions["lease"].value.startswith("agent, heartbeat at ")
+        assert ("the next reap takes it" in found.views[0].verdict) is not fresh
 
 
 def test_leases_are_read_only_where_a_bead_is_silent(here: Tracker, monkeypatch: pytest.MonkeyPatch) -> None:
