@@ -29,10 +29,10 @@ STEPS = [
 
 
 def test_the_local_tables_enter_no_history(engine: Engine) -> None:
-    """On a database whose dolt_ignore is empty, as on bd's, which has rows there: whoever commits all tables does not commit these."""
+    """Beside what bd has in dolt_ignore: whoever commits all tables does not commit these."""
     create_beads(engine)
     list(migrate(engine, "dolt-watch <dolt-watch@here>"))
-    assert sorted(engine.query("SELECT pattern FROM dolt_ignore WHERE ignored")) == sorted((name,) for name in LOCAL)
+    assert {(name,) for name in LOCAL} <= set(engine.query("SELECT pattern FROM dolt_ignore WHERE ignored"))
     assert engine.dirty() == set()
     before = engine.query("SELECT HASHOF('HEAD')")[0][0]
     with engine.transaction() as tx:
