@@ -353,6 +353,8 @@ class Bead(NamedTuple):
     """The id under which its attempts began, where it was renamed since. ``version`` is 0 until the new id's stream says so."""
     unclear: str = ""
     """Why the attempt is held once its request is answered: its row was freed, and history does not say that somebody meant it."""
+    unwritten: str = ""
+    """Status that a report could not set, because bd's migration was not committed; 'note' where only its note is missing; '' for none."""
     reverted: bool = False
     """Its row went back to what it was before our claim, while the attempt is under way: bd imports old rows. It is written again."""
 
