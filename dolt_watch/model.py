@@ -312,6 +312,8 @@ class Bead(NamedTuple):
     sign: Sign | None = None
     lost_note: str = ""
     """Notes of ours, a line each, that somebody overwrote and that were not yet appended again."""
+    unwritten: str = ""
+    """Status that a report could not set, because bd's migration was not committed; 'note' where only its note is missing; '' for none."""
     reverted: bool = False
     """Its row went back to what it was before our claim, while the attempt is under way: bd imports old rows. It is written again."""
 

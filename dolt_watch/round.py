@@ -123,6 +123,8 @@ class Survey(NamedTuple):
     lens: Lens
     outside: Outside = Outside()
     """What the gates say of every bead in line, those behind the free slots too."""
+    lag: timedelta = timedelta()
+    """Age of the oldest commit that no saved state has; 0 where there is none."""
 
     def under(self, capacity: Mapping[str, Capacity]) -> Plan:
         """The dispatcher's plan, given what the targets say. One that is down takes nothing."""

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from dolt_watch import feed
+from dolt_watch.beads.migration import NOT_COMMITTED, uncommitted_migration
 from dolt_watch.core.decide import decide, questions, settling
 from dolt_watch.core.policy import Outside, Policy, Questions, Scope
 from dolt_watch.core.reasons import in_line
 from dolt_watch.engines import Commit, Engine
-from dolt_watch.errors import Conflict, MergeInProgress, NothingToCommit, SchemaChanged
+from dolt_watch.errors import Conflict, MergeInProgress, MigrationInProgress, NothingToCommit, SchemaChanged
 from dolt_watch.gates import matches_too, uncommitted, until_ready
 from dolt_watch.log_events import LogEvent
 from dolt_watch.look import Look, Looker, Seen, idle, nothing
@@ -58,6 +59,10 @@ class Loop:
         self.present = Present(engine, policy, rule_hashes, self.looker, actor)
         self.store = self.present.store
         self.world = World(engine, policy, targets)
+        self.worker: Mapping[str, Any] = {}
+        """Who ticks, for whoever asks whether a worker is alive: ``host``, and ``by``, its command. Saved with the state."""
+        self.poll = timedelta(seconds=2)
+        """Of a `run` on these settings: twice that is how long work may stay due."""
         self._checked = False
         self._deciding = ""
         """The bead of the decision under way."""
@@ -81,6 +86,7 @@ class Loop:
             look, first = first or self.looker.look(), None
             self.now = now = self.clock.now(look.now)
             self._due = look.due
+            self.store.worker = {**self.worker, "at": now} if self.worker else None
             if (
                 not thorough
                 and not self.store.ahead(look)
@@ -96,6 +102,9 @@ class Loop:
                 more, wait = self._round(look, now, scope, outcome, skip, stuck, patient)
             except MergeInProgress as error:
                 self.say(Said.lasting(f"{error.message} — skipping tick", LogEvent.MERGING))
+                return outcome
+            except MigrationInProgress as error:
+                self.say(Said.lasting(error.message, LogEvent.MIGRATING))
                 return outcome
             except SchemaChanged:
                 if self.present.columns_anew:
@@ -177,7 +186,9 @@ class Loop:
         asked = questions(state, policy, now, scope)
         outside = Outside(holds=self._gates(look, state, now, policy, asked, lens))
         plan = decide(state, policy, now, Scope(dispatch=scope.dispatch), asked, outside)
-        return Survey(look, state, now, plan, self.engine.merging(), policy, asked, lens, outside)
+        merging = self.engine.merging()
+        lag = timedelta(seconds=self.present.lag[1] if look.head != look.commit else 0.0)
+        return Survey(look, state, now, plan, merging, policy, asked, lens, outside, lag)
 
     def _gates(
         self,
@@ -191,7 +202,8 @@ class Loop:
         """What the rows say of every bead in line: a tick asks only as far as it has slots."""
         seen, queues = self.present.seen(look, now), in_line(state, policy, asked)
         dirty = [table for table, one in seen.items() if one.dirty]
-        found = feed.uncommitted(self.engine, look.head, dirty, lens) if dirty else []
+        migration = uncommitted_migration(self.engine) if dirty else frozenset[str]()
+        found = feed.uncommitted(self.engine, look.head, dirty, lens, migration) if dirty else []
         loose = [row for row in found if not feed.kept_by_bd(row)]
         names = [rule.name for rule in policy.rules]
         since = {table: one.since for table, one in seen.items()}
@@ -242,9 +254,12 @@ class Loop:
         seen = self.present.seen(look, now)
         policy = self._directed(lens)
         dirty = [table for table, one in seen.items() if one.dirty]
-        loose = feed.uncommitted(self.engine, look.head, dirty, lens) if dirty else []
+        migration = uncommitted_migration(self.engine) if dirty else frozenset[str]()
+        loose = feed.uncommitted(self.engine, look.head, dirty, lens, migration) if dirty else []
         loose = [row for row in loose if not feed.kept_by_bd(row)]
-        if dirty and self.adopt:
+        if migration:
+            self.say(Said.lasting(NOT_COMMITTED, LogEvent.MIGRATING))
+        elif dirty and self.adopt:
             settled = max(seen[table].since for table in dirty) + policy.settle
             if settled <= now:
                 try:
@@ -264,6 +279,9 @@ class Loop:
         plan = decide(state, policy, now, scope, asked, outside)
         if stuck:
             plan = plan._replace(decisions=tuple(one for one in plan.decisions if one.bead not in stuck))
+        if migration.intersection(("issues", "events")):  # a decision's commit takes these two along
+            held = {one.bead: Hold("migration", NOT_COMMITTED) for one in plan.decisions}
+            plan = plan._replace(decisions=(), holds={**plan.holds, **held})
         outcome.holds = plan.holds
         if scope.reap:
             outcome.watched = watched(state, plan, outside.verdicts, now)

@@ -86,6 +86,7 @@ def command(poll: str | None, port: int | None, host: str | None, form: str, lev
     def make(engine: Engine) -> Loop:
         loop = build(engine, settings, targets, DatabaseClock(), changes.say, patient=False)
         loop.present.turning = health.turning
+        loop.worker = {"host": socket.gethostname(), "by": "run"}
         loops[:] = [loop]
         return loop
 

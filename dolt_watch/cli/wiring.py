@@ -74,5 +74,6 @@ def build(
         engine, policy(settings), hashes, targets, actor, clock, say,
         adopt=settings.adopt, patient=patient and not dry, project_id=settings.project_id,
     )  # fmt: skip
+    loop.poll = settings.poll
     loop.present.notified = settings.notify.kinds
     return loop

@@ -152,12 +152,16 @@ def claims(
         place += 1
 
 
+WITHHELD = "a report could not write the bead while bd's migration was not committed"
+
+
 def notes(state: State) -> Iterator[Decision]:
     for bead in state.beads.values():
-        if bead.lost_note and bead.phase is not Phase.CLAIMED:
+        if (bead.lost_note or bead.unwritten) and bead.phase is not Phase.CLAIMED:
+            status = bead.unwritten if bead.unwritten in (OPEN, BLOCKED) else ""
             yield Decision(
-                Kind.NOTE, bead.id, bead.rule, bead.attempt, bead.cause, note=bead.lost_note,
-                reason="a note of ours was overwritten",
+                Kind.NOTE, bead.id, bead.rule, bead.attempt, bead.cause, note=bead.lost_note, status=status,
+                reason=WITHHELD if bead.unwritten else "a note of ours was overwritten",
             )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ DATABASE: dict[str, Check] = {
 BEADS: dict[str, Check] = {"rules": rules.rules, "clock": server.clock, "history": history.depth}
 OURS: dict[str, Check] = {
     "cursor": history.cursor, "merge": history.merge, "uncommitted": history.uncommitted, "recorded": history.recorded,
-    "program": history.program, "hosts": history.hosts, "beads": work.beads, "switches": work.switches, "saved": saved.saved,
+    "program": history.program, "hosts": history.hosts, "worker": work.worker, "beads": work.beads, "switches": work.switches, "saved": saved.saved,
 }  # fmt: skip
 
 

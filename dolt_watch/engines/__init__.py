@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Protocol
 
 Row = tuple[Any, ...]
@@ -70,6 +70,15 @@ class Transaction(Protocol):
         ...
 
     def rollback(self) -> None: ...
+
+
+class Leader(NamedTuple):
+    """Who has the scheduler lock of a database."""
+
+    quiet: timedelta | None = None
+    """Since its last query; None where the engine cannot tell."""
+    host: str = ""
+    """The name of its machine; '' where the engine cannot tell."""
 
 
 class Engine(Protocol):
@@ -180,6 +189,10 @@ class Engine(Protocol):
 
         It goes with the connection: where that is lost, another one may take it within its next try.
         """
+        ...
+
+    def leader(self) -> Leader | None:
+        """Which connection has the scheduler lock; None: it is free. Takes nothing."""
         ...
 
     def twin(self) -> Engine | None:

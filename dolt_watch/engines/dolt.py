@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self
 
-from dolt_watch.engines import WORKING, Changed, Commit, Edge, Param, Row
+from dolt_watch.engines import WORKING, Changed, Commit, Edge, Leader, Param, Row
 from dolt_watch.engines.address import Address
 from dolt_watch.engines.dolt_diff import Differ
 from dolt_watch.engines.dolt_link import Answer, Link
@@ -281,6 +282,15 @@ class DoltEngine:
             taken = self.query("SELECT GET_LOCK(?, 0)", (lock,)) == [(1,)]
             self._led_by = self._link.connections if taken else 0
         return self._led_by != 0
+
+    def leader(self) -> Leader | None:
+        """TIME of the process list counts from the last command, also for a user with SELECT alone (1.86.4, 2.2.0)."""
+        lock = lock_name(self.address.database, self.branch())
+        [(holder,)] = self.query("SELECT IS_USED_LOCK(?)", (lock,))
+        if holder is None:
+            return None
+        rows = self.query("SELECT TIME FROM information_schema.processlist WHERE ID = ?", (int(holder),))
+        return Leader(timedelta(seconds=int(rows[0][0])) if rows else None)
 
     def twin(self) -> DoltEngine:
         twin = DoltEngine(self.address)

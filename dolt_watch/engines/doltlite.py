@@ -6,6 +6,7 @@ For the demo, for tests, and for looking at a copy offline. The contract of ``en
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from datetime import UTC, datetime
@@ -13,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Self
 
-from dolt_watch.engines import WORKING, Changed, Commit, Edge, Param, Row
+from dolt_watch.engines import WORKING, Changed, Commit, Edge, Leader, Param, Row
 from dolt_watch.engines.doltlite_errors import translate
 from dolt_watch.engines.doltlite_load import load
 from dolt_watch.engines.filled import reads_history, with_missing
@@ -333,14 +334,32 @@ class DoltLiteEngine:
         if self._lead is None:
             import fcntl
 
-            file = Path(f"{self.path}.lead").open("w")  # noqa: SIM115 - held open: closing gives the lock up
+            file = Path(f"{self.path}.lead").open("a+")  # noqa: SIM115 - held open: closing gives the lock up
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 file.close()
                 return False
+            file.truncate(0)
+            file.write(socket.gethostname())
+            file.flush()
             self._lead = file
         return True
+
+    def leader(self) -> Leader | None:
+        """Its host stands in the locked file; when it last asked anything, nothing tells."""
+        import fcntl
+
+        try:
+            with Path(f"{self.path}.lead").open() as file:
+                host = file.read().strip()
+                try:
+                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                except OSError:
+                    return Leader(host=host)
+        except FileNotFoundError:
+            return None
+        return None
 
     def twin(self) -> None:
         """The work is done in this process."""

@@ -7,12 +7,14 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from dolt_watch.beads.migration import uncommitted_migration
 from dolt_watch.core.dispatching import of_no_rule
 from dolt_watch.core.policy import BOTH, standing
 from dolt_watch.core.reasons import reasons, rule_words
 from dolt_watch.engines import Engine
 from dolt_watch.errors import DoltWatchError
 from dolt_watch.journal import entries
+from dolt_watch.liveness import Liveness, liveness
 from dolt_watch.model import EMPTY, Capacity, Entry, Hold, Pause, State
 from dolt_watch.tick import Loop
 from dolt_watch.times import iso
@@ -56,6 +58,10 @@ class Now(NamedTuple):
     """Names under which something is paused, and no rule is called so."""
     rules: Mapping[str, Hold] = EMPTY
     """Rule → what holds all of its beads."""
+    worker: Liveness | None = None
+    """Of the workers; None where nobody asked."""
+    migrating: bool = False
+    """Whether bd has changed the schema and not committed that: nothing is adopted, and some decisions wait."""
 
     @property
     def fixes(self) -> tuple[str, ...]:
@@ -90,10 +96,11 @@ class Now(NamedTuple):
         last = self.last
         return {
             "schema": 1, "now": self.now, "head": self.head, "folded": self.folded or None, "folded_at": self.folded_at,
-            "behind": self.head != self.folded, "merging": self.merging, "pauses": [one.reason for one in self.paused], "paused": [one._asdict() for one in self.paused],
+            "behind": self.head != self.folded, "merging": self.merging, "migrating": self.migrating, "pauses": [one.reason for one in self.paused], "paused": [one._asdict() for one in self.paused],
             "targets": {
                 name: {"slots": one.slots, "why": one.why, "down": one.down} for name, one in self.targets.items()
             },
+            "worker": self.worker.facts() if self.worker is not None else None,
             "rules": {name: hold._asdict() for name, hold in self.rules.items()},
             "beads": [bead._asdict() for bead in self.beads],
             "last_decision": {"bead": last.bead, "kind": last.kind.value, "at": last.at} if last else None,
@@ -108,7 +115,9 @@ def ask(loop: Loop, engine: Engine, capacity: Callable[[str], Capacity] | None =
     idle = frozenset(pause.rule for pause in of_no_rule(seen.state, loop.policy, seen.now))
     names = sorted({rule.target for rule in loop.policy.rules}) if capacity is not None else []
     told = {name: _told(capacity, name) for name in names if capacity is not None}
-    found = reasons(seen.state, seen.policy, seen.under(told) if told else seen.plan)
+    plan = seen.under(told) if told else seen.plan
+    found = reasons(seen.state, seen.policy, plan)
+    worker = liveness(engine, seen, plan, loop.poll)
     beads = []
     for bead in sorted(seen.state.beads.values(), key=lambda bead: (bead.phase, bead.since, bead.id)):
         reason = found.beads.get(bead.id)
@@ -128,7 +137,7 @@ def ask(loop: Loop, engine: Engine, capacity: Callable[[str], Capacity] | None =
     return Now(
         seen.now, seen.look.head, seen.look.commit, folded.date if folded else None, seen.merging,
         standing(seen.state, seen.now),
-        told, tuple(beads), last, seen.state, idle, found.rules,
+        told, tuple(beads), last, seen.state, idle, found.rules, worker, bool(uncommitted_migration(engine)),
     )  # fmt: skip
 
 
