@@ -56,7 +56,7 @@ ACTOR_LIMIT = 255
 BY_SILENCE = (Kind.REAP, Kind.REQUEUE, Kind.RETRY, Kind.GIVE_UP)
 """Decisions that a heartbeat prevents, unless the target itself says how the job ended."""
 
-OUTLIVES = (Kind.RESTORE, Kind.OVERDUE)
+OUTLIVES = (Kind.RESTORE, Kind.OVERDUE, Kind.RENAMED)
 """Decisions about an attempt, not about a row: its stream outlives a bead that is gone."""
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime
 
-from dolt_watch.core.dispatching import claims, not_yet, notes, restores, settled
+from dolt_watch.core.dispatching import claims, not_yet, notes, renamed, restores, settled
 from dolt_watch.core.dispatching import slots as slots_of
 from dolt_watch.core.given import inputs
 from dolt_watch.core.policy import AT_ONCE, ATTEMPTED, Due, Outside, Plan, Policy, Questions, Scope
@@ -71,7 +71,7 @@ def decide(state: State, policy: Policy, now: datetime, scope: Scope, asked: Que
     """First what everything else rests on, then what is overdue (it may free a slot), then the reaper's, then claims in queue order."""
     holds = dict(asked.held)
     rules: dict[str, tuple[Hold, ...]] = {rule: (hold,) for rule, hold in asked.stops.items()}
-    decisions = [*restores(state)]
+    decisions = [*renamed(state), *restores(state)]
     if scope.dispatch:
         decisions += settled(state, policy, now, asked, outside, holds)
     if scope.reap:

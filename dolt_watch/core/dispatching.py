@@ -176,6 +176,24 @@ def restores(state: State) -> Iterator[Decision]:
             yield restore(bead, REVERTED)
 
 
+def renamed(state: State) -> Iterator[Decision]:
+    """Beads with a new id, whose stream does not say yet how far the attempts under the old one had come."""
+    for bead in state.beads.values():
+        if bead.was and not bead.version and (bead.attempt or bead.phase is not Phase.WAITING):
+            moments = {
+                "since": bead.since,
+                "sent_at": bead.sent_at,
+                "deadline": bead.deadline,
+                "retry_at": bead.retry_at,
+            }
+            detail = {name: at.isoformat() if at else None for name, at in moments.items()}
+            yield Decision(
+                Kind.RENAMED, bead.id, bead.rule, bead.attempt, bead.cause, token=bead.token, job=bead.job,
+                reason=f"renamed from {bead.was}: what was begun under that id goes on",
+                detail={**detail, "phase": bead.phase.value, "why": bead.reason, "renamed_from": bead.was},
+            )  # fmt: skip
+
+
 def restore(bead: Bead, why: str) -> Decision:
     """A live attempt is written again as the state knows it."""
     moments = {"since": bead.since, "sent_at": bead.sent_at, "deadline": bead.deadline}
