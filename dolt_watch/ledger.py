@@ -15,13 +15,14 @@ from typing import Any, NamedTuple
 import orjson
 
 from dolt_watch import __version__
+from dolt_watch.core.outages import is_resent
 from dolt_watch.core.policy import sets_status
 from dolt_watch.core.rules import CompiledRule
 from dolt_watch.engines import Engine, Param, Transaction
 from dolt_watch.errors import BeadGone, Conflict, DoltWatchError, MergeInProgress, NotRecorded, Unreachable
 from dolt_watch.feed import ENTRY_COLUMNS, cell, entry_from
-from dolt_watch.gates import blocked, by_itself
-from dolt_watch.model import GLOBAL, IN_PROGRESS, Decision, Entry, Kind, Wrote
+from dolt_watch.gates import Query, blocked, by_itself
+from dolt_watch.model import GLOBAL, IN_PROGRESS, Decision, Entry, Hold, Kind, Wrote
 from dolt_watch.store import take_fence
 from dolt_watch.text import outside
 from dolt_watch.times import Clock, utc
@@ -177,15 +178,24 @@ class Ledger:
         """Does the decision still hold for the row as this transaction sees it? Raises Conflict."""
         bead, row = decision.bead, begun.row
         assert row is not None
-        if decision.kind is Kind.CLAIM:
+        if decision.kind is Kind.CLAIM and is_resent(decision.detail):
+            if not begun.runs:
+                raise Conflict(f"{bead} is no longer in progress")
+        elif decision.kind is Kind.CLAIM:
             if not begun.matches:
                 raise Conflict(f"{bead} no longer matches")
-            if decision.rule in self.ready:
-                hold = by_itself(row, begun.now) or blocked(tx.query, [bead]).get(bead)
-                if hold is not None:
-                    raise Conflict(f"{bead} is not ready: {hold.why}")
+            hold = self._unready(tx.query, decision.rule, bead, row, begun.now)
+            if hold is not None:
+                raise Conflict(f"{bead} is not ready: {hold.why}")
         if decision.kind in (Kind.REAP, Kind.REQUEUE) and not begun.runs:
             raise Conflict(f"{bead} is no longer in progress")
+
+    def unready(self, entry: Entry, row: Mapping[str, Any]) -> Hold | None:
+        """Why a claimed bead may not be sent, where its rule asks for readiness."""
+        return self._unready(self.engine.query, entry.rule, entry.bead, row, entry.at)
+
+    def _unready(self, query: Query, rule: str, bead: str, row: Mapping[str, Any], now: datetime) -> Hold | None:
+        return (by_itself(row, now) or blocked(query, [bead]).get(bead)) if rule in self.ready else None
 
     def _entry(
         self, decision: Decision, begun: _Begun, valid: timedelta | None

@@ -75,6 +75,10 @@ class Kind(StrEnum):
     """A live attempt that history lost, or whose row went back to an older state, is written again, as the state knew it."""
     REPROCESS = "reprocess"
     """Somebody asked that everything after ``cause_commit`` is folded again."""
+    OUTAGE = "outage"
+    """``detail.target`` cannot be reached: no bead is claimed for it until it can."""
+    RECOVERED = "recovered"
+    """``detail.target`` can be reached again: its outage is over."""
     # reports of what happened outside: on conflict appended again until they stand
     DISPATCHED = "dispatched"
     """The target took it: ``job_id`` runs, or is queued."""
@@ -97,7 +101,7 @@ LIVE = frozenset({Kind.DISPATCHED, Kind.UNKNOWN})
 """Answers after which something runs, or may."""
 
 GLOBAL = ""
-"""The stream of decisions about no bead: pause, resume, resync."""
+"""The stream of decisions about no bead: pause, resume, resync, outages of targets."""
 
 
 class Verdict(StrEnum):
@@ -294,6 +298,8 @@ class Bead(NamedTuple):
     sign: Sign | None = None
     lost_note: str = ""
     """Notes of ours, a line each, that somebody overwrote and that were not yet appended again."""
+    outage: str = ""
+    """UNKNOWN: the target that could not be reached when it was sent; '' where that is not why."""
     reverted: bool = False
     """Its row went back to what it was before our claim, while the attempt is under way: bd imports old rows. It is written again."""
 
@@ -310,6 +316,26 @@ class Pause(NamedTuple):
 
     def stands(self, now: datetime) -> bool:
         return self.until is None or self.until > now
+
+
+class Outage(NamedTuple):
+    """A target that cannot be reached."""
+
+    since: datetime
+    why: str
+    part: str
+    """What cannot be reached: 'target', 'service' (the one behind it), or 'capacity': its own
+    answer to ``capacity()`` says that it is down."""
+    next_at: datetime
+    """When it is tried again. Tries by ``capacity()`` move it in the saved state alone."""
+    tries: int = 1
+    """Tries that failed so far."""
+    recorded: bool = False
+    """Does its own entry stand in the ledger?"""
+    answered: bool = False
+    """A dispatch was answered: it is over, and that has no entry yet."""
+    noted: tuple[str, ...] = ()
+    """Beads whose notes tell of it already."""
 
 
 class State(NamedTuple):
@@ -329,6 +355,10 @@ class State(NamedTuple):
     """Rule → times of its claims in the last hour, for ``max_per_hour``."""
     version: int = 0
     """The last version of the stream of decisions about no bead that was folded; 0 where that is not known."""
+    outages: Mapping[str, Outage] = EMPTY
+    """By target."""
+    busy: Mapping[str, int] = EMPTY
+    """Target → busy answers in a row."""
 
 
 # -- decisions and the ledger -----------------------------------------------------------------------------------
@@ -383,6 +413,9 @@ class Capacity(NamedTuple):
     idle: bool = False
     down: bool = False
     """The target did not answer at all (or not as itself): beads that wait make the command exit 1."""
+    proof: str = ""
+    """What this answer proves to be reachable: 'target', 'service' (the target and the one behind
+    it), or '': nobody was asked."""
 
 
 class JobReport(NamedTuple):

@@ -17,7 +17,7 @@ from dolt_watch.engines import Engine, Param, Transaction
 from dolt_watch.engines.sql import chunks
 from dolt_watch.errors import Conflict
 from dolt_watch.look import Look, Seen
-from dolt_watch.model import IN_FLIGHT, LIVE, Bead, Pause, Phase, Sign, State
+from dolt_watch.model import IN_FLIGHT, LIVE, Bead, Outage, Pause, Phase, Sign, State
 from dolt_watch.times import utc
 
 SWEEP = 100
@@ -34,6 +34,8 @@ class Store:
         self._touched: set[str] | None = set()
         self._gone = 0
         """Empty records, of beads that have left."""
+        self.down: list[str] = []
+        """Of targets with an outage that beads wait for, in words: what an idle tick says of them."""
         self.outbox: list[Mapping[str, Any]] = []
         """Notices of decisions that nobody was told of yet: saved with the cursor, so none is lost."""
 
@@ -43,6 +45,7 @@ class Store:
             self._state = state_from(look.commit, self._beads(), look.shared)
             self._saved, self._touched = look.saved, set()
             self.outbox = list(look.shared.get("outbox", ()))
+            self.down = list(look.shared.get("down", ()))
         return self._state
 
     def _beads(self) -> dict[str, Bead]:
@@ -99,14 +102,14 @@ class Store:
             touched is not None
             and not touched
             and not look.attempts
-            and _stands(look, _shared(state, self.outbox), state.commit, seen, due, rules, compiled)
+            and _stands(look, self._shared(state), state.commit, seen, due, rules, compiled)
         ):
             return
         saved = _token()
         cursor: dict[str, Param] = {
             "commit_hash": state.commit, "saved": saved, "fence": _token(),
             "hashes": _text({t: [s.hash, s.since, s.dirty] for t, s in seen.items()}),
-            "dispatch_due": due.get("dispatch"), "reap_due": due.get("reap"), "globals": _text(_shared(state, self.outbox)),
+            "dispatch_due": due.get("dispatch"), "reap_due": due.get("reap"), "globals": _text(self._shared(state)),
         }  # fmt: skip
         # long and seldom new: a text that is written again costs its bytes on disk again, though it is the same
         cursor |= {"rules": _text(rules)} if rules != look.rules else {}
@@ -127,6 +130,10 @@ class Store:
             tx.commit()
         self._gone += sum(1 for id in touched or () if id not in state.beads)
         self._saved, self._touched = saved, set()
+
+    def _shared(self, state: State) -> dict[str, Any]:
+        more = {"outbox": self.outbox, "down": self.down}
+        return {name: value for name, value in more.items() if value} | _shared(state)
 
 
 def _put(tx: Transaction, beads: Sequence[tuple[str, Bead | None]]) -> None:
@@ -166,8 +173,12 @@ def _text(value: Any) -> str:
     return orjson.dumps(value).decode()
 
 
-def _shared(state: State, outbox: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    return ({"outbox": list(outbox)} if outbox else {}) | {
+def _shared(state: State) -> dict[str, Any]:
+    seldom = {
+        "outages": {name: outage._asdict() for name, outage in state.outages.items()},
+        "busy": dict(state.busy),
+    }
+    return {name: value for name, value in seldom.items() if value} | {
         "pauses": {rule: pause._asdict() for rule, pause in state.pauses.items()}, "resting": dict(state.resting), "stopped": dict(state.stopped),
         "claims": {rule: list(times) for rule, times in state.claims.items()},
         "made": state.made, "version": state.version, "waiting": sum(bead.matches for bead in state.beads.values()),
@@ -183,7 +194,15 @@ def state_from(commit: str, beads: Mapping[str, Bead], shared: Mapping[str, Any]
         shared.get("stopped", {}),
         {rule: tuple(at for at in map(utc, moments) if at) for rule, moments in shared.get("claims", {}).items()},
         shared.get("version", 0),
+        {name: _outage(outage) for name, outage in shared.get("outages", {}).items()},
+        shared.get("busy", {}),
     )  # fmt: skip
+
+
+def _outage(value: Mapping[str, Any]) -> Outage:
+    since, next_at = utc(value["since"]), utc(value["next_at"])
+    assert since is not None and next_at is not None
+    return Outage(**{**value, "since": since, "next_at": next_at, "noted": tuple(value["noted"])})
 
 
 def _pause(value: Mapping[str, Any]) -> Pause:

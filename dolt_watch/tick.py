@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from dolt_watch import feed
 from dolt_watch.core.decide import decide, questions, settling
+from dolt_watch.core.outages import OUTAGE, postponed
 from dolt_watch.core.policy import Outside, Policy, Questions, Scope
 from dolt_watch.engines import Commit, Engine
 from dolt_watch.errors import Conflict, MergeInProgress, NothingToCommit, SchemaChanged
@@ -85,6 +86,9 @@ class Loop:
             ):
                 if not outcome.rounds:
                     self.say(nothing(look, scope.kinds))
+                    if scope.dispatch and (down := look.shared.get("down")):
+                        outcome.down = True
+                        self.say("; ".join(map(str, down)))
                 return outcome
             outcome.rounds, thorough, begun = outcome.rounds + 1, False, time.monotonic()
             try:
@@ -225,6 +229,13 @@ class Loop:
         self._due = asked.due
         outside = self.world.ask(look, asked, now, lens, seen, loose, outcome)
         plan = decide(state, policy, now, scope, asked, outside)
+        moved = postponed(state, policy, now, asked, outside) if scope.dispatch and not plan.decisions else None
+        if moved is not None:  # tried in vain, which history need not hold
+            self.store.advance(look, moved, ())
+            self.state = state = moved
+            asked = questions(state, policy, now, scope, skip)
+            self._due = asked.due
+            plan = decide(state, policy, now, scope, asked, outside)
         if stuck:
             plan = plan._replace(decisions=tuple(one for one in plan.decisions if one.bead not in stuck))
         outcome.holds = plan.holds
@@ -234,6 +245,8 @@ class Loop:
             wait = settling(plan, asked, policy, now) if patient and scope.dispatch else 0.0
             if not wait:
                 outcome.failed += any(hold.gate == "stopped" for hold in plan.holds.values())
+                self.store.down = sorted({hold.why for hold in plan.holds.values() if hold.gate == OUTAGE})
+                outcome.down |= scope.dispatch and bool(self.store.down)
                 self._save(look, now, seen, asked)
                 tell(self.say, state, plan, self.policy, now, scope, outside.capacity)
             return bool(wait), wait

@@ -6,16 +6,17 @@ difference, ``decide`` takes the answers. A replay gives recorded answers to the
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime
 
-from dolt_watch.core.dispatching import claims, not_yet, notes, restores, settled
+from dolt_watch.core import outages
+from dolt_watch.core.dispatching import claims, not_yet, notes, resends, restores, settled
 from dolt_watch.core.dispatching import slots as slots_of
 from dolt_watch.core.given import inputs
 from dolt_watch.core.policy import AT_ONCE, ATTEMPTED, Due, Outside, Plan, Policy, Questions, Scope
 from dolt_watch.core.reaping import overdue, reaped
 from dolt_watch.core.rules import rank_key
-from dolt_watch.model import Bead, Hold, Phase, State
+from dolt_watch.model import Bead, Hold, Kind, Phase, State
 
 
 def questions(state: State, policy: Policy, now: datetime, scope: Scope, skip: Collection[str] = ()) -> Questions:
@@ -30,11 +31,18 @@ def questions(state: State, policy: Policy, now: datetime, scope: Scope, skip: C
             waiting.setdefault(bead.rule, []).append(bead)
         elif bead.phase in (Phase.QUARANTINED, Phase.HELD):
             held[bead.id] = Hold(bead.phase.value, bead.reason)
+    if outages.unrecorded(state, policy):
+        clock.at("dispatch", AT_ONCE)
+    tries: dict[str, None] = {}
     for rule in policy.rules:
         queue = waiting.get(rule.name)
         if not queue:
             continue
         free, stop = slots_of(state, rule, policy, now, clock)
+        if stop is not None and stop.gate == outages.OUTAGE and state.outages[rule.target].next_at <= now:
+            tries[rule.target] = None
+            free, other = slots_of(state, rule, policy, now, clock, trying=True)
+            stop = stop if other is not None else None
         if stop is None:
             direction = policy.descending.get(rule.name, ())
             queue.sort(key=lambda bead, direction=direction: rank_key(bead.rank, direction, bead.id))  # type: ignore[misc]
@@ -55,7 +63,7 @@ def questions(state: State, policy: Policy, now: datetime, scope: Scope, skip: C
     stale, jobs, unknown = overdue(state, policy, now, scope, clock)
     return Questions(
         queues if scope.dispatch else {}, slots, stale if scope.reap else (), jobs if scope.reap else (),
-        unknown if scope.dispatch else (), held, clock.due,
+        unknown if scope.dispatch else (), tuple(tries) if scope.dispatch else (), held, clock.due,
     )  # fmt: skip
 
 
@@ -63,16 +71,22 @@ def decide(state: State, policy: Policy, now: datetime, scope: Scope, asked: Que
     """First what everything else rests on, then what is overdue (it may free a slot), then the reaper's, then claims in queue order."""
     holds = dict(asked.held)
     decisions = [*restores(state)]
+    probes: Mapping[str, outages.Probe] = {}
     if scope.dispatch:
+        decisions += outages.changes(state, policy, now, outside)
         decisions += settled(state, policy, now, asked, outside)
+        probes = outages.probes(state, policy, now, asked, outside)
     if scope.reap:
         decisions += reaped(policy, now, asked, outside, holds)
     if scope.dispatch:
         decisions += notes(state)
+        decisions += resends(state, policy, asked, probes)
         taken: dict[str, int] = {}
         for rule in policy.rules:
-            decisions += claims(rule, now, asked, outside, taken, holds)
+            decisions += claims(state, rule, now, asked, outside, taken, holds, probes)
     given = inputs(state, now, scope, holds, outside)
+    if any(one.kind is Kind.OUTAGE for one in decisions):
+        given["jitter"] = outside.jitter
     return Plan(tuple(one._replace(detail={**one.detail, "given": given}) for one in decisions), holds)
 
 

@@ -57,8 +57,11 @@ def overdue(
         if rule is None:
             continue
         if bead.phase is Phase.UNKNOWN:
-            clock.at("dispatch", bead.since + rule.unknown_after)
-            if bead.since + rule.unknown_after <= now:
+            outage = state.outages.get(rule.target)
+            at = bead.since + rule.unknown_after
+            at = at if outage is None else max(at, outage.next_at)
+            clock.at("dispatch", at)
+            if at <= now:
                 unknown.append(bead)
         if bead.phase is Phase.RUNNING:
             pause = paused(state, rule.name, now, reaping=True)

@@ -108,7 +108,7 @@ class Telling:
             self.told.append(decision)
             verb = "dispatch" if decision.kind is Kind.CLAIM else decision.kind.value
             detail = f": {decision.reason}" if decision.reason else f" under rule {decision.rule}"
-            self.say(f"would {verb} {decision.bead}{detail}")
+            self.say(f"would {verb} {decision.bead or decision.detail.get('target', '')}{detail}")
         for bead, hold in sorted(plan.holds.items()):
             self.say(f"holding {bead}: {hold.why}")
         return None

@@ -38,7 +38,8 @@ from dolt_watch.whatif.views import View, Views
 """What may come of a claim at once."""
 NOTHING_RUNS = ANSWERS - LIVE
 OURS_TO_END = frozenset({Kind.REAP, Kind.REQUEUE, Kind.GIVE_UP, Kind.RETRY})
-BY_PEOPLE = frozenset({Kind.PAUSE, Kind.RESUME, Kind.RESYNC})
+FROM_OUTSIDE = frozenset({Kind.PAUSE, Kind.RESUME, Kind.RESYNC, Kind.OUTAGE, Kind.RECOVERED})
+"""Decisions about no bead that no other settings would have changed: of people, and what the targets' health was."""
 
 
 class Act(NamedTuple):
@@ -139,7 +140,7 @@ class Script:
     def _ours(self, event: Event, entry: Entry) -> None:
         assert self._at is not None
         if entry.bead == GLOBAL:
-            if entry.kind in BY_PEOPLE:
+            if entry.kind in FROM_OUTSIDE:
                 # nothing asks what it wrote, and where that is not said it cannot be pickled
                 bare = event._replace(entry=entry._replace(wrote=Wrote({})))
                 self.people.add(Act(self._place, self._at, bare))
