@@ -135,6 +135,11 @@ def nothing(look: Look, kinds: Sequence[str]) -> str:
     return NO_BEADS if "dispatch" in kinds and not waits else f"nothing new since {look.commit[:8]}"
 
 
+def waits_for(look: Look, kinds: Sequence[str]) -> list[str]:
+    """The outages of targets that beads wait for, in words."""
+    return [str(words) for words in look.shared.get("down", ())] if "dispatch" in kinds else []
+
+
 def _not_migrated() -> NotMigrated:
     return NotMigrated(
         "the tables of dolt_watch are not in this database (or not on this branch)",

@@ -18,7 +18,7 @@ from dolt_watch.core.policy import Outside, Policy, Questions, Scope
 from dolt_watch.engines import Commit, Engine
 from dolt_watch.errors import Conflict, MergeInProgress, NothingToCommit, SchemaChanged
 from dolt_watch.gates import matches_too, until_ready
-from dolt_watch.look import Look, Looker, Seen, idle, nothing
+from dolt_watch.look import Look, Looker, Seen, idle, nothing, waits_for
 from dolt_watch.migrate import check_database
 from dolt_watch.model import Kind, State
 from dolt_watch.present import Present
@@ -86,9 +86,9 @@ class Loop:
             ):
                 if not outcome.rounds:
                     self.say(nothing(look, scope.kinds))
-                    if scope.dispatch and (down := look.shared.get("down")):
+                    for words in waits_for(look, scope.kinds):
                         outcome.down = True
-                        self.say("; ".join(map(str, down)))
+                        self.say(words)
                 return outcome
             outcome.rounds, thorough, begun = outcome.rounds + 1, False, time.monotonic()
             try:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -167,7 +168,7 @@ def test_without_health_one_bead_is_tried_and_the_others_never(engine: Engine, s
     claims = played.entries(Kind.CLAIM)
     assert {bead for bead, _, _ in claims} == {"bd-1"}
     later = [at for _, _, at in claims if at > claims[0][2] + HOUR]
-    assert all(second - first >= 10 * MINUTE for first, second in zip(later, later[1:], strict=False)) and later
+    assert all(second - first >= 10 * MINUTE for first, second in pairwise(later)) and later
     assert played.commits() - before <= 2 * len(claims) + 1, "claim and outcome of each, and the outage"
     assert [line for line in played.notes("bd-1") if line.startswith("dispatch")] == [
         'dispatch outcome unknown (HTTP 502: {"error": "fetch failed"}): not sent again until it is known'
