@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from dolt_watch.beads.columns import target_expression
 from dolt_watch.engines import Engine
 from dolt_watch.errors import UnsupportedSchema
 
@@ -30,13 +31,6 @@ NEEDED: Mapping[str, tuple[str, ...]] = {
     "dependencies": ("issue_id", "type", "created_at", "created_by"),
 }
 """Columns without which dolt_watch cannot work, by table. A target of `dependencies` is needed too."""
-
-TARGETS = ("depends_on_issue_id", "depends_on_wisp_id", "depends_on_external", "depends_on_id")
-"""Columns of `dependencies` that hold the target of a dependency.
-
-Up to bd 1.0.4 it is `depends_on_id`. Since 1.0.5 exactly one of the others is not NULL. A commit in the
-middle of that migration has all four.
-"""
 
 LONGEST_TEXT = 2**24 - 1
 """Bytes that dolt_watch lets a LONGTEXT column grow to (MEDIUMTEXT's width).
@@ -104,10 +98,10 @@ class TrackerSchema(NamedTuple):
         ``prefix``: what stands before each column: ``from_`` or ``to_`` for a diff, ``d.`` for an alias.
         Raises UnsupportedSchema.
         """
-        found = [f"{prefix}{name}" for name in TARGETS if self.has(table, name)]
-        if not found:
+        expression = target_expression(self.tables.get(table, ()), prefix)
+        if not expression:
             raise missing(table, "depends_on_issue_id", "depends_on_id")
-        return found[0] if len(found) == 1 else f"COALESCE({', '.join(found)})"
+        return expression
 
     def text_limit(self, table: str, column: str) -> int:
         """Return how many bytes dolt_watch may write into a text column.

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from dolt_watch.cli.common import Saying
+from dolt_watch.cli.common import Saying, complain
 from dolt_watch.engines.address import open_engine
 from dolt_watch.look import Looker, idle, nothing, waits_for
 from dolt_watch.settings import Settings, settings_hash
@@ -44,13 +44,17 @@ def tick(
             say.check()
             return int(bool(down) and not dry_run)
 
+        from dolt_watch.cli.shutdown import Shutdown
         from dolt_watch.cli.wiring import Targets, build
         from dolt_watch.core.policy import Scope
+        from dolt_watch.handlers.acting import under_way
 
         targets = Targets(settings)
         try:
             loop = build(engine, settings, targets, clock, say, dry=dry_run)
-            outcome = loop.tick(Scope(dispatch="dispatch" in kinds, reap="reap" in kinds), look, thorough=asked)
+            with Shutdown(lambda: under_way(loop.actor), complain) as shutdown:
+                scope = Scope(dispatch="dispatch" in kinds, reap="reap" in kinds)
+                outcome = loop.tick(scope, look, stop=shutdown.stop.is_set, thorough=asked)
         finally:
             targets.close()
         if dry_run and outcome.watched:
@@ -65,17 +69,17 @@ def tick(
             return 0
         if write is not None:
             write(loop, outcome, time.monotonic() - begun)
-        if outcome.good:
+        if outcome.good and not shutdown.code:
             ping()
         say.check()
-        return outcome.exit_code
+        return shutdown.code or outcome.exit_code
     finally:
         engine.close()
 
 
 def _ping(dry_run: bool) -> Callable[[], None]:
     """Who is to be told of a good tick. Raises SettingsError where that is no URL, before anything is done."""
-    url = "" if dry_run else os.environ.get("DOLT_WATCH_PING_URL")
+    url = "" if dry_run else os.environ.get("DOLT_WATCH_PING_URL", "").strip()
     if not url:
         return lambda: None
     from dolt_watch.telemetry.ping import Ping

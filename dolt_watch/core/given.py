@@ -11,9 +11,15 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from dolt_watch.core.outages import Health
-from dolt_watch.core.policy import ATTEMPTED, UNCOMMITTED, Outside, Scope
+from dolt_watch.core.policy import ATTEMPTED, UNCOMMITTED, UNVERSIONED, Outside, Scope
 from dolt_watch.model import EMPTY, Capacity, Entry, Hold, JobReport, State, Verdict
 from dolt_watch.times import told
+
+READINESS = 2
+"""Version of the readiness rule (`dolt_watch.beads.readiness`). Version 1 is kept for `replay --verify`."""
+
+UNRECORDED = (ATTEMPTED, UNCOMMITTED, UNVERSIONED)
+"""Gates whose beads are recorded, because history doesn't hold what they saw."""
 
 
 def inputs(state: State, now: datetime, scope: Scope, holds: Mapping[str, Hold], outside: Outside) -> dict[str, Any]:
@@ -23,6 +29,7 @@ def inputs(state: State, now: datetime, scope: Scope, holds: Mapping[str, Hold],
     - ``scope``: what this command may do, ``dispatch`` or ``reap`` or both.
     - ``made``: the commit at which the state was last made anew.
     - ``passed``: beads left out for what only this command, or the working set, knew.
+    - ``readiness``: the version of the rule that says which beads are ready. Entries without it are of the first one.
     - ``capacity``: target → free slots, whether it said that it is idle, why.
     - ``verdicts``: bead → the target's verdict on its job, its own word, its error text.
     - ``answer``: what the target answered (reports only).
@@ -31,14 +38,14 @@ def inputs(state: State, now: datetime, scope: Scope, holds: Mapping[str, Hold],
     - ``health``: what was known of the target: busy answers in a row, failed tries, whether the bead's notes tell of the outage, the claim's note
       where it waited for the answer (reports only).
     """
-    passed = {bead: hold.gate for bead, hold in holds.items() if hold.gate in (ATTEMPTED, UNCOMMITTED)}
+    passed = {bead: hold.gate for bead, hold in holds.items() if hold.gate in UNRECORDED}
     capacity = {name: _capacity_as(one) for name, one in outside.capacity.items()}
     verdicts = {bead: [one.verdict.value, one.word, one.error] for bead, one in outside.verdicts.items()}
     tries = {name: [one.tries, one.next_at.isoformat()] for name, one in state.outages.items()}
     given = {"passed": passed, "capacity": capacity, "verdicts": verdicts, "outages": tries}
-    return {"now": now.isoformat(), "scope": list(scope.kinds), "made": state.made} | {
-        k: v for k, v in given.items() if v
-    }
+    always = {"now": now.isoformat(), "scope": list(scope.kinds), "made": state.made}
+    ready = {"readiness": READINESS} if scope.dispatch else {}
+    return always | ready | {name: value for name, value in given.items() if value}
 
 
 def _capacity_as(one: Capacity) -> list[Any]:
@@ -56,6 +63,8 @@ class Given(NamedTuple):
     capacity: Mapping[str, Capacity]
     verdicts: Mapping[str, JobReport]
     jitter: float
+    readiness: int
+    """The version of the readiness rule."""
     outages: Mapping[str, tuple[int, datetime]] = EMPTY
     """Target → tries that failed, when the next was due."""
     health: Health | None = None
@@ -64,7 +73,7 @@ class Given(NamedTuple):
 
 def recall(entry: Entry) -> Given:
     given = entry.given
-    scope, jitter = given.get("scope"), given.get("jitter")
+    scope, jitter, ready = given.get("scope"), given.get("jitter"), given.get("readiness")
     kinds = scope if isinstance(scope, list) else ()
     return Given(
         told(given.get("now")),
@@ -73,6 +82,7 @@ def recall(entry: Entry) -> Given:
         dict(_capacity(given)),
         dict(_verdicts(given)),
         float(jitter) if isinstance(jitter, int | float) else 0.0,
+        ready if isinstance(ready, int) else 1,
         dict(_outages(given)),
         _health(given.get("health")),
     )

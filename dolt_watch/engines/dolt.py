@@ -16,6 +16,8 @@ from dolt_watch.engines.sql import MERGING, hash_of, name
 from dolt_watch.errors import DatabaseError, DoltWatchError, NoSuchTable, NothingToCommit, UnknownCommit, Unreachable
 from dolt_watch.times import dated
 
+LOCK_LENGTH = 64
+"""Longest name of a lock by GET_LOCK in MySQL, and the one that is kept to in bytes."""
 HASH = re.compile(r"[0-9a-v]{32}")
 
 LOG = "commit_hash, parents, date, committer"
@@ -208,7 +210,7 @@ class DoltEngine:
 
     def lead(self) -> bool:
         if self._led_by != self._link.connections:
-            lock = f"dolt_watch:{self.address.database}:{self.branch()}"[:64]
+            lock = lock_name(self.address.database, self.branch())
             taken = self.query("SELECT GET_LOCK(?, 0)", (lock,)) == [(1,)]
             self._led_by = self._link.connections if taken else 0
         return self._led_by != 0
@@ -235,6 +237,19 @@ class DoltEngine:
 
     def _hash_or_working(self, commit: str) -> str:
         return commit if commit == WORKING else self._hash(commit)
+
+
+def lock_name(database: str, branch: str) -> str:
+    """Return the name of the service's lock on the server, in at most 64 bytes, MySQL's limit.
+
+    A longer one is hashed: if it were cut, two trackers with alike names would share a lock.
+    """
+    name = f"dolt_watch:{database}:{branch}"
+    if len(name.encode()) <= LOCK_LENGTH:
+        return name
+    import hashlib
+
+    return "dolt_watch:" + hashlib.sha256(name.encode()).hexdigest()[: LOCK_LENGTH - 11]
 
 
 def _limit(limit: int | None) -> str:

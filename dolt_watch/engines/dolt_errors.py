@@ -113,6 +113,11 @@ def _tls(text: str, address: Address) -> tuple[str, str] | None:
     return None
 
 
+def is_tls(text: str, address: Address) -> bool:
+    """Return whether the text tells of TLS that failed."""
+    return _tls(text, address) is not None
+
+
 def _meaning(kind: type[DoltWatchError]) -> str:
     return (kind.__doc__ or "").strip().split("\n")[0].rstrip(".")
 
@@ -122,6 +127,8 @@ def _fix(kind: type[DoltWatchError], code: int, text: str, address: Address) -> 
     if kind is Unreachable:
         if address.socket:
             return f"dolt sql-server --socket {address.socket}"
+        if address.managed:
+            return "`bd dolt start` starts bd's own server and writes its port to .beads/dolt-server.port"
         return (
             f"dolt sql-server --host {address.host} --port {address.port} (in its data folder), or mend host and port"
         )

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import pytest
 
+from dolt_watch.beads.columns import TARGETS
 from dolt_watch.beads.schema import (
     KNOWN_TABLES,
     LONGEST_TEXT,
     NEEDED,
-    TARGETS,
     TrackerSchema,
     is_ignored,
     schema_at,

@@ -151,8 +151,7 @@ def test_with_the_service_its_own_numbers_are_the_capacity() -> None:
         assert capacity(stub.url, service.url) == Capacity(1, proof="both")
         dispatch(stub.url)
         assert capacity(stub.url, service.url) == Capacity(
-            proof="service",
-            0, "claude-agent-service is busy (active 2, queued 0, capacity 2)"
+            0, "claude-agent-service is busy (active 2, queued 0, capacity 2)", proof="service"
         )
         dispatch(stub.url)
         assert isinstance(job, Accepted)
