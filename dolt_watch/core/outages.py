@@ -191,7 +191,8 @@ def changes(state: State, policy: Policy, now: datetime, outside: Outside) -> It
         elif not outage.recorded:
             yield _begins(name, outage, state)
         elif outage.answered or _ends(outage, capacity):
-            detail = {"target": name, "since": outage.since.isoformat()}
+            by = "dispatch" if outage.answered else "health"
+            detail = {"target": name, "since": outage.since.isoformat(), "by": by}
             yield Decision(Kind.RECOVERED, GLOBAL, "", 0, state.commit, reason="it answers again", detail=detail)
 
 

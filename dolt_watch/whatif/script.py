@@ -159,7 +159,8 @@ class Script:
         open_.last = self._place
         if entry.kind in ANSWERS and open_.answer is None:
             open_.answer = entry
-        open_.idle = open_.idle or entry.kind is Kind.RETRY
+        if entry.kind is Kind.RETRY:
+            open_.idle = open_.idle or any(one.idle for one in recall(entry).capacity.values())
         open_.taken = open_.taken or entry.kind in OURS_TO_END
         if entry.kind in NOTHING_RUNS or entry.kind is Kind.RETRY:
             self._end(entry.bead)

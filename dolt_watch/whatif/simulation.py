@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from dolt_watch.core.decide import decide, questions, settling
 from dolt_watch.core.fold import Projection
-from dolt_watch.core.outages import Health, health_of
+from dolt_watch.core.outages import Health, health_of, postponed
 from dolt_watch.core.policy import ATTEMPTED, BOTH, Outside, Plan, Policy, Questions, sets_status
 from dolt_watch.model import (
     GLOBAL,
@@ -71,6 +71,8 @@ class Simulation:
         """Of the last tick."""
         self._rows = {bead: Row(view, view.status) for bead, view in rows.items()}
         self._playing: dict[str, Run] = {}
+        self._answers: set[str] = set()
+        """Targets whose last outage is over, as it was recorded."""
         self._people = iter(script.people)
         self._next = next(self._people, None)
         """What people do next."""
@@ -121,7 +123,7 @@ class Simulation:
         patient, skip = True, set(attempted)
         while True:
             state = self.projection.state()
-            asked = questions(state, self.policy, now, BOTH, skip)
+            asked = self._asked(now, skip)
             outside = self._outside(asked, now)
             plan = self.plan = decide(state, self.policy, now, BOTH, asked, outside)
             if plan.decisions:
@@ -131,8 +133,20 @@ class Simulation:
                 patient = False
                 now += timedelta(seconds=wait)
             else:
-                return now, self._wakes(state, asked, plan, now)
+                self._postpone(asked, now)
+                return now, self._wakes(self.projection.state(), self._asked(now, skip), plan, now)
             self._advance(now)
+
+    def _asked(self, now: datetime, skip: Collection[str]) -> Questions:
+        return questions(self.projection.state(), self.policy, now, BOTH, skip)
+
+    def _postpone(self, asked: Questions, now: datetime) -> None:
+        """Targets that were tried in vain, or could not be: as the loop, whose tries history does not hold."""
+        outages = self.projection.targets.outages
+        tried = Outside({target: Capacity(None) for target in outages})
+        moved = postponed(self.projection.state(), self.policy, now, asked, tried)
+        if moved is not None:
+            outages.update(moved.outages)
 
     def _wakes(self, state: State, asked: Questions, plan: Plan, now: datetime) -> datetime | None:
         gates = {hold.gate for hold in plan.holds.values()}
@@ -162,7 +176,8 @@ class Simulation:
         for bead in asked.unknown:
             rule_ = self.policy.rule(bead.rule)
             run = self._playing.get(bead.id)
-            if rule_ is not None and run is not None and run.idle:
+            away = rule_ is not None and rule_.target in self.projection.targets.outages
+            if rule_ is not None and not away and run is not None and run.idle:
                 capacity[rule_.target] = Capacity(None, idle=True)
         for target in self.projection.targets.outages:
             if target not in capacity and self._tries(target, asked):
@@ -183,7 +198,7 @@ class Simulation:
         rules = [rule.name for rule in self.policy.rules if rule.target == target]
         queued = [bead for name in rules for bead in asked.queues.get(name, ())]
         unknown = [bead for bead in asked.unknown if bead.rule in rules]
-        return any(self.runs.tries(bead.id) for bead in (*unknown, *queued))
+        return target in self._answers or any(self.runs.tries(bead.id) for bead in (*unknown, *queued))
 
     def _failed(self, bead: Bead) -> tuple[datetime, JobReport] | None:
         """When its target says that its job failed, as it was recorded."""
@@ -260,7 +275,8 @@ class Simulation:
     def _others(self, act: Act, at: datetime) -> None:
         event = act.event
         if event.bead == GLOBAL:
-            self.projection.fold([event])
+            if not self._dispatches_tell(event):
+                self.projection.fold([event])
             self.depths.anew(at, self.projection.beads)
             return
         shift = at - act.at
@@ -277,6 +293,18 @@ class Simulation:
         waits = after is not None and after.phase is Phase.WAITING
         if waits and (before is None or before.phase is not Phase.WAITING):
             self.runs.entered[event.bead] = act.place
+
+    def _dispatches_tell(self, event: Event) -> bool:
+        """Of an outage that began, or ended, with the answer to a dispatch: here it does so with that run, whenever that comes."""
+        entry = event.entry
+        if entry is None or entry.kind not in (Kind.OUTAGE, Kind.RECOVERED):
+            return False
+        target = str(entry.detail.get("target", ""))
+        if entry.kind is Kind.RECOVERED:
+            self._answers.add(target)
+            return entry.detail.get("by") == "dispatch"
+        self._answers.discard(target)
+        return entry.detail.get("part") != "capacity"
 
     def _changed(self, act: Act, view: View, at: datetime) -> Row:
         """The row after it. What a run writes that came earlier than recorded must not bring what people changed later."""
