@@ -34,11 +34,17 @@ def target(settings: Settings, targets: Callable[[str], Target]) -> Iterator[Fin
             yield failure("target", f"{name}: {capacity.why}", fix)
         else:
             takes = "takes as many as may be" if capacity.slots is None else f"{capacity.slots} free"
-            yield ok("target", f"{name}: {takes}" + (f", {capacity.why}" if capacity.why else ""))
-        if getattr(settings.targets[name], "service_url", None) == "":
-            says = f"{name} has no service_url: during an outage of the service behind it, beads must try it"
-            fix = f"set CLAUDE_AGENT_SERVICE_URL, or [targets.{name}] service_url, to claude-agent-service's address"
-            yield warning("target", says, fix)
+            says = f"{name}: {takes}" + (f", {capacity.why}" if capacity.why else "")
+            if getattr(settings.targets[name], "service_url", None) == "":
+                says += (
+                    "; without service_url nothing tells of an outage of the service behind it, and a bead must try it"
+                )
+                fix = (
+                    f"set CLAUDE_AGENT_SERVICE_URL, or [targets.{name}] service_url, to claude-agent-service's address"
+                )
+                yield warning("target", says, fix)
+            else:
+                yield ok("target", says)
     if settings.notify.target:
         yield _hears(settings.notify.target, targets)
 

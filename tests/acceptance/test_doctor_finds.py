@@ -144,6 +144,21 @@ def test_two_hosts_by_turns(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> No
 # -- the work --------------------------------------------------------------------------------------------------------------------
 
 
+def test_a_target_whose_service_nobody_asks(watch: Watch) -> None:
+    found = doctor(watch, env={"CLAUDE_AGENT_SERVICE_URL": ""})
+    told = found.worst("target")
+    assert (found.code, told.level) == (0, "warning")
+    assert "service_url" in told.says and "CLAUDE_AGENT_SERVICE_URL" in (told.fix or "")
+
+
+def test_an_outage(watch: Watch) -> None:
+    watch.assigned("waits")
+    watch.board.status_next(500)
+    watch.dispatch(timedelta(seconds=5))
+    told = doctor(watch).worst("switches")
+    assert told.level == "warning" and told.says.startswith("target beadboard is unreachable since ")
+
+
 def test_a_target_that_is_down_or_nobody(watch: Watch) -> None:
     found = doctor(watch, env={"BEADBOARD_URL": dead_url()})
     assert (found.code, found.troubled) == (1, {"target"})

@@ -127,7 +127,7 @@ def check_notes(world: World, state: State) -> None:
     said: dict[str, Counter[str]] = {}
     for bead, kind, note in world.rows("SELECT bead_id, kind, detail ->> '$.wrote.note' FROM watch_decision"):
         if note and kind != Kind.NOTE:
-            said.setdefault(bead, Counter())[note] += 1
+            said.setdefault(bead, Counter()).update(note.splitlines())
     for bead in world.overwritten - state.beads.keys():
         world.torn.add(bead)
     for bead, text in notes.items():
