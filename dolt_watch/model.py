@@ -73,6 +73,10 @@ class Kind(StrEnum):
     """State was made anew: history was rewritten, or the rules changed. ``detail.held``: beads that only a resume lets go."""
     RESTORE = "restore"
     """A live attempt that history lost, or whose row went back to an older state, is written again, as the state knew it."""
+    MANUAL_RETRY = "manual-retry"
+    """A person had the bead tried again (`dolt_watch retry`): it is due now, and its attempts count from the start. ``detail.by``, ``detail.was``: who, and what it was before."""
+    MANUAL_RELEASE = "manual-release"
+    """A person took the attempt over (`dolt_watch release`): the bead stays in progress as their own, and the slot is free. ``detail`` as above."""
     REPROCESS = "reprocess"
     """Somebody asked that everything after ``cause_commit`` is folded again."""
     OUTAGE = "outage"
@@ -95,6 +99,8 @@ class Kind(StrEnum):
 
 
 REPORTS = frozenset({Kind.DISPATCHED, Kind.FAILED, Kind.QUARANTINED, Kind.BUSY, Kind.UNKNOWN, Kind.STOPPED})
+BY_HAND = frozenset({Kind.MANUAL_RETRY, Kind.MANUAL_RELEASE})
+"""Decisions of a person about a bead. Their actor is the person, ``detail.by``."""
 ANSWERS = REPORTS | {Kind.RELEASE}
 """What may follow a claim, by the worker that made it."""
 LIVE = frozenset({Kind.DISPATCHED, Kind.UNKNOWN})
@@ -146,11 +152,21 @@ class RowChange(NamedTuple):
     answers: tuple[Answers, ...] = ()
     """For ``issues``: one a rule, in the rules' order."""
 
+    @property
+    def nothing(self) -> bool:
+        """Whether a row of ``issues`` was only stored anew, because its table's schema changed: no cell and no answer differs."""
+        return (
+            self.kind == "modified"
+            and not self.changed
+            and all(one.matched == one.matches and one.was_running == one.runs for one in self.answers)
+        )
+
 
 class Wrote(NamedTuple):
     """Exactly what an entry's own commit changed, so that the fold can tell our cells from anybody else's in the same commit.
 
     ``cells``: column of issues → (before, after), as its own transaction read and set them; notes are told by ``note``, the appended text.
+    ``events``: ids of its rows of events. ``events_in_history`` false: no commit holds these, since bd (1.3) keeps the table out of history.
     """
 
     cells: Mapping[str, tuple[Any, Any]] = EMPTY
@@ -418,6 +434,16 @@ class Capacity(NamedTuple):
     proof: str = ""
     """What this answer proves to be reachable: 'target', 'service' (the target and the one behind
     it), or '': nobody was asked."""
+
+
+class Lease(NamedTuple):
+    """A bead's lease as bd keeps it (since bd 1.3). No commit holds it."""
+
+    holder: str
+    """The actor whose heartbeat it is."""
+    heartbeat: datetime
+    expires: datetime
+    """Until then bd gives the bead to nobody else."""
 
 
 class JobReport(NamedTuple):

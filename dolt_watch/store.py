@@ -36,6 +36,8 @@ class Store:
         """Empty records, of beads that have left."""
         self.down: list[str] = []
         """Of targets with an outage that beads wait for, in words: what an idle tick says of them."""
+        self.worker: Mapping[str, Any] | None = None
+        """Who saves: host, command, when. None: as it stands."""
         self.outbox: list[Mapping[str, Any]] = []
         """Notices of decisions that nobody was told of yet: saved with the cursor, so none is lost."""
 
@@ -102,14 +104,17 @@ class Store:
             touched is not None
             and not touched
             and not look.attempts
+            and not self._leads_anew(look)
             and _stands(look, self._shared(state), state.commit, seen, due, rules, compiled)
         ):
             return
         saved = _token()
+        worker = self.worker or look.shared.get("worker")
+        shared = self._shared(state) | ({"worker": worker} if worker else {})
         cursor: dict[str, Param] = {
             "commit_hash": state.commit, "saved": saved, "fence": _token(),
             "hashes": _text({t: [s.hash, s.since, s.dirty] for t, s in seen.items()}),
-            "dispatch_due": due.get("dispatch"), "reap_due": due.get("reap"), "globals": _text(self._shared(state)),
+            "dispatch_due": due.get("dispatch"), "reap_due": due.get("reap"), "globals": _text(shared),
         }  # fmt: skip
         # long and seldom new: a text that is written again costs its bytes on disk again, though it is the same
         cursor |= {"rules": _text(rules)} if rules != look.rules else {}
@@ -135,6 +140,11 @@ class Store:
         more = {"outbox": self.outbox, "down": self.down}
         return {name: value for name, value in more.items() if value} | _shared(state)
 
+    def _leads_anew(self, look: Look) -> bool:
+        """Another `run` leads than the one that saved last: it says so once, whatever else stands."""
+        worker, saved = self.worker or {}, look.shared.get("worker") or {}
+        return worker.get("by") == "run" and any(worker.get(key) != saved.get(key) for key in ("host", "by"))
+
 
 def _put(tx: Transaction, beads: Sequence[tuple[str, Bead | None]]) -> None:
     """In one statement, a bead that has left with an empty record: each statement on a table writes the same pages of it anew."""
@@ -153,7 +163,7 @@ def _stands(
     return (
         (commit, dict(seen), rules, compiled) == (look.commit, dict(look.seen), look.rules, look.compiled)
         and all(due.get(kind) == look.due.get(kind) for kind in ("dispatch", "reap"))
-        and orjson.loads(_text(shared)) == look.shared
+        and orjson.loads(_text(shared)) == {k: v for k, v in look.shared.items() if k != "worker"}
     )
 
 

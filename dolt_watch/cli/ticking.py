@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -54,7 +55,8 @@ def tick(
             loop = build(engine, settings, targets, clock, say, dry=dry_run)
             with Shutdown(lambda: under_way(loop.actor), complain) as shutdown:
                 scope = Scope(dispatch="dispatch" in kinds, reap="reap" in kinds)
-                outcome = loop.tick(scope, look, stop=shutdown.stop.is_set, thorough=asked)
+                loop.worker = {"host": socket.gethostname(), "by": "tick" if len(kinds) > 1 else kinds[0]}
+            outcome = loop.tick(scope, look, stop=shutdown.stop.is_set, thorough=asked)
         finally:
             targets.close()
         if dry_run and outcome.watched:

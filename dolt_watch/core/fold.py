@@ -220,6 +220,8 @@ def _entry(bead: Bead | None, entry: Entry, event: Event) -> Bead | None:
         )  # fmt: skip
     if entry.kind is Kind.RESTORE:
         return _restored(bead, entry, event)
+    if bead is None and entry.kind is Kind.MANUAL_RETRY:
+        return _enter(event, event.facts or Facts(), entry.version)  # we had blocked it
     if bead is None:
         return None  # it left before the report came: the ledger has it, the state need not
     bead = bead._replace(version=entry.version)
@@ -297,6 +299,34 @@ def _uncounted(bead: Bead, entry: Entry, event: Event) -> Bead | None:
     return back._replace(phase=Phase.WAITING, rule=rule, since=entry.at, cause=event.commit, reason=entry.reason)
 
 
+def _retried(bead: Bead, entry: Entry, event: Event) -> Bead | None:
+    """A person had it tried again: due at once, and counted from the start."""
+    anew = bead._replace(
+        since=entry.at,
+        cause=event.commit,
+        attempt=0,
+        token="",
+        job="",
+        sent_at=None,
+        deadline=None,
+        retry_at=None,
+        reason="",
+        sign=None,
+        reverted=False,
+    )
+    if not bead.matches:
+        return _elsewhere(anew, event)
+    return anew._replace(phase=Phase.WAITING, rule=_matched(bead, event))
+
+
+def _released(bead: Bead, entry: Entry, event: Event) -> Bead | None:
+    """A person took it over: it goes on as theirs, and holds no slot of ours."""
+    theirs = bead._replace(attempt=0, token="", job="", deadline=None, retry_at=None, reason="", reverted=False)
+    if not bead.runs:
+        return _elsewhere(theirs, event)
+    return theirs._replace(phase=Phase.RUNNING, since=entry.at, cause=event.commit, sent_at=entry.at)
+
+
 def _ended(bead: Bead, entry: Entry, event: Event) -> Bead | None:
     return None
 
@@ -336,4 +366,6 @@ _STEPS: dict[Kind, Callable[[Bead, Entry, Event], Bead | None]] = {
     Kind.GIVE_UP: _ended,
     Kind.REAP: _ended,
     Kind.NOTE: _noted,
+    Kind.MANUAL_RETRY: _retried,
+    Kind.MANUAL_RELEASE: _released,
 }

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from dolt_watch.core.policy import Outside, Policy, Questions
+from dolt_watch.core.reaping import held_by_lease
 from dolt_watch.model import EMPTY, GLOBAL, Bead, Capacity, Decision, Entry, Hold, Kind, Outage, Phase, Rule, State
 from dolt_watch.times import told
 
@@ -243,7 +244,8 @@ def _probe(target: str, state: State, policy: Policy, now: datetime, asked: Ques
     under_way = [bead for bead in state.beads.values() if bead.rule in rules and bead.token]
     again = [bead for bead in under_way if bead.phase is Phase.UNKNOWN and rules[bead.rule].on_unknown == "retry"]
     if again:
-        ready = [bead for bead in asked.unknown if bead in again]
+        silent = [bead for bead in asked.unknown if bead in again]
+        ready = [bead for bead in silent if held_by_lease(bead, rules[bead.rule], outside, now) is None]
         return Probe(ready[0].id, resend=True) if ready else Probe()
     if any(bead.phase is Phase.CLAIMED for bead in under_way):
         return Probe()  # somebody is trying it

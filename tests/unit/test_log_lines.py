@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from dolt_watch.engines.address import DoltLitePath
+from dolt_watch.log_events import LogEvent
 from dolt_watch.telemetry.health import Server
 from dolt_watch.telemetry.logs import Log, captured
 from dolt_watch.text import Said
@@ -169,5 +170,5 @@ def test_a_warning(capfd: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize("fields", [{"bead": "a\udcff"}, {"at": object()}, {"more": {1: "\ud800"}}])
 def test_values_that_json_has_no_form_for(fields: dict[str, Any]) -> None:
     stream = io.StringIO()
-    Log(stream, json=True).say(Said("line \udc80", **fields))
+    Log(stream, json=True).say(Said("line \udc80", LogEvent.HOLDING, **fields))
     assert json.loads(stream.getvalue())["message"] == "line \\udc80"
