@@ -94,9 +94,9 @@ class Loop:
             ):
                 if not outcome.rounds:
                     self.say(nothing(look, scope.kinds))
-                    for words in waits_for(look, scope.kinds):
+                    for down in waits_for(look, scope.kinds):
                         outcome.down = True
-                        self.say(words)
+                        self.say(down)
                 return outcome
             if not outcome.rounds:
                 self.present.begin()
