@@ -84,6 +84,10 @@ class NoSuchDatabase(DatabaseError):
     """The server has no such database."""
 
 
+class OlderDolt(DatabaseError):
+    """This Dolt server is older than the one that wrote its data: Dolt 2 writes tables that Dolt 1 cannot open."""
+
+
 class NotBeads(DatabaseError):
     """This is not a beads database."""
 

@@ -17,6 +17,7 @@ import orjson
 from dolt_watch import __version__
 from dolt_watch.beads.columns import KEPT_BY_BD
 from dolt_watch.beads.leases import read_leases
+from dolt_watch.beads.migration import NOT_COMMITTED, uncommitted_migration
 from dolt_watch.beads.readiness import Query, readiness
 from dolt_watch.beads.schema import TrackerSchema, tracker_schema, versioned
 from dolt_watch.core.given import leases_of
@@ -24,7 +25,15 @@ from dolt_watch.core.outages import is_resent
 from dolt_watch.core.policy import sets_status
 from dolt_watch.core.rules import CompiledRule
 from dolt_watch.engines import Engine, Param, Transaction
-from dolt_watch.errors import BeadGone, Conflict, DoltWatchError, MergeInProgress, NotRecorded, Unreachable
+from dolt_watch.errors import (
+    BeadGone,
+    Conflict,
+    DoltWatchError,
+    MergeInProgress,
+    MigrationInProgress,
+    NotRecorded,
+    Unreachable,
+)
 from dolt_watch.feed import ENTRY_COLUMNS, cell, entry_from
 from dolt_watch.model import BY_HAND, GLOBAL, IN_PROGRESS, Decision, Entry, Hold, Kind, Wrote
 from dolt_watch.store import take_fence
@@ -48,7 +57,7 @@ ACTOR_LIMIT = 255
 BY_SILENCE = (Kind.REAP, Kind.REQUEUE, Kind.RETRY, Kind.GIVE_UP)
 """Decisions that a heartbeat prevents, unless the target itself says how the job ended."""
 
-OUTLIVES = (Kind.RESTORE, Kind.OVERDUE)
+OUTLIVES = (Kind.RESTORE, Kind.OVERDUE, Kind.RENAMED)
 """Decisions about an attempt, not about a row: its stream outlives a bead that is gone."""
 
 
@@ -128,6 +137,10 @@ class Ledger:
                 return (unsure and self._stands(decision)) or self._write(decision, None, None, alone)
             except BeadGone:
                 decision, alone = decision._replace(note=""), True  # its stream outlives it
+            except MigrationInProgress:  # the entry alone commits nothing of bd's; the row follows
+                withheld = {"note": decision.note, "status": decision.status}
+                detail = {**decision.detail, "withheld": withheld}
+                decision, alone = decision._replace(note="", status="", detail=detail), True
             except (Conflict, Unreachable) as error:
                 unsure = unsure or isinstance(error, Unreachable)
                 if waited >= PATIENCE:
@@ -160,7 +173,10 @@ class Ledger:
             if observed is not None and begun.head != observed:
                 raise Conflict("history moved on since this was decided")
             row = begun.row
+            beads = versioned(self._shape(), ("issues", "events")) if row is not None else []
             if row is not None:
+                if uncommitted_migration(self.engine, tx.query).intersection(beads):
+                    raise MigrationInProgress(NOT_COMMITTED)
                 self._holds(tx, decision, begun, self._shape())
             take_fence(tx, fence)
             entry, changes, warning = self._entry(decision, begun, valid)
@@ -170,7 +186,6 @@ class Ledger:
             if decision.kind is Kind.CLAIM:
                 self._attempt(tx, entry)
             settings = () if begun.settings_stand else ("watch_settings",)
-            beads = versioned(self._shape(), ("issues", "events")) if row is not None else ()
             tables = ["watch_decision", *settings, *beads]
             commit = tx.dolt_commit(tables, message(entry), self.identity.author)
         return Written(entry, commit, row, warning)

@@ -33,6 +33,8 @@ class LogEvent(StrEnum):
     """A tick found no eligible bead."""
     MERGING = "merging"
     """An unfinished merge: the tick is skipped."""
+    MIGRATING = "migrating"
+    """bd's schema migration is not committed: nothing is adopted, and decisions that would commit a part of it wait."""
     OVERTAKEN = "overtaken"
     """Other workers were faster too many times in a row: the tick ends."""
     DECISION = "decision"

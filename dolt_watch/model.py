@@ -73,6 +73,8 @@ class Kind(StrEnum):
     """State was made anew: history was rewritten, or the rules changed. ``detail.held``: beads that only a resume lets go."""
     RESTORE = "restore"
     """A live attempt that history lost, or whose row went back to an older state, is written again, as the state knew it."""
+    RENAMED = "renamed"
+    """The bead has a new id: its attempt, or what is left of its attempts, goes on under it. ``detail.renamed_from``: the old id."""
     MANUAL_RETRY = "manual-retry"
     """A person had the bead tried again (`dolt_watch retry`): it is due now, and its attempts count from the start. ``detail.by``, ``detail.was``: who, and what it was before."""
     MANUAL_RELEASE = "manual-release"
@@ -151,6 +153,10 @@ class RowChange(NamedTuple):
     who: str = ""
     answers: tuple[Answers, ...] = ()
     """For ``issues``: one a rule, in the rules' order."""
+    acts: tuple["Act", ...] = ()
+    """For ``issues``, where a merge changed the row of a bead in the ledger: what the side lines did to it, oldest first."""
+    identity: tuple[Any, ...] = ()
+    """For ``issues``, of a row that was added or removed: title and ``created_at``, which survive a change of the id."""
 
     @property
     def nothing(self) -> bool:
@@ -160,6 +166,15 @@ class RowChange(NamedTuple):
             and not self.changed
             and all(one.matched == one.matches and one.was_running == one.runs for one in self.answers)
         )
+
+
+class Act(NamedTuple):
+    """One change of a bead's row on a side line that a merge brought in."""
+
+    row: RowChange
+    """Over the commit's own edge."""
+    tokens: frozenset[str]
+    """Tokens of the attempts that this line had seen: those in the ledger as this commit has it."""
 
 
 class Wrote(NamedTuple):
@@ -214,6 +229,8 @@ class CommitChanges(NamedTuple):
     entries: tuple[Entry, ...] = ()
     altered: tuple[tuple[str, int, str], ...] = ()
     """Rows of the ledger, which is append-only, that were 'modified' or 'removed' here: bead, version, which of both."""
+    merge: bool = False
+    """Does this commit join two lines of history?"""
 
 
 # -- what a change means ---------------------------------------------------------------------------------------------
@@ -235,6 +252,21 @@ class What(StrEnum):
     """Somebody else added a comment, a label, an event, a dependency."""
     OVERWRITTEN = "note-overwritten"
     """A note of ours is gone from the row."""
+    RENAMED = "renamed"
+    """The bead has another id from this commit on."""
+
+
+class Origin(StrEnum):
+    """Where a change of what a row is to the rules comes from. Only an act releases a live attempt."""
+
+    ACT = "act"
+    """Somebody set it so, on a line of history that holds the commit before."""
+    SAME = "same"
+    """The row matches and runs as it did before."""
+    BACK = "back"
+    """An older row came back: what the attempt wrote is gone with its status."""
+    UNCLEAR = "unclear"
+    """History does not say whether somebody meant it."""
 
 
 class Sign(NamedTuple):
@@ -280,6 +312,11 @@ class Event(NamedTuple):
     """OVERWRITTEN: the text that is gone."""
     row: RowChange | None = None
     """The row change that it was derived from; for an entry of ours, what its commit did to the bead's row."""
+    origin: Origin = Origin.ACT
+    freed: frozenset[str] = frozenset()
+    """Tokens of the attempts that somebody ended on a line which a merge brought in, and which had seen them."""
+    other: str = ""
+    """The bead's other id, where it was renamed: RENAMED: the one before; LEFT: the one after."""
 
 
 # -- the projection ----------------------------------------------------------------------------------------------
@@ -318,6 +355,12 @@ class Bead(NamedTuple):
     """Notes of ours, a line each, that somebody overwrote and that were not yet appended again."""
     outage: str = ""
     """UNKNOWN: the target that could not be reached when it was sent; '' where that is not why."""
+    was: str = ""
+    """The id under which its attempts began, where it was renamed since. ``version`` is 0 until the new id's stream says so."""
+    unclear: str = ""
+    """Why the attempt is held once its request is answered: its row was freed, and history does not say that somebody meant it."""
+    unwritten: str = ""
+    """Status that a report could not set, because bd's migration was not committed; 'note' where only its note is missing; '' for none."""
     reverted: bool = False
     """Its row went back to what it was before our claim, while the attempt is under way: bd imports old rows. It is written again."""
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from dolt_watch import feed
 from dolt_watch.beads.leases import read_leases
+from dolt_watch.beads.migration import NOT_COMMITTED, uncommitted_migration
 from dolt_watch.beads.readiness import readiness_at
 from dolt_watch.core.decide import decide, questions
 from dolt_watch.core.given import recall
@@ -90,7 +91,8 @@ def stands_now(loop: Loop, bead: str) -> Stands:
     asked = _of_one(seen.asked, bead)
     tables = loop.present.seen(seen.look, seen.now)
     dirty = [table for table, one in tables.items() if one.dirty]
-    loose = feed.uncommitted(loop.engine, seen.look.head, dirty, seen.lens)
+    migration = uncommitted_migration(loop.engine) if dirty else frozenset[str]()
+    loose = feed.uncommitted(loop.engine, seen.look.head, dirty, seen.lens, migration)
     loose = [row for row in loose if not feed.kept_by_bd(row)]
     outside = loop.world.ask(seen.look, asked, seen.now, seen.lens, tables, loose, Outcome())
     state = seen.state.beads.get(bead)
@@ -101,7 +103,9 @@ def stands_now(loop: Loop, bead: str) -> Stands:
     outside = outside._replace(capacity={**outside.capacity, **more}, holds=holds)
     if bead not in outside.leases:
         outside = outside._replace(leases=read_leases(loop.engine.query, seen.lens.schema, [bead]))
-    notes = tuple(f"an uncommitted change of {row.table} stands: {row.kind}" for row in loose if row.bead == bead)
+    notes = (NOT_COMMITTED,) * bool(migration) + tuple(
+        f"an uncommitted change of {row.table} stands: {row.kind}" for row in loose if row.bead == bead
+    )
     if not seen.lens.schema.events_in_history:
         notes = (*notes, NO_EVENTS)
     return _stands(seen.look.head, seen.now, seen.state, seen.policy, asked, outside, seen.lens, seen.merging, notes)

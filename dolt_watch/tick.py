@@ -12,12 +12,13 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from dolt_watch import feed
+from dolt_watch.beads.migration import NOT_COMMITTED, uncommitted_migration
 from dolt_watch.core.decide import decide, questions, settling
 from dolt_watch.core.outages import OUTAGE, postponed
 from dolt_watch.core.policy import Outside, Policy, Questions, Scope
 from dolt_watch.core.reasons import in_line
 from dolt_watch.engines import Commit, Engine
-from dolt_watch.errors import Conflict, MergeInProgress, NothingToCommit, SchemaChanged
+from dolt_watch.errors import Conflict, MergeInProgress, MigrationInProgress, NothingToCommit, SchemaChanged
 from dolt_watch.gates import matches_too, uncommitted, until_ready
 from dolt_watch.log_events import LogEvent
 from dolt_watch.look import Look, Looker, Seen, idle, nothing, waits_for
@@ -105,6 +106,9 @@ class Loop:
                 more, wait = self._round(look, now, scope, outcome, skip, stuck, patient)
             except MergeInProgress as error:
                 self.say(Said.lasting(f"{error.message} — skipping tick", LogEvent.MERGING))
+                return outcome
+            except MigrationInProgress as error:
+                self.say(Said.lasting(error.message, LogEvent.MIGRATING))
                 return outcome
             except SchemaChanged:
                 if self.present.columns_anew:
@@ -202,7 +206,8 @@ class Loop:
         """What the rows say of every bead in line: a tick asks only as far as it has slots."""
         seen, queues = self.present.seen(look, now), in_line(state, policy, asked)
         dirty = [table for table, one in seen.items() if one.dirty]
-        found = feed.uncommitted(self.engine, look.head, dirty, lens) if dirty else []
+        migration = uncommitted_migration(self.engine) if dirty else frozenset[str]()
+        found = feed.uncommitted(self.engine, look.head, dirty, lens, migration) if dirty else []
         loose = [row for row in found if not feed.kept_by_bd(row)]
         names = [rule.name for rule in policy.rules]
         since = {table: one.since for table, one in seen.items()}
@@ -253,9 +258,12 @@ class Loop:
         seen = self.present.seen(look, now)
         policy = self._directed(lens)
         dirty = [table for table, one in seen.items() if one.dirty]
-        loose = feed.uncommitted(self.engine, look.head, dirty, lens) if dirty else []
+        migration = uncommitted_migration(self.engine) if dirty else frozenset[str]()
+        loose = feed.uncommitted(self.engine, look.head, dirty, lens, migration) if dirty else []
         loose = [row for row in loose if not feed.kept_by_bd(row)]
-        if dirty and self.adopt:
+        if migration:
+            self.say(Said.lasting(NOT_COMMITTED, LogEvent.MIGRATING))
+        elif dirty and self.adopt:
             settled = max(seen[table].since for table in dirty) + policy.settle
             if settled <= now:
                 try:
@@ -282,6 +290,9 @@ class Loop:
             plan = decide(state, policy, now, scope, asked, outside)
         if stuck:
             plan = plan._replace(decisions=tuple(one for one in plan.decisions if one.bead not in stuck))
+        if migration.intersection(("issues", "events")):  # a decision's commit takes these two along
+            held = {one.bead: Hold("migration", NOT_COMMITTED) for one in plan.decisions}
+            plan = plan._replace(decisions=(), holds={**plan.holds, **held})
         outcome.holds = plan.holds
         if scope.reap:
             outcome.watched = watched(state, plan, outside.verdicts, now)

@@ -103,6 +103,7 @@ def _lines(now: Now, width: int) -> list[str]:
 
 def _told(now: Now, width: int) -> list[tuple[str, str]]:
     """Lines, each with the phase that colours it, '' for none."""
+    from dolt_watch.beads.migration import NOT_COMMITTED
     from dolt_watch.times import ago
 
     behind = " (HEAD has moved on)" if now.head != now.folded else ""
@@ -132,6 +133,8 @@ def _told(now: Now, width: int) -> list[tuple[str, str]]:
         lines.append(
             "merging:  somebody's merge stands unfinished: nothing is decided until it is committed or aborted"
         )
+    if now.migrating:
+        lines.append(f"holding:  {NOT_COMMITTED}")
     if not now.beads:
         lines.append("no bead waits, runs or is held")
     plain = [outside(line, LONGEST_LINE) for line in lines]

@@ -139,7 +139,8 @@ def _decision(kind: Kind, found: Found, by: str, reason: str, status: str = "") 
     attempt, rule, token, job, cause = 0, "", "", "", found.head
     if bead is not None:
         attempt, rule, token, job, cause = (bead.attempt, bead.rule, bead.token, bead.job, bead.cause)
-    elif last is not None:
+    else:
+        assert last is not None  # we blocked it, and its last entry says so
         attempt, rule = last.attempt, last.rule
     return Decision(
         kind,

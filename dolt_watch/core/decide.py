@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 
 from dolt_watch.core import outages
-from dolt_watch.core.dispatching import claims, not_yet, notes, resends, restores, settled
+from dolt_watch.core.dispatching import claims, not_yet, notes, renamed, resends, restores, settled
 from dolt_watch.core.dispatching import slots as slots_of
 from dolt_watch.core.given import inputs
 from dolt_watch.core.policy import AT_ONCE, ATTEMPTED, Due, Outside, Plan, Policy, Questions, Scope
@@ -79,7 +79,7 @@ def decide(state: State, policy: Policy, now: datetime, scope: Scope, asked: Que
     """First what everything else rests on, then what is overdue (it may free a slot), then the reaper's, then claims in queue order."""
     holds = dict(asked.held)
     rules: dict[str, tuple[Hold, ...]] = {rule: (hold,) for rule, hold in asked.stops.items()}
-    decisions = [*restores(state)]
+    decisions = [*renamed(state), *restores(state)]
     probes: Mapping[str, outages.Probe] = {}
     if scope.dispatch:
         decisions += outages.changes(state, policy, now, outside)

@@ -181,12 +181,16 @@ def claims(
         place += 1
 
 
+WITHHELD = "a report could not write the bead while bd's migration was not committed"
+
+
 def notes(state: State) -> Iterator[Decision]:
     for bead in state.beads.values():
-        if bead.lost_note and bead.phase is not Phase.CLAIMED:
+        if (bead.lost_note or bead.unwritten) and bead.phase is not Phase.CLAIMED:
+            status = bead.unwritten if bead.unwritten in (OPEN, BLOCKED) else ""
             yield Decision(
-                Kind.NOTE, bead.id, bead.rule, bead.attempt, bead.cause, note=bead.lost_note,
-                reason="a note of ours was overwritten",
+                Kind.NOTE, bead.id, bead.rule, bead.attempt, bead.cause, note=bead.lost_note, status=status,
+                reason=WITHHELD if bead.unwritten else "a note of ours was overwritten",
             )  # fmt: skip
 
 
@@ -199,6 +203,24 @@ def restores(state: State) -> Iterator[Decision]:
     for bead in state.beads.values():
         if bead.reverted and bead.phase is not Phase.CLAIMED:
             yield restore(bead, REVERTED)
+
+
+def renamed(state: State) -> Iterator[Decision]:
+    """Beads with a new id, whose stream does not say yet how far the attempts under the old one had come."""
+    for bead in state.beads.values():
+        if bead.was and not bead.version and (bead.attempt or bead.phase is not Phase.WAITING):
+            moments = {
+                "since": bead.since,
+                "sent_at": bead.sent_at,
+                "deadline": bead.deadline,
+                "retry_at": bead.retry_at,
+            }
+            detail = {name: at.isoformat() if at else None for name, at in moments.items()}
+            yield Decision(
+                Kind.RENAMED, bead.id, bead.rule, bead.attempt, bead.cause, token=bead.token, job=bead.job,
+                reason=f"renamed from {bead.was}: what was begun under that id goes on",
+                detail={**detail, "phase": bead.phase.value, "why": bead.reason, "renamed_from": bead.was},
+            )  # fmt: skip
 
 
 def restore(bead: Bead, why: str) -> Decision:

@@ -27,6 +27,7 @@ def inputs(state: State, now: datetime, scope: Scope, holds: Mapping[str, Hold],
 
     - ``now``: the moment that it was decided by.
     - ``scope``: what this command may do, ``dispatch`` or ``reap`` or both.
+    - ``acts``: true: only somebody's act released an attempt (decision page 0015). Entries of before do not say so.
     - ``made``: the commit at which the state was last made anew.
     - ``passed``: beads left out for what only this command, or the working set, knew.
     - ``readiness``: the version of the rule that says which beads are ready. Entries without it are of the first one.
@@ -47,7 +48,7 @@ def inputs(state: State, now: datetime, scope: Scope, holds: Mapping[str, Hold],
     }
     tries = {name: [one.tries, one.next_at.isoformat()] for name, one in state.outages.items()}
     given = {"passed": passed, "capacity": capacity, "verdicts": verdicts, "leases": leases, "outages": tries}
-    always = {"now": now.isoformat(), "scope": list(scope.kinds), "made": state.made}
+    always = {"now": now.isoformat(), "scope": list(scope.kinds), "made": state.made, "acts": True}
     ready = {"readiness": READINESS} if scope.dispatch else {}
     return always | ready | {name: value for name, value in given.items() if value}
 
@@ -70,6 +71,8 @@ class Given(NamedTuple):
     jitter: float
     readiness: int
     """The version of the readiness rule."""
+    acts: bool
+    """Did only an act release an attempt?"""
     outages: Mapping[str, tuple[int, datetime]] = EMPTY
     """Target → tries that failed, when the next was due."""
     health: Health | None = None
@@ -89,6 +92,7 @@ def recall(entry: Entry) -> Given:
         dict(_leases(given)),
         float(jitter) if isinstance(jitter, int | float) else 0.0,
         ready if isinstance(ready, int) else 1,
+        given.get("acts") is True,
         dict(_outages(given)),
         _health(given.get("health")),
     )

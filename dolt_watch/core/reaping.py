@@ -68,11 +68,11 @@ def overdue(
 ) -> tuple[tuple[Bead, ...], tuple[Bead, ...], tuple[Bead, ...]]:
     """(running beads that are stale, those with a job that are not, unknown attempts that have waited long enough)."""
     stale, jobs, unknown = [], [], []
-    watched = [bead for bead in state.beads.values() if bead.phase in IN_FLIGHT or bead.lost_note]
+    watched = [bead for bead in state.beads.values() if bead.phase in IN_FLIGHT or bead.lost_note or bead.unwritten]
     for bead in sorted(watched, key=lambda bead: (bead.since, bead.id)):
         if bead.phase is Phase.CLAIMED:
             clock.at("dispatch", bead.deadline)
-        if bead.lost_note and bead.phase is not Phase.CLAIMED:
+        if (bead.lost_note or bead.unwritten) and bead.phase is not Phase.CLAIMED:
             clock.at("dispatch", AT_ONCE)
         rule = policy.rule(bead.rule)
         if rule is None:

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from itertools import groupby
 
 from dolt_watch import __version__
+from dolt_watch.beads.migration import NOT_COMMITTED, uncommitted_migration
 from dolt_watch.doctor import Case, Finding, failure, named, numbers, ok, warning
 from dolt_watch.journal import entries
 from dolt_watch.look import Seen
@@ -60,7 +61,9 @@ def uncommitted(case: Case) -> Iterator[Finding]:
             + "')"
         )
         yield warning("uncommitted", f"somebody changed {', '.join(ours)} by hand", fix)
-    if since and not settings.adopt:
+    if uncommitted_migration(case.engine):
+        yield failure("uncommitted", NOT_COMMITTED, "bd dolt commit")
+    elif since and not settings.adopt:
         yield warning("uncommitted", f"{told}: nothing is decided on it", "bd dolt commit, or adopt = true")
     elif old:
         yield warning("uncommitted", f"{told}: no tick has adopted it", "dolt_watch tick")

@@ -20,6 +20,7 @@ from dolt_watch.errors import (
     NoSuchDatabase,
     NoSuchTable,
     NothingToCommit,
+    OlderDolt,
     ReadOnly,
     SchemaChanged,
     UnknownCommit,
@@ -36,6 +37,7 @@ PRIVILEGE = frozenset({1142, 1143, 1227, 1370})
 _TEXTS: tuple[tuple[str, type[DoltWatchError]], ...] = (
     (r"foreign key constraint violation.*referencedtable: issues\b", BeadGone),
     (r"the table\(s\) .* (are in conflict|have constraint violations)", MergeInProgress),
+    (r"table has unknown fields", OlderDolt),
     (r"constraint violations", Conflict),
     (r"optimistic lock failed", Conflict),
     (r"nothing to commit", NothingToCommit),
@@ -150,6 +152,8 @@ def _fix(kind: type[DoltWatchError], code: int, text: str, address: Address) -> 
         return f"as an administrator, see what is granted: SHOW GRANTS FOR '{address.user}'@'%'"
     if kind is NoSuchDatabase:
         return f'{client} "SHOW DATABASES" lists what is there'
+    if kind is OlderDolt:
+        return "run this server with the Dolt that wrote the data, or a later one; there is no way back to Dolt 1"
     if kind is SchemaChanged:
         return "name a column that issues has: bd's schema may have changed"
     return None

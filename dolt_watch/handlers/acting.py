@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from dolt_watch.beads.migration import NOT_COMMITTED, uncommitted_migration
 from dolt_watch.core.fold import HELD
 from dolt_watch.core.policy import Plan
 from dolt_watch.engines import Commit
-from dolt_watch.errors import MergeInProgress, NothingToCommit
+from dolt_watch.errors import MergeInProgress, MigrationInProgress, NothingToCommit
 from dolt_watch.handlers.notify import AGAIN, Notifier
 from dolt_watch.ledger import Ledger, Written
 from dolt_watch.log_events import LogEvent
@@ -53,6 +54,8 @@ class Acting:
         with engine.transaction() as tx:
             if engine.merging():
                 raise MergeInProgress()
+            if uncommitted_migration(engine, tx.query):  # it may have begun since the look
+                raise MigrationInProgress(NOT_COMMITTED)
             take_fence(tx, look.fence)
             try:
                 tx.dolt_commit(sorted(tables), message, self.ledger.identity.author)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from dolt_watch.beads.migration import uncommitted_migration
 from dolt_watch.core.dispatching import of_no_rule
 from dolt_watch.core.policy import BOTH, standing
 from dolt_watch.core.reasons import reasons, rule_words
@@ -59,6 +60,8 @@ class Now(NamedTuple):
     """Rule → what holds all of its beads."""
     worker: Liveness | None = None
     """Of the workers; None where nobody asked."""
+    migrating: bool = False
+    """Whether bd has changed the schema and not committed that: nothing is adopted, and some decisions wait."""
 
     @property
     def fixes(self) -> tuple[str, ...]:
@@ -93,7 +96,7 @@ class Now(NamedTuple):
         last = self.last
         return {
             "schema": 1, "now": self.now, "head": self.head, "folded": self.folded or None, "folded_at": self.folded_at,
-            "behind": self.head != self.folded, "merging": self.merging, "pauses": [one.reason for one in self.paused], "paused": [one._asdict() for one in self.paused],
+            "behind": self.head != self.folded, "merging": self.merging, "migrating": self.migrating, "pauses": [one.reason for one in self.paused], "paused": [one._asdict() for one in self.paused],
             "targets": {
                 name: {"slots": one.slots, "why": one.why, "down": one.down} for name, one in self.targets.items()
             },
@@ -134,7 +137,7 @@ def ask(loop: Loop, engine: Engine, capacity: Callable[[str], Capacity] | None =
     return Now(
         seen.now, seen.look.head, seen.look.commit, folded.date if folded else None, seen.merging,
         standing(seen.state, seen.now),
-        told, tuple(beads), last, seen.state, idle, found.rules, worker,
+        told, tuple(beads), last, seen.state, idle, found.rules, worker, bool(uncommitted_migration(engine)),
     )  # fmt: skip
 
 

@@ -88,6 +88,12 @@ class Journal:
         elif event.entry is None:
             self._end(attempt, event.at, AWAY if status == IN_PROGRESS else status or DELETED)
 
+    def renamed(self, was: str, bead: str) -> None:
+        """What is under way goes on under another id."""
+        attempt = self._open.pop(was, None)
+        if attempt is not None:
+            self._open[bead] = attempt
+
     def _entry(self, entry: Entry, before: Bead | None, assumed: bool) -> None:
         self.told.append(Told(entry.bead, entry.kind, entry.at, entry.attempt, entry.rule, entry.reason, assumed))
         if entry.kind is Kind.CLAIM:

@@ -130,6 +130,8 @@ class Script:
             self._place += 1
             if event.entry is not None:
                 self._ours(event, event.entry, views)
+            elif event.what is What.RENAMED:
+                self._renamed(event, rows[event.bead], views)
             elif event.what is not What.OVERWRITTEN:
                 self._others(event, rows.get(event.bead), views, fixed)
         if any(row.table == "dependencies" for row in step.changes.rows) or any(map(_readies, rows.values())):
@@ -167,6 +169,16 @@ class Script:
         open_.taken = open_.taken or entry.kind in OURS_TO_END
         if entry.kind in NOTHING_RUNS or entry.kind is Kind.RETRY:
             self._end(entry.bead)
+
+    def _renamed(self, event: Event, row: RowChange, views: Views) -> None:
+        """What follows under the new id belongs to the run that began under the old one."""
+        assert self._at is not None
+        run = self._open.pop(event.other, None)
+        if run is not None:
+            self._open[event.bead] = run
+        if event.other in self._known:
+            self._known.add(event.bead)
+        self.people.add(Act(self._place, self._at, event._replace(row=None), views.of(row, event.commit)))
 
     def _retried(self, event: Event, views: Views) -> None:
         """A person's doing: to the simulation it is an edit that leaves the bead open."""

@@ -279,6 +279,9 @@ class Simulation:
                 self.projection.fold([event])
             self.depths.anew(at, self.projection.beads)
             return
+        if event.what is What.RENAMED:
+            self._renamed(event, act, at)
+            return
         shift = at - act.at
         facts: Facts | None = None
         status = ""
@@ -305,6 +308,19 @@ class Simulation:
             return entry.detail.get("by") == "dispatch"
         self._answers.discard(target)
         return entry.detail.get("part") != "capacity"
+
+    def _renamed(self, event: Event, act: Act, at: datetime) -> None:
+        """The row has another id; its status stays as it is here, and so does what plays."""
+        assert act.view is not None
+        row, run = self._rows.pop(event.other, None), self._playing.pop(event.other, None)
+        status = row.status if row is not None else act.view.status
+        self._rows[event.bead] = Row(act.view, status, row.touched if row is not None else None, act.place)
+        if run is not None:
+            self._playing[event.bead] = run
+        self.projection.fold([event])
+        self.journal.renamed(event.other, event.bead)
+        for bead in (event.other, event.bead):
+            self.depths.saw(at, bead, self.projection.beads.get(bead))
 
     def _changed(self, act: Act, view: View, at: datetime) -> Row:
         """The row after it. What a run writes that came earlier than recorded must not bring what people changed later."""

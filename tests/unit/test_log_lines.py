@@ -23,6 +23,7 @@ from dolt_watch.log_events import LogEvent
 from dolt_watch.telemetry.health import Server
 from dolt_watch.telemetry.logs import Log, captured
 from dolt_watch.text import Said
+from tests.servers import die_with_parent
 from tests.unit.commands import Commands, commands
 
 
@@ -63,6 +64,7 @@ def test_whatever_a_client_does(world: Commands) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "dolt_watch", "run", "--poll", "100ms", "--log", "json", "--port", "0"],
         cwd=world.folder, env=world.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=die_with_parent,
     )  # fmt: skip
     assert process.stdout is not None
     lines = [process.stdout.readline()]

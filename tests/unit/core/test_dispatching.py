@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from dolt_watch.core.decide import decide, questions
-from dolt_watch.core.dispatching import REVERTED, failure, readies, restore, stops
+from dolt_watch.core.dispatching import REVERTED, WITHHELD, failure, notes, readies, restore, stops
 from dolt_watch.core.policy import AT_ONCE, Due, Outside, Policy, Scope
-from dolt_watch.model import Bead, Capacity, Check, Decision, Hold, Kind, Pause, Phase, Rule
+from dolt_watch.model import Bead, Capacity, Check, Decision, Hold, Kind, Pause, Phase, Rule, State
 from tests.unit.core.test_decide import BOTH, FREE, NOW, bead, kinds, plan, state
 
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
@@ -244,6 +244,14 @@ def test_a_note_that_was_overwritten_is_appended_again_but_not_under_a_claims_ha
         Kind.NOTE, "a", "agent", 2, "c", note="dispatched: job=j", reason="a note of ours was overwritten", detail={}
     )
     assert plan(lost._replace(phase=Phase.CLAIMED), bead("b", Phase.RUNNING)).decisions == ()
+
+
+def test_what_a_report_could_not_write_is_written_later() -> None:
+    owed = bead("a", Phase.BACKOFF, attempt=2, lost_note="dispatch failed x", unwritten="open")
+    noted = bead("b", Phase.RUNNING, unwritten="note")
+    first, second = notes(State(beads={"a": owed, "b": noted}))
+    assert (first.kind, first.note, first.status, first.reason) == (Kind.NOTE, "dispatch failed x", "open", WITHHELD)
+    assert (second.note, second.status, second.reason) == ("", "", WITHHELD)
 
 
 def test_a_silent_claim_becomes_unknown() -> None:

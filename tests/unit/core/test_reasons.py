@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dolt_watch.core.decide import decide, questions
-from dolt_watch.core.policy import Outside, Policy, Scope
+from dolt_watch.core.policy import Outside, Plan, Policy, Scope
 from dolt_watch.core.reasons import Reasons, in_line, reasons, rule_words
 from dolt_watch.model import Bead, Capacity, Hold, Pause, Phase, Rule
 from tests.unit.core.test_decide import FREE, NOW, bead, state
@@ -111,3 +111,10 @@ def test_in_line_is_who_history_does_not_hold_whatever_holds_the_rule() -> None:
 def test_a_rule_in_words(waiting: int, beads: str) -> None:
     assert rule_words("agent", Hold("paused", "x"), waiting) == f"rule agent: x ({beads} in its queue)"
     assert rule_words("agent", Hold("paused", ""), 1) == "rule agent: paused (1 bead in its queue)"
+
+
+def test_the_gates_of_a_plan_are_those_of_beads_and_of_rules() -> None:
+    paused = Hold("paused", "x")
+    plan = Plan(holds={"a": Hold("settle", "y"), "b": paused}, rules={"docs": (Hold("stopped", "z"),)})
+    assert plan.gates == {"settle", "paused", "stopped"}
+    assert Plan().gates == frozenset()
