@@ -56,7 +56,7 @@ def tick(
             with Shutdown(lambda: under_way(loop.actor), complain) as shutdown:
                 scope = Scope(dispatch="dispatch" in kinds, reap="reap" in kinds)
                 loop.worker = {"host": socket.gethostname(), "by": "tick" if len(kinds) > 1 else kinds[0]}
-            outcome = loop.tick(scope, look, stop=shutdown.stop.is_set, thorough=asked)
+                outcome = loop.tick(scope, look, stop=shutdown.stop.is_set, thorough=asked)
         finally:
             targets.close()
         if dry_run and outcome.watched:

@@ -7,6 +7,7 @@ that ended its attempt, or set it free, on a line that had seen the claim. Nothi
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 from collections import Counter
 from dataclasses import dataclass, field
@@ -18,10 +19,11 @@ from dolt_watch.cli.wiring import Targets, build
 from dolt_watch.core.policy import Scope
 from dolt_watch.engines import Engine
 from dolt_watch.engines.address import open_engine
+from dolt_watch.engines.sql import statements
 from dolt_watch.migrate import migrate
 from dolt_watch.settings import load
 from dolt_watch.times import ShiftedClock
-from tests.beads import create_beads
+from tests.beads import SHAPES_FOLDER, create_beads
 from tests.faults.racing import AT_ONCE, ROOT
 from tests.servers import Server
 from tests.stubs.beadboard import BeadBoardStub
@@ -52,7 +54,7 @@ class Clone:
 class Team:
     """Three clones; the watcher is at the first."""
 
-    def __init__(self, server: Server, template: Path, folder: Path, board: BeadBoardStub) -> None:
+    def __init__(self, server: Server, template: Path, folder: Path, board: BeadBoardStub, shape: str) -> None:
         self.server, self.board, self.counted = server, board, Counter[str]()
         shutil.copytree(template, folder)
         self.remote = f"file://{folder}"
@@ -66,6 +68,8 @@ class Team:
                 database = server.unused().database
                 cursor.execute("CALL DOLT_CLONE(%s, %s)", (self.remote, database))
                 self.clones[name] = Clone(database, server.connect(database))
+        for clone in self.clones.values():
+            local_tables(clone, shape)
         url = server.address.url.rstrip("/") + "/" + self.clones[HERE].database
         self.settings = load(
             {"database": url, "set": (*AT_ONCE, "rules.agent.ready=false")}, {"BEADBOARD_URL": board.url}, ROOT
@@ -178,6 +182,16 @@ class Team:
                 self.counted["sent again"] += times > 1
         self.sent = sent
         self.clones[HERE].seen = Counter(sent)
+
+
+def local_tables(clone: Clone, shape: str) -> None:
+    """Tables in ``dolt_ignore`` do not come with a clone: bd makes them in each."""
+    there = {name for (name,) in clone.sql("SHOW TABLES")}
+    for sql in statements((SHAPES_FOLDER / f"{shape}.sql").read_text(encoding="utf-8")):
+        made = re.match(r"CREATE TABLE (?:IF NOT EXISTS )?`?(\w+)`?", sql.strip())
+        if made is not None and made[1] not in there:
+            with clone.session.cursor() as cursor:
+                cursor.execute(sql)
 
 
 def template(server: Server, folder: Path, shape: str) -> None:

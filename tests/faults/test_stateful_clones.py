@@ -33,13 +33,16 @@ class Everybody(RuleBasedStateMachine):
     server: Server
     folder: Path
     board: BeadBoardStub
+    shape = ""
     made = 0
 
     @initialize(early=st.booleans())
     def begin(self, early: bool) -> None:
         """Most begin where it is most delicate: a bead that the clones know, and that is dispatched here."""
         Everybody.made += 1
-        self.team = Team(self.server, self.folder / "remote", self.folder / f"remote{self.made}", self.board)
+        self.team = Team(
+            self.server, self.folder / "remote", self.folder / f"remote{self.made}", self.board, self.shape
+        )
         if early:
             return
         here = self.team.clones[HERE]
@@ -141,7 +144,7 @@ def run(server: Server, folder: Path, shape: str, examples: int, steps: int) -> 
     counted.clear()
     template(server, folder / "remote", shape)
     with BeadBoardStub() as board:
-        Everybody.server, Everybody.folder, Everybody.board = server, folder, board
+        Everybody.server, Everybody.folder, Everybody.board, Everybody.shape = server, folder, board, shape
         run_state_machine_as_test(  # type: ignore[no-untyped-call]
             Everybody,
             settings=settings(
