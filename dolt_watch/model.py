@@ -50,13 +50,13 @@ class Kind(StrEnum):
 
     # decisions: on conflict thrown away and decided anew
     CLAIM = "claim"
-    """The bead is ours: status, note, token and deadline are in history, and nothing is sent yet."""
+    """The bead is ours: status, note, token and deadline are in history, and nothing is sent yet. ``detail.resend``: its outcome was unknown, and it is sent again."""
     RELEASE = "release"
     """The claim is taken back before anything was sent: the bead stopped matching in the same instant."""
     OVERDUE = "overdue"
     """A claim's deadline passed in silence: its outcome is unknown."""
     RETRY = "retry"
-    """An unknown attempt is known to run nowhere: it counts as failed."""
+    """An unknown attempt is known to run nowhere: it counts as failed, but for one that an outage of its target left unknown (``detail.uncounted``)."""
     GIVE_UP = "give-up"
     """An unknown attempt stayed unknown: blocked."""
     REAP = "reap"
@@ -81,11 +81,15 @@ class Kind(StrEnum):
     """A person took the attempt over (`dolt_watch release`): the bead stays in progress as their own, and the slot is free. ``detail`` as above."""
     REPROCESS = "reprocess"
     """Somebody asked that everything after ``cause_commit`` is folded again."""
+    OUTAGE = "outage"
+    """``detail.target`` cannot be reached: no bead is claimed for it until it can."""
+    RECOVERED = "recovered"
+    """``detail.target`` can be reached again: its outage is over."""
     # reports of what happened outside: on conflict appended again until they stand
     DISPATCHED = "dispatched"
     """The target took it: ``job_id`` runs, or is queued."""
     FAILED = "failed"
-    """Nothing runs; tried again after ``detail.retry_at``."""
+    """Nothing runs; tried again after ``detail.retry_at``, or, where the target could not be reached (``detail.unreachable``), when that is tried again."""
     QUARANTINED = "quarantined"
     """Failed for the last time."""
     BUSY = "busy"
@@ -105,7 +109,7 @@ LIVE = frozenset({Kind.DISPATCHED, Kind.UNKNOWN})
 """Answers after which something runs, or may."""
 
 GLOBAL = ""
-"""The stream of decisions about no bead: pause, resume, resync."""
+"""The stream of decisions about no bead: pause, resume, resync, outages of targets."""
 
 
 class Verdict(StrEnum):
@@ -349,6 +353,8 @@ class Bead(NamedTuple):
     sign: Sign | None = None
     lost_note: str = ""
     """Notes of ours, a line each, that somebody overwrote and that were not yet appended again."""
+    outage: str = ""
+    """UNKNOWN: the target that could not be reached when it was sent; '' where that is not why."""
     was: str = ""
     """The id under which its attempts began, where it was renamed since. ``version`` is 0 until the new id's stream says so."""
     unclear: str = ""
@@ -373,6 +379,26 @@ class Pause(NamedTuple):
         return self.until is None or self.until > now
 
 
+class Outage(NamedTuple):
+    """A target that cannot be reached."""
+
+    since: datetime
+    why: str
+    part: str
+    """What cannot be reached: 'target', 'service' (the one behind it), or 'capacity': its own
+    answer to ``capacity()`` says that it is down."""
+    next_at: datetime
+    """When it is tried again. Tries by ``capacity()`` move it in the saved state alone."""
+    tries: int = 1
+    """Tries that failed so far."""
+    recorded: bool = False
+    """Does its own entry stand in the ledger?"""
+    answered: bool = False
+    """A dispatch was answered: it is over, and that has no entry yet."""
+    noted: tuple[str, ...] = ()
+    """Beads whose notes tell of it already."""
+
+
 class State(NamedTuple):
     """The whole projection, at one commit."""
 
@@ -390,6 +416,10 @@ class State(NamedTuple):
     """Rule → times of its claims in the last hour, for ``max_per_hour``."""
     version: int = 0
     """The last version of the stream of decisions about no bead that was folded; 0 where that is not known."""
+    outages: Mapping[str, Outage] = EMPTY
+    """By target."""
+    busy: Mapping[str, int] = EMPTY
+    """Target → busy answers in a row."""
 
 
 # -- decisions and the ledger -----------------------------------------------------------------------------------
@@ -444,6 +474,9 @@ class Capacity(NamedTuple):
     idle: bool = False
     down: bool = False
     """The target did not answer at all (or not as itself): beads that wait make the command exit 1."""
+    proof: str = ""
+    """What this answer proves to be reachable: 'target', 'service' (the target and the one behind
+    it), or '': nobody was asked."""
 
 
 class Lease(NamedTuple):

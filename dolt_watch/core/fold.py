@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
 from dolt_watch.beads.columns import KEPT_BY_BD
+from dolt_watch.core import outages
 from dolt_watch.core.evidence import after_claim, kept, reverted
 from dolt_watch.model import (
     ANSWERS,
@@ -49,12 +50,14 @@ class Projection:
         self.stopped = dict(state.stopped)
         self.claims = dict(state.claims)
         self.version = state.version
+        self.targets = outages.Targets(state)
         self.touched: set[str] = set()
 
     def state(self) -> State:
         return State(
-            self.commit, self.made, self.beads, self.pauses, self.resting, self.stopped, self.claims, self.version
-        )
+            self.commit, self.made, self.beads, self.pauses, self.resting, self.stopped, self.claims, self.version,
+            self.targets.outages, self.targets.busy,
+        )  # fmt: skip
 
     def fold(self, events: Iterable[Event]) -> None:
         for event in events:
@@ -110,14 +113,20 @@ class Projection:
         if entry.bead == GLOBAL:
             self.version = max(self.version, entry.version)
         detail = entry.detail
+        self.targets.fold(entry)
+        self._uncount(entry.rule, told(detail.get("uncounted_claim")))
         match entry.kind:
             case Kind.CLAIM:
+                if outages.is_resent(detail):
+                    self._uncount(entry.rule, told(detail["resend"].get("claimed")))
                 recent = [at for at in self.claims.get(entry.rule, ()) if entry.at - at < HOUR]
                 self.claims[entry.rule] = (*recent, entry.at)
             case Kind.BUSY:
                 until = told(detail.get("until"))
                 if until is not None:
                     self.resting[str(detail.get("target", ""))] = until
+            case Kind.RECOVERED:
+                self._recovered(str(detail.get("target", "")), entry.at)
             case Kind.STOPPED:
                 self.stopped[entry.rule] = entry.settings_hash
             case Kind.PAUSE:
@@ -144,6 +153,19 @@ class Projection:
                     self.beads[bead.id] = bead._replace(
                         phase=Phase.WAITING, since=event.at, reason="", token="", job="", attempt=attempt, sign=None,
                     )  # fmt: skip
+
+    def _uncount(self, rule: str, claimed: datetime | None) -> None:
+        """``max_per_hour`` counts what ran: not a claim after which nothing did."""
+        known = self.claims.get(rule, ())
+        if claimed is not None and claimed in known:
+            self.claims[rule] = tuple(at for at in known if at != claimed)
+
+    def _recovered(self, target: str, at: datetime) -> None:
+        """What was sent into the outage may have waited in the target until now: silence counts from here."""
+        for bead in list(self.beads.values()):
+            if bead.phase is Phase.UNKNOWN and bead.outage == target and bead.since < at:
+                self.beads[bead.id] = bead._replace(since=at)
+                self.touched.add(bead.id)
 
 
 def _is_text(value: object) -> bool:
@@ -251,7 +273,7 @@ def _alive(bead: Bead | None, sign: Sign | None, event: Event) -> Bead | None:
         bead = bead._replace(sign=sign)
     if bead.phase is Phase.UNKNOWN and after_claim(bead, sign):
         reason = f"a sign of life: {sign.what} by {sign.who}"
-        return bead._replace(phase=Phase.RUNNING, since=event.at, cause=event.commit, reason=reason)
+        return bead._replace(phase=Phase.RUNNING, since=event.at, cause=event.commit, reason=reason, outage="")
     return bead
 
 
@@ -264,13 +286,14 @@ def _entry(bead: Bead | None, entry: Entry, event: Event) -> Bead | None:
     if bead is not None and entry.version <= bead.version:
         return bead  # already folded: a merge may show it again
     if entry.kind is Kind.CLAIM:
-        facts = event.facts or Facts()
         base = bead or Bead(entry.bead, Phase.WAITING, entry.rule, entry.at, entry.cause)
+        matches, runs = base.matches, base.runs
+        if event.facts is not None:  # None: a bead that is sent again, whose row stays as it is
+            matches, runs = bool(event.facts.matches), entry.rule in event.facts.running
         return base._replace(
             phase=Phase.CLAIMED, rule=entry.rule, since=entry.at, cause=event.commit, version=entry.version,
             attempt=entry.attempt, token=entry.token, job="", sent_at=entry.at, retry_at=None, sign=None,
-            deadline=_deadline(entry), matches=bool(facts.matches), runs=entry.rule in facts.running, reverted=False,
-            unclear="",
+            deadline=_deadline(entry), matches=matches, runs=runs, outage="", reverted=False, unclear="",
         )  # fmt: skip
     if entry.kind is Kind.RESTORE:
         return _restored(bead, entry, event)
@@ -310,7 +333,7 @@ def _deadline(entry: Entry) -> datetime:
 
 def _dispatched(bead: Bead, entry: Entry, event: Event) -> Bead | None:
     running = bead._replace(
-        phase=Phase.RUNNING, since=entry.at, cause=event.commit, job=entry.job, deadline=None, reason=""
+        phase=Phase.RUNNING, since=entry.at, cause=event.commit, job=entry.job, deadline=None, reason="", outage=""
     )  # fmt: skip
     return _settled(running, event)
 
@@ -335,14 +358,19 @@ def _answered(bead: Bead, entry: Entry, event: Event) -> Bead | None:
 
 
 def _unknown(bead: Bead, entry: Entry, event: Event) -> Bead | None:
-    unknown = bead._replace(phase=Phase.UNKNOWN, since=entry.at, cause=event.commit, reason=entry.reason, deadline=None)
+    outage = str(entry.detail.get("target", "")) if outages.is_unreachable(entry) else ""
+    unknown = bead._replace(
+        phase=Phase.UNKNOWN, since=entry.at, cause=event.commit, reason=entry.reason, deadline=None, outage=outage
+    )  # fmt: skip
     if not bead.runs:
         settled = _settled(unknown, event)
         if settled is None or settled.phase is not Phase.UNKNOWN:
             return settled
     swept = bead.sign is not None and bead.sign.commit == bead.cause  # into the claim's own commit: it was there before
     if bead.sign is not None and not swept and after_claim(bead, bead.sign):
-        return unknown._replace(phase=Phase.RUNNING, reason=f"a sign of life: {bead.sign.what} by {bead.sign.who}")
+        return unknown._replace(
+            phase=Phase.RUNNING, outage="", reason=f"a sign of life: {bead.sign.what} by {bead.sign.who}"
+        )
     return unknown
 
 
@@ -384,6 +412,8 @@ def _under_way(phase: object) -> Phase:
 
 
 def _failed(bead: Bead, entry: Entry, event: Event) -> Bead | None:
+    if outages.is_unreachable(entry) or entry.detail.get("uncounted"):
+        return _uncounted(bead, entry, event)
     phase = Phase.QUARANTINED if entry.kind is Kind.QUARANTINED else Phase.BACKOFF
     failed = bead._replace(
         phase=phase, rule=_matched(bead, event), since=entry.at, cause=event.commit, reason=entry.reason, token="", job="",
@@ -394,9 +424,11 @@ def _failed(bead: Bead, entry: Entry, event: Event) -> Bead | None:
 
 
 def _uncounted(bead: Bead, entry: Entry, event: Event) -> Bead | None:
-    """Busy, released, or the rule stopped: back to waiting, and the attempt does not count."""
+    """Busy, unreachable, released, or the rule stopped: back to waiting, and the attempt does not count."""
     attempt = max(0, bead.attempt - 1)
-    back = bead._replace(token="", job="", deadline=None, attempt=attempt, sign=None, reverted=False, unclear="")
+    back = bead._replace(
+        token="", job="", deadline=None, attempt=attempt, sign=None, outage="", reverted=False, unclear=""
+    )  # fmt: skip
     if not bead.matches and not _owes(entry):
         return _elsewhere(back, event)
     rule = _matched(bead, event)

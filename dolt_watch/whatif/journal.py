@@ -97,6 +97,9 @@ class Journal:
     def _entry(self, entry: Entry, before: Bead | None, assumed: bool) -> None:
         self.told.append(Told(entry.bead, entry.kind, entry.at, entry.attempt, entry.rule, entry.reason, assumed))
         if entry.kind is Kind.CLAIM:
+            earlier = self._open.get(entry.bead)
+            if earlier is not None:  # sent again: nothing came of the one before
+                self._end(earlier, entry.at, Kind.RETRY.value)
             matched = (before.matched_at or before.since) if before is not None else entry.at
             cause = before.cause if before is not None else entry.cause
             self._add(

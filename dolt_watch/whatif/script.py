@@ -38,7 +38,8 @@ from dolt_watch.whatif.views import View, Views
 """What may come of a claim at once."""
 NOTHING_RUNS = ANSWERS - LIVE
 OURS_TO_END = frozenset({Kind.REAP, Kind.REQUEUE, Kind.GIVE_UP, Kind.RETRY})
-BY_PEOPLE = frozenset({Kind.PAUSE, Kind.RESUME, Kind.RESYNC})
+FROM_OUTSIDE = frozenset({Kind.PAUSE, Kind.RESUME, Kind.RESYNC, Kind.OUTAGE, Kind.RECOVERED})
+"""Decisions about no bead that no other settings would have changed: of people, and what the targets' health was."""
 
 
 class Act(NamedTuple):
@@ -141,7 +142,7 @@ class Script:
     def _ours(self, event: Event, entry: Entry, views: Views) -> None:
         assert self._at is not None
         if entry.bead == GLOBAL:
-            if entry.kind in BY_PEOPLE:
+            if entry.kind in FROM_OUTSIDE:
                 # nothing asks what it wrote, and where that is not said it cannot be pickled
                 bare = event._replace(entry=entry._replace(wrote=Wrote({})))
                 self.people.add(Act(self._place, self._at, bare))
@@ -163,7 +164,8 @@ class Script:
         open_.last = self._place
         if entry.kind in ANSWERS and open_.answer is None:
             open_.answer = entry
-        open_.idle = open_.idle or entry.kind is Kind.RETRY
+        if entry.kind is Kind.RETRY:
+            open_.idle = open_.idle or any(one.idle for one in recall(entry).capacity.values())
         open_.taken = open_.taken or entry.kind in OURS_TO_END
         if entry.kind in NOTHING_RUNS or entry.kind is Kind.RETRY:
             self._end(entry.bead)

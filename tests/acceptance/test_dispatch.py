@@ -115,8 +115,12 @@ def test_a_target_that_is_down_takes_nothing(watch: Watch, how: str | int) -> No
     if how != "dead":
         watch.board.script(STATUS, how)
     outcome, lines = watch.dispatch()
-    assert (outcome.exit_code, watch.head(), watch.sent(), watch.status(bead)) == (1, before, [], "open")
-    assert any(line.startswith("holding rule agent: BeadBoard's agent-status: ") for line in lines), lines
+    assert (outcome.exit_code, watch.sent(), watch.status(bead), watch.kinds("")) == (1, [], "open", ["outage"])
+    assert any(line.startswith("holding rule agent: target beadboard is unreachable since ") for line in lines), lines
+    opened = watch.head()
+    assert opened != before
+    assert watch.dispatch()[0].exit_code == 1
+    assert watch.head() == opened, "one entry, not one a try"
 
 
 def test_a_dead_target_turns_the_real_command_red(watch: Watch) -> None:
