@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from dolt_watch.beads.readiness import READY, own_checks, readiness_at
+from dolt_watch.beads.schema import tracker_schema
 from dolt_watch.core.dispatching import readies, stops
-from dolt_watch.core.policy import UNCOMMITTED, Due, paused
+from dolt_watch.core.policy import UNCOMMITTED, UNVERSIONED, Due, paused
 from dolt_watch.core.reaping import last_sign, stale_at
 from dolt_watch.core.rules import Part
 from dolt_watch.engines import Engine
 from dolt_watch.feed import plain
-from dolt_watch.gates import asked_of, blocked
 from dolt_watch.model import Bead, Capacity, Check, Hold, Kind, Phase, Rule
 from dolt_watch.standing import Stands
 from dolt_watch.text import outside
@@ -30,6 +31,7 @@ _MENDS = {
     "backoff": "time alone",
     "settle": "time alone",
     "ready": "it must be ready in bd's sense",
+    UNVERSIONED: "it must be ready in bd's sense",
     "capacity": "the target must have a free slot",
     "place": "those before it must go first",
     "merge": "the merge must be committed or aborted",
@@ -111,13 +113,15 @@ def _of_bead(
         for check in readies(state, stands.policy, stands.now, Due()):
             yield _checked(check)
     if rule.ready:
-        for check in asked_of(row, stands.now):
+        for check in own_checks(row, stands.now):
             yield _checked(check)
-        hold = blocked(engine.query, [bead], f" AS OF '{stands.commit}'").get(bead)
-        yield _condition("ready", hold is None, hold.why if hold is not None else "blocked by nothing that is open")
+        schema = tracker_schema(engine)
+        hold = readiness_at(engine, [bead], schema, stands.now, stands.commit).blocked.get(bead)
+        why = hold.why if hold is not None else "blocked by nothing that is open"
+        yield _condition(READY, hold is None, why)
     hold = stands.outside.holds.get(bead)
-    if hold is not None and hold.gate == UNCOMMITTED:
-        yield _condition(UNCOMMITTED, False, hold.why)
+    if hold is not None and hold.gate in (UNCOMMITTED, UNVERSIONED):
+        yield _condition(hold.gate, False, hold.why)
 
 
 def _of_rule(rule: Rule, bead: str, stands: Stands) -> Iterator[Condition]:

@@ -109,6 +109,10 @@ class SchemaChanged(DatabaseError):
     """A column that a rule uses is gone from the beads schema."""
 
 
+class UnsupportedSchema(DatabaseError):
+    """A table or column of beads that dolt_watch needs does not exist in this tracker."""
+
+
 # -- inside the loop: caught there, never shown ------------------------------------------------------------------
 
 

@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from dolt_watch.beads.columns import KEPT_BY_BD
+from dolt_watch.beads.schema import TrackerSchema
 from dolt_watch.core.rules import CompiledRule
 from dolt_watch.engines import WORKING, Commit, Edge, Engine, Row
 from dolt_watch.errors import NoSuchTable, SchemaChanged
@@ -35,7 +37,7 @@ _SIDE = {
     "comments": ("{s}_id", "{s}_created_at", "{s}_author"),
     "events": ("{s}_id", "{s}_created_at", "{s}_actor"),
     "labels": ("{s}_label", "NULL", "''"),
-    "dependencies": ("{s}_depends_on_id", "{s}_created_at", "{s}_created_by"),
+    "dependencies": ("{target}", "{s}_created_at", "{s}_created_by"),
 }
 _SAYS = {
     "comments": ("text",),
@@ -55,6 +57,8 @@ class Lens(NamedTuple):
     """Columns of ``issues`` whose values are brought, before and after."""
     sides: bool = False
     """Of the other tables, bring what a row says (``_SAYS``) too, not only that it is there."""
+    schema: TrackerSchema = TrackerSchema({})
+    """The shape of beads' tables as the tick found it; empty for readers of history, who ask for what they need."""
 
 
 def path(commits: Iterable[Commit], since: str, until: str, seen: Collection[str] = ()) -> list[Commit] | None:
@@ -176,13 +180,19 @@ def uncommitted(engine: Engine, head: str, tables: Iterable[str], lens: Lens) ->
 def _changes(engine: Engine, table: str, edges: Sequence[Edge], lens: Lens) -> Iterator[tuple[Edge, RowChange]]:
     if table != "issues":
         key, at, who = _SIDE[table]
+        if not edges:
+            return
         columns = {"diff_type": "diff_type"}
+        targets = _targets(engine) if table == "dependencies" else {}
         for side in ("from", "to"):
             columns[f"{side}_bead"] = f"{side}_issue_id"
             for name, expression in (("key", key), ("at", at), ("who", who)):
-                columns[f"{side}_{name}"] = expression.format(s=side)
+                columns[f"{side}_{name}"] = expression.format(s=side, target=targets.get(side, ""))
         says = _SAYS[table] if lens.sides else ()
-        columns |= {f"{side}_says_{name}": f"{side}_{name}" for side in ("from", "to") for name in says}
+        for side in ("from", "to"):
+            for name in says:
+                is_target = name == "depends_on_id"
+                columns[f"{side}_says_{name}"] = targets[side] if is_target else f"{side}_{name}"
         for edge, row in engine.diff(table, edges, columns):
             kind = row[0]
             bead, own, when, actor = row[1:5] if kind == "removed" else row[5:9]
@@ -218,6 +228,18 @@ def _changes(engine: Engine, table: str, edges: Sequence[Edge], lens: Lens) -> I
             f"a column of issues that a rule uses is gone ({error.message}); the rules use: {', '.join(used)}",
             fix="change `when` or `order_by` in dolt_watch.toml to columns that issues has",
         ) from error
+
+
+def _targets(engine: Engine) -> dict[str, str]:
+    """Return the SQL expression of a dependency's target before and after a change, by side of the diff."""
+    schema = TrackerSchema({"dependencies": engine.columns("dependencies")})
+    return {side: schema.dependency_target(f"{side}_") for side in ("from", "to")}
+
+
+def kept_by_bd(row: RowChange) -> bool:
+    """Return whether a change of `issues` is one that bd computed, and that changes no rule's answer."""
+    same = all(one.matched == one.matches and one.was_running == one.runs for one in row.answers)
+    return row.table == "issues" and bool(row.changed) and KEPT_BY_BD.issuperset(row.changed) and same
 
 
 def _same(engine: Engine, name: str) -> str:
@@ -301,4 +323,5 @@ def _wrote(value: Any) -> Wrote:
         {name: (pair[0], pair[1]) for name, pair in pairs if isinstance(pair, list) and len(pair) == 2},
         note if isinstance(note, str) else "",
         tuple(event for event in events if isinstance(event, str)) if isinstance(events, list) else (),
+        value.get("events_in_history") is not False,
     )

@@ -9,69 +9,65 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from dolt_watch.core.policy import UNCOMMITTED, Questions
+from dolt_watch.beads.columns import ISSUE_TARGETS, target_expression
+from dolt_watch.beads.readiness import PARENT, readiness, readiness_at
+from dolt_watch.beads.schema import TrackerSchema
+from dolt_watch.core.policy import UNCOMMITTED, UNVERSIONED, Questions
 from dolt_watch.core.rules import CompiledRule
-from dolt_watch.engines import Param, Row
+from dolt_watch.engines import Engine, Param, Row
 from dolt_watch.engines.sql import chunks
 from dolt_watch.errors import NoSuchTable
-from dolt_watch.model import Check, Hold, RowChange
-from dolt_watch.times import iso, told, written
+from dolt_watch.model import Hold, RowChange
+from dolt_watch.times import iso, told
 
 Query = Callable[[str, Sequence[Param]], list[Row]]
 
-BLOCKING = ("blocks", "conditional-blocks", "waits-for")
-PARENT = "parent-child"
-LEFT_OUT = ("merge-request", "gate", "molecule", "message", "agent", "role", "rig")
-"""Types of issue that `bd ready` never lists."""
-
-READY = ("issues", "dependencies")
-"""Tables that readiness is asked of."""
+READ_FOR_READINESS = ("issues", "dependencies")
+"""Versioned tables whose rows decide whether a bead is ready."""
 
 AHEAD = timedelta(hours=14)
 """No zone is further ahead of UTC."""
 
-_FLAGS = {"pinned": "pinned", "is_template": "a template", "ephemeral": "ephemeral"}
 _CHUNK, _FEW = 200, 20
 _DEPTH = 50
 """Parents above one another that are asked for, as bd does."""
 
 
-def readiness(
-    query: Query, beads: Collection[str], columns: Collection[str], now: datetime, commit: str = ""
-) -> dict[str, Hold]:
-    """The beads that are not ready, and why: of the rows as they are now, or as ``commit`` has them. ``columns``: those that ``issues`` has."""
-    holds: dict[str, Hold] = {}
-    of = f" AS OF '{commit}'" if commit else ""
-    asked = ["id", *(name for name in (*_FLAGS, "issue_type", "defer_until") if name in columns)]
-    for chunk in chunks(beads, _CHUNK):
-        for row in query(f"SELECT {', '.join(asked)} FROM issues{of} WHERE id IN ({_marks(chunk)})", chunk):
-            if hold := by_itself(dict(zip(asked, row, strict=True)), now):
-                holds[row[0]] = hold
-        try:
-            holds |= blocked(query, chunk, of)
-        except NoSuchTable:
-            if not commit:
-                raise  # else history does not have the table, and so no dependency
-    return holds
-
-
 def until_ready(
-    query: Query, queue: Sequence[str], enough: int, held: Collection[str], columns: Collection[str], now: datetime, commit: str, loose: bool,
-) -> dict[str, Hold]:  # fmt: skip
-    """``readiness`` from the head of the queue on, until ``enough`` are found that neither this nor ``held`` keeps back: who stands behind them does not go.
+    engine: Engine,
+    queue: Sequence[str],
+    enough: int,
+    held: Collection[str],
+    schema: TrackerSchema,
+    now: datetime,
+    commit: str,
+    loose: bool,
+) -> dict[str, Hold]:
+    """Return why beads are not ready, from the head of the queue on, until ``enough`` are found that are ready and not in ``held``.
 
-    As ``commit`` has the rows: what history does not hold never lets a bead go. ``loose``: rows may stand beside it, and may keep one back.
+    Beads further back can't be dispatched in this tick, and aren't checked. Decides by the rows of ``commit``: a row outside of history
+    never lets a bead go. Such a row can hold one back: an uncommitted one, if ``loose``, a wisp, or the mark `is_blocked`.
+    ``schema``: the shape of the working set. Raises SchemaChanged.
     """
     holds: dict[str, Hold] = {}
     for chunk in _growing(queue, enough):
-        holds |= readiness(query, chunk, columns, now, commit)
-        left = [bead for bead in chunk if bead not in holds and bead not in held] if loose else []
-        beside = readiness(query, left, columns, now) if left else {}
-        holds |= {bead: Hold(UNCOMMITTED, f"by what stands uncommitted: {hold.why}") for bead, hold in beside.items()}
+        found = readiness_at(engine, chunk, schema, now, commit)
+        holds |= found.holds
+        left = [bead for bead in chunk if bead not in holds and bead not in held]
+        again = [bead for bead in left if loose or bead in found.unsure]
+        beside = readiness(engine.query, again, schema, now).holds if again else {}
+        holds |= {bead: _unversioned(hold) for bead, hold in beside.items()}
         enough -= sum(bead not in holds and bead not in held for bead in chunk)
         if enough <= 0:
             break
     return holds
+
+
+def _unversioned(hold: Hold) -> Hold:
+    """Return a hold of the working set under a gate that a replay doesn't ask again."""
+    if hold.gate == UNVERSIONED:
+        return hold
+    return Hold(UNCOMMITTED, f"by what stands uncommitted: {hold.why}")
 
 
 def _growing(queue: Sequence[str], enough: int) -> Iterator[Sequence[str]]:
@@ -89,54 +85,6 @@ def matches_too(query: Query, rules: Sequence[CompiledRule], bead: str, rule: st
     rows = query(f"SELECT {asked} FROM issues AS OF '{commit}' WHERE id = ?", (bead,)) if behind else []
     names = [one.rule for one, answer in zip(behind, rows[0], strict=True) if answer] if rows else []
     return f"{bead} matches rule {', '.join(names)} too: it goes by {rule}, the first in the file" if names else ""
-
-
-def by_itself(row: Mapping[str, Any], now: datetime) -> Hold | None:
-    """What the bead's own row says against it."""
-    return next((check.hold for check in asked_of(row, now) if not check.ok), None)
-
-
-def asked_of(row: Mapping[str, Any], now: datetime) -> Iterator[Check]:
-    """What the bead's own row is asked, one thing after the other; ``row`` holds those columns that ``issues`` has."""
-    deferred = written(row.get("defer_until"))  # 9999-12-31 is how people say never
-    flag = next((words for name, words in _FLAGS.items() if row.get(name)), None)
-    yield Check("ready", flag is None, f"it is {flag or 'not pinned, no template, not ephemeral'}")
-    kind = row.get("issue_type")
-    out = kind in LEFT_OUT
-    yield Check("ready", not out, f"bd ready leaves out the type {kind}" if out else f"bd ready lists the type {kind}")
-    waits = deferred is not None and deferred > now
-    yield Check("ready", not waits, f"deferred until {iso(deferred)}" if deferred and waits else "not deferred")
-
-
-def blocked(query: Query, ids: Sequence[str], of: str = "") -> dict[str, Hold]:
-    """The beads that wait for one that is not closed, themselves or by a parent. One query where nothing depends on anything."""
-    kinds = ", ".join(f"'{kind}'" for kind in (*BLOCKING, PARENT))
-    stands_for: dict[str, set[str]] = {id: {id} for id in ids}
-    """A bead, or at the next steps an ancestor → the beads that ask."""
-    seen: set[tuple[str, str]] = set()
-    holds: dict[str, Hold] = {}
-    for _ in range(_DEPTH):
-        asked = list(stands_for)
-        rows = query(
-            f"SELECT issue_id, depends_on_id, type FROM dependencies{of} WHERE issue_id IN ({_marks(asked)}) AND type IN ({kinds})",
-            asked,
-        )
-        waits = sorted((on, id) for id, on, kind in rows if kind != PARENT)
-        alive = _open(query, [on for on, _ in waits], of) if waits else set()
-        for on, id in waits:
-            for bead in stands_for[id] if on in alive else ():
-                who = "" if bead == id else f"its parent {id} is "
-                holds.setdefault(bead, Hold("ready", f"{who}blocked by {on}, which is not closed"))
-        above: dict[str, set[str]] = {}
-        for id, parent, kind in rows:
-            new = {bead for bead in stands_for[id] if (parent, bead) not in seen} if kind == PARENT else set()
-            if new:
-                above.setdefault(parent, set()).update(new)
-                seen |= {(parent, bead) for bead in new}
-        if not above:
-            break
-        stands_for = above
-    return holds
 
 
 def uncommitted(
@@ -162,7 +110,7 @@ def uncommitted(
     return holds
 
 
-def alive_by_children(query: Query, since: Mapping[str, datetime], commit: str, now: datetime) -> dict[str, Hold]:
+def alive_by_children(engine: Engine, since: Mapping[str, datetime], commit: str, now: datetime) -> dict[str, Hold]:
     """Beads (an epic) on whose children, at any depth, somebody was at work: bead → since when that counts. As ``commit`` has the rows.
 
     By the children's own times, as bd writes them: they spare a bead, and never cause an act. None that lies further ahead than a wrong zone can explain
@@ -170,14 +118,17 @@ def alive_by_children(query: Query, since: Mapping[str, datetime], commit: str, 
     """
     if not since:
         return {}
-    of = f" AS OF '{commit}'"
+    query, of = engine.query, f" AS OF '{commit}'"
+    target = target_expression(engine.columns("dependencies", commit), among=ISSUE_TARGETS)
+    if not target:
+        return {}  # history doesn't have the table, and so no children
     holds: dict[str, Hold] = {}
     stands_for = {bead: {bead} for bead in since}
     seen: set[tuple[str, str]] = set()
     for _ in range(_DEPTH):
         asked = list(stands_for)
         pairs = query(
-            f"SELECT issue_id, depends_on_id FROM dependencies{of} WHERE depends_on_id IN ({_marks(asked)}) AND type = '{PARENT}'",
+            f"SELECT issue_id, {target} FROM dependencies{of} WHERE {target} IN ({_marks(asked)}) AND type = '{PARENT}'",
             asked,
         )
         below: dict[str, set[str]] = {}
@@ -204,17 +155,13 @@ def _last(query: Query, ids: Sequence[str], of: str, until: datetime) -> Iterato
     ):
         for chunk in chunks(ids, _CHUNK):
             those = f"{key} IN ({_marks(chunk)}) AND {time} <= ?"
-            rows = query(f"SELECT {key}, MAX({time}) FROM {table}{of} WHERE {those} GROUP BY {key}", (*chunk, until))
+            try:
+                rows = query(
+                    f"SELECT {key}, MAX({time}) FROM {table}{of} WHERE {those} GROUP BY {key}", (*chunk, until)
+                )
+            except NoSuchTable:  # `events` left history with bd 1.3; older commits may lack any other
+                break
             yield from ((id, at, what) for id, at in ((id, told(at)) for id, at in rows) if at is not None)
-
-
-def _open(query: Query, ids: Sequence[str], of: str) -> set[str]:
-    """Those of them that exist and are not closed."""
-    found = set[str]()
-    for chunk in chunks(dict.fromkeys(ids), _CHUNK):
-        rows = query(f"SELECT id FROM issues{of} WHERE id IN ({_marks(chunk)}) AND status <> 'closed'", chunk)
-        found |= {row[0] for row in rows}
-    return found
 
 
 def _marks(values: Sequence[Any]) -> str:

@@ -15,17 +15,19 @@ from typing import Any, NamedTuple
 import orjson
 
 from dolt_watch import __version__
+from dolt_watch.beads.columns import KEPT_BY_BD
+from dolt_watch.beads.readiness import readiness
+from dolt_watch.beads.schema import TrackerSchema, tracker_schema, versioned
 from dolt_watch.core.policy import sets_status
 from dolt_watch.core.rules import CompiledRule
 from dolt_watch.engines import Engine, Param, Transaction
 from dolt_watch.errors import BeadGone, Conflict, DoltWatchError, MergeInProgress, NotRecorded, Unreachable
 from dolt_watch.feed import ENTRY_COLUMNS, cell, entry_from
-from dolt_watch.gates import blocked, by_itself
 from dolt_watch.model import GLOBAL, IN_PROGRESS, Decision, Entry, Kind, Wrote
 from dolt_watch.store import take_fence
 from dolt_watch.text import outside
 from dolt_watch.times import Clock, utc
-from dolt_watch.traces import TEXT_LIMIT, as_bd, bd_value, fit, message
+from dolt_watch.traces import as_bd, bd_value, fit, message
 
 PATIENCE = 60.0
 """Seconds that a report waits for its turn, for the end of somebody's merge, or for the server: what happened outside cannot be decided anew."""
@@ -91,8 +93,12 @@ class Ledger:
         self.clock = clock
         self.rules: Mapping[str, CompiledRule] = {}
         self.columns: Sequence[str] = ()
+        self.schema: TrackerSchema | None = None
+        """The shape of beads' tables; looked up by a write if it is None."""
         self.ready: frozenset[str] = frozenset()
         """Names of the rules whose beads must be ready in bd's sense, asked again in the claim's own transaction."""
+        self.under_way: Decision | None = None
+        """The attempt that is begun and not recorded: its claim, and once its target answered, its report."""
 
     def decide(self, decision: Decision, *, observed: str, fence: str, valid: timedelta | None = None) -> Written:
         """``valid``: how long a claim is its holder's, from the moment that its own transaction reads.
@@ -141,16 +147,18 @@ class Ledger:
                 raise Conflict("history moved on since this was decided")
             row = begun.row
             if row is not None:
-                self._holds(tx, decision, begun)
+                self.schema = self.schema or tracker_schema(self.engine)
+                self._holds(tx, decision, begun, self.schema)
             take_fence(tx, fence)
             entry, changes, warning = self._entry(decision, begun, valid)
-            if row is not None:
-                self._apply(tx, decision, row, changes, entry)
+            if row is not None and self.schema is not None:
+                self._apply(tx, decision, row, changes, entry, self.schema)
             self._append(tx, entry, begun.settings_stand)
             if decision.kind is Kind.CLAIM:
                 self._attempt(tx, entry)
             settings = () if begun.settings_stand else ("watch_settings",)
-            tables = ["watch_decision", *settings, *(("issues", "events") if row is not None else ())]
+            beads = versioned(self.schema, ("issues", "events")) if row is not None and self.schema is not None else ()
+            tables = ["watch_decision", *settings, *beads]
             commit = tx.dolt_commit(tables, message(entry), self.identity.author)
         return Written(entry, commit, row, warning)
 
@@ -173,7 +181,7 @@ class Ledger:
         matches, runs, *cells = rows[0]
         return begun._replace(matches=bool(matches), runs=bool(runs), row=dict(zip(self.columns, cells, strict=True)))
 
-    def _holds(self, tx: Transaction, decision: Decision, begun: _Begun) -> None:
+    def _holds(self, tx: Transaction, decision: Decision, begun: _Begun, schema: TrackerSchema) -> None:
         """Does the decision still hold for the row as this transaction sees it? Raises Conflict."""
         bead, row = decision.bead, begun.row
         assert row is not None
@@ -181,7 +189,7 @@ class Ledger:
             if not begun.matches:
                 raise Conflict(f"{bead} no longer matches")
             if decision.rule in self.ready:
-                hold = by_itself(row, begun.now) or blocked(tx.query, [bead]).get(bead)
+                hold = readiness(tx.query, [bead], schema, begun.now).holds.get(bead)
                 if hold is not None:
                     raise Conflict(f"{bead} is not ready: {hold.why}")
         if decision.kind in (Kind.REAP, Kind.REQUEUE) and not begun.runs:
@@ -205,15 +213,18 @@ class Ledger:
                 stands = (row["notes"] or "").splitlines()
                 note = "\n".join(line for line in note.splitlines() if line not in stands)
             size = len((row["notes"] or "").encode()) + len(note.encode()) + 1
-            if note and size > TEXT_LIMIT:
+            if note and self.schema is not None and size > self.schema.text_limit("issues", "notes"):
                 warning, note = f"the notes of {decision.bead} are full: the ledger alone carries «{note}»", ""
         events = (str(uuid.uuid4()),) if row is not None and (changes or note) else ()
-        wrote = Wrote(cells, note, events)
+        in_history = not events or self.schema is None or self.schema.events_in_history
+        wrote = Wrote(cells, note, events, in_history)
         deadline = {"deadline": (now + valid).isoformat()} if valid is not None else {}
         detail = {
             **decision.detail, **deadline, "program": __version__, "host": self.identity.host,
             "wrote": {"cells": cells, "note": note, "events": list(events)},
         }  # fmt: skip
+        if not in_history:
+            detail["wrote"]["events_in_history"] = False
         entry = Entry(
             decision.bead, begun.version, kind, decision.attempt, decision.rule, decision.token, decision.cause,
             begun.head, now, decision.job, outside(decision.reason), self._bead_hash(row, decision.rule),
@@ -222,8 +233,9 @@ class Ledger:
         return entry, changes, warning
 
     def _apply(
-        self, tx: Transaction, decision: Decision, row: Mapping[str, Any], changes: Mapping[str, Any], entry: Entry
-    ) -> None:
+        self, tx: Transaction, decision: Decision, row: Mapping[str, Any], changes: Mapping[str, Any], entry: Entry,
+        schema: TrackerSchema,
+    ) -> None:  # fmt: skip
         """The bead's row, and the row of ``events`` that bd itself would write."""
         note = entry.wrote.note
         if not entry.wrote.events:
@@ -238,14 +250,26 @@ class Ledger:
             said["notes"] = f"{row['notes']}\n{note}" if row["notes"] else note
         sets.append("updated_at = ?")
         params.append(second)
+        if schema.has_row_lock:
+            # As bd does with each write of the row. Dolt merges concurrent writes of one row cell by cell;
+            # two new values of one cell conflict, so bd's write and this one can't both succeed.
+            sets.append("row_lock = ?")
+            params.append(uuid.uuid4().int % 2**63)
         tx.execute(f"UPDATE issues SET {', '.join(sets)} WHERE id = ?", (*params, decision.bead))
         tx.execute(
             "INSERT INTO events (id, issue_id, event_type, actor, old_value, new_value, created_at) "
             "VALUES (?, ?, ?, ?, ?, ?, ?)",
             (
                 entry.wrote.events[0], entry.bead, "status_changed" if "status" in changes else "updated", entry.actor,
-                fit(as_bd(row), {name: bd_value(row[name]) for name in changes}),
-                fit(said, {name: value for name, value in said.items() if name != "notes"}), second,
+                fit(
+                    as_bd(row), {name: bd_value(row[name]) for name in changes},
+                    schema.text_limit("events", "old_value"),
+                ),
+                fit(
+                    said, {name: value for name, value in said.items() if name != "notes"},
+                    schema.text_limit("events", "new_value"),
+                ),
+                second,
             ),
         )  # fmt: skip
 
@@ -291,6 +315,6 @@ def _not_recorded(decision: Decision, error: DoltWatchError) -> NotRecorded:
 
 def bead_hash(row: Mapping[str, Any], compiled: CompiledRule | None) -> str:
     """A fingerprint of what the bead asks for, our own cells left out: a person's edit changes it, we do not."""
-    names = {*CONTENT, *(compiled.columns if compiled else ())} - {"status", "notes", "updated_at"}
+    names = {*CONTENT, *(compiled.columns if compiled else ())} - {"status", "notes", "updated_at", *KEPT_BY_BD}
     cells = {name: cell(name, row[name]) for name in sorted(names) if name in row}
     return hashlib.sha256(orjson.dumps(cells)).hexdigest()[:32]

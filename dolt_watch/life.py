@@ -18,6 +18,7 @@ from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 from dolt_watch import feed
+from dolt_watch.beads.columns import target_expression
 from dolt_watch.core.derive import derive
 from dolt_watch.engines import Commit, Engine, Row
 from dolt_watch.errors import DatabaseError, NoSuchTable, SchemaChanged
@@ -29,7 +30,7 @@ _LEFT = {
     # table: (what tells its rows apart for one bead, when, the bead)
     "events": ("id", "created_at", "issue_id"),
     "comments": ("id", "created_at", "issue_id"),
-    "dependencies": ("depends_on_id", "created_at", "issue_id"),
+    "dependencies": ("{target}", "created_at", "issue_id"),
     "labels": ("label", "NULL", "issue_id"),
     "watch_decision": ("version", "decided_at", "bead_id"),
 }
@@ -86,6 +87,7 @@ class Search:
         self.dates = list(accumulate((line.begins.date, *(commit.date for commit in line.commits)), max))
         self.last = len(self.hashes) - 1
         self._asked: dict[tuple[str, int], Row] = {}
+        self._keys: dict[str, str] = {}
         self._lived: list[int] | None = None
 
     def row(self, place: int) -> Row:
@@ -126,8 +128,9 @@ class Search:
     def traces(self) -> list[Trace]:
         """What it left, as the last commit has it at which it was there; the decisions as the very last has them."""
         found = []
-        for table, (key, at, bead) in _LEFT.items():
+        for table, (_, at, bead) in _LEFT.items():
             place = self.last if table == "watch_decision" else (self.lived() or [self.last])[-1]
+            key = self._key(table)
             try:
                 rows = self.engine.query(
                     f"SELECT {key}, {at} FROM {table} AS OF ? WHERE {bead} = ?", (self.hashes[place], self.bead)
@@ -178,12 +181,19 @@ class Search:
         return high
 
     def _has(self, trace: Trace, place: int) -> bool:
-        key, _, bead = _LEFT[trace.table]
+        key, bead = self._key(trace.table), _LEFT[trace.table][2]
         try:
             sql = f"SELECT COUNT(*) FROM {trace.table} AS OF ? WHERE {bead} = ? AND {key} = ?"
             return bool(self.engine.query(sql, (self.hashes[place], self.bead, trace.key))[0][0])
         except NoSuchTable:
             return False
+
+    def _key(self, table: str) -> str:
+        """Return the SQL expression that distinguishes the rows of one bead."""
+        if table not in self._keys:
+            targets = target_expression(self.engine.columns("dependencies")) if table == "dependencies" else ""
+            self._keys[table] = _LEFT[table][0].format(target=targets or "NULL")
+        return self._keys[table]
 
 
 def _halved(ranges: Iterable[tuple[int, int]], ask: Callable[[int], Row]) -> set[int]:

@@ -11,11 +11,12 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from dolt_watch.beads.schema import WATCHED_TABLES
 from dolt_watch.engines import Engine
 from dolt_watch.errors import NoSuchTable, NotBeads, NotMigrated
 from dolt_watch.times import utc
 
-WATCHED = ("issues", "comments", "events", "labels", "dependencies")
+WATCHED = WATCHED_TABLES
 """Tables of beads whose rows mean something to us. Those that a release of beads lacks are left out."""
 
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
@@ -100,10 +101,15 @@ class Looker:
         commit, fence, saved, seen, dispatch, reap, rules, compiled, shared = rest[count:]
         moment = utc(now)
         assert moment is not None
+        cache = _json(compiled)
+        # The rows of an ignored table never come into history, so a change of them is nothing to act on.
+        # Only the last tick knows which tables these are: a look is one query.
+        unversioned = cache.get("unversioned", ())
+        hashes = zip(self.tables, rest[:count], strict=True)
         return Look(
-            head, moment, dict(zip(self.tables, rest[:count], strict=True)), commit, fence, saved,
+            head, moment, {table: hash for table, hash in hashes if table not in unversioned}, commit, fence, saved,
             {table: _seen(value) for table, value in _json(seen).items()},
-            {"dispatch": utc(dispatch), "reap": utc(reap)}, _json(rules), _json(compiled), _json(shared),
+            {"dispatch": utc(dispatch), "reap": utc(reap)}, _json(rules), cache, _json(shared),
             bool(merging), bool(attempts),
         )  # fmt: skip
 

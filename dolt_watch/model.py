@@ -152,6 +152,8 @@ class Wrote(NamedTuple):
     cells: Mapping[str, tuple[Any, Any]] = EMPTY
     note: str = ""
     events: tuple[str, ...] = ()
+    events_in_history: bool = True
+    """False if bd keeps `events` out of history (since bd 1.3): the rows were written, and no commit holds them."""
 
 
 class Entry(NamedTuple):

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from dolt_watch import feed
 from dolt_watch.ahead import ahead
+from dolt_watch.beads.schema import TrackerSchema, tracker_schema
 from dolt_watch.core.derive import derive
 from dolt_watch.core.fold import Projection
 from dolt_watch.core.policy import Policy
@@ -61,6 +62,7 @@ class Past:
         self.columns = engine.columns("issues")
         self.tables = [table for table in WATCHED if engine.columns(table)]
         self.current = self._under(policy)
+        self._schema: TrackerSchema | None = None
         self._settings: dict[str, Under | None] = {}
         self._lines: dict[str, list[Commit] | None] = {}
         self.texts = self._texts()
@@ -68,6 +70,13 @@ class Past:
         """The whole ledger as ``until`` has it, in the order of its clock."""
         self.made = self._made()
         """Commit at which state was made anew → hash of the settings, in order."""
+
+    @property
+    def schema(self) -> TrackerSchema:
+        """The shape of beads' tables as they are now."""
+        if self._schema is None:
+            self._schema = tracker_schema(self.engine)
+        return self._schema
 
     # -- what history holds beside commits ---------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from dolt_watch import __version__, feed
+from dolt_watch.beads.schema import TrackerSchema, tracker_schema
 from dolt_watch.core.derive import derive
 from dolt_watch.core.fold import Projection
 from dolt_watch.core.policy import Policy
@@ -38,28 +39,49 @@ class Present:
         """Commits folded last time, and the age of the oldest of them in seconds."""
         self.turning: Callable[[], None] = lambda: None
         """Called for each commit that is folded: after days off there are many, and whoever looks after us must not take it for silence."""
+        self._schema: TrackerSchema | None = None
         self._fresh: Mapping[str, Any] | None = None
         self._anew_since: str | None = None
         """The save on top of which the state was made anew, and that recorded: in a quiet tracker nothing else tells it from the saved one."""
         self._kept_out: Mapping[str, str] = {}
         """Table → the working hash with which it could not be committed: `dolt_ignore` names it."""
 
+    def schema(self) -> TrackerSchema:
+        """Return the shape of beads' tables: looked up once a tick, and again after a column was missing.
+
+        Raises UnsupportedSchema.
+        """
+        if self._schema is None:
+            self._schema = tracker_schema(self.engine)
+            self._schema.require()
+        return self._schema
+
+    def begin(self) -> None:
+        """Forget the shape of the tables: bd may have migrated them since the last tick."""
+        self._schema = None
+
+    def forget_columns(self) -> None:
+        """Look up the columns again: a statement has named one that does not exist."""
+        self.columns_anew, self._schema = True, None
+
     def lens(self, look: Look) -> feed.Lens:
         """Compiled text from the cursor row, so that a tick need not import sqlglot; compiled anew where it is of other rules."""
+        schema = self.schema()
         cache = self._fresh or look.compiled  # the row has it only when the tick is done
-        columns: dict[str, str] = cache.get("columns", {})
+        columns = dict(schema.tables["issues"])
         key = fingerprint(self.policy.rules, columns, self.engine.dialect, __version__)
+        unversioned = sorted(schema.unversioned)
         if cache.get("key") == key and not self.columns_anew:
-            return feed.Lens(
-                [CompiledRule.from_json(cache["rules"][rule.name]) for rule in self.policy.rules], list(columns)
-            )
-        columns = self.engine.columns("issues")
+            if cache.get("unversioned", []) != unversioned:
+                self._fresh = {**cache, "unversioned": unversioned}
+            rules = [CompiledRule.from_json(cache["rules"][rule.name]) for rule in self.policy.rules]
+            return feed.Lens(rules, list(columns), schema=schema)
         rules = [compile_for(rule, columns, self.engine.dialect) for rule in self.policy.rules]
         self._fresh = {
-            "key": fingerprint(self.policy.rules, columns, self.engine.dialect, __version__), "columns": columns,
+            "key": key, "columns": columns, "unversioned": unversioned,
             "rules": {rule.rule: rule.to_json() for rule in rules},
         }  # fmt: skip
-        return feed.Lens(rules, list(columns))
+        return feed.Lens(rules, list(columns), schema=schema)
 
     def state(self, look: Look, now: datetime, lens: feed.Lens) -> State | None:
         """The state at HEAD: folded on from where it stands, or made anew. None: look again."""
@@ -142,9 +164,10 @@ class Present:
             kept = self._kept_out.items() & {(table, one.hash) for table, one in look.seen.items()}
             return {**look.seen, **{table: look.seen[table]._replace(dirty=False) for table, _ in kept}}
         dirty = self.engine.changed_tables(look.head, WORKING)
+        hashes = {t: hash for t, hash in look.hashes.items() if t not in self.schema().unversioned}
         self._kept_out = dict(self._kept_out.items() & {(table, look.hashes.get(table, "")) for table in dirty})
         seen = {}
-        for table, hash in look.hashes.items():
+        for table, hash in hashes.items():
             before = look.seen.get(table)
             since = before.since if before is not None and before.hash == hash else now
             seen[table] = Seen(hash, since, table in dirty and table not in self._kept_out)

@@ -266,9 +266,13 @@ def _signs(engine: Engine, head: str, date: datetime, beads: Sequence[str], ours
     for chunk in chunks(beads, 200):
         marks = ", ".join("?" * len(chunk))
         for table, who in (("comments", "author"), ("events", "actor")):
-            rows = engine.query(
-                f"SELECT id, issue_id, {who}, created_at FROM {table} AS OF '{head}' WHERE issue_id IN ({marks})", chunk
-            )
+            try:
+                rows = engine.query(
+                    f"SELECT id, issue_id, {who}, created_at FROM {table} AS OF '{head}' WHERE issue_id IN ({marks})",
+                    chunk,
+                )
+            except NoSuchTable:  # `events` left history with bd 1.3
+                continue
             for id, bead, actor, created in rows:
                 at = told(created)
                 if at is None or id in ours:

@@ -23,7 +23,7 @@ class Rule:
     target: str = "beadboard"
     """Name of the ``[targets.NAME]`` table, or of a kind of target."""
     ready: bool = True
-    """Leave out what ``bd ready`` leaves out: blocked by an open dependency, deferred, pinned, template, ephemeral."""
+    """Leave out what ``bd ready`` leaves out: blocked, deferred or a child of such a bead, pinned, template, ephemeral."""
     max_in_flight: int = 1
     """How many of ours may be claimed, unknown or running at once. 1: sequential, as the original was."""
     max_per_hour: int = 0

@@ -7,18 +7,20 @@ from datetime import datetime
 from typing import NamedTuple
 
 from dolt_watch import feed
+from dolt_watch.beads.readiness import readiness_at
 from dolt_watch.core.decide import decide, questions
 from dolt_watch.core.given import recall
-from dolt_watch.core.policy import BOTH, Outside, Plan, Policy, Questions
+from dolt_watch.core.policy import BOTH, UNCOMMITTED, UNVERSIONED, Outside, Plan, Policy, Questions
 from dolt_watch.engines import Engine
 from dolt_watch.errors import DoltWatchError
-from dolt_watch.gates import readiness
+from dolt_watch.gates import until_ready
 from dolt_watch.model import Capacity, Entry, JobReport, State, Verdict
 from dolt_watch.past import Past, Under
 from dolt_watch.round import Outcome
 from dolt_watch.targets import Answer, Refused, Target, Task
 from dolt_watch.tick import Loop
 from dolt_watch.times import iso
+from dolt_watch.world import loose_rows
 
 UNSEEN = "rows that stood uncommitted then cannot be seen any more"
 NEVER = "nothing was ever decided here: the bead stands as its row does, by the rules as they are set now"
@@ -83,8 +85,17 @@ def stands_now(loop: Loop, bead: str) -> Stands:
     tables = loop.present.seen(seen.look, seen.now)
     dirty = [table for table, one in tables.items() if one.dirty]
     loose = feed.uncommitted(loop.engine, seen.look.head, dirty, seen.lens)
+    loose = [row for row in loose if not feed.kept_by_bd(row)]
     outside = loop.world.ask(seen.look, asked, seen.now, seen.lens, tables, loose, Outcome())
     state = seen.state.beads.get(bead)
+    rule = seen.policy.rule(state.rule) if state is not None else None
+    if (
+        rule is not None and rule.ready and bead not in outside.holds
+    ):  # the loop asks no further than to the first beads that are ready
+        schema, beside = seen.lens.schema, loose_rows(tables)
+        holds = until_ready(loop.engine, [bead], 2, (), schema, seen.now, seen.look.head, beside)
+        local = {name: hold for name, hold in holds.items() if hold.gate in (UNCOMMITTED, UNVERSIONED)}
+        outside = outside._replace(holds={**outside.holds, **local})
     names = {rule.target for rule in seen.policy.rules if state is None or rule.name == state.rule}
     # asked for a bead that does not wait, too
     more = {name: loop.world.targets(name).capacity() for name in sorted(names - outside.capacity.keys())}
@@ -101,7 +112,7 @@ def stands_then(
     state, under, notes = _folded(past)
     asked = _of_one(questions(state, under.policy, now, BOTH), bead)
     ready = [one.id for rule in under.policy.rules if rule.ready for one in asked.queues.get(rule.name, ())]
-    holds = readiness(engine.query, ready, past.columns, now, until) if ready else {}
+    holds = readiness_at(engine, ready, past.schema, now, until).holds if ready else {}
     names = dict.fromkeys(rule.target for rule in under.policy.rules)
     known = {name: capacity(name) for name in names} if capacity is not None else _recorded(past.entries, names)
     lens = feed.Lens(under.compiled, list(past.columns))

@@ -47,7 +47,6 @@ class Loop:
     ) -> None:  # fmt: skip
         self.engine, self.policy = engine, policy
         self.actor, self.clock, self.say = actor, clock, say
-        self.world = World(engine, policy, targets)
         self.adopt = adopt
         self.patient = patient
         """A one-shot command waits at most ``settle``, once, and only where a decision depends on it."""
@@ -55,6 +54,7 @@ class Loop:
         self.looker = Looker(engine)
         self.present = Present(engine, policy, rule_hashes, self.looker, actor)
         self.store = self.present.store
+        self.world = World(engine, policy, targets)
         self._checked = False
         self._deciding = ""
         """The bead of the decision under way."""
@@ -86,6 +86,8 @@ class Loop:
                 if not outcome.rounds:
                     self.say(nothing(look, scope.kinds))
                 return outcome
+            if not outcome.rounds:
+                self.present.begin()
             outcome.rounds, thorough, begun = outcome.rounds + 1, False, time.monotonic()
             try:
                 more, wait = self._round(look, now, scope, outcome, skip, stuck, patient)
@@ -95,7 +97,7 @@ class Loop:
             except SchemaChanged:
                 if self.present.columns_anew:
                     raise
-                self.present.columns_anew = True
+                self.present.forget_columns()
                 continue
             except Conflict as error:
                 conflicts += 1
@@ -143,10 +145,11 @@ class Loop:
 
     def _at_head(self, look: Look, now: datetime) -> State:
         check_database(self.engine, self.project_id)
+        self.present.begin()
         try:
             state = self.present.state(look, now, self.present.lens(look))
         except SchemaChanged:
-            self.present.columns_anew = True
+            self.present.forget_columns()
             state = self.present.state(look, now, self.present.lens(look))
         if state is None:
             raise RuntimeError("a command that only reads was given somebody who acts")
@@ -162,7 +165,7 @@ class Loop:
         asked = questions(state, policy, now, scope)
         ready = [bead.id for rule in policy.rules if rule.ready for bead in asked.queues.get(rule.name, ())]
         loose = bool(ready) and loose_rows(self.present.seen(look, now))
-        holds = until_ready(self.engine.query, ready, len(ready) + 1, (), lens.columns, now, look.head, loose)
+        holds = until_ready(self.engine, ready, len(ready) + 1, (), lens.schema, now, look.head, loose)
         plan = decide(state, policy, now, Scope(dispatch=scope.dispatch), asked, Outside(holds=holds))
         return Survey(look, state, now, plan, self.engine.merging(), policy, asked, lens)
 
@@ -206,6 +209,7 @@ class Loop:
         policy = self._directed(lens)
         dirty = [table for table, one in seen.items() if one.dirty]
         loose = feed.uncommitted(self.engine, look.head, dirty, lens) if dirty else []
+        loose = [row for row in loose if not feed.kept_by_bd(row)]
         if dirty and self.adopt:
             settled = max(seen[table].since for table in dirty) + policy.settle
             if settled <= now:

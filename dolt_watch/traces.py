@@ -8,11 +8,9 @@ from typing import Any
 
 import orjson
 
+from dolt_watch.beads.columns import KEPT_BY_BD
 from dolt_watch.model import Entry, Kind
 from dolt_watch.text import outside
-
-TEXT_LIMIT = 65_535
-"""Bytes that a TEXT column of beads holds: notes, events.old_value, events.new_value."""
 
 _VERBS = {Kind.CLAIM: "claim", Kind.DISPATCHED: "dispatch", Kind.REAP: "reap", Kind.REQUEUE: "requeue"}
 
@@ -32,7 +30,11 @@ def message(entry: Entry) -> str:
 
 def as_bd(row: Mapping[str, Any]) -> dict[str, Any]:
     """The row as bd writes it into events.old_value: what is empty is left out."""
-    return {k: bd_value(v) for k, v in row.items() if v not in (None, "", 0) or k == "priority"}
+    return {
+        name: bd_value(value)
+        for name, value in row.items()
+        if (value not in (None, "", 0) or name == "priority") and name not in KEPT_BY_BD
+    }
 
 
 def bd_value(value: Any) -> Any:
@@ -41,7 +43,7 @@ def bd_value(value: Any) -> Any:
     return value if isinstance(value, str | int | float | None) else str(value)
 
 
-def fit(full: Mapping[str, Any], least: Mapping[str, Any]) -> str:
-    """bd itself fails past the column's end; we say the changed fields only."""
+def fit(full: Mapping[str, Any], least: Mapping[str, Any], limit: int) -> str:
+    """bd itself fails past the column's end; we say the changed fields only. ``limit``: bytes that the column takes."""
     text = orjson.dumps(full)
-    return (text if len(text) <= TEXT_LIMIT else orjson.dumps(least)).decode()
+    return (text if len(text) <= limit else orjson.dumps(least)).decode()

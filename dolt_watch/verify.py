@@ -8,18 +8,21 @@ decision says it wrote.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import NamedTuple
 
 import orjson
 
+from dolt_watch.beads.readiness import readiness_at
+from dolt_watch.beads.readiness_v1 import readiness_v1
+from dolt_watch.beads.schema import schema_at
 from dolt_watch.core.decide import decide, questions
 from dolt_watch.core.given import Given, recall
-from dolt_watch.core.policy import ATTEMPTED, UNCOMMITTED, Outside
+from dolt_watch.core.policy import ATTEMPTED, UNCOMMITTED, UNVERSIONED, Outside
 from dolt_watch.core.reaping import quiet_since
 from dolt_watch.core.rules import CompiledRule
-from dolt_watch.gates import alive_by_children, readiness
+from dolt_watch.gates import alive_by_children
 from dolt_watch.handlers.answers import recalled, report_of
 from dolt_watch.ledger import bead_hash
 from dolt_watch.model import (
@@ -201,20 +204,29 @@ class _Check:
         """What ``decide`` says first, given what was given."""
         scope, passed = given.scope, given.passed
         asked = questions(state, under.policy, now, scope, [bead for bead, gate in passed.items() if gate == ATTEMPTED])
-        query, stale = self.past.engine.query, quiet_since(asked.stale, under.policy, now)
-        holds = alive_by_children(query, stale, entry.observed, now)
-        holds |= {bead: Hold(gate, "as recorded") for bead, gate in passed.items() if gate == UNCOMMITTED}
+        stale = quiet_since(asked.stale, under.policy, now)
+        holds = alive_by_children(self.past.engine, stale, entry.observed, now)
+        holds |= {
+            bead: Hold(gate, "as recorded") for bead, gate in passed.items() if gate in (UNCOMMITTED, UNVERSIONED)
+        }
         for rule in under.policy.rules:
             queue = asked.queues.get(rule.name, ())
             if rule.ready and queue:
                 ids = [bead.id for bead in queue]
-                holds |= readiness(query, ids, list(self.past.columns), now, entry.observed)
+                holds |= self._readiness(ids, given, now, entry.observed)
         plan = decide(state, under.policy, now, scope, asked, Outside(given.capacity, holds, given.verdicts))
         for beside in plan.decisions[1:]:
             known = state.beads[beside.bead].version
             if beside.kind is Kind.CLAIM and self.last.get(beside.bead, 0) <= known:
                 self.out.beside.append((beside.bead, entry.observed))
         return plan.decisions[0] if plan.decisions else None
+
+    def _readiness(self, ids: list[str], given: Given, now: datetime, commit: str) -> Mapping[str, Hold]:
+        """Ask by the rule that the decision was made by, under the schema of the commit that it observed."""
+        engine = self.past.engine
+        if given.readiness == 1:
+            return readiness_v1(engine.query, ids, schema_at(engine, commit), now, commit)
+        return readiness_at(engine, ids, self.past.schema, now, commit).holds
 
     def _reported(self, entry: Entry, given: Given, now: datetime, state: State, under: Under) -> Decision | None:
         """What the answer, as recorded, comes to."""
@@ -244,7 +256,7 @@ class _Check:
                     yield _difference(entry, f"wrote {name}", after, stands)
             if entry.wrote.note and entry.wrote.note not in str((row and row.after.get("notes")) or ""):
                 yield _difference(entry, "wrote notes", entry.wrote.note, "not in this commit")
-            for event in entry.wrote.events:
+            for event in entry.wrote.events if entry.wrote.events_in_history else ():
                 if event not in events:
                     yield _difference(entry, "wrote events", event, "not in this commit")
             if entry.bead_hash and entry.bead_hash not in self._hashes(entry, changes.commit, rules.get(entry.rule)):

@@ -10,7 +10,7 @@ from dolt_watch import feed
 from dolt_watch.core.policy import RECHECK, Outside, Policy, Questions
 from dolt_watch.core.reaping import quiet_since
 from dolt_watch.engines import Engine
-from dolt_watch.gates import READY, alive_by_children, uncommitted, until_ready
+from dolt_watch.gates import READ_FOR_READINESS, alive_by_children, uncommitted, until_ready
 from dolt_watch.look import Look, Seen
 from dolt_watch.model import Bead, Capacity, JobReport
 from dolt_watch.round import Outcome
@@ -35,7 +35,7 @@ class World:
         capacity: dict[str, Capacity] = {}
         verdicts: dict[str, JobReport] = {}
         stale = quiet_since(asked.stale, self.policy, now)
-        holds = alive_by_children(self.engine.query, stale, look.head, now)
+        holds = alive_by_children(self.engine, stale, look.head, now)
         # after a conflict too: a claim asks the rows as they are, and somebody may have written since the look
         beside = bool(outcome.conflicts) or loose_rows(seen)
         since = {table: one.since for table, one in seen.items()}
@@ -44,8 +44,8 @@ class World:
             queue = asked.queues.get(rule.name, ())
             if rule.ready and queue:
                 ids = [bead.id for bead in queue]
-                free, query = asked.slots[rule.name], self.engine.query
-                holds |= until_ready(query, ids, free, holds, lens.columns, now, look.head, beside)
+                free = asked.slots[rule.name]
+                holds |= until_ready(self.engine, ids, free, holds, lens.schema, now, look.head, beside)
             waits = any(bead.id not in holds for bead in queue)
             doubts = any(bead.rule == rule.name for bead in asked.unknown)
             if (waits or doubts) and rule.target not in capacity:
@@ -78,4 +78,4 @@ class World:
 
 def loose_rows(seen: Mapping[str, Seen]) -> bool:
     """May rows that stand uncommitted keep a bead back?"""
-    return any(seen[table].dirty for table in READY if table in seen)
+    return any(seen[table].dirty for table in READ_FOR_READINESS if table in seen)

@@ -27,6 +27,11 @@ from tests.servers import Server
 Factory = Callable[[], Engine]
 
 
+def pytest_report_header() -> str:
+    """The bd of this run: a real one, or the stand-in and its dialect."""
+    return f"bd: {beads.described()}"
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A long profile ends by itself, whatever limit its file sets for the others: a file's mark beats the command line."""
     for item in items:
@@ -113,9 +118,22 @@ def beads_engine(engine: Engine) -> Engine:
     return engine
 
 
+@pytest.fixture(params=beads.SHAPES)
+def beads_shape(request: pytest.FixtureRequest) -> str:
+    """Each of the three shapes of beads' tables, by the release of bd that makes it."""
+    return str(request.param)
+
+
+@pytest.fixture
+def shaped_engine(engine: Engine, beads_shape: str) -> Engine:
+    """On both engines, in each shape: a database with beads' real tables, committed, without beads."""
+    beads.create_beads(engine, beads_shape)
+    return engine
+
+
 @pytest.fixture
 def beads_workspace(dolt_server: Server, tmp_path: Path) -> Iterator[Workspace]:
-    """A real bd workspace on a fresh database of the server."""
+    """A bd workspace on a fresh database of the server: of a real bd, or of the stand-in."""
     made = beads.workspace(dolt_server, tmp_path)
     yield made
     dolt_server.drop(made.address)

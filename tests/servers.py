@@ -27,6 +27,7 @@ import pytest
 
 from dolt_watch.engines import Engine
 from dolt_watch.engines.address import Address, parse_url
+from tests.standin.dialect import DEFAULT, DIALECTS
 
 IMAGE = "dolthub/dolt-sql-server:1.86.4"
 
@@ -35,6 +36,7 @@ class Source(StrEnum):
     GIVEN = "given"
     BINARY = "binary"
     CONTAINER = "container"
+    STANDIN = "stand-in"
     SKIP = "skip"
     FAIL = "fail"
 
@@ -58,10 +60,20 @@ def choose(env: Mapping[str, str], which: Callable[[str], str | None], docker_an
 
 
 def choose_bd(env: Mapping[str, str], which: Callable[[str], str | None]) -> Choice:
-    """Where bd comes from: PATH, or nowhere."""
+    """The bd of this run: the stand-in where DOLT_WATCH_TEST_BD names its dialect, else a real one (BD, then PATH).
+
+    Where there is no real one either, the stand-in in its default dialect. ``why`` is the program's path or the dialect.
+    """
+    if dialect := env.get("DOLT_WATCH_TEST_BD"):
+        if dialect not in DIALECTS:
+            return Choice(Source.FAIL, f"DOLT_WATCH_TEST_BD={dialect}: not one of {', '.join(DIALECTS)}")
+        return Choice(Source.STANDIN, dialect)
+    if named := env.get("BD"):
+        program = which(named)
+        return Choice(Source.BINARY, program) if program else Choice(Source.FAIL, f"BD={named}: no such program")
     if program := which("bd"):
         return Choice(Source.BINARY, program)
-    return missing(env, "no bd on PATH")
+    return Choice(Source.STANDIN, DEFAULT)
 
 
 def missing(env: Mapping[str, str], why: str) -> Choice:

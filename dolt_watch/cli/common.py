@@ -65,9 +65,14 @@ class Saying:
 
 def fail(error: DoltWatchError) -> NoReturn:
     """Tell an error on stderr, and end with its exit code."""
-    for line in f"error: {error}".split("\n"):
-        click.echo(outside(line, LONGEST_LINE), err=True)
+    complain(f"error: {error}")
     sys.exit(error.exit_code)
+
+
+def complain(text: str) -> None:
+    """Write the lines of an error to stderr."""
+    for line in text.split("\n"):
+        click.echo(outside(line, LONGEST_LINE), err=True)
 
 
 def person() -> str:

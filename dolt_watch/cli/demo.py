@@ -35,7 +35,8 @@ def command(keep: bool) -> int:
     from dolt_watch.demo.story import tell
 
     # Ended from outside, it still stops its server and takes its folder away.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
     folder = Path(tempfile.mkdtemp(prefix="dolt_watch_demo_"))
     told = False
     try:

@@ -5,12 +5,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import signal
 import socket
-import threading
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -24,8 +21,6 @@ if TYPE_CHECKING:
 
 SHORTEST = 0.05
 """Seconds. A shorter pause is a slip."""
-GRACE = 9.0
-"""Seconds after SIGTERM: what is under way is settled in them, or by whoever looks after its deadline."""
 
 
 @click.command()
@@ -46,19 +41,22 @@ GRACE = 9.0
     help="auto: text on a terminal, else JSON.",
 )
 def command(poll: str | None, port: int | None, host: str | None, form: str, **kwargs: Any) -> int:
-    """Stay up: dispatch and reap as things happen, until SIGTERM.
+    """Stay up: dispatch and reap as things happen, until SIGTERM, SIGHUP or ^C.
 
     Survives the database and the target going away. Of several replicas one works, the others stand by. DOLT_WATCH_PING_URL is fetched after good ticks: those that would end a command with exit 0.
 
     Example: dolt_watch run --port 9464
     """
+    from dolt_watch.cli.shutdown import Shutdown
     from dolt_watch.cli.wiring import Targets, build
     from dolt_watch.engines import Engine
     from dolt_watch.engines.address import open_engine
+    from dolt_watch.handlers.acting import under_way
     from dolt_watch.report import live
     from dolt_watch.service import LONGEST_PAUSE, Service
     from dolt_watch.settings import duration
     from dolt_watch.telemetry.logs import Changes, Log
+    from dolt_watch.text import Said
     from dolt_watch.tick import Loop
     from dolt_watch.times import DatabaseClock
 
@@ -73,10 +71,12 @@ def command(poll: str | None, port: int | None, host: str | None, form: str, **k
     timeouts = [each.timeout for each in settings.targets.values()]
     health = _health(os.environ.get("DOLT_WATCH_PING_URL", ""), timeouts, max(seconds, LONGEST_PAUSE))
     changes, targets = Changes(log.say), Targets(settings, health.turning)
+    loops: list[Loop] = []
 
     def make(engine: Engine) -> Loop:
         loop = build(engine, settings, targets, DatabaseClock(), changes.say, patient=False)
         loop.present.turning = health.turning
+        loops[:] = [loop]
         return loop
 
     def between() -> None:
@@ -90,7 +90,13 @@ def command(poll: str | None, port: int | None, host: str | None, form: str, **k
 
     _usable(settings, targets)
     pages = {**health.pages(), **live.pages(lambda: open_engine(settings.address), look)}
-    with _until_told(service.stop, log.say), _served(host or "127.0.0.1", port, pages, log.say):
+    shutdown = Shutdown(
+        lambda: under_way(loops[0].actor) if loops else None,
+        lambda line: log.say(Said(line, error="NotRecorded")),
+        stop=service.stop,
+        codes=(0, 1),
+    )
+    with shutdown, _served(host or "127.0.0.1", port, pages, log.say):
         try:
             service.run()
         finally:
@@ -149,27 +155,3 @@ def _served(host: str, port: int | None, pages: Any, say: Any) -> Iterator[None]
         yield
     finally:
         server.close()
-
-
-@contextlib.contextmanager
-def _until_told(stop: threading.Event, say: Any) -> Iterator[None]:
-    """SIGTERM and SIGINT: no other decision begins. A second one, or an answer that does not come, ends the process as a crash would, which is safe."""
-
-    def told(number: int, frame: FrameType | None) -> None:
-        if stop.is_set():
-            os._exit(1)
-        stop.set()
-        timer = threading.Timer(GRACE, gone)
-        timer.daemon = True
-        timer.start()
-
-    def gone() -> None:
-        say("an answer did not come in time: its attempt is settled by whoever looks after its deadline")
-        os._exit(0)
-
-    before = {number: signal.signal(number, told) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

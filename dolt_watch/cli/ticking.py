@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from dolt_watch.cli.common import Saying
+from dolt_watch.cli.common import Saying, complain
 from dolt_watch.engines.address import open_engine
 from dolt_watch.look import Looker, idle, nothing
 from dolt_watch.settings import Settings, settings_hash
@@ -40,13 +40,17 @@ def tick(
             say.check()
             return 0
 
+        from dolt_watch.cli.shutdown import Shutdown
         from dolt_watch.cli.wiring import Targets, build
         from dolt_watch.core.policy import Scope
+        from dolt_watch.handlers.acting import under_way
 
         targets = Targets(settings)
         try:
             loop = build(engine, settings, targets, clock, say, dry=dry_run)
-            outcome = loop.tick(Scope(dispatch="dispatch" in kinds, reap="reap" in kinds), look, thorough=asked)
+            with Shutdown(lambda: under_way(loop.actor), complain) as shutdown:
+                scope = Scope(dispatch="dispatch" in kinds, reap="reap" in kinds)
+                outcome = loop.tick(scope, look, stop=shutdown.stop.is_set, thorough=asked)
         finally:
             targets.close()
         if dry_run and outcome.watched:
@@ -61,10 +65,10 @@ def tick(
             return 0
         if write is not None:
             write(loop, outcome, time.monotonic() - begun)
-        if outcome.good:
+        if outcome.good and not shutdown.code:
             ping()
         say.check()
-        return outcome.exit_code
+        return shutdown.code or outcome.exit_code
     finally:
         engine.close()
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
+from dolt_watch.beads.columns import KEPT_BY_BD
 from dolt_watch.model import CommitChanges, Entry, Event, Facts, RowChange, Rule, Sign, What
 
 _NOUN = {"comments": "comment", "labels": "label", "events": "event", "dependencies": "dependency"}
@@ -61,24 +62,38 @@ def _row_events(
         yield Event(What.LEFT, row.bead, commit, at, facts=Facts(), changed=("deleted",), row=row)
         return
     if not theirs:
+        if not entries:
+            yield from _computed(row, changes, rules)
         return
-    before = facts_of(row, rules, before=True)
     assert facts is not None
-    if facts.matches and facts.matches != before.matches:
-        what = What.MATCHED
-    elif facts.runs and not before.runs:
-        what = What.STARTED
-    elif before.matches and not facts.matches:
-        what = What.UNMATCHED
-    elif before.runs and not facts.runs:
-        what = What.LEFT
-    else:
-        what = What.EDITED
+    what = _meaning(facts, facts_of(row, rules, before=True))
     own = row.at if "updated_at" in row.changed or row.kind == "added" else None
     # what a commit of ours swept in or adopted was not written by us, and nothing says by whom
     who = "somebody" if changes.author == "dolt-watch" else changes.author
     sign = Sign(at, ", ".join(theirs), row.who or who, commit, _off(own, at))
     yield Event(what, row.bead, commit, at, facts=facts, sign=sign, changed=theirs, row=row)
+
+
+def _computed(row: RowChange, changes: CommitChanges, rules: Sequence[Rule]) -> Iterator[Event]:
+    """Yield an event without a sign if a change that bd computed (``KEPT_BY_BD``) changes what a rule says."""
+    facts, before = facts_of(row, rules), facts_of(row, rules, before=True)
+    ordered = any(name in rule.order_by for rule in rules for name in row.changed)
+    if ordered or (facts.matches, facts.running) != (before.matches, before.running):
+        what, at = _meaning(facts, before), changes.date
+        yield Event(what, row.bead, changes.commit, at, facts=facts, changed=row.changed, row=row)
+
+
+def _meaning(facts: Facts, before: Facts) -> What:
+    """Return what a change of the bead's row means for the rules."""
+    if facts.matches and facts.matches != before.matches:
+        return What.MATCHED
+    if facts.runs and not before.runs:
+        return What.STARTED
+    if before.matches and not facts.matches:
+        return What.UNMATCHED
+    if before.runs and not facts.runs:
+        return What.LEFT
+    return What.EDITED
 
 
 def facts_of(row: RowChange, rules: Sequence[Rule], before: bool = False) -> Facts:
@@ -97,10 +112,10 @@ def facts_of(row: RowChange, rules: Sequence[Rule], before: bool = False) -> Fac
 def _theirs(row: RowChange, entries: Sequence[Entry]) -> tuple[str, ...]:
     """The changed columns less exactly what our entries wrote in this commit."""
     if not entries:
-        return row.changed or ("row",)
+        return tuple(name for name in row.changed if name not in KEPT_BY_BD) if row.changed else ("row",)
     theirs = []
     for column in row.changed:
-        if column == "updated_at":
+        if column == "updated_at" or column in KEPT_BY_BD:
             continue
         if column == "notes":
             if row.after.get("notes") != appended(row.before.get("notes") or "", entries):

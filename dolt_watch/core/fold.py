@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
+from dolt_watch.beads.columns import KEPT_BY_BD
 from dolt_watch.core.evidence import after_claim, reverted
 from dolt_watch.model import GLOBAL, IN_FLIGHT, Bead, Entry, Event, Facts, Kind, Pause, Phase, Sign, State, What
 from dolt_watch.times import told
 
+_SETTLED = frozenset({Phase.BACKOFF, Phase.QUARANTINED, Phase.HELD})
 HOUR = timedelta(hours=1)
 LONGEST = 2 * HOUR
 """No claim's deadline lies further off: a target's time-out is an hour at most."""
@@ -129,6 +131,8 @@ def _row(bead: Bead | None, event: Event) -> Bead | None:
     facts = event.facts or Facts()
     if bead is None:
         return _enter(event, facts, 0)
+    if bead.phase in _SETTLED and event.changed and KEPT_BY_BD.issuperset(event.changed):
+        return bead  # only an edit by a person re-arms it, and bd computed this one
     match bead.phase:
         case Phase.CLAIMED:
             return bead  # nobody but the holder of its token settles it before its deadline

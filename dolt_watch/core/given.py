@@ -10,9 +10,15 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from dolt_watch.core.policy import ATTEMPTED, UNCOMMITTED, Outside, Scope
+from dolt_watch.core.policy import ATTEMPTED, UNCOMMITTED, UNVERSIONED, Outside, Scope
 from dolt_watch.model import EMPTY, Capacity, Entry, Hold, JobReport, State, Verdict
 from dolt_watch.times import told
+
+READINESS = 2
+"""Version of the readiness rule (`dolt_watch.beads.readiness`). Version 1 is kept for `replay --verify`."""
+
+UNRECORDED = (ATTEMPTED, UNCOMMITTED, UNVERSIONED)
+"""Gates whose beads are recorded, because history doesn't hold what they saw."""
 
 
 def inputs(state: State, now: datetime, scope: Scope, holds: Mapping[str, Hold], outside: Outside) -> dict[str, Any]:
@@ -22,18 +28,19 @@ def inputs(state: State, now: datetime, scope: Scope, holds: Mapping[str, Hold],
     - ``scope``: what this command may do, ``dispatch`` or ``reap`` or both.
     - ``made``: the commit at which the state was last made anew.
     - ``passed``: beads left out for what only this command, or the working set, knew.
+    - ``readiness``: the version of the rule that says which beads are ready. Entries without it are of the first one.
     - ``capacity``: target → free slots, whether it said that it is idle, why.
     - ``verdicts``: bead → the target's verdict on its job, its own word, its error text.
     - ``answer``: what the target answered (reports only).
     - ``jitter``: the random part of the pause before the next attempt, from 0 to 1 (reports only).
     """
-    passed = {bead: hold.gate for bead, hold in holds.items() if hold.gate in (ATTEMPTED, UNCOMMITTED)}
+    passed = {bead: hold.gate for bead, hold in holds.items() if hold.gate in UNRECORDED}
     capacity = {name: [one.slots, one.idle, one.why] for name, one in outside.capacity.items()}
     verdicts = {bead: [one.verdict.value, one.word, one.error] for bead, one in outside.verdicts.items()}
     given = {"passed": passed, "capacity": capacity, "verdicts": verdicts}
-    return {"now": now.isoformat(), "scope": list(scope.kinds), "made": state.made} | {
-        k: v for k, v in given.items() if v
-    }
+    always = {"now": now.isoformat(), "scope": list(scope.kinds), "made": state.made}
+    ready = {"readiness": READINESS} if scope.dispatch else {}
+    return always | ready | {name: value for name, value in given.items() if value}
 
 
 class Given(NamedTuple):
@@ -46,11 +53,13 @@ class Given(NamedTuple):
     capacity: Mapping[str, Capacity]
     verdicts: Mapping[str, JobReport]
     jitter: float
+    readiness: int
+    """The version of the readiness rule."""
 
 
 def recall(entry: Entry) -> Given:
     given = entry.given
-    scope, jitter = given.get("scope"), given.get("jitter")
+    scope, jitter, ready = given.get("scope"), given.get("jitter"), given.get("readiness")
     kinds = scope if isinstance(scope, list) else ()
     return Given(
         told(given.get("now")),
@@ -59,6 +68,7 @@ def recall(entry: Entry) -> Given:
         dict(_capacity(given)),
         dict(_verdicts(given)),
         float(jitter) if isinstance(jitter, int | float) else 0.0,
+        ready if isinstance(ready, int) else 1,
     )
 
 

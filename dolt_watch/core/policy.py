@@ -8,6 +8,9 @@ from dolt_watch.model import EMPTY, IN_PROGRESS, Bead, Capacity, Decision, Hold,
 
 ATTEMPTED, UNCOMMITTED = "attempted", "uncommitted"
 """Gates that no replay can ask again: what a command did before, and what stood uncommitted."""
+UNVERSIONED = "unversioned"
+"""Another such gate: a bead is not ready because of rows that no commit holds (a wisp), or of a mark that bd
+may not have committed (`is_blocked`)."""
 RECHECK = timedelta(minutes=1)
 """A target is asked about a job that runs, and a stale bead that was spared (a child was at work) is looked at, again after this, not at every poll."""
 HOUR = timedelta(hours=1)

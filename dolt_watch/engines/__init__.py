@@ -117,8 +117,11 @@ class Engine(Protocol):
         """
         ...
 
-    def columns(self, table: str) -> dict[str, str]:
-        """Column name → SQL type, lower case, of the table as it is now; empty where there is none."""
+    def columns(self, table: str, commit: str | None = None) -> dict[str, str]:
+        """Column name → SQL type, lower case, of the table as it is now; empty where there is none.
+
+        ``commit``: as the commit with this full hash holds the table. Raises UnknownCommit.
+        """
         ...
 
     def dirty(self) -> frozenset[str]:

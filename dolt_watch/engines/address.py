@@ -36,6 +36,8 @@ class Address:
     """Encrypt, and verify the server's certificate and name. None: nobody said, so ``encrypted`` goes by where the server is."""
     ca: str = ""
     """PEM file of the authority that signed the server's certificate; '': the system's."""
+    managed: bool = field(default=False, repr=False, compare=False)
+    """bd starts this server itself and writes its port: what to do if it does not answer."""
 
     @property
     def encrypted(self) -> bool:

@@ -189,9 +189,10 @@ class DoltEngine:
         """Raises UnknownCommit, NoSuchTable, SchemaChanged as it is read. An edge needs a parent: a root commit has none."""
         return self._diff.rows(name(table), self._checked(edges), tuple(columns.values()))
 
-    def columns(self, table: str) -> dict[str, str]:
+    def columns(self, table: str, commit: str | None = None) -> dict[str, str]:
+        of = "" if commit is None else f" AS OF '{self._hash(commit)}'"
         try:
-            rows = self.query(f"SHOW COLUMNS FROM `{name(table)}`")
+            rows = self.query(f"SHOW COLUMNS FROM `{name(table)}`{of}")
         except NoSuchTable:
             return {}
         return {row[0]: str(row[1]).lower() for row in rows}

@@ -122,6 +122,8 @@ def _fix(kind: type[DoltWatchError], code: int, text: str, address: Address) -> 
     if kind is Unreachable:
         if address.socket:
             return f"dolt sql-server --socket {address.socket}"
+        if address.managed:
+            return "`bd dolt start` starts bd's own server and writes its port to .beads/dolt-server.port"
         return (
             f"dolt sql-server --host {address.host} --port {address.port} (in its data folder), or mend host and port"
         )

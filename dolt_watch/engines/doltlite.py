@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -221,8 +221,25 @@ class DoltLiteEngine:
             for row in self.raw(sql, (self._hash(edge.parent), self._hash_or_working(edge.commit)))[0]:
                 yield edge, row if columns else ()
 
-    def columns(self, table: str) -> dict[str, str]:
-        return {row[1]: str(row[2]).lower() for row in self.raw(f"PRAGMA table_info({name(table)})")[0]}
+    def columns(self, table: str, commit: str | None = None) -> dict[str, str]:
+        """At a commit: from its CREATE statement where that differs from the working one."""
+        if commit is not None:
+            rows, _ = self.raw(
+                "SELECT from_table_name, from_create_statement FROM dolt_schema_diff(?, 'WORKING') "
+                "WHERE ? IN (from_table_name, to_table_name) ORDER BY from_table_name = ? DESC",
+                (self._hash(commit), name(table), table),
+            )
+            if rows and rows[0][0] != table:
+                return {}
+            if rows:
+                with closing(self._sqlite3.connect(":memory:")) as scratch:
+                    scratch.execute(rows[0][1])
+                    return self._columns(scratch, table)
+        return self._columns(self._connection, table)
+
+    def _columns(self, connection: sqlite3.Connection, table: str) -> dict[str, str]:
+        rows = connection.execute(f"PRAGMA table_info({name(table)})").fetchall()
+        return {row[1]: str(row[2]).lower() for row in rows}
 
     def dirty(self) -> frozenset[str]:
         return frozenset(row[0] for row in self.raw("SELECT table_name FROM dolt_status")[0])

@@ -32,7 +32,7 @@ _NAMES: tuple[tuple[str, type[DoltWatchError]], ...] = (
 _TEXTS: tuple[tuple[str, type[DoltWatchError]], ...] = (
     (r"nothing to commit", NothingToCommit),
     (r"cannot commit: unresolved", MergeInProgress),
-    (r"ref not found|invalid dolt_log revision|could not resolve|commit not found", UnknownCommit),
+    (r"ref not found|invalid dolt_log revision|could not (?:be )?resolve|commit not found", UnknownCommit),
     (r"no such column|has no column named", SchemaChanged),
 )
 

@@ -94,6 +94,12 @@ class Acting:
 
     def _know(self, standing: Standing) -> None:
         self.ledger.rules, self.ledger.columns = standing.compiled, standing.lens.columns
+        self.ledger.schema = standing.lens.schema
+
+
+def under_way(actor: object) -> Decision | None:
+    """Return the attempt that ``actor`` has begun and not recorded yet: its claim, then its report."""
+    return actor.ledger.under_way if isinstance(actor, Acting) else None
 
 
 class Telling:

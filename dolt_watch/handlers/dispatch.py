@@ -26,19 +26,28 @@ def dispatch(
     decision: Decision, standing: Standing, rule: Rule, target: Target, ledger: Ledger, say: Say
 ) -> Written:  # fmt: skip
     """What became of it: the report that now stands in the ledger. Raises Conflict where the claim did not go through, NotRecorded."""
-    bead, compiled = standing.state.beads[decision.bead], standing.compiled[rule.name]
     token = uuid.uuid4().hex
     begun = time.monotonic()
+    claim = ledger.under_way = decision._replace(token=token)
+    try:
+        return _attempt(claim, begun, standing, rule, target, ledger, say)
+    finally:
+        ledger.under_way = None
+
+
+def _attempt(
+    claim: Decision, begun: float, standing: Standing, rule: Rule, target: Target, ledger: Ledger, say: Say
+) -> Written:  # fmt: skip
+    bead, compiled = standing.state.beads[claim.bead], standing.compiled[rule.name]
     valid = timedelta(seconds=MARGIN + target.timeout)
-    claim = decision._replace(token=token)
     claimed = ledger.decide(claim, observed=standing.look.head, fence=standing.look.fence, valid=valid)
     after = time.monotonic()
     announce(say, claimed, f"picked bead: {bead.id}")
-    attempt = bead._replace(attempt=decision.attempt, token=token, cause=claimed.commit)
+    attempt = bead._replace(attempt=claim.attempt, token=claim.token, cause=claimed.commit)
     report = _withdrawn(claimed, compiled, ledger) or _late(begun)
     if report is None:
         task = Task(bead.id, dict(claimed.row or {}), rule.name)
-        answer, jitter = target.dispatch(task, token), round(random.random(), 6)
+        answer, jitter = target.dispatch(task, claim.token), round(random.random(), 6)
         # not the look's time: what is to be left alone for a while is left alone from its answer on
         now = claimed.entry.at + timedelta(seconds=time.monotonic() - after)
         report = report_of(answer, attempt, rule, now, jitter)
@@ -47,7 +56,10 @@ def dispatch(
     else:
         assert claimed.row is not None
         report = report._replace(status=str(claimed.row["status"]))
-    report = report._replace(bead=bead.id, rule=rule.name, attempt=decision.attempt, token=token, cause=claimed.commit)
+    report = report._replace(
+        bead=bead.id, rule=rule.name, attempt=claim.attempt, token=claim.token, cause=claimed.commit
+    )
+    ledger.under_way = report
     written = ledger.report(report)
     for warning in (claimed.warning, written.warning):
         if warning:

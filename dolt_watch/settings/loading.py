@@ -173,7 +173,7 @@ def _address(
     if given is None:
         found = beads.connection(env, here)
         origins |= found.origins
-        secret, origins["password"] = password(found.address, env, here)
+        secret, origins["password"] = password(found.address, found.env, here)
         return replace(found.address, password=secret), found.project_id
     url = convert(given, "str")
     try:

@@ -24,7 +24,19 @@ def find(named: str, env: Mapping[str, str], cwd: Path) -> Path | None:
     for folder in [*(f for up in (cwd, *cwd.parents) for f in (up, up / ".beads")), *(b.parent for b in beads), *beads]:
         if there(folder / FILE):
             return folder / FILE
-    return None
+    return _beside_the_tracker(env, cwd)
+
+
+def _beside_the_tracker(env: Mapping[str, str], cwd: Path) -> Path | None:
+    """Return the file beside the ``.beads`` folder that a redirect or a git worktree leads to."""
+    from dolt_watch.settings.discovery import find as tracker
+
+    try:
+        folder = tracker(env, cwd).folder
+    except SettingsError:
+        return None  # raised again where the database is looked for, unless that is named outright
+    candidates = (folder.parent / FILE, folder / FILE) if folder else ()
+    return next((path for path in candidates if there(path)), None)
 
 
 def read(path: Path, cwd: Path) -> list[Given]:

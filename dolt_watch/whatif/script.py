@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from dolt_watch.beads.readiness import INACTIVE, OWN_COLUMNS
 from dolt_watch.core.given import recall
 from dolt_watch.ledger import CONTENT
 from dolt_watch.model import (
     ANSWERS,
-    CLOSED,
     GLOBAL,
     IN_FLIGHT,
     IN_PROGRESS,
@@ -213,10 +213,15 @@ def _readies(row: RowChange) -> bool:
     """May this change decide whether some bead is ready?"""
     if row.kind != "modified" or not READINESS.isdisjoint(row.changed):
         return True
-    return (row.before.get("status") == CLOSED) != (row.after.get("status") == CLOSED)
+    return _blocks(row.before.get("status")) != _blocks(row.after.get("status"))
 
 
-READINESS = frozenset({"defer_until", "pinned", "is_template", "ephemeral", "issue_type"})
+def _blocks(status: object) -> str:
+    """Return the part of a status that readiness depends on: closed, pinned, or '' for active."""
+    return str(status) if status in INACTIVE else ""
+
+
+READINESS = frozenset(OWN_COLUMNS)
 
 
 def in_flight(beads: Mapping[str, Bead]) -> list[Bead]:

@@ -9,7 +9,7 @@ from dolt_watch.engines.address import open_engine
 from dolt_watch.engines.sql import statements
 from dolt_watch.errors import BeadGone, Conflict
 from dolt_watch.migrate import migrate
-from tests.beads import BEADS_SQL, create_beads
+from tests.beads import ROOT, create_beads
 from tests.conformance.tables import ME, THEM, commit, head, write
 
 TABLES = ["issues", "events", "comments", "labels", "dependencies", "metadata", "config"]
@@ -33,7 +33,7 @@ def test_our_copy_of_the_schema_is_bds_own(beads_workspace, workspace_engine, do
 
 
 def test_the_script_is_one_statement_a_piece():
-    script = statements(BEADS_SQL.read_text(encoding="utf-8"))
+    script = statements((ROOT / "dolt_watch" / "demo" / "beads.sql").read_text(encoding="utf-8"))
     assert [text.split("`")[1] for text in script if text.startswith("CREATE TABLE")] == TABLES
     assert all(text.startswith(("CREATE TABLE", "CREATE INDEX")) for text in script)
 

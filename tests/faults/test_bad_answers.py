@@ -28,7 +28,7 @@ from dolt_watch.targets.beadboard import BeadBoard, read_answer, read_status
 from dolt_watch.targets.health import read_health
 from dolt_watch.targets.http import MAX_BODY, Exchange, Trouble
 from dolt_watch.text import outside
-from dolt_watch.traces import TEXT_LIMIT
+from tests.beads import TEXT_BYTES as TEXT_LIMIT
 from tests.faults.stateful_service import Run, Says, Service
 from tests.faults.stateful_world import BOTH, World, template
 

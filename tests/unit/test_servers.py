@@ -8,6 +8,7 @@ import pytest
 
 from tests import servers
 from tests.servers import IMAGE, Choice, Source, choose, choose_bd, own_dolt, tool
+from tests.standin.dialect import DEFAULT
 
 URL = "dolt://root@db.example:3306/x"
 
@@ -47,10 +48,24 @@ def test_without_any_it_is_skipped_but_fails_in_ci(env, source):
     assert "no dolt on PATH" in choice.why
 
 
-@pytest.mark.parametrize(("env", "source"), [({}, Source.SKIP), ({"CI": "true"}, Source.FAIL)])
-def test_bd_comes_from_path_only(env, source):
-    assert choose_bd(env, have("bd")) == Choice(Source.BINARY, "/bin/bd")
-    assert choose_bd(env, have("dolt")).source is source
+@pytest.mark.parametrize(
+    ("env", "programs", "chosen"),
+    [
+        ({}, ["bd"], Choice(Source.BINARY, "/bin/bd")),
+        ({"BD": "bd-1.2"}, ["bd", "bd-1.2"], Choice(Source.BINARY, "/bin/bd-1.2")),
+        ({}, ["dolt"], Choice(Source.STANDIN, DEFAULT)),
+        ({"CI": "true"}, ["dolt"], Choice(Source.STANDIN, DEFAULT)),
+        ({"DOLT_WATCH_TEST_BD": "1.3"}, ["bd"], Choice(Source.STANDIN, "1.3")),
+        ({"DOLT_WATCH_TEST_BD": "1.3", "BD": "bd-1.2"}, ["bd", "bd-1.2"], Choice(Source.STANDIN, "1.3")),
+    ],
+)
+def test_a_real_bd_goes_before_the_standin_unless_a_dialect_is_named(env, programs, chosen):
+    assert choose_bd(env, have(*programs)) == chosen
+
+
+@pytest.mark.parametrize("env", [{"BD": "nowhere"}, {"DOLT_WATCH_TEST_BD": "0.9"}])
+def test_a_bd_that_is_named_and_not_there_fails(env):
+    assert choose_bd(env, have("bd")).source is Source.FAIL
 
 
 @pytest.mark.parametrize(("ci", "outcome"), [("true", pytest.fail.Exception), ("", pytest.skip.Exception)])

@@ -91,7 +91,7 @@ def test_the_port_of_a_local_server(tmp_path: Path) -> None:
     settings = load({}, {}, tmp_path)
     assert (address(settings).port, settings.origins["database.port"]) == (13311, ".beads/dolt-server.port")
     metadata(tmp_path, FULL)
-    assert address(load({}, {}, tmp_path)).port == 3399, "the file's own port goes first"
+    assert address(load({}, {}, tmp_path)).port == 13311, "bd's order: the port file goes first"
 
 
 def test_a_database_named_outright_asks_nothing_of_metadata(tmp_path: Path) -> None:
@@ -144,9 +144,9 @@ def test_credentials_that_are_not_ini_are_not_repeated(tmp_path: Path, text: str
         ("", "not JSON", "bd bootstrap"),
         ("[]", "a JSON object", "bd bootstrap"),
         pytest.param("[" * 100_000, "not JSON", "bd bootstrap", id="deep"),
-        ({**FULL, "dolt_mode": "embedded"}, "dolt_mode is 'embedded'", "bd init --server"),
-        ({**FULL, "dolt_mode": 5}, "dolt_mode is 5", "bd init --server"),
-        ({"database": "dolt"}, "dolt_mode is not set", "bd init --server"),
+        ({**FULL, "dolt_mode": "embedded"}, "dolt_mode is 'embedded'", "bd dolt start"),
+        ({**FULL, "dolt_mode": 5}, "dolt_mode is 5", "bd dolt start"),
+        ({"database": "dolt"}, "dolt_mode is not set", "bd dolt start"),
         ({**FULL, "dolt_server_port": "many"}, "a port from 1 to 65535", "bd dolt set port"),
         ({**FULL, "dolt_server_port": True}, "a port", "bd dolt set port"),
         ({**FULL, "dolt_server_port": 70000}, "a port", "bd dolt set port"),

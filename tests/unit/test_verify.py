@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from dolt_watch.beads.readiness import Readiness
 from dolt_watch.engines import Engine
 from dolt_watch.model import Capacity
 from dolt_watch.targets import Unknown
@@ -116,3 +117,47 @@ def test_quarantined_after_it_was_never_heard_of(doltlite: Engine) -> None:
     assert here.kinds("bd-a") == ["claim", "unknown", "quarantined"]
     out = verify(here.past())
     assert (out.same, out.differences) == (3, [])
+
+
+def _child_of_deferred(here: Light) -> None:
+    """bd-a goes first, but its parent is deferred: `bd ready` leaves it out, and the first rule did not."""
+    here.assign("bd-a", priority=0)
+    here.assign("bd-b")
+    here.sql(
+        "INSERT INTO issues (id, title, description, design, acceptance_criteria, notes, defer_until) "
+        "VALUES ('bd-p', 't', '', '', '', '', '2999-01-01')",
+        "INSERT INTO dependencies (issue_id, depends_on_id, type, created_by) "
+        "VALUES ('bd-a', 'bd-p', 'parent-child', 'ann')",
+    )
+
+
+def test_a_decision_by_the_first_readiness_rule_verifies_by_it(
+    doltlite: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = Light(doltlite)
+    _child_of_deferred(here)
+    with monkeypatch.context() as before:
+        before.setattr("dolt_watch.core.given.READINESS", 1)
+        before.setattr("dolt_watch.world.until_ready", lambda *_: {})
+        before.setattr("dolt_watch.ledger.readiness", lambda *_: Readiness())
+        here.tick()
+    assert here.target.sent == ["bd-a"]
+    assert (verify(here.past()).differences, verify(here.past()).same) == ([], 2)
+
+
+def test_a_decision_verifies_by_the_rule_that_it_names(doltlite: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = Light(doltlite)
+    _child_of_deferred(here)
+    with monkeypatch.context() as before:
+        before.setattr("dolt_watch.core.given.READINESS", 1)
+        here.tick()
+    assert here.target.sent == ["bd-b"]
+    assert found(here) == {("bd-b", "decision")}, "the first rule would have claimed bd-a"
+
+
+def test_readiness_is_decided_again_by_the_rule_of_bd_ready(doltlite: Engine) -> None:
+    here = Light(doltlite)
+    _child_of_deferred(here)
+    here.tick()
+    assert here.target.sent == ["bd-b"]
+    assert (verify(here.past()).differences, verify(here.past()).same) == ([], 2)

@@ -26,6 +26,7 @@ EXITS = """## Exit codes
 | 1 | a dispatch failed or its outcome is unknown; the target is down while beads wait; a check did not hold |
 | 2 | usage, settings, an expression, `metadata.json`, another project's id (a tick that finds nothing to do does not ask for it) |
 | 3 | the database: unreachable, wrong password, missing, not a beads database, not migrated, a newer schema |
+| 129, 130, 143 | ended by SIGHUP, ^C or SIGTERM. The answer to a request under way is awaited for 9 s and recorded; a second signal ends at once and names the bead and job that are not recorded. `run` ends with 0 |
 
 An error goes to stderr as one line, `error: …`, and below it where it is and what mends it.
 """

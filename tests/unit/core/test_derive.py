@@ -273,3 +273,45 @@ def test_a_note_of_ours_is_told_by_its_whole_line(line: str) -> None:
 )  # fmt: skip
 def test_words_of_others_are_theirs_to_take_back(line: str) -> None:
     assert not is_ours(line)
+
+
+SAME = [RUNS, OPEN, Answers(False, False, False, False)]
+
+
+@pytest.mark.parametrize("changed", ["is_blocked", "row_lock", "is_blocked row_lock"])
+@pytest.mark.parametrize("answers", SAME)
+def test_what_bd_computed_is_nobodys_edit(changed: str, answers: Answers) -> None:
+    assert events(row(changed, {}, {}, answers)) == []
+
+
+def test_what_bd_computed_beside_an_edit_is_not_named() -> None:
+    (edited,) = events(row("is_blocked title row_lock updated_at", {}, {}, RUNS))
+    assert (edited.what, edited.changed) == (What.EDITED, ("title", "updated_at"))
+    before, after = {"status": "open", "notes": ""}, {"status": "in_progress", "notes": CLAIM_NOTE}
+    found = events(row("status notes row_lock is_blocked updated_at", before, after, CLAIMED), entries=(entry(),))
+    assert [event.what for event in found] == [What.LEDGER]
+
+
+@pytest.mark.parametrize(
+    ("answers", "what"),
+    [
+        ((False, True, False, False), What.MATCHED),
+        ((True, False, False, False), What.UNMATCHED),
+        ((False, False, False, True), What.STARTED),
+        ((False, False, True, False), What.LEFT),
+    ],
+)
+def test_a_rule_may_ask_what_bd_computes(answers: tuple[bool, ...], what: What) -> None:
+    """A rule's `when` may name is_blocked. The bead comes and goes then, and nobody gave a sign of life."""
+    change = row("is_blocked", {}, {}, Answers(*answers))
+    (event,) = events(change)
+    assert (event.what, event.sign, event.changed, event.row) == (what, None, ("is_blocked",), change)
+    assert event.facts == Facts("agent" if answers[1] else "", ("agent",) if answers[3] else ())
+
+
+def test_an_order_by_what_bd_computes_moves_the_bead_in_its_queue() -> None:
+    change = row("is_blocked", {}, {}, OPEN)
+    found = list(derive(CommitChanges("c1", AT, "ann", (change,)), [Rule("agent", order_by="is_blocked, priority")]))
+    assert [(event.what, event.sign, event.facts and event.facts.rank) for event in found] == [
+        (What.EDITED, None, (2,))
+    ]

@@ -146,3 +146,14 @@ def test_only_what_was_written_after_the_claim_is_evidence(commit: str, off: int
     assert phase(MATCHED, CLAIM, sign, unknown) is expected
     if commit != "c1":
         assert phase(MATCHED, CLAIM, unknown, sign) is expected
+
+
+def test_only_a_person_re_arms_a_bead_and_not_a_column_that_bd_computes() -> None:
+    quarantined = [MATCHED, CLAIM, said(Kind.QUARANTINED, 2, OPEN)]
+    flipped = Event(What.UNMATCHED, "bd-1", "x", AT, facts=NEITHER, changed=("is_blocked",))
+    back = flipped._replace(what=What.MATCHED, facts=OPEN)
+    bead = after(*quarantined, flipped)
+    assert bead is not None and (bead.phase, bead.matches) == (Phase.QUARANTINED, False)
+    assert after(*quarantined, flipped, back) == after(*quarantined)
+    assert phase(*quarantined, back._replace(changed=("is_blocked", "title"))) == Phase.WAITING
+    assert phase(MATCHED, flipped) is None  # it waits only while it matches

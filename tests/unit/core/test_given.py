@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given as drawn
 from hypothesis import strategies as st
 
-from dolt_watch.core.given import inputs, recall
-from dolt_watch.core.policy import ATTEMPTED, UNCOMMITTED, Outside, Scope
+from dolt_watch.core.given import READINESS, inputs, recall
+from dolt_watch.core.policy import ATTEMPTED, UNCOMMITTED, UNVERSIONED, Outside, Scope
 from dolt_watch.handlers.answers import recalled
 from dolt_watch.model import Capacity, Entry, Hold, JobReport, Kind, State, Verdict, Wrote
 
@@ -21,7 +21,7 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
     max_leaves=8,
 )
-NAMES = ("now", "scope", "made", "passed", "capacity", "verdicts", "answer", "jitter")
+NAMES = ("now", "scope", "made", "passed", "capacity", "verdicts", "answer", "jitter", "readiness")
 
 
 def entry(given: Any) -> Entry:
@@ -35,17 +35,27 @@ def test_it_comes_back() -> None:
     capacity = {"board": Capacity(2, "idle", True), "other": Capacity(None, "not asked")}
     verdicts = {"bd-2": JobReport(Verdict.LOST, "gone", "no such job")}
     holds = {"bd-3": Hold(ATTEMPTED, ""), "bd-4": Hold(UNCOMMITTED, ""), "bd-5": Hold("blocked", "by history")}
+    holds["bd-6"] = Hold(UNVERSIONED, "")
     for scope in (Scope(dispatch=True), Scope(reap=True)):
         written = inputs(State("h", "m", {}), NOW, scope, holds, Outside(capacity, holds, verdicts))
         read = recall(entry(orjson.loads(orjson.dumps(written))))
         assert (read.now, read.scope) == (NOW, scope)
         assert (dict(read.capacity), dict(read.verdicts)) == (capacity, verdicts)
-        assert read.passed == {"bd-3": ATTEMPTED, "bd-4": UNCOMMITTED}, "what history holds is not recorded"
+        assert read.passed == {"bd-3": ATTEMPTED, "bd-4": UNCOMMITTED, "bd-6": UNVERSIONED}, (
+            "what history holds is not recorded"
+        )
+        assert read.readiness == (READINESS if scope.dispatch else 1)
 
 
 @pytest.mark.parametrize(("written", "read"), [(0.25, 0.25), (1, 1.0), ("much", 0.0), (None, 0.0)])
 def test_the_random_part_of_a_pause(written: Any, read: float) -> None:
     assert recall(entry({"jitter": written})).jitter == read
+
+
+@pytest.mark.parametrize(("written", "read"), [(2, 2), (1, 1), ("2", 1), (None, 1)])
+def test_an_entry_that_names_no_readiness_rule_is_of_the_first(written: Any, read: int) -> None:
+    assert recall(entry({"readiness": written})).readiness == read
+    assert recall(entry({})).readiness == 1
 
 
 def test_a_verdict_that_no_target_gives() -> None:

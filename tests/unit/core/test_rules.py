@@ -14,9 +14,9 @@ import pytest
 from dolt_watch.core.rules import CompiledRule, Part, compile_for, compile_rule, fingerprint
 from dolt_watch.errors import RuleError
 from dolt_watch.model import Rule
-from tests.beads import BEADS_SQL
+from tests.beads import SHAPES_FOLDER
 
-_ISSUES = BEADS_SQL.read_text().split("CREATE TABLE `issues` (")[1].split("\n);")[0]
+_ISSUES = (SHAPES_FOLDER / "1.0.2.sql").read_text().split("CREATE TABLE `issues` (")[1].split("\n);")[0]
 COLUMNS = {name: kind for name, kind in re.findall(r"^  `(\w+)` (\w+(?:\(\d+\))?)", _ISSUES, re.MULTILINE)} | {
     "order": "int",
     "comment": "text",  # a word of SQL too, which MySQL takes for a name as it stands

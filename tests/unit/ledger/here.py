@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
+from dolt_watch.beads.schema import tracker_schema
 from dolt_watch.core.rules import compile_for
 from dolt_watch.engines.address import DoltLitePath, open_engine
 from dolt_watch.errors import Conflict
@@ -41,6 +42,7 @@ class Here:
         columns = self.engine.columns("issues")
         self.ledger.rules = {"agent": compile_for(RULE, columns, self.engine.dialect)}
         self.ledger.columns = list(columns)
+        self.ledger.schema = tracker_schema(self.engine)
         self.issue("bd-1", title="t", assignee="agent", priority=2, owner="")
 
     def sql(self, *texts: str) -> None:

@@ -13,7 +13,8 @@ from dolt_watch import __version__
 from dolt_watch.ledger import Ledger, bead_hash
 from dolt_watch.model import Decision, Kind
 from dolt_watch.times import DatabaseClock, utc
-from dolt_watch.traces import TEXT_LIMIT, as_bd
+from dolt_watch.traces import as_bd
+from tests.beads import TEXT_BYTES as TEXT_LIMIT
 from tests.unit.ledger.here import CLAIM, FAILED, NOTE, NOW, PAUSE, REAP, SENT, Here
 
 

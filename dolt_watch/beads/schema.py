@@ -1,0 +1,176 @@
+"""The shape of a tracker's tables, found by looking at columns and `dolt_ignore`, never by a version.
+
+bd changes its tables with every release: bd 1.0.2, 1.2.2 and the 1.3 line have three shapes, and history
+holds others between them. All SQL over beads' tables asks this module for the parts that differ.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from dolt_watch.beads.columns import target_expression
+from dolt_watch.engines import Engine
+from dolt_watch.errors import UnsupportedSchema
+
+WATCHED_TABLES = ("issues", "comments", "events", "labels", "dependencies")
+"""Tables whose rows mean something to dolt_watch, where history holds them."""
+
+KNOWN_TABLES = (*WATCHED_TABLES, "leases", "wisps", "wisp_dependencies")
+"""Tables of beads that dolt_watch reads or writes. All others are ignored."""
+
+SUPPORTED = "bd 1.0.2 to 1.3"
+"""Releases whose shapes are supported, for error messages and `doctor`."""
+
+NEEDED: Mapping[str, tuple[str, ...]] = {
+    "issues": ("id", "title", "status", "priority", "assignee", "notes", "updated_at"),
+    "events": ("id", "issue_id", "event_type", "actor", "old_value", "new_value", "created_at"),
+    "comments": ("id", "issue_id", "author", "created_at"),
+    "labels": ("issue_id", "label"),
+    "dependencies": ("issue_id", "type", "created_at", "created_by"),
+}
+"""Columns without which dolt_watch cannot work, by table. A target of `dependencies` is needed too."""
+
+LONGEST_TEXT = 2**24 - 1
+"""Bytes that dolt_watch lets a LONGTEXT column grow to (MEDIUMTEXT's width).
+
+The type itself allows 4 GiB, but a statement with a larger value exceeds the usual packet limits of MySQL
+clients (16 MiB), so bd could not rewrite the row.
+"""
+
+_WIDTHS = {"tinytext": 2**8 - 1, "text": 2**16 - 1}
+
+
+class TrackerSchema(NamedTuple):
+    """The shape of beads' tables, as they are now or at one commit."""
+
+    tables: Mapping[str, Mapping[str, str]]
+    """Column → SQL type in lower case, by table; only those of ``KNOWN_TABLES`` that exist."""
+
+    unversioned: frozenset[str] = frozenset()
+    """Tables that match `dolt_ignore`: no commit takes their rows.
+
+    DOLT_ADD skips such a table without an error, even one that HEAD still holds (Dolt 1.86.4).
+    """
+
+    def has(self, table: str, *columns: str) -> bool:
+        """Return whether the table exists and has all of the columns."""
+        return table in self.tables and all(name in self.tables[table] for name in columns)
+
+    def columns(self, table: str) -> tuple[str, ...]:
+        """Return the table's columns in order, () if the table does not exist."""
+        return tuple(self.tables.get(table, ()))
+
+    @property
+    def watched(self) -> tuple[str, ...]:
+        """The tables of ``WATCHED_TABLES`` that exist and are versioned."""
+        return tuple(t for t in WATCHED_TABLES if t in self.tables and t not in self.unversioned)
+
+    @property
+    def events_in_history(self) -> bool:
+        """Whether commits hold the rows of `events`. Since schema 62 (bd 1.3) they do not."""
+        return "events" in self.tables and "events" not in self.unversioned
+
+    @property
+    def has_leases(self) -> bool:
+        """Whether bd keeps heartbeats of agents in `leases` (bd 1.3)."""
+        return self.has("leases", "issue_id", "heartbeat_at")
+
+    @property
+    def has_is_blocked(self) -> bool:
+        """Whether bd keeps the result of its readiness rule in `issues.is_blocked` (since 1.0.5)."""
+        return self.has("issues", "is_blocked")
+
+    @property
+    def has_row_lock(self) -> bool:
+        """Whether each write of a row of `issues` sets a new random `row_lock` (bd 1.3)."""
+        return self.has("issues", "row_lock")
+
+    @property
+    def has_wisps(self) -> bool:
+        """Whether bd keeps `wisps`, beads that are in no commit."""
+        return self.has("wisps", "id", "status")
+
+    def dependency_target(self, prefix: str = "", table: str = "dependencies") -> str:
+        """Return the SQL expression of the bead, wisp or external name that a dependency points to.
+
+        ``prefix``: what stands before each column: ``from_`` or ``to_`` for a diff, ``d.`` for an alias.
+        Raises UnsupportedSchema.
+        """
+        expression = target_expression(self.tables.get(table, ()), prefix)
+        if not expression:
+            raise missing(table, "depends_on_issue_id", "depends_on_id")
+        return expression
+
+    def text_limit(self, table: str, column: str) -> int:
+        """Return how many bytes dolt_watch may write into a text column.
+
+        A VARCHAR's width counts characters; the same number of bytes always fits. DoltLite stores a VARCHAR
+        as ``text(255)`` and any longer text as ``text``, whose width it doesn't enforce.
+        """
+        kind = self.tables[table][column]
+        sized = re.fullmatch(r"(?:varchar|char|text)\((\d+)\)", kind)
+        return int(sized[1]) if sized else _WIDTHS.get(kind, LONGEST_TEXT)
+
+    def require(self) -> None:
+        """Raise UnsupportedSchema for the first needed table or column that does not exist."""
+        for table, needed in NEEDED.items():
+            if table not in self.tables:
+                raise missing(table)
+            for column in needed:
+                if column not in self.tables[table]:
+                    raise missing(table, column)
+        self.dependency_target()
+
+
+def tracker_schema(engine: Engine) -> TrackerSchema:
+    """Return the shape of the tables as they are now, uncommitted changes included."""
+    tables = _tables(engine, None)
+    patterns = {
+        str(pattern): bool(ignored) for pattern, ignored in engine.query("SELECT pattern, ignored FROM dolt_ignore")
+    }
+    return TrackerSchema(tables, frozenset(table for table in tables if is_ignored(patterns, table)))
+
+
+def schema_at(engine: Engine, commit: str) -> TrackerSchema:
+    """Return the shape of the tables that a commit holds. Raises UnknownCommit."""
+    return TrackerSchema(_tables(engine, commit))
+
+
+def _tables(engine: Engine, commit: str | None) -> dict[str, dict[str, str]]:
+    return {table: columns for table in KNOWN_TABLES if (columns := engine.columns(table, commit))}
+
+
+def is_ignored(patterns: Mapping[str, bool], table: str) -> bool:
+    """Return whether a new table is left out of commits.
+
+    ``patterns``: the rows of `dolt_ignore`. ``%`` and ``*`` stand for any text, ``?`` for one character. Of
+    several patterns that match, Dolt takes the most specific; if they disagree, it stages nothing by itself.
+    """
+    matching = [pattern for pattern in patterns if _matches(pattern, table)]
+    specific = [
+        pattern
+        for pattern in matching
+        if not any(_matches(pattern, other) and not _matches(other, pattern) for other in matching)
+    ]
+    return bool(specific) and all(patterns[pattern] for pattern in specific)
+
+
+def _matches(pattern: str, text: str) -> bool:
+    parts = (".*" if c in "%*" else "." if c == "?" else re.escape(c) for c in pattern)
+    return re.fullmatch("".join(parts), text) is not None
+
+
+def missing(table: str, *columns: str) -> UnsupportedSchema:
+    """Return the error for a table, or for one of its columns, that the tracker lacks."""
+    what = f"column {' or '.join(f'{table}.{column}' for column in columns)}" if columns else f"table {table}"
+    return UnsupportedSchema(
+        f"the tracker has no {what}: its tables have a shape that dolt_watch does not support (supported: {SUPPORTED})",
+        fix="`bd migrate` completes an interrupted migration; if bd is newer, upgrade dolt_watch",
+    )
+
+
+def versioned(schema: TrackerSchema, tables: Iterable[str]) -> list[str]:
+    """Return those of the tables that a Dolt commit can stage."""
+    return [table for table in tables if table not in schema.unversioned]

@@ -1,0 +1,144 @@
+"""Read the ``dolt`` settings of bd's ``config.yaml``: ``dolt.port``, ``dolt.host`` and so on.
+
+bd writes them as ``dolt.port: 3309`` or as a block below ``dolt:``, and few files have any. So
+there is no YAML library here, which an idle tick would have to import: everything outside these
+keys is skipped, and a form that this reader does not know is an error with its line.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from dolt_watch.errors import SettingsError
+
+# Patterns are compiled when a file has such a key: few have.
+_KEY = r"""(?P<q>["']?)(?P<key>[\w.-]+)(?P=q)\s*:(?:\s+(?P<value>.*))?"""
+_PLAIN = r"""(?P<plain>[^\s"'\[{&*!|>%@`,#](?:[^#]|(?<=\S)\#)*)?"""
+_SCALAR = rf"""(?:"(?P<double>[^"\\]*)"|'(?P<single>[^']*)'|{_PLAIN})\s*(?:\#.*)?"""
+_FLOW = r"\{(?P<inner>[^{}\[\]]*)\}\s*(?:#.*)?"
+_NULL = frozenset({"", "~", "null", "Null", "NULL"})
+# At the first column, none of these begins a key: list items and ends of a bracket.
+_SKIPPED = ("- ", "-\t", "}", "]", "%")
+
+
+class Entry(NamedTuple):
+    """One value, as text, and its line."""
+
+    value: str
+    line: int
+    flat: bool = False
+    """Written ``dolt.NAME: value``. bd prefers that form, even one of a file that loses else."""
+
+
+def read(path: Path) -> dict[str, Entry]:
+    """Return the values below ``dolt``, by their names in lower case, without empty ones.
+
+    Raises:
+        SettingsError: unreadable, not UTF-8, or malformed.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise SettingsError(
+            f"{path.name} cannot be read: {error.strerror}",
+            where=str(path),
+            fix=f"make it a readable file: chmod u+r {path}",
+        ) from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"{path.name} is not UTF-8", where=str(path), fix="save it as UTF-8") from None
+    if not any("dolt" in line.partition("#")[0].lower() for line in text.splitlines()):
+        return {}
+    return _Reader(path).read(text)
+
+
+class _Reader:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.found: dict[str, Entry] = {}
+        self.section = ""
+        """The top-level key that the indented lines belong to, in lower case."""
+        self.indent = 0
+        """Columns before a key below ``dolt``; 0: none was read yet."""
+        self.nested = False
+        """The last key below ``dolt`` had no value of its own, so deeper lines are its."""
+
+    def read(self, text: str) -> dict[str, Entry]:
+        begun = False
+        for number, raw in enumerate(text.splitlines(), start=1):
+            if not raw.strip() or raw.lstrip().startswith("#"):
+                continue
+            if re.fullmatch(r"(---|\.\.\.)(\s.*)?", raw):
+                if begun:
+                    break  # bd reads the first document only
+                continue
+            begun = begun or not raw.startswith("%")
+            if raw[0] in " \t":
+                self._below(raw, number)
+            else:
+                self._top(raw.rstrip(), number)
+        return {name: entry for name, entry in self.found.items() if entry.value}
+
+    def _top(self, line: str, number: int) -> None:
+        if line == "-" or line.startswith(_SKIPPED):
+            if self.section == "dolt":
+                raise self._wrong("dolt is a list", number)
+            return
+        match = re.fullmatch(_KEY, line)
+        if match is None:
+            raise self._wrong("a line is not KEY: value", number)
+        self.section, value = match["key"].lower(), match["value"] or ""
+        self.indent, self.nested = 0, False
+        if self.section.startswith("dolt."):
+            self._add(self.section.removeprefix("dolt."), value, number, flat=True)
+        elif self.section == "dolt" and value and not value.startswith("#"):
+            flow = re.fullmatch(_FLOW, value)
+            if flow is None:
+                raise self._wrong("dolt is not a block of KEY: value", number)
+            for part in flow["inner"].split(","):
+                if part.strip():
+                    self._pair(part.strip(), number)
+
+    def _below(self, raw: str, number: int) -> None:
+        if self.section != "dolt":
+            return
+        line = raw.lstrip(" ")
+        indent = len(raw) - len(line)
+        if line.startswith("\t"):
+            raise self._wrong("a tab is not indentation", number)
+        self.indent = self.indent or indent
+        if indent > self.indent and self.nested:
+            return
+        if indent != self.indent:
+            raise self._wrong("the indentation is uneven", number)
+        self._pair(line.rstrip(), number)
+
+    def _pair(self, text: str, number: int) -> None:
+        match = re.fullmatch(_KEY, text)
+        if match is None:
+            raise self._wrong("a line is not KEY: value", number)
+        value = match["value"] or ""
+        self.nested = not value or value[0] in "#[{|>&"
+        if not self.nested:
+            self._add(match["key"].lower(), value, number)
+
+    def _add(self, name: str, text: str, number: int, flat: bool = False) -> None:
+        match = re.fullmatch(_SCALAR, text.strip())
+        if match is None:
+            raise self._wrong(f"the value of dolt.{name} cannot be read", number)
+        before = self.found.get(name)
+        if before is not None and before.flat == flat:
+            raise self._wrong(f"dolt.{name} is set twice", number)
+        plain = (match["plain"] or "").rstrip()
+        quoted = match["double"] if match["double"] is not None else match["single"]
+        value = quoted if quoted is not None else "" if plain in _NULL else plain
+        if before is None or flat:
+            self.found[name] = Entry(value, number, flat)
+
+    def _wrong(self, what: str, number: int) -> SettingsError:
+        return SettingsError(
+            f"{self.path.name} cannot be read as YAML: {what}",
+            where=f"{self.path}:{number}",
+            fix="write a line dolt.port: 3307, or dolt: with indented lines below it",
+        )

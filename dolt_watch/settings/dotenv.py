@@ -1,0 +1,80 @@
+"""Read ``.beads/.env``, the variables that bd sets for one project.
+
+The format is that of bd's reader (github.com/subosito/gotenv): ``KEY=value`` or ``KEY: value``,
+an optional ``export``, comments, quotes, and ``$NAME`` or ``${NAME}`` of an earlier line. A
+variable of the real environment always wins.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from dolt_watch.errors import SettingsError
+
+_LINE = re.compile(
+    r"""(?:export\s+)?(?P<key>[A-Za-z_][\w.]*)\s*(?:=|:\s)\s*
+    (?:'(?P<single>[^']*)'|"(?P<double>(?:[^"\\]|\\.)*)"|(?P<plain>[^\s#"'](?:[^#]|(?<=\S)\#)*)?)
+    \s*(?:\#.*)?""",
+    re.VERBOSE,
+)
+_NAME = re.compile(r"(\\)?\$(?:\{(\w+)\}|(\w+))")
+_ESCAPED = {"n": "\n", "r": "\r", "t": "\t"}
+
+
+class Entry(NamedTuple):
+    """One value and its line."""
+
+    value: str
+    line: int
+
+
+def read(path: Path) -> dict[str, Entry]:
+    """Return the variables of the file.
+
+    Raises:
+        SettingsError: unreadable, not UTF-8, or a line that is no assignment. The message never
+            repeats a line, which may hold a password.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise SettingsError(
+            f"{path.name} cannot be read: {error.strerror}",
+            where=str(path),
+            fix=f"make it readable: chmod u+r {path}",
+        ) from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"{path.name} is not UTF-8", where=str(path), fix="save it as UTF-8") from None
+    found: dict[str, Entry] = {}
+    for number, raw in enumerate(text.splitlines(), start=1):
+        line = raw.strip()
+        if not line or line.startswith("#"):
+            continue
+        match = _LINE.fullmatch(line)
+        if match is None:
+            raise SettingsError(
+                f"a line of {path.name} is not KEY=value",
+                where=f"{path}:{number}",
+                fix="write KEY=value, with quotes around a value that has a blank or a #",
+            )
+        found[match["key"]] = Entry(_value(match, found), number)
+    return found
+
+
+def _value(match: re.Match[str], before: dict[str, Entry]) -> str:
+    if match["single"] is not None:
+        return match["single"]
+
+    def named(name: re.Match[str]) -> str:
+        if name[1]:
+            return name[0][1:]
+        entry = before.get(name[2] or name[3])
+        return entry.value if entry else ""
+
+    if match["double"] is not None:
+        text = re.sub(r"\\([nrt])", lambda each: _ESCAPED[each[1]], match["double"])
+        text = _NAME.sub(named, text)
+        return re.sub(r"\\([\"\\])", r"\1", text)
+    return _NAME.sub(named, (match["plain"] or "").rstrip())

@@ -1,0 +1,11 @@
+"""The program: run by the launcher that ``launcher.py`` writes."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from tests.standin.main import main
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

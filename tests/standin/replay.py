@@ -1,0 +1,236 @@
+"""Runs the commands of a recording, and reads what they wrote in the form of the recording."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import Any
+
+from tests.beads import Workspace
+from tests.servers import Server
+
+Difference = dict[str, list[dict[str, Any]]]
+"""Table → its rows that differ."""
+TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\dZ?")
+HASH = re.compile(r"\b[0-9a-f]{64}\b")
+UUID = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
+RANDOM = ("row_lock", "revision")
+BRACKETS = re.compile(r"\[[^]\n]*\]")
+
+
+class Reader:
+    """Reads one database, each time on a connection of its own."""
+
+    def __init__(self, server: Server, database: str) -> None:
+        self.server, self.database = server, database
+
+    def rows(self, text: str) -> list[dict[str, Any]]:
+        from pymysql.cursors import DictCursor
+
+        connection = self.server.connect(self.database, cursorclass=DictCursor)
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(text)
+                return list(cursor.fetchall())
+        finally:
+            connection.close()
+
+    def head(self) -> str:
+        return str(self.rows("SELECT HASHOF('HEAD') AS h")[0]["h"])
+
+    def commits(self) -> list[dict[str, Any]]:
+        """Newest first."""
+        return self.rows("SELECT commit_hash, message, committer, email FROM dolt_log")
+
+    def difference(self, table: str, begin: str, end: str) -> list[dict[str, Any]]:
+        rows = self.rows(f"SELECT * FROM DOLT_DIFF('{begin}', '{end}', '{table}')")
+        return [changed for row in rows if (changed := of_diff(row))]
+
+    def since(self, head: str) -> list[dict[str, Any]]:
+        """What the commits after this one hold, oldest first."""
+        log = self.commits()
+        hashes = [each["commit_hash"] for each in log]
+        if head not in hashes:
+            messages = [each["message"] for each in log]
+            return [{"history_rewritten": True, "commits_now": len(log), "messages": messages}]
+        found = []
+        for number in range(hashes.index(head) - 1, -1, -1):
+            one = log[number]
+            names = self.rows(f"SELECT table_name FROM dolt_diff WHERE commit_hash = '{one['commit_hash']}'")
+            tables = {
+                name: self.difference(name, hashes[number + 1], hashes[number])
+                for name in sorted(each["table_name"] for each in names)
+            }
+            author = f"{one['committer']} <{one['email']}>"
+            found.append({"message": one["message"], "author": author, "tables": tables})
+        return found
+
+    def uncommitted(self) -> Difference:
+        names = {row["table_name"] for row in self.rows("SELECT table_name FROM dolt_status")}
+        return {name: self.difference(name, "HEAD", "WORKING") for name in sorted(names)}
+
+    def ignored(self) -> Difference:
+        """All rows of the tables that ``dolt_ignore`` keeps out of history."""
+        patterns = [row["pattern"] for row in self.rows("SELECT pattern FROM dolt_ignore WHERE ignored")]
+        names = [next(iter(row.values())) for row in self.rows("SHOW TABLES")]
+        match = [re.compile(pattern.replace("%", ".*")) for pattern in patterns]
+        return {
+            name: self.rows(f"SELECT * FROM `{name}`")
+            for name in sorted(names)
+            if any(each.fullmatch(name) for each in match)
+        }
+
+
+def of_diff(row: dict[str, Any]) -> dict[str, Any] | None:
+    """A row of ``DOLT_DIFF`` in the recording's form; None where no cell differs that is recorded."""
+    skip = ("commit", "commit_date")
+    before = {k[5:]: v for k, v in row.items() if k.startswith("from_") and k[5:] not in skip}
+    after = {k[3:]: v for k, v in row.items() if k.startswith("to_") and k[3:] not in skip}
+    kind = row["diff_type"]
+    if kind != "modified":
+        cells = after if kind == "added" else before
+        return {"type": kind, "row": {name: value for name, value in cells.items() if value is not None}}
+    names = dict.fromkeys([*before, *after])
+    changed = {name: [before.get(name), after.get(name)] for name in names if before.get(name) != after.get(name)}
+    key = {name: after[name] for name in ("id", "issue_id") if name in after}
+    return {"type": kind, "key": key, "changed": changed}
+
+
+def between(before: Difference, after: Difference) -> dict[str, dict[str, list[dict[str, Any]]]]:
+    """The rows that went and came, of tables read in full."""
+    found = {}
+    for name in sorted({*before, *after}):
+        old, new = before.get(name, []), after.get(name, [])
+        one = {
+            "added": [row for row in new if row not in old],
+            "removed": [row for row in old if row not in new],
+        }
+        if any(one.values()):
+            found[name] = {kind: rows for kind, rows in one.items() if rows}
+    return found
+
+
+class Names:
+    """Ids of beads, replaced by the order in which they appeared."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, str] = {}
+
+    def add(self, bead: str) -> None:
+        parent, dot, number = bead.rpartition(".")
+        if dot and parent in self.known:
+            self.known.setdefault(bead, f"{self.known[parent]}.{number}")
+        else:
+            self.known.setdefault(bead, f"<{len(self.known)}>")
+
+    def hide(self, text: str) -> str:
+        for bead in sorted(self.known, key=len, reverse=True):
+            text = re.sub(rf"(?<![\w-]){re.escape(bead)}(?![\w-])", self.known[bead], text)
+        return text
+
+
+def plain(value: Any, names: Names) -> Any:
+    """Without what differs from run to run: ids, hashes, times, random numbers."""
+    if isinstance(value, dict):
+        return {key: "RANDOM" if key in RANDOM and each else plain(each, names) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(each, names) for each in value]
+    if isinstance(value, datetime):
+        return "TIME"
+    if isinstance(value, bytes):
+        value = value.decode()
+    if isinstance(value, str):
+        text = names.hide(HASH.sub("HASH", UUID.sub("UUID", TIME.sub("TIME", value))))
+        return (
+            BRACKETS.sub(lambda found: "[" + " ".join(sorted(found[0][1:-1].split())) + "]", text)
+            if "blocked by" in text
+            else text
+        )
+    return value
+
+
+def in_order(rows: Iterable[Any]) -> list[Any]:
+    return sorted(rows, key=lambda row: json.dumps(row, sort_keys=True, default=str))
+
+
+def comparable(tables: Any, names: Names) -> Any:
+    """Tables of a commit or of the working set: rows in a fixed order, without a cell for the second that passed."""
+    found = {}
+    for name, rows in tables.items():
+        shown = []
+        for row in plain(rows, names):
+            if "changed" in row:
+                row = row | {"changed": {k: locked(k, v) for k, v in row["changed"].items() if k != "updated_at"}}
+            shown.append(row)
+        found[name] = in_order(shown)
+    return found
+
+
+def locked(name: str, cells: Any) -> Any:
+    return ["RANDOM", "RANDOM"] if name in RANDOM and cells[1] else cells
+
+
+def rows_gone_and_come(tables: Any, names: Names) -> Any:
+    """Rows of ignored tables, those left out that differ only in what ``plain`` hides."""
+    found = {}
+    for name, kinds in tables.items():
+        added = [{k: v for k, v in row.items() if v is not None} for row in plain(kinds.get("added", []), names)]
+        removed = [{k: v for k, v in row.items() if v is not None} for row in plain(kinds.get("removed", []), names)]
+        for row in list(added):
+            if row in removed:
+                added.remove(row)
+                removed.remove(row)
+        if added or removed:
+            found[name] = {"added": in_order(added), "removed": in_order(removed)}
+    return found
+
+
+def commits_of(recorded: list[dict[str, Any]], names: Names) -> list[Any]:
+    return [
+        {**plain({k: v for k, v in each.items() if k != "tables"}, names)}
+        | ({"tables": comparable(each["tables"], names)} if "tables" in each else {})
+        for each in recorded
+    ]
+
+
+def actor_of(step: dict[str, Any]) -> str:
+    """Who ran a recorded command: the agent where its rows say so; a heartbeat is the agent's too."""
+    if step["args"][0] == "heartbeat":
+        return "agent"
+    text = json.dumps([step["commits"], step.get("ignored", {}), step["uncommitted"]])
+    words = step["args"]
+    mine = words[-1] in ("by the agent", "completed by agent x") or "--claim" in words
+    return (
+        "agent" if mine and re.search(r'"(actor|author)": "agent"', text) else "agent" if "--claim" in words else "ada"
+    )
+
+
+def objects(text: str) -> list[Any]:
+    """The whole objects of a JSON list of which the beginning may be missing."""
+    found = [json.loads(part) for part in re.findall(r"^  \{\n.*?^  \}", text, re.MULTILINE | re.DOTALL)]
+    for one in found:
+        for edges in (one.get("dependencies", []), one.get("dependents", [])):
+            edges.sort(key=lambda edge: str(edge.get("type") or edge.get("dependency_type")))  # bd sorts by a hash
+    return found
+
+
+Run = Callable[[str, list[str]], "subprocess.CompletedProcess[str]"]
+
+
+def runner(workspace: Workspace) -> Run:
+    """Runs the workspace's program as an actor."""
+
+    def run(actor: str, words: list[str]) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [workspace.program, *words],
+            cwd=workspace.path,
+            env={**workspace.env, "BEADS_ACTOR": actor},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    return run
