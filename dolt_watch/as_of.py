@@ -46,7 +46,11 @@ def commit_at(engine: Engine, text: str, head: str, where: str = "") -> Commit:
     else:
         found = [commit for commit in engine.commits(None, head) if commit.hash.startswith(word)]
     if not found:
-        raise SettingsError(f"history holds no commit {outside(word, 80)}", where=where or None, fix=_FORMS)
+        raise SettingsError(
+            f"history holds no commit {outside(word, 80)}{_shallow(engine, head)}",
+            where=where or None,
+            fix=_FORMS,
+        )
     if len(found) > 1:
         some = ", ".join(commit.hash[: len(word) + 6] for commit in found[:3])
         fix = f"write more of its hash: {some}{', …' if len(found) > 3 else ''}"
@@ -70,8 +74,19 @@ def _by(engine: Engine, moment: datetime, head: str, where: str) -> Commit:
     if not found:
         first = min(known.values(), key=lambda commit: commit.date)
         raise SettingsError(
-            f"history holds nothing as old as {iso(moment)}: it begins at {iso(first.date)}",
+            f"history holds nothing as old as {iso(moment)}: it begins at {iso(first.date)}{_cut(engine, first)}",
             where=where or None,
             fix=f"write {iso(first.date + timedelta(seconds=1))} or later",
         )
     return max(found, key=lambda commit: commit.date)
+
+
+def _cut(engine: Engine, first: Commit) -> str:
+    """Return words for a history that a shallow clone cuts off below ``first``; '' for a whole one."""
+    commit = engine.commit_of(first.hash)
+    return " with a shallow clone" if commit is not None and commit.parents else ""
+
+
+def _shallow(engine: Engine, head: str) -> str:
+    roots = [commit for commit in engine.commits(None, head) if not commit.parents]
+    return ": this is a shallow clone" if any(_cut(engine, root) for root in roots) else ""

@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 
 from dolt_watch.beads.readiness import READY, own_checks, readiness_at
 from dolt_watch.beads.schema import tracker_schema
-from dolt_watch.core.dispatching import readies, stops
+from dolt_watch.core.dispatching import in_flight, readies, stops
 from dolt_watch.core.policy import UNCOMMITTED, UNVERSIONED, Due, paused
-from dolt_watch.core.reaping import last_sign, stale_at
+from dolt_watch.core.reaping import held_by_lease, last_sign, stale_at
+from dolt_watch.core.reasons import Reason
 from dolt_watch.core.rules import Part
 from dolt_watch.engines import Engine
 from dolt_watch.feed import plain
@@ -36,8 +37,8 @@ _MENDS = {
     "place": "those before it must go first",
     "merge": "the merge must be committed or aborted",
     UNCOMMITTED: "the uncommitted change must be undone, or committed and match",
-    Phase.QUARANTINED: "somebody must edit the bead",
-    Phase.HELD: "`dolt_watch resume`",
+    Phase.QUARANTINED: "`dolt_watch retry ID`, or somebody must edit the bead",
+    Phase.HELD: "`dolt_watch retry ID`, or `dolt_watch resume` for all",
 }
 
 
@@ -58,6 +59,10 @@ class View(NamedTuple):
     """What would have to change for it to go; empty where the next dispatch takes it, or it runs."""
     verdict: str
     """In one sentence."""
+    reason: str = ""
+    """Why it waits, as ``status``, the page and the log say it; '' where it does not wait."""
+    rule_held: str = ""
+    """What holds all beads of the rule, '' for nothing."""
 
 
 def view(engine: Engine, rule: Rule, bead: str, stands: Stands, columns: Iterable[str]) -> View:
@@ -78,13 +83,22 @@ def view(engine: Engine, rule: Rule, bead: str, stands: Stands, columns: Iterabl
         *_of_bead(engine, rule, bead, state, stands, row),
         *_of_rule(rule, bead, stands),
     ]
+    told = stands.reasons
+    reason = told.beads.get(bead) if state is not None else None
+    whole = told.rules.get(rule.name) if reason is not None else None
+    conditions += _place(rule, bead, reason, stands)
     hold = stands.plan.holds.get(bead) if state is not None else None
     if hold is not None and all(one.holds for one in conditions):  # the plan has the last word
         conditions.append(_condition(hold.gate, False, hold.why))
     to_go = tuple(dict.fromkeys(f"{one.mend} ({one.value})" for one in conditions if not one.holds))
     goes = not to_go and any(one.kind is Kind.CLAIM and one.bead == bead for one in stands.plan.decisions)
     return View(
-        rule.name, tuple(conditions), to_go, "nothing: the next dispatch takes it" if goes else "it does not go now"
+        rule.name,
+        tuple(conditions),
+        to_go,
+        "nothing: the next dispatch takes it" if goes else "it does not go now",
+        reason.why if reason is not None else "",
+        whole.why if whole is not None else "",
     )
 
 
@@ -108,7 +122,8 @@ def _of_bead(
     engine: Engine, rule: Rule, bead: str, state: Bead | None, stands: Stands, row: Mapping[str, Any]
 ) -> Iterator[Condition]:
     if state is not None and state.phase in (Phase.QUARANTINED, Phase.HELD):
-        yield _condition(state.phase, False, state.reason or state.phase)
+        one = _condition(state.phase, False, state.reason or state.phase)
+        yield one._replace(mend=one.mend.replace("ID", state.id))
     elif state is not None:
         for check in readies(state, stands.policy, stands.now, Due()):
             yield _checked(check)
@@ -133,13 +148,21 @@ def _of_rule(rule: Rule, bead: str, stands: Stands) -> Iterator[Condition]:
     capacity = stands.outside.capacity.get(rule.target, Capacity(None))
     free = capacity.slots is None or capacity.slots > 0
     yield _condition("capacity", free and not _by(hold, "capacity"), _slots(rule.target, capacity, hold))
-    queue = [one.id for one in stands.asked.queues.get(rule.name, ()) if one.id not in stands.outside.holds]
-    if bead in queue:
-        before = queue[: queue.index(bead)]
-        names = f"; before it: {', '.join(before[:3])}{', …' if len(before) > 3 else ''}" if before else ""
-        yield _condition(
-            "place", not _by(hold, "max_in_flight"), f"place {len(before) + 1} of {len(queue)} in the queue{names}"
-        )
+
+
+def _place(rule: Rule, bead: str, reason: Reason | None, stands: Stands) -> Iterator[Condition]:
+    """Where it is in the queue of its rule, and which beads go before it."""
+    if reason is None or not reason.place:
+        return
+    beads = stands.reasons.beads
+    line = sorted((one.place, id) for id, one in beads.items() if one.rule == rule.name and one.own is None)
+    before = [id for place, id in line if place < reason.place]
+    more = ", …" if len(before) > 3 else ""
+    names = f"; before it: {', '.join(before[:3])}{more}" if before else ""
+    where = f"place {reason.place} of {reason.length}" if reason.own is None else "held back"
+    free = max(1, rule.max_in_flight - len(in_flight(stands.state, rule)))
+    value = f"{where} in the queue{names}"
+    yield _condition("place", reason.place <= free, value)
 
 
 def _by(hold: Hold | None, gate: str) -> bool:
@@ -165,8 +188,9 @@ def _under_way(rule: Rule, bead: Bead, stands: Stands, matching: tuple[Condition
     if bead.phase is Phase.UNKNOWN:
         at = iso(bead.since + rule.unknown_after)
         sentence = f"a sign of life, or time: nobody knows whether it runs ({which}: {bead.reason}); settled after {at}"
-        return View(rule.name, matching, (), sentence)
-    conditions = [*matching, _alive(rule, bead, stands)]
+        sentence += f"; or {_by_hand(bead.id)}"
+        return View(rule.name, (*matching, *_lease(rule, bead, stands)), (), sentence)
+    conditions = [*matching, _alive(rule, bead, stands), *_lease(rule, bead, stands)]
     pause = paused(stands.state, rule.name, stands.now, reaping=True)
     if pause is not None:
         conditions.append(Condition("reaping", False, f"paused by {pause.by}: {pause.reason}", "`dolt_watch resume`"))
@@ -186,6 +210,10 @@ def _under_way(rule: Rule, bead: Bead, stands: Stands, matching: tuple[Condition
     return View(rule.name, tuple(conditions), (), sentence)
 
 
+def _by_hand(bead: str) -> str:
+    return f"`dolt_watch retry {bead} --not-running`, `dolt_watch release {bead}`"
+
+
 def _alive(rule: Rule, bead: Bead, stands: Stands) -> Condition:
     sign = f": {bead.sign.what} by {bead.sign.who}" if bead.sign is not None else ", when it began"
     at = stale_at(bead, rule)
@@ -195,6 +223,15 @@ def _alive(rule: Rule, bead: Bead, stands: Stands) -> Condition:
         f"last at {iso(last_sign(bead))}{sign}; silent for too long at {iso(at)}",
         "a sign of life",
     )
+
+
+def _lease(rule: Rule, bead: Bead, stands: Stands) -> Iterator[Condition]:
+    """Yield the bead's lease, if bd keeps one: whether it is fresh enough to spare the bead."""
+    lease = stands.outside.leases.get(bead.id)
+    if lease is not None:
+        fresh = held_by_lease(bead, rule, stands.outside, stands.now) is not None
+        said = f"{outside(lease.holder, SHOWN)}, heartbeat at {iso(lease.heartbeat)}, expires at {iso(lease.expires)}"
+        yield Condition("lease", fresh, said, "a heartbeat")
 
 
 def _checked(check: Check) -> Condition:

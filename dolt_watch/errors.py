@@ -72,8 +72,20 @@ class AccessDenied(DatabaseError):
     """The database refused the user, the password, or a privilege."""
 
 
+class BranchDenied(AccessDenied):
+    """The user may not write to this branch."""
+
+
+class ReadOnly(AccessDenied):
+    """The database server accepts no writes."""
+
+
 class NoSuchDatabase(DatabaseError):
     """The server has no such database."""
+
+
+class OlderDolt(DatabaseError):
+    """This Dolt server is older than the one that wrote its data: Dolt 2 writes tables that Dolt 1 cannot open."""
 
 
 class NotBeads(DatabaseError):
@@ -122,6 +134,14 @@ class Conflict(DoltWatchError):
     Dolt: 1213, duplicate key (1062) on an insert of ours, 1105 'constraint violations' or 'optimistic lock failed'.
     DoltLite: a UNIQUE constraint, SQLITE_BUSY, SQLITE_BUSY_SNAPSHOT.
     """
+
+
+class Unexplained(DatabaseError):
+    """The rows that a diff shows do not account for what changed: the table's schema changed on the way."""
+
+
+class MigrationInProgress(Conflict):
+    """bd's schema migration is not committed; run `bd dolt commit`"""
 
 
 class MergeInProgress(Conflict):

@@ -7,10 +7,11 @@ from difflib import get_close_matches
 from typing import NamedTuple
 
 from dolt_watch.conditions import View, view
+from dolt_watch.core.by_hand import Found
 from dolt_watch.engines import Commit, Engine
 from dolt_watch.errors import SettingsError
 from dolt_watch.gates import matches_too
-from dolt_watch.life import Deed, Search, life, line_to
+from dolt_watch.life import Deed, Search, is_cut, life, line_to
 from dolt_watch.model import Bead
 from dolt_watch.standing import Stands
 from dolt_watch.text import outside
@@ -25,6 +26,8 @@ class Explained(NamedTuple):
     """Where history begins."""
     from_the_beginning: bool
     """Was it there already then?"""
+    shallow: bool
+    """History begins at the boundary of a shallow clone: older commits are in its origin only."""
     deeds: tuple[Deed, ...]
     stands: Stands
     phase: str
@@ -38,7 +41,7 @@ def explain(engine: Engine, bead: str, until: str, stand: Callable[[], Stands]) 
     line = line_to(engine, until)
     search = Search(engine, bead, line)
     if not search.lived() and not search.traces():
-        raise _no_such_bead(engine, bead, until)
+        raise no_such_bead(engine, bead, until)
     stands = stand()
     columns, policy = engine.columns("issues"), stands.policy
     deeds = tuple(life(engine, line, search, policy.rules, stands.lens._replace(cells=list(columns), sides=True)))
@@ -46,14 +49,22 @@ def explain(engine: Engine, bead: str, until: str, stand: Callable[[], Stands]) 
     if state is not None and state.matches and state.rule in [one.rule for one in stands.lens.rules]:
         too = matches_too(engine.query, stands.lens.rules, bead, state.rule, stands.commit)
         stands = stands._replace(notes=(*stands.notes, too)) if too else stands
+    last = [event.entry for deed in deeds for event in deed.events if event.entry is not None]
+    status = engine.query(f"SELECT status FROM issues AS OF '{stands.commit}' WHERE id = ?", (bead,))
+    here = Found(bead, state, status[0][0] if status else None, last[-1] if last else None, "", stands.now)
+    if here.blocked_by_us:
+        told = f"dolt_watch blocked it: `dolt_watch retry {bead}` sets it open again"
+        stands = stands._replace(notes=(*stands.notes, told))
     rules = [rule for rule in policy.rules if state is None or rule.name == state.rule]
     views = tuple(view(engine, rule, bead, stands, columns) for rule in rules)
     return Explained(
-        bead, line.begins, bool(search.row(0)), deeds, stands, state.phase.value if state else "", state, views
-    )
+        bead, line.begins, bool(search.row(0)), is_cut(engine, line.begins), deeds, stands,
+        state.phase.value if state else "", state, views,
+    )  # fmt: skip
 
 
-def _no_such_bead(engine: Engine, bead: str, until: str) -> SettingsError:
+def no_such_bead(engine: Engine, bead: str, until: str) -> SettingsError:
+    """An error with the nearest ids. ``until``: the commit that was asked."""
     name = outside(bead, 80)
     if engine.query("SELECT 1 FROM issues WHERE id = ?", (bead,)):
         return SettingsError(

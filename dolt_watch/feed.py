@@ -18,7 +18,8 @@ from dolt_watch.beads.columns import KEPT_BY_BD
 from dolt_watch.beads.schema import TrackerSchema
 from dolt_watch.core.rules import CompiledRule
 from dolt_watch.engines import WORKING, Commit, Edge, Engine, Row
-from dolt_watch.errors import NoSuchTable, SchemaChanged
+from dolt_watch.engines.sql import gaps
+from dolt_watch.errors import NoSuchTable, SchemaChanged, Unexplained
 from dolt_watch.model import Answers, CommitChanges, Entry, Kind, RowChange, Wrote
 from dolt_watch.times import told, utc
 
@@ -32,14 +33,14 @@ CELLS = ("status", "assignee", "notes", "started_at", "closed_at")
 
 KINDS = frozenset(kind.value for kind in Kind)
 
-_SIDE = {
+SIDE = {
     # table: (expression of the row's own key, of its time, of who did it); {s} is the side, from or to
     "comments": ("{s}_id", "{s}_created_at", "{s}_author"),
     "events": ("{s}_id", "{s}_created_at", "{s}_actor"),
     "labels": ("{s}_label", "NULL", "''"),
     "dependencies": ("{target}", "{s}_created_at", "{s}_created_by"),
 }
-_SAYS = {
+SAYS = {
     "comments": ("text",),
     "events": ("event_type", "comment"),
     "labels": ("label",),
@@ -56,9 +57,16 @@ class Lens(NamedTuple):
     cells: Sequence[str] = CELLS
     """Columns of ``issues`` whose values are brought, before and after."""
     sides: bool = False
-    """Of the other tables, bring what a row says (``_SAYS``) too, not only that it is there."""
+    """Of the other tables, bring what a row says (``SAYS``) too, not only that it is there."""
     schema: TrackerSchema = TrackerSchema({})
     """The shape of beads' tables as the tick found it; empty for readers of history, who ask for what they need."""
+
+    def under(self, columns: Iterable[str]) -> Lens:
+        """The same, where ``issues`` has these columns."""
+        names = list(columns)
+        every = set(self.columns) <= set(self.cells)
+        cells = [*self.cells, *(name for name in names if name not in self.cells)] if every else self.cells
+        return self._replace(columns=names, cells=cells)
 
 
 def path(commits: Iterable[Commit], since: str, until: str, seen: Collection[str] = ()) -> list[Commit] | None:
@@ -122,13 +130,15 @@ def read(engine: Engine, line: Sequence[Commit], tables: Iterable[str], lens: Le
         return
     tables = list(tables)
     edges = [Edge(commit.parents[0], commit.hash) for commit in line]
-    changed = _changed(engine, edges, [*tables, "watch_decision"])
-    rows: dict[str, list[RowChange]] = {commit.hash: [] for commit in line}
+    changed, altered = _changed(engine, edges, [*tables, "watch_decision"])
+    try:
+        rows = _rows(engine, edges, tables, changed, _Apart(altered), lens)
+    except Unexplained:
+        rows = _rows(
+            engine, edges, tables, changed, _Apart(engine.altered(tables, edges, exact=True), exact=True), lens
+        )
     entries: dict[str, list[Entry]] = {commit.hash: [] for commit in line}
-    altered: dict[str, list[tuple[str, int, str]]] = {commit.hash: [] for commit in line}
-    for table in tables:
-        for edge, change in _changes(engine, table, changed[table], lens):
-            rows[edge.commit].append(change)
+    rewritten: dict[str, list[tuple[str, int, str]]] = {commit.hash: [] for commit in line}
     if changed["watch_decision"]:
         wanted = {name: f"to_{name}" for name in ENTRY_COLUMNS}
         columns = {"diff_type": "diff_type", "from_bead": "from_bead_id", "from_version": "from_version", **wanted}
@@ -137,11 +147,11 @@ def read(engine: Engine, line: Sequence[Commit], tables: Iterable[str], lens: Le
                 if kind == "added":
                     entries[edge.commit] += filter(None, (entry_from(row),))
                 else:
-                    altered[edge.commit].append((bead, version, kind))
+                    rewritten[edge.commit].append((bead, version, kind))
     for commit in line:
         hash = commit.hash
         yield CommitChanges(
-            hash, commit.date, commit.author, tuple(rows[hash]), tuple(entries[hash]), tuple(altered[hash])
+            hash, commit.date, commit.author, tuple(rows[hash]), tuple(entries[hash]), tuple(rewritten[hash])
         )  # fmt: skip
 
 
@@ -155,53 +165,148 @@ TOGETHER = ("issues", "events")
 """Tables that bd writes together: who touched one of them, as good as touched both."""
 
 
-def _changed(engine: Engine, edges: Sequence[Edge], tables: Sequence[str]) -> dict[str, list[Edge]]:
-    """Table → the edges over which it must be read. By edge: over a whole range a label may have come and gone again, and the net says nothing of it."""
+class _Apart(NamedTuple):
+    """Table → the edges over which its schema changed: there, both ends are read and compared by what both have."""
+
+    edges: Mapping[str, Collection[Edge]] = {}
+    exact: bool = False
+    """Nothing is left out for certain, so a row that shows no change has none."""
+
+
+def _rows(
+    engine: Engine,
+    edges: Sequence[Edge],
+    tables: Sequence[str],
+    changed: Mapping[str, Sequence[Edge]],
+    apart: _Apart,
+    lens: Lens,
+) -> dict[str, list[RowChange]]:
+    """Row changes by commit. Raises Unexplained where the schema of a table changed on the way, and ``apart`` does not say so."""
+    rows: dict[str, list[RowChange]] = {edge.commit: [] for edge in edges}
+    for table in tables:
+        for edge, change in _stretches(engine, table, edges, changed[table], apart, lens):
+            rows[edge.commit].append(change)
+    return rows
+
+
+def _stretches(
+    engine: Engine,
+    table: str,
+    edges: Sequence[Edge],
+    changed: Sequence[Edge],
+    apart: _Apart,
+    lens: Lens,
+) -> Iterator[tuple[Edge, RowChange]]:
+    """The row changes over the edges that ``changed`` names, each stretch of history under its own schema."""
+    altered = apart.edges.get(table)
+    if not altered:
+        yield from _changes(engine, table, changed, lens, apart)
+        return
+    from dolt_watch.across import changes as across  # seldom
+
+    stretch, wanted, before = list[Edge](), set(changed), edges[0].parent
+    for edge in edges:
+        if edge in altered or Edge(before, edge.parent) in altered:
+            yield from _changes(engine, table, stretch, lens, apart)
+            stretch = []
+        if edge in altered:
+            yield from across(engine, table, edge, lens)
+        elif edge in wanted:
+            stretch.append(edge)
+        before = edge.commit
+    yield from _changes(engine, table, stretch, lens, apart)
+
+
+def _changed(
+    engine: Engine, edges: Sequence[Edge], tables: Sequence[str]
+) -> tuple[dict[str, list[Edge]], Mapping[str, Collection[Edge]]]:
+    """Table → the edges over which it must be read, and those over which its schema changed.
+
+    By edge: over a whole range a label may have come and gone again, and the net says nothing of it.
+    """
     if len(edges) > FEW:
+        altered = engine.altered(tables, edges)
         some, both = (
             engine.touched([table for table in tables if table in group], edges) for group in (SELDOM, TOGETHER)
         )
         known = dict.fromkeys(TOGETHER, both)
         if 8 * len(some) < len(edges):  # to read an edge in vain costs seven times what it costs to be asked about
             known |= dict.fromkeys(SELDOM, some)
-        return {t: list(known[t] if t in known else engine.touched((t,), edges)) for t in tables}
-    touched = {edge: engine.changed_tables(edge.parent, edge.commit) for edge in edges}
-    return {table: [edge for edge in edges if table in touched[edge]] for table in tables}
+        return {t: list(known[t] if t in known else engine.touched((t,), edges)) for t in tables}, altered
+    touched = {edge: engine.changed(edge.parent, edge.commit) for edge in edges}
+    between = {edge: engine.changed(edge.parent, edge.commit) for edge in gaps(edges)}
+    altered = {
+        table: frozenset(edge for edge, one in (touched | between).items() if table in one.schema) for table in tables
+    }
+    return {table: [edge for edge in edges if table in touched[edge].data] for table in tables}, altered
 
 
-def uncommitted(engine: Engine, head: str, tables: Iterable[str], lens: Lens) -> list[RowChange]:
-    """What stands SQL-committed but not Dolt-committed. It may spare a bead; it never causes an act."""
-    found = []
-    for table in tables:
-        found += [change for _, change in _changes(engine, table, [Edge(head, WORKING)], lens)]
-    return found
+def uncommitted(
+    engine: Engine, head: str, tables: Iterable[str], lens: Lens, unmigrated: Collection[str] = ()
+) -> list[RowChange]:
+    """What stands SQL-committed but not Dolt-committed. It may spare a bead; it never causes an act.
+
+    ``unmigrated``: tables whose schema in the working set is not HEAD's.
+    """
+    edge = Edge(head, WORKING)
+    apart = _Apart({table: (edge,) for table in unmigrated}, exact=True)
+    return [change for table in tables for _, change in _stretches(engine, table, [edge], [edge], apart, lens)]
 
 
-def _changes(engine: Engine, table: str, edges: Sequence[Edge], lens: Lens) -> Iterator[tuple[Edge, RowChange]]:
-    if table != "issues":
-        key, at, who = _SIDE[table]
-        if not edges:
-            return
-        columns = {"diff_type": "diff_type"}
-        targets = _targets(engine) if table == "dependencies" else {}
-        for side in ("from", "to"):
-            columns[f"{side}_bead"] = f"{side}_issue_id"
-            for name, expression in (("key", key), ("at", at), ("who", who)):
-                columns[f"{side}_{name}"] = expression.format(s=side, target=targets.get(side, ""))
-        says = _SAYS[table] if lens.sides else ()
-        for side in ("from", "to"):
-            for name in says:
-                is_target = name == "depends_on_id"
-                columns[f"{side}_says_{name}"] = targets[side] if is_target else f"{side}_{name}"
-        for edge, row in engine.diff(table, edges, columns):
-            kind = row[0]
-            bead, own, when, actor = row[1:5] if kind == "removed" else row[5:9]
-            before, after = (
-                dict(zip(says, values, strict=True)) for values in (row[9 : 9 + len(says)], row[9 + len(says) :])
-            )
-            changed = tuple(name for name in says if before[name] != after[name])
-            yield edge, RowChange(table, bead, kind, changed, before, after, str(own), told(when), actor or "")
+def _changes(
+    engine: Engine, table: str, edges: Sequence[Edge], lens: Lens, apart: _Apart
+) -> Iterator[tuple[Edge, RowChange]]:
+    """The row changes of a stretch, in which the table has one schema."""
+    if not edges:
         return
+    at = edges[-1].commit if edges[-1].commit != WORKING else None
+    try:
+        if table == "issues":
+            yield from _issues(engine, edges, lens, at, apart)
+        else:
+            yield from _side_rows(engine, table, edges, lens, at)
+    except Unexplained:
+        if not apart.exact:
+            raise
+        from dolt_watch.across import changes as across  # seldom
+
+        for edge in edges:  # the server cannot render what has one schema: each end can still be read
+            yield from across(engine, table, edge, lens)
+
+
+def _side_rows(
+    engine: Engine, table: str, edges: Sequence[Edge], lens: Lens, at: str | None
+) -> Iterator[tuple[Edge, RowChange]]:
+    key, when, who = SIDE[table]
+    says = SAYS[table] if lens.sides else ()
+    schema = TrackerSchema({table: engine.columns(table, at)} if table == "dependencies" else {})
+    if table == "dependencies" and not schema.has(table):
+        return  # neither end of any of these edges has the table
+    columns = {"diff_type": "diff_type"}
+    says_of = dict[str, str]()
+    for side in ("from", "to"):
+        target = schema.dependency_target(f"{side}_") if table == "dependencies" else ""
+        columns[f"{side}_bead"] = f"{side}_issue_id"
+        for name, expression in (("key", key), ("at", when), ("who", who)):
+            columns[f"{side}_{name}"] = expression.format(s=side, target=target)
+        for name in says:
+            says_of[f"{side}_says_{name}"] = target if name == "depends_on_id" else f"{side}_{name}"
+    columns |= says_of
+    for edge, row in engine.diff(table, edges, columns, at):
+        kind = row[0]
+        bead, own, moment, actor = row[1:5] if kind == "removed" else row[5:9]
+        before, after = (
+            dict(zip(says, values, strict=True)) for values in (row[9 : 9 + len(says)], row[9 + len(says) :])
+        )
+        changed = tuple(name for name in says if before[name] != after[name])
+        yield edge, RowChange(table, bead, kind, changed, before, after, str(own), told(moment), actor or "")
+
+
+def _issues(
+    engine: Engine, edges: Sequence[Edge], lens: Lens, at: str | None, apart: _Apart
+) -> Iterator[tuple[Edge, RowChange]]:
+    if apart.exact or apart.edges.get("issues"):
+        lens = lens.under(engine.columns("issues", at))
     asked = [_same(engine, name) for name in lens.columns]
     for rule in lens.rules:
         asked += (f"({text}) IS TRUE" for text in (rule.when_from, rule.when_to, rule.running_from, rule.running_to))
@@ -216,24 +321,23 @@ def _changes(engine: Engine, table: str, edges: Sequence[Edge], lens: Lens) -> I
             columns[f"rank_{number}_{place}"] = expression
     differ = dict[str, tuple[str, ...]]()  # columns by the digits: most changes are of a few kinds
     try:
-        for edge, row in engine.diff("issues", edges, columns):
+        for edge, row in engine.diff("issues", edges, columns, at):
             digits = row[3]
             if digits not in differ:
                 alike = zip(lens.columns, digits[: len(lens.columns)], strict=True)  # the rules' digits come after
                 differ[digits] = tuple(name for name, digit in alike if digit == "0")
-            yield edge, _issue(row, lens, differ[digits])
+            change = _issue(row, lens, differ[digits])
+            if change.nothing:
+                if not apart.exact:
+                    raise Unexplained(f"a column of issues that is not known changed in {edge.commit}")
+                continue
+            yield edge, change
     except SchemaChanged as error:
         used = sorted({column for rule in lens.rules for column in rule.columns})
         raise SchemaChanged(
             f"a column of issues that a rule uses is gone ({error.message}); the rules use: {', '.join(used)}",
             fix="change `when` or `order_by` in dolt_watch.toml to columns that issues has",
         ) from error
-
-
-def _targets(engine: Engine) -> dict[str, str]:
-    """Return the SQL expression of a dependency's target before and after a change, by side of the diff."""
-    schema = TrackerSchema({"dependencies": engine.columns("dependencies")})
-    return {side: schema.dependency_target(f"{side}_") for side in ("from", "to")}
 
 
 def kept_by_bd(row: RowChange) -> bool:

@@ -16,14 +16,25 @@ import orjson
 
 from dolt_watch import __version__
 from dolt_watch.beads.columns import KEPT_BY_BD
+from dolt_watch.beads.leases import read_leases
+from dolt_watch.beads.migration import NOT_COMMITTED, uncommitted_migration
 from dolt_watch.beads.readiness import readiness
 from dolt_watch.beads.schema import TrackerSchema, tracker_schema, versioned
+from dolt_watch.core.given import leases_of
 from dolt_watch.core.policy import sets_status
 from dolt_watch.core.rules import CompiledRule
 from dolt_watch.engines import Engine, Param, Transaction
-from dolt_watch.errors import BeadGone, Conflict, DoltWatchError, MergeInProgress, NotRecorded, Unreachable
+from dolt_watch.errors import (
+    BeadGone,
+    Conflict,
+    DoltWatchError,
+    MergeInProgress,
+    MigrationInProgress,
+    NotRecorded,
+    Unreachable,
+)
 from dolt_watch.feed import ENTRY_COLUMNS, cell, entry_from
-from dolt_watch.model import GLOBAL, IN_PROGRESS, Decision, Entry, Kind, Wrote
+from dolt_watch.model import BY_HAND, GLOBAL, IN_PROGRESS, Decision, Entry, Kind, Wrote
 from dolt_watch.store import take_fence
 from dolt_watch.text import outside
 from dolt_watch.times import Clock, utc
@@ -39,6 +50,11 @@ _BEGIN = """SELECT HASHOF('HEAD'), UTC_TIMESTAMP(6), is_merging, version, hash I
 LEFT JOIN watch_settings ON hash = ? LEFT JOIN watch_decision ON bead_id = ? ORDER BY version DESC LIMIT 1"""
 """What a transaction must know before it writes; ``dolt_merge_status`` is one row, always. Only of a merge must it ask: Dolt would take our
 commit for the merge commit. With conflicts or violations standing by themselves it refuses to commit."""
+
+ACTOR_LIMIT = 255
+"""Characters of the column ``actor``, here and in beads' ``events``."""
+BY_SILENCE = (Kind.REAP, Kind.REQUEUE, Kind.RETRY, Kind.GIVE_UP)
+"""Decisions that a heartbeat prevents, unless the target itself says how the job ended."""
 
 OUTLIVES = (Kind.RESTORE, Kind.OVERDUE)
 """Decisions about an attempt, not about a row: its stream outlives a bead that is gone."""
@@ -120,6 +136,10 @@ class Ledger:
                 return (unsure and self._stands(decision)) or self._write(decision, None, None, alone)
             except BeadGone:
                 decision, alone = decision._replace(note=""), True  # its stream outlives it
+            except MigrationInProgress:  # the entry alone commits nothing of bd's; the row follows
+                withheld = {"note": decision.note, "status": decision.status}
+                detail = {**decision.detail, "withheld": withheld}
+                decision, alone = decision._replace(note="", status="", detail=detail), True
             except (Conflict, Unreachable) as error:
                 unsure = unsure or isinstance(error, Unreachable)
                 if waited >= PATIENCE:
@@ -128,6 +148,12 @@ class Ledger:
                 pause = min(0.005 * tries, 1.0)
                 self.clock.sleep(pause)
                 waited += pause
+
+    def _shape(self) -> TrackerSchema:
+        """Return the shape of beads' tables. Inside a transaction it is that of its snapshot."""
+        if self.schema is None:
+            self.schema = tracker_schema(self.engine)
+        return self.schema
 
     def _stands(self, decision: Decision) -> Written | None:
         """The report as it stands already: a commit whose answer was lost may have taken place."""
@@ -146,18 +172,19 @@ class Ledger:
             if observed is not None and begun.head != observed:
                 raise Conflict("history moved on since this was decided")
             row = begun.row
+            beads = versioned(self._shape(), ("issues", "events")) if row is not None else []
             if row is not None:
-                self.schema = self.schema or tracker_schema(self.engine)
-                self._holds(tx, decision, begun, self.schema)
+                if uncommitted_migration(self.engine, tx.query).intersection(beads):
+                    raise MigrationInProgress(NOT_COMMITTED)
+                self._holds(tx, decision, begun, self._shape())
             take_fence(tx, fence)
             entry, changes, warning = self._entry(decision, begun, valid)
-            if row is not None and self.schema is not None:
-                self._apply(tx, decision, row, changes, entry, self.schema)
+            if row is not None:
+                self._apply(tx, decision, row, changes, entry)
             self._append(tx, entry, begun.settings_stand)
             if decision.kind is Kind.CLAIM:
                 self._attempt(tx, entry)
             settings = () if begun.settings_stand else ("watch_settings",)
-            beads = versioned(self.schema, ("issues", "events")) if row is not None and self.schema is not None else ()
             tables = ["watch_decision", *settings, *beads]
             commit = tx.dolt_commit(tables, message(entry), self.identity.author)
         return Written(entry, commit, row, warning)
@@ -194,6 +221,13 @@ class Ledger:
                     raise Conflict(f"{bead} is not ready: {hold.why}")
         if decision.kind in (Kind.REAP, Kind.REQUEUE) and not begun.runs:
             raise Conflict(f"{bead} is no longer in progress")
+        if decision.kind in BY_HAND and row["status"] != decision.detail["row"]:
+            raise Conflict(f"{bead} is {row['status']} by now, and that is not committed yet")
+        if decision.kind in BY_SILENCE and "ended" not in decision.detail:
+            # A heartbeat moves neither HEAD nor the fence, so it is compared with the one that was decided on
+            seen = leases_of(decision.detail.get("given"))
+            if read_leases(tx.query, self._shape(), [bead]).get(bead) != seen.get(bead):
+                raise Conflict(f"the lease of {bead} has changed")
 
     def _entry(
         self, decision: Decision, begun: _Begun, valid: timedelta | None
@@ -213,10 +247,10 @@ class Ledger:
                 stands = (row["notes"] or "").splitlines()
                 note = "\n".join(line for line in note.splitlines() if line not in stands)
             size = len((row["notes"] or "").encode()) + len(note.encode()) + 1
-            if note and self.schema is not None and size > self.schema.text_limit("issues", "notes"):
+            if note and size > self._shape().text_limit("issues", "notes"):
                 warning, note = f"the notes of {decision.bead} are full: the ledger alone carries «{note}»", ""
         events = (str(uuid.uuid4()),) if row is not None and (changes or note) else ()
-        in_history = not events or self.schema is None or self.schema.events_in_history
+        in_history = not events or self._shape().events_in_history
         wrote = Wrote(cells, note, events, in_history)
         deadline = {"deadline": (now + valid).isoformat()} if valid is not None else {}
         detail = {
@@ -228,16 +262,20 @@ class Ledger:
         entry = Entry(
             decision.bead, begun.version, kind, decision.attempt, decision.rule, decision.token, decision.cause,
             begun.head, now, decision.job, outside(decision.reason), self._bead_hash(row, decision.rule),
-            self.identity.settings_hash, self.identity.actor(kind), detail, wrote,
+            self.identity.settings_hash, self._actor(decision), detail, wrote,
         )  # fmt: skip
         return entry, changes, warning
 
+    def _actor(self, decision: Decision) -> str:
+        if decision.kind in BY_HAND:
+            return outside(str(decision.detail["by"]), ACTOR_LIMIT)
+        return self.identity.actor(decision.kind)
+
     def _apply(
-        self, tx: Transaction, decision: Decision, row: Mapping[str, Any], changes: Mapping[str, Any], entry: Entry,
-        schema: TrackerSchema,
+        self, tx: Transaction, decision: Decision, row: Mapping[str, Any], changes: Mapping[str, Any], entry: Entry
     ) -> None:  # fmt: skip
         """The bead's row, and the row of ``events`` that bd itself would write."""
-        note = entry.wrote.note
+        note, schema = entry.wrote.note, self._shape()
         if not entry.wrote.events:
             return
         second = entry.at.replace(microsecond=0)

@@ -70,6 +70,12 @@ def line_to(engine: Engine, until: str) -> Line:
     raise DatabaseError(f"history ends nowhere below {until}")
 
 
+def is_cut(engine: Engine, begins: Commit) -> bool:
+    """Return whether history has no parent of its first commit: it is a shallow clone's."""
+    commit = engine.commit_of(begins.hash)
+    return commit is not None and bool(commit.parents)
+
+
 class Trace(NamedTuple):
     """Something that the bead left: a row of another table."""
 
@@ -229,8 +235,9 @@ def life(engine: Engine, line: Line, search: Search, rules: Sequence[Rule], lens
 
 
 def _read(engine: Engine, line: Line, places: Sequence[int], bead: str, lens: feed.Lens) -> Iterator[CommitChanges]:
-    tables = [table for table in WATCHED if engine.columns(table)] if places else []
-    for changes in feed.read(engine, [line.commits[place - 1] for place in places], tables, lens):
+    commits = [line.commits[place - 1] for place in places]
+    under = lens.under(engine.columns("issues", commits[-1].hash)) if commits else lens
+    for changes in feed.read(engine, commits, WATCHED, under):
         rows = tuple(row for row in changes.rows if row.bead == bead)
         entries = tuple(entry for entry in changes.entries if entry.bead == bead)
         yield changes._replace(rows=rows, entries=entries)

@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 from dolt_watch.beads.schema import WATCHED_TABLES
 from dolt_watch.engines import Engine
 from dolt_watch.errors import NoSuchTable, NotBeads, NotMigrated
+from dolt_watch.log_events import LogEvent
+from dolt_watch.text import Said
 from dolt_watch.times import utc
 
 WATCHED = WATCHED_TABLES
@@ -134,10 +136,12 @@ def idle(look: Look, now: datetime, settings_hash: str, kinds: Sequence[str], se
 NO_BEADS = "no eligible beads (assignee=agent, status=open, has acceptance_criteria)"
 
 
-def nothing(look: Look, kinds: Sequence[str]) -> str:
+def nothing(look: Look, kinds: Sequence[str]) -> Said:
     """What an idle tick says: the original's line where the queue is empty."""
     waits = look.shared.get("waiting")
-    return NO_BEADS if "dispatch" in kinds and not waits else f"nothing new since {look.commit[:8]}"
+    empty = "dispatch" in kinds and not waits
+    words = NO_BEADS if empty else f"nothing new since {look.commit[:8]}"
+    return Said.lasting(words, LogEvent.IDLE)
 
 
 def _not_migrated() -> NotMigrated:

@@ -73,6 +73,10 @@ class Kind(StrEnum):
     """State was made anew: history was rewritten, or the rules changed. ``detail.held``: beads that only a resume lets go."""
     RESTORE = "restore"
     """A live attempt that history lost, or whose row went back to an older state, is written again, as the state knew it."""
+    MANUAL_RETRY = "manual-retry"
+    """A person had the bead tried again (`dolt_watch retry`): it is due now, and its attempts count from the start. ``detail.by``, ``detail.was``: who, and what it was before."""
+    MANUAL_RELEASE = "manual-release"
+    """A person took the attempt over (`dolt_watch release`): the bead stays in progress as their own, and the slot is free. ``detail`` as above."""
     REPROCESS = "reprocess"
     """Somebody asked that everything after ``cause_commit`` is folded again."""
     # reports of what happened outside: on conflict appended again until they stand
@@ -91,6 +95,8 @@ class Kind(StrEnum):
 
 
 REPORTS = frozenset({Kind.DISPATCHED, Kind.FAILED, Kind.QUARANTINED, Kind.BUSY, Kind.UNKNOWN, Kind.STOPPED})
+BY_HAND = frozenset({Kind.MANUAL_RETRY, Kind.MANUAL_RELEASE})
+"""Decisions of a person about a bead. Their actor is the person, ``detail.by``."""
 ANSWERS = REPORTS | {Kind.RELEASE}
 """What may follow a claim, by the worker that made it."""
 LIVE = frozenset({Kind.DISPATCHED, Kind.UNKNOWN})
@@ -142,11 +148,21 @@ class RowChange(NamedTuple):
     answers: tuple[Answers, ...] = ()
     """For ``issues``: one a rule, in the rules' order."""
 
+    @property
+    def nothing(self) -> bool:
+        """Whether a row of ``issues`` was only stored anew, because its table's schema changed: no cell and no answer differs."""
+        return (
+            self.kind == "modified"
+            and not self.changed
+            and all(one.matched == one.matches and one.was_running == one.runs for one in self.answers)
+        )
+
 
 class Wrote(NamedTuple):
     """Exactly what an entry's own commit changed, so that the fold can tell our cells from anybody else's in the same commit.
 
     ``cells``: column of issues → (before, after), as its own transaction read and set them; notes are told by ``note``, the appended text.
+    ``events``: ids of its rows of events. ``events_in_history`` false: no commit holds these, since bd (1.3) keeps the table out of history.
     """
 
     cells: Mapping[str, tuple[Any, Any]] = EMPTY
@@ -296,6 +312,8 @@ class Bead(NamedTuple):
     sign: Sign | None = None
     lost_note: str = ""
     """Notes of ours, a line each, that somebody overwrote and that were not yet appended again."""
+    unwritten: str = ""
+    """Status that a report could not set, because bd's migration was not committed; 'note' where only its note is missing; '' for none."""
     reverted: bool = False
     """Its row went back to what it was before our claim, while the attempt is under way: bd imports old rows. It is written again."""
 
@@ -385,6 +403,16 @@ class Capacity(NamedTuple):
     idle: bool = False
     down: bool = False
     """The target did not answer at all (or not as itself): beads that wait make the command exit 1."""
+
+
+class Lease(NamedTuple):
+    """A bead's lease as bd keeps it (since bd 1.3). No commit holds it."""
+
+    holder: str
+    """The actor whose heartbeat it is."""
+    heartbeat: datetime
+    expires: datetime
+    """Until then bd gives the bead to nobody else."""
 
 
 class JobReport(NamedTuple):

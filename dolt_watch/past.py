@@ -60,8 +60,10 @@ class Past:
         """Raises UnknownCommit for ``until``."""
         self.engine, self.until = engine, until
         self.columns = engine.columns("issues")
-        self.tables = [table for table in WATCHED if engine.columns(table)]
-        self.current = self._under(policy)
+        """As they are now; a commit of the past may have others."""
+        self.tables = list(WATCHED)
+        """Those too that only an older commit holds."""
+        self.current = self._under(policy, self.columns)
         self._schema: TrackerSchema | None = None
         self._settings: dict[str, Under | None] = {}
         self._lines: dict[str, list[Commit] | None] = {}
@@ -114,12 +116,18 @@ class Past:
             return None
         try:
             rules, settle = rules_from(text)
-            return self._under(Policy(rules, settle, settings_hash=settings_hash))
+            return self._under(Policy(rules, settle, settings_hash=settings_hash), self._columns_under(settings_hash))
         except (DoltWatchError, ValueError, TypeError, KeyError):
             return None
 
-    def _under(self, policy: Policy) -> Under:
-        compiled = tuple(compile_for(rule, self.columns, self.engine.dialect) for rule in policy.rules)
+    def _columns_under(self, settings_hash: str) -> Mapping[str, str]:
+        """Columns that rules of these settings could use: those of the first commit that was decided on under them, and today's."""
+        first = next((entry.observed for entry in self.entries if entry.settings_hash == settings_hash), "")
+        known = self.engine.commit_of(first) is not None
+        return self.columns | (self.engine.columns("issues", first) if known else {})
+
+    def _under(self, policy: Policy, columns: Mapping[str, str]) -> Under:
+        compiled = tuple(compile_for(rule, columns, self.engine.dialect) for rule in policy.rules)
         return Under(policy._replace(descending={one.rule: one.descending for one in compiled}), compiled)
 
     # -- commits -----------------------------------------------------------------------------------------------------
@@ -148,7 +156,8 @@ class Past:
         known = self.engine.commit_of(commit)
         if known is None:
             raise UnknownCommit(f"history does not hold {commit}")
-        found = resync(self.engine, commit, known.date, under.policy.rules, under.compiled, list(self.columns))
+        columns = list(self.engine.columns("issues", commit))
+        found = resync(self.engine, commit, known.date, under.policy.rules, under.compiled, columns)
         return Projection(found.state)
 
     def steps(
@@ -168,7 +177,8 @@ class Past:
         projection = start or self.at(since, now)
 
         def read(engine: Engine, part: tuple[list[Commit], Under]) -> list[CommitChanges]:
-            lens = feed.Lens((*part[1].compiled, *also), list(self.columns))
+            columns = list(engine.columns("issues", part[0][-1].hash))
+            lens = feed.Lens((*part[1].compiled, *also), columns)
             return list(feed.read(engine, part[0], self.tables, lens))
 
         for (part, _), found in ahead(self.engine, self._parts(line, made, now), read):

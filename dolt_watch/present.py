@@ -163,7 +163,8 @@ class Present:
         if look.unchanged:
             kept = self._kept_out.items() & {(table, one.hash) for table, one in look.seen.items()}
             return {**look.seen, **{table: look.seen[table]._replace(dirty=False) for table, _ in kept}}
-        dirty = self.engine.changed_tables(look.head, WORKING)
+        changed = self.engine.changed(look.head, WORKING)
+        dirty = changed.data | changed.schema
         hashes = {t: hash for t, hash in look.hashes.items() if t not in self.schema().unversioned}
         self._kept_out = dict(self._kept_out.items() & {(table, look.hashes.get(table, "")) for table in dirty})
         seen = {}

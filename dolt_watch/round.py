@@ -8,19 +8,34 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Protocol
 
+from dolt_watch.core.decide import decide
 from dolt_watch.core.derive import SKEW
 from dolt_watch.core.dispatching import of_no_rule
-from dolt_watch.core.policy import ATTEMPTED, Plan, Policy, Questions, Scope
-from dolt_watch.core.reaping import last_sign
+from dolt_watch.core.policy import Outside, Plan, Policy, Questions, Scope, paused
+from dolt_watch.core.reaping import last_sign, stale_at
+from dolt_watch.core.reasons import own_reason, rule_words
 from dolt_watch.core.rules import CompiledRule
 from dolt_watch.engines import Commit
 from dolt_watch.feed import Lens
 from dolt_watch.ledger import Written
+from dolt_watch.log_events import LogEvent
 from dolt_watch.look import NO_BEADS, Look
-from dolt_watch.model import EMPTY, Capacity, Decision, Entry, Hold, JobReport, Kind, Phase, State
+from dolt_watch.model import (
+    EMPTY,
+    Bead,
+    Capacity,
+    Decision,
+    Entry,
+    Hold,
+    JobReport,
+    Kind,
+    Phase,
+    Rule,
+    State,
+)
 from dolt_watch.store import Store
 from dolt_watch.text import Said, Say
-from dolt_watch.times import ago, minutes
+from dolt_watch.times import ago, exact, minutes
 
 
 class Watched(NamedTuple):
@@ -106,6 +121,16 @@ class Survey(NamedTuple):
     policy: Policy
     asked: Questions
     lens: Lens
+    outside: Outside = Outside()
+    """What the gates say of every bead in line, those behind the free slots too."""
+    lag: timedelta = timedelta()
+    """Age of the oldest commit that no saved state has; 0 where there is none."""
+
+    def under(self, capacity: Mapping[str, Capacity]) -> Plan:
+        """The dispatcher's plan, given what the targets say. One that is down takes nothing."""
+        known = {name: one._replace(slots=0) if one.down else one for name, one in capacity.items()}
+        outside, scope = self.outside._replace(capacity=known), Scope(dispatch=True)
+        return decide(self.state, self.policy, self.now, scope, self.asked, outside)
 
 
 class Actor(Protocol):
@@ -144,6 +169,7 @@ def announce(say: Say, written: Written, words: str = "") -> None:
     say(
         Said(
             words or _words(entry),
+            LogEvent.DECISION,
             bead=entry.bead,
             kind=entry.kind.value,
             version=entry.version,
@@ -160,7 +186,9 @@ def _words(entry: Entry) -> str:
         case Kind.REAP | Kind.REQUEUE:
             if ended := entry.detail.get("ended"):
                 return f"REAPED {entry.bead} (job {entry.job} ended {ended})"
-            return f"REAPED {entry.bead} (stale {minutes(timedelta(seconds=int(str(entry.detail.get('idle_seconds', 0)))))}m)"
+            idle = timedelta(seconds=int(str(entry.detail.get("idle_seconds", 0))))
+            stale = f"{minutes(idle)}m" if minutes(idle) else exact(idle)
+            return f"REAPED {entry.bead} (stale {stale})"
         case Kind.BUSY:
             return f"{entry.bead}: target busy ({entry.reason}) — open again"
         case Kind.UNKNOWN:
@@ -171,51 +199,85 @@ def _words(entry: Entry) -> str:
             return f"{entry.bead}: {entry.kind} ({entry.reason})"
 
 
+def tell_holds(say: Say, state: State, plan: Plan) -> None:
+    """What holds a rule once for the rule, and each bead that has a reason of its own."""
+    waiting = [bead for bead in state.beads.values() if bead.matches]
+    owns = [(bead, own_reason(plan, bead.rule, bead.id)) for bead in waiting]
+    turn = Counter(bead.rule for bead, own in owns if own is None)
+    for rule, holds in plan.rules.items():
+        hold = holds[0]
+        words, steady = rule_words(rule, hold, turn[rule]), f"{hold.gate}: {hold.why}"
+        said = f"holding {words}"
+        say(Said(said, LogEvent.RULE_HELD, steady=steady, rule=rule, gate=hold.gate))
+    held = Counter[str]()
+    for bead, own in owns:
+        if own is None:
+            continue
+        held[own.gate] += 1
+        if held[own.gate] <= LISTED:
+            # a bead that settles is held once, not anew each second
+            steady = own.gate if own.gate == "settle" else own.why
+            words = f"holding {bead.id}: {own.why or own.gate}"
+            say(Said(words, LogEvent.HOLDING, steady=steady, bead=bead.id, gate=own.gate))
+    for gate, count in held.items():
+        if count > LISTED:
+            words = f"holding {count - LISTED} more: {gate} (dolt_watch status names them)"
+            say(Said.lasting(words, LogEvent.HOLDING, gate=gate))
+
+
 def tell(
     say: Say, state: State, plan: Plan, policy: Policy, now: datetime, scope: Scope, capacity: Mapping[str, Capacity] = EMPTY
 ) -> None:  # fmt: skip
-    waiting = [bead for bead in state.beads.values() if bead.matches]
-    if scope.dispatch and not waiting:
-        say(NO_BEADS)
-    held = Counter[str]()
-    for bead in waiting if scope.dispatch else ():
-        hold = plan.holds.get(bead.id)
-        if hold is not None and hold.gate != ATTEMPTED:
-            held[hold.gate] += 1
-            if held[hold.gate] <= LISTED:
-                say(f"holding {bead.id}: {hold.why}")
+    if scope.dispatch:
+        if not any(bead.matches for bead in state.beads.values()):
+            say(Said.lasting(NO_BEADS, LogEvent.NONE_ELIGIBLE))
+        tell_holds(say, state, plan)
     ahead = [bead for bead in state.beads.values() if bead.matched_at is not None and bead.matched_at > now + SKEW]
     if ahead and scope.dispatch:
         first, more = ahead[0], f" and {len(ahead) - 1} more" if len(ahead) > 1 else ""
         by = ago((first.matched_at or now) - now)
-        say(f"warning: {first.id}{more} matched {by} in the future: a clock is wrong, so that counts as settled")
-    for gate, count in held.items():
-        if count > LISTED:
-            say(f"holding {count - LISTED} more: {gate} (dolt_watch status names them)")
+        words = f"warning: {first.id}{more} matched {by} in the future: a clock is wrong, so that counts as settled"
+        say(Said.lasting(words, LogEvent.CLOCK, bead=first.id))
     for pause in of_no_rule(state, policy, now):
-        say(
-            f"warning: rule {pause.rule} is paused ({pause.reason}), but there is no such rule (any more): it holds nothing"
-        )
-    for name, one in capacity.items() if held["capacity"] else ():
+        words = f"warning: rule {pause.rule} is paused ({pause.reason}), but there is no such rule (any more): it holds nothing"
+        say(Said.lasting(words, LogEvent.NO_SUCH_RULE, rule=pause.rule))
+    busy = any(hold.gate == "capacity" for holds in plan.rules.values() for hold in holds)
+    for name, one in capacity.items() if busy else ():
         if one.slots == 0 and not one.down:  # what a target that is down says of itself may hold any word
             who = SERVICE if one.why.startswith(SERVICE) else f"target {name}"
-            say(f"{who} is busy — skipping tick")
+            say(Said.lasting(f"{who} is busy — skipping tick", LogEvent.TARGET_BUSY, target=name))
     for bead in state.beads.values() if scope.reap else ():
         rule = policy.rule(bead.rule) if bead.phase is Phase.RUNNING else None
         if rule is None:
             continue
-        age = minutes(now - last_sign(bead))
-        why = plan.holds.get(bead.id)
-        said = why.why if why is not None else f"age {age}m < {minutes(rule.stale_after) or '<1'}m"
-        say(f"keeping {bead.id} ({said})")
+        spared = _spared(state, plan, bead, rule, now)
+        words = f"keeping {bead.id} ({spared or age_words(bead, rule, now)})"
+        say(Said(words, LogEvent.KEEPING, steady=spared, bead=bead.id))
         if bead.sign is not None and abs(timedelta(seconds=bead.sign.off)) > SKEW:
-            say(
-                f"warning: a {bead.sign.what} of {bead.id} by {bead.sign.who} is dated {_off(bead.sign.off)}: a clock or a zone is wrong; its commit's date counts"
-            )
+            words = f"warning: a {bead.sign.what} of {bead.id} by {bead.sign.who} is dated {_off(bead.sign.off)}: a clock or a zone is wrong; its commit's date counts"
+            say(Said.lasting(words, LogEvent.CLOCK, bead=bead.id, sign=bead.sign.commit))
         if last_sign(bead) > now + SKEW:
-            say(
-                f"warning: the last sign of {bead.id} lies {ago(last_sign(bead) - now)} in the future: a clock is wrong, so it cannot be called silent"
-            )
+            words = f"warning: the last sign of {bead.id} lies {ago(last_sign(bead) - now)} in the future: a clock is wrong, so it cannot be called silent"
+            say(Said(words, LogEvent.CLOCK, steady="future", bead=bead.id))
+
+
+def _spared(state: State, plan: Plan, bead: Bead, rule: Rule, now: datetime) -> str:
+    """Why a bead that runs is not reaped though it may be silent; '' where it is not silent yet."""
+    hold = plan.holds.get(bead.id)
+    if hold is not None:
+        return hold.why
+    pause = paused(state, rule.name, now, reaping=True)
+    if pause is not None and stale_at(bead, rule) <= now:
+        return f"reaping is paused by {pause.by}: {pause.reason}"
+    return ""
+
+
+def age_words(bead: Bead, rule: Rule, now: datetime) -> str:
+    """Its silence against what is allowed, as the original says it; to the second where whole minutes would lie."""
+    age = now - last_sign(bead)
+    if minutes(age) < minutes(rule.stale_after):
+        return f"age {minutes(age)}m < {minutes(rule.stale_after)}m"
+    return f"age {exact(age)} < {exact(stale_at(bead, rule) - last_sign(bead))}"
 
 
 def watched(state: State, plan: Plan, verdicts: Mapping[str, JobReport], now: datetime) -> list[Watched]:

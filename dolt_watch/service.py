@@ -15,6 +15,7 @@ from typing import Protocol
 from dolt_watch.core.policy import BOTH
 from dolt_watch.engines import Engine
 from dolt_watch.errors import DatabaseError, DoltWatchError
+from dolt_watch.log_events import LogEvent
 from dolt_watch.round import Outcome
 from dolt_watch.text import Said, Say
 from dolt_watch.tick import Loop
@@ -76,13 +77,13 @@ class Service:
 
     def run(self) -> None:
         """Until ``stop`` is set."""
-        self.say("watching")
+        self.say(Said("watching", LogEvent.WATCHING))
         try:
             while not self.stop.is_set():
                 self.clock.wait(self.stop, self.step())
         finally:
             self._drop()
-        self.say("stopped")
+        self.say(Said("stopped", LogEvent.STOPPED))
 
     def step(self) -> float:
         """One poll; seconds until the next."""
@@ -98,7 +99,7 @@ class Service:
             return self._failed(error)
         self._thorough = False
         if self._failures:
-            self.say("the database answers again")
+            self.say(Said("the database answers again", LogEvent.RECOVERED))
             self._failures, self._last_words = 0, ""
         self.watching.polled(loop, outcome, self.clock.monotonic() - begun)
         return self._pause(loop)
@@ -117,7 +118,8 @@ class Service:
     def _lead(self, engine: Engine) -> bool:
         leads = engine.lead()
         if leads is not self._leads:
-            self.say("leading" if leads else "standing by: another one leads")
+            words = "leading" if leads else "standing by: another one leads"
+            self.say(Said(words, LogEvent.LEADING if leads else LogEvent.STANDING_BY))
             self._leads, self._thorough = leads, True
         return leads
 
@@ -131,7 +133,7 @@ class Service:
         self._failures += 1
         words = error.message
         if words != self._last_words:
-            self.say(Said(f"error: {error}", error=type(error).__name__))
+            self.say(Said(f"error: {error}", LogEvent.ERROR, error=type(error).__name__))
             self._last_words = words
         self.watching.failed(error)
         # What is wrong here alone (settings, a credential) must not keep the lock from a replica that could work.

@@ -7,22 +7,24 @@ from datetime import datetime
 from typing import NamedTuple
 
 from dolt_watch import feed
+from dolt_watch.beads.leases import read_leases
+from dolt_watch.beads.migration import NOT_COMMITTED, uncommitted_migration
 from dolt_watch.beads.readiness import readiness_at
 from dolt_watch.core.decide import decide, questions
 from dolt_watch.core.given import recall
-from dolt_watch.core.policy import BOTH, UNCOMMITTED, UNVERSIONED, Outside, Plan, Policy, Questions
+from dolt_watch.core.policy import BOTH, Outside, Plan, Policy, Questions
+from dolt_watch.core.reasons import Reasons, in_line, reasons
 from dolt_watch.engines import Engine
 from dolt_watch.errors import DoltWatchError
-from dolt_watch.gates import until_ready
 from dolt_watch.model import Capacity, Entry, JobReport, State, Verdict
 from dolt_watch.past import Past, Under
 from dolt_watch.round import Outcome
 from dolt_watch.targets import Answer, Refused, Target, Task
 from dolt_watch.tick import Loop
 from dolt_watch.times import iso
-from dolt_watch.world import loose_rows
 
 UNSEEN = "rows that stood uncommitted then cannot be seen any more"
+NO_EVENTS = "no commit holds bd's events here (dolt_ignore names them): WHO is the author of the commit"
 NEVER = "nothing was ever decided here: the bead stands as its row does, by the rules as they are set now"
 
 
@@ -40,6 +42,11 @@ class Stands(NamedTuple):
     """The rules, compiled, and the columns of issues."""
     merging: bool = False
     notes: tuple[str, ...] = ()
+
+    @property
+    def reasons(self) -> Reasons:
+        """Why each waiting bead waits: as ``status``, the page and the log have it."""
+        return reasons(self.state, self.policy, self.plan)
 
 
 class Forgiving:
@@ -84,23 +91,23 @@ def stands_now(loop: Loop, bead: str) -> Stands:
     asked = _of_one(seen.asked, bead)
     tables = loop.present.seen(seen.look, seen.now)
     dirty = [table for table, one in tables.items() if one.dirty]
-    loose = feed.uncommitted(loop.engine, seen.look.head, dirty, seen.lens)
+    migration = uncommitted_migration(loop.engine) if dirty else frozenset[str]()
+    loose = feed.uncommitted(loop.engine, seen.look.head, dirty, seen.lens, migration)
     loose = [row for row in loose if not feed.kept_by_bd(row)]
     outside = loop.world.ask(seen.look, asked, seen.now, seen.lens, tables, loose, Outcome())
     state = seen.state.beads.get(bead)
-    rule = seen.policy.rule(state.rule) if state is not None else None
-    if (
-        rule is not None and rule.ready and bead not in outside.holds
-    ):  # the loop asks no further than to the first beads that are ready
-        schema, beside = seen.lens.schema, loose_rows(tables)
-        holds = until_ready(loop.engine, [bead], 2, (), schema, seen.now, seen.look.head, beside)
-        local = {name: hold for name, hold in holds.items() if hold.gate in (UNCOMMITTED, UNVERSIONED)}
-        outside = outside._replace(holds={**outside.holds, **local})
     names = {rule.target for rule in seen.policy.rules if state is None or rule.name == state.rule}
     # asked for a bead that does not wait, too
     more = {name: loop.world.targets(name).capacity() for name in sorted(names - outside.capacity.keys())}
-    outside = outside._replace(capacity={**outside.capacity, **more})
-    notes = tuple(f"an uncommitted change of {row.table} stands: {row.kind}" for row in loose if row.bead == bead)
+    holds = {**seen.outside.holds, **outside.holds}
+    outside = outside._replace(capacity={**outside.capacity, **more}, holds=holds)
+    if bead not in outside.leases:
+        outside = outside._replace(leases=read_leases(loop.engine.query, seen.lens.schema, [bead]))
+    notes = (NOT_COMMITTED,) * bool(migration) + tuple(
+        f"an uncommitted change of {row.table} stands: {row.kind}" for row in loose if row.bead == bead
+    )
+    if not seen.lens.schema.events_in_history:
+        notes = (*notes, NO_EVENTS)
     return _stands(seen.look.head, seen.now, seen.state, seen.policy, asked, outside, seen.lens, seen.merging, notes)
 
 
@@ -111,10 +118,13 @@ def stands_then(
     past = Past(engine, policy, until)
     state, under, notes = _folded(past)
     asked = _of_one(questions(state, under.policy, now, BOTH), bead)
-    ready = [one.id for rule in under.policy.rules if rule.ready for one in asked.queues.get(rule.name, ())]
+    queues = in_line(state, under.policy, asked)
+    ready = [one.id for rule in under.policy.rules if rule.ready for one in queues[rule.name]]
     holds = readiness_at(engine, ready, past.schema, now, until).holds if ready else {}
     names = dict.fromkeys(rule.target for rule in under.policy.rules)
     known = {name: capacity(name) for name in names} if capacity is not None else _recorded(past.entries, names)
+    if not engine.columns("events", until):
+        notes = (*notes, NO_EVENTS)
     lens = feed.Lens(under.compiled, list(past.columns))
     return _stands(until, now, state, under.policy, asked, Outside(known, holds), lens, False, notes)
 

@@ -34,6 +34,8 @@ class Store:
         self._touched: set[str] | None = set()
         self._gone = 0
         """Empty records, of beads that have left."""
+        self.worker: Mapping[str, Any] | None = None
+        """Who saves: host, command, when. None: as it stands."""
         self.outbox: list[Mapping[str, Any]] = []
         """Notices of decisions that nobody was told of yet: saved with the cursor, so none is lost."""
 
@@ -99,14 +101,17 @@ class Store:
             touched is not None
             and not touched
             and not look.attempts
+            and not self._leads_anew(look)
             and _stands(look, _shared(state, self.outbox), state.commit, seen, due, rules, compiled)
         ):
             return
         saved = _token()
+        worker = self.worker or look.shared.get("worker")
+        shared = _shared(state, self.outbox) | ({"worker": worker} if worker else {})
         cursor: dict[str, Param] = {
             "commit_hash": state.commit, "saved": saved, "fence": _token(),
             "hashes": _text({t: [s.hash, s.since, s.dirty] for t, s in seen.items()}),
-            "dispatch_due": due.get("dispatch"), "reap_due": due.get("reap"), "globals": _text(_shared(state, self.outbox)),
+            "dispatch_due": due.get("dispatch"), "reap_due": due.get("reap"), "globals": _text(shared),
         }  # fmt: skip
         # long and seldom new: a text that is written again costs its bytes on disk again, though it is the same
         cursor |= {"rules": _text(rules)} if rules != look.rules else {}
@@ -128,6 +133,11 @@ class Store:
         self._gone += sum(1 for id in touched or () if id not in state.beads)
         self._saved, self._touched = saved, set()
 
+    def _leads_anew(self, look: Look) -> bool:
+        """Another `run` leads than the one that saved last: it says so once, whatever else stands."""
+        worker, saved = self.worker or {}, look.shared.get("worker") or {}
+        return worker.get("by") == "run" and any(worker.get(key) != saved.get(key) for key in ("host", "by"))
+
 
 def _put(tx: Transaction, beads: Sequence[tuple[str, Bead | None]]) -> None:
     """In one statement, a bead that has left with an empty record: each statement on a table writes the same pages of it anew."""
@@ -146,7 +156,7 @@ def _stands(
     return (
         (commit, dict(seen), rules, compiled) == (look.commit, dict(look.seen), look.rules, look.compiled)
         and all(due.get(kind) == look.due.get(kind) for kind in ("dispatch", "reap"))
-        and orjson.loads(_text(shared)) == look.shared
+        and orjson.loads(_text(shared)) == {k: v for k, v in look.shared.items() if k != "worker"}
     )
 
 

@@ -41,11 +41,11 @@ def wide(engine: Engine, rules: Sequence[Rule]) -> feed.Lens:
 
 def read(engine: Engine, since: str, until: str, rules: Sequence[Rule]) -> Iterator[Passed]:
     """Every commit after ``since`` up to ``until``, on the line that the watcher takes. Raises UnknownCommit where ``until`` does not descend from it."""
-    tables = [table for table in WATCHED if engine.columns(table)]
     lens = wide(engine, rules)
     for line in pages(engine, since, until):
         for part in chunks(line, PART):
-            for commit, changes in zip(part, feed.read(engine, part, tables, lens), strict=True):
+            under = lens.under(engine.columns("issues", part[-1].hash))
+            for commit, changes in zip(part, feed.read(engine, part, WATCHED, under), strict=True):
                 yield Passed(commit, list(derive(changes, rules)))
 
 

@@ -8,20 +8,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from dolt_watch import feed
+from dolt_watch.beads.migration import NOT_COMMITTED, uncommitted_migration
 from dolt_watch.core.decide import decide, questions, settling
 from dolt_watch.core.policy import Outside, Policy, Questions, Scope
+from dolt_watch.core.reasons import in_line
 from dolt_watch.engines import Commit, Engine
-from dolt_watch.errors import Conflict, MergeInProgress, NothingToCommit, SchemaChanged
-from dolt_watch.gates import matches_too, until_ready
+from dolt_watch.errors import Conflict, MergeInProgress, MigrationInProgress, NothingToCommit, SchemaChanged
+from dolt_watch.gates import matches_too, uncommitted, until_ready
+from dolt_watch.log_events import LogEvent
 from dolt_watch.look import Look, Looker, Seen, idle, nothing
 from dolt_watch.migrate import check_database
-from dolt_watch.model import Kind, State
+from dolt_watch.model import Hold, Kind, State
 from dolt_watch.present import Present
 from dolt_watch.round import Actor, Outcome, Standing, Survey, announce, tell, watched
+from dolt_watch.text import Said, Say
 from dolt_watch.times import Clock
 from dolt_watch.world import World, loose_rows
 
@@ -43,7 +47,7 @@ class Loop:
 
     def __init__(
         self, engine: Engine, policy: Policy, rule_hashes: Mapping[str, str], targets: Callable[[str], Target],
-        actor: Actor, clock: Clock, say: Callable[[str], None], *, adopt: bool = True, patient: bool = True, project_id: str | None = None,
+        actor: Actor, clock: Clock, say: Say, *, adopt: bool = True, patient: bool = True, project_id: str | None = None,
     ) -> None:  # fmt: skip
         self.engine, self.policy = engine, policy
         self.actor, self.clock, self.say = actor, clock, say
@@ -55,6 +59,10 @@ class Loop:
         self.present = Present(engine, policy, rule_hashes, self.looker, actor)
         self.store = self.present.store
         self.world = World(engine, policy, targets)
+        self.worker: Mapping[str, Any] = {}
+        """Who ticks, for whoever asks whether a worker is alive: ``host``, and ``by``, its command. Saved with the state."""
+        self.poll = timedelta(seconds=2)
+        """Of a `run` on these settings: twice that is how long work may stay due."""
         self._checked = False
         self._deciding = ""
         """The bead of the decision under way."""
@@ -78,6 +86,7 @@ class Loop:
             look, first = first or self.looker.look(), None
             self.now = now = self.clock.now(look.now)
             self._due = look.due
+            self.store.worker = {**self.worker, "at": now} if self.worker else None
             if (
                 not thorough
                 and not self.store.ahead(look)
@@ -92,7 +101,10 @@ class Loop:
             try:
                 more, wait = self._round(look, now, scope, outcome, skip, stuck, patient)
             except MergeInProgress as error:
-                self.say(f"{error.message} — skipping tick")
+                self.say(Said.lasting(f"{error.message} — skipping tick", LogEvent.MERGING))
+                return outcome
+            except MigrationInProgress as error:
+                self.say(Said.lasting(error.message, LogEvent.MIGRATING))
                 return outcome
             except SchemaChanged:
                 if self.present.columns_anew:
@@ -109,7 +121,8 @@ class Loop:
                     skip.add(self._deciding)
                     continue
                 if conflicts > TRIES:
-                    self.say(f"others got ahead {TRIES} times in a row — leaving the rest to them")
+                    words = f"others got ahead {TRIES} times in a row — leaving the rest to them"
+                    self.say(Said.lasting(words, LogEvent.OVERTAKEN))
                     return outcome
                 from random import uniform  # 1 ms of every tick that meets nobody
 
@@ -143,6 +156,14 @@ class Loop:
         now = self.clock.now(look.now)
         return self._at_head(look, now), now
 
+    def standing(self) -> Standing:
+        """What a person's decision stands on. Raises MergeInProgress: nothing can be written then."""
+        look = self.looker.look()
+        if look.merging:
+            raise MergeInProgress()
+        now = self.clock.now(look.now)
+        return Standing(look, self._at_head(look, now), now, self.present.lens(look))
+
     def _at_head(self, look: Look, now: datetime) -> State:
         check_database(self.engine, self.project_id)
         self.present.begin()
@@ -163,11 +184,36 @@ class Loop:
         lens = self.present.lens(look)
         policy = self._directed(lens)
         asked = questions(state, policy, now, scope)
-        ready = [bead.id for rule in policy.rules if rule.ready for bead in asked.queues.get(rule.name, ())]
-        loose = bool(ready) and loose_rows(self.present.seen(look, now))
-        holds = until_ready(self.engine, ready, len(ready) + 1, (), lens.schema, now, look.head, loose)
-        plan = decide(state, policy, now, Scope(dispatch=scope.dispatch), asked, Outside(holds=holds))
-        return Survey(look, state, now, plan, self.engine.merging(), policy, asked, lens)
+        outside = Outside(holds=self._gates(look, state, now, policy, asked, lens))
+        plan = decide(state, policy, now, Scope(dispatch=scope.dispatch), asked, outside)
+        merging = self.engine.merging()
+        lag = timedelta(seconds=self.present.lag[1] if look.head != look.commit else 0.0)
+        return Survey(look, state, now, plan, merging, policy, asked, lens, outside, lag)
+
+    def _gates(
+        self,
+        look: Look,
+        state: State,
+        now: datetime,
+        policy: Policy,
+        asked: Questions,
+        lens: feed.Lens,
+    ) -> dict[str, Hold]:
+        """What the rows say of every bead in line: a tick asks only as far as it has slots."""
+        seen, queues = self.present.seen(look, now), in_line(state, policy, asked)
+        dirty = [table for table, one in seen.items() if one.dirty]
+        migration = uncommitted_migration(self.engine) if dirty else frozenset[str]()
+        found = feed.uncommitted(self.engine, look.head, dirty, lens, migration) if dirty else []
+        loose = [row for row in found if not feed.kept_by_bd(row)]
+        names = [rule.name for rule in policy.rules]
+        since = {table: one.since for table, one in seen.items()}
+        waiting = asked._replace(queues=queues, stale=())
+        waits = {bead.id for queue in queues.values() for bead in queue}
+        rows = uncommitted(loose, waiting, names, {}, since)
+        holds = {bead: hold for bead, hold in rows.items() if bead in waits}
+        ready = [bead.id for rule in policy.rules if rule.ready for bead in queues[rule.name]]
+        every, beside = len(ready) + 1, loose_rows(seen)
+        return holds | until_ready(self.engine, ready, every, holds, lens.schema, now, look.head, beside)
 
     def back_to(self, commit: Commit, by: str) -> None:
         """Reprocess: the cursor goes back to a commit of HEAD's history, with the state made anew there, so that the next tick folds everything after
@@ -208,9 +254,12 @@ class Loop:
         seen = self.present.seen(look, now)
         policy = self._directed(lens)
         dirty = [table for table, one in seen.items() if one.dirty]
-        loose = feed.uncommitted(self.engine, look.head, dirty, lens) if dirty else []
+        migration = uncommitted_migration(self.engine) if dirty else frozenset[str]()
+        loose = feed.uncommitted(self.engine, look.head, dirty, lens, migration) if dirty else []
         loose = [row for row in loose if not feed.kept_by_bd(row)]
-        if dirty and self.adopt:
+        if migration:
+            self.say(Said.lasting(NOT_COMMITTED, LogEvent.MIGRATING))
+        elif dirty and self.adopt:
             settled = max(seen[table].since for table in dirty) + policy.settle
             if settled <= now:
                 try:
@@ -218,9 +267,8 @@ class Loop:
                         return True, 0
                 except NothingToCommit:
                     self.present.never_in_history({table: seen[table].hash for table in dirty})
-                    self.say(
-                        f"warning: {', '.join(dirty)}: dolt_ignore keeps it out of history, so nothing in it counts"
-                    )
+                    words = f"warning: {', '.join(dirty)}: dolt_ignore keeps it out of history, so nothing in it counts"
+                    self.say(Said.lasting(words, LogEvent.IGNORED_TABLE))
                     return True, 0
             elif patient and self._matters(loose, state):
                 self._save(look, now, seen, Questions())
@@ -231,13 +279,16 @@ class Loop:
         plan = decide(state, policy, now, scope, asked, outside)
         if stuck:
             plan = plan._replace(decisions=tuple(one for one in plan.decisions if one.bead not in stuck))
+        if migration.intersection(("issues", "events")):  # a decision's commit takes these two along
+            held = {one.bead: Hold("migration", NOT_COMMITTED) for one in plan.decisions}
+            plan = plan._replace(decisions=(), holds={**plan.holds, **held})
         outcome.holds = plan.holds
         if scope.reap:
             outcome.watched = watched(state, plan, outside.verdicts, now)
         if not plan.decisions:
-            wait = settling(plan, asked, policy, now) if patient and scope.dispatch else 0.0
+            wait = settling(asked, policy, now) if patient and scope.dispatch else 0.0
             if not wait:
-                outcome.failed += any(hold.gate == "stopped" for hold in plan.holds.values())
+                outcome.failed += "stopped" in plan.gates
                 self._save(look, now, seen, asked)
                 tell(self.say, state, plan, self.policy, now, scope, outside.capacity)
             return bool(wait), wait
@@ -250,7 +301,7 @@ class Loop:
             outcome.kinds[Kind.CLAIM] += 1  # what is written is what became of it
             bead, rule = plan.decisions[0].bead, plan.decisions[0].rule
             if too := matches_too(self.engine.query, lens.rules, bead, rule, look.head):
-                self.say(too)
+                self.say(Said(too, LogEvent.ALSO_MATCHES, bead=bead))
         skip.add(written.entry.bead)
         outcome.count(written.entry.kind)
         announce(self.say, written)

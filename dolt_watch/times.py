@@ -114,3 +114,11 @@ def ago(span: timedelta) -> str:
     if seconds < 86400:
         return f"{seconds // 3600}h {seconds % 3600 // 60}m"
     return f"{seconds // 86400}d {seconds % 86400 // 3600}h"
+
+
+def exact(span: timedelta) -> str:
+    """A span to the second up to an hour ('12s', '5m12s', '6m'), else as ``ago`` has it."""
+    seconds = max(0, int(span.total_seconds()))
+    if seconds < 60 or seconds >= 3600:
+        return ago(span)
+    return f"{seconds // 60}m" + (f"{seconds % 60}s" if seconds % 60 else "")

@@ -8,7 +8,7 @@ decision says it wrote.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -214,7 +214,9 @@ class _Check:
             if rule.ready and queue:
                 ids = [bead.id for bead in queue]
                 holds |= self._readiness(ids, given, now, entry.observed)
-        plan = decide(state, under.policy, now, scope, asked, Outside(given.capacity, holds, given.verdicts))
+        plan = decide(
+            state, under.policy, now, scope, asked, Outside(given.capacity, holds, given.verdicts, given.leases)
+        )
         for beside in plan.decisions[1:]:
             known = state.beads[beside.bead].version
             if beside.kind is Kind.CLAIM and self.last.get(beside.bead, 0) <= known:
@@ -264,13 +266,20 @@ class _Check:
 
     def _hashes(self, entry: Entry, commit: str, compiled: CompiledRule | None) -> Iterator[str]:
         """Of the bead's row in its own commit, which may hold what somebody had left uncommitted; and in the commit observed."""
-        columns = list(self.past.columns)
         for at in (commit, entry.observed):
             if self.past.engine.commit_of(at) is None:
                 continue  # 'observed' is text that whoever may write to the ledger chose: it is built into SQL only where it is a commit
-            sql = f"SELECT {', '.join(columns)} FROM issues AS OF '{at}' WHERE id = ?"
-            for row in self.past.engine.query(sql, (entry.bead,)):
-                yield bead_hash(dict(zip(columns, row, strict=True)), compiled)
+            yield from self._hashes_at(at, entry.bead, list(self.past.columns), compiled)
+            then = list(self.past.engine.columns("issues", at))  # asked only where today's columns do not explain it
+            if then != list(self.past.columns):
+                yield from self._hashes_at(at, entry.bead, then, compiled)
+
+    def _hashes_at(
+        self, commit: str, bead: str, columns: Sequence[str], compiled: CompiledRule | None
+    ) -> Iterator[str]:
+        sql = f"SELECT {', '.join(f'`{name}`' for name in columns)} FROM issues AS OF '{commit}' WHERE id = ?"
+        for row in self.past.engine.query(sql, (bead,)) if columns else ():
+            yield bead_hash(dict(zip(columns, row, strict=True)), compiled)
 
 
 def _compare(entry: Entry, made: Decision | None) -> Iterator[Difference]:

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from dolt_watch import feed
+from dolt_watch.beads.leases import read_leases
 from dolt_watch.core.policy import RECHECK, Outside, Policy, Questions
 from dolt_watch.core.reaping import quiet_since
 from dolt_watch.engines import Engine
@@ -52,12 +53,14 @@ class World:
                 capacity[rule.target] = self.targets(rule.target).capacity()
             if waits and capacity[rule.target].down:
                 outcome.down = True
+        silent = [bead.id for bead in (*asked.stale, *asked.unknown)]
+        leases = read_leases(self.engine.query, lens.schema, silent) if silent else {}
         for bead in asked.stale:
             named = self.policy.rule(bead.rule)
             if bead.job and named is not None and bead.id not in holds:
                 verdicts[bead.id] = self.targets(named.target).verdict(bead.job, bead.sent_at)
         verdicts |= self._failed(asked.jobs, now, {row.bead for row in loose})
-        return Outside(capacity, holds, verdicts)
+        return Outside(capacity, holds, verdicts, leases)
 
     def _failed(self, jobs: Sequence[Bead], now: datetime, loose: Collection[str]) -> dict[str, JobReport]:
         """What failed while its bead was not silent yet; one that stands uncommitted may just have been closed."""

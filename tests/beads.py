@@ -73,6 +73,11 @@ def bd_program(folder: Path) -> str:
     return str(folder / "bd")
 
 
+def standin() -> bool:
+    """Whether this run's bd is the stand-in."""
+    return choose_bd(os.environ, shutil.which).source is Source.STANDIN
+
+
 def described() -> str:
     """Which bd the tests exercise, in one line."""
     choice = choose_bd(os.environ, shutil.which)

@@ -54,8 +54,9 @@ class Answering:
 class Light:
     """``tick``, with the database's clock moved on by ``at`` since the beginning."""
 
-    def __init__(self, engine: Engine, path: str = "", **rule: Any) -> None:
-        create_beads(engine)
+    def __init__(self, engine: Engine, path: str = "", shape: str = "1.0.2", **rule: Any) -> None:
+        """``shape``: of beads' tables, by the release of bd that makes them."""
+        create_beads(engine, shape)
         list(migrate(engine, AUTHOR))
         self.engine, self.target = engine, Answering()
         self.settings = Settings(

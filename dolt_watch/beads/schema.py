@@ -75,7 +75,7 @@ class TrackerSchema(NamedTuple):
     @property
     def has_leases(self) -> bool:
         """Whether bd keeps heartbeats of agents in `leases` (bd 1.3)."""
-        return self.has("leases", "issue_id", "heartbeat_at")
+        return self.has("leases", "issue_id", "holder", "heartbeat_at", "lease_expires_at")
 
     @property
     def has_is_blocked(self) -> bool:
@@ -86,6 +86,16 @@ class TrackerSchema(NamedTuple):
     def has_row_lock(self) -> bool:
         """Whether each write of a row of `issues` sets a new random `row_lock` (bd 1.3)."""
         return self.has("issues", "row_lock")
+
+    @property
+    def generation(self) -> str:
+        """The releases of bd that make tables of this shape, '' if no supported release does."""
+        split = self.has("dependencies", "depends_on_issue_id")
+        if self.has("dependencies", "depends_on_id"):
+            return "" if split or self.has_is_blocked else "bd 1.0.2 to 1.0.4"
+        if not (split and self.has_is_blocked):
+            return ""
+        return "bd 1.3" if self.has_row_lock and self.has_leases else "bd 1.0.5 to 1.2"
 
     @property
     def has_wisps(self) -> bool:

@@ -27,6 +27,8 @@ COMMANDS = {
     "report": "One page of what happened, to open in a browser.",
     "pause": "Stop handing out beads; audited in history.",
     "resume": "Hand out beads again.",
+    "retry": "Try beads again now: quarantined, held, unknown, or blocked by dolt_watch.",
+    "release": "Take a running bead over: its slot is free.",
     "doctor": "Is everything as it must be, and what mends it.",
     "config": "The effective settings, and where each came from.",
     "demo": "See it work, in a temporary folder, in ten seconds.",

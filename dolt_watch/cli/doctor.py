@@ -93,6 +93,7 @@ def _of_database(settings: Settings, targets: Callable[[str], Any]) -> Iterator[
                 hashes,
                 lambda: loop.survey(BOTH),
                 _machine,
+                lambda name: targets(name).capacity(),
             )
         )
     finally:

@@ -110,12 +110,14 @@ def _known(engine: Engine, commit: str, head: str) -> bool:
 
 def _begin(engine: Engine, since: str | None, end: str, head: str) -> str:
     from dolt_watch.as_of import commit_at, time_of
+    from dolt_watch.life import is_cut
     from dolt_watch.stream import first_commit
     from dolt_watch.times import iso
 
     if since is None:
         first = first_commit(engine, end)
-        _warn(f"history begins at {first.hash}, {iso(first.date)}: what it held then came by no event")
+        cut = " with a shallow clone" if is_cut(engine, first) else ""
+        _warn(f"history begins{cut} at {first.hash}, {iso(first.date)}: what it held then came by no event")
         return first.hash
     try:
         return commit_at(engine, since, end, "--from").hash
@@ -128,6 +130,7 @@ def _begin(engine: Engine, since: str | None, end: str, head: str) -> str:
         if not gone:
             raise
         what = f"history no longer holds {since.strip()}: it begins" if moment is None else "history begins"
+        what += " with a shallow clone" if is_cut(engine, first) else ""
         _warn(f"{what} at {first.hash}, {iso(first.date)}; events from there on")
         return first.hash
 

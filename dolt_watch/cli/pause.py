@@ -20,19 +20,28 @@ Detail = dict[str, Any]
 
 @click.command()
 @settings_options
-@click.option("--reason", required=True, help="Why: it stands in history and in status.")
+@click.argument("why", required=False, metavar="[REASON]")
+@click.option("--reason", help="The same, as an option. Without either: 'no reason given'.")
 @click.option("--rule", metavar="NAME", help="Only this rule; default: all.")
 @click.option("--until", metavar="TIME", help="Ends by itself: a time (2026-04-18T22:35:46Z), or a span from now (2h).")
 @click.option("--all", "everything", is_flag=True, help="Reaping too.")
-def command(reason: str, rule: str | None, until: str | None, everything: bool, **kwargs: Any) -> int:
+def command(
+    why: str | None, reason: str | None, rule: str | None, until: str | None, everything: bool, **kwargs: Any
+) -> int:
     """Stop handing out beads. Running beads go on, and silent ones are still reaped (unless --all).
 
-    Example: dolt_watch pause --reason "agents are being upgraded"
+    REASON stands in history and in status.
+
+    Example: dolt_watch pause "agents are being upgraded"
     """
     from dolt_watch.core.policy import standing
     from dolt_watch.model import Pause
     from dolt_watch.report.now import pause_words
 
+    if why is not None and reason is not None:
+        raise click.UsageError("the reason is given twice: as an argument, and by --reason")
+    given = why if why is not None else reason
+    reason = "no reason given" if given is None else given
     check_reason(reason)
     made: list[Pause] = []
     before: list[Pause] = []

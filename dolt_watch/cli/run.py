@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dolt_watch.cli.common import load_settings, settings_options
-from dolt_watch.errors import SettingsError
+from dolt_watch.errors import DoltWatchError, SettingsError
+from dolt_watch.log_events import LogEvent
+from dolt_watch.text import Said, Say
 
 if TYPE_CHECKING:
     from dolt_watch.cli.wiring import Targets
@@ -40,7 +42,15 @@ SHORTEST = 0.05
     show_default=True,
     help="auto: text on a terminal, else JSON.",
 )
-def command(poll: str | None, port: int | None, host: str | None, form: str, **kwargs: Any) -> int:
+@click.option(
+    "--log-level",
+    "level",
+    type=click.Choice(["info", "debug"]),
+    default="info",
+    show_default=True,
+    help="info: a condition is said when it begins or changes. debug: at each tick.",
+)
+def command(poll: str | None, port: int | None, host: str | None, form: str, level: str, **kwargs: Any) -> int:
     """Stay up: dispatch and reap as things happen, until SIGTERM, SIGHUP or ^C.
 
     Survives the database and the target going away. Of several replicas one works, the others stand by. DOLT_WATCH_PING_URL is fetched after good ticks: those that would end a command with exit 0.
@@ -55,7 +65,7 @@ def command(poll: str | None, port: int | None, host: str | None, form: str, **k
     from dolt_watch.report import live
     from dolt_watch.service import LONGEST_PAUSE, Service
     from dolt_watch.settings import duration
-    from dolt_watch.telemetry.logs import Changes, Log
+    from dolt_watch.telemetry.logs import Changes, Log, captured, failure
     from dolt_watch.text import Said
     from dolt_watch.tick import Loop
     from dolt_watch.times import DatabaseClock
@@ -67,15 +77,16 @@ def command(poll: str | None, port: int | None, host: str | None, form: str, **k
     if seconds < SHORTEST:
         where = settings.origins["poll"] if poll is None else "--poll"
         raise SettingsError(f"poll is a pause of at least 50ms, not {seconds:g}s", where=where, fix="write 2s")
-    log = Log(json=None if form == "auto" else form == "json")
+    log = Log(json=None if form == "auto" else form == "json", verbose=level == "debug")
     timeouts = [each.timeout for each in settings.targets.values()]
-    health = _health(os.environ.get("DOLT_WATCH_PING_URL", ""), timeouts, max(seconds, LONGEST_PAUSE))
-    changes, targets = Changes(log.say), Targets(settings, health.turning)
+    health = _health(os.environ.get("DOLT_WATCH_PING_URL", "").strip(), timeouts, max(seconds, LONGEST_PAUSE))
+    changes, targets = Changes(log.say, log.debug), Targets(settings, health.turning)
     loops: list[Loop] = []
 
     def make(engine: Engine) -> Loop:
         loop = build(engine, settings, targets, DatabaseClock(), changes.say, patient=False)
         loop.present.turning = health.turning
+        loop.worker = {"host": socket.gethostname(), "by": "run"}
         loops[:] = [loop]
         return loop
 
@@ -92,13 +103,18 @@ def command(poll: str | None, port: int | None, host: str | None, form: str, **k
     pages = {**health.pages(), **live.pages(lambda: open_engine(settings.address), look)}
     shutdown = Shutdown(
         lambda: under_way(loops[0].actor) if loops else None,
-        lambda line: log.say(Said(line, error="NotRecorded")),
+        lambda line: log.say(Said(line, LogEvent.UNRECORDED, error="NotRecorded")),
         stop=service.stop,
         codes=(0, 1),
     )
-    with shutdown, _served(host or "127.0.0.1", port, pages, log.say):
+    with captured(log.say), shutdown, _served(host or "127.0.0.1", port, pages, log.say):
         try:
             service.run()
+        except (DoltWatchError, BrokenPipeError):
+            raise
+        except Exception as error:  # main() would write plain text to stderr
+            log.say(failure("error: the service ended", type(error), error))
+            return 1
         finally:
             targets.close()
     return 0
@@ -136,21 +152,21 @@ def _health(ping_url: str, timeouts: Sequence[timedelta], pause: float) -> Any:
 
 
 @contextlib.contextmanager
-def _served(host: str, port: int | None, pages: Any, say: Any) -> Iterator[None]:
+def _served(host: str, port: int | None, pages: Any, say: Say) -> Iterator[None]:
     if port is None:
         yield
         return
     from dolt_watch.telemetry.health import Server
 
     try:
-        server = Server(host, port, pages)
+        server = Server(host, port, pages, say)
     except (OSError, UnicodeError) as error:  # UnicodeError: no name of a host at all
         nowhere = isinstance(error, socket.gaierror | UnicodeError) or error.errno == errno.EADDRNOTAVAIL
         why = error.strerror if isinstance(error, OSError) else "no name of a host"
         fix = "name an address of this machine" if nowhere else "name a free port"
         where = "--host" if nowhere else "--port"
         raise SettingsError(f"cannot serve on {host}:{port}: {why}", where=where, fix=fix) from None
-    say(f"serving http://{host}:{server.port}/metrics")
+    say(Said(f"serving http://{host}:{server.port}/metrics", LogEvent.SERVING))
     try:
         yield
     finally:

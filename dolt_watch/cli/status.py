@@ -103,10 +103,15 @@ def _lines(now: Now, width: int) -> list[str]:
 
 def _told(now: Now, width: int) -> list[tuple[str, str]]:
     """Lines, each with the phase that colours it, '' for none."""
+    from dolt_watch.beads.migration import NOT_COMMITTED
     from dolt_watch.times import ago
 
     behind = " (HEAD has moved on)" if now.head != now.folded else ""
-    lines = [
+    worker = now.worker
+    lines = [f"worker:   {worker.words}"] if worker is not None else []
+    if worker is not None and worker.overdue:
+        lines.append(f"overdue:  {', '.join(worker.overdue)}: silent, and not reaped yet")
+    lines += [
         f"folded:   {now.folded[:8]}, {ago(now.now - now.folded_at)} ago{behind}"
         if now.folded_at
         else f"folded:   nothing yet{behind}"
@@ -122,10 +127,14 @@ def _told(now: Now, width: int) -> list[tuple[str, str]]:
         else "decided:  nothing yet"
     )
     lines += [f"paused:   {reason}" for reason in now.pauses]
+    lines += [f"held:     {words}" for words in now.held_rules]
+    lines += [f"to do:    {words}" for words in now.fixes]
     if now.merging:
         lines.append(
             "merging:  somebody's merge stands unfinished: nothing is decided until it is committed or aborted"
         )
+    if now.migrating:
+        lines.append(f"holding:  {NOT_COMMITTED}")
     if not now.beads:
         lines.append("no bead waits, runs or is held")
     plain = [outside(line, LONGEST_LINE) for line in lines]

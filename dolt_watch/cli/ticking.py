@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -50,7 +51,8 @@ def tick(
             loop = build(engine, settings, targets, clock, say, dry=dry_run)
             with Shutdown(lambda: under_way(loop.actor), complain) as shutdown:
                 scope = Scope(dispatch="dispatch" in kinds, reap="reap" in kinds)
-                outcome = loop.tick(scope, look, stop=shutdown.stop.is_set, thorough=asked)
+                loop.worker = {"host": socket.gethostname(), "by": "tick" if len(kinds) > 1 else kinds[0]}
+            outcome = loop.tick(scope, look, stop=shutdown.stop.is_set, thorough=asked)
         finally:
             targets.close()
         if dry_run and outcome.watched:
@@ -75,7 +77,7 @@ def tick(
 
 def _ping(dry_run: bool) -> Callable[[], None]:
     """Who is to be told of a good tick. Raises SettingsError where that is no URL, before anything is done."""
-    url = "" if dry_run else os.environ.get("DOLT_WATCH_PING_URL")
+    url = "" if dry_run else os.environ.get("DOLT_WATCH_PING_URL", "").strip()
     if not url:
         return lambda: None
     from dolt_watch.telemetry.ping import Ping

@@ -121,11 +121,14 @@ def _facts(found: Explained) -> dict[str, Any]:
     stands = found.stands
     return {
         "schema": 1, "bead": found.bead, "now": stands.now, "commit": stands.commit,
-        "history_begins": {"commit": found.begins.hash, "time": found.begins.date, "with_it": found.from_the_beginning},
+        "history_begins": {"commit": found.begins.hash, "time": found.begins.date, "with_it": found.from_the_beginning, "shallow": found.shallow},
         "life": [told for deed in found.deeds for told in tell(deed.commit, deed.events, stands.policy.rules)],
         "phase": found.phase or None, "state": record(found.state) if found.state is not None else None,
         "rules": [
-            {"rule": each.rule, "conditions": [one._asdict() for one in each.conditions], "to_go": list(each.to_go), "verdict": each.verdict}
+            {
+                "rule": each.rule, "reason": each.reason or None, "rule_held": each.rule_held or None,
+                "conditions": [one._asdict() for one in each.conditions], "to_go": list(each.to_go), "verdict": each.verdict,
+            }
             for each in found.views
         ],
         "notes": list(stands.notes),
@@ -141,7 +144,8 @@ def _lines(found: Explained) -> Iterator[str]:
     yield f"{found.bead} at {iso(stands.now)}, commit {stands.commit[:8]}"
     yield ""
     there = "it was there already" if found.from_the_beginning else "it was not there yet"
-    rows = [(iso(begins.date), begins.hash[:8], begins.author, f"history begins; {there}")]
+    cut = " with a shallow clone" if found.shallow else ""
+    rows = [(iso(begins.date), begins.hash[:8], begins.author, f"history begins{cut}; {there}")]
     rows += [
         (iso(deed.commit.date), deed.commit.hash[:8], who, text) for deed in found.deeds for who, text in lines(deed)
     ]
@@ -158,6 +162,10 @@ def _lines(found: Explained) -> Iterator[str]:
     for each in found.views:
         yield ""
         yield f"rule {each.rule}"
+        if each.reason:
+            yield f"  waits: {each.reason}"
+        if each.rule_held:
+            yield f"  the rule is held: {each.rule_held}"
         yield from (f"  {'✓' if one.holds else '✗'} {one.name}: {one.value}" for one in each.conditions)
         yield f"to go: {each.verdict}"
         yield from (f"  - {line}" for line in each.to_go)

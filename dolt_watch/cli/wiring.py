@@ -12,6 +12,7 @@ from dolt_watch.handlers.acting import Acting, Telling
 from dolt_watch.handlers.notify import Notifier, Receiver
 from dolt_watch.ledger import Identity, Ledger
 from dolt_watch.settings import Settings, rule_hash, rules_text, settings_hash
+from dolt_watch.text import Say
 from dolt_watch.tick import Loop
 from dolt_watch.times import Clock, DatabaseClock
 
@@ -59,7 +60,7 @@ def policy(settings: Settings) -> Policy:
 
 
 def build(
-    engine: Engine, settings: Settings, targets: Callable[[str], Target], clock: Clock, say: Callable[[str], None],
+    engine: Engine, settings: Settings, targets: Callable[[str], Target], clock: Clock, say: Say,
     *, dry: bool = False, patient: bool = True,
 ) -> Loop:  # fmt: skip
     """The one loop; a dry run is the same with nobody acting. ``patient``: a one-shot command waits for a bead to settle."""
@@ -73,5 +74,6 @@ def build(
         engine, policy(settings), hashes, targets, actor, clock, say,
         adopt=settings.adopt, patient=patient and not dry, project_id=settings.project_id,
     )  # fmt: skip
+    loop.poll = settings.poll
     loop.present.notified = settings.notify.kinds
     return loop

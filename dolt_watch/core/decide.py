@@ -23,6 +23,8 @@ def questions(state: State, policy: Policy, now: datetime, scope: Scope, skip: C
     queues: dict[str, tuple[Bead, ...]] = {}
     slots: dict[str, int] = {}
     held: dict[str, Hold] = {}
+    stops: dict[str, Hold] = {}
+    settles = False
     clock = Due()
     waiting: dict[str, list[Bead]] = {}
     for bead in state.beads.values():
@@ -35,13 +37,19 @@ def questions(state: State, policy: Policy, now: datetime, scope: Scope, skip: C
         if not queue:
             continue
         free, stop = slots_of(state, rule, policy, now, clock)
-        if stop is None:
+        # A bead's own reason is shown before its rule's. Time alone wakes nobody while the rule is held.
+        own_clock = clock if stop is None else Due()
+        if stop is not None:
+            stops[rule.name] = stop
+        else:
             direction = policy.descending.get(rule.name, ())
             queue.sort(key=lambda bead, direction=direction: rank_key(bead.rank, direction, bead.id))  # type: ignore[misc]
         slots[rule.name] = free
         going = []
         for bead in queue:
-            hold = stop or not_yet(bead, policy, now, clock)
+            hold = not_yet(bead, policy, now, own_clock)
+            settles = settles or (stop is None and hold is not None and hold.gate == "settle")
+            hold = hold or stop
             if hold is None and bead.id in skip:
                 hold = Hold(ATTEMPTED, "attempted by this command already")
                 clock.at("dispatch", AT_ONCE)  # for the next command: nothing else may happen that would wake it
@@ -55,31 +63,36 @@ def questions(state: State, policy: Policy, now: datetime, scope: Scope, skip: C
     stale, jobs, unknown = overdue(state, policy, now, scope, clock)
     return Questions(
         queues if scope.dispatch else {}, slots, stale if scope.reap else (), jobs if scope.reap else (),
-        unknown if scope.dispatch else (), held, clock.due,
+        unknown if scope.dispatch else (), held, clock.due, stops, settles,
     )  # fmt: skip
 
 
 def decide(state: State, policy: Policy, now: datetime, scope: Scope, asked: Questions, outside: Outside) -> Plan:
     """First what everything else rests on, then what is overdue (it may free a slot), then the reaper's, then claims in queue order."""
     holds = dict(asked.held)
+    rules: dict[str, tuple[Hold, ...]] = {rule: (hold,) for rule, hold in asked.stops.items()}
     decisions = [*restores(state)]
     if scope.dispatch:
-        decisions += settled(state, policy, now, asked, outside)
+        decisions += settled(state, policy, now, asked, outside, holds)
     if scope.reap:
         decisions += reaped(policy, now, asked, outside, holds)
     if scope.dispatch:
         decisions += notes(state)
         taken: dict[str, int] = {}
         for rule in policy.rules:
-            decisions += claims(rule, now, asked, outside, taken, holds)
+            decisions += claims(rule, now, asked, outside, taken, holds, rules)
     given = inputs(state, now, scope, holds, outside)
-    return Plan(tuple(one._replace(detail={**one.detail, "given": given}) for one in decisions), holds)
+    # Who only looks also asks the gates of beads that their rule holds: what they say is a bead's own reason.
+    shared = asked.stops.values()
+    holds |= {bead: hold for bead, hold in outside.holds.items() if asked.held.get(bead) in shared}
+    decided = tuple(one._replace(detail={**one.detail, "given": given}) for one in decisions)
+    return Plan(decided, holds, rules)
 
 
-def settling(plan: Plan, asked: Questions, policy: Policy, now: datetime) -> float:
+def settling(asked: Questions, policy: Policy, now: datetime) -> float:
     """Seconds until a bead that only has to settle may go, 0 where none has to: what a one-shot command waits, once."""
     due = asked.due.get("dispatch")
-    if due is None or not any(hold.gate == "settle" for hold in plan.holds.values()):
+    if due is None or not asked.settles:
         return 0.0
     settle = policy.settle.total_seconds()
     return min((due - now).total_seconds() + 0.001, settle) if due > now else settle

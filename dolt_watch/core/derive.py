@@ -152,6 +152,8 @@ OURS = {
     "dispatch failed ": r".*",
     "dispatch outcome ": r"unknown \(.*\): not sent again until it is known|still unknown after \d+m — blocking; set it open to try again",
     "dispatch quarantined ": r"after -?\d+ attempts: .*; edit the bead to try again",
+    "dispatch retried by ": r".+: .*",
+    "dispatch released by ": r".+: .*",
     "dispatch restored: ": r"(job=|attempt ).*",
     "reaper: ": r"(no progress for \d+m \(threshold (<1|\d+)m\)|job .+ ended .+) — (blocking|requeued)",
 }

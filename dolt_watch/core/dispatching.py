@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 
 from dolt_watch.core.policy import AT_ONCE, HOUR, Due, Outside, Policy, Questions, paused, standing
+from dolt_watch.core.reaping import held_by_lease
 from dolt_watch.model import (
     BLOCKED,
     IN_FLIGHT,
@@ -98,7 +99,9 @@ def readies(bead: Bead, policy: Policy, now: datetime, clock: Due) -> Iterator[C
         return
     if settled > now:
         clock.at("dispatch", settled)
-    yield Check("settle", settled <= now, f"changed {max(0, int((now - since).total_seconds()))}s ago")
+        yield Check("settle", False, f"changed at {iso(since)}; settled at {iso(settled)}")
+    else:
+        yield Check("settle", True, f"changed {int((now - since).total_seconds())}s ago")
 
 
 def _changed(bead: Bead) -> datetime:
@@ -113,21 +116,32 @@ def not_yet(bead: Bead, policy: Policy, now: datetime, clock: Due) -> Hold | Non
 
 
 def claims(
-    rule: Rule, now: datetime, asked: Questions, outside: Outside, taken: dict[str, int], holds: dict[str, Hold]
+    rule: Rule,
+    now: datetime,
+    asked: Questions,
+    outside: Outside,
+    taken: dict[str, int],
+    holds: dict[str, Hold],
+    rules: dict[str, tuple[Hold, ...]],
 ) -> Iterator[Decision]:
+    """``taken``: target → claims planned so far. ``holds`` and ``rules`` are filled, as ``Plan`` has them."""
     queue = asked.queues.get(rule.name, ())
     capacity = outside.capacity.get(rule.target)
     free = asked.slots.get(rule.name, 0)
     place = 0
     for bead in queue:
         hold = outside.holds.get(bead.id)
+        shared: Hold | None = None
         if hold is None and place >= free:
-            hold = Hold("max_in_flight", f"place {place + 1} in the queue, {free} may go now")
+            hold = shared = Hold("max_in_flight", f"{free} may go now")
         slots = None if capacity is None else capacity.slots
         if hold is None and slots is not None and taken.get(rule.target, 0) >= slots:
-            hold = Hold("capacity", (capacity and capacity.why) or f"target {rule.target} takes {slots} more")
+            why = (capacity and capacity.why) or f"target {rule.target} takes {slots} more"
+            hold = shared = Hold("capacity", why)
         if hold is not None:
             holds[bead.id] = hold
+            if shared is not None and shared not in rules.get(rule.name, ()):
+                rules[rule.name] = (*rules.get(rule.name, ()), shared)
             continue
         detail = {"rank": list(bead.rank), "place": place, "free": free, "slots_used": taken.get(rule.target, 0)}
         yield Decision(
@@ -138,12 +152,16 @@ def claims(
         place += 1
 
 
+WITHHELD = "a report could not write the bead while bd's migration was not committed"
+
+
 def notes(state: State) -> Iterator[Decision]:
     for bead in state.beads.values():
-        if bead.lost_note and bead.phase is not Phase.CLAIMED:
+        if (bead.lost_note or bead.unwritten) and bead.phase is not Phase.CLAIMED:
+            status = bead.unwritten if bead.unwritten in (OPEN, BLOCKED) else ""
             yield Decision(
-                Kind.NOTE, bead.id, bead.rule, bead.attempt, bead.cause, note=bead.lost_note,
-                reason="a note of ours was overwritten",
+                Kind.NOTE, bead.id, bead.rule, bead.attempt, bead.cause, note=bead.lost_note, status=status,
+                reason=WITHHELD if bead.unwritten else "a note of ours was overwritten",
             )  # fmt: skip
 
 
@@ -169,8 +187,10 @@ def restore(bead: Bead, why: str) -> Decision:
     )  # fmt: skip
 
 
-def settled(state: State, policy: Policy, now: datetime, asked: Questions, outside: Outside) -> Iterator[Decision]:
-    """Attempts that nobody will settle any more."""
+def settled(
+    state: State, policy: Policy, now: datetime, asked: Questions, outside: Outside, holds: dict[str, Hold]
+) -> Iterator[Decision]:
+    """Attempts that nobody will settle any more. ``holds``: gets those that a lease holds."""
     for bead in state.beads.values():
         if bead.phase is Phase.CLAIMED and bead.deadline is not None and bead.deadline <= now:
             why = "no word from its worker by the deadline"
@@ -182,6 +202,9 @@ def settled(state: State, policy: Policy, now: datetime, asked: Questions, outsi
     for bead in asked.unknown:
         rule = policy.rule(bead.rule)
         if rule is None:
+            continue
+        if (hold := held_by_lease(bead, rule, outside, now)) is not None:
+            holds[bead.id] = hold
             continue
         capacity = outside.capacity.get(rule.target)
         detail = {"since": bead.since.isoformat()}

@@ -134,6 +134,8 @@ def _row(bead: Bead | None, event: Event) -> Bead | None:
     if bead.phase in _SETTLED and event.changed and KEPT_BY_BD.issuperset(event.changed):
         return bead  # only an edit by a person re-arms it, and bd computed this one
     match bead.phase:
+        case _ if bead.unwritten and bead.rule in facts.running:
+            return bead  # still as the claim left it
         case Phase.CLAIMED:
             return bead  # nobody but the holder of its token settles it before its deadline
         case Phase.BACKOFF if facts.matches:
@@ -196,6 +198,8 @@ def _entry(bead: Bead | None, entry: Entry, event: Event) -> Bead | None:
         )  # fmt: skip
     if entry.kind is Kind.RESTORE:
         return _restored(bead, entry, event)
+    if bead is None and entry.kind is Kind.MANUAL_RETRY:
+        return _enter(event, event.facts or Facts(), entry.version)  # we had blocked it
     if bead is None:
         return None  # it left before the report came: the ledger has it, the state need not
     bead = bead._replace(version=entry.version)
@@ -204,7 +208,21 @@ def _entry(bead: Bead | None, entry: Entry, event: Event) -> Bead | None:
         return bead
     if entry.token and entry.token != bead.token:
         return bead  # of an attempt that is no longer this one
-    return step(bead, entry, event)
+    return _owed(step(bead, entry, event), entry)
+
+
+def _owed(bead: Bead | None, entry: Entry) -> Bead | None:
+    """What a report could not write into the row while bd's migration was not committed: it is written later."""
+    withheld = entry.detail.get("withheld")
+    if bead is None or not isinstance(withheld, dict):
+        return bead
+    note, status = (str(withheld.get(name) or "") for name in ("note", "status"))
+    bead = bead._replace(unwritten=status or "note")
+    return _lost(bead, note) if note else bead
+
+
+def _owes(entry: Entry) -> bool:
+    return isinstance(entry.detail.get("withheld"), dict)
 
 
 def _deadline(entry: Entry) -> datetime:
@@ -253,17 +271,45 @@ def _failed(bead: Bead, entry: Entry, event: Event) -> Bead | None:
         phase=phase, rule=_matched(bead, event), since=entry.at, cause=event.commit, reason=entry.reason, token="", job="",
         deadline=None, retry_at=told(entry.detail.get("retry_at")), sign=None, attempt=entry.attempt, reverted=False,
     )  # fmt: skip
-    return failed if bead.matches else _elsewhere(failed, event)
+    return failed if bead.matches or _owes(entry) else _elsewhere(failed, event)
 
 
 def _uncounted(bead: Bead, entry: Entry, event: Event) -> Bead | None:
     """Busy, released, or the rule stopped: back to waiting, and the attempt does not count."""
     attempt = max(0, bead.attempt - 1)
     back = bead._replace(token="", job="", deadline=None, attempt=attempt, sign=None, reverted=False)
-    if not bead.matches:
+    if not bead.matches and not _owes(entry):
         return _elsewhere(back, event)
     rule = _matched(bead, event)
     return back._replace(phase=Phase.WAITING, rule=rule, since=entry.at, cause=event.commit, reason=entry.reason)
+
+
+def _retried(bead: Bead, entry: Entry, event: Event) -> Bead | None:
+    """A person had it tried again: due at once, and counted from the start."""
+    anew = bead._replace(
+        since=entry.at,
+        cause=event.commit,
+        attempt=0,
+        token="",
+        job="",
+        sent_at=None,
+        deadline=None,
+        retry_at=None,
+        reason="",
+        sign=None,
+        reverted=False,
+    )
+    if not bead.matches:
+        return _elsewhere(anew, event)
+    return anew._replace(phase=Phase.WAITING, rule=_matched(bead, event))
+
+
+def _released(bead: Bead, entry: Entry, event: Event) -> Bead | None:
+    """A person took it over: it goes on as theirs, and holds no slot of ours."""
+    theirs = bead._replace(attempt=0, token="", job="", deadline=None, retry_at=None, reason="", reverted=False)
+    if not bead.runs:
+        return _elsewhere(theirs, event)
+    return theirs._replace(phase=Phase.RUNNING, since=entry.at, cause=event.commit, sent_at=entry.at)
 
 
 def _ended(bead: Bead, entry: Entry, event: Event) -> Bead | None:
@@ -271,7 +317,7 @@ def _ended(bead: Bead, entry: Entry, event: Event) -> Bead | None:
 
 
 def _noted(bead: Bead, entry: Entry, event: Event) -> Bead | None:
-    return bead._replace(lost_note="")
+    return bead._replace(lost_note="", unwritten="")
 
 
 def _elsewhere(bead: Bead, event: Event) -> Bead | None:
@@ -305,4 +351,6 @@ _STEPS: dict[Kind, Callable[[Bead, Entry, Event], Bead | None]] = {
     Kind.GIVE_UP: _ended,
     Kind.REAP: _ended,
     Kind.NOTE: _noted,
+    Kind.MANUAL_RETRY: _retried,
+    Kind.MANUAL_RELEASE: _released,
 }

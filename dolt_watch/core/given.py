@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from dolt_watch.core.policy import ATTEMPTED, UNCOMMITTED, UNVERSIONED, Outside, Scope
-from dolt_watch.model import EMPTY, Capacity, Entry, Hold, JobReport, State, Verdict
+from dolt_watch.model import EMPTY, Capacity, Entry, Hold, JobReport, Lease, State, Verdict
 from dolt_watch.times import told
 
 READINESS = 2
@@ -31,13 +31,17 @@ def inputs(state: State, now: datetime, scope: Scope, holds: Mapping[str, Hold],
     - ``readiness``: the version of the rule that says which beads are ready. Entries without it are of the first one.
     - ``capacity``: target → free slots, whether it said that it is idle, why.
     - ``verdicts``: bead → the target's verdict on its job, its own word, its error text.
+    - ``leases``: bead → the holder of its lease, its last heartbeat, its expiry (of stale and unknown beads).
     - ``answer``: what the target answered (reports only).
     - ``jitter``: the random part of the pause before the next attempt, from 0 to 1 (reports only).
     """
     passed = {bead: hold.gate for bead, hold in holds.items() if hold.gate in UNRECORDED}
     capacity = {name: [one.slots, one.idle, one.why] for name, one in outside.capacity.items()}
     verdicts = {bead: [one.verdict.value, one.word, one.error] for bead, one in outside.verdicts.items()}
-    given = {"passed": passed, "capacity": capacity, "verdicts": verdicts}
+    leases = {
+        bead: [one.holder, one.heartbeat.isoformat(), one.expires.isoformat()] for bead, one in outside.leases.items()
+    }
+    given = {"passed": passed, "capacity": capacity, "verdicts": verdicts, "leases": leases}
     always = {"now": now.isoformat(), "scope": list(scope.kinds), "made": state.made}
     ready = {"readiness": READINESS} if scope.dispatch else {}
     return always | ready | {name: value for name, value in given.items() if value}
@@ -52,6 +56,7 @@ class Given(NamedTuple):
     """Bead → the gate that only this command, or the working set, knew."""
     capacity: Mapping[str, Capacity]
     verdicts: Mapping[str, JobReport]
+    leases: Mapping[str, Lease]
     jitter: float
     readiness: int
     """The version of the readiness rule."""
@@ -67,6 +72,7 @@ def recall(entry: Entry) -> Given:
         {bead: gate for bead, gate in _items(given, "passed") if isinstance(gate, str)},
         dict(_capacity(given)),
         dict(_verdicts(given)),
+        dict(_leases(given)),
         float(jitter) if isinstance(jitter, int | float) else 0.0,
         ready if isinstance(ready, int) else 1,
     )
@@ -85,6 +91,20 @@ def _verdicts(given: Mapping[str, Any]) -> Iterator[tuple[str, JobReport]]:
             case [str() as verdict, str() as word, str() as error]:
                 with suppress(ValueError):
                     yield bead, JobReport(Verdict(verdict), word, error)
+
+
+def leases_of(given: object) -> dict[str, Lease]:
+    """Return the leases that a decision rests on, from ``detail.given``."""
+    return dict(_leases(given)) if isinstance(given, dict) else {}
+
+
+def _leases(given: Mapping[str, Any]) -> Iterator[tuple[str, Lease]]:
+    for bead, value in _items(given, "leases"):
+        match value:
+            case [str() as holder, str() as heartbeat, str() as expires]:
+                at, until = told(heartbeat), told(expires)
+                if at is not None and until is not None:
+                    yield bead, Lease(holder, at, until)
 
 
 def _items(given: Mapping[str, Any], name: str) -> Iterator[tuple[str, Any]]:

@@ -4,7 +4,20 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from dolt_watch.model import EMPTY, IN_PROGRESS, Bead, Capacity, Decision, Hold, JobReport, Kind, Pause, Rule, State
+from dolt_watch.model import (
+    EMPTY,
+    IN_PROGRESS,
+    Bead,
+    Capacity,
+    Decision,
+    Hold,
+    JobReport,
+    Kind,
+    Lease,
+    Pause,
+    Rule,
+    State,
+)
 
 ATTEMPTED, UNCOMMITTED = "attempted", "uncommitted"
 """Gates that no replay can ask again: what a command did before, and what stood uncommitted."""
@@ -62,9 +75,13 @@ class Questions(NamedTuple):
     unknown: tuple[Bead, ...] = ()
     """Unknown attempts past ``unknown_after``: the service is asked whether it is idle."""
     held: Mapping[str, Hold] = EMPTY
-    """Waiting beads that no answer could let go now, and why."""
+    """Waiting beads that no answer could let go now, and why: a bead's own reason before its rule's."""
     due: Mapping[str, datetime | None] = EMPTY
     """'dispatch' and 'reap' → when time alone will make the next difference, None: it will not."""
+    stops: Mapping[str, Hold] = EMPTY
+    """Rule → what holds all of its waiting beads (a pause, no free slot), where something does."""
+    settles: bool = False
+    """Does a bead only have to settle, under a rule that nothing holds?"""
 
 
 class Outside(NamedTuple):
@@ -76,9 +93,11 @@ class Outside(NamedTuple):
     """By bead: a gate that keeps a waiting bead back (readiness), or spares a stale one (an uncommitted sign)."""
     verdicts: Mapping[str, JobReport] = EMPTY
     """By bead."""
+    leases: Mapping[str, Lease] = EMPTY
+    """By bead: those that are stale or unknown."""
 
 
-GUARDED = (Kind.CLAIM, Kind.RESTORE, Kind.REAP, Kind.REQUEUE)
+GUARDED = (Kind.CLAIM, Kind.RESTORE, Kind.REAP, Kind.REQUEUE, Kind.MANUAL_RETRY)
 """Decisions that hold for the row as their own transaction reads it, whatever word its status is: a rule's ``running`` may name others."""
 
 
@@ -92,6 +111,14 @@ class Plan(NamedTuple):
 
     decisions: tuple[Decision, ...] = ()
     holds: Mapping[str, Hold] = EMPTY
+    rules: Mapping[str, tuple[Hold, ...]] = EMPTY
+    """Rule → what holds its beads for no reason of their own: those beads' ``holds`` are among these."""
+
+    @property
+    def gates(self) -> frozenset[str]:
+        """Names of all gates that hold something."""
+        whole = (hold for holds in self.rules.values() for hold in holds)
+        return frozenset(hold.gate for hold in (*self.holds.values(), *whole))
 
 
 def standing(state: State, now: datetime) -> tuple[Pause, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from dolt_watch.core.policy import AT_ONCE, MINUTE, RECHECK, Due, Outside, Policy, Questions, Scope, paused
 from dolt_watch.model import (
@@ -21,7 +21,10 @@ from dolt_watch.model import (
     Verdict,
 )
 from dolt_watch.text import outside as outside_text
-from dolt_watch.times import minutes
+from dolt_watch.times import iso, minutes
+
+MAX_ZONE_OFFSET = timedelta(hours=14)
+"""No time zone is further ahead of UTC."""
 
 
 def last_sign(bead: Bead) -> datetime:
@@ -31,9 +34,27 @@ def last_sign(bead: Bead) -> datetime:
 
 def stale_at(bead: Bead, rule: Rule) -> datetime:
     """When it is stale: whole minutes idle exceed the threshold, as in the original. A threshold under a minute is taken to the second."""
-    if rule.stale_after < MINUTE:
-        return last_sign(bead) + rule.stale_after
-    return last_sign(bead) + MINUTE * (rule.stale_after // MINUTE + 1)
+    return last_sign(bead) + silence(rule)
+
+
+def silence(rule: Rule) -> timedelta:
+    """Return for how long a bead must be silent to be stale."""
+    return rule.stale_after if rule.stale_after < MINUTE else MINUTE * (rule.stale_after // MINUTE + 1)
+
+
+def held_by_lease(bead: Bead, rule: Rule, outside: Outside, now: datetime) -> Hold | None:
+    """Return why a bead is neither reaped nor settled: its agent has a fresh lease. None if it has not.
+
+    A lease is fresh while its last heartbeat is younger than ``stale_after``, or while it has not expired; an
+    expiry counts up to ``max_runtime`` after the heartbeat. A heartbeat that lies further in the future than a
+    wrong zone explains does not count: it would spare the bead for ever.
+    """
+    lease = outside.leases.get(bead.id)
+    if lease is None or lease.heartbeat > now + MAX_ZONE_OFFSET:
+        return None
+    until = max(lease.heartbeat + silence(rule), min(lease.expires, lease.heartbeat + rule.max_runtime))
+    why = f"{outside_text(lease.holder, 80)} has a lease with a heartbeat of {iso(lease.heartbeat)}"
+    return Hold("lease", why) if until > now else None
 
 
 def quiet_since(stale: Sequence[Bead], policy: Policy, now: datetime) -> dict[str, datetime]:
@@ -47,19 +68,21 @@ def overdue(
 ) -> tuple[tuple[Bead, ...], tuple[Bead, ...], tuple[Bead, ...]]:
     """(running beads that are stale, those with a job that are not, unknown attempts that have waited long enough)."""
     stale, jobs, unknown = [], [], []
-    watched = [bead for bead in state.beads.values() if bead.phase in IN_FLIGHT or bead.lost_note]
+    watched = [bead for bead in state.beads.values() if bead.phase in IN_FLIGHT or bead.lost_note or bead.unwritten]
     for bead in sorted(watched, key=lambda bead: (bead.since, bead.id)):
         if bead.phase is Phase.CLAIMED:
             clock.at("dispatch", bead.deadline)
-        if bead.lost_note and bead.phase is not Phase.CLAIMED:
+        if (bead.lost_note or bead.unwritten) and bead.phase is not Phase.CLAIMED:
             clock.at("dispatch", AT_ONCE)
         rule = policy.rule(bead.rule)
         if rule is None:
             continue
         if bead.phase is Phase.UNKNOWN:
-            clock.at("dispatch", bead.since + rule.unknown_after)
-            if bead.since + rule.unknown_after <= now:
+            at = bead.since + rule.unknown_after
+            if at <= now:
                 unknown.append(bead)
+                at = now + RECHECK if scope.dispatch else at  # settled in this tick, or held by a lease
+            clock.at("dispatch", at)
         if bead.phase is Phase.RUNNING:
             pause = paused(state, rule.name, now, reaping=True)
             if pause is not None:
@@ -85,7 +108,7 @@ def reaped(
     for bead in (*asked.stale, *failed):
         rule = policy.rule(bead.rule)
         assert rule is not None
-        spared = outside.holds.get(bead.id)
+        spared = outside.holds.get(bead.id) or held_by_lease(bead, rule, outside, now)
         report = outside.verdicts.get(bead.id, unheard)
         if spared is None and report.verdict is Verdict.RUNNING and now - last_sign(bead) < rule.max_runtime:
             spared = Hold("verdict", f"the target says that its job {bead.job} is {report.word or 'running'}")

@@ -12,9 +12,9 @@ from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
+from dolt_watch.beads.schema import tracker_schema, versioned
 from dolt_watch.engines import Engine
 from dolt_watch.errors import Conflict
-from dolt_watch.text import Say
 from dolt_watch.times import utc
 
 WORKING_SECONDS = 0.9
@@ -43,6 +43,8 @@ def _edit(engine: Engine, bead: str, who: str, message: str, cells: Mapping[str,
             values["notes"] = f"{notes}\n{cells['notes']}"
         if cells.get("status") == "closed":
             values["closed_at"] = now
+        if "row_lock" in engine.columns("issues"):
+            values["row_lock"] = secrets.randbits(63)
         sets = ", ".join(f"{name} = ?" for name in values)
         tx.execute(f"UPDATE issues SET {sets} WHERE id = ?", (*values.values(), bead))
         tx.execute(
@@ -50,13 +52,13 @@ def _edit(engine: Engine, bead: str, who: str, message: str, cells: Mapping[str,
             "VALUES (?, ?, ?, ?, ?, ?, ?)",
             (str(uuid.uuid4()), bead, "status_changed" if "status" in cells else "updated", who, "{}", json.dumps(cells), now),
         )  # fmt: skip
-        tx.dolt_commit(["issues", "events"], message, f"{who} <{who}@example.com>")
+        tx.dolt_commit(versioned(tracker_schema(engine), ["issues", "events"]), message, f"{who} <{who}@example.com>")
 
 
 class Agent:
     """``dies``: falls silent on this bead. ``refuses``: knows nothing of this bead when it is first asked, as BeadBoard does not while it cannot read Dolt."""
 
-    def __init__(self, connect: Callable[[], Engine], say: Say, *, dies: str, refuses: str) -> None:
+    def __init__(self, connect: Callable[[], Engine], say: Callable[[str], None], *, dies: str, refuses: str) -> None:
         self.connect, self.say = connect, say
         self.dies = dies
         self.troubles: list[Exception] = []

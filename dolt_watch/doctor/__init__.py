@@ -16,6 +16,7 @@ from dolt_watch.core.policy import Policy
 from dolt_watch.engines import Engine
 from dolt_watch.errors import DoltWatchError
 from dolt_watch.look import Look, Looker
+from dolt_watch.model import Capacity
 from dolt_watch.round import Survey
 from dolt_watch.settings import Settings
 from dolt_watch.text import outside
@@ -65,11 +66,13 @@ class Case:
 
     def __init__(
         self, settings: Settings, engine: Engine, policy: Policy, rule_hashes: Mapping[str, str], survey: Callable[[], Survey],
-        machine: Callable[[], datetime],
+        machine: Callable[[], datetime], capacity: Callable[[str], Capacity] = lambda name: Capacity(None),
     ) -> None:  # fmt: skip
         self.settings, self.engine, self.policy, self.rule_hashes = settings, engine, policy, rule_hashes
         self.machine = machine
         """This machine's clock."""
+        self.capacity = capacity
+        """Of a target by name, asked now."""
         self._survey = survey
 
     @cached_property

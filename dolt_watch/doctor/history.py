@@ -7,11 +7,12 @@ from datetime import datetime, timedelta
 from itertools import groupby
 
 from dolt_watch import __version__
+from dolt_watch.beads.migration import NOT_COMMITTED, uncommitted_migration
 from dolt_watch.doctor import Case, Finding, failure, named, numbers, ok, warning
 from dolt_watch.journal import entries
 from dolt_watch.look import Seen
 from dolt_watch.settings import hash_of_text
-from dolt_watch.times import ago
+from dolt_watch.times import ago, iso
 
 LATELY = timedelta(days=7)
 FORGOTTEN = timedelta(minutes=10)
@@ -60,7 +61,9 @@ def uncommitted(case: Case) -> Iterator[Finding]:
             + "')"
         )
         yield warning("uncommitted", f"somebody changed {', '.join(ours)} by hand", fix)
-    if since and not settings.adopt:
+    if uncommitted_migration(case.engine):
+        yield failure("uncommitted", NOT_COMMITTED, "bd dolt commit")
+    elif since and not settings.adopt:
         yield warning("uncommitted", f"{told}: nothing is decided on it", "bd dolt commit, or adopt = true")
     elif old:
         yield warning("uncommitted", f"{told}: no tick has adopted it", "dolt_watch tick")
@@ -71,6 +74,23 @@ def uncommitted(case: Case) -> Iterator[Finding]:
 def _since(seen: Seen | None, hash: str) -> datetime | None:
     """Known only where a tick saw it, as it stands now."""
     return seen.since if seen is not None and seen.dirty and seen.hash == hash else None
+
+
+def depth(case: Case) -> Iterator[Finding]:
+    """Check that history is whole. A shallow clone (DOLT_CLONE --depth) has its newest commits only."""
+    from dolt_watch.life import is_cut
+    from dolt_watch.stream import first_commit
+
+    head = str(case.engine.query("SELECT HASHOF('HEAD')")[0][0])
+    first = first_commit(case.engine, head)
+    if is_cut(case.engine, first):
+        says = (
+            f"a shallow clone, which begins at {first.hash[:8]}, {iso(first.date)}: why, events and replay begin there"
+        )
+        fix = "clone it again without --depth, or read history where the clone came from"
+        yield warning("history", says, fix)
+    else:
+        yield ok("history", f"whole, since {iso(first.date)}")
 
 
 def recorded(case: Case) -> Iterator[Finding]:

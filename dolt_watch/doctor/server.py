@@ -8,7 +8,15 @@ from datetime import timedelta
 
 from dolt_watch.doctor import LONGEST, Case, Finding, failure, named, numbers, ok, warning
 from dolt_watch.engines.address import Address
-from dolt_watch.errors import AccessDenied, Conflict, DoltWatchError, NoSuchTable, Unreachable
+from dolt_watch.errors import (
+    AccessDenied,
+    BranchDenied,
+    Conflict,
+    DoltWatchError,
+    NoSuchTable,
+    ReadOnly,
+    Unreachable,
+)
 from dolt_watch.grants import NEEDS, Need, grants
 from dolt_watch.look import database_now
 from dolt_watch.times import ago, iso, utc
@@ -39,7 +47,7 @@ def version(case: Case) -> Iterator[Finding]:
     found = str(case.engine.query("SELECT DOLT_VERSION()")[0][0])
     oldest, newest = TRIED[case.engine.name]
     if numbers(oldest) <= numbers(found) <= numbers(newest):
-        yield ok("version", f"{case.engine.name} {found}")
+        yield ok("version", f"{case.engine.name} {found}, which is supported")
     else:
         fix = f"take a release from {oldest} to {newest}, or run the tests against yours: DOLT_WATCH_TEST_DATABASE=dolt://… make test"
         yield warning("version", f"{case.engine.name} {found} was never tried", fix)
@@ -68,8 +76,11 @@ def privileges(case: Case) -> Iterator[Finding]:
     missing = []
     for need in NEEDS:
         denied = _denied(case, need)
-        if denied is not None and "read" in denied.message and "only" in denied.message:
-            yield failure("privileges", f"nothing can be written here: {denied.message}", "name the primary server")
+        if isinstance(denied, ReadOnly):
+            yield failure("privileges", f"nothing can be written here: {denied.message}", str(denied.fix))
+            return
+        if isinstance(denied, BranchDenied):
+            yield failure("privileges", denied.message, str(denied.fix))
             return
         if denied is not None:
             missing.append(need)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dolt_watch.doctor import Case, Finding, failure, ok
-from dolt_watch.errors import NoSuchTable, NotMigrated
+from dolt_watch.beads.schema import SUPPORTED, tracker_schema
+from dolt_watch.doctor import Case, Finding, failure, ok, warning
+from dolt_watch.errors import DatabaseError, NotMigrated
 from dolt_watch.migrate import LATEST, LOCAL, check_database, check_project
 
 INIT = "dolt_watch init   (as a user who may create tables)"
@@ -15,6 +16,35 @@ def schema(case: Case) -> Iterator[Finding]:
     check_project(case.engine, None)
     check_database(case.engine, None)
     yield ok("schema", f"version {LATEST}, which is this program's")
+
+
+def tracker(case: Case) -> Iterator[Finding]:
+    """The generation of bd's tables is told by their shape; the number of their schema is only for people."""
+    shape = tracker_schema(case.engine)
+    shape.require()
+    try:
+        rows = case.engine.query("SELECT MAX(version) FROM schema_migrations")
+        number = f" (schema {rows[0][0]})" if rows and rows[0][0] is not None else ""
+    except DatabaseError:  # the table is bd's own affair, and may look otherwise in another release
+        number = ""
+    if shape.generation:
+        yield ok("tracker", f"tables of {shape.generation}{number}, which is supported")
+    else:
+        yield warning(
+            "tracker",
+            f"no release of bd that was tried makes tables of this shape{number}; supported: {SUPPORTED}",
+            "if bd's migration was interrupted: `bd migrate`, then `bd dolt commit`; see docs/compatibility.md",
+        )
+
+
+def events(case: Case) -> Iterator[Finding]:
+    """Since bd 1.3 no commit holds bd's events, those that dolt_watch writes for bd's users included."""
+    if tracker_schema(case.engine).events_in_history:
+        yield ok("events", "in history: each is a sign of life, and names who it was")
+    else:
+        yield ok(
+            "events", "bd keeps them out of history: no decision rests on them, and `replay --verify` expects none"
+        )
 
 
 def project(case: Case) -> Iterator[Finding]:
@@ -47,8 +77,4 @@ def local(case: Case) -> Iterator[Finding]:
 
 
 def _tracked(case: Case, table: str) -> bool:
-    try:
-        case.engine.query(f"SELECT 1 FROM {table} AS OF '{case.look.head}' LIMIT 1")
-    except NoSuchTable:
-        return False
-    return True
+    return bool(case.engine.columns(table, case.look.head))

@@ -6,17 +6,18 @@ from collections.abc import Callable, Iterator
 
 from dolt_watch.core.dispatching import of_no_rule
 from dolt_watch.core.policy import standing
-from dolt_watch.doctor import Case, Finding, failed, failure, named, ok, warning
+from dolt_watch.doctor import LONGEST, Case, Finding, failed, failure, named, ok, warning
 from dolt_watch.errors import DoltWatchError
-from dolt_watch.model import Bead, Phase
+from dolt_watch.liveness import liveness
+from dolt_watch.model import Bead, Capacity, Phase
 from dolt_watch.settings import Settings
 from dolt_watch.targets import Target
 from dolt_watch.times import ago
 
 _WAITS_FOR_A_PERSON = {
-    Phase.UNKNOWN: "look whether an agent has it; it is blocked after `unknown_after`, and `bd update ID --status open` tries it again",
-    Phase.QUARANTINED: "edit the bead to try it again: bd update ID",
-    Phase.HELD: "dolt_watch resume   (once you know that no agent has them)",
+    Phase.UNKNOWN: "look whether an agent has it: dolt_watch retry {ids} --not-running   (or dolt_watch release {ids})",
+    Phase.QUARANTINED: "dolt_watch retry {ids}   (or edit the bead: bd update ID)",
+    Phase.HELD: "dolt_watch retry {ids}, or dolt_watch resume for all   (once you know that no agent has them)",
 }
 
 
@@ -47,6 +48,35 @@ def _hears(name: str, targets: Callable[[str], Target]) -> Finding:
     return ok("target", f"{name} can be told of decisions that go wrong")
 
 
+def worker(case: Case) -> Iterator[Finding]:
+    """Is one alive? Where work has been due for longer than twice its period, that is a failure."""
+    found = case.survey
+    names = {rule.target for rule in case.settings.rules}
+    capacity = {name: capacity for name in sorted(names) if (capacity := _asked(case, name)) is not None}
+    here = liveness(case.engine, found, found.under(capacity), case.settings.poll)
+    start = "start `dolt_watch run`, or see why its CronJob does not come: kubectl get cronjobs,jobs"
+    if here.late and here.leads:
+        yield failure("worker", here.words, "end it: another one takes over, or its supervisor starts it again")
+    elif here.late:
+        yield failure("worker", here.words, start)
+    elif here.due and not here.leads and here.due_since is None:
+        says = f"{here.words}, since when nothing tells"
+        yield warning("worker", says, f"if that is still so in some minutes: {start}")
+    else:
+        yield ok("worker", here.words)
+    if here.overdue:
+        says = f"silent for longer than stale_after and one reaper's period: {named(here.overdue)}"
+        yield warning("worker", says, "dolt_watch reap --dry-run   (says what spares each of them)")
+
+
+def _asked(case: Case, name: str) -> Capacity | None:
+    """None where it cannot be asked: another check tells of that."""
+    try:
+        return case.capacity(name)
+    except DoltWatchError:
+        return None
+
+
 def beads(case: Case) -> Iterator[Finding]:
     found = case.survey
     troubled = False
@@ -56,7 +86,9 @@ def beads(case: Case) -> Iterator[Finding]:
             troubled = True
             oldest = ago(found.now - here[0].since)
             yield warning(
-                "beads", f"{phase.value}: {named([bead.id for bead in here])}, for {oldest}: {here[0].reason}", fix
+                "beads",
+                f"{phase.value}: {named([bead.id for bead in here])}, for {oldest}: {here[0].reason}",
+                fix.replace("{ids}", " ".join(bead.id for bead in here[:LONGEST])),
             )
     if not troubled:
         counts = {phase: sum(bead.phase is phase for bead in found.state.beads.values()) for phase in Phase}

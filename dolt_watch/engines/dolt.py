@@ -4,18 +4,30 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self
 
-from dolt_watch.engines import WORKING, Commit, Edge, Param, Row
+from dolt_watch.engines import WORKING, Changed, Commit, Edge, Leader, Param, Row
 from dolt_watch.engines.address import Address
 from dolt_watch.engines.dolt_diff import Differ
 from dolt_watch.engines.dolt_link import Answer, Link
-from dolt_watch.engines.sql import MERGING, hash_of, name
-from dolt_watch.errors import DatabaseError, DoltWatchError, NoSuchTable, NothingToCommit, UnknownCommit, Unreachable
+from dolt_watch.engines.filled import reads_history, with_missing
+from dolt_watch.engines.sql import MERGING, SYSTEM, hash_of, name
+from dolt_watch.errors import (
+    DatabaseError,
+    DoltWatchError,
+    NoSuchTable,
+    NothingToCommit,
+    SchemaChanged,
+    UnknownCommit,
+    Unreachable,
+)
 from dolt_watch.times import dated
 
+LOCK_LENGTH = 64
+"""Longest name of a lock by GET_LOCK in MySQL, and the one that is kept to in bytes."""
 HASH = re.compile(r"[0-9a-v]{32}")
 
 LOG = "commit_hash, parents, date, committer"
@@ -119,6 +131,14 @@ class DoltEngine:
 
     def query(self, sql: str, params: Sequence[Param] = ()) -> list[Row]:
         """Outside a transaction, fresh. While one is open on this engine, it reads inside it."""
+        try:
+            return self._rows(sql, params)
+        except (SchemaChanged, NoSuchTable) as error:
+            if not reads_history(sql):
+                raise
+            return with_missing(self._rows, self.columns, sql, params, error)
+
+    def _rows(self, sql: str, params: Sequence[Param]) -> list[Row]:
         return self._link.send(sql, params, again=True).rows
 
     def transaction(self) -> DoltTransaction:
@@ -141,8 +161,15 @@ class DoltEngine:
             return Commit(seen.pop(hash, hash), parents, dated(date), sys.intern(author))
 
         span = self._hash(until) if since is None else f"{self._hash(since)}..{self._hash(until)}"
-        sql = f"SELECT {LOG} FROM DOLT_LOG('{span}', '--parents'){_limit(limit)}"
+        more = None if limit is None else limit + 1  # one more than asked for: is the list whole?
+        sql = f"SELECT {LOG} FROM DOLT_LOG('{span}', '--parents'){_limit(more)}"
         found: list[Any] = self._link.send(sql, again=True, each=commit).rows
+        if since is None and (limit is None or len(found) <= limit):
+            # Parents that never came are those that a shallow clone does not have (DOLT_CLONE
+            # --depth): to ask Dolt 1.86.4 for one of them ends the connection.
+            found = [_known(one, seen) for one in found] if seen else found
+        elif limit is not None:
+            del found[limit:]
         self._diff.learn(until, {one.hash: one.parents for one in found})
         return iter(found)
 
@@ -153,6 +180,11 @@ class DoltEngine:
         try:
             rows = self.query(f"SELECT {LOG} FROM DOLT_LOG('{hash}', '--parents') LIMIT 1")
         except UnknownCommit:
+            return None
+        except Unreachable:
+            # What a shallow clone does not have: Dolt 1.86.4 panics, and the connection is lost.
+            if self.query("SELECT 1 FROM dolt_commits WHERE commit_hash = ?", (hash,)):
+                raise
             return None
         if not rows:
             return None
@@ -173,11 +205,46 @@ class DoltEngine:
         return self.query("SELECT DOLT_MERGE_BASE(?, ?)", (head, ancestor)) == [(ancestor,)]
 
     def changed_tables(self, since: str, until: str) -> frozenset[str]:
-        rows = self.query(
-            "SELECT from_table_name, to_table_name FROM "
-            f"DOLT_DIFF_SUMMARY('{self._hash(since)}', '{self._hash_or_working(until)}') WHERE data_change"
-        )
-        return frozenset(table for row in rows for table in row if table)
+        return self.changed(since, until).data
+
+    def changed(self, since: str, until: str) -> Changed:
+        """Where a primary key changed, DOLT_DIFF_SUMMARY ends early with a warning: then more tables may be named than changed."""
+        span = f"'{self._hash(since)}', '{self._hash_or_working(until)}'"
+        sql = f"SELECT from_table_name, to_table_name, data_change, schema_change FROM DOLT_DIFF_SUMMARY({span})"
+        answer = self._link.send(sql, again=True)
+        data = {table for *names, differs, _ in answer.rows if differs for table in names if table}
+        schema = {table for *names, _, differs in answer.rows if differs for table in names if table}
+        if answer.warnings:
+            schema |= self._diff.schema_changes(since, until)
+            data |= schema | self._tables(since) | self._tables(until)
+        return Changed(frozenset(data), frozenset(schema))
+
+    def _tables(self, commit: str) -> frozenset[str]:
+        if commit == WORKING:
+            return self.dirty()
+        database = self.address.database.partition("/")[0].replace("`", "``")
+        return frozenset(row[0] for row in self.query(f"SHOW TABLES FROM `{database}/{commit}`"))
+
+    def altered(
+        self, tables: Sequence[str], edges: Sequence[Edge], *, exact: bool = False
+    ) -> Mapping[str, frozenset[Edge]]:
+        for edge in (*edges[:1], *edges[-1:]):
+            self._hash(edge.parent)
+            self._hash(edge.commit)
+        return self._diff.altered(tables, edges, exact)
+
+    def unmigrated(
+        self, marks: Collection[str] = (), query: Callable[[str, Sequence[Param]], list[Row]] | None = None
+    ) -> frozenset[str]:
+        """A changed primary key too: DOLT_SCHEMA_DIFF names it, DOLT_DIFF_SUMMARY does not."""
+        ask = query or self.query
+        status = ask("SELECT table_name, HASHOF('HEAD') FROM dolt_status", ())
+        if not status:
+            return frozenset()
+        dirty = {one for text, _ in status for one in text.split(" -> ")}
+        sql = f"SELECT from_table_name, to_table_name FROM DOLT_SCHEMA_DIFF('{status[0][1]}', 'WORKING')"
+        names = {table for row in ask(sql, ()) for table in row if table}
+        return frozenset(dirty & (names | {*marks, *SYSTEM}))
 
     def touched(self, tables: Sequence[str], edges: Sequence[Edge]) -> Sequence[Edge]:
         if edges:  # what is built into SQL; the others are compared only
@@ -185,9 +252,12 @@ class DoltEngine:
             self._hash(edges[-1].commit)
         return self._diff.touched([name(table) for table in tables], edges)
 
-    def diff(self, table: str, edges: Iterable[Edge], columns: Mapping[str, str]) -> Iterator[tuple[Edge, Row]]:
-        """Raises UnknownCommit, NoSuchTable, SchemaChanged as it is read. An edge needs a parent: a root commit has none."""
-        return self._diff.rows(name(table), self._checked(edges), tuple(columns.values()))
+    def diff(
+        self, table: str, edges: Iterable[Edge], columns: Mapping[str, str], at: str | None = None
+    ) -> Iterator[tuple[Edge, Row]]:
+        """Raises UnknownCommit, NoSuchTable, SchemaChanged, Unexplained as it is read. An edge needs a parent: a root commit has none."""
+        under = None if at is None else self._hash(at)
+        return self._diff.rows(name(table), self._checked(edges), tuple(columns.values()), under)
 
     def columns(self, table: str, commit: str | None = None) -> dict[str, str]:
         of = "" if commit is None else f" AS OF '{self._hash(commit)}'"
@@ -208,10 +278,19 @@ class DoltEngine:
 
     def lead(self) -> bool:
         if self._led_by != self._link.connections:
-            lock = f"dolt_watch:{self.address.database}:{self.branch()}"[:64]
+            lock = lock_name(self.address.database, self.branch())
             taken = self.query("SELECT GET_LOCK(?, 0)", (lock,)) == [(1,)]
             self._led_by = self._link.connections if taken else 0
         return self._led_by != 0
+
+    def leader(self) -> Leader | None:
+        """TIME of the process list counts from the last command, also for a user with SELECT alone (1.86.4, 2.2.0)."""
+        lock = lock_name(self.address.database, self.branch())
+        [(holder,)] = self.query("SELECT IS_USED_LOCK(?)", (lock,))
+        if holder is None:
+            return None
+        rows = self.query("SELECT TIME FROM information_schema.processlist WHERE ID = ?", (int(holder),))
+        return Leader(timedelta(seconds=int(rows[0][0])) if rows else None)
 
     def twin(self) -> DoltEngine:
         twin = DoltEngine(self.address)
@@ -235,6 +314,26 @@ class DoltEngine:
 
     def _hash_or_working(self, commit: str) -> str:
         return commit if commit == WORKING else self._hash(commit)
+
+
+def _known(commit: Commit, missing: Collection[str]) -> Commit:
+    """Return the commit without the parents that history does not have."""
+    if not any(parent in missing for parent in commit.parents):
+        return commit
+    return commit._replace(parents=tuple(p for p in commit.parents if p not in missing))
+
+
+def lock_name(database: str, branch: str) -> str:
+    """Return the name of the service's lock on the server, in at most 64 bytes, MySQL's limit.
+
+    A longer one is hashed: if it were cut, two trackers with alike names would share a lock.
+    """
+    name = f"dolt_watch:{database}:{branch}"
+    if len(name.encode()) <= LOCK_LENGTH:
+        return name
+    import hashlib
+
+    return "dolt_watch:" + hashlib.sha256(name.encode()).hexdigest()[: LOCK_LENGTH - 11]
 
 
 def _limit(limit: int | None) -> str:

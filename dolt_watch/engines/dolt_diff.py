@@ -13,18 +13,20 @@ Hence: in one query only steps whose parent has, among all commits that the serv
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 
 from dolt_watch.engines import WORKING, Edge, Row
 from dolt_watch.engines.dolt_link import Link
-from dolt_watch.engines.sql import chunks
+from dolt_watch.engines.sql import chunks, gaps
 from dolt_watch.errors import (
     AccessDenied,
     DatabaseError,
     NoSuchDatabase,
     NoSuchTable,
     SchemaChanged,
+    Unexplained,
     UnknownCommit,
 )
 
@@ -43,6 +45,9 @@ _NOT_THERE = (NoSuchTable, SchemaChanged, UnknownCommit, NoSuchDatabase, AccessD
 """In the database at a commit: no such table or column then, no such commit, no right to look. Nothing else: a lost connection is one here too."""
 
 Found = dict[Edge, list[Row]]
+
+_SIDED = re.compile(r"\b(?:from|to)_\w+")
+"""A column of a diff in an expression."""
 
 
 class Differ:
@@ -74,30 +79,69 @@ class Differ:
         found = {row[0] for row in rows}
         return [e for e in edges if e.commit in found or self._parents.get(e.commit) != (e.parent,)]
 
-    def rows(self, table: str, edges: Iterable[Edge], columns: Sequence[str]) -> Iterator[tuple[Edge, Row]]:
+    def altered(self, tables: Sequence[str], edges: Sequence[Edge], exact: bool) -> dict[str, frozenset[Edge]]:
+        """By DOLT_SCHEMA_DIFF: of the whole range, or of each edge that `dolt_diff` says has a schema change."""
+        if not edges:
+            return {}
+        if not exact and self.schema_changes(edges[0].parent, edges[-1].commit).isdisjoint(tables):
+            return {}
+        found: dict[str, set[Edge]] = {table: set() for table in tables}
+        for edge in [*self._with_schema_change(edges), *gaps(edges)]:
+            for table in self.schema_changes(edge.parent, edge.commit).intersection(tables):
+                found[table].add(edge)
+        return {table: frozenset(those) for table, those in found.items() if those}
+
+    def schema_changes(self, since: str, until: str) -> frozenset[str]:
+        """Names of the tables whose schema differs, before and after; ignored tables too where ``until`` is WORKING."""
+        sql = f"SELECT from_table_name, to_table_name FROM DOLT_SCHEMA_DIFF('{since}', '{until}')"
+        return frozenset(table for row in self._link.send(sql, again=True).rows for table in row if table)
+
+    def _with_schema_change(self, edges: Sequence[Edge]) -> list[Edge]:
+        """`dolt_diff` compares a commit with its first parent: edges to another parent are all taken."""
+        source = self._at(edges[-1].commit, "dolt_diff")
+        marked: set[str] = set()
+        for some in chunks(edges, LIST):
+            hashes = ", ".join(f"'{edge.commit}'" for edge in some)
+            sql = f"SELECT DISTINCT commit_hash FROM {source} WHERE schema_change AND commit_hash IN ({hashes})"
+            marked.update(row[0] for row in self._link.send(sql, again=True).rows)
+        return [e for e in edges if e.commit in marked or self._parents.get(e.commit) != (e.parent,)]
+
+    def _at(self, commit: str | None, table: str) -> str:
+        """The table in the database as a commit holds it; as it is now for None."""
+        if commit is None:
+            return f"`{table}`"
+        database = self._link.address.database.partition("/")[0].replace("`", "``")
+        return f"`{database}/{commit}`.`{table}`"
+
+    def rows(
+        self, table: str, edges: Iterable[Edge], columns: Sequence[str], at: str | None = None
+    ) -> Iterator[tuple[Edge, Row]]:
         for chunk in chunks(edges, PIECE):
             straight = lines(chunk, self._parents)
-            found = self._walked(table, straight, columns)
+            found = self._walked(table, straight, columns, at)
             for named in chunks([edge for edge in straight if edge not in found], LIST):
-                found |= self._named(table, named, columns)
+                found |= self._named(table, named, columns, at)
+            if at is not None:
+                self._account(table, straight, found)
             for edge in chunk:
                 rows = found.get(edge)
-                for row in self._between(table, edge, columns) if rows is None else rows:
+                for row in self._between(table, edge, columns, at) if rows is None else rows:
                     yield edge, row
 
-    def _walked(self, table: str, edges: Sequence[Edge], columns: Sequence[str]) -> Found:
+    def _walked(self, table: str, edges: Sequence[Edge], columns: Sequence[str], at: str | None) -> Found:
         """The rows of the newest of those edges, as far down as one row for each of them reaches; none where the walk would not be along a line."""
         down = self._down(edges) if len(edges) >= WALK else {}
         if not down:
             return {}
-        database = self._link.address.database.partition("/")[0].replace("`", "``")
-        source = f"`{database}/{edges[-1].commit}`.`dolt_diff_{table}`"
+        source = self._at(edges[-1].commit, f"dolt_diff_{table}")
         limit = len(edges) + 1
         try:
             answer = self._link.send(f"SELECT {_select(columns)} FROM {source} LIMIT {limit}", again=True)
         except _NOT_THERE:
             return {}  # the edges are read one of the other ways
         if answer.warnings:
+            if at is not None:
+                raise Unexplained(f"the schema of {table} changed below {edges[-1].commit}")
             return {}
         rows: Found = {}
         place = -1
@@ -108,6 +152,17 @@ class Differ:
             rows.setdefault(Edge(parent, commit), []).append(tuple(values))
         end = place if len(answer.rows) == limit else len(down)  # the commit of the last row may have more of them
         return {edge: rows.get(edge, []) for edge in edges if down[edge.commit] < end}
+
+    def _account(self, table: str, edges: Sequence[Edge], found: Found) -> None:
+        """Raise Unexplained where a commit changed the table and no row shows: only its schema can have changed."""
+        silent = {edge.commit for edge in edges if found.get(edge) == []}
+        if not silent:
+            return
+        span = f"{edges[0].parent}..{edges[-1].commit}"
+        rows = self._link.send(f"SELECT commit_hash FROM DOLT_LOG('{span}', '--tables', '{table}')", again=True).rows
+        for (commit,) in rows:
+            if commit in silent:
+                raise Unexplained(f"the schema of {table} changed in {commit}")
 
     def _down(self, edges: Sequence[Edge]) -> dict[str, int]:
         """The commits from the last of the edges down to the first, numbered; {} where that is no line, or where most of its steps are not among them."""
@@ -121,22 +176,30 @@ class Differ:
             at = parents[0]
         return down if at == end and all(edge.commit in down for edge in edges) else {}
 
-    def _named(self, table: str, edges: Sequence[Edge], columns: Sequence[str]) -> Found:
+    def _named(self, table: str, edges: Sequence[Edge], columns: Sequence[str], at: str | None) -> Found:
         """The rows of those edges of which this query can be believed; [] where it is silent and may be believed in that too."""
         if not edges:
             return {}
         hashes = ", ".join(f"'{edge.commit}'" for edge in edges)
-        sql = f"SELECT {_select(columns)} FROM `dolt_diff_{table}` WHERE to_commit IN ({hashes})"
+        source = self._at(at, f"dolt_diff_{table}")
+        where = f"WHERE to_commit IN ({hashes})"
         try:
-            answer = self._link.send(sql, again=True)
+            answer = self._link.send(f"SELECT {_select(columns)} FROM {source} {where}", again=True)
         except NoSuchTable:
             return {}  # gone by now, but DOLT_DIFF still reads it where it was
+        except SchemaChanged:
+            if at is None:
+                raise
+            filled = self._filled(columns, source, where)
+            answer = self._link.send(f"SELECT {_select(columns)} FROM {filled}", again=True)
         if answer.warnings:
+            if at is not None:
+                raise Unexplained(f"the schema of {table} changed below {at}")
             return {}
         found: Found = {}
         for row in answer.rows:
             found.setdefault(Edge(row[0], row[1]), []).append(row[2:])
-        if any(edge not in found for edge in edges) and self._reached():
+        if any(edge not in found for edge in edges) and (at is not None or self._reached()):
             found |= {edge: [] for edge in edges if edge not in found}
         return found
 
@@ -148,7 +211,7 @@ class Differ:
             return False
         return bool(answer.rows[0][0])
 
-    def _between(self, table: str, edge: Edge, columns: Sequence[str]) -> list[Row]:
+    def _between(self, table: str, edge: Edge, columns: Sequence[str], at: str | None) -> list[Row]:
         source = f"DOLT_DIFF('{edge.parent}', '{edge.commit}', '{table}')"
         try:
             return [row[2:] for row in self._read(columns, source)]
@@ -157,14 +220,21 @@ class Differ:
                 return []  # made later than both commits
             raise
         except SchemaChanged:
-            return [row[2:] for row in self._read(columns, self._filled(table, source))]
+            later = None if at is not None else self._columns(table)
+            return [row[2:] for row in self._read(columns, self._filled(columns, source, later=later))]
 
-    def _filled(self, table: str, source: str) -> str:
-        """DOLT_DIFF names the columns that its two commits had; those that came later are NULL there, as dolt_diff_<table> has them."""
+    def _filled(
+        self, columns: Sequence[str], source: str, where: str = "", later: Mapping[str, str] | None = None
+    ) -> str:
+        """The source with NULL for the columns of the expressions that its commits lack; of ``later`` only, where given."""
         have = self._link.send(f"SELECT * FROM {source} LIMIT 0", again=True).names
-        wanted = [f"{side}_{column}" for column in self._columns(table) for side in ("from", "to")]
-        missing = "".join(f", NULL AS `{column}`" for column in wanted if column not in have)
-        return f"(SELECT d.*{missing} FROM {source} AS d) AS filled"
+        wanted = dict.fromkeys(name for text in columns for name in _SIDED.findall(text))
+        missing = "".join(
+            f", NULL AS `{column}`"
+            for column in wanted
+            if column not in have and (later is None or column.partition("_")[2] in later)
+        )
+        return f"(SELECT d.*{missing} FROM {source} AS d {where}) AS filled"
 
     def _read(self, columns: Sequence[str], source: str) -> list[Row]:
         return self._link.send(f"SELECT {_select(columns)} FROM {source}", again=True).rows

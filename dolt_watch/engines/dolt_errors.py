@@ -12,6 +12,7 @@ from dolt_watch.engines.address import PASSWORD_FIX, Address
 from dolt_watch.errors import (
     AccessDenied,
     BeadGone,
+    BranchDenied,
     Conflict,
     DatabaseError,
     DoltWatchError,
@@ -19,6 +20,8 @@ from dolt_watch.errors import (
     NoSuchDatabase,
     NoSuchTable,
     NothingToCommit,
+    OlderDolt,
+    ReadOnly,
     SchemaChanged,
     UnknownCommit,
     Unreachable,
@@ -34,15 +37,18 @@ PRIVILEGE = frozenset({1142, 1143, 1227, 1370})
 _TEXTS: tuple[tuple[str, type[DoltWatchError]], ...] = (
     (r"foreign key constraint violation.*referencedtable: issues\b", BeadGone),
     (r"the table\(s\) .* (are in conflict|have constraint violations)", MergeInProgress),
+    (r"table has unknown fields", OlderDolt),
     (r"constraint violations", Conflict),
     (r"optimistic lock failed", Conflict),
     (r"nothing to commit", NothingToCommit),
-    (r"target commit not found", UnknownCommit),
+    (r"target commit not found|shallow clone|ghost commit", UnknownCommit),
     (r"(branch|ref|commit|hash) not found", UnknownCommit),
     (r"invalid ref spec|could not resolve|no such commit", UnknownCommit),
+    (r"does not have the correct permissions on branch", BranchDenied),
     (r"command denied|access denied", AccessDenied),
-    (r"read.only", AccessDenied),
+    (r"read.only", ReadOnly),
     (r'column "[^"]+" could not be found', SchemaChanged),
+    (r'table "[^"]+" does not have column', SchemaChanged),
     (r"too many connections|server shutdown", Unreachable),
 )
 """Texts of 1105, first match wins."""
@@ -69,7 +75,9 @@ def kind_of(code: int, text: str) -> type[DoltWatchError]:
         return NoSuchTable
     if code in {1049, 1046}:
         return NoSuchDatabase
-    if code in LOGIN | PRIVILEGE | {1290, 1836}:
+    if code in {1290, 1836}:
+        return ReadOnly
+    if code in LOGIN | PRIVILEGE:
         return AccessDenied
     if code in UNREACHABLE:
         return Unreachable
@@ -113,6 +121,11 @@ def _tls(text: str, address: Address) -> tuple[str, str] | None:
     return None
 
 
+def is_tls(text: str, address: Address) -> bool:
+    """Return whether the text tells of TLS that failed."""
+    return _tls(text, address) is not None
+
+
 def _meaning(kind: type[DoltWatchError]) -> str:
     return (kind.__doc__ or "").strip().split("\n")[0].rstrip(".")
 
@@ -127,6 +140,10 @@ def _fix(kind: type[DoltWatchError], code: int, text: str, address: Address) -> 
         return (
             f"dolt sql-server --host {address.host} --port {address.port} (in its data folder), or mend host and port"
         )
+    if kind is BranchDenied:
+        return _branch_fix(text, address)
+    if kind is ReadOnly:
+        return "name the primary server: a replica, and a server with read_only in its config.yaml, accept no writes"
     if kind is AccessDenied:
         if code in LOGIN:
             return PASSWORD_FIX
@@ -135,6 +152,17 @@ def _fix(kind: type[DoltWatchError], code: int, text: str, address: Address) -> 
         return f"as an administrator, see what is granted: SHOW GRANTS FOR '{address.user}'@'%'"
     if kind is NoSuchDatabase:
         return f'{client} "SHOW DATABASES" lists what is there'
+    if kind is OlderDolt:
+        return "run this server with the Dolt that wrote the data, or a later one; there is no way back to Dolt 1"
     if kind is SchemaChanged:
         return "name a column that issues has: bd's schema may have changed"
     return None
+
+
+def _branch_fix(text: str, address: Address) -> str:
+    """Return the row of ``dolt_branch_control`` that lets the user write. A longer match wins."""
+    found = re.search(r"`([^`]*)`@`[^`]*` does not have .* on branch `([^`]*)`", text)
+    user, branch = found.groups() if found else (address.user, "%")
+    database = address.database.partition("/")[0]
+    values = ", ".join("'" + each.replace("'", "''") + "'" for each in (database, branch, user, "%", "write"))
+    return f"as an administrator: REPLACE INTO dolt_branch_control VALUES ({values})"

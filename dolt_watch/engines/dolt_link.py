@@ -7,7 +7,9 @@ the server's autocommit is, and reads no clock that a time zone could move (UTC_
 
 from __future__ import annotations
 
+import socket
 import ssl
+import struct
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
@@ -20,7 +22,8 @@ from pymysql.cursors import SSCursor
 
 from dolt_watch.engines import Param, Row
 from dolt_watch.engines.address import Address
-from dolt_watch.engines.dolt_errors import LOST, translate
+from dolt_watch.engines.dolt_errors import LOST, is_tls, translate
+from dolt_watch.engines.dolt_reach import reason
 from dolt_watch.engines.sql import moment, split
 from dolt_watch.errors import AccessDenied, SettingsError, Unreachable
 
@@ -168,7 +171,8 @@ class Link:
         address = self.address
         self.drop()
         try:
-            self._connection = _QuietConnection(
+            connection = _QuietConnection(
+                defer_connect=True,
                 host=address.host,
                 port=address.port,
                 user=address.user,
@@ -180,14 +184,34 @@ class Link:
                 conv=_CONV,
                 client_flag=CLIENT.FOUND_ROWS,  # rows matched, not rows that really changed: that is what a guard asks
                 connect_timeout=CONNECT_SECONDS,
-                read_timeout=ANSWER_SECONDS,
-                write_timeout=ANSWER_SECONDS,
+                read_timeout=CONNECT_SECONDS,  # for the greeting and the login
+                write_timeout=CONNECT_SECONDS,
                 **self._tls(),
             )
+            connection.connect(self._unix_socket(connection) if address.socket else None)
         except pymysql.MySQLError as error:
-            self._fail(error)
+            self._unreached(error)
+        except (ValueError, IndexError, TypeError, AssertionError, struct.error) as error:
+            # pymysql tried to parse the greeting of something else.
+            self._unreached(error)
+        connection._read_timeout = connection._write_timeout = ANSWER_SECONDS  # type: ignore[attr-defined]
+        self._connection = connection
         self._sent = self._session = False
         self.connections += 1
+
+    def _unix_socket(self, connection: Connection[Any]) -> socket.socket:
+        """Return a connected socket. pymysql 1.2 leaks its own if it can't connect it."""
+        connection._secure = True  # type: ignore[attr-defined]
+        made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            made.settimeout(CONNECT_SECONDS)
+            made.connect(self.address.socket)
+        except OSError as error:
+            made.close()
+            failed = pymysql.OperationalError(2003, f"Can't connect to {self.address.socket} ({error})")
+            failed.original_exception = error  # type: ignore[attr-defined]
+            raise failed from error
+        return made
 
     def _tls(self) -> dict[str, Any]:
         if not self.address.encrypted:
@@ -198,6 +222,19 @@ class Link:
             raise SettingsError(
                 f"the CA file cannot be used: {error}", where=self.address.ca, fix="tls=/path/to/ca.pem, a PEM file"
             ) from None
+
+    def _unreached(self, error: Exception) -> NoReturn:
+        """Raise why there is no connection; a refused login or certificate as ever."""
+        code, text = _code(error), str(error.args[1]) if len(error.args) > 1 else str(error)
+        if isinstance(error, pymysql.MySQLError) and code:
+            ours = translate(code, text, self.address)
+            if not isinstance(ours, Unreachable) or is_tls(text, self.address):
+                self._fail(error)
+        cause = getattr(error, "original_exception", None)
+        why = reason(code, text[:100], cause, self.address, CONNECT_SECONDS)
+        raise Unreachable(
+            f"The database server cannot be reached: {why.says}", where=self.address.where, fix=why.fix
+        ) from error
 
     @staticmethod
     def _lost(error: pymysql.MySQLError) -> bool:
@@ -216,5 +253,5 @@ class Link:
         raise ours from error
 
 
-def _code(error: pymysql.MySQLError) -> int:
+def _code(error: Exception) -> int:
     return error.args[0] if error.args and isinstance(error.args[0], int) else 0

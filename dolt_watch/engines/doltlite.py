@@ -6,25 +6,37 @@ For the demo, for tests, and for looking at a copy offline. The contract of ``en
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import socket
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Self
 
-from dolt_watch.engines import WORKING, Commit, Edge, Param, Row
+from dolt_watch.engines import WORKING, Changed, Commit, Edge, Leader, Param, Row
 from dolt_watch.engines.doltlite_errors import translate
 from dolt_watch.engines.doltlite_load import load
-from dolt_watch.engines.sql import MERGING, chunks, hash_of, moment, name
+from dolt_watch.engines.filled import reads_history, with_missing
+from dolt_watch.engines.sql import MERGING, SYSTEM, chunks, gaps, hash_of, moment, name
 from dolt_watch.engines.transpile import transpile
-from dolt_watch.errors import DatabaseError, NoSuchDatabase, NothingToCommit, UnknownCommit
+from dolt_watch.errors import (
+    DatabaseError,
+    NoSuchDatabase,
+    NoSuchTable,
+    NothingToCommit,
+    SchemaChanged,
+    UnknownCommit,
+)
 from dolt_watch.times import dated
 
 if TYPE_CHECKING:
     import sqlite3
 
 HASH = re.compile(r"[0-9a-f]{40}")
+_SIDED = re.compile(r"\b(?:from|to)_\w+")
+_OF_A_DIFF = frozenset({"from_commit", "to_commit", "from_commit_date", "to_commit_date"})
+
 BUSY_SECONDS = 5.0
 """How long a writer waits for its turn before it gets Conflict."""
 
@@ -151,6 +163,14 @@ class DoltLiteEngine:
 
     def query(self, sql: str, params: Sequence[Param] = ()) -> list[Row]:
         """Outside a transaction, fresh. While one is open on this engine, it reads inside it."""
+        try:
+            return self._rows(sql, params)
+        except (SchemaChanged, NoSuchTable) as error:
+            if not reads_history(sql):
+                raise
+            return with_missing(self._rows, self.columns, sql, params, error)
+
+    def _rows(self, sql: str, params: Sequence[Param]) -> list[Row]:
         return self.raw(_single(sql), params)[0]
 
     def transaction(self) -> DoltLiteTransaction:
@@ -203,8 +223,38 @@ class DoltLiteEngine:
             return False
 
     def changed_tables(self, since: str, until: str) -> frozenset[str]:
+        return self.changed(since, until).data
+
+    def changed(self, since: str, until: str) -> Changed:
         rows, _ = self.raw(
-            "SELECT from_table_name, to_table_name FROM dolt_diff_summary(?, ?) WHERE data_change",
+            "SELECT from_table_name, to_table_name, data_change, schema_change FROM dolt_diff_summary(?, ?)",
+            (self._hash(since), self._hash_or_working(until)),
+        )
+        data = {table for *names, differs, _ in rows if differs for table in names if table}
+        return Changed(
+            frozenset(data), frozenset(table for *names, _, differs in rows if differs for table in names if table)
+        )
+
+    def altered(
+        self, tables: Sequence[str], edges: Sequence[Edge], *, exact: bool = False
+    ) -> Mapping[str, frozenset[Edge]]:
+        if not edges:
+            return {}
+        if not exact:
+            net = self._schemas(edges[0].parent, edges[-1].commit) | self._schemas(edges[-1].commit, WORKING)
+            if net.isdisjoint(tables):
+                return {}
+        found: dict[str, set[Edge]] = {table: set() for table in tables}
+        for edge in [*edges, *gaps(edges)]:
+            other = self._schemas(edge.parent, edge.commit) | self._schemas(edge.commit, WORKING)
+            for table in other.intersection(tables):
+                found[table].add(edge)
+        return {table: frozenset(those) for table, those in found.items() if those}
+
+    def _schemas(self, since: str, until: str) -> frozenset[str]:
+        """Names of the tables whose schema differs, before and after."""
+        rows, _ = self.raw(
+            "SELECT from_table_name, to_table_name FROM dolt_schema_diff(?, ?)",
             (self._hash(since), self._hash_or_working(until)),
         )
         return frozenset(table for row in rows for table in row if table)
@@ -213,13 +263,42 @@ class DoltLiteEngine:
         """All of them: to ask dolt_diff which tables a commit touched costs as much as the diff of one (0.2 ms)."""
         return edges
 
-    def diff(self, table: str, edges: Iterable[Edge], columns: Mapping[str, str]) -> Iterator[tuple[Edge, Row]]:
+    def diff(
+        self, table: str, edges: Iterable[Edge], columns: Mapping[str, str], at: str | None = None
+    ) -> Iterator[tuple[Edge, Row]]:
         """One query an edge: dolt_diff_<table> with IN scans all history here."""
         select = ", ".join(columns.values()) or "1"
-        sql = f"SELECT {select} FROM dolt_diff_{name(table)}(?, ?)"
+        source = f"dolt_diff_{name(table)}(?, ?)"
         for edge in edges:
-            for row in self.raw(sql, (self._hash(edge.parent), self._hash_or_working(edge.commit)))[0]:
+            span = (self._hash(edge.parent), self._hash_or_working(edge.commit))
+            try:
+                rows = self.raw(f"SELECT {select} FROM {source}", span)[0]
+            except SchemaChanged:
+                if at is None:
+                    raise
+                rows = self.raw(f"SELECT {select} FROM {self._filled(table, source, select)}", span)[0]
+            except NoSuchTable:
+                if at is None:
+                    raise
+                rows = []  # neither the commit nor the working set has it
+            for row in rows:
                 yield edge, row if columns else ()
+
+    def _filled(self, table: str, source: str, select: str) -> str:
+        """The source with NULL for the columns of the expressions that the table lacks."""
+        have = {f"{side}_{column}" for side in ("from", "to") for column in self.columns(table)}
+        missing = dict.fromkeys(name for name in _SIDED.findall(select) if name not in have | _OF_A_DIFF)
+        return f"(SELECT d.*{''.join(f', NULL AS `{column}`' for column in missing)} FROM {source} AS d) AS filled"
+
+    def unmigrated(
+        self, marks: Collection[str] = (), query: Callable[[str, Sequence[Param]], list[Row]] | None = None
+    ) -> frozenset[str]:
+        ask = query or self.query
+        dirty = {text for (text,) in ask("SELECT table_name FROM dolt_status", ())}
+        if not dirty:
+            return frozenset()
+        names = self._schemas(str(self.raw("SELECT dolt_hashof('HEAD')")[0][0][0]), WORKING)
+        return frozenset(dirty & (names | {*marks, *SYSTEM}))
 
     def columns(self, table: str, commit: str | None = None) -> dict[str, str]:
         """At a commit: from its CREATE statement where that differs from the working one."""
@@ -255,14 +334,32 @@ class DoltLiteEngine:
         if self._lead is None:
             import fcntl
 
-            file = Path(f"{self.path}.lead").open("w")  # noqa: SIM115 - held open: closing gives the lock up
+            file = Path(f"{self.path}.lead").open("a+")  # noqa: SIM115 - held open: closing gives the lock up
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 file.close()
                 return False
+            file.truncate(0)
+            file.write(socket.gethostname())
+            file.flush()
             self._lead = file
         return True
+
+    def leader(self) -> Leader | None:
+        """Its host stands in the locked file; when it last asked anything, nothing tells."""
+        import fcntl
+
+        try:
+            with Path(f"{self.path}.lead").open() as file:
+                host = file.read().strip()
+                try:
+                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                except OSError:
+                    return Leader(host=host)
+        except FileNotFoundError:
+            return None
+        return None
 
     def twin(self) -> None:
         """The work is done in this process."""

@@ -51,6 +51,8 @@ def translate(name: str, text: str, path: str) -> DoltWatchError:
     if found:
         table = found[1].removeprefix("dolt_diff_").removeprefix("dolt_at_")
         return NoSuchTable(table, where=path, fix=_FIXES[NoSuchTable])
+    if text == "dolt_hashof_table: table not found":  # DoltLite 0.51.3 does not say which
+        return NoSuchTable("?", where=path, fix=_FIXES[NoSuchTable])
     kind = next((kind for start, kind in _NAMES if name.startswith(start)), None)
     if kind is None:
         kind = next((kind for rule, kind in _TEXTS if re.search(rule, text)), DatabaseError)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
-from itertools import islice
+from itertools import islice, pairwise
 from typing import TypeVar
 
+from dolt_watch.engines import Edge
 from dolt_watch.errors import UnknownCommit
 
 T = TypeVar("T")
@@ -24,6 +25,9 @@ LITERAL = (
 MERGING = """SELECT (SELECT MAX(is_merging) FROM dolt_merge_status) OR EXISTS (SELECT 1 FROM dolt_conflicts)
 OR EXISTS (SELECT 1 FROM dolt_constraint_violations)"""
 """One question for all the ways in which a merge can stand unfinished; the same words on both engines."""
+
+SYSTEM = ("dolt_schemas", "dolt_ignore", "dolt_procedures")
+"""System tables that a schema migration writes: a view is a row, not a table."""
 
 _PARTS = re.compile(rf"({LITERAL})|(\?)", re.DOTALL)
 _STATEMENT = re.compile(rf"(?:{LITERAL}|[^;])+", re.DOTALL)
@@ -61,6 +65,11 @@ def hash_of(commit: str, shape: re.Pattern[str], where: str) -> str:
     if not shape.fullmatch(commit):
         raise UnknownCommit(f"not a full commit hash: {commit[:60]!r}", where=where)
     return commit
+
+
+def gaps(edges: Sequence[Edge]) -> list[Edge]:
+    """From the end of each edge to the beginning of the next, where these are not the same commit."""
+    return [Edge(one.commit, other.parent) for one, other in pairwise(edges) if one.commit != other.parent]
 
 
 def moment(value: datetime) -> datetime:

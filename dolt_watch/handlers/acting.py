@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from dolt_watch.beads.migration import NOT_COMMITTED, uncommitted_migration
 from dolt_watch.core.fold import HELD
 from dolt_watch.core.policy import Plan
 from dolt_watch.engines import Commit
-from dolt_watch.errors import MergeInProgress, NothingToCommit
+from dolt_watch.errors import MergeInProgress, MigrationInProgress, NothingToCommit
 from dolt_watch.handlers.notify import AGAIN, Notifier
 from dolt_watch.ledger import Ledger, Written
+from dolt_watch.log_events import LogEvent
 from dolt_watch.look import Look, Seen
 from dolt_watch.model import GLOBAL, Decision, Kind, Phase, Rule, State
-from dolt_watch.round import Standing
+from dolt_watch.round import Standing, tell_holds
 from dolt_watch.store import Store, take_fence
-from dolt_watch.text import Say, outside
+from dolt_watch.text import Said, Say, outside
 
 if TYPE_CHECKING:
     from dolt_watch.targets import Target
@@ -37,7 +39,7 @@ class Acting:
         if decision.kind is not Kind.CLAIM:
             written = self.ledger.decide(decision, observed=observed, fence=fence)
             if written.warning:
-                self.say(f"warning: {written.warning}")
+                self.say(Said(f"warning: {written.warning}", LogEvent.NOTES_FULL, bead=decision.bead))
             return written
         from dolt_watch.handlers.dispatch import dispatch  # who has nobody to dispatch needs nothing of targets
 
@@ -52,6 +54,8 @@ class Acting:
         with engine.transaction() as tx:
             if engine.merging():
                 raise MergeInProgress()
+            if uncommitted_migration(engine, tx.query):  # it may have begun since the look
+                raise MigrationInProgress(NOT_COMMITTED)
             take_fence(tx, look.fence)
             try:
                 tx.dolt_commit(sorted(tables), message, self.ledger.identity.author)
@@ -59,7 +63,8 @@ class Acting:
                 if engine.query("SELECT HASHOF('HEAD')")[0][0] == look.head:
                     raise  # DOLT_ADD passes over what dolt_ignore names, without a word
                 return True  # somebody else just did
-        self.say(f"adopted uncommitted changes in {', '.join(sorted(tables))}")
+        words = f"adopted uncommitted changes in {', '.join(sorted(tables))}"
+        self.say(Said(words, LogEvent.ADOPTED))
         return True
 
     def resynced(self, standing: Standing, why: str, missing: Sequence[Decision], held: Sequence[str]) -> State | None:
@@ -68,12 +73,13 @@ class Acting:
         look, beads = standing.look, len(standing.state.beads)
         if missing:
             decision = missing[0]
-            self.say(f"{decision.bead}: {decision.reason}")
+            words = f"{decision.bead}: {decision.reason}"
+            self.say(Said(words, LogEvent.RESTORING, bead=decision.bead))
         else:
             reason = f"{why}: {beads} beads taken as they are" + (f", {len(held)} held until a resume" if held else "")
             detail = {"from": look.commit, "to": look.head, "beads": beads, "held": list(held)}
             decision = Decision(Kind.RESYNC, GLOBAL, "", 0, look.head, reason=reason, detail=detail)
-            self.say(f"{reason}; state made anew at {look.head[:8]}")
+            self.say(Said(f"{reason}; state made anew at {look.head[:8]}", LogEvent.RESYNC))
         self.ledger.decide(decision, observed=look.head, fence=look.fence)
         return None
 
@@ -83,7 +89,7 @@ class Acting:
         detail = {"from": commit.hash, "by": by}
         decision = Decision(Kind.REPROCESS, GLOBAL, "", 0, commit.hash, reason=reason, detail=detail)
         self.ledger.decide(decision, observed=standing.look.head, fence=standing.look.fence)
-        self.say(reason)
+        self.say(Said(reason, LogEvent.REPROCESS))
 
     def save(self, store: Store, look: Look, seen: Mapping[str, Seen], due: Mapping[str, Any], *more: Any) -> None:
         if store.outbox:
@@ -114,14 +120,16 @@ class Telling:
             self.told.append(decision)
             verb = "dispatch" if decision.kind is Kind.CLAIM else decision.kind.value
             detail = f": {decision.reason}" if decision.reason else f" under rule {decision.rule}"
-            self.say(f"would {verb} {decision.bead}{detail}")
-        for bead, hold in sorted(plan.holds.items()):
-            self.say(f"holding {bead}: {hold.why}")
+            self._say(f"would {verb} {decision.bead}{detail}", bead=decision.bead)
+        tell_holds(self.say, standing.state, plan)
+        for bead in standing.state.beads.values():
+            if bead.phase is Phase.RUNNING and bead.id in plan.holds:
+                self._say(f"holding {bead.id}: {plan.holds[bead.id].why}", bead=bead.id)
         return None
 
     def adopt(self, look: Look, tables: Sequence[str], beads: Sequence[str]) -> bool:
         named = f" ({', '.join(beads[:10])})" if beads else ""
-        self.say(f"would first adopt uncommitted changes in {', '.join(sorted(tables))}{named}")
+        self._say(f"would first adopt uncommitted changes in {', '.join(sorted(tables))}{named}")
         return False
 
     def resynced(self, standing: Standing, why: str, missing: Sequence[Decision], held: Sequence[str]) -> State | None:
@@ -130,14 +138,17 @@ class Telling:
         state, now = standing.state, standing.now
         beads = dict(state.beads)
         for decision in missing:
-            self.say(f"would write {decision.bead} again: {decision.reason}")
+            self._say(f"would write {decision.bead} again: {decision.reason}")
         for bead in held:
             beads[bead] = beads[bead]._replace(phase=Phase.HELD, since=now, reason=HELD)
-        self.say(f"would record a resync: {why}")
+        self._say(f"would record a resync: {why}")
         return state._replace(beads=restored(beads, missing, state.commit, now))
 
     def reprocessing(self, standing: Standing, commit: Commit, by: str) -> None:
-        self.say(f"would fold everything after {commit.hash[:8]} again")
+        self._say(f"would fold everything after {commit.hash[:8]} again")
+
+    def _say(self, words: str, **fields: Any) -> None:
+        self.say(Said(words, LogEvent.DRY_RUN, **fields))
 
     def save(self, store: Store, look: Look, *more: Any) -> None:
         return None

@@ -13,10 +13,11 @@ from datetime import timedelta
 from dolt_watch.core.rules import CompiledRule
 from dolt_watch.handlers.answers import recorded, report_of
 from dolt_watch.ledger import Ledger, Written
+from dolt_watch.log_events import LogEvent
 from dolt_watch.model import IN_PROGRESS, Decision, Kind, Rule
 from dolt_watch.round import Standing, announce
 from dolt_watch.targets import Target, Task
-from dolt_watch.text import Say
+from dolt_watch.text import Said, Say
 
 MARGIN = 30.0
 """Seconds between a claim and the last moment at which its holder may send. The deadline lies a request's time-out behind that."""
@@ -63,7 +64,7 @@ def _attempt(
     written = ledger.report(report)
     for warning in (claimed.warning, written.warning):
         if warning:
-            say(f"warning: {warning}")
+            say(Said(f"warning: {warning}", LogEvent.NOTES_FULL, bead=bead.id))
     return written
 
 

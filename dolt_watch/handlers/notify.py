@@ -7,7 +7,9 @@ from datetime import timedelta
 from typing import Any, Protocol
 
 from dolt_watch.errors import SettingsError
+from dolt_watch.log_events import LogEvent
 from dolt_watch.model import Entry
+from dolt_watch.text import Said, Say
 
 TYPE = "dev.dolt-watch.decision"
 TIMEOUT = 5.0
@@ -35,16 +37,17 @@ def notice(entry: Entry) -> dict[str, Any]:
 class Notifier:
     """``receiver``: opened when the first notice is there."""
 
-    def __init__(self, receiver: Callable[[], Receiver], say: Callable[[str], None]) -> None:
+    def __init__(self, receiver: Callable[[], Receiver], say: Say) -> None:
         self.receiver, self.say = receiver, say
+
+    def _say(self, words: str) -> None:
+        self.say(Said.lasting(f"warning: {words}", LogEvent.NOTICE))
 
     def flush(self, waiting: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
         """Tell what waits; what could not be told."""
         rest = list(waiting[-MOST:])
         if len(waiting) > MOST:
-            self.say(
-                f"warning: {len(waiting) - MOST} notices were given up: nobody took them; the ledger has their decisions"
-            )
+            self._say(f"{len(waiting) - MOST} notices were given up: nobody took them; the ledger has their decisions")
         while rest:
             notice = rest[0]
             told = {"type": TYPE, "subject": notice["bead"], "data": {k: v for k, v in notice.items() if k != "id"}}
@@ -52,14 +55,14 @@ class Notifier:
                 receiver = self.receiver()
             except SettingsError as error:  # what was decided stands, whoever hears of it
                 where = f" ({error.where})" if error.where else ""
-                self.say(f"warning: {len(rest)} notices wait, nobody can be told: {error.message}{where}")
+                self._say(f"{len(rest)} notices wait, nobody can be told: {error.message}{where}")
                 break
             exchange = receiver.tell(str(notice["id"]), told, TIMEOUT)
             if exchange.trouble is None and exchange.status == 410:
-                self.say(f"warning: whoever hears of decisions is gone (HTTP 410): {len(rest)} notices were given up")
+                self._say(f"whoever hears of decisions is gone (HTTP 410): {len(rest)} notices were given up")
                 return []
             if exchange.trouble is not None or exchange.status is None or not 200 <= exchange.status < 300:
-                self.say(f"warning: {len(rest)} notices wait, nobody took the first: {exchange.shown}")
+                self._say(f"{len(rest)} notices wait, nobody took the first: {exchange.shown}")
                 break
             rest.pop(0)
         return rest

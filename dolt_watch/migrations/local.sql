@@ -9,7 +9,7 @@ CREATE TABLE IF NOT EXISTS watch_cursor (
     reap_due DATETIME(6),  -- the same for the reaper
     rules TEXT NOT NULL,  -- JSON: hashes of the rules that the state was folded by, and of those before
     compiled LONGTEXT NOT NULL,  -- JSON: the rules as SQL, so that a tick need not compile them
-    globals LONGTEXT NOT NULL  -- JSON: pauses, resting targets, stopped rules, claims of the last hour, notices not yet told
+    globals LONGTEXT NOT NULL  -- JSON: pauses, resting targets, stopped rules, claims of the last hour, notices not yet told, the worker that saved last
 );
 
 -- record '': the bead has left; such rows are swept now and then.

@@ -85,10 +85,9 @@ class Gatherer:
             return False
         if line is None:
             return False
-        lens = feed.Lens(under.compiled, list(engine.columns("issues")))
-        tables = [table for table in WATCHED if engine.columns(table)]
         for part in chunks(line, SLICE):  # nobody may have looked for weeks
-            for changes in feed.read(engine, part, tables, lens):
+            lens = feed.Lens(under.compiled, list(engine.columns("issues", part[-1].hash)))
+            for changes in feed.read(engine, part, WATCHED, lens):
                 if any(entry.kind in ANEW for entry in changes.entries):
                     return False
                 events = list(derive(changes, under.policy.rules))

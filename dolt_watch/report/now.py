@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from dolt_watch.beads.migration import uncommitted_migration
 from dolt_watch.core.dispatching import of_no_rule
-from dolt_watch.core.policy import BOTH, Plan, standing
+from dolt_watch.core.policy import BOTH, standing
+from dolt_watch.core.reasons import reasons, rule_words
 from dolt_watch.engines import Engine
 from dolt_watch.errors import DoltWatchError
 from dolt_watch.journal import entries
-from dolt_watch.model import Capacity, Entry, Kind, Pause, State
+from dolt_watch.liveness import Liveness, liveness
+from dolt_watch.model import EMPTY, Capacity, Entry, Hold, Pause, State
 from dolt_watch.tick import Loop
 from dolt_watch.times import iso
 
+NAMED = 5
+"""Beads that one command names; it says how many more there are."""
 IDLE = " (holds nothing: there is no rule {} any more)"
 
 
@@ -29,6 +34,10 @@ class Standing(NamedTuple):
     attempt: int
     job: str
     why: str
+    gate: str = ""
+    """The gate of its own reason; '' where it has none."""
+    place: int | None = None
+    """In the queue of its rule, from 1; None for a bead in no queue."""
 
 
 class Now(NamedTuple):
@@ -47,6 +56,34 @@ class Now(NamedTuple):
     state: State
     no_rules: frozenset[str] = frozenset()
     """Names under which something is paused, and no rule is called so."""
+    rules: Mapping[str, Hold] = EMPTY
+    """Rule → what holds all of its beads."""
+    worker: Liveness | None = None
+    """Of the workers; None where nobody asked."""
+    migrating: bool = False
+    """Whether bd has changed the schema and not committed that: nothing is adopted, and some decisions wait."""
+
+    @property
+    def fixes(self) -> tuple[str, ...]:
+        """The commands for beads that wait for a person, a phase a line."""
+        commands = {
+            "quarantined": "dolt_watch retry {}",
+            "held": "dolt_watch retry {}",
+            "unknown": "dolt_watch retry {} --not-running   (or dolt_watch release)",
+        }
+        found = []
+        for phase, command in commands.items():
+            beads = [one.bead for one in self.beads if one.phase == phase]
+            if beads:
+                more = f"   ({len(beads) - NAMED} more)" if len(beads) > NAMED else ""
+                found.append(f"{phase}: {command.format(' '.join(beads[:NAMED]))}{more}")
+        return tuple(found)
+
+    @property
+    def held_rules(self) -> tuple[str, ...]:
+        """In words: each rule that something holds as a whole, and how many of its beads wait."""
+        waiting = Counter(one.rule for one in self.beads if one.place and not one.gate)
+        return tuple(rule_words(name, hold, waiting[name]) for name, hold in self.rules.items())
 
     @property
     def pauses(self) -> tuple[str, ...]:
@@ -59,10 +96,12 @@ class Now(NamedTuple):
         last = self.last
         return {
             "schema": 1, "now": self.now, "head": self.head, "folded": self.folded or None, "folded_at": self.folded_at,
-            "behind": self.head != self.folded, "merging": self.merging, "pauses": [one.reason for one in self.paused], "paused": [one._asdict() for one in self.paused],
+            "behind": self.head != self.folded, "merging": self.merging, "migrating": self.migrating, "pauses": [one.reason for one in self.paused], "paused": [one._asdict() for one in self.paused],
             "targets": {
                 name: {"slots": one.slots, "why": one.why, "down": one.down} for name, one in self.targets.items()
             },
+            "worker": self.worker.facts() if self.worker is not None else None,
+            "rules": {name: hold._asdict() for name, hold in self.rules.items()},
             "beads": [bead._asdict() for bead in self.beads],
             "last_decision": {"bead": last.bead, "kind": last.kind.value, "at": last.at} if last else None,
         }  # fmt: skip
@@ -76,30 +115,30 @@ def ask(loop: Loop, engine: Engine, capacity: Callable[[str], Capacity] | None =
     idle = frozenset(pause.rule for pause in of_no_rule(seen.state, loop.policy, seen.now))
     names = sorted({rule.target for rule in loop.policy.rules}) if capacity is not None else []
     told = {name: _told(capacity, name) for name in names if capacity is not None}
-    asks = dict(_turned_away(seen.plan, loop, told))
+    plan = seen.under(told) if told else seen.plan
+    found = reasons(seen.state, seen.policy, plan)
+    worker = liveness(engine, seen, plan, loop.poll)
     beads = []
     for bead in sorted(seen.state.beads.values(), key=lambda bead: (bead.phase, bead.since, bead.id)):
-        hold = seen.plan.holds.get(bead.id)
-        why = hold.why if hold is not None else asks.get(bead.id, bead.reason)
-        beads.append(Standing(bead.id, bead.phase.value, bead.rule, bead.since, bead.attempt, bead.job, why))
+        reason = found.beads.get(bead.id)
+        beads.append(
+            Standing(
+                bead.id,
+                bead.phase.value,
+                bead.rule,
+                bead.since,
+                bead.attempt,
+                bead.job,
+                bead.reason if reason is None else reason.why,
+                reason.own.gate if reason is not None and reason.own is not None else "",
+                (reason.place or None) if reason is not None else None,
+            )
+        )
     return Now(
         seen.now, seen.look.head, seen.look.commit, folded.date if folded else None, seen.merging,
         standing(seen.state, seen.now),
-        told, tuple(beads), last, seen.state, idle,
+        told, tuple(beads), last, seen.state, idle, found.rules, worker, bool(uncommitted_migration(engine)),
     )  # fmt: skip
-
-
-def _turned_away(plan: Plan, loop: Loop, told: Mapping[str, Capacity]) -> Iterator[tuple[str, str]]:
-    """Who would go, were it not for its target, and the target's word: the plan took it as free."""
-    taken = Counter[str]()
-    for one in plan.decisions:
-        rule = loop.policy.rule(one.rule) if one.kind is Kind.CLAIM else None
-        capacity = told.get(rule.target) if rule is not None else None
-        if rule is None or capacity is None or capacity.slots is None:
-            continue
-        taken[rule.target] += 1
-        if taken[rule.target] > capacity.slots:
-            yield one.bead, capacity.why or f"target {rule.target} takes {capacity.slots} more"
 
 
 def pause_words(pause: Pause) -> str:

@@ -16,6 +16,7 @@ from dolt_watch.settings.model import NOTIFIED, Notify, Settings, TargetSettings
 from dolt_watch.settings.password import password, secret_in
 from dolt_watch.settings.values import Given, convert, nearest
 
+_TIDIED = ("BEADS_", "BD_DOLT_", "DOLT_WATCH_PASSWORD", "DOLT_WATCH_CONFIG")
 _Table = TypeVar("_Table", bound=Rule | TargetSettings)
 
 
@@ -44,6 +45,7 @@ def load(flags: Mapping[str, Any], env: Mapping[str, str] = os.environ, cwd: Pat
         SettingsError: with the place, what was expected there, and what mends it.
     """
     here = (cwd or Path.cwd()).absolute()
+    env = _tidy(env)
     values = _gather(flags, env, here)
     origins: dict[str, str] = {}
     simple = {key: _value(values, (key,), kind, origins) for key, kind in sources.TOP.items() if key != "database"}
@@ -53,6 +55,15 @@ def load(flags: Mapping[str, Any], env: Mapping[str, str] = os.environ, cwd: Pat
     notify = _notify(values, targets, origins)
     chosen = {key: value for key, value in simple.items() if value is not None}
     return Settings(address, project, rules, targets, notify, **chosen, origins=origins)
+
+
+def _tidy(env: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the environment without blanks and newlines around what names a place or a secret.
+
+    `export X=$(cat file)` in a manifest and a Secret made by `echo` bring them along. A password
+    that begins or ends with a blank belongs in a file (``DOLT_WATCH_PASSWORD_FILE``).
+    """
+    return {name: value.strip() if name.startswith(_TIDIED) else value for name, value in env.items()}
 
 
 def _notify(values: _Values, targets: Mapping[str, TargetSettings], origins: dict[str, str]) -> Notify:
@@ -155,9 +166,9 @@ def _filled(target: TargetSettings, env: Mapping[str, str], origins: dict[str, s
             continue
         if path is not None:
             fix = f"{key}_file is the path of a file that holds the {key} and nothing else"
-            value, origin = secret_in(path, f"the {key} file", fix), str(path)
-        elif variable and env.get(variable):
-            value, origin = env[variable], variable
+            value, origin = secret_in(path, f"the {key} file", fix, blanks=False), str(path)
+        elif variable and env.get(variable, "").strip():
+            value, origin = env[variable].strip(), variable
         else:
             continue
         change: dict[str, Any] = {key: value, "places": {**target.places, key: origin}}

@@ -43,10 +43,14 @@ def _read(path: Path, what: str, fix: str) -> str:
         raise SettingsError(f"{what} is not UTF-8", where=str(path), fix=fix) from None
 
 
-def secret_in(path: Path, what: str, fix: str) -> str:
-    """A secret that has a file to itself. Raises SettingsError: unreadable, or empty."""
+def secret_in(path: Path, what: str, fix: str, *, blanks: bool = True) -> str:
+    """A secret that has a file to itself. Raises SettingsError: unreadable, or empty.
+
+    ``blanks``: keep those around it. A password may have them; a token in a header can't.
+    """
     # Editors and `echo` end a file with a newline that nobody means; blanks may well be meant.
     value = _read(path, what, fix).rstrip("\r\n")
+    value = value if blanks else value.strip()
     if not value:
         raise SettingsError(f"{what} is empty", where=str(path), fix=fix)
     return value

@@ -24,6 +24,7 @@ _NOBODY = frozenset({("notify", "target")})
 """A rule's target must be somebody."""
 _MAY_BE_ZERO = frozenset({"settle", "retry_after"})
 _ACTOR_LENGTH = 255
+_SECRETS = ("secret", "token", "password")
 
 
 class Given(NamedTuple):
@@ -167,6 +168,8 @@ def _text(given: Given) -> str:
     key, value = given.path[-1], given.value
     if not isinstance(value, str):
         raise given.wrong("text", f'put it in quotes: {key} = "…"')
+    if _is_place(given.path):
+        value = value.strip()  # as a Secret made by `echo`, or $(cat file), brings them along
     if not value.strip() and key not in _MAY_BE_EMPTY and given.path not in _NOBODY:
         line = "the line" if given.typed else "it"
         raise given.wrong("text that is not empty", f"leave {line} out for the default")
@@ -179,6 +182,11 @@ def _text(given: Given) -> str:
     if key.startswith("actor_") and (len(value) > _ACTOR_LENGTH or not value.isprintable()):
         raise given.wrong(f"a name of at most {_ACTOR_LENGTH} printable characters", "write beads-dispatcher")
     return value
+
+
+def _is_place(path: tuple[str, ...]) -> bool:
+    """Return whether the value is a URL or a secret, around which a blank is never meant."""
+    return path[-1].endswith("url") or path[-1] == "database" or path[-1].endswith(_SECRETS)
 
 
 def _number(given: Given) -> float:

@@ -19,6 +19,9 @@ def check_url(settings: TargetSettings, key: str, url: str, *, fix: str, whole: 
     name, where = settings.name, settings.place(key)
     if not url:
         raise SettingsError(f"target {name} has no URL: nobody to dispatch to", where=where, fix=fix)
+    if any(each.isspace() or not each.isprintable() for each in url):
+        # urlsplit drops a newline in silence, and httpx asks for another place, or fails later.
+        raise SettingsError(f"target {name}: {key} has a blank or a line break in it", where=where, fix=fix)
     try:
         parts = urlsplit(url)
         usable = bool(parts.hostname) and (parts.port is None or parts.port > 0)

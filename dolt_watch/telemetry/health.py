@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import io
+import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 from dolt_watch.errors import DatabaseError, DoltWatchError
 from dolt_watch.round import Outcome
+from dolt_watch.telemetry.logs import failure
 from dolt_watch.telemetry.metrics import Metrics
+from dolt_watch.text import Say, outside
 from dolt_watch.tick import Loop
 
 SLACK = 120.0
 """Seconds for all that lies between two signs of the loop besides one request to a target and one pause: the database's answers."""
+
+PATIENCE = 20.0
+"""Seconds for a whole request to arrive."""
 
 Page = Callable[[], tuple[int, str, bytes]]
 
@@ -79,18 +88,28 @@ class Health:
 
 
 class Server:
-    """Serves pages from a thread of its own. Port 0: any free one; ``port`` says which."""
+    """Serves pages from a thread of its own. Port 0: any free one; ``port`` says which.
 
-    def __init__(self, host: str, port: int, pages: Mapping[str, Page]) -> None:
+    Nothing that a client does writes to stderr or keeps a thread for longer than ``PATIENCE``.
+    ``say`` is called with one line if a page fails.
+    """
+
+    def __init__(
+        self, host: str, port: int, pages: Mapping[str, Page], say: Say = lambda line: None, patience: float = PATIENCE
+    ) -> None:
         """Raises OSError where the port is taken."""
 
         class Handler(BaseHTTPRequestHandler):
             server_version, sys_version = "dolt_watch", ""
-            timeout = 10
+            timeout = min(10.0, patience)
+
+            def setup(self) -> None:
+                super().setup()
+                self.rfile.close()
+                self.rfile = io.BufferedReader(_Patient(self.connection, time.monotonic() + patience))
 
             def do_GET(self) -> None:
-                page = pages.get(self.path.partition("?")[0])
-                status, kind, body = page() if page else (404, "text/plain; charset=utf-8", b"not found\n")
+                status, kind, body = self._page()
                 self.send_response(status)
                 self.send_header("Content-Type", kind)
                 self.send_header("Content-Length", str(len(body)))
@@ -102,14 +121,50 @@ class Server:
 
             do_HEAD = do_GET
 
+            def _page(self) -> tuple[int, str, bytes]:
+                page = pages.get(self.path.partition("?")[0])
+                if page is None:
+                    return 404, "text/plain; charset=utf-8", b"not found\n"
+                try:
+                    return page()
+                except Exception as error:
+                    path = outside(self.path.partition("?")[0], 100)
+                    say(failure(f"error: the page {path} failed", type(error), error))
+                    return 500, "text/plain; charset=utf-8", b"internal error\n"
+
             def log_message(self, format: str, *args: object) -> None:
                 return
 
-        self._server = ThreadingHTTPServer((host, port), Handler)
-        self._server.daemon_threads = True
+        class Quiet(ThreadingHTTPServer):
+            daemon_threads = True
+
+            def handle_error(self, request: object, client_address: object) -> None:
+                """A client that hangs up is no error. The base class prints a traceback to stderr."""
+                error = sys.exc_info()[1]
+                if error is not None and not isinstance(error, OSError):
+                    say(failure("error: a request failed", type(error), error))
+
+        self._server = Quiet((host, port), Handler)
         self.port = int(self._server.server_address[1])
         threading.Thread(target=self._server.serve_forever, args=(0.2,), daemon=True).start()
 
     def close(self) -> None:
         self._server.shutdown()
         self._server.server_close()
+
+
+class _Patient(io.RawIOBase):
+    """Reads a request until its deadline: a client that sends a byte now and then must not hold a thread."""
+
+    def __init__(self, connection: socket.socket, deadline: float) -> None:
+        self._connection, self._deadline = connection, deadline
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the request took too long")
+        self._connection.settimeout(left)
+        return self._connection.recv_into(buffer)

@@ -128,7 +128,7 @@ class Script:
         for event in step.events:
             self._place += 1
             if event.entry is not None:
-                self._ours(event, event.entry)
+                self._ours(event, event.entry, views)
             elif event.what is not What.OVERWRITTEN:
                 self._others(event, rows.get(event.bead), views, fixed)
         if any(row.table == "dependencies" for row in step.changes.rows) or any(map(_readies, rows.values())):
@@ -136,7 +136,7 @@ class Script:
 
     # -- whose is it -------------------------------------------------------------------------------------------------
 
-    def _ours(self, event: Event, entry: Entry) -> None:
+    def _ours(self, event: Event, entry: Entry, views: Views) -> None:
         assert self._at is not None
         if entry.bead == GLOBAL:
             if entry.kind in BY_PEOPLE:
@@ -145,6 +145,9 @@ class Script:
                 self.people.add(Act(self._place, self._at, bare))
             return
         self._heard(entry)
+        if entry.kind is Kind.MANUAL_RETRY:
+            self._retried(event, views)
+            return
         if entry.kind is Kind.CLAIM:
             self._end(entry.bead)
             run = Run(entry.bead, entry.token, entry.at, entry, self._place)
@@ -162,6 +165,19 @@ class Script:
         open_.taken = open_.taken or entry.kind in OURS_TO_END
         if entry.kind in NOTHING_RUNS or entry.kind is Kind.RETRY:
             self._end(entry.bead)
+
+    def _retried(self, event: Event, views: Views) -> None:
+        """A person's doing: to the simulation it is an edit that leaves the bead open."""
+        assert self._at is not None
+        row = event.row
+        view = views.of(row, event.commit) if row is not None else None
+        opened = row is not None and "status" in row.changed
+        what, changed = (What.MATCHED, ("status",)) if opened else (What.EDITED, ("notes",))
+        self._end(event.bead)
+        self._known.add(event.bead)
+        bare = Event(what, event.bead, event.commit, event.at, changed=changed)
+        status = view.status if view is not None and opened else ""
+        self.people.add(Act(self._place, self._at, bare, view, status))
 
     def _heard(self, entry: Entry) -> None:
         """What the targets said of running jobs, when this was decided."""

@@ -126,7 +126,7 @@ class Simulation:
             if plan.decisions:
                 skip.add(plan.decisions[0].bead)
                 now = self._handle(plan.decisions[0], now)
-            elif patient and (wait := settling(plan, asked, self.policy, now)):
+            elif patient and (wait := settling(asked, self.policy, now)):
                 patient = False
                 now += timedelta(seconds=wait)
             else:
@@ -134,7 +134,7 @@ class Simulation:
             self._advance(now)
 
     def _wakes(self, state: State, asked: Questions, plan: Plan, now: datetime) -> datetime | None:
-        gates = {hold.gate for hold in plan.holds.values()}
+        gates = plan.gates
         if gates & {ATTEMPTED, "verdict"}:
             return now  # the next tick, whenever that is
         held = [bead.id for queue in asked.queues.values() for bead in queue]

@@ -92,7 +92,7 @@ def test_metadata_of_another_project(watch: Watch) -> None:
     path.write_text("{nonsense")
     told(watch.command("dispatch"), 2, "metadata.json")
     path.write_text(json.dumps({**good, "dolt_mode": "embedded"}))
-    told(watch.command("dispatch"), 2, "server", "bd init --server")
+    told(watch.command("dispatch"), 2, "server", "bd dolt start")
 
 
 WRONG: Mapping[str, tuple[str, str]] = {

@@ -17,9 +17,9 @@ def committed(engine: Engine, *texts: str) -> str:
         return tx.dolt_commit(sorted(engine.dirty()), "by hand", "ann <ann@example.com>")
 
 
-def test_what_came_and_went_within_the_range_is_read(beads_engine: Engine) -> None:
+def test_what_came_and_went_within_the_range_is_read(shaped_engine: Engine) -> None:
     """A watcher that looked in between saw it: who reads both commits at once must see the same."""
-    engine = beads_engine
+    engine = shaped_engine
     first = committed(engine, rows_of(["bd-1"]))
     put = committed(engine, "INSERT INTO labels (issue_id, label) VALUES ('bd-1', 'hot')")
     gone = committed(engine, "DELETE FROM labels WHERE issue_id = 'bd-1'")
@@ -32,9 +32,9 @@ def test_what_came_and_went_within_the_range_is_read(beads_engine: Engine) -> No
     assert read == [(put, [("labels", "added")]), (gone, [("labels", "removed")])]
 
 
-def test_a_row_is_told_before_and_after_with_each_rules_answers(beads_engine: Engine) -> None:
+def test_a_row_is_told_before_and_after_with_each_rules_answers(shaped_engine: Engine) -> None:
     """A cell that did not change stands in both, one that did in each as it was; NULL answers a rule as 'no' does."""
-    engine = beads_engine
+    engine = shaped_engine
     columns = engine.columns("issues")
     rules = [Rule("old", when="priority > 1", running="assignee = 'ann'"), Rule("done", when="closed_at > started_at")]
     lens = feed.Lens([compile_for(rule, columns, engine.dialect) for rule in rules], list(columns))

@@ -6,11 +6,13 @@ from dataclasses import replace
 
 import pytest
 
+from dolt_watch.beads.leases import read_leases
+from dolt_watch.beads.schema import tracker_schema, versioned
 from dolt_watch.engines import WORKING, Edge
 from dolt_watch.engines.address import open_engine
 from dolt_watch.engines.dolt_link import Link
 from dolt_watch.errors import AccessDenied
-from tests.beads import create_beads
+from tests.beads import SHAPES, create_beads
 from tests.conformance.tables import ME, chain, commit, head, write
 
 GRANTS = (
@@ -25,9 +27,10 @@ GRANTS = (
 BEAD = "INSERT INTO issues (id, title, description, design, acceptance_criteria, notes) VALUES ('bd-1', 'T', '', '', '', '')"
 
 
-@pytest.fixture
-def limited(dolt_server, dolt_address, dolt):
-    create_beads(dolt)
+@pytest.fixture(params=SHAPES)
+def limited(request, dolt_server, dolt_address, dolt):
+    """In each shape of beads' tables."""
+    create_beads(dolt, request.param)
     write(dolt, "INSERT INTO dolt_ignore VALUES ('watch_cursor', true)")
     commit(dolt, tables=["dolt_ignore"])
     dolt.run("CREATE TABLE watch_cursor (id int PRIMARY KEY, fence varchar(40))")
@@ -71,12 +74,15 @@ def test_it_can_do_all_that_the_loop_does(limited):
         assert tx.execute("UPDATE issues SET status = 'in_progress' WHERE id = 'bd-1'") == 1
         tx.execute("INSERT INTO events (id, issue_id, event_type, actor) VALUES ('e', 'bd-1', 'updated', 'w')")
         tx.execute("INSERT INTO watch_decision VALUES ('bd-1', 1, 'token')")
-        after = tx.dolt_commit(["issues", "events", "watch_decision"], "m", ME)
+        shape = tracker_schema(limited)
+        beads = versioned(shape, ["issues", "events"])
+        assert read_leases(tx.query, shape, ["bd-1"]) == {}
+        after = tx.dolt_commit([*beads, "watch_decision"], "m", ME)
     edge = Edge(before, after)
     assert [made.hash for made in limited.commits(before, after)] == [after]
     assert list(limited.diff("issues", [edge], {"s": "to_status"})) == [(edge, ("in_progress",))]
     assert list(limited.diff("issues", [Edge(after, WORKING)], {"s": "to_status"})) == []
-    assert limited.changed_tables(before, after) == {"issues", "events", "watch_decision"}
+    assert limited.changed_tables(before, after) == {*beads, "watch_decision"}
     assert limited.is_ancestor(before, after)
     assert limited.commit_of(after).author == "watcher"
     assert (limited.dirty(), limited.merging(), limited.branch()) == (frozenset(), False, "main")

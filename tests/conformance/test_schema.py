@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
@@ -18,6 +20,7 @@ from dolt_watch.beads.schema import (
     tracker_schema,
     versioned,
 )
+from dolt_watch.doctor import Case, Level, tables
 from dolt_watch.engines import Edge, Engine
 from dolt_watch.errors import UnknownCommit, UnsupportedSchema
 from tests.beads import SHAPES, create_beads
@@ -65,6 +68,32 @@ def test_each_shape_is_told_by_its_tables(shaped_engine: Engine, beads_shape: st
         assert schema.text_limit("issues", "notes") == expected.notes
         assert schema.text_limit("events", "old_value") == expected.notes
     assert versioned(schema, ("issues", "events")) == ["issues", "events"][: 1 + expected.events_in_history]
+
+
+GENERATIONS = {"1.0.2": "bd 1.0.2 to 1.0.4", "1.2.2": "bd 1.0.5 to 1.2", "1.3": "bd 1.3"}
+
+
+def test_doctor_names_the_generation_by_the_shape(shaped_engine: Engine, beads_shape: str) -> None:
+    """The number of bd's own schema is shown only if it is there; a half migrated tracker is not supported."""
+    case = cast(Case, SimpleNamespace(engine=shaped_engine))
+    (found,) = tables.tracker(case)
+    says = f"tables of {GENERATIONS[beads_shape]}"
+    assert (found.level, found.says) == (Level.OK, f"{says}, which is supported")
+    with shaped_engine.transaction() as tx:
+        tx.execute("INSERT INTO schema_migrations (version) VALUES (7), (32)")
+        tx.commit()
+    (found,) = tables.tracker(case)
+    assert (found.level, found.says) == (Level.OK, f"{says} (schema 32), which is supported")
+    shaped_engine.run("DROP TABLE schema_migrations")
+    assert [one.says for one in tables.tracker(case)] == [f"{says}, which is supported"]
+    column = "depends_on_issue_id" if beads_shape == "1.0.2" else "depends_on_id"
+    shaped_engine.run(f"ALTER TABLE dependencies ADD COLUMN {column} VARCHAR(255)")
+    (found,) = tables.tracker(case)
+    assert (found.level, "`bd dolt commit`" in found.fix) == (Level.WARNING, True)
+    assert "supported: bd 1.0.2 to 1.3" in found.says
+    shaped_engine.run("DROP TABLE dependencies")
+    with pytest.raises(UnsupportedSchema, match="no table dependencies"):
+        list(tables.tracker(case))
 
 
 def test_the_target_is_read_of_rows_and_of_both_sides_of_a_diff(shaped_engine: Engine, beads_shape: str) -> None:

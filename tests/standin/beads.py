@@ -11,7 +11,16 @@ from tests.standin.tracker import Row, Tracker
 FIELDS = (
     *("id", "title", "description", "design", "acceptance_criteria", "notes", "spec_id", "status", "priority"),
     *("issue_type", "assignee", "owner", "estimated_minutes", "created_at", "created_by", "updated_at"),
-    *("started_at", "closed_at", "close_reason", "due_at", "defer_until", "external_ref"),
+    *(
+        "started_at",
+        "lease_expires_at",
+        "heartbeat_at",
+        "closed_at",
+        "close_reason",
+        "due_at",
+        "defer_until",
+        "external_ref",
+    ),
 )
 """Columns in the order of bd's JSON; after these the labels, and ``ephemeral``."""
 BLOCKING = ("blocks", "conditional-blocks", "waits-for")
@@ -34,9 +43,10 @@ def stamp(moment: datetime) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
 
 
-def of_row(row: Row, labels: list[str] | None = None) -> Row:
+def of_row(row: Row, labels: list[str] | None = None, lease: Row | None = None) -> Row:
     """A bead as bd's JSON shows it."""
     shown: Row = {}
+    row = row | {name: (lease or {}).get(name) for name in ("lease_expires_at", "heartbeat_at")}
     for name in FIELDS:
         value = row.get(name)
         if isinstance(value, datetime):
@@ -63,6 +73,12 @@ def labels_of(tracker: Tracker, bead: str, table: str = "issues") -> list[str]:
     return [
         row["label"] for row in tracker.rows(f"SELECT label FROM {name} WHERE issue_id = %s ORDER BY label", [bead])
     ]
+
+
+def lease_of(tracker: Tracker, bead: str) -> Row | None:
+    if not tracker.dialect.leases:
+        return None
+    return next(iter(tracker.rows("SELECT * FROM leases WHERE issue_id = %s", [bead])), None)
 
 
 def dependencies(tracker: Tracker, wisps: bool = True) -> list[Row]:

@@ -21,11 +21,12 @@ from tests.standin.beads import (
     indented,
     keep_blocked,
     labels_of,
+    lease_of,
     of_row,
     stamp,
     table_of,
 )
-from tests.standin.tracker import AUTHOR, SPACE, Refused, Row, Tracker, now
+from tests.standin.tracker import AUTHOR, Refused, Row, Tracker, edge_id, now
 
 Options = Mapping[str, Any]
 LETTERS = "0123456789abcdefghijklmnopqrstuvwxyz"
@@ -69,7 +70,7 @@ def change(
 ) -> str:
     """Write cells of a bead and the event that tells them, in the transaction that is open. The bead's table."""
     table, row = found(tracker, bead)
-    before = encoded(of_row(row, labels_of(tracker, bead, table)))
+    before = encoded(of_row(row, labels_of(tracker, bead, table), lease_of(tracker, bead)))
     moment = now()
     status = updates.get("status")
     more: dict[str, Any] = {}
@@ -94,7 +95,11 @@ def change(
 
 
 def update_bead(tracker: Tracker, bead: str, updates: dict[str, Any]) -> None:
-    found(tracker, bead)
+    row = found(tracker, bead)[1]
+    if tracker.dialect.leases:  # bd 1.3 writes only what differs
+        updates = {name: value for name, value in updates.items() if (row[name] or "") != (value or "")}
+        if not updates:
+            return
     with tracker.transaction():
         if change(tracker, bead, updates) == "issues":
             tracker.commit(f"bd: update {bead}", staged(tracker, "issues", "events"))
@@ -194,9 +199,9 @@ def create(tracker: Tracker, words: list[str], options: Options) -> None:
             add_dependency(tracker, table, bead, parent, "parent-child")
         message = "bd: create issue" if tracker.dialect.events_ignored else f"bd: create {bead}"
         if not wisp:
-            tables = ["issues", "events", "labels", "child_counters"]
-            if tracker.dialect.events_ignored:
-                tables.append("dependencies")
+            tables = ["issues", "events", *(["labels"] if labels else [])]
+            if parent:
+                tables += ["child_counters", *(["dependencies"] if tracker.dialect.events_ignored else [])]
             tracker.commit(message, staged(tracker, *tables))
     if parent and not one_by_one and not tracker.dialect.events_ignored:
         with tracker.transaction():
@@ -301,7 +306,7 @@ def close(tracker: Tracker, words: list[str], options: Options) -> None:
     if not options.get("force"):
         if tracker.dialect.leases and assignee not in ("", tracker.actor):
             raise Refused(
-                f'cannot close {bead}: assignee is "{assignee}", actor is "{tracker.actor}" (use --force to override)',
+                f'cannot close {bead}: assignee is "{assignee}", actor is "{tracker.actor}"; reclaim or use --force to override',
                 bare=True,
             )
         if keep := blockers(tracker, bead):
@@ -370,6 +375,16 @@ def rename(tracker: Tracker, words: list[str], options: Options) -> None:
             tracker.run(f"UPDATE {table} SET issue_id = %s WHERE issue_id = %s", [new, old])
         target = "depends_on_issue_id" if tracker.dialect.typed_targets else "depends_on_id"
         tracker.run(f"UPDATE dependencies SET {target} = %s WHERE {target} = %s", [new, old])
+        if tracker.dialect.typed_targets:
+            for row in tracker.rows(
+                "SELECT id, issue_id, COALESCE(depends_on_issue_id, depends_on_wisp_id, depends_on_external) AS target"
+                " FROM dependencies WHERE %s IN (issue_id, depends_on_issue_id)",
+                [new],
+            ):
+                tracker.run(
+                    "UPDATE dependencies SET id = %s WHERE id = %s",
+                    [edge_id(row["issue_id"], row["target"]), row["id"]],
+                )
         event(tracker, "issues", new, "renamed", old_value=old, new_value=new)
         tracker.run("SET foreign_key_checks = 1")
     print(f"✓ Renamed {old} to {new}")
@@ -383,7 +398,7 @@ def promote(tracker: Tracker, words: list[str], options: Options) -> None:
     past = tracker.rows("SELECT * FROM wisp_events WHERE issue_id = %s", [bead])
     target = blank(tracker, "issues")
     copy = {name: row[name] for name in target if name in row} | {"ephemeral": 0, **lock(tracker)}
-    last = "Promoted from wisp to permanent bead"
+    last = "Promoted from Level 0" if tracker.dialect.leases else "Promoted from wisp to permanent bead"
     with tracker.transaction():
         tracker.insert("issues", copy)
         if tracker.dialect.sweeps:
@@ -422,7 +437,7 @@ def add_dependency(tracker: Tracker, table: str, bead: str, target: str, kind: s
     row |= {"metadata": "{}", "thread_id": ""}
     where = "external" if target.startswith("external:") else found(tracker, target)[0]
     if tracker.dialect.typed_targets:
-        row["id"] = str(uuid.uuid5(SPACE, f"{bead}\0{target}"))
+        row["id"] = edge_id(bead, target)
         column = {"external": "external", "issues": "issue_id", "wisps": "wisp_id"}[where]
         row[f"depends_on_{column}"] = target
     else:
@@ -616,16 +631,16 @@ def show(tracker: Tracker, words: list[str], options: Options) -> None:
             print(f"\n{title}\n{row[name]}" if row[name] else "", end="\n" if row[name] else "")
         print(f"\nNOTES\n{row['notes']}" if row["notes"] else "")
         return
-    one = of_row(row, labels_of(tracker, bead, table))
+    one = of_row(row, labels_of(tracker, bead, table), lease_of(tracker, bead))
     edges = dependencies(tracker)
     comments = tracker.rows("SELECT * FROM comments WHERE issue_id = %s ORDER BY created_at, id", [bead])
-    if tracker.dialect.leases:
+    if tracker.dialect.typed_targets:
         one["dependent_count"] = sum(edge["depends_on_id"] == bead for edge in edges)
         one["dependency_count"] = sum(edge["issue_id"] == bead for edge in edges)
         one["comment_count"] = len(comments)
-        if comments:
-            one["comments_omitted"] = True
-        one["revision"] = row["row_lock"]
+        if tracker.dialect.leases:
+            one |= {"comments_omitted": True} if comments else {}
+            one["revision"] = row["row_lock"]
         print(indented([one]))
         return
     for name, here, there in (
@@ -735,6 +750,12 @@ def parse(arguments: list[str]) -> tuple[str, list[str], dict[str, Any]]:
     return name, words, options
 
 
-def sweep(tracker: Tracker, name: str) -> None:
+def prepare(tracker: Tracker, name: str) -> None:
+    """What bd does when it opens the database, before the command."""
     if tracker.dialect.sweeps and name not in READS:
         tracker.commit("schema: auto-migrate", SWEPT, author="")
+    if tracker.dialect.leases:
+        from tests.standin.schema import JOURNAL, complete
+
+        if not tracker.rows("SELECT 1 FROM dolt_ignore WHERE pattern = %s", [JOURNAL]):
+            complete(tracker)

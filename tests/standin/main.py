@@ -29,7 +29,7 @@ def run(arguments: list[str]) -> int:
 
         init(arguments[1:], env, Path.cwd())
         return 0
-    from tests.standin.commands import COMMANDS, parse, sweep
+    from tests.standin.commands import COMMANDS, parse, prepare
 
     if name not in COMMANDS or (name == "heartbeat" and not wanted.leases):
         print(f'Error: unknown command "{name}" for "bd"\nRun \'bd --help\' for usage.', file=sys.stderr)
@@ -42,7 +42,7 @@ def run(arguments: list[str]) -> int:
         raise Refused("no beads database found: run 'bd init'")
     tracker = Tracker(folder, env)
     try:
-        sweep(tracker, name)
+        prepare(tracker, name)
         COMMANDS[name][0](tracker, words, options)
     finally:
         tracker.close()

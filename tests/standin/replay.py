@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from typing import Any
+
+import pymysql
+from pymysql.cursors import DictCursor
 
 from tests.beads import Workspace
 from tests.servers import Server
@@ -22,21 +25,18 @@ BRACKETS = re.compile(r"\[[^]\n]*\]")
 
 
 class Reader:
-    """Reads one database, each time on a connection of its own."""
+    """Reads one database, by a connection that sees each commit of others."""
 
     def __init__(self, server: Server, database: str) -> None:
-        self.server, self.database = server, database
+        self.connection = server.connect(database, cursorclass=DictCursor)
 
     def rows(self, text: str) -> list[dict[str, Any]]:
-        from pymysql.cursors import DictCursor
+        with self.connection.cursor() as cursor:
+            cursor.execute(text)
+            return list(cursor.fetchall())
 
-        connection = self.server.connect(self.database, cursorclass=DictCursor)
-        try:
-            with connection.cursor() as cursor:
-                cursor.execute(text)
-                return list(cursor.fetchall())
-        finally:
-            connection.close()
+    def close(self) -> None:
+        self.connection.close()
 
     def head(self) -> str:
         return str(self.rows("SELECT HASHOF('HEAD') AS h")[0]["h"])
@@ -49,6 +49,14 @@ class Reader:
         rows = self.rows(f"SELECT * FROM DOLT_DIFF('{begin}', '{end}', '{table}')")
         return [changed for row in rows if (changed := of_diff(row))]
 
+    def key(self, table: str, commit: str) -> str:
+        """Its primary key at a commit; '' where it does not exist."""
+        try:
+            text = str(self.rows(f"SHOW CREATE TABLE `{table}` AS OF '{commit}'")[0]["Create Table"])
+        except pymysql.MySQLError:
+            return ""
+        return next((line for line in text.splitlines() if "PRIMARY KEY" in line), "").strip(" ,")
+
     def since(self, head: str) -> list[dict[str, Any]]:
         """What the commits after this one hold, oldest first."""
         log = self.commits()
@@ -60,13 +68,27 @@ class Reader:
         for number in range(hashes.index(head) - 1, -1, -1):
             one = log[number]
             names = self.rows(f"SELECT table_name FROM dolt_diff WHERE commit_hash = '{one['commit_hash']}'")
+            begin, end = hashes[number + 1], hashes[number]
             tables = {
-                name: self.difference(name, hashes[number + 1], hashes[number])
+                name: self.difference(name, begin, end)
                 for name in sorted(each["table_name"] for each in names)
+                if len({self.key(name, begin), self.key(name, end)} - {""}) < 2  # else a recording has no rows either
             }
             author = f"{one['committer']} <{one['email']}>"
             found.append({"message": one["message"], "author": author, "tables": tables})
         return found
+
+    def schema(self) -> dict[str, Any]:
+        """In the form of a recording's ``schema.json``, as far as the database holds it."""
+        kinds = {row[next(iter(row))]: row["Table_type"] for row in self.rows("SHOW FULL TABLES")}
+        names = sorted(name for name, kind in kinds.items() if kind == "BASE TABLE")
+        return {
+            "tables": {name: self.rows(f"SHOW CREATE TABLE `{name}`")[0]["Create Table"] for name in names},
+            "views": sorted(name for name, kind in kinds.items() if kind == "VIEW"),
+            "config": self.rows("SELECT `key`, value FROM config ORDER BY `key`"),
+            "ignored": self.rows("SELECT ignored, pattern FROM dolt_ignore ORDER BY pattern"),
+            "schema_version": self.rows("SELECT MAX(version) AS n FROM schema_migrations")[0]["n"],
+        }
 
     def uncommitted(self) -> Difference:
         names = {row["table_name"] for row in self.rows("SELECT table_name FROM dolt_status")}
@@ -189,9 +211,14 @@ def rows_gone_and_come(tables: Any, names: Names) -> Any:
 
 
 def commits_of(recorded: list[dict[str, Any]], names: Names) -> list[Any]:
+    """Commits with the rows that they change; a table of which only the schema changes is left out."""
     return [
         {**plain({k: v for k, v in each.items() if k != "tables"}, names)}
-        | ({"tables": comparable(each["tables"], names)} if "tables" in each else {})
+        | (
+            {"tables": {n: rows for n, rows in comparable(each["tables"], names).items() if rows}}
+            if "tables" in each
+            else {}
+        )
         for each in recorded
     ]
 
@@ -234,3 +261,45 @@ def runner(workspace: Workspace) -> Run:
         )
 
     return run
+
+
+class Player:
+    """Runs recorded commands one after another, and compares each with its recording."""
+
+    def __init__(self, reader: Reader, run: Run) -> None:
+        self.reader, self.run = reader, run
+        self.theirs, self.ours = Names(), Names()
+        self.ids: dict[str, str] = {}
+
+    def play(self, step: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+        """What differs: its name, what the stand-in did, what the recording holds."""
+        words = [self.ids.get(word, word) for word in step["args"]]
+        head, before = self.reader.head(), self.reader.ignored()
+        done = self.run(actor_of(step), words)
+        said, verb = step["stdout"].strip(), step["args"][0]
+        if verb == "create":
+            self.ids[said] = done.stdout.strip()
+            self.theirs.add(said)
+            self.ours.add(self.ids[said])
+        if verb == "rename":
+            self.theirs.add(words[2])
+            self.ours.add(words[2])
+        for what, mine, recorded in self._compared(step, done, head, before):
+            if mine != recorded:
+                yield what, mine, recorded
+        if said and verb != "create":
+            shown = plain(objects(done.stdout), self.ours)
+            for one in plain(objects(step["stdout"]), self.theirs):
+                if one not in shown:
+                    yield "stdout", shown, one
+
+    def _compared(
+        self, step: dict[str, Any], done: subprocess.CompletedProcess[str], head: str, before: Difference
+    ) -> Iterator[tuple[str, Any, Any]]:
+        ours, theirs = self.ours, self.theirs
+        yield "exit", done.returncode, step["exit"]
+        yield "stderr", plain(done.stderr, ours), plain(step["stderr"], theirs)
+        yield "commits", commits_of(self.reader.since(head), ours), commits_of(step["commits"], theirs)
+        yield "uncommitted", comparable(self.reader.uncommitted(), ours), comparable(step["uncommitted"], theirs)
+        ignored = between(before, self.reader.ignored())
+        yield "ignored", rows_gone_and_come(ignored, ours), rows_gone_and_come(step.get("ignored", {}), theirs)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,11 +13,21 @@ import pymysql
 
 from tests.standin import recorded
 from tests.standin.dialect import DIALECTS, NEWEST, VARIABLE, Dialect
-from tests.standin.tracker import AUTHOR, Refused, connect
+from tests.standin.tracker import AUTHOR, Refused, Tracker, connect
 
 VIEWS = ("ready_issues", "blocked_issues")
 UPGRADE = "bd-upgrade-1.0.2-to-1.2.2"
 """The recording of an upgrade, which holds the texts of the views before and after."""
+
+JOURNAL = "bd_events_journal"
+"""The pattern that bd 1.3 adds to ``dolt_ignore`` at its first command after ``init``."""
+
+
+def complete(tracker: Tracker) -> None:
+    """The first command of bd 1.3 after ``init``."""
+    tracker.run("INSERT INTO dolt_ignore (pattern, ignored) VALUES (%s, 1)", [JOURNAL])
+    tracker.commit("schema: seed dolt_ignore patterns", ["dolt_ignore"], author="")
+    tracker.run("INSERT IGNORE INTO bd_events_seq (id, next_seq) VALUES (0, 0)")
 
 
 def views(typed_targets: bool) -> list[str]:
@@ -29,11 +38,6 @@ def views(typed_targets: bool) -> list[str]:
                 rows = step["uncommitted"]["dolt_schemas"]
                 return [each["changed"]["fragment"][int(typed_targets)] for each in rows]
     raise LookupError("no recording of the views")
-
-
-def ignored(pattern: str, names: list[str]) -> list[str]:
-    regex = re.compile(pattern.replace("%", ".*"))
-    return [name for name in names if regex.fullmatch(name)]
 
 
 def make(connection: Any, dialect: Dialect) -> str:

@@ -16,8 +16,10 @@ from dolt_watch.cli.common import Saying
 from dolt_watch.cli.wiring import build
 from dolt_watch.engines import Engine
 from dolt_watch.engines.address import DoltLitePath
+from dolt_watch.log_events import LogEvent
 from dolt_watch.service import Service
 from dolt_watch.telemetry.logs import Log
+from dolt_watch.text import Said
 from dolt_watch.tick import Loop
 from dolt_watch.times import ShiftedClock
 from tests.light import Light
@@ -120,9 +122,9 @@ def test_a_line_that_is_lost_is_told_afterwards() -> None:
         saying.check()
     log = Log(Broken(BrokenPipeError("gone")), json=False)
     log.check()
-    log.say("a line")
+    log.say(Said("a line", LogEvent.IDLE))
     with pytest.raises(BrokenPipeError):
         log.check()
     full = Log(Broken(OSError(28, "No space left on device")), json=True)
-    full.say("a line")
+    full.say(Said("a line", LogEvent.IDLE))
     full.check()

@@ -18,7 +18,9 @@ from dolt_watch.core.policy import UNCOMMITTED, UNVERSIONED
 from dolt_watch.engines import Engine
 from dolt_watch.engines.address import DoltLitePath, open_engine
 from dolt_watch.gates import until_ready
+from tests import servers
 from tests.beads import create_beads
+from tests.conftest import NO_DOLTLITE
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 LATER, EARLIER = NOW + timedelta(days=1), NOW - timedelta(days=1)
@@ -314,9 +316,9 @@ def test_an_uncommitted_blocker_keeps_a_bead_back(tracker: Tracker) -> None:
 # -- the shape of a commit ------------------------------------------------------------------------------------------
 
 
-def test_a_commit_of_another_shape_is_read_by_its_own_rule(doltlite: Engine) -> None:
+def test_a_commit_of_another_shape_is_read_by_its_own_rule(engine: Engine) -> None:
     """Before the upgrade the grandchild of a blocked bead was ready; after it, it is not."""
-    older = Tracker(doltlite, "1.0.2")
+    older = Tracker(engine, "1.0.2")
     family = {"bd-7": Issue(), "bd-3": Issue(), "bd-3.1": Issue(), "bd-3.1.1": Issue()}
     edges = [
         Edge("bd-3", "bd-7", "blocks"),
@@ -330,20 +332,20 @@ def test_a_commit_of_another_shape_is_read_by_its_own_rule(doltlite: Engine) -> 
         "ALTER TABLE dependencies ADD COLUMN depends_on_issue_id VARCHAR(255)",
         "ALTER TABLE dependencies ADD COLUMN depends_on_wisp_id VARCHAR(255)",
     ):
-        doltlite.run(change)
-    with doltlite.transaction() as tx:
+        engine.run(change)
+    with engine.transaction() as tx:
         tx.execute("UPDATE dependencies SET depends_on_issue_id = depends_on_id")
         tx.dolt_commit(["issues", "dependencies"], "bd migrates", ME)
-    schema = tracker_schema(doltlite)
-    then = readiness_at(doltlite, ["bd-3.1.1"], schema, NOW, before)
-    now = readiness_at(doltlite, ["bd-3.1.1"], schema, NOW, older.head())
+    schema = tracker_schema(engine)
+    then = readiness_at(engine, ["bd-3.1.1"], schema, NOW, before)
+    now = readiness_at(engine, ["bd-3.1.1"], schema, NOW, older.head())
     assert (set(then.holds), set(now.holds)) == (set(), {"bd-3.1.1"})
 
 
-def test_a_commit_without_the_tables_has_no_bead_and_no_dependency(doltlite: Engine) -> None:
-    first = str(doltlite.query("SELECT HASHOF('HEAD')")[0][0])
-    tracker = Tracker(doltlite, "1.2.2")
-    assert readiness_at(doltlite, ["bd-1"], tracker.schema, NOW, first).holds == {}
+def test_a_commit_without_the_tables_has_no_bead_and_no_dependency(engine: Engine) -> None:
+    first = str(engine.query("SELECT HASHOF('HEAD')")[0][0])
+    tracker = Tracker(engine, "1.2.2")
+    assert readiness_at(engine, ["bd-1"], tracker.schema, NOW, first).holds == {}
 
 
 # -- random graphs --------------------------------------------------------------------------------------------------
@@ -416,6 +418,8 @@ def without_wisps(graph: Graph) -> Graph:
 @pytest.fixture(scope="module", params=["1.0.2", "1.2.2"])
 def exchanged(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tracker]:
     """One tracker for all examples."""
+    if NO_DOLTLITE:
+        servers.without(NO_DOLTLITE)
     engine = open_engine(DoltLitePath(str(tmp_path_factory.mktemp("random") / "beads.db")), create=True)
     yield Tracker(engine, request.param)
     engine.close()

@@ -82,6 +82,7 @@ def test_a_clock_that_is_ahead_is_told_once(minutes: tuple[int, ...], told: list
 def test_busy_is_not_what_is_down(name: str, capacity: Capacity, said: list[str]) -> None:
     heard: list[str] = []
     bead, policy = waits(1), Policy([Rule("agent", target=name)], timedelta(seconds=1))
-    plan = Plan(holds={bead.id: Hold("capacity", capacity.why or "full")})
+    hold = Hold("capacity", capacity.why or "full")
+    plan = Plan(holds={bead.id: hold}, rules={"agent": (hold,)})
     tell(heard.append, State(beads={bead.id: bead}), plan, policy, NOW, Scope(dispatch=True), {name: capacity})
     assert heard[1:] == said

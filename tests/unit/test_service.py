@@ -8,9 +8,13 @@ import threading
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
 from dolt_watch.cli.wiring import build
 from dolt_watch.engines import Engine
 from dolt_watch.errors import DoltWatchError, SettingsError, Unreachable
+from dolt_watch.log_events import LogEvent
+from dolt_watch.look import NO_BEADS
 from dolt_watch.model import Phase
 from dolt_watch.round import Outcome
 from dolt_watch.service import LONGEST_PAUSE, SHORTEST, Service
@@ -165,28 +169,94 @@ def test_after_a_restart_it_knows_who_waits_and_runs(doltlite: Engine, doltlite_
 
 def test_what_was_said_already_is_not_said_again() -> None:
     heard: list[str] = []
-    changes = Changes(heard.append)
-    for lines in (["a", "b"], ["a", "b"], [], ["b"], ["a"]):
+    repeated: list[str] = []
+    changes = Changes(heard.append, repeated.append)
+    for beads in (["a", "b"], ["a", "b"], [], ["b"], ["a"]):
         changes.next()
-        for line in lines:
-            changes.say(line)
-    assert heard == ["a", "b", "a"]
-    changes.say(Said("did", bead="x"))
-    changes.say(Said("did", bead="x"))
+        for bead in beads:
+            changes.say(Said.lasting(f"holding {bead}", LogEvent.HOLDING, bead=bead))
+    assert heard == ["holding a", "holding b", "holding a"]
+    assert repeated == ["holding a", "holding b", "holding b"]
+    changes.say(Said("did", LogEvent.DECISION, bead="x"))
+    changes.say(Said("did", LogEvent.DECISION, bead="x"))
     assert heard[-2:] == ["did", "did"], "a decision is always new"
 
 
+def test_what_lasts_is_said_again_when_it_changes_and_not_when_only_its_age_does() -> None:
+    heard: list[str] = []
+    changes = Changes(heard.append)
+    for words, steady in (("age 1m", ""), ("age 2m", ""), ("spared", "spared"), ("age 3m", "")):
+        changes.next()
+        changes.say(Said(words, LogEvent.KEEPING, steady=steady, bead="bd-1"))
+    assert heard == ["age 1m", "spared", "age 3m"]
+
+
+@pytest.mark.parametrize("between", [LogEvent.IDLE, LogEvent.MERGING, LogEvent.OVERTAKEN])
+def test_a_tick_that_decides_nothing_ends_no_hold(between: LogEvent) -> None:
+    """The next tick that decides would say all of it again."""
+    heard: list[str] = []
+    changes = Changes(heard.append)
+    held = Said.lasting("holding bd-1", LogEvent.HOLDING, bead="bd-1")
+    for line in (held, Said.lasting("between", between), held, Said.lasting("between", between)):
+        changes.next()
+        changes.say(line)
+    assert heard == ["holding bd-1", "between", "between"]
+
+
+def test_a_hold_that_ended_and_begins_again_is_news() -> None:
+    heard: list[str] = []
+    changes = Changes(heard.append)
+    held = Said.lasting("holding bd-1", LogEvent.HOLDING, bead="bd-1")
+    for line in (held, Said.lasting(NO_BEADS, LogEvent.NONE_ELIGIBLE), held):
+        changes.next()
+        changes.say(line)
+    assert heard == ["holding bd-1", NO_BEADS, "holding bd-1"]
+
+
+def test_repeats_are_of_level_debug() -> None:
+    held = Said.lasting("holding bd-1: later", LogEvent.HOLDING, bead="bd-1")
+    for verbose, levels in ((False, ["info"]), (True, ["info", "debug"])):
+        out = io.StringIO()
+        log = Log(out, verbose=verbose)
+        changes = Changes(log.say, log.debug)
+        for _ in range(2):
+            changes.next()
+            changes.say(held)
+        assert [json.loads(line)["level"] for line in out.getvalue().splitlines()] == levels
+
+
 def test_logs_for_machines_and_for_people() -> None:
-    said = Said("dispatched bd-1 as job j", bead="bd-1", version=2, rule="agent", commit="abc")
+    said = Said("dispatched bd-1 as job j", LogEvent.DECISION, bead="bd-1", version=2, rule="agent", commit="abc")
     out = io.StringIO()
     Log(out).say(said)
     line = json.loads(out.getvalue())
-    assert {k: line[k] for k in ("level", "message", "bead", "version", "commit")} == {
-        "level": "info", "message": str(said), "bead": "bd-1", "version": 2, "commit": "abc",
+    assert {k: line[k] for k in ("level", "event", "message", "bead", "version", "commit")} == {
+        "level": "info", "event": "decision", "message": str(said), "bead": "bd-1", "version": 2, "commit": "abc",
     }  # fmt: skip
     out = io.StringIO()
-    Log(out, json=False).say("title with \x1b[31mred\nand a line")
+    Log(out, json=False).say(Said("title with \x1b[31mred\nand a line", LogEvent.HOLDING))
     assert "\x1b" not in out.getvalue() and out.getvalue().count("\n") == 1
     out = io.StringIO()
-    Log(out, json=False).say(Said(f"error: {SettingsError('no URL', where='x', fix='y')}", error="SettingsError"))
+    Log(out, json=False).say(
+        Said(f"error: {SettingsError('no URL', where='x', fix='y')}", LogEvent.ERROR, error="SettingsError")
+    )
     assert out.getvalue().endswith(" error: no URL · where: x · fix:   y · error=SettingsError\n")
+
+
+def test_each_line_of_a_service_names_its_event(doltlite_factory: Any) -> None:
+    """`say` takes no other line: mypy sees to it, and so does this for a service with something to say."""
+    here = Light(doltlite_factory(), max_in_flight=1)
+    here.assign("bd-a", "bd-b")
+    lines: list[Any] = []
+
+    def make(engine: Engine) -> Loop:
+        clock = ShiftedClock(timedelta(minutes=1))
+        return build(engine, here.settings, lambda name: here.target, clock, lines.append, patient=False)
+
+    service = Service(doltlite_factory, make, lines.append, Told(), clock=Still())
+    service.step()
+    service.stop.set()
+    service.run()
+    events = [line.event for line in lines]
+    assert {LogEvent.LEADING, LogEvent.DECISION, LogEvent.RULE_HELD, LogEvent.KEEPING} <= {*events}
+    assert events[-2:] == [LogEvent.WATCHING, LogEvent.STOPPED]

@@ -20,6 +20,7 @@ from dolt_watch.ledger import Ledger, Written
 from dolt_watch.model import Decision, Kind
 from dolt_watch.times import DatabaseClock
 from tests.light import Light
+from tests.servers import die_with_parent
 from tests.unit.commands import Commands, commands
 
 SIGNALS = [signal.SIGTERM, signal.SIGHUP, signal.SIGINT]
@@ -48,8 +49,9 @@ class Begun:
         self.world = world
         command = [sys.executable, "-m", "dolt_watch", *words, "--set", "rules.agent.max_in_flight=2"]
         self.process = subprocess.Popen(
-            command, cwd=world.folder, env=world.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
+            command, cwd=world.folder, env=world.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            preexec_fn=die_with_parent,
+        )  # fmt: skip
         until(lambda: bool(world.board.asked("POST", DISPATCH)))
 
     def ends(self) -> str:

@@ -161,3 +161,33 @@ def test_readiness_is_decided_again_by_the_rule_of_bd_ready(doltlite: Engine) ->
     here.tick()
     assert here.target.sent == ["bd-b"]
     assert (verify(here.past()).differences, verify(here.past()).same) == ([], 2)
+
+
+@pytest.mark.parametrize("shape", ["1.2.2", "1.3"])
+def test_a_bead_passed_over_for_a_wisp_is_recorded(doltlite: Engine, shape: str) -> None:
+    """No commit holds the wisp: the decision for the bead behind it says so, and verifies."""
+    here = Light(doltlite, shape=shape, max_in_flight=2)
+    here.assign("bd-a", priority=0)
+    here.assign("bd-b")
+    with here.engine.transaction() as tx:
+        tx.execute(
+            "INSERT INTO wisps (id, title, description, design, acceptance_criteria, notes) "
+            "VALUES ('bd-wisp-1', 't', '', '', '', '')"
+        )
+        tx.commit()
+    here.sql(
+        "INSERT INTO dependencies (id, issue_id, depends_on_wisp_id, type, created_by) "
+        "VALUES ('d1', 'bd-a', 'bd-wisp-1', 'blocks', 'ann')"
+    )
+    here.tick()
+    assert here.target.sent == ["bd-b"]
+    assert "holding bd-a: blocked by the wisp bd-wisp-1 (open)" in here.lines
+    (detail,) = here.engine.query("SELECT detail FROM watch_decision WHERE kind = 'claim'")[0]
+    assert json.loads(detail)["given"]["passed"] == {"bd-a": "unversioned"}
+    assert (verify(here.past()).differences, verify(here.past()).same) == ([], 2)
+    with here.engine.transaction() as tx:
+        tx.execute("UPDATE wisps SET status = 'closed'")
+        tx.commit()
+    here.tick(2 * timedelta(minutes=1))
+    assert here.target.sent == ["bd-b", "bd-a"]
+    assert (verify(here.past()).differences, verify(here.past()).same) == ([], 4)

@@ -38,11 +38,9 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert done.returncode == 0, done.stdout + done.stderr
     (archive,) = folder.glob("*.tar.gz")
     with tarfile.open(archive) as opened:
-        # Python 3.11.4 added filters. The archive is our own, so an older interpreter may do without.
-        if hasattr(tarfile, "data_filter"):
-            opened.extractall(folder, filter="data")
-        else:
-            opened.extractall(folder)
+        # ``extractall(filter=…)`` came with Python 3.11.4; before it, an attribute that has no effect
+        opened.extraction_filter = getattr(tarfile, "data_filter", None)
+        opened.extractall(folder)
     return next(each for each in folder.iterdir() if each.is_dir())
 
 

@@ -5,10 +5,16 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from tools.docs import commands, ledger, metrics, settings
+from tools.docs import commands, ledger, log, metrics, settings
 
 FOLDER = Path(__file__).parents[2] / "docs" / "reference"
-PAGES = {"settings": settings.page, "commands": commands.page, "ledger": ledger.page, "metrics": metrics.page}
+PAGES = {
+    "settings": settings.page,
+    "commands": commands.page,
+    "ledger": ledger.page,
+    "log": log.page,
+    "metrics": metrics.page,
+}
 
 
 def stale() -> dict[Path, str]:

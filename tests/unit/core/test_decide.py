@@ -204,7 +204,7 @@ def test_one_that_may_not_go_yet_keeps_no_other_back() -> None:
     asked = questions(State(beads={one.id: one for one in beads}), policy, NOW, BOTH, {"a"})
     assert [one.id for one in asked.queues["agent"]] == ["d"]
     assert asked.held == {
-        "a": Hold("attempted", "attempted by this command already"), "b": Hold("settle", "changed 1s ago"),
+        "a": Hold("attempted", "attempted by this command already"), "b": Hold("settle", "changed at 2026-04-18T22:35:45Z; settled at 2026-04-18T22:35:47Z"),
     }  # fmt: skip
 
 
@@ -262,8 +262,7 @@ def test_a_command_waits_once_for_what_only_has_to_settle(ages: list[float], wai
     policy = Policy([Rule("agent")], timedelta(seconds=2))
     stands = State(beads={str(n): bead(str(n), age=age) for n, age in enumerate(ages)})
     asked = questions(stands, policy, NOW, BOTH)
-    made = decide(stands, policy, NOW, BOTH, asked, Outside({"beadboard": Capacity(0)}))
-    assert settling(made, asked, policy, NOW) == wait
-    assert settling(Plan(), Questions(), policy, NOW) == 0.0
-    at_once = Questions(due={"dispatch": NOW})
-    assert settling(Plan(holds={"0": Hold("settle", "")}), at_once, policy, NOW) == 2.0
+    assert settling(asked, policy, NOW) == wait
+    assert settling(Questions(), policy, NOW) == 0.0
+    at_once = Questions(due={"dispatch": NOW}, settles=True)
+    assert settling(at_once, policy, NOW) == 2.0

@@ -315,3 +315,13 @@ def test_an_order_by_what_bd_computes_moves_the_bead_in_its_queue() -> None:
     assert [(event.what, event.sign, event.facts and event.facts.rank) for event in found] == [
         (What.EDITED, None, (2,))
     ]
+
+
+@pytest.mark.parametrize(
+    "changed", ["status started_at row_lock updated_at", "updated_at row_lock", "assignee row_lock"]
+)
+def test_a_claim_of_bd_by_the_agent_is_a_sign_of_life(changed: str) -> None:
+    """`bd update --claim` changes the row, if only its time; the lease that it writes too is in no commit."""
+    (event,) = events(row(changed, {}, {}, RUNS))
+    assert event.sign is not None and event.sign.who == "somebody"
+    assert event.changed == tuple(name for name in changed.split() if name != "row_lock")

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from dolt_watch.core.decide import decide, questions
-from dolt_watch.core.dispatching import REVERTED, failure, readies, restore, stops
+from dolt_watch.core.dispatching import REVERTED, WITHHELD, failure, notes, readies, restore, stops
 from dolt_watch.core.policy import AT_ONCE, Due, Outside, Policy, Scope
-from dolt_watch.model import Bead, Capacity, Check, Decision, Hold, Kind, Pause, Phase, Rule
+from dolt_watch.model import Bead, Capacity, Check, Decision, Hold, Kind, Pause, Phase, Rule, State
 from tests.unit.core.test_decide import BOTH, FREE, NOW, bead, kinds, plan, state
 
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
@@ -93,12 +93,18 @@ def test_no_settings_stop_nothing() -> None:
 @pytest.mark.parametrize(
     ("waits", "why"),
     [
-        ({"age": 1.5}, Hold("settle", "changed 1s ago")),
-        ({"age": -2}, Hold("settle", "changed 0s ago")),
+        ({"age": 1.5}, Hold("settle", "changed at 2026-04-18T22:35:44Z; settled at 2026-04-18T22:35:46Z")),
+        ({"age": -2}, Hold("settle", "changed at 2026-04-18T22:35:48Z; settled at 2026-04-18T22:35:50Z")),
         ({"age": -2.001}, None),  # dated by a clock that is ahead: it would wait for that
         ({"age": 60, "matched_at": NOW + timedelta(days=300)}, None),
-        ({"age": 60, "matched_at": NOW}, Hold("settle", "changed 0s ago")),
-        ({"age": 1, "matched_at": None}, Hold("settle", "changed 1s ago")),
+        (
+            {"age": 60, "matched_at": NOW},
+            Hold("settle", "changed at 2026-04-18T22:35:46Z; settled at 2026-04-18T22:35:48Z"),
+        ),
+        (
+            {"age": 1, "matched_at": None},
+            Hold("settle", "changed at 2026-04-18T22:35:45Z; settled at 2026-04-18T22:35:47Z"),
+        ),
         (
             {"phase": Phase.BACKOFF, "attempt": 2, "reason": "HTTP 500", "retry_at": NOW + MINUTE},
             Hold("backoff", "attempt 2 failed (HTTP 500); again at 2026-04-18T22:36:46Z"),
@@ -175,7 +181,7 @@ def test_a_claim_says_what_it_rests_on() -> None:
 @pytest.mark.parametrize(
     ("outside", "claimed", "holds"),
     [
-        (Outside(), ["a", "b"], {"c": Hold("max_in_flight", "place 3 in the queue, 2 may go now")}),
+        (Outside(), ["a", "b"], {"c": Hold("max_in_flight", "2 may go now")}),
         (Outside({"beadboard": Capacity(None, "not asked")}), ["a", "b"], {}),
         (
             Outside({"beadboard": Capacity(1)}), ["a"],
@@ -237,6 +243,14 @@ def test_a_note_that_was_overwritten_is_appended_again_but_not_under_a_claims_ha
         Kind.NOTE, "a", "agent", 2, "c", note="dispatched: job=j", reason="a note of ours was overwritten", detail={}
     )
     assert plan(lost._replace(phase=Phase.CLAIMED), bead("b", Phase.RUNNING)).decisions == ()
+
+
+def test_what_a_report_could_not_write_is_written_later() -> None:
+    owed = bead("a", Phase.BACKOFF, attempt=2, lost_note="dispatch failed x", unwritten="open")
+    noted = bead("b", Phase.RUNNING, unwritten="note")
+    first, second = notes(State(beads={"a": owed, "b": noted}))
+    assert (first.kind, first.note, first.status, first.reason) == (Kind.NOTE, "dispatch failed x", "open", WITHHELD)
+    assert (second.note, second.status, second.reason) == ("", "", WITHHELD)
 
 
 def test_a_silent_claim_becomes_unknown() -> None:

@@ -229,3 +229,28 @@ def test_a_change_of_the_row_is_a_sign_too() -> None:
 def test_a_note_that_is_lost_twice_is_appended_once() -> None:
     lost = did(What.OVERWRITTEN, RUNS, sign=False)._replace(note="claimed")
     assert fold_bead(fold_bead(RUNNING, lost), lost) == RUNNING._replace(lost_note="claimed")
+
+
+OWES = {"withheld": {"note": "dispatch failed HTTP 500: x", "status": "open"}, "retry_at": at(60).isoformat()}
+
+
+def test_a_report_that_could_not_write_the_row_keeps_what_is_owed() -> None:
+    """bd's migration was not committed: the entry alone is in history, and the row is still in progress."""
+    failed = fold_bead(CLAIMED, said(Kind.FAILED, 2, None, detail=OWES))
+    assert failed is not None
+    assert (failed.phase, failed.unwritten, failed.lost_note) == (Phase.BACKOFF, "open", "dispatch failed HTTP 500: x")
+    assert fold_bead(failed, did(What.EDITED, RUNS)) == failed, "the row is as the claim left it"
+    noted = fold_bead(failed, said(Kind.NOTE, 3, MATCHED.facts, token=""))
+    assert noted is not None
+    assert (noted.phase, noted.unwritten, noted.lost_note, noted.matches) == (Phase.BACKOFF, "", "", True)
+    taken = fold_bead(failed, did(What.LEFT, NEITHER))
+    assert taken is None, "a person took it"
+
+
+def test_a_busy_answer_and_a_note_alone_are_owed_too() -> None:
+    busy = fold_bead(CLAIMED, said(Kind.BUSY, 2, None, detail={"withheld": {"note": "", "status": "open"}}))
+    assert busy is not None
+    assert (busy.phase, busy.unwritten, busy.lost_note) == (Phase.WAITING, "open", "")
+    sent = fold_bead(CLAIMED, said(Kind.DISPATCHED, 2, None, detail={"withheld": {"note": "dispatched: job=j"}}))
+    assert sent is not None
+    assert (sent.phase, sent.unwritten, sent.lost_note) == (Phase.RUNNING, "note", "dispatched: job=j")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given as drawn
 from hypothesis import strategies as st
 
-from dolt_watch.core.given import READINESS, inputs, recall
+from dolt_watch.core.given import READINESS, inputs, leases_of, recall
 from dolt_watch.core.policy import ATTEMPTED, UNCOMMITTED, UNVERSIONED, Outside, Scope
 from dolt_watch.handlers.answers import recalled
-from dolt_watch.model import Capacity, Entry, Hold, JobReport, Kind, State, Verdict, Wrote
+from dolt_watch.model import Capacity, Entry, Hold, JobReport, Kind, Lease, State, Verdict, Wrote
 
 NOW = datetime(2026, 4, 18, 22, 35, 46, 123456, UTC)
 JSON = st.recursive(
@@ -21,7 +21,7 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
     max_leaves=8,
 )
-NAMES = ("now", "scope", "made", "passed", "capacity", "verdicts", "answer", "jitter", "readiness")
+NAMES = ("now", "scope", "made", "passed", "capacity", "verdicts", "leases", "answer", "jitter", "readiness")
 
 
 def entry(given: Any) -> Entry:
@@ -68,3 +68,19 @@ def test_what_somebody_else_wrote_there(given: Any) -> None:
     read = recall(entry(given))
     assert all(isinstance(one, Capacity) for one in read.capacity.values())
     recalled(entry(given))
+
+
+def test_leases_come_back() -> None:
+    leases = {"bd-1": Lease("agent", NOW, NOW + timedelta(minutes=5))}
+    written = inputs(State("h", "m", {}), NOW, Scope(reap=True), {}, Outside(leases=leases))
+    again = orjson.loads(orjson.dumps(written))
+    assert recall(entry(again)).leases == leases == leases_of(again)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [None, [], {}, {"leases": 1}, {"leases": {"b": ["agent", "then"]}}, {"leases": {"b": ["a", "x", "2026-04-18"]}},
+     {"leases": {"b": ["agent", "2026-04-18T22:35:46+00:00", "soon"]}}],
+)  # fmt: skip
+def test_a_lease_that_no_program_wrote(given: object) -> None:
+    assert leases_of(given) == {}

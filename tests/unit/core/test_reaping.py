@@ -12,7 +12,21 @@ from dolt_watch.core.derive import is_ours
 from dolt_watch.core.dispatching import of_no_rule
 from dolt_watch.core.policy import AT_ONCE, Outside, Policy, Questions, Scope, paused, sets_status
 from dolt_watch.core.reaping import last_sign, quiet_since, stale_at
-from dolt_watch.model import Bead, Decision, Hold, JobReport, Kind, Pause, Phase, Rule, Sign, State, Verdict
+from dolt_watch.model import (
+    Bead,
+    Capacity,
+    Decision,
+    Hold,
+    JobReport,
+    Kind,
+    Lease,
+    Pause,
+    Phase,
+    Rule,
+    Sign,
+    State,
+    Verdict,
+)
 from tests.unit.core.test_decide import BOTH, FREE, NOW, bead, kinds, plan, state
 
 SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
@@ -278,3 +292,58 @@ def test_a_status_is_set_only_where_it_is_still_ours(kind: Kind, status: str, st
 
 def test_the_kinds_of_a_scope() -> None:
     assert (BOTH.kinds, TO_REAP.kinds, Scope(dispatch=True).kinds) == (("dispatch", "reap"), ("reap",), ("dispatch",))
+
+
+DAY = timedelta(days=1)
+
+
+def lease(heartbeat: timedelta, expires: timedelta | None = None) -> Lease:
+    """Times from now on."""
+    at = NOW + heartbeat
+    return Lease("agent", at, at + 5 * MINUTE if expires is None else NOW + expires)
+
+
+@pytest.mark.parametrize(
+    ("held", "spared"),
+    [
+        (None, False),
+        (lease(-10 * SECOND), True),
+        (lease(-31 * MINUTE + SECOND), True),
+        (lease(-31 * MINUTE), False),
+        # not expired: bd gives the bead to nobody else, for as long as a run may take
+        (lease(-40 * MINUTE, MINUTE), True),
+        (lease(-40 * MINUTE, -SECOND), False),
+        (lease(-60 * MINUTE + SECOND, 9 * DAY), True),
+        (lease(-60 * MINUTE, 9 * DAY), False),
+        # a wrong zone is believed, a date far in the future is not
+        (lease(14 * 60 * MINUTE), True),
+        (lease(14 * 60 * MINUTE + SECOND), False),
+        (lease(900 * DAY, 900 * DAY), False),
+    ],
+)
+def test_a_fresh_lease_spares_a_silent_bead(held: Lease | None, spared: bool) -> None:
+    """Under the default rule: stale after 30 minutes, at most 60 minutes of running."""
+    outside = Outside(FREE, leases={"a": held} if held else {})
+    made = plan(bead("a", Phase.RUNNING, age=7200), scope=TO_REAP, outside=outside)
+    assert kinds(made) == ([] if spared else [(Kind.REAP, "a")])
+    if spared and held is not None:
+        at = held.heartbeat.strftime("%Y-%m-%dT%H:%M:%SZ")
+        assert made.holds == {"a": Hold("lease", f"agent has a lease with a heartbeat of {at}")}
+
+
+@pytest.mark.parametrize("idle", [True, False])
+def test_a_fresh_lease_is_evidence_that_an_unknown_attempt_runs(idle: bool) -> None:
+    unknown = bead("a", Phase.UNKNOWN, age=7200, attempt=1, token="t")
+    free = {"beadboard": Capacity(1, idle=idle)}
+    settled = plan(unknown, outside=Outside(free, leases={"a": lease(-31 * MINUTE)}))
+    assert kinds(settled) == [(Kind.RETRY if idle else Kind.GIVE_UP, "a")]
+    held = plan(unknown, outside=Outside(free, leases={"a": lease(-MINUTE)}))
+    assert kinds(held) == [] and held.holds["a"].gate == "lease"
+    assert questions(state(unknown), Policy([Rule("agent")], SECOND), NOW, BOTH).due["dispatch"] == NOW + MINUTE
+    later = questions(state(unknown), Policy([Rule("agent")], SECOND), NOW, TO_REAP).due["dispatch"]
+    assert later is not None and later <= NOW, "a reaper alone leaves it to the dispatcher"
+
+
+def test_the_holds_of_a_child_come_first() -> None:
+    outside = Outside(FREE, {"a": Hold("children", "its child works")}, leases={"a": lease(-MINUTE)})
+    assert plan(bead("a", Phase.RUNNING, age=7200), scope=TO_REAP, outside=outside).holds["a"].gate == "children"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -98,6 +99,9 @@ class Overtaken:
             self.times -= 1
             raise Conflict("overtaken")
         return self.engine.transaction()
+
+    def unmigrated(self, *more: Any) -> frozenset[str]:
+        return self.engine.unmigrated(*more)
 
 
 def test_a_report_is_written_again_until_it_stands(here: Here) -> None:

@@ -1,0 +1,80 @@
+"""Writes what a person decides about one bead: ``retry`` and ``release``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from dolt_watch.core.by_hand import Answer, Found
+from dolt_watch.engines import Engine
+from dolt_watch.errors import Conflict, MergeInProgress
+from dolt_watch.feed import ENTRY_COLUMNS, entry_from
+from dolt_watch.ledger import PATIENCE, Ledger
+from dolt_watch.model import Decision, Entry
+from dolt_watch.tick import Loop
+
+TRIES = 40
+"""Conflicts in a row with other workers before it is given up."""
+
+
+@dataclass(frozen=True)
+class ByHand:
+    """``loop``: one that acts on nothing; ``ledger``: writes to the same database."""
+
+    loop: Loop
+    ledger: Ledger
+
+    def do(self, bead: str, decide: Callable[[Found], Answer]) -> Answer:
+        """Look, decide, write; once more wherever somebody else wrote in between.
+
+        Waits up to a minute for the end of somebody's merge. Raises Conflict.
+        """
+        tries, waited = 0, 0.0
+        while True:
+            try:
+                return self._once(bead, decide)
+            except Conflict as error:
+                merging = isinstance(error, MergeInProgress)
+                if (waited >= PATIENCE) if merging else (tries >= TRIES):
+                    error.fix = error.fix or "run it again"
+                    raise
+                tries += not merging
+                pause = 1.0 if merging else min(0.05 * tries, 0.5)
+                self.ledger.clock.sleep(pause)
+                waited += pause if merging else 0.0
+
+    def _once(self, bead: str, decide: Callable[[Found], Answer]) -> Answer:
+        standing = self.loop.standing()
+        engine, head = self.ledger.engine, standing.look.head
+        rows = engine.query(f"SELECT status FROM issues AS OF '{head}' WHERE id = ?", (bead,))
+        status = str(rows[0][0]) if rows else None
+        last = last_entry(engine, bead)
+        found = Found(bead, standing.state.beads.get(bead), status, last, head, standing.now)
+        answer = decide(found)
+        if isinstance(answer, Decision):
+            self.ledger.rules = standing.compiled
+            self.ledger.columns = standing.lens.columns
+            self.ledger.decide(answer, observed=head, fence=standing.look.fence)
+        return answer
+
+
+def last_entry(engine: Engine, bead: str) -> Entry | None:
+    """The last entry of a bead's stream."""
+    columns = ", ".join(ENTRY_COLUMNS)
+    rows = engine.query(
+        f"SELECT {columns} FROM watch_decision WHERE bead_id = ? ORDER BY version DESC LIMIT 1",
+        (bead,),
+    )
+    return entry_from(rows[0]) if rows else None
+
+
+def blocked_by_us(engine: Engine) -> list[tuple[str, str]]:
+    """Beads that dolt_watch blocked and nobody touched since, each with the rule it ran under."""
+    rows = engine.query(
+        "SELECT d.bead_id, d.rule FROM watch_decision d"
+        " JOIN (SELECT bead_id, MAX(version) AS last FROM watch_decision GROUP BY bead_id) m"
+        " ON m.bead_id = d.bead_id AND m.last = d.version"
+        " JOIN issues i ON i.id = d.bead_id"
+        " WHERE d.kind IN ('reap', 'give-up') AND i.status = 'blocked' ORDER BY d.bead_id"
+    )
+    return [(str(bead), str(rule)) for bead, rule in rows]

@@ -1,0 +1,140 @@
+"""A branch or a server that this user may not write to: doctor finds it, and each error has its fix."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from dolt_watch.engines.address import Address, open_engine
+from dolt_watch.errors import BranchDenied, ReadOnly
+from dolt_watch.migrate import migrate
+from tests.beads import create_beads
+from tests.servers import Server, own_dolt, start_dolt
+
+AUTHOR = "t <t@example.com>"
+ASSIGNED = (
+    "INSERT INTO issues (id, title, description, design, acceptance_criteria, notes, assignee) "
+    "VALUES ('bd-1', 't', '', '', 'must', '', 'agent')"
+)
+
+
+def tracker(server: Server) -> Address:
+    """A tracker with one bead that waits."""
+    server.sql("CREATE DATABASE b")
+    address = Address(port=server.address.port, database="b")
+    engine = open_engine(address)
+    create_beads(engine)
+    list(migrate(engine, AUTHOR))
+    with engine.transaction() as tx:
+        tx.execute(ASSIGNED)
+        tx.dolt_commit(["issues"], "bead", AUTHOR)
+    engine.close()
+    return address
+
+
+def run(address: Address, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    (folder / "dolt_watch.toml").write_text(
+        f'settle = "0s"\n[targets.beadboard]\nkind = "command"\nargv = ["sh", "-c", "echo x >> {folder}/sent; echo job1"]\n',
+        "utf-8",
+    )
+    env = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(folder),
+        "DOLT_WATCH_DATABASE": address.url,
+        "DOLT_WATCH_PASSWORD": address.password,
+    }
+    command = [sys.executable, "-m", "dolt_watch", *words]
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.fixture
+def reader(tmp_path: Path) -> Iterator[tuple[Server, Address]]:
+    """A user with every grant, and no permission to write to any branch but 'mine'."""
+    with start_dolt(own_dolt(), tmp_path) as server:
+        address = tracker(server)
+        server.sql(
+            "CREATE USER 'bob'@'%' IDENTIFIED BY 'pw'",
+            "GRANT ALL ON *.* TO 'bob'@'%'",
+            "INSERT INTO dolt_branch_control VALUES ('%', '%', 'root', '%', 'admin')",
+            "DELETE FROM dolt_branch_control WHERE `user` = '%'",
+            "INSERT INTO dolt_branch_control VALUES ('b', '%', 'bob', '%', 'read')",
+            database="b",
+        )
+        yield server, replace(address, user="bob", password="pw")
+
+
+def fix_in(text: str) -> str:
+    line = next(line for line in text.splitlines() if "REPLACE INTO dolt_branch_control" in line)
+    return line.partition("as an administrator: ")[2]
+
+
+def test_a_branch_that_may_only_be_read(reader: tuple[Server, Address], tmp_path: Path) -> None:
+    server, address = reader
+    sent = tmp_path / "sent"
+    found = run(address, tmp_path, "doctor")
+    assert found.returncode != 0
+    line = next(line for line in found.stdout.splitlines() if line.split()[1:2] == ["privileges"])
+    assert line.startswith("failure") and "may not write to this branch" in line and "`main`" in line
+    for words in (["tick"], ["dispatch"], ["pause", "--all", "--reason", "x"]):
+        done = run(address, tmp_path, *words)
+        assert done.returncode == 3, done.stdout + done.stderr
+        assert "may not write to this branch" in done.stderr
+        assert fix_in(done.stderr) == fix_in(found.stdout)
+    assert run(address, tmp_path, "why", "bd-1").returncode == 0, "reading needs nothing more"
+    assert not sent.exists(), "nothing is sent that cannot be recorded"
+    server.sql(fix_in(found.stdout), database="b")
+    assert "failure  privileges" not in run(address, tmp_path, "doctor").stdout
+    done = run(address, tmp_path, "tick")
+    assert (done.returncode, sent.exists()) == (0, True), done.stdout + done.stderr
+
+
+def test_init_on_such_a_branch(reader: tuple[Server, Address], tmp_path: Path) -> None:
+    server, address = reader
+    server.sql("CREATE DATABASE fresh")
+    other = Address(port=address.port, database="fresh")
+    engine = open_engine(other)
+    create_beads(engine)
+    engine.close()
+    server.sql("INSERT INTO dolt_branch_control VALUES ('fresh', '%', 'bob', '%', 'read')", database="fresh")
+    done = run(replace(address, database="fresh"), tmp_path, "init")
+    assert done.returncode == 3, done.stdout + done.stderr
+    server.sql(fix_in(done.stderr), database="fresh")
+    done = run(replace(address, database="fresh"), tmp_path, "init")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_class(reader: tuple[Server, Address]) -> None:
+    _, address = reader
+    engine = open_engine(address)
+    with pytest.raises(BranchDenied) as caught, engine.transaction() as tx:
+        tx.execute("UPDATE issues SET title = 'x' WHERE id = 'bd-1'")
+        tx.dolt_commit(["issues"], "m", AUTHOR)
+    assert caught.value.fix == (
+        "as an administrator: REPLACE INTO dolt_branch_control VALUES ('b', 'main', 'bob', '%', 'write')"
+    )
+    assert engine.query("SELECT title FROM issues") == [("t",)]
+    engine.close()
+
+
+def test_a_server_that_is_read_only(tmp_path: Path) -> None:
+    with start_dolt(own_dolt(), tmp_path) as server:
+        address = tracker(server)
+    with start_dolt(own_dolt(), tmp_path, config="behavior:\n  read_only: true\n") as server:
+        address = replace(address, port=server.address.port)
+        engine = open_engine(address)
+        with pytest.raises(ReadOnly, match="accepts no writes") as caught, engine.transaction() as tx:
+            tx.execute("UPDATE issues SET title = 'x' WHERE id = 'bd-1'")
+        assert "name the primary server" in (caught.value.fix or "")
+        engine.close()
+        found = run(address, tmp_path, "doctor").stdout
+        line = next(line for line in found.splitlines() if line.split()[1:2] == ["privileges"])
+        assert line.startswith("failure") and "nothing can be written here" in line
+        done = run(address, tmp_path, "tick")
+        assert done.returncode == 3 and "name the primary server" in done.stderr, done.stdout + done.stderr
+        assert not (tmp_path / "sent").exists()

@@ -1,0 +1,168 @@
+"""A server that cannot be reached: what is said, what to do about it, and how long that takes."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from dolt_watch.engines import dolt_link
+from dolt_watch.engines.address import Address, open_engine
+from dolt_watch.engines.dolt import lock_name
+from dolt_watch.engines.dolt_reach import reason
+from dolt_watch.errors import Unreachable
+from tests.servers import free_port, own_dolt, start_dolt
+
+HTTP = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"
+
+
+@contextlib.contextmanager
+def listener(greets: Callable[[socket.socket], None]) -> Iterator[int]:
+    """A port that does something else than a Dolt server."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        held: list[socket.socket] = []
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, _ = server.accept()
+                    held.append(connection)
+                    greets(connection)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield server.getsockname()[1]
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join(5)
+        for connection in held:
+            connection.close()
+
+
+def unreached(address: Address) -> Unreachable:
+    with pytest.raises(Unreachable) as caught:
+        open_engine(address)
+    assert "Lost connection" not in caught.value.message
+    assert caught.value.where == address.where
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("greets", "says", "fix"),
+    [
+        (lambda to: None, "accepted a connection and said nothing for 0.3 s", "max_connections"),
+        (lambda to: to.close(), "closed the connection at once", "check the port"),
+        (lambda to: to.sendall(b"SSH-2.0-OpenSSH_9.2\r\n"), "does not speak MySQL's protocol", "check the port"),
+        (lambda to: to.sendall(HTTP), "does not speak MySQL's protocol", "check the port"),
+        (lambda to: to.sendall(b"\x01\x00\x00\x00\x0a"), "does not speak MySQL's protocol", "check the port"),
+        (lambda to: to.sendall(b"\x05\x00\x00\x00abc"), "said nothing", "check the port"),
+        (lambda to: to.sendall(b"\x00\x00\x00\x00"), "does not speak MySQL's protocol", "check the port"),
+    ],
+    ids=["silent", "closes", "ssh", "http", "short", "half", "empty"],
+)
+def test_a_port_of_something_else(
+    greets: Callable[[socket.socket], None], says: str, fix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dolt_link, "CONNECT_SECONDS", 0.3)
+    with listener(greets) as port:
+        error = unreached(Address(port=port, database="b"))
+    assert says in error.message
+    assert f"127.0.0.1:{port}" in error.message
+    assert fix in (error.fix or "")
+
+
+def test_how_long_it_takes() -> None:
+    assert dolt_link.CONNECT_SECONDS == 10
+
+
+def test_nothing_listens(tmp_path: Path) -> None:
+    port = free_port()
+    error = unreached(Address(port=port, database="b"))
+    assert f"nothing listens at 127.0.0.1:{port}" in error.message
+    assert f"dolt sql-server --host 127.0.0.1 --port {port}" in (error.fix or "")
+    error = unreached(Address(port=port, database="b", managed=True))
+    assert "bd dolt start" in (error.fix or "")
+    error = unreached(Address(socket=str(tmp_path / "none.sock"), database="b"))
+    assert f"there is no socket {tmp_path}/none.sock" in error.message
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(str(tmp_path / "dead.sock"))
+    error = unreached(Address(socket=str(tmp_path / "dead.sock"), database="b"))
+    assert "nothing listens at" in error.message
+
+
+def test_a_name_that_is_none() -> None:
+    error = unreached(Address(host="nope.invalid", database="b", tls=False))
+    assert "the host name nope.invalid is not known" in error.message
+
+
+@pytest.mark.parametrize(
+    ("cause", "says"),
+    [
+        (TimeoutError("timed out"), "h:1 did not accept a connection in 10 s"),
+        (OSError(errno.EHOSTUNREACH, "No route to host"), "there is no route to h:1"),
+        (ConnectionResetError(errno.ECONNRESET, "reset"), "h:1 closed the connection at once"),
+        (ssl.SSLError(1, "WRONG_VERSION_NUMBER"), "h:1 and this machine agreed on no TLS"),
+        (OSError(errno.EMFILE, "Too many open files"), "h:1 cannot be reached"),
+    ],
+)
+def test_what_no_test_can_provoke_at_once(cause: OSError, says: str) -> None:
+    assert says in reason(2003, "Can't connect", cause, Address("h", 1, database="b"), 10).says
+
+
+def test_a_host_that_is_not_allowed() -> None:
+    assert "from this machine" in reason(1130, "Host is not allowed", None, Address("h", 1), 10).says
+
+
+@pytest.mark.parametrize("backlog", [0, 1], ids=["refused at once", "queued"])
+def test_a_full_server(backlog: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dolt makes a client wait in its backlog before it refuses it, and says nothing meanwhile."""
+    config = f"  max_connections: 1\n  back_log: {backlog}\n  max_connections_timeout_millis: 600000\n"
+    with start_dolt(own_dolt(), tmp_path, config=config) as server:
+        server.sql("CREATE DATABASE b")
+        address = Address(port=server.address.port, database="b")
+        first = open_engine(address)
+        monkeypatch.setattr(dolt_link, "CONNECT_SECONDS", 1)
+        error = unreached(address)
+        assert "max_connections" in (error.fix or ""), error
+        first.close()
+
+
+LONG = "a" * 53
+
+
+@pytest.mark.parametrize(
+    ("one", "two"),
+    [
+        ((LONG + "1", "main"), (LONG + "2", "main")),
+        (("b", "m" * 60 + "1"), ("b", "m" * 60 + "2")),
+        ((LONG, "main"), (LONG + "x", "main")),
+        (("ä" * 27 + "1", "main"), ("ä" * 27 + "2", "main")),
+    ],
+)
+def test_locks_of_names_that_are_alike(one: tuple[str, str], two: tuple[str, str]) -> None:
+    assert lock_name(*one) != lock_name(*two)
+    assert lock_name(*one) == lock_name(*one)
+    assert max(len(lock_name(*each).encode()) for each in (one, two)) <= 64
+
+
+def test_the_lock_of_a_short_name_is_readable() -> None:
+    assert lock_name("beads", "main") == "dolt_watch:beads:main"
+    assert lock_name("b" * 48, "main") == f"dolt_watch:{'b' * 48}:main", "64 fit"
+
+
+def test_two_trackers_lead_on_one_server(tmp_path: Path) -> None:
+    with start_dolt(own_dolt(), tmp_path) as server:
+        engines = []
+        for database in (LONG + "1", LONG + "2"):
+            server.sql(f"CREATE DATABASE `{database}`")
+            engines.append(open_engine(Address(port=server.address.port, database=database)))
+        second = open_engine(Address(port=server.address.port, database=LONG + "1"))
+        assert [engine.lead() for engine in engines] == [True, True]
+        assert not second.lead()
+        for engine in (*engines, second):
+            engine.close()
