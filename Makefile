@@ -29,7 +29,7 @@ help: ## What there is
 demo: $(RUN) ## The main job in about ten seconds, on the embedded engine
 	$(VENV)/bin/dolt_watch demo
 
-test: $(DEV) ## All tests; those that need dolt or bd say so when they are skipped (with CI=true they fail)
+test: $(DEV) ## All tests; those that need dolt say so when they are skipped (with CI=true they fail); without bd, a stand-in
 	@mkdir -p $(WORK) && rm -f $(JUNIT)
 	$(PY) -m pytest -n auto --dist worksteal --junitxml=$(JUNIT) $(PYTEST)
 	@# A run that lost its output still exits 0: only the report proves that tests ran.

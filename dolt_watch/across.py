@@ -133,8 +133,8 @@ def _others(engine: Engine, table: str, ends: Sequence[_End], shared: Sequence[s
     first = 4 + len(says)
     for key in dict.fromkeys([*before, *after]):
         was, now = before.get(key), after.get(key)
-        if was and now and was[first:] == now[first:]:
-            continue
+        if was and now and (was[first:] == now[first:] or was[0] != now[0]):
+            continue  # the same row, or one that belongs to another id now (`bd rename`)
         bead, own_key, moment, actor = (now or was or ())[:4]
         old, new = (dict(zip(says, row[4:first], strict=True)) if row else dict.fromkeys(says) for row in (was, now))
         changed = tuple(name for name in says if old[name] != new[name])

@@ -26,6 +26,7 @@ _WAITS = (Phase.WAITING, Phase.BACKOFF)
 _MENDS = {
     "paused": "`dolt_watch resume`",
     "stopped": "the target's credential, then `dolt_watch resume`",
+    "outage": "the target must be reachable again",
     "resting": "time alone",
     "max_in_flight": "one of those in flight must end",
     "max_per_hour": "time alone",

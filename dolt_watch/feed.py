@@ -1,7 +1,8 @@
 """The feed: the only way in which facts come in. Row changes of history, commit by commit, oldest first.
 
-The path runs from HEAD down to the cursor, taking at each commit the first parent that is the cursor or descends from it. After a
-fast-forward onto a merge made elsewhere our line is the *second* parent, and the plain first-parent chain would show old changes again.
+The path runs from HEAD down to the cursor. At a merge it takes, of the parents that descend from the cursor, the one behind which the
+watcher made its last commit, else the first. After a fast-forward onto a merge made elsewhere our line is the *second* parent, and the plain
+first-parent chain would show old changes again. What a merge brings in from its other parents goes with it, as ``Commit.side``.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from dolt_watch.beads.columns import KEPT_BY_BD
 from dolt_watch.beads.schema import TrackerSchema
 from dolt_watch.core.rules import CompiledRule
 from dolt_watch.engines import WORKING, Commit, Edge, Engine, Row
-from dolt_watch.engines.sql import gaps
+from dolt_watch.engines.sql import chunks, gaps
 from dolt_watch.errors import NoSuchTable, SchemaChanged, Unexplained
-from dolt_watch.model import Answers, CommitChanges, Entry, Kind, RowChange, Wrote
+from dolt_watch.model import Act, Answers, CommitChanges, Entry, Kind, RowChange, Wrote
 from dolt_watch.times import told, utc
 
 ENTRY_COLUMNS = (
@@ -30,6 +31,9 @@ ENTRY_COLUMNS = (
 
 CELLS = ("status", "assignee", "notes", "started_at", "closed_at")
 """Columns of issues whose values the derivation needs, besides what the rules ask."""
+
+IDENTITY = ("title", "created_at")
+"""Columns that a bead keeps when its id changes."""
 
 KINDS = frozenset(kind.value for kind in Kind)
 
@@ -69,10 +73,15 @@ class Lens(NamedTuple):
         return self._replace(columns=names, cells=cells)
 
 
-def path(commits: Iterable[Commit], since: str, until: str, seen: Collection[str] = ()) -> list[Commit] | None:
+OURS = "dolt-watch"
+"""Author of every commit that a watcher makes: it marks the line on which the watcher stood."""
+
+
+def path(commits: Iterable[Commit], since: str, until: str) -> list[Commit] | None:
     """The commits from after ``since`` to ``until``, oldest first, each with the parent taken as its only one.
 
-    ``commits`` is the whole range, newest first; ``since`` itself may be among them. ``seen``: commits at which the watcher is known to have stood; at a merge the parent is taken behind which it stood last.
+    ``commits`` is the whole range, newest first; ``since`` itself may be among them. At a merge the parent is taken behind which the
+    watcher made its last commit, and the merge gets the others' commits as its ``side``.
     None where ``since`` is no ancestor of ``until``: history was rewritten.
     """
     newest_first = [commit for commit in commits if commit.hash != since]
@@ -82,7 +91,7 @@ def path(commits: Iterable[Commit], since: str, until: str, seen: Collection[str
     rank = {since: 0}  # of a commit that descends from ``since``: how late the watcher stood at or behind it
     for number, commit in enumerate(_parents_first(known, until), start=1):
         behind = max((rank.get(parent, -1) for parent in known[commit].parents), default=-1)
-        rank[commit] = number if commit in seen and behind >= 0 else behind
+        rank[commit] = number if known[commit].author == OURS and behind >= 0 else behind
     line: list[Commit] = []
     at = until
     while at != since:
@@ -93,7 +102,26 @@ def path(commits: Iterable[Commit], since: str, until: str, seen: Collection[str
         line.append(here._replace(parents=(parent,)))
         at = parent
     line.reverse()
-    return line
+    return list(_with_sides(line, known))
+
+
+def _with_sides(line: Iterable[Commit], known: Mapping[str, Commit]) -> Iterator[Commit]:
+    """The line, each merge with the commits that it reaches and its parent on the line does not. Each commit is visited once."""
+    reached: set[str] = set()
+    for commit in line:
+        parents = known[commit.hash].parents
+        if len(parents) > 1:
+            side: list[Commit] = []
+            stack = [parent for parent in parents if parent not in commit.parents]
+            while stack:
+                at = stack.pop()
+                if at in known and at not in reached and at not in commit.parents:
+                    reached.add(at)
+                    side.append(known[at])
+                    stack.extend(known[at].parents)
+            commit = commit._replace(side=tuple(side))
+        reached.add(commit.hash)
+        yield commit
 
 
 def _straight(newest_first: Sequence[Commit], since: str, until: str) -> bool:
@@ -150,9 +178,65 @@ def read(engine: Engine, line: Sequence[Commit], tables: Iterable[str], lens: Le
                     rewritten[edge.commit].append((bead, version, kind))
     for commit in line:
         hash = commit.hash
+        found = tuple(rows[hash]) if commit.side is None else tuple(_witnessed(engine, commit, rows[hash], lens))
         yield CommitChanges(
-            hash, commit.date, commit.author, tuple(rows[hash]), tuple(entries[hash]), tuple(rewritten[hash])
+            hash, commit.date, commit.author, found, tuple(entries[hash]), tuple(rewritten[hash]),
+            commit.side is not None,
         )  # fmt: skip
+
+
+def _witnessed(engine: Engine, merge: Commit, rows: Sequence[RowChange], lens: Lens) -> Iterator[RowChange]:
+    """The rows that a merge changed. Those of beads in the ledger come with what its side lines did to them (``Act``).
+
+    The cost is one query, and the side lines' changes of ``issues`` only where such a bead's row matches or runs otherwise than before.
+    """
+    moved = {row.bead for row in rows if row.table == "issues" and row.kind == "modified" and _moves(row)}
+    known = _in_ledger(engine, merge.hash, moved)
+    acts: dict[str, list[Act]] = {bead: [] for bead in known}
+    if known:
+        edges = [Edge(commit.parents[0], commit.hash) for commit in merge.side or () if len(commit.parents) == 1]
+        edges.reverse()
+        apart = _Apart(engine.altered(["issues"], edges, exact=True), exact=True)
+        found = _rows(engine, edges, ["issues"], {"issues": edges}, apart, lens) if edges else {}
+        for commit, changes in found.items():
+            for row in changes:
+                if row.bead in known:
+                    acts[row.bead].append(Act(row, _tokens(engine, commit, row.bead)))
+    for row in rows:
+        yield row._replace(acts=tuple(acts[row.bead])) if row.table == "issues" and row.bead in known else row
+
+
+def narrowed(changes: CommitChanges, begin: int, count: int) -> CommitChanges:
+    """With the answers of so many rules from ``begin`` on only; ``begin`` below 0 counts from the end."""
+
+    def narrow(row: RowChange) -> RowChange:
+        acts = tuple(act._replace(row=narrow(act.row)) for act in row.acts)
+        return row._replace(answers=row.answers[begin:][:count], acts=acts)
+
+    return changes._replace(rows=tuple(narrow(row) for row in changes.rows))
+
+
+def _moves(row: RowChange) -> bool:
+    return any((one.matched, one.was_running) != (one.matches, one.runs) for one in row.answers)
+
+
+def _in_ledger(engine: Engine, commit: str, beads: Iterable[str]) -> set[str]:
+    known: set[str] = set()
+    for some in chunks(sorted(beads), 200):
+        marks = ", ".join("?" * len(some))
+        sql = f"SELECT DISTINCT bead_id FROM watch_decision AS OF '{commit}' WHERE bead_id IN ({marks})"
+        with suppress(NoSuchTable):
+            known.update(bead for (bead,) in engine.query(sql, some))
+    return known
+
+
+def _tokens(engine: Engine, commit: str, bead: str) -> frozenset[str]:
+    """Of the attempts that the ledger holds at this commit: a line that has not seen one cannot end it."""
+    sql = f"SELECT DISTINCT token FROM watch_decision AS OF '{commit}' WHERE bead_id = ? AND token <> ''"
+    try:
+        return frozenset(token for (token,) in engine.query(sql, (bead,)))
+    except NoSuchTable:
+        return frozenset()
 
 
 FEW = 4
@@ -294,6 +378,8 @@ def _side_rows(
     columns |= says_of
     for edge, row in engine.diff(table, edges, columns, at):
         kind = row[0]
+        if kind == "modified" and row[1] != row[5]:
+            continue  # it belongs to another id now (`bd rename`): nothing was said
         bead, own, moment, actor = row[1:5] if kind == "removed" else row[5:9]
         before, after = (
             dict(zip(says, values, strict=True)) for values in (row[9 : 9 + len(says)], row[9 + len(says) :])
@@ -319,6 +405,8 @@ def _issues(
     for number, rule in enumerate(lens.rules):
         for place, expression in enumerate(rule.rank_to):
             columns[f"rank_{number}_{place}"] = expression
+    for name in IDENTITY:  # last: seldom asked for, so that most rows carry nothing of it
+        columns[f"is_{name}"] = f"CASE diff_type WHEN 'added' THEN to_{name} WHEN 'removed' THEN from_{name} END"
     differ = dict[str, tuple[str, ...]]()  # columns by the digits: most changes are of a few kinds
     try:
         for edge, row in engine.diff("issues", edges, columns, at):
@@ -366,8 +454,10 @@ def _issue(row: Row, lens: Lens, changed: tuple[str, ...]) -> RowChange:
         was, ran = was and kind != "added", ran and kind != "added"
         now, runs = now and kind != "removed", runs and kind != "removed"
         answers.append(Answers(was, now, ran, runs, rank))
+    identity = tuple(cell(name, next(values)) for name in IDENTITY) if kind != "modified" else ()
     return RowChange(
-        "issues", from_id if kind == "removed" else to_id, kind, changed, before, after, at=told(at), answers=tuple(answers)
+        "issues", from_id if kind == "removed" else to_id, kind, changed, before, after, at=told(at),
+        answers=tuple(answers), identity=identity,
     )  # fmt: skip
 
 

@@ -18,9 +18,10 @@ from dolt_watch import __version__
 from dolt_watch.beads.columns import KEPT_BY_BD
 from dolt_watch.beads.leases import read_leases
 from dolt_watch.beads.migration import NOT_COMMITTED, uncommitted_migration
-from dolt_watch.beads.readiness import readiness
+from dolt_watch.beads.readiness import Query, readiness
 from dolt_watch.beads.schema import TrackerSchema, tracker_schema, versioned
 from dolt_watch.core.given import leases_of
+from dolt_watch.core.outages import is_resent
 from dolt_watch.core.policy import sets_status
 from dolt_watch.core.rules import CompiledRule
 from dolt_watch.engines import Engine, Param, Transaction
@@ -34,7 +35,7 @@ from dolt_watch.errors import (
     Unreachable,
 )
 from dolt_watch.feed import ENTRY_COLUMNS, cell, entry_from
-from dolt_watch.model import BY_HAND, GLOBAL, IN_PROGRESS, Decision, Entry, Kind, Wrote
+from dolt_watch.model import BY_HAND, GLOBAL, IN_PROGRESS, Decision, Entry, Hold, Kind, Wrote
 from dolt_watch.store import take_fence
 from dolt_watch.text import outside
 from dolt_watch.times import Clock, utc
@@ -56,7 +57,7 @@ ACTOR_LIMIT = 255
 BY_SILENCE = (Kind.REAP, Kind.REQUEUE, Kind.RETRY, Kind.GIVE_UP)
 """Decisions that a heartbeat prevents, unless the target itself says how the job ended."""
 
-OUTLIVES = (Kind.RESTORE, Kind.OVERDUE)
+OUTLIVES = (Kind.RESTORE, Kind.OVERDUE, Kind.RENAMED)
 """Decisions about an attempt, not about a row: its stream outlives a bead that is gone."""
 
 
@@ -212,22 +213,33 @@ class Ledger:
         """Does the decision still hold for the row as this transaction sees it? Raises Conflict."""
         bead, row = decision.bead, begun.row
         assert row is not None
-        if decision.kind is Kind.CLAIM:
+        if decision.kind is Kind.CLAIM and is_resent(decision.detail):
+            if not begun.runs:
+                raise Conflict(f"{bead} is no longer in progress")
+        elif decision.kind is Kind.CLAIM:
             if not begun.matches:
                 raise Conflict(f"{bead} no longer matches")
-            if decision.rule in self.ready:
-                hold = readiness(tx.query, [bead], schema, begun.now).holds.get(bead)
-                if hold is not None:
-                    raise Conflict(f"{bead} is not ready: {hold.why}")
+            hold = self._unready(tx.query, decision.rule, bead, schema, begun.now)
+            if hold is not None:
+                raise Conflict(f"{bead} is not ready: {hold.why}")
         if decision.kind in (Kind.REAP, Kind.REQUEUE) and not begun.runs:
             raise Conflict(f"{bead} is no longer in progress")
         if decision.kind in BY_HAND and row["status"] != decision.detail["row"]:
             raise Conflict(f"{bead} is {row['status']} by now, and that is not committed yet")
-        if decision.kind in BY_SILENCE and "ended" not in decision.detail:
+        by_silence = decision.kind in BY_SILENCE or is_resent(decision.detail)
+        if by_silence and "ended" not in decision.detail:
             # A heartbeat moves neither HEAD nor the fence, so it is compared with the one that was decided on
             seen = leases_of(decision.detail.get("given"))
             if read_leases(tx.query, self._shape(), [bead]).get(bead) != seen.get(bead):
                 raise Conflict(f"the lease of {bead} has changed")
+
+    def unready(self, entry: Entry) -> Hold | None:
+        """Why a claimed bead may not be sent, where its rule asks for readiness."""
+        schema = self.schema = self.schema or tracker_schema(self.engine)
+        return self._unready(self.engine.query, entry.rule, entry.bead, schema, entry.at)
+
+    def _unready(self, query: Query, rule: str, bead: str, schema: TrackerSchema, now: datetime) -> Hold | None:
+        return readiness(query, [bead], schema, now).holds.get(bead) if rule in self.ready else None
 
     def _entry(
         self, decision: Decision, begun: _Begun, valid: timedelta | None

@@ -10,7 +10,6 @@ What that cannot see: a change of the row that was undone to the cell, ``updated
 
 from __future__ import annotations
 
-import contextlib
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -54,17 +53,10 @@ class Line(NamedTuple):
 
 
 def line_to(engine: Engine, until: str) -> Line:
-    """From the beginning of history. At a merge: the parent behind which the watcher stood last, where there was one."""
+    """From the beginning of history, as ``feed.path`` takes it."""
     commits = list(engine.commits(None, until))
-    seen: set[str] = set()
-    if any(len(commit.parents) > 1 for commit in commits):
-        with contextlib.suppress(NoSuchTable):
-            seen = {
-                hash
-                for (hash,) in engine.query("SELECT DISTINCT observed_commit FROM watch_decision AS OF ?", (until,))
-            }
     for root in (commit for commit in reversed(commits) if not commit.parents):
-        line = feed.path(commits, root.hash, until, seen)
+        line = feed.path(commits, root.hash, until)
         if line is not None:
             return Line(root, line)
     raise DatabaseError(f"history ends nowhere below {until}")

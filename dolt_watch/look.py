@@ -144,6 +144,12 @@ def nothing(look: Look, kinds: Sequence[str]) -> Said:
     return Said.lasting(words, LogEvent.IDLE)
 
 
+def waits_for(look: Look, kinds: Sequence[str]) -> list[Said]:
+    """The outages of targets that beads wait for, in words."""
+    down = look.shared.get("down", ()) if "dispatch" in kinds else ()
+    return [Said.lasting(str(words), LogEvent.RULE_HELD, gate="outage") for words in down]
+
+
 def _not_migrated() -> NotMigrated:
     return NotMigrated(
         "the tables of dolt_watch are not in this database (or not on this branch)",

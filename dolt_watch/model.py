@@ -50,13 +50,13 @@ class Kind(StrEnum):
 
     # decisions: on conflict thrown away and decided anew
     CLAIM = "claim"
-    """The bead is ours: status, note, token and deadline are in history, and nothing is sent yet."""
+    """The bead is ours: status, note, token and deadline are in history, and nothing is sent yet. ``detail.resend``: its outcome was unknown, and it is sent again."""
     RELEASE = "release"
     """The claim is taken back before anything was sent: the bead stopped matching in the same instant."""
     OVERDUE = "overdue"
     """A claim's deadline passed in silence: its outcome is unknown."""
     RETRY = "retry"
-    """An unknown attempt is known to run nowhere: it counts as failed."""
+    """An unknown attempt is known to run nowhere: it counts as failed, but for one that an outage of its target left unknown (``detail.uncounted``)."""
     GIVE_UP = "give-up"
     """An unknown attempt stayed unknown: blocked."""
     REAP = "reap"
@@ -73,17 +73,23 @@ class Kind(StrEnum):
     """State was made anew: history was rewritten, or the rules changed. ``detail.held``: beads that only a resume lets go."""
     RESTORE = "restore"
     """A live attempt that history lost, or whose row went back to an older state, is written again, as the state knew it."""
+    RENAMED = "renamed"
+    """The bead has a new id: its attempt, or what is left of its attempts, goes on under it. ``detail.renamed_from``: the old id."""
     MANUAL_RETRY = "manual-retry"
     """A person had the bead tried again (`dolt_watch retry`): it is due now, and its attempts count from the start. ``detail.by``, ``detail.was``: who, and what it was before."""
     MANUAL_RELEASE = "manual-release"
     """A person took the attempt over (`dolt_watch release`): the bead stays in progress as their own, and the slot is free. ``detail`` as above."""
     REPROCESS = "reprocess"
     """Somebody asked that everything after ``cause_commit`` is folded again."""
+    OUTAGE = "outage"
+    """``detail.target`` cannot be reached: no bead is claimed for it until it can."""
+    RECOVERED = "recovered"
+    """``detail.target`` can be reached again: its outage is over."""
     # reports of what happened outside: on conflict appended again until they stand
     DISPATCHED = "dispatched"
     """The target took it: ``job_id`` runs, or is queued."""
     FAILED = "failed"
-    """Nothing runs; tried again after ``detail.retry_at``."""
+    """Nothing runs; tried again after ``detail.retry_at``, or, where the target could not be reached (``detail.unreachable``), when that is tried again."""
     QUARANTINED = "quarantined"
     """Failed for the last time."""
     BUSY = "busy"
@@ -103,7 +109,7 @@ LIVE = frozenset({Kind.DISPATCHED, Kind.UNKNOWN})
 """Answers after which something runs, or may."""
 
 GLOBAL = ""
-"""The stream of decisions about no bead: pause, resume, resync."""
+"""The stream of decisions about no bead: pause, resume, resync, outages of targets."""
 
 
 class Verdict(StrEnum):
@@ -147,6 +153,10 @@ class RowChange(NamedTuple):
     who: str = ""
     answers: tuple[Answers, ...] = ()
     """For ``issues``: one a rule, in the rules' order."""
+    acts: tuple["Act", ...] = ()
+    """For ``issues``, where a merge changed the row of a bead in the ledger: what the side lines did to it, oldest first."""
+    identity: tuple[Any, ...] = ()
+    """For ``issues``, of a row that was added or removed: title and ``created_at``, which survive a change of the id."""
 
     @property
     def nothing(self) -> bool:
@@ -156,6 +166,15 @@ class RowChange(NamedTuple):
             and not self.changed
             and all(one.matched == one.matches and one.was_running == one.runs for one in self.answers)
         )
+
+
+class Act(NamedTuple):
+    """One change of a bead's row on a side line that a merge brought in."""
+
+    row: RowChange
+    """Over the commit's own edge."""
+    tokens: frozenset[str]
+    """Tokens of the attempts that this line had seen: those in the ledger as this commit has it."""
 
 
 class Wrote(NamedTuple):
@@ -210,6 +229,8 @@ class CommitChanges(NamedTuple):
     entries: tuple[Entry, ...] = ()
     altered: tuple[tuple[str, int, str], ...] = ()
     """Rows of the ledger, which is append-only, that were 'modified' or 'removed' here: bead, version, which of both."""
+    merge: bool = False
+    """Does this commit join two lines of history?"""
 
 
 # -- what a change means ---------------------------------------------------------------------------------------------
@@ -231,6 +252,21 @@ class What(StrEnum):
     """Somebody else added a comment, a label, an event, a dependency."""
     OVERWRITTEN = "note-overwritten"
     """A note of ours is gone from the row."""
+    RENAMED = "renamed"
+    """The bead has another id from this commit on."""
+
+
+class Origin(StrEnum):
+    """Where a change of what a row is to the rules comes from. Only an act releases a live attempt."""
+
+    ACT = "act"
+    """Somebody set it so, on a line of history that holds the commit before."""
+    SAME = "same"
+    """The row matches and runs as it did before."""
+    BACK = "back"
+    """An older row came back: what the attempt wrote is gone with its status."""
+    UNCLEAR = "unclear"
+    """History does not say whether somebody meant it."""
 
 
 class Sign(NamedTuple):
@@ -276,6 +312,11 @@ class Event(NamedTuple):
     """OVERWRITTEN: the text that is gone."""
     row: RowChange | None = None
     """The row change that it was derived from; for an entry of ours, what its commit did to the bead's row."""
+    origin: Origin = Origin.ACT
+    freed: frozenset[str] = frozenset()
+    """Tokens of the attempts that somebody ended on a line which a merge brought in, and which had seen them."""
+    other: str = ""
+    """The bead's other id, where it was renamed: RENAMED: the one before; LEFT: the one after."""
 
 
 # -- the projection ----------------------------------------------------------------------------------------------
@@ -312,6 +353,12 @@ class Bead(NamedTuple):
     sign: Sign | None = None
     lost_note: str = ""
     """Notes of ours, a line each, that somebody overwrote and that were not yet appended again."""
+    outage: str = ""
+    """UNKNOWN: the target that could not be reached when it was sent; '' where that is not why."""
+    was: str = ""
+    """The id under which its attempts began, where it was renamed since. ``version`` is 0 until the new id's stream says so."""
+    unclear: str = ""
+    """Why the attempt is held once its request is answered: its row was freed, and history does not say that somebody meant it."""
     unwritten: str = ""
     """Status that a report could not set, because bd's migration was not committed; 'note' where only its note is missing; '' for none."""
     reverted: bool = False
@@ -332,6 +379,26 @@ class Pause(NamedTuple):
         return self.until is None or self.until > now
 
 
+class Outage(NamedTuple):
+    """A target that cannot be reached."""
+
+    since: datetime
+    why: str
+    part: str
+    """What cannot be reached: 'target', 'service' (the one behind it), or 'capacity': its own
+    answer to ``capacity()`` says that it is down."""
+    next_at: datetime
+    """When it is tried again. Tries by ``capacity()`` move it in the saved state alone."""
+    tries: int = 1
+    """Tries that failed so far."""
+    recorded: bool = False
+    """Does its own entry stand in the ledger?"""
+    answered: bool = False
+    """A dispatch was answered: it is over, and that has no entry yet."""
+    noted: tuple[str, ...] = ()
+    """Beads whose notes tell of it already."""
+
+
 class State(NamedTuple):
     """The whole projection, at one commit."""
 
@@ -349,6 +416,10 @@ class State(NamedTuple):
     """Rule → times of its claims in the last hour, for ``max_per_hour``."""
     version: int = 0
     """The last version of the stream of decisions about no bead that was folded; 0 where that is not known."""
+    outages: Mapping[str, Outage] = EMPTY
+    """By target."""
+    busy: Mapping[str, int] = EMPTY
+    """Target → busy answers in a row."""
 
 
 # -- decisions and the ledger -----------------------------------------------------------------------------------
@@ -403,6 +474,9 @@ class Capacity(NamedTuple):
     idle: bool = False
     down: bool = False
     """The target did not answer at all (or not as itself): beads that wait make the command exit 1."""
+    proof: str = ""
+    """What this answer proves to be reachable: 'target', 'service' (the target and the one behind
+    it), or '': nobody was asked."""
 
 
 class Lease(NamedTuple):

@@ -139,9 +139,8 @@ class Past:
         return self._lines[since]
 
     def _line(self, since: str) -> list[Commit] | None:
-        seen = {entry.observed for entry in self.entries}.union(self.made)
         try:
-            return feed.path(self.engine.commits(since, self.until), since, self.until, seen)
+            return feed.path(self.engine.commits(since, self.until), since, self.until)
         except UnknownCommit:
             return None
 
@@ -183,7 +182,8 @@ class Past:
 
         for (part, _), found in ahead(self.engine, self._parts(line, made, now), read):
             for changes, commit in zip(found, part, strict=True):
-                events = list(derive(_first(changes, len(now.compiled)) if also else changes, now.policy.rules))
+                own = feed.narrowed(changes, 0, len(now.compiled)) if also else changes
+                events = list(derive(own, now.policy.rules))
                 projection.fold(events)
                 projection.commit = commit.hash
                 if commit.hash in made:
@@ -228,8 +228,3 @@ class Past:
     def by(self, settings_hash: str) -> Under:
         """As ``under``, or the settings that stand in."""
         return self.under(settings_hash) or self.current
-
-
-def _first(changes: CommitChanges, rules: int) -> CommitChanges:
-    """With the answers of the first rules only."""
-    return changes._replace(rows=tuple(row._replace(answers=row.answers[:rules]) for row in changes.rows))

@@ -10,13 +10,14 @@ from dolt_watch import __version__, feed
 from dolt_watch.beads.schema import TrackerSchema, tracker_schema
 from dolt_watch.core.derive import derive
 from dolt_watch.core.fold import Projection
+from dolt_watch.core.outages import is_unreachable
 from dolt_watch.core.policy import Policy
 from dolt_watch.core.rules import CompiledRule, compile_for, fingerprint
 from dolt_watch.engines import WORKING, Engine
 from dolt_watch.errors import SettingsError, UnknownCommit
 from dolt_watch.handlers.notify import notice
 from dolt_watch.look import Look, Looker, Seen
-from dolt_watch.model import Phase, State
+from dolt_watch.model import Entry, Phase, State
 from dolt_watch.round import Actor, Standing
 from dolt_watch.store import Store
 
@@ -106,10 +107,15 @@ class Present:
         for changes in feed.read(self.engine, line, self.looker.tables, lens):
             self.turning()
             projection.fold(derive(changes, self.policy.rules))
-            self.store.outbox += [notice(entry) for entry in changes.entries if entry.kind in self.notified]
+            self.store.outbox += [notice(entry) for entry in changes.entries if self._told(entry)]
         projection.commit = look.head
         self.store.advance(look, projection.state(), projection.touched)
         return projection.state()
+
+    def _told(self, entry: Entry) -> bool:
+        """A try that fails while its target's outage lasts says nothing new."""
+        again = is_unreachable(entry) and entry.detail.get("tries") != 1
+        return entry.kind in self.notified and not again
 
     def _anew(self, why: str, look: Look, now: datetime, lens: feed.Lens) -> State | None:
         """The state made anew, which is a decision; None where something went into history for it: look again."""

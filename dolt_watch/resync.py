@@ -14,7 +14,7 @@ from itertools import accumulate
 from typing import Any, NamedTuple
 
 from dolt_watch.core.dispatching import LOST, restore
-from dolt_watch.core.fold import Projection, fold_bead
+from dolt_watch.core.fold import FREED, Projection, fold_bead
 from dolt_watch.core.rules import CompiledRule
 from dolt_watch.edits import Edits
 from dolt_watch.engines import Engine
@@ -22,6 +22,7 @@ from dolt_watch.engines.sql import chunks
 from dolt_watch.errors import NoSuchTable
 from dolt_watch.feed import ledger_at, sortable
 from dolt_watch.model import (
+    ANSWERS,
     GLOBAL,
     IN_FLIGHT,
     LIVE,
@@ -32,6 +33,7 @@ from dolt_watch.model import (
     Event,
     Facts,
     Kind,
+    Origin,
     Phase,
     Rule,
     Sign,
@@ -57,11 +59,16 @@ def resync(
     signs = _signs(engine, head, date, asked, ours)
     beads: dict[str, Bead] = {}
     edits, names = Edits(engine, head), {rule.name for rule in rules}
+    written = _written(streams)
+    moved = _moved(engine, head, rows, streams, written)
     for bead, (facts, row, asks) in rows.items():
-        stream = streams.get(bead, [])
+        stream = _joined(bead, streams, moved.get(bead))
         edited = partial(edits.since, stream[-1], row, asks) if stream else bool
         entries = _renamed(stream, facts, names)
-        after = _bead(bead, facts, row, edited, entries, head, date, signs.get(bead))
+        after = _bead(bead, facts, row, edited, entries, head, date, signs.get(bead), written)
+        if after is not None and stream:
+            own = streams.get(bead)
+            after = after._replace(version=own[-1].version if own else 0, was=after.was or moved.get(bead, ""))
         if after is not None:
             beads[bead] = after
     projection = Projection(State(head, head, beads))
@@ -119,19 +126,25 @@ def restored(beads: Mapping[str, Bead], missing: Sequence[Decision], commit: str
 
 def _bead(
     bead: str, facts: Facts, row: Mapping[str, Any], edited: Callable[[], bool], entries: Sequence[Entry], head: str,
-    date: datetime, sign: Sign | None,
+    date: datetime, sign: Sign | None, written: Mapping[str, frozenset[str]],
 ) -> Bead | None:  # fmt: skip
     """Where the ledger's stream says that it stands, made to agree with the row as it is."""
     state = _folded(bead, entries, facts, head)
     changed = told(row.get("updated_at")) or date
     version = entries[-1].version if entries else 0
-    if state is not None and (state.phase is Phase.CLAIMED or _runs(state, facts)):
+    if state is not None and _runs(state, facts):
         return _goes_on(state, facts, sign, row, entries, date)
-    claim = next((entry for entry in reversed(entries) if entry.kind is Kind.CLAIM), None)
-    if claim is not None and _reverted(claim, row, entries):
+    claim = next((entry for entry in reversed(entries) if entry.kind in (Kind.CLAIM, Kind.RENAMED)), None)
+    if claim is not None and claim.token:
         known = _folded(bead, entries, facts._replace(running=(*facts.running, claim.rule)), head)
         if known is not None and known.token and known.phase in IN_FLIGHT:
-            return _goes_on(known._replace(reverted=True), facts, sign, row, entries, date)
+            came = _came(claim, row, entries, written.get(known.token, frozenset()))
+            if came is Origin.BACK:
+                return _goes_on(known._replace(reverted=True), facts, sign, row, entries, date)
+            if came is Origin.UNCLEAR and facts.matches:
+                return _held(known, facts, min(changed, date), head)
+    if state is not None and state.phase is Phase.CLAIMED:
+        return _goes_on(state, facts, sign, row, entries, date)
     if facts.matches:
         if state is not None and state.phase in _SETTLED and not edited():
             runs = facts.matches in facts.running
@@ -151,6 +164,14 @@ def _bead(
         )
     since = min(changed, date)
     return Bead(bead, Phase.RUNNING, facts.runs, since, head, runs=True, version=version, sent_at=since, sign=sign)
+
+
+def _held(bead: Bead, facts: Facts, since: datetime, head: str) -> Bead:
+    """The attempt may go on, and its row says that anybody may take it: a person decides. Of a claim, once it is answered."""
+    bead = bead._replace(matches=True, runs=False, rank=facts.rank)
+    if bead.phase is Phase.CLAIMED:
+        return bead._replace(unclear=FREED)
+    return bead._replace(phase=Phase.HELD, since=since, cause=head, reason=FREED, deadline=None)
 
 
 def _goes_on(
@@ -189,6 +210,62 @@ def _reverted(claim: Entry, row: Mapping[str, Any], entries: Sequence[Entry]) ->
     older = at is not None and at < claim.at.replace(microsecond=0)
     notes = {entry.wrote.note for entry in entries if entry.token == claim.token and entry.wrote.note}
     return older and row.get("status") == OPEN and bool(notes) and notes.isdisjoint(lines)
+
+
+def _came(claim: Entry, row: Mapping[str, Any], entries: Sequence[Entry], lines: Collection[str]) -> Origin:
+    """As ``core.evidence.origin``, by the row as it is and what the ledger says that the attempt wrote."""
+    if _reverted(claim, row, entries):
+        return Origin.BACK
+    kept = not frozenset(str(row.get("notes") or "").splitlines()).isdisjoint(lines)
+    unstarted = "started_at" in row and row["started_at"] is None
+    if kept or not (lines or unstarted):
+        return Origin.ACT
+    return Origin.BACK if unstarted else Origin.UNCLEAR
+
+
+def _written(streams: Mapping[str, Sequence[Entry]]) -> dict[str, frozenset[str]]:
+    """Token → the lines that its attempt wrote into the notes, whatever the bead's id was."""
+    found: dict[str, set[str]] = {}
+    for entries in streams.values():
+        for entry in entries:
+            if entry.token and entry.wrote.note:
+                found.setdefault(entry.token, set()).update(entry.wrote.note.splitlines())
+    return {token: frozenset(lines) for token, lines in found.items()}
+
+
+def _moved(
+    engine: Engine, head: str, rows: Mapping[str, tuple[Facts, Mapping[str, Any], CompiledRule]],
+    streams: Mapping[str, Sequence[Entry]], written: Mapping[str, Collection[str]],
+) -> dict[str, str]:  # fmt: skip
+    """New id → old id of beads that were renamed, and whose new stream does not say so yet. The row has a note of the attempt, which
+    names its moment or its job, and the bead of that attempt is gone."""
+    ended = {bead: stream[-1].token for bead, stream in streams.items() if stream[-1].token and bead not in rows}
+    there: set[str] = set()
+    for some in chunks(sorted(ended), 200):
+        marks = ", ".join("?" * len(some))
+        there.update(id for (id,) in engine.query(f"SELECT id FROM issues AS OF '{head}' WHERE id IN ({marks})", some))
+    by_line = {line: bead for bead, token in ended.items() if bead not in there for line in written.get(token, ())}
+    moved = {}
+    for bead, (_, row, _) in rows.items() if by_line else ():
+        lines = str(row.get("notes") or "").splitlines()
+        was = next((by_line[line] for line in reversed(lines) if line in by_line), None)
+        if was is not None and bead not in streams:
+            moved[bead] = was
+    return moved
+
+
+def _joined(bead: str, streams: Mapping[str, Sequence[Entry]], was: str | None) -> Sequence[Entry]:
+    """The bead's stream; where it was renamed, with what its worker reported under the old id after that. Versions only count up."""
+    own = streams.get(bead, ())
+    if was is not None:
+        return [entry._replace(bead=bead) for entry in streams[was]]
+    renamed = next((entry for entry in reversed(own) if entry.kind is Kind.RENAMED and entry.token), None)
+    if renamed is None:
+        return own
+    old = streams.get(str(renamed.detail.get("renamed_from")), ())
+    late = [one for one in old if one.token == renamed.token and one.kind in ANSWERS and one.at > renamed.at]
+    joined = sorted([*own, *(entry._replace(bead=bead) for entry in late)], key=lambda entry: entry.at)
+    return [entry._replace(version=number) for number, entry in enumerate(joined, start=1)] if late else own
 
 
 def _in_order(streams: Iterable[Sequence[Entry]]) -> list[Entry]:

@@ -35,7 +35,7 @@ from dolt_watch.model import (
 )
 from dolt_watch.store import Store
 from dolt_watch.text import Said, Say
-from dolt_watch.times import ago, exact, minutes
+from dolt_watch.times import ago, exact, minutes, told
 
 
 class Watched(NamedTuple):
@@ -193,6 +193,11 @@ def _words(entry: Entry) -> str:
             return f"{entry.bead}: target busy ({entry.reason}) — open again"
         case Kind.UNKNOWN:
             return f"{entry.bead}: outcome unknown ({entry.reason}): not sent again until it is known"
+        case Kind.OUTAGE:
+            return f"target {entry.detail.get('target')} is unreachable ({entry.reason}): no bead is claimed for it"
+        case Kind.RECOVERED:
+            since = told(entry.detail.get("since")) or entry.at
+            return f"target {entry.detail.get('target')} answers again, after {ago(entry.at - since)}"
         case Kind.STOPPED:
             return f"{entry.bead}: {entry.reason}: rule {entry.rule} stops; mend it, then `dolt_watch resume`"
         case _:

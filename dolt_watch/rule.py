@@ -40,4 +40,7 @@ class Rule:
     max_attempts: int = 5
     """After so many failures the bead is quarantined until a person edits it."""
     unknown_after: timedelta = timedelta(minutes=10)
-    """An unknown outcome without evidence is settled after this: blocked, or tried again where the service says that nothing runs."""
+    """An unknown outcome without evidence is settled after this, as ``on_unknown`` says; where the service says that nothing runs, tried again."""
+    on_unknown: str = "block"
+    """'retry' or 'block': what an outcome comes to that is still unknown after ``unknown_after``. Default: 'retry' for a target whose agents announce themselves
+    (beadboard, agent-service), so that their silence means that nothing runs; else 'block'."""

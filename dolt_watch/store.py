@@ -17,7 +17,7 @@ from dolt_watch.engines import Engine, Param, Transaction
 from dolt_watch.engines.sql import chunks
 from dolt_watch.errors import Conflict
 from dolt_watch.look import Look, Seen
-from dolt_watch.model import IN_FLIGHT, LIVE, Bead, Pause, Phase, Sign, State
+from dolt_watch.model import IN_FLIGHT, LIVE, Bead, Outage, Pause, Phase, Sign, State
 from dolt_watch.times import utc
 
 SWEEP = 100
@@ -34,6 +34,8 @@ class Store:
         self._touched: set[str] | None = set()
         self._gone = 0
         """Empty records, of beads that have left."""
+        self.down: list[str] = []
+        """Of targets with an outage that beads wait for, in words: what an idle tick says of them."""
         self.worker: Mapping[str, Any] | None = None
         """Who saves: host, command, when. None: as it stands."""
         self.outbox: list[Mapping[str, Any]] = []
@@ -45,6 +47,7 @@ class Store:
             self._state = state_from(look.commit, self._beads(), look.shared)
             self._saved, self._touched = look.saved, set()
             self.outbox = list(look.shared.get("outbox", ()))
+            self.down = list(look.shared.get("down", ()))
         return self._state
 
     def _beads(self) -> dict[str, Bead]:
@@ -102,12 +105,12 @@ class Store:
             and not touched
             and not look.attempts
             and not self._leads_anew(look)
-            and _stands(look, _shared(state, self.outbox), state.commit, seen, due, rules, compiled)
+            and _stands(look, self._shared(state), state.commit, seen, due, rules, compiled)
         ):
             return
         saved = _token()
         worker = self.worker or look.shared.get("worker")
-        shared = _shared(state, self.outbox) | ({"worker": worker} if worker else {})
+        shared = self._shared(state) | ({"worker": worker} if worker else {})
         cursor: dict[str, Param] = {
             "commit_hash": state.commit, "saved": saved, "fence": _token(),
             "hashes": _text({t: [s.hash, s.since, s.dirty] for t, s in seen.items()}),
@@ -132,6 +135,10 @@ class Store:
             tx.commit()
         self._gone += sum(1 for id in touched or () if id not in state.beads)
         self._saved, self._touched = saved, set()
+
+    def _shared(self, state: State) -> dict[str, Any]:
+        more = {"outbox": self.outbox, "down": self.down}
+        return {name: value for name, value in more.items() if value} | _shared(state)
 
     def _leads_anew(self, look: Look) -> bool:
         """Another `run` leads than the one that saved last: it says so once, whatever else stands."""
@@ -176,8 +183,12 @@ def _text(value: Any) -> str:
     return orjson.dumps(value).decode()
 
 
-def _shared(state: State, outbox: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    return ({"outbox": list(outbox)} if outbox else {}) | {
+def _shared(state: State) -> dict[str, Any]:
+    seldom = {
+        "outages": {name: outage._asdict() for name, outage in state.outages.items()},
+        "busy": dict(state.busy),
+    }
+    return {name: value for name, value in seldom.items() if value} | {
         "pauses": {rule: pause._asdict() for rule, pause in state.pauses.items()}, "resting": dict(state.resting), "stopped": dict(state.stopped),
         "claims": {rule: list(times) for rule, times in state.claims.items()},
         "made": state.made, "version": state.version, "waiting": sum(bead.matches for bead in state.beads.values()),
@@ -193,7 +204,15 @@ def state_from(commit: str, beads: Mapping[str, Bead], shared: Mapping[str, Any]
         shared.get("stopped", {}),
         {rule: tuple(at for at in map(utc, moments) if at) for rule, moments in shared.get("claims", {}).items()},
         shared.get("version", 0),
+        {name: _outage(outage) for name, outage in shared.get("outages", {}).items()},
+        shared.get("busy", {}),
     )  # fmt: skip
+
+
+def _outage(value: Mapping[str, Any]) -> Outage:
+    since, next_at = utc(value["since"]), utc(value["next_at"])
+    assert since is not None and next_at is not None
+    return Outage(**{**value, "since": since, "next_at": next_at, "noted": tuple(value["noted"])})
 
 
 def _pause(value: Mapping[str, Any]) -> Pause:

@@ -62,23 +62,38 @@ def pages(engine: Engine, since: str, until: str) -> Iterator[list[Commit]]:
 
 
 def _page(engine: Engine, since: str, top: str) -> tuple[list[Commit], str]:
-    """The line down from ``top`` as far as one page holds it, oldest first, and the commit below it. At a merge, the first parent that descends from ``since``."""
+    """The line down from ``top`` as far as one page holds it, oldest first, and the commit below it. At a merge, as ``feed.path``."""
     if top == since:
         return [], since
     known = {commit.hash: commit for commit in engine.commits(since, top, PAGE)}
     line: list[Commit] = []
-    at = top
+    at, asked = top, False
     while at != since and at in known:
         parents = known[at].parents
-        below = parents[0] if len(parents) == 1 else next((p for p in parents if engine.is_ancestor(since, p)), None)
+        asked = asked or len(parents) > 1
+        below = parents[0] if len(parents) == 1 else _taken(engine, since, parents)
         if below is None:
             raise UnknownCommit(f"{since} is no ancestor of {top}")
         line.append(known[at]._replace(parents=(below,)))
         at = below
     if not line:
         raise UnknownCommit(f"{since} is no ancestor of {top}")
+    if asked:
+        engine.commits(since, top, PAGE)  # the engine reads edges of the range asked for last many at once
     line.reverse()
     return line, at
+
+
+def _taken(engine: Engine, since: str, parents: Sequence[str]) -> str | None:
+    """The parent that the watcher's line goes through: the first that descends from ``since`` and behind which alone the watcher made
+    a commit, else the first that descends from it. None where none does. Read for a merge only, and not kept."""
+    lines = [parent for parent in parents if engine.is_ancestor(since, parent)]
+    for parent in lines if len(lines) > 1 else ():
+        others = [other for other in lines if other != parent]
+        ours = (commit.hash for commit in engine.commits(others[0], parent) if commit.author == feed.OURS)
+        if any(engine.is_ancestor(since, commit) for commit in ours):
+            return parent
+    return lines[0] if lines else None
 
 
 def first_commit(engine: Engine, head: str) -> Commit:

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 from dolt_watch import feed
 from dolt_watch.beads.migration import NOT_COMMITTED, uncommitted_migration
 from dolt_watch.core.decide import decide, questions, settling
+from dolt_watch.core.outages import OUTAGE, postponed
 from dolt_watch.core.policy import Outside, Policy, Questions, Scope
 from dolt_watch.core.reasons import in_line
 from dolt_watch.engines import Commit, Engine
 from dolt_watch.errors import Conflict, MergeInProgress, MigrationInProgress, NothingToCommit, SchemaChanged
 from dolt_watch.gates import matches_too, uncommitted, until_ready
 from dolt_watch.log_events import LogEvent
-from dolt_watch.look import Look, Looker, Seen, idle, nothing
+from dolt_watch.look import Look, Looker, Seen, idle, nothing, waits_for
 from dolt_watch.migrate import check_database
 from dolt_watch.model import Hold, Kind, State
 from dolt_watch.present import Present
@@ -94,6 +95,9 @@ class Loop:
             ):
                 if not outcome.rounds:
                     self.say(nothing(look, scope.kinds))
+                    for down in waits_for(look, scope.kinds):
+                        outcome.down = True
+                        self.say(down)
                 return outcome
             if not outcome.rounds:
                 self.present.begin()
@@ -277,6 +281,13 @@ class Loop:
         self._due = asked.due
         outside = self.world.ask(look, asked, now, lens, seen, loose, outcome)
         plan = decide(state, policy, now, scope, asked, outside)
+        moved = postponed(state, policy, now, asked, outside) if scope.dispatch and not plan.decisions else None
+        if moved is not None:  # tried in vain, which history need not hold
+            self.store.advance(look, moved, ())
+            self.state = state = moved
+            asked = questions(state, policy, now, scope, skip)
+            self._due = asked.due
+            plan = decide(state, policy, now, scope, asked, outside)
         if stuck:
             plan = plan._replace(decisions=tuple(one for one in plan.decisions if one.bead not in stuck))
         if migration.intersection(("issues", "events")):  # a decision's commit takes these two along
@@ -289,6 +300,9 @@ class Loop:
             wait = settling(asked, policy, now) if patient and scope.dispatch else 0.0
             if not wait:
                 outcome.failed += "stopped" in plan.gates
+                whole = (hold for holds in plan.rules.values() for hold in holds)
+                self.store.down = sorted({hold.why for hold in whole if hold.gate == OUTAGE})
+                outcome.down |= scope.dispatch and bool(self.store.down)
                 self._save(look, now, seen, asked)
                 tell(self.say, state, plan, self.policy, now, scope, outside.capacity)
             return bool(wait), wait

@@ -20,6 +20,8 @@ def message(entry: Entry) -> str:
     verb = _VERBS.get(entry.kind, entry.kind.value)
     job = f", job {entry.job}" if entry.job else ""
     subject = f"dolt-watch: {verb} {entry.bead} (attempt {entry.attempt}{job})" if entry.bead else f"dolt-watch: {verb}"
+    if entry.kind in (Kind.OUTAGE, Kind.RECOVERED):
+        subject += f" {entry.detail.get('target')}"
     trailers = {
         "Bead": entry.bead, "Decision": entry.kind.value, "Version": entry.version, "Attempt": entry.attempt,
         "Rule": entry.rule, "Cause": entry.cause, "Observed": entry.observed, "Job": entry.job, "Reason": entry.reason,

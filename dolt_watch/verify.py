@@ -19,6 +19,7 @@ from dolt_watch.beads.readiness_v1 import readiness_v1
 from dolt_watch.beads.schema import schema_at
 from dolt_watch.core.decide import decide, questions
 from dolt_watch.core.given import Given, recall
+from dolt_watch.core.outages import overlaid
 from dolt_watch.core.policy import ATTEMPTED, UNCOMMITTED, UNVERSIONED, Outside
 from dolt_watch.core.reaping import quiet_since
 from dolt_watch.core.rules import CompiledRule
@@ -42,8 +43,10 @@ from dolt_watch.settings import hash_of_text
 from dolt_watch.text import outside
 
 DECIDED = frozenset({Kind.CLAIM, Kind.OVERDUE, Kind.RETRY, Kind.GIVE_UP, Kind.REAP, Kind.REQUEUE, Kind.NOTE})
+DECIDED |= {Kind.OUTAGE, Kind.RECOVERED}
 
 GONE = "what it observed is not in this history any more"
+EARLIER = "it was decided before a merge or an older row stopped releasing attempts (decision page 0015)"
 
 
 class Difference(NamedTuple):
@@ -140,6 +143,11 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else orjson.dumps(value, default=str).decode()
 
 
+def _outlived(bead: Bead) -> bool:
+    """Does its attempt go on only because no act released it? Before, any change of its row did."""
+    return bead.reverted or bool(bead.unclear) or (bead.phase is Phase.HELD and bool(bead.token))
+
+
 def _decides(entry: Entry) -> bool:
     """An unknown attempt that turns out to run nowhere may be its bead's last: quarantined too, but by a decision, with a scope and no answer."""
     given = entry.given
@@ -197,12 +205,16 @@ class _Check:
             else:
                 again = self._decided if _decides(entry) else self._reported
                 differences = list(_compare(entry, again(entry, given, given.now, state, under)))
+                if differences and not given.acts and any(map(_outlived, state.beads.values())):
+                    self.out.unverifiable[EARLIER] += 1
+                    continue
                 self.out.differences += differences
                 self.out.same += not differences
 
     def _decided(self, entry: Entry, given: Given, now: datetime, state: State, under: Under) -> Decision | None:
         """What ``decide`` says first, given what was given."""
         scope, passed = given.scope, given.passed
+        state = overlaid(state, given.outages)
         asked = questions(state, under.policy, now, scope, [bead for bead, gate in passed.items() if gate == ATTEMPTED])
         stale = quiet_since(asked.stale, under.policy, now)
         holds = alive_by_children(self.past.engine, stale, entry.observed, now)
@@ -214,12 +226,10 @@ class _Check:
             if rule.ready and queue:
                 ids = [bead.id for bead in queue]
                 holds |= self._readiness(ids, given, now, entry.observed)
-        plan = decide(
-            state, under.policy, now, scope, asked, Outside(given.capacity, holds, given.verdicts, given.leases)
-        )
+        world = Outside(given.capacity, holds, given.verdicts, given.leases, given.jitter)
+        plan = decide(state, under.policy, now, scope, asked, world)
         for beside in plan.decisions[1:]:
-            known = state.beads[beside.bead].version
-            if beside.kind is Kind.CLAIM and self.last.get(beside.bead, 0) <= known:
+            if beside.kind is Kind.CLAIM and self.last.get(beside.bead, 0) <= state.beads[beside.bead].version:
                 self.out.beside.append((beside.bead, entry.observed))
         return plan.decisions[0] if plan.decisions else None
 
@@ -239,9 +249,10 @@ class _Check:
         bead = state.beads.get(entry.bead)
         if bead is None or bead.token != entry.token:  # it left while it was being sent
             bead = Bead(
-                entry.bead, Phase.CLAIMED, claim.rule, claim.at, entry.cause, attempt=claim.attempt, token=claim.token
-            )
-        return report_of(answer, bead, rule, now, given.jitter)
+                entry.bead, Phase.CLAIMED, claim.rule, claim.at, entry.cause, attempt=claim.attempt, token=claim.token,
+                sent_at=claim.at,
+            )  # fmt: skip
+        return report_of(answer, bead, rule, now, given.jitter, given.health)
 
     def written(self, changes: CommitChanges, under: Under) -> Iterator[Difference]:
         """Does the commit hold what its entries say they wrote? ``under``: for those whose settings history does not hold."""

@@ -29,6 +29,12 @@ def lines(deed: Deed) -> Iterator[tuple[str, str]]:
             yield event.entry.actor, _decided(event.entry)
         elif event.what is What.OVERWRITTEN:
             yield deed.commit.author, f"overwrote our note «{event.note}»"
+        elif event.what is What.RENAMED:
+            yield deed.commit.author, f"renamed from {event.other}"
+        elif event.changed == ("renamed",):
+            yield deed.commit.author, f"renamed to {event.other}"
+        elif event.changed == ("id",):
+            continue  # said already
         elif not _is_bds(event):
             yield (actors[0] if actors else event.sign.who if event.sign else deed.commit.author), _did(event)
         elif not changed and event.sign is not None:

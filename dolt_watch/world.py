@@ -49,9 +49,10 @@ class World:
                 holds |= until_ready(self.engine, ids, free, holds, lens.schema, now, look.head, beside)
             waits = any(bead.id not in holds for bead in queue)
             doubts = any(bead.rule == rule.name for bead in asked.unknown)
-            if (waits or doubts) and rule.target not in capacity:
+            tried = rule.target in asked.tries
+            if (waits or doubts or tried) and rule.target not in capacity:
                 capacity[rule.target] = self.targets(rule.target).capacity()
-            if waits and capacity[rule.target].down:
+            if (waits or tried) and capacity[rule.target].down:
                 outcome.down = True
         silent = [bead.id for bead in (*asked.stale, *asked.unknown)]
         leases = read_leases(self.engine.query, lens.schema, silent) if silent else {}
@@ -60,7 +61,7 @@ class World:
             if bead.job and named is not None and bead.id not in holds:
                 verdicts[bead.id] = self.targets(named.target).verdict(bead.job, bead.sent_at)
         verdicts |= self._failed(asked.jobs, now, {row.bead for row in loose})
-        return Outside(capacity, holds, verdicts, leases)
+        return Outside(capacity, holds, verdicts, leases, _drawn() if capacity else 0.0)
 
     def _failed(self, jobs: Sequence[Bead], now: datetime, loose: Collection[str]) -> dict[str, JobReport]:
         """What failed while its bead was not silent yet; one that stands uncommitted may just have been closed."""
@@ -77,6 +78,12 @@ class World:
                     found[bead.id] = report
         self._heard = {bead.token: at for bead in jobs if (at := self._heard.get(bead.token)) is not None}
         return found
+
+
+def _drawn() -> float:
+    from random import random  # 1 ms, which a tick need not pay that asks no target
+
+    return round(random(), 6)
 
 
 def loose_rows(seen: Mapping[str, Seen]) -> bool:

@@ -42,17 +42,22 @@ class Workspace:
     def database(self) -> str:
         return self.address.database
 
-    def attempt(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run bd; whatever comes of it."""
+    def attempt(self, *arguments: str, actor: str = "") -> subprocess.CompletedProcess[str]:
+        """Run bd as ``actor``, else as git's user; whatever comes of it."""
+        env = dict(self.env) | ({"BEADS_ACTOR": actor} if actor else {})
         return subprocess.run(
-            [self.program, *arguments], cwd=self.path, env=dict(self.env), capture_output=True, text=True, timeout=60
+            [self.program, *arguments], cwd=self.path, env=env, capture_output=True, text=True, timeout=60
         )
 
-    def run(self, *arguments: str) -> str:
+    def run(self, *arguments: str, actor: str = "") -> str:
         """Run bd; what it prints, stripped. Raises AssertionError with its words when it fails."""
-        done = self.attempt(*arguments)
+        done = self.attempt(*arguments, actor=actor)
         assert done.returncode == 0, f"bd {' '.join(arguments)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout.strip()
+
+    def close(self, bead: str, *arguments: str) -> str:
+        """The agent closes its bead. bd 1.3 lets nobody but the assignee do that."""
+        return self.run("close", bead, *arguments, actor="agent")
 
     def create(self, title: str, *arguments: str) -> str:
         """A new bead; its id."""

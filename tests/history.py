@@ -60,9 +60,10 @@ class Scripted:
     def __init__(self) -> None:
         self.says: dict[str, list[Answer]] = {}
         self.verdicts: dict[str, JobReport] = {}
+        self.free = Capacity(None)
 
     def capacity(self) -> Capacity:
-        return Capacity(None)
+        return self.free
 
     def dispatch(self, task: Task, token: str) -> Answer:
         answers = self.says.get(task.bead)

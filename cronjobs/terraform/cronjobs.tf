@@ -63,6 +63,10 @@ resource "kubernetes_cron_job_v1" "beads" {
                 value = var.beadboard_url
               }
               env {
+                name  = "CLAUDE_AGENT_SERVICE_URL"
+                value = var.agent_service_url
+              }
+              env {
                 name = "BEADS_DOLT_PASSWORD"
                 value_from {
                   secret_key_ref {

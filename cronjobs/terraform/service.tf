@@ -61,6 +61,10 @@ resource "kubernetes_deployment_v1" "service" {
             value = var.beadboard_url
           }
           env {
+            name  = "CLAUDE_AGENT_SERVICE_URL"
+            value = var.agent_service_url
+          }
+          env {
             name = "BEADS_DOLT_PASSWORD"
             value_from {
               secret_key_ref {

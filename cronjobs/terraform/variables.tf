@@ -215,6 +215,18 @@ variable "beadboard_url" {
   }
 }
 
+variable "agent_service_url" {
+  description = "Where claude-agent-service answers, the service behind BeadBoard: asked for its health before a bead is sent. Empty: never asked."
+  type        = string
+  default     = "http://claude-agent-service.claude-agent.svc.cluster.local:8080"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^(https?://[^/@ ]+(/[^ ]*)?)?$", var.agent_service_url))
+    error_message = "http://HOST[:PORT], without a password, or empty."
+  }
+}
+
 variable "password_secret" {
   description = "Secret and key of the database user's password; may be absent."
   type        = object({ name = string, key = string })

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from dolt_watch.cli.common import Saying, complain
 from dolt_watch.engines.address import open_engine
-from dolt_watch.look import Looker, idle, nothing
+from dolt_watch.look import Looker, idle, nothing, waits_for
 from dolt_watch.settings import Settings, settings_hash
 from dolt_watch.times import Clock, DatabaseClock, FixedClock
 
@@ -37,9 +37,13 @@ def tick(
             look, clock.now(look.now), settings_hash(settings), kinds, settings.settle, settings.adopt
         ):
             say(nothing(look, kinds))
-            ping()
+            down = waits_for(look, kinds)
+            for words in down:
+                say(words)
+            if not down:
+                ping()
             say.check()
-            return 0
+            return int(bool(down) and not dry_run)
 
         from dolt_watch.cli.shutdown import Shutdown
         from dolt_watch.cli.wiring import Targets, build
@@ -52,7 +56,7 @@ def tick(
             with Shutdown(lambda: under_way(loop.actor), complain) as shutdown:
                 scope = Scope(dispatch="dispatch" in kinds, reap="reap" in kinds)
                 loop.worker = {"host": socket.gethostname(), "by": "tick" if len(kinds) > 1 else kinds[0]}
-            outcome = loop.tick(scope, look, stop=shutdown.stop.is_set, thorough=asked)
+                outcome = loop.tick(scope, look, stop=shutdown.stop.is_set, thorough=asked)
         finally:
             targets.close()
         if dry_run and outcome.watched:

@@ -6,16 +6,17 @@ difference, ``decide`` takes the answers. A replay gives recorded answers to the
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime
 
-from dolt_watch.core.dispatching import claims, not_yet, notes, restores, settled
+from dolt_watch.core import outages
+from dolt_watch.core.dispatching import claims, not_yet, notes, renamed, resends, restores, settled
 from dolt_watch.core.dispatching import slots as slots_of
 from dolt_watch.core.given import inputs
 from dolt_watch.core.policy import AT_ONCE, ATTEMPTED, Due, Outside, Plan, Policy, Questions, Scope
 from dolt_watch.core.reaping import overdue, reaped
 from dolt_watch.core.rules import rank_key
-from dolt_watch.model import Bead, Hold, Phase, State
+from dolt_watch.model import Bead, Hold, Kind, Phase, State
 
 
 def questions(state: State, policy: Policy, now: datetime, scope: Scope, skip: Collection[str] = ()) -> Questions:
@@ -32,11 +33,18 @@ def questions(state: State, policy: Policy, now: datetime, scope: Scope, skip: C
             waiting.setdefault(bead.rule, []).append(bead)
         elif bead.phase in (Phase.QUARANTINED, Phase.HELD):
             held[bead.id] = Hold(bead.phase.value, bead.reason)
+    if outages.unrecorded(state, policy):
+        clock.at("dispatch", AT_ONCE)
+    tries: dict[str, None] = {}
     for rule in policy.rules:
         queue = waiting.get(rule.name)
         if not queue:
             continue
         free, stop = slots_of(state, rule, policy, now, clock)
+        if stop is not None and stop.gate == outages.OUTAGE and state.outages[rule.target].next_at <= now:
+            tries[rule.target] = None
+            free, other = slots_of(state, rule, policy, now, clock, trying=True)
+            stop = stop if other is not None else None
         # A bead's own reason is shown before its rule's. Time alone wakes nobody while the rule is held.
         own_clock = clock if stop is None else Due()
         if stop is not None:
@@ -63,7 +71,7 @@ def questions(state: State, policy: Policy, now: datetime, scope: Scope, skip: C
     stale, jobs, unknown = overdue(state, policy, now, scope, clock)
     return Questions(
         queues if scope.dispatch else {}, slots, stale if scope.reap else (), jobs if scope.reap else (),
-        unknown if scope.dispatch else (), held, clock.due, stops, settles,
+        unknown if scope.dispatch else (), tuple(tries) if scope.dispatch else (), held, clock.due, stops, settles,
     )  # fmt: skip
 
 
@@ -71,17 +79,23 @@ def decide(state: State, policy: Policy, now: datetime, scope: Scope, asked: Que
     """First what everything else rests on, then what is overdue (it may free a slot), then the reaper's, then claims in queue order."""
     holds = dict(asked.held)
     rules: dict[str, tuple[Hold, ...]] = {rule: (hold,) for rule, hold in asked.stops.items()}
-    decisions = [*restores(state)]
+    decisions = [*renamed(state), *restores(state)]
+    probes: Mapping[str, outages.Probe] = {}
     if scope.dispatch:
+        decisions += outages.changes(state, policy, now, outside)
         decisions += settled(state, policy, now, asked, outside, holds)
+        probes = outages.probes(state, policy, now, asked, outside)
     if scope.reap:
         decisions += reaped(policy, now, asked, outside, holds)
     if scope.dispatch:
         decisions += notes(state)
+        decisions += resends(state, policy, asked, probes)
         taken: dict[str, int] = {}
         for rule in policy.rules:
-            decisions += claims(rule, now, asked, outside, taken, holds, rules)
+            decisions += claims(state, rule, now, asked, outside, taken, holds, rules, probes)
     given = inputs(state, now, scope, holds, outside)
+    if any(one.kind is Kind.OUTAGE for one in decisions):
+        given["jitter"] = outside.jitter
     # Who only looks also asks the gates of beads that their rule holds: what they say is a bead's own reason.
     shared = asked.stops.values()
     holds |= {bead: hold for bead, hold in outside.holds.items() if asked.held.get(bead) in shared}

@@ -7,12 +7,13 @@ apart: it counts for nobody where we wrote in the same commit.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 from dolt_watch.beads.columns import KEPT_BY_BD
-from dolt_watch.model import CommitChanges, Entry, Event, Facts, RowChange, Rule, Sign, What
+from dolt_watch.core.evidence import ends_as, in_a_merge, is_ours, origin
+from dolt_watch.core.renames import renames
+from dolt_watch.model import CommitChanges, Entry, Event, Facts, Origin, RowChange, Rule, Sign, What
 
 _NOUN = {"comments": "comment", "labels": "label", "events": "event", "dependencies": "dependency"}
 
@@ -33,36 +34,54 @@ def derive(changes: CommitChanges, rules: Sequence[Rule]) -> Iterator[Event]:
         else:
             others.setdefault(change.bead, []).append(change)
 
+    removed = {(side.table, side.key, side.at) for side in changes.rows if side.kind == "removed"}
+    for old, new in renames(issues.values()):
+        del issues[old.bead]
+        issues[new.bead] = new
+        yield Event(What.RENAMED, new.bead, changes.commit, changes.date, row=new, other=old.bead)
+        yield Event(
+            What.LEFT, old.bead, changes.commit, changes.date, facts=Facts(), changed=("renamed",), row=old,
+            other=new.bead,
+        )  # fmt: skip
+
     for bead in dict.fromkeys([*ours, *issues, *others]):
         entries = sorted(ours.get(bead, ()), key=lambda entry: entry.version)
         row = issues.get(bead)
         facts = facts_of(row, rules) if row else None
+        theirs = _theirs(row, entries) if row else ()
+        came, freed = _origin(row, facts, changes, rules) if row and theirs else (Origin.ACT, frozenset[str]())
         for entry in entries:
-            yield Event(What.LEDGER, bead, changes.commit, changes.date, facts=facts, entry=entry, row=row)
+            yield Event(
+                What.LEDGER, bead, changes.commit, changes.date, facts=facts, entry=entry, row=row, origin=came,
+                freed=freed,
+            )  # fmt: skip
         if row:
-            yield from _row_events(row, entries, facts, changes, rules)
+            for event in _row_events(row, theirs, bool(entries), facts, changes, rules):
+                yield event._replace(origin=came, freed=freed)
         written = {event for entry in entries for event in entry.wrote.events}
         for side in others.get(bead, ()):
             if side.key in written or side.kind == "removed":
                 continue
+            if (side.table, side.key, side.at) in removed:
+                continue  # a row that came from another id (`bd rename`): nothing was said
             what, off = _NOUN.get(side.table, side.table), _off(side.at, changes.date)
             sign = Sign(changes.date, what, side.who, changes.commit, off)
             yield Event(What.SIGN, bead, changes.commit, changes.date, facts=facts, sign=sign, row=side)
 
 
 def _row_events(
-    row: RowChange, entries: Sequence[Entry], facts: Facts | None, changes: CommitChanges, rules: Sequence[Rule]
-) -> Iterator[Event]:
+    row: RowChange, theirs: tuple[str, ...], ours: bool, facts: Facts | None, changes: CommitChanges, rules: Sequence[Rule],
+) -> Iterator[Event]:  # fmt: skip
+    """``theirs``: columns that others changed; ``ours``: does the commit hold entries of ours about the bead?"""
     at, commit = changes.date, changes.commit
     gone = list(_lost_notes(row))
-    theirs = _theirs(row, entries)
     for note in gone:
         yield Event(What.OVERWRITTEN, row.bead, commit, at, facts=facts, note=note, row=row)
     if row.kind == "removed":
         yield Event(What.LEFT, row.bead, commit, at, facts=Facts(), changed=("deleted",), row=row)
         return
     if not theirs:
-        if not entries:
+        if not ours:
             yield from _computed(row, changes, rules)
         return
     assert facts is not None
@@ -70,8 +89,25 @@ def _row_events(
     own = row.at if "updated_at" in row.changed or row.kind == "added" else None
     # what a commit of ours swept in or adopted was not written by us, and nothing says by whom
     who = "somebody" if changes.author == "dolt-watch" else changes.author
-    sign = Sign(at, ", ".join(theirs), row.who or who, commit, _off(own, at))
+    renamed = theirs == ("id",)  # of its own, a new id says nothing of the work
+    sign = None if renamed else Sign(at, ", ".join(theirs), row.who or who, commit, _off(own, at))
     yield Event(what, row.bead, commit, at, facts=facts, sign=sign, changed=theirs, row=row)
+
+
+def _origin(
+    row: RowChange, facts: Facts | None, changes: CommitChanges, rules: Sequence[Rule]
+) -> tuple[Origin, frozenset[str]]:
+    """Where the change comes from, and the tokens of the attempts that somebody ended on the side lines of a merge."""
+    if row.kind == "removed":
+        return Origin.UNCLEAR, frozenset()
+    assert facts is not None
+    came = origin(row, facts_of(row, rules, before=True), facts)
+    if not changes.merge or came is Origin.SAME:
+        return came, frozenset()
+    seen = [(act, facts_of(act.row, rules, before=True), facts_of(act.row, rules)) for act in row.acts]
+    return in_a_merge(came), frozenset().union(
+        *(act.tokens for act, was, now in seen if origin(act.row, was, now) is Origin.ACT and ends_as(act.row, row))
+    )
 
 
 def _computed(row: RowChange, changes: CommitChanges, rules: Sequence[Rule]) -> Iterator[Event]:
@@ -144,25 +180,6 @@ def _lost_notes(row: RowChange) -> Iterator[str]:
     for line in before.splitlines():
         if line not in kept and is_ours(line):
             yield line
-
-
-OURS = {
-    "auto-dispatcher ": r"claimed at \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ",
-    "dispatched: ": r"job=.*",
-    "dispatch failed ": r".*",
-    "dispatch outcome ": r"unknown \(.*\): not sent again until it is known|still unknown after \d+m — blocking; set it open to try again",
-    "dispatch quarantined ": r"after -?\d+ attempts: .*; edit the bead to try again",
-    "dispatch retried by ": r".+: .*",
-    "dispatch released by ": r".+: .*",
-    "dispatch restored: ": r"(job=|attempt ).*",
-    "reaper: ": r"(no progress for \d+m \(threshold (<1|\d+)m\)|job .+ ended .+) — (blocking|requeued)",
-}
-"""How each note of ours begins, and how it goes on, to its end: the original's words, kept."""
-
-
-def is_ours(line: str) -> bool:
-    """By the whole line: people begin theirs with 'reaper: ' too, and may take them back."""
-    return any(line.startswith(begins) and re.fullmatch(rest, line[len(begins) :]) for begins, rest in OURS.items())
 
 
 def _off(own: datetime | None, commit: datetime) -> int:

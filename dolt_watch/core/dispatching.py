@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 
+from dolt_watch.core import outages
 from dolt_watch.core.policy import AT_ONCE, HOUR, Due, Outside, Policy, Questions, paused, standing
 from dolt_watch.core.reaping import held_by_lease
 from dolt_watch.model import (
@@ -39,6 +40,12 @@ def stops(state: State, rule: Rule, policy: Policy, now: datetime, clock: Due) -
         clock.at("dispatch", AT_ONCE)  # not to be dispatched, but to be told each time: somebody must mend it
     told = "its target does not take our credential, or is gone (the log says which); mend it, then `dolt_watch resume`"
     yield Check("stopped", not stopped, told if stopped else "not stopped")
+    outage = state.outages.get(rule.target)
+    if outage is not None:
+        clock.at("dispatch", outage.next_at)
+        yield Check(outages.OUTAGE, False, outages.hold(rule.target, outage, now).why)
+    else:
+        yield Check(outages.OUTAGE, True, "no outage of its target")
     resting = state.resting.get(rule.target)
     if resting is not None and resting > now:
         clock.at("dispatch", resting)
@@ -65,10 +72,12 @@ def of_no_rule(state: State, policy: Policy, now: datetime) -> list[Pause]:
     return [pause for pause in standing(state, now) if pause.rule and policy.rule(pause.rule) is None]
 
 
-def slots(state: State, rule: Rule, policy: Policy, now: datetime, clock: Due) -> tuple[int, Hold | None]:
-    """How many more may go under this rule, and what stops all of them, where something does."""
+def slots(
+    state: State, rule: Rule, policy: Policy, now: datetime, clock: Due, trying: bool = False
+) -> tuple[int, Hold | None]:  # fmt: skip
+    """How many more may go under this rule, and what stops all of them, where something does. ``trying``: an outage does not."""
     for check in stops(state, rule, policy, now, clock):
-        if not check.ok:
+        if not check.ok and not (trying and check.gate == outages.OUTAGE):
             return 0, check.hold
     free = rule.max_in_flight - len(in_flight(state, rule))
     return min(free, rule.max_per_hour - len(last_hour(state, rule, now))) if rule.max_per_hour else free, None
@@ -115,7 +124,19 @@ def not_yet(bead: Bead, policy: Policy, now: datetime, clock: Due) -> Hold | Non
     return next((check.hold for check in readies(bead, policy, now, clock) if not check.ok), None)
 
 
+def resends(
+    state: State, policy: Policy, asked: Questions, probes: Mapping[str, outages.Probe]
+) -> Iterator[Decision]:  # fmt: skip
+    """Of each target with an outage the bead whose outcome is unknown, where that is the one to try it."""
+    chosen = {probe.bead for probe in probes.values() if probe.resend}
+    for bead in asked.unknown:
+        rule = policy.rule(bead.rule)
+        if rule is not None and bead.id in chosen:
+            yield outages.resent(bead, rule)
+
+
 def claims(
+    state: State,
     rule: Rule,
     now: datetime,
     asked: Questions,
@@ -123,15 +144,21 @@ def claims(
     taken: dict[str, int],
     holds: dict[str, Hold],
     rules: dict[str, tuple[Hold, ...]],
+    probes: Mapping[str, outages.Probe],
 ) -> Iterator[Decision]:
     """``taken``: target → claims planned so far. ``holds`` and ``rules`` are filled, as ``Plan`` has them."""
     queue = asked.queues.get(rule.name, ())
+    outage = state.outages.get(rule.target)
+    only = probes.get(rule.target, outages.Probe()).bead
+    unwell = outages.unwell(state, rule.target, now)
     capacity = outside.capacity.get(rule.target)
     free = asked.slots.get(rule.name, 0)
     place = 0
     for bead in queue:
         hold = outside.holds.get(bead.id)
         shared: Hold | None = None
+        if hold is None and outage is not None and bead.id != only:
+            hold = shared = outages.hold(rule.target, outage, now)
         if hold is None and place >= free:
             hold = shared = Hold("max_in_flight", f"{free} may go now")
         slots = None if capacity is None else capacity.slots
@@ -144,9 +171,11 @@ def claims(
                 rules[rule.name] = (*rules.get(rule.name, ()), shared)
             continue
         detail = {"rank": list(bead.rank), "place": place, "free": free, "slots_used": taken.get(rule.target, 0)}
+        note = f"auto-dispatcher claimed at {iso(now)}"
+        if unwell:  # written with an answer after which something runs, or not at all: notes must not grow by each try
+            detail, note = {**detail, "deferred_note": note}, ""
         yield Decision(
-            Kind.CLAIM, bead.id, rule.name, bead.attempt + 1, bead.cause,
-            note=f"auto-dispatcher claimed at {iso(now)}", status=IN_PROGRESS, detail=detail,
+            Kind.CLAIM, bead.id, rule.name, bead.attempt + 1, bead.cause, note=note, status=IN_PROGRESS, detail=detail,
         )  # fmt: skip
         taken[rule.target] = taken.get(rule.target, 0) + 1
         place += 1
@@ -174,6 +203,24 @@ def restores(state: State) -> Iterator[Decision]:
     for bead in state.beads.values():
         if bead.reverted and bead.phase is not Phase.CLAIMED:
             yield restore(bead, REVERTED)
+
+
+def renamed(state: State) -> Iterator[Decision]:
+    """Beads with a new id, whose stream does not say yet how far the attempts under the old one had come."""
+    for bead in state.beads.values():
+        if bead.was and not bead.version and (bead.attempt or bead.phase is not Phase.WAITING):
+            moments = {
+                "since": bead.since,
+                "sent_at": bead.sent_at,
+                "deadline": bead.deadline,
+                "retry_at": bead.retry_at,
+            }
+            detail = {name: at.isoformat() if at else None for name, at in moments.items()}
+            yield Decision(
+                Kind.RENAMED, bead.id, bead.rule, bead.attempt, bead.cause, token=bead.token, job=bead.job,
+                reason=f"renamed from {bead.was}: what was begun under that id goes on",
+                detail={**detail, "phase": bead.phase.value, "why": bead.reason, "renamed_from": bead.was},
+            )  # fmt: skip
 
 
 def restore(bead: Bead, why: str) -> Decision:
@@ -206,10 +253,18 @@ def settled(
         if (hold := held_by_lease(bead, rule, outside, now)) is not None:
             holds[bead.id] = hold
             continue
-        capacity = outside.capacity.get(rule.target)
+        capacity, outage = outside.capacity.get(rule.target), state.outages.get(rule.target)
         detail = {"since": bead.since.isoformat()}
-        if capacity is not None and capacity.idle:
-            yield failure(bead, rule, now, "the service runs nothing", Kind.RETRY, detail)
+        if outage is not None:
+            if rule.on_unknown == "retry" or not outages.doubtful(outage, capacity, now):
+                continue  # sent again to try the target, or settled when that answers again
+        elif capacity is not None and capacity.down:
+            continue  # an outage begins
+        if outage is None and capacity is not None and capacity.idle:
+            yield _retry(bead, rule, now, "the service runs nothing", detail)
+        elif rule.on_unknown == "retry":
+            silent = f"no sign of life in {minutes(now - bead.since)}m"
+            yield _retry(bead, rule, now, silent, detail)
         else:
             waited = minutes(now - bead.since)
             yield Decision(
@@ -217,6 +272,16 @@ def settled(
                 reason=f"still unknown after {waited}m", detail=detail,
                 note=f"dispatch outcome still unknown after {waited}m — blocking; set it open to try again",
             )  # fmt: skip
+
+
+def _retry(bead: Bead, rule: Rule, now: datetime, why: str, detail: Mapping[str, object]) -> Decision:
+    """It runs nowhere. What an outage of its target left unknown does not count against the bead."""
+    if not bead.outage:
+        return failure(bead, rule, now, why, Kind.RETRY, detail)
+    return Decision(
+        Kind.RETRY, bead.id, rule.name, bead.attempt, bead.cause, token=bead.token, status=OPEN, reason=why,
+        detail={**detail, "uncounted": True, **outages.not_run(bead)},
+    )  # fmt: skip
 
 
 def failure(

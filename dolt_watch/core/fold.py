@@ -9,8 +9,24 @@ from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
 from dolt_watch.beads.columns import KEPT_BY_BD
-from dolt_watch.core.evidence import after_claim, reverted
-from dolt_watch.model import GLOBAL, IN_FLIGHT, Bead, Entry, Event, Facts, Kind, Pause, Phase, Sign, State, What
+from dolt_watch.core import outages
+from dolt_watch.core.evidence import after_claim, kept, reverted
+from dolt_watch.model import (
+    ANSWERS,
+    GLOBAL,
+    IN_FLIGHT,
+    Bead,
+    Entry,
+    Event,
+    Facts,
+    Kind,
+    Origin,
+    Pause,
+    Phase,
+    Sign,
+    State,
+    What,
+)
 from dolt_watch.times import told
 
 _SETTLED = frozenset({Phase.BACKOFF, Phase.QUARANTINED, Phase.HELD})
@@ -18,6 +34,9 @@ HOUR = timedelta(hours=1)
 LONGEST = 2 * HOUR
 """No claim's deadline lies further off: a target's time-out is an hour at most."""
 HELD = "the ledger came from elsewhere (a clone, a backup), so nobody knows whether an agent has it; `dolt_watch resume` lets it go"
+LETS_GO = "once no agent works on it, `dolt_watch resume` lets it go"
+FREED = f"its row was freed while its attempt was under way, and history does not say that somebody meant it; {LETS_GO}"
+DELETED = f"it was deleted while its attempt was under way; {LETS_GO}"
 
 
 class Projection:
@@ -31,17 +50,23 @@ class Projection:
         self.stopped = dict(state.stopped)
         self.claims = dict(state.claims)
         self.version = state.version
+        self.targets = outages.Targets(state)
         self.touched: set[str] = set()
 
     def state(self) -> State:
         return State(
-            self.commit, self.made, self.beads, self.pauses, self.resting, self.stopped, self.claims, self.version
-        )
+            self.commit, self.made, self.beads, self.pauses, self.resting, self.stopped, self.claims, self.version,
+            self.targets.outages, self.targets.busy,
+        )  # fmt: skip
 
     def fold(self, events: Iterable[Event]) -> None:
         for event in events:
+            if event.what is What.RENAMED:
+                self._renamed(event)
+                continue
             if event.entry is None or not self._known(event.entry):
                 self.shared(event)
+            event = self._followed(event)
             before = self.beads.get(event.bead)
             after = fold_bead(before, event)
             if after == before:
@@ -51,6 +76,25 @@ class Projection:
                 del self.beads[event.bead]
             else:
                 self.beads[event.bead] = after
+
+    def _renamed(self, event: Event) -> None:
+        """The record goes with the bead. What stood under the new id was of a bead that is no more."""
+        bead = self.beads.pop(event.other, None)
+        if bead is not None:
+            self.beads[event.bead] = bead._replace(id=event.bead, was=bead.was or event.other, version=0)
+            self.touched.update((event.other, event.bead))
+
+    def _followed(self, event: Event) -> Event:
+        """A report that was under way while its bead was renamed stands in the old id's stream: it is told of the bead all the same."""
+        entry = event.entry
+        if entry is None or not entry.token or event.bead in self.beads:
+            return event
+        bead = next((one for one in self.beads.values() if one.was and one.token == entry.token), None)
+        if bead is None or entry.kind not in ANSWERS:
+            return event
+        return event._replace(
+            bead=bead.id, facts=None, entry=entry._replace(bead=bead.id, version=bead.version), other=event.bead
+        )
 
     def _known(self, entry: Entry) -> bool:
         """Was it folded already? A merge may show it again: a pause that was ended since, a claim that counts once. Of a bead that left nothing tells but the claim's time."""
@@ -69,14 +113,20 @@ class Projection:
         if entry.bead == GLOBAL:
             self.version = max(self.version, entry.version)
         detail = entry.detail
+        self.targets.fold(entry)
+        self._uncount(entry.rule, told(detail.get("uncounted_claim")))
         match entry.kind:
             case Kind.CLAIM:
+                if outages.is_resent(detail):
+                    self._uncount(entry.rule, told(detail["resend"].get("claimed")))
                 recent = [at for at in self.claims.get(entry.rule, ()) if entry.at - at < HOUR]
                 self.claims[entry.rule] = (*recent, entry.at)
             case Kind.BUSY:
                 until = told(detail.get("until"))
                 if until is not None:
                     self.resting[str(detail.get("target", ""))] = until
+            case Kind.RECOVERED:
+                self._recovered(str(detail.get("target", "")), entry.at)
             case Kind.STOPPED:
                 self.stopped[entry.rule] = entry.settings_hash
             case Kind.PAUSE:
@@ -95,8 +145,27 @@ class Projection:
                 self.pauses = {} if not entry.rule else {k: v for k, v in self.pauses.items() if k != entry.rule}
                 self.stopped = {} if not entry.rule else {k: v for k, v in self.stopped.items() if k != entry.rule}
                 for bead in [b for b in self.beads.values() if b.phase is Phase.HELD and entry.rule in ("", b.rule)]:
-                    self.beads[bead.id] = bead._replace(phase=Phase.WAITING, since=event.at, reason="")
                     self.touched.add(bead.id)
+                    if not bead.matches:
+                        del self.beads[bead.id]
+                        continue
+                    attempt = 0 if bead.token else bead.attempt
+                    self.beads[bead.id] = bead._replace(
+                        phase=Phase.WAITING, since=event.at, reason="", token="", job="", attempt=attempt, sign=None,
+                    )  # fmt: skip
+
+    def _uncount(self, rule: str, claimed: datetime | None) -> None:
+        """``max_per_hour`` counts what ran: not a claim after which nothing did."""
+        known = self.claims.get(rule, ())
+        if claimed is not None and claimed in known:
+            self.claims[rule] = tuple(at for at in known if at != claimed)
+
+    def _recovered(self, target: str, at: datetime) -> None:
+        """What was sent into the outage may have waited in the target until now: silence counts from here."""
+        for bead in list(self.beads.values()):
+            if bead.phase is Phase.UNKNOWN and bead.outage == target and bead.since < at:
+                self.beads[bead.id] = bead._replace(since=at)
+                self.touched.add(bead.id)
 
 
 def _is_text(value: object) -> bool:
@@ -120,10 +189,31 @@ def fold_bead(bead: Bead | None, event: Event) -> Bead | None:
         return _alive(bead, event.sign, event)
     if bead is not None and reverted(bead, event):
         return bead._replace(reverted=True)  # nobody set it open, and it is no sign of life
+    if bead is not None and kept(bead, event):
+        return _kept(bead, event)
     return _alive(_row(bead, event), event.sign, event)
 
 
 # -- others ---------------------------------------------------------------------------------------------------------
+
+
+def _kept(bead: Bead, event: Event) -> Bead:
+    """The attempt goes on, whatever its row says: written again where an older row came back, else held."""
+    if event.origin is Origin.SAME and (bead.reverted or bead.unclear or bead.phase is Phase.HELD):
+        return bead
+    if event.origin is Origin.BACK and bead.matches and bead.phase is not Phase.HELD:
+        return bead._replace(reverted=True, unclear="")
+    why = DELETED if event.changed == ("deleted",) else FREED
+    return _held(bead, event, why) if bead.phase is not Phase.CLAIMED else bead._replace(unclear=why, reverted=False)
+
+
+def _held(bead: Bead, event: Event, why: str) -> Bead:
+    """It keeps its token: its row may run again, and then the same attempt goes on. It holds no slot."""
+    since = bead.since if bead.phase is Phase.HELD else event.at
+    return bead._replace(
+        phase=Phase.HELD, since=since, cause=event.commit, reason=why, deadline=None, reverted=False, unclear="",
+        lost_note="" if why == DELETED else bead.lost_note,
+    )  # fmt: skip
 
 
 def _row(bead: Bead | None, event: Event) -> Bead | None:
@@ -136,8 +226,13 @@ def _row(bead: Bead | None, event: Event) -> Bead | None:
     match bead.phase:
         case _ if bead.unwritten and bead.rule in facts.running:
             return bead  # still as the claim left it
-        case Phase.CLAIMED:
-            return bead  # nobody but the holder of its token settles it before its deadline
+        case Phase.CLAIMED:  # nobody but the holder of its token settles it before its deadline
+            return bead._replace(reverted=False, unclear="")
+        case Phase.HELD if bead.token and bead.rule in facts.running:
+            phase = Phase.RUNNING if bead.job else Phase.UNKNOWN
+            return bead._replace(phase=phase, since=event.at, cause=event.commit, reason="")
+        case Phase.HELD if bead.token:
+            return _enter(event, facts, bead.version)
         case Phase.BACKOFF if facts.matches:
             return bead._replace(rule=facts.matches)
         case Phase.HELD if facts.matches:
@@ -178,7 +273,7 @@ def _alive(bead: Bead | None, sign: Sign | None, event: Event) -> Bead | None:
         bead = bead._replace(sign=sign)
     if bead.phase is Phase.UNKNOWN and after_claim(bead, sign):
         reason = f"a sign of life: {sign.what} by {sign.who}"
-        return bead._replace(phase=Phase.RUNNING, since=event.at, cause=event.commit, reason=reason)
+        return bead._replace(phase=Phase.RUNNING, since=event.at, cause=event.commit, reason=reason, outage="")
     return bead
 
 
@@ -186,18 +281,24 @@ def _alive(bead: Bead | None, sign: Sign | None, event: Event) -> Bead | None:
 
 
 def _entry(bead: Bead | None, entry: Entry, event: Event) -> Bead | None:
+    if bead is not None and event.other:
+        return _answered(bead, entry, event)
     if bead is not None and entry.version <= bead.version:
         return bead  # already folded: a merge may show it again
     if entry.kind is Kind.CLAIM:
-        facts = event.facts or Facts()
         base = bead or Bead(entry.bead, Phase.WAITING, entry.rule, entry.at, entry.cause)
+        matches, runs = base.matches, base.runs
+        if event.facts is not None:  # None: a bead that is sent again, whose row stays as it is
+            matches, runs = bool(event.facts.matches), entry.rule in event.facts.running
         return base._replace(
             phase=Phase.CLAIMED, rule=entry.rule, since=entry.at, cause=event.commit, version=entry.version,
             attempt=entry.attempt, token=entry.token, job="", sent_at=entry.at, retry_at=None, sign=None,
-            deadline=_deadline(entry), matches=bool(facts.matches), runs=entry.rule in facts.running, reverted=False,
+            deadline=_deadline(entry), matches=matches, runs=runs, outage="", reverted=False, unclear="",
         )  # fmt: skip
     if entry.kind is Kind.RESTORE:
         return _restored(bead, entry, event)
+    if entry.kind is Kind.RENAMED:
+        return _goes_on(bead, entry, event)
     if bead is None and entry.kind is Kind.MANUAL_RETRY:
         return _enter(event, event.facts or Facts(), entry.version)  # we had blocked it
     if bead is None:
@@ -232,18 +333,44 @@ def _deadline(entry: Entry) -> datetime:
 
 def _dispatched(bead: Bead, entry: Entry, event: Event) -> Bead | None:
     running = bead._replace(
-        phase=Phase.RUNNING, since=entry.at, cause=event.commit, job=entry.job, deadline=None, reason=""
+        phase=Phase.RUNNING, since=entry.at, cause=event.commit, job=entry.job, deadline=None, reason="", outage=""
     )  # fmt: skip
-    return running if bead.runs or bead.reverted else _elsewhere(running, event)
+    return _settled(running, event)
+
+
+def _settled(bead: Bead, event: Event) -> Bead | None:
+    """Its request is answered, and something runs, or may. Where its row does not say so: did somebody free it meanwhile?"""
+    if bead.unclear:
+        return _held(bead, event, bead.unclear)
+    if bead.runs or bead.reverted or kept(bead, event):  # what this commit itself did to the row comes next
+        return bead
+    return _elsewhere(bead, event)
+
+
+def _answered(bead: Bead, entry: Entry, event: Event) -> Bead | None:
+    """The bead has another id by now than the one that its worker reports of: the note could not be written, and is owed."""
+    if bead.phase is not Phase.CLAIMED:
+        return bead
+    step = _STEPS[entry.kind]
+    after = step(bead, entry, event)
+    owed = f"dispatched: job={entry.job}" if entry.kind is Kind.DISPATCHED and not entry.wrote.note else ""
+    return _lost(after, owed) if after is not None and owed else after
 
 
 def _unknown(bead: Bead, entry: Entry, event: Event) -> Bead | None:
-    unknown = bead._replace(phase=Phase.UNKNOWN, since=entry.at, cause=event.commit, reason=entry.reason, deadline=None)
-    if not bead.runs and not bead.reverted:
-        return _elsewhere(unknown, event)
+    outage = str(entry.detail.get("target", "")) if outages.is_unreachable(entry) else ""
+    unknown = bead._replace(
+        phase=Phase.UNKNOWN, since=entry.at, cause=event.commit, reason=entry.reason, deadline=None, outage=outage
+    )  # fmt: skip
+    if not bead.runs:
+        settled = _settled(unknown, event)
+        if settled is None or settled.phase is not Phase.UNKNOWN:
+            return settled
     swept = bead.sign is not None and bead.sign.commit == bead.cause  # into the claim's own commit: it was there before
     if bead.sign is not None and not swept and after_claim(bead, bead.sign):
-        return unknown._replace(phase=Phase.RUNNING, reason=f"a sign of life: {bead.sign.what} by {bead.sign.who}")
+        return unknown._replace(
+            phase=Phase.RUNNING, outage="", reason=f"a sign of life: {bead.sign.what} by {bead.sign.who}"
+        )
     return unknown
 
 
@@ -255,9 +382,28 @@ def _restored(bead: Bead | None, entry: Entry, event: Event) -> Bead | None:
         phase=_under_way(detail.get("phase")), rule=entry.rule, since=told(detail.get("since")) or entry.at, cause=event.commit,
         version=entry.version, attempt=entry.attempt, token=entry.token, job=entry.job, sent_at=told(detail.get("sent_at")),
         deadline=told(detail.get("deadline")), retry_at=None, reason="" if entry.job else entry.reason, reverted=False,
-        runs=entry.rule in event.facts.running if event.facts else base.runs,
+        runs=entry.rule in event.facts.running if event.facts else base.runs, unclear="",
     )  # fmt: skip
     return back if back.runs else _elsewhere(back, event)
+
+
+def _goes_on(bead: Bead | None, entry: Entry, event: Event) -> Bead | None:
+    """As the record was that the rename took along; where the state does not have it, as the entry tells it."""
+    was = str(entry.detail.get("renamed_from") or "")
+    if bead is not None and bead.was:
+        return bead._replace(version=entry.version)
+    told_ = entry.detail
+    facts = event.facts or Facts()
+    base = bead or Bead(entry.bead, Phase.WAITING, entry.rule, entry.at, entry.cause)
+    phase = next((one for one in Phase if one.value == told_.get("phase")), Phase.HELD)
+    back = base._replace(
+        phase=phase, rule=entry.rule, since=told(told_.get("since")) or entry.at, cause=event.commit, version=entry.version,
+        attempt=entry.attempt, token=entry.token, job=entry.job, sent_at=told(told_.get("sent_at")),
+        deadline=told(told_.get("deadline")), retry_at=told(told_.get("retry_at")), reason=str(told_.get("why") or ""),
+        was=was, matches=bool(facts.matches), runs=entry.rule in facts.running, rank=facts.rank,
+    )  # fmt: skip
+    stands = back.runs if phase in IN_FLIGHT else back.matches or bool(back.token)
+    return back if stands else _elsewhere(back, event)
 
 
 def _under_way(phase: object) -> Phase:
@@ -266,18 +412,23 @@ def _under_way(phase: object) -> Phase:
 
 
 def _failed(bead: Bead, entry: Entry, event: Event) -> Bead | None:
+    if outages.is_unreachable(entry) or entry.detail.get("uncounted"):
+        return _uncounted(bead, entry, event)
     phase = Phase.QUARANTINED if entry.kind is Kind.QUARANTINED else Phase.BACKOFF
     failed = bead._replace(
         phase=phase, rule=_matched(bead, event), since=entry.at, cause=event.commit, reason=entry.reason, token="", job="",
         deadline=None, retry_at=told(entry.detail.get("retry_at")), sign=None, attempt=entry.attempt, reverted=False,
+        unclear="",
     )  # fmt: skip
     return failed if bead.matches or _owes(entry) else _elsewhere(failed, event)
 
 
 def _uncounted(bead: Bead, entry: Entry, event: Event) -> Bead | None:
-    """Busy, released, or the rule stopped: back to waiting, and the attempt does not count."""
+    """Busy, unreachable, released, or the rule stopped: back to waiting, and the attempt does not count."""
     attempt = max(0, bead.attempt - 1)
-    back = bead._replace(token="", job="", deadline=None, attempt=attempt, sign=None, reverted=False)
+    back = bead._replace(
+        token="", job="", deadline=None, attempt=attempt, sign=None, outage="", reverted=False, unclear=""
+    )  # fmt: skip
     if not bead.matches and not _owes(entry):
         return _elsewhere(back, event)
     rule = _matched(bead, event)
@@ -298,6 +449,7 @@ def _retried(bead: Bead, entry: Entry, event: Event) -> Bead | None:
         reason="",
         sign=None,
         reverted=False,
+        unclear="",
     )
     if not bead.matches:
         return _elsewhere(anew, event)
@@ -306,7 +458,9 @@ def _retried(bead: Bead, entry: Entry, event: Event) -> Bead | None:
 
 def _released(bead: Bead, entry: Entry, event: Event) -> Bead | None:
     """A person took it over: it goes on as theirs, and holds no slot of ours."""
-    theirs = bead._replace(attempt=0, token="", job="", deadline=None, retry_at=None, reason="", reverted=False)
+    theirs = bead._replace(
+        attempt=0, token="", job="", deadline=None, retry_at=None, reason="", reverted=False, unclear=""
+    )
     if not bead.runs:
         return _elsewhere(theirs, event)
     return theirs._replace(phase=Phase.RUNNING, since=entry.at, cause=event.commit, sent_at=entry.at)

@@ -10,6 +10,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from dolt_watch.core.outages import Health
 from dolt_watch.core.policy import ATTEMPTED, UNCOMMITTED, UNVERSIONED, Outside, Scope
 from dolt_watch.model import EMPTY, Capacity, Entry, Hold, JobReport, Lease, State, Verdict
 from dolt_watch.times import told
@@ -26,6 +27,7 @@ def inputs(state: State, now: datetime, scope: Scope, holds: Mapping[str, Hold],
 
     - ``now``: the moment that it was decided by.
     - ``scope``: what this command may do, ``dispatch`` or ``reap`` or both.
+    - ``acts``: true: only somebody's act released an attempt (decision page 0015). Entries of before do not say so.
     - ``made``: the commit at which the state was last made anew.
     - ``passed``: beads left out for what only this command, or the working set, knew.
     - ``readiness``: the version of the rule that says which beads are ready. Entries without it are of the first one.
@@ -33,18 +35,27 @@ def inputs(state: State, now: datetime, scope: Scope, holds: Mapping[str, Hold],
     - ``verdicts``: bead → the target's verdict on its job, its own word, its error text.
     - ``leases``: bead → the holder of its lease, its last heartbeat, its expiry (of stale and unknown beads).
     - ``answer``: what the target answered (reports only).
-    - ``jitter``: the random part of the pause before the next attempt, from 0 to 1 (reports only).
+    - ``jitter``: the random part of the pause before the next attempt or try, from 0 to 1 (reports and outages only).
+    - ``outages``: target → tries that failed in its outage, when the next was due.
+    - ``health``: what was known of the target: busy answers in a row, failed tries, whether the bead's notes tell of the outage, the claim's note
+      where it waited for the answer (reports only).
     """
     passed = {bead: hold.gate for bead, hold in holds.items() if hold.gate in UNRECORDED}
-    capacity = {name: [one.slots, one.idle, one.why] for name, one in outside.capacity.items()}
+    capacity = {name: _capacity_as(one) for name, one in outside.capacity.items()}
     verdicts = {bead: [one.verdict.value, one.word, one.error] for bead, one in outside.verdicts.items()}
     leases = {
         bead: [one.holder, one.heartbeat.isoformat(), one.expires.isoformat()] for bead, one in outside.leases.items()
     }
-    given = {"passed": passed, "capacity": capacity, "verdicts": verdicts, "leases": leases}
-    always = {"now": now.isoformat(), "scope": list(scope.kinds), "made": state.made}
+    tries = {name: [one.tries, one.next_at.isoformat()] for name, one in state.outages.items()}
+    given = {"passed": passed, "capacity": capacity, "verdicts": verdicts, "leases": leases, "outages": tries}
+    always = {"now": now.isoformat(), "scope": list(scope.kinds), "made": state.made, "acts": True}
     ready = {"readiness": READINESS} if scope.dispatch else {}
     return always | ready | {name: value for name, value in given.items() if value}
+
+
+def _capacity_as(one: Capacity) -> list[Any]:
+    told: list[Any] = [one.slots, one.idle, one.why]
+    return [*told, one.down, one.proof] if one.down or one.proof else told
 
 
 class Given(NamedTuple):
@@ -60,6 +71,12 @@ class Given(NamedTuple):
     jitter: float
     readiness: int
     """The version of the readiness rule."""
+    acts: bool
+    """Did only an act release an attempt?"""
+    outages: Mapping[str, tuple[int, datetime]] = EMPTY
+    """Target → tries that failed, when the next was due."""
+    health: Health | None = None
+    """None: the program that recorded it knew nothing of its target's health."""
 
 
 def recall(entry: Entry) -> Given:
@@ -75,7 +92,24 @@ def recall(entry: Entry) -> Given:
         dict(_leases(given)),
         float(jitter) if isinstance(jitter, int | float) else 0.0,
         ready if isinstance(ready, int) else 1,
+        given.get("acts") is True,
+        dict(_outages(given)),
+        _health(given.get("health")),
     )
+
+
+def _outages(given: Mapping[str, Any]) -> Iterator[tuple[str, tuple[int, datetime]]]:
+    for target, value in _items(given, "outages"):
+        match value:
+            case [int() as tries, str() as text] if (at := told(text)) is not None:
+                yield target, (tries, at)
+
+
+def _health(value: Any) -> Health | None:
+    match value:
+        case [int() as busy, int() as tries, noted, str() as note]:
+            return Health(busy, tries, bool(noted), note)
+    return None
 
 
 def _capacity(given: Mapping[str, Any]) -> Iterator[tuple[str, Capacity]]:
@@ -83,6 +117,8 @@ def _capacity(given: Mapping[str, Any]) -> Iterator[tuple[str, Capacity]]:
         match value:
             case [int() | None as slots, idle, str() as why]:
                 yield target, Capacity(slots, why, bool(idle))
+            case [int() | None as slots, idle, str() as why, down, str() as proof]:
+                yield target, Capacity(slots, why, bool(idle), bool(down), proof)
 
 
 def _verdicts(given: Mapping[str, Any]) -> Iterator[tuple[str, JobReport]]:

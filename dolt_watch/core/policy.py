@@ -74,6 +74,8 @@ class Questions(NamedTuple):
     """The other running beads that have a job: its target may say that it failed."""
     unknown: tuple[Bead, ...] = ()
     """Unknown attempts past ``unknown_after``: the service is asked whether it is idle."""
+    tries: tuple[str, ...] = ()
+    """Targets with an outage that are to be tried now, whether or not a bead may go."""
     held: Mapping[str, Hold] = EMPTY
     """Waiting beads that no answer could let go now, and why: a bead's own reason before its rule's."""
     due: Mapping[str, datetime | None] = EMPTY
@@ -95,6 +97,8 @@ class Outside(NamedTuple):
     """By bead."""
     leases: Mapping[str, Lease] = EMPTY
     """By bead: those that are stale or unknown."""
+    jitter: float = 0.0
+    """From 0 to 1, drawn once: the random part of the pause before a target is tried again."""
 
 
 GUARDED = (Kind.CLAIM, Kind.RESTORE, Kind.REAP, Kind.REQUEUE, Kind.MANUAL_RETRY)

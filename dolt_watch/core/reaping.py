@@ -78,7 +78,9 @@ def overdue(
         if rule is None:
             continue
         if bead.phase is Phase.UNKNOWN:
+            outage = state.outages.get(rule.target)
             at = bead.since + rule.unknown_after
+            at = at if outage is None else max(at, outage.next_at)
             if at <= now:
                 unknown.append(bead)
                 at = now + RECHECK if scope.dispatch else at  # settled in this tick, or held by a lease

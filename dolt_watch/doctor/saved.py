@@ -59,9 +59,16 @@ def _differences(state: State, folded: State) -> Iterator[str]:
         for field in sorted({*have, *expected}):
             if have.get(field) != expected.get(field):
                 yield f"{bead}: {field} is {have.get(field)!r}, and should be {expected.get(field)!r}"
-    for name in ("pauses", "resting", "stopped", "claims"):
+    if _since(state) != _since(folded):
+        yield f"outages are of {_since(state)!r}, and should be of {_since(folded)!r}"
+    for name in ("pauses", "resting", "stopped", "claims", "busy"):
         if _plain(getattr(state, name)) != _plain(getattr(folded, name)):
             yield f"{name} are {_plain(getattr(state, name))!r}, and should be {_plain(getattr(folded, name))!r}"
+
+
+def _since(state: State) -> dict[str, str]:
+    """Tries alone are in the saved state only."""
+    return {name: outage.since.isoformat() for name, outage in state.outages.items()}
 
 
 def _cells(bead: Bead | None) -> Mapping[str, Any]:

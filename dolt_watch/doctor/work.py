@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from dolt_watch.core.dispatching import of_no_rule
+from dolt_watch.core.outages import hold
 from dolt_watch.core.policy import standing
 from dolt_watch.doctor import LONGEST, Case, Finding, failed, failure, named, ok, warning
 from dolt_watch.errors import DoltWatchError
@@ -34,7 +35,17 @@ def target(settings: Settings, targets: Callable[[str], Target]) -> Iterator[Fin
             yield failure("target", f"{name}: {capacity.why}", fix)
         else:
             takes = "takes as many as may be" if capacity.slots is None else f"{capacity.slots} free"
-            yield ok("target", f"{name}: {takes}" + (f", {capacity.why}" if capacity.why else ""))
+            says = f"{name}: {takes}" + (f", {capacity.why}" if capacity.why else "")
+            if getattr(settings.targets[name], "service_url", None) == "":
+                says += (
+                    "; without service_url nothing tells of an outage of the service behind it, and a bead must try it"
+                )
+                fix = (
+                    f"set CLAUDE_AGENT_SERVICE_URL, or [targets.{name}] service_url, to claude-agent-service's address"
+                )
+                yield warning("target", says, fix)
+            else:
+                yield ok("target", says)
     if settings.notify.target:
         yield _hears(settings.notify.target, targets)
 
@@ -109,6 +120,11 @@ def switches(case: Case) -> Iterator[Finding]:
             "switches",
             f"rule {rule} stopped: its target refused our credential",
             f"mend it, then dolt_watch resume --rule {rule}",
+        )
+    for name in sorted({rule.target for rule in case.settings.rules} & found.state.outages.keys()):
+        says = hold(name, found.state.outages[name], found.now).why
+        yield warning(
+            "switches", says, f"start it; it is tried by itself, and `dolt_watch config` shows [targets.{name}]"
         )
     idle = of_no_rule(found.state, case.policy, found.now)
     pauses = standing(found.state, found.now)

@@ -32,6 +32,9 @@ class Commit(NamedTuple):
     parents: tuple[str, ...]
     date: datetime
     author: str
+    side: tuple[Commit, ...] | None = None
+    """On the feed's path, where this is a merge: the commits that it brought in from the side lines, newest first.
+    None for every other commit."""
 
 
 class Edge(NamedTuple):

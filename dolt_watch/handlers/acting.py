@@ -120,7 +120,7 @@ class Telling:
             self.told.append(decision)
             verb = "dispatch" if decision.kind is Kind.CLAIM else decision.kind.value
             detail = f": {decision.reason}" if decision.reason else f" under rule {decision.rule}"
-            self._say(f"would {verb} {decision.bead}{detail}", bead=decision.bead)
+            self._say(f"would {verb} {decision.bead or decision.detail.get('target', '')}{detail}", bead=decision.bead)
         tell_holds(self.say, standing.state, plan)
         for bead in standing.state.beads.values():
             if bead.phase is Phase.RUNNING and bead.id in plan.holds:

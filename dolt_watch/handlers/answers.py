@@ -2,19 +2,63 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from dolt_watch.core import outages
 from dolt_watch.core.dispatching import failure
-from dolt_watch.model import OPEN, Bead, Decision, Entry, Kind, Rule
+from dolt_watch.core.outages import Health
+from dolt_watch.model import EMPTY, OPEN, Bead, Decision, Entry, Kind, Rule
 from dolt_watch.targets import Accepted, Answer, Busy, Refused, Unknown
 
 REST = timedelta(seconds=30)
-"""How long a busy target is left alone where it did not say."""
+"""How long a busy target is left alone where it did not say, by programs that did not count its answers."""
 
 
-def report_of(answer: Answer, attempt: Bead, rule: Rule, now: datetime, jitter: float) -> Decision:
-    """``attempt``: the bead as claimed; ``jitter``: from 0 to 1, drawn once."""
+def report_of(
+    answer: Answer, attempt: Bead, rule: Rule, now: datetime, jitter: float, health: Health | None = None
+) -> Decision:  # fmt: skip
+    """``attempt``: the bead as claimed; ``jitter``: from 0 to 1, drawn once. ``health`` None: as programs decided that knew nothing of it."""
+    if health is None:
+        return _report(answer, attempt, rule, now, jitter)
+    match answer:
+        case Busy(retry_after=seconds):
+            return _busy(_report(answer, attempt, rule, now, jitter), attempt, now, health, seconds)
+        case Refused(unreachable=part) | Unknown(unreachable=part) if part:
+            return _unreachable(answer, part, attempt, rule, now, jitter, health)
+    report = _report(answer, attempt, rule, now, jitter)
+    note = "\n".join(text for text in (health.note, report.note) if text)
+    target = {"target": rule.target} if health.busy or health.tries else EMPTY
+    return report._replace(note=note, detail={**report.detail, **target})
+
+
+def _busy(report: Decision, attempt: Bead, now: datetime, health: Health, seconds: float | None) -> Decision:
+    number = health.busy + 1
+    until = now + outages.rest(number, seconds)
+    return report._replace(
+        detail={**report.detail, "until": until.isoformat(), "busy": number, **outages.not_run(attempt)}
+    )
+
+
+def _unreachable(
+    answer: Refused | Unknown, part: str, attempt: Bead, rule: Rule, now: datetime, jitter: float, health: Health
+) -> Decision:  # fmt: skip
+    """The target's own fault: no attempt is counted, and one note tells of the outage."""
+    tries = health.tries + 1
+    again = now + outages.pause(tries, jitter)
+    detail = {"target": rule.target, "unreachable": part, "tries": tries, "next_try": again.isoformat()}
+    known = Decision(Kind.UNKNOWN, attempt.id, rule.name, attempt.attempt, attempt.cause, token=attempt.token)
+    if isinstance(answer, Refused):
+        note = f"dispatch failed {answer.why}"
+        known = known._replace(kind=Kind.FAILED, status=OPEN)
+        detail |= outages.not_run(attempt)
+    else:
+        note = f"dispatch outcome unknown ({answer.why}): not sent again until it is known"
+    return known._replace(reason=answer.why, note="" if health.noted else note, detail=detail)
+
+
+def _report(answer: Answer, attempt: Bead, rule: Rule, now: datetime, jitter: float) -> Decision:
     base = Decision(Kind.UNKNOWN, attempt.id, rule.name, attempt.attempt, attempt.cause, token=attempt.token)
     match answer:
         case Accepted(job=job):
@@ -36,7 +80,7 @@ def report_of(answer: Answer, attempt: Bead, rule: Rule, now: datetime, jitter: 
 
 def recorded(answer: Answer) -> dict[str, Any]:
     """The answer as the report's detail keeps it; its words and its job stand in the entry's own columns."""
-    kept = {name: getattr(answer, name, None) for name in ("status", "for_good", "stops", "retry_after")}
+    kept = {name: getattr(answer, name, None) for name in ("status", "for_good", "stops", "retry_after", "unreachable")}
     return {"is": type(answer).__name__.lower()} | {name: value for name, value in kept.items() if value}
 
 
@@ -52,7 +96,12 @@ def recalled(entry: Entry) -> Answer | None:
         case "busy":
             return Busy(entry.reason, status, kept.get("retry_after"))
         case "refused":
-            return Refused(entry.reason, status, bool(kept.get("for_good")), bool(kept.get("stops")))
+            return Refused(entry.reason, status, bool(kept.get("for_good")), bool(kept.get("stops")), _part(kept))
         case "unknown":
-            return Unknown(entry.reason, status)
+            return Unknown(entry.reason, status, _part(kept))
     return None
+
+
+def _part(kept: Mapping[str, Any]) -> str:
+    part = kept.get("unreachable")
+    return part if isinstance(part, str) else ""

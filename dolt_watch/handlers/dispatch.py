@@ -10,11 +10,12 @@ import time
 import uuid
 from datetime import timedelta
 
+from dolt_watch.core.outages import health_of, is_resent
 from dolt_watch.core.rules import CompiledRule
 from dolt_watch.handlers.answers import recorded, report_of
 from dolt_watch.ledger import Ledger, Written
 from dolt_watch.log_events import LogEvent
-from dolt_watch.model import IN_PROGRESS, Decision, Kind, Rule
+from dolt_watch.model import IN_PROGRESS, OPEN, Decision, Kind, Rule
 from dolt_watch.round import Standing, announce
 from dolt_watch.targets import Target, Task
 from dolt_watch.text import Said, Say
@@ -44,19 +45,24 @@ def _attempt(
     claimed = ledger.decide(claim, observed=standing.look.head, fence=standing.look.fence, valid=valid)
     after = time.monotonic()
     announce(say, claimed, f"picked bead: {bead.id}")
-    attempt = bead._replace(attempt=claim.attempt, token=claim.token, cause=claimed.commit)
-    report = _withdrawn(claimed, compiled, ledger) or _late(begun)
+    attempt = bead._replace(attempt=claim.attempt, token=claim.token, cause=claimed.commit, sent_at=claimed.entry.at)
+    again = is_resent(claim.detail)
+    report = _withdrawn(claimed, compiled, ledger, again) or _late(begun)
     if report is None:
         task = Task(bead.id, dict(claimed.row or {}), rule.name)
         answer, jitter = target.dispatch(task, claim.token), round(random.random(), 6)
         # not the look's time: what is to be left alone for a while is left alone from its answer on
         now = claimed.entry.at + timedelta(seconds=time.monotonic() - after)
-        report = report_of(answer, attempt, rule, now, jitter)
-        given = {"now": now.isoformat(), "made": standing.state.made, "jitter": jitter, "answer": recorded(answer)}
+        health = health_of(standing.state, rule.target, bead.id, now, str(claim.detail.get("deferred_note", "")))
+        report = report_of(answer, attempt, rule, now, jitter, health)
+        given = {
+            "now": now.isoformat(), "made": standing.state.made, "jitter": jitter, "answer": recorded(answer),
+            "health": list(health),
+        }  # fmt: skip
         report = report._replace(detail={**report.detail, "given": given})
     else:
         assert claimed.row is not None
-        report = report._replace(status=str(claimed.row["status"]))
+        report = report._replace(status=OPEN if again else str(claimed.row["status"]))
     report = report._replace(
         bead=bead.id, rule=rule.name, attempt=claim.attempt, token=claim.token, cause=claimed.commit
     )
@@ -68,15 +74,23 @@ def _attempt(
     return written
 
 
-def _withdrawn(claimed: Written, compiled: CompiledRule, ledger: Ledger) -> Decision | None:
-    """Cell-wise merges let a person unassign the bead in the same instant: look again, with our own cells put back."""
+def _withdrawn(claimed: Written, compiled: CompiledRule, ledger: Ledger, again: bool) -> Decision | None:
+    """Cell-wise merges let a person unassign the bead in the same instant: look again, with our own cells put back.
+
+    ``again``: the bead is in progress by an earlier claim, and may have been deferred or blocked since.
+    """
     assert claimed.row is not None
-    before = [claimed.row[name] for name in compiled.put_back]
+    row = {**claimed.row, "status": OPEN} if again else claimed.row
+    before = [row[name] for name in compiled.put_back]
     rows = ledger.engine.query(
         f"SELECT status, {compiled.when_put_back} FROM issues WHERE id = ?", (*before, claimed.entry.bead)
     )
     if rows and rows[0][0] == IN_PROGRESS and rows[0][1]:
-        return None
+        hold = ledger.unready(claimed.entry) if again else None
+        if hold is None:
+            return None
+        why = f"it is not ready: {hold.why}; nothing was sent"
+        return Decision(Kind.RELEASE, claimed.entry.bead, "", 0, "", reason=why)
     why = "it no longer matches its rule" if rows else "it was deleted"
     return Decision(Kind.RELEASE, claimed.entry.bead, "", 0, "", reason=f"{why}; nothing was sent")
 

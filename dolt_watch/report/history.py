@@ -193,5 +193,7 @@ def _ending(status: str | None, event: Event | None) -> tuple[str, str]:
         return DONE, f"closed{by}"
     if status == BLOCKED:
         return STOPPED, f"blocked{by}"
+    if event is not None and event.changed == ("renamed",):
+        return LEFT, f"renamed to {event.other}"
     changed = ", ".join(event.changed) if event is not None and event.changed else "row"
     return LEFT, f"no longer under its rule: {changed} changed{by}"

@@ -52,6 +52,7 @@ def load(flags: Mapping[str, Any], env: Mapping[str, str] = os.environ, cwd: Pat
     address, project = _address(values, env, here, origins)
     rules = tuple(_table(Rule(name=name), "rules", sources.RULE, values, origins) for name in values.rules)
     targets = _targets(rules, values, env, origins)
+    rules = tuple(_announced(rule, targets[rule.target], values) for rule in rules)
     notify = _notify(values, targets, origins)
     chosen = {key: value for key, value in simple.items() if value is not None}
     return Settings(address, project, rules, targets, notify, **chosen, origins=origins)
@@ -134,6 +135,13 @@ def _value(values: _Values, path: tuple[str, ...], kind: str, origins: dict[str,
 def _table(default: _Table, table: str, keys: Mapping[str, str], values: _Values, origins: dict[str, str]) -> _Table:
     found = {key: _value(values, (table, default.name, key), kind, origins) for key, kind in keys.items()}
     return replace(default, **{key: value for key, value in found.items() if value is not None})
+
+
+def _announced(rule: Rule, target: TargetSettings, values: _Values) -> Rule:
+    """With the ``on_unknown`` of its target's kind where nobody set one."""
+    if ("rules", rule.name, "on_unknown") in values.by_path or not target.announces:
+        return rule
+    return replace(rule, on_unknown="retry")
 
 
 def _targets(

@@ -27,6 +27,9 @@ class TargetSettings:
     tells_of_jobs: ClassVar[bool] = False
     """Does it say what became of a job, by ``verdict``? Then it is asked while the job runs, once a minute at most."""
 
+    announces: ClassVar[bool] = False
+    """Is the first act of its agents a note on the bead? Then silence means that nothing runs: the default of a rule's ``on_unknown`` is 'retry'."""
+
     def place(self, key: str) -> str:
         return self.places.get(key, f"[targets.{self.name}] {key}")
 
@@ -42,7 +45,18 @@ def filled_by(variable: str) -> Any:
     return field(default="", repr=False, metadata={"variable": variable})
 
 
-NOTIFIED = ("failed", "quarantined", "unknown", "overdue", "give-up", "reap", "requeue", "stopped")
+NOTIFIED = (
+    "failed",
+    "quarantined",
+    "unknown",
+    "overdue",
+    "give-up",
+    "reap",
+    "requeue",
+    "stopped",
+    "outage",
+    "recovered",
+)
 """Kinds of decision that somebody may want to hear of."""
 
 

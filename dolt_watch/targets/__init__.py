@@ -35,6 +35,8 @@ class Refused:
     stops: bool = False
     """The way to the target is wrong, not this bead: it does not take our credential, or says that it is gone. Stops the rule until a person resumes
     it, and counts against no bead."""
+    unreachable: str = ""
+    """What cannot be reached: 'target', 'service' (the one behind it), '' where the target answered. Begins an outage, and counts against no bead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,8 @@ class Unknown:
 
     why: str
     status: int | None = None
+    unreachable: str = ""
+    """As in ``Refused``."""
 
 
 Answer = Accepted | Refused | Busy | Unknown

@@ -58,7 +58,8 @@ class AgentService:
 
     def capacity(self) -> Capacity:
         """The service's own numbers. It fails open nowhere: what is no answer of its own is down."""
-        return read_health(self._service.exchange("GET", "/health", timeout=min(self.timeout, LOOK_TIMEOUT)))
+        found = read_health(self._service.exchange("GET", "/health", timeout=min(self.timeout, LOOK_TIMEOUT)))
+        return found._replace(proof="both" if found.proof else "")
 
     def dispatch(self, task: Task, token: str) -> Answer:
         """One POST."""

@@ -14,12 +14,16 @@ from dolt_watch.targets import Accepted, Answer, Busy, Capacity, JobReport, Refu
 from dolt_watch.targets.checks import check_url, seconds
 from dolt_watch.targets.health import read_health
 from dolt_watch.targets.http import Caller, Exchange
-from dolt_watch.targets.reading import LOOK_TIMEOUT, error_of, json_of, retry_after, usable_job, usual
+from dolt_watch.targets.reading import GATEWAY, LOOK_TIMEOUT, error_of, json_of, retry_after, usable_job, usual
 
 DEFAULT_TIMEOUT = 30.0
 
 CREDENTIAL = frozenset({"Invalid token", "Missing bearer token", "Service unauthenticated"})
 """claude-agent-service's words for a bearer that it does not take, passed on by BeadBoard in a 502."""
+NOT_CONFIGURED = "is not configured"
+"""BeadBoard has no URL of its service, or no bearer: no bead can be sent."""
+SERVICE_AWAY = frozenset({"fetch failed", *(f"Agent service returned HTTP {status}." for status in sorted(GATEWAY))})
+"""BeadBoard's words where its service, or the gateway before it, cannot be reached."""
 OUR_FAULT = frozenset({"Invalid JSON body.", "taskId is required."})
 
 
@@ -43,7 +47,7 @@ class BeadBoard:
         # A frozen BeadBoard dispatches what it holds when it thaws. So an idle service is evidence only beside a BeadBoard that answers,
         # and a free slot is of no use without one.
         board = read_status(self._board.exchange("GET", "/api/agent-status", timeout=look))
-        return board if board.down else capacity
+        return board if board.down else capacity._replace(proof="both")
 
     def dispatch(self, task: Task, token: str) -> Answer:
         """One POST. BeadBoard knows nothing of the ``Idempotency-Key``; a proxy or a later version may."""
@@ -92,7 +96,9 @@ def read_answer(exchange: Exchange) -> Answer:
             return Refused(exchange.shown, 400, for_good=_for_good(exchange))
         case 500:
             # 'not configured', or an empty body for JSON null: BeadBoard's own 500s come before it asks its service.
-            return Refused(exchange.shown, 500)
+            error = error_of(exchange)
+            away = "service" if isinstance(error, str) and NOT_CONFIGURED in error else ""
+            return Refused(exchange.shown, 500, unreachable=away)
         case 502:
             return _passed_on(exchange)
         case _:
@@ -122,7 +128,9 @@ def _passed_on(exchange: Exchange) -> Answer:
     if isinstance(error, list):
         # The service's 422: validation comes before anything else there.
         return Refused(exchange.shown, 502)
-    return Unknown(exchange.shown, 502)
+    # Without a word of BeadBoard's own, a proxy says that it cannot reach BeadBoard.
+    away = "service" if error is None or error in SERVICE_AWAY else ""
+    return Unknown(exchange.shown, 502, away)
 
 
 # -- how much it takes -------------------------------------------------------------------------------------------
@@ -134,4 +142,4 @@ def read_status(exchange: Exchange) -> Capacity:
     busy = answer.get("busy") if isinstance(answer, dict) else None
     if not isinstance(busy, bool):
         return Capacity(0, f"BeadBoard's agent-status: {exchange.shown}", down=True)
-    return Capacity(0, "claude-agent-service is busy") if busy else Capacity(1)
+    return Capacity(0, "claude-agent-service is busy", proof="target") if busy else Capacity(1, proof="target")

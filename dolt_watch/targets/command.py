@@ -72,7 +72,8 @@ class Command:
             )
         except (OSError, ValueError) as error:  # ValueError: a NUL in the bead's id
             # Popen raises only where no program was executed.
-            return Refused(f"{outside(self._argv[0], 200)} could not be started: {outside(str(error), 200)}")
+            why = f"{outside(self._argv[0], 200)} could not be started: {outside(str(error), 200)}"
+            return Refused(why, unreachable="" if isinstance(error, ValueError) else "target")
         end = End(None)
         with process:  # which waits for it
             try:

@@ -13,7 +13,7 @@ MOST = 100_000
 
 
 def read_health(exchange: Exchange) -> Capacity:
-    """``GET /health`` of claude-agent-service, new shape or old. The old one tells nothing of its queue, so it is never ``idle``."""
+    """``GET /health`` of claude-agent-service, new shape or old; it proves that the service can be reached. The old one tells nothing of its queue, so it is never ``idle``."""
     answer = json_of(exchange) if exchange.trouble is None and exchange.status == 200 else None
     if not isinstance(answer, dict):
         return Capacity(0, f"claude-agent-service's health: {exchange.shown}", down=True)
@@ -22,13 +22,13 @@ def read_health(exchange: Exchange) -> Capacity:
         busy = answer.get("busy")
         if not isinstance(busy, bool):
             return Capacity(0, f"claude-agent-service's health: {exchange.shown}", down=True)
-        return Capacity(0, "claude-agent-service is busy") if busy else Capacity(1)
+        return Capacity(0, "claude-agent-service is busy", proof="service") if busy else Capacity(1, proof="service")
     active, queued, most = (_count(answer.get(key)) for key in ("active", "queued", "capacity"))
     if active is None or queued is None or most is None:
         return Capacity(0, f"claude-agent-service's numbers make no sense: {exchange.shown}", down=True)
     slots = max(0, most - active - queued)
     why = "" if slots else f"claude-agent-service is busy (active {active}, queued {queued}, capacity {most})"
-    return Capacity(slots, why, idle=active == 0 and queued == 0)
+    return Capacity(slots, why, idle=active == 0 and queued == 0, proof="service")
 
 
 def _count(value: Any) -> int | None:

@@ -37,7 +37,9 @@ class Trouble(StrEnum):
     REFUSED = "refused"
     """Our own connection was refused: nothing was sent."""
     NOT_SENT = "not-sent"
-    """No connection (name, route, TLS, time), or no such request: nothing was sent."""
+    """No connection (name, route, TLS, time): nothing was sent."""
+    IMPOSSIBLE = "impossible"
+    """No such request can be made: nothing was sent."""
     BROKEN = "broken"
     """Broken after sending may have begun."""
     TIMEOUT = "timeout"
@@ -46,7 +48,9 @@ class Trouble(StrEnum):
     """The answer is larger than ``MAX_BODY``."""
 
 
-NOTHING_SENT = frozenset({Trouble.REFUSED, Trouble.NOT_SENT})
+NOTHING_SENT = frozenset({Trouble.REFUSED, Trouble.NOT_SENT, Trouble.IMPOSSIBLE})
+AWAY = frozenset({Trouble.REFUSED, Trouble.NOT_SENT, Trouble.BROKEN, Trouble.TIMEOUT})
+"""The server cannot be reached, or does not answer: no fault of what was asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +176,7 @@ class Caller:
 
         cause = outside(str(error) or type(error).__name__, 200)
         if not watch.started:
-            return Exchange(trouble=Trouble.NOT_SENT, why=f"no such request ({self.place}): {cause}", at=time.time())
+            return Exchange(trouble=Trouble.IMPOSSIBLE, why=f"no such request ({self.place}): {cause}", at=time.time())
         # Both must agree, the kind of error and what the trace saw: 'nothing was sent' is never a guess. (UnicodeError: a host that is no name.)
         unsent = (_TooLate, httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol, UnicodeError)
         if not watch.sending and isinstance(error, unsent):

@@ -9,12 +9,14 @@ from typing import Any
 import orjson
 
 from dolt_watch.targets import Answer, Busy, Refused, Unknown
-from dolt_watch.targets.http import NOTHING_SENT, Exchange
+from dolt_watch.targets.http import AWAY, NOTHING_SENT, Exchange
 
 LOOK_TIMEOUT = 10.0
 """Seconds that a look at the capacity, or at a job, may take."""
 LONGEST_JOB = 255
 """Characters of a job id: the column's width."""
+GATEWAY = frozenset({502, 503, 504})
+"""What a gateway answers when it cannot reach the service behind it."""
 LONGEST_REST = 3600.0
 """Seconds for which a target may ask to be left alone; more is taken as this."""
 
@@ -22,9 +24,10 @@ LONGEST_REST = 3600.0
 def usual(exchange: Exchange) -> Answer:
     """What an answer to a dispatch means where the service has no word of its own for it; never ``Accepted``."""
     if exchange.trouble is not None or exchange.status is None:
+        away = "target" if exchange.trouble in AWAY else ""
         if exchange.trouble in NOTHING_SENT:
-            return Refused(exchange.why)
-        return Unknown(exchange.why or "no answer", exchange.status)
+            return Refused(exchange.why, unreachable=away)
+        return Unknown(exchange.why or "no answer", exchange.status, away)
     status, shown = exchange.status, exchange.shown
     match status:
         case 401 | 403:
@@ -33,6 +36,8 @@ def usual(exchange: Exchange) -> Answer:
             return Busy(shown, status, retry_after(exchange))
         case 503 if (rest := retry_after(exchange)) is not None:
             return Busy(shown, status, rest)
+        case _ if status in GATEWAY and retry_after(exchange) is None:
+            return Unknown(shown, status, "service")
         case 408:
             return Unknown(shown, status)
         case _ if 300 <= status < 500:

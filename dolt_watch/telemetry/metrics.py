@@ -30,6 +30,8 @@ class Metrics:
     def __init__(self) -> None:
         self._succeeded = False
         """A good tick was counted here: else the last one is that of the file."""
+        self._known_outages: set[str] = set()
+        """Targets that had an outage: their gauge goes back to 0, so that an alert ends."""
         self.registry = CollectorRegistry()
         self.info = Gauge("dolt_watch_info", "Which program this is", ["version"], registry=self.registry)
         self.info.labels(__version__).set(1)
@@ -52,6 +54,12 @@ class Metrics:
         self.beads = Gauge("dolt_watch_beads", "Beads in a phase", ["phase", "rule"], registry=self.registry)
         self.held = Gauge(
             "dolt_watch_held_beads", "Waiting beads that may not go now, by gate", ["gate"], registry=self.registry
+        )
+        self.outages = Gauge(
+            "dolt_watch_target_outage",
+            "1 while a target cannot be reached, 0 once it answers again",
+            ["target"],
+            registry=self.registry,
         )
         self.oldest = Gauge(
             "dolt_watch_oldest_waiting_seconds",
@@ -88,6 +96,8 @@ class Metrics:
         if outcome.rounds:
             self._gauge(self.beads, Count((bead.phase.value, bead.rule) for bead in state.beads.values()))
             self._gauge(self.held, Count((hold.gate,) for hold in outcome.holds.values()))
+            self._known_outages |= state.outages.keys()
+            self._gauge(self.outages, {(name,): int(name in state.outages) for name in self._known_outages})
         waits = [bead.matched_at or bead.since for bead in state.beads.values() if bead.phase is Phase.WAITING]
         self.oldest.set((now - min(waits)).total_seconds() if waits and now is not None else 0)
 
@@ -98,6 +108,7 @@ class Metrics:
         """Another one leads, or may: what this one saw last grows old, and whoever adds up replicas would count it twice."""
         self.beads.clear()
         self.held.clear()
+        self.outages.clear()
         for gauge in (self.leads, self.oldest, self.lag_commits, self.lag_seconds):
             gauge.set(0)
 

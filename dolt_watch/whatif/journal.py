@@ -88,9 +88,18 @@ class Journal:
         elif event.entry is None:
             self._end(attempt, event.at, AWAY if status == IN_PROGRESS else status or DELETED)
 
+    def renamed(self, was: str, bead: str) -> None:
+        """What is under way goes on under another id."""
+        attempt = self._open.pop(was, None)
+        if attempt is not None:
+            self._open[bead] = attempt
+
     def _entry(self, entry: Entry, before: Bead | None, assumed: bool) -> None:
         self.told.append(Told(entry.bead, entry.kind, entry.at, entry.attempt, entry.rule, entry.reason, assumed))
         if entry.kind is Kind.CLAIM:
+            earlier = self._open.get(entry.bead)
+            if earlier is not None:  # sent again: nothing came of the one before
+                self._end(earlier, entry.at, Kind.RETRY.value)
             matched = (before.matched_at or before.since) if before is not None else entry.at
             cause = before.cause if before is not None else entry.cause
             self._add(

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from dolt_watch.core.given import recall
+from dolt_watch.core.outages import Health
 from dolt_watch.errors import SettingsError
 from dolt_watch.handlers.answers import recalled, report_of
 from dolt_watch.model import CLOSED, Bead, Decision, Event, Rule, Sign, What
@@ -16,6 +17,8 @@ from dolt_watch.whatif.views import View
 
 DEADLINE = timedelta(minutes=1)
 """Of a claim whose run is assumed: it is settled at once."""
+TRIED = frozenset({"resend", "deferred_note"})
+"""Details of a claim that was made to try its target."""
 ALIVE = 2
 """An assumed run gives so many signs of life in each ``stale_after``."""
 
@@ -37,6 +40,11 @@ class Runs:
         while runs and runs[0].over and runs[0].last < self.entered.get(bead, 0):
             runs.pop(0)
         return runs.pop(0) if runs else None
+
+    def tries(self, bead: str) -> bool:
+        """Does its next recorded run try a target that was not well?"""
+        run = next(iter(self._left.get(bead, ())), None)
+        return run is not None and run.claim is not None and not TRIED.isdisjoint(run.claim.detail)
 
     def assume(self, bead: str, rule: Rule, view: View, now: datetime) -> Run:
         """A run that nobody recorded: alive all along, and closed after ``run_time``. Raises SettingsError where nothing says how long that is."""
@@ -65,10 +73,12 @@ def span(run: Run) -> timedelta:
     return deadline - run.begun if deadline is not None else DEADLINE
 
 
-def report_of_run(run: Run, attempt: Bead, rule: Rule, was: str, now: datetime) -> Decision | None:
+def report_of_run(
+    run: Run, attempt: Bead, rule: Rule, was: str, now: datetime, health: Health
+) -> Decision | None:  # fmt: skip
     """What comes of the claim at once; None: nobody ever said. ``attempt``: the bead as claimed; ``was``: its status before."""
     if run.assumed:
-        return report_of(Accepted("assumed"), attempt, rule, now, 0.0)
+        return report_of(Accepted("assumed"), attempt, rule, now, 0.0, health)
     entry = run.answer
     if entry is None:
         return None
@@ -76,4 +86,4 @@ def report_of_run(run: Run, attempt: Bead, rule: Rule, was: str, now: datetime) 
     if answer is None:  # taken back before anything was sent
         taken = Decision(entry.kind, attempt.id, rule.name, attempt.attempt, "", token=attempt.token, status=was)
         return taken._replace(reason=entry.reason)
-    return report_of(answer, attempt, rule, now, recall(entry).jitter)
+    return report_of(answer, attempt, rule, now, recall(entry).jitter, health)

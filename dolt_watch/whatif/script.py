@@ -38,7 +38,8 @@ from dolt_watch.whatif.views import View, Views
 """What may come of a claim at once."""
 NOTHING_RUNS = ANSWERS - LIVE
 OURS_TO_END = frozenset({Kind.REAP, Kind.REQUEUE, Kind.GIVE_UP, Kind.RETRY})
-BY_PEOPLE = frozenset({Kind.PAUSE, Kind.RESUME, Kind.RESYNC})
+FROM_OUTSIDE = frozenset({Kind.PAUSE, Kind.RESUME, Kind.RESYNC, Kind.OUTAGE, Kind.RECOVERED})
+"""Decisions about no bead that no other settings would have changed: of people, and what the targets' health was."""
 
 
 class Act(NamedTuple):
@@ -129,6 +130,8 @@ class Script:
             self._place += 1
             if event.entry is not None:
                 self._ours(event, event.entry, views)
+            elif event.what is What.RENAMED:
+                self._renamed(event, rows[event.bead], views)
             elif event.what is not What.OVERWRITTEN:
                 self._others(event, rows.get(event.bead), views, fixed)
         if any(row.table == "dependencies" for row in step.changes.rows) or any(map(_readies, rows.values())):
@@ -139,7 +142,7 @@ class Script:
     def _ours(self, event: Event, entry: Entry, views: Views) -> None:
         assert self._at is not None
         if entry.bead == GLOBAL:
-            if entry.kind in BY_PEOPLE:
+            if entry.kind in FROM_OUTSIDE:
                 # nothing asks what it wrote, and where that is not said it cannot be pickled
                 bare = event._replace(entry=entry._replace(wrote=Wrote({})))
                 self.people.add(Act(self._place, self._at, bare))
@@ -161,10 +164,21 @@ class Script:
         open_.last = self._place
         if entry.kind in ANSWERS and open_.answer is None:
             open_.answer = entry
-        open_.idle = open_.idle or entry.kind is Kind.RETRY
+        if entry.kind is Kind.RETRY:
+            open_.idle = open_.idle or any(one.idle for one in recall(entry).capacity.values())
         open_.taken = open_.taken or entry.kind in OURS_TO_END
         if entry.kind in NOTHING_RUNS or entry.kind is Kind.RETRY:
             self._end(entry.bead)
+
+    def _renamed(self, event: Event, row: RowChange, views: Views) -> None:
+        """What follows under the new id belongs to the run that began under the old one."""
+        assert self._at is not None
+        run = self._open.pop(event.other, None)
+        if run is not None:
+            self._open[event.bead] = run
+        if event.other in self._known:
+            self._known.add(event.bead)
+        self.people.add(Act(self._place, self._at, event._replace(row=None), views.of(row, event.commit)))
 
     def _retried(self, event: Event, views: Views) -> None:
         """A person's doing: to the simulation it is an edit that leaves the bead open."""

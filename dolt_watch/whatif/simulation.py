@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from dolt_watch.core.decide import decide, questions, settling
 from dolt_watch.core.fold import Projection
+from dolt_watch.core.outages import Health, health_of, postponed
 from dolt_watch.core.policy import ATTEMPTED, BOTH, Outside, Plan, Policy, Questions, sets_status
 from dolt_watch.model import (
     GLOBAL,
@@ -70,6 +71,8 @@ class Simulation:
         """Of the last tick."""
         self._rows = {bead: Row(view, view.status) for bead, view in rows.items()}
         self._playing: dict[str, Run] = {}
+        self._answers: set[str] = set()
+        """Targets whose last outage is over, as it was recorded."""
         self._people = iter(script.people)
         self._next = next(self._people, None)
         """What people do next."""
@@ -120,7 +123,7 @@ class Simulation:
         patient, skip = True, set(attempted)
         while True:
             state = self.projection.state()
-            asked = questions(state, self.policy, now, BOTH, skip)
+            asked = self._asked(now, skip)
             outside = self._outside(asked, now)
             plan = self.plan = decide(state, self.policy, now, BOTH, asked, outside)
             if plan.decisions:
@@ -130,8 +133,20 @@ class Simulation:
                 patient = False
                 now += timedelta(seconds=wait)
             else:
-                return now, self._wakes(state, asked, plan, now)
+                self._postpone(asked, now)
+                return now, self._wakes(self.projection.state(), self._asked(now, skip), plan, now)
             self._advance(now)
+
+    def _asked(self, now: datetime, skip: Collection[str]) -> Questions:
+        return questions(self.projection.state(), self.policy, now, BOTH, skip)
+
+    def _postpone(self, asked: Questions, now: datetime) -> None:
+        """Targets that were tried in vain, or could not be: as the loop, whose tries history does not hold."""
+        outages = self.projection.targets.outages
+        tried = Outside({target: Capacity(None) for target in outages})
+        moved = postponed(self.projection.state(), self.policy, now, asked, tried)
+        if moved is not None:
+            outages.update(moved.outages)
 
     def _wakes(self, state: State, asked: Questions, plan: Plan, now: datetime) -> datetime | None:
         gates = plan.gates
@@ -161,8 +176,12 @@ class Simulation:
         for bead in asked.unknown:
             rule_ = self.policy.rule(bead.rule)
             run = self._playing.get(bead.id)
-            if rule_ is not None and run is not None and run.idle:
+            away = rule_ is not None and rule_.target in self.projection.targets.outages
+            if rule_ is not None and not away and run is not None and run.idle:
                 capacity[rule_.target] = Capacity(None, idle=True)
+        for target in self.projection.targets.outages:
+            if target not in capacity and self._tries(target, asked):
+                capacity[target] = Capacity(None)
         for bead in asked.stale:
             run = self._playing.get(bead.id)
             report = run.verdict(now - (bead.sent_at or now)) if run is not None and bead.token else None
@@ -173,6 +192,13 @@ class Simulation:
             if told is not None and told[0] <= now:
                 verdicts[bead.id] = told[1]
         return Outside(capacity, holds, verdicts)
+
+    def _tries(self, target: str, asked: Questions) -> bool:
+        """Was the target tried by a dispatch, as it was recorded, of a bead that may try it now?"""
+        rules = [rule.name for rule in self.policy.rules if rule.target == target]
+        queued = [bead for name in rules for bead in asked.queues.get(name, ())]
+        unknown = [bead for bead in asked.unknown if bead.rule in rules]
+        return target in self._answers or any(self.runs.tries(bead.id) for bead in (*unknown, *queued))
 
     def _failed(self, bead: Bead) -> tuple[datetime, JobReport] | None:
         """When its target says that its job failed, as it was recorded."""
@@ -200,9 +226,10 @@ class Simulation:
         claim = decision._replace(token=token, detail={**decision.detail, "deadline": deadline})
         self._playing[decision.bead] = run
         self._write(claim, now, assumed=run.assumed)
-        attempt = before._replace(attempt=decision.attempt, token=token)
+        attempt = before._replace(attempt=decision.attempt, token=token, sent_at=now)
         self._play(run, now - run.begun, now)
-        report = report_of_run(run, attempt, rule, was, now)
+        health = health_of(self.projection.state(), rule.target, decision.bead, now)
+        report = report_of_run(run, attempt, rule, was, now, health)
         if report is None:
             return now
         at = now + max(NONE, run.answer.at - run.begun) if run.answer is not None else now
@@ -221,7 +248,7 @@ class Simulation:
         bead = self.projection.beads[run.bead]
         rule = self.policy.rule(bead.rule)
         if bead.phase is Phase.CLAIMED and run.answer is not None and rule is not None:
-            report = report_of_run(run, bead, rule, "", run.begun)
+            report = report_of_run(run, bead, rule, "", run.begun, Health())
             if report is not None:
                 self._later(run.answer.at, run.token, report)
 
@@ -229,17 +256,17 @@ class Simulation:
 
     def _write(self, decision: Decision, at: datetime, assumed: bool = False) -> None:
         """The decision or report as it comes back through the feed."""
+        if decision.bead == GLOBAL:  # an outage begins or ends: beside the recorded stream, whose versions others have
+            entry = _entry(decision, self.projection.version, self.policy.settings_hash, at)
+            self.projection.shared(Event(What.LEDGER, GLOBAL, "", at, entry=entry))
+            return
         row, bead = self._rows.get(decision.bead), self.projection.beads.get(decision.bead)
         facts = None
         if row is not None and (decision.status or decision.note):
             status = decision.status if sets_status(decision, row.status) else row.status
             row = self._rows[decision.bead] = row._replace(status=status, touched=at)
             facts = self._facts(decision.bead, row)
-        entry = Entry(
-            decision.bead, bead.version + 1 if bead is not None else 1, decision.kind, decision.attempt, decision.rule,
-            decision.token, decision.cause, "", at, decision.job, decision.reason, "", self.policy.settings_hash, "",
-            decision.detail, Wrote(),
-        )  # fmt: skip
+        entry = _entry(decision, bead.version + 1 if bead is not None else 1, self.policy.settings_hash, at)
         cause = row.view.commit if row is not None else ""
         self._fold(Event(What.LEDGER, decision.bead, cause, at, facts=facts, entry=entry), assumed=assumed)
 
@@ -248,8 +275,12 @@ class Simulation:
     def _others(self, act: Act, at: datetime) -> None:
         event = act.event
         if event.bead == GLOBAL:
-            self.projection.fold([event])
+            if not self._dispatches_tell(event):
+                self.projection.fold([event])
             self.depths.anew(at, self.projection.beads)
+            return
+        if event.what is What.RENAMED:
+            self._renamed(event, act, at)
             return
         shift = at - act.at
         facts: Facts | None = None
@@ -265,6 +296,31 @@ class Simulation:
         waits = after is not None and after.phase is Phase.WAITING
         if waits and (before is None or before.phase is not Phase.WAITING):
             self.runs.entered[event.bead] = act.place
+
+    def _dispatches_tell(self, event: Event) -> bool:
+        """Of an outage that began, or ended, with the answer to a dispatch: here it does so with that run, whenever that comes."""
+        entry = event.entry
+        if entry is None or entry.kind not in (Kind.OUTAGE, Kind.RECOVERED):
+            return False
+        target = str(entry.detail.get("target", ""))
+        if entry.kind is Kind.RECOVERED:
+            self._answers.add(target)
+            return entry.detail.get("by") == "dispatch"
+        self._answers.discard(target)
+        return entry.detail.get("part") != "capacity"
+
+    def _renamed(self, event: Event, act: Act, at: datetime) -> None:
+        """The row has another id; its status stays as it is here, and so does what plays."""
+        assert act.view is not None
+        row, run = self._rows.pop(event.other, None), self._playing.pop(event.other, None)
+        status = row.status if row is not None else act.view.status
+        self._rows[event.bead] = Row(act.view, status, row.touched if row is not None else None, act.place)
+        if run is not None:
+            self._playing[event.bead] = run
+        self.projection.fold([event])
+        self.journal.renamed(event.other, event.bead)
+        for bead in (event.other, event.bead):
+            self.depths.saw(at, bead, self.projection.beads.get(bead))
 
     def _changed(self, act: Act, view: View, at: datetime) -> Row:
         """The row after it. What a run writes that came earlier than recorded must not bring what people changed later."""
@@ -293,3 +349,10 @@ class Simulation:
 
     def _later(self, at: datetime, token: str, what: Act | Decision) -> None:
         heapq.heappush(self._planned, (at, next(self._order), token, what))
+
+
+def _entry(decision: Decision, version: int, settings_hash: str, at: datetime) -> Entry:
+    return Entry(
+        decision.bead, version, decision.kind, decision.attempt, decision.rule, decision.token, decision.cause, "", at,
+        decision.job, decision.reason, "", settings_hash, "", decision.detail, Wrote(),
+    )  # fmt: skip

@@ -12,7 +12,7 @@ from dolt_watch.core.fold import Projection
 from dolt_watch.core.policy import BOTH, Policy
 from dolt_watch.engines import Commit
 from dolt_watch.errors import DatabaseError, SettingsError
-from dolt_watch.model import GLOBAL, Bead
+from dolt_watch.model import GLOBAL, Bead, What
 from dolt_watch.past import Past, Step, Under
 from dolt_watch.whatif.comparing import SAME, Figures, Pair, compared, figures, usual
 from dolt_watch.whatif.depths import Depths
@@ -176,6 +176,8 @@ def _note(journal: Journal, beads: dict[str, Bead], step: Step) -> None:
     """What one commit decided, and what it ended. ``beads``: as they stood before it; made to be as they stand after it."""
     statuses = {row.bead: str(row.after.get("status", "")) for row in step.changes.rows if row.table == "issues"}
     for event in step.events:
+        if event.what is What.RENAMED:
+            journal.renamed(event.other, event.bead)
         if event.bead != GLOBAL:
             after = step.projection.beads.get(event.bead)
             journal.saw(event, beads.get(event.bead), after, statuses.get(event.bead, ""))

@@ -15,7 +15,7 @@ from dolt_watch.core.derive import facts_of
 from dolt_watch.core.rules import CompiledRule, compile_for
 from dolt_watch.engines import Engine
 from dolt_watch.engines.sql import chunks
-from dolt_watch.feed import sortable
+from dolt_watch.feed import narrowed, sortable
 from dolt_watch.model import BLOCKED, CLOSED, IN_PROGRESS, OPEN, Answers, CommitChanges, Facts, RowChange, Rule
 
 STATUSES = (OPEN, IN_PROGRESS, BLOCKED, CLOSED)
@@ -65,9 +65,7 @@ class Views:
 
     def own(self, changes: CommitChanges) -> CommitChanges:
         """With the answers of these rules, as they are, and no others."""
-        first, count = len(self.compiled), len(self.rules)
-        rows = (row._replace(answers=row.answers[-first:][:count]) for row in changes.rows)
-        return changes._replace(rows=tuple(rows))
+        return narrowed(changes, -len(self.compiled), len(self.rules))
 
     def at(self, commit: str, beads: Iterable[str], statuses: Sequence[str] = STATUSES) -> dict[str, View]:
         """The rows of these beads as a commit has them."""

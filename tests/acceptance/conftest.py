@@ -102,6 +102,15 @@ class Watch:
             self.server.sql(*texts, f"CALL DOLT_COMMIT('-Am', 'by hand'{when})", database=self.bd.database)[0][0]
         )
 
+    def left_comment(self, bead: str, text: str) -> None:
+        """A comment that no commit holds, as bd 1.0.2 leaves one. The later ones commit theirs."""
+        self.sql(
+            "INSERT INTO comments (id, issue_id, author, text, created_at)"
+            " VALUES (UUID(), %s, 'agent', %s, UTC_TIMESTAMP())",
+            bead,
+            text,
+        )
+
     # -- what there is to see ----------------------------------------------------------------------------------------
 
     def shown(self, bead: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from tests.acceptance.conftest import Watch
+from tests.stubs.agent_service import AgentServiceStub
 
 
 class Told(NamedTuple):
@@ -32,7 +33,10 @@ class Examined(NamedTuple):
 
 
 def doctor(watch: Watch, *arguments: str, env: Mapping[str, str] | None = None) -> Examined:
-    ran = watch.command("doctor", "--format", "json", *arguments, env=env)
+    """With a claude-agent-service behind BeadBoard, unless ``env`` says otherwise."""
+    with AgentServiceStub() as service:
+        known = {"CLAUDE_AGENT_SERVICE_URL": service.url, **(env or {})}
+        ran = watch.command("doctor", "--format", "json", *arguments, env=known)
     assert ran.stderr == "", ran
     tree = json.loads(ran.stdout)
     assert tree["exit_code"] == ran.code

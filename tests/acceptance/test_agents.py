@@ -14,7 +14,7 @@ def test_one_that_claims_notes_comments_and_closes(watch: Watch) -> None:
     watch.bd.run("note", bead, f"claimed by agent {job}")
     watch.bd.run("comment", bead, "half way")
     assert watch.tick(timedelta(minutes=20))[0].reaped == 0
-    watch.bd.run("close", bead, "-r", f"completed by agent {job}")
+    watch.bd.close(bead, "-r", f"completed by agent {job}")
     assert watch.tick(timedelta(hours=2))[0].reaped == 0
     assert (watch.status(bead), watch.kinds(bead), watch.sent()) == ("closed", ["claim", "dispatched"], [bead])
     notes = watch.notes(bead)
@@ -31,7 +31,8 @@ def test_one_that_is_slow_and_noisy_is_left_alone_until_it_falls_silent(watch: W
     for minutes in range(20, 200, 20):
         at = begun + timedelta(minutes=minutes)
         watch.committed(
-            f"INSERT INTO comments (issue_id, author, text) VALUES ('{bead}', 'agent', 'at {minutes}')", date=at
+            f"INSERT INTO comments (id, issue_id, author, text) VALUES (UUID(), '{bead}', 'agent', 'at {minutes}')",
+            date=at,
         )
         outcome, lines = watch.reap(timedelta(minutes=minutes + 15))
         assert outcome.reaped == 0, lines
@@ -45,7 +46,7 @@ def test_one_that_dies_without_a_word_and_whose_work_is_finished_later(watch: Wa
     bead = watch.assigned("dies")
     watch.tick()
     assert watch.tick(timedelta(minutes=40))[0].reaped == 1
-    watch.bd.run("close", bead, "-r", "it was not dead")
+    watch.bd.close(bead, "-r", "it was not dead")
     assert watch.tick(timedelta(hours=3))[0].exit_code == 0
     assert (watch.status(bead), watch.kinds(bead)) == ("closed", ["claim", "dispatched", "reap"])
 

@@ -115,7 +115,8 @@ def test_busy_is_no_failure(watch: Watch, status: int, body: str) -> None:
 def test_not_known_is_never_sent_twice(watch: Watch, what: int | str, body: str) -> None:
     bead = watch.assigned("who knows")
     target = replace(watch.settings.targets["beadboard"], timeout=timedelta(seconds=0.3))
-    watch.change(targets={"beadboard": target})
+    rule = replace(watch.settings.rules[0], on_unknown="block")
+    watch.change(targets={"beadboard": target}, rules=(rule,))
     watch.board.answer_next(what, body)
     outcome, _ = watch.dispatch()
     assert (outcome.exit_code, watch.status(bead), watch.kinds(bead)) == (1, "in_progress", ["claim", "unknown"])
@@ -123,5 +124,6 @@ def test_not_known_is_never_sent_twice(watch: Watch, what: int | str, body: str)
     assert watch.notes(bead)[1].endswith("): not sent again until it is known")
     for later in (0, 1, 5, 9):
         assert watch.tick(timedelta(minutes=later))[0].dispatched == 0
-    outcome, _ = watch.tick(timedelta(hours=2))
+    watch.tick(timedelta(hours=2))  # whoever was silent answers again: from here on its silence counts
+    outcome, _ = watch.tick(timedelta(hours=2, minutes=11))
     assert (watch.status(bead), watch.sent()) == ("blocked", [bead])

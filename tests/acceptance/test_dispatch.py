@@ -61,7 +61,7 @@ def test_created_assigned_dispatched(watch: Watch) -> None:
     actors = watch.sql("SELECT DISTINCT actor FROM events WHERE issue_id = %s AND actor LIKE 'beads-%%'", bead)
     assert actors == [("beads-dispatcher",)]
     watch.bd.run("note", bead, "bd works on")
-    watch.bd.run("close", bead)
+    watch.bd.close(bead)
     assert watch.notes(bead) == [claimed, dispatched, "bd works on"]
 
 
@@ -82,7 +82,7 @@ def test_what_does_not_match_is_left_alone(watch: Watch) -> None:
     watch.bd.create("somebody else's", "--acceptance", "x", "-a", "bob")
     watch.bd.create("nobody's", "--acceptance", "x")
     watch.bd.run("update", watch.assigned("blocked"), "-s", "blocked")
-    watch.bd.run("close", watch.assigned("closed"))
+    watch.bd.close(watch.assigned("closed"))
     watch.committed(rows_of(["bd-null"], "NULL"), rows_of(["bd-empty"], "''"))
     before = watch.head()
     outcome, lines = watch.dispatch()
@@ -115,8 +115,12 @@ def test_a_target_that_is_down_takes_nothing(watch: Watch, how: str | int) -> No
     if how != "dead":
         watch.board.script(STATUS, how)
     outcome, lines = watch.dispatch()
-    assert (outcome.exit_code, watch.head(), watch.sent(), watch.status(bead)) == (1, before, [], "open")
-    assert any(line.startswith("holding rule agent: BeadBoard's agent-status: ") for line in lines), lines
+    assert (outcome.exit_code, watch.sent(), watch.status(bead), watch.kinds("")) == (1, [], "open", ["outage"])
+    assert any(line.startswith("holding rule agent: target beadboard is unreachable since ") for line in lines), lines
+    opened = watch.head()
+    assert opened != before
+    assert watch.dispatch()[0].exit_code == 1
+    assert watch.head() == opened, "one entry, not one a try"
 
 
 def test_a_dead_target_turns_the_real_command_red(watch: Watch) -> None:
@@ -139,7 +143,7 @@ def test_in_the_original_s_order_one_by_one(watch: Watch) -> None:
         outcome, lines = watch.dispatch()
         assert (outcome.dispatched, watch.sent()[-1], len(watch.sent())) == (1, bead, place), lines
         assert watch.dispatch()[0].dispatched == 0  # it holds the only slot
-        watch.bd.run("close", bead)
+        watch.bd.close(bead)
 
 
 def test_five_hundred_at_once_go_one_by_one(watch: Watch) -> None:
@@ -191,4 +195,4 @@ def test_sixty_kilobytes_of_notes_keep_room_for_ours(watch: Watch) -> None:
     assert watch.dispatch()[0].dispatched == 1
     assert watch.notes(bead)[0] == "n" * 60_000
     assert len(watch.notes(bead)) == 3
-    watch.bd.run("close", bead)
+    watch.bd.close(bead)

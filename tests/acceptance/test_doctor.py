@@ -64,7 +64,7 @@ def test_as_text_with_colours_on_a_terminal_only(watch: Watch) -> None:
 
     plain = watch.command("doctor").stdout
     lines = plain.splitlines()
-    (number,) = (n for n, line in enumerate(lines) if line.startswith("warning"))
+    (number,) = (n for n, line in enumerate(lines) if line.startswith("warning  switches"))
     assert re.fullmatch(r"warning  switches     all rules paused for \d+s by (?!beads-)\S+: lunch", lines[number])
     assert lines[number + 1] == " " * 22 + "fix: dolt_watch resume"
     assert {line[:22].split()[0] for line in lines if line[0] != " "} == {"ok", "warning"}

@@ -144,6 +144,21 @@ def test_two_hosts_by_turns(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> No
 # -- the work --------------------------------------------------------------------------------------------------------------------
 
 
+def test_a_target_whose_service_nobody_asks(watch: Watch) -> None:
+    found = doctor(watch, env={"CLAUDE_AGENT_SERVICE_URL": ""})
+    told = found.worst("target")
+    assert (found.code, told.level) == (0, "warning")
+    assert "service_url" in told.says and "CLAUDE_AGENT_SERVICE_URL" in (told.fix or "")
+
+
+def test_an_outage(watch: Watch) -> None:
+    watch.assigned("waits")
+    watch.board.status_next(500)
+    watch.dispatch(timedelta(seconds=5))
+    told = doctor(watch).worst("switches")
+    assert told.level == "warning" and told.says.startswith("target beadboard is unreachable since ")
+
+
 def test_a_target_that_is_down_or_nobody(watch: Watch) -> None:
     found = doctor(watch, env={"BEADBOARD_URL": dead_url()})
     assert (found.code, found.troubled) == (1, {"target"})
@@ -156,7 +171,7 @@ def test_a_target_that_is_down_or_nobody(watch: Watch) -> None:
 def test_beads_that_wait_for_a_person(watch: Watch) -> None:
     watch.change(rules=tuple(replace(rule, max_in_flight=9, max_attempts=1) for rule in watch.settings.rules))
     unknown = watch.assigned("unknown")
-    watch.board.answer_next(502, {"error": "fetch failed"})
+    watch.board.answer_next(502, {"error": "Agent service returned HTTP 500."})
     watch.dispatch(timedelta(seconds=5))
     refused = watch.assigned("refused")
     watch.board.answer_next(400, {"error": f"Bead {refused} is missing acceptance criteria."})
@@ -243,4 +258,5 @@ def test_on_doltlite(doltlite_path: DoltLitePath, tmp_path: Path) -> None:
         done = run("doctor")
     assert (done.returncode, done.stderr) == (0, "")
     troubled = [line for line in done.stdout.splitlines() if not line.startswith("ok ") and "fix:" not in line]
-    assert [line for line in troubled if not line.startswith("warning  version")] == [], done.stdout
+    known = ("warning  version", "warning  target")  # nobody asks the stub's service
+    assert [line for line in troubled if not line.startswith(known)] == [], done.stdout

@@ -38,7 +38,7 @@ def test_a_life_as_events(watch: Watch) -> None:
     bead = watch.assigned("told")
     watch.dispatch()
     watch.bd.run("comment", bead, "on it")
-    watch.bd.run("close", bead)
+    watch.bd.close(bead)
     told, said = events(watch, "--bead", bead)
     assert "history begins at" in said
     assert {one["bead"] for one in told} == {bead}

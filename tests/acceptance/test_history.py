@@ -25,7 +25,7 @@ def test_assigned_unassigned_and_assigned_again(watch: Watch) -> None:
     assert (watch.dispatch()[0].dispatched, watch.sent()) == (1, [bead])
     other = watch.assigned("rather not")
     watch.bd.run("assign", other, "")
-    watch.bd.run("close", bead)
+    watch.bd.close(bead)
     assert (watch.dispatch()[0].dispatched, watch.sent()) == (0, [bead])
 
 
@@ -60,7 +60,7 @@ def test_assigned_by_a_merge(watch: Watch, parent: str) -> None:
     assert len(made.parents) == 2
     outcome, lines = watch.dispatch()
     assert (outcome.dispatched, watch.sent()) == (0, [running]), lines
-    watch.bd.run("close", running)
+    watch.bd.close(running)
     assert (watch.dispatch()[0].dispatched, watch.sent()) == (1, [running, merged])
     assert watch.kinds(running) == watch.kinds(merged) == ["claim", "dispatched"]
     assert watch.kinds("") == []  # no resync
@@ -92,7 +92,7 @@ def test_flattened_between_two_ticks(watch: Watch) -> None:
     watch.bd.run("flatten", "--force")
     assert watch.dispatch()[0].dispatched == 0  # the first holds the only slot
     assert watch.kinds("") == ["resync"]
-    watch.bd.run("close", first)
+    watch.bd.close(first)
     assert watch.dispatch()[0].dispatched == 1
     watch.bd.run("flatten", "--force")
     assert watch.dispatch()[0].dispatched == 0
@@ -130,7 +130,7 @@ def test_columns_come_and_go(watch: Watch) -> None:
     second = watch.assigned("after")
     watch.dispatch()
     watch.committed("ALTER TABLE issues ADD COLUMN mood VARCHAR(20) DEFAULT 'well'")
-    watch.bd.run("close", first)
+    watch.bd.close(first)
     watch.committed(f"UPDATE issues SET mood = 'grim' WHERE id = '{second}'")
     outcome, lines = watch.dispatch()
     assert (outcome.dispatched, watch.sent()) == (1, [first, second]), lines
@@ -349,7 +349,7 @@ def test_a_copy_without_the_local_tables(watch: Watch) -> None:
     ran = watch.command("dispatch")
     assert (ran.code, "dolt_watch init" in ran.stderr) == (3, True)
     assert watch.command("init").code == 0
-    watch.bd.run("close", running)
+    watch.bd.close(running)
     outcome, lines = watch.dispatch()
     assert (outcome.dispatched, outcome.exit_code, watch.kinds("")) == (0, 0, ["resync"]), lines
     assert any("held until a resume" in line for line in lines), lines

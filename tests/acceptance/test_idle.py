@@ -73,7 +73,7 @@ def test_changes_without_a_decision_make_no_commit(watch: Watch) -> None:
 
 def test_a_dry_run_writes_nothing(watch: Watch) -> None:
     watch.assigned("would go")
-    watch.bd.run("comment", watch.bd.create("left dirty"), "uncommitted")
+    watch.left_comment(watch.bd.create("left dirty"), "uncommitted")
     head, disk = watch.head(), files(watch)
     ran = watch.command("tick", "--dry-run", "--now", "2099-01-01T00:00:00Z")
     assert ran.code == 0

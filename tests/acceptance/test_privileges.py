@@ -41,7 +41,7 @@ def test_a_full_dispatch_and_reap(limited: Watch) -> None:
     bead = limited.assigned("by the watcher's user")
     ran = limited.command("dispatch", "--set", "settle=0s")
     assert (ran.code, ran.stderr, limited.sent()) == (0, "", [bead])
-    limited.bd.run("comment", bead, "uncommitted, so it is adopted")
+    limited.left_comment(bead, "uncommitted, so it is adopted")
     assert limited.tick(timedelta(minutes=5))[0].exit_code == 0
     assert "comments" not in limited.engine.dirty()
     outcome, _ = limited.reap(timedelta(minutes=40))

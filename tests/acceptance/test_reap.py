@@ -27,7 +27,7 @@ def test_not_at_thirty_minutes_but_at_thirty_one(watch: Watch) -> None:
     assert actor == "beads-reaper"
     assert watch.sql("SELECT COUNT(*) FROM events WHERE issue_id = %s AND actor = 'beads-reaper'", bead) == [(1,)]
     assert watch.reap(timedelta(hours=2))[0].reaped == 0
-    assert watch.bd.run("close", bead)
+    assert watch.bd.close(bead)
 
 
 def test_a_dry_run_by_the_real_command_reaps_nothing(watch: Watch) -> None:
@@ -83,7 +83,7 @@ def test_a_fresh_uncommitted_comment_is_a_sign_of_life(watch: Watch) -> None:
     old(watch, "bd-dead", "bd-alive")
     for adopt in (False, True):
         watch.change(adopt=adopt)
-        watch.bd.run("comment", "bd-alive", "still at it")
+        watch.left_comment("bd-alive", "still at it")
         assert "comments" in watch.engine.dirty()
         watch.reap()
         assert [watch.status(bead) for bead in ("bd-dead", "bd-alive")] == ["blocked", "in_progress"]
@@ -137,7 +137,7 @@ def test_deleted_while_it_is_sent(watch: Watch) -> None:
 def test_finished_while_it_is_sent(watch: Watch) -> None:
     """An agent so quick that it closes the bead before the answer: it stays closed, with our note."""
     bead = watch.assigned("quick")
-    watch.board.on_accept = lambda bead, _job: none(watch.bd.run("close", bead))
+    watch.board.on_accept = lambda bead, _job: none(watch.bd.close(bead))
     assert watch.dispatch()[0].exit_code == 0
     assert (watch.status(bead), watch.kinds(bead)) == ("closed", ["claim", "dispatched"])
     assert watch.notes(bead)[-1].startswith("dispatched: job=")

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from dolt_watch.engines.address import DoltLitePath
-from dolt_watch.targets import Busy, Refused
+from dolt_watch.model import Capacity
+from dolt_watch.targets import Busy, Refused, Unknown
 from dolt_watch.whatif.study import Study
 from tests.history import History, clock
 
@@ -104,6 +105,37 @@ def test_the_same_settings_and_cadence_make_no_difference(dozen: History) -> Non
     ]
     assert sorted(told[0]) == sorted(told[1])
     assert found.before == found.after
+
+
+AWAY = Unknown('HTTP 502: {"error":"fetch failed"}', 502, "service")
+
+DOWN, IDLE = Capacity(0, "connection refused", down=True), Capacity(1, idle=True, proof="both")
+
+
+@pytest.mark.parametrize("health", [False, True])
+def test_an_outage_is_where_it_was(doltlite_path: DoltLitePath, health: bool) -> None:
+    """o1 is sent into it. Without health it tries the target again until that answers; with it, the target is left alone."""
+    history = History(doltlite_path)
+    history.target.says = {"o1": [AWAY] if health else [AWAY, AWAY]}
+
+    def free(capacity: Capacity) -> Any:
+        return lambda h: setattr(h.target, "free", capacity)
+
+    deeds: dict[str, Any] = {"10:00:30": lambda h: h.new("o1", "o2")}
+    deeds |= {"10:02:10": free(DOWN), "10:30:10": free(IDLE)} if health else {}
+    first, second = ("o2", "o1") if health else ("o1", "o2")  # one that was given back goes behind
+    deeds |= {"10:51:00": closes(first), "11:10:00": closes(second)}
+    history.at("10:00").play("11:20", deeds)
+    with contextlib.closing(history.engine):
+        kinds = history.engine.query("SELECT bead_id, kind FROM watch_decision ORDER BY decided_at, version")
+        assert [kind for bead, kind in kinds if bead == ""] == ["outage", "recovered"]
+        assert sum(tuple(one) == ("o1", "claim") for one in kinds) == (2 if health else 3)
+        same = history.what_if()
+        assert differences(same) == set()
+        assert claimed(same)[second] == "10:52"
+        two = history.what_if(max_in_flight="2")
+        assert two.assumed == ()
+        assert claimed(two)[second] < "10:50", "as soon as the target answers again"
 
 
 # Two at a time, everything else as it was. b03 and b01 go at 10:02 and both end at 10:11:30; b02 and b04 at 10:12, b02 until 10:31:30; b04 falls silent and is reaped

@@ -86,7 +86,7 @@ def deferred(watch: Watch, bead: str) -> None:
 
 
 def closed(watch: Watch, bead: str) -> None:
-    watch.bd.run("close", bead)
+    watch.bd.close(bead)
 
 
 def reassigned(watch: Watch, bead: str) -> None:
@@ -114,7 +114,7 @@ def brought_from_elsewhere(watch: Watch, bead: str) -> None:
     """The ledger knows of attempts, the tables beside history are new."""
     other = watch.assigned("goes first", "-p", "0")
     watch.command("dispatch", *NO_SETTLE)
-    watch.bd.run("close", other)
+    watch.bd.close(other)
     watch.server.sql(*(f"DROP TABLE {table}" for table in LOCAL), database=watch.bd.database)
     assert watch.command("init").code == 0
 
@@ -350,7 +350,7 @@ def test_the_past_is_told_by_the_rules_that_stood_then(watch: Watch) -> None:
     bead = watch.assigned("under two rules")
     assert watch.command("dispatch", *NO_SETTLE).code == 0
     then = watch.head()
-    watch.bd.run("close", bead)
+    watch.bd.close(bead)
     other = ("--set", "rules.agent.when=assignee = 'bot' AND status = 'open'")
     assert watch.command("tick", *NO_SETTLE, *other).code == 0
     now, past = why(watch, bead, *other), why(watch, bead, "--as-of", then, *other)

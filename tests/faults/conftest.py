@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 
 from dolt_watch.engines.address import Address, DoltLitePath
+from tests.faults.cloning import clones, two_servers
 from tests.faults.tally import Tally, table
+
+__all__ = ["clones", "two_servers"]
 
 TALLIES = pytest.StashKey[list[Tally]]()
 

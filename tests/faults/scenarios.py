@@ -32,6 +32,8 @@ class Scenario:
     scope: Scope = DISPATCH
     service: bool = False
     """Is the service behind BeadBoard asked too? Then it can say that nothing runs."""
+    on_unknown: str = "block"
+    """'retry' where a job that runs would say so: here no agent does."""
     rewrites: bool = False
     """History is rewritten in each round."""
     must: tuple[str, ...] = ()

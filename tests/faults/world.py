@@ -62,7 +62,7 @@ class World:
             self.checks = Checks(engine, self.settings, scenario)
 
     def _settings(self, folder: Path) -> Settings:
-        env = {"BEADBOARD_URL": self.board.url}
+        env = {"BEADBOARD_URL": self.board.url, "DOLT_WATCH_RULES_AGENT_ON_UNKNOWN": self.scenario.on_unknown}
         more = (f"targets.beadboard.service_url={self.service.url}",) if self.service else ()
         return load(
             {"database": self.address.url, "config": None, "set": (*self.scenario.settings, *more)}, env, folder

@@ -98,9 +98,9 @@ TABLE: list[tuple[int, Any, dict[str, str], Answer]] = [
     (422, '{"detail":[]}', {}, Refused('HTTP 422: {"detail":[]}', 422)),
     (429, '{"detail":"Queue full"}', {"Retry-After": "9"}, Busy('HTTP 429: {"detail":"Queue full"}', 429, 9.0)),
     (500, "Internal Server Error", {}, Unknown("HTTP 500: Internal Server Error", 500)),
-    (502, "", {}, Unknown("HTTP 502:", 502)),
+    (502, "", {}, Unknown("HTTP 502:", 502, "service")),
     (503, "", {"Retry-After": "5"}, Busy("HTTP 503:", 503, 5.0)),
-    (503, "", {}, Unknown("HTTP 503:", 503)),
+    (503, "", {}, Unknown("HTTP 503:", 503, "service")),
     (307, "", {"Location": "/execute"}, Refused("HTTP 307:", 307)),
 ]
 
@@ -218,10 +218,12 @@ def test_nobody_to_ask() -> None:
 
 def test_capacity_is_its_own(stub: AgentServiceStub) -> None:
     with closing(AgentService(settings(stub.url))) as target:
-        assert target.capacity() == Capacity(10, idle=True)
+        assert target.capacity() == Capacity(10, idle=True, proof="both")
         stub.capacity = 1
         target.dispatch(task(), "t")
-        assert target.capacity() == Capacity(0, "claude-agent-service is busy (active 1, queued 0, capacity 1)")
+        assert target.capacity() == Capacity(
+            0, "claude-agent-service is busy (active 1, queued 0, capacity 1)", proof="both"
+        )
     with closing(AgentService(settings(dead_url()))) as target:
         assert target.capacity().down
 

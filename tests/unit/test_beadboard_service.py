@@ -93,9 +93,9 @@ def test_a_frozen_beadboard_dispatches_when_it_thaws() -> None:
 
 
 def test_capacity_is_one_or_none_and_never_evidence(stub: BeadBoardStub) -> None:
-    assert capacity(stub.url) == Capacity(1)
+    assert capacity(stub.url) == Capacity(1, proof="target")
     stub.busy = True
-    assert capacity(stub.url) == Capacity(0, "claude-agent-service is busy")
+    assert capacity(stub.url) == Capacity(0, "claude-agent-service is busy", proof="target")
 
 
 @pytest.mark.parametrize(
@@ -132,26 +132,26 @@ def test_nobody_there_is_down() -> None:
 
 def test_beadboard_fails_open_and_so_is_no_evidence() -> None:
     with BeadBoardStub(service_url=dead_url(), bearer="b") as stub:
-        assert capacity(stub.url) == Capacity(1)
+        assert capacity(stub.url) == Capacity(1, proof="target")
         assert isinstance(dispatch(stub.url), Unknown)
 
 
 def test_its_cache_lags_behind_the_last_slot() -> None:
     with AgentServiceStub(capacity=1) as service, BeadBoardStub(service, cache=60.0) as stub:
-        assert capacity(stub.url) == Capacity(1)
+        assert capacity(stub.url) == Capacity(1, proof="target")
         dispatch(stub.url)
-        assert capacity(stub.url) == Capacity(1)
+        assert capacity(stub.url) == Capacity(1, proof="target")
         assert capacity(stub.url, service.url).slots == 0
 
 
 def test_with_the_service_its_own_numbers_are_the_capacity() -> None:
     with AgentServiceStub(capacity=2) as service, BeadBoardStub(service) as stub:
-        assert capacity(stub.url, service.url) == Capacity(2, idle=True)
+        assert capacity(stub.url, service.url) == Capacity(2, idle=True, proof="both")
         job = dispatch(stub.url)
-        assert capacity(stub.url, service.url) == Capacity(1)
+        assert capacity(stub.url, service.url) == Capacity(1, proof="both")
         dispatch(stub.url)
         assert capacity(stub.url, service.url) == Capacity(
-            0, "claude-agent-service is busy (active 2, queued 0, capacity 2)"
+            0, "claude-agent-service is busy (active 2, queued 0, capacity 2)", proof="service"
         )
         dispatch(stub.url)
         assert isinstance(job, Accepted)
@@ -161,9 +161,9 @@ def test_with_the_service_its_own_numbers_are_the_capacity() -> None:
 
 def test_an_old_service_has_slots_but_no_evidence() -> None:
     with AgentServiceStub(old=True) as service, BeadBoardStub(service) as stub:
-        assert capacity(stub.url, service.url) == Capacity(1)
+        assert capacity(stub.url, service.url) == Capacity(1, proof="both")
         dispatch(stub.url)
-        assert capacity(stub.url, service.url) == Capacity(0, "claude-agent-service is busy")
+        assert capacity(stub.url, service.url) == Capacity(0, "claude-agent-service is busy", proof="service")
 
 
 def test_an_idle_service_is_no_evidence_where_beadboard_is_silent() -> None:

@@ -112,6 +112,7 @@ def test_environment(job: Manifest) -> None:
     assert env == {
         "HOME": "/tmp",
         "BEADBOARD_URL": "http://beadboard",
+        "CLAUDE_AGENT_SERVICE_URL": "http://claude-agent-service.claude-agent.svc.cluster.local:8080",
         "BEADS_DOLT_PASSWORD": {"name": "dolt-watch", "key": "BEADS_DOLT_PASSWORD", "optional": True},
         "API_BEARER_TOKEN": {"name": "beadboard-agent-service", "key": "api_bearer_token", "optional": True},
     }

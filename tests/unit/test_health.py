@@ -181,6 +181,7 @@ def test_a_good_tick_is_one_thing_for_the_ping_and_for_the_metrics(watched: Watc
     assert (watched.pings, watched.metric("last_success_timestamp_seconds")) == (1, good), "the target is down"
     assert watched.metric("ticks_total", result="failed") == 1
     watched.target.free = Capacity(9)
+    watched.clock.offset += timedelta(minutes=1)
     watched.target.answers.append(Refused("HTTP 500: boom", 500))
     watched.service.step()
     assert (watched.pings, watched.metric("last_success_timestamp_seconds")) == (1, good), "a dispatch failed"

@@ -39,7 +39,7 @@ def test_a_server_that_never_ends_does_not_hold_us(stub: BeadBoardStub, what: st
     began = time.monotonic()
     answer = dispatch(stub.url, SHORT)
     assert time.monotonic() - began < SHORT + 1.0
-    assert answer == Unknown(f"no answer within 0.3 s (127.0.0.1:{stub.port})")
+    assert answer == Unknown(f"no answer within 0.3 s (127.0.0.1:{stub.port})", unreachable="target")
 
 
 def test_a_body_that_our_own_watch_cut_off_is_no_answer(stub: BeadBoardStub) -> None:
@@ -53,7 +53,9 @@ def test_a_body_that_our_own_watch_cut_off_is_no_answer(stub: BeadBoardStub) -> 
 
 def test_our_own_connection_refused_says_that_nothing_runs() -> None:
     port = dead_port()
-    assert dispatch(f"http://127.0.0.1:{port}") == Refused(f"connection refused (127.0.0.1:{port})")
+    assert dispatch(f"http://127.0.0.1:{port}") == Refused(
+        f"connection refused (127.0.0.1:{port})", unreachable="target"
+    )
 
 
 def test_a_name_that_nobody_has_says_that_nothing_runs() -> None:
@@ -87,7 +89,7 @@ def test_after_its_time_nothing_is_sent_any_more(stub: BeadBoardStub, monkeypatc
         return find(*args, **more)
 
     monkeypatch.setattr(socket, "getaddrinfo", slow)
-    assert dispatch(stub.url, 0.05) == Refused(f"no connection in time (127.0.0.1:{stub.port})")
+    assert dispatch(stub.url, 0.05) == Refused(f"no connection in time (127.0.0.1:{stub.port})", unreachable="target")
     assert stub.requests == []
 
 
@@ -143,4 +145,6 @@ def test_https_is_verified(monkeypatch: pytest.MonkeyPatch) -> None:
         assert isinstance(dispatch(secure.url), Accepted)
         for what in ("drip", "drip-headers", "hang"):
             secure.answer_next(what)
-            assert dispatch(secure.url, SHORT) == Unknown(f"no answer within 0.3 s (127.0.0.1:{secure.port})")
+            assert dispatch(secure.url, SHORT) == Unknown(
+                f"no answer within 0.3 s (127.0.0.1:{secure.port})", unreachable="target"
+            )

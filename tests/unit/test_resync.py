@@ -57,11 +57,11 @@ def test_an_unknown_attempt_that_gave_a_sign_of_life_goes_on(day: History, by: s
     assert any("keeping bd-a (age 2m" in line for line in day.lines)
 
 
-def test_without_a_sign_it_is_given_up(day: History) -> None:
+def test_without_a_sign_it_is_tried_again(day: History) -> None:
     day.target.says["bd-a"] = [Unknown("HTTP 502: fetch failed", 502)]
     day.at("10:01").tick()
     day.at("10:16").tick(when=ANEW)
-    assert status(day) == "blocked"
+    assert status(day) == "open"
 
 
 @pytest.mark.parametrize(("works", "expected"), [(True, "in_progress"), (False, "blocked")])

@@ -31,7 +31,7 @@ def shown(settings: Settings) -> dict[str, tuple[str, str]]:
 
 def test_defaults_are_those_of_the_rule_itself(tmp_path: Path) -> None:
     settings = load(FLAGS, {}, tmp_path)
-    assert settings.rules == (Rule(name="agent"),)
+    assert settings.rules == (Rule(name="agent", on_unknown="retry"),), "its target is BeadBoard"
     assert settings.address == Address("db.example", 3310, "ann", "", "beads")
     assert (settings.settle, settings.adopt, settings.project_id) == (timedelta(seconds=2), True, None)
     assert (settings.actor_dispatch, settings.actor_reap) == ("beads-dispatcher", "beads-reaper")

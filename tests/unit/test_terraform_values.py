@@ -42,14 +42,16 @@ REFUSED = [
     ("resources", {"cpu": "50", "memory": "128MB", "memory_limit": "256Mi"}), ("namespace", "Beads"), ("name", "dolt_watch"), ("name", ""),
     ("dispatcher_name", "b" * 53), ("reaper_name", "-reaper"), ("dispatcher_schedule", "*/2 * * *"), ("dispatcher_schedule", "0 */2 * * * *"),
     ("reaper_schedule", "@hourly"), ("reaper_schedule", "*/10  * * * *"), ("dolt_host", ""), ("dolt_port", 0), ("dolt_port", 65536), ("dolt_user", ""),
-    ("dolt_database", ""), ("project_id", "code"), ("beadboard_url", "beadboard"), ("beadboard_url", "http://me:secret@beadboard"), ("when", ""),
+    ("dolt_database", ""), ("project_id", "code"), ("beadboard_url", "beadboard"), ("beadboard_url", "http://me:secret@beadboard"),
+    ("agent_service_url", "http://me:secret@service"), ("agent_service_url", "service:8080"), ("when", ""),
     ("stale_after", "30"), ("stale_after", "-30m"), ("retry_after", "soon"), ("max_attempts", 0), ("max_in_flight", 0.5), ("dolt_pod_labels", {}),
     ("beadboard_pod_labels", {}), ("beadboard_pod_port", 99999), ("agent_service_namespace", ""), ("agent_service_pod_labels", {}),
     ("agent_service_pod_port", -1), ("metrics_namespace", "a b"),
 ]  # fmt: skip
 TAKEN = [
     ("image", "registry.example:5000/tools/dolt_watch:1.2.3"), ("image", "dolt_watch@sha256:" + "0" * 64), ("mode", "service"), ("replicas", 2),
-    ("dispatcher_schedule", "0-59/2 8,20 1 JAN MON-FRI"), ("beadboard_url", "https://beadboard.example:3000/base"), ("stale_after", "1h30m"),
+    ("dispatcher_schedule", "0-59/2 8,20 1 JAN MON-FRI"), ("beadboard_url", "https://beadboard.example:3000/base"),
+    ("agent_service_url", ""), ("stale_after", "1h30m"),
     ("admin_secret", None), ("settings", "[targets.beadboard]\ntimeout = \"10s\""), ("max_in_flight", 4), ("dispatcher_name", "b" * 52),
 ]  # fmt: skip
 

@@ -148,10 +148,10 @@ TABLE: list[tuple[int, Any, dict[str, str], Answer]] = [
     (429, "", {"Retry-After": "7"}, Busy("HTTP 429:", 429, 7.0)),
     (429, "", {}, Busy("HTTP 429:", 429)),
     (500, "", {}, Unknown("HTTP 500:", 500)),
-    (502, "", {}, Unknown("HTTP 502:", 502)),
+    (502, "", {}, Unknown("HTTP 502:", 502, "service")),
     (503, "", {"Retry-After": "120"}, Busy("HTTP 503:", 503, 120.0)),
-    (503, "", {}, Unknown("HTTP 503:", 503)),
-    (504, "", {}, Unknown("HTTP 504:", 504)),
+    (503, "", {}, Unknown("HTTP 503:", 503, "service")),
+    (504, "", {}, Unknown("HTTP 504:", 504, "service")),
 ]
 
 

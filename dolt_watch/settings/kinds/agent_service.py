@@ -15,6 +15,7 @@ class AgentServiceSettings(TargetSettings):
     """claude-agent-service, asked directly."""
 
     tells_of_jobs: ClassVar[bool] = True
+    announces: ClassVar[bool] = True
 
     kind: str = "agent-service"
     url: str = filled_by("CLAUDE_AGENT_SERVICE_URL")

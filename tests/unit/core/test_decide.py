@@ -238,13 +238,15 @@ def test_every_decision_says_what_a_replay_could_not_know() -> None:
     )
     made = plan(*beads, rule=Rule("agent", max_in_flight=2), outside=answers)
     assert [one.detail["given"] for one in made.decisions] == 4 * [{
-        "now": "2026-04-18T22:35:46+00:00", "scope": ["dispatch", "reap"], "made": "m", "readiness": 2,
+        "now": "2026-04-18T22:35:46+00:00", "scope": ["dispatch", "reap"], "made": "m", "acts": True,
+        "readiness": 2,
         "passed": {"spared": "uncommitted"},
         "capacity": {"beadboard": [1, True, "one free"]},
         "verdicts": {"quiet": ["lost", "failed", "boom"]},
     }]  # fmt: skip
     assert plan(bead("a"), outside=Outside()).decisions[0].detail["given"] == {
-        "now": "2026-04-18T22:35:46+00:00", "scope": ["dispatch", "reap"], "made": "m", "readiness": 2,
+        "now": "2026-04-18T22:35:46+00:00", "scope": ["dispatch", "reap"], "made": "m", "acts": True,
+        "readiness": 2,
     }  # fmt: skip
 
 

@@ -9,7 +9,20 @@ from typing import Any
 import pytest
 
 from dolt_watch.core.derive import appended, derive, is_ours
-from dolt_watch.model import Answers, CommitChanges, Entry, Event, Facts, Kind, RowChange, Rule, Sign, What, Wrote
+from dolt_watch.model import (
+    Answers,
+    CommitChanges,
+    Entry,
+    Event,
+    Facts,
+    Kind,
+    Origin,
+    RowChange,
+    Rule,
+    Sign,
+    What,
+    Wrote,
+)
 
 AT = datetime(2026, 4, 18, 22, 35, 46, tzinfo=UTC)
 RULES = [Rule("agent")]
@@ -169,7 +182,9 @@ def test_a_change_by_others_is_a_sign_of_life(change: RowChange, sign: Sign) -> 
     change = change._replace(answers=(RUNS,))
     found = list(derive(CommitChanges("c1", AT, "ann", (change,)), RULES))
     facts, theirs = Facts(running=("agent",)), tuple(sign.what.split(", "))
-    assert found == [Event(What.EDITED, "bd-1", "c1", AT, facts=facts, sign=sign, changed=theirs, row=change)]
+    assert found == [
+        Event(What.EDITED, "bd-1", "c1", AT, facts=facts, sign=sign, changed=theirs, row=change, origin=Origin.SAME)
+    ]
 
 
 def test_what_a_commit_of_ours_swept_in_is_somebodys() -> None:
@@ -201,10 +216,19 @@ def test_a_row_that_is_taken_away_hides_none_that_stands() -> None:
 
 def test_a_deleted_bead_and_a_note_that_is_gone_say_all_that_they_know() -> None:
     gone = RowChange("issues", "bd-1", "removed", answers=(Answers(True, False, False, False),))
-    assert events(gone) == [Event(What.LEFT, "bd-1", "c1", AT, facts=Facts(), changed=("deleted",), row=gone)]
+    assert events(gone) == [
+        Event(What.LEFT, "bd-1", "c1", AT, facts=Facts(), changed=("deleted",), row=gone, origin=Origin.UNCLEAR)
+    ]
     change = row("notes", {"notes": CLAIM_NOTE}, {"notes": ""}, RUNS)
     assert events(change)[0] == Event(
-        What.OVERWRITTEN, "bd-1", "c1", AT, facts=Facts(running=("agent",)), note=CLAIM_NOTE, row=change
+        What.OVERWRITTEN,
+        "bd-1",
+        "c1",
+        AT,
+        facts=Facts(running=("agent",)),
+        note=CLAIM_NOTE,
+        row=change,
+        origin=Origin.SAME,
     )
 
 

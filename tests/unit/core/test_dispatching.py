@@ -78,7 +78,8 @@ def test_who_asks_sees_each_check_that_is_passed() -> None:
     """`dolt_watch why` shows them all."""
     asked = stops(state(), Rule("agent", max_per_hour=3), policy(), NOW, Due())
     assert [(check.gate, check.why) for check in asked if check.ok] == [
-        ("paused", "not paused"), ("stopped", "not stopped"), ("resting", "not asked to be left alone"),
+        ("paused", "not paused"), ("stopped", "not stopped"), ("outage", "no outage of its target"),
+        ("resting", "not asked to be left alone"),
         ("max_in_flight", "0 of 1 in flight"), ("max_per_hour", "0 claims in the last hour, the ceiling is 3"),
     ]  # fmt: skip
     assert [check.gate for check in stops(state(), AGENT, policy(), NOW, Due())][-1] == "max_in_flight"

@@ -1,0 +1,254 @@
+"""A merge never starts a second agent: what a teammate's clone brings in while an attempt is under way, on real clones.
+
+A teammate's commands are SQL here, in the shapes that real bd writes (`tests/shapes`, and the recordings of three releases).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from dolt_watch.core import decide, fold, given
+from dolt_watch.verify import EARLIER
+from tests.acceptance.conftest import rows_of
+from tests.faults.cloning import Clones, Side
+
+LATER = "updated_at = DATE_ADD(UTC_TIMESTAMP(), INTERVAL 1 HOUR)"
+NOTE = f"UPDATE issues SET notes = CONCAT(notes, 'from the clone'), {LATER} WHERE id = 'bd-1'"
+
+
+def row(side: Side, bead: str = "bd-1") -> tuple[Any, ...]:
+    return side.sql(f"SELECT status, assignee, notes FROM issues WHERE id = '{bead}'")[0]
+
+
+def kinds(side: Side, bead: str = "bd-1") -> list[str]:
+    return [kind for _, kind, _ in side.stream(bead)]
+
+
+def begun(clones: Clones, *, push: bool = True) -> Side:
+    """A bead that was dispatched here; the clone there was made before that. ``push``: the remote has the claim."""
+    clones.here.commit(rows_of(["bd-1"]))
+    clones.here.push()
+    there = clones.clone()
+    assert clones.here.tick().dispatched == 1
+    if push:
+        clones.here.push()
+    return there
+
+
+def merge(side: Side, keep: str | None, after: tuple[str, ...] = ()) -> None:
+    """Pull; where the bead's row conflicts, keep ``--ours`` or ``--theirs``, then what ``after`` says, and commit the merge."""
+    name = side.settings.address.database  # type: ignore[union-attr]
+    with contextlib.closing(side.server.connect(name)) as session, session.cursor() as cursor:
+        cursor.execute("SET @@dolt_allow_commit_conflicts = 1")
+        cursor.execute("CALL DOLT_PULL('origin', 'main')")
+        cursor.execute("SELECT `table` FROM dolt_conflicts")
+        tables = [table for (table,) in cursor.fetchall()]
+        assert tables == (["issues"] if keep else [])
+        for table in tables:
+            cursor.execute("CALL DOLT_CONFLICTS_RESOLVE(%s, %s)", (keep, table))
+        for sql in after:
+            cursor.execute(sql)
+        if tables:
+            cursor.execute("CALL DOLT_COMMIT('-Am', 'merge by hand')")
+
+
+def settled(clones: Clones, kinds_: list[str], sent: int = 1) -> None:
+    """Two more ticks, and nothing more is sent."""
+    here = clones.here
+    for shift in (0, 1, 2):
+        here.tick(timedelta(minutes=shift))
+    assert kinds(here) == kinds_
+    assert clones.sent() == {"bd-1": sent}
+
+
+@contextlib.contextmanager
+def earlier() -> Iterator[None]:
+    """The fold and the entries of a release that took any change of a row for somebody's act."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fold, "kept", lambda bead, event: False)
+        written = given.inputs
+        patch.setattr(decide, "inputs", lambda *args: {k: v for k, v in written(*args).items() if k != "acts"})
+        yield
+
+
+def test_a_teammate_keeps_their_row_and_it_is_pulled_here(clones: Clones) -> None:
+    """The row of before the claim comes back with a time of its own that is newer than the claim."""
+    here, there = clones.here, begun(clones)
+    there.commit(NOTE)
+    merge(there, "--ours")
+    there.push()
+    here.pull()
+    assert row(here) == ("open", "agent", "from the clone")
+    settled(clones, ["claim", "dispatched", "restore", "note"])
+    status, assignee, notes = row(here)
+    job = here.stream("bd-1")[1][2]
+    assert (status, assignee) == ("in_progress", "agent")
+    assert notes.splitlines()[:2] == ["from the clone", f"dispatch restored: job={job}"]
+    assert f"dispatched: job={job}" in notes.splitlines()
+
+
+def test_their_row_is_kept_here(clones: Clones) -> None:
+    here, there = clones.here, begun(clones, push=False)
+    there.commit(NOTE)
+    there.push()
+    merge(here, "--theirs")
+    assert row(here) == ("open", "agent", "from the clone")
+    settled(clones, ["claim", "dispatched", "restore", "note"])
+    assert row(here)[0] == "in_progress"
+
+
+def test_our_row_is_kept_here(clones: Clones) -> None:
+    here, there = clones.here, begun(clones, push=False)
+    there.commit(NOTE)
+    there.push()
+    merge(here, "--ours")
+    settled(clones, ["claim", "dispatched"])
+    assert row(here)[0] == "in_progress"
+
+
+def test_put_together_by_hand_it_is_held_until_a_resume(clones: Clones) -> None:
+    """Open, and our notes still there: history does not say whether whoever resolved the conflict meant it."""
+    here, there = clones.here, begun(clones, push=False)
+    there.commit(NOTE)
+    there.push()
+    merge(here, "--ours", ("UPDATE issues SET status = 'open' WHERE id = 'bd-1'",))
+    settled(clones, ["claim", "dispatched"])
+    status = here.command("status")
+    assert "held" in status.stdout
+    assert "dolt_watch resume" in here.command("doctor").stdout
+    assert here.command("resume").returncode == 0
+    settled(clones, ["claim", "dispatched", "claim", "dispatched"], sent=2)
+
+
+@pytest.mark.parametrize("way", ["merge there", "merge here", "fast-forward"])
+def test_somebody_who_had_seen_the_claim_sets_it_open_there(clones: Clones, way: str) -> None:
+    """That is a person's act, whichever side makes the merge commit: a second attempt begins."""
+    here, there = clones.here, begun(clones)
+    there.pull()
+    there.commit(f"UPDATE issues SET status = 'open', {LATER} WHERE id = 'bd-1'")
+    if way != "fast-forward":
+        here.commit("INSERT INTO comments (id, issue_id, author, text) VALUES (UUID(), 'bd-1', 'bob', 'hm')")
+    if way == "merge there":
+        here.push()
+        there.pull()
+    there.push()
+    here.pull()
+    assert row(here)[0] == "open"
+    settled(clones, ["claim", "dispatched", "claim", "dispatched"], sent=2)
+
+
+def test_a_second_attempt_is_not_ended_by_who_had_seen_the_first_only(clones: Clones) -> None:
+    here, there = clones.here, begun(clones)
+    there.pull()
+    there.commit("UPDATE issues SET status = 'open' WHERE id = 'bd-1'")
+    here.commit("UPDATE issues SET status = 'open' WHERE id = 'bd-1'")
+    assert here.tick().dispatched == 1
+    there.push()
+    here.pull()
+    settled(clones, ["claim", "dispatched", "claim", "dispatched"], sent=2)
+
+
+def test_reassigned_there_and_back_by_who_had_not_seen_the_claim(clones: Clones) -> None:
+    """Each of the two merges is clean. Neither commit ends an attempt that its line had not seen."""
+    here, there = clones.here, begun(clones, push=False)
+    for assignee in ("bob", "agent"):
+        there.commit(f"UPDATE issues SET assignee = '{assignee}', updated_at = updated_at WHERE id = 'bd-1'")
+        there.push()
+        here.pull()
+        here.tick()
+    settled(clones, ["claim", "dispatched"])
+    assert row(here)[:2] == ("in_progress", "agent")
+
+
+OLD_ROW = {
+    "an import over the whole row": (
+        "UPDATE issues SET status = 'open', notes = '', started_at = NULL, updated_at = UTC_TIMESTAMP() "
+        "WHERE id = 'bd-1'"
+    ),
+    "an older table": "CALL DOLT_CHECKOUT('HEAD~2', '--', 'issues')",
+}
+
+
+@pytest.mark.parametrize("how", [*OLD_ROW, "a revert"])
+def test_an_older_row_comes_back_in_a_commit_of_its_own(clones: Clones, how: str) -> None:
+    here = clones.here
+    here.commit(rows_of(["bd-1"]))
+    assert here.tick().dispatched == 1
+    if how == "a revert":  # our entries go with it: they are written again first
+        here.sql("CALL DOLT_REVERT('HEAD')", "CALL DOLT_REVERT('HEAD~2')")
+    else:
+        here.sql(OLD_ROW[how], "CALL DOLT_COMMIT('-Am', 'by hand')")
+    assert row(here)[0] == "open"
+    for shift in (0, 1, 2):
+        here.tick(timedelta(minutes=shift))
+    assert clones.sent() == {"bd-1": 1}
+    assert row(here)[0] == "in_progress"
+
+
+def test_set_open_and_the_notes_written_anew_at_once_is_held(clones: Clones) -> None:
+    here = clones.here
+    here.commit(rows_of(["bd-1"]))
+    here.tick()
+    here.commit("UPDATE issues SET status = 'open', notes = 'start over' WHERE id = 'bd-1'")
+    settled(clones, ["claim", "dispatched", "note"])
+    here.commit("UPDATE issues SET status = 'blocked' WHERE id = 'bd-1'")
+    here.commit("UPDATE issues SET status = 'open' WHERE id = 'bd-1'")  # somebody's own commit, and clear
+    settled(clones, ["claim", "dispatched", "note", "claim", "dispatched"], sent=2)
+
+
+def test_deleted_and_imported_again(clones: Clones) -> None:
+    here = clones.here
+    here.commit(rows_of(["bd-1"]))
+    here.tick()
+    here.commit("DELETE FROM issues WHERE id = 'bd-1'")
+    here.tick()
+    here.commit(rows_of(["bd-1"]))
+    settled(clones, ["claim", "dispatched"])
+    assert here.command("resume").returncode == 0
+    settled(clones, ["claim", "dispatched", "claim", "dispatched"], sent=2)
+
+
+def test_history_comes_out_the_same(clones: Clones) -> None:
+    """Every decision again, a decision of before this rule as one of which nothing can be said, and the what-if beside what was."""
+    here, there = clones.here, begun(clones)
+    there.commit(NOTE)
+    merge(there, "--ours")
+    there.push()
+    here.pull()
+    for _ in range(3):
+        here.tick()
+    here.push()
+    there.pull()
+    there.commit(f"UPDATE issues SET status = 'open', {LATER} WHERE id = 'bd-1'")
+    here.commit("INSERT INTO comments (id, issue_id, author, text) VALUES (UUID(), 'bd-1', 'bob', 'hm')")
+    here.push()
+    there.pull()
+    there.push()
+    here.pull()
+    here.tick()
+    assert clones.sent() == {"bd-1": 2}
+    same, differences, unverifiable = here.verified()
+    assert (differences, unverifiable.total()) == ([], 0)
+    assert same >= 5
+    replayed = here.command("replay")
+    assert (replayed.returncode, replayed.stderr) == (0, "")
+    assert here.command("why", "bd-1").returncode == 0
+
+
+def test_a_decision_of_before_this_rule_is_no_difference(clones: Clones) -> None:
+    """As an earlier release decided: the row came back by a merge, and a second claim followed."""
+    here, there = clones.here, begun(clones)
+    there.commit(NOTE)
+    merge(there, "--ours")
+    there.push()
+    here.pull()
+    with earlier():
+        here.tick()
+    assert clones.sent() == {"bd-1": 2}
+    _, differences, unverifiable = here.verified()
+    assert (differences, dict(unverifiable)) == ([], {EARLIER: 1})
