@@ -16,7 +16,9 @@ from typing import Any, NamedTuple
 import orjson
 
 from dolt_watch.beads.columns import KEPT_BY_BD
-from dolt_watch.beads.schema import TrackerSchema
+from dolt_watch.beads.migration import MARKS
+from dolt_watch.beads.schema import WATCHED_TABLES, TrackerSchema
+from dolt_watch.core.rekeyed import TOUCHED, without_rekeyed
 from dolt_watch.core.rules import CompiledRule
 from dolt_watch.engines import WORKING, Commit, Edge, Engine, Row
 from dolt_watch.engines.sql import chunks, gaps
@@ -178,11 +180,26 @@ def read(engine: Engine, line: Sequence[Commit], tables: Iterable[str], lens: Le
                     rewritten[edge.commit].append((bead, version, kind))
     for commit in line:
         hash = commit.hash
-        found = tuple(rows[hash]) if commit.side is None else tuple(_witnessed(engine, commit, rows[hash], lens))
+        found = without_rekeyed(rows[hash])
+        if commit.side is not None:
+            found = tuple(_witnessed(engine, commit, found, lens))
         yield CommitChanges(
             hash, commit.date, commit.author, found, tuple(entries[hash]), tuple(rewritten[hash]),
-            commit.side is not None,
+            commit.side is not None, _migrates(engine, commit, found),
         )  # fmt: skip
+
+
+def _migrates(engine: Engine, commit: Commit, rows: Iterable[RowChange]) -> bool:
+    """As ``CommitChanges.migration``. Costs a query where a row has a new `updated_at` and nothing else, which is seldom."""
+    if not any(map(_touched, rows)):
+        return False
+    changed = engine.changed(commit.parents[0], commit.hash)
+    return not (changed.schema.isdisjoint(WATCHED_TABLES) and changed.data.isdisjoint(MARKS))
+
+
+def _touched(row: RowChange) -> bool:
+    """Return whether all that a person can have changed in a row of `issues` is its time."""
+    return row.table == "issues" and row.kind == "modified" and TOUCHED <= set(row.changed) <= TOUCHED | KEPT_BY_BD
 
 
 def _witnessed(engine: Engine, merge: Commit, rows: Sequence[RowChange], lens: Lens) -> Iterator[RowChange]:
@@ -330,11 +347,13 @@ def uncommitted(
 ) -> list[RowChange]:
     """What stands SQL-committed but not Dolt-committed. It may spare a bead; it never causes an act.
 
-    ``unmigrated``: tables whose schema in the working set is not HEAD's.
+    ``unmigrated``: tables whose schema in the working set is not HEAD's. Rows that a migration writes
+    without changing what they say are left out.
     """
     edge = Edge(head, WORKING)
     apart = _Apart({table: (edge,) for table in unmigrated}, exact=True)
-    return [change for table in tables for _, change in _stretches(engine, table, [edge], [edge], apart, lens)]
+    rows = (change for table in tables for _, change in _stretches(engine, table, [edge], [edge], apart, lens))
+    return [row for row in without_rekeyed(rows) if not (unmigrated and _touched(row) and _answers_alike(row))]
 
 
 def _changes(
@@ -430,8 +449,11 @@ def _issues(
 
 def kept_by_bd(row: RowChange) -> bool:
     """Return whether a change of `issues` is one that bd computed, and that changes no rule's answer."""
-    same = all(one.matched == one.matches and one.was_running == one.runs for one in row.answers)
-    return row.table == "issues" and bool(row.changed) and KEPT_BY_BD.issuperset(row.changed) and same
+    return row.table == "issues" and bool(row.changed) and KEPT_BY_BD.issuperset(row.changed) and _answers_alike(row)
+
+
+def _answers_alike(row: RowChange) -> bool:
+    return all(one.matched == one.matches and one.was_running == one.runs for one in row.answers)
 
 
 def _same(engine: Engine, name: str) -> str:

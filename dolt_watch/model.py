@@ -231,6 +231,11 @@ class CommitChanges(NamedTuple):
     """Rows of the ledger, which is append-only, that were 'modified' or 'removed' here: bead, version, which of both."""
     merge: bool = False
     """Does this commit join two lines of history?"""
+    migration: bool = False
+    """Is it a commit of a schema migration of bd, and touches rows of `issues` without changing what they say?
+
+    Asked only where of a row nothing but `updated_at` differs: elsewhere it is False.
+    """
 
 
 # -- what a change means ---------------------------------------------------------------------------------------------

@@ -56,7 +56,13 @@ def resync(
     shared = streams.pop(GLOBAL, [])
     ours = {event for entries in streams.values() for entry in entries for event in entry.wrote.events}
     asked = [bead for bead, (facts, _, _) in rows.items() if facts.runs or bead in streams]
-    signs = _signs(engine, head, date, asked, ours)
+    wrote = {
+        (bead, entry.actor, entry.at.replace(microsecond=0))
+        for bead, entries in streams.items()
+        for entry in entries
+        if entry.wrote.events
+    }
+    signs = _signs(engine, head, date, asked, ours, wrote)
     beads: dict[str, Bead] = {}
     edits, names = Edits(engine, head), {rule.name for rule in rules}
     written = _written(streams)
@@ -337,8 +343,18 @@ def _streams(engine: Engine, head: str) -> dict[str, list[Entry]]:
     return streams
 
 
-def _signs(engine: Engine, head: str, date: datetime, beads: Sequence[str], ours: Collection[str]) -> dict[str, Sign]:
-    """The last comment or event of each of these beads, events of our own left out."""
+def _signs(
+    engine: Engine,
+    head: str,
+    date: datetime,
+    beads: Sequence[str],
+    ours: Collection[str],
+    wrote: Collection[tuple[str, str, datetime]],
+) -> dict[str, Sign]:
+    """The last comment or event of each of these beads, events of our own left out.
+
+    ``ours``: ids of our events. ``wrote``: bead, actor and second of each: bd's migrations give events other ids.
+    """
     signs: dict[str, Sign] = {}
     for chunk in chunks(beads, 200):
         marks = ", ".join("?" * len(chunk))
@@ -352,7 +368,7 @@ def _signs(engine: Engine, head: str, date: datetime, beads: Sequence[str], ours
                 continue
             for id, bead, actor, created in rows:
                 at = told(created)
-                if at is None or id in ours:
+                if at is None or id in ours or (table == "events" and (bead, actor, at) in wrote):
                     continue
                 sign = _sign(at, table.removesuffix("s"), actor, date)
                 if bead not in signs or signs[bead].at < sign.at:

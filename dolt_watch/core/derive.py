@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 from dolt_watch.beads.columns import KEPT_BY_BD
 from dolt_watch.core.evidence import ends_as, in_a_merge, is_ours, origin
+from dolt_watch.core.rekeyed import TOUCHED
 from dolt_watch.core.renames import renames
 from dolt_watch.model import CommitChanges, Entry, Event, Facts, Origin, RowChange, Rule, Sign, What
 
@@ -48,7 +49,7 @@ def derive(changes: CommitChanges, rules: Sequence[Rule]) -> Iterator[Event]:
         entries = sorted(ours.get(bead, ()), key=lambda entry: entry.version)
         row = issues.get(bead)
         facts = facts_of(row, rules) if row else None
-        theirs = _theirs(row, entries) if row else ()
+        theirs = _theirs(row, entries, changes.migration) if row else ()
         came, freed = _origin(row, facts, changes, rules) if row and theirs else (Origin.ACT, frozenset[str]())
         for entry in entries:
             yield Event(
@@ -111,7 +112,10 @@ def _origin(
 
 
 def _computed(row: RowChange, changes: CommitChanges, rules: Sequence[Rule]) -> Iterator[Event]:
-    """Yield an event without a sign if a change that bd computed (``KEPT_BY_BD``) changes what a rule says."""
+    """Yield an event without a sign if a change that bd computed changes what a rule says.
+
+    bd computes ``KEPT_BY_BD``, and its migrations leave a new `updated_at` in rows that they write.
+    """
     facts, before = facts_of(row, rules), facts_of(row, rules, before=True)
     ordered = any(name in rule.order_by for rule in rules for name in row.changed)
     if ordered or (facts.matches, facts.running) != (before.matches, before.running):
@@ -145,10 +149,11 @@ def facts_of(row: RowChange, rules: Sequence[Rule], before: bool = False) -> Fac
     return Facts(matches, tuple(running), rank)
 
 
-def _theirs(row: RowChange, entries: Sequence[Entry]) -> tuple[str, ...]:
-    """The changed columns less exactly what our entries wrote in this commit."""
+def _theirs(row: RowChange, entries: Sequence[Entry], migration: bool = False) -> tuple[str, ...]:
+    """The changed columns less exactly what our entries wrote in this commit, and what a migration of bd touched."""
     if not entries:
-        return tuple(name for name in row.changed if name not in KEPT_BY_BD) if row.changed else ("row",)
+        named = tuple(name for name in row.changed if name not in KEPT_BY_BD) if row.changed else ("row",)
+        return () if migration and TOUCHED.issuperset(named) else named
     theirs = []
     for column in row.changed:
         if column == "updated_at" or column in KEPT_BY_BD:

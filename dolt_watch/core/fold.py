@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from dolt_watch.beads.columns import KEPT_BY_BD
 from dolt_watch.core import outages
 from dolt_watch.core.evidence import after_claim, kept, reverted
+from dolt_watch.core.rekeyed import TOUCHED
 from dolt_watch.model import (
     ANSWERS,
     GLOBAL,
@@ -221,7 +222,7 @@ def _row(bead: Bead | None, event: Event) -> Bead | None:
     facts = event.facts or Facts()
     if bead is None:
         return _enter(event, facts, 0)
-    if bead.phase in _SETTLED and event.changed and KEPT_BY_BD.issuperset(event.changed):
+    if (bead.phase in _SETTLED or bead.phase is Phase.CLAIMED) and _computed(event):
         return bead  # only an edit by a person re-arms it, and bd computed this one
     match bead.phase:
         case _ if bead.unwritten and bead.rule in facts.running:
@@ -243,6 +244,12 @@ def _row(bead: Bead | None, event: Event) -> Bead | None:
             return bead._replace(reverted=False)
         case _:  # it stopped being what it was; a quarantined bead is re-armed by any edit
             return _enter(event, facts, bead.version)
+
+
+def _computed(event: Event) -> bool:
+    """Did bd change the row by itself? Where a person changes nothing but `updated_at`, the event has a sign of life."""
+    own = KEPT_BY_BD if event.sign else KEPT_BY_BD | TOUCHED
+    return bool(event.changed) and own.issuperset(event.changed)
 
 
 def _enter(event: Event, facts: Facts, version: int) -> Bead | None:

@@ -151,11 +151,13 @@ def rows_of(beads: Sequence[str], assignee: str = "'agent'") -> str:
     return f"INSERT INTO issues (id, title, description, design, acceptance_criteria, notes, assignee) VALUES {values}"
 
 
-@pytest.fixture
-def watch(beads_workspace: Workspace, dolt_server: Server) -> Iterator[Watch]:
+@contextlib.contextmanager
+def watching(workspace: Workspace, server: Server) -> Iterator[Watch]:
+    """A watcher on the workspace, with the ledger's tables made, and a BeadBoard that answers for it."""
+
     def lookup(bead: str) -> Mapping[str, Any] | None:
         with (
-            contextlib.closing(dolt_server.connect(beads_workspace.database)) as connection,
+            contextlib.closing(server.connect(workspace.database)) as connection,
             connection.cursor() as cursor,
         ):
             cursor.execute("SELECT id, title, acceptance_criteria FROM issues WHERE id = %s", (bead,))
@@ -163,9 +165,15 @@ def watch(beads_workspace: Workspace, dolt_server: Server) -> Iterator[Watch]:
         return dict(zip(("id", "title", "acceptance_criteria"), row, strict=True)) if row else None
 
     with BeadBoardStub(lookup=lookup) as board:
-        env = {**beads_workspace.env, "BEADBOARD_URL": board.url}
-        settings = load({}, env, beads_workspace.path)
+        env = {**workspace.env, "BEADBOARD_URL": board.url}
+        settings = load({}, env, workspace.path)
         engine = open_engine(settings.address)
         list(migrate(engine, identity(settings).author))
-        yield Watch(beads_workspace, board, dolt_server, env, settings, engine)
+        yield Watch(workspace, board, server, env, settings, engine)
         engine.close()
+
+
+@pytest.fixture
+def watch(beads_workspace: Workspace, dolt_server: Server) -> Iterator[Watch]:
+    with watching(beads_workspace, dolt_server) as made:
+        yield made
