@@ -10,6 +10,7 @@ import pytest
 from dolt_watch.engines import Edge
 from dolt_watch.engines.address import Address, DoltLitePath
 from dolt_watch.model import What
+from dolt_watch.targets import Refused
 from tests import migrating
 from tests.history import History
 from tests.migrating import REKEY_DEPENDENCIES
@@ -251,3 +252,34 @@ def test_schemas_that_changed_are_named(history: History) -> None:
     assert engine.unmigrated() == {"comments", "odd"}
     with engine.transaction() as tx:
         assert engine.unmigrated((), tx.query) == {"comments", "odd"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "ALTER TABLE issues DROP COLUMN design",
+        "ALTER TABLE issues DROP COLUMN estimated_minutes",
+        "ALTER TABLE issues RENAME COLUMN issue_type TO kind",
+    ],
+)
+@pytest.mark.parametrize("edited", [False, True])
+def test_state_made_anew_over_a_dropped_column(history: History, change: str, edited: bool) -> None:
+    """What the bead is about is told by the columns of both times: only a person's edit arms it again."""
+    when = "assignee = 'agent' AND status = 'open'"
+    old = f"{when} AND (estimated_minutes IS NULL OR estimated_minutes > 0)"
+    history.new("a")
+    history.target.says["a"] = [Refused("HTTP 500: no")]
+    history.at("10:00").tick(when=old, max_attempts="1")
+    assert kinds(history) == ["claim", "quarantined"]
+    migrating.migrate(history, change)
+    if edited:
+        history.set("a", title="better")
+    history.at("10:30").tick(when=when, max_attempts="1")
+    assert "resync" in [kind for (kind,) in history.engine.query("SELECT kind FROM watch_decision WHERE bead_id = ''")]
+    history.at("10:35").tick(when=when, max_attempts="1")
+    assert kinds(history) == ["claim", "quarantined", *(["claim", "dispatched"] if edited else [])]
+
+
+def kinds(history: History) -> list[str]:
+    rows = history.engine.query("SELECT kind FROM watch_decision WHERE bead_id = 'a' ORDER BY version")
+    return [kind for (kind,) in rows]
