@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -50,12 +51,12 @@ def test_history_is_set_back(light: Light, answer: Answer, kinds: list[str], sen
     light.tick()
     light.assign("bd-a")
     before = light.head()
-    other = DoltLiteEngine(light.settings.address.path)  # type: ignore[union-attr]
-    amid(light, lambda: other.raw("SELECT dolt_reset('--hard', ?)", (before,)))
-    light.target.answers.append(answer)
-    light.tick(MINUTE)
-    for minutes in (5, 6, 7):
-        light.tick(minutes * MINUTE)
+    with closing(DoltLiteEngine(light.settings.address.path)) as other:  # type: ignore[union-attr]
+        amid(light, lambda: other.raw("SELECT dolt_reset('--hard', ?)", (before,)))
+        light.target.answers.append(answer)
+        light.tick(MINUTE)
+        for minutes in (5, 6, 7):
+            light.tick(minutes * MINUTE)
     assert (light.kinds("bd-a"), len(light.target.sent)) == (kinds, sent)
     if sent == 1:
         assert light.row("bd-a", "status") == ("in_progress",)
