@@ -69,8 +69,11 @@ def ddl(history: History, *statements: str) -> None:
 def commit(history: History, message: str = "schema: apply migration") -> str:
     """Commit all that is dirty, as `bd dolt commit` does."""
     engine = history.engine
+    dirty = sorted(_dirty(engine))
+    if not dirty:  # the change made nothing different
+        return history.head()
     with engine.transaction() as tx:
-        return tx.dolt_commit(sorted(_dirty(engine)), message, MIGRATOR)
+        return tx.dolt_commit(dirty, message, MIGRATOR)
 
 
 def _dirty(engine: Engine) -> set[str]:

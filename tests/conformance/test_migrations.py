@@ -47,6 +47,7 @@ DOLT_ONLY = {
         "ALTER TABLE events MODIFY COLUMN old_value LONGTEXT",
     ],
     "the columns in another order": ["ALTER TABLE issues MODIFY COLUMN title VARCHAR(500) NOT NULL FIRST"],
+    "the key and the target of dependencies": list(REKEY_DEPENDENCIES),
     "another primary key": [
         "ALTER TABLE labels DROP FOREIGN KEY fk_labels_issue",
         "ALTER TABLE labels DROP PRIMARY KEY",

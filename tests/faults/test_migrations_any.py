@@ -1,0 +1,137 @@
+"""Any sequence of schema changes between any decisions: ticks go on, and every command reads the history."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from dolt_watch.engines.address import Address, DoltLitePath
+from tests import migrating
+from tests.history import History
+from tests.servers import Server
+
+TABLES = ("issues", "comments", "events", "labels", "dependencies")
+FOREIGN_KEYS = {"labels": "fk_labels_issue"}
+
+Step = tuple[str, str, int]
+
+
+def steps(kinds: list[str]) -> st.SearchStrategy[list[Step]]:
+    """(what, table, number): an act of people, a tick, or a change of a table's schema."""
+    one = st.tuples(st.sampled_from(kinds), st.sampled_from(TABLES), st.integers(0, 2))
+    return st.lists(one, min_size=4, max_size=14)
+
+
+COMMON = ["tick", "tick", "new", "edit", "comment", "close", "add", "add default", "drop", "rename"]
+
+
+class Migrating:
+    """Takes the steps. Columns that the test made are the only ones that it changes."""
+
+    def __init__(self, history: History) -> None:
+        self.history = history
+        self.made: dict[str, list[str]] = {table: [] for table in TABLES}
+        self.beads: list[str] = []
+        self.rekeyed = False
+        self.number = 0
+
+    def take(self, step: Step) -> None:
+        what, table, number = step
+        history = self.history
+        history.clock.moment += timedelta(minutes=1)
+        self.number += 1
+        mine = self.made[table]
+        bead = self.beads[number % len(self.beads)] if self.beads else None
+        if what == "tick":
+            history.tick()
+        elif what == "new":
+            self.beads.append(f"bd-{self.number}")
+            history.new(self.beads[-1])
+        elif what == "edit" and bead:
+            history.set(bead, title=f"t{self.number}")
+        elif what == "comment" and bead:
+            history.comment(bead)
+        elif what == "close" and bead:
+            history.set(bead, status="closed")
+        elif what in ("add", "add default"):
+            mine.append(f"spare_{self.number}")
+            default = " NOT NULL DEFAULT 7" if what == "add default" else ""
+            self.alter(table, f"ADD COLUMN {mine[-1]} INT{default}")
+        elif what == "drop" and mine:
+            self.alter(table, f"DROP COLUMN {mine.pop(number % len(mine))}")
+        elif what == "rename" and mine:
+            old = mine.pop(number % len(mine))
+            mine.append(f"renamed_{self.number}")
+            self.alter(table, f"RENAME COLUMN {old} TO {mine[-1]}")
+        elif what == "retype":
+            kind = "LONGTEXT" if number else "MEDIUMTEXT"
+            self.alter("comments", f"MODIFY COLUMN text {kind} NOT NULL")
+        elif what == "re-key":
+            keys = ("label, issue_id", "issue_id, label")
+            first = () if self.rekeyed else (f"ALTER TABLE labels DROP FOREIGN KEY {FOREIGN_KEYS['labels']}",)
+            self.rekeyed = True
+            alter = "ALTER TABLE labels"
+            migrating.migrate(
+                history, *first, f"{alter} DROP PRIMARY KEY", f"{alter} ADD PRIMARY KEY ({keys[self.number % 2]})"
+            )
+
+    def alter(self, table: str, change: str) -> None:
+        """Committed at once, or after a tick in between that must take no part of it along."""
+        history = self.history
+        migrating.ddl(history, f"ALTER TABLE {table} {change}")
+        if self.number % 2:
+            head, before = history.head(), history.engine.unmigrated()
+            history.tick()
+            assert history.engine.unmigrated() == before, (head, history.head())
+        migrating.commit(history)
+
+    def check(self) -> None:
+        history = self.history
+        history.clock.moment += timedelta(minutes=1)
+        history.tick()
+        assert all(count == 1 for count in migrating.sent(history).values()), migrating.sent(history)
+        migrating.held(history, beads=2)
+
+
+ANY = settings(
+    max_examples=5,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+
+
+def lived(address: Address | DoltLitePath, taken: list[Step]) -> None:
+    with migrating.closing(migrating.tracker(address, max_in_flight="9", stale_after="10h")) as history:
+        tracker = Migrating(history)
+        tracker.take(("new", "issues", 0))
+        tracker.take(("tick", "issues", 0))
+        for step in taken:
+            tracker.take(step)
+        tracker.check()
+
+
+@ANY
+@given(taken=steps([*COMMON, "retype", "re-key"]))
+def test_on_dolt(dolt_server: Server, taken: list[Step]) -> None:
+    address = dolt_server.fresh()
+    try:
+        lived(address, taken)
+    finally:
+        dolt_server.drop(address)
+
+
+@pytest.fixture
+def folder(doltlite_path: DoltLitePath) -> Iterator[Path]:
+    yield Path(doltlite_path.path).parent
+
+
+@ANY
+@given(taken=steps(COMMON))
+def test_on_doltlite(folder: Path, taken: list[Step]) -> None:
+    lived(DoltLitePath(str(folder / f"{secrets.token_hex(6)}.db")), taken)
