@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from dolt_watch.core.policy import AT_ONCE, Plan
 from dolt_watch.core.reaping import stale_at
 from dolt_watch.engines import Engine
-from dolt_watch.model import Kind
+from dolt_watch.model import Decision, Kind
 from dolt_watch.round import Survey
 from dolt_watch.times import ago, iso, utc
 
@@ -100,11 +100,16 @@ def liveness(engine: Engine, seen: Survey, plan: Plan, poll: timedelta) -> Liven
         (leader.host if leader is not None else "") or str(saved.get("host", "")),
         leader.quiet if leader is not None else None,
         saved_at,
-        len(plan.decisions) + (reap is not None),
+        len(_due(plan)) + (reap is not None),
         min(moments, default=None),
         late,
         tuple(sorted(overdue)),
     )
+
+
+def _due(plan: Plan) -> list[Decision]:
+    """The decisions that a tick would take, without outages: that a target is away is no work left undone."""
+    return [one for one in plan.decisions if one.kind is not Kind.OUTAGE]
 
 
 def _dispatch_since(seen: Survey, plan: Plan) -> datetime | None:
@@ -113,11 +118,12 @@ def _dispatch_since(seen: Survey, plan: Plan) -> datetime | None:
     A tick ends only when nothing is left to do, so what is due came after the last save: by a commit, or by
     time alone. What only the target or the working set allowed since is dated by nothing.
     """
-    if not plan.decisions:
+    decisions = _due(plan)
+    if not decisions:
         return None
     look, settle = seen.look, seen.policy.settle
-    beads = [seen.state.beads[one.bead] for one in plan.decisions]
-    claims = all(one.kind is Kind.CLAIM for one in plan.decisions)
+    beads = [seen.state.beads[one.bead] for one in decisions if one.bead in seen.state.beads]
+    claims = all(one.kind is Kind.CLAIM for one in decisions)
     ready = [max((bead.matched_at or bead.since) + settle, bead.retry_at or bead.since) for bead in beads]
     earliest = min(ready) if claims else AT_ONCE
     if not look.commit:

@@ -129,7 +129,8 @@ def _passed_on(exchange: Exchange) -> Answer:
         # The service's 422: validation comes before anything else there.
         return Refused(exchange.shown, 502)
     # Without a word of BeadBoard's own, a proxy says that it cannot reach BeadBoard.
-    away = "service" if error is None or error in SERVICE_AWAY else ""
+    told = isinstance(error, str) and error in SERVICE_AWAY
+    away = "service" if error is None or told else ""
     return Unknown(exchange.shown, 502, away)
 
 

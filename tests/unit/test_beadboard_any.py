@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dolt_watch.targets import Accepted, Busy, Refused, Unknown
@@ -40,6 +40,7 @@ BROKEN = st.builds(Exchange, status=st.none() | STATUSES, trouble=st.sampled_fro
 NOT_KNOWN = {201, 202, 204, 408, 504, 505, 599}
 
 
+@example(Exchange(502, {}, b'{"error":{}}'))
 @settings(max_examples=1000)
 @given(WHOLE | BROKEN)
 def test_any_exchange_is_one_of_four_answers(exchange: Exchange) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -25,11 +27,12 @@ ANEW = "assignee = 'agent' AND status = 'open' AND acceptance_criteria <> '' AND
 
 
 @pytest.fixture
-def day(tmp_path: Path) -> History:
+def day(tmp_path: Path) -> Iterator[History]:
     made = History(DoltLitePath(str(tmp_path / "day.db")))
-    made.tick()
-    made.at("10:00").new("bd-a")
-    return made
+    with closing(made.engine):
+        made.tick()
+        made.at("10:00").new("bd-a")
+        yield made
 
 
 @pytest.fixture
