@@ -249,6 +249,16 @@ def die_with_parent() -> None:
             ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
+def as_in_a_terminal() -> None:
+    """Before exec: a child ends with the test run, and no signal is ignored.
+
+    Under nohup, or in the background of a shell, it would inherit ignored signals.
+    """
+    die_with_parent()
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def _answers(started: Server, process: subprocess.Popen[bytes] | None, seconds: float = 30) -> bool:
     end = time.monotonic() + seconds
     while time.monotonic() < end and (process is None or process.poll() is None):

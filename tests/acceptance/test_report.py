@@ -19,6 +19,7 @@ import pytest
 
 from tests.acceptance.conftest import Watch
 from tests.acceptance.test_run import running, wait_for
+from tests.servers import as_in_a_terminal
 
 
 def payload(page: str) -> dict[str, Any]:
@@ -131,7 +132,7 @@ class Terminal:
         command = (sys.executable, "-m", "dolt_watch", *arguments)
         self.process = subprocess.Popen(
             command, cwd=watch.bd.path, env={**watch.env, "TERM": "xterm", "COLUMNS": "80", "LINES": "24", **env},
-            stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
+            stdin=slave, stdout=slave, stderr=slave, start_new_session=True, preexec_fn=as_in_a_terminal,
         )  # fmt: skip
         os.close(slave)
         self.text = ""

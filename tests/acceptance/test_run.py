@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance.conftest import Watch, rows_of
+from tests.servers import as_in_a_terminal
 
 
 class Running:
@@ -27,7 +28,13 @@ class Running:
         command = (sys.executable, "-m", "dolt_watch", "run", "--poll", "200ms", "--port", "0", "--log", "json", *more)
         env = {**watch.env, "DOLT_WATCH_SETTLE": "100ms"}
         self.process = subprocess.Popen(
-            command, cwd=watch.bd.path, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            command,
+            cwd=watch.bd.path,
+            env=env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            preexec_fn=as_in_a_terminal,
         )
         self.lines: list[dict[str, Any]] = []
         self._new: queue.Queue[dict[str, Any]] = queue.Queue()

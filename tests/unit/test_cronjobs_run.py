@@ -14,6 +14,7 @@ import pytest
 from dolt_watch.engines.address import Address, open_engine
 from tests import beads
 from tests.servers import Server
+from tests.stubs.agent_service import AgentServiceStub
 from tests.stubs.beadboard import BeadBoardStub
 from tests.unit.manifests import Manifest, container, named, render, with_pods, workspace
 
@@ -28,6 +29,7 @@ class Cluster:
     folder: Path
     address: Address
     board: BeadBoardStub
+    service: AgentServiceStub
     secrets: dict[str, dict[str, str]]
     """Name → key → value; what is not here is absent."""
 
@@ -42,7 +44,9 @@ class Cluster:
                 env[each["name"]] = value
             else:
                 assert ref.get("optional"), f"{ref['name']} is missing: the pod would not start"
-        env |= {"HOME": str(self.folder), "BEADBOARD_URL": self.board.url}
+        # The names that only a cluster resolves; a pod that is not told of a service asks none.
+        served = {"BEADBOARD_URL": self.board.url, "CLAUDE_AGENT_SERVICE_URL": self.service.url}
+        env |= {name: url for name, url in served.items() if name in env} | {"HOME": str(self.folder)}
         command = [sys.executable, "-m", "dolt_watch", *container(self.pods[name])["args"]]
         done = subprocess.run(command, cwd=self.folder, env=env, capture_output=True, text=True, check=False)
         return done.returncode, done.stdout + done.stderr
@@ -78,8 +82,8 @@ def cluster(dolt_server: Server, dolt_address: Address, tmp_path: Path) -> Itera
         "dolt-watch": {"BEADS_DOLT_PASSWORD": "watch"},
         "dolt-watch-admin": {"BEADS_DOLT_SERVER_USER": dolt_address.user, "BEADS_DOLT_PASSWORD": dolt_address.password},
     }
-    with BeadBoardStub() as board:
-        yield Cluster(pods, folder, dolt_address, board, secrets)
+    with BeadBoardStub() as board, AgentServiceStub() as service:
+        yield Cluster(pods, folder, dolt_address, board, service, secrets)
     dolt_server.sql(f"DROP USER '{user}'@'%'")
 
 

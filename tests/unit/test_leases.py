@@ -70,7 +70,9 @@ def test_a_heartbeat_spares_and_its_end_does_not(here: Tracker) -> None:
     here.tick(72 * MINUTE)
     assert here.kinds("bd-a") == ["claim", "dispatched", "reap"]
     holder, heartbeat, _ = here.given()["leases"]["bd-a"]
-    assert (holder, heartbeat[:10]) == ("agent", str(here.now())[:10])
+    # the clock is the database's, moved: near midnight the heartbeat is of the next day
+    assert holder == "agent"
+    assert heartbeat[:10] in {str(here.now() + shift)[:10] for shift in (0 * MINUTE, 39 * MINUTE)}
     found = verify(here.past())
     assert (found.same, found.differences) == (3, [])
 

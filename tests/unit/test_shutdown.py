@@ -20,7 +20,7 @@ from dolt_watch.ledger import Ledger, Written
 from dolt_watch.model import Decision, Kind
 from dolt_watch.times import DatabaseClock
 from tests.light import Light
-from tests.servers import die_with_parent
+from tests.servers import as_in_a_terminal
 from tests.unit.commands import Commands, commands
 
 SIGNALS = [signal.SIGTERM, signal.SIGHUP, signal.SIGINT]
@@ -50,13 +50,16 @@ class Begun:
         command = [sys.executable, "-m", "dolt_watch", *words, "--set", "rules.agent.max_in_flight=2"]
         self.process = subprocess.Popen(
             command, cwd=world.folder, env=world.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            preexec_fn=die_with_parent,
+            preexec_fn=as_in_a_terminal,
         )  # fmt: skip
         until(lambda: bool(world.board.asked("POST", DISPATCH)))
 
     def ends(self) -> str:
         """All that it says until it ends."""
-        return self.process.communicate(timeout=30)[0]
+        try:
+            return self.process.communicate(timeout=30)[0]
+        finally:
+            self.process.kill()
 
 
 def until(holds: Callable[[], bool]) -> None:
