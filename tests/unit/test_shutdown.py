@@ -147,6 +147,7 @@ def test_ignored_signals_stay_ignored() -> None:
 import os, signal
 from dolt_watch.cli.shutdown import Shutdown
 signal.signal(signal.SIGHUP, signal.SIG_IGN)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with Shutdown(lambda: None, print) as shutdown:
     os.kill(os.getpid(), signal.SIGHUP)
     print(shutdown.code)
