@@ -179,7 +179,11 @@ def test_an_uncommitted_change_that_takes_it_out(watch: Watch) -> None:
     bead = watch.assigned("taken back, not yet committed")
     watch.sql("UPDATE issues SET assignee = 'ann' WHERE id = %s", bead)
     found = why(watch, bead)
-    assert (failing(found), found["notes"]) == (["uncommitted"], ["an uncommitted change of issues stands: modified"])
+    # In bd 1.3 a second note says that no commit holds bd's events.
+    assert (failing(found), found["notes"][:1]) == (
+        ["uncommitted"],
+        ["an uncommitted change of issues stands: modified"],
+    )
 
 
 def test_of_which_nobody_knows_whether_it_runs(watch: Watch) -> None:
