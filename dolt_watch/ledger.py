@@ -235,8 +235,7 @@ class Ledger:
 
     def unready(self, entry: Entry) -> Hold | None:
         """Why a claimed bead may not be sent, where its rule asks for readiness."""
-        schema = self.schema = self.schema or tracker_schema(self.engine)
-        return self._unready(self.engine.query, entry.rule, entry.bead, schema, entry.at)
+        return self._unready(self.engine.query, entry.rule, entry.bead, self._shape(), entry.at)
 
     def _unready(self, query: Query, rule: str, bead: str, schema: TrackerSchema, now: datetime) -> Hold | None:
         return readiness(query, [bead], schema, now).holds.get(bead) if rule in self.ready else None

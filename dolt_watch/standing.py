@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from dolt_watch import feed
 from dolt_watch.beads.leases import read_leases
-from dolt_watch.beads.migration import NOT_COMMITTED, uncommitted_migration
+from dolt_watch.beads.migration import NOT_COMMITTED
 from dolt_watch.beads.readiness import readiness_at
 from dolt_watch.core.decide import decide, questions
 from dolt_watch.core.given import recall
@@ -22,6 +22,7 @@ from dolt_watch.round import Outcome
 from dolt_watch.targets import Answer, Refused, Target, Task
 from dolt_watch.tick import Loop
 from dolt_watch.times import iso
+from dolt_watch.world import read_uncommitted
 
 UNSEEN = "rows that stood uncommitted then cannot be seen any more"
 NO_EVENTS = "no commit holds bd's events here (dolt_ignore names them): WHO is the author of the commit"
@@ -90,10 +91,7 @@ def stands_now(loop: Loop, bead: str) -> Stands:
     seen = loop.survey(BOTH)
     asked = _of_one(seen.asked, bead)
     tables = loop.present.seen(seen.look, seen.now)
-    dirty = [table for table, one in tables.items() if one.dirty]
-    migration = uncommitted_migration(loop.engine) if dirty else frozenset[str]()
-    loose = feed.uncommitted(loop.engine, seen.look.head, dirty, seen.lens, migration)
-    loose = [row for row in loose if not feed.kept_by_bd(row)]
+    _, migration, loose = read_uncommitted(loop.engine, seen.look.head, tables, seen.lens)
     outside = loop.world.ask(seen.look, asked, seen.now, seen.lens, tables, loose, Outcome())
     state = seen.state.beads.get(bead)
     names = {rule.target for rule in seen.policy.rules if state is None or rule.name == state.rule}

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from dolt_watch import feed
-from dolt_watch.beads.migration import NOT_COMMITTED, uncommitted_migration
+from dolt_watch.beads.migration import NOT_COMMITTED
 from dolt_watch.core.decide import decide, questions, settling
 from dolt_watch.core.outages import OUTAGE, postponed
 from dolt_watch.core.policy import Outside, Policy, Questions, Scope
@@ -28,7 +28,7 @@ from dolt_watch.present import Present
 from dolt_watch.round import Actor, Outcome, Standing, Survey, announce, tell, watched
 from dolt_watch.text import Said, Say
 from dolt_watch.times import Clock
-from dolt_watch.world import World, loose_rows
+from dolt_watch.world import World, loose_rows, read_uncommitted
 
 if TYPE_CHECKING:
     from dolt_watch.targets import Target
@@ -205,10 +205,7 @@ class Loop:
     ) -> dict[str, Hold]:
         """What the rows say of every bead in line: a tick asks only as far as it has slots."""
         seen, queues = self.present.seen(look, now), in_line(state, policy, asked)
-        dirty = [table for table, one in seen.items() if one.dirty]
-        migration = uncommitted_migration(self.engine) if dirty else frozenset[str]()
-        found = feed.uncommitted(self.engine, look.head, dirty, lens, migration) if dirty else []
-        loose = [row for row in found if not feed.kept_by_bd(row)]
+        loose = read_uncommitted(self.engine, look.head, seen, lens).rows
         names = [rule.name for rule in policy.rules]
         since = {table: one.since for table, one in seen.items()}
         waiting = asked._replace(queues=queues, stale=())
@@ -257,10 +254,7 @@ class Loop:
         self.state = state
         seen = self.present.seen(look, now)
         policy = self._directed(lens)
-        dirty = [table for table, one in seen.items() if one.dirty]
-        migration = uncommitted_migration(self.engine) if dirty else frozenset[str]()
-        loose = feed.uncommitted(self.engine, look.head, dirty, lens, migration) if dirty else []
-        loose = [row for row in loose if not feed.kept_by_bd(row)]
+        dirty, migration, loose = read_uncommitted(self.engine, look.head, seen, lens)
         if migration:
             self.say(Said.lasting(NOT_COMMITTED, LogEvent.MIGRATING))
         elif dirty and self.adopt:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dolt_watch import feed
 from dolt_watch.beads.leases import read_leases
+from dolt_watch.beads.migration import uncommitted_migration
 from dolt_watch.core.policy import RECHECK, Outside, Policy, Questions
 from dolt_watch.core.reaping import quiet_since
 from dolt_watch.engines import Engine
 from dolt_watch.gates import READ_FOR_READINESS, alive_by_children, uncommitted, until_ready
 from dolt_watch.look import Look, Seen
-from dolt_watch.model import Bead, Capacity, JobReport
+from dolt_watch.model import Bead, Capacity, JobReport, RowChange
 from dolt_watch.round import Outcome
 
 if TYPE_CHECKING:
@@ -84,6 +85,26 @@ def _drawn() -> float:
     from random import random  # 1 ms, which a tick need not pay that asks no target
 
     return round(random(), 6)
+
+
+class Uncommitted(NamedTuple):
+    """The working set's difference to HEAD in the watched tables."""
+
+    tables: list[str]
+    migration: frozenset[str]
+    """Tables whose schema change is not committed."""
+    rows: list[RowChange]
+    """Without rows in which only columns that bd computes differ."""
+
+
+def read_uncommitted(engine: Engine, head: str, seen: Mapping[str, Seen], lens: feed.Lens) -> Uncommitted:
+    """Read the uncommitted changes. Nothing is asked if no table has any."""
+    tables = [table for table, one in seen.items() if one.dirty]
+    if not tables:
+        return Uncommitted([], frozenset(), [])
+    migration = uncommitted_migration(engine)
+    rows = feed.uncommitted(engine, head, tables, lens, migration)
+    return Uncommitted(tables, migration, [row for row in rows if not feed.kept_by_bd(row)])
 
 
 def loose_rows(seen: Mapping[str, Seen]) -> bool:
