@@ -179,15 +179,23 @@ def in_order(rows: Iterable[Any]) -> list[Any]:
 
 
 def comparable(tables: Any, names: Names) -> Any:
-    """Tables of a commit or of the working set: rows in a fixed order, without a cell for the second that passed."""
+    """Tables of a commit or of the working set: rows in a fixed order.
+
+    ``updated_at`` holds whole seconds: whether a command changes it depends on the clock alone.
+    So its cell is left out, and with it a row and a table in which nothing else changed.
+    """
     found = {}
     for name, rows in tables.items():
         shown = []
         for row in plain(rows, names):
             if "changed" in row:
-                row = row | {"changed": {k: locked(k, v) for k, v in row["changed"].items() if k != "updated_at"}}
+                changed = {k: locked(k, v) for k, v in row["changed"].items() if k != "updated_at"}
+                if not changed:
+                    continue
+                row = row | {"changed": changed}
             shown.append(row)
-        found[name] = in_order(shown)
+        if shown or not rows:
+            found[name] = in_order(shown)
     return found
 
 
