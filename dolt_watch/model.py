@@ -500,6 +500,16 @@ class JobReport(NamedTuple):
     verdict: Verdict
     word: str = ""
     error: str = ""
+    dead: bool = False
+    """The target knows that no process of the job is left."""
+    started: bool = True
+    """False: the target knows that the job never started."""
+    limited: bool = False
+    """A usage limit of the agent ended the job, not the bead."""
+    resets_at: datetime | None = None
+    """When the usage limit resets, if the agent named a time."""
+    active_at: datetime | None = None
+    """When the job last wrote output, if that counts as a sign of life."""
 
     @property
     def ended(self) -> str:
@@ -509,6 +519,8 @@ class JobReport(NamedTuple):
     @property
     def failed(self) -> bool:
         """Its target itself says that no good can come of waiting."""
+        if self.dead and self.word != "completed":
+            return True
         return self.verdict is Verdict.FINISHED and self.word in ("failed", "error")
 
     @property
@@ -518,4 +530,6 @@ class JobReport(NamedTuple):
         the silence of the bead."""
         if self.verdict is Verdict.UNKNOWN:
             return not self.error
+        if self.dead:
+            return True
         return self.verdict is Verdict.LOST or (self.verdict is Verdict.FINISHED and self.word == "failed")
