@@ -73,6 +73,14 @@ class Journal:
             sent = bead.since if bead.phase is Phase.RUNNING else None
             self._add(Attempt(bead.id, bead.rule, bead.attempt, bead.token, begun, None, earlier=True, sent=sent))
 
+    def of_rule(self, rule: str) -> Journal:
+        """Return a journal of one rule's beads."""
+        chosen = Journal()
+        chosen.attempts.extend(one for one in self.attempts if one.rule == rule)
+        chosen.taken.extend(one for one in self.taken if one.rule == rule)
+        chosen.told.extend(one for one in self.told if one.rule == rule)
+        return chosen
+
     def saw(
         self, event: Event, before: Bead | None, after: Bead | None, status: str = "", assumed: bool = False
     ) -> None:

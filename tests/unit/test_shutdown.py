@@ -13,6 +13,7 @@ import pytest
 
 from dolt_watch.cli.shutdown import unrecorded
 from dolt_watch.cli.wiring import build
+from dolt_watch.context import DecisionContext
 from dolt_watch.core.policy import Scope
 from dolt_watch.engines import Engine
 from dolt_watch.engines.address import DoltLitePath
@@ -170,9 +171,9 @@ def test_what_is_under_way(doltlite: Engine, monkeypatch: pytest.MonkeyPatch) ->
         seen.append(ledger.under_way)
         return sent(*args)  # type: ignore[arg-type]
 
-    def record(self: Ledger, decision: Decision) -> Written:
+    def record(self: Ledger, context: DecisionContext, decision: Decision) -> Written:
         seen.append(self.under_way)
-        return report(self, decision)
+        return report(self, context, decision)
 
     light.target.dispatch = dispatch  # type: ignore[method-assign, assignment]
     monkeypatch.setattr(Ledger, "report", record)
