@@ -33,6 +33,7 @@ from dolt_watch.errors import (
     DoltWatchError,
     MergeInProgress,
     MigrationInProgress,
+    MissingRule,
     NotRecorded,
     Unreachable,
 )
@@ -59,8 +60,8 @@ ACTOR_LIMIT = 255
 BY_SILENCE = (Kind.REAP, Kind.REQUEUE, Kind.RETRY, Kind.GIVE_UP)
 """Decisions that a heartbeat prevents, unless the target itself says how the job ended."""
 
-BY_ROW = (Kind.CLAIM, Kind.REAP, Kind.REQUEUE)
-"""Decisions that are guarded by a condition of their rule: without that rule they can't be made."""
+GUARDED_BY_RULE = (Kind.CLAIM, Kind.REAP, Kind.REQUEUE)
+"""Decisions that are written only if the row matches, or runs, by their rule in their own transaction."""
 
 OUTLIVES = (Kind.RESTORE, Kind.OVERDUE, Kind.RENAMED)
 """Decisions about an attempt, not about a row: its stream outlives a bead that is gone."""
@@ -228,15 +229,15 @@ class Ledger:
         begun = _Begun(head, self.clock.now(moment), free, bool(settings))
         if context is None:
             return begun
-        asks, columns = "0, 0", context.columns
-        if decision.kind in BY_ROW:
-            compiled = context.compiled[decision.rule]
-            asks = f"{compiled.when_row}, {compiled.running_row}"
-        rows = tx.query(f"SELECT {asks}, {', '.join(columns)} FROM issues WHERE id = ?", (decision.bead,))
+        asks = _guard(context, decision)
+        sql = f"SELECT {', '.join((*asks, *context.columns))} FROM issues WHERE id = ?"
+        rows = tx.query(sql, (decision.bead,))
         if not rows:
             raise BeadGone(f"bead {decision.bead} is gone")
-        matches, runs, *cells = rows[0]
-        return begun._replace(matches=bool(matches), runs=bool(runs), row=dict(zip(columns, cells, strict=True)))
+        (matches, runs), cells = rows[0][:2] if asks else (False, False), rows[0][len(asks) :]
+        return begun._replace(
+            matches=bool(matches), runs=bool(runs), row=dict(zip(context.columns, cells, strict=True))
+        )
 
     def _holds(self, tx: Transaction, context: DecisionContext, decision: Decision, begun: _Begun) -> None:
         """Does the decision still hold for the row as this transaction sees it? Raises Conflict."""
@@ -307,10 +308,23 @@ class Ledger:
         if not in_history:
             detail["wrote"]["events_in_history"] = False
         entry = Entry(
-            decision.bead, begun.version, kind, decision.attempt, decision.rule, decision.token, decision.cause,
-            begun.head, now, decision.job, outside(decision.reason), _bead_hash(context, row, decision.rule),
-            self.identity.settings_hash, self._actor(decision), detail, wrote,
-        )  # fmt: skip
+            bead=decision.bead,
+            version=begun.version,
+            kind=kind,
+            attempt=decision.attempt,
+            rule=decision.rule,
+            token=decision.token,
+            cause=decision.cause,
+            observed=begun.head,
+            at=now,
+            job=decision.job,
+            reason=outside(decision.reason),
+            bead_hash=_bead_hash(context, row, decision.rule),
+            settings_hash=self.identity.settings_hash,
+            actor=self._actor(decision),
+            detail=detail,
+            wrote=wrote,
+        )
         return entry, changes, warning
 
     def _actor(self, decision: Decision) -> str:
@@ -390,6 +404,20 @@ class Ledger:
                 self.identity.host,
             ),
         )  # fmt: skip
+
+
+def _guard(context: DecisionContext, decision: Decision) -> tuple[str, ...]:
+    """Return the two expressions that guard the decision: its rule's `when` and `running`.
+
+    Nothing guards a decision or report that does not depend on them: its rule may have left
+    the settings. Raises MissingRule.
+    """
+    if decision.kind not in GUARDED_BY_RULE:
+        return ()
+    compiled = context.compiled.get(decision.rule)
+    if compiled is None:
+        raise MissingRule(f"{decision.kind.value} {decision.bead}: no rule {decision.rule!r} to check its row with")
+    return compiled.when_row, compiled.running_row
 
 
 def _bead_hash(context: DecisionContext | None, row: Mapping[str, Any] | None, rule: str) -> str:

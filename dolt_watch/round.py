@@ -80,6 +80,9 @@ class Outcome:
     def exit_code(self) -> int:
         return 0 if self.good else 1
 
+    def add_conflict(self) -> None:
+        self.conflicts += 1
+
     def count(self, kind: Kind) -> None:
         self.kinds[kind] += 1
         match kind:

@@ -85,7 +85,9 @@ class Acting:
         else:
             reason = f"{why}: {beads} beads taken as they are" + (f", {len(held)} held until a resume" if held else "")
             detail = {"from": look.commit, "to": look.head, "beads": beads, "held": list(held)}
-            decision = Decision(Kind.RESYNC, GLOBAL, "", 0, look.head, reason=reason, detail=detail)
+            decision = Decision(
+                kind=Kind.RESYNC, bead=GLOBAL, rule="", attempt=0, cause=look.head, reason=reason, detail=detail
+            )
             self.say(Said(f"{reason}; state made anew at {look.head[:8]}", LogEvent.RESYNC))
         self.ledger.decide(context, decision)
         return None
@@ -93,7 +95,9 @@ class Acting:
     def reprocessing(self, context: DecisionContext, commit: Commit, by: str) -> None:
         reason = f"everything after {commit.hash[:8]} is folded again, as {by} asked"
         detail = {"from": commit.hash, "by": by}
-        decision = Decision(Kind.REPROCESS, GLOBAL, "", 0, commit.hash, reason=reason, detail=detail)
+        decision = Decision(
+            kind=Kind.REPROCESS, bead=GLOBAL, rule="", attempt=0, cause=commit.hash, reason=reason, detail=detail
+        )
         self.ledger.decide(context, decision)
         self.say(Said(reason, LogEvent.REPROCESS))
 

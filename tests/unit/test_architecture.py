@@ -75,9 +75,7 @@ def assigned_from_outside(sources: dict[str, str]) -> list[str]:
 
 def test_no_attribute_is_set_from_outside() -> None:
     """An object is complete when it is constructed."""
-    sources = {
-        str(path.relative_to(PACKAGE.parent)): path.read_text() for path in PACKAGE.rglob("*.py")
-    }
+    sources = {str(path.relative_to(PACKAGE.parent)): path.read_text() for path in PACKAGE.rglob("*.py")}
     assert len(sources) > 100
     assert assigned_from_outside(sources) == []
 

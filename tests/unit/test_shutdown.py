@@ -165,18 +165,18 @@ def test_what_is_under_way(doltlite: Engine, monkeypatch: pytest.MonkeyPatch) ->
     loop = build(doltlite, light.settings, lambda name: light.target, DatabaseClock(), light.lines.append)
     ledger: Ledger = loop.actor.ledger  # type: ignore[attr-defined]
     seen: list[Decision | None] = []
-    sent, report = light.target.dispatch, Ledger.report
+    sent, append = light.target.dispatch, Ledger._append_until_written
 
     def dispatch(*args: object) -> object:
         seen.append(ledger.under_way)
         return sent(*args)  # type: ignore[arg-type]
 
-    def record(self: Ledger, context: DecisionContext, decision: Decision) -> Written:
+    def appended(self: Ledger, context: DecisionContext | None, decision: Decision) -> Written:
         seen.append(self.under_way)
-        return report(self, context, decision)
+        return append(self, context, decision)
 
     light.target.dispatch = dispatch  # type: ignore[method-assign, assignment]
-    monkeypatch.setattr(Ledger, "report", record)
+    monkeypatch.setattr(Ledger, "_append_until_written", appended)
     loop.tick(Scope(dispatch=True, reap=True))
     claim, answered = seen
     assert claim is not None and answered is not None
