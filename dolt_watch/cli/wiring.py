@@ -58,7 +58,15 @@ def ledger(engine: Engine, settings: Settings, clock: Clock | None = None) -> Le
 
 def policy(settings: Settings) -> Policy:
     telling = frozenset(name for name, target in settings.targets.items() if target.tells_of_jobs)
-    return Policy(settings.rules, settings.settle, settings_hash=settings_hash(settings), telling=telling)
+    named = settings.targets.items()
+    deduplicating = frozenset(name for name, target in named if target.deduplicates)
+    return Policy(
+        settings.rules,
+        settings.settle,
+        settings_hash=settings_hash(settings),
+        telling=telling,
+        deduplicating=deduplicating,
+    )
 
 
 def build(

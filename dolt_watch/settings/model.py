@@ -27,6 +27,9 @@ class TargetSettings:
     tells_of_jobs: ClassVar[bool] = False
     """Does it say what became of a job, by ``verdict``? Then it is asked while the job runs, once a minute at most."""
 
+    deduplicates: ClassVar[bool] = False
+    """Does it start each token at most once, and tell whether it runs (``settle``)?"""
+
     announces: ClassVar[bool] = False
     """Is the first act of its agents a note on the bead? Then silence means that nothing runs: the default of a rule's ``on_unknown`` is 'retry'."""
 
