@@ -90,9 +90,7 @@ class World:
         return found
 
     def _site_of(self, bead: Bead) -> str:
-        rows = self.engine.query(
-            "SELECT detail FROM watch_decision WHERE token = ? AND kind = 'claim'", (bead.token,)
-        )
+        rows = self.engine.query("SELECT detail FROM watch_decision WHERE token = ? AND kind = 'claim'", (bead.token,))
         detail = orjson.loads(rows[0][0]) if rows else {}
         site = detail.get("site") if isinstance(detail, dict) else None
         return site if isinstance(site, str) else ""

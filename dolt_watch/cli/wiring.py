@@ -10,6 +10,7 @@ from dolt_watch.core.policy import Policy
 from dolt_watch.engines import Engine
 from dolt_watch.handlers.acting import Acting, Telling
 from dolt_watch.handlers.notify import Notifier, Receiver
+from dolt_watch.handlers.stopping import RunStopper
 from dolt_watch.ledger import Identity, Ledger
 from dolt_watch.look import Looker
 from dolt_watch.model import EMPTY
@@ -85,7 +86,9 @@ def build(
     notifier = None
     if settings.notify.target:
         notifier = Notifier(lambda: cast(Receiver, targets(settings.notify.target)), say)
-    actor = Acting(ledger(engine, settings, clock), settings.rules, targets, say, notifier)
+    stopping = [rule.target for rule in settings.rules if settings.targets[rule.target].stops_runs]
+    stopper = RunStopper(engine, targets, dict.fromkeys(stopping), say) if stopping else None
+    actor = Acting(ledger(engine, settings, clock), settings.rules, targets, say, notifier, stopper)
     return Loop(
         engine,
         policy(settings),

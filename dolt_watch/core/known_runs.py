@@ -65,9 +65,7 @@ def _not_started(bead: Bead, report: JobReport) -> Decision:
     )
 
 
-def rested(
-    state: State, policy: Policy, now: datetime, asked: Questions, outside: Outside
-) -> Iterator[Decision]:
+def rested(state: State, policy: Policy, now: datetime, asked: Questions, outside: Outside) -> Iterator[Decision]:
     """Yield the ends of runs that met a usage limit."""
     for bead in (*asked.stale, *asked.jobs):
         report, rule = outside.verdicts.get(bead.id), policy.rule(bead.rule)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import ClassVar
@@ -16,6 +18,17 @@ class LocalSettings(TargetSettings):
 
     tells_of_jobs: ClassVar[bool] = True
     deduplicates: ClassVar[bool] = True
+
+    @property
+    def stops_runs(self) -> bool:
+        return self.stop_on_reap
+
+    def located(self, tracker: str, beads_dir: Path | None, env: Mapping[str, str]) -> LocalSettings:
+        return replace(
+            self,
+            root=self.root or default_root(tracker, env),
+            beads_dir=self.beads_dir or beads_dir,
+        )
 
     kind: str = "local"
     argv: tuple[str, ...] = ()
@@ -55,3 +68,10 @@ class LocalSettings(TargetSettings):
     """Largest size in bytes of the output kept of one run; the oldest is dropped."""
     root: Path | None = None
     """Folder of the runs. No key itself: made from XDG_STATE_HOME and the tracker's ID."""
+
+
+def default_root(tracker: str, environ: Mapping[str, str]) -> Path:
+    """Return the folder of a tracker's runs, in the user's state directory."""
+    state = environ.get("XDG_STATE_HOME", "")
+    base = Path(state) if state.startswith("/") else Path(environ.get("HOME", "/")) / ".local/state"
+    return base / "dolt_watch" / re.sub(r"[^A-Za-z0-9._-]", "-", tracker).lstrip(".")

@@ -138,7 +138,7 @@ class RunStore:
         with self._locked():
             if folder.exists():
                 raise AlreadyMade(token)
-            live = self._count_live(target)
+            live = len(self._live(target))
             if live >= slots:
                 raise NoSlot(f"{live} of {slots} slots are taken")
             temporary = None
@@ -176,17 +176,21 @@ class RunStore:
 
     def live(self, target: str) -> int:
         """Return how many runs of a target live on this host. Raises StoreUnavailable."""
+        return len(self.live_tokens(target))
+
+    def live_tokens(self, target: str) -> list[str]:
+        """Return the tokens of a target's runs that live on this host. Raises StoreUnavailable."""
         self.prepare()
         with self._locked():
-            return self._count_live(target)
+            return self._live(target)
 
-    def _count_live(self, target: str) -> int:
-        count = 0
+    def _live(self, target: str) -> list[str]:
+        found = []
         for token in self._active():
             marker = run_files.read(self.active / token) or {}
             if marker.get("target") == target and self._read(token).lives:
-                count += 1
-        return count
+                found.append(token)
+        return found
 
     def _active(self) -> list[str]:
         try:

@@ -106,14 +106,17 @@ def _ended_at(store: RunStore, run: Run) -> float:
         return time.time()
 
 
-def leftovers(store: RunStore) -> Iterator[Leftover]:
-    """Yield the worktrees that stay because work would be lost. Raises StoreUnavailable."""
+def leftovers(store: RunStore, now: float, keep: float) -> Iterator[Leftover]:
+    """Yield the worktrees that stay although their time is over. Raises StoreUnavailable.
+
+    ``now``: seconds since the epoch; ``keep``: seconds.
+    """
     for token in store.tokens():
         run = store.read(token)
         if run is None or run.lives:
             continue
         made = _worktree(store, run)
-        if made is None or not made[0].exists():
+        if made is None or not made[0].exists() or now - _ended_at(store, run) <= keep:
             continue
         folder, repo, branch, _ = made
         if why := worktrees.kept_because(repo, folder, branch):

@@ -7,8 +7,9 @@ The attempt's token names its run, so a run starts at most once, and whether it 
 from __future__ import annotations
 
 import os
+import shlex
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,10 +18,10 @@ from dolt_watch.errors import SettingsError
 from dolt_watch.model import Verdict
 from dolt_watch.targets import Accepted, Answer, Busy, Capacity, JobReport, Refused, Task, Unknown
 from dolt_watch.targets.checks import seconds
-from dolt_watch.targets.local import environment, health, launching, stopping, sweeping, worktrees
+from dolt_watch.targets.local import environment, health, launching, log_reader, stopping, sweeping, worktrees
 from dolt_watch.targets.local.git import GitFailed
 from dolt_watch.targets.local.health import program_missing
-from dolt_watch.targets.local.settings import LocalSettings
+from dolt_watch.targets.local.settings import LocalSettings, default_root
 from dolt_watch.targets.local.store import AlreadyMade, NoSlot, Run, RunStore, StoreUnavailable
 from dolt_watch.targets.local.usage_limits import InvalidPattern, UsageLimits
 from dolt_watch.targets.local.verdicts import Ending, ending
@@ -238,6 +239,32 @@ class Local:
             return JobReport(Verdict.UNKNOWN, error=outside(str(error)))
         return self._report(run)
 
+    def live_tokens(self) -> list[str]:
+        """Return the tokens of this target's live runs on this machine."""
+        try:
+            return self.store.live_tokens(self.name)
+        except StoreUnavailable:
+            return []
+
+    def logs(self, job: str, follow: bool = False) -> Iterator[bytes]:
+        """Yield a run's output, the oldest first. ``follow``: until the run ends.
+
+        Raises LookupError if the run has no record on this machine.
+        """
+        try:
+            folder = self.store.folder(job)
+        except ValueError:
+            raise LookupError(job) from None
+        if not log_reader.exists(folder):
+            raise LookupError(job)
+        if not follow:
+            return log_reader.read_output(folder)
+        return log_reader.follow_output(folder, lambda: self._lives(job), lambda: time.sleep(0.2))
+
+    def _lives(self, token: str) -> bool:
+        run = self.store.read(token)
+        return run is not None and run.lives
+
     def stop(self, job: str, by: str, reason: str) -> JobReport:
         """End a run and all its processes, and return what became of it."""
         try:
@@ -270,6 +297,18 @@ class Local:
         else:
             sweeping.remove_if_unused(self.store, run)
 
+    def leftovers(self) -> Iterator[tuple[str, str]]:
+        """Yield the worktrees that are kept beyond ``keep_worktrees``, each with how to remove it."""
+        keep = self.settings.keep_worktrees.total_seconds()
+        for left in sweeping.leftovers(self.store, self._now(), keep):
+            says = f"worktree {left.folder} of {left.bead} (branch {left.branch}) is kept: {left.why}"
+            repo = shlex.quote(str(left.repo))
+            fix = (
+                f"merge what you need, then: git -C {repo} worktree remove --force {shlex.quote(str(left.folder))}"
+                f" && git -C {repo} branch -D {shlex.quote(left.branch)}"
+            )
+            yield says, fix
+
     def close(self) -> None:
         """Nothing is held open between two calls; the runs go on."""
 
@@ -281,13 +320,6 @@ def report_of(end: Ending) -> JobReport:
     if end.word == "usage limit":
         return JobReport(verdict, end.word, error, dead=end.dead, limited=True, resets_at=end.resets_at)
     return JobReport(verdict, end.word, error, dead=end.dead, started=end.word != "not started")
-
-
-def default_root(tracker: str, environ: Mapping[str, str]) -> Path:
-    """Return the folder of a tracker's runs, in the user's state directory."""
-    state = environ.get("XDG_STATE_HOME", "")
-    base = Path(state) if state.startswith("/") else Path(environ.get("HOME", "/")) / ".local/state"
-    return base / "dolt_watch" / tracker
 
 
 def load_prompt(settings: LocalSettings) -> Template:

@@ -10,7 +10,7 @@ import pytest
 
 from dolt_watch.errors import SettingsError
 from dolt_watch.targets import Refused
-from dolt_watch.targets.local.target import default_root
+from dolt_watch.targets.local.settings import default_root
 from dolt_watch.testing.targets import a_task
 from tests.unit.targets.local.agents import local, output, run
 

@@ -121,8 +121,9 @@ def test_work_that_would_be_lost_is_never_removed(repo: Path, script: str) -> No
     attempt(target)
     sweeping.sweep(target.store, target._now() + 1000 * DAY, 7 * DAY)
     assert worktree(target).exists()
+    assert list(target.leftovers()) == [], "its time is not over yet"
     assert "dolt-watch/bd-1/1" in branches(repo)
-    (left,) = sweeping.leftovers(target.store)
+    (left,) = sweeping.leftovers(target.store, target._now() + 8 * DAY, 7 * DAY)
     assert (left.bead, left.branch, left.folder) == ("bd-1", "dolt-watch/bd-1/1", worktree(target)) and left.why
 
 
@@ -154,7 +155,7 @@ def test_not_while_a_process_works_in_it(repo: Path) -> None:
     try:
         sweeping.sweep(target.store, target._now() + 8 * DAY, 7 * DAY)
         assert worktree(target).exists()
-        (left,) = sweeping.leftovers(target.store)
+        (left,) = sweeping.leftovers(target.store, target._now() + 8 * DAY, 7 * DAY)
         assert left.why == f"processes work in it: {process.pid}"
     finally:
         process.kill()
