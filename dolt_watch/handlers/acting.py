@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from dolt_watch.beads.migration import NOT_COMMITTED, uncommitted_migration
 from dolt_watch.core.fold import HELD
 from dolt_watch.core.policy import Plan
+from dolt_watch.core.reason_codes import WORDS, ReasonCode
 from dolt_watch.engines import Commit
 from dolt_watch.errors import MergeInProgress, MigrationInProgress, NothingToCommit
 from dolt_watch.handlers.notify import AGAIN, Notifier
@@ -67,7 +68,9 @@ class Acting:
         self.say(Said(words, LogEvent.ADOPTED))
         return True
 
-    def resynced(self, standing: Standing, why: str, missing: Sequence[Decision], held: Sequence[str]) -> State | None:
+    def resynced(
+        self, standing: Standing, why: ReasonCode, missing: Sequence[Decision], held: Sequence[str]
+    ) -> State | None:
         """One entry at a time, as every decision: whoever looks next finds it in history, whichever worker that is."""
         self._know(standing)
         look, beads = standing.look, len(standing.state.beads)
@@ -76,10 +79,19 @@ class Acting:
             words = f"{decision.bead}: {decision.reason}"
             self.say(Said(words, LogEvent.RESTORING, bead=decision.bead))
         else:
-            reason = f"{why}: {beads} beads taken as they are" + (f", {len(held)} held until a resume" if held else "")
+            reason = f"{WORDS[why]}: {beads} beads taken as they are" + (
+                f", {len(held)} held until a resume" if held else ""
+            )
             detail = {"from": look.commit, "to": look.head, "beads": beads, "held": list(held)}
             decision = Decision(
-                kind=Kind.RESYNC, bead=GLOBAL, rule="", attempt=0, cause=look.head, reason=reason, detail=detail
+                kind=Kind.RESYNC,
+                bead=GLOBAL,
+                rule="",
+                attempt=0,
+                cause=look.head,
+                reason=reason,
+                reason_code=why,
+                detail=detail,
             )
             self.say(Said(f"{reason}; state made anew at {look.head[:8]}", LogEvent.RESYNC))
         self.ledger.decide(decision, observed=look.head, fence=look.fence)
@@ -90,7 +102,14 @@ class Acting:
         reason = f"everything after {commit.hash[:8]} is folded again, as {by} asked"
         detail = {"from": commit.hash, "by": by}
         decision = Decision(
-            kind=Kind.REPROCESS, bead=GLOBAL, rule="", attempt=0, cause=commit.hash, reason=reason, detail=detail
+            kind=Kind.REPROCESS,
+            bead=GLOBAL,
+            rule="",
+            attempt=0,
+            cause=commit.hash,
+            reason=reason,
+            detail=detail,
+            reason_code=ReasonCode.REQUESTED,
         )
         self.ledger.decide(decision, observed=standing.look.head, fence=standing.look.fence)
         self.say(Said(reason, LogEvent.REPROCESS))
@@ -136,7 +155,9 @@ class Telling:
         self._say(f"would first adopt uncommitted changes in {', '.join(sorted(tables))}{named}")
         return False
 
-    def resynced(self, standing: Standing, why: str, missing: Sequence[Decision], held: Sequence[str]) -> State | None:
+    def resynced(
+        self, standing: Standing, why: ReasonCode, missing: Sequence[Decision], held: Sequence[str]
+    ) -> State | None:
         from dolt_watch.resync import restored
 
         state, now = standing.state, standing.now
@@ -145,7 +166,7 @@ class Telling:
             self._say(f"would write {decision.bead} again: {decision.reason}")
         for bead in held:
             beads[bead] = beads[bead]._replace(phase=Phase.HELD, since=now, reason=HELD)
-        self._say(f"would record a resync: {why}")
+        self._say(f"would record a resync: {WORDS[why]}")
         return state._replace(beads=restored(beads, missing, state.commit, now))
 
     def reprocessing(self, standing: Standing, commit: Commit, by: str) -> None:

@@ -74,7 +74,11 @@ def test_a_clock_that_is_ahead_is_told_once(minutes: tuple[int, ...], told: list
 @pytest.mark.parametrize(
     ("name", "capacity", "said"),
     [
-        ("beadboard", Capacity(0, "claude-agent-service is busy"), ["claude-agent-service is busy — skipping tick"]),
+        (
+            "beadboard",
+            Capacity(0, "claude-agent-service is busy", speaks_for=SERVICE),
+            ["claude-agent-service is busy — skipping tick"],
+        ),
         ("local", Capacity(0), ["target local is busy — skipping tick"]),
         ("beadboard", Capacity(0, """claude-agent-service's health: HTTP 200: {"busy":"yes"}""", down=True), []),
     ],
