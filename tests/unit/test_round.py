@@ -9,6 +9,7 @@ import pytest
 from dolt_watch.core.policy import Plan, Policy, Scope
 from dolt_watch.model import Bead, Capacity, Hold, Phase, Rule, State
 from dolt_watch.round import LISTED, tell
+from dolt_watch.targets.health import SERVICE
 
 NOW = datetime(2026, 4, 18, 12, tzinfo=UTC)
 
