@@ -70,6 +70,10 @@ class Projection:
             busy=self.targets.busy,
         )
 
+    def move_to(self, commit: str) -> None:
+        """Set the commit that the state is of: everything up to it is folded."""
+        self.commit = commit
+
     def fold(self, events: Iterable[Event]) -> None:
         for event in events:
             if event.what is What.RENAMED:
