@@ -255,7 +255,9 @@ def test_entries_from_before_the_codes_verify(doltlite: Engine, monkeypatch: pyt
     write, keep = Ledger._write, recorded
     here = Light(doltlite, max_in_flight=2)
     with monkeypatch.context() as old:
-        old.setattr(Ledger, "_write", lambda self, one, *more, **rest: write(self, _uncoded(one), *more, **rest))
+        old.setattr(
+            Ledger, "_write", lambda self, on, one, *more, **rest: write(self, on, _uncoded(one), *more, **rest)
+        )
         old.setattr("dolt_watch.handlers.dispatch.recorded", lambda answer: _without(keep(answer), "not_found"))
         here.goes_wrong()
         _twice_not_found(here)
