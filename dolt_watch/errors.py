@@ -14,6 +14,8 @@ code  meaning
 
 from __future__ import annotations
 
+from typing import Self
+
 
 class DoltWatchError(Exception):
     """dolt_watch cannot go on."""
@@ -25,6 +27,16 @@ class DoltWatchError(Exception):
         self.where = where
         self.fix = fix
         super().__init__(self.message)
+
+    def with_detail(self, text: str) -> Self:
+        """Append ``text`` to the message, and return the error."""
+        self.message += text
+        return self
+
+    def with_fix(self, fix: str) -> Self:
+        """Set ``fix`` unless the error has one, and return the error."""
+        self.fix = self.fix or fix
+        return self
 
     def __str__(self) -> str:
         lines = [self.message]
@@ -53,6 +65,10 @@ class RuleError(SettingsError):
 
 class NotRecorded(DoltWatchError):
     """A target answered, and that could not be written."""
+
+
+class MissingRule(DoltWatchError):
+    """The rule that guards a claim or a reap is missing: an error in dolt_watch itself. Nothing is written."""
 
 
 # -- exit 3: the database ----------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from typing import Any
 
 from dolt_watch import __version__, feed
 from dolt_watch.beads.schema import TrackerSchema, tracker_schema
+from dolt_watch.context import DecisionContext
 from dolt_watch.core.derive import derive
 from dolt_watch.core.fold import Projection
 from dolt_watch.core.outages import is_unreachable
@@ -18,7 +19,7 @@ from dolt_watch.errors import SettingsError, UnknownCommit
 from dolt_watch.handlers.notify import notice
 from dolt_watch.look import Look, Looker, Seen
 from dolt_watch.model import Entry, Phase, State
-from dolt_watch.round import Actor, Standing
+from dolt_watch.round import Actor
 from dolt_watch.store import Store
 
 FIRST_START, REWRITTEN = "first start here", "history was rewritten"
@@ -28,18 +29,26 @@ class Present:
     """What the loop stands on. The actor records where the state had to be made anew."""
 
     def __init__(
-        self, engine: Engine, policy: Policy, rule_hashes: Mapping[str, str], looker: Looker, actor: Actor
+        self,
+        engine: Engine,
+        policy: Policy,
+        rule_hashes: Mapping[str, str],
+        looker: Looker,
+        actor: Actor,
+        store: Store,
+        *,
+        notified: frozenset[str] = frozenset(),
+        turning: Callable[[], None] = lambda: None,
     ) -> None:
+        """``notified``: kinds of decisions that are reported; ``turning``: called for each folded commit."""
         self.engine, self.policy, self.rule_hashes = engine, policy, dict(rule_hashes)
-        self.looker, self.actor, self.store = looker, actor, Store(engine)
-        self.notified: frozenset[str] = frozenset()
-        """Kinds of decision that somebody is told of."""
+        self.looker, self.actor, self.store = looker, actor, store
+        self.notified = notified
         self.columns_anew = False
         """The cursor row's columns turned out to be of an older schema of beads."""
-        self.lag = (0, 0.0)
-        """Commits folded last time, and the age of the oldest of them in seconds."""
-        self.turning: Callable[[], None] = lambda: None
-        """Called for each commit that is folded: after days off there are many, and whoever looks after us must not take it for silence."""
+        self._lag = (0, 0.0)
+        self.turning = turning
+        """After days off there are many commits, and health checks must not take that for silence."""
         self._schema: TrackerSchema | None = None
         self._fresh: Mapping[str, Any] | None = None
         self._anew_since: str | None = None
@@ -56,6 +65,11 @@ class Present:
             self._schema = tracker_schema(self.engine)
             self._schema.require()
         return self._schema
+
+    @property
+    def lag(self) -> tuple[int, float]:
+        """Commits folded last time, and the age of the oldest of them in seconds."""
+        return self._lag
 
     def begin(self) -> None:
         """Forget the shape of the tables: bd may have migrated them since the last tick."""
@@ -84,6 +98,11 @@ class Present:
         }  # fmt: skip
         return feed.Lens(rules, list(columns), schema=schema)
 
+    def context(self, look: Look, state: State, now: datetime, lens: feed.Lens) -> DecisionContext:
+        """Return the value that decisions on this state are made on."""
+        ready = frozenset(rule.name for rule in self.policy.rules if rule.ready)
+        return DecisionContext(look, state, now, lens, ready)
+
     def state(self, look: Look, now: datetime, lens: feed.Lens) -> State | None:
         """The state at HEAD: folded on from where it stands, or made anew. None: look again."""
         why = self._why_anew(look)
@@ -102,13 +121,13 @@ class Present:
         line = self._line(state.commit, look.head)
         if line is None:
             return None
-        self.lag = (len(line), (now - line[0].date).total_seconds()) if line else (0, 0.0)
+        self._lag = (len(line), (now - line[0].date).total_seconds()) if line else (0, 0.0)
         projection = Projection(state)
         for changes in feed.read(self.engine, line, self.looker.tables, lens):
             self.turning()
             projection.fold(derive(changes, self.policy.rules))
-            self.store.outbox += [notice(entry) for entry in changes.entries if self._told(entry)]
-        projection.commit = look.head
+            self.store.add_notices(notice(entry) for entry in changes.entries if self._told(entry))
+        projection.move_to(look.head)
         self.store.advance(look, projection.state(), projection.touched)
         return projection.state()
 
@@ -136,7 +155,7 @@ class Present:
             if why == FIRST_START
             else []
         )
-        state = self.actor.resynced(Standing(look, found.state, now, lens), why, missing, held)
+        state = self.actor.resynced(self.context(look, found.state, now, lens), why, missing, held)
         if state is not None or not missing:
             self.store.advance(look, state or found.state, None)
             self._anew_since = look.saved

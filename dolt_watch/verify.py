@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
@@ -60,21 +61,21 @@ class Difference(NamedTuple):
     computed: str
 
 
+@dataclass
 class Verified:
-    """What came of it."""
+    """The result, filled while history is read."""
 
-    def __init__(self) -> None:
-        self.same = 0
-        """Decisions and reports that came out as recorded."""
-        self.as_recorded = 0
-        """Entries that nothing decides: pauses, resumes, resyncs, releases."""
-        self.unverifiable: Counter[str] = Counter()
-        """Why → how many."""
-        self.differences: list[Difference] = []
-        self.beside: list[tuple[str, str]] = []
-        """Claims that were planned beside a recorded one, capacity included, and never made: bead, commit."""
-        self.settings: set[str] = set()
-        """Hashes of settings that decisions were made under."""
+    same: int = 0
+    """Decisions and reports that came out as recorded."""
+    as_recorded: int = 0
+    """Entries that nothing decides: pauses, resumes, resyncs, releases."""
+    unverifiable: Counter[str] = field(default_factory=Counter)
+    """Why → how many."""
+    differences: list[Difference] = field(default_factory=list)
+    beside: list[tuple[str, str]] = field(default_factory=list)
+    """Claims that were planned beside a recorded one, capacity included, and never made: bead, commit."""
+    settings: set[str] = field(default_factory=set)
+    """Hashes of settings that decisions were made under."""
 
 
 def verify(past: Past, told: Callable[[datetime], None] = lambda at: None) -> Verified:
@@ -249,9 +250,15 @@ class _Check:
         bead = state.beads.get(entry.bead)
         if bead is None or bead.token != entry.token:  # it left while it was being sent
             bead = Bead(
-                entry.bead, Phase.CLAIMED, claim.rule, claim.at, entry.cause, attempt=claim.attempt, token=claim.token,
+                id=entry.bead,
+                phase=Phase.CLAIMED,
+                rule=claim.rule,
+                since=claim.at,
+                cause=entry.cause,
+                attempt=claim.attempt,
+                token=claim.token,
                 sent_at=claim.at,
-            )  # fmt: skip
+            )
         return report_of(answer, bead, rule, now, given.jitter, given.health)
 
     def written(self, changes: CommitChanges, under: Under) -> Iterator[Difference]:
@@ -312,6 +319,6 @@ def _compare(entry: Entry, made: Decision | None) -> Iterator[Difference]:
         pairs["status"] = (entry.wrote.cells["status"][1], made.status)
     detail = orjson.loads(orjson.dumps({**made.detail}))
     pairs |= {f"detail.{name}": (entry.detail.get(name), value) for name, value in detail.items() if name != "given"}
-    for field, (recorded, computed) in pairs.items():
+    for name, (recorded, computed) in pairs.items():
         if recorded != computed:
-            yield _difference(entry, field, recorded, computed)
+            yield _difference(entry, name, recorded, computed)

@@ -101,19 +101,21 @@ def write(
         now = database_now(engine)
         detail = decide(_state(engine, settings), now)
         if detail is not None:
-            one = Decision(Kind(kind), GLOBAL, rule or "", 0, "", reason=reason, detail=detail)
-            ledger(engine, settings).report(one)
+            one = Decision(
+                kind=Kind(kind), bead=GLOBAL, rule=rule or "", attempt=0, cause="", reason=reason, detail=detail
+            )
+            ledger(engine, settings).record(one)
     finally:
         engine.close()
 
 
 def _state(engine: Engine, settings: Settings) -> State | None:
     """What stands now. None where that cannot be said: a kill switch must not depend on it."""
-    from dolt_watch.cli.wiring import Targets, build
+    from dolt_watch.cli.wiring import Targets, build_dry_run
     from dolt_watch.errors import DoltWatchError
     from dolt_watch.times import DatabaseClock
 
     try:
-        return build(engine, settings, Targets(settings), DatabaseClock(), lambda line: None, dry=True).peek()[0]
+        return build_dry_run(engine, settings, Targets(settings), DatabaseClock(), lambda line: None).peek()[0]
     except DoltWatchError:
         return None

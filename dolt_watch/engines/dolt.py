@@ -56,8 +56,8 @@ class DoltTransaction:
         if kind is None or issubclass(kind, Exception):
             self._abandon()
         else:  # interrupted, perhaps while an answer was under way: the socket cannot be used any more
-            self._over, self._link.in_transaction = True, False
-            self._link.drop()
+            self._over = True
+            self._link.interrupt()
 
     def query(self, sql: str, params: Sequence[Param] = ()) -> list[Row]:
         return self._send(sql, params).rows
@@ -347,5 +347,5 @@ def _parents(text: str | None) -> tuple[str, ...]:
 def _unsure(error: DoltWatchError) -> DoltWatchError:
     """An answer lost on a commit is no 'no': say so."""
     if isinstance(error, Unreachable):
-        error.message += "; it is not known whether the commit took place"
+        error.with_detail("; it is not known whether the commit took place")
     return error

@@ -190,11 +190,11 @@ def test_a_rule_that_stopped_and_a_pause(watch: Watch) -> None:
     assert watch.command("resume", "--rule", "agent").code == 0
     assert doctor(watch).worst("switches").level == "ok"
     over = {"until": "2020-01-01T00:00:00+00:00", "reaping": False, "by": "ann"}
-    wiring.ledger(watch.engine, watch.settings).report(
+    wiring.ledger(watch.engine, watch.settings).record(
         Decision(Kind.PAUSE, GLOBAL, "", 0, "", reason="lunch", detail=over)
     )
     assert doctor(watch).worst("switches").level == "ok", "it is over"
-    wiring.ledger(watch.engine, watch.settings).report(Decision(Kind.PAUSE, GLOBAL, "renamed", 0, "", reason="lunch"))
+    wiring.ledger(watch.engine, watch.settings).record(Decision(Kind.PAUSE, GLOBAL, "renamed", 0, "", reason="lunch"))
     assert "there is no such rule (any more)" in doctor(watch).worst("switches").says
 
 

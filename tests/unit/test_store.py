@@ -76,7 +76,7 @@ def test_the_last_word_about_no_bead_is_saved_and_what_was_saved_before_it_was_h
     here = Light(doltlite)
     here.tick()
     for kind in (Kind.PAUSE, Kind.RESUME):
-        ledger(doltlite, here.settings).report(Decision(kind, GLOBAL, "", 0, ""))
+        ledger(doltlite, here.settings).record(Decision(kind, GLOBAL, "", 0, ""))
     here.tick(timedelta(minutes=2))
     look = Looker(doltlite).look()
     assert Store(doltlite).state(look).version == 2
