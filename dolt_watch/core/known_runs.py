@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 from dolt_watch.core import outages
 from dolt_watch.core.policy import Outside, Policy, Questions
+from dolt_watch.core.reason_codes import ReasonCode
 from dolt_watch.model import OPEN, Bead, Decision, JobReport, Kind, Phase, Rule, State, Verdict
 from dolt_watch.text import outside as outside_text
 
@@ -43,6 +44,7 @@ def settled_by_target(policy: Policy, asked: Questions, outside: Outside) -> Ite
                 token=bead.token,
                 job=job,
                 reason="its target says that it was started",
+                reason_code=ReasonCode.RUN_STARTED,
                 note=f"dispatched: job={job}",
             )
         elif report.dead:
@@ -61,6 +63,7 @@ def _not_started(bead: Bead, report: JobReport) -> Decision:
         token=bead.token,
         status=OPEN,
         reason=report.error or "it was never started",
+        reason_code=ReasonCode.NEVER_STARTED,
         detail=detail,
     )
 
@@ -69,7 +72,8 @@ def rested(state: State, policy: Policy, now: datetime, asked: Questions, outsid
     """Yield the ends of runs that met a usage limit."""
     for bead in (*asked.stale, *asked.jobs):
         report, rule = outside.verdicts.get(bead.id), policy.rule(bead.rule)
-        if report is not None and rule is not None and report.limited and report.dead:
+        assert rule is not None  # `overdue` leaves out beads of other rules
+        if report is not None and report.limited and report.dead:
             yield _rested(bead, rule, report, state, now)
 
 
@@ -96,5 +100,6 @@ def _rested(bead: Bead, rule: Rule, report: JobReport, state: State, now: dateti
         job=bead.job,
         status=OPEN,
         reason=outside_text(report.error, 200),
+        reason_code=ReasonCode.USAGE_LIMIT,
         detail=detail,
     )
