@@ -9,6 +9,7 @@ from dolt_watch.beads.migration import NOT_COMMITTED, uncommitted_migration
 from dolt_watch.context import DecisionContext
 from dolt_watch.core.fold import HELD
 from dolt_watch.core.policy import Plan
+from dolt_watch.core.reason_codes import WORDS, ReasonCode
 from dolt_watch.engines import Commit
 from dolt_watch.errors import MergeInProgress, MigrationInProgress, NothingToCommit
 from dolt_watch.handlers.notify import AGAIN, Notifier
@@ -74,7 +75,7 @@ class Acting:
         return True
 
     def resynced(
-        self, context: DecisionContext, why: str, missing: Sequence[Decision], held: Sequence[str]
+        self, context: DecisionContext, why: ReasonCode, missing: Sequence[Decision], held: Sequence[str]
     ) -> State | None:
         """One entry at a time, as every decision: whoever looks next finds it in history, whichever worker that is."""
         look, beads = context.look, len(context.state.beads)
@@ -83,10 +84,19 @@ class Acting:
             words = f"{decision.bead}: {decision.reason}"
             self.say(Said(words, LogEvent.RESTORING, bead=decision.bead))
         else:
-            reason = f"{why}: {beads} beads taken as they are" + (f", {len(held)} held until a resume" if held else "")
+            reason = f"{WORDS[why]}: {beads} beads taken as they are" + (
+                f", {len(held)} held until a resume" if held else ""
+            )
             detail = {"from": look.commit, "to": look.head, "beads": beads, "held": list(held)}
             decision = Decision(
-                kind=Kind.RESYNC, bead=GLOBAL, rule="", attempt=0, cause=look.head, reason=reason, detail=detail
+                kind=Kind.RESYNC,
+                bead=GLOBAL,
+                rule="",
+                attempt=0,
+                cause=look.head,
+                reason=reason,
+                reason_code=why,
+                detail=detail,
             )
             self.say(Said(f"{reason}; state made anew at {look.head[:8]}", LogEvent.RESYNC))
         self.ledger.decide(context, decision)
@@ -96,7 +106,14 @@ class Acting:
         reason = f"everything after {commit.hash[:8]} is folded again, as {by} asked"
         detail = {"from": commit.hash, "by": by}
         decision = Decision(
-            kind=Kind.REPROCESS, bead=GLOBAL, rule="", attempt=0, cause=commit.hash, reason=reason, detail=detail
+            kind=Kind.REPROCESS,
+            bead=GLOBAL,
+            rule="",
+            attempt=0,
+            cause=commit.hash,
+            reason=reason,
+            detail=detail,
+            reason_code=ReasonCode.REQUESTED,
         )
         self.ledger.decide(context, decision)
         self.say(Said(reason, LogEvent.REPROCESS))
@@ -139,7 +156,7 @@ class Telling:
         return False
 
     def resynced(
-        self, context: DecisionContext, why: str, missing: Sequence[Decision], held: Sequence[str]
+        self, context: DecisionContext, why: ReasonCode, missing: Sequence[Decision], held: Sequence[str]
     ) -> State | None:
         from dolt_watch.resync import restored
 
@@ -149,7 +166,7 @@ class Telling:
             self._say(f"would write {decision.bead} again: {decision.reason}")
         for bead in held:
             beads[bead] = beads[bead]._replace(phase=Phase.HELD, since=now, reason=HELD)
-        self._say(f"would record a resync: {why}")
+        self._say(f"would record a resync: {WORDS[why]}")
         return state._replace(beads=restored(beads, missing, state.commit, now))
 
     def reprocessing(self, context: DecisionContext, commit: Commit, by: str) -> None:
