@@ -60,6 +60,14 @@ class RuleError(SettingsError):
     """A rule's expression is not usable."""
 
 
+class NoSuchCommit(SettingsError):
+    """History has no commit of this name. ``whole``: a full hash was named, not the beginning of one."""
+
+    def __init__(self, message: str, *, whole: bool, where: str | None = None, fix: str | None = None) -> None:
+        self.whole = whole
+        super().__init__(message, where=where, fix=fix)
+
+
 # -- exit 1: what happened outside -------------------------------------------------------------------------------
 
 
@@ -131,6 +139,10 @@ class NoSuchTable(DatabaseError):
     def __init__(self, table: str, **more: str | None) -> None:
         self.table = table
         super().__init__(f"table {table} does not exist", **more)
+
+
+class ServerPanic(DatabaseError):
+    """The database server failed inside a statement (a Go panic)."""
 
 
 class SchemaChanged(DatabaseError):

@@ -301,8 +301,9 @@ class Ledger:
         in_history = not events or context is None or context.schema.events_in_history
         wrote = Wrote(cells, note, events, in_history)
         deadline = {"deadline": (now + valid).isoformat()} if valid is not None else {}
+        code = {"reason_code": decision.reason_code.value} if decision.reason_code is not None else {}
         detail = {
-            **decision.detail, **deadline, "program": __version__, "host": self.identity.host,
+            **decision.detail, **deadline, **code, "program": __version__, "host": self.identity.host,
             "wrote": {"cells": cells, "note": note, "events": list(events)},
         }  # fmt: skip
         if not in_history:
@@ -324,6 +325,7 @@ class Ledger:
             actor=self._actor(decision),
             detail=detail,
             wrote=wrote,
+            reason_code=decision.reason_code,
         )
         return entry, changes, warning
 

@@ -13,6 +13,7 @@ from dolt_watch.core.derive import derive
 from dolt_watch.core.fold import Projection
 from dolt_watch.core.outages import is_unreachable
 from dolt_watch.core.policy import Policy
+from dolt_watch.core.reason_codes import ReasonCode
 from dolt_watch.core.rules import CompiledRule, compile_for, fingerprint
 from dolt_watch.engines import WORKING, Engine
 from dolt_watch.errors import SettingsError, UnknownCommit
@@ -21,8 +22,6 @@ from dolt_watch.look import Look, Looker, Seen
 from dolt_watch.model import Entry, Phase, State
 from dolt_watch.round import Actor
 from dolt_watch.store import Store
-
-FIRST_START, REWRITTEN = "first start here", "history was rewritten"
 
 
 class Present:
@@ -110,7 +109,7 @@ class Present:
             state = self._folded(look, now, lens)
             if state is not None and not (look.attempts and self.store.lost(state)):
                 return state
-            why = REWRITTEN
+            why = ReasonCode.HISTORY_REWRITTEN
         return self._anew(why, look, now, lens)
 
     def _folded(self, look: Look, now: datetime, lens: feed.Lens) -> State | None:
@@ -136,14 +135,14 @@ class Present:
         again = is_unreachable(entry) and entry.detail.get("tries") != 1
         return entry.kind in self.notified and not again
 
-    def _anew(self, why: str, look: Look, now: datetime, lens: feed.Lens) -> State | None:
+    def _anew(self, why: ReasonCode, look: Look, now: datetime, lens: feed.Lens) -> State | None:
         """The state made anew, which is a decision; None where something went into history for it: look again."""
         from dolt_watch.resync import lost, resync  # seldom
 
         commit = self.engine.commit_of(look.head)
         date = commit.date if commit is not None else now
         found = resync(self.engine, look.head, date, self.policy.rules, lens.rules, lens.columns)
-        if why == FIRST_START and not found.entries:
+        if why is ReasonCode.FIRST_START and not found.entries:
             self.store.advance(look, found.state, None)
             # At once, and not when the tick is done: who starts here meanwhile would take our first decisions for a ledger from elsewhere.
             # No table counts as seen yet, so nobody takes it for an idle moment.
@@ -152,7 +151,7 @@ class Present:
         missing = lost(self.store.live(look), found)
         held = (
             [bead.id for bead in found.state.beads.values() if bead.phase is Phase.WAITING]
-            if why == FIRST_START
+            if why is ReasonCode.FIRST_START
             else []
         )
         state = self.actor.resynced(self.context(look, found.state, now, lens), why, missing, held)
@@ -161,11 +160,11 @@ class Present:
             self._anew_since = look.saved
         return state
 
-    def _why_anew(self, look: Look) -> str | None:
+    def _why_anew(self, look: Look) -> ReasonCode | None:
         if self.store.ahead(look) or self._anew_since == look.saved:
             return None
         if not look.commit:
-            return FIRST_START
+            return ReasonCode.FIRST_START
         if look.rules.get("now") != self.rule_hashes:
             if self.rule_hashes in [was for was, _ in look.rules.get("was", [])]:
                 raise SettingsError(
@@ -173,7 +172,7 @@ class Present:
                     where="`when`, `running` or `order_by` of a rule",
                     fix="give all processes the same dolt_watch.toml, then run `dolt_watch init` with it",
                 )
-            return "the rules changed"
+            return ReasonCode.RULES_CHANGED
         return None
 
     def _line(self, since: str, head: str) -> list[Any] | None:

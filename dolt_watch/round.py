@@ -15,6 +15,7 @@ from dolt_watch.core.derive import SKEW
 from dolt_watch.core.dispatching import of_no_rule
 from dolt_watch.core.policy import Outside, Plan, Policy, Questions, Scope, paused
 from dolt_watch.core.reaping import last_sign, stale_at
+from dolt_watch.core.reason_codes import ReasonCode
 from dolt_watch.core.reasons import own_reason, rule_words
 from dolt_watch.engines import Commit
 from dolt_watch.feed import Lens
@@ -137,7 +138,7 @@ class Actor(Protocol):
         ...
 
     def resynced(
-        self, context: DecisionContext, why: str, missing: Sequence[Decision], held: Sequence[str]
+        self, context: DecisionContext, why: ReasonCode, missing: Sequence[Decision], held: Sequence[str]
     ) -> State | None:
         """The state was made anew. ``missing``: live attempts that history lost; ``held``: beads that only a resume may let go.
 
@@ -152,7 +153,6 @@ class Actor(Protocol):
     def save(self, store: Store, look: Look, *more: Any) -> None: ...
 
 
-SERVICE = "claude-agent-service"
 LISTED = 20
 """Of the beads that one gate holds, a tick names so many; of the rest it says how many. `status` names all."""
 
@@ -243,7 +243,7 @@ def tell(
     busy = any(hold.gate == "capacity" for holds in plan.rules.values() for hold in holds)
     for name, one in capacity.items() if busy else ():
         if one.slots == 0 and not one.down:  # what a target that is down says of itself may hold any word
-            who = SERVICE if one.why.startswith(SERVICE) else f"target {name}"
+            who = one.speaks_for or f"target {name}"
             log_condition(logger, logging.INFO, f"{who} is busy — skipping tick", LogEvent.TARGET_BUSY, target=name)
     for bead in state.beads.values() if scope.reap else ():
         rule = policy.rule(bead.rule) if bead.phase is Phase.RUNNING else None

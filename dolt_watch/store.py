@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 
+from dolt_watch.core.reason_codes import CODES, derived_for_record, unclear_code
 from dolt_watch.engines import Engine, Param, Transaction
 from dolt_watch.engines.sql import chunks
 from dolt_watch.errors import Conflict
@@ -258,6 +259,10 @@ def bead_from(value: Mapping[str, Any]) -> Bead:
     """A bead from its ``record``, read as JSON."""
     cells = dict(value)
     cells["phase"] = Phase(cells["phase"])
+    code = cells.get("reason_code")
+    reason = str(cells.get("reason", ""))
+    cells["reason_code"] = CODES.get(code) if code is not None else derived_for_record(cells["phase"], reason)
+    cells["unclear"] = unclear_code(cells.get("unclear", ""))
     cells["rank"] = tuple(cells.get("rank", ()))
     for name in _TIMES:
         cells[name] = utc(cells.get(name))

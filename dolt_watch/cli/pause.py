@@ -85,6 +85,7 @@ def write(
 ) -> None:
     """One decision about no bead, on the stream ''. ``decide``: its detail, by what stands and the database's clock; None: nothing is written."""
     from dolt_watch.cli.wiring import ledger
+    from dolt_watch.core.reason_codes import ReasonCode
     from dolt_watch.engines.address import open_engine
     from dolt_watch.errors import SettingsError
     from dolt_watch.look import database_now
@@ -102,7 +103,14 @@ def write(
         detail = decide(_state(engine, settings), now)
         if detail is not None:
             one = Decision(
-                kind=Kind(kind), bead=GLOBAL, rule=rule or "", attempt=0, cause="", reason=reason, detail=detail
+                kind=Kind(kind),
+                bead=GLOBAL,
+                rule=rule or "",
+                attempt=0,
+                cause="",
+                reason=reason,
+                reason_code=ReasonCode.REQUESTED,
+                detail=detail,
             )
             ledger(engine, settings).record(one)
     finally:

@@ -72,14 +72,14 @@ def _explain(engine: Engine, settings: Settings, bead: str, as_of: str | None, b
 def _moment(engine: Engine, text: str, head: str) -> tuple[str, Any]:
     """The commit, and the clock then: of a time that time, of a commit its date."""
     from dolt_watch.as_of import commit_at, time_of
-    from dolt_watch.errors import SettingsError
+    from dolt_watch.errors import NoSuchCommit
     from dolt_watch.stream import first_commit
     from dolt_watch.times import iso
 
     try:
         commit = commit_at(engine, text, head, "--as-of")
-    except SettingsError as error:
-        if len(text.strip()) == len(head) and "holds no commit" in error.message:
+    except NoSuchCommit as error:
+        if error.whole:
             first = first_commit(engine, head)
             error.with_detail(f" (any more): it begins at {first.hash}, {iso(first.date)}")
         raise

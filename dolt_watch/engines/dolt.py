@@ -21,6 +21,7 @@ from dolt_watch.errors import (
     NoSuchTable,
     NothingToCommit,
     SchemaChanged,
+    ServerPanic,
     UnknownCommit,
     Unreachable,
 )
@@ -198,9 +199,8 @@ class DoltEngine:
             return bool(self.query("SELECT HAS_ANCESTOR(?, ?)", (head, ancestor))[0][0])
         except UnknownCommit:
             return False
-        except DatabaseError as error:
-            if "panic" not in error.message:
-                raise
+        except ServerPanic:
+            pass
         # Dolt 1.86.4: HAS_ANCESTOR of a root commit (it has no ancestors to look in) is a nil pointer
         return self.query("SELECT DOLT_MERGE_BASE(?, ?)", (head, ancestor)) == [(ancestor,)]
 

@@ -10,6 +10,7 @@ from dolt_watch.beads.migration import NOT_COMMITTED, uncommitted_migration
 from dolt_watch.context import DecisionContext
 from dolt_watch.core.fold import HELD
 from dolt_watch.core.policy import Plan
+from dolt_watch.core.reason_codes import WORDS, ReasonCode
 from dolt_watch.engines import Commit
 from dolt_watch.errors import MergeInProgress, MigrationInProgress, NothingToCommit
 from dolt_watch.handlers.notify import AGAIN, Notifier
@@ -78,7 +79,7 @@ class Acting:
         return True
 
     def resynced(
-        self, context: DecisionContext, why: str, missing: Sequence[Decision], held: Sequence[str]
+        self, context: DecisionContext, why: ReasonCode, missing: Sequence[Decision], held: Sequence[str]
     ) -> State | None:
         """One entry at a time, as every decision: whoever looks next finds it in history, whichever worker that is."""
         look, beads = context.look, len(context.state.beads)
@@ -87,10 +88,19 @@ class Acting:
             words = f"{decision.bead}: {decision.reason}"
             logger.info(words, extra=event_fields(LogEvent.RESTORING, bead=decision.bead))
         else:
-            reason = f"{why}: {beads} beads taken as they are" + (f", {len(held)} held until a resume" if held else "")
+            reason = f"{WORDS[why]}: {beads} beads taken as they are" + (
+                f", {len(held)} held until a resume" if held else ""
+            )
             detail = {"from": look.commit, "to": look.head, "beads": beads, "held": list(held)}
             decision = Decision(
-                kind=Kind.RESYNC, bead=GLOBAL, rule="", attempt=0, cause=look.head, reason=reason, detail=detail
+                kind=Kind.RESYNC,
+                bead=GLOBAL,
+                rule="",
+                attempt=0,
+                cause=look.head,
+                reason=reason,
+                reason_code=why,
+                detail=detail,
             )
             logger.info(f"{reason}; state made anew at {look.head[:8]}", extra=event_fields(LogEvent.RESYNC))
         self.ledger.decide(context, decision)
@@ -100,7 +110,14 @@ class Acting:
         reason = f"everything after {commit.hash[:8]} is folded again, as {by} asked"
         detail = {"from": commit.hash, "by": by}
         decision = Decision(
-            kind=Kind.REPROCESS, bead=GLOBAL, rule="", attempt=0, cause=commit.hash, reason=reason, detail=detail
+            kind=Kind.REPROCESS,
+            bead=GLOBAL,
+            rule="",
+            attempt=0,
+            cause=commit.hash,
+            reason=reason,
+            detail=detail,
+            reason_code=ReasonCode.REQUESTED,
         )
         self.ledger.decide(context, decision)
         logger.info(reason, extra=event_fields(LogEvent.REPROCESS))
@@ -128,7 +145,7 @@ class Reading:
         return False
 
     def resynced(
-        self, context: DecisionContext, why: str, missing: Sequence[Decision], held: Sequence[str]
+        self, context: DecisionContext, why: ReasonCode, missing: Sequence[Decision], held: Sequence[str]
     ) -> State | None:
         from dolt_watch.resync import restored
 
@@ -166,11 +183,11 @@ class Telling(Reading):
         return False
 
     def resynced(
-        self, context: DecisionContext, why: str, missing: Sequence[Decision], held: Sequence[str]
+        self, context: DecisionContext, why: ReasonCode, missing: Sequence[Decision], held: Sequence[str]
     ) -> State | None:
         for decision in missing:
             self._log(f"would write {decision.bead} again: {decision.reason}")
-        self._log(f"would record a resync: {why}")
+        self._log(f"would record a resync: {WORDS[why]}")
         return super().resynced(context, why, missing, held)
 
     def reprocessing(self, context: DecisionContext, commit: Commit, by: str) -> None:

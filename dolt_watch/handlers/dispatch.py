@@ -13,6 +13,7 @@ from datetime import timedelta
 
 from dolt_watch.context import DecisionContext
 from dolt_watch.core.outages import health_of, is_resent
+from dolt_watch.core.reason_codes import ReasonCode
 from dolt_watch.handlers.answers import recorded, report_of
 from dolt_watch.ledger import Ledger, Written
 from dolt_watch.log_events import LogEvent, event_fields
@@ -90,10 +91,25 @@ def _withdrawn(claimed: Written, context: DecisionContext, ledger: Ledger, again
         if hold is None:
             return None
         why = f"it is not ready: {hold.why}; nothing was sent"
-        return Decision(kind=Kind.RELEASE, bead=claimed.entry.bead, rule="", attempt=0, cause="", reason=why)
+        return Decision(
+            kind=Kind.RELEASE,
+            bead=claimed.entry.bead,
+            rule="",
+            attempt=0,
+            cause="",
+            reason=why,
+            reason_code=ReasonCode.NOT_READY,
+        )
     why = "it no longer matches its rule" if rows else "it was deleted"
+    code = ReasonCode.NO_LONGER_MATCHES if rows else ReasonCode.BEAD_DELETED
     return Decision(
-        kind=Kind.RELEASE, bead=claimed.entry.bead, rule="", attempt=0, cause="", reason=f"{why}; nothing was sent"
+        kind=Kind.RELEASE,
+        bead=claimed.entry.bead,
+        rule="",
+        attempt=0,
+        cause="",
+        reason=f"{why}; nothing was sent",
+        reason_code=code,
     )
 
 
@@ -102,5 +118,11 @@ def _late(begun: float) -> Decision | None:
     if time.monotonic() - begun < MARGIN:
         return None
     return Decision(
-        kind=Kind.RELEASE, bead="", rule="", attempt=0, cause="", reason="claiming took too long; nothing was sent"
+        kind=Kind.RELEASE,
+        bead="",
+        rule="",
+        attempt=0,
+        cause="",
+        reason="claiming took too long; nothing was sent",
+        reason_code=ReasonCode.CLAIMED_TOO_LATE,
     )
