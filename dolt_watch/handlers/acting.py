@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from dolt_watch import codec
 from dolt_watch.beads.migration import NOT_COMMITTED, uncommitted_migration
 from dolt_watch.context import DecisionContext
 from dolt_watch.core.fold import HELD
@@ -91,7 +92,7 @@ class Acting:
             reason = f"{WORDS[why]}: {beads} beads taken as they are" + (
                 f", {len(held)} held until a resume" if held else ""
             )
-            detail = {"from": look.commit, "to": look.head, "beads": beads, "held": list(held)}
+            detail = codec.Remade(look.commit, look.head, beads, tuple(held)).encode()
             decision = Decision(
                 kind=Kind.RESYNC,
                 bead=GLOBAL,
@@ -108,7 +109,7 @@ class Acting:
 
     def reprocessing(self, context: DecisionContext, commit: Commit, by: str) -> None:
         reason = f"everything after {commit.hash[:8]} is folded again, as {by} asked"
-        detail = {"from": commit.hash, "by": by}
+        detail = codec.Reprocessed(commit.hash, by).encode()
         decision = Decision(
             kind=Kind.REPROCESS,
             bead=GLOBAL,
@@ -169,7 +170,7 @@ class Telling(Reading):
         for decision in plan.decisions:
             verb = "dispatch" if decision.kind is Kind.CLAIM else decision.kind.value
             detail = f": {decision.reason}" if decision.reason else f" under rule {decision.rule}"
-            subject = decision.bead or decision.detail.get("target", "")
+            subject = decision.bead or codec.OutageChange.decode(decision.detail).target
             self._log(f"would {verb} {subject}{detail}", bead=decision.bead)
         tell_holds(context.state, plan)
         for bead in context.state.beads.values():
