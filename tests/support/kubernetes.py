@@ -26,6 +26,7 @@ from typing import IO, Any
 
 import httpx
 import pytest
+import yaml
 
 from tests.servers import die_with_parent, free_port, stop, without
 from tests.support.kubelet import StandInNode
@@ -147,13 +148,10 @@ class Namespace:
 
 
 def agent_rules() -> list[dict[str, Any]]:
-    """What the component cronjobs/components/agents allows."""
-    return [
-        {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["create", "get", "list", "delete"]},
-        {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]},
-        {"apiGroups": [""], "resources": ["pods/log"], "verbs": ["get"]},
-        {"apiGroups": [""], "resources": ["events"], "verbs": ["list"]},
-    ]
+    """The rights that the component cronjobs/components/agents gives: the tests have no others."""
+    text = (Path(__file__).parents[2] / "cronjobs/components/agents/role.yaml").read_text("utf-8")
+    [role] = [each for each in yaml.safe_load_all(text) if each["kind"] == "Role"]
+    return list(role["rules"])
 
 
 def checked(answer: httpx.Response) -> httpx.Response:

@@ -144,6 +144,12 @@ class KubernetesTarget:
 
         return read_logs(self.api, job, follow=follow, timeout=self._look())
 
+    def check(self) -> list[tuple[str, str]]:
+        """Return what is wrong and what fixes it, for ``dolt_watch doctor``. Creates nothing."""
+        from dolt_watch.targets.kubernetes.access import find_problems
+
+        return [(each.message, each.fix) for each in find_problems(self, self._look())]
+
     def close(self) -> None:
         self.api.close()
 
