@@ -98,12 +98,12 @@ def _issues(engine: Engine, ends: Sequence[_End], shared: Sequence[str], lens: L
             changed = tuple(name for name, value in zip(names, one or other, strict=True) if value is not None)
         empty = dict.fromkeys(cells)
         change = RowChange(
-            "issues",
-            bead,
-            kind,
-            changed,
-            values(was) if was else empty,
-            values(now) if now else empty,
+            table="issues",
+            bead=bead,
+            kind=kind,
+            changed=changed,
+            before=values(was) if was else empty,
+            after=values(now) if now else empty,
             at=told(now[1]) if now else None,
             answers=answers(was, now),
         )
@@ -139,4 +139,14 @@ def _others(engine: Engine, table: str, ends: Sequence[_End], shared: Sequence[s
         old, new = (dict(zip(says, row[4:first], strict=True)) if row else dict.fromkeys(says) for row in (was, now))
         changed = tuple(name for name in says if old[name] != new[name])
         kind = "modified" if was and now else "added" if now else "removed"
-        yield RowChange(table, bead, kind, changed, old, new, str(own_key), told(moment), actor or "")
+        yield RowChange(
+            table=table,
+            bead=bead,
+            kind=kind,
+            changed=changed,
+            before=old,
+            after=new,
+            key=str(own_key),
+            at=told(moment),
+            who=actor or "",
+        )

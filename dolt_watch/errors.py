@@ -55,6 +55,10 @@ class NotRecorded(DoltWatchError):
     """A target answered, and that could not be written."""
 
 
+class MissingRule(DoltWatchError):
+    """The rule that guards a claim or a reap is missing: an error in dolt_watch itself. Nothing is written."""
+
+
 # -- exit 3: the database ----------------------------------------------------------------------------------------
 
 

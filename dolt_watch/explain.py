@@ -58,9 +58,16 @@ def explain(engine: Engine, bead: str, until: str, stand: Callable[[], Stands]) 
     rules = [rule for rule in policy.rules if state is None or rule.name == state.rule]
     views = tuple(view(engine, rule, bead, stands, columns) for rule in rules)
     return Explained(
-        bead, line.begins, bool(search.row(0)), is_cut(engine, line.begins), deeds, stands,
-        state.phase.value if state else "", state, views,
-    )  # fmt: skip
+        bead=bead,
+        begins=line.begins,
+        from_the_beginning=bool(search.row(0)),
+        shallow=is_cut(engine, line.begins),
+        deeds=deeds,
+        stands=stands,
+        phase=state.phase.value if state else "",
+        state=state,
+        views=views,
+    )
 
 
 def no_such_bead(engine: Engine, bead: str, until: str) -> SettingsError:

@@ -184,9 +184,15 @@ def read(engine: Engine, line: Sequence[Commit], tables: Iterable[str], lens: Le
         if commit.side is not None:
             found = tuple(_witnessed(engine, commit, found, lens))
         yield CommitChanges(
-            hash, commit.date, commit.author, found, tuple(entries[hash]), tuple(rewritten[hash]),
-            commit.side is not None, _migrates(engine, commit, found),
-        )  # fmt: skip
+            commit=hash,
+            date=commit.date,
+            author=commit.author,
+            rows=found,
+            entries=tuple(entries[hash]),
+            altered=tuple(rewritten[hash]),
+            merge=commit.side is not None,
+            migration=_migrates(engine, commit, found),
+        )
 
 
 def _migrates(engine: Engine, commit: Commit, rows: Iterable[RowChange]) -> bool:
@@ -406,7 +412,20 @@ def _side_rows(
                 dict(zip(says, values, strict=True)) for values in (row[9 : 9 + len(says)], row[9 + len(says) :])
             )
             changed = tuple(name for name in says if before[name] != after[name])
-            yield edge, RowChange(table, bead, kind, changed, before, after, str(own), told(moment), actor or "")
+            yield (
+                edge,
+                RowChange(
+                    table=table,
+                    bead=bead,
+                    kind=kind,
+                    changed=changed,
+                    before=before,
+                    after=after,
+                    key=str(own),
+                    at=told(moment),
+                    who=actor or "",
+                ),
+            )
 
 
 def _issues(
@@ -480,9 +499,16 @@ def _issue(row: Row, lens: Lens, changed: tuple[str, ...]) -> RowChange:
         answers.append(Answers(was, now, ran, runs, rank))
     identity = tuple(cell(name, next(values)) for name in IDENTITY) if kind != "modified" else ()
     return RowChange(
-        "issues", from_id if kind == "removed" else to_id, kind, changed, before, after, at=told(at),
-        answers=tuple(answers), identity=identity,
-    )  # fmt: skip
+        table="issues",
+        bead=from_id if kind == "removed" else to_id,
+        kind=kind,
+        changed=changed,
+        before=before,
+        after=after,
+        at=told(at),
+        answers=tuple(answers),
+        identity=identity,
+    )
 
 
 def ledger_at(engine: Engine, commit: str) -> list[Entry]:
@@ -527,9 +553,23 @@ def entry_from(row: Sequence[Any]) -> Entry | None:
     if not isinstance(detail, dict) or moment is None or kind not in KINDS:
         return None
     return Entry(
-        bead, version, Kind(kind), attempt, rule, token, cause, observed, moment, job, reason, bead_hash, settings,
-        actor, detail, _wrote(detail.get("wrote")),
-    )  # fmt: skip
+        bead=bead,
+        version=version,
+        kind=Kind(kind),
+        attempt=attempt,
+        rule=rule,
+        token=token,
+        cause=cause,
+        observed=observed,
+        at=moment,
+        job=job,
+        reason=reason,
+        bead_hash=bead_hash,
+        settings_hash=settings,
+        actor=actor,
+        detail=detail,
+        wrote=_wrote(detail.get("wrote")),
+    )
 
 
 def _wrote(value: Any) -> Wrote:

@@ -31,6 +31,7 @@ from dolt_watch.errors import (
     DoltWatchError,
     MergeInProgress,
     MigrationInProgress,
+    MissingRule,
     NotRecorded,
     Unreachable,
 )
@@ -56,6 +57,9 @@ ACTOR_LIMIT = 255
 """Characters of the column ``actor``, here and in beads' ``events``."""
 BY_SILENCE = (Kind.REAP, Kind.REQUEUE, Kind.RETRY, Kind.GIVE_UP)
 """Decisions that a heartbeat prevents, unless the target itself says how the job ended."""
+
+GUARDED_BY_RULE = (Kind.CLAIM, Kind.REAP, Kind.REQUEUE)
+"""Decisions that are written only if the row matches, or runs, by their rule in their own transaction."""
 
 OUTLIVES = (Kind.RESTORE, Kind.OVERDUE, Kind.RENAMED)
 """Decisions about an attempt, not about a row: its stream outlives a bead that is gone."""
@@ -201,13 +205,26 @@ class Ledger:
         begun = _Begun(head, self.clock.now(moment), free, bool(settings))
         if alone:
             return begun
-        compiled = self.rules.get(decision.rule)
-        asks = f"{compiled.when_row}, {compiled.running_row}" if compiled else "1, 1"
-        rows = tx.query(f"SELECT {asks}, {', '.join(self.columns)} FROM issues WHERE id = ?", (decision.bead,))
+        asks = self._guard(decision)
+        sql = f"SELECT {', '.join((*asks, *self.columns))} FROM issues WHERE id = ?"
+        rows = tx.query(sql, (decision.bead,))
         if not rows:
             raise BeadGone(f"bead {decision.bead} is gone")
-        matches, runs, *cells = rows[0]
+        (matches, runs), cells = rows[0][:2] if asks else (False, False), rows[0][len(asks) :]
         return begun._replace(matches=bool(matches), runs=bool(runs), row=dict(zip(self.columns, cells, strict=True)))
+
+    def _guard(self, decision: Decision) -> tuple[str, ...]:
+        """Return the two expressions that guard the decision: its rule's `when` and `running`.
+
+        Nothing guards a decision or report that does not depend on them: its rule may have left
+        the settings. Raises MissingRule.
+        """
+        if decision.kind not in GUARDED_BY_RULE:
+            return ()
+        compiled = self.rules.get(decision.rule)
+        if compiled is None:
+            raise MissingRule(f"{decision.kind.value} {decision.bead}: no rule {decision.rule!r} to check its row with")
+        return compiled.when_row, compiled.running_row
 
     def _holds(self, tx: Transaction, decision: Decision, begun: _Begun, schema: TrackerSchema) -> None:
         """Does the decision still hold for the row as this transaction sees it? Raises Conflict."""
@@ -271,10 +288,23 @@ class Ledger:
         if not in_history:
             detail["wrote"]["events_in_history"] = False
         entry = Entry(
-            decision.bead, begun.version, kind, decision.attempt, decision.rule, decision.token, decision.cause,
-            begun.head, now, decision.job, outside(decision.reason), self._bead_hash(row, decision.rule),
-            self.identity.settings_hash, self._actor(decision), detail, wrote,
-        )  # fmt: skip
+            bead=decision.bead,
+            version=begun.version,
+            kind=kind,
+            attempt=decision.attempt,
+            rule=decision.rule,
+            token=decision.token,
+            cause=decision.cause,
+            observed=begun.head,
+            at=now,
+            job=decision.job,
+            reason=outside(decision.reason),
+            bead_hash=self._bead_hash(row, decision.rule),
+            settings_hash=self.identity.settings_hash,
+            actor=self._actor(decision),
+            detail=detail,
+            wrote=wrote,
+        )
         return entry, changes, warning
 
     def _actor(self, decision: Decision) -> str:

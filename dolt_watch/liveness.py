@@ -95,15 +95,15 @@ def liveness(engine: Engine, seen: Survey, plan: Plan, poll: timedelta) -> Liven
     rules = {rule.name: rule for rule in seen.policy.rules}
     overdue = [bead.id for bead in seen.asked.stale if stale_at(bead, rules[bead.rule]) + REAP_PERIOD <= now]
     return Liveness(
-        now,
-        leader is not None,
-        (leader.host if leader is not None else "") or str(saved.get("host", "")),
-        leader.quiet if leader is not None else None,
-        saved_at,
-        len(_due(plan)) + (reap is not None),
-        min(moments, default=None),
-        late,
-        tuple(sorted(overdue)),
+        now=now,
+        leads=leader is not None,
+        host=(leader.host if leader is not None else "") or str(saved.get("host", "")),
+        quiet=leader.quiet if leader is not None else None,
+        saved_at=saved_at,
+        due=len(_due(plan)) + (reap is not None),
+        due_since=min(moments, default=None),
+        late=late,
+        overdue=tuple(sorted(overdue)),
     )
 
 

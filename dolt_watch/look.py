@@ -109,11 +109,20 @@ class Looker:
         unversioned = cache.get("unversioned", ())
         hashes = zip(self.tables, rest[:count], strict=True)
         return Look(
-            head, moment, {table: hash for table, hash in hashes if table not in unversioned}, commit, fence, saved,
-            {table: _seen(value) for table, value in _json(seen).items()},
-            {"dispatch": utc(dispatch), "reap": utc(reap)}, _json(rules), cache, _json(shared),
-            bool(merging), bool(attempts),
-        )  # fmt: skip
+            head=head,
+            now=moment,
+            hashes={table: hash for table, hash in hashes if table not in unversioned},
+            commit=commit,
+            fence=fence,
+            saved=saved,
+            seen={table: _seen(value) for table, value in _json(seen).items()},
+            due={"dispatch": utc(dispatch), "reap": utc(reap)},
+            rules=_json(rules),
+            compiled=cache,
+            shared=_json(shared),
+            merging=bool(merging),
+            attempts=bool(attempts),
+        )
 
 
 def database_now(engine: Engine) -> datetime:

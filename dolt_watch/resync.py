@@ -118,9 +118,23 @@ def restored(beads: Mapping[str, Bead], missing: Sequence[Decision], commit: str
     after = dict(beads)
     for decision in missing:
         entry = Entry(
-            decision.bead, 0, decision.kind, decision.attempt, decision.rule, decision.token, decision.cause, commit, now,
-            decision.job, decision.reason, "", "", "", decision.detail, Wrote(),
-        )  # fmt: skip
+            bead=decision.bead,
+            version=0,
+            kind=decision.kind,
+            attempt=decision.attempt,
+            rule=decision.rule,
+            token=decision.token,
+            cause=decision.cause,
+            observed=commit,
+            at=now,
+            job=decision.job,
+            reason=decision.reason,
+            bead_hash="",
+            settings_hash="",
+            actor="",
+            detail=decision.detail,
+            wrote=Wrote(),
+        )
         before = after.get(decision.bead)
         entry = entry._replace(version=before.version + 1 if before else 1)
         facts = Facts(running=(decision.rule,))
@@ -157,11 +171,11 @@ def _bead(
             return state._replace(matches=True, runs=runs, rank=facts.rank, rule=facts.matches)
         since = min(changed, date)
         return Bead(
-            bead,
-            Phase.WAITING,
-            facts.matches,
-            since,
-            head,
+            id=bead,
+            phase=Phase.WAITING,
+            rule=facts.matches,
+            since=since,
+            cause=head,
             matches=True,
             runs=facts.matches in facts.running,
             rank=facts.rank,
@@ -169,7 +183,17 @@ def _bead(
             version=version,
         )
     since = min(changed, date)
-    return Bead(bead, Phase.RUNNING, facts.runs, since, head, runs=True, version=version, sent_at=since, sign=sign)
+    return Bead(
+        id=bead,
+        phase=Phase.RUNNING,
+        rule=facts.runs,
+        since=since,
+        cause=head,
+        runs=True,
+        version=version,
+        sent_at=since,
+        sign=sign,
+    )
 
 
 def _held(bead: Bead, facts: Facts, since: datetime, head: str) -> Bead:

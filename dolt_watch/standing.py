@@ -132,7 +132,18 @@ def _stands(
     notes: tuple[str, ...],
 ) -> Stands:  # fmt: skip
     plan = decide(state, policy, now, BOTH, asked, outside)
-    return Stands(commit, now, state, policy, asked, outside, plan, lens, merging, notes)
+    return Stands(
+        commit=commit,
+        now=now,
+        state=state,
+        policy=policy,
+        asked=asked,
+        outside=outside,
+        plan=plan,
+        lens=lens,
+        merging=merging,
+        notes=notes,
+    )
 
 
 def _folded(past: Past) -> tuple[State, Under, tuple[str, ...]]:

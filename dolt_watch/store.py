@@ -77,9 +77,16 @@ class Store:
             claimed = utc(at)
             assert claimed is not None
             known[bead] = Bead(
-                bead, Phase.CLAIMED, rule, claimed, look.commit, attempt=attempt, token=token, sent_at=claimed,
+                id=bead,
+                phase=Phase.CLAIMED,
+                rule=rule,
+                since=claimed,
+                cause=look.commit,
+                attempt=attempt,
+                token=token,
+                sent_at=claimed,
                 deadline=utc(deadline),
-            )  # fmt: skip
+            )
         return list(known.values())
 
     def ahead(self, look: Look) -> bool:
@@ -198,15 +205,19 @@ def _shared(state: State) -> dict[str, Any]:
 def state_from(commit: str, beads: Mapping[str, Bead], shared: Mapping[str, Any]) -> State:
     times = {name: utc(until) for name, until in shared.get("resting", {}).items()}
     return State(
-        commit, shared.get("made", ""), beads,
-        {name: _pause(pause) for name, pause in shared.get("pauses", {}).items()},
-        {name: until for name, until in times.items() if until is not None},
-        shared.get("stopped", {}),
-        {rule: tuple(at for at in map(utc, moments) if at) for rule, moments in shared.get("claims", {}).items()},
-        shared.get("version", 0),
-        {name: _outage(outage) for name, outage in shared.get("outages", {}).items()},
-        shared.get("busy", {}),
-    )  # fmt: skip
+        commit=commit,
+        made=shared.get("made", ""),
+        beads=beads,
+        pauses={name: _pause(pause) for name, pause in shared.get("pauses", {}).items()},
+        resting={name: until for name, until in times.items() if until is not None},
+        stopped=shared.get("stopped", {}),
+        claims={
+            rule: tuple(at for at in map(utc, moments) if at) for rule, moments in shared.get("claims", {}).items()
+        },
+        version=shared.get("version", 0),
+        outages={name: _outage(outage) for name, outage in shared.get("outages", {}).items()},
+        busy=shared.get("busy", {}),
+    )
 
 
 def _outage(value: Mapping[str, Any]) -> Outage:

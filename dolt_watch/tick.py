@@ -192,7 +192,18 @@ class Loop:
         plan = decide(state, policy, now, Scope(dispatch=scope.dispatch), asked, outside)
         merging = self.engine.merging()
         lag = timedelta(seconds=self.present.lag[1] if look.head != look.commit else 0.0)
-        return Survey(look, state, now, plan, merging, policy, asked, lens, outside, lag)
+        return Survey(
+            look=look,
+            state=state,
+            now=now,
+            plan=plan,
+            merging=merging,
+            policy=policy,
+            asked=asked,
+            lens=lens,
+            outside=outside,
+            lag=lag,
+        )
 
     def _gates(
         self,

@@ -249,9 +249,15 @@ class _Check:
         bead = state.beads.get(entry.bead)
         if bead is None or bead.token != entry.token:  # it left while it was being sent
             bead = Bead(
-                entry.bead, Phase.CLAIMED, claim.rule, claim.at, entry.cause, attempt=claim.attempt, token=claim.token,
+                id=entry.bead,
+                phase=Phase.CLAIMED,
+                rule=claim.rule,
+                since=claim.at,
+                cause=entry.cause,
+                attempt=claim.attempt,
+                token=claim.token,
                 sent_at=claim.at,
-            )  # fmt: skip
+            )
         return report_of(answer, bead, rule, now, given.jitter, given.health)
 
     def written(self, changes: CommitChanges, under: Under) -> Iterator[Difference]:

@@ -101,7 +101,9 @@ def write(
         now = database_now(engine)
         detail = decide(_state(engine, settings), now)
         if detail is not None:
-            one = Decision(Kind(kind), GLOBAL, rule or "", 0, "", reason=reason, detail=detail)
+            one = Decision(
+                kind=Kind(kind), bead=GLOBAL, rule=rule or "", attempt=0, cause="", reason=reason, detail=detail
+            )
             ledger(engine, settings).report(one)
     finally:
         engine.close()

@@ -143,11 +143,11 @@ def _decision(kind: Kind, found: Found, by: str, reason: str, status: str = "") 
         assert last is not None  # we blocked it, and its last entry says so
         attempt, rule = last.attempt, last.rule
     return Decision(
-        kind,
-        found.id,
-        rule,
-        attempt,
-        cause,
+        kind=kind,
+        bead=found.id,
+        rule=rule,
+        attempt=attempt,
+        cause=cause,
         token=token,
         job=job,
         reason=reason,

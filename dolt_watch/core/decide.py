@@ -70,9 +70,17 @@ def questions(state: State, policy: Policy, now: datetime, scope: Scope, skip: C
             clock.at("dispatch", AT_ONCE)
     stale, jobs, unknown = overdue(state, policy, now, scope, clock)
     return Questions(
-        queues if scope.dispatch else {}, slots, stale if scope.reap else (), jobs if scope.reap else (),
-        unknown if scope.dispatch else (), tuple(tries) if scope.dispatch else (), held, clock.due, stops, settles,
-    )  # fmt: skip
+        queues=queues if scope.dispatch else {},
+        slots=slots,
+        stale=stale if scope.reap else (),
+        jobs=jobs if scope.reap else (),
+        unknown=unknown if scope.dispatch else (),
+        tries=tuple(tries) if scope.dispatch else (),
+        held=held,
+        due=clock.due,
+        stops=stops,
+        settles=settles,
+    )
 
 
 def decide(state: State, policy: Policy, now: datetime, scope: Scope, asked: Questions, outside: Outside) -> Plan:

@@ -175,8 +175,15 @@ def claims(
         if unwell:  # written with an answer after which something runs, or not at all: notes must not grow by each try
             detail, note = {**detail, "deferred_note": note}, ""
         yield Decision(
-            Kind.CLAIM, bead.id, rule.name, bead.attempt + 1, bead.cause, note=note, status=IN_PROGRESS, detail=detail,
-        )  # fmt: skip
+            kind=Kind.CLAIM,
+            bead=bead.id,
+            rule=rule.name,
+            attempt=bead.attempt + 1,
+            cause=bead.cause,
+            note=note,
+            status=IN_PROGRESS,
+            detail=detail,
+        )
         taken[rule.target] = taken.get(rule.target, 0) + 1
         place += 1
 
@@ -189,9 +196,15 @@ def notes(state: State) -> Iterator[Decision]:
         if (bead.lost_note or bead.unwritten) and bead.phase is not Phase.CLAIMED:
             status = bead.unwritten if bead.unwritten in (OPEN, BLOCKED) else ""
             yield Decision(
-                Kind.NOTE, bead.id, bead.rule, bead.attempt, bead.cause, note=bead.lost_note, status=status,
+                kind=Kind.NOTE,
+                bead=bead.id,
+                rule=bead.rule,
+                attempt=bead.attempt,
+                cause=bead.cause,
+                note=bead.lost_note,
+                status=status,
                 reason=WITHHELD if bead.unwritten else "a note of ours was overwritten",
-            )  # fmt: skip
+            )
 
 
 LOST = "history lost this attempt; written again as the saved state knew it"
@@ -217,10 +230,16 @@ def renamed(state: State) -> Iterator[Decision]:
             }
             detail = {name: at.isoformat() if at else None for name, at in moments.items()}
             yield Decision(
-                Kind.RENAMED, bead.id, bead.rule, bead.attempt, bead.cause, token=bead.token, job=bead.job,
+                kind=Kind.RENAMED,
+                bead=bead.id,
+                rule=bead.rule,
+                attempt=bead.attempt,
+                cause=bead.cause,
+                token=bead.token,
+                job=bead.job,
                 reason=f"renamed from {bead.was}: what was begun under that id goes on",
                 detail={**detail, "phase": bead.phase.value, "why": bead.reason, "renamed_from": bead.was},
-            )  # fmt: skip
+            )
 
 
 def restore(bead: Bead, why: str) -> Decision:
@@ -229,9 +248,18 @@ def restore(bead: Bead, why: str) -> Decision:
     detail = {name: at.isoformat() if at else None for name, at in moments.items()}
     job = f"job={bead.job}" if bead.job else f"attempt {bead.attempt}"
     return Decision(
-        Kind.RESTORE, bead.id, bead.rule, bead.attempt, bead.cause, token=bead.token, job=bead.job, status=IN_PROGRESS,
-        reason=why, note=f"dispatch restored: {job}", detail={**detail, "phase": bead.phase.value},
-    )  # fmt: skip
+        kind=Kind.RESTORE,
+        bead=bead.id,
+        rule=bead.rule,
+        attempt=bead.attempt,
+        cause=bead.cause,
+        token=bead.token,
+        job=bead.job,
+        status=IN_PROGRESS,
+        reason=why,
+        note=f"dispatch restored: {job}",
+        detail={**detail, "phase": bead.phase.value},
+    )
 
 
 def settled(
@@ -242,10 +270,16 @@ def settled(
         if bead.phase is Phase.CLAIMED and bead.deadline is not None and bead.deadline <= now:
             why = "no word from its worker by the deadline"
             yield Decision(
-                Kind.OVERDUE, bead.id, bead.rule, bead.attempt, bead.cause, token=bead.token, reason=why,
+                kind=Kind.OVERDUE,
+                bead=bead.id,
+                rule=bead.rule,
+                attempt=bead.attempt,
+                cause=bead.cause,
+                token=bead.token,
+                reason=why,
                 note=f"dispatch outcome unknown ({why}): not sent again until it is known",
                 detail={"deadline": bead.deadline.isoformat()},
-            )  # fmt: skip
+            )
     for bead in asked.unknown:
         rule = policy.rule(bead.rule)
         if rule is None:
@@ -268,10 +302,17 @@ def settled(
         else:
             waited = minutes(now - bead.since)
             yield Decision(
-                Kind.GIVE_UP, bead.id, bead.rule, bead.attempt, bead.cause, token=bead.token, status=BLOCKED,
-                reason=f"still unknown after {waited}m", detail=detail,
+                kind=Kind.GIVE_UP,
+                bead=bead.id,
+                rule=bead.rule,
+                attempt=bead.attempt,
+                cause=bead.cause,
+                token=bead.token,
+                status=BLOCKED,
+                reason=f"still unknown after {waited}m",
+                detail=detail,
                 note=f"dispatch outcome still unknown after {waited}m — blocking; set it open to try again",
-            )  # fmt: skip
+            )
 
 
 def _retry(bead: Bead, rule: Rule, now: datetime, why: str, detail: Mapping[str, object]) -> Decision:
@@ -279,9 +320,16 @@ def _retry(bead: Bead, rule: Rule, now: datetime, why: str, detail: Mapping[str,
     if not bead.outage:
         return failure(bead, rule, now, why, Kind.RETRY, detail)
     return Decision(
-        Kind.RETRY, bead.id, rule.name, bead.attempt, bead.cause, token=bead.token, status=OPEN, reason=why,
+        kind=Kind.RETRY,
+        bead=bead.id,
+        rule=rule.name,
+        attempt=bead.attempt,
+        cause=bead.cause,
+        token=bead.token,
+        status=OPEN,
+        reason=why,
         detail={**detail, "uncounted": True, **outages.not_run(bead)},
-    )  # fmt: skip
+    )
 
 
 def failure(
@@ -292,11 +340,27 @@ def failure(
     attempt = bead.attempt
     if for_good or attempt >= rule.max_attempts:
         return Decision(
-            Kind.QUARANTINED, bead.id, rule.name, attempt, bead.cause, token=bead.token, status=OPEN, reason=why,
-            note=f"dispatch quarantined after {attempt} attempts: {why}; edit the bead to try again", detail=detail,
-        )  # fmt: skip
+            kind=Kind.QUARANTINED,
+            bead=bead.id,
+            rule=rule.name,
+            attempt=attempt,
+            cause=bead.cause,
+            token=bead.token,
+            status=OPEN,
+            reason=why,
+            note=f"dispatch quarantined after {attempt} attempts: {why}; edit the bead to try again",
+            detail=detail,
+        )
     pause = min(rule.retry_after * 2 ** (min(attempt, 20) - 1) * (1 + jitter / 4), LONGEST)
     return Decision(
-        kind, bead.id, rule.name, attempt, bead.cause, token=bead.token, status=OPEN, reason=why,
-        note=f"dispatch failed {why}", detail={**detail, "retry_at": (now + pause).isoformat()},
-    )  # fmt: skip
+        kind=kind,
+        bead=bead.id,
+        rule=rule.name,
+        attempt=attempt,
+        cause=bead.cause,
+        token=bead.token,
+        status=OPEN,
+        reason=why,
+        note=f"dispatch failed {why}",
+        detail={**detail, "retry_at": (now + pause).isoformat()},
+    )

@@ -56,9 +56,17 @@ class Projection:
 
     def state(self) -> State:
         return State(
-            self.commit, self.made, self.beads, self.pauses, self.resting, self.stopped, self.claims, self.version,
-            self.targets.outages, self.targets.busy,
-        )  # fmt: skip
+            commit=self.commit,
+            made=self.made,
+            beads=self.beads,
+            pauses=self.pauses,
+            resting=self.resting,
+            stopped=self.stopped,
+            claims=self.claims,
+            version=self.version,
+            outages=self.targets.outages,
+            busy=self.targets.busy,
+        )
 
     def fold(self, events: Iterable[Event]) -> None:
         for event in events:
@@ -255,14 +263,28 @@ def _computed(event: Event) -> bool:
 def _enter(event: Event, facts: Facts, version: int) -> Bead | None:
     if facts.matches:
         return Bead(
-            event.bead, Phase.WAITING, facts.matches, event.at, event.commit,
-            matches=True, runs=facts.matches in facts.running, rank=facts.rank, matched_at=event.at, version=version,
-        )  # fmt: skip
+            id=event.bead,
+            phase=Phase.WAITING,
+            rule=facts.matches,
+            since=event.at,
+            cause=event.commit,
+            matches=True,
+            runs=facts.matches in facts.running,
+            rank=facts.rank,
+            matched_at=event.at,
+            version=version,
+        )
     if facts.runs:
         return Bead(
-            event.bead, Phase.RUNNING, facts.runs, event.at, event.commit,
-            runs=True, version=version, sent_at=event.at,
-        )  # fmt: skip
+            id=event.bead,
+            phase=Phase.RUNNING,
+            rule=facts.runs,
+            since=event.at,
+            cause=event.commit,
+            runs=True,
+            version=version,
+            sent_at=event.at,
+        )
     return None
 
 
@@ -293,7 +315,7 @@ def _entry(bead: Bead | None, entry: Entry, event: Event) -> Bead | None:
     if bead is not None and entry.version <= bead.version:
         return bead  # already folded: a merge may show it again
     if entry.kind is Kind.CLAIM:
-        base = bead or Bead(entry.bead, Phase.WAITING, entry.rule, entry.at, entry.cause)
+        base = bead or Bead(id=entry.bead, phase=Phase.WAITING, rule=entry.rule, since=entry.at, cause=entry.cause)
         matches, runs = base.matches, base.runs
         if event.facts is not None:  # None: a bead that is sent again, whose row stays as it is
             matches, runs = bool(event.facts.matches), entry.rule in event.facts.running
@@ -384,7 +406,7 @@ def _unknown(bead: Bead, entry: Entry, event: Event) -> Bead | None:
 def _restored(bead: Bead | None, entry: Entry, event: Event) -> Bead | None:
     """As the saved state knew it; where the row says otherwise by now, as the row stands."""
     detail = entry.detail
-    base = bead or Bead(entry.bead, Phase.WAITING, entry.rule, entry.at, entry.cause)
+    base = bead or Bead(id=entry.bead, phase=Phase.WAITING, rule=entry.rule, since=entry.at, cause=entry.cause)
     back = base._replace(
         phase=_under_way(detail.get("phase")), rule=entry.rule, since=told(detail.get("since")) or entry.at, cause=event.commit,
         version=entry.version, attempt=entry.attempt, token=entry.token, job=entry.job, sent_at=told(detail.get("sent_at")),
@@ -401,7 +423,7 @@ def _goes_on(bead: Bead | None, entry: Entry, event: Event) -> Bead | None:
         return bead._replace(version=entry.version)
     told_ = entry.detail
     facts = event.facts or Facts()
-    base = bead or Bead(entry.bead, Phase.WAITING, entry.rule, entry.at, entry.cause)
+    base = bead or Bead(id=entry.bead, phase=Phase.WAITING, rule=entry.rule, since=entry.at, cause=entry.cause)
     phase = next((one for one in Phase if one.value == told_.get("phase")), Phase.HELD)
     back = base._replace(
         phase=phase, rule=entry.rule, since=told(told_.get("since")) or entry.at, cause=event.commit, version=entry.version,

@@ -84,17 +84,17 @@ def recall(entry: Entry) -> Given:
     scope, jitter, ready = given.get("scope"), given.get("jitter"), given.get("readiness")
     kinds = scope if isinstance(scope, list) else ()
     return Given(
-        told(given.get("now")),
-        Scope(dispatch="dispatch" in kinds, reap="reap" in kinds),
-        {bead: gate for bead, gate in _items(given, "passed") if isinstance(gate, str)},
-        dict(_capacity(given)),
-        dict(_verdicts(given)),
-        dict(_leases(given)),
-        float(jitter) if isinstance(jitter, int | float) else 0.0,
-        ready if isinstance(ready, int) else 1,
-        given.get("acts") is True,
-        dict(_outages(given)),
-        _health(given.get("health")),
+        now=told(given.get("now")),
+        scope=Scope(dispatch="dispatch" in kinds, reap="reap" in kinds),
+        passed={bead: gate for bead, gate in _items(given, "passed") if isinstance(gate, str)},
+        capacity=dict(_capacity(given)),
+        verdicts=dict(_verdicts(given)),
+        leases=dict(_leases(given)),
+        jitter=float(jitter) if isinstance(jitter, int | float) else 0.0,
+        readiness=ready if isinstance(ready, int) else 1,
+        acts=given.get("acts") is True,
+        outages=dict(_outages(given)),
+        health=_health(given.get("health")),
     )
 
 

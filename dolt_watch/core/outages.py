@@ -119,7 +119,7 @@ class Targets:
         tries = number if isinstance(number, int) else 1
         if known is None:
             part = str(entry.detail.get("unreachable"))
-            known = Outage(entry.at, entry.reason, part, _next_try(entry), tries)
+            known = Outage(since=entry.at, why=entry.reason, part=part, next_at=_next_try(entry), tries=tries)
         at, tries = max(known.next_at, _next_try(entry)), max(known.tries, tries)
         noted = known.noted if entry.bead in known.noted else (*known.noted, entry.bead)
         self.outages[target] = known._replace(next_at=at, tries=tries, noted=noted, answered=False)
@@ -194,13 +194,23 @@ def changes(state: State, policy: Policy, now: datetime, outside: Outside) -> It
         elif outage.answered or _ends(outage, capacity):
             by = "dispatch" if outage.answered else "health"
             detail = {"target": name, "since": outage.since.isoformat(), "by": by}
-            yield Decision(Kind.RECOVERED, GLOBAL, "", 0, state.commit, reason="it answers again", detail=detail)
+            yield Decision(
+                kind=Kind.RECOVERED,
+                bead=GLOBAL,
+                rule="",
+                attempt=0,
+                cause=state.commit,
+                reason="it answers again",
+                detail=detail,
+            )
 
 
 def _begins(target: str, outage: Outage, state: State) -> Decision:
     moments = {"since": outage.since.isoformat(), "next_try": outage.next_at.isoformat()}
     detail = {"target": target, "part": outage.part, **moments}
-    return Decision(Kind.OUTAGE, GLOBAL, "", 0, state.commit, reason=outage.why, detail=detail)
+    return Decision(
+        kind=Kind.OUTAGE, bead=GLOBAL, rule="", attempt=0, cause=state.commit, reason=outage.why, detail=detail
+    )
 
 
 def _ends(outage: Outage, capacity: Capacity | None) -> bool:
@@ -258,7 +268,9 @@ def resent(bead: Bead, rule: Rule) -> Decision:
     """A bead whose outcome is unknown is claimed again: its row stays as the first claim left it."""
     sent = bead.sent_at.isoformat() if bead.sent_at is not None else None
     detail = {"resend": {"since": bead.since.isoformat(), "claimed": sent}}
-    return Decision(Kind.CLAIM, bead.id, rule.name, bead.attempt, bead.cause, detail=detail)
+    return Decision(
+        kind=Kind.CLAIM, bead=bead.id, rule=rule.name, attempt=bead.attempt, cause=bead.cause, detail=detail
+    )
 
 
 def not_run(attempt: Bead) -> dict[str, str]:

@@ -140,7 +140,15 @@ def _reaped(bead: Bead, rule: Rule, report: JobReport, now: datetime) -> Decisio
         threshold = minutes(rule.stale_after)
         reason = f"no progress for {minutes(idle)}m (threshold {threshold if threshold else '<1'}m)"
     return Decision(
-        Kind.REQUEUE if again else Kind.REAP, bead.id, rule.name, bead.attempt, bead.cause, token=bead.token,
-        job=bead.job, status=OPEN if again else BLOCKED, reason=reason,
-        note=f"reaper: {reason} — {'requeued' if again else 'blocking'}", detail=detail,
-    )  # fmt: skip
+        kind=Kind.REQUEUE if again else Kind.REAP,
+        bead=bead.id,
+        rule=rule.name,
+        attempt=bead.attempt,
+        cause=bead.cause,
+        token=bead.token,
+        job=bead.job,
+        status=OPEN if again else BLOCKED,
+        reason=reason,
+        note=f"reaper: {reason} — {'requeued' if again else 'blocking'}",
+        detail=detail,
+    )

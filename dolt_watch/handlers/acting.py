@@ -78,7 +78,9 @@ class Acting:
         else:
             reason = f"{why}: {beads} beads taken as they are" + (f", {len(held)} held until a resume" if held else "")
             detail = {"from": look.commit, "to": look.head, "beads": beads, "held": list(held)}
-            decision = Decision(Kind.RESYNC, GLOBAL, "", 0, look.head, reason=reason, detail=detail)
+            decision = Decision(
+                kind=Kind.RESYNC, bead=GLOBAL, rule="", attempt=0, cause=look.head, reason=reason, detail=detail
+            )
             self.say(Said(f"{reason}; state made anew at {look.head[:8]}", LogEvent.RESYNC))
         self.ledger.decide(decision, observed=look.head, fence=look.fence)
         return None
@@ -87,7 +89,9 @@ class Acting:
         self._know(standing)
         reason = f"everything after {commit.hash[:8]} is folded again, as {by} asked"
         detail = {"from": commit.hash, "by": by}
-        decision = Decision(Kind.REPROCESS, GLOBAL, "", 0, commit.hash, reason=reason, detail=detail)
+        decision = Decision(
+            kind=Kind.REPROCESS, bead=GLOBAL, rule="", attempt=0, cause=commit.hash, reason=reason, detail=detail
+        )
         self.ledger.decide(decision, observed=standing.look.head, fence=standing.look.fence)
         self.say(Said(reason, LogEvent.REPROCESS))
 

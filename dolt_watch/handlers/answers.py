@@ -48,7 +48,14 @@ def _unreachable(
     tries = health.tries + 1
     again = now + outages.pause(tries, jitter)
     detail = {"target": rule.target, "unreachable": part, "tries": tries, "next_try": again.isoformat()}
-    known = Decision(Kind.UNKNOWN, attempt.id, rule.name, attempt.attempt, attempt.cause, token=attempt.token)
+    known = Decision(
+        kind=Kind.UNKNOWN,
+        bead=attempt.id,
+        rule=rule.name,
+        attempt=attempt.attempt,
+        cause=attempt.cause,
+        token=attempt.token,
+    )
     if isinstance(answer, Refused):
         note = f"dispatch failed {answer.why}"
         known = known._replace(kind=Kind.FAILED, status=OPEN)
@@ -59,7 +66,14 @@ def _unreachable(
 
 
 def _report(answer: Answer, attempt: Bead, rule: Rule, now: datetime, jitter: float) -> Decision:
-    base = Decision(Kind.UNKNOWN, attempt.id, rule.name, attempt.attempt, attempt.cause, token=attempt.token)
+    base = Decision(
+        kind=Kind.UNKNOWN,
+        bead=attempt.id,
+        rule=rule.name,
+        attempt=attempt.attempt,
+        cause=attempt.cause,
+        token=attempt.token,
+    )
     match answer:
         case Accepted(job=job):
             return base._replace(kind=Kind.DISPATCHED, job=job, note=f"dispatched: job={job}")

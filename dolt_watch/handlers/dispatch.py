@@ -90,13 +90,17 @@ def _withdrawn(claimed: Written, compiled: CompiledRule, ledger: Ledger, again: 
         if hold is None:
             return None
         why = f"it is not ready: {hold.why}; nothing was sent"
-        return Decision(Kind.RELEASE, claimed.entry.bead, "", 0, "", reason=why)
+        return Decision(kind=Kind.RELEASE, bead=claimed.entry.bead, rule="", attempt=0, cause="", reason=why)
     why = "it no longer matches its rule" if rows else "it was deleted"
-    return Decision(Kind.RELEASE, claimed.entry.bead, "", 0, "", reason=f"{why}; nothing was sent")
+    return Decision(
+        kind=Kind.RELEASE, bead=claimed.entry.bead, rule="", attempt=0, cause="", reason=f"{why}; nothing was sent"
+    )
 
 
 def _late(begun: float) -> Decision | None:
     """After its deadline others may settle this claim, so its holder must not send any more."""
     if time.monotonic() - begun < MARGIN:
         return None
-    return Decision(Kind.RELEASE, "", "", 0, "", reason="claiming took too long; nothing was sent")
+    return Decision(
+        kind=Kind.RELEASE, bead="", rule="", attempt=0, cause="", reason="claiming took too long; nothing was sent"
+    )

@@ -82,11 +82,17 @@ def build(
     depths = sorted((depth for depth in history.depths if depth.at <= now.now), key=lambda depth: depth.at)
     before = [depth._replace(at=since) for depth in depths if depth.at < since][-1:]
     return Report(
-        since, shown, tuple(only), history.begins, titles,
-        tuple(_lanes(history, now, titles, rules, since, only)),
-        tuple(before + [depth for depth in depths if depth.at >= since]), tuple(_slots(entries)),
-        tuple(entry for entry in entries if not only or entry.bead in only), history.commits,
-    )  # fmt: skip
+        since=since,
+        now=shown,
+        only=tuple(only),
+        begins=history.begins,
+        titles=titles,
+        lanes=tuple(_lanes(history, now, titles, rules, since, only)),
+        depths=tuple(before + [depth for depth in depths if depth.at >= since]),
+        slots=tuple(_slots(entries)),
+        entries=tuple(entry for entry in entries if not only or entry.bead in only),
+        commits=history.commits,
+    )
 
 
 def _lanes(

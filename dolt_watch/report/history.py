@@ -113,8 +113,15 @@ class History:
     def _enter(self, bead: Bead, at: datetime, why: str, commit: str = "") -> None:
         self._last[bead.id] = bead
         stretch = Stretch(
-            bead.phase.value, at, None, why, commit or bead.cause, bead.rule, bead.attempt, bead.job
-        )  # fmt: skip
+            phase=bead.phase.value,
+            begin=at,
+            end=None,
+            why=why,
+            commit=commit or bead.cause,
+            rule=bead.rule,
+            attempt=bead.attempt,
+            job=bead.job,
+        )
         self.lanes.setdefault(bead.id, []).append(stretch)
 
     def _leave(
@@ -126,7 +133,18 @@ class History:
         else:
             phase, why = _ending(status, event)
         end = None if phase in (REAPED, STOPPED) else at
-        self.lanes[bead.id].append(Stretch(phase, at, end, why, commit, bead.rule, bead.attempt, bead.job))
+        self.lanes[bead.id].append(
+            Stretch(
+                phase=phase,
+                begin=at,
+                end=end,
+                why=why,
+                commit=commit,
+                rule=bead.rule,
+                attempt=bead.attempt,
+                job=bead.job,
+            )
+        )
 
     def _outside(self, id: str, at: datetime, commit: str, status: str | None, event: Event | None) -> None:
         """A bead that left us, blocked, and that somebody closed or took elsewhere."""

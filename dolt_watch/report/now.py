@@ -123,22 +123,33 @@ def ask(loop: Loop, engine: Engine, capacity: Callable[[str], Capacity] | None =
         reason = found.beads.get(bead.id)
         beads.append(
             Standing(
-                bead.id,
-                bead.phase.value,
-                bead.rule,
-                bead.since,
-                bead.attempt,
-                bead.job,
-                bead.reason if reason is None else reason.why,
-                reason.own.gate if reason is not None and reason.own is not None else "",
-                (reason.place or None) if reason is not None else None,
+                bead=bead.id,
+                phase=bead.phase.value,
+                rule=bead.rule,
+                since=bead.since,
+                attempt=bead.attempt,
+                job=bead.job,
+                why=bead.reason if reason is None else reason.why,
+                gate=reason.own.gate if reason is not None and reason.own is not None else "",
+                place=(reason.place or None) if reason is not None else None,
             )
         )
     return Now(
-        seen.now, seen.look.head, seen.look.commit, folded.date if folded else None, seen.merging,
-        standing(seen.state, seen.now),
-        told, tuple(beads), last, seen.state, idle, found.rules, worker, bool(uncommitted_migration(engine)),
-    )  # fmt: skip
+        now=seen.now,
+        head=seen.look.head,
+        folded=seen.look.commit,
+        folded_at=folded.date if folded else None,
+        merging=seen.merging,
+        paused=standing(seen.state, seen.now),
+        targets=told,
+        beads=tuple(beads),
+        last=last,
+        state=seen.state,
+        no_rules=idle,
+        rules=found.rules,
+        worker=worker,
+        migrating=bool(uncommitted_migration(engine)),
+    )
 
 
 def pause_words(pause: Pause) -> str:

@@ -55,7 +55,9 @@ def load(flags: Mapping[str, Any], env: Mapping[str, str] = os.environ, cwd: Pat
     rules = tuple(_announced(rule, targets[rule.target], values) for rule in rules)
     notify = _notify(values, targets, origins)
     chosen = {key: value for key, value in simple.items() if value is not None}
-    return Settings(address, project, rules, targets, notify, **chosen, origins=origins)
+    return Settings(
+        address=address, project_id=project, rules=rules, targets=targets, notify=notify, **chosen, origins=origins
+    )
 
 
 def _tidy(env: Mapping[str, str]) -> Mapping[str, str]:

@@ -102,13 +102,16 @@ def figures(journal: Journal, span: timedelta) -> Figures:
         if attempt.sent is None and not attempt.earlier and attempt.how:
             unsent[attempt.how] = unsent.get(attempt.how, 0) + 1
     return Figures(
-        len(sent), unsent,
-        sum(1 for one in journal.taken if one.kind is Kind.REAP),
-        sum(1 for one in journal.taken if one.kind is Kind.REQUEUE),
-        Spread.of(attempt.claimed - (attempt.matched or attempt.claimed) for attempt in sent),
-        Spread.of(lasted(attempt) for attempt in journal.attempts if attempt.sent is not None and attempt.ended),
-        len(sent) / (span / HOUR) if span else 0.0,
-    )  # fmt: skip
+        dispatched=len(sent),
+        unsent=unsent,
+        reaped=sum(1 for one in journal.taken if one.kind is Kind.REAP),
+        requeued=sum(1 for one in journal.taken if one.kind is Kind.REQUEUE),
+        waiting=Spread.of(attempt.claimed - (attempt.matched or attempt.claimed) for attempt in sent),
+        running=Spread.of(
+            lasted(attempt) for attempt in journal.attempts if attempt.sent is not None and attempt.ended
+        ),
+        an_hour=len(sent) / (span / HOUR) if span else 0.0,
+    )
 
 
 def lasted(attempt: Attempt) -> timedelta:
@@ -137,7 +140,17 @@ def compared(
         why = why_not(one.bead) if what is What.NEVER else ""
         difference = Difference(what, one.bead, one.rule, before, after, why) if what is not None else None
         assumed = now is not None and now.assumed
-        pairs.append(Pair(Kind.DISPATCHED, one.bead, one.rule, before, after, assumed, difference))
+        pairs.append(
+            Pair(
+                kind=Kind.DISPATCHED,
+                bead=one.bead,
+                rule=one.rule,
+                recorded=before,
+                simulated=after,
+                assumed=assumed,
+                difference=difference,
+            )
+        )
     for gone, ends in _paired(recorded.taken, simulated.taken):
         end = gone or ends
         assert end is not None
@@ -145,7 +158,17 @@ def compared(
         what = _which(before, after, same, REAPS)
         why = _instead(end.bead, simulated.attempts) if what is What.SPARED else ends.why if ends is not None else ""
         difference = Difference(what, end.bead, end.rule, before, after, why) if what is not None else None
-        pairs.append(Pair(end.kind, end.bead, end.rule, before, after, False, difference))
+        pairs.append(
+            Pair(
+                kind=end.kind,
+                bead=end.bead,
+                rule=end.rule,
+                recorded=before,
+                simulated=after,
+                assumed=False,
+                difference=difference,
+            )
+        )
     chosen = [pair for pair in pairs if not rule or pair.rule == rule]
     return sorted(chosen, key=lambda pair: (pair.recorded or pair.simulated or datetime.max, pair.bead))  # noqa: DTZ901
 

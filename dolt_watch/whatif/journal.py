@@ -71,7 +71,18 @@ class Journal:
         for bead in running:
             begun = bead.sent_at or bead.since
             sent = bead.since if bead.phase is Phase.RUNNING else None
-            self._add(Attempt(bead.id, bead.rule, bead.attempt, bead.token, begun, None, earlier=True, sent=sent))
+            self._add(
+                Attempt(
+                    bead=bead.id,
+                    rule=bead.rule,
+                    number=bead.attempt,
+                    token=bead.token,
+                    claimed=begun,
+                    matched=None,
+                    earlier=True,
+                    sent=sent,
+                )
+            )
 
     def saw(
         self, event: Event, before: Bead | None, after: Bead | None, status: str = "", assumed: bool = False
@@ -95,7 +106,17 @@ class Journal:
             self._open[bead] = attempt
 
     def _entry(self, entry: Entry, before: Bead | None, assumed: bool) -> None:
-        self.told.append(Told(entry.bead, entry.kind, entry.at, entry.attempt, entry.rule, entry.reason, assumed))
+        self.told.append(
+            Told(
+                bead=entry.bead,
+                kind=entry.kind,
+                at=entry.at,
+                attempt=entry.attempt,
+                rule=entry.rule,
+                reason=entry.reason,
+                assumed=assumed,
+            )
+        )
         if entry.kind is Kind.CLAIM:
             earlier = self._open.get(entry.bead)
             if earlier is not None:  # sent again: nothing came of the one before
@@ -103,7 +124,16 @@ class Journal:
             matched = (before.matched_at or before.since) if before is not None else entry.at
             cause = before.cause if before is not None else entry.cause
             self._add(
-                Attempt(entry.bead, entry.rule, entry.attempt, entry.token, entry.at, matched, cause, assumed=assumed)
+                Attempt(
+                    bead=entry.bead,
+                    rule=entry.rule,
+                    number=entry.attempt,
+                    token=entry.token,
+                    claimed=entry.at,
+                    matched=matched,
+                    cause=cause,
+                    assumed=assumed,
+                )
             )
             return
         if entry.kind in TAKEN:

@@ -55,7 +55,7 @@ class Runs:
                 fix="say how long: --run-time 20m",
             )
         self.assumed.append(bead)
-        run = Run(bead, "", now, None, 0, assumed=True)
+        run = Run(bead=bead, token="", begun=now, claim=None, last=0, assumed=True)
         step = max(rule.stale_after / ALIVE, timedelta(seconds=1))
         for number in range(1, int(self.run_time / step) + 1):
             at = now + number * step
@@ -84,6 +84,14 @@ def report_of_run(
         return None
     answer = recalled(entry)
     if answer is None:  # taken back before anything was sent
-        taken = Decision(entry.kind, attempt.id, rule.name, attempt.attempt, "", token=attempt.token, status=was)
+        taken = Decision(
+            kind=entry.kind,
+            bead=attempt.id,
+            rule=rule.name,
+            attempt=attempt.attempt,
+            cause="",
+            token=attempt.token,
+            status=was,
+        )
         return taken._replace(reason=entry.reason)
     return report_of(answer, attempt, rule, now, recall(entry).jitter, health)

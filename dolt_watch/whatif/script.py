@@ -112,7 +112,7 @@ class Script:
         self._place = 0
         self._at: datetime | None = None
         for bead in running:
-            run = Run(bead.id, bead.token, bead.sent_at or bead.since, None, 0)
+            run = Run(bead=bead.id, token=bead.token, begun=bead.sent_at or bead.since, claim=None, last=0)
             self._open[bead.id] = run
             self.under_way.append(run)
 
@@ -153,7 +153,7 @@ class Script:
             return
         if entry.kind is Kind.CLAIM:
             self._end(entry.bead)
-            run = Run(entry.bead, entry.token, entry.at, entry, self._place)
+            run = Run(bead=entry.bead, token=entry.token, begun=entry.at, claim=entry, last=self._place)
             self._open[entry.bead] = run
             self._known.add(entry.bead)
             self.runs.setdefault(entry.bead, []).append(run)

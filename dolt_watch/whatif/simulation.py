@@ -353,6 +353,20 @@ class Simulation:
 
 def _entry(decision: Decision, version: int, settings_hash: str, at: datetime) -> Entry:
     return Entry(
-        decision.bead, version, decision.kind, decision.attempt, decision.rule, decision.token, decision.cause, "", at,
-        decision.job, decision.reason, "", settings_hash, "", decision.detail, Wrote(),
-    )  # fmt: skip
+        bead=decision.bead,
+        version=version,
+        kind=decision.kind,
+        attempt=decision.attempt,
+        rule=decision.rule,
+        token=decision.token,
+        cause=decision.cause,
+        observed="",
+        at=at,
+        job=decision.job,
+        reason=decision.reason,
+        bead_hash="",
+        settings_hash=settings_hash,
+        actor="",
+        detail=decision.detail,
+        wrote=Wrote(),
+    )

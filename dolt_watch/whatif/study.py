@@ -106,11 +106,22 @@ def study(past: Past, question: Question, told: Told = lambda at: None) -> Study
     pairs = compared(recorded, simulation.journal, question.every, why_not, question.rule)
     span = ends.date - begins_.date
     return Study(
-        question._replace(begins=begins_), read.commits, _only(recorded, question.rule), _only(simulation.journal, question.rule), pairs,
-        figures(_only(recorded, question.rule), span), figures(_only(simulation.journal, question.rule), span),
-        {bead: why for bead, why in waiting.items() if question.rule in ("", simulation.projection.beads[bead].rule)}, tuple(simulation.runs.assumed), run_time, simulation.ticks, _stood(past),
-        (read.depths, depths),
-    )  # fmt: skip
+        question=question._replace(begins=begins_),
+        commits=read.commits,
+        recorded=_only(recorded, question.rule),
+        simulated=_only(simulation.journal, question.rule),
+        pairs=pairs,
+        before=figures(_only(recorded, question.rule), span),
+        after=figures(_only(simulation.journal, question.rule), span),
+        waiting={
+            bead: why for bead, why in waiting.items() if question.rule in ("", simulation.projection.beads[bead].rule)
+        },
+        assumed=tuple(simulation.runs.assumed),
+        run_time=run_time,
+        ticks=simulation.ticks,
+        stood=_stood(past),
+        depths=(read.depths, depths),
+    )
 
 
 class _Read(NamedTuple):
@@ -163,7 +174,9 @@ def _read(past: Past, question: Question, views: Views, told: Told) -> _Read:
         _note(journal, beads, step)
         _count(depths, step)
     attempted = frozenset(bead for at, bead in tick if begins_.date - at < SAME) if tick else None
-    return _Read(begins_, start, journal, script, read, depths, attempted)
+    return _Read(
+        begins=begins_, start=start, recorded=journal, script=script, commits=read, depths=depths, attempted=attempted
+    )
 
 
 def _begin(start: Projection, recorded: Projection) -> tuple[Script, Journal, dict[str, Bead]]:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from dolt_watch import __version__
+from dolt_watch.errors import MissingRule
 from dolt_watch.ledger import Ledger, bead_hash
 from dolt_watch.model import Decision, Kind
 from dolt_watch.times import DatabaseClock, utc
@@ -95,6 +96,16 @@ def test_a_decision_about_no_bead_leaves_every_row_of_beads_alone(here: Here) ->
 def test_a_report_of_a_rule_that_the_settings_have_no_more(here: Here) -> None:
     written = here.ledger.report(SENT._replace(rule="gone"))
     assert (written.entry.rule, written.entry.job, here.row("notes")) == ("gone", "j7", "dispatched: job=j7")
+
+
+@pytest.mark.parametrize("decision", [CLAIM, REAP, REAP._replace(kind=Kind.REQUEUE, status="open")])
+def test_a_decision_that_its_rule_guards_is_not_written_without_that_rule(here: Here, decision: Decision) -> None:
+    before = (here.head(), here.row("status", "notes"), here.entries())
+    with pytest.raises(MissingRule, match="no rule 'gone'") as caught:
+        here.decide(decision._replace(rule="gone"))
+    assert caught.value.exit_code == 1
+    assert (here.head(), here.row("status", "notes"), here.entries()) == before
+    assert here.engine.dirty() == frozenset()
 
 
 def test_the_time_is_the_databases(here: Here) -> None:
