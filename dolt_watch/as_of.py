@@ -6,7 +6,7 @@ import re
 from datetime import datetime, timedelta
 
 from dolt_watch.engines import Commit, Engine
-from dolt_watch.errors import SettingsError
+from dolt_watch.errors import NoSuchCommit, SettingsError
 from dolt_watch.text import outside
 from dolt_watch.times import iso, told
 
@@ -46,10 +46,11 @@ def commit_at(engine: Engine, text: str, head: str, where: str = "") -> Commit:
     else:
         found = [commit for commit in engine.commits(None, head) if commit.hash.startswith(word)]
     if not found:
-        raise SettingsError(
+        raise NoSuchCommit(
             f"history holds no commit {outside(word, 80)}{_shallow(engine, head)}",
             where=where or None,
             fix=_FORMS,
+            whole=len(word) == len(head),
         )
     if len(found) > 1:
         some = ", ".join(commit.hash[: len(word) + 6] for commit in found[:3])

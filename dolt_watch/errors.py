@@ -14,6 +14,8 @@ code  meaning
 
 from __future__ import annotations
 
+from typing import Self
+
 
 class DoltWatchError(Exception):
     """dolt_watch cannot go on."""
@@ -25,6 +27,16 @@ class DoltWatchError(Exception):
         self.where = where
         self.fix = fix
         super().__init__(self.message)
+
+    def with_detail(self, text: str) -> Self:
+        """Append ``text`` to the message, and return the error."""
+        self.message += text
+        return self
+
+    def with_fix(self, fix: str) -> Self:
+        """Set ``fix`` unless the error has one, and return the error."""
+        self.fix = self.fix or fix
+        return self
 
     def __str__(self) -> str:
         lines = [self.message]
@@ -46,6 +58,14 @@ class SettingsError(DoltWatchError):
 
 class RuleError(SettingsError):
     """A rule's expression is not usable."""
+
+
+class NoSuchCommit(SettingsError):
+    """History has no commit of this name. ``whole``: a full hash was named, not the beginning of one."""
+
+    def __init__(self, message: str, *, whole: bool, where: str | None = None, fix: str | None = None) -> None:
+        self.whole = whole
+        super().__init__(message, where=where, fix=fix)
 
 
 # -- exit 1: what happened outside -------------------------------------------------------------------------------
@@ -119,6 +139,10 @@ class NoSuchTable(DatabaseError):
     def __init__(self, table: str, **more: str | None) -> None:
         self.table = table
         super().__init__(f"table {table} does not exist", **more)
+
+
+class ServerPanic(DatabaseError):
+    """The database server failed inside a statement (a Go panic)."""
 
 
 class SchemaChanged(DatabaseError):

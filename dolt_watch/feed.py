@@ -18,6 +18,7 @@ import orjson
 from dolt_watch.beads.columns import KEPT_BY_BD
 from dolt_watch.beads.migration import MARKS
 from dolt_watch.beads.schema import WATCHED_TABLES, TrackerSchema
+from dolt_watch.core.reason_codes import recorded_or_derived
 from dolt_watch.core.rekeyed import TOUCHED, without_rekeyed
 from dolt_watch.core.rules import CompiledRule
 from dolt_watch.engines import WORKING, Commit, Edge, Engine, Row
@@ -569,6 +570,7 @@ def entry_from(row: Sequence[Any]) -> Entry | None:
         actor=actor,
         detail=detail,
         wrote=_wrote(detail.get("wrote")),
+        reason_code=recorded_or_derived(kind, reason, detail),
     )
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -19,7 +20,8 @@ from dolt_watch.beads.columns import KEPT_BY_BD
 from dolt_watch.beads.leases import read_leases
 from dolt_watch.beads.migration import NOT_COMMITTED, uncommitted_migration
 from dolt_watch.beads.readiness import Query, readiness
-from dolt_watch.beads.schema import TrackerSchema, tracker_schema, versioned
+from dolt_watch.beads.schema import TrackerSchema, versioned
+from dolt_watch.context import DecisionContext
 from dolt_watch.core.given import leases_of
 from dolt_watch.core.outages import is_resent
 from dolt_watch.core.policy import sets_status
@@ -112,33 +114,47 @@ class Ledger:
         self.engine = engine
         self.identity = identity
         self.clock = clock
-        self.rules: Mapping[str, CompiledRule] = {}
-        self.columns: Sequence[str] = ()
-        self.schema: TrackerSchema | None = None
-        """The shape of beads' tables; looked up by a write if it is None."""
-        self.ready: frozenset[str] = frozenset()
-        """Names of the rules whose beads must be ready in bd's sense, asked again in the claim's own transaction."""
         self.under_way: Decision | None = None
         """The attempt that is begun and not recorded: its claim, and once its target answered, its report."""
 
-    def decide(self, decision: Decision, *, observed: str, fence: str, valid: timedelta | None = None) -> Written:
+    @contextmanager
+    def attempt(self, claim: Decision) -> Iterator[None]:
+        """Keep ``claim`` as the attempt under way until the block ends; ``report`` replaces it."""
+        self.under_way = claim
+        try:
+            yield
+        finally:
+            self.under_way = None
+
+    def decide(self, context: DecisionContext, decision: Decision, valid: timedelta | None = None) -> Written:
         """``valid``: how long a claim is its holder's, from the moment that its own transaction reads.
 
         Raises Conflict where anything it was decided on moved, the bead's row included; then nothing is written.
         """
         try:
-            return self._write(decision, observed, fence, valid=valid)
+            return self._write(context, decision, guarded=True, valid=valid)
         except BeadGone as error:
             if decision.kind in OUTLIVES:
-                return self._write(decision._replace(note=""), observed, fence, alone=True)
+                return self._write(context, decision._replace(note=""), guarded=True, alone=True)
             raise Conflict("the bead was deleted in the same instant") from error
 
-    def report(self, decision: Decision) -> Written:
-        """Appends until it stands. Raises NotRecorded where nothing could be written for ``PATIENCE``."""
+    def record(self, decision: Decision) -> Written:
+        """Append a decision about no bead, a pause for example. Raises NotRecorded as ``report``."""
+        if decision.bead != GLOBAL:
+            raise ValueError(f"a decision about {decision.bead} needs the context it was made in")
+        return self._append_until_written(None, decision)
+
+    def report(self, context: DecisionContext, decision: Decision) -> Written:
+        """Append an outcome. Raises NotRecorded if nothing could be written for ``PATIENCE``."""
+        if self.under_way is not None and self.under_way.token == decision.token:
+            self.under_way = decision
+        return self._append_until_written(context, decision)
+
+    def _append_until_written(self, context: DecisionContext | None, decision: Decision) -> Written:
         alone, unsure, tries, waited = False, False, 0, 0.0
         while True:
             try:
-                return (unsure and self._stands(decision)) or self._write(decision, None, None, alone)
+                return (unsure and self._stands(decision)) or self._write(context, decision, alone=alone)
             except BeadGone:
                 decision, alone = decision._replace(note=""), True  # its stream outlives it
             except MigrationInProgress:  # the entry alone commits nothing of bd's; the row follows
@@ -154,12 +170,6 @@ class Ledger:
                 self.clock.sleep(pause)
                 waited += pause
 
-    def _shape(self) -> TrackerSchema:
-        """Return the shape of beads' tables. Inside a transaction it is that of its snapshot."""
-        if self.schema is None:
-            self.schema = tracker_schema(self.engine)
-        return self.schema
-
     def _stands(self, decision: Decision) -> Written | None:
         """The report as it stands already: a commit whose answer was lost may have taken place."""
         rows = self.engine.query(
@@ -170,32 +180,46 @@ class Ledger:
         return Written(entry, "", None) if entry is not None else None
 
     def _write(
-        self, decision: Decision, observed: str | None, fence: str | None, alone: bool = False, valid: timedelta | None = None
-    ) -> Written:  # fmt: skip
+        self,
+        context: DecisionContext | None,
+        decision: Decision,
+        *,
+        guarded: bool = False,
+        alone: bool = False,
+        valid: timedelta | None = None,
+    ) -> Written:
+        """Write the entry and its changes in one commit.
+
+        ``context``: None for a decision about no bead. ``guarded``: only on the HEAD and the fence
+        of the context. ``alone``: without the bead's row. Raises Conflict, BeadGone,
+        MergeInProgress, MigrationInProgress.
+        """
+        held = context if guarded else None
+        about = None if alone or decision.bead == GLOBAL else context
         with self.engine.transaction() as tx:
-            begun = self._begin(tx, decision, alone=alone or decision.bead == GLOBAL)
-            if observed is not None and begun.head != observed:
+            begun = self._begin(tx, about, decision)
+            if held is not None and begun.head != held.observed:
                 raise Conflict("history moved on since this was decided")
-            row = begun.row
-            beads = versioned(self._shape(), ("issues", "events")) if row is not None else []
-            if row is not None:
+            beads: list[str] = []
+            if about is not None:
+                beads = versioned(about.schema, ("issues", "events"))
                 if uncommitted_migration(self.engine, tx.query).intersection(beads):
                     raise MigrationInProgress(NOT_COMMITTED)
-                self._holds(tx, decision, begun, self._shape())
-            take_fence(tx, fence)
-            entry, changes, warning = self._entry(decision, begun, valid)
-            if row is not None:
-                self._apply(tx, decision, row, changes, entry)
+                self._holds(tx, about, decision, begun)
+            take_fence(tx, held.fence if held is not None else None)
+            entry, changes, warning = self._entry(about, decision, begun, valid)
+            if about is not None:
+                self._apply(tx, about.schema, decision, begun, changes, entry)
             self._append(tx, entry, begun.settings_stand)
             if decision.kind is Kind.CLAIM:
                 self._attempt(tx, entry)
             settings = () if begun.settings_stand else ("watch_settings",)
             tables = ["watch_decision", *settings, *beads]
             commit = tx.dolt_commit(tables, message(entry), self.identity.author)
-        return Written(entry, commit, row, warning)
+        return Written(entry, commit, begun.row, warning)
 
-    def _begin(self, tx: Transaction, decision: Decision, alone: bool) -> _Begun:
-        """Raises MergeInProgress; BeadGone where the decision is about a bead that has no row any more."""
+    def _begin(self, tx: Transaction, context: DecisionContext | None, decision: Decision) -> _Begun:
+        """``context``: None if no row of a bead is read. Raises MergeInProgress; BeadGone where the decision is about a bead that has no row any more."""
         head, clock, merging, last, settings = tx.query(_BEGIN, (self.identity.settings_hash, decision.bead))[0]
         if merging:
             raise MergeInProgress()
@@ -203,30 +227,19 @@ class Ledger:
         assert moment is not None
         free = max(int(last or 0), 0) + 1  # an imported entry may stand below 1, and the fold takes 0 for folded
         begun = _Begun(head, self.clock.now(moment), free, bool(settings))
-        if alone:
+        if context is None:
             return begun
-        asks = self._guard(decision)
-        sql = f"SELECT {', '.join((*asks, *self.columns))} FROM issues WHERE id = ?"
+        asks = _guard(context, decision)
+        sql = f"SELECT {', '.join((*asks, *context.columns))} FROM issues WHERE id = ?"
         rows = tx.query(sql, (decision.bead,))
         if not rows:
             raise BeadGone(f"bead {decision.bead} is gone")
         (matches, runs), cells = rows[0][:2] if asks else (False, False), rows[0][len(asks) :]
-        return begun._replace(matches=bool(matches), runs=bool(runs), row=dict(zip(self.columns, cells, strict=True)))
+        return begun._replace(
+            matches=bool(matches), runs=bool(runs), row=dict(zip(context.columns, cells, strict=True))
+        )
 
-    def _guard(self, decision: Decision) -> tuple[str, ...]:
-        """Return the two expressions that guard the decision: its rule's `when` and `running`.
-
-        Nothing guards a decision or report that does not depend on them: its rule may have left
-        the settings. Raises MissingRule.
-        """
-        if decision.kind not in GUARDED_BY_RULE:
-            return ()
-        compiled = self.rules.get(decision.rule)
-        if compiled is None:
-            raise MissingRule(f"{decision.kind.value} {decision.bead}: no rule {decision.rule!r} to check its row with")
-        return compiled.when_row, compiled.running_row
-
-    def _holds(self, tx: Transaction, decision: Decision, begun: _Begun, schema: TrackerSchema) -> None:
+    def _holds(self, tx: Transaction, context: DecisionContext, decision: Decision, begun: _Begun) -> None:
         """Does the decision still hold for the row as this transaction sees it? Raises Conflict."""
         bead, row = decision.bead, begun.row
         assert row is not None
@@ -236,7 +249,7 @@ class Ledger:
         elif decision.kind is Kind.CLAIM:
             if not begun.matches:
                 raise Conflict(f"{bead} no longer matches")
-            hold = self._unready(tx.query, decision.rule, bead, schema, begun.now)
+            hold = self._unready(tx.query, context, decision.rule, bead, begun.now)
             if hold is not None:
                 raise Conflict(f"{bead} is not ready: {hold.why}")
         if decision.kind in (Kind.REAP, Kind.REQUEUE) and not begun.runs:
@@ -247,25 +260,32 @@ class Ledger:
         if by_silence and "ended" not in decision.detail:
             # A heartbeat moves neither HEAD nor the fence, so it is compared with the one that was decided on
             seen = leases_of(decision.detail.get("given"))
-            if read_leases(tx.query, self._shape(), [bead]).get(bead) != seen.get(bead):
+            if read_leases(tx.query, context.schema, [bead]).get(bead) != seen.get(bead):
                 raise Conflict(f"the lease of {bead} has changed")
 
-    def unready(self, entry: Entry) -> Hold | None:
+    def unready(self, context: DecisionContext, entry: Entry) -> Hold | None:
         """Why a claimed bead may not be sent, where its rule asks for readiness."""
-        return self._unready(self.engine.query, entry.rule, entry.bead, self._shape(), entry.at)
+        return self._unready(self.engine.query, context, entry.rule, entry.bead, entry.at)
 
-    def _unready(self, query: Query, rule: str, bead: str, schema: TrackerSchema, now: datetime) -> Hold | None:
-        return readiness(query, [bead], schema, now).holds.get(bead) if rule in self.ready else None
+    def _unready(self, query: Query, context: DecisionContext, rule: str, bead: str, now: datetime) -> Hold | None:
+        if rule not in context.ready:
+            return None
+        return readiness(query, [bead], context.schema, now).holds.get(bead)
 
     def _entry(
-        self, decision: Decision, begun: _Begun, valid: timedelta | None
-    ) -> tuple[Entry, dict[str, Any], str]:  # fmt: skip
+        self,
+        context: DecisionContext | None,
+        decision: Decision,
+        begun: _Begun,
+        valid: timedelta | None,
+    ) -> tuple[Entry, dict[str, Any], str]:
+        """``context``: None if no row of a bead was read."""
         kind, now, row = decision.kind, begun.now, begun.row
         changes: dict[str, Any] = {}
         cells: dict[str, tuple[Any, Any]] = {}
         warning = ""
         note = decision.note
-        if row is not None:
+        if row is not None and context is not None:
             if sets_status(decision, str(row["status"])):
                 changes["status"] = decision.status
                 if decision.status == IN_PROGRESS and "started_at" in row and row["started_at"] is None:
@@ -275,14 +295,15 @@ class Ledger:
                 stands = (row["notes"] or "").splitlines()
                 note = "\n".join(line for line in note.splitlines() if line not in stands)
             size = len((row["notes"] or "").encode()) + len(note.encode()) + 1
-            if note and size > self._shape().text_limit("issues", "notes"):
+            if note and size > context.schema.text_limit("issues", "notes"):
                 warning, note = f"the notes of {decision.bead} are full: the ledger alone carries «{note}»", ""
         events = (str(uuid.uuid4()),) if row is not None and (changes or note) else ()
-        in_history = not events or self._shape().events_in_history
+        in_history = not events or context is None or context.schema.events_in_history
         wrote = Wrote(cells, note, events, in_history)
         deadline = {"deadline": (now + valid).isoformat()} if valid is not None else {}
+        code = {"reason_code": decision.reason_code.value} if decision.reason_code is not None else {}
         detail = {
-            **decision.detail, **deadline, "program": __version__, "host": self.identity.host,
+            **decision.detail, **deadline, **code, "program": __version__, "host": self.identity.host,
             "wrote": {"cells": cells, "note": note, "events": list(events)},
         }  # fmt: skip
         if not in_history:
@@ -299,11 +320,12 @@ class Ledger:
             at=now,
             job=decision.job,
             reason=outside(decision.reason),
-            bead_hash=self._bead_hash(row, decision.rule),
+            bead_hash=_bead_hash(context, row, decision.rule),
             settings_hash=self.identity.settings_hash,
             actor=self._actor(decision),
             detail=detail,
             wrote=wrote,
+            reason_code=decision.reason_code,
         )
         return entry, changes, warning
 
@@ -313,11 +335,17 @@ class Ledger:
         return self.identity.actor(decision.kind)
 
     def _apply(
-        self, tx: Transaction, decision: Decision, row: Mapping[str, Any], changes: Mapping[str, Any], entry: Entry
-    ) -> None:  # fmt: skip
+        self,
+        tx: Transaction,
+        schema: TrackerSchema,
+        decision: Decision,
+        begun: _Begun,
+        changes: Mapping[str, Any],
+        entry: Entry,
+    ) -> None:
         """The bead's row, and the row of ``events`` that bd itself would write."""
-        note, schema = entry.wrote.note, self._shape()
-        if not entry.wrote.events:
+        note, row = entry.wrote.note, begun.row
+        if not entry.wrote.events or row is None:
             return
         second = entry.at.replace(microsecond=0)
         sets = [f"{name} = ?" for name in changes]
@@ -379,8 +407,25 @@ class Ledger:
             ),
         )  # fmt: skip
 
-    def _bead_hash(self, row: Mapping[str, Any] | None, rule: str) -> str:
-        return "" if row is None else bead_hash(row, self.rules.get(rule))
+
+def _guard(context: DecisionContext, decision: Decision) -> tuple[str, ...]:
+    """Return the two expressions that guard the decision: its rule's `when` and `running`.
+
+    Nothing guards a decision or report that does not depend on them: its rule may have left
+    the settings. Raises MissingRule.
+    """
+    if decision.kind not in GUARDED_BY_RULE:
+        return ()
+    compiled = context.compiled.get(decision.rule)
+    if compiled is None:
+        raise MissingRule(f"{decision.kind.value} {decision.bead}: no rule {decision.rule!r} to check its row with")
+    return compiled.when_row, compiled.running_row
+
+
+def _bead_hash(context: DecisionContext | None, row: Mapping[str, Any] | None, rule: str) -> str:
+    if context is None or row is None:
+        return ""
+    return bead_hash(row, context.compiled.get(rule))
 
 
 def _not_recorded(decision: Decision, error: DoltWatchError) -> NotRecorded:

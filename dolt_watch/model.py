@@ -12,6 +12,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from dolt_watch.core.reason_codes import ReasonCode
 from dolt_watch.rule import DEFAULT_ORDER_BY, DEFAULT_WHEN, Rule
 
 __all__ = ["DEFAULT_ORDER_BY", "DEFAULT_WHEN", "Rule"]
@@ -211,6 +212,8 @@ class Entry(NamedTuple):
     actor: str
     detail: Mapping[str, Any]
     wrote: Wrote
+    reason_code: ReasonCode | None = None
+    """The code of ``reason``, as recorded; of an entry from before the codes, as its text says."""
 
     @property
     def given(self) -> Mapping[str, Any]:
@@ -363,9 +366,11 @@ class Bead(NamedTuple):
     was: str = ""
     """The id under which its attempts began, where it was renamed since. ``version`` is 0 until the new id's stream says so."""
     unclear: str = ""
-    """Why the attempt is held once its request is answered: its row was freed, and history does not say that somebody meant it."""
+    """A ``ReasonCode``: why the attempt is held once its request is answered: its row was freed, and history does not say that somebody meant it."""
     unwritten: str = ""
     """Status that a report could not set, because bd's migration was not committed; 'note' where only its note is missing; '' for none."""
+    reason_code: ReasonCode | None = None
+    """The code of ``reason``, if an entry gave that."""
     reverted: bool = False
     """Its row went back to what it was before our claim, while the attempt is under way: bd imports old rows. It is written again."""
 
@@ -446,13 +451,15 @@ class Decision(NamedTuple):
     status: str = ""
     """Status to set, '' to leave it."""
     detail: Mapping[str, Any] = EMPTY
+    reason_code: ReasonCode | None = None
+    """The code of ``reason``: what programs compare."""
 
 
 # -- why not ----------------------------------------------------------------------------------------------------
 
 
 class Hold(NamedTuple):
-    """A gate that holds a matching bead back: its name, and the value that it saw, in words."""
+    """A gate that holds a matching bead back: its name, which is the hold's code, and the value that it saw, in words."""
 
     gate: str
     why: str
@@ -482,6 +489,8 @@ class Capacity(NamedTuple):
     proof: str = ""
     """What this answer proves to be reachable: 'target', 'service' (the target and the one behind
     it), or '': nobody was asked."""
+    speaks_for: str = ""
+    """The service behind the target, if that is the busy one. Not recorded."""
 
 
 class Lease(NamedTuple):

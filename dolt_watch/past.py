@@ -185,7 +185,7 @@ class Past:
                 own = feed.narrowed(changes, 0, len(now.compiled)) if also else changes
                 events = list(derive(own, now.policy.rules))
                 projection.fold(events)
-                projection.commit = commit.hash
+                projection.move_to(commit.hash)
                 if commit.hash in made:
                     now = self.by(made[commit.hash])
                     projection = self.at(commit.hash, now)

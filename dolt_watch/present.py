@@ -8,38 +8,46 @@ from typing import Any
 
 from dolt_watch import __version__, feed
 from dolt_watch.beads.schema import TrackerSchema, tracker_schema
+from dolt_watch.context import DecisionContext
 from dolt_watch.core.derive import derive
 from dolt_watch.core.fold import Projection
 from dolt_watch.core.outages import is_unreachable
 from dolt_watch.core.policy import Policy
+from dolt_watch.core.reason_codes import ReasonCode
 from dolt_watch.core.rules import CompiledRule, compile_for, fingerprint
 from dolt_watch.engines import WORKING, Engine
 from dolt_watch.errors import SettingsError, UnknownCommit
 from dolt_watch.handlers.notify import notice
 from dolt_watch.look import Look, Looker, Seen
 from dolt_watch.model import Entry, Phase, State
-from dolt_watch.round import Actor, Standing
+from dolt_watch.round import Actor
 from dolt_watch.store import Store
-
-FIRST_START, REWRITTEN = "first start here", "history was rewritten"
 
 
 class Present:
     """What the loop stands on. The actor records where the state had to be made anew."""
 
     def __init__(
-        self, engine: Engine, policy: Policy, rule_hashes: Mapping[str, str], looker: Looker, actor: Actor
+        self,
+        engine: Engine,
+        policy: Policy,
+        rule_hashes: Mapping[str, str],
+        looker: Looker,
+        actor: Actor,
+        store: Store,
+        *,
+        notified: frozenset[str] = frozenset(),
+        turning: Callable[[], None] = lambda: None,
     ) -> None:
+        """``notified``: kinds of decisions that are reported; ``turning``: called for each folded commit."""
         self.engine, self.policy, self.rule_hashes = engine, policy, dict(rule_hashes)
-        self.looker, self.actor, self.store = looker, actor, Store(engine)
-        self.notified: frozenset[str] = frozenset()
-        """Kinds of decision that somebody is told of."""
+        self.looker, self.actor, self.store = looker, actor, store
+        self.notified = notified
         self.columns_anew = False
         """The cursor row's columns turned out to be of an older schema of beads."""
-        self.lag = (0, 0.0)
-        """Commits folded last time, and the age of the oldest of them in seconds."""
-        self.turning: Callable[[], None] = lambda: None
-        """Called for each commit that is folded: after days off there are many, and whoever looks after us must not take it for silence."""
+        self._lag = (0, 0.0)
+        self.turning = turning
+        """After days off there are many commits, and health checks must not take that for silence."""
         self._schema: TrackerSchema | None = None
         self._fresh: Mapping[str, Any] | None = None
         self._anew_since: str | None = None
@@ -56,6 +64,11 @@ class Present:
             self._schema = tracker_schema(self.engine)
             self._schema.require()
         return self._schema
+
+    @property
+    def lag(self) -> tuple[int, float]:
+        """Commits folded last time, and the age of the oldest of them in seconds."""
+        return self._lag
 
     def begin(self) -> None:
         """Forget the shape of the tables: bd may have migrated them since the last tick."""
@@ -84,6 +97,11 @@ class Present:
         }  # fmt: skip
         return feed.Lens(rules, list(columns), schema=schema)
 
+    def context(self, look: Look, state: State, now: datetime, lens: feed.Lens) -> DecisionContext:
+        """Return the value that decisions on this state are made on."""
+        ready = frozenset(rule.name for rule in self.policy.rules if rule.ready)
+        return DecisionContext(look, state, now, lens, ready)
+
     def state(self, look: Look, now: datetime, lens: feed.Lens) -> State | None:
         """The state at HEAD: folded on from where it stands, or made anew. None: look again."""
         why = self._why_anew(look)
@@ -91,7 +109,7 @@ class Present:
             state = self._folded(look, now, lens)
             if state is not None and not (look.attempts and self.store.lost(state)):
                 return state
-            why = REWRITTEN
+            why = ReasonCode.HISTORY_REWRITTEN
         return self._anew(why, look, now, lens)
 
     def _folded(self, look: Look, now: datetime, lens: feed.Lens) -> State | None:
@@ -102,13 +120,13 @@ class Present:
         line = self._line(state.commit, look.head)
         if line is None:
             return None
-        self.lag = (len(line), (now - line[0].date).total_seconds()) if line else (0, 0.0)
+        self._lag = (len(line), (now - line[0].date).total_seconds()) if line else (0, 0.0)
         projection = Projection(state)
         for changes in feed.read(self.engine, line, self.looker.tables, lens):
             self.turning()
             projection.fold(derive(changes, self.policy.rules))
-            self.store.outbox += [notice(entry) for entry in changes.entries if self._told(entry)]
-        projection.commit = look.head
+            self.store.add_notices(notice(entry) for entry in changes.entries if self._told(entry))
+        projection.move_to(look.head)
         self.store.advance(look, projection.state(), projection.touched)
         return projection.state()
 
@@ -117,14 +135,14 @@ class Present:
         again = is_unreachable(entry) and entry.detail.get("tries") != 1
         return entry.kind in self.notified and not again
 
-    def _anew(self, why: str, look: Look, now: datetime, lens: feed.Lens) -> State | None:
+    def _anew(self, why: ReasonCode, look: Look, now: datetime, lens: feed.Lens) -> State | None:
         """The state made anew, which is a decision; None where something went into history for it: look again."""
         from dolt_watch.resync import lost, resync  # seldom
 
         commit = self.engine.commit_of(look.head)
         date = commit.date if commit is not None else now
         found = resync(self.engine, look.head, date, self.policy.rules, lens.rules, lens.columns)
-        if why == FIRST_START and not found.entries:
+        if why is ReasonCode.FIRST_START and not found.entries:
             self.store.advance(look, found.state, None)
             # At once, and not when the tick is done: who starts here meanwhile would take our first decisions for a ledger from elsewhere.
             # No table counts as seen yet, so nobody takes it for an idle moment.
@@ -133,20 +151,20 @@ class Present:
         missing = lost(self.store.live(look), found)
         held = (
             [bead.id for bead in found.state.beads.values() if bead.phase is Phase.WAITING]
-            if why == FIRST_START
+            if why is ReasonCode.FIRST_START
             else []
         )
-        state = self.actor.resynced(Standing(look, found.state, now, lens), why, missing, held)
+        state = self.actor.resynced(self.context(look, found.state, now, lens), why, missing, held)
         if state is not None or not missing:
             self.store.advance(look, state or found.state, None)
             self._anew_since = look.saved
         return state
 
-    def _why_anew(self, look: Look) -> str | None:
+    def _why_anew(self, look: Look) -> ReasonCode | None:
         if self.store.ahead(look) or self._anew_since == look.saved:
             return None
         if not look.commit:
-            return FIRST_START
+            return ReasonCode.FIRST_START
         if look.rules.get("now") != self.rule_hashes:
             if self.rule_hashes in [was for was, _ in look.rules.get("was", [])]:
                 raise SettingsError(
@@ -154,7 +172,7 @@ class Present:
                     where="`when`, `running` or `order_by` of a rule",
                     fix="give all processes the same dolt_watch.toml, then run `dolt_watch init` with it",
                 )
-            return "the rules changed"
+            return ReasonCode.RULES_CHANGED
         return None
 
     def _line(self, since: str, head: str) -> list[Any] | None:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from dolt_watch.core.dispatching import LOST, restore
 from dolt_watch.core.fold import FREED, Projection, fold_bead
+from dolt_watch.core.reason_codes import ReasonCode
 from dolt_watch.core.rules import CompiledRule
 from dolt_watch.edits import Edits
 from dolt_watch.engines import Engine
@@ -103,7 +104,7 @@ class Resynced(NamedTuple):
 def lost(known: Sequence[Bead], found: Resynced) -> list[Decision]:
     """The live attempts that this server knows of and history does not, to be written again: as far as they have come, where their answer stands."""
     missing = [bead for bead in known if bead.token not in found.tokens]
-    return [restore(_answered(bead, found.answers.get(bead.token)), LOST) for bead in missing]
+    return [restore(_answered(bead, found.answers.get(bead.token)), LOST, ReasonCode.HISTORY_LOST) for bead in missing]
 
 
 def _answered(bead: Bead, answer: Entry | None) -> Bead:
@@ -134,6 +135,7 @@ def restored(beads: Mapping[str, Bead], missing: Sequence[Decision], commit: str
             actor="",
             detail=decision.detail,
             wrote=Wrote(),
+            reason_code=decision.reason_code,
         )
         before = after.get(decision.bead)
         entry = entry._replace(version=before.version + 1 if before else 1)
@@ -200,8 +202,8 @@ def _held(bead: Bead, facts: Facts, since: datetime, head: str) -> Bead:
     """The attempt may go on, and its row says that anybody may take it: a person decides. Of a claim, once it is answered."""
     bead = bead._replace(matches=True, runs=False, rank=facts.rank)
     if bead.phase is Phase.CLAIMED:
-        return bead._replace(unclear=FREED)
-    return bead._replace(phase=Phase.HELD, since=since, cause=head, reason=FREED, deadline=None)
+        return bead._replace(unclear=ReasonCode.ROW_FREED)
+    return bead._replace(phase=Phase.HELD, since=since, cause=head, reason=FREED, reason_code=None, deadline=None)
 
 
 def _goes_on(

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Protocol
 
+from dolt_watch.context import DecisionContext
 from dolt_watch.core.decide import decide
 from dolt_watch.core.derive import SKEW
 from dolt_watch.core.dispatching import of_no_rule
 from dolt_watch.core.policy import Outside, Plan, Policy, Questions, Scope, paused
 from dolt_watch.core.reaping import last_sign, stale_at
+from dolt_watch.core.reason_codes import ReasonCode
 from dolt_watch.core.reasons import own_reason, rule_words
-from dolt_watch.core.rules import CompiledRule
 from dolt_watch.engines import Commit
 from dolt_watch.feed import Lens
 from dolt_watch.ledger import Written
@@ -80,6 +81,9 @@ class Outcome:
     def exit_code(self) -> int:
         return 0 if self.good else 1
 
+    def add_conflict(self) -> None:
+        self.conflicts += 1
+
     def count(self, kind: Kind) -> None:
         self.kinds[kind] += 1
         match kind:
@@ -95,19 +99,6 @@ class Outcome:
                 self.busy += 1
             case _:
                 self.others += 1
-
-
-class Standing(NamedTuple):
-    """Everything that a plan was made on: what its handler must check again."""
-
-    look: Look
-    state: State
-    now: datetime
-    lens: Lens
-
-    @property
-    def compiled(self) -> Mapping[str, CompiledRule]:
-        return {one.rule: one for one in self.lens.rules}
 
 
 class Survey(NamedTuple):
@@ -136,7 +127,7 @@ class Survey(NamedTuple):
 class Actor(Protocol):
     """Who acts on a plan: for real, or telling what would be done."""
 
-    def handle(self, plan: Plan, standing: Standing) -> Written | None:
+    def handle(self, plan: Plan, context: DecisionContext) -> Written | None:
         """Handle the first decision; what became of it, None to stop the tick here. Raises Conflict."""
         ...
 
@@ -144,21 +135,22 @@ class Actor(Protocol):
         """Commit what others left uncommitted in these tables. False: left alone. Raises NothingToCommit where nobody can commit them."""
         ...
 
-    def resynced(self, standing: Standing, why: str, missing: Sequence[Decision], held: Sequence[str]) -> State | None:
+    def resynced(
+        self, context: DecisionContext, why: ReasonCode, missing: Sequence[Decision], held: Sequence[str]
+    ) -> State | None:
         """The state was made anew. ``missing``: live attempts that history lost; ``held``: beads that only a resume may let go.
 
         None: one of these went into history, so look again. Else the state as it would be then. Raises Conflict.
         """
         ...
 
-    def reprocessing(self, standing: Standing, commit: Commit, by: str) -> None:
+    def reprocessing(self, context: DecisionContext, commit: Commit, by: str) -> None:
         """Everything after the commit is folded again: said in history. Raises Conflict."""
         ...
 
     def save(self, store: Store, look: Look, *more: Any) -> None: ...
 
 
-SERVICE = "claude-agent-service"
 LISTED = 20
 """Of the beads that one gate holds, a tick names so many; of the rest it says how many. `status` names all."""
 
@@ -249,7 +241,7 @@ def tell(
     busy = any(hold.gate == "capacity" for holds in plan.rules.values() for hold in holds)
     for name, one in capacity.items() if busy else ():
         if one.slots == 0 and not one.down:  # what a target that is down says of itself may hold any word
-            who = SERVICE if one.why.startswith(SERVICE) else f"target {name}"
+            who = one.speaks_for or f"target {name}"
             say(Said.lasting(f"{who} is busy — skipping tick", LogEvent.TARGET_BUSY, target=name))
     for bead in state.beads.values() if scope.reap else ():
         rule = policy.rule(bead.rule) if bead.phase is Phase.RUNNING else None

@@ -13,12 +13,13 @@ from typing import Any
 
 import orjson
 
+from dolt_watch.core.reason_codes import CODES, derived_for_record, unclear_code
 from dolt_watch.engines import Engine, Param, Transaction
 from dolt_watch.engines.sql import chunks
 from dolt_watch.errors import Conflict
 from dolt_watch.look import Look, Seen
-from dolt_watch.model import IN_FLIGHT, LIVE, Bead, Outage, Pause, Phase, Sign, State
-from dolt_watch.times import utc
+from dolt_watch.model import EMPTY, IN_FLIGHT, LIVE, Bead, Outage, Pause, Phase, Sign, State
+from dolt_watch.times import Clock, DatabaseClock, utc
 
 SWEEP = 100
 """Empty records that are let be before they are deleted."""
@@ -27,17 +28,16 @@ SWEEP = 100
 class Store:
     """Reads and writes ``watch_cursor`` and ``watch_bead``. Keeps the state in memory as long as nobody else saved."""
 
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
+    def __init__(self, engine: Engine, worker: Mapping[str, Any] = EMPTY, clock: Clock | None = None) -> None:
+        """``worker``: who saves, as ``host`` and ``by``, its command. Empty: the row keeps its own."""
+        self.engine, self.worker, self.clock = engine, worker, clock or DatabaseClock()
         self._state: State | None = None
         self._saved = ""
         self._touched: set[str] | None = set()
         self._gone = 0
         """Empty records, of beads that have left."""
-        self.down: list[str] = []
+        self._down: list[str] = []
         """Of targets with an outage that beads wait for, in words: what an idle tick says of them."""
-        self.worker: Mapping[str, Any] | None = None
-        """Who saves: host, command, when. None: as it stands."""
         self.outbox: list[Mapping[str, Any]] = []
         """Notices of decisions that nobody was told of yet: saved with the cursor, so none is lost."""
 
@@ -47,7 +47,7 @@ class Store:
             self._state = state_from(look.commit, self._beads(), look.shared)
             self._saved, self._touched = look.saved, set()
             self.outbox = list(look.shared.get("outbox", ()))
-            self.down = list(look.shared.get("down", ()))
+            self._down = list(look.shared.get("down", ()))
         return self._state
 
     def _beads(self) -> dict[str, Bead]:
@@ -101,6 +101,18 @@ class Store:
         elif self._touched is not None:
             self._touched.update(touched)
 
+    def set_down(self, words: Iterable[str]) -> None:
+        """Replace the outages that an idle tick reports; saved with the cursor."""
+        self._down = sorted(words)
+
+    def add_notices(self, notices: Iterable[Mapping[str, Any]]) -> None:
+        """Add to the notices that wait; saved with the cursor."""
+        self.outbox = [*self.outbox, *notices]
+
+    def keep_notices(self, rest: Iterable[Mapping[str, Any]]) -> None:
+        """Keep only ``rest`` of the notices that wait: the others are delivered."""
+        self.outbox = list(rest)
+
     def save(
         self, look: Look, seen: Mapping[str, Seen], due: Mapping[str, datetime | None], rules: Mapping[str, Any],
         compiled: Mapping[str, Any],
@@ -116,7 +128,8 @@ class Store:
         ):
             return
         saved = _token()
-        worker = self.worker or look.shared.get("worker")
+        own = {**self.worker, "at": self.clock.now(look.now)} if self.worker else None
+        worker = own or look.shared.get("worker")
         shared = self._shared(state) | ({"worker": worker} if worker else {})
         cursor: dict[str, Param] = {
             "commit_hash": state.commit, "saved": saved, "fence": _token(),
@@ -144,12 +157,12 @@ class Store:
         self._saved, self._touched = saved, set()
 
     def _shared(self, state: State) -> dict[str, Any]:
-        more = {"outbox": self.outbox, "down": self.down}
+        more = {"outbox": self.outbox, "down": self._down}
         return {name: value for name, value in more.items() if value} | _shared(state)
 
     def _leads_anew(self, look: Look) -> bool:
         """Another `run` leads than the one that saved last: it says so once, whatever else stands."""
-        worker, saved = self.worker or {}, look.shared.get("worker") or {}
+        worker, saved = self.worker, look.shared.get("worker") or {}
         return worker.get("by") == "run" and any(worker.get(key) != saved.get(key) for key in ("host", "by"))
 
 
@@ -246,6 +259,10 @@ def bead_from(value: Mapping[str, Any]) -> Bead:
     """A bead from its ``record``, read as JSON."""
     cells = dict(value)
     cells["phase"] = Phase(cells["phase"])
+    code = cells.get("reason_code")
+    reason = str(cells.get("reason", ""))
+    cells["reason_code"] = CODES.get(code) if code is not None else derived_for_record(cells["phase"], reason)
+    cells["unclear"] = unclear_code(cells.get("unclear", ""))
     cells["rank"] = tuple(cells.get("rank", ()))
     for name in _TIMES:
         cells[name] = utc(cells.get(name))

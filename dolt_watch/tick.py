@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from dolt_watch import feed
 from dolt_watch.beads.migration import NOT_COMMITTED
+from dolt_watch.context import DecisionContext
 from dolt_watch.core.decide import decide, questions, settling
 from dolt_watch.core.outages import OUTAGE, postponed
 from dolt_watch.core.policy import Outside, Policy, Questions, Scope
@@ -23,9 +24,10 @@ from dolt_watch.gates import matches_too, uncommitted, until_ready
 from dolt_watch.log_events import LogEvent
 from dolt_watch.look import Look, Looker, Seen, idle, nothing, waits_for
 from dolt_watch.migrate import check_database
-from dolt_watch.model import Hold, Kind, State
+from dolt_watch.model import EMPTY, Hold, Kind, State
 from dolt_watch.present import Present
-from dolt_watch.round import Actor, Outcome, Standing, Survey, announce, tell, watched
+from dolt_watch.round import Actor, Outcome, Survey, announce, tell, watched
+from dolt_watch.store import Store
 from dolt_watch.text import Said, Say
 from dolt_watch.times import Clock
 from dolt_watch.world import World, loose_rows, read_uncommitted
@@ -47,23 +49,61 @@ class Loop:
     """One engine, one policy, the targets by name, one actor."""
 
     def __init__(
-        self, engine: Engine, policy: Policy, rule_hashes: Mapping[str, str], targets: Callable[[str], Target],
-        actor: Actor, clock: Clock, say: Say, *, adopt: bool = True, patient: bool = True, project_id: str | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        engine: Engine,
+        policy: Policy,
+        rule_hashes: Mapping[str, str],
+        targets: Callable[[str], Target],
+        actor: Actor,
+        clock: Clock,
+        say: Say,
+        *,
+        looker: Looker | None = None,
+        adopt: bool = True,
+        patient: bool = True,
+        project_id: str | None = None,
+        poll: timedelta = timedelta(seconds=2),
+        worker: Mapping[str, Any] = EMPTY,
+        notified: frozenset[str] = frozenset(),
+        turning: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Build the loop.
+
+        Args:
+            engine: The connection to the database.
+            policy: The rules and thresholds that are decided by.
+            rule_hashes: Rule to the hash of its expressions.
+            targets: Opens a target by its name.
+            actor: Handles the decisions.
+            clock: The time that is decided by.
+            looker: Reads the poll query; None: the loop makes its own.
+            adopt: Commit what others left uncommitted.
+            patient: Wait at most ``settle``, once, if a decision depends on it.
+            project_id: The tracker's id; None: any.
+            poll: Interval of a `run` on these settings. Work may stay due for twice that long.
+            worker: ``host`` and ``by``, the command, saved with the state for liveness checks.
+            notified: Kinds of decisions that are reported to the notification target.
+            turning: Called for each folded commit.
+        """
         self.engine, self.policy = engine, policy
         self.actor, self.clock, self.say = actor, clock, say
         self.adopt = adopt
         self.patient = patient
-        """A one-shot command waits at most ``settle``, once, and only where a decision depends on it."""
         self.project_id = project_id
-        self.looker = Looker(engine)
-        self.present = Present(engine, policy, rule_hashes, self.looker, actor)
-        self.store = self.present.store
+        self.looker = looker or Looker(engine)
+        self.store = Store(engine, worker, clock)
+        self.present = Present(
+            engine,
+            policy,
+            rule_hashes,
+            self.looker,
+            actor,
+            self.store,
+            notified=notified,
+            turning=turning,
+        )
         self.world = World(engine, policy, targets)
-        self.worker: Mapping[str, Any] = {}
-        """Who ticks, for whoever asks whether a worker is alive: ``host``, and ``by``, its command. Saved with the state."""
-        self.poll = timedelta(seconds=2)
-        """Of a `run` on these settings: twice that is how long work may stay due."""
+        self.poll = poll
         self._checked = False
         self._deciding = ""
         """The bead of the decision under way."""
@@ -87,7 +127,6 @@ class Loop:
             look, first = first or self.looker.look(), None
             self.now = now = self.clock.now(look.now)
             self._due = look.due
-            self.store.worker = {**self.worker, "at": now} if self.worker else None
             if (
                 not thorough
                 and not self.store.ahead(look)
@@ -117,7 +156,7 @@ class Loop:
                 continue
             except Conflict as error:
                 conflicts += 1
-                outcome.conflicts += 1
+                outcome.add_conflict()
                 if conflicts % STUCK == 0 and not self._overtaken(look):
                     if not self._deciding:
                         raise _no_way(error) from error
@@ -160,13 +199,13 @@ class Loop:
         now = self.clock.now(look.now)
         return self._at_head(look, now), now
 
-    def standing(self) -> Standing:
-        """What a person's decision stands on. Raises MergeInProgress: nothing can be written then."""
+    def decision_context(self) -> DecisionContext:
+        """Return the context of a person's decision. Raises MergeInProgress: nothing can be written then."""
         look = self.looker.look()
         if look.merging:
             raise MergeInProgress()
         now = self.clock.now(look.now)
-        return Standing(look, self._at_head(look, now), now, self.present.lens(look))
+        return self.present.context(look, self._at_head(look, now), now, self.present.lens(look))
 
     def _at_head(self, look: Look, now: datetime) -> State:
         check_database(self.engine, self.project_id)
@@ -240,7 +279,8 @@ class Loop:
 
         lens = self.present.lens(look)
         found = resync(self.engine, commit.hash, commit.date, self.policy.rules, lens.rules, lens.columns)
-        self.actor.reprocessing(Standing(look, found.state, now, lens), commit, by)
+        context = self.present.context(look, found.state, now, lens)
+        self.actor.reprocessing(context, commit, by)
         look = self.looker.look()
         self.store.advance(look, found.state, None)
         self._save(look, now, {}, Questions())
@@ -306,14 +346,14 @@ class Loop:
             if not wait:
                 outcome.failed += "stopped" in plan.gates
                 whole = (hold for holds in plan.rules.values() for hold in holds)
-                self.store.down = sorted({hold.why for hold in whole if hold.gate == OUTAGE})
-                outcome.down |= scope.dispatch and bool(self.store.down)
+                down = {hold.why for hold in whole if hold.gate == OUTAGE}
+                self.store.set_down(down)
+                outcome.down |= scope.dispatch and bool(down)
                 self._save(look, now, seen, asked)
                 tell(self.say, state, plan, self.policy, now, scope, outside.capacity)
             return bool(wait), wait
-        standing = Standing(look, state, now, lens)
         self._deciding = plan.decisions[0].bead
-        written = self.actor.handle(plan, standing)
+        written = self.actor.handle(plan, self.present.context(look, state, now, lens))
         if written is None:
             return False, 0
         if plan.decisions[0].kind is Kind.CLAIM:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
@@ -40,10 +41,12 @@ from dolt_watch.model import (
 )
 from dolt_watch.past import Past, Under
 from dolt_watch.settings import hash_of_text
-from dolt_watch.text import outside
 
 DECIDED = frozenset({Kind.CLAIM, Kind.OVERDUE, Kind.RETRY, Kind.GIVE_UP, Kind.REAP, Kind.REQUEUE, Kind.NOTE})
 DECIDED |= {Kind.OUTAGE, Kind.RECOVERED}
+
+WORDED = ("deferred_note",)
+"""Keys of a detail that hold a sentence: only whether there is one is compared."""
 
 GONE = "what it observed is not in this history any more"
 EARLIER = "it was decided before a merge or an older row stopped releasing attempts (decision page 0015)"
@@ -60,21 +63,21 @@ class Difference(NamedTuple):
     computed: str
 
 
+@dataclass
 class Verified:
-    """What came of it."""
+    """The result, filled while history is read."""
 
-    def __init__(self) -> None:
-        self.same = 0
-        """Decisions and reports that came out as recorded."""
-        self.as_recorded = 0
-        """Entries that nothing decides: pauses, resumes, resyncs, releases."""
-        self.unverifiable: Counter[str] = Counter()
-        """Why → how many."""
-        self.differences: list[Difference] = []
-        self.beside: list[tuple[str, str]] = []
-        """Claims that were planned beside a recorded one, capacity included, and never made: bead, commit."""
-        self.settings: set[str] = set()
-        """Hashes of settings that decisions were made under."""
+    same: int = 0
+    """Decisions and reports that came out as recorded."""
+    as_recorded: int = 0
+    """Entries that nothing decides: pauses, resumes, resyncs, releases."""
+    unverifiable: Counter[str] = field(default_factory=Counter)
+    """Why → how many."""
+    differences: list[Difference] = field(default_factory=list)
+    beside: list[tuple[str, str]] = field(default_factory=list)
+    """Claims that were planned beside a recorded one, capacity included, and never made: bead, commit."""
+    settings: set[str] = field(default_factory=set)
+    """Hashes of settings that decisions were made under."""
 
 
 def verify(past: Past, told: Callable[[datetime], None] = lambda at: None) -> Verified:
@@ -308,16 +311,21 @@ def _compare(entry: Entry, made: Decision | None) -> Iterator[Difference]:
         return
     pairs = {
         "rule": (entry.rule, made.rule), "attempt": (entry.attempt, made.attempt), "job": (entry.job, made.job),
-        "cause": (entry.cause, made.cause), "reason": (entry.reason, outside(made.reason)),
+        "cause": (entry.cause, made.cause), "reason_code": (entry.reason_code, made.reason_code),
     }  # fmt: skip
     if (
         entry.wrote.note and entry.kind is not Kind.NOTE
     ):  # none where the bead was gone, or its notes full; of lost ones, those that nobody put back
-        pairs["note"] = (entry.wrote.note, made.note)
+        pairs["note"] = (True, bool(made.note))
     if "status" in entry.wrote.cells:
         pairs["status"] = (entry.wrote.cells["status"][1], made.status)
     detail = orjson.loads(orjson.dumps({**made.detail}))
-    pairs |= {f"detail.{name}": (entry.detail.get(name), value) for name, value in detail.items() if name != "given"}
-    for field, (recorded, computed) in pairs.items():
+    pairs |= {
+        f"detail.{name}": (entry.detail.get(name), value)
+        for name, value in detail.items()
+        if name not in ("given", *WORDED)
+    }
+    pairs |= {f"detail.{name}": (bool(entry.detail.get(name)), bool(made.detail.get(name))) for name in WORDED}
+    for name, (recorded, computed) in pairs.items():
         if recorded != computed:
-            yield _difference(entry, field, recorded, computed)
+            yield _difference(entry, name, recorded, computed)

@@ -13,8 +13,10 @@ from pathlib import Path
 from dolt_watch.engines import Engine
 from dolt_watch.engines.address import Address
 from dolt_watch.engines.sql import statements
+from tests import forked
 from tests.servers import Server, Source, choose_bd, give_up, home
 from tests.standin import launcher
+from tests.standin.dialect import VARIABLE
 
 ROOT = Path(__file__).resolve().parent.parent
 SHAPES_FOLDER = Path(__file__).resolve().parent / "shapes"
@@ -45,8 +47,11 @@ class Workspace:
     def attempt(self, *arguments: str, actor: str = "") -> subprocess.CompletedProcess[str]:
         """Run bd as ``actor``, else as git's user; whatever comes of it."""
         env = dict(self.env) | ({"BEADS_ACTOR": actor} if actor else {})
+        dialect = launcher.dialect_of(self.program)
+        if dialect and forked.forks(env):
+            return forked.run("bd", arguments, cwd=self.path, env={VARIABLE: dialect} | env)
         return subprocess.run(
-            [self.program, *arguments], cwd=self.path, env=env, capture_output=True, text=True, timeout=60
+            [self.program, *arguments], cwd=self.path, env=env, capture_output=True, text=True, timeout=120
         )
 
     def run(self, *arguments: str, actor: str = "") -> str:
@@ -59,9 +64,9 @@ class Workspace:
         """The agent closes its bead. bd 1.3 lets nobody but the assignee do that."""
         return self.run("close", bead, *arguments, actor="agent")
 
-    def create(self, title: str, *arguments: str) -> str:
+    def create(self, title: str, *arguments: str, actor: str = "") -> str:
         """A new bead; its id."""
-        return self.run("create", title, *arguments, "--silent")
+        return self.run("create", title, *arguments, "--silent", actor=actor)
 
 
 def bd_program(folder: Path) -> str:

@@ -164,7 +164,7 @@ class History:
         self._say(Decision(Kind.RESUME, GLOBAL, "", 0, ""))
 
     def _say(self, decision: Decision) -> None:
-        ledger(self.engine, self.settings, self.clock).report(decision)
+        ledger(self.engine, self.settings, self.clock).record(decision)
 
     def tick(self, **settings: str) -> None:
         chosen = self.set_to(**settings) if settings else self.settings

@@ -197,6 +197,16 @@ class _Quiet:
         if self.sleeping:
             raise _Ended
 
+    def sleep(self, clock: Clock, seconds: float) -> None:
+        """Sleep; SIGTERM ends it."""
+        self.sleeping = True
+        try:
+            if self.asked:
+                raise _Ended
+            clock.sleep(seconds)
+        finally:
+            self.sleeping = False
+
     def check(self) -> None:
         """Raises BrokenPipeError where nobody reads any more."""
         if self.asked:
@@ -215,10 +225,4 @@ class _Woken:
         self.now, self._clock, self._quiet = clock.now, clock, quiet
 
     def sleep(self, seconds: float) -> None:
-        self._quiet.sleeping = True
-        try:
-            if self._quiet.asked:
-                raise _Ended
-            self._clock.sleep(seconds)
-        finally:
-            self._quiet.sleeping = False
+        self._quiet.sleep(self._clock, seconds)

@@ -41,7 +41,7 @@ def command(print_sql: bool, print_grants: str | None, **kwargs: Any) -> int:
 
 
 def _init(settings: Settings) -> int:
-    from dolt_watch.cli.wiring import Targets, build, identity
+    from dolt_watch.cli.wiring import Targets, build_dry_run, identity
     from dolt_watch.core.reaping import stale_at
     from dolt_watch.engines.address import open_engine
     from dolt_watch.migrate import check_database, migrate
@@ -53,7 +53,7 @@ def _init(settings: Settings) -> int:
         done = [migration.name for migration in migrate(engine, identity(settings).author)]
         check_database(engine, settings.project_id)
         _take_over(engine)
-        state, now = build(engine, settings, Targets(settings), DatabaseClock(), say, dry=True).peek()
+        state, now = build_dry_run(engine, settings, Targets(settings), DatabaseClock(), say).peek()
     finally:
         engine.close()
     rules = {rule.name: rule for rule in settings.rules}

@@ -85,6 +85,7 @@ def write(
 ) -> None:
     """One decision about no bead, on the stream ''. ``decide``: its detail, by what stands and the database's clock; None: nothing is written."""
     from dolt_watch.cli.wiring import ledger
+    from dolt_watch.core.reason_codes import ReasonCode
     from dolt_watch.engines.address import open_engine
     from dolt_watch.errors import SettingsError
     from dolt_watch.look import database_now
@@ -102,20 +103,27 @@ def write(
         detail = decide(_state(engine, settings), now)
         if detail is not None:
             one = Decision(
-                kind=Kind(kind), bead=GLOBAL, rule=rule or "", attempt=0, cause="", reason=reason, detail=detail
+                kind=Kind(kind),
+                bead=GLOBAL,
+                rule=rule or "",
+                attempt=0,
+                cause="",
+                reason=reason,
+                reason_code=ReasonCode.REQUESTED,
+                detail=detail,
             )
-            ledger(engine, settings).report(one)
+            ledger(engine, settings).record(one)
     finally:
         engine.close()
 
 
 def _state(engine: Engine, settings: Settings) -> State | None:
     """What stands now. None where that cannot be said: a kill switch must not depend on it."""
-    from dolt_watch.cli.wiring import Targets, build
+    from dolt_watch.cli.wiring import Targets, build_dry_run
     from dolt_watch.errors import DoltWatchError
     from dolt_watch.times import DatabaseClock
 
     try:
-        return build(engine, settings, Targets(settings), DatabaseClock(), lambda line: None, dry=True).peek()[0]
+        return build_dry_run(engine, settings, Targets(settings), DatabaseClock(), lambda line: None).peek()[0]
     except DoltWatchError:
         return None

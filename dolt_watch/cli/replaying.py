@@ -88,7 +88,7 @@ def apply(settings: Settings, begins: str | None, *, dry: bool, yes: bool) -> in
     """The cursor goes back to a commit, and what is due and undecided since is handled. Raises SettingsError: no --from."""
     from dolt_watch.as_of import commit_at
     from dolt_watch.branches import head_of
-    from dolt_watch.cli.wiring import Targets, build
+    from dolt_watch.cli.wiring import Targets, build, build_dry_run
     from dolt_watch.core.policy import BOTH
     from dolt_watch.engines.address import open_engine
     from dolt_watch.errors import SettingsError
@@ -114,7 +114,8 @@ def apply(settings: Settings, begins: str | None, *, dry: bool, yes: bool) -> in
                 abort=True,
             )
         saying = Saying()
-        loop = build(engine, settings, targets, DatabaseClock(), saying, dry=dry)
+        make = build_dry_run if dry else build
+        loop = make(engine, settings, targets, DatabaseClock(), saying)
         loop.back_to(commit, person())
         outcome = loop.tick(BOTH)
         saying.check()

@@ -81,7 +81,7 @@ def _every(hand: ByHand, rule: str | None) -> list[str]:
 @contextmanager
 def by_hand(settings: Settings) -> Iterator[ByHand]:
     """Raises NotMigrated, and the errors of a connection."""
-    from dolt_watch.cli.wiring import Targets, build, ledger
+    from dolt_watch.cli.wiring import Targets, build_dry_run, ledger
     from dolt_watch.engines.address import open_engine
     from dolt_watch.handlers.by_hand import ByHand
     from dolt_watch.migrate import check_database
@@ -90,7 +90,7 @@ def by_hand(settings: Settings) -> Iterator[ByHand]:
     engine, targets = open_engine(settings.address), Targets(settings)
     try:
         check_database(engine, settings.project_id)
-        loop = build(engine, settings, targets, DatabaseClock(), lambda line: None, dry=True)
+        loop = build_dry_run(engine, settings, targets, DatabaseClock(), lambda line: None)
         yield ByHand(loop, ledger(engine, settings))
     finally:
         targets.close()

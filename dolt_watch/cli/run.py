@@ -58,7 +58,7 @@ def command(poll: str | None, port: int | None, host: str | None, form: str, lev
     Example: dolt_watch run --port 9464
     """
     from dolt_watch.cli.shutdown import Shutdown
-    from dolt_watch.cli.wiring import Targets, build
+    from dolt_watch.cli.wiring import Targets, build, build_dry_run
     from dolt_watch.engines import Engine
     from dolt_watch.engines.address import open_engine
     from dolt_watch.handlers.acting import under_way
@@ -84,9 +84,16 @@ def command(poll: str | None, port: int | None, host: str | None, form: str, lev
     loops: list[Loop] = []
 
     def make(engine: Engine) -> Loop:
-        loop = build(engine, settings, targets, DatabaseClock(), changes.say, patient=False)
-        loop.present.turning = health.turning
-        loop.worker = {"host": socket.gethostname(), "by": "run"}
+        loop = build(
+            engine,
+            settings,
+            targets,
+            DatabaseClock(),
+            changes.say,
+            patient=False,
+            worker={"host": socket.gethostname(), "by": "run"},
+            turning=health.turning,
+        )
         loops[:] = [loop]
         return loop
 
@@ -97,7 +104,7 @@ def command(poll: str | None, port: int | None, host: str | None, form: str, lev
     service = Service(lambda: open_engine(settings.address), make, log.say, health, poll=seconds, between=between)
 
     def look(engine: Engine) -> Loop:
-        return build(engine, settings, targets, DatabaseClock(), lambda line: None, dry=True)
+        return build_dry_run(engine, settings, targets, DatabaseClock(), lambda line: None)
 
     _usable(settings, targets)
     pages = {**health.pages(), **live.pages(lambda: open_engine(settings.address), look)}

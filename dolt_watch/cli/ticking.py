@@ -30,7 +30,8 @@ def tick(
     write = _metrics(metrics_file) if metrics_file and not dry_run else None
     engine, say = open_engine(settings.address), Saying()
     try:
-        look = Looker(engine).look()
+        looker = Looker(engine)
+        look = looker.look()
         # for the table of who is watched, and for metrics of who waits, though nothing is due
         asked = write is not None or (dry_run and "reap" in kinds)
         if not asked and idle(
@@ -46,16 +47,20 @@ def tick(
             return int(bool(down) and not dry_run)
 
         from dolt_watch.cli.shutdown import Shutdown
-        from dolt_watch.cli.wiring import Targets, build
+        from dolt_watch.cli.wiring import Targets, build, build_dry_run
         from dolt_watch.core.policy import Scope
         from dolt_watch.handlers.acting import under_way
 
         targets = Targets(settings)
         try:
-            loop = build(engine, settings, targets, clock, say, dry=dry_run)
+            if dry_run:
+                loop = build_dry_run(engine, settings, targets, clock, say, looker=looker)
+            else:
+                by = "tick" if len(kinds) > 1 else kinds[0]
+                worker = {"host": socket.gethostname(), "by": by}
+                loop = build(engine, settings, targets, clock, say, looker=looker, worker=worker)
             with Shutdown(lambda: under_way(loop.actor), complain) as shutdown:
                 scope = Scope(dispatch="dispatch" in kinds, reap="reap" in kinds)
-                loop.worker = {"host": socket.gethostname(), "by": "tick" if len(kinds) > 1 else kinds[0]}
                 outcome = loop.tick(scope, look, stop=shutdown.stop.is_set, thorough=asked)
         finally:
             targets.close()

@@ -72,16 +72,16 @@ def _explain(engine: Engine, settings: Settings, bead: str, as_of: str | None, b
 def _moment(engine: Engine, text: str, head: str) -> tuple[str, Any]:
     """The commit, and the clock then: of a time that time, of a commit its date."""
     from dolt_watch.as_of import commit_at, time_of
-    from dolt_watch.errors import SettingsError
+    from dolt_watch.errors import NoSuchCommit
     from dolt_watch.stream import first_commit
     from dolt_watch.times import iso
 
     try:
         commit = commit_at(engine, text, head, "--as-of")
-    except SettingsError as error:
-        if len(text.strip()) == len(head) and "holds no commit" in error.message:
+    except NoSuchCommit as error:
+        if error.whole:
             first = first_commit(engine, head)
-            error.message += f" (any more): it begins at {first.hash}, {iso(first.date)}"
+            error.with_detail(f" (any more): it begins at {first.hash}, {iso(first.date)}")
         raise
     return commit.hash, time_of(text) or commit.date
 
@@ -96,7 +96,7 @@ def _then(engine: Engine, settings: Settings, commit: str, now: Any, bead: str, 
 
 def _now(engine: Engine, settings: Settings, head: str, bead: str, branch: str | None, asked: Any) -> Stands:
     """As the loop sees it. Where there is no state of the loop's (never initialised, a replica, another branch): as history has it."""
-    from dolt_watch.cli.wiring import build
+    from dolt_watch.cli.wiring import build_dry_run
     from dolt_watch.errors import NotMigrated
     from dolt_watch.look import database_now
     from dolt_watch.standing import stands_now
@@ -104,7 +104,7 @@ def _now(engine: Engine, settings: Settings, head: str, bead: str, branch: str |
 
     if branch is None:
         try:
-            loop = build(engine, settings, asked, DatabaseClock(), lambda line: None, dry=True)
+            loop = build_dry_run(engine, settings, asked, DatabaseClock(), lambda line: None)
             return stands_now(loop, bead)
         except NotMigrated:
             pass

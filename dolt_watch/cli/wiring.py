@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
-from typing import TYPE_CHECKING, cast
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, cast
 
 from dolt_watch.core.policy import Policy
 from dolt_watch.engines import Engine
 from dolt_watch.handlers.acting import Acting, Telling
 from dolt_watch.handlers.notify import Notifier, Receiver
 from dolt_watch.ledger import Identity, Ledger
+from dolt_watch.look import Looker
+from dolt_watch.model import EMPTY
 from dolt_watch.settings import Settings, rule_hash, rules_text, settings_hash
 from dolt_watch.text import Say
 from dolt_watch.tick import Loop
@@ -60,20 +62,67 @@ def policy(settings: Settings) -> Policy:
 
 
 def build(
-    engine: Engine, settings: Settings, targets: Callable[[str], Target], clock: Clock, say: Say,
-    *, dry: bool = False, patient: bool = True,
-) -> Loop:  # fmt: skip
-    """The one loop; a dry run is the same with nobody acting. ``patient``: a one-shot command waits for a bead to settle."""
-    actor: Acting | Telling = Telling(say)
-    if not dry:
-        actor = Acting(ledger(engine, settings, clock), settings.rules, targets, say)
-        if settings.notify.target:
-            actor.notifier = Notifier(lambda: cast(Receiver, targets(settings.notify.target)), say)
-    hashes = {rule.name: rule_hash(rule) for rule in settings.rules}
-    loop = Loop(
-        engine, policy(settings), hashes, targets, actor, clock, say,
-        adopt=settings.adopt, patient=patient and not dry, project_id=settings.project_id,
-    )  # fmt: skip
-    loop.poll = settings.poll
-    loop.present.notified = settings.notify.kinds
-    return loop
+    engine: Engine,
+    settings: Settings,
+    targets: Callable[[str], Target],
+    clock: Clock,
+    say: Say,
+    *,
+    patient: bool = True,
+    looker: Looker | None = None,
+    worker: Mapping[str, Any] = EMPTY,
+    turning: Callable[[], None] = lambda: None,
+) -> Loop:
+    """Return the loop that acts. ``patient``: a one-shot command waits for a bead to settle."""
+    notifier = None
+    if settings.notify.target:
+        notifier = Notifier(lambda: cast(Receiver, targets(settings.notify.target)), say)
+    actor = Acting(ledger(engine, settings, clock), settings.rules, targets, say, notifier)
+    return Loop(
+        engine,
+        policy(settings),
+        _rule_hashes(settings),
+        targets,
+        actor,
+        clock,
+        say,
+        looker=looker,
+        adopt=settings.adopt,
+        patient=patient,
+        project_id=settings.project_id,
+        poll=settings.poll,
+        worker=worker,
+        notified=settings.notify.kinds,
+        turning=turning,
+    )
+
+
+def build_dry_run(
+    engine: Engine,
+    settings: Settings,
+    targets: Callable[[str], Target],
+    clock: Clock,
+    say: Say,
+    *,
+    looker: Looker | None = None,
+) -> Loop:
+    """Return the same loop with an actor that writes and sends nothing. It never waits."""
+    return Loop(
+        engine,
+        policy(settings),
+        _rule_hashes(settings),
+        targets,
+        Telling(say),
+        clock,
+        say,
+        looker=looker,
+        adopt=settings.adopt,
+        patient=False,
+        project_id=settings.project_id,
+        poll=settings.poll,
+        notified=settings.notify.kinds,
+    )
+
+
+def _rule_hashes(settings: Settings) -> dict[str, str]:
+    return {rule.name: rule_hash(rule) for rule in settings.rules}

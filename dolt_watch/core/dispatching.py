@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from dolt_watch.core import outages
 from dolt_watch.core.policy import AT_ONCE, HOUR, Due, Outside, Policy, Questions, paused, standing
 from dolt_watch.core.reaping import held_by_lease
+from dolt_watch.core.reason_codes import ReasonCode
 from dolt_watch.model import (
     BLOCKED,
     IN_FLIGHT,
@@ -204,6 +205,7 @@ def notes(state: State) -> Iterator[Decision]:
                 note=bead.lost_note,
                 status=status,
                 reason=WITHHELD if bead.unwritten else "a note of ours was overwritten",
+                reason_code=ReasonCode.NOTE_WITHHELD if bead.unwritten else ReasonCode.NOTE_OVERWRITTEN,
             )
 
 
@@ -215,7 +217,7 @@ def restores(state: State) -> Iterator[Decision]:
     """Attempts under way whose row went back: else it would be open, for anybody to take, and no reaper could end it."""
     for bead in state.beads.values():
         if bead.reverted and bead.phase is not Phase.CLAIMED:
-            yield restore(bead, REVERTED)
+            yield restore(bead, REVERTED, ReasonCode.ROW_REVERTED)
 
 
 def renamed(state: State) -> Iterator[Decision]:
@@ -229,6 +231,7 @@ def renamed(state: State) -> Iterator[Decision]:
                 "retry_at": bead.retry_at,
             }
             detail = {name: at.isoformat() if at else None for name, at in moments.items()}
+            why_code = {"why_code": bead.reason_code.value} if bead.reason_code is not None else {}
             yield Decision(
                 kind=Kind.RENAMED,
                 bead=bead.id,
@@ -238,11 +241,12 @@ def renamed(state: State) -> Iterator[Decision]:
                 token=bead.token,
                 job=bead.job,
                 reason=f"renamed from {bead.was}: what was begun under that id goes on",
-                detail={**detail, "phase": bead.phase.value, "why": bead.reason, "renamed_from": bead.was},
+                reason_code=ReasonCode.RENAMED,
+                detail={**detail, "phase": bead.phase.value, "why": bead.reason, **why_code, "renamed_from": bead.was},
             )
 
 
-def restore(bead: Bead, why: str) -> Decision:
+def restore(bead: Bead, why: str, code: ReasonCode) -> Decision:
     """A live attempt is written again as the state knows it."""
     moments = {"since": bead.since, "sent_at": bead.sent_at, "deadline": bead.deadline}
     detail = {name: at.isoformat() if at else None for name, at in moments.items()}
@@ -257,6 +261,7 @@ def restore(bead: Bead, why: str) -> Decision:
         job=bead.job,
         status=IN_PROGRESS,
         reason=why,
+        reason_code=code,
         note=f"dispatch restored: {job}",
         detail={**detail, "phase": bead.phase.value},
     )
@@ -277,6 +282,7 @@ def settled(
                 cause=bead.cause,
                 token=bead.token,
                 reason=why,
+                reason_code=ReasonCode.DEADLINE_PASSED,
                 note=f"dispatch outcome unknown ({why}): not sent again until it is known",
                 detail={"deadline": bead.deadline.isoformat()},
             )
@@ -295,10 +301,10 @@ def settled(
         elif capacity is not None and capacity.down:
             continue  # an outage begins
         if outage is None and capacity is not None and capacity.idle:
-            yield _retry(bead, rule, now, "the service runs nothing", detail)
+            yield _retry(bead, rule, now, "the service runs nothing", ReasonCode.SERVICE_IDLE, detail)
         elif rule.on_unknown == "retry":
             silent = f"no sign of life in {minutes(now - bead.since)}m"
-            yield _retry(bead, rule, now, silent, detail)
+            yield _retry(bead, rule, now, silent, ReasonCode.NO_SIGN_OF_LIFE, detail)
         else:
             waited = minutes(now - bead.since)
             yield Decision(
@@ -310,15 +316,16 @@ def settled(
                 token=bead.token,
                 status=BLOCKED,
                 reason=f"still unknown after {waited}m",
+                reason_code=ReasonCode.STILL_UNKNOWN,
                 detail=detail,
                 note=f"dispatch outcome still unknown after {waited}m — blocking; set it open to try again",
             )
 
 
-def _retry(bead: Bead, rule: Rule, now: datetime, why: str, detail: Mapping[str, object]) -> Decision:
+def _retry(bead: Bead, rule: Rule, now: datetime, why: str, code: ReasonCode, detail: Mapping[str, object]) -> Decision:
     """It runs nowhere. What an outage of its target left unknown does not count against the bead."""
     if not bead.outage:
-        return failure(bead, rule, now, why, Kind.RETRY, detail)
+        return failure(bead, rule, now, why, Kind.RETRY, detail, code=code)
     return Decision(
         kind=Kind.RETRY,
         bead=bead.id,
@@ -328,6 +335,7 @@ def _retry(bead: Bead, rule: Rule, now: datetime, why: str, detail: Mapping[str,
         token=bead.token,
         status=OPEN,
         reason=why,
+        reason_code=code,
         detail={**detail, "uncounted": True, **outages.not_run(bead)},
     )
 
@@ -335,6 +343,8 @@ def _retry(bead: Bead, rule: Rule, now: datetime, why: str, detail: Mapping[str,
 def failure(
     bead: Bead, rule: Rule, now: datetime, why: str, kind: Kind, detail: Mapping[str, object], for_good: bool = False,
     jitter: float = 0.0,
+    *,
+    code: ReasonCode,
 ) -> Decision:  # fmt: skip
     """An attempt failed: try again later, or, for the last time, quarantine. ``jitter`` from 0 to 1 adds up to a quarter of the pause."""
     attempt = bead.attempt
@@ -348,6 +358,7 @@ def failure(
             token=bead.token,
             status=OPEN,
             reason=why,
+            reason_code=code,
             note=f"dispatch quarantined after {attempt} attempts: {why}; edit the bead to try again",
             detail=detail,
         )
@@ -361,6 +372,7 @@ def failure(
         token=bead.token,
         status=OPEN,
         reason=why,
+        reason_code=code,
         note=f"dispatch failed {why}",
         detail={**detail, "retry_at": (now + pause).isoformat()},
     )

@@ -5,12 +5,14 @@ The same function folds the live feed, a replay of last month, and the ledger's 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
 from dolt_watch.beads.columns import KEPT_BY_BD
 from dolt_watch.core import outages
 from dolt_watch.core.evidence import after_claim, kept, reverted
+from dolt_watch.core.reason_codes import CODES, ReasonCode, derived_for_record
 from dolt_watch.core.rekeyed import TOUCHED
 from dolt_watch.model import (
     ANSWERS,
@@ -67,6 +69,10 @@ class Projection:
             outages=self.targets.outages,
             busy=self.targets.busy,
         )
+
+    def move_to(self, commit: str) -> None:
+        """Set the commit that the state is of: everything up to it is folded."""
+        self.commit = commit
 
     def fold(self, events: Iterable[Event]) -> None:
         for event in events:
@@ -148,7 +154,7 @@ class Projection:
                 for id in filter(_is_text, held) if isinstance(held, list) else ():
                     bead = self.beads.get(id)
                     if bead is not None and bead.phase is Phase.WAITING:
-                        self.beads[id] = bead._replace(phase=Phase.HELD, since=entry.at, reason=HELD)
+                        self.beads[id] = bead._replace(phase=Phase.HELD, since=entry.at, reason=HELD, reason_code=None)
                         self.touched.add(id)
             case Kind.RESUME:
                 self.pauses = {} if not entry.rule else {k: v for k, v in self.pauses.items() if k != entry.rule}
@@ -160,7 +166,7 @@ class Projection:
                         continue
                     attempt = 0 if bead.token else bead.attempt
                     self.beads[bead.id] = bead._replace(
-                        phase=Phase.WAITING, since=event.at, reason="", token="", job="", attempt=attempt, sign=None,
+                        phase=Phase.WAITING, since=event.at, reason="", reason_code=None, token="", job="", attempt=attempt, sign=None,
                     )  # fmt: skip
 
     def _uncount(self, rule: str, claimed: datetime | None) -> None:
@@ -212,16 +218,17 @@ def _kept(bead: Bead, event: Event) -> Bead:
         return bead
     if event.origin is Origin.BACK and bead.matches and bead.phase is not Phase.HELD:
         return bead._replace(reverted=True, unclear="")
-    why = DELETED if event.changed == ("deleted",) else FREED
+    why = ReasonCode.BEAD_DELETED if event.changed == ("deleted",) else ReasonCode.ROW_FREED
     return _held(bead, event, why) if bead.phase is not Phase.CLAIMED else bead._replace(unclear=why, reverted=False)
 
 
 def _held(bead: Bead, event: Event, why: str) -> Bead:
-    """It keeps its token: its row may run again, and then the same attempt goes on. It holds no slot."""
+    """``why``: the code; every other than "deleted" means that the row was freed. It keeps its token: its row may run again, and then the same attempt goes on. It holds no slot."""
     since = bead.since if bead.phase is Phase.HELD else event.at
+    deleted = why == ReasonCode.BEAD_DELETED
     return bead._replace(
-        phase=Phase.HELD, since=since, cause=event.commit, reason=why, deadline=None, reverted=False, unclear="",
-        lost_note="" if why == DELETED else bead.lost_note,
+        phase=Phase.HELD, since=since, cause=event.commit, reason=DELETED if deleted else FREED, reason_code=None,
+        deadline=None, reverted=False, unclear="", lost_note="" if deleted else bead.lost_note,
     )  # fmt: skip
 
 
@@ -239,7 +246,7 @@ def _row(bead: Bead | None, event: Event) -> Bead | None:
             return bead._replace(reverted=False, unclear="")
         case Phase.HELD if bead.token and bead.rule in facts.running:
             phase = Phase.RUNNING if bead.job else Phase.UNKNOWN
-            return bead._replace(phase=phase, since=event.at, cause=event.commit, reason="")
+            return bead._replace(phase=phase, since=event.at, cause=event.commit, reason="", reason_code=None)
         case Phase.HELD if bead.token:
             return _enter(event, facts, bead.version)
         case Phase.BACKOFF if facts.matches:
@@ -302,7 +309,9 @@ def _alive(bead: Bead | None, sign: Sign | None, event: Event) -> Bead | None:
         bead = bead._replace(sign=sign)
     if bead.phase is Phase.UNKNOWN and after_claim(bead, sign):
         reason = f"a sign of life: {sign.what} by {sign.who}"
-        return bead._replace(phase=Phase.RUNNING, since=event.at, cause=event.commit, reason=reason, outage="")
+        return bead._replace(
+            phase=Phase.RUNNING, since=event.at, cause=event.commit, reason=reason, reason_code=None, outage=""
+        )
     return bead
 
 
@@ -362,7 +371,7 @@ def _deadline(entry: Entry) -> datetime:
 
 def _dispatched(bead: Bead, entry: Entry, event: Event) -> Bead | None:
     running = bead._replace(
-        phase=Phase.RUNNING, since=entry.at, cause=event.commit, job=entry.job, deadline=None, reason="", outage=""
+        phase=Phase.RUNNING, since=entry.at, cause=event.commit, job=entry.job, deadline=None, reason="", reason_code=None, outage=""
     )  # fmt: skip
     return _settled(running, event)
 
@@ -389,7 +398,8 @@ def _answered(bead: Bead, entry: Entry, event: Event) -> Bead | None:
 def _unknown(bead: Bead, entry: Entry, event: Event) -> Bead | None:
     outage = str(entry.detail.get("target", "")) if outages.is_unreachable(entry) else ""
     unknown = bead._replace(
-        phase=Phase.UNKNOWN, since=entry.at, cause=event.commit, reason=entry.reason, deadline=None, outage=outage
+        phase=Phase.UNKNOWN, since=entry.at, cause=event.commit, reason=entry.reason, reason_code=entry.reason_code,
+        deadline=None, outage=outage
     )  # fmt: skip
     if not bead.runs:
         settled = _settled(unknown, event)
@@ -398,7 +408,10 @@ def _unknown(bead: Bead, entry: Entry, event: Event) -> Bead | None:
     swept = bead.sign is not None and bead.sign.commit == bead.cause  # into the claim's own commit: it was there before
     if bead.sign is not None and not swept and after_claim(bead, bead.sign):
         return unknown._replace(
-            phase=Phase.RUNNING, outage="", reason=f"a sign of life: {bead.sign.what} by {bead.sign.who}"
+            phase=Phase.RUNNING,
+            outage="",
+            reason_code=None,
+            reason=f"a sign of life: {bead.sign.what} by {bead.sign.who}",
         )
     return unknown
 
@@ -411,6 +424,7 @@ def _restored(bead: Bead | None, entry: Entry, event: Event) -> Bead | None:
         phase=_under_way(detail.get("phase")), rule=entry.rule, since=told(detail.get("since")) or entry.at, cause=event.commit,
         version=entry.version, attempt=entry.attempt, token=entry.token, job=entry.job, sent_at=told(detail.get("sent_at")),
         deadline=told(detail.get("deadline")), retry_at=None, reason="" if entry.job else entry.reason, reverted=False,
+        reason_code=None if entry.job else entry.reason_code,
         runs=entry.rule in event.facts.running if event.facts else base.runs, unclear="",
     )  # fmt: skip
     return back if back.runs else _elsewhere(back, event)
@@ -429,10 +443,18 @@ def _goes_on(bead: Bead | None, entry: Entry, event: Event) -> Bead | None:
         phase=phase, rule=entry.rule, since=told(told_.get("since")) or entry.at, cause=event.commit, version=entry.version,
         attempt=entry.attempt, token=entry.token, job=entry.job, sent_at=told(told_.get("sent_at")),
         deadline=told(told_.get("deadline")), retry_at=told(told_.get("retry_at")), reason=str(told_.get("why") or ""),
+        reason_code=_why_code(phase, told_),
         was=was, matches=bool(facts.matches), runs=entry.rule in facts.running, rank=facts.rank,
     )  # fmt: skip
     stands = back.runs if phase in IN_FLIGHT else back.matches or bool(back.token)
     return back if stands else _elsewhere(back, event)
+
+
+def _why_code(phase: Phase, detail: Mapping[str, Any]) -> ReasonCode | None:
+    """The code of the reason that the record had under its old id."""
+    if "why_code" in detail:
+        return CODES.get(str(detail["why_code"]))
+    return derived_for_record(phase.value, str(detail.get("why") or ""))
 
 
 def _under_way(phase: object) -> Phase:
@@ -445,7 +467,7 @@ def _failed(bead: Bead, entry: Entry, event: Event) -> Bead | None:
         return _uncounted(bead, entry, event)
     phase = Phase.QUARANTINED if entry.kind is Kind.QUARANTINED else Phase.BACKOFF
     failed = bead._replace(
-        phase=phase, rule=_matched(bead, event), since=entry.at, cause=event.commit, reason=entry.reason, token="", job="",
+        phase=phase, rule=_matched(bead, event), since=entry.at, cause=event.commit, reason=entry.reason, reason_code=entry.reason_code, token="", job="",
         deadline=None, retry_at=told(entry.detail.get("retry_at")), sign=None, attempt=entry.attempt, reverted=False,
         unclear="",
     )  # fmt: skip
@@ -461,7 +483,14 @@ def _uncounted(bead: Bead, entry: Entry, event: Event) -> Bead | None:
     if not bead.matches and not _owes(entry):
         return _elsewhere(back, event)
     rule = _matched(bead, event)
-    return back._replace(phase=Phase.WAITING, rule=rule, since=entry.at, cause=event.commit, reason=entry.reason)
+    return back._replace(
+        phase=Phase.WAITING,
+        rule=rule,
+        since=entry.at,
+        cause=event.commit,
+        reason=entry.reason,
+        reason_code=entry.reason_code,
+    )
 
 
 def _retried(bead: Bead, entry: Entry, event: Event) -> Bead | None:
@@ -476,6 +505,7 @@ def _retried(bead: Bead, entry: Entry, event: Event) -> Bead | None:
         deadline=None,
         retry_at=None,
         reason="",
+        reason_code=None,
         sign=None,
         reverted=False,
         unclear="",
@@ -488,7 +518,15 @@ def _retried(bead: Bead, entry: Entry, event: Event) -> Bead | None:
 def _released(bead: Bead, entry: Entry, event: Event) -> Bead | None:
     """A person took it over: it goes on as theirs, and holds no slot of ours."""
     theirs = bead._replace(
-        attempt=0, token="", job="", deadline=None, retry_at=None, reason="", reverted=False, unclear=""
+        attempt=0,
+        token="",
+        job="",
+        deadline=None,
+        retry_at=None,
+        reason="",
+        reason_code=None,
+        reverted=False,
+        unclear="",
     )
     if not bead.runs:
         return _elsewhere(theirs, event)

@@ -15,6 +15,7 @@ import orjson
 
 from dolt_watch.core.policy import Outside, Policy, Questions
 from dolt_watch.core.reaping import held_by_lease
+from dolt_watch.core.reason_codes import ReasonCode
 from dolt_watch.model import EMPTY, GLOBAL, Bead, Capacity, Decision, Entry, Hold, Kind, Outage, Phase, Rule, State
 from dolt_watch.times import told
 
@@ -201,6 +202,7 @@ def changes(state: State, policy: Policy, now: datetime, outside: Outside) -> It
                 attempt=0,
                 cause=state.commit,
                 reason="it answers again",
+                reason_code=ReasonCode.TARGET_ANSWERS,
                 detail=detail,
             )
 
@@ -209,7 +211,14 @@ def _begins(target: str, outage: Outage, state: State) -> Decision:
     moments = {"since": outage.since.isoformat(), "next_try": outage.next_at.isoformat()}
     detail = {"target": target, "part": outage.part, **moments}
     return Decision(
-        kind=Kind.OUTAGE, bead=GLOBAL, rule="", attempt=0, cause=state.commit, reason=outage.why, detail=detail
+        kind=Kind.OUTAGE,
+        bead=GLOBAL,
+        rule="",
+        attempt=0,
+        cause=state.commit,
+        reason=outage.why,
+        reason_code=ReasonCode.TARGET_UNREACHABLE,
+        detail=detail,
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 from dolt_watch.core.policy import AT_ONCE, MINUTE, RECHECK, Due, Outside, Policy, Questions, Scope, paused
+from dolt_watch.core.reason_codes import ReasonCode
 from dolt_watch.model import (
     BLOCKED,
     IN_FLIGHT,
@@ -135,9 +136,11 @@ def _reaped(bead: Bead, rule: Rule, report: JobReport, now: datetime) -> Decisio
     if report.ended:
         detail["ended"] = report.ended
         said = f": {outside_text(report.error, 200)}" if report.error else ""
+        code = ReasonCode.JOB_ENDED
         reason = f"job {bead.job} ended {report.ended}{said}"
     else:
         threshold = minutes(rule.stale_after)
+        code = ReasonCode.NO_PROGRESS
         reason = f"no progress for {minutes(idle)}m (threshold {threshold if threshold else '<1'}m)"
     return Decision(
         kind=Kind.REQUEUE if again else Kind.REAP,
@@ -149,6 +152,7 @@ def _reaped(bead: Bead, rule: Rule, report: JobReport, now: datetime) -> Decisio
         job=bead.job,
         status=OPEN if again else BLOCKED,
         reason=reason,
+        reason_code=code,
         note=f"reaper: {reason} — {'requeued' if again else 'blocking'}",
         detail=detail,
     )

@@ -21,6 +21,7 @@ from dolt_watch.errors import (
     NoSuchTable,
     NothingToCommit,
     SchemaChanged,
+    ServerPanic,
     UnknownCommit,
     Unreachable,
 )
@@ -56,8 +57,8 @@ class DoltTransaction:
         if kind is None or issubclass(kind, Exception):
             self._abandon()
         else:  # interrupted, perhaps while an answer was under way: the socket cannot be used any more
-            self._over, self._link.in_transaction = True, False
-            self._link.drop()
+            self._over = True
+            self._link.interrupt()
 
     def query(self, sql: str, params: Sequence[Param] = ()) -> list[Row]:
         return self._send(sql, params).rows
@@ -198,9 +199,8 @@ class DoltEngine:
             return bool(self.query("SELECT HAS_ANCESTOR(?, ?)", (head, ancestor))[0][0])
         except UnknownCommit:
             return False
-        except DatabaseError as error:
-            if "panic" not in error.message:
-                raise
+        except ServerPanic:
+            pass
         # Dolt 1.86.4: HAS_ANCESTOR of a root commit (it has no ancestors to look in) is a nil pointer
         return self.query("SELECT DOLT_MERGE_BASE(?, ?)", (head, ancestor)) == [(ancestor,)]
 
@@ -347,5 +347,5 @@ def _parents(text: str | None) -> tuple[str, ...]:
 def _unsure(error: DoltWatchError) -> DoltWatchError:
     """An answer lost on a commit is no 'no': say so."""
     if isinstance(error, Unreachable):
-        error.message += "; it is not known whether the commit took place"
+        error.with_detail("; it is not known whether the commit took place")
     return error

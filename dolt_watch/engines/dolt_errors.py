@@ -23,6 +23,7 @@ from dolt_watch.errors import (
     OlderDolt,
     ReadOnly,
     SchemaChanged,
+    ServerPanic,
     UnknownCommit,
     Unreachable,
 )
@@ -50,6 +51,7 @@ _TEXTS: tuple[tuple[str, type[DoltWatchError]], ...] = (
     (r'column "[^"]+" could not be found', SchemaChanged),
     (r'table "[^"]+" does not have column', SchemaChanged),
     (r"too many connections|server shutdown", Unreachable),
+    (r"panic", ServerPanic),
 )
 """Texts of 1105, first match wins."""
 

@@ -117,6 +117,11 @@ class Link:
             self.drop()
         self.in_transaction = False
 
+    def interrupt(self) -> None:
+        """Drop the connection in the middle of a transaction; the server rolls back."""
+        self.in_transaction = False
+        self.drop()
+
     def drop(self) -> None:
         """Close the socket without a word: an answer may still be under way on it."""
         if self._connection is not None:
@@ -247,9 +252,10 @@ class Link:
             self.drop()
         ours = translate(code, text, self.address)
         if isinstance(ours, AccessDenied) and self._connection is None and not self.address.password:
-            ours.message += "; no password was given"
+            ours.with_detail("; no password was given")
         if isinstance(ours, Unreachable) and "timed out" in text:
-            ours.message += f"; limits are {CONNECT_SECONDS} s to connect, {ANSWER_SECONDS} s to answer"
+            limits = f"; limits are {CONNECT_SECONDS} s to connect, {ANSWER_SECONDS} s to answer"
+            ours.with_detail(limits)
         raise ours from error
 
 

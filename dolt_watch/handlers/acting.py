@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dolt_watch.beads.migration import NOT_COMMITTED, uncommitted_migration
+from dolt_watch.context import DecisionContext
 from dolt_watch.core.fold import HELD
 from dolt_watch.core.policy import Plan
+from dolt_watch.core.reason_codes import WORDS, ReasonCode
 from dolt_watch.engines import Commit
 from dolt_watch.errors import MergeInProgress, MigrationInProgress, NothingToCommit
 from dolt_watch.handlers.notify import AGAIN, Notifier
@@ -15,7 +17,7 @@ from dolt_watch.ledger import Ledger, Written
 from dolt_watch.log_events import LogEvent
 from dolt_watch.look import Look, Seen
 from dolt_watch.model import GLOBAL, Decision, Kind, Phase, Rule, State
-from dolt_watch.round import Standing, tell_holds
+from dolt_watch.round import tell_holds
 from dolt_watch.store import Store, take_fence
 from dolt_watch.text import Said, Say, outside
 
@@ -26,25 +28,30 @@ if TYPE_CHECKING:
 class Acting:
     """Writes decisions through the ledger and hands claims to their target."""
 
-    def __init__(self, ledger: Ledger, rules: Sequence[Rule], targets: Callable[[str], Target], say: Say) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        rules: Sequence[Rule],
+        targets: Callable[[str], Target],
+        say: Say,
+        notifier: Notifier | None = None,
+    ) -> None:
+        """``notifier``: reports decisions that went wrong; None: nothing is reported."""
         self.ledger, self.targets, self.say = ledger, targets, say
-        self.notifier: Notifier | None = None
+        self.notifier = notifier
         self.rules = {rule.name: rule for rule in rules}
-        ledger.ready = frozenset(rule.name for rule in rules if rule.ready)
 
-    def handle(self, plan: Plan, standing: Standing) -> Written | None:
+    def handle(self, plan: Plan, context: DecisionContext) -> Written | None:
         decision = plan.decisions[0]
-        self._know(standing)
-        observed, fence = standing.look.head, standing.look.fence
         if decision.kind is not Kind.CLAIM:
-            written = self.ledger.decide(decision, observed=observed, fence=fence)
+            written = self.ledger.decide(context, decision)
             if written.warning:
                 self.say(Said(f"warning: {written.warning}", LogEvent.NOTES_FULL, bead=decision.bead))
             return written
         from dolt_watch.handlers.dispatch import dispatch  # who has nobody to dispatch needs nothing of targets
 
         rule = self.rules[decision.rule]
-        return dispatch(decision, standing, rule, self.targets(rule.target), self.ledger, self.say)
+        return dispatch(decision, context, rule, self.targets(rule.target), self.ledger, self.say)
 
     def adopt(self, look: Look, tables: Sequence[str], beads: Sequence[str]) -> bool:
         """What others left uncommitted becomes a commit of its own, so that nothing is decided on what history does not hold."""
@@ -67,44 +74,56 @@ class Acting:
         self.say(Said(words, LogEvent.ADOPTED))
         return True
 
-    def resynced(self, standing: Standing, why: str, missing: Sequence[Decision], held: Sequence[str]) -> State | None:
+    def resynced(
+        self, context: DecisionContext, why: ReasonCode, missing: Sequence[Decision], held: Sequence[str]
+    ) -> State | None:
         """One entry at a time, as every decision: whoever looks next finds it in history, whichever worker that is."""
-        self._know(standing)
-        look, beads = standing.look, len(standing.state.beads)
+        look, beads = context.look, len(context.state.beads)
         if missing:
             decision = missing[0]
             words = f"{decision.bead}: {decision.reason}"
             self.say(Said(words, LogEvent.RESTORING, bead=decision.bead))
         else:
-            reason = f"{why}: {beads} beads taken as they are" + (f", {len(held)} held until a resume" if held else "")
+            reason = f"{WORDS[why]}: {beads} beads taken as they are" + (
+                f", {len(held)} held until a resume" if held else ""
+            )
             detail = {"from": look.commit, "to": look.head, "beads": beads, "held": list(held)}
             decision = Decision(
-                kind=Kind.RESYNC, bead=GLOBAL, rule="", attempt=0, cause=look.head, reason=reason, detail=detail
+                kind=Kind.RESYNC,
+                bead=GLOBAL,
+                rule="",
+                attempt=0,
+                cause=look.head,
+                reason=reason,
+                reason_code=why,
+                detail=detail,
             )
             self.say(Said(f"{reason}; state made anew at {look.head[:8]}", LogEvent.RESYNC))
-        self.ledger.decide(decision, observed=look.head, fence=look.fence)
+        self.ledger.decide(context, decision)
         return None
 
-    def reprocessing(self, standing: Standing, commit: Commit, by: str) -> None:
-        self._know(standing)
+    def reprocessing(self, context: DecisionContext, commit: Commit, by: str) -> None:
         reason = f"everything after {commit.hash[:8]} is folded again, as {by} asked"
         detail = {"from": commit.hash, "by": by}
         decision = Decision(
-            kind=Kind.REPROCESS, bead=GLOBAL, rule="", attempt=0, cause=commit.hash, reason=reason, detail=detail
+            kind=Kind.REPROCESS,
+            bead=GLOBAL,
+            rule="",
+            attempt=0,
+            cause=commit.hash,
+            reason=reason,
+            detail=detail,
+            reason_code=ReasonCode.REQUESTED,
         )
-        self.ledger.decide(decision, observed=standing.look.head, fence=standing.look.fence)
+        self.ledger.decide(context, decision)
         self.say(Said(reason, LogEvent.REPROCESS))
 
     def save(self, store: Store, look: Look, seen: Mapping[str, Seen], due: Mapping[str, Any], *more: Any) -> None:
         if store.outbox:
-            store.outbox = self.notifier.flush(store.outbox) if self.notifier is not None else []
+            store.keep_notices(self.notifier.flush(store.outbox) if self.notifier is not None else [])
         if store.outbox:
             due = {**due, "dispatch": min(filter(None, (due.get("dispatch"), self.ledger.clock.now(look.now) + AGAIN)))}
         store.save(look, seen, due, *more)
-
-    def _know(self, standing: Standing) -> None:
-        self.ledger.rules, self.ledger.columns = standing.compiled, standing.lens.columns
-        self.ledger.schema = standing.lens.schema
 
 
 def under_way(actor: object) -> Decision | None:
@@ -119,14 +138,14 @@ class Telling:
         self.say = say
         self.told: list[Decision] = []
 
-    def handle(self, plan: Plan, standing: Standing) -> Written | None:
+    def handle(self, plan: Plan, context: DecisionContext) -> Written | None:
         for decision in plan.decisions:
             self.told.append(decision)
             verb = "dispatch" if decision.kind is Kind.CLAIM else decision.kind.value
             detail = f": {decision.reason}" if decision.reason else f" under rule {decision.rule}"
             self._say(f"would {verb} {decision.bead or decision.detail.get('target', '')}{detail}", bead=decision.bead)
-        tell_holds(self.say, standing.state, plan)
-        for bead in standing.state.beads.values():
+        tell_holds(self.say, context.state, plan)
+        for bead in context.state.beads.values():
             if bead.phase is Phase.RUNNING and bead.id in plan.holds:
                 self._say(f"holding {bead.id}: {plan.holds[bead.id].why}", bead=bead.id)
         return None
@@ -136,19 +155,21 @@ class Telling:
         self._say(f"would first adopt uncommitted changes in {', '.join(sorted(tables))}{named}")
         return False
 
-    def resynced(self, standing: Standing, why: str, missing: Sequence[Decision], held: Sequence[str]) -> State | None:
+    def resynced(
+        self, context: DecisionContext, why: ReasonCode, missing: Sequence[Decision], held: Sequence[str]
+    ) -> State | None:
         from dolt_watch.resync import restored
 
-        state, now = standing.state, standing.now
+        state, now = context.state, context.now
         beads = dict(state.beads)
         for decision in missing:
             self._say(f"would write {decision.bead} again: {decision.reason}")
         for bead in held:
             beads[bead] = beads[bead]._replace(phase=Phase.HELD, since=now, reason=HELD)
-        self._say(f"would record a resync: {why}")
+        self._say(f"would record a resync: {WORDS[why]}")
         return state._replace(beads=restored(beads, missing, state.commit, now))
 
-    def reprocessing(self, standing: Standing, commit: Commit, by: str) -> None:
+    def reprocessing(self, context: DecisionContext, commit: Commit, by: str) -> None:
         self._say(f"would fold everything after {commit.hash[:8]} again")
 
     def _say(self, words: str, **fields: Any) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from dolt_watch.core import outages
 from dolt_watch.core.dispatching import failure
 from dolt_watch.core.outages import Health
+from dolt_watch.core.reason_codes import ReasonCode
 from dolt_watch.model import EMPTY, OPEN, Bead, Decision, Entry, Kind, Rule
 from dolt_watch.targets import Accepted, Answer, Busy, Refused, Unknown
 
@@ -62,7 +63,9 @@ def _unreachable(
         detail |= outages.not_run(attempt)
     else:
         note = f"dispatch outcome unknown ({answer.why}): not sent again until it is known"
-    return known._replace(reason=answer.why, note="" if health.noted else note, detail=detail)
+    return known._replace(
+        reason=answer.why, reason_code=code_of(answer), note="" if health.noted else note, detail=detail
+    )
 
 
 def _report(answer: Answer, attempt: Bead, rule: Rule, now: datetime, jitter: float) -> Decision:
@@ -80,21 +83,47 @@ def _report(answer: Answer, attempt: Bead, rule: Rule, now: datetime, jitter: fl
         case Busy(why=why, retry_after=seconds):
             until = now + (REST if seconds is None else timedelta(seconds=seconds))
             detail = {"until": until.isoformat(), "target": rule.target}
-            return base._replace(kind=Kind.BUSY, status=OPEN, reason=why, detail=detail)
+            return base._replace(kind=Kind.BUSY, status=OPEN, reason=why, reason_code=code_of(answer), detail=detail)
         case Refused(why=why, stops=True):
-            return base._replace(kind=Kind.STOPPED, status=OPEN, reason=why, note=f"dispatch failed {why}")
+            return base._replace(
+                kind=Kind.STOPPED, status=OPEN, reason=why, reason_code=code_of(answer), note=f"dispatch failed {why}"
+            )
         case Refused(why=why, for_good=for_good):
             # once may be a database that is away; twice in a row it is the bead
-            again = "not found." in why and "not found." in attempt.reason
-            return failure(attempt, rule, now, why, Kind.FAILED, {}, for_good or again, jitter)
+            again = answer.not_found and attempt.reason_code is ReasonCode.BEAD_NOT_FOUND
+            code = code_of(answer) or ReasonCode.REFUSED
+            return failure(attempt, rule, now, why, Kind.FAILED, {}, for_good or again, jitter, code=code)
         case Unknown(why=why):
             note = f"dispatch outcome unknown ({why}): not sent again until it is known"
-            return base._replace(reason=why, note=note)
+            return base._replace(reason=why, reason_code=code_of(answer), note=note)
+
+
+def code_of(answer: Answer) -> ReasonCode | None:
+    """Return the code of what the answer says; None if the target accepted the bead."""
+    match answer:
+        case Accepted():
+            return None
+        case Busy():
+            return ReasonCode.TARGET_BUSY
+        case Refused(unreachable=part) | Unknown(unreachable=part) if part:
+            return ReasonCode.TARGET_UNREACHABLE
+        case Unknown():
+            return ReasonCode.OUTCOME_UNKNOWN
+        case Refused(stops=True):
+            return ReasonCode.RULE_STOPPED
+        case Refused(not_found=True):
+            return ReasonCode.BEAD_NOT_FOUND
+        case Refused(for_good=True):
+            return ReasonCode.REFUSED_FOR_GOOD
+    return ReasonCode.REFUSED
 
 
 def recorded(answer: Answer) -> dict[str, Any]:
     """The answer as the report's detail keeps it; its words and its job stand in the entry's own columns."""
-    kept = {name: getattr(answer, name, None) for name in ("status", "for_good", "stops", "retry_after", "unreachable")}
+    kept = {
+        name: getattr(answer, name, None)
+        for name in ("status", "for_good", "stops", "retry_after", "unreachable", "not_found")
+    }
     return {"is": type(answer).__name__.lower()} | {name: value for name, value in kept.items() if value}
 
 
@@ -110,10 +139,23 @@ def recalled(entry: Entry) -> Answer | None:
         case "busy":
             return Busy(entry.reason, status, kept.get("retry_after"))
         case "refused":
-            return Refused(entry.reason, status, bool(kept.get("for_good")), bool(kept.get("stops")), _part(kept))
+            return Refused(
+                entry.reason,
+                status,
+                bool(kept.get("for_good")),
+                bool(kept.get("stops")),
+                _part(kept),
+                not_found=_not_found(entry, kept),
+            )
         case "unknown":
             return Unknown(entry.reason, status, _part(kept))
     return None
+
+
+def _not_found(entry: Entry, kept: Mapping[str, Any]) -> bool:
+    """Did the target find no such bead? An entry from before the codes says it in its text alone."""
+    coded = "reason_code" in entry.detail
+    return bool(kept.get("not_found")) if coded else entry.reason_code is ReasonCode.BEAD_NOT_FOUND
 
 
 def _part(kept: Mapping[str, Any]) -> str:

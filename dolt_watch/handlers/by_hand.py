@@ -36,7 +36,7 @@ class ByHand:
             except Conflict as error:
                 merging = isinstance(error, MergeInProgress)
                 if (waited >= PATIENCE) if merging else (tries >= TRIES):
-                    error.fix = error.fix or "run it again"
+                    error.with_fix("run it again")
                     raise
                 tries += not merging
                 pause = 1.0 if merging else min(0.05 * tries, 0.5)
@@ -44,17 +44,15 @@ class ByHand:
                 waited += pause if merging else 0.0
 
     def _once(self, bead: str, decide: Callable[[Found], Answer]) -> Answer:
-        standing = self.loop.standing()
-        engine, head = self.ledger.engine, standing.look.head
+        context = self.loop.decision_context()
+        engine, head = self.ledger.engine, context.look.head
         rows = engine.query(f"SELECT status FROM issues AS OF '{head}' WHERE id = ?", (bead,))
         status = str(rows[0][0]) if rows else None
         last = last_entry(engine, bead)
-        found = Found(bead, standing.state.beads.get(bead), status, last, head, standing.now)
+        found = Found(bead, context.state.beads.get(bead), status, last, head, context.now)
         answer = decide(found)
         if isinstance(answer, Decision):
-            self.ledger.rules = standing.compiled
-            self.ledger.columns = standing.lens.columns
-            self.ledger.decide(answer, observed=head, fence=standing.look.fence)
+            self.ledger.decide(context, answer)
         return answer
 
 

@@ -10,13 +10,14 @@ import time
 import uuid
 from datetime import timedelta
 
+from dolt_watch.context import DecisionContext
 from dolt_watch.core.outages import health_of, is_resent
-from dolt_watch.core.rules import CompiledRule
+from dolt_watch.core.reason_codes import ReasonCode
 from dolt_watch.handlers.answers import recorded, report_of
 from dolt_watch.ledger import Ledger, Written
 from dolt_watch.log_events import LogEvent
 from dolt_watch.model import IN_PROGRESS, OPEN, Decision, Kind, Rule
-from dolt_watch.round import Standing, announce
+from dolt_watch.round import announce
 from dolt_watch.targets import Target, Task
 from dolt_watch.text import Said, Say
 
@@ -25,38 +26,36 @@ MARGIN = 30.0
 
 
 def dispatch(
-    decision: Decision, standing: Standing, rule: Rule, target: Target, ledger: Ledger, say: Say
+    decision: Decision, context: DecisionContext, rule: Rule, target: Target, ledger: Ledger, say: Say
 ) -> Written:  # fmt: skip
     """What became of it: the report that now stands in the ledger. Raises Conflict where the claim did not go through, NotRecorded."""
     token = uuid.uuid4().hex
     begun = time.monotonic()
-    claim = ledger.under_way = decision._replace(token=token)
-    try:
-        return _attempt(claim, begun, standing, rule, target, ledger, say)
-    finally:
-        ledger.under_way = None
+    claim = decision._replace(token=token)
+    with ledger.attempt(claim):
+        return _attempt(claim, begun, context, rule, target, ledger, say)
 
 
 def _attempt(
-    claim: Decision, begun: float, standing: Standing, rule: Rule, target: Target, ledger: Ledger, say: Say
+    claim: Decision, begun: float, context: DecisionContext, rule: Rule, target: Target, ledger: Ledger, say: Say
 ) -> Written:  # fmt: skip
-    bead, compiled = standing.state.beads[claim.bead], standing.compiled[rule.name]
+    bead = context.state.beads[claim.bead]
     valid = timedelta(seconds=MARGIN + target.timeout)
-    claimed = ledger.decide(claim, observed=standing.look.head, fence=standing.look.fence, valid=valid)
+    claimed = ledger.decide(context, claim, valid)
     after = time.monotonic()
     announce(say, claimed, f"picked bead: {bead.id}")
     attempt = bead._replace(attempt=claim.attempt, token=claim.token, cause=claimed.commit, sent_at=claimed.entry.at)
     again = is_resent(claim.detail)
-    report = _withdrawn(claimed, compiled, ledger, again) or _late(begun)
+    report = _withdrawn(claimed, context, ledger, again) or _late(begun)
     if report is None:
         task = Task(bead.id, dict(claimed.row or {}), rule.name)
         answer, jitter = target.dispatch(task, claim.token), round(random.random(), 6)
         # not the look's time: what is to be left alone for a while is left alone from its answer on
         now = claimed.entry.at + timedelta(seconds=time.monotonic() - after)
-        health = health_of(standing.state, rule.target, bead.id, now, str(claim.detail.get("deferred_note", "")))
+        health = health_of(context.state, rule.target, bead.id, now, str(claim.detail.get("deferred_note", "")))
         report = report_of(answer, attempt, rule, now, jitter, health)
         given = {
-            "now": now.isoformat(), "made": standing.state.made, "jitter": jitter, "answer": recorded(answer),
+            "now": now.isoformat(), "made": context.state.made, "jitter": jitter, "answer": recorded(answer),
             "health": list(health),
         }  # fmt: skip
         report = report._replace(detail={**report.detail, "given": given})
@@ -66,34 +65,49 @@ def _attempt(
     report = report._replace(
         bead=bead.id, rule=rule.name, attempt=claim.attempt, token=claim.token, cause=claimed.commit
     )
-    ledger.under_way = report
-    written = ledger.report(report)
+    written = ledger.report(context, report)
     for warning in (claimed.warning, written.warning):
         if warning:
             say(Said(f"warning: {warning}", LogEvent.NOTES_FULL, bead=bead.id))
     return written
 
 
-def _withdrawn(claimed: Written, compiled: CompiledRule, ledger: Ledger, again: bool) -> Decision | None:
+def _withdrawn(claimed: Written, context: DecisionContext, ledger: Ledger, again: bool) -> Decision | None:
     """Cell-wise merges let a person unassign the bead in the same instant: look again, with our own cells put back.
 
     ``again``: the bead is in progress by an earlier claim, and may have been deferred or blocked since.
     """
     assert claimed.row is not None
+    compiled = context.compiled[claimed.entry.rule]
     row = {**claimed.row, "status": OPEN} if again else claimed.row
     before = [row[name] for name in compiled.put_back]
     rows = ledger.engine.query(
         f"SELECT status, {compiled.when_put_back} FROM issues WHERE id = ?", (*before, claimed.entry.bead)
     )
     if rows and rows[0][0] == IN_PROGRESS and rows[0][1]:
-        hold = ledger.unready(claimed.entry) if again else None
+        hold = ledger.unready(context, claimed.entry) if again else None
         if hold is None:
             return None
         why = f"it is not ready: {hold.why}; nothing was sent"
-        return Decision(kind=Kind.RELEASE, bead=claimed.entry.bead, rule="", attempt=0, cause="", reason=why)
+        return Decision(
+            kind=Kind.RELEASE,
+            bead=claimed.entry.bead,
+            rule="",
+            attempt=0,
+            cause="",
+            reason=why,
+            reason_code=ReasonCode.NOT_READY,
+        )
     why = "it no longer matches its rule" if rows else "it was deleted"
+    code = ReasonCode.NO_LONGER_MATCHES if rows else ReasonCode.BEAD_DELETED
     return Decision(
-        kind=Kind.RELEASE, bead=claimed.entry.bead, rule="", attempt=0, cause="", reason=f"{why}; nothing was sent"
+        kind=Kind.RELEASE,
+        bead=claimed.entry.bead,
+        rule="",
+        attempt=0,
+        cause="",
+        reason=f"{why}; nothing was sent",
+        reason_code=code,
     )
 
 
@@ -102,5 +116,11 @@ def _late(begun: float) -> Decision | None:
     if time.monotonic() - begun < MARGIN:
         return None
     return Decision(
-        kind=Kind.RELEASE, bead="", rule="", attempt=0, cause="", reason="claiming took too long; nothing was sent"
+        kind=Kind.RELEASE,
+        bead="",
+        rule="",
+        attempt=0,
+        cause="",
+        reason="claiming took too long; nothing was sent",
+        reason_code=ReasonCode.CLAIMED_TOO_LATE,
     )

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from dolt_watch.core.given import recall
 from dolt_watch.core.reaping import stale_at
+from dolt_watch.core.reason_codes import ReasonCode
 from dolt_watch.model import Entry, Kind, Phase, Rule
 from dolt_watch.report.history import HELD_BACK, SILENT, UNDER_WAY, Depth, History, Stretch, split
 from dolt_watch.report.now import Now
@@ -219,7 +220,7 @@ def failures(report: Report, limit: int = 12) -> list[Bar]:
 
 def _same(entry: Entry) -> str:
     """The reason without what tells one bead's from another's: minutes, the job's name and words."""
-    if entry.kind in (Kind.REAP, Kind.REQUEUE) and entry.reason.startswith("no progress"):
+    if entry.reason_code is ReasonCode.NO_PROGRESS:
         return "no sign of life"
     if ended := entry.detail.get("ended"):
         return f"its job ended {ended}"

@@ -37,6 +37,8 @@ class Refused:
     it, and counts against no bead."""
     unreachable: str = ""
     """What cannot be reached: 'target', 'service' (the one behind it), '' where the target answered. Begins an outage, and counts against no bead."""
+    not_found: bool = False
+    """The target does not find the bead. Once may be a database that is away; twice in a row counts as ``for_good``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,18 @@ from dolt_watch.model import Verdict
 from dolt_watch.settings.kinds.beadboard import BeadBoardSettings
 from dolt_watch.targets import Accepted, Answer, Busy, Capacity, JobReport, Refused, Task, Unknown
 from dolt_watch.targets.checks import check_url, seconds
-from dolt_watch.targets.health import read_health
+from dolt_watch.targets.health import SERVICE, read_health
 from dolt_watch.targets.http import Caller, Exchange
-from dolt_watch.targets.reading import GATEWAY, LOOK_TIMEOUT, error_of, json_of, retry_after, usable_job, usual
+from dolt_watch.targets.reading import (
+    GATEWAY,
+    LOOK_TIMEOUT,
+    error_of,
+    json_of,
+    names_no_bead,
+    retry_after,
+    usable_job,
+    usual,
+)
 
 DEFAULT_TIMEOUT = 30.0
 
@@ -93,12 +102,12 @@ def read_answer(exchange: Exchange) -> Answer:
         case 200:
             return _accepted(exchange)
         case 400:
-            return Refused(exchange.shown, 400, for_good=_for_good(exchange))
+            return Refused(exchange.shown, 400, for_good=_for_good(exchange), not_found=names_no_bead(exchange.shown))
         case 500:
             # 'not configured', or an empty body for JSON null: BeadBoard's own 500s come before it asks its service.
             error = error_of(exchange)
             away = "service" if isinstance(error, str) and NOT_CONFIGURED in error else ""
-            return Refused(exchange.shown, 500, unreachable=away)
+            return Refused(exchange.shown, 500, unreachable=away, not_found=names_no_bead(exchange.shown))
         case 502:
             return _passed_on(exchange)
         case _:
@@ -127,7 +136,7 @@ def _passed_on(exchange: Exchange) -> Answer:
         return Refused(exchange.shown, 502, stops=True)
     if isinstance(error, list):
         # The service's 422: validation comes before anything else there.
-        return Refused(exchange.shown, 502)
+        return Refused(exchange.shown, 502, not_found=names_no_bead(exchange.shown))
     # Without a word of BeadBoard's own, a proxy says that it cannot reach BeadBoard.
     told = isinstance(error, str) and error in SERVICE_AWAY
     away = "service" if error is None or told else ""
@@ -143,4 +152,8 @@ def read_status(exchange: Exchange) -> Capacity:
     busy = answer.get("busy") if isinstance(answer, dict) else None
     if not isinstance(busy, bool):
         return Capacity(0, f"BeadBoard's agent-status: {exchange.shown}", down=True)
-    return Capacity(0, "claude-agent-service is busy", proof="target") if busy else Capacity(1, proof="target")
+    return (
+        Capacity(0, "claude-agent-service is busy", proof="target", speaks_for=SERVICE)
+        if busy
+        else Capacity(1, proof="target")
+    )

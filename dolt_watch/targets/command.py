@@ -24,7 +24,7 @@ from dolt_watch.settings.kinds.command import CommandSettings
 from dolt_watch.targets import Accepted, Answer, Busy, Capacity, JobReport, Refused, Task, Unknown
 from dolt_watch.targets.checks import seconds
 from dolt_watch.targets.columns import columns
-from dolt_watch.targets.reading import usable_job
+from dolt_watch.targets.reading import names_no_bead, usable_job
 from dolt_watch.text import outside
 
 MAX_OUTPUT = 64 * 1024
@@ -110,7 +110,8 @@ def read_end(end: End, timeout: float) -> Answer:
     if end.code == os.EX_TEMPFAIL:
         return Busy(f"exit {end.code}: {said}".rstrip(": "))
     if end.code != 0:
-        return Refused(f"exit {end.code}: {said}".rstrip(": "))
+        why = f"exit {end.code}: {said}".rstrip(": ")
+        return Refused(why, not_found=names_no_bead(why))
     first = end.out.decode("utf-8", "replace").partition("\n")[0].strip()
     job = usable_job(first)
     # It says that it went well, so a run may have begun.

@@ -8,6 +8,7 @@ from dolt_watch.targets import Capacity
 from dolt_watch.targets.http import Exchange
 from dolt_watch.targets.reading import json_of
 
+SERVICE = "claude-agent-service"
 MOST = 100_000
 """A service that counts more jobs than this is not believed."""
 
@@ -22,13 +23,17 @@ def read_health(exchange: Exchange) -> Capacity:
         busy = answer.get("busy")
         if not isinstance(busy, bool):
             return Capacity(0, f"claude-agent-service's health: {exchange.shown}", down=True)
-        return Capacity(0, "claude-agent-service is busy", proof="service") if busy else Capacity(1, proof="service")
+        return (
+            Capacity(0, "claude-agent-service is busy", proof="service", speaks_for=SERVICE)
+            if busy
+            else Capacity(1, proof="service")
+        )
     active, queued, most = (_count(answer.get(key)) for key in ("active", "queued", "capacity"))
     if active is None or queued is None or most is None:
         return Capacity(0, f"claude-agent-service's numbers make no sense: {exchange.shown}", down=True)
     slots = max(0, most - active - queued)
     why = "" if slots else f"claude-agent-service is busy (active {active}, queued {queued}, capacity {most})"
-    return Capacity(slots, why, idle=active == 0 and queued == 0, proof="service")
+    return Capacity(slots, why, idle=active == 0 and queued == 0, proof="service", speaks_for="" if slots else SERVICE)
 
 
 def _count(value: Any) -> int | None:

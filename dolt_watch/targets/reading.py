@@ -15,6 +15,8 @@ LOOK_TIMEOUT = 10.0
 """Seconds that a look at the capacity, or at a job, may take."""
 LONGEST_JOB = 255
 """Characters of a job id: the column's width."""
+NOT_FOUND = "not found."
+"""BeadBoard's words, in 'Bead X not found.', and those of services like it."""
 GATEWAY = frozenset({502, 503, 504})
 """What a gateway answers when it cannot reach the service behind it."""
 LONGEST_REST = 3600.0
@@ -41,9 +43,14 @@ def usual(exchange: Exchange) -> Answer:
         case 408:
             return Unknown(shown, status)
         case _ if 300 <= status < 500:
-            return Refused(shown, status)
+            return Refused(shown, status, not_found=names_no_bead(shown))
         case _:
             return Unknown(shown, status)
+
+
+def names_no_bead(text: str) -> bool:
+    """Does an answer or an error output say that the bead was not found?"""
+    return NOT_FOUND in text
 
 
 def usable_job(value: Any) -> str:

@@ -84,6 +84,14 @@ class Journal:
                 )
             )
 
+    def of_rule(self, rule: str) -> Journal:
+        """Return a journal of one rule's beads."""
+        chosen = Journal()
+        chosen.attempts.extend(one for one in self.attempts if one.rule == rule)
+        chosen.taken.extend(one for one in self.taken if one.rule == rule)
+        chosen.told.extend(one for one in self.told if one.rule == rule)
+        return chosen
+
     def saw(
         self, event: Event, before: Bead | None, after: Bead | None, status: str = "", assumed: bool = False
     ) -> None:

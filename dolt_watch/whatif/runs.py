@@ -93,5 +93,5 @@ def report_of_run(
             token=attempt.token,
             status=was,
         )
-        return taken._replace(reason=entry.reason)
+        return taken._replace(reason=entry.reason, reason_code=entry.reason_code)
     return report_of(answer, attempt, rule, now, recall(entry).jitter, health)

@@ -91,6 +91,20 @@ class Run:
     assumed: bool = False
     """Nobody recorded it: the simulation made it up."""
 
+    def add_act(self, act: Act, place: int) -> None:
+        """Add an event by others. ``place``: its index in history."""
+        self.acts.add(act)
+        self.last = place
+
+    def add_entry(self, entry: Entry, place: int) -> None:
+        """Add a later entry of the same attempt. ``place``: its index in history."""
+        self.last = place
+        if entry.kind in ANSWERS and self.answer is None:
+            self.answer = entry
+        if entry.kind is Kind.RETRY:
+            self.idle = self.idle or any(one.idle for one in recall(entry).capacity.values())
+        self.taken = self.taken or entry.kind in OURS_TO_END
+
     def verdict(self, since: timedelta) -> JobReport | None:
         """The last one that was known by then."""
         known = [report for after, report in self.verdicts if after <= since]
@@ -161,12 +175,7 @@ class Script:
         open_ = self._open.get(entry.bead)
         if open_ is None or (entry.token and entry.token != open_.token):
             return
-        open_.last = self._place
-        if entry.kind in ANSWERS and open_.answer is None:
-            open_.answer = entry
-        if entry.kind is Kind.RETRY:
-            open_.idle = open_.idle or any(one.idle for one in recall(entry).capacity.values())
-        open_.taken = open_.taken or entry.kind in OURS_TO_END
+        open_.add_entry(entry, self._place)
         if entry.kind in NOTHING_RUNS or entry.kind is Kind.RETRY:
             self._end(entry.bead)
 
@@ -220,8 +229,7 @@ class Script:
                     self._end(event.bead)
             self.people.add(act)
             return
-        run.acts.add(act)
-        run.last = self._place
+        run.add_act(act, self._place)
         if status and status != IN_PROGRESS:
             self._end(event.bead)
 

@@ -369,4 +369,5 @@ def _entry(decision: Decision, version: int, settings_hash: str, at: datetime) -
         actor="",
         detail=decision.detail,
         wrote=Wrote(),
+        reason_code=decision.reason_code,
     )

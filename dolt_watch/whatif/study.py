@@ -244,8 +244,4 @@ def _only(journal: Journal, rule: str) -> Journal:
     """Of one rule's beads."""
     if not rule:
         return journal
-    chosen = Journal()
-    chosen.attempts = [one for one in journal.attempts if one.rule == rule]
-    chosen.taken = [one for one in journal.taken if one.rule == rule]
-    chosen.told = [one for one in journal.told if one.rule == rule]
-    return chosen
+    return journal.of_rule(rule)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -22,6 +20,7 @@ from dolt_watch.round import Outcome
 from dolt_watch.settings import Settings, load
 from dolt_watch.targets import Target
 from dolt_watch.times import ShiftedClock, utc
+from tests import forked
 from tests.beads import Workspace
 from tests.servers import Server
 from tests.stubs.beadboard import BeadBoardStub
@@ -73,10 +72,7 @@ class Watch:
         return self.run(Scope(dispatch=True, reap=True), shift)
 
     def command(self, *arguments: str, env: Mapping[str, str] | None = None) -> Ran:
-        done = subprocess.run(
-            [sys.executable, "-m", "dolt_watch", *arguments],
-            cwd=self.bd.path, env={**self.env, **(env or {})}, capture_output=True, text=True, timeout=60,
-        )  # fmt: skip
+        done = forked.dolt_watch(arguments, cwd=self.bd.path, env={**self.env, **(env or {})})
         return Ran(done.returncode, done.stdout, done.stderr)
 
     def change(self, **settings: Any) -> None:

@@ -67,6 +67,7 @@ def need_doltlite() -> None:
         servers.without(NO_DOLTLITE)
 
 
+@pytest.mark.long
 def test_story_on_doltlite_and_a_look_around(tmp_path: Path) -> None:
     need_doltlite()
     done = run(tmp_path, "-m", "dolt_watch", "demo", "--keep")
@@ -81,6 +82,7 @@ def test_story_on_doltlite_and_a_look_around(tmp_path: Path) -> None:
     assert len(list((tmp_path / "tmp").iterdir())) == 1
 
 
+@pytest.mark.long
 def test_leaves_nothing_without_keep_and_takes_a_dolt_server_where_doltlite_cannot_load(tmp_path: Path) -> None:
     servers.own_dolt()
     done = run(tmp_path, *STOCK, "demo")

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -16,7 +15,7 @@ import pytest
 from dolt_watch.cli import wiring
 from dolt_watch.engines.address import DoltLitePath, open_engine
 from dolt_watch.model import GLOBAL, Decision, Kind
-from tests import beads
+from tests import beads, forked
 from tests.acceptance.conftest import Watch
 from tests.acceptance.doctoring import doctor, mend
 from tests.stubs.beadboard import BeadBoardStub, dead_url
@@ -191,11 +190,11 @@ def test_a_rule_that_stopped_and_a_pause(watch: Watch) -> None:
     assert watch.command("resume", "--rule", "agent").code == 0
     assert doctor(watch).worst("switches").level == "ok"
     over = {"until": "2020-01-01T00:00:00+00:00", "reaping": False, "by": "ann"}
-    wiring.ledger(watch.engine, watch.settings).report(
+    wiring.ledger(watch.engine, watch.settings).record(
         Decision(Kind.PAUSE, GLOBAL, "", 0, "", reason="lunch", detail=over)
     )
     assert doctor(watch).worst("switches").level == "ok", "it is over"
-    wiring.ledger(watch.engine, watch.settings).report(Decision(Kind.PAUSE, GLOBAL, "renamed", 0, "", reason="lunch"))
+    wiring.ledger(watch.engine, watch.settings).record(Decision(Kind.PAUSE, GLOBAL, "renamed", 0, "", reason="lunch"))
     assert "there is no such rule (any more)" in doctor(watch).worst("switches").says
 
 
@@ -249,8 +248,7 @@ def test_on_doltlite(doltlite_path: DoltLitePath, tmp_path: Path) -> None:
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "BEADBOARD_URL": board.url}
-        command = [sys.executable, "-m", "dolt_watch", *arguments, "--database", doltlite_path.url]
-        return subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60)
+        return forked.dolt_watch([*arguments, "--database", doltlite_path.url], cwd=tmp_path, env=env)
 
     with BeadBoardStub() as board:
         assert run("init").returncode == 0

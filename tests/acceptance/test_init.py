@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
 
 from dolt_watch.engines.address import open_engine
+from tests import forked
 from tests.beads import Workspace
 
 pytestmark = pytest.mark.timeout(60)
@@ -33,10 +32,7 @@ def command(beads_workspace: Workspace) -> Command:
     def run(*arguments: str, **env: str) -> Ran:
         keep = {name: os.environ[name] for name in ("PATH", "LANG", "PYTHONPATH") if name in os.environ}
         home = {"HOME": str(beads_workspace.path), "BEADS_DOLT_PASSWORD": ""}
-        done = subprocess.run(
-            [sys.executable, "-m", "dolt_watch", *arguments], cwd=beads_workspace.path, env={**keep, **home, **env},
-            capture_output=True, text=True, timeout=50, check=False,
-        )  # fmt: skip
+        done = forked.dolt_watch(arguments, cwd=beads_workspace.path, env={**keep, **home, **env})
         return Ran(done.returncode, done.stdout, done.stderr)
 
     return run

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tests import forked
 from tests.acceptance.conftest import Ran, Watch
 from tests.servers import Server
 from tests.stubs.server import dead_port
@@ -18,10 +17,8 @@ from tests.stubs.server import dead_port
 
 def run(folder: Path, *arguments: str, **env: str) -> Ran:
     """The command in an empty folder with a bare environment."""
-    done = subprocess.run(
-        [sys.executable, "-m", "dolt_watch", *arguments], cwd=folder, env={"PATH": "/usr/bin:/bin", "HOME": str(folder), **env},
-        capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
+    bare = {"PATH": "/usr/bin:/bin", "HOME": str(folder)}
+    done = forked.dolt_watch(arguments, cwd=folder, env={**bare, **env})
     return Ran(done.returncode, done.stdout, done.stderr)
 
 

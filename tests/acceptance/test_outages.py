@@ -22,6 +22,7 @@ from dolt_watch.settings.kinds.webhook import WebhookSettings
 from dolt_watch.settings.model import TargetSettings
 from dolt_watch.times import ShiftedClock
 from dolt_watch.verify import verify
+from tests.engines import on_engines
 from tests.light import Light
 from tests.stubs.agent_service import AgentServiceStub
 from tests.stubs.beadboard import BeadBoardStub, dead_url
@@ -158,6 +159,7 @@ def test_with_health_the_one_that_was_sent_into_it_is_sent_again(engine: Engine,
     assert len(played.entries(Kind.RETRY)) == 1
 
 
+@pytest.mark.long
 def test_without_health_one_bead_is_tried_and_the_others_never(engine: Engine, stack: contextlib.ExitStack) -> None:
     played = Played(engine, stack, health=False)
     played.assign(*BEADS)
@@ -182,7 +184,8 @@ def test_without_health_one_bead_is_tried_and_the_others_never(engine: Engine, s
     assert len(played.board.accepted) == 4
 
 
-@pytest.mark.parametrize("slots", [1, 3])
+@pytest.mark.long
+@pytest.mark.parametrize(("engine_factory", "slots"), on_engines([1, 3], {"3"}), indirect=["engine_factory"])
 def test_a_target_that_refuses_connections(engine: Engine, stack: contextlib.ExitStack, slots: int) -> None:
     """Nothing is sent, so nothing is unknown; a webhook has no health, so one bead tries it, always the same."""
     played = Played(engine, stack, health=False, max_in_flight=slots)
@@ -206,7 +209,12 @@ def test_a_target_that_refuses_connections(engine: Engine, stack: contextlib.Exi
     played.verified()
 
 
-@pytest.mark.parametrize("after", ["0", "1", "Sat, 18 Apr 2026 22:35:46 GMT", None])
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("engine_factory", "after"),
+    on_engines(["0", "1", "Sat, 18 Apr 2026 22:35:46 GMT", None], {"1"}),
+    indirect=["engine_factory"],
+)
 def test_a_target_that_stays_busy_is_left_alone(engine: Engine, stack: contextlib.ExitStack, after: str | None) -> None:
     """Whatever it says of when to come again."""
     played = Played(engine, stack, health=False, max_per_hour=2)

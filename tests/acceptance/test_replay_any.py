@@ -25,6 +25,7 @@ DEEDS = ("close", "close", "comment", "comment", "open", "priority", "unassign",
 BEADS = [f"b{number}" for number in range(8)]
 
 
+@pytest.mark.long
 def test_any_history(doltlite_path: DoltLitePath) -> None:
     for seed in (0, 3):
         same_again(DoltLitePath(f"{doltlite_path.path}.{seed}"), seed)

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -17,6 +16,7 @@ import pytest
 
 from dolt_watch.engines.address import Address, DoltLitePath
 from dolt_watch.settings.values import duration_text
+from tests import forked
 from tests.history import Deeds, History
 from tests.servers import Server
 
@@ -33,10 +33,8 @@ ROWS = re.compile(r'<tr data-figure="(.*?)">(.*?)</tr>', re.DOTALL)
 
 def replay(url: str, folder: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
     keep = {name: os.environ[name] for name in ("PATH", "LANG", "PYTHONPATH") if name in os.environ}
-    return subprocess.run(
-        [sys.executable, "-m", "dolt_watch", "replay", "--database", url, *arguments],
-        cwd=folder, env={**keep, "HOME": str(folder), **env}, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+    words = ("replay", "--database", url, *arguments)
+    return forked.dolt_watch(words, cwd=folder, env={**keep, "HOME": str(folder), **env})
 
 
 @pytest.fixture(params=["dolt", "doltlite"])

@@ -101,6 +101,7 @@ def hunt(watch: Watch) -> Iterator[Hunt]:
     watch.server.sql(f"DROP USER '{user}'@'%'")
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="reads the process list in /proc")  # noqa: PTH112
 @pytest.mark.timeout(300)
 def test_no_canary_anywhere(hunt: Hunt) -> None:

@@ -104,6 +104,7 @@ def verified(watch: Watch) -> None:
     assert "; 0 differences" in ran.stdout and "cannot be verified" not in ran.stdout, ran.stdout
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("to", TO)
 def test_decisions_before_while_and_after(old: Watch, to: str) -> None:
     named = live(old)
@@ -184,6 +185,7 @@ def test_decisions_while_bd_1_2_2_has_committed_a_part(old: Watch) -> None:
     verified(old)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("to", TO)
 def test_state_made_anew_after_the_upgrade(old: Watch, to: str) -> None:
     """History is flattened: events have other ids than the ledger's entries name, and none is a sign of life."""

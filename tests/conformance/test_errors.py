@@ -63,7 +63,7 @@ ROW_1452 = "cannot add or update a child row - Foreign key violation on fk: `f`,
         (1040, "Too many connections", errors.Unreachable),
         (0, "", errors.Unreachable),
         (1105, 'column "to_x" could not be found in any table in scope', errors.SchemaChanged),
-        (1105, "panic recovered: runtime error", errors.DatabaseError),
+        (1105, "panic recovered: runtime error", errors.ServerPanic),
         (1048, "column name 'id' is non-nullable", errors.DatabaseError),
     ],
 )

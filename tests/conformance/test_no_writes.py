@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 from dolt_watch.engines.address import Address, open_engine
 from dolt_watch.errors import BranchDenied, ReadOnly
 from dolt_watch.migrate import migrate
+from tests import forked
 from tests.beads import create_beads
 from tests.servers import Server, own_dolt, start_dolt
 
@@ -49,8 +49,7 @@ def run(address: Address, folder: Path, *words: str) -> subprocess.CompletedProc
         "DOLT_WATCH_DATABASE": address.url,
         "DOLT_WATCH_PASSWORD": address.password,
     }
-    command = [sys.executable, "-m", "dolt_watch", *words]
-    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=120, check=False)
+    return forked.dolt_watch(words, cwd=folder, env=env)
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -19,6 +18,7 @@ from dolt_watch.errors import UnknownCommit
 from dolt_watch.life import is_cut, line_to
 from dolt_watch.migrate import migrate
 from dolt_watch.stream import first_commit
+from tests import forked
 from tests.beads import create_beads
 from tests.servers import Server
 
@@ -47,8 +47,7 @@ class Clone:
         env = {"PATH": os.environ["PATH"], "HOME": str(folder), "DOLT_WATCH_DATABASE": self.address.url}
         if self.address.password:
             env["DOLT_WATCH_PASSWORD"] = self.address.password
-        command = [sys.executable, "-m", "dolt_watch", *words]
-        return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=120, check=False)
+        return forked.dolt_watch(words, cwd=folder, env=env)
 
 
 @pytest.fixture(scope="module")

@@ -46,6 +46,7 @@ def opened(fresh: dict[str, str]) -> Iterator[Shell]:
         os.kill(int((Path(fresh["HOME"]) / "tracker/.beads/dolt-server.pid").read_text()), signal.SIGKILL)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_from_nothing_to_a_dispatched_bead(shell: Shell, fresh: dict[str, str]) -> None:
     for step in steps(PAGE):

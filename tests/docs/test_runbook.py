@@ -60,6 +60,7 @@ def left_by_the_original(bd: Workspace, server: Server) -> None:
         cursor.execute("CALL DOLT_COMMIT('-Am', 'what the original left', '--date', %s)", cursor.fetchone())
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("title", WITH_COMMANDS)
 def test_chapter(

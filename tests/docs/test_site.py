@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import Once
 from tests.docs.conftest import ROOT
 from tools.docs import site
 
@@ -18,13 +19,13 @@ DOCUMENT = re.compile(r"<(?:script|link|img|iframe)[^>]*\s(?:src|href)=\"?(https
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("site")
-    done = subprocess.run(
-        [sys.executable, "-m", "tools.docs.site", str(folder)], cwd=ROOT, capture_output=True, text=True, timeout=110
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return folder
+def built(once: Once) -> Path:
+    def make(folder: Path) -> None:
+        command = [sys.executable, "-m", "tools.docs.site", str(folder)]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    return once("site", make)
 
 
 def test_every_page_is_in_it(built: Path) -> None:

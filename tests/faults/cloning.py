@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from dolt_watch.settings import Settings, load, settings_hash
 from dolt_watch.targets import Target
 from dolt_watch.times import ShiftedClock
 from dolt_watch.verify import verify
-from tests import servers
+from tests import forked, servers
 from tests.beads import create_beads
 from tests.faults.racing import AT_ONCE, ROOT, clean_env
 from tests.servers import Server
@@ -76,10 +75,8 @@ class Side:
 
     def command(self, *names: str) -> subprocess.CompletedProcess[str]:
         sets = [word for each in AT_ONCE for word in ("--set", each)]
-        return subprocess.run(
-            [sys.executable, "-m", "dolt_watch", *names, "--database", self.settings.address.url, *sets],
-            env=clean_env() | {"BEADBOARD_URL": self.board.url}, capture_output=True, text=True, timeout=60,
-        )  # fmt: skip
+        words = [*names, "--database", self.settings.address.url, *sets]
+        return forked.dolt_watch(words, cwd=ROOT, env=clean_env() | {"BEADBOARD_URL": self.board.url})
 
     def head(self) -> str:
         return str(self.sql("SELECT HASHOF('HEAD')")[0][0])

@@ -258,7 +258,7 @@ class World:
         self.clock.sleep(1)
         end = (self.clock.moment + until).isoformat() if until else None
         decision = Decision(kind, GLOBAL, "", 0, "", reason="by hand", detail={"until": end, "reaping": reaping})
-        ledger(self.hand, self.settings, self.clock).report(decision)
+        ledger(self.hand, self.settings, self.clock).record(decision)
 
 
 @cache

@@ -163,6 +163,7 @@ def wire(examples: int) -> None:
         board.close()
 
 
+@pytest.mark.long
 def test_over_the_wire() -> None:
     wire(250)
 
@@ -246,6 +247,7 @@ def ledger(examples: int, folder: Path) -> None:
     world.close()
 
 
+@pytest.mark.long
 def test_answers_in_the_ledger(tmp_path: Path) -> None:
     ledger(60, tmp_path)
 
@@ -287,32 +289,44 @@ def insert(world: World, table: str, cells: dict[str, Any]) -> None:
         world.hand.raw(f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({', '.join('?' * len(cells))})", tuple(cells.values()))  # fmt: skip
 
 
-def imported(folder: Path, number: list[int], bead: str, cells: dict[str, Any], sides: list[str], text: str, date: Any, entry: dict[str, Any] | None) -> None:  # fmt: skip
+Imported = tuple[str, dict[str, Any], list[str], str, Any, dict[str, Any] | None]
+"""A bead's id and cells, the tables beside it, a text and a date for their rows, and an entry of the ledger."""
+
+
+def import_row(world: World, row: Imported) -> None:
+    bead, cells, sides, text, date, entry = row
+    insert(world, "issues", {"id": bead, **PLAIN, **cells})
+    for side in sides:
+        key = {
+            "labels": {"label": text},
+            "dependencies": {"depends_on_id": text, "created_by": text, "type": text, "created_at": date or ""},
+        }
+        rest = {
+            "id": f"k{bead}",
+            "created_at": date or "",
+            **({"author": text, "text": text} if side == "comments" else {"event_type": "x", "actor": text}),
+        }
+        insert(world, side, {"issue_id": bead, **key.get(side, rest)})
+    if entry is not None:
+        rest = dict.fromkeys(ENTRY_COLUMNS, text)
+        insert(world, "watch_decision", {**rest, **entry, "actor": "somebody"})
+
+
+def imported(folder: Path, number: list[int], batch: list[Imported]) -> None:
+    """The rows of a batch are in one commit of one tracker."""
     world = new_world(folder, number)
     try:
         world.service.exchange = Exchange(200, {}, b'{"job_id":"j"}')  # type: ignore[attr-defined]
-        insert(world, "issues", {"id": bead, **PLAIN, **cells})
-        for side in sides:
-            key = {
-                "labels": {"label": text},
-                "dependencies": {"depends_on_id": text, "created_by": text, "type": text, "created_at": date or ""},
-            }
-            rest = {
-                "id": "k",
-                "created_at": date or "",
-                **({"author": text, "text": text} if side == "comments" else {"event_type": "x", "actor": text}),
-            }
-            insert(world, side, {"issue_id": bead, **key.get(side, rest)})
-        if entry is not None:
-            rest = dict.fromkeys(ENTRY_COLUMNS, text)
-            insert(world, "watch_decision", {**rest, **entry, "actor": "somebody"})
+        for row in batch:
+            import_row(world, row)
         world.commit("anna", "import")
         world.clock.sleep(10)
         world.workers[0].tick(BOTH)
         world.create("healthy", "agent", 0)
         world.clock.sleep(3)
         world.workers[0].tick(BOTH)
-        paused = entry is not None and entry["kind"] in (Kind.PAUSE, Kind.STOPPED, Kind.BUSY)
+        kinds = [entry["kind"] for *_, entry in batch if entry is not None]
+        paused = any(kind in (Kind.PAUSE, Kind.STOPPED, Kind.BUSY) for kind in kinds)
         assert paused or "healthy" in [run.bead for run in world.service.runs], "one bad row holds up the others"
         can_be_moved(world)
         tokens = [run.token for run in world.service.runs]
@@ -323,29 +337,29 @@ def imported(folder: Path, number: list[int], bead: str, cells: dict[str, Any], 
             file.unlink()
 
 
-def rows(examples: int, folder: Path, entries: bool) -> None:
+def rows(examples: int, folder: Path, entries: bool, size: int) -> None:
+    """``size``: rows in a tracker."""
     template(folder)
     number = [0]
-    profile(examples)(
-        given(st.tuples(IDS, CELLS, SIDES, TEXTS, DATES, ENTRY if entries else st.none()))(
-            lambda drawn: imported(folder, number, *drawn)
-        )
-    )()
+    row = st.tuples(IDS, CELLS, SIDES, TEXTS, DATES, ENTRY if entries else st.none())
+    batches = st.lists(row, min_size=size, max_size=size)
+    profile(examples // size)(given(batches)(lambda batch: imported(folder, number, batch)))()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("entries", [False, True], ids=["issues", "ledger"])
 def test_rows(tmp_path: Path, entries: bool) -> None:
-    rows(100, tmp_path, entries)
+    rows(100, tmp_path, entries, 4)
 
 
 @pytest.mark.parametrize("status", ["open", "in_progress"])
 def test_an_entry_below_the_first_version_holds_nobody_up(tmp_path: Path, status: str) -> None:
     template(tmp_path)
     entry = dict(bead_id="b", version=-1, kind=Kind.CLAIM, attempt=0, rule="agent", token="t", decided_at="", detail="")
-    imported(tmp_path, [0], "b", {"status": status, "updated_at": ""}, [], "", None, entry)
+    imported(tmp_path, [0], [("b", {"status": status, "updated_at": ""}, [], "", None, entry)])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("entries", [False, True], ids=["issues", "ledger"])
 def test_rows_for_long(tmp_path: Path, entries: bool) -> None:
-    rows(ALL // 10, tmp_path, entries)
+    rows(ALL // 10, tmp_path, entries, 1)

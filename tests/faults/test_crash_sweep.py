@@ -11,6 +11,7 @@ import pytest
 
 from dolt_watch.engines.address import Address, DoltLitePath
 from dolt_watch.journal import entries
+from tests.engines import on_engines
 from tests.faults.board import Moment
 from tests.faults.effects import POST, Ended, Grain, lasting, writes
 from tests.faults.scenarios import EVERYWHERE, SCENARIOS
@@ -69,7 +70,13 @@ def sweep_posts(world: World, number: int) -> None:
     world.tally.clean()
 
 
+IN_SHORT = {"accepted", "answer lost", "flattened"}
+"""Scenarios that `make test` sweeps on DoltLite too: sent, not known, and a history that was rewritten. `make faults`: all."""
+
+
+@pytest.mark.long
 @pytest.mark.timeout(900)
+@pytest.mark.parametrize(("address", "world"), on_engines(SCENARIOS, IN_SHORT), indirect=True)
 def test_killed_wherever_something_lasts(world: World) -> None:
     ended = sweep(world, lasting)
     met = {point.split(" ", 1)[1] for point in ended.points}

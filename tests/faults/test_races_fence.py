@@ -11,11 +11,12 @@ import pytest
 
 from dolt_watch import tick
 from dolt_watch.cli.wiring import Targets, build, ledger
+from dolt_watch.context import DecisionContext
 from dolt_watch.core.policy import Plan, Scope
 from dolt_watch.errors import Conflict
 from dolt_watch.ledger import Written
 from dolt_watch.model import GLOBAL, Decision, Kind
-from dolt_watch.round import Outcome, Standing
+from dolt_watch.round import Outcome
 from dolt_watch.times import ShiftedClock
 from tests.acceptance.conftest import rows_of
 from tests.faults import racing
@@ -24,16 +25,16 @@ from tests.faults.racing import AT_ONCE, CLAIMED_AND_SENT, Arena, tick_all
 arena, dolt_arena, tally = racing.arena, racing.dolt_arena, racing.tally
 
 
-def ticked(arena: Arena, before: Callable[[Any, Standing], object]) -> tuple[Outcome, list[str]]:
+def ticked(arena: Arena, before: Callable[[Any, DecisionContext], object]) -> tuple[Outcome, list[str]]:
     """One tick in this process; ``before`` is called with its actor when it is about to handle a plan, that is, between decide and claim."""
     lines: list[str] = []
     targets = Targets(arena.settings)
     loop = build(arena.engine, arena.settings, targets, ShiftedClock(), lines.append)
     handle = loop.actor.handle
 
-    def meddled(plan: Plan, standing: Standing) -> Written | None:
-        before(loop.actor, standing)
-        return handle(plan, standing)
+    def meddled(plan: Plan, context: DecisionContext) -> Written | None:
+        before(loop.actor, context)
+        return handle(plan, context)
 
     loop.actor.handle = meddled  # type: ignore[method-assign]
     try:
@@ -47,7 +48,7 @@ def pause(arena: Arena) -> None:
     engine = arena.another()
     try:
         detail = {"until": None, "reaping": False, "by": "tess"}
-        ledger(engine, arena.settings).report(Decision(Kind.PAUSE, GLOBAL, "", 0, "", reason="stop", detail=detail))
+        ledger(engine, arena.settings).record(Decision(Kind.PAUSE, GLOBAL, "", 0, "", reason="stop", detail=detail))
     finally:
         engine.close()
 
@@ -94,24 +95,24 @@ def test_the_ceiling_of_an_hour_holds_between_two(arena: Arena) -> None:
 def test_a_pause_between_decide_and_claim(arena: Arena) -> None:
     arena.add(1)
     before = iter([pause])
-    outcome, lines = ticked(arena, lambda actor, standing: [act(arena) for act in before])
+    outcome, lines = ticked(arena, lambda actor, context: [act(arena) for act in before])
     assert (outcome.exit_code, outcome.conflicts, arena.sent()) == (0, 1, [])
     assert "holding rule agent: paused by tess: stop (1 bead in its queue)" in lines
     assert arena.streams() == {GLOBAL: ["pause"]}
     assert arena.engine.query("SELECT status, notes FROM issues") == [("open", "")]
 
 
-def amid_the_claim(arena: Arena, act: Callable[[Any, Standing], object]) -> Outcome:
+def amid_the_claim(arena: Arena, act: Callable[[Any, DecisionContext], object]) -> Outcome:
     """A tick whose first claim has taken its snapshot, where no second look can see it any more, when ``act`` is called."""
     acts = iter([act])
 
-    def meddle(actor: Any, standing: Standing) -> None:
+    def meddle(actor: Any, context: DecisionContext) -> None:
         begin = actor.ledger._begin
 
         def begun(*asked: Any, **named: Any) -> Any:
             found = begin(*asked, **named)
             for each in acts:
-                each(actor, standing)
+                each(actor, context)
             return found
 
         actor.ledger._begin = begun
@@ -136,15 +137,14 @@ def test_the_only_slot_goes_to_another_bead_inside_the_claim_s_own_transaction(d
         dolt_arena.settings, rules=tuple(replace(rule, max_in_flight=1) for rule in dolt_arena.settings.rules)
     )
 
-    def claim(actor: Any, standing: Standing) -> None:
+    def claim(actor: Any, context: DecisionContext) -> None:
         engine = dolt_arena.another()
         other = ledger(engine, dolt_arena.settings)
-        other.rules, other.columns = standing.compiled, standing.lens.columns
-        deadline = (standing.now + timedelta(minutes=1)).isoformat()
+        deadline = (context.now + timedelta(minutes=1)).isoformat()
         decision = Decision(
             Kind.CLAIM, second, "agent", 1, "", token="t", status="in_progress", detail={"deadline": deadline}
         )
-        other.decide(decision, observed=standing.look.head, fence=standing.look.fence)
+        other.decide(context, decision)
         engine.close()
 
     outcome = amid_the_claim(dolt_arena, claim)
@@ -159,7 +159,7 @@ def test_another_worker_s_first_start_amid_the_first_tick(arena: Arena) -> None:
     ticks = iter([None])
     engine = arena.another()
 
-    def second(actor: Any, standing: Standing) -> None:
+    def second(actor: Any, context: DecisionContext) -> None:
         if arena.sent():
             for _ in ticks:
                 first, arena.engine = arena.engine, engine
@@ -175,7 +175,7 @@ def test_another_worker_s_first_start_amid_the_first_tick(arena: Arena) -> None:
 def test_a_worker_that_dies_amid_the_first_tick_holds_nothing(arena: Arena) -> None:
     beads = arena.add(2)
 
-    def die(actor: Any, standing: Standing) -> None:
+    def die(actor: Any, context: DecisionContext) -> None:
         if arena.sent():
             raise KeyboardInterrupt
 

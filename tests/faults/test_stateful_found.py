@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dolt_watch.cli.wiring import build
+from dolt_watch.cli.wiring import build_dry_run
 from dolt_watch.model import Rule
 from tests.faults.stateful_history import History
 from tests.faults.stateful_promises import check, check_resynced
@@ -50,5 +50,5 @@ def test_who_only_looks_after_a_rewrite_sees_the_state_as_it_is(world: World) ->
     world.create("b0", "agent", 1, commit=True)
     world.workers[0].tick(BOTH)
     History(world).reset(1)
-    loop = build(world.hand, world.settings, lambda name: world.target, world.clock, world.said.append, dry=True)
+    loop = build_dry_run(world.hand, world.settings, lambda name: world.target, world.clock, world.said.append)
     assert loop.survey(BOTH).state.commit == world.head()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -20,3 +21,11 @@ def write(folder: Path, dialect: str) -> Path:
     path.write_text(f'#!/bin/sh\n: "${{{VARIABLE}:={dialect}}}"\nexport {VARIABLE}\n{command} "$@"\n', "utf-8")
     path.chmod(0o755)
     return path
+
+
+def dialect_of(program: str | Path) -> str:
+    """The dialect of a program that ``write`` wrote; '' for any other program."""
+    with Path(program).open("rb") as file:
+        head = file.read(500).decode("utf-8", "replace")
+    found = re.search(rf"^: \"\$\{{{VARIABLE}:=(\S+)\}}\"$", head, re.MULTILINE)
+    return found[1] if found else ""

@@ -261,14 +261,7 @@ def runner(workspace: Workspace) -> Run:
     """Runs the workspace's program as an actor."""
 
     def run(actor: str, words: list[str]) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [workspace.program, *words],
-            cwd=workspace.path,
-            env={**workspace.env, "BEADS_ACTOR": actor},
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
+        return workspace.attempt(*words, actor=actor)
 
     return run
 

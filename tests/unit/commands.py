@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from dolt_watch.engines.address import DoltLitePath, open_engine
+from tests import forked
 from tests.light import Light
 from tests.stubs.beadboard import BeadBoardStub
 
@@ -29,9 +29,7 @@ class Commands:
     def run(self, *args: str, **more: Any) -> subprocess.CompletedProcess[str]:
         """``env``: variables on top; the rest as ``subprocess.run`` has it."""
         env: Mapping[str, str] = {**self.env, **more.pop("env", {})}
-        how: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **more}
-        command = [sys.executable, "-m", "dolt_watch", *args]
-        return subprocess.run(command, cwd=self.folder, env=env, timeout=60, check=False, **how)
+        return forked.dolt_watch(args, cwd=self.folder, env=env, **more)
 
     def decisions(self) -> int:
         return int(self.here.engine.query("SELECT COUNT(*) FROM watch_decision")[0][0])

@@ -17,6 +17,7 @@ from dolt_watch.settings import load
 from dolt_watch.settings.kinds.agent_service import AgentServiceSettings
 from dolt_watch.targets import Accepted, Answer, Busy, Capacity, JobReport, Refused, Target, Unknown
 from dolt_watch.targets.agent_service import AgentService, read_answer, read_job
+from dolt_watch.targets.health import SERVICE
 from dolt_watch.targets.http import NOTHING_SENT
 from dolt_watch.targets.opening import open_target
 from tests.stubs.agent_service import AgentServiceStub
@@ -222,7 +223,7 @@ def test_capacity_is_its_own(stub: AgentServiceStub) -> None:
         stub.capacity = 1
         target.dispatch(task(), "t")
         assert target.capacity() == Capacity(
-            0, "claude-agent-service is busy (active 1, queued 0, capacity 1)", proof="both"
+            0, "claude-agent-service is busy (active 1, queued 0, capacity 1)", proof="both", speaks_for=SERVICE
         )
     with closing(AgentService(settings(dead_url()))) as target:
         assert target.capacity().down

@@ -90,10 +90,10 @@ def refusing(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Exception]]:
     errors: list[Exception] = []
     plain = Ledger._write
 
-    def write(self: Ledger, decision: Any, observed: Any, *more: Any, **named: Any) -> Any:
-        if observed is None and errors:
+    def write(self: Ledger, *asked: Any, **named: Any) -> Any:
+        if not named.get("guarded") and errors:
             raise errors.pop(0)
-        return plain(self, decision, observed, *more, **named)
+        return plain(self, *asked, **named)
 
     monkeypatch.setattr(Ledger, "_write", write)
     yield errors
@@ -121,9 +121,9 @@ def test_an_answer_that_cannot_be_written_is_told(light: Light, refusing: list[E
 def test_a_commit_whose_answer_was_lost_is_not_made_again(light: Light, monkeypatch: pytest.MonkeyPatch) -> None:
     plain, lost = Ledger._write, []
 
-    def write(self: Ledger, decision: Any, observed: Any, *more: Any, **named: Any) -> Any:
-        written = plain(self, decision, observed, *more, **named)
-        if observed is None and not lost:
+    def write(self: Ledger, *asked: Any, **named: Any) -> Any:
+        written = plain(self, *asked, **named)
+        if not named.get("guarded") and not lost:
             lost.append(0)
             raise Unreachable("the answer to the commit was lost")
         return written

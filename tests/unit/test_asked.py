@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from dolt_watch.cli.status import _lines
-from dolt_watch.cli.wiring import build
+from dolt_watch.cli.wiring import build_dry_run
 from dolt_watch.engines import Engine
 from dolt_watch.engines.address import DoltLitePath
 from dolt_watch.model import Capacity
@@ -68,7 +68,7 @@ def test_status_in_a_narrow_terminal(doltlite: Engine) -> None:
     here = Light(doltlite)
     here.assign("bd-a", "bd-b")
     here.tick()
-    loop = build(here.engine, here.settings, lambda name: here.target, ShiftedClock(), lambda line: None, dry=True)
+    loop = build_dry_run(here.engine, here.settings, lambda name: here.target, ShiftedClock(), lambda line: None)
     now = ask(loop, here.engine, lambda name: Capacity(0, "claude-agent-service is busy"))
     for width in range(1, 40):
         lines = _lines(now, width)

@@ -44,7 +44,7 @@ TABLE: list[tuple[int, Any, dict[str, str], Answer]] = [
         400,
         '{"error":"Bead bd-1 not found."}',
         {},
-        Refused('HTTP 400: {"error":"Bead bd-1 not found."}', 400),
+        Refused('HTTP 400: {"error":"Bead bd-1 not found."}', 400, not_found=True),
     ),
     (
         400,

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from dolt_watch.targets import Accepted, Busy, Capacity, Refused, Task, Unknown
-from dolt_watch.targets.health import read_health
+from dolt_watch.targets.health import SERVICE, read_health
 from dolt_watch.targets.http import Exchange
 from tests.stubs.agent_service import AgentServiceStub
 from tests.stubs.asking import SHORT, capacity, dispatch
@@ -50,7 +50,7 @@ def test_what_the_service_says_comes_through() -> None:
 def test_the_checks_of_beadboard_itself() -> None:
     rows: dict[str, dict[str, Any]] = {"bd-2": {"acceptance_criteria": " \n"}, "bd-3": {"acceptance_criteria": None}}
     with BeadBoardStub(lookup=lambda bead: rows.get(bead)) as stub:
-        assert dispatch(stub.url) == Refused('HTTP 400: {"error": "Bead bd-1 not found."}', 400)
+        assert dispatch(stub.url) == Refused('HTTP 400: {"error": "Bead bd-1 not found."}', 400, not_found=True)
         for bead in ("bd-2", "bd-3"):
             answer = dispatch(stub.url, task=Task(bead, {}))
             assert isinstance(answer, Refused) and answer.for_good
@@ -95,7 +95,7 @@ def test_a_frozen_beadboard_dispatches_when_it_thaws() -> None:
 def test_capacity_is_one_or_none_and_never_evidence(stub: BeadBoardStub) -> None:
     assert capacity(stub.url) == Capacity(1, proof="target")
     stub.busy = True
-    assert capacity(stub.url) == Capacity(0, "claude-agent-service is busy", proof="target")
+    assert capacity(stub.url) == Capacity(0, "claude-agent-service is busy", proof="target", speaks_for=SERVICE)
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_with_the_service_its_own_numbers_are_the_capacity() -> None:
         assert capacity(stub.url, service.url) == Capacity(1, proof="both")
         dispatch(stub.url)
         assert capacity(stub.url, service.url) == Capacity(
-            0, "claude-agent-service is busy (active 2, queued 0, capacity 2)", proof="service"
+            0, "claude-agent-service is busy (active 2, queued 0, capacity 2)", proof="service", speaks_for=SERVICE
         )
         dispatch(stub.url)
         assert isinstance(job, Accepted)
@@ -163,7 +163,9 @@ def test_an_old_service_has_slots_but_no_evidence() -> None:
     with AgentServiceStub(old=True) as service, BeadBoardStub(service) as stub:
         assert capacity(stub.url, service.url) == Capacity(1, proof="both")
         dispatch(stub.url)
-        assert capacity(stub.url, service.url) == Capacity(0, "claude-agent-service is busy", proof="service")
+        assert capacity(stub.url, service.url) == Capacity(
+            0, "claude-agent-service is busy", proof="service", speaks_for=SERVICE
+        )
 
 
 def test_an_idle_service_is_no_evidence_where_beadboard_is_silent() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from dolt_watch.engines.address import Address, open_engine
-from tests import beads
+from tests import beads, forked
 from tests.servers import Server
 from tests.stubs.agent_service import AgentServiceStub
 from tests.stubs.beadboard import BeadBoardStub
@@ -47,8 +47,7 @@ class Cluster:
         # The names that only a cluster resolves; a pod that is not told of a service asks none.
         served = {"BEADBOARD_URL": self.board.url, "CLAUDE_AGENT_SERVICE_URL": self.service.url}
         env |= {name: url for name, url in served.items() if name in env} | {"HOME": str(self.folder)}
-        command = [sys.executable, "-m", "dolt_watch", *container(self.pods[name])["args"]]
-        done = subprocess.run(command, cwd=self.folder, env=env, capture_output=True, text=True, check=False)
+        done = forked.dolt_watch(container(self.pods[name])["args"], cwd=self.folder, env=env)
         return done.returncode, done.stdout + done.stderr
 
 

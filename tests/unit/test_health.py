@@ -64,9 +64,15 @@ class Watched:
         targets._open["beadboard"] = self.target
 
         def make(engine: Engine) -> Loop:
-            loop = build(engine, self.here.settings, targets, self.clock, self.here.lines.append, patient=False)
-            loop.present.turning = self.health.turning
-            return loop
+            return build(
+                engine,
+                self.here.settings,
+                targets,
+                self.clock,
+                self.here.lines.append,
+                patient=False,
+                turning=self.health.turning,
+            )
 
         self.service = Service(self._connect, make, self.here.lines.append, self.health, clock=self.time)
 

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from dolt_watch.cli.wiring import build
+from dolt_watch.cli.wiring import build_dry_run
 from dolt_watch.conditions import Condition
 from dolt_watch.engines import Engine, Param
 from dolt_watch.explain import Explained, explain
@@ -126,9 +126,7 @@ def test_an_attempt_with_a_lease_is_not_given_up(doltlite: Engine) -> None:
 
 def test_why_shows_the_lease_and_that_no_commit_holds_events(here: Tracker) -> None:
     def why(at: timedelta) -> tuple[Explained, dict[str, Condition]]:
-        loop = build(
-            here.engine, here.settings, lambda name: here.target, ShiftedClock(at), here.lines.append, dry=True
-        )
+        loop = build_dry_run(here.engine, here.settings, lambda name: here.target, ShiftedClock(at), here.lines.append)
         found = explain(here.engine, "bd-a", here.head(), lambda: stands_now(loop, "bd-a"))
         return found, {one.name: one for one in found.views[0].conditions}
 

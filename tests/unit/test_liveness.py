@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from dolt_watch.cli.wiring import build
+from dolt_watch.cli.wiring import build, build_dry_run
 from dolt_watch.core.policy import BOTH
 from dolt_watch.engines import Engine
 from dolt_watch.liveness import Liveness, liveness
@@ -28,15 +28,21 @@ Factory = Callable[[], Engine]
 
 def asked(here: Light, at: timedelta) -> Liveness:
     clock = ShiftedClock(at)
-    loop = build(here.engine, here.settings, lambda name: here.target, clock, lambda line: None, dry=True)
+    loop = build_dry_run(here.engine, here.settings, lambda name: here.target, clock, lambda line: None)
     seen = loop.survey(BOTH)
     return liveness(here.engine, seen, seen.under({"beadboard": here.target.free}), loop.poll)
 
 
 def tick(here: Light, at: timedelta, by: str = "dispatch") -> None:
     clock = ShiftedClock(at)
-    loop = build(here.engine, here.settings, lambda name: here.target, clock, lambda line: None)
-    loop.worker = {"host": "pod-1", "by": by}
+    loop = build(
+        here.engine,
+        here.settings,
+        lambda name: here.target,
+        clock,
+        lambda line: None,
+        worker={"host": "pod-1", "by": by},
+    )
     loop.tick(BOTH)
 
 
@@ -124,11 +130,15 @@ def test_a_run_that_leads_is_seen_and_an_idle_one_writes_nothing(engine_factory:
     here.assign("bd-a")
 
     def make(engine: Engine) -> object:
-        loop = build(
-            engine, here.settings, lambda name: here.target, ShiftedClock(MINUTE), lambda line: None, patient=False
+        return build(
+            engine,
+            here.settings,
+            lambda name: here.target,
+            ShiftedClock(MINUTE),
+            lambda line: None,
+            patient=False,
+            worker={"host": HOST, "by": "run"},
         )
-        loop.worker = {"host": HOST, "by": "run"}
-        return loop
 
     assert here.engine.leader() is None
     service = Service(engine_factory, make, lambda line: None, Told(), clock=Still())  # type: ignore[arg-type]
@@ -158,8 +168,14 @@ def test_a_leader_says_so_once_though_nothing_else_changed(doltlite_factory: Fac
     here = Light(doltlite_factory())
     tick(here, MINUTE, "dispatch")
     clock = ShiftedClock(MINUTE)
-    loop = build(here.engine, here.settings, lambda name: here.target, clock, lambda line: None)
-    loop.worker = {"host": HOST, "by": "run"}
+    loop = build(
+        here.engine,
+        here.settings,
+        lambda name: here.target,
+        clock,
+        lambda line: None,
+        worker={"host": HOST, "by": "run"},
+    )
     loop.tick(BOTH, thorough=True)
     once = saved(here)
     assert json.loads(once[1])["worker"]["host"] == HOST

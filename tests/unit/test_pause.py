@@ -74,7 +74,7 @@ def test_it_says_until_when_and_what_it_replaces(cli: Commands) -> None:
 
 def test_status_shows_what_stands(cli: Commands) -> None:
     over = {"until": ago(cli, "-1 day"), "reaping": False, "by": "ann"}
-    ledger(cli.here.engine, cli.here.settings).report(
+    ledger(cli.here.engine, cli.here.settings).record(
         Decision(Kind.PAUSE, GLOBAL, "agent", 0, "", reason="yesterday", detail=over)
     )
     assert "paused" not in cli.run("status").stdout

@@ -11,7 +11,7 @@ from functools import partial
 
 import pytest
 
-from dolt_watch.cli.wiring import build, ledger
+from dolt_watch.cli.wiring import build, build_dry_run, ledger
 from dolt_watch.core.policy import BOTH
 from dolt_watch.engines import Engine
 from dolt_watch.explain import explain
@@ -38,11 +38,12 @@ class Stands(Light):
 
     def loop(self, *, dry: bool = True) -> Loop:
         clock = ShiftedClock(self.at)
-        return build(self.engine, self.settings, lambda name: self.target, clock, self.lines.append, dry=dry)
+        make = build_dry_run if dry else build
+        return make(self.engine, self.settings, lambda name: self.target, clock, self.lines.append)
 
     def decided(self, kind: str, **detail: str) -> None:
         one = Decision(Kind(kind), GLOBAL, "", 0, "", reason="lunch", detail=detail)
-        ledger(self.engine, self.settings).report(one)
+        ledger(self.engine, self.settings).record(one)
 
 
 def nothing(here: Stands) -> None:

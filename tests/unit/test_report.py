@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import pytest
 
-from dolt_watch.cli.wiring import build
+from dolt_watch.cli.wiring import build_dry_run
 from dolt_watch.engines import Engine
 from dolt_watch.engines.address import DoltLitePath, open_engine
 from dolt_watch.journal import entries
@@ -27,7 +27,7 @@ MINUTE = timedelta(minutes=1)
 
 
 def loop(here: Light, engine: Engine, at: timedelta = 3 * HOUR) -> Loop:
-    return build(engine, here.settings, lambda name: here.target, ShiftedClock(at), here.lines.append, dry=True)
+    return build_dry_run(engine, here.settings, lambda name: here.target, ShiftedClock(at), here.lines.append)
 
 
 def report(here: Light, *only: str, gatherer: Gatherer | None = None, span: timedelta = 4 * HOUR) -> Report:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from dolt_watch.cli.wiring import build
+from dolt_watch.cli.wiring import build, build_dry_run
 from dolt_watch.core.policy import Scope
 from dolt_watch.engines import Engine
 from dolt_watch.times import ShiftedClock
@@ -17,7 +17,8 @@ def back(here: Light, to: str, dry: bool = False) -> Any:
     commit = here.engine.commit_of(to)
     assert commit is not None
     clock = ShiftedClock(timedelta(minutes=5))
-    loop = build(here.engine, here.settings, lambda name: here.target, clock, here.lines.append, dry=dry)
+    make = build_dry_run if dry else build
+    loop = make(here.engine, here.settings, lambda name: here.target, clock, here.lines.append)
     loop.back_to(commit, "ann")
     return loop.tick(Scope(dispatch=True, reap=True))
 

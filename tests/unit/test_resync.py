@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dolt_watch.cli.wiring import build, ledger
+from dolt_watch.cli.wiring import build_dry_run, ledger
 from dolt_watch.engines import Engine
 from dolt_watch.engines.address import DoltLitePath
 from dolt_watch.migrate import migrate
@@ -110,7 +110,7 @@ def test_only_a_resume_lets_go_of_what_is_held(doltlite: Engine, anew: bool) -> 
         here.change(when=ANEW)
     here.tick(timedelta(minutes=4))
     assert here.target.sent == [first]
-    ledger(doltlite, here.settings).report(Decision(Kind.RESUME, GLOBAL, "", 0, ""))
+    ledger(doltlite, here.settings).record(Decision(Kind.RESUME, GLOBAL, "", 0, ""))
     here.tick(timedelta(minutes=6))
     assert here.target.sent == [first, second]
     here.sql(f"UPDATE issues SET status = 'closed' WHERE id = '{second}'")
@@ -182,11 +182,11 @@ def test_a_claim_of_a_dead_worker_is_settled_under_the_new_name(doltlite: Engine
 
 
 def test_a_pause_of_a_rule_that_was_renamed_is_told(here: Light) -> None:
-    ledger(here.engine, here.settings).report(Decision(Kind.PAUSE, GLOBAL, "agent", 0, "", reason="lunch"))
+    ledger(here.engine, here.settings).record(Decision(Kind.PAUSE, GLOBAL, "agent", 0, "", reason="lunch"))
     rename(here, "agents")
     here.tick(timedelta(minutes=3))
     assert "warning: rule agent is paused (lunch), but there is no such rule (any more): it holds nothing" in here.lines
-    loop = build(here.engine, here.settings, lambda name: here.target, DatabaseClock(), here.lines.append, dry=True)
+    loop = build_dry_run(here.engine, here.settings, lambda name: here.target, DatabaseClock(), here.lines.append)
     (pause,) = ask(loop, here.engine).pauses
     assert pause.startswith("rule agent, ") and pause.endswith(" (holds nothing: there is no rule agent any more)")
 
@@ -221,7 +221,7 @@ def test_a_new_column_in_a_rule_is_nobodys_edit(doltlite: Engine, name: str, los
 def test_a_clock_that_was_set_back_does_not_bring_a_pause_back(here: Light) -> None:
     for kind, minutes in ((Kind.PAUSE, 9), (Kind.RESUME, 5)):
         clock = ShiftedClock(timedelta(minutes=minutes))
-        ledger(here.engine, here.settings, clock).report(Decision(kind, GLOBAL, "", 0, ""))
+        ledger(here.engine, here.settings, clock).record(Decision(kind, GLOBAL, "", 0, ""))
     here.assign("bd-b")
     here.change(when=ANEW, max_in_flight=2)
     here.tick(timedelta(minutes=11))

@@ -9,6 +9,7 @@ import pytest
 from dolt_watch.core.policy import Plan, Policy, Scope
 from dolt_watch.model import Bead, Capacity, Hold, Phase, Rule, State
 from dolt_watch.round import LISTED, tell
+from dolt_watch.targets.health import SERVICE
 
 NOW = datetime(2026, 4, 18, 12, tzinfo=UTC)
 
@@ -74,7 +75,11 @@ def test_a_clock_that_is_ahead_is_told_once(minutes: tuple[int, ...], told: list
 @pytest.mark.parametrize(
     ("name", "capacity", "said"),
     [
-        ("beadboard", Capacity(0, "claude-agent-service is busy"), ["claude-agent-service is busy — skipping tick"]),
+        (
+            "beadboard",
+            Capacity(0, "claude-agent-service is busy", speaks_for=SERVICE),
+            ["claude-agent-service is busy — skipping tick"],
+        ),
         ("local", Capacity(0), ["target local is busy — skipping tick"]),
         ("beadboard", Capacity(0, """claude-agent-service's health: HTTP 200: {"busy":"yes"}""", down=True), []),
     ],

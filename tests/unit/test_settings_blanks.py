@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +10,7 @@ from dolt_watch.engines.address import Address
 from dolt_watch.errors import SettingsError
 from dolt_watch.settings import load
 from dolt_watch.targets.opening import open_target
+from tests import forked
 from tests.unit.test_settings_beads import FULL, metadata
 
 AROUND = ["\n", "\r\n", " ", "\t", " \n "]
@@ -104,10 +103,9 @@ def test_within_a_url(url: str, target: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("blank", ["\n", " "])
 def test_around_the_ping_url(blank: str, tmp_path: Path) -> None:
     """The command goes on to its database, which is not there: exit 3, not 2."""
-    done = subprocess.run(
-        [sys.executable, "-m", "dolt_watch", "tick", "--database", f"doltlite://{tmp_path}/none.db"],
+    done = forked.dolt_watch(
+        ["tick", "--database", f"doltlite://{tmp_path}/none.db"],
         cwd=tmp_path,
         env={"DOLT_WATCH_PING_URL": f"{blank}http://127.0.0.1:1/{blank}", "HOME": str(tmp_path)},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    )
     assert done.returncode == 3, done.stderr

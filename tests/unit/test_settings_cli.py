@@ -13,12 +13,12 @@ import click
 import pytest
 
 from dolt_watch.cli import COMMANDS
+from tests import forked
 
 
 def run(cwd: Path, *args: str, **env: str) -> subprocess.CompletedProcess[str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("DOLT_WATCH_", "BEAD"))}
-    command = [sys.executable, "-m", "dolt_watch", *args]
-    return subprocess.run(command, cwd=cwd, env={**clean, **env}, capture_output=True, text=True, check=False)
+    return forked.dolt_watch(args, cwd=cwd, env={**clean, **env})
 
 
 def test_config_in_eighty_columns(tmp_path: Path) -> None:

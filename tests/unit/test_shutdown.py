@@ -13,6 +13,7 @@ import pytest
 
 from dolt_watch.cli.shutdown import unrecorded
 from dolt_watch.cli.wiring import build
+from dolt_watch.context import DecisionContext
 from dolt_watch.core.policy import Scope
 from dolt_watch.engines import Engine
 from dolt_watch.engines.address import DoltLitePath
@@ -164,18 +165,18 @@ def test_what_is_under_way(doltlite: Engine, monkeypatch: pytest.MonkeyPatch) ->
     loop = build(doltlite, light.settings, lambda name: light.target, DatabaseClock(), light.lines.append)
     ledger: Ledger = loop.actor.ledger  # type: ignore[attr-defined]
     seen: list[Decision | None] = []
-    sent, report = light.target.dispatch, Ledger.report
+    sent, append = light.target.dispatch, Ledger._append_until_written
 
     def dispatch(*args: object) -> object:
         seen.append(ledger.under_way)
         return sent(*args)  # type: ignore[arg-type]
 
-    def record(self: Ledger, decision: Decision) -> Written:
+    def appended(self: Ledger, context: DecisionContext | None, decision: Decision) -> Written:
         seen.append(self.under_way)
-        return report(self, decision)
+        return append(self, context, decision)
 
     light.target.dispatch = dispatch  # type: ignore[method-assign, assignment]
-    monkeypatch.setattr(Ledger, "report", record)
+    monkeypatch.setattr(Ledger, "_append_until_written", appended)
     loop.tick(Scope(dispatch=True, reap=True))
     claim, answered = seen
     assert claim is not None and answered is not None

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from dolt_watch.cli.wiring import build
+from dolt_watch.cli.wiring import build_dry_run
 from dolt_watch.core.policy import Scope
 from dolt_watch.engines import Engine
 from dolt_watch.model import JobReport, Verdict
@@ -77,9 +77,7 @@ def test_a_comment_from_a_clock_that_is_hours_behind_spares_and_is_told(here: Li
 def test_the_table_of_a_dry_run(here: Light) -> None:
     def table(verdict: JobReport, at: timedelta = LATE) -> Watched:
         here.target.verdict = lambda job, started: verdict  # type: ignore[method-assign]
-        loop = build(
-            here.engine, here.settings, lambda name: here.target, ShiftedClock(at), here.lines.append, dry=True
-        )
+        loop = build_dry_run(here.engine, here.settings, lambda name: here.target, ShiftedClock(at), here.lines.append)
         (row,) = loop.tick(Scope(reap=True)).watched
         return row
 

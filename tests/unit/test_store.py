@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import orjson
+
 from dolt_watch import store
 from dolt_watch.cli.wiring import ledger
+from dolt_watch.core.fold import DELETED
+from dolt_watch.core.reason_codes import ReasonCode
 from dolt_watch.engines import Engine
 from dolt_watch.look import Looker
-from dolt_watch.model import GLOBAL, Decision, Kind
-from dolt_watch.store import Store
+from dolt_watch.model import GLOBAL, Bead, Decision, Kind, Phase
+from dolt_watch.store import Store, bead_from, record
+from dolt_watch.times import told
 from tests.light import Light
 
 
@@ -76,9 +81,30 @@ def test_the_last_word_about_no_bead_is_saved_and_what_was_saved_before_it_was_h
     here = Light(doltlite)
     here.tick()
     for kind in (Kind.PAUSE, Kind.RESUME):
-        ledger(doltlite, here.settings).report(Decision(kind, GLOBAL, "", 0, ""))
+        ledger(doltlite, here.settings).record(Decision(kind, GLOBAL, "", 0, ""))
     here.tick(timedelta(minutes=2))
     look = Looker(doltlite).look()
     assert Store(doltlite).state(look).version == 2
     before = {name: value for name, value in look.shared.items() if name != "version"}
     assert Store(doltlite).state(look._replace(shared=before)).version == 0
+
+
+def _saved(bead: Bead) -> Bead:
+    return bead_from(orjson.loads(orjson.dumps(record(bead))))
+
+
+def test_the_code_of_a_reason_is_saved() -> None:
+    at = told("2026-04-18T22:35:46Z")
+    assert at is not None
+    bead = Bead("bd-a", Phase.BACKOFF, "agent", at, "c", reason="any words", reason_code=ReasonCode.BEAD_NOT_FOUND)
+    assert _saved(bead) == bead
+    other = bead._replace(reason="Bead bd-a not found.", reason_code=ReasonCode.REFUSED, unclear=ReasonCode.ROW_FREED)
+    assert _saved(other) == other, "no text is read where there is a code"
+
+
+def test_a_state_saved_before_the_codes() -> None:
+    at = told("2026-04-18T22:35:46Z")
+    assert at is not None
+    bead = Bead("bd-a", Phase.BACKOFF, "agent", at, "c", reason="Bead bd-a not found.", unclear=DELETED)
+    assert _saved(bead) == bead._replace(reason_code=ReasonCode.BEAD_NOT_FOUND, unclear=ReasonCode.BEAD_DELETED)
+    assert _saved(bead._replace(reason="HTTP 500: boom", unclear="")).reason_code is None

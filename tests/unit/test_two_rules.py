@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from dolt_watch.cli.wiring import build
+from dolt_watch.cli.wiring import build_dry_run
 from dolt_watch.engines import Engine
 from dolt_watch.explain import explain
 from dolt_watch.rule import Rule
@@ -41,7 +41,7 @@ def test_the_tick_that_dispatches_it_says_so(here: Light) -> None:
 
 def test_why_says_so_while_it_waits(here: Light) -> None:
     def notes() -> tuple[str, ...]:
-        loop = build(here.engine, here.settings, lambda name: here.target, DatabaseClock(), here.lines.append, dry=True)
+        loop = build_dry_run(here.engine, here.settings, lambda name: here.target, DatabaseClock(), here.lines.append)
         return explain(here.engine, "bd-a", here.head(), lambda: stands_now(loop, "bd-a")).stands.notes
 
     assert notes() == (TOO,)

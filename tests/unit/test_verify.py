@@ -8,9 +8,13 @@ from datetime import timedelta
 import pytest
 
 from dolt_watch.beads.readiness import Readiness
+from dolt_watch.core import reaping
+from dolt_watch.core.reason_codes import ReasonCode
 from dolt_watch.engines import Engine
-from dolt_watch.model import Capacity
-from dolt_watch.targets import Unknown
+from dolt_watch.handlers.answers import recorded
+from dolt_watch.ledger import Ledger
+from dolt_watch.model import Capacity, Decision
+from dolt_watch.targets import Refused, Unknown
 from dolt_watch.verify import Verified, verify
 from tests.light import Light
 
@@ -191,3 +195,91 @@ def test_a_bead_passed_over_for_a_wisp_is_recorded(doltlite: Engine, shape: str)
     here.tick(2 * timedelta(minutes=1))
     assert here.target.sent == ["bd-b", "bd-a"]
     assert (verify(here.past()).differences, verify(here.past()).same) == ([], 4)
+
+
+# -- codes, and not sentences ---------------------------------------------------------------------------------
+
+
+def _twice_not_found(here: Light) -> None:
+    """BeadBoard does not find the bead, twice in a row: the bead is quarantined."""
+    missing = Refused('HTTP 400: {"error":"Bead bd-q not found."}', 400, not_found=True)
+    here.assign("bd-q")
+    here.target.answers.extend([missing, missing])
+    here.tick(timedelta(hours=3))
+    here.tick(timedelta(hours=4))
+    assert here.kinds("bd-q") == ["claim", "failed", "claim", "quarantined"]
+
+
+def test_other_words_for_a_reason_or_a_note_are_no_difference(day: Light, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = verify(day.past())
+    monkeypatch.setattr("dolt_watch.core.reaping.minutes", lambda span: "so many ")
+    monkeypatch.setattr("dolt_watch.core.dispatching.minutes", lambda span: "so many ")
+    monkeypatch.setattr("dolt_watch.core.dispatching.iso", lambda moment: "some time")
+    after = verify(day.past())
+    assert (after.differences, after.same) == ([], before.same)
+    assert {"reap", "claim"} <= {entry.kind.value for entry in day.past().entries}, "these have other words now"
+
+
+def test_another_code_is_a_difference(day: Light, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dolt_watch.handlers.answers.code_of", lambda answer: ReasonCode.REFUSED_FOR_GOOD)
+    assert {field for _, field in found(day)} == {"reason_code"}
+
+
+def test_a_code_changed_in_the_record_is_a_difference(day: Light) -> None:
+    text = day.engine.query("SELECT detail FROM watch_decision WHERE bead_id = 'bd-b' AND kind = 'failed'")[0][0]
+    detail = json.loads(text)
+    assert detail["reason_code"] == "refused"
+    _set(day, "bd-b", "failed", "detail", json.dumps({**detail, "reason_code": "bead-not-found"}))
+    assert {("bd-b", "reason_code"), ("bd-b", "row")} <= found(day)
+
+
+@pytest.mark.parametrize("field", ["retry_at", "idle_seconds"])
+def test_another_deadline_or_span_is_a_difference(day: Light, field: str) -> None:
+    rows = day.engine.query("SELECT bead_id, version, detail FROM watch_decision ORDER BY bead_id, version")
+    bead, version, text = next(row for row in rows if field in json.loads(row[2]))
+    detail = {**json.loads(text), field: "2026-04-18T00:00:00+00:00" if field == "retry_at" else 1}
+    day.sql(
+        f"UPDATE watch_decision SET detail = '{json.dumps(detail)}' WHERE bead_id = '{bead}' AND version = {version}"
+    )
+    assert (bead, f"detail.{field}") in found(day)
+
+
+def test_a_note_that_would_not_be_written_is_a_difference(day: Light, monkeypatch: pytest.MonkeyPatch) -> None:
+    reaped = reaping._reaped
+    monkeypatch.setattr(reaping, "_reaped", lambda *args: reaped(*args)._replace(note=""))
+    assert {field for _, field in found(day)} == {"note"}
+
+
+def test_entries_from_before_the_codes_verify(doltlite: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Written as programs did that knew no codes: neither in the detail nor in the answer."""
+    write, keep = Ledger._write, recorded
+    here = Light(doltlite, max_in_flight=2)
+    with monkeypatch.context() as old:
+        old.setattr(
+            Ledger, "_write", lambda self, on, one, *more, **rest: write(self, on, _uncoded(one), *more, **rest)
+        )
+        old.setattr("dolt_watch.handlers.dispatch.recorded", lambda answer: _without(keep(answer), "not_found"))
+        here.goes_wrong()
+        _twice_not_found(here)
+    rows = [text for (text,) in here.engine.query("SELECT detail FROM watch_decision")]
+    assert not any("reason_code" in text or "not_found" in text for text in rows)
+    out = verify(here.past())
+    assert (out.differences, out.unverifiable.total()) == ([], 0)
+    assert out.same >= 10
+    codes = {entry.kind.value: entry.reason_code for entry in here.past().entries if entry.bead == "bd-q"}
+    assert codes["quarantined"] is ReasonCode.BEAD_NOT_FOUND
+
+
+def _uncoded(decision: Decision) -> Decision:
+    return decision._replace(reason_code=None)
+
+
+def _without(kept: dict[str, object], name: str) -> dict[str, object]:
+    return {key: value for key, value in kept.items() if key != name}
+
+
+def test_a_bead_that_is_not_found_twice_verifies_by_its_code(day: Light, monkeypatch: pytest.MonkeyPatch) -> None:
+    _twice_not_found(day)
+    assert verify(day.past()).differences == []
+    monkeypatch.setattr("dolt_watch.core.reason_codes.NOT_FOUND", "never said")
+    assert verify(day.past()).differences == [], "no text is read where there is a code"

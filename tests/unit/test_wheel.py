@@ -11,37 +11,43 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import Once
+
 ROOT = Path(__file__).parents[2]
 OF_THE_REPOSITORY = {".gitignore", ".pre-commit-config.yaml"}
 """What only a clone needs."""
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.Path:
+def wheel(once: Once) -> zipfile.Path:
     """Built as an installation builds it, with the dev group's hatchling: no package index is asked."""
-    folder = tmp_path_factory.mktemp("wheel")
-    options = ["--no-deps", "--no-build-isolation", "--disable-pip-version-check", "--wheel-dir", str(folder)]
-    done = subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", *options, str(ROOT)], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    (built,) = folder.glob("*.whl")
+
+    def make(folder: Path) -> None:
+        options = ["--no-deps", "--no-build-isolation", "--disable-pip-version-check", "--wheel-dir", str(folder)]
+        done = subprocess.run(
+            [sys.executable, "-m", "pip", "wheel", *options, str(ROOT)], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    (built,) = once("wheel", make).glob("*.whl")
     return zipfile.Path(built)
 
 
 @pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def source(once: Once) -> Path:
     """The source distribution, unpacked."""
-    folder = tmp_path_factory.mktemp("source")
-    built = [sys.executable, "-m", "hatchling", "build", "--target", "sdist", "--directory", str(folder)]
-    done = subprocess.run(built, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    (archive,) = folder.glob("*.tar.gz")
-    with tarfile.open(archive) as opened:
-        # ``extractall(filter=…)`` came with Python 3.11.4; before it, an attribute that has no effect
-        opened.extraction_filter = getattr(tarfile, "data_filter", None)
-        opened.extractall(folder)
-    return next(each for each in folder.iterdir() if each.is_dir())
+
+    def make(folder: Path) -> None:
+        built = [sys.executable, "-m", "hatchling", "build", "--target", "sdist", "--directory", str(folder)]
+        done = subprocess.run(built, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        (archive,) = folder.glob("*.tar.gz")
+        with tarfile.open(archive) as opened:
+            # ``extractall(filter=…)`` came with Python 3.11.4; before it, an attribute that has no effect
+            opened.extraction_filter = getattr(tarfile, "data_filter", None)
+            opened.extractall(folder)
+
+    return next(each for each in once("source", make).iterdir() if each.is_dir())
 
 
 def test_the_source_has_all_that_is_kept(source: Path) -> None:

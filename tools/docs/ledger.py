@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from dolt_watch.core.given import inputs
+from dolt_watch.core.reason_codes import ReasonCode
 from dolt_watch.migrate import local_sql, migrations
 from dolt_watch.model import REPORTS, Kind, Phase, Wrote
 from tools.docs.reading import GENERATED, attributes, code, flat, table
@@ -36,6 +37,12 @@ KINDS = """## Kinds of entries
 A *decision* that meets another worker's is thrown away and decided anew. A *report* tells what happened outside, and is appended until it stands.
 """
 
+REASONS = """## `detail.reason_code`
+
+The code of `reason`: programs compare it, and the words of `reason` may change from release to release. An entry without it is from before the codes; its code follows from its
+text (`dolt_watch/core/reason_codes.py`). A claim and a `dispatched` have no reason.
+"""
+
 
 def page() -> str:
     parts = [GENERATED.format(source="`dolt_watch/migrations/` and `dolt_watch/model.py`"), INTRO, COMMITTED]
@@ -52,9 +59,16 @@ def page() -> str:
         "## Phases of a bead\n",
         table(("phase", "means"), ((code(phase.value), attributes(Phase)[phase.name]) for phase in Phase)),
     ]
+    parts += [REASONS, table(("code", "means"), _codes())]
     parts += ["## `detail.given`\n", *_given()]
     parts += ["## `detail.wrote`\n", flat(Wrote.__doc__) + "\n"]
     return "\n".join(parts)
+
+
+def _codes() -> Iterator[tuple[str, str]]:
+    means = attributes(ReasonCode)
+    for one in ReasonCode:
+        yield code(one.value), means[one.name]
 
 
 def _tables(sql: str) -> Iterator[str]:

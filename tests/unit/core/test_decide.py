@@ -11,6 +11,7 @@ from dolt_watch.core.decide import decide, questions, settling
 from dolt_watch.core.dispatching import failure
 from dolt_watch.core.policy import Outside, Plan, Policy, Questions, Scope
 from dolt_watch.core.reaping import stale_at
+from dolt_watch.core.reason_codes import ReasonCode
 from dolt_watch.model import Bead, Capacity, Hold, JobReport, Kind, Pause, Phase, Rule, Sign, State, Verdict
 
 NOW = datetime(2026, 4, 18, 22, 35, 46, tzinfo=UTC)
@@ -151,11 +152,11 @@ def test_backoff_doubles_and_ends_in_quarantine_with_one_note() -> None:
     rule = Rule("agent")
     waits = []
     for attempt in (1, 2, 3):
-        made = failure(bead("a", attempt=attempt), rule, NOW, "HTTP 500: x", Kind.FAILED, {})
+        made = failure(bead("a", attempt=attempt), rule, NOW, "HTTP 500: x", Kind.FAILED, {}, code=ReasonCode.REFUSED)
         waits.append(datetime.fromisoformat(made.detail["retry_at"]) - NOW)
         assert made.note == "dispatch failed HTTP 500: x"
     assert waits == [timedelta(minutes=2), timedelta(minutes=4), timedelta(minutes=8)]
-    last = failure(bead("a", attempt=5), rule, NOW, "HTTP 500: x", Kind.FAILED, {})
+    last = failure(bead("a", attempt=5), rule, NOW, "HTTP 500: x", Kind.FAILED, {}, code=ReasonCode.REFUSED)
     assert (last.kind, last.note) == (
         Kind.QUARANTINED, "dispatch quarantined after 5 attempts: HTTP 500: x; edit the bead to try again",
     )  # fmt: skip

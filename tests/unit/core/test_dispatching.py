@@ -10,6 +10,7 @@ import pytest
 from dolt_watch.core.decide import decide, questions
 from dolt_watch.core.dispatching import REVERTED, WITHHELD, failure, notes, readies, restore, stops
 from dolt_watch.core.policy import AT_ONCE, Due, Outside, Policy, Scope
+from dolt_watch.core.reason_codes import ReasonCode
 from dolt_watch.model import Bead, Capacity, Check, Decision, Hold, Kind, Pause, Phase, Rule, State
 from tests.unit.core.test_decide import BOTH, FREE, NOW, bead, kinds, plan, state
 
@@ -241,7 +242,15 @@ def test_a_note_that_was_overwritten_is_appended_again_but_not_under_a_claims_ha
     lost = bead("a", Phase.RUNNING, attempt=2, lost_note="dispatched: job=j")
     (made,) = plan(lost).decisions
     assert made._replace(detail={}) == Decision(
-        Kind.NOTE, "a", "agent", 2, "c", note="dispatched: job=j", reason="a note of ours was overwritten", detail={}
+        Kind.NOTE,
+        "a",
+        "agent",
+        2,
+        "c",
+        note="dispatched: job=j",
+        reason="a note of ours was overwritten",
+        detail={},
+        reason_code=ReasonCode.NOTE_OVERWRITTEN,
     )
     assert plan(lost._replace(phase=Phase.CLAIMED), bead("b", Phase.RUNNING)).decisions == ()
 
@@ -251,6 +260,7 @@ def test_what_a_report_could_not_write_is_written_later() -> None:
     noted = bead("b", Phase.RUNNING, unwritten="note")
     first, second = notes(State(beads={"a": owed, "b": noted}))
     assert (first.kind, first.note, first.status, first.reason) == (Kind.NOTE, "dispatch failed x", "open", WITHHELD)
+    assert {first.reason_code, second.reason_code} == {ReasonCode.NOTE_WITHHELD}
     assert (second.note, second.status, second.reason) == ("", "", WITHHELD)
 
 
@@ -261,6 +271,7 @@ def test_a_silent_claim_becomes_unknown() -> None:
         Decision(
             Kind.OVERDUE, "a", "agent", 1, "c", token="t", reason=why, detail={"deadline": "2026-04-18T22:35:46+00:00"},
             note=f"dispatch outcome unknown ({why}): not sent again until it is known",
+            reason_code=ReasonCode.DEADLINE_PASSED,
         )
     ]  # fmt: skip
     assert plan(bead("a", Phase.RUNNING, deadline=NOW)).decisions == ()
@@ -272,7 +283,7 @@ def test_an_unknown_attempt_stays_one_until_its_time_is_over() -> None:
     assert made._replace(detail={"since": made.detail["since"]}) == Decision(
         Kind.GIVE_UP, "a", "agent", 1, "c", token="t", status="blocked", reason="still unknown after 10m",
         note="dispatch outcome still unknown after 10m — blocking; set it open to try again",
-        detail={"since": "2026-04-18T22:25:46+00:00"},
+        detail={"since": "2026-04-18T22:25:46+00:00"}, reason_code=ReasonCode.STILL_UNKNOWN,
     )  # fmt: skip
     assert plan(unknown._replace(since=unknown.since + SECOND)).decisions == ()
     assert kinds(plan(unknown, outside=Outside())) == [(Kind.GIVE_UP, "a")], "a target that says nothing is no evidence"
@@ -289,6 +300,7 @@ def test_an_unknown_attempt_that_runs_nowhere_is_tried_again() -> None:
         Kind.RETRY, "a", "agent", 1, "c", token="t", status="open", reason="the service runs nothing",
         note="dispatch failed the service runs nothing",
         detail={"since": "2026-04-18T22:24:46+00:00", "retry_at": "2026-04-18T22:37:46+00:00", "given": None},
+        reason_code=ReasonCode.SERVICE_IDLE,
     )  # fmt: skip
 
 
@@ -298,7 +310,9 @@ def test_an_unknown_attempt_that_runs_nowhere_is_tried_again() -> None:
 )
 def test_each_pause_is_twice_the_last_and_up_to_a_quarter_more(attempt: int, jitter: float, pause: float) -> None:
     rule = Rule("agent", max_attempts=99)
-    made = failure(bead("a", attempt=attempt), rule, NOW, "x", Kind.FAILED, {"status": 500}, jitter=jitter)
+    made = failure(
+        bead("a", attempt=attempt), rule, NOW, "x", Kind.FAILED, {"status": 500}, jitter=jitter, code=ReasonCode.REFUSED
+    )
     again = (NOW + pause * SECOND).isoformat()
     assert (made.kind, made.status, made.detail) == (Kind.FAILED, "open", {"status": 500, "retry_at": again})
 
@@ -306,27 +320,29 @@ def test_each_pause_is_twice_the_last_and_up_to_a_quarter_more(attempt: int, jit
 @pytest.mark.parametrize("attempt", [20, 60, 1_000_000])
 def test_it_doubles_nineteen_times(attempt: int) -> None:
     rule = Rule("agent", max_attempts=2_000_000, retry_after=SECOND)
-    made = failure(bead("a", attempt=attempt), rule, NOW, "x", Kind.FAILED, {})
+    made = failure(bead("a", attempt=attempt), rule, NOW, "x", Kind.FAILED, {}, code=ReasonCode.REFUSED)
     assert made.detail["retry_at"] == (NOW + 2**19 * SECOND).isoformat()
 
 
 def test_no_pause_is_longer_than_a_year() -> None:
     rule = Rule("agent", max_attempts=99, retry_after=366 * 24 * HOUR)
     for attempt, jitter in ((1, 0.0), (1, 1.0), (2, 0.0), (20, 1.0)):
-        made = failure(bead("a", attempt=attempt), rule, NOW, "x", Kind.FAILED, {}, jitter=jitter)
+        made = failure(
+            bead("a", attempt=attempt), rule, NOW, "x", Kind.FAILED, {}, jitter=jitter, code=ReasonCode.REFUSED
+        )
         assert made.detail["retry_at"] == "2027-04-19T22:35:46+00:00"
 
 
 @pytest.mark.parametrize(("attempt", "for_good", "kind"), [(4, False, Kind.FAILED), (5, False, Kind.QUARANTINED), (1, True, Kind.QUARANTINED)])  # fmt: skip
 def test_the_last_failure_quarantines(attempt: int, for_good: bool, kind: Kind) -> None:
     failed = bead("a", attempt=attempt, token="t")
-    made = failure(failed, AGENT, NOW, "HTTP 400: no", Kind.FAILED, {"status": 400}, for_good)
+    made = failure(failed, AGENT, NOW, "HTTP 400: no", Kind.FAILED, {"status": 400}, for_good, code=ReasonCode.REFUSED)
     assert made.kind is kind
     if kind is Kind.QUARANTINED:
         note = f"dispatch quarantined after {attempt} attempts: HTTP 400: no; edit the bead to try again"
         assert made == Decision(
             kind, "a", "agent", attempt, "c", token="t", status="open", reason="HTTP 400: no", note=note,
-            detail={"status": 400},
+            detail={"status": 400}, reason_code=ReasonCode.REFUSED,
         )  # fmt: skip
 
 
@@ -343,7 +359,7 @@ def test_an_attempt_whose_row_went_back_is_written_again_as_it_is_known(job: str
     given = {"given": made.detail["given"]}
     assert made == Decision(
         Kind.RESTORE, "a", "agent", 2, "c7", token="t", job=job, reason=REVERTED, note=f"dispatch restored: {said}",
-        status="in_progress", detail={**known, "phase": "running", **given},
+        status="in_progress", detail={**known, "phase": "running", **given}, reason_code=ReasonCode.ROW_REVERTED,
     )  # fmt: skip
-    bare = restore(back._replace(sent_at=None, deadline=None), "why")
+    bare = restore(back._replace(sent_at=None, deadline=None), "why", ReasonCode.HISTORY_LOST)
     assert (bare.reason, bare.detail["sent_at"], bare.detail["deadline"]) == ("why", None, None)

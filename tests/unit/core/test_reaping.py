@@ -12,6 +12,7 @@ from dolt_watch.core.derive import is_ours
 from dolt_watch.core.dispatching import of_no_rule
 from dolt_watch.core.policy import AT_ONCE, Outside, Policy, Questions, Scope, paused, sets_status
 from dolt_watch.core.reaping import last_sign, quiet_since, stale_at
+from dolt_watch.core.reason_codes import ReasonCode
 from dolt_watch.model import (
     Bead,
     Capacity,
@@ -135,6 +136,7 @@ def test_a_reap_says_what_it_rests_on() -> None:
             "last_sign": "2026-04-18T21:50:16+00:00", "sign": {"what": "comment", "who": "an agent", "commit": "c9"},
             "idle_seconds": 2730, "stale_after_seconds": 1800, "given": made.detail["given"],
         },
+        reason_code=ReasonCode.NO_PROGRESS,
     )  # fmt: skip
     assert plan(bead("a", Phase.RUNNING, age=4000), scope=TO_REAP).decisions[0].detail["sign"] is None
 

@@ -9,8 +9,9 @@ import pytest
 
 from dolt_watch.core.decide import decide, questions
 from dolt_watch.core.derive import derive
-from dolt_watch.core.fold import Projection
+from dolt_watch.core.fold import Projection, fold_bead
 from dolt_watch.core.policy import Outside, Policy, Scope
+from dolt_watch.core.reason_codes import ReasonCode
 from dolt_watch.core.renames import renames
 from dolt_watch.model import (
     Answers,
@@ -219,3 +220,21 @@ CLAIMED = running(phase=Phase.CLAIMED, job="", deadline=AT)
 def test_a_report_under_the_old_id_is_of_the_new_one(bead: Bead, event: Event, expected: tuple[Any, ...]) -> None:
     found = renamed(bead, event).beads["bd-9"]
     assert (found.phase, found.job, found.lost_note, found.version) == (*expected, 0)
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "back"),
+    [
+        (ReasonCode.BEAD_NOT_FOUND, "any words", ReasonCode.BEAD_NOT_FOUND),
+        (ReasonCode.REFUSED, "Bead bd-1 not found.", ReasonCode.REFUSED),
+        (None, "Bead bd-1 not found.", ReasonCode.BEAD_NOT_FOUND),  # as written before the codes
+        (None, "HTTP 500: boom", None),
+    ],
+)
+def test_the_code_of_the_last_failure_goes_along(code: ReasonCode | None, reason: str, back: ReasonCode | None) -> None:
+    failed = Bead("bd-9", Phase.BACKOFF, "agent", AT, "c", was="bd-1", attempt=1, retry_at=AT)
+    (decision,) = plan(failed._replace(reason=reason, reason_code=code))
+    assert decision.reason_code is ReasonCode.RENAMED
+    after = fold_bead(None, written(decision, OPEN))
+    assert after is not None
+    assert (after.phase, after.reason, after.reason_code) == (Phase.BACKOFF, reason, back)

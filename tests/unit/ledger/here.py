@@ -9,12 +9,14 @@ import orjson
 import pytest
 
 from dolt_watch.beads.schema import tracker_schema
+from dolt_watch.context import DecisionContext
 from dolt_watch.core.rules import compile_for
 from dolt_watch.engines.address import DoltLitePath, open_engine
 from dolt_watch.errors import Conflict
-from dolt_watch.feed import ENTRY_COLUMNS
+from dolt_watch.feed import ENTRY_COLUMNS, Lens
 from dolt_watch.ledger import Identity, Ledger, Written
-from dolt_watch.model import GLOBAL, Decision, Kind, Rule
+from dolt_watch.look import Look
+from dolt_watch.model import GLOBAL, Decision, Kind, Rule, State
 from dolt_watch.times import FixedClock
 from tests.servers import message
 
@@ -40,9 +42,10 @@ class Here:
         identity = Identity("here", "the-dispatcher", "the-reaper", "h1", "the settings")
         self.ledger = Ledger(self.engine, identity, self.clock)
         columns = self.engine.columns("issues")
-        self.ledger.rules = {"agent": compile_for(RULE, columns, self.engine.dialect)}
-        self.ledger.columns = list(columns)
-        self.ledger.schema = tracker_schema(self.engine)
+        self.rules = {"agent": compile_for(RULE, columns, self.engine.dialect)}
+        self.columns = list(columns)
+        self.schema = tracker_schema(self.engine)
+        self.ready: frozenset[str] = frozenset()
         self.issue("bd-1", title="t", assignee="agent", priority=2, owner="")
 
     def sql(self, *texts: str) -> None:
@@ -72,8 +75,17 @@ class Here:
     def fence(self) -> str:
         return str(self.one("SELECT fence FROM watch_cursor"))
 
+    def context(self, head: str | None = None, fence: str | None = None) -> DecisionContext:
+        """What is decided on: HEAD and the fence as they are, or as given."""
+        look = Look(head or self.head(), NOW, {}, "", fence or self.fence(), "", {}, {})
+        lens = Lens(list(self.rules.values()), self.columns, schema=self.schema)
+        return DecisionContext(look, State(), NOW, lens, self.ready)
+
     def decide(self, decision: Decision, valid: timedelta | None = None) -> Written:
-        return self.ledger.decide(decision, observed=self.head(), fence=self.fence(), valid=valid)
+        return self.ledger.decide(self.context(), decision, valid)
+
+    def report(self, decision: Decision) -> Written:
+        return self.ledger.report(self.context(), decision)
 
     def entries(self) -> list[tuple[Any, ...]]:
         """What stands in the ledger, the last column as an object."""

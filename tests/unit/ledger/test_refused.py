@@ -25,16 +25,16 @@ def test_a_claim_asks_again_whether_the_bead_is_ready_where_its_rule_does(here: 
     here.sql(
         "INSERT INTO dependencies (issue_id, depends_on_id, type, created_by) VALUES ('bd-1', 'bd-2', 'blocks', 'a')"
     )
-    here.ledger.ready = frozenset({"agent"})
+    here.ready = frozenset({"agent"})
     here.refuses(CLAIM, "^bd-1 is not ready: blocked by bd-2 \\(open\\)$")
     here.set("pinned = 1")
     here.refuses(CLAIM, "^bd-1 is not ready: it is pinned$")
-    here.ledger.ready = frozenset({"another rule"})
+    here.ready = frozenset({"another rule"})
     assert here.decide(CLAIM).entry.version == 1
 
 
 def test_deferred_is_reckoned_by_the_clock_that_is_decided_by(here: Here) -> None:
-    here.ledger.ready = frozenset({"agent"})
+    here.ready = frozenset({"agent"})
     here.set("defer_until = '2026-04-18 22:35:50'")
     here.refuses(CLAIM, "deferred until 2026-04-18T22:35:50Z")
     here.clock.moment = NOW + timedelta(seconds=5)
@@ -50,13 +50,13 @@ def test_a_decision_rests_on_head_and_the_fence(here: Here) -> None:
     head, fence = here.head(), here.fence()
     here.set("title = 'changed'")
     with pytest.raises(Conflict, match=r"^history moved on since this was decided$"):
-        here.ledger.decide(CLAIM, observed=head, fence=fence)
+        here.ledger.decide(here.context(head, fence), CLAIM)
     with pytest.raises(Conflict, match=r"^another worker decided in between$"):
-        here.ledger.decide(CLAIM, observed=here.head(), fence="another")
+        here.ledger.decide(here.context(fence="another"), CLAIM)
     written = here.decide(CLAIM)
     assert here.fence() != fence
     assert written.entry.version == 1
-    assert here.ledger.report(SENT).entry.version == 2, "a report rests on neither"
+    assert here.report(SENT).entry.version == 2, "a report rests on neither"
 
 
 def test_a_bead_that_is_gone(here: Here) -> None:
@@ -64,7 +64,7 @@ def test_a_bead_that_is_gone(here: Here) -> None:
     here.sql("DELETE FROM issues WHERE id = 'bd-1'")
     with pytest.raises(Conflict, match=r"^the bead was deleted in the same instant$"):
         here.decide(REAP)
-    sent = here.ledger.report(SENT._replace(status="open"))
+    sent = here.report(SENT._replace(status="open"))
     restored = here.decide(SENT._replace(kind=Kind.RESTORE, status="in_progress"))
     assert [(one.entry.version, one.row, one.entry.wrote) for one in (sent, restored)] == [
         (2, None, sent.entry.wrote), (3, None, sent.entry.wrote),
@@ -78,9 +78,9 @@ def test_what_is_restored_of_a_bead_that_is_gone_rests_on_head_and_the_fence_too
     head, fence = here.head(), here.fence()
     here.sql("DELETE FROM issues WHERE id = 'bd-1'")
     with pytest.raises(Conflict, match=r"^history moved on since this was decided$"):
-        here.ledger.decide(restore, observed=head, fence=fence)
+        here.ledger.decide(here.context(head, fence), restore)
     with pytest.raises(Conflict, match=r"^another worker decided in between$"):
-        here.ledger.decide(restore, observed=here.head(), fence="another")
+        here.ledger.decide(here.context(fence="another"), restore)
     assert here.entries() == []
 
 
@@ -106,7 +106,7 @@ class Overtaken:
 
 def test_a_report_is_written_again_until_it_stands(here: Here) -> None:
     Overtaken(here, 19)
-    assert here.ledger.report(SENT).entry.version == 1
+    assert here.report(SENT).entry.version == 1
     waited = here.clock.moment - NOW
     assert waited == timedelta(seconds=0.005 * sum(range(1, 20)))
 
@@ -114,14 +114,14 @@ def test_a_report_is_written_again_until_it_stands(here: Here) -> None:
 def test_a_report_about_a_bead_that_is_gone_too(here: Here) -> None:
     here.sql("DELETE FROM issues WHERE id = 'bd-1'")
     Overtaken(here, 5)
-    assert here.ledger.report(SENT).row is None
+    assert here.report(SENT).row is None
 
 
 def test_a_report_that_cannot_be_written_at_all_says_so(here: Here) -> None:
     """With the job, which the ledger does not have: else somebody sets the bead open beside a run."""
     Overtaken(here, 1000)
     with pytest.raises(NotRecorded) as caught:
-        here.ledger.report(SENT)
+        here.report(SENT)
     assert here.entries() == []
     assert timedelta(seconds=60) <= here.clock.moment - NOW < timedelta(seconds=62)
     error = caught.value
@@ -135,7 +135,7 @@ def test_a_report_that_cannot_be_written_at_all_says_so(here: Here) -> None:
 def test_a_report_of_no_job_that_cannot_be_written(here: Here) -> None:
     Overtaken(here, 1000)
     with pytest.raises(NotRecorded, match=r"^bd-1: failed could not be recorded in 60 s: overtaken"):
-        here.ledger.report(FAILED)
+        here.report(FAILED)
 
 
 class Unheard(Overtaken):
@@ -157,7 +157,7 @@ class Unheard(Overtaken):
 
 def test_a_report_that_stands_unheard_is_not_written_twice(here: Here) -> None:
     Unheard(here, 1)
-    written = here.ledger.report(SENT)
+    written = here.report(SENT)
     assert (written.entry.kind, written.entry.job, written.entry.version) == (Kind.DISPATCHED, "j7", 1)
     assert (written.commit, written.row) == ("", None)
     assert len(here.entries()) == 1
@@ -166,7 +166,7 @@ def test_a_report_that_stands_unheard_is_not_written_twice(here: Here) -> None:
 def test_what_has_no_token_is_written_again(here: Here) -> None:
     """Nothing tells one pause from another: said twice it is the same."""
     Unheard(here, 1)
-    here.ledger.report(PAUSE)
+    here.ledger.record(PAUSE)
     assert [entry[1] for entry in here.entries()] == [1, 2]
 
 

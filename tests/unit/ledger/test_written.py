@@ -11,7 +11,7 @@ import pytest
 
 from dolt_watch import __version__
 from dolt_watch.errors import MissingRule
-from dolt_watch.ledger import Ledger, bead_hash
+from dolt_watch.ledger import bead_hash
 from dolt_watch.model import Decision, Kind
 from dolt_watch.times import DatabaseClock, utc
 from dolt_watch.traces import as_bd
@@ -20,11 +20,11 @@ from tests.unit.ledger.here import CLAIM, FAILED, NOTE, NOW, PAUSE, REAP, SENT, 
 
 
 def test_a_claim_is_one_commit_with_all_that_it_changed(here: Here) -> None:
-    head, before = here.head(), here.row(*here.ledger.columns)
+    head, before = here.head(), here.row(*here.columns)
     written = here.decide(CLAIM)
     (event,) = written.entry.wrote.events
     cells = {"status": ["open", "in_progress"], "started_at": [None, "2026-04-18T22:35:46+00:00"]}
-    hash = bead_hash(dict(zip(here.ledger.columns, before, strict=True)), here.ledger.rules["agent"])
+    hash = bead_hash(dict(zip(here.columns, before, strict=True)), here.rules["agent"])
     assert here.entries() == [
         (
             "bd-1", 1, "claim", 1, "agent", "t", "c0", head, "2026-04-18 22:35:46.123456", "", "", hash, "h1",
@@ -39,7 +39,7 @@ def test_a_claim_is_one_commit_with_all_that_it_changed(here: Here) -> None:
     assert (entry.bead, entry.version, entry.kind, entry.at, entry.observed) == ("bd-1", 1, Kind.CLAIM, NOW, head)
     assert (entry.wrote.note, len(event)) == (NOTE, 36)
     assert (written.commit, written.row, written.warning) == (
-        here.head(), dict(zip(here.ledger.columns, before, strict=True)), "",
+        here.head(), dict(zip(here.columns, before, strict=True)), "",
     )  # fmt: skip
     second = "2026-04-18 22:35:46"
     assert here.row("status", "notes", "started_at", "updated_at") == ("in_progress", NOTE, second, second)
@@ -74,7 +74,7 @@ def test_what_bd_leaves_out_of_a_row_and_how_it_writes_the_rest() -> None:
 
 
 def test_the_first_note_stands_alone(here: Here) -> None:
-    here.ledger.report(FAILED)
+    here.report(FAILED)
     assert (here.row("notes"), here.events()[0][5]) == ("dispatch failed x", {"notes": "dispatch failed x"})
 
 
@@ -85,16 +85,15 @@ def test_what_others_left_uncommitted_in_other_tables_stays_so(here: Here) -> No
 
 
 def test_a_decision_about_no_bead_leaves_every_row_of_beads_alone(here: Here) -> None:
-    """Before the ledger knows any rule: `pause` is written by nobody's rules."""
-    here.ledger.rules, here.ledger.columns = Ledger(here.engine, here.ledger.identity, here.clock).rules, ()
+    """It needs no context: `pause` is written by nobody's rules."""
     here.engine.run("UPDATE issues SET title = 'half done' WHERE id = 'bd-1'")
     here.engine.run("INSERT INTO events (id, issue_id, event_type, actor) VALUES ('e', 'bd-1', 'updated', 'ann')")
-    here.ledger.report(PAUSE)
+    here.ledger.record(PAUSE)
     assert here.engine.dirty() == {"issues", "events"}
 
 
 def test_a_report_of_a_rule_that_the_settings_have_no_more(here: Here) -> None:
-    written = here.ledger.report(SENT._replace(rule="gone"))
+    written = here.report(SENT._replace(rule="gone"))
     assert (written.entry.rule, written.entry.job, here.row("notes")) == ("gone", "j7", "dispatched: job=j7")
 
 
@@ -111,7 +110,7 @@ def test_a_decision_that_its_rule_guards_is_not_written_without_that_rule(here: 
 def test_the_time_is_the_databases(here: Here) -> None:
     here.ledger.clock = DatabaseClock()
     before = utc(here.one("SELECT UTC_TIMESTAMP(6)"))
-    assert before is not None and before <= here.ledger.report(SENT).entry.at <= before + timedelta(minutes=1)
+    assert before is not None and before <= here.report(SENT).entry.at <= before + timedelta(minutes=1)
 
 
 def test_the_message_says_it_for_people_and_for_git(here: Here) -> None:
@@ -121,7 +120,7 @@ def test_the_message_says_it_for_people_and_for_git(here: Here) -> None:
         f"Cause: c0\nObserved: {head}"
     )
     head = here.head()
-    assert here.message(here.ledger.report(SENT)) == (
+    assert here.message(here.report(SENT)) == (
         "dolt-watch: dispatch bd-1 (attempt 1, job j7)\n\nBead: bd-1\nDecision: dispatched\nVersion: 2\nAttempt: 1\n"
         f"Rule: agent\nCause: c1\nObserved: {head}\nJob: j7"
     )
@@ -131,7 +130,7 @@ def test_the_message_says_it_for_people_and_for_git(here: Here) -> None:
         f"Cause: c1\nObserved: {head}\nReason: silent"
     )
     head = here.head()
-    assert here.message(here.ledger.report(PAUSE._replace(reason="two\nlines"))) == (
+    assert here.message(here.ledger.record(PAUSE._replace(reason="two\nlines"))) == (
         f"dolt-watch: pause\n\nDecision: pause\nVersion: 1\nObserved: {head}\nReason: two\\nlines"
     )
     author = here.one("SELECT committer, email FROM dolt_log LIMIT 1")
@@ -157,12 +156,12 @@ def test_a_subject_stays_one_line_that_can_be_read(here: Here) -> None:
 
 def test_a_report_sets_the_status_only_where_it_is_still_ours(here: Here) -> None:
     here.set("status = 'closed', notes = 'x'")
-    written = here.ledger.report(FAILED)
+    written = here.report(FAILED)
     assert (here.row("status", "notes"), written.entry.wrote.cells) == (("closed", "x\ndispatch failed x"), {})
     ((_, _, kind, _, old, new, _),) = here.events()
     assert (kind, new, old["status"]) == ("updated", {"notes": "x\ndispatch failed x"}, "closed")
     here.set("status = 'in_progress', started_at = '2026-04-01 10:00:00'")
-    written = here.ledger.report(FAILED)
+    written = here.report(FAILED)
     assert (here.row("status"), written.entry.wrote.cells) == ("open", {"status": ("in_progress", "open")})
 
 
@@ -174,7 +173,7 @@ def test_started_is_set_once(here: Here) -> None:
 
 def test_nothing_to_change_is_no_event_and_no_touch(here: Here) -> None:
     before = here.row("updated_at")
-    written = here.ledger.report(SENT._replace(note=""))
+    written = here.report(SENT._replace(note=""))
     assert (written.entry.wrote.events, here.events(), here.row("updated_at")) == ((), [], before)
     assert len(here.entries()) == 1
 
@@ -185,7 +184,7 @@ def test_a_note_that_stands_again_is_not_appended(here: Here) -> None:
     assert (written.entry.wrote.note, here.row("notes")) == ("a\nc", "b\nx\na\nc")
     again = here.decide(Decision(Kind.NOTE, "bd-1", "agent", 1, "c", note="a\nc"))
     assert (again.entry.wrote.note, again.entry.wrote.events) == ("", ())
-    twice = here.ledger.report(SENT._replace(note="x"))
+    twice = here.report(SENT._replace(note="x"))
     assert here.row("notes") == "b\nx\na\nc\nx", "only what is appended once more asks what stands"
     assert twice.entry.wrote.note == "x"
 
@@ -210,7 +209,7 @@ def test_an_event_that_would_not_fit_says_the_changed_cells_only(here: Here) -> 
     assert old == {"status": "open", "started_at": None}
     assert set(new) == {"status", "notes"}
     here.set(f"notes = '{'n' * 65_000}', started_at = '2026-04-01 10:00:00'")
-    id = here.ledger.report(FAILED._replace(note="\\" * 400)).entry.wrote.events[0]
+    id = here.report(FAILED._replace(note="\\" * 400)).entry.wrote.events[0]
     assert [event[5] for event in here.events() if event[0] == id] == [{"status": "open"}]
 
 
@@ -218,12 +217,12 @@ def test_an_event_that_would_not_fit_says_the_changed_cells_only(here: Here) -> 
 def test_an_event_may_fill_its_column(here: Here, over: int, said: set[str]) -> None:
     around = len('{"status":"open","notes":"\\n"}') + len("dispatch failed x")
     here.set(f"notes = '{'n' * (TEXT_LIMIT - around + over)}', status = 'in_progress'")
-    here.ledger.report(FAILED)
+    here.report(FAILED)
     assert set(here.events()[0][5]) == said
 
 
 def test_a_decision_about_no_bead_is_a_row_alone(here: Here) -> None:
-    first, second = here.ledger.report(PAUSE), here.ledger.report(PAUSE._replace(kind=Kind.RESUME))
+    first, second = here.ledger.record(PAUSE), here.ledger.record(PAUSE._replace(kind=Kind.RESUME))
     assert [(entry[0], entry[1], entry[2]) for entry in here.entries()] == [("", 1, "pause"), ("", 2, "resume")]
     assert (first.row, first.entry.bead_hash, second.entry.version) == (None, "", 2)
     assert here.entries()[0][-1]["wrote"] == {"cells": {}, "note": "", "events": []}
@@ -231,12 +230,12 @@ def test_a_decision_about_no_bead_is_a_row_alone(here: Here) -> None:
 
 
 def test_reasons_from_outside_are_made_safe(here: Here) -> None:
-    assert here.ledger.report(FAILED._replace(reason="a\x1b[31m")).entry.reason == "a\\x1b[31m"
+    assert here.report(FAILED._replace(reason="a\x1b[31m")).entry.reason == "a\\x1b[31m"
 
 
 def test_the_hash_of_what_a_bead_asks_for(here: Here) -> None:
-    compiled = here.ledger.rules["agent"]
-    row: Mapping[str, Any] = dict(zip(here.ledger.columns, here.row(*here.ledger.columns), strict=True))
+    compiled = here.rules["agent"]
+    row: Mapping[str, Any] = dict(zip(here.columns, here.row(*here.columns), strict=True))
     hash = bead_hash(row, compiled)
     assert len(hash) == 32
     ours = {"status": "closed", "notes": "x", "updated_at": "2030-01-01 00:00:00", "external_ref": "not asked for"}
@@ -255,4 +254,4 @@ def test_a_claim_is_its_holders_from_its_own_moment_on(here: Here) -> None:
     bare = CLAIM._replace(detail={"place": 0})
     claimed = here.decide(bare, valid=timedelta(seconds=60))
     assert claimed.entry.detail["deadline"] == (NOW + timedelta(seconds=60)).isoformat()
-    assert "deadline" not in here.ledger.report(SENT).entry.detail
+    assert "deadline" not in here.report(SENT).entry.detail

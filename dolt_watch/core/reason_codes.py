@@ -1,0 +1,190 @@
+"""Codes of reasons: what a program compares, beside the sentence that a person reads. Pure.
+
+A decision carries its code as ``Decision.reason_code``, an entry of the ledger as
+``Entry.reason_code``, written to ``detail.reason_code``. Entries from before the codes have none:
+``derived`` reads it from their text. No other code reads the text of a reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+
+class ReasonCode(StrEnum):
+    """Why an entry was written. The code of a hold is the name of its gate."""
+
+    # the target's answer
+    TARGET_BUSY = "target-busy"
+    """The target has no free slot."""
+    TARGET_UNREACHABLE = "target-unreachable"
+    """The target, or the service behind it, cannot be reached."""
+    TARGET_ANSWERS = "target-answers"
+    """It can be reached again."""
+    RULE_STOPPED = "rule-stopped"
+    """The target does not accept the credential, or is gone for good."""
+    BEAD_NOT_FOUND = "bead-not-found"
+    """The target does not find the bead."""
+    REFUSED_FOR_GOOD = "refused-for-good"
+    """The target refused the bead, and an unchanged attempt cannot succeed."""
+    REFUSED = "refused"
+    """The target refused the bead."""
+    OUTCOME_UNKNOWN = "outcome-unknown"
+    """The answer is missing, or does not say whether a run began."""
+    # attempts whose outcome is unknown
+    DEADLINE_PASSED = "deadline-passed"
+    """The worker of a claim reported nothing until the claim's deadline."""
+    SERVICE_IDLE = "service-idle"
+    """The service runs nothing, so the attempt does not run."""
+    NO_SIGN_OF_LIFE = "no-sign-of-life"
+    """The attempt gave no sign of life, and its rule has it tried again."""
+    STILL_UNKNOWN = "still-unknown"
+    """The outcome stayed unknown, and its rule has it blocked."""
+    # reaping
+    NO_PROGRESS = "no-progress"
+    """No sign of life for longer than ``stale_after``."""
+    JOB_ENDED = "job-ended"
+    """The target says that the job ended."""
+    # claims that are taken back
+    BEAD_DELETED = "bead-deleted"
+    """The bead was deleted."""
+    NO_LONGER_MATCHES = "no-longer-matches"
+    """The bead no longer matches its rule."""
+    NOT_READY = "not-ready"
+    """The bead is not ready in the sense of ``bd ready``."""
+    CLAIMED_TOO_LATE = "claimed-too-late"
+    """The claim took too long, so nothing may be sent under it."""
+    # what is written again
+    NOTE_OVERWRITTEN = "note-overwritten"
+    """A note of dolt_watch was overwritten."""
+    NOTE_WITHHELD = "note-withheld"
+    """A report could not write the bead during a schema migration of bd."""
+    HISTORY_LOST = "history-lost"
+    """History lost the attempt."""
+    ROW_REVERTED = "row-reverted"
+    """The row went back to an older state."""
+    ROW_FREED = "row-freed"
+    """The row was freed, and history does not say that somebody meant it."""
+    RENAMED = "renamed"
+    """The bead has a new id."""
+    # a person, and the state as a whole
+    REQUESTED = "requested"
+    """A person asked for it; the text is the person's own."""
+    FIRST_START = "first-start"
+    """This database has no saved state yet."""
+    RULES_CHANGED = "rules-changed"
+    """The rules changed."""
+    HISTORY_REWRITTEN = "history-rewritten"
+    """The saved state's commit is not in the history of HEAD."""
+
+
+WORDS: Mapping[ReasonCode, str] = {
+    ReasonCode.FIRST_START: "first start here",
+    ReasonCode.RULES_CHANGED: "the rules changed",
+    ReasonCode.HISTORY_REWRITTEN: "history was rewritten",
+}
+"""Why state is made anew, for people."""
+
+CODES: Mapping[str, ReasonCode] = {code.value: code for code in ReasonCode}
+
+_OF_KIND = {
+    "overdue": ReasonCode.DEADLINE_PASSED,
+    "give-up": ReasonCode.STILL_UNKNOWN,
+    "renamed": ReasonCode.RENAMED,
+    "outage": ReasonCode.TARGET_UNREACHABLE,
+    "recovered": ReasonCode.TARGET_ANSWERS,
+    "busy": ReasonCode.TARGET_BUSY,
+    "stopped": ReasonCode.RULE_STOPPED,
+    "unknown": ReasonCode.OUTCOME_UNKNOWN,
+    "failed": ReasonCode.REFUSED,
+    "quarantined": ReasonCode.REFUSED,
+    "pause": ReasonCode.REQUESTED,
+    "resume": ReasonCode.REQUESTED,
+    "reprocess": ReasonCode.REQUESTED,
+    "manual-retry": ReasonCode.REQUESTED,
+    "manual-release": ReasonCode.REQUESTED,
+}
+"""Kind of entry → its code, if nothing in the entry says more."""
+
+_BEGINNINGS: Mapping[str, tuple[tuple[str, ReasonCode], ...]] = {
+    "release": (
+        ("it was deleted", ReasonCode.BEAD_DELETED),
+        ("it no longer matches", ReasonCode.NO_LONGER_MATCHES),
+        ("it is not ready", ReasonCode.NOT_READY),
+        ("claiming took too long", ReasonCode.CLAIMED_TOO_LATE),
+    ),
+    "reap": (("no progress", ReasonCode.NO_PROGRESS), ("job ", ReasonCode.JOB_ENDED)),
+    "requeue": (("no progress", ReasonCode.NO_PROGRESS), ("job ", ReasonCode.JOB_ENDED)),
+    "note": (
+        ("a note of ours", ReasonCode.NOTE_OVERWRITTEN),
+        ("a report could not", ReasonCode.NOTE_WITHHELD),
+    ),
+    "restore": (
+        ("history lost", ReasonCode.HISTORY_LOST),
+        ("its row went back", ReasonCode.ROW_REVERTED),
+    ),
+    "resync": (
+        ("first start", ReasonCode.FIRST_START),
+        ("the rules changed", ReasonCode.RULES_CHANGED),
+        ("history was rewritten", ReasonCode.HISTORY_REWRITTEN),
+    ),
+}
+"""Kind of entry → how its reasons began before they had codes."""
+
+_NOT_RUN = (
+    ("the service runs nothing", ReasonCode.SERVICE_IDLE),
+    ("no sign of life", ReasonCode.NO_SIGN_OF_LIFE),
+)
+"""How the reasons of a decision began that an unknown attempt does not run."""
+
+NOT_FOUND = "not found."
+"""Words of BeadBoard, and of others, in a reason from before the codes."""
+
+
+def recorded_or_derived(kind: str, reason: str, detail: Mapping[str, Any]) -> ReasonCode | None:
+    """Return the code that an entry carries, or the one that its text stands for; None for none."""
+    code = CODES.get(str(detail.get("reason_code")))
+    return code if code is not None else derived(kind, reason, detail)
+
+
+def derived(kind: str, reason: str, detail: Mapping[str, Any]) -> ReasonCode | None:
+    """Return the code of an entry from before the codes, by its kind, its text and its detail.
+
+    Anybody may have written any text to the ledger: an unknown one has no code.
+    """
+    given = detail.get("given")
+    answer = given.get("answer") if isinstance(given, dict) else None
+    unheard = kind in ("retry", "quarantined") and not isinstance(answer, dict)
+    if unheard and (code := _beginning(reason, _NOT_RUN)) is not None:
+        return code
+    if kind in ("failed", "quarantined", "unknown"):
+        kept = answer if isinstance(answer, dict) else {}
+        if kept.get("unreachable") or detail.get("unreachable"):
+            return ReasonCode.TARGET_UNREACHABLE
+        if kind != "unknown" and NOT_FOUND in reason:
+            return ReasonCode.BEAD_NOT_FOUND
+        if kept.get("for_good"):
+            return ReasonCode.REFUSED_FOR_GOOD
+    return _beginning(reason, _BEGINNINGS.get(kind, ())) or _OF_KIND.get(kind)
+
+
+def _beginning(reason: str, known: tuple[tuple[str, ReasonCode], ...]) -> ReasonCode | None:
+    return next((code for begins, code in known if reason.startswith(begins)), None)
+
+
+def derived_for_record(phase: str, reason: str) -> ReasonCode | None:
+    """Return the code of a bead's reason in a state that was saved before the codes.
+
+    Only a failed attempt's is asked for: whether the target found the bead.
+    """
+    failed = phase in ("backoff", "waiting", "quarantined", "held")
+    return ReasonCode.BEAD_NOT_FOUND if failed and NOT_FOUND in reason else None
+
+
+def unclear_code(text: str) -> str:
+    """Return what ``Bead.unclear`` holds for the text that a state saved before the codes has."""
+    if not text or text in CODES:
+        return text
+    deleted = text.startswith("it was deleted")
+    return ReasonCode.BEAD_DELETED if deleted else ReasonCode.ROW_FREED
