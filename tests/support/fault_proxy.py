@@ -33,7 +33,10 @@ class Fault(StrEnum):
 
 @dataclass
 class FaultProxy:
-    """``faults``: method → what happens to the next request; ``always``: to every request."""
+    """``faults``: method → what happens to the next requests; ``always``: to every request.
+
+    A GET of all Jobs counts as LIST.
+    """
 
     plane: ControlPlane
     faults: dict[str, list[Fault]] = field(default_factory=dict)
@@ -85,7 +88,8 @@ class FaultProxy:
         method, path = handler.command, handler.path
         self.requests.append((method, path))
         body = handler.rfile.read(int(handler.headers.get("content-length") or 0))
-        waiting = self.faults.get(method)
+        is_list = method == "GET" and path.partition("?")[0].endswith("/jobs")
+        waiting = self.faults.get("LIST" if is_list else method)
         fault = waiting.pop(0) if waiting else self.always
         if fault is Fault.DROP:
             handler.close_connection = True
