@@ -20,11 +20,13 @@ VERSION ?=
 
 # DoltLite's loader leaves this mark for its children, who would then silently get the stock SQLite.
 unexport _DOLTLITE_BOOTSTRAPPED
+# Where it is set, each process of a test run would compile the program and its tests again.
+unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test coverage mutants docs faults image check fmt bench release clean
+.PHONY: help demo test test-quick coverage mutants docs faults image check fmt bench release clean
 
 help: ## What there is
-	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## /make \1	/p' Makefile
 
 demo: $(RUN) ## The main job in about ten seconds, on the embedded engine
 	$(VENV)/bin/dolt_watch demo
@@ -33,6 +35,11 @@ test: $(DEV) ## All tests; those that need dolt say so when they are skipped (wi
 	@mkdir -p $(WORK) && rm -f $(JUNIT)
 	$(PY) -m pytest -n auto --dist worksteal --junitxml=$(JUNIT) $(PYTEST)
 	@# A run that lost its output still exits 0: only the report proves that tests ran.
+	@$(PY) .ci/ran.py $(JUNIT)
+
+test-quick: $(DEV) ## What runs without a Dolt server and ends within about a minute: unit tests, conformance on DoltLite
+	@mkdir -p $(WORK) && rm -f $(JUNIT)
+	$(PY) -m pytest -n auto --dist worksteal --quick --junitxml=$(JUNIT) tests/unit tests/conformance $(PYTEST)
 	@$(PY) .ci/ran.py $(JUNIT)
 
 coverage: $(DEV) ## Every branch of dolt_watch/core, by its own tests alone (half a minute)

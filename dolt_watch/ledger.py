@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from dolt_watch import __version__
+from dolt_watch import __version__, codec
 from dolt_watch.beads.columns import KEPT_BY_BD
 from dolt_watch.beads.leases import read_leases
 from dolt_watch.beads.migration import NOT_COMMITTED, uncommitted_migration
@@ -158,8 +158,8 @@ class Ledger:
             except BeadGone:
                 decision, alone = decision._replace(note=""), True  # its stream outlives it
             except MigrationInProgress:  # the entry alone commits nothing of bd's; the row follows
-                withheld = {"note": decision.note, "status": decision.status}
-                detail = {**decision.detail, "withheld": withheld}
+                withheld = codec.Withheld(decision.note, decision.status)
+                detail = {**decision.detail, **withheld.encode()}
                 decision, alone = decision._replace(note="", status="", detail=detail), True
             except (Conflict, Unreachable) as error:
                 unsure = unsure or isinstance(error, Unreachable)
@@ -254,10 +254,10 @@ class Ledger:
                 raise Conflict(f"{bead} is not ready: {hold.why}")
         if decision.kind in (Kind.REAP, Kind.REQUEUE) and not begun.runs:
             raise Conflict(f"{bead} is no longer in progress")
-        if decision.kind in BY_HAND and row["status"] != decision.detail["row"]:
+        if decision.kind in BY_HAND and row["status"] != codec.ByHand.decode(decision.detail).row:
             raise Conflict(f"{bead} is {row['status']} by now, and that is not committed yet")
         by_silence = decision.kind in BY_SILENCE or is_resent(decision.detail)
-        if by_silence and "ended" not in decision.detail:
+        if by_silence and not codec.Reaped.decode(decision.detail).ended:
             # A heartbeat moves neither HEAD nor the fence, so it is compared with the one that was decided on
             seen = leases_of(decision.detail.get("given"))
             if read_leases(tx.query, context.schema, [bead]).get(bead) != seen.get(bead):
@@ -331,7 +331,7 @@ class Ledger:
 
     def _actor(self, decision: Decision) -> str:
         if decision.kind in BY_HAND:
-            return outside(str(decision.detail["by"]), ACTOR_LIMIT)
+            return outside(codec.ByHand.decode(decision.detail).by, ACTOR_LIMIT)
         return self.identity.actor(decision.kind)
 
     def _apply(
@@ -402,7 +402,7 @@ class Ledger:
         tx.execute(
             "REPLACE INTO watch_attempt (bead_id, attempt, rule, token, claimed_at, deadline, worker) VALUES (?, ?, ?, ?, ?, ?, ?)",
             (
-                entry.bead, entry.attempt, entry.rule, entry.token, entry.at, utc(entry.detail.get("deadline")),
+                entry.bead, entry.attempt, entry.rule, entry.token, entry.at, codec.Claimed.decode(entry.detail).deadline,
                 self.identity.host,
             ),
         )  # fmt: skip

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from dolt_watch import __version__, feed
+from dolt_watch import __version__, codec, feed
 from dolt_watch.beads.schema import TrackerSchema, tracker_schema
 from dolt_watch.context import DecisionContext
 from dolt_watch.core.derive import derive
@@ -132,7 +132,7 @@ class Present:
 
     def _told(self, entry: Entry) -> bool:
         """A try that fails while its target's outage lasts says nothing new."""
-        again = is_unreachable(entry) and entry.detail.get("tries") != 1
+        again = is_unreachable(entry) and codec.Ended.decode(entry.detail).tries != 1
         return entry.kind in self.notified and not again
 
     def _anew(self, why: ReasonCode, look: Look, now: datetime, lens: feed.Lens) -> State | None:

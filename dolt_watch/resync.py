@@ -13,6 +13,7 @@ from functools import partial
 from itertools import accumulate
 from typing import Any, NamedTuple
 
+from dolt_watch import codec
 from dolt_watch.core.dispatching import LOST, restore
 from dolt_watch.core.fold import FREED, Projection, fold_bead
 from dolt_watch.core.reason_codes import ReasonCode
@@ -294,7 +295,7 @@ def _joined(bead: str, streams: Mapping[str, Sequence[Entry]], was: str | None) 
     renamed = next((entry for entry in reversed(own) if entry.kind is Kind.RENAMED and entry.token), None)
     if renamed is None:
         return own
-    old = streams.get(str(renamed.detail.get("renamed_from")), ())
+    old = streams.get(codec.Attempt.decode(renamed.detail).renamed_from, ())
     late = [one for one in old if one.token == renamed.token and one.kind in ANSWERS and one.at > renamed.at]
     joined = sorted([*own, *(entry._replace(bead=bead) for entry in late)], key=lambda entry: entry.at)
     return [entry._replace(version=number) for number, entry in enumerate(joined, start=1)] if late else own
@@ -310,8 +311,7 @@ def _in_order(streams: Iterable[Sequence[Entry]]) -> list[Entry]:
 
 def _holding(entry: Entry, streams: Mapping[str, Sequence[Entry]]) -> Entry:
     """Less the beads that we dispatched since: somebody had let them go. An edit lets none go, as in the fold."""
-    held = entry.detail.get("held")
-    named = [id for id in held if isinstance(id, str)] if isinstance(held, list) else []
+    named = codec.Remade.decode(entry.detail).held
     still = [id for id in named if all(later.at <= entry.at for later in streams.get(id, ()))]
     return entry._replace(detail={**entry.detail, "held": still})
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Protocol
 
+from dolt_watch import codec
 from dolt_watch.context import DecisionContext
 from dolt_watch.core.decide import decide
 from dolt_watch.core.derive import SKEW
@@ -36,7 +37,7 @@ from dolt_watch.model import (
 )
 from dolt_watch.store import Store
 from dolt_watch.text import Said, Say
-from dolt_watch.times import ago, exact, minutes, told
+from dolt_watch.times import ago, exact, minutes
 
 
 class Watched(NamedTuple):
@@ -176,9 +177,10 @@ def _words(entry: Entry) -> str:
         case Kind.DISPATCHED:
             return f"dispatched {entry.bead} as job {entry.job}"
         case Kind.REAP | Kind.REQUEUE:
-            if ended := entry.detail.get("ended"):
+            reaped = codec.Reaped.decode(entry.detail)
+            if ended := reaped.ended:
                 return f"REAPED {entry.bead} (job {entry.job} ended {ended})"
-            idle = timedelta(seconds=int(str(entry.detail.get("idle_seconds", 0))))
+            idle = timedelta(seconds=reaped.idle_seconds)
             stale = f"{minutes(idle)}m" if minutes(idle) else exact(idle)
             return f"REAPED {entry.bead} (stale {stale})"
         case Kind.BUSY:
@@ -186,10 +188,12 @@ def _words(entry: Entry) -> str:
         case Kind.UNKNOWN:
             return f"{entry.bead}: outcome unknown ({entry.reason}): not sent again until it is known"
         case Kind.OUTAGE:
-            return f"target {entry.detail.get('target')} is unreachable ({entry.reason}): no bead is claimed for it"
+            target = codec.OutageChange.decode(entry.detail).target
+            return f"target {target} is unreachable ({entry.reason}): no bead is claimed for it"
         case Kind.RECOVERED:
-            since = told(entry.detail.get("since")) or entry.at
-            return f"target {entry.detail.get('target')} answers again, after {ago(entry.at - since)}"
+            over = codec.OutageChange.decode(entry.detail)
+            since = over.since or entry.at
+            return f"target {over.target} answers again, after {ago(entry.at - since)}"
         case Kind.STOPPED:
             return f"{entry.bead}: {entry.reason}: rule {entry.rule} stops; mend it, then `dolt_watch resume`"
         case _:

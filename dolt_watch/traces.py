@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from dolt_watch import codec
 from dolt_watch.beads.columns import KEPT_BY_BD
 from dolt_watch.model import Entry, Kind
 from dolt_watch.text import outside
@@ -21,7 +22,7 @@ def message(entry: Entry) -> str:
     job = f", job {entry.job}" if entry.job else ""
     subject = f"dolt-watch: {verb} {entry.bead} (attempt {entry.attempt}{job})" if entry.bead else f"dolt-watch: {verb}"
     if entry.kind in (Kind.OUTAGE, Kind.RECOVERED):
-        subject += f" {entry.detail.get('target')}"
+        subject += f" {codec.OutageChange.decode(entry.detail).target}"
     trailers = {
         "Bead": entry.bead, "Decision": entry.kind.value, "Version": entry.version, "Attempt": entry.attempt,
         "Rule": entry.rule, "Cause": entry.cause, "Observed": entry.observed, "Job": entry.job, "Reason": entry.reason,

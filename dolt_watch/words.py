@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from dolt_watch import codec
 from dolt_watch.core.given import recall
 from dolt_watch.feed import plain
 from dolt_watch.life import Deed
 from dolt_watch.model import REPORTS, Entry, Event, Kind, Sign, What
 from dolt_watch.telling import values
 from dolt_watch.text import outside
-from dolt_watch.times import iso, told
+from dolt_watch.times import iso
 
 LONG = 40
 """Characters of a value that are shown."""
@@ -84,14 +85,15 @@ def _decided(entry: Entry) -> str:
     what = f"{entry.kind}, attempt {entry.attempt}" if entry.attempt else entry.kind.value
     on = []
     if entry.kind is Kind.CLAIM:
-        place, free = detail.get("place"), detail.get("free", "?")
-        where = f"place {place + 1} in the queue, " if isinstance(place, int) else ""
+        claimed = codec.Claimed.decode(detail)
+        free = "?" if claimed.free is None else claimed.free
+        where = f"place {claimed.place + 1} in the queue, " if claimed.place is not None else ""
         on.append(f"rule {entry.rule}, {where}{free} free in flight")
     if entry.job:
         on.append(f"job {entry.job}")
     if entry.reason:
         on.append(entry.reason)
-    again = told(detail.get("retry_at"))
+    again = codec.Ended.decode(detail).retry_at
     if again is not None:
         on.append(f"again at {iso(again)}")
     given = recall(entry)

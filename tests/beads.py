@@ -95,7 +95,7 @@ def described() -> str:
         return f"none on PATH: the tests' stand-in, in the dialect of {choice.why} (DOLT_WATCH_TEST_BD)"
     if choice.source is not Source.BINARY:
         return choice.why
-    done = subprocess.run([choice.why, "version"], capture_output=True, text=True, timeout=30)
+    done = subprocess.run([choice.why, "version"], capture_output=True, text=True, timeout=300)
     return f"{choice.why}, {done.stdout.strip() or done.stderr.strip()}"
 
 

@@ -35,11 +35,34 @@ def pytest_report_header() -> str:
     return f"bd: {beads.described()}"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--quick", action="store_true", help="leave out long tests and those that need a Dolt server")
+    parser.addoption("--bd", action="store_true", help="only tests that run bd, for another bd or another Dolt")
+
+
+def _uses_dolt(item: pytest.Item) -> bool:
+    """Whether the test needs a Dolt server, by its fixtures or by its parameters."""
+    call = getattr(item, "callspec", None)
+    return "dolt_server" in getattr(item, "fixturenames", ()) or (call is not None and "dolt" in call.params.values())
+
+
+def _runs_bd(item: pytest.Item) -> bool:
+    return not {"beads_workspace", "bd_program", "fresh"}.isdisjoint(getattr(item, "fixturenames", ()))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Long tests come first, the others in their order.
 
     A long profile ends by itself, whatever limit its file sets for the others: a file's mark beats the command line.
     """
+    kept = items[:]
+    if config.getoption("quick"):
+        kept = [item for item in kept if not (item.get_closest_marker("long") or _uses_dolt(item))]
+    if config.getoption("bd"):
+        kept = [item for item in kept if _runs_bd(item)]
+    if len(kept) < len(items):
+        config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
+        items[:] = kept
     for item in items:
         if item.get_closest_marker("slow"):
             item.add_marker(pytest.mark.timeout(0), append=False)

@@ -24,6 +24,8 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 MARKER = "_DOLTLITE_BOOTSTRAPPED"
+ALIKE = {"PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX", "PYTHONHASHSEED"}
+"""Variables of the interpreter that change nothing here."""
 PROCESSES = "DOLT_WATCH_TEST_PROCESSES"
 """Set in the environment of pytest: every run starts Python."""
 
@@ -34,7 +36,7 @@ def forks(env: Mapping[str, str]) -> bool:
         return False
     locale = env.get("LC_ALL") or env.get("LC_CTYPE") or env.get("LANG") or "C"
     plain = locale in ("C", "POSIX") or locale.lower().replace("-", "").endswith("utf8")
-    return plain and not any(name.startswith(("PYTHON", "LD_")) for name in env)
+    return plain and not any(name.startswith(("PYTHON", "LD_")) for name in env.keys() - ALIKE)
 
 
 def dolt_watch(
@@ -292,8 +294,9 @@ def _streams(env: Mapping[str, str]) -> None:
     named = env.get("LC_ALL") or env.get("LC_CTYPE") or env.get("LANG") or "C"
     errors = "surrogateescape" if named in ("C", "POSIX") else "strict"
     sys.stdin = open(0, encoding="utf-8", errors=errors, closefd=False)  # noqa: SIM115
+    by_line = os.isatty(1) or bool(env.get("PYTHONUNBUFFERED"))
     sys.stdout = open(  # noqa: SIM115
-        1, "w", encoding="utf-8", errors=errors, closefd=False, buffering=1 if os.isatty(1) else -1
+        1, "w", encoding="utf-8", errors=errors, closefd=False, buffering=1 if by_line else -1
     )
     sys.stderr = open(  # noqa: SIM115
         2, "w", encoding="utf-8", errors="backslashreplace", closefd=False, buffering=1

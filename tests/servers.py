@@ -259,7 +259,7 @@ def as_in_a_terminal() -> None:
         signal.signal(number, signal.SIG_DFL)
 
 
-def _answers(started: Server, process: subprocess.Popen[bytes] | None, seconds: float = 30) -> bool:
+def _answers(started: Server, process: subprocess.Popen[bytes] | None, seconds: float = 120) -> bool:
     end = time.monotonic() + seconds
     while time.monotonic() < end and (process is None or process.poll() is None):
         with contextlib.suppress(pymysql.MySQLError):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dolt_watch import codec
 from dolt_watch.cli.common import load_settings, person, say, settings_options
 from dolt_watch.cli.pause import check_reason
 
@@ -127,5 +128,5 @@ def do(hand: ByHand, beads: Sequence[str], decide: Callable[[Found], Answer], do
         elif isinstance(answer, Nothing):
             say(f"{answer.why}: nothing to do")
         else:
-            say(f"{bead}: {done} (it was {answer.detail['was']})")
+            say(f"{bead}: {done} (it was {codec.ByHand.decode(answer.detail).was})")
     return code

@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import NamedTuple
 
+from dolt_watch import codec
 from dolt_watch.core.reason_codes import ReasonCode
 from dolt_watch.model import BLOCKED, CLOSED, IN_FLIGHT, OPEN, Bead, Decision, Entry, Kind, Phase
 from dolt_watch.times import iso
@@ -155,5 +156,5 @@ def _decision(kind: Kind, found: Found, by: str, reason: str, status: str = "") 
         reason_code=ReasonCode.REQUESTED,
         note=f"dispatch {VERBS[kind]} by {by}: {reason}",
         status=status,
-        detail={"by": by, "was": was, "row": found.status},
+        detail=codec.ByHand(by, was, found.status).encode(),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 
+from dolt_watch import codec
 from dolt_watch.core import outages
 from dolt_watch.core.policy import AT_ONCE, HOUR, Due, Outside, Policy, Questions, paused, standing
 from dolt_watch.core.reaping import held_by_lease
@@ -224,14 +225,16 @@ def renamed(state: State) -> Iterator[Decision]:
     """Beads with a new id, whose stream does not say yet how far the attempts under the old one had come."""
     for bead in state.beads.values():
         if bead.was and not bead.version and (bead.attempt or bead.phase is not Phase.WAITING):
+            code = bead.reason_code.value if bead.reason_code is not None else None
             moments = {
                 "since": bead.since,
                 "sent_at": bead.sent_at,
                 "deadline": bead.deadline,
                 "retry_at": bead.retry_at,
             }
-            detail = {name: at.isoformat() if at else None for name, at in moments.items()}
-            why_code = {"why_code": bead.reason_code.value} if bead.reason_code is not None else {}
+            detail = codec.Attempt(
+                **moments, phase=bead.phase.value, why=bead.reason, why_code=code, renamed_from=bead.was
+            )
             yield Decision(
                 kind=Kind.RENAMED,
                 bead=bead.id,
@@ -242,14 +245,13 @@ def renamed(state: State) -> Iterator[Decision]:
                 job=bead.job,
                 reason=f"renamed from {bead.was}: what was begun under that id goes on",
                 reason_code=ReasonCode.RENAMED,
-                detail={**detail, "phase": bead.phase.value, "why": bead.reason, **why_code, "renamed_from": bead.was},
+                detail=detail.encode(),
             )
 
 
 def restore(bead: Bead, why: str, code: ReasonCode) -> Decision:
     """A live attempt is written again as the state knows it."""
-    moments = {"since": bead.since, "sent_at": bead.sent_at, "deadline": bead.deadline}
-    detail = {name: at.isoformat() if at else None for name, at in moments.items()}
+    known = codec.Attempt(bead.phase.value, bead.since, bead.sent_at, bead.deadline)
     job = f"job={bead.job}" if bead.job else f"attempt {bead.attempt}"
     return Decision(
         kind=Kind.RESTORE,
@@ -263,7 +265,7 @@ def restore(bead: Bead, why: str, code: ReasonCode) -> Decision:
         reason=why,
         reason_code=code,
         note=f"dispatch restored: {job}",
-        detail={**detail, "phase": bead.phase.value},
+        detail=known.encode(),
     )
 
 

@@ -5,10 +5,10 @@ The same function folds the live feed, a replay of last month, and the ledger's 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
-from typing import Any
 
+from dolt_watch import codec
 from dolt_watch.beads.columns import KEPT_BY_BD
 from dolt_watch.core import outages
 from dolt_watch.core.evidence import after_claim, kept, reverted
@@ -30,7 +30,6 @@ from dolt_watch.model import (
     State,
     What,
 )
-from dolt_watch.times import told
 
 _SETTLED = frozenset({Phase.BACKOFF, Phase.QUARANTINED, Phase.HELD})
 HOUR = timedelta(hours=1)
@@ -129,29 +128,28 @@ class Projection:
             self.version = max(self.version, entry.version)
         detail = entry.detail
         self.targets.fold(entry)
-        self._uncount(entry.rule, told(detail.get("uncounted_claim")))
+        ended = codec.Ended.decode(detail)
+        self._uncount(entry.rule, ended.uncounted_claim)
         match entry.kind:
             case Kind.CLAIM:
-                if outages.is_resent(detail):
-                    self._uncount(entry.rule, told(detail["resend"].get("claimed")))
+                if (resend := codec.Claimed.decode(detail).resend) is not None:
+                    self._uncount(entry.rule, resend.claimed)
                 recent = [at for at in self.claims.get(entry.rule, ()) if entry.at - at < HOUR]
                 self.claims[entry.rule] = (*recent, entry.at)
             case Kind.BUSY:
-                until = told(detail.get("until"))
-                if until is not None:
-                    self.resting[str(detail.get("target", ""))] = until
+                if ended.until is not None:
+                    self.resting[ended.target] = ended.until
             case Kind.RECOVERED:
-                self._recovered(str(detail.get("target", "")), entry.at)
+                self._recovered(ended.target, entry.at)
             case Kind.STOPPED:
                 self.stopped[entry.rule] = entry.settings_hash
             case Kind.PAUSE:
-                reaping = bool(detail.get("reaping"))
-                by = str(detail.get("by") or entry.actor)  # the person; the actor is the dispatcher's own
-                pause = Pause(entry.rule, entry.reason, entry.at, by, told(detail.get("until")), reaping)
+                paused = codec.Paused.decode(detail)
+                by = paused.by or entry.actor  # the person; the actor is the dispatcher's own
+                pause = Pause(entry.rule, entry.reason, entry.at, by, paused.until, paused.reaping)
                 self.pauses[entry.rule] = pause
             case Kind.RESYNC:
-                held = detail.get("held")
-                for id in filter(_is_text, held) if isinstance(held, list) else ():
+                for id in codec.Remade.decode(detail).held:
                     bead = self.beads.get(id)
                     if bead is not None and bead.phase is Phase.WAITING:
                         self.beads[id] = bead._replace(phase=Phase.HELD, since=entry.at, reason=HELD, reason_code=None)
@@ -181,10 +179,6 @@ class Projection:
             if bead.phase is Phase.UNKNOWN and bead.outage == target and bead.since < at:
                 self.beads[bead.id] = bead._replace(since=at)
                 self.touched.add(bead.id)
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
 
 
 def fold_bead(bead: Bead | None, event: Event) -> Bead | None:
@@ -352,21 +346,21 @@ def _entry(bead: Bead | None, entry: Entry, event: Event) -> Bead | None:
 
 def _owed(bead: Bead | None, entry: Entry) -> Bead | None:
     """What a report could not write into the row while bd's migration was not committed: it is written later."""
-    withheld = entry.detail.get("withheld")
-    if bead is None or not isinstance(withheld, dict):
+    withheld = codec.Withheld.decode(entry.detail)
+    if bead is None or withheld is None:
         return bead
-    note, status = (str(withheld.get(name) or "") for name in ("note", "status"))
+    note, status = withheld
     bead = bead._replace(unwritten=status or "note")
     return _lost(bead, note) if note else bead
 
 
 def _owes(entry: Entry) -> bool:
-    return isinstance(entry.detail.get("withheld"), dict)
+    return codec.Withheld.decode(entry.detail) is not None
 
 
 def _deadline(entry: Entry) -> datetime:
     """A claim without one would be nobody's to settle, for ever."""
-    return min(told(entry.detail.get("deadline")) or entry.at, entry.at + LONGEST)
+    return min(codec.Claimed.decode(entry.detail).deadline or entry.at, entry.at + LONGEST)
 
 
 def _dispatched(bead: Bead, entry: Entry, event: Event) -> Bead | None:
@@ -396,7 +390,7 @@ def _answered(bead: Bead, entry: Entry, event: Event) -> Bead | None:
 
 
 def _unknown(bead: Bead, entry: Entry, event: Event) -> Bead | None:
-    outage = str(entry.detail.get("target", "")) if outages.is_unreachable(entry) else ""
+    outage = codec.Ended.decode(entry.detail).target if outages.is_unreachable(entry) else ""
     unknown = bead._replace(
         phase=Phase.UNKNOWN, since=entry.at, cause=event.commit, reason=entry.reason, reason_code=entry.reason_code,
         deadline=None, outage=outage
@@ -418,12 +412,12 @@ def _unknown(bead: Bead, entry: Entry, event: Event) -> Bead | None:
 
 def _restored(bead: Bead | None, entry: Entry, event: Event) -> Bead | None:
     """As the saved state knew it; where the row says otherwise by now, as the row stands."""
-    detail = entry.detail
+    known = codec.Attempt.decode(entry.detail)
     base = bead or Bead(id=entry.bead, phase=Phase.WAITING, rule=entry.rule, since=entry.at, cause=entry.cause)
     back = base._replace(
-        phase=_under_way(detail.get("phase")), rule=entry.rule, since=told(detail.get("since")) or entry.at, cause=event.commit,
-        version=entry.version, attempt=entry.attempt, token=entry.token, job=entry.job, sent_at=told(detail.get("sent_at")),
-        deadline=told(detail.get("deadline")), retry_at=None, reason="" if entry.job else entry.reason, reverted=False,
+        phase=_under_way(known.phase), rule=entry.rule, since=known.since or entry.at, cause=event.commit,
+        version=entry.version, attempt=entry.attempt, token=entry.token, job=entry.job, sent_at=known.sent_at,
+        deadline=known.deadline, retry_at=None, reason="" if entry.job else entry.reason, reverted=False,
         reason_code=None if entry.job else entry.reason_code,
         runs=entry.rule in event.facts.running if event.facts else base.runs, unclear="",
     )  # fmt: skip
@@ -432,29 +426,28 @@ def _restored(bead: Bead | None, entry: Entry, event: Event) -> Bead | None:
 
 def _goes_on(bead: Bead | None, entry: Entry, event: Event) -> Bead | None:
     """As the record was that the rename took along; where the state does not have it, as the entry tells it."""
-    was = str(entry.detail.get("renamed_from") or "")
+    known = codec.Attempt.decode(entry.detail)
     if bead is not None and bead.was:
         return bead._replace(version=entry.version)
-    told_ = entry.detail
     facts = event.facts or Facts()
     base = bead or Bead(id=entry.bead, phase=Phase.WAITING, rule=entry.rule, since=entry.at, cause=entry.cause)
-    phase = next((one for one in Phase if one.value == told_.get("phase")), Phase.HELD)
+    phase = next((one for one in Phase if one.value == known.phase), Phase.HELD)
     back = base._replace(
-        phase=phase, rule=entry.rule, since=told(told_.get("since")) or entry.at, cause=event.commit, version=entry.version,
-        attempt=entry.attempt, token=entry.token, job=entry.job, sent_at=told(told_.get("sent_at")),
-        deadline=told(told_.get("deadline")), retry_at=told(told_.get("retry_at")), reason=str(told_.get("why") or ""),
-        reason_code=_why_code(phase, told_),
-        was=was, matches=bool(facts.matches), runs=entry.rule in facts.running, rank=facts.rank,
+        phase=phase, rule=entry.rule, since=known.since or entry.at, cause=event.commit, version=entry.version,
+        attempt=entry.attempt, token=entry.token, job=entry.job, sent_at=known.sent_at,
+        deadline=known.deadline, retry_at=known.retry_at, reason=known.why,
+        reason_code=_why_code(phase, known),
+        was=known.renamed_from, matches=bool(facts.matches), runs=entry.rule in facts.running, rank=facts.rank,
     )  # fmt: skip
     stands = back.runs if phase in IN_FLIGHT else back.matches or bool(back.token)
     return back if stands else _elsewhere(back, event)
 
 
-def _why_code(phase: Phase, detail: Mapping[str, Any]) -> ReasonCode | None:
+def _why_code(phase: Phase, known: codec.Attempt) -> ReasonCode | None:
     """The code of the reason that the record had under its old id."""
-    if "why_code" in detail:
-        return CODES.get(str(detail["why_code"]))
-    return derived_for_record(phase.value, str(detail.get("why") or ""))
+    if known.why_code is not None:
+        return CODES.get(known.why_code)
+    return derived_for_record(phase.value, known.why)
 
 
 def _under_way(phase: object) -> Phase:
@@ -463,12 +456,12 @@ def _under_way(phase: object) -> Phase:
 
 
 def _failed(bead: Bead, entry: Entry, event: Event) -> Bead | None:
-    if outages.is_unreachable(entry) or entry.detail.get("uncounted"):
+    if outages.is_unreachable(entry) or codec.Ended.decode(entry.detail).uncounted:
         return _uncounted(bead, entry, event)
     phase = Phase.QUARANTINED if entry.kind is Kind.QUARANTINED else Phase.BACKOFF
     failed = bead._replace(
         phase=phase, rule=_matched(bead, event), since=entry.at, cause=event.commit, reason=entry.reason, reason_code=entry.reason_code, token="", job="",
-        deadline=None, retry_at=told(entry.detail.get("retry_at")), sign=None, attempt=entry.attempt, reverted=False,
+        deadline=None, retry_at=codec.Ended.decode(entry.detail).retry_at, sign=None, attempt=entry.attempt, reverted=False,
         unclear="",
     )  # fmt: skip
     return failed if bead.matches or _owes(entry) else _elsewhere(failed, event)

@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from dolt_watch import codec
 from dolt_watch.core.policy import Outside, Policy, Questions
 from dolt_watch.core.reaping import held_by_lease
 from dolt_watch.core.reason_codes import ReasonCode
 from dolt_watch.model import EMPTY, GLOBAL, Bead, Capacity, Decision, Entry, Hold, Kind, Outage, Phase, Rule, State
-from dolt_watch.times import told
 
 OUTAGE = "outage"
 """The gate."""
@@ -91,35 +91,35 @@ class Targets:
 
     def fold(self, entry: Entry) -> None:
         """An entry of the ledger. Reports name their target where its health was, or is, in question."""
-        target = entry.detail.get("target")
-        if not isinstance(target, str) or not target:
+        ended = codec.Ended.decode(entry.detail)
+        target, busy = ended.target, ended.busy
+        if not target:
             return
-        busy = entry.detail.get("busy")
         if entry.kind is Kind.OUTAGE:
             self.outages[target] = self._begun(target, entry)
         elif entry.kind is Kind.RECOVERED:
             self.outages.pop(target, None)
         elif is_unreachable(entry):
             self._failed(target, entry)
-        elif entry.kind is not Kind.BUSY or isinstance(busy, int):
+        elif entry.kind is not Kind.BUSY or busy is not None:
             self._answered(target)
-            if isinstance(busy, int):
+            if busy is not None:
                 self.busy[target] = busy
 
     def _begun(self, target: str, entry: Entry) -> Outage:
         known = self.outages.get(target)
         if known is not None:
             return known._replace(recorded=True)
-        since = told(entry.detail.get("since")) or entry.at
-        part = str(entry.detail.get("part", ""))
+        begun = codec.OutageChange.decode(entry.detail)
+        since, part = begun.since or entry.at, begun.part
         return Outage(since, entry.reason, part, _next_try(entry), recorded=True)
 
     def _failed(self, target: str, entry: Entry) -> None:
         known = self.outages.get(target)
-        number = entry.detail.get("tries")
-        tries = number if isinstance(number, int) else 1
+        ended = codec.Ended.decode(entry.detail)
+        tries = 1 if ended.tries is None else ended.tries
         if known is None:
-            part = str(entry.detail.get("unreachable"))
+            part = ended.unreachable
             known = Outage(since=entry.at, why=entry.reason, part=part, next_at=_next_try(entry), tries=tries)
         at, tries = max(known.next_at, _next_try(entry)), max(known.tries, tries)
         noted = known.noted if entry.bead in known.noted else (*known.noted, entry.bead)
@@ -135,11 +135,11 @@ class Targets:
 
 def is_unreachable(entry: Entry) -> bool:
     """A report that the target could not be reached."""
-    return entry.kind in (Kind.FAILED, Kind.UNKNOWN) and bool(entry.detail.get("unreachable"))
+    return entry.kind in (Kind.FAILED, Kind.UNKNOWN) and bool(codec.Ended.decode(entry.detail).unreachable)
 
 
 def _next_try(entry: Entry) -> datetime:
-    return told(entry.detail.get("next_try")) or entry.at
+    return codec.Ended.decode(entry.detail).next_try or entry.at
 
 
 # -- deciding -----------------------------------------------------------------------------------------------
@@ -194,7 +194,7 @@ def changes(state: State, policy: Policy, now: datetime, outside: Outside) -> It
             yield _begins(name, outage, state)
         elif outage.answered or _ends(outage, capacity):
             by = "dispatch" if outage.answered else "health"
-            detail = {"target": name, "since": outage.since.isoformat(), "by": by}
+            detail = codec.OutageChange(name, outage.since, by=by).encode()
             yield Decision(
                 kind=Kind.RECOVERED,
                 bead=GLOBAL,
@@ -208,8 +208,7 @@ def changes(state: State, policy: Policy, now: datetime, outside: Outside) -> It
 
 
 def _begins(target: str, outage: Outage, state: State) -> Decision:
-    moments = {"since": outage.since.isoformat(), "next_try": outage.next_at.isoformat()}
-    detail = {"target": target, "part": outage.part, **moments}
+    detail = codec.OutageChange(target, outage.since, outage.part, outage.next_at).encode()
     return Decision(
         kind=Kind.OUTAGE,
         bead=GLOBAL,
@@ -275,8 +274,7 @@ def _probe(target: str, state: State, policy: Policy, now: datetime, asked: Ques
 
 def resent(bead: Bead, rule: Rule) -> Decision:
     """A bead whose outcome is unknown is claimed again: its row stays as the first claim left it."""
-    sent = bead.sent_at.isoformat() if bead.sent_at is not None else None
-    detail = {"resend": {"since": bead.since.isoformat(), "claimed": sent}}
+    detail = codec.Resend(bead.since, bead.sent_at).encode()
     return Decision(
         kind=Kind.CLAIM, bead=bead.id, rule=rule.name, attempt=bead.attempt, cause=bead.cause, detail=detail
     )
@@ -289,7 +287,7 @@ def not_run(attempt: Bead) -> dict[str, str]:
 
 def is_resent(detail: Mapping[str, Any]) -> bool:
     """Of a claim: was it of a bead whose outcome was unknown?"""
-    return isinstance(detail.get("resend"), dict)
+    return codec.Claimed.decode(detail).resend is not None
 
 
 def postponed(state: State, policy: Policy, now: datetime, asked: Questions, outside: Outside) -> State | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from itertools import groupby
 
-from dolt_watch import __version__
+from dolt_watch import __version__, codec
 from dolt_watch.beads.migration import NOT_COMMITTED, uncommitted_migration
 from dolt_watch.doctor import Case, Finding, failure, named, numbers, ok, warning
 from dolt_watch.journal import entries
@@ -112,7 +112,7 @@ def recorded(case: Case) -> Iterator[Finding]:
 
 
 def program(case: Case) -> Iterator[Finding]:
-    wrote = next((str(entry.detail.get("program", "")) for entry in entries(case.engine, limit=1)), "")
+    wrote = next((codec.Origin.decode(entry.detail).program for entry in entries(case.engine, limit=1)), "")
     if numbers(wrote) > numbers(__version__):
         fix = f"upgrade this one to {wrote} or later: python -m pip install --upgrade dolt-watch"
         yield warning("program", f"this is {__version__}, the last decision was written by {wrote}", fix)
@@ -126,7 +126,7 @@ def hosts(case: Case) -> Iterator[Finding]:
     CronJobs have a new host name at each run: such a name does not come back.
     """
     lately = entries(case.engine, since=case.look.now - LATELY)
-    turns = [host for host, _ in groupby(str(entry.detail.get("host", "")) for entry in reversed(lately))]
+    turns = [host for host, _ in groupby(codec.Origin.decode(entry.detail).host for entry in reversed(lately))]
     back = sorted({host for host in turns if turns.count(host) > 1})
     if back:
         fix = "well, if they are workers on this one server; of clones that sync by push and pull only one may be watched: "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from dolt_watch import codec
 from dolt_watch.beads.migration import NOT_COMMITTED, uncommitted_migration
 from dolt_watch.context import DecisionContext
 from dolt_watch.core.fold import HELD
@@ -87,7 +88,7 @@ class Acting:
             reason = f"{WORDS[why]}: {beads} beads taken as they are" + (
                 f", {len(held)} held until a resume" if held else ""
             )
-            detail = {"from": look.commit, "to": look.head, "beads": beads, "held": list(held)}
+            detail = codec.Remade(look.commit, look.head, beads, tuple(held)).encode()
             decision = Decision(
                 kind=Kind.RESYNC,
                 bead=GLOBAL,
@@ -104,7 +105,7 @@ class Acting:
 
     def reprocessing(self, context: DecisionContext, commit: Commit, by: str) -> None:
         reason = f"everything after {commit.hash[:8]} is folded again, as {by} asked"
-        detail = {"from": commit.hash, "by": by}
+        detail = codec.Reprocessed(commit.hash, by).encode()
         decision = Decision(
             kind=Kind.REPROCESS,
             bead=GLOBAL,
@@ -143,7 +144,10 @@ class Telling:
             self.told.append(decision)
             verb = "dispatch" if decision.kind is Kind.CLAIM else decision.kind.value
             detail = f": {decision.reason}" if decision.reason else f" under rule {decision.rule}"
-            self._say(f"would {verb} {decision.bead or decision.detail.get('target', '')}{detail}", bead=decision.bead)
+            self._say(
+                f"would {verb} {decision.bead or codec.OutageChange.decode(decision.detail).target}{detail}",
+                bead=decision.bead,
+            )
         tell_holds(self.say, context.state, plan)
         for bead in context.state.beads.values():
             if bead.phase is Phase.RUNNING and bead.id in plan.holds:

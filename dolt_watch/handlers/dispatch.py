@@ -10,6 +10,7 @@ import time
 import uuid
 from datetime import timedelta
 
+from dolt_watch import codec
 from dolt_watch.context import DecisionContext
 from dolt_watch.core.outages import health_of, is_resent
 from dolt_watch.core.reason_codes import ReasonCode
@@ -52,7 +53,7 @@ def _attempt(
         answer, jitter = target.dispatch(task, claim.token), round(random.random(), 6)
         # not the look's time: what is to be left alone for a while is left alone from its answer on
         now = claimed.entry.at + timedelta(seconds=time.monotonic() - after)
-        health = health_of(context.state, rule.target, bead.id, now, str(claim.detail.get("deferred_note", "")))
+        health = health_of(context.state, rule.target, bead.id, now, codec.Claimed.decode(claim.detail).deferred_note)
         report = report_of(answer, attempt, rule, now, jitter, health)
         given = {
             "now": now.isoformat(), "made": context.state.made, "jitter": jitter, "answer": recorded(answer),

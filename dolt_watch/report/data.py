@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import NamedTuple
 
+from dolt_watch import codec
 from dolt_watch.core.given import recall
 from dolt_watch.core.reaping import stale_at
 from dolt_watch.core.reason_codes import ReasonCode
@@ -222,7 +223,7 @@ def _same(entry: Entry) -> str:
     """The reason without what tells one bead's from another's: minutes, the job's name and words."""
     if entry.reason_code is ReasonCode.NO_PROGRESS:
         return "no sign of life"
-    if ended := entry.detail.get("ended"):
+    if ended := codec.Reaped.decode(entry.detail).ended:
         return f"its job ended {ended}"
     if entry.kind is Kind.GIVE_UP:
         return "outcome still unknown"

@@ -7,9 +7,10 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from dolt_watch import codec
 from dolt_watch.core.fold import Projection
 from dolt_watch.model import BLOCKED, CLOSED, GLOBAL, Bead, CommitChanges, Entry, Event, Kind, Phase
-from dolt_watch.times import iso, told
+from dolt_watch.times import iso
 
 SILENT, REAPED, STOPPED, DONE, LEFT = "silent", "reaped", "blocked", "done", "left"
 """What a lane shows beside the phases: running without a sign of life past ``stale_after``, and how a bead left."""
@@ -162,9 +163,10 @@ class History:
 
     def _fell_silent(self, id: str, entry: Entry) -> None:
         """Running until the threshold passed, silent from there."""
-        last, threshold = told(entry.detail.get("last_sign")), entry.detail.get("stale_after_seconds")
+        reaped = codec.Reaped.decode(entry.detail)
+        last, threshold = reaped.last_sign, reaped.stale_after_seconds
         lane = self.lanes.get(id)
-        if last is not None and isinstance(threshold, int) and lane and lane[-1].phase == Phase.RUNNING:
+        if last is not None and threshold is not None and lane and lane[-1].phase == Phase.RUNNING:
             lane[-1:] = split(lane[-1], last + timedelta(seconds=threshold))
 
     def _sample(self, at: datetime) -> None:

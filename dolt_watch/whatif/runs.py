@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
+from dolt_watch import codec
 from dolt_watch.core.given import recall
 from dolt_watch.core.outages import Health
 from dolt_watch.errors import SettingsError
 from dolt_watch.handlers.answers import recalled, report_of
 from dolt_watch.model import CLOSED, Bead, Decision, Event, Rule, Sign, What
 from dolt_watch.targets import Accepted
-from dolt_watch.times import told
 from dolt_watch.whatif.script import Act, Run
 from dolt_watch.whatif.views import View
 
 DEADLINE = timedelta(minutes=1)
 """Of a claim whose run is assumed: it is settled at once."""
-TRIED = frozenset({"resend", "deferred_note"})
-"""Details of a claim that was made to try its target."""
 ALIVE = 2
 """An assumed run gives so many signs of life in each ``stale_after``."""
 
@@ -44,7 +42,7 @@ class Runs:
     def tries(self, bead: str) -> bool:
         """Does its next recorded run try a target that was not well?"""
         run = next(iter(self._left.get(bead, ())), None)
-        return run is not None and run.claim is not None and not TRIED.isdisjoint(run.claim.detail)
+        return run is not None and run.claim is not None and codec.Claimed.decode(run.claim.detail).tries
 
     def assume(self, bead: str, rule: Rule, view: View, now: datetime) -> Run:
         """A run that nobody recorded: alive all along, and closed after ``run_time``. Raises SettingsError where nothing says how long that is."""
@@ -69,7 +67,7 @@ class Runs:
 
 def span(run: Run) -> timedelta:
     """From its claim to the claim's deadline."""
-    deadline = told(run.claim.detail.get("deadline")) if run.claim is not None else None
+    deadline = codec.Claimed.decode(run.claim.detail).deadline if run.claim is not None else None
     return deadline - run.begun if deadline is not None else DEADLINE
 
 

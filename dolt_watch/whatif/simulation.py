@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from itertools import count
 from typing import NamedTuple
 
+from dolt_watch import codec
 from dolt_watch.core.decide import decide, questions, settling
 from dolt_watch.core.fold import Projection
 from dolt_watch.core.outages import Health, health_of, postponed
@@ -302,12 +303,13 @@ class Simulation:
         entry = event.entry
         if entry is None or entry.kind not in (Kind.OUTAGE, Kind.RECOVERED):
             return False
-        target = str(entry.detail.get("target", ""))
+        outage = codec.OutageChange.decode(entry.detail)
+        target = outage.target
         if entry.kind is Kind.RECOVERED:
             self._answers.add(target)
-            return entry.detail.get("by") == "dispatch"
+            return outage.by == "dispatch"
         self._answers.discard(target)
-        return entry.detail.get("part") != "capacity"
+        return outage.part != "capacity"
 
     def _renamed(self, event: Event, act: Act, at: datetime) -> None:
         """The row has another id; its status stays as it is here, and so does what plays."""

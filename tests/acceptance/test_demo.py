@@ -48,7 +48,7 @@ def run(folder: Path, *arguments: str, **env: str) -> subprocess.CompletedProces
     place.mkdir(exist_ok=True)
     return subprocess.run(
         [sys.executable, *arguments], cwd=folder, env={**servers.home(folder), "TMPDIR": str(place), **env},
-        capture_output=True, text=True, timeout=90,
+        capture_output=True, text=True, timeout=300,
     )  # fmt: skip
 
 

@@ -209,7 +209,7 @@ def test_a_process_that_is_told_to_end(watch: Watch) -> None:
         line = process.stdout.readline()  # it is not held back in a buffer
         assert json.loads(line)["bead"] == bead
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
+        assert process.wait(300) == 0
         assert process.stderr.read() == b""
 
 
@@ -221,6 +221,6 @@ def test_a_process_whose_reader_goes(watch: Watch) -> None:
         assert process.stderr is not None
         assert process.stdout.readline()
         process.stdout.close()
-        assert process.wait(20) == 1
+        assert process.wait(300) == 1
         assert process.stderr.read() == b""
         process.stdout = Path(os.devnull).open("rb")  # noqa: SIM115 (communicate closes it)

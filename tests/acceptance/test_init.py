@@ -12,8 +12,6 @@ from dolt_watch.engines.address import open_engine
 from tests import forked
 from tests.beads import Workspace
 
-pytestmark = pytest.mark.timeout(60)
-
 
 @dataclass(frozen=True)
 class Ran:

@@ -137,7 +137,7 @@ class Terminal:
         os.close(slave)
         self.text = ""
 
-    def until(self, words: str, times: int = 1, seconds: float = 30) -> str:
+    def until(self, words: str, times: int = 1, seconds: float = 300) -> str:
         end = time.monotonic() + seconds
         while self.text.count(words) < times and self._more(end):
             pass
@@ -185,7 +185,7 @@ def test_status_watch_refreshes_in_place_until_ctrl_c(terminal: Any) -> None:
     shown = one.until("\x1b[H", times=2)
     assert "waiting" in shown
     one.process.send_signal(signal.SIGINT)
-    assert one.process.wait(10) == 0
+    assert one.process.wait(300) == 0
     assert "Traceback" not in one.text and "Aborted" not in one.text
 
 
@@ -193,7 +193,7 @@ def test_status_watch_needs_a_terminal(busy: Watch, terminal: Any) -> None:
     done = busy.command("status", "--watch")
     assert (done.code, done.stdout) == (2, "")
     assert "--watch is for a terminal" in done.stderr
-    assert terminal("status", "--watch", "--format", "json").process.wait(30) == 2
+    assert terminal("status", "--watch", "--format", "json").process.wait(300) == 2
 
 
 def test_completion_is_printed(watch: Watch) -> None:

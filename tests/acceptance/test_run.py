@@ -48,7 +48,7 @@ class Running:
             self.lines.append(said)
             self._new.put(said)
 
-    def until(self, words: str, seconds: float = 30) -> dict[str, Any]:
+    def until(self, words: str, seconds: float = 300) -> dict[str, Any]:
         """The next line that holds these words."""
         end = time.monotonic() + seconds
         while True:
@@ -69,7 +69,7 @@ class Running:
 
     def get(self, path: str) -> tuple[int, str]:
         try:
-            with urllib.request.urlopen(self.url + path, timeout=5) as answer:
+            with urllib.request.urlopen(self.url + path, timeout=120) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
@@ -100,7 +100,7 @@ def running(watch: Watch, *more: str) -> Iterator[Running]:
         started.close()
 
 
-def wait_for(holds: Any, seconds: float = 20) -> None:
+def wait_for(holds: Any, seconds: float = 300) -> None:
     end = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < end, "it never came to be"

@@ -103,7 +103,6 @@ def hunt(watch: Watch) -> Iterator[Hunt]:
 
 @pytest.mark.long
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="reads the process list in /proc")  # noqa: PTH112
-@pytest.mark.timeout(300)
 def test_no_canary_anywhere(hunt: Hunt) -> None:
     from dolt_watch.cli import COMMANDS
 

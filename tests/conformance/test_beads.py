@@ -51,7 +51,7 @@ def test_our_copy_of_the_schema_is_bds_own(beads_workspace, workspace_engine, do
 
 def version_of(program: str) -> str:
     """'1.0.2' of 'bd version 1.0.2 (…)'."""
-    said = subprocess.run([program, "version"], capture_output=True, text=True, check=True, timeout=30).stdout
+    said = subprocess.run([program, "version"], capture_output=True, text=True, check=True, timeout=300).stdout
     return said.split()[2]
 
 

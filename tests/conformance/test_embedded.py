@@ -86,7 +86,7 @@ def test_with_a_real_bd(tmp_path: Path) -> None:
     env = home(tmp_path) | {"PATH": paths, "BD_DISABLE_METRICS": "1"}
 
     def run(*words: str) -> str:
-        done = subprocess.run(words, cwd=project, env=env, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(words, cwd=project, env=env, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, f"{words}: {done.stdout}\n{done.stderr}"
         return done.stdout
 

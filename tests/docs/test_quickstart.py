@@ -47,7 +47,6 @@ def opened(fresh: dict[str, str]) -> Iterator[Shell]:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(300)
 def test_from_nothing_to_a_dispatched_bead(shell: Shell, fresh: dict[str, str]) -> None:
     for step in steps(PAGE):
         if standin() and step.command.startswith("bd dolt stop"):

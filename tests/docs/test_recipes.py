@@ -174,7 +174,7 @@ def test_kubernetes_overlay(tmp_path: Path) -> None:
         shutil.copyfile(ROOT / "cronjobs/base" / name, overlay / name)
     for base, kind in (("../service", "Deployment"), ("../../base", "CronJob")):
         (overlay / "kustomization.yaml").write_text(text.replace("../service", base), "utf-8")
-        done = subprocess.run(["kubectl", "kustomize", str(overlay)], capture_output=True, text=True, timeout=60)
+        done = subprocess.run(["kubectl", "kustomize", str(overlay)], capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr
         objects = [one for one in yaml.safe_load_all(done.stdout) if one["kind"] == kind]
         assert objects

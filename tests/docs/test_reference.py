@@ -97,6 +97,6 @@ def test_the_example_runs(name: str, tracker: tuple[Path, dict[str, str]]) -> No
             )
         said = process.stdout.readline()
         process.send_signal(signal.SIGTERM)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=300)
     assert process.returncode == 0, f"{said}{out}{err}"
     assert said or out

@@ -61,7 +61,6 @@ def left_by_the_original(bd: Workspace, server: Server) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("title", WITH_COMMANDS)
 def test_chapter(
     title: str, shell: tuple[Shell, BeadBoardStub], beads_workspace: Workspace, dolt_server: Server

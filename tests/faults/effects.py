@@ -47,7 +47,7 @@ def lasting(name: str) -> bool:
     return name == POST or name.split()[0] in ("commit", "dolt_commit")
 
 
-PATIENCE = 60.0
+PATIENCE = 300.0
 """Seconds after which a worker that neither ends nor dies counts as stuck."""
 
 _WRITE = re.compile(

@@ -84,7 +84,7 @@ class Racer:
 
     def close(self) -> None:
         with contextlib.suppress(BrokenPipeError):
-            self._process.communicate(timeout=30)
+            self._process.communicate(timeout=300)
         self._process.kill()
         self._process.wait()
 

@@ -183,7 +183,6 @@ def test_the_report_begins_right_after_the_answer(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_the_report_begins_right_after_each_of_many(
     watch: Watch, tally: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

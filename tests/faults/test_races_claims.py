@@ -39,7 +39,6 @@ def all_meet(arena: Arena, count: int) -> None:
     arena.agent = agent
 
 
-@pytest.mark.timeout(300)
 def test_eight_real_commands(arena: Arena, tally: list[str]) -> None:
     beads = arena.add(40)
     all_meet(arena, 8)
@@ -67,7 +66,6 @@ def test_eight_real_commands(arena: Arena, tally: list[str]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("count", [8, 16])
 def test_two_hundred_beads(arena: Arena, tally: list[str], count: int) -> None:
     beads = arena.add(200)

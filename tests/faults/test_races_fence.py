@@ -79,7 +79,6 @@ def test_never_two_in_flight(arena: Arena, tally: list[str]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_never_two_in_flight_over_many_rounds(arena: Arena, tally: list[str]) -> None:
     one_slot(arena, 200, tally)
 
@@ -218,7 +217,6 @@ def test_no_way_through_where_nothing_moves_is_a_failure(arena: Arena, monkeypat
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_what_a_scheduler_lock_would_save(dolt_arena: Arena, tally: list[str]) -> None:
     """Correctness needs none: that is every other test here. GET_LOCK works between connections; this counts the conflicts with it and without."""
     one, two = dolt_arena.another(), dolt_arena.another()

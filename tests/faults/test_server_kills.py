@@ -123,7 +123,6 @@ def world(request: pytest.FixtureRequest, mortal: MortalServer, tmp_path: Path, 
         yield made
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("world", ["accepted"], indirect=True)
 def test_killed_wherever_something_lasts(world: World, mortal: MortalServer, tmp_path: Path) -> None:
     sweep(world, mortal, lasting, tmp_path / "output")

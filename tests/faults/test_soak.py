@@ -51,7 +51,6 @@ def holds(found: dict[str, Any]) -> None:
     assert before == after, found
 
 
-@pytest.mark.timeout(300)
 def test_for_a_while(address: Address | DoltLitePath, files: str) -> None:
     holds(soak(3_000, address, files))
 

@@ -22,8 +22,6 @@ from tests.faults.stateful_service import Says
 from tests.faults.stateful_world import BOTH, DISPATCH, REAP, Mishap, World, template
 from tests.stubs.beadboard import BeadBoardStub
 
-pytestmark = pytest.mark.timeout(300)  # a busy machine is no fault
-
 BEADS = st.sampled_from(["b0", "b1", "b2"])
 OFFERED = BEADS | st.just("")
 SAYS = st.sampled_from([Says.ACCEPTED, *Says])

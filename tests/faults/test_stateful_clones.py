@@ -18,8 +18,6 @@ from tests.faults.stateful_clones import BEADS, CLONES, HERE, Team, template
 from tests.servers import Server
 from tests.stubs.beadboard import BeadBoardStub
 
-pytestmark = pytest.mark.timeout(600)  # a busy machine is no fault
-
 WHO, BEAD = st.sampled_from(CLONES), st.sampled_from(BEADS)
 TEXTS = st.sampled_from(["", "one", "two\nlines"])
 COLUMNS = st.sampled_from(["title", "description", "design", "priority"])

@@ -87,7 +87,6 @@ def differences(folder: Path, server: Server, place: Path) -> Iterator[str]:
         server.drop(bd.address)
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("folder", TRACKERS, ids=lambda folder: folder.name)
 def test_each_command_writes_what_is_recorded(folder: Path, dolt_server: Server, tmp_path: Path) -> None:
     first = next(differences(folder, dolt_server, tmp_path), "")

@@ -21,10 +21,10 @@ def healthz(command: Sequence[str], folder: Path, env: Mapping[str, str]) -> tup
             for line in process.stdout:
                 said.append(line)
                 if served := re.search(r"serving (http://\S+)/metrics", line):
-                    with urllib.request.urlopen(f"{served[1]}/healthz", timeout=10) as answer:
+                    with urllib.request.urlopen(f"{served[1]}/healthz", timeout=120) as answer:
                         found = answer.status, answer.read().decode()
                     process.terminate()
-                    process.wait(15)  # with which code is not asked: buildah, around it, has its own
+                    process.wait(300)  # with which code is not asked: buildah, around it, has its own
                     return found
             raise AssertionError("".join(said))
         finally:

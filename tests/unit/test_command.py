@@ -47,7 +47,7 @@ def dispatch(
 
 def gone(pid: int) -> bool:
     """Within a moment: the kernel delivers a signal when it comes to it. A zombie that init has not collected yet has ended too."""
-    end = time.monotonic() + 5
+    end = time.monotonic() + 60
     while time.monotonic() < end:
         try:
             os.kill(pid, 0)

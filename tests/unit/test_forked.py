@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from dolt_watch.errors import DoltWatchError
+from dolt_watch.engines.address import DoltLitePath, open_engine
 from tests import beads, forked
-from tests.servers import Server
+from tests.servers import Choice, Server, Source, give_up
 from tests.standin import launcher
 
 WAYS = ("fork", "process")
@@ -23,7 +23,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     if request.param == "process":
         monkeypatch.setenv(forked.PROCESSES, "1")
     elif not forked.forks({}):
-        pytest.skip("no fork server on this system")
+        give_up(Choice(Source.SKIP, "no fork server: this system is not Linux"))
     return str(request.param)
 
 
@@ -57,17 +57,11 @@ def test_streams_together(way: str, tmp_path: Path) -> None:
     assert (done.stderr, "did you mean" in done.stdout) == (None, True)
 
 
-def test_check_and_timeout(way: str, tmp_path: Path) -> None:
+def test_check_and_timeout(way: str, tmp_path: Path, doltlite_path: DoltLitePath) -> None:
     with pytest.raises(subprocess.CalledProcessError):
         forked.dolt_watch(["statu"], cwd=tmp_path, env=env(tmp_path), check=True)
-    path = tmp_path / "a.db"
-    here = env(tmp_path, DOLT_WATCH_DATABASE=f"doltlite://{path}", BEADBOARD_URL="http://127.0.0.1:1")
-    from dolt_watch.engines.address import DoltLitePath, open_engine
-
-    try:
-        engine = open_engine(DoltLitePath(str(path)), create=True)
-    except DoltWatchError as error:
-        pytest.skip(str(error))
+    here = env(tmp_path, DOLT_WATCH_DATABASE=doltlite_path.url, BEADBOARD_URL="http://127.0.0.1:1")
+    engine = open_engine(doltlite_path, create=True)
     beads.create_beads(engine)
     engine.close()
     assert forked.dolt_watch(["init"], cwd=tmp_path, env=here).returncode == 0

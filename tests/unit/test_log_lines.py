@@ -82,12 +82,12 @@ def test_whatever_a_client_does(world: Commands) -> None:
             pass
         finally:
             connection.close()
-    asked = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    asked = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     asked.request("GET", "/healthz")
     assert asked.getresponse().status == 200, "and it still answers"
     asked.close()
     process.send_signal(signal.SIGTERM)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=300)
     assert (process.returncode, err) == (0, "")
     for line in [*lines, *out.splitlines()]:
         assert isinstance(json.loads(line), dict), line
@@ -101,7 +101,7 @@ def test_a_page_that_fails_is_one_line() -> None:
 
     server = Server("127.0.0.1", 0, {"/": broken}, said.append)
     try:
-        asked = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+        asked = http.client.HTTPConnection("127.0.0.1", server.port, timeout=120)
         asked.request("GET", "/?x=\n".strip())
         assert asked.getresponse().status == 500
         asked.close()

@@ -56,7 +56,7 @@ def test_a_port_that_is_taken(cli: Commands) -> None:
 def test_a_probe_may_ask_with_head() -> None:
     server = Server("127.0.0.1", 0, {"/healthz": lambda: (200, "text/plain", b"ok")})
     try:
-        asked = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+        asked = http.client.HTTPConnection("127.0.0.1", server.port, timeout=120)
         asked.request("HEAD", "/healthz")
         answer = asked.getresponse()
         assert (answer.status, answer.getheader("content-length"), answer.read()) == (200, "2", b"")

@@ -157,3 +157,9 @@ def test_only_a_person_re_arms_a_bead_and_not_a_column_that_bd_computes() -> Non
     assert after(*quarantined, flipped, back) == after(*quarantined)
     assert phase(*quarantined, back._replace(changed=("is_blocked", "title"))) == Phase.WAITING
     assert phase(MATCHED, flipped) is None  # it waits only while it matches
+
+
+def test_the_state_is_of_the_commit_that_it_was_moved_to() -> None:
+    projection = Projection(State("c1", "c0"))
+    projection.move_to("c2")
+    assert (projection.state().commit, projection.state().made) == ("c2", "c0")

@@ -1,0 +1,127 @@
+"""Payloads of entries: what is encoded comes back, and a foreign value reads as missing."""
+
+from __future__ import annotations
+
+import ast
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dolt_watch import codec
+
+AT = datetime(2026, 4, 18, 22, 35, 46, 123456, UTC)
+ISO = "2026-04-18T22:35:46.123456+00:00"
+PACKAGE = Path(codec.__file__).parent
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | st.floats(allow_nan=False) | st.text(max_size=4) | st.just(ISO),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=6,
+)
+KEYS = (
+    "program", "host", "place", "free", "deadline", "deferred_note", "resend", "withheld", "target", "unreachable",
+    "tries", "next_try", "busy", "until", "retry_at", "uncounted", "uncounted_claim", "last_sign", "idle_seconds",
+    "stale_after_seconds", "ended", "phase", "since", "sent_at", "why", "why_code", "renamed_from", "part", "by",
+    "reaping", "from", "to", "beads", "held", "was", "row",
+)  # fmt: skip
+TYPES = (
+    codec.Origin, codec.Claimed, codec.Withheld, codec.Ended, codec.Reaped, codec.Attempt, codec.OutageChange,
+    codec.Paused, codec.Remade, codec.ByHand,
+)  # fmt: skip
+ENCODED: list[tuple[Any, dict[str, Any]]] = [
+    (codec.Withheld("a note", "open"), {"withheld": {"note": "a note", "status": "open"}}),
+    (
+        codec.Attempt("running", AT, AT),
+        {"since": ISO, "sent_at": ISO, "deadline": None, "phase": "running"},
+    ),
+    (
+        codec.Attempt("backoff", AT, None, None, AT, "HTTP 500: x", "refused", "bd-1"),
+        {
+            "since": ISO, "sent_at": None, "deadline": None, "retry_at": ISO, "phase": "backoff",
+            "why": "HTTP 500: x", "why_code": "refused", "renamed_from": "bd-1",
+        },
+    ),
+    (
+        codec.OutageChange("board", AT, "service", AT),
+        {"target": "board", "part": "service", "since": ISO, "next_try": ISO},
+    ),
+    (codec.OutageChange("board", AT, by="health"), {"target": "board", "since": ISO, "by": "health"}),
+    (
+        codec.Remade("c1", "c2", 3, ("bd-1", "bd-2")),
+        {"from": "c1", "to": "c2", "beads": 3, "held": ["bd-1", "bd-2"]},
+    ),
+    (codec.ByHand("ann", "running", "in_progress"), {"by": "ann", "was": "running", "row": "in_progress"}),
+    (codec.ByHand("ann", "blocked", None), {"by": "ann", "was": "blocked", "row": None}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("payload", "detail"), ENCODED, ids=[f"{type(row[0]).__name__}" for row in ENCODED])
+def test_it_comes_back(payload: Any, detail: dict[str, Any]) -> None:
+    assert payload.encode() == detail
+    assert type(payload).decode(orjson.loads(orjson.dumps(detail))) == payload
+
+
+def test_a_claim_that_tries_a_target() -> None:
+    detail = {"place": 0, "free": 2, "deadline": ISO, "deferred_note": "claimed", **codec.Resend(AT, None).encode()}
+    claimed = codec.Claimed.decode(detail)
+    assert claimed == codec.Claimed(0, 2, AT, "claimed", codec.Resend(AT, None))
+    assert [claimed.tries, claimed._replace(resend=None).tries, codec.Claimed().tries] == [True, True, False]
+
+
+def test_what_ended_an_attempt() -> None:
+    detail = {
+        "target": "board", "unreachable": "service", "tries": 2, "next_try": ISO, "busy": 3, "until": ISO,
+        "retry_at": ISO, "uncounted": True, "uncounted_claim": ISO,
+    }  # fmt: skip
+    assert codec.Ended.decode(detail) == codec.Ended("board", "service", 2, AT, 3, AT, AT, True, AT)
+
+
+def test_a_reap_a_pause_and_where_an_entry_comes_from() -> None:
+    reap = {"last_sign": ISO, "idle_seconds": 2730, "stale_after_seconds": 1800, "ended": "failed"}
+    assert codec.Reaped.decode(reap) == codec.Reaped(AT, 2730, 1800, "failed")
+    assert codec.Paused.decode({"until": ISO, "reaping": True, "by": "ann"}) == codec.Paused(AT, True, "ann")
+    assert codec.Origin.decode({"program": "1.0", "host": "here"}) == codec.Origin("1.0", "here")
+
+
+@given(st.dictionaries(st.sampled_from(KEYS), JSON, max_size=8))
+def test_a_foreign_value_is_no_error(detail: dict[str, Any]) -> None:
+    for payload in TYPES:
+        assert payload.decode(detail) is not None or payload is codec.Withheld
+
+
+@pytest.mark.parametrize("payload", [one for one in TYPES if one is not codec.Withheld])
+def test_values_of_another_shape_read_as_missing(payload: Any) -> None:
+    foreign = {
+        key: {"x": 1}
+        for key in KEYS
+        if key not in ("unreachable", "uncounted", "ended", "why_code", "reaping", "by", "resend")
+    }
+    assert payload.decode(foreign) == payload.decode({})
+
+
+RAW = {
+    "codec.py": "decodes",
+    "verify.py": "compares every key",
+    "reason_codes.py": "reads entries from before the codes",
+}
+RAW |= {"model.py": "given", "ledger.py": "given and wrote", "feed.py": "wrote", "reaping.py": "writes"}
+"""Modules that name a key of a detail themselves, and why."""
+
+
+def test_no_other_module_reads_a_key_of_a_detail() -> None:
+    found = set()
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Subscript):
+                holder = node.value
+            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "get":
+                holder = node.func.value
+            else:
+                continue
+            if ast.unparse(holder).rpartition(".")[2] == "detail":
+                found.add(path.name)
+    assert found == set(RAW)
