@@ -8,11 +8,11 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
 WORKDIR /src
 COPY . .
 # An environment of its own, without pip, is all that the image takes over. Wheels only: nothing is compiled, so nothing needs a compiler.
-# With what `dolt_watch run` needs: one image serves the CronJobs and the service.
+# With what `dolt_watch run` and Job templates need: one image serves the CronJobs and the service.
 RUN python3 -m venv /opt/build \
     && /opt/build/bin/python -m pip wheel --no-deps --wheel-dir /dist . \
     && python3 -m venv --without-pip /opt/dolt_watch \
-    && /opt/build/bin/python -m pip --python /opt/dolt_watch/bin/python install --no-compile "$(echo /dist/*.whl)[service]" \
+    && /opt/build/bin/python -m pip --python /opt/dolt_watch/bin/python install --no-compile "$(echo /dist/*.whl)[service,kubernetes]" \
     && /opt/dolt_watch/bin/python -m compileall -q /opt/dolt_watch
 
 FROM ${BASE}

@@ -82,8 +82,8 @@ def idle_poll(here: Place) -> tuple[float, float]:
     targets = Targets(here.settings)
     service = Service(
         lambda: open_engine(here.address),
-        lambda engine: build(engine, here.settings, targets, DatabaseClock(), lambda line: None, patient=False),
-        lambda line: None, Health(Metrics()),
+        lambda engine: build(engine, here.settings, targets, DatabaseClock(), patient=False),
+        Health(Metrics()),
     )  # fmt: skip
     for _ in range(5):
         service.step()

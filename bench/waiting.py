@@ -68,7 +68,7 @@ def _standing(here: Place, stack: contextlib.ExitStack) -> list[Callable[[int], 
     """A dispatch in the loop of ``run``, by the database's time and by the processor's; what others dispatched in between is folded before."""
     targets = stack.enter_context(contextlib.closing(Targets(here.settings)))
     engine = stack.enter_context(contextlib.closing(open_engine(here.address)))
-    loop = build(engine, here.settings, targets, DatabaseClock(), lambda line: None, patient=False)
+    loop = build(engine, here.settings, targets, DatabaseClock(), patient=False)
     processor = [0.0]
 
     def database(_: int) -> float:

@@ -5,7 +5,14 @@ The keys are an interface, like the names of metrics: they stay when a message i
 
 from __future__ import annotations
 
+import logging
 from enum import StrEnum
+from typing import Any
+
+LOGGER = "dolt_watch"
+"""The logger above all others of this package. Nothing is printed unless its user adds a handler."""
+
+logging.getLogger(LOGGER).addHandler(logging.NullHandler())
 
 
 class LogEvent(StrEnum):
@@ -73,3 +80,21 @@ class LogEvent(StrEnum):
     """What Python or a library would write to stderr: an error in a thread, a warning. `logger` names the library."""
     DRY_RUN = "dry-run"
     """What a tick would do."""
+
+
+def event_fields(event: LogEvent, *, steady: str | None = None, **fields: Any) -> dict[str, Any]:
+    """Return the ``extra`` of a log call: attributes that its record gets.
+
+    Args:
+        event: What the line is about.
+        steady: For a condition that lasts, the part of the line that counts as news. None: it
+            happens once.
+        fields: The facts of the line. ``bead``, ``rule``, ``target`` or ``sign`` name the subject
+            of a condition that lasts.
+    """
+    return {"event": event, "steady": steady, "fields": fields}
+
+
+def log_condition(logger: logging.Logger, level: int, message: str, event: LogEvent, **fields: Any) -> None:
+    """Log a condition that lasts, and is news whenever its line changes."""
+    logger.log(level, message, extra=event_fields(event, steady=message, **fields))

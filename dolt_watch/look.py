@@ -6,6 +6,7 @@ By itself, and light: an idle command imports this and nothing of the loop.
 from __future__ import annotations
 
 import json  # and not orjson, which brings uuid and platform with it: 8 ms of an idle tick
+import logging
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from types import MappingProxyType
@@ -14,9 +15,10 @@ from typing import Any, NamedTuple
 from dolt_watch.beads.schema import WATCHED_TABLES
 from dolt_watch.engines import Engine
 from dolt_watch.errors import NoSuchTable, NotBeads, NotMigrated
-from dolt_watch.log_events import LogEvent
-from dolt_watch.text import Said
+from dolt_watch.log_events import LogEvent, log_condition
 from dolt_watch.times import utc
+
+logger = logging.getLogger(__name__)
 
 WATCHED = WATCHED_TABLES
 """Tables of beads whose rows mean something to us. Those that a release of beads lacks are left out."""
@@ -145,18 +147,19 @@ def idle(look: Look, now: datetime, settings_hash: str, kinds: Sequence[str], se
 NO_BEADS = "no eligible beads (assignee=agent, status=open, has acceptance_criteria)"
 
 
-def nothing(look: Look, kinds: Sequence[str]) -> Said:
-    """What an idle tick says: the original's line where the queue is empty."""
+def log_idle(look: Look, kinds: Sequence[str]) -> bool:
+    """Log an idle tick: the original's line if the queue is empty, and each outage that beads wait for.
+
+    Returns whether there is such an outage.
+    """
     waits = look.shared.get("waiting")
     empty = "dispatch" in kinds and not waits
     words = NO_BEADS if empty else f"nothing new since {look.commit[:8]}"
-    return Said.lasting(words, LogEvent.IDLE)
-
-
-def waits_for(look: Look, kinds: Sequence[str]) -> list[Said]:
-    """The outages of targets that beads wait for, in words."""
+    log_condition(logger, logging.INFO, words, LogEvent.IDLE)
     down = look.shared.get("down", ()) if "dispatch" in kinds else ()
-    return [Said.lasting(str(words), LogEvent.RULE_HELD, gate="outage") for words in down]
+    for words in down:
+        log_condition(logger, logging.INFO, str(words), LogEvent.RULE_HELD, gate="outage")
+    return bool(down)
 
 
 def _not_migrated() -> NotMigrated:

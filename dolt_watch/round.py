@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from dolt_watch.core.reasons import own_reason, rule_words
 from dolt_watch.engines import Commit
 from dolt_watch.feed import Lens
 from dolt_watch.ledger import Written
-from dolt_watch.log_events import LogEvent
+from dolt_watch.log_events import LogEvent, event_fields, log_condition
 from dolt_watch.look import NO_BEADS, Look
 from dolt_watch.model import (
     EMPTY,
@@ -36,8 +37,9 @@ from dolt_watch.model import (
     State,
 )
 from dolt_watch.store import Store
-from dolt_watch.text import Said, Say
 from dolt_watch.times import ago, exact, minutes
+
+logger = logging.getLogger(__name__)
 
 
 class Watched(NamedTuple):
@@ -156,19 +158,19 @@ LISTED = 20
 """Of the beads that one gate holds, a tick names so many; of the rest it says how many. `status` names all."""
 
 
-def announce(say: Say, written: Written, words: str = "") -> None:
+def announce(written: Written, words: str = "") -> None:
     """What was done, in a line, with its facts. ``words``: where the entry's own do not tell it."""
     entry = written.entry
-    say(
-        Said(
-            words or _words(entry),
+    logger.info(
+        words or _words(entry),
+        extra=event_fields(
             LogEvent.DECISION,
             bead=entry.bead,
             kind=entry.kind.value,
             version=entry.version,
             rule=entry.rule,
             commit=written.commit,
-        )
+        ),
     )
 
 
@@ -200,7 +202,7 @@ def _words(entry: Entry) -> str:
             return f"{entry.bead}: {entry.kind} ({entry.reason})"
 
 
-def tell_holds(say: Say, state: State, plan: Plan) -> None:
+def tell_holds(state: State, plan: Plan) -> None:
     """What holds a rule once for the rule, and each bead that has a reason of its own."""
     waiting = [bead for bead in state.beads.values() if bead.matches]
     owns = [(bead, own_reason(plan, bead.rule, bead.id)) for bead in waiting]
@@ -209,7 +211,7 @@ def tell_holds(say: Say, state: State, plan: Plan) -> None:
         hold = holds[0]
         words, steady = rule_words(rule, hold, turn[rule]), f"{hold.gate}: {hold.why}"
         said = f"holding {words}"
-        say(Said(said, LogEvent.RULE_HELD, steady=steady, rule=rule, gate=hold.gate))
+        logger.info(said, extra=event_fields(LogEvent.RULE_HELD, steady=steady, rule=rule, gate=hold.gate))
     held = Counter[str]()
     for bead, own in owns:
         if own is None:
@@ -219,47 +221,47 @@ def tell_holds(say: Say, state: State, plan: Plan) -> None:
             # a bead that settles is held once, not anew each second
             steady = own.gate if own.gate == "settle" else own.why
             words = f"holding {bead.id}: {own.why or own.gate}"
-            say(Said(words, LogEvent.HOLDING, steady=steady, bead=bead.id, gate=own.gate))
+            logger.info(words, extra=event_fields(LogEvent.HOLDING, steady=steady, bead=bead.id, gate=own.gate))
     for gate, count in held.items():
         if count > LISTED:
             words = f"holding {count - LISTED} more: {gate} (dolt_watch status names them)"
-            say(Said.lasting(words, LogEvent.HOLDING, gate=gate))
+            log_condition(logger, logging.INFO, words, LogEvent.HOLDING, gate=gate)
 
 
 def tell(
-    say: Say, state: State, plan: Plan, policy: Policy, now: datetime, scope: Scope, capacity: Mapping[str, Capacity] = EMPTY
+    state: State, plan: Plan, policy: Policy, now: datetime, scope: Scope, capacity: Mapping[str, Capacity] = EMPTY
 ) -> None:  # fmt: skip
     if scope.dispatch:
         if not any(bead.matches for bead in state.beads.values()):
-            say(Said.lasting(NO_BEADS, LogEvent.NONE_ELIGIBLE))
-        tell_holds(say, state, plan)
+            log_condition(logger, logging.INFO, NO_BEADS, LogEvent.NONE_ELIGIBLE)
+        tell_holds(state, plan)
     ahead = [bead for bead in state.beads.values() if bead.matched_at is not None and bead.matched_at > now + SKEW]
     if ahead and scope.dispatch:
         first, more = ahead[0], f" and {len(ahead) - 1} more" if len(ahead) > 1 else ""
         by = ago((first.matched_at or now) - now)
         words = f"warning: {first.id}{more} matched {by} in the future: a clock is wrong, so that counts as settled"
-        say(Said.lasting(words, LogEvent.CLOCK, bead=first.id))
+        log_condition(logger, logging.WARNING, words, LogEvent.CLOCK, bead=first.id)
     for pause in of_no_rule(state, policy, now):
         words = f"warning: rule {pause.rule} is paused ({pause.reason}), but there is no such rule (any more): it holds nothing"
-        say(Said.lasting(words, LogEvent.NO_SUCH_RULE, rule=pause.rule))
+        log_condition(logger, logging.WARNING, words, LogEvent.NO_SUCH_RULE, rule=pause.rule)
     busy = any(hold.gate == "capacity" for holds in plan.rules.values() for hold in holds)
     for name, one in capacity.items() if busy else ():
         if one.slots == 0 and not one.down:  # what a target that is down says of itself may hold any word
             who = one.speaks_for or f"target {name}"
-            say(Said.lasting(f"{who} is busy — skipping tick", LogEvent.TARGET_BUSY, target=name))
+            log_condition(logger, logging.INFO, f"{who} is busy — skipping tick", LogEvent.TARGET_BUSY, target=name)
     for bead in state.beads.values() if scope.reap else ():
         rule = policy.rule(bead.rule) if bead.phase is Phase.RUNNING else None
         if rule is None:
             continue
         spared = _spared(state, plan, bead, rule, now)
         words = f"keeping {bead.id} ({spared or age_words(bead, rule, now)})"
-        say(Said(words, LogEvent.KEEPING, steady=spared, bead=bead.id))
+        logger.info(words, extra=event_fields(LogEvent.KEEPING, steady=spared, bead=bead.id))
         if bead.sign is not None and abs(timedelta(seconds=bead.sign.off)) > SKEW:
             words = f"warning: a {bead.sign.what} of {bead.id} by {bead.sign.who} is dated {_off(bead.sign.off)}: a clock or a zone is wrong; its commit's date counts"
-            say(Said.lasting(words, LogEvent.CLOCK, bead=bead.id, sign=bead.sign.commit))
+            log_condition(logger, logging.WARNING, words, LogEvent.CLOCK, bead=bead.id, sign=bead.sign.commit)
         if last_sign(bead) > now + SKEW:
             words = f"warning: the last sign of {bead.id} lies {ago(last_sign(bead) - now)} in the future: a clock is wrong, so it cannot be called silent"
-            say(Said(words, LogEvent.CLOCK, steady="future", bead=bead.id))
+            logger.warning(words, extra=event_fields(LogEvent.CLOCK, steady="future", bead=bead.id))
 
 
 def _spared(state: State, plan: Plan, bead: Bead, rule: Rule, now: datetime) -> str:

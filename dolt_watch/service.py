@@ -6,6 +6,7 @@ comes first. Of several replicas one leads, by a lock of the database's server; 
 
 from __future__ import annotations
 
+import logging
 import random
 import threading
 import time
@@ -15,10 +16,11 @@ from typing import Protocol
 from dolt_watch.core.policy import BOTH
 from dolt_watch.engines import Engine
 from dolt_watch.errors import DatabaseError, DoltWatchError
-from dolt_watch.log_events import LogEvent
+from dolt_watch.log_events import LogEvent, event_fields
 from dolt_watch.round import Outcome
-from dolt_watch.text import Said, Say
 from dolt_watch.tick import Loop
+
+logger = logging.getLogger(__name__)
 
 LONGEST_PAUSE = 30.0
 """Seconds between tries while the database is away: 1, 2, 4 … up to this."""
@@ -60,10 +62,10 @@ class Service:
     """``connect``: a new engine, each time it is called; ``loop``: the loop over it."""
 
     def __init__(
-        self, connect: Callable[[], Engine], loop: Callable[[Engine], Loop], say: Say, watching: Watching, *,
+        self, connect: Callable[[], Engine], loop: Callable[[Engine], Loop], watching: Watching, *,
         poll: float = 2.0, clock: Clock | None = None, between: Callable[[], None] = lambda: None,
     ) -> None:  # fmt: skip
-        self.connect, self.make, self.say, self.watching = connect, loop, say, watching
+        self.connect, self.make, self.watching = connect, loop, watching
         self.poll, self.clock, self.between = poll, clock or ProcessClock(), between
         self.stop = threading.Event()
         """Set by whoever wants it to end: the decision under way is settled, no other begins."""
@@ -77,13 +79,13 @@ class Service:
 
     def run(self) -> None:
         """Until ``stop`` is set."""
-        self.say(Said("watching", LogEvent.WATCHING))
+        logger.info("watching", extra=event_fields(LogEvent.WATCHING))
         try:
             while not self.stop.is_set():
                 self.clock.wait(self.stop, self.step())
         finally:
             self._drop()
-        self.say(Said("stopped", LogEvent.STOPPED))
+        logger.info("stopped", extra=event_fields(LogEvent.STOPPED))
 
     def step(self) -> float:
         """One poll; seconds until the next."""
@@ -99,7 +101,7 @@ class Service:
             return self._failed(error)
         self._thorough = False
         if self._failures:
-            self.say(Said("the database answers again", LogEvent.RECOVERED))
+            logger.info("the database answers again", extra=event_fields(LogEvent.RECOVERED))
             self._failures, self._last_words = 0, ""
         self.watching.polled(loop, outcome, self.clock.monotonic() - begun)
         return self._pause(loop)
@@ -119,7 +121,7 @@ class Service:
         leads = engine.lead()
         if leads is not self._leads:
             words = "leading" if leads else "standing by: another one leads"
-            self.say(Said(words, LogEvent.LEADING if leads else LogEvent.STANDING_BY))
+            logger.info(words, extra=event_fields(LogEvent.LEADING if leads else LogEvent.STANDING_BY))
             self._leads, self._thorough = leads, True
         return leads
 
@@ -133,7 +135,7 @@ class Service:
         self._failures += 1
         words = error.message
         if words != self._last_words:
-            self.say(Said(f"error: {error}", LogEvent.ERROR, error=type(error).__name__))
+            logger.error(f"error: {error}", extra=event_fields(LogEvent.ERROR, error=type(error).__name__))
             self._last_words = words
         self.watching.failed(error)
         # What is wrong here alone (settings, a credential) must not keep the lock from a replica that could work.

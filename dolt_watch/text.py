@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable
-from typing import Any
-
-from dolt_watch.log_events import LogEvent
 
 LIMIT = 500
 """Bodies from outside are cut to so many characters."""
@@ -55,28 +51,3 @@ def _visible(character: str) -> str:
     if code < 0x100:
         return f"\\x{code:02x}"
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
-
-
-class Said(str):
-    """A line for people that carries its facts along for machines: a JSON log shows both."""
-
-    __slots__ = ("event", "fields", "steady")
-    event: LogEvent
-    fields: dict[str, Any]
-    steady: str | None
-    """Of a condition that lasts: its part of the line that counts as news. None: it happens once."""
-
-    def __new__(cls, line: str, event: LogEvent, *, steady: str | None = None, **fields: Any) -> Said:
-        """``fields``: ``bead`` or ``rule`` names the subject of a condition that lasts."""
-        made = super().__new__(cls, line)
-        made.event, made.steady, made.fields = event, steady, fields
-        return made
-
-    @classmethod
-    def lasting(cls, line: str, event: LogEvent, **fields: Any) -> Said:
-        """A condition that lasts, and is news whenever its line changes."""
-        return cls(line, event, steady=line, **fields)
-
-
-Say = Callable[[Said], None]
-"""Takes one line of the log."""

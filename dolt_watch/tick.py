@@ -6,6 +6,7 @@ is left to do, cursor and state are saved in one transaction.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -21,19 +22,20 @@ from dolt_watch.core.reasons import in_line
 from dolt_watch.engines import Commit, Engine
 from dolt_watch.errors import Conflict, MergeInProgress, MigrationInProgress, NothingToCommit, SchemaChanged
 from dolt_watch.gates import matches_too, uncommitted, until_ready
-from dolt_watch.log_events import LogEvent
-from dolt_watch.look import Look, Looker, Seen, idle, nothing, waits_for
+from dolt_watch.log_events import LogEvent, event_fields, log_condition
+from dolt_watch.look import Look, Looker, Seen, idle, log_idle
 from dolt_watch.migrate import check_database
 from dolt_watch.model import EMPTY, Hold, Kind, State
 from dolt_watch.present import Present
 from dolt_watch.round import Actor, Outcome, Survey, announce, tell, watched
 from dolt_watch.store import Store
-from dolt_watch.text import Said, Say
 from dolt_watch.times import Clock
 from dolt_watch.world import World, loose_rows, read_uncommitted
 
 if TYPE_CHECKING:
     from dolt_watch.targets import Target
+
+logger = logging.getLogger(__name__)
 
 TRIES = 40
 """Conflicts in a row, each since somebody else got ahead, before a tick leaves the rest to them."""
@@ -56,7 +58,6 @@ class Loop:
         targets: Callable[[str], Target],
         actor: Actor,
         clock: Clock,
-        say: Say,
         *,
         looker: Looker | None = None,
         adopt: bool = True,
@@ -86,7 +87,7 @@ class Loop:
             turning: Called for each folded commit.
         """
         self.engine, self.policy = engine, policy
-        self.actor, self.clock, self.say = actor, clock, say
+        self.actor, self.clock = actor, clock
         self.adopt = adopt
         self.patient = patient
         self.project_id = project_id
@@ -133,10 +134,7 @@ class Loop:
                 and idle(look, now, self.policy.settings_hash, scope.kinds, self.policy.settle, self.adopt)
             ):
                 if not outcome.rounds:
-                    self.say(nothing(look, scope.kinds))
-                    for down in waits_for(look, scope.kinds):
-                        outcome.down = True
-                        self.say(down)
+                    outcome.down |= log_idle(look, scope.kinds)
                 return outcome
             if not outcome.rounds:
                 self.present.begin()
@@ -144,10 +142,10 @@ class Loop:
             try:
                 more, wait = self._round(look, now, scope, outcome, skip, stuck, patient)
             except MergeInProgress as error:
-                self.say(Said.lasting(f"{error.message} — skipping tick", LogEvent.MERGING))
+                log_condition(logger, logging.INFO, f"{error.message} — skipping tick", LogEvent.MERGING)
                 return outcome
             except MigrationInProgress as error:
-                self.say(Said.lasting(error.message, LogEvent.MIGRATING))
+                log_condition(logger, logging.INFO, error.message, LogEvent.MIGRATING)
                 return outcome
             except SchemaChanged:
                 if self.present.columns_anew:
@@ -165,7 +163,7 @@ class Loop:
                     continue
                 if conflicts > TRIES:
                     words = f"others got ahead {TRIES} times in a row — leaving the rest to them"
-                    self.say(Said.lasting(words, LogEvent.OVERTAKEN))
+                    log_condition(logger, logging.INFO, words, LogEvent.OVERTAKEN)
                     return outcome
                 from random import uniform  # 1 ms of every tick that meets nobody
 
@@ -307,7 +305,7 @@ class Loop:
         policy = self._directed(lens)
         dirty, migration, loose = read_uncommitted(self.engine, look.head, seen, lens)
         if migration:
-            self.say(Said.lasting(NOT_COMMITTED, LogEvent.MIGRATING))
+            log_condition(logger, logging.INFO, NOT_COMMITTED, LogEvent.MIGRATING)
         elif dirty and self.adopt:
             settled = max(seen[table].since for table in dirty) + policy.settle
             if settled <= now:
@@ -317,7 +315,7 @@ class Loop:
                 except NothingToCommit:
                     self.present.never_in_history({table: seen[table].hash for table in dirty})
                     words = f"warning: {', '.join(dirty)}: dolt_ignore keeps it out of history, so nothing in it counts"
-                    self.say(Said.lasting(words, LogEvent.IGNORED_TABLE))
+                    log_condition(logger, logging.WARNING, words, LogEvent.IGNORED_TABLE)
                     return True, 0
             elif patient and self._matters(loose, state):
                 self._save(look, now, seen, Questions())
@@ -350,7 +348,7 @@ class Loop:
                 self.store.set_down(down)
                 outcome.down |= scope.dispatch and bool(down)
                 self._save(look, now, seen, asked)
-                tell(self.say, state, plan, self.policy, now, scope, outside.capacity)
+                tell(state, plan, self.policy, now, scope, outside.capacity)
             return bool(wait), wait
         self._deciding = plan.decisions[0].bead
         written = self.actor.handle(plan, self.present.context(look, state, now, lens))
@@ -360,10 +358,10 @@ class Loop:
             outcome.kinds[Kind.CLAIM] += 1  # what is written is what became of it
             bead, rule = plan.decisions[0].bead, plan.decisions[0].rule
             if too := matches_too(self.engine.query, lens.rules, bead, rule, look.head):
-                self.say(Said(too, LogEvent.ALSO_MATCHES, bead=bead))
+                logger.info(too, extra=event_fields(LogEvent.ALSO_MATCHES, bead=bead))
         skip.add(written.entry.bead)
         outcome.count(written.entry.kind)
-        announce(self.say, written)
+        announce(written)
         return True, 0
 
     def _directed(self, lens: feed.Lens) -> Policy:

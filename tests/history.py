@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from dolt_watch.cli.wiring import build, identity, ledger
+from dolt_watch.cli.wiring import identity, ledger
 from dolt_watch.core.policy import Policy, Scope
 from dolt_watch.engines import Engine
 from dolt_watch.engines.address import Address, DoltLitePath
@@ -20,6 +20,7 @@ from dolt_watch.settings import Settings, load, settings_hash
 from dolt_watch.targets import Accepted, Answer, Capacity, JobReport, Target, Task
 from dolt_watch.whatif.study import Question, Study, study
 from tests.beads import create_beads
+from tests.lines import build
 
 DAY = datetime(2026, 4, 18, tzinfo=UTC)
 PEOPLE = "somebody <somebody@x>"

@@ -7,7 +7,6 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from dolt_watch.cli.wiring import build
 from dolt_watch.core.policy import Policy, Scope
 from dolt_watch.engines import Engine
 from dolt_watch.engines.address import DoltLitePath
@@ -22,6 +21,7 @@ from dolt_watch.settings.model import Notify
 from dolt_watch.targets import Accepted, Answer, Busy, Refused, Task, Unknown
 from dolt_watch.times import ShiftedClock
 from tests.beads import create_beads
+from tests.lines import build
 
 AUTHOR = "dolt-watch <dolt-watch@test>"
 

@@ -105,5 +105,28 @@ resource "kubernetes_network_policy_v1" "pods" {
         protocol = "TCP"
       }
     }
+
+    # The API server has no pod labels to select.
+    dynamic "egress" {
+      for_each = var.agents_enabled ? [var.api_server_cidrs] : []
+      content {
+        dynamic "to" {
+          for_each = egress.value
+          content {
+            ip_block {
+              cidr = to.value
+            }
+          }
+        }
+        ports {
+          port     = 443
+          protocol = "TCP"
+        }
+        ports {
+          port     = 6443
+          protocol = "TCP"
+        }
+      }
+    }
   }
 }

@@ -30,7 +30,7 @@ resource "kubernetes_deployment_v1" "service" {
       spec {
         termination_grace_period_seconds = 30
         service_account_name             = kubernetes_service_account_v1.pods.metadata[0].name
-        automount_service_account_token  = false
+        automount_service_account_token  = var.agents_enabled
         enable_service_links             = false
         dynamic "image_pull_secrets" {
           for_each = var.image_pull_secrets

@@ -316,6 +316,27 @@ variable "settings" {
   nullable    = false
 }
 
+# Agents as Jobs
+
+variable "agents_enabled" {
+  description = "Whether dolt_watch may manage Jobs in its namespace, for targets of kind \"kubernetes\"."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
+variable "api_server_cidrs" {
+  description = "Addresses of the API server, with agents_enabled. The default is every private address."
+  type        = list(string)
+  default     = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"]
+  nullable    = false
+
+  validation {
+    condition     = length(var.api_server_cidrs) > 0 && alltrue([for each in var.api_server_cidrs : can(cidrhost(each, 0))])
+    error_message = "At least one range of addresses, such as 10.0.0.1/32."
+  }
+}
+
 # Whom the pods may reach
 
 variable "dolt_pod_labels" {

@@ -44,25 +44,6 @@ def say(line: str) -> None:
     click.echo(outside(line, LONGEST_LINE))
 
 
-class Saying:
-    """``say`` for while a tick is under way: a line that nobody takes must not decide what becomes of an attempt. Told afterwards, by ``check``."""
-
-    def __init__(self, say: Callable[[str], None] = say) -> None:
-        self._say = say
-        self._trouble: Exception | None = None
-
-    def __call__(self, line: str) -> None:
-        try:
-            self._say(line)
-        except (OSError, ValueError) as error:  # of which UnicodeError is one, and a closed file
-            self._trouble = self._trouble or error
-
-    def check(self) -> None:
-        """Raises what the first line that was lost had raised."""
-        if self._trouble is not None:
-            raise self._trouble
-
-
 def fail(error: DoltWatchError) -> NoReturn:
     """Tell an error on stderr, and end with its exit code."""
     complain(f"error: {error}")

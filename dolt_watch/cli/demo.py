@@ -6,7 +6,7 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,14 +51,14 @@ def command(keep: bool) -> int:
 
 
 @contextmanager
-def _loop(engine: Engine, settings: Settings, say: Callable[[str], None]) -> Iterator[Loop]:
+def _loop(engine: Engine, settings: Settings) -> Iterator[Loop]:
     """The same loop as every command's."""
     from dolt_watch.cli.wiring import Targets, build
     from dolt_watch.times import DatabaseClock
 
     targets = Targets(settings)
     try:
-        yield build(engine, settings, targets, DatabaseClock(), say)
+        yield build(engine, settings, targets, DatabaseClock())
     finally:
         targets.close()
 

@@ -68,7 +68,7 @@ def _findings(kwargs: dict[str, Any]) -> Iterator[Finding]:
 
 
 def _of_database(settings: Settings, targets: Callable[[str], Any]) -> Iterator[Finding]:
-    from dolt_watch.cli.wiring import build_dry_run, policy
+    from dolt_watch.cli.wiring import build_reader, policy
     from dolt_watch.core.policy import BOTH
     from dolt_watch.doctor import Case, failed
     from dolt_watch.doctor.examine import examine
@@ -83,7 +83,7 @@ def _of_database(settings: Settings, targets: Callable[[str], Any]) -> Iterator[
         yield failed("connection", error)
         return
     try:
-        loop = build_dry_run(engine, settings, targets, DatabaseClock(), lambda line: None)
+        loop = build_reader(engine, settings, targets, DatabaseClock())
         hashes = {rule.name: rule_hash(rule) for rule in settings.rules}
         yield from examine(
             Case(

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from dolt_watch.cli.common import load_settings, say, settings_options
+from dolt_watch.cli.common import load_settings, settings_options
 from dolt_watch.settings import Settings
 
 
@@ -41,6 +41,7 @@ def command(print_sql: bool, print_grants: str | None, **kwargs: Any) -> int:
 
 
 def _init(settings: Settings) -> int:
+    from dolt_watch.cli.output import console
     from dolt_watch.cli.wiring import Targets, build_dry_run, identity
     from dolt_watch.core.reaping import stale_at
     from dolt_watch.engines.address import open_engine
@@ -53,7 +54,9 @@ def _init(settings: Settings) -> int:
         done = [migration.name for migration in migrate(engine, identity(settings).author)]
         check_database(engine, settings.project_id)
         _take_over(engine)
-        state, now = build_dry_run(engine, settings, Targets(settings), DatabaseClock(), say).peek()
+        with console() as out:
+            state, now = build_dry_run(engine, settings, Targets(settings), DatabaseClock()).peek()
+        out.check()
     finally:
         engine.close()
     rules = {rule.name: rule for rule in settings.rules}

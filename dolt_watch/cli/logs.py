@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dolt_watch.cli.common import load_settings, settings_options
+from dolt_watch.cli.common import load_settings, say, settings_options
 from dolt_watch.text import outside
 
 if TYPE_CHECKING:
@@ -39,7 +39,11 @@ def command(bead: str, attempt: int | None, follow: bool, raw: bool, **kwargs: A
     engine, targets = open_engine(settings.address), Targets(settings)
     try:
         check_project(engine, settings.project_id)
-        job, rule, host = _find_run(engine, bead, attempt)
+        run = _find_run(engine, bead, attempt)
+        if run is None:
+            say(f"{bead} has no attempt yet")
+            return 0
+        job, rule, host = run
         engine.close()
         named = next((each for each in settings.rules if each.name == rule), None)
         target = targets(named.target) if named is not None else None
@@ -58,8 +62,11 @@ def command(bead: str, attempt: int | None, follow: bool, raw: bool, **kwargs: A
     return 0
 
 
-def _find_run(engine: Engine, bead: str, attempt: int | None) -> tuple[str, str, str]:
-    """Return the job, the rule and the host of a bead's attempt. Raises SettingsError."""
+def _find_run(engine: Engine, bead: str, attempt: int | None) -> tuple[str, str, str] | None:
+    """Return the job, the rule and the host of a bead's attempt. Returns None if it has none.
+
+    Raises SettingsError: no such attempt.
+    """
     import orjson
 
     rows = engine.query(
@@ -67,10 +74,13 @@ def _find_run(engine: Engine, bead: str, attempt: int | None) -> tuple[str, str,
         " WHERE bead_id = ? AND token <> '' ORDER BY version DESC",
         (bead,),
     )
+    if not rows and attempt is None:
+        return None
     found = [row for row in rows if attempt is None or row[0] == attempt]
     if not found:
-        which = "no attempt" if attempt is None else f"no attempt {attempt}"
-        raise _no_output(f"{bead} has {which}.", f"Run `dolt_watch log --bead {bead}` to list its attempts.")
+        raise _no_output(
+            f"{bead} has no attempt {attempt}.", f"Run `dolt_watch log --bead {bead}` to list its attempts."
+        )
     token = found[0][1]
     same = [row for row in rows if row[1] == token]
     job = next((str(row[2]) for row in same if row[2]), str(token))

@@ -119,11 +119,11 @@ def write(
 
 def _state(engine: Engine, settings: Settings) -> State | None:
     """What stands now. None where that cannot be said: a kill switch must not depend on it."""
-    from dolt_watch.cli.wiring import Targets, build_dry_run
+    from dolt_watch.cli.wiring import Targets, build_reader
     from dolt_watch.errors import DoltWatchError
     from dolt_watch.times import DatabaseClock
 
     try:
-        return build_dry_run(engine, settings, Targets(settings), DatabaseClock(), lambda line: None).peek()[0]
+        return build_reader(engine, settings, Targets(settings), DatabaseClock()).peek()[0]
     except DoltWatchError:
         return None

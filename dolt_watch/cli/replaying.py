@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from dolt_watch.cli.common import Saying, person, say
+from dolt_watch.cli.common import person, say
 from dolt_watch.settings import Settings
 
 SCHEMA = 1
@@ -88,6 +88,7 @@ def apply(settings: Settings, begins: str | None, *, dry: bool, yes: bool) -> in
     """The cursor goes back to a commit, and what is due and undecided since is handled. Raises SettingsError: no --from."""
     from dolt_watch.as_of import commit_at
     from dolt_watch.branches import head_of
+    from dolt_watch.cli.output import console
     from dolt_watch.cli.wiring import Targets, build, build_dry_run
     from dolt_watch.core.policy import BOTH
     from dolt_watch.engines.address import open_engine
@@ -113,12 +114,12 @@ def apply(settings: Settings, begins: str | None, *, dry: bool, yes: bool) -> in
                 f"Fold everything after {commit.hash[:8]} ({iso(commit.date)}) again, and act on what is due and undecided?",
                 abort=True,
             )
-        saying = Saying()
         make = build_dry_run if dry else build
-        loop = make(engine, settings, targets, DatabaseClock(), saying)
-        loop.back_to(commit, person())
-        outcome = loop.tick(BOTH)
-        saying.check()
+        loop = make(engine, settings, targets, DatabaseClock())
+        with console() as out:
+            loop.back_to(commit, person())
+            outcome = loop.tick(BOTH)
+        out.check()
         return 0 if dry else outcome.exit_code
     finally:
         targets.close()

@@ -24,7 +24,7 @@ def command(output: str, since: str, beads: tuple[str, ...], **kwargs: Any) -> i
     """
     from dolt_watch.cli.common import moment
     from dolt_watch.cli.pages import write_page
-    from dolt_watch.cli.wiring import Targets, build_dry_run
+    from dolt_watch.cli.wiring import Targets, build_reader
     from dolt_watch.engines.address import open_engine
     from dolt_watch.report.gather import Gatherer
     from dolt_watch.report.page import render
@@ -35,7 +35,7 @@ def command(output: str, since: str, beads: tuple[str, ...], **kwargs: Any) -> i
     settings = load_settings(kwargs)
     engine, targets = open_engine(settings.address), Targets(settings)
     try:
-        loop = build_dry_run(engine, settings, targets, DatabaseClock(), lambda line: None)
+        loop = build_reader(engine, settings, targets, DatabaseClock())
         found = Gatherer().report(
             loop, engine, lambda now: moment(since, now), beads, lambda name: targets(name).capacity()
         )

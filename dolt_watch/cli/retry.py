@@ -82,7 +82,7 @@ def _every(hand: ByHand, rule: str | None) -> list[str]:
 @contextmanager
 def by_hand(settings: Settings) -> Iterator[ByHand]:
     """Raises NotMigrated, and the errors of a connection."""
-    from dolt_watch.cli.wiring import Targets, build_dry_run, ledger
+    from dolt_watch.cli.wiring import Targets, build_reader, ledger
     from dolt_watch.engines.address import open_engine
     from dolt_watch.handlers.by_hand import ByHand
     from dolt_watch.migrate import check_database
@@ -91,7 +91,7 @@ def by_hand(settings: Settings) -> Iterator[ByHand]:
     engine, targets = open_engine(settings.address), Targets(settings)
     try:
         check_database(engine, settings.project_id)
-        loop = build_dry_run(engine, settings, targets, DatabaseClock(), lambda line: None)
+        loop = build_reader(engine, settings, targets, DatabaseClock())
         yield ByHand(loop, ledger(engine, settings))
     finally:
         targets.close()

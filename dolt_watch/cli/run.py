@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import socket
 from collections.abc import Iterator, Sequence
@@ -14,12 +15,13 @@ import click
 
 from dolt_watch.cli.common import load_settings, settings_options
 from dolt_watch.errors import DoltWatchError, SettingsError
-from dolt_watch.log_events import LogEvent
-from dolt_watch.text import Said, Say
+from dolt_watch.log_events import LogEvent, event_fields
 
 if TYPE_CHECKING:
     from dolt_watch.cli.wiring import Targets
     from dolt_watch.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 SHORTEST = 0.05
 """Seconds. A shorter pause is a slip."""
@@ -58,15 +60,14 @@ def command(poll: str | None, port: int | None, host: str | None, form: str, lev
     Example: dolt_watch run --port 9464
     """
     from dolt_watch.cli.shutdown import Shutdown
-    from dolt_watch.cli.wiring import Targets, build, build_dry_run
+    from dolt_watch.cli.wiring import Targets, build, build_reader
     from dolt_watch.engines import Engine
     from dolt_watch.engines.address import open_engine
     from dolt_watch.handlers.acting import under_way
     from dolt_watch.report import live
     from dolt_watch.service import LONGEST_PAUSE, Service
     from dolt_watch.settings import duration
-    from dolt_watch.telemetry.logs import Changes, Log, captured, failure
-    from dolt_watch.text import Said
+    from dolt_watch.telemetry.logs import LogHandler, RepeatFilter, log_failure, logging_to
     from dolt_watch.tick import Loop
     from dolt_watch.times import DatabaseClock
 
@@ -77,10 +78,12 @@ def command(poll: str | None, port: int | None, host: str | None, form: str, lev
     if seconds < SHORTEST:
         where = settings.origins["poll"] if poll is None else "--poll"
         raise SettingsError(f"poll is a pause of at least 50ms, not {seconds:g}s", where=where, fix="write 2s")
-    log = Log(json=None if form == "auto" else form == "json", verbose=level == "debug")
+    log = LogHandler(json=None if form == "auto" else form == "json")
+    repeats = RepeatFilter(verbose=level == "debug")
+    log.addFilter(repeats)
     timeouts = [each.timeout for each in settings.targets.values()]
     health = _health(os.environ.get("DOLT_WATCH_PING_URL", "").strip(), timeouts, max(seconds, LONGEST_PAUSE))
-    changes, targets = Changes(log.say, log.debug), Targets(settings, health.turning)
+    targets = Targets(settings, health.turning)
     loops: list[Loop] = []
 
     def make(engine: Engine) -> Loop:
@@ -89,7 +92,6 @@ def command(poll: str | None, port: int | None, host: str | None, form: str, lev
             settings,
             targets,
             DatabaseClock(),
-            changes.say,
             patient=False,
             worker={"host": socket.gethostname(), "by": "run"},
             turning=health.turning,
@@ -98,29 +100,29 @@ def command(poll: str | None, port: int | None, host: str | None, form: str, lev
         return loop
 
     def between() -> None:
-        changes.next()
+        repeats.next_tick()
         log.check()
 
-    service = Service(lambda: open_engine(settings.address), make, log.say, health, poll=seconds, between=between)
+    service = Service(lambda: open_engine(settings.address), make, health, poll=seconds, between=between)
 
     def look(engine: Engine) -> Loop:
-        return build_dry_run(engine, settings, targets, DatabaseClock(), lambda line: None)
+        return build_reader(engine, settings, targets, DatabaseClock())
 
     _usable(settings, targets)
     pages = {**health.pages(), **live.pages(lambda: open_engine(settings.address), look)}
     shutdown = Shutdown(
         lambda: under_way(loops[0].actor) if loops else None,
-        lambda line: log.say(Said(line, LogEvent.UNRECORDED, error="NotRecorded")),
+        lambda line: logger.error(line, extra=event_fields(LogEvent.UNRECORDED, error="NotRecorded")),
         stop=service.stop,
         codes=(0, 1),
     )
-    with captured(log.say), shutdown, _served(host or "127.0.0.1", port, pages, log.say):
+    with logging_to(log), shutdown, _served(host or "127.0.0.1", port, pages):
         try:
             service.run()
         except (DoltWatchError, BrokenPipeError):
             raise
         except Exception as error:  # main() would write plain text to stderr
-            log.say(failure("error: the service ended", type(error), error))
+            log_failure("error: the service ended", type(error), error)
             return 1
         finally:
             targets.close()
@@ -159,21 +161,21 @@ def _health(ping_url: str, timeouts: Sequence[timedelta], pause: float) -> Any:
 
 
 @contextlib.contextmanager
-def _served(host: str, port: int | None, pages: Any, say: Say) -> Iterator[None]:
+def _served(host: str, port: int | None, pages: Any) -> Iterator[None]:
     if port is None:
         yield
         return
     from dolt_watch.telemetry.health import Server
 
     try:
-        server = Server(host, port, pages, say)
+        server = Server(host, port, pages)
     except (OSError, UnicodeError) as error:  # UnicodeError: no name of a host at all
         nowhere = isinstance(error, socket.gaierror | UnicodeError) or error.errno == errno.EADDRNOTAVAIL
         why = error.strerror if isinstance(error, OSError) else "no name of a host"
         fix = "name an address of this machine" if nowhere else "name a free port"
         where = "--host" if nowhere else "--port"
         raise SettingsError(f"cannot serve on {host}:{port}: {why}", where=where, fix=fix) from None
-    say(Said(f"serving http://{host}:{server.port}/metrics", LogEvent.SERVING))
+    logger.info(f"serving http://{host}:{server.port}/metrics", extra=event_fields(LogEvent.SERVING))
     try:
         yield
     finally:

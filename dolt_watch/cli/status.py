@@ -54,14 +54,14 @@ def command(form: str, watch: bool, **kwargs: Any) -> int:
 
 
 def _ask(settings: Settings) -> Now:
-    from dolt_watch.cli.wiring import Targets, build_dry_run
+    from dolt_watch.cli.wiring import Targets, build_reader
     from dolt_watch.engines.address import open_engine
     from dolt_watch.report.now import ask
     from dolt_watch.times import DatabaseClock
 
     engine, targets = open_engine(settings.address), Targets(settings)
     try:
-        loop = build_dry_run(engine, settings, targets, DatabaseClock(), lambda line: None)
+        loop = build_reader(engine, settings, targets, DatabaseClock())
         return ask(loop, engine, lambda name: targets(name).capacity())
     finally:
         targets.close()

@@ -9,9 +9,10 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from dolt_watch.cli.common import Saying, complain
+from dolt_watch.cli.common import complain
+from dolt_watch.cli.output import Console, console
 from dolt_watch.engines.address import open_engine
-from dolt_watch.look import Looker, idle, nothing, waits_for
+from dolt_watch.look import Looker, idle, log_idle
 from dolt_watch.settings import Settings, settings_hash
 from dolt_watch.times import Clock, DatabaseClock, FixedClock
 
@@ -24,11 +25,24 @@ def tick(
     settings: Settings, kinds: Sequence[str], *, dry_run: bool, now: datetime | None, metrics_file: str | None = None
 ) -> int:
     """``kinds``: 'dispatch', 'reap'. The exit code. DOLT_WATCH_PING_URL is fetched after a good tick (``Outcome.good``), not after a dry run."""
+    with console() as out:
+        return _tick(settings, kinds, out, dry_run=dry_run, now=now, metrics_file=metrics_file)
+
+
+def _tick(
+    settings: Settings,
+    kinds: Sequence[str],
+    out: Console,
+    *,
+    dry_run: bool,
+    now: datetime | None,
+    metrics_file: str | None,
+) -> int:
     begun = time.monotonic()
     clock: Clock = FixedClock(now) if now is not None else DatabaseClock()
     ping = _ping(dry_run)
     write = _metrics(metrics_file) if metrics_file and not dry_run else None
-    engine, say = open_engine(settings.address), Saying()
+    engine = open_engine(settings.address)
     try:
         looker = Looker(engine)
         look = looker.look()
@@ -37,14 +51,11 @@ def tick(
         if not asked and idle(
             look, clock.now(look.now), settings_hash(settings), kinds, settings.settle, settings.adopt
         ):
-            say(nothing(look, kinds))
-            down = waits_for(look, kinds)
-            for words in down:
-                say(words)
+            down = log_idle(look, kinds)
             if not down:
                 ping()
-            say.check()
-            return int(bool(down) and not dry_run)
+            out.check()
+            return int(down and not dry_run)
 
         from dolt_watch.cli.shutdown import Shutdown
         from dolt_watch.cli.wiring import Targets, build, build_dry_run
@@ -54,11 +65,11 @@ def tick(
         targets = Targets(settings)
         try:
             if dry_run:
-                loop = build_dry_run(engine, settings, targets, clock, say, looker=looker)
+                loop = build_dry_run(engine, settings, targets, clock, looker=looker)
             else:
                 by = "tick" if len(kinds) > 1 else kinds[0]
                 worker = {"host": socket.gethostname(), "by": by}
-                loop = build(engine, settings, targets, clock, say, looker=looker, worker=worker)
+                loop = build(engine, settings, targets, clock, looker=looker, worker=worker)
             with Shutdown(lambda: under_way(loop.actor), complain) as shutdown:
                 scope = Scope(dispatch="dispatch" in kinds, reap="reap" in kinds)
                 outcome = loop.tick(scope, look, stop=shutdown.stop.is_set, thorough=asked)
@@ -70,15 +81,15 @@ def tick(
 
             rows = [(row.bead, row.sign, ago(row.idle), row.verdict, row.then) for row in outcome.watched]
             for line in table(("BEAD", "LAST SIGN", "IDLE", "VERDICT", "THEN"), rows):
-                say(line)
+                out.print(line)
         if dry_run:
-            say.check()
+            out.check()
             return 0
         if write is not None:
             write(loop, outcome, time.monotonic() - begun)
         if outcome.good and not shutdown.code:
             ping()
-        say.check()
+        out.check()
         return shutdown.code or outcome.exit_code
     finally:
         engine.close()

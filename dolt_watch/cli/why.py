@@ -96,7 +96,7 @@ def _then(engine: Engine, settings: Settings, commit: str, now: Any, bead: str, 
 
 def _now(engine: Engine, settings: Settings, head: str, bead: str, branch: str | None, asked: Any) -> Stands:
     """As the loop sees it. Where there is no state of the loop's (never initialised, a replica, another branch): as history has it."""
-    from dolt_watch.cli.wiring import build_dry_run
+    from dolt_watch.cli.wiring import build_reader
     from dolt_watch.errors import NotMigrated
     from dolt_watch.look import database_now
     from dolt_watch.standing import stands_now
@@ -104,7 +104,7 @@ def _now(engine: Engine, settings: Settings, head: str, bead: str, branch: str |
 
     if branch is None:
         try:
-            loop = build_dry_run(engine, settings, asked, DatabaseClock(), lambda line: None)
+            loop = build_reader(engine, settings, asked, DatabaseClock())
             return stands_now(loop, bead)
         except NotMigrated:
             pass

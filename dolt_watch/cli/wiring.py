@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 from dolt_watch.core.policy import Policy
 from dolt_watch.engines import Engine
-from dolt_watch.handlers.acting import Acting, Telling
+from dolt_watch.handlers.acting import Acting, Reading, Telling
 from dolt_watch.handlers.notify import Notifier, Receiver
 from dolt_watch.handlers.stopping import RunStopper
 from dolt_watch.ledger import Identity, Ledger
 from dolt_watch.look import Looker
 from dolt_watch.model import EMPTY
 from dolt_watch.settings import Settings, rule_hash, rules_text, settings_hash
-from dolt_watch.text import Say
 from dolt_watch.tick import Loop
 from dolt_watch.times import Clock, DatabaseClock
 
@@ -75,7 +74,6 @@ def build(
     settings: Settings,
     targets: Callable[[str], Target],
     clock: Clock,
-    say: Say,
     *,
     patient: bool = True,
     looker: Looker | None = None,
@@ -85,10 +83,10 @@ def build(
     """Return the loop that acts. ``patient``: a one-shot command waits for a bead to settle."""
     notifier = None
     if settings.notify.target:
-        notifier = Notifier(lambda: cast(Receiver, targets(settings.notify.target)), say)
+        notifier = Notifier(lambda: cast(Receiver, targets(settings.notify.target)))
     stopping = [rule.target for rule in settings.rules if settings.targets[rule.target].stops_runs]
-    stopper = RunStopper(engine, targets, dict.fromkeys(stopping), say) if stopping else None
-    actor = Acting(ledger(engine, settings, clock), settings.rules, targets, say, notifier, stopper)
+    stopper = RunStopper(engine, targets, dict.fromkeys(stopping)) if stopping else None
+    actor = Acting(ledger(engine, settings, clock), settings.rules, targets, notifier, stopper)
     return Loop(
         engine,
         policy(settings),
@@ -96,7 +94,6 @@ def build(
         targets,
         actor,
         clock,
-        say,
         looker=looker,
         adopt=settings.adopt,
         patient=patient,
@@ -113,19 +110,33 @@ def build_dry_run(
     settings: Settings,
     targets: Callable[[str], Target],
     clock: Clock,
-    say: Say,
     *,
     looker: Looker | None = None,
 ) -> Loop:
-    """Return the same loop with an actor that writes and sends nothing. It never waits."""
+    """Return the same loop with an actor that only logs what it would do. It never waits."""
+    return _passive(engine, settings, targets, clock, Telling(), looker)
+
+
+def build_reader(engine: Engine, settings: Settings, targets: Callable[[str], Target], clock: Clock) -> Loop:
+    """Return the loop of a command that only reads the state: it logs, writes and sends nothing."""
+    return _passive(engine, settings, targets, clock, Reading(), None)
+
+
+def _passive(
+    engine: Engine,
+    settings: Settings,
+    targets: Callable[[str], Target],
+    clock: Clock,
+    actor: Reading,
+    looker: Looker | None,
+) -> Loop:
     return Loop(
         engine,
         policy(settings),
         _rule_hashes(settings),
         targets,
-        Telling(say),
+        actor,
         clock,
-        say,
         looker=looker,
         adopt=settings.adopt,
         patient=False,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 
 from dolt_watch.core.policy import BOTH
@@ -14,6 +15,7 @@ from dolt_watch.demo.agent import Agent, edit
 from dolt_watch.engines import Engine
 from dolt_watch.engines.address import open_engine
 from dolt_watch.journal import entries, table
+from dolt_watch.log_events import LOGGER
 from dolt_watch.migrate import migrate
 from dolt_watch.model import BLOCKED, CLOSED, Kind
 from dolt_watch.settings import Settings, load
@@ -44,7 +46,7 @@ WHOLE = {
 }
 """How it should end: bead → its status, and what the ledger says of it, oldest first."""
 
-MakeLoop = Callable[[Engine, Settings, Callable[[str], None]], AbstractContextManager[Loop]]
+MakeLoop = Callable[[Engine, Settings], AbstractContextManager[Loop]]
 
 
 class Teller:
@@ -102,7 +104,7 @@ def _play(engine: Engine, where: Place, folder: Path, make_loop: MakeLoop, telle
         settings = load(flags, {"BEADBOARD_URL": agent.url}, folder)
         done = [migration.name for migration in migrate(engine, AUTHOR)]
         watch(f"init: tables of its own, migrated: {', '.join(done)}")
-        with make_loop(engine, settings, watch) as loop, closing(connect()) as hers:
+        with _heard_by(watch), make_loop(engine, settings) as loop, closing(connect()) as hers:
             loop.tick(BOTH)
             _describe(hers, person)
             while (wrong := _wrong(engine)) and not agent.troubles:
@@ -112,6 +114,31 @@ def _play(engine: Engine, where: Place, folder: Path, make_loop: MakeLoop, telle
                 time.sleep(LOOK_EVERY)
             loop.tick(BOTH)
     return [*wrong, *(f"the agent: {trouble}" for trouble in agent.troubles)]
+
+
+class _Handler(logging.Handler):
+    """Hands on the message of each record."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        super().__init__()
+        self._tell = tell
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._tell(record.getMessage())
+
+
+@contextmanager
+def _heard_by(tell: Callable[[str], None]) -> Iterator[None]:
+    """Hand the lines of the log to ``tell`` until the block ends."""
+    own, handler = logging.getLogger(LOGGER), _Handler(tell)
+    level = own.level
+    own.addHandler(handler)
+    own.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        own.setLevel(level)
+        own.removeHandler(handler)
 
 
 def _describe(engine: Engine, person: Callable[[str], None]) -> None:

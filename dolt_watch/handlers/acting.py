@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,15 +17,17 @@ from dolt_watch.errors import MergeInProgress, MigrationInProgress, NothingToCom
 from dolt_watch.handlers.notify import AGAIN, Notifier
 from dolt_watch.handlers.stopping import RunStopper
 from dolt_watch.ledger import Ledger, Written
-from dolt_watch.log_events import LogEvent
+from dolt_watch.log_events import LogEvent, event_fields
 from dolt_watch.look import Look, Seen
 from dolt_watch.model import GLOBAL, Decision, Kind, Phase, Rule, State
 from dolt_watch.round import tell_holds
 from dolt_watch.store import Store, take_fence
-from dolt_watch.text import Said, Say, outside
+from dolt_watch.text import outside
 
 if TYPE_CHECKING:
     from dolt_watch.targets import Target
+
+logger = logging.getLogger(__name__)
 
 
 class Acting:
@@ -35,7 +38,6 @@ class Acting:
         ledger: Ledger,
         rules: Sequence[Rule],
         targets: Callable[[str], Target],
-        say: Say,
         notifier: Notifier | None = None,
         stopper: RunStopper | None = None,
     ) -> None:
@@ -43,7 +45,7 @@ class Acting:
         None: neither is done.
         """
         self.stopper = stopper
-        self.ledger, self.targets, self.say = ledger, targets, say
+        self.ledger, self.targets = ledger, targets
         self.notifier = notifier
         self.rules = {rule.name: rule for rule in rules}
 
@@ -52,7 +54,9 @@ class Acting:
         if decision.kind is not Kind.CLAIM:
             written = self.ledger.decide(context, decision)
             if written.warning:
-                self.say(Said(f"warning: {written.warning}", LogEvent.NOTES_FULL, bead=decision.bead))
+                logger.warning(
+                    f"warning: {written.warning}", extra=event_fields(LogEvent.NOTES_FULL, bead=decision.bead)
+                )
             if self.stopper is not None and decision.rule in self.rules:
                 self.stopper.after(written.entry, self.rules[decision.rule].target)
             return written
@@ -61,7 +65,7 @@ class Acting:
         from dolt_watch.handlers.dispatch import dispatch  # who has nobody to dispatch needs nothing of targets
 
         rule = self.rules[decision.rule]
-        return dispatch(decision, context, rule, self.targets(rule.target), self.ledger, self.say)
+        return dispatch(decision, context, rule, self.targets(rule.target), self.ledger)
 
     def adopt(self, look: Look, tables: Sequence[str], beads: Sequence[str]) -> bool:
         """What others left uncommitted becomes a commit of its own, so that nothing is decided on what history does not hold."""
@@ -81,7 +85,7 @@ class Acting:
                     raise  # DOLT_ADD passes over what dolt_ignore names, without a word
                 return True  # somebody else just did
         words = f"adopted uncommitted changes in {', '.join(sorted(tables))}"
-        self.say(Said(words, LogEvent.ADOPTED))
+        logger.info(words, extra=event_fields(LogEvent.ADOPTED))
         return True
 
     def resynced(
@@ -92,7 +96,7 @@ class Acting:
         if missing:
             decision = missing[0]
             words = f"{decision.bead}: {decision.reason}"
-            self.say(Said(words, LogEvent.RESTORING, bead=decision.bead))
+            logger.info(words, extra=event_fields(LogEvent.RESTORING, bead=decision.bead))
         else:
             reason = f"{WORDS[why]}: {beads} beads taken as they are" + (
                 f", {len(held)} held until a resume" if held else ""
@@ -108,7 +112,7 @@ class Acting:
                 reason_code=why,
                 detail=detail,
             )
-            self.say(Said(f"{reason}; state made anew at {look.head[:8]}", LogEvent.RESYNC))
+            logger.info(f"{reason}; state made anew at {look.head[:8]}", extra=event_fields(LogEvent.RESYNC))
         self.ledger.decide(context, decision)
         return None
 
@@ -126,7 +130,7 @@ class Acting:
             reason_code=ReasonCode.REQUESTED,
         )
         self.ledger.decide(context, decision)
-        self.say(Said(reason, LogEvent.REPROCESS))
+        logger.info(reason, extra=event_fields(LogEvent.REPROCESS))
 
     def save(self, store: Store, look: Look, seen: Mapping[str, Seen], due: Mapping[str, Any], *more: Any) -> None:
         if self.stopper is not None:
@@ -143,31 +147,13 @@ def under_way(actor: object) -> Decision | None:
     return actor.ledger.under_way if isinstance(actor, Acting) else None
 
 
-class Telling:
-    """A dry run: the same loop, and nobody acts."""
-
-    def __init__(self, say: Say) -> None:
-        self.say = say
-        self.told: list[Decision] = []
+class Reading:
+    """The actor of a command that only reads: it logs, writes and sends nothing."""
 
     def handle(self, plan: Plan, context: DecisionContext) -> Written | None:
-        for decision in plan.decisions:
-            self.told.append(decision)
-            verb = "dispatch" if decision.kind is Kind.CLAIM else decision.kind.value
-            detail = f": {decision.reason}" if decision.reason else f" under rule {decision.rule}"
-            self._say(
-                f"would {verb} {decision.bead or codec.OutageChange.decode(decision.detail).target}{detail}",
-                bead=decision.bead,
-            )
-        tell_holds(self.say, context.state, plan)
-        for bead in context.state.beads.values():
-            if bead.phase is Phase.RUNNING and bead.id in plan.holds:
-                self._say(f"holding {bead.id}: {plan.holds[bead.id].why}", bead=bead.id)
         return None
 
     def adopt(self, look: Look, tables: Sequence[str], beads: Sequence[str]) -> bool:
-        named = f" ({', '.join(beads[:10])})" if beads else ""
-        self._say(f"would first adopt uncommitted changes in {', '.join(sorted(tables))}{named}")
         return False
 
     def resynced(
@@ -177,18 +163,47 @@ class Telling:
 
         state, now = context.state, context.now
         beads = dict(state.beads)
-        for decision in missing:
-            self._say(f"would write {decision.bead} again: {decision.reason}")
         for bead in held:
             beads[bead] = beads[bead]._replace(phase=Phase.HELD, since=now, reason=HELD)
-        self._say(f"would record a resync: {WORDS[why]}")
         return state._replace(beads=restored(beads, missing, state.commit, now))
 
     def reprocessing(self, context: DecisionContext, commit: Commit, by: str) -> None:
-        self._say(f"would fold everything after {commit.hash[:8]} again")
-
-    def _say(self, words: str, **fields: Any) -> None:
-        self.say(Said(words, LogEvent.DRY_RUN, **fields))
+        return None
 
     def save(self, store: Store, look: Look, *more: Any) -> None:
         return None
+
+
+class Telling(Reading):
+    """A dry run: the same loop, whose actor only logs what it would do."""
+
+    def handle(self, plan: Plan, context: DecisionContext) -> Written | None:
+        for decision in plan.decisions:
+            verb = "dispatch" if decision.kind is Kind.CLAIM else decision.kind.value
+            detail = f": {decision.reason}" if decision.reason else f" under rule {decision.rule}"
+            subject = decision.bead or codec.OutageChange.decode(decision.detail).target
+            self._log(f"would {verb} {subject}{detail}", bead=decision.bead)
+        tell_holds(context.state, plan)
+        for bead in context.state.beads.values():
+            if bead.phase is Phase.RUNNING and bead.id in plan.holds:
+                self._log(f"holding {bead.id}: {plan.holds[bead.id].why}", bead=bead.id)
+        return None
+
+    def adopt(self, look: Look, tables: Sequence[str], beads: Sequence[str]) -> bool:
+        named = f" ({', '.join(beads[:10])})" if beads else ""
+        self._log(f"would first adopt uncommitted changes in {', '.join(sorted(tables))}{named}")
+        return False
+
+    def resynced(
+        self, context: DecisionContext, why: ReasonCode, missing: Sequence[Decision], held: Sequence[str]
+    ) -> State | None:
+        for decision in missing:
+            self._log(f"would write {decision.bead} again: {decision.reason}")
+        self._log(f"would record a resync: {WORDS[why]}")
+        return super().resynced(context, why, missing, held)
+
+    def reprocessing(self, context: DecisionContext, commit: Commit, by: str) -> None:
+        self._log(f"would fold everything after {commit.hash[:8]} again")
+
+    def _log(self, words: str, **fields: Any) -> None:
+        logger.info(words, extra=event_fields(LogEvent.DRY_RUN, **fields))

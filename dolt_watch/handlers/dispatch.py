@@ -5,6 +5,7 @@ The claim with its token is in history before anything is sent, and one token is
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 import uuid
@@ -16,29 +17,30 @@ from dolt_watch.core.outages import health_of, is_resent
 from dolt_watch.core.reason_codes import ReasonCode
 from dolt_watch.handlers.answers import recorded, report_of
 from dolt_watch.ledger import Ledger, Written
-from dolt_watch.log_events import LogEvent
+from dolt_watch.log_events import LogEvent, event_fields
 from dolt_watch.model import IN_PROGRESS, OPEN, Decision, Kind, Rule
 from dolt_watch.round import announce
 from dolt_watch.targets import Target, Task
-from dolt_watch.text import Said, Say
+
+logger = logging.getLogger(__name__)
 
 MARGIN = 30.0
 """Seconds between a claim and the last moment at which its holder may send. The deadline lies a request's time-out behind that."""
 
 
 def dispatch(
-    decision: Decision, context: DecisionContext, rule: Rule, target: Target, ledger: Ledger, say: Say
+    decision: Decision, context: DecisionContext, rule: Rule, target: Target, ledger: Ledger
 ) -> Written:  # fmt: skip
     """What became of it: the report that now stands in the ledger. Raises Conflict where the claim did not go through, NotRecorded."""
     token = uuid.uuid4().hex
     begun = time.monotonic()
     claim = decision._replace(token=token)
     with ledger.attempt(claim):
-        return _attempt(claim, begun, context, rule, target, ledger, say)
+        return _attempt(claim, begun, context, rule, target, ledger)
 
 
 def _attempt(
-    claim: Decision, begun: float, context: DecisionContext, rule: Rule, target: Target, ledger: Ledger, say: Say
+    claim: Decision, begun: float, context: DecisionContext, rule: Rule, target: Target, ledger: Ledger
 ) -> Written:  # fmt: skip
     bead = context.state.beads[claim.bead]
     if site := getattr(target, "site", ""):  # whoever settles it must be there
@@ -46,7 +48,7 @@ def _attempt(
     valid = timedelta(seconds=MARGIN + target.timeout)
     claimed = ledger.decide(context, claim, valid)
     after = time.monotonic()
-    announce(say, claimed, f"picked bead: {bead.id}")
+    announce(claimed, f"picked bead: {bead.id}")
     attempt = bead._replace(attempt=claim.attempt, token=claim.token, cause=claimed.commit, sent_at=claimed.entry.at)
     again = is_resent(claim.detail)
     report = _withdrawn(claimed, context, ledger, again) or _late(begun)
@@ -71,7 +73,7 @@ def _attempt(
     written = ledger.report(context, report)
     for warning in (claimed.warning, written.warning):
         if warning:
-            say(Said(f"warning: {warning}", LogEvent.NOTES_FULL, bead=bead.id))
+            logger.warning(f"warning: {warning}", extra=event_fields(LogEvent.NOTES_FULL, bead=bead.id))
     return written
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Protocol
 
 from dolt_watch.errors import SettingsError
-from dolt_watch.log_events import LogEvent
+from dolt_watch.log_events import LogEvent, log_condition
 from dolt_watch.model import Entry
-from dolt_watch.text import Said, Say
+
+logger = logging.getLogger(__name__)
 
 TYPE = "dev.dolt-watch.decision"
 TIMEOUT = 5.0
@@ -37,11 +39,11 @@ def notice(entry: Entry) -> dict[str, Any]:
 class Notifier:
     """``receiver``: opened when the first notice is there."""
 
-    def __init__(self, receiver: Callable[[], Receiver], say: Say) -> None:
-        self.receiver, self.say = receiver, say
+    def __init__(self, receiver: Callable[[], Receiver]) -> None:
+        self.receiver = receiver
 
     def _say(self, words: str) -> None:
-        self.say(Said.lasting(f"warning: {words}", LogEvent.NOTICE))
+        log_condition(logger, logging.WARNING, f"warning: {words}", LogEvent.NOTICE)
 
     def flush(self, waiting: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
         """Tell what waits; what could not be told."""

@@ -6,16 +6,18 @@ entry that ended its attempt. If the worker dies in between, the next tick finds
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 from dolt_watch.engines import Engine
-from dolt_watch.log_events import LogEvent
+from dolt_watch.log_events import LogEvent, event_fields
 from dolt_watch.model import Entry, JobReport, Kind, State, Verdict
-from dolt_watch.text import Said, Say
 
 if TYPE_CHECKING:
     from dolt_watch.targets import Target
+
+logger = logging.getLogger(__name__)
 
 ENDS_RUN = frozenset({Kind.REAP, Kind.REQUEUE, Kind.GIVE_UP, Kind.RETRY, Kind.MANUAL_RETRY, Kind.MANUAL_STOP})
 """Entries after which no run of their attempt may live."""
@@ -24,8 +26,8 @@ ENDS_RUN = frozenset({Kind.REAP, Kind.REQUEUE, Kind.GIVE_UP, Kind.RETRY, Kind.MA
 class RunStopper:
     """Stops runs of the targets named in ``names``: those with ``stop_on_reap``."""
 
-    def __init__(self, engine: Engine, targets: Callable[[str], Target], names: Collection[str], say: Say) -> None:
-        self.engine, self.targets, self.names, self.say = engine, targets, names, say
+    def __init__(self, engine: Engine, targets: Callable[[str], Target], names: Collection[str]) -> None:
+        self.engine, self.targets, self.names = engine, targets, names
 
     def after(self, entry: Entry, target: str) -> None:
         """Stop the run of an entry that ended its attempt. Does nothing if the run has ended."""
@@ -55,4 +57,4 @@ class RunStopper:
         report: JobReport = stop(job, by, reason)
         if report.verdict is Verdict.RUNNING or (report.error and not report.dead):
             words = f"warning: the run of {bead} could not be stopped: {report.error or 'it still runs'}"
-            self.say(Said(words, LogEvent.NOT_STOPPED, bead=bead))
+            logger.warning(words, extra=event_fields(LogEvent.NOT_STOPPED, bead=bead))

@@ -21,6 +21,9 @@ from urllib.parse import unquote, urlsplit
 from dolt_watch.text import outside
 
 if TYPE_CHECKING:
+    import ssl
+    from pathlib import Path
+
     import httpx
 
 CONNECT_TIMEOUT = 5.0
@@ -83,8 +86,11 @@ class Exchange:
 class Caller:
     """Asks one server. Give it up with ``close``."""
 
-    def __init__(self, url: str, secrets: Sequence[str] = ()) -> None:
-        """``secrets``: what else of ours an answer must not bring back into a note."""
+    def __init__(self, url: str, secrets: Sequence[str] = (), *, ca_file: Path | None = None) -> None:
+        """``secrets``: what else of ours an answer must not bring back into a note.
+
+        ``ca_file``: the only authority whose certificates are accepted; None: those of the system.
+        """
         parts = urlsplit(url)
         self.base = url.rstrip("/")
         self.secure = parts.scheme == "https"
@@ -93,6 +99,7 @@ class Caller:
         # As it is spelt in the URL and as it is sent; a name without a password is a token.
         secret = parts.password or parts.username or ""
         self._secrets = (secret, unquote(secret), *secrets)
+        self._ca_file = ca_file
         self._client: httpx.Client | None = None
 
     def exchange(
@@ -103,11 +110,15 @@ class Caller:
         timeout: float,
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
+        max_body: int = MAX_BODY,
     ) -> Exchange:
-        """Send once; at most ``timeout`` seconds in all, connecting included. Redirects are answers, not followed."""
+        """Send once; at most ``timeout`` seconds in all, connecting included. Redirects are answers, not followed.
+
+        ``max_body``: bytes of the answer; a larger one is ``Trouble.OVERSIZED``.
+        """
         watch = _Watch(timeout)
         try:
-            return self._exchange(watch, method, path, headers or {}, body)
+            return self._exchange(watch, method, path, headers or {}, body, max_body)
         except Exception as error:
             return self._failed(error, watch)
         finally:
@@ -119,14 +130,20 @@ class Caller:
             self._client = None
 
     def _exchange(
-        self, watch: _Watch, method: str, path: str, headers: Mapping[str, str], body: bytes | None
+        self,
+        watch: _Watch,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        max_body: int,
     ) -> Exchange:
         httpx = _httpx()
 
         if self._client is None:
             # For http:// no certificates are needed, and reading them costs 20 ms. https:// is verified always, by SSL_CERT_FILE where it is set.
             self._client = httpx.Client(
-                verify=httpx.create_ssl_context() if self.secure else False,
+                verify=self._context() if self.secure else False,
                 trust_env=False,
                 follow_redirects=False,
                 limits=httpx.Limits(max_keepalive_connections=0),
@@ -147,11 +164,11 @@ class Caller:
             # Raw: a body that unpacks to gigabytes is not unpacked.
             for chunk in response.iter_raw():
                 received += chunk
-                if len(received) > MAX_BODY:
+                if len(received) > max_body:
                     return Exchange(
                         response.status_code,
                         trouble=Trouble.OVERSIZED,
-                        why=f"HTTP {response.status_code}: answer larger than {MAX_BODY // 1024} KiB",
+                        why=f"HTTP {response.status_code}: answer larger than {max_body // 1024} KiB",
                         at=time.time(),
                     )
                 watch.check()
@@ -163,6 +180,9 @@ class Caller:
         return Exchange(
             response.status_code, answer_headers, self._hide(bytes(received), request.headers), at=time.time()
         )
+
+    def _context(self) -> ssl.SSLContext:
+        return _httpx().create_ssl_context() if self._ca_file is None else ca_context(self._ca_file)
 
     def _hide(self, body: bytes, sent: Mapping[str, str]) -> bytes:
         """An answer may echo the request; our credential must not reach a note by that way."""
@@ -202,6 +222,22 @@ class Caller:
         if any(isinstance(link, TimeoutError | _TooLate) for link in links) or "timed out" in cause:
             return f"no connection in time ({self.place})"
         return f"no connection ({self.place}): {cause}"
+
+
+def ca_context(ca_file: Path) -> ssl.SSLContext:
+    """Return a TLS context that accepts the certificates of this authority only.
+
+    Clusters make their own authorities. Since Python 3.13 the default flags refuse those without
+    key usage or authority key identifier; everything else is verified as before.
+
+    Raises:
+        OSError: the file cannot be read, or contains no certificate (``ssl.SSLError``).
+    """
+    import ssl  # 10 ms, which an idle tick must not pay
+
+    context = ssl.create_default_context(cafile=str(ca_file))
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    return context
 
 
 class _TooLate(Exception):

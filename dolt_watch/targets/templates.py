@@ -5,7 +5,9 @@ A template sees ``bead`` (its columns), ``token`` and ``rule``; it includes noth
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -27,10 +29,15 @@ class NotRendered(Exception):
 class Template:
     """``place``: a file, or the key that holds the text: where errors point to."""
 
-    def __init__(self, text: str, place: str) -> None:
-        """Raises SettingsError, with the line: no template, or one that names what there is not."""
+    def __init__(self, text: str, place: str, finalize: Callable[[Any], Any] | None = None) -> None:
+        """``finalize`` is applied to the value of each expression before it goes into the text.
+
+        Raises SettingsError, with the line: no template, or one that names what there is not.
+        """
         self.place = place
-        environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+        environment = ImmutableSandboxedEnvironment(
+            undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=finalize
+        )
         environment.globals.clear()
         try:
             tree = environment.parse(text, filename=place)

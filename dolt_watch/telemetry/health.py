@@ -14,9 +14,9 @@ from typing import Any
 
 from dolt_watch.errors import DatabaseError, DoltWatchError
 from dolt_watch.round import Outcome
-from dolt_watch.telemetry.logs import failure
+from dolt_watch.telemetry.logs import log_failure
 from dolt_watch.telemetry.metrics import Metrics
-from dolt_watch.text import Say, outside
+from dolt_watch.text import outside
 from dolt_watch.tick import Loop
 
 SLACK = 120.0
@@ -91,12 +91,10 @@ class Server:
     """Serves pages from a thread of its own. Port 0: any free one; ``port`` says which.
 
     Nothing that a client does writes to stderr or keeps a thread for longer than ``PATIENCE``.
-    ``say`` is called with one line if a page fails.
+    A page that fails is logged in one line.
     """
 
-    def __init__(
-        self, host: str, port: int, pages: Mapping[str, Page], say: Say = lambda line: None, patience: float = PATIENCE
-    ) -> None:
+    def __init__(self, host: str, port: int, pages: Mapping[str, Page], patience: float = PATIENCE) -> None:
         """Raises OSError where the port is taken."""
 
         class Handler(BaseHTTPRequestHandler):
@@ -129,7 +127,7 @@ class Server:
                     return page()
                 except Exception as error:
                     path = outside(self.path.partition("?")[0], 100)
-                    say(failure(f"error: the page {path} failed", type(error), error))
+                    log_failure(f"error: the page {path} failed", type(error), error)
                     return 500, "text/plain; charset=utf-8", b"internal error\n"
 
             def log_message(self, format: str, *args: object) -> None:
@@ -142,7 +140,7 @@ class Server:
                 """A client that hangs up is no error. The base class prints a traceback to stderr."""
                 error = sys.exc_info()[1]
                 if error is not None and not isinstance(error, OSError):
-                    say(failure("error: a request failed", type(error), error))
+                    log_failure("error: a request failed", type(error), error)
 
         self._server = Quiet((host, port), Handler)
         self.port = int(self._server.server_address[1])

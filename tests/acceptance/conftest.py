@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.cli.wiring import Targets, build, identity
+from dolt_watch.cli.wiring import Targets, identity
 from dolt_watch.core.policy import Scope
 from dolt_watch.engines import Engine
 from dolt_watch.engines.address import open_engine
@@ -22,6 +22,7 @@ from dolt_watch.targets import Target
 from dolt_watch.times import ShiftedClock, utc
 from tests import forked
 from tests.beads import Workspace
+from tests.lines import build
 from tests.servers import Server
 from tests.stubs.beadboard import BeadBoardStub
 

@@ -44,7 +44,7 @@ class Agents:
         }
         made = LocalSettings("agents", **{**chosen, **settings})
         self.target = Local(made)
-        dispatching_to(self.watch, made, max_in_flight=4, **(rule or {}))
+        dispatching_to(self.watch, made, **{"max_in_flight": 4, **(rule or {})})
 
     def token(self, bead: str) -> str:
         rows = self.watch.sql(
@@ -122,7 +122,9 @@ def test_exit_0_with_the_bead_in_progress_is_said(watch: Watch, agents: Agents) 
 
 def test_a_usage_limit_rests_the_target_and_counts_against_no_bead(watch: Watch, agents: Agents) -> None:
     beads = [watch.assigned("one"), watch.assigned("two")]
-    agents.are("echo 'You have hit your usage limit. Try again in 3 hours.'; exit 1", {"max_attempts": 1}, slots=1)
+    agents.are(
+        "echo 'You have hit your usage limit. Try again in 3 hours.'; exit 1", {"max_attempts": 1, "max_in_flight": 1}
+    )
     watch.dispatch()
     [first] = [bead for bead in beads if watch.status(bead) == "in_progress"]
     agents.ended(first)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.cli.wiring import Targets, build
+from dolt_watch.cli.wiring import Targets
 from dolt_watch.core.policy import BOTH
 from dolt_watch.engines import Engine
 from dolt_watch.model import Kind
@@ -24,6 +24,7 @@ from dolt_watch.times import ShiftedClock
 from dolt_watch.verify import verify
 from tests.engines import on_engines
 from tests.light import Light
+from tests.lines import build
 from tests.stubs.agent_service import AgentServiceStub
 from tests.stubs.beadboard import BeadBoardStub, dead_url
 from tests.stubs.webhook import SECRET, WebhookStub

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.cli.wiring import Targets, build
+from dolt_watch.cli.wiring import Targets
 from dolt_watch.core.policy import Policy, Scope
 from dolt_watch.engines import Engine
 from dolt_watch.engines.address import open_engine
@@ -27,6 +27,7 @@ from dolt_watch.verify import verify
 from tests import forked, servers
 from tests.beads import create_beads
 from tests.faults.racing import AT_ONCE, ROOT, clean_env
+from tests.lines import build
 from tests.servers import Server
 from tests.stubs.beadboard import BeadBoardStub
 

@@ -14,12 +14,13 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from dolt_watch.cli.wiring import Targets, build
+from dolt_watch.cli.wiring import Targets
 from dolt_watch.core.policy import Scope
 from dolt_watch.engines.address import open_engine
 from dolt_watch.errors import DoltWatchError
 from dolt_watch.look import Look
 from dolt_watch.settings import load
+from tests.lines import build
 
 
 class Ahead:
@@ -46,10 +47,10 @@ class Counted:
             self.tries.append(0)
             return report(*args)
 
-        def counted_write(decision: Any, observed: str | None, *args: Any, **kwargs: Any) -> Any:
-            if observed is None:
+        def counted_write(*args: Any, **kwargs: Any) -> Any:
+            if not kwargs.get("guarded"):
                 self.tries[-1] += 1
-            return write(decision, observed, *args, **kwargs)
+            return write(*args, **kwargs)
 
         ledger.report, ledger._write = counted_report, counted_write
 

@@ -17,19 +17,18 @@ from pathlib import Path
 from typing import Any
 
 from bench.peak import held
-from dolt_watch.cli.wiring import build
 from dolt_watch.engines import Engine
 from dolt_watch.engines.address import Address, DoltLitePath, open_engine, parse_url
 from dolt_watch.errors import DoltWatchError, Unreachable
 from dolt_watch.model import Capacity
-from dolt_watch.service import Service
 from dolt_watch.targets import Busy, Refused, Unknown
 from dolt_watch.telemetry.health import Health
-from dolt_watch.telemetry.logs import Changes
+from dolt_watch.telemetry.logs import RepeatFilter
 from dolt_watch.telemetry.metrics import Metrics
 from dolt_watch.tick import Loop
 from dolt_watch.times import ShiftedClock
 from tests.light import Light
+from tests.lines import Hearing, Service, build
 
 POLL = 2.0
 CHANGE = 97
@@ -58,15 +57,14 @@ class Soak:
         self.dice, self.time, self.lines, self.made, self.away = random.Random(7), Injected(), 0, 0, False
         self.here = Light(open_engine(address, create=True), max_in_flight=3, max_attempts=3)
         self.here.target.free = Capacity(2)
-        changes = Changes(self._hear)
+        changes, log = RepeatFilter(), Hearing(self._hear)
+        log.addFilter(changes)
 
         def make(engine: Engine) -> Loop:
-            return build(
-                engine, self.here.settings, lambda name: self.here.target, self.time.clock, changes.say, patient=False
-            )
+            return build(engine, self.here.settings, lambda name: self.here.target, self.time.clock, log, patient=False)
 
         self.service = Service(
-            self._connect, make, self._hear, Health(Metrics()), poll=POLL, clock=self.time, between=changes.next
+            self._connect, make, self._hear, Health(Metrics()), poll=POLL, clock=self.time, between=changes.next_tick
         )
 
     def _hear(self, line: str) -> None:

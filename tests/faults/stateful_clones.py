@@ -15,7 +15,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from dolt_watch.cli.wiring import Targets, build
+from dolt_watch.cli.wiring import Targets
 from dolt_watch.core.policy import Scope
 from dolt_watch.engines import Engine
 from dolt_watch.engines.address import open_engine
@@ -25,6 +25,7 @@ from dolt_watch.settings import load
 from dolt_watch.times import ShiftedClock
 from tests.beads import SHAPES_FOLDER, create_beads
 from tests.faults.racing import AT_ONCE, ROOT
+from tests.lines import build
 from tests.servers import Server
 from tests.stubs.beadboard import BeadBoardStub
 

@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from dolt_watch.cli.wiring import build, identity, ledger
+from dolt_watch.cli.wiring import identity, ledger
 from dolt_watch.core.policy import Scope
 from dolt_watch.core.rules import CompiledRule, compile_for
 from dolt_watch.engines import Param, Row
@@ -31,6 +31,7 @@ from dolt_watch.text import outside
 from dolt_watch.times import FixedClock
 from tests import beads
 from tests.faults.stateful_service import HttpService, Run, Service
+from tests.lines import build
 from tests.stubs.beadboard import BeadBoardStub
 
 BEGINNING = datetime(2031, 1, 1, tzinfo=UTC)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from dolt_watch import tick
-from dolt_watch.cli.wiring import Targets, build, ledger
+from dolt_watch.cli.wiring import Targets, ledger
 from dolt_watch.context import DecisionContext
 from dolt_watch.core.policy import Plan, Scope
 from dolt_watch.errors import Conflict
@@ -21,6 +21,7 @@ from dolt_watch.times import ShiftedClock
 from tests.acceptance.conftest import rows_of
 from tests.faults import racing
 from tests.faults.racing import AT_ONCE, CLAIMED_AND_SENT, Arena, tick_all
+from tests.lines import build
 
 arena, dolt_arena, tally = racing.arena, racing.dolt_arena, racing.tally
 

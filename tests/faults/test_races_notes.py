@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 import pytest
 
-from dolt_watch.cli.wiring import Targets, build
+from dolt_watch.cli.wiring import Targets
 from dolt_watch.core.policy import Scope
 from dolt_watch.times import ShiftedClock
 from tests.acceptance.conftest import Watch, rows_of
@@ -19,6 +19,7 @@ from tests.acceptance.conftest import watch as _watch
 from tests.faults import racing
 from tests.faults.racing import AT_ONCE, Racer, changes_of_issues, racers
 from tests.faults.test_races_bd import said
+from tests.lines import build
 
 watch, tally = _watch, racing.tally
 

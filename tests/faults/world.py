@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from dolt_watch.cli.wiring import Targets, build, identity
+from dolt_watch.cli.wiring import Targets, identity
 from dolt_watch.engines import Engine
 from dolt_watch.engines.address import Address, DoltLitePath, open_engine
 from dolt_watch.errors import Unreachable
@@ -25,6 +25,7 @@ from tests.faults.checks import Checks
 from tests.faults.effects import Effects, Ended, Grain, Tell, WatchedTarget, Worker, every, watched
 from tests.faults.scenarios import Scenario
 from tests.faults.tally import Tally
+from tests.lines import build
 from tests.stubs.agent_service import AgentServiceStub
 
 THEM = "ada <ada@example.com>"

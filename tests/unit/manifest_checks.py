@@ -213,8 +213,10 @@ def _privileges(manifest: Manifest, objects: list[Manifest]) -> Iterator[str]:
         container(manifest).get("securityContext") or {},
     )
     account = named(objects, "ServiceAccount").get(spec.get("serviceAccountName"), {})
+    # Only with the component for agents, whose rights are those of its Role; init never needs one.
+    needs_token = bool(named(objects, "Role")) and manifest["kind"] != "Job"
     if (
-        spec.get("automountServiceAccountToken") is not False
+        spec.get("automountServiceAccountToken") is not needs_token
         or account.get("automountServiceAccountToken") is not False
     ):
         yield "privileges: a token of Kubernetes is mounted"

@@ -23,10 +23,19 @@ Manifest = dict[str, Any]
 
 def suspended(folder: Path) -> Path:
     """An overlay of somebody's own in ``folder``: the base with the kill switch."""
+    return with_component(folder, "suspended")
+
+
+def with_component(folder: Path, component: str, resource: str = "../../base") -> Path:
+    """A user's overlay in ``folder``: the resource with one of the components."""
     shutil.copytree(CRONJOBS, folder / "cronjobs")
     mine = folder / "cronjobs/overlays/mine"
     mine.mkdir()
-    written = {"resources": ["../../base"], "components": ["../../components/suspended"]}
+    written = {
+        "namespace": "beads-server",
+        "resources": [resource],
+        "components": [f"../../components/{component}"],
+    }
     (mine / "kustomization.yaml").write_text(yaml.safe_dump(written), encoding="utf-8")
     return mine
 

@@ -25,6 +25,8 @@ KINDS = {
     "kubernetes_config_map_v1": ("v1", "ConfigMap"),
     "kubernetes_service_account_v1": ("v1", "ServiceAccount"),
     "kubernetes_network_policy_v1": ("networking.k8s.io/v1", "NetworkPolicy"),
+    "kubernetes_role_v1": ("rbac.authorization.k8s.io/v1", "Role"),
+    "kubernetes_role_binding_v1": ("rbac.authorization.k8s.io/v1", "RoleBinding"),
     "kubernetes_cron_job_v1": ("batch/v1", "CronJob"),
     "kubernetes_job_v1": ("batch/v1", "Job"),
     "kubernetes_deployment_v1": ("apps/v1", "Deployment"),
@@ -39,6 +41,8 @@ PLURALS = {
     "image_pull_secrets": "imagePullSecrets",
     "items": "items",
     "egress": "egress",
+    "rule": "rules",
+    "subject": "subjects",
     "ingress": "ingress",
     "to": "to",
     "from": "from",
@@ -96,11 +100,13 @@ class Module:
             if key in ONLY_TERRAFORM or key.startswith("__"):
                 continue
             if key == "dynamic":
-                found |= {PLURALS[name]: each for entry in value for name, each in self._dynamic(entry, scope)}
+                for name, each in (found_one for entry in value for found_one in self._dynamic(entry, scope)):
+                    found[PLURALS[name]] = [*found.get(PLURALS[name], ()), *each]
             elif key in MAPS:
                 found[_camel(key)] = self.value(value, scope)
             elif key in PLURALS and _is_block(value):
-                found[PLURALS[key]] = [self._fields(each, scope) for each in value]
+                # The module writes a dynamic block behind the others of its kind; hcl2 may give it first.
+                found[PLURALS[key]] = [*(self._fields(each, scope) for each in value), *found.get(PLURALS[key], ())]
             elif _is_block(value):
                 (one,) = value
                 # A block without content is as good as none: Terraform insists on `metadata {}`.

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from dolt_watch.cli import group
-from dolt_watch.cli.wiring import Targets, build
+from dolt_watch.cli.wiring import Targets
 from dolt_watch.engines import Engine
 from dolt_watch.errors import Unreachable
 from dolt_watch.model import Capacity, JobReport, State
@@ -22,6 +22,8 @@ from dolt_watch.telemetry.metrics import Metrics
 from dolt_watch.tick import Loop
 from dolt_watch.times import ShiftedClock
 from tests.light import Answering, Light
+from tests.lines import Service as HeardService
+from tests.lines import build
 from tests.unit.test_service import Still
 
 STUCK = longest_silence([timedelta(seconds=30)], 2.0)
@@ -74,7 +76,7 @@ class Watched:
                 turning=self.health.turning,
             )
 
-        self.service = Service(self._connect, make, self.here.lines.append, self.health, clock=self.time)
+        self.service = HeardService(self._connect, make, self.here.lines.append, self.health, clock=self.time)
 
     def _ping(self) -> None:
         self.pings += 1

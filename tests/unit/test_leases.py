@@ -8,7 +8,6 @@ from typing import Any
 import orjson
 import pytest
 
-from dolt_watch.cli.wiring import build_dry_run
 from dolt_watch.conditions import Condition
 from dolt_watch.engines import Engine, Param
 from dolt_watch.explain import Explained, explain
@@ -19,6 +18,7 @@ from dolt_watch.targets import Unknown
 from dolt_watch.times import ShiftedClock, utc
 from dolt_watch.verify import verify
 from tests.light import Light
+from tests.lines import build_dry_run
 
 MINUTE = timedelta(minutes=1)
 

@@ -10,15 +10,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from dolt_watch.cli.wiring import build, build_dry_run
 from dolt_watch.core.policy import BOTH
 from dolt_watch.engines import Engine
 from dolt_watch.liveness import Liveness, liveness
 from dolt_watch.model import Capacity
-from dolt_watch.service import Service
 from dolt_watch.targets import Refused
 from dolt_watch.times import ShiftedClock
 from tests.light import Light
+from tests.lines import Service, build, build_dry_run
 from tests.unit.test_service import Still, Told
 
 MINUTE = timedelta(minutes=1)

@@ -18,11 +18,12 @@ from typing import Any
 
 import pytest
 
+from dolt_watch.cli.output import console
 from dolt_watch.engines.address import DoltLitePath
 from dolt_watch.log_events import LogEvent
 from dolt_watch.telemetry.health import Server
-from dolt_watch.telemetry.logs import Log, captured
-from dolt_watch.text import Said
+from dolt_watch.telemetry.logs import LogHandler, logging_to
+from tests.lines import heard, record
 from tests.servers import die_with_parent
 from tests.unit.commands import Commands, commands
 
@@ -99,14 +100,15 @@ def test_a_page_that_fails_is_one_line() -> None:
     def broken() -> tuple[int, str, bytes]:
         raise KeyError("no\nsuch")
 
-    server = Server("127.0.0.1", 0, {"/": broken}, said.append)
-    try:
-        asked = http.client.HTTPConnection("127.0.0.1", server.port, timeout=120)
-        asked.request("GET", "/?x=\n".strip())
-        assert asked.getresponse().status == 500
-        asked.close()
-    finally:
-        server.close()
+    with heard(said.append):
+        server = Server("127.0.0.1", 0, {"/": broken})
+        try:
+            asked = http.client.HTTPConnection("127.0.0.1", server.port, timeout=120)
+            asked.request("GET", "/?x=\n".strip())
+            assert asked.getresponse().status == 500
+            asked.close()
+        finally:
+            server.close()
     assert [line.partition(" (at ")[0] for line in said] == ["error: the page / failed: KeyError: 'no\\nsuch'"]
 
 
@@ -131,7 +133,7 @@ def test_a_client_that_sends_a_byte_now_and_then(capfd: pytest.CaptureFixture[st
 
 def test_what_python_itself_would_write(capfd: pytest.CaptureFixture[str]) -> None:
     stream = io.StringIO()
-    log = Log(stream, json=True)
+    log = LogHandler(stream, json=True)
 
     class Broken:
         def __del__(self) -> None:
@@ -140,7 +142,7 @@ def test_what_python_itself_would_write(capfd: pytest.CaptureFixture[str]) -> No
     def ends() -> None:
         raise ValueError("in a thread\nof two lines")
 
-    with captured(log.say):
+    with logging_to(log):
         thread = threading.Thread(target=ends, name="probe")
         thread.start()
         thread.join()
@@ -162,8 +164,8 @@ def test_what_python_itself_would_write(capfd: pytest.CaptureFixture[str]) -> No
 
 def test_a_warning(capfd: pytest.CaptureFixture[str]) -> None:
     program = (
-        "import warnings\nfrom dolt_watch.telemetry.logs import Log, captured\n"
-        "with captured(Log(json=True).say):\n    warnings.warn('two\\nlines')"
+        "import warnings\nfrom dolt_watch.telemetry.logs import LogHandler, logging_to\n"
+        "with logging_to(LogHandler(json=True)):\n    warnings.warn('two\\nlines')"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert (json.loads(done.stdout)["message"], done.stderr) == ("warning: UserWarning: two\\nlines", "")
@@ -172,5 +174,29 @@ def test_a_warning(capfd: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize("fields", [{"bead": "a\udcff"}, {"at": object()}, {"more": {1: "\ud800"}}])
 def test_values_that_json_has_no_form_for(fields: dict[str, Any]) -> None:
     stream = io.StringIO()
-    Log(stream, json=True).say(Said("line \udc80", LogEvent.HOLDING, **fields))
+    LogHandler(stream, json=True).handle(record("line \udc80", LogEvent.HOLDING, **fields))
     assert json.loads(stream.getvalue())["message"] == "line \\udc80"
+
+
+def test_nothing_is_printed_unless_its_user_asks(capfd: pytest.CaptureFixture[str]) -> None:
+    """Not even by Python's handler of last resort."""
+    program = (
+        "import logging\nimport dolt_watch.cli.ticking\n"
+        "logging.getLogger('dolt_watch.tick').error('error: for a handler, if there is one')"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_logging_is_as_before_afterwards() -> None:
+    own, root = logging.getLogger("dolt_watch"), logging.getLogger()
+
+    def now() -> list[object]:
+        return [own.handlers[:], own.level, own.propagate, root.handlers[:], root.level]
+
+    before = now()
+    with logging_to(LogHandler(io.StringIO())):
+        assert now() != before
+    with pytest.raises(KeyError), console():
+        raise KeyError
+    assert now() == before

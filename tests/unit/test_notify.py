@@ -22,6 +22,7 @@ from dolt_watch.settings.model import Notify
 from dolt_watch.targets import Refused, Unknown
 from dolt_watch.targets.webhook import Webhook
 from tests.light import Light
+from tests.lines import heard
 from tests.stubs.server import dead_url
 from tests.stubs.webhook import SECRET, WebhookStub
 
@@ -108,7 +109,8 @@ def test_who_cannot_be_told_stops_nothing(here: Light) -> None:
         raise SettingsError("target ops has no secret to sign with", where="[targets.ops] secret")
 
     lines: list[str] = []
-    assert len(Notifier(receiver, lines.append).flush([{"id": "1", "bead": "b", "kind": "failed"}])) == 1
+    with heard(lines.append):
+        assert len(Notifier(receiver).flush([{"id": "1", "bead": "b", "kind": "failed"}])) == 1
     assert lines == [
         "warning: 1 notices wait, nobody can be told: target ops has no secret to sign with ([targets.ops] secret)"
     ]
@@ -131,7 +133,8 @@ def test_it_does_not_grow_without_end() -> None:
     lines: list[str] = []
     dead = Webhook(WebhookSettings("ops", url=dead_url(), secret=SECRET))
     waiting: list[dict[str, Any]] = [{"id": str(n), "bead": "b", "kind": "failed"} for n in range(MOST + 7)]
-    rest = Notifier(lambda: dead, lines.append).flush(waiting)
+    with heard(lines.append):
+        rest = Notifier(lambda: dead).flush(waiting)
     assert (len(rest), rest[-1]["id"]) == (MOST, str(MOST + 6))
     assert lines[0].startswith("warning: 7 notices were given up")
 

@@ -12,17 +12,15 @@ from datetime import timedelta
 
 import pytest
 
-from dolt_watch.cli.common import Saying
-from dolt_watch.cli.wiring import build
+from dolt_watch.cli.output import Console
 from dolt_watch.engines import Engine
 from dolt_watch.engines.address import DoltLitePath
 from dolt_watch.log_events import LogEvent
-from dolt_watch.service import Service
-from dolt_watch.telemetry.logs import Log
-from dolt_watch.text import Said
+from dolt_watch.telemetry.logs import LogHandler
 from dolt_watch.tick import Loop
 from dolt_watch.times import ShiftedClock
 from tests.light import Light
+from tests.lines import Service, build, record
 from tests.unit.commands import Commands, commands
 from tests.unit.test_service import Still, Told
 
@@ -61,14 +59,14 @@ def test_run_ends_after_the_tick_whose_reader_has_gone(doltlite: Engine) -> None
                 raise BrokenPipeError
             return super().write(text)
 
-    here, log = Light(doltlite), Log(Leaves(), json=False)
+    here, log = Light(doltlite), LogHandler(Leaves(), json=False)
     here.assign("bd-a")
 
     def make(engine: Engine) -> Loop:
         clock = ShiftedClock(timedelta(minutes=1))
-        return build(engine, here.settings, lambda name: here.target, clock, log.say, patient=False)
+        return build(engine, here.settings, lambda name: here.target, clock, log, patient=False)
 
-    one = Service(lambda: here.engine, make, log.say, Told(), between=log.check, clock=Still())
+    one = Service(lambda: here.engine, make, log, Told(), between=log.check, clock=Still())
     one.step()
     assert (here.target.sent, here.kinds("bd-a")) == (["bd-a"], ["claim", "dispatched"])
     with pytest.raises(BrokenPipeError):
@@ -110,21 +108,24 @@ class Broken(io.StringIO):
         raise self.error
 
 
-def test_a_line_that_is_lost_is_told_afterwards() -> None:
-    def say(line: str) -> None:
-        raise BrokenPipeError(line)
+def test_a_line_that_is_lost_is_told_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
+    lost = iter(("first", "second"))
 
-    saying = Saying(say)
-    saying.check()
-    saying("first")
-    saying("second")
+    def say(line: str) -> None:
+        raise BrokenPipeError(next(lost))
+
+    monkeypatch.setattr("dolt_watch.cli.output.say", say)
+    console = Console()
+    console.check()
+    console.handle(record("a line", LogEvent.IDLE))
+    console.print("another")
     with pytest.raises(BrokenPipeError, match="first"):
-        saying.check()
-    log = Log(Broken(BrokenPipeError("gone")), json=False)
+        console.check()
+    log = LogHandler(Broken(BrokenPipeError("gone")), json=False)
     log.check()
-    log.say(Said("a line", LogEvent.IDLE))
+    log.handle(record("a line", LogEvent.IDLE))
     with pytest.raises(BrokenPipeError):
         log.check()
-    full = Log(Broken(OSError(28, "No space left on device")), json=True)
-    full.say(Said("a line", LogEvent.IDLE))
+    full = LogHandler(Broken(OSError(28, "No space left on device")), json=True)
+    full.handle(record("a line", LogEvent.IDLE))
     full.check()

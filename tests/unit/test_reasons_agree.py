@@ -8,10 +8,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
+from typing import Any
 
 import pytest
 
-from dolt_watch.cli.wiring import build, build_dry_run, ledger
+from dolt_watch.cli.wiring import ledger
 from dolt_watch.core.policy import BOTH
 from dolt_watch.engines import Engine
 from dolt_watch.explain import explain
@@ -22,10 +23,10 @@ from dolt_watch.report.now import ask
 from dolt_watch.report.page import render
 from dolt_watch.standing import stands_now
 from dolt_watch.targets import Busy, Refused
-from dolt_watch.text import Said
 from dolt_watch.tick import Loop
 from dolt_watch.times import ShiftedClock
 from tests.light import Light
+from tests.lines import Records, build, build_dry_run
 
 MINUTE = timedelta(minutes=1)
 WAITS = ["bd-a", "bd-b", "bd-c", "bd-d"]
@@ -36,10 +37,10 @@ class Stands(Light):
 
     at = 2 * MINUTE
 
-    def loop(self, *, dry: bool = True) -> Loop:
+    def loop(self, *, dry: bool = True, hear: Any = None) -> Loop:
         clock = ShiftedClock(self.at)
         make = build_dry_run if dry else build
-        return make(self.engine, self.settings, lambda name: self.target, clock, self.lines.append)
+        return make(self.engine, self.settings, lambda name: self.target, clock, hear or self.lines.append)
 
     def decided(self, kind: str, **detail: str) -> None:
         one = Decision(Kind(kind), GLOBAL, "", 0, "", reason="lunch", detail=detail)
@@ -155,14 +156,13 @@ def test_all_four_agree(doltlite: Engine, situation: Callable[[Stands], None], w
     assert {bead.bead: queue[bead.bead] for bead in waiting} == {bead.bead: status[bead.bead] for bead in waiting}
     assert now.held_rules == page.now.held_rules
 
-    here.lines.clear()
-    here.loop(dry=False).tick(BOTH, thorough=True)
-    lines = [line for line in here.lines if isinstance(line, Said)]
-    assert len(lines) == len(here.lines)
-    said = {line.fields["bead"]: str(line) for line in lines if line.event is LogEvent.HOLDING}
+    kept = Records()
+    here.loop(dry=False, hear=kept).tick(BOTH, thorough=True)
+    lines = kept.records
+    said = {line.fields["bead"]: line.getMessage() for line in lines if line.event is LogEvent.HOLDING}
     # A tick asks the rows only of beads that have a slot: it names no bead rather than guess.
     assert said.items() <= {id: f"holding {id}: {status[id]}" for id in gates}.items()
     assert {id for id in gates if gates[id] not in ("ready",)} <= said.keys()
     (rule,) = [line for line in lines if line.event is LogEvent.RULE_HELD]
     assert (rule.fields["rule"], rule.fields["gate"]) == ("agent", whole)
-    assert str(rule).startswith(f"holding rule agent: {now.rules['agent'].why}")
+    assert rule.getMessage().startswith(f"holding rule agent: {now.rules['agent'].why}")

@@ -9,7 +9,6 @@ from itertools import pairwise
 
 import pytest
 
-from dolt_watch.cli.wiring import build_dry_run
 from dolt_watch.engines import Engine
 from dolt_watch.engines.address import DoltLitePath, open_engine
 from dolt_watch.journal import entries
@@ -21,6 +20,7 @@ from dolt_watch.report.page import render
 from dolt_watch.tick import Loop
 from dolt_watch.times import ShiftedClock
 from tests.light import Light
+from tests.lines import build_dry_run
 
 HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)

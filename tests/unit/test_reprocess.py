@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from dolt_watch.cli.wiring import build, build_dry_run
 from dolt_watch.core.policy import Scope
 from dolt_watch.engines import Engine
 from dolt_watch.times import ShiftedClock
 from dolt_watch.verify import verify
 from tests.light import Light
+from tests.lines import build, build_dry_run
 
 
 def back(here: Light, to: str, dry: bool = False) -> Any:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dolt_watch.cli.wiring import build_dry_run, ledger
+from dolt_watch.cli.wiring import ledger
 from dolt_watch.engines import Engine
 from dolt_watch.engines.address import DoltLitePath
 from dolt_watch.migrate import migrate
@@ -21,6 +21,7 @@ from dolt_watch.times import DatabaseClock, ShiftedClock
 from dolt_watch.verify import verify
 from tests.history import History
 from tests.light import AUTHOR, Light
+from tests.lines import build_dry_run
 
 ANEW = "assignee = 'agent' AND status = 'open' AND acceptance_criteria <> '' AND priority < 9"
 """As the default, of the same beads: a changed rule makes the state anew."""

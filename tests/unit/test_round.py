@@ -10,6 +10,7 @@ from dolt_watch.core.policy import Plan, Policy, Scope
 from dolt_watch.model import Bead, Capacity, Hold, Phase, Rule, State
 from dolt_watch.round import LISTED, tell
 from dolt_watch.targets.health import SERVICE
+from tests.lines import heard as hear
 
 NOW = datetime(2026, 4, 18, 12, tzinfo=UTC)
 
@@ -23,7 +24,8 @@ def lines(count: int, gate: str = "max_in_flight", more: int = 0) -> list[str]:
     holds = {id: Hold(gate if place < count else "settle", "why") for place, id in enumerate(beads)}
     said: list[str] = []
     policy = Policy([Rule("agent")], timedelta(seconds=1))
-    tell(said.append, State(beads=beads), Plan(holds=holds), policy, NOW, Scope(dispatch=True))
+    with hear(said.append):
+        tell(State(beads=beads), Plan(holds=holds), policy, NOW, Scope(dispatch=True))
     return said
 
 
@@ -65,10 +67,12 @@ def test_a_clock_that_is_ahead_is_told_once(minutes: tuple[int, ...], told: list
     beads = [waits(n)._replace(matched_at=NOW + timedelta(minutes=ahead)) for n, ahead in enumerate(minutes)]
     state, policy = State(beads={bead.id: bead for bead in beads}), Policy([Rule("agent")], timedelta(seconds=1))
     said: list[str] = []
-    tell(said.append, state, Plan(), policy, NOW, Scope(dispatch=True))
+    with hear(said.append):
+        tell(state, Plan(), policy, NOW, Scope(dispatch=True))
     assert said == told
     said.clear()
-    tell(said.append, state, Plan(), policy, NOW, Scope(reap=True))
+    with hear(said.append):
+        tell(state, Plan(), policy, NOW, Scope(reap=True))
     assert said == []
 
 
@@ -89,5 +93,6 @@ def test_busy_is_not_what_is_down(name: str, capacity: Capacity, said: list[str]
     bead, policy = waits(1), Policy([Rule("agent", target=name)], timedelta(seconds=1))
     hold = Hold("capacity", capacity.why or "full")
     plan = Plan(holds={bead.id: hold}, rules={"agent": (hold,)})
-    tell(heard.append, State(beads={bead.id: bead}), plan, policy, NOW, Scope(dispatch=True), {name: capacity})
+    with hear(heard.append):
+        tell(State(beads={bead.id: bead}), plan, policy, NOW, Scope(dispatch=True), {name: capacity})
     assert heard[1:] == said

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import threading
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from dolt_watch.cli.wiring import build
 from dolt_watch.engines import Engine
 from dolt_watch.errors import DoltWatchError, SettingsError, Unreachable
 from dolt_watch.log_events import LogEvent
 from dolt_watch.look import NO_BEADS
 from dolt_watch.model import Phase
 from dolt_watch.round import Outcome
-from dolt_watch.service import LONGEST_PAUSE, SHORTEST, Service
-from dolt_watch.telemetry.logs import Changes, Log
-from dolt_watch.text import Said
+from dolt_watch.service import LONGEST_PAUSE, SHORTEST
+from dolt_watch.telemetry.logs import OF_THE_PROCESS, LogHandler, RepeatFilter
 from dolt_watch.tick import Loop
 from dolt_watch.times import ShiftedClock
 from tests.light import Light
+from tests.lines import Records, Service, build, lasting, record
 
 
 class Still:
@@ -167,96 +167,127 @@ def test_after_a_restart_it_knows_who_waits_and_runs(doltlite: Engine, doltlite_
     assert told[1][0] == 0, "once is enough"
 
 
+class Filtered:
+    """What a RepeatFilter passes, and what it holds back as a repeat."""
+
+    def __init__(self) -> None:
+        self.filter = RepeatFilter()
+        self.heard: list[str] = []
+        self.repeated: list[str] = []
+
+    def log(self, record: logging.LogRecord) -> None:
+        passed = self.filter.filter(record)
+        (self.heard if passed else self.repeated).append(record.getMessage())
+
+    def next_tick(self) -> None:
+        self.filter.next_tick()
+
+
 def test_what_was_said_already_is_not_said_again() -> None:
-    heard: list[str] = []
-    repeated: list[str] = []
-    changes = Changes(heard.append, repeated.append)
+    changes = Filtered()
     for beads in (["a", "b"], ["a", "b"], [], ["b"], ["a"]):
-        changes.next()
+        changes.next_tick()
         for bead in beads:
-            changes.say(Said.lasting(f"holding {bead}", LogEvent.HOLDING, bead=bead))
-    assert heard == ["holding a", "holding b", "holding a"]
-    assert repeated == ["holding a", "holding b", "holding b"]
-    changes.say(Said("did", LogEvent.DECISION, bead="x"))
-    changes.say(Said("did", LogEvent.DECISION, bead="x"))
-    assert heard[-2:] == ["did", "did"], "a decision is always new"
+            changes.log(lasting(f"holding {bead}", LogEvent.HOLDING, bead=bead))
+    assert changes.heard == ["holding a", "holding b", "holding a"]
+    assert changes.repeated == ["holding a", "holding b", "holding b"]
+    changes.log(record("did", LogEvent.DECISION, bead="x"))
+    changes.log(record("did", LogEvent.DECISION, bead="x"))
+    assert changes.heard[-2:] == ["did", "did"], "a decision is always new"
 
 
 def test_what_lasts_is_said_again_when_it_changes_and_not_when_only_its_age_does() -> None:
-    heard: list[str] = []
-    changes = Changes(heard.append)
+    changes = Filtered()
     for words, steady in (("age 1m", ""), ("age 2m", ""), ("spared", "spared"), ("age 3m", "")):
-        changes.next()
-        changes.say(Said(words, LogEvent.KEEPING, steady=steady, bead="bd-1"))
-    assert heard == ["age 1m", "spared", "age 3m"]
+        changes.next_tick()
+        changes.log(record(words, LogEvent.KEEPING, steady=steady, bead="bd-1"))
+    assert changes.heard == ["age 1m", "spared", "age 3m"]
 
 
 @pytest.mark.parametrize("between", [LogEvent.IDLE, LogEvent.MERGING, LogEvent.OVERTAKEN])
 def test_a_tick_that_decides_nothing_ends_no_hold(between: LogEvent) -> None:
     """The next tick that decides would say all of it again."""
-    heard: list[str] = []
-    changes = Changes(heard.append)
-    held = Said.lasting("holding bd-1", LogEvent.HOLDING, bead="bd-1")
-    for line in (held, Said.lasting("between", between), held, Said.lasting("between", between)):
-        changes.next()
-        changes.say(line)
-    assert heard == ["holding bd-1", "between", "between"]
+    changes = Filtered()
+    for _ in range(2):
+        changes.next_tick()
+        changes.log(lasting("holding bd-1", LogEvent.HOLDING, bead="bd-1"))
+        changes.next_tick()
+        changes.log(lasting("between", between))
+    assert changes.heard == ["holding bd-1", "between", "between"]
+
+
+@pytest.mark.parametrize("event", sorted(OF_THE_PROCESS))
+def test_a_line_about_the_process_ends_no_hold(event: LogEvent) -> None:
+    changes = Filtered()
+    for _ in range(2):
+        changes.next_tick()
+        changes.log(lasting("holding bd-1", LogEvent.HOLDING, bead="bd-1"))
+        changes.next_tick()
+        changes.log(record("the process", event))
+    assert changes.heard == ["holding bd-1", "the process", "the process"]
 
 
 def test_a_hold_that_ended_and_begins_again_is_news() -> None:
-    heard: list[str] = []
-    changes = Changes(heard.append)
-    held = Said.lasting("holding bd-1", LogEvent.HOLDING, bead="bd-1")
-    for line in (held, Said.lasting(NO_BEADS, LogEvent.NONE_ELIGIBLE), held):
-        changes.next()
-        changes.say(line)
-    assert heard == ["holding bd-1", NO_BEADS, "holding bd-1"]
+    changes = Filtered()
+    for line in ("holding bd-1", NO_BEADS, "holding bd-1"):
+        changes.next_tick()
+        held = line != NO_BEADS
+        event = LogEvent.HOLDING if held else LogEvent.NONE_ELIGIBLE
+        changes.log(lasting(line, event, **({"bead": "bd-1"} if held else {})))
+    assert changes.heard == ["holding bd-1", NO_BEADS, "holding bd-1"]
 
 
 def test_repeats_are_of_level_debug() -> None:
-    held = Said.lasting("holding bd-1: later", LogEvent.HOLDING, bead="bd-1")
     for verbose, levels in ((False, ["info"]), (True, ["info", "debug"])):
         out = io.StringIO()
-        log = Log(out, verbose=verbose)
-        changes = Changes(log.say, log.debug)
+        handler, changes = LogHandler(out), RepeatFilter(verbose=verbose)
+        handler.addFilter(changes)
         for _ in range(2):
-            changes.next()
-            changes.say(held)
+            changes.next_tick()
+            handler.handle(lasting("holding bd-1: later", LogEvent.HOLDING, bead="bd-1"))
         assert [json.loads(line)["level"] for line in out.getvalue().splitlines()] == levels
 
 
-def test_logs_for_machines_and_for_people() -> None:
-    said = Said("dispatched bd-1 as job j", LogEvent.DECISION, bead="bd-1", version=2, rule="agent", commit="abc")
+def test_the_level_is_that_of_the_call() -> None:
+    """Not that of the words: a bead may be called anything."""
     out = io.StringIO()
-    Log(out).say(said)
+    for level in (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL):
+        LogHandler(out).handle(record("error-1: target busy", LogEvent.DECISION, level))
+    levels = [json.loads(line)["level"] for line in out.getvalue().splitlines()]
+    assert levels == ["info", "info", "warning", "error", "error"]
+
+
+def test_logs_for_machines_and_for_people() -> None:
+    words = "dispatched bd-1 as job j"
+    said = record(words, LogEvent.DECISION, bead="bd-1", version=2, rule="agent", commit="abc")
+    out = io.StringIO()
+    LogHandler(out).handle(said)
     line = json.loads(out.getvalue())
     assert {k: line[k] for k in ("level", "event", "message", "bead", "version", "commit")} == {
-        "level": "info", "event": "decision", "message": str(said), "bead": "bd-1", "version": 2, "commit": "abc",
+        "level": "info", "event": "decision", "message": words, "bead": "bd-1", "version": 2, "commit": "abc",
     }  # fmt: skip
     out = io.StringIO()
-    Log(out, json=False).say(Said("title with \x1b[31mred\nand a line", LogEvent.HOLDING))
+    LogHandler(out, json=False).handle(record("title with \x1b[31mred\nand a line", LogEvent.HOLDING))
     assert "\x1b" not in out.getvalue() and out.getvalue().count("\n") == 1
     out = io.StringIO()
-    Log(out, json=False).say(
-        Said(f"error: {SettingsError('no URL', where='x', fix='y')}", LogEvent.ERROR, error="SettingsError")
-    )
+    words = f"error: {SettingsError('no URL', where='x', fix='y')}"
+    LogHandler(out, json=False).handle(record(words, LogEvent.ERROR, logging.ERROR, error="SettingsError"))
     assert out.getvalue().endswith(" error: no URL · where: x · fix:   y · error=SettingsError\n")
 
 
 def test_each_line_of_a_service_names_its_event(doltlite_factory: Any) -> None:
-    """`say` takes no other line: mypy sees to it, and so does this for a service with something to say."""
     here = Light(doltlite_factory(), max_in_flight=1)
     here.assign("bd-a", "bd-b")
-    lines: list[Any] = []
+    kept = Records()
 
     def make(engine: Engine) -> Loop:
         clock = ShiftedClock(timedelta(minutes=1))
-        return build(engine, here.settings, lambda name: here.target, clock, lines.append, patient=False)
+        return build(engine, here.settings, lambda name: here.target, clock, kept, patient=False)
 
-    service = Service(doltlite_factory, make, lines.append, Told(), clock=Still())
+    service = Service(doltlite_factory, make, kept, Told(), clock=Still())
     service.step()
     service.stop.set()
     service.run()
-    events = [line.event for line in lines]
+    events = [each.event for each in kept.records]
     assert {LogEvent.LEADING, LogEvent.DECISION, LogEvent.RULE_HELD, LogEvent.KEEPING} <= {*events}
     assert events[-2:] == [LogEvent.WATCHING, LogEvent.STOPPED]

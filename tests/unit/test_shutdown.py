@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from dolt_watch.cli.shutdown import unrecorded
-from dolt_watch.cli.wiring import build
 from dolt_watch.context import DecisionContext
 from dolt_watch.core.policy import Scope
 from dolt_watch.engines import Engine
@@ -21,6 +20,7 @@ from dolt_watch.ledger import Ledger, Written
 from dolt_watch.model import Decision, Kind
 from dolt_watch.times import DatabaseClock
 from tests.light import Light
+from tests.lines import build
 from tests.servers import as_in_a_terminal
 from tests.unit.commands import Commands, commands
 

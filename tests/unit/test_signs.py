@@ -7,7 +7,6 @@ from itertools import pairwise
 
 import pytest
 
-from dolt_watch.cli.wiring import build_dry_run
 from dolt_watch.core.policy import Scope
 from dolt_watch.engines import Engine
 from dolt_watch.model import JobReport, Verdict
@@ -15,6 +14,7 @@ from dolt_watch.round import Watched
 from dolt_watch.times import ShiftedClock
 from dolt_watch.verify import verify
 from tests.light import Light
+from tests.lines import build_dry_run
 
 LATE = timedelta(minutes=45)
 SET = "UPDATE issues SET {} WHERE id = '{}'"

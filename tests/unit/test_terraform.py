@@ -15,21 +15,27 @@ import pytest
 from dolt_watch.settings import Settings
 from dolt_watch.settings.loading import load
 from tests.unit.manifest_checks import problems
-from tests.unit.manifests import Manifest, at, named, render, suspended, template
+from tests.unit.manifests import Manifest, at, named, render, suspended, template, with_component
 from tests.unit.terraform_module import GIVEN, Module
 
 SAME = {
     "base": {},
     "suspended": {"beads_dispatcher_enabled": False},
     "overlays/service": {"mode": "service"},
+    "agents": {"agents_enabled": True},
+    "service with agents": {"mode": "service", "agents_enabled": True},
 }
 """Kustomize folder → the variables that make Terraform say the same."""
 
 
 @pytest.fixture(scope="module")
 def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Manifest]]:
-    mine = suspended(tmp_path_factory.mktemp("mine"))
-    return {folder: comparable(render(mine if folder == "suspended" else folder)) for folder in SAME}
+    own = {
+        "suspended": suspended(tmp_path_factory.mktemp("suspended")),
+        "agents": with_component(tmp_path_factory.mktemp("agents"), "agents"),
+        "service with agents": with_component(tmp_path_factory.mktemp("both"), "agents", "../service"),
+    }
+    return {folder: comparable(render(own.get(folder, folder))) for folder in SAME}
 
 
 def comparable(objects: list[Manifest]) -> list[Manifest]:
@@ -185,6 +191,12 @@ MISTAKES = [
     ("ttl_seconds_after_finished = 600", ""),
     ('restart_policy                  = "Never"', 'restart_policy = "OnFailure"'),
     ("automount_service_account_token = false", ""),
+    ("automount_service_account_token = var.agents_enabled", "automount_service_account_token = true"),
+    ('resources  = ["pods/log"]', 'resources = ["pods"]'),
+    ('verbs      = ["create", "get", "list", "delete"]', 'verbs = ["*"]'),
+    ('kind      = "Role"', 'kind = "ClusterRole"'),
+    ('"192.168.0.0/16"', '"0.0.0.0/0"'),
+    ("port     = 6443", "port = 8443"),
     ("enable_service_links            = false", ""),
     ('default     = "*/2 * * * *"', 'default = "*/20 * * * *"'),
     ('default     = "*/10 * * * *"', 'default = "10 * * * *"'),

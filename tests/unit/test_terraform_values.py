@@ -46,13 +46,14 @@ REFUSED = [
     ("agent_service_url", "http://me:secret@service"), ("agent_service_url", "service:8080"), ("when", ""),
     ("stale_after", "30"), ("stale_after", "-30m"), ("retry_after", "soon"), ("max_attempts", 0), ("max_in_flight", 0.5), ("dolt_pod_labels", {}),
     ("beadboard_pod_labels", {}), ("beadboard_pod_port", 99999), ("agent_service_namespace", ""), ("agent_service_pod_labels", {}),
-    ("agent_service_pod_port", -1), ("metrics_namespace", "a b"),
+    ("agent_service_pod_port", -1), ("metrics_namespace", "a b"), ("api_server_cidrs", []), ("api_server_cidrs", ["10.0.0.1"]),
 ]  # fmt: skip
 TAKEN = [
     ("image", "registry.example:5000/tools/dolt_watch:1.2.3"), ("image", "dolt_watch@sha256:" + "0" * 64), ("mode", "service"), ("replicas", 2),
     ("dispatcher_schedule", "0-59/2 8,20 1 JAN MON-FRI"), ("beadboard_url", "https://beadboard.example:3000/base"),
     ("agent_service_url", ""), ("stale_after", "1h30m"),
     ("admin_secret", None), ("settings", "[targets.beadboard]\ntimeout = \"10s\""), ("max_in_flight", 4), ("dispatcher_name", "b" * 52),
+    ("agents_enabled", True), ("api_server_cidrs", ["10.1.2.3/32", "fd00::/8"]),
 ]  # fmt: skip
 
 

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from dolt_watch.cli.wiring import build_dry_run
 from dolt_watch.engines import Engine
 from dolt_watch.explain import explain
 from dolt_watch.rule import Rule
 from dolt_watch.standing import stands_now
 from dolt_watch.times import DatabaseClock
 from tests.light import Light
+from tests.lines import build_dry_run
 
 RULES = (
     Rule("low", when="priority > 3 AND status = 'open'"),

@@ -7,7 +7,6 @@ from datetime import timedelta
 
 import pytest
 
-from dolt_watch.cli.wiring import build
 from dolt_watch.core.policy import Scope
 from dolt_watch.engines import Engine
 from dolt_watch.model import Capacity
@@ -16,6 +15,7 @@ from dolt_watch.rule import Rule
 from dolt_watch.times import ShiftedClock
 from dolt_watch.verify import verify
 from tests.light import Light
+from tests.lines import build
 
 BLOCKS = "INSERT INTO dependencies (issue_id, depends_on_id, type, created_by) VALUES ('bd-a', 'bd-x', 'blocks', 'ann')"
 CLOSE = "UPDATE issues SET status = 'closed' WHERE id = 'bd-x'"

@@ -1,0 +1,58 @@
+"""The log of a one-shot command: its lines on stdout, as they are."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+
+from dolt_watch.cli.common import say
+from dolt_watch.log_events import LOGGER
+
+
+class Console(logging.Handler):
+    """Prints the message of each record on stdout.
+
+    A line that nobody takes must not decide what becomes of an attempt: ``check`` raises it later.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._trouble: Exception | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.print(record.getMessage())
+
+    def print(self, line: str) -> None:
+        """Print a line of the command's own."""
+        try:
+            say(line)
+        except (OSError, ValueError) as error:  # UnicodeError is a ValueError, as is a closed file
+            self._trouble = self._trouble or error
+
+    def check(self) -> None:
+        """Raises what the first line that was lost had raised."""
+        if self._trouble is not None:
+            raise self._trouble
+
+
+@contextlib.contextmanager
+def handling(handler: logging.Handler) -> Iterator[None]:
+    """Log this package's records from INFO on to ``handler`` until the block ends."""
+    own = logging.getLogger(LOGGER)
+    level = own.level
+    own.addHandler(handler)
+    own.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        own.setLevel(level)
+        own.removeHandler(handler)
+
+
+@contextlib.contextmanager
+def console() -> Iterator[Console]:
+    """Print the log on stdout until the block ends."""
+    made = Console()
+    with handling(made):
+        yield made

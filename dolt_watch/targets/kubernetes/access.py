@@ -1,0 +1,119 @@
+"""What doctor checks: the rights of dolt_watch, and whether the API server would accept a Job."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from dolt_watch.targets import Accepted, Task
+from dolt_watch.targets.kubernetes import answers, names
+from dolt_watch.targets.kubernetes.api import ApiClient, describe
+from dolt_watch.targets.kubernetes.manifest import JobNotPossible
+from dolt_watch.targets.reading import json_of
+from dolt_watch.targets.templates import NotRendered
+from dolt_watch.text import outside
+
+if TYPE_CHECKING:
+    from dolt_watch.targets.kubernetes.target import KubernetesTarget
+
+RIGHTS = (
+    ("create", "batch", "jobs", ""),
+    ("get", "batch", "jobs", ""),
+    ("list", "batch", "jobs", ""),
+    ("delete", "batch", "jobs", ""),
+    ("list", "", "pods", ""),
+    ("list", "", "events", ""),
+    ("get", "", "pods", "log"),
+)
+"""Verb, API group, resource, subresource: as cronjobs/components/agents/role.yaml gives them."""
+_REVIEW = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+_FIX_RIGHTS = "add the component cronjobs/components/agents, or a Role with these verbs"
+_WARNING = re.compile(r'\b\d{3} \S+ "((?:[^"\\]|\\.)*)"')
+_SAMPLE = {
+    "title": "check",
+    "description": "",
+    "design": "",
+    "acceptance_criteria": "",
+    "notes": "",
+    "status": "open",
+    "priority": 2,
+    "issue_type": "task",
+    "assignee": "agent",
+}
+
+
+class Problem(NamedTuple):
+    """What is wrong, and what fixes it."""
+
+    message: str
+    fix: str
+
+
+def find_problems(target: KubernetesTarget, timeout: float) -> Iterator[Problem]:
+    """Yield what keeps agents from running. Creates nothing."""
+    denied = []
+    for right in RIGHTS:
+        allowed, why = _is_allowed(target.api, right, timeout)
+        if allowed is None:
+            yield Problem(why, "see the message")
+            return
+        if not allowed:
+            denied.append(_shown(right))
+    if denied:
+        yield Problem(f"not allowed in the namespace {target.api.namespace}: {', '.join(denied)}", _FIX_RIGHTS)
+    yield from _dry_run(target, timeout)
+
+
+def _is_allowed(api: ApiClient, right: tuple[str, str, str, str], timeout: float) -> tuple[bool | None, str]:
+    """Return whether the right exists; None and the reason if that cannot be asked."""
+    verb, group, resource, subresource = right
+    attributes = {
+        "namespace": api.namespace,
+        "verb": verb,
+        "group": group,
+        "resource": resource,
+        "subresource": subresource,
+    }
+    body = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectAccessReview",
+        "spec": {"resourceAttributes": attributes},
+    }
+    exchange = api.request("POST", _REVIEW, body=body, timeout=timeout)
+    answer: Any = json_of(exchange) if exchange.trouble is None and exchange.status == 201 else None
+    status = answer.get("status") if isinstance(answer, dict) else None
+    if not isinstance(status, dict) or not isinstance(status.get("allowed"), bool):
+        return None, describe(exchange)
+    return status["allowed"], ""
+
+
+def _shown(right: tuple[str, str, str, str]) -> str:
+    verb, _, resource, subresource = right
+    return f"{verb} {resource}/{subresource}" if subresource else f"{verb} {resource}"
+
+
+def _dry_run(target: KubernetesTarget, timeout: float) -> Iterator[Problem]:
+    """Ask the API server for a Job that it does not store."""
+    token = "doctor"
+    try:
+        job = target.job_for(Task("doctor-0", _SAMPLE, "doctor"), token)
+    except (NotRendered, JobNotPossible):
+        return  # a template that needs more columns than the sample has; each bead says so itself
+    exchange = target.api.request(
+        "POST",
+        target.api.jobs_path(),
+        query={"fieldValidation": "Strict", "dryRun": "All"},
+        body=job,
+        timeout=timeout,
+    )
+    if not isinstance(answers.interpret_create(exchange, names.job_name(token)), Accepted):
+        yield Problem(f"a Job would not be accepted: {describe(exchange)}", "see the message")
+        return
+    for warning in _WARNING.findall(exchange.headers.get("warning", "")):
+        text = outside(warning.replace('\\"', '"'))
+        if "PodSecurity" in text:
+            yield Problem(
+                f"its pod would be refused: {text}",
+                "set securityContext in the job_template, or use image instead",
+            )

@@ -1,0 +1,207 @@
+"""What the API server's answers mean: the tables of docs/targets.md. Pure; raises nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+from dolt_watch.model import Verdict
+from dolt_watch.targets import Accepted, Answer, Busy, Capacity, JobReport, Refused, Unknown
+from dolt_watch.targets.http import Exchange
+from dolt_watch.targets.kubernetes import names
+from dolt_watch.targets.kubernetes.api import describe, status_field
+from dolt_watch.targets.reading import json_of, retry_after, usual
+from dolt_watch.text import outside
+
+_ENDED = frozenset({"Complete", "Failed", "Suspended"})
+"""Words of the column Status of Jobs that do not run."""
+_QUOTA = "exceeded quota"
+
+
+def interpret_create(exchange: Exchange, name: str) -> Answer:
+    """Return what an answer to ``POST …/jobs`` means.
+
+    ``Unknown`` means that the Job may exist, and has to be asked for by its name. That includes 409
+    of a Job that exists already.
+    """
+    reason, why, status = status_field(exchange, "reason"), describe(exchange), exchange.status
+    if exchange.trouble is not None or status is None:
+        return usual(exchange)
+    if status == 201:
+        return Accepted(name, 201) if object_name(exchange) == name else Unknown(why, 201)
+    if not reason:
+        # Not the API server's own words: a proxy's, of which only the usual rules are known. Any
+        # claim that nothing runs is then confirmed by the name.
+        answer = usual(exchange)
+        return Unknown(why, status) if isinstance(answer, Busy) and status == 409 else answer
+    match status, reason:
+        case 409, "AlreadyExists":
+            return Unknown(why, 409)
+        case (409, _) | (429, _):
+            # A quota that changed meanwhile; too many requests: neither was carried out.
+            return Busy(why, status, retry_after(exchange))
+        case 403, _ if _QUOTA in why:
+            return Busy(why, 403)
+        case (401, _) | (404, _):
+            return Refused(why, status, stops=True)
+        case 403, _:
+            return Refused(why, 403, stops=_is_rbac(why) or _is_terminating(exchange))
+        case 413, _:
+            return Refused(why, 413, for_good=True)
+        case _ if 300 <= status < 500 and status != 408:
+            return Refused(why, status)
+    return Unknown(why, status, "service" if status in (502, 503, 504) else "")
+
+
+def _is_rbac(why: str) -> bool:
+    """Return whether the authorizer said so, and not an admission rule about this one Job."""
+    return " cannot create resource " in why
+
+
+def _is_terminating(exchange: Exchange) -> bool:
+    answer = json_of(exchange)
+    details = answer.get("details") if isinstance(answer, dict) else None
+    causes = details.get("causes") if isinstance(details, dict) else None
+    return any(
+        isinstance(cause, dict) and cause.get("reason") == "NamespaceTerminating"
+        for cause in (causes if isinstance(causes, list) else ())
+    )
+
+
+def object_name(exchange: Exchange) -> str:
+    """Return the name of the Job in the answer; '' if the answer is not a Job."""
+    found = job_in(exchange)
+    return str(found["metadata"].get("name", "")) if found is not None else ""
+
+
+def job_in(exchange: Exchange) -> Mapping[str, Any] | None:
+    """Return the Job in the answer, with metadata; None if the answer is not one."""
+    answer = json_of(exchange) if exchange.trouble is None else None
+    if not isinstance(answer, dict) or answer.get("kind") != "Job":
+        return None
+    return answer if isinstance(answer.get("metadata"), dict) else None
+
+
+def is_tombstone(job: Mapping[str, Any]) -> bool:
+    return bool((job["metadata"].get("labels") or {}).get(names.TOMBSTONE))
+
+
+def interpret_table(exchange: Exchange, max_jobs: int) -> Capacity:
+    """Return the capacity from a list of Jobs as a Table: ``max_jobs`` minus those that run.
+
+    Never ``idle``: a POST that is still on its way creates a Job after the list was made. Whether a
+    token runs is asked by its name instead.
+    """
+    if exchange.trouble is not None or exchange.status != 200:
+        return Capacity(0, describe(exchange), down=True)
+    table = json_of(exchange)
+    try:
+        columns = [column["name"] for column in table["columnDefinitions"]]
+        statuses = [row["cells"][columns.index("Status")] for row in table["rows"] or ()]
+    except (TypeError, KeyError, IndexError, ValueError):
+        return Capacity(0, "no list of Jobs with a column Status (Kubernetes 1.31)", down=True)
+    running = sum(status not in _ENDED for status in statuses)
+    free = max(0, max_jobs - running)
+    return Capacity(free, f"{running} of {max_jobs} Jobs run", proof="both")
+
+
+class PodState(NamedTuple):
+    """What the pods of a Job say."""
+
+    alive: bool
+    """A pod exists that has not ended."""
+    started: bool = False
+    """A container of it runs."""
+    waits_for: str = ""
+    """Why it does not start."""
+    ended: str = ""
+    """How it ended: exit code, reason, last output."""
+
+
+def read_pods(pods: Sequence[Mapping[str, Any]]) -> PodState:
+    alive = started = False
+    waits_for = ended = ""
+    for pod in pods:
+        status = pod.get("status") or {}
+        containers = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
+        if status.get("phase") in ("Succeeded", "Failed"):
+            ended = ended or _pod_end(status, containers)
+            continue
+        alive = True
+        started = started or any("running" in (each.get("state") or {}) for each in containers)
+        waits_for = waits_for or _waiting(status, containers)
+    return PodState(alive, started, waits_for, ended)
+
+
+def _pod_end(status: Mapping[str, Any], containers: Sequence[Mapping[str, Any]]) -> str:
+    for each in containers:
+        end = (each.get("state") or {}).get("terminated")
+        if end and end.get("exitCode"):
+            reason = end.get("reason", "")
+            told = f"exit code {end['exitCode']}" + (f" ({reason})" if reason not in ("", "Error") else "")
+            message = outside(str(end.get("message", "")).strip())
+            return f"{told}: {message}" if message else told
+    parts = (status.get("reason", ""), status.get("message", ""))
+    return outside(": ".join(part for part in parts if part))
+
+
+def _waiting(status: Mapping[str, Any], containers: Sequence[Mapping[str, Any]]) -> str:
+    for each in containers:
+        waiting = (each.get("state") or {}).get("waiting")
+        if waiting and waiting.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
+            return outside(f"{waiting['reason']}: {waiting.get('message', '')}".rstrip(": "))
+    for condition in status.get("conditions") or ():
+        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
+            return outside(f"{condition.get('reason', '')}: {condition.get('message', '')}".strip(": "))
+    return ""
+
+
+def conditions_of(job: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Return the conditions that are true, by type."""
+    listed = (job.get("status") or {}).get("conditions") or ()
+    return {str(each.get("type")): each for each in listed if each.get("status") == "True"}
+
+
+def report_ended(condition: Mapping[str, Any], pods: PodState) -> JobReport:
+    """Return the report of a Job with the condition ``Failed``."""
+    reason = str(condition.get("reason", ""))
+    words = "" if reason == "BackoffLimitExceeded" else f"{reason}: {condition.get('message', '')}".strip(": ")
+    error = "; ".join(part for part in (outside(words), pods.ended) if part)
+    return JobReport(Verdict.FINISHED, "failed", error)
+
+
+def report_not_started(refusal: str, pods: PodState, age: timedelta, start_timeout: timedelta) -> JobReport:
+    """Return the report of a Job that has no running container yet.
+
+    ``refusal``: why no pod could be created. A quota may have room later, and an image may appear;
+    what else refuses a pod does not change by itself.
+    """
+    why = refusal or pods.waits_for
+    hopeless = bool(refusal) and _QUOTA not in refusal
+    if hopeless or age >= start_timeout:
+        # Not 'failed': the Job still exists, and may start its pod until it is deleted.
+        shown = why or f"no pod runs after {int(age.total_seconds())} s"
+        return JobReport(Verdict.FINISHED, "error", f"it cannot start: {shown}")
+    return JobReport(Verdict.RUNNING, "pending", why)
+
+
+def age_of(job: Mapping[str, Any], exchange: Exchange) -> timedelta:
+    """Return the time since the Job was created, by the API server's clock; 0 if unknown."""
+    from email.utils import parsedate_to_datetime
+
+    try:
+        now = parsedate_to_datetime(exchange.headers["date"])
+        created = datetime.fromisoformat(str(job["metadata"]["creationTimestamp"]).replace("Z", "+00:00"))
+        return max(timedelta(0), now.astimezone(UTC) - created.astimezone(UTC))
+    except (KeyError, ValueError, TypeError, OverflowError):
+        return timedelta(0)
+
+
+def items_in(exchange: Exchange) -> list[Mapping[str, Any]] | None:
+    """Return the objects of a list; None if the answer is not one."""
+    answer = json_of(exchange) if exchange.trouble is None and exchange.status == 200 else None
+    items = answer.get("items") if isinstance(answer, dict) else None
+    if not isinstance(items, list) or not all(isinstance(each, dict) for each in items):
+        return None
+    return items

@@ -1,0 +1,184 @@
+"""Requests to the Kubernetes API server. The token is read at each request: it rotates."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from dolt_watch.errors import SettingsError
+from dolt_watch.targets.http import Caller, Exchange, Trouble
+from dolt_watch.targets.kubernetes.settings import KubernetesSettings
+from dolt_watch.targets.reading import json_of
+from dolt_watch.text import outside
+
+SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+"""Folder that Kubernetes mounts into a pod: token, ca.crt, namespace."""
+MAX_OBJECT = 4 * 1024 * 1024
+"""Bytes of an answer with one object. The API server stores at most 3 MiB."""
+MAX_TOKEN = 64 * 1024
+TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """Where the API server is, and with which credentials it is asked."""
+
+    server: str
+    namespace: str
+    token_file: Path | None
+    ca_file: Path | None
+
+
+def find_connection(settings: KubernetesSettings, environ: Mapping[str, str]) -> Connection:
+    """Return the connection of the settings, completed by the pod's ServiceAccount.
+
+    The ServiceAccount's token and CA are used only if ``server`` is not set: a token of one cluster
+    must not be sent to another.
+
+    Raises:
+        SettingsError: no server or no namespace is known.
+    """
+    name, host = settings.name, environ.get("KUBERNETES_SERVICE_HOST", "")
+    server, token_file, ca_file = settings.server, settings.token_file, settings.ca_file
+    if not server:
+        if not host:
+            raise SettingsError(
+                f"target {name} has no API server, and dolt_watch does not run in a cluster",
+                where=settings.place("server"),
+                fix=f'[targets.{name}] server = "https://HOST:6443", token_file and ca_file',
+            )
+        host = f"[{host}]" if ":" in host else host
+        server = f"https://{host}:{environ.get('KUBERNETES_SERVICE_PORT', '443')}"
+        token_file = token_file or SERVICE_ACCOUNT / "token"
+        ca_file = ca_file or SERVICE_ACCOUNT / "ca.crt"
+    namespace = settings.namespace or _own_namespace()
+    if not namespace:
+        raise SettingsError(
+            f"target {name} has no namespace",
+            where=settings.place("namespace"),
+            fix=f'[targets.{name}] namespace = "agents"',
+        )
+    return Connection(server, namespace, token_file, ca_file)
+
+
+def _own_namespace() -> str:
+    try:
+        return (SERVICE_ACCOUNT / "namespace").read_text("utf-8").strip()
+    except OSError:
+        return ""
+
+
+class ApiClient:
+    """Sends requests, one connection each. Raises nothing: what went wrong is in the exchange."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.namespace = connection.namespace
+        self._connection = connection
+        self._caller: Caller | None = None
+        self._ca_version: tuple[int, int] | None = None
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        timeout: float,
+        query: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
+        accept: str = "application/json",
+        max_body: int = MAX_OBJECT,
+    ) -> Exchange:
+        """Send one request. An unreadable token or CA file counts as 'nothing was sent'."""
+        headers = {"accept": accept}
+        try:
+            headers |= self.authorization()
+            caller = self._current_caller()
+        except OSError as error:
+            why = f"{error.filename or self._connection.ca_file} cannot be read: {error.strerror}"
+            return Exchange(trouble=Trouble.NOT_SENT, why=outside(why), at=time.time())
+        content = None
+        if body is not None:
+            content = json.dumps(body).encode()  # orjson refuses lone surrogates
+            headers["content-type"] = "application/json"
+        if query:
+            path = f"{path}?{urlencode(query)}"
+        return caller.exchange(method, path, timeout=timeout, headers=headers, body=content, max_body=max_body)
+
+    def close(self) -> None:
+        if self._caller is not None:
+            self._caller.close()
+            self._caller = None
+
+    def authorization(self) -> dict[str, str]:
+        """Return the header with the current token. Raises OSError: the file cannot be read."""
+        path = self._connection.token_file
+        if path is None:
+            return {}
+        with path.open("rb") as file:
+            token = file.read(MAX_TOKEN).decode("ascii", "replace").strip()
+        if not token or not token.isprintable() or not token.isascii() or " " in token:
+            raise OSError(0, "it contains no token", str(path))
+        return {"authorization": f"Bearer {token}"}
+
+    def jobs_path(self, name: str = "") -> str:
+        base = f"/apis/batch/v1/namespaces/{quote(self.namespace, safe='')}/jobs"
+        return f"{base}/{quote(name, safe='')}" if name else base
+
+    def core_path(self, resource: str) -> str:
+        return f"/api/v1/namespaces/{quote(self.namespace, safe='')}/{resource}"
+
+    @property
+    def server(self) -> str:
+        return self._connection.server
+
+    @property
+    def ca_file(self) -> Path | None:
+        return self._connection.ca_file
+
+    def _current_caller(self) -> Caller:
+        """Return the client, a new one if the CA file was replaced. Raises OSError."""
+        version = None
+        if self.ca_file is not None:
+            found = os.stat(self.ca_file)  # noqa: PTH116 - its error names the file
+            version = (found.st_ino, found.st_mtime_ns)
+        if self._caller is None or version != self._ca_version:
+            self.close()
+            self._ca_version = version
+            self._caller = Caller(self.server, ca_file=self.ca_file)
+        return self._caller
+
+
+def status_field(exchange: Exchange, name: str) -> str:
+    """Return a text field of the API server's ``Status``; '' if the answer is not one."""
+    answer = json_of(exchange)
+    if not isinstance(answer, dict) or answer.get("kind") != "Status":
+        return ""
+    value = answer.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def describe(exchange: Exchange) -> str:
+    """Return 'HTTP 403: <message>' with the API server's own message if there is one."""
+    message = status_field(exchange, "message")
+    if exchange.trouble is not None or not message:
+        return exchange.shown
+    return f"HTTP {exchange.status}: {outside(message)}"
+
+
+def is_missing(exchange: Exchange) -> bool:
+    """Return whether the API server itself says that the object does not exist.
+
+    A 404 without its ``Status`` is a proxy's, or of a wrong path. One that names another resource
+    is about the namespace.
+    """
+    if exchange.status != 404 or status_field(exchange, "reason") != "NotFound":
+        return False
+    answer = json_of(exchange)
+    details = answer.get("details") if isinstance(answer, dict) else None
+    return isinstance(details, dict) and details.get("kind") == "jobs"

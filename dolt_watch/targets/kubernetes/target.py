@@ -1,0 +1,242 @@
+"""The target: ``POST``, ``GET`` and ``DELETE`` of Jobs."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from dolt_watch.model import Verdict
+from dolt_watch.targets import Accepted, Answer, Capacity, JobReport, Refused, Task, Unknown
+from dolt_watch.targets.http import AWAY, Exchange
+from dolt_watch.targets.kubernetes import answers, names
+from dolt_watch.targets.kubernetes.answers import PodState
+from dolt_watch.targets.kubernetes.api import TABLE, ApiClient, describe, find_connection, is_missing
+from dolt_watch.targets.kubernetes.manifest import JobNotPossible, complete_job, tombstone
+from dolt_watch.targets.kubernetes.settings import KubernetesSettings
+from dolt_watch.targets.kubernetes.validation import check_settings, load_templates
+from dolt_watch.targets.reading import LOOK_TIMEOUT
+from dolt_watch.targets.templates import NotRendered
+from dolt_watch.text import outside
+
+MAX_LIST = 32 * 1024 * 1024
+"""Bytes of a list of Jobs as a Table: about 200 for each Job."""
+CREATE_SHARE = 0.6
+"""Share of ``timeout`` for the request that creates the Job. The rest is for settling it."""
+SWEEP = {"labelSelector": f"{names.TOMBSTONE}=true", "limit": "20"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Deadline:
+    """A point in time that all requests of one call share."""
+
+    ends: float
+
+    @classmethod
+    def after(cls, seconds: float) -> _Deadline:
+        return cls(time.monotonic() + seconds)
+
+    @property
+    def left(self) -> float:
+        return max(0.01, self.ends - time.monotonic())
+
+
+class KubernetesTarget:
+    """Runs each attempt as a Job. Keeps nothing between two calls."""
+
+    deduplicates = True
+    """A token runs at most once, and ``settle`` says whether it does."""
+
+    def __init__(self, settings: KubernetesSettings, environ: Mapping[str, str] = os.environ) -> None:
+        """Raises SettingsError: the settings cannot work, or a template is wrong."""
+        self.timeout = check_settings(settings)
+        self.name = settings.name
+        self.api = ApiClient(find_connection(settings, environ))
+        self._settings = settings
+        self._manifest, self._prompt = load_templates(settings)
+
+    def capacity(self) -> Capacity:
+        """``max_jobs`` minus the Jobs of this installation that run."""
+        selector = f"{names.INSTALLATION}={self._settings.installation}"
+        query = {"labelSelector": selector, "includeObject": "None"}
+        path, timeout = self.api.jobs_path(), self._look()
+        exchange = self.api.request("GET", path, query=query, accept=TABLE, timeout=timeout, max_body=MAX_LIST)
+        return answers.interpret_table(exchange, self._settings.max_jobs)
+
+    def dispatch(self, task: Task, token: str) -> Answer:
+        """Create the Job; if the answer is lost, find out whether it exists."""
+        deadline = _Deadline.after(self.timeout)
+        try:
+            job = self.job_for(task, token)
+        except NotRendered as error:
+            return Refused(f"no Job: {error}")
+        except JobNotPossible as error:
+            return Refused(f"no Job: {error}", for_good=True)
+        name = names.job_name(token)
+        exchange = self._create(job, self.timeout * CREATE_SHARE)
+        answer = answers.interpret_create(exchange, name)
+        if not isinstance(answer, Unknown):
+            return answer
+        away = "target" if exchange.trouble in AWAY else answer.unreachable
+        settled = self._settle(token, answer.why, away, deadline)
+        # The first answer says more about what went wrong than a second one that is lost as well.
+        return answer if isinstance(settled, Unknown) else settled
+
+    def settle(self, token: str) -> Answer:
+        """Return what became of a token that may have been sent: ``Accepted`` if its Job exists.
+
+        Otherwise its name is taken, so that no request that is still on its way can create the Job:
+        ``Refused`` means that it never ran and never will. Safe to call again, by any process.
+        """
+        return self._settle(token, "nothing was sent", "", _Deadline.after(self.timeout))
+
+    def verdict(self, job: str, started: datetime | None) -> JobReport:
+        """Return what the Job's conditions and pods say."""
+        if not names.is_job_name(job):
+            return JobReport(Verdict.UNKNOWN, error="no Job can have this name")
+        deadline = _Deadline.after(self._look())
+        exchange = self._get(job, deadline)
+        if is_missing(exchange):
+            return self._report_deleted(job, deadline)
+        found = answers.job_in(exchange)
+        if exchange.status != 200 or found is None:
+            return JobReport(Verdict.UNKNOWN, error=describe(exchange))
+        if answers.is_tombstone(found):
+            return JobReport(Verdict.LOST, error="it never ran")
+        conditions = answers.conditions_of(found)
+        if "Complete" in conditions:
+            return JobReport(Verdict.FINISHED, "completed")
+        pods = self._pods(job, deadline)
+        if isinstance(pods, str):
+            return JobReport(Verdict.UNKNOWN, error=pods)
+        if "Failed" in conditions and not pods.alive:
+            return answers.report_ended(conditions["Failed"], pods)
+        if conditions.keys() & {"Failed", "FailureTarget"} or found["metadata"].get("deletionTimestamp"):
+            return JobReport(Verdict.RUNNING, "terminating")
+        if pods.started or pods.ended or "SuccessCriteriaMet" in conditions:
+            return JobReport(Verdict.RUNNING, "running")
+        refusal = "" if pods.alive else self._refusal(found, deadline)
+        age, limit = answers.age_of(found, exchange), self._settings.start_timeout
+        return answers.report_not_started(refusal, pods, age, limit)
+
+    def stop(self, job: str) -> str:
+        """Delete the Job and its pods. Return '' if that is done or under way, else why it is not.
+
+        The Job exists until its pods have ended: until then the verdict is 'terminating'.
+        """
+        if not names.is_job_name(job):
+            return "no Job can have this name"
+        exchange = self.api.request(
+            "DELETE",
+            self.api.jobs_path(job),
+            query={"propagationPolicy": "Foreground"},
+            timeout=self._look(),
+        )
+        if exchange.trouble is None and (exchange.status in (200, 202) or is_missing(exchange)):
+            return ""
+        return describe(exchange)
+
+    def logs(self, job: str, *, follow: bool = False) -> Iterator[bytes]:
+        """Yield the output of the Job's pod in pieces. Raises LogsUnavailable."""
+        from dolt_watch.targets.kubernetes.logs import read_logs
+
+        return read_logs(self.api, job, follow=follow, timeout=self._look())
+
+    def check(self) -> list[tuple[str, str]]:
+        """Return what is wrong and what fixes it, for ``dolt_watch doctor``. Creates nothing."""
+        from dolt_watch.targets.kubernetes.access import find_problems
+
+        return [(each.message, each.fix) for each in find_problems(self, self._look())]
+
+    def close(self) -> None:
+        self.api.close()
+
+    def job_for(self, task: Task, token: str) -> dict[str, object]:
+        """Return the Job that a dispatch creates. Raises NotRendered, JobNotPossible."""
+        prompt = self._prompt.render(task, token)
+        manifest = self._manifest(task, token)
+        return complete_job(manifest, self._settings, task, token, prompt)
+
+    # -- settling --------------------------------------------------------------------------------
+
+    def _settle(self, token: str, why: str, away: str, deadline: _Deadline) -> Answer:
+        name = names.job_name(token)
+        found = self._lookup(name, why, away, deadline)
+        if found is not None:
+            return found
+        # A first 404 proves nothing: the request may still be on its way. Who gets the name decides.
+        exchange = self._create(tombstone(self._settings, token), deadline.left)
+        if exchange.status == 201 and answers.object_name(exchange) == name:
+            return self._never_ran(name, why, away, deadline)
+        return self._lookup(name, why, away, deadline) or Unknown(describe(exchange), exchange.status)
+
+    def _lookup(self, name: str, why: str, away: str, deadline: _Deadline) -> Answer | None:
+        """Return what the Job of this name says; None if there is none."""
+        exchange = self._get(name, deadline)
+        if is_missing(exchange):
+            return None
+        found = answers.job_in(exchange)
+        if exchange.status != 200 or found is None or found["metadata"].get("name") != name:
+            unreachable = "target" if exchange.trouble in AWAY else ""
+            return Unknown(describe(exchange), exchange.status, unreachable)
+        if answers.is_tombstone(found):
+            return self._never_ran(name, why, away, deadline)
+        return Accepted(name, 200)
+
+    def _never_ran(self, name: str, why: str, away: str, deadline: _Deadline) -> Answer:
+        # A Job that somebody deleted without its pods has left the name free as well.
+        pods = self._pods(name, deadline)
+        if isinstance(pods, str):
+            return Unknown(pods)
+        if pods.alive or pods.ended:
+            return Unknown(f"Job {name} was deleted, but its pod exists")
+        self._sweep(deadline)
+        return Refused(f"{why}; Job {name} was never created", unreachable=away)
+
+    def _sweep(self, deadline: _Deadline) -> None:
+        """Delete tombstones that are older than finished Jobs are kept. Failures do not matter."""
+        exchange = self.api.request("GET", self.api.jobs_path(), query=SWEEP, timeout=deadline.left)
+        for job in answers.items_in(exchange) or ():
+            keep = max(self._settings.keep_jobs, timedelta(days=1))
+            if "metadata" in job and answers.age_of(job, exchange) > keep:
+                path = self.api.jobs_path(str(job["metadata"].get("name", "")))
+                query = {"propagationPolicy": "Background"}
+                self.api.request("DELETE", path, query=query, timeout=deadline.left)
+
+    # -- requests --------------------------------------------------------------------------------
+
+    def _look(self) -> float:
+        return min(self.timeout, LOOK_TIMEOUT)
+
+    def _create(self, job: Mapping[str, object], timeout: float) -> Exchange:
+        query = {"fieldValidation": "Strict"}
+        return self.api.request("POST", self.api.jobs_path(), query=query, body=job, timeout=timeout)
+
+    def _get(self, name: str, deadline: _Deadline) -> Exchange:
+        return self.api.request("GET", self.api.jobs_path(name), timeout=deadline.left)
+
+    def _pods(self, job: str, deadline: _Deadline) -> PodState | str:
+        """Return the state of the Job's pods, or why it is not known."""
+        query = {"labelSelector": f"{names.JOB_NAME}={job}"}
+        exchange = self.api.request("GET", self.api.core_path("pods"), query=query, timeout=deadline.left)
+        found = answers.items_in(exchange)
+        return describe(exchange) if found is None else answers.read_pods(found)
+
+    def _report_deleted(self, job: str, deadline: _Deadline) -> JobReport:
+        pods = self._pods(job, deadline)
+        if isinstance(pods, str):
+            return JobReport(Verdict.UNKNOWN, error=pods)
+        if pods.alive:
+            return JobReport(Verdict.RUNNING, "terminating")
+        return JobReport(Verdict.LOST, error="the Job was deleted")
+
+    def _refusal(self, job: Mapping[str, dict[str, object]], deadline: _Deadline) -> str:
+        """Return why no pod could be created for the Job; '' if no event says so."""
+        selector = f"involvedObject.uid={job['metadata'].get('uid')},reason=FailedCreate"
+        query = {"fieldSelector": selector, "limit": "50"}
+        exchange = self.api.request("GET", self.api.core_path("events"), query=query, timeout=deadline.left)
+        found = answers.items_in(exchange) or []
+        latest = max(found, key=lambda event: str(event.get("lastTimestamp") or ""), default=None)
+        return outside(str(latest.get("message", ""))) if latest is not None else ""

@@ -1,0 +1,116 @@
+"""Checks of the settings, before anything is asked of a cluster."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+from dolt_watch.errors import SettingsError
+from dolt_watch.targets import Task
+from dolt_watch.targets.checks import check_url, seconds
+from dolt_watch.targets.kubernetes import names
+from dolt_watch.targets.kubernetes.job_template import read_job_template
+from dolt_watch.targets.kubernetes.manifest import pod_from_settings
+from dolt_watch.targets.kubernetes.settings import KubernetesSettings
+from dolt_watch.targets.templates import Template, read
+
+Manifest = Callable[[Task, str], Mapping[str, Any]]
+_VARIABLE = re.compile(r"[-._a-zA-Z][-._a-zA-Z0-9]*")
+_QUANTITY = re.compile(r"[0-9]+(\.[0-9]+)?([eE][0-9]+|[numk]|[KMGTPE]i|[MGTPE])?")
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+_PER_IMAGE = ("command", "env", "env_from_secret", "requests", "limits", "service_account")
+_LONGEST = timedelta(days=366)
+
+
+def check_settings(settings: KubernetesSettings) -> float:
+    """Return the time-out of one answer in seconds. Raises SettingsError."""
+    _check_connection(settings)
+    _check_pod(settings)
+    _check_limits(settings)
+    return seconds(settings)
+
+
+def load_templates(settings: KubernetesSettings) -> tuple[Manifest, Template]:
+    """Return how the manifest of a bead is made, and the prompt. Raises SettingsError."""
+    prompt = _prompt(settings)
+    if settings.job_template is not None:
+        template = read_job_template(settings.job_template, settings.place("job_template"))
+        return template.render, prompt
+    manifest = pod_from_settings(settings)
+    return lambda task, token: manifest, prompt
+
+
+def _prompt(settings: KubernetesSettings) -> Template:
+    from importlib.resources import files
+
+    if settings.prompt_template is not None:
+        return read(settings.prompt_template, settings.place("prompt_template"))
+    return Template((files("dolt_watch.targets") / "prompt.j2").read_text("utf-8"), "prompt.j2")
+
+
+def _check_connection(settings: KubernetesSettings) -> None:
+    if settings.server:
+        fix = f'[targets.{settings.name}] server = "https://HOST:6443"'
+        check_url(settings, "server", settings.server, fix=fix)
+        parts = urlsplit(settings.server)
+        if "@" in parts.netloc:
+            raise _wrong(settings, "server", "must not contain a user or a password", fix)
+        if parts.scheme == "http" and settings.token_file is not None:
+            fix = "https://…; http:// is for `kubectl proxy` on this machine, without token_file"
+            raise _wrong(settings, "server", "must be https:// if a token is sent", fix)
+    if settings.namespace and not names.is_job_name(settings.namespace):
+        raise _wrong(settings, "namespace", "is not a name of a namespace", 'namespace = "agents"')
+    if not names.is_label(settings.installation):
+        fix = "at most 63 letters, digits, '-', '_' and '.'"
+        raise _wrong(settings, "installation", "must be a label value", fix)
+
+
+def _check_pod(settings: KubernetesSettings) -> None:
+    if settings.job_template is not None:
+        for key in ("image", *_PER_IMAGE):
+            if getattr(settings, key):
+                fix = f"write it into {settings.job_template}, or remove job_template"
+                raise _wrong(settings, key, "cannot be combined with job_template", fix)
+        return
+    if not settings.image:
+        fix = 'image = "registry.example/agent:1.0", or job_template = "job.yaml"'
+        raise _wrong(settings, "image", "is required, or job_template", fix)
+    if not settings.image.isprintable() or any(character.isspace() for character in settings.image):
+        raise _wrong(settings, "image", "contains a character that no image's name has", "remove it")
+    if any("\x00" in text for text in (*settings.command, *settings.env.values())):
+        key = "command" if any("\x00" in text for text in settings.command) else "env"
+        raise _wrong(settings, key, "contains a NUL character", "remove it")
+    for name in settings.env:
+        if not _VARIABLE.fullmatch(name):
+            raise _wrong(settings, "env", "contains a name that no variable can have", 'env = {NAME = "value"}')
+    for secret in settings.env_from_secret:
+        if not _NAME.fullmatch(secret):
+            fix = 'the name of a Secret in the namespace: env_from_secret = ["agent"]'
+            raise _wrong(settings, "env_from_secret", "contains a name that no Secret can have", fix)
+    if settings.service_account and not _NAME.fullmatch(settings.service_account):
+        fix = "the name of a ServiceAccount in the namespace"
+        raise _wrong(settings, "service_account", "is not a name of a ServiceAccount", fix)
+    for key, quantities in (("requests", settings.requests), ("limits", settings.limits)):
+        for quantity in quantities.values():
+            if not _QUANTITY.fullmatch(quantity):
+                fix = f'{key} = {{cpu = "500m", memory = "1Gi"}}'
+                raise _wrong(settings, key, "contains a value that is not a quantity", fix)
+
+
+def _check_limits(settings: KubernetesSettings) -> None:
+    if settings.max_jobs < 1:
+        raise _wrong(settings, "max_jobs", "must be at least 1", "max_jobs = 10")
+    for key, least, shown in (
+        ("run_timeout", timedelta(seconds=1), "1s"),
+        ("start_timeout", timedelta(seconds=1), "1s"),
+        ("keep_jobs", timedelta(hours=1), "1h"),
+    ):
+        if not least <= getattr(settings, key) <= _LONGEST:
+            raise _wrong(settings, key, f"must be at least {shown} and at most 366 days", f'{key} = "{shown}"')
+
+
+def _wrong(settings: KubernetesSettings, key: str, message: str, fix: str) -> SettingsError:
+    return SettingsError(f"target {settings.name}: {key} {message}", where=settings.place(key), fix=fix)

@@ -1,0 +1,141 @@
+"""The table of answers to a POST, for those that a healthy API server cannot be made to give."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from dolt_watch.model import JobReport, Verdict
+from dolt_watch.targets import Busy, Refused, Unknown
+from dolt_watch.targets.http import Exchange, Trouble
+from dolt_watch.targets.kubernetes import answers
+from dolt_watch.targets.kubernetes.answers import PodState
+
+
+def status(code: int, reason: str, message: str = "", **details: Any) -> Exchange:
+    body = {"kind": "Status", "reason": reason, "message": message, "code": code, "details": details}
+    return Exchange(code, body=json.dumps(body).encode())
+
+
+RBAC = 'jobs.batch is forbidden: User "u" cannot create resource "jobs"'
+TERMINATING = {"causes": [{"reason": "NamespaceTerminating"}]}
+
+
+@pytest.mark.parametrize(
+    ("exchange", "kind", "flags"),
+    [
+        (status(409, "AlreadyExists"), Unknown, {}),
+        (status(409, "Conflict", "the quota changed"), Busy, {}),
+        (status(429, "TooManyRequests"), Busy, {}),
+        (status(403, "Forbidden", "exceeded quota: limit"), Busy, {}),
+        (status(403, "Forbidden", RBAC), Refused, {"stops": True}),
+        (status(403, "Forbidden", "ns is being terminated", **TERMINATING), Refused, {"stops": True}),
+        (status(403, "Forbidden", "denied by policy"), Refused, {"stops": False}),
+        (status(401, "Unauthorized"), Refused, {"stops": True}),
+        (status(404, "NotFound", 'namespaces "x" not found'), Refused, {"stops": True}),
+        (status(400, "BadRequest", 'unknown field "spec.x"'), Refused, {"for_good": False}),
+        (status(422, "Invalid"), Refused, {"for_good": False}),
+        (status(413, "RequestEntityTooLarge"), Refused, {"for_good": True}),
+        (status(408, "Timeout"), Unknown, {}),
+        (status(500, "InternalError", "etcdserver: request timed out"), Unknown, {"unreachable": ""}),
+        (status(503, "ServiceUnavailable"), Unknown, {"unreachable": "service"}),
+        (status(504, "Timeout"), Unknown, {}),
+        (Exchange(409, body=b"a proxy's"), Unknown, {}),
+        (Exchange(201, body=b"{}"), Unknown, {}),
+        (Exchange(200, body=b"ok"), Unknown, {}),
+        (Exchange(302), Refused, {}),
+        (Exchange(502, body=b"bad gateway"), Unknown, {}),
+        (Exchange(trouble=Trouble.REFUSED, why="refused"), Refused, {"unreachable": "target"}),
+        (Exchange(trouble=Trouble.BROKEN, why="broken"), Unknown, {"unreachable": "target"}),
+        (Exchange(trouble=Trouble.OVERSIZED, why="large"), Unknown, {}),
+    ],
+)
+def test_what_an_answer_means(exchange: Exchange, kind: type, flags: dict[str, Any]) -> None:
+    answer = answers.interpret_create(exchange, "dolt-watch-1")
+    assert isinstance(answer, kind), answer
+    assert {name: getattr(answer, name) for name in flags} == flags
+    assert answer.why
+
+
+@pytest.mark.parametrize(
+    "exchange",
+    [
+        Exchange(200, body=b"[]"),
+        Exchange(200, body=b'{"columnDefinitions": [], "rows": [{"cells": []}]}'),
+        Exchange(200, body=b'{"columnDefinitions": [{"name": "Name"}], "rows": [{"cells": [1]}]}'),
+        Exchange(200, body=b'{"columnDefinitions": [{"name": "Status"}], "rows": [1]}'),
+        Exchange(500),
+        Exchange(trouble=Trouble.TIMEOUT, why="no answer"),
+    ],
+)
+def test_what_is_no_list_of_jobs_gives_no_slot(exchange: Exchange) -> None:
+    capacity = answers.interpret_table(exchange, 5)
+    assert (capacity.slots, capacity.down, capacity.idle) == (0, True, False)
+    assert capacity.why
+
+
+def pod(phase: str, **status: Any) -> dict[str, Any]:
+    return {"status": {"phase": phase, **status}}
+
+
+def ended(code: int, **more: Any) -> list[dict[str, Any]]:
+    return [{"state": {"terminated": {"exitCode": code, **more}}}]
+
+
+@pytest.mark.parametrize(
+    ("pods", "told"),
+    [
+        ([], ""),
+        ([pod("Failed", containerStatuses=ended(137, reason="OOMKilled"))], "exit code 137 (OOMKilled)"),
+        ([pod("Failed", containerStatuses=ended(1, reason="Error", message="a\nb"))], "exit code 1: a\\nb"),
+        ([pod("Failed", initContainerStatuses=ended(2))], "exit code 2"),
+        ([pod("Failed", reason="Evicted", message="disk pressure")], "Evicted: disk pressure"),
+        ([pod("Succeeded", containerStatuses=ended(0))], ""),
+    ],
+)
+def test_how_a_pod_ended(pods: list[dict[str, Any]], told: str) -> None:
+    assert answers.read_pods(pods).ended == told
+
+
+def test_a_pod_that_waits_says_for_what() -> None:
+    waiting = [{"state": {"waiting": {"reason": "ContainerCreating"}}}]
+    found = answers.read_pods([pod("Pending", containerStatuses=waiting)])
+    assert found == PodState(alive=True)
+
+
+HOPELESS, QUOTA = "violates PodSecurity", "exceeded quota: pods"
+MINUTE = timedelta(minutes=1)
+
+
+@pytest.mark.parametrize(
+    ("refusal", "pods", "age", "report"),
+    [
+        (HOPELESS, PodState(False), 0, (Verdict.FINISHED, "error", f"it cannot start: {HOPELESS}")),
+        (QUOTA, PodState(False), 0, (Verdict.RUNNING, "pending", QUOTA)),
+        (QUOTA, PodState(False), 1, (Verdict.FINISHED, "error", f"it cannot start: {QUOTA}")),
+        ("", PodState(True, waits_for="Pull"), 0, (Verdict.RUNNING, "pending", "Pull")),
+        ("", PodState(True, waits_for="Pull"), 1, (Verdict.FINISHED, "error", "it cannot start: Pull")),
+        ("", PodState(False), 1, (Verdict.FINISHED, "error", "it cannot start: no pod runs after 60 s")),
+    ],
+)
+def test_a_job_without_a_running_pod(refusal: str, pods: PodState, age: int, report: tuple[Verdict, str, str]) -> None:
+    assert answers.report_not_started(refusal, pods, age * MINUTE, MINUTE) == JobReport(*report)
+
+
+@pytest.mark.parametrize(
+    ("created", "date", "seconds"),
+    [
+        ("2026-04-18T22:35:46Z", "Sat, 18 Apr 2026 22:36:46 GMT", 60),
+        ("2026-04-18T22:35:46Z", "Sat, 18 Apr 2026 22:30:00 GMT", 0),
+        ("soon", "Sat, 18 Apr 2026 22:36:46 GMT", 0),
+        ("2026-04-18T22:35:46Z", "now", 0),
+        ("2026-04-18T22:35:46Z", "", 0),
+    ],
+)
+def test_the_age_of_a_job_is_by_the_servers_clock(created: str, date: str, seconds: int) -> None:
+    exchange = Exchange(200, {"date": date} if date else {})
+    job = {"metadata": {"creationTimestamp": created}}
+    assert answers.age_of(job, exchange) == timedelta(seconds=seconds)

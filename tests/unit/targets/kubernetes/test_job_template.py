@@ -1,0 +1,186 @@
+"""A user's Job manifest: what is accepted, what is refused, and what a bead can do to it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from dolt_watch.errors import SettingsError
+from dolt_watch.targets.kubernetes.job_template import JobTemplate, read_job_template
+from dolt_watch.targets.kubernetes.manifest import complete_job
+from dolt_watch.targets.kubernetes.settings import KubernetesSettings
+from dolt_watch.targets.templates import NotRendered
+from dolt_watch.testing import a_task
+from tests.support.kubelet import expand
+
+POD = "{containers: [{name: agent, image: x}]}"
+
+
+def job(spec: str = "", pod: str = POD, more: str = "") -> str:
+    head = f"apiVersion: batch/v1\nkind: Job\n{more}spec:\n"
+    return f"{head}{spec}  template:\n    spec: {pod}\n"
+
+
+HOSTILE = [
+    "plain",
+    "a: b\n- c",
+    '"}], hostNetwork: true, x: ["',
+    "'; rm -rf /",
+    "{{ 7 * 7 }}",
+    "*alias &anchor !!python/object:os.system",
+    "null",
+    "$(API_KEY) $$ $(BEAD_ID) $HOME",
+    "\u2028\x85\x07ü👍",
+    "---\n...\n%YAML 1.1",
+]
+
+
+@pytest.mark.parametrize("title", HOSTILE)
+def test_whatever_a_bead_contains_stays_one_text_in_its_place(title: str) -> None:
+    pod = (
+        "{containers: [{name: agent, image: x, command: [run, '{{ bead.title }}', '$(BEAD_ID)'], "
+        "env: [{name: T, value: 'title: {{ bead.title }}'}]}]}"
+    )
+    more = "metadata: {annotations: {title: '{{ bead.title }}'}}\n"
+    found = JobTemplate(job(pod=pod, more=more), "job.yaml").render(a_task(title=title), "t")
+    [container] = found["spec"]["template"]["spec"]["containers"]
+    assert container.keys() == {"name", "image", "command", "env"}
+    variables = {"API_KEY": "s3cret", "BEAD_ID": "bd-1"}
+    assert [expand(each, variables) for each in container["command"]] == ["run", title, "bd-1"]
+    assert expand(container["env"][0]["value"], variables) == f"title: {title}"
+    assert found["metadata"]["annotations"]["title"] == title
+
+
+def test_a_nul_does_not_reach_a_program() -> None:
+    pod = "{containers: [{name: a, image: x, args: ['{{ bead.title }}']}]}"
+    found = JobTemplate(job(pod=pod), "job.yaml").render(a_task(title="a\x00b"), "t")
+    assert found["spec"]["template"]["spec"]["containers"][0]["args"] == ["a\N{REPLACEMENT CHARACTER}b"]
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("", "not one object of kind Job"),
+        ("[1]", "not one object of kind Job"),
+        ("a: b: c", "not YAML"),
+        ("a: b\n---\nc: d", "not YAML"),
+        ("!!python/object/apply:os.system ['true']", "not YAML"),
+        ("[" * 5000, "nested too deeply"),
+        ("kind: Pod", "not one object of kind Job"),
+        ("kind: Job", "apiVersion must be batch/v1"),
+        (job(more="status: {}\n"), "a Job has no status"),
+        (job(pod="{}"), "containers is missing"),
+        (job(pod="{containers: []}"), "containers is missing"),
+        (job(pod="{containers: [x]}"), "containers[0] is not a container"),
+        (job(pod="{containers: [{env: {A: b}}]}"), "containers[0].env is not a list"),
+        (job(pod="{containers: [{}], initContainers: [1]}"), "initContainers[0] is not a container"),
+        (job(more="metadata: x\n"), "metadata is not an object"),
+        (job(more="metadata: {labels: [a]}\n"), "metadata is not an object"),
+        (job("  backoffLimit: 3\n"), "spec.backoffLimit must be 0"),
+        (job("  completions: 2\n"), "spec.completions must be 1"),
+        (job("  parallelism: 0\n"), "spec.parallelism must be 1"),
+        (job("  suspend: true\n"), "spec.suspend must be False"),
+        (job("  completionMode: Indexed\n"), "spec.completionMode must be NonIndexed"),
+        (job("  managedBy: kueue\n"), "spec.managedBy cannot be set"),
+        (job("  backoffLimitPerIndex: 1\n"), "spec.backoffLimitPerIndex cannot be set"),
+        (job(pod="{restartPolicy: OnFailure, containers: [{}]}"), "restartPolicy must be Never"),
+        (job("  activeDeadlineSeconds: 0\n"), "activeDeadlineSeconds must be a number"),
+        (job("  ttlSecondsAfterFinished: soon\n"), "ttlSecondsAfterFinished must be a number"),
+        (job(pod="{containers: [{image: '{{ beed.id }}'}]}"), "there is no beed"),
+        (job(pod="{containers: [{image: '{% if %}'}]}"), "the template is wrong"),
+        (job(pod="{containers: [{image: \"{% include 'x' %}\"}]}"), "cannot take in another"),
+    ],
+)
+def test_what_is_wrong_is_said_before_anything_is_claimed(text: str, named: str) -> None:
+    with pytest.raises(SettingsError) as error:
+        JobTemplate(text, "job.yaml")
+    assert named in error.value.message
+    assert (error.value.where or "").startswith("job.yaml")
+    assert error.value.fix
+
+
+def test_a_wrong_template_names_its_place() -> None:
+    pod = "{containers: [{image: x, args: [a, '{{ beed }}']}]}"
+    with pytest.raises(SettingsError) as error:
+        JobTemplate(job(pod=pod), "job.yaml")
+    assert error.value.where == "job.yaml: spec.template.spec.containers[0].args[1]:1"
+
+
+def test_a_column_that_a_bead_lacks_is_an_error_of_that_bead() -> None:
+    template = JobTemplate(job(pod="{containers: [{image: '{{ bead.nope }}'}]}"), "job.yaml")
+    with pytest.raises(NotRendered, match=r"containers\[0\].image"):
+        template.render(a_task(), "t")
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="No such file"):
+        read_job_template(tmp_path / "missing.yaml", "dolt_watch.toml:3")
+    (tmp_path / "latin.yaml").write_bytes(b"\xff")
+    with pytest.raises(SettingsError, match="not UTF-8"):
+        read_job_template(tmp_path / "latin.yaml", "dolt_watch.toml:3")
+
+
+FULL = """
+apiVersion: batch/v1
+kind: Job
+metadata:
+  name: ignored
+  labels: {team: search, dolt-watch.dev/bead: forged}
+spec:
+  activeDeadlineSeconds: 60
+  template:
+    metadata: {labels: {team: search}}
+    spec:
+      serviceAccountName: agent
+      initContainers: [{name: clone, image: git}]
+      containers:
+      - name: agent
+        image: agent:1
+        args: ["--bead", "$(BEAD_ID)"]
+        env: [{name: BEAD_ID, value: forged}, {name: MODE, value: fast}]
+      - {name: sidecar, image: proxy}
+"""
+
+
+def completed(text: str, **settings: Any) -> dict[str, Any]:
+    task = a_task("bd-7")
+    manifest = JobTemplate(text, "job.yaml").render(task, "token-1")
+    return complete_job(manifest, KubernetesSettings("k", **settings), task, "token-1", "do it")
+
+
+def test_the_manifest_keeps_its_own_and_gets_what_makes_it_one_run() -> None:
+    found = completed(FULL)
+    assert found["metadata"]["name"] == "dolt-watch-token-1"
+    assert found["metadata"]["labels"]["team"] == "search"
+    assert found["metadata"]["labels"]["dolt-watch.dev/bead"] == "bd-7"
+    spec = found["spec"]
+    assert (spec["activeDeadlineSeconds"], spec["ttlSecondsAfterFinished"]) == (60, 86400)
+    once = ("backoffLimit", "completions", "parallelism", "suspend")
+    assert tuple(spec[key] for key in once) == (0, 1, 1, False)
+    assert spec["template"]["metadata"]["labels"]["team"] == "search"
+    pod = spec["template"]["spec"]
+    assert (pod["restartPolicy"], pod["serviceAccountName"]) == ("Never", "agent")
+    agent, sidecar = pod["containers"]
+    assert sidecar == {"name": "sidecar", "image": "proxy"}
+    variables = [(each["name"], each["value"]) for each in agent["env"]]
+    assert variables == [
+        ("BEAD_ID", "bd-7"),
+        ("BEADS_ACTOR", "agent"),
+        ("DOLT_WATCH_RULE", "agent"),
+        ("DOLT_WATCH_TOKEN", "token-1"),
+        ("DOLT_WATCH_PROMPT", "do it"),
+        ("MODE", "fast"),
+    ]
+
+
+def test_rendering_changes_nothing_that_the_next_bead_sees() -> None:
+    template = JobTemplate(FULL, "job.yaml")
+    before = yaml.safe_load(FULL)
+    for bead in ("bd-1", "bd-2"):
+        task = a_task(bead)
+        manifest = template.render(task, "t")
+        complete_job(manifest, KubernetesSettings("k"), task, "t", "p")
+        assert manifest == before
