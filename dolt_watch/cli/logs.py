@@ -27,7 +27,8 @@ LONGEST_LINE = 1_000_000
 def command(bead: str, attempt: int | None, follow: bool, raw: bool, **kwargs: Any) -> int:
     """Show the output of a bead's agent.
 
-    Works for targets that keep the output of their runs, as the kind `local` does on the machine that runs the agent.
+    Works for targets that keep the output of their runs. The kind `local` keeps it on the machine
+    that runs the agent.
 
     Example: dolt_watch logs bd-12
     """

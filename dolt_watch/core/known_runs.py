@@ -1,7 +1,7 @@
 """Decisions on what a target knows for certain of its runs. Pure.
 
-A target that deduplicates names each run by the attempt's token. So it can tell whether an attempt of
-unknown outcome runs, and prevent a later start. A run that met a usage limit rests its target.
+A target that deduplicates names each run by the attempt's token. So it can tell whether an attempt
+of unknown outcome runs, and prevent a later start. A run that met a usage limit rests its target.
 """
 
 from __future__ import annotations

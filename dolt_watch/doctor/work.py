@@ -31,7 +31,10 @@ def target(settings: Settings, targets: Callable[[str], Target]) -> Iterator[Fin
             yield failed("target", error)
             continue
         if capacity.down:
-            fix = f"start it, or mend [targets.{name}] url: dolt_watch config shows it"
+            if hasattr(settings.targets[name], "url"):
+                fix = f"start it, or mend [targets.{name}] url: dolt_watch config shows it"
+            else:
+                fix = f"Correct what the message names in [targets.{name}]; `dolt_watch config` shows it."
             yield failure("target", f"{name}: {capacity.why}", fix)
         else:
             takes = "takes as many as may be" if capacity.slots is None else f"{capacity.slots} free"

@@ -1,7 +1,8 @@
 """Stops runs whose attempt has ended, so that a blocked bead has no live agent.
 
 A target may offer ``stop(job, by, reason)`` and ``live_tokens()``. A run is stopped right after the
-entry that ended its attempt. If the worker dies in between, the next tick finds the run by its token.
+entry that ended its attempt. If the worker dies in between, the next tick finds the run by its
+token.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ class GitFailed(Exception):
 def git(folder: Path, *arguments: str, timeout: float = 30.0) -> str:
     """Run git in a folder and return what it printed. Raises GitFailed.
 
-    The environment's GIT_* variables are left out: they would name another repository, as in a hook.
+    The environment's GIT_* variables are left out: in a hook they name another repository.
     """
     environ = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     environ |= {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}

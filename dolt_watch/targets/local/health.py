@@ -1,4 +1,4 @@
-"""Whether agents can run on this machine: the program, the repository, and how the last runs ended."""
+"""Whether agents can run here: the program, the repository, and how the last runs ended."""
 
 from __future__ import annotations
 

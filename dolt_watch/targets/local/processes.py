@@ -7,7 +7,6 @@ identified by the start time that `ps` prints, and descendants are not found.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import subprocess
@@ -16,6 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 PROC = Path("/proc")
 TOKEN_VARIABLE = "DOLT_WATCH_TOKEN"
@@ -131,14 +131,17 @@ def prctl(option: int, value: int) -> bool:
         return False
     try:
         return bool(_libc().prctl(option, value, 0, 0, 0) == 0)
-    except (OSError, AttributeError):
+    except (OSError, AttributeError, ImportError):
         return False
 
 
-_LOADED: list[ctypes.CDLL] = []
+_LOADED: list[Any] = []
 
 
-def _libc() -> ctypes.CDLL:
+def _libc() -> Any:
+    """Return the C library. Raises ImportError: an interpreter that was built without ctypes."""
     if not _LOADED:
+        import ctypes
+
         _LOADED.append(ctypes.CDLL(None, use_errno=True))
     return _LOADED[0]

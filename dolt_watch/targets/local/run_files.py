@@ -4,7 +4,7 @@ The standard library only: the runner loads this file by its path.
 
 ``run.json``        what is to run; written before the folder gets its name
 ``prompt``          the agent's standard input
-``lock``            locked (flock) by the dispatcher, then by the runner, for as long as the run lives
+``lock``            locked (flock) by the dispatcher, then by the runner, while the run lives
 ``started.json``    written by the runner before it starts the agent
 ``agent.json``      the agent's process
 ``stop.json``       a request to stop the run

@@ -2,7 +2,8 @@
 
 Started by its path in an isolated interpreter (``python -I -S runner.py FOLDER LOCK_FD STATUS_FD``)
 with the agent's environment as its own, in a session without a terminal. It outlives dolt_watch.
-It holds the lock of its folder for as long as a process of the run may live. It reports the start on STATUS_FD:
+It holds the lock of its folder for as long as a process of the run may live. It reports the start
+on STATUS_FD:
 ``started``, or ``refused REASON`` if no agent was started.
 """
 

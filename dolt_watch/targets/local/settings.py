@@ -49,11 +49,13 @@ class LocalSettings(TargetSettings):
     stop_grace: timedelta = timedelta(seconds=10)
     """Time between SIGTERM and SIGKILL."""
     prompt_template: Path | None = None
-    """A Jinja2 template of the prompt instead of the built-in one. Relative to the settings file."""
+    """A Jinja2 template of the prompt, instead of the built-in one. A path relative to the settings
+    file."""
     env: tuple[str, ...] = ()
     """More environment variables: ``NAME`` passes one on, ``NAME=VALUE`` sets one."""
     beads_dir: Path | None = None
-    """The tracker's ``.beads``, which the agent gets as BEADS_DIR. Default: where the connection was found."""
+    """The tracker's ``.beads``, which the agent gets as BEADS_DIR. Default: where the connection was
+    found."""
     rest_on: tuple[str, ...] = ("claude", "codex", "gemini")
     """What in the last output of a failed run means a usage limit: the name of a preset (``claude``,
     ``codex``, ``gemini``), ``exit N``, or a regular expression."""

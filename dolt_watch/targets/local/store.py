@@ -1,8 +1,8 @@
 """The runs of one tracker on this host: made at most once, counted, and settled.
 
-``<root>/runs/TOKEN/`` is one run (``run_files.py``). ``<root>/active/TOKEN`` marks a run that has no
-known end. ``<root>/lock`` serializes all workers of this host while they count, make or settle runs,
-so that a run's own lock is only ever held by its dispatcher or its runner.
+``<root>/runs/TOKEN/`` is one run (``run_files.py``). ``<root>/active/TOKEN`` marks a run that has
+no known end. ``<root>/lock`` serializes all workers of this host while they count, make or settle
+runs, so that a run's own lock is only ever held by its dispatcher or its runner.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ class NoSlot(Exception):
 class Run:
     """What is known of one run.
 
-    ``state``: 'running', 'ended' (``end`` has the record), 'lost' (no process is left and no end was
-    recorded), 'abandoned' (the agent was never started), 'refused' (the agent could not be
+    ``state``: 'running', 'ended' (``end`` has the record), 'lost' (no process is left and no end
+    was recorded), 'abandoned' (the agent was never started), 'refused' (the agent could not be
     started), 'unclear' (its processes cannot be ended; ``why``).
     """
 
@@ -224,7 +224,7 @@ class RunStore:
     def settle(self, token: str) -> Run:
         """Return what became of an attempt that was claimed here, whether or not it has a folder.
 
-        Without a folder a tombstone is made, so that the attempt can never start. Raises as ``read``.
+        Without a folder a tombstone is made: the attempt can never start. Raises as ``read``.
         """
         folder = self.folder(token)
         self.prepare()

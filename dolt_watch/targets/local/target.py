@@ -65,7 +65,7 @@ class Local:
     # -- capacity ----------------------------------------------------------------------------------
 
     def capacity(self) -> Capacity:
-        """Return the free slots. Down: the agent, its repository or the state directory is missing."""
+        """Return the free slots. Down: the agent, its repository or the state folder is missing."""
         try:
             path = environment.build(self.settings.env, self._environ, bead="", actor="", token="", beads_dir=None).get(
                 "PATH", os.defpath
@@ -220,7 +220,7 @@ class Local:
             return ""
 
     def verdict(self, job: str, started: datetime | None) -> JobReport:
-        """Return what became of a run. A run without a folder here is unknown: another host has it."""
+        """Return what became of a run. Without a folder here it is unknown: another host has it."""
         try:
             run = self.store.read(job)
         except ValueError:
@@ -298,7 +298,7 @@ class Local:
             sweeping.remove_if_unused(self.store, run)
 
     def leftovers(self) -> Iterator[tuple[str, str]]:
-        """Yield the worktrees that are kept beyond ``keep_worktrees``, each with how to remove it."""
+        """Yield the worktrees kept beyond ``keep_worktrees``, each with how to remove it."""
         keep = self.settings.keep_worktrees.total_seconds()
         for left in sweeping.leftovers(self.store, self._now(), keep):
             says = f"worktree {left.folder} of {left.bead} (branch {left.branch}) is kept: {left.why}"

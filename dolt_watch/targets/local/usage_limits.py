@@ -1,7 +1,7 @@
 """Usage limits of agents: recognized by their last output, with the time of the reset. Pure.
 
-The patterns follow messages that the agents print, as their users report them; each agent may change
-its text with any release. ``rest_on`` takes patterns of a user beside them.
+The patterns follow messages that the agents print, as their users report them; each agent may
+change its text with any release. ``rest_on`` takes patterns of a user beside them.
 """
 
 from __future__ import annotations
@@ -104,8 +104,8 @@ class UsageLimits:
 def reset_time(line: str, now: datetime, local: tzinfo) -> datetime | None:
     """Return when a limit resets, as a message says it, at most a day from ``now``.
 
-    Understands an epoch (``|1749924000``), an ISO 8601 time, a span (``in 3 hours 4 minutes``) and a
-    time of day (``6pm``, ``18:00``, with a zone in parentheses; without one in ``local``).
+    Understands an epoch (``|1749924000``), an ISO 8601 time, a span (``in 3 hours 4 minutes``) and
+    a time of day (``6pm``, ``18:00``, with a zone in parentheses; without one in ``local``).
     ``now`` is aware. Returns None if the message has no time, or one that has passed.
     """
     found = _absolute(line, local) or _after_span(line, now) or _next_clock(line, now, local)

@@ -21,8 +21,8 @@ LAST_LINES = 3
 class Ending:
     """How a run ended.
 
-    ``word``: 'completed', 'failed', 'killed', 'timeout', 'stopped', 'lost', 'not started', 'refused',
-    'usage limit'. ``dead``: no process of the run is left.
+    ``word``: 'completed', 'failed', 'killed', 'timeout', 'stopped', 'lost', 'not started',
+    'refused', 'usage limit'. ``dead``: no process of the run is left.
     """
 
     word: str

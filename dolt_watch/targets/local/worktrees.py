@@ -1,7 +1,7 @@
 """Git worktrees of attempts: each on a branch of its own, from a freshly resolved base.
 
-A worktree is removed only if nothing is lost with it: no uncommitted change, no commit that no other
-ref reaches, no operation under way, and no process in it.
+A worktree is removed only if nothing is lost with it: no uncommitted change, no commit that no
+other ref reaches, no operation under way, and no process in it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def resolve(repo: Path, base: str) -> str:
 
 
 def branch_name(bead: str, attempt: int, token: str, repo: Path) -> str:
-    """Return a new branch's name: ``dolt-watch/BEAD/ATTEMPT``. An ID that cannot be a name is escaped.
+    """Return a new branch's name: ``dolt-watch/BEAD/ATTEMPT``. An unusable ID is escaped.
 
     If the branch exists, the token's beginning is appended: a branch is never reused.
     """
@@ -116,10 +116,10 @@ def _only_here(repo: Path, branch: str, commits: list[str]) -> int:
 
 
 def remove(repo: Path, folder: Path, branch: str) -> str:
-    """Remove a worktree and its branch if nothing is lost. Returns why it must stay, '' if it is gone.
+    """Remove a worktree and its branch if nothing is lost. Returns why it must stay, else ''.
 
-    git itself checks once more: it refuses to remove a worktree with changes, and to delete a branch
-    that moved meanwhile.
+    git itself checks once more: it refuses to remove a worktree with changes, and to delete a
+    branch that moved meanwhile.
     """
     if why := kept_because(repo, folder, branch):
         return why
