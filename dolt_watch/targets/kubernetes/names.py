@@ -28,6 +28,12 @@ def job_name(token: str) -> str:
     return f"{_PREFIX}x-{hashlib.sha256(token.encode('utf-8', 'surrogatepass')).hexdigest()[:46]}"
 
 
+def token_in(name: str) -> str:
+    """Return the token from which a Job's name was made; '' if the name does not contain it."""
+    token = name.removeprefix(_PREFIX)
+    return token if token != name and job_name(token) == name else ""
+
+
 def is_job_name(text: str) -> bool:
     """Return whether a Job can have this name."""
     return _JOB.fullmatch(text) is not None
