@@ -56,6 +56,8 @@ class LogEvent(StrEnum):
     """`bead` runs and is not reaped now."""
     ALSO_MATCHES = "also-matches"
     """`bead` matches a second rule, and goes by the first."""
+    NOT_STOPPED = "not-stopped"
+    """The run of `bead` could not be stopped after its attempt had ended."""
     ADOPTED = "adopted"
     """Rows that others left uncommitted were committed."""
     RESTORING = "restoring"

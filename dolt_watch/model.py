@@ -78,6 +78,8 @@ class Kind(StrEnum):
     """The bead has a new id: its attempt, or what is left of its attempts, goes on under it. ``detail.renamed_from``: the old id."""
     MANUAL_RETRY = "manual-retry"
     """A person had the bead tried again (`dolt_watch retry`): it is due now, and its attempts count from the start. ``detail.by``, ``detail.was``: who, and what it was before."""
+    MANUAL_STOP = "manual-stop"
+    """A person ended the run (`dolt_watch stop`): the bead is blocked. ``detail`` as above."""
     MANUAL_RELEASE = "manual-release"
     """A person took the attempt over (`dolt_watch release`): the bead stays in progress as their own, and the slot is free. ``detail`` as above."""
     REPROCESS = "reprocess"
@@ -102,7 +104,7 @@ class Kind(StrEnum):
 
 
 REPORTS = frozenset({Kind.DISPATCHED, Kind.FAILED, Kind.QUARANTINED, Kind.BUSY, Kind.UNKNOWN, Kind.STOPPED})
-BY_HAND = frozenset({Kind.MANUAL_RETRY, Kind.MANUAL_RELEASE})
+BY_HAND = frozenset({Kind.MANUAL_RETRY, Kind.MANUAL_STOP, Kind.MANUAL_RELEASE})
 """Decisions of a person about a bead. Their actor is the person, ``detail.by``."""
 ANSWERS = REPORTS | {Kind.RELEASE}
 """What may follow a claim, by the worker that made it."""
@@ -509,6 +511,18 @@ class JobReport(NamedTuple):
     verdict: Verdict
     word: str = ""
     error: str = ""
+    dead: bool = False
+    """The target knows that no process of the job is left."""
+    started: bool = True
+    """False: the target knows that the job never started."""
+    limited: bool = False
+    """A usage limit of the agent ended the job, not the bead."""
+    resets_at: datetime | None = None
+    """When the usage limit resets, if the agent named a time."""
+    job: str = ""
+    """The job's ID, if the target was asked by its token."""
+    active_at: datetime | None = None
+    """When the job last wrote output, if that counts as a sign of life."""
 
     @property
     def ended(self) -> str:
@@ -518,6 +532,8 @@ class JobReport(NamedTuple):
     @property
     def failed(self) -> bool:
         """Its target itself says that no good can come of waiting."""
+        if self.dead and self.word != "completed":
+            return True
         return self.verdict is Verdict.FINISHED and self.word in ("failed", "error")
 
     @property
@@ -527,4 +543,6 @@ class JobReport(NamedTuple):
         the silence of the bead."""
         if self.verdict is Verdict.UNKNOWN:
             return not self.error
+        if self.dead:
+            return True
         return self.verdict is Verdict.LOST or (self.verdict is Verdict.FINISHED and self.word == "failed")

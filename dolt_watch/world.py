@@ -6,6 +6,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import orjson
+
 from dolt_watch import feed
 from dolt_watch.beads.leases import read_leases
 from dolt_watch.beads.migration import uncommitted_migration
@@ -14,7 +16,7 @@ from dolt_watch.core.reaping import quiet_since
 from dolt_watch.engines import Engine
 from dolt_watch.gates import READ_FOR_READINESS, alive_by_children, uncommitted, until_ready
 from dolt_watch.look import Look, Seen
-from dolt_watch.model import Bead, Capacity, JobReport, RowChange
+from dolt_watch.model import Bead, Capacity, JobReport, RowChange, Verdict
 from dolt_watch.round import Outcome
 
 if TYPE_CHECKING:
@@ -55,29 +57,63 @@ class World:
                 capacity[rule.target] = self.targets(rule.target).capacity()
             if (waits or tried) and capacity[rule.target].down:
                 outcome.down = True
-        silent = [bead.id for bead in (*asked.stale, *asked.unknown)]
+        settled = self._settled(asked.unsettled, now)
+        silent = [*(bead.id for bead in (*asked.stale, *asked.unknown)), *settled]
         leases = read_leases(self.engine.query, lens.schema, silent) if silent else {}
         for bead in asked.stale:
             named = self.policy.rule(bead.rule)
             if bead.job and named is not None and bead.id not in holds:
                 verdicts[bead.id] = self.targets(named.target).verdict(bead.job, bead.sent_at)
-        verdicts |= self._failed(asked.jobs, now, {row.bead for row in loose})
+        verdicts |= settled
+        verdicts |= self._ended(asked.jobs, now, {row.bead for row in loose})
+        self._heard = {
+            bead.token: at
+            for bead in (*asked.jobs, *asked.unsettled)
+            if (at := self._heard.get(bead.token)) is not None
+        }
         return Outside(capacity, holds, verdicts, leases, _drawn() if capacity else 0.0)
 
-    def _failed(self, jobs: Sequence[Bead], now: datetime, loose: Collection[str]) -> dict[str, JobReport]:
-        """What failed while its bead was not silent yet; one that stands uncommitted may just have been closed."""
+    def _settled(self, unsettled: Sequence[Bead], now: datetime) -> dict[str, JobReport]:
+        """Ask targets that deduplicate what became of attempts of unknown outcome.
+
+        Only the site that claimed an attempt can tell: the claim names it.
+        """
+        found = {}
+        for bead in unsettled:
+            rule = self.policy.rule(bead.rule)
+            if rule is None or rule.target not in self.policy.deduplicating or self._was_heard(bead, now):
+                continue
+            target = self.targets(rule.target)
+            settle, site = getattr(target, "settle", None), getattr(target, "site", "")
+            if settle is not None and site and site == self._site_of(bead):
+                found[bead.id] = settle(bead.token)
+        return found
+
+    def _site_of(self, bead: Bead) -> str:
+        rows = self.engine.query("SELECT detail FROM watch_decision WHERE token = ? AND kind = 'claim'", (bead.token,))
+        detail = orjson.loads(rows[0][0]) if rows else {}
+        site = detail.get("site") if isinstance(detail, dict) else None
+        return site if isinstance(site, str) else ""
+
+    def _was_heard(self, bead: Bead, now: datetime) -> bool:
+        """Return whether a target was asked about an attempt just now. If not, it is from here on."""
+        heard = self._heard.get(bead.token)
+        if heard is not None and heard + RECHECK > now:
+            return True
+        self._heard[bead.token] = now
+        return False
+
+    def _ended(self, jobs: Sequence[Bead], now: datetime, loose: Collection[str]) -> dict[str, JobReport]:
+        """What ended while its bead was not silent yet; one that stands uncommitted may just have been closed."""
         found = {}
         for bead in jobs:
             rule = self.policy.rule(bead.rule)
             if rule is None or rule.target not in self.policy.telling or bead.id in loose:
                 continue
-            heard = self._heard.get(bead.token)
-            if heard is None or heard + RECHECK <= now:
-                self._heard[bead.token] = now
+            if not self._was_heard(bead, now):
                 report = self.targets(rule.target).verdict(bead.job, bead.sent_at)
-                if report.failed:
+                if report.failed or report.verdict is Verdict.FINISHED:
                     found[bead.id] = report
-        self._heard = {bead.token: at for bead in jobs if (at := self._heard.get(bead.token)) is not None}
         return found
 
 

@@ -29,6 +29,8 @@ COMMANDS = {
     "resume": "Hand out beads again.",
     "retry": "Try beads again now: quarantined, held, unknown, or blocked by dolt_watch.",
     "release": "Take a running bead over: its slot is free.",
+    "stop": "End a bead's run, and block the bead.",
+    "logs": "Show the output of a bead's agent.",
     "doctor": "Is everything as it must be, and what mends it.",
     "config": "The effective settings, and where each came from.",
     "demo": "See it work, in a temporary folder, in ten seconds.",

@@ -10,6 +10,7 @@ from dolt_watch.core.policy import Policy
 from dolt_watch.engines import Engine
 from dolt_watch.handlers.acting import Acting, Reading, Telling
 from dolt_watch.handlers.notify import Notifier, Receiver
+from dolt_watch.handlers.stopping import RunStopper
 from dolt_watch.ledger import Identity, Ledger
 from dolt_watch.look import Looker
 from dolt_watch.model import EMPTY
@@ -57,7 +58,15 @@ def ledger(engine: Engine, settings: Settings, clock: Clock | None = None) -> Le
 
 def policy(settings: Settings) -> Policy:
     telling = frozenset(name for name, target in settings.targets.items() if target.tells_of_jobs)
-    return Policy(settings.rules, settings.settle, settings_hash=settings_hash(settings), telling=telling)
+    named = settings.targets.items()
+    deduplicating = frozenset(name for name, target in named if target.deduplicates)
+    return Policy(
+        settings.rules,
+        settings.settle,
+        settings_hash=settings_hash(settings),
+        telling=telling,
+        deduplicating=deduplicating,
+    )
 
 
 def build(
@@ -75,7 +84,9 @@ def build(
     notifier = None
     if settings.notify.target:
         notifier = Notifier(lambda: cast(Receiver, targets(settings.notify.target)))
-    actor = Acting(ledger(engine, settings, clock), settings.rules, targets, notifier)
+    stopping = [rule.target for rule in settings.rules if settings.targets[rule.target].stops_runs]
+    stopper = RunStopper(engine, targets, dict.fromkeys(stopping)) if stopping else None
+    actor = Acting(ledger(engine, settings, clock), settings.rules, targets, notifier, stopper)
     return Loop(
         engine,
         policy(settings),

@@ -16,7 +16,7 @@ from dolt_watch.times import iso
 
 RETRIED = frozenset({Phase.QUARANTINED, Phase.HELD, Phase.BACKOFF})
 """Nothing runs, and the bead waits for a person or for time."""
-BLOCKED_BY_US = frozenset({Kind.REAP, Kind.GIVE_UP})
+BLOCKED_BY_US = frozenset({Kind.REAP, Kind.GIVE_UP, Kind.MANUAL_STOP})
 
 
 class Refusal(NamedTuple):
@@ -120,6 +120,21 @@ def release(found: Found, by: str, reason: str) -> Answer:
     return _decision(Kind.MANUAL_RELEASE, found, by, reason)
 
 
+def stop(found: Found, by: str, reason: str) -> Answer:
+    """Return what ending the run of a bead comes to: the bead is blocked."""
+    bead, name = found.bead, found.id
+    if bead is None or not bead.token or bead.phase not in (Phase.CLAIMED, Phase.RUNNING, Phase.UNKNOWN):
+        return Nothing(f"{name} has no attempt under way")
+    if sending := _sending(found):
+        return sending
+    if found.status == OPEN:
+        return Refusal(
+            f"The row of {name} was set to open while its attempt is under way.",
+            f"Run `dolt_watch tick`, then `dolt_watch stop {name}`.",
+        )
+    return _decision(Kind.MANUAL_STOP, found, by, reason, BLOCKED)
+
+
 def _sending(found: Found) -> Refusal | None:
     """Its worker may be sending it right now."""
     bead = found.bead
@@ -132,7 +147,7 @@ def _sending(found: Found) -> Refusal | None:
     return Refusal(why, "try again after that")
 
 
-VERBS = {Kind.MANUAL_RETRY: "retried", Kind.MANUAL_RELEASE: "released"}
+VERBS = {Kind.MANUAL_RETRY: "retried", Kind.MANUAL_RELEASE: "released", Kind.MANUAL_STOP: "stopped"}
 
 
 def _decision(kind: Kind, found: Found, by: str, reason: str, status: str = "") -> Decision:

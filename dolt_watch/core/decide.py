@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from datetime import datetime
 
-from dolt_watch.core import outages
+from dolt_watch.core import known_runs, outages
 from dolt_watch.core.dispatching import claims, not_yet, notes, renamed, resends, restores, settled
 from dolt_watch.core.dispatching import slots as slots_of
 from dolt_watch.core.given import inputs
@@ -69,11 +69,13 @@ def questions(state: State, policy: Policy, now: datetime, scope: Scope, skip: C
             queues[rule.name] = tuple(going)
             clock.at("dispatch", AT_ONCE)
     stale, jobs, unknown = overdue(state, policy, now, scope, clock)
+    unsettled = known_runs.unsettled(state) if scope.dispatch else ()
     return Questions(
         queues=queues if scope.dispatch else {},
         slots=slots,
         stale=stale if scope.reap else (),
         jobs=jobs if scope.reap else (),
+        unsettled=unsettled,
         unknown=unknown if scope.dispatch else (),
         tries=tuple(tries) if scope.dispatch else (),
         held=held,
@@ -91,9 +93,11 @@ def decide(state: State, policy: Policy, now: datetime, scope: Scope, asked: Que
     probes: Mapping[str, outages.Probe] = {}
     if scope.dispatch:
         decisions += outages.changes(state, policy, now, outside)
+        decisions += known_runs.settled_by_target(policy, asked, outside)
         decisions += settled(state, policy, now, asked, outside, holds)
         probes = outages.probes(state, policy, now, asked, outside)
     if scope.reap:
+        decisions += known_runs.rested(state, policy, now, asked, outside)
         decisions += reaped(policy, now, asked, outside, holds)
     if scope.dispatch:
         decisions += notes(state)

@@ -567,4 +567,5 @@ _STEPS: dict[Kind, Callable[[Bead, Entry, Event], Bead | None]] = {
     Kind.NOTE: _noted,
     Kind.MANUAL_RETRY: _retried,
     Kind.MANUAL_RELEASE: _released,
+    Kind.MANUAL_STOP: _ended,
 }

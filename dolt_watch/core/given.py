@@ -32,7 +32,8 @@ def inputs(state: State, now: datetime, scope: Scope, holds: Mapping[str, Hold],
     - ``passed``: beads left out for what only this command, or the working set, knew.
     - ``readiness``: the version of the rule that says which beads are ready. Entries without it are of the first one.
     - ``capacity``: target → free slots, whether it said that it is idle, why.
-    - ``verdicts``: bead → the target's verdict on its job, its own word, its error text.
+    - ``verdicts``: bead → the target's verdict on its job, its own word, its error text; then, if the target knows more, an object: ``dead``, ``started``,
+      ``limited``, ``resets_at``, ``active_at``, ``job``.
     - ``leases``: bead → the holder of its lease, its last heartbeat, its expiry (of stale and unknown beads).
     - ``answer``: what the target answered (reports only).
     - ``jitter``: the random part of the pause before the next attempt or try, from 0 to 1 (reports and outages only).
@@ -42,7 +43,7 @@ def inputs(state: State, now: datetime, scope: Scope, holds: Mapping[str, Hold],
     """
     passed = {bead: hold.gate for bead, hold in holds.items() if hold.gate in UNRECORDED}
     capacity = {name: _capacity_as(one) for name, one in outside.capacity.items()}
-    verdicts = {bead: [one.verdict.value, one.word, one.error] for bead, one in outside.verdicts.items()}
+    verdicts = {bead: _verdict_as(one) for bead, one in outside.verdicts.items()}
     leases = {
         bead: [one.holder, one.heartbeat.isoformat(), one.expires.isoformat()] for bead, one in outside.leases.items()
     }
@@ -56,6 +57,22 @@ def inputs(state: State, now: datetime, scope: Scope, holds: Mapping[str, Hold],
 def _capacity_as(one: Capacity) -> list[Any]:
     told: list[Any] = [one.slots, one.idle, one.why]
     return [*told, one.down, one.proof] if one.down or one.proof else told
+
+
+def _verdict_as(one: JobReport) -> list[Any]:
+    """Return a verdict as it is recorded. What is as by default is left out."""
+    told: list[Any] = [one.verdict.value, one.word, one.error]
+    known = {name: value for name, value in one._asdict().items() if value != JobReport._field_defaults.get(name)}
+    more = {name: _moment_as(known[name]) for name in _MORE if name in known}
+    return [*told, more] if more else told
+
+
+def _moment_as(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, datetime) else value
+
+
+_MORE = ("dead", "started", "limited", "resets_at", "active_at", "job")
+"""Fields of a verdict that only some targets know."""
 
 
 class Given(NamedTuple):
@@ -127,6 +144,21 @@ def _verdicts(given: Mapping[str, Any]) -> Iterator[tuple[str, JobReport]]:
             case [str() as verdict, str() as word, str() as error]:
                 with suppress(ValueError):
                     yield bead, JobReport(Verdict(verdict), word, error)
+            case [str() as verdict, str() as word, str() as error, dict() as more]:
+                with suppress(ValueError):
+                    yield bead, _known(JobReport(Verdict(verdict), word, error), more)
+
+
+def _known(report: JobReport, more: Mapping[str, Any]) -> JobReport:
+    job = more.get("job")
+    return report._replace(
+        dead=more.get("dead") is True,
+        started=more.get("started") is not False,
+        limited=more.get("limited") is True,
+        resets_at=told(more.get("resets_at")),
+        active_at=told(more.get("active_at")),
+        job=job if isinstance(job, str) else "",
+    )
 
 
 def leases_of(given: object) -> dict[str, Lease]:

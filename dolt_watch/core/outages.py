@@ -63,7 +63,7 @@ def unwell(state: State, target: str, now: datetime) -> bool:
     return target in state.outages or _busy(state, target, now) > 0
 
 
-def _doubled(first: timedelta, last: timedelta, number: int, jitter: float) -> timedelta:
+def doubled(first: timedelta, last: timedelta, number: int, jitter: float) -> timedelta:
     """``number``: from 1. ``jitter`` from 0 to 1 adds up to a quarter, never past ``last``."""
     doubled: timedelta = first * 2 ** (min(number, 20) - 1) * (1 + jitter / 4)
     return min(doubled, last)
@@ -71,12 +71,12 @@ def _doubled(first: timedelta, last: timedelta, number: int, jitter: float) -> t
 
 def pause(tries: int, jitter: float) -> timedelta:
     """Before the next try, after so many that failed."""
-    return _doubled(FIRST_TRY, LAST_TRY, tries, jitter)
+    return doubled(FIRST_TRY, LAST_TRY, tries, jitter)
 
 
 def rest(busy: int, asked: float | None) -> timedelta:
     """After so many busy answers in a row. ``asked``: seconds that the target itself asked for; fewer are not taken."""
-    return max(_doubled(FIRST_REST, LAST_REST, busy, 0.0), timedelta(seconds=asked or 0.0))
+    return max(doubled(FIRST_REST, LAST_REST, busy, 0.0), timedelta(seconds=asked or 0.0))
 
 
 # -- folding ------------------------------------------------------------------------------------------------

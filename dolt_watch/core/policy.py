@@ -57,6 +57,9 @@ class Policy(NamedTuple):
     telling: Collection[str] = ()
     """Targets that tell what became of a job: they are asked while it runs, so that nobody waits for one that failed."""
 
+    deduplicating: Collection[str] = ()
+    """Targets that start each token at most once, and can tell whether it runs."""
+
     def rule(self, name: str) -> Rule | None:
         return next((rule for rule in self.rules if rule.name == name), None)
 
@@ -72,6 +75,8 @@ class Questions(NamedTuple):
     """Running beads without a sign of life for too long: asked for fresh signs, and the target for its verdict."""
     jobs: tuple[Bead, ...] = ()
     """The other running beads that have a job: its target may say that it failed."""
+    unsettled: tuple[Bead, ...] = ()
+    """All attempts of unknown outcome: a target that deduplicates is asked whether they run."""
     unknown: tuple[Bead, ...] = ()
     """Unknown attempts past ``unknown_after``: the service is asked whether it is idle."""
     tries: tuple[str, ...] = ()
@@ -101,7 +106,7 @@ class Outside(NamedTuple):
     """From 0 to 1, drawn once: the random part of the pause before a target is tried again."""
 
 
-GUARDED = (Kind.CLAIM, Kind.RESTORE, Kind.REAP, Kind.REQUEUE, Kind.MANUAL_RETRY)
+GUARDED = (Kind.CLAIM, Kind.RESTORE, Kind.REAP, Kind.REQUEUE, Kind.MANUAL_RETRY, Kind.MANUAL_STOP)
 """Decisions that hold for the row as their own transaction reads it, whatever word its status is: a rule's ``running`` may name others."""
 
 

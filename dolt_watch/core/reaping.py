@@ -85,6 +85,8 @@ def overdue(
             if at <= now:
                 unknown.append(bead)
                 at = now + RECHECK if scope.dispatch else at  # settled in this tick, or held by a lease
+            if rule.target in policy.deduplicating:  # it is asked at once, and again
+                at = min(at, now + RECHECK) if scope.dispatch else AT_ONCE
             clock.at("dispatch", at)
         if bead.phase is Phase.RUNNING:
             pause = paused(state, rule.name, now, reaping=True)
@@ -108,17 +110,33 @@ def reaped(
 ) -> Iterator[Decision]:
     unheard = JobReport(Verdict.UNKNOWN)
     failed = [bead for bead in asked.jobs if outside.verdicts.get(bead.id, unheard).failed]
+    for bead in asked.jobs:
+        report = outside.verdicts.get(bead.id, unheard)
+        if report.verdict is Verdict.FINISHED and not report.failed:
+            why = f"its job {bead.job} ended {report.ended}, but the bead is still in progress"
+            holds[bead.id] = Hold("verdict", why)
     for bead in (*asked.stale, *failed):
         rule = policy.rule(bead.rule)
         assert rule is not None
-        spared = outside.holds.get(bead.id) or held_by_lease(bead, rule, outside, now)
         report = outside.verdicts.get(bead.id, unheard)
+        if report.limited and report.dead:
+            continue  # its target rests instead
+        spared = outside.holds.get(bead.id) or held_by_lease(bead, rule, outside, now)
+        spared = spared or _writes_output(bead, rule, report, now)
         if spared is None and report.verdict is Verdict.RUNNING and now - last_sign(bead) < rule.max_runtime:
             spared = Hold("verdict", f"the target says that its job {bead.job} is {report.word or 'running'}")
         if spared is not None:
             holds[bead.id] = spared
             continue
         yield _reaped(bead, rule, report, now)
+
+
+def _writes_output(bead: Bead, rule: Rule, report: JobReport, now: datetime) -> Hold | None:
+    """Return why a silent bead is spared: its run wrote output. No commit holds that."""
+    if report.verdict is not Verdict.RUNNING or report.active_at is None:
+        return None
+    wrote = min(report.active_at, now)
+    return Hold("output", f"its job wrote output at {iso(wrote)}") if now < wrote + silence(rule) else None
 
 
 def _reaped(bead: Bead, rule: Rule, report: JobReport, now: datetime) -> Decision:

@@ -41,7 +41,13 @@ class ReasonCode(StrEnum):
     """The attempt gave no sign of life, and its rule has it tried again."""
     STILL_UNKNOWN = "still-unknown"
     """The outcome stayed unknown, and its rule has it blocked."""
+    RUN_STARTED = "run-started"
+    """The target says that the attempt's run was started."""
+    NEVER_STARTED = "never-started"
+    """The target says that the attempt's run was never started, and never will be."""
     # reaping
+    USAGE_LIMIT = "usage-limit"
+    """The agent met a usage limit."""
     NO_PROGRESS = "no-progress"
     """No sign of life for longer than ``stale_after``."""
     JOB_ENDED = "job-ended"
@@ -104,6 +110,7 @@ _OF_KIND = {
     "reprocess": ReasonCode.REQUESTED,
     "manual-retry": ReasonCode.REQUESTED,
     "manual-release": ReasonCode.REQUESTED,
+    "manual-stop": ReasonCode.REQUESTED,
 }
 """Kind of entry → its code, if nothing in the entry says more."""
 

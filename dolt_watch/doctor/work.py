@@ -46,8 +46,19 @@ def target(settings: Settings, targets: Callable[[str], Target]) -> Iterator[Fin
                 yield warning("target", says, fix)
             else:
                 yield ok("target", says)
+            yield from _leftovers(name, targets(name))
     if settings.notify.target:
         yield _hears(settings.notify.target, targets)
+
+
+def _leftovers(name: str, target: Target) -> Iterator[Finding]:
+    """What ended runs left that the target does not remove by itself."""
+    found = list(getattr(target, "leftovers", tuple)())
+    for says, fix in found[:LONGEST]:
+        yield warning("target", f"{name}: {says}", fix)
+    if len(found) > LONGEST:
+        more = f"{name}: {len(found) - LONGEST} more worktrees of ended runs"
+        yield warning("target", more, "git worktree list")
 
 
 def _hears(name: str, targets: Callable[[str], Target]) -> Finding:

@@ -15,6 +15,7 @@ from dolt_watch.core.reason_codes import WORDS, ReasonCode
 from dolt_watch.engines import Commit
 from dolt_watch.errors import MergeInProgress, MigrationInProgress, NothingToCommit
 from dolt_watch.handlers.notify import AGAIN, Notifier
+from dolt_watch.handlers.stopping import RunStopper
 from dolt_watch.ledger import Ledger, Written
 from dolt_watch.log_events import LogEvent, event_fields
 from dolt_watch.look import Look, Seen
@@ -38,8 +39,12 @@ class Acting:
         rules: Sequence[Rule],
         targets: Callable[[str], Target],
         notifier: Notifier | None = None,
+        stopper: RunStopper | None = None,
     ) -> None:
-        """``notifier``: reports decisions that went wrong; None: nothing is reported."""
+        """``notifier``: reports decisions that went wrong; ``stopper``: stops runs of ended attempts.
+        None: neither is done.
+        """
+        self.stopper = stopper
         self.ledger, self.targets = ledger, targets
         self.notifier = notifier
         self.rules = {rule.name: rule for rule in rules}
@@ -52,7 +57,11 @@ class Acting:
                 logger.warning(
                     f"warning: {written.warning}", extra=event_fields(LogEvent.NOTES_FULL, bead=decision.bead)
                 )
+            if self.stopper is not None and decision.rule in self.rules:
+                self.stopper.after(written.entry, self.rules[decision.rule].target)
             return written
+        if self.stopper is not None:
+            self.stopper.leftovers(context.state)
         from dolt_watch.handlers.dispatch import dispatch  # who has nobody to dispatch needs nothing of targets
 
         rule = self.rules[decision.rule]
@@ -124,6 +133,8 @@ class Acting:
         logger.info(reason, extra=event_fields(LogEvent.REPROCESS))
 
     def save(self, store: Store, look: Look, seen: Mapping[str, Seen], due: Mapping[str, Any], *more: Any) -> None:
+        if self.stopper is not None:
+            self.stopper.leftovers(store.state(look))
         if store.outbox:
             store.keep_notices(self.notifier.flush(store.outbox) if self.notifier is not None else [])
         if store.outbox:

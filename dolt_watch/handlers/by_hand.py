@@ -73,6 +73,6 @@ def blocked_by_us(engine: Engine) -> list[tuple[str, str]]:
         " JOIN (SELECT bead_id, MAX(version) AS last FROM watch_decision GROUP BY bead_id) m"
         " ON m.bead_id = d.bead_id AND m.last = d.version"
         " JOIN issues i ON i.id = d.bead_id"
-        " WHERE d.kind IN ('reap', 'give-up') AND i.status = 'blocked' ORDER BY d.bead_id"
+        " WHERE d.kind IN ('reap', 'give-up', 'manual-stop') AND i.status = 'blocked' ORDER BY d.bead_id"
     )
     return [(str(bead), str(rule)) for bead, rule in rows]

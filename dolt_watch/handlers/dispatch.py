@@ -43,6 +43,8 @@ def _attempt(
     claim: Decision, begun: float, context: DecisionContext, rule: Rule, target: Target, ledger: Ledger
 ) -> Written:  # fmt: skip
     bead = context.state.beads[claim.bead]
+    if site := getattr(target, "site", ""):  # whoever settles it must be there
+        claim = claim._replace(detail={**claim.detail, "site": site})
     valid = timedelta(seconds=MARGIN + target.timeout)
     claimed = ledger.decide(context, claim, valid)
     after = time.monotonic()
@@ -51,7 +53,7 @@ def _attempt(
     again = is_resent(claim.detail)
     report = _withdrawn(claimed, context, ledger, again) or _late(begun)
     if report is None:
-        task = Task(bead.id, dict(claimed.row or {}), rule.name)
+        task = Task(bead.id, dict(claimed.row or {}), rule.name, claim.attempt)
         answer, jitter = target.dispatch(task, claim.token), round(random.random(), 6)
         # not the look's time: what is to be left alone for a while is left alone from its answer on
         now = claimed.entry.at + timedelta(seconds=time.monotonic() - after)

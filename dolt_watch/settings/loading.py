@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 from dolt_watch.engines.address import Address, DoltLitePath, parse_url
 from dolt_watch.errors import SettingsError
 from dolt_watch.rule import Rule
-from dolt_watch.settings import beads, kinds, sources, tomlfile
+from dolt_watch.settings import beads, discovery, kinds, sources, tomlfile
 from dolt_watch.settings.model import NOTIFIED, Notify, Settings, TargetSettings
 from dolt_watch.settings.password import password, secret_in
 from dolt_watch.settings.values import Given, convert, nearest
@@ -52,12 +52,30 @@ def load(flags: Mapping[str, Any], env: Mapping[str, str] = os.environ, cwd: Pat
     address, project = _address(values, env, here, origins)
     rules = tuple(_table(Rule(name=name), "rules", sources.RULE, values, origins) for name in values.rules)
     targets = _targets(rules, values, env, origins)
+    targets = _located(targets, project or _tracker_id(address), env, here)
     rules = tuple(_announced(rule, targets[rule.target], values) for rule in rules)
     notify = _notify(values, targets, origins)
     chosen = {key: value for key, value in simple.items() if value is not None}
     return Settings(
         address=address, project_id=project, rules=rules, targets=targets, notify=notify, **chosen, origins=origins
     )
+
+
+def _located(
+    targets: Mapping[str, TargetSettings], tracker: str, env: Mapping[str, str], here: Path
+) -> dict[str, TargetSettings]:
+    """Return the targets with what they need to know of the tracker, each kind in its own way."""
+    if all(type(target).located is TargetSettings.located for target in targets.values()):
+        return dict(targets)
+    folder = discovery.find(env, here).folder
+    return {name: target.located(tracker, folder, env) for name, target in targets.items()}
+
+
+def _tracker_id(address: Address | DoltLitePath) -> str:
+    """Return a name for a tracker without a project ID, made from its address."""
+    import hashlib
+
+    return hashlib.sha256(address.url.encode()).hexdigest()[:16]
 
 
 def _tidy(env: Mapping[str, str]) -> Mapping[str, str]:

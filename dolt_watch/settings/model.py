@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 from dolt_watch.engines.address import Address, DoltLitePath
@@ -27,8 +28,23 @@ class TargetSettings:
     tells_of_jobs: ClassVar[bool] = False
     """Does it say what became of a job, by ``verdict``? Then it is asked while the job runs, once a minute at most."""
 
+    deduplicates: ClassVar[bool] = False
+    """Does it start each token at most once, and tell whether it runs (``settle``)?"""
+
+    @property
+    def stops_runs(self) -> bool:
+        """Return whether a run is stopped when its attempt ends."""
+        return False
+
     announces: ClassVar[bool] = False
     """Is the first act of its agents a note on the bead? Then silence means that nothing runs: the default of a rule's ``on_unknown`` is 'retry'."""
+
+    def located(self, tracker: str, beads_dir: Path | None, env: Mapping[str, str]) -> TargetSettings:
+        """Return the settings for one tracker. ``tracker``: its ID as a file name.
+
+        ``beads_dir``: the tracker's ``.beads``, if one was found; ``env``: the environment.
+        """
+        return self
 
     def place(self, key: str) -> str:
         return self.places.get(key, f"[targets.{self.name}] {key}")

@@ -16,7 +16,7 @@ LONGEST = timedelta(days=366)
 _NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"  # compiled when first needed: most ticks name nothing
 _TRUE, _FALSE = frozenset({"true", "1", "yes", "on"}), frozenset({"false", "0", "no", "off"})
 _CHOICES: dict[str, tuple[str, ...]] = {"on_stale": ("block", "requeue"), "on_unknown": ("retry", "block")}
-_LEAST = {"max_in_flight": 1, "max_attempts": 1, "max_per_hour": 0}
+_LEAST = {"slots": 1, "log_size": 1, "max_in_flight": 1, "max_attempts": 1, "max_per_hour": 0}
 _MOST = 1_000_000
 # These may be nothing; any other text must say something.
 _MAY_BE_EMPTY = frozenset({"running", "order_by", "url", "service_url"})

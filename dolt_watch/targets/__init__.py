@@ -71,6 +71,8 @@ class Task:
     row: dict[str, Any]
     rule: str = ""
     """Under which rule; '' where it is not known."""
+    attempt: int = 0
+    """Number of the attempt, from 1; 0 if it is not known."""
 
 
 class Target(Protocol):

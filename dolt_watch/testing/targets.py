@@ -154,13 +154,13 @@ class TargetConformance:
         began = time.monotonic()
         answer = _answer(target.dispatch(a_task(), "token-1"))
         assert time.monotonic() - began < target.timeout + GRACE
-        assert isinstance(answer, Unknown), answer
+        assert _not_known(answer, target), answer
         assert len(rig.runs()) <= 1, "one token is sent once"
 
     def test_nonsense_is_not_known(self, rig: Rig, target: Target) -> None:
         rig.talk_nonsense()
         answer = _answer(target.dispatch(a_task(), "token-1"))
-        assert isinstance(answer, Unknown), answer
+        assert _not_known(answer, target), answer
         assert len(rig.runs()) <= 1, "one token is sent once"
 
     # -- verdict -------------------------------------------------------------------------------------------------
@@ -184,6 +184,59 @@ class TargetConformance:
         assert isinstance(answer, Accepted), answer
         getattr(rig, how)()
         assert _report(target.verdict(answer.job, None)).verdict is Verdict.UNKNOWN
+
+    # -- optional parts ------------------------------------------------------------------------------------------
+
+    def test_if_it_deduplicates_a_token_runs_once(self, rig: Rig, target: Target) -> None:
+        """Applies to targets with ``deduplicates = True``: a token that was used before starts nothing."""
+        if not getattr(target, "deduplicates", False):
+            return
+        first = target.dispatch(a_task("bd-7"), "token-7")
+        second = target.dispatch(a_task("bd-7"), "token-7")
+        assert first == second and isinstance(first, Accepted)
+        _awaited(rig, 1)
+        report = _report(target.settle("token-7"))  # type: ignore[attr-defined]
+        assert report.verdict is not Verdict.UNKNOWN and report.started
+
+    def test_if_it_deduplicates_what_never_started_never_will(self, rig: Rig, target: Target) -> None:
+        """``settle`` is evidence: another attempt is sent on it."""
+        if not getattr(target, "deduplicates", False):
+            return
+        assert getattr(target, "site", ""), "it says where its runs are: only there they are settled"
+        report = _report(target.settle("token-8"))  # type: ignore[attr-defined]
+        assert report.verdict is Verdict.LOST and report.dead and not report.started
+        assert isinstance(_answer(target.dispatch(a_task("bd-8"), "token-8")), Refused)
+        assert list(rig.runs()) == []
+
+    @pytest.mark.parametrize("how", ["go_away", "go_silent", "talk_nonsense"])
+    def test_if_it_deduplicates_trouble_settles_nothing(self, rig: Rig, target: Target, how: str) -> None:
+        if not getattr(target, "deduplicates", False):
+            return
+        getattr(rig, how)()
+        assert _report(target.settle("token-9")).verdict is Verdict.UNKNOWN  # type: ignore[attr-defined]
+
+    def test_if_it_stops_runs_they_are_dead(self, rig: Rig, target: Target) -> None:
+        """Applies to targets with a method ``stop(job, by, reason)``."""
+        stop = getattr(target, "stop", None)
+        if stop is None:
+            return
+        answer = target.dispatch(a_task("bd-7"), "token-7")
+        assert isinstance(answer, Accepted), answer
+        report = _report(stop(answer.job, "somebody", "a reason"))
+        assert report.dead and report.verdict is not Verdict.RUNNING
+        assert _report(target.verdict(answer.job, None)).verdict is not Verdict.RUNNING
+        assert _report(stop("no-such-job", "somebody", "a reason")).verdict in (Verdict.UNKNOWN, Verdict.LOST)
+
+    def test_if_it_keeps_logs_they_are_bytes(self, rig: Rig, target: Target) -> None:
+        """Applies to targets with a method ``logs(job, follow)``."""
+        logs = getattr(target, "logs", None)
+        if logs is None:
+            return
+        answer = target.dispatch(a_task("bd-7"), "token-7")
+        assert isinstance(answer, Accepted), answer
+        assert all(isinstance(piece, bytes) for piece in logs(answer.job, False))
+        with pytest.raises(LookupError):
+            list(logs("no-such-job", False))
 
     # -- secrets -------------------------------------------------------------------------------------------------
 
@@ -220,6 +273,22 @@ def _answer(answer: Answer) -> Answer:
             "it goes into a note and a commit message: dolt_watch.text.outside shows it escaped"
         )
     return answer
+
+
+def _not_known(answer: Answer, target: Target) -> bool:
+    """Return whether an answer admits that a run may have begun.
+
+    A target that deduplicates may know that none has: it asks by the token, and prevents a later start.
+    """
+    return isinstance(answer, Unknown) or (isinstance(answer, Refused) and getattr(target, "deduplicates", False))
+
+
+def _awaited(rig: Rig, runs: int) -> None:
+    """Wait until so many runs have begun: an accepted one may begin a moment later."""
+    until = time.monotonic() + GRACE
+    while len(rig.runs()) < runs and time.monotonic() < until:
+        time.sleep(0.02)
+    assert len(rig.runs()) == runs
 
 
 def _report(report: JobReport) -> JobReport:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -16,6 +18,9 @@ from dolt_watch.settings.kinds.command import CommandSettings
 from dolt_watch.settings.kinds.webhook import WebhookSettings
 from dolt_watch.settings.model import TargetSettings
 from dolt_watch.targets import Target
+from dolt_watch.targets.local import run_files
+from dolt_watch.targets.local.settings import LocalSettings
+from dolt_watch.targets.local.target import Local
 from dolt_watch.targets.opening import open_target
 from dolt_watch.testing import Rig, TargetConformance
 from tests.stubs.agent_service import AgentServiceStub
@@ -143,6 +148,68 @@ class TestCommand(TargetConformance):
         return CommandRig(tmp_path)
 
 
+class LocalRig:
+    """Agents as processes: the state directory is the service that can fail."""
+
+    kind = "local"
+    secrets = ("hunter2-password",)
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.root = folder, folder / "state"
+        self.held = -1
+
+    def target(self) -> Target:
+        settings = LocalSettings(
+            "local",
+            argv=("/bin/sh", "-c", "exec sleep 300"),
+            slots=20,
+            directory=self.folder,
+            root=self.root,
+            env=("SECRET=hunter2-password",),
+            timeout=timedelta(seconds=2),
+        )
+        return open_target(settings)
+
+    def runs(self) -> list[str]:
+        begun = self.folder.glob("*/runs/*/agent.json")  # written as soon as the agent is a process
+        return [str((run_files.read(each.with_name("run.json")) or {})["bead"]) for each in begun]
+
+    def go_silent(self) -> None:
+        """Another process holds the lock of the state directory, and never lets it go."""
+        self.root.mkdir(exist_ok=True)
+        self.held = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT)
+        fcntl.flock(self.held, fcntl.LOCK_EX)
+
+    def talk_nonsense(self) -> None:
+        """The records of all runs are damaged, and the state directory is a file."""
+        self.go_away()
+
+    def go_away(self) -> None:
+        if self.root.exists():
+            self.root.rename(self.folder / "gone")
+        self.root.write_text("not a directory", "utf-8")
+
+    def close(self) -> None:
+        if self.held >= 0:
+            os.close(self.held)
+        if self.root.is_file():
+            self.root.unlink()
+            if (self.folder / "gone").exists():
+                (self.folder / "gone").rename(self.root)
+        target = self.target()
+        assert isinstance(target, Local)
+        for token in target.live_tokens():
+            target.stop(token, "the suite", "the test is over")
+
+
+class TestLocal(TargetConformance):
+    @pytest.fixture
+    def rig(self, tmp_path: Path) -> Iterator[Rig]:
+        rig = LocalRig(tmp_path)
+        yield rig
+        rig.close()
+
+
 def test_every_kind_of_ours_is_here() -> None:
     # The rig of "kubernetes" needs a control plane: tests/conformance/test_target_kubernetes.py.
-    assert {"beadboard", "agent-service", "webhook", "command", "kubernetes"} == set(kinds.BUILT_IN)
+    assert {"beadboard", "agent-service", "webhook", "command", "local", "kubernetes"} == set(kinds.BUILT_IN)

@@ -29,13 +29,14 @@ BUILT_IN: dict[str, tuple[str, str]] = {
     ),
     "webhook": ("dolt_watch.settings.kinds.webhook:WebhookSettings", "dolt_watch.targets.webhook:Webhook"),
     "command": ("dolt_watch.settings.kinds.command:CommandSettings", "dolt_watch.targets.command:Command"),
+    "local": ("dolt_watch.targets.local.settings:LocalSettings", "dolt_watch.targets.local.target:Local"),
     "kubernetes": (
         "dolt_watch.targets.kubernetes.settings:KubernetesSettings",
         "dolt_watch.targets.kubernetes.target:KubernetesTarget",
     ),
 }
 """Kind → its settings, who opens it. Each is also the name of a target that needs no table."""
-_NO_KEYS = frozenset({"name", "places"})
+_NO_KEYS = frozenset({"name", "places", "root"})
 
 
 def known() -> list[str]:

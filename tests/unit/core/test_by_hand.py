@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.core.by_hand import Answer, Found, Nothing, Refusal, release, retry
+from dolt_watch.core.by_hand import Answer, Found, Nothing, Refusal, release, retry, stop
 from dolt_watch.core.derive import is_ours
 from dolt_watch.core.fold import fold_bead
 from dolt_watch.core.policy import sets_status
@@ -105,6 +105,32 @@ def test_an_agent_may_be_at_work_so_a_person_s_word_is_needed(one: Bead) -> None
 )
 def test_release(here: Found, said: tuple[str, ...]) -> None:
     assert shape(release(here, "tess", "why")) == said
+
+
+@pytest.mark.parametrize(
+    ("here", "said"),
+    [
+        (found(RUNNING, "in_progress"), ("manual-stop", "t", "blocked", "running", "in_progress")),
+        (found(UNKNOWN, "in_progress"), ("manual-stop", "t", "blocked", "unknown", "in_progress")),
+        (found(OVERDUE, "in_progress"), ("manual-stop", "t", "blocked", "claimed", "in_progress")),
+        (found(CLAIMED, "in_progress"), SENDING),
+        (
+            found(RUNNING, "open"),
+            ("refused", "The row of a was set to open while its attempt is under way."),
+        ),
+        (found(OWN, "in_progress"), ("nothing", "a has no attempt under way")),
+        (found(None, "closed"), ("nothing", "a has no attempt under way")),
+        (found(bead("a", Phase.HELD, token="t")), ("nothing", "a has no attempt under way")),
+    ],
+)
+def test_stop(here: Found, said: tuple[str, ...]) -> None:
+    assert shape(stop(here, "tess", "why")) == said
+
+
+def test_a_stopped_bead_can_be_retried() -> None:
+    after = retry(found(None, "blocked", Kind.MANUAL_STOP), "tess", "why", False)
+    assert shape(after) == ("manual-retry", "", "open", "blocked", "blocked")
+    assert folded(RUNNING, Kind.MANUAL_STOP, Facts(), token="t") is None
 
 
 def test_what_the_entry_says() -> None:

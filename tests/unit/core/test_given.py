@@ -58,6 +58,20 @@ def test_an_entry_that_names_no_readiness_rule_is_of_the_first(written: Any, rea
     assert recall(entry({})).readiness == 1
 
 
+def test_what_only_some_targets_know_of_a_job_comes_back() -> None:
+    verdicts = {
+        "bd-1": JobReport(Verdict.LOST, "not started", "", dead=True, started=False),
+        "bd-2": JobReport(Verdict.FINISHED, "usage limit", "6pm", dead=True, limited=True, resets_at=NOW),
+        "bd-3": JobReport(Verdict.RUNNING, "running", job="j", active_at=NOW),
+    }
+    written = inputs(State("h", "m", {}), NOW, Scope(reap=True), {}, Outside(verdicts=verdicts))
+    assert written["verdicts"]["bd-1"] == ["lost", "not started", "", {"dead": True, "started": False}]
+    assert dict(recall(entry(orjson.loads(orjson.dumps(written)))).verdicts) == verdicts
+    foreign = {"dead": "yes", "started": 0, "limited": 1, "resets_at": "soon", "active_at": 3, "job": 4}
+    read = recall(entry({"verdicts": {"a": ["lost", "", "", foreign], "b": ["odd", "", "", {}]}}))
+    assert dict(read.verdicts) == {"a": JobReport(Verdict.LOST)}
+
+
 def test_a_verdict_that_no_target_gives() -> None:
     known = ["running", "at work", ""]
     assert list(recall(entry({"verdicts": {"bd-1": ["dancing", "", ""], "bd-2": known}})).verdicts) == ["bd-2"]

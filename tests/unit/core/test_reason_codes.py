@@ -61,6 +61,7 @@ OLD: list[tuple[str, str, dict[str, Any], ReasonCode | None]] = [
     ("resume", "back", {}, ReasonCode.REQUESTED),
     ("manual-retry", "try again", {}, ReasonCode.REQUESTED),
     ("manual-release", "mine", {}, ReasonCode.REQUESTED),
+    ("manual-stop", "it went wrong", {}, ReasonCode.REQUESTED),
     ("reprocess", "everything after 3abc is folded again, as ann asked", {}, ReasonCode.REQUESTED),
     ("resync", "first start here: 3 beads taken as they are", {}, ReasonCode.FIRST_START),
     ("resync", "the rules changed: 3 beads taken as they are", {}, ReasonCode.RULES_CHANGED),

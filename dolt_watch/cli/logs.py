@@ -1,0 +1,114 @@
+"""``dolt_watch logs``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dolt_watch.cli.common import load_settings, say, settings_options
+from dolt_watch.text import outside
+
+if TYPE_CHECKING:
+    from dolt_watch.engines import Engine
+
+LONGEST_LINE = 1_000_000
+"""Characters of one line of output that are shown."""
+
+
+@click.command()
+@click.argument("bead", metavar="BEAD")
+@settings_options
+@click.option("--attempt", metavar="N", type=click.IntRange(min=1), help="Number of the attempt. [default: the last]")
+@click.option("-f", "--follow", is_flag=True, help="Show new output until the run ends.")
+@click.option("--raw", is_flag=True, help="Write the output's bytes as they are, without escaping control characters.")
+def command(bead: str, attempt: int | None, follow: bool, raw: bool, **kwargs: Any) -> int:
+    """Show the output of a bead's agent.
+
+    Works for targets that keep the output of their runs, as the kind `local` does on the machine that runs the agent.
+
+    Example: dolt_watch logs bd-12 --follow
+    """
+    from dolt_watch.cli.wiring import Targets
+    from dolt_watch.engines.address import open_engine
+    from dolt_watch.migrate import check_project
+
+    settings = load_settings(kwargs)
+    engine, targets = open_engine(settings.address), Targets(settings)
+    try:
+        check_project(engine, settings.project_id)
+        run = _find_run(engine, bead, attempt)
+        if run is None:
+            say(f"{bead} has no attempt yet")
+            return 0
+        job, rule, host = run
+        engine.close()
+        named = next((each for each in settings.rules if each.name == rule), None)
+        target = targets(named.target) if named is not None else None
+        read = getattr(target, "logs", None)
+        if read is None:
+            raise _no_output(f"The target of rule {rule!r} keeps no output.", "Look at the target's own logs.")
+        try:
+            _write(read(job, follow), raw)
+        except LookupError:
+            raise _no_output(
+                f"This machine has no output of the run {job}.", f"Run `dolt_watch logs {bead}` on {host}."
+            ) from None
+    finally:
+        targets.close()
+        engine.close()
+    return 0
+
+
+def _find_run(engine: Engine, bead: str, attempt: int | None) -> tuple[str, str, str] | None:
+    """Return the job, the rule and the host of a bead's attempt. Returns None if it has none.
+
+    Raises SettingsError: no such attempt.
+    """
+    import orjson
+
+    rows = engine.query(
+        "SELECT attempt, token, job_id, rule, detail FROM watch_decision"
+        " WHERE bead_id = ? AND token <> '' ORDER BY version DESC",
+        (bead,),
+    )
+    if not rows and attempt is None:
+        return None
+    found = [row for row in rows if attempt is None or row[0] == attempt]
+    if not found:
+        raise _no_output(
+            f"{bead} has no attempt {attempt}.", f"Run `dolt_watch log --bead {bead}` to list its attempts."
+        )
+    token = found[0][1]
+    same = [row for row in rows if row[1] == token]
+    job = next((str(row[2]) for row in same if row[2]), str(token))
+    host = str(orjson.loads(same[-1][4]).get("host", "the machine that claimed it"))
+    return job, str(found[0][3]), host
+
+
+def _no_output(message: str, fix: str) -> Exception:
+    from dolt_watch.errors import SettingsError
+
+    return SettingsError(message, where="logs", fix=fix)
+
+
+def _write(output: Iterable[bytes], raw: bool) -> None:
+    if raw:
+        for data in output:
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+        return
+    for line in _lines(output):
+        click.echo(outside(line.replace("\t", "    "), LONGEST_LINE))
+
+
+def _lines(output: Iterable[bytes]) -> Iterator[str]:
+    rest = b""
+    for data in output:
+        *lines, rest = (rest + data).split(b"\n")
+        for line in lines:
+            yield line.decode("utf-8", "replace").rstrip("\r")
+    if rest:
+        yield rest.decode("utf-8", "replace")

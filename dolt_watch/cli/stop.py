@@ -1,0 +1,97 @@
+"""``dolt_watch stop``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dolt_watch.cli.common import load_settings, person, say, settings_options
+from dolt_watch.cli.pause import check_reason
+from dolt_watch.cli.retry import by_hand, check_beads
+
+if TYPE_CHECKING:
+    from dolt_watch.core.by_hand import Found
+    from dolt_watch.handlers.by_hand import ByHand
+    from dolt_watch.settings import Settings
+
+
+@click.command()
+@click.argument("beads", nargs=-1, required=True, metavar="BEAD…")
+@settings_options
+@click.option("--reason", default="asked for", show_default=True, help="Why. The reason is stored in the history.")
+def command(beads: tuple[str, ...], reason: str, **kwargs: Any) -> int:
+    """End the runs of beads, and block the beads.
+
+    Works for targets that can end a run, as the kind `local` does on the machine that runs the agent. The agent gets SIGTERM, then SIGKILL, and so do all processes that it started.
+    `dolt_watch retry` tries the bead again. Exit 1 if a run could not be ended.
+
+    Example: dolt_watch stop bd-12 --reason "it edits the wrong files"
+    """
+    from dolt_watch.cli.wiring import Targets
+
+    check_reason(reason)
+    settings = load_settings(kwargs)
+    who, code = person(), 0
+    targets = Targets(settings)
+    try:
+        with by_hand(settings) as hand:
+            for bead in check_beads(hand, beads):
+                code |= _stop(hand, settings, targets, bead, who, reason)
+    finally:
+        targets.close()
+    return code
+
+
+def _stop(hand: ByHand, settings: Settings, targets: Any, bead: str, who: str, reason: str) -> int:
+    from dolt_watch.core.by_hand import Nothing, Refusal, stop
+    from dolt_watch.model import Decision
+    from dolt_watch.text import outside
+
+    chosen: list[tuple[Any, str]] = []
+
+    def decide(found: Found) -> Any:
+        answer = stop(found, who, reason)
+        if not isinstance(answer, Decision):
+            return answer
+        rule = next((each for each in settings.rules if each.name == answer.rule), None)
+        target = targets(rule.target) if rule is not None else None
+        job = answer.job or answer.token
+        refusal = _cannot_stop(target, job, bead)
+        chosen[:] = [] if refusal else [(target, job)]
+        return refusal or answer
+
+    answer = hand.do(bead, decide)
+    if isinstance(answer, Refusal):
+        click.echo(outside(f"error: {answer.why}", 1000), err=True)
+        click.echo(outside(f"  fix:   {answer.fix}", 1000), err=True)
+        return 1
+    if isinstance(answer, Nothing):
+        say(f"{answer.why}: nothing to do")
+        return 0
+    # The entry comes first: if this process dies now, the next tick ends the run.
+    target, job = chosen[0]
+    report = target.stop(job, who, reason)
+    if not report.dead:
+        click.echo(outside(f"error: The run of {bead} could not be ended: {report.error}", 1000), err=True)
+        return 1
+    say(f"{bead}: stopped ({report.word}), and blocked")
+    return 0
+
+
+def _cannot_stop(target: Any, job: str, bead: str) -> Any:
+    """Return why a run cannot be ended from here. Returns None if it can."""
+    from dolt_watch.core.by_hand import Refusal
+    from dolt_watch.model import Verdict
+
+    if getattr(target, "stop", None) is None:
+        return Refusal(
+            f"The target of {bead} can't end a run.", f"End the run there, then `dolt_watch release {bead}`."
+        )
+    report = target.verdict(job, None)
+    if report.verdict is Verdict.UNKNOWN:
+        return Refusal(
+            f"The run of {bead} can't be ended from here: {report.error}.",
+            "Run this command on the machine that runs the agent.",
+        )
+    return None

@@ -1,0 +1,65 @@
+"""The agent's environment: an allow-list, and the names that dolt_watch sets.
+
+An agent runs commands that a model chose. So it gets no variable by accident: not the database
+password, no token of dolt_watch, and no credential of the shell that started it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from dolt_watch.targets.local.processes import TOKEN_VARIABLE
+
+ALLOWED = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "LC_*", "TZ", "TMPDIR", "XDG_*")
+"""Names that are passed on if they are set. SSH_AUTH_SOCK is not: it lends the user's keys."""
+OWN = ("BEAD_ID", "BEADS_ACTOR", "BEADS_DIR", TOKEN_VARIABLE, "TERM")
+"""Names that dolt_watch sets."""
+FORBIDDEN = ("DOLT_WATCH_*",)
+"""Names that ``env`` may not have: settings and secrets of dolt_watch itself."""
+
+
+class InvalidEnvironment(ValueError):
+    """An entry of ``env`` that cannot be passed on. The text says why."""
+
+
+def check(entries: Sequence[str]) -> None:
+    """Check the entries of ``env``: ``NAME`` or ``NAME=VALUE``. Raises InvalidEnvironment."""
+    for entry in entries:
+        name = entry.partition("=")[0]
+        if not name or "\0" in entry:
+            raise InvalidEnvironment(f"{entry!r} is not the name of an environment variable")
+        if name in OWN:
+            raise InvalidEnvironment(f"{name} is set by dolt_watch")
+        if any(fnmatchcase(name, pattern) for pattern in FORBIDDEN):
+            raise InvalidEnvironment(f"{name} is a setting of dolt_watch, which no agent gets")
+
+
+def build(
+    entries: Sequence[str],
+    environ: Mapping[str, str],
+    *,
+    bead: str,
+    actor: str,
+    token: str,
+    beads_dir: Path | None,
+) -> dict[str, str]:
+    """Return the agent's whole environment.
+
+    ``environ``: where names are looked up. ``actor``: the bead's assignee, whom bd 1.3 alone lets
+    close it; ``beads_dir``: the tracker's ``.beads``, since a new worktree has an empty copy.
+    """
+    passed = {name: value for name, value in environ.items() if any(fnmatchcase(name, pattern) for pattern in ALLOWED)}
+    for entry in entries:
+        name, given, value = entry.partition("=")
+        if given:
+            passed[name] = value
+        elif name in environ:
+            passed[name] = environ[name]
+    passed |= {"TERM": "dumb", "BEAD_ID": bead, TOKEN_VARIABLE: token}
+    if actor:
+        passed["BEADS_ACTOR"] = actor
+    if beads_dir is not None:
+        passed["BEADS_DIR"] = str(beads_dir)
+    return passed

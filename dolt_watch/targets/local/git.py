@@ -1,0 +1,46 @@
+"""The git commands that worktrees need."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+
+
+class GitFailed(Exception):
+    """A git command failed. The text is its last line of output, or why it could not run."""
+
+
+def git(folder: Path, *arguments: str, timeout: float = 30.0) -> str:
+    """Run git in a folder and return what it printed. Raises GitFailed.
+
+    The environment's GIT_* variables are left out: they would name another repository, as in a hook.
+    """
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    environ |= {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+    try:
+        process = subprocess.Popen(
+            ["git", "-C", str(folder), *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environ,
+            start_new_session=True,  # so that its hooks can be ended with it
+        )
+    except (OSError, ValueError) as error:
+        raise GitFailed(f"git cannot be run: {error}") from None
+    with process:
+        try:
+            out, errors = process.communicate(timeout=timeout)
+        except BaseException as error:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+            if not isinstance(error, subprocess.TimeoutExpired):
+                raise
+            raise GitFailed(f"git {arguments[0]} did not end within {timeout:g} s") from None
+    if process.returncode != 0:
+        said = errors.decode("utf-8", "replace").strip().splitlines()
+        raise GitFailed(said[-1] if said else f"git {arguments[0]} ended with {process.returncode}")
+    return out.decode("utf-8", "surrogateescape").rstrip("\n")

@@ -1,0 +1,106 @@
+"""Whether agents can run on this machine: the program, the repository, and how the last runs ended."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from datetime import tzinfo
+from pathlib import Path
+
+from dolt_watch.targets.local import run_files, worktrees
+from dolt_watch.targets.local.git import GitFailed
+from dolt_watch.targets.local.settings import LocalSettings
+from dolt_watch.targets.local.store import Run, RunStore
+from dolt_watch.targets.local.usage_limits import UsageLimits
+from dolt_watch.targets.local.verdicts import ending
+
+QUICK_FAILURES = 3
+"""So many failures within seconds, on different beads, are the agent's fault and not the beads'."""
+LOOK_BACK = 12
+"""How many of the last runs are read."""
+FIRST_PAUSE, LAST_PAUSE = 60.0, 1800.0
+"""Seconds before the agent is tried again: doubled with each further quick failure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failing:
+    """The last runs failed within seconds. ``retry_at``: seconds since the epoch."""
+
+    why: str
+    retry_at: float
+
+
+def program_missing(settings: LocalSettings, path: str) -> str:
+    """Return why the agent's program cannot be started. Returns '' if it can.
+
+    A relative path with a slash names a file of the working directory.
+    """
+    program = settings.argv[0]
+    if "/" in program and not program.startswith("/"):
+        base = settings.repo or settings.directory
+        if base is None:
+            return ""
+        found = shutil.which(str(base / program))
+    else:
+        found = shutil.which(program, path=path)
+    return "" if found else f"{program}: no such program, or not executable"
+
+
+def repository_missing(settings: LocalSettings) -> str:
+    """Return why no worktree can be made. Returns '' if one can, or none is wanted."""
+    if settings.repo is None:
+        place = settings.directory
+        return f"{place} is not a directory" if place is not None and not place.is_dir() else ""
+    try:
+        worktrees.resolve(worktrees.top_level(settings.repo), settings.base)
+    except GitFailed as error:
+        return f"repo {settings.repo}: {error}"
+    return ""
+
+
+def failing(store: RunStore, target: str, limits: UsageLimits, local: tzinfo) -> Failing | None:
+    """Return whether the last runs of a target all failed within seconds, on different beads.
+
+    Runs that a person stopped, that met a usage limit or were lost say nothing about the agent.
+    """
+    count, beads, last, why = 0, set(), 0.0, ""
+    for run in _latest(store, target):
+        end = ending(run, limits, local)
+        if end.word in ("stopped", "usage limit", "lost", "not started"):
+            continue
+        if not end.failed_quickly:
+            break
+        count += 1
+        beads.add(str(run.record.get("bead", "")))
+        if count == 1:
+            last, why = end.at.timestamp(), end.error
+    if len(beads) < QUICK_FAILURES:
+        return None
+    pause = min(FIRST_PAUSE * 2 ** (count - QUICK_FAILURES), LAST_PAUSE)
+    text = f"the last {count} runs, on {len(beads)} beads, failed within seconds: {why}"
+    return Failing(text, last + pause)
+
+
+def _latest(store: RunStore, target: str) -> list[Run]:
+    """Return the last runs of a target that ended, the latest first."""
+    ended = []
+    for token in store.tokens():
+        try:
+            ended.append(((store.runs / token / run_files.END).stat().st_mtime, token))
+        except OSError:
+            continue
+    found = []
+    for _, token in sorted(ended, reverse=True):
+        record = run_files.read(store.runs / token / run_files.RUN) or {}
+        end = run_files.read(store.runs / token / run_files.END)
+        if record.get("target") == target and end is not None:
+            state = "refused" if "refused" in end else "lost" if end.get("lost") else "ended"
+            found.append(Run(token, state, record, end))
+            if len(found) == LOOK_BACK:
+                break
+    return found
+
+
+def free_bytes(folder: Path) -> int:
+    """Return the free space of a folder's file system. Raises OSError."""
+    return shutil.disk_usage(folder).free

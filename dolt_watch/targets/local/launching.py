@@ -1,0 +1,82 @@
+"""Starting the runner of a run, and hearing whether it started the agent."""
+
+from __future__ import annotations
+
+import os
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from dolt_watch.targets.local import run_files
+
+RUNNER = Path(__file__).with_name("runner.py")
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """What the runner reported.
+
+    Neither started nor refused: it is silent, and an agent may run.
+    """
+
+    started: bool = False
+    refused: bool = False
+    why: str = ""
+
+
+def launch(folder: Path, lock: int, environ: Mapping[str, str], seconds: float, runner: Path = RUNNER) -> Launch:
+    """Start a runner and wait for its report, at most ``seconds``.
+
+    The runner inherits the lock, so that no moment passes in which nobody has it. It runs in a
+    session of its own, without a terminal, and has the agent's environment.
+    """
+    hear, tell = os.pipe()
+    try:
+        command = [sys.executable, "-I", "-S", str(runner), str(folder), str(lock), str(tell)]
+        until = time.monotonic() + seconds
+        with (folder / run_files.RUNNER_LOG).open("wb") as errors:
+            process = subprocess.Popen(
+                command,
+                env=dict(environ),
+                pass_fds=(lock, tell),
+                stdin=subprocess.DEVNULL,
+                stdout=errors,
+                stderr=errors,
+                start_new_session=True,
+                cwd="/",
+            )
+        os.close(tell)
+        tell = -1
+        said = _hear(hear, until)
+        try:
+            process.wait(max(until - time.monotonic(), 0.1))  # it forks and ends at once
+        except subprocess.TimeoutExpired:
+            process.kill()  # stuck before its fork: no runner exists
+            process.wait()
+    except (OSError, ValueError) as error:
+        return Launch(refused=True, why=f"the runner could not be started: {error}")
+    finally:
+        os.close(hear)
+        if tell >= 0:
+            os.close(tell)
+    if said.startswith("refused "):
+        return Launch(refused=True, why=said.removeprefix("refused "))
+    return Launch(started=said == "started", why="the runner did not report in time")
+
+
+def _hear(hear: int, until: float) -> str:
+    """Return the runner's line. Returns '' if it ends or is silent."""
+    said = b""
+    while b"\n" not in said:
+        left = until - time.monotonic()
+        if left <= 0 or not select.select([hear], [], [], left)[0]:
+            return ""
+        data = os.read(hear, 8192)
+        if not data:
+            return ""
+        said += data
+    return said.partition(b"\n")[0].decode("utf-8", "replace")

@@ -1,0 +1,67 @@
+"""Reading a run's output, while it is written or afterwards."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from dolt_watch.targets.local import run_files
+
+CHUNK = 65536
+LOG, OLDER_LOG = "log", "log.1"
+
+
+def read_output(folder: Path) -> Iterator[bytes]:
+    """Yield what is kept of a run's output, the oldest first."""
+    for name in (OLDER_LOG, LOG):
+        try:
+            with (folder / name).open("rb") as file:
+                while data := file.read(CHUNK):
+                    yield data
+        except FileNotFoundError:
+            continue
+
+
+def follow_output(folder: Path, lives: Callable[[], bool], wait: Callable[[], None]) -> Iterator[bytes]:
+    """Yield a run's output until the run ends. ``wait`` pauses while nothing new has come.
+
+    The log is rotated by a rename: what is left in the renamed file is read before the new one.
+    """
+    older = folder / OLDER_LOG
+    if older.exists():
+        yield older.read_bytes()
+    opened = None
+    try:
+        while True:
+            alive = lives()  # asked before reading: what came last is read after the end
+            if opened is None and (folder / LOG).exists():
+                opened = (folder / LOG).open("rb")
+            got = False
+            while opened is not None and (data := opened.read(CHUNK)):
+                got = True
+                yield data
+            if opened is not None and _rotated(folder / LOG, opened.fileno()):
+                yield opened.read()
+                opened.close()
+                opened = None
+                continue
+            if not alive:
+                return
+            if not got:
+                wait()
+    finally:
+        if opened is not None:
+            opened.close()
+
+
+def _rotated(path: Path, descriptor: int) -> bool:
+    try:
+        return path.stat().st_ino != os.fstat(descriptor).st_ino
+    except FileNotFoundError:
+        return False  # between the rename and the new file
+
+
+def exists(folder: Path) -> bool:
+    """Return whether a run has a record here."""
+    return (folder / run_files.RUN).exists()

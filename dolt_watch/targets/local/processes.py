@@ -1,0 +1,144 @@
+"""Processes of a run: their identity, their descendants, and their end.
+
+The standard library only: the runner loads this file by its path, in an isolated interpreter.
+On Linux everything is read from /proc (proc(5)). Other systems have no /proc: there a process is
+identified by the start time that `ps` prints, and descendants are not found.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+PROC = Path("/proc")
+TOKEN_VARIABLE = "DOLT_WATCH_TOKEN"
+"""Environment variable that marks each process of a run."""
+PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
+"""Numbers of prctl(2) options, from linux/prctl.h."""
+POLL_SECONDS = 0.02
+
+
+def boot_id() -> str:
+    """Return the ID of the running kernel's boot. Returns '' where the system has none."""
+    try:
+        return (PROC / "sys/kernel/random/boot_id").read_text("ascii").strip()
+    except OSError:
+        return ""
+
+
+def start_time(pid: int) -> str:
+    """Return when a process started, as text that is only compared. Returns '' if none exists.
+
+    Linux: clock ticks since boot, field 22 of /proc/PID/stat. A zombie counts as gone.
+    """
+    if (PROC / "self/stat").exists():
+        fields = _stat(pid)
+        return "" if fields is None or fields[0] in ("Z", "X") else fields[19]
+    try:
+        shown = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, timeout=5, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return shown.stdout.decode("utf-8", "replace").strip()
+
+
+def _stat(pid: int) -> list[str] | None:
+    """Return the fields of /proc/PID/stat from the state on. The name may hold any character."""
+    try:
+        text = (PROC / str(pid) / "stat").read_bytes().decode("utf-8", "replace")
+    except OSError:
+        return None
+    return text.rpartition(")")[2].split()
+
+
+def _pids() -> Iterator[int]:
+    with suppress(OSError), os.scandir(PROC) as entries:
+        for entry in entries:
+            if entry.name.isdigit():
+                yield int(entry.name)
+
+
+def descendants(root: int) -> set[int]:
+    """Return the living descendants of a process. A subreaper also finds its orphans."""
+    children: dict[int, list[int]] = {}
+    for pid in _pids():
+        fields = _stat(pid)
+        if fields is not None and fields[0] not in ("Z", "X"):
+            children.setdefault(int(fields[1]), []).append(pid)
+    found: set[int] = set()
+    waiting = [root]
+    while waiting:
+        for child in children.get(waiting.pop(), ()):
+            if child not in found:
+                found.add(child)
+                waiting.append(child)
+    return found
+
+
+def with_token(token: str) -> set[int]:
+    """Return the living processes whose environment holds this run's token.
+
+    A process that replaced its environment is not found.
+    """
+    marker = f"{TOKEN_VARIABLE}={token}".encode()
+    found = set()
+    for pid in _pids():
+        with suppress(OSError):
+            if marker in (PROC / str(pid) / "environ").read_bytes().split(b"\0"):
+                found.add(pid)
+    return {pid for pid in found if pid != os.getpid() and start_time(pid)}
+
+
+def working_in(folder: Path) -> set[int]:
+    """Return the processes whose working directory is this folder or below it."""
+    inside, found = str(folder.resolve()), set()
+    for pid in _pids():
+        with suppress(OSError):
+            place = str((PROC / str(pid) / "cwd").readlink())
+            if place == inside or place.startswith(f"{inside}/"):
+                found.add(pid)
+    return found
+
+
+def send(pids: Iterable[int], number: int) -> None:
+    """Send a signal to each process that still exists and may be signalled."""
+    for pid in pids:
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, number)
+
+
+def kill_all(find: Callable[[], set[int]], seconds: float) -> set[int]:
+    """Kill what ``find`` returns until it returns nothing. Returns what survived ``seconds``."""
+    until = time.monotonic() + seconds
+    while found := find():
+        if time.monotonic() > until:
+            return found
+        send(found, signal.SIGKILL)
+        time.sleep(POLL_SECONDS)
+    return set()
+
+
+def prctl(option: int, value: int) -> bool:
+    """Call prctl(2). Returns whether it exists here and succeeded."""
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        return bool(_libc().prctl(option, value, 0, 0, 0) == 0)
+    except (OSError, AttributeError):
+        return False
+
+
+_LOADED: list[ctypes.CDLL] = []
+
+
+def _libc() -> ctypes.CDLL:
+    if not _LOADED:
+        _LOADED.append(ctypes.CDLL(None, use_errno=True))
+    return _LOADED[0]

@@ -1,0 +1,111 @@
+"""The files of one run, and how each is written so that a crash leaves a readable state.
+
+The standard library only: the runner loads this file by its path.
+
+``run.json``        what is to run; written before the folder gets its name
+``prompt``          the agent's standard input
+``lock``            locked (flock) by the dispatcher, then by the runner, for as long as the run lives
+``started.json``    written by the runner before it starts the agent
+``agent.json``      the agent's process
+``stop.json``       a request to stop the run
+``log``, ``log.1``  the agent's output, rotated
+``end.json``        how the run ended
+``abandoned.json``  a tombstone: the agent was never started and never will be
+``worktree/``       the git worktree, if the target has a repository
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+RUN, PROMPT, LOCK = "run.json", "prompt", "lock"
+STARTED, AGENT, STOP, END = "started.json", "agent.json", "stop.json", "end.json"
+ABANDONED = "abandoned.json"
+RUNNER_LOG = "runner.log"
+WORKTREE = "worktree"
+RESERVED = {STARTED: 4096, AGENT: 4096, STOP: 4096, END: 16384}
+"""File → bytes of disk that are set aside for it, so that it can be written on a full disk."""
+
+
+def write(path: Path, record: dict[str, Any]) -> None:
+    """Write a JSON file atomically and durably. Raises OSError."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(json.dumps(record).encode())
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def reserve(folder: Path) -> None:
+    """Set disk space aside for the files that must be written later. Raises OSError."""
+    for name, size in RESERVED.items():
+        with (folder / f".{name}").open("wb") as file:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, size)
+            else:
+                file.write(b" " * size)
+
+
+def write_reserved(folder: Path, name: str, record: dict[str, Any]) -> None:
+    """Write a file into its reserved space, then give it its name. Works on a full disk.
+
+    The unused space is filled with blanks, which JSON allows. Raises OSError; ValueError if the
+    record is larger than its reserve.
+    """
+    text = json.dumps(record).encode()
+    size = RESERVED[name]
+    if len(text) > size:
+        raise ValueError(f"{name} would have {len(text)} bytes, but {size} are reserved")
+    reserved = folder / f".{name}"
+    if not reserved.exists():  # written before: this one replaces it
+        write(folder / name, record)
+        return
+    with reserved.open("r+b") as file:
+        file.write(text.ljust(size))
+        file.flush()
+        os.fsync(file.fileno())
+    reserved.replace(folder / name)
+    sync_folder(folder)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable. Raises OSError."""
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
+def read(path: Path) -> dict[str, Any] | None:
+    """Return the object in a JSON file. Returns None if there is no file or no whole object."""
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def open_lock(folder: Path) -> int:
+    """Open a run's lock file and return its descriptor. Raises OSError."""
+    return os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+def try_lock(descriptor: int) -> bool:
+    """Take an exclusive lock without waiting. Returns False if another process has it."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,0 +1,77 @@
+"""Keys of ``kind = "local"``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import ClassVar
+
+from dolt_watch.settings.model import TargetSettings
+
+
+@dataclass(frozen=True, slots=True)
+class LocalSettings(TargetSettings):
+    """An agent as a process on this machine, supervised until it ends."""
+
+    tells_of_jobs: ClassVar[bool] = True
+    deduplicates: ClassVar[bool] = True
+
+    @property
+    def stops_runs(self) -> bool:
+        return self.stop_on_reap
+
+    def located(self, tracker: str, beads_dir: Path | None, env: Mapping[str, str]) -> LocalSettings:
+        return replace(
+            self,
+            root=self.root or default_root(tracker, env),
+            beads_dir=self.beads_dir or beads_dir,
+        )
+
+    kind: str = "local"
+    argv: tuple[str, ...] = ()
+    """The agent's program and its arguments. No shell reads them. The prompt is its standard input,
+    or replaces ``{prompt}`` in an argument."""
+    slots: int = 1
+    """How many agents of this target run at once on this machine; at least 1."""
+    repo: Path | None = None
+    """A git repository: each attempt gets a worktree of its own, on branch
+    ``dolt-watch/BEAD/ATTEMPT``. Relative to the settings file."""
+    base: str = "HEAD"
+    """The branch, tag or commit that a worktree starts from, resolved at each attempt."""
+    directory: Path | None = None
+    """The agent's working directory if ``repo`` isn't set. Default: the folder that contains the
+    tracker's ``.beads``."""
+    run_timeout: timedelta = timedelta(minutes=30)
+    """After this, the agent and all its descendants get SIGTERM."""
+    stop_grace: timedelta = timedelta(seconds=10)
+    """Time between SIGTERM and SIGKILL."""
+    prompt_template: Path | None = None
+    """A Jinja2 template of the prompt instead of the built-in one. Relative to the settings file."""
+    env: tuple[str, ...] = ()
+    """More environment variables: ``NAME`` passes one on, ``NAME=VALUE`` sets one."""
+    beads_dir: Path | None = None
+    """The tracker's ``.beads``, which the agent gets as BEADS_DIR. Default: where the connection was found."""
+    rest_on: tuple[str, ...] = ("claude", "codex", "gemini")
+    """What in the last output of a failed run means a usage limit: the name of a preset (``claude``,
+    ``codex``, ``gemini``), ``exit N``, or a regular expression."""
+    output_is_life: bool = False
+    """Whether new output counts as a sign of life."""
+    stop_on_reap: bool = True
+    """Whether a run is stopped when the reaper blocks its bead."""
+    keep_worktrees: timedelta = timedelta(days=7)
+    """How long the logs of ended runs and merged worktrees are kept. A worktree with uncommitted or
+    unmerged work is never removed."""
+    log_size: int = 10_000_000
+    """Largest size in bytes of the output kept of one run; the oldest is dropped."""
+    root: Path | None = None
+    """Folder of the runs. No key itself: made from XDG_STATE_HOME and the tracker's ID."""
+
+
+def default_root(tracker: str, environ: Mapping[str, str]) -> Path:
+    """Return the folder of a tracker's runs, in the user's state directory."""
+    state = environ.get("XDG_STATE_HOME", "")
+    base = Path(state) if state.startswith("/") else Path(environ.get("HOME", "/")) / ".local/state"
+    return base / "dolt_watch" / re.sub(r"[^A-Za-z0-9._-]", "-", tracker).lstrip(".")

@@ -1,0 +1,302 @@
+"""The runs of one tracker on this host: made at most once, counted, and settled.
+
+``<root>/runs/TOKEN/`` is one run (``run_files.py``). ``<root>/active/TOKEN`` marks a run that has no
+known end. ``<root>/lock`` serializes all workers of this host while they count, make or settle runs,
+so that a run's own lock is only ever held by its dispatcher or its runner.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import socket
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dolt_watch.targets.local import processes, run_files
+
+KILL_SECONDS = 3.0
+"""How long a settlement tries to kill what a dead runner left."""
+
+
+class StoreUnavailable(Exception):
+    """The state directory cannot be used now. The text says why."""
+
+
+class AlreadyMade(Exception):
+    """A run with this token exists: it is never started again."""
+
+
+class NoSlot(Exception):
+    """As many runs live as there are slots."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What is known of one run.
+
+    ``state``: 'running', 'ended' (``end`` has the record), 'lost' (no process is left and no end was
+    recorded), 'abandoned' (the agent was never started), 'refused' (the agent could not be
+    started), 'unclear' (its processes cannot be ended; ``why``).
+    """
+
+    token: str
+    state: str
+    record: dict[str, Any] = field(default_factory=dict)
+    """``run.json``."""
+    end: dict[str, Any] = field(default_factory=dict)
+    why: str = ""
+
+    @property
+    def lives(self) -> bool:
+        """Return whether a process of the run may exist."""
+        return self.state in ("running", "unclear")
+
+
+class RunStore:
+    """One tracker's runs. ``timeout``: seconds to wait for another worker of this host."""
+
+    def __init__(self, root: Path, timeout: float = 10.0) -> None:
+        self.root, self.timeout = root, timeout
+        self.runs, self.active = root / "runs", root / "active"
+
+    def folder(self, token: str) -> Path:
+        """Return a run's folder. Raises ValueError if the token cannot be a name."""
+        if not token or not token.isascii() or not token.replace("-", "").isalnum() or len(token) > 128:
+            raise ValueError("not a token of a run")
+        return self.runs / token
+
+    def prepare(self) -> None:
+        """Make the folders. Raises StoreUnavailable."""
+        try:
+            for folder in (self.root, self.runs, self.active):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreUnavailable(f"{self.root}: {error.strerror or error}") from error
+
+    def site(self) -> str:
+        """Return the ID of this host and state directory. Only a claim made here is settled here.
+
+        Raises StoreUnavailable.
+        """
+        self.prepare()
+        path = self.root / "site"
+        try:
+            if not path.exists():
+                with self._locked():
+                    if not path.exists():
+                        run_files.write(path, {"id": uuid.uuid4().hex})
+            found = run_files.read(path)
+        except OSError as error:
+            raise StoreUnavailable(f"{path}: {error.strerror or error}") from error
+        if not found or not isinstance(found.get("id"), str):
+            raise StoreUnavailable(f"{path} is damaged")
+        return f"{socket.gethostname()}/{found['id']}"
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Hold the tracker's lock. Raises StoreUnavailable after ``timeout``."""
+        try:
+            descriptor = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StoreUnavailable(f"{self.root}: {error.strerror or error}") from error
+        try:
+            until = time.monotonic() + self.timeout
+            while True:
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > until:
+                        raise StoreUnavailable(f"{self.root} is locked by another process") from None
+                    time.sleep(processes.POLL_SECONDS)
+                except OSError as error:  # a file system without locks
+                    raise StoreUnavailable(f"{self.root}: {error.strerror or error}") from error
+            yield
+        finally:
+            os.close(descriptor)
+
+    # -- making a run ------------------------------------------------------------------------------
+
+    def make(self, token: str, target: str, slots: int, record: dict[str, Any], prompt: str) -> int:
+        """Take a slot and make the run's folder, atomically. Returns its lock, which is held.
+
+        Raises:
+            AlreadyMade: the token was used before.
+            NoSlot: all slots of the target are taken.
+            StoreUnavailable: the folder cannot be written; nothing is left of it.
+        """
+        folder = self.folder(token)
+        self.prepare()
+        with self._locked():
+            if folder.exists():
+                raise AlreadyMade(token)
+            live = len(self._live(target))
+            if live >= slots:
+                raise NoSlot(f"{live} of {slots} slots are taken")
+            temporary = None
+            lock = -1
+            try:
+                temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=self.runs))
+                (temporary / run_files.PROMPT).write_bytes(prompt.encode("utf-8", "replace"))
+                run_files.reserve(temporary)
+                run_files.write(temporary / run_files.RUN, {**record, "token": token, "target": target})
+                lock = run_files.open_lock(temporary)
+                run_files.try_lock(lock)
+                run_files.write(self.active / token, {"target": target})
+                temporary.rename(folder)
+                run_files.sync_folder(self.runs)
+            except OSError as error:
+                if lock >= 0:
+                    os.close(lock)
+                if temporary is not None:
+                    shutil.rmtree(temporary, ignore_errors=True)
+                if folder.exists():  # the last step failed: nothing was started yet
+                    with suppress(OSError):
+                        run_files.write(folder / run_files.ABANDONED, {"at": time.time()})
+                raise StoreUnavailable(f"{self.root}: {error.strerror or error}") from error
+            return lock
+
+    def refuse(self, token: str, reason: str) -> None:
+        """Record that no agent was started for a run that its dispatcher still holds."""
+        end = {"refused": reason[:2000], "ended_at": time.time()}
+        with suppress(OSError):
+            run_files.write_reserved(self.folder(token), run_files.END, end)
+        with suppress(OSError):
+            (self.active / token).unlink()
+
+    # -- counting ----------------------------------------------------------------------------------
+
+    def live(self, target: str) -> int:
+        """Return how many runs of a target live on this host. Raises StoreUnavailable."""
+        return len(self.live_tokens(target))
+
+    def live_tokens(self, target: str) -> list[str]:
+        """Return the tokens of a target's runs that live on this host. Raises StoreUnavailable."""
+        self.prepare()
+        with self._locked():
+            return self._live(target)
+
+    def _live(self, target: str) -> list[str]:
+        found = []
+        for token in self._active():
+            marker = run_files.read(self.active / token) or {}
+            if marker.get("target") == target and self._read(token).lives:
+                found.append(token)
+        return found
+
+    def _active(self) -> list[str]:
+        try:
+            return sorted(each.name for each in self.active.iterdir() if not each.name.startswith("."))
+        except OSError as error:
+            raise StoreUnavailable(f"{self.active}: {error.strerror or error}") from error
+
+    def tokens(self) -> list[str]:
+        """Return the tokens of all runs that have a folder. Raises StoreUnavailable."""
+        try:
+            return sorted(each.name for each in self.runs.iterdir() if not each.name.startswith("."))
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise StoreUnavailable(f"{self.runs}: {error.strerror or error}") from error
+
+    # -- reading and settling ----------------------------------------------------------------------
+
+    def read(self, token: str) -> Run | None:
+        """Return what became of a run. Returns None if it has no folder here.
+
+        A run whose runner is dead is settled: what it left is killed, and the end recorded.
+        Raises StoreUnavailable; ValueError if the token cannot be a name.
+        """
+        if not self.folder(token).exists():
+            self.prepare()
+            return None
+        with self._locked():
+            return self._read(token)
+
+    def settle(self, token: str) -> Run:
+        """Return what became of an attempt that was claimed here, whether or not it has a folder.
+
+        Without a folder a tombstone is made, so that the attempt can never start. Raises as ``read``.
+        """
+        folder = self.folder(token)
+        self.prepare()
+        with self._locked():
+            if not folder.exists():
+                if left := processes.with_token(token):  # its folder was deleted while it ran
+                    return Run(token, "unclear", why=f"its folder is gone, but processes run: {sorted(left)}")
+                try:
+                    temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=self.runs))
+                    run_files.write(temporary / run_files.ABANDONED, {"at": time.time()})
+                    temporary.rename(folder)
+                    run_files.sync_folder(self.runs)
+                except OSError as error:
+                    raise StoreUnavailable(f"{self.root}: {error.strerror or error}") from error
+            return self._read(token)
+
+    def _read(self, token: str) -> Run:
+        """Read one run under the tracker's lock."""
+        folder = self.folder(token)
+        record = run_files.read(folder / run_files.RUN) or {}
+        if (folder / run_files.ABANDONED).exists():
+            return self._ended(Run(token, "abandoned", record))
+        try:
+            lock = run_files.open_lock(folder)
+        except FileNotFoundError:
+            return self._ended(Run(token, "abandoned", record))  # only its marker was made
+        except OSError as error:
+            raise StoreUnavailable(f"{folder}: {error.strerror or error}") from error
+        try:
+            if not run_files.try_lock(lock):
+                return Run(token, "running", record)
+            return self._settle_dead(token, folder, record)
+        except OSError as error:
+            raise StoreUnavailable(f"{folder}: {error.strerror or error}") from error
+        finally:
+            os.close(lock)
+
+    def _settle_dead(self, token: str, folder: Path, record: dict[str, Any]) -> Run:
+        """Settle a run whose lock is free: neither its dispatcher nor its runner exists."""
+        end = run_files.read(folder / run_files.END)
+        if end is not None:
+            if "refused" in end:
+                return self._ended(Run(token, "refused", record, end))
+            return self._ended(Run(token, "lost" if end.get("lost") else "ended", record, end))
+        started = run_files.read(folder / run_files.STARTED)
+        if started is None:
+            run_files.write(folder / run_files.ABANDONED, {"at": time.time()})
+            return self._ended(Run(token, "abandoned", record))
+        rebooted = bool(started.get("boot")) and started["boot"] != processes.boot_id()
+        if not rebooted:
+            left = processes.kill_all(lambda: self._left(token, folder), KILL_SECONDS)
+            if left:
+                return Run(token, "unclear", record, why=f"its processes cannot be ended: {sorted(left)}")
+        why = "the host was restarted" if rebooted else "its runner was killed"
+        end = {"lost": True, "why": why, "ended_at": time.time(), "started_at": started.get("at")}
+        run_files.write_reserved(folder, run_files.END, end)
+        return self._ended(Run(token, "lost", record, end))
+
+    def _left(self, token: str, folder: Path) -> set[int]:
+        found = processes.with_token(token)
+        agent = run_files.read(folder / run_files.AGENT)
+        if agent and agent.get("start") and processes.start_time(int(agent["pid"])) == agent["start"]:
+            found.add(int(agent["pid"]))
+        return found
+
+    def _ended(self, run: Run) -> Run:
+        with suppress(OSError):
+            (self.active / run.token).unlink()
+        return run
+
+    def forget(self, token: str) -> None:
+        """Delete the folder of a run that ended. Raises StoreUnavailable."""
+        with self._locked():
+            if self.folder(token).exists() and not self._read(token).lives:
+                shutil.rmtree(self.folder(token), ignore_errors=True)

@@ -1,0 +1,123 @@
+"""Removing what ended runs left: worktrees that hold nothing, then their logs."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from dolt_watch.targets.local import run_files, worktrees
+from dolt_watch.targets.local.git import GitFailed, git
+from dolt_watch.targets.local.store import Run, RunStore, StoreUnavailable
+
+INTERVAL_SECONDS = 3600.0
+STALE_TEMPORARY_SECONDS = 3600.0
+"""Age after which a folder that no dispatcher finished is deleted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """A worktree of an ended run. ``why``: why it is not removed by itself."""
+
+    token: str
+    bead: str
+    folder: Path
+    repo: Path
+    branch: str
+    why: str
+
+
+def sweep_if_due(store: RunStore, now: float, keep: float) -> None:
+    """Sweep at most once an hour. ``now``: seconds since the epoch; ``keep``: seconds."""
+    stamp = store.root / "swept"
+    with suppress(OSError):
+        if 0 <= now - stamp.stat().st_mtime < INTERVAL_SECONDS:
+            return
+    with suppress(OSError, StoreUnavailable):
+        stamp.touch()
+        sweep(store, now, keep)
+
+
+def sweep(store: RunStore, now: float, keep: float) -> list[str]:
+    """Remove what nobody needs. Returns the tokens whose folders were deleted."""
+    removed = []
+    for token in store.tokens():
+        run = store.read(token)
+        if run is None or run.lives:
+            continue
+        old = now - _ended_at(store, run) > keep
+        if (remove_if_unused(store, run) or (old and _remove_merged(store, run))) and old:
+            store.forget(token)
+            removed.append(token)
+    for folder in store.runs.glob(".new-*"):
+        with suppress(OSError):
+            if time.time() - folder.stat().st_mtime > STALE_TEMPORARY_SECONDS:
+                shutil.rmtree(folder, ignore_errors=True)
+    return removed
+
+
+def remove_if_unused(store: RunStore, run: Run) -> bool:
+    """Remove a worktree without changes and commits of its own. Returns whether none is left."""
+    made = _worktree(store, run)
+    if made is None:
+        return True
+    folder, repo, branch, commit = made
+    try:
+        if folder.exists() and git(folder, "rev-parse", "HEAD") != commit:
+            return False
+        tip = git(repo, "for-each-ref", "--format=%(objectname)", f"refs/heads/{branch}")
+    except GitFailed:
+        return False
+    if tip not in ("", commit):
+        return False
+    return not worktrees.remove(repo, folder, branch)
+
+
+def _remove_merged(store: RunStore, run: Run) -> bool:
+    made = _worktree(store, run)
+    if made is None:
+        return True
+    folder, repo, branch, _ = made
+    return not worktrees.remove(repo, folder, branch)
+
+
+def _worktree(store: RunStore, run: Run) -> tuple[Path, Path, str, str] | None:
+    """Return a run's worktree, repository, branch and base commit. Returns None if it has none."""
+    made = run.record.get("git")
+    if not isinstance(made, dict):
+        return None
+    folder = store.folder(run.token) / run_files.WORKTREE
+    repo = Path(str(made.get("repo")))
+    if not folder.exists() and not repo.exists():
+        return None
+    return folder, repo, str(made.get("branch")), str(made.get("commit"))
+
+
+def _ended_at(store: RunStore, run: Run) -> float:
+    ended = run.end.get("ended_at")
+    if isinstance(ended, int | float):
+        return float(ended)
+    try:
+        return store.folder(run.token).stat().st_mtime
+    except OSError:
+        return time.time()
+
+
+def leftovers(store: RunStore, now: float, keep: float) -> Iterator[Leftover]:
+    """Yield the worktrees that stay although their time is over. Raises StoreUnavailable.
+
+    ``now``: seconds since the epoch; ``keep``: seconds.
+    """
+    for token in store.tokens():
+        run = store.read(token)
+        if run is None or run.lives:
+            continue
+        made = _worktree(store, run)
+        if made is None or not made[0].exists() or now - _ended_at(store, run) <= keep:
+            continue
+        folder, repo, branch, _ = made
+        if why := worktrees.kept_because(repo, folder, branch):
+            yield Leftover(token, str(run.record.get("bead", "")), folder, repo, branch, why)

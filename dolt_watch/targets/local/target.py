@@ -1,0 +1,376 @@
+"""The target ``local``: runs agents as processes of this machine.
+
+The attempt's token names its run, so a run starts at most once, and whether it started is a fact:
+``settle`` answers it, and prevents a later start.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import time
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta, tzinfo
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dolt_watch.errors import SettingsError
+from dolt_watch.model import Verdict
+from dolt_watch.targets import Accepted, Answer, Busy, Capacity, JobReport, Refused, Task, Unknown
+from dolt_watch.targets.checks import seconds
+from dolt_watch.targets.local import environment, health, launching, log_reader, stopping, sweeping, worktrees
+from dolt_watch.targets.local.git import GitFailed
+from dolt_watch.targets.local.health import program_missing
+from dolt_watch.targets.local.settings import LocalSettings, default_root
+from dolt_watch.targets.local.store import AlreadyMade, NoSlot, Run, RunStore, StoreUnavailable
+from dolt_watch.targets.local.usage_limits import InvalidPattern, UsageLimits
+from dolt_watch.targets.local.verdicts import Ending, ending
+from dolt_watch.text import outside
+
+if TYPE_CHECKING:
+    from dolt_watch.targets.templates import Template
+
+PROMPT = "{prompt}"
+
+
+class Local:
+    """One kind of agent, on this machine."""
+
+    deduplicates = True
+
+    def __init__(
+        self,
+        settings: LocalSettings,
+        environ: Mapping[str, str] = os.environ,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """``now`` returns seconds since the epoch. Raises SettingsError; nothing is started."""
+        self.name, self.timeout = settings.name, seconds(settings)
+        _check(settings)
+        self.settings, self._environ, self._now = settings, environ, now
+        self.limits = _limits(settings)
+        self.root = settings.root or default_root(settings.name, environ)
+        self.store = RunStore(self.root, self.timeout)
+        self.runner = launching.RUNNER
+        self.zone: tzinfo = datetime.now().astimezone().tzinfo or UTC
+        self._template: Template | None = None
+        if settings.prompt_template is not None:
+            self._prompt_template()  # a template that cannot be used is an error before any claim
+
+    def _prompt_template(self) -> Template:
+        if self._template is None:
+            self._template = load_prompt(self.settings)
+        return self._template
+
+    # -- capacity ----------------------------------------------------------------------------------
+
+    def capacity(self) -> Capacity:
+        """Return the free slots. Down: the agent, its repository or the state directory is missing."""
+        try:
+            path = environment.build(self.settings.env, self._environ, bead="", actor="", token="", beads_dir=None).get(
+                "PATH", os.defpath
+            )
+            why = program_missing(self.settings, path) or health.repository_missing(self.settings)
+            if why:
+                return Capacity(0, outside(why), down=True)
+            live = self.store.live(self.name)
+            self.store.site()
+            failing = health.failing(self.store, self.name, self.limits, self.zone)
+        except StoreUnavailable as error:
+            return Capacity(0, outside(str(error)), down=True)
+        self._sweep()
+        free = max(self.settings.slots - live, 0)
+        if failing is not None:
+            if failing.retry_at > self._now():
+                return Capacity(0, outside(failing.why), down=True)
+            free = min(free, 1 if live == 0 else 0)  # one run tells whether it works again
+        why = f"{live} of {self.settings.slots} slots are taken"
+        return Capacity(free, why, proof="target")
+
+    def _sweep(self) -> None:
+        keep = self.settings.keep_worktrees.total_seconds()
+        sweeping.sweep_if_due(self.store, self._now(), keep)
+
+    # -- dispatch ----------------------------------------------------------------------------------
+
+    def dispatch(self, task: Task, token: str) -> Answer:
+        """Start the run of this token. A token that was used before is not started again."""
+        from dolt_watch.targets.templates import NotRendered
+
+        began = time.monotonic()
+        settings = self.settings
+        try:
+            prompt = self._prompt_template().render(task, token) + "\n"
+        except NotRendered as error:
+            return Refused(outside(str(error)))
+        environ = environment.build(
+            settings.env,
+            self._environ,
+            bead=task.bead,
+            actor=str(task.row.get("assignee") or ""),
+            token=token,
+            beads_dir=settings.beads_dir,
+        )
+        in_argument = any(PROMPT in argument for argument in settings.argv)
+        record: dict[str, Any] = {
+            "bead": task.bead,
+            "rule": task.rule,
+            "attempt": task.attempt,
+            "argv": [argument.replace(PROMPT, prompt) for argument in settings.argv],
+            "stdin": not in_argument,
+            "env": sorted(environ),
+            "run_timeout": settings.run_timeout.total_seconds(),
+            "grace": settings.stop_grace.total_seconds(),
+            "log_bytes": settings.log_size,
+            "made_at": self._now(),
+        }
+        if any("\0" in argument for argument in record["argv"]) or "\0" in task.bead:
+            return Refused("the bead has a NUL character, which no argument may hold")
+        try:
+            return self._start(task, token, environ, record, prompt, began)
+        except GitFailed as error:
+            return Refused(outside(f"worktree: {error}"))
+        except NoSlot as error:
+            return Busy(str(error))
+        except AlreadyMade:
+            return self._started_before(token)
+        except StoreUnavailable as error:
+            return Refused(outside(str(error)), unreachable="target")
+
+    def _start(
+        self,
+        task: Task,
+        token: str,
+        environ: Mapping[str, str],
+        record: dict[str, Any],
+        prompt: str,
+        began: float,
+    ) -> Answer:
+        settings, folder = self.settings, self.store.folder(token)
+        place = self._directory(environ)
+        if settings.repo is not None:
+            repo = worktrees.top_level(settings.repo)
+            commit = worktrees.resolve(repo, settings.base)
+            branch = worktrees.branch_name(task.bead, task.attempt, token, repo)
+            place = folder / "worktree"
+            record["git"] = {"repo": str(repo), "branch": branch, "commit": commit}
+        lock = self.store.make(token, self.name, settings.slots, {**record, "cwd": str(place)}, prompt)
+        try:
+            if settings.repo is not None:
+                try:
+                    left = max(self.timeout - (time.monotonic() - began), 1.0)
+                    worktrees.add(repo, place, branch, commit, left)
+                except GitFailed as error:
+                    self.store.refuse(token, f"worktree: {error}")
+                    raise
+            left = max(self.timeout - (time.monotonic() - began), 1.0)
+            report = launching.launch(folder, lock, environ, left, self.runner)
+        finally:
+            os.close(lock)
+        if report.started:
+            return Accepted(token, None)
+        if report.refused:  # its own word: it started no agent and ends
+            self._remove_unused(Run(token, "refused", {**record}))
+            return Refused(outside(report.why))
+        return self._not_reported(token, report.why)
+
+    def _not_reported(self, token: str, why: str) -> Answer:
+        """Find out what became of a runner that did not report a start."""
+        try:
+            run = self.store.settle(token)
+        except StoreUnavailable as error:
+            return Unknown(outside(f"{why}; {error}"))
+        if run.state == "running":
+            return Unknown(outside(why))
+        if run.state in ("abandoned", "refused"):
+            self._remove_unused(run)
+            return Refused(outside(str(run.end.get("refused") or "the runner ended before it started the agent")))
+        return Accepted(token, None) if run.state != "unclear" else Unknown(outside(run.why))
+
+    def _remove_unused(self, run: Run) -> None:
+        made = run.record.get("git")
+        if isinstance(made, dict):
+            worktrees.discard(
+                Path(made["repo"]), self.store.folder(run.token) / "worktree", made["branch"], made["commit"]
+            )
+
+    def _started_before(self, token: str) -> Answer:
+        try:
+            run = self.store.settle(token)
+        except StoreUnavailable as error:
+            return Unknown(outside(str(error)))
+        if run.state in ("abandoned", "refused"):
+            return Refused("this attempt was given up before it started")
+        return Accepted(token, None)
+
+    def _directory(self, environ: Mapping[str, str]) -> Path:
+        if self.settings.directory is not None:
+            return self.settings.directory
+        beads = self.settings.beads_dir
+        return beads.parent if beads is not None else Path(environ.get("HOME", "/"))
+
+    # -- what became of a run ----------------------------------------------------------------------
+
+    @property
+    def site(self) -> str:
+        """The ID of this host and its state directory. '' if it cannot be read."""
+        try:
+            return self.store.site()
+        except StoreUnavailable:
+            return ""
+
+    def verdict(self, job: str, started: datetime | None) -> JobReport:
+        """Return what became of a run. A run without a folder here is unknown: another host has it."""
+        try:
+            run = self.store.read(job)
+        except ValueError:
+            return JobReport(Verdict.UNKNOWN, error="not a run of this target")
+        except StoreUnavailable as error:
+            return JobReport(Verdict.UNKNOWN, error=outside(str(error)))
+        if run is None:
+            return JobReport(Verdict.UNKNOWN, error="no record of this run on this machine")
+        return self._report(run)
+
+    def settle(self, token: str) -> JobReport:
+        """Return whether an attempt that this site claimed runs. If it doesn't, it never will."""
+        try:
+            run = self.store.settle(token)
+        except (ValueError, StoreUnavailable) as error:
+            return JobReport(Verdict.UNKNOWN, error=outside(str(error)))
+        return self._report(run)
+
+    def live_tokens(self) -> list[str]:
+        """Return the tokens of this target's live runs on this machine."""
+        try:
+            return self.store.live_tokens(self.name)
+        except StoreUnavailable:
+            return []
+
+    def logs(self, job: str, follow: bool = False) -> Iterator[bytes]:
+        """Yield a run's output, the oldest first. ``follow``: until the run ends.
+
+        Raises LookupError if the run has no record on this machine.
+        """
+        try:
+            folder = self.store.folder(job)
+        except ValueError:
+            raise LookupError(job) from None
+        if not log_reader.exists(folder):
+            raise LookupError(job)
+        if not follow:
+            return log_reader.read_output(folder)
+        return log_reader.follow_output(folder, lambda: self._lives(job), lambda: time.sleep(0.2))
+
+    def _lives(self, token: str) -> bool:
+        run = self.store.read(token)
+        return run is not None and run.lives
+
+    def stop(self, job: str, by: str, reason: str) -> JobReport:
+        """End a run and all its processes, and return what became of it."""
+        try:
+            run = stopping.stop(self.store, job, by, reason)
+        except (ValueError, StoreUnavailable) as error:
+            return JobReport(Verdict.UNKNOWN, error=outside(str(error)))
+        if run is None:
+            return JobReport(Verdict.UNKNOWN, error="no record of this run on this machine")
+        return self._report(run)
+
+    def _report(self, run: Run) -> JobReport:
+        if run.state == "unclear":
+            return JobReport(Verdict.UNKNOWN, error=outside(run.why))
+        if run.state == "running":
+            active = self._last_output(run.token) if self.settings.output_is_life else None
+            return JobReport(Verdict.RUNNING, "running", active_at=active)
+        self._remove_worktree_if_unused(run)
+        return report_of(ending(run, self.limits, self.zone))
+
+    def _last_output(self, token: str) -> datetime | None:
+        try:
+            log = (self.store.folder(token) / "log").stat()
+        except OSError:
+            return None
+        return datetime.fromtimestamp(log.st_mtime, UTC) if log.st_size else None
+
+    def _remove_worktree_if_unused(self, run: Run) -> None:
+        if run.state in ("abandoned", "refused"):
+            self._remove_unused(run)
+        else:
+            sweeping.remove_if_unused(self.store, run)
+
+    def leftovers(self) -> Iterator[tuple[str, str]]:
+        """Yield the worktrees that are kept beyond ``keep_worktrees``, each with how to remove it."""
+        keep = self.settings.keep_worktrees.total_seconds()
+        for left in sweeping.leftovers(self.store, self._now(), keep):
+            says = f"worktree {left.folder} of {left.bead} (branch {left.branch}) is kept: {left.why}"
+            repo = shlex.quote(str(left.repo))
+            fix = (
+                f"merge what you need, then: git -C {repo} worktree remove --force {shlex.quote(str(left.folder))}"
+                f" && git -C {repo} branch -D {shlex.quote(left.branch)}"
+            )
+            yield says, fix
+
+    def close(self) -> None:
+        """Nothing is held open between two calls; the runs go on."""
+
+
+def report_of(end: Ending) -> JobReport:
+    """Return an ending as the protocol has it."""
+    verdict = Verdict.LOST if end.word in ("lost", "not started") else Verdict.FINISHED
+    error = outside(end.error)
+    if end.word == "usage limit":
+        return JobReport(verdict, end.word, error, dead=end.dead, limited=True, resets_at=end.resets_at)
+    return JobReport(verdict, end.word, error, dead=end.dead, started=end.word != "not started")
+
+
+def load_prompt(settings: LocalSettings) -> Template:
+    """Return the prompt's template. Raises SettingsError."""
+    from importlib.resources import files
+
+    from dolt_watch.targets.templates import Template, read
+
+    if settings.prompt_template is not None:
+        return read(settings.prompt_template, settings.place("prompt_template"))
+    text = (files("dolt_watch.targets.local") / "prompt.j2").read_text("utf-8")
+    return Template(text, "prompt.j2")
+
+
+def _check(settings: LocalSettings) -> None:
+    name = settings.name
+    if not settings.argv or not settings.argv[0]:
+        raise SettingsError(
+            f"Target {name} has no program to run.",
+            where=settings.place("argv"),
+            fix=f'[targets.{name}] argv = ["claude", "-p", "--permission-mode", "acceptEdits"]',
+        )
+    if settings.slots < 1:
+        raise SettingsError(
+            f"Target {name}: slots must be at least 1, but is {settings.slots}.",
+            where=settings.place("slots"),
+            fix=f"Set slots = 1 or more. To stop dispatching, run: dolt_watch pause {name}",
+        )
+    for key, least in (("run_timeout", timedelta(0)), ("log_size", 0)):
+        if getattr(settings, key) <= least:
+            raise SettingsError(
+                f"Target {name}: {key} must be more than 0.",
+                where=settings.place(key),
+                fix=f"Leave {key} out for the default.",
+            )
+    try:
+        environment.check(settings.env)
+    except environment.InvalidEnvironment as error:
+        raise SettingsError(
+            f"Target {name}: {error}.",
+            where=settings.place("env"),
+            fix='Write names, or names with values: env = ["ANTHROPIC_API_KEY", "CI=1"]',
+        ) from None
+
+
+def _limits(settings: LocalSettings) -> UsageLimits:
+    try:
+        return UsageLimits(settings.rest_on)
+    except InvalidPattern as error:
+        raise SettingsError(
+            f"Target {settings.name}: {error}.",
+            where=settings.place("rest_on"),
+            fix='Write presets, exit codes or patterns: rest_on = ["claude", "exit 75", "quota"]',
+        ) from None

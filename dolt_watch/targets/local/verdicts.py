@@ -1,0 +1,108 @@
+"""What a run's record says of its attempt. Pure."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Any
+
+from dolt_watch.targets.local.store import Run
+from dolt_watch.targets.local.usage_limits import UsageLimits, reset_time
+
+QUICK = timedelta(seconds=10)
+"""A failure within this time may be the fault of the agent's installation, not of its bead."""
+LAST_LINES = 3
+"""How many of the last lines of output a reason quotes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a run ended.
+
+    ``word``: 'completed', 'failed', 'killed', 'timeout', 'stopped', 'lost', 'not started', 'refused',
+    'usage limit'. ``dead``: no process of the run is left.
+    """
+
+    word: str
+    error: str
+    dead: bool
+    at: datetime
+    lasted: timedelta = timedelta()
+    resets_at: datetime | None = None
+    """Usage limit: when it resets, None if the agent did not say."""
+
+    @property
+    def failed_quickly(self) -> bool:
+        """Return whether the agent failed within seconds, by itself."""
+        return self.word in ("failed", "killed") and self.lasted <= QUICK
+
+
+def ending(run: Run, limits: UsageLimits, local: tzinfo) -> Ending:
+    """Return how a run ended that does not live.
+
+    ``local``: the zone of a reset time that names none.
+    """
+    end = run.end
+    at = _moment(end.get("ended_at"))
+    if run.state == "abandoned":
+        return Ending("not started", "its agent was never started", True, at)
+    if run.state == "refused":
+        return Ending("not started", str(end.get("refused", "")), True, at)
+    if run.state == "lost":
+        return Ending("lost", str(end.get("why", "")), True, at)
+    lasted = timedelta(seconds=_number(end.get("seconds")))
+    dead = not end.get("survivors")
+    tail = str(end.get("tail", ""))
+    last = last_lines(tail)
+    code, number = end.get("exit"), end.get("signal")
+    stopped = end.get("stopped")
+    if isinstance(stopped, Mapping):
+        said = " ".join(f"{stopped.get('by', '')}: {stopped.get('reason', '')}".split())
+        return Ending("stopped", f"by {said}".rstrip(": "), dead, at, lasted)
+    if end.get("timed_out"):
+        return Ending(
+            "timeout",
+            _quote(f"it exceeded run_timeout ({_span(run.record.get('run_timeout'))})", last),
+            dead,
+            at,
+            lasted,
+        )
+    if line := limits.match(tail, code, lasted):
+        return Ending("usage limit", line, dead, at, lasted, reset_time(line, at.astimezone(local), local))
+    if code == 0:
+        return Ending("completed", "", dead, at, lasted)
+    if isinstance(code, int):
+        return Ending("failed", _quote(f"exit code {code}", last), dead, at, lasted)
+    return Ending("killed", _quote(f"killed by {_signal_name(number)}", last), dead, at, lasted)
+
+
+def last_lines(tail: str) -> str:
+    """Return the last lines of output that are not blank, joined for one line of text."""
+    lines = [line.strip() for line in tail.splitlines() if line.strip()]
+    return " / ".join(lines[-LAST_LINES:])
+
+
+def _quote(what: str, output: str) -> str:
+    return f"{what}: {output}" if output else what
+
+
+def _signal_name(number: Any) -> str:
+    try:
+        return f"signal {int(number)} ({signal.Signals(int(number)).name})"
+    except (TypeError, ValueError):
+        return "a signal"
+
+
+def _span(value: Any) -> str:
+    seconds = _number(value)
+    return f"{seconds / 60:g}m" if seconds >= 60 else f"{seconds:g}s"
+
+
+def _number(value: Any) -> float:
+    return float(value) if isinstance(value, int | float) else 0.0
+
+
+def _moment(value: Any) -> datetime:
+    return datetime.fromtimestamp(_number(value), UTC)

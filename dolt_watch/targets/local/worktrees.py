@@ -1,0 +1,134 @@
+"""Git worktrees of attempts: each on a branch of its own, from a freshly resolved base.
+
+A worktree is removed only if nothing is lost with it: no uncommitted change, no commit that no other
+ref reaches, no operation under way, and no process in it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+from dolt_watch.targets.local import processes
+from dolt_watch.targets.local.git import GitFailed, git
+
+PREFIX = "dolt-watch"
+_UNDER_WAY = (
+    "MERGE_HEAD",
+    "CHERRY_PICK_HEAD",
+    "REVERT_HEAD",
+    "BISECT_LOG",
+    "rebase-merge",
+    "rebase-apply",
+)
+"""Files in a worktree's git directory while git waits for its user."""
+
+
+def top_level(repo: Path) -> Path:
+    """Return the repository's top folder. Raises GitFailed if there is no repository."""
+    return Path(git(repo, "rev-parse", "--show-toplevel"))
+
+
+def resolve(repo: Path, base: str) -> str:
+    """Return the commit that a base names now. Raises GitFailed."""
+    try:
+        return git(repo, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{base}^{{commit}}")
+    except GitFailed as error:
+        raise GitFailed(f"{base!r} names no commit of {repo}") from error
+
+
+def branch_name(bead: str, attempt: int, token: str, repo: Path) -> str:
+    """Return a new branch's name: ``dolt-watch/BEAD/ATTEMPT``. An ID that cannot be a name is escaped.
+
+    If the branch exists, the token's beginning is appended: a branch is never reused.
+    """
+    part = bead
+    if not re.fullmatch(r"[A-Za-z0-9_]+(?:[.-]?[A-Za-z0-9_]+)*", bead) or bead.endswith(".lock"):
+        digest = hashlib.sha256(bead.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+        part = f"{re.sub(r'[^A-Za-z0-9_-]+', '-', bead)[:80].strip('-')}-{digest}".lstrip("-")
+    name = f"{PREFIX}/{part}/{attempt}"
+    with suppress(GitFailed):
+        git(repo, "rev-parse", "--verify", "--quiet", f"refs/heads/{name}")
+        return f"{name}-{token[:8]}"
+    return name
+
+
+def add(repo: Path, folder: Path, branch: str, commit: str, timeout: float) -> None:
+    """Make a worktree on a new branch. Raises GitFailed; then nothing of it is left."""
+    try:
+        git(
+            repo, "worktree", "add", "--no-track", "-b", branch, str(folder), commit, timeout=timeout
+        )  # fmt: skip
+    except GitFailed:
+        discard(repo, folder, branch, commit)
+        raise
+
+
+def discard(repo: Path, folder: Path, branch: str, commit: str) -> None:
+    """Remove a worktree in which no agent was ever started, and its branch if it did not move."""
+    with suppress(GitFailed):
+        git(repo, "worktree", "remove", "--force", str(folder))
+    shutil.rmtree(folder, ignore_errors=True)
+    with suppress(GitFailed):
+        git(repo, "worktree", "prune")
+    with suppress(GitFailed):
+        git(repo, "update-ref", "-d", f"refs/heads/{branch}", commit)
+
+
+def kept_because(repo: Path, folder: Path, branch: str) -> str:
+    """Return why a worktree must stay. Returns '' if nothing is lost with it."""
+    if not folder.exists():
+        return ""
+    with suppress(OSError):
+        if Path.cwd().is_relative_to(folder.resolve()):
+            return "dolt_watch runs in it"
+    if working := processes.working_in(folder):
+        return f"processes work in it: {', '.join(map(str, sorted(working)[:5]))}"
+    try:
+        if git(folder, "status", "--porcelain", "--untracked-files=normal", "--ignore-submodules=none"):
+            return "it has uncommitted changes"
+        private = Path(git(folder, "rev-parse", "--absolute-git-dir"))
+        if any((private / name).exists() for name in _UNDER_WAY):
+            return "a git operation is under way in it"
+        lost = _only_here(repo, branch, [git(folder, "rev-parse", "HEAD"), *_tip(repo, branch)])
+    except GitFailed as error:
+        return f"git cannot tell whether it has changes: {error}"
+    return f"{lost} of its commits are on no other branch" if lost else ""
+
+
+def _tip(repo: Path, branch: str) -> list[str]:
+    try:
+        return [git(repo, "rev-parse", "--verify", "--quiet", f"refs/heads/{branch}")]
+    except GitFailed:
+        return []  # its user removed or renamed the branch
+
+
+def _only_here(repo: Path, branch: str, commits: list[str]) -> int:
+    """Return how many commits no ref but the attempt's own branch reaches."""
+    found = git(
+        repo, "rev-list", "--count", *commits, "--not", f"--exclude={branch}", "--branches",
+        "--remotes", "--tags", "HEAD",
+    )  # fmt: skip
+    return int(found)
+
+
+def remove(repo: Path, folder: Path, branch: str) -> str:
+    """Remove a worktree and its branch if nothing is lost. Returns why it must stay, '' if it is gone.
+
+    git itself checks once more: it refuses to remove a worktree with changes, and to delete a branch
+    that moved meanwhile.
+    """
+    if why := kept_because(repo, folder, branch):
+        return why
+    try:
+        tip = _tip(repo, branch)
+        if folder.exists():
+            git(repo, "worktree", "remove", str(folder))
+        if tip:
+            git(repo, "update-ref", "-d", f"refs/heads/{branch}", tip[0])
+    except GitFailed as error:
+        return str(error)
+    return ""

@@ -1,0 +1,82 @@
+"""Agents for tests: shell scripts as real processes, awaited with a deadline."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from dolt_watch.model import JobReport, Verdict
+from dolt_watch.targets import Accepted
+from dolt_watch.targets.local import processes
+from dolt_watch.targets.local.settings import LocalSettings
+from dolt_watch.targets.local.target import Local
+from dolt_watch.testing.targets import a_task
+
+PATIENCE = 20.0
+"""Seconds after which a test that waits for a process fails."""
+
+
+class ScriptTarget(Local):
+    """A target whose agent is a shell script."""
+
+    token: str
+    """A token of its own: tests that run at once must not find each other's processes."""
+
+
+def local(folder: Path, script: str, *, now: Callable[[], float] = time.time, **settings: Any) -> ScriptTarget:
+    """Return a target whose agent is a shell script. Its runs are below ``folder``."""
+    chosen: dict[str, Any] = {
+        "argv": ("/bin/sh", "-c", script),
+        "slots": 2,
+        "root": folder / "state",
+        "directory": folder,
+        "stop_grace": timedelta(seconds=0.5),
+    }
+    target = ScriptTarget(LocalSettings("me", **{**chosen, **settings}), now=now)
+    target.token = uuid.uuid4().hex
+    return target
+
+
+def start(target: Local, token: str, bead: str = "bd-1") -> None:
+    answer = target.dispatch(a_task(bead), token)
+    assert isinstance(answer, Accepted), answer
+
+
+def until(what: Callable[[], Any]) -> Any:
+    """Return the first true value of ``what``; fails after ``PATIENCE``."""
+    end = time.monotonic() + PATIENCE
+    while not (found := what()):
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.02)
+    return found
+
+
+def ended(target: Local, token: str) -> JobReport:
+    """Return the verdict on a run once it does not live any more."""
+
+    def over() -> JobReport | None:
+        report = target.verdict(token, None)
+        return report if report.verdict is not Verdict.RUNNING else None
+
+    found: JobReport = until(over)
+    return found
+
+
+def run(target: ScriptTarget, token: str = "", bead: str = "bd-1") -> JobReport:
+    """Run an agent to its end and return the verdict."""
+    start(target, token or target.token, bead)
+    return ended(target, token or target.token)
+
+
+def output(target: ScriptTarget) -> str:
+    log = target.store.folder(target.token) / "log"
+    return log.read_text("utf-8", "replace") if log.exists() else ""
+
+
+def alive(token: str) -> set[int]:
+    """Return the living processes of a run, its runner included."""
+    return processes.with_token(token)

@@ -1,0 +1,52 @@
+"""Reading a run's output, also while it is rotated."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from dolt_watch.targets.local.log_reader import follow_output, read_output
+from dolt_watch.targets.local.output_log import OutputLog
+from tests.unit.targets.local.agents import ended, local, start
+
+
+def test_what_is_kept_is_read_oldest_first(tmp_path: Path) -> None:
+    log = OutputLog(tmp_path, 20)
+    for number in range(10):
+        log.write(b"%04d\n" % number)
+    assert b"".join(read_output(tmp_path)) == b"0006\n0007\n0008\n0009\n"
+    assert (log.received, log.dropped) == (50, 0)
+
+
+def test_a_run_is_followed_to_its_end_over_rotations(tmp_path: Path) -> None:
+    script = "for i in 1 2 3 4 5 6; do echo $i; sleep 0.05; done"
+    target = local(tmp_path, script, log_size=8)
+    start(target, target.token)
+    folder = target.store.folder(target.token)
+
+    def lives() -> bool:
+        found = target.store.read(target.token)
+        return found is not None and found.lives
+
+    followed = b"".join(follow_output(folder, lives, lambda: time.sleep(0.005)))
+    assert followed == b"1\n2\n3\n4\n5\n6\n"
+
+
+def test_a_log_that_cannot_be_written_is_dropped(tmp_path: Path) -> None:
+    (tmp_path / "log").mkdir()
+    log = OutputLog(tmp_path, 100)
+    log.write(b"x" * 50)
+    assert log.dropped == 50 and bytes(log.tail) == b"x" * 50
+
+
+def test_a_log_deleted_under_its_run_does_no_harm(tmp_path: Path) -> None:
+    target = local(tmp_path, "echo one; read x < gate; echo two; exit 5", log_size=8)
+    os.mkfifo(tmp_path / "gate")
+    start(target, target.token)
+    folder = target.store.folder(target.token)
+    while not (folder / "log").exists():
+        time.sleep(0.01)
+    (folder / "log").unlink()
+    (tmp_path / "gate").write_text("go\n", "utf-8")
+    assert ended(target, target.token).error == "exit code 5: one / two"

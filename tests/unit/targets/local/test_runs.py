@@ -1,0 +1,321 @@
+"""Runs of real processes: how they end, and what is left of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from dolt_watch.model import JobReport, Verdict
+from dolt_watch.targets import Accepted, Busy, Refused
+from dolt_watch.targets.local import processes, run_files
+from dolt_watch.testing.targets import a_task
+from tests.unit.targets.local.agents import alive, ended, local, output, run, start, until
+
+
+def test_exit_0_is_completed_and_the_prompt_is_its_input(tmp_path: Path) -> None:
+    target = local(tmp_path, "cat")
+    report = run(target)
+    assert (report.verdict, report.word, report.dead) == (Verdict.FINISHED, "completed", True)
+    assert not report.failed, "the reaper's rule decides"
+    assert "Bead: bd-1" in output(target)
+    assert "the query is named" in output(target)
+
+
+def test_the_prompt_can_be_an_argument(tmp_path: Path) -> None:
+    target = local(tmp_path, "", argv=("/bin/sh", "-c", 'cat; echo "$1"', "sh", "Do: {prompt}"))
+    assert run(target).word == "completed"
+    assert output(target).startswith("Do: You work on one bead"), "standard input was empty"
+
+
+def test_a_failure_has_its_exit_code_and_its_last_lines(tmp_path: Path) -> None:
+    report = run(local(tmp_path, "echo one; echo; echo two >&2; echo three; echo four; exit 3"))
+    assert report.failed and report.over
+    assert (report.word, report.error) == ("failed", "exit code 3: two / three / four")
+
+
+def test_a_signal_is_named(tmp_path: Path) -> None:
+    report = run(local(tmp_path, "echo dying; kill -SEGV $$"))
+    assert (report.word, report.error) == ("killed", "killed by signal 11 (SIGSEGV): dying")
+    assert report.failed and report.over
+
+
+def test_control_characters_of_the_output_are_escaped(tmp_path: Path) -> None:
+    report = run(local(tmp_path, r"printf '\033[31mred\007\n\377'; exit 1"))
+    assert report.error == r"exit code 1: \x1b[31mred\x07 / �"
+
+
+def test_a_timeout_kills_what_ignores_sigterm_forks_and_leaves_its_group(tmp_path: Path) -> None:
+    script = """
+    trap '' TERM
+    (trap '' TERM; while :; do sleep 1; done) &
+    setsid sh -c 'trap "" TERM; while :; do sleep 1; done' &
+    while :; do sleep 1; done
+    """
+    target = local(tmp_path, script, run_timeout=timedelta(seconds=0.4))
+    report = run(target)
+    assert (report.word, report.dead) == ("timeout", True)
+    assert report.error == "it exceeded run_timeout (0.4s)"
+    assert report.over, "it is dead, so that a requeue is safe"
+    assert not alive(target.token)
+
+
+def test_what_an_agent_leaves_behind_ends_with_it(tmp_path: Path) -> None:
+    target = local(tmp_path, "sleep 300 & setsid sleep 300 & echo done")
+    assert run(target).word == "completed"
+    assert not alive(target.token)
+    assert output(target) == "done\n"
+
+
+def test_a_child_that_keeps_the_output_open_does_not_keep_the_run_open(tmp_path: Path) -> None:
+    target = local(tmp_path, "env -i sleep 300 & exit 4")
+    assert run(target).error == "exit code 4"
+
+
+def test_an_agent_that_asks_ends(tmp_path: Path) -> None:
+    """No terminal, and standard input ends: a login or a permission cannot be waited for."""
+    script = "cat >/dev/null; read answer </dev/tty && exit 0; read answer && exit 0; [ -t 0 ] || exit 9"
+    assert run(local(tmp_path, script)).error.startswith("exit code 9")
+
+
+def test_its_output_is_bounded_and_the_end_is_kept(tmp_path: Path) -> None:
+    script = "yes 0123456789 | head -c 30000000; echo the end; exit 1"
+    target = local(tmp_path, script, log_size=1_000_000)
+    report = run(target)
+    folder = target.store.folder(target.token)
+    sizes = [(folder / name).stat().st_size for name in ("log", "log.1")]
+    assert sum(sizes) <= 1_000_000 and sizes[1] == 500_000
+    assert output(target).endswith("the end\n")
+    assert report.error.endswith("the end")
+    record = run_files.read(folder / run_files.END)
+    assert record and record["output_bytes"] == 30_000_008 and record["dropped_bytes"] == 0
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 400 KiB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "none", str(place)], capture_output=True)
+    if made.returncode:
+        pytest.skip(f"a small file system needs mount: {made.stderr.decode().strip()}")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def test_a_full_disk_loses_output_and_no_verdict(small_disk: Path) -> None:
+    target = local(small_disk, "yes | head -c 2000000; echo last words; exit 7")
+    report = run(target)
+    assert report.failed and report.error.startswith("exit code 7") and report.error.endswith("last words")
+    record = run_files.read(target.store.folder(target.token) / run_files.END)
+    assert record and record["dropped_bytes"] > 0
+
+
+def test_a_disk_that_is_full_before_starts_nothing(small_disk: Path) -> None:
+    target = local(small_disk, "echo ran > ran")
+    target.store.prepare()
+    with suppress_full(small_disk / "filler") as full:
+        assert full
+        answer = target.dispatch(a_task(), target.token)
+        assert isinstance(answer, Refused) and "No space left on device" in answer.why
+        assert answer.unreachable == "target", "it counts against no bead"
+    assert not (small_disk / "ran").exists()
+    assert [each for each in target.store.runs.iterdir() if each.name.startswith(".")] == []
+
+
+class suppress_full:
+    """Fill a disk to the last byte, and free it again."""
+
+    def __init__(self, filler: Path) -> None:
+        self.filler = filler
+
+    def __enter__(self) -> bool:
+        with self.filler.open("wb", buffering=0) as file:
+            size = 4096
+            while size:
+                try:
+                    file.write(b"x" * size)
+                except OSError:
+                    size //= 2
+        return True
+
+    def __exit__(self, *_: object) -> None:
+        self.filler.unlink()
+
+
+@pytest.mark.parametrize("name", ["missing", "not-executable", "no-interpreter"])
+def test_a_program_that_cannot_start_is_refused_and_down_before(tmp_path: Path, name: str) -> None:
+    program = tmp_path / name
+    if name != "missing":
+        program.write_text("#!/no/such/interpreter\n", "utf-8")
+        program.chmod(0o755 if name == "no-interpreter" else 0o644)
+    target = local(tmp_path, "", argv=(str(program),))
+    capacity = target.capacity()
+    if name != "no-interpreter":  # only an attempt can tell
+        assert capacity.down and str(program) in capacity.why
+    answer = target.dispatch(a_task(), target.token)
+    assert isinstance(answer, Refused) and "could not be started" in answer.why
+    assert ended(target, target.token).started is False
+    until(lambda: target.capacity().slots is not None and not alive(target.token))
+
+
+def test_a_prompt_that_no_argument_can_hold_is_refused(tmp_path: Path) -> None:
+    target = local(tmp_path, "", argv=("/bin/echo", "{prompt}"))
+    answer = target.dispatch(a_task(description="x" * 200_000), target.token)
+    assert isinstance(answer, Refused) and "Argument list too long" in answer.why
+
+
+def test_a_token_starts_once(tmp_path: Path) -> None:
+    target = local(tmp_path, "echo x >> ran")
+    run(target)
+    assert isinstance(target.dispatch(a_task(), target.token), Accepted)
+    assert (tmp_path / "ran").read_text() == "x\n"
+
+
+def test_its_environment_is_an_allow_list(tmp_path: Path) -> None:
+    target = local(tmp_path, "env", env=("CI=1", "GIVEN"), beads_dir=tmp_path / ".beads")
+    target._environ = {
+        "PATH": os.environ["PATH"], "HOME": "/h", "LC_TIME": "C", "GIVEN": "yes", "SSH_AUTH_SOCK": "/s",
+        "DOLT_WATCH_PASSWORD": "secret", "AWS_SECRET_ACCESS_KEY": "secret", "PYTHONPATH": "/p",
+    }  # fmt: skip
+    run(target)
+    found = dict(line.partition("=")[::2] for line in output(target).splitlines())
+    found = {name: value for name, value in found.items() if name not in ("PWD", "OLDPWD", "SHLVL", "_")}
+    assert found == {
+        "PATH": os.environ["PATH"], "HOME": "/h", "LC_TIME": "C", "GIVEN": "yes", "CI": "1", "TERM": "dumb",
+        "BEAD_ID": "bd-1", "BEADS_ACTOR": "agent", "BEADS_DIR": str(tmp_path / ".beads"),
+        "DOLT_WATCH_TOKEN": target.token,
+    }  # fmt: skip
+
+
+# -- slots -----------------------------------------------------------------------------------------
+
+
+def test_slots_are_counted_and_given_back(tmp_path: Path) -> None:
+    target = local(tmp_path, "read x < gate")
+    os.mkfifo(tmp_path / "gate")
+    assert (target.capacity().slots, target.capacity().idle) == (2, False)
+    start(target, target.token)
+    start(target, "token-2")
+    assert target.capacity().slots == 0
+    answer = target.dispatch(a_task(), "token-3")
+    assert isinstance(answer, Busy) and answer.why == "2 of 2 slots are taken"
+    assert not target.store.folder("token-3").exists(), "a busy answer leaves nothing"
+    target.stop(target.token, "me", "enough")
+    assert target.capacity().slots == 1
+    target.stop("token-2", "me", "enough")
+
+
+def test_slots_of_another_target_are_its_own(tmp_path: Path) -> None:
+    one, other = local(tmp_path, "sleep 300"), local(tmp_path, "sleep 300")
+    other.name = "other"
+    start(one, one.token)
+    assert (one.capacity().slots, other.capacity().slots) == (1, 2)
+    one.stop(one.token, "me", "enough")
+
+
+# -- death of the runner, reboot, deletion -----------------------------------------------------------
+
+
+def test_a_killed_runner_takes_its_agent_along_and_is_lost(tmp_path: Path) -> None:
+    target = local(tmp_path, "(setsid sleep 300 &) ; sleep 300")
+    start(target, target.token)
+    until(lambda: len(alive(target.token)) >= 4)
+    started = run_files.read(target.store.folder(target.token) / run_files.STARTED)
+    assert started
+    os.kill(started["runner"]["pid"], signal.SIGKILL)
+    report = ended(target, target.token)
+    assert (report.verdict, report.word, report.error) == (Verdict.LOST, "lost", "its runner was killed")
+    assert report.dead and report.failed and report.over
+    assert not alive(target.token)
+    assert target.verdict(target.token, None) == report, "the verdict is recorded"
+
+
+def test_after_a_reboot_it_is_lost(tmp_path: Path) -> None:
+    target = local(tmp_path, "exit 0")
+    run(target)
+    folder = target.store.folder(target.token)
+    (folder / run_files.END).unlink()
+    started = json.loads((folder / run_files.STARTED).read_text())
+    (folder / run_files.STARTED).write_text(json.dumps({**started, "boot": "another"}))
+    report = target.verdict(target.token, None)
+    assert (report.verdict, report.error, report.dead) == (Verdict.LOST, "the host was restarted", True)
+
+
+def test_a_claim_whose_runner_never_started_is_known_not_to_run(tmp_path: Path) -> None:
+    target = local(tmp_path, "echo x >> ran")
+    report = target.settle(target.token)
+    assert (report.verdict, report.started, report.dead) == (Verdict.LOST, False, True)
+    answer = target.dispatch(a_task(), target.token)
+    assert isinstance(answer, Refused), "the tombstone holds"
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_deleted_folder_is_no_proof_while_a_process_runs(tmp_path: Path) -> None:
+    target = local(tmp_path, "sleep 300")
+    start(target, target.token)
+    until((target.store.folder(target.token) / "log").exists)
+    target.store.folder(target.token).rename(tmp_path / "gone")
+    shutil.rmtree(tmp_path / "gone")
+    report = target.settle(target.token)
+    assert report.verdict is Verdict.UNKNOWN and "its folder is gone, but processes run" in report.error
+    assert not report.over and not report.dead
+    processes.kill_all(lambda: alive(target.token), 5.0)
+    assert target.settle(target.token).started is False
+
+
+def test_another_machine_knows_nothing(tmp_path: Path) -> None:
+    here, there = local(tmp_path / "a", "exit 0", directory=tmp_path), local(tmp_path / "b", "exit 0")
+    run(here)
+    report = there.verdict(here.token, None)
+    assert report.verdict is Verdict.UNKNOWN and not report.over
+    assert here.site != there.site and here.site == local(tmp_path / "a", "").site
+
+
+# -- stop ------------------------------------------------------------------------------------------
+
+
+def test_stop_ends_the_whole_run_and_says_who(tmp_path: Path) -> None:
+    target = local(tmp_path, "trap '' TERM; (setsid sleep 300 &); while :; do sleep 1; done")
+    start(target, target.token)
+    report = target.stop(target.token, "ada", "a bad idea")
+    assert (report.word, report.error, report.dead) == ("stopped", "by ada: a bad idea", True)
+    assert not alive(target.token)
+    assert target.stop(target.token, "bob", "again") == report, "it ended already"
+
+
+def test_stop_ends_a_runner_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dolt_watch.targets.local.stopping.MARGIN_SECONDS", 0.2)
+    target = local(tmp_path, "sleep 300")
+    start(target, target.token)
+    started = run_files.read(target.store.folder(target.token) / run_files.STARTED)
+    assert started
+    os.kill(started["runner"]["pid"], signal.SIGSTOP)
+    report = target.stop(target.token, "ada", "it hangs")
+    assert report.dead and report.verdict is Verdict.LOST
+    assert not alive(target.token)
+
+
+def test_stop_of_no_run_is_unknown(tmp_path: Path) -> None:
+    target = local(tmp_path, "")
+    assert target.stop("token-9", "me", "x").verdict is Verdict.UNKNOWN
+    assert target.stop("../../etc", "me", "x").verdict is Verdict.UNKNOWN
+
+
+def test_new_output_is_told_only_if_asked(tmp_path: Path) -> None:
+    silent = local(tmp_path, "echo hi; sleep 300")
+    start(silent, silent.token)
+    until(lambda: output(silent))
+    assert silent.verdict(silent.token, None) == JobReport(Verdict.RUNNING, "running")
+    telling = local(tmp_path, "", output_is_life=True)
+    written = (silent.store.folder(silent.token) / "log").stat().st_mtime
+    active = telling.verdict(silent.token, None).active_at
+    assert active is not None and active.timestamp() == pytest.approx(written)
+    silent.stop(silent.token, "me", "enough")

@@ -1,0 +1,70 @@
+"""Settings that a local target cannot work with are errors before anything is claimed."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dolt_watch.errors import SettingsError
+from dolt_watch.targets import Refused
+from dolt_watch.targets.local.settings import default_root
+from dolt_watch.testing.targets import a_task
+from tests.unit.targets.local.agents import local, output, run
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"argv": ()}, "Target me has no program to run."),
+        ({"argv": ("",)}, "Target me has no program to run."),
+        ({"slots": 0}, "Target me: slots must be at least 1, but is 0."),
+        ({"log_size": 0}, "Target me: log_size must be more than 0."),
+        ({"run_timeout": timedelta(0)}, "Target me: run_timeout must be more than 0."),
+        ({"env": ("BEADS_ACTOR",)}, "BEADS_ACTOR is set by dolt_watch"),
+        ({"env": ("DOLT_WATCH_PASSWORD",)}, "DOLT_WATCH_PASSWORD is a setting of dolt_watch"),
+        ({"env": ("=x",)}, "is not the name of an environment variable"),
+        ({"rest_on": ("(",)}, "is not a regular expression"),
+        ({"prompt_template": Path("/no/such/file.j2")}, "cannot be read"),
+    ],
+)
+def test_bad_settings(tmp_path: Path, settings: dict[str, Any], says: str) -> None:
+    with pytest.raises(SettingsError, match=says.replace("(", r"\(")) as found:
+        local(tmp_path, "", **settings)
+    assert found.value.where and found.value.fix
+    assert not (tmp_path / "state").exists(), "nothing half started"
+
+
+def test_a_template_of_the_user(tmp_path: Path) -> None:
+    template = tmp_path / "prompt.j2"
+    template.write_text("{{ bead.title }} / {{ token }} / {{ rule }}", "utf-8")
+    target = local(tmp_path, "cat", prompt_template=template)
+    run(target)
+    assert output(target) == f"Find the slow query / {target.token} / agent\n"
+
+
+def test_a_template_that_does_not_fit_a_bead_is_refused(tmp_path: Path) -> None:
+    template = tmp_path / "prompt.j2"
+    template.write_text("one\n{{ bead.no_such_column }}", "utf-8")
+    target = local(tmp_path, "echo x > ran", prompt_template=template)
+    answer = target.dispatch(a_task(), target.token)
+    assert isinstance(answer, Refused) and f"{template}:2" in answer.why
+    assert not target.store.folder(target.token).exists()
+
+
+def test_a_state_directory_that_cannot_be_written_is_down(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("a file", "utf-8")
+    target = local(tmp_path, "echo x > ran")
+    capacity = target.capacity()
+    assert capacity.down and str(tmp_path / "state") in capacity.why
+    answer = target.dispatch(a_task(), target.token)
+    assert isinstance(answer, Refused) and answer.unreachable == "target"
+    assert not (tmp_path / "ran").exists()
+
+
+def test_the_state_directory_follows_xdg() -> None:
+    assert default_root("t", {"XDG_STATE_HOME": "/s", "HOME": "/h"}) == Path("/s/dolt_watch/t")
+    assert default_root("t", {"HOME": "/h"}) == Path("/h/.local/state/dolt_watch/t")
+    assert default_root("t", {"XDG_STATE_HOME": "relative", "HOME": "/h"}) == Path("/h/.local/state/dolt_watch/t")
