@@ -84,8 +84,8 @@ def test_an_answer_that_was_lost_with_its_connection_is_known_at_the_next_tick(
 @pytest.mark.parametrize(
     ("dies", "history"),
     [
-        ("before", ["claim", "retry", "claim", "dispatched"]),
-        ("after", ["claim", "dispatched"]),
+        ("before", ["claim", "overdue", "retry", "claim", "dispatched"]),
+        ("after", ["claim", "overdue", "dispatched"]),
     ],
 )
 def test_a_claim_whose_worker_died_is_settled_after_its_deadline(
