@@ -29,7 +29,7 @@ def command(bead: str, attempt: int | None, follow: bool, raw: bool, **kwargs: A
 
     Works for targets that keep the output of their runs, as the kind `local` does on the machine that runs the agent.
 
-    Example: dolt_watch logs bd-12 --follow
+    Example: dolt_watch logs bd-12
     """
     from dolt_watch.cli.wiring import Targets
     from dolt_watch.engines.address import open_engine
