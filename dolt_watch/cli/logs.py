@@ -27,12 +27,13 @@ LONGEST_LINE = 1_000_000
 def command(bead: str, attempt: int | None, follow: bool, raw: bool, **kwargs: Any) -> int:
     """Show the output of a bead's agent.
 
-    Works for targets that keep the output of their runs, as the kind `local` does on the machine that runs the agent.
+    Works for targets that keep the output of their runs, as the kind `local` does on the machine that runs the agent, and the kind `kubernetes` wherever the cluster can be reached.
 
     Example: dolt_watch logs bd-12
     """
     from dolt_watch.cli.wiring import Targets
     from dolt_watch.engines.address import open_engine
+    from dolt_watch.errors import DoltWatchError
     from dolt_watch.migrate import check_project
 
     settings = load_settings(kwargs)
@@ -52,7 +53,9 @@ def command(bead: str, attempt: int | None, follow: bool, raw: bool, **kwargs: A
             raise _no_output(f"The target of rule {rule!r} keeps no output.", "Look at the target's own logs.")
         try:
             _write(read(job, follow), raw)
-        except LookupError:
+        except LookupError as error:
+            if isinstance(error, DoltWatchError):
+                raise
             raise _no_output(
                 f"This machine has no output of the run {job}.", f"Run `dolt_watch logs {bead}` on {host}."
             ) from None

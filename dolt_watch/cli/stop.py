@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def command(beads: tuple[str, ...], reason: str, **kwargs: Any) -> int:
     """End the runs of beads, and block the beads.
 
-    Works for targets that can end a run, as the kind `local` does on the machine that runs the agent. The agent gets SIGTERM, then SIGKILL, and so do all processes that it started.
+    Works for targets that can end a run, as the kind `local` does on the machine that runs the agent, and the kind `kubernetes` by deleting its Job. The agent gets SIGTERM, then SIGKILL, and so do all processes that it started.
     `dolt_watch retry` tries the bead again. Exit 1 if a run could not be ended.
 
     Example: dolt_watch stop bd-12 --reason "it edits the wrong files"
