@@ -28,8 +28,8 @@ class World:
 
     def __init__(self, engine: Engine, policy: Policy, targets: Callable[[str], Target]) -> None:
         self.engine, self.policy, self.targets = engine, policy, targets
-        self._heard: dict[str, datetime] = {}
-        """Attempt → when its target was last asked about its job."""
+        self._heard: dict[str, tuple[datetime, JobReport]] = {}
+        """Token → when its target was last asked about it, and the answer."""
 
     def ask(
         self, look: Look, asked: Questions, now: datetime, lens: feed.Lens, seen: Mapping[str, Seen], loose: Sequence[Any],
@@ -67,9 +67,9 @@ class World:
         verdicts |= settled
         verdicts |= self._ended(asked.jobs, now, {row.bead for row in loose})
         self._heard = {
-            bead.token: at
+            bead.token: heard
             for bead in (*asked.jobs, *asked.unsettled)
-            if (at := self._heard.get(bead.token)) is not None
+            if (heard := self._heard.get(bead.token)) is not None
         }
         return Outside(capacity, holds, verdicts, leases, _drawn() if capacity else 0.0)
 
@@ -81,13 +81,22 @@ class World:
         found = {}
         for bead in unsettled:
             rule = self.policy.rule(bead.rule)
-            if rule is None or rule.target not in self.policy.deduplicating or self._was_heard(bead, now):
+            if rule is None or rule.target not in self.policy.deduplicating:
                 continue
-            target = self.targets(rule.target)
-            settle, site = getattr(target, "settle", None), getattr(target, "site", "")
-            if settle is not None and site and site == self._site_of(bead):
-                found[bead.id] = settle(bead.token)
+            report = self._last_report(bead, now)
+            if report is None:
+                report = self._settle(bead, self.targets(rule.target))
+                self._heard[bead.token] = (now, report)
+            if report is not _NOT_HERE:
+                found[bead.id] = report
         return found
+
+    def _settle(self, bead: Bead, target: Target) -> JobReport:
+        settle, site = getattr(target, "settle", None), getattr(target, "site", "")
+        if settle is None or not site or site != self._site_of(bead):
+            return _NOT_HERE
+        report: JobReport = settle(bead.token)
+        return report
 
     def _site_of(self, bead: Bead) -> str:
         rows = self.engine.query("SELECT detail FROM watch_decision WHERE token = ? AND kind = 'claim'", (bead.token,))
@@ -95,13 +104,13 @@ class World:
         site = detail.get("site") if isinstance(detail, dict) else None
         return site if isinstance(site, str) else ""
 
-    def _was_heard(self, bead: Bead, now: datetime) -> bool:
-        """Return whether a target was asked about an attempt just now. If not, it is from here on."""
-        heard = self._heard.get(bead.token)
-        if heard is not None and heard + RECHECK > now:
-            return True
-        self._heard[bead.token] = now
-        return False
+    def _last_report(self, bead: Bead, now: datetime) -> JobReport | None:
+        """Return what the target said of an attempt less than ``RECHECK`` ago.
+
+        One decision is made at a time: reports on other beads are kept until their turn.
+        """
+        at, report = self._heard.get(bead.token, (None, None))
+        return report if at is not None and at + RECHECK > now else None
 
     def _ended(self, jobs: Sequence[Bead], now: datetime, loose: Collection[str]) -> dict[str, JobReport]:
         """What ended while its bead was not silent yet; one that stands uncommitted may just have been closed."""
@@ -110,11 +119,16 @@ class World:
             rule = self.policy.rule(bead.rule)
             if rule is None or rule.target not in self.policy.telling or bead.id in loose:
                 continue
-            if not self._was_heard(bead, now):
+            report = self._last_report(bead, now)
+            if report is None:
                 report = self.targets(rule.target).verdict(bead.job, bead.sent_at)
-                if report.failed or report.verdict is Verdict.FINISHED:
-                    found[bead.id] = report
+                self._heard[bead.token] = (now, report)
+            if report.failed or report.verdict is Verdict.FINISHED:
+                found[bead.id] = report
         return found
+
+
+_NOT_HERE = JobReport(Verdict.UNKNOWN, error="only the site that claimed it can tell")
 
 
 def _drawn() -> float:

@@ -28,12 +28,13 @@ def command(bead: str, attempt: int | None, follow: bool, raw: bool, **kwargs: A
     """Show the output of a bead's agent.
 
     Works for targets that keep the output of their runs. The kind `local` keeps it on the machine
-    that runs the agent.
+    that runs the agent; the kind `kubernetes` reads the pod's log.
 
     Example: dolt_watch logs bd-12
     """
     from dolt_watch.cli.wiring import Targets
     from dolt_watch.engines.address import open_engine
+    from dolt_watch.errors import DoltWatchError
     from dolt_watch.migrate import check_project
 
     settings = load_settings(kwargs)
@@ -53,7 +54,9 @@ def command(bead: str, attempt: int | None, follow: bool, raw: bool, **kwargs: A
             raise _no_output(f"The target of rule {rule!r} keeps no output.", "Look at the target's own logs.")
         try:
             _write(read(job, follow), raw)
-        except LookupError:
+        except LookupError as error:
+            if isinstance(error, DoltWatchError):
+                raise
             raise _no_output(
                 f"This machine has no output of the run {job}.", f"Run `dolt_watch logs {bead}` on {host}."
             ) from None

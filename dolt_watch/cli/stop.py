@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 def command(beads: tuple[str, ...], reason: str, **kwargs: Any) -> int:
     """End the runs of beads, and block the beads.
 
-    Works for targets that can end a run. For the kind `local`, run it on the machine that runs the
-    agent. The agent and all processes that it started get SIGTERM, then SIGKILL.
+    Works for targets that can end a run: `kubernetes` deletes its Job. For the kind `local`, run it
+    on the machine that runs the agent. The agent and all processes that it started get SIGTERM,
+    then SIGKILL.
     `dolt_watch retry` tries the bead again. Exit 1 if a run could not be ended.
 
     Example: dolt_watch stop bd-12 --reason "it edits the wrong files"

@@ -56,16 +56,17 @@ def ledger(engine: Engine, settings: Settings, clock: Clock | None = None) -> Le
     return Ledger(engine, identity(settings), clock or DatabaseClock())
 
 
-def policy(settings: Settings) -> Policy:
-    telling = frozenset(name for name, target in settings.targets.items() if target.tells_of_jobs)
+def policy(settings: Settings, *, settles: bool = False) -> Policy:
+    """``settles``: targets that deduplicate are asked what became of a token. That may prevent a
+    later start, so only a loop that acts asks it.
+    """
     named = settings.targets.items()
-    deduplicating = frozenset(name for name, target in named if target.deduplicates)
     return Policy(
         settings.rules,
         settings.settle,
         settings_hash=settings_hash(settings),
-        telling=telling,
-        deduplicating=deduplicating,
+        telling=frozenset(name for name, target in named if target.tells_of_jobs),
+        deduplicating=frozenset(name for name, target in named if settles and target.deduplicates),
     )
 
 
@@ -89,7 +90,7 @@ def build(
     actor = Acting(ledger(engine, settings, clock), settings.rules, targets, notifier, stopper)
     return Loop(
         engine,
-        policy(settings),
+        policy(settings, settles=True),
         _rule_hashes(settings),
         targets,
         actor,

@@ -292,6 +292,8 @@ def settled(
         rule = policy.rule(bead.rule)
         if rule is None:
             continue
+        if rule.on_unknown == "retry" and bead.id in outside.verdicts:
+            continue  # its target can tell whether it runs, so silence is no evidence
         if (hold := held_by_lease(bead, rule, outside, now)) is not None:
             holds[bead.id] = hold
             continue

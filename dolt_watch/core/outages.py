@@ -260,7 +260,12 @@ def _probe(target: str, state: State, policy: Policy, now: datetime, asked: Ques
     """A bead whose outcome is unknown goes before all others, and is waited for; then one that tried it before."""
     rules = {rule.name: rule for rule in policy.rules if rule.target == target}
     under_way = [bead for bead in state.beads.values() if bead.rule in rules and bead.token]
-    again = [bead for bead in under_way if bead.phase is Phase.UNKNOWN and rules[bead.rule].on_unknown == "retry"]
+    again = [
+        bead
+        for bead in under_way
+        # A target that can tell whether a token runs is asked that instead.
+        if bead.phase is Phase.UNKNOWN and rules[bead.rule].on_unknown == "retry" and bead.id not in outside.verdicts
+    ]
     if again:
         silent = [bead for bead in asked.unknown if bead in again]
         ready = [bead for bead in silent if held_by_lease(bead, rules[bead.rule], outside, now) is None]

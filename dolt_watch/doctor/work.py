@@ -50,8 +50,15 @@ def target(settings: Settings, targets: Callable[[str], Target]) -> Iterator[Fin
             else:
                 yield ok("target", says)
             yield from _leftovers(name, targets(name))
+        yield from _problems(name, targets(name))
     if settings.notify.target:
         yield _hears(settings.notify.target, targets)
+
+
+def _problems(name: str, target: Target) -> Iterator[Finding]:
+    """What keeps the target from running agents, if it can check that without running one."""
+    for says, fix in getattr(target, "check", tuple)():
+        yield failure("target", f"{name}: {says}", fix)
 
 
 def _leftovers(name: str, target: Target) -> Iterator[Finding]:

@@ -1,7 +1,8 @@
 """A real Kubernetes control plane for tests: etcd, API server, controllers, scheduler, one node.
 
 The programs are found on PATH: ``kube-apiserver`` and its siblings may be links to one binary. If
-they are missing, the tests that need them are skipped with the reason; with CI=true they fail.
+they are missing, the tests that need them are skipped with the reason. With
+DOLT_WATCH_TEST_KUBERNETES=required they fail instead.
 
 All workers of a test run share one control plane. A supervisor process starts it, and stops it as
 soon as no worker holds the shared lock any more, so a killed test run leaves nothing behind.
@@ -28,7 +29,7 @@ import httpx
 import pytest
 import yaml
 
-from tests.servers import die_with_parent, free_port, stop, without
+from tests.servers import die_with_parent, free_port, stop
 from tests.support.kubelet import StandInNode
 
 PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "openssl")
@@ -192,7 +193,10 @@ def control_plane(folder: Path) -> Iterator[ControlPlane]:
     """The control plane of this test run, started if no other worker of the run has started it."""
     for program in PROGRAMS:
         if shutil.which(program) is None:
-            without(f"no {program} on PATH: a Kubernetes control plane is needed")
+            reason = f"no {program} on PATH: these tests need a Kubernetes control plane"
+            if os.environ.get("DOLT_WATCH_TEST_KUBERNETES") == "required":
+                pytest.fail(f"{reason} (DOLT_WATCH_TEST_KUBERNETES=required)", pytrace=False)
+            pytest.skip(reason)
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "users.lock").open("w") as users, (folder / "start.lock").open("w") as starting:
         fcntl.flock(users, fcntl.LOCK_SH)

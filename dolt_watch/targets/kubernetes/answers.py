@@ -29,7 +29,7 @@ def interpret_create(exchange: Exchange, name: str) -> Answer:
     if exchange.trouble is not None or status is None:
         return usual(exchange)
     if status == 201:
-        return Accepted(name, 201) if object_name(exchange) == name else Unknown(why, 201)
+        return Accepted(name) if object_name(exchange) == name else Unknown(why, 201)
     if not reason:
         # Not the API server's own words: a proxy's, of which only the usual rules are known. Any
         # claim that nothing runs is then confirmed by the name.
@@ -95,15 +95,32 @@ def interpret_table(exchange: Exchange, max_jobs: int) -> Capacity:
     """
     if exchange.trouble is not None or exchange.status != 200:
         return Capacity(0, describe(exchange), down=True)
+    names_running = _running(exchange)
+    if names_running is None:
+        return Capacity(0, "no list of Jobs with a column Status (Kubernetes 1.31)", down=True)
+    running = len(names_running)
+    free = max(0, max_jobs - running)
+    return Capacity(free, f"{running} of {max_jobs} Jobs run", proof="both")
+
+
+def running_tokens(exchange: Exchange) -> list[str]:
+    """Return the tokens of the Jobs in a Table that run; none if the answer is not a Table.
+
+    A token that cannot be part of a name is left out: dolt_watch makes none.
+    """
+    found = _running(exchange) if exchange.trouble is None and exchange.status == 200 else None
+    return [token for name in found or () if (token := names.token_in(name))]
+
+
+def _running(exchange: Exchange) -> list[str] | None:
     table = json_of(exchange)
     try:
         columns = [column["name"] for column in table["columnDefinitions"]]
-        statuses = [row["cells"][columns.index("Status")] for row in table["rows"] or ()]
+        name, status = columns.index("Name"), columns.index("Status")
+        cells = [row["cells"] for row in table["rows"] or ()]
+        return [str(each[name]) for each in cells if each[status] not in _ENDED]
     except (TypeError, KeyError, IndexError, ValueError):
-        return Capacity(0, "no list of Jobs with a column Status (Kubernetes 1.31)", down=True)
-    running = sum(status not in _ENDED for status in statuses)
-    free = max(0, max_jobs - running)
-    return Capacity(free, f"{running} of {max_jobs} Jobs run", proof="both")
+        return None
 
 
 class PodState(NamedTuple):
@@ -168,7 +185,7 @@ def report_ended(condition: Mapping[str, Any], pods: PodState) -> JobReport:
     reason = str(condition.get("reason", ""))
     words = "" if reason == "BackoffLimitExceeded" else f"{reason}: {condition.get('message', '')}".strip(": ")
     error = "; ".join(part for part in (outside(words), pods.ended) if part)
-    return JobReport(Verdict.FINISHED, "failed", error)
+    return JobReport(Verdict.FINISHED, "failed", error, dead=True)
 
 
 def report_not_started(refusal: str, pods: PodState, age: timedelta, start_timeout: timedelta) -> JobReport:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import time
@@ -125,6 +126,15 @@ class ApiClient:
         if not token or not token.isprintable() or not token.isascii() or " " in token:
             raise OSError(0, "it contains no token", str(path))
         return {"authorization": f"Bearer {token}"}
+
+    def site(self) -> str:
+        """Return an ID of the cluster and the namespace; '' if the CA file cannot be read."""
+        try:
+            authority = self.ca_file.read_bytes() if self.ca_file is not None else b""
+        except OSError:
+            return ""
+        digest = hashlib.sha256(b"\0".join((self.server.encode(), self.namespace.encode(), authority)))
+        return f"kubernetes:{self.namespace}:{digest.hexdigest()[:16]}"
 
     def jobs_path(self, name: str = "") -> str:
         base = f"/apis/batch/v1/namespaces/{quote(self.namespace, safe='')}/jobs"

@@ -2,34 +2,59 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from urllib.parse import quote
 
 from dolt_watch.errors import DoltWatchError
 from dolt_watch.targets.http import CONNECT_TIMEOUT, ca_context
 from dolt_watch.targets.kubernetes import answers, names
-from dolt_watch.targets.kubernetes.api import ApiClient, describe
+from dolt_watch.targets.kubernetes.api import ApiClient, describe, is_missing
 from dolt_watch.text import outside
 
 MAX_ERROR = 2000
-"""Bytes of an error's body that are shown."""
+"""Characters of an error's body that are shown."""
+START_INTERVAL = 0.5
+"""Seconds between two questions whether the pod has started, with ``follow``."""
+_NOT_STARTED = ("is waiting to start", "ContainerCreating", "PodInitializing")
 
 
 class LogsUnavailable(DoltWatchError):
     """The output of a run cannot be read."""
 
 
+class NoSuchJob(LogsUnavailable, LookupError):
+    """There is no such Job."""
+
+
 def read_logs(api: ApiClient, job: str, *, follow: bool, timeout: float) -> Iterator[bytes]:
     """Yield the output so far, and with ``follow`` what comes until the container has ended.
 
-    ``timeout``: seconds to wait for the first answer, and between two pieces without ``follow``.
+    A Job whose pod has not started has no output yet; ``follow`` waits for it.
+    ``timeout``: seconds to wait for the first answer, and without ``follow`` for each piece.
 
     Raises:
-        LogsUnavailable: no such pod, not started yet, not allowed, or the connection broke.
+        NoSuchJob: there is no such Job.
+        LogsUnavailable: not allowed, or the connection broke.
     """
+    while True:
+        pod = _pod_of(api, job, timeout)
+        if pod:
+            output = _read(api, pod, follow, timeout)
+            first = next(output, None)
+            if first is not None:
+                yield first
+                yield from output
+                return
+        if not follow or _has_ended(api, job, timeout):
+            return
+        time.sleep(START_INTERVAL)
+
+
+def _read(api: ApiClient, pod: str, follow: bool, timeout: float) -> Iterator[bytes]:
     import httpx
 
-    path = f"{api.core_path('pods')}/{quote(_pod_of(api, job, timeout), safe='')}/log"
+    path = f"{api.core_path('pods')}/{quote(pod, safe='')}/log"
     query = {"follow": "true"} if follow else {}
     try:
         verify = ca_context(api.ca_file) if api.ca_file is not None else True
@@ -38,22 +63,38 @@ def read_logs(api: ApiClient, job: str, *, follow: bool, timeout: float) -> Iter
             httpx.Client(verify=verify, trust_env=False, timeout=limits) as client,
             client.stream("GET", api.server + path, params=query, headers=api.authorization()) as answer,
         ):
-            if not answer.is_success:
-                message = answer.read()[:MAX_ERROR].decode("utf-8", "replace")
-                raise LogsUnavailable(f"HTTP {answer.status_code}: {outside(message)}")
-            yield from answer.iter_bytes()
+            if answer.is_success:
+                yield from answer.iter_bytes()
+                return
+            message = answer.read().decode("utf-8", "replace")
+            if answer.status_code != 400 or not any(words in message for words in _NOT_STARTED):
+                raise LogsUnavailable(f"HTTP {answer.status_code}: {outside(message, MAX_ERROR)}")
     except (OSError, httpx.HTTPError) as error:
         raise LogsUnavailable(outside(str(error) or type(error).__name__)) from None
 
 
 def _pod_of(api: ApiClient, job: str, timeout: float) -> str:
-    """Return the name of the Job's pod, the newest if there are several."""
+    """Return the name of the Job's pod, the newest if there are several; '' if it has none yet."""
+    if not names.is_job_name(job):
+        raise NoSuchJob(f"no Job can have the name {outside(job, 80)!r}")
     query = {"labelSelector": f"{names.JOB_NAME}={job}"}
     exchange = api.request("GET", api.core_path("pods"), query=query, timeout=timeout)
     pods = answers.items_in(exchange)
     if pods is None:
         raise LogsUnavailable(describe(exchange))
     if not pods:
-        raise LogsUnavailable(f"Job {job} has no pod", fix=f"kubectl -n {api.namespace} describe job {job}")
+        _has_ended(api, job, timeout)
+        return ""
     newest = max(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp", "")))
     return str(newest["metadata"]["name"])
+
+
+def _has_ended(api: ApiClient, job: str, timeout: float) -> bool:
+    """Return whether the Job has ended. Raises NoSuchJob, LogsUnavailable."""
+    exchange = api.request("GET", api.jobs_path(job), timeout=timeout)
+    if is_missing(exchange):
+        raise NoSuchJob(f"there is no Job {job} in the namespace {api.namespace}")
+    found = answers.job_in(exchange)
+    if found is None:
+        raise LogsUnavailable(describe(exchange))
+    return bool(answers.conditions_of(found).keys() & {"Complete", "Failed"})

@@ -15,6 +15,8 @@ JOB_NAME = "batch.kubernetes.io/job-name"
 """Label that Kubernetes gives the pods of a Job."""
 
 _PREFIX = "dolt-watch-"
+_HASHED = "x-"
+"""Begins the part of a name that is the hash of a token."""
 _PLAIN_TOKEN = re.compile(r"[a-z0-9]([-a-z0-9]{0,46}[a-z0-9])?")
 _JOB = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _LABEL = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
@@ -23,9 +25,15 @@ _NOT_LABEL = re.compile(r"[^-A-Za-z0-9_.]+")
 
 def job_name(token: str) -> str:
     """Return the name of the token's Job: a DNS label of at most 63 characters."""
-    if _PLAIN_TOKEN.fullmatch(token):
+    if _PLAIN_TOKEN.fullmatch(token) and not token.startswith(_HASHED):
         return _PREFIX + token
-    return f"{_PREFIX}x-{hashlib.sha256(token.encode('utf-8', 'surrogatepass')).hexdigest()[:46]}"
+    return f"{_PREFIX}{_HASHED}{hashlib.sha256(token.encode('utf-8', 'surrogatepass')).hexdigest()[:46]}"
+
+
+def token_in(name: str) -> str:
+    """Return the token from which a Job's name was made; '' if the name does not contain it."""
+    token = name.removeprefix(_PREFIX)
+    return token if token != name and not token.startswith(_HASHED) else ""
 
 
 def is_job_name(text: str) -> bool:

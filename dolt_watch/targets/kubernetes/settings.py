@@ -16,6 +16,11 @@ class KubernetesSettings(TargetSettings):
     """A Kubernetes cluster: each attempt is a Job."""
 
     tells_of_jobs: ClassVar[bool] = True
+    deduplicates: ClassVar[bool] = True
+
+    @property
+    def stops_runs(self) -> bool:
+        return self.stop_on_reap
 
     kind: str = "kubernetes"
     namespace: str = ""
@@ -46,6 +51,8 @@ class KubernetesSettings(TargetSettings):
     """How long a run may take. Kubernetes kills the agent after that."""
     start_timeout: timedelta = timedelta(minutes=5)
     """How long a Job may be without a running pod before it counts as one that cannot start."""
+    stop_on_reap: bool = True
+    """Whether a Job is deleted when the reaper blocks its bead."""
     keep_jobs: timedelta = timedelta(days=1)
     """How long a finished Job is kept, at least an hour. Until then its token cannot run again."""
     server: str = ""

@@ -23,6 +23,8 @@ from dolt_watch.text import outside
 
 MAX_LIST = 32 * 1024 * 1024
 """Bytes of a list of Jobs as a Table: about 200 for each Job."""
+STOP_INTERVAL = 0.2
+"""Seconds between two questions whether a deleted Job has ended."""
 CREATE_SHARE = 0.6
 """Share of ``timeout`` for the request that creates the Job. The rest is for settling it."""
 SWEEP = {"labelSelector": f"{names.TOMBSTONE}=true", "limit": "20"}
@@ -39,6 +41,10 @@ class _Deadline:
         return cls(time.monotonic() + seconds)
 
     @property
+    def is_over(self) -> bool:
+        return time.monotonic() >= self.ends
+
+    @property
     def left(self) -> float:
         return max(0.01, self.ends - time.monotonic())
 
@@ -47,7 +53,7 @@ class KubernetesTarget:
     """Runs each attempt as a Job. Keeps nothing between two calls."""
 
     deduplicates = True
-    """A token runs at most once, and ``settle`` says whether it does."""
+    """A token runs at most once, and ``settle`` says what became of it."""
 
     def __init__(self, settings: KubernetesSettings, environ: Mapping[str, str] = os.environ) -> None:
         """Raises SettingsError: the settings cannot work, or a template is wrong."""
@@ -59,11 +65,7 @@ class KubernetesTarget:
 
     def capacity(self) -> Capacity:
         """``max_jobs`` minus the Jobs of this installation that run."""
-        selector = f"{names.INSTALLATION}={self._settings.installation}"
-        query = {"labelSelector": selector, "includeObject": "None"}
-        path, timeout = self.api.jobs_path(), self._look()
-        exchange = self.api.request("GET", path, query=query, accept=TABLE, timeout=timeout, max_body=MAX_LIST)
-        return answers.interpret_table(exchange, self._settings.max_jobs)
+        return answers.interpret_table(self._list_jobs(), self._settings.max_jobs)
 
     def dispatch(self, task: Task, token: str) -> Answer:
         """Create the Job; if the answer is lost, find out whether it exists."""
@@ -84,13 +86,31 @@ class KubernetesTarget:
         # The first answer says more about what went wrong than a second one that is lost as well.
         return answer if isinstance(settled, Unknown) else settled
 
-    def settle(self, token: str) -> Answer:
-        """Return what became of a token that may have been sent: ``Accepted`` if its Job exists.
+    @property
+    def site(self) -> str:
+        """The ID of the cluster and the namespace. '' if the CA file cannot be read.
 
-        Otherwise its name is taken, so that no request that is still on its way can create the Job:
-        ``Refused`` means that it never ran and never will. Safe to call again, by any process.
+        Two clusters can have the same address, so the CA is part of it: asked in the wrong cluster,
+        ``settle`` would say that a token never ran.
         """
-        return self._settle(token, "nothing was sent", "", _Deadline.after(self.timeout))
+        return self.api.site()
+
+    def settle(self, token: str) -> JobReport:
+        """Return what became of a token that may have been sent.
+
+        If there is no Job of its name, the name is taken, so that no request that is still on its way
+        can create one: the token never ran and never will. Any process at this site may ask again.
+        """
+        answer = self._settle(token, "nothing was sent", "", _Deadline.after(self.timeout))
+        match answer:
+            case Accepted(job=job):
+                report = self.verdict(job, None)
+                verdict = Verdict.RUNNING if report.verdict is Verdict.UNKNOWN else report.verdict
+                return report._replace(verdict=verdict, job=job)
+            case Refused(why=why):
+                return JobReport(Verdict.LOST, error=why, dead=True, started=False)
+            case _:
+                return JobReport(Verdict.UNKNOWN, error=answer.why)
 
     def verdict(self, job: str, started: datetime | None) -> JobReport:
         """Return what the Job's conditions and pods say."""
@@ -104,10 +124,10 @@ class KubernetesTarget:
         if exchange.status != 200 or found is None:
             return JobReport(Verdict.UNKNOWN, error=describe(exchange))
         if answers.is_tombstone(found):
-            return JobReport(Verdict.LOST, error="it never ran")
+            return JobReport(Verdict.LOST, error="it never ran", dead=True, started=False)
         conditions = answers.conditions_of(found)
         if "Complete" in conditions:
-            return JobReport(Verdict.FINISHED, "completed")
+            return JobReport(Verdict.FINISHED, "completed", dead=True)
         pods = self._pods(job, deadline)
         if isinstance(pods, str):
             return JobReport(Verdict.UNKNOWN, error=pods)
@@ -121,25 +141,33 @@ class KubernetesTarget:
         age, limit = answers.age_of(found, exchange), self._settings.start_timeout
         return answers.report_not_started(refusal, pods, age, limit)
 
-    def stop(self, job: str) -> str:
-        """Delete the Job and its pods. Return '' if that is done or under way, else why it is not.
+    def stop(self, job: str, by: str, reason: str) -> JobReport:
+        """Delete the Job and its pods, wait for their end, and return what became of it.
 
-        The Job exists until its pods have ended: until then the verdict is 'terminating'.
+        A pod may take as long as its grace period to end; until then it is 'terminating'.
         """
         if not names.is_job_name(job):
-            return "no Job can have this name"
-        exchange = self.api.request(
-            "DELETE",
-            self.api.jobs_path(job),
-            query={"propagationPolicy": "Foreground"},
-            timeout=self._look(),
-        )
-        if exchange.trouble is None and (exchange.status in (200, 202) or is_missing(exchange)):
-            return ""
-        return describe(exchange)
+            return JobReport(Verdict.UNKNOWN, error="no Job can have this name")
+        deadline = _Deadline.after(self._look())
+        path, query = self.api.jobs_path(job), {"propagationPolicy": "Foreground"}
+        exchange = self.api.request("DELETE", path, query=query, timeout=deadline.left)
+        if exchange.status not in (200, 202) and not is_missing(exchange):
+            return JobReport(Verdict.UNKNOWN, error=describe(exchange))
+        while (report := self.verdict(job, None)).verdict is Verdict.RUNNING and not deadline.is_over:
+            time.sleep(STOP_INTERVAL)
+        return report
 
-    def logs(self, job: str, *, follow: bool = False) -> Iterator[bytes]:
-        """Yield the output of the Job's pod in pieces. Raises LogsUnavailable."""
+    def live_tokens(self) -> list[str]:
+        """Return the tokens of this installation's Jobs that run; none if that cannot be asked."""
+        return answers.running_tokens(self._list_jobs())
+
+    def logs(self, job: str, follow: bool = False) -> Iterator[bytes]:
+        """Yield the output of the Job's pod in pieces. ``follow``: until the run ends.
+
+        Raises:
+            LookupError: there is no such Job.
+            LogsUnavailable: not allowed, or the connection broke.
+        """
         from dolt_watch.targets.kubernetes.logs import read_logs
 
         return read_logs(self.api, job, follow=follow, timeout=self._look())
@@ -183,7 +211,7 @@ class KubernetesTarget:
             return Unknown(describe(exchange), exchange.status, unreachable)
         if answers.is_tombstone(found):
             return self._never_ran(name, why, away, deadline)
-        return Accepted(name, 200)
+        return Accepted(name)
 
     def _never_ran(self, name: str, why: str, away: str, deadline: _Deadline) -> Answer:
         # A Job that somebody deleted without its pods has left the name free as well.
@@ -210,6 +238,13 @@ class KubernetesTarget:
     def _look(self) -> float:
         return min(self.timeout, LOOK_TIMEOUT)
 
+    def _list_jobs(self) -> Exchange:
+        """List the Jobs of this installation as a Table: names and statuses without the objects."""
+        selector = f"{names.INSTALLATION}={self._settings.installation}"
+        query = {"labelSelector": selector, "includeObject": "None"}
+        path, timeout = self.api.jobs_path(), self._look()
+        return self.api.request("GET", path, query=query, accept=TABLE, timeout=timeout, max_body=MAX_LIST)
+
     def _create(self, job: Mapping[str, object], timeout: float) -> Exchange:
         query = {"fieldValidation": "Strict"}
         return self.api.request("POST", self.api.jobs_path(), query=query, body=job, timeout=timeout)
@@ -230,7 +265,7 @@ class KubernetesTarget:
             return JobReport(Verdict.UNKNOWN, error=pods)
         if pods.alive:
             return JobReport(Verdict.RUNNING, "terminating")
-        return JobReport(Verdict.LOST, error="the Job was deleted")
+        return JobReport(Verdict.LOST, error="the Job was deleted", dead=True)
 
     def _refusal(self, job: Mapping[str, dict[str, object]], deadline: _Deadline) -> str:
         """Return why no pod could be created for the Job; '' if no event says so."""

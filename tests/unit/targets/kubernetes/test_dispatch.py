@@ -21,7 +21,7 @@ NAME = f"dolt-watch-{TOKEN}"
 
 
 def test_a_dispatch_creates_one_job_named_by_its_token(make_target: MakeTarget, namespace: Namespace) -> None:
-    assert make_target().dispatch(a_task("bd-7"), TOKEN) == Accepted(NAME, 201)
+    assert make_target().dispatch(a_task("bd-7"), TOKEN) == Accepted(NAME)
     [job] = namespace.list_jobs()
     assert job["metadata"]["name"] == NAME
     assert job["metadata"]["labels"]["dolt-watch.dev/bead"] == "bd-7"
@@ -58,7 +58,7 @@ def test_a_lost_answer_is_settled_by_the_name(
 ) -> None:
     proxy.fail("POST", fault)
     target = make_target(server=proxy.url, timeout=timedelta(seconds=2))
-    assert target.dispatch(a_task(), TOKEN) == Accepted(NAME, 200)
+    assert target.dispatch(a_task(), TOKEN) == Accepted(NAME)
     assert len(namespace.list_jobs()) == 1
 
 
@@ -83,7 +83,9 @@ def test_a_request_that_arrives_late_finds_its_name_taken(
     assert job["spec"]["suspend"] is True
     assert namespace.pods() == []
     assert target.verdict(NAME, None).verdict is Verdict.LOST
-    assert isinstance(target.settle(TOKEN), Refused), "the same answer whenever it is asked"
+    assert target.settle(TOKEN) == target.settle(TOKEN), "the same answer whenever it is asked"
+    report = target.settle(TOKEN)
+    assert (report.verdict, report.dead, report.started) == (Verdict.LOST, True, False)
 
 
 def test_nothing_is_decided_while_the_server_does_not_answer(
@@ -94,7 +96,8 @@ def test_nothing_is_decided_while_the_server_does_not_answer(
     target = make_target(server=proxy.url)
     answer = target.dispatch(a_task(), TOKEN)
     assert isinstance(answer, Unknown) and "connection broken after sending" in answer.why
-    assert target.settle(TOKEN) == Accepted(NAME, 200), "later it is known"
+    report = target.settle(TOKEN)
+    assert report.job == NAME and report.started, "later it is known"
 
 
 def test_a_lost_answer_to_the_tombstone_is_asked_for(make_target: MakeTarget, proxy: FaultProxy) -> None:
@@ -109,11 +112,12 @@ def test_settling_and_sending_at_once_never_disagree(make_target: MakeTarget, na
         with ThreadPoolExecutor(4) as pool:
             sent = pool.submit(target.dispatch, a_task(), token)
             asked = [pool.submit(target.settle, token) for _ in range(3)]
-            answers = {type(each.result()) for each in (sent, *asked)}
-        assert len(answers) == 1, answers
+            reports = [each.result() for each in asked]
+        accepted = isinstance(sent.result(), Accepted)
+        assert {report.started for report in reports} == {accepted}
         job = namespace.get_job(job_name(token))
         assert job is not None
-        assert answers == ({Refused} if job["spec"].get("suspend") else {Accepted})
+        assert accepted is not bool(job["spec"].get("suspend"))
 
 
 def test_a_deleted_job_whose_pod_still_runs_is_not_known_to_have_ended(
@@ -125,7 +129,7 @@ def test_a_deleted_job_whose_pod_still_runs_is_not_known_to_have_ended(
     namespace.admin.delete(f"{namespace.jobs}/{NAME}", params={"propagationPolicy": "Orphan"})
     wait_for(lambda: namespace.get_job(NAME) is None)
     assert target.verdict(NAME, None).verdict is Verdict.RUNNING
-    assert isinstance(target.settle(TOKEN), Unknown)
+    assert target.settle(TOKEN).verdict is Verdict.UNKNOWN
 
 
 def test_a_quota_on_jobs_is_busy(make_target: MakeTarget, namespace: Namespace) -> None:

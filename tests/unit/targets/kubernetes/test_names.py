@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dolt_watch.targets.kubernetes.names import is_job_name, is_label, job_name, label
+from dolt_watch.targets.kubernetes.names import is_job_name, is_label, job_name, label, token_in
 
 LABEL = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?")
 
@@ -34,6 +34,13 @@ def test_every_label_is_valid(text: str) -> None:
 def test_every_name_is_valid(token: str) -> None:
     found = job_name(token)
     assert is_job_name(found) and len(found) <= 63
+
+
+@given(st.text(min_size=1))
+def test_a_token_of_dolt_watch_is_found_in_its_name(token: str) -> None:
+    assert token_in(job_name(token)) in (token, "")
+    assert token_in(job_name("0123456789abcdef" * 2)) == "0123456789abcdef" * 2
+    assert token_in("dolt-watch") == token_in(token[:3]) == ""
 
 
 @given(st.text(), st.text())

@@ -87,6 +87,22 @@ def test_an_address_of_version_6_is_bracketed(account: Path) -> None:
     assert found.server == "https://[fd00::1]:443"
 
 
+def test_the_site_tells_clusters_namespaces_and_authorities_apart(tmp_path: Path) -> None:
+    one, other = tmp_path / "one.crt", tmp_path / "other.crt"
+    one.write_text("one", "utf-8")
+    other.write_text("other", "utf-8")
+    connections = [
+        api.Connection(server, namespace, None, ca_file)
+        for server in ("https://10.96.0.1", "https://kube.example")
+        for namespace in ("a", "b")
+        for ca_file in (one, other, None)
+    ]
+    sites = [api.ApiClient(connection).site() for connection in connections]
+    assert len(set(sites)) == len(sites)
+    assert sites[0] == api.ApiClient(connections[0]).site()
+    assert api.ApiClient(api.Connection("https://x", "a", None, tmp_path / "none")).site() == ""
+
+
 def test_another_cluster_does_not_get_the_token_of_this_one(account: Path) -> None:
     settings = KubernetesSettings("k", server="https://other.example", namespace="there")
     found = find_connection(settings, IN_CLUSTER)

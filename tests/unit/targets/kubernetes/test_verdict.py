@@ -37,13 +37,13 @@ def running(target: KubernetesTarget, job: str = NAME) -> None:
 def test_exit_0_is_completed(make_target: MakeTarget) -> None:
     target = make_target()
     started(target)
-    assert final(target) == JobReport(Verdict.FINISHED, "completed")
+    assert final(target) == JobReport(Verdict.FINISHED, "completed", dead=True)
 
 
 def test_another_exit_failed_with_the_last_output(make_target: MakeTarget) -> None:
     target = make_target(command=("sh", "-c", "echo limit reached; exit 3"))
     started(target)
-    assert final(target) == JobReport(Verdict.FINISHED, "failed", "exit code 3: limit reached")
+    assert final(target) == JobReport(Verdict.FINISHED, "failed", "exit code 3: limit reached", dead=True)
 
 
 def test_the_deadline_ends_a_run(make_target: MakeTarget) -> None:
@@ -99,17 +99,19 @@ def test_stop_ends_the_pod_and_then_the_job(make_target: MakeTarget, namespace: 
     target = make_target(command=("sleep", "60"))
     started(target)
     running(target)
-    assert target.stop(NAME) == ""
-    assert final(target) == JobReport(Verdict.LOST, error="the Job was deleted")
-    assert namespace.pods(NAME) == []
-    assert target.stop(NAME) == "", "stopped already"
+    assert target.live_tokens() == [TOKEN]
+    report = target.stop(NAME, "ann", "wrong files")
+    assert report == JobReport(Verdict.LOST, error="the Job was deleted", dead=True)
+    assert namespace.pods(NAME) == [] and target.live_tokens() == []
+    assert target.stop(NAME, "ann", "again").dead, "stopped already"
 
 
 def test_stop_says_why_it_cannot(make_target: MakeTarget, namespace: Namespace) -> None:
     target = make_target()
     started(target)
     namespace.revoke()
-    assert "cannot delete resource" in target.stop(NAME)
+    report = target.stop(NAME, "ann", "wrong files")
+    assert report.verdict is Verdict.UNKNOWN and "cannot delete resource" in report.error
 
 
 def test_a_finished_job_whose_time_is_over_is_lost(make_target: MakeTarget, namespace: Namespace) -> None:
@@ -122,7 +124,7 @@ def test_a_finished_job_whose_time_is_over_is_lost(make_target: MakeTarget, name
         headers={"content-type": "application/merge-patch+json"},
     ).raise_for_status()
     wait_for(lambda: namespace.get_job(NAME) is None)
-    assert target.verdict(NAME, None) == JobReport(Verdict.LOST, error="the Job was deleted")
+    assert target.verdict(NAME, None) == JobReport(Verdict.LOST, error="the Job was deleted", dead=True)
 
 
 def test_pod_security_is_named_at_once(make_target: MakeTarget, namespace: Namespace) -> None:
@@ -179,7 +181,9 @@ def test_a_pod_that_cannot_start_is_named(make_target: MakeTarget, changes: dict
 def test_a_name_that_no_job_can_have_is_not_asked_for(make_target: MakeTarget, job: str) -> None:
     target = make_target()
     assert target.verdict(job, None).verdict is Verdict.UNKNOWN
-    assert target.stop(job) == "no Job can have this name"
+    assert target.stop(job, "ann", "x").verdict is Verdict.UNKNOWN
+    with pytest.raises(LookupError):
+        list(target.logs(job))
 
 
 def test_capacity_counts_running_jobs_of_its_installation(make_target: MakeTarget) -> None:
@@ -213,7 +217,7 @@ def test_logs_follow_a_run_to_its_end(make_target: MakeTarget) -> None:
 
 def test_logs_that_cannot_be_read_say_why(make_target: MakeTarget, namespace: Namespace) -> None:
     target = make_target()
-    with pytest.raises(LogsUnavailable, match="has no pod"):
+    with pytest.raises(LookupError, match="there is no Job"):
         list(target.logs(NAME))
     started(target)
     final(target)

@@ -1,0 +1,145 @@
+"""The whole loop on an embedded tracker: attempts with a lost answer or a dead worker are settled by asking."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from dolt_watch.engines import Engine
+from dolt_watch.targets import Answer, Task
+from dolt_watch.targets.kubernetes.settings import KubernetesSettings
+from dolt_watch.targets.kubernetes.target import KubernetesTarget
+from dolt_watch.verify import verify
+from tests.light import Light
+from tests.support.fault_proxy import Fault, FaultProxy
+from tests.support.kubernetes import Namespace
+from tests.unit.targets.kubernetes.conftest import MakeTarget
+
+MINUTE = timedelta(minutes=1)
+OVERDUE = timedelta(minutes=3)
+
+
+class Killed(BaseException):
+    """The worker's process ends here."""
+
+
+class DyingTarget(KubernetesTarget):
+    """Its process is killed once, before or after the request."""
+
+    dies = ""
+
+    def dispatch(self, task: Task, token: str) -> Answer:
+        when, self.dies = self.dies, ""
+        if when == "before":
+            raise Killed
+        answer = super().dispatch(task, token)
+        if when == "after":
+            raise Killed
+        return answer
+
+
+@pytest.fixture
+def tracker(doltlite: Engine, settings: KubernetesSettings) -> Light:
+    light = Light(doltlite, target="cluster", max_in_flight=5)
+    light.settings = replace(light.settings, targets={"cluster": settings})
+    return light
+
+
+def agents(namespace: Namespace) -> list[str]:
+    """The beads of the Jobs that run or ran."""
+    return [
+        job["metadata"]["labels"]["dolt-watch.dev/bead"]
+        for job in namespace.list_jobs()
+        if not job["spec"].get("suspend")
+    ]
+
+
+def assert_verifies(tracker: Light) -> None:
+    result = verify(tracker.past())
+    assert result.differences == []
+    assert not result.unverifiable
+    assert result.same
+
+
+def test_an_answer_that_was_lost_with_its_connection_is_known_at_the_next_tick(
+    tracker: Light, make_target: MakeTarget, namespace: Namespace, proxy: FaultProxy
+) -> None:
+    tracker.target = make_target(server=proxy.url)
+    tracker.assign("bd-1", "bd-2")
+    proxy.fail("POST", Fault.LOSE)
+    proxy.fail("GET", Fault.DROP, Fault.DROP)
+    tracker.tick()
+    tracker.target = make_target(server=proxy.url)  # another worker
+    tracker.tick(2 * MINUTE)
+    assert tracker.kinds("bd-1") == ["claim", "unknown", "dispatched"]
+    notes = tracker.row("bd-1", "notes")[0].splitlines()
+    assert notes[1].startswith("dispatch outcome unknown (connection broken after sending")
+    assert notes[2].startswith("dispatched: job=dolt-watch-")
+    assert sorted(agents(namespace)) == ["bd-1", "bd-2"]
+    assert_verifies(tracker)
+
+
+@pytest.mark.parametrize(
+    ("dies", "history"),
+    [
+        ("before", ["claim", "overdue", "retry", "claim", "dispatched"]),
+        ("after", ["claim", "overdue", "dispatched"]),
+    ],
+)
+def test_a_claim_whose_worker_died_is_settled_after_its_deadline(
+    tracker: Light, settings: KubernetesSettings, namespace: Namespace, dies: str, history: list[str]
+) -> None:
+    target = tracker.target = DyingTarget(settings, {})
+    tracker.assign("bd-1")
+    target.dies = dies
+    with pytest.raises(Killed):
+        tracker.tick()
+    tracker.tick()
+    assert tracker.kinds("bd-1") == ["claim"], "until its deadline it is its holder's"
+    tracker.tick(OVERDUE)
+    tracker.tick(OVERDUE + MINUTE)
+    assert tracker.kinds("bd-1") == history
+    assert agents(namespace) == ["bd-1"]
+    assert tracker.row("bd-1", "status") == ("in_progress",)
+    assert_verifies(tracker)
+    target.close()
+
+
+def test_several_attempts_are_settled_in_one_tick(
+    tracker: Light, settings: KubernetesSettings, namespace: Namespace
+) -> None:
+    target = tracker.target = DyingTarget(settings, {})
+    beads = [f"bd-{number}" for number in range(4)]
+    tracker.assign(*beads)
+    for dies in ("before", "after", "before", "after"):
+        target.dies = dies
+        with pytest.raises(Killed):
+            tracker.tick()
+    tracker.tick(OVERDUE)
+    assert [tracker.kinds(bead)[-1] for bead in beads] == ["retry", "dispatched"] * 2
+    tracker.tick(OVERDUE + MINUTE)
+    assert sorted(agents(namespace)) == beads
+    assert {tracker.kinds(bead)[-1] for bead in beads} == {"dispatched"}
+    assert_verifies(tracker)
+    target.close()
+
+
+def test_while_the_server_is_away_the_attempt_waits(
+    tracker: Light, make_target: MakeTarget, namespace: Namespace, proxy: FaultProxy
+) -> None:
+    tracker.target = make_target(server=proxy.url)
+    tracker.assign("bd-1")
+    proxy.fail("POST", Fault.LOSE)
+    proxy.fail("GET", Fault.DROP, Fault.DROP)
+    tracker.tick()
+    proxy.always = Fault.DROP
+    for hours in range(1, 4):
+        tracker.tick(timedelta(hours=hours))
+    assert set(tracker.kinds("bd-1")) == {"claim", "unknown"}, "neither blocked nor sent again"
+    proxy.always = None
+    tracker.tick(timedelta(hours=5))
+    assert tracker.kinds("bd-1") == ["claim", "unknown", "dispatched"]
+    assert agents(namespace) == ["bd-1"]
+    assert_verifies(tracker)
