@@ -47,7 +47,7 @@ coverage: $(DEV) ## Every branch of dolt_watch/core, by its own tests alone (hal
 	$(PY) -m coverage run -m pytest -q -p no:xdist tests/unit/core
 	$(PY) -m coverage report
 
-mutants: $(MUT) ## What the tests of dolt_watch/core and ledger.py would not notice (an hour; MUTANTS='dolt_watch.core.fold*': a part)
+mutants: $(MUT) ## What the tests of dolt_watch/core and ledger.py would not notice (an hour; MUTANTS='dolt_watch.core.projection.projection*': a part)
 	@# DoltLite has to come before anything that loads sqlite3, as mutmut does.
 	$(PY) -c "import doltlite, mutmut.__main__ as mutmut; mutmut.cli()" run --max-children 1 $(MUTANTS)
 	$(PY) -m mutmut results

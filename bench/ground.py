@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.measure import Process, size
-from dolt_watch.engines.address import Address, open_engine
-from dolt_watch.settings import Settings, load
+from dolt_watch.config import Settings, load
+from dolt_watch.engines.address import Address
+from dolt_watch.engines.connect import open_engine
 from tests import beads
 from tests.servers import Server
 

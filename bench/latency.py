@@ -11,7 +11,7 @@ from bench.ground import DISPATCH, ORIGINAL, Place
 from bench.measure import alternate
 from bench.service import drawn, idle_poll, run
 from bench.table import Figure
-from dolt_watch.whatif.schedule import EPOCH, Schedule
+from dolt_watch.replay.simulation.schedule import EPOCH, Schedule
 from tests.stubs.beadboard import BeadBoardStub
 
 EVERY = timedelta(minutes=2)

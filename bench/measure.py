@@ -12,9 +12,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from dolt_watch.cli.ticking import tick
-from dolt_watch.engines.dolt_link import Link
-from dolt_watch.settings import Settings
+from dolt_watch.cli.tick_runner import tick
+from dolt_watch.config import Settings
+from dolt_watch.engines.dolt.connection import Link
 
 MS = 1000
 """Figures in milliseconds."""

@@ -11,10 +11,10 @@ from bench.ground import Place
 from bench.history import BEAD, history
 from bench.measure import MS, alternate
 from bench.table import Figure
-from dolt_watch.cli.wiring import policy
-from dolt_watch.engines.address import open_engine
-from dolt_watch.look import WATCHED
-from dolt_watch.past import Past
+from dolt_watch.checkpoint.poll import WATCHED
+from dolt_watch.cli.composition import policy
+from dolt_watch.engines.connect import open_engine
+from dolt_watch.replay.replayer import Past
 
 RUNS = 10
 WHY = (sys.executable, "-m", "dolt_watch", "why", BEAD)

@@ -10,10 +10,10 @@ from pathlib import Path
 from bench.ground import DISPATCH, Place, sized
 from bench.measure import MS, alternate, database_time, ticked
 from bench.table import Figure
-from dolt_watch.cli.wiring import Targets, build
-from dolt_watch.core.policy import BOTH
-from dolt_watch.engines.address import open_engine
-from dolt_watch.times import DatabaseClock
+from dolt_watch.cli.composition import Targets, build
+from dolt_watch.clock import DatabaseClock
+from dolt_watch.core.decisions.policy import BOTH
+from dolt_watch.engines.connect import open_engine
 from tests.servers import Server
 from tests.stubs.beadboard import BeadBoardStub
 

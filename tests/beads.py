@@ -12,7 +12,7 @@ from pathlib import Path
 
 from dolt_watch.engines import Engine
 from dolt_watch.engines.address import Address
-from dolt_watch.engines.sql import statements
+from dolt_watch.engines.sql_text import statements
 from tests import forked
 from tests.servers import Server, Source, choose_bd, give_up, home
 from tests.standin import launcher

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dolt_watch.engines.doltlite_load import load
+from dolt_watch.engines.doltlite.loader import load
 from dolt_watch.errors import DatabaseError
 
 # Before anything imports sqlite3: doltlite can only come first. ``load`` never re-executes pytest (which would swallow the run's
@@ -22,7 +22,8 @@ from pathlib import Path
 import pytest
 
 from dolt_watch.engines import Engine
-from dolt_watch.engines.address import Address, DoltLitePath, open_engine
+from dolt_watch.engines.address import Address, DoltLitePath
+from dolt_watch.engines.connect import open_engine
 from tests import beads, servers
 from tests.beads import Workspace
 from tests.servers import Server

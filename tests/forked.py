@@ -188,7 +188,7 @@ def serve(number: int) -> None:
     import selectors
     from importlib import import_module
 
-    from dolt_watch.engines.doltlite_load import load
+    from dolt_watch.engines.doltlite.loader import load
     from dolt_watch.errors import DatabaseError
 
     with contextlib.suppress(DatabaseError):  # the commands say so themselves
@@ -199,7 +199,13 @@ def serve(number: int) -> None:
         import_module(f"dolt_watch.cli.{name}")
     for name in ("commands", "main", "schema", "upgrade"):
         import_module(f"tests.standin.{name}")
-    for name in ("dolt_watch.engines.dolt", "dolt_watch.engines.doltlite", "dolt_watch.tick", "httpx", "sqlglot"):
+    for name in (
+        "dolt_watch.engines.dolt.engine",
+        "dolt_watch.engines.doltlite.engine",
+        "dolt_watch.controller.loop",
+        "httpx",
+        "sqlglot",
+    ):
         import_module(name)
 
     requests = socket.socket(fileno=number)

@@ -7,18 +7,19 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from dolt_watch.cli.wiring import identity, ledger
-from dolt_watch.core.policy import Policy, Scope
+from dolt_watch.cli.composition import identity, ledger
+from dolt_watch.config import Settings, load, settings_hash
+from dolt_watch.core.decisions.policy import Policy, Scope
+from dolt_watch.core.model import GLOBAL, Capacity, Decision, JobReport, Kind, Verdict
+from dolt_watch.core.model.target_answers import Accepted, Answer
 from dolt_watch.engines import Engine
 from dolt_watch.engines.address import Address, DoltLitePath
-from dolt_watch.engines.dolt import DoltEngine
-from dolt_watch.engines.doltlite import DoltLiteEngine
-from dolt_watch.migrate import migrate
-from dolt_watch.model import GLOBAL, Decision, Kind, Verdict
-from dolt_watch.past import Past
-from dolt_watch.settings import Settings, load, settings_hash
-from dolt_watch.targets import Accepted, Answer, Capacity, JobReport, Target, Task
-from dolt_watch.whatif.study import Question, Study, study
+from dolt_watch.engines.dolt.engine import DoltEngine
+from dolt_watch.engines.doltlite.engine import DoltLiteEngine
+from dolt_watch.ledger.schema import migrate
+from dolt_watch.replay.replayer import Past
+from dolt_watch.replay.simulation.what_if import Question, Study, study
+from dolt_watch.targets.protocol import Target, Task
 from tests.beads import create_beads
 from tests.lines import build
 

@@ -7,19 +7,20 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from dolt_watch.core.policy import Policy, Scope
+from dolt_watch.clock import ShiftedClock
+from dolt_watch.config import Settings, settings_hash
+from dolt_watch.config.model import Notify
+from dolt_watch.controller.tick_result import Outcome
+from dolt_watch.core.decisions.policy import Policy, Scope
+from dolt_watch.core.model import Capacity, JobReport, Verdict
+from dolt_watch.core.model.rule import Rule
+from dolt_watch.core.model.target_answers import Accepted, Answer, Busy, Refused, Unknown
 from dolt_watch.engines import Engine
 from dolt_watch.engines.address import DoltLitePath
-from dolt_watch.migrate import migrate
-from dolt_watch.model import Capacity, JobReport, Verdict
-from dolt_watch.past import Past
-from dolt_watch.round import Outcome
-from dolt_watch.rule import Rule
-from dolt_watch.settings import Settings, settings_hash
-from dolt_watch.settings.kinds.beadboard import BeadBoardSettings
-from dolt_watch.settings.model import Notify
-from dolt_watch.targets import Accepted, Answer, Busy, Refused, Task, Unknown
-from dolt_watch.times import ShiftedClock
+from dolt_watch.ledger.schema import migrate
+from dolt_watch.replay.replayer import Past
+from dolt_watch.targets.protocol import Task
+from dolt_watch.targets.settings import BeadBoardSettings
 from tests.beads import create_beads
 from tests.lines import build
 

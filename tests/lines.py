@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from functools import wraps
 from typing import Any
 
-from dolt_watch import service
-from dolt_watch.cli import wiring
+from dolt_watch.cli import composition
+from dolt_watch.controller import service
+from dolt_watch.controller.loop import Loop
 from dolt_watch.log_events import LOGGER, LogEvent, event_fields
-from dolt_watch.tick import Loop
 
 Hear = Callable[[str], object]
 LOGGING = ("tick", "peek", "survey", "decision_context", "back_to")
@@ -111,12 +111,12 @@ def _loop(made: Loop, hear: Hear | logging.Handler) -> Loop:
 
 def build(engine: Any, settings: Any, targets: Any, clock: Any, hear: Any = ignore, **more: Any) -> Loop:
     """As ``wiring.build``. ``hear``: gets each line that this loop logs."""
-    return _loop(wiring.build(engine, settings, targets, clock, **more), hear)
+    return _loop(composition.build(engine, settings, targets, clock, **more), hear)
 
 
 def build_dry_run(engine: Any, settings: Any, targets: Any, clock: Any, hear: Any = ignore) -> Loop:
     """As ``wiring.build_dry_run``. ``hear``: gets each line that this loop logs."""
-    return _loop(wiring.build_dry_run(engine, settings, targets, clock), hear)
+    return _loop(composition.build_dry_run(engine, settings, targets, clock), hear)
 
 
 class Service(service.Service):

@@ -7,17 +7,18 @@ from collections import Counter
 from datetime import timedelta
 from typing import Any
 
-from dolt_watch import stream
-from dolt_watch.core.policy import Policy
+from dolt_watch.config import settings_hash
+from dolt_watch.core.decisions.policy import Policy
+from dolt_watch.core.model.target_answers import Answer
 from dolt_watch.engines import Engine
 from dolt_watch.engines.address import Address, DoltLitePath
-from dolt_watch.explain import explain
-from dolt_watch.past import Past
-from dolt_watch.settings import settings_hash
-from dolt_watch.standing import stands_then
-from dolt_watch.stream import Passed
-from dolt_watch.targets import Answer, Task
-from dolt_watch.verify import Verified, verify
+from dolt_watch.inspection import event_stream
+from dolt_watch.inspection.event_stream import Passed
+from dolt_watch.inspection.why.decision_snapshot import stands_then
+from dolt_watch.inspection.why.explanation import explain
+from dolt_watch.replay.replayer import Past
+from dolt_watch.replay.verification import Verified, verify
+from dolt_watch.targets.protocol import Task
 from tests.history import History, Scripted
 
 MIGRATOR = "beads <beads@local>"
@@ -93,7 +94,7 @@ def past(history: History) -> Past:
 def events(history: History) -> list[Passed]:
     """All of them, as the command `events` reads them."""
     engine, head = history.engine, history.head()
-    return list(stream.read(engine, stream.first_commit(engine, head).hash, head, history.settings.rules))
+    return list(event_stream.read(engine, event_stream.first_commit(engine, head).hash, head, history.settings.rules))
 
 
 def held(history: History, beads: int = 1) -> Verified:

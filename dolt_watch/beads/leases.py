@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 
 from dolt_watch.beads.schema import TrackerSchema
+from dolt_watch.core.model import Lease
 from dolt_watch.engines import Param, Row
-from dolt_watch.engines.sql import chunks
-from dolt_watch.model import Lease
-from dolt_watch.times import told
+from dolt_watch.engines.sql_text import chunks
+from dolt_watch.timestamps import told
 
 _CHUNK = 200
 

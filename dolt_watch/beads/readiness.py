@@ -29,12 +29,12 @@ from typing import Any, NamedTuple
 import orjson
 
 from dolt_watch.beads.schema import TrackerSchema, schema_at
-from dolt_watch.core.policy import UNVERSIONED
+from dolt_watch.core.decisions.policy import UNVERSIONED
+from dolt_watch.core.model import EMPTY, Check, Hold
 from dolt_watch.engines import Engine, Param, Row
-from dolt_watch.engines.sql import chunks
+from dolt_watch.engines.sql_text import chunks
 from dolt_watch.errors import NoSuchTable, SchemaChanged
-from dolt_watch.model import EMPTY, Check, Hold
-from dolt_watch.times import iso, written
+from dolt_watch.timestamps import iso, written
 
 Query = Callable[[str, Sequence[Param]], list[Row]]
 

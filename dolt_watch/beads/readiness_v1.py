@@ -20,8 +20,8 @@ from dolt_watch.beads.readiness import (
     own_hold,
 )
 from dolt_watch.beads.schema import TrackerSchema
-from dolt_watch.engines.sql import chunks
-from dolt_watch.model import Hold
+from dolt_watch.core.model import Hold
+from dolt_watch.engines.sql_text import chunks
 
 _CHUNK = 200
 _DEPTH = 50

@@ -54,7 +54,7 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            from dolt_watch.settings.values import nearest
+            from dolt_watch.suggestions import nearest
 
             ctx.fail(f"No such command {args[0]!r}: {nearest(args[0], COMMANDS)}")
         return super().resolve_command(ctx, args)
@@ -94,14 +94,14 @@ def main() -> None:
     except DoltWatchError as error:
         if debug:
             _traceback()
-        from dolt_watch.cli.common import fail
+        from dolt_watch.cli.options import fail
 
         fail(error)
     except Exception as error:
         if debug:
             _traceback()
         else:
-            from dolt_watch.text import outside
+            from dolt_watch.sanitize import outside
 
             said = outside(f"{type(error).__name__}: {error}")
             click.echo(f"error: {said} (run with --debug for the traceback)", err=True)

@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from dolt_watch.cli.common import load_settings, settings_options
-from dolt_watch.settings import Line, describe
+from dolt_watch.cli.options import load_settings, settings_options
+from dolt_watch.config import Line, describe
 
 _WIDTH = 80
 _GAP = 2

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from dolt_watch.demo import Place
+    from dolt_watch.config import Settings
+    from dolt_watch.controller.loop import Loop
+    from dolt_watch.demo.tracker import Place
     from dolt_watch.engines import Engine
-    from dolt_watch.settings import Settings
-    from dolt_watch.tick import Loop
 
 
 @click.command()
@@ -32,7 +32,7 @@ def command(keep: bool) -> int:
 
     Example: dolt_watch demo --keep
     """
-    from dolt_watch.demo.story import tell
+    from dolt_watch.demo.scenario import tell
 
     # Ended from outside, it still stops its server and takes its folder away.
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -53,8 +53,8 @@ def command(keep: bool) -> int:
 @contextmanager
 def _loop(engine: Engine, settings: Settings) -> Iterator[Loop]:
     """The same loop as every command's."""
-    from dolt_watch.cli.wiring import Targets, build
-    from dolt_watch.times import DatabaseClock
+    from dolt_watch.cli.composition import Targets, build
+    from dolt_watch.clock import DatabaseClock
 
     targets = Targets(settings)
     try:

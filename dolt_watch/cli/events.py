@@ -12,15 +12,15 @@ from urllib.parse import quote
 
 import click
 
-from dolt_watch.cli.common import load_settings, settings_options
+from dolt_watch.cli.options import load_settings, settings_options
 from dolt_watch.errors import SettingsError
-from dolt_watch.text import outside
+from dolt_watch.sanitize import outside
 
 if TYPE_CHECKING:
+    from dolt_watch.clock import Clock
+    from dolt_watch.config import Settings
     from dolt_watch.engines import Engine
-    from dolt_watch.settings import Settings
-    from dolt_watch.stream import Passed
-    from dolt_watch.times import Clock
+    from dolt_watch.inspection.event_stream import Passed
 
 
 @click.command()
@@ -45,7 +45,7 @@ def command(
 
     Example: dolt_watch events --follow | jq -r 'select(.kind == "claim") | .bead'
     """
-    from dolt_watch.branches import open_on
+    from dolt_watch.history.branches import open_on
 
     if follow and until is not None:
         raise click.UsageError("--follow goes on for ever: it has no --to")
@@ -67,11 +67,11 @@ def _stream(
     branch: str | None,
     write: _Writer,
 ) -> None:
-    from dolt_watch.as_of import commit_at, time_of
-    from dolt_watch.branches import head_of
-    from dolt_watch.migrate import check_project
-    from dolt_watch.stream import Follower, read
-    from dolt_watch.times import DatabaseClock
+    from dolt_watch.clock import DatabaseClock
+    from dolt_watch.history.branches import head_of
+    from dolt_watch.history.revisions import commit_at, time_of
+    from dolt_watch.inspection.event_stream import Follower, read
+    from dolt_watch.ledger.schema import check_project
 
     check_project(engine, settings.project_id)
     head = head_of(engine, branch)
@@ -99,7 +99,7 @@ def _backwards() -> SettingsError:
 
 
 def _known(engine: Engine, commit: str, head: str) -> bool:
-    from dolt_watch.as_of import commit_at
+    from dolt_watch.history.revisions import commit_at
 
     try:
         commit_at(engine, commit, head)
@@ -109,10 +109,10 @@ def _known(engine: Engine, commit: str, head: str) -> bool:
 
 
 def _begin(engine: Engine, since: str | None, end: str, head: str) -> str:
-    from dolt_watch.as_of import commit_at, time_of
-    from dolt_watch.life import is_cut
-    from dolt_watch.stream import first_commit
-    from dolt_watch.times import iso
+    from dolt_watch.history.revisions import commit_at, time_of
+    from dolt_watch.inspection.event_stream import first_commit
+    from dolt_watch.inspection.why.bead_timeline import is_cut
+    from dolt_watch.timestamps import iso
 
     if since is None:
         first = first_commit(engine, end)
@@ -163,7 +163,7 @@ class _Writer:
     def _lines(self, passed: Passed) -> Iterator[bytes]:
         import orjson
 
-        from dolt_watch.telling import cloudevent, tell
+        from dolt_watch.inspection.event_export import cloudevent, tell
 
         for told in tell(passed.commit, passed.events, self.rules):
             if self.bead is None or told["bead"] == self.bead:

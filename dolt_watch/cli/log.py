@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from dolt_watch.cli.common import load_settings, moment, say, settings_options
+from dolt_watch.cli.options import load_settings, moment, say, settings_options
 
 
 @click.command()
@@ -20,11 +20,12 @@ def command(bead: str | None, since: str | None, limit: int | None, form: str, *
 
     Example: dolt_watch log --since 2h
     """
-    from dolt_watch.engines.address import open_engine
-    from dolt_watch.journal import as_json, entries, table
-    from dolt_watch.look import database_now
-    from dolt_watch.migrate import check_project
-    from dolt_watch.times import iso
+    from dolt_watch.engines.clock import database_now
+    from dolt_watch.engines.connect import open_engine
+    from dolt_watch.ledger.reader import as_json, entries
+    from dolt_watch.ledger.schema import check_project
+    from dolt_watch.text_table import table
+    from dolt_watch.timestamps import iso
 
     settings = load_settings(kwargs)
     engine = open_engine(settings.address)

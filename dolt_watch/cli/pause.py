@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dolt_watch.cli.common import load_settings, moment, person, say, settings_options
+from dolt_watch.cli.options import load_settings, moment, person, say, settings_options
 
 if TYPE_CHECKING:
+    from dolt_watch.config import Settings
+    from dolt_watch.core.model import State
     from dolt_watch.engines import Engine
-    from dolt_watch.model import State
-    from dolt_watch.settings import Settings
 
 Detail = dict[str, Any]
 
@@ -34,9 +34,9 @@ def command(
 
     Example: dolt_watch pause "agents are being upgraded"
     """
-    from dolt_watch.core.policy import standing
-    from dolt_watch.model import Pause
-    from dolt_watch.report.now import pause_words
+    from dolt_watch.core.decisions.policy import standing
+    from dolt_watch.core.model import Pause
+    from dolt_watch.inspection.status import pause_words
 
     if why is not None and reason is not None:
         raise click.UsageError("the reason is given twice: as an argument, and by --reason")
@@ -84,13 +84,13 @@ def write(
     kind: str, rule: str | None, reason: str, decide: Callable[[State | None, datetime], Detail | None], kwargs: Detail
 ) -> None:
     """One decision about no bead, on the stream ''. ``decide``: its detail, by what stands and the database's clock; None: nothing is written."""
-    from dolt_watch.cli.wiring import ledger
-    from dolt_watch.core.reason_codes import ReasonCode
-    from dolt_watch.engines.address import open_engine
+    from dolt_watch.cli.composition import ledger
+    from dolt_watch.core.model import GLOBAL, Decision, Kind
+    from dolt_watch.core.model.reason_codes import ReasonCode
+    from dolt_watch.engines.clock import database_now
+    from dolt_watch.engines.connect import open_engine
     from dolt_watch.errors import SettingsError
-    from dolt_watch.look import database_now
-    from dolt_watch.migrate import check_database
-    from dolt_watch.model import GLOBAL, Decision, Kind
+    from dolt_watch.ledger.schema import check_database
 
     settings = load_settings(kwargs)
     if rule is not None and rule not in [each.name for each in settings.rules]:
@@ -119,9 +119,9 @@ def write(
 
 def _state(engine: Engine, settings: Settings) -> State | None:
     """What stands now. None where that cannot be said: a kill switch must not depend on it."""
-    from dolt_watch.cli.wiring import Targets, build_reader
+    from dolt_watch.cli.composition import Targets, build_reader
+    from dolt_watch.clock import DatabaseClock
     from dolt_watch.errors import DoltWatchError
-    from dolt_watch.times import DatabaseClock
 
     try:
         return build_reader(engine, settings, Targets(settings), DatabaseClock()).peek()[0]

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from dolt_watch.cli.common import load_settings, settings_options, tick_options
-from dolt_watch.cli.ticking import tick
+from dolt_watch.cli.options import load_settings, settings_options, tick_options
+from dolt_watch.cli.tick_runner import tick
 
 
 @click.command()

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from dolt_watch.cli.common import load_settings, person, settings_options
+from dolt_watch.cli.options import load_settings, person, settings_options
 from dolt_watch.cli.pause import check_reason
 from dolt_watch.cli.retry import by_hand, check_beads, do
 
@@ -22,7 +22,7 @@ def command(beads: tuple[str, ...], reason: str, **kwargs: Any) -> int:
 
     Example: dolt_watch release bd-12 --reason "I go on by hand"
     """
-    from dolt_watch.core.by_hand import release
+    from dolt_watch.core.decisions.manual_actions import release
 
     check_reason(reason)
     who = person()

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dolt_watch.cli.common import load_settings, say, settings_options
+from dolt_watch.cli.options import load_settings, say, settings_options
 from dolt_watch.cli.pages import check_page, write_page
 
 if TYPE_CHECKING:
+    from dolt_watch.config import Settings
     from dolt_watch.engines import Commit, Engine
-    from dolt_watch.settings import Settings
-    from dolt_watch.whatif.study import Question, Study
+    from dolt_watch.replay.simulation.what_if import Question, Study
 
 WHATIF = "goes with a what-if, and {mode} is none: leave out one of them"
 NOT_WITH = {
@@ -76,17 +76,17 @@ def command(
 
     Example: dolt_watch replay --from 2026-04-01 --every 2s --set rules.agent.stale_after=15m
     """
-    from dolt_watch.branches import open_on
-    from dolt_watch.settings import duration
+    from dolt_watch.config import duration
+    from dolt_watch.history.branches import open_on
 
     _check_options(click.get_current_context())
     settings = _settings(kwargs, when, rule)
     if verifies or applies:
-        from dolt_watch.cli import replaying
+        from dolt_watch.cli import replay_verify
 
         if verifies:
-            return replaying.verify(settings, ends, branch, form)
-        return replaying.apply(settings, begins, dry=dry_run, yes=yes)
+            return replay_verify.verify(settings, ends, branch, form)
+        return replay_verify.apply(settings, begins, dry=dry_run, yes=yes)
     if output is not None:
         check_page(output)
     spans = duration(every, "--every"), duration(run_time, "--run-time") if run_time is not None else None
@@ -124,9 +124,9 @@ def _is_given(ctx: click.Context, name: str) -> bool:
 
 
 def _page(engine: Engine, found: Study) -> str:
-    from dolt_watch.report.gather import titles_of
-    from dolt_watch.report.page import render
-    from dolt_watch.report.whatif import Compared, shown
+    from dolt_watch.inspection.report.collector import titles_of
+    from dolt_watch.inspection.report.html import render
+    from dolt_watch.inspection.report.what_if import Compared, shown
 
     return render("whatif", Compared(found, dict(titles_of(engine, shown(found)))))
 
@@ -134,7 +134,7 @@ def _page(engine: Engine, found: Study) -> str:
 def _settings(kwargs: dict[str, Any], when: str | None, rule: str | None) -> Settings:
     """The settings that are asked about: ``--when`` goes to its rule as ``--set`` would."""
     from dolt_watch.errors import SettingsError
-    from dolt_watch.settings.values import nearest
+    from dolt_watch.suggestions import nearest
 
     flags = dict(kwargs)
     settings = load_settings(kwargs)
@@ -153,20 +153,20 @@ def _study(
     engine: Engine, settings: Settings, begins: str | None, ends: str | None, branch: str | None,
     spans: tuple[timedelta, timedelta | None], rule: str,
 ) -> Study:  # fmt: skip
-    from dolt_watch.as_of import commit_at
-    from dolt_watch.branches import head_of
-    from dolt_watch.cli import wiring
+    from dolt_watch.cli import composition
     from dolt_watch.cli.progress import progress
     from dolt_watch.errors import NotMigrated
-    from dolt_watch.migrate import check_database
-    from dolt_watch.past import Past
-    from dolt_watch.whatif import study as whatif
+    from dolt_watch.history.branches import head_of
+    from dolt_watch.history.revisions import commit_at
+    from dolt_watch.ledger.schema import check_database
+    from dolt_watch.replay.replayer import Past
+    from dolt_watch.replay.simulation import what_if as whatif
 
     with suppress(NotMigrated):  # what it would have done before it was ever there
         check_database(engine, settings.project_id)
     head = head_of(engine, branch)
     end = commit_at(engine, ends or head, head, "--to")
-    policy = wiring.policy(settings)
+    policy = composition.policy(settings)
     past = Past(engine, policy, end.hash)
     begin = commit_at(engine, begins, head, "--from") if begins is not None else whatif.begins(past)
     _check_order(engine, (begins, ends), begin, end)
@@ -176,15 +176,15 @@ def _study(
 
 
 def _question(*parts: Any) -> Question:
-    from dolt_watch.whatif.study import Question
+    from dolt_watch.replay.simulation.what_if import Question
 
     return Question(*parts)
 
 
 def _check_order(engine: Engine, texts: tuple[str | None, str | None], begin: Commit, end: Commit) -> None:
-    from dolt_watch.as_of import time_of
     from dolt_watch.errors import SettingsError
-    from dolt_watch.times import iso
+    from dolt_watch.history.revisions import time_of
+    from dolt_watch.timestamps import iso
 
     first, last = (time_of(text or "") for text in texts)
     backwards = first is not None and last is not None and first > last
@@ -198,7 +198,7 @@ def _check_order(engine: Engine, texts: tuple[str | None, str | None], begin: Co
 
 
 def _print(found: Study, form: str) -> None:
-    from dolt_watch.whatif.telling import as_json, text
+    from dolt_watch.replay.simulation.formatter import as_json, text
 
     if form == "json":
         import orjson

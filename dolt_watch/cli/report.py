@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from dolt_watch.cli.common import load_settings, settings_options
-from dolt_watch.text import outside
+from dolt_watch.cli.options import load_settings, settings_options
+from dolt_watch.sanitize import outside
 
 
 @click.command()
@@ -22,13 +22,13 @@ def command(output: str, since: str, beads: tuple[str, ...], **kwargs: Any) -> i
 
     Example: dolt_watch report -o report.html --since 2d
     """
-    from dolt_watch.cli.common import moment
+    from dolt_watch.cli.composition import Targets, build_reader
+    from dolt_watch.cli.options import moment
     from dolt_watch.cli.pages import write_page
-    from dolt_watch.cli.wiring import Targets, build_reader
-    from dolt_watch.engines.address import open_engine
-    from dolt_watch.report.gather import Gatherer
-    from dolt_watch.report.page import render
-    from dolt_watch.times import DatabaseClock
+    from dolt_watch.clock import DatabaseClock
+    from dolt_watch.engines.connect import open_engine
+    from dolt_watch.inspection.report.collector import Gatherer
+    from dolt_watch.inspection.report.html import render
 
     if not output:
         raise click.BadParameter("'' is no name of a file", param_hint="--output")

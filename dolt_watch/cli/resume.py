@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dolt_watch.cli.common import person, say, settings_options
+from dolt_watch.cli.options import person, say, settings_options
 from dolt_watch.cli.pause import Detail, check_reason, write
 
 if TYPE_CHECKING:
-    from dolt_watch.model import State
+    from dolt_watch.core.model import State
 
 
 @click.command()
@@ -23,8 +23,8 @@ def command(rule: str | None, reason: str, **kwargs: Any) -> int:
 
     Example: dolt_watch resume
     """
-    from dolt_watch.core.policy import standing
-    from dolt_watch.report.now import pause_words
+    from dolt_watch.core.decisions.policy import standing
+    from dolt_watch.inspection.status import pause_words
 
     check_reason(reason)
     what = f"rule {rule}" if rule is not None else "all rules"
@@ -49,8 +49,8 @@ def command(rule: str | None, reason: str, **kwargs: Any) -> int:
 
 def _ends(state: State, rule: str | None, now: datetime) -> bool:
     """Is there anything that a resume would end?"""
-    from dolt_watch.core.policy import standing
-    from dolt_watch.model import Phase
+    from dolt_watch.core.decisions.policy import standing
+    from dolt_watch.core.model import Phase
 
     return (
         any(rule in (None, one.rule) for one in standing(state, now))

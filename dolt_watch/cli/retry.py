@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dolt_watch import codec
-from dolt_watch.cli.common import load_settings, person, say, settings_options
+from dolt_watch.cli.options import load_settings, person, say, settings_options
 from dolt_watch.cli.pause import check_reason
+from dolt_watch.core.model import entry_payloads
 
 if TYPE_CHECKING:
-    from dolt_watch.core.by_hand import Answer, Found
-    from dolt_watch.handlers.by_hand import ByHand
-    from dolt_watch.settings import Settings
+    from dolt_watch.config import Settings
+    from dolt_watch.controller.manual_actions import ByHand
+    from dolt_watch.core.decisions.manual_actions import Answer, Found
 
 
 @click.command()
@@ -46,7 +46,7 @@ def command(
 
     Example: dolt_watch retry --all --reason "the agent is back"
     """
-    from dolt_watch.core.by_hand import retry
+    from dolt_watch.core.decisions.manual_actions import retry
 
     if every == bool(beads):
         raise click.UsageError("name the beads, or say --all")
@@ -69,8 +69,8 @@ def command(
 
 
 def _every(hand: ByHand, rule: str | None) -> list[str]:
-    from dolt_watch.handlers.by_hand import blocked_by_us
-    from dolt_watch.model import Phase
+    from dolt_watch.controller.manual_actions import blocked_by_us
+    from dolt_watch.core.model import Phase
 
     stuck = (Phase.QUARANTINED, Phase.HELD, Phase.UNKNOWN)
     state, _ = hand.loop.peek()
@@ -82,11 +82,11 @@ def _every(hand: ByHand, rule: str | None) -> list[str]:
 @contextmanager
 def by_hand(settings: Settings) -> Iterator[ByHand]:
     """Raises NotMigrated, and the errors of a connection."""
-    from dolt_watch.cli.wiring import Targets, build_reader, ledger
-    from dolt_watch.engines.address import open_engine
-    from dolt_watch.handlers.by_hand import ByHand
-    from dolt_watch.migrate import check_database
-    from dolt_watch.times import DatabaseClock
+    from dolt_watch.cli.composition import Targets, build_reader, ledger
+    from dolt_watch.clock import DatabaseClock
+    from dolt_watch.controller.manual_actions import ByHand
+    from dolt_watch.engines.connect import open_engine
+    from dolt_watch.ledger.schema import check_database
 
     engine, targets = open_engine(settings.address), Targets(settings)
     try:
@@ -100,8 +100,8 @@ def by_hand(settings: Settings) -> Iterator[ByHand]:
 
 def check_beads(hand: ByHand, beads: Sequence[str]) -> list[str]:
     """Each of them once. Raises SettingsError before anything is written: one does not exist."""
-    from dolt_watch.explain import no_such_bead
-    from dolt_watch.handlers.by_hand import last_entry
+    from dolt_watch.controller.manual_actions import last_entry
+    from dolt_watch.inspection.why.explanation import no_such_bead
 
     engine = hand.loop.engine
     head = str(engine.query("SELECT HASHOF('HEAD')")[0][0])
@@ -115,8 +115,8 @@ def check_beads(hand: ByHand, beads: Sequence[str]) -> list[str]:
 
 def do(hand: ByHand, beads: Sequence[str], decide: Callable[[Found], Answer], done: str) -> int:
     """One after the other; the exit code. A refusal is told, and the others go on."""
-    from dolt_watch.core.by_hand import Nothing, Refusal
-    from dolt_watch.text import outside
+    from dolt_watch.core.decisions.manual_actions import Nothing, Refusal
+    from dolt_watch.sanitize import outside
 
     code = 0
     for bead in beads:
@@ -128,5 +128,5 @@ def do(hand: ByHand, beads: Sequence[str], decide: Callable[[Found], Answer], do
         elif isinstance(answer, Nothing):
             say(f"{answer.why}: nothing to do")
         else:
-            say(f"{bead}: {done} (it was {codec.ByHand.decode(answer.detail).was})")
+            say(f"{bead}: {done} (it was {entry_payloads.ByHand.decode(answer.detail).was})")
     return code

@@ -15,9 +15,9 @@ from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any
 
+from dolt_watch.core.model import Decision, Kind
 from dolt_watch.errors import NotRecorded
-from dolt_watch.model import Decision, Kind
-from dolt_watch.text import outside
+from dolt_watch.sanitize import outside
 
 GRACE = 9.0
 """Seconds. Less than the ten that Docker and this project's systemd unit leave before SIGKILL."""

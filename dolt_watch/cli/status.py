@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dolt_watch.cli.common import LONGEST_LINE, load_settings, settings_options
-from dolt_watch.text import outside
+from dolt_watch.cli.options import LONGEST_LINE, load_settings, settings_options
+from dolt_watch.sanitize import outside
 
 if TYPE_CHECKING:
-    from dolt_watch.report.now import Now
-    from dolt_watch.settings import Settings
+    from dolt_watch.config import Settings
+    from dolt_watch.inspection.status import Now
 
 EVERY = 2.0
 """Seconds between two looks of --watch."""
@@ -54,10 +54,10 @@ def command(form: str, watch: bool, **kwargs: Any) -> int:
 
 
 def _ask(settings: Settings) -> Now:
-    from dolt_watch.cli.wiring import Targets, build_reader
-    from dolt_watch.engines.address import open_engine
-    from dolt_watch.report.now import ask
-    from dolt_watch.times import DatabaseClock
+    from dolt_watch.cli.composition import Targets, build_reader
+    from dolt_watch.clock import DatabaseClock
+    from dolt_watch.engines.connect import open_engine
+    from dolt_watch.inspection.status import ask
 
     engine, targets = open_engine(settings.address), Targets(settings)
     try:
@@ -104,7 +104,7 @@ def _lines(now: Now, width: int) -> list[str]:
 def _told(now: Now, width: int) -> list[tuple[str, str]]:
     """Lines, each with the phase that colours it, '' for none."""
     from dolt_watch.beads.migration import NOT_COMMITTED
-    from dolt_watch.times import ago
+    from dolt_watch.timestamps import ago
 
     behind = " (HEAD has moved on)" if now.head != now.folded else ""
     worker = now.worker
@@ -142,8 +142,8 @@ def _told(now: Now, width: int) -> list[tuple[str, str]]:
 
 
 def _table(now: Now, width: int) -> list[tuple[str, str]]:
-    from dolt_watch.journal import table
-    from dolt_watch.times import ago
+    from dolt_watch.text_table import table
+    from dolt_watch.timestamps import ago
 
     if not now.beads:
         return []

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dolt_watch.cli.common import load_settings, person, say, settings_options
+from dolt_watch.cli.options import load_settings, person, say, settings_options
 from dolt_watch.cli.pause import check_reason
 from dolt_watch.cli.retry import by_hand, check_beads
 
 if TYPE_CHECKING:
-    from dolt_watch.core.by_hand import Found
-    from dolt_watch.handlers.by_hand import ByHand
-    from dolt_watch.settings import Settings
+    from dolt_watch.config import Settings
+    from dolt_watch.controller.manual_actions import ByHand
+    from dolt_watch.core.decisions.manual_actions import Found
 
 
 @click.command()
@@ -30,7 +30,7 @@ def command(beads: tuple[str, ...], reason: str, **kwargs: Any) -> int:
 
     Example: dolt_watch stop bd-12 --reason "it edits the wrong files"
     """
-    from dolt_watch.cli.wiring import Targets
+    from dolt_watch.cli.composition import Targets
 
     check_reason(reason)
     settings = load_settings(kwargs)
@@ -46,9 +46,9 @@ def command(beads: tuple[str, ...], reason: str, **kwargs: Any) -> int:
 
 
 def _stop(hand: ByHand, settings: Settings, targets: Any, bead: str, who: str, reason: str) -> int:
-    from dolt_watch.core.by_hand import Nothing, Refusal, stop
-    from dolt_watch.model import Decision
-    from dolt_watch.text import outside
+    from dolt_watch.core.decisions.manual_actions import Nothing, Refusal, stop
+    from dolt_watch.core.model import Decision
+    from dolt_watch.sanitize import outside
 
     chosen: list[tuple[Any, str]] = []
 
@@ -83,8 +83,8 @@ def _stop(hand: ByHand, settings: Settings, targets: Any, bead: str, who: str, r
 
 def _cannot_stop(target: Any, job: str, bead: str) -> Any:
     """Return why a run cannot be ended from here. Returns None if it can."""
-    from dolt_watch.core.by_hand import Refusal
-    from dolt_watch.model import Verdict
+    from dolt_watch.core.decisions.manual_actions import Refusal
+    from dolt_watch.core.model import Verdict
 
     if getattr(target, "stop", None) is None:
         return Refusal(

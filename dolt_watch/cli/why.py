@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dolt_watch.cli.common import load_settings, say, settings_options
+from dolt_watch.cli.options import load_settings, say, settings_options
 
 if TYPE_CHECKING:
+    from dolt_watch.config import Settings
     from dolt_watch.engines import Engine
-    from dolt_watch.explain import Explained
-    from dolt_watch.settings import Settings
-    from dolt_watch.standing import Stands
+    from dolt_watch.inspection.why.decision_snapshot import Stands
+    from dolt_watch.inspection.why.explanation import Explained
 
 
 @click.command()
@@ -29,7 +29,7 @@ def command(bead: str, as_of: str | None, branch: str | None, form: str, **kwarg
 
     Example: dolt_watch why bd-12 --as-of 2026-04-18T22:35:46Z
     """
-    from dolt_watch.branches import open_on
+    from dolt_watch.history.branches import open_on
 
     if not bead.strip():
         raise click.BadParameter("which bead? Write its id", param_hint="BEAD")
@@ -50,11 +50,11 @@ def command(bead: str, as_of: str | None, branch: str | None, form: str, **kwarg
 
 
 def _explain(engine: Engine, settings: Settings, bead: str, as_of: str | None, branch: str | None) -> Explained:
-    from dolt_watch.branches import head_of
-    from dolt_watch.cli.wiring import Targets
-    from dolt_watch.explain import explain
-    from dolt_watch.migrate import check_project
-    from dolt_watch.standing import Forgiving
+    from dolt_watch.cli.composition import Targets
+    from dolt_watch.history.branches import head_of
+    from dolt_watch.inspection.why.decision_snapshot import Forgiving
+    from dolt_watch.inspection.why.explanation import explain
+    from dolt_watch.ledger.schema import check_project
 
     check_project(engine, settings.project_id)
     targets = Targets(settings)
@@ -71,10 +71,10 @@ def _explain(engine: Engine, settings: Settings, bead: str, as_of: str | None, b
 
 def _moment(engine: Engine, text: str, head: str) -> tuple[str, Any]:
     """The commit, and the clock then: of a time that time, of a commit its date."""
-    from dolt_watch.as_of import commit_at, time_of
     from dolt_watch.errors import NoSuchCommit
-    from dolt_watch.stream import first_commit
-    from dolt_watch.times import iso
+    from dolt_watch.history.revisions import commit_at, time_of
+    from dolt_watch.inspection.event_stream import first_commit
+    from dolt_watch.timestamps import iso
 
     try:
         commit = commit_at(engine, text, head, "--as-of")
@@ -87,8 +87,8 @@ def _moment(engine: Engine, text: str, head: str) -> tuple[str, Any]:
 
 
 def _then(engine: Engine, settings: Settings, commit: str, now: Any, bead: str, asked: Any = None) -> Stands:
-    from dolt_watch.cli.wiring import policy
-    from dolt_watch.standing import UNSEEN, stands_then
+    from dolt_watch.cli.composition import policy
+    from dolt_watch.inspection.why.decision_snapshot import UNSEEN, stands_then
 
     stands = stands_then(engine, policy(settings), commit, now, bead, asked)
     return stands if asked is not None else stands._replace(notes=(*stands.notes, UNSEEN))
@@ -96,11 +96,11 @@ def _then(engine: Engine, settings: Settings, commit: str, now: Any, bead: str, 
 
 def _now(engine: Engine, settings: Settings, head: str, bead: str, branch: str | None, asked: Any) -> Stands:
     """As the loop sees it. Where there is no state of the loop's (never initialised, a replica, another branch): as history has it."""
-    from dolt_watch.cli.wiring import build_reader
+    from dolt_watch.cli.composition import build_reader
+    from dolt_watch.clock import DatabaseClock
+    from dolt_watch.engines.clock import database_now
     from dolt_watch.errors import NotMigrated
-    from dolt_watch.look import database_now
-    from dolt_watch.standing import stands_now
-    from dolt_watch.times import DatabaseClock
+    from dolt_watch.inspection.why.decision_snapshot import stands_now
 
     if branch is None:
         try:
@@ -115,8 +115,8 @@ def _now(engine: Engine, settings: Settings, head: str, bead: str, branch: str |
 
 
 def _facts(found: Explained) -> dict[str, Any]:
-    from dolt_watch.store import record
-    from dolt_watch.telling import tell
+    from dolt_watch.checkpoint.state_store import record
+    from dolt_watch.inspection.event_export import tell
 
     stands = found.stands
     return {
@@ -136,9 +136,9 @@ def _facts(found: Explained) -> dict[str, Any]:
 
 
 def _lines(found: Explained) -> Iterator[str]:
-    from dolt_watch.journal import table
-    from dolt_watch.times import ago, iso
-    from dolt_watch.words import lines
+    from dolt_watch.inspection.why.timeline_text import lines
+    from dolt_watch.text_table import table
+    from dolt_watch.timestamps import ago, iso
 
     stands, begins = found.stands, found.begins
     yield f"{found.bead} at {iso(stands.now)}, commit {stands.commit[:8]}"

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from dolt_watch.errors import SettingsError
 
 if TYPE_CHECKING:
-    from dolt_watch.engines import Engine
+    pass
+
 
 DEFAULT_PORT = 3306
 FORMS = "dolt://user@host:port/database or doltlite:///path"
@@ -154,17 +155,3 @@ def _options(query: str) -> tuple[str, bool | None, str]:
             f"tls is true, false or the path of a PEM file, not {tls!r}", fix="write tls=true or tls=/path/ca.pem"
         )
     return socket, True, tls
-
-
-def open_engine(address: Address | DoltLitePath, *, create: bool = False) -> Engine:
-    """Connect. ``create``: make a DoltLite file that is not there (a server's database is made by bd).
-
-    Raises Unreachable, AccessDenied, NoSuchDatabase, DatabaseError.
-    """
-    if isinstance(address, DoltLitePath):
-        from dolt_watch.engines.doltlite import DoltLiteEngine
-
-        return DoltLiteEngine(address.path, create=create)
-    from dolt_watch.engines.dolt import DoltEngine
-
-    return DoltEngine(address)

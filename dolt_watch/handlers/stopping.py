@@ -11,12 +11,12 @@ import logging
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
+from dolt_watch.core.model import Entry, JobReport, Kind, State, Verdict
 from dolt_watch.engines import Engine
 from dolt_watch.log_events import LogEvent, event_fields
-from dolt_watch.model import Entry, JobReport, Kind, State, Verdict
 
 if TYPE_CHECKING:
-    from dolt_watch.targets import Target
+    from dolt_watch.targets.protocol import Target
 
 logger = logging.getLogger(__name__)
 

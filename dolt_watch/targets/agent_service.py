@@ -11,15 +11,16 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from dolt_watch.core.model import Capacity, JobReport, Verdict
+from dolt_watch.core.model.target_answers import Accepted, Answer, Refused, Unknown
 from dolt_watch.errors import SettingsError
-from dolt_watch.model import Verdict
-from dolt_watch.settings.kinds.agent_service import AgentServiceSettings
-from dolt_watch.targets import Accepted, Answer, Capacity, JobReport, Refused, Task, Unknown
-from dolt_watch.targets.checks import check_bearer, check_url, seconds
-from dolt_watch.targets.health import read_health
-from dolt_watch.targets.http import Caller, Exchange
-from dolt_watch.targets.reading import LOOK_TIMEOUT, json_of, usable_job, usual
-from dolt_watch.text import outside
+from dolt_watch.sanitize import outside
+from dolt_watch.targets.http_client import Caller, Exchange
+from dolt_watch.targets.protocol import Task
+from dolt_watch.targets.responses import LOOK_TIMEOUT, json_of, usable_job, usual
+from dolt_watch.targets.service_health import read_health
+from dolt_watch.targets.settings import AgentServiceSettings
+from dolt_watch.targets.validation import check_bearer, check_url, seconds
 
 if TYPE_CHECKING:
     from dolt_watch.targets.templates import Template

@@ -8,13 +8,11 @@ from __future__ import annotations
 import json
 from datetime import datetime
 
-from dolt_watch.model import Verdict
-from dolt_watch.settings.kinds.beadboard import BeadBoardSettings
-from dolt_watch.targets import Accepted, Answer, Busy, Capacity, JobReport, Refused, Task, Unknown
-from dolt_watch.targets.checks import check_url, seconds
-from dolt_watch.targets.health import SERVICE, read_health
-from dolt_watch.targets.http import Caller, Exchange
-from dolt_watch.targets.reading import (
+from dolt_watch.core.model import Capacity, JobReport, Verdict
+from dolt_watch.core.model.target_answers import Accepted, Answer, Busy, Refused, Unknown
+from dolt_watch.targets.http_client import Caller, Exchange
+from dolt_watch.targets.protocol import Task
+from dolt_watch.targets.responses import (
     GATEWAY,
     LOOK_TIMEOUT,
     error_of,
@@ -24,6 +22,9 @@ from dolt_watch.targets.reading import (
     usable_job,
     usual,
 )
+from dolt_watch.targets.service_health import SERVICE, read_health
+from dolt_watch.targets.settings import BeadBoardSettings
+from dolt_watch.targets.validation import check_url, seconds
 
 DEFAULT_TIMEOUT = 30.0
 

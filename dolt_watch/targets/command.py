@@ -18,14 +18,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import IO
 
+from dolt_watch.core.model import Capacity, JobReport, Verdict
+from dolt_watch.core.model.target_answers import Accepted, Answer, Busy, Refused, Unknown
 from dolt_watch.errors import SettingsError
-from dolt_watch.model import Verdict
-from dolt_watch.settings.kinds.command import CommandSettings
-from dolt_watch.targets import Accepted, Answer, Busy, Capacity, JobReport, Refused, Task, Unknown
-from dolt_watch.targets.checks import seconds
-from dolt_watch.targets.columns import columns
-from dolt_watch.targets.reading import names_no_bead, usable_job
-from dolt_watch.text import outside
+from dolt_watch.sanitize import outside
+from dolt_watch.targets.bead_payload import columns
+from dolt_watch.targets.protocol import Task
+from dolt_watch.targets.responses import names_no_bead, usable_job
+from dolt_watch.targets.settings import CommandSettings
+from dolt_watch.targets.validation import seconds
 
 MAX_OUTPUT = 64 * 1024
 """Bytes that are kept of each output; the rest is read and dropped, so that the program does not hang on it."""

@@ -13,9 +13,9 @@ from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from dolt_watch.errors import SettingsError
-from dolt_watch.targets import Task
-from dolt_watch.targets.columns import columns
-from dolt_watch.text import outside
+from dolt_watch.sanitize import outside
+from dolt_watch.targets.bead_payload import columns
+from dolt_watch.targets.protocol import Task
 
 NAMES = ("bead", "token", "rule")
 _ELSEWHERE = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)

@@ -16,14 +16,15 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_plus, urlsplit
 
+from dolt_watch.core.model import Capacity, JobReport, Verdict
+from dolt_watch.core.model.target_answers import Accepted, Answer, Refused, Unknown
 from dolt_watch.errors import SettingsError
-from dolt_watch.model import Verdict
-from dolt_watch.settings.kinds.webhook import WebhookSettings
-from dolt_watch.targets import Accepted, Answer, Capacity, JobReport, Refused, Task, Unknown
-from dolt_watch.targets.checks import check_bearer, check_url, seconds
-from dolt_watch.targets.columns import columns
-from dolt_watch.targets.http import Caller, Exchange, Trouble
-from dolt_watch.targets.reading import json_of, usable_job, usual
+from dolt_watch.targets.bead_payload import columns
+from dolt_watch.targets.http_client import Caller, Exchange, Trouble
+from dolt_watch.targets.protocol import Task
+from dolt_watch.targets.responses import json_of, usable_job, usual
+from dolt_watch.targets.settings import WebhookSettings
+from dolt_watch.targets.validation import check_bearer, check_url, seconds
 
 if TYPE_CHECKING:
     from standardwebhooks import Webhook as Signer

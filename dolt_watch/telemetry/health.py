@@ -12,12 +12,12 @@ from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from dolt_watch.controller.loop import Loop
+from dolt_watch.controller.tick_result import Outcome
 from dolt_watch.errors import DatabaseError, DoltWatchError
-from dolt_watch.round import Outcome
-from dolt_watch.telemetry.logs import log_failure
+from dolt_watch.sanitize import outside
+from dolt_watch.telemetry.log_output import log_failure
 from dolt_watch.telemetry.metrics import Metrics
-from dolt_watch.text import outside
-from dolt_watch.tick import Loop
 
 SLACK = 120.0
 """Seconds for all that lies between two signs of the loop besides one request to a target and one pause: the database's answers."""

@@ -12,8 +12,8 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, write_to_textfile
 
 from dolt_watch import __version__
-from dolt_watch.model import Kind, Phase, State
-from dolt_watch.round import Outcome
+from dolt_watch.controller.tick_result import Outcome
+from dolt_watch.core.model import Kind, Phase, State
 
 POSTED = {
     Kind.DISPATCHED: "accepted",

@@ -11,15 +11,16 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.cli.wiring import Targets, identity
-from dolt_watch.core.policy import Scope
+from dolt_watch.cli.composition import Targets, identity
+from dolt_watch.clock import ShiftedClock
+from dolt_watch.config import Settings, load
+from dolt_watch.controller.tick_result import Outcome
+from dolt_watch.core.decisions.policy import Scope
 from dolt_watch.engines import Engine
-from dolt_watch.engines.address import open_engine
-from dolt_watch.migrate import migrate
-from dolt_watch.round import Outcome
-from dolt_watch.settings import Settings, load
-from dolt_watch.targets import Target
-from dolt_watch.times import ShiftedClock, utc
+from dolt_watch.engines.connect import open_engine
+from dolt_watch.ledger.schema import migrate
+from dolt_watch.targets.protocol import Target
+from dolt_watch.timestamps import utc
 from tests import forked
 from tests.beads import Workspace
 from tests.lines import build

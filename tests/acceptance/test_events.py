@@ -16,10 +16,11 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.engines.address import Address, DoltLitePath, open_engine
-from dolt_watch.model import Rule
-from dolt_watch.stream import Follower
-from dolt_watch.times import ShiftedClock
+from dolt_watch.clock import ShiftedClock
+from dolt_watch.core.model import Rule
+from dolt_watch.engines.address import Address, DoltLitePath
+from dolt_watch.engines.connect import open_engine
+from dolt_watch.inspection.event_stream import Follower
 from tests import beads, servers
 from tests.acceptance.conftest import Watch, rows_of
 from tests.acceptance.test_why import reader

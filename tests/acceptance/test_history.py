@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.engines.address import open_engine
-from dolt_watch.model import Capacity
-from dolt_watch.round import Outcome
+from dolt_watch.controller.tick_result import Outcome
+from dolt_watch.core.model import Capacity
+from dolt_watch.engines.connect import open_engine
 from tests.acceptance.conftest import Watch, rows_of
 
 COMMIT = "CALL DOLT_COMMIT('-Am', 'by hand')"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from dolt_watch.engines.address import open_engine
+from dolt_watch.engines.connect import open_engine
 from tests import forked
 from tests.beads import Workspace
 

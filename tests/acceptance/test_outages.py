@@ -12,16 +12,14 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.cli.wiring import Targets
-from dolt_watch.core.policy import BOTH
+from dolt_watch.cli.composition import Targets
+from dolt_watch.clock import ShiftedClock
+from dolt_watch.controller.tick_result import Outcome
+from dolt_watch.core.decisions.policy import BOTH
+from dolt_watch.core.model import Kind
 from dolt_watch.engines import Engine
-from dolt_watch.model import Kind
-from dolt_watch.round import Outcome
-from dolt_watch.settings.kinds.beadboard import BeadBoardSettings
-from dolt_watch.settings.kinds.webhook import WebhookSettings
-from dolt_watch.settings.model import TargetSettings
-from dolt_watch.times import ShiftedClock
-from dolt_watch.verify import verify
+from dolt_watch.replay.verification import verify
+from dolt_watch.targets.settings import BeadBoardSettings, TargetSettings, WebhookSettings
 from tests.engines import on_engines
 from tests.light import Light
 from tests.lines import build

@@ -9,10 +9,10 @@ from datetime import datetime
 
 import pytest
 
+from dolt_watch.core.model import Kind
+from dolt_watch.core.model.target_answers import Accepted, Answer, Busy, Refused, Unknown
 from dolt_watch.engines.address import DoltLitePath
-from dolt_watch.model import Kind
-from dolt_watch.targets import Accepted, Answer, Busy, Refused, Unknown
-from dolt_watch.whatif.journal import Journal
+from dolt_watch.replay.simulation.attempt_log import Journal
 from tests.history import Deeds, History, clock
 
 SETTINGS = (

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
+from dolt_watch.config.converters import duration_text
 from dolt_watch.engines.address import Address, DoltLitePath
-from dolt_watch.settings.values import duration_text
 from tests import forked
 from tests.history import Deeds, History
 from tests.servers import Server
@@ -241,9 +241,9 @@ def test_a_user_who_may_only_read(dolt_address: Address, dolt_server: Server, tm
 @pytest.mark.parametrize("migrated", [True, False])
 def test_before_it_was_ever_there(beads_engine: Any, tmp_path: Path, migrated: bool) -> None:
     """Nobody decided anything yet, with and without our tables: what it would have done."""
-    from dolt_watch.cli.wiring import identity
-    from dolt_watch.migrate import migrate
-    from dolt_watch.settings import load
+    from dolt_watch.cli.composition import identity
+    from dolt_watch.config import load
+    from dolt_watch.ledger.schema import migrate
 
     url = beads_engine.address.url if beads_engine.name == "dolt" else f"doltlite:///{beads_engine.path}"
     if migrated:

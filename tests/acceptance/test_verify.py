@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from dolt_watch.core.policy import Policy
-from dolt_watch.feed import ENTRY_COLUMNS
-from dolt_watch.past import Past
-from dolt_watch.settings import settings_hash
-from dolt_watch.verify import Verified, verify
+from dolt_watch.config import settings_hash
+from dolt_watch.core.decisions.policy import Policy
+from dolt_watch.ledger.codec import ENTRY_COLUMNS
+from dolt_watch.replay.replayer import Past
+from dolt_watch.replay.verification import Verified, verify
 from tests.acceptance.conftest import Watch, rows_of
 
 

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.engines.address import DoltLitePath, open_engine
-from dolt_watch.migrate import LOCAL
-from dolt_watch.settings import load
+from dolt_watch.config import load
+from dolt_watch.engines.address import DoltLitePath
+from dolt_watch.engines.connect import open_engine
+from dolt_watch.ledger.schema import LOCAL
 from tests import beads
 from tests.acceptance.conftest import Ran, Watch, rows_of
 from tests.beads import Workspace

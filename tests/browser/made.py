@@ -6,10 +6,10 @@ import random
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
-from dolt_watch.model import Capacity, Entry, Kind, Phase, State, Wrote
-from dolt_watch.report.data import Lane, Report
-from dolt_watch.report.history import Depth, Stretch
-from dolt_watch.report.now import Now, Standing
+from dolt_watch.core.model import Capacity, Entry, Kind, Phase, State, Wrote
+from dolt_watch.inspection.report.lanes import Depth, Stretch
+from dolt_watch.inspection.report.view_model import Lane, Report
+from dolt_watch.inspection.status import Now, Standing
 
 NOW = datetime(2026, 4, 18, 22, 35, 46, tzinfo=UTC)
 WEEK = timedelta(days=7)

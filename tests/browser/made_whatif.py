@@ -7,15 +7,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from dolt_watch.core.policy import Policy
+from dolt_watch.core.decisions.policy import Policy
+from dolt_watch.core.model import Bead, Kind, Phase
+from dolt_watch.core.model.rule import Rule
 from dolt_watch.engines import Commit
-from dolt_watch.model import Bead, Kind, Phase
-from dolt_watch.report.whatif import Compared, shown
-from dolt_watch.rule import Rule
-from dolt_watch.whatif.comparing import compared, figures
-from dolt_watch.whatif.depths import Depths
-from dolt_watch.whatif.journal import Attempt, Journal, Taken
-from dolt_watch.whatif.study import Question, Study
+from dolt_watch.inspection.report.what_if import Compared, shown
+from dolt_watch.replay.simulation.attempt_log import Attempt, Journal, Taken
+from dolt_watch.replay.simulation.comparison import compared, figures
+from dolt_watch.replay.simulation.queue_depth import Depths
+from dolt_watch.replay.simulation.what_if import Question, Study
 from tests.browser.made import NOW, WEEK, WORDS
 
 MINUTE = timedelta(minutes=1)

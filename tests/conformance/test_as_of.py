@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from dolt_watch.as_of import commit_at
 from dolt_watch.engines import Commit, Engine
 from dolt_watch.errors import SettingsError
+from dolt_watch.history.revisions import commit_at
 from tests.servers import message
 
 NOON = datetime(2026, 4, 18, 12, tzinfo=UTC)
@@ -76,7 +76,7 @@ def test_what_it_cannot_be(engine: Engine, dated: list[Commit], text: str, messa
 
 
 def test_a_beginning_that_several_have(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dolt_watch.as_of.SHORTEST", 1)
+    monkeypatch.setattr("dolt_watch.history.revisions.SHORTEST", 1)
     engine.run("CREATE TABLE t (a INT PRIMARY KEY)")
     firsts: list[str] = []
     while len(set(firsts)) == len(firsts):  # at the latest when each letter was first once

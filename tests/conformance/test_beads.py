@@ -10,10 +10,10 @@ import pytest
 
 from dolt_watch.beads.schema import tracker_schema
 from dolt_watch.engines import Edge
-from dolt_watch.engines.address import open_engine
-from dolt_watch.engines.sql import statements
+from dolt_watch.engines.connect import open_engine
+from dolt_watch.engines.sql_text import statements
 from dolt_watch.errors import BeadGone, Conflict
-from dolt_watch.migrate import migrate
+from dolt_watch.ledger.schema import migrate
 from tests.beads import ROOT, SHAPES, SHAPES_FOLDER, create_beads
 from tests.conformance.tables import ME, THEM, commit, head, write
 from tests.servers import Source, choose_bd

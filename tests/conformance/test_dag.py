@@ -7,7 +7,7 @@ import random
 import pytest
 
 from dolt_watch.engines import Edge
-from dolt_watch.engines.dolt_diff import lines
+from dolt_watch.engines.dolt.diff_reader import lines
 from tests.conformance.tables import branch, chain, checkout, commit, diff, head, make, write
 from tests.servers import call
 
@@ -70,7 +70,7 @@ def test_a_merge_without_fast_forward(engine):
 
 def test_a_walk_through_a_merge_is_not_believed(engine, monkeypatch):
     """The side leaves the table alone: nothing that comes back shows that the step beside it was lost."""
-    monkeypatch.setattr("dolt_watch.engines.dolt_diff.WALK", 1)
+    monkeypatch.setattr("dolt_watch.engines.dolt.diff_reader.WALK", 1)
     base = make(engine)
     engine.run("CREATE TABLE other (id int PRIMARY KEY)")
     base = commit(engine, tables=("other",))
@@ -100,7 +100,7 @@ def test_a_side_that_began_before_the_cursor(engine):
 @pytest.mark.parametrize("walk", [1, 1000])
 def test_random_histories(engine, seed, walk, monkeypatch):
     """Every edge of a random history with branches and merges, in random order and in its own, against whole tables."""
-    monkeypatch.setattr("dolt_watch.engines.dolt_diff.WALK", walk)
+    monkeypatch.setattr("dolt_watch.engines.dolt.diff_reader.WALK", walk)
     rng = random.Random(seed)
     base = make(engine)
     names = ["main"]

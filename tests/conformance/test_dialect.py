@@ -6,10 +6,10 @@ import re
 
 import pytest
 
-from dolt_watch.engines.sql import split, statements
-from dolt_watch.engines.transpile import transpile
+from dolt_watch.engines.doltlite.transpiler import transpile
+from dolt_watch.engines.sql_text import split, statements
 from dolt_watch.errors import DatabaseError
-from dolt_watch.times import utc
+from dolt_watch.timestamps import utc
 from tests.conformance.tables import commit, head, make, write
 
 EXPRESSIONS = [

@@ -209,7 +209,7 @@ def test_values_are_expressions_of_the_engines_dialect(engine):
 def test_more_edges_than_one_query_takes(engine, monkeypatch, piece, walk):
     """Commits with one row, two, many and none, a column that came later, and another table's commits between them."""
     for name, value in (("PIECE", piece), ("LIST", 3), ("WALK", walk)):
-        monkeypatch.setattr(f"dolt_watch.engines.dolt_diff.{name}", value)
+        monkeypatch.setattr(f"dolt_watch.engines.dolt.diff_reader.{name}", value)
     made, expected = [make(engine)], []
     engine.run("CREATE TABLE other (id int PRIMARY KEY)")
     for n in range(2, 20):

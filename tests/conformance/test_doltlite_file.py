@@ -8,8 +8,9 @@ import sys
 
 import pytest
 
-from dolt_watch.engines.address import DoltLitePath, open_engine
-from dolt_watch.engines.doltlite_load import MARKER
+from dolt_watch.engines.address import DoltLitePath
+from dolt_watch.engines.connect import open_engine
+from dolt_watch.engines.doltlite.loader import MARKER
 from dolt_watch.errors import DatabaseError, NoSuchDatabase
 from tests.conformance.tables import make, read
 

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from dolt_watch.engines.address import Address, open_engine
+from dolt_watch.config import load
+from dolt_watch.engines.address import Address
+from dolt_watch.engines.connect import open_engine
 from dolt_watch.errors import SettingsError
-from dolt_watch.settings import load
 from tests.servers import home, own_dolt, start_dolt
 
 

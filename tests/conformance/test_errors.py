@@ -8,9 +8,11 @@ from dataclasses import replace
 import pytest
 
 from dolt_watch import errors
-from dolt_watch.engines import dolt_errors, doltlite_errors
-from dolt_watch.engines.address import Address, open_engine
-from dolt_watch.engines.dolt_errors import kind_of
+from dolt_watch.engines.address import Address
+from dolt_watch.engines.connect import open_engine
+from dolt_watch.engines.dolt import errors as dolt_errors
+from dolt_watch.engines.dolt.errors import kind_of
+from dolt_watch.engines.doltlite import errors as doltlite_errors
 from tests.conformance.tables import commit, make, write
 from tests.servers import free_port
 

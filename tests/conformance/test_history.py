@@ -7,7 +7,7 @@ from datetime import UTC, timedelta
 import pytest
 
 from dolt_watch.errors import UnknownCommit
-from dolt_watch.times import LATEST, utc
+from dolt_watch.timestamps import LATEST, utc
 from tests.conformance.tables import branch, checkout, commit, head, make
 from tests.servers import call, message
 

@@ -7,10 +7,10 @@ from datetime import timedelta
 
 import pytest
 
+from dolt_watch.core.model import What
+from dolt_watch.core.model.target_answers import Refused
 from dolt_watch.engines import Edge
 from dolt_watch.engines.address import Address, DoltLitePath
-from dolt_watch.model import What
-from dolt_watch.targets import Refused
 from tests import migrating
 from tests.history import History
 from tests.migrating import REKEY_DEPENDENCIES

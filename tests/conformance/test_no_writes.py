@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from dolt_watch.engines.address import Address, open_engine
+from dolt_watch.engines.address import Address
+from dolt_watch.engines.connect import open_engine
 from dolt_watch.errors import BranchDenied, ReadOnly
-from dolt_watch.migrate import migrate
+from dolt_watch.ledger.schema import migrate
 from tests import forked
 from tests.beads import create_beads
 from tests.servers import Server, own_dolt, start_dolt

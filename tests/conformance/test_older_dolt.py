@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from dolt_watch.engines.address import Address, open_engine
-from dolt_watch.engines.dolt_errors import translate
+from dolt_watch.engines.address import Address
+from dolt_watch.engines.connect import open_engine
+from dolt_watch.engines.dolt.errors import translate
 from dolt_watch.errors import DoltWatchError, OlderDolt
 from tests.servers import own_dolt, start_dolt, without
 

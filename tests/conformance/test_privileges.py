@@ -9,8 +9,8 @@ import pytest
 from dolt_watch.beads.leases import read_leases
 from dolt_watch.beads.schema import tracker_schema, versioned
 from dolt_watch.engines import WORKING, Edge
-from dolt_watch.engines.address import open_engine
-from dolt_watch.engines.dolt_link import Link
+from dolt_watch.engines.connect import open_engine
+from dolt_watch.engines.dolt.connection import Link
 from dolt_watch.errors import AccessDenied
 from tests.beads import SHAPES, create_beads
 from tests.conformance.tables import ME, chain, commit, head, write
@@ -49,7 +49,7 @@ def limited(request, dolt_server, dolt_address, dolt):
 
 def test_it_can_read_a_long_piece_of_history(limited, monkeypatch):
     """In the database at a commit too: the server takes the right to the database for it."""
-    monkeypatch.setattr("dolt_watch.engines.dolt_diff.WALK", 2)
+    monkeypatch.setattr("dolt_watch.engines.dolt.diff_reader.WALK", 2)
     made = [head(limited)]
     for n in range(6):
         with limited.transaction() as tx:

@@ -13,10 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from dolt_watch.engines import Engine, dolt_link
-from dolt_watch.engines.address import Address, open_engine
-from dolt_watch.engines.dolt import lock_name
-from dolt_watch.engines.dolt_reach import reason
+from dolt_watch.engines import Engine
+from dolt_watch.engines.address import Address
+from dolt_watch.engines.connect import open_engine
+from dolt_watch.engines.dolt import connection as dolt_link
+from dolt_watch.engines.dolt.connection_errors import reason
+from dolt_watch.engines.dolt.engine import lock_name
 from dolt_watch.errors import Unreachable
 from tests.servers import free_port, own_dolt, start_dolt
 

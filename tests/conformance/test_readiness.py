@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
+from dolt_watch.beads.queue_readiness import until_ready
 from dolt_watch.beads.readiness import readiness
 from dolt_watch.beads.schema import TrackerSchema, tracker_schema
 from dolt_watch.engines import Engine
-from dolt_watch.engines.sql import chunks
-from dolt_watch.gates import until_ready
+from dolt_watch.engines.sql_text import chunks
 from tests.beads import create_beads
 from tests.conformance.tables import head, write
 from tests.standin import recorded

@@ -9,7 +9,6 @@ from typing import cast
 
 import pytest
 
-from dolt_watch.beads.columns import TARGETS
 from dolt_watch.beads.schema import (
     KNOWN_TABLES,
     LONGEST_TEXT,
@@ -20,9 +19,12 @@ from dolt_watch.beads.schema import (
     tracker_schema,
     versioned,
 )
-from dolt_watch.doctor import Case, Level, tables
+from dolt_watch.core.model.columns import TARGETS
 from dolt_watch.engines import Edge, Engine
 from dolt_watch.errors import UnknownCommit, UnsupportedSchema
+from dolt_watch.inspection.doctor import schema_checks
+from dolt_watch.inspection.doctor.context import Case
+from dolt_watch.inspection.doctor.findings import Level
 from tests.beads import SHAPES, create_beads
 
 ME = "ann <ann@test>"
@@ -76,24 +78,24 @@ GENERATIONS = {"1.0.2": "bd 1.0.2 to 1.0.4", "1.2.2": "bd 1.0.5 to 1.2", "1.3": 
 def test_doctor_names_the_generation_by_the_shape(shaped_engine: Engine, beads_shape: str) -> None:
     """The number of bd's own schema is shown only if it is there; a half migrated tracker is not supported."""
     case = cast(Case, SimpleNamespace(engine=shaped_engine))
-    (found,) = tables.tracker(case)
+    (found,) = schema_checks.tracker(case)
     says = f"tables of {GENERATIONS[beads_shape]}"
     assert (found.level, found.says) == (Level.OK, f"{says}, which is supported")
     with shaped_engine.transaction() as tx:
         tx.execute("INSERT INTO schema_migrations (version) VALUES (7), (32)")
         tx.commit()
-    (found,) = tables.tracker(case)
+    (found,) = schema_checks.tracker(case)
     assert (found.level, found.says) == (Level.OK, f"{says} (schema 32), which is supported")
     shaped_engine.run("DROP TABLE schema_migrations")
-    assert [one.says for one in tables.tracker(case)] == [f"{says}, which is supported"]
+    assert [one.says for one in schema_checks.tracker(case)] == [f"{says}, which is supported"]
     column = "depends_on_issue_id" if beads_shape == "1.0.2" else "depends_on_id"
     shaped_engine.run(f"ALTER TABLE dependencies ADD COLUMN {column} VARCHAR(255)")
-    (found,) = tables.tracker(case)
+    (found,) = schema_checks.tracker(case)
     assert (found.level, "`bd dolt commit`" in found.fix) == (Level.WARNING, True)
     assert "supported: bd 1.0.2 to 1.3" in found.says
     shaped_engine.run("DROP TABLE dependencies")
     with pytest.raises(UnsupportedSchema, match="no table dependencies"):
-        list(tables.tracker(case))
+        list(schema_checks.tracker(case))
 
 
 def test_the_target_is_read_of_rows_and_of_both_sides_of_a_diff(shaped_engine: Engine, beads_shape: str) -> None:

@@ -13,11 +13,12 @@ from pathlib import Path
 import pytest
 
 from dolt_watch.engines import Engine
-from dolt_watch.engines.address import Address, open_engine
+from dolt_watch.engines.address import Address
+from dolt_watch.engines.connect import open_engine
 from dolt_watch.errors import UnknownCommit
-from dolt_watch.life import is_cut, line_to
-from dolt_watch.migrate import migrate
-from dolt_watch.stream import first_commit
+from dolt_watch.inspection.event_stream import first_commit
+from dolt_watch.inspection.why.bead_timeline import is_cut, line_to
+from dolt_watch.ledger.schema import migrate
 from tests import forked
 from tests.beads import create_beads
 from tests.servers import Server
@@ -98,7 +99,7 @@ def test_a_limit(clone: Clone, limit: int) -> None:
 
 @pytest.mark.parametrize("page", [1, 7, DEPTH - 1, DEPTH, DEPTH + 1])
 def test_where_it_begins(clone: Clone, page: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dolt_watch.stream.PAGE", page)
+    monkeypatch.setattr("dolt_watch.inspection.event_stream.PAGE", page)
     first = first_commit(clone.engine, clone.hashes[0])
     assert (first.hash, is_cut(clone.engine, first)) == (clone.boundary, True)
 

@@ -9,13 +9,14 @@ from typing import Any, cast
 
 import pytest
 
-from dolt_watch.beads.columns import KEPT_BY_BD
 from dolt_watch.beads.schema import NEEDED, tracker_schema
-from dolt_watch.doctor import Case, Level
-from dolt_watch.doctor.tables import events as events_check
+from dolt_watch.core.model.columns import KEPT_BY_BD
 from dolt_watch.engines import Engine
 from dolt_watch.errors import Conflict, DoltWatchError, UnsupportedSchema
-from dolt_watch.verify import verify
+from dolt_watch.inspection.doctor.context import Case
+from dolt_watch.inspection.doctor.findings import Level
+from dolt_watch.inspection.doctor.schema_checks import events as events_check
+from dolt_watch.replay.verification import verify
 from tests.beads import SHAPES, create_beads
 from tests.light import Light
 

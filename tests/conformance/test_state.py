@@ -7,7 +7,7 @@ import contextlib
 import pytest
 
 from dolt_watch.errors import DatabaseError, DoltWatchError, NoSuchTable
-from dolt_watch.migrate import migrate
+from dolt_watch.ledger.schema import migrate
 from tests.conformance.tables import ME, branch, checkout, commit, head, ignored, make, write
 from tests.servers import call
 

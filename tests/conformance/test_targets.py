@@ -11,17 +11,19 @@ from pathlib import Path
 import httpx  # noqa: F401 - imported late by the targets, which would use up a short time-out
 import pytest
 
-from dolt_watch.settings import kinds
-from dolt_watch.settings.kinds.agent_service import AgentServiceSettings
-from dolt_watch.settings.kinds.beadboard import BeadBoardSettings
-from dolt_watch.settings.kinds.command import CommandSettings
-from dolt_watch.settings.kinds.webhook import WebhookSettings
-from dolt_watch.settings.model import TargetSettings
-from dolt_watch.targets import Target
+from dolt_watch.targets import registry
 from dolt_watch.targets.local import run_files
 from dolt_watch.targets.local.settings import LocalSettings
 from dolt_watch.targets.local.target import Local
-from dolt_watch.targets.opening import open_target
+from dolt_watch.targets.protocol import Target
+from dolt_watch.targets.registry import open_target
+from dolt_watch.targets.settings import (
+    AgentServiceSettings,
+    BeadBoardSettings,
+    CommandSettings,
+    TargetSettings,
+    WebhookSettings,
+)
 from dolt_watch.testing import Rig, TargetConformance
 from tests.stubs.agent_service import AgentServiceStub
 from tests.stubs.beadboard import BeadBoardStub
@@ -212,4 +214,4 @@ class TestLocal(TargetConformance):
 
 def test_every_kind_of_ours_is_here() -> None:
     # The rig of "kubernetes" needs a control plane: tests/conformance/test_target_kubernetes.py.
-    assert {"beadboard", "agent-service", "webhook", "command", "local", "kubernetes"} == set(kinds.BUILT_IN)
+    assert {"beadboard", "agent-service", "webhook", "command", "local", "kubernetes"} == set(registry.BUILT_IN)

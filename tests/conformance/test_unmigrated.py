@@ -8,11 +8,12 @@ from datetime import timedelta
 import pytest
 
 from dolt_watch.beads.migration import NOT_COMMITTED
+from dolt_watch.core.model import Kind
+from dolt_watch.core.model.target_answers import Answer, Refused
 from dolt_watch.engines import WORKING
 from dolt_watch.engines.address import Address, DoltLitePath
-from dolt_watch.model import Kind
-from dolt_watch.targets import Answer, Refused, Task
-from dolt_watch.verify import verify
+from dolt_watch.replay.verification import verify
+from dolt_watch.targets.protocol import Task
 from tests import migrating
 from tests.history import History
 

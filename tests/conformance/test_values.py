@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dolt_watch.times import utc
+from dolt_watch.timestamps import utc
 from tests.conformance.tables import commit, make, write
 from tests.servers import message
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import kubernetes_validate
 import yaml
 
-from dolt_watch.settings import load
+from dolt_watch.config import load
 from dolt_watch.targets.kubernetes.job_template import JobTemplate
 from dolt_watch.targets.kubernetes.manifest import complete_job
 from dolt_watch.targets.kubernetes.settings import KubernetesSettings

@@ -16,9 +16,9 @@ import yaml
 from cronsim import CronSim
 
 from dolt_watch import __version__
+from dolt_watch.config import load
 from dolt_watch.errors import SettingsError
-from dolt_watch.settings import load
-from dolt_watch.times import utc
+from dolt_watch.timestamps import utc
 from tests.docs.conftest import ROOT
 from tests.servers import tool
 

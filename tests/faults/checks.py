@@ -6,17 +6,18 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from dolt_watch import feed
-from dolt_watch.core.derive import derive
-from dolt_watch.core.fold import Projection
-from dolt_watch.core.rules import compile_for
+from dolt_watch.beads import feed_query
+from dolt_watch.checkpoint.poll import WATCHED, Looker
+from dolt_watch.checkpoint.state_store import Store
+from dolt_watch.config import Settings
+from dolt_watch.core.model import Entry, Kind, Phase, State
+from dolt_watch.core.projection.event_deriver import derive
+from dolt_watch.core.projection.projection import Projection
+from dolt_watch.core.rules.compiled_rule import compile_for
 from dolt_watch.engines import Engine
-from dolt_watch.journal import entries
-from dolt_watch.look import WATCHED, Looker
-from dolt_watch.model import Entry, Kind, Phase, State
-from dolt_watch.resync import resync
-from dolt_watch.settings import Settings
-from dolt_watch.store import Store
+from dolt_watch.history import change_feed, commit_path
+from dolt_watch.history.rebuild import resync
+from dolt_watch.ledger.reader import entries
 from tests.faults.board import KillingBoard
 from tests.faults.scenarios import Scenario
 from tests.faults.tally import Wrong
@@ -41,7 +42,7 @@ class Checks:
         self.rules, self.scenario = settings.rules, scenario
         columns = engine.columns("issues")
         self.compiled = [compile_for(rule, columns, engine.dialect) for rule in settings.rules]
-        self.lens = feed.Lens(self.compiled, list(columns))
+        self.lens = feed_query.Lens(self.compiled, list(columns))
         self.folded = State(Looker(engine).look().head)
 
     def after(self, engine: Engine, bead: str, board: KillingBoard) -> list[Wrong]:
@@ -69,10 +70,10 @@ class Checks:
             commit = engine.commit_of(at)
             assert commit is not None
             self.folded = resync(engine, at, commit.date, self.rules, self.compiled, self.lens.columns).state
-        line = feed.path(engine.commits(self.folded.commit, head), self.folded.commit, head)
+        line = commit_path.path(engine.commits(self.folded.commit, head), self.folded.commit, head)
         assert line is not None
         projection = Projection(self.folded)
-        for changes in feed.read(engine, line, WATCHED, self.lens):
+        for changes in change_feed.read(engine, line, WATCHED, self.lens):
             projection.fold(derive(changes, self.rules))
         projection.commit = head
         self.folded = projection.state()

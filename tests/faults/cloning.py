@@ -13,17 +13,17 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.cli.wiring import Targets
-from dolt_watch.core.policy import Policy, Scope
+from dolt_watch.cli.composition import Targets
+from dolt_watch.clock import ShiftedClock
+from dolt_watch.config import Settings, load, settings_hash
+from dolt_watch.controller.tick_result import Outcome
+from dolt_watch.core.decisions.policy import Policy, Scope
 from dolt_watch.engines import Engine
-from dolt_watch.engines.address import open_engine
-from dolt_watch.migrate import migrate
-from dolt_watch.past import Past
-from dolt_watch.round import Outcome
-from dolt_watch.settings import Settings, load, settings_hash
-from dolt_watch.targets import Target
-from dolt_watch.times import ShiftedClock
-from dolt_watch.verify import verify
+from dolt_watch.engines.connect import open_engine
+from dolt_watch.ledger.schema import migrate
+from dolt_watch.replay.replayer import Past
+from dolt_watch.replay.verification import verify
+from dolt_watch.targets.protocol import Target
 from tests import forked, servers
 from tests.beads import create_beads
 from tests.faults.racing import AT_ONCE, ROOT, clean_env

@@ -19,8 +19,10 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from dolt_watch.core.model import Capacity, JobReport
+from dolt_watch.core.model.target_answers import Answer
 from dolt_watch.engines import Engine
-from dolt_watch.targets import Answer, Capacity, JobReport, Target, Task
+from dolt_watch.targets.protocol import Target, Task
 from tests.servers import die_with_parent
 
 T = TypeVar("T")

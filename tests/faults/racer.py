@@ -14,12 +14,12 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from dolt_watch.cli.wiring import Targets
-from dolt_watch.core.policy import Scope
-from dolt_watch.engines.address import open_engine
+from dolt_watch.checkpoint.poll import Look
+from dolt_watch.cli.composition import Targets
+from dolt_watch.config import load
+from dolt_watch.core.decisions.policy import Scope
+from dolt_watch.engines.connect import open_engine
 from dolt_watch.errors import DoltWatchError
-from dolt_watch.look import Look
-from dolt_watch.settings import load
 from tests.lines import build
 
 

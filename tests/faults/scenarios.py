@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from dolt_watch.core.policy import Scope
-from dolt_watch.model import Kind
+from dolt_watch.core.decisions.policy import Scope
+from dolt_watch.core.model import Kind
 from tests.faults.board import LOST
 from tests.servers import call
 

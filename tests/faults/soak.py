@@ -17,16 +17,17 @@ from pathlib import Path
 from typing import Any
 
 from bench.peak import held
+from dolt_watch.clock import ShiftedClock
+from dolt_watch.controller.loop import Loop
+from dolt_watch.core.model import Capacity
+from dolt_watch.core.model.target_answers import Busy, Refused, Unknown
 from dolt_watch.engines import Engine
-from dolt_watch.engines.address import Address, DoltLitePath, open_engine, parse_url
+from dolt_watch.engines.address import Address, DoltLitePath, parse_url
+from dolt_watch.engines.connect import open_engine
 from dolt_watch.errors import DoltWatchError, Unreachable
-from dolt_watch.model import Capacity
-from dolt_watch.targets import Busy, Refused, Unknown
 from dolt_watch.telemetry.health import Health
-from dolt_watch.telemetry.logs import RepeatFilter
+from dolt_watch.telemetry.log_output import RepeatFilter
 from dolt_watch.telemetry.metrics import Metrics
-from dolt_watch.tick import Loop
-from dolt_watch.times import ShiftedClock
 from tests.light import Light
 from tests.lines import Hearing, Service, build
 

@@ -15,14 +15,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from dolt_watch.cli.wiring import Targets
-from dolt_watch.core.policy import Scope
+from dolt_watch.cli.composition import Targets
+from dolt_watch.clock import ShiftedClock
+from dolt_watch.config import load
+from dolt_watch.core.decisions.policy import Scope
 from dolt_watch.engines import Engine
-from dolt_watch.engines.address import open_engine
-from dolt_watch.engines.sql import statements
-from dolt_watch.migrate import migrate
-from dolt_watch.settings import load
-from dolt_watch.times import ShiftedClock
+from dolt_watch.engines.connect import open_engine
+from dolt_watch.engines.sql_text import statements
+from dolt_watch.ledger.schema import migrate
 from tests.beads import SHAPES_FOLDER, create_beads
 from tests.faults.racing import AT_ONCE, ROOT
 from tests.lines import build

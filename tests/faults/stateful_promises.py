@@ -8,17 +8,18 @@ from itertools import pairwise
 
 import orjson
 
-from dolt_watch import feed
-from dolt_watch.core.derive import derive, is_ours
-from dolt_watch.core.fold import Projection
-from dolt_watch.core.policy import Policy
-from dolt_watch.look import Look, Looker
-from dolt_watch.model import IN_FLIGHT, Bead, Kind, Phase, State
-from dolt_watch.past import Past
-from dolt_watch.resync import resync
-from dolt_watch.settings import settings_hash
-from dolt_watch.store import Store
-from dolt_watch.verify import verify
+from dolt_watch.beads import feed_query
+from dolt_watch.checkpoint.poll import Look, Looker
+from dolt_watch.checkpoint.state_store import Store
+from dolt_watch.config import settings_hash
+from dolt_watch.core.decisions.policy import Policy
+from dolt_watch.core.model import IN_FLIGHT, Bead, Kind, Phase, State
+from dolt_watch.core.projection.event_deriver import derive, is_ours
+from dolt_watch.core.projection.projection import Projection
+from dolt_watch.history import change_feed, commit_path
+from dolt_watch.history.rebuild import resync
+from dolt_watch.replay.replayer import Past
+from dolt_watch.replay.verification import verify
 from tests.faults.stateful_history import History
 from tests.faults.stateful_world import BOTH, World
 
@@ -92,9 +93,11 @@ def check_fold(world: World, look: Look, state: State) -> None:
                 projection = Projection(resync(world.hand, start, known.date, rules, compiled, columns).state)
     stops = [stop for stop in world.cursors if is_between(world, start, stop, look.head)] if world.bent else []
     for since, until in pairwise([start, *stops, look.head]):
-        line = feed.path(world.hand.commits(since, until), since, until)
+        line = commit_path.path(world.hand.commits(since, until), since, until)
         assert line is not None
-        for changes in feed.read(world.hand, line, Looker(world.hand).tables, feed.Lens(compiled, columns)):
+        for changes in change_feed.read(
+            world.hand, line, Looker(world.hand).tables, feed_query.Lens(compiled, columns)
+        ):
             projection.fold(derive(changes, rules))
     projection.commit = look.head
     anew = projection.state()

@@ -7,9 +7,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from dolt_watch.model import Capacity, JobReport, Verdict
-from dolt_watch.targets import Accepted, Answer, Busy, Refused, Task, Unknown
+from dolt_watch.core.model import Capacity, JobReport, Verdict
+from dolt_watch.core.model.target_answers import Accepted, Answer, Busy, Refused, Unknown
 from dolt_watch.targets.beadboard import BeadBoard
+from dolt_watch.targets.protocol import Task
 from tests.stubs.beadboard import BeadBoardStub
 
 if TYPE_CHECKING:

@@ -15,20 +15,20 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from dolt_watch.cli.wiring import identity, ledger
-from dolt_watch.core.policy import Scope
-from dolt_watch.core.rules import CompiledRule, compile_for
+from dolt_watch.cli.composition import identity, ledger
+from dolt_watch.clock import FixedClock
+from dolt_watch.config import Settings
+from dolt_watch.controller.tick_result import Outcome
+from dolt_watch.core.decisions.policy import Scope
+from dolt_watch.core.model import GLOBAL, Decision, Kind, Rule
+from dolt_watch.core.rules.compiled_rule import CompiledRule, compile_for
 from dolt_watch.engines import Param, Row
 from dolt_watch.engines.address import DoltLitePath
-from dolt_watch.engines.doltlite import DoltLiteEngine
+from dolt_watch.engines.doltlite.engine import DoltLiteEngine
 from dolt_watch.errors import NothingToCommit
-from dolt_watch.migrate import migrate
-from dolt_watch.model import GLOBAL, Decision, Kind, Rule
-from dolt_watch.round import Outcome
-from dolt_watch.settings import Settings
-from dolt_watch.targets import Target
-from dolt_watch.text import outside
-from dolt_watch.times import FixedClock
+from dolt_watch.ledger.schema import migrate
+from dolt_watch.sanitize import outside
+from dolt_watch.targets.protocol import Target
 from tests import beads
 from tests.faults.stateful_service import HttpService, Run, Service
 from tests.lines import build

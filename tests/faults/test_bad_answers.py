@@ -18,16 +18,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from dolt_watch.checkpoint.poll import Looker
+from dolt_watch.checkpoint.state_store import Store
+from dolt_watch.core.model import Capacity, JobReport, Kind, Rule
+from dolt_watch.core.model.target_answers import Accepted, Answer, Busy, Refused, Unknown
 from dolt_watch.errors import DoltWatchError
-from dolt_watch.feed import ENTRY_COLUMNS
-from dolt_watch.look import Looker
-from dolt_watch.model import Capacity, JobReport, Kind, Rule
-from dolt_watch.store import Store
-from dolt_watch.targets import Accepted, Answer, Busy, Refused, Unknown
+from dolt_watch.ledger.codec import ENTRY_COLUMNS
+from dolt_watch.sanitize import outside
 from dolt_watch.targets.beadboard import BeadBoard, read_answer, read_status
-from dolt_watch.targets.health import read_health
-from dolt_watch.targets.http import MAX_BODY, Exchange, Trouble
-from dolt_watch.text import outside
+from dolt_watch.targets.http_client import MAX_BODY, Exchange, Trouble
+from dolt_watch.targets.service_health import read_health
 from tests.beads import TEXT_BYTES as TEXT_LIMIT
 from tests.faults.stateful_service import Run, Says, Service
 from tests.faults.stateful_world import BOTH, World, template
@@ -138,7 +138,7 @@ FIELDS = st.lists(st.sampled_from([
 
 
 def over_the_wire(server: RawServer, board: BeadBoard, answer: bytes) -> None:
-    from dolt_watch.targets import Task
+    from dolt_watch.targets.protocol import Task
 
     server.answer = answer
     is_told(board.dispatch(Task("b", {}), "token"))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dolt_watch.engines.address import Address, DoltLitePath
-from dolt_watch.journal import entries
+from dolt_watch.ledger.reader import entries
 from tests.engines import on_engines
 from tests.faults.board import Moment
 from tests.faults.effects import POST, Ended, Grain, lasting, writes

@@ -18,10 +18,10 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.model import JobReport, Verdict
-from dolt_watch.targets import Accepted, Answer, Busy, Refused
+from dolt_watch.core.model import JobReport, Verdict
+from dolt_watch.core.model.target_answers import Accepted, Answer, Busy, Refused
 from dolt_watch.targets.local import launching, run_files
-from dolt_watch.testing.targets import a_task
+from dolt_watch.testing.target_conformance import a_task
 from tests.unit.targets.local.agents import alive, ended, local, run, start, until
 
 AGENT = 'echo "$DOLT_WATCH_TOKEN" >> ran; sleep 0.05; exit 1'

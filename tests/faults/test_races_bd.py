@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.engines.dolt import DoltTransaction
-from dolt_watch.engines.dolt_link import Link
+from dolt_watch.engines.dolt.connection import Link
+from dolt_watch.engines.dolt.engine import DoltTransaction
 from tests.acceptance.conftest import Watch, rows_of
 from tests.acceptance.conftest import watch as _watch
 from tests.beads import Workspace

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.cli.wiring import Targets
+from dolt_watch.cli.composition import Targets
 from dolt_watch.engines import Engine
-from dolt_watch.migrate import LOCAL, migrate
-from dolt_watch.targets import Target
+from dolt_watch.ledger.schema import LOCAL, migrate
+from dolt_watch.targets.protocol import Target
 from tests.acceptance.conftest import rows_of
 from tests.beads import create_beads
 from tests.faults.cloning import Clones

@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from dolt_watch import tick
-from dolt_watch.cli.wiring import Targets, ledger
-from dolt_watch.context import DecisionContext
-from dolt_watch.core.policy import Plan, Scope
+from dolt_watch.cli.composition import Targets, ledger
+from dolt_watch.clock import ShiftedClock
+from dolt_watch.controller import loop as tick
+from dolt_watch.controller.tick_result import Outcome
+from dolt_watch.core.decisions.policy import Plan, Scope
+from dolt_watch.core.model import GLOBAL, Decision, Kind
 from dolt_watch.errors import Conflict
-from dolt_watch.ledger import Written
-from dolt_watch.model import GLOBAL, Decision, Kind
-from dolt_watch.round import Outcome
-from dolt_watch.times import ShiftedClock
+from dolt_watch.ledger.decision_context import DecisionContext
+from dolt_watch.ledger.writer import Written
 from tests.acceptance.conftest import rows_of
 from tests.faults import racing
 from tests.faults.racing import AT_ONCE, CLAIMED_AND_SENT, Arena, tick_all

@@ -11,9 +11,9 @@ from typing import Any
 import orjson
 import pytest
 
-from dolt_watch.cli.wiring import Targets
-from dolt_watch.core.policy import Scope
-from dolt_watch.times import ShiftedClock
+from dolt_watch.cli.composition import Targets
+from dolt_watch.clock import ShiftedClock
+from dolt_watch.core.decisions.policy import Scope
 from tests.acceptance.conftest import Watch, rows_of
 from tests.acceptance.conftest import watch as _watch
 from tests.faults import racing

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.cli.wiring import Targets
-from dolt_watch.targets import Answer, Target, Task
+from dolt_watch.cli.composition import Targets
+from dolt_watch.core.model.target_answers import Answer
+from dolt_watch.targets.protocol import Target, Task
 from tests.acceptance.conftest import rows_of
 from tests.faults.cloning import REAP, Clones, Side
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from dolt_watch.checkpoint.poll import Looker
+from dolt_watch.checkpoint.state_store import Store
+from dolt_watch.core.model import Bead, Phase
 from dolt_watch.engines.address import Address, DoltLitePath
-from dolt_watch.look import Looker
-from dolt_watch.model import Bead, Phase
-from dolt_watch.store import Store
 from tests.faults.scenarios import SCENARIOS, due
 from tests.faults.tally import Tally
 from tests.faults.world import World

@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
+from dolt_watch.core.model import Kind, Rule
 from dolt_watch.errors import Conflict
-from dolt_watch.model import Kind, Rule
 from tests.faults.stateful_history import History
 from tests.faults.stateful_promises import become_quiet, check, check_resynced
 from tests.faults.stateful_service import Says

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dolt_watch.model import Rule
+from dolt_watch.core.model import Rule
 from tests.faults.stateful_history import History
 from tests.faults.stateful_promises import check, check_resynced
 from tests.faults.stateful_world import BOTH, Mishap, World, template

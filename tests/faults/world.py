@@ -10,15 +10,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from dolt_watch.cli.wiring import Targets, identity
+from dolt_watch.checkpoint.poll import Look, Looker
+from dolt_watch.cli.composition import Targets, identity
+from dolt_watch.clock import ShiftedClock
+from dolt_watch.config import Settings, load
 from dolt_watch.engines import Engine
-from dolt_watch.engines.address import Address, DoltLitePath, open_engine
+from dolt_watch.engines.address import Address, DoltLitePath
+from dolt_watch.engines.connect import open_engine
 from dolt_watch.errors import Unreachable
-from dolt_watch.look import Look, Looker
-from dolt_watch.migrate import migrate
-from dolt_watch.settings import Settings, load
-from dolt_watch.targets import Target
-from dolt_watch.times import ShiftedClock
+from dolt_watch.ledger.schema import migrate
+from dolt_watch.targets.protocol import Target
 from tests.beads import create_beads
 from tests.faults.board import KillingBoard, Moment
 from tests.faults.checks import Checks

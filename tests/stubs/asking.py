@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dolt_watch.targets import Answer, Capacity, Task
+from dolt_watch.core.model import Capacity
+from dolt_watch.core.model.target_answers import Answer
 from dolt_watch.targets.beadboard import BeadBoard
+from dolt_watch.targets.protocol import Task
 
 TASK = Task("bd-1", {"id": "bd-1"})
 SHORT = 0.3

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from dolt_watch.targets import Task
+from dolt_watch.targets.protocol import Task
 
 ROW: dict[str, Any] = {
     "id": "bd-1",

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from dolt_watch.engines.address import DoltLitePath, open_engine
+from dolt_watch.engines.address import DoltLitePath
+from dolt_watch.engines.connect import open_engine
 from tests import forked
 from tests.light import Light
 from tests.stubs.beadboard import BeadBoardStub

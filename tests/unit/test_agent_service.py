@@ -11,15 +11,16 @@ from typing import Any
 import pytest
 from hypothesis import given
 
+from dolt_watch.config import load
+from dolt_watch.core.model import Capacity, JobReport, Verdict
+from dolt_watch.core.model.target_answers import Accepted, Answer, Busy, Refused, Unknown
 from dolt_watch.errors import SettingsError
-from dolt_watch.model import Verdict
-from dolt_watch.settings import load
-from dolt_watch.settings.kinds.agent_service import AgentServiceSettings
-from dolt_watch.targets import Accepted, Answer, Busy, Capacity, JobReport, Refused, Target, Unknown
 from dolt_watch.targets.agent_service import AgentService, read_answer, read_job
-from dolt_watch.targets.health import SERVICE
-from dolt_watch.targets.http import NOTHING_SENT
-from dolt_watch.targets.opening import open_target
+from dolt_watch.targets.http_client import NOTHING_SENT
+from dolt_watch.targets.protocol import Target
+from dolt_watch.targets.registry import open_target
+from dolt_watch.targets.service_health import SERVICE
+from dolt_watch.targets.settings import AgentServiceSettings
 from tests.stubs.agent_service import AgentServiceStub
 from tests.stubs.asking import SHORT
 from tests.stubs.beads import task

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from dolt_watch.ahead import READERS, ahead
+from dolt_watch.history.prefetch import READERS, ahead
 
 
 class Connection:

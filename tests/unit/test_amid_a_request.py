@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.engines.doltlite import DoltLiteEngine
+from dolt_watch.core.model.target_answers import Accepted, Answer, Refused, Unknown
+from dolt_watch.engines.doltlite.engine import DoltLiteEngine
 from dolt_watch.errors import Conflict, NotRecorded, Unreachable
-from dolt_watch.ledger import Ledger
-from dolt_watch.targets import Accepted, Answer, Refused, Task, Unknown
+from dolt_watch.ledger.writer import Ledger
+from dolt_watch.targets.protocol import Task
 from tests.conftest import Factory
 from tests.light import Light
 

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 import pytest
 
 from dolt_watch.cli.status import _lines
+from dolt_watch.clock import ShiftedClock
+from dolt_watch.core.model import Capacity
 from dolt_watch.engines import Engine
 from dolt_watch.engines.address import DoltLitePath
-from dolt_watch.model import Capacity
-from dolt_watch.report.now import ask
-from dolt_watch.times import ShiftedClock
+from dolt_watch.inspection.status import ask
 from tests.light import Light
 from tests.lines import build_dry_run
 from tests.stubs.server import dead_url

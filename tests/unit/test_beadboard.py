@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.model import Verdict
-from dolt_watch.targets import Accepted, Answer, Busy, JobReport, Refused, Task, Unknown
+from dolt_watch.core.model import JobReport, Verdict
+from dolt_watch.core.model.target_answers import Accepted, Answer, Busy, Refused, Unknown
 from dolt_watch.targets.beadboard import BeadBoard, read_answer
-from dolt_watch.targets.http import Exchange
+from dolt_watch.targets.http_client import Exchange
+from dolt_watch.targets.protocol import Task
 from tests.stubs.asking import dispatch
 from tests.stubs.beadboard import BeadBoardStub
 

@@ -8,10 +8,10 @@ from typing import Any
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from dolt_watch.targets import Accepted, Busy, Refused, Unknown
+from dolt_watch.core.model.target_answers import Accepted, Busy, Refused, Unknown
 from dolt_watch.targets.beadboard import read_answer, read_status
-from dolt_watch.targets.health import read_health
-from dolt_watch.targets.http import MAX_BODY, NOTHING_SENT, Exchange, Trouble
+from dolt_watch.targets.http_client import MAX_BODY, NOTHING_SENT, Exchange, Trouble
+from dolt_watch.targets.service_health import read_health
 
 # -- any answer at all -------------------------------------------------------------------------------------------
 

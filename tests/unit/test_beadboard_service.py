@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.targets import Accepted, Busy, Capacity, Refused, Task, Unknown
-from dolt_watch.targets.health import SERVICE, read_health
-from dolt_watch.targets.http import Exchange
+from dolt_watch.core.model import Capacity
+from dolt_watch.core.model.target_answers import Accepted, Busy, Refused, Unknown
+from dolt_watch.targets.http_client import Exchange
+from dolt_watch.targets.protocol import Task
+from dolt_watch.targets.service_health import SERVICE, read_health
 from tests.stubs.agent_service import AgentServiceStub
 from tests.stubs.asking import SHORT, capacity, dispatch
 from tests.stubs.beadboard import BeadBoardStub, dead_url

@@ -8,9 +8,9 @@ from datetime import timedelta
 
 import pytest
 
+from dolt_watch.core.model.target_answers import Refused, Unknown
 from dolt_watch.engines.address import DoltLitePath
-from dolt_watch.targets import Refused, Unknown
-from dolt_watch.verify import verify
+from dolt_watch.replay.verification import verify
 from tests.unit.commands import Commands, commands
 
 NO = Refused("HTTP 400: no", 400, for_good=True)

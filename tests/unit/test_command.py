@@ -14,13 +14,14 @@ from typing import Any
 
 import pytest
 
+from dolt_watch.config import load
+from dolt_watch.core.model import Verdict
+from dolt_watch.core.model.target_answers import Accepted, Answer, Busy, Refused, Unknown
 from dolt_watch.errors import SettingsError
-from dolt_watch.model import Verdict
-from dolt_watch.settings import load
-from dolt_watch.settings.kinds.command import CommandSettings
-from dolt_watch.targets import Accepted, Answer, Busy, Refused, Task, Unknown
 from dolt_watch.targets.command import MAX_OUTPUT, Command
-from dolt_watch.targets.opening import open_target
+from dolt_watch.targets.protocol import Task
+from dolt_watch.targets.registry import open_target
+from dolt_watch.targets.settings import CommandSettings
 from tests.stubs.beads import task
 
 Script = Callable[[str], Path]

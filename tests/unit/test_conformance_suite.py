@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.model import Verdict
-from dolt_watch.targets import Accepted, Answer, Capacity, JobReport, Refused, Task, Unknown
+from dolt_watch.core.model import Capacity, JobReport, Verdict
+from dolt_watch.core.model.target_answers import Accepted, Answer, Refused, Unknown
+from dolt_watch.targets.protocol import Task
 from dolt_watch.testing import TargetConformance
 
 

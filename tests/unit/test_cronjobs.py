@@ -13,8 +13,8 @@ import pytest
 from cronsim import CronSim
 
 from dolt_watch.cli import group
+from dolt_watch.config.loader import load
 from dolt_watch.engines.address import Address
-from dolt_watch.settings.loading import load
 from tests.unit.manifest_checks import problems
 from tests.unit.manifests import Manifest, at, container, named, pod, render, suspended, template, with_pods, workspace
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from dolt_watch.engines.address import Address, open_engine
+from dolt_watch.engines.address import Address
+from dolt_watch.engines.connect import open_engine
 from tests import beads, forked
 from tests.servers import Server
 from tests.stubs.agent_service import AgentServiceStub

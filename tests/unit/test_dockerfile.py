@@ -13,7 +13,8 @@ import pytest
 import yaml
 
 from dolt_watch import __version__
-from dolt_watch.engines.address import Address, open_engine
+from dolt_watch.engines.address import Address
+from dolt_watch.engines.connect import open_engine
 from tests import beads
 from tests.unit.manifests import at, pod, render, with_pods
 from tests.unit.served import healthz

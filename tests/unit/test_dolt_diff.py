@@ -8,8 +8,8 @@ import pytest
 
 from dolt_watch.engines import Edge
 from dolt_watch.engines.address import Address
-from dolt_watch.engines.dolt_diff import WALK, Differ
-from dolt_watch.engines.dolt_link import Answer
+from dolt_watch.engines.dolt.connection import Answer
+from dolt_watch.engines.dolt.diff_reader import WALK, Differ
 from dolt_watch.errors import (
     AccessDenied,
     DoltWatchError,

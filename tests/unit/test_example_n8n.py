@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.settings import load
-from dolt_watch.settings.kinds.webhook import WebhookSettings
-from dolt_watch.targets import Accepted, Refused
+from dolt_watch.config import load
+from dolt_watch.core.model.target_answers import Accepted, Refused
+from dolt_watch.targets.settings import WebhookSettings
 from dolt_watch.targets.webhook import Webhook, read_answer
 from tests.servers import tool
 from tests.stubs.beads import task
@@ -103,7 +103,7 @@ def test_a_forged_one_is_refused(headers: dict[str, str], body: bytes | None) ->
 
 
 def test_its_answers_mean_what_they_should() -> None:
-    from dolt_watch.targets.http import Exchange
+    from dolt_watch.targets.http_client import Exchange
 
     taken, refused = (NODES[name]["parameters"] for name in ("Taken", "Refused"))
     body = re.fullmatch(r"=\{\{ (.*) \}\}", taken["responseBody"])

@@ -10,7 +10,8 @@ import orjson
 import pytest
 
 from dolt_watch.engines import Commit
-from dolt_watch.feed import cell, path, sortable
+from dolt_watch.engines.values import cell, sortable
+from dolt_watch.history.commit_path import path
 
 DATE = datetime(2026, 4, 18, tzinfo=UTC)
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from dolt_watch.engines.address import DoltLitePath, open_engine
+from dolt_watch.engines.address import DoltLitePath
+from dolt_watch.engines.connect import open_engine
 from tests import beads, forked
 from tests.servers import Choice, Server, Source, give_up
 from tests.standin import launcher

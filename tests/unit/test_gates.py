@@ -8,9 +8,9 @@ from typing import cast
 
 import pytest
 
+from dolt_watch.beads.queue_readiness import until_ready
 from dolt_watch.beads.schema import TrackerSchema
 from dolt_watch.engines import Engine, Param, Row
-from dolt_watch.gates import until_ready
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 QUEUE = [f"bd-{number:04}" for number in range(10_000)]

@@ -7,9 +7,10 @@ from datetime import timedelta
 
 import pytest
 
+from dolt_watch.core.model.rule import Rule
+from dolt_watch.core.model.target_answers import Answer, Refused
 from dolt_watch.engines import Engine
-from dolt_watch.rule import Rule
-from dolt_watch.targets import Answer, Refused, Task
+from dolt_watch.targets.protocol import Task
 from tests.light import Light
 
 TO_BOB = "UPDATE issues SET assignee = 'bob' WHERE id = 'bd-1'"

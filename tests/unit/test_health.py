@@ -10,17 +10,18 @@ from typing import Any
 import pytest
 
 from dolt_watch.cli import group
-from dolt_watch.cli.wiring import Targets
+from dolt_watch.cli.composition import Targets
+from dolt_watch.clock import ShiftedClock
+from dolt_watch.controller.loop import Loop
+from dolt_watch.controller.service import Service
+from dolt_watch.controller.tick_result import Outcome
+from dolt_watch.core.model import Capacity, JobReport, State
+from dolt_watch.core.model.target_answers import Answer, Refused
 from dolt_watch.engines import Engine
 from dolt_watch.errors import Unreachable
-from dolt_watch.model import Capacity, JobReport, State
-from dolt_watch.round import Outcome
-from dolt_watch.service import Service
-from dolt_watch.targets import Answer, Refused, Task
+from dolt_watch.targets.protocol import Task
 from dolt_watch.telemetry.health import SLACK, Health, longest_silence
 from dolt_watch.telemetry.metrics import Metrics
-from dolt_watch.tick import Loop
-from dolt_watch.times import ShiftedClock
 from tests.light import Answering, Light
 from tests.lines import Service as HeardService
 from tests.lines import build
@@ -128,9 +129,9 @@ def test_nor_is_a_long_fold(watched: Watched, monkeypatch: pytest.MonkeyPatch) -
         seen.append(watched.asked("healthz"))
         return derive(*args)
 
-    from dolt_watch.core.derive import derive
+    from dolt_watch.core.projection.event_deriver import derive
 
-    monkeypatch.setattr("dolt_watch.present.derive", slow)
+    monkeypatch.setattr("dolt_watch.controller.state_tracker.derive", slow)
     watched.service.step()
     assert len(seen) >= 5 and set(seen) == {200}
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.targets import Accepted, Refused, Unknown
+from dolt_watch.core.model.target_answers import Accepted, Refused, Unknown
 from dolt_watch.targets.beadboard import BeadBoard
-from dolt_watch.targets.http import Caller, Trouble
+from dolt_watch.targets.http_client import Caller, Trouble
 from tests.stubs import server
 from tests.stubs.asking import SHORT, TASK, dispatch
 from tests.stubs.beadboard import BeadBoardStub, dead_port, dead_url

@@ -8,15 +8,16 @@ from typing import Any
 import orjson
 import pytest
 
-from dolt_watch.conditions import Condition
+from dolt_watch.clock import ShiftedClock
+from dolt_watch.controller.executors import Acting
+from dolt_watch.core.model import Capacity
+from dolt_watch.core.model.target_answers import Unknown
 from dolt_watch.engines import Engine, Param
-from dolt_watch.explain import Explained, explain
-from dolt_watch.handlers.acting import Acting
-from dolt_watch.model import Capacity
-from dolt_watch.standing import NO_EVENTS, stands_now
-from dolt_watch.targets import Unknown
-from dolt_watch.times import ShiftedClock, utc
-from dolt_watch.verify import verify
+from dolt_watch.inspection.why.conditions import Condition
+from dolt_watch.inspection.why.decision_snapshot import NO_EVENTS, stands_now
+from dolt_watch.inspection.why.explanation import Explained, explain
+from dolt_watch.replay.verification import verify
+from dolt_watch.timestamps import utc
 from tests.light import Light
 from tests.lines import build_dry_run
 

@@ -22,7 +22,7 @@ from dolt_watch.cli.output import console
 from dolt_watch.engines.address import DoltLitePath
 from dolt_watch.log_events import LogEvent
 from dolt_watch.telemetry.health import Server
-from dolt_watch.telemetry.logs import LogHandler, logging_to
+from dolt_watch.telemetry.log_output import LogHandler, logging_to
 from tests.lines import heard, record
 from tests.servers import die_with_parent
 from tests.unit.commands import Commands, commands
@@ -164,7 +164,7 @@ def test_what_python_itself_would_write(capfd: pytest.CaptureFixture[str]) -> No
 
 def test_a_warning(capfd: pytest.CaptureFixture[str]) -> None:
     program = (
-        "import warnings\nfrom dolt_watch.telemetry.logs import LogHandler, logging_to\n"
+        "import warnings\nfrom dolt_watch.telemetry.log_output import LogHandler, logging_to\n"
         "with logging_to(LogHandler(json=True)):\n    warnings.warn('two\\nlines')"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
@@ -181,8 +181,8 @@ def test_values_that_json_has_no_form_for(fields: dict[str, Any]) -> None:
 def test_nothing_is_printed_unless_its_user_asks(capfd: pytest.CaptureFixture[str]) -> None:
     """Not even by Python's handler of last resort."""
     program = (
-        "import logging\nimport dolt_watch.cli.ticking\n"
-        "logging.getLogger('dolt_watch.tick').error('error: for a handler, if there is one')"
+        "import logging\nimport dolt_watch.cli.tick_runner\n"
+        "logging.getLogger('dolt_watch.controller.loop').error('error: for a handler, if there is one')"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("", "")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from dolt_watch.model import Phase
+from dolt_watch.core.model import Phase
 from dolt_watch.telemetry.metrics import POSTED, Metrics
 
 HERE = Path(__file__).resolve().parents[2] / "cronjobs" / "monitoring"

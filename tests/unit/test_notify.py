@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook as Verifier
 
-from dolt_watch.doctor.work import target
+from dolt_watch.config import load
+from dolt_watch.config.model import Notify
+from dolt_watch.controller.notifications import MOST, Notifier
+from dolt_watch.core.model.target_answers import Refused, Unknown
 from dolt_watch.engines import Engine
 from dolt_watch.errors import SettingsError
-from dolt_watch.handlers.notify import MOST, Notifier
-from dolt_watch.settings import load
-from dolt_watch.settings.kinds.webhook import WebhookSettings
-from dolt_watch.settings.model import Notify
-from dolt_watch.targets import Refused, Unknown
+from dolt_watch.inspection.doctor.workload_checks import target
+from dolt_watch.targets.settings import WebhookSettings
 from dolt_watch.targets.webhook import Webhook
 from tests.light import Light
 from tests.lines import heard

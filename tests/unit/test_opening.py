@@ -8,8 +8,8 @@ from functools import partial
 import pytest
 
 from dolt_watch.errors import SettingsError
-from dolt_watch.settings.kinds.beadboard import BeadBoardSettings
-from dolt_watch.targets.opening import open_target
+from dolt_watch.targets.registry import open_target
+from dolt_watch.targets.settings import BeadBoardSettings
 
 Like = partial(BeadBoardSettings, "beadboard", url="http://127.0.0.1:3000")
 

@@ -13,12 +13,12 @@ from datetime import timedelta
 import pytest
 
 from dolt_watch.cli.output import Console
+from dolt_watch.clock import ShiftedClock
+from dolt_watch.controller.loop import Loop
 from dolt_watch.engines import Engine
 from dolt_watch.engines.address import DoltLitePath
 from dolt_watch.log_events import LogEvent
-from dolt_watch.telemetry.logs import LogHandler
-from dolt_watch.tick import Loop
-from dolt_watch.times import ShiftedClock
+from dolt_watch.telemetry.log_output import LogHandler
 from tests.light import Light
 from tests.lines import Service, build, record
 from tests.unit.commands import Commands, commands

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from dolt_watch.cli.common import person
-from dolt_watch.cli.wiring import ledger
+from dolt_watch.cli.composition import ledger
+from dolt_watch.cli.options import person
+from dolt_watch.core.model import GLOBAL, Decision, Kind
 from dolt_watch.engines.address import DoltLitePath
-from dolt_watch.model import GLOBAL, Decision, Kind
 from tests.unit.commands import Commands, commands
 
 

@@ -12,12 +12,13 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from dolt_watch.beads.queue_readiness import until_ready
 from dolt_watch.beads.readiness import MARKED, own_hold, readiness, readiness_at
 from dolt_watch.beads.schema import TrackerSchema, tracker_schema
-from dolt_watch.core.policy import UNCOMMITTED, UNVERSIONED
+from dolt_watch.core.decisions.policy import UNCOMMITTED, UNVERSIONED
 from dolt_watch.engines import Engine
-from dolt_watch.engines.address import DoltLitePath, open_engine
-from dolt_watch.gates import until_ready
+from dolt_watch.engines.address import DoltLitePath
+from dolt_watch.engines.connect import open_engine
 from tests import servers
 from tests.beads import create_beads
 from tests.conftest import NO_DOLTLITE

@@ -12,19 +12,19 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.cli.wiring import ledger
-from dolt_watch.core.policy import BOTH
+from dolt_watch.cli.composition import ledger
+from dolt_watch.clock import ShiftedClock
+from dolt_watch.controller.loop import Loop
+from dolt_watch.core.decisions.policy import BOTH
+from dolt_watch.core.model import GLOBAL, Capacity, Decision, Kind
+from dolt_watch.core.model.target_answers import Busy, Refused
 from dolt_watch.engines import Engine
-from dolt_watch.explain import explain
+from dolt_watch.inspection.report.collector import Gatherer
+from dolt_watch.inspection.report.html import render
+from dolt_watch.inspection.status import ask
+from dolt_watch.inspection.why.decision_snapshot import stands_now
+from dolt_watch.inspection.why.explanation import explain
 from dolt_watch.log_events import LogEvent
-from dolt_watch.model import GLOBAL, Capacity, Decision, Kind
-from dolt_watch.report.gather import Gatherer
-from dolt_watch.report.now import ask
-from dolt_watch.report.page import render
-from dolt_watch.standing import stands_now
-from dolt_watch.targets import Busy, Refused
-from dolt_watch.tick import Loop
-from dolt_watch.times import ShiftedClock
 from tests.light import Light
 from tests.lines import Records, build, build_dry_run
 

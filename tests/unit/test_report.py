@@ -9,16 +9,17 @@ from itertools import pairwise
 
 import pytest
 
+from dolt_watch.clock import ShiftedClock
+from dolt_watch.controller.loop import Loop
 from dolt_watch.engines import Engine
-from dolt_watch.engines.address import DoltLitePath, open_engine
-from dolt_watch.journal import entries
-from dolt_watch.report import charts, data, live
-from dolt_watch.report.data import Report
-from dolt_watch.report.gather import Gatherer
-from dolt_watch.report.now import ask
-from dolt_watch.report.page import render
-from dolt_watch.tick import Loop
-from dolt_watch.times import ShiftedClock
+from dolt_watch.engines.address import DoltLitePath
+from dolt_watch.engines.connect import open_engine
+from dolt_watch.inspection.report import charts, live_page, view_model
+from dolt_watch.inspection.report.collector import Gatherer
+from dolt_watch.inspection.report.html import render
+from dolt_watch.inspection.report.view_model import Report
+from dolt_watch.inspection.status import ask
+from dolt_watch.ledger.reader import entries
 from tests.light import Light
 from tests.lines import build_dry_run
 
@@ -89,21 +90,21 @@ def test_numbers_are_those_of_the_ledger(day: Light) -> None:
     day.assign("bd-d", "bd-e", "bd-f")
     day.tick(2 * HOUR)
     found = report(day)
-    numbers = {one.label: one.value for one in data.headline(found)}
+    numbers = {one.label: one.value for one in view_model.headline(found)}
     kinds = [entry.kind.value for entry in entries(day.engine)]
     assert numbers == {
         "waiting": 1, "under way": 2, "held back": 0, "dispatched": kinds.count("dispatched"), "failed": 2, "reaped": 1
     }  # fmt: skip
-    assert {bar.label: bar.number for bar in data.failures(found)} == {
+    assert {bar.label: bar.number for bar in view_model.failures(found)} == {
         "failed: HTTP 500: boom": 1, "unknown: no answer": 1, "give-up: outcome still unknown": 1, "reap: no sign of life": 1,
     }  # fmt: skip
     now = ask(loop(day, day.engine), day.engine)
     assert [bead[:-1] for bead in found.now.beads] == [bead[:-1] for bead in now.beads]
     assert list(found.entries) == entries(day.engine)
-    waited = data.waited(found)
+    waited = view_model.waited(found)
     assert waited is not None and waited.total == kinds.count("claim") - 1  # one was claimed out of backoff
     assert sum(bar.number for bar in waited.bars) == waited.total
-    ran = data.ran(found)
+    ran = view_model.ran(found)
     assert ran is not None and (ran.total, ran.longest // MINUTE) == (2, 90)
 
 
@@ -115,7 +116,7 @@ def test_only_these_beads_and_only_this_span(day: Light) -> None:
         ("bd-b", ["silent", "reaped"]), ("bd-a", ["blocked"]),
     ]  # fmt: skip
     assert all(late.since <= one.end <= late.now.now for lane in late.lanes for one in lane.stretches if one.end)
-    ran = data.ran(late)
+    ran = view_model.ran(late)
     assert ran is not None and ran.longest // MINUTE == 60  # what is known of it
     assert [entry.kind.value for entry in late.entries] == ["reap"]
 
@@ -213,7 +214,7 @@ def test_live_is_computed_once_for_all_who_look(day: Light, doltlite_path: DoltL
         opened.append(open_engine(doltlite_path))
         return opened[-1]
 
-    page = live.pages(connect, lambda engine: loop(day, engine))["/"]
+    page = live_page.pages(connect, lambda engine: loop(day, engine))["/"]
     status, kind, body = page()
     assert (status, kind) == (200, "text/html; charset=utf-8")
     assert b'data-refresh="10"' in body and b"bd-b" in body
@@ -224,6 +225,6 @@ def test_live_is_computed_once_for_all_who_look(day: Light, doltlite_path: DoltL
 
 
 def test_live_says_that_the_database_is_away(day: Light, doltlite_path: DoltLitePath) -> None:
-    page = live.pages(lambda: open_engine(DoltLitePath("/nowhere/x.db")), lambda engine: loop(day, engine))["/"]
+    page = live_page.pages(lambda: open_engine(DoltLitePath("/nowhere/x.db")), lambda engine: loop(day, engine))["/"]
     assert page()[0] == 503
     assert page()[2] == b"there is no DoltLite file\n"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from dolt_watch.core.policy import Scope
+from dolt_watch.clock import ShiftedClock
+from dolt_watch.core.decisions.policy import Scope
 from dolt_watch.engines import Engine
-from dolt_watch.times import ShiftedClock
-from dolt_watch.verify import verify
+from dolt_watch.replay.verification import verify
 from tests.light import Light
 from tests.lines import build, build_dry_run
 

@@ -10,15 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from dolt_watch.cli.wiring import ledger
+from dolt_watch.cli.composition import ledger
+from dolt_watch.clock import DatabaseClock, ShiftedClock
+from dolt_watch.core.model import GLOBAL, Decision, Kind
+from dolt_watch.core.model.target_answers import Answer, Refused, Unknown
 from dolt_watch.engines import Engine
 from dolt_watch.engines.address import DoltLitePath
-from dolt_watch.migrate import migrate
-from dolt_watch.model import GLOBAL, Decision, Kind
-from dolt_watch.report.now import ask
-from dolt_watch.targets import Answer, Refused, Task, Unknown
-from dolt_watch.times import DatabaseClock, ShiftedClock
-from dolt_watch.verify import verify
+from dolt_watch.inspection.status import ask
+from dolt_watch.ledger.schema import migrate
+from dolt_watch.replay.verification import verify
+from dolt_watch.targets.protocol import Task
 from tests.history import History
 from tests.light import AUTHOR, Light
 from tests.lines import build_dry_run

@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from dolt_watch.core.policy import Plan, Policy, Scope
-from dolt_watch.model import Bead, Capacity, Hold, Phase, Rule, State
-from dolt_watch.round import LISTED, tell
-from dolt_watch.targets.health import SERVICE
+from dolt_watch.controller.messages import LISTED, tell
+from dolt_watch.core.decisions.policy import Plan, Policy, Scope
+from dolt_watch.core.model import Bead, Capacity, Hold, Phase, Rule, State
+from dolt_watch.targets.service_health import SERVICE
 from tests.lines import heard as hear
 
 NOW = datetime(2026, 4, 18, 12, tzinfo=UTC)

@@ -9,9 +9,9 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dolt_watch.core.rules import compile_rule, rank_key
+from dolt_watch.core.model import Rule
+from dolt_watch.core.rules.compiled_rule import compile_rule, rank_key
 from dolt_watch.errors import RuleError
-from dolt_watch.model import Rule
 from tests.unit.core.test_rules import COLUMNS, ROW, ask
 
 _VALUE = st.one_of(

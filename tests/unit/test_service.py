@@ -11,16 +11,16 @@ from typing import Any
 
 import pytest
 
+from dolt_watch.checkpoint.poll import NO_BEADS
+from dolt_watch.clock import ShiftedClock
+from dolt_watch.controller.loop import Loop
+from dolt_watch.controller.service import LONGEST_PAUSE, SHORTEST
+from dolt_watch.controller.tick_result import Outcome
+from dolt_watch.core.model import Phase
 from dolt_watch.engines import Engine
 from dolt_watch.errors import DoltWatchError, SettingsError, Unreachable
 from dolt_watch.log_events import LogEvent
-from dolt_watch.look import NO_BEADS
-from dolt_watch.model import Phase
-from dolt_watch.round import Outcome
-from dolt_watch.service import LONGEST_PAUSE, SHORTEST
-from dolt_watch.telemetry.logs import OF_THE_PROCESS, LogHandler, RepeatFilter
-from dolt_watch.tick import Loop
-from dolt_watch.times import ShiftedClock
+from dolt_watch.telemetry.log_output import OF_THE_PROCESS, LogHandler, RepeatFilter
 from tests.light import Light
 from tests.lines import Records, Service, build, lasting, record
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from dolt_watch.config import Settings, describe, load, rule_hash, rules_text, settings_hash
+from dolt_watch.config.converters import duration_text
+from dolt_watch.core.model import Rule
 from dolt_watch.engines.address import Address, DoltLitePath
-from dolt_watch.model import Rule
-from dolt_watch.settings import Settings, describe, load, rule_hash, rules_text, settings_hash
-from dolt_watch.settings.values import duration_text
 
 URL = "dolt://ann@db.example:3310/beads"
 FLAGS = {"database": URL}
@@ -169,7 +169,9 @@ def test_variables_that_are_not_settings_are_left_alone(tmp_path: Path) -> None:
 
 
 def test_importing_it_is_cheap() -> None:
-    heavy = "difflib durationpy configparser json tomllib sqlglot orjson pymysql doltlite dolt_watch.settings.positions"
-    code = f"import sys, dolt_watch.settings; print([m for m in {heavy.split()} if m in sys.modules])"
+    heavy = (
+        "difflib durationpy configparser json tomllib sqlglot orjson pymysql doltlite dolt_watch.config.toml_positions"
+    )
+    code = f"import sys, dolt_watch.config; print([m for m in {heavy.split()} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from dolt_watch.config import load
 from dolt_watch.errors import SettingsError
-from dolt_watch.settings import load
 
 FLAGS = {"database": "dolt://h/d"}
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from dolt_watch.config import Settings, load
 from dolt_watch.engines.address import Address
 from dolt_watch.errors import SettingsError
-from dolt_watch.settings import Settings, load
 
 FULL = {
     "database": "dolt",

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from dolt_watch.config import load
 from dolt_watch.engines.address import Address
 from dolt_watch.errors import SettingsError
-from dolt_watch.settings import load
-from dolt_watch.targets.opening import open_target
+from dolt_watch.targets.registry import open_target
 from tests import forked
 from tests.unit.test_settings_beads import FULL, metadata
 

@@ -68,7 +68,7 @@ def test_help_and_version_import_no_command(tmp_path: Path) -> None:
     code = (
         "import sys; from dolt_watch.cli import group\n"
         "for args in (['--help'], ['--version']): group.main(args, standalone_mode=False)\n"
-        "print([m for m in sys.modules if m.startswith(('dolt_watch.cli.', 'dolt_watch.settings', 'sqlglot', 'pymysql'))])"
+        "print([m for m in sys.modules if m.startswith(('dolt_watch.cli.', 'dolt_watch.config', 'sqlglot', 'pymysql'))])"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"

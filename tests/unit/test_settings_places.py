@@ -18,9 +18,9 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
+from dolt_watch.config import beads_yaml, dotenv, load
 from dolt_watch.engines.address import Address
 from dolt_watch.errors import SettingsError
-from dolt_watch.settings import beadsyaml, dotenv, load
 from tests.servers import Choice, Source, give_up
 
 META: dict[str, Any] = {
@@ -448,7 +448,7 @@ def test_a_file_that_is_not_utf8(name: str, tmp_path: Path) -> None:
 def test_yaml(text: str, expected: dict[str, str], tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(text, "utf-8")
-    assert {name: entry.value for name, entry in beadsyaml.read(path).items()} == expected
+    assert {name: entry.value for name, entry in beads_yaml.read(path).items()} == expected
     if "rubbish" not in text and "]" not in text:
         tree = next(iter(yaml.safe_load_all(text)))  # the same by a full reader of YAML
         block, flat = tree.get("dolt") or {}, {k[5:]: v for k, v in tree.items() if k.startswith("dolt.")}

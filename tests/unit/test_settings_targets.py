@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from dolt_watch.config import Settings, describe, load, rules_text
 from dolt_watch.errors import SettingsError
-from dolt_watch.settings import Settings, describe, kinds, load, rules_text
-from dolt_watch.settings.kinds.agent_service import AgentServiceSettings
-from dolt_watch.settings.kinds.webhook import WebhookSettings
-from dolt_watch.targets.opening import open_target
+from dolt_watch.targets import registry
+from dolt_watch.targets.registry import open_target
+from dolt_watch.targets.settings import AgentServiceSettings, WebhookSettings
 from tests.stubs.webhook import SECRET
 from tests.unit.test_settings_cli import run
 
@@ -45,11 +45,11 @@ def read(folder: Path, text: str = TOML, **env: str) -> Settings:
     return load(FLAGS, env, folder)
 
 
-@pytest.mark.parametrize("kind", kinds.BUILT_IN)
+@pytest.mark.parametrize("kind", registry.BUILT_IN)
 def test_each_kind_has_its_settings_and_somebody_who_opens_it(kind: str) -> None:
-    made = kinds.settings_class(kind)(name="x")
+    made = registry.settings_class(kind)(name="x")
     assert made.kind == kind
-    assert callable(kinds.opener(kind))
+    assert callable(registry.opener(kind))
 
 
 def test_config_shows_each_key_of_each_kind_with_its_origin_and_no_secret(tmp_path: Path) -> None:
@@ -171,9 +171,9 @@ def test_a_secret_has_no_place_on_a_command_line(tmp_path: Path) -> None:
 
 def test_reading_settings_imports_no_target_and_no_kind_that_nobody_uses(tmp_path: Path) -> None:
     read(tmp_path, "[rules.agent]\ntarget = 'agent-service'\n")
-    heavy = "dolt_watch.targets jinja2 standardwebhooks httpx importlib.metadata dolt_watch.settings.kinds.webhook"
+    heavy = "dolt_watch.targets jinja2 standardwebhooks httpx importlib.metadata dolt_watch.targets.settings"
     code = (
-        "import sys, dolt_watch.settings as s\n"
+        "import sys, dolt_watch.config as s\n"
         "s.load({'database': 'dolt://h/d'}, {'API_BEARER_TOKEN': 'x', 'DOLT_WATCH_TARGETS_AGENT_SERVICE_URL': 'http://h'})\n"
         f"print([m for m in {heavy.split()} if m in sys.modules])"
     )

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from dolt_watch.cli.shutdown import unrecorded
-from dolt_watch.context import DecisionContext
-from dolt_watch.core.policy import Scope
+from dolt_watch.clock import DatabaseClock
+from dolt_watch.core.decisions.policy import Scope
+from dolt_watch.core.model import Decision, Kind
 from dolt_watch.engines import Engine
 from dolt_watch.engines.address import DoltLitePath
-from dolt_watch.ledger import Ledger, Written
-from dolt_watch.model import Decision, Kind
-from dolt_watch.times import DatabaseClock
+from dolt_watch.ledger.decision_context import DecisionContext
+from dolt_watch.ledger.writer import Ledger, Written
 from tests.light import Light
 from tests.lines import build
 from tests.servers import as_in_a_terminal
@@ -116,7 +116,7 @@ def test_nothing_under_way_ends_at_once(world: Commands, name: str) -> None:
 
 WAITING = """
 import sys, time
-import dolt_watch.times as times
+import dolt_watch.timestamps as times
 plain = times.DatabaseClock.sleep
 def sleep(self, seconds):
     print("sleeping", flush=True)
@@ -132,7 +132,7 @@ def test_the_grace_ends(codes: tuple[int, int] | None) -> None:
     program = f"""
 import os, signal, threading, time
 from dolt_watch.cli.shutdown import Shutdown
-from dolt_watch.model import Decision, Kind
+from dolt_watch.core.model import Decision, Kind
 claim = Decision(Kind.CLAIM, "bd-a", "agent", 1, "", token="t")
 with Shutdown(lambda: claim, print, stop=threading.Event(), codes={codes}, grace=0.05):
     os.kill(os.getpid(), signal.SIGTERM)

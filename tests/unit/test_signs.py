@@ -7,12 +7,12 @@ from itertools import pairwise
 
 import pytest
 
-from dolt_watch.core.policy import Scope
+from dolt_watch.clock import ShiftedClock
+from dolt_watch.controller.reap_table import Watched
+from dolt_watch.core.decisions.policy import Scope
+from dolt_watch.core.model import JobReport, Verdict
 from dolt_watch.engines import Engine
-from dolt_watch.model import JobReport, Verdict
-from dolt_watch.round import Watched
-from dolt_watch.times import ShiftedClock
-from dolt_watch.verify import verify
+from dolt_watch.replay.verification import verify
 from tests.light import Light
 from tests.lines import build_dry_run
 

@@ -6,22 +6,22 @@ from datetime import timedelta
 
 import orjson
 
-from dolt_watch import store
-from dolt_watch.cli.wiring import ledger
-from dolt_watch.core.fold import DELETED
-from dolt_watch.core.reason_codes import ReasonCode
+from dolt_watch.checkpoint import state_store
+from dolt_watch.checkpoint.poll import Looker
+from dolt_watch.checkpoint.state_store import Store, bead_from, record
+from dolt_watch.cli.composition import ledger
+from dolt_watch.core.model import GLOBAL, Bead, Decision, Kind, Phase
+from dolt_watch.core.model.reason_codes import ReasonCode
+from dolt_watch.core.projection.projection import DELETED
 from dolt_watch.engines import Engine
-from dolt_watch.look import Looker
-from dolt_watch.model import GLOBAL, Bead, Decision, Kind, Phase
-from dolt_watch.store import Store, bead_from, record
-from dolt_watch.times import told
+from dolt_watch.timestamps import told
 from tests.light import Light
 
 
 def test_what_has_left_is_gone_and_swept(doltlite: Engine) -> None:
     here = Light(doltlite)
     here.target.free = here.target.free._replace(slots=0)
-    beads = [f"bd-{n:03}" for n in range(store.SWEEP + 20)]
+    beads = [f"bd-{n:03}" for n in range(state_store.SWEEP + 20)]
     here.assign(*beads)
     here.tick()
 

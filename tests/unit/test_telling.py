@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from dolt_watch.core.derive import derive
+from dolt_watch.core.model import Answers, CommitChanges, Entry, Kind, RowChange, Rule, Wrote
+from dolt_watch.core.projection.event_deriver import derive
 from dolt_watch.engines import Commit
-from dolt_watch.model import Answers, CommitChanges, Entry, Kind, RowChange, Rule, Wrote
-from dolt_watch.telling import cloudevent, tell
+from dolt_watch.inspection.event_export import cloudevent, tell
 
 AT = datetime(2026, 4, 18, 12, tzinfo=UTC)
 RULES = [Rule("first"), Rule("second")]

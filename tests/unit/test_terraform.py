@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.settings import Settings
-from dolt_watch.settings.loading import load
+from dolt_watch.config import Settings
+from dolt_watch.config.loader import load
 from tests.unit.manifest_checks import problems
 from tests.unit.manifests import Manifest, at, named, render, suspended, template, with_component
 from tests.unit.terraform_module import GIVEN, Module

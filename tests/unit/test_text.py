@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dolt_watch.journal import table
-from dolt_watch.text import outside
+from dolt_watch.sanitize import outside
+from dolt_watch.text_table import table
 
 
 @pytest.mark.parametrize(

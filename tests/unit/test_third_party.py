@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from dolt_watch.config import describe, load
+from dolt_watch.core.model.target_answers import Accepted
 from dolt_watch.errors import SettingsError
-from dolt_watch.settings import describe, kinds, load
-from dolt_watch.targets import Accepted
-from dolt_watch.targets.opening import open_target
+from dolt_watch.targets import registry
+from dolt_watch.targets.registry import open_target
 from tests.stubs.beads import task
 from tests.stubs.server import Recorded, Reply, StubServer
 
@@ -52,9 +53,9 @@ def install(folder: Path, **points: str) -> Path:
     about.mkdir(parents=True)
     (site / "acme_runs.py").write_text(BLOCKS["acme_runs.py"], "utf-8")
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-runs\nVersion: 1.0\n", "utf-8")
-    declared = tomllib.loads(BLOCKS["pyproject.toml"])["project"]["entry-points"][kinds.GROUP]
+    declared = tomllib.loads(BLOCKS["pyproject.toml"])["project"]["entry-points"][registry.GROUP]
     lines = [f"{name} = {value}" for name, value in {**declared, **points}.items()]
-    (about / "entry_points.txt").write_text("\n".join([f"[{kinds.GROUP}]", *lines]) + "\n", "utf-8")
+    (about / "entry_points.txt").write_text("\n".join([f"[{registry.GROUP}]", *lines]) + "\n", "utf-8")
     return site
 
 
@@ -64,9 +65,9 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     with (site / "acme_runs.py").open("a", encoding="utf-8") as module:
         module.write(MORE)
     monkeypatch.syspath_prepend(str(site))
-    kinds._entry_points.cache_clear()
+    registry._entry_points.cache_clear()
     yield site
-    kinds._entry_points.cache_clear()
+    registry._entry_points.cache_clear()
     sys.modules.pop("acme_runs", None)
 
 

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
+from dolt_watch.clock import DatabaseClock
+from dolt_watch.core.model.rule import Rule
 from dolt_watch.engines import Engine
-from dolt_watch.explain import explain
-from dolt_watch.rule import Rule
-from dolt_watch.standing import stands_now
-from dolt_watch.times import DatabaseClock
+from dolt_watch.inspection.why.decision_snapshot import stands_now
+from dolt_watch.inspection.why.explanation import explain
 from tests.light import Light
 from tests.lines import build_dry_run
 

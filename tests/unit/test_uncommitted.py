@@ -7,13 +7,13 @@ from datetime import timedelta
 
 import pytest
 
-from dolt_watch.core.policy import Scope
+from dolt_watch.clock import ShiftedClock
+from dolt_watch.controller.tick_result import Outcome
+from dolt_watch.core.decisions.policy import Scope
+from dolt_watch.core.model import Capacity
+from dolt_watch.core.model.rule import Rule
 from dolt_watch.engines import Engine
-from dolt_watch.model import Capacity
-from dolt_watch.round import Outcome
-from dolt_watch.rule import Rule
-from dolt_watch.times import ShiftedClock
-from dolt_watch.verify import verify
+from dolt_watch.replay.verification import verify
 from tests.light import Light
 from tests.lines import build
 

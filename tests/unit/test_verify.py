@@ -8,14 +8,14 @@ from datetime import timedelta
 import pytest
 
 from dolt_watch.beads.readiness import Readiness
-from dolt_watch.core import reaping
-from dolt_watch.core.reason_codes import ReasonCode
+from dolt_watch.core.decisions import reap_policy
+from dolt_watch.core.decisions.settlement import recorded
+from dolt_watch.core.model import Capacity, Decision
+from dolt_watch.core.model.reason_codes import ReasonCode
+from dolt_watch.core.model.target_answers import Refused, Unknown
 from dolt_watch.engines import Engine
-from dolt_watch.handlers.answers import recorded
-from dolt_watch.ledger import Ledger
-from dolt_watch.model import Capacity, Decision
-from dolt_watch.targets import Refused, Unknown
-from dolt_watch.verify import Verified, verify
+from dolt_watch.ledger.writer import Ledger
+from dolt_watch.replay.verification import Verified, verify
 from tests.light import Light
 
 HOUR = timedelta(hours=1)
@@ -141,9 +141,9 @@ def test_a_decision_by_the_first_readiness_rule_verifies_by_it(
     here = Light(doltlite)
     _child_of_deferred(here)
     with monkeypatch.context() as before:
-        before.setattr("dolt_watch.core.given.READINESS", 1)
-        before.setattr("dolt_watch.world.until_ready", lambda *_: {})
-        before.setattr("dolt_watch.ledger.readiness", lambda *_: Readiness())
+        before.setattr("dolt_watch.core.decisions.recorded_inputs.READINESS", 1)
+        before.setattr("dolt_watch.controller.observer.until_ready", lambda *_: {})
+        before.setattr("dolt_watch.ledger.writer.readiness", lambda *_: Readiness())
         here.tick()
     assert here.target.sent == ["bd-a"]
     assert (verify(here.past()).differences, verify(here.past()).same) == ([], 2)
@@ -153,7 +153,7 @@ def test_a_decision_verifies_by_the_rule_that_it_names(doltlite: Engine, monkeyp
     here = Light(doltlite)
     _child_of_deferred(here)
     with monkeypatch.context() as before:
-        before.setattr("dolt_watch.core.given.READINESS", 1)
+        before.setattr("dolt_watch.core.decisions.recorded_inputs.READINESS", 1)
         here.tick()
     assert here.target.sent == ["bd-b"]
     assert found(here) == {("bd-b", "decision")}, "the first rule would have claimed bd-a"
@@ -212,16 +212,16 @@ def _twice_not_found(here: Light) -> None:
 
 def test_other_words_for_a_reason_or_a_note_are_no_difference(day: Light, monkeypatch: pytest.MonkeyPatch) -> None:
     before = verify(day.past())
-    monkeypatch.setattr("dolt_watch.core.reaping.minutes", lambda span: "so many ")
-    monkeypatch.setattr("dolt_watch.core.dispatching.minutes", lambda span: "so many ")
-    monkeypatch.setattr("dolt_watch.core.dispatching.iso", lambda moment: "some time")
+    monkeypatch.setattr("dolt_watch.core.decisions.reap_policy.minutes", lambda span: "so many ")
+    monkeypatch.setattr("dolt_watch.core.decisions.dispatch_policy.minutes", lambda span: "so many ")
+    monkeypatch.setattr("dolt_watch.core.decisions.dispatch_policy.iso", lambda moment: "some time")
     after = verify(day.past())
     assert (after.differences, after.same) == ([], before.same)
     assert {"reap", "claim"} <= {entry.kind.value for entry in day.past().entries}, "these have other words now"
 
 
 def test_another_code_is_a_difference(day: Light, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dolt_watch.handlers.answers.code_of", lambda answer: ReasonCode.REFUSED_FOR_GOOD)
+    monkeypatch.setattr("dolt_watch.core.decisions.settlement.code_of", lambda answer: ReasonCode.REFUSED_FOR_GOOD)
     assert {field for _, field in found(day)} == {"reason_code"}
 
 
@@ -245,8 +245,8 @@ def test_another_deadline_or_span_is_a_difference(day: Light, field: str) -> Non
 
 
 def test_a_note_that_would_not_be_written_is_a_difference(day: Light, monkeypatch: pytest.MonkeyPatch) -> None:
-    reaped = reaping._reaped
-    monkeypatch.setattr(reaping, "_reaped", lambda *args: reaped(*args)._replace(note=""))
+    reaped = reap_policy._reaped
+    monkeypatch.setattr(reap_policy, "_reaped", lambda *args: reaped(*args)._replace(note=""))
     assert {field for _, field in found(day)} == {"note"}
 
 
@@ -258,7 +258,7 @@ def test_entries_from_before_the_codes_verify(doltlite: Engine, monkeypatch: pyt
         old.setattr(
             Ledger, "_write", lambda self, on, one, *more, **rest: write(self, on, _uncoded(one), *more, **rest)
         )
-        old.setattr("dolt_watch.handlers.dispatch.recorded", lambda answer: _without(keep(answer), "not_found"))
+        old.setattr("dolt_watch.controller.dispatch.recorded", lambda answer: _without(keep(answer), "not_found"))
         here.goes_wrong()
         _twice_not_found(here)
     rows = [text for (text,) in here.engine.query("SELECT detail FROM watch_decision")]
@@ -281,5 +281,5 @@ def _without(kept: dict[str, object], name: str) -> dict[str, object]:
 def test_a_bead_that_is_not_found_twice_verifies_by_its_code(day: Light, monkeypatch: pytest.MonkeyPatch) -> None:
     _twice_not_found(day)
     assert verify(day.past()).differences == []
-    monkeypatch.setattr("dolt_watch.core.reason_codes.NOT_FOUND", "never said")
+    monkeypatch.setattr("dolt_watch.core.model.reason_codes.NOT_FOUND", "never said")
     assert verify(day.past()).differences == [], "no text is read where there is a code"

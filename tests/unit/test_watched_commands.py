@@ -9,7 +9,7 @@ import pytest
 
 from dolt_watch.engines.address import DoltLitePath
 from dolt_watch.errors import SettingsError
-from dolt_watch.telemetry.ping import Ping
+from dolt_watch.telemetry.heartbeat_ping import Ping
 from tests.unit.commands import Commands, commands
 
 

@@ -14,13 +14,14 @@ from cloudevents.core.bindings.http import HTTPMessage, from_http_event
 from hypothesis import given
 from standardwebhooks import Webhook as Verifier
 
+from dolt_watch.config import load
+from dolt_watch.core.model import Verdict
+from dolt_watch.core.model.target_answers import Accepted, Answer, Busy, Refused, Unknown
 from dolt_watch.errors import SettingsError
-from dolt_watch.model import Verdict
-from dolt_watch.settings import load
-from dolt_watch.settings.kinds.webhook import WebhookSettings
-from dolt_watch.targets import Accepted, Answer, Busy, Refused, Target, Unknown
-from dolt_watch.targets.http import NOTHING_SENT, Exchange, Trouble
-from dolt_watch.targets.opening import open_target
+from dolt_watch.targets.http_client import NOTHING_SENT, Exchange, Trouble
+from dolt_watch.targets.protocol import Target
+from dolt_watch.targets.registry import open_target
+from dolt_watch.targets.settings import WebhookSettings
 from dolt_watch.targets.webhook import Webhook, read_answer
 from tests.stubs import server
 from tests.stubs.asking import SHORT

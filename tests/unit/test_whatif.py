@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from dolt_watch.core.model.target_answers import Busy, Refused
 from dolt_watch.engines.address import DoltLitePath
 from dolt_watch.errors import RuleError, SettingsError
-from dolt_watch.feed import ENTRY_COLUMNS
-from dolt_watch.targets import Busy, Refused
-from dolt_watch.whatif.study import Study
+from dolt_watch.ledger.codec import ENTRY_COLUMNS
+from dolt_watch.replay.simulation.what_if import Study
 from tests.history import Deeds, History, clock
 
 MINUTE = timedelta(minutes=1)
@@ -20,7 +20,9 @@ MINUTE = timedelta(minutes=1)
 
 @pytest.fixture
 def history(doltlite_path: DoltLitePath, monkeypatch: pytest.MonkeyPatch) -> Iterator[History]:
-    monkeypatch.setattr("dolt_watch.whatif.pile.BLOCK", 2)  # short as they are, they are packed as long ones would be
+    monkeypatch.setattr(
+        "dolt_watch.replay.simulation.compressed_list.BLOCK", 2
+    )  # short as they are, they are packed as long ones would be
     made = History(doltlite_path)
     with contextlib.closing(made.engine):
         yield made.at("10:00")

@@ -8,12 +8,12 @@ from datetime import timedelta
 
 import pytest
 
+from dolt_watch.core.model import Bead, Phase
 from dolt_watch.engines.address import DoltLitePath
-from dolt_watch.model import Bead, Phase
-from dolt_watch.report.page import render
-from dolt_watch.report.whatif import Compared, asked, shown
-from dolt_watch.whatif.depths import Depth, Depths
-from dolt_watch.whatif.study import Study
+from dolt_watch.inspection.report.html import render
+from dolt_watch.inspection.report.what_if import Compared, asked, shown
+from dolt_watch.replay.simulation.queue_depth import Depth, Depths
+from dolt_watch.replay.simulation.what_if import Study
 from tests.history import Deeds, History, clock
 
 

@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from dolt_watch.model import Event, Sign, What
-from dolt_watch.whatif.pile import BLOCK, Pile
-from dolt_watch.whatif.script import Act
+from dolt_watch.core.model import Event, Sign, What
+from dolt_watch.replay.simulation.compressed_list import BLOCK, Pile
+from dolt_watch.replay.simulation.recorded_timeline import Act
 
 NOON = datetime(2026, 4, 18, 12, tzinfo=UTC)
 

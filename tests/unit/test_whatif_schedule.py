@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from dolt_watch.whatif.schedule import LAST, Schedule
+from dolt_watch.replay.simulation.schedule import LAST, Schedule
 from tests.history import clock
 
 

@@ -69,7 +69,7 @@ def names(wheel: zipfile.Path) -> set[str]:
 
 
 def test_all_migrations_are_inside(wheel: zipfile.Path) -> None:
-    here = {f"dolt_watch/migrations/{each.name}" for each in (ROOT / "dolt_watch/migrations").glob("*.sql")}
+    here = {f"dolt_watch/migrations/{each.name}" for each in (ROOT / "migrations").glob("*.sql")}
     assert here
     assert here <= names(wheel)
 
@@ -80,7 +80,7 @@ def test_all_migrations_are_inside(wheel: zipfile.Path) -> None:
         "dolt_watch/demo/beads.sql",
         "dolt_watch/py.typed",
         "dolt_watch/targets/prompt.j2",
-        "dolt_watch/report/templates/page.js",
+        "dolt_watch/inspection/report/templates/page.js",
     ],
 )
 def test_other_files_are_inside(wheel: zipfile.Path, name: str) -> None:

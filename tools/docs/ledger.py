@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from dolt_watch.core.given import inputs
-from dolt_watch.core.reason_codes import ReasonCode
-from dolt_watch.migrate import local_sql, migrations
-from dolt_watch.model import REPORTS, Kind, Phase, Wrote
+from dolt_watch.core.decisions.recorded_inputs import inputs
+from dolt_watch.core.model import REPORTS, Kind, Phase, Wrote
+from dolt_watch.core.model.reason_codes import ReasonCode
+from dolt_watch.ledger.schema import local_sql, migrations
 from tools.docs.reading import GENERATED, attributes, code, flat, table
 
 INTRO = """# The ledger
@@ -40,12 +40,12 @@ A *decision* that meets another worker's is thrown away and decided anew. A *rep
 REASONS = """## `detail.reason_code`
 
 The code of `reason`: programs compare it, and the words of `reason` may change from release to release. An entry without it is from before the codes; its code follows from its
-text (`dolt_watch/core/reason_codes.py`). A claim and a `dispatched` have no reason.
+text (`dolt_watch/core/model/reason_codes.py`). A claim and a `dispatched` have no reason.
 """
 
 
 def page() -> str:
-    parts = [GENERATED.format(source="`dolt_watch/migrations/` and `dolt_watch/model.py`"), INTRO, COMMITTED]
+    parts = [GENERATED.format(source="`dolt_watch/migrations/` and `dolt_watch/core/model/bead.py`"), INTRO, COMMITTED]
     for migration in migrations():
         parts += _tables(migration.sql)
     parts += [LOCAL, *_tables(local_sql())]

@@ -6,13 +6,14 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from dolt_watch.targets import Accepted, Task
+from dolt_watch.core.model.target_answers import Accepted
+from dolt_watch.sanitize import outside
 from dolt_watch.targets.kubernetes import answers, names
 from dolt_watch.targets.kubernetes.api import ApiClient, describe
 from dolt_watch.targets.kubernetes.manifest import JobNotPossible
-from dolt_watch.targets.reading import json_of
+from dolt_watch.targets.protocol import Task
+from dolt_watch.targets.responses import json_of
 from dolt_watch.targets.templates import NotRendered
-from dolt_watch.text import outside
 
 if TYPE_CHECKING:
     from dolt_watch.targets.kubernetes.target import KubernetesTarget

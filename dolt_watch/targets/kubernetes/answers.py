@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from dolt_watch.model import Verdict
-from dolt_watch.targets import Accepted, Answer, Busy, Capacity, JobReport, Refused, Unknown
-from dolt_watch.targets.http import Exchange
+from dolt_watch.core.model import Capacity, JobReport, Verdict
+from dolt_watch.core.model.target_answers import Accepted, Answer, Busy, Refused, Unknown
+from dolt_watch.sanitize import outside
+from dolt_watch.targets.http_client import Exchange
 from dolt_watch.targets.kubernetes import names
 from dolt_watch.targets.kubernetes.api import describe, status_field
-from dolt_watch.targets.reading import json_of, retry_after, usual
-from dolt_watch.text import outside
+from dolt_watch.targets.responses import json_of, retry_after, usual
 
 _ENDED = frozenset({"Complete", "Failed", "Suspended"})
 """Words of the column Status of Jobs that do not run."""

@@ -13,10 +13,10 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from dolt_watch.errors import SettingsError
-from dolt_watch.targets.http import Caller, Exchange, Trouble
+from dolt_watch.sanitize import outside
+from dolt_watch.targets.http_client import Caller, Exchange, Trouble
 from dolt_watch.targets.kubernetes.settings import KubernetesSettings
-from dolt_watch.targets.reading import json_of
-from dolt_watch.text import outside
+from dolt_watch.targets.responses import json_of
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Folder that Kubernetes mounts into a pod: token, ca.crt, namespace."""

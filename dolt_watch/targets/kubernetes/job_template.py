@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from dolt_watch.errors import SettingsError
-from dolt_watch.targets import Task
 from dolt_watch.targets.kubernetes.manifest import container_text
+from dolt_watch.targets.protocol import Task
 from dolt_watch.targets.templates import Template
 
 _FIX = "write a Job as for kubectl create: kind: Job, spec.template.spec.containers"

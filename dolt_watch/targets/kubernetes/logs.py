@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from urllib.parse import quote
 
 from dolt_watch.errors import DoltWatchError
-from dolt_watch.targets.http import CONNECT_TIMEOUT, ca_context
+from dolt_watch.sanitize import outside
+from dolt_watch.targets.http_client import CONNECT_TIMEOUT, ca_context
 from dolt_watch.targets.kubernetes import answers, names
 from dolt_watch.targets.kubernetes.api import ApiClient, describe, is_missing
-from dolt_watch.text import outside
 
 MAX_ERROR = 2000
 """Characters of an error's body that are shown."""

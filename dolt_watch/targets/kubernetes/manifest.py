@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from dolt_watch.targets import Task
 from dolt_watch.targets.kubernetes import names
 from dolt_watch.targets.kubernetes.settings import KubernetesSettings
+from dolt_watch.targets.protocol import Task
 
 MAX_ENV = 128 * 1024 - 1
 """Bytes of NAME=VALUE that Linux accepts in the environment of a program."""

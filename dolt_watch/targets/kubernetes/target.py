@@ -8,18 +8,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from dolt_watch.model import Verdict
-from dolt_watch.targets import Accepted, Answer, Capacity, JobReport, Refused, Task, Unknown
-from dolt_watch.targets.http import AWAY, Exchange
+from dolt_watch.core.model import Capacity, JobReport, Verdict
+from dolt_watch.core.model.target_answers import Accepted, Answer, Refused, Unknown
+from dolt_watch.sanitize import outside
+from dolt_watch.targets.http_client import AWAY, Exchange
 from dolt_watch.targets.kubernetes import answers, names
 from dolt_watch.targets.kubernetes.answers import PodState
 from dolt_watch.targets.kubernetes.api import TABLE, ApiClient, describe, find_connection, is_missing
 from dolt_watch.targets.kubernetes.manifest import JobNotPossible, complete_job, tombstone
 from dolt_watch.targets.kubernetes.settings import KubernetesSettings
 from dolt_watch.targets.kubernetes.validation import check_settings, load_templates
-from dolt_watch.targets.reading import LOOK_TIMEOUT
+from dolt_watch.targets.protocol import Task
+from dolt_watch.targets.responses import LOOK_TIMEOUT
 from dolt_watch.targets.templates import NotRendered
-from dolt_watch.text import outside
 
 MAX_LIST = 32 * 1024 * 1024
 """Bytes of a list of Jobs as a Table: about 200 for each Job."""

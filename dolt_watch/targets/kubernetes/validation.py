@@ -9,13 +9,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from dolt_watch.errors import SettingsError
-from dolt_watch.targets import Task
-from dolt_watch.targets.checks import check_url, seconds
 from dolt_watch.targets.kubernetes import names
 from dolt_watch.targets.kubernetes.job_template import read_job_template
 from dolt_watch.targets.kubernetes.manifest import pod_from_settings
 from dolt_watch.targets.kubernetes.settings import KubernetesSettings
+from dolt_watch.targets.protocol import Task
 from dolt_watch.targets.templates import Template, read
+from dolt_watch.targets.validation import check_url, seconds
 
 Manifest = Callable[[Task, str], Mapping[str, Any]]
 _VARIABLE = re.compile(r"[-._a-zA-Z][-._a-zA-Z0-9]*")

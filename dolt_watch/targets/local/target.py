@@ -14,10 +14,10 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dolt_watch.core.model import Capacity, JobReport, Verdict
+from dolt_watch.core.model.target_answers import Accepted, Answer, Busy, Refused, Unknown
 from dolt_watch.errors import SettingsError
-from dolt_watch.model import Verdict
-from dolt_watch.targets import Accepted, Answer, Busy, Capacity, JobReport, Refused, Task, Unknown
-from dolt_watch.targets.checks import seconds
+from dolt_watch.sanitize import outside
 from dolt_watch.targets.local import environment, health, launching, log_reader, stopping, sweeping, worktrees
 from dolt_watch.targets.local.git import GitFailed
 from dolt_watch.targets.local.health import program_missing
@@ -25,7 +25,8 @@ from dolt_watch.targets.local.settings import LocalSettings, default_root
 from dolt_watch.targets.local.store import AlreadyMade, NoSlot, Run, RunStore, StoreUnavailable
 from dolt_watch.targets.local.usage_limits import InvalidPattern, UsageLimits
 from dolt_watch.targets.local.verdicts import Ending, ending
-from dolt_watch.text import outside
+from dolt_watch.targets.protocol import Task
+from dolt_watch.targets.validation import seconds
 
 if TYPE_CHECKING:
     from dolt_watch.targets.templates import Template

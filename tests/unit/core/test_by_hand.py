@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.core.by_hand import Answer, Found, Nothing, Refusal, release, retry, stop
-from dolt_watch.core.derive import is_ours
-from dolt_watch.core.fold import fold_bead
-from dolt_watch.core.policy import sets_status
-from dolt_watch.model import Bead, Decision, Entry, Event, Facts, Kind, Phase, What, Wrote
+from dolt_watch.core.decisions.manual_actions import Answer, Found, Nothing, Refusal, release, retry, stop
+from dolt_watch.core.decisions.policy import sets_status
+from dolt_watch.core.model import Bead, Decision, Entry, Event, Facts, Kind, Phase, What, Wrote
+from dolt_watch.core.projection.event_deriver import is_ours
+from dolt_watch.core.projection.projection import fold_bead
 from tests.unit.core.test_decide import NOW, bead
 
 MINUTE = timedelta(minutes=1)

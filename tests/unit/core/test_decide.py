@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.core.decide import decide, questions, settling
-from dolt_watch.core.dispatching import failure
-from dolt_watch.core.policy import Outside, Plan, Policy, Questions, Scope
-from dolt_watch.core.reaping import stale_at
-from dolt_watch.core.reason_codes import ReasonCode
-from dolt_watch.model import Bead, Capacity, Hold, JobReport, Kind, Pause, Phase, Rule, Sign, State, Verdict
+from dolt_watch.core.decisions.dispatch_policy import failure
+from dolt_watch.core.decisions.planner import decide, questions, settling
+from dolt_watch.core.decisions.policy import Outside, Plan, Policy, Questions, Scope
+from dolt_watch.core.decisions.reap_policy import stale_at
+from dolt_watch.core.model import Bead, Capacity, Hold, JobReport, Kind, Pause, Phase, Rule, Sign, State, Verdict
+from dolt_watch.core.model.reason_codes import ReasonCode
 
 NOW = datetime(2026, 4, 18, 22, 35, 46, tzinfo=UTC)
 BOTH = Scope(dispatch=True, reap=True)

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.core.derive import appended, derive, is_ours
-from dolt_watch.model import (
+from dolt_watch.core.model import (
     Answers,
     CommitChanges,
     Entry,
@@ -23,6 +22,7 @@ from dolt_watch.model import (
     What,
     Wrote,
 )
+from dolt_watch.core.projection.event_deriver import appended, derive, is_ours
 
 AT = datetime(2026, 4, 18, 22, 35, 46, tzinfo=UTC)
 RULES = [Rule("agent")]

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.core.decide import decide, questions
-from dolt_watch.core.dispatching import REVERTED, WITHHELD, failure, notes, readies, restore, stops
-from dolt_watch.core.policy import AT_ONCE, Due, Outside, Policy, Scope
-from dolt_watch.core.reason_codes import ReasonCode
-from dolt_watch.model import Bead, Capacity, Check, Decision, Hold, Kind, Pause, Phase, Rule, State
+from dolt_watch.core.decisions.dispatch_policy import REVERTED, WITHHELD, failure, notes, readies, restore, stops
+from dolt_watch.core.decisions.planner import decide, questions
+from dolt_watch.core.decisions.policy import AT_ONCE, Due, Outside, Policy, Scope
+from dolt_watch.core.model import Bead, Capacity, Check, Decision, Hold, Kind, Pause, Phase, Rule, State
+from dolt_watch.core.model.reason_codes import ReasonCode
 from tests.unit.core.test_decide import BOTH, FREE, NOW, bead, kinds, plan, state
 
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.core.decide import decide, questions
-from dolt_watch.core.fold import fold_bead
-from dolt_watch.core.policy import Outside, Policy, Scope
-from dolt_watch.model import Bead, Event, Facts, Kind, Phase, RowChange, Rule, Sign, State, What
+from dolt_watch.core.decisions.planner import decide, questions
+from dolt_watch.core.decisions.policy import Outside, Policy, Scope
+from dolt_watch.core.model import Bead, Event, Facts, Kind, Phase, RowChange, Rule, Sign, State, What
+from dolt_watch.core.projection.projection import fold_bead
 from tests.unit.core.test_fold import AT, CLAIM, MATCHED, NEITHER, OPEN, RUNS, SENT, after, phase, said
 
 BACK = ("status", "notes", "started_at", "updated_at")

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.core.fold import Projection, fold_bead
-from dolt_watch.model import Bead, Entry, Event, Facts, Kind, Phase, Sign, State, What, Wrote
+from dolt_watch.core.model import Bead, Entry, Event, Facts, Kind, Phase, Sign, State, What, Wrote
+from dolt_watch.core.projection.projection import Projection, fold_bead
 
 AT = datetime(2026, 4, 18, 22, 35, 46, tzinfo=UTC)
 OPEN, RUNS, NEITHER = Facts(matches="agent", rank=(1, "x")), Facts(running=("agent",)), Facts()

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.core.fold import fold_bead
-from dolt_watch.model import Bead, Event, Facts, Kind, Phase, Sign, What
+from dolt_watch.core.model import Bead, Event, Facts, Kind, Phase, Sign, What
+from dolt_watch.core.projection.projection import fold_bead
 from tests.unit.core.test_fold import AT, MATCHED, NEITHER, OPEN, RUNS, SENT, after, did, said
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.core.fold import HELD, Projection
-from dolt_watch.model import Bead, Entry, Event, Kind, Pause, Phase, State, What, Wrote
+from dolt_watch.core.model import Bead, Entry, Event, Kind, Pause, Phase, State, What, Wrote
+from dolt_watch.core.projection.projection import HELD, Projection
 
 AT = datetime(2026, 4, 18, 22, 35, 46, tzinfo=UTC)
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given as drawn
 from hypothesis import strategies as st
 
-from dolt_watch.core.given import READINESS, inputs, leases_of, recall
-from dolt_watch.core.policy import ATTEMPTED, UNCOMMITTED, UNVERSIONED, Outside, Scope
-from dolt_watch.handlers.answers import recalled
-from dolt_watch.model import Capacity, Entry, Hold, JobReport, Kind, Lease, State, Verdict, Wrote
+from dolt_watch.core.decisions.policy import ATTEMPTED, UNCOMMITTED, UNVERSIONED, Outside, Scope
+from dolt_watch.core.decisions.recorded_inputs import READINESS, inputs, leases_of, recall
+from dolt_watch.core.decisions.settlement import recalled
+from dolt_watch.core.model import Capacity, Entry, Hold, JobReport, Kind, Lease, State, Verdict, Wrote
 
 NOW = datetime(2026, 4, 18, 22, 35, 46, 123456, UTC)
 JSON = st.recursive(

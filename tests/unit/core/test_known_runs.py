@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.core.decide import questions
-from dolt_watch.core.policy import AT_ONCE, RECHECK, Outside, Plan, Policy, Scope
-from dolt_watch.core.reason_codes import ReasonCode
-from dolt_watch.model import Bead, JobReport, Kind, Outage, Phase, Rule, Verdict
+from dolt_watch.core.decisions.planner import questions
+from dolt_watch.core.decisions.policy import AT_ONCE, RECHECK, Outside, Plan, Policy, Scope
+from dolt_watch.core.model import Bead, JobReport, Kind, Outage, Phase, Rule, Verdict
+from dolt_watch.core.model.reason_codes import ReasonCode
 from tests.unit.core.test_decide import BOTH, FREE, NOW, bead, kinds, plan, state
 
 MINUTE = timedelta(minutes=1)

@@ -7,13 +7,20 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.core import outages
-from dolt_watch.core.decide import decide, questions
-from dolt_watch.core.fold import Projection
-from dolt_watch.core.given import recall
-from dolt_watch.core.outages import Health, health_of, in_short, overlaid, pause, postponed, rest, unwell
-from dolt_watch.core.policy import AT_ONCE, Outside, Plan, Policy, Scope
-from dolt_watch.model import (
+from dolt_watch.core.decisions.circuit_breaker import (
+    Health,
+    health_of,
+    in_short,
+    overlaid,
+    pause,
+    postponed,
+    rest,
+    unwell,
+)
+from dolt_watch.core.decisions.planner import decide, questions
+from dolt_watch.core.decisions.policy import AT_ONCE, Outside, Plan, Policy, Scope
+from dolt_watch.core.decisions.recorded_inputs import recall
+from dolt_watch.core.model import (
     GLOBAL,
     Bead,
     Capacity,
@@ -28,6 +35,8 @@ from dolt_watch.model import (
     What,
     Wrote,
 )
+from dolt_watch.core.projection import target_outages
+from dolt_watch.core.projection.projection import Projection
 from tests.unit.core.test_decide import NOW, bead, kinds, state
 
 SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
@@ -203,7 +212,7 @@ def test_the_one_that_tried_it_before_tries_it_again() -> None:
 
 
 def test_a_bead_that_is_not_ready_does_not_try_it() -> None:
-    from dolt_watch.model import Hold
+    from dolt_watch.core.model import Hold
 
     known = Outside({"beadboard": ANSWERS}, {"b": Hold("ready", "blocked")})
     made = planned(bead("b", rank=(1,)), bead("a", rank=(2,)), outside=known)
@@ -429,7 +438,7 @@ def test_a_claim_of_one_that_is_sent_again_takes_its_place() -> None:
     assert after.claims == {"agent": (NOW,)}
     one = after.beads["a"]
     assert (one.phase, one.runs, one.matches, one.outage, one.sent_at) == (Phase.CLAIMED, True, False, "", NOW)
-    assert not outages.is_resent({"resend": "x"}) and not outages.is_resent({})
+    assert not target_outages.is_resent({"resend": "x"}) and not target_outages.is_resent({})
 
 
 def test_a_retry_of_what_an_outage_left_unknown_counts_no_attempt() -> None:
@@ -439,7 +448,7 @@ def test_a_retry_of_what_an_outage_left_unknown_counts_no_attempt() -> None:
 
 
 def test_a_sign_of_life_ends_the_doubt() -> None:
-    from dolt_watch.model import Sign
+    from dolt_watch.core.model import Sign
 
     sign = Sign(NOW, "notes", "agent", "c")
     projection = Projection(state(unknown("a")))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from dolt_watch.core.rules import Part, compile_rule
+from dolt_watch.core.model import Rule
+from dolt_watch.core.rules.compiled_rule import Part, compile_rule
 from dolt_watch.errors import RuleError
-from dolt_watch.model import Rule
 
 COLUMNS = {
     "id": "varchar(255)",

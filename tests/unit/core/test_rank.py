@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.core.rules import rank_key
+from dolt_watch.core.rules.compiled_rule import rank_key
 
 CLASSES: list[list[Any]] = [
     [None, float("nan"), Decimal("nan")],

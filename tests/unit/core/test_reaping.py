@@ -7,13 +7,11 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.core.decide import questions
-from dolt_watch.core.derive import is_ours
-from dolt_watch.core.dispatching import of_no_rule
-from dolt_watch.core.policy import AT_ONCE, Outside, Policy, Questions, Scope, paused, sets_status
-from dolt_watch.core.reaping import last_sign, quiet_since, stale_at
-from dolt_watch.core.reason_codes import ReasonCode
-from dolt_watch.model import (
+from dolt_watch.core.decisions.dispatch_policy import of_no_rule
+from dolt_watch.core.decisions.planner import questions
+from dolt_watch.core.decisions.policy import AT_ONCE, Outside, Policy, Questions, Scope, paused, sets_status
+from dolt_watch.core.decisions.reap_policy import last_sign, quiet_since, stale_at
+from dolt_watch.core.model import (
     Bead,
     Capacity,
     Decision,
@@ -28,6 +26,8 @@ from dolt_watch.model import (
     State,
     Verdict,
 )
+from dolt_watch.core.model.reason_codes import ReasonCode
+from dolt_watch.core.projection.event_deriver import is_ours
 from tests.unit.core.test_decide import BOTH, FREE, NOW, bead, kinds, plan, state
 
 SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.core.fold import DELETED, FREED
-from dolt_watch.core.reason_codes import (
+from dolt_watch.core.model import Kind
+from dolt_watch.core.model.reason_codes import (
     CODES,
     ReasonCode,
     derived,
@@ -15,7 +15,7 @@ from dolt_watch.core.reason_codes import (
     recorded_or_derived,
     unclear_code,
 )
-from dolt_watch.model import Kind
+from dolt_watch.core.projection.projection import DELETED, FREED
 
 NOT_FOUND = 'HTTP 400: {"error":"Bead bd-1 not found."}'
 GIVEN_UP = {"given": {"scope": ["dispatch"], "now": "2026-04-18T22:35:46+00:00"}}

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.core.decide import decide, questions
-from dolt_watch.core.policy import Outside, Plan, Policy, Scope
-from dolt_watch.core.reasons import Reasons, in_line, reasons, rule_words
-from dolt_watch.model import Bead, Capacity, Hold, Pause, Phase, Rule
+from dolt_watch.core.decisions.hold_reasons import Reasons, in_line, reasons, rule_words
+from dolt_watch.core.decisions.planner import decide, questions
+from dolt_watch.core.decisions.policy import Outside, Plan, Policy, Scope
+from dolt_watch.core.model import Bead, Capacity, Hold, Pause, Phase, Rule
 from tests.unit.core.test_decide import FREE, NOW, bead, state
 
 DISPATCH = Scope(dispatch=True)

@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from dolt_watch.core.derive import derive
-from dolt_watch.core.fold import fold_bead
-from dolt_watch.core.rekeyed import without_rekeyed
-from dolt_watch.model import Answers, Bead, CommitChanges, Event, Facts, Phase, RowChange, Rule, Sign, What
+from dolt_watch.core.model import Answers, Bead, CommitChanges, Event, Facts, Phase, RowChange, Rule, Sign, What
+from dolt_watch.core.projection.event_deriver import derive
+from dolt_watch.core.projection.projection import fold_bead
+from dolt_watch.core.projection.rekeyed_rows import without_rekeyed
 
 AT = datetime(2026, 4, 18, 12, 0, tzinfo=UTC)
 WAITS = Answers(matched=True, matches=True, was_running=False, runs=False)

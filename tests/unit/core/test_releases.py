@@ -7,12 +7,9 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.core.decide import decide, questions
-from dolt_watch.core.derive import derive
-from dolt_watch.core.evidence import traces
-from dolt_watch.core.fold import DELETED, FREED, Projection
-from dolt_watch.core.policy import Outside, Policy, Scope
-from dolt_watch.model import (
+from dolt_watch.core.decisions.planner import decide, questions
+from dolt_watch.core.decisions.policy import Outside, Policy, Scope
+from dolt_watch.core.model import (
     Act,
     Answers,
     Bead,
@@ -29,6 +26,9 @@ from dolt_watch.model import (
     What,
     Wrote,
 )
+from dolt_watch.core.projection.attempt_evidence import traces
+from dolt_watch.core.projection.event_deriver import derive
+from dolt_watch.core.projection.projection import DELETED, FREED, Projection
 from tests.unit.core.test_fold import AT, CLAIM, MATCHED, NEITHER, OPEN, RUNS, SENT, after, said
 
 CLAIMED = "auto-dispatcher claimed at 2026-04-18T22:35:46Z"

@@ -7,13 +7,9 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.core.decide import decide, questions
-from dolt_watch.core.derive import derive
-from dolt_watch.core.fold import Projection, fold_bead
-from dolt_watch.core.policy import Outside, Policy, Scope
-from dolt_watch.core.reason_codes import ReasonCode
-from dolt_watch.core.renames import renames
-from dolt_watch.model import (
+from dolt_watch.core.decisions.planner import decide, questions
+from dolt_watch.core.decisions.policy import Outside, Policy, Scope
+from dolt_watch.core.model import (
     Answers,
     Bead,
     CommitChanges,
@@ -28,6 +24,10 @@ from dolt_watch.model import (
     What,
     Wrote,
 )
+from dolt_watch.core.model.reason_codes import ReasonCode
+from dolt_watch.core.projection.event_deriver import derive
+from dolt_watch.core.projection.projection import Projection, fold_bead
+from dolt_watch.core.projection.renames import renames
 from tests.unit.core.test_fold import AT, OPEN, RUNS
 
 CELLS = {"status": "in_progress", "assignee": "agent", "notes": "n", "started_at": "s", "closed_at": None}

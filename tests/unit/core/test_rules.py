@@ -11,9 +11,9 @@ from typing import Any
 import orjson
 import pytest
 
-from dolt_watch.core.rules import CompiledRule, Part, compile_for, compile_rule, fingerprint
+from dolt_watch.core.model import Rule
+from dolt_watch.core.rules.compiled_rule import CompiledRule, Part, compile_for, compile_rule, fingerprint
 from dolt_watch.errors import RuleError
-from dolt_watch.model import Rule
 from tests.beads import SHAPES_FOLDER
 
 _ISSUES = (SHAPES_FOLDER / "1.0.2.sql").read_text().split("CREATE TABLE `issues` (")[1].split("\n);")[0]
@@ -183,7 +183,7 @@ def test_fingerprint() -> None:
 
 
 def test_sqlglot_is_not_imported_for_cached_text() -> None:
-    code = "import sys, dolt_watch.core.rules; sys.exit('sqlglot' in sys.modules)"
+    code = "import sys, dolt_watch.core.rules.compiled_rule; sys.exit('sqlglot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -9,8 +9,9 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from dolt_watch.engines.address import DoltLitePath, open_engine
-from dolt_watch.migrate import migrate
+from dolt_watch.engines.address import DoltLitePath
+from dolt_watch.engines.connect import open_engine
+from dolt_watch.ledger.schema import migrate
 from tests.beads import create_beads
 from tests.unit.ledger.here import Here
 

@@ -8,16 +8,18 @@ from typing import Any
 import orjson
 import pytest
 
+from dolt_watch.beads.feed_query import Lens
 from dolt_watch.beads.schema import tracker_schema
-from dolt_watch.context import DecisionContext
-from dolt_watch.core.rules import compile_for
-from dolt_watch.engines.address import DoltLitePath, open_engine
+from dolt_watch.checkpoint.poll import Look
+from dolt_watch.clock import FixedClock
+from dolt_watch.core.model import GLOBAL, Decision, Kind, Rule, State
+from dolt_watch.core.rules.compiled_rule import compile_for
+from dolt_watch.engines.address import DoltLitePath
+from dolt_watch.engines.connect import open_engine
 from dolt_watch.errors import Conflict
-from dolt_watch.feed import ENTRY_COLUMNS, Lens
-from dolt_watch.ledger import Identity, Ledger, Written
-from dolt_watch.look import Look
-from dolt_watch.model import GLOBAL, Decision, Kind, Rule, State
-from dolt_watch.times import FixedClock
+from dolt_watch.ledger.codec import ENTRY_COLUMNS
+from dolt_watch.ledger.decision_context import DecisionContext
+from dolt_watch.ledger.writer import Identity, Ledger, Written
 from tests.servers import message
 
 NOW = datetime(2026, 4, 18, 22, 35, 46, 123456, tzinfo=UTC)

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from dolt_watch.core.model import Kind
 from dolt_watch.engines import Param, Row, Transaction
 from dolt_watch.errors import Conflict, MergeInProgress, NotRecorded, Unreachable
-from dolt_watch.model import Kind
 from tests.unit.ledger.here import CLAIM, FAILED, NOW, PAUSE, REAP, SENT, Here
 
 

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from dolt_watch import __version__
+from dolt_watch.beads.event_rows import as_bd
+from dolt_watch.clock import DatabaseClock
+from dolt_watch.core.model import Decision, Kind
 from dolt_watch.errors import MissingRule
-from dolt_watch.ledger import bead_hash
-from dolt_watch.model import Decision, Kind
-from dolt_watch.times import DatabaseClock, utc
-from dolt_watch.traces import as_bd
+from dolt_watch.ledger.writer import bead_hash
+from dolt_watch.timestamps import utc
 from tests.beads import TEXT_BYTES as TEXT_LIMIT
 from tests.unit.ledger.here import CLAIM, FAILED, NOTE, NOW, PAUSE, REAP, SENT, Here
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.model import JobReport, Verdict
-from dolt_watch.targets import Busy, Refused, Unknown
-from dolt_watch.targets.http import Exchange, Trouble
+from dolt_watch.core.model import JobReport, Verdict
+from dolt_watch.core.model.target_answers import Busy, Refused, Unknown
+from dolt_watch.targets.http_client import Exchange, Trouble
 from dolt_watch.targets.kubernetes import answers
 from dolt_watch.targets.kubernetes.answers import PodState
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from dolt_watch.model import Verdict
-from dolt_watch.targets import Accepted, Busy, Refused, Unknown
+from dolt_watch.core.model import Verdict
+from dolt_watch.core.model.target_answers import Accepted, Busy, Refused, Unknown
 from dolt_watch.targets.kubernetes.names import job_name
 from dolt_watch.testing import a_task
 from tests.support.fault_proxy import Fault, FaultProxy

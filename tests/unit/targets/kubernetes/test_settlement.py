@@ -7,11 +7,12 @@ from datetime import timedelta
 
 import pytest
 
+from dolt_watch.core.model.target_answers import Answer
 from dolt_watch.engines import Engine
-from dolt_watch.targets import Answer, Task
+from dolt_watch.replay.verification import verify
 from dolt_watch.targets.kubernetes.settings import KubernetesSettings
 from dolt_watch.targets.kubernetes.target import KubernetesTarget
-from dolt_watch.verify import verify
+from dolt_watch.targets.protocol import Task
 from tests.light import Light
 from tests.support.fault_proxy import Fault, FaultProxy
 from tests.support.kubernetes import Namespace

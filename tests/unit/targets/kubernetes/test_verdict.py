@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from dolt_watch.model import JobReport, Verdict
-from dolt_watch.targets import Accepted
+from dolt_watch.core.model import JobReport, Verdict
+from dolt_watch.core.model.target_answers import Accepted
 from dolt_watch.targets.kubernetes.logs import LogsUnavailable
 from dolt_watch.targets.kubernetes.target import KubernetesTarget
 from dolt_watch.testing import a_task

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from dolt_watch.model import JobReport, Verdict
-from dolt_watch.targets import Accepted, Busy, Refused
+from dolt_watch.core.model import JobReport, Verdict
+from dolt_watch.core.model.target_answers import Accepted, Busy, Refused
 from dolt_watch.targets.local import processes, run_files
-from dolt_watch.testing.targets import a_task
+from dolt_watch.testing.target_conformance import a_task
 from tests.unit.targets.local.agents import alive, ended, local, output, run, start, until
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from dolt_watch.core.model.target_answers import Refused
 from dolt_watch.errors import SettingsError
-from dolt_watch.targets import Refused
 from dolt_watch.targets.local.settings import default_root
-from dolt_watch.testing.targets import a_task
+from dolt_watch.testing.target_conformance import a_task
 from tests.unit.targets.local.agents import local, output, run
 
 

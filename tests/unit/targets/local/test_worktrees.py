@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.targets import Refused
+from dolt_watch.core.model.target_answers import Refused
 from dolt_watch.targets.local import sweeping, worktrees
 from dolt_watch.targets.local.git import GitFailed
-from dolt_watch.testing.targets import a_task
+from dolt_watch.testing.target_conformance import a_task
 from tests.unit.targets.local.agents import ScriptTarget, ended, local, output, run, start, until
 
 COMMIT = "echo work > work && git add work && git -c user.name=a -c user.email=a@b commit -qm work"

@@ -1,0 +1,151 @@
+"""Puts the parts together for a command: engine, targets, ledger, loop."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+from dolt_watch.checkpoint.poll import Looker
+from dolt_watch.clock import Clock, DatabaseClock
+from dolt_watch.config import Settings, rule_hash, rules_text, settings_hash
+from dolt_watch.controller.executors import Acting, Reading, Telling
+from dolt_watch.controller.loop import Loop
+from dolt_watch.controller.notifications import Notifier, Receiver
+from dolt_watch.core.decisions.policy import Policy
+from dolt_watch.core.model import EMPTY
+from dolt_watch.engines import Engine
+from dolt_watch.handlers.stopping import RunStopper
+from dolt_watch.ledger.writer import Identity, Ledger
+
+if TYPE_CHECKING:
+    from dolt_watch.targets.protocol import Target
+
+
+class Targets:
+    """Targets by name, opened when first asked for. ``turning``: called each time, for one tick may ask a target of many beads."""
+
+    def __init__(self, settings: Settings, turning: Callable[[], None] = lambda: None) -> None:
+        self.settings, self.turning = settings, turning
+        self._open: dict[str, Target] = {}
+
+    def __call__(self, name: str) -> Target:
+        self.turning()
+        if name not in self._open:
+            from dolt_watch.targets.registry import open_target
+
+            self._open[name] = open_target(self.settings.targets[name])
+        return self._open[name]
+
+    def close(self) -> None:
+        for target in self._open.values():
+            target.close()
+
+
+def identity(settings: Settings) -> Identity:
+    return Identity(
+        socket.gethostname(),
+        settings.actor_dispatch,
+        settings.actor_reap,
+        settings_hash(settings),
+        rules_text(settings),
+    )
+
+
+def ledger(engine: Engine, settings: Settings, clock: Clock | None = None) -> Ledger:
+    return Ledger(engine, identity(settings), clock or DatabaseClock())
+
+
+def policy(settings: Settings, *, settles: bool = False) -> Policy:
+    """``settles``: targets that deduplicate are asked what became of a token. That may prevent a
+    later start, so only a loop that acts asks it.
+    """
+    named = settings.targets.items()
+    return Policy(
+        settings.rules,
+        settings.settle,
+        settings_hash=settings_hash(settings),
+        telling=frozenset(name for name, target in named if target.tells_of_jobs),
+        deduplicating=frozenset(name for name, target in named if settles and target.deduplicates),
+    )
+
+
+def build(
+    engine: Engine,
+    settings: Settings,
+    targets: Callable[[str], Target],
+    clock: Clock,
+    *,
+    patient: bool = True,
+    looker: Looker | None = None,
+    worker: Mapping[str, Any] = EMPTY,
+    turning: Callable[[], None] = lambda: None,
+) -> Loop:
+    """Return the loop that acts. ``patient``: a one-shot command waits for a bead to settle."""
+    notifier = None
+    if settings.notify.target:
+        notifier = Notifier(lambda: cast(Receiver, targets(settings.notify.target)))
+    stopping = [rule.target for rule in settings.rules if settings.targets[rule.target].stops_runs]
+    stopper = RunStopper(engine, targets, dict.fromkeys(stopping)) if stopping else None
+    actor = Acting(ledger(engine, settings, clock), settings.rules, targets, notifier, stopper)
+    return Loop(
+        engine,
+        policy(settings, settles=True),
+        _rule_hashes(settings),
+        targets,
+        actor,
+        clock,
+        looker=looker,
+        adopt=settings.adopt,
+        patient=patient,
+        project_id=settings.project_id,
+        poll=settings.poll,
+        worker=worker,
+        notified=settings.notify.kinds,
+        turning=turning,
+    )
+
+
+def build_dry_run(
+    engine: Engine,
+    settings: Settings,
+    targets: Callable[[str], Target],
+    clock: Clock,
+    *,
+    looker: Looker | None = None,
+) -> Loop:
+    """Return the same loop with an actor that only logs what it would do. It never waits."""
+    return _passive(engine, settings, targets, clock, Telling(), looker)
+
+
+def build_reader(engine: Engine, settings: Settings, targets: Callable[[str], Target], clock: Clock) -> Loop:
+    """Return the loop of a command that only reads the state: it logs, writes and sends nothing."""
+    return _passive(engine, settings, targets, clock, Reading(), None)
+
+
+def _passive(
+    engine: Engine,
+    settings: Settings,
+    targets: Callable[[str], Target],
+    clock: Clock,
+    actor: Reading,
+    looker: Looker | None,
+) -> Loop:
+    return Loop(
+        engine,
+        policy(settings),
+        _rule_hashes(settings),
+        targets,
+        actor,
+        clock,
+        looker=looker,
+        adopt=settings.adopt,
+        patient=False,
+        project_id=settings.project_id,
+        poll=settings.poll,
+        notified=settings.notify.kinds,
+    )
+
+
+def _rule_hashes(settings: Settings) -> dict[str, str]:
+    return {rule.name: rule_hash(rule) for rule in settings.rules}

@@ -1,0 +1,38 @@
+"""The settings: where they come from, what they come to, and how they are told. ``load`` is the way in."""
+
+from datetime import timedelta
+
+from dolt_watch.config.loader import load
+from dolt_watch.config.model import Settings
+from dolt_watch.config.serialization import (
+    Line,
+    describe,
+    hash_of_text,
+    rule_hash,
+    rules_from,
+    rules_text,
+    settings_hash,
+)
+from dolt_watch.targets.settings import TargetSettings
+
+__all__ = [
+    "Line",
+    "Settings",
+    "TargetSettings",
+    "describe",
+    "duration",
+    "hash_of_text",
+    "load",
+    "rule_hash",
+    "rules_from",
+    "rules_text",
+    "settings_hash",
+]
+
+
+def duration(text: str, where: str) -> timedelta:
+    """A duration given elsewhere than in the settings: '2s', '30m'. Raises SettingsError."""
+    from dolt_watch.config.converters import Given, convert
+
+    value: timedelta = convert(Given((where,), text, where, where), "timedelta")
+    return value

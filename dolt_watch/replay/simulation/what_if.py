@@ -1,0 +1,247 @@
+"""What would have been decided, from one end of a history to the other: reads it once, simulates, compares. Writes nothing, sends nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from dolt_watch.core.decisions.planner import questions
+from dolt_watch.core.decisions.policy import BOTH, Policy
+from dolt_watch.core.model import GLOBAL, Bead, What
+from dolt_watch.core.projection.event_deriver import derive
+from dolt_watch.core.projection.projection import Projection
+from dolt_watch.engines import Commit
+from dolt_watch.errors import DatabaseError, SettingsError
+from dolt_watch.replay.replayer import Past, Step, Under
+from dolt_watch.replay.simulation.attempt_log import Journal
+from dolt_watch.replay.simulation.comparison import SAME, Figures, Pair, compared, figures, usual
+from dolt_watch.replay.simulation.historical_readiness import Ready
+from dolt_watch.replay.simulation.queue_depth import Depths
+from dolt_watch.replay.simulation.recorded_timeline import Script, in_flight
+from dolt_watch.replay.simulation.row_views import Views
+from dolt_watch.replay.simulation.schedule import Schedule
+from dolt_watch.replay.simulation.simulator import Simulation
+
+Told = Callable[[datetime], None]
+
+
+class Question(NamedTuple):
+    """What is to be simulated."""
+
+    policy: Policy
+    every: timedelta
+    begins: Commit
+    ends: Commit
+    run_time: timedelta | None = None
+    """How long a run takes that was not recorded; None: the median of those recorded."""
+    rule: str = ""
+    """Only this rule's beads are told of; '' for all."""
+
+
+class Study(NamedTuple):
+    """The answer."""
+
+    question: Question
+    commits: int
+    recorded: Journal
+    simulated: Journal
+    pairs: list[Pair]
+    before: Figures
+    after: Figures
+    waiting: dict[str, str]
+    """Bead → why it still waits at the end of the simulation."""
+    assumed: tuple[str, ...]
+    """Beads that were dispatched here and have no recorded run."""
+    run_time: timedelta | None
+    """How long those were taken to run."""
+    ticks: int
+    stood: Policy | None
+    """The settings of the last recorded decision; None where there is none, or history does not hold them."""
+    depths: tuple[Depths, Depths]
+    """Recorded, and here."""
+
+
+def begins(past: Past) -> Commit:
+    """The first commit from which this history can be folded. Raises SettingsError where none can."""
+    known = past.begins()
+    commit = past.engine.commit_of(known) if known is not None else None
+    if commit is not None:
+        return commit
+    # nobody decided anything yet: from when beads' tables are there
+    line = list(past.engine.commits(None, past.until))[::-1]
+    low, high = 0, len(line) - 1
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if _foldable(past, line[middle]) else (middle + 1, high)
+    return line[low]
+
+
+def _foldable(past: Past, commit: Commit) -> bool:
+    try:
+        past.at(commit.hash, past.current)
+    except DatabaseError:
+        return False
+    return True
+
+
+def study(past: Past, question: Question, told: Told = lambda at: None) -> Study:
+    """``past``: up to ``question.ends``; ``told``: called with the date of each commit as it is read. Raises SettingsError, DatabaseError."""
+    engine, under, ends = past.engine, past.current, question.ends
+    views = Views(engine, under.policy.rules, under.compiled, past.columns)
+    read = _read(past, question, views, told)
+    begins_, recorded, script = read.begins, read.recorded, read.script
+    run_time = question.run_time or usual(recorded)
+    ready = Ready(engine, past.schema, begins_.hash, script.marks)
+    rows = views.at(begins_.hash, read.start.beads)
+    schedule = Schedule(question.every)
+    depths = Depths(read.start.beads, question.rule)
+    simulation = Simulation(under.policy, script, views, ready, read.start.state(), rows, schedule, run_time, depths)
+    simulation.run(begins_.date, ends.date, read.attempted)
+    waiting = _waiting(simulation, ends.date)
+
+    def why_not(bead: str) -> str:
+        return f"waits at the end: {waiting[bead]}" if bead in waiting else _why(simulation.projection.beads.get(bead))
+
+    pairs = compared(recorded, simulation.journal, question.every, why_not, question.rule)
+    span = ends.date - begins_.date
+    return Study(
+        question=question._replace(begins=begins_),
+        commits=read.commits,
+        recorded=_only(recorded, question.rule),
+        simulated=_only(simulation.journal, question.rule),
+        pairs=pairs,
+        before=figures(_only(recorded, question.rule), span),
+        after=figures(_only(simulation.journal, question.rule), span),
+        waiting={
+            bead: why for bead, why in waiting.items() if question.rule in ("", simulation.projection.beads[bead].rule)
+        },
+        assumed=tuple(simulation.runs.assumed),
+        run_time=run_time,
+        ticks=simulation.ticks,
+        stood=_stood(past),
+        depths=(read.depths, depths),
+    )
+
+
+class _Read(NamedTuple):
+    """History as it was read."""
+
+    begins: Commit
+    """On the line that the watcher followed."""
+    start: Projection
+    """How beads stood there, under the rules that are asked about."""
+    recorded: Journal
+    script: Script
+    commits: int
+    depths: Depths
+    attempted: frozenset[str] | None
+    """Where it begins in the middle of a tick: the beads that this tick had attempted by then."""
+
+
+def _read(past: Past, question: Question, views: Views, told: Told) -> _Read:
+    """Once, from where it was last folded from before ``--from``: what happened until then is in the state with which the simulation begins."""
+    asked = question.begins
+    first = past.made_before(asked.hash) or asked.hash
+    line = past.line(first)
+    if line is None:
+        raise SettingsError(
+            f"{asked.hash[:10]} is no ancestor of {past.until[:10]}",
+            where="--from",
+            fix="see `dolt log` for its ancestors",
+        )
+    commits = [commit for commit in line if commit.date <= asked.date]
+    begins_ = next((commit for commit in line if commit.hash == asked.hash), commits[-1] if commits else asked)
+    start = _state(past, first, past.current)
+    before = past.at(first, past.standing(first))
+    script, journal, beads = _begin(start, before)
+    depths = Depths(before.beads, question.rule)
+    begun, read = first == begins_.hash, 0
+    tick: list[tuple[datetime, str]] = []
+    for step in past.steps(first, also=views.compiled):
+        told(step.commit.date)
+        if not begun:
+            start.fold(derive(views.own(step.changes), views.rules))
+            decided = [(step.commit.date, entry.bead) for entry in step.changes.entries if entry.bead != GLOBAL]
+            tick = [*tick, *decided] if decided else []
+            if step.commit.hash == begins_.hash:
+                begun = True
+                script, journal, beads = _begin(start, step.projection)
+                depths = Depths(step.projection.beads, question.rule)
+            continue
+        read += 1
+        script.add(step, views)
+        _note(journal, beads, step)
+        _count(depths, step)
+    attempted = frozenset(bead for at, bead in tick if begins_.date - at < SAME) if tick else None
+    return _Read(
+        begins=begins_, start=start, recorded=journal, script=script, commits=read, depths=depths, attempted=attempted
+    )
+
+
+def _begin(start: Projection, recorded: Projection) -> tuple[Script, Journal, dict[str, Bead]]:
+    script = Script(in_flight(start.beads))
+    script.know(start.beads)
+    return script, Journal(in_flight(recorded.beads)), dict(recorded.beads)
+
+
+def _note(journal: Journal, beads: dict[str, Bead], step: Step) -> None:
+    """What one commit decided, and what it ended. ``beads``: as they stood before it; made to be as they stand after it."""
+    statuses = {row.bead: str(row.after.get("status", "")) for row in step.changes.rows if row.table == "issues"}
+    for event in step.events:
+        if event.what is What.RENAMED:
+            journal.renamed(event.other, event.bead)
+        if event.bead != GLOBAL:
+            after = step.projection.beads.get(event.bead)
+            journal.saw(event, beads.get(event.bead), after, statuses.get(event.bead, ""))
+            _keep(beads, event.bead, after)
+
+
+def _count(depths: Depths, step: Step) -> None:
+    beads = step.projection.beads
+    for event in step.events:
+        at = event.entry.at if event.entry is not None else event.at
+        depths.saw(at, event.bead, beads.get(event.bead))
+    if any(event.bead == GLOBAL for event in step.events):
+        depths.anew(step.commit.date, beads)
+
+
+def _stood(past: Past) -> Policy | None:
+    under = past.under(past.entries[-1].settings_hash) if past.entries else None
+    return under.policy if under is not None else None
+
+
+def _state(past: Past, commit: str, under: Under) -> Projection:
+    try:
+        return past.at(commit, under)
+    except DatabaseError as error:
+        raise SettingsError(
+            f"history cannot be folded from {commit[:10]}: {error.message}",
+            where="--from",
+            fix="begin at a later commit, when beads' tables had the columns that the rules use",
+        ) from error
+
+
+def _keep(beads: dict[str, Bead], id: str, bead: Bead | None) -> None:
+    if bead is None:
+        beads.pop(id, None)
+    else:
+        beads[id] = bead
+
+
+def _waiting(simulation: Simulation, now: datetime) -> dict[str, str]:
+    state = simulation.projection.state()
+    asked = questions(state, simulation.policy, now, BOTH)
+    why = {bead: hold.why for bead, hold in {**simulation.plan.holds, **asked.held}.items()}
+    return {bead.id: why.get(bead.id, "its tick would come later") for bead in state.beads.values() if bead.matches}
+
+
+def _why(bead: Bead | None) -> str:
+    return "it does not match" if bead is None else f"{bead.phase} at the end"
+
+
+def _only(journal: Journal, rule: str) -> Journal:
+    """Of one rule's beads."""
+    if not rule:
+        return journal
+    return journal.of_rule(rule)
