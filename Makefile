@@ -59,7 +59,7 @@ faults: $(DEV) ## The long profiles that `make test` leaves out
 
 image: $(DEV) ## The Dockerfile's steps, and a real build of it (root, buildah and debootstrap; else that part is skipped, and says so)
 	@mkdir -p $(WORK) && rm -f $(JUNIT)
-	$(PY) -m pytest -m slow --junitxml=$(JUNIT) tests/unit/test_dockerfile.py tests/unit/test_image.py $(PYTEST)
+	$(PY) -m pytest -m slow --junitxml=$(JUNIT) tests/deploy/test_dockerfile.py tests/deploy/test_image.py $(PYTEST)
 	@$(PY) .ci/ran.py $(JUNIT)
 
 check: $(DEV) ## Lint, format, types, import contracts, dependencies, workflows

@@ -14,8 +14,8 @@ from dolt_watch.cli.composition import Targets, build
 from dolt_watch.clock import DatabaseClock
 from dolt_watch.core.decisions.policy import BOTH
 from dolt_watch.engines.connect import open_engine
-from tests.servers import Server
 from tests.stubs.beadboard import BeadBoardStub
+from tests.support.servers import Server
 
 WAITS = "nothing new since"
 LINES = (

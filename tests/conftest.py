@@ -1,4 +1,4 @@
-"""Fixtures for all tests. See ``tests/servers.py`` for where the databases come from."""
+"""Fixtures for all tests. See ``tests/support/servers.py`` for where the databases come from."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ import pytest
 from dolt_watch.engines import Engine
 from dolt_watch.engines.address import Address, DoltLitePath
 from dolt_watch.engines.connect import open_engine
-from tests import beads, servers
-from tests.beads import Workspace
-from tests.servers import Server
+from tests.support import beads, servers
+from tests.support.beads import Workspace
+from tests.support.servers import Server
 
 Factory = Callable[[], Engine]
 

@@ -1,7 +1,7 @@
 """How bd itself finds its database: which ``.beads`` folder, and which of its files and variables.
 
 The order of precedence is that of bd's source at commit fbcee6c62 (June 2026). It is the table
-``docs/connection.md``, and ``tests/unit/test_settings_places.py`` tests it place by place. bd 1.0.2
+``docs/connection.md``, and ``tests/unit/config/test_setting_origins.py`` tests it place by place. bd 1.0.2
 knows neither ``dolt.host`` and ``dolt.mode`` of config.yaml nor ``dolt_server_socket``.
 """
 

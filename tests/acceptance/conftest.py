@@ -21,11 +21,11 @@ from dolt_watch.engines.connect import open_engine
 from dolt_watch.ledger.schema import migrate
 from dolt_watch.targets.protocol import Target
 from dolt_watch.timestamps import utc
-from tests import forked
-from tests.beads import Workspace
-from tests.lines import build
-from tests.servers import Server
 from tests.stubs.beadboard import BeadBoardStub
+from tests.support import forked
+from tests.support.beads import Workspace
+from tests.support.lines import build
+from tests.support.servers import Server
 
 ASSIGNED = ("--acceptance", "it works", "-a", "agent")
 NOW = timedelta()

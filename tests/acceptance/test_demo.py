@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests import servers
 from tests.conftest import NO_DOLTLITE
+from tests.support import servers
 
 STORY = (
     r"person +bd assign demo-1 agent",

@@ -24,7 +24,7 @@ from dolt_watch.inspection.doctor.context import Case
 from dolt_watch.inspection.doctor.findings import Finding, Level
 from tests.acceptance.conftest import Watch
 from tests.acceptance.doctoring import doctor, mend
-from tests.beads import ROOT
+from tests.support.beads import ROOT
 
 
 def test_all_is_well_and_nothing_is_written_or_sent(watch: Watch) -> None:

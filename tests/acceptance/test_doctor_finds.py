@@ -16,10 +16,10 @@ from dolt_watch.cli import composition
 from dolt_watch.core.model import GLOBAL, Decision, Kind
 from dolt_watch.engines.address import DoltLitePath
 from dolt_watch.engines.connect import open_engine
-from tests import beads, forked
 from tests.acceptance.conftest import Watch
 from tests.acceptance.doctoring import doctor, mend
 from tests.stubs.beadboard import BeadBoardStub, dead_url
+from tests.support import beads, forked
 
 # -- the database ----------------------------------------------------------------------------------------------------------------
 

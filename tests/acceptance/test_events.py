@@ -21,10 +21,10 @@ from dolt_watch.core.model import Rule
 from dolt_watch.engines.address import Address, DoltLitePath
 from dolt_watch.engines.connect import open_engine
 from dolt_watch.inspection.event_stream import Follower
-from tests import beads, servers
 from tests.acceptance.conftest import Watch, rows_of
 from tests.acceptance.test_why import reader
 from tests.conformance.test_feed import committed
+from tests.support import beads, servers
 
 RULES = [Rule("agent")]
 

@@ -20,12 +20,12 @@ from dolt_watch.core.model import Kind
 from dolt_watch.engines import Engine
 from dolt_watch.replay.verification import verify
 from dolt_watch.targets.settings import BeadBoardSettings, TargetSettings, WebhookSettings
-from tests.engines import on_engines
-from tests.light import Light
-from tests.lines import build
 from tests.stubs.agent_service import AgentServiceStub
 from tests.stubs.beadboard import BeadBoardStub, dead_url
 from tests.stubs.webhook import SECRET, WebhookStub
+from tests.support.embedded_tracker import Light
+from tests.support.engines import on_engines
+from tests.support.lines import build
 
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
 BEADS = ("bd-1", "bd-2", "bd-3", "bd-4")

@@ -13,7 +13,7 @@ from dolt_watch.core.model import Kind
 from dolt_watch.core.model.target_answers import Accepted, Answer, Busy, Refused, Unknown
 from dolt_watch.engines.address import DoltLitePath
 from dolt_watch.replay.simulation.attempt_log import Journal
-from tests.history import Deeds, History, clock
+from tests.support.history import Deeds, History, clock
 
 SETTINGS = (
     {},

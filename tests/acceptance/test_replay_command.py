@@ -16,9 +16,9 @@ import pytest
 
 from dolt_watch.config.converters import duration_text
 from dolt_watch.engines.address import Address, DoltLitePath
-from tests import forked
-from tests.history import Deeds, History
-from tests.servers import Server
+from tests.support import forked
+from tests.support.history import Deeds, History
+from tests.support.servers import Server
 
 DEEDS: Deeds = {
     "10:01:00": lambda h: h.new("a"),

@@ -13,7 +13,7 @@ from dolt_watch.core.model import Capacity
 from dolt_watch.core.model.target_answers import Busy, Refused, Unknown
 from dolt_watch.engines.address import DoltLitePath
 from dolt_watch.replay.simulation.what_if import Study
-from tests.history import History, clock
+from tests.support.history import History, clock
 
 # What is recorded: one at a time, reaped after 30 minutes, a tick at each even minute, settle 2s.
 #

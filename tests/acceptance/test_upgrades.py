@@ -13,9 +13,9 @@ from dolt_watch.beads.migration import NOT_COMMITTED
 from dolt_watch.engines import Commit
 from dolt_watch.inspection import event_stream
 from tests.acceptance.conftest import Watch, watching
-from tests.beads import initialized
-from tests.servers import Server
 from tests.standin import launcher
+from tests.support.beads import initialized
+from tests.support.servers import Server
 
 RULE = """[rules.agent]
 max_in_flight = 3

@@ -14,12 +14,12 @@ from dolt_watch.config import load
 from dolt_watch.engines.address import DoltLitePath
 from dolt_watch.engines.connect import open_engine
 from dolt_watch.ledger.schema import LOCAL
-from tests import beads
 from tests.acceptance.conftest import Ran, Watch, rows_of
-from tests.beads import Workspace
 from tests.conformance.test_feed import committed
-from tests.servers import Server
 from tests.stubs.beadboard import BeadBoardStub
+from tests.support import beads
+from tests.support.beads import Workspace
+from tests.support.servers import Server
 
 NO_SETTLE = ("--set", "settle=0s")
 

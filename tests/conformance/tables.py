@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from dolt_watch.engines import Edge, Engine, Param
-from tests.servers import call
+from tests.support.servers import call
 
 ME = "watcher <watcher@example.com>"
 THEM = "person <person@example.com>"

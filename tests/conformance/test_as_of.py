@@ -9,7 +9,7 @@ import pytest
 from dolt_watch.engines import Commit, Engine
 from dolt_watch.errors import SettingsError
 from dolt_watch.history.revisions import commit_at
-from tests.servers import message
+from tests.support.servers import message
 
 NOON = datetime(2026, 4, 18, 12, tzinfo=UTC)
 ME = "me <me@x>"

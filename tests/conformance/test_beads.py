@@ -14,9 +14,9 @@ from dolt_watch.engines.connect import open_engine
 from dolt_watch.engines.sql_text import statements
 from dolt_watch.errors import BeadGone, Conflict
 from dolt_watch.ledger.schema import migrate
-from tests.beads import ROOT, SHAPES, SHAPES_FOLDER, create_beads
 from tests.conformance.tables import ME, THEM, commit, head, write
-from tests.servers import Source, choose_bd
+from tests.support.beads import ROOT, SHAPES, SHAPES_FOLDER, create_beads
+from tests.support.servers import Source, choose_bd
 
 TABLES = ["issues", "events", "comments", "labels", "dependencies", "metadata", "config"]
 BEAD = "INSERT INTO issues (id, title, description, design, acceptance_criteria, notes) VALUES ('bd-1', 'T', '', '', '', '')"

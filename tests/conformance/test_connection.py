@@ -14,7 +14,7 @@ import pytest
 from dolt_watch.engines.connect import open_engine
 from dolt_watch.errors import SettingsError, Unreachable
 from tests.conformance.tables import ME, head, make, read
-from tests.servers import Server, start_dolt
+from tests.support.servers import Server, start_dolt
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from dolt_watch.engines import Edge
 from dolt_watch.engines.dolt.diff_reader import lines
 from tests.conformance.tables import branch, chain, checkout, commit, diff, head, make, write
-from tests.servers import call
+from tests.support.servers import call
 
 
 def add(engine, key: str, value: str = "x") -> str:

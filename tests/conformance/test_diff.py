@@ -7,7 +7,7 @@ import pytest
 from dolt_watch.engines import WORKING, Edge
 from dolt_watch.errors import NoSuchTable, SchemaChanged, UnknownCommit
 from tests.conformance.tables import branch, chain, checkout, commit, diff, head, make, write
-from tests.servers import call
+from tests.support.servers import call
 
 
 @pytest.fixture(params=["parents known", "parents unknown"])

@@ -14,7 +14,7 @@ from dolt_watch.config import load
 from dolt_watch.engines.address import Address
 from dolt_watch.engines.connect import open_engine
 from dolt_watch.errors import SettingsError
-from tests.servers import home, own_dolt, start_dolt
+from tests.support.servers import home, own_dolt, start_dolt
 
 
 def _fix(folder: Path) -> str:

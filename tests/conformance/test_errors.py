@@ -14,7 +14,7 @@ from dolt_watch.engines.dolt import errors as dolt_errors
 from dolt_watch.engines.dolt.errors import kind_of
 from dolt_watch.engines.doltlite import errors as doltlite_errors
 from tests.conformance.tables import commit, make, write
-from tests.servers import free_port
+from tests.support.servers import free_port
 
 FK = (
     "Committing this transaction resulted in a working set with constraint violations, transaction rolled back. …\n"

@@ -9,7 +9,7 @@ import pytest
 from dolt_watch.errors import UnknownCommit
 from dolt_watch.timestamps import LATEST, utc
 from tests.conformance.tables import branch, checkout, commit, head, make
-from tests.servers import call, message
+from tests.support.servers import call, message
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from dolt_watch.inspection.event_export import tell
 from dolt_watch.inspection.why.bead_timeline import Search, life, line_to
 from tests.acceptance.conftest import rows_of
 from tests.conformance.test_feed import committed
-from tests.servers import call
+from tests.support.servers import call
 
 RULES = [Rule("agent")]
 

@@ -11,9 +11,9 @@ from dolt_watch.core.model import What
 from dolt_watch.core.model.target_answers import Refused
 from dolt_watch.engines import Edge
 from dolt_watch.engines.address import Address, DoltLitePath
-from tests import migrating
-from tests.history import History
-from tests.migrating import REKEY_DEPENDENCIES
+from tests.support import migrating
+from tests.support.history import History
+from tests.support.migrating import REKEY_DEPENDENCIES
 
 
 @pytest.fixture(params=["dolt", "doltlite"])

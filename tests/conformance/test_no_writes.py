@@ -14,9 +14,9 @@ from dolt_watch.engines.address import Address
 from dolt_watch.engines.connect import open_engine
 from dolt_watch.errors import BranchDenied, ReadOnly
 from dolt_watch.ledger.schema import migrate
-from tests import forked
-from tests.beads import create_beads
-from tests.servers import Server, own_dolt, start_dolt
+from tests.support import forked
+from tests.support.beads import create_beads
+from tests.support.servers import Server, own_dolt, start_dolt
 
 AUTHOR = "t <t@example.com>"
 ASSIGNED = (

@@ -14,7 +14,7 @@ from dolt_watch.engines.address import Address
 from dolt_watch.engines.connect import open_engine
 from dolt_watch.engines.dolt.errors import translate
 from dolt_watch.errors import DoltWatchError, OlderDolt
-from tests.servers import own_dolt, start_dolt, without
+from tests.support.servers import own_dolt, start_dolt, without
 
 NEWER = "DOLT_WATCH_TEST_NEWER_DOLT"
 """Environment variable: the path of a `dolt` of version 2, where the one on PATH is of version 1."""

@@ -12,8 +12,8 @@ from dolt_watch.engines import WORKING, Edge
 from dolt_watch.engines.connect import open_engine
 from dolt_watch.engines.dolt.connection import Link
 from dolt_watch.errors import AccessDenied
-from tests.beads import SHAPES, create_beads
 from tests.conformance.tables import ME, chain, commit, head, write
+from tests.support.beads import SHAPES, create_beads
 
 GRANTS = (
     "SELECT ON `{db}`.*",

@@ -20,7 +20,7 @@ from dolt_watch.engines.dolt import connection as dolt_link
 from dolt_watch.engines.dolt.connection_errors import reason
 from dolt_watch.engines.dolt.engine import lock_name
 from dolt_watch.errors import Unreachable
-from tests.servers import free_port, own_dolt, start_dolt
+from tests.support.servers import free_port, own_dolt, start_dolt
 
 HTTP = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"
 

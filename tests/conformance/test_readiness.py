@@ -15,9 +15,9 @@ from dolt_watch.beads.readiness import readiness
 from dolt_watch.beads.schema import TrackerSchema, tracker_schema
 from dolt_watch.engines import Engine
 from dolt_watch.engines.sql_text import chunks
-from tests.beads import create_beads
 from tests.conformance.tables import head, write
 from tests.standin import recorded
+from tests.support.beads import create_beads
 
 TEXTS = ("description", "design", "acceptance_criteria", "notes")
 STRICTER: Mapping[str, str] = {}

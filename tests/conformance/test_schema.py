@@ -25,7 +25,7 @@ from dolt_watch.errors import UnknownCommit, UnsupportedSchema
 from dolt_watch.inspection.doctor import schema_checks
 from dolt_watch.inspection.doctor.context import Case
 from dolt_watch.inspection.doctor.findings import Level
-from tests.beads import SHAPES, create_beads
+from tests.support.beads import SHAPES, create_beads
 
 ME = "ann <ann@test>"
 BEAD = "INSERT INTO issues (id, title, description, design, acceptance_criteria, notes) VALUES"

@@ -19,9 +19,9 @@ from dolt_watch.errors import UnknownCommit
 from dolt_watch.inspection.event_stream import first_commit
 from dolt_watch.inspection.why.bead_timeline import is_cut, line_to
 from dolt_watch.ledger.schema import migrate
-from tests import forked
-from tests.beads import create_beads
-from tests.servers import Server
+from tests.support import forked
+from tests.support.beads import create_beads
+from tests.support.servers import Server
 
 COMMITS = 70
 DEPTH = 60

@@ -17,8 +17,8 @@ from dolt_watch.inspection.doctor.context import Case
 from dolt_watch.inspection.doctor.findings import Level
 from dolt_watch.inspection.doctor.schema_checks import events as events_check
 from dolt_watch.replay.verification import verify
-from tests.beads import SHAPES, create_beads
-from tests.light import Light
+from tests.support.beads import SHAPES, create_beads
+from tests.support.embedded_tracker import Light
 
 MINUTE = timedelta(minutes=1)
 

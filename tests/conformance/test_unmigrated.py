@@ -14,8 +14,8 @@ from dolt_watch.engines import WORKING
 from dolt_watch.engines.address import Address, DoltLitePath
 from dolt_watch.replay.verification import verify
 from dolt_watch.targets.protocol import Task
-from tests import migrating
-from tests.history import History
+from tests.support import migrating
+from tests.support.history import History
 
 CHANGES = {
     "a column of issues that may be NULL": ("issues", ["ALTER TABLE issues ADD COLUMN spare INT"]),

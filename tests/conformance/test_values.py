@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dolt_watch.timestamps import utc
 from tests.conformance.tables import commit, make, write
-from tests.servers import message
+from tests.support.servers import message
 
 
 @pytest.fixture

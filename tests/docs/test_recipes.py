@@ -20,7 +20,7 @@ from dolt_watch.config import load
 from dolt_watch.errors import SettingsError
 from dolt_watch.timestamps import utc
 from tests.docs.conftest import ROOT
-from tests.servers import tool
+from tests.support.servers import tool
 
 HERE = ROOT / "docs/recipes"
 PAGES = {page.stem: page.read_text("utf-8") for page in HERE.glob("*.md")}

@@ -24,12 +24,12 @@ from dolt_watch.ledger.schema import migrate
 from dolt_watch.replay.replayer import Past
 from dolt_watch.replay.verification import verify
 from dolt_watch.targets.protocol import Target
-from tests import forked, servers
-from tests.beads import create_beads
 from tests.faults.racing import AT_ONCE, ROOT, clean_env
-from tests.lines import build
-from tests.servers import Server
 from tests.stubs.beadboard import BeadBoardStub
+from tests.support import forked, servers
+from tests.support.beads import create_beads
+from tests.support.lines import build
+from tests.support.servers import Server
 
 DISPATCH, REAP = Scope(dispatch=True), Scope(reap=True)
 

@@ -23,7 +23,7 @@ from dolt_watch.core.model import Capacity, JobReport
 from dolt_watch.core.model.target_answers import Answer
 from dolt_watch.engines import Engine
 from dolt_watch.targets.protocol import Target, Task
-from tests.servers import die_with_parent
+from tests.support.servers import die_with_parent
 
 T = TypeVar("T")
 Tell = Callable[[str], None]

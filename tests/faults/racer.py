@@ -20,7 +20,7 @@ from dolt_watch.config import load
 from dolt_watch.core.decisions.policy import Scope
 from dolt_watch.engines.connect import open_engine
 from dolt_watch.errors import DoltWatchError
-from tests.lines import build
+from tests.support.lines import build
 
 
 class Ahead:

@@ -20,10 +20,10 @@ from dolt_watch.engines import Edge, Engine
 from dolt_watch.engines.connect import open_engine
 from dolt_watch.history import commit_path
 from dolt_watch.ledger.schema import migrate
-from tests import beads
 from tests.acceptance.conftest import rows_of
-from tests.servers import die_with_parent
 from tests.stubs.beadboard import BeadBoardStub
+from tests.support import beads
+from tests.support.servers import die_with_parent
 
 ROOT = Path(__file__).resolve().parents[2]
 AT_ONCE = ("settle=0s", "rules.agent.max_in_flight=1000")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from dolt_watch.core.decisions.policy import Scope
 from dolt_watch.core.model import Kind
 from tests.faults.board import LOST
-from tests.servers import call
+from tests.support.servers import call
 
 if TYPE_CHECKING:
     from tests.faults.world import World

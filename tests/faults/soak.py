@@ -28,8 +28,8 @@ from dolt_watch.errors import DoltWatchError, Unreachable
 from dolt_watch.telemetry.health import Health
 from dolt_watch.telemetry.log_output import RepeatFilter
 from dolt_watch.telemetry.metrics import Metrics
-from tests.light import Light
-from tests.lines import Hearing, Service, build
+from tests.support.embedded_tracker import Light
+from tests.support.lines import Hearing, Service, build
 
 POLL = 2.0
 CHANGE = 97

@@ -23,11 +23,11 @@ from dolt_watch.engines import Engine
 from dolt_watch.engines.connect import open_engine
 from dolt_watch.engines.sql_text import statements
 from dolt_watch.ledger.schema import migrate
-from tests.beads import SHAPES_FOLDER, create_beads
 from tests.faults.racing import AT_ONCE, ROOT
-from tests.lines import build
-from tests.servers import Server
 from tests.stubs.beadboard import BeadBoardStub
+from tests.support.beads import SHAPES_FOLDER, create_beads
+from tests.support.lines import build
+from tests.support.servers import Server
 
 HERE, CLONES = "here", ("here", "there", "yonder")
 BEADS = ("b0", "b1")

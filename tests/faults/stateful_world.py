@@ -29,10 +29,10 @@ from dolt_watch.errors import NothingToCommit
 from dolt_watch.ledger.schema import migrate
 from dolt_watch.sanitize import outside
 from dolt_watch.targets.protocol import Target
-from tests import beads
 from tests.faults.stateful_service import HttpService, Run, Service
-from tests.lines import build
 from tests.stubs.beadboard import BeadBoardStub
+from tests.support import beads
+from tests.support.lines import build
 
 BEGINNING = datetime(2031, 1, 1, tzinfo=UTC)
 SECOND = timedelta(seconds=1)

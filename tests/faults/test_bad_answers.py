@@ -28,9 +28,9 @@ from dolt_watch.sanitize import outside
 from dolt_watch.targets.beadboard import BeadBoard, read_answer, read_status
 from dolt_watch.targets.http_client import MAX_BODY, Exchange, Trouble
 from dolt_watch.targets.service_health import read_health
-from tests.beads import TEXT_BYTES as TEXT_LIMIT
 from tests.faults.stateful_service import Run, Says, Service
 from tests.faults.stateful_world import BOTH, World, template
+from tests.support.beads import TEXT_BYTES as TEXT_LIMIT
 
 ALL = int(os.environ.get("DOLT_WATCH_EXAMPLES", "10000"))
 Profile = Callable[[Any], Any]

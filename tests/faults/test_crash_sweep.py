@@ -11,12 +11,12 @@ import pytest
 
 from dolt_watch.engines.address import Address, DoltLitePath
 from dolt_watch.ledger.reader import entries
-from tests.engines import on_engines
 from tests.faults.board import Moment
 from tests.faults.effects import POST, Ended, Grain, lasting, writes
 from tests.faults.scenarios import EVERYWHERE, SCENARIOS
 from tests.faults.tally import Tally
 from tests.faults.world import World
+from tests.support.engines import on_engines
 
 SEEDS = range(6)
 ROUNDS = 20

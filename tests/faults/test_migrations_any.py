@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dolt_watch.engines.address import Address, DoltLitePath
-from tests import migrating
-from tests.history import History
-from tests.servers import Server
+from tests.support import migrating
+from tests.support.history import History
+from tests.support.servers import Server
 
 TABLES = ("issues", "comments", "events", "labels", "dependencies")
 FOREIGN_KEYS = {"labels": "fk_labels_issue"}

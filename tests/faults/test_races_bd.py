@@ -17,9 +17,9 @@ from dolt_watch.engines.dolt.connection import Link
 from dolt_watch.engines.dolt.engine import DoltTransaction
 from tests.acceptance.conftest import Watch, rows_of
 from tests.acceptance.conftest import watch as _watch
-from tests.beads import Workspace
 from tests.faults import racing
 from tests.faults.racing import AT_ONCE, changes_of_issues, racers
+from tests.support.beads import Workspace
 
 watch, tally = _watch, racing.tally
 

@@ -16,10 +16,10 @@ from dolt_watch.engines import Engine
 from dolt_watch.ledger.schema import LOCAL, migrate
 from dolt_watch.targets.protocol import Target
 from tests.acceptance.conftest import rows_of
-from tests.beads import create_beads
 from tests.faults.cloning import Clones
 from tests.faults.racing import ROOT
-from tests.servers import call
+from tests.support.beads import create_beads
+from tests.support.servers import call
 
 PAGE = (ROOT / "docs" / "clones.md").read_text(encoding="utf-8")
 STEPS = [

@@ -21,7 +21,7 @@ from dolt_watch.ledger.writer import Written
 from tests.acceptance.conftest import rows_of
 from tests.faults import racing
 from tests.faults.racing import AT_ONCE, CLAIMED_AND_SENT, Arena, tick_all
-from tests.lines import build
+from tests.support.lines import build
 
 arena, dolt_arena, tally = racing.arena, racing.dolt_arena, racing.tally
 

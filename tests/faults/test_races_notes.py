@@ -19,7 +19,7 @@ from tests.acceptance.conftest import watch as _watch
 from tests.faults import racing
 from tests.faults.racing import AT_ONCE, Racer, changes_of_issues, racers
 from tests.faults.test_races_bd import said
-from tests.lines import build
+from tests.support.lines import build
 
 watch, tally = _watch, racing.tally
 

@@ -14,7 +14,7 @@ from dolt_watch.engines.address import Address, DoltLitePath
 from tests.faults.scenarios import SCENARIOS, due
 from tests.faults.tally import Tally
 from tests.faults.world import World
-from tests.servers import call, message
+from tests.support.servers import call, message
 
 
 def state(world: World, bead: str) -> Bead | None:

@@ -19,7 +19,7 @@ from tests.faults.effects import Effects, Ended, Grain, Tell, Worker, lasting, w
 from tests.faults.scenarios import SCENARIOS, Scenario
 from tests.faults.tally import Tally
 from tests.faults.world import WatchedTargets, World
-from tests.servers import Server, free_port, own_dolt, start_dolt
+from tests.support.servers import Server, free_port, own_dolt, start_dolt
 
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
 

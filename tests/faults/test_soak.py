@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from dolt_watch.engines.address import Address, DoltLitePath
-from tests.beads import ROOT
-from tests.servers import Server
+from tests.support.beads import ROOT
+from tests.support.servers import Server
 
 MB = 1_000_000
 

@@ -20,14 +20,14 @@ from dolt_watch.engines.connect import open_engine
 from dolt_watch.errors import Unreachable
 from dolt_watch.ledger.schema import migrate
 from dolt_watch.targets.protocol import Target
-from tests.beads import create_beads
 from tests.faults.board import KillingBoard, Moment
 from tests.faults.checks import Checks
 from tests.faults.effects import Effects, Ended, Grain, Tell, WatchedTarget, Worker, every, watched
 from tests.faults.scenarios import Scenario
 from tests.faults.tally import Tally
-from tests.lines import build
 from tests.stubs.agent_service import AgentServiceStub
+from tests.support.beads import create_beads
+from tests.support.lines import build
 
 THEM = "ada <ada@example.com>"
 MOST_TICKS = 30

@@ -12,7 +12,7 @@ import pytest
 from dolt_watch.engines.address import DoltLitePath
 from dolt_watch.engines.connect import open_engine
 from dolt_watch.ledger.schema import migrate
-from tests.beads import create_beads
+from tests.support.beads import create_beads
 from tests.unit.ledger.here import Here
 
 

@@ -20,7 +20,7 @@ from dolt_watch.errors import Conflict
 from dolt_watch.ledger.codec import ENTRY_COLUMNS
 from dolt_watch.ledger.decision_context import DecisionContext
 from dolt_watch.ledger.writer import Identity, Ledger, Written
-from tests.servers import message
+from tests.support.servers import message
 
 NOW = datetime(2026, 4, 18, 22, 35, 46, 123456, tzinfo=UTC)
 RULE = Rule("agent", when="assignee = 'agent' AND status = 'open' AND owner <> 'nobody'")

@@ -13,7 +13,7 @@ from dolt_watch.replay.verification import verify
 from dolt_watch.targets.kubernetes.settings import KubernetesSettings
 from dolt_watch.targets.kubernetes.target import KubernetesTarget
 from dolt_watch.targets.protocol import Task
-from tests.light import Light
+from tests.support.embedded_tracker import Light
 from tests.support.fault_proxy import Fault, FaultProxy
 from tests.support.kubernetes import Namespace
 from tests.unit.targets.kubernetes.conftest import MakeTarget
