@@ -11,7 +11,7 @@ from typing import Any
 
 from bench.measure import Process, size
 from dolt_watch.config import Settings, load
-from dolt_watch.engines.address import Address
+from dolt_watch.engines.address import ServerAddress
 from dolt_watch.engines.connect import open_engine
 from tests.support import beads
 from tests.support.servers import Server
@@ -33,7 +33,7 @@ class Place:
     """A workspace of bd on a database of its own, migrated; ``run`` is as a CronJob would be."""
 
     server: Server
-    address: Address
+    address: ServerAddress
     run: Process
     settings: Settings
 

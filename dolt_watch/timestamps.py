@@ -21,7 +21,7 @@ def utc(value: Any) -> datetime | None:
     return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-FAR = 9000
+MAX_YEAR = 9000
 """From this year on a time is nobody's: sums with it would pass the last one that there is."""
 
 
@@ -36,15 +36,15 @@ def written(value: Any) -> datetime | None:
 def told(value: Any) -> datetime | None:
     """A time that somebody else wrote, in a row or in an import: None where it is none, or one that nobody can mean."""
     moment = written(value)
-    return moment if moment is not None and moment.year < FAR else None
+    return moment if moment is not None and moment.year < MAX_YEAR else None
 
 
-LATEST = datetime(FAR, 1, 1, tzinfo=UTC)
+LATEST = datetime(MAX_YEAR, 1, 1, tzinfo=UTC)
 
 
 def dated(moment: datetime) -> datetime:
     """The date of a commit, which whoever makes it may choose: never later than sums with it can be."""
-    return moment if moment.year < FAR else LATEST
+    return moment if moment.year < MAX_YEAR else LATEST
 
 
 def iso(moment: datetime) -> str:

@@ -22,7 +22,7 @@ from pathlib import Path
 import pytest
 
 from dolt_watch.engines import Engine
-from dolt_watch.engines.address import Address, DoltLitePath
+from dolt_watch.engines.address import FileAddress, ServerAddress
 from dolt_watch.engines.connect import open_engine
 from tests.support import beads, servers
 from tests.support.beads import Workspace
@@ -102,7 +102,7 @@ def dolt_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture
-def dolt_address(dolt_server: Server) -> Iterator[Address]:
+def dolt_address(dolt_server: Server) -> Iterator[ServerAddress]:
     """A fresh, empty database on the server, dropped afterwards."""
     address = dolt_server.fresh()
     yield address
@@ -110,14 +110,14 @@ def dolt_address(dolt_server: Server) -> Iterator[Address]:
 
 
 @pytest.fixture
-def doltlite_path(tmp_path: Path) -> DoltLitePath:
+def doltlite_path(tmp_path: Path) -> FileAddress:
     """A fresh DoltLite file, not yet made."""
     if NO_DOLTLITE:
         servers.without(NO_DOLTLITE)
-    return DoltLitePath(str(tmp_path / "fresh.db"))
+    return FileAddress(str(tmp_path / "fresh.db"))
 
 
-def _factory(address: Address | DoltLitePath) -> Iterator[Factory]:
+def _factory(address: ServerAddress | FileAddress) -> Iterator[Factory]:
     made: list[Engine] = []
 
     def make() -> Engine:
@@ -130,13 +130,13 @@ def _factory(address: Address | DoltLitePath) -> Iterator[Factory]:
 
 
 @pytest.fixture
-def dolt_factory(dolt_address: Address) -> Iterator[Factory]:
+def dolt_factory(dolt_address: ServerAddress) -> Iterator[Factory]:
     """New connections to one fresh database of the Dolt server."""
     yield from _factory(dolt_address)
 
 
 @pytest.fixture
-def doltlite_factory(doltlite_path: DoltLitePath) -> Iterator[Factory]:
+def doltlite_factory(doltlite_path: FileAddress) -> Iterator[Factory]:
     """New connections to one fresh DoltLite file."""
     yield from _factory(doltlite_path)
 

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from dolt_watch.beads.queue_readiness import _CHUNK, _DEPTH, AHEAD, Query, _marks
 from dolt_watch.beads.readiness import PARENT
-from dolt_watch.core.model import Hold
+from dolt_watch.core.model import HoldReason
 from dolt_watch.core.model.columns import ISSUE_TARGETS, target_expression
 from dolt_watch.engines import Engine
 from dolt_watch.engines.sql_text import chunks
@@ -15,7 +15,9 @@ from dolt_watch.errors import NoSuchTable
 from dolt_watch.timestamps import iso, told
 
 
-def alive_by_children(engine: Engine, since: Mapping[str, datetime], commit: str, now: datetime) -> dict[str, Hold]:
+def spared_by_children(
+    engine: Engine, since: Mapping[str, datetime], commit: str, now: datetime
+) -> dict[str, HoldReason]:
     """Beads (an epic) on whose children, at any depth, somebody was at work: bead → since when that counts. As ``commit`` has the rows.
 
     By the children's own times, as bd writes them: they spare a bead, and never cause an act. None that lies further ahead than a wrong zone can explain
@@ -27,7 +29,7 @@ def alive_by_children(engine: Engine, since: Mapping[str, datetime], commit: str
     target = target_expression(engine.columns("dependencies", commit), among=ISSUE_TARGETS)
     if not target:
         return {}  # history doesn't have the table, and so no children
-    holds: dict[str, Hold] = {}
+    holds: dict[str, HoldReason] = {}
     stands_for = {bead: {bead} for bead in since}
     seen: set[tuple[str, str]] = set()
     for _ in range(_DEPTH):
@@ -47,7 +49,7 @@ def alive_by_children(engine: Engine, since: Mapping[str, datetime], commit: str
         for child, at, what in _last(query, list(below), of, now + AHEAD):
             for bead in below[child]:
                 if at > since[bead]:
-                    holds.setdefault(bead, Hold("children", f"its child {child} has a {what} of {iso(at)}"))
+                    holds.setdefault(bead, HoldReason("children", f"its child {child} has a {what} of {iso(at)}"))
         stands_for = below
     return holds
 

@@ -11,7 +11,7 @@ import orjson
 from dolt_watch.core.model.columns import KEPT_BY_BD
 
 
-def as_bd(row: Mapping[str, Any]) -> dict[str, Any]:
+def bd_snapshot(row: Mapping[str, Any]) -> dict[str, Any]:
     """The row as bd writes it into events.old_value: what is empty is left out."""
     return {
         name: bd_value(value)

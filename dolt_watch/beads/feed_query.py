@@ -30,7 +30,7 @@ SAYS = {
 """Not what bd keeps in ``events.old_value`` and ``new_value``: that is the row of ``issues`` once more."""
 
 
-class Lens(NamedTuple):
+class FeedQuery(NamedTuple):
     """What the feed looks for: the compiled rules, and the columns that ``issues`` has."""
 
     rules: Sequence[CompiledRule]
@@ -42,7 +42,7 @@ class Lens(NamedTuple):
     schema: TrackerSchema = TrackerSchema({})
     """The shape of beads' tables as the tick found it; empty for readers of history, who ask for what they need."""
 
-    def under(self, columns: Iterable[str]) -> Lens:
+    def under(self, columns: Iterable[str]) -> FeedQuery:
         """The same, where ``issues`` has these columns."""
         names = list(columns)
         every = set(self.columns) <= set(self.cells)

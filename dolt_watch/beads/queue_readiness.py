@@ -12,7 +12,7 @@ from typing import Any
 from dolt_watch.beads.readiness import readiness, readiness_at
 from dolt_watch.beads.schema import TrackerSchema
 from dolt_watch.beads.uncommitted import _unversioned
-from dolt_watch.core.model import Hold
+from dolt_watch.core.model import HoldReason
 from dolt_watch.core.rules.compiled_rule import CompiledRule
 from dolt_watch.engines import Engine, Param, Row
 
@@ -29,7 +29,7 @@ _DEPTH = 50
 """Parents above one another that are asked for, as bd does."""
 
 
-def until_ready(
+def unready_until_enough(
     engine: Engine,
     queue: Sequence[str],
     enough: int,
@@ -38,14 +38,14 @@ def until_ready(
     now: datetime,
     commit: str,
     loose: bool,
-) -> dict[str, Hold]:
+) -> dict[str, HoldReason]:
     """Return why beads are not ready, from the head of the queue on, until ``enough`` are found that are ready and not in ``held``.
 
     Beads further back can't be dispatched in this tick, and aren't checked. Decides by the rows of ``commit``: a row outside of history
     never lets a bead go. Such a row can hold one back: an uncommitted one, if ``loose``, a wisp, or the mark `is_blocked`.
     ``schema``: the shape of the working set. Raises SchemaChanged.
     """
-    holds: dict[str, Hold] = {}
+    holds: dict[str, HoldReason] = {}
     for chunk in _growing(queue, enough):
         found = readiness_at(engine, chunk, schema, now, commit)
         holds |= found.holds
@@ -67,7 +67,7 @@ def _growing(queue: Sequence[str], enough: int) -> Iterator[Sequence[str]]:
         start, size = start + size, _CHUNK
 
 
-def matches_too(query: Query, rules: Sequence[CompiledRule], bead: str, rule: str, commit: str) -> str:
+def other_matching_rules(query: Query, rules: Sequence[CompiledRule], bead: str, rule: str, commit: str) -> str:
     """In words, which rules behind the one that it goes by the bead matches as well, as ``commit`` has its row; '' for none. Nothing is asked where there are none behind."""
     behind = list(rules)[[one.rule for one in rules].index(rule) + 1 :]
     asked = ", ".join(one.when_row for one in behind)

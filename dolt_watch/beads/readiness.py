@@ -30,7 +30,7 @@ import orjson
 
 from dolt_watch.beads.schema import TrackerSchema, schema_at
 from dolt_watch.core.decisions.policy import UNVERSIONED
-from dolt_watch.core.model import EMPTY, Check, Hold
+from dolt_watch.core.model import EMPTY, Check, HoldReason
 from dolt_watch.engines import Engine, Param, Row
 from dolt_watch.engines.sql_text import chunks
 from dolt_watch.errors import NoSuchTable, SchemaChanged
@@ -62,9 +62,9 @@ _CHUNK = 200
 class Readiness(NamedTuple):
     """The beads that are not ready, as the working set or one commit has them."""
 
-    holds: Mapping[str, Hold] = EMPTY
+    holds: Mapping[str, HoldReason] = EMPTY
     """By bead. The gate is `ready`, or `unversioned` if the reason is not in history."""
-    blocked: Mapping[str, Hold] = EMPTY
+    blocked: Mapping[str, HoldReason] = EMPTY
     """The reasons that are not in a bead's own row (parents, dependencies, `is_blocked`), by bead."""
     until: Mapping[str, datetime] = EMPTY
     """Held bead → the moment at which a deferral that holds it ends."""
@@ -93,8 +93,8 @@ def readiness(
     Costs two queries for 200 beads without dependencies; two more for each level of parents.
     Raises SchemaChanged if the shape is another one.
     """
-    own: dict[str, Hold] = {}
-    blocked: dict[str, Hold] = {}
+    own: dict[str, HoldReason] = {}
+    blocked: dict[str, HoldReason] = {}
     until: dict[str, datetime] = {}
     unsure: set[str] = set()
     for chunk in chunks(dict.fromkeys(beads), _CHUNK):
@@ -114,11 +114,11 @@ def readiness(
                 until[bead] = min(end, until.get(bead, end))
             if reasons:
                 first = min(reasons, key=lambda one: one.unversioned)  # stable: in the rule's order
-                blocked[bead] = Hold(UNVERSIONED if first.unversioned else READY, first.text)
+                blocked[bead] = HoldReason(UNVERSIONED if first.unversioned else READY, first.text)
             elif commit and (bead in graph.marked or graph.reads_wisps(bead)):
                 unsure.add(bead)
             elif bead in graph.marked:
-                blocked[bead] = Hold(UNVERSIONED, MARKED)
+                blocked[bead] = HoldReason(UNVERSIONED, MARKED)
     return Readiness(blocked | own, blocked, until, frozenset(unsure - own.keys()))
 
 
@@ -140,7 +140,7 @@ def readiness_at(
         return readiness(engine.query, beads, schema_at(engine, commit), now, commit)
 
 
-def own_hold(row: Mapping[str, Any], now: datetime) -> Hold | None:
+def own_hold(row: Mapping[str, Any], now: datetime) -> HoldReason | None:
     """Return the reason that the bead's own row has against it, None if it has none."""
     return next((check.hold for check in own_checks(row, now) if not check.ok), None)
 

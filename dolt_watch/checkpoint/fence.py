@@ -8,7 +8,7 @@ from dolt_watch.engines import Transaction
 from dolt_watch.errors import Conflict
 
 
-def take_fence(tx: Transaction, held: str | None) -> None:
+def advance_fence(tx: Transaction, held: str | None) -> None:
     """Change the fence; where ``held`` is given, only from that value. Raises Conflict: somebody decided in between."""
     if held is None:
         tx.execute("UPDATE watch_cursor SET fence = ? WHERE id = 1", (_token(),))

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from dolt_watch.beads.schema import WATCHED_TABLES
 from dolt_watch.engines import Engine
-from dolt_watch.errors import NoSuchTable, NotBeads, NotMigrated
+from dolt_watch.errors import NoSuchTable, NotABeadsDatabase, NotMigrated
 from dolt_watch.log_events import LogEvent, log_condition
 from dolt_watch.timestamps import utc
 
@@ -29,7 +29,7 @@ _FROM = "watch_cursor LEFT JOIN dolt_merge_status ON TRUE LEFT JOIN watch_attemp
 """Joined, and not asked in subqueries: each of those costs Dolt more than 1 ms."""
 
 
-class Seen(NamedTuple):
+class TableState(NamedTuple):
     """A watched table's working hash, since when it is seen, and whether it stands uncommitted."""
 
     hash: str
@@ -37,7 +37,7 @@ class Seen(NamedTuple):
     dirty: bool
 
 
-class Look(NamedTuple):
+class PollResult(NamedTuple):
     """One look: where history stands, what the cursor row says, and the database's clock."""
 
     head: str
@@ -47,7 +47,7 @@ class Look(NamedTuple):
     """The last commit folded, '' before the first."""
     fence: str
     saved: str
-    seen: Mapping[str, Seen]
+    seen: Mapping[str, TableState]
     due: Mapping[str, datetime | None]
     rules: Mapping[str, Any] = _EMPTY
     compiled: Mapping[str, Any] = _EMPTY
@@ -68,14 +68,14 @@ class Look(NamedTuple):
         )
 
 
-class Looker:
+class Poller:
     """Looks, over one engine."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.tables = list(WATCHED)
 
-    def look(self) -> Look:
+    def look(self) -> PollResult:
         """One query. Raises NotMigrated, NotBeads."""
         while True:
             hashes = ", ".join(f"dolt_hashof_table('{table}')" for table in self.tables)
@@ -94,12 +94,12 @@ class Looker:
         """One missing table fails the whole statement: find out which, and what that means."""
         have = [table for table in self.tables if self.engine.columns(table)]
         if "issues" not in have:
-            raise NotBeads from error
+            raise NotABeadsDatabase from error
         if not self.engine.columns("watch_cursor") or have == self.tables:
             raise _not_migrated() from error
         self.tables = have
 
-    def _read(self, row: Sequence[Any]) -> Look:
+    def _read(self, row: Sequence[Any]) -> PollResult:
         count = len(self.tables)
         head, now, merging, attempts, *rest = row
         commit, fence, saved, seen, dispatch, reap, rules, compiled, shared = rest[count:]
@@ -110,7 +110,7 @@ class Looker:
         # Only the last tick knows which tables these are: a look is one query.
         unversioned = cache.get("unversioned", ())
         hashes = zip(self.tables, rest[:count], strict=True)
-        return Look(
+        return PollResult(
             head=head,
             now=moment,
             hashes={table: hash for table, hash in hashes if table not in unversioned},
@@ -127,7 +127,9 @@ class Looker:
         )
 
 
-def idle(look: Look, now: datetime, settings_hash: str, kinds: Sequence[str], settle: timedelta, adopt: bool) -> bool:
+def idle(
+    look: PollResult, now: datetime, settings_hash: str, kinds: Sequence[str], settle: timedelta, adopt: bool
+) -> bool:
     """Nothing happened since the cursor was saved, under the same settings, and nothing of these kinds is due."""
     if not look.unchanged or look.rules.get("settings") != settings_hash:
         return False
@@ -140,7 +142,7 @@ def idle(look: Look, now: datetime, settings_hash: str, kinds: Sequence[str], se
 NO_BEADS = "no eligible beads (assignee=agent, status=open, has acceptance_criteria)"
 
 
-def log_idle(look: Look, kinds: Sequence[str]) -> bool:
+def log_idle(look: PollResult, kinds: Sequence[str]) -> bool:
     """Log an idle tick: the original's line if the queue is empty, and each outage that beads wait for.
 
     Returns whether there is such an outage.
@@ -167,7 +169,7 @@ def _json(text: str | None) -> dict[str, Any]:
     return value
 
 
-def _seen(value: Sequence[Any]) -> Seen:
+def _seen(value: Sequence[Any]) -> TableState:
     since = utc(value[1])
     assert since is not None
-    return Seen(value[0], since, bool(value[2]))
+    return TableState(value[0], since, bool(value[2]))

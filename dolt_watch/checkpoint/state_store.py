@@ -13,9 +13,9 @@ from typing import Any
 import orjson
 
 from dolt_watch.checkpoint.fence import _token
-from dolt_watch.checkpoint.poll import Look, Seen
+from dolt_watch.checkpoint.poll import PollResult, TableState
 from dolt_watch.clock import Clock, DatabaseClock
-from dolt_watch.core.model import EMPTY, IN_FLIGHT, LIVE, Bead, Outage, Pause, Phase, Sign, State
+from dolt_watch.core.model import EMPTY, IN_FLIGHT, MAY_BE_RUNNING, ActivitySignal, Bead, Outage, Pause, Phase, State
 from dolt_watch.core.model.reason_codes import CODES, derived_for_record, unclear_code
 from dolt_watch.engines import Engine, Param, Transaction
 from dolt_watch.engines.sql_text import chunks
@@ -26,7 +26,7 @@ SWEEP = 100
 """Empty records that are let be before they are deleted."""
 
 
-class Store:
+class StateStore:
     """Reads and writes ``watch_cursor`` and ``watch_bead``. Keeps the state in memory as long as nobody else saved."""
 
     def __init__(self, engine: Engine, worker: Mapping[str, Any] = EMPTY, clock: Clock | None = None) -> None:
@@ -42,7 +42,7 @@ class Store:
         self.outbox: list[Mapping[str, Any]] = []
         """Notices of decisions that nobody was told of yet: saved with the cursor, so none is lost."""
 
-    def state(self, look: Look) -> State:
+    def state(self, look: PollResult) -> State:
         """The state as far as it is folded: the saved one, or one of our own that is ahead of it and not saved yet."""
         if self._state is None or self._saved != look.saved:
             self._state = state_from(look.commit, self._beads(), look.shared)
@@ -53,7 +53,7 @@ class Store:
 
     def _beads(self) -> dict[str, Bead]:
         rows = self.engine.query("SELECT record FROM watch_bead")
-        beads = [bead_from(orjson.loads(record)) for (record,) in rows if record]
+        beads = [decode_bead(orjson.loads(record)) for (record,) in rows if record]
         self._gone = len(rows) - len(beads)
         return {bead.id: bead for bead in beads}
 
@@ -65,11 +65,11 @@ class Store:
                 continue
             # an answer after which it runs says nothing of its claim: history may have been set back in between
             known = "SELECT 1 FROM watch_decision WHERE bead_id = ? AND token = ? AND kind NOT IN (?, ?)"
-            if not self.engine.query(known, (bead_id, token, *sorted(LIVE))):
+            if not self.engine.query(known, (bead_id, token, *sorted(MAY_BE_RUNNING))):
                 return True
         return False
 
-    def live(self, look: Look) -> list[Bead]:
+    def live(self, look: PollResult) -> list[Bead]:
         """The attempts that this server knows of beside history: those saved as under way, and claims since."""
         known = {id: bead for id, bead in self._beads().items() if bead.token and bead.phase in IN_FLIGHT}
         for bead, attempt, rule, token, at, deadline in self.engine.query(
@@ -90,11 +90,11 @@ class Store:
             )
         return list(known.values())
 
-    def ahead(self, look: Look) -> bool:
+    def ahead(self, look: PollResult) -> bool:
         """Is a state of ours in memory that is not saved yet, on top of what the cursor row says?"""
         return self._state is not None and self._saved == look.saved and self._state.commit != look.commit
 
-    def advance(self, look: Look, state: State, touched: Iterable[str] | None) -> None:
+    def advance(self, look: PollResult, state: State, touched: Iterable[str] | None) -> None:
         """Folded further, to be saved when the tick is done. ``touched`` None: every bead is made anew."""
         self._state, self._saved = state, look.saved
         if touched is None:
@@ -115,7 +115,7 @@ class Store:
         self.outbox = list(rest)
 
     def save(
-        self, look: Look, seen: Mapping[str, Seen], due: Mapping[str, datetime | None], rules: Mapping[str, Any],
+        self, look: PollResult, seen: Mapping[str, TableState], due: Mapping[str, datetime | None], rules: Mapping[str, Any],
         compiled: Mapping[str, Any],
     ) -> None:  # fmt: skip
         """Cursor and state, never one alone; the claims that it holds need not stand in ``watch_attempt`` any more. Raises Conflict."""
@@ -161,7 +161,7 @@ class Store:
         more = {"outbox": self.outbox, "down": self._down}
         return {name: value for name, value in more.items() if value} | _shared(state)
 
-    def _leads_anew(self, look: Look) -> bool:
+    def _leads_anew(self, look: PollResult) -> bool:
         """Another `run` leads than the one that saved last: it says so once, whatever else stands."""
         worker, saved = self.worker, look.shared.get("worker") or {}
         return worker.get("by") == "run" and any(worker.get(key) != saved.get(key) for key in ("host", "by"))
@@ -177,7 +177,7 @@ def _put(tx: Transaction, beads: Sequence[tuple[str, Bead | None]]) -> None:
 
 
 def _stands(
-    look: Look, shared: Mapping[str, Any], commit: str, seen: Mapping[str, Seen], due: Mapping[str, datetime | None],
+    look: PollResult, shared: Mapping[str, Any], commit: str, seen: Mapping[str, TableState], due: Mapping[str, datetime | None],
     rules: Mapping[str, Any], compiled: Mapping[str, Any],
 ) -> bool:  # fmt: skip
     """Does the cursor row say all of that already? A target that stays busy must not cost a write a poll."""
@@ -244,7 +244,7 @@ def record(bead: Bead) -> dict[str, Any]:
     return values | {"sign": bead.sign._asdict()} if bead.sign is not None else values
 
 
-def bead_from(value: Mapping[str, Any]) -> Bead:
+def decode_bead(value: Mapping[str, Any]) -> Bead:
     """A bead from its ``record``, read as JSON."""
     cells = dict(value)
     cells["phase"] = Phase(cells["phase"])
@@ -259,5 +259,5 @@ def bead_from(value: Mapping[str, Any]) -> Bead:
         sign = cells["sign"]
         at = utc(sign["at"])
         assert at is not None
-        cells["sign"] = Sign(at, sign["what"], sign["who"], sign["commit"], sign.get("off", 0))
+        cells["sign"] = ActivitySignal(at, sign["what"], sign["who"], sign["commit"], sign.get("off", 0))
     return Bead(**cells)

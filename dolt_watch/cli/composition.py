@@ -6,17 +6,17 @@ import socket
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from dolt_watch.checkpoint.poll import Looker
+from dolt_watch.checkpoint.poll import Poller
 from dolt_watch.clock import Clock, DatabaseClock
-from dolt_watch.config import Settings, rule_hash, rules_text, settings_hash
-from dolt_watch.controller.executors import Acting, Reading, Telling
-from dolt_watch.controller.loop import Loop
+from dolt_watch.config import Settings, rule_hash, settings_hash, to_canonical_json
+from dolt_watch.controller.executors import DryRunExecutor, LiveExecutor, Reading
+from dolt_watch.controller.loop import ControlLoop
 from dolt_watch.controller.notifications import Notifier, Receiver
 from dolt_watch.core.decisions.policy import Policy
 from dolt_watch.core.model import EMPTY
 from dolt_watch.engines import Engine
 from dolt_watch.handlers.stopping import RunStopper
-from dolt_watch.ledger.writer import Identity, Ledger
+from dolt_watch.ledger.writer import LedgerWriter, WriterIdentity
 
 if TYPE_CHECKING:
     from dolt_watch.targets.protocol import Target
@@ -42,18 +42,18 @@ class Targets:
             target.close()
 
 
-def identity(settings: Settings) -> Identity:
-    return Identity(
+def identity(settings: Settings) -> WriterIdentity:
+    return WriterIdentity(
         socket.gethostname(),
         settings.actor_dispatch,
         settings.actor_reap,
         settings_hash(settings),
-        rules_text(settings),
+        to_canonical_json(settings),
     )
 
 
-def ledger(engine: Engine, settings: Settings, clock: Clock | None = None) -> Ledger:
-    return Ledger(engine, identity(settings), clock or DatabaseClock())
+def ledger(engine: Engine, settings: Settings, clock: Clock | None = None) -> LedgerWriter:
+    return LedgerWriter(engine, identity(settings), clock or DatabaseClock())
 
 
 def policy(settings: Settings, *, settles: bool = False) -> Policy:
@@ -77,18 +77,18 @@ def build(
     clock: Clock,
     *,
     patient: bool = True,
-    looker: Looker | None = None,
+    looker: Poller | None = None,
     worker: Mapping[str, Any] = EMPTY,
     turning: Callable[[], None] = lambda: None,
-) -> Loop:
+) -> ControlLoop:
     """Return the loop that acts. ``patient``: a one-shot command waits for a bead to settle."""
     notifier = None
     if settings.notify.target:
         notifier = Notifier(lambda: cast(Receiver, targets(settings.notify.target)))
     stopping = [rule.target for rule in settings.rules if settings.targets[rule.target].stops_runs]
     stopper = RunStopper(engine, targets, dict.fromkeys(stopping)) if stopping else None
-    actor = Acting(ledger(engine, settings, clock), settings.rules, targets, notifier, stopper)
-    return Loop(
+    actor = LiveExecutor(ledger(engine, settings, clock), settings.rules, targets, notifier, stopper)
+    return ControlLoop(
         engine,
         policy(settings, settles=True),
         _rule_hashes(settings),
@@ -112,13 +112,13 @@ def build_dry_run(
     targets: Callable[[str], Target],
     clock: Clock,
     *,
-    looker: Looker | None = None,
-) -> Loop:
+    looker: Poller | None = None,
+) -> ControlLoop:
     """Return the same loop with an actor that only logs what it would do. It never waits."""
-    return _passive(engine, settings, targets, clock, Telling(), looker)
+    return _passive(engine, settings, targets, clock, DryRunExecutor(), looker)
 
 
-def build_reader(engine: Engine, settings: Settings, targets: Callable[[str], Target], clock: Clock) -> Loop:
+def build_reader(engine: Engine, settings: Settings, targets: Callable[[str], Target], clock: Clock) -> ControlLoop:
     """Return the loop of a command that only reads the state: it logs, writes and sends nothing."""
     return _passive(engine, settings, targets, clock, Reading(), None)
 
@@ -129,9 +129,9 @@ def _passive(
     targets: Callable[[str], Target],
     clock: Clock,
     actor: Reading,
-    looker: Looker | None,
-) -> Loop:
-    return Loop(
+    looker: Poller | None,
+) -> ControlLoop:
+    return ControlLoop(
         engine,
         policy(settings),
         _rule_hashes(settings),

@@ -15,7 +15,7 @@ import click
 
 if TYPE_CHECKING:
     from dolt_watch.config import Settings
-    from dolt_watch.controller.loop import Loop
+    from dolt_watch.controller.loop import ControlLoop
     from dolt_watch.demo.tracker import Place
     from dolt_watch.engines import Engine
 
@@ -51,7 +51,7 @@ def command(keep: bool) -> int:
 
 
 @contextmanager
-def _loop(engine: Engine, settings: Settings) -> Iterator[Loop]:
+def _loop(engine: Engine, settings: Settings) -> Iterator[ControlLoop]:
     """The same loop as every command's."""
     from dolt_watch.cli.composition import Targets, build
     from dolt_watch.clock import DatabaseClock

@@ -76,7 +76,7 @@ def _of_database(settings: Settings, targets: Callable[[str], Any]) -> Iterator[
     from dolt_watch.errors import DoltWatchError
     from dolt_watch.inspection.doctor.context import Case
     from dolt_watch.inspection.doctor.findings import failed
-    from dolt_watch.inspection.doctor.run import examine
+    from dolt_watch.inspection.doctor.run import run_all
 
     try:
         engine = open_engine(settings.address)
@@ -86,7 +86,7 @@ def _of_database(settings: Settings, targets: Callable[[str], Any]) -> Iterator[
     try:
         loop = build_reader(engine, settings, targets, DatabaseClock())
         hashes = {rule.name: rule_hash(rule) for rule in settings.rules}
-        yield from examine(
+        yield from run_all(
             Case(
                 settings,
                 engine,

@@ -20,7 +20,7 @@ def command(bead: str | None, since: str | None, limit: int | None, form: str, *
 
     Example: dolt_watch log --since 2h
     """
-    from dolt_watch.engines.clock import database_now
+    from dolt_watch.engines.clock import server_time
     from dolt_watch.engines.connect import open_engine
     from dolt_watch.ledger.reader import as_json, entries
     from dolt_watch.ledger.schema import check_project
@@ -31,7 +31,7 @@ def command(bead: str | None, since: str | None, limit: int | None, form: str, *
     engine = open_engine(settings.address)
     try:
         check_project(engine, settings.project_id)
-        now = database_now(engine)
+        now = server_time(engine)
         found = entries(engine, bead=bead, since=moment(since, now) if since is not None else None, limit=limit)
     finally:
         engine.close()

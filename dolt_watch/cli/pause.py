@@ -36,7 +36,7 @@ def command(
     """
     from dolt_watch.core.decisions.policy import standing
     from dolt_watch.core.model import Pause
-    from dolt_watch.inspection.status import pause_words
+    from dolt_watch.inspection.status import describe_pause
 
     if why is not None and reason is not None:
         raise click.UsageError("the reason is given twice: as an argument, and by --reason")
@@ -59,9 +59,9 @@ def command(
         return {"until": end.isoformat() if end else None, "reaping": everything, "by": made[0].by}
 
     write("pause", rule, reason, decide, kwargs)
-    say(f"paused {pause_words(made[0])}")
+    say(f"paused {describe_pause(made[0])}")
     for pause in before:
-        say(f"in place of: {pause_words(pause)}")
+        say(f"in place of: {describe_pause(pause)}")
     return 0
 
 
@@ -85,9 +85,9 @@ def write(
 ) -> None:
     """One decision about no bead, on the stream ''. ``decide``: its detail, by what stands and the database's clock; None: nothing is written."""
     from dolt_watch.cli.composition import ledger
-    from dolt_watch.core.model import GLOBAL, Decision, Kind
+    from dolt_watch.core.model import GLOBAL, Decision, EntryKind
     from dolt_watch.core.model.reason_codes import ReasonCode
-    from dolt_watch.engines.clock import database_now
+    from dolt_watch.engines.clock import server_time
     from dolt_watch.engines.connect import open_engine
     from dolt_watch.errors import SettingsError
     from dolt_watch.ledger.schema import check_database
@@ -99,11 +99,11 @@ def write(
     engine = open_engine(settings.address)
     try:
         check_database(engine, settings.project_id)
-        now = database_now(engine)
+        now = server_time(engine)
         detail = decide(_state(engine, settings), now)
         if detail is not None:
             one = Decision(
-                kind=Kind(kind),
+                kind=EntryKind(kind),
                 bead=GLOBAL,
                 rule=rule or "",
                 attempt=0,

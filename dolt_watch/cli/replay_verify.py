@@ -18,19 +18,19 @@ def verify(settings: Settings, ends: str | None, branch: str | None, form: str) 
     """Exit code 1 where a recorded decision does not come out again."""
     from dolt_watch.cli.composition import policy
     from dolt_watch.cli.progress import progress
-    from dolt_watch.history.branches import head_of, open_on
-    from dolt_watch.history.revisions import commit_at
+    from dolt_watch.history.branches import branch_head, open_branch
+    from dolt_watch.history.revisions import resolve_revision
     from dolt_watch.ledger.schema import check_database
-    from dolt_watch.replay.replayer import Past
+    from dolt_watch.replay.replayer import HistoryReplayer
     from dolt_watch.replay.verification import verify
 
-    engine = open_on(settings.address, branch)
+    engine = open_branch(settings.address, branch)
     try:
-        head = head_of(engine, branch)
+        head = branch_head(engine, branch)
         if branch is None:
             check_database(engine, settings.project_id)
-        end = commit_at(engine, ends or head, head, "--to")
-        past = Past(engine, policy(settings), end.hash)
+        end = resolve_revision(engine, ends or head, head, "--to")
+        past = HistoryReplayer(engine, policy(settings), end.hash)
         first = past.begins()
         begin = (engine.commit_of(first) if first is not None else None) or end
         with progress(begin.date, end.date) as told:
@@ -92,8 +92,8 @@ def apply(settings: Settings, begins: str | None, *, dry: bool, yes: bool) -> in
     from dolt_watch.core.decisions.policy import BOTH
     from dolt_watch.engines.connect import open_engine
     from dolt_watch.errors import SettingsError
-    from dolt_watch.history.branches import head_of
-    from dolt_watch.history.revisions import commit_at
+    from dolt_watch.history.branches import branch_head
+    from dolt_watch.history.revisions import resolve_revision
     from dolt_watch.timestamps import iso
 
     if begins is None:
@@ -102,8 +102,8 @@ def apply(settings: Settings, begins: str | None, *, dry: bool, yes: bool) -> in
         )
     engine, targets = open_engine(settings.address), Targets(settings)
     try:
-        head = head_of(engine, None)
-        commit = commit_at(engine, begins, head, "--from")
+        head = branch_head(engine, None)
+        commit = resolve_revision(engine, begins, head, "--from")
         if not dry and not yes:
             if not sys.stdin.isatty():
                 raise SettingsError(
@@ -118,7 +118,7 @@ def apply(settings: Settings, begins: str | None, *, dry: bool, yes: bool) -> in
         make = build_dry_run if dry else build
         loop = make(engine, settings, targets, DatabaseClock())
         with console() as out:
-            loop.back_to(commit, person())
+            loop.reprocess_from(commit, person())
             outcome = loop.tick(BOTH)
         out.check()
         return 0 if dry else outcome.exit_code

@@ -27,7 +27,7 @@ def command(output: str, since: str, beads: tuple[str, ...], **kwargs: Any) -> i
     from dolt_watch.cli.pages import write_page
     from dolt_watch.clock import DatabaseClock
     from dolt_watch.engines.connect import open_engine
-    from dolt_watch.inspection.report.collector import Gatherer
+    from dolt_watch.inspection.report.collector import ReportCollector
     from dolt_watch.inspection.report.html import render
 
     if not output:
@@ -36,7 +36,7 @@ def command(output: str, since: str, beads: tuple[str, ...], **kwargs: Any) -> i
     engine, targets = open_engine(settings.address), Targets(settings)
     try:
         loop = build_reader(engine, settings, targets, DatabaseClock())
-        found = Gatherer().report(
+        found = ReportCollector().report(
             loop, engine, lambda now: moment(since, now), beads, lambda name: targets(name).capacity()
         )
     finally:

@@ -24,7 +24,7 @@ def command(rule: str | None, reason: str, **kwargs: Any) -> int:
     Example: dolt_watch resume
     """
     from dolt_watch.core.decisions.policy import standing
-    from dolt_watch.inspection.status import pause_words
+    from dolt_watch.inspection.status import describe_pause
 
     check_reason(reason)
     what = f"rule {rule}" if rule is not None else "all rules"
@@ -35,7 +35,7 @@ def command(rule: str | None, reason: str, **kwargs: Any) -> int:
         if state is None:
             return detail
         pauses = standing(state, now)
-        lines.extend(f"all rules are still paused: {pause_words(one)}" for one in pauses if rule and not one.rule)
+        lines.extend(f"all rules are still paused: {describe_pause(one)}" for one in pauses if rule and not one.rule)
         if _ends(state, rule, now):
             return detail
         lines[0] = f"nothing to resume: {what} {'is' if rule else 'are'} not paused or stopped, and nothing is held"

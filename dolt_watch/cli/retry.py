@@ -115,7 +115,7 @@ def check_beads(hand: ByHand, beads: Sequence[str]) -> list[str]:
 
 def do(hand: ByHand, beads: Sequence[str], decide: Callable[[Found], Answer], done: str) -> int:
     """One after the other; the exit code. A refusal is told, and the others go on."""
-    from dolt_watch.core.decisions.manual_actions import Nothing, Refusal
+    from dolt_watch.core.decisions.manual_actions import NothingToDo, Refusal
     from dolt_watch.sanitize import outside
 
     code = 0
@@ -125,7 +125,7 @@ def do(hand: ByHand, beads: Sequence[str], decide: Callable[[Found], Answer], do
             code = 1
             click.echo(outside(f"error: {answer.why}", 1000), err=True)
             click.echo(outside(f"  fix:   {answer.fix}", 1000), err=True)
-        elif isinstance(answer, Nothing):
+        elif isinstance(answer, NothingToDo):
             say(f"{answer.why}: nothing to do")
         else:
             say(f"{bead}: {done} (it was {entry_payloads.ByHand.decode(answer.detail).was})")

@@ -64,7 +64,7 @@ def command(poll: str | None, port: int | None, host: str | None, form: str, lev
     from dolt_watch.clock import DatabaseClock
     from dolt_watch.config import duration
     from dolt_watch.controller.executors import under_way
-    from dolt_watch.controller.loop import Loop
+    from dolt_watch.controller.loop import ControlLoop
     from dolt_watch.controller.service import LONGEST_PAUSE, Service
     from dolt_watch.engines import Engine
     from dolt_watch.engines.connect import open_engine
@@ -84,9 +84,9 @@ def command(poll: str | None, port: int | None, host: str | None, form: str, lev
     timeouts = [each.timeout for each in settings.targets.values()]
     health = _health(os.environ.get("DOLT_WATCH_PING_URL", "").strip(), timeouts, max(seconds, LONGEST_PAUSE))
     targets = Targets(settings, health.turning)
-    loops: list[Loop] = []
+    loops: list[ControlLoop] = []
 
-    def make(engine: Engine) -> Loop:
+    def make(engine: Engine) -> ControlLoop:
         loop = build(
             engine,
             settings,
@@ -105,7 +105,7 @@ def command(poll: str | None, port: int | None, host: str | None, form: str, lev
 
     service = Service(lambda: open_engine(settings.address), make, health, poll=seconds, between=between)
 
-    def look(engine: Engine) -> Loop:
+    def look(engine: Engine) -> ControlLoop:
         return build_reader(engine, settings, targets, DatabaseClock())
 
     _usable(settings, targets)
@@ -147,7 +147,7 @@ def _usable(settings: Settings, targets: Targets) -> None:
 
 def _health(ping_url: str, timeouts: Sequence[timedelta], pause: float) -> Any:
     try:
-        from dolt_watch.telemetry.health import Health, longest_silence
+        from dolt_watch.telemetry.health import Health, stall_threshold
         from dolt_watch.telemetry.metrics import Metrics
     except ImportError as error:
         raise SettingsError(
@@ -155,9 +155,9 @@ def _health(ping_url: str, timeouts: Sequence[timedelta], pause: float) -> Any:
             where="dolt_watch run",
             fix="pip install 'dolt-watch[service]'",
         ) from error
-    from dolt_watch.telemetry.heartbeat_ping import Ping
+    from dolt_watch.telemetry.heartbeat_ping import HeartbeatPing
 
-    return Health(Metrics(), Ping(ping_url) if ping_url else None, stuck=longest_silence(timeouts, pause))
+    return Health(Metrics(), HeartbeatPing(ping_url) if ping_url else None, stuck=stall_threshold(timeouts, pause))
 
 
 @contextlib.contextmanager

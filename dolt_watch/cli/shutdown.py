@@ -15,8 +15,8 @@ from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any
 
-from dolt_watch.core.model import Decision, Kind
-from dolt_watch.errors import NotRecorded
+from dolt_watch.core.model import Decision, EntryKind
+from dolt_watch.errors import OutcomeNotRecorded
 from dolt_watch.sanitize import outside
 
 GRACE = 9.0
@@ -102,17 +102,17 @@ class Shutdown:
         threading.Thread(target=end, daemon=True).start()
 
 
-def unrecorded(attempt: Decision) -> NotRecorded:
+def unrecorded(attempt: Decision) -> OutcomeNotRecorded:
     """Return the error that names an attempt which the ledger does not have yet."""
     where = f"attempt {attempt.attempt}, token {attempt.token}"
-    if attempt.kind is Kind.CLAIM:
-        return NotRecorded(
+    if attempt.kind is EntryKind.CLAIM:
+        return OutcomeNotRecorded(
             f"{attempt.bead}: ended before its target answered, so the outcome is not recorded",
             where=where,
             fix="wait: after the claim's deadline the outcome is unknown, and is settled as such",
         )
     job = f" (job {attempt.job})" if attempt.job else ""
-    return NotRecorded(
+    return OutcomeNotRecorded(
         f"{attempt.bead}: ended before {attempt.kind.value}{job} was recorded",
         where=where,
         fix=f"note it by hand: bd note {attempt.bead} '{attempt.kind.value}{job}'",

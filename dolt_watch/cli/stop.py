@@ -46,7 +46,7 @@ def command(beads: tuple[str, ...], reason: str, **kwargs: Any) -> int:
 
 
 def _stop(hand: ByHand, settings: Settings, targets: Any, bead: str, who: str, reason: str) -> int:
-    from dolt_watch.core.decisions.manual_actions import Nothing, Refusal, stop
+    from dolt_watch.core.decisions.manual_actions import NothingToDo, Refusal, stop
     from dolt_watch.core.model import Decision
     from dolt_watch.sanitize import outside
 
@@ -68,7 +68,7 @@ def _stop(hand: ByHand, settings: Settings, targets: Any, bead: str, who: str, r
         click.echo(outside(f"error: {answer.why}", 1000), err=True)
         click.echo(outside(f"  fix:   {answer.fix}", 1000), err=True)
         return 1
-    if isinstance(answer, Nothing):
+    if isinstance(answer, NothingToDo):
         say(f"{answer.why}: nothing to do")
         return 0
     # The entry comes first: if this process dies now, the next tick ends the run.

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from dolt_watch.checkpoint.poll import Looker, idle, log_idle
+from dolt_watch.checkpoint.poll import Poller, idle, log_idle
 from dolt_watch.cli.options import complain
 from dolt_watch.cli.output import Console, console
 from dolt_watch.clock import Clock, DatabaseClock, FixedClock
@@ -17,14 +17,14 @@ from dolt_watch.config import Settings, settings_hash
 from dolt_watch.engines.connect import open_engine
 
 if TYPE_CHECKING:
-    from dolt_watch.controller.loop import Loop
-    from dolt_watch.controller.tick_result import Outcome
+    from dolt_watch.controller.loop import ControlLoop
+    from dolt_watch.controller.tick_result import TickResult
 
 
 def tick(
     settings: Settings, kinds: Sequence[str], *, dry_run: bool, now: datetime | None, metrics_file: str | None = None
 ) -> int:
-    """``kinds``: 'dispatch', 'reap'. The exit code. DOLT_WATCH_PING_URL is fetched after a good tick (``Outcome.good``), not after a dry run."""
+    """``kinds``: 'dispatch', 'reap'. The exit code. DOLT_WATCH_PING_URL is fetched after a good tick (``TickResult.good``), not after a dry run."""
     with console() as out:
         return _tick(settings, kinds, out, dry_run=dry_run, now=now, metrics_file=metrics_file)
 
@@ -44,7 +44,7 @@ def _tick(
     write = _metrics(metrics_file) if metrics_file and not dry_run else None
     engine = open_engine(settings.address)
     try:
-        looker = Looker(engine)
+        looker = Poller(engine)
         look = looker.look()
         # for the table of who is watched, and for metrics of who waits, though nothing is due
         asked = write is not None or (dry_run and "reap" in kinds)
@@ -100,9 +100,9 @@ def _ping(dry_run: bool) -> Callable[[], None]:
     url = "" if dry_run else os.environ.get("DOLT_WATCH_PING_URL", "").strip()
     if not url:
         return lambda: None
-    from dolt_watch.telemetry.heartbeat_ping import Ping
+    from dolt_watch.telemetry.heartbeat_ping import HeartbeatPing
 
-    ping = Ping(url)
+    ping = HeartbeatPing(url)
 
     def tell() -> None:
         ping()
@@ -111,7 +111,7 @@ def _ping(dry_run: bool) -> Callable[[], None]:
     return tell
 
 
-def _metrics(path: str) -> Callable[[Loop, Outcome, float], None]:
+def _metrics(path: str) -> Callable[[ControlLoop, TickResult, float], None]:
     """Who writes them, and that it can, is asked before anything is done. Raises SettingsError."""
     from pathlib import Path
 
@@ -136,7 +136,7 @@ def _metrics(path: str) -> Callable[[Loop, Outcome, float], None]:
         ) from error
     metrics = Metrics()
 
-    def write(loop: Loop, outcome: Outcome, seconds: float) -> None:
+    def write(loop: ControlLoop, outcome: TickResult, seconds: float) -> None:
         metrics.ticked(outcome, loop.state, loop.now, seconds)
         try:
             metrics.write(path)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from dolt_watch.config import Settings
     from dolt_watch.engines import Engine
     from dolt_watch.inspection.why.decision_snapshot import Stands
-    from dolt_watch.inspection.why.explanation import Explained
+    from dolt_watch.inspection.why.explanation import Explanation
 
 
 @click.command()
@@ -29,12 +29,12 @@ def command(bead: str, as_of: str | None, branch: str | None, form: str, **kwarg
 
     Example: dolt_watch why bd-12 --as-of 2026-04-18T22:35:46Z
     """
-    from dolt_watch.history.branches import open_on
+    from dolt_watch.history.branches import open_branch
 
     if not bead.strip():
         raise click.BadParameter("which bead? Write its id", param_hint="BEAD")
     settings = load_settings(kwargs)
-    engine = open_on(settings.address, branch)
+    engine = open_branch(settings.address, branch)
     try:
         found = _explain(engine, settings, bead, as_of, branch)
     finally:
@@ -49,18 +49,18 @@ def command(bead: str, as_of: str | None, branch: str | None, form: str, **kwarg
     return 0
 
 
-def _explain(engine: Engine, settings: Settings, bead: str, as_of: str | None, branch: str | None) -> Explained:
+def _explain(engine: Engine, settings: Settings, bead: str, as_of: str | None, branch: str | None) -> Explanation:
     from dolt_watch.cli.composition import Targets
-    from dolt_watch.history.branches import head_of
-    from dolt_watch.inspection.why.decision_snapshot import Forgiving
+    from dolt_watch.history.branches import branch_head
+    from dolt_watch.inspection.why.decision_snapshot import FaultTolerantTargets
     from dolt_watch.inspection.why.explanation import explain
     from dolt_watch.ledger.schema import check_project
 
     check_project(engine, settings.project_id)
     targets = Targets(settings)
     try:
-        until = head_of(engine, branch)
-        asked = Forgiving(targets)
+        until = branch_head(engine, branch)
+        asked = FaultTolerantTargets(targets)
         if as_of is not None:
             commit, now = _moment(engine, as_of, until)
             return explain(engine, bead, commit, lambda: _then(engine, settings, commit, now, bead))
@@ -72,25 +72,25 @@ def _explain(engine: Engine, settings: Settings, bead: str, as_of: str | None, b
 def _moment(engine: Engine, text: str, head: str) -> tuple[str, Any]:
     """The commit, and the clock then: of a time that time, of a commit its date."""
     from dolt_watch.errors import NoSuchCommit
-    from dolt_watch.history.revisions import commit_at, time_of
+    from dolt_watch.history.revisions import resolve_revision, timestamp_in
     from dolt_watch.inspection.event_stream import first_commit
     from dolt_watch.timestamps import iso
 
     try:
-        commit = commit_at(engine, text, head, "--as-of")
+        commit = resolve_revision(engine, text, head, "--as-of")
     except NoSuchCommit as error:
         if error.whole:
             first = first_commit(engine, head)
             error.with_detail(f" (any more): it begins at {first.hash}, {iso(first.date)}")
         raise
-    return commit.hash, time_of(text) or commit.date
+    return commit.hash, timestamp_in(text) or commit.date
 
 
 def _then(engine: Engine, settings: Settings, commit: str, now: Any, bead: str, asked: Any = None) -> Stands:
     from dolt_watch.cli.composition import policy
-    from dolt_watch.inspection.why.decision_snapshot import UNSEEN, stands_then
+    from dolt_watch.inspection.why.decision_snapshot import UNSEEN, snapshot_at
 
-    stands = stands_then(engine, policy(settings), commit, now, bead, asked)
+    stands = snapshot_at(engine, policy(settings), commit, now, bead, asked)
     return stands if asked is not None else stands._replace(notes=(*stands.notes, UNSEEN))
 
 
@@ -98,23 +98,23 @@ def _now(engine: Engine, settings: Settings, head: str, bead: str, branch: str |
     """As the loop sees it. Where there is no state of the loop's (never initialised, a replica, another branch): as history has it."""
     from dolt_watch.cli.composition import build_reader
     from dolt_watch.clock import DatabaseClock
-    from dolt_watch.engines.clock import database_now
+    from dolt_watch.engines.clock import server_time
     from dolt_watch.errors import NotMigrated
-    from dolt_watch.inspection.why.decision_snapshot import stands_now
+    from dolt_watch.inspection.why.decision_snapshot import snapshot_now
 
     if branch is None:
         try:
             loop = build_reader(engine, settings, asked, DatabaseClock())
-            return stands_now(loop, bead)
+            return snapshot_now(loop, bead)
         except NotMigrated:
             pass
-    return _then(engine, settings, head, database_now(engine), bead, asked.capacity)
+    return _then(engine, settings, head, server_time(engine), bead, asked.capacity)
 
 
 # -- told ------------------------------------------------------------------------------------------------------------
 
 
-def _facts(found: Explained) -> dict[str, Any]:
+def _facts(found: Explanation) -> dict[str, Any]:
     from dolt_watch.checkpoint.state_store import record
     from dolt_watch.inspection.event_export import tell
 
@@ -135,7 +135,7 @@ def _facts(found: Explained) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _lines(found: Explained) -> Iterator[str]:
+def _lines(found: Explanation) -> Iterator[str]:
     from dolt_watch.inspection.why.timeline_text import lines
     from dolt_watch.text_table import table
     from dolt_watch.timestamps import ago, iso

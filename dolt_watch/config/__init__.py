@@ -7,11 +7,11 @@ from dolt_watch.config.model import Settings
 from dolt_watch.config.serialization import (
     Line,
     describe,
+    from_canonical_json,
     hash_of_text,
     rule_hash,
-    rules_from,
-    rules_text,
     settings_hash,
+    to_canonical_json,
 )
 from dolt_watch.targets.settings import TargetSettings
 
@@ -21,12 +21,12 @@ __all__ = [
     "TargetSettings",
     "describe",
     "duration",
+    "from_canonical_json",
     "hash_of_text",
     "load",
     "rule_hash",
-    "rules_from",
-    "rules_text",
     "settings_hash",
+    "to_canonical_json",
 ]
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dolt_watch.config import beads_folder
-from dolt_watch.config.converters import shown, there, truth
-from dolt_watch.engines.address import Address
+from dolt_watch.config.converters import parse_bool, shown, there
+from dolt_watch.engines.address import ServerAddress
 from dolt_watch.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ _IN_YAML = frozenset({"host", "port"})
 class Connection(NamedTuple):
     """What beads says of its database."""
 
-    address: Address
+    address: ServerAddress
     """Without the password."""
     project_id: str | None
     """Of metadata.json."""
@@ -115,7 +115,7 @@ class _Places:
         origins["project_id"] = self._label(self.path) if project and self.path else "default"
         # bd starts a server of its own unless a port is configured; then it writes the port file.
         own = origins["database.port"] == "default" or origins["database.port"].endswith(_PORT_FILE)
-        address = Address(**parts, managed=own)
+        address = ServerAddress(**parts, managed=own)
         return Connection(address, project, origins, self.env)
 
     def _read_env_file(self) -> None:
@@ -202,12 +202,12 @@ class _Places:
 
     def _shared(self) -> bool:
         """Return whether bd uses the one server that all projects of this user share."""
-        if truth(self.env.get(_SHARED_VARIABLES[0], "")):
+        if parse_bool(self.env.get(_SHARED_VARIABLES[0], "")):
             return True
         given = next(self._config("shared-server"), None)
         if given is None:
             return False
-        word = truth(given.value)
+        word = parse_bool(given.value)
         if word is None:
             raise _wrong(given, "true or false")
         return word
@@ -220,7 +220,7 @@ class _Places:
 
     def _check_mode(self, shared: bool) -> None:
         """Raise SettingsError where bd uses no server."""
-        if shared or truth(self.env.get("BEADS_DOLT_SERVER_MODE", "")):
+        if shared or parse_bool(self.env.get("BEADS_DOLT_SERVER_MODE", "")):
             return
         mode = self.metadata.get("dolt_mode") or ""
         if mode == "":
@@ -324,7 +324,7 @@ def _port(given: _Value) -> Any:
 
 
 def _tls(given: _Value) -> Any:
-    word = truth(given.value)
+    word = parse_bool(given.value)
     if word is None or not (given.text or isinstance(given.value, bool)):
         raise _wrong(given, "true or false")
     return word

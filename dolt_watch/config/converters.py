@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from dolt_watch.errors import SettingsError
 from dolt_watch.sanitize import outside
-from dolt_watch.suggestions import nearest
+from dolt_watch.suggestions import suggest
 
 LONGEST = timedelta(days=366)
 """Longer durations are typing errors, and overflow dates when added to one."""
@@ -129,7 +129,7 @@ def duration_text(duration: timedelta) -> str:
     return "".join(parts) or "0s"
 
 
-def truth(value: Any) -> bool | None:
+def parse_bool(value: Any) -> bool | None:
     """None where it is neither."""
     if isinstance(value, bool):
         return value
@@ -138,7 +138,7 @@ def truth(value: Any) -> bool | None:
 
 
 def _boolean(given: Given) -> bool:
-    value = truth(given.value)
+    value = parse_bool(given.value)
     if value is None or (given.typed and not isinstance(given.value, bool)):
         raise given.wrong("true or false", _example(given, "true"))
     return value
@@ -169,7 +169,7 @@ def _text(given: Given) -> str:
         raise given.wrong("text in UTF-8", "write it in UTF-8")
     choices = _CHOICES.get(key)
     if choices and value not in choices:
-        raise given.wrong(f"one of {', '.join(choices)}", nearest(value, choices))
+        raise given.wrong(f"one of {', '.join(choices)}", suggest(value, choices))
     if key.startswith("actor_") and (len(value) > _ACTOR_LENGTH or not value.isprintable()):
         raise given.wrong(f"a name of at most {_ACTOR_LENGTH} printable characters", "write beads-dispatcher")
     return value

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from dolt_watch.config.converters import there
-from dolt_watch.engines.address import Address
+from dolt_watch.engines.address import ServerAddress
 from dolt_watch.errors import SettingsError
 
 
-def password(address: Address, env: Mapping[str, str], cwd: Path) -> tuple[str, str]:
+def password(address: ServerAddress, env: Mapping[str, str], cwd: Path) -> tuple[str, str]:
     """The password ('' for none) and where it came from: ours before beads', the environment before files.
 
     Raises:
@@ -20,7 +20,7 @@ def password(address: Address, env: Mapping[str, str], cwd: Path) -> tuple[str, 
         return value, "DOLT_WATCH_PASSWORD"
     if name := env.get("DOLT_WATCH_PASSWORD_FILE"):
         fix = "DOLT_WATCH_PASSWORD_FILE is the path of a file that holds the password and nothing else"
-        return secret_in(cwd / Path(name).expanduser(), "the password file", fix), "DOLT_WATCH_PASSWORD_FILE"
+        return read_secret_file(cwd / Path(name).expanduser(), "the password file", fix), "DOLT_WATCH_PASSWORD_FILE"
     if value := env.get("BEADS_DOLT_PASSWORD"):
         return value, "BEADS_DOLT_PASSWORD"
     named = env.get("BEADS_CREDENTIALS_FILE")
@@ -43,7 +43,7 @@ def _read(path: Path, what: str, fix: str) -> str:
         raise SettingsError(f"{what} is not UTF-8", where=str(path), fix=fix) from None
 
 
-def secret_in(path: Path, what: str, fix: str, *, blanks: bool = True) -> str:
+def read_secret_file(path: Path, what: str, fix: str, *, blanks: bool = True) -> str:
     """A secret that has a file to itself. Raises SettingsError: unreadable, or empty.
 
     ``blanks``: keep those around it. A password may have them; a token in a header can't.
@@ -56,7 +56,7 @@ def secret_in(path: Path, what: str, fix: str, *, blanks: bool = True) -> str:
     return value
 
 
-def _credentials(path: Path, address: Address) -> str:
+def _credentials(path: Path, address: ServerAddress) -> str:
     import configparser
 
     host = f"[{address.host}]" if ":" in address.host else address.host

@@ -10,12 +10,12 @@ from typing import Any, NamedTuple, TypeVar
 
 from dolt_watch.config import beads_connection, beads_folder, sources, toml_file
 from dolt_watch.config.converters import Given, convert
-from dolt_watch.config.credentials import password, secret_in
-from dolt_watch.config.model import NOTIFIED, Notify, Settings
+from dolt_watch.config.credentials import password, read_secret_file
+from dolt_watch.config.model import NOTIFIABLE_KINDS, Notify, Settings
 from dolt_watch.core.model.rule import Rule
-from dolt_watch.engines.address import Address, DoltLitePath, parse_url
+from dolt_watch.engines.address import FileAddress, ServerAddress, parse_url
 from dolt_watch.errors import SettingsError
-from dolt_watch.suggestions import nearest
+from dolt_watch.suggestions import suggest
 from dolt_watch.targets import registry
 from dolt_watch.targets.settings import TargetSettings
 
@@ -74,7 +74,7 @@ def _located(
     return {name: target.located(tracker, folder, env) for name, target in targets.items()}
 
 
-def _tracker_id(address: Address | DoltLitePath) -> str:
+def _tracker_id(address: ServerAddress | FileAddress) -> str:
     """Return a name for a tracker without a project ID, made from its address."""
     import hashlib
 
@@ -103,10 +103,10 @@ def _notify(values: _Values, targets: Mapping[str, TargetSettings], origins: dic
         hooks = [name for name, target in targets.items() if target.kind == "webhook"]
         fix = f"one of: {', '.join(hooks)}" if hooks else f'define [targets.{notify.target}] with kind = "webhook"'
         raise given.wrong("the name of a target of kind webhook", fix)
-    unknown = sorted(notify.words - set(NOTIFIED))
+    unknown = sorted(notify.words - set(NOTIFIABLE_KINDS))
     if unknown:
         raise values.by_path["notify", "on"].wrong(
-            "a list of kinds of decision", f"{unknown[0]}: {nearest(unknown[0], NOTIFIED)}"
+            "a list of kinds of decision", f"{unknown[0]}: {suggest(unknown[0], NOTIFIABLE_KINDS)}"
         )
     return notify
 
@@ -176,7 +176,7 @@ def _targets(
     for name in dict.fromkeys([*values.targets, *set_outside, *used]):
         if name not in values.kinds:
             key = ("rules", used[name].name, "target")
-            fix = nearest(name, values.kinds) + f" (or define [targets.{name}])"
+            fix = suggest(name, values.kinds) + f" (or define [targets.{name}])"
             raise SettingsError(f"no such target: {name!r}", where=values.by_path[key].where, fix=fix)
         kind = values.kinds[name]
         places = {
@@ -197,7 +197,7 @@ def _filled(target: TargetSettings, env: Mapping[str, str], origins: dict[str, s
             continue
         if path is not None:
             fix = f"{key}_file is the path of a file that holds the {key} and nothing else"
-            value, origin = secret_in(path, f"the {key} file", fix, blanks=False), str(path)
+            value, origin = read_secret_file(path, f"the {key} file", fix, blanks=False), str(path)
         elif variable and env.get(variable, "").strip():
             value, origin = env[variable].strip(), variable
         else:
@@ -210,7 +210,7 @@ def _filled(target: TargetSettings, env: Mapping[str, str], origins: dict[str, s
 
 def _address(
     values: _Values, env: Mapping[str, str], here: Path, origins: dict[str, str]
-) -> tuple[Address | DoltLitePath, str | None]:
+) -> tuple[ServerAddress | FileAddress, str | None]:
     given = values.by_path.get(("database",))
     if given is None:
         found = beads_connection.connection(env, here)
@@ -228,7 +228,7 @@ def _address(
             ) from None
         raise SettingsError(error.message, where=error.where or given.where, fix=error.fix) from None
     origins["project_id"] = "default"
-    if isinstance(address, DoltLitePath):
+    if isinstance(address, FileAddress):
         origins["database"] = given.origin
         return address, None
     # One URL says all of them.

@@ -8,10 +8,10 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from dolt_watch.core.model.rule import Rule
-from dolt_watch.engines.address import Address, DoltLitePath
+from dolt_watch.engines.address import FileAddress, ServerAddress
 from dolt_watch.targets.settings import TargetSettings
 
-NOTIFIED = (
+NOTIFIABLE_KINDS = (
     "failed",
     "quarantined",
     "unknown",
@@ -31,7 +31,7 @@ class Notify(NamedTuple):
 
     target: str = ""
     """Name of a ``[targets.NAME]`` of kind webhook; '': nobody."""
-    on: str = ", ".join(NOTIFIED)
+    on: str = ", ".join(NOTIFIABLE_KINDS)
     """Kinds of decision, with commas between."""
 
     @property
@@ -47,7 +47,7 @@ class Notify(NamedTuple):
 class Settings:
     """Everything that a command goes by."""
 
-    address: Address | DoltLitePath
+    address: ServerAddress | FileAddress
     """The beads database."""
     project_id: str | None = None
     """Of metadata.json: a database with another id is refused. None: not known, not checked."""

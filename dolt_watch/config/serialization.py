@@ -12,14 +12,14 @@ from dolt_watch.config.converters import duration_text
 from dolt_watch.config.model import Settings
 from dolt_watch.config.sources import NOTIFY, RULE, TOP
 from dolt_watch.core.model.rule import Rule
-from dolt_watch.engines.address import DoltLitePath
+from dolt_watch.engines.address import FileAddress
 from dolt_watch.sanitize import outside
 from dolt_watch.targets import registry
 
 HASH_LENGTH = 16
 _HIDDEN, _NOT_SET = "********", "not set"
 _LONGEST_VALUE = 4000
-_DECIDE_NOTHING = ("database", "poll")
+NOT_HASHED = ("database", "poll")
 """Where, and how often."""
 
 
@@ -36,7 +36,7 @@ class Line(NamedTuple):
     """The value is hidden."""
 
 
-def rules_text(settings: Settings) -> str:
+def to_canonical_json(settings: Settings) -> str:
     """Canonical JSON of all that decisions depend on: no secrets, no URLs, nothing of the connection.
 
     Equal settings give equal text whatever file they came from; ``settings_hash`` names it in each decision.
@@ -46,13 +46,13 @@ def rules_text(settings: Settings) -> str:
     tree = {
         "rules": [{each.name: _plain(getattr(rule, each.name)) for each in fields(rule)} for rule in settings.rules],
         "targets": {name: target.kind for name, target in settings.targets.items()},
-        **{key: _plain(getattr(settings, key)) for key in TOP if key not in _DECIDE_NOTHING},
+        **{key: _plain(getattr(settings, key)) for key in TOP if key not in NOT_HASHED},
     }
     return orjson.dumps(tree, option=orjson.OPT_SORT_KEYS).decode()
 
 
-def rules_from(text: str) -> tuple[tuple[Rule, ...], timedelta]:
-    """The rules and ``settle`` that ``rules_text`` said. Raises SettingsError where a value is none that this program takes."""
+def from_canonical_json(text: str) -> tuple[tuple[Rule, ...], timedelta]:
+    """The rules and ``settle`` that ``to_canonical_json`` said. Raises SettingsError where a value is none that this program takes."""
     import orjson
 
     from dolt_watch.config.converters import Given, convert
@@ -77,7 +77,7 @@ def rules_from(text: str) -> tuple[tuple[Rule, ...], timedelta]:
 
 
 def settings_hash(settings: Settings) -> str:
-    return hash_of_text(rules_text(settings))
+    return hash_of_text(to_canonical_json(settings))
 
 
 def rule_hash(rule: Rule) -> str:
@@ -105,7 +105,7 @@ def describe(settings: Settings) -> list[Line]:
 
 def _lines(settings: Settings) -> Iterator[Line]:
     address, origins = settings.address, settings.origins
-    if isinstance(address, DoltLitePath):
+    if isinstance(address, FileAddress):
         yield Line("database", outside(address.url, _LONGEST_VALUE), origins.get("database", "default"))
     else:
         parts = {each.name: str(each.type) for each in fields(address) if each.name != "password"}

@@ -10,7 +10,7 @@ from dolt_watch.config.converters import Given, check_name, convert, shown
 from dolt_watch.config.model import Notify, Settings
 from dolt_watch.core.model.rule import Rule
 from dolt_watch.errors import SettingsError
-from dolt_watch.suggestions import nearest
+from dolt_watch.suggestions import suggest
 from dolt_watch.targets import registry
 
 PREFIX = "DOLT_WATCH_"
@@ -65,14 +65,14 @@ def _key(path: tuple[str, ...], names: Names, where: str) -> None:
     keys = names[table][name]
     _known(key, keys, f"key in [{table}.{name}]", where)
     if keys[key] == "secret":
-        fix = f"set {PREFIX}{table.upper()}_{_spelt(name)}_{key.upper()}, or {key}_file to the path of a file that holds it"
+        fix = f"set {PREFIX}{table.upper()}_{_env_name(name)}_{key.upper()}, or {key}_file to the path of a file that holds it"
         raise SettingsError(f"a {key} has no place in settings or on a command line", where=where, fix=fix)
 
 
 def _known(word: str, known: Iterable[str], what: str, where: str) -> None:
     names = list(known)
     if word not in names:
-        raise SettingsError(f"no such {what}: {shown(word)}", where=where, fix=nearest(word, names))
+        raise SettingsError(f"no such {what}: {shown(word)}", where=where, fix=suggest(word, names))
 
 
 def kind_of(name: str, givens: Iterable[Given], env: Mapping[str, str], assignments: Iterable[str]) -> str:
@@ -83,7 +83,7 @@ def kind_of(name: str, givens: Iterable[Given], env: Mapping[str, str], assignme
     """
     path = ("targets", name, "kind")
     found = [given for given in givens if given.path == path]
-    variable = f"{PREFIX}TARGETS_{_spelt(name)}_KIND"
+    variable = f"{PREFIX}TARGETS_{_env_name(name)}_KIND"
     if env.get(variable):
         found.append(Given(path, env[variable], variable, variable))
     for text in assignments:
@@ -94,7 +94,7 @@ def kind_of(name: str, givens: Iterable[Given], env: Mapping[str, str], assignme
         return name if name in registry.BUILT_IN else "beadboard"
     kind: str = convert(found[-1], "str")
     if not registry.exists(kind):
-        raise found[-1].wrong(f"one of {', '.join(registry.known())}", nearest(kind, registry.known()))
+        raise found[-1].wrong(f"one of {', '.join(registry.known())}", suggest(kind, registry.known()))
     return kind
 
 
@@ -127,9 +127,9 @@ def _path(word: str, variable: str, names: Names) -> tuple[str, ...]:
         meant = [
             (name, key)
             for name in names[table]
-            if rest.startswith(f"{_spelt(name)}_")
+            if rest.startswith(f"{_env_name(name)}_")
             for key in names[table][name]
-            if rest == f"{_spelt(name)}_{key.upper()}"
+            if rest == f"{_env_name(name)}_{key.upper()}"
         ]
         if len(meant) == 1:
             return (table, *meant[0])
@@ -141,24 +141,24 @@ def _path(word: str, variable: str, names: Names) -> tuple[str, ...]:
     every = [PREFIX + name for name in (*map(str.upper, TOP), *_SECRET, "CONFIG", "DEBUG")]
     for table in TABLES:
         for name, keys in names[table].items():
-            every += [f"{PREFIX}{table.upper()}_{_spelt(name)}_{key.upper()}" for key in keys]
-    raise SettingsError(f"no such setting: {variable}", where=variable, fix=nearest(variable, every))
+            every += [f"{PREFIX}{table.upper()}_{_env_name(name)}_{key.upper()}" for key in keys]
+    raise SettingsError(f"no such setting: {variable}", where=variable, fix=suggest(variable, every))
 
 
 def _check_name_in(rest: str, variable: str, table: str, names: Names) -> None:
     """Raises SettingsError where the key is one that there is, and the name before it is not."""
     ends = {key for keys in names[table].values() for key in keys if rest.endswith(f"_{key.upper()}")}
-    spellings = {_spelt(name) for name in names[table]}
+    spellings = {_env_name(name) for name in names[table]}
     if not ends:
         return
     spelt = rest[: -len(max(ends, key=len)) - 1]
     if spelt not in spellings:
         what = table[:-1]
-        fix = nearest(spelt, spellings) + f" (or define [{table}.{spelt.lower()}])"
+        fix = suggest(spelt, spellings) + f" (or define [{table}.{spelt.lower()}])"
         raise SettingsError(f"{variable} sets a {what} that is not defined: {spelt}", where=variable, fix=fix)
 
 
-def _spelt(name: str) -> str:
+def _env_name(name: str) -> str:
     return name.upper().replace("-", "_")
 
 
@@ -178,7 +178,7 @@ def from_flags(database: str | None, assignments: Iterable[str], names: Names) -
             fix = PASSWORD_FIX
             raise SettingsError("a password has no place on a command line", where="--set", fix=fix)
         if path[-1].endswith("url") and "@" in value:
-            fix = f"set {PREFIX}{'_'.join(map(_spelt, path))}, or write it in dolt_watch.toml"
+            fix = f"set {PREFIX}{'_'.join(map(_env_name, path))}, or write it in dolt_watch.toml"
             raise SettingsError("a URL with a user or a password has no place on a command line", where=where, fix=fix)
         if not equals:
             fix = "write --set rules.agent.stale_after=15m"
@@ -192,7 +192,7 @@ def from_flags(database: str | None, assignments: Iterable[str], names: Names) -
                 *(f"notify.{k}" for k in NOTIFY),
                 *(f"{table}.{name}.{k}" for table in TABLES for name in names[table] for k in names[table][name]),
             ]
-            raise SettingsError(f"no such setting: {shown(key)}", where=where, fix=nearest(key, every))
+            raise SettingsError(f"no such setting: {shown(key)}", where=where, fix=suggest(key, every))
         found.append(Given(path, value, where, where))
     if database is not None:
         found.append(Given(("database",), database, "--database", "--database"))

@@ -6,28 +6,28 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from dolt_watch.beads.feed_query import Lens
-from dolt_watch.checkpoint.poll import Look
+from dolt_watch.beads.feed_query import FeedQuery
+from dolt_watch.checkpoint.poll import PollResult
 from dolt_watch.core.decisions.planner import decide
-from dolt_watch.core.decisions.policy import Outside, Plan, Policy, Questions, Scope
+from dolt_watch.core.decisions.policy import Candidates, Observations, Plan, Policy, Scope
 from dolt_watch.core.model import (
     Capacity,
     State,
 )
 
 
-class Survey(NamedTuple):
+class StateSurvey(NamedTuple):
     """The state at HEAD and what would be decided on it."""
 
-    look: Look
+    look: PollResult
     state: State
     now: datetime
     plan: Plan
     merging: bool
     policy: Policy
-    asked: Questions
-    lens: Lens
-    outside: Outside = Outside()
+    asked: Candidates
+    lens: FeedQuery
+    outside: Observations = Observations()
     """What the gates say of every bead in line, those behind the free slots too."""
     lag: timedelta = timedelta()
     """Age of the oldest commit that no saved state has; 0 where there is none."""

@@ -11,25 +11,25 @@ import time
 import uuid
 from datetime import timedelta
 
-from dolt_watch.controller.messages import announce
+from dolt_watch.controller.messages import log_entry
 from dolt_watch.core.decisions.circuit_breaker import health_of
 from dolt_watch.core.decisions.settlement import recorded, report_of
-from dolt_watch.core.model import IN_PROGRESS, OPEN, Decision, Kind, Rule, entry_payloads
+from dolt_watch.core.model import IN_PROGRESS, OPEN, Decision, EntryKind, Rule, entry_payloads
 from dolt_watch.core.model.reason_codes import ReasonCode
 from dolt_watch.core.projection.target_outages import is_resent
 from dolt_watch.ledger.decision_context import DecisionContext
-from dolt_watch.ledger.writer import Ledger, Written
+from dolt_watch.ledger.writer import LedgerWriter, Written
 from dolt_watch.log_events import LogEvent, event_fields
-from dolt_watch.targets.protocol import Target, Task
+from dolt_watch.targets.protocol import BeadTask, Target
 
 logger = logging.getLogger(__name__)
 
-MARGIN = 30.0
+SEND_WINDOW_SECONDS = 30.0
 """Seconds between a claim and the last moment at which its holder may send. The deadline lies a request's time-out behind that."""
 
 
 def dispatch(
-    decision: Decision, context: DecisionContext, rule: Rule, target: Target, ledger: Ledger
+    decision: Decision, context: DecisionContext, rule: Rule, target: Target, ledger: LedgerWriter
 ) -> Written:  # fmt: skip
     """What became of it: the report that now stands in the ledger. Raises Conflict where the claim did not go through, NotRecorded."""
     token = uuid.uuid4().hex
@@ -40,20 +40,20 @@ def dispatch(
 
 
 def _attempt(
-    claim: Decision, begun: float, context: DecisionContext, rule: Rule, target: Target, ledger: Ledger
+    claim: Decision, begun: float, context: DecisionContext, rule: Rule, target: Target, ledger: LedgerWriter
 ) -> Written:  # fmt: skip
     bead = context.state.beads[claim.bead]
     if site := getattr(target, "site", ""):  # whoever settles it must be there
         claim = claim._replace(detail={**claim.detail, "site": site})
-    valid = timedelta(seconds=MARGIN + target.timeout)
+    valid = timedelta(seconds=SEND_WINDOW_SECONDS + target.timeout)
     claimed = ledger.decide(context, claim, valid)
     after = time.monotonic()
-    announce(claimed, f"picked bead: {bead.id}")
+    log_entry(claimed, f"picked bead: {bead.id}")
     attempt = bead._replace(attempt=claim.attempt, token=claim.token, cause=claimed.commit, sent_at=claimed.entry.at)
     again = is_resent(claim.detail)
-    report = _withdrawn(claimed, context, ledger, again) or _late(begun)
+    report = _no_longer_matches(claimed, context, ledger, again) or _claim_expired(begun)
     if report is None:
-        task = Task(bead.id, dict(claimed.row or {}), rule.name, claim.attempt)
+        task = BeadTask(bead.id, dict(claimed.row or {}), rule.name, claim.attempt)
         answer, jitter = target.dispatch(task, claim.token), round(random.random(), 6)
         # not the look's time: what is to be left alone for a while is left alone from its answer on
         now = claimed.entry.at + timedelta(seconds=time.monotonic() - after)
@@ -79,7 +79,9 @@ def _attempt(
     return written
 
 
-def _withdrawn(claimed: Written, context: DecisionContext, ledger: Ledger, again: bool) -> Decision | None:
+def _no_longer_matches(
+    claimed: Written, context: DecisionContext, ledger: LedgerWriter, again: bool
+) -> Decision | None:
     """Cell-wise merges let a person unassign the bead in the same instant: look again, with our own cells put back.
 
     ``again``: the bead is in progress by an earlier claim, and may have been deferred or blocked since.
@@ -97,7 +99,7 @@ def _withdrawn(claimed: Written, context: DecisionContext, ledger: Ledger, again
             return None
         why = f"it is not ready: {hold.why}; nothing was sent"
         return Decision(
-            kind=Kind.RELEASE,
+            kind=EntryKind.RELEASE,
             bead=claimed.entry.bead,
             rule="",
             attempt=0,
@@ -108,7 +110,7 @@ def _withdrawn(claimed: Written, context: DecisionContext, ledger: Ledger, again
     why = "it no longer matches its rule" if rows else "it was deleted"
     code = ReasonCode.NO_LONGER_MATCHES if rows else ReasonCode.BEAD_DELETED
     return Decision(
-        kind=Kind.RELEASE,
+        kind=EntryKind.RELEASE,
         bead=claimed.entry.bead,
         rule="",
         attempt=0,
@@ -118,12 +120,12 @@ def _withdrawn(claimed: Written, context: DecisionContext, ledger: Ledger, again
     )
 
 
-def _late(begun: float) -> Decision | None:
+def _claim_expired(begun: float) -> Decision | None:
     """After its deadline others may settle this claim, so its holder must not send any more."""
-    if time.monotonic() - begun < MARGIN:
+    if time.monotonic() - begun < SEND_WINDOW_SECONDS:
         return None
     return Decision(
-        kind=Kind.RELEASE,
+        kind=EntryKind.RELEASE,
         bead="",
         rule="",
         attempt=0,

@@ -1,4 +1,4 @@
-"""Who acts on a plan: ``Acting`` for real, ``Telling`` for a dry run, which writes nothing and sends nothing."""
+"""Who acts on a plan: ``LiveExecutor`` for real, ``DryRunExecutor`` for a dry run, which writes nothing and sends nothing."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dolt_watch.beads.migration import NOT_COMMITTED, uncommitted_migration
-from dolt_watch.checkpoint.fence import take_fence
-from dolt_watch.checkpoint.poll import Look, Seen
-from dolt_watch.checkpoint.state_store import Store
+from dolt_watch.checkpoint.fence import advance_fence
+from dolt_watch.checkpoint.poll import PollResult, TableState
+from dolt_watch.checkpoint.state_store import StateStore
 from dolt_watch.controller.messages import tell_holds
 from dolt_watch.controller.notifications import AGAIN, Notifier
 from dolt_watch.core.decisions.policy import Plan
-from dolt_watch.core.model import GLOBAL, Decision, Kind, Phase, Rule, State, entry_payloads
+from dolt_watch.core.model import GLOBAL, Decision, EntryKind, Phase, Rule, State, entry_payloads
 from dolt_watch.core.model.reason_codes import WORDS, ReasonCode
 from dolt_watch.core.projection.projection import HELD
 from dolt_watch.engines import Commit
 from dolt_watch.errors import MergeInProgress, MigrationInProgress, NothingToCommit
 from dolt_watch.handlers.stopping import RunStopper
 from dolt_watch.ledger.decision_context import DecisionContext
-from dolt_watch.ledger.writer import Ledger, Written
+from dolt_watch.ledger.writer import LedgerWriter, Written
 from dolt_watch.log_events import LogEvent, event_fields
 from dolt_watch.sanitize import outside
 
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class Acting:
+class LiveExecutor:
     """Writes decisions through the ledger and hands claims to their target."""
 
     def __init__(
         self,
-        ledger: Ledger,
+        ledger: LedgerWriter,
         rules: Sequence[Rule],
         targets: Callable[[str], Target],
         notifier: Notifier | None = None,
@@ -51,7 +51,7 @@ class Acting:
 
     def handle(self, plan: Plan, context: DecisionContext) -> Written | None:
         decision = plan.decisions[0]
-        if decision.kind is not Kind.CLAIM:
+        if decision.kind is not EntryKind.CLAIM:
             written = self.ledger.decide(context, decision)
             if written.warning:
                 logger.warning(
@@ -67,7 +67,7 @@ class Acting:
         rule = self.rules[decision.rule]
         return dispatch(decision, context, rule, self.targets(rule.target), self.ledger)
 
-    def adopt(self, look: Look, tables: Sequence[str], beads: Sequence[str]) -> bool:
+    def adopt(self, look: PollResult, tables: Sequence[str], beads: Sequence[str]) -> bool:
         """What others left uncommitted becomes a commit of its own, so that nothing is decided on what history does not hold."""
         engine = self.ledger.engine
         trailers = "".join(f"\nBead: {outside(bead)}" for bead in beads[:50])
@@ -77,7 +77,7 @@ class Acting:
                 raise MergeInProgress()
             if uncommitted_migration(engine, tx.query):  # it may have begun since the look
                 raise MigrationInProgress(NOT_COMMITTED)
-            take_fence(tx, look.fence)
+            advance_fence(tx, look.fence)
             try:
                 tx.dolt_commit(sorted(tables), message, self.ledger.identity.author)
             except NothingToCommit:
@@ -88,7 +88,7 @@ class Acting:
         logger.info(words, extra=event_fields(LogEvent.ADOPTED))
         return True
 
-    def resynced(
+    def record_rebuild(
         self, context: DecisionContext, why: ReasonCode, missing: Sequence[Decision], held: Sequence[str]
     ) -> State | None:
         """One entry at a time, as every decision: whoever looks next finds it in history, whichever worker that is."""
@@ -103,7 +103,7 @@ class Acting:
             )
             detail = entry_payloads.Remade(look.commit, look.head, beads, tuple(held)).encode()
             decision = Decision(
-                kind=Kind.RESYNC,
+                kind=EntryKind.RESYNC,
                 bead=GLOBAL,
                 rule="",
                 attempt=0,
@@ -116,11 +116,11 @@ class Acting:
         self.ledger.decide(context, decision)
         return None
 
-    def reprocessing(self, context: DecisionContext, commit: Commit, by: str) -> None:
+    def record_reprocess(self, context: DecisionContext, commit: Commit, by: str) -> None:
         reason = f"everything after {commit.hash[:8]} is folded again, as {by} asked"
         detail = entry_payloads.Reprocessed(commit.hash, by).encode()
         decision = Decision(
-            kind=Kind.REPROCESS,
+            kind=EntryKind.REPROCESS,
             bead=GLOBAL,
             rule="",
             attempt=0,
@@ -132,7 +132,9 @@ class Acting:
         self.ledger.decide(context, decision)
         logger.info(reason, extra=event_fields(LogEvent.REPROCESS))
 
-    def save(self, store: Store, look: Look, seen: Mapping[str, Seen], due: Mapping[str, Any], *more: Any) -> None:
+    def save(
+        self, store: StateStore, look: PollResult, seen: Mapping[str, TableState], due: Mapping[str, Any], *more: Any
+    ) -> None:
         if self.stopper is not None:
             self.stopper.leftovers(store.state(look))
         if store.outbox:
@@ -144,7 +146,7 @@ class Acting:
 
 def under_way(actor: object) -> Decision | None:
     """Return the attempt that ``actor`` has begun and not recorded yet: its claim, then its report."""
-    return actor.ledger.under_way if isinstance(actor, Acting) else None
+    return actor.ledger.under_way if isinstance(actor, LiveExecutor) else None
 
 
 class Reading:
@@ -153,10 +155,10 @@ class Reading:
     def handle(self, plan: Plan, context: DecisionContext) -> Written | None:
         return None
 
-    def adopt(self, look: Look, tables: Sequence[str], beads: Sequence[str]) -> bool:
+    def adopt(self, look: PollResult, tables: Sequence[str], beads: Sequence[str]) -> bool:
         return False
 
-    def resynced(
+    def record_rebuild(
         self, context: DecisionContext, why: ReasonCode, missing: Sequence[Decision], held: Sequence[str]
     ) -> State | None:
         from dolt_watch.history.rebuild import restored
@@ -167,19 +169,19 @@ class Reading:
             beads[bead] = beads[bead]._replace(phase=Phase.HELD, since=now, reason=HELD)
         return state._replace(beads=restored(beads, missing, state.commit, now))
 
-    def reprocessing(self, context: DecisionContext, commit: Commit, by: str) -> None:
+    def record_reprocess(self, context: DecisionContext, commit: Commit, by: str) -> None:
         return None
 
-    def save(self, store: Store, look: Look, *more: Any) -> None:
+    def save(self, store: StateStore, look: PollResult, *more: Any) -> None:
         return None
 
 
-class Telling(Reading):
+class DryRunExecutor(Reading):
     """A dry run: the same loop, whose actor only logs what it would do."""
 
     def handle(self, plan: Plan, context: DecisionContext) -> Written | None:
         for decision in plan.decisions:
-            verb = "dispatch" if decision.kind is Kind.CLAIM else decision.kind.value
+            verb = "dispatch" if decision.kind is EntryKind.CLAIM else decision.kind.value
             detail = f": {decision.reason}" if decision.reason else f" under rule {decision.rule}"
             subject = decision.bead or entry_payloads.OutageChange.decode(decision.detail).target
             self._log(f"would {verb} {subject}{detail}", bead=decision.bead)
@@ -189,20 +191,20 @@ class Telling(Reading):
                 self._log(f"holding {bead.id}: {plan.holds[bead.id].why}", bead=bead.id)
         return None
 
-    def adopt(self, look: Look, tables: Sequence[str], beads: Sequence[str]) -> bool:
+    def adopt(self, look: PollResult, tables: Sequence[str], beads: Sequence[str]) -> bool:
         named = f" ({', '.join(beads[:10])})" if beads else ""
         self._log(f"would first adopt uncommitted changes in {', '.join(sorted(tables))}{named}")
         return False
 
-    def resynced(
+    def record_rebuild(
         self, context: DecisionContext, why: ReasonCode, missing: Sequence[Decision], held: Sequence[str]
     ) -> State | None:
         for decision in missing:
             self._log(f"would write {decision.bead} again: {decision.reason}")
         self._log(f"would record a resync: {WORDS[why]}")
-        return super().resynced(context, why, missing, held)
+        return super().record_rebuild(context, why, missing, held)
 
-    def reprocessing(self, context: DecisionContext, commit: Commit, by: str) -> None:
+    def record_reprocess(self, context: DecisionContext, commit: Commit, by: str) -> None:
         self._log(f"would fold everything after {commit.hash[:8]} again")
 
     def _log(self, words: str, **fields: Any) -> None:

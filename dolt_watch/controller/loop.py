@@ -14,23 +14,23 @@ from typing import TYPE_CHECKING, Any
 
 from dolt_watch.beads import feed_query
 from dolt_watch.beads.migration import NOT_COMMITTED
-from dolt_watch.beads.queue_readiness import matches_too, until_ready
+from dolt_watch.beads.queue_readiness import other_matching_rules, unready_until_enough
 from dolt_watch.beads.uncommitted import uncommitted
-from dolt_watch.checkpoint.poll import Look, Looker, Seen, idle, log_idle
-from dolt_watch.checkpoint.state_store import Store
+from dolt_watch.checkpoint.poll import Poller, PollResult, TableState, idle, log_idle
+from dolt_watch.checkpoint.state_store import StateStore
 from dolt_watch.clock import Clock
-from dolt_watch.controller.context import Survey
-from dolt_watch.controller.executor import Actor
-from dolt_watch.controller.messages import announce, tell
-from dolt_watch.controller.observer import World, loose_rows, read_uncommitted
+from dolt_watch.controller.context import StateSurvey
+from dolt_watch.controller.executor import Executor
+from dolt_watch.controller.messages import log_entry, tell
+from dolt_watch.controller.observer import World, has_uncommitted_readiness_rows, read_uncommitted
 from dolt_watch.controller.reap_table import watched
-from dolt_watch.controller.state_tracker import Present
-from dolt_watch.controller.tick_result import Outcome
-from dolt_watch.core.decisions.circuit_breaker import OUTAGE, postponed
+from dolt_watch.controller.state_tracker import StateTracker
+from dolt_watch.controller.tick_result import TickResult
+from dolt_watch.core.decisions.circuit_breaker import OUTAGE, postpone_tries
 from dolt_watch.core.decisions.hold_reasons import in_line
-from dolt_watch.core.decisions.planner import decide, questions, settling
-from dolt_watch.core.decisions.policy import Outside, Policy, Questions, Scope
-from dolt_watch.core.model import EMPTY, Hold, Kind, State
+from dolt_watch.core.decisions.planner import decide, select_candidates, settling
+from dolt_watch.core.decisions.policy import Candidates, Observations, Policy, Scope
+from dolt_watch.core.model import EMPTY, EntryKind, HoldReason, State
 from dolt_watch.engines import Commit, Engine
 from dolt_watch.errors import Conflict, MergeInProgress, MigrationInProgress, NothingToCommit, SchemaChanged
 from dolt_watch.ledger.decision_context import DecisionContext
@@ -52,7 +52,7 @@ LONGEST = 0.5
 """Seconds that a worker which lost a race waits at most: a round may have been long because a target was slow to answer."""
 
 
-class Loop:
+class ControlLoop:
     """One engine, one policy, the targets by name, one actor."""
 
     def __init__(
@@ -61,10 +61,10 @@ class Loop:
         policy: Policy,
         rule_hashes: Mapping[str, str],
         targets: Callable[[str], Target],
-        actor: Actor,
+        actor: Executor,
         clock: Clock,
         *,
-        looker: Looker | None = None,
+        looker: Poller | None = None,
         adopt: bool = True,
         patient: bool = True,
         project_id: str | None = None,
@@ -96,9 +96,9 @@ class Loop:
         self.adopt = adopt
         self.patient = patient
         self.project_id = project_id
-        self.looker = looker or Looker(engine)
-        self.store = Store(engine, worker, clock)
-        self.present = Present(
+        self.looker = looker or Poller(engine)
+        self.store = StateStore(engine, worker, clock)
+        self.present = StateTracker(
             engine,
             policy,
             rule_hashes,
@@ -120,13 +120,17 @@ class Loop:
         self._due: Mapping[str, datetime | None] = {}
 
     def tick(
-        self, scope: Scope, first: Look | None = None, stop: Callable[[], bool] = lambda: False, thorough: bool = False
-    ) -> Outcome:
+        self,
+        scope: Scope,
+        first: PollResult | None = None,
+        stop: Callable[[], bool] = lambda: False,
+        thorough: bool = False,
+    ) -> TickResult:
         """Run the loop until nothing is left to do.
 
         ``first``: a look that was had already. ``stop``: asked before each round. ``thorough``: have a round even where nothing is due.
         """
-        outcome, skip, stuck = Outcome(), set[str](), dict[str, Conflict]()
+        outcome, skip, stuck = TickResult(), set[str](), dict[str, Conflict]()
         patient, conflicts = self.patient, 0
         while not stop():
             self._deciding = ""
@@ -160,7 +164,7 @@ class Loop:
             except Conflict as error:
                 conflicts += 1
                 outcome.add_conflict()
-                if conflicts % STUCK == 0 and not self._overtaken(look):
+                if conflicts % STUCK == 0 and not self._others_committed(look):
                     if not self._deciding:
                         raise _no_way(error) from error
                     stuck[self._deciding], conflicts = error, 0
@@ -185,13 +189,13 @@ class Loop:
             raise _no_way(why, bead) from why
         return outcome
 
-    def wakes_in(self) -> float | None:
+    def seconds_until_due(self) -> float | None:
         """Seconds from the last look until time alone will make a difference; None where it will not. What is due already waits for the next poll."""
         now = self.now
         ahead = [at for at in self._due.values() if at is not None and now is not None and at > now]
         return (min(ahead) - now).total_seconds() if ahead and now is not None else None
 
-    def _overtaken(self, look: Look) -> bool:
+    def _others_committed(self, look: PollResult) -> bool:
         """Did somebody else decide or commit since?"""
         now = self.looker.look()
         return (now.head, now.fence) != (look.head, look.fence)
@@ -210,7 +214,7 @@ class Loop:
         now = self.clock.now(look.now)
         return self.present.context(look, self._at_head(look, now), now, self.present.lens(look))
 
-    def _at_head(self, look: Look, now: datetime) -> State:
+    def _at_head(self, look: PollResult, now: datetime) -> State:
         check_database(self.engine, self.project_id)
         self.present.begin()
         try:
@@ -222,19 +226,19 @@ class Loop:
             raise RuntimeError("a command that only reads was given somebody who acts")
         return state
 
-    def survey(self, scope: Scope) -> Survey:
+    def survey(self, scope: Scope) -> StateSurvey:
         """What would be decided now, and why not the rest; the targets' capacity taken as free."""
         look = self.looker.look()
         now = self.clock.now(look.now)
         state = self._at_head(look, now)
         lens = self.present.lens(look)
-        policy = self._directed(lens)
-        asked = questions(state, policy, now, scope)
-        outside = Outside(holds=self._gates(look, state, now, policy, asked, lens))
+        policy = self._with_queue_order(lens)
+        asked = select_candidates(state, policy, now, scope)
+        outside = Observations(holds=self._gates(look, state, now, policy, asked, lens))
         plan = decide(state, policy, now, Scope(dispatch=scope.dispatch), asked, outside)
         merging = self.engine.merging()
         lag = timedelta(seconds=self.present.lag[1] if look.head != look.commit else 0.0)
-        return Survey(
+        return StateSurvey(
             look=look,
             state=state,
             now=now,
@@ -249,13 +253,13 @@ class Loop:
 
     def _gates(
         self,
-        look: Look,
+        look: PollResult,
         state: State,
         now: datetime,
         policy: Policy,
-        asked: Questions,
-        lens: feed_query.Lens,
-    ) -> dict[str, Hold]:
+        asked: Candidates,
+        lens: feed_query.FeedQuery,
+    ) -> dict[str, HoldReason]:
         """What the rows say of every bead in line: a tick asks only as far as it has slots."""
         seen, queues = self.present.seen(look, now), in_line(state, policy, asked)
         loose = read_uncommitted(self.engine, look.head, seen, lens).rows
@@ -266,10 +270,10 @@ class Loop:
         rows = uncommitted(loose, waiting, names, {}, since)
         holds = {bead: hold for bead, hold in rows.items() if bead in waits}
         ready = [bead.id for rule in policy.rules if rule.ready for bead in queues[rule.name]]
-        every, beside = len(ready) + 1, loose_rows(seen)
-        return holds | until_ready(self.engine, ready, every, holds, lens.schema, now, look.head, beside)
+        every, beside = len(ready) + 1, has_uncommitted_readiness_rows(seen)
+        return holds | unready_until_enough(self.engine, ready, every, holds, lens.schema, now, look.head, beside)
 
-    def back_to(self, commit: Commit, by: str) -> None:
+    def reprocess_from(self, commit: Commit, by: str) -> None:
         """Reprocess: the cursor goes back to a commit of HEAD's history, with the state made anew there, so that the next tick folds everything after
         it again and acts on what is due and undecided. What was decided comes back through the feed, and is not done again. Raises Conflict.
         """
@@ -278,20 +282,20 @@ class Loop:
         check_database(self.engine, self.project_id)
         if look.merging:
             raise MergeInProgress()
-        from dolt_watch.history.rebuild import resync
+        from dolt_watch.history.rebuild import rebuild_state
 
         lens = self.present.lens(look)
-        found = resync(self.engine, commit.hash, commit.date, self.policy.rules, lens.rules, lens.columns)
+        found = rebuild_state(self.engine, commit.hash, commit.date, self.policy.rules, lens.rules, lens.columns)
         context = self.present.context(look, found.state, now, lens)
-        self.actor.reprocessing(context, commit, by)
+        self.actor.record_reprocess(context, commit, by)
         look = self.looker.look()
         self.store.advance(look, found.state, None)
-        self._save(look, now, {}, Questions())
+        self._save(look, now, {}, Candidates())
 
     # -- one round --------------------------------------------------------------------------------------------------
 
     def _round(
-        self, look: Look, now: datetime, scope: Scope, outcome: Outcome, skip: set[str], stuck: Collection[str], patient: bool
+        self, look: PollResult, now: datetime, scope: Scope, outcome: TickResult, skip: set[str], stuck: Collection[str], patient: bool
     ) -> tuple[bool, float]:  # fmt: skip
         """(go on, seconds to wait first). ``stuck``: beads about whom nothing can be written. Raises Conflict."""
         if not self._checked:
@@ -307,7 +311,7 @@ class Loop:
             outcome.lag = self.present.lag
         self.state = state
         seen = self.present.seen(look, now)
-        policy = self._directed(lens)
+        policy = self._with_queue_order(lens)
         dirty, migration, loose = read_uncommitted(self.engine, look.head, seen, lens)
         if migration:
             log_condition(logger, logging.INFO, NOT_COMMITTED, LogEvent.MIGRATING)
@@ -318,28 +322,28 @@ class Loop:
                     if self.actor.adopt(look, dirty, sorted({row.bead for row in loose})):
                         return True, 0
                 except NothingToCommit:
-                    self.present.never_in_history({table: seen[table].hash for table in dirty})
+                    self.present.mark_uncommittable({table: seen[table].hash for table in dirty})
                     words = f"warning: {', '.join(dirty)}: dolt_ignore keeps it out of history, so nothing in it counts"
                     log_condition(logger, logging.WARNING, words, LogEvent.IGNORED_TABLE)
                     return True, 0
-            elif patient and self._matters(loose, state):
-                self._save(look, now, seen, Questions())
+            elif patient and self._affects_a_decision(loose, state):
+                self._save(look, now, seen, Candidates())
                 return True, (settled - now).total_seconds()
-        asked = questions(state, policy, now, scope, skip)
+        asked = select_candidates(state, policy, now, scope, skip)
         self._due = asked.due
         outside = self.world.ask(look, asked, now, lens, seen, loose, outcome)
         plan = decide(state, policy, now, scope, asked, outside)
-        moved = postponed(state, policy, now, asked, outside) if scope.dispatch and not plan.decisions else None
+        moved = postpone_tries(state, policy, now, asked, outside) if scope.dispatch and not plan.decisions else None
         if moved is not None:  # tried in vain, which history need not hold
             self.store.advance(look, moved, ())
             self.state = state = moved
-            asked = questions(state, policy, now, scope, skip)
+            asked = select_candidates(state, policy, now, scope, skip)
             self._due = asked.due
             plan = decide(state, policy, now, scope, asked, outside)
         if stuck:
             plan = plan._replace(decisions=tuple(one for one in plan.decisions if one.bead not in stuck))
         if migration.intersection(("issues", "events")):  # a decision's commit takes these two along
-            held = {one.bead: Hold("migration", NOT_COMMITTED) for one in plan.decisions}
+            held = {one.bead: HoldReason("migration", NOT_COMMITTED) for one in plan.decisions}
             plan = plan._replace(decisions=(), holds={**plan.holds, **held})
         outcome.holds = plan.holds
         if scope.reap:
@@ -359,24 +363,24 @@ class Loop:
         written = self.actor.handle(plan, self.present.context(look, state, now, lens))
         if written is None:
             return False, 0
-        if plan.decisions[0].kind is Kind.CLAIM:
-            outcome.kinds[Kind.CLAIM] += 1  # what is written is what became of it
+        if plan.decisions[0].kind is EntryKind.CLAIM:
+            outcome.kinds[EntryKind.CLAIM] += 1  # what is written is what became of it
             bead, rule = plan.decisions[0].bead, plan.decisions[0].rule
-            if too := matches_too(self.engine.query, lens.rules, bead, rule, look.head):
+            if too := other_matching_rules(self.engine.query, lens.rules, bead, rule, look.head):
                 logger.info(too, extra=event_fields(LogEvent.ALSO_MATCHES, bead=bead))
         skip.add(written.entry.bead)
         outcome.count(written.entry.kind)
-        announce(written)
+        log_entry(written)
         return True, 0
 
-    def _directed(self, lens: feed_query.Lens) -> Policy:
+    def _with_queue_order(self, lens: feed_query.FeedQuery) -> Policy:
         return self.policy._replace(descending={one.rule: one.descending for one in lens.rules})
 
-    def _matters(self, loose: Sequence[Any], state: State) -> bool:
+    def _affects_a_decision(self, loose: Sequence[Any], state: State) -> bool:
         """Would a decision depend on what stands uncommitted?"""
         return any(row.bead in state.beads or any(answer.matches for answer in row.answers) for row in loose)
 
-    def _save(self, look: Look, now: datetime, seen: Mapping[str, Seen], asked: Questions) -> None:
+    def _save(self, look: PollResult, now: datetime, seen: Mapping[str, TableState], asked: Candidates) -> None:
         self.actor.save(self.store, look, seen, asked.due, self.present.rules(look, now), self.present.cache(look))
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from dolt_watch.controller.loop import Loop
+from dolt_watch.controller.loop import ControlLoop
 from dolt_watch.core.decisions.manual_actions import Answer, Found
 from dolt_watch.core.model import Decision, Entry
 from dolt_watch.engines import Engine
 from dolt_watch.errors import Conflict, MergeInProgress
-from dolt_watch.ledger.codec import ENTRY_COLUMNS, entry_from
-from dolt_watch.ledger.writer import PATIENCE, Ledger
+from dolt_watch.ledger.codec import ENTRY_COLUMNS, decode_entry
+from dolt_watch.ledger.writer import PATIENCE, LedgerWriter
 
 TRIES = 40
 """Conflicts in a row with other workers before it is given up."""
@@ -21,8 +21,8 @@ TRIES = 40
 class ByHand:
     """``loop``: one that acts on nothing; ``ledger``: writes to the same database."""
 
-    loop: Loop
-    ledger: Ledger
+    loop: ControlLoop
+    ledger: LedgerWriter
 
     def do(self, bead: str, decide: Callable[[Found], Answer]) -> Answer:
         """Look, decide, write; once more wherever somebody else wrote in between.
@@ -63,7 +63,7 @@ def last_entry(engine: Engine, bead: str) -> Entry | None:
         f"SELECT {columns} FROM watch_decision WHERE bead_id = ? ORDER BY version DESC LIMIT 1",
         (bead,),
     )
-    return entry_from(rows[0]) if rows else None
+    return decode_entry(rows[0]) if rows else None
 
 
 def blocked_by_us(engine: Engine) -> list[tuple[str, str]]:

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from dolt_watch.checkpoint.poll import NO_BEADS
 from dolt_watch.controller.reap_table import _off
 from dolt_watch.controller.tick_result import logger
-from dolt_watch.core.decisions.dispatch_policy import of_no_rule
+from dolt_watch.core.decisions.dispatch_policy import orphaned_pauses
 from dolt_watch.core.decisions.hold_reasons import own_reason, rule_words
 from dolt_watch.core.decisions.policy import Plan, Policy, Scope, paused
 from dolt_watch.core.decisions.reap_policy import last_sign, stale_at
@@ -19,7 +19,7 @@ from dolt_watch.core.model import (
     Bead,
     Capacity,
     Entry,
-    Kind,
+    EntryKind,
     Phase,
     Rule,
     State,
@@ -34,7 +34,7 @@ LISTED = 20
 """Of the beads that one gate holds, a tick names so many; of the rest it says how many. `status` names all."""
 
 
-def announce(written: Written, words: str = "") -> None:
+def log_entry(written: Written, words: str = "") -> None:
     """What was done, in a line, with its facts. ``words``: where the entry's own do not tell it."""
     entry = written.entry
     logger.info(
@@ -52,27 +52,27 @@ def announce(written: Written, words: str = "") -> None:
 
 def _words(entry: Entry) -> str:
     match entry.kind:
-        case Kind.DISPATCHED:
+        case EntryKind.DISPATCHED:
             return f"dispatched {entry.bead} as job {entry.job}"
-        case Kind.REAP | Kind.REQUEUE:
+        case EntryKind.REAP | EntryKind.REQUEUE:
             reaped = entry_payloads.Reaped.decode(entry.detail)
             if ended := reaped.ended:
                 return f"REAPED {entry.bead} (job {entry.job} ended {ended})"
             idle = timedelta(seconds=reaped.idle_seconds)
             stale = f"{minutes(idle)}m" if minutes(idle) else exact(idle)
             return f"REAPED {entry.bead} (stale {stale})"
-        case Kind.BUSY:
+        case EntryKind.BUSY:
             return f"{entry.bead}: target busy ({entry.reason}) — open again"
-        case Kind.UNKNOWN:
+        case EntryKind.UNKNOWN:
             return f"{entry.bead}: outcome unknown ({entry.reason}): not sent again until it is known"
-        case Kind.OUTAGE:
+        case EntryKind.OUTAGE:
             target = entry_payloads.OutageChange.decode(entry.detail).target
             return f"target {target} is unreachable ({entry.reason}): no bead is claimed for it"
-        case Kind.RECOVERED:
+        case EntryKind.RECOVERED:
             over = entry_payloads.OutageChange.decode(entry.detail)
             since = over.since or entry.at
             return f"target {over.target} answers again, after {ago(entry.at - since)}"
-        case Kind.STOPPED:
+        case EntryKind.STOPPED:
             return f"{entry.bead}: {entry.reason}: rule {entry.rule} stops; mend it, then `dolt_watch resume`"
         case _:
             return f"{entry.bead}: {entry.kind} ({entry.reason})"
@@ -117,7 +117,7 @@ def tell(
         by = ago((first.matched_at or now) - now)
         words = f"warning: {first.id}{more} matched {by} in the future: a clock is wrong, so that counts as settled"
         log_condition(logger, logging.WARNING, words, LogEvent.CLOCK, bead=first.id)
-    for pause in of_no_rule(state, policy, now):
+    for pause in orphaned_pauses(state, policy, now):
         words = f"warning: rule {pause.rule} is paused ({pause.reason}), but there is no such rule (any more): it holds nothing"
         log_condition(logger, logging.WARNING, words, LogEvent.NO_SUCH_RULE, rule=pause.rule)
     busy = any(hold.gate == "capacity" for holds in plan.rules.values() for hold in holds)

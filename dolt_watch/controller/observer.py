@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import orjson
 
 from dolt_watch.beads import feed_query
-from dolt_watch.beads.child_activity import alive_by_children
+from dolt_watch.beads.child_activity import spared_by_children
 from dolt_watch.beads.leases import read_leases
 from dolt_watch.beads.migration import uncommitted_migration
-from dolt_watch.beads.queue_readiness import READ_FOR_READINESS, until_ready
+from dolt_watch.beads.queue_readiness import READ_FOR_READINESS, unready_until_enough
 from dolt_watch.beads.uncommitted import uncommitted
-from dolt_watch.checkpoint.poll import Look, Seen
-from dolt_watch.controller.tick_result import Outcome
-from dolt_watch.core.decisions.policy import RECHECK, Outside, Policy, Questions
-from dolt_watch.core.decisions.reap_policy import quiet_since
+from dolt_watch.checkpoint.poll import PollResult, TableState
+from dolt_watch.controller.tick_result import TickResult
+from dolt_watch.core.decisions.policy import RECHECK_INTERVAL, Candidates, Observations, Policy
+from dolt_watch.core.decisions.reap_policy import silence_cutoffs
 from dolt_watch.core.model import Bead, Capacity, JobReport, RowChange, Verdict
 from dolt_watch.engines import Engine
 from dolt_watch.history import change_feed
@@ -35,16 +35,16 @@ class World:
         """Token → when its target was last asked about it, and the answer."""
 
     def ask(
-        self, look: Look, asked: Questions, now: datetime, lens: feed_query.Lens, seen: Mapping[str, Seen], loose: Sequence[Any],
-        outcome: Outcome,
-    ) -> Outside:  # fmt: skip
+        self, look: PollResult, asked: Candidates, now: datetime, lens: feed_query.FeedQuery, seen: Mapping[str, TableState], loose: Sequence[Any],
+        outcome: TickResult,
+    ) -> Observations:  # fmt: skip
         """Put the questions: gates first, and the targets only where somebody is left who could go."""
         capacity: dict[str, Capacity] = {}
         verdicts: dict[str, JobReport] = {}
-        stale = quiet_since(asked.stale, self.policy, now)
-        holds = alive_by_children(self.engine, stale, look.head, now)
+        stale = silence_cutoffs(asked.stale, self.policy, now)
+        holds = spared_by_children(self.engine, stale, look.head, now)
         # after a conflict too: a claim asks the rows as they are, and somebody may have written since the look
-        beside = bool(outcome.conflicts) or loose_rows(seen)
+        beside = bool(outcome.conflicts) or has_uncommitted_readiness_rows(seen)
         since = {table: one.since for table, one in seen.items()}
         holds |= uncommitted(loose, asked, [rule.name for rule in self.policy.rules], stale, since)
         for rule in self.policy.rules:
@@ -52,7 +52,7 @@ class World:
             if rule.ready and queue:
                 ids = [bead.id for bead in queue]
                 free = asked.slots[rule.name]
-                holds |= until_ready(self.engine, ids, free, holds, lens.schema, now, look.head, beside)
+                holds |= unready_until_enough(self.engine, ids, free, holds, lens.schema, now, look.head, beside)
             waits = any(bead.id not in holds for bead in queue)
             doubts = any(bead.rule == rule.name for bead in asked.unknown)
             tried = rule.target in asked.tries
@@ -74,7 +74,7 @@ class World:
             for bead in (*asked.jobs, *asked.unsettled)
             if (heard := self._heard.get(bead.token)) is not None
         }
-        return Outside(capacity, holds, verdicts, leases, _drawn() if capacity else 0.0)
+        return Observations(capacity, holds, verdicts, leases, _drawn() if capacity else 0.0)
 
     def _settled(self, unsettled: Sequence[Bead], now: datetime) -> dict[str, JobReport]:
         """Ask targets that deduplicate what became of attempts of unknown outcome.
@@ -108,12 +108,12 @@ class World:
         return site if isinstance(site, str) else ""
 
     def _last_report(self, bead: Bead, now: datetime) -> JobReport | None:
-        """Return what the target said of an attempt less than ``RECHECK`` ago.
+        """Return what the target said of an attempt less than ``RECHECK_INTERVAL`` ago.
 
         One decision is made at a time: reports on other beads are kept until their turn.
         """
         at, report = self._heard.get(bead.token, (None, None))
-        return report if at is not None and at + RECHECK > now else None
+        return report if at is not None and at + RECHECK_INTERVAL > now else None
 
     def _ended(self, jobs: Sequence[Bead], now: datetime, loose: Collection[str]) -> dict[str, JobReport]:
         """What ended while its bead was not silent yet; one that stands uncommitted may just have been closed."""
@@ -150,7 +150,9 @@ class Uncommitted(NamedTuple):
     """Without rows in which only columns that bd computes differ."""
 
 
-def read_uncommitted(engine: Engine, head: str, seen: Mapping[str, Seen], lens: feed_query.Lens) -> Uncommitted:
+def read_uncommitted(
+    engine: Engine, head: str, seen: Mapping[str, TableState], lens: feed_query.FeedQuery
+) -> Uncommitted:
     """Read the uncommitted changes. Nothing is asked if no table has any."""
     tables = [table for table, one in seen.items() if one.dirty]
     if not tables:
@@ -160,6 +162,6 @@ def read_uncommitted(engine: Engine, head: str, seen: Mapping[str, Seen], lens: 
     return Uncommitted(tables, migration, [row for row in rows if not change_feed.kept_by_bd(row)])
 
 
-def loose_rows(seen: Mapping[str, Seen]) -> bool:
+def has_uncommitted_readiness_rows(seen: Mapping[str, TableState]) -> bool:
     """May rows that stand uncommitted keep a bead back?"""
     return any(seen[table].dirty for table in READ_FOR_READINESS if table in seen)

@@ -9,8 +9,8 @@ from typing import NamedTuple
 from dolt_watch.core.decisions.policy import Plan
 from dolt_watch.core.decisions.reap_policy import last_sign
 from dolt_watch.core.model import (
+    EntryKind,
     JobReport,
-    Kind,
     Phase,
     State,
 )
@@ -32,14 +32,16 @@ class Watched(NamedTuple):
 
 def watched(state: State, plan: Plan, verdicts: Mapping[str, JobReport], now: datetime) -> list[Watched]:
     """The reaper's table: who was silent longest first."""
-    decided = {one.bead: one for one in plan.decisions if one.kind in (Kind.REAP, Kind.REQUEUE)}
+    decided = {one.bead: one for one in plan.decisions if one.kind in (EntryKind.REAP, EntryKind.REQUEUE)}
     rows = []
     for bead in state.beads.values():
         if bead.phase is not Phase.RUNNING:
             continue
         sign, report, hold = bead.sign, verdicts.get(bead.id), plan.holds.get(bead.id)
         last = f"{sign.what} by {sign.who} ({sign.commit[:8]})" if sign else "none since it began"
-        then = "requeue" if (one := decided.get(bead.id)) and one.kind is Kind.REQUEUE else "block" if one else "keep"
+        then = (
+            "requeue" if (one := decided.get(bead.id)) and one.kind is EntryKind.REQUEUE else "block" if one else "keep"
+        )
         if hold is not None:
             then += f" ({hold.why})"
         rows.append(

@@ -13,8 +13,8 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from dolt_watch.controller.loop import Loop
-from dolt_watch.controller.tick_result import Outcome
+from dolt_watch.controller.loop import ControlLoop
+from dolt_watch.controller.tick_result import TickResult
 from dolt_watch.core.decisions.policy import BOTH
 from dolt_watch.engines import Engine
 from dolt_watch.errors import DatabaseError, DoltWatchError
@@ -44,14 +44,14 @@ class ProcessClock:
         stop.wait(seconds)
 
 
-class Watching(Protocol):
+class ServiceObserver(Protocol):
     """Who is told how the service fares: metrics, health, a dead man's switch."""
 
     def turning(self) -> None:
         """It goes on: called before each round of a tick."""
         ...
 
-    def polled(self, loop: Loop, outcome: Outcome, seconds: float) -> None: ...
+    def polled(self, loop: ControlLoop, outcome: TickResult, seconds: float) -> None: ...
 
     def standing_by(self) -> None: ...
 
@@ -62,7 +62,7 @@ class Service:
     """``connect``: a new engine, each time it is called; ``loop``: the loop over it."""
 
     def __init__(
-        self, connect: Callable[[], Engine], loop: Callable[[Engine], Loop], watching: Watching, *,
+        self, connect: Callable[[], Engine], loop: Callable[[Engine], ControlLoop], watching: ServiceObserver, *,
         poll: float = 2.0, clock: Clock | None = None, between: Callable[[], None] = lambda: None,
     ) -> None:  # fmt: skip
         self.connect, self.make, self.watching = connect, loop, watching
@@ -70,7 +70,7 @@ class Service:
         self.stop = threading.Event()
         """Set by whoever wants it to end: the decision under way is settled, no other begins."""
         self._engine: Engine | None = None
-        self._loop: Loop | None = None
+        self._loop: ControlLoop | None = None
         self._failures = 0
         self._last_words = ""
         self._leads: bool | None = None
@@ -111,7 +111,7 @@ class Service:
         self.watching.turning()
         return self.stop.is_set()
 
-    def _ready(self) -> Loop:
+    def _ready(self) -> ControlLoop:
         if self._loop is None:
             self._engine = self.connect()
             self._loop = self.make(self._engine)
@@ -125,9 +125,9 @@ class Service:
             self._leads, self._thorough = leads, True
         return leads
 
-    def _pause(self, loop: Loop | None = None) -> float:
+    def _pause(self, loop: ControlLoop | None = None) -> float:
         pause = self.poll * random.uniform(SHORTEST, 1.0)
-        due = loop.wakes_in() if loop is not None else None
+        due = loop.seconds_until_due() if loop is not None else None
         return pause if due is None else min(pause, due)
 
     def _failed(self, error: DoltWatchError) -> float:

@@ -9,14 +9,14 @@ from typing import Any
 from dolt_watch import __version__
 from dolt_watch.beads import feed_query
 from dolt_watch.beads.schema import TrackerSchema, tracker_schema
-from dolt_watch.checkpoint.poll import Look, Looker, Seen
-from dolt_watch.checkpoint.state_store import Store
-from dolt_watch.controller.executor import Actor
+from dolt_watch.checkpoint.poll import Poller, PollResult, TableState
+from dolt_watch.checkpoint.state_store import StateStore
+from dolt_watch.controller.executor import Executor
 from dolt_watch.controller.notifications import notice
 from dolt_watch.core.decisions.policy import Policy
 from dolt_watch.core.model import Entry, Phase, State, entry_payloads
 from dolt_watch.core.model.reason_codes import ReasonCode
-from dolt_watch.core.projection.event_deriver import derive
+from dolt_watch.core.projection.event_deriver import derive_events
 from dolt_watch.core.projection.projection import Projection
 from dolt_watch.core.projection.target_outages import is_unreachable
 from dolt_watch.core.rules.compiled_rule import CompiledRule, compile_for, fingerprint
@@ -26,7 +26,7 @@ from dolt_watch.history import change_feed, commit_path
 from dolt_watch.ledger.decision_context import DecisionContext
 
 
-class Present:
+class StateTracker:
     """What the loop stands on. The actor records where the state had to be made anew."""
 
     def __init__(
@@ -34,9 +34,9 @@ class Present:
         engine: Engine,
         policy: Policy,
         rule_hashes: Mapping[str, str],
-        looker: Looker,
-        actor: Actor,
-        store: Store,
+        looker: Poller,
+        actor: Executor,
+        store: StateStore,
         *,
         notified: frozenset[str] = frozenset(),
         turning: Callable[[], None] = lambda: None,
@@ -80,7 +80,7 @@ class Present:
         """Look up the columns again: a statement has named one that does not exist."""
         self.columns_anew, self._schema = True, None
 
-    def lens(self, look: Look) -> feed_query.Lens:
+    def lens(self, look: PollResult) -> feed_query.FeedQuery:
         """Compiled text from the cursor row, so that a tick need not import sqlglot; compiled anew where it is of other rules."""
         schema = self.schema()
         cache = self._fresh or look.compiled  # the row has it only when the tick is done
@@ -91,22 +91,22 @@ class Present:
             if cache.get("unversioned", []) != unversioned:
                 self._fresh = {**cache, "unversioned": unversioned}
             rules = [CompiledRule.from_json(cache["rules"][rule.name]) for rule in self.policy.rules]
-            return feed_query.Lens(rules, list(columns), schema=schema)
+            return feed_query.FeedQuery(rules, list(columns), schema=schema)
         rules = [compile_for(rule, columns, self.engine.dialect) for rule in self.policy.rules]
         self._fresh = {
             "key": key, "columns": columns, "unversioned": unversioned,
             "rules": {rule.rule: rule.to_json() for rule in rules},
         }  # fmt: skip
-        return feed_query.Lens(rules, list(columns), schema=schema)
+        return feed_query.FeedQuery(rules, list(columns), schema=schema)
 
-    def context(self, look: Look, state: State, now: datetime, lens: feed_query.Lens) -> DecisionContext:
+    def context(self, look: PollResult, state: State, now: datetime, lens: feed_query.FeedQuery) -> DecisionContext:
         """Return the value that decisions on this state are made on."""
         ready = frozenset(rule.name for rule in self.policy.rules if rule.ready)
         return DecisionContext(look, state, now, lens, ready)
 
-    def state(self, look: Look, now: datetime, lens: feed_query.Lens) -> State | None:
+    def state(self, look: PollResult, now: datetime, lens: feed_query.FeedQuery) -> State | None:
         """The state at HEAD: folded on from where it stands, or made anew. None: look again."""
-        why = self._why_anew(look)
+        why = self._rebuild_reason(look)
         if why is None:
             state = self._folded(look, now, lens)
             if state is not None and not (look.attempts and self.store.lost(state)):
@@ -114,7 +114,7 @@ class Present:
             why = ReasonCode.HISTORY_REWRITTEN
         return self._anew(why, look, now, lens)
 
-    def _folded(self, look: Look, now: datetime, lens: feed_query.Lens) -> State | None:
+    def _folded(self, look: PollResult, now: datetime, lens: feed_query.FeedQuery) -> State | None:
         """Folded on from where it stands; None where history does not lead from there to HEAD."""
         state = self.store.state(look)
         if state.commit == look.head:
@@ -126,7 +126,7 @@ class Present:
         projection = Projection(state)
         for changes in change_feed.read(self.engine, line, self.looker.tables, lens):
             self.turning()
-            projection.fold(derive(changes, self.policy.rules))
+            projection.fold(derive_events(changes, self.policy.rules))
             self.store.add_notices(notice(entry) for entry in changes.entries if self._told(entry))
         projection.move_to(look.head)
         self.store.advance(look, projection.state(), projection.touched)
@@ -137,13 +137,13 @@ class Present:
         again = is_unreachable(entry) and entry_payloads.Ended.decode(entry.detail).tries != 1
         return entry.kind in self.notified and not again
 
-    def _anew(self, why: ReasonCode, look: Look, now: datetime, lens: feed_query.Lens) -> State | None:
+    def _anew(self, why: ReasonCode, look: PollResult, now: datetime, lens: feed_query.FeedQuery) -> State | None:
         """The state made anew, which is a decision; None where something went into history for it: look again."""
-        from dolt_watch.history.rebuild import lost, resync  # seldom
+        from dolt_watch.history.rebuild import lost, rebuild_state  # seldom
 
         commit = self.engine.commit_of(look.head)
         date = commit.date if commit is not None else now
-        found = resync(self.engine, look.head, date, self.policy.rules, lens.rules, lens.columns)
+        found = rebuild_state(self.engine, look.head, date, self.policy.rules, lens.rules, lens.columns)
         if why is ReasonCode.FIRST_START and not found.entries:
             self.store.advance(look, found.state, None)
             # At once, and not when the tick is done: who starts here meanwhile would take our first decisions for a ledger from elsewhere.
@@ -156,13 +156,13 @@ class Present:
             if why is ReasonCode.FIRST_START
             else []
         )
-        state = self.actor.resynced(self.context(look, found.state, now, lens), why, missing, held)
+        state = self.actor.record_rebuild(self.context(look, found.state, now, lens), why, missing, held)
         if state is not None or not missing:
             self.store.advance(look, state or found.state, None)
             self._anew_since = look.saved
         return state
 
-    def _why_anew(self, look: Look) -> ReasonCode | None:
+    def _rebuild_reason(self, look: PollResult) -> ReasonCode | None:
         if self.store.ahead(look) or self._anew_since == look.saved:
             return None
         if not look.commit:
@@ -184,7 +184,7 @@ class Present:
         except UnknownCommit:
             return None
 
-    def seen(self, look: Look, now: datetime) -> dict[str, Seen]:
+    def seen(self, look: PollResult, now: datetime) -> dict[str, TableState]:
         """Each table's working hash, since when it is seen, and whether it stands uncommitted."""
         if look.unchanged:
             kept = self._kept_out.items() & {(table, one.hash) for table, one in look.seen.items()}
@@ -197,24 +197,24 @@ class Present:
         for table, hash in hashes.items():
             before = look.seen.get(table)
             since = before.since if before is not None and before.hash == hash else now
-            seen[table] = Seen(hash, since, table in dirty and table not in self._kept_out)
+            seen[table] = TableState(hash, since, table in dirty and table not in self._kept_out)
         return seen
 
-    def never_in_history(self, tables: Mapping[str, str]) -> None:
+    def mark_uncommittable(self, tables: Mapping[str, str]) -> None:
         """These cannot be committed as they are. No look says so in advance: DOLT_DIFF_SUMMARY and dolt_status name them as any other.
 
         Until their hash changes they count as not dirty, else a tick would try again without end; as many processes as look try once.
         """
         self._kept_out = {**self._kept_out, **tables}
 
-    def rules(self, look: Look, now: datetime) -> dict[str, Any]:
+    def rules(self, look: PollResult, now: datetime) -> dict[str, Any]:
         """What the cursor row keeps of the rules that the state was folded by, and of those before."""
         was = look.rules.get("was", [])
         if look.rules.get("now") not in (None, self.rule_hashes):
             was = [*was, [look.rules["now"], now.isoformat()]][-5:]
         return {"now": self.rule_hashes, "was": was, "settings": self.policy.settings_hash}
 
-    def cache(self, look: Look) -> Mapping[str, Any]:
+    def cache(self, look: PollResult) -> Mapping[str, Any]:
         """The compiled text for the cursor row, which has it from here on."""
         self.columns_anew = False
         return self._fresh or look.compiled

@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 
 from dolt_watch.controller.reap_table import Watched
 from dolt_watch.core.model import (
-    Hold,
-    Kind,
+    EntryKind,
+    HoldReason,
 )
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass
-class Outcome:
+class TickResult:
     """What a tick did. ``exit_code`` as a CronJob should show it."""
 
     dispatched: int = 0
@@ -29,8 +29,8 @@ class Outcome:
     rounds: int = 0
     conflicts: int = 0
     down: bool = False
-    holds: Mapping[str, Hold] = field(default_factory=dict)
-    kinds: Counter[Kind] = field(default_factory=Counter)
+    holds: Mapping[str, HoldReason] = field(default_factory=dict)
+    kinds: Counter[EntryKind] = field(default_factory=Counter)
     lag: tuple[int, float] = (0, 0.0)
     """Commits that the first round found unfolded, and the age of the oldest of them in seconds."""
     watched: list[Watched] = field(default_factory=list)
@@ -48,18 +48,18 @@ class Outcome:
     def add_conflict(self) -> None:
         self.conflicts += 1
 
-    def count(self, kind: Kind) -> None:
+    def count(self, kind: EntryKind) -> None:
         self.kinds[kind] += 1
         match kind:
-            case Kind.DISPATCHED:
+            case EntryKind.DISPATCHED:
                 self.dispatched += 1
-            case Kind.REAP | Kind.REQUEUE:
+            case EntryKind.REAP | EntryKind.REQUEUE:
                 self.reaped += 1
-            case Kind.FAILED | Kind.QUARANTINED | Kind.STOPPED | Kind.RETRY | Kind.GIVE_UP:
+            case EntryKind.FAILED | EntryKind.QUARANTINED | EntryKind.STOPPED | EntryKind.RETRY | EntryKind.GIVE_UP:
                 self.failed += 1
-            case Kind.UNKNOWN | Kind.OVERDUE:
+            case EntryKind.UNKNOWN | EntryKind.OVERDUE:
                 self.unknown += 1
-            case Kind.BUSY:
+            case EntryKind.BUSY:
                 self.busy += 1
             case _:
                 self.others += 1

@@ -10,9 +10,9 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 
 from dolt_watch.config import Settings, load
-from dolt_watch.controller.loop import Loop
+from dolt_watch.controller.loop import ControlLoop
 from dolt_watch.core.decisions.policy import BOTH
-from dolt_watch.core.model import BLOCKED, CLOSED, Kind
+from dolt_watch.core.model import BLOCKED, CLOSED, EntryKind
 from dolt_watch.demo.fake_agent import Agent, edit
 from dolt_watch.demo.tracker import Place, make_tracker, place
 from dolt_watch.engines import Engine
@@ -41,16 +41,16 @@ WAITING = (IDLE, "no eligible beads", "holding ", "keeping ")
 """How lines of the loop begin that only say that it waits."""
 
 WHOLE = {
-    WORKS: (CLOSED, (Kind.CLAIM, Kind.DISPATCHED)),
-    DIES: (BLOCKED, (Kind.CLAIM, Kind.DISPATCHED, Kind.REAP)),
-    REFUSED: (CLOSED, (Kind.CLAIM, Kind.FAILED, Kind.CLAIM, Kind.DISPATCHED)),
+    WORKS: (CLOSED, (EntryKind.CLAIM, EntryKind.DISPATCHED)),
+    DIES: (BLOCKED, (EntryKind.CLAIM, EntryKind.DISPATCHED, EntryKind.REAP)),
+    REFUSED: (CLOSED, (EntryKind.CLAIM, EntryKind.FAILED, EntryKind.CLAIM, EntryKind.DISPATCHED)),
 }
 """How it should end: bead → its status, and what the ledger says of it, oldest first."""
 
-MakeLoop = Callable[[Engine, Settings], AbstractContextManager[Loop]]
+MakeLoop = Callable[[Engine, Settings], AbstractContextManager[ControlLoop]]
 
 
-class Teller:
+class Narrator:
     """Prints who did what, and when. The loop looks five times a second here: that it still waits is told once."""
 
     def __init__(self, echo: Callable[[str], None]) -> None:
@@ -82,7 +82,7 @@ def tell(folder: Path, make_loop: MakeLoop, echo: Callable[[str], None]) -> tupl
             f"a tracker in {folder} ({where.engine}), an agent behind BeadBoard's contract, and dolt_watch between them\n"
         )
         make_tracker(engine, AUTHOR)
-        wrong = _play(engine, where, folder, make_loop, Teller(echo))
+        wrong = _play(engine, where, folder, make_loop, Narrator(echo))
         for line in _audit(engine):
             echo(line)
         echo("")
@@ -93,7 +93,7 @@ def tell(folder: Path, make_loop: MakeLoop, echo: Callable[[str], None]) -> tupl
         return not wrong, where
 
 
-def _play(engine: Engine, where: Place, folder: Path, make_loop: MakeLoop, teller: Teller) -> list[str]:
+def _play(engine: Engine, where: Place, folder: Path, make_loop: MakeLoop, teller: Narrator) -> list[str]:
     """What is not as it should be when it is over."""
 
     def connect() -> Engine:

@@ -14,7 +14,7 @@ from importlib import resources
 from pathlib import Path
 
 from dolt_watch.engines import Engine
-from dolt_watch.engines.address import Address, DoltLitePath
+from dolt_watch.engines.address import FileAddress, ServerAddress
 from dolt_watch.engines.connect import open_engine
 from dolt_watch.engines.doltlite.loader import MARKER
 from dolt_watch.engines.sql_text import statements
@@ -29,7 +29,7 @@ PATIENCE = 20.0
 class Place:
     """Where the demo's database is."""
 
-    address: Address | DoltLitePath
+    address: ServerAddress | FileAddress
     engine: str
     """In words."""
     again: str = ""
@@ -39,7 +39,7 @@ class Place:
 @contextmanager
 def place(folder: Path) -> Iterator[Place]:
     """An empty database in ``folder``, there as long as the context is. Raises DatabaseError: no engine here, with what mends it."""
-    file = DoltLitePath(str(folder / "demo.db"))
+    file = FileAddress(str(folder / "demo.db"))
     try:
         open_engine(file, create=True).close()
     except DatabaseError as error:
@@ -52,7 +52,7 @@ def place(folder: Path) -> Iterator[Place]:
         (folder / "demo.db").unlink(missing_ok=True)
         with _server(program, folder) as port:
             again = f"(cd {folder / 'data'} && dolt sql-server --host {HOST} --port {port})"
-            yield Place(Address(HOST, port, database=DATABASE), "a Dolt server", again)
+            yield Place(ServerAddress(HOST, port, database=DATABASE), "a Dolt server", again)
     else:
         yield Place(file, "DoltLite, one file")
 

@@ -23,7 +23,7 @@ PASSWORD_FIX = "put the password in DOLT_WATCH_PASSWORD or BEADS_DOLT_PASSWORD, 
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class ServerAddress:
     """A database on a Dolt SQL server."""
 
     host: str = "127.0.0.1"
@@ -69,7 +69,7 @@ def _is_loopback(host: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class DoltLitePath:
+class FileAddress:
     """A DoltLite file."""
 
     path: str
@@ -85,7 +85,7 @@ class DoltLitePath:
         return f"doltlite://{quote(self.path)}"
 
 
-def parse_url(url: str) -> Address | DoltLitePath:
+def parse_url(url: str) -> ServerAddress | FileAddress:
     """Raises SettingsError, which says what was expected; its message never repeats a password."""
     from urllib.parse import unquote, urlsplit  # what beads' own files name needs none of it
 
@@ -110,7 +110,7 @@ def parse_url(url: str) -> Address | DoltLitePath:
             fix="write dolt://user@host:port/database",
         )
     socket, tls, ca = _options(parts.query)
-    return Address(
+    return ServerAddress(
         host=parts.hostname or "127.0.0.1",
         port=DEFAULT_PORT if port is None else port,
         user=unquote(parts.username or "root"),
@@ -121,12 +121,12 @@ def parse_url(url: str) -> Address | DoltLitePath:
     )
 
 
-def _doltlite(netloc: str, path: str) -> DoltLitePath:
+def _doltlite(netloc: str, path: str) -> FileAddress:
     if netloc or not path.strip("/"):
         raise SettingsError(
             "a DoltLite URL has three slashes and an absolute path", fix="write doltlite:///folder/file.db"
         )
-    return DoltLitePath(path)
+    return FileAddress(path)
 
 
 def _options(query: str) -> tuple[str, bool | None, str]:

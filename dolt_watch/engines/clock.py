@@ -8,7 +8,7 @@ from dolt_watch.engines import Engine
 from dolt_watch.timestamps import utc
 
 
-def database_now(engine: Engine) -> datetime:
+def server_time(engine: Engine) -> datetime:
     """The database's clock, for who needs no look."""
     moment = utc(engine.query("SELECT UTC_TIMESTAMP(6)")[0][0])
     assert moment is not None

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from dolt_watch.engines import Engine
-from dolt_watch.engines.address import Address, DoltLitePath
+from dolt_watch.engines.address import FileAddress, ServerAddress
 
 
-def open_engine(address: Address | DoltLitePath, *, create: bool = False) -> Engine:
+def open_engine(address: ServerAddress | FileAddress, *, create: bool = False) -> Engine:
     """Connect. ``create``: make a DoltLite file that is not there (a server's database is made by bd).
 
     Raises Unreachable, AccessDenied, NoSuchDatabase, DatabaseError.
     """
-    if isinstance(address, DoltLitePath):
+    if isinstance(address, FileAddress):
         from dolt_watch.engines.doltlite.engine import DoltLiteEngine
 
         return DoltLiteEngine(address.path, create=create)

@@ -60,7 +60,7 @@ def name(identifier: str) -> str:
     return identifier
 
 
-def hash_of(commit: str, shape: re.Pattern[str], where: str) -> str:
+def checked_hash(commit: str, shape: re.Pattern[str], where: str) -> str:
     """The commit's hash, if it has the engine's shape: it is built into SQL as a literal. Raises UnknownCommit."""
     if not shape.fullmatch(commit):
         raise UnknownCommit(f"not a full commit hash: {commit[:60]!r}", where=where)

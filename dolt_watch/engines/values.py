@@ -17,7 +17,7 @@ def plain(value: Any) -> Any:
     return moment.isoformat() if moment is not None else str(value)
 
 
-def sortable(value: Any) -> Any:
+def sort_value(value: Any) -> Any:
     """A key of ``order_by`` as JSON holds it, in the order in which the database sorts it: as text, 10 hours come before 2."""
     if isinstance(value, timedelta):
         return value.total_seconds()

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
-from dolt_watch.core.model import Entry, JobReport, Kind, State, Verdict
+from dolt_watch.core.model import Entry, EntryKind, JobReport, State, Verdict
 from dolt_watch.engines import Engine
 from dolt_watch.log_events import LogEvent, event_fields
 
@@ -20,7 +20,16 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-ENDS_RUN = frozenset({Kind.REAP, Kind.REQUEUE, Kind.GIVE_UP, Kind.RETRY, Kind.MANUAL_RETRY, Kind.MANUAL_STOP})
+ENDS_RUN = frozenset(
+    {
+        EntryKind.REAP,
+        EntryKind.REQUEUE,
+        EntryKind.GIVE_UP,
+        EntryKind.RETRY,
+        EntryKind.MANUAL_RETRY,
+        EntryKind.MANUAL_STOP,
+    }
+)
 """Entries after which no run of their attempt may live."""
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 from dolt_watch.engines import Engine
-from dolt_watch.engines.address import Address, DoltLitePath
+from dolt_watch.engines.address import FileAddress, ServerAddress
 from dolt_watch.engines.connect import open_engine
 from dolt_watch.errors import SettingsError
 from dolt_watch.sanitize import outside
-from dolt_watch.suggestions import nearest
+from dolt_watch.suggestions import suggest
 
 
-def open_on(address: Address | DoltLitePath, branch: str | None) -> Engine:
+def open_branch(address: ServerAddress | FileAddress, branch: str | None) -> Engine:
     """An engine whose history is the branch's; None: the database's own. Raises SettingsError for a branch that is not there.
 
     A server reads history fastest from the HEAD of the connection, so there it is one of its own, ``database/branch``. DoltLite does not care.
@@ -21,22 +21,22 @@ def open_on(address: Address | DoltLitePath, branch: str | None) -> Engine:
     if branch is None:
         return engine
     try:
-        head_of(engine, branch)
+        branch_head(engine, branch)
     except BaseException:
         engine.close()
         raise
-    if isinstance(address, DoltLitePath):
+    if isinstance(address, FileAddress):
         return engine
     engine.close()
     return open_engine(replace(address, database=f"{address.database}/{branch}"))
 
 
-def head_of(engine: Engine, branch: str | None) -> str:
+def branch_head(engine: Engine, branch: str | None) -> str:
     """The last commit of the branch; None: HEAD."""
     if branch is None:
         return str(engine.query("SELECT HASHOF('HEAD')")[0][0])
     rows = engine.query("SELECT hash FROM dolt_branches WHERE name = ?", (branch,))
     if not rows:
         names = [name for (name,) in engine.query("SELECT name FROM dolt_branches LIMIT 200")]
-        raise SettingsError(f"no such branch: {outside(branch, 80)!r}", where="--branch", fix=nearest(branch, names))
+        raise SettingsError(f"no such branch: {outside(branch, 80)!r}", where="--branch", fix=suggest(branch, names))
     return str(rows[0][0])

@@ -11,21 +11,21 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from dolt_watch.beads.feed_query import IDENTITY, SAYS, SIDE, Lens
+from dolt_watch.beads.feed_query import IDENTITY, SAYS, SIDE, FeedQuery
 from dolt_watch.beads.migration import MARKS
 from dolt_watch.beads.schema import WATCHED_TABLES, TrackerSchema
-from dolt_watch.core.model import Act, Answers, CommitChanges, Entry, RowChange
+from dolt_watch.core.model import Act, CommitChanges, Entry, RowChange, RuleAnswers
 from dolt_watch.core.model.columns import KEPT_BY_BD
 from dolt_watch.core.projection.rekeyed_rows import TOUCHED, without_rekeyed
 from dolt_watch.engines import WORKING, Commit, Edge, Engine, Row
 from dolt_watch.engines.sql_text import chunks, gaps
-from dolt_watch.engines.values import cell, sortable
+from dolt_watch.engines.values import cell, sort_value
 from dolt_watch.errors import NoSuchTable, SchemaChanged, Unexplained
-from dolt_watch.ledger.codec import ENTRY_COLUMNS, entry_from
+from dolt_watch.ledger.codec import ENTRY_COLUMNS, decode_entry
 from dolt_watch.timestamps import told
 
 
-def read(engine: Engine, line: Sequence[Commit], tables: Iterable[str], lens: Lens) -> Iterator[CommitChanges]:
+def read(engine: Engine, line: Sequence[Commit], tables: Iterable[str], lens: FeedQuery) -> Iterator[CommitChanges]:
     """The row changes of each commit of the line, in order. Raises SchemaChanged where a column that a rule uses is gone."""
     if not line:
         return
@@ -46,7 +46,7 @@ def read(engine: Engine, line: Sequence[Commit], tables: Iterable[str], lens: Le
         with suppress(NoSuchTable):  # who only looks may ask of a database that was never initialised
             for edge, (kind, bead, version, *row) in engine.diff("watch_decision", changed["watch_decision"], columns):
                 if kind == "added":
-                    entries[edge.commit] += filter(None, (entry_from(row),))
+                    entries[edge.commit] += filter(None, (decode_entry(row),))
                 else:
                     rewritten[edge.commit].append((bead, version, kind))
     for commit in line:
@@ -79,7 +79,7 @@ def _touched(row: RowChange) -> bool:
     return row.table == "issues" and row.kind == "modified" and TOUCHED <= set(row.changed) <= TOUCHED | KEPT_BY_BD
 
 
-def _witnessed(engine: Engine, merge: Commit, rows: Sequence[RowChange], lens: Lens) -> Iterator[RowChange]:
+def _witnessed(engine: Engine, merge: Commit, rows: Sequence[RowChange], lens: FeedQuery) -> Iterator[RowChange]:
     """The rows that a merge changed. Those of beads in the ledger come with what its side lines did to them (``Act``).
 
     The cost is one query, and the side lines' changes of ``issues`` only where such a bead's row matches or runs otherwise than before.
@@ -133,13 +133,13 @@ def _tokens(engine: Engine, commit: str, bead: str) -> frozenset[str]:
         return frozenset()
 
 
-FEW = 4
+PER_EDGE_LIMIT = 4
 """Edges that are asked one by one which tables they touched; of more, the tables are asked."""
 
-SELDOM = ("labels", "dependencies", "watch_decision")
+RARELY_CHANGED = ("labels", "dependencies", "watch_decision")
 """Tables that most slices of history do not touch: asked about together first."""
 
-TOGETHER = ("issues", "events")
+WRITTEN_TOGETHER = ("issues", "events")
 """Tables that bd writes together: who touched one of them, as good as touched both."""
 
 
@@ -157,7 +157,7 @@ def _rows(
     tables: Sequence[str],
     changed: Mapping[str, Sequence[Edge]],
     apart: _Apart,
-    lens: Lens,
+    lens: FeedQuery,
 ) -> dict[str, list[RowChange]]:
     """Row changes by commit. Raises Unexplained where the schema of a table changed on the way, and ``apart`` does not say so."""
     rows: dict[str, list[RowChange]] = {edge.commit: [] for edge in edges}
@@ -173,7 +173,7 @@ def _stretches(
     edges: Sequence[Edge],
     changed: Sequence[Edge],
     apart: _Apart,
-    lens: Lens,
+    lens: FeedQuery,
 ) -> Iterator[tuple[Edge, RowChange]]:
     """The row changes over the edges that ``changed`` names, each stretch of history under its own schema."""
     altered = apart.edges.get(table)
@@ -202,14 +202,15 @@ def _changed(
 
     By edge: over a whole range a label may have come and gone again, and the net says nothing of it.
     """
-    if len(edges) > FEW:
+    if len(edges) > PER_EDGE_LIMIT:
         altered = engine.altered(tables, edges)
         some, both = (
-            engine.touched([table for table in tables if table in group], edges) for group in (SELDOM, TOGETHER)
+            engine.touched([table for table in tables if table in group], edges)
+            for group in (RARELY_CHANGED, WRITTEN_TOGETHER)
         )
-        known = dict.fromkeys(TOGETHER, both)
+        known = dict.fromkeys(WRITTEN_TOGETHER, both)
         if 8 * len(some) < len(edges):  # to read an edge in vain costs seven times what it costs to be asked about
-            known |= dict.fromkeys(SELDOM, some)
+            known |= dict.fromkeys(RARELY_CHANGED, some)
         return {t: list(known[t] if t in known else engine.touched((t,), edges)) for t in tables}, altered
     touched = {edge: engine.changed(edge.parent, edge.commit) for edge in edges}
     between = {edge: engine.changed(edge.parent, edge.commit) for edge in gaps(edges)}
@@ -220,7 +221,7 @@ def _changed(
 
 
 def uncommitted(
-    engine: Engine, head: str, tables: Iterable[str], lens: Lens, unmigrated: Collection[str] = ()
+    engine: Engine, head: str, tables: Iterable[str], lens: FeedQuery, unmigrated: Collection[str] = ()
 ) -> list[RowChange]:
     """What stands SQL-committed but not Dolt-committed. It may spare a bead; it never causes an act.
 
@@ -234,7 +235,7 @@ def uncommitted(
 
 
 def _changes(
-    engine: Engine, table: str, edges: Sequence[Edge], lens: Lens, apart: _Apart
+    engine: Engine, table: str, edges: Sequence[Edge], lens: FeedQuery, apart: _Apart
 ) -> Iterator[tuple[Edge, RowChange]]:
     """The row changes of a stretch, in which the table has one schema."""
     if not edges:
@@ -255,7 +256,7 @@ def _changes(
 
 
 def _side_rows(
-    engine: Engine, table: str, edges: Sequence[Edge], lens: Lens, at: str | None
+    engine: Engine, table: str, edges: Sequence[Edge], lens: FeedQuery, at: str | None
 ) -> Iterator[tuple[Edge, RowChange]]:
     key, when, who = SIDE[table]
     says = SAYS[table] if lens.sides else ()
@@ -300,7 +301,7 @@ def _side_rows(
 
 
 def _issues(
-    engine: Engine, edges: Sequence[Edge], lens: Lens, at: str | None, apart: _Apart
+    engine: Engine, edges: Sequence[Edge], lens: FeedQuery, at: str | None, apart: _Apart
 ) -> Iterator[tuple[Edge, RowChange]]:
     if apart.exact or apart.edges.get("issues"):
         lens = lens.under(engine.columns("issues", at))
@@ -352,7 +353,7 @@ def _same(engine: Engine, name: str) -> str:
     return f"from_{name} <=> to_{name}" if engine.dialect == "mysql" else f"from_{name} IS to_{name}"
 
 
-def _issue(row: Row, lens: Lens, changed: tuple[str, ...]) -> RowChange:
+def _issue(row: Row, lens: FeedQuery, changed: tuple[str, ...]) -> RowChange:
     kind, from_id, to_id, digits, at = row[:5]
     values = iter(row[5:])
     before: dict[str, Any] = {}
@@ -364,10 +365,10 @@ def _issue(row: Row, lens: Lens, changed: tuple[str, ...]) -> RowChange:
     for number, rule in enumerate(lens.rules):
         start = len(lens.columns) + 4 * number
         was, now, ran, runs = (digit == "1" for digit in digits[start : start + 4])
-        rank = tuple(sortable(next(values)) for _ in rule.rank_to)
+        rank = tuple(sort_value(next(values)) for _ in rule.rank_to)
         was, ran = was and kind != "added", ran and kind != "added"
         now, runs = now and kind != "removed", runs and kind != "removed"
-        answers.append(Answers(was, now, ran, runs, rank))
+        answers.append(RuleAnswers(was, now, ran, runs, rank))
     identity = tuple(cell(name, next(values)) for name in IDENTITY) if kind != "modified" else ()
     return RowChange(
         table="issues",

@@ -18,41 +18,41 @@ from dolt_watch.core.model import (
     ANSWERS,
     GLOBAL,
     IN_FLIGHT,
-    LIVE,
+    MAY_BE_RUNNING,
     OPEN,
+    ActivitySignal,
     Bead,
     Decision,
     Entry,
+    EntryEffects,
+    EntryKind,
     Event,
-    Facts,
-    Kind,
     Origin,
     Phase,
     Rule,
-    Sign,
+    RuleMatch,
     State,
     What,
-    Wrote,
     entry_payloads,
 )
 from dolt_watch.core.model.reason_codes import ReasonCode
-from dolt_watch.core.projection.projection import FREED, Projection, fold_bead
+from dolt_watch.core.projection.projection import FREED, Projection, apply_to_bead
 from dolt_watch.core.rules.compiled_rule import CompiledRule
 from dolt_watch.engines import Engine
 from dolt_watch.engines.sql_text import chunks
-from dolt_watch.engines.values import sortable
+from dolt_watch.engines.values import sort_value
 from dolt_watch.errors import NoSuchTable
-from dolt_watch.ledger.edit_detection import Edits
-from dolt_watch.ledger.reader import ledger_at
+from dolt_watch.ledger.edit_detection import EditDetector
+from dolt_watch.ledger.reader import read_ledger_at
 from dolt_watch.timestamps import told
 
 _SETTLED = (Phase.BACKOFF, Phase.QUARANTINED)
 
 
-def resync(
+def rebuild_state(
     engine: Engine, head: str, date: datetime, rules: Sequence[Rule], compiled: Sequence[CompiledRule],
     columns: Sequence[str],
-) -> Resynced:  # fmt: skip
+) -> RebuiltState:  # fmt: skip
     """The state at ``head``, whose date is ``date``, by what history holds."""
     rows = dict(_rows(engine, head, rules, compiled, columns))
     streams = _streams(engine, head)
@@ -67,7 +67,7 @@ def resync(
     }
     signs = _signs(engine, head, date, asked, ours, wrote)
     beads: dict[str, Bead] = {}
-    edits, names = Edits(engine, head), {rule.name for rule in rules}
+    edits, names = EditDetector(engine, head), {rule.name for rule in rules}
     written = _written(streams)
     moved = _moved(engine, head, rows, streams, written)
     for bead, (facts, row, asks) in rows.items():
@@ -82,15 +82,15 @@ def resync(
             beads[bead] = after
     projection = Projection(State(head, head, beads))
     for entry in _in_order([shared, *streams.values()]):
-        said = _holding(entry, streams) if entry.kind is Kind.RESYNC else entry
+        said = _still_held(entry, streams) if entry.kind is EntryKind.RESYNC else entry
         projection.shared(Event(What.LEDGER, entry.bead, head, entry.at, entry=said))
     ledger = [entry for entries in streams.values() for entry in entries if entry.token]
-    tokens = frozenset(entry.token for entry in ledger if entry.kind not in LIVE)
-    answers = {entry.token: entry for entry in ledger if entry.kind in LIVE}
-    return Resynced(projection.state(), tokens, answers, entries=bool(streams))
+    tokens = frozenset(entry.token for entry in ledger if entry.kind not in MAY_BE_RUNNING)
+    answers = {entry.token: entry for entry in ledger if entry.kind in MAY_BE_RUNNING}
+    return RebuiltState(projection.state(), tokens, answers, entries=bool(streams))
 
 
-class Resynced(NamedTuple):
+class RebuiltState(NamedTuple):
     """What history says by itself."""
 
     state: State
@@ -103,7 +103,7 @@ class Resynced(NamedTuple):
     """Does the ledger hold anything about beads? A pause says nothing of attempts."""
 
 
-def lost(known: Sequence[Bead], found: Resynced) -> list[Decision]:
+def lost(known: Sequence[Bead], found: RebuiltState) -> list[Decision]:
     """The live attempts that this server knows of and history does not, to be written again: as far as they have come, where their answer stands."""
     missing = [bead for bead in known if bead.token not in found.tokens]
     return [restore(_answered(bead, found.answers.get(bead.token)), LOST, ReasonCode.HISTORY_LOST) for bead in missing]
@@ -112,7 +112,7 @@ def lost(known: Sequence[Bead], found: Resynced) -> list[Decision]:
 def _answered(bead: Bead, answer: Entry | None) -> Bead:
     if answer is None:
         return bead
-    phase = Phase.RUNNING if answer.kind is Kind.DISPATCHED else Phase.UNKNOWN
+    phase = Phase.RUNNING if answer.kind is EntryKind.DISPATCHED else Phase.UNKNOWN
     return bead._replace(phase=phase, since=answer.at, job=answer.job, deadline=None)
 
 
@@ -136,21 +136,21 @@ def restored(beads: Mapping[str, Bead], missing: Sequence[Decision], commit: str
             settings_hash="",
             actor="",
             detail=decision.detail,
-            wrote=Wrote(),
+            wrote=EntryEffects(),
             reason_code=decision.reason_code,
         )
         before = after.get(decision.bead)
         entry = entry._replace(version=before.version + 1 if before else 1)
-        facts = Facts(running=(decision.rule,))
-        bead = fold_bead(before, Event(What.LEDGER, decision.bead, commit, now, facts=facts, entry=entry))
+        facts = RuleMatch(running=(decision.rule,))
+        bead = apply_to_bead(before, Event(What.LEDGER, decision.bead, commit, now, facts=facts, entry=entry))
         if bead is not None:
             after[decision.bead] = bead
     return after
 
 
 def _bead(
-    bead: str, facts: Facts, row: Mapping[str, Any], edited: Callable[[], bool], entries: Sequence[Entry], head: str,
-    date: datetime, sign: Sign | None, written: Mapping[str, frozenset[str]],
+    bead: str, facts: RuleMatch, row: Mapping[str, Any], edited: Callable[[], bool], entries: Sequence[Entry], head: str,
+    date: datetime, sign: ActivitySignal | None, written: Mapping[str, frozenset[str]],
 ) -> Bead | None:  # fmt: skip
     """Where the ledger's stream says that it stands, made to agree with the row as it is."""
     state = _folded(bead, entries, facts, head)
@@ -158,7 +158,7 @@ def _bead(
     version = entries[-1].version if entries else 0
     if state is not None and _runs(state, facts):
         return _goes_on(state, facts, sign, row, entries, date)
-    claim = next((entry for entry in reversed(entries) if entry.kind in (Kind.CLAIM, Kind.RENAMED)), None)
+    claim = next((entry for entry in reversed(entries) if entry.kind in (EntryKind.CLAIM, EntryKind.RENAMED)), None)
     if claim is not None and claim.token:
         known = _folded(bead, entries, facts._replace(running=(*facts.running, claim.rule)), head)
         if known is not None and known.token and known.phase in IN_FLIGHT:
@@ -200,7 +200,7 @@ def _bead(
     )
 
 
-def _held(bead: Bead, facts: Facts, since: datetime, head: str) -> Bead:
+def _held(bead: Bead, facts: RuleMatch, since: datetime, head: str) -> Bead:
     """The attempt may go on, and its row says that anybody may take it: a person decides. Of a claim, once it is answered."""
     bead = bead._replace(matches=True, runs=False, rank=facts.rank)
     if bead.phase is Phase.CLAIMED:
@@ -209,31 +209,36 @@ def _held(bead: Bead, facts: Facts, since: datetime, head: str) -> Bead:
 
 
 def _goes_on(
-    state: Bead, facts: Facts, sign: Sign | None, row: Mapping[str, Any], entries: Sequence[Entry], date: datetime
+    state: Bead,
+    facts: RuleMatch,
+    sign: ActivitySignal | None,
+    row: Mapping[str, Any],
+    entries: Sequence[Entry],
+    date: datetime,
 ) -> Bead:
     """An attempt under way, with the signs of life that it gave: of an unknown one, evidence that it runs."""
     after: Bead | None = state._replace(matches=bool(facts.matches), runs=state.rule in facts.running)
     for one in filter(None, (sign, _touched(row, entries, date))):
-        after = fold_bead(after, Event(What.SIGN, state.id, state.cause, one.at, sign=one))
+        after = apply_to_bead(after, Event(What.SIGN, state.id, state.cause, one.at, sign=one))
     assert after is not None
     return after
 
 
-def _renamed(entries: Sequence[Entry], facts: Facts, names: Collection[str]) -> Sequence[Entry]:
+def _renamed(entries: Sequence[Entry], facts: RuleMatch, names: Collection[str]) -> Sequence[Entry]:
     """What was done under a rule that is no more (renamed, most often) is the rule's that has the bead now: the attempt keeps its slot and its clock."""
     heir = facts.runs or facts.matches
     return [entry if entry.rule in names else entry._replace(rule=heir) for entry in entries]
 
 
-def _folded(bead: str, entries: Sequence[Entry], facts: Facts, head: str) -> Bead | None:
+def _folded(bead: str, entries: Sequence[Entry], facts: RuleMatch, head: str) -> Bead | None:
     """Where the ledger's stream says that it stands."""
     state: Bead | None = None
     for entry in entries:
-        state = fold_bead(state, Event(What.LEDGER, bead, head, entry.at, facts=facts, entry=entry))
+        state = apply_to_bead(state, Event(What.LEDGER, bead, head, entry.at, facts=facts, entry=entry))
     return state
 
 
-def _runs(state: Bead, facts: Facts) -> bool:
+def _runs(state: Bead, facts: RuleMatch) -> bool:
     """An attempt of ours goes on for as long as its rule has it run; of a person's own, whoever would have it go has it."""
     return state.phase in IN_FLIGHT and state.rule in facts.running and (bool(state.token) or not facts.matches)
 
@@ -268,7 +273,7 @@ def _written(streams: Mapping[str, Sequence[Entry]]) -> dict[str, frozenset[str]
 
 
 def _moved(
-    engine: Engine, head: str, rows: Mapping[str, tuple[Facts, Mapping[str, Any], CompiledRule]],
+    engine: Engine, head: str, rows: Mapping[str, tuple[RuleMatch, Mapping[str, Any], CompiledRule]],
     streams: Mapping[str, Sequence[Entry]], written: Mapping[str, Collection[str]],
 ) -> dict[str, str]:  # fmt: skip
     """New id → old id of beads that were renamed, and whose new stream does not say so yet. The row has a note of the attempt, which
@@ -293,7 +298,7 @@ def _joined(bead: str, streams: Mapping[str, Sequence[Entry]], was: str | None) 
     own = streams.get(bead, ())
     if was is not None:
         return [entry._replace(bead=bead) for entry in streams[was]]
-    renamed = next((entry for entry in reversed(own) if entry.kind is Kind.RENAMED and entry.token), None)
+    renamed = next((entry for entry in reversed(own) if entry.kind is EntryKind.RENAMED and entry.token), None)
     if renamed is None:
         return own
     old = streams.get(entry_payloads.Attempt.decode(renamed.detail).renamed_from, ())
@@ -310,31 +315,31 @@ def _in_order(streams: Iterable[Sequence[Entry]]) -> list[Entry]:
     return [entry for _, entry in sorted(timed, key=lambda pair: pair[0])]
 
 
-def _holding(entry: Entry, streams: Mapping[str, Sequence[Entry]]) -> Entry:
+def _still_held(entry: Entry, streams: Mapping[str, Sequence[Entry]]) -> Entry:
     """Less the beads that we dispatched since: somebody had let them go. An edit lets none go, as in the fold."""
     named = entry_payloads.Remade.decode(entry.detail).held
     still = [id for id in named if all(later.at <= entry.at for later in streams.get(id, ()))]
     return entry._replace(detail={**entry.detail, "held": still})
 
 
-def _touched(row: Mapping[str, Any], entries: Sequence[Entry], date: datetime) -> Sign | None:
+def _touched(row: Mapping[str, Any], entries: Sequence[Entry], date: datetime) -> ActivitySignal | None:
     """Did somebody change the row after we last wrote to it? Not every change leaves an event (`bd batch`, SQL)."""
     at = told(row.get("updated_at"))
     written = [entry.at.replace(microsecond=0) for entry in entries if entry.wrote.events]
     return _sign(at, "row", "somebody", date) if at is not None and written and at > max(written) else None
 
 
-def _sign(at: datetime, what: str, who: str, date: datetime) -> Sign:
+def _sign(at: datetime, what: str, who: str, date: datetime) -> ActivitySignal:
     """By the row's own time, as there is no commit of its own to go by; but never later than the commit that has it."""
-    return Sign(min(at, date), what, who, "", max(0, int((at - date).total_seconds())))
+    return ActivitySignal(min(at, date), what, who, "", max(0, int((at - date).total_seconds())))
 
 
 def _rows(
     engine: Engine, head: str, rules: Sequence[Rule], compiled: Sequence[CompiledRule], columns: Sequence[str]
-) -> Iterator[tuple[str, tuple[Facts, dict[str, Any], CompiledRule]]]:
+) -> Iterator[tuple[str, tuple[RuleMatch, dict[str, Any], CompiledRule]]]:
     """Every bead that matches or runs under a rule; the first rule in the file has it."""
     names = list(columns)
-    seen: dict[str, tuple[Facts, dict[str, Any], CompiledRule]] = {}
+    seen: dict[str, tuple[RuleMatch, dict[str, Any], CompiledRule]] = {}
     for rule, sql in zip(rules, compiled, strict=True):
         rank = "".join(f", {expression}" for expression in sql.rank_row)
         query = (
@@ -345,7 +350,7 @@ def _rows(
             row = dict(zip(names, values[: len(names)], strict=True))
             if row["id"] == GLOBAL:  # bd makes none; its stream would be the one of decisions about no bead
                 continue
-            ranks = tuple(sortable(value) for value in values[len(names) :])
+            ranks = tuple(sort_value(value) for value in values[len(names) :])
             running = (rule.name,) if runs else ()
             if row["id"] in seen:
                 facts, row, asks = seen[row["id"]]
@@ -354,7 +359,7 @@ def _rows(
                     facts, asks = facts._replace(matches=rule.name, rank=ranks), sql
                 seen[row["id"]] = (facts, row, asks)
                 continue
-            facts = Facts(rule.name if matches else "", running, ranks)
+            facts = RuleMatch(rule.name if matches else "", running, ranks)
             seen[row["id"]] = (facts, row, sql)
     yield from seen.items()
 
@@ -363,7 +368,7 @@ def _streams(engine: Engine, head: str) -> dict[str, list[Entry]]:
     """The ledger's streams. Read whole: a resync is rare, and each bead that waits or runs may have one."""
     streams: dict[str, list[Entry]] = {}
     try:
-        for entry in ledger_at(engine, head):
+        for entry in read_ledger_at(engine, head):
             streams.setdefault(entry.bead, []).append(entry)
     except NoSuchTable:
         return {}  # a commit before the ledger was made, or a database that never had one: who only looks may ask of it
@@ -377,12 +382,12 @@ def _signs(
     beads: Sequence[str],
     ours: Collection[str],
     wrote: Collection[tuple[str, str, datetime]],
-) -> dict[str, Sign]:
+) -> dict[str, ActivitySignal]:
     """The last comment or event of each of these beads, events of our own left out.
 
     ``ours``: ids of our events. ``wrote``: bead, actor and second of each: bd's migrations give events other ids.
     """
-    signs: dict[str, Sign] = {}
+    signs: dict[str, ActivitySignal] = {}
     for chunk in chunks(beads, 200):
         marks = ", ".join("?" * len(chunk))
         for table, who in (("comments", "author"), ("events", "actor")):

@@ -17,12 +17,12 @@ _HASH = re.compile(r"[0-9a-v]+")  # Dolt counts in base 32, DoltLite in hexadeci
 _FORMS = "write a commit's hash, the beginning of it, HEAD, or a time such as 2026-04-18T22:35:46Z"
 
 
-def time_of(text: str) -> datetime | None:
+def timestamp_in(text: str) -> datetime | None:
     """The time that it says, in UTC where it names no zone; None where it says none. A hash has no dash, and a time has."""
     return told(text.strip()) if "-" in text else None
 
 
-def commit_at(engine: Engine, text: str, head: str, where: str = "") -> Commit:
+def resolve_revision(engine: Engine, text: str, head: str, where: str = "") -> Commit:
     """The commit that ``text`` names in the history of ``head``. A time means the last commit that was made by then.
 
     ``where``: the option, for the error. Cost: a full hash is looked up; anything else reads the list of commits.
@@ -31,7 +31,7 @@ def commit_at(engine: Engine, text: str, head: str, where: str = "") -> Commit:
         SettingsError: no such commit, more than one, or a time before the first.
     """
     word = text.strip()
-    moment = time_of(word)
+    moment = timestamp_in(word)
     if moment is not None:
         return _by(engine, moment, head, where)
     word = head if word == "HEAD" else word.lower()

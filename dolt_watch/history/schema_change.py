@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from dolt_watch.beads.feed_query import SAYS, SIDE, Lens
+from dolt_watch.beads.feed_query import SAYS, SIDE, FeedQuery
 from dolt_watch.beads.schema import TrackerSchema
-from dolt_watch.core.model import Answers, RowChange
+from dolt_watch.core.model import RowChange, RuleAnswers
 from dolt_watch.engines import WORKING, Edge, Engine
-from dolt_watch.engines.values import cell, sortable
+from dolt_watch.engines.values import cell, sort_value
 from dolt_watch.timestamps import told
 
 _NATURAL: Mapping[str, tuple[str, ...]] = {
@@ -37,7 +37,7 @@ class _End(NamedTuple):
     columns: Mapping[str, str]
 
 
-def changes(engine: Engine, table: str, edge: Edge, lens: Lens) -> Iterator[tuple[Edge, RowChange]]:
+def changes(engine: Engine, table: str, edge: Edge, lens: FeedQuery) -> Iterator[tuple[Edge, RowChange]]:
     """The row changes of the edge. Cost: all rows of the table at both ends."""
     ends = tuple(_end(engine, table, commit) for commit in edge)
     shared = [name for name in ends[1].columns if name in ends[0].columns]
@@ -57,7 +57,7 @@ def _read(engine: Engine, table: str, end: _End, expressions: Sequence[str]) -> 
     yield from engine.query(f"SELECT {', '.join(expressions)} FROM {table}{of}")
 
 
-def _issues(engine: Engine, ends: Sequence[_End], shared: Sequence[str], lens: Lens) -> Iterator[RowChange]:
+def _issues(engine: Engine, ends: Sequence[_End], shared: Sequence[str], lens: FeedQuery) -> Iterator[RowChange]:
     cells = lens.under([*ends[0].columns, *ends[1].columns]).cells
     asked = [text for rule in lens.rules for text in (rule.when_row, rule.running_row)]
     ranks = [text for rule in lens.rules for text in rule.rank_row]
@@ -75,10 +75,10 @@ def _issues(engine: Engine, ends: Sequence[_End], shared: Sequence[str], lens: L
     def values(row: tuple[Any, ...]) -> dict[str, Any]:
         return {name: cell(name, value) for name, value in zip(cells, row[2:first], strict=True)}
 
-    def answers(was: tuple[Any, ...] | None, now: tuple[Any, ...] | None) -> tuple[Answers, ...]:
-        rank = iter(sortable(value) for value in (now or was or ())[last : last + len(ranks)])
+    def answers(was: tuple[Any, ...] | None, now: tuple[Any, ...] | None) -> tuple[RuleAnswers, ...]:
+        rank = iter(sort_value(value) for value in (now or was or ())[last : last + len(ranks)])
         return tuple(
-            Answers(
+            RuleAnswers(
                 bool(was and was[first + 2 * number]),
                 bool(now and now[first + 2 * number]),
                 bool(was and was[first + 2 * number + 1]),
@@ -112,7 +112,9 @@ def _issues(engine: Engine, ends: Sequence[_End], shared: Sequence[str], lens: L
             yield change
 
 
-def _others(engine: Engine, table: str, ends: Sequence[_End], shared: Sequence[str], lens: Lens) -> Iterator[RowChange]:
+def _others(
+    engine: Engine, table: str, ends: Sequence[_End], shared: Sequence[str], lens: FeedQuery
+) -> Iterator[RowChange]:
     says = SAYS[table] if lens.sides else ()
     found: list[dict[Key, tuple[Any, ...]]] = []
     for end in ends:

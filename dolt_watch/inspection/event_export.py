@@ -69,7 +69,7 @@ def values(event: Event) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     return before, after
 
 
-def cloudevent(told: Mapping[str, Any], source: str) -> dict[str, Any]:
+def to_cloudevent(told: Mapping[str, Any], source: str) -> dict[str, Any]:
     """``source``: a URI reference that names the database."""
     subject = {"subject": told["bead"]} if told["bead"] else {}
     return {

@@ -9,13 +9,13 @@ from dolt_watch.beads import feed_query
 from dolt_watch.checkpoint.poll import WATCHED
 from dolt_watch.clock import Clock
 from dolt_watch.core.model import Event, Rule
-from dolt_watch.core.projection.event_deriver import derive
+from dolt_watch.core.projection.event_deriver import derive_events
 from dolt_watch.core.rules.compiled_rule import compile_for
 from dolt_watch.engines import Commit, Engine
 from dolt_watch.engines.sql_text import chunks
 from dolt_watch.errors import UnknownCommit, Unreachable
 from dolt_watch.history import change_feed, commit_path
-from dolt_watch.history.branches import head_of
+from dolt_watch.history.branches import branch_head
 
 PAGE = 5_000
 """Commits whose names are held at once, about 1 KB each."""
@@ -25,29 +25,29 @@ POLL = 2.0
 """Seconds between two looks."""
 
 
-class Passed(NamedTuple):
+class CommitEvents(NamedTuple):
     """One commit, and what it meant."""
 
     commit: Commit
     events: list[Event]
 
 
-def wide(engine: Engine, rules: Sequence[Rule]) -> feed_query.Lens:
+def wide(engine: Engine, rules: Sequence[Rule]) -> feed_query.FeedQuery:
     """All that a row says: for people and programs that want to see it. The loop's own lens is narrower."""
     columns = engine.columns("issues")
-    return feed_query.Lens(
+    return feed_query.FeedQuery(
         [compile_for(rule, columns, engine.dialect) for rule in rules], list(columns), list(columns), sides=True
     )
 
 
-def read(engine: Engine, since: str, until: str, rules: Sequence[Rule]) -> Iterator[Passed]:
+def read(engine: Engine, since: str, until: str, rules: Sequence[Rule]) -> Iterator[CommitEvents]:
     """Every commit after ``since`` up to ``until``, on the line that the watcher takes. Raises UnknownCommit where ``until`` does not descend from it."""
     lens = wide(engine, rules)
     for line in pages(engine, since, until):
         for part in chunks(line, PART):
             under = lens.under(engine.columns("issues", part[-1].hash))
             for commit, changes in zip(part, change_feed.read(engine, part, WATCHED, under), strict=True):
-                yield Passed(commit, list(derive(changes, rules)))
+                yield CommitEvents(commit, list(derive_events(changes, rules)))
 
 
 def pages(engine: Engine, since: str, until: str) -> Iterator[list[Commit]]:
@@ -117,12 +117,12 @@ class Follower:
         self.engine, self.branch, self.rules, self.clock, self.warn = engine, branch, rules, clock, warn
         self._away = False
 
-    def follow(self, since: str) -> Iterator[Passed | None]:
+    def follow(self, since: str) -> Iterator[CommitEvents | None]:
         """For ever. None after each poll: the time to see whether anybody still listens."""
         at = since
         while True:
             try:
-                head = head_of(self.engine, self.branch)
+                head = branch_head(self.engine, self.branch)
                 if head != at and not self.engine.is_ancestor(at, head):
                     begins = first_commit(self.engine, head)
                     self.warn(f"history was rewritten: it begins at {begins.hash} now; events go on after {head}")

@@ -8,11 +8,11 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from dolt_watch.beads.migration import uncommitted_migration
-from dolt_watch.controller.loop import Loop
-from dolt_watch.core.decisions.dispatch_policy import of_no_rule
+from dolt_watch.controller.loop import ControlLoop
+from dolt_watch.core.decisions.dispatch_policy import orphaned_pauses
 from dolt_watch.core.decisions.hold_reasons import reasons, rule_words
 from dolt_watch.core.decisions.policy import BOTH, standing
-from dolt_watch.core.model import EMPTY, Capacity, Entry, Hold, Pause, State
+from dolt_watch.core.model import EMPTY, Capacity, Entry, HoldReason, Pause, State
 from dolt_watch.engines import Engine
 from dolt_watch.errors import DoltWatchError
 from dolt_watch.inspection.worker_liveness import Liveness, liveness
@@ -24,7 +24,7 @@ NAMED = 5
 IDLE = " (holds nothing: there is no rule {} any more)"
 
 
-class Standing(NamedTuple):
+class BeadStatus(NamedTuple):
     """One bead with us, and why it is where it is."""
 
     bead: str
@@ -51,12 +51,12 @@ class Now(NamedTuple):
     """Those that stand; one whose end is over does not."""
     targets: dict[str, Capacity]
     """By name; empty where nobody was asked."""
-    beads: tuple[Standing, ...]
+    beads: tuple[BeadStatus, ...]
     last: Entry | None
     state: State
     no_rules: frozenset[str] = frozenset()
     """Names under which something is paused, and no rule is called so."""
-    rules: Mapping[str, Hold] = EMPTY
+    rules: Mapping[str, HoldReason] = EMPTY
     """Rule → what holds all of its beads."""
     worker: Liveness | None = None
     """Of the workers; None where nobody asked."""
@@ -89,7 +89,7 @@ class Now(NamedTuple):
     def pauses(self) -> tuple[str, ...]:
         """In words, those of a rule that there is none of (any more) too: they hold nothing."""
         idle = {one: IDLE.format(one.rule) for one in self.paused if one.rule in self.no_rules}
-        return tuple(f"{pause_words(one)} (by {one.by}){idle.get(one, '')}" for one in self.paused)
+        return tuple(f"{describe_pause(one)} (by {one.by}){idle.get(one, '')}" for one in self.paused)
 
     def facts(self) -> dict[str, Any]:
         """As ``status --format json`` has them."""
@@ -107,12 +107,12 @@ class Now(NamedTuple):
         }  # fmt: skip
 
 
-def ask(loop: Loop, engine: Engine, capacity: Callable[[str], Capacity] | None = None) -> Now:
+def ask(loop: ControlLoop, engine: Engine, capacity: Callable[[str], Capacity] | None = None) -> Now:
     """One survey; ``capacity`` asks each target for its own, None asks none. Writes nothing."""
     seen = loop.survey(BOTH)
     folded = engine.commit_of(seen.look.commit) if seen.look.commit else None
     last = next(iter(entries(engine, limit=1)), None)
-    idle = frozenset(pause.rule for pause in of_no_rule(seen.state, loop.policy, seen.now))
+    idle = frozenset(pause.rule for pause in orphaned_pauses(seen.state, loop.policy, seen.now))
     names = sorted({rule.target for rule in loop.policy.rules}) if capacity is not None else []
     told = {name: _told(capacity, name) for name in names if capacity is not None}
     plan = seen.under(told) if told else seen.plan
@@ -122,7 +122,7 @@ def ask(loop: Loop, engine: Engine, capacity: Callable[[str], Capacity] | None =
     for bead in sorted(seen.state.beads.values(), key=lambda bead: (bead.phase, bead.since, bead.id)):
         reason = found.beads.get(bead.id)
         beads.append(
-            Standing(
+            BeadStatus(
                 bead=bead.id,
                 phase=bead.phase.value,
                 rule=bead.rule,
@@ -152,7 +152,7 @@ def ask(loop: Loop, engine: Engine, capacity: Callable[[str], Capacity] | None =
     )
 
 
-def pause_words(pause: Pause) -> str:
+def describe_pause(pause: Pause) -> str:
     """Of what, until when, why: as pause, status and the report say it."""
     what = f"rule {pause.rule}" if pause.rule else "all rules"
     end = f"until {iso(pause.until)}" if pause.until else "until resumed"

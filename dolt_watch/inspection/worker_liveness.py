@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from dolt_watch.controller.context import Survey
+from dolt_watch.controller.context import StateSurvey
 from dolt_watch.core.decisions.policy import AT_ONCE, Plan
 from dolt_watch.core.decisions.reap_policy import stale_at
-from dolt_watch.core.model import Decision, Kind
+from dolt_watch.core.model import Decision, EntryKind
 from dolt_watch.engines import Engine
 from dolt_watch.timestamps import ago, iso, utc
 
@@ -77,7 +77,7 @@ class Liveness(NamedTuple):
         }
 
 
-def liveness(engine: Engine, seen: Survey, plan: Plan, poll: timedelta) -> Liveness:
+def liveness(engine: Engine, seen: StateSurvey, plan: Plan, poll: timedelta) -> Liveness:
     """``plan``: the dispatcher's, given what the targets say; ``poll``: of a `run`."""
     saved: Mapping[str, Any] = seen.look.shared.get("worker") or {}
     leader, now = engine.leader(), seen.now
@@ -109,10 +109,10 @@ def liveness(engine: Engine, seen: Survey, plan: Plan, poll: timedelta) -> Liven
 
 def _due(plan: Plan) -> list[Decision]:
     """The decisions that a tick would take, without outages: that a target is away is no work left undone."""
-    return [one for one in plan.decisions if one.kind is not Kind.OUTAGE]
+    return [one for one in plan.decisions if one.kind is not EntryKind.OUTAGE]
 
 
-def _dispatch_since(seen: Survey, plan: Plan) -> datetime | None:
+def _dispatch_since(seen: StateSurvey, plan: Plan) -> datetime | None:
     """Since when the dispatcher has had something to do.
 
     A tick ends only when nothing is left to do, so what is due came after the last save: by a commit, or by
@@ -123,7 +123,7 @@ def _dispatch_since(seen: Survey, plan: Plan) -> datetime | None:
         return None
     look, settle = seen.look, seen.policy.settle
     beads = [seen.state.beads[one.bead] for one in decisions if one.bead in seen.state.beads]
-    claims = all(one.kind is Kind.CLAIM for one in decisions)
+    claims = all(one.kind is EntryKind.CLAIM for one in decisions)
     ready = [max((bead.matched_at or bead.since) + settle, bead.retry_at or bead.since) for bead in beads]
     earliest = min(ready) if claims else AT_ONCE
     if not look.commit:
@@ -134,7 +134,7 @@ def _dispatch_since(seen: Survey, plan: Plan) -> datetime | None:
     return max(min(moments), earliest) if moments else None
 
 
-def _reap_since(seen: Survey) -> datetime | None:
+def _reap_since(seen: StateSurvey) -> datetime | None:
     """Since when a running bead has been silent for too long, unlooked at: a bead that is spared is due later."""
     at = seen.look.due.get("reap")
     due = at is not None and AT_ONCE < at <= seen.now

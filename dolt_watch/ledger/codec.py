@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from dolt_watch.core.model import Entry, Kind, Wrote
+from dolt_watch.core.model import Entry, EntryEffects, EntryKind
 from dolt_watch.core.model.reason_codes import recorded_or_derived
 from dolt_watch.timestamps import told
 
@@ -16,10 +16,10 @@ ENTRY_COLUMNS = (
     "job_id", "reason", "bead_hash", "settings_hash", "actor", "detail",
 )  # fmt: skip
 
-KINDS = frozenset(kind.value for kind in Kind)
+KINDS = frozenset(kind.value for kind in EntryKind)
 
 
-def entry_from(row: Sequence[Any]) -> Entry | None:
+def decode_entry(row: Sequence[Any]) -> Entry | None:
     """One row of watch_decision, in the order of ``ENTRY_COLUMNS``. None where no dolt_watch wrote it: somebody's import must not end every tick."""
     (bead, version, kind, attempt, rule, token, cause, observed, at, job, reason, bead_hash, settings, actor, text) = (
         row
@@ -34,7 +34,7 @@ def entry_from(row: Sequence[Any]) -> Entry | None:
     return Entry(
         bead=bead,
         version=version,
-        kind=Kind(kind),
+        kind=EntryKind(kind),
         attempt=attempt,
         rule=rule,
         token=token,
@@ -52,12 +52,12 @@ def entry_from(row: Sequence[Any]) -> Entry | None:
     )
 
 
-def _wrote(value: Any) -> Wrote:
+def _wrote(value: Any) -> EntryEffects:
     if not isinstance(value, dict):
-        return Wrote()
+        return EntryEffects()
     cells, note, events = value.get("cells"), value.get("note"), value.get("events")
     pairs = cells.items() if isinstance(cells, dict) else ()
-    return Wrote(
+    return EntryEffects(
         {name: (pair[0], pair[1]) for name, pair in pairs if isinstance(pair, list) and len(pair) == 2},
         note if isinstance(note, str) else "",
         tuple(event for event in events if isinstance(event, str)) if isinstance(events, list) else (),

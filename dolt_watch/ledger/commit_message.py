@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from dolt_watch.core.model import Entry, Kind, entry_payloads
+from dolt_watch.core.model import Entry, EntryKind, entry_payloads
 from dolt_watch.sanitize import outside
 
-_VERBS = {Kind.CLAIM: "claim", Kind.DISPATCHED: "dispatch", Kind.REAP: "reap", Kind.REQUEUE: "requeue"}
+_VERBS = {
+    EntryKind.CLAIM: "claim",
+    EntryKind.DISPATCHED: "dispatch",
+    EntryKind.REAP: "reap",
+    EntryKind.REQUEUE: "requeue",
+}
 
 
 def message(entry: Entry) -> str:
@@ -13,7 +18,7 @@ def message(entry: Entry) -> str:
     verb = _VERBS.get(entry.kind, entry.kind.value)
     job = f", job {entry.job}" if entry.job else ""
     subject = f"dolt-watch: {verb} {entry.bead} (attempt {entry.attempt}{job})" if entry.bead else f"dolt-watch: {verb}"
-    if entry.kind in (Kind.OUTAGE, Kind.RECOVERED):
+    if entry.kind in (EntryKind.OUTAGE, EntryKind.RECOVERED):
         subject += f" {entry_payloads.OutageChange.decode(entry.detail).target}"
     trailers = {
         "Bead": entry.bead, "Decision": entry.kind.value, "Version": entry.version, "Attempt": entry.attempt,

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from dolt_watch.beads.feed_query import Lens
+from dolt_watch.beads.feed_query import FeedQuery
 from dolt_watch.beads.schema import TrackerSchema
-from dolt_watch.checkpoint.poll import Look
+from dolt_watch.checkpoint.poll import PollResult
 from dolt_watch.core.model import State
 from dolt_watch.core.rules.compiled_rule import CompiledRule
 
@@ -16,10 +16,10 @@ from dolt_watch.core.rules.compiled_rule import CompiledRule
 class DecisionContext(NamedTuple):
     """Everything that a plan was made on. The handler and the ledger read it and change nothing."""
 
-    look: Look
+    look: PollResult
     state: State
     now: datetime
-    lens: Lens
+    lens: FeedQuery
     ready: frozenset[str]
     """Names of the rules whose beads must be ready in bd's sense. A claim checks it again."""
 

@@ -14,7 +14,7 @@ from dolt_watch.errors import DoltWatchError
 from dolt_watch.ledger.writer import bead_hash
 
 
-class Edits:
+class EditDetector:
     """As the ledger at one commit has it. What rules were like is read only where a hash differs: seldom."""
 
     def __init__(self, engine: Engine, head: str) -> None:

@@ -10,7 +10,7 @@ from dolt_watch.errors import SettingsError
 from dolt_watch.ledger.schema import LOCAL
 
 
-class Need(NamedTuple):
+class Privilege(NamedTuple):
     """One privilege."""
 
     right: str
@@ -20,29 +20,31 @@ class Need(NamedTuple):
     """A statement that needs it and does nothing: to be rolled back all the same."""
 
 
-def _needs() -> Iterator[Need]:
-    yield Need("SELECT", "*", "SELECT 1 FROM DOLT_LOG('HEAD') LIMIT 1")  # Dolt asks for SELECT on every table there
-    yield Need("UPDATE", "issues", "UPDATE issues SET id = id WHERE 1 = 0")
+def _needs() -> Iterator[Privilege]:
+    yield Privilege(
+        "SELECT", "*", "SELECT 1 FROM DOLT_LOG('HEAD') LIMIT 1"
+    )  # Dolt asks for SELECT on every table there
+    yield Privilege("UPDATE", "issues", "UPDATE issues SET id = id WHERE 1 = 0")
     for table in ("events", "watch_decision", "watch_settings"):
         yield _insert(table)
     for table in LOCAL:
         key = "id" if table == "watch_cursor" else "bead_id"
         yield _insert(table)
-        yield Need("UPDATE", table, f"UPDATE {table} SET {key} = {key} WHERE 1 = 0")
-        yield Need("DELETE", table, f"DELETE FROM {table} WHERE 1 = 0")
+        yield Privilege("UPDATE", table, f"UPDATE {table} SET {key} = {key} WHERE 1 = 0")
+        yield Privilege("DELETE", table, f"DELETE FROM {table} WHERE 1 = 0")
     for procedure in ("dolt_add", "dolt_commit"):
         # Dolt asks for the privilege first, and stumbles over the option then.
-        yield Need("EXECUTE", procedure, f"CALL {procedure}('--no-such-option')")
+        yield Privilege("EXECUTE", procedure, f"CALL {procedure}('--no-such-option')")
 
 
-def _insert(table: str) -> Need:
-    return Need("INSERT", table, f"INSERT INTO {table} SELECT * FROM {table} WHERE 1 = 0")
+def _insert(table: str) -> Privilege:
+    return Privilege("INSERT", table, f"INSERT INTO {table} SELECT * FROM {table} WHERE 1 = 0")
 
 
 NEEDS = tuple(_needs())
 
 
-def grants(database: str, user: str, needs: Iterable[Need] = NEEDS) -> Iterator[str]:
+def grants(database: str, user: str, needs: Iterable[Privilege] = NEEDS) -> Iterator[str]:
     """GRANT statements for ``name`` or ``name@host``. The ledger may be added to, never changed. Raises SettingsError."""
     name, _, host = user.partition("@")
     if not re.fullmatch(r"[\w.-]+", name) or not re.fullmatch(r"[\w.%:-]*", host):

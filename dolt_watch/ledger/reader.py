@@ -8,14 +8,14 @@ from typing import Any
 from dolt_watch.core.model import Entry
 from dolt_watch.engines import Engine, Param
 from dolt_watch.errors import NoSuchTable, NotMigrated
-from dolt_watch.ledger.codec import ENTRY_COLUMNS, entry_from
+from dolt_watch.ledger.codec import ENTRY_COLUMNS, decode_entry
 
 
-def ledger_at(engine: Engine, commit: str) -> list[Entry]:
+def read_ledger_at(engine: Engine, commit: str) -> list[Entry]:
     """The whole ledger as a commit has it, stream by stream. Raises NoSuchTable."""
     wanted = ", ".join(ENTRY_COLUMNS)
     rows = engine.query(f"SELECT {wanted} FROM watch_decision AS OF '{commit}' ORDER BY bead_id, version")
-    return [entry for row in rows if (entry := entry_from(row)) is not None]
+    return [entry for row in rows if (entry := decode_entry(row)) is not None]
 
 
 def entries(
@@ -36,7 +36,7 @@ def entries(
     if limit is not None:
         sql += f" LIMIT {int(limit)}"
     try:
-        return [entry for row in engine.query(sql, params) if (entry := entry_from(row)) is not None]
+        return [entry for row in engine.query(sql, params) if (entry := decode_entry(row)) is not None]
     except NoSuchTable as error:
         raise NotMigrated("the ledger is not in this database", fix="dolt_watch init") from error
 

@@ -11,7 +11,7 @@ import dolt_watch
 from dolt_watch import __version__
 from dolt_watch.engines import Engine
 from dolt_watch.engines.sql_text import statements
-from dolt_watch.errors import NewerSchema, NoSuchTable, NotBeads, NotMigrated, SettingsError
+from dolt_watch.errors import NewerSchema, NoSuchTable, NotABeadsDatabase, NotMigrated, SettingsError
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -50,7 +50,7 @@ def local_sql() -> str:
     return (migrations_directory() / "local.sql").read_text()
 
 
-def applied(engine: Engine) -> int:
+def installed_version(engine: Engine) -> int:
     """The schema's version in the database, 0 for none."""
     if not engine.columns("watch_migration"):
         return 0
@@ -88,7 +88,7 @@ def check_database(engine: Engine, project_id: str | None) -> None:
 def check_project(engine: Engine, project_id: str | None) -> None:
     """Is this the database that is meant, and beads' own? Whether it was ever migrated does not matter. Raises NotBeads, SettingsError."""
     if not engine.columns("issues"):
-        raise NotBeads
+        raise NotABeadsDatabase
     if project_id and engine.columns("metadata"):
         for (owner,) in engine.query("SELECT value FROM metadata WHERE `key` = '_project_id'"):
             _own(owner, project_id)
@@ -106,7 +106,7 @@ def _own(owner: str | None, project_id: str | None) -> None:
 def migrate(engine: Engine, author: str) -> Iterator[Migration]:
     """Bring the database up to date; yields each migration that was applied. Idempotent. Raises NotBeads, NewerSchema, AccessDenied."""
     check_project(engine, None)
-    have = _known(applied(engine))
+    have = _known(installed_version(engine))
     for migration in migrations():
         if migration.version > have:
             _apply(engine, migration, author)

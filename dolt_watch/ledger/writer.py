@@ -16,32 +16,42 @@ from typing import Any, NamedTuple
 import orjson
 
 from dolt_watch import __version__
-from dolt_watch.beads.event_rows import as_bd, bd_value, fit
+from dolt_watch.beads.event_rows import bd_snapshot, bd_value, fit
 from dolt_watch.beads.leases import read_leases
 from dolt_watch.beads.migration import NOT_COMMITTED, uncommitted_migration
 from dolt_watch.beads.readiness import Query, readiness
 from dolt_watch.beads.schema import TrackerSchema, versioned
-from dolt_watch.checkpoint.fence import take_fence
+from dolt_watch.checkpoint.fence import advance_fence
 from dolt_watch.clock import Clock
 from dolt_watch.core.decisions.policy import sets_status
 from dolt_watch.core.decisions.recorded_inputs import leases_of
-from dolt_watch.core.model import BY_HAND, GLOBAL, IN_PROGRESS, Decision, Entry, Hold, Kind, Wrote, entry_payloads
+from dolt_watch.core.model import (
+    BY_HAND,
+    GLOBAL,
+    IN_PROGRESS,
+    Decision,
+    Entry,
+    EntryEffects,
+    EntryKind,
+    HoldReason,
+    entry_payloads,
+)
 from dolt_watch.core.model.columns import KEPT_BY_BD
 from dolt_watch.core.projection.target_outages import is_resent
 from dolt_watch.core.rules.compiled_rule import CompiledRule
 from dolt_watch.engines import Engine, Param, Transaction
 from dolt_watch.engines.values import cell
 from dolt_watch.errors import (
-    BeadGone,
+    BeadNotFound,
     Conflict,
     DoltWatchError,
     MergeInProgress,
     MigrationInProgress,
     MissingRule,
-    NotRecorded,
+    OutcomeNotRecorded,
     Unreachable,
 )
-from dolt_watch.ledger.codec import ENTRY_COLUMNS, entry_from
+from dolt_watch.ledger.codec import ENTRY_COLUMNS, decode_entry
 from dolt_watch.ledger.commit_message import message
 from dolt_watch.ledger.decision_context import DecisionContext
 from dolt_watch.sanitize import outside
@@ -60,17 +70,17 @@ commit for the merge commit. With conflicts or violations standing by themselves
 
 ACTOR_LIMIT = 255
 """Characters of the column ``actor``, here and in beads' ``events``."""
-BY_SILENCE = (Kind.REAP, Kind.REQUEUE, Kind.RETRY, Kind.GIVE_UP)
+BY_SILENCE = (EntryKind.REAP, EntryKind.REQUEUE, EntryKind.RETRY, EntryKind.GIVE_UP)
 """Decisions that a heartbeat prevents, unless the target itself says how the job ended."""
 
-GUARDED_BY_RULE = (Kind.CLAIM, Kind.REAP, Kind.REQUEUE)
+GUARDED_BY_RULE = (EntryKind.CLAIM, EntryKind.REAP, EntryKind.REQUEUE)
 """Decisions that are written only if the row matches, or runs, by their rule in their own transaction."""
 
-OUTLIVES = (Kind.RESTORE, Kind.OVERDUE, Kind.RENAMED)
+OUTLIVES = (EntryKind.RESTORE, EntryKind.OVERDUE, EntryKind.RENAMED)
 """Decisions about an attempt, not about a row: its stream outlives a bead that is gone."""
 
 
-class Identity(NamedTuple):
+class WriterIdentity(NamedTuple):
     """Who writes: actors as bd's events name them, the host for the commit's author, the settings that stand."""
 
     host: str
@@ -79,8 +89,8 @@ class Identity(NamedTuple):
     settings_hash: str
     settings_text: str
 
-    def actor(self, kind: Kind) -> str:
-        return self.actor_reap if kind in (Kind.REAP, Kind.REQUEUE) else self.actor_dispatch
+    def actor(self, kind: EntryKind) -> str:
+        return self.actor_reap if kind in (EntryKind.REAP, EntryKind.REQUEUE) else self.actor_dispatch
 
     @property
     def author(self) -> str:
@@ -110,10 +120,10 @@ class _Begun(NamedTuple):
     """The bead's row; None for a decision about no bead, and for a report that outlives its bead."""
 
 
-class Ledger:
+class LedgerWriter:
     """Writes entries through one engine."""
 
-    def __init__(self, engine: Engine, identity: Identity, clock: Clock) -> None:
+    def __init__(self, engine: Engine, identity: WriterIdentity, clock: Clock) -> None:
         self.engine = engine
         self.identity = identity
         self.clock = clock
@@ -136,7 +146,7 @@ class Ledger:
         """
         try:
             return self._write(context, decision, guarded=True, valid=valid)
-        except BeadGone as error:
+        except BeadNotFound as error:
             if decision.kind in OUTLIVES:
                 return self._write(context, decision._replace(note=""), guarded=True, alone=True)
             raise Conflict("the bead was deleted in the same instant") from error
@@ -158,7 +168,7 @@ class Ledger:
         while True:
             try:
                 return (unsure and self._stands(decision)) or self._write(context, decision, alone=alone)
-            except BeadGone:
+            except BeadNotFound:
                 decision, alone = decision._replace(note=""), True  # its stream outlives it
             except MigrationInProgress:  # the entry alone commits nothing of bd's; the row follows
                 withheld = entry_payloads.Withheld(decision.note, decision.status)
@@ -179,7 +189,7 @@ class Ledger:
             f"SELECT {', '.join(ENTRY_COLUMNS)} FROM watch_decision WHERE bead_id = ? AND token = ? AND kind = ?",
             (decision.bead, decision.token, decision.kind.value),
         )
-        entry = entry_from(rows[0]) if rows and decision.token else None
+        entry = decode_entry(rows[0]) if rows and decision.token else None
         return Written(entry, "", None) if entry is not None else None
 
     def _write(
@@ -209,12 +219,12 @@ class Ledger:
                 if uncommitted_migration(self.engine, tx.query).intersection(beads):
                     raise MigrationInProgress(NOT_COMMITTED)
                 self._holds(tx, about, decision, begun)
-            take_fence(tx, held.fence if held is not None else None)
+            advance_fence(tx, held.fence if held is not None else None)
             entry, changes, warning = self._entry(about, decision, begun, valid)
             if about is not None:
                 self._apply(tx, about.schema, decision, begun, changes, entry)
             self._append(tx, entry, begun.settings_stand)
-            if decision.kind is Kind.CLAIM:
+            if decision.kind is EntryKind.CLAIM:
                 self._attempt(tx, entry)
             settings = () if begun.settings_stand else ("watch_settings",)
             tables = ["watch_decision", *settings, *beads]
@@ -236,7 +246,7 @@ class Ledger:
         sql = f"SELECT {', '.join((*asks, *context.columns))} FROM issues WHERE id = ?"
         rows = tx.query(sql, (decision.bead,))
         if not rows:
-            raise BeadGone(f"bead {decision.bead} is gone")
+            raise BeadNotFound(f"bead {decision.bead} is gone")
         (matches, runs), cells = rows[0][:2] if asks else (False, False), rows[0][len(asks) :]
         return begun._replace(
             matches=bool(matches), runs=bool(runs), row=dict(zip(context.columns, cells, strict=True))
@@ -246,16 +256,16 @@ class Ledger:
         """Does the decision still hold for the row as this transaction sees it? Raises Conflict."""
         bead, row = decision.bead, begun.row
         assert row is not None
-        if decision.kind is Kind.CLAIM and is_resent(decision.detail):
+        if decision.kind is EntryKind.CLAIM and is_resent(decision.detail):
             if not begun.runs:
                 raise Conflict(f"{bead} is no longer in progress")
-        elif decision.kind is Kind.CLAIM:
+        elif decision.kind is EntryKind.CLAIM:
             if not begun.matches:
                 raise Conflict(f"{bead} no longer matches")
             hold = self._unready(tx.query, context, decision.rule, bead, begun.now)
             if hold is not None:
                 raise Conflict(f"{bead} is not ready: {hold.why}")
-        if decision.kind in (Kind.REAP, Kind.REQUEUE) and not begun.runs:
+        if decision.kind in (EntryKind.REAP, EntryKind.REQUEUE) and not begun.runs:
             raise Conflict(f"{bead} is no longer in progress")
         if decision.kind in BY_HAND and row["status"] != entry_payloads.ByHand.decode(decision.detail).row:
             raise Conflict(f"{bead} is {row['status']} by now, and that is not committed yet")
@@ -266,11 +276,13 @@ class Ledger:
             if read_leases(tx.query, context.schema, [bead]).get(bead) != seen.get(bead):
                 raise Conflict(f"the lease of {bead} has changed")
 
-    def unready(self, context: DecisionContext, entry: Entry) -> Hold | None:
+    def unready(self, context: DecisionContext, entry: Entry) -> HoldReason | None:
         """Why a claimed bead may not be sent, where its rule asks for readiness."""
         return self._unready(self.engine.query, context, entry.rule, entry.bead, entry.at)
 
-    def _unready(self, query: Query, context: DecisionContext, rule: str, bead: str, now: datetime) -> Hold | None:
+    def _unready(
+        self, query: Query, context: DecisionContext, rule: str, bead: str, now: datetime
+    ) -> HoldReason | None:
         if rule not in context.ready:
             return None
         return readiness(query, [bead], context.schema, now).holds.get(bead)
@@ -294,7 +306,7 @@ class Ledger:
                 if decision.status == IN_PROGRESS and "started_at" in row and row["started_at"] is None:
                     changes["started_at"] = now.replace(microsecond=0)
             cells = {name: (cell(name, row[name]), cell(name, value)) for name, value in changes.items()}
-            if kind is Kind.NOTE:  # somebody who had read them before they were overwritten may have put them back
+            if kind is EntryKind.NOTE:  # somebody who had read them before they were overwritten may have put them back
                 stands = (row["notes"] or "").splitlines()
                 note = "\n".join(line for line in note.splitlines() if line not in stands)
             size = len((row["notes"] or "").encode()) + len(note.encode()) + 1
@@ -302,7 +314,7 @@ class Ledger:
                 warning, note = f"the notes of {decision.bead} are full: the ledger alone carries «{note}»", ""
         events = (str(uuid.uuid4()),) if row is not None and (changes or note) else ()
         in_history = not events or context is None or context.schema.events_in_history
-        wrote = Wrote(cells, note, events, in_history)
+        wrote = EntryEffects(cells, note, events, in_history)
         deadline = {"deadline": (now + valid).isoformat()} if valid is not None else {}
         code = {"reason_code": decision.reason_code.value} if decision.reason_code is not None else {}
         detail = {
@@ -372,7 +384,7 @@ class Ledger:
             (
                 entry.wrote.events[0], entry.bead, "status_changed" if "status" in changes else "updated", entry.actor,
                 fit(
-                    as_bd(row), {name: bd_value(row[name]) for name in changes},
+                    bd_snapshot(row), {name: bd_value(row[name]) for name in changes},
                     schema.text_limit("events", "old_value"),
                 ),
                 fit(
@@ -431,9 +443,9 @@ def _bead_hash(context: DecisionContext | None, row: Mapping[str, Any] | None, r
     return bead_hash(row, context.compiled.get(rule))
 
 
-def _not_recorded(decision: Decision, error: DoltWatchError) -> NotRecorded:
+def _not_recorded(decision: Decision, error: DoltWatchError) -> OutcomeNotRecorded:
     job = f" (job {decision.job})" if decision.job else ""
-    return NotRecorded(
+    return OutcomeNotRecorded(
         f"{decision.bead}: {decision.kind.value}{job} could not be recorded in {PATIENCE:.0f} s: {error.message}",
         where=f"attempt {decision.attempt}, token {decision.token}",
         fix=f"mend that, and note it by hand: bd note {decision.bead} '{decision.kind.value}{job}'; do not set it open while that job runs",

@@ -12,24 +12,24 @@ from typing import NamedTuple
 from dolt_watch.beads import feed_query
 from dolt_watch.beads.schema import TrackerSchema, tracker_schema
 from dolt_watch.checkpoint.poll import WATCHED
-from dolt_watch.config import rules_from
+from dolt_watch.config import from_canonical_json
 from dolt_watch.core.decisions.policy import Policy
 from dolt_watch.core.model import CommitChanges, Entry, Event, State
-from dolt_watch.core.projection.event_deriver import derive
+from dolt_watch.core.projection.event_deriver import derive_events
 from dolt_watch.core.projection.projection import Projection
 from dolt_watch.core.rules.compiled_rule import CompiledRule, compile_for
 from dolt_watch.engines import Commit, Engine
 from dolt_watch.errors import DoltWatchError, NoSuchTable, UnknownCommit
 from dolt_watch.history import change_feed, commit_path
 from dolt_watch.history.prefetch import ahead
-from dolt_watch.history.rebuild import resync
+from dolt_watch.history.rebuild import rebuild_state
 from dolt_watch.ledger import reader
 
 SLICE = 400
 """Commits that are read at once: what is held in memory does not grow with history."""
 
 
-class Under(NamedTuple):
+class SettingsVersion(NamedTuple):
     """Settings that decisions were made under."""
 
     policy: Policy
@@ -43,19 +43,19 @@ class Step(NamedTuple):
     changes: CommitChanges
     events: Sequence[Event]
     projection: Projection
-    under: Under
+    under: SettingsVersion
 
 
-class Folded(NamedTuple):
+class ReplayResult(NamedTuple):
     """Where folding ended."""
 
     state: State
-    under: Under
+    under: SettingsVersion
     commits: int
     """So many were folded."""
 
 
-class Past:
+class HistoryReplayer:
     """History up to ``until`` through one engine. ``policy``: what stands in for settings that history does not hold."""
 
     def __init__(self, engine: Engine, policy: Policy, until: str) -> None:
@@ -67,7 +67,7 @@ class Past:
         """Those too that only an older commit holds."""
         self.current = self._under(policy, self.columns)
         self._schema: TrackerSchema | None = None
-        self._settings: dict[str, Under | None] = {}
+        self._settings: dict[str, SettingsVersion | None] = {}
         self._lines: dict[str, list[Commit] | None] = {}
         self.texts = self._texts()
         self.entries = self._entries()
@@ -87,7 +87,7 @@ class Past:
     def _entries(self) -> list[Entry]:
         try:
             return sorted(
-                reader.ledger_at(self.engine, self.until), key=lambda entry: (entry.at, entry.bead, entry.version)
+                reader.read_ledger_at(self.engine, self.until), key=lambda entry: (entry.at, entry.bead, entry.version)
             )
         except NoSuchTable:
             return []
@@ -106,18 +106,18 @@ class Past:
         except NoSuchTable:
             return {}
 
-    def under(self, settings_hash: str) -> Under | None:
+    def under(self, settings_hash: str) -> SettingsVersion | None:
         """The settings of that hash; None where history does not hold them, or this program cannot read them."""
         if settings_hash not in self._settings:
             self._settings[settings_hash] = self._read(settings_hash)
         return self._settings[settings_hash]
 
-    def _read(self, settings_hash: str) -> Under | None:
+    def _read(self, settings_hash: str) -> SettingsVersion | None:
         text = self.texts.get(settings_hash)
         if text is None:
             return None
         try:
-            rules, settle = rules_from(text)
+            rules, settle = from_canonical_json(text)
             return self._under(Policy(rules, settle, settings_hash=settings_hash), self._columns_under(settings_hash))
         except (DoltWatchError, ValueError, TypeError, KeyError):
             return None
@@ -128,9 +128,9 @@ class Past:
         known = self.engine.commit_of(first) is not None
         return self.columns | (self.engine.columns("issues", first) if known else {})
 
-    def _under(self, policy: Policy, columns: Mapping[str, str]) -> Under:
+    def _under(self, policy: Policy, columns: Mapping[str, str]) -> SettingsVersion:
         compiled = tuple(compile_for(rule, columns, self.engine.dialect) for rule in policy.rules)
-        return Under(policy._replace(descending={one.rule: one.descending for one in compiled}), compiled)
+        return SettingsVersion(policy._replace(descending={one.rule: one.descending for one in compiled}), compiled)
 
     # -- commits -----------------------------------------------------------------------------------------------------
 
@@ -152,17 +152,21 @@ class Past:
 
     # -- folding -----------------------------------------------------------------------------------------------------
 
-    def at(self, commit: str, under: Under) -> Projection:
+    def at(self, commit: str, under: SettingsVersion) -> Projection:
         """The projection made anew at a commit."""
         known = self.engine.commit_of(commit)
         if known is None:
             raise UnknownCommit(f"history does not hold {commit}")
         columns = list(self.engine.columns("issues", commit))
-        found = resync(self.engine, commit, known.date, under.policy.rules, under.compiled, columns)
+        found = rebuild_state(self.engine, commit, known.date, under.policy.rules, under.compiled, columns)
         return Projection(found.state)
 
     def steps(
-        self, since: str, under: Under | None = None, also: Sequence[CompiledRule] = (), start: Projection | None = None
+        self,
+        since: str,
+        under: SettingsVersion | None = None,
+        also: Sequence[CompiledRule] = (),
+        start: Projection | None = None,
     ) -> Iterator[Step]:
         """Every commit after ``since``, folded. ``under``: settings to fold by throughout; else those that each stretch was folded by.
 
@@ -177,15 +181,15 @@ class Past:
         now = under or self.standing(since)
         projection = start or self.at(since, now)
 
-        def read(engine: Engine, part: tuple[list[Commit], Under]) -> list[CommitChanges]:
+        def read(engine: Engine, part: tuple[list[Commit], SettingsVersion]) -> list[CommitChanges]:
             columns = list(engine.columns("issues", part[0][-1].hash))
-            lens = feed_query.Lens((*part[1].compiled, *also), columns)
+            lens = feed_query.FeedQuery((*part[1].compiled, *also), columns)
             return list(change_feed.read(engine, part[0], self.tables, lens))
 
         for (part, _), found in ahead(self.engine, self._parts(line, made, now), read):
             for changes, commit in zip(found, part, strict=True):
                 own = change_feed.narrowed(changes, 0, len(now.compiled)) if also else changes
-                events = list(derive(own, now.policy.rules))
+                events = list(derive_events(own, now.policy.rules))
                 projection.fold(events)
                 projection.move_to(commit.hash)
                 if commit.hash in made:
@@ -194,8 +198,8 @@ class Past:
                 yield Step(commit, changes, events, projection, now)
 
     def _parts(
-        self, line: Iterable[Commit], made: Mapping[str, str], under: Under
-    ) -> Iterator[tuple[list[Commit], Under]]:
+        self, line: Iterable[Commit], made: Mapping[str, str], under: SettingsVersion
+    ) -> Iterator[tuple[list[Commit], SettingsVersion]]:
         """Slices, and what each is read by; one ends where the state was made anew, since the rules may change there."""
         part: list[Commit] = []
         for commit in line:
@@ -208,25 +212,25 @@ class Past:
         if part:
             yield part, under
 
-    def folded(self, since: str) -> Folded:
+    def folded(self, since: str) -> ReplayResult:
         """The state at ``until``, made anew at ``since`` and folded on from there. Raises UnknownCommit as ``steps`` does."""
         last, commits = None, 0
         for step in self.steps(since):
             last, commits = step, commits + 1
         if last is not None:
-            return Folded(last.projection.state(), last.under, commits)
+            return ReplayResult(last.projection.state(), last.under, commits)
         under = self.by(self.made.get(since, ""))
-        return Folded(self.at(since, under).state(), under, 0)
+        return ReplayResult(self.at(since, under).state(), under, 0)
 
-    def standing(self, commit: str) -> Under:
+    def standing(self, commit: str) -> SettingsVersion:
         """The settings that it was folded by: those of the last commit up to it at which the state was made anew."""
         made = self.made
-        return self.by(made.get(self.made_before(commit) or "", next(iter(made.values()), "")))
+        return self.by(made.get(self.last_rebuild_before(commit) or "", next(iter(made.values()), "")))
 
-    def made_before(self, commit: str) -> str | None:
+    def last_rebuild_before(self, commit: str) -> str | None:
         """The last commit up to it at which the state was made anew; None where that is not known."""
         return next((at for at in reversed(self.made) if self.engine.is_ancestor(at, commit)), None)
 
-    def by(self, settings_hash: str) -> Under:
+    def by(self, settings_hash: str) -> SettingsVersion:
         """As ``under``, or the settings that stand in."""
         return self.under(settings_hash) or self.current

@@ -15,24 +15,45 @@ from typing import NamedTuple
 
 import orjson
 
-from dolt_watch.beads.child_activity import alive_by_children
+from dolt_watch.beads.child_activity import spared_by_children
 from dolt_watch.beads.readiness import readiness_at
 from dolt_watch.beads.readiness_v1 import readiness_v1
 from dolt_watch.beads.schema import schema_at
 from dolt_watch.config import hash_of_text
-from dolt_watch.core.decisions.circuit_breaker import overlaid
-from dolt_watch.core.decisions.planner import decide, questions
-from dolt_watch.core.decisions.policy import ATTEMPTED, UNCOMMITTED, UNVERSIONED, Outside
-from dolt_watch.core.decisions.reap_policy import quiet_since
-from dolt_watch.core.decisions.recorded_inputs import Given, recall
-from dolt_watch.core.decisions.settlement import recalled, report_of
-from dolt_watch.core.model import GLOBAL, REPORTS, Bead, CommitChanges, Decision, Entry, Hold, Kind, Phase, State
+from dolt_watch.core.decisions.circuit_breaker import with_recorded_tries
+from dolt_watch.core.decisions.planner import decide, select_candidates
+from dolt_watch.core.decisions.policy import ATTEMPTED, UNCOMMITTED, UNVERSIONED, Observations
+from dolt_watch.core.decisions.reap_policy import silence_cutoffs
+from dolt_watch.core.decisions.recorded_inputs import Given, read_inputs
+from dolt_watch.core.decisions.settlement import decode_answer, report_of
+from dolt_watch.core.model import (
+    GLOBAL,
+    REPORTS,
+    Bead,
+    CommitChanges,
+    Decision,
+    Entry,
+    EntryKind,
+    HoldReason,
+    Phase,
+    State,
+)
 from dolt_watch.core.rules.compiled_rule import CompiledRule
 from dolt_watch.ledger.writer import bead_hash
-from dolt_watch.replay.replayer import Past, Under
+from dolt_watch.replay.replayer import HistoryReplayer, SettingsVersion
 
-DECIDED = frozenset({Kind.CLAIM, Kind.OVERDUE, Kind.RETRY, Kind.GIVE_UP, Kind.REAP, Kind.REQUEUE, Kind.NOTE})
-DECIDED |= {Kind.OUTAGE, Kind.RECOVERED}
+DECIDED = frozenset(
+    {
+        EntryKind.CLAIM,
+        EntryKind.OVERDUE,
+        EntryKind.RETRY,
+        EntryKind.GIVE_UP,
+        EntryKind.REAP,
+        EntryKind.REQUEUE,
+        EntryKind.NOTE,
+    }
+)
+DECIDED |= {EntryKind.OUTAGE, EntryKind.RECOVERED}
 
 WORDED = ("deferred_note",)
 """Keys of a detail that hold a sentence: only whether there is one is compared."""
@@ -53,7 +74,7 @@ class Difference(NamedTuple):
 
 
 @dataclass
-class Verified:
+class VerificationResult:
     """The result, filled while history is read."""
 
     same: int = 0
@@ -69,13 +90,13 @@ class Verified:
     """Hashes of settings that decisions were made under."""
 
 
-def verify(past: Past, told: Callable[[datetime], None] = lambda at: None) -> Verified:
+def verify(past: HistoryReplayer, told: Callable[[datetime], None] = lambda at: None) -> VerificationResult:
     """Costs one pass over history from where decisions can be folded again, and two short reads a decision; where something was reprocessed, another
     pass over what had been decided by then.
 
     ``told``: called with the date of each commit as it is read.
     """
-    out = Verified()
+    out = VerificationResult()
     out.differences += _streams(past)
     out.differences += _settings(past)
     waiting: dict[str, list[Entry]] = {}
@@ -87,7 +108,7 @@ def verify(past: Past, told: Callable[[datetime], None] = lambda at: None) -> Ve
             out.as_recorded += 1
     begin = past.begins()
     if begin is not None:
-        check = _Check(past, out)
+        check = _EntryVerifier(past, out)
         start = past.at(begin, past.standing(begin))
         check.all(waiting.pop(begin, []), start.state())
         for step in past.steps(begin, start=start):
@@ -105,7 +126,7 @@ def verify(past: Past, told: Callable[[datetime], None] = lambda at: None) -> Ve
 # -- the ledger by itself -------------------------------------------------------------------------------------------
 
 
-def _streams(past: Past) -> Iterator[Difference]:
+def _streams(past: HistoryReplayer) -> Iterator[Difference]:
     expected: dict[str, int] = {}
     for entry in sorted(past.entries, key=lambda entry: (entry.bead, entry.version)):
         expected[entry.bead] = expected.get(entry.bead, 0) + 1
@@ -114,7 +135,7 @@ def _streams(past: Past) -> Iterator[Difference]:
             expected[entry.bead] = entry.version
 
 
-def _settings(past: Past) -> Iterator[Difference]:
+def _settings(past: HistoryReplayer) -> Iterator[Difference]:
     for hash, text in past.texts.items():
         if hash_of_text(text) != hash:
             yield Difference("", 0, "settings", "text", hash, hash_of_text(text))
@@ -149,10 +170,10 @@ def _decides(entry: Entry) -> bool:
 # -- one entry --------------------------------------------------------------------------------------------------------
 
 
-class _Check:
-    def __init__(self, past: Past, out: Verified) -> None:
+class _EntryVerifier:
+    def __init__(self, past: HistoryReplayer, out: VerificationResult) -> None:
         self.past, self.out = past, out
-        self.claims = {entry.token: entry for entry in past.entries if entry.kind is Kind.CLAIM}
+        self.claims = {entry.token: entry for entry in past.entries if entry.kind is EntryKind.CLAIM}
         self.last = {entry.bead: entry.version for entry in sorted(past.entries, key=lambda entry: entry.version)}
         self._elsewhere: dict[str, dict[str, list[Entry]]] = {}
         """Commit at which its state was made anew → commit observed → entries that stand on another state than this pass has there."""
@@ -191,7 +212,7 @@ class _Check:
             if under is None:
                 self.out.unverifiable["its settings are not in history"] += 1
                 continue
-            given = recall(entry)
+            given = read_inputs(entry)
             if given.now is None:
                 self.out.unverifiable["it was recorded without what it rests on"] += 1
             else:
@@ -203,38 +224,44 @@ class _Check:
                 self.out.differences += differences
                 self.out.same += not differences
 
-    def _decided(self, entry: Entry, given: Given, now: datetime, state: State, under: Under) -> Decision | None:
+    def _decided(
+        self, entry: Entry, given: Given, now: datetime, state: State, under: SettingsVersion
+    ) -> Decision | None:
         """What ``decide`` says first, given what was given."""
         scope, passed = given.scope, given.passed
-        state = overlaid(state, given.outages)
-        asked = questions(state, under.policy, now, scope, [bead for bead, gate in passed.items() if gate == ATTEMPTED])
-        stale = quiet_since(asked.stale, under.policy, now)
-        holds = alive_by_children(self.past.engine, stale, entry.observed, now)
+        state = with_recorded_tries(state, given.outages)
+        asked = select_candidates(
+            state, under.policy, now, scope, [bead for bead, gate in passed.items() if gate == ATTEMPTED]
+        )
+        stale = silence_cutoffs(asked.stale, under.policy, now)
+        holds = spared_by_children(self.past.engine, stale, entry.observed, now)
         holds |= {
-            bead: Hold(gate, "as recorded") for bead, gate in passed.items() if gate in (UNCOMMITTED, UNVERSIONED)
+            bead: HoldReason(gate, "as recorded") for bead, gate in passed.items() if gate in (UNCOMMITTED, UNVERSIONED)
         }
         for rule in under.policy.rules:
             queue = asked.queues.get(rule.name, ())
             if rule.ready and queue:
                 ids = [bead.id for bead in queue]
                 holds |= self._readiness(ids, given, now, entry.observed)
-        world = Outside(given.capacity, holds, given.verdicts, given.leases, given.jitter)
+        world = Observations(given.capacity, holds, given.verdicts, given.leases, given.jitter)
         plan = decide(state, under.policy, now, scope, asked, world)
         for beside in plan.decisions[1:]:
-            if beside.kind is Kind.CLAIM and self.last.get(beside.bead, 0) <= state.beads[beside.bead].version:
+            if beside.kind is EntryKind.CLAIM and self.last.get(beside.bead, 0) <= state.beads[beside.bead].version:
                 self.out.beside.append((beside.bead, entry.observed))
         return plan.decisions[0] if plan.decisions else None
 
-    def _readiness(self, ids: list[str], given: Given, now: datetime, commit: str) -> Mapping[str, Hold]:
+    def _readiness(self, ids: list[str], given: Given, now: datetime, commit: str) -> Mapping[str, HoldReason]:
         """Ask by the rule that the decision was made by, under the schema of the commit that it observed."""
         engine = self.past.engine
         if given.readiness == 1:
             return readiness_v1(engine.query, ids, schema_at(engine, commit), now, commit)
         return readiness_at(engine, ids, self.past.schema, now, commit).holds
 
-    def _reported(self, entry: Entry, given: Given, now: datetime, state: State, under: Under) -> Decision | None:
+    def _reported(
+        self, entry: Entry, given: Given, now: datetime, state: State, under: SettingsVersion
+    ) -> Decision | None:
         """What the answer, as recorded, comes to."""
-        answer, rule = recalled(entry), under.policy.rule(entry.rule)
+        answer, rule = decode_answer(entry), under.policy.rule(entry.rule)
         claim = self.claims.get(entry.token)
         if answer is None or rule is None or claim is None:
             return None
@@ -252,7 +279,7 @@ class _Check:
             )
         return report_of(answer, bead, rule, now, given.jitter, given.health)
 
-    def written(self, changes: CommitChanges, under: Under) -> Iterator[Difference]:
+    def written(self, changes: CommitChanges, under: SettingsVersion) -> Iterator[Difference]:
         """Does the commit hold what its entries say they wrote? ``under``: for those whose settings history does not hold."""
         rows = {row.bead: row for row in changes.rows if row.table == "issues"}
         events = {row.key for row in changes.rows if row.table == "events"}
@@ -303,7 +330,7 @@ def _compare(entry: Entry, made: Decision | None) -> Iterator[Difference]:
         "cause": (entry.cause, made.cause), "reason_code": (entry.reason_code, made.reason_code),
     }  # fmt: skip
     if (
-        entry.wrote.note and entry.kind is not Kind.NOTE
+        entry.wrote.note and entry.kind is not EntryKind.NOTE
     ):  # none where the bead was gone, or its notes full; of lost ones, those that nobody put back
         pairs["note"] = (True, bool(made.note))
     if "status" in entry.wrote.cells:

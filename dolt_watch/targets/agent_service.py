@@ -15,10 +15,10 @@ from dolt_watch.core.model import Capacity, JobReport, Verdict
 from dolt_watch.core.model.target_answers import Accepted, Answer, Refused, Unknown
 from dolt_watch.errors import SettingsError
 from dolt_watch.sanitize import outside
-from dolt_watch.targets.http_client import Caller, Exchange
-from dolt_watch.targets.protocol import Task
-from dolt_watch.targets.responses import LOOK_TIMEOUT, json_of, usable_job, usual
-from dolt_watch.targets.service_health import read_health
+from dolt_watch.targets.http_client import HttpClient, HttpResult
+from dolt_watch.targets.protocol import BeadTask
+from dolt_watch.targets.responses import STATUS_TIMEOUT, parse_json, usual, valid_job_id
+from dolt_watch.targets.service_health import interpret_health
 from dolt_watch.targets.settings import AgentServiceSettings
 from dolt_watch.targets.validation import check_bearer, check_url, seconds
 
@@ -55,20 +55,20 @@ class AgentService:
         self._settings = settings
         self._authorization = {"authorization": f"Bearer {settings.token}"}
         self._prompt = _template(settings)
-        self._service = Caller(settings.url)
+        self._service = HttpClient(settings.url)
 
     def capacity(self) -> Capacity:
         """The service's own numbers. It fails open nowhere: what is no answer of its own is down."""
-        found = read_health(self._service.exchange("GET", "/health", timeout=min(self.timeout, LOOK_TIMEOUT)))
+        found = interpret_health(self._service.exchange("GET", "/health", timeout=min(self.timeout, STATUS_TIMEOUT)))
         return found._replace(proof="both" if found.proof else "")
 
-    def dispatch(self, task: Task, token: str) -> Answer:
+    def dispatch(self, task: BeadTask, token: str) -> Answer:
         """One POST."""
-        from dolt_watch.targets.templates import NotRendered
+        from dolt_watch.targets.templates import TemplateRenderError
 
         try:
             prompt = self._prompt.render(task, token)
-        except NotRendered as error:
+        except TemplateRenderError as error:
             return Refused(f"no prompt: {error}")
         metadata = {"idempotency_key": token, "bead": task.bead} | ({"rule": task.rule} if task.rule else {})
         asked = {
@@ -83,7 +83,7 @@ class AgentService:
         return read_answer(self._service.exchange("POST", "/execute", timeout=self.timeout, headers=headers, body=body))
 
     def verdict(self, job: str, started: datetime | None) -> JobReport:
-        look = min(self.timeout, LOOK_TIMEOUT)
+        look = min(self.timeout, STATUS_TIMEOUT)
         path = f"/jobs/{quote(job, safe='')}"
         return read_job(self._service.exchange("GET", path, timeout=look, headers=self._authorization))
 
@@ -101,16 +101,16 @@ def _template(settings: AgentServiceSettings) -> Template:
     return Template((files(__package__) / "prompt.j2").read_text("utf-8"), "prompt.j2")
 
 
-def read_answer(exchange: Exchange) -> Answer:
+def read_answer(exchange: HttpResult) -> Answer:
     """What an answer to ``POST /execute`` means: the table of docs/targets.md. Raises nothing."""
     if exchange.trouble is None and exchange.status == 202:
-        job = usable_job(_field(exchange, "job_id"))
+        job = valid_job_id(_field(exchange, "job_id"))
         # What cannot be a job id is no proof that nothing runs.
         return Accepted(job, 202) if job else Unknown(f"no job_id in {exchange.shown}", 202)
     return usual(exchange)
 
 
-def read_job(exchange: Exchange) -> JobReport:
+def read_job(exchange: HttpResult) -> JobReport:
     """What an answer to ``GET /jobs/{id}`` means. Raises nothing."""
     if exchange.trouble is not None:
         return JobReport(Verdict.UNKNOWN, error=exchange.why)
@@ -125,7 +125,7 @@ def read_job(exchange: Exchange) -> JobReport:
     return JobReport(verdict, word, _error(exchange) if word in ("failed", "error", "timeout") else "")
 
 
-def _error(exchange: Exchange) -> str:
+def _error(exchange: HttpResult) -> str:
     """The job's own error text: ``error``, else what it wrote to stderr, else its exit code."""
     for key in ("error", "stderr", "exit_code"):
         said = _field(exchange, key)
@@ -136,6 +136,6 @@ def _error(exchange: Exchange) -> str:
     return ""
 
 
-def _field(exchange: Exchange, name: str) -> Any:
-    answer = json_of(exchange)
+def _field(exchange: HttpResult, name: str) -> Any:
+    answer = parse_json(exchange)
     return answer.get(name) if isinstance(answer, dict) else None

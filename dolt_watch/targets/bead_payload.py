@@ -6,14 +6,14 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
-from dolt_watch.targets.protocol import Task
+from dolt_watch.targets.protocol import BeadTask
 from dolt_watch.timestamps import utc
 
 _TIMES = frozenset({"last_activity", "defer_until"})
 """Columns of times whose names do not end in ``_at``."""
 
 
-def columns(task: Task) -> dict[str, Any]:
+def columns(task: BeadTask) -> dict[str, Any]:
     """Column → text, number, or None; times as '2026-04-18T22:35:46Z'."""
     return {name: _plain(name, value) for name, value in {**task.row, "id": task.bead}.items()}
 

@@ -23,8 +23,8 @@ from dolt_watch.core.model.target_answers import Accepted, Answer, Busy, Refused
 from dolt_watch.errors import SettingsError
 from dolt_watch.sanitize import outside
 from dolt_watch.targets.bead_payload import columns
-from dolt_watch.targets.protocol import Task
-from dolt_watch.targets.responses import names_no_bead, usable_job
+from dolt_watch.targets.protocol import BeadTask
+from dolt_watch.targets.responses import names_no_bead, valid_job_id
 from dolt_watch.targets.settings import CommandSettings
 from dolt_watch.targets.validation import seconds
 
@@ -62,7 +62,7 @@ class Command:
             return Capacity(0, f"{outside(self._argv[0], 200)}: no such program, or not executable", down=True)
         return Capacity(None, "a program tells nothing of its capacity")
 
-    def dispatch(self, task: Task, token: str) -> Answer:
+    def dispatch(self, task: BeadTask, token: str) -> Answer:
         """Runs it once, and to its end."""
         given = json.dumps(columns(task)).encode() + b"\n"
         env = {**self._env, "BEAD_ID": task.bead, "IDEMPOTENCY_KEY": token}
@@ -75,7 +75,7 @@ class Command:
             # Popen raises only where no program was executed.
             why = f"{outside(self._argv[0], 200)} could not be started: {outside(str(error), 200)}"
             return Refused(why, unreachable="" if isinstance(error, ValueError) else "target")
-        end = End(None)
+        end = ProcessResult(None)
         with process:  # which waits for it
             try:
                 end = _Talk(process, given).until(time.monotonic() + self.timeout)
@@ -93,7 +93,7 @@ class Command:
 
 
 @dataclass(frozen=True, slots=True)
-class End:
+class ProcessResult:
     """How it ended. ``code``: as subprocess has it, None: its time was over."""
 
     code: int | None
@@ -101,7 +101,7 @@ class End:
     err: bytes = b""
 
 
-def read_end(end: End, timeout: float) -> Answer:
+def read_end(end: ProcessResult, timeout: float) -> Answer:
     """What an end means: the table of docs/targets.md. Raises nothing."""
     said = outside(end.err.decode("utf-8", "replace").strip())
     if end.code is None:
@@ -114,7 +114,7 @@ def read_end(end: End, timeout: float) -> Answer:
         why = f"exit {end.code}: {said}".rstrip(": ")
         return Refused(why, not_found=names_no_bead(why))
     first = end.out.decode("utf-8", "replace").partition("\n")[0].strip()
-    job = usable_job(first)
+    job = valid_job_id(first)
     # It says that it went well, so a run may have begun.
     return (
         Accepted(job, None) if job else Unknown(f"exit 0, no job id in the first line: {outside(first)}".rstrip(": "))
@@ -133,19 +133,19 @@ class _Talk:
             os.set_blocking(stream.fileno(), False)
             self._selector.register(stream, selectors.EVENT_WRITE if stream is process.stdin else selectors.EVENT_READ)
 
-    def until(self, deadline: float) -> End:
+    def until(self, deadline: float) -> ProcessResult:
         """``deadline``: of time.monotonic()."""
         with self._selector:
             while (code := _code(self._process)) is None:
                 left = deadline - time.monotonic()
                 if left <= 0:
-                    return End(None)
+                    return ProcessResult(None)
                 self._turn(min(left, LOOK_EVERY))
             # What it wrote before its end is there already; what others in its group still write is not waited for.
             for stream in self._kept:
                 self._read(stream)
         out, err = self._kept.values()
-        return End(code, bytes(out), bytes(err))
+        return ProcessResult(code, bytes(out), bytes(err))
 
     def _turn(self, wait: float) -> None:
         for key, _ in self._selector.select(wait):

@@ -1,6 +1,6 @@
 """One HTTP exchange, bounded in every direction, and honest about whether anything was sent.
 
-DO tell 'nothing was sent' from 'nobody knows': only the first may be tried again. DON'T raise: whatever happens is an ``Exchange``.
+DO tell 'nothing was sent' from 'nobody knows': only the first may be tried again. DON'T raise: whatever happens is an ``HttpResult``.
 Each exchange has its own connection. One kept alive may be closed by the server in the moment in which it is used again, and a POST lost so would be
 an outcome that nobody knows.
 """
@@ -34,7 +34,7 @@ SHORTEST_SECRET = 6
 """A credential shorter than this is not looked for in answers: hiding every 'a' would hide the answer."""
 
 
-class Trouble(StrEnum):
+class TransportFailure(StrEnum):
     """Why there is no whole answer."""
 
     REFUSED = "refused"
@@ -51,20 +51,22 @@ class Trouble(StrEnum):
     """The answer is larger than ``MAX_BODY``."""
 
 
-NOTHING_SENT = frozenset({Trouble.REFUSED, Trouble.NOT_SENT, Trouble.IMPOSSIBLE})
-AWAY = frozenset({Trouble.REFUSED, Trouble.NOT_SENT, Trouble.BROKEN, Trouble.TIMEOUT})
+NOTHING_SENT = frozenset({TransportFailure.REFUSED, TransportFailure.NOT_SENT, TransportFailure.IMPOSSIBLE})
+AWAY = frozenset(
+    {TransportFailure.REFUSED, TransportFailure.NOT_SENT, TransportFailure.BROKEN, TransportFailure.TIMEOUT}
+)
 """The server cannot be reached, or does not answer: no fault of what was asked."""
 
 
 @dataclass(frozen=True, slots=True)
-class Exchange:
+class HttpResult:
     """What came of one request: a whole answer (``trouble`` None), or why there is none."""
 
     status: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     """Names in lower case."""
     body: bytes = b""
-    trouble: Trouble | None = None
+    trouble: TransportFailure | None = None
     why: str = ""
     """The trouble in words: safe to print, no secret in it."""
     at: float = 0.0
@@ -83,7 +85,7 @@ class Exchange:
         return f"HTTP {self.status}: {outside(self.text.rstrip())}".rstrip()
 
 
-class Caller:
+class HttpClient:
     """Asks one server. Give it up with ``close``."""
 
     def __init__(self, url: str, secrets: Sequence[str] = (), *, ca_file: Path | None = None) -> None:
@@ -111,10 +113,10 @@ class Caller:
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
         max_body: int = MAX_BODY,
-    ) -> Exchange:
+    ) -> HttpResult:
         """Send once; at most ``timeout`` seconds in all, connecting included. Redirects are answers, not followed.
 
-        ``max_body``: bytes of the answer; a larger one is ``Trouble.OVERSIZED``.
+        ``max_body``: bytes of the answer; a larger one is ``TransportFailure.OVERSIZED``.
         """
         watch = _Watch(timeout)
         try:
@@ -137,7 +139,7 @@ class Caller:
         headers: Mapping[str, str],
         body: bytes | None,
         max_body: int,
-    ) -> Exchange:
+    ) -> HttpResult:
         httpx = _httpx()
 
         if self._client is None:
@@ -165,9 +167,9 @@ class Caller:
             for chunk in response.iter_raw():
                 received += chunk
                 if len(received) > max_body:
-                    return Exchange(
+                    return HttpResult(
                         response.status_code,
-                        trouble=Trouble.OVERSIZED,
+                        trouble=TransportFailure.OVERSIZED,
                         why=f"HTTP {response.status_code}: answer larger than {max_body // 1024} KiB",
                         at=time.time(),
                     )
@@ -177,7 +179,7 @@ class Caller:
         # A body that ends with its connection cannot be told from one that our own watch cut off.
         watch.check()
         answer_headers = {name.lower(): value for name, value in response.headers.items()}
-        return Exchange(
+        return HttpResult(
             response.status_code, answer_headers, self._hide(bytes(received), request.headers), at=time.time()
         )
 
@@ -191,31 +193,33 @@ class Caller:
                 body = body.replace(secret.encode(), b"***")
         return body
 
-    def _failed(self, error: Exception, watch: _Watch) -> Exchange:
+    def _failed(self, error: Exception, watch: _Watch) -> HttpResult:
         httpx = _httpx()
 
         cause = outside(str(error) or type(error).__name__, 200)
         if not watch.started:
-            return Exchange(trouble=Trouble.IMPOSSIBLE, why=f"no such request ({self.place}): {cause}", at=time.time())
+            return HttpResult(
+                trouble=TransportFailure.IMPOSSIBLE, why=f"no such request ({self.place}): {cause}", at=time.time()
+            )
         # Both must agree, the kind of error and what the trace saw: 'nothing was sent' is never a guess. (UnicodeError: a host that is no name.)
         unsent = (_TooLate, httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol, UnicodeError)
         if not watch.sending and isinstance(error, unsent):
-            return Exchange(trouble=self._unsent(error), why=self._unsent_why(error, cause), at=time.time())
+            return HttpResult(trouble=self._unsent(error), why=self._unsent_why(error, cause), at=time.time())
         if watch.expired or isinstance(error, _TooLate | httpx.TimeoutException):
             why = f"no answer within {watch.timeout:g} s ({self.place})"
-            return Exchange(trouble=Trouble.TIMEOUT, why=why, at=time.time())
+            return HttpResult(trouble=TransportFailure.TIMEOUT, why=why, at=time.time())
         why = f"connection broken after sending ({self.place}): {cause}"
-        return Exchange(trouble=Trouble.BROKEN, why=why, at=time.time())
+        return HttpResult(trouble=TransportFailure.BROKEN, why=why, at=time.time())
 
-    def _unsent(self, error: Exception) -> Trouble:
+    def _unsent(self, error: Exception) -> TransportFailure:
         refused = any(getattr(link, "errno", None) == errno.ECONNREFUSED for link in _chain(error))
-        return Trouble.REFUSED if refused else Trouble.NOT_SENT
+        return TransportFailure.REFUSED if refused else TransportFailure.NOT_SENT
 
     def _unsent_why(self, error: Exception, cause: str) -> str:
         import ssl  # httpx has it loaded already
 
         links = _chain(error)
-        if self._unsent(error) is Trouble.REFUSED:
+        if self._unsent(error) is TransportFailure.REFUSED:
             return f"connection refused ({self.place})"
         if any(isinstance(link, ssl.SSLError) for link in links):
             return f"TLS failed ({self.place}): {cause}"

@@ -16,7 +16,7 @@ from dolt_watch.core.model.target_answers import Answer
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class BeadTask:
     """The bead as it is handed to a target: its id and the row's columns, as the claim found them (open, our claim's note not in it yet)."""
 
     bead: str
@@ -34,7 +34,7 @@ class Target(Protocol):
 
     def capacity(self) -> Capacity: ...
 
-    def dispatch(self, task: Task, token: str) -> Answer: ...
+    def dispatch(self, task: BeadTask, token: str) -> Answer: ...
 
     def verdict(self, job: str, started: datetime | None) -> JobReport: ...
 

@@ -9,9 +9,9 @@ from typing import Any
 import orjson
 
 from dolt_watch.core.model.target_answers import Answer, Busy, Refused, Unknown
-from dolt_watch.targets.http_client import AWAY, NOTHING_SENT, Exchange
+from dolt_watch.targets.http_client import AWAY, NOTHING_SENT, HttpResult
 
-LOOK_TIMEOUT = 10.0
+STATUS_TIMEOUT = 10.0
 """Seconds that a look at the capacity, or at a job, may take."""
 LONGEST_JOB = 255
 """Characters of a job id: the column's width."""
@@ -23,7 +23,7 @@ LONGEST_REST = 3600.0
 """Seconds for which a target may ask to be left alone; more is taken as this."""
 
 
-def usual(exchange: Exchange) -> Answer:
+def usual(exchange: HttpResult) -> Answer:
     """What an answer to a dispatch means where the service has no word of its own for it; never ``Accepted``."""
     if exchange.trouble is not None or exchange.status is None:
         away = "target" if exchange.trouble in AWAY else ""
@@ -53,13 +53,13 @@ def names_no_bead(text: str) -> bool:
     return NOT_FOUND in text
 
 
-def usable_job(value: Any) -> str:
+def valid_job_id(value: Any) -> str:
     """``value`` where it can be a job id, else ''."""
     good = isinstance(value, str) and value.strip() == value and len(value) <= LONGEST_JOB and value.isprintable()
     return value if good else ""
 
 
-def json_of(exchange: Exchange) -> Any:
+def parse_json(exchange: HttpResult) -> Any:
     """The body as JSON; None where it is none."""
     try:
         return orjson.loads(exchange.body)
@@ -67,13 +67,13 @@ def json_of(exchange: Exchange) -> Any:
         return None
 
 
-def error_of(exchange: Exchange) -> Any:
+def error_field(exchange: HttpResult) -> Any:
     """The ``error`` of an answer ``{"error": …}``, of whatever type; None without one."""
-    answer = json_of(exchange)
+    answer = parse_json(exchange)
     return answer.get("error") if isinstance(answer, dict) else None
 
 
-def retry_after(exchange: Exchange) -> float | None:
+def retry_after(exchange: HttpResult) -> float | None:
     """``Retry-After`` in seconds, from 0 to an hour; None where it is missing or says nothing. A date is read by the answer's own ``Date``."""
     value = exchange.headers.get("retry-after", "").strip()
     if value.isascii() and value.isdigit():

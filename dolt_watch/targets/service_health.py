@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from dolt_watch.core.model import Capacity
-from dolt_watch.targets.http_client import Exchange
-from dolt_watch.targets.responses import json_of
+from dolt_watch.targets.http_client import HttpResult
+from dolt_watch.targets.responses import parse_json
 
 SERVICE = "claude-agent-service"
 MOST = 100_000
 """A service that counts more jobs than this is not believed."""
 
 
-def read_health(exchange: Exchange) -> Capacity:
+def interpret_health(exchange: HttpResult) -> Capacity:
     """``GET /health`` of claude-agent-service, new shape or old; it proves that the service can be reached. The old one tells nothing of its queue, so it is never ``idle``."""
-    answer = json_of(exchange) if exchange.trouble is None and exchange.status == 200 else None
+    answer = parse_json(exchange) if exchange.trouble is None and exchange.status == 200 else None
     if not isinstance(answer, dict):
         return Capacity(0, f"claude-agent-service's health: {exchange.shown}", down=True)
     # Half of the numbers is not the old shape: it is an answer of something else.

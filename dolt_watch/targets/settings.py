@@ -47,13 +47,13 @@ class TargetSettings:
         return self.places.get(key, f"[targets.{self.name}] {key}")
 
 
-def confidential(variable: str = "") -> Any:
+def secret_field(variable: str = "") -> Any:
     """A key that no file of settings and no command line may hold. It comes from ``DOLT_WATCH_TARGETS_NAME_KEY``, the file that the key ``KEY_file``
     names, or ``variable``; it is shown hidden, and is in no repr."""
     return field(default="", repr=False, metadata={"secret": True, "variable": variable})
 
 
-def filled_by(variable: str) -> Any:
+def env_field(variable: str) -> Any:
     """A text that an environment variable fills in where nothing of ours sets it. Not in repr: a URL may hold a password."""
     return field(default="", repr=False, metadata={"variable": variable})
 
@@ -64,9 +64,9 @@ class BeadBoardSettings(TargetSettings):
 
     announces: ClassVar[bool] = True
 
-    url: str = filled_by("BEADBOARD_URL")
+    url: str = env_field("BEADBOARD_URL")
     """Where it answers, as http://HOST:PORT. BEADBOARD_URL fills it in where nothing else sets it."""
-    service_url: str = filled_by("CLAUDE_AGENT_SERVICE_URL")
+    service_url: str = env_field("CLAUDE_AGENT_SERVICE_URL")
     """claude-agent-service behind it, asked for capacity, health and evidence; '': never asked. CLAUDE_AGENT_SERVICE_URL, BeadBoard's own variable, fills it
     in where nothing else sets it."""
 
@@ -78,15 +78,15 @@ class WebhookSettings(TargetSettings):
     kind: str = "webhook"
     url: str = field(default="", repr=False)
     """Where it is sent, as it is."""
-    secret: str = confidential()
+    secret: str = secret_field()
     """What it is signed with: 'whsec_' and base64 of 24 to 64 random bytes."""
     secret_file: Path | None = None
     """A file that holds the secret and nothing else. Relative to the settings file."""
-    previous_secret: str = confidential()
+    previous_secret: str = secret_field()
     """While a secret is replaced: what it is signed with as well, so that either verifies."""
     previous_secret_file: Path | None = None
     """A file that holds the previous secret and nothing else."""
-    token: str = confidential()
+    token: str = secret_field()
     """Sent as ``Authorization: Bearer``, for a receiver behind a gateway that asks for one; '': none is sent."""
     token_file: Path | None = None
     """A file that holds the token and nothing else."""
@@ -108,9 +108,9 @@ class AgentServiceSettings(TargetSettings):
     announces: ClassVar[bool] = True
 
     kind: str = "agent-service"
-    url: str = filled_by("CLAUDE_AGENT_SERVICE_URL")
+    url: str = env_field("CLAUDE_AGENT_SERVICE_URL")
     """Where it answers, as http://HOST:PORT. CLAUDE_AGENT_SERVICE_URL fills it in where nothing else sets it."""
-    token: str = confidential("API_BEARER_TOKEN")
+    token: str = secret_field("API_BEARER_TOKEN")
     """Its bearer token."""
     token_file: Path | None = None
     """A file that holds the token and nothing else. Relative to the settings file."""

@@ -15,14 +15,14 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from dolt_watch.errors import SettingsError
 from dolt_watch.sanitize import outside
 from dolt_watch.targets.bead_payload import columns
-from dolt_watch.targets.protocol import Task
+from dolt_watch.targets.protocol import BeadTask
 
 NAMES = ("bead", "token", "rule")
 _ELSEWHERE = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)
 _FIX = f"a template has {', '.join(NAMES)}: {{{{ bead.title }}}}, {{{{ bead | tojson }}}}"
 
 
-class NotRendered(Exception):
+class TemplateRenderError(Exception):
     """A template that does not go with this bead; its text says where and why."""
 
 
@@ -47,14 +47,14 @@ class Template:
             raise self._wrong(error.message or "not understood", error.lineno) from None
         self._template = environment.template_class.from_code(environment, code, {})
 
-    def render(self, task: Task, token: str) -> str:
+    def render(self, task: BeadTask, token: str) -> str:
         """Raises NotRendered."""
         try:
             return self._template.render(bead=columns(task), token=token, rule=task.rule)
         except Exception as error:  # a template may do anything that an expression can
             message = str(error).replace("'dict object'", "bead")
             shown = message if isinstance(error, TemplateError) else f"{type(error).__name__}: {message}"
-            raise NotRendered(f"{self.place}:{self._line(error)}: {outside(shown, 200)}") from error
+            raise TemplateRenderError(f"{self.place}:{self._line(error)}: {outside(shown, 200)}") from error
 
     def _check(self, tree: nodes.Template) -> None:
         for node in tree.find_all(_ELSEWHERE):

@@ -20,9 +20,9 @@ from dolt_watch.core.model import Capacity, JobReport, Verdict
 from dolt_watch.core.model.target_answers import Accepted, Answer, Refused, Unknown
 from dolt_watch.errors import SettingsError
 from dolt_watch.targets.bead_payload import columns
-from dolt_watch.targets.http_client import Caller, Exchange, Trouble
-from dolt_watch.targets.protocol import Task
-from dolt_watch.targets.responses import json_of, usable_job, usual
+from dolt_watch.targets.http_client import HttpClient, HttpResult, TransportFailure
+from dolt_watch.targets.protocol import BeadTask
+from dolt_watch.targets.responses import parse_json, usual, valid_job_id
 from dolt_watch.targets.settings import WebhookSettings
 from dolt_watch.targets.validation import check_bearer, check_url, seconds
 
@@ -64,32 +64,32 @@ class Webhook:
         parts = urlsplit(settings.url)
         self._path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         values = [pair.partition("=")[2] for pair in parts.query.split("&")]
-        self._caller = Caller(f"{parts.scheme}://{parts.netloc}", [*values, *map(unquote_plus, values)])
+        self._caller = HttpClient(f"{parts.scheme}://{parts.netloc}", [*values, *map(unquote_plus, values)])
 
     def capacity(self) -> Capacity:
         return Capacity(None, "a webhook's receiver tells nothing of its capacity")
 
-    def dispatch(self, task: Task, token: str) -> Answer:
+    def dispatch(self, task: BeadTask, token: str) -> Answer:
         """One POST; the token is the ``webhook-id``."""
-        from dolt_watch.targets.templates import NotRendered
+        from dolt_watch.targets.templates import TemplateRenderError
 
         moment = datetime.fromtimestamp(self._now(), UTC)
         try:
             headers = {name: _line(template.render(task, token), name) for name, template in self._headers.items()}
             body = self._body.render(task, token) if self._body else event(task, token, self._settings.source, moment)
-        except NotRendered as error:
+        except TemplateRenderError as error:
             return Refused(f"no webhook: {error}")
         kind = "application/json" if self._body else EVENTS
         exchange = self._post(token, moment, body, {"content-type": kind, **headers}, self.timeout)
         return read_answer(exchange, token, self._settings.job_key)
 
-    def tell(self, id: str, told: Mapping[str, Any], timeout: float) -> Exchange:
+    def tell(self, id: str, told: Mapping[str, Any], timeout: float) -> HttpResult:
         """One POST of any other event of ours: its CloudEvent's attributes and data, less what every one has. ``id`` is what a receiver deduplicates by."""
         moment = datetime.fromtimestamp(self._now(), UTC)
-        body = json.dumps({**_common(id, self._settings.source, moment), **told})
+        body = json.dumps({**_cloudevent_attributes(id, self._settings.source, moment), **told})
         return self._post(id, moment, body, {"content-type": EVENTS}, min(timeout, self.timeout))
 
-    def _post(self, id: str, moment: datetime, body: str, headers: Mapping[str, str], timeout: float) -> Exchange:
+    def _post(self, id: str, moment: datetime, body: str, headers: Mapping[str, str], timeout: float) -> HttpResult:
         signed = {
             **{name.lower(): value for name, value in headers.items()},
             "webhook-id": id,
@@ -107,24 +107,24 @@ class Webhook:
         self._caller.close()
 
 
-def event(task: Task, token: str, source: str, moment: datetime) -> str:
+def event(task: BeadTask, token: str, source: str, moment: datetime) -> str:
     """The CloudEvent. In ASCII, so that whoever signs and whoever reads cannot differ in its encoding."""
-    told = {**_common(token, source, moment), "type": TYPE, "subject": task.bead}
+    told = {**_cloudevent_attributes(token, source, moment), "type": TYPE, "subject": task.bead}
     if task.rule:
         told["rule"] = task.rule  # an extension
     return json.dumps({**told, "data": columns(task)})
 
 
-def _common(id: str, source: str, moment: datetime) -> dict[str, Any]:
+def _cloudevent_attributes(id: str, source: str, moment: datetime) -> dict[str, Any]:
     time = moment.isoformat(timespec="seconds").replace("+00:00", "Z")
     return {"specversion": "1.0", "id": id, "source": source, "time": time, "datacontenttype": "application/json"}
 
 
-def read_answer(exchange: Exchange, token: str, job_key: str = "job_id") -> Answer:
+def read_answer(exchange: HttpResult, token: str, job_key: str = "job_id") -> Answer:
     """What an answer means: the table of docs/targets.md. Raises nothing."""
     status = exchange.status
     # The status alone says it: what comes after 'taken' may be as long as it likes.
-    whole = exchange.trouble is None or exchange.trouble is Trouble.OVERSIZED
+    whole = exchange.trouble is None or exchange.trouble is TransportFailure.OVERSIZED
     if whole and status is not None and 200 <= status < 300:
         return Accepted(_job(exchange, job_key) or token, status)
     if exchange.trouble is None and status == 410:
@@ -135,10 +135,10 @@ def read_answer(exchange: Exchange, token: str, job_key: str = "job_id") -> Answ
     return usual(exchange)
 
 
-def _job(exchange: Exchange, key: str) -> str:
-    answer = json_of(exchange)
+def _job(exchange: HttpResult, key: str) -> str:
+    answer = parse_json(exchange)
     value = answer.get(key) if isinstance(answer, dict) else None
-    return usable_job(str(value) if type(value) is int else value)
+    return valid_job_id(str(value) if type(value) is int else value)
 
 
 # -- settings ----------------------------------------------------------------------------------------------------
@@ -192,8 +192,8 @@ def _header(settings: WebhookSettings, name: str, text: str) -> Template:
 
 
 def _line(value: str, name: str) -> str:
-    from dolt_watch.targets.templates import NotRendered
+    from dolt_watch.targets.templates import TemplateRenderError
 
     if not value.isascii() or not value.isprintable():
-        raise NotRendered(f"the header {name} cannot hold {value!a:.80}")
+        raise TemplateRenderError(f"the header {name} cannot hold {value!a:.80}")
     return value.strip()

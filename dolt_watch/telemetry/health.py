@@ -12,8 +12,8 @@ from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from dolt_watch.controller.loop import Loop
-from dolt_watch.controller.tick_result import Outcome
+from dolt_watch.controller.loop import ControlLoop
+from dolt_watch.controller.tick_result import TickResult
 from dolt_watch.errors import DatabaseError, DoltWatchError
 from dolt_watch.sanitize import outside
 from dolt_watch.telemetry.log_output import log_failure
@@ -28,13 +28,13 @@ PATIENCE = 20.0
 Page = Callable[[], tuple[int, str, bytes]]
 
 
-def longest_silence(timeouts: Iterable[timedelta], pause: float) -> float:
+def stall_threshold(timeouts: Iterable[timedelta], pause: float) -> float:
     """Seconds without a sign of the loop after which it is stuck. ``timeouts``: of all targets; ``pause``: the longest between two polls, in seconds."""
     return max((each.total_seconds() for each in timeouts), default=0.0) + pause + SLACK
 
 
 class Health:
-    """Told by the service as it goes on. ``ping``: called after each good tick; ``stuck``: ``longest_silence``, in seconds."""
+    """Told by the service as it goes on. ``ping``: called after each good tick; ``stuck``: ``stall_threshold``, in seconds."""
 
     def __init__(
         self, metrics: Metrics, ping: Callable[[], None] | None = None, *, stuck: float = SLACK, clock: Callable[[], float] = time.monotonic,
@@ -49,7 +49,7 @@ class Health:
         """The loop goes on: a round, a commit that is folded, a question to a target. A tick of many may last for an hour."""
         self._alive = self.clock()
 
-    def polled(self, loop: Loop, outcome: Outcome, seconds: float) -> None:
+    def polled(self, loop: ControlLoop, outcome: TickResult, seconds: float) -> None:
         self._ended(True, "leading")
         self.metrics.ticked(outcome, loop.state, loop.now, seconds)
         if self.ping is not None and outcome.good:
@@ -57,13 +57,13 @@ class Health:
 
     def standing_by(self) -> None:
         self._ended(True, "standing by")
-        self.metrics.stood_down()
+        self.metrics.clear_leader_gauges()
 
     def failed(self, error: DoltWatchError) -> None:
         self._ended(False, error.message)
         self.metrics.failed()
         if isinstance(error, DatabaseError):  # the lock went with the connection
-            self.metrics.stood_down()
+            self.metrics.clear_leader_gauges()
 
     def _ended(self, ready: bool, words: str) -> None:
         self.turning()

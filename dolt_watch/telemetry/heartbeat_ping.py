@@ -16,7 +16,7 @@ VARIABLE = "DOLT_WATCH_PING_URL"
 _URL = r"https?://(?:[^\s/?#@]*@)?(?:\[[0-9a-f:.]+\]|(?:[\w-]{1,63}\.)*[\w-]{1,63}\.?)(?::[0-9]{1,5})?(?:[/?#]\S*)?"
 
 
-class Ping:
+class HeartbeatPing:
     """Never keeps a tick waiting: the request is made by a thread, one at a time, and what becomes of it is nobody's concern here."""
 
     def __init__(self, url: str) -> None:

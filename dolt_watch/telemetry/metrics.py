@@ -12,16 +12,16 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, write_to_textfile
 
 from dolt_watch import __version__
-from dolt_watch.controller.tick_result import Outcome
-from dolt_watch.core.model import Kind, Phase, State
+from dolt_watch.controller.tick_result import TickResult
+from dolt_watch.core.model import EntryKind, Phase, State
 
 POSTED = {
-    Kind.DISPATCHED: "accepted",
-    Kind.FAILED: "refused",
-    Kind.QUARANTINED: "refused",
-    Kind.STOPPED: "stopped",
-    Kind.BUSY: "busy",
-    Kind.UNKNOWN: "unknown",
+    EntryKind.DISPATCHED: "accepted",
+    EntryKind.FAILED: "refused",
+    EntryKind.QUARANTINED: "refused",
+    EntryKind.STOPPED: "stopped",
+    EntryKind.BUSY: "busy",
+    EntryKind.UNKNOWN: "unknown",
 }
 """Reports of a request to a target → its outcome."""
 
@@ -78,8 +78,8 @@ class Metrics:
             "dolt_watch_last_success_timestamp_seconds", "When the last good tick ended", registry=self.registry
         )
 
-    def ticked(self, outcome: Outcome, state: State, now: datetime | None, seconds: float) -> None:
-        """A good tick is what `Outcome.good` calls one; of others the last success stays where it was."""
+    def ticked(self, outcome: TickResult, state: State, now: datetime | None, seconds: float) -> None:
+        """A good tick is what `TickResult.good` calls one; of others the last success stays where it was."""
         self.ticks.labels("ok" if outcome.good else "failed").inc()
         self.seconds.observe(seconds)
         self.lag_commits.set(outcome.lag[0])
@@ -104,7 +104,7 @@ class Metrics:
     def failed(self) -> None:
         self.ticks.labels("error").inc()
 
-    def stood_down(self) -> None:
+    def clear_leader_gauges(self) -> None:
         """Another one leads, or may: what this one saw last grows old, and whoever adds up replicas would count it twice."""
         self.beads.clear()
         self.held.clear()

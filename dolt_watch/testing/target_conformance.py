@@ -15,14 +15,14 @@ from dolt_watch.config.converters import READERS
 from dolt_watch.core.model import Capacity, JobReport, Verdict
 from dolt_watch.core.model.target_answers import Accepted, Answer, Busy, Refused, Unknown
 from dolt_watch.targets import registry
-from dolt_watch.targets.protocol import Target, Task
+from dolt_watch.targets.protocol import BeadTask, Target
 
 LONGEST_JOB = 255
 GRACE = 5.0
 """Seconds beyond its time-out after which a dispatch counts as one that hangs."""
 
 
-class Rig(Protocol):
+class ServiceHarness(Protocol):
     """A service that is there for one test, as real as the author can have it, and targets on it."""
 
     kind: str
@@ -51,7 +51,7 @@ class Rig(Protocol):
         ...
 
 
-def a_task(bead: str = "bd-1", **columns: Any) -> Task:
+def make_task(bead: str = "bd-1", **columns: Any) -> BeadTask:
     """A bead as the handler hands it over: whole, as an engine gives it."""
     row = {
         "id": bead,
@@ -68,7 +68,7 @@ def a_task(bead: str = "bd-1", **columns: Any) -> Task:
         "updated_at": "2026-04-18 22:35:46",  # DoltLite gives text
         "closed_at": None,
     }
-    return Task(bead, {**row, **columns}, "agent")
+    return BeadTask(bead, {**row, **columns}, "agent")
 
 
 ODD: dict[str, dict[str, Any]] = {
@@ -85,17 +85,17 @@ class TargetConformance:
     """Each test is one sentence of the contract on the page of ``dolt_watch.targets``."""
 
     @pytest.fixture
-    def rig(self) -> Iterator[Rig]:
+    def rig(self) -> Iterator[ServiceHarness]:
         raise NotImplementedError("give your subclass a fixture `rig`")
 
     @pytest.fixture
-    def target(self, rig: Rig) -> Iterator[Target]:
+    def target(self, rig: ServiceHarness) -> Iterator[Target]:
         with _closed(rig.target()) as target:
             yield target
 
     # -- what it is ----------------------------------------------------------------------------------------------
 
-    def test_settings_know_its_kind_and_can_hold_its_keys(self, rig: Rig) -> None:
+    def test_settings_know_its_kind_and_can_hold_its_keys(self, rig: ServiceHarness) -> None:
         assert registry.exists(rig.kind)
         assert callable(registry.opener(rig.kind))
         keys = registry.keys(rig.kind)
@@ -106,7 +106,7 @@ class TargetConformance:
         assert target.name and isinstance(target.name, str)
         assert 0 < target.timeout <= 3600
 
-    def test_opening_and_closing_it_begins_nothing(self, rig: Rig) -> None:
+    def test_opening_and_closing_it_begins_nothing(self, rig: ServiceHarness) -> None:
         target = rig.target()
         target.close()
         target.close()
@@ -114,60 +114,62 @@ class TargetConformance:
 
     # -- capacity ------------------------------------------------------------------------------------------------
 
-    def test_capacity_is_a_number_or_not_known_and_says_why(self, rig: Rig, target: Target) -> None:
+    def test_capacity_is_a_number_or_not_known_and_says_why(self, rig: ServiceHarness, target: Target) -> None:
         capacity = _capacity(target.capacity())
         assert not capacity.down, capacity.why
         assert list(rig.runs()) == [], "looking begins nothing"
 
     @pytest.mark.parametrize("how", ["go_away", "go_silent", "talk_nonsense"])
-    def test_trouble_is_never_evidence_that_nothing_runs(self, rig: Rig, target: Target, how: str) -> None:
+    def test_trouble_is_never_evidence_that_nothing_runs(self, rig: ServiceHarness, target: Target, how: str) -> None:
         getattr(rig, how)()
         capacity = _capacity(target.capacity())
         assert not capacity.idle, "`idle` is evidence: a second run is sent on it"
 
     # -- dispatch ------------------------------------------------------------------------------------------------
 
-    def test_a_dispatch_is_one_run_with_a_name(self, rig: Rig, target: Target) -> None:
-        answer = target.dispatch(a_task("bd-7"), "token-7")
+    def test_a_dispatch_is_one_run_with_a_name(self, rig: ServiceHarness, target: Target) -> None:
+        answer = target.dispatch(make_task("bd-7"), "token-7")
         assert isinstance(answer, Accepted), answer
         assert answer.job.strip() == answer.job and answer.job.isprintable() and 0 < len(answer.job) <= LONGEST_JOB
         assert list(rig.runs()) == ["bd-7"]
 
-    def test_each_token_is_a_run_of_its_own(self, rig: Rig, target: Target) -> None:
-        answers = [target.dispatch(a_task("bd-7"), f"token-{number}") for number in range(2)]
+    def test_each_token_is_a_run_of_its_own(self, rig: ServiceHarness, target: Target) -> None:
+        answers = [target.dispatch(make_task("bd-7"), f"token-{number}") for number in range(2)]
         accepted = [answer for answer in answers if isinstance(answer, Accepted)]
         assert len({answer.job for answer in accepted}) == len(accepted) == len(rig.runs())
 
     @pytest.mark.parametrize("odd", ODD)
-    def test_no_bead_is_too_odd(self, rig: Rig, target: Target, odd: str) -> None:
-        answer = _answer(target.dispatch(a_task("bd-7", **ODD[odd]), "token-7"))
+    def test_no_bead_is_too_odd(self, rig: ServiceHarness, target: Target, odd: str) -> None:
+        answer = _answer(target.dispatch(make_task("bd-7", **ODD[odd]), "token-7"))
         assert list(rig.runs()) == (["bd-7"] if isinstance(answer, Accepted) else []), answer
         assert isinstance(answer, Accepted | Refused), answer
 
-    def test_nobody_there_is_nothing_sent(self, rig: Rig, target: Target) -> None:
+    def test_nobody_there_is_nothing_sent(self, rig: ServiceHarness, target: Target) -> None:
         rig.go_away()
-        answer = _answer(target.dispatch(a_task(), "token-1"))
+        answer = _answer(target.dispatch(make_task(), "token-1"))
         assert isinstance(answer, Refused) and not answer.for_good and not answer.stops, answer
         assert list(rig.runs()) == []
 
-    def test_no_answer_is_not_known_and_waits_no_longer_than_its_time_out(self, rig: Rig, target: Target) -> None:
+    def test_no_answer_is_not_known_and_waits_no_longer_than_its_time_out(
+        self, rig: ServiceHarness, target: Target
+    ) -> None:
         rig.go_silent()
         began = time.monotonic()
-        answer = _answer(target.dispatch(a_task(), "token-1"))
+        answer = _answer(target.dispatch(make_task(), "token-1"))
         assert time.monotonic() - began < target.timeout + GRACE
         assert _not_known(answer, target), answer
         assert len(rig.runs()) <= 1, "one token is sent once"
 
-    def test_nonsense_is_not_known(self, rig: Rig, target: Target) -> None:
+    def test_nonsense_is_not_known(self, rig: ServiceHarness, target: Target) -> None:
         rig.talk_nonsense()
-        answer = _answer(target.dispatch(a_task(), "token-1"))
+        answer = _answer(target.dispatch(make_task(), "token-1"))
         assert _not_known(answer, target), answer
         assert len(rig.runs()) <= 1, "one token is sent once"
 
     # -- verdict -------------------------------------------------------------------------------------------------
 
-    def test_its_word_on_a_run_that_began_is_not_that_it_is_lost(self, rig: Rig, target: Target) -> None:
-        answer = target.dispatch(a_task(), "token-1")
+    def test_its_word_on_a_run_that_began_is_not_that_it_is_lost(self, rig: ServiceHarness, target: Target) -> None:
+        answer = target.dispatch(make_task(), "token-1")
         assert isinstance(answer, Accepted), answer
         with _closed(rig.target()) as other:  # the process may have ended in between: nothing may be kept in it
             report = _report(other.verdict(answer.job, None))
@@ -180,60 +182,60 @@ class TargetConformance:
         assert report.verdict in (Verdict.LOST, Verdict.UNKNOWN)
 
     @pytest.mark.parametrize("how", ["go_away", "go_silent", "talk_nonsense"])
-    def test_trouble_is_no_verdict(self, rig: Rig, target: Target, how: str) -> None:
-        answer = target.dispatch(a_task(), "token-1")
+    def test_trouble_is_no_verdict(self, rig: ServiceHarness, target: Target, how: str) -> None:
+        answer = target.dispatch(make_task(), "token-1")
         assert isinstance(answer, Accepted), answer
         getattr(rig, how)()
         assert _report(target.verdict(answer.job, None)).verdict is Verdict.UNKNOWN
 
     # -- optional parts ------------------------------------------------------------------------------------------
 
-    def test_if_it_deduplicates_a_token_runs_once(self, rig: Rig, target: Target) -> None:
+    def test_if_it_deduplicates_a_token_runs_once(self, rig: ServiceHarness, target: Target) -> None:
         """Applies to targets with ``deduplicates = True``: a token that was used before starts nothing."""
         if not getattr(target, "deduplicates", False):
             return
-        first = target.dispatch(a_task("bd-7"), "token-7")
-        second = target.dispatch(a_task("bd-7"), "token-7")
+        first = target.dispatch(make_task("bd-7"), "token-7")
+        second = target.dispatch(make_task("bd-7"), "token-7")
         assert first == second and isinstance(first, Accepted)
         _awaited(rig, 1)
         report = _report(target.settle("token-7"))  # type: ignore[attr-defined]
         assert report.verdict is not Verdict.UNKNOWN and report.started
 
-    def test_if_it_deduplicates_what_never_started_never_will(self, rig: Rig, target: Target) -> None:
+    def test_if_it_deduplicates_what_never_started_never_will(self, rig: ServiceHarness, target: Target) -> None:
         """``settle`` is evidence: another attempt is sent on it."""
         if not getattr(target, "deduplicates", False):
             return
         assert getattr(target, "site", ""), "it says where its runs are: only there they are settled"
         report = _report(target.settle("token-8"))  # type: ignore[attr-defined]
         assert report.verdict is Verdict.LOST and report.dead and not report.started
-        assert isinstance(_answer(target.dispatch(a_task("bd-8"), "token-8")), Refused)
+        assert isinstance(_answer(target.dispatch(make_task("bd-8"), "token-8")), Refused)
         assert list(rig.runs()) == []
 
     @pytest.mark.parametrize("how", ["go_away", "go_silent", "talk_nonsense"])
-    def test_if_it_deduplicates_trouble_settles_nothing(self, rig: Rig, target: Target, how: str) -> None:
+    def test_if_it_deduplicates_trouble_settles_nothing(self, rig: ServiceHarness, target: Target, how: str) -> None:
         if not getattr(target, "deduplicates", False):
             return
         getattr(rig, how)()
         assert _report(target.settle("token-9")).verdict is Verdict.UNKNOWN  # type: ignore[attr-defined]
 
-    def test_if_it_stops_runs_they_are_dead(self, rig: Rig, target: Target) -> None:
+    def test_if_it_stops_runs_they_are_dead(self, rig: ServiceHarness, target: Target) -> None:
         """Applies to targets with a method ``stop(job, by, reason)``."""
         stop = getattr(target, "stop", None)
         if stop is None:
             return
-        answer = target.dispatch(a_task("bd-7"), "token-7")
+        answer = target.dispatch(make_task("bd-7"), "token-7")
         assert isinstance(answer, Accepted), answer
         report = _report(stop(answer.job, "somebody", "a reason"))
         assert report.dead and report.verdict is not Verdict.RUNNING
         assert _report(target.verdict(answer.job, None)).verdict is not Verdict.RUNNING
         assert _report(stop("no-such-job", "somebody", "a reason")).verdict in (Verdict.UNKNOWN, Verdict.LOST)
 
-    def test_if_it_keeps_logs_they_are_bytes(self, rig: Rig, target: Target) -> None:
+    def test_if_it_keeps_logs_they_are_bytes(self, rig: ServiceHarness, target: Target) -> None:
         """Applies to targets with a method ``logs(job, follow)``."""
         logs = getattr(target, "logs", None)
         if logs is None:
             return
-        answer = target.dispatch(a_task("bd-7"), "token-7")
+        answer = target.dispatch(make_task("bd-7"), "token-7")
         assert isinstance(answer, Accepted), answer
         assert all(isinstance(piece, bytes) for piece in logs(answer.job, False))
         with pytest.raises(LookupError):
@@ -242,10 +244,10 @@ class TargetConformance:
     # -- secrets -------------------------------------------------------------------------------------------------
 
     @pytest.mark.parametrize("how", ["", "go_away", "go_silent", "talk_nonsense"])
-    def test_it_tells_no_secret(self, rig: Rig, target: Target, how: str) -> None:
+    def test_it_tells_no_secret(self, rig: ServiceHarness, target: Target, how: str) -> None:
         if how:
             getattr(rig, how)()
-        told = [target, target.capacity(), target.dispatch(a_task(), "token-1"), target.verdict("job-1", None)]
+        told = [target, target.capacity(), target.dispatch(make_task(), "token-1"), target.verdict("job-1", None)]
         shown = "\n".join(map(repr, told))
         assert not [secret for secret in rig.secrets if secret in shown]
 
@@ -284,7 +286,7 @@ def _not_known(answer: Answer, target: Target) -> bool:
     return isinstance(answer, Unknown) or (isinstance(answer, Refused) and getattr(target, "deduplicates", False))
 
 
-def _awaited(rig: Rig, runs: int) -> None:
+def _awaited(rig: ServiceHarness, runs: int) -> None:
     """Wait until so many runs have begun: an accepted one may begin a moment later."""
     until = time.monotonic() + GRACE
     while len(rig.runs()) < runs and time.monotonic() < until:

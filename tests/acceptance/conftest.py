@@ -14,7 +14,7 @@ import pytest
 from dolt_watch.cli.composition import Targets, identity
 from dolt_watch.clock import ShiftedClock
 from dolt_watch.config import Settings, load
-from dolt_watch.controller.tick_result import Outcome
+from dolt_watch.controller.tick_result import TickResult
 from dolt_watch.core.decisions.policy import Scope
 from dolt_watch.engines import Engine
 from dolt_watch.engines.connect import open_engine
@@ -29,7 +29,7 @@ from tests.support.servers import Server
 
 ASSIGNED = ("--acceptance", "it works", "-a", "agent")
 NOW = timedelta()
-Ticked = tuple[Outcome, list[str]]
+Ticked = tuple[TickResult, list[str]]
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import pytest
 from dolt_watch.cli import doctor as cli
 from dolt_watch.config import Settings
 from dolt_watch.core.decisions.policy import Policy
-from dolt_watch.engines.address import Address
+from dolt_watch.engines.address import ServerAddress
 from dolt_watch.inspection.doctor import server_checks
 from dolt_watch.inspection.doctor.context import Case
 from dolt_watch.inspection.doctor.findings import Finding, Level
@@ -167,7 +167,7 @@ def test_rows_of_the_future(watch: Watch) -> None:
 
 def test_plain_text_to_another_machine_is_a_warning(watch: Watch) -> None:
     address = watch.settings.address
-    assert isinstance(address, Address)
+    assert isinstance(address, ServerAddress)
 
     def told(**more: Any) -> Finding:
         (found,) = server_checks.tls(case(watch, settings=replace(watch.settings, address=replace(address, **more))))

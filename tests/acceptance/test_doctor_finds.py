@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from dolt_watch.cli import composition
-from dolt_watch.core.model import GLOBAL, Decision, Kind
-from dolt_watch.engines.address import DoltLitePath
+from dolt_watch.core.model import GLOBAL, Decision, EntryKind
+from dolt_watch.engines.address import FileAddress
 from dolt_watch.engines.connect import open_engine
 from tests.acceptance.conftest import Watch
 from tests.acceptance.doctoring import doctor, mend
@@ -192,11 +192,11 @@ def test_a_rule_that_stopped_and_a_pause(watch: Watch) -> None:
     assert doctor(watch).worst("switches").level == "ok"
     over = {"until": "2020-01-01T00:00:00+00:00", "reaping": False, "by": "ann"}
     composition.ledger(watch.engine, watch.settings).record(
-        Decision(Kind.PAUSE, GLOBAL, "", 0, "", reason="lunch", detail=over)
+        Decision(EntryKind.PAUSE, GLOBAL, "", 0, "", reason="lunch", detail=over)
     )
     assert doctor(watch).worst("switches").level == "ok", "it is over"
     composition.ledger(watch.engine, watch.settings).record(
-        Decision(Kind.PAUSE, GLOBAL, "renamed", 0, "", reason="lunch")
+        Decision(EntryKind.PAUSE, GLOBAL, "renamed", 0, "", reason="lunch")
     )
     assert "there is no such rule (any more)" in doctor(watch).worst("switches").says
 
@@ -244,7 +244,7 @@ def test_other_rules_than_those_it_was_folded_by(watch: Watch) -> None:
     assert (found.code, found.worst("saved").level) == (0, "warning")
 
 
-def test_on_doltlite(doltlite_path: DoltLitePath, tmp_path: Path) -> None:
+def test_on_doltlite(doltlite_path: FileAddress, tmp_path: Path) -> None:
     engine = open_engine(doltlite_path, create=True)
     beads.create_beads(engine)
     engine.close()

@@ -43,10 +43,10 @@ def test_one_key_different_tokens_exactly_one_wins(engine_factory):
             lost.append(round_)
 
     def work(worker: int) -> None:
-        from dolt_watch.engines.address import DoltLitePath
+        from dolt_watch.engines.address import FileAddress
         from dolt_watch.engines.connect import open_engine
 
-        engine = open_engine(DoltLitePath(path) if lite else address)
+        engine = open_engine(FileAddress(path) if lite else address)
         try:
             for round_ in range(5):
                 claim(worker, round_, engine)

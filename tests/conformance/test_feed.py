@@ -28,7 +28,7 @@ def test_what_came_and_went_within_the_range_is_read(shaped_engine: Engine) -> N
     assert line is not None
     read = [
         (each.commit, [(row.table, row.kind) for row in each.rows])
-        for each in change_feed.read(engine, line, WATCHED, feed_query.Lens([], ["id"]))
+        for each in change_feed.read(engine, line, WATCHED, feed_query.FeedQuery([], ["id"]))
     ]
     assert read == [(put, [("labels", "added")]), (gone, [("labels", "removed")])]
 
@@ -38,7 +38,7 @@ def test_a_row_is_told_before_and_after_with_each_rules_answers(shaped_engine: E
     engine = shaped_engine
     columns = engine.columns("issues")
     rules = [Rule("old", when="priority > 1", running="assignee = 'ann'"), Rule("done", when="closed_at > started_at")]
-    lens = feed_query.Lens([compile_for(rule, columns, engine.dialect) for rule in rules], list(columns))
+    lens = feed_query.FeedQuery([compile_for(rule, columns, engine.dialect) for rule in rules], list(columns))
     first = committed(engine, rows_of(["bd-1"]))
     committed(engine, "UPDATE issues SET priority = 1, notes = 'kept', assignee = 'ann' WHERE id = 'bd-1'")
     # updated_at is ON UPDATE CURRENT_TIMESTAMP, in whole seconds: without a value of its own it may change too

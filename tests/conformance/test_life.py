@@ -10,7 +10,7 @@ from dolt_watch.core.model import Rule
 from dolt_watch.engines import Engine
 from dolt_watch.inspection import event_stream
 from dolt_watch.inspection.event_export import tell
-from dolt_watch.inspection.why.bead_timeline import Search, life, line_to
+from dolt_watch.inspection.why.bead_timeline import CommitSearch, life, line_to
 from tests.acceptance.conftest import rows_of
 from tests.conformance.test_feed import committed
 from tests.support.servers import call
@@ -53,7 +53,7 @@ def told(engine: Engine, bead: str) -> tuple[list[str], list[str]]:
     """Ids of the bead's events: as its life has them, and of all that history holds."""
     head = engine.query("SELECT HASHOF('HEAD')")[0][0]
     line = line_to(engine, head)
-    search = Search(engine, bead, line)
+    search = CommitSearch(engine, bead, line)
     lens = event_stream.wide(engine, RULES)
     found = [
         one["id"] for deed in life(engine, line, search, RULES, lens) for one in tell(deed.commit, deed.events, RULES)

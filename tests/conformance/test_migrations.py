@@ -10,7 +10,7 @@ import pytest
 from dolt_watch.core.model import What
 from dolt_watch.core.model.target_answers import Refused
 from dolt_watch.engines import Edge
-from dolt_watch.engines.address import Address, DoltLitePath
+from dolt_watch.engines.address import FileAddress, ServerAddress
 from tests.support import migrating
 from tests.support.history import History
 from tests.support.migrating import REKEY_DEPENDENCIES
@@ -18,7 +18,7 @@ from tests.support.migrating import REKEY_DEPENDENCIES
 
 @pytest.fixture(params=["dolt", "doltlite"])
 def history(request: pytest.FixtureRequest) -> Iterator[History]:
-    address: Address | DoltLitePath = request.getfixturevalue(
+    address: ServerAddress | FileAddress = request.getfixturevalue(
         "dolt_address" if request.param == "dolt" else "doltlite_path"
     )
     with migrating.closing(migrating.tracker(address)) as made:
@@ -26,7 +26,7 @@ def history(request: pytest.FixtureRequest) -> Iterator[History]:
 
 
 @pytest.fixture
-def on_dolt(dolt_address: Address) -> Iterator[History]:
+def on_dolt(dolt_address: ServerAddress) -> Iterator[History]:
     with migrating.closing(migrating.tracker(dolt_address)) as made:
         yield made
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dolt_watch.engines.address import Address
+from dolt_watch.engines.address import ServerAddress
 from dolt_watch.engines.connect import open_engine
 from dolt_watch.engines.dolt.errors import translate
 from dolt_watch.errors import DoltWatchError, OlderDolt
@@ -28,7 +28,7 @@ def major(program: str) -> int:
 
 
 def test_the_words() -> None:
-    error = translate(1105, "table has unknown fields", Address(database="beads"))
+    error = translate(1105, "table has unknown fields", ServerAddress(database="beads"))
     assert isinstance(error, OlderDolt)
     assert error.exit_code == 3
     assert error.fix and "no way back" in error.fix

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.beads.queue_readiness import until_ready
+from dolt_watch.beads.queue_readiness import unready_until_enough
 from dolt_watch.beads.readiness import readiness
 from dolt_watch.beads.schema import TrackerSchema, tracker_schema
 from dolt_watch.engines import Engine
@@ -83,7 +83,7 @@ def test_the_answer_is_that_of_bd_ready(engine: Engine, path: Path) -> None:
     now = datetime.now(UTC)
     found = readiness(engine.query, beads, schema, now)
     assert _differences(recording, beads, listed, found.holds) == {}
-    holds = until_ready(engine, beads, len(beads) + 1, (), schema, now, head(engine), False)
+    holds = unready_until_enough(engine, beads, len(beads) + 1, (), schema, now, head(engine), False)
     assert holds == found.holds
     asked_one_by_one = {bead: readiness(engine.query, [bead], schema, now).holds.get(bead) for bead in beads[:40]}
     assert asked_one_by_one == {bead: found.holds.get(bead) for bead in beads[:40]}

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from dolt_watch.engines import Engine
-from dolt_watch.engines.address import Address
+from dolt_watch.engines.address import ServerAddress
 from dolt_watch.engines.connect import open_engine
 from dolt_watch.errors import UnknownCommit
 from dolt_watch.inspection.event_stream import first_commit
@@ -31,7 +31,7 @@ DEPTH = 60
 class Clone:
     """A tracker, and its shallow clone on the same server."""
 
-    def __init__(self, engine: Engine, address: Address, hashes: list[str]) -> None:
+    def __init__(self, engine: Engine, address: ServerAddress, hashes: list[str]) -> None:
         self.engine, self.address, self.hashes = engine, address, hashes
         """``hashes``: of the whole history, newest first."""
 

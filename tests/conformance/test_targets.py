@@ -24,7 +24,7 @@ from dolt_watch.targets.settings import (
     TargetSettings,
     WebhookSettings,
 )
-from dolt_watch.testing import Rig, TargetConformance
+from dolt_watch.testing import ServiceHarness, TargetConformance
 from tests.stubs.agent_service import AgentServiceStub
 from tests.stubs.beadboard import BeadBoardStub
 from tests.stubs.server import StubServer
@@ -68,7 +68,7 @@ class BeadBoardRig(Served):
 
 class TestBeadBoard(TargetConformance):
     @pytest.fixture
-    def rig(self) -> Iterator[Rig]:
+    def rig(self) -> Iterator[ServiceHarness]:
         with BeadBoardStub() as stub:
             yield BeadBoardRig(stub)
 
@@ -86,7 +86,7 @@ class AgentServiceRig(Served):
 
 class TestAgentService(TargetConformance):
     @pytest.fixture
-    def rig(self) -> Iterator[Rig]:
+    def rig(self) -> Iterator[ServiceHarness]:
         with AgentServiceStub() as stub:
             yield AgentServiceRig(stub)
 
@@ -107,7 +107,7 @@ class WebhookRig(Served):
 
 class TestWebhook(TargetConformance):
     @pytest.fixture
-    def rig(self) -> Iterator[Rig]:
+    def rig(self) -> Iterator[ServiceHarness]:
         with WebhookStub() as stub:
             yield WebhookRig(stub)
 
@@ -146,7 +146,7 @@ class CommandRig:
 
 class TestCommand(TargetConformance):
     @pytest.fixture
-    def rig(self, tmp_path: Path) -> Rig:
+    def rig(self, tmp_path: Path) -> ServiceHarness:
         return CommandRig(tmp_path)
 
 
@@ -206,7 +206,7 @@ class LocalRig:
 
 class TestLocal(TargetConformance):
     @pytest.fixture
-    def rig(self, tmp_path: Path) -> Iterator[Rig]:
+    def rig(self, tmp_path: Path) -> Iterator[ServiceHarness]:
         rig = LocalRig(tmp_path)
         yield rig
         rig.close()

@@ -14,7 +14,7 @@ from cronsim import CronSim
 
 from dolt_watch.cli import group
 from dolt_watch.config.loader import load
-from dolt_watch.engines.address import Address
+from dolt_watch.engines.address import ServerAddress
 from tests.deploy.manifest_checks import problems
 from tests.deploy.manifests import (
     Manifest,
@@ -152,7 +152,7 @@ def test_dolt_watch_reads_what_is_mounted(rendered: dict[str, list[Manifest]], f
     for manifest in with_pods(rendered[folder]):
         env = {each["name"]: each.get("value", "from-a-secret") for each in container(manifest)["env"]}
         settings = load({}, env, workspace(manifest, config, tmp_path))
-        assert isinstance(settings.address, Address)
+        assert isinstance(settings.address, ServerAddress)
         place = (settings.address.host, settings.address.port, settings.address.database, settings.project_id)
         assert place == tuple(
             metadata[key] for key in ("dolt_server_host", "dolt_server_port", "dolt_database", "project_id")

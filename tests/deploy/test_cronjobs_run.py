@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dolt_watch.engines.address import Address
+from dolt_watch.engines.address import ServerAddress
 from dolt_watch.engines.connect import open_engine
 from tests.deploy.manifests import Manifest, container, named, render, with_pods, workspace
 from tests.stubs.agent_service import AgentServiceStub
@@ -28,7 +28,7 @@ class Cluster:
 
     pods: dict[str, Manifest]
     folder: Path
-    address: Address
+    address: ServerAddress
     board: BeadBoardStub
     service: AgentServiceStub
     secrets: dict[str, dict[str, str]]
@@ -53,7 +53,7 @@ class Cluster:
 
 
 @pytest.fixture
-def cluster(dolt_server: Server, dolt_address: Address, tmp_path: Path) -> Iterator[Cluster]:
+def cluster(dolt_server: Server, dolt_address: ServerAddress, tmp_path: Path) -> Iterator[Cluster]:
     """A beads database; the watcher's user may read it, and nothing else yet."""
     objects = render("base")
     pods = {each["metadata"]["name"]: each for each in with_pods(objects)}

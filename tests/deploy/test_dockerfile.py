@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from dolt_watch import __version__
-from dolt_watch.engines.address import Address
+from dolt_watch.engines.address import ServerAddress
 from dolt_watch.engines.connect import open_engine
 from tests.deploy.manifests import at, pod, render, with_pods
 from tests.support import beads
@@ -130,7 +130,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def beads_address(dolt_address: Address) -> Address:
+def beads_address(dolt_address: ServerAddress) -> ServerAddress:
     """A database with beads' tables on the Dolt server."""
     engine = open_engine(dolt_address)
     beads.create_beads(engine)
@@ -161,7 +161,7 @@ def test_no_pip_no_source_archives_no_stray_files(built: Path) -> None:
 
 
 @pytest.mark.slow
-def test_it_ticks_and_writes_nothing_of_itself(built: Path, beads_address: Address, tmp_path: Path) -> None:
+def test_it_ticks_and_writes_nothing_of_itself(built: Path, beads_address: ServerAddress, tmp_path: Path) -> None:
     def run(*arguments: str) -> str:
         env = {
             "HOME": str(tmp_path),

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from dolt_watch import __version__
-from dolt_watch.engines.address import Address
+from dolt_watch.engines.address import ServerAddress
 from tests.deploy.test_dockerfile import MOST, ROOT, beads_address
 from tests.support.served import healthz
 from tests.support.servers import give_up, missing, tool
@@ -157,7 +157,7 @@ def test_no_compiler_no_cache_nothing_left_of_the_build(image: Buildah) -> None:
     assert not re.search(r"\bpip\b", image.run("ls", "/opt/dolt_watch/bin"))
 
 
-def test_it_ticks(image: Buildah, beads_address: Address) -> None:
+def test_it_ticks(image: Buildah, beads_address: ServerAddress) -> None:
     env = {
         "DOLT_WATCH_DATABASE": beads_address.url,
         "DOLT_WATCH_PASSWORD": beads_address.password,

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from dolt_watch.checkpoint.poll import Look
+from dolt_watch.checkpoint.poll import PollResult
 from dolt_watch.cli.composition import Targets
 from dolt_watch.config import load
 from dolt_watch.core.decisions.policy import Scope
@@ -63,9 +63,9 @@ class Turnstile:
         looker, ledger = loop.looker, loop.actor.ledger
         look, decide, report = looker.look, ledger.decide, ledger.report
 
-        def locked_look() -> Look:
+        def locked_look() -> PollResult:
             self.take()
-            found: Look = look()
+            found: PollResult = look()
             return found
 
         def locked_decide(*args: Any, **kwargs: Any) -> Any:

@@ -18,11 +18,11 @@ from typing import Any
 
 from bench.peak import held
 from dolt_watch.clock import ShiftedClock
-from dolt_watch.controller.loop import Loop
+from dolt_watch.controller.loop import ControlLoop
 from dolt_watch.core.model import Capacity
 from dolt_watch.core.model.target_answers import Busy, Refused, Unknown
 from dolt_watch.engines import Engine
-from dolt_watch.engines.address import Address, DoltLitePath, parse_url
+from dolt_watch.engines.address import FileAddress, ServerAddress, parse_url
 from dolt_watch.engines.connect import open_engine
 from dolt_watch.errors import DoltWatchError, Unreachable
 from dolt_watch.telemetry.health import Health
@@ -53,7 +53,7 @@ class Injected:
 
 
 class Soak:
-    def __init__(self, address: Address | DoltLitePath, files: str) -> None:
+    def __init__(self, address: ServerAddress | FileAddress, files: str) -> None:
         self.address, self.files = address, files
         self.dice, self.time, self.lines, self.made, self.away = random.Random(7), Injected(), 0, 0, False
         self.here = Light(open_engine(address, create=True), max_in_flight=3, max_attempts=3)
@@ -61,7 +61,7 @@ class Soak:
         changes, log = RepeatFilter(), Hearing(self._hear)
         log.addFilter(changes)
 
-        def make(engine: Engine) -> Loop:
+        def make(engine: Engine) -> ControlLoop:
             return build(engine, self.here.settings, lambda name: self.here.target, self.time.clock, log, patient=False)
 
         self.service = Service(
@@ -120,7 +120,7 @@ class Soak:
 
     def _connections(self) -> list[int]:
         """Of this database, on the server: the service's and ours."""
-        if isinstance(self.address, DoltLitePath):
+        if isinstance(self.address, FileAddress):
             return []
         rows = self.here.engine.query("SHOW PROCESSLIST")
         return [row[0] for row in rows if row[3] == self.address.database]
@@ -157,7 +157,7 @@ class Soak:
 
 def main(polls: int, url: str, files: str) -> None:
     address = parse_url(url)
-    if isinstance(address, Address):
+    if isinstance(address, ServerAddress):
         address = replace(address, password=os.environ.get("DOLT_WATCH_TEST_PASSWORD", ""))
     sys.stdout.write(json.dumps(Soak(address, files).run(polls)) + "\n")
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from dolt_watch.core.model import Capacity, JobReport, Verdict
 from dolt_watch.core.model.target_answers import Accepted, Answer, Busy, Refused, Unknown
 from dolt_watch.targets.beadboard import BeadBoard
-from dolt_watch.targets.protocol import Task
+from dolt_watch.targets.protocol import BeadTask
 from tests.stubs.beadboard import BeadBoardStub
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Service:
                 run.maybe = False
         return Capacity(self.slots, "" if self.slots else "claude-agent-service is busy", idle=idle)
 
-    def dispatch(self, task: Task, token: str) -> Answer:
+    def dispatch(self, task: BeadTask, token: str) -> Answer:
         run = Run(task.bead, token, f"job{len(self.runs)}")
         self.world.sent(run)
         self.runs.append(run)
@@ -127,7 +127,7 @@ class HttpService(Service):
         self.board.busy = self.slots == 0
         return self.real.capacity()
 
-    def dispatch(self, task: Task, token: str) -> Answer:
+    def dispatch(self, task: BeadTask, token: str) -> Answer:
         self.task = task
         return super().dispatch(task, token)
 

@@ -18,12 +18,12 @@ from typing import Any
 from dolt_watch.cli.composition import identity, ledger
 from dolt_watch.clock import FixedClock
 from dolt_watch.config import Settings
-from dolt_watch.controller.tick_result import Outcome
+from dolt_watch.controller.tick_result import TickResult
 from dolt_watch.core.decisions.policy import Scope
-from dolt_watch.core.model import GLOBAL, Decision, Kind, Rule
+from dolt_watch.core.model import GLOBAL, Decision, EntryKind, Rule
 from dolt_watch.core.rules.compiled_rule import CompiledRule, compile_for
 from dolt_watch.engines import Param, Row
-from dolt_watch.engines.address import DoltLitePath
+from dolt_watch.engines.address import FileAddress
 from dolt_watch.engines.doltlite.engine import DoltLiteEngine
 from dolt_watch.errors import NothingToCommit
 from dolt_watch.ledger.schema import migrate
@@ -90,7 +90,7 @@ class World:
         self.path = str(file)
         self.clock = FixedClock(BEGINNING)
         self.rule = rule
-        self.settings = Settings(DoltLitePath(self.path), rules=(rule,), settle=2 * SECOND)
+        self.settings = Settings(FileAddress(self.path), rules=(rule,), settle=2 * SECOND)
         self.service = HttpService(self, board) if board else Service(self)
         self.target: Target = self.service
         self.hand = DatedEngine(self.path, self.clock)
@@ -254,7 +254,7 @@ class World:
             cells: dict[str, Any] = {"status": status} | ({"closed_at": self.second()} if status == "closed" else {})
             self.change(bead, "agent", **cells)
 
-    def switch(self, kind: Kind, until: timedelta | None = None, reaping: bool = False) -> None:
+    def switch(self, kind: EntryKind, until: timedelta | None = None, reaping: bool = False) -> None:
         """`dolt_watch pause` and `resume`."""
         self.clock.sleep(1)
         end = (self.clock.moment + until).isoformat() if until else None
@@ -280,7 +280,7 @@ class Worker:
         self.engine = WorkersEngine(world.path, world)
         self.loop = build(self.engine, world.settings, lambda name: world.target, world.clock, world.said.append)
 
-    def tick(self, scope: Scope, mishap: Mishap | None = None) -> Outcome | None:
+    def tick(self, scope: Scope, mishap: Mishap | None = None) -> TickResult | None:
         """None: it was killed, and another was started in its place."""
         self.world.mishap = mishap
         self.world.ticks += 1
@@ -299,6 +299,6 @@ def template(folder: Path) -> Path:
     file = folder / "template.db"
     engine = DoltLiteEngine(str(file), create=True)
     beads.create_beads(engine)
-    list(migrate(engine, identity(Settings(DoltLitePath(str(file)))).author))
+    list(migrate(engine, identity(Settings(FileAddress(str(file)))).author))
     engine.close()
     return file

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dolt_watch.engines.address import Address, DoltLitePath
+from dolt_watch.engines.address import FileAddress, ServerAddress
 from dolt_watch.ledger.reader import entries
 from tests.faults.board import Moment
 from tests.faults.effects import POST, Ended, Grain, lasting, writes
@@ -25,9 +25,9 @@ ROUNDS = 20
 
 @pytest.fixture(params=SCENARIOS, ids=str)
 def world(
-    request: pytest.FixtureRequest, address: Address | DoltLitePath, tmp_path: Path, tally: Tally
+    request: pytest.FixtureRequest, address: ServerAddress | FileAddress, tmp_path: Path, tally: Tally
 ) -> Iterator[World]:
-    tally.engine, tally.scenario = "dolt" if isinstance(address, Address) else "doltlite", str(request.param)
+    tally.engine, tally.scenario = "dolt" if isinstance(address, ServerAddress) else "doltlite", str(request.param)
     with World(address, request.param, tmp_path, tally) as made:
         yield made
 

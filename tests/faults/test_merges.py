@@ -72,8 +72,8 @@ def earlier() -> Iterator[None]:
     """The fold and the entries of a release that took any change of a row for somebody's act."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(projection, "kept", lambda bead, event: False)
-        written = recorded_inputs.inputs
-        patch.setattr(planner, "inputs", lambda *args: {k: v for k, v in written(*args).items() if k != "acts"})
+        written = recorded_inputs.record_inputs
+        patch.setattr(planner, "record_inputs", lambda *args: {k: v for k, v in written(*args).items() if k != "acts"})
         yield
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from dolt_watch.cli.composition import Targets
 from dolt_watch.core.model.target_answers import Answer
-from dolt_watch.targets.protocol import Target, Task
+from dolt_watch.targets.protocol import BeadTask, Target
 from tests.acceptance.conftest import rows_of
 from tests.faults.cloning import REAP, Clones, Side
 
@@ -132,7 +132,7 @@ def test_an_answer_that_was_under_way(clones: Clones, lost: bool) -> None:
         def __init__(self, target: Target) -> None:
             self.target, self.capacity = target, target.capacity
 
-        def dispatch(self, task: Task, token: str) -> Answer:
+        def dispatch(self, task: BeadTask, token: str) -> Answer:
             rename(here, [("bd-1", "bd-new")])
             return self.target.dispatch(task, token)
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from dolt_watch.checkpoint.poll import Look, Looker
+from dolt_watch.checkpoint.poll import Poller, PollResult
 from dolt_watch.cli.composition import Targets, identity
 from dolt_watch.clock import ShiftedClock
 from dolt_watch.config import Settings, load
 from dolt_watch.engines import Engine
-from dolt_watch.engines.address import Address, DoltLitePath
+from dolt_watch.engines.address import FileAddress, ServerAddress
 from dolt_watch.engines.connect import open_engine
 from dolt_watch.errors import Unreachable
 from dolt_watch.ledger.schema import migrate
@@ -48,7 +48,7 @@ class WatchedTargets(Targets):
 class World:
     """``shift``: how far the workers' clocks are ahead of the database's. It only grows: time goes on from one round to the next."""
 
-    def __init__(self, address: Address | DoltLitePath, scenario: Scenario, folder: Path, tally: Tally) -> None:
+    def __init__(self, address: ServerAddress | FileAddress, scenario: Scenario, folder: Path, tally: Tally) -> None:
         self.address, self.scenario, self.tally = address, scenario, tally
         self._stack = contextlib.ExitStack()
         self.service = self._stack.enter_context(AgentServiceStub()) if scenario.service else None
@@ -140,7 +140,7 @@ class World:
         loop = build(engine, self.settings, targets, clock, said.append)
         for _ in range(MOST_TICKS):
             loop.tick(scope)
-            look = Looker(engine).look()
+            look = Poller(engine).look()
             due = self._next(look)
             now = clock.now(look.now)
             if due is None:
@@ -150,7 +150,7 @@ class World:
             tell(f"clock {clock.offset.total_seconds()}")
         raise AssertionError(f"not quiet after {MOST_TICKS} ticks:\n" + "\n".join(said[-8:]))
 
-    def _next(self, look: Look) -> datetime | None:
+    def _next(self, look: PollResult) -> datetime | None:
         """What is due by time alone; what stands uncommitted is due when it has settled."""
         moments = [look.due.get(kind) for kind in self.scenario.scope.kinds]
         moments += [seen.since + self.settings.settle for seen in look.seen.values() if seen.dirty]

@@ -10,7 +10,7 @@ import pytest
 from dolt_watch.core.model.rule import Rule
 from dolt_watch.core.model.target_answers import Answer, Refused
 from dolt_watch.engines import Engine
-from dolt_watch.targets.protocol import Task
+from dolt_watch.targets.protocol import BeadTask
 from tests.support.embedded_tracker import Light
 
 TO_BOB = "UPDATE issues SET assignee = 'bob' WHERE id = 'bd-1'"
@@ -30,7 +30,7 @@ def here(doltlite: Engine) -> Light:
 def during_dispatch(here: Light, answer: Answer) -> None:
     """Somebody hands it over while we are asking the target."""
 
-    def dispatch(task: Task, token: str) -> Answer:
+    def dispatch(task: BeadTask, token: str) -> Answer:
         here.sql(TO_BOB)
         del here.target.dispatch  # type: ignore[method-assign]
         return answer

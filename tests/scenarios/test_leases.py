@@ -9,13 +9,13 @@ import orjson
 import pytest
 
 from dolt_watch.clock import ShiftedClock
-from dolt_watch.controller.executors import Acting
+from dolt_watch.controller.executors import LiveExecutor
 from dolt_watch.core.model import Capacity
 from dolt_watch.core.model.target_answers import Unknown
 from dolt_watch.engines import Engine, Param
 from dolt_watch.inspection.why.conditions import Condition
-from dolt_watch.inspection.why.decision_snapshot import NO_EVENTS, stands_now
-from dolt_watch.inspection.why.explanation import Explained, explain
+from dolt_watch.inspection.why.decision_snapshot import NO_EVENTS, snapshot_now
+from dolt_watch.inspection.why.explanation import Explanation, explain
 from dolt_watch.replay.verification import verify
 from dolt_watch.timestamps import utc
 from tests.support.embedded_tracker import Light
@@ -99,14 +99,14 @@ def test_a_lease_of_the_far_future_spares_nobody(here: Tracker) -> None:
 
 def test_a_heartbeat_between_decision_and_write_spares(here: Tracker, monkeypatch: pytest.MonkeyPatch) -> None:
     """It moves neither HEAD nor the fence."""
-    handle, beats = Acting.handle, iter([39 * MINUTE])
+    handle, beats = LiveExecutor.handle, iter([39 * MINUTE])
 
-    def late(self: Acting, plan: Any, standing: Any) -> Any:
+    def late(self: LiveExecutor, plan: Any, standing: Any) -> Any:
         for at in beats:
             here.heartbeat(at)
         return handle(self, plan, standing)
 
-    monkeypatch.setattr(Acting, "handle", late)
+    monkeypatch.setattr(LiveExecutor, "handle", late)
     outcome = here.tick(40 * MINUTE)
     assert (here.kinds("bd-a"), outcome.conflicts) == (["claim", "dispatched"], 1)
 
@@ -126,9 +126,9 @@ def test_an_attempt_with_a_lease_is_not_given_up(doltlite: Engine) -> None:
 
 
 def test_why_shows_the_lease_and_that_no_commit_holds_events(here: Tracker) -> None:
-    def why(at: timedelta) -> tuple[Explained, dict[str, Condition]]:
+    def why(at: timedelta) -> tuple[Explanation, dict[str, Condition]]:
         loop = build_dry_run(here.engine, here.settings, lambda name: here.target, ShiftedClock(at), here.lines.append)
-        found = explain(here.engine, "bd-a", here.head(), lambda: stands_now(loop, "bd-a"))
+        found = explain(here.engine, "bd-a", here.head(), lambda: snapshot_now(loop, "bd-a"))
         return found, {one.name: one for one in found.views[0].conditions}
 
     found, conditions = why(2 * MINUTE)

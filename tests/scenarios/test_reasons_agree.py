@@ -14,15 +14,15 @@ import pytest
 
 from dolt_watch.cli.composition import ledger
 from dolt_watch.clock import ShiftedClock
-from dolt_watch.controller.loop import Loop
+from dolt_watch.controller.loop import ControlLoop
 from dolt_watch.core.decisions.policy import BOTH
-from dolt_watch.core.model import GLOBAL, Capacity, Decision, Kind
+from dolt_watch.core.model import GLOBAL, Capacity, Decision, EntryKind
 from dolt_watch.core.model.target_answers import Busy, Refused
 from dolt_watch.engines import Engine
-from dolt_watch.inspection.report.collector import Gatherer
+from dolt_watch.inspection.report.collector import ReportCollector
 from dolt_watch.inspection.report.html import render
 from dolt_watch.inspection.status import ask
-from dolt_watch.inspection.why.decision_snapshot import stands_now
+from dolt_watch.inspection.why.decision_snapshot import snapshot_now
 from dolt_watch.inspection.why.explanation import explain
 from dolt_watch.log_events import LogEvent
 from tests.support.embedded_tracker import Light
@@ -37,13 +37,13 @@ class Stands(Light):
 
     at = 2 * MINUTE
 
-    def loop(self, *, dry: bool = True, hear: Any = None) -> Loop:
+    def loop(self, *, dry: bool = True, hear: Any = None) -> ControlLoop:
         clock = ShiftedClock(self.at)
         make = build_dry_run if dry else build
         return make(self.engine, self.settings, lambda name: self.target, clock, hear or self.lines.append)
 
     def decided(self, kind: str, **detail: str) -> None:
-        one = Decision(Kind(kind), GLOBAL, "", 0, "", reason="lunch", detail=detail)
+        one = Decision(EntryKind(kind), GLOBAL, "", 0, "", reason="lunch", detail=detail)
         ledger(self.engine, self.settings).record(one)
 
 
@@ -142,11 +142,11 @@ def test_all_four_agree(doltlite: Engine, situation: Callable[[Stands], None], w
     assert sorted(bead.why for bead in turn) == places
 
     for bead in [*waiting, *(one for one in now.beads if one.phase == "quarantined")]:
-        found = explain(here.engine, bead.bead, here.head(), partial(stands_now, here.loop(), bead.bead))
+        found = explain(here.engine, bead.bead, here.head(), partial(snapshot_now, here.loop(), bead.bead))
         (view,) = found.views
         assert (view.reason, view.rule_held) == (status[bead.bead], now.rules["agent"].why)
 
-    page = Gatherer().report(
+    page = ReportCollector().report(
         here.loop(), here.engine, lambda at: at - timedelta(hours=1), (), lambda name: targets.capacity()
     )
     html = render("report", page)

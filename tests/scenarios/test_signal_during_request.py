@@ -12,9 +12,9 @@ import pytest
 
 from dolt_watch.core.model.target_answers import Accepted, Answer, Refused, Unknown
 from dolt_watch.engines.doltlite.engine import DoltLiteEngine
-from dolt_watch.errors import Conflict, NotRecorded, Unreachable
-from dolt_watch.ledger.writer import Ledger
-from dolt_watch.targets.protocol import Task
+from dolt_watch.errors import Conflict, OutcomeNotRecorded, Unreachable
+from dolt_watch.ledger.writer import LedgerWriter
+from dolt_watch.targets.protocol import BeadTask
 from tests.conftest import Factory
 from tests.support.embedded_tracker import Light
 
@@ -30,7 +30,7 @@ def amid(light: Light, what: Callable[[], object]) -> None:
     """``what`` is done once, when the service has begun the run and its answer is still to come."""
     plain, done = light.target.dispatch, []
 
-    def dispatch(task: Task, token: str) -> Answer:
+    def dispatch(task: BeadTask, token: str) -> Answer:
         answer = plain(task, token)
         if not done:
             done.append(what())
@@ -66,7 +66,7 @@ def test_history_is_set_back(light: Light, answer: Answer, kinds: list[str], sen
 def dies(light: Light) -> None:
     """The worker, before its request."""
 
-    def dispatch(task: Task, token: str) -> Answer:
+    def dispatch(task: BeadTask, token: str) -> Answer:
         raise KeyboardInterrupt
 
     plain, light.target.dispatch = light.target.dispatch, dispatch  # type: ignore[method-assign]
@@ -89,14 +89,14 @@ def test_a_bead_deleted_after_its_worker_died_stops_nobody(light: Light) -> None
 def refusing(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Exception]]:
     """Errors that the transactions of reports meet, one after the other."""
     errors: list[Exception] = []
-    plain = Ledger._write
+    plain = LedgerWriter._write
 
-    def write(self: Ledger, *asked: Any, **named: Any) -> Any:
+    def write(self: LedgerWriter, *asked: Any, **named: Any) -> Any:
         if not named.get("guarded") and errors:
             raise errors.pop(0)
         return plain(self, *asked, **named)
 
-    monkeypatch.setattr(Ledger, "_write", write)
+    monkeypatch.setattr(LedgerWriter, "_write", write)
     yield errors
 
 
@@ -112,7 +112,7 @@ def test_an_answer_that_cannot_be_written_is_told(light: Light, refusing: list[E
     """With its job, as an error of the tick: else the next person would set the bead open, beside a run."""
     refusing.extend([Conflict("somebody's merge stands")] * 500)
     light.assign("bd-a")
-    with pytest.raises(NotRecorded) as caught:
+    with pytest.raises(OutcomeNotRecorded) as caught:
         light.tick()
     assert caught.value.exit_code == 1
     assert caught.value.message == "bd-a: dispatched (job job1) could not be recorded in 60 s: somebody's merge stands"
@@ -120,16 +120,16 @@ def test_an_answer_that_cannot_be_written_is_told(light: Light, refusing: list[E
 
 
 def test_a_commit_whose_answer_was_lost_is_not_made_again(light: Light, monkeypatch: pytest.MonkeyPatch) -> None:
-    plain, lost = Ledger._write, []
+    plain, lost = LedgerWriter._write, []
 
-    def write(self: Ledger, *asked: Any, **named: Any) -> Any:
+    def write(self: LedgerWriter, *asked: Any, **named: Any) -> Any:
         written = plain(self, *asked, **named)
         if not named.get("guarded") and not lost:
             lost.append(0)
             raise Unreachable("the answer to the commit was lost")
         return written
 
-    monkeypatch.setattr(Ledger, "_write", write)
+    monkeypatch.setattr(LedgerWriter, "_write", write)
     light.assign("bd-a")
     light.tick()
     assert light.kinds("bd-a") == ["claim", "dispatched"]

@@ -9,7 +9,7 @@ import pytest
 from dolt_watch.clock import DatabaseClock
 from dolt_watch.core.model.rule import Rule
 from dolt_watch.engines import Engine
-from dolt_watch.inspection.why.decision_snapshot import stands_now
+from dolt_watch.inspection.why.decision_snapshot import snapshot_now
 from dolt_watch.inspection.why.explanation import explain
 from tests.support.embedded_tracker import Light
 from tests.support.lines import build_dry_run
@@ -42,7 +42,7 @@ def test_the_tick_that_dispatches_it_says_so(here: Light) -> None:
 def test_why_says_so_while_it_waits(here: Light) -> None:
     def notes() -> tuple[str, ...]:
         loop = build_dry_run(here.engine, here.settings, lambda name: here.target, DatabaseClock(), here.lines.append)
-        return explain(here.engine, "bd-a", here.head(), lambda: stands_now(loop, "bd-a")).stands.notes
+        return explain(here.engine, "bd-a", here.head(), lambda: snapshot_now(loop, "bd-a")).stands.notes
 
     assert notes() == (TOO,)
     here.tick()

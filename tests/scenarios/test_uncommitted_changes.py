@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from dolt_watch.clock import ShiftedClock
-from dolt_watch.controller.tick_result import Outcome
+from dolt_watch.controller.tick_result import TickResult
 from dolt_watch.core.decisions.policy import Scope
 from dolt_watch.core.model import Capacity
 from dolt_watch.core.model.rule import Rule
@@ -38,7 +38,7 @@ def loose(here: Light, text: str) -> None:
         tx.commit()
 
 
-def tick(here: Light) -> Outcome:
+def tick(here: Light) -> TickResult:
     """Before anything has stood for ``settle``, so that nothing is adopted; and nobody waits for it."""
     clock = ShiftedClock(timedelta(minutes=1))
     loop = build(here.engine, here.settings, lambda name: here.target, clock, here.lines.append, patient=False)

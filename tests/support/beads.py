@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dolt_watch.engines import Engine
-from dolt_watch.engines.address import Address
+from dolt_watch.engines.address import ServerAddress
 from dolt_watch.engines.sql_text import statements
 from tests.standin import launcher
 from tests.standin.dialect import VARIABLE
@@ -32,7 +32,7 @@ class Workspace:
     """A folder in which real bd commands work, on a fresh database of the server."""
 
     path: Path
-    address: Address
+    address: ServerAddress
     env: Mapping[str, str]
     program: str
 

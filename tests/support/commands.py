@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from dolt_watch.engines.address import DoltLitePath
+from dolt_watch.engines.address import FileAddress
 from dolt_watch.engines.connect import open_engine
 from tests.stubs.beadboard import BeadBoardStub
 from tests.support import forked
@@ -37,7 +37,7 @@ class Commands:
 
 
 @contextmanager
-def commands(path: DoltLitePath) -> Iterator[Commands]:
+def commands(path: FileAddress) -> Iterator[Commands]:
     engine = open_engine(path, create=True)
     try:
         with BeadBoardStub() as board:

@@ -10,16 +10,16 @@ from typing import Any
 from dolt_watch.clock import ShiftedClock
 from dolt_watch.config import Settings, settings_hash
 from dolt_watch.config.model import Notify
-from dolt_watch.controller.tick_result import Outcome
+from dolt_watch.controller.tick_result import TickResult
 from dolt_watch.core.decisions.policy import Policy, Scope
 from dolt_watch.core.model import Capacity, JobReport, Verdict
 from dolt_watch.core.model.rule import Rule
 from dolt_watch.core.model.target_answers import Accepted, Answer, Busy, Refused, Unknown
 from dolt_watch.engines import Engine
-from dolt_watch.engines.address import DoltLitePath
+from dolt_watch.engines.address import FileAddress
 from dolt_watch.ledger.schema import migrate
-from dolt_watch.replay.replayer import Past
-from dolt_watch.targets.protocol import Task
+from dolt_watch.replay.replayer import HistoryReplayer
+from dolt_watch.targets.protocol import BeadTask
 from dolt_watch.targets.settings import BeadBoardSettings
 from tests.support.beads import create_beads
 from tests.support.lines import build
@@ -41,7 +41,7 @@ class Answering:
     def capacity(self) -> Capacity:
         return self.free
 
-    def dispatch(self, task: Task, token: str) -> Answer:
+    def dispatch(self, task: BeadTask, token: str) -> Answer:
         self.sent.append(task.bead)
         self.tokens.append(token)
         return self.answers.popleft() if self.answers else Accepted(f"job{len(self.sent)}")
@@ -61,7 +61,7 @@ class Light:
         list(migrate(engine, AUTHOR))
         self.engine, self.target = engine, Answering()
         self.settings = Settings(
-            DoltLitePath(path), rules=(Rule("agent", **rule),), targets={"beadboard": BeadBoardSettings("beadboard")}
+            FileAddress(path), rules=(Rule("agent", **rule),), targets={"beadboard": BeadBoardSettings("beadboard")}
         )
         self.lines: list[str] = []
         self.receivers: dict[str, Any] = {}
@@ -74,7 +74,7 @@ class Light:
     def change(self, **rule: Any) -> None:
         self.settings = replace(self.settings, rules=(replace(self.settings.rules[0], **rule),))
 
-    def tick(self, at: timedelta = timedelta(minutes=1), *, dispatch: bool = True, reap: bool = True) -> Outcome:
+    def tick(self, at: timedelta = timedelta(minutes=1), *, dispatch: bool = True, reap: bool = True) -> TickResult:
         loop = build(
             self.engine,
             self.settings,
@@ -120,7 +120,7 @@ class Light:
         rows = self.engine.query("SELECT kind FROM watch_decision WHERE bead_id = ? ORDER BY version", (bead,))
         return [row[0] for row in rows]
 
-    def past(self, until: str | None = None) -> Past:
+    def past(self, until: str | None = None) -> HistoryReplayer:
         hash = settings_hash(self.settings)
         policy = Policy(self.settings.rules, self.settings.settle, settings_hash=hash)
-        return Past(self.engine, policy, until or self.head())
+        return HistoryReplayer(self.engine, policy, until or self.head())

@@ -10,16 +10,16 @@ from typing import Any
 from dolt_watch.cli.composition import identity, ledger
 from dolt_watch.config import Settings, load, settings_hash
 from dolt_watch.core.decisions.policy import Policy, Scope
-from dolt_watch.core.model import GLOBAL, Capacity, Decision, JobReport, Kind, Verdict
+from dolt_watch.core.model import GLOBAL, Capacity, Decision, EntryKind, JobReport, Verdict
 from dolt_watch.core.model.target_answers import Accepted, Answer
 from dolt_watch.engines import Engine
-from dolt_watch.engines.address import Address, DoltLitePath
+from dolt_watch.engines.address import FileAddress, ServerAddress
 from dolt_watch.engines.dolt.engine import DoltEngine
 from dolt_watch.engines.doltlite.engine import DoltLiteEngine
 from dolt_watch.ledger.schema import migrate
-from dolt_watch.replay.replayer import Past
-from dolt_watch.replay.simulation.what_if import Question, Study, study
-from dolt_watch.targets.protocol import Target, Task
+from dolt_watch.replay.replayer import HistoryReplayer
+from dolt_watch.replay.simulation.what_if import WhatIfRequest, WhatIfResult, study
+from dolt_watch.targets.protocol import BeadTask, Target
 from tests.support.beads import create_beads
 from tests.support.lines import build
 
@@ -67,7 +67,7 @@ class Scripted:
     def capacity(self) -> Capacity:
         return self.free
 
-    def dispatch(self, task: Task, token: str) -> Answer:
+    def dispatch(self, task: BeadTask, token: str) -> Answer:
         answers = self.says.get(task.bead)
         return answers.pop(0) if answers else Accepted(f"job-{task.bead}")
 
@@ -78,9 +78,9 @@ class Scripted:
         return None
 
 
-def dated(address: Address | DoltLitePath, now: Now) -> Engine:
+def dated(address: ServerAddress | FileAddress, now: Now) -> Engine:
     """An engine whose commits bear the clock's date."""
-    if isinstance(address, DoltLitePath):
+    if isinstance(address, FileAddress):
 
         class Dated(DoltLiteEngine):
             def raw(self, sql: str, params: Sequence[Any] = ()) -> Any:
@@ -104,7 +104,7 @@ def dated(address: Address | DoltLitePath, now: Now) -> Engine:
 class History:
     """Told from top to bottom: ``at`` puts the clock, people and agents act, ``ticks`` runs the real loop."""
 
-    def __init__(self, address: Address | DoltLitePath, begins: str = "9:00", **settings: str) -> None:
+    def __init__(self, address: ServerAddress | FileAddress, begins: str = "9:00", **settings: str) -> None:
         self.address, self.clock = address, Now(clock(begins))
         self.settings = self.set_to(**settings)
         self.engine = dated(address, self.clock)
@@ -160,10 +160,10 @@ class History:
         )  # fmt: skip
 
     def pause(self, reason: str) -> None:
-        self._say(Decision(Kind.PAUSE, GLOBAL, "", 0, "", reason=reason))
+        self._say(Decision(EntryKind.PAUSE, GLOBAL, "", 0, "", reason=reason))
 
     def resume(self) -> None:
-        self._say(Decision(Kind.RESUME, GLOBAL, "", 0, ""))
+        self._say(Decision(EntryKind.RESUME, GLOBAL, "", 0, ""))
 
     def _say(self, decision: Decision) -> None:
         ledger(self.engine, self.settings, self.clock).record(decision)
@@ -202,15 +202,15 @@ class History:
 
     def what_if(
         self, every: timedelta = timedelta(minutes=2), run_time: timedelta | None = None, begins: str | None = None, when: str = "", **settings: str
-    ) -> Study:  # fmt: skip
+    ) -> WhatIfResult:  # fmt: skip
         """Under the recorded settings where none are given; else under these and defaults."""
         chosen = self.set_to(**settings) if settings else self.settings
         if when:
             chosen = replace(chosen, rules=(replace(chosen.rules[0], when=when),))
         policy = Policy(chosen.rules, chosen.settle, settings_hash=settings_hash(chosen))
-        past = Past(self.engine, policy, self.head())
+        past = HistoryReplayer(self.engine, policy, self.head())
         first, last = begins or past.begins(), self.engine.commit_of(past.until)
         assert first is not None and last is not None
         commit = self.engine.commit_of(first)
         assert commit is not None
-        return study(past, Question(policy, every, commit, last, run_time))
+        return study(past, WhatIfRequest(policy, every, commit, last, run_time))

@@ -11,7 +11,7 @@ from typing import Any
 
 from dolt_watch.cli import composition
 from dolt_watch.controller import service
-from dolt_watch.controller.loop import Loop
+from dolt_watch.controller.loop import ControlLoop
 from dolt_watch.log_events import LOGGER, LogEvent, event_fields
 
 Hear = Callable[[str], object]
@@ -103,18 +103,18 @@ def heard_by(hear: Hear | logging.Handler, call: Callable[..., Any]) -> Callable
     return called
 
 
-def _loop(made: Loop, hear: Hear | logging.Handler) -> Loop:
+def _loop(made: ControlLoop, hear: Hear | logging.Handler) -> ControlLoop:
     for name in LOGGING:
         setattr(made, name, heard_by(hear, getattr(made, name)))
     return made
 
 
-def build(engine: Any, settings: Any, targets: Any, clock: Any, hear: Any = ignore, **more: Any) -> Loop:
+def build(engine: Any, settings: Any, targets: Any, clock: Any, hear: Any = ignore, **more: Any) -> ControlLoop:
     """As ``wiring.build``. ``hear``: gets each line that this loop logs."""
     return _loop(composition.build(engine, settings, targets, clock, **more), hear)
 
 
-def build_dry_run(engine: Any, settings: Any, targets: Any, clock: Any, hear: Any = ignore) -> Loop:
+def build_dry_run(engine: Any, settings: Any, targets: Any, clock: Any, hear: Any = ignore) -> ControlLoop:
     """As ``wiring.build_dry_run``. ``hear``: gets each line that this loop logs."""
     return _loop(composition.build_dry_run(engine, settings, targets, clock), hear)
 

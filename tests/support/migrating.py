@@ -11,14 +11,14 @@ from dolt_watch.config import settings_hash
 from dolt_watch.core.decisions.policy import Policy
 from dolt_watch.core.model.target_answers import Answer
 from dolt_watch.engines import Engine
-from dolt_watch.engines.address import Address, DoltLitePath
+from dolt_watch.engines.address import FileAddress, ServerAddress
 from dolt_watch.inspection import event_stream
-from dolt_watch.inspection.event_stream import Passed
-from dolt_watch.inspection.why.decision_snapshot import stands_then
+from dolt_watch.inspection.event_stream import CommitEvents
+from dolt_watch.inspection.why.decision_snapshot import snapshot_at
 from dolt_watch.inspection.why.explanation import explain
-from dolt_watch.replay.replayer import Past
-from dolt_watch.replay.verification import Verified, verify
-from dolt_watch.targets.protocol import Task
+from dolt_watch.replay.replayer import HistoryReplayer
+from dolt_watch.replay.verification import VerificationResult, verify
+from dolt_watch.targets.protocol import BeadTask
 from tests.support.history import History, Scripted
 
 MIGRATOR = "beads <beads@local>"
@@ -44,12 +44,12 @@ class Counting(Scripted):
         super().__init__()
         self.sent: Counter[str] = Counter()
 
-    def dispatch(self, task: Task, token: str) -> Answer:
+    def dispatch(self, task: BeadTask, token: str) -> Answer:
         self.sent[task.bead] += 1
         return super().dispatch(task, token)
 
 
-def tracker(address: Address | DoltLitePath, **settings: str) -> History:
+def tracker(address: ServerAddress | FileAddress, **settings: str) -> History:
     """A tracker of bd 1.0.2's shape, watched."""
     history = History(address, **{"max_in_flight": "3", **settings})
     history.target = Counting()
@@ -86,18 +86,18 @@ def migrate(history: History, *statements: str) -> str:
     return commit(history)
 
 
-def past(history: History) -> Past:
+def past(history: History) -> HistoryReplayer:
     policy = Policy(history.settings.rules, history.settings.settle, settings_hash=settings_hash(history.settings))
-    return Past(history.engine, policy, history.head())
+    return HistoryReplayer(history.engine, policy, history.head())
 
 
-def events(history: History) -> list[Passed]:
+def events(history: History) -> list[CommitEvents]:
     """All of them, as the command `events` reads them."""
     engine, head = history.engine, history.head()
     return list(event_stream.read(engine, event_stream.first_commit(engine, head).hash, head, history.settings.rules))
 
 
-def held(history: History, beads: int = 1) -> Verified:
+def held(history: History, beads: int = 1) -> VerificationResult:
     """Check what must hold of every history: each command reads it, and every decision comes out as recorded."""
     engine, head = history.engine, history.head()
     out = verify(past(history))
@@ -105,7 +105,7 @@ def held(history: History, beads: int = 1) -> Verified:
     assert not out.unverifiable, out.unverifiable
     events(history)
     for (bead,) in engine.query("SELECT DISTINCT bead_id FROM watch_decision WHERE bead_id <> ''")[:beads]:
-        stands = stands_then(engine, past(history).current.policy, head, history.clock.moment, bead, None)
+        stands = snapshot_at(engine, past(history).current.policy, head, history.clock.moment, bead, None)
         explain(engine, bead, head, lambda stands=stands: stands)  # type: ignore[misc]
     history.what_if(run_time=timedelta(minutes=5))
     return out

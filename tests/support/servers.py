@@ -26,7 +26,7 @@ import pymysql
 import pytest
 
 from dolt_watch.engines import Engine
-from dolt_watch.engines.address import Address, parse_url
+from dolt_watch.engines.address import ServerAddress, parse_url
 from tests.standin.dialect import DEFAULT, DIALECTS
 
 IMAGE = "dolthub/dolt-sql-server:1.86.4"
@@ -129,7 +129,7 @@ def own_dolt() -> str:
 class Server:
     """A running Dolt server; ``address`` names no database."""
 
-    address: Address
+    address: ServerAddress
     data: Path | None = None
     """Its data folder, where we started it ourselves."""
     pid: int = 0
@@ -155,17 +155,17 @@ class Server:
                 cursor.execute(text)
             return list(cursor.fetchall())
 
-    def fresh(self) -> Address:
+    def fresh(self) -> ServerAddress:
         """A new, empty database."""
         address = self.unused()
         self.sql(f"CREATE DATABASE `{address.database}`")
         return address
 
-    def unused(self) -> Address:
+    def unused(self) -> ServerAddress:
         """The address of a database that does not exist yet."""
         return replace(self.address, database=f"dwt_{secrets.token_hex(6)}")
 
-    def drop(self, address: Address) -> None:
+    def drop(self, address: ServerAddress) -> None:
         self.sql(f"DROP DATABASE IF EXISTS `{address.database}`")
 
 
@@ -175,7 +175,7 @@ def server(folder: Path) -> Iterator[Server]:
     choice = choose(os.environ, shutil.which, docker_answers)
     if choice.source is Source.GIVEN:
         address = parse_url(choice.why)
-        assert isinstance(address, Address), "DOLT_WATCH_TEST_DATABASE must be a dolt:// URL"
+        assert isinstance(address, ServerAddress), "DOLT_WATCH_TEST_DATABASE must be a dolt:// URL"
         yield Server(replace(address, password=os.environ.get("DOLT_WATCH_TEST_PASSWORD", "")))
     elif choice.source is Source.BINARY:
         with start_dolt(choice.why, folder) as started:
@@ -229,7 +229,7 @@ def start_dolt(program: str, folder: Path, *, port: int | None = None, config: s
         )
         log.close()
         try:
-            started = Server(Address(host="127.0.0.1", port=number), data, process.pid)
+            started = Server(ServerAddress(host="127.0.0.1", port=number), data, process.pid)
             if not _answers(started, process):
                 if attempt < 2 and port is None:
                     continue
@@ -286,7 +286,7 @@ def _container() -> Iterator[Server]:
     container = DockerContainer(IMAGE).with_exposed_ports(3306).with_env("DOLT_ROOT_HOST", "%")
     with container:
         host, port = container.get_container_host_ip(), int(container.get_exposed_port(3306))
-        started = Server(Address(host=host, port=port, tls=False))  # Docker may be on another machine
+        started = Server(ServerAddress(host=host, port=port, tls=False))  # Docker may be on another machine
         if not _answers(started, None, 60):
             pytest.fail("the container's Dolt server does not answer")
         yield started

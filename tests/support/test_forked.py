@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dolt_watch.engines.address import DoltLitePath
+from dolt_watch.engines.address import FileAddress
 from dolt_watch.engines.connect import open_engine
 from tests.standin import launcher
 from tests.support import beads, forked
@@ -58,7 +58,7 @@ def test_streams_together(way: str, tmp_path: Path) -> None:
     assert (done.stderr, "did you mean" in done.stdout) == (None, True)
 
 
-def test_check_and_timeout(way: str, tmp_path: Path, doltlite_path: DoltLitePath) -> None:
+def test_check_and_timeout(way: str, tmp_path: Path, doltlite_path: FileAddress) -> None:
     with pytest.raises(subprocess.CalledProcessError):
         forked.dolt_watch(["statu"], cwd=tmp_path, env=env(tmp_path), check=True)
     here = env(tmp_path, DOLT_WATCH_DATABASE=doltlite_path.url, BEADBOARD_URL="http://127.0.0.1:1")

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import orjson
 
-from dolt_watch.core.decisions.policy import Outside, Policy, Questions
+from dolt_watch.core.decisions.policy import Candidates, Observations, Policy
 from dolt_watch.core.decisions.reap_policy import held_by_lease
 from dolt_watch.core.model import (
     EMPTY,
@@ -21,8 +21,8 @@ from dolt_watch.core.model import (
     Bead,
     Capacity,
     Decision,
-    Hold,
-    Kind,
+    EntryKind,
+    HoldReason,
     Outage,
     Phase,
     Rule,
@@ -94,14 +94,14 @@ def rest(busy: int, asked: float | None) -> timedelta:
 # -- deciding -----------------------------------------------------------------------------------------------
 
 
-def hold(target: str, outage: Outage, now: datetime) -> Hold:
+def hold(target: str, outage: Outage, now: datetime) -> HoldReason:
     """What a bead waits for while it lasts."""
     since, again = _clock(outage.since, now), _clock(outage.next_at, now)
-    why = in_short(outage.why)
-    return Hold(OUTAGE, f"target {target} is unreachable since {since} ({why}); next try at {again}")
+    why = short_reason(outage.why)
+    return HoldReason(OUTAGE, f"target {target} is unreachable since {since} ({why}); next try at {again}")
 
 
-def in_short(why: str) -> str:
+def short_reason(why: str) -> str:
     """'HTTP 502: {"error":"fetch failed"}' as 'HTTP 502 fetch failed'."""
     head, colon, body = why.partition(": ")
     if colon and head.startswith("HTTP "):
@@ -131,7 +131,7 @@ def unrecorded(state: State, policy: Policy) -> bool:
     return any(name in names and (not one.recorded or one.answered) for name, one in state.outages.items())
 
 
-def changes(state: State, policy: Policy, now: datetime, outside: Outside) -> Iterator[Decision]:
+def changes(state: State, policy: Policy, now: datetime, outside: Observations) -> Iterator[Decision]:
     """The outages that begin or end now."""
     for name in targets_of(policy):
         outage, capacity = state.outages.get(name), outside.capacity.get(name)
@@ -145,7 +145,7 @@ def changes(state: State, policy: Policy, now: datetime, outside: Outside) -> It
             by = "dispatch" if outage.answered else "health"
             detail = entry_payloads.OutageChange(name, outage.since, by=by).encode()
             yield Decision(
-                kind=Kind.RECOVERED,
+                kind=EntryKind.RECOVERED,
                 bead=GLOBAL,
                 rule="",
                 attempt=0,
@@ -159,7 +159,7 @@ def changes(state: State, policy: Policy, now: datetime, outside: Outside) -> It
 def _begins(target: str, outage: Outage, state: State) -> Decision:
     detail = entry_payloads.OutageChange(target, outage.since, outage.part, outage.next_at).encode()
     return Decision(
-        kind=Kind.OUTAGE,
+        kind=EntryKind.OUTAGE,
         bead=GLOBAL,
         rule="",
         attempt=0,
@@ -177,7 +177,7 @@ def _ends(outage: Outage, capacity: Capacity | None) -> bool:
     return outage.part == "capacity" or capacity.proof in (outage.part, "both")
 
 
-def doubtful(outage: Outage | None, capacity: Capacity | None, now: datetime) -> bool:
+def is_doubtful(outage: Outage | None, capacity: Capacity | None, now: datetime) -> bool:
     """May only a dispatch tell whether it is over, and may one be tried now?"""
     if outage is None or not outage.recorded or outage.answered or outage.next_at > now:
         return False
@@ -193,19 +193,19 @@ class Probe(NamedTuple):
 
 
 def probes(
-    state: State, policy: Policy, now: datetime, asked: Questions, outside: Outside
+    state: State, policy: Policy, now: datetime, asked: Candidates, outside: Observations
 ) -> Mapping[str, Probe]:  # fmt: skip
     """Target → who tries it, for each that may be tried by a dispatch now."""
     if not state.outages:
         return EMPTY
     found = {}
     for name in targets_of(policy):
-        if doubtful(state.outages.get(name), outside.capacity.get(name), now):
+        if is_doubtful(state.outages.get(name), outside.capacity.get(name), now):
             found[name] = _probe(name, state, policy, now, asked, outside)
     return found
 
 
-def _probe(target: str, state: State, policy: Policy, now: datetime, asked: Questions, outside: Outside) -> Probe:
+def _probe(target: str, state: State, policy: Policy, now: datetime, asked: Candidates, outside: Observations) -> Probe:
     """A bead whose outcome is unknown goes before all others, and is waited for; then one that tried it before."""
     rules = {rule.name: rule for rule in policy.rules if rule.target == target}
     under_way = [bead for bead in state.beads.values() if bead.rule in rules and bead.token]
@@ -226,11 +226,11 @@ def _probe(target: str, state: State, policy: Policy, now: datetime, asked: Ques
     return Probe(min(queue, key=lambda bead: bead not in noted, default=""))
 
 
-def resent(bead: Bead, rule: Rule) -> Decision:
+def plan_resend(bead: Bead, rule: Rule) -> Decision:
     """A bead whose outcome is unknown is claimed again: its row stays as the first claim left it."""
     detail = entry_payloads.Resend(bead.since, bead.sent_at).encode()
     return Decision(
-        kind=Kind.CLAIM, bead=bead.id, rule=rule.name, attempt=bead.attempt, cause=bead.cause, detail=detail
+        kind=EntryKind.CLAIM, bead=bead.id, rule=rule.name, attempt=bead.attempt, cause=bead.cause, detail=detail
     )
 
 
@@ -239,7 +239,9 @@ def not_run(attempt: Bead) -> dict[str, str]:
     return {"uncounted_claim": attempt.sent_at.isoformat()} if attempt.sent_at is not None else {}
 
 
-def postponed(state: State, policy: Policy, now: datetime, asked: Questions, outside: Outside) -> State | None:
+def postpone_tries(
+    state: State, policy: Policy, now: datetime, asked: Candidates, outside: Observations
+) -> State | None:
     """After tries that history does not hold: by ``capacity()``, or none was possible. None: nothing was tried."""
     moved = {}
     for name in targets_of(policy):
@@ -262,7 +264,7 @@ def _sendable(target: str, state: State, policy: Policy) -> Sequence[datetime]:
     return [min(moments)] if moments else []
 
 
-def overlaid(state: State, recorded: Mapping[str, tuple[int, datetime]]) -> State:
+def with_recorded_tries(state: State, recorded: Mapping[str, tuple[int, datetime]]) -> State:
     """With the tries that a decision was made on, where history does not hold them."""
     known = {name: value for name, value in recorded.items() if name in state.outages}
     if not known:

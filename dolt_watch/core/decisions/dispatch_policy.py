@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 
 from dolt_watch.core.decisions import circuit_breaker
-from dolt_watch.core.decisions.policy import AT_ONCE, HOUR, Due, Outside, Policy, Questions, paused, standing
+from dolt_watch.core.decisions.policy import AT_ONCE, HOUR, Candidates, NextDue, Observations, Policy, paused, standing
 from dolt_watch.core.decisions.reap_policy import held_by_lease
 from dolt_watch.core.model import (
     BLOCKED,
@@ -16,8 +16,8 @@ from dolt_watch.core.model import (
     Bead,
     Check,
     Decision,
-    Hold,
-    Kind,
+    EntryKind,
+    HoldReason,
     Pause,
     Phase,
     Rule,
@@ -31,7 +31,7 @@ LONGEST = timedelta(days=366)
 """Nothing waits longer for its next attempt: doubled often enough, any pause would end after the last date there is."""
 
 
-def stops(state: State, rule: Rule, policy: Policy, now: datetime, clock: Due) -> Iterator[Check]:
+def stops(state: State, rule: Rule, policy: Policy, now: datetime, clock: NextDue) -> Iterator[Check]:
     """What may stop all beads of a rule, one thing after the other. ``slots`` asks no further than the first that does."""
     pause = paused(state, rule.name, now)
     if pause is not None:
@@ -69,14 +69,14 @@ def stops(state: State, rule: Rule, policy: Policy, now: datetime, clock: Due) -
         )
 
 
-def of_no_rule(state: State, policy: Policy, now: datetime) -> list[Pause]:
+def orphaned_pauses(state: State, policy: Policy, now: datetime) -> list[Pause]:
     """Pauses of rules that there are none of (any more): they hold nothing, whatever whoever set them thinks."""
     return [pause for pause in standing(state, now) if pause.rule and policy.rule(pause.rule) is None]
 
 
 def slots(
-    state: State, rule: Rule, policy: Policy, now: datetime, clock: Due, trying: bool = False
-) -> tuple[int, Hold | None]:  # fmt: skip
+    state: State, rule: Rule, policy: Policy, now: datetime, clock: NextDue, trying: bool = False
+) -> tuple[int, HoldReason | None]:  # fmt: skip
     """How many more may go under this rule, and what stops all of them, where something does. ``trying``: an outage does not."""
     for check in stops(state, rule, policy, now, clock):
         if not check.ok and not (trying and check.gate == circuit_breaker.OUTAGE):
@@ -94,7 +94,7 @@ def last_hour(state: State, rule: Rule, now: datetime) -> list[datetime]:
     return [at for at in state.claims.get(rule.name, ()) if now - at < HOUR]
 
 
-def readies(bead: Bead, policy: Policy, now: datetime, clock: Due) -> Iterator[Check]:
+def time_gates(bead: Bead, policy: Policy, now: datetime, clock: NextDue) -> Iterator[Check]:
     """What time alone mends, of one waiting bead."""
     if bead.phase is Phase.BACKOFF and bead.retry_at is not None:
         waits = bead.retry_at > now
@@ -119,33 +119,33 @@ def _changed(bead: Bead) -> datetime:
     return bead.matched_at or bead.since
 
 
-def not_yet(bead: Bead, policy: Policy, now: datetime, clock: Due) -> Hold | None:
+def time_hold(bead: Bead, policy: Policy, now: datetime, clock: NextDue) -> HoldReason | None:
     since = _changed(bead)
     if bead.phase is not Phase.BACKOFF and (since + policy.settle <= now or since > now + policy.settle):
         return None  # nearly all of a long queue, so no words are made of it
-    return next((check.hold for check in readies(bead, policy, now, clock) if not check.ok), None)
+    return next((check.hold for check in time_gates(bead, policy, now, clock) if not check.ok), None)
 
 
-def resends(
-    state: State, policy: Policy, asked: Questions, probes: Mapping[str, circuit_breaker.Probe]
+def plan_resends(
+    state: State, policy: Policy, asked: Candidates, probes: Mapping[str, circuit_breaker.Probe]
 ) -> Iterator[Decision]:  # fmt: skip
     """Of each target with an outage the bead whose outcome is unknown, where that is the one to try it."""
     chosen = {probe.bead for probe in probes.values() if probe.resend}
     for bead in asked.unknown:
         rule = policy.rule(bead.rule)
         if rule is not None and bead.id in chosen:
-            yield circuit_breaker.resent(bead, rule)
+            yield circuit_breaker.plan_resend(bead, rule)
 
 
 def claims(
     state: State,
     rule: Rule,
     now: datetime,
-    asked: Questions,
-    outside: Outside,
+    asked: Candidates,
+    outside: Observations,
     taken: dict[str, int],
-    holds: dict[str, Hold],
-    rules: dict[str, tuple[Hold, ...]],
+    holds: dict[str, HoldReason],
+    rules: dict[str, tuple[HoldReason, ...]],
     probes: Mapping[str, circuit_breaker.Probe],
 ) -> Iterator[Decision]:
     """``taken``: target → claims planned so far. ``holds`` and ``rules`` are filled, as ``Plan`` has them."""
@@ -158,15 +158,15 @@ def claims(
     place = 0
     for bead in queue:
         hold = outside.holds.get(bead.id)
-        shared: Hold | None = None
+        shared: HoldReason | None = None
         if hold is None and outage is not None and bead.id != only:
             hold = shared = circuit_breaker.hold(rule.target, outage, now)
         if hold is None and place >= free:
-            hold = shared = Hold("max_in_flight", f"{free} may go now")
+            hold = shared = HoldReason("max_in_flight", f"{free} may go now")
         slots = None if capacity is None else capacity.slots
         if hold is None and slots is not None and taken.get(rule.target, 0) >= slots:
             why = (capacity and capacity.why) or f"target {rule.target} takes {slots} more"
-            hold = shared = Hold("capacity", why)
+            hold = shared = HoldReason("capacity", why)
         if hold is not None:
             holds[bead.id] = hold
             if shared is not None and shared not in rules.get(rule.name, ()):
@@ -177,7 +177,7 @@ def claims(
         if unwell:  # written with an answer after which something runs, or not at all: notes must not grow by each try
             detail, note = {**detail, "deferred_note": note}, ""
         yield Decision(
-            kind=Kind.CLAIM,
+            kind=EntryKind.CLAIM,
             bead=bead.id,
             rule=rule.name,
             attempt=bead.attempt + 1,
@@ -198,7 +198,7 @@ def notes(state: State) -> Iterator[Decision]:
         if (bead.lost_note or bead.unwritten) and bead.phase is not Phase.CLAIMED:
             status = bead.unwritten if bead.unwritten in (OPEN, BLOCKED) else ""
             yield Decision(
-                kind=Kind.NOTE,
+                kind=EntryKind.NOTE,
                 bead=bead.id,
                 rule=bead.rule,
                 attempt=bead.attempt,
@@ -214,7 +214,7 @@ LOST = "history lost this attempt; written again as the saved state knew it"
 REVERTED = "its row went back to an older state while the attempt is under way: an old row was imported; written again"
 
 
-def restores(state: State) -> Iterator[Decision]:
+def plan_restores(state: State) -> Iterator[Decision]:
     """Attempts under way whose row went back: else it would be open, for anybody to take, and no reaper could end it."""
     for bead in state.beads.values():
         if bead.reverted and bead.phase is not Phase.CLAIMED:
@@ -236,7 +236,7 @@ def renamed(state: State) -> Iterator[Decision]:
                 **moments, phase=bead.phase.value, why=bead.reason, why_code=code, renamed_from=bead.was
             )
             yield Decision(
-                kind=Kind.RENAMED,
+                kind=EntryKind.RENAMED,
                 bead=bead.id,
                 rule=bead.rule,
                 attempt=bead.attempt,
@@ -254,7 +254,7 @@ def restore(bead: Bead, why: str, code: ReasonCode) -> Decision:
     known = entry_payloads.Attempt(bead.phase.value, bead.since, bead.sent_at, bead.deadline)
     job = f"job={bead.job}" if bead.job else f"attempt {bead.attempt}"
     return Decision(
-        kind=Kind.RESTORE,
+        kind=EntryKind.RESTORE,
         bead=bead.id,
         rule=bead.rule,
         attempt=bead.attempt,
@@ -270,14 +270,14 @@ def restore(bead: Bead, why: str, code: ReasonCode) -> Decision:
 
 
 def settled(
-    state: State, policy: Policy, now: datetime, asked: Questions, outside: Outside, holds: dict[str, Hold]
+    state: State, policy: Policy, now: datetime, asked: Candidates, outside: Observations, holds: dict[str, HoldReason]
 ) -> Iterator[Decision]:
     """Attempts that nobody will settle any more. ``holds``: gets those that a lease holds."""
     for bead in state.beads.values():
         if bead.phase is Phase.CLAIMED and bead.deadline is not None and bead.deadline <= now:
             why = "no word from its worker by the deadline"
             yield Decision(
-                kind=Kind.OVERDUE,
+                kind=EntryKind.OVERDUE,
                 bead=bead.id,
                 rule=bead.rule,
                 attempt=bead.attempt,
@@ -300,7 +300,7 @@ def settled(
         capacity, outage = outside.capacity.get(rule.target), state.outages.get(rule.target)
         detail = {"since": bead.since.isoformat()}
         if outage is not None:
-            if rule.on_unknown == "retry" or not circuit_breaker.doubtful(outage, capacity, now):
+            if rule.on_unknown == "retry" or not circuit_breaker.is_doubtful(outage, capacity, now):
                 continue  # sent again to try the target, or settled when that answers again
         elif capacity is not None and capacity.down:
             continue  # an outage begins
@@ -312,7 +312,7 @@ def settled(
         else:
             waited = minutes(now - bead.since)
             yield Decision(
-                kind=Kind.GIVE_UP,
+                kind=EntryKind.GIVE_UP,
                 bead=bead.id,
                 rule=bead.rule,
                 attempt=bead.attempt,
@@ -329,9 +329,9 @@ def settled(
 def _retry(bead: Bead, rule: Rule, now: datetime, why: str, code: ReasonCode, detail: Mapping[str, object]) -> Decision:
     """It runs nowhere. What an outage of its target left unknown does not count against the bead."""
     if not bead.outage:
-        return failure(bead, rule, now, why, Kind.RETRY, detail, code=code)
+        return failure(bead, rule, now, why, EntryKind.RETRY, detail, code=code)
     return Decision(
-        kind=Kind.RETRY,
+        kind=EntryKind.RETRY,
         bead=bead.id,
         rule=rule.name,
         attempt=bead.attempt,
@@ -345,7 +345,7 @@ def _retry(bead: Bead, rule: Rule, now: datetime, why: str, code: ReasonCode, de
 
 
 def failure(
-    bead: Bead, rule: Rule, now: datetime, why: str, kind: Kind, detail: Mapping[str, object], for_good: bool = False,
+    bead: Bead, rule: Rule, now: datetime, why: str, kind: EntryKind, detail: Mapping[str, object], for_good: bool = False,
     jitter: float = 0.0,
     *,
     code: ReasonCode,
@@ -354,7 +354,7 @@ def failure(
     attempt = bead.attempt
     if for_good or attempt >= rule.max_attempts:
         return Decision(
-            kind=Kind.QUARANTINED,
+            kind=EntryKind.QUARANTINED,
             bead=bead.id,
             rule=rule.name,
             attempt=attempt,

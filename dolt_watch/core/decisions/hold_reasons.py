@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from dolt_watch.core.decisions.policy import ATTEMPTED, Plan, Policy, Questions
-from dolt_watch.core.model import EMPTY, Bead, Hold, Kind, Phase, State
-from dolt_watch.core.rules.compiled_rule import rank_key
+from dolt_watch.core.decisions.policy import ATTEMPTED, Candidates, Plan, Policy
+from dolt_watch.core.model import EMPTY, Bead, EntryKind, HoldReason, Phase, State
+from dolt_watch.core.rules.compiled_rule import queue_sort_key
 
 
 class Reason(NamedTuple):
     """Why one bead waits."""
 
     rule: str
-    own: Hold | None
+    own: HoldReason | None
     """What holds this bead by itself; None where it only waits for its turn."""
     place: int = 0
     """Beads of its rule that go before it, and one; 0 for a bead in no queue (quarantined, held)."""
@@ -38,7 +38,7 @@ class Reason(NamedTuple):
 class Reasons(NamedTuple):
     """Of all beads that wait."""
 
-    rules: Mapping[str, Hold] = EMPTY
+    rules: Mapping[str, HoldReason] = EMPTY
     """Rule → what holds all of its beads that have no reason of their own."""
     beads: Mapping[str, Reason] = EMPTY
 
@@ -52,11 +52,11 @@ def queued(state: State, policy: Policy) -> dict[str, list[Bead]]:
             queues[bead.rule].append(bead)
     for name, queue in queues.items():
         direction = policy.descending.get(name, ())
-        queue.sort(key=lambda bead, way=direction: rank_key(bead.rank, way, bead.id))  # type: ignore[misc]
+        queue.sort(key=lambda bead, way=direction: queue_sort_key(bead.rank, way, bead.id))  # type: ignore[misc]
     return queues
 
 
-def in_line(state: State, policy: Policy, asked: Questions) -> dict[str, tuple[Bead, ...]]:
+def in_line(state: State, policy: Policy, asked: Candidates) -> dict[str, tuple[Bead, ...]]:
     """Rule → the beads that history by itself does not hold, in the order of the queue.
 
     Their gates (readiness, uncommitted rows) decide whether they only wait for their turn.
@@ -70,7 +70,7 @@ def in_line(state: State, policy: Policy, asked: Questions) -> dict[str, tuple[B
 
 def reasons(state: State, policy: Policy, plan: Plan) -> Reasons:
     """``plan``: made of this state under this policy."""
-    goes = {one.bead for one in plan.decisions if one.kind is Kind.CLAIM}
+    goes = {one.bead for one in plan.decisions if one.kind is EntryKind.CLAIM}
     found: dict[str, Reason] = {}
     for rule, queue in queued(state, policy).items():
         owns = [own_reason(plan, rule, bead.id) for bead in queue]
@@ -86,7 +86,7 @@ def reasons(state: State, policy: Policy, plan: Plan) -> Reasons:
     return Reasons({rule: holds[0] for rule, holds in plan.rules.items() if holds}, found)
 
 
-def own_reason(plan: Plan, rule: str, bead: str) -> Hold | None:
+def own_reason(plan: Plan, rule: str, bead: str) -> HoldReason | None:
     """What holds this bead by itself, as far as the plan knows.
 
     A bead that this command has attempted already waits for its turn in the next one.
@@ -96,7 +96,7 @@ def own_reason(plan: Plan, rule: str, bead: str) -> Hold | None:
     return None if shared else hold
 
 
-def rule_words(rule: str, hold: Hold, waiting: int) -> str:
+def rule_words(rule: str, hold: HoldReason, waiting: int) -> str:
     """What holds a rule as a whole, in words; ``waiting``: beads that only wait for their turn."""
     beads = f"{waiting} bead{'' if waiting == 1 else 's'} in its queue"
     return f"rule {rule}: {hold.why or hold.gate} ({beads})"

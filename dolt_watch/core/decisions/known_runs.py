@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from dolt_watch.core.decisions import circuit_breaker
-from dolt_watch.core.decisions.policy import Outside, Policy, Questions
-from dolt_watch.core.model import OPEN, Bead, Decision, JobReport, Kind, Phase, Rule, State, Verdict
+from dolt_watch.core.decisions.policy import Candidates, Observations, Policy
+from dolt_watch.core.model import OPEN, Bead, Decision, EntryKind, JobReport, Phase, Rule, State, Verdict
 from dolt_watch.core.model.reason_codes import ReasonCode
 from dolt_watch.sanitize import outside as outside_text
 
@@ -27,7 +27,7 @@ def unsettled(state: State) -> tuple[Bead, ...]:
     return tuple(sorted(found, key=lambda bead: (bead.since, bead.id)))
 
 
-def settled_by_target(policy: Policy, asked: Questions, outside: Outside) -> Iterator[Decision]:
+def settled_by_target(policy: Policy, asked: Candidates, outside: Observations) -> Iterator[Decision]:
     """Yield what becomes of attempts of unknown outcome that their target settled."""
     for bead in asked.unsettled:
         report, rule = outside.verdicts.get(bead.id), policy.rule(bead.rule)
@@ -36,7 +36,7 @@ def settled_by_target(policy: Policy, asked: Questions, outside: Outside) -> Ite
         if report.started:
             job = report.job or bead.token
             yield Decision(
-                kind=Kind.DISPATCHED,
+                kind=EntryKind.DISPATCHED,
                 bead=bead.id,
                 rule=bead.rule,
                 attempt=bead.attempt,
@@ -55,7 +55,7 @@ def _not_started(bead: Bead, report: JobReport) -> Decision:
     """An attempt that never started counts neither against its bead nor for ``max_per_hour``."""
     detail = {"since": bead.since.isoformat(), "uncounted": True, **circuit_breaker.not_run(bead)}
     return Decision(
-        kind=Kind.RETRY,
+        kind=EntryKind.RETRY,
         bead=bead.id,
         rule=bead.rule,
         attempt=bead.attempt,
@@ -68,7 +68,7 @@ def _not_started(bead: Bead, report: JobReport) -> Decision:
     )
 
 
-def rested(state: State, policy: Policy, now: datetime, asked: Questions, outside: Outside) -> Iterator[Decision]:
+def rested(state: State, policy: Policy, now: datetime, asked: Candidates, outside: Observations) -> Iterator[Decision]:
     """Yield the ends of runs that met a usage limit."""
     for bead in (*asked.stale, *asked.jobs):
         report, rule = outside.verdicts.get(bead.id), policy.rule(bead.rule)
@@ -91,7 +91,7 @@ def _rested(bead: Bead, rule: Rule, report: JobReport, state: State, now: dateti
         **circuit_breaker.not_run(bead),
     }
     return Decision(
-        kind=Kind.BUSY,
+        kind=EntryKind.BUSY,
         bead=bead.id,
         rule=rule.name,
         attempt=bead.attempt,

@@ -9,13 +9,24 @@ from __future__ import annotations
 from datetime import datetime
 from typing import NamedTuple
 
-from dolt_watch.core.model import BLOCKED, CLOSED, IN_FLIGHT, OPEN, Bead, Decision, Entry, Kind, Phase, entry_payloads
+from dolt_watch.core.model import (
+    BLOCKED,
+    CLOSED,
+    IN_FLIGHT,
+    OPEN,
+    Bead,
+    Decision,
+    Entry,
+    EntryKind,
+    Phase,
+    entry_payloads,
+)
 from dolt_watch.core.model.reason_codes import ReasonCode
 from dolt_watch.timestamps import iso
 
 RETRIED = frozenset({Phase.QUARANTINED, Phase.HELD, Phase.BACKOFF})
 """Nothing runs, and the bead waits for a person or for time."""
-BLOCKED_BY_US = frozenset({Kind.REAP, Kind.GIVE_UP, Kind.MANUAL_STOP})
+BLOCKED_BY_US = frozenset({EntryKind.REAP, EntryKind.GIVE_UP, EntryKind.MANUAL_STOP})
 
 
 class Refusal(NamedTuple):
@@ -25,7 +36,7 @@ class Refusal(NamedTuple):
     fix: str
 
 
-class Nothing(NamedTuple):
+class NothingToDo(NamedTuple):
     """There is nothing to do."""
 
     why: str
@@ -56,7 +67,7 @@ class Found(NamedTuple):
         return self.bead is not None and bool(self.bead.token) and self.bead.phase in IN_FLIGHT
 
 
-Answer = Decision | Refusal | Nothing
+Answer = Decision | Refusal | NothingToDo
 
 
 def retry(found: Found, by: str, reason: str, not_running: bool) -> Answer:
@@ -65,9 +76,9 @@ def retry(found: Found, by: str, reason: str, not_running: bool) -> Answer:
     if bead is None:
         return _retry_stateless(found, by, reason)
     if bead.phase is Phase.WAITING:
-        return Nothing(f"{name} waits already")
+        return NothingToDo(f"{name} waits already")
     if bead.phase in RETRIED:
-        return _decision(Kind.MANUAL_RETRY, found, by, reason)
+        return _decision(EntryKind.MANUAL_RETRY, found, by, reason)
     if not bead.token:
         return Refusal(
             f"{name} is in progress, and not by a dispatch of dolt_watch",
@@ -81,13 +92,13 @@ def retry(found: Found, by: str, reason: str, not_running: bool) -> Answer:
             f"{name} is {bead.phase.value}: {what} may be at work on it, and a retry starts a second one",
             f"once you know that none is: dolt_watch retry {name} --not-running",
         )
-    return _decision(Kind.MANUAL_RETRY, found, by, reason, OPEN)
+    return _decision(EntryKind.MANUAL_RETRY, found, by, reason, OPEN)
 
 
 def _retry_stateless(found: Found, by: str, reason: str) -> Answer:
     name = found.id
     if found.blocked_by_us:
-        return _decision(Kind.MANUAL_RETRY, found, by, reason, OPEN)
+        return _decision(EntryKind.MANUAL_RETRY, found, by, reason, OPEN)
     if found.status is None:
         return Refusal(f"{name} was deleted", f"dolt_watch why {name}")
     if found.status == BLOCKED:
@@ -101,9 +112,9 @@ def release(found: Found, by: str, reason: str) -> Answer:
     """The attempt is a person's from here on, and its slot is free."""
     bead, name = found.bead, found.id
     if bead is None:
-        return Nothing(f"{name} is not with dolt_watch")
+        return NothingToDo(f"{name} is not with dolt_watch")
     if bead.phase is Phase.RUNNING and not bead.token:
-        return Nothing(f"{name} is a person's own already")
+        return NothingToDo(f"{name} is a person's own already")
     if not found.under_way:
         return Refusal(
             f"{name} is {bead.phase.value}: it holds no slot",
@@ -116,14 +127,14 @@ def release(found: Found, by: str, reason: str) -> Answer:
             f"the row of {name} went back to open while its attempt is under way",
             "dolt_watch tick   (writes it again), then release it",
         )
-    return _decision(Kind.MANUAL_RELEASE, found, by, reason)
+    return _decision(EntryKind.MANUAL_RELEASE, found, by, reason)
 
 
 def stop(found: Found, by: str, reason: str) -> Answer:
     """Return what ending the run of a bead comes to: the bead is blocked."""
     bead, name = found.bead, found.id
     if bead is None or not bead.token or bead.phase not in (Phase.CLAIMED, Phase.RUNNING, Phase.UNKNOWN):
-        return Nothing(f"{name} has no attempt under way")
+        return NothingToDo(f"{name} has no attempt under way")
     if sending := _sending(found):
         return sending
     if found.status == OPEN:
@@ -131,7 +142,7 @@ def stop(found: Found, by: str, reason: str) -> Answer:
             f"The row of {name} was set to open while its attempt is under way.",
             f"Run `dolt_watch tick`, then `dolt_watch stop {name}`.",
         )
-    return _decision(Kind.MANUAL_STOP, found, by, reason, BLOCKED)
+    return _decision(EntryKind.MANUAL_STOP, found, by, reason, BLOCKED)
 
 
 def _sending(found: Found) -> Refusal | None:
@@ -146,10 +157,10 @@ def _sending(found: Found) -> Refusal | None:
     return Refusal(why, "try again after that")
 
 
-VERBS = {Kind.MANUAL_RETRY: "retried", Kind.MANUAL_RELEASE: "released", Kind.MANUAL_STOP: "stopped"}
+VERBS = {EntryKind.MANUAL_RETRY: "retried", EntryKind.MANUAL_RELEASE: "released", EntryKind.MANUAL_STOP: "stopped"}
 
 
-def _decision(kind: Kind, found: Found, by: str, reason: str, status: str = "") -> Decision:
+def _decision(kind: EntryKind, found: Found, by: str, reason: str, status: str = "") -> Decision:
     bead, last = found.bead, found.last
     was = bead.phase.value if bead is not None else BLOCKED
     attempt, rule, token, job, cause = 0, "", "", "", found.head

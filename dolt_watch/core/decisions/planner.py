@@ -10,29 +10,39 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 
 from dolt_watch.core.decisions import circuit_breaker, known_runs
-from dolt_watch.core.decisions.dispatch_policy import claims, not_yet, notes, renamed, resends, restores, settled
+from dolt_watch.core.decisions.dispatch_policy import (
+    claims,
+    notes,
+    plan_resends,
+    plan_restores,
+    renamed,
+    settled,
+    time_hold,
+)
 from dolt_watch.core.decisions.dispatch_policy import slots as slots_of
-from dolt_watch.core.decisions.policy import AT_ONCE, ATTEMPTED, Due, Outside, Plan, Policy, Questions, Scope
+from dolt_watch.core.decisions.policy import AT_ONCE, ATTEMPTED, Candidates, NextDue, Observations, Plan, Policy, Scope
 from dolt_watch.core.decisions.reap_policy import overdue, reaped
-from dolt_watch.core.decisions.recorded_inputs import inputs
-from dolt_watch.core.model import Bead, Hold, Kind, Phase, State
-from dolt_watch.core.rules.compiled_rule import rank_key
+from dolt_watch.core.decisions.recorded_inputs import record_inputs
+from dolt_watch.core.model import Bead, EntryKind, HoldReason, Phase, State
+from dolt_watch.core.rules.compiled_rule import queue_sort_key
 
 
-def questions(state: State, policy: Policy, now: datetime, scope: Scope, skip: Collection[str] = ()) -> Questions:
+def select_candidates(
+    state: State, policy: Policy, now: datetime, scope: Scope, skip: Collection[str] = ()
+) -> Candidates:
     """``skip``: beads that this command has attempted already: at most once a command."""
     queues: dict[str, tuple[Bead, ...]] = {}
     slots: dict[str, int] = {}
-    held: dict[str, Hold] = {}
-    stops: dict[str, Hold] = {}
+    held: dict[str, HoldReason] = {}
+    stops: dict[str, HoldReason] = {}
     settles = False
-    clock = Due()
+    clock = NextDue()
     waiting: dict[str, list[Bead]] = {}
     for bead in state.beads.values():
         if bead.phase is Phase.WAITING or (bead.phase is Phase.BACKOFF and bead.matches):
             waiting.setdefault(bead.rule, []).append(bead)
         elif bead.phase in (Phase.QUARANTINED, Phase.HELD):
-            held[bead.id] = Hold(bead.phase.value, bead.reason)
+            held[bead.id] = HoldReason(bead.phase.value, bead.reason)
     if circuit_breaker.unrecorded(state, policy):
         clock.at("dispatch", AT_ONCE)
     tries: dict[str, None] = {}
@@ -46,20 +56,20 @@ def questions(state: State, policy: Policy, now: datetime, scope: Scope, skip: C
             free, other = slots_of(state, rule, policy, now, clock, trying=True)
             stop = stop if other is not None else None
         # A bead's own reason is shown before its rule's. Time alone wakes nobody while the rule is held.
-        own_clock = clock if stop is None else Due()
+        own_clock = clock if stop is None else NextDue()
         if stop is not None:
             stops[rule.name] = stop
         else:
             direction = policy.descending.get(rule.name, ())
-            queue.sort(key=lambda bead, direction=direction: rank_key(bead.rank, direction, bead.id))  # type: ignore[misc]
+            queue.sort(key=lambda bead, direction=direction: queue_sort_key(bead.rank, direction, bead.id))  # type: ignore[misc]
         slots[rule.name] = free
         going = []
         for bead in queue:
-            hold = not_yet(bead, policy, now, own_clock)
+            hold = time_hold(bead, policy, now, own_clock)
             settles = settles or (stop is None and hold is not None and hold.gate == "settle")
             hold = hold or stop
             if hold is None and bead.id in skip:
-                hold = Hold(ATTEMPTED, "attempted by this command already")
+                hold = HoldReason(ATTEMPTED, "attempted by this command already")
                 clock.at("dispatch", AT_ONCE)  # for the next command: nothing else may happen that would wake it
             if hold is None:
                 going.append(bead)
@@ -70,7 +80,7 @@ def questions(state: State, policy: Policy, now: datetime, scope: Scope, skip: C
             clock.at("dispatch", AT_ONCE)
     stale, jobs, unknown = overdue(state, policy, now, scope, clock)
     unsettled = known_runs.unsettled(state) if scope.dispatch else ()
-    return Questions(
+    return Candidates(
         queues=queues if scope.dispatch else {},
         slots=slots,
         stale=stale if scope.reap else (),
@@ -85,11 +95,11 @@ def questions(state: State, policy: Policy, now: datetime, scope: Scope, skip: C
     )
 
 
-def decide(state: State, policy: Policy, now: datetime, scope: Scope, asked: Questions, outside: Outside) -> Plan:
+def decide(state: State, policy: Policy, now: datetime, scope: Scope, asked: Candidates, outside: Observations) -> Plan:
     """First what everything else rests on, then what is overdue (it may free a slot), then the reaper's, then claims in queue order."""
     holds = dict(asked.held)
-    rules: dict[str, tuple[Hold, ...]] = {rule: (hold,) for rule, hold in asked.stops.items()}
-    decisions = [*renamed(state), *restores(state)]
+    rules: dict[str, tuple[HoldReason, ...]] = {rule: (hold,) for rule, hold in asked.stops.items()}
+    decisions = [*renamed(state), *plan_restores(state)]
     probes: Mapping[str, circuit_breaker.Probe] = {}
     if scope.dispatch:
         decisions += circuit_breaker.changes(state, policy, now, outside)
@@ -101,12 +111,12 @@ def decide(state: State, policy: Policy, now: datetime, scope: Scope, asked: Que
         decisions += reaped(policy, now, asked, outside, holds)
     if scope.dispatch:
         decisions += notes(state)
-        decisions += resends(state, policy, asked, probes)
+        decisions += plan_resends(state, policy, asked, probes)
         taken: dict[str, int] = {}
         for rule in policy.rules:
             decisions += claims(state, rule, now, asked, outside, taken, holds, rules, probes)
-    given = inputs(state, now, scope, holds, outside)
-    if any(one.kind is Kind.OUTAGE for one in decisions):
+    given = record_inputs(state, now, scope, holds, outside)
+    if any(one.kind is EntryKind.OUTAGE for one in decisions):
         given["jitter"] = outside.jitter
     # Who only looks also asks the gates of beads that their rule holds: what they say is a bead's own reason.
     shared = asked.stops.values()
@@ -115,7 +125,7 @@ def decide(state: State, policy: Policy, now: datetime, scope: Scope, asked: Que
     return Plan(decided, holds, rules)
 
 
-def settling(asked: Questions, policy: Policy, now: datetime) -> float:
+def settling(asked: Candidates, policy: Policy, now: datetime) -> float:
     """Seconds until a bead that only has to settle may go, 0 where none has to: what a one-shot command waits, once."""
     due = asked.due.get("dispatch")
     if due is None or not asked.settles:

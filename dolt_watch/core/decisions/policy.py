@@ -10,9 +10,9 @@ from dolt_watch.core.model import (
     Bead,
     Capacity,
     Decision,
-    Hold,
+    EntryKind,
+    HoldReason,
     JobReport,
-    Kind,
     Lease,
     Pause,
     Rule,
@@ -24,7 +24,7 @@ ATTEMPTED, UNCOMMITTED = "attempted", "uncommitted"
 UNVERSIONED = "unversioned"
 """Another such gate: a bead is not ready because of rows that no commit holds (a wisp), or of a mark that bd
 may not have committed (`is_blocked`)."""
-RECHECK = timedelta(minutes=1)
+RECHECK_INTERVAL = timedelta(minutes=1)
 """A target is asked about a job that runs, and a stale bead that was spared (a child was at work) is looked at, again after this, not at every poll."""
 HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
@@ -64,7 +64,7 @@ class Policy(NamedTuple):
         return next((rule for rule in self.rules if rule.name == name), None)
 
 
-class Questions(NamedTuple):
+class Candidates(NamedTuple):
     """What must be known before deciding."""
 
     queues: Mapping[str, tuple[Bead, ...]] = EMPTY
@@ -81,22 +81,22 @@ class Questions(NamedTuple):
     """Unknown attempts past ``unknown_after``: the service is asked whether it is idle."""
     tries: tuple[str, ...] = ()
     """Targets with an outage that are to be tried now, whether or not a bead may go."""
-    held: Mapping[str, Hold] = EMPTY
+    held: Mapping[str, HoldReason] = EMPTY
     """Waiting beads that no answer could let go now, and why: a bead's own reason before its rule's."""
     due: Mapping[str, datetime | None] = EMPTY
     """'dispatch' and 'reap' → when time alone will make the next difference, None: it will not."""
-    stops: Mapping[str, Hold] = EMPTY
+    stops: Mapping[str, HoldReason] = EMPTY
     """Rule → what holds all of its waiting beads (a pause, no free slot), where something does."""
     settles: bool = False
     """Does a bead only have to settle, under a rule that nothing holds?"""
 
 
-class Outside(NamedTuple):
+class Observations(NamedTuple):
     """The answers."""
 
     capacity: Mapping[str, Capacity] = EMPTY
     """By target."""
-    holds: Mapping[str, Hold] = EMPTY
+    holds: Mapping[str, HoldReason] = EMPTY
     """By bead: a gate that keeps a waiting bead back (readiness), or spares a stale one (an uncommitted sign)."""
     verdicts: Mapping[str, JobReport] = EMPTY
     """By bead."""
@@ -106,21 +106,28 @@ class Outside(NamedTuple):
     """From 0 to 1, drawn once: the random part of the pause before a target is tried again."""
 
 
-GUARDED = (Kind.CLAIM, Kind.RESTORE, Kind.REAP, Kind.REQUEUE, Kind.MANUAL_RETRY, Kind.MANUAL_STOP)
+GUARDED_BY_ROW = (
+    EntryKind.CLAIM,
+    EntryKind.RESTORE,
+    EntryKind.REAP,
+    EntryKind.REQUEUE,
+    EntryKind.MANUAL_RETRY,
+    EntryKind.MANUAL_STOP,
+)
 """Decisions that hold for the row as their own transaction reads it, whatever word its status is: a rule's ``running`` may name others."""
 
 
 def sets_status(decision: Decision, status: str) -> bool:
     """Does it set its status on a row that has this one? It is restored only where it is still ours; a claim's and a reap's guard was the row itself."""
-    return bool(decision.status) and (decision.kind in GUARDED or status == IN_PROGRESS)
+    return bool(decision.status) and (decision.kind in GUARDED_BY_ROW or status == IN_PROGRESS)
 
 
 class Plan(NamedTuple):
     """Decisions in the order in which they should be handled, and why each other waiting bead is held."""
 
     decisions: tuple[Decision, ...] = ()
-    holds: Mapping[str, Hold] = EMPTY
-    rules: Mapping[str, tuple[Hold, ...]] = EMPTY
+    holds: Mapping[str, HoldReason] = EMPTY
+    rules: Mapping[str, tuple[HoldReason, ...]] = EMPTY
     """Rule → what holds its beads for no reason of their own: those beads' ``holds`` are among these."""
 
     @property
@@ -143,7 +150,7 @@ def paused(state: State, rule: str, now: datetime, reaping: bool = False) -> Pau
     return None
 
 
-class Due:
+class NextDue:
     """Collects the earliest moment at which time alone changes a decision."""
 
     def __init__(self) -> None:

@@ -5,16 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
-from dolt_watch.core.decisions.policy import AT_ONCE, MINUTE, RECHECK, Due, Outside, Policy, Questions, Scope, paused
+from dolt_watch.core.decisions.policy import (
+    AT_ONCE,
+    MINUTE,
+    RECHECK_INTERVAL,
+    Candidates,
+    NextDue,
+    Observations,
+    Policy,
+    Scope,
+    paused,
+)
 from dolt_watch.core.model import (
     BLOCKED,
     IN_FLIGHT,
     OPEN,
     Bead,
     Decision,
-    Hold,
+    EntryKind,
+    HoldReason,
     JobReport,
-    Kind,
     Phase,
     Rule,
     State,
@@ -43,7 +53,7 @@ def silence(rule: Rule) -> timedelta:
     return rule.stale_after if rule.stale_after < MINUTE else MINUTE * (rule.stale_after // MINUTE + 1)
 
 
-def held_by_lease(bead: Bead, rule: Rule, outside: Outside, now: datetime) -> Hold | None:
+def held_by_lease(bead: Bead, rule: Rule, outside: Observations, now: datetime) -> HoldReason | None:
     """Return why a bead is neither reaped nor settled: its agent has a fresh lease. None if it has not.
 
     A lease is fresh while its last heartbeat is younger than ``stale_after``, or while it has not expired; an
@@ -55,17 +65,17 @@ def held_by_lease(bead: Bead, rule: Rule, outside: Outside, now: datetime) -> Ho
         return None
     until = max(lease.heartbeat + silence(rule), min(lease.expires, lease.heartbeat + rule.max_runtime))
     why = f"{outside_text(lease.holder, 80)} has a lease with a heartbeat of {iso(lease.heartbeat)}"
-    return Hold("lease", why) if until > now else None
+    return HoldReason("lease", why) if until > now else None
 
 
-def quiet_since(stale: Sequence[Bead], policy: Policy, now: datetime) -> dict[str, datetime]:
+def silence_cutoffs(stale: Sequence[Bead], policy: Policy, now: datetime) -> dict[str, datetime]:
     """Stale bead → the moment after which a sign would spare it yet."""
     rules = {bead.id: policy.rule(bead.rule) for bead in stale}
     return {bead.id: now - (stale_at(bead, rule) - last_sign(bead)) for bead in stale if (rule := rules[bead.id])}
 
 
 def overdue(
-    state: State, policy: Policy, now: datetime, scope: Scope, clock: Due
+    state: State, policy: Policy, now: datetime, scope: Scope, clock: NextDue
 ) -> tuple[tuple[Bead, ...], tuple[Bead, ...], tuple[Bead, ...]]:
     """(running beads that are stale, those with a job that are not, unknown attempts that have waited long enough)."""
     stale, jobs, unknown = [], [], []
@@ -84,9 +94,9 @@ def overdue(
             at = at if outage is None else max(at, outage.next_at)
             if at <= now:
                 unknown.append(bead)
-                at = now + RECHECK if scope.dispatch else at  # settled in this tick, or held by a lease
+                at = now + RECHECK_INTERVAL if scope.dispatch else at  # settled in this tick, or held by a lease
             if rule.target in policy.deduplicating:  # it is asked at once, and again
-                at = min(at, now + RECHECK) if scope.dispatch else AT_ONCE
+                at = min(at, now + RECHECK_INTERVAL) if scope.dispatch else AT_ONCE
             clock.at("dispatch", at)
         if bead.phase is Phase.RUNNING:
             pause = paused(state, rule.name, now, reaping=True)
@@ -96,17 +106,17 @@ def overdue(
             at = stale_at(bead, rule)
             if at <= now:
                 stale.append(bead)
-                at = now + RECHECK if scope.reap else at  # reaped in this tick, or spared
+                at = now + RECHECK_INTERVAL if scope.reap else at  # reaped in this tick, or spared
             elif bead.job:
                 jobs.append(bead)
                 if rule.target in policy.telling:
-                    at = min(at, now + RECHECK) if scope.reap else AT_ONCE
+                    at = min(at, now + RECHECK_INTERVAL) if scope.reap else AT_ONCE
             clock.at("reap", at)
     return tuple(stale), tuple(jobs), tuple(unknown)
 
 
 def reaped(
-    policy: Policy, now: datetime, asked: Questions, outside: Outside, holds: dict[str, Hold]
+    policy: Policy, now: datetime, asked: Candidates, outside: Observations, holds: dict[str, HoldReason]
 ) -> Iterator[Decision]:
     unheard = JobReport(Verdict.UNKNOWN)
     failed = [bead for bead in asked.jobs if outside.verdicts.get(bead.id, unheard).failed]
@@ -114,7 +124,7 @@ def reaped(
         report = outside.verdicts.get(bead.id, unheard)
         if report.verdict is Verdict.FINISHED and not report.failed:
             why = f"its job {bead.job} ended {report.ended}, but the bead is still in progress"
-            holds[bead.id] = Hold("verdict", why)
+            holds[bead.id] = HoldReason("verdict", why)
     for bead in (*asked.stale, *failed):
         rule = policy.rule(bead.rule)
         assert rule is not None
@@ -124,19 +134,19 @@ def reaped(
         spared = outside.holds.get(bead.id) or held_by_lease(bead, rule, outside, now)
         spared = spared or _writes_output(bead, rule, report, now)
         if spared is None and report.verdict is Verdict.RUNNING and now - last_sign(bead) < rule.max_runtime:
-            spared = Hold("verdict", f"the target says that its job {bead.job} is {report.word or 'running'}")
+            spared = HoldReason("verdict", f"the target says that its job {bead.job} is {report.word or 'running'}")
         if spared is not None:
             holds[bead.id] = spared
             continue
         yield _reaped(bead, rule, report, now)
 
 
-def _writes_output(bead: Bead, rule: Rule, report: JobReport, now: datetime) -> Hold | None:
+def _writes_output(bead: Bead, rule: Rule, report: JobReport, now: datetime) -> HoldReason | None:
     """Return why a silent bead is spared: its run wrote output. No commit holds that."""
     if report.verdict is not Verdict.RUNNING or report.active_at is None:
         return None
     wrote = min(report.active_at, now)
-    return Hold("output", f"its job wrote output at {iso(wrote)}") if now < wrote + silence(rule) else None
+    return HoldReason("output", f"its job wrote output at {iso(wrote)}") if now < wrote + silence(rule) else None
 
 
 def _reaped(bead: Bead, rule: Rule, report: JobReport, now: datetime) -> Decision:
@@ -161,7 +171,7 @@ def _reaped(bead: Bead, rule: Rule, report: JobReport, now: datetime) -> Decisio
         code = ReasonCode.NO_PROGRESS
         reason = f"no progress for {minutes(idle)}m (threshold {threshold if threshold else '<1'}m)"
     return Decision(
-        kind=Kind.REQUEUE if again else Kind.REAP,
+        kind=EntryKind.REQUEUE if again else EntryKind.REAP,
         bead=bead.id,
         rule=rule.name,
         attempt=bead.attempt,

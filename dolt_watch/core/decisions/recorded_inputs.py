@@ -11,8 +11,8 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from dolt_watch.core.decisions.circuit_breaker import Health
-from dolt_watch.core.decisions.policy import ATTEMPTED, UNCOMMITTED, UNVERSIONED, Outside, Scope
-from dolt_watch.core.model import EMPTY, Capacity, Entry, Hold, JobReport, Lease, State, Verdict
+from dolt_watch.core.decisions.policy import ATTEMPTED, UNCOMMITTED, UNVERSIONED, Observations, Scope
+from dolt_watch.core.model import EMPTY, Capacity, Entry, HoldReason, JobReport, Lease, State, Verdict
 from dolt_watch.timestamps import told
 
 READINESS = 2
@@ -22,7 +22,9 @@ UNRECORDED = (ATTEMPTED, UNCOMMITTED, UNVERSIONED)
 """Gates whose beads are recorded, because history doesn't hold what they saw."""
 
 
-def inputs(state: State, now: datetime, scope: Scope, holds: Mapping[str, Hold], outside: Outside) -> dict[str, Any]:
+def record_inputs(
+    state: State, now: datetime, scope: Scope, holds: Mapping[str, HoldReason], outside: Observations
+) -> dict[str, Any]:
     """What a decision rests on and history does not hold: recorded with it, for a replay. Everything else is computed again.
 
     - ``now``: the moment that it was decided by.
@@ -96,7 +98,7 @@ class Given(NamedTuple):
     """None: the program that recorded it knew nothing of its target's health."""
 
 
-def recall(entry: Entry) -> Given:
+def read_inputs(entry: Entry) -> Given:
     given = entry.given
     scope, jitter, ready = given.get("scope"), given.get("jitter"), given.get("readiness")
     kinds = scope if isinstance(scope, list) else ()

@@ -9,11 +9,11 @@ from typing import Any
 from dolt_watch.core.decisions import circuit_breaker
 from dolt_watch.core.decisions.circuit_breaker import Health
 from dolt_watch.core.decisions.dispatch_policy import failure
-from dolt_watch.core.model import EMPTY, OPEN, Bead, Decision, Entry, Kind, Rule
+from dolt_watch.core.model import EMPTY, OPEN, Bead, Decision, Entry, EntryKind, Rule
 from dolt_watch.core.model.reason_codes import ReasonCode
 from dolt_watch.core.model.target_answers import Accepted, Answer, Busy, Refused, Unknown
 
-REST = timedelta(seconds=30)
+DEFAULT_COOLDOWN = timedelta(seconds=30)
 """How long a busy target is left alone where it did not say, by programs that did not count its answers."""
 
 
@@ -50,7 +50,7 @@ def _unreachable(
     again = now + circuit_breaker.pause(tries, jitter)
     detail = {"target": rule.target, "unreachable": part, "tries": tries, "next_try": again.isoformat()}
     known = Decision(
-        kind=Kind.UNKNOWN,
+        kind=EntryKind.UNKNOWN,
         bead=attempt.id,
         rule=rule.name,
         attempt=attempt.attempt,
@@ -59,7 +59,7 @@ def _unreachable(
     )
     if isinstance(answer, Refused):
         note = f"dispatch failed {answer.why}"
-        known = known._replace(kind=Kind.FAILED, status=OPEN)
+        known = known._replace(kind=EntryKind.FAILED, status=OPEN)
         detail |= circuit_breaker.not_run(attempt)
     else:
         note = f"dispatch outcome unknown ({answer.why}): not sent again until it is known"
@@ -70,7 +70,7 @@ def _unreachable(
 
 def _report(answer: Answer, attempt: Bead, rule: Rule, now: datetime, jitter: float) -> Decision:
     base = Decision(
-        kind=Kind.UNKNOWN,
+        kind=EntryKind.UNKNOWN,
         bead=attempt.id,
         rule=rule.name,
         attempt=attempt.attempt,
@@ -79,20 +79,26 @@ def _report(answer: Answer, attempt: Bead, rule: Rule, now: datetime, jitter: fl
     )
     match answer:
         case Accepted(job=job):
-            return base._replace(kind=Kind.DISPATCHED, job=job, note=f"dispatched: job={job}")
+            return base._replace(kind=EntryKind.DISPATCHED, job=job, note=f"dispatched: job={job}")
         case Busy(why=why, retry_after=seconds):
-            until = now + (REST if seconds is None else timedelta(seconds=seconds))
+            until = now + (DEFAULT_COOLDOWN if seconds is None else timedelta(seconds=seconds))
             detail = {"until": until.isoformat(), "target": rule.target}
-            return base._replace(kind=Kind.BUSY, status=OPEN, reason=why, reason_code=code_of(answer), detail=detail)
+            return base._replace(
+                kind=EntryKind.BUSY, status=OPEN, reason=why, reason_code=code_of(answer), detail=detail
+            )
         case Refused(why=why, stops=True):
             return base._replace(
-                kind=Kind.STOPPED, status=OPEN, reason=why, reason_code=code_of(answer), note=f"dispatch failed {why}"
+                kind=EntryKind.STOPPED,
+                status=OPEN,
+                reason=why,
+                reason_code=code_of(answer),
+                note=f"dispatch failed {why}",
             )
         case Refused(why=why, for_good=for_good):
             # once may be a database that is away; twice in a row it is the bead
             again = answer.not_found and attempt.reason_code is ReasonCode.BEAD_NOT_FOUND
             code = code_of(answer) or ReasonCode.REFUSED
-            return failure(attempt, rule, now, why, Kind.FAILED, {}, for_good or again, jitter, code=code)
+            return failure(attempt, rule, now, why, EntryKind.FAILED, {}, for_good or again, jitter, code=code)
         case Unknown(why=why):
             note = f"dispatch outcome unknown ({why}): not sent again until it is known"
             return base._replace(reason=why, reason_code=code_of(answer), note=note)
@@ -127,7 +133,7 @@ def recorded(answer: Answer) -> dict[str, Any]:
     return {"is": type(answer).__name__.lower()} | {name: value for name, value in kept.items() if value}
 
 
-def recalled(entry: Entry) -> Answer | None:
+def decode_answer(entry: Entry) -> Answer | None:
     """The answer that an entry was made from; None where it does not say."""
     kept = entry.given.get("answer")
     if not isinstance(kept, dict):

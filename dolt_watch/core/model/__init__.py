@@ -1,12 +1,23 @@
 """The records that all parts of dolt_watch share: immutable, without behavior that touches the outside."""
 
-from dolt_watch.core.model.bead import BLOCKED, CLOSED, EMPTY, IN_FLIGHT, IN_PROGRESS, OPEN, Bead, Facts, Phase, Sign
-from dolt_watch.core.model.decision import Check, Decision, Hold
-from dolt_watch.core.model.entry_kinds import ANSWERS, BY_HAND, GLOBAL, LIVE, REPORTS, Kind
+from dolt_watch.core.model.bead import (
+    BLOCKED,
+    CLOSED,
+    EMPTY,
+    IN_FLIGHT,
+    IN_PROGRESS,
+    OPEN,
+    ActivitySignal,
+    Bead,
+    Phase,
+    RuleMatch,
+)
+from dolt_watch.core.model.decision import Check, Decision, HoldReason
+from dolt_watch.core.model.entry_kinds import ANSWERS, BY_HAND, GLOBAL, MAY_BE_RUNNING, REPORTS, EntryKind
 from dolt_watch.core.model.events import Event, Origin, What
-from dolt_watch.core.model.ledger_entry import Entry, Wrote
+from dolt_watch.core.model.ledger_entry import Entry, EntryEffects
 from dolt_watch.core.model.observations import Capacity, JobReport, Lease, Verdict
-from dolt_watch.core.model.row_changes import Act, Answers, CommitChanges, RowChange
+from dolt_watch.core.model.row_changes import Act, CommitChanges, RowChange, RuleAnswers
 from dolt_watch.core.model.rule import Rule
 from dolt_watch.core.model.state import Outage, Pause, State
 
@@ -19,22 +30,22 @@ __all__ = [
     "GLOBAL",
     "IN_FLIGHT",
     "IN_PROGRESS",
-    "LIVE",
+    "MAY_BE_RUNNING",
     "OPEN",
     "REPORTS",
     "Act",
-    "Answers",
+    "ActivitySignal",
     "Bead",
     "Capacity",
     "Check",
     "CommitChanges",
     "Decision",
     "Entry",
+    "EntryEffects",
+    "EntryKind",
     "Event",
-    "Facts",
-    "Hold",
+    "HoldReason",
     "JobReport",
-    "Kind",
     "Lease",
     "Origin",
     "Outage",
@@ -42,9 +53,9 @@ __all__ = [
     "Phase",
     "RowChange",
     "Rule",
-    "Sign",
+    "RuleAnswers",
+    "RuleMatch",
     "State",
     "Verdict",
     "What",
-    "Wrote",
 ]

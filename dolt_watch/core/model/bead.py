@@ -45,7 +45,7 @@ IN_FLIGHT = frozenset({Phase.CLAIMED, Phase.UNKNOWN, Phase.RUNNING})
 """Phases that hold a slot of ``max_in_flight``, where the attempt is ours (has a token)."""
 
 
-class Sign(NamedTuple):
+class ActivitySignal(NamedTuple):
     """A sign of life: when, what ('comment', 'notes', 'status' …), by whom, in which commit."""
 
     at: datetime
@@ -57,7 +57,7 @@ class Sign(NamedTuple):
     """Seconds by which the row's own time differs from that: it may have lain uncommitted, or a clock is wrong."""
 
 
-class Facts(NamedTuple):
+class RuleMatch(NamedTuple):
     """How the bead's row stands after the commit: under which rule it matches and runs ('' for none)."""
 
     matches: str = ""
@@ -102,7 +102,7 @@ class Bead(NamedTuple):
     deadline: datetime | None = None
     retry_at: datetime | None = None
     reason: str = ""
-    sign: Sign | None = None
+    sign: ActivitySignal | None = None
     lost_note: str = ""
     """Notes of ours, a line each, that somebody overwrote and that were not yet appended again."""
     outage: str = ""

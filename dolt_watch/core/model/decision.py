@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from dolt_watch.core.model.bead import EMPTY
-from dolt_watch.core.model.entry_kinds import Kind
+from dolt_watch.core.model.entry_kinds import EntryKind
 from dolt_watch.core.model.reason_codes import ReasonCode
 
 # -- decisions and the ledger -----------------------------------------------------------------------------------
@@ -15,7 +15,7 @@ from dolt_watch.core.model.reason_codes import ReasonCode
 class Decision(NamedTuple):
     """What ``decide`` says should be done with one bead, and on what: ``detail`` holds each input that a replay needs."""
 
-    kind: Kind
+    kind: EntryKind
     bead: str
     rule: str
     attempt: int
@@ -35,7 +35,7 @@ class Decision(NamedTuple):
 # -- why not ----------------------------------------------------------------------------------------------------
 
 
-class Hold(NamedTuple):
+class HoldReason(NamedTuple):
     """A gate that holds a matching bead back: its name, which is the hold's code, and the value that it saw, in words."""
 
     gate: str
@@ -50,5 +50,5 @@ class Check(NamedTuple):
     why: str
 
     @property
-    def hold(self) -> Hold | None:
-        return None if self.ok else Hold(self.gate, self.why)
+    def hold(self) -> HoldReason | None:
+        return None if self.ok else HoldReason(self.gate, self.why)

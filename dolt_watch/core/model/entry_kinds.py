@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 
-class Kind(StrEnum):
+class EntryKind(StrEnum):
     """What an entry of the ledger says."""
 
     # decisions: on conflict thrown away and decided anew
@@ -62,12 +62,21 @@ class Kind(StrEnum):
     """The target does not take our credential, or says that it is gone: the rule stops."""
 
 
-REPORTS = frozenset({Kind.DISPATCHED, Kind.FAILED, Kind.QUARANTINED, Kind.BUSY, Kind.UNKNOWN, Kind.STOPPED})
-BY_HAND = frozenset({Kind.MANUAL_RETRY, Kind.MANUAL_STOP, Kind.MANUAL_RELEASE})
+REPORTS = frozenset(
+    {
+        EntryKind.DISPATCHED,
+        EntryKind.FAILED,
+        EntryKind.QUARANTINED,
+        EntryKind.BUSY,
+        EntryKind.UNKNOWN,
+        EntryKind.STOPPED,
+    }
+)
+BY_HAND = frozenset({EntryKind.MANUAL_RETRY, EntryKind.MANUAL_STOP, EntryKind.MANUAL_RELEASE})
 """Decisions of a person about a bead. Their actor is the person, ``detail.by``."""
-ANSWERS = REPORTS | {Kind.RELEASE}
+ANSWERS = REPORTS | {EntryKind.RELEASE}
 """What may follow a claim, by the worker that made it."""
-LIVE = frozenset({Kind.DISPATCHED, Kind.UNKNOWN})
+MAY_BE_RUNNING = frozenset({EntryKind.DISPATCHED, EntryKind.UNKNOWN})
 """Answers after which something runs, or may."""
 
 GLOBAL = ""

@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
-from dolt_watch.core.model.bead import Facts, Sign
+from dolt_watch.core.model.bead import ActivitySignal, RuleMatch
 from dolt_watch.core.model.ledger_entry import Entry
 from dolt_watch.core.model.row_changes import RowChange
 
@@ -54,9 +54,9 @@ class Event(NamedTuple):
     commit: str
     at: datetime
     """The commit's date."""
-    facts: Facts | None = None
+    facts: RuleMatch | None = None
     """None where the commit did not change the bead's row."""
-    sign: Sign | None = None
+    sign: ActivitySignal | None = None
     entry: Entry | None = None
     changed: tuple[str, ...] = ()
     note: str = ""

@@ -7,11 +7,11 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from dolt_watch.core.model.bead import EMPTY
-from dolt_watch.core.model.entry_kinds import Kind
+from dolt_watch.core.model.entry_kinds import EntryKind
 from dolt_watch.core.model.reason_codes import ReasonCode
 
 
-class Wrote(NamedTuple):
+class EntryEffects(NamedTuple):
     """Exactly what an entry's own commit changed, so that the fold can tell our cells from anybody else's in the same commit.
 
     ``cells``: column of issues → (before, after), as its own transaction read and set them; notes are told by ``note``, the appended text.
@@ -30,7 +30,7 @@ class Entry(NamedTuple):
 
     bead: str
     version: int
-    kind: Kind
+    kind: EntryKind
     attempt: int
     rule: str
     token: str
@@ -44,7 +44,7 @@ class Entry(NamedTuple):
     settings_hash: str
     actor: str
     detail: Mapping[str, Any]
-    wrote: Wrote
+    wrote: EntryEffects
     reason_code: ReasonCode | None = None
     """The code of ``reason``, as recorded; of an entry from before the codes, as its text says."""
 

@@ -12,7 +12,7 @@ from dolt_watch.core.model.ledger_entry import Entry
 # -- what the feed brings ----------------------------------------------------------------------------------------
 
 
-class Answers(NamedTuple):
+class RuleAnswers(NamedTuple):
     """What the database says of one rule and one changed row."""
 
     matched: bool
@@ -39,7 +39,7 @@ class RowChange(NamedTuple):
     at: datetime | None = None
     """The row's own time (created_at, updated_at), None where it has none."""
     who: str = ""
-    answers: tuple[Answers, ...] = ()
+    answers: tuple[RuleAnswers, ...] = ()
     """For ``issues``: one a rule, in the rules' order."""
     acts: tuple[Act, ...] = ()
     """For ``issues``, where a merge changed the row of a bead in the ledger: what the side lines did to it, oldest first."""

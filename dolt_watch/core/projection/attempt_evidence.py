@@ -7,13 +7,24 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from dolt_watch.core.model import CLOSED, IN_FLIGHT, OPEN, Bead, Event, Facts, Origin, Phase, RowChange, Sign
+from dolt_watch.core.model import (
+    CLOSED,
+    IN_FLIGHT,
+    OPEN,
+    ActivitySignal,
+    Bead,
+    Event,
+    Origin,
+    Phase,
+    RowChange,
+    RuleMatch,
+)
 
 CLAIMED_CELLS = frozenset(("notes", "started_at"))
 """What a claim writes and nobody takes back who sets a bead open."""
 
 
-def after_claim(bead: Bead, sign: Sign) -> bool:
+def proves_running(bead: Bead, sign: ActivitySignal) -> bool:
     """Is it evidence that the attempt runs? Not what was written before the claim and only came into history after it. Rows tell whole seconds."""
     written = sign.at + min(timedelta(), timedelta(seconds=sign.off + 1))
     return bead.sent_at is not None and written >= bead.sent_at
@@ -39,14 +50,14 @@ def kept(bead: Bead, event: Event) -> bool:
     """Does the attempt outlive this change of its row, though the row does not run any more? Nobody set the bead free."""
     if not bead.token or (bead.phase not in IN_FLIGHT and bead.phase is not Phase.HELD):
         return False
-    facts = event.facts or Facts()
+    facts = event.facts or RuleMatch()
     return bead.rule not in facts.running and event.origin is not Origin.ACT and bead.token not in event.freed
 
 
 # -- where a change of the row comes from ---------------------------------------------------------------------------
 
 
-def origin(row: RowChange, before: Facts, after: Facts) -> Origin:
+def origin(row: RowChange, before: RuleMatch, after: RuleMatch) -> Origin:
     """Where one commit's change of a row comes from, told by what an attempt leaves in the row.
 
     ``bd update --status``, ``bd assign``, ``bd close`` and ``bd reopen`` keep notes and ``started_at`` (bd 1.0.2 to 1.3). An older

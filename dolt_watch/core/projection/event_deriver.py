@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
-from dolt_watch.core.model import CommitChanges, Entry, Event, Facts, Origin, RowChange, Rule, Sign, What
+from dolt_watch.core.model import ActivitySignal, CommitChanges, Entry, Event, Origin, RowChange, Rule, RuleMatch, What
 from dolt_watch.core.model.columns import KEPT_BY_BD
 from dolt_watch.core.projection.attempt_evidence import ends_as, in_a_merge, is_ours, origin
 from dolt_watch.core.projection.rekeyed_rows import TOUCHED
@@ -22,7 +22,7 @@ SKEW = timedelta(minutes=5)
 """A row's own time may lie so far from its commit's date. What lies further off is told: a clock, or a zone, is wrong somewhere."""
 
 
-def derive(changes: CommitChanges, rules: Sequence[Rule]) -> Iterator[Event]:
+def derive_events(changes: CommitChanges, rules: Sequence[Rule]) -> Iterator[Event]:
     """The events of one commit, bead by bead: first what we decided and reported, then what others did."""
     ours: dict[str, list[Entry]] = {}
     for entry in changes.entries:
@@ -41,15 +41,15 @@ def derive(changes: CommitChanges, rules: Sequence[Rule]) -> Iterator[Event]:
         issues[new.bead] = new
         yield Event(What.RENAMED, new.bead, changes.commit, changes.date, row=new, other=old.bead)
         yield Event(
-            What.LEFT, old.bead, changes.commit, changes.date, facts=Facts(), changed=("renamed",), row=old,
+            What.LEFT, old.bead, changes.commit, changes.date, facts=RuleMatch(), changed=("renamed",), row=old,
             other=new.bead,
         )  # fmt: skip
 
     for bead in dict.fromkeys([*ours, *issues, *others]):
         entries = sorted(ours.get(bead, ()), key=lambda entry: entry.version)
         row = issues.get(bead)
-        facts = facts_of(row, rules) if row else None
-        theirs = _theirs(row, entries, changes.migration) if row else ()
+        facts = rule_match(row, rules) if row else None
+        theirs = _foreign_columns(row, entries, changes.migration) if row else ()
         came, freed = _origin(row, facts, changes, rules) if row and theirs else (Origin.ACT, frozenset[str]())
         for entry in entries:
             yield Event(
@@ -66,12 +66,12 @@ def derive(changes: CommitChanges, rules: Sequence[Rule]) -> Iterator[Event]:
             if (side.table, side.key, side.at) in removed:
                 continue  # a row that came from another id (`bd rename`): nothing was said
             what, off = _NOUN.get(side.table, side.table), _off(side.at, changes.date)
-            sign = Sign(changes.date, what, side.who, changes.commit, off)
+            sign = ActivitySignal(changes.date, what, side.who, changes.commit, off)
             yield Event(What.SIGN, bead, changes.commit, changes.date, facts=facts, sign=sign, row=side)
 
 
 def _row_events(
-    row: RowChange, theirs: tuple[str, ...], ours: bool, facts: Facts | None, changes: CommitChanges, rules: Sequence[Rule],
+    row: RowChange, theirs: tuple[str, ...], ours: bool, facts: RuleMatch | None, changes: CommitChanges, rules: Sequence[Rule],
 ) -> Iterator[Event]:  # fmt: skip
     """``theirs``: columns that others changed; ``ours``: does the commit hold entries of ours about the bead?"""
     at, commit = changes.date, changes.commit
@@ -79,33 +79,33 @@ def _row_events(
     for note in gone:
         yield Event(What.OVERWRITTEN, row.bead, commit, at, facts=facts, note=note, row=row)
     if row.kind == "removed":
-        yield Event(What.LEFT, row.bead, commit, at, facts=Facts(), changed=("deleted",), row=row)
+        yield Event(What.LEFT, row.bead, commit, at, facts=RuleMatch(), changed=("deleted",), row=row)
         return
     if not theirs:
         if not ours:
             yield from _computed(row, changes, rules)
         return
     assert facts is not None
-    what = _meaning(facts, facts_of(row, rules, before=True))
+    what = _meaning(facts, rule_match(row, rules, before=True))
     own = row.at if "updated_at" in row.changed or row.kind == "added" else None
     # what a commit of ours swept in or adopted was not written by us, and nothing says by whom
     who = "somebody" if changes.author == "dolt-watch" else changes.author
     renamed = theirs == ("id",)  # of its own, a new id says nothing of the work
-    sign = None if renamed else Sign(at, ", ".join(theirs), row.who or who, commit, _off(own, at))
+    sign = None if renamed else ActivitySignal(at, ", ".join(theirs), row.who or who, commit, _off(own, at))
     yield Event(what, row.bead, commit, at, facts=facts, sign=sign, changed=theirs, row=row)
 
 
 def _origin(
-    row: RowChange, facts: Facts | None, changes: CommitChanges, rules: Sequence[Rule]
+    row: RowChange, facts: RuleMatch | None, changes: CommitChanges, rules: Sequence[Rule]
 ) -> tuple[Origin, frozenset[str]]:
     """Where the change comes from, and the tokens of the attempts that somebody ended on the side lines of a merge."""
     if row.kind == "removed":
         return Origin.UNCLEAR, frozenset()
     assert facts is not None
-    came = origin(row, facts_of(row, rules, before=True), facts)
+    came = origin(row, rule_match(row, rules, before=True), facts)
     if not changes.merge or came is Origin.SAME:
         return came, frozenset()
-    seen = [(act, facts_of(act.row, rules, before=True), facts_of(act.row, rules)) for act in row.acts]
+    seen = [(act, rule_match(act.row, rules, before=True), rule_match(act.row, rules)) for act in row.acts]
     return in_a_merge(came), frozenset().union(
         *(act.tokens for act, was, now in seen if origin(act.row, was, now) is Origin.ACT and ends_as(act.row, row))
     )
@@ -116,14 +116,14 @@ def _computed(row: RowChange, changes: CommitChanges, rules: Sequence[Rule]) -> 
 
     bd computes ``KEPT_BY_BD``, and its migrations leave a new `updated_at` in rows that they write.
     """
-    facts, before = facts_of(row, rules), facts_of(row, rules, before=True)
+    facts, before = rule_match(row, rules), rule_match(row, rules, before=True)
     ordered = any(name in rule.order_by for rule in rules for name in row.changed)
     if ordered or (facts.matches, facts.running) != (before.matches, before.running):
         what, at = _meaning(facts, before), changes.date
         yield Event(what, row.bead, changes.commit, at, facts=facts, changed=row.changed, row=row)
 
 
-def _meaning(facts: Facts, before: Facts) -> What:
+def _meaning(facts: RuleMatch, before: RuleMatch) -> What:
     """Return what a change of the bead's row means for the rules."""
     if facts.matches and facts.matches != before.matches:
         return What.MATCHED
@@ -136,7 +136,7 @@ def _meaning(facts: Facts, before: Facts) -> What:
     return What.EDITED
 
 
-def facts_of(row: RowChange, rules: Sequence[Rule], before: bool = False) -> Facts:
+def rule_match(row: RowChange, rules: Sequence[Rule], before: bool = False) -> RuleMatch:
     """A bead that matches two rules goes to the first in the file."""
     matches = ""
     running: list[str] = []
@@ -146,10 +146,10 @@ def facts_of(row: RowChange, rules: Sequence[Rule], before: bool = False) -> Fac
             matches, rank = rule.name, answer.rank
         if answer.was_running if before else answer.runs:
             running.append(rule.name)
-    return Facts(matches, tuple(running), rank)
+    return RuleMatch(matches, tuple(running), rank)
 
 
-def _theirs(row: RowChange, entries: Sequence[Entry], migration: bool = False) -> tuple[str, ...]:
+def _foreign_columns(row: RowChange, entries: Sequence[Entry], migration: bool = False) -> tuple[str, ...]:
     """The changed columns less exactly what our entries wrote in this commit, and what a migration of bd touched."""
     if not entries:
         named = tuple(name for name in row.changed if name not in KEPT_BY_BD) if row.changed else ("row",)

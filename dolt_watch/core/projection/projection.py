@@ -12,15 +12,15 @@ from dolt_watch.core.model import (
     ANSWERS,
     GLOBAL,
     IN_FLIGHT,
+    ActivitySignal,
     Bead,
     Entry,
+    EntryKind,
     Event,
-    Facts,
-    Kind,
     Origin,
     Pause,
     Phase,
-    Sign,
+    RuleMatch,
     State,
     What,
     entry_payloads,
@@ -28,7 +28,7 @@ from dolt_watch.core.model import (
 from dolt_watch.core.model.columns import KEPT_BY_BD
 from dolt_watch.core.model.reason_codes import CODES, ReasonCode, derived_for_record
 from dolt_watch.core.projection import target_outages
-from dolt_watch.core.projection.attempt_evidence import after_claim, kept, reverted
+from dolt_watch.core.projection.attempt_evidence import kept, proves_running, reverted
 from dolt_watch.core.projection.rekeyed_rows import TOUCHED
 
 _SETTLED = frozenset({Phase.BACKOFF, Phase.QUARANTINED, Phase.HELD})
@@ -82,7 +82,7 @@ class Projection:
                 self.shared(event)
             event = self._followed(event)
             before = self.beads.get(event.bead)
-            after = fold_bead(before, event)
+            after = apply_to_bead(before, event)
             if after == before:
                 continue
             self.touched.add(event.bead)
@@ -116,7 +116,7 @@ class Projection:
             return entry.version <= self.version
         bead = self.beads.get(entry.bead)
         if bead is None:
-            return entry.kind is Kind.CLAIM and entry.at in self.claims.get(entry.rule, ())
+            return entry.kind is EntryKind.CLAIM and entry.at in self.claims.get(entry.rule, ())
         return entry.version <= bead.version
 
     def shared(self, event: Event) -> None:
@@ -131,30 +131,30 @@ class Projection:
         ended = entry_payloads.Ended.decode(detail)
         self._uncount(entry.rule, ended.uncounted_claim)
         match entry.kind:
-            case Kind.CLAIM:
+            case EntryKind.CLAIM:
                 if (resend := entry_payloads.Claimed.decode(detail).resend) is not None:
                     self._uncount(entry.rule, resend.claimed)
                 recent = [at for at in self.claims.get(entry.rule, ()) if entry.at - at < HOUR]
                 self.claims[entry.rule] = (*recent, entry.at)
-            case Kind.BUSY:
+            case EntryKind.BUSY:
                 if ended.until is not None:
                     self.resting[ended.target] = ended.until
-            case Kind.RECOVERED:
+            case EntryKind.RECOVERED:
                 self._recovered(ended.target, entry.at)
-            case Kind.STOPPED:
+            case EntryKind.STOPPED:
                 self.stopped[entry.rule] = entry.settings_hash
-            case Kind.PAUSE:
+            case EntryKind.PAUSE:
                 paused = entry_payloads.Paused.decode(detail)
                 by = paused.by or entry.actor  # the person; the actor is the dispatcher's own
                 pause = Pause(entry.rule, entry.reason, entry.at, by, paused.until, paused.reaping)
                 self.pauses[entry.rule] = pause
-            case Kind.RESYNC:
+            case EntryKind.RESYNC:
                 for id in entry_payloads.Remade.decode(detail).held:
                     bead = self.beads.get(id)
                     if bead is not None and bead.phase is Phase.WAITING:
                         self.beads[id] = bead._replace(phase=Phase.HELD, since=entry.at, reason=HELD, reason_code=None)
                         self.touched.add(id)
-            case Kind.RESUME:
+            case EntryKind.RESUME:
                 self.pauses = {} if not entry.rule else {k: v for k, v in self.pauses.items() if k != entry.rule}
                 self.stopped = {} if not entry.rule else {k: v for k, v in self.stopped.items() if k != entry.rule}
                 for bead in [b for b in self.beads.values() if b.phase is Phase.HELD and entry.rule in ("", b.rule)]:
@@ -181,7 +181,7 @@ class Projection:
                 self.touched.add(bead.id)
 
 
-def fold_bead(bead: Bead | None, event: Event) -> Bead | None:
+def apply_to_bead(bead: Bead | None, event: Event) -> Bead | None:
     """The bead's record after the event; None where it is in no phase."""
     if event.bead == GLOBAL:
         return None
@@ -228,7 +228,7 @@ def _held(bead: Bead, event: Event, why: str) -> Bead:
 
 def _row(bead: Bead | None, event: Event) -> Bead | None:
     """Somebody else changed the bead's row."""
-    facts = event.facts or Facts()
+    facts = event.facts or RuleMatch()
     if bead is None:
         return _enter(event, facts, 0)
     if (bead.phase in _SETTLED or bead.phase is Phase.CLAIMED) and _computed(event):
@@ -261,7 +261,7 @@ def _computed(event: Event) -> bool:
     return bool(event.changed) and own.issuperset(event.changed)
 
 
-def _enter(event: Event, facts: Facts, version: int) -> Bead | None:
+def _enter(event: Event, facts: RuleMatch, version: int) -> Bead | None:
     if facts.matches:
         return Bead(
             id=event.bead,
@@ -295,13 +295,13 @@ def _lost(bead: Bead, line: str) -> Bead:
     return bead if line in lost else bead._replace(lost_note="\n".join([*lost, line]))
 
 
-def _alive(bead: Bead | None, sign: Sign | None, event: Event) -> Bead | None:
+def _alive(bead: Bead | None, sign: ActivitySignal | None, event: Event) -> Bead | None:
     """A sign of life: kept for the reaper, and evidence that an unknown attempt runs."""
     if bead is None or sign is None or bead.phase not in (Phase.RUNNING, Phase.UNKNOWN, Phase.CLAIMED):
         return bead
     if bead.sign is None or sign.at >= bead.sign.at:
         bead = bead._replace(sign=sign)
-    if bead.phase is Phase.UNKNOWN and after_claim(bead, sign):
+    if bead.phase is Phase.UNKNOWN and proves_running(bead, sign):
         reason = f"a sign of life: {sign.what} by {sign.who}"
         return bead._replace(
             phase=Phase.RUNNING, since=event.at, cause=event.commit, reason=reason, reason_code=None, outage=""
@@ -317,7 +317,7 @@ def _entry(bead: Bead | None, entry: Entry, event: Event) -> Bead | None:
         return _answered(bead, entry, event)
     if bead is not None and entry.version <= bead.version:
         return bead  # already folded: a merge may show it again
-    if entry.kind is Kind.CLAIM:
+    if entry.kind is EntryKind.CLAIM:
         base = bead or Bead(id=entry.bead, phase=Phase.WAITING, rule=entry.rule, since=entry.at, cause=entry.cause)
         matches, runs = base.matches, base.runs
         if event.facts is not None:  # None: a bead that is sent again, whose row stays as it is
@@ -327,12 +327,12 @@ def _entry(bead: Bead | None, entry: Entry, event: Event) -> Bead | None:
             attempt=entry.attempt, token=entry.token, job="", sent_at=entry.at, retry_at=None, sign=None,
             deadline=_deadline(entry), matches=matches, runs=runs, outage="", reverted=False, unclear="",
         )  # fmt: skip
-    if entry.kind is Kind.RESTORE:
+    if entry.kind is EntryKind.RESTORE:
         return _restored(bead, entry, event)
-    if entry.kind is Kind.RENAMED:
+    if entry.kind is EntryKind.RENAMED:
         return _goes_on(bead, entry, event)
-    if bead is None and entry.kind is Kind.MANUAL_RETRY:
-        return _enter(event, event.facts or Facts(), entry.version)  # we had blocked it
+    if bead is None and entry.kind is EntryKind.MANUAL_RETRY:
+        return _enter(event, event.facts or RuleMatch(), entry.version)  # we had blocked it
     if bead is None:
         return None  # it left before the report came: the ledger has it, the state need not
     bead = bead._replace(version=entry.version)
@@ -385,7 +385,7 @@ def _answered(bead: Bead, entry: Entry, event: Event) -> Bead | None:
         return bead
     step = _STEPS[entry.kind]
     after = step(bead, entry, event)
-    owed = f"dispatched: job={entry.job}" if entry.kind is Kind.DISPATCHED and not entry.wrote.note else ""
+    owed = f"dispatched: job={entry.job}" if entry.kind is EntryKind.DISPATCHED and not entry.wrote.note else ""
     return _lost(after, owed) if after is not None and owed else after
 
 
@@ -400,7 +400,7 @@ def _unknown(bead: Bead, entry: Entry, event: Event) -> Bead | None:
         if settled is None or settled.phase is not Phase.UNKNOWN:
             return settled
     swept = bead.sign is not None and bead.sign.commit == bead.cause  # into the claim's own commit: it was there before
-    if bead.sign is not None and not swept and after_claim(bead, bead.sign):
+    if bead.sign is not None and not swept and proves_running(bead, bead.sign):
         return unknown._replace(
             phase=Phase.RUNNING,
             outage="",
@@ -429,7 +429,7 @@ def _goes_on(bead: Bead | None, entry: Entry, event: Event) -> Bead | None:
     known = entry_payloads.Attempt.decode(entry.detail)
     if bead is not None and bead.was:
         return bead._replace(version=entry.version)
-    facts = event.facts or Facts()
+    facts = event.facts or RuleMatch()
     base = bead or Bead(id=entry.bead, phase=Phase.WAITING, rule=entry.rule, since=entry.at, cause=entry.cause)
     phase = next((one for one in Phase if one.value == known.phase), Phase.HELD)
     back = base._replace(
@@ -457,8 +457,8 @@ def _under_way(phase: object) -> Phase:
 
 def _failed(bead: Bead, entry: Entry, event: Event) -> Bead | None:
     if target_outages.is_unreachable(entry) or entry_payloads.Ended.decode(entry.detail).uncounted:
-        return _uncounted(bead, entry, event)
-    phase = Phase.QUARANTINED if entry.kind is Kind.QUARANTINED else Phase.BACKOFF
+        return _return_to_queue(bead, entry, event)
+    phase = Phase.QUARANTINED if entry.kind is EntryKind.QUARANTINED else Phase.BACKOFF
     failed = bead._replace(
         phase=phase, rule=_matched(bead, event), since=entry.at, cause=event.commit, reason=entry.reason, reason_code=entry.reason_code, token="", job="",
         deadline=None, retry_at=entry_payloads.Ended.decode(entry.detail).retry_at, sign=None, attempt=entry.attempt, reverted=False,
@@ -467,7 +467,7 @@ def _failed(bead: Bead, entry: Entry, event: Event) -> Bead | None:
     return failed if bead.matches or _owes(entry) else _elsewhere(failed, event)
 
 
-def _uncounted(bead: Bead, entry: Entry, event: Event) -> Bead | None:
+def _return_to_queue(bead: Bead, entry: Entry, event: Event) -> Bead | None:
     """Busy, unreachable, released, or the rule stopped: back to waiting, and the attempt does not count."""
     attempt = max(0, bead.attempt - 1)
     back = bead._replace(
@@ -530,7 +530,7 @@ def _ended(bead: Bead, entry: Entry, event: Event) -> Bead | None:
     return None
 
 
-def _noted(bead: Bead, entry: Entry, event: Event) -> Bead | None:
+def _clear_lost_note(bead: Bead, entry: Entry, event: Event) -> Bead | None:
     return bead._replace(lost_note="", unwritten="")
 
 
@@ -543,7 +543,7 @@ def _elsewhere(bead: Bead, event: Event) -> Bead | None:
         )  # fmt: skip
     if bead.runs:
         return bead._replace(phase=Phase.RUNNING, since=at)
-    return _enter(event, event.facts or Facts(), bead.version)
+    return _enter(event, event.facts or RuleMatch(), bead.version)
 
 
 def _matched(bead: Bead, event: Event) -> str:
@@ -551,21 +551,21 @@ def _matched(bead: Bead, event: Event) -> str:
     return (event.facts and event.facts.matches) or bead.rule
 
 
-_STEPS: dict[Kind, Callable[[Bead, Entry, Event], Bead | None]] = {
-    Kind.DISPATCHED: _dispatched,
-    Kind.UNKNOWN: _unknown,
-    Kind.OVERDUE: _unknown,
-    Kind.FAILED: _failed,
-    Kind.QUARANTINED: _failed,
-    Kind.RETRY: _failed,
-    Kind.REQUEUE: _failed,
-    Kind.BUSY: _uncounted,
-    Kind.RELEASE: _uncounted,
-    Kind.STOPPED: _uncounted,
-    Kind.GIVE_UP: _ended,
-    Kind.REAP: _ended,
-    Kind.NOTE: _noted,
-    Kind.MANUAL_RETRY: _retried,
-    Kind.MANUAL_RELEASE: _released,
-    Kind.MANUAL_STOP: _ended,
+_STEPS: dict[EntryKind, Callable[[Bead, Entry, Event], Bead | None]] = {
+    EntryKind.DISPATCHED: _dispatched,
+    EntryKind.UNKNOWN: _unknown,
+    EntryKind.OVERDUE: _unknown,
+    EntryKind.FAILED: _failed,
+    EntryKind.QUARANTINED: _failed,
+    EntryKind.RETRY: _failed,
+    EntryKind.REQUEUE: _failed,
+    EntryKind.BUSY: _return_to_queue,
+    EntryKind.RELEASE: _return_to_queue,
+    EntryKind.STOPPED: _return_to_queue,
+    EntryKind.GIVE_UP: _ended,
+    EntryKind.REAP: _ended,
+    EntryKind.NOTE: _clear_lost_note,
+    EntryKind.MANUAL_RETRY: _retried,
+    EntryKind.MANUAL_RELEASE: _released,
+    EntryKind.MANUAL_STOP: _ended,
 }

@@ -8,7 +8,7 @@ from typing import Any
 
 from dolt_watch.core.model import (
     Entry,
-    Kind,
+    EntryKind,
     Outage,
     State,
     entry_payloads,
@@ -30,13 +30,13 @@ class Targets:
         target, busy = ended.target, ended.busy
         if not target:
             return
-        if entry.kind is Kind.OUTAGE:
+        if entry.kind is EntryKind.OUTAGE:
             self.outages[target] = self._begun(target, entry)
-        elif entry.kind is Kind.RECOVERED:
+        elif entry.kind is EntryKind.RECOVERED:
             self.outages.pop(target, None)
         elif is_unreachable(entry):
             self._failed(target, entry)
-        elif entry.kind is not Kind.BUSY or busy is not None:
+        elif entry.kind is not EntryKind.BUSY or busy is not None:
             self._answered(target)
             if busy is not None:
                 self.busy[target] = busy
@@ -70,7 +70,9 @@ class Targets:
 
 def is_unreachable(entry: Entry) -> bool:
     """A report that the target could not be reached."""
-    return entry.kind in (Kind.FAILED, Kind.UNKNOWN) and bool(entry_payloads.Ended.decode(entry.detail).unreachable)
+    return entry.kind in (EntryKind.FAILED, EntryKind.UNKNOWN) and bool(
+        entry_payloads.Ended.decode(entry.detail).unreachable
+    )
 
 
 def _next_try(entry: Entry) -> datetime:

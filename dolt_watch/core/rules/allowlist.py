@@ -45,7 +45,7 @@ COMPARISONS = (
     exp.Is,
 )
 
-ARGS: dict[type[Any], frozenset[str]] = {
+ALLOWED_ARGS: dict[type[Any], frozenset[str]] = {
     **{kind: _TWO for kind in (exp.And, exp.Or, exp.Escape, *COMPARISONS)},
     **{kind: _TWO for kind in (exp.Add, exp.Sub, exp.Mul, exp.IntDiv, exp.Mod, exp.Nullif, exp.Left, exp.Right)},
     **{kind: _ONE for kind in (exp.Column, exp.Boolean, exp.Null, exp.Paren, exp.Not, exp.Neg)},

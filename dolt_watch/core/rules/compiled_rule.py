@@ -95,7 +95,7 @@ def compile_rule(rule: Rule, columns: Mapping[str, str], dialect: str) -> Compil
             return f"({renderer.render(tree, dialect, prefix)})"
 
         used = set().union(*(columns_of(tree) for tree in (when, running, *ranks)))
-        marked, put_back = renderer.render_put_back(when, dialect, PUT_BACK)
+        marked, put_back = renderer.render_with_placeholders(when, dialect, PUT_BACK)
         return CompiledRule(
             rule=rule.name,
             when_from=text(when, "from_"),
@@ -185,7 +185,7 @@ def _comparable(value: Any) -> tuple[int, Any]:
     return (5, repr(value))
 
 
-def rank_key(rank: Sequence[Any], descending: Sequence[bool], bead: str) -> Any:
+def queue_sort_key(rank: Sequence[Any], descending: Sequence[bool], bead: str) -> Any:
     """A sort key: NULLs first where ascending, last where descending (as MySQL); equal ranks go by the bead's id."""
     keys: list[Any] = [_comparable(value) for value in rank]
     for place, down in enumerate(descending[: len(keys)]):  # where nothing is said: ascending

@@ -18,7 +18,7 @@ from sqlglot.dialects.dialect import Dialect
 from sqlglot.errors import ErrorLevel, ParseError, SqlglotError
 from sqlglot.tokenizer_core import TokenType
 
-from dolt_watch.core.rules.allowlist import ARGS, BARE, COMPARISONS, FUNCTIONS, OPERATORS, WHY
+from dolt_watch.core.rules.allowlist import ALLOWED_ARGS, BARE, COMPARISONS, FUNCTIONS, OPERATORS, WHY
 from dolt_watch.core.rules.running_condition import columns_of
 from dolt_watch.errors import RuleError
 
@@ -187,7 +187,7 @@ class Source:
 
     def _check(self, node: Any, known: Mapping[str, str]) -> None:
         at = _place(node)
-        allowed = ARGS.get(type(node))
+        allowed = ALLOWED_ARGS.get(type(node))
         if allowed is None or any(value for name, value in node.args.items() if name not in allowed):
             self.fail(
                 f"{type(node).__name__.upper()} cannot be used in a rule",

@@ -20,7 +20,7 @@ def render(tree: exp.Expr, dialect: str, prefix: str) -> str:
     return _render(tree, dialect, lambda column: _quoted(prefix + column))
 
 
-def render_put_back(tree: exp.Expr, dialect: str, columns: Sequence[str]) -> tuple[str, tuple[str, ...]]:
+def render_with_placeholders(tree: exp.Expr, dialect: str, columns: Sequence[str]) -> tuple[str, tuple[str, ...]]:
     """With a ``?`` for each use of these columns; and which columns, in order of appearance in the text."""
     marked = _render(tree, dialect, lambda column: f"\0{column}\0" if column in columns else _quoted(column))
     return _MARK.sub("?", marked), tuple(_MARK.findall(marked))

@@ -21,7 +21,7 @@ from pymysql.converters import conversions
 from pymysql.cursors import SSCursor
 
 from dolt_watch.engines import Param, Row
-from dolt_watch.engines.address import Address
+from dolt_watch.engines.address import ServerAddress
 from dolt_watch.engines.dolt.connection_errors import reason
 from dolt_watch.engines.dolt.errors import LOST, is_tls, translate
 from dolt_watch.engines.sql_text import moment, split
@@ -66,7 +66,7 @@ class Answer(NamedTuple):
 class Link:
     """Sends statements; knows whether a transaction is open. Raises the classes of ``errors`` only."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: ServerAddress) -> None:
         self.address = address
         self.in_transaction = False
         self._connection: Connection[Any] | None = None

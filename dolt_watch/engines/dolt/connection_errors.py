@@ -12,7 +12,7 @@ import socket
 import ssl
 from typing import NamedTuple
 
-from dolt_watch.engines.address import Address
+from dolt_watch.engines.address import ServerAddress
 
 TOO_MANY = 1040
 HOST_BLOCKED = frozenset({1129, 1130})
@@ -30,7 +30,7 @@ class Reach(NamedTuple):
     fix: str
 
 
-def reason(code: int, text: str, cause: BaseException | None, address: Address, seconds: float) -> Reach:
+def reason(code: int, text: str, cause: BaseException | None, address: ServerAddress, seconds: float) -> Reach:
     """Return why no connection was made.
 
     Args:
@@ -94,7 +94,7 @@ def _full(at: str) -> Reach:
     )
 
 
-def _start(address: Address) -> str:
+def _start(address: ServerAddress) -> str:
     if address.socket:
         return f"dolt sql-server --socket {address.socket}"
     if address.managed:

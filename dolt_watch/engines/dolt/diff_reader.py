@@ -30,15 +30,15 @@ from dolt_watch.errors import (
     UnknownCommit,
 )
 
-PIECE = 400
+BATCH_EDGES = 400
 """Edges of which as many as can be are read at once."""
 
-LIST = 200
+MAX_LISTED = 200
 """Edges that a query names. To plan one takes the server about 2 ms, and longer than in proportion where it names many; of issues, an edge takes
 0.30 ms by 100, 0.27 by 200, 0.30 by 400.
 """
 
-WALK = 50
+MIN_LINEAR = 50
 """From so many edges on they are walked, not named."""
 
 _NOT_THERE = (NoSuchTable, SchemaChanged, UnknownCommit, NoSuchDatabase, AccessDenied)
@@ -50,7 +50,7 @@ _SIDED = re.compile(r"\b(?:from|to)_\w+")
 """A column of a diff in an expression."""
 
 
-class Differ:
+class DiffReader:
     def __init__(self, link: Link, columns: Callable[[str], dict[str, str]]) -> None:
         self._link = link
         self._columns = columns
@@ -100,7 +100,7 @@ class Differ:
         """`dolt_diff` compares a commit with its first parent: edges to another parent are all taken."""
         source = self._at(edges[-1].commit, "dolt_diff")
         marked: set[str] = set()
-        for some in chunks(edges, LIST):
+        for some in chunks(edges, MAX_LISTED):
             hashes = ", ".join(f"'{edge.commit}'" for edge in some)
             sql = f"SELECT DISTINCT commit_hash FROM {source} WHERE schema_change AND commit_hash IN ({hashes})"
             marked.update(row[0] for row in self._link.send(sql, again=True).rows)
@@ -116,21 +116,21 @@ class Differ:
     def rows(
         self, table: str, edges: Iterable[Edge], columns: Sequence[str], at: str | None = None
     ) -> Iterator[tuple[Edge, Row]]:
-        for chunk in chunks(edges, PIECE):
+        for chunk in chunks(edges, BATCH_EDGES):
             straight = lines(chunk, self._parents)
-            found = self._walked(table, straight, columns, at)
-            for named in chunks([edge for edge in straight if edge not in found], LIST):
+            found = self._read_linear(table, straight, columns, at)
+            for named in chunks([edge for edge in straight if edge not in found], MAX_LISTED):
                 found |= self._named(table, named, columns, at)
             if at is not None:
                 self._account(table, straight, found)
             for edge in chunk:
                 rows = found.get(edge)
-                for row in self._between(table, edge, columns, at) if rows is None else rows:
+                for row in self._read_pairwise(table, edge, columns, at) if rows is None else rows:
                     yield edge, row
 
-    def _walked(self, table: str, edges: Sequence[Edge], columns: Sequence[str], at: str | None) -> Found:
+    def _read_linear(self, table: str, edges: Sequence[Edge], columns: Sequence[str], at: str | None) -> Found:
         """The rows of the newest of those edges, as far down as one row for each of them reaches; none where the walk would not be along a line."""
-        down = self._down(edges) if len(edges) >= WALK else {}
+        down = self._down(edges) if len(edges) >= MIN_LINEAR else {}
         if not down:
             return {}
         source = self._at(edges[-1].commit, f"dolt_diff_{table}")
@@ -211,7 +211,7 @@ class Differ:
             return False
         return bool(answer.rows[0][0])
 
-    def _between(self, table: str, edge: Edge, columns: Sequence[str], at: str | None) -> list[Row]:
+    def _read_pairwise(self, table: str, edge: Edge, columns: Sequence[str], at: str | None) -> list[Row]:
         source = f"DOLT_DIFF('{edge.parent}', '{edge.commit}', '{table}')"
         try:
             return [row[2:] for row in self._read(columns, source)]

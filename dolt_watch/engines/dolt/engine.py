@@ -11,10 +11,10 @@ from typing import Any, Self
 
 from dolt_watch.engines import WORKING, Changed, Commit, Edge, Leader, Param, Row
 from dolt_watch.engines.absent_columns import reads_history, with_missing
-from dolt_watch.engines.address import Address
+from dolt_watch.engines.address import ServerAddress
 from dolt_watch.engines.dolt.connection import Answer, Link
-from dolt_watch.engines.dolt.diff_reader import Differ
-from dolt_watch.engines.sql_text import MERGING, SYSTEM, hash_of, name
+from dolt_watch.engines.dolt.diff_reader import DiffReader
+from dolt_watch.engines.sql_text import MERGING, SYSTEM, checked_hash, name
 from dolt_watch.errors import (
     DatabaseError,
     DoltWatchError,
@@ -73,7 +73,7 @@ class DoltTransaction:
             self._link.end("COMMIT")
         except DoltWatchError as error:
             self._abandon()
-            raise _unsure(error) from error
+            raise _mark_commit_unknown(error) from error
         self._over = True
 
     def dolt_commit(self, tables: Sequence[str], message: str, author: str) -> str:
@@ -88,7 +88,7 @@ class DoltTransaction:
             rows = self._link.send("CALL DOLT_COMMIT('-m', ?, '--author', ?)", (message, author)).rows
         except DoltWatchError as error:
             self._abandon()
-            raise _unsure(error) from error
+            raise _mark_commit_unknown(error) from error
         self._abandon()
         if not rows or not rows[0][0]:
             raise NothingToCommit(where=self._link.address.where)
@@ -122,11 +122,11 @@ class DoltEngine:
     name = "dolt"
     dialect = "mysql"
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: ServerAddress) -> None:
         """Connects. Raises Unreachable, AccessDenied, NoSuchDatabase, SettingsError (CA file)."""
         self.address = address
         self._link = Link(address)
-        self._diff = Differ(self._link, self.columns)
+        self._diff = DiffReader(self._link, self.columns)
         self._led_by = 0
         """Number of the connection that holds the scheduler lock, 0: none does."""
 
@@ -310,7 +310,7 @@ class DoltEngine:
             yield edge
 
     def _hash(self, commit: str) -> str:
-        return hash_of(commit, HASH, self.address.where)
+        return checked_hash(commit, HASH, self.address.where)
 
     def _hash_or_working(self, commit: str) -> str:
         return commit if commit == WORKING else self._hash(commit)
@@ -344,7 +344,7 @@ def _parents(text: str | None) -> tuple[str, ...]:
     return tuple((text or "").replace(",", " ").split())
 
 
-def _unsure(error: DoltWatchError) -> DoltWatchError:
+def _mark_commit_unknown(error: DoltWatchError) -> DoltWatchError:
     """An answer lost on a commit is no 'no': say so."""
     if isinstance(error, Unreachable):
         error.with_detail("; it is not known whether the commit took place")

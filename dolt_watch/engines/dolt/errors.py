@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 
-from dolt_watch.engines.address import PASSWORD_FIX, Address
+from dolt_watch.engines.address import PASSWORD_FIX, ServerAddress
 from dolt_watch.errors import (
     AccessDenied,
-    BeadGone,
+    BeadNotFound,
     BranchDenied,
     Conflict,
     DatabaseError,
@@ -36,7 +36,7 @@ LOGIN = frozenset({1044, 1045, 1698})
 PRIVILEGE = frozenset({1142, 1143, 1227, 1370})
 
 _TEXTS: tuple[tuple[str, type[DoltWatchError]], ...] = (
-    (r"foreign key constraint violation.*referencedtable: issues\b", BeadGone),
+    (r"foreign key constraint violation.*referencedtable: issues\b", BeadNotFound),
     (r"the table\(s\) .* (are in conflict|have constraint violations)", MergeInProgress),
     (r"table has unknown fields", OlderDolt),
     (r"constraint violations", Conflict),
@@ -72,7 +72,7 @@ def kind_of(code: int, text: str) -> type[DoltWatchError]:
     if code in {1213, 1062}:
         return Conflict
     if code == 1452:
-        return BeadGone if re.search(_ISSUES, text, re.IGNORECASE) else DatabaseError
+        return BeadNotFound if re.search(_ISSUES, text, re.IGNORECASE) else DatabaseError
     if code == 1146 or (code == 1105 and missing_table(text)):
         return NoSuchTable
     if code in {1049, 1046}:
@@ -88,7 +88,7 @@ def kind_of(code: int, text: str) -> type[DoltWatchError]:
     return SchemaChanged if code == 1054 else DatabaseError
 
 
-def translate(code: int, text: str, address: Address) -> DoltWatchError:
+def translate(code: int, text: str, address: ServerAddress) -> DoltWatchError:
     """A server's or the driver's error as ours, with what mends it. The password is cut out, should a text ever hold it."""
     if address.password:
         text = text.replace(address.password, "***")
@@ -102,7 +102,7 @@ def translate(code: int, text: str, address: Address) -> DoltWatchError:
     return kind(f"{_meaning(kind)} ({said})", where=address.where, fix=_fix(kind, code, text, address))
 
 
-def _tls(text: str, address: Address) -> tuple[str, str] | None:
+def _tls(text: str, address: ServerAddress) -> tuple[str, str] | None:
     """What is wrong with TLS, and what mends it; None where nothing is. pymysql tells a certificate that it does not take as 2003."""
     if not address.encrypted:
         return None
@@ -123,7 +123,7 @@ def _tls(text: str, address: Address) -> tuple[str, str] | None:
     return None
 
 
-def is_tls(text: str, address: Address) -> bool:
+def is_tls(text: str, address: ServerAddress) -> bool:
     """Return whether the text tells of TLS that failed."""
     return _tls(text, address) is not None
 
@@ -132,7 +132,7 @@ def _meaning(kind: type[DoltWatchError]) -> str:
     return (kind.__doc__ or "").strip().split("\n")[0].rstrip(".")
 
 
-def _fix(kind: type[DoltWatchError], code: int, text: str, address: Address) -> str | None:
+def _fix(kind: type[DoltWatchError], code: int, text: str, address: ServerAddress) -> str | None:
     client = f"dolt --host {address.host} --port {address.port} --user {address.user} sql -q"
     if kind is Unreachable:
         if address.socket:
@@ -161,7 +161,7 @@ def _fix(kind: type[DoltWatchError], code: int, text: str, address: Address) -> 
     return None
 
 
-def _branch_fix(text: str, address: Address) -> str:
+def _branch_fix(text: str, address: ServerAddress) -> str:
     """Return the row of ``dolt_branch_control`` that lets the user write. A longer match wins."""
     found = re.search(r"`([^`]*)`@`[^`]*` does not have .* on branch `([^`]*)`", text)
     user, branch = found.groups() if found else (address.user, "%")

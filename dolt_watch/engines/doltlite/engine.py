@@ -19,7 +19,7 @@ from dolt_watch.engines.absent_columns import reads_history, with_missing
 from dolt_watch.engines.doltlite.errors import translate
 from dolt_watch.engines.doltlite.loader import load
 from dolt_watch.engines.doltlite.transpiler import transpile
-from dolt_watch.engines.sql_text import MERGING, SYSTEM, chunks, gaps, hash_of, moment, name
+from dolt_watch.engines.sql_text import MERGING, SYSTEM, checked_hash, chunks, gaps, moment, name
 from dolt_watch.errors import (
     DatabaseError,
     NoSuchDatabase,
@@ -371,7 +371,7 @@ class DoltLiteEngine:
         self._connection.close()
 
     def _hash(self, commit: str) -> str:
-        return hash_of(commit, HASH, self.path)
+        return checked_hash(commit, HASH, self.path)
 
     def _hash_or_working(self, commit: str) -> str:
         return commit if commit == WORKING else self._hash(commit)

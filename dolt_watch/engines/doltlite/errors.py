@@ -6,7 +6,7 @@ import re
 
 from dolt_watch.errors import (
     AccessDenied,
-    BeadGone,
+    BeadNotFound,
     Conflict,
     DatabaseError,
     DoltWatchError,
@@ -19,7 +19,7 @@ from dolt_watch.errors import (
 )
 
 _NAMES: tuple[tuple[str, type[DoltWatchError]], ...] = (
-    ("SQLITE_CONSTRAINT_FOREIGNKEY", BeadGone),  # every foreign key of beads' tables refers to issues
+    ("SQLITE_CONSTRAINT_FOREIGNKEY", BeadNotFound),  # every foreign key of beads' tables refers to issues
     ("SQLITE_CONSTRAINT_PRIMARYKEY", Conflict),
     ("SQLITE_CONSTRAINT_UNIQUE", Conflict),
     ("SQLITE_CONSTRAINT_ROWID", Conflict),

@@ -52,7 +52,7 @@ def transpile(sql: str) -> tuple[str, ...]:
         if isinstance(tree, exp.Command):
             raise ValueError(f"not understood: {sql[:80]}")
         indexes = _indexes(tree) if isinstance(tree, exp.Create) else []
-        tree = tree.transform(_mend)
+        tree = tree.transform(_rewrite)
         return tuple(node.sql(dialect="sqlite", normalize_functions=False) for node in (tree, *indexes))
     except Exception as error:
         raise DatabaseError(f"this SQL has no DoltLite form: {error}", where=sql[:200]) from error
@@ -62,7 +62,7 @@ def _function(sql: str) -> Any:
     return exp.paren(parse_one(sql, read="sqlite"), copy=False)
 
 
-def _mend(node: Any) -> Any:
+def _rewrite(node: Any) -> Any:
     if isinstance(node, exp.Anonymous):
         return _anonymous(node)
     if isinstance(node, exp.Uuid):

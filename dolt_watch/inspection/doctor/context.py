@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from functools import cached_property
 
-from dolt_watch.checkpoint.poll import Look, Looker
+from dolt_watch.checkpoint.poll import Poller, PollResult
 from dolt_watch.config import Settings
-from dolt_watch.controller.context import Survey
+from dolt_watch.controller.context import StateSurvey
 from dolt_watch.core.decisions.policy import Policy
 from dolt_watch.core.model import Capacity
 from dolt_watch.engines import Engine
@@ -20,7 +20,7 @@ class Case:
     """What the checks look at; each thing is read once, when it is first asked for."""
 
     def __init__(
-        self, settings: Settings, engine: Engine, policy: Policy, rule_hashes: Mapping[str, str], survey: Callable[[], Survey],
+        self, settings: Settings, engine: Engine, policy: Policy, rule_hashes: Mapping[str, str], survey: Callable[[], StateSurvey],
         machine: Callable[[], datetime], capacity: Callable[[str], Capacity] = lambda name: Capacity(None),
     ) -> None:  # fmt: skip
         self.settings, self.engine, self.policy, self.rule_hashes = settings, engine, policy, rule_hashes
@@ -31,13 +31,13 @@ class Case:
         self._survey = survey
 
     @cached_property
-    def survey(self) -> Survey:
+    def survey(self) -> StateSurvey:
         """The state at HEAD, and what holds each bead."""
         return self._survey()
 
     @cached_property
-    def look(self) -> Look:
-        return Looker(self.engine).look()
+    def look(self) -> PollResult:
+        return Poller(self.engine).look()
 
 
 Check = Callable[[Case], Iterator[Finding]]

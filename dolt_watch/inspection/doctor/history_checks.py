@@ -8,7 +8,7 @@ from itertools import groupby
 
 from dolt_watch import __version__
 from dolt_watch.beads.migration import NOT_COMMITTED, uncommitted_migration
-from dolt_watch.checkpoint.poll import Seen
+from dolt_watch.checkpoint.poll import TableState
 from dolt_watch.config import hash_of_text
 from dolt_watch.core.model import entry_payloads
 from dolt_watch.inspection.doctor.context import Case
@@ -73,7 +73,7 @@ def uncommitted(case: Case) -> Iterator[Finding]:
         yield ok("uncommitted", f"{told}: the next tick commits it" if since else "nothing in beads' tables")
 
 
-def _since(seen: Seen | None, hash: str) -> datetime | None:
+def _since(seen: TableState | None, hash: str) -> datetime | None:
     """Known only where a tick saw it, as it stands now."""
     return seen.since if seen is not None and seen.dirty and seen.hash == hash else None
 

@@ -32,7 +32,7 @@ OURS: dict[str, Check] = {
 }  # fmt: skip
 
 
-def examine(case: Case) -> Iterator[Finding]:
+def run_all(case: Case) -> Iterator[Finding]:
     """Where the database is not usable, what can be said without it."""
     yield from attempt(SERVER, case)
     usable = True

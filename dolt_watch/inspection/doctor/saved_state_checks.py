@@ -7,19 +7,19 @@ from typing import Any
 
 import orjson
 
-from dolt_watch.checkpoint.poll import Look, Looker
-from dolt_watch.checkpoint.state_store import Store, record
+from dolt_watch.checkpoint.poll import Poller, PollResult
+from dolt_watch.checkpoint.state_store import StateStore, record
 from dolt_watch.core.model import Bead, State
 from dolt_watch.inspection.doctor.context import Case
 from dolt_watch.inspection.doctor.findings import Finding, failure, ok, warning
-from dolt_watch.replay.replayer import Past
+from dolt_watch.replay.replayer import HistoryReplayer
 
 ANEW = "UPDATE watch_cursor SET rules = '' WHERE id = 1;   (the next tick then makes the state anew, and says so in history)"
 
 
 def saved(case: Case) -> Iterator[Finding]:
     """Costs one pass over the commits since the state was made."""
-    look, state = _stable(case)
+    look, state = _consistent_read(case)
     engine = case.engine
     if not look.commit:
         yield ok("saved", "nothing saved yet")
@@ -31,7 +31,7 @@ def saved(case: Case) -> Iterator[Finding]:
     if not (engine.is_ancestor(look.commit, look.head) and engine.is_ancestor(state.made, look.commit)):
         yield ok("saved", "not compared: history does not hold where it was made (any more)")
         return
-    folded, _, commits = Past(engine, case.policy, look.commit).folded(state.made)
+    folded, _, commits = HistoryReplayer(engine, case.policy, look.commit).folded(state.made)
     differences = list(_differences(state, folded))
     if differences:
         more = f" and {len(differences) - 3} more" if len(differences) > 3 else ""
@@ -40,12 +40,12 @@ def saved(case: Case) -> Iterator[Finding]:
         yield ok("saved", f"the same as history folded anew ({len(state.beads)} beads, {commits} commits)")
 
 
-def _stable(case: Case) -> tuple[Look, State]:
+def _consistent_read(case: Case) -> tuple[PollResult, State]:
     """Cursor and beads that belong together: a tick may save between the two reads."""
-    look = Looker(case.engine).look()
+    look = Poller(case.engine).look()
     while True:
-        state = Store(case.engine).state(look)
-        again = Looker(case.engine).look()
+        state = StateStore(case.engine).state(look)
+        again = Poller(case.engine).look()
         if again.saved == look.saved:
             return look, state
         look = again

@@ -6,8 +6,8 @@ import time
 from collections.abc import Iterator
 from datetime import timedelta
 
-from dolt_watch.engines.address import Address
-from dolt_watch.engines.clock import database_now
+from dolt_watch.engines.address import ServerAddress
+from dolt_watch.engines.clock import server_time
 from dolt_watch.errors import (
     AccessDenied,
     BranchDenied,
@@ -19,7 +19,7 @@ from dolt_watch.errors import (
 )
 from dolt_watch.inspection.doctor.context import Case
 from dolt_watch.inspection.doctor.findings import LONGEST, Finding, failure, named, numbers, ok, warning
-from dolt_watch.ledger.privileges import NEEDS, Need, grants
+from dolt_watch.ledger.privileges import NEEDS, Privilege, grants
 from dolt_watch.timestamps import ago, iso, utc
 
 TRIED = {"dolt": ("1.86.4", "2.3.1"), "doltlite": ("0.51.3", "0.51.3")}
@@ -56,9 +56,9 @@ def version(case: Case) -> Iterator[Finding]:
 
 def tls(case: Case) -> Iterator[Finding]:
     address = case.settings.address
-    if not isinstance(address, Address):
+    if not isinstance(address, ServerAddress):
         return
-    away = not Address(host=address.host, socket=address.socket).encrypted
+    away = not ServerAddress(host=address.host, socket=address.socket).encrypted
     if address.encrypted:  # the connection is refused where it cannot be
         yield ok("tls", f"encrypted, and verified by {address.ca or 'the authorities of this system'}")
     elif away:
@@ -72,7 +72,7 @@ def tls(case: Case) -> Iterator[Finding]:
 def privileges(case: Case) -> Iterator[Finding]:
     """By probes that need a privilege and do nothing: a user may not read its own grants on Dolt, and roles may give it more."""
     address = case.settings.address
-    if not isinstance(address, Address):
+    if not isinstance(address, ServerAddress):
         return
     missing = []
     for need in NEEDS:
@@ -91,7 +91,7 @@ def privileges(case: Case) -> Iterator[Finding]:
             "privileges", f"{user} lacks {', '.join(f'{need.right} on {need.on}' for need in missing)}",
             "as an administrator: " + " ".join(grants(address.database, user, missing)),
         )  # fmt: skip
-    elif _denied(case, Need("DELETE", "issues", "DELETE FROM issues WHERE 1 = 0")) is None:
+    elif _denied(case, Privilege("DELETE", "issues", "DELETE FROM issues WHERE 1 = 0")) is None:
         yield ok(
             "privileges",
             "all that is needed, and more: `dolt_watch init --print-grants USER` shows the least that a user needs",
@@ -100,7 +100,7 @@ def privileges(case: Case) -> Iterator[Finding]:
         yield ok("privileges", "all that is needed")
 
 
-def _denied(case: Case, need: Need) -> AccessDenied | None:
+def _denied(case: Case, need: Privilege) -> AccessDenied | None:
     try:
         with case.engine.transaction() as tx:
             tx.query(need.probe)
@@ -118,7 +118,7 @@ def _denied(case: Case, need: Need) -> AccessDenied | None:
 def clock(case: Case) -> Iterator[Finding]:
     """Decisions go by the database's clock alone; this machine's is what people and logs go by."""
     before = case.machine()
-    database = database_now(case.engine)
+    database = server_time(case.engine)
     after = case.machine()
     skew = max(database - after, before - database, timedelta())
     if skew > SKEW:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from dolt_watch.config import Settings
 from dolt_watch.core.decisions.circuit_breaker import hold
-from dolt_watch.core.decisions.dispatch_policy import of_no_rule
+from dolt_watch.core.decisions.dispatch_policy import orphaned_pauses
 from dolt_watch.core.decisions.policy import standing
 from dolt_watch.core.model import Bead, Capacity, Phase
 from dolt_watch.errors import DoltWatchError
@@ -148,7 +148,7 @@ def switches(case: Case) -> Iterator[Finding]:
         yield warning(
             "switches", says, f"start it; it is tried by itself, and `dolt_watch config` shows [targets.{name}]"
         )
-    idle = of_no_rule(found.state, case.policy, found.now)
+    idle = orphaned_pauses(found.state, case.policy, found.now)
     pauses = standing(found.state, found.now)
     for pause in pauses:
         if pause in idle:

@@ -7,9 +7,9 @@ from datetime import datetime
 
 from dolt_watch.beads import feed_query
 from dolt_watch.checkpoint.poll import WATCHED
-from dolt_watch.controller.loop import Loop
-from dolt_watch.core.model import Capacity, Kind
-from dolt_watch.core.projection.event_deriver import derive
+from dolt_watch.controller.loop import ControlLoop
+from dolt_watch.core.model import Capacity, EntryKind
+from dolt_watch.core.projection.event_deriver import derive_events
 from dolt_watch.engines import Engine
 from dolt_watch.engines.sql_text import chunks
 from dolt_watch.errors import UnknownCommit
@@ -18,23 +18,23 @@ from dolt_watch.inspection.report.lanes import History
 from dolt_watch.inspection.report.view_model import Report, build
 from dolt_watch.inspection.status import Now, ask
 from dolt_watch.ledger.reader import entries
-from dolt_watch.replay.replayer import SLICE, Past, Under
+from dolt_watch.replay.replayer import SLICE, HistoryReplayer, SettingsVersion
 from dolt_watch.sanitize import outside
 
 TITLE = 120
 """Characters of a bead's title that are shown."""
-ANEW = frozenset({Kind.RESYNC, Kind.REPROCESS})
+ANEW = frozenset({EntryKind.RESYNC, EntryKind.REPROCESS})
 
 
-class Gatherer:
+class ReportCollector:
     """Keeps what it folded between reports, and no connection."""
 
     def __init__(self) -> None:
         self._history: History | None = None
-        self._under: Under | None = None
+        self._under: SettingsVersion | None = None
 
     def report(
-        self, loop: Loop, engine: Engine, begin: Callable[[datetime], datetime], only: Collection[str] = (),
+        self, loop: ControlLoop, engine: Engine, begin: Callable[[datetime], datetime], only: Collection[str] = (),
         capacity: Callable[[str], Capacity] | None = None,
     ) -> Report:  # fmt: skip
         """``begin``: of the span, by the database's clock. ``only``: these beads. ``capacity``: asks a target, None asks none. Raises the errors of ``status``."""
@@ -51,15 +51,15 @@ class Gatherer:
         if self._history is not None:
             self._history.forget(now.since, {(entry.bead, entry.version) for entry in now.entries})
 
-    def _folded(self, loop: Loop, engine: Engine, now: Now) -> History:
+    def _folded(self, loop: ControlLoop, engine: Engine, now: Now) -> History:
         history = self._history
         if history is None or not self._goes_on(engine, history, now.head):
             self._history = None  # a half-folded one must not be taken up again
             self._history = history = self._whole(loop, engine, now)
         return history
 
-    def _whole(self, loop: Loop, engine: Engine, now: Now) -> History:
-        past = Past(engine, loop.policy, now.head)
+    def _whole(self, loop: ControlLoop, engine: Engine, now: Now) -> History:
+        past = HistoryReplayer(engine, loop.policy, now.head)
         begin = past.begins()
         made = now.state.made
         if begin is None:  # nothing decided yet: from where the watcher began
@@ -87,11 +87,11 @@ class Gatherer:
         if line is None:
             return False
         for part in chunks(line, SLICE):  # nobody may have looked for weeks
-            lens = feed_query.Lens(under.compiled, list(engine.columns("issues", part[-1].hash)))
+            lens = feed_query.FeedQuery(under.compiled, list(engine.columns("issues", part[-1].hash)))
             for changes in change_feed.read(engine, part, WATCHED, lens):
                 if any(entry.kind in ANEW for entry in changes.entries):
                     return False
-                events = list(derive(changes, under.policy.rules))
+                events = list(derive_events(changes, under.policy.rules))
                 history.projection.fold(events)
                 history.see(changes.commit, changes, events, history.projection)
         return True

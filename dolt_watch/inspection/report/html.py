@@ -16,7 +16,7 @@ from dolt_watch import __version__
 from dolt_watch.core.model import Entry
 from dolt_watch.inspection.report import charts, view_model
 from dolt_watch.inspection.report.view_model import Lane, Report
-from dolt_watch.inspection.status import Standing
+from dolt_watch.inspection.status import BeadStatus
 from dolt_watch.timestamps import ago, iso
 
 LANES = 30
@@ -52,13 +52,13 @@ def _report(report: Report) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _whatif(compared: Any) -> dict[str, Any]:
+def _what_if_context(compared: Any) -> dict[str, Any]:
     from dolt_watch.inspection.report.what_if import given  # late: a live page does without the simulation
 
     return given(compared)
 
 
-KINDS: dict[str, Callable[[Any], dict[str, Any]]] = {"report": _report, "whatif": _whatif}
+KINDS: dict[str, Callable[[Any], dict[str, Any]]] = {"report": _report, "whatif": _what_if_context}
 """Kind of page → what its template, ``templates/<kind>.html``, is given; ``payload`` is what the script draws from."""
 
 
@@ -102,7 +102,7 @@ def _lane(lane: Lane) -> list[Any]:
     ]  # fmt: skip
 
 
-def _standing(bead: Standing, report: Report) -> list[Any]:
+def _standing(bead: BeadStatus, report: Report) -> list[Any]:
     title = report.titles.get(bead.bead, "")
     return [
         bead.bead,

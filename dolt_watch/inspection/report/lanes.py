@@ -14,8 +14,8 @@ from dolt_watch.core.model import (
     Bead,
     CommitChanges,
     Entry,
+    EntryKind,
     Event,
-    Kind,
     Phase,
     entry_payloads,
 )
@@ -29,7 +29,7 @@ HELD_BACK = (Phase.BACKOFF, Phase.QUARANTINED, Phase.HELD)
 UNDER_WAY = (Phase.CLAIMED, Phase.UNKNOWN, Phase.RUNNING)
 
 
-class Stretch(NamedTuple):
+class PhaseInterval(NamedTuple):
     """A bead in one phase, from when to when, and what made it so."""
 
     phase: str
@@ -59,7 +59,7 @@ class History:
     def __init__(self, commit: str, at: datetime, projection: Projection) -> None:
         self.commit, self.begins = commit, at
         self.projection = projection
-        self.lanes: dict[str, list[Stretch]] = {}
+        self.lanes: dict[str, list[PhaseInterval]] = {}
         self.depths: list[Depth] = []
         self.commits: dict[tuple[str, int], str] = {}
         """(bead, version) of an entry → the commit that it stands in."""
@@ -109,7 +109,7 @@ class History:
         lane = self.lanes.get(id)
         at = max(at, lane[-1].begin) if lane else at  # clocks differ, a lane goes on
         for entry in entries:
-            if entry.kind in (Kind.REAP, Kind.REQUEUE):
+            if entry.kind in (EntryKind.REAP, EntryKind.REQUEUE):
                 self._fell_silent(id, entry)
         if after is not None:
             if before is None or _place(before) != _place(after):
@@ -123,7 +123,7 @@ class History:
 
     def _enter(self, bead: Bead, at: datetime, why: str, commit: str = "") -> None:
         self._last[bead.id] = bead
-        stretch = Stretch(
+        stretch = PhaseInterval(
             phase=bead.phase.value,
             begin=at,
             end=None,
@@ -138,14 +138,14 @@ class History:
     def _leave(
         self, bead: Bead, at: datetime, commit: str, entries: Sequence[Entry], event: Event | None, status: str | None
     ) -> None:
-        reaped = next((entry for entry in entries if entry.kind in (Kind.REAP, Kind.GIVE_UP)), None)
+        reaped = next((entry for entry in entries if entry.kind in (EntryKind.REAP, EntryKind.GIVE_UP)), None)
         if reaped is not None:
-            phase, why = (REAPED if reaped.kind is Kind.REAP else STOPPED), reaped.reason
+            phase, why = (REAPED if reaped.kind is EntryKind.REAP else STOPPED), reaped.reason
         else:
             phase, why = _ending(status, event)
         end = None if phase in (REAPED, STOPPED) else at
         self.lanes[bead.id].append(
-            Stretch(
+            PhaseInterval(
                 phase=phase,
                 begin=at,
                 end=end,
@@ -188,7 +188,7 @@ class History:
             self.depths.append(depth)
 
 
-def split(stretch: Stretch, silent_from: datetime) -> Iterable[Stretch]:
+def split(stretch: PhaseInterval, silent_from: datetime) -> Iterable[PhaseInterval]:
     """A running stretch, cut where silence passed the threshold."""
     cut = max(stretch.begin, silent_from)
     silent = stretch._replace(phase=SILENT, begin=cut, why="no sign of life past `stale_after`")

@@ -8,19 +8,19 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from dolt_watch.controller.loop import Loop
+from dolt_watch.controller.loop import ControlLoop
 from dolt_watch.engines import Engine
 from dolt_watch.errors import DoltWatchError
 
 if TYPE_CHECKING:
-    from dolt_watch.inspection.report.collector import Gatherer
+    from dolt_watch.inspection.report.collector import ReportCollector
 
 Answer = tuple[int, str, bytes]
 
 SPAN = timedelta(days=1)
 AT_MOST_EVERY = 5.0
 """Seconds between two computations, however many look."""
-SHARE = 0.05
+MAX_CPU_SHARE = 0.05
 """No more than this part of the time is spent on computing: what takes long is computed more seldom."""
 REFRESH = 10
 """Seconds after which an open page asks again."""
@@ -29,9 +29,9 @@ REFRESH = 10
 class _Live:
     """Computed by whoever asks, in their thread, on a connection of its own: nobody asks, nothing is read."""
 
-    def __init__(self, connect: Callable[[], Engine], make: Callable[[Engine], Loop]) -> None:
+    def __init__(self, connect: Callable[[], Engine], make: Callable[[Engine], ControlLoop]) -> None:
         self.connect, self.make = connect, make
-        self._gatherer: Gatherer | None = None
+        self._gatherer: ReportCollector | None = None
         self._lock = threading.Lock()
         self._answer: Answer = (503, "text/plain; charset=utf-8", b"starting\n")
         self._next = 0.0
@@ -42,15 +42,15 @@ class _Live:
             if begun >= self._next:
                 self._answer = self._computed()
                 ended = time.monotonic()
-                self._next = ended + max(AT_MOST_EVERY, (ended - begun) / SHARE)
+                self._next = ended + max(AT_MOST_EVERY, (ended - begun) / MAX_CPU_SHARE)
             return self._answer
 
     def _computed(self) -> Answer:
         # Imported when somebody looks: a service that nobody looks at does without jinja2.
-        from dolt_watch.inspection.report.collector import Gatherer
+        from dolt_watch.inspection.report.collector import ReportCollector
         from dolt_watch.inspection.report.html import render
 
-        gatherer = self._gatherer = self._gatherer or Gatherer()
+        gatherer = self._gatherer = self._gatherer or ReportCollector()
         try:
             engine = self.connect()
             try:
@@ -63,6 +63,6 @@ class _Live:
         return 200, "text/html; charset=utf-8", render("report", report, refresh=REFRESH).encode()
 
 
-def pages(connect: Callable[[], Engine], make: Callable[[Engine], Loop]) -> Mapping[str, Callable[[], Answer]]:
+def pages(connect: Callable[[], Engine], make: Callable[[Engine], ControlLoop]) -> Mapping[str, Callable[[], Answer]]:
     """Path → page, as ``telemetry.health.Server`` serves them. ``make``: a loop that acts on nothing."""
     return {"/": _Live(connect, make)}

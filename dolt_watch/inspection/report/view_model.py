@@ -8,24 +8,24 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import NamedTuple
 
-from dolt_watch.controller.tick_result import Outcome
+from dolt_watch.controller.tick_result import TickResult
 from dolt_watch.core.decisions.reap_policy import stale_at
-from dolt_watch.core.decisions.recorded_inputs import recall
-from dolt_watch.core.model import Entry, Kind, Phase, Rule, entry_payloads
+from dolt_watch.core.decisions.recorded_inputs import read_inputs
+from dolt_watch.core.model import Entry, EntryKind, Phase, Rule, entry_payloads
 from dolt_watch.core.model.reason_codes import ReasonCode
-from dolt_watch.inspection.report.lanes import HELD_BACK, SILENT, UNDER_WAY, Depth, History, Stretch, split
+from dolt_watch.inspection.report.lanes import HELD_BACK, SILENT, UNDER_WAY, Depth, History, PhaseInterval, split
 from dolt_watch.inspection.status import Now
 from dolt_watch.timestamps import ago
 
 WENT_WRONG = frozenset(
-    {Kind.FAILED, Kind.QUARANTINED, Kind.STOPPED, Kind.RETRY, Kind.GIVE_UP, Kind.UNKNOWN, Kind.OVERDUE, Kind.REAP, Kind.REQUEUE}
+    {EntryKind.FAILED, EntryKind.QUARANTINED, EntryKind.STOPPED, EntryKind.RETRY, EntryKind.GIVE_UP, EntryKind.UNKNOWN, EntryKind.OVERDUE, EntryKind.REAP, EntryKind.REQUEUE}
 )  # fmt: skip
 BUCKETS = tuple(
     timedelta(seconds=seconds) for seconds in (10, 30, 60, 300, 900, 1800, 3600, 4 * 3600, 12 * 3600, 86400)
 )
 
 
-class Number(NamedTuple):
+class Stat(NamedTuple):
     label: str
     value: int
     note: str = ""
@@ -36,7 +36,7 @@ class Lane(NamedTuple):
 
     bead: str
     title: str
-    stretches: tuple[Stretch, ...]
+    stretches: tuple[PhaseInterval, ...]
 
 
 class Bar(NamedTuple):
@@ -44,7 +44,7 @@ class Bar(NamedTuple):
     number: int
 
 
-class Times(NamedTuple):
+class DurationStats(NamedTuple):
     """How long something took: the distribution, and three numbers of it."""
 
     bars: tuple[Bar, ...]
@@ -121,7 +121,7 @@ def _lanes(
     yield from lanes
 
 
-def _clip(stretch: Stretch, since: datetime, now: datetime) -> Stretch | None:
+def _clip(stretch: PhaseInterval, since: datetime, now: datetime) -> PhaseInterval | None:
     """What reaches into the span, with its true beginning. A time past now is a clock's mistake, and shown at the end."""
     end = min(stretch.end or now, now)
     if end < since:
@@ -132,33 +132,33 @@ def _clip(stretch: Stretch, since: datetime, now: datetime) -> Stretch | None:
 
 def _slots(entries: Sequence[Entry]) -> Iterator[tuple[datetime, int]]:
     for entry in reversed(entries):
-        free = [one.slots for one in recall(entry).capacity.values() if one.slots is not None]
+        free = [one.slots for one in read_inputs(entry).capacity.values() if one.slots is not None]
         if free:
             yield entry.at, sum(free)
 
 
-def headline(report: Report) -> list[Number]:
-    """Now: as ``status`` counts. In the span: as the exit code counts (``round.Outcome``)."""
+def headline(report: Report) -> list[Stat]:
+    """Now: as ``status`` counts. In the span: as the exit code counts (``round.TickResult``)."""
     phases = Counter(bead.phase for bead in report.now.beads)
-    done = Outcome()
+    done = TickResult()
     for entry in report.entries:
         done.count(entry.kind)
 
-    def now(label: str, *group: Phase) -> Number:
+    def now(label: str, *group: Phase) -> Stat:
         parts = [f"{phases[phase]} {phase.value}" for phase in group if phases[phase] and len(group) > 1]
-        return Number(label, sum(phases[phase] for phase in group), ", ".join(parts))
+        return Stat(label, sum(phases[phase] for phase in group), ", ".join(parts))
 
     return [
         now("waiting", Phase.WAITING),
         now("under way", *UNDER_WAY),
         now("held back", *HELD_BACK),
-        Number("dispatched", done.dispatched),
-        Number("failed", done.failed, f"and {done.unknown} of unknown outcome" if done.unknown else ""),
-        Number("reaped", done.reaped),
+        Stat("dispatched", done.dispatched),
+        Stat("failed", done.failed, f"and {done.unknown} of unknown outcome" if done.unknown else ""),
+        Stat("reaped", done.reaped),
     ]
 
 
-def waited(report: Report) -> Times | None:
+def waited(report: Report) -> DurationStats | None:
     """From matching its rule to being claimed."""
     return _times(
         [
@@ -170,7 +170,7 @@ def waited(report: Report) -> Times | None:
     )
 
 
-def ran(report: Report) -> Times | None:
+def ran(report: Report) -> DurationStats | None:
     """From the target's word to the end, silence included. What still runs is not counted."""
     spans = []
     for lane in report.lanes:
@@ -184,7 +184,7 @@ def ran(report: Report) -> Times | None:
     return _times(spans)
 
 
-def _times(spans: list[timedelta]) -> Times | None:
+def _times(spans: list[timedelta]) -> DurationStats | None:
     if not spans:
         return None
     spans.sort()
@@ -201,7 +201,7 @@ def _times(spans: list[timedelta]) -> Times | None:
     def at(part: float) -> timedelta:
         return spans[min(len(spans) - 1, int(part * len(spans)))]
 
-    return Times(tuple(bars), len(spans), at(0.5), at(0.95), spans[-1])
+    return DurationStats(tuple(bars), len(spans), at(0.5), at(0.95), spans[-1])
 
 
 def _round(span: timedelta) -> str:
@@ -224,6 +224,6 @@ def _same(entry: Entry) -> str:
         return "no sign of life"
     if ended := entry_payloads.Reaped.decode(entry.detail).ended:
         return f"its job ended {ended}"
-    if entry.kind is Kind.GIVE_UP:
+    if entry.kind is EntryKind.GIVE_UP:
         return "outcome still unknown"
     return entry.reason or "no reason given"

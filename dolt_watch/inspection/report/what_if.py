@@ -12,7 +12,7 @@ from dolt_watch.core.decisions.policy import Policy
 from dolt_watch.core.model.rule import Rule
 from dolt_watch.inspection.report import charts
 from dolt_watch.replay.simulation import formatter
-from dolt_watch.replay.simulation.what_if import Study
+from dolt_watch.replay.simulation.what_if import WhatIfResult
 from dolt_watch.sanitize import outside
 
 LONGEST = 100_000
@@ -22,11 +22,11 @@ LONGEST = 100_000
 class Compared(NamedTuple):
     """A study, and the titles of the beads that it tells of."""
 
-    study: Study
+    study: WhatIfResult
     titles: Mapping[str, str]
 
 
-class Asked(NamedTuple):
+class ChangedSetting(NamedTuple):
     """A setting that is not as it was."""
 
     key: str
@@ -43,7 +43,7 @@ class Chart(NamedTuple):
     peaks: tuple[int, int]
 
 
-def shown(study: Study) -> set[str]:
+def shown(study: WhatIfResult) -> set[str]:
     """Beads that the page names."""
     return {*(pair.bead for pair in study.pairs if pair.difference is not None), *study.waiting}
 
@@ -69,14 +69,14 @@ def given(compared: Compared) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def asked(study: Study) -> list[Asked]:
+def asked(study: WhatIfResult) -> list[ChangedSetting]:
     """Settings that differ from those of the last recorded decision: what the answer is an answer to."""
     stood, now = study.stood, study.question.policy
     if stood is None:
         return []
     before, after = dict(_settings(stood)), dict(_settings(now))
     return [
-        Asked(key, before.get(key, "-"), after.get(key, "-"))
+        ChangedSetting(key, before.get(key, "-"), after.get(key, "-"))
         for key in sorted({**before, **after})
         if before.get(key) != after.get(key)
     ]
@@ -95,7 +95,7 @@ def _text(value: object) -> str:
     return duration_text(value) if isinstance(value, timedelta) else outside(str(value), LONGEST) or "not set"
 
 
-def _chart(study: Study, recorded: Sequence[tuple[Any, int]], what_if: Sequence[tuple[Any, int]]) -> Chart:
+def _chart(study: WhatIfResult, recorded: Sequence[tuple[Any, int]], what_if: Sequence[tuple[Any, int]]) -> Chart:
     values = [value for _, value in (*recorded, *what_if)]
     scale = charts.scale(study.question.begins.date, study.question.ends.date, values)
     peaks = max(value for _, value in recorded), max(value for _, value in what_if)

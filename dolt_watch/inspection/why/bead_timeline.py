@@ -20,7 +20,7 @@ from dolt_watch.beads import feed_query
 from dolt_watch.checkpoint.poll import WATCHED
 from dolt_watch.core.model import CommitChanges, Event, Rule
 from dolt_watch.core.model.columns import target_expression
-from dolt_watch.core.projection.event_deriver import derive
+from dolt_watch.core.projection.event_deriver import derive_events
 from dolt_watch.engines import Commit, Engine, Row
 from dolt_watch.errors import DatabaseError, NoSuchTable, SchemaChanged
 from dolt_watch.history import change_feed, commit_path
@@ -38,7 +38,7 @@ _SECOND = timedelta(seconds=1)
 """A row's own date is in whole seconds, its commit's is not."""
 
 
-class Deed(NamedTuple):
+class TimelineEntry(NamedTuple):
     """One commit, and what it meant for the bead."""
 
     commit: Commit
@@ -69,7 +69,7 @@ def is_cut(engine: Engine, begins: Commit) -> bool:
     return commit is not None and bool(commit.parents)
 
 
-class Trace(NamedTuple):
+class RelatedRow(NamedTuple):
     """Something that the bead left: a row of another table."""
 
     table: str
@@ -77,7 +77,7 @@ class Trace(NamedTuple):
     at: datetime | None
 
 
-class Search:
+class CommitSearch:
     """Looks for one bead along a line. Places number its commits, from 0, where history begins. Nothing is asked for twice."""
 
     def __init__(self, engine: Engine, bead: str, line: Line) -> None:
@@ -124,7 +124,7 @@ class Search:
                 self._lived = [place for place, hash in enumerate(self.hashes) if hash in hashes]
         return self._lived
 
-    def traces(self) -> list[Trace]:
+    def traces(self) -> list[RelatedRow]:
         """What it left, as the last commit has it at which it was there; the decisions as the very last has them."""
         found = []
         for table, (_, at, bead) in _LEFT.items():
@@ -136,10 +136,10 @@ class Search:
                 )
             except NoSuchTable:
                 continue
-            found += [Trace(table, str(key), told(at)) for key, at in rows]
+            found += [RelatedRow(table, str(key), told(at)) for key, at in rows]
         return found
 
-    def near(self, traces: Iterable[Trace]) -> set[int]:
+    def near(self, traces: Iterable[RelatedRow]) -> set[int]:
         """Places at which the row has another date than one before, as far as what it left leads there."""
         ends = {0, self.last}
         for place in self.lived()[:: max(1, len(self.lived()) - 1)]:
@@ -147,7 +147,7 @@ class Search:
         for at in {trace.at for trace in traces if trace.at is not None}:
             first = self.guess(at)
             ends |= {first - 1, first, min(bisect_left(self.dates, at + _SECOND), self.last)}
-        return _halved(pairwise(sorted(ends - {-1})), self.dated)
+        return _bisect_changes(pairwise(sorted(ends - {-1})), self.dated)
 
     def between(self, done: Mapping[str, CommitChanges]) -> set[int]:
         """More places at which the row is not what it was one before: where the changes in ``done`` do not follow from each other."""
@@ -158,13 +158,13 @@ class Search:
                 if before != left:
                     ranges.append((at, place - 1))
                 at, left = place, {} if row.kind == "removed" else row.after
-        return _halved([*ranges, (at, self.last)], self.row)
+        return _bisect_changes([*ranges, (at, self.last)], self.row)
 
     def guess(self, at: datetime) -> int:
         """The first place that is not older."""
         return min(bisect_left(self.dates, at), self.last)
 
-    def appeared(self, trace: Trace) -> int:
+    def first_place_of(self, trace: RelatedRow) -> int:
         """The place at which it came: near its date, else wherever it is. It is known to be there at the end."""
         end = self.last if trace.table == "watch_decision" else (self.lived() or [self.last])[-1]
         high = min(self.guess(trace.at), end) if trace.at is not None else end // 2
@@ -179,7 +179,7 @@ class Search:
             low, high = (low, middle) if self._has(trace, middle) else (middle, high)
         return high
 
-    def _has(self, trace: Trace, place: int) -> bool:
+    def _has(self, trace: RelatedRow, place: int) -> bool:
         key, bead = self._key(trace.table), _LEFT[trace.table][2]
         try:
             sql = f"SELECT COUNT(*) FROM {trace.table} AS OF ? WHERE {bead} = ? AND {key} = ?"
@@ -195,7 +195,7 @@ class Search:
         return self._keys[table]
 
 
-def _halved(ranges: Iterable[tuple[int, int]], ask: Callable[[int], Row]) -> set[int]:
+def _bisect_changes(ranges: Iterable[tuple[int, int]], ask: Callable[[int], Row]) -> set[int]:
     """Places within the ranges at which the answer is not what it was one before; of a range with the same at both ends, none."""
     found, left = set[int](), list(ranges)
     while left:
@@ -210,7 +210,9 @@ def _halved(ranges: Iterable[tuple[int, int]], ask: Callable[[int], Row]) -> set
     return found
 
 
-def life(engine: Engine, line: Line, search: Search, rules: Sequence[Rule], lens: feed_query.Lens) -> list[Deed]:
+def life(
+    engine: Engine, line: Line, search: CommitSearch, rules: Sequence[Rule], lens: feed_query.FeedQuery
+) -> list[TimelineEntry]:
     """In order. ``lens``: of the same rules, with every column of ``issues`` as its cells."""
     traces = search.traces()
     done: dict[str, CommitChanges] = {}
@@ -223,12 +225,16 @@ def life(engine: Engine, line: Line, search: Search, rules: Sequence[Rule], lens
     read(search.between(done))
     shown = {(row.table, row.key) for changes in done.values() for row in changes.rows if row.kind == "added"}
     shown |= {("watch_decision", str(entry.version)) for changes in done.values() for entry in changes.entries}
-    read({search.appeared(trace) for trace in traces if (trace.table, trace.key) not in shown} - {0})
-    return [Deed(commit, tuple(derive(done[commit.hash], rules))) for commit in line.commits if commit.hash in done]
+    read({search.first_place_of(trace) for trace in traces if (trace.table, trace.key) not in shown} - {0})
+    return [
+        TimelineEntry(commit, tuple(derive_events(done[commit.hash], rules)))
+        for commit in line.commits
+        if commit.hash in done
+    ]
 
 
 def _read(
-    engine: Engine, line: Line, places: Sequence[int], bead: str, lens: feed_query.Lens
+    engine: Engine, line: Line, places: Sequence[int], bead: str, lens: feed_query.FeedQuery
 ) -> Iterator[CommitChanges]:
     commits = [line.commits[place - 1] for place in places]
     under = lens.under(engine.columns("issues", commits[-1].hash)) if commits else lens

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 from dolt_watch.beads.readiness import READY, own_checks, readiness_at
 from dolt_watch.beads.schema import tracker_schema
-from dolt_watch.core.decisions.dispatch_policy import in_flight, readies, stops
+from dolt_watch.core.decisions.dispatch_policy import in_flight, stops, time_gates
 from dolt_watch.core.decisions.hold_reasons import Reason
-from dolt_watch.core.decisions.policy import UNCOMMITTED, UNVERSIONED, Due, paused
+from dolt_watch.core.decisions.policy import UNCOMMITTED, UNVERSIONED, NextDue, paused
 from dolt_watch.core.decisions.reap_policy import held_by_lease, last_sign, stale_at
-from dolt_watch.core.model import Bead, Capacity, Check, Hold, Kind, Phase, Rule
+from dolt_watch.core.model import Bead, Capacity, Check, EntryKind, HoldReason, Phase, Rule
 from dolt_watch.core.rules.compiled_rule import Part
 from dolt_watch.engines import Engine
 from dolt_watch.engines.values import plain
@@ -23,7 +23,7 @@ SHOWN = 60
 """Characters of a value that are shown."""
 
 _WAITS = (Phase.WAITING, Phase.BACKOFF)
-_MENDS = {
+REMEDIES = {
     "paused": "`dolt_watch resume`",
     "stopped": "the target's credential, then `dolt_watch resume`",
     "outage": "the target must be reachable again",
@@ -92,7 +92,7 @@ def view(engine: Engine, rule: Rule, bead: str, stands: Stands, columns: Iterabl
     if hold is not None and all(one.holds for one in conditions):  # the plan has the last word
         conditions.append(_condition(hold.gate, False, hold.why))
     to_go = tuple(dict.fromkeys(f"{one.mend} ({one.value})" for one in conditions if not one.holds))
-    goes = not to_go and any(one.kind is Kind.CLAIM and one.bead == bead for one in stands.plan.decisions)
+    goes = not to_go and any(one.kind is EntryKind.CLAIM and one.bead == bead for one in stands.plan.decisions)
     return View(
         rule.name,
         tuple(conditions),
@@ -126,7 +126,7 @@ def _of_bead(
         one = _condition(state.phase, False, state.reason or state.phase)
         yield one._replace(mend=one.mend.replace("ID", state.id))
     elif state is not None:
-        for check in readies(state, stands.policy, stands.now, Due()):
+        for check in time_gates(state, stands.policy, stands.now, NextDue()):
             yield _checked(check)
     if rule.ready:
         for check in own_checks(row, stands.now):
@@ -143,7 +143,7 @@ def _of_bead(
 def _of_rule(rule: Rule, bead: str, stands: Stands) -> Iterator[Condition]:
     if stands.merging:
         yield _condition("merge", False, "somebody's merge stands unfinished")
-    for check in stops(stands.state, rule, stands.policy, stands.now, Due()):
+    for check in stops(stands.state, rule, stands.policy, stands.now, NextDue()):
         yield _checked(check)
     hold = stands.plan.holds.get(bead)
     capacity = stands.outside.capacity.get(rule.target, Capacity(None))
@@ -166,11 +166,11 @@ def _place(rule: Rule, bead: str, reason: Reason | None, stands: Stands) -> Iter
     yield _condition("place", reason.place <= free, value)
 
 
-def _by(hold: Hold | None, gate: str) -> bool:
+def _by(hold: HoldReason | None, gate: str) -> bool:
     return hold is not None and hold.gate == gate
 
 
-def _slots(target: str, capacity: Capacity, hold: Hold | None) -> str:
+def _slots(target: str, capacity: Capacity, hold: HoldReason | None) -> str:
     if hold is not None and hold.gate == "capacity":
         return f"{target}: {hold.why}"
     slots = "not known" if capacity.slots is None else f"{capacity.slots} free"
@@ -201,7 +201,12 @@ def _under_way(rule: Rule, bead: Bead, stands: Stands, matching: tuple[Condition
             Condition("verdict", True, f"the target says of job {bead.job}: {report.word or report.verdict}", "")
         )
     reaped = next(
-        (one for one in stands.plan.decisions if one.bead == bead.id and one.kind in (Kind.REAP, Kind.REQUEUE)), None
+        (
+            one
+            for one in stands.plan.decisions
+            if one.bead == bead.id and one.kind in (EntryKind.REAP, EntryKind.REQUEUE)
+        ),
+        None,
     )
     if reaped is not None:
         return View(
@@ -240,7 +245,7 @@ def _checked(check: Check) -> Condition:
 
 
 def _condition(name: str, holds: bool, value: str) -> Condition:
-    return Condition(str(name), holds, value, _MENDS.get(name, name))
+    return Condition(str(name), holds, value, REMEDIES.get(name, name))
 
 
 def _shown(value: Any) -> str:

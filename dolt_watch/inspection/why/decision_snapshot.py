@@ -10,19 +10,19 @@ from dolt_watch.beads import feed_query
 from dolt_watch.beads.leases import read_leases
 from dolt_watch.beads.migration import NOT_COMMITTED
 from dolt_watch.beads.readiness import readiness_at
-from dolt_watch.controller.loop import Loop
+from dolt_watch.controller.loop import ControlLoop
 from dolt_watch.controller.observer import read_uncommitted
-from dolt_watch.controller.tick_result import Outcome
+from dolt_watch.controller.tick_result import TickResult
 from dolt_watch.core.decisions.hold_reasons import Reasons, in_line, reasons
-from dolt_watch.core.decisions.planner import decide, questions
-from dolt_watch.core.decisions.policy import BOTH, Outside, Plan, Policy, Questions
-from dolt_watch.core.decisions.recorded_inputs import recall
+from dolt_watch.core.decisions.planner import decide, select_candidates
+from dolt_watch.core.decisions.policy import BOTH, Candidates, Observations, Plan, Policy
+from dolt_watch.core.decisions.recorded_inputs import read_inputs
 from dolt_watch.core.model import Capacity, Entry, JobReport, State, Verdict
 from dolt_watch.core.model.target_answers import Answer, Refused
 from dolt_watch.engines import Engine
 from dolt_watch.errors import DoltWatchError
-from dolt_watch.replay.replayer import Past, Under
-from dolt_watch.targets.protocol import Target, Task
+from dolt_watch.replay.replayer import HistoryReplayer, SettingsVersion
+from dolt_watch.targets.protocol import BeadTask, Target
 from dolt_watch.timestamps import iso
 
 UNSEEN = "rows that stood uncommitted then cannot be seen any more"
@@ -37,10 +37,10 @@ class Stands(NamedTuple):
     now: datetime
     state: State
     policy: Policy
-    asked: Questions
-    outside: Outside
+    asked: Candidates
+    outside: Observations
     plan: Plan
-    lens: feed_query.Lens
+    lens: feed_query.FeedQuery
     """The rules, compiled, and the columns of issues."""
     merging: bool = False
     notes: tuple[str, ...] = ()
@@ -51,7 +51,7 @@ class Stands(NamedTuple):
         return reasons(self.state, self.policy, self.plan)
 
 
-class Forgiving:
+class FaultTolerantTargets:
     """Targets by name, of which none fails: one that cannot be opened or asked takes nothing, and says why."""
 
     def __init__(self, targets: Callable[[str], Target]) -> None:
@@ -61,13 +61,13 @@ class Forgiving:
         try:
             return self.targets(name)
         except DoltWatchError as error:
-            return _Absent(name, error.message)
+            return _UnavailableTarget(name, error.message)
 
     def capacity(self, name: str) -> Capacity:
         return self(name).capacity()
 
 
-class _Absent:
+class _UnavailableTarget:
     """A target that cannot be opened."""
 
     timeout = 0.0
@@ -78,7 +78,7 @@ class _Absent:
     def capacity(self) -> Capacity:
         return Capacity(0, self.why, down=True)
 
-    def dispatch(self, task: Task, token: str) -> Answer:
+    def dispatch(self, task: BeadTask, token: str) -> Answer:
         return Refused(self.why)
 
     def verdict(self, job: str, started: datetime | None) -> JobReport:
@@ -87,13 +87,13 @@ class _Absent:
     def close(self) -> None: ...
 
 
-def stands_now(loop: Loop, bead: str) -> Stands:
+def snapshot_now(loop: ControlLoop, bead: str) -> Stands:
     """The loop's own state at HEAD; gates, target and working set asked now. Raises NotMigrated."""
     seen = loop.survey(BOTH)
     asked = _of_one(seen.asked, bead)
     tables = loop.present.seen(seen.look, seen.now)
     _, migration, loose = read_uncommitted(loop.engine, seen.look.head, tables, seen.lens)
-    outside = loop.world.ask(seen.look, asked, seen.now, seen.lens, tables, loose, Outcome())
+    outside = loop.world.ask(seen.look, asked, seen.now, seen.lens, tables, loose, TickResult())
     state = seen.state.beads.get(bead)
     names = {rule.target for rule in seen.policy.rules if state is None or rule.name == state.rule}
     # asked for a bead that does not wait, too
@@ -110,13 +110,13 @@ def stands_now(loop: Loop, bead: str) -> Stands:
     return _stands(seen.look.head, seen.now, seen.state, seen.policy, asked, outside, seen.lens, seen.merging, notes)
 
 
-def stands_then(
+def snapshot_at(
     engine: Engine, policy: Policy, until: str, now: datetime, bead: str, capacity: Callable[[str], Capacity] | None
 ) -> Stands:
     """As history has it at ``until``. ``capacity``: asks a target now; None: as it was last recorded."""
-    past = Past(engine, policy, until)
+    past = HistoryReplayer(engine, policy, until)
     state, under, notes = _folded(past)
-    asked = _of_one(questions(state, under.policy, now, BOTH), bead)
+    asked = _of_one(select_candidates(state, under.policy, now, BOTH), bead)
     queues = in_line(state, under.policy, asked)
     ready = [one.id for rule in under.policy.rules if rule.ready for one in queues[rule.name]]
     holds = readiness_at(engine, ready, past.schema, now, until).holds if ready else {}
@@ -124,12 +124,12 @@ def stands_then(
     known = {name: capacity(name) for name in names} if capacity is not None else _recorded(past.entries, names)
     if not engine.columns("events", until):
         notes = (*notes, NO_EVENTS)
-    lens = feed_query.Lens(under.compiled, list(past.columns))
-    return _stands(until, now, state, under.policy, asked, Outside(known, holds), lens, False, notes)
+    lens = feed_query.FeedQuery(under.compiled, list(past.columns))
+    return _stands(until, now, state, under.policy, asked, Observations(known, holds), lens, False, notes)
 
 
 def _stands(
-    commit: str, now: datetime, state: State, policy: Policy, asked: Questions, outside: Outside, lens: feed_query.Lens, merging: bool,
+    commit: str, now: datetime, state: State, policy: Policy, asked: Candidates, outside: Observations, lens: feed_query.FeedQuery, merging: bool,
     notes: tuple[str, ...],
 ) -> Stands:  # fmt: skip
     plan = decide(state, policy, now, BOTH, asked, outside)
@@ -147,9 +147,9 @@ def _stands(
     )
 
 
-def _folded(past: Past) -> tuple[State, Under, tuple[str, ...]]:
+def _folded(past: HistoryReplayer) -> tuple[State, SettingsVersion, tuple[str, ...]]:
     """From where it was last made anew; before the first decision, as the rows stand."""
-    since = past.made_before(past.until)
+    since = past.last_rebuild_before(past.until)
     if since is None:
         return past.at(past.until, past.current).state(), past.current, (NEVER,) if not past.entries else ()
     state, under, _ = past.folded(since)
@@ -160,12 +160,12 @@ def _recorded(entries: Iterable[Entry], names: Iterable[str]) -> dict[str, Capac
     """Each target's last answer that a decision rested on."""
     found: dict[str, Capacity] = {}
     for entry in entries:
-        for name, one in recall(entry).capacity.items():
+        for name, one in read_inputs(entry).capacity.items():
             found[name] = one._replace(why=f"{one.why or 'asked'} (as recorded {iso(entry.at)})")
     return {name: found.get(name, Capacity(None, "never recorded")) for name in names}
 
 
-def _of_one(asked: Questions, bead: str) -> Questions:
+def _of_one(asked: Candidates, bead: str) -> Candidates:
     """Verdicts are asked of one bead only: each is a request."""
     only = (tuple(one for one in beads if one.id == bead) for beads in (asked.stale, asked.unknown))
     stale, unknown = only

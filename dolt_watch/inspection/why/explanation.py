@@ -6,21 +6,21 @@ from collections.abc import Callable
 from difflib import get_close_matches
 from typing import NamedTuple
 
-from dolt_watch.beads.queue_readiness import matches_too
+from dolt_watch.beads.queue_readiness import other_matching_rules
 from dolt_watch.core.decisions.manual_actions import Found
 from dolt_watch.core.model import Bead
 from dolt_watch.engines import Commit, Engine
 from dolt_watch.errors import SettingsError
-from dolt_watch.inspection.why.bead_timeline import Deed, Search, is_cut, life, line_to
+from dolt_watch.inspection.why.bead_timeline import CommitSearch, TimelineEntry, is_cut, life, line_to
 from dolt_watch.inspection.why.conditions import View, view
 from dolt_watch.inspection.why.decision_snapshot import Stands
 from dolt_watch.sanitize import outside
 
-NEAR = 5_000
+SUGGESTION_POOL = 5_000
 """Ids among which the nearest are looked for."""
 
 
-class Explained(NamedTuple):
+class Explanation(NamedTuple):
     bead: str
     begins: Commit
     """Where history begins."""
@@ -28,7 +28,7 @@ class Explained(NamedTuple):
     """Was it there already then?"""
     shallow: bool
     """History begins at the boundary of a shallow clone: older commits are in its origin only."""
-    deeds: tuple[Deed, ...]
+    deeds: tuple[TimelineEntry, ...]
     stands: Stands
     phase: str
     """'' for none."""
@@ -36,10 +36,10 @@ class Explained(NamedTuple):
     views: tuple[View, ...]
 
 
-def explain(engine: Engine, bead: str, until: str, stand: Callable[[], Stands]) -> Explained:
+def explain(engine: Engine, bead: str, until: str, stand: Callable[[], Stands]) -> Explanation:
     """``stand``: how it stands at ``until``; asked only once the bead is known. Raises SettingsError where there is no such bead."""
     line = line_to(engine, until)
-    search = Search(engine, bead, line)
+    search = CommitSearch(engine, bead, line)
     if not search.lived() and not search.traces():
         raise no_such_bead(engine, bead, until)
     stands = stand()
@@ -47,7 +47,7 @@ def explain(engine: Engine, bead: str, until: str, stand: Callable[[], Stands]) 
     deeds = tuple(life(engine, line, search, policy.rules, stands.lens._replace(cells=list(columns), sides=True)))
     state = stands.state.beads.get(bead)
     if state is not None and state.matches and state.rule in [one.rule for one in stands.lens.rules]:
-        too = matches_too(engine.query, stands.lens.rules, bead, state.rule, stands.commit)
+        too = other_matching_rules(engine.query, stands.lens.rules, bead, state.rule, stands.commit)
         stands = stands._replace(notes=(*stands.notes, too)) if too else stands
     last = [event.entry for deed in deeds for event in deed.events if event.entry is not None]
     status = engine.query(f"SELECT status FROM issues AS OF '{stands.commit}' WHERE id = ?", (bead,))
@@ -57,7 +57,7 @@ def explain(engine: Engine, bead: str, until: str, stand: Callable[[], Stands]) 
         stands = stands._replace(notes=(*stands.notes, told))
     rules = [rule for rule in policy.rules if state is None or rule.name == state.rule]
     views = tuple(view(engine, rule, bead, stands, columns) for rule in rules)
-    return Explained(
+    return Explanation(
         bead=bead,
         begins=line.begins,
         from_the_beginning=bool(search.row(0)),
@@ -79,7 +79,7 @@ def no_such_bead(engine: Engine, bead: str, until: str) -> SettingsError:
             where=f"commit {until}",
             fix="dolt_watch tick   (adopts what is left uncommitted)",
         )
-    ids = [id for (id,) in engine.query(f"SELECT id FROM issues AS OF '{until}' LIMIT {NEAR}")]
+    ids = [id for (id,) in engine.query(f"SELECT id FROM issues AS OF '{until}' LIMIT {SUGGESTION_POOL}")]
     near = get_close_matches(bead, ids, 3, 0.5)
     fix = f"did you mean {', '.join(near)}?" if near else "`bd list` names them"
     return SettingsError(

@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from dolt_watch.core.decisions.recorded_inputs import recall
-from dolt_watch.core.model import REPORTS, Entry, Event, Kind, Sign, What, entry_payloads
+from dolt_watch.core.decisions.recorded_inputs import read_inputs
+from dolt_watch.core.model import REPORTS, ActivitySignal, Entry, EntryKind, Event, What, entry_payloads
 from dolt_watch.engines.values import plain
 from dolt_watch.inspection.event_export import values
-from dolt_watch.inspection.why.bead_timeline import Deed
+from dolt_watch.inspection.why.bead_timeline import TimelineEntry
 from dolt_watch.sanitize import outside
 from dolt_watch.timestamps import iso
 
 LONG = 40
 """Characters of a value that are shown."""
 
-_QUIET = ("updated_at", "content_hash", "row")
+HIDDEN_COLUMNS = ("updated_at", "content_hash", "row")
 """Columns that say nothing by themselves."""
 
 
-def lines(deed: Deed) -> Iterator[tuple[str, str]]:
+def lines(deed: TimelineEntry) -> Iterator[tuple[str, str]]:
     """Lines of (who, what). Where bd wrote its own row of ``events`` beside the change, that names who it was, and is no line of its own."""
     actors = [event.sign.who for event in deed.events if _is_bds(event) and event.sign is not None]
     changed = any(event.entry is None and event.sign is not None and not _is_bds(event) for event in deed.events)
@@ -38,7 +38,7 @@ def lines(deed: Deed) -> Iterator[tuple[str, str]]:
         elif not _is_bds(event):
             yield (actors[0] if actors else event.sign.who if event.sign else deed.commit.author), _did(event)
         elif not changed and event.sign is not None:
-            yield event.sign.who, _says(event, event.sign)
+            yield event.sign.who, _describe_signal(event, event.sign)
 
 
 def _is_bds(event: Event) -> bool:
@@ -48,7 +48,7 @@ def _is_bds(event: Event) -> bool:
 def _did(event: Event) -> str:
     row = event.row
     if event.what is What.SIGN and event.sign is not None:
-        return _says(event, event.sign)
+        return _describe_signal(event, event.sign)
     if row is not None and row.kind == "removed":
         return "deleted"
     means = {What.MATCHED: "matches", What.UNMATCHED: "no longer matches", What.STARTED: "started", What.LEFT: "left"}
@@ -68,12 +68,14 @@ def _cells(event: Event) -> str:
         ]
     else:
         shown = [
-            f"{name} {_short(before.get(name))} → {_short(after.get(name))}" for name in after if name not in _QUIET
+            f"{name} {_short(before.get(name))} → {_short(after.get(name))}"
+            for name in after
+            if name not in HIDDEN_COLUMNS
         ]
     return ", ".join(shown) or "touched"
 
 
-def _says(event: Event, sign: Sign) -> str:
+def _describe_signal(event: Event, sign: ActivitySignal) -> str:
     said = ", ".join(_short(value) for value in event.row.after.values() if value) if event.row is not None else ""
     return f"{sign.what}{': ' + said if said else ''}"
 
@@ -83,7 +85,7 @@ def _decided(entry: Entry) -> str:
     detail = entry.detail
     what = f"{entry.kind}, attempt {entry.attempt}" if entry.attempt else entry.kind.value
     on = []
-    if entry.kind is Kind.CLAIM:
+    if entry.kind is EntryKind.CLAIM:
         claimed = entry_payloads.Claimed.decode(detail)
         free = "?" if claimed.free is None else claimed.free
         where = f"place {claimed.place + 1} in the queue, " if claimed.place is not None else ""
@@ -95,7 +97,7 @@ def _decided(entry: Entry) -> str:
     again = entry_payloads.Ended.decode(detail).retry_at
     if again is not None:
         on.append(f"again at {iso(again)}")
-    given = recall(entry)
+    given = read_inputs(entry)
     on += [
         f"{name}: {'?' if one.slots is None else one.slots} free{', ' + one.why if one.why else ''}"
         for name, one in given.capacity.items()

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from dolt_watch.core.model import IN_FLIGHT, IN_PROGRESS, Bead, Entry, Event, Kind, Phase
+from dolt_watch.core.model import IN_FLIGHT, IN_PROGRESS, Bead, Entry, EntryKind, Event, Phase
 
-TAKEN = frozenset({Kind.REAP, Kind.REQUEUE})
+TAKEN = frozenset({EntryKind.REAP, EntryKind.REQUEUE})
 AWAY, DELETED = "taken away", "deleted"
 """How a bead left that was in progress still (it was unassigned, say), or is no more."""
 
@@ -37,13 +37,13 @@ class Attempt:
     """'closed', 'blocked' … : the status that it was left with; 'reap', 'failed' … where the decision was ours; '' under way."""
 
 
-class Taken(NamedTuple):
+class ReapRecord(NamedTuple):
     """A bead that was taken from a silent agent."""
 
     bead: str
     rule: str
     at: datetime
-    kind: Kind
+    kind: EntryKind
     why: str
 
 
@@ -51,7 +51,7 @@ class Told(NamedTuple):
     """A decision or report as it stands in the ledger, or would."""
 
     bead: str
-    kind: Kind
+    kind: EntryKind
     at: datetime
     attempt: int
     rule: str
@@ -59,12 +59,12 @@ class Told(NamedTuple):
     assumed: bool = False
 
 
-class Journal:
+class AttemptLog:
     """Of one telling of the history. ``running``: attempts under way when it begins."""
 
     def __init__(self, running: Iterable[Bead] = ()) -> None:
         self.attempts: list[Attempt] = []
-        self.taken: list[Taken] = []
+        self.taken: list[ReapRecord] = []
         self.told: list[Told] = []
         self._by_token: dict[str, Attempt] = {}
         self._open: dict[str, Attempt] = {}
@@ -84,9 +84,9 @@ class Journal:
                 )
             )
 
-    def of_rule(self, rule: str) -> Journal:
+    def of_rule(self, rule: str) -> AttemptLog:
         """Return a journal of one rule's beads."""
-        chosen = Journal()
+        chosen = AttemptLog()
         chosen.attempts.extend(one for one in self.attempts if one.rule == rule)
         chosen.taken.extend(one for one in self.taken if one.rule == rule)
         chosen.told.extend(one for one in self.told if one.rule == rule)
@@ -125,10 +125,10 @@ class Journal:
                 assumed=assumed,
             )
         )
-        if entry.kind is Kind.CLAIM:
+        if entry.kind is EntryKind.CLAIM:
             earlier = self._open.get(entry.bead)
             if earlier is not None:  # sent again: nothing came of the one before
-                self._end(earlier, entry.at, Kind.RETRY.value)
+                self._end(earlier, entry.at, EntryKind.RETRY.value)
             matched = (before.matched_at or before.since) if before is not None else entry.at
             cause = before.cause if before is not None else entry.cause
             self._add(
@@ -145,13 +145,13 @@ class Journal:
             )
             return
         if entry.kind in TAKEN:
-            self.taken.append(Taken(entry.bead, entry.rule, entry.at, entry.kind, entry.reason))
+            self.taken.append(ReapRecord(entry.bead, entry.rule, entry.at, entry.kind, entry.reason))
         attempt = self._by_token.get(entry.token) if entry.token else None
         if attempt is None:
             return
-        if entry.kind is Kind.DISPATCHED:
+        if entry.kind is EntryKind.DISPATCHED:
             attempt.sent = attempt.sent or entry.at
-        elif entry.kind not in (Kind.UNKNOWN, Kind.OVERDUE, Kind.NOTE):
+        elif entry.kind not in (EntryKind.UNKNOWN, EntryKind.OVERDUE, EntryKind.NOTE):
             self._end(attempt, entry.at, entry.kind.value)
 
     def _add(self, attempt: Attempt) -> None:

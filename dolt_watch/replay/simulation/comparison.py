@@ -8,14 +8,14 @@ from enum import StrEnum
 from math import ceil
 from typing import NamedTuple, TypeVar
 
-from dolt_watch.core.model import Kind
-from dolt_watch.replay.simulation.attempt_log import AWAY, DELETED, Attempt, Journal, Taken
+from dolt_watch.core.model import EntryKind
+from dolt_watch.replay.simulation.attempt_log import AWAY, DELETED, Attempt, AttemptLog, ReapRecord
 
 SAME = timedelta(seconds=30)
 """Less than this apart (or less than a period, where that is shorter) is the same: a CronJob's pod takes a while to start."""
 
 HOUR = timedelta(hours=1)
-_T = TypeVar("_T", Attempt, Taken)
+_T = TypeVar("_T", Attempt, ReapRecord)
 
 
 class What(StrEnum):
@@ -46,7 +46,7 @@ class Difference(NamedTuple):
         return self.simulated - self.recorded if self.simulated is not None and self.recorded is not None else None
 
 
-class Spread(NamedTuple):
+class DurationStats(NamedTuple):
     """Of a ``number`` of spans: the median, and the 95th percentile by nearest rank; None where there are none."""
 
     number: int
@@ -54,7 +54,7 @@ class Spread(NamedTuple):
     high: timedelta | None
 
     @classmethod
-    def of(cls, spans: Iterable[timedelta]) -> Spread:
+    def of(cls, spans: Iterable[timedelta]) -> DurationStats:
         ordered = sorted(spans)
         if not ordered:
             return cls(0, None, None)
@@ -70,9 +70,9 @@ class Figures(NamedTuple):
     """Attempts that came to nothing, by what the ledger says: 'busy', 'failed' …"""
     reaped: int
     requeued: int
-    waiting: Spread
+    waiting: DurationStats
     """From matching the rule to the claim, of what was dispatched."""
-    running: Spread
+    running: DurationStats
     """From the dispatch to how it left, of what left."""
     an_hour: float
     """Dispatches."""
@@ -81,7 +81,7 @@ class Figures(NamedTuple):
 class Pair(NamedTuple):
     """A dispatch or a reap, recorded and simulated."""
 
-    kind: Kind
+    kind: EntryKind
     bead: str
     rule: str
     recorded: datetime | None
@@ -90,12 +90,12 @@ class Pair(NamedTuple):
     difference: Difference | None
 
 
-def dispatches(journal: Journal) -> list[Attempt]:
+def dispatches(journal: AttemptLog) -> list[Attempt]:
     """The attempts that came to run, of those claimed within the history."""
     return [attempt for attempt in journal.attempts if attempt.sent is not None and not attempt.earlier]
 
 
-def figures(journal: Journal, span: timedelta) -> Figures:
+def figures(journal: AttemptLog, span: timedelta) -> Figures:
     sent = dispatches(journal)
     unsent: dict[str, int] = {}
     for attempt in journal.attempts:
@@ -104,10 +104,10 @@ def figures(journal: Journal, span: timedelta) -> Figures:
     return Figures(
         dispatched=len(sent),
         unsent=unsent,
-        reaped=sum(1 for one in journal.taken if one.kind is Kind.REAP),
-        requeued=sum(1 for one in journal.taken if one.kind is Kind.REQUEUE),
-        waiting=Spread.of(attempt.claimed - (attempt.matched or attempt.claimed) for attempt in sent),
-        running=Spread.of(
+        reaped=sum(1 for one in journal.taken if one.kind is EntryKind.REAP),
+        requeued=sum(1 for one in journal.taken if one.kind is EntryKind.REQUEUE),
+        waiting=DurationStats.of(attempt.claimed - (attempt.matched or attempt.claimed) for attempt in sent),
+        running=DurationStats.of(
             lasted(attempt) for attempt in journal.attempts if attempt.sent is not None and attempt.ended
         ),
         an_hour=len(sent) / (span / HOUR) if span else 0.0,
@@ -119,15 +119,15 @@ def lasted(attempt: Attempt) -> timedelta:
     return max(timedelta(), attempt.ended - attempt.sent)
 
 
-def usual(journal: Journal) -> timedelta | None:
+def usual(journal: AttemptLog) -> timedelta | None:
     """How long a run takes: the median of those that were left by whoever ran them."""
-    others = {*Kind, AWAY, DELETED}
+    others = {*EntryKind, AWAY, DELETED}
     ended = [one for one in journal.attempts if one.sent is not None and one.ended and one.how not in others]
-    return Spread.of(map(lasted, ended)).median
+    return DurationStats.of(map(lasted, ended)).median
 
 
 def compared(
-    recorded: Journal, simulated: Journal, every: timedelta, why_not: Callable[[str], str], rule: str = ""
+    recorded: AttemptLog, simulated: AttemptLog, every: timedelta, why_not: Callable[[str], str], rule: str = ""
 ) -> list[Pair]:
     """In the order of time. ``why_not``: why a bead was not dispatched by the end; ``rule``: only its beads, '' for all."""
     same = min(SAME, every)
@@ -142,7 +142,7 @@ def compared(
         assumed = now is not None and now.assumed
         pairs.append(
             Pair(
-                kind=Kind.DISPATCHED,
+                kind=EntryKind.DISPATCHED,
                 bead=one.bead,
                 rule=one.rule,
                 recorded=before,

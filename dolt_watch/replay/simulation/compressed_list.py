@@ -18,7 +18,7 @@ BLOCK = 200
 T = TypeVar("T")
 
 
-class Pile(Generic[T]):
+class CompressedList(Generic[T]):
     """Added to at its end, and read from its beginning."""
 
     def __init__(self) -> None:

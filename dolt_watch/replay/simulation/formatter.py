@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from dolt_watch.config.converters import duration_text
-from dolt_watch.core.model import Kind
-from dolt_watch.replay.simulation.attempt_log import Journal
-from dolt_watch.replay.simulation.comparison import Difference, Figures, Pair, Spread, What
-from dolt_watch.replay.simulation.what_if import Study
+from dolt_watch.core.model import EntryKind
+from dolt_watch.replay.simulation.attempt_log import AttemptLog
+from dolt_watch.replay.simulation.comparison import Difference, DurationStats, Figures, Pair, What
+from dolt_watch.replay.simulation.what_if import WhatIfResult
 from dolt_watch.text_table import table
 from dolt_watch.timestamps import ago, iso
 
@@ -40,7 +40,7 @@ class Line(NamedTuple):
     """To draw it by: 0 for none."""
 
 
-def text(study: Study) -> Iterator[str]:
+def text(study: WhatIfResult) -> Iterator[str]:
     question = study.question
     begins, ends = question.begins, question.ends
     yield f"history:  {iso(begins.date)} ({begins.hash[:10]}) to {iso(ends.date)} ({ends.hash[:10]}): {ago(ends.date - begins.date)}, {study.commits} commits"
@@ -63,7 +63,7 @@ def text(study: Study) -> Iterator[str]:
         yield f"assumed: {line}"
 
 
-def assumptions(study: Study) -> list[str]:
+def assumptions(study: WhatIfResult) -> list[str]:
     """What the simulation took for granted, where it made use of it."""
     return [*_runs(study), *_answers(study), *_readiness(study), *ALWAYS]
 
@@ -75,7 +75,7 @@ ALWAYS = (
 )
 
 
-def _runs(study: Study) -> Iterator[str]:
+def _runs(study: WhatIfResult) -> Iterator[str]:
     if study.assumed:
         count, lasting = len(study.assumed), duration_text(_whole(study.run_time))
         source = "--run-time" if study.question.run_time is not None else "the median of those recorded"
@@ -84,19 +84,19 @@ def _runs(study: Study) -> Iterator[str]:
         yield f"{runs} no recorded run, and took {lasting} ({source}), alive all along: {beads}"
 
 
-def _answers(study: Study) -> Iterator[str]:
+def _answers(study: WhatIfResult) -> Iterator[str]:
     beads = {one.bead for one in study.simulated.attempts if one.sent is None and one.how}
     if beads:
         named = ", ".join(sorted(beads))
         yield f"a recorded failure, refusal or busy answer comes with its dispatch, whenever that is: {named}"
 
 
-def _readiness(study: Study) -> Iterator[str]:
+def _readiness(study: WhatIfResult) -> Iterator[str]:
     if any(rule.ready for rule in study.question.policy.rules):
         yield "a bead is ready as the recorded history has it, also where what blocks it would have been closed at another time"
 
 
-def as_json(study: Study) -> dict[str, Any]:
+def as_json(study: WhatIfResult) -> dict[str, Any]:
     question = study.question
     differs = [pair.difference for pair in study.pairs if pair.difference is not None]
     return {
@@ -127,7 +127,7 @@ def _row(pair: Pair) -> tuple[str, ...]:
 
 
 def decision(pair: Pair) -> str:
-    return "dispatch" if pair.kind is Kind.DISPATCHED else pair.kind.value
+    return "dispatch" if pair.kind is EntryKind.DISPATCHED else pair.kind.value
 
 
 def words(difference: Difference) -> str:
@@ -139,7 +139,7 @@ def _at(moment: datetime | None) -> str:
     return iso(moment) if moment is not None else "-"
 
 
-def figures(study: Study) -> Iterator[Line]:
+def figures(study: WhatIfResult) -> Iterator[Line]:
     both = study.before, study.after
 
     def line(name: str, *values: float) -> Line:
@@ -171,7 +171,7 @@ def _whole(span: timedelta | None) -> timedelta:
     return timedelta(seconds=round(span.total_seconds())) if span is not None else timedelta()
 
 
-def summary(study: Study) -> str:
+def summary(study: WhatIfResult) -> str:
     counts = Counter(pair.difference.what for pair in study.pairs if pair.difference is not None)
     return ", ".join(f"{counts[what]} {what.value.replace('-', ' ')}" for what in What if counts[what]) or "none"
 
@@ -187,7 +187,7 @@ def _numbers(figures: Figures) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _spread(spread: Spread) -> Mapping[str, Any]:
+def _spread(spread: DurationStats) -> Mapping[str, Any]:
     return {"count": spread.number, "median_seconds": _seconds(spread.median), "p95_seconds": _seconds(spread.high)}
 
 
@@ -195,7 +195,7 @@ def _seconds(span: timedelta | None) -> float | None:
     return span.total_seconds() if span is not None else None
 
 
-def _told(journal: Journal) -> list[dict[str, Any]]:
+def _told(journal: AttemptLog) -> list[dict[str, Any]]:
     return [
         {
             "bead": one.bead, "kind": one.kind.value, "at": one.at, "attempt": one.attempt, "rule": one.rule,

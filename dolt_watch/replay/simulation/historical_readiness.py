@@ -8,11 +8,11 @@ from datetime import datetime
 
 from dolt_watch.beads.readiness import readiness_at
 from dolt_watch.beads.schema import TrackerSchema
-from dolt_watch.core.model import Hold
+from dolt_watch.core.model import HoldReason
 from dolt_watch.engines import Engine
 
 
-class Ready:
+class HistoricalReadiness:
     """Answers for any moment of a history.
 
     ``schema``: the shape of the tables as they are now. ``begins``: the commit at which the history begins.
@@ -27,10 +27,10 @@ class Ready:
         self.engine, self.schema = engine, schema
         self._dates = [at for at, _ in marks]
         self._commits = [begins, *(commit for _, commit in marks)]
-        self._known: dict[tuple[str, str], tuple[Hold | None, datetime | None]] = {}
+        self._known: dict[tuple[str, str], tuple[HoldReason | None, datetime | None]] = {}
         """Bead and commit → what holds it, and until when if a deferral does."""
 
-    def holds(self, beads: Sequence[str], now: datetime) -> dict[str, Hold]:
+    def holds(self, beads: Sequence[str], now: datetime) -> dict[str, HoldReason]:
         """Return why beads are not ready at that moment."""
         commit = self._commit(now)
         new = [bead for bead in beads if not self._stands(bead, commit, now)]

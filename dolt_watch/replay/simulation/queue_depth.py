@@ -17,7 +17,7 @@ class Depth(NamedTuple):
     """Claimed, unknown or running, as in the report."""
 
 
-class Depths:
+class QueueDepthSeries:
     """``beads``: as they stand when it begins; ``rule``: only its beads are counted, '' for all."""
 
     def __init__(self, beads: Mapping[str, Bead], rule: str = "") -> None:

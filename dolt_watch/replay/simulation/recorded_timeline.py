@@ -13,32 +13,32 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from dolt_watch.beads.readiness import INACTIVE, OWN_COLUMNS
-from dolt_watch.core.decisions.recorded_inputs import recall
+from dolt_watch.core.decisions.recorded_inputs import read_inputs
 from dolt_watch.core.model import (
     ANSWERS,
     GLOBAL,
     IN_FLIGHT,
     IN_PROGRESS,
-    LIVE,
+    MAY_BE_RUNNING,
     OPEN,
     Bead,
     Entry,
+    EntryEffects,
+    EntryKind,
     Event,
     JobReport,
-    Kind,
     RowChange,
     What,
-    Wrote,
 )
 from dolt_watch.ledger.writer import CONTENT
 from dolt_watch.replay.replayer import Step
-from dolt_watch.replay.simulation.compressed_list import Pile
-from dolt_watch.replay.simulation.row_views import View, Views
+from dolt_watch.replay.simulation.compressed_list import CompressedList
+from dolt_watch.replay.simulation.row_views import RowViewFactory, View
 
 """What may come of a claim at once."""
-NOTHING_RUNS = ANSWERS - LIVE
-OURS_TO_END = frozenset({Kind.REAP, Kind.REQUEUE, Kind.GIVE_UP, Kind.RETRY})
-FROM_OUTSIDE = frozenset({Kind.PAUSE, Kind.RESUME, Kind.RESYNC, Kind.OUTAGE, Kind.RECOVERED})
+NOTHING_RUNS = ANSWERS - MAY_BE_RUNNING
+OURS_TO_END = frozenset({EntryKind.REAP, EntryKind.REQUEUE, EntryKind.GIVE_UP, EntryKind.RETRY})
+FROM_OUTSIDE = frozenset({EntryKind.PAUSE, EntryKind.RESUME, EntryKind.RESYNC, EntryKind.OUTAGE, EntryKind.RECOVERED})
 """Decisions about no bead that no other settings would have changed: of people, and what the targets' health was."""
 
 
@@ -80,7 +80,7 @@ class Run:
     last: int
     """The place in history of the last thing that belongs to it."""
     answer: Entry | None = None
-    acts: Pile[Act] = field(default_factory=Pile)
+    acts: CompressedList[Act] = field(default_factory=CompressedList)
     verdicts: list[tuple[timedelta, JobReport]] = field(default_factory=list)
     """Since its beginning → the target's word on its job, where a decision of ours rested on it."""
     idle: bool = False
@@ -101,8 +101,8 @@ class Run:
         self.last = place
         if entry.kind in ANSWERS and self.answer is None:
             self.answer = entry
-        if entry.kind is Kind.RETRY:
-            self.idle = self.idle or any(one.idle for one in recall(entry).capacity.values())
+        if entry.kind is EntryKind.RETRY:
+            self.idle = self.idle or any(one.idle for one in read_inputs(entry).capacity.values())
         self.taken = self.taken or entry.kind in OURS_TO_END
 
     def verdict(self, since: timedelta) -> JobReport | None:
@@ -115,7 +115,7 @@ class Script:
     """Built step by step, in the order of history. ``running``: beads whose runs were under way when it begins."""
 
     def __init__(self, running: Iterable[Bead] = ()) -> None:
-        self.people: Pile[Act] = Pile()
+        self.people: CompressedList[Act] = CompressedList()
         self.runs: dict[str, list[Run]] = {}
         self.under_way: list[Run] = []
         """The runs that were under way at the beginning."""
@@ -134,7 +134,7 @@ class Script:
         """Beads of whom everything counts, however their rows look."""
         self._known.update(beads)
 
-    def add(self, step: Step, views: Views) -> None:
+    def add(self, step: Step, views: RowViewFactory) -> None:
         """One commit. Dates may run backwards where clocks differ: nothing is taken to be earlier than what it rests on."""
         date = step.commit.date
         self._at = date if self._at is None else max(self._at, date)
@@ -153,19 +153,19 @@ class Script:
 
     # -- whose is it -------------------------------------------------------------------------------------------------
 
-    def _ours(self, event: Event, entry: Entry, views: Views) -> None:
+    def _ours(self, event: Event, entry: Entry, views: RowViewFactory) -> None:
         assert self._at is not None
         if entry.bead == GLOBAL:
             if entry.kind in FROM_OUTSIDE:
                 # nothing asks what it wrote, and where that is not said it cannot be pickled
-                bare = event._replace(entry=entry._replace(wrote=Wrote({})))
+                bare = event._replace(entry=entry._replace(wrote=EntryEffects({})))
                 self.people.add(Act(self._place, self._at, bare))
             return
         self._heard(entry)
-        if entry.kind is Kind.MANUAL_RETRY:
+        if entry.kind is EntryKind.MANUAL_RETRY:
             self._retried(event, views)
             return
-        if entry.kind is Kind.CLAIM:
+        if entry.kind is EntryKind.CLAIM:
             self._end(entry.bead)
             run = Run(bead=entry.bead, token=entry.token, begun=entry.at, claim=entry, last=self._place)
             self._open[entry.bead] = run
@@ -176,10 +176,10 @@ class Script:
         if open_ is None or (entry.token and entry.token != open_.token):
             return
         open_.add_entry(entry, self._place)
-        if entry.kind in NOTHING_RUNS or entry.kind is Kind.RETRY:
+        if entry.kind in NOTHING_RUNS or entry.kind is EntryKind.RETRY:
             self._end(entry.bead)
 
-    def _renamed(self, event: Event, row: RowChange, views: Views) -> None:
+    def _renamed(self, event: Event, row: RowChange, views: RowViewFactory) -> None:
         """What follows under the new id belongs to the run that began under the old one."""
         assert self._at is not None
         run = self._open.pop(event.other, None)
@@ -189,7 +189,7 @@ class Script:
             self._known.add(event.bead)
         self.people.add(Act(self._place, self._at, event._replace(row=None), views.of(row, event.commit)))
 
-    def _retried(self, event: Event, views: Views) -> None:
+    def _retried(self, event: Event, views: RowViewFactory) -> None:
         """A person's doing: to the simulation it is an edit that leaves the bead open."""
         assert self._at is not None
         row = event.row
@@ -204,13 +204,13 @@ class Script:
 
     def _heard(self, entry: Entry) -> None:
         """What the targets said of running jobs, when this was decided."""
-        given = recall(entry)
+        given = read_inputs(entry)
         for bead, report in given.verdicts.items():
             run = self._open.get(bead)
             if run is not None and given.now is not None:
                 run.verdicts.append((given.now - run.begun, report))
 
-    def _others(self, event: Event, row: RowChange | None, views: Views, fixed: set[str]) -> None:
+    def _others(self, event: Event, row: RowChange | None, views: RowViewFactory, fixed: set[str]) -> None:
         assert self._at is not None
         changed_row = event.what is not What.SIGN and row is not None and row.kind != "removed"
         view = views.of(row, event.commit) if changed_row and row is not None else None

@@ -11,12 +11,22 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from dolt_watch.core.model import BLOCKED, CLOSED, IN_PROGRESS, OPEN, Answers, CommitChanges, Facts, RowChange, Rule
-from dolt_watch.core.projection.event_deriver import facts_of
+from dolt_watch.core.model import (
+    BLOCKED,
+    CLOSED,
+    IN_PROGRESS,
+    OPEN,
+    CommitChanges,
+    RowChange,
+    Rule,
+    RuleAnswers,
+    RuleMatch,
+)
+from dolt_watch.core.projection.event_deriver import rule_match
 from dolt_watch.core.rules.compiled_rule import CompiledRule, compile_for
 from dolt_watch.engines import Engine
 from dolt_watch.engines.sql_text import chunks
-from dolt_watch.engines.values import sortable
+from dolt_watch.engines.values import sort_value
 from dolt_watch.history.change_feed import narrowed
 
 STATUSES = (OPEN, IN_PROGRESS, BLOCKED, CLOSED)
@@ -29,7 +39,7 @@ class View(NamedTuple):
 
     commit: str
     status: str
-    facts: Mapping[str, Facts]
+    facts: Mapping[str, RuleMatch]
     """By status, '' for the recorded one."""
 
     @property
@@ -37,7 +47,7 @@ class View(NamedTuple):
         return any(facts.matches or facts.runs for facts in self.facts.values())
 
 
-class Views:
+class RowViewFactory:
     """The rules to be simulated, with every status."""
 
     def __init__(
@@ -79,23 +89,23 @@ class Views:
             marks = ", ".join("?" * len(chunk))
             sql = f"SELECT id, status, {asked}{keys} FROM issues AS OF '{commit}' WHERE id IN ({marks})"
             for id, status, *values in self.engine.query(sql, chunk):
-                ranked = iter(sortable(value) for value in values[len(values) - len(ranks) :])
+                ranked = iter(sort_value(value) for value in values[len(values) - len(ranks) :])
                 own = [tuple(next(ranked) for _ in one.rank_row) for one in self.plain]
                 pairs = zip(values[0::2], values[1::2], strict=False)
                 answers = [
-                    Answers(False, bool(matches), False, bool(runs), own[number % len(own)])
+                    RuleAnswers(False, bool(matches), False, bool(runs), own[number % len(own)])
                     for number, (matches, runs) in zip(range(len(blocks) * len(own)), pairs, strict=False)
                 ]
                 row = RowChange("issues", id, "modified", after={"status": status})
                 found[id] = self._view(commit, row, answers, statuses)
         return found
 
-    def facts(self, bead: str, view: View, status: str, touched: datetime | None) -> Facts:
+    def facts(self, bead: str, view: View, status: str, touched: datetime | None) -> RuleMatch:
         """How the row looks with this status. ``touched``: when it was last written in the simulation, where that is not as recorded."""
         facts = view.facts.get("" if status == view.status else status)
         if facts is None:
             asked = self.at(view.commit, [bead], [status]).get(bead)
-            facts = asked.facts[status] if asked is not None else Facts()
+            facts = asked.facts[status] if asked is not None else RuleMatch()
         if touched is None or not facts.matches:
             return facts
         number = next(place for place, rule in enumerate(self.rules) if rule.name == facts.matches)
@@ -104,24 +114,26 @@ class Views:
             rank[place] = _like(rank[place], touched)
         return facts._replace(rank=tuple(rank))
 
-    def _view(self, commit: str, row: RowChange, answers: Sequence[Answers], statuses: Sequence[str]) -> View:
+    def _view(self, commit: str, row: RowChange, answers: Sequence[RuleAnswers], statuses: Sequence[str]) -> View:
         count = len(self.rules)
         own = answers[:count]
-        facts = {"": facts_of(row._replace(answers=tuple(own)), self.rules)}
+        facts = {"": rule_match(row._replace(answers=tuple(own)), self.rules)}
         for number, status in enumerate(statuses, start=1):
             block = answers[number * count : (number + 1) * count]
             ranked = tuple(one._replace(rank=mine.rank) for one, mine in zip(block, own, strict=True))
-            facts[status] = facts_of(row._replace(answers=ranked), self.rules)
+            facts[status] = rule_match(row._replace(answers=ranked), self.rules)
         return View(commit, str(row.after.get("status", "")), facts)
 
     def _with(self, status: str) -> list[CompiledRule]:
         return [
-            as_if(rule, one, status, self.columns, self.engine.dialect)
+            rule_with_status(rule, one, status, self.columns, self.engine.dialect)
             for rule, one in zip(self.rules, self.plain, strict=True)
         ]
 
 
-def as_if(rule: Rule, compiled: CompiledRule, status: str, columns: Mapping[str, str], dialect: str) -> CompiledRule:
+def rule_with_status(
+    rule: Rule, compiled: CompiledRule, status: str, columns: Mapping[str, str], dialect: str
+) -> CompiledRule:
     """The rule with this value in place of the column ``status``; without its queue order, which the rule itself answers."""
     from sqlglot import exp
 

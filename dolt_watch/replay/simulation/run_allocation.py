@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from dolt_watch.core.decisions.circuit_breaker import Health
-from dolt_watch.core.decisions.recorded_inputs import recall
-from dolt_watch.core.decisions.settlement import recalled, report_of
-from dolt_watch.core.model import CLOSED, Bead, Decision, Event, Rule, Sign, What, entry_payloads
+from dolt_watch.core.decisions.recorded_inputs import read_inputs
+from dolt_watch.core.decisions.settlement import decode_answer, report_of
+from dolt_watch.core.model import CLOSED, ActivitySignal, Bead, Decision, Event, Rule, What, entry_payloads
 from dolt_watch.core.model.target_answers import Accepted
 from dolt_watch.errors import SettingsError
 from dolt_watch.replay.simulation.recorded_timeline import Act, Run
@@ -20,7 +20,7 @@ ALIVE = 2
 """An assumed run gives so many signs of life in each ``stale_after``."""
 
 
-class Runs:
+class RunAllocator:
     """``run_time``: how long a run lasts that was not recorded, None: not known."""
 
     def __init__(self, recorded: Mapping[str, Sequence[Run]], run_time: timedelta | None) -> None:
@@ -56,10 +56,12 @@ class Runs:
         step = max(rule.stale_after / ALIVE, timedelta(seconds=1))
         for number in range(1, int(self.run_time / step) + 1):
             at = now + number * step
-            sign = Sign(at, "a sign of life, assumed", "its agent", "")
+            sign = ActivitySignal(at, "a sign of life, assumed", "its agent", "")
             run.acts.add(Act(0, at, Event(What.SIGN, bead, "", at, sign=sign)))
         end = now + self.run_time
-        closed = Event(What.LEFT, bead, "", end, sign=Sign(end, "status", "its agent", ""), changed=("status",))
+        closed = Event(
+            What.LEFT, bead, "", end, sign=ActivitySignal(end, "status", "its agent", ""), changed=("status",)
+        )
         run.acts.add(Act(0, end, closed, view, CLOSED))
         return run
 
@@ -79,7 +81,7 @@ def report_of_run(
     entry = run.answer
     if entry is None:
         return None
-    answer = recalled(entry)
+    answer = decode_answer(entry)
     if answer is None:  # taken back before anything was sent
         taken = Decision(
             kind=entry.kind,
@@ -91,4 +93,4 @@ def report_of_run(
             status=was,
         )
         return taken._replace(reason=entry.reason, reason_code=entry.reason_code)
-    return report_of(answer, attempt, rule, now, recall(entry).jitter, health)
+    return report_of(answer, attempt, rule, now, read_inputs(entry).jitter, health)

@@ -9,7 +9,7 @@ LAST = datetime.max.replace(tzinfo=UTC)
 TICK = timedelta(microseconds=1)
 
 
-class Schedule:
+class TickSchedule:
     """``every``: more than nothing. 2m is the CronJob '*/2 * * * *'; 2s is `run`, which looks that often."""
 
     def __init__(self, every: timedelta) -> None:

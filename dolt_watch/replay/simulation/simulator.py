@@ -1,6 +1,6 @@
 """The simulation: ticks over the script. What a tick does is ``core.decide`` and ``core.fold``, as in the loop; here are the clock, the ledger and the target.
 
-From event to event: a tick is skipped where neither an event nor a moment that ``Questions.due`` names lies between it and the one before.
+From event to event: a tick is skipped where neither an event nor a moment that ``Candidates.due`` names lies between it and the one before.
 """
 
 from __future__ import annotations
@@ -11,34 +11,34 @@ from datetime import datetime, timedelta
 from itertools import count
 from typing import NamedTuple
 
-from dolt_watch.core.decisions.circuit_breaker import Health, health_of, postponed
-from dolt_watch.core.decisions.planner import decide, questions, settling
-from dolt_watch.core.decisions.policy import ATTEMPTED, BOTH, Outside, Plan, Policy, Questions, sets_status
+from dolt_watch.core.decisions.circuit_breaker import Health, health_of, postpone_tries
+from dolt_watch.core.decisions.planner import decide, select_candidates, settling
+from dolt_watch.core.decisions.policy import ATTEMPTED, BOTH, Candidates, Observations, Plan, Policy, sets_status
 from dolt_watch.core.model import (
     GLOBAL,
     Bead,
     Capacity,
     Decision,
     Entry,
+    EntryEffects,
+    EntryKind,
     Event,
-    Facts,
-    Hold,
+    HoldReason,
     JobReport,
-    Kind,
     Phase,
+    RuleMatch,
     State,
     What,
-    Wrote,
     entry_payloads,
 )
 from dolt_watch.core.projection.projection import Projection
-from dolt_watch.replay.simulation.attempt_log import Journal
-from dolt_watch.replay.simulation.historical_readiness import Ready
-from dolt_watch.replay.simulation.queue_depth import Depths
+from dolt_watch.replay.simulation.attempt_log import AttemptLog
+from dolt_watch.replay.simulation.historical_readiness import HistoricalReadiness
+from dolt_watch.replay.simulation.queue_depth import QueueDepthSeries
 from dolt_watch.replay.simulation.recorded_timeline import Act, Run, Script, in_flight
-from dolt_watch.replay.simulation.row_views import View, Views
-from dolt_watch.replay.simulation.run_allocation import Runs, report_of_run, span
-from dolt_watch.replay.simulation.schedule import Schedule
+from dolt_watch.replay.simulation.row_views import RowViewFactory, View
+from dolt_watch.replay.simulation.run_allocation import RunAllocator, report_of_run, span
+from dolt_watch.replay.simulation.schedule import TickSchedule
 
 NONE = timedelta()
 
@@ -54,24 +54,24 @@ class Row(NamedTuple):
     """Which of the recorded changes is in it."""
 
 
-class Simulation:
+class Simulator:
     """``beads``: how they stand when the script begins, with the views of their rows; ``run_time``: how long a run lasts that was not recorded, None: not known."""
 
     def __init__(
-        self, policy: Policy, script: Script, views: Views, ready: Ready, state: State, rows: dict[str, View],
-        schedule: Schedule, run_time: timedelta | None, depths: Depths,
+        self, policy: Policy, script: Script, views: RowViewFactory, ready: HistoricalReadiness, state: State, rows: dict[str, View],
+        schedule: TickSchedule, run_time: timedelta | None, depths: QueueDepthSeries,
     ) -> None:  # fmt: skip
         self.policy, self.views, self.ready = policy, views, ready
         self.schedule = schedule
-        self.runs = Runs(script.runs, run_time)
+        self.runs = RunAllocator(script.runs, run_time)
         self.projection = Projection(state)
-        self.journal = Journal(in_flight(state.beads))
+        self.journal = AttemptLog(in_flight(state.beads))
         self.depths = depths
         self.ticks = 0
         self.plan = Plan()
         """Of the last tick."""
         self._rows = {bead: Row(view, view.status) for bead, view in rows.items()}
-        self._playing: dict[str, Run] = {}
+        self._active_runs: dict[str, Run] = {}
         self._answers: set[str] = set()
         """Targets whose last outage is over, as it was recorded."""
         self._people = iter(script.people)
@@ -81,7 +81,7 @@ class Simulation:
         self._planned: list[tuple[datetime, int, str, Act | Decision]] = []
         """What comes of runs: when, in which order, by which claim."""
         for run in script.under_way:
-            self._playing[run.bead] = run
+            self._active_runs[run.bead] = run
             self._go_on(run)
 
     # -- time --------------------------------------------------------------------------------------------------------
@@ -119,7 +119,7 @@ class Simulation:
     # -- a tick --------------------------------------------------------------------------------------------------------
 
     def _tick(self, now: datetime, attempted: Collection[str]) -> tuple[datetime, datetime | None]:
-        """As ``Loop.tick``. When it ended, and when time alone makes the next difference."""
+        """As ``ControlLoop.tick``. When it ended, and when time alone makes the next difference."""
         self.ticks += 1
         patient, skip = True, set(attempted)
         while True:
@@ -138,18 +138,18 @@ class Simulation:
                 return now, self._wakes(self.projection.state(), self._asked(now, skip), plan, now)
             self._advance(now)
 
-    def _asked(self, now: datetime, skip: Collection[str]) -> Questions:
-        return questions(self.projection.state(), self.policy, now, BOTH, skip)
+    def _asked(self, now: datetime, skip: Collection[str]) -> Candidates:
+        return select_candidates(self.projection.state(), self.policy, now, BOTH, skip)
 
-    def _postpone(self, asked: Questions, now: datetime) -> None:
+    def _postpone(self, asked: Candidates, now: datetime) -> None:
         """Targets that were tried in vain, or could not be: as the loop, whose tries history does not hold."""
         outages = self.projection.targets.outages
-        tried = Outside({target: Capacity(None) for target in outages})
-        moved = postponed(self.projection.state(), self.policy, now, asked, tried)
+        tried = Observations({target: Capacity(None) for target in outages})
+        moved = postpone_tries(self.projection.state(), self.policy, now, asked, tried)
         if moved is not None:
             outages.update(moved.outages)
 
-    def _wakes(self, state: State, asked: Questions, plan: Plan, now: datetime) -> datetime | None:
+    def _wakes(self, state: State, asked: Candidates, plan: Plan, now: datetime) -> datetime | None:
         gates = plan.gates
         if gates & {ATTEMPTED, "verdict"}:
             return now  # the next tick, whenever that is
@@ -159,15 +159,15 @@ class Simulation:
             rest = state._replace(beads={id: bead for id, bead in state.beads.items() if id not in held})
             halted = {name for name, by in state.stopped.items() if by == self.policy.settings_hash}
             rules = [rule for rule in self.policy.rules if rule.name not in halted]
-            others = questions(rest, self.policy._replace(rules=rules), now, BOTH).due
+            others = select_candidates(rest, self.policy._replace(rules=rules), now, BOTH).due
             due = {"dispatch": others["dispatch"], "reap": asked.due["reap"]}
         moments = [at for at in (*due.values(), self.ready.wakes(held, now) if held else None) if at is not None]
         moments += [told[0] for bead in asked.jobs if (told := self._failed(bead))]
         return min((at for at in moments if at > now), default=None)
 
-    def _outside(self, asked: Questions, now: datetime) -> Outside:
+    def _outside(self, asked: Candidates, now: datetime) -> Observations:
         """The world as recorded: readiness as history had it, capacity as ``max_in_flight`` allows, verdicts that decisions rested on."""
-        holds: dict[str, Hold] = {}
+        holds: dict[str, HoldReason] = {}
         capacity: dict[str, Capacity] = {}
         verdicts: dict[str, JobReport] = {}
         for rule in self.policy.rules:
@@ -176,7 +176,7 @@ class Simulation:
                 holds |= self.ready.holds([bead.id for bead in queue], now)
         for bead in asked.unknown:
             rule_ = self.policy.rule(bead.rule)
-            run = self._playing.get(bead.id)
+            run = self._active_runs.get(bead.id)
             away = rule_ is not None and rule_.target in self.projection.targets.outages
             if rule_ is not None and not away and run is not None and run.idle:
                 capacity[rule_.target] = Capacity(None, idle=True)
@@ -184,7 +184,7 @@ class Simulation:
             if target not in capacity and self._tries(target, asked):
                 capacity[target] = Capacity(None)
         for bead in asked.stale:
-            run = self._playing.get(bead.id)
+            run = self._active_runs.get(bead.id)
             report = run.verdict(now - (bead.sent_at or now)) if run is not None and bead.token else None
             if report is not None:
                 verdicts[bead.id] = report
@@ -192,9 +192,9 @@ class Simulation:
             told = self._failed(bead)
             if told is not None and told[0] <= now:
                 verdicts[bead.id] = told[1]
-        return Outside(capacity, holds, verdicts)
+        return Observations(capacity, holds, verdicts)
 
-    def _tries(self, target: str, asked: Questions) -> bool:
+    def _tries(self, target: str, asked: Candidates) -> bool:
         """Was the target tried by a dispatch, as it was recorded, of a bead that may try it now?"""
         rules = [rule.name for rule in self.policy.rules if rule.target == target]
         queued = [bead for name in rules for bead in asked.queues.get(name, ())]
@@ -203,7 +203,7 @@ class Simulation:
 
     def _failed(self, bead: Bead) -> tuple[datetime, JobReport] | None:
         """When its target says that its job failed, as it was recorded."""
-        run = self._playing.get(bead.id)
+        run = self._active_runs.get(bead.id)
         if run is None or bead.sent_at is None:
             return None
         return next(((bead.sent_at + after, report) for after, report in run.verdicts if report.failed), None)
@@ -212,7 +212,7 @@ class Simulation:
 
     def _handle(self, decision: Decision, now: datetime) -> datetime:
         """Write it; of a claim also what came of it. When that was over."""
-        if decision.kind is not Kind.CLAIM:
+        if decision.kind is not EntryKind.CLAIM:
             self._write(decision, now)
             return now
         before = self.projection.beads[decision.bead]
@@ -225,7 +225,7 @@ class Simulation:
         run.token = token = f"{decision.bead}#{next(self._order)}"
         deadline = (now + span(run)).isoformat()
         claim = decision._replace(token=token, detail={**decision.detail, "deadline": deadline})
-        self._playing[decision.bead] = run
+        self._active_runs[decision.bead] = run
         self._write(claim, now, assumed=run.assumed)
         attempt = before._replace(attempt=decision.attempt, token=token, sent_at=now)
         self._play(run, now - run.begun, now)
@@ -284,11 +284,11 @@ class Simulation:
             self._renamed(event, act, at)
             return
         shift = at - act.at
-        facts: Facts | None = None
+        facts: RuleMatch | None = None
         status = ""
         if act.gone:
             self._rows.pop(event.bead, None)
-            facts = Facts()
+            facts = RuleMatch()
         elif act.view is not None:
             row = self._rows[event.bead] = self._changed(act, act.view, at)
             facts, status = self._facts(event.bead, row), row.status
@@ -301,11 +301,11 @@ class Simulation:
     def _dispatches_tell(self, event: Event) -> bool:
         """Of an outage that began, or ended, with the answer to a dispatch: here it does so with that run, whenever that comes."""
         entry = event.entry
-        if entry is None or entry.kind not in (Kind.OUTAGE, Kind.RECOVERED):
+        if entry is None or entry.kind not in (EntryKind.OUTAGE, EntryKind.RECOVERED):
             return False
         outage = entry_payloads.OutageChange.decode(entry.detail)
         target = outage.target
-        if entry.kind is Kind.RECOVERED:
+        if entry.kind is EntryKind.RECOVERED:
             self._answers.add(target)
             return outage.by == "dispatch"
         self._answers.discard(target)
@@ -314,11 +314,11 @@ class Simulation:
     def _renamed(self, event: Event, act: Act, at: datetime) -> None:
         """The row has another id; its status stays as it is here, and so does what plays."""
         assert act.view is not None
-        row, run = self._rows.pop(event.other, None), self._playing.pop(event.other, None)
+        row, run = self._rows.pop(event.other, None), self._active_runs.pop(event.other, None)
         status = row.status if row is not None else act.view.status
         self._rows[event.bead] = Row(act.view, status, row.touched if row is not None else None, act.place)
         if run is not None:
-            self._playing[event.bead] = run
+            self._active_runs[event.bead] = run
         self.projection.fold([event])
         self.journal.renamed(event.other, event.bead)
         for bead in (event.other, event.bead):
@@ -334,7 +334,7 @@ class Simulation:
         touched = None if at == act.at else at
         return Row(view, status, touched, act.place) if newer or act.about else row._replace(status=status, touched=at)
 
-    def _facts(self, bead: str, row: Row) -> Facts:
+    def _facts(self, bead: str, row: Row) -> RuleMatch:
         return self.views.facts(bead, row.view, row.status, row.touched)
 
     def _fold(self, event: Event, status: str = "", assumed: bool = False) -> tuple[Bead | None, Bead | None]:
@@ -346,7 +346,7 @@ class Simulation:
         return before, after
 
     def _playing_by(self, bead: str) -> str:
-        run = self._playing.get(bead)
+        run = self._active_runs.get(bead)
         return run.token if run is not None else ""
 
     def _later(self, at: datetime, token: str, what: Act | Decision) -> None:
@@ -370,6 +370,6 @@ def _entry(decision: Decision, version: int, settings_hash: str, at: datetime) -
         settings_hash=settings_hash,
         actor="",
         detail=decision.detail,
-        wrote=Wrote(),
+        wrote=EntryEffects(),
         reason_code=decision.reason_code,
     )

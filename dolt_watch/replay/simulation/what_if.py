@@ -6,27 +6,27 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from dolt_watch.core.decisions.planner import questions
+from dolt_watch.core.decisions.planner import select_candidates
 from dolt_watch.core.decisions.policy import BOTH, Policy
 from dolt_watch.core.model import GLOBAL, Bead, What
-from dolt_watch.core.projection.event_deriver import derive
+from dolt_watch.core.projection.event_deriver import derive_events
 from dolt_watch.core.projection.projection import Projection
 from dolt_watch.engines import Commit
 from dolt_watch.errors import DatabaseError, SettingsError
-from dolt_watch.replay.replayer import Past, Step, Under
-from dolt_watch.replay.simulation.attempt_log import Journal
+from dolt_watch.replay.replayer import HistoryReplayer, SettingsVersion, Step
+from dolt_watch.replay.simulation.attempt_log import AttemptLog
 from dolt_watch.replay.simulation.comparison import SAME, Figures, Pair, compared, figures, usual
-from dolt_watch.replay.simulation.historical_readiness import Ready
-from dolt_watch.replay.simulation.queue_depth import Depths
+from dolt_watch.replay.simulation.historical_readiness import HistoricalReadiness
+from dolt_watch.replay.simulation.queue_depth import QueueDepthSeries
 from dolt_watch.replay.simulation.recorded_timeline import Script, in_flight
-from dolt_watch.replay.simulation.row_views import Views
-from dolt_watch.replay.simulation.schedule import Schedule
-from dolt_watch.replay.simulation.simulator import Simulation
+from dolt_watch.replay.simulation.row_views import RowViewFactory
+from dolt_watch.replay.simulation.schedule import TickSchedule
+from dolt_watch.replay.simulation.simulator import Simulator
 
 Told = Callable[[datetime], None]
 
 
-class Question(NamedTuple):
+class WhatIfRequest(NamedTuple):
     """What is to be simulated."""
 
     policy: Policy
@@ -39,13 +39,13 @@ class Question(NamedTuple):
     """Only this rule's beads are told of; '' for all."""
 
 
-class Study(NamedTuple):
+class WhatIfResult(NamedTuple):
     """The answer."""
 
-    question: Question
+    question: WhatIfRequest
     commits: int
-    recorded: Journal
-    simulated: Journal
+    recorded: AttemptLog
+    simulated: AttemptLog
     pairs: list[Pair]
     before: Figures
     after: Figures
@@ -58,11 +58,11 @@ class Study(NamedTuple):
     ticks: int
     stood: Policy | None
     """The settings of the last recorded decision; None where there is none, or history does not hold them."""
-    depths: tuple[Depths, Depths]
+    depths: tuple[QueueDepthSeries, QueueDepthSeries]
     """Recorded, and here."""
 
 
-def begins(past: Past) -> Commit:
+def begins(past: HistoryReplayer) -> Commit:
     """The first commit from which this history can be folded. Raises SettingsError where none can."""
     known = past.begins()
     commit = past.engine.commit_of(known) if known is not None else None
@@ -77,7 +77,7 @@ def begins(past: Past) -> Commit:
     return line[low]
 
 
-def _foldable(past: Past, commit: Commit) -> bool:
+def _foldable(past: HistoryReplayer, commit: Commit) -> bool:
     try:
         past.at(commit.hash, past.current)
     except DatabaseError:
@@ -85,18 +85,18 @@ def _foldable(past: Past, commit: Commit) -> bool:
     return True
 
 
-def study(past: Past, question: Question, told: Told = lambda at: None) -> Study:
+def study(past: HistoryReplayer, question: WhatIfRequest, told: Told = lambda at: None) -> WhatIfResult:
     """``past``: up to ``question.ends``; ``told``: called with the date of each commit as it is read. Raises SettingsError, DatabaseError."""
     engine, under, ends = past.engine, past.current, question.ends
-    views = Views(engine, under.policy.rules, under.compiled, past.columns)
+    views = RowViewFactory(engine, under.policy.rules, under.compiled, past.columns)
     read = _read(past, question, views, told)
     begins_, recorded, script = read.begins, read.recorded, read.script
     run_time = question.run_time or usual(recorded)
-    ready = Ready(engine, past.schema, begins_.hash, script.marks)
+    ready = HistoricalReadiness(engine, past.schema, begins_.hash, script.marks)
     rows = views.at(begins_.hash, read.start.beads)
-    schedule = Schedule(question.every)
-    depths = Depths(read.start.beads, question.rule)
-    simulation = Simulation(under.policy, script, views, ready, read.start.state(), rows, schedule, run_time, depths)
+    schedule = TickSchedule(question.every)
+    depths = QueueDepthSeries(read.start.beads, question.rule)
+    simulation = Simulator(under.policy, script, views, ready, read.start.state(), rows, schedule, run_time, depths)
     simulation.run(begins_.date, ends.date, read.attempted)
     waiting = _waiting(simulation, ends.date)
 
@@ -105,7 +105,7 @@ def study(past: Past, question: Question, told: Told = lambda at: None) -> Study
 
     pairs = compared(recorded, simulation.journal, question.every, why_not, question.rule)
     span = ends.date - begins_.date
-    return Study(
+    return WhatIfResult(
         question=question._replace(begins=begins_),
         commits=read.commits,
         recorded=_only(recorded, question.rule),
@@ -131,18 +131,18 @@ class _Read(NamedTuple):
     """On the line that the watcher followed."""
     start: Projection
     """How beads stood there, under the rules that are asked about."""
-    recorded: Journal
+    recorded: AttemptLog
     script: Script
     commits: int
-    depths: Depths
+    depths: QueueDepthSeries
     attempted: frozenset[str] | None
     """Where it begins in the middle of a tick: the beads that this tick had attempted by then."""
 
 
-def _read(past: Past, question: Question, views: Views, told: Told) -> _Read:
+def _read(past: HistoryReplayer, question: WhatIfRequest, views: RowViewFactory, told: Told) -> _Read:
     """Once, from where it was last folded from before ``--from``: what happened until then is in the state with which the simulation begins."""
     asked = question.begins
-    first = past.made_before(asked.hash) or asked.hash
+    first = past.last_rebuild_before(asked.hash) or asked.hash
     line = past.line(first)
     if line is None:
         raise SettingsError(
@@ -155,19 +155,19 @@ def _read(past: Past, question: Question, views: Views, told: Told) -> _Read:
     start = _state(past, first, past.current)
     before = past.at(first, past.standing(first))
     script, journal, beads = _begin(start, before)
-    depths = Depths(before.beads, question.rule)
+    depths = QueueDepthSeries(before.beads, question.rule)
     begun, read = first == begins_.hash, 0
     tick: list[tuple[datetime, str]] = []
     for step in past.steps(first, also=views.compiled):
         told(step.commit.date)
         if not begun:
-            start.fold(derive(views.own(step.changes), views.rules))
+            start.fold(derive_events(views.own(step.changes), views.rules))
             decided = [(step.commit.date, entry.bead) for entry in step.changes.entries if entry.bead != GLOBAL]
             tick = [*tick, *decided] if decided else []
             if step.commit.hash == begins_.hash:
                 begun = True
                 script, journal, beads = _begin(start, step.projection)
-                depths = Depths(step.projection.beads, question.rule)
+                depths = QueueDepthSeries(step.projection.beads, question.rule)
             continue
         read += 1
         script.add(step, views)
@@ -179,13 +179,13 @@ def _read(past: Past, question: Question, views: Views, told: Told) -> _Read:
     )
 
 
-def _begin(start: Projection, recorded: Projection) -> tuple[Script, Journal, dict[str, Bead]]:
+def _begin(start: Projection, recorded: Projection) -> tuple[Script, AttemptLog, dict[str, Bead]]:
     script = Script(in_flight(start.beads))
     script.know(start.beads)
-    return script, Journal(in_flight(recorded.beads)), dict(recorded.beads)
+    return script, AttemptLog(in_flight(recorded.beads)), dict(recorded.beads)
 
 
-def _note(journal: Journal, beads: dict[str, Bead], step: Step) -> None:
+def _note(journal: AttemptLog, beads: dict[str, Bead], step: Step) -> None:
     """What one commit decided, and what it ended. ``beads``: as they stood before it; made to be as they stand after it."""
     statuses = {row.bead: str(row.after.get("status", "")) for row in step.changes.rows if row.table == "issues"}
     for event in step.events:
@@ -197,7 +197,7 @@ def _note(journal: Journal, beads: dict[str, Bead], step: Step) -> None:
             _keep(beads, event.bead, after)
 
 
-def _count(depths: Depths, step: Step) -> None:
+def _count(depths: QueueDepthSeries, step: Step) -> None:
     beads = step.projection.beads
     for event in step.events:
         at = event.entry.at if event.entry is not None else event.at
@@ -206,12 +206,12 @@ def _count(depths: Depths, step: Step) -> None:
         depths.anew(step.commit.date, beads)
 
 
-def _stood(past: Past) -> Policy | None:
+def _stood(past: HistoryReplayer) -> Policy | None:
     under = past.under(past.entries[-1].settings_hash) if past.entries else None
     return under.policy if under is not None else None
 
 
-def _state(past: Past, commit: str, under: Under) -> Projection:
+def _state(past: HistoryReplayer, commit: str, under: SettingsVersion) -> Projection:
     try:
         return past.at(commit, under)
     except DatabaseError as error:
@@ -229,9 +229,9 @@ def _keep(beads: dict[str, Bead], id: str, bead: Bead | None) -> None:
         beads[id] = bead
 
 
-def _waiting(simulation: Simulation, now: datetime) -> dict[str, str]:
+def _waiting(simulation: Simulator, now: datetime) -> dict[str, str]:
     state = simulation.projection.state()
-    asked = questions(state, simulation.policy, now, BOTH)
+    asked = select_candidates(state, simulation.policy, now, BOTH)
     why = {bead: hold.why for bead, hold in {**simulation.plan.holds, **asked.held}.items()}
     return {bead.id: why.get(bead.id, "its tick would come later") for bead in state.beads.values() if bead.matches}
 
@@ -240,7 +240,7 @@ def _why(bead: Bead | None) -> str:
     return "it does not match" if bead is None else f"{bead.phase} at the end"
 
 
-def _only(journal: Journal, rule: str) -> Journal:
+def _only(journal: AttemptLog, rule: str) -> AttemptLog:
     """Of one rule's beads."""
     if not rule:
         return journal

@@ -11,9 +11,9 @@ from dolt_watch.sanitize import outside
 from dolt_watch.targets.kubernetes import answers, names
 from dolt_watch.targets.kubernetes.api import ApiClient, describe
 from dolt_watch.targets.kubernetes.manifest import JobNotPossible
-from dolt_watch.targets.protocol import Task
-from dolt_watch.targets.responses import json_of
-from dolt_watch.targets.templates import NotRendered
+from dolt_watch.targets.protocol import BeadTask
+from dolt_watch.targets.responses import parse_json
+from dolt_watch.targets.templates import TemplateRenderError
 
 if TYPE_CHECKING:
     from dolt_watch.targets.kubernetes.target import KubernetesTarget
@@ -82,7 +82,7 @@ def _is_allowed(api: ApiClient, right: tuple[str, str, str, str], timeout: float
         "spec": {"resourceAttributes": attributes},
     }
     exchange = api.request("POST", _REVIEW, body=body, timeout=timeout)
-    answer: Any = json_of(exchange) if exchange.trouble is None and exchange.status == 201 else None
+    answer: Any = parse_json(exchange) if exchange.trouble is None and exchange.status == 201 else None
     status = answer.get("status") if isinstance(answer, dict) else None
     if not isinstance(status, dict) or not isinstance(status.get("allowed"), bool):
         return None, describe(exchange)
@@ -98,8 +98,8 @@ def _dry_run(target: KubernetesTarget, timeout: float) -> Iterator[Problem]:
     """Ask the API server for a Job that it does not store."""
     token = "doctor"
     try:
-        job = target.job_for(Task("doctor-0", _SAMPLE, "doctor"), token)
-    except (NotRendered, JobNotPossible):
+        job = target.job_for(BeadTask("doctor-0", _SAMPLE, "doctor"), token)
+    except (TemplateRenderError, JobNotPossible):
         return  # a template that needs more columns than the sample has; each bead says so itself
     exchange = target.api.request(
         "POST",

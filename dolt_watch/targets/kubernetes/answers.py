@@ -9,17 +9,17 @@ from typing import Any, NamedTuple
 from dolt_watch.core.model import Capacity, JobReport, Verdict
 from dolt_watch.core.model.target_answers import Accepted, Answer, Busy, Refused, Unknown
 from dolt_watch.sanitize import outside
-from dolt_watch.targets.http_client import Exchange
+from dolt_watch.targets.http_client import HttpResult
 from dolt_watch.targets.kubernetes import names
 from dolt_watch.targets.kubernetes.api import describe, status_field
-from dolt_watch.targets.responses import json_of, retry_after, usual
+from dolt_watch.targets.responses import parse_json, retry_after, usual
 
 _ENDED = frozenset({"Complete", "Failed", "Suspended"})
 """Words of the column Status of Jobs that do not run."""
 _QUOTA = "exceeded quota"
 
 
-def interpret_create(exchange: Exchange, name: str) -> Answer:
+def interpret_create(exchange: HttpResult, name: str) -> Answer:
     """Return what an answer to ``POST …/jobs`` means.
 
     ``Unknown`` means that the Job may exist, and has to be asked for by its name. That includes 409
@@ -59,8 +59,8 @@ def _is_rbac(why: str) -> bool:
     return " cannot create resource " in why
 
 
-def _is_terminating(exchange: Exchange) -> bool:
-    answer = json_of(exchange)
+def _is_terminating(exchange: HttpResult) -> bool:
+    answer = parse_json(exchange)
     details = answer.get("details") if isinstance(answer, dict) else None
     causes = details.get("causes") if isinstance(details, dict) else None
     return any(
@@ -69,15 +69,15 @@ def _is_terminating(exchange: Exchange) -> bool:
     )
 
 
-def object_name(exchange: Exchange) -> str:
+def object_name(exchange: HttpResult) -> str:
     """Return the name of the Job in the answer; '' if the answer is not a Job."""
     found = job_in(exchange)
     return str(found["metadata"].get("name", "")) if found is not None else ""
 
 
-def job_in(exchange: Exchange) -> Mapping[str, Any] | None:
+def job_in(exchange: HttpResult) -> Mapping[str, Any] | None:
     """Return the Job in the answer, with metadata; None if the answer is not one."""
-    answer = json_of(exchange) if exchange.trouble is None else None
+    answer = parse_json(exchange) if exchange.trouble is None else None
     if not isinstance(answer, dict) or answer.get("kind") != "Job":
         return None
     return answer if isinstance(answer.get("metadata"), dict) else None
@@ -87,7 +87,7 @@ def is_tombstone(job: Mapping[str, Any]) -> bool:
     return bool((job["metadata"].get("labels") or {}).get(names.TOMBSTONE))
 
 
-def interpret_table(exchange: Exchange, max_jobs: int) -> Capacity:
+def interpret_table(exchange: HttpResult, max_jobs: int) -> Capacity:
     """Return the capacity from a list of Jobs as a Table: ``max_jobs`` minus those that run.
 
     Never ``idle``: a POST that is still on its way creates a Job after the list was made. Whether a
@@ -103,7 +103,7 @@ def interpret_table(exchange: Exchange, max_jobs: int) -> Capacity:
     return Capacity(free, f"{running} of {max_jobs} Jobs run", proof="both")
 
 
-def running_tokens(exchange: Exchange) -> list[str]:
+def running_tokens(exchange: HttpResult) -> list[str]:
     """Return the tokens of the Jobs in a Table that run; none if the answer is not a Table.
 
     A token that cannot be part of a name is left out: dolt_watch makes none.
@@ -112,8 +112,8 @@ def running_tokens(exchange: Exchange) -> list[str]:
     return [token for name in found or () if (token := names.token_in(name))]
 
 
-def _running(exchange: Exchange) -> list[str] | None:
-    table = json_of(exchange)
+def _running(exchange: HttpResult) -> list[str] | None:
+    table = parse_json(exchange)
     try:
         columns = [column["name"] for column in table["columnDefinitions"]]
         name, status = columns.index("Name"), columns.index("Status")
@@ -203,7 +203,7 @@ def report_not_started(refusal: str, pods: PodState, age: timedelta, start_timeo
     return JobReport(Verdict.RUNNING, "pending", why)
 
 
-def age_of(job: Mapping[str, Any], exchange: Exchange) -> timedelta:
+def age_of(job: Mapping[str, Any], exchange: HttpResult) -> timedelta:
     """Return the time since the Job was created, by the API server's clock; 0 if unknown."""
     from email.utils import parsedate_to_datetime
 
@@ -215,9 +215,9 @@ def age_of(job: Mapping[str, Any], exchange: Exchange) -> timedelta:
         return timedelta(0)
 
 
-def items_in(exchange: Exchange) -> list[Mapping[str, Any]] | None:
+def items_in(exchange: HttpResult) -> list[Mapping[str, Any]] | None:
     """Return the objects of a list; None if the answer is not one."""
-    answer = json_of(exchange) if exchange.trouble is None and exchange.status == 200 else None
+    answer = parse_json(exchange) if exchange.trouble is None and exchange.status == 200 else None
     items = answer.get("items") if isinstance(answer, dict) else None
     if not isinstance(items, list) or not all(isinstance(each, dict) for each in items):
         return None

@@ -13,11 +13,11 @@ from dolt_watch.targets.kubernetes import names
 from dolt_watch.targets.kubernetes.job_template import read_job_template
 from dolt_watch.targets.kubernetes.manifest import pod_from_settings
 from dolt_watch.targets.kubernetes.settings import KubernetesSettings
-from dolt_watch.targets.protocol import Task
+from dolt_watch.targets.protocol import BeadTask
 from dolt_watch.targets.templates import Template, read
 from dolt_watch.targets.validation import check_url, seconds
 
-Manifest = Callable[[Task, str], Mapping[str, Any]]
+Manifest = Callable[[BeadTask, str], Mapping[str, Any]]
 _VARIABLE = re.compile(r"[-._a-zA-Z][-._a-zA-Z0-9]*")
 _QUANTITY = re.compile(r"[0-9]+(\.[0-9]+)?([eE][0-9]+|[numk]|[KMGTPE]i|[MGTPE])?")
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")

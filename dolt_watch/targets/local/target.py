@@ -25,7 +25,7 @@ from dolt_watch.targets.local.settings import LocalSettings, default_root
 from dolt_watch.targets.local.store import AlreadyMade, NoSlot, Run, RunStore, StoreUnavailable
 from dolt_watch.targets.local.usage_limits import InvalidPattern, UsageLimits
 from dolt_watch.targets.local.verdicts import Ending, ending
-from dolt_watch.targets.protocol import Task
+from dolt_watch.targets.protocol import BeadTask
 from dolt_watch.targets.validation import seconds
 
 if TYPE_CHECKING:
@@ -94,15 +94,15 @@ class Local:
 
     # -- dispatch ----------------------------------------------------------------------------------
 
-    def dispatch(self, task: Task, token: str) -> Answer:
+    def dispatch(self, task: BeadTask, token: str) -> Answer:
         """Start the run of this token. A token that was used before is not started again."""
-        from dolt_watch.targets.templates import NotRendered
+        from dolt_watch.targets.templates import TemplateRenderError
 
         began = time.monotonic()
         settings = self.settings
         try:
             prompt = self._prompt_template().render(task, token) + "\n"
-        except NotRendered as error:
+        except TemplateRenderError as error:
             return Refused(outside(str(error)))
         environ = environment.build(
             settings.env,
@@ -140,7 +140,7 @@ class Local:
 
     def _start(
         self,
-        task: Task,
+        task: BeadTask,
         token: str,
         environ: Mapping[str, str],
         record: dict[str, Any],

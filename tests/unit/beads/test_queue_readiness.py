@@ -8,7 +8,7 @@ from typing import cast
 
 import pytest
 
-from dolt_watch.beads.queue_readiness import until_ready
+from dolt_watch.beads.queue_readiness import unready_until_enough
 from dolt_watch.beads.schema import TrackerSchema
 from dolt_watch.engines import Engine, Param, Row
 
@@ -46,6 +46,6 @@ def test_the_queue_is_asked_from_its_head_until_enough_may_go(
         }
     )
     engine = cast(Engine, rows)
-    holds = until_ready(engine, QUEUE, enough, QUEUE[:held], schema, NOW, "c0", False)
+    holds = unready_until_enough(engine, QUEUE, enough, QUEUE[:held], schema, NOW, "c0", False)
     assert (len(rows.asked), set(holds)) == (asked, rows.deferred)
     assert asked > 20 or rows.queries == 2, "the rows and their dependencies: two queries, if there are none"

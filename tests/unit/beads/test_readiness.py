@@ -12,12 +12,12 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from dolt_watch.beads.queue_readiness import until_ready
+from dolt_watch.beads.queue_readiness import unready_until_enough
 from dolt_watch.beads.readiness import MARKED, own_hold, readiness, readiness_at
 from dolt_watch.beads.schema import TrackerSchema, tracker_schema
 from dolt_watch.core.decisions.policy import UNCOMMITTED, UNVERSIONED
 from dolt_watch.engines import Engine
-from dolt_watch.engines.address import DoltLitePath
+from dolt_watch.engines.address import FileAddress
 from dolt_watch.engines.connect import open_engine
 from tests.conftest import NO_DOLTLITE
 from tests.support import servers
@@ -234,7 +234,7 @@ BY_WISP = Graph({**BD1, "w-1": Issue()}, [Edge("bd-1", "w-1", "blocks")])
 
 def until(tracker: Tracker, *queue: str, loose: bool = False) -> dict[str, tuple[str, str]]:
     args = (queue, len(queue) + 1, (), tracker.schema, NOW, tracker.head(), loose)
-    return {bead: (hold.gate, hold.why) for bead, hold in until_ready(tracker.engine, *args).items()}
+    return {bead: (hold.gate, hold.why) for bead, hold in unready_until_enough(tracker.engine, *args).items()}
 
 
 @pytest.mark.parametrize(
@@ -421,7 +421,7 @@ def exchanged(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     """One tracker for all examples."""
     if NO_DOLTLITE:
         servers.without(NO_DOLTLITE)
-    engine = open_engine(DoltLitePath(str(tmp_path_factory.mktemp("random") / "beads.db")), create=True)
+    engine = open_engine(FileAddress(str(tmp_path_factory.mktemp("random") / "beads.db")), create=True)
     yield Tracker(engine, request.param)
     engine.close()
 

@@ -7,10 +7,10 @@ from datetime import timedelta
 import orjson
 
 from dolt_watch.checkpoint import state_store
-from dolt_watch.checkpoint.poll import Looker
-from dolt_watch.checkpoint.state_store import Store, bead_from, record
+from dolt_watch.checkpoint.poll import Poller
+from dolt_watch.checkpoint.state_store import StateStore, decode_bead, record
 from dolt_watch.cli.composition import ledger
-from dolt_watch.core.model import GLOBAL, Bead, Decision, Kind, Phase
+from dolt_watch.core.model import GLOBAL, Bead, Decision, EntryKind, Phase
 from dolt_watch.core.model.reason_codes import ReasonCode
 from dolt_watch.core.projection.projection import DELETED
 from dolt_watch.engines import Engine
@@ -26,7 +26,7 @@ def test_what_has_left_is_gone_and_swept(doltlite: Engine) -> None:
     here.tick()
 
     def saved() -> set[str]:
-        return set(Store(doltlite).state(Looker(doltlite).look()).beads)
+        return set(StateStore(doltlite).state(Poller(doltlite).look()).beads)
 
     def rows() -> int:
         return int(doltlite.query("SELECT COUNT(*) FROM watch_bead")[0][0])
@@ -55,7 +55,7 @@ def test_a_table_that_dolt_ignore_names_is_not_watched_and_not_adopted(doltlite:
     assert here.tick().rounds < 10
     assert here.target.sent == ["bd-a"]
     assert not any("adopt" in line or "warning" in line for line in here.lines)
-    look = Looker(doltlite).look()
+    look = Poller(doltlite).look()
     assert "labels" not in look.seen and "labels" not in look.hashes
     with doltlite.transaction() as tx:
         tx.execute("INSERT INTO labels VALUES ('bd-a', 'later')")
@@ -80,17 +80,17 @@ def test_a_changed_rule_is_recorded_once_where_nothing_else_happens(doltlite: En
 def test_the_last_word_about_no_bead_is_saved_and_what_was_saved_before_it_was_has_none(doltlite: Engine) -> None:
     here = Light(doltlite)
     here.tick()
-    for kind in (Kind.PAUSE, Kind.RESUME):
+    for kind in (EntryKind.PAUSE, EntryKind.RESUME):
         ledger(doltlite, here.settings).record(Decision(kind, GLOBAL, "", 0, ""))
     here.tick(timedelta(minutes=2))
-    look = Looker(doltlite).look()
-    assert Store(doltlite).state(look).version == 2
+    look = Poller(doltlite).look()
+    assert StateStore(doltlite).state(look).version == 2
     before = {name: value for name, value in look.shared.items() if name != "version"}
-    assert Store(doltlite).state(look._replace(shared=before)).version == 0
+    assert StateStore(doltlite).state(look._replace(shared=before)).version == 0
 
 
 def _saved(bead: Bead) -> Bead:
-    return bead_from(orjson.loads(orjson.dumps(record(bead))))
+    return decode_bead(orjson.loads(orjson.dumps(record(bead))))
 
 
 def test_the_code_of_a_reason_is_saved() -> None:

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from dolt_watch.engines.address import DoltLitePath
+from dolt_watch.engines.address import FileAddress
 from dolt_watch.errors import SettingsError
-from dolt_watch.telemetry.heartbeat_ping import Ping
+from dolt_watch.telemetry.heartbeat_ping import HeartbeatPing
 from tests.support.commands import Commands, commands
 
 
 @pytest.fixture
-def cli(doltlite_path: DoltLitePath) -> Iterator[Commands]:
+def cli(doltlite_path: FileAddress) -> Iterator[Commands]:
     with commands(doltlite_path) as made:
         yield made
 
@@ -22,14 +22,14 @@ def cli(doltlite_path: DoltLitePath) -> Iterator[Commands]:
 @pytest.mark.parametrize("url", ["not a url", "http://a..b/", "http://", "ftp://h/", "http://h\n/", "http:///x", "h/x"])
 def test_a_ping_to_nowhere(url: str) -> None:
     with pytest.raises(SettingsError):
-        Ping(url)
+        HeartbeatPing(url)
 
 
 @pytest.mark.parametrize(
     "url", ["https://hc.example/ping/1", "http://10.0.0.1:8080", "http://[::1]:9/x", "http://localhost/"]
 )
 def test_a_ping(url: str) -> None:
-    assert Ping(url).url == url
+    assert HeartbeatPing(url).url == url
 
 
 def test_nothing_comes_of_a_ping_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,7 +37,7 @@ def test_nothing_comes_of_a_ping_that_fails(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(threading, "excepthook", seen.append)
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "nonsense://::")
-    ping = Ping("http://127.0.0.1:99999/")
+    ping = HeartbeatPing("http://127.0.0.1:99999/")
     ping()
     ping.wait()
     assert seen == []

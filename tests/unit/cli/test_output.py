@@ -14,9 +14,9 @@ import pytest
 
 from dolt_watch.cli.output import Console
 from dolt_watch.clock import ShiftedClock
-from dolt_watch.controller.loop import Loop
+from dolt_watch.controller.loop import ControlLoop
 from dolt_watch.engines import Engine
-from dolt_watch.engines.address import DoltLitePath
+from dolt_watch.engines.address import FileAddress
 from dolt_watch.log_events import LogEvent
 from dolt_watch.telemetry.log_output import LogHandler
 from tests.support.commands import Commands, commands
@@ -28,7 +28,7 @@ LATIN = {"PYTHONIOENCODING": "latin-1"}
 
 
 @pytest.fixture
-def cli(doltlite_path: DoltLitePath) -> Iterator[Commands]:
+def cli(doltlite_path: FileAddress) -> Iterator[Commands]:
     with commands(doltlite_path) as made:
         yield made
 
@@ -62,7 +62,7 @@ def test_run_ends_after_the_tick_whose_reader_has_gone(doltlite: Engine) -> None
     here, log = Light(doltlite), LogHandler(Leaves(), json=False)
     here.assign("bd-a")
 
-    def make(engine: Engine) -> Loop:
+    def make(engine: Engine) -> ControlLoop:
         clock = ShiftedClock(timedelta(minutes=1))
         return build(engine, here.settings, lambda name: here.target, clock, log, patient=False)
 

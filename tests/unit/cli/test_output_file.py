@@ -12,12 +12,12 @@ import click
 import pytest
 
 from dolt_watch.cli.pages import write_page
-from dolt_watch.engines.address import DoltLitePath
+from dolt_watch.engines.address import FileAddress
 from tests.support.commands import Commands, commands
 
 
 @pytest.fixture
-def cli(doltlite_path: DoltLitePath) -> Iterator[Commands]:
+def cli(doltlite_path: FileAddress) -> Iterator[Commands]:
     with commands(doltlite_path) as made:
         yield made
 

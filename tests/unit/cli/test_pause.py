@@ -11,13 +11,13 @@ import pytest
 
 from dolt_watch.cli.composition import ledger
 from dolt_watch.cli.options import person
-from dolt_watch.core.model import GLOBAL, Decision, Kind
-from dolt_watch.engines.address import DoltLitePath
+from dolt_watch.core.model import GLOBAL, Decision, EntryKind
+from dolt_watch.engines.address import FileAddress
 from tests.support.commands import Commands, commands
 
 
 @pytest.fixture
-def cli(doltlite_path: DoltLitePath) -> Iterator[Commands]:
+def cli(doltlite_path: FileAddress) -> Iterator[Commands]:
     with commands(doltlite_path) as made:
         yield made
 
@@ -75,7 +75,7 @@ def test_it_says_until_when_and_what_it_replaces(cli: Commands) -> None:
 def test_status_shows_what_stands(cli: Commands) -> None:
     over = {"until": ago(cli, "-1 day"), "reaping": False, "by": "ann"}
     ledger(cli.here.engine, cli.here.settings).record(
-        Decision(Kind.PAUSE, GLOBAL, "agent", 0, "", reason="yesterday", detail=over)
+        Decision(EntryKind.PAUSE, GLOBAL, "agent", 0, "", reason="yesterday", detail=over)
     )
     assert "paused" not in cli.run("status").stdout
     cli.run("pause", "--reason", "lunch", "--all", "--until", "2999-01-01T00:00:00Z")

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from dolt_watch.cli.replay import command
-from dolt_watch.engines.address import DoltLitePath
+from dolt_watch.engines.address import FileAddress
 from tests.support.history import History
 
 
@@ -26,7 +26,7 @@ class Stderr(io.StringIO):
 @pytest.mark.parametrize("arguments", [[], ["--verify"]])
 @pytest.mark.parametrize(("terminal", "seconds"), [(True, 5), (True, 0), (False, 5)])
 def test_a_bar_on_a_terminal_for_what_takes_long(
-    doltlite_path: DoltLitePath, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    doltlite_path: FileAddress, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
     arguments: list[str], terminal: bool, seconds: int,
 ) -> None:  # fmt: skip
     history = History(doltlite_path)

@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 
 from dolt_watch.core.model.target_answers import Refused, Unknown
-from dolt_watch.engines.address import DoltLitePath
+from dolt_watch.engines.address import FileAddress
 from dolt_watch.replay.verification import verify
 from tests.support.commands import Commands, commands
 
@@ -19,7 +19,7 @@ AGO = timedelta(hours=-3)
 
 
 @pytest.fixture
-def cli(doltlite_path: DoltLitePath) -> Iterator[Commands]:
+def cli(doltlite_path: FileAddress) -> Iterator[Commands]:
     with commands(doltlite_path) as made:
         made.here.tick(AGO)
         yield made

@@ -8,13 +8,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from dolt_watch.engines.address import DoltLitePath
+from dolt_watch.engines.address import FileAddress
 from dolt_watch.telemetry.health import Server
 from tests.support.commands import Commands, commands
 
 
 @pytest.fixture
-def cli(doltlite_path: DoltLitePath) -> Iterator[Commands]:
+def cli(doltlite_path: FileAddress) -> Iterator[Commands]:
     with commands(doltlite_path) as made:
         yield made
 

@@ -14,11 +14,11 @@ import pytest
 from dolt_watch.cli.shutdown import unrecorded
 from dolt_watch.clock import DatabaseClock
 from dolt_watch.core.decisions.policy import Scope
-from dolt_watch.core.model import Decision, Kind
+from dolt_watch.core.model import Decision, EntryKind
 from dolt_watch.engines import Engine
-from dolt_watch.engines.address import DoltLitePath
+from dolt_watch.engines.address import FileAddress
 from dolt_watch.ledger.decision_context import DecisionContext
-from dolt_watch.ledger.writer import Ledger, Written
+from dolt_watch.ledger.writer import LedgerWriter, Written
 from tests.support.commands import Commands, commands
 from tests.support.embedded_tracker import Light
 from tests.support.lines import build
@@ -35,7 +35,7 @@ SENDERS: dict[str, tuple[Sequence[str], Callable[[int], int], Callable[[int], in
 
 
 @pytest.fixture
-def world(doltlite_path: DoltLitePath) -> Iterator[Commands]:
+def world(doltlite_path: FileAddress) -> Iterator[Commands]:
     with commands(doltlite_path) as made:
         made.here.assign("bd-a", "bd-b")
         made.here.sql("UPDATE issues SET priority = 1 WHERE id = 'bd-a'")
@@ -163,24 +163,29 @@ def test_what_is_under_way(doltlite: Engine, monkeypatch: pytest.MonkeyPatch) ->
     light = Light(doltlite)
     light.assign("bd-a")
     loop = build(doltlite, light.settings, lambda name: light.target, DatabaseClock(), light.lines.append)
-    ledger: Ledger = loop.actor.ledger  # type: ignore[attr-defined]
+    ledger: LedgerWriter = loop.actor.ledger  # type: ignore[attr-defined]
     seen: list[Decision | None] = []
-    sent, append = light.target.dispatch, Ledger._append_until_written
+    sent, append = light.target.dispatch, LedgerWriter._append_until_written
 
     def dispatch(*args: object) -> object:
         seen.append(ledger.under_way)
         return sent(*args)  # type: ignore[arg-type]
 
-    def appended(self: Ledger, context: DecisionContext | None, decision: Decision) -> Written:
+    def appended(self: LedgerWriter, context: DecisionContext | None, decision: Decision) -> Written:
         seen.append(self.under_way)
         return append(self, context, decision)
 
     light.target.dispatch = dispatch  # type: ignore[method-assign, assignment]
-    monkeypatch.setattr(Ledger, "_append_until_written", appended)
+    monkeypatch.setattr(LedgerWriter, "_append_until_written", appended)
     loop.tick(Scope(dispatch=True, reap=True))
     claim, answered = seen
     assert claim is not None and answered is not None
-    assert (claim.kind, claim.bead, answered.kind, answered.job) == (Kind.CLAIM, "bd-a", Kind.DISPATCHED, "job1")
+    assert (claim.kind, claim.bead, answered.kind, answered.job) == (
+        EntryKind.CLAIM,
+        "bd-a",
+        EntryKind.DISPATCHED,
+        "job1",
+    )
     assert claim.token == answered.token == light.target.tokens[0]
     assert ledger.under_way is None
     error = unrecorded(answered)

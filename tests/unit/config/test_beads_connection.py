@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from dolt_watch.config import Settings, load
-from dolt_watch.engines.address import Address
+from dolt_watch.engines.address import ServerAddress
 from dolt_watch.errors import SettingsError
 
 FULL = {
@@ -35,8 +35,8 @@ def metadata(folder: Path, content: Any) -> Path:
     return path
 
 
-def address(settings: Settings) -> Address:
-    assert isinstance(settings.address, Address)
+def address(settings: Settings) -> ServerAddress:
+    assert isinstance(settings.address, ServerAddress)
     return settings.address
 
 
@@ -45,7 +45,7 @@ def test_metadata_is_found_above(tmp_path: Path) -> None:
     below = tmp_path / "a" / "b"
     (below / ".beads").mkdir(parents=True)  # without metadata.json: it hides nothing
     settings = load({}, {}, below)
-    assert settings.address == Address("dolt.example", 3399, "beads", "", "tracker")
+    assert settings.address == ServerAddress("dolt.example", 3399, "beads", "", "tracker")
     assert settings.project_id == "abc-123"
     assert settings.origins["database.host"] == ".beads/metadata.json"
     assert settings.origins["database.tls"] == "default"
@@ -63,7 +63,7 @@ def test_environment_over_file(tmp_path: Path) -> None:
     given = {"HOST": "h", "PORT": "3400", "USER": "u", "DATABASE": "d", "SOCKET": "/two", "TLS": "0"}
     env = {f"BEADS_DOLT_SERVER_{name}": value for name, value in given.items()}
     settings = load({}, env, tmp_path)
-    assert settings.address == Address("h", 3400, "u", "", "d", "/two", False)
+    assert settings.address == ServerAddress("h", 3400, "u", "", "d", "/two", False)
     assert settings.origins["database.port"] == "BEADS_DOLT_SERVER_PORT"
 
 
@@ -80,7 +80,7 @@ def test_plain_text_off_loopback_must_be_said(tmp_path: Path) -> None:
 
 def test_the_environment_alone_will_do(tmp_path: Path) -> None:
     settings = load({}, {"BEADS_DOLT_SERVER_DATABASE": "d"}, tmp_path)
-    assert address(settings) == Address("127.0.0.1", 3307, "root", "", "d")
+    assert address(settings) == ServerAddress("127.0.0.1", 3307, "root", "", "d")
     assert settings.project_id is None
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dolt_watch.config import load
-from dolt_watch.engines.address import Address
+from dolt_watch.engines.address import ServerAddress
 from dolt_watch.errors import SettingsError
 from dolt_watch.targets.registry import open_target
 from tests.support import forked
@@ -72,7 +72,7 @@ def test_around_the_connection(
     metadata(tmp_path, FULL)
     (tmp_path / "file").write_text(" in a file \n", "utf-8")
     address = load({}, {variable: blank + value + blank}, tmp_path).address
-    assert isinstance(address, Address)
+    assert isinstance(address, ServerAddress)
     assert getattr(address, field) == expected
 
 

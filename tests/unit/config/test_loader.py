@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from dolt_watch.config import Settings, describe, load, rule_hash, rules_text, settings_hash
+from dolt_watch.config import Settings, describe, load, rule_hash, settings_hash, to_canonical_json
 from dolt_watch.config.converters import duration_text
 from dolt_watch.core.model import Rule
-from dolt_watch.engines.address import Address, DoltLitePath
+from dolt_watch.engines.address import FileAddress, ServerAddress
 
 URL = "dolt://ann@db.example:3310/beads"
 FLAGS = {"database": URL}
@@ -32,7 +32,7 @@ def shown(settings: Settings) -> dict[str, tuple[str, str]]:
 def test_defaults_are_those_of_the_rule_itself(tmp_path: Path) -> None:
     settings = load(FLAGS, {}, tmp_path)
     assert settings.rules == (Rule(name="agent", on_unknown="retry"),), "its target is BeadBoard"
-    assert settings.address == Address("db.example", 3310, "ann", "", "beads")
+    assert settings.address == ServerAddress("db.example", 3310, "ann", "", "beads")
     assert (settings.settle, settings.adopt, settings.project_id) == (timedelta(seconds=2), True, None)
     assert (settings.actor_dispatch, settings.actor_reap) == ("beads-dispatcher", "beads-reaper")
     assert list(settings.targets) == ["beadboard"]
@@ -111,11 +111,11 @@ def test_the_file_beside_beads_dir(tmp_path: Path) -> None:
 
 def test_a_database_from_the_file_from_the_environment_and_from_the_flag(tmp_path: Path) -> None:
     write(tmp_path, 'database = "doltlite:///one.db"')
-    assert load({}, {}, tmp_path).address == DoltLitePath("/one.db")
+    assert load({}, {}, tmp_path).address == FileAddress("/one.db")
     env = {"DOLT_WATCH_DATABASE": "doltlite:///two.db"}
-    assert load({}, env, tmp_path).address == DoltLitePath("/two.db")
+    assert load({}, env, tmp_path).address == FileAddress("/two.db")
     settings = load({"database": "doltlite:///three.db"}, env, tmp_path)
-    assert settings.address == DoltLitePath("/three.db")
+    assert settings.address == FileAddress("/three.db")
     assert shown(settings)["database"] == ("doltlite:///three.db", "--database")
 
 
@@ -134,22 +134,22 @@ def test_beadboard_url_fills_in_and_what_is_said_to_us_wins(tmp_path: Path) -> N
 def test_secrets_are_nowhere_to_be_read(tmp_path: Path) -> None:
     env = {"DOLT_WATCH_PASSWORD": "pa55", "BEADBOARD_URL": "http://me:t0ken@board/?key=k3y"}
     settings = load(FLAGS, env, tmp_path)
-    assert isinstance(settings.address, Address)
+    assert isinstance(settings.address, ServerAddress)
     assert settings.address.password == "pa55"
     assert shown(settings)["password"] == ("********", "DOLT_WATCH_PASSWORD")
     assert [line.key for line in describe(settings) if line.secret] == ["password"]
-    told = repr(settings) + repr(describe(settings)) + rules_text(settings)
+    told = repr(settings) + repr(describe(settings)) + to_canonical_json(settings)
     assert not [secret for secret in ("pa55", "t0ken", "k3y") if secret in told]
-    assert "http" not in rules_text(settings) and "db.example" not in rules_text(settings)
+    assert "http" not in to_canonical_json(settings) and "db.example" not in to_canonical_json(settings)
 
 
 def test_hashes_move_with_what_they_are_of(tmp_path: Path) -> None:
     one = load(FLAGS, {}, tmp_path)
     write(tmp_path, 'settle = "2000ms"\n[rules.agent]\nstale_after = "0.5h"\n')
     same = load({"database": "dolt://else/where"}, {"BEADBOARD_URL": "http://x"}, tmp_path)
-    assert rules_text(one) == rules_text(same), "the same meaning, written otherwise"
+    assert to_canonical_json(one) == to_canonical_json(same), "the same meaning, written otherwise"
     assert len(settings_hash(one)) == 16
-    assert '"stale_after":"30m"' in rules_text(one)
+    assert '"stale_after":"30m"' in to_canonical_json(one)
     other = load({**FLAGS, "set": ["adopt=no"]}, {}, tmp_path)
     assert settings_hash(other) != settings_hash(one)
     rule = one.rules[0]

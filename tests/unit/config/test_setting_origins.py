@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 from dolt_watch.config import beads_yaml, dotenv, load
-from dolt_watch.engines.address import Address
+from dolt_watch.engines.address import ServerAddress
 from dolt_watch.errors import SettingsError
 from tests.support.servers import Choice, Source, give_up
 
@@ -313,7 +313,7 @@ def made(case: Case, folder: Path) -> dict[str, str]:
 def test_each_place(case: Case, tmp_path: Path) -> None:
     env = made(case, tmp_path)
     settings = load({}, env, tmp_path / case.here)
-    assert isinstance(settings.address, Address)
+    assert isinstance(settings.address, ServerAddress)
     expected = dict(case.expected)
     origin = expected.pop("origin").replace("@", str(tmp_path))
     assert {name: getattr(settings.address, name) for name in expected} == expected
@@ -345,7 +345,7 @@ def test_bd_finds_the_same(tmp_path: Path) -> None:
         folder.mkdir()
         env = made(case, folder)
         address = load({}, env, folder / case.here).address  # before bd, which may repair files
-        assert isinstance(address, Address)
+        assert isinstance(address, ServerAddress)
         ours[name] = (address.host, address.port, address.database)
         ran = subprocess.run(
             [program, "context", "--json"],

@@ -13,9 +13,9 @@ import pytest
 
 from dolt_watch.checkpoint.poll import NO_BEADS
 from dolt_watch.clock import ShiftedClock
-from dolt_watch.controller.loop import Loop
+from dolt_watch.controller.loop import ControlLoop
 from dolt_watch.controller.service import LONGEST_PAUSE, SHORTEST
-from dolt_watch.controller.tick_result import Outcome
+from dolt_watch.controller.tick_result import TickResult
 from dolt_watch.core.model import Phase
 from dolt_watch.engines import Engine
 from dolt_watch.errors import DoltWatchError, SettingsError, Unreachable
@@ -47,7 +47,7 @@ class Told:
     def turning(self) -> None:
         self.turned += 1
 
-    def polled(self, loop: Loop, outcome: Outcome, seconds: float) -> None:
+    def polled(self, loop: ControlLoop, outcome: TickResult, seconds: float) -> None:
         self.good += 1
 
     def standing_by(self) -> None:
@@ -60,7 +60,7 @@ class Told:
 def service(here: Light, lines: list[str], connect: Any = None, **more: Any) -> tuple[Service, Told]:
     told, clock = Told(), ShiftedClock(timedelta(seconds=0))
 
-    def make(engine: Engine) -> Loop:
+    def make(engine: Engine) -> ControlLoop:
         return build(engine, here.settings, lambda name: here.target, clock, lines.append, patient=False)
 
     return Service(connect or (lambda: here.engine), make, lines.append, told, clock=Still(), **more), told
@@ -128,7 +128,7 @@ def test_who_is_set_wrongly_leaves_the_lead_to_others(doltlite: Engine, doltlite
     here.assign("bd-a")
     first, told = service(here, lines, doltlite_factory)
 
-    def wrong(engine: Engine) -> Loop:
+    def wrong(engine: Engine) -> ControlLoop:
         def targets(name: str) -> Any:
             raise SettingsError("target hook has no URL")
 
@@ -153,10 +153,10 @@ def test_after_a_restart_it_knows_who_waits_and_runs(doltlite: Engine, doltlite_
     told: list[tuple[int, dict[str, Phase]]] = []
 
     class Listening(Told):
-        def polled(self, loop: Loop, outcome: Outcome, seconds: float) -> None:
+        def polled(self, loop: ControlLoop, outcome: TickResult, seconds: float) -> None:
             told.append((outcome.rounds, {bead.id: bead.phase for bead in loop.state.beads.values()}))
 
-    def make(engine: Engine) -> Loop:
+    def make(engine: Engine) -> ControlLoop:
         clock = ShiftedClock(timedelta(minutes=1))
         return build(engine, here.settings, lambda name: here.target, clock, lambda line: None, patient=False)
 
@@ -280,7 +280,7 @@ def test_each_line_of_a_service_names_its_event(doltlite_factory: Any) -> None:
     here.assign("bd-a", "bd-b")
     kept = Records()
 
-    def make(engine: Engine) -> Loop:
+    def make(engine: Engine) -> ControlLoop:
         clock = ShiftedClock(timedelta(minutes=1))
         return build(engine, here.settings, lambda name: here.target, clock, kept, patient=False)
 

@@ -8,7 +8,7 @@ import pytest
 
 from dolt_watch.controller.messages import LISTED, tell
 from dolt_watch.core.decisions.policy import Plan, Policy, Scope
-from dolt_watch.core.model import Bead, Capacity, Hold, Phase, Rule, State
+from dolt_watch.core.model import Bead, Capacity, HoldReason, Phase, Rule, State
 from dolt_watch.targets.service_health import SERVICE
 from tests.support.lines import heard as hear
 
@@ -21,7 +21,7 @@ def waits(number: int) -> Bead:
 
 def lines(count: int, gate: str = "max_in_flight", more: int = 0) -> list[str]:
     beads = {bead.id: bead for bead in map(waits, range(count + more))}
-    holds = {id: Hold(gate if place < count else "settle", "why") for place, id in enumerate(beads)}
+    holds = {id: HoldReason(gate if place < count else "settle", "why") for place, id in enumerate(beads)}
     said: list[str] = []
     policy = Policy([Rule("agent")], timedelta(seconds=1))
     with hear(said.append):
@@ -91,7 +91,7 @@ def test_a_clock_that_is_ahead_is_told_once(minutes: tuple[int, ...], told: list
 def test_busy_is_not_what_is_down(name: str, capacity: Capacity, said: list[str]) -> None:
     heard: list[str] = []
     bead, policy = waits(1), Policy([Rule("agent", target=name)], timedelta(seconds=1))
-    hold = Hold("capacity", capacity.why or "full")
+    hold = HoldReason("capacity", capacity.why or "full")
     plan = Plan(holds={bead.id: hold}, rules={"agent": (hold,)})
     with hear(heard.append):
         tell(State(beads={bead.id: bead}), plan, policy, NOW, Scope(dispatch=True), {name: capacity})

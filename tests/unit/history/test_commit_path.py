@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from dolt_watch.engines import Commit
-from dolt_watch.engines.values import cell, sortable
+from dolt_watch.engines.values import cell, sort_value
 from dolt_watch.history.commit_path import path
 
 DATE = datetime(2026, 4, 18, tzinfo=UTC)
@@ -71,6 +71,6 @@ def test_a_long_history_needs_no_recursion() -> None:
 )  # fmt: skip
 def test_a_key_of_order_by_sorts_as_in_the_database_and_is_json(value: object, key: object) -> None:
     """And a cell of a bead, which is compared and hashed, stays as it always was."""
-    assert (sortable(value), type(sortable(value))) == (key, type(key))
-    assert orjson.loads(orjson.dumps(sortable(value))) == key
+    assert (sort_value(value), type(sort_value(value))) == (key, type(key))
+    assert orjson.loads(orjson.dumps(sort_value(value))) == key
     assert cell("quality", Decimal("10.0000")) == "10.0000"

@@ -12,14 +12,14 @@ import pytest
 
 from dolt_watch.cli.composition import ledger
 from dolt_watch.clock import DatabaseClock, ShiftedClock
-from dolt_watch.core.model import GLOBAL, Decision, Kind
+from dolt_watch.core.model import GLOBAL, Decision, EntryKind
 from dolt_watch.core.model.target_answers import Answer, Refused, Unknown
 from dolt_watch.engines import Engine
-from dolt_watch.engines.address import DoltLitePath
+from dolt_watch.engines.address import FileAddress
 from dolt_watch.inspection.status import ask
 from dolt_watch.ledger.schema import migrate
 from dolt_watch.replay.verification import verify
-from dolt_watch.targets.protocol import Task
+from dolt_watch.targets.protocol import BeadTask
 from tests.support.embedded_tracker import AUTHOR, Light
 from tests.support.history import History
 from tests.support.lines import build_dry_run
@@ -30,7 +30,7 @@ ANEW = "assignee = 'agent' AND status = 'open' AND acceptance_criteria <> '' AND
 
 @pytest.fixture
 def day(tmp_path: Path) -> Iterator[History]:
-    made = History(DoltLitePath(str(tmp_path / "day.db")))
+    made = History(FileAddress(str(tmp_path / "day.db")))
     with closing(made.engine):
         made.tick()
         made.at("10:00").new("bd-a")
@@ -112,7 +112,7 @@ def test_only_a_resume_lets_go_of_what_is_held(doltlite: Engine, anew: bool) -> 
         here.change(when=ANEW)
     here.tick(timedelta(minutes=4))
     assert here.target.sent == [first]
-    ledger(doltlite, here.settings).record(Decision(Kind.RESUME, GLOBAL, "", 0, ""))
+    ledger(doltlite, here.settings).record(Decision(EntryKind.RESUME, GLOBAL, "", 0, ""))
     here.tick(timedelta(minutes=6))
     assert here.target.sent == [first, second]
     here.sql(f"UPDATE issues SET status = 'closed' WHERE id = '{second}'")
@@ -170,7 +170,7 @@ def test_a_claim_of_a_dead_worker_is_settled_under_the_new_name(doltlite: Engine
     here = Light(doltlite)
     here.assign("bd-a")
 
-    def dispatch(task: Task, token: str) -> Answer:
+    def dispatch(task: BeadTask, token: str) -> Answer:
         del here.target.dispatch
         raise Killed
 
@@ -184,7 +184,7 @@ def test_a_claim_of_a_dead_worker_is_settled_under_the_new_name(doltlite: Engine
 
 
 def test_a_pause_of_a_rule_that_was_renamed_is_told(here: Light) -> None:
-    ledger(here.engine, here.settings).record(Decision(Kind.PAUSE, GLOBAL, "agent", 0, "", reason="lunch"))
+    ledger(here.engine, here.settings).record(Decision(EntryKind.PAUSE, GLOBAL, "agent", 0, "", reason="lunch"))
     rename(here, "agents")
     here.tick(timedelta(minutes=3))
     assert "warning: rule agent is paused (lunch), but there is no such rule (any more): it holds nothing" in here.lines
@@ -221,7 +221,7 @@ def test_a_new_column_in_a_rule_is_nobodys_edit(doltlite: Engine, name: str, los
 
 
 def test_a_clock_that_was_set_back_does_not_bring_a_pause_back(here: Light) -> None:
-    for kind, minutes in ((Kind.PAUSE, 9), (Kind.RESUME, 5)):
+    for kind, minutes in ((EntryKind.PAUSE, 9), (EntryKind.RESUME, 5)):
         clock = ShiftedClock(timedelta(minutes=minutes))
         ledger(here.engine, here.settings, clock).record(Decision(kind, GLOBAL, "", 0, ""))
     here.assign("bd-b")

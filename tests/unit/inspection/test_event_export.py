@@ -5,27 +5,27 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from dolt_watch.core.model import Answers, CommitChanges, Entry, Kind, RowChange, Rule, Wrote
-from dolt_watch.core.projection.event_deriver import derive
+from dolt_watch.core.model import CommitChanges, Entry, EntryEffects, EntryKind, RowChange, Rule, RuleAnswers
+from dolt_watch.core.projection.event_deriver import derive_events
 from dolt_watch.engines import Commit
-from dolt_watch.inspection.event_export import cloudevent, tell
+from dolt_watch.inspection.event_export import tell, to_cloudevent
 
 AT = datetime(2026, 4, 18, 12, tzinfo=UTC)
 RULES = [Rule("first"), Rule("second")]
-NO = Answers(False, False, False, False)
+NO = RuleAnswers(False, False, False, False)
 
 
 def told(row: RowChange, *entries: Entry) -> list[dict[str, Any]]:
     commit = Commit("c1", ("c0",), AT, "dolt-watch")
     changes = CommitChanges("c1", AT, "dolt-watch", (row,), entries)
-    return list(tell(commit, derive(changes, RULES), RULES))
+    return list(tell(commit, derive_events(changes, RULES), RULES))
 
 
 def claim(**cells: tuple[Any, Any]) -> Entry:
     return Entry(
         "bd-1",
         1,
-        Kind.CLAIM,
+        EntryKind.CLAIM,
         1,
         "first",
         "t",
@@ -38,7 +38,7 @@ def claim(**cells: tuple[Any, Any]) -> Entry:
         "",
         "beads-dispatcher",
         {},
-        Wrote(cells, "claimed"),
+        EntryEffects(cells, "claimed"),
     )
 
 
@@ -72,7 +72,7 @@ def test_added_and_removed_and_the_rule_that_was_left() -> None:
         ("title",),
         {"title": None},
         {"title": "new"},
-        answers=(NO, Answers(False, True, False, False)),
+        answers=(NO, RuleAnswers(False, True, False, False)),
     )
     (added,) = told(row)
     assert (added["kind"], added["rule"], added["before"], added["after"]) == (
@@ -88,7 +88,7 @@ def test_added_and_removed_and_the_rule_that_was_left() -> None:
         ("title",),
         {"title": "old"},
         {"title": None},
-        answers=(NO, Answers(False, False, True, False)),
+        answers=(NO, RuleAnswers(False, False, True, False)),
     )
     (removed,) = told(row)
     assert (removed["kind"], removed["rule"], removed["before"], removed["after"]) == (
@@ -100,9 +100,9 @@ def test_added_and_removed_and_the_rule_that_was_left() -> None:
 
 
 def test_a_cloudevent_about_no_bead_has_no_subject() -> None:
-    pause = claim()._replace(bead="", kind=Kind.PAUSE)
+    pause = claim()._replace(bead="", kind=EntryKind.PAUSE)
     row = RowChange("comments", "bd-1", "added", key="k", who="ann")
-    cloud = [cloudevent(one, "/dolt_watch/x") for one in told(row, pause)]
+    cloud = [to_cloudevent(one, "/dolt_watch/x") for one in told(row, pause)]
     assert [(one["type"], one.get("subject")) for one in cloud] == [
         ("dolt_watch.pause", None),
         ("dolt_watch.sign-of-life", "bd-1"),

@@ -11,7 +11,7 @@ from dolt_watch.cli.status import _lines
 from dolt_watch.clock import ShiftedClock
 from dolt_watch.core.model import Capacity
 from dolt_watch.engines import Engine
-from dolt_watch.engines.address import DoltLitePath
+from dolt_watch.engines.address import FileAddress
 from dolt_watch.inspection.status import ask
 from tests.stubs.server import dead_url
 from tests.support.commands import Commands, commands
@@ -20,7 +20,7 @@ from tests.support.lines import build_dry_run
 
 
 @pytest.fixture
-def cli(doltlite_path: DoltLitePath) -> Iterator[Commands]:
+def cli(doltlite_path: FileAddress) -> Iterator[Commands]:
     with commands(doltlite_path) as made:
         yield made
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from dolt_watch import __version__
-from dolt_watch.beads.event_rows import as_bd
+from dolt_watch.beads.event_rows import bd_snapshot
 from dolt_watch.clock import DatabaseClock
-from dolt_watch.core.model import Decision, Kind
+from dolt_watch.core.model import Decision, EntryKind
 from dolt_watch.errors import MissingRule
 from dolt_watch.ledger.writer import bead_hash
 from dolt_watch.timestamps import utc
@@ -37,7 +37,7 @@ def test_a_claim_is_one_commit_with_all_that_it_changed(here: Here) -> None:
         )
     ]  # fmt: skip
     entry = written.entry
-    assert (entry.bead, entry.version, entry.kind, entry.at, entry.observed) == ("bd-1", 1, Kind.CLAIM, NOW, head)
+    assert (entry.bead, entry.version, entry.kind, entry.at, entry.observed) == ("bd-1", 1, EntryKind.CLAIM, NOW, head)
     assert (entry.wrote.note, len(event)) == (NOTE, 36)
     assert (written.commit, written.row, written.warning) == (
         here.head(), dict(zip(here.columns, before, strict=True)), "",
@@ -69,7 +69,7 @@ def test_what_bd_leaves_out_of_a_row_and_how_it_writes_the_rest() -> None:
         "title": "t", "design": "", "owner": None, "ephemeral": 0, "pinned": 1, "priority": 0, "share": Decimal("1.5"),
         "updated_at": datetime(2026, 4, 18, 22, 35, 46),  # noqa: DTZ001
     }  # fmt: skip
-    assert as_bd(row) == {
+    assert bd_snapshot(row) == {
         "title": "t", "pinned": 1, "priority": 0, "share": "1.5", "updated_at": "2026-04-18T22:35:46Z",
     }  # fmt: skip
 
@@ -98,7 +98,7 @@ def test_a_report_of_a_rule_that_the_settings_have_no_more(here: Here) -> None:
     assert (written.entry.rule, written.entry.job, here.row("notes")) == ("gone", "j7", "dispatched: job=j7")
 
 
-@pytest.mark.parametrize("decision", [CLAIM, REAP, REAP._replace(kind=Kind.REQUEUE, status="open")])
+@pytest.mark.parametrize("decision", [CLAIM, REAP, REAP._replace(kind=EntryKind.REQUEUE, status="open")])
 def test_a_decision_that_its_rule_guards_is_not_written_without_that_rule(here: Here, decision: Decision) -> None:
     before = (here.head(), here.row("status", "notes"), here.entries())
     with pytest.raises(MissingRule, match="no rule 'gone'") as caught:
@@ -140,9 +140,9 @@ def test_the_message_says_it_for_people_and_for_git(here: Here) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "verb", "actor"),
-    [(Kind.REQUEUE, "requeue", "the-reaper"), (Kind.REAP, "reap", "the-reaper"), (Kind.FAILED, "failed", "the-dispatcher")],
+    [(EntryKind.REQUEUE, "requeue", "the-reaper"), (EntryKind.REAP, "reap", "the-reaper"), (EntryKind.FAILED, "failed", "the-dispatcher")],
 )  # fmt: skip
-def test_who_and_how_it_is_called(here: Here, kind: Kind, verb: str, actor: str) -> None:
+def test_who_and_how_it_is_called(here: Here, kind: EntryKind, verb: str, actor: str) -> None:
     here.set("status = 'in_progress'")
     written = here.decide(REAP._replace(kind=kind))
     assert (written.entry.actor, here.events()[0][3]) == (actor, actor)
@@ -181,9 +181,9 @@ def test_nothing_to_change_is_no_event_and_no_touch(here: Here) -> None:
 
 def test_a_note_that_stands_again_is_not_appended(here: Here) -> None:
     here.set("notes = 'b\nx'")
-    written = here.decide(Decision(Kind.NOTE, "bd-1", "agent", 1, "c", note="a\nb\nc"))
+    written = here.decide(Decision(EntryKind.NOTE, "bd-1", "agent", 1, "c", note="a\nb\nc"))
     assert (written.entry.wrote.note, here.row("notes")) == ("a\nc", "b\nx\na\nc")
-    again = here.decide(Decision(Kind.NOTE, "bd-1", "agent", 1, "c", note="a\nc"))
+    again = here.decide(Decision(EntryKind.NOTE, "bd-1", "agent", 1, "c", note="a\nc"))
     assert (again.entry.wrote.note, again.entry.wrote.events) == ("", ())
     twice = here.report(SENT._replace(note="x"))
     assert here.row("notes") == "b\nx\na\nc\nx", "only what is appended once more asks what stands"
@@ -223,7 +223,7 @@ def test_an_event_may_fill_its_column(here: Here, over: int, said: set[str]) -> 
 
 
 def test_a_decision_about_no_bead_is_a_row_alone(here: Here) -> None:
-    first, second = here.ledger.record(PAUSE), here.ledger.record(PAUSE._replace(kind=Kind.RESUME))
+    first, second = here.ledger.record(PAUSE), here.ledger.record(PAUSE._replace(kind=EntryKind.RESUME))
     assert [(entry[0], entry[1], entry[2]) for entry in here.entries()] == [("", 1, "pause"), ("", 2, "resume")]
     assert (first.row, first.entry.bead_hash, second.entry.version) == (None, "", 2)
     assert here.entries()[0][-1]["wrote"] == {"cells": {}, "note": "", "events": []}

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.core.model import Kind
+from dolt_watch.core.model import EntryKind
 from dolt_watch.engines import Param, Row, Transaction
-from dolt_watch.errors import Conflict, MergeInProgress, NotRecorded, Unreachable
+from dolt_watch.errors import Conflict, MergeInProgress, OutcomeNotRecorded, Unreachable
 from tests.unit.ledger.here import CLAIM, FAILED, NOW, PAUSE, REAP, SENT, Here
 
 
@@ -41,8 +41,8 @@ def test_deferred_is_reckoned_by_the_clock_that_is_decided_by(here: Here) -> Non
     assert here.decide(CLAIM).entry.at == NOW + timedelta(seconds=5)
 
 
-@pytest.mark.parametrize("kind", [Kind.REAP, Kind.REQUEUE])
-def test_nobody_is_reaped_who_is_not_in_progress(here: Here, kind: Kind) -> None:
+@pytest.mark.parametrize("kind", [EntryKind.REAP, EntryKind.REQUEUE])
+def test_nobody_is_reaped_who_is_not_in_progress(here: Here, kind: EntryKind) -> None:
     here.refuses(REAP._replace(kind=kind), "^bd-1 is no longer in progress$")
 
 
@@ -65,7 +65,7 @@ def test_a_bead_that_is_gone(here: Here) -> None:
     with pytest.raises(Conflict, match=r"^the bead was deleted in the same instant$"):
         here.decide(REAP)
     sent = here.report(SENT._replace(status="open"))
-    restored = here.decide(SENT._replace(kind=Kind.RESTORE, status="in_progress"))
+    restored = here.decide(SENT._replace(kind=EntryKind.RESTORE, status="in_progress"))
     assert [(one.entry.version, one.row, one.entry.wrote) for one in (sent, restored)] == [
         (2, None, sent.entry.wrote), (3, None, sent.entry.wrote),
     ]  # fmt: skip
@@ -74,7 +74,7 @@ def test_a_bead_that_is_gone(here: Here) -> None:
 
 
 def test_what_is_restored_of_a_bead_that_is_gone_rests_on_head_and_the_fence_too(here: Here) -> None:
-    restore = SENT._replace(kind=Kind.RESTORE, status="in_progress")
+    restore = SENT._replace(kind=EntryKind.RESTORE, status="in_progress")
     head, fence = here.head(), here.fence()
     here.sql("DELETE FROM issues WHERE id = 'bd-1'")
     with pytest.raises(Conflict, match=r"^history moved on since this was decided$"):
@@ -120,7 +120,7 @@ def test_a_report_about_a_bead_that_is_gone_too(here: Here) -> None:
 def test_a_report_that_cannot_be_written_at_all_says_so(here: Here) -> None:
     """With the job, which the ledger does not have: else somebody sets the bead open beside a run."""
     Overtaken(here, 1000)
-    with pytest.raises(NotRecorded) as caught:
+    with pytest.raises(OutcomeNotRecorded) as caught:
         here.report(SENT)
     assert here.entries() == []
     assert timedelta(seconds=60) <= here.clock.moment - NOW < timedelta(seconds=62)
@@ -134,7 +134,7 @@ def test_a_report_that_cannot_be_written_at_all_says_so(here: Here) -> None:
 
 def test_a_report_of_no_job_that_cannot_be_written(here: Here) -> None:
     Overtaken(here, 1000)
-    with pytest.raises(NotRecorded, match=r"^bd-1: failed could not be recorded in 60 s: overtaken"):
+    with pytest.raises(OutcomeNotRecorded, match=r"^bd-1: failed could not be recorded in 60 s: overtaken"):
         here.report(FAILED)
 
 
@@ -158,7 +158,7 @@ class Unheard(Overtaken):
 def test_a_report_that_stands_unheard_is_not_written_twice(here: Here) -> None:
     Unheard(here, 1)
     written = here.report(SENT)
-    assert (written.entry.kind, written.entry.job, written.entry.version) == (Kind.DISPATCHED, "j7", 1)
+    assert (written.entry.kind, written.entry.job, written.entry.version) == (EntryKind.DISPATCHED, "j7", 1)
     assert (written.commit, written.row) == ("", None)
     assert len(here.entries()) == 1
 
@@ -170,8 +170,8 @@ def test_what_has_no_token_is_written_again(here: Here) -> None:
     assert [entry[1] for entry in here.entries()] == [1, 2]
 
 
-@pytest.mark.parametrize("kind", [Kind.RESTORE, Kind.OVERDUE])
-def test_the_stream_of_an_attempt_outlives_its_bead(here: Here, kind: Kind) -> None:
+@pytest.mark.parametrize("kind", [EntryKind.RESTORE, EntryKind.OVERDUE])
+def test_the_stream_of_an_attempt_outlives_its_bead(here: Here, kind: EntryKind) -> None:
     here.sql("DELETE FROM issues WHERE id = 'bd-1'")
     assert here.decide(SENT._replace(kind=kind)).row is None
     with pytest.raises(Conflict):

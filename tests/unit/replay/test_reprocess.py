@@ -19,7 +19,7 @@ def back(here: Light, to: str, dry: bool = False) -> Any:
     clock = ShiftedClock(timedelta(minutes=5))
     make = build_dry_run if dry else build
     loop = make(here.engine, here.settings, lambda name: here.target, clock, here.lines.append)
-    loop.back_to(commit, "ann")
+    loop.reprocess_from(commit, "ann")
     return loop.tick(Scope(dispatch=True, reap=True))
 
 

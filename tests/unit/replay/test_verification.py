@@ -14,8 +14,8 @@ from dolt_watch.core.model import Capacity, Decision
 from dolt_watch.core.model.reason_codes import ReasonCode
 from dolt_watch.core.model.target_answers import Refused, Unknown
 from dolt_watch.engines import Engine
-from dolt_watch.ledger.writer import Ledger
-from dolt_watch.replay.verification import Verified, verify
+from dolt_watch.ledger.writer import LedgerWriter
+from dolt_watch.replay.verification import VerificationResult, verify
 from tests.support.embedded_tracker import Light
 
 HOUR = timedelta(hours=1)
@@ -34,7 +34,7 @@ def found(here: Light) -> set[tuple[str, str]]:
 
 
 def test_an_honest_day(day: Light) -> None:
-    out: Verified = verify(day.past())
+    out: VerificationResult = verify(day.past())
     assert (out.differences, out.unverifiable.total(), out.beside) == ([], 0, [])
     assert out.same == sum(len(day.kinds(bead)) for bead in ("bd-a", "bd-b", "bd-c")) >= 10
     assert day.target.sent[0] == "bd-b"
@@ -252,11 +252,11 @@ def test_a_note_that_would_not_be_written_is_a_difference(day: Light, monkeypatc
 
 def test_entries_from_before_the_codes_verify(doltlite: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Written as programs did that knew no codes: neither in the detail nor in the answer."""
-    write, keep = Ledger._write, recorded
+    write, keep = LedgerWriter._write, recorded
     here = Light(doltlite, max_in_flight=2)
     with monkeypatch.context() as old:
         old.setattr(
-            Ledger, "_write", lambda self, on, one, *more, **rest: write(self, on, _uncoded(one), *more, **rest)
+            LedgerWriter, "_write", lambda self, on, one, *more, **rest: write(self, on, _uncoded(one), *more, **rest)
         )
         old.setattr("dolt_watch.controller.dispatch.recorded", lambda answer: _without(keep(answer), "not_found"))
         here.goes_wrong()

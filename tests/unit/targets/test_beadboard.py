@@ -10,8 +10,8 @@ import pytest
 from dolt_watch.core.model import JobReport, Verdict
 from dolt_watch.core.model.target_answers import Accepted, Answer, Busy, Refused, Unknown
 from dolt_watch.targets.beadboard import BeadBoard, read_answer
-from dolt_watch.targets.http_client import Exchange
-from dolt_watch.targets.protocol import Task
+from dolt_watch.targets.http_client import HttpResult
+from dolt_watch.targets.protocol import BeadTask
 from tests.stubs.asking import dispatch
 from tests.stubs.beadboard import BeadBoardStub
 
@@ -36,7 +36,7 @@ def test_accepted_with_one_post_that_carries_bead_and_token(stub: BeadBoardStub)
 
 
 def test_an_id_in_any_writing_arrives_as_it_is(stub: BeadBoardStub) -> None:
-    dispatch(stub.url, task=Task('bd-"ü\n👍', {}))
+    dispatch(stub.url, task=BeadTask('bd-"ü\n👍', {}))
     assert [bead for bead, _ in stub.accepted] == ['bd-"ü\n👍']
 
 
@@ -165,12 +165,12 @@ def test_what_an_answer_means(
 )
 def test_retry_after_is_bounded_whatever_it_says(value: str, date: str | None, seconds: float | None) -> None:
     headers = {"retry-after": value} | ({"date": date} if date else {})
-    answer = read_answer(Exchange(429, headers, b"", at=1000.0))
+    answer = read_answer(HttpResult(429, headers, b"", at=1000.0))
     assert answer == Busy("HTTP 429:", 429, seconds)
 
 
 def test_a_long_body_is_cut_in_the_reason() -> None:
-    answer = read_answer(Exchange(500, {}, b"x" * 60_000))
+    answer = read_answer(HttpResult(500, {}, b"x" * 60_000))
     assert isinstance(answer, Refused)
     assert answer.why == "HTTP 500: " + "x" * 499 + "…"
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from dolt_watch.core.model.target_answers import Accepted, Busy, Refused, Unknown
 from dolt_watch.targets.beadboard import read_answer, read_status
-from dolt_watch.targets.http_client import MAX_BODY, NOTHING_SENT, Exchange, Trouble
-from dolt_watch.targets.service_health import read_health
+from dolt_watch.targets.http_client import MAX_BODY, NOTHING_SENT, HttpResult, TransportFailure
+from dolt_watch.targets.service_health import interpret_health
 
 # -- any answer at all -------------------------------------------------------------------------------------------
 
@@ -35,15 +35,17 @@ HEADERS = st.dictionaries(
     st.text(max_size=30) | st.integers().map(str) | st.just("Wed, 21 Oct 2026 07:28:00 GMT"),
 )
 STATUSES = st.sampled_from([200, 400, 401, 409, 429, 500, 502, 503]) | st.integers(min_value=100, max_value=999)
-WHOLE = st.builds(Exchange, status=STATUSES, headers=HEADERS, body=BODIES, at=st.floats(0, 4e9))
-BROKEN = st.builds(Exchange, status=st.none() | STATUSES, trouble=st.sampled_from(Trouble), why=st.text(max_size=20))
+WHOLE = st.builds(HttpResult, status=STATUSES, headers=HEADERS, body=BODIES, at=st.floats(0, 4e9))
+BROKEN = st.builds(
+    HttpResult, status=st.none() | STATUSES, trouble=st.sampled_from(TransportFailure), why=st.text(max_size=20)
+)
 NOT_KNOWN = {201, 202, 204, 408, 504, 505, 599}
 
 
-@example(Exchange(502, {}, b'{"error":{}}'))
+@example(HttpResult(502, {}, b'{"error":{}}'))
 @settings(max_examples=1000)
 @given(WHOLE | BROKEN)
-def test_any_exchange_is_one_of_four_answers(exchange: Exchange) -> None:
+def test_any_exchange_is_one_of_four_answers(exchange: HttpResult) -> None:
     answer = read_answer(exchange)
     assert isinstance(answer, Accepted | Refused | Busy | Unknown)
     if isinstance(answer, Accepted):
@@ -61,8 +63,8 @@ def test_any_exchange_is_one_of_four_answers(exchange: Exchange) -> None:
 
 @settings(max_examples=500)
 @given(WHOLE | BROKEN)
-def test_any_exchange_is_a_capacity(exchange: Exchange) -> None:
-    status, health = read_status(exchange), read_health(exchange)
+def test_any_exchange_is_a_capacity(exchange: HttpResult) -> None:
+    status, health = read_status(exchange), interpret_health(exchange)
     assert status.slots in (0, 1) and not status.idle
     assert health.slots is not None and 0 <= health.slots <= 100_000
     for told in (status, health):

@@ -11,9 +11,9 @@ import pytest
 
 from dolt_watch.core.model import Capacity
 from dolt_watch.core.model.target_answers import Accepted, Busy, Refused, Unknown
-from dolt_watch.targets.http_client import Exchange
-from dolt_watch.targets.protocol import Task
-from dolt_watch.targets.service_health import SERVICE, read_health
+from dolt_watch.targets.http_client import HttpResult
+from dolt_watch.targets.protocol import BeadTask
+from dolt_watch.targets.service_health import SERVICE, interpret_health
 from tests.stubs.agent_service import AgentServiceStub
 from tests.stubs.asking import SHORT, capacity, dispatch
 from tests.stubs.beadboard import BeadBoardStub, dead_url
@@ -54,9 +54,9 @@ def test_the_checks_of_beadboard_itself() -> None:
     with BeadBoardStub(lookup=lambda bead: rows.get(bead)) as stub:
         assert dispatch(stub.url) == Refused('HTTP 400: {"error": "Bead bd-1 not found."}', 400, not_found=True)
         for bead in ("bd-2", "bd-3"):
-            answer = dispatch(stub.url, task=Task(bead, {}))
+            answer = dispatch(stub.url, task=BeadTask(bead, {}))
             assert isinstance(answer, Refused) and answer.for_good
-        assert dispatch(stub.url, task=Task("  ", {})) == Refused(
+        assert dispatch(stub.url, task=BeadTask("  ", {})) == Refused(
             'HTTP 400: {"error": "taskId is required."}', 400, for_good=True
         )
         stub.configured = False
@@ -194,11 +194,11 @@ ABSURD: list[Any] = [-1, "0", None, True, 1.0, 10**12, 10**30, [], {}]
 @pytest.mark.parametrize("key", ["active", "queued", "capacity"])
 def test_numbers_that_make_no_sense_are_not_believed(key: str, value: Any) -> None:
     health = {"status": "ok", "busy": False, "active": 0, "queued": 0, "capacity": 10} | {key: value}
-    told = read_health(Exchange(200, {}, json.dumps(health).encode()))
+    told = interpret_health(HttpResult(200, {}, json.dumps(health).encode()))
     assert (told.slots, told.idle, told.down) == (0, False, True)
     assert "make no sense" in told.why
 
 
 def test_half_of_the_numbers_is_none() -> None:
-    told = read_health(Exchange(200, {}, b'{"busy":false,"capacity":10}'))
+    told = interpret_health(HttpResult(200, {}, b'{"busy":false,"capacity":10}'))
     assert (told.slots, told.idle) == (0, False)

@@ -19,7 +19,7 @@ from dolt_watch.core.model import Verdict
 from dolt_watch.core.model.target_answers import Accepted, Answer, Busy, Refused, Unknown
 from dolt_watch.errors import SettingsError
 from dolt_watch.targets.command import MAX_OUTPUT, Command
-from dolt_watch.targets.protocol import Task
+from dolt_watch.targets.protocol import BeadTask
 from dolt_watch.targets.registry import open_target
 from dolt_watch.targets.settings import CommandSettings
 from tests.stubs.beads import task
@@ -39,7 +39,7 @@ def script(tmp_path: Path) -> Script:
 
 
 def dispatch(
-    program: Path | str, *arguments: str, bead: Task | None = None, timeout: float = 10.0, **more: Any
+    program: Path | str, *arguments: str, bead: BeadTask | None = None, timeout: float = 10.0, **more: Any
 ) -> Answer:
     settings = CommandSettings("local", argv=(str(program), *arguments), timeout=timedelta(seconds=timeout), **more)
     with closing(Command(settings)) as target:

@@ -103,14 +103,14 @@ def test_a_forged_one_is_refused(headers: dict[str, str], body: bytes | None) ->
 
 
 def test_its_answers_mean_what_they_should() -> None:
-    from dolt_watch.targets.http_client import Exchange
+    from dolt_watch.targets.http_client import HttpResult
 
     taken, refused = (NODES[name]["parameters"] for name in ("Taken", "Refused"))
     body = re.fullmatch(r"=\{\{ (.*) \}\}", taken["responseBody"])
     assert body
     answer = body[1].replace("$execution.id", '"77"').encode()
-    assert read_answer(Exchange(taken["options"]["responseCode"], {}, answer), "token-1") == Accepted("77", 202)
-    stopped = read_answer(Exchange(refused["options"]["responseCode"], {}, refused["responseBody"].encode()), "t")
+    assert read_answer(HttpResult(taken["options"]["responseCode"], {}, answer), "token-1") == Accepted("77", 202)
+    stopped = read_answer(HttpResult(refused["options"]["responseCode"], {}, refused["responseBody"].encode()), "t")
     assert isinstance(stopped, Refused) and stopped.stops
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from dolt_watch.core.model.target_answers import Accepted, Refused, Unknown
 from dolt_watch.targets.beadboard import BeadBoard
-from dolt_watch.targets.http_client import Caller, Trouble
+from dolt_watch.targets.http_client import HttpClient, TransportFailure
 from tests.stubs import server
 from tests.stubs.asking import SHORT, TASK, dispatch
 from tests.stubs.beadboard import BeadBoardStub, dead_port, dead_url
@@ -45,10 +45,10 @@ def test_a_server_that_never_ends_does_not_hold_us(stub: BeadBoardStub, what: st
 def test_a_body_that_our_own_watch_cut_off_is_no_answer(stub: BeadBoardStub) -> None:
     # Without a length, a body ends with its connection; that is also how it looks when the time is over.
     stub.answer_next("drip")
-    caller = Caller(stub.url)
+    caller = HttpClient(stub.url)
     exchange = caller.exchange("POST", "/api/agent-dispatch", timeout=SHORT, body=b"{}")
     caller.close()
-    assert (exchange.trouble, exchange.body) == (Trouble.TIMEOUT, b"")
+    assert (exchange.trouble, exchange.body) == (TransportFailure.TIMEOUT, b"")
 
 
 def test_our_own_connection_refused_says_that_nothing_runs() -> None:

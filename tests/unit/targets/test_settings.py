@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dolt_watch.config import Settings, describe, load, rules_text
+from dolt_watch.config import Settings, describe, load, to_canonical_json
 from dolt_watch.errors import SettingsError
 from dolt_watch.targets import registry
 from dolt_watch.targets.registry import open_target
@@ -114,7 +114,7 @@ def test_secrets_are_in_no_repr_and_in_no_decision(tmp_path: Path) -> None:
     made = read(tmp_path, DOLT_WATCH_TARGETS_HOOK_SECRET="whsec_hidden-hidden")
     hook = made.targets["hook"]
     assert isinstance(hook, WebhookSettings) and hook.secret == "whsec_hidden-hidden"
-    told = repr(made) + rules_text(made) + repr(describe(made))
+    told = repr(made) + to_canonical_json(made) + repr(describe(made))
     assert not [secret for secret in ("t0ken", "hidden", "pa55", "k3y") if secret in told]
 
 

@@ -18,7 +18,7 @@ from dolt_watch.config import load
 from dolt_watch.core.model import Verdict
 from dolt_watch.core.model.target_answers import Accepted, Answer, Busy, Refused, Unknown
 from dolt_watch.errors import SettingsError
-from dolt_watch.targets.http_client import NOTHING_SENT, Exchange, Trouble
+from dolt_watch.targets.http_client import NOTHING_SENT, HttpResult, TransportFailure
 from dolt_watch.targets.protocol import Target
 from dolt_watch.targets.registry import open_target
 from dolt_watch.targets.settings import WebhookSettings
@@ -188,11 +188,11 @@ def test_nobody_there_says_that_nothing_runs() -> None:
 
 
 @given(WHOLE | BROKEN)
-def test_any_exchange_is_one_of_the_answers(exchange: Exchange) -> None:
+def test_any_exchange_is_one_of_the_answers(exchange: HttpResult) -> None:
     answer = read_answer(exchange, "token-1")
     if isinstance(answer, Accepted):
         assert exchange.status is not None and 200 <= exchange.status < 300
-        assert answer.job and exchange.trouble in (None, Trouble.OVERSIZED)
+        assert answer.job and exchange.trouble in (None, TransportFailure.OVERSIZED)
     elif exchange.trouble is not None:
         assert isinstance(answer, Refused if exchange.trouble in NOTHING_SENT else Unknown)
 

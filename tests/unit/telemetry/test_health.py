@@ -12,22 +12,22 @@ import pytest
 from dolt_watch.cli import group
 from dolt_watch.cli.composition import Targets
 from dolt_watch.clock import ShiftedClock
-from dolt_watch.controller.loop import Loop
+from dolt_watch.controller.loop import ControlLoop
 from dolt_watch.controller.service import Service
-from dolt_watch.controller.tick_result import Outcome
+from dolt_watch.controller.tick_result import TickResult
 from dolt_watch.core.model import Capacity, JobReport, State
 from dolt_watch.core.model.target_answers import Answer, Refused
 from dolt_watch.engines import Engine
 from dolt_watch.errors import Unreachable
-from dolt_watch.targets.protocol import Task
-from dolt_watch.telemetry.health import SLACK, Health, longest_silence
+from dolt_watch.targets.protocol import BeadTask
+from dolt_watch.telemetry.health import SLACK, Health, stall_threshold
 from dolt_watch.telemetry.metrics import Metrics
 from tests.support.embedded_tracker import Answering, Light
 from tests.support.lines import Service as HeardService
 from tests.support.lines import build
 from tests.unit.controller.test_service import Still
 
-STUCK = longest_silence([timedelta(seconds=30)], 2.0)
+STUCK = stall_threshold([timedelta(seconds=30)], 2.0)
 
 
 class Slow(Answering):
@@ -45,7 +45,7 @@ class Slow(Answering):
         self.time.now += self.timeout
         self.seen.append(self.health.pages()["/healthz"]()[0])
 
-    def dispatch(self, task: Task, token: str) -> Answer:
+    def dispatch(self, task: BeadTask, token: str) -> Answer:
         self._wait()
         return super().dispatch(task, token)
 
@@ -66,7 +66,7 @@ class Watched:
         targets = Targets(self.here.settings, self.health.turning)
         targets._open["beadboard"] = self.target
 
-        def make(engine: Engine) -> Loop:
+        def make(engine: Engine) -> ControlLoop:
             return build(
                 engine,
                 self.here.settings,
@@ -127,9 +127,9 @@ def test_nor_is_a_long_fold(watched: Watched, monkeypatch: pytest.MonkeyPatch) -
     def slow(*args: Any) -> Any:
         watched.time.now += STUCK / 2
         seen.append(watched.asked("healthz"))
-        return derive(*args)
+        return derive_events(*args)
 
-    from dolt_watch.core.projection.event_deriver import derive
+    from dolt_watch.core.projection.event_deriver import derive_events
 
     monkeypatch.setattr("dolt_watch.controller.state_tracker.derive", slow)
     watched.service.step()
@@ -144,8 +144,8 @@ def test_a_loop_that_hangs_is_silent(watched: Watched) -> None:
 
 
 def test_stuck_is_longer_than_the_longest_request_and_the_pause_before_it() -> None:
-    assert longest_silence([timedelta(seconds=30), timedelta(hours=1)], 600.0) == 3600 + 600 + SLACK
-    assert longest_silence([], 30.0) == 30 + SLACK
+    assert stall_threshold([timedelta(seconds=30), timedelta(hours=1)], 600.0) == 3600 + 600 + SLACK
+    assert stall_threshold([], 30.0) == 30 + SLACK
 
 
 def test_run_takes_it_from_the_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, doltlite: Engine) -> None:
@@ -201,7 +201,7 @@ def test_a_good_tick_is_one_thing_for_the_ping_and_for_the_metrics(watched: Watc
 
 def test_a_file_of_metrics_keeps_the_last_good_tick_through_a_bad_one(tmp_path: Path) -> None:
     file = tmp_path / "m.prom"
-    for outcome in (Outcome(), Outcome(failed=1)):
+    for outcome in (TickResult(), TickResult(failed=1)):
         metrics = Metrics()
         metrics.ticked(outcome, State(), None, 0.1)
         metrics.write(str(file))

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from dolt_watch.cli.output import console
-from dolt_watch.engines.address import DoltLitePath
+from dolt_watch.engines.address import FileAddress
 from dolt_watch.log_events import LogEvent
 from dolt_watch.telemetry.health import Server
 from dolt_watch.telemetry.log_output import LogHandler, logging_to
@@ -29,7 +29,7 @@ from tests.support.servers import die_with_parent
 
 
 @pytest.fixture
-def world(doltlite_path: DoltLitePath) -> Iterator[Commands]:
+def world(doltlite_path: FileAddress) -> Iterator[Commands]:
     with commands(doltlite_path) as made:
         made.board.release()
         yield made

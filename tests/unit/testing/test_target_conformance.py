@@ -10,7 +10,7 @@ import pytest
 
 from dolt_watch.core.model import Capacity, JobReport, Verdict
 from dolt_watch.core.model.target_answers import Accepted, Answer, Refused, Unknown
-from dolt_watch.targets.protocol import Task
+from dolt_watch.targets.protocol import BeadTask
 from dolt_watch.testing import TargetConformance
 
 
@@ -42,7 +42,7 @@ class Sound:
     def capacity(self) -> Capacity:
         return Capacity(0, self.mode, down=True) if self.mode else Capacity(1)
 
-    def dispatch(self, task: Task, token: str) -> Answer:
+    def dispatch(self, task: BeadTask, token: str) -> Answer:
         if self.mode == "away":
             return Refused("nobody there")
         self.begun.append(task.bead)
@@ -59,17 +59,17 @@ def wrong(name: str, make: Callable[..., Any]) -> type[Sound]:
     return type("Wrong", (Sound,), {name: make})
 
 
-def sends_twice(self: Sound, task: Task, token: str) -> Answer:
+def sends_twice(self: Sound, task: BeadTask, token: str) -> Answer:
     Sound.dispatch(self, task, token)
     return Sound.dispatch(self, task, token)
 
 
-def refuses_what_may_run(self: Sound, task: Task, token: str) -> Answer:
+def refuses_what_may_run(self: Sound, task: BeadTask, token: str) -> Answer:
     answer = Sound.dispatch(self, task, token)
     return Refused("no answer") if isinstance(answer, Unknown) else answer
 
 
-def tells(self: Sound, task: Task, token: str) -> Answer:
+def tells(self: Sound, task: BeadTask, token: str) -> Answer:
     answer = Sound.dispatch(self, task, token)
     return Unknown("Bearer s3cret-s3cret") if isinstance(answer, Unknown) else answer
 

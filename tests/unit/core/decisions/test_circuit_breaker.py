@@ -10,30 +10,30 @@ import pytest
 from dolt_watch.core.decisions.circuit_breaker import (
     Health,
     health_of,
-    in_short,
-    overlaid,
     pause,
-    postponed,
+    postpone_tries,
     rest,
+    short_reason,
     unwell,
+    with_recorded_tries,
 )
-from dolt_watch.core.decisions.planner import decide, questions
-from dolt_watch.core.decisions.policy import AT_ONCE, Outside, Plan, Policy, Scope
-from dolt_watch.core.decisions.recorded_inputs import recall
+from dolt_watch.core.decisions.planner import decide, select_candidates
+from dolt_watch.core.decisions.policy import AT_ONCE, Observations, Plan, Policy, Scope
+from dolt_watch.core.decisions.recorded_inputs import read_inputs
 from dolt_watch.core.model import (
     GLOBAL,
     Bead,
     Capacity,
     Entry,
+    EntryEffects,
+    EntryKind,
     Event,
-    Facts,
-    Kind,
     Outage,
     Phase,
     Rule,
+    RuleMatch,
     State,
     What,
-    Wrote,
 )
 from dolt_watch.core.projection import target_outages
 from dolt_watch.core.projection.projection import Projection
@@ -55,12 +55,12 @@ def unknown(id: str, age: float = 600, **more: Any) -> Bead:
 
 def planned(
     *beads: Bead, outage: Outage | None = SERVICE, capacity: Capacity | None = ANSWERS, rule: Rule = RETRY,
-    outside: Outside | None = None, **more: Any,
+    outside: Observations | None = None, **more: Any,
 ) -> Plan:  # fmt: skip
     policy = Policy([rule], 2 * SECOND, settings_hash="s")
     stands = state(*beads, outages={"beadboard": outage} if outage else {}, **more)
-    asked = questions(stands, policy, NOW, DISPATCH)
-    known = outside or Outside({"beadboard": capacity} if capacity else {}, jitter=0.5)
+    asked = select_candidates(stands, policy, NOW, DISPATCH)
+    known = outside or Observations({"beadboard": capacity} if capacity else {}, jitter=0.5)
     return decide(stands, policy, NOW, DISPATCH, asked, known)
 
 
@@ -117,7 +117,7 @@ def test_health_is_of_the_target_and_the_bead() -> None:
     ],
 )  # fmt: skip
 def test_the_reason_in_short(why: str, short: str) -> None:
-    assert in_short(why) == short
+    assert short_reason(why) == short
 
 
 def test_a_held_bead_says_since_when_why_and_when_the_next_try_is() -> None:
@@ -137,7 +137,7 @@ def test_it_begins_when_its_capacity_says_that_it_is_down() -> None:
     made = planned(bead("a"), outage=None, capacity=DOWN)
     begins = made.decisions[0]
     assert (begins.kind, begins.bead, begins.reason, begins.cause) == (
-        Kind.OUTAGE,
+        EntryKind.OUTAGE,
         GLOBAL,
         "connection refused",
         "head",
@@ -148,18 +148,18 @@ def test_it_begins_when_its_capacity_says_that_it_is_down() -> None:
         "target": "beadboard", "part": "capacity", "since": NOW.isoformat(),
         "next_try": (NOW + 30 * SECOND * 1.125).isoformat(),
     }  # fmt: skip
-    assert [kind for kind, _ in kinds(made)] == [Kind.OUTAGE]
+    assert [kind for kind, _ in kinds(made)] == [EntryKind.OUTAGE]
 
 
 def test_one_that_a_dispatch_found_gets_its_entry_first_of_all() -> None:
     found = SERVICE._replace(recorded=False, next_at=NOW + 30 * SECOND)
     made = planned(bead("a"), outage=found, capacity=None)
-    assert kinds(made) == [(Kind.OUTAGE, GLOBAL)]
+    assert kinds(made) == [(EntryKind.OUTAGE, GLOBAL)]
     assert (made.decisions[0].reason, made.decisions[0].detail["since"]) == (WHY, found.since.isoformat())
     policy = Policy([RETRY], 2 * SECOND)
-    assert questions(state(outages={"beadboard": found}), policy, NOW, DISPATCH).due["dispatch"] == AT_ONCE
+    assert select_candidates(state(outages={"beadboard": found}), policy, NOW, DISPATCH).due["dispatch"] == AT_ONCE
     other = state(outages={"gone": found})
-    assert questions(other, policy, NOW, DISPATCH).due["dispatch"] is None, "of no rule: nobody waits for it"
+    assert select_candidates(other, policy, NOW, DISPATCH).due["dispatch"] is None, "of no rule: nobody waits for it"
 
 
 @pytest.mark.parametrize(
@@ -173,20 +173,20 @@ def test_one_that_a_dispatch_found_gets_its_entry_first_of_all() -> None:
 )  # fmt: skip
 def test_it_ends_by_proof(part: str, capacity: Capacity | None, ends: bool) -> None:
     made = planned(bead("a"), outage=SERVICE._replace(part=part), capacity=capacity)
-    assert (Kind.RECOVERED in [kind for kind, _ in kinds(made)]) == ends
-    assert (kinds(made)[:1] == [(Kind.RECOVERED, GLOBAL)]) == ends
+    assert (EntryKind.RECOVERED in [kind for kind, _ in kinds(made)]) == ends
+    assert (kinds(made)[:1] == [(EntryKind.RECOVERED, GLOBAL)]) == ends
 
 
 def test_it_ends_by_any_answer_to_a_dispatch() -> None:
     answered = SERVICE._replace(answered=True)
     made = planned(bead("a"), outage=answered, capacity=None)
-    assert kinds(made) == [(Kind.RECOVERED, GLOBAL)]
+    assert kinds(made) == [(EntryKind.RECOVERED, GLOBAL)]
     assert (made.decisions[0].detail["target"], made.decisions[0].detail["since"]) == (
         "beadboard",
         SERVICE.since.isoformat(),
     )
     policy = Policy([RETRY], 2 * SECOND)
-    assert questions(state(outages={"beadboard": answered}), policy, NOW, DISPATCH).due["dispatch"] == AT_ONCE
+    assert select_candidates(state(outages={"beadboard": answered}), policy, NOW, DISPATCH).due["dispatch"] == AT_ONCE
 
 
 # -- who tries it ------------------------------------------------------------------------------------------------
@@ -196,7 +196,7 @@ def test_while_it_lasts_nobody_goes_and_when_it_is_due_one_tries() -> None:
     waiting = [bead("b", rank=(1,)), bead("a", rank=(2,))]
     assert kinds(planned(*waiting, outage=SERVICE._replace(next_at=NOW + SECOND))) == []
     made = planned(*waiting)
-    assert kinds(made) == [(Kind.CLAIM, "b")]
+    assert kinds(made) == [(EntryKind.CLAIM, "b")]
     assert made.holds["a"].gate == "outage"
     claim = made.decisions[0]
     assert (claim.note, claim.detail["deferred_note"]) == ("", "auto-dispatcher claimed at 2026-04-18T22:35:46Z")
@@ -208,21 +208,21 @@ def test_while_it_lasts_nobody_goes_and_when_it_is_due_one_tries() -> None:
 def test_the_one_that_tried_it_before_tries_it_again() -> None:
     waiting = [bead("b", rank=(1,)), bead("a", rank=(2,))]
     rule = Rule("agent", max_in_flight=5)
-    assert kinds(planned(*waiting, outage=SERVICE._replace(noted=("a",)), rule=rule)) == [(Kind.CLAIM, "a")]
+    assert kinds(planned(*waiting, outage=SERVICE._replace(noted=("a",)), rule=rule)) == [(EntryKind.CLAIM, "a")]
 
 
 def test_a_bead_that_is_not_ready_does_not_try_it() -> None:
-    from dolt_watch.core.model import Hold
+    from dolt_watch.core.model import HoldReason
 
-    known = Outside({"beadboard": ANSWERS}, {"b": Hold("ready", "blocked")})
+    known = Observations({"beadboard": ANSWERS}, {"b": HoldReason("ready", "blocked")})
     made = planned(bead("b", rank=(1,)), bead("a", rank=(2,)), outside=known)
-    assert kinds(made) == [(Kind.CLAIM, "a")]
+    assert kinds(made) == [(EntryKind.CLAIM, "a")]
     assert made.holds["b"].gate == "ready"
 
 
 def test_one_whose_outcome_is_unknown_is_sent_again_by_a_claim_that_leaves_its_row() -> None:
     made = planned(unknown("u"), bead("a"))
-    assert kinds(made) == [(Kind.CLAIM, "u")]
+    assert kinds(made) == [(EntryKind.CLAIM, "u")]
     claim = made.decisions[0]
     since = (NOW - 10 * MINUTE).isoformat()
     assert (claim.note, claim.status, claim.attempt) == ("", "", 1)
@@ -244,15 +244,15 @@ def test_while_one_is_being_sent_no_other_tries() -> None:
 
 def test_under_block_it_is_given_up_and_another_tries() -> None:
     block = Rule("agent", max_in_flight=2)
-    assert kinds(planned(unknown("u"), bead("a"), rule=block)) == [(Kind.GIVE_UP, "u"), (Kind.CLAIM, "a")]
+    assert kinds(planned(unknown("u"), bead("a"), rule=block)) == [(EntryKind.GIVE_UP, "u"), (EntryKind.CLAIM, "a")]
     assert kinds(planned(unknown("u"), bead("a"), rule=block, capacity=DOWN)) == [], "it may still prove itself idle"
     assert kinds(planned(unknown("u"), rule=block, outage=SERVICE._replace(next_at=NOW + SECOND))) == []
     ended = kinds(planned(unknown("u"), rule=block, capacity=BOTH))
-    assert ended == [(Kind.RECOVERED, GLOBAL)], "and its silence counts from here"
+    assert ended == [(EntryKind.RECOVERED, GLOBAL)], "and its silence counts from here"
 
 
 def test_a_rule_that_is_no_more_sends_nothing_again() -> None:
-    assert kinds(planned(unknown("u", rule="gone"), bead("a"))) == [(Kind.CLAIM, "a")]
+    assert kinds(planned(unknown("u", rule="gone"), bead("a"))) == [(EntryKind.CLAIM, "a")]
 
 
 # -- tries that leave nothing in history ---------------------------------------------------------------------------
@@ -261,8 +261,8 @@ def test_a_rule_that_is_no_more_sends_nothing_again() -> None:
 def moved(*beads: Bead, outage: Outage = SERVICE, capacity: Capacity | None, rule: Rule = RETRY) -> Outage | None:
     policy = Policy([rule], 2 * SECOND)
     stands = state(*beads, outages={"beadboard": outage, "other": outage})
-    asked = questions(stands, policy, NOW, DISPATCH)
-    after = postponed(stands, policy, NOW, asked, Outside({"beadboard": capacity} if capacity else {}))
+    asked = select_candidates(stands, policy, NOW, DISPATCH)
+    after = postpone_tries(stands, policy, NOW, asked, Observations({"beadboard": capacity} if capacity else {}))
     assert after is None or after.outages["other"] == outage
     return after.outages["beadboard"] if after is not None else None
 
@@ -283,16 +283,18 @@ def test_where_nobody_could_try_it_the_next_one_is_put_off_as_well() -> None:
 def test_tries_are_due_also_where_no_bead_may_go() -> None:
     """A slot is taken: its health may still end the outage."""
     policy = Policy([RETRY], 2 * SECOND)
-    asked = questions(state(unknown("u", 60), bead("a"), outages={"beadboard": SERVICE}), policy, NOW, DISPATCH)
+    asked = select_candidates(state(unknown("u", 60), bead("a"), outages={"beadboard": SERVICE}), policy, NOW, DISPATCH)
     assert (asked.tries, asked.queues, asked.held["a"].gate) == (("beadboard",), {}, "outage")
-    assert questions(state(bead("a"), outages={"beadboard": SERVICE}), policy, NOW, Scope(reap=True)).tries == ()
+    assert (
+        select_candidates(state(bead("a"), outages={"beadboard": SERVICE}), policy, NOW, Scope(reap=True)).tries == ()
+    )
 
 
 def test_a_decision_is_made_again_on_the_tries_that_it_was_made_on() -> None:
     known = state(outages={"beadboard": SERVICE})
-    again = overlaid(known, {"beadboard": (7, NOW + MINUTE), "other": (1, NOW)})
+    again = with_recorded_tries(known, {"beadboard": (7, NOW + MINUTE), "other": (1, NOW)})
     assert again.outages == {"beadboard": SERVICE._replace(tries=7, next_at=NOW + MINUTE)}
-    assert overlaid(known, {"other": (1, NOW)}) is known
+    assert with_recorded_tries(known, {"other": (1, NOW)}) is known
 
 
 # -- how an unknown outcome ends -----------------------------------------------------------------------------------
@@ -301,20 +303,20 @@ def test_a_decision_is_made_again_on_the_tries_that_it_was_made_on() -> None:
 @pytest.mark.parametrize(
     ("rule", "capacity", "kind", "reason"),
     [
-        (RETRY, Capacity(1), Kind.RETRY, "no sign of life in 10m"),
-        (RETRY, None, Kind.RETRY, "no sign of life in 10m"),
-        (RETRY, Capacity(1, idle=True), Kind.RETRY, "the service runs nothing"),
-        (Rule("agent"), Capacity(1, idle=True), Kind.RETRY, "the service runs nothing"),
-        (Rule("agent"), Capacity(1), Kind.GIVE_UP, "still unknown after 10m"),
+        (RETRY, Capacity(1), EntryKind.RETRY, "no sign of life in 10m"),
+        (RETRY, None, EntryKind.RETRY, "no sign of life in 10m"),
+        (RETRY, Capacity(1, idle=True), EntryKind.RETRY, "the service runs nothing"),
+        (Rule("agent"), Capacity(1, idle=True), EntryKind.RETRY, "the service runs nothing"),
+        (Rule("agent"), Capacity(1), EntryKind.GIVE_UP, "still unknown after 10m"),
     ],
 )
-def test_by_evidence_then_by_silence(rule: Rule, capacity: Capacity | None, kind: Kind, reason: str) -> None:
+def test_by_evidence_then_by_silence(rule: Rule, capacity: Capacity | None, kind: EntryKind, reason: str) -> None:
     [made] = planned(unknown("u"), outage=None, capacity=capacity, rule=rule).decisions
     assert (made.kind, made.reason) == (kind, reason)
 
 
 def test_a_target_that_is_down_is_no_evidence() -> None:
-    assert kinds(planned(unknown("u"), outage=None, capacity=DOWN)) == [(Kind.OUTAGE, GLOBAL)]
+    assert kinds(planned(unknown("u"), outage=None, capacity=DOWN)) == [(EntryKind.OUTAGE, GLOBAL)]
 
 
 def test_what_an_outage_left_unknown_counts_against_no_bead() -> None:
@@ -335,12 +337,12 @@ def test_what_an_outage_left_unknown_counts_against_no_bead() -> None:
 # -- folding -----------------------------------------------------------------------------------------------------
 
 
-def entry(kind: Kind, version: int, id: str = "a", at: datetime = NOW, **detail: Any) -> Entry:
+def entry(kind: EntryKind, version: int, id: str = "a", at: datetime = NOW, **detail: Any) -> Entry:
     token = "" if id == GLOBAL else "t"
-    return Entry(id, version, kind, 1, "agent", token, "", "", at, "", WHY, "", "s", "", detail, Wrote())
+    return Entry(id, version, kind, 1, "agent", token, "", "", at, "", WHY, "", "s", "", detail, EntryEffects())
 
 
-def folded(start: State, *entries: Entry, facts: Facts | None = None) -> State:
+def folded(start: State, *entries: Entry, facts: RuleMatch | None = None) -> State:
     projection = Projection(start)
     for one in entries:
         projection.fold([Event(What.LEDGER, one.bead, "c", one.at, facts=facts, entry=one)])
@@ -355,22 +357,22 @@ CLAIMED = bead("a", Phase.CLAIMED, token="t", attempt=1)
 
 
 def test_a_dispatch_that_finds_it_unreachable_begins_it() -> None:
-    after = folded(state(CLAIMED, busy={"beadboard": 2}), entry(Kind.UNKNOWN, 1, **FAILS))
+    after = folded(state(CLAIMED, busy={"beadboard": 2}), entry(EntryKind.UNKNOWN, 1, **FAILS))
     assert after.outages == {"beadboard": Outage(NOW, WHY, "service", AGAIN, noted=("a",))}
     assert after.busy == {}
     assert (after.beads["a"].phase, after.beads["a"].outage) == (Phase.UNKNOWN, "beadboard")
     later = (NOW + 9 * MINUTE).isoformat()
-    more = folded(after, entry(Kind.UNKNOWN, 2, **{**FAILS, "tries": 2, "next_try": later}))
+    more = folded(after, entry(EntryKind.UNKNOWN, 2, **{**FAILS, "tries": 2, "next_try": later}))
     [one] = more.outages.values()
     assert (one.since, one.tries, one.next_at, one.noted) == (NOW, 2, NOW + 9 * MINUTE, ("a",))
-    slower = folded(more, entry(Kind.UNKNOWN, 3, **{**FAILS, "tries": "x", "next_try": None}))
+    slower = folded(more, entry(EntryKind.UNKNOWN, 3, **{**FAILS, "tries": "x", "next_try": None}))
     assert slower.outages == more.outages, "another worker's, sent before it began"
 
 
 def test_a_refused_connection_gives_the_bead_back_uncounted() -> None:
     claim = NOW - 60 * SECOND
     start = state(CLAIMED._replace(matches=True), claims={"agent": (NOW - MINUTE * 2, claim)})
-    after = folded(start, entry(Kind.FAILED, 1, **FAILS, uncounted_claim=claim.isoformat()))
+    after = folded(start, entry(EntryKind.FAILED, 1, **FAILS, uncounted_claim=claim.isoformat()))
     again = after.beads["a"]
     assert (again.phase, again.attempt, again.token, again.reason) == (Phase.WAITING, 0, "", WHY)
     assert after.claims == {"agent": (NOW - MINUTE * 2,)}
@@ -379,7 +381,7 @@ def test_a_refused_connection_gives_the_bead_back_uncounted() -> None:
 def test_its_entry_marks_it_recorded_or_begins_it() -> None:
     known = folded(
         state(outages={"beadboard": SERVICE._replace(recorded=False)}),
-        entry(Kind.OUTAGE, 1, GLOBAL, target="beadboard"),
+        entry(EntryKind.OUTAGE, 1, GLOBAL, target="beadboard"),
     )
     assert known.outages == {"beadboard": SERVICE}
     detail = {
@@ -388,16 +390,16 @@ def test_its_entry_marks_it_recorded_or_begins_it() -> None:
         "since": SERVICE.since.isoformat(),
         "next_try": AGAIN.isoformat(),
     }
-    made = folded(state(), entry(Kind.OUTAGE, 1, GLOBAL, **detail))
+    made = folded(state(), entry(EntryKind.OUTAGE, 1, GLOBAL, **detail))
     assert made.outages == {"beadboard": Outage(SERVICE.since, WHY, "capacity", AGAIN, recorded=True)}
-    bare = folded(state(), entry(Kind.OUTAGE, 1, GLOBAL, target="beadboard"))
+    bare = folded(state(), entry(EntryKind.OUTAGE, 1, GLOBAL, target="beadboard"))
     assert bare.outages == {"beadboard": Outage(NOW, WHY, "", NOW, recorded=True)}
-    assert folded(state(), entry(Kind.OUTAGE, 1, GLOBAL, target=7)).outages == {}
-    assert folded(state(), entry(Kind.OUTAGE, 1, GLOBAL)).outages == {}
+    assert folded(state(), entry(EntryKind.OUTAGE, 1, GLOBAL, target=7)).outages == {}
+    assert folded(state(), entry(EntryKind.OUTAGE, 1, GLOBAL)).outages == {}
 
 
-@pytest.mark.parametrize("kind", [Kind.DISPATCHED, Kind.FAILED, Kind.UNKNOWN, Kind.STOPPED])
-def test_any_other_answer_ends_it_and_ends_being_busy(kind: Kind) -> None:
+@pytest.mark.parametrize("kind", [EntryKind.DISPATCHED, EntryKind.FAILED, EntryKind.UNKNOWN, EntryKind.STOPPED])
+def test_any_other_answer_ends_it_and_ends_being_busy(kind: EntryKind) -> None:
     start = state(CLAIMED, outages={"beadboard": SERVICE}, busy={"beadboard": 2})
     after = folded(start, entry(kind, 1, target="beadboard"))
     assert (after.outages["beadboard"].answered, after.busy) == (True, {})
@@ -408,13 +410,13 @@ def test_any_other_answer_ends_it_and_ends_being_busy(kind: Kind) -> None:
 
 def test_busy_answers_are_counted() -> None:
     start = state(CLAIMED, outages={"beadboard": SERVICE})
-    after = folded(start, entry(Kind.BUSY, 1, target="beadboard", until=AGAIN.isoformat(), busy=3))
+    after = folded(start, entry(EntryKind.BUSY, 1, target="beadboard", until=AGAIN.isoformat(), busy=3))
     assert (after.busy, after.resting, after.outages["beadboard"].answered) == (
         {"beadboard": 3},
         {"beadboard": AGAIN},
         True,
     )
-    old = folded(start, entry(Kind.BUSY, 1, target="beadboard", until=AGAIN.isoformat()))
+    old = folded(start, entry(EntryKind.BUSY, 1, target="beadboard", until=AGAIN.isoformat()))
     assert (old.busy, old.outages) == ({}, start.outages)
 
 
@@ -424,7 +426,7 @@ def test_when_it_ends_the_silence_of_what_it_left_unknown_counts_from_there() ->
         unknown("u"), unknown("v")._replace(outage="other"), unknown("w", age=-60), bead("r", Phase.RUNNING),
         outages={"beadboard": SERVICE, "other": SERVICE},
     )  # fmt: skip
-    after = folded(start, entry(Kind.RECOVERED, 1, GLOBAL, target="beadboard"))
+    after = folded(start, entry(EntryKind.RECOVERED, 1, GLOBAL, target="beadboard"))
     assert list(after.outages) == ["other"]
     ages = {id: (NOW - one.since).total_seconds() for id, one in after.beads.items()}
     assert ages == {"u": 0, "v": 600, "w": -60, "r": 60}
@@ -433,7 +435,7 @@ def test_when_it_ends_the_silence_of_what_it_left_unknown_counts_from_there() ->
 def test_a_claim_of_one_that_is_sent_again_takes_its_place() -> None:
     sent = NOW - 10 * MINUTE
     start = state(unknown("a"), claims={"agent": (sent,)})
-    again = entry(Kind.CLAIM, 1, resend={"since": sent.isoformat(), "claimed": sent.isoformat()})
+    again = entry(EntryKind.CLAIM, 1, resend={"since": sent.isoformat(), "claimed": sent.isoformat()})
     after = folded(start, again)
     assert after.claims == {"agent": (NOW,)}
     one = after.beads["a"]
@@ -443,14 +445,14 @@ def test_a_claim_of_one_that_is_sent_again_takes_its_place() -> None:
 
 def test_a_retry_of_what_an_outage_left_unknown_counts_no_attempt() -> None:
     start = state(unknown("a")._replace(matches=True, token="t"))
-    after = folded(start, entry(Kind.RETRY, 1, uncounted=True))
+    after = folded(start, entry(EntryKind.RETRY, 1, uncounted=True))
     assert (after.beads["a"].phase, after.beads["a"].attempt, after.beads["a"].outage) == (Phase.WAITING, 0, "")
 
 
 def test_a_sign_of_life_ends_the_doubt() -> None:
-    from dolt_watch.core.model import Sign
+    from dolt_watch.core.model import ActivitySignal
 
-    sign = Sign(NOW, "notes", "agent", "c")
+    sign = ActivitySignal(NOW, "notes", "agent", "c")
     projection = Projection(state(unknown("a")))
     projection.fold([Event(What.SIGN, "a", "c", NOW, sign=sign)])
     assert (projection.beads["a"].phase, projection.beads["a"].outage) == (Phase.RUNNING, "")
@@ -468,13 +470,13 @@ def test_a_sign_of_life_ends_the_doubt() -> None:
     ],
 )  # fmt: skip
 def test_what_is_not_of_its_shape_reads_as_not_recorded(given: Any, health: Health | None, tries: Any) -> None:
-    found = recall(entry(Kind.CLAIM, 1, given=given))
+    found = read_inputs(entry(EntryKind.CLAIM, 1, given=given))
     assert (found.health, found.outages) == (health, tries)
 
 
 def test_capacity_is_read_in_both_shapes() -> None:
     given = {"capacity": {"a": [1, True, "w"], "b": [None, False, "", True, "target"], "c": [1]}}
-    assert recall(entry(Kind.CLAIM, 1, given=given)).capacity == {
+    assert read_inputs(entry(EntryKind.CLAIM, 1, given=given)).capacity == {
         "a": Capacity(1, "w", True), "b": Capacity(None, "", False, True, "target"),
     }  # fmt: skip
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.core.decisions.dispatch_policy import REVERTED, WITHHELD, failure, notes, readies, restore, stops
-from dolt_watch.core.decisions.planner import decide, questions
-from dolt_watch.core.decisions.policy import AT_ONCE, Due, Outside, Policy, Scope
-from dolt_watch.core.model import Bead, Capacity, Check, Decision, Hold, Kind, Pause, Phase, Rule, State
+from dolt_watch.core.decisions.dispatch_policy import REVERTED, WITHHELD, failure, notes, restore, stops, time_gates
+from dolt_watch.core.decisions.planner import decide, select_candidates
+from dolt_watch.core.decisions.policy import AT_ONCE, NextDue, Observations, Policy, Scope
+from dolt_watch.core.model import Bead, Capacity, Check, Decision, EntryKind, HoldReason, Pause, Phase, Rule, State
 from dolt_watch.core.model.reason_codes import ReasonCode
 from tests.unit.core.decisions.test_planner import BOTH, FREE, NOW, bead, kinds, plan, state
 
@@ -24,7 +24,7 @@ def policy(*rules: Rule, **more: Any) -> Policy:
 
 
 def due(*beads: Bead, rule: Rule = AGENT, **more: Any) -> datetime | None:
-    return questions(state(*beads, **more), policy(rule), NOW, BOTH).due["dispatch"]
+    return select_candidates(state(*beads, **more), policy(rule), NOW, BOTH).due["dispatch"]
 
 
 STOPPED = "its target does not take our credential, or is gone (the log says which); mend it, then `dolt_watch resume`"
@@ -53,8 +53,8 @@ LIMITED = Rule("agent", max_per_hour=2)
 def test_what_stops_a_whole_rule(gate: str, beads: list[Bead], why: str, rule: Rule, more: dict[str, Any]) -> None:
     made = plan(bead("a"), bead("z"), *beads, rule=rule, scope=TO_DISPATCH, **more)
     assert kinds(made) == []
-    assert (made.holds["a"], made.holds["z"]) == (Hold(gate, why), Hold(gate, why))
-    assert questions(state(bead("a"), *beads, **more), policy(rule), NOW, BOTH).slots == {"agent": 0}
+    assert (made.holds["a"], made.holds["z"]) == (HoldReason(gate, why), HoldReason(gate, why))
+    assert select_candidates(state(bead("a"), *beads, **more), policy(rule), NOW, BOTH).slots == {"agent": 0}
 
 
 @pytest.mark.parametrize(
@@ -72,44 +72,46 @@ def test_what_stops_a_whole_rule(gate: str, beads: list[Bead], why: str, rule: R
     ],
 )
 def test_what_does_not(rule: Rule, more: dict[str, Any]) -> None:
-    assert kinds(plan(bead("a"), *more.pop("beads", ()), rule=rule, scope=TO_DISPATCH, **more)) == [(Kind.CLAIM, "a")]
+    assert kinds(plan(bead("a"), *more.pop("beads", ()), rule=rule, scope=TO_DISPATCH, **more)) == [
+        (EntryKind.CLAIM, "a")
+    ]
 
 
 def test_who_asks_sees_each_check_that_is_passed() -> None:
     """`dolt_watch why` shows them all."""
-    asked = stops(state(), Rule("agent", max_per_hour=3), policy(), NOW, Due())
+    asked = stops(state(), Rule("agent", max_per_hour=3), policy(), NOW, NextDue())
     assert [(check.gate, check.why) for check in asked if check.ok] == [
         ("paused", "not paused"), ("stopped", "not stopped"), ("outage", "no outage of its target"),
         ("resting", "not asked to be left alone"),
         ("max_in_flight", "0 of 1 in flight"), ("max_per_hour", "0 claims in the last hour, the ceiling is 3"),
     ]  # fmt: skip
-    assert [check.gate for check in stops(state(), AGENT, policy(), NOW, Due())][-1] == "max_in_flight"
+    assert [check.gate for check in stops(state(), AGENT, policy(), NOW, NextDue())][-1] == "max_in_flight"
 
 
 def test_no_settings_stop_nothing() -> None:
     """A state that never had any: its hash is as empty as that of nobody's settings."""
-    asked = stops(state(stopped={"agent": ""}), AGENT, policy()._replace(settings_hash=""), NOW, Due())
+    asked = stops(state(stopped={"agent": ""}), AGENT, policy()._replace(settings_hash=""), NOW, NextDue())
     assert all(check.ok for check in asked)
 
 
 @pytest.mark.parametrize(
     ("waits", "why"),
     [
-        ({"age": 1.5}, Hold("settle", "changed at 2026-04-18T22:35:44Z; settled at 2026-04-18T22:35:46Z")),
-        ({"age": -2}, Hold("settle", "changed at 2026-04-18T22:35:48Z; settled at 2026-04-18T22:35:50Z")),
+        ({"age": 1.5}, HoldReason("settle", "changed at 2026-04-18T22:35:44Z; settled at 2026-04-18T22:35:46Z")),
+        ({"age": -2}, HoldReason("settle", "changed at 2026-04-18T22:35:48Z; settled at 2026-04-18T22:35:50Z")),
         ({"age": -2.001}, None),  # dated by a clock that is ahead: it would wait for that
         ({"age": 60, "matched_at": NOW + timedelta(days=300)}, None),
         (
             {"age": 60, "matched_at": NOW},
-            Hold("settle", "changed at 2026-04-18T22:35:46Z; settled at 2026-04-18T22:35:48Z"),
+            HoldReason("settle", "changed at 2026-04-18T22:35:46Z; settled at 2026-04-18T22:35:48Z"),
         ),
         (
             {"age": 1, "matched_at": None},
-            Hold("settle", "changed at 2026-04-18T22:35:45Z; settled at 2026-04-18T22:35:47Z"),
+            HoldReason("settle", "changed at 2026-04-18T22:35:45Z; settled at 2026-04-18T22:35:47Z"),
         ),
         (
             {"phase": Phase.BACKOFF, "attempt": 2, "reason": "HTTP 500", "retry_at": NOW + MINUTE},
-            Hold("backoff", "attempt 2 failed (HTTP 500); again at 2026-04-18T22:36:46Z"),
+            HoldReason("backoff", "attempt 2 failed (HTTP 500); again at 2026-04-18T22:36:46Z"),
         ),
         ({"age": 2}, None),
         ({"phase": Phase.BACKOFF, "retry_at": NOW}, None),
@@ -117,28 +119,28 @@ def test_no_settings_stop_nothing() -> None:
         ({"retry_at": NOW + MINUTE}, None),  # of an earlier attempt: it waits, and is not in backoff
     ],
 )
-def test_what_time_alone_mends(waits: dict[str, Any], why: Hold | None) -> None:
+def test_what_time_alone_mends(waits: dict[str, Any], why: HoldReason | None) -> None:
     made = plan(bead("a", **waits), scope=TO_DISPATCH)
     assert made.holds.get("a") == why
-    assert kinds(made) == ([] if why else [(Kind.CLAIM, "a")])
+    assert kinds(made) == ([] if why else [(EntryKind.CLAIM, "a")])
 
 
 def test_a_bead_that_is_back_from_backoff_passes_two_checks() -> None:
-    clock, back = Due(), bead("a", Phase.BACKOFF, age=2, attempt=1, reason="x", retry_at=NOW)
-    asked = readies(back, policy(), NOW, clock)
+    clock, back = NextDue(), bead("a", Phase.BACKOFF, age=2, attempt=1, reason="x", retry_at=NOW)
+    asked = time_gates(back, policy(), NOW, clock)
     assert [(check.gate, check.ok) for check in asked] == [("backoff", True), ("settle", True)]
     assert clock.due["dispatch"] is None, "nothing is left to wait for"
 
 
 def test_what_was_dated_ahead_says_so_and_waits_for_nothing() -> None:
-    clock = Due()
-    [check] = readies(bead("a", age=-60), policy(), NOW, clock)
+    clock = NextDue()
+    [check] = time_gates(bead("a", age=-60), policy(), NOW, clock)
     assert check == Check("settle", True, "changed at 2026-04-18T22:36:46Z, which is still to come: a clock is wrong")
     assert clock.due["dispatch"] is None
 
 
 def test_the_earliest_moment_counts() -> None:
-    clock = Due()
+    clock = NextDue()
     for moment in (NOW, NOW + SECOND, None, NOW - SECOND, NOW):
         clock.at("dispatch", moment)
     assert clock.due == {"dispatch": NOW - SECOND, "reap": None}
@@ -169,12 +171,12 @@ def test_when_to_look_again(at: datetime | None, waits: Bead, rule: Rule, more: 
 
 def test_a_claim_says_what_it_rests_on() -> None:
     beads = [bead("a", rank=(1,), cause="c7", attempt=2), bead("b", rank=(2,)), bead("z", Phase.RUNNING, token="t")]
-    made = plan(*beads, rule=Rule("agent", max_in_flight=3), outside=Outside({"beadboard": Capacity(2)}))
+    made = plan(*beads, rule=Rule("agent", max_in_flight=3), outside=Observations({"beadboard": Capacity(2)}))
     first, second = made.decisions
     note = "auto-dispatcher claimed at 2026-04-18T22:35:46Z"
     given = first.detail["given"]
     assert first == Decision(
-        Kind.CLAIM, "a", "agent", 3, "c7", note=note, status="in_progress",
+        EntryKind.CLAIM, "a", "agent", 3, "c7", note=note, status="in_progress",
         detail={"rank": [1], "place": 0, "free": 2, "slots_used": 0, "given": given},
     )  # fmt: skip
     assert second.detail == {"rank": [2], "place": 1, "free": 2, "slots_used": 1, "given": given}
@@ -183,18 +185,18 @@ def test_a_claim_says_what_it_rests_on() -> None:
 @pytest.mark.parametrize(
     ("outside", "claimed", "holds"),
     [
-        (Outside(), ["a", "b"], {"c": Hold("max_in_flight", "2 may go now")}),
-        (Outside({"beadboard": Capacity(None, "not asked")}), ["a", "b"], {}),
+        (Observations(), ["a", "b"], {"c": HoldReason("max_in_flight", "2 may go now")}),
+        (Observations({"beadboard": Capacity(None, "not asked")}), ["a", "b"], {}),
         (
-            Outside({"beadboard": Capacity(1)}), ["a"],
-            {"b": Hold("capacity", "target beadboard takes 1 more"), "c": Hold("capacity", "target beadboard takes 1 more")},
+            Observations({"beadboard": Capacity(1)}), ["a"],
+            {"b": HoldReason("capacity", "target beadboard takes 1 more"), "c": HoldReason("capacity", "target beadboard takes 1 more")},
         ),
-        (Outside({"beadboard": Capacity(0, "busy")}), [], {"a": Hold("capacity", "busy")}),
+        (Observations({"beadboard": Capacity(0, "busy")}), [], {"a": HoldReason("capacity", "busy")}),
         # who is held back leaves its place to the next
-        (Outside(FREE, {"a": Hold("ready", "blocked by x")}), ["b"], {"a": Hold("ready", "blocked by x")}),
+        (Observations(FREE, {"a": HoldReason("ready", "blocked by x")}), ["b"], {"a": HoldReason("ready", "blocked by x")}),
     ],
 )  # fmt: skip
-def test_as_many_as_there_is_room_for(outside: Outside, claimed: list[str], holds: dict[str, Hold]) -> None:
+def test_as_many_as_there_is_room_for(outside: Observations, claimed: list[str], holds: dict[str, HoldReason]) -> None:
     made = plan(bead("a"), bead("b"), bead("c"), rule=Rule("agent", max_in_flight=2), outside=outside)
     assert [name for _, name in kinds(made)] == claimed
     assert {name: made.holds[name] for name in holds} == holds
@@ -202,17 +204,17 @@ def test_as_many_as_there_is_room_for(outside: Outside, claimed: list[str], hold
 
 def test_the_ceiling_of_an_hour_leaves_as_many_as_it_says() -> None:
     rule = Rule("agent", max_in_flight=9, max_per_hour=3)
-    made = plan(bead("a"), bead("b"), bead("c"), rule=rule, outside=Outside(), claims={"agent": (NOW,)})
+    made = plan(bead("a"), bead("b"), bead("c"), rule=rule, outside=Observations(), claims={"agent": (NOW,)})
     assert [name for _, name in kinds(made)] == ["a", "b"]
 
 
 def test_two_rules_share_what_their_target_has_free() -> None:
     rules = [Rule("agent"), Rule("review"), Rule("else", target="webhook")]
     beads = [bead("a"), bead("b")._replace(rule="review"), bead("c")._replace(rule="else")]
-    asked = questions(state(*beads), policy(*rules), NOW, BOTH)
-    made = decide(state(*beads), policy(*rules), NOW, BOTH, asked, Outside({"beadboard": Capacity(1)}))
-    assert kinds(made) == [(Kind.CLAIM, "a"), (Kind.CLAIM, "c")]
-    assert made.holds == {"b": Hold("capacity", "target beadboard takes 1 more")}
+    asked = select_candidates(state(*beads), policy(*rules), NOW, BOTH)
+    made = decide(state(*beads), policy(*rules), NOW, BOTH, asked, Observations({"beadboard": Capacity(1)}))
+    assert kinds(made) == [(EntryKind.CLAIM, "a"), (EntryKind.CLAIM, "c")]
+    assert made.holds == {"b": HoldReason("capacity", "target beadboard takes 1 more")}
 
 
 def test_each_claim_takes_what_its_target_has_free() -> None:
@@ -222,10 +224,10 @@ def test_each_claim_takes_what_its_target_has_free() -> None:
         bead("c"),
         bead("d"),
         rule=Rule("agent", max_in_flight=9),
-        outside=Outside({"beadboard": Capacity(3)}),
+        outside=Observations({"beadboard": Capacity(3)}),
     )
     assert [one.detail["slots_used"] for one in made.decisions] == [0, 1, 2]
-    assert made.holds == {"d": Hold("capacity", "target beadboard takes 3 more")}
+    assert made.holds == {"d": HoldReason("capacity", "target beadboard takes 3 more")}
 
 
 def test_slots_are_held_by_our_own_attempts_of_the_same_rule() -> None:
@@ -235,14 +237,14 @@ def test_slots_are_held_by_our_own_attempts_of_the_same_rule() -> None:
         bead("b", Phase.BACKOFF, token="t", retry_at=NOW + HOUR),
         bead("b", Phase.RUNNING, token="t", rule="x"),
     ):
-        assert kinds(plan(bead("a"), other)) == [(Kind.CLAIM, "a")]
+        assert kinds(plan(bead("a"), other)) == [(EntryKind.CLAIM, "a")]
 
 
 def test_a_note_that_was_overwritten_is_appended_again_but_not_under_a_claims_hands() -> None:
     lost = bead("a", Phase.RUNNING, attempt=2, lost_note="dispatched: job=j")
     (made,) = plan(lost).decisions
     assert made._replace(detail={}) == Decision(
-        Kind.NOTE,
+        EntryKind.NOTE,
         "a",
         "agent",
         2,
@@ -259,7 +261,12 @@ def test_what_a_report_could_not_write_is_written_later() -> None:
     owed = bead("a", Phase.BACKOFF, attempt=2, lost_note="dispatch failed x", unwritten="open")
     noted = bead("b", Phase.RUNNING, unwritten="note")
     first, second = notes(State(beads={"a": owed, "b": noted}))
-    assert (first.kind, first.note, first.status, first.reason) == (Kind.NOTE, "dispatch failed x", "open", WITHHELD)
+    assert (first.kind, first.note, first.status, first.reason) == (
+        EntryKind.NOTE,
+        "dispatch failed x",
+        "open",
+        WITHHELD,
+    )
     assert {first.reason_code, second.reason_code} == {ReasonCode.NOTE_WITHHELD}
     assert (second.note, second.status, second.reason) == ("", "", WITHHELD)
 
@@ -269,7 +276,7 @@ def test_a_silent_claim_becomes_unknown() -> None:
     why = "no word from its worker by the deadline"
     assert [one._replace(detail={"deadline": one.detail["deadline"]}) for one in made] == [
         Decision(
-            Kind.OVERDUE, "a", "agent", 1, "c", token="t", reason=why, detail={"deadline": "2026-04-18T22:35:46+00:00"},
+            EntryKind.OVERDUE, "a", "agent", 1, "c", token="t", reason=why, detail={"deadline": "2026-04-18T22:35:46+00:00"},
             note=f"dispatch outcome unknown ({why}): not sent again until it is known",
             reason_code=ReasonCode.DEADLINE_PASSED,
         )
@@ -281,23 +288,27 @@ def test_an_unknown_attempt_stays_one_until_its_time_is_over() -> None:
     unknown = bead("a", Phase.UNKNOWN, age=600, attempt=1, token="t")
     (made,) = plan(unknown).decisions
     assert made._replace(detail={"since": made.detail["since"]}) == Decision(
-        Kind.GIVE_UP, "a", "agent", 1, "c", token="t", status="blocked", reason="still unknown after 10m",
+        EntryKind.GIVE_UP, "a", "agent", 1, "c", token="t", status="blocked", reason="still unknown after 10m",
         note="dispatch outcome still unknown after 10m — blocking; set it open to try again",
         detail={"since": "2026-04-18T22:25:46+00:00"}, reason_code=ReasonCode.STILL_UNKNOWN,
     )  # fmt: skip
     assert plan(unknown._replace(since=unknown.since + SECOND)).decisions == ()
-    assert kinds(plan(unknown, outside=Outside())) == [(Kind.GIVE_UP, "a")], "a target that says nothing is no evidence"
+    assert kinds(plan(unknown, outside=Observations())) == [(EntryKind.GIVE_UP, "a")], (
+        "a target that says nothing is no evidence"
+    )
     other = unknown._replace(id="b", rule="other")
-    asked = questions(state(unknown, other), policy(AGENT, Rule("other")), NOW, BOTH)
-    gone = decide(state(unknown, other), policy(Rule("other")), NOW, BOTH, asked, Outside())
-    assert kinds(gone) == [(Kind.GIVE_UP, "b")], "where a rule is gone from the settings, nobody knows what it wanted"
+    asked = select_candidates(state(unknown, other), policy(AGENT, Rule("other")), NOW, BOTH)
+    gone = decide(state(unknown, other), policy(Rule("other")), NOW, BOTH, asked, Observations())
+    assert kinds(gone) == [(EntryKind.GIVE_UP, "b")], (
+        "where a rule is gone from the settings, nobody knows what it wanted"
+    )
 
 
 def test_an_unknown_attempt_that_runs_nowhere_is_tried_again() -> None:
-    idle = Outside({"beadboard": Capacity(1, idle=True)})
+    idle = Observations({"beadboard": Capacity(1, idle=True)})
     made = plan(bead("a", Phase.UNKNOWN, age=660, attempt=1, token="t"), outside=idle).decisions[0]
     assert made._replace(detail={**made.detail, "given": None}) == Decision(
-        Kind.RETRY, "a", "agent", 1, "c", token="t", status="open", reason="the service runs nothing",
+        EntryKind.RETRY, "a", "agent", 1, "c", token="t", status="open", reason="the service runs nothing",
         note="dispatch failed the service runs nothing",
         detail={"since": "2026-04-18T22:24:46+00:00", "retry_at": "2026-04-18T22:37:46+00:00", "given": None},
         reason_code=ReasonCode.SERVICE_IDLE,
@@ -311,16 +322,23 @@ def test_an_unknown_attempt_that_runs_nowhere_is_tried_again() -> None:
 def test_each_pause_is_twice_the_last_and_up_to_a_quarter_more(attempt: int, jitter: float, pause: float) -> None:
     rule = Rule("agent", max_attempts=99)
     made = failure(
-        bead("a", attempt=attempt), rule, NOW, "x", Kind.FAILED, {"status": 500}, jitter=jitter, code=ReasonCode.REFUSED
+        bead("a", attempt=attempt),
+        rule,
+        NOW,
+        "x",
+        EntryKind.FAILED,
+        {"status": 500},
+        jitter=jitter,
+        code=ReasonCode.REFUSED,
     )
     again = (NOW + pause * SECOND).isoformat()
-    assert (made.kind, made.status, made.detail) == (Kind.FAILED, "open", {"status": 500, "retry_at": again})
+    assert (made.kind, made.status, made.detail) == (EntryKind.FAILED, "open", {"status": 500, "retry_at": again})
 
 
 @pytest.mark.parametrize("attempt", [20, 60, 1_000_000])
 def test_it_doubles_nineteen_times(attempt: int) -> None:
     rule = Rule("agent", max_attempts=2_000_000, retry_after=SECOND)
-    made = failure(bead("a", attempt=attempt), rule, NOW, "x", Kind.FAILED, {}, code=ReasonCode.REFUSED)
+    made = failure(bead("a", attempt=attempt), rule, NOW, "x", EntryKind.FAILED, {}, code=ReasonCode.REFUSED)
     assert made.detail["retry_at"] == (NOW + 2**19 * SECOND).isoformat()
 
 
@@ -328,17 +346,19 @@ def test_no_pause_is_longer_than_a_year() -> None:
     rule = Rule("agent", max_attempts=99, retry_after=366 * 24 * HOUR)
     for attempt, jitter in ((1, 0.0), (1, 1.0), (2, 0.0), (20, 1.0)):
         made = failure(
-            bead("a", attempt=attempt), rule, NOW, "x", Kind.FAILED, {}, jitter=jitter, code=ReasonCode.REFUSED
+            bead("a", attempt=attempt), rule, NOW, "x", EntryKind.FAILED, {}, jitter=jitter, code=ReasonCode.REFUSED
         )
         assert made.detail["retry_at"] == "2027-04-19T22:35:46+00:00"
 
 
-@pytest.mark.parametrize(("attempt", "for_good", "kind"), [(4, False, Kind.FAILED), (5, False, Kind.QUARANTINED), (1, True, Kind.QUARANTINED)])  # fmt: skip
-def test_the_last_failure_quarantines(attempt: int, for_good: bool, kind: Kind) -> None:
+@pytest.mark.parametrize(("attempt", "for_good", "kind"), [(4, False, EntryKind.FAILED), (5, False, EntryKind.QUARANTINED), (1, True, EntryKind.QUARANTINED)])  # fmt: skip
+def test_the_last_failure_quarantines(attempt: int, for_good: bool, kind: EntryKind) -> None:
     failed = bead("a", attempt=attempt, token="t")
-    made = failure(failed, AGENT, NOW, "HTTP 400: no", Kind.FAILED, {"status": 400}, for_good, code=ReasonCode.REFUSED)
+    made = failure(
+        failed, AGENT, NOW, "HTTP 400: no", EntryKind.FAILED, {"status": 400}, for_good, code=ReasonCode.REFUSED
+    )
     assert made.kind is kind
-    if kind is Kind.QUARANTINED:
+    if kind is EntryKind.QUARANTINED:
         note = f"dispatch quarantined after {attempt} attempts: HTTP 400: no; edit the bead to try again"
         assert made == Decision(
             kind, "a", "agent", attempt, "c", token="t", status="open", reason="HTTP 400: no", note=note,
@@ -358,7 +378,7 @@ def test_an_attempt_whose_row_went_back_is_written_again_as_it_is_known(job: str
     known = {"since": back.since.isoformat(), "sent_at": (NOW - MINUTE).isoformat(), "deadline": NOW.isoformat()}
     given = {"given": made.detail["given"]}
     assert made == Decision(
-        Kind.RESTORE, "a", "agent", 2, "c7", token="t", job=job, reason=REVERTED, note=f"dispatch restored: {said}",
+        EntryKind.RESTORE, "a", "agent", 2, "c7", token="t", job=job, reason=REVERTED, note=f"dispatch restored: {said}",
         status="in_progress", detail={**known, "phase": "running", **given}, reason_code=ReasonCode.ROW_REVERTED,
     )  # fmt: skip
     bare = restore(back._replace(sent_at=None, deadline=None), "why", ReasonCode.HISTORY_LOST)

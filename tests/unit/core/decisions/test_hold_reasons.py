@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from dolt_watch.core.decisions.hold_reasons import Reasons, in_line, reasons, rule_words
-from dolt_watch.core.decisions.planner import decide, questions
-from dolt_watch.core.decisions.policy import Outside, Plan, Policy, Scope
-from dolt_watch.core.model import Bead, Capacity, Hold, Pause, Phase, Rule
+from dolt_watch.core.decisions.planner import decide, select_candidates
+from dolt_watch.core.decisions.policy import Observations, Plan, Policy, Scope
+from dolt_watch.core.model import Bead, Capacity, HoldReason, Pause, Phase, Rule
 from tests.unit.core.decisions.test_planner import FREE, NOW, bead, state
 
 DISPATCH = Scope(dispatch=True)
@@ -18,15 +18,15 @@ LATER = NOW + timedelta(minutes=5)
 RUNNING = bead("r", Phase.RUNNING, token="t")
 FAILED = bead("f", Phase.BACKOFF, retry_at=LATER, attempt=1, reason="HTTP 500")
 BACKOFF = "attempt 1 failed (HTTP 500); again at 2026-04-18T22:40:46Z"
-BLOCKED = Hold("ready", "blocked by x, which is not closed")
+BLOCKED = HoldReason("ready", "blocked by x, which is not closed")
 
 
-def found(*beads: Bead, outside: Outside | None = None, skip: tuple[str, ...] = (), **more: Any) -> Reasons:
+def found(*beads: Bead, outside: Observations | None = None, skip: tuple[str, ...] = (), **more: Any) -> Reasons:
     rules = (more.pop("rule", Rule("agent")),)
     policy = Policy(rules, timedelta(seconds=2), settings_hash="s")
     stands = state(*beads, **more)
-    asked = questions(stands, policy, NOW, DISPATCH, skip)
-    plan = decide(stands, policy, NOW, DISPATCH, asked, outside or Outside(FREE))
+    asked = select_candidates(stands, policy, NOW, DISPATCH, skip)
+    plan = decide(stands, policy, NOW, DISPATCH, asked, outside or Observations(FREE))
     return reasons(stands, policy, plan)
 
 
@@ -39,7 +39,7 @@ def told(reasons: Reasons) -> dict[str, str]:
     [
         ({"pauses": {"": Pause("", "lunch", NOW, "tess")}}, "paused by tess: lunch"),
         ({"resting": {"beadboard": LATER}}, "target beadboard asked to be left alone until"),
-        ({"outside": Outside({"beadboard": Capacity(0, "busy")})}, "busy"),
+        ({"outside": Observations({"beadboard": Capacity(0, "busy")})}, "busy"),
         ({"rule": Rule("agent", max_per_hour=1), "claims": {"agent": (NOW,)}}, "1 claims in"),
     ],
 )
@@ -58,9 +58,9 @@ def test_a_bead_s_own_reason_comes_before_its_rule_s(more: dict[str, Any], whole
 
 
 def test_so_it_does_where_the_slots_are_taken() -> None:
-    outside = Outside(FREE, {"b": BLOCKED})
+    outside = Observations(FREE, {"b": BLOCKED})
     here = found(RUNNING, bead("a"), bead("b"), bead("c"), FAILED, outside=outside)
-    assert here.rules == {"agent": Hold("max_in_flight", "1 of 1 in flight: r (running)")}
+    assert here.rules == {"agent": HoldReason("max_in_flight", "1 of 1 in flight: r (running)")}
     assert told(here) == {
         "a": "place 1 of 2 in the queue",
         "b": BLOCKED.why,
@@ -73,11 +73,11 @@ def test_so_it_does_where_the_slots_are_taken() -> None:
 
 def test_each_bead_behind_the_free_slots_has_a_place_of_its_own() -> None:
     beads = [bead(name) for name in "edcba"]
-    free = Outside({"beadboard": Capacity(9)})
+    free = Observations({"beadboard": Capacity(9)})
     here = found(*beads, rule=Rule("agent", max_in_flight=2), outside=free)
     assert told(here) == {name: f"place {number} of 5 in the queue" for number, name in enumerate("abcde", 1)}
     assert [name for name, one in here.beads.items() if one.goes] == ["a", "b"]
-    assert here.rules == {"agent": Hold("max_in_flight", "2 may go now")}
+    assert here.rules == {"agent": HoldReason("max_in_flight", "2 may go now")}
 
 
 def test_what_a_command_attempted_already_waits_for_its_turn() -> None:
@@ -99,7 +99,7 @@ def test_in_line_is_who_history_does_not_hold_whatever_holds_the_rule() -> None:
     ranked = [bead(name, rank=(rank,)) for rank, name in enumerate("ab")]
     for more in ([], [RUNNING]):
         stands = state(*ranked, FAILED, bead("n", age=1), bead("x", rule="gone"), *more)
-        asked = questions(stands, policy, NOW, DISPATCH)
+        asked = select_candidates(stands, policy, NOW, DISPATCH)
         line = in_line(stands, policy, asked)
         assert {rule: [one.id for one in beads] for rule, beads in line.items()} == {
             "agent": ["b", "a"],
@@ -109,12 +109,12 @@ def test_in_line_is_who_history_does_not_hold_whatever_holds_the_rule() -> None:
 
 @pytest.mark.parametrize(("waiting", "beads"), [(0, "0 beads"), (1, "1 bead"), (2, "2 beads")])
 def test_a_rule_in_words(waiting: int, beads: str) -> None:
-    assert rule_words("agent", Hold("paused", "x"), waiting) == f"rule agent: x ({beads} in its queue)"
-    assert rule_words("agent", Hold("paused", ""), 1) == "rule agent: paused (1 bead in its queue)"
+    assert rule_words("agent", HoldReason("paused", "x"), waiting) == f"rule agent: x ({beads} in its queue)"
+    assert rule_words("agent", HoldReason("paused", ""), 1) == "rule agent: paused (1 bead in its queue)"
 
 
 def test_the_gates_of_a_plan_are_those_of_beads_and_of_rules() -> None:
-    paused = Hold("paused", "x")
-    plan = Plan(holds={"a": Hold("settle", "y"), "b": paused}, rules={"docs": (Hold("stopped", "z"),)})
+    paused = HoldReason("paused", "x")
+    plan = Plan(holds={"a": HoldReason("settle", "y"), "b": paused}, rules={"docs": (HoldReason("stopped", "z"),)})
     assert plan.gates == {"settle", "paused", "stopped"}
     assert Plan().gates == frozenset()

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.core.decisions.planner import questions
-from dolt_watch.core.decisions.policy import AT_ONCE, RECHECK, Outside, Plan, Policy, Scope
-from dolt_watch.core.model import Bead, JobReport, Kind, Outage, Phase, Rule, Verdict
+from dolt_watch.core.decisions.planner import select_candidates
+from dolt_watch.core.decisions.policy import AT_ONCE, RECHECK_INTERVAL, Observations, Plan, Policy, Scope
+from dolt_watch.core.model import Bead, EntryKind, JobReport, Outage, Phase, Rule, Verdict
 from dolt_watch.core.model.reason_codes import ReasonCode
 from tests.unit.core.decisions.test_planner import BOTH, FREE, NOW, bead, kinds, plan, state
 
@@ -23,7 +23,7 @@ NEVER = JobReport(Verdict.LOST, "not started", "its agent was never started", de
 
 
 def answered(one: Bead, report: JobReport, **more: Any) -> Plan:
-    return plan(one, outside=Outside(FREE, {}, {one.id: report}), **more)
+    return plan(one, outside=Observations(FREE, {}, {one.id: report}), **more)
 
 
 # -- attempts of unknown outcome -------------------------------------------------------------------
@@ -39,7 +39,7 @@ def answered(one: Bead, report: JobReport, **more: Any) -> Plan:
 )
 def test_a_run_that_started_is_a_dispatch(report: JobReport) -> None:
     (made,) = answered(UNKNOWN, report).decisions
-    assert (made.kind, made.bead, made.token, made.job) == (Kind.DISPATCHED, "a", "t1", "t1")
+    assert (made.kind, made.bead, made.token, made.job) == (EntryKind.DISPATCHED, "a", "t1", "t1")
     assert made.note == "dispatched: job=t1" and made.status == ""
     assert made.reason_code is ReasonCode.RUN_STARTED
     (named,) = answered(UNKNOWN, report._replace(job="pod-7")).decisions
@@ -48,7 +48,7 @@ def test_a_run_that_started_is_a_dispatch(report: JobReport) -> None:
 
 def test_a_run_that_never_started_is_tried_again_at_once_and_not_counted() -> None:
     (made,) = answered(UNKNOWN, NEVER).decisions
-    assert (made.kind, made.status, made.reason) == (Kind.RETRY, "open", "its agent was never started")
+    assert (made.kind, made.status, made.reason) == (EntryKind.RETRY, "open", "its agent was never started")
     assert made.detail["uncounted"] is True and made.detail["uncounted_claim"] == UNKNOWN.sent_at.isoformat()  # type: ignore[union-attr]
     assert "retry_at" not in made.detail
     assert made.reason_code is ReasonCode.NEVER_STARTED
@@ -77,20 +77,20 @@ def test_only_a_dispatcher_settles() -> None:
     ("deduplicating", "scope", "due"),
     [
         ((), BOTH, UNKNOWN.since + timedelta(minutes=10)),
-        (("beadboard",), BOTH, NOW + RECHECK),
+        (("beadboard",), BOTH, NOW + RECHECK_INTERVAL),
         (("beadboard",), Scope(reap=True), AT_ONCE),
     ],
 )
 def test_a_target_that_deduplicates_is_asked_at_once(deduplicating: Collection[str], scope: Scope, due: Any) -> None:
     policy = Policy([Rule("agent")], timedelta(seconds=2), deduplicating=deduplicating)
-    asked = questions(state(UNKNOWN), policy, NOW, scope)
+    asked = select_candidates(state(UNKNOWN), policy, NOW, scope)
     assert asked.due["dispatch"] == due
     assert asked.unsettled == ((UNKNOWN,) if scope.dispatch else ())
 
 
 def test_an_attempt_that_is_unknown_for_long_is_settled_by_its_target_first() -> None:
     old = UNKNOWN._replace(since=NOW - timedelta(hours=1))
-    assert kinds(answered(old, NEVER))[0] == (Kind.RETRY, "a")
+    assert kinds(answered(old, NEVER))[0] == (EntryKind.RETRY, "a")
 
 
 # -- usage limits ------------------------------------------------------------------------------------
@@ -100,7 +100,7 @@ def test_an_attempt_that_is_unknown_for_long_is_settled_by_its_target_first() ->
 def test_a_limit_rests_the_target_and_counts_against_no_bead(one: Bead) -> None:
     made = answered(one, LIMIT)
     (decision,) = made.decisions
-    assert (decision.kind, decision.status, decision.note) == (Kind.BUSY, "open", "")
+    assert (decision.kind, decision.status, decision.note) == (EntryKind.BUSY, "open", "")
     assert decision.reason == "limit reached, resets 6pm"
     assert decision.reason_code is ReasonCode.USAGE_LIMIT
     assert (decision.token, decision.job) == ("t1", "j1")
@@ -143,10 +143,10 @@ def test_a_dead_run_ends_its_attempt_at_once(word: str) -> None:
     verdict = Verdict.LOST if word == "lost" else Verdict.FINISHED
     report = JobReport(verdict, word, "boom", dead=True)
     (blocked,) = answered(RUNNING, report).decisions
-    assert (blocked.kind, blocked.status) == (Kind.REAP, "blocked")
+    assert (blocked.kind, blocked.status) == (EntryKind.REAP, "blocked")
     assert blocked.note == f"reaper: job j1 ended {word}: boom — blocking"
     (again,) = answered(RUNNING, report, rule=Rule("agent", on_stale="requeue")).decisions
-    assert (again.kind, again.status) == (Kind.REQUEUE, "open")
+    assert (again.kind, again.status) == (EntryKind.REQUEUE, "open")
 
 
 def test_exit_0_with_the_bead_in_progress_is_said_and_waits_for_the_reaper() -> None:
@@ -165,11 +165,11 @@ def test_new_output_spares_a_silent_bead() -> None:
     assert spared.decisions == () and spared.holds["a"].gate == "output"
     assert spared.holds["a"].why == "its job wrote output at 2026-04-18T22:05:46Z"
     silent = wrote._replace(active_at=NOW - 31 * MINUTE)
-    assert kinds(answered(late, silent)) == [(Kind.REAP, "a")]
+    assert kinds(answered(late, silent)) == [(EntryKind.REAP, "a")]
     ahead = wrote._replace(active_at=NOW + timedelta(days=1))
     assert answered(late, ahead).holds["a"].why == "its job wrote output at 2026-04-18T22:35:46Z", "a clock is wrong"
 
 
 def test_an_outage_does_not_keep_a_target_from_settling() -> None:
     outage = Outage(NOW - MINUTE, "boom", "target", NOW + MINUTE, recorded=True)
-    assert (Kind.RETRY, "a") in kinds(answered(UNKNOWN, NEVER, outages={"beadboard": outage}))
+    assert (EntryKind.RETRY, "a") in kinds(answered(UNKNOWN, NEVER, outages={"beadboard": outage}))

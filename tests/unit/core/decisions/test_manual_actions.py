@@ -7,22 +7,22 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.core.decisions.manual_actions import Answer, Found, Nothing, Refusal, release, retry, stop
+from dolt_watch.core.decisions.manual_actions import Answer, Found, NothingToDo, Refusal, release, retry, stop
 from dolt_watch.core.decisions.policy import sets_status
-from dolt_watch.core.model import Bead, Decision, Entry, Event, Facts, Kind, Phase, What, Wrote
+from dolt_watch.core.model import Bead, Decision, Entry, EntryEffects, EntryKind, Event, Phase, RuleMatch, What
 from dolt_watch.core.projection.event_deriver import is_ours
-from dolt_watch.core.projection.projection import fold_bead
+from dolt_watch.core.projection.projection import apply_to_bead
 from tests.unit.core.decisions.test_planner import NOW, bead
 
 MINUTE = timedelta(minutes=1)
 
 
-def entry(kind: Kind, version: int = 3, **more: Any) -> Entry:
-    made = Entry("a", version, kind, 2, "docs", "", "", "", NOW, "", "asked for", "", "", "tess", {}, Wrote())
+def entry(kind: EntryKind, version: int = 3, **more: Any) -> Entry:
+    made = Entry("a", version, kind, 2, "docs", "", "", "", NOW, "", "asked for", "", "", "tess", {}, EntryEffects())
     return made._replace(**more)
 
 
-def found(one: Bead | None, status: str | None = "open", last: Kind | None = None) -> Found:
+def found(one: Bead | None, status: str | None = "open", last: EntryKind | None = None) -> Found:
     return Found("a", one, status, entry(last) if last is not None else None, "head", NOW)
 
 
@@ -30,7 +30,7 @@ def shape(answer: Answer) -> tuple[str, ...]:
     if isinstance(answer, Decision):
         was, row = str(answer.detail["was"]), str(answer.detail["row"])
         return (answer.kind.value, answer.token, answer.status, was, row)
-    kind = "nothing" if isinstance(answer, Nothing) else "refused"
+    kind = "nothing" if isinstance(answer, NothingToDo) else "refused"
     return (kind, answer.why)
 
 
@@ -55,18 +55,18 @@ SENDING = ("refused", "a is claimed: until 2026-04-18T22:36:46Z its worker may b
             ("refused", "a is in progress, and not by a dispatch of dolt_watch"),
         ),
         (
-            found(None, "blocked", Kind.REAP),
+            found(None, "blocked", EntryKind.REAP),
             ("manual-retry", "", "open", "blocked", "blocked"),
         ),
         (
-            found(None, "blocked", Kind.GIVE_UP),
+            found(None, "blocked", EntryKind.GIVE_UP),
             ("manual-retry", "", "open", "blocked", "blocked"),
         ),
-        (found(None, "blocked", Kind.DISPATCHED), ("refused", "a was blocked by somebody else")),
+        (found(None, "blocked", EntryKind.DISPATCHED), ("refused", "a was blocked by somebody else")),
         (found(None, "blocked"), ("refused", "a was blocked by somebody else")),
-        (found(None, "closed", Kind.REAP), ("refused", "a is closed")),
+        (found(None, "closed", EntryKind.REAP), ("refused", "a is closed")),
         (found(None, "open"), ("refused", "a matches no rule")),
-        (found(None, None, Kind.REAP), ("refused", "a was deleted")),
+        (found(None, None, EntryKind.REAP), ("refused", "a was deleted")),
     ],
 )
 def test_retry(here: Found, said: tuple[str, ...]) -> None:
@@ -128,9 +128,9 @@ def test_stop(here: Found, said: tuple[str, ...]) -> None:
 
 
 def test_a_stopped_bead_can_be_retried() -> None:
-    after = retry(found(None, "blocked", Kind.MANUAL_STOP), "tess", "why", False)
+    after = retry(found(None, "blocked", EntryKind.MANUAL_STOP), "tess", "why", False)
     assert shape(after) == ("manual-retry", "", "open", "blocked", "blocked")
-    assert folded(RUNNING, Kind.MANUAL_STOP, Facts(), token="t") is None
+    assert folded(RUNNING, EntryKind.MANUAL_STOP, RuleMatch(), token="t") is None
 
 
 def test_what_the_entry_says() -> None:
@@ -139,7 +139,7 @@ def test_what_the_entry_says() -> None:
     assert isinstance(made, Decision)
     assert (made.rule, made.attempt, made.cause) == ("agent", 5, "c9")
     assert made.note == "dispatch retried by tess: it is back" and is_ours(made.note)
-    blocked = retry(found(None, "blocked", Kind.REAP), "tess", "x", False)
+    blocked = retry(found(None, "blocked", EntryKind.REAP), "tess", "x", False)
     assert isinstance(blocked, Decision)
     assert (blocked.rule, blocked.attempt, blocked.cause) == ("docs", 2, "head")
     assert sets_status(blocked, "blocked"), "we blocked it, and its row was read"
@@ -148,14 +148,14 @@ def test_what_the_entry_says() -> None:
     assert is_ours(released.note) and released.job == "j7"
 
 
-def folded(before: Bead | None, kind: Kind, facts: Facts, **more: Any) -> Bead | None:
+def folded(before: Bead | None, kind: EntryKind, facts: RuleMatch, **more: Any) -> Bead | None:
     at = NOW + MINUTE
     said = entry(kind, version=9, at=at, **more)
-    return fold_bead(before, Event(What.LEDGER, "a", "c2", at, facts=facts, entry=said))
+    return apply_to_bead(before, Event(What.LEDGER, "a", "c2", at, facts=facts, entry=said))
 
 
-OPEN = Facts("agent", (), (1,))
-RUNS = Facts("", ("agent",))
+OPEN = RuleMatch("agent", (), (1,))
+RUNS = RuleMatch("", ("agent",))
 
 
 @pytest.mark.parametrize(
@@ -169,32 +169,32 @@ RUNS = Facts("", ("agent",))
     ],
 )
 def test_after_a_retry_it_is_due_and_counts_from_the_start(before: Bead) -> None:
-    after = folded(before, Kind.MANUAL_RETRY, OPEN, token=before.token)
+    after = folded(before, EntryKind.MANUAL_RETRY, OPEN, token=before.token)
     assert after == Bead(
         "a", Phase.WAITING, "agent", NOW + MINUTE, "c2", matches=True, rank=(1,),
         matched_at=before.matched_at, version=9,
     )  # fmt: skip
-    other = folded(before, Kind.MANUAL_RETRY, OPEN, token="other")
+    other = folded(before, EntryKind.MANUAL_RETRY, OPEN, token="other")
     assert other is not None and other.phase is before.phase
 
 
 def test_what_we_had_blocked_enters_the_queue() -> None:
-    after = folded(None, Kind.MANUAL_RETRY, OPEN)
+    after = folded(None, EntryKind.MANUAL_RETRY, OPEN)
     assert after is not None
     assert (after.phase, after.version, after.matched_at) == (Phase.WAITING, 9, NOW + MINUTE)
-    assert folded(None, Kind.MANUAL_RETRY, Facts()) is None
-    assert folded(None, Kind.MANUAL_RELEASE, RUNS) is None
+    assert folded(None, EntryKind.MANUAL_RETRY, RuleMatch()) is None
+    assert folded(None, EntryKind.MANUAL_RELEASE, RUNS) is None
 
 
 def test_a_retry_of_what_matches_no_more_leaves_it_as_its_row_is() -> None:
-    assert folded(RUNNING, Kind.MANUAL_RETRY, Facts(), token="t") is None
+    assert folded(RUNNING, EntryKind.MANUAL_RETRY, RuleMatch(), token="t") is None
 
 
 def test_after_a_release_it_is_a_person_s_own() -> None:
     before = RUNNING._replace(attempt=2, sign=None)
-    after = folded(before, Kind.MANUAL_RELEASE, RUNS, token="t")
+    after = folded(before, EntryKind.MANUAL_RELEASE, RUNS, token="t")
     assert after is not None
     assert (after.phase, after.token, after.job, after.attempt) == (Phase.RUNNING, "", "", 0)
     assert (after.since, after.sent_at, after.cause) == (NOW + MINUTE, NOW + MINUTE, "c2")
-    waits = folded(before, Kind.MANUAL_RELEASE, OPEN, token="t")
+    waits = folded(before, EntryKind.MANUAL_RELEASE, OPEN, token="t")
     assert waits is not None and waits.phase is Phase.WAITING

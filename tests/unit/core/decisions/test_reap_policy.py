@@ -7,22 +7,22 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.core.decisions.dispatch_policy import of_no_rule
-from dolt_watch.core.decisions.planner import questions
-from dolt_watch.core.decisions.policy import AT_ONCE, Outside, Policy, Questions, Scope, paused, sets_status
-from dolt_watch.core.decisions.reap_policy import last_sign, quiet_since, stale_at
+from dolt_watch.core.decisions.dispatch_policy import orphaned_pauses
+from dolt_watch.core.decisions.planner import select_candidates
+from dolt_watch.core.decisions.policy import AT_ONCE, Candidates, Observations, Policy, Scope, paused, sets_status
+from dolt_watch.core.decisions.reap_policy import last_sign, silence_cutoffs, stale_at
 from dolt_watch.core.model import (
+    ActivitySignal,
     Bead,
     Capacity,
     Decision,
-    Hold,
+    EntryKind,
+    HoldReason,
     JobReport,
-    Kind,
     Lease,
     Pause,
     Phase,
     Rule,
-    Sign,
     State,
     Verdict,
 )
@@ -35,18 +35,18 @@ TO_REAP = Scope(reap=True)
 
 
 def signed(at: datetime, **more: Any) -> Bead:
-    return bead("a", Phase.RUNNING, age=7200, sign=Sign(at, "comment", "an agent", "c9"), **more)
+    return bead("a", Phase.RUNNING, age=7200, sign=ActivitySignal(at, "comment", "an agent", "c9"), **more)
 
 
-def asked(*beads: Bead, rule: Rule | None = None, scope: Scope = TO_REAP, **more: Any) -> Questions:
-    return questions(state(*beads, **more), Policy([rule or Rule("agent")], 2 * SECOND), NOW, scope)
+def asked(*beads: Bead, rule: Rule | None = None, scope: Scope = TO_REAP, **more: Any) -> Candidates:
+    return select_candidates(state(*beads, **more), Policy([rule or Rule("agent")], 2 * SECOND), NOW, scope)
 
 
 def test_idle_since_the_last_sign_or_the_beginning() -> None:
     began = bead("a", Phase.RUNNING, age=60)
     assert last_sign(began) == NOW - MINUTE
-    assert last_sign(began._replace(sign=Sign(NOW, "notes", "x", "c"))) == NOW
-    assert last_sign(began._replace(sign=Sign(NOW - 2 * MINUTE, "notes", "x", "c"))) == NOW - MINUTE
+    assert last_sign(began._replace(sign=ActivitySignal(NOW, "notes", "x", "c"))) == NOW
+    assert last_sign(began._replace(sign=ActivitySignal(NOW - 2 * MINUTE, "notes", "x", "c"))) == NOW - MINUTE
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_stale_when_whole_minutes_exceed_the_threshold(threshold: timedelta, aft
 def test_a_sign_later_than_this_would_spare_it(threshold: timedelta) -> None:
     rule = Rule("agent", stale_after=threshold)
     gone = bead("b", Phase.RUNNING, rule="a rule that is gone")
-    quiet = quiet_since([signed(NOW - 3600 * SECOND), gone], Policy([rule], SECOND), NOW)
+    quiet = silence_cutoffs([signed(NOW - 3600 * SECOND), gone], Policy([rule], SECOND), NOW)
     assert list(quiet) == ["a"]
     assert stale_at(signed(quiet["a"]), rule) == NOW
     assert stale_at(signed(quiet["a"] + SECOND), rule) > NOW
@@ -107,7 +107,7 @@ def test_one_that_is_not_asked_about_keeps_no_other_from_it() -> None:
         beads={"a": elsewhere._replace(rule="review"), "z": silent},
         pauses={"review": Pause("review", "x", NOW, "ops", reaping=True)},
     )
-    assert [one.id for one in questions(stands, Policy(rules, SECOND), NOW, TO_REAP).stale] == ["z"]
+    assert [one.id for one in select_candidates(stands, Policy(rules, SECOND), NOW, TO_REAP).stale] == ["z"]
 
 
 def test_what_is_asked_is_what_the_command_may_do() -> None:
@@ -130,7 +130,7 @@ def test_a_reap_says_what_it_rests_on() -> None:
     runs = signed(NOW - 45.5 * MINUTE, attempt=2, token="t", job="j", cause="c7")
     (made,) = plan(runs, scope=TO_REAP).decisions
     assert made == Decision(
-        Kind.REAP, "a", "agent", 2, "c7", token="t", job="j", status="blocked",
+        EntryKind.REAP, "a", "agent", 2, "c7", token="t", job="j", status="blocked",
         reason="no progress for 45m (threshold 30m)", note="reaper: no progress for 45m (threshold 30m) — blocking",
         detail={
             "last_sign": "2026-04-18T21:50:16+00:00", "sign": {"what": "comment", "who": "an agent", "commit": "c9"},
@@ -145,18 +145,18 @@ def test_a_requeue_is_open_again_at_once() -> None:
     rule = Rule("agent", on_stale="requeue")
     (made,) = plan(bead("a", Phase.RUNNING, age=4000, attempt=4), rule=rule, scope=TO_REAP).decisions
     note = "reaper: no progress for 66m (threshold 30m) — requeued"
-    assert (made.kind, made.status, made.note) == (Kind.REQUEUE, "open", note)
+    assert (made.kind, made.status, made.note) == (EntryKind.REQUEUE, "open", note)
     assert made.detail["retry_at"] == NOW.isoformat()
     (last,) = plan(bead("a", Phase.RUNNING, age=4000, attempt=5), rule=rule, scope=TO_REAP).decisions
-    assert (last.kind, last.status) == (Kind.REAP, "blocked")
+    assert (last.kind, last.status) == (EntryKind.REAP, "blocked")
     assert "retry_at" not in last.detail
 
 
 def test_one_that_is_spared_keeps_no_other_alive() -> None:
     beads = [bead("a", Phase.RUNNING, age=5000), bead("z", Phase.RUNNING, age=4000)]
-    made = plan(*beads, scope=TO_REAP, outside=Outside(FREE, {"a": Hold("children", "its child works")}))
-    assert kinds(made) == [(Kind.REAP, "z")]
-    assert made.holds == {"a": Hold("children", "its child works")}
+    made = plan(*beads, scope=TO_REAP, outside=Observations(FREE, {"a": HoldReason("children", "its child works")}))
+    assert kinds(made) == [(EntryKind.REAP, "z")]
+    assert made.holds == {"a": HoldReason("children", "its child works")}
 
 
 @pytest.mark.parametrize(
@@ -172,9 +172,11 @@ def test_one_that_is_spared_keeps_no_other_alive() -> None:
 def test_only_a_job_that_runs_spares_and_no_longer_than_max_runtime(
     age: float, verdict: JobReport, why: str | None
 ) -> None:
-    made = plan(bead("a", Phase.RUNNING, age=age, job="j"), outside=Outside(FREE, {}, {"a": verdict}), scope=TO_REAP)
-    assert made.holds.get("a") == (why and Hold("verdict", why))
-    assert kinds(made) == ([] if why else [(Kind.REAP, "a")])
+    made = plan(
+        bead("a", Phase.RUNNING, age=age, job="j"), outside=Observations(FREE, {}, {"a": verdict}), scope=TO_REAP
+    )
+    assert made.holds.get("a") == (why and HoldReason("verdict", why))
+    assert kinds(made) == ([] if why else [(EntryKind.REAP, "a")])
 
 
 # -- what its target says of its job ----------------------------------------------------------------------------------
@@ -196,13 +198,13 @@ def test_only_a_job_that_runs_spares_and_no_longer_than_max_runtime(
     ],
 )
 def test_a_second_run_is_begun_only_where_nobody_is_at_work(report: JobReport, again: bool, said: str) -> None:
-    answers = Outside(FREE, {}, {"a": report})
+    answers = Observations(FREE, {}, {"a": report})
     silent = bead("a", Phase.RUNNING, age=4000, attempt=1, job="j")
     for on_stale in ("block", "requeue"):
         rule = Rule("agent", on_stale=on_stale, max_runtime=timedelta(minutes=40))
         (made,) = plan(silent, rule=rule, outside=answers, scope=TO_REAP).decisions
         requeued = again and on_stale == "requeue"
-        assert made.kind is (Kind.REQUEUE if requeued else Kind.REAP)
+        assert made.kind is (EntryKind.REQUEUE if requeued else EntryKind.REAP)
         assert (made.reason, made.note) == (said, f"reaper: {said} — {'requeued' if requeued else 'blocking'}")
         assert made.detail.get("ended", "") == report.ended
         assert is_ours(made.note), "so it is put back where somebody overwrites it"
@@ -213,11 +215,11 @@ def test_a_second_run_is_begun_only_where_nobody_is_at_work(report: JobReport, a
 )
 def test_who_failed_is_not_waited_for(word: str, at_once: bool) -> None:
     busy = bead("a", Phase.RUNNING, age=60, job="j")
-    answers = Outside(FREE, {}, {"a": JobReport(Verdict.FINISHED, word, "boom")})
-    assert kinds(plan(busy, outside=answers, scope=TO_REAP)) == ([(Kind.REAP, "a")] if at_once else [])
+    answers = Observations(FREE, {}, {"a": JobReport(Verdict.FINISHED, word, "boom")})
+    assert kinds(plan(busy, outside=answers, scope=TO_REAP)) == ([(EntryKind.REAP, "a")] if at_once else [])
     assert kinds(plan(busy, outside=answers, scope=Scope(dispatch=True))) == []
-    assert kinds(plan(busy, outside=Outside(FREE), scope=TO_REAP)) == [], "nobody told"
-    alive = answers._replace(holds={"a": Hold("uncommitted", "a row")})
+    assert kinds(plan(busy, outside=Observations(FREE), scope=TO_REAP)) == [], "nobody told"
+    alive = answers._replace(holds={"a": HoldReason("uncommitted", "a row")})
     assert kinds(plan(busy, outside=alive, scope=TO_REAP)) == []
 
 
@@ -228,10 +230,10 @@ def test_a_target_that_tells_is_asked_once_a_minute_and_no_other() -> None:
         ((), [busy], stale), (("beadboard",), [busy], NOW + timedelta(minutes=1)), (("beadboard",), [silent], stale),
     ):  # fmt: skip
         policy = Policy([Rule("agent")], SECOND, telling=telling)
-        asked = questions(state(*beads), policy, NOW, TO_REAP)
+        asked = select_candidates(state(*beads), policy, NOW, TO_REAP)
         assert [one.id for one in asked.jobs] == [one.id for one in beads if one.job]
         assert asked.due["reap"] == due
-    asked = questions(state(busy), policy, NOW, Scope(dispatch=True))
+    asked = select_candidates(state(busy), policy, NOW, Scope(dispatch=True))
     assert (asked.jobs, asked.due["reap"] is not None and asked.due["reap"] < NOW) == ((), True), "the next reaper asks"
 
 
@@ -239,10 +241,10 @@ def test_what_a_rule_that_is_no_more_left_behind_is_still_settled() -> None:
     """A renamed rule's worker died between claim and answer: nobody else would ever settle it."""
     gone, later = Policy([Rule("agents")], timedelta()), NOW + SECOND
     claimed = bead("a", Phase.CLAIMED)._replace(deadline=later)
-    assert questions(State(beads={"a": claimed}), gone, NOW, BOTH).due["dispatch"] == later
+    assert select_candidates(State(beads={"a": claimed}), gone, NOW, BOTH).due["dispatch"] == later
     lost = bead("a", Phase.RUNNING)._replace(lost_note="x")
-    assert questions(State(beads={"a": lost}), gone, NOW, BOTH).due["dispatch"] == AT_ONCE
-    assert questions(State(beads={"a": lost._replace(lost_note="")}), gone, NOW, BOTH).due == {
+    assert select_candidates(State(beads={"a": lost}), gone, NOW, BOTH).due["dispatch"] == AT_ONCE
+    assert select_candidates(State(beads={"a": lost._replace(lost_note="")}), gone, NOW, BOTH).due == {
         "dispatch": None,
         "reap": None,
     }
@@ -271,24 +273,29 @@ def test_a_pause_of_no_rule_holds_nothing() -> None:
         "past": one._replace(until=NOW),
     }
     policy = Policy([Rule("agent")], timedelta())
-    assert of_no_rule(State(pauses=pauses), policy, NOW) == [one]
+    assert orphaned_pauses(State(pauses=pauses), policy, NOW) == [one]
     coming = one._replace(until=NOW + SECOND)
-    assert of_no_rule(State(pauses={"old": coming}), policy, NOW) == [coming]
+    assert orphaned_pauses(State(pauses={"old": coming}), policy, NOW) == [coming]
 
 
 @pytest.mark.parametrize(
     ("kind", "status", "stands", "sets"),
     [
-        (Kind.REAP, "blocked", "in_progress", True),
-        (Kind.REAP, "blocked", "hooked", True),  # its transaction asked whether it runs; a rule may name other words
-        (Kind.FAILED, "open", "closed", False),
-        (Kind.FAILED, "open", "open", False),
-        (Kind.CLAIM, "in_progress", "open", True),
-        (Kind.RESTORE, "in_progress", "open", True),
-        (Kind.DISPATCHED, "", "in_progress", False),
+        (EntryKind.REAP, "blocked", "in_progress", True),
+        (
+            EntryKind.REAP,
+            "blocked",
+            "hooked",
+            True,
+        ),  # its transaction asked whether it runs; a rule may name other words
+        (EntryKind.FAILED, "open", "closed", False),
+        (EntryKind.FAILED, "open", "open", False),
+        (EntryKind.CLAIM, "in_progress", "open", True),
+        (EntryKind.RESTORE, "in_progress", "open", True),
+        (EntryKind.DISPATCHED, "", "in_progress", False),
     ],
 )
-def test_a_status_is_set_only_where_it_is_still_ours(kind: Kind, status: str, stands: str, sets: bool) -> None:
+def test_a_status_is_set_only_where_it_is_still_ours(kind: EntryKind, status: str, stands: str, sets: bool) -> None:
     assert sets_status(Decision(kind, "a", "agent", 1, "c", status=status), stands) is sets
 
 
@@ -325,27 +332,27 @@ def lease(heartbeat: timedelta, expires: timedelta | None = None) -> Lease:
 )
 def test_a_fresh_lease_spares_a_silent_bead(held: Lease | None, spared: bool) -> None:
     """Under the default rule: stale after 30 minutes, at most 60 minutes of running."""
-    outside = Outside(FREE, leases={"a": held} if held else {})
+    outside = Observations(FREE, leases={"a": held} if held else {})
     made = plan(bead("a", Phase.RUNNING, age=7200), scope=TO_REAP, outside=outside)
-    assert kinds(made) == ([] if spared else [(Kind.REAP, "a")])
+    assert kinds(made) == ([] if spared else [(EntryKind.REAP, "a")])
     if spared and held is not None:
         at = held.heartbeat.strftime("%Y-%m-%dT%H:%M:%SZ")
-        assert made.holds == {"a": Hold("lease", f"agent has a lease with a heartbeat of {at}")}
+        assert made.holds == {"a": HoldReason("lease", f"agent has a lease with a heartbeat of {at}")}
 
 
 @pytest.mark.parametrize("idle", [True, False])
 def test_a_fresh_lease_is_evidence_that_an_unknown_attempt_runs(idle: bool) -> None:
     unknown = bead("a", Phase.UNKNOWN, age=7200, attempt=1, token="t")
     free = {"beadboard": Capacity(1, idle=idle)}
-    settled = plan(unknown, outside=Outside(free, leases={"a": lease(-31 * MINUTE)}))
-    assert kinds(settled) == [(Kind.RETRY if idle else Kind.GIVE_UP, "a")]
-    held = plan(unknown, outside=Outside(free, leases={"a": lease(-MINUTE)}))
+    settled = plan(unknown, outside=Observations(free, leases={"a": lease(-31 * MINUTE)}))
+    assert kinds(settled) == [(EntryKind.RETRY if idle else EntryKind.GIVE_UP, "a")]
+    held = plan(unknown, outside=Observations(free, leases={"a": lease(-MINUTE)}))
     assert kinds(held) == [] and held.holds["a"].gate == "lease"
-    assert questions(state(unknown), Policy([Rule("agent")], SECOND), NOW, BOTH).due["dispatch"] == NOW + MINUTE
-    later = questions(state(unknown), Policy([Rule("agent")], SECOND), NOW, TO_REAP).due["dispatch"]
+    assert select_candidates(state(unknown), Policy([Rule("agent")], SECOND), NOW, BOTH).due["dispatch"] == NOW + MINUTE
+    later = select_candidates(state(unknown), Policy([Rule("agent")], SECOND), NOW, TO_REAP).due["dispatch"]
     assert later is not None and later <= NOW, "a reaper alone leaves it to the dispatcher"
 
 
 def test_the_holds_of_a_child_come_first() -> None:
-    outside = Outside(FREE, {"a": Hold("children", "its child works")}, leases={"a": lease(-MINUTE)})
+    outside = Observations(FREE, {"a": HoldReason("children", "its child works")}, leases={"a": lease(-MINUTE)})
     assert plan(bead("a", Phase.RUNNING, age=7200), scope=TO_REAP, outside=outside).holds["a"].gate == "children"

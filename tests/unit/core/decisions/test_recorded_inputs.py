@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given as drawn
 from hypothesis import strategies as st
 
-from dolt_watch.core.decisions.policy import ATTEMPTED, UNCOMMITTED, UNVERSIONED, Outside, Scope
-from dolt_watch.core.decisions.recorded_inputs import READINESS, inputs, leases_of, recall
-from dolt_watch.core.decisions.settlement import recalled
-from dolt_watch.core.model import Capacity, Entry, Hold, JobReport, Kind, Lease, State, Verdict, Wrote
+from dolt_watch.core.decisions.policy import ATTEMPTED, UNCOMMITTED, UNVERSIONED, Observations, Scope
+from dolt_watch.core.decisions.recorded_inputs import READINESS, leases_of, read_inputs, record_inputs
+from dolt_watch.core.decisions.settlement import decode_answer
+from dolt_watch.core.model import Capacity, Entry, EntryEffects, EntryKind, HoldReason, JobReport, Lease, State, Verdict
 
 NOW = datetime(2026, 4, 18, 22, 35, 46, 123456, UTC)
 JSON = st.recursive(
@@ -27,18 +27,22 @@ NAMES = ("now", "scope", "made", "passed", "capacity", "verdicts", "leases", "an
 def entry(given: Any) -> Entry:
     detail = {"given": given}
     return Entry(
-        "bd-1", 1, Kind.CLAIM, 1, "agent", "t", "c", "o", NOW, "", "", "", "", "dolt-watch", detail, Wrote()
+        "bd-1", 1, EntryKind.CLAIM, 1, "agent", "t", "c", "o", NOW, "", "", "", "", "dolt-watch", detail, EntryEffects()
     )  # fmt: skip
 
 
 def test_it_comes_back() -> None:
     capacity = {"board": Capacity(2, "idle", True), "other": Capacity(None, "not asked")}
     verdicts = {"bd-2": JobReport(Verdict.LOST, "gone", "no such job")}
-    holds = {"bd-3": Hold(ATTEMPTED, ""), "bd-4": Hold(UNCOMMITTED, ""), "bd-5": Hold("blocked", "by history")}
-    holds["bd-6"] = Hold(UNVERSIONED, "")
+    holds = {
+        "bd-3": HoldReason(ATTEMPTED, ""),
+        "bd-4": HoldReason(UNCOMMITTED, ""),
+        "bd-5": HoldReason("blocked", "by history"),
+    }
+    holds["bd-6"] = HoldReason(UNVERSIONED, "")
     for scope in (Scope(dispatch=True), Scope(reap=True)):
-        written = inputs(State("h", "m", {}), NOW, scope, holds, Outside(capacity, holds, verdicts))
-        read = recall(entry(orjson.loads(orjson.dumps(written))))
+        written = record_inputs(State("h", "m", {}), NOW, scope, holds, Observations(capacity, holds, verdicts))
+        read = read_inputs(entry(orjson.loads(orjson.dumps(written))))
         assert (read.now, read.scope) == (NOW, scope)
         assert (dict(read.capacity), dict(read.verdicts)) == (capacity, verdicts)
         assert read.passed == {"bd-3": ATTEMPTED, "bd-4": UNCOMMITTED, "bd-6": UNVERSIONED}, (
@@ -49,13 +53,13 @@ def test_it_comes_back() -> None:
 
 @pytest.mark.parametrize(("written", "read"), [(0.25, 0.25), (1, 1.0), ("much", 0.0), (None, 0.0)])
 def test_the_random_part_of_a_pause(written: Any, read: float) -> None:
-    assert recall(entry({"jitter": written})).jitter == read
+    assert read_inputs(entry({"jitter": written})).jitter == read
 
 
 @pytest.mark.parametrize(("written", "read"), [(2, 2), (1, 1), ("2", 1), (None, 1)])
 def test_an_entry_that_names_no_readiness_rule_is_of_the_first(written: Any, read: int) -> None:
-    assert recall(entry({"readiness": written})).readiness == read
-    assert recall(entry({})).readiness == 1
+    assert read_inputs(entry({"readiness": written})).readiness == read
+    assert read_inputs(entry({})).readiness == 1
 
 
 def test_what_only_some_targets_know_of_a_job_comes_back() -> None:
@@ -64,31 +68,31 @@ def test_what_only_some_targets_know_of_a_job_comes_back() -> None:
         "bd-2": JobReport(Verdict.FINISHED, "usage limit", "6pm", dead=True, limited=True, resets_at=NOW),
         "bd-3": JobReport(Verdict.RUNNING, "running", job="j", active_at=NOW),
     }
-    written = inputs(State("h", "m", {}), NOW, Scope(reap=True), {}, Outside(verdicts=verdicts))
+    written = record_inputs(State("h", "m", {}), NOW, Scope(reap=True), {}, Observations(verdicts=verdicts))
     assert written["verdicts"]["bd-1"] == ["lost", "not started", "", {"dead": True, "started": False}]
-    assert dict(recall(entry(orjson.loads(orjson.dumps(written)))).verdicts) == verdicts
+    assert dict(read_inputs(entry(orjson.loads(orjson.dumps(written)))).verdicts) == verdicts
     foreign = {"dead": "yes", "started": 0, "limited": 1, "resets_at": "soon", "active_at": 3, "job": 4}
-    read = recall(entry({"verdicts": {"a": ["lost", "", "", foreign], "b": ["odd", "", "", {}]}}))
+    read = read_inputs(entry({"verdicts": {"a": ["lost", "", "", foreign], "b": ["odd", "", "", {}]}}))
     assert dict(read.verdicts) == {"a": JobReport(Verdict.LOST)}
 
 
 def test_a_verdict_that_no_target_gives() -> None:
     known = ["running", "at work", ""]
-    assert list(recall(entry({"verdicts": {"bd-1": ["dancing", "", ""], "bd-2": known}})).verdicts) == ["bd-2"]
+    assert list(read_inputs(entry({"verdicts": {"bd-1": ["dancing", "", ""], "bd-2": known}})).verdicts) == ["bd-2"]
 
 
 @drawn(JSON | st.dictionaries(st.sampled_from(NAMES), JSON | st.dictionaries(st.text(max_size=3), JSON, max_size=3)))
 def test_what_somebody_else_wrote_there(given: Any) -> None:
-    read = recall(entry(given))
+    read = read_inputs(entry(given))
     assert all(isinstance(one, Capacity) for one in read.capacity.values())
-    recalled(entry(given))
+    decode_answer(entry(given))
 
 
 def test_leases_come_back() -> None:
     leases = {"bd-1": Lease("agent", NOW, NOW + timedelta(minutes=5))}
-    written = inputs(State("h", "m", {}), NOW, Scope(reap=True), {}, Outside(leases=leases))
+    written = record_inputs(State("h", "m", {}), NOW, Scope(reap=True), {}, Observations(leases=leases))
     again = orjson.loads(orjson.dumps(written))
-    assert recall(entry(again)).leases == leases == leases_of(again)
+    assert read_inputs(entry(again)).leases == leases == leases_of(again)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.core.model import Kind
+from dolt_watch.core.model import EntryKind
 from dolt_watch.core.model.reason_codes import (
     CODES,
     ReasonCode,
@@ -80,14 +80,14 @@ def test_an_entry_from_before_the_codes(
 
 
 def test_every_kind_has_an_example() -> None:
-    assert {row[0] for row in OLD} == {kind.value for kind in Kind}
+    assert {row[0] for row in OLD} == {kind.value for kind in EntryKind}
 
 
-@pytest.mark.parametrize("kind", list(Kind))
+@pytest.mark.parametrize("kind", list(EntryKind))
 @pytest.mark.parametrize(
     "detail", [{}, {"given": 1}, {"given": {"answer": 2}}, {"reason_code": 3}, {"reason_code": "x"}]
 )
-def test_a_foreign_text_is_no_error(kind: Kind, detail: dict[str, Any]) -> None:
+def test_a_foreign_text_is_no_error(kind: EntryKind, detail: dict[str, Any]) -> None:
     code = recorded_or_derived(kind.value, "¿?", detail)
     assert code is None or code in CODES.values()
     assert code is derived(kind.value, "¿?", {})

@@ -7,22 +7,22 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.core.decisions.planner import decide, questions
-from dolt_watch.core.decisions.policy import Outside, Policy, Scope
-from dolt_watch.core.model import Bead, Event, Facts, Kind, Phase, RowChange, Rule, Sign, State, What
-from dolt_watch.core.projection.projection import fold_bead
+from dolt_watch.core.decisions.planner import decide, select_candidates
+from dolt_watch.core.decisions.policy import Observations, Policy, Scope
+from dolt_watch.core.model import ActivitySignal, Bead, EntryKind, Event, Phase, RowChange, Rule, RuleMatch, State, What
+from dolt_watch.core.projection.projection import apply_to_bead
 from tests.unit.core.projection.test_projection import AT, CLAIM, MATCHED, NEITHER, OPEN, RUNS, SENT, after, phase, said
 
 BACK = ("status", "notes", "started_at", "updated_at")
 
 
 def edit(
-    own: float = -60, changed: tuple[str, ...] = BACK, facts: Facts = OPEN, status: str = "open", later: float = 600
+    own: float = -60, changed: tuple[str, ...] = BACK, facts: RuleMatch = OPEN, status: str = "open", later: float = 600
 ) -> Event:
     """Somebody's commit ``later`` seconds after the claim; the row says that it was changed ``own`` seconds after the claim."""
     at = AT + timedelta(seconds=later)
     row = RowChange("issues", "bd-1", "modified", changed, {}, {"status": status})
-    sign = Sign(at, "status", "beads", "x", int(own - later))
+    sign = ActivitySignal(at, "status", "beads", "x", int(own - later))
     return Event(What.MATCHED, "bd-1", "x", at, facts=facts, sign=sign, changed=changed, row=row)
 
 
@@ -37,9 +37,9 @@ UNASSIGNED = edit(facts=NEITHER)
         ([SENT, edit(own=-1, later=1)], Phase.RUNNING),
         ([SENT, edit(changed=("status", "started_at", "updated_at"))], Phase.RUNNING),
         ([SENT, UNASSIGNED], Phase.RUNNING),
-        ([said(Kind.UNKNOWN, 2), BACK_AGAIN], Phase.UNKNOWN),
-        ([BACK_AGAIN, said(Kind.DISPATCHED, 2, OPEN)], Phase.RUNNING),
-        ([BACK_AGAIN, said(Kind.UNKNOWN, 2, OPEN)], Phase.UNKNOWN),
+        ([said(EntryKind.UNKNOWN, 2), BACK_AGAIN], Phase.UNKNOWN),
+        ([BACK_AGAIN, said(EntryKind.DISPATCHED, 2, OPEN)], Phase.RUNNING),
+        ([BACK_AGAIN, said(EntryKind.UNKNOWN, 2, OPEN)], Phase.UNKNOWN),
         # its own time says that somebody set it open now
         ([SENT, edit(own=0)], Phase.WAITING),
         ([SENT, edit(own=600)], Phase.WAITING),
@@ -52,8 +52,11 @@ UNASSIGNED = edit(facts=NEITHER)
         ([SENT, BACK_AGAIN._replace(row=None, facts=None)], None),
         ([SENT, BACK_AGAIN._replace(sign=None)], Phase.WAITING),
         # a commit that is older itself, of another clone: somebody set it open there, at that time
-        ([SENT, BACK_AGAIN._replace(sign=Sign(AT - timedelta(hours=1), "edit", "ann", "c9", 0))], Phase.WAITING),
-        ([said(Kind.FAILED, 2, OPEN), BACK_AGAIN], Phase.BACKOFF),
+        (
+            [SENT, BACK_AGAIN._replace(sign=ActivitySignal(AT - timedelta(hours=1), "edit", "ann", "c9", 0))],
+            Phase.WAITING,
+        ),
+        ([said(EntryKind.FAILED, 2, OPEN), BACK_AGAIN], Phase.BACKOFF),
     ],
 )
 def test_no_import_sends_it_again(events: list[Event], expected: Phase | None) -> None:
@@ -63,7 +66,7 @@ def test_no_import_sends_it_again(events: list[Event], expected: Phase | None) -
 @pytest.mark.parametrize("bead", [Bead("bd-1", Phase.RUNNING, "agent", AT, "c", runs=True, sent_at=AT)])
 @pytest.mark.parametrize("more", [{}, {"token": "t", "sent_at": None}])
 def test_of_what_we_did_not_send_it_says_nothing(bead: Bead, more: dict[str, Any]) -> None:
-    now = fold_bead(bead._replace(**more), BACK_AGAIN)
+    now = apply_to_bead(bead._replace(**more), BACK_AGAIN)
     assert now is not None
     assert (now.phase, now.reverted) == (Phase.WAITING, False)
 
@@ -73,15 +76,15 @@ def test_it_is_no_sign_of_life() -> None:
     assert sent is not None and back == sent._replace(reverted=True, matches=True, runs=False)
 
 
-@pytest.mark.parametrize("end", [Kind.FAILED, Kind.QUARANTINED, Kind.BUSY, Kind.RELEASE])
-def test_what_ended_is_not_written_again(end: Kind) -> None:
+@pytest.mark.parametrize("end", [EntryKind.FAILED, EntryKind.QUARANTINED, EntryKind.BUSY, EntryKind.RELEASE])
+def test_what_ended_is_not_written_again(end: EntryKind) -> None:
     bead = after(MATCHED, CLAIM, BACK_AGAIN, said(end, 2, OPEN))
     assert bead is not None and not bead.reverted
 
 
 def test_in_progress_again_it_needs_nothing() -> None:
     back = [MATCHED, CLAIM, SENT, BACK_AGAIN]
-    for now in (after(*back, edit(own=700, facts=RUNS, later=700)), after(*back, said(Kind.CLAIM, 3))):
+    for now in (after(*back, edit(own=700, facts=RUNS, later=700)), after(*back, said(EntryKind.CLAIM, 3))):
         assert now is not None and not now.reverted
 
 
@@ -90,10 +93,12 @@ def test_it_is_written_again_before_anything_else(scope: Scope) -> None:
     bead = after(MATCHED, CLAIM, SENT, BACK_AGAIN)
     assert bead is not None
     state, policy, now = State(beads={"bd-1": bead}), Policy([Rule("agent")], timedelta()), AT + timedelta(hours=9)
-    first, *_ = decide(state, policy, now, scope, questions(state, policy, now, scope), Outside()).decisions
-    assert (first.kind, first.token, first.job, first.status) == (Kind.RESTORE, "t", "j", "in_progress")
+    first, *_ = decide(
+        state, policy, now, scope, select_candidates(state, policy, now, scope), Observations()
+    ).decisions
+    assert (first.kind, first.token, first.job, first.status) == (EntryKind.RESTORE, "t", "j", "in_progress")
     assert first.note == "dispatch restored: job=j"
-    written = fold_bead(bead, said(Kind.RESTORE, 3, RUNS, job="j", detail=dict(first.detail)))
+    written = apply_to_bead(bead, said(EntryKind.RESTORE, 3, RUNS, job="j", detail=dict(first.detail)))
     sent = after(MATCHED, CLAIM, SENT)
     assert sent is not None and written == sent._replace(version=3, cause="c3")
 
@@ -103,4 +108,4 @@ def test_not_while_its_worker_may_be_sending() -> None:
     assert bead is not None
     state, policy, scope = State(beads={"bd-1": bead}), Policy([Rule("agent")], timedelta()), Scope(True, True)
     now = AT - timedelta(seconds=1)
-    assert not decide(state, policy, now, scope, questions(state, policy, now, scope), Outside()).decisions
+    assert not decide(state, policy, now, scope, select_candidates(state, policy, now, scope), Observations()).decisions

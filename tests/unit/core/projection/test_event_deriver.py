@@ -9,40 +9,40 @@ from typing import Any
 import pytest
 
 from dolt_watch.core.model import (
-    Answers,
+    ActivitySignal,
     CommitChanges,
     Entry,
+    EntryEffects,
+    EntryKind,
     Event,
-    Facts,
-    Kind,
     Origin,
     RowChange,
     Rule,
-    Sign,
+    RuleAnswers,
+    RuleMatch,
     What,
-    Wrote,
 )
-from dolt_watch.core.projection.event_deriver import appended, derive, is_ours
+from dolt_watch.core.projection.event_deriver import appended, derive_events, is_ours
 
 AT = datetime(2026, 4, 18, 22, 35, 46, tzinfo=UTC)
 RULES = [Rule("agent")]
 CLAIM_NOTE = "auto-dispatcher claimed at 2026-04-18T22:35:46Z"
 
 
-def entry(kind: Kind = Kind.CLAIM, note: str = CLAIM_NOTE, events: tuple[str, ...] = ("e1",)) -> Entry:
-    wrote = Wrote({"status": ("open", "in_progress")}, note, events)
+def entry(kind: EntryKind = EntryKind.CLAIM, note: str = CLAIM_NOTE, events: tuple[str, ...] = ("e1",)) -> Entry:
+    wrote = EntryEffects({"status": ("open", "in_progress")}, note, events)
     return Entry("bd-1", 1, kind, 1, "agent", "t", "c0", "c0", AT, "", "", "", "", "", {}, wrote)
 
 
-def row(changed: str, before: Mapping[str, Any], after: Mapping[str, Any], answers: Answers) -> RowChange:
+def row(changed: str, before: Mapping[str, Any], after: Mapping[str, Any], answers: RuleAnswers) -> RowChange:
     return RowChange("issues", "bd-1", "modified", tuple(changed.split()), before, after, at=AT, answers=(answers,))
 
 
 def events(*rows: RowChange, entries: tuple[Entry, ...] = ()) -> list[Event]:
-    return list(derive(CommitChanges("c1", AT, "somebody", rows, entries), RULES))
+    return list(derive_events(CommitChanges("c1", AT, "somebody", rows, entries), RULES))
 
 
-CLAIMED = Answers(matched=True, matches=False, was_running=False, runs=True)
+CLAIMED = RuleAnswers(matched=True, matches=False, was_running=False, runs=True)
 
 
 def test_our_claim_alone_is_nobody_elses() -> None:
@@ -56,7 +56,7 @@ def test_our_claim_alone_is_nobody_elses() -> None:
 def test_an_assignee_swept_into_our_claim_is_theirs() -> None:
     before = {"status": "open", "notes": "", "assignee": "agent"}
     after = {"status": "in_progress", "notes": CLAIM_NOTE, "assignee": "bob"}
-    gone = Answers(matched=True, matches=False, was_running=False, runs=False)
+    gone = RuleAnswers(matched=True, matches=False, was_running=False, runs=False)
     found = events(row("status notes assignee updated_at", before, after, gone), entries=(entry(),))
     assert [(event.what, event.changed) for event in found] == [(What.LEDGER, ()), (What.UNMATCHED, ("assignee",))]
 
@@ -69,7 +69,7 @@ def test_a_note_swept_in_between_is_theirs() -> None:
 
 def test_a_status_other_than_the_one_we_wrote_is_theirs() -> None:
     before, after = {"status": "open", "notes": ""}, {"status": "closed", "notes": CLAIM_NOTE}
-    gone = Answers(matched=True, matches=False, was_running=False, runs=False)
+    gone = RuleAnswers(matched=True, matches=False, was_running=False, runs=False)
     found = events(row("status notes updated_at", before, after, gone), entries=(entry(),))
     assert found[1].changed == ("status",)
 
@@ -96,37 +96,37 @@ def test_a_comment_counts_from_its_commit_and_a_wrong_clock_is_told() -> None:
 
 def test_a_note_of_ours_that_is_gone_is_noticed() -> None:
     before, after = {"notes": f"x\n{CLAIM_NOTE}"}, {"notes": "x\ntheirs"}
-    runs = Answers(matched=False, matches=False, was_running=True, runs=True)
+    runs = RuleAnswers(matched=False, matches=False, was_running=True, runs=True)
     found = events(row("notes updated_at", before, after, runs))
     assert [(event.what, event.note) for event in found] == [(What.OVERWRITTEN, CLAIM_NOTE), (What.EDITED, "")]
 
 
 def test_a_deleted_bead_has_left() -> None:
-    gone = RowChange("issues", "bd-1", "removed", answers=(Answers(True, False, False, False),))
+    gone = RowChange("issues", "bd-1", "removed", answers=(RuleAnswers(True, False, False, False),))
     assert [event.what for event in events(gone)] == [What.LEFT]
 
 
 def test_a_bead_that_matches_two_rules_goes_to_the_first() -> None:
-    both = Answers(matched=False, matches=True, was_running=False, runs=False)
+    both = RuleAnswers(matched=False, matches=True, was_running=False, runs=False)
     change = RowChange("issues", "bd-1", "added", answers=(both, both))
-    found = list(derive(CommitChanges("c1", AT, "x", (change,)), [Rule("first"), Rule("second")]))
+    found = list(derive_events(CommitChanges("c1", AT, "x", (change,)), [Rule("first"), Rule("second")]))
     assert [(event.what, event.facts and event.facts.matches) for event in found] == [(What.MATCHED, "first")]
 
 
-RUNS = Answers(matched=False, matches=False, was_running=True, runs=True)
-OPEN = Answers(matched=True, matches=True, was_running=False, runs=False, rank=(2,))
+RUNS = RuleAnswers(matched=False, matches=False, was_running=True, runs=True)
+OPEN = RuleAnswers(matched=True, matches=True, was_running=False, runs=False, rank=(2,))
 
 
 def test_an_entry_comes_back_with_what_its_commit_did_to_the_row() -> None:
     change = row("status notes updated_at", {"status": "open"}, {"status": "in_progress", "notes": CLAIM_NOTE}, CLAIMED)
     assert events(change, entries=(entry(),)) == [
-        Event(What.LEDGER, "bd-1", "c1", AT, facts=Facts(running=("agent",)), entry=entry(), row=change)
+        Event(What.LEDGER, "bd-1", "c1", AT, facts=RuleMatch(running=("agent",)), entry=entry(), row=change)
     ]
     assert events(entries=(entry(),)) == [Event(What.LEDGER, "bd-1", "c1", AT, entry=entry())]
 
 
 def test_entries_of_one_commit_come_in_the_streams_order() -> None:
-    first, second = entry(), entry(Kind.DISPATCHED)._replace(version=2)
+    first, second = entry(), entry(EntryKind.DISPATCHED)._replace(version=2)
     assert [event.entry for event in events(entries=(second, first))] == [first, second]
 
 
@@ -145,22 +145,22 @@ def test_entries_of_one_commit_come_in_the_streams_order() -> None:
     ],
 )
 def test_what_a_change_of_the_row_means(answers: tuple[bool, ...], what: What) -> None:
-    assert [event.what for event in events(row("title", {}, {}, Answers(*answers)))] == [what]
+    assert [event.what for event in events(row("title", {}, {}, RuleAnswers(*answers)))] == [what]
 
 
 def test_from_one_rule_to_another() -> None:
     """The queue's place is that under the rule which has it; all rules that it runs under are told."""
     rules = [Rule("a"), Rule("b"), Rule("c")]
 
-    def of(*answers: Answers) -> Event:
+    def of(*answers: RuleAnswers) -> Event:
         change = RowChange("issues", "bd-1", "modified", ("assignee",), answers=answers)
-        (event,) = derive(CommitChanges("c1", AT, "ann", (change,)), rules)
+        (event,) = derive_events(CommitChanges("c1", AT, "ann", (change,)), rules)
         return event
 
     from_a, to_b = OPEN._replace(matches=False), OPEN._replace(matched=False, rank=(7,))
-    assert (of(from_a, to_b, to_b).what, of(from_a, to_b, to_b).facts) == (What.MATCHED, Facts("b", rank=(7,)))
-    started = Answers(False, False, False, True)
-    assert of(from_a, started, started).facts == Facts(running=("b", "c"))
+    assert (of(from_a, to_b, to_b).what, of(from_a, to_b, to_b).facts) == (What.MATCHED, RuleMatch("b", rank=(7,)))
+    started = RuleAnswers(False, False, False, True)
+    assert of(from_a, started, started).facts == RuleMatch(running=("b", "c"))
     with pytest.raises(ValueError, match="argument"):
         of(OPEN, OPEN)
 
@@ -168,27 +168,27 @@ def test_from_one_rule_to_another() -> None:
 @pytest.mark.parametrize(
     ("change", "sign"),
     [
-        (RowChange("issues", "bd-1", "modified", ("title", "notes"), at=AT), Sign(AT, "title, notes", "ann", "c1", 0)),
+        (RowChange("issues", "bd-1", "modified", ("title", "notes"), at=AT), ActivitySignal(AT, "title, notes", "ann", "c1", 0)),
         (
             RowChange("issues", "bd-1", "modified", ("title", "updated_at"), at=AT - timedelta(minutes=2), who="an agent"),
-            Sign(AT, "title, updated_at", "an agent", "c1", -120),
+            ActivitySignal(AT, "title, updated_at", "an agent", "c1", -120),
         ),
         # whose own time stands as it was says nothing of when it was written
-        (RowChange("issues", "bd-1", "modified", ("title",), at=AT - timedelta(days=9)), Sign(AT, "title", "ann", "c1", 0)),
-        (RowChange("issues", "bd-1", "added", at=AT - timedelta(minutes=2)), Sign(AT, "row", "ann", "c1", -120)),
+        (RowChange("issues", "bd-1", "modified", ("title",), at=AT - timedelta(days=9)), ActivitySignal(AT, "title", "ann", "c1", 0)),
+        (RowChange("issues", "bd-1", "added", at=AT - timedelta(minutes=2)), ActivitySignal(AT, "row", "ann", "c1", -120)),
     ],
 )  # fmt: skip
-def test_a_change_by_others_is_a_sign_of_life(change: RowChange, sign: Sign) -> None:
+def test_a_change_by_others_is_a_sign_of_life(change: RowChange, sign: ActivitySignal) -> None:
     change = change._replace(answers=(RUNS,))
-    found = list(derive(CommitChanges("c1", AT, "ann", (change,)), RULES))
-    facts, theirs = Facts(running=("agent",)), tuple(sign.what.split(", "))
+    found = list(derive_events(CommitChanges("c1", AT, "ann", (change,)), RULES))
+    facts, theirs = RuleMatch(running=("agent",)), tuple(sign.what.split(", "))
     assert found == [
         Event(What.EDITED, "bd-1", "c1", AT, facts=facts, sign=sign, changed=theirs, row=change, origin=Origin.SAME)
     ]
 
 
 def test_what_a_commit_of_ours_swept_in_is_somebodys() -> None:
-    found = list(derive(CommitChanges("c1", AT, "dolt-watch", (row("title", {}, {}, RUNS),)), RULES))
+    found = list(derive_events(CommitChanges("c1", AT, "dolt-watch", (row("title", {}, {}, RUNS),)), RULES))
     assert [event.sign and event.sign.who for event in found] == ["somebody"]
 
 
@@ -198,12 +198,12 @@ def test_what_a_commit_of_ours_swept_in_is_somebodys() -> None:
 )  # fmt: skip
 def test_what_stands_beside_a_bead_is_a_sign_unless_it_was_taken_away(table: str, noun: str) -> None:
     beside = RowChange(table, "bd-2", "added", key="k", at=AT, who="an agent")
-    sign = Sign(AT, noun, "an agent", "c1")
+    sign = ActivitySignal(AT, noun, "an agent", "c1")
     assert events(beside, entries=(entry(),))[1:] == [Event(What.SIGN, "bd-2", "c1", AT, sign=sign, row=beside)]
     edited = row("title", {}, {}, RUNS)
     signed = events(edited, beside._replace(bead="bd-1"))[1]
     assert signed == Event(
-        What.SIGN, "bd-1", "c1", AT, facts=Facts(running=("agent",)), sign=sign, row=beside._replace(bead="bd-1")
+        What.SIGN, "bd-1", "c1", AT, facts=RuleMatch(running=("agent",)), sign=sign, row=beside._replace(bead="bd-1")
     )
     assert events(beside._replace(kind="removed")) == []
 
@@ -215,9 +215,9 @@ def test_a_row_that_is_taken_away_hides_none_that_stands() -> None:
 
 
 def test_a_deleted_bead_and_a_note_that_is_gone_say_all_that_they_know() -> None:
-    gone = RowChange("issues", "bd-1", "removed", answers=(Answers(True, False, False, False),))
+    gone = RowChange("issues", "bd-1", "removed", answers=(RuleAnswers(True, False, False, False),))
     assert events(gone) == [
-        Event(What.LEFT, "bd-1", "c1", AT, facts=Facts(), changed=("deleted",), row=gone, origin=Origin.UNCLEAR)
+        Event(What.LEFT, "bd-1", "c1", AT, facts=RuleMatch(), changed=("deleted",), row=gone, origin=Origin.UNCLEAR)
     ]
     change = row("notes", {"notes": CLAIM_NOTE}, {"notes": ""}, RUNS)
     assert events(change)[0] == Event(
@@ -225,7 +225,7 @@ def test_a_deleted_bead_and_a_note_that_is_gone_say_all_that_they_know() -> None
         "bd-1",
         "c1",
         AT,
-        facts=Facts(running=("agent",)),
+        facts=RuleMatch(running=("agent",)),
         note=CLAIM_NOTE,
         row=change,
         origin=Origin.SAME,
@@ -265,8 +265,8 @@ def test_less_exactly_what_we_wrote(before: dict[str, Any], after: dict[str, Any
 
 
 def test_two_entries_in_one_commit_write_one_after_the_other() -> None:
-    back = Wrote({"status": ("in_progress", "open")}, "dispatch failed x", ("e2",))
-    failed = entry(Kind.FAILED)._replace(version=2, wrote=back)
+    back = EntryEffects({"status": ("in_progress", "open")}, "dispatch failed x", ("e2",))
+    failed = entry(EntryKind.FAILED)._replace(version=2, wrote=back)
     said = f"{CLAIM_NOTE}\ndispatch failed x"
     both = row("status notes", {"status": "open"}, {"status": "open", "notes": said}, OPEN)
     assert [event.what for event in events(both, entries=(entry(), failed))] == [What.LEDGER, What.LEDGER]
@@ -299,12 +299,12 @@ def test_words_of_others_are_theirs_to_take_back(line: str) -> None:
     assert not is_ours(line)
 
 
-SAME = [RUNS, OPEN, Answers(False, False, False, False)]
+SAME = [RUNS, OPEN, RuleAnswers(False, False, False, False)]
 
 
 @pytest.mark.parametrize("changed", ["is_blocked", "row_lock", "is_blocked row_lock"])
 @pytest.mark.parametrize("answers", SAME)
-def test_what_bd_computed_is_nobodys_edit(changed: str, answers: Answers) -> None:
+def test_what_bd_computed_is_nobodys_edit(changed: str, answers: RuleAnswers) -> None:
     assert events(row(changed, {}, {}, answers)) == []
 
 
@@ -327,15 +327,17 @@ def test_what_bd_computed_beside_an_edit_is_not_named() -> None:
 )
 def test_a_rule_may_ask_what_bd_computes(answers: tuple[bool, ...], what: What) -> None:
     """A rule's `when` may name is_blocked. The bead comes and goes then, and nobody gave a sign of life."""
-    change = row("is_blocked", {}, {}, Answers(*answers))
+    change = row("is_blocked", {}, {}, RuleAnswers(*answers))
     (event,) = events(change)
     assert (event.what, event.sign, event.changed, event.row) == (what, None, ("is_blocked",), change)
-    assert event.facts == Facts("agent" if answers[1] else "", ("agent",) if answers[3] else ())
+    assert event.facts == RuleMatch("agent" if answers[1] else "", ("agent",) if answers[3] else ())
 
 
 def test_an_order_by_what_bd_computes_moves_the_bead_in_its_queue() -> None:
     change = row("is_blocked", {}, {}, OPEN)
-    found = list(derive(CommitChanges("c1", AT, "ann", (change,)), [Rule("agent", order_by="is_blocked, priority")]))
+    found = list(
+        derive_events(CommitChanges("c1", AT, "ann", (change,)), [Rule("agent", order_by="is_blocked, priority")])
+    )
     assert [(event.what, event.sign, event.facts and event.facts.rank) for event in found] == [
         (What.EDITED, None, (2,))
     ]

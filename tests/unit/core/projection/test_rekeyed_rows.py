@@ -6,13 +6,24 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from dolt_watch.core.model import Answers, Bead, CommitChanges, Event, Facts, Phase, RowChange, Rule, Sign, What
-from dolt_watch.core.projection.event_deriver import derive
-from dolt_watch.core.projection.projection import fold_bead
+from dolt_watch.core.model import (
+    ActivitySignal,
+    Bead,
+    CommitChanges,
+    Event,
+    Phase,
+    RowChange,
+    Rule,
+    RuleAnswers,
+    RuleMatch,
+    What,
+)
+from dolt_watch.core.projection.event_deriver import derive_events
+from dolt_watch.core.projection.projection import apply_to_bead
 from dolt_watch.core.projection.rekeyed_rows import without_rekeyed
 
 AT = datetime(2026, 4, 18, 12, 0, tzinfo=UTC)
-WAITS = Answers(matched=True, matches=True, was_running=False, runs=False)
+WAITS = RuleAnswers(matched=True, matches=True, was_running=False, runs=False)
 
 
 def side(kind: str, key: str, table: str = "comments", who: str = "ann", at: datetime | None = AT) -> RowChange:
@@ -46,13 +57,13 @@ def test_what_says_something_else_stays(rows: list[RowChange]) -> None:
     assert without_rekeyed(rows) == tuple(rows)
 
 
-def touched(*changed: str, answers: Answers = WAITS) -> RowChange:
+def touched(*changed: str, answers: RuleAnswers = WAITS) -> RowChange:
     return RowChange("issues", "bd-1", "modified", changed, at=AT, answers=(answers,))
 
 
 def derived(row: RowChange, *, migration: bool, order_by: str = "priority") -> list[Event]:
     changes = CommitChanges("c1", AT, "root", (row,), migration=migration)
-    return list(derive(changes, [Rule("agent", order_by=order_by)]))
+    return list(derive_events(changes, [Rule("agent", order_by=order_by)]))
 
 
 def test_a_row_that_a_migration_touched_says_nothing() -> None:
@@ -79,14 +90,14 @@ def test_a_row_that_a_migration_touched_has_a_new_place_in_the_queue() -> None:
 @pytest.mark.parametrize("phase", [Phase.QUARANTINED, Phase.BACKOFF, Phase.HELD, Phase.CLAIMED])
 def test_a_row_that_a_migration_touched_frees_no_bead(phase: Phase) -> None:
     bead = Bead("bd-1", phase, "agent", AT, "c0", matches=True, unclear="why", reason="boom")
-    facts = Facts("agent", (), (2, "later"))
+    facts = RuleMatch("agent", (), (2, "later"))
     event = Event(What.EDITED, "bd-1", "c1", AT, facts=facts, changed=("updated_at",))
-    assert fold_bead(bead, event) == bead._replace(rank=(2, "later"))
+    assert apply_to_bead(bead, event) == bead._replace(rank=(2, "later"))
 
 
 def test_a_person_s_touch_arms_a_quarantined_bead_again() -> None:
     bead = Bead("bd-1", Phase.QUARANTINED, "agent", AT, "c0", matches=True)
-    sign = Sign(AT, "updated_at", "ann", "c1")
-    event = Event(What.EDITED, "bd-1", "c1", AT, facts=Facts("agent"), changed=("updated_at",), sign=sign)
-    after = fold_bead(bead, event)
+    sign = ActivitySignal(AT, "updated_at", "ann", "c1")
+    event = Event(What.EDITED, "bd-1", "c1", AT, facts=RuleMatch("agent"), changed=("updated_at",), sign=sign)
+    after = apply_to_bead(bead, event)
     assert after is not None and after.phase is Phase.WAITING

@@ -7,27 +7,27 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.core.decisions.planner import decide, questions
-from dolt_watch.core.decisions.policy import Outside, Policy, Scope
+from dolt_watch.core.decisions.planner import decide, select_candidates
+from dolt_watch.core.decisions.policy import Observations, Policy, Scope
 from dolt_watch.core.model import (
     Act,
-    Answers,
     Bead,
     CommitChanges,
     Entry,
+    EntryEffects,
+    EntryKind,
     Event,
-    Facts,
-    Kind,
     Origin,
     Phase,
     RowChange,
     Rule,
+    RuleAnswers,
+    RuleMatch,
     State,
     What,
-    Wrote,
 )
 from dolt_watch.core.projection.attempt_evidence import traces
-from dolt_watch.core.projection.event_deriver import derive
+from dolt_watch.core.projection.event_deriver import derive_events
 from dolt_watch.core.projection.projection import DELETED, FREED, Projection
 from tests.unit.core.projection.test_projection import AT, CLAIM, MATCHED, NEITHER, OPEN, RUNS, SENT, after, said
 
@@ -35,11 +35,13 @@ CLAIMED = "auto-dispatcher claimed at 2026-04-18T22:35:46Z"
 JOB = "dispatched: job=j"
 NOTES = f"mine\n{CLAIMED}\n{JOB}"
 TAKEN = {"status": "in_progress", "assignee": "agent", "notes": NOTES, "started_at": "2026"}
-WAS_RUNNING = Answers(matched=False, matches=True, was_running=True, runs=False)
-AWAY = Answers(matched=False, matches=False, was_running=True, runs=False)
+WAS_RUNNING = RuleAnswers(matched=False, matches=True, was_running=True, runs=False)
+AWAY = RuleAnswers(matched=False, matches=False, was_running=True, runs=False)
 
 
-def change(after: Mapping[str, Any], answers: Answers = WAS_RUNNING, before: Mapping[str, Any] = TAKEN) -> RowChange:
+def change(
+    after: Mapping[str, Any], answers: RuleAnswers = WAS_RUNNING, before: Mapping[str, Any] = TAKEN
+) -> RowChange:
     now = {**before, **after}
     changed = tuple(name for name in now if now[name] != before.get(name))
     return RowChange("issues", "bd-1", "modified", changed, before, now, at=AT, answers=(answers,))
@@ -47,7 +49,7 @@ def change(after: Mapping[str, Any], answers: Answers = WAS_RUNNING, before: Map
 
 def came(row: RowChange, merge: bool = False) -> tuple[Origin, frozenset[str]]:
     changes = CommitChanges("c9", AT, "ann", (row,), merge=merge)
-    event = [one for one in derive(changes, [Rule("agent")]) if one.what is not What.OVERWRITTEN][-1]
+    event = [one for one in derive_events(changes, [Rule("agent")]) if one.what is not What.OVERWRITTEN][-1]
     return event.origin, event.freed
 
 
@@ -72,9 +74,9 @@ OLD = {"status": "open", "notes": "mine", "started_at": None}
         (change({"status": "blocked", "notes": "why"}, AWAY), Origin.ACT),
         # nothing of the attempt was in the row
         (change({"status": "open", "notes": "x"}, before={**TAKEN, "notes": "y"}), Origin.ACT),
-        (change({"title": "t"}, Answers(False, False, True, True)), Origin.SAME),
-        (change({"status": "open"}, Answers(False, True, False, False), {**TAKEN, "status": "blocked"}), Origin.ACT),
-        (change({"status": "open"}, Answers(False, True, False, False))._replace(kind="added"), Origin.UNCLEAR),
+        (change({"title": "t"}, RuleAnswers(False, False, True, True)), Origin.SAME),
+        (change({"status": "open"}, RuleAnswers(False, True, False, False), {**TAKEN, "status": "blocked"}), Origin.ACT),
+        (change({"status": "open"}, RuleAnswers(False, True, False, False))._replace(kind="added"), Origin.UNCLEAR),
     ],
 )  # fmt: skip
 def test_where_a_change_comes_from(row: RowChange, expected: Origin) -> None:
@@ -100,14 +102,18 @@ SEEN = frozenset({"t"})
         (FREE, (), (Origin.UNCLEAR, frozenset())),
         (FREE, (Act(FREE, SEEN),), (Origin.UNCLEAR, SEEN)),
         (FREE, (Act(FREE, SEEN), Act(FREE, frozenset({"u"}))), (Origin.UNCLEAR, frozenset({"t", "u"}))),
-        (FREE, (Act(change({"title": "t"}, Answers(False, False, True, True)), SEEN),), (Origin.UNCLEAR, frozenset())),
+        (
+            FREE,
+            (Act(change({"title": "t"}, RuleAnswers(False, False, True, True)), SEEN),),
+            (Origin.UNCLEAR, frozenset()),
+        ),
         # the merge did not bring that in
         (FREE, (Act(change({"status": "blocked"}, AWAY), SEEN),), (Origin.UNCLEAR, frozenset())),
         (FREE, (Act(change({"status": "open", "assignee": "x"}), SEEN),), (Origin.UNCLEAR, frozenset())),
         # an older row came back there already
         (change(OLD), (Act(change(OLD), SEEN),), (Origin.BACK, frozenset())),
         (change(OLD), (Act(FREE, SEEN),), (Origin.BACK, SEEN)),
-        (change({"title": "t"}, Answers(False, False, True, True)), (Act(FREE, SEEN),), (Origin.SAME, frozenset())),
+        (change({"title": "t"}, RuleAnswers(False, False, True, True)), (Act(FREE, SEEN),), (Origin.SAME, frozenset())),
         (change({"status": "closed"}, AWAY), (), (Origin.UNCLEAR, frozenset())),
     ],
 )
@@ -125,7 +131,7 @@ def test_a_row_that_is_gone_says_nothing_of_who_wants_what() -> None:
 # -- what becomes of the attempt ----------------------------------------------------------------------------------
 
 
-def did(origin: Origin, facts: Facts = OPEN, freed: frozenset[str] = frozenset(), **more: Any) -> Event:
+def did(origin: Origin, facts: RuleMatch = OPEN, freed: frozenset[str] = frozenset(), **more: Any) -> Event:
     what = more.pop("what", What.MATCHED)
     return Event(what, "bd-1", "x", AT, facts=facts, origin=origin, freed=freed, **more)
 
@@ -133,7 +139,7 @@ def did(origin: Origin, facts: Facts = OPEN, freed: frozenset[str] = frozenset()
 BACK, UNCLEAR, ACT, SAME = (did(one) for one in (Origin.BACK, Origin.UNCLEAR, Origin.ACT, Origin.SAME))
 LEFT = did(Origin.UNCLEAR, NEITHER)
 AGAIN = did(Origin.ACT, RUNS, what=What.STARTED)
-UNKNOWN = said(Kind.UNKNOWN, 2)
+UNKNOWN = said(EntryKind.UNKNOWN, 2)
 GONE = did(Origin.UNCLEAR, NEITHER, what=What.LEFT, changed=("deleted",))
 
 
@@ -161,12 +167,12 @@ GONE = did(Origin.UNCLEAR, NEITHER, what=What.LEFT, changed=("deleted",))
         ([SENT, did(Origin.ACT, NEITHER)], None),
         # while its request is under way
         ([BACK], (Phase.CLAIMED, "t", True, "")),
-        ([BACK, ACT, said(Kind.DISPATCHED, 2, OPEN)], (Phase.WAITING, "", False, "")),
+        ([BACK, ACT, said(EntryKind.DISPATCHED, 2, OPEN)], (Phase.WAITING, "", False, "")),
         ([BACK, SENT._replace(facts=OPEN)], (Phase.RUNNING, "t", True, "")),
         ([UNCLEAR, SENT._replace(facts=OPEN)], (Phase.HELD, "t", False, FREED)),
         ([UNCLEAR, UNKNOWN._replace(facts=OPEN)], (Phase.HELD, "t", False, FREED)),
-        ([UNCLEAR, said(Kind.FAILED, 2, OPEN)], (Phase.BACKOFF, "", False, "why")),
-        ([UNCLEAR, said(Kind.BUSY, 2, OPEN)], (Phase.WAITING, "", False, "why")),
+        ([UNCLEAR, said(EntryKind.FAILED, 2, OPEN)], (Phase.BACKOFF, "", False, "why")),
+        ([UNCLEAR, said(EntryKind.BUSY, 2, OPEN)], (Phase.WAITING, "", False, "why")),
         # swept into the commit of its report
         ([SENT._replace(facts=OPEN, origin=Origin.BACK), BACK], (Phase.RUNNING, "t", True, "")),
         ([SENT._replace(facts=OPEN, origin=Origin.UNCLEAR), UNCLEAR], (Phase.HELD, "t", False, FREED)),
@@ -192,7 +198,7 @@ def test_a_resume_lets_it_go(matches: bool, expected: Phase | None) -> None:
     held = after(MATCHED, CLAIM, SENT, UNCLEAR if matches else LEFT)
     assert held is not None
     projection = Projection(State("c", "c", {"bd-1": held}))
-    entry = Entry("", 1, Kind.RESUME, 0, "", "", "", "", AT, "", "", "", "", "", {}, Wrote())
+    entry = Entry("", 1, EntryKind.RESUME, 0, "", "", "", "", AT, "", "", "", "", "", {}, EntryEffects())
     projection.fold([Event(What.LEDGER, "", "c2", AT, entry=entry)])
     bead = projection.beads.get("bd-1")
     assert projection.touched == {"bd-1"}
@@ -206,7 +212,7 @@ def test_what_is_held_is_never_claimed_and_holds_no_slot() -> None:
     waiting = Bead("bd-2", Phase.WAITING, "agent", AT, "c", matches=True, matched_at=AT)
     state = State("c", "c", {"bd-1": held, "bd-2": waiting})
     policy = Policy([Rule("agent", max_in_flight=1)], AT - AT)
-    asked = questions(state, policy, AT, Scope(dispatch=True))
-    plan = decide(state, policy, AT, Scope(dispatch=True), asked, Outside())
-    assert [(one.kind, one.bead) for one in plan.decisions] == [(Kind.CLAIM, "bd-2")]
+    asked = select_candidates(state, policy, AT, Scope(dispatch=True))
+    plan = decide(state, policy, AT, Scope(dispatch=True), asked, Observations())
+    assert [(one.kind, one.bead) for one in plan.decisions] == [(EntryKind.CLAIM, "bd-2")]
     assert plan.holds["bd-1"].why == FREED

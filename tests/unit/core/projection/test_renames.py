@@ -7,32 +7,32 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.core.decisions.planner import decide, questions
-from dolt_watch.core.decisions.policy import Outside, Policy, Scope
+from dolt_watch.core.decisions.planner import decide, select_candidates
+from dolt_watch.core.decisions.policy import Observations, Policy, Scope
 from dolt_watch.core.model import (
-    Answers,
     Bead,
     CommitChanges,
     Entry,
+    EntryEffects,
+    EntryKind,
     Event,
-    Facts,
-    Kind,
     Phase,
     RowChange,
     Rule,
+    RuleAnswers,
+    RuleMatch,
     State,
     What,
-    Wrote,
 )
 from dolt_watch.core.model.reason_codes import ReasonCode
-from dolt_watch.core.projection.event_deriver import derive
-from dolt_watch.core.projection.projection import Projection, fold_bead
+from dolt_watch.core.projection.event_deriver import derive_events
+from dolt_watch.core.projection.projection import Projection, apply_to_bead
 from dolt_watch.core.projection.renames import renames
 from tests.unit.core.projection.test_projection import AT, OPEN, RUNS
 
 CELLS = {"status": "in_progress", "assignee": "agent", "notes": "n", "started_at": "s", "closed_at": None}
-WAS = Answers(False, False, was_running=True, runs=False)
-NOW = Answers(False, False, was_running=False, runs=True)
+WAS = RuleAnswers(False, False, was_running=True, runs=False)
+NOW = RuleAnswers(False, False, was_running=False, runs=True)
 
 
 def gone(bead: str, title: str = "t", at: str = "1", **cells: Any) -> RowChange:
@@ -73,11 +73,11 @@ def test_it_is_one_change_of_one_row() -> None:
     ((_, row),) = renames([gone("bd-1"), made("bd-9", status="open")])
     assert (row.bead, row.kind, row.changed) == ("bd-9", "modified", ("status", "id"))
     assert (row.before["status"], row.after["status"]) == ("in_progress", "open")
-    assert row.answers == (Answers(False, False, was_running=True, runs=True),)
+    assert row.answers == (RuleAnswers(False, False, was_running=True, runs=True),)
 
 
 def events(*rows: RowChange) -> list[Event]:
-    return list(derive(CommitChanges("c9", AT, "ada", rows), [Rule("agent")]))
+    return list(derive_events(CommitChanges("c9", AT, "ada", rows), [Rule("agent")]))
 
 
 def test_nobody_gave_a_sign_of_life() -> None:
@@ -119,7 +119,7 @@ def test_of_whom_nothing_is_known_it_is_as_if_it_came() -> None:
 def plan(bead: Bead) -> list[Any]:
     policy, scope = Policy([Rule("agent")], timedelta()), Scope(dispatch=True)
     state = State("c", "c", {bead.id: bead})
-    return list(decide(state, policy, AT, scope, questions(state, policy, AT, scope), Outside()).decisions)
+    return list(decide(state, policy, AT, scope, select_candidates(state, policy, AT, scope), Observations()).decisions)
 
 
 def test_history_says_so_once() -> None:
@@ -134,7 +134,7 @@ def test_history_says_so_once() -> None:
         decision.note,
         decision.status,
     )
-    assert said == (Kind.RENAMED, "bd-9", 1, "t", "j", "", "")
+    assert said == (EntryKind.RENAMED, "bd-9", 1, "t", "j", "", "")
     assert decision.reason == "renamed from bd-1: what was begun under that id goes on"
     detail = {name: value for name, value in decision.detail.items() if name != "given"}
     assert detail == {
@@ -153,13 +153,13 @@ def test_history_says_so_once() -> None:
     (Bead("bd-9", Phase.QUARANTINED, "agent", AT, "c", was="bd-1"), True),
 ])  # fmt: skip
 def test_who_only_waits_needs_no_entry(bead: Bead, says: bool) -> None:
-    assert any(one.kind is Kind.RENAMED for one in plan(bead)) is says
+    assert any(one.kind is EntryKind.RENAMED for one in plan(bead)) is says
 
 
-def written(decision: Any, facts: Facts | None = RUNS, **detail: Any) -> Event:
+def written(decision: Any, facts: RuleMatch | None = RUNS, **detail: Any) -> Event:
     entry = Entry(
-        "bd-9", 1, Kind.RENAMED, decision.attempt, "agent", decision.token, "c", "c", AT, decision.job, decision.reason,
-        "", "", "", {**decision.detail, **detail}, Wrote(),
+        "bd-9", 1, EntryKind.RENAMED, decision.attempt, "agent", decision.token, "c", "c", AT, decision.job, decision.reason,
+        "", "", "", {**decision.detail, **detail}, EntryEffects(),
     )  # fmt: skip
     return Event(What.LEDGER, "bd-9", "c10", AT, facts=facts, entry=entry)
 
@@ -173,19 +173,21 @@ def written(decision: Any, facts: Facts | None = RUNS, **detail: Any) -> Event:
         (running(), None, None),
         (running(phase=Phase.BACKOFF, token="", job="", retry_at=AT), OPEN, Phase.BACKOFF),
         (running(phase=Phase.BACKOFF, token="", job="", retry_at=AT), RUNS, Phase.RUNNING),
-        (running(phase=Phase.HELD, reason="r"), Facts(), Phase.HELD),
+        (running(phase=Phase.HELD, reason="r"), RuleMatch(), Phase.HELD),
     ],
 )
-def test_the_entry_alone_says_how_far_it_had_come(bead: Bead, facts: Facts | None, expected: Phase | None) -> None:
-    (decision,) = [one for one in plan(bead._replace(id="bd-9", was="bd-1", version=0)) if one.kind is Kind.RENAMED]
+def test_the_entry_alone_says_how_far_it_had_come(bead: Bead, facts: RuleMatch | None, expected: Phase | None) -> None:
+    (decision,) = [
+        one for one in plan(bead._replace(id="bd-9", was="bd-1", version=0)) if one.kind is EntryKind.RENAMED
+    ]
     projection = Projection(State("c", "c", {}))
     projection.fold([written(decision, facts)])
     found = projection.beads.get("bd-9")
     assert (found and found.phase) == expected
     if found is not None and found.phase is bead.phase:
         assert found == bead._replace(
-            id="bd-9", was="bd-1", version=1, cause="c10", matches=bool((facts or Facts()).matches), rank=(facts or Facts()).rank,
-            runs="agent" in (facts or Facts()).running,
+            id="bd-9", was="bd-1", version=1, cause="c10", matches=bool((facts or RuleMatch()).matches), rank=(facts or RuleMatch()).rank,
+            runs="agent" in (facts or RuleMatch()).running,
         )  # fmt: skip
 
 
@@ -196,9 +198,9 @@ def test_an_entry_of_a_phase_that_there_is_not_holds_it() -> None:
     assert projection.beads["bd-9"].phase is Phase.HELD
 
 
-def report(kind: Kind, token: str = "t", note: str = "", job: str = "") -> Event:
+def report(kind: EntryKind, token: str = "t", note: str = "", job: str = "") -> Event:
     """In the old id's stream: its row is gone."""
-    entry = Entry("bd-1", 3, kind, 1, "agent", token, "c", "c", AT, job, "why", "", "", "", {}, Wrote({}, note))
+    entry = Entry("bd-1", 3, kind, 1, "agent", token, "c", "c", AT, job, "why", "", "", "", {}, EntryEffects({}, note))
     return Event(What.LEDGER, "bd-1", "c11", AT, entry=entry)
 
 
@@ -208,13 +210,17 @@ CLAIMED = running(phase=Phase.CLAIMED, job="", deadline=AT)
 @pytest.mark.parametrize(
     ("bead", "event", "expected"),
     [
-        (CLAIMED, report(Kind.DISPATCHED, job="k"), (Phase.RUNNING, "k", "dispatched: job=k")),
-        (CLAIMED, report(Kind.DISPATCHED, job="k", note="n"), (Phase.RUNNING, "k", "")),
-        (CLAIMED, report(Kind.UNKNOWN), (Phase.UNKNOWN, "", "")),
-        (CLAIMED, report(Kind.FAILED), (Phase.RUNNING, "", "")),  # nothing runs, and its row says that a person has it
-        (CLAIMED, report(Kind.DISPATCHED, "u"), (Phase.CLAIMED, "", "")),
-        (CLAIMED, report(Kind.NOTE), (Phase.CLAIMED, "", "")),
-        (running(), report(Kind.UNKNOWN), (Phase.RUNNING, "j", "")),
+        (CLAIMED, report(EntryKind.DISPATCHED, job="k"), (Phase.RUNNING, "k", "dispatched: job=k")),
+        (CLAIMED, report(EntryKind.DISPATCHED, job="k", note="n"), (Phase.RUNNING, "k", "")),
+        (CLAIMED, report(EntryKind.UNKNOWN), (Phase.UNKNOWN, "", "")),
+        (
+            CLAIMED,
+            report(EntryKind.FAILED),
+            (Phase.RUNNING, "", ""),
+        ),  # nothing runs, and its row says that a person has it
+        (CLAIMED, report(EntryKind.DISPATCHED, "u"), (Phase.CLAIMED, "", "")),
+        (CLAIMED, report(EntryKind.NOTE), (Phase.CLAIMED, "", "")),
+        (running(), report(EntryKind.UNKNOWN), (Phase.RUNNING, "j", "")),
     ],
 )
 def test_a_report_under_the_old_id_is_of_the_new_one(bead: Bead, event: Event, expected: tuple[Any, ...]) -> None:
@@ -235,6 +241,6 @@ def test_the_code_of_the_last_failure_goes_along(code: ReasonCode | None, reason
     failed = Bead("bd-9", Phase.BACKOFF, "agent", AT, "c", was="bd-1", attempt=1, retry_at=AT)
     (decision,) = plan(failed._replace(reason=reason, reason_code=code))
     assert decision.reason_code is ReasonCode.RENAMED
-    after = fold_bead(None, written(decision, OPEN))
+    after = apply_to_bead(None, written(decision, OPEN))
     assert after is not None
     assert (after.phase, after.reason, after.reason_code) == (Phase.BACKOFF, reason, back)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dolt_watch.core.model import Rule
-from dolt_watch.core.rules.compiled_rule import compile_rule, rank_key
+from dolt_watch.core.rules.compiled_rule import compile_rule, queue_sort_key
 from dolt_watch.errors import RuleError
 from tests.unit.core.rules.test_compiled_rule import COLUMNS, ROW, ask
 
@@ -24,18 +24,18 @@ _RANKS = st.lists(st.tuples(st.tuples(_VALUE, _VALUE), st.text(max_size=3)), max
 @given(_RANKS, st.booleans(), st.booleans())
 def test_any_ranks_sort_the_same_from_any_order(beads: list[Any], first: bool, second: bool) -> None:
     def keys(items: list[Any]) -> list[Any]:
-        return sorted(rank_key(rank, (first, second), bead) for rank, bead in items)
+        return sorted(queue_sort_key(rank, (first, second), bead) for rank, bead in items)
 
     assert keys(beads) == keys(beads[::-1])
 
 
 def test_nulls_and_ties() -> None:
     beads = {"a": (None,), "b": (2,), "c": (1,), "d": (2,)}
-    up = sorted(beads, key=lambda bead: rank_key(beads[bead], (False,), bead))
-    down = sorted(beads, key=lambda bead: rank_key(beads[bead], (True,), bead))
+    up = sorted(beads, key=lambda bead: queue_sort_key(beads[bead], (False,), bead))
+    down = sorted(beads, key=lambda bead: queue_sort_key(beads[bead], (True,), bead))
     assert (up, down) == (["a", "c", "b", "d"], ["b", "d", "c", "a"])
-    assert rank_key((Decimal("1.5"),), (False,), "a") < rank_key((2,), (False,), "a")
-    assert rank_key((date(2026, 1, 1),), (False,), "a") < rank_key(
+    assert queue_sort_key((Decimal("1.5"),), (False,), "a") < queue_sort_key((2,), (False,), "a")
+    assert queue_sort_key((date(2026, 1, 1),), (False,), "a") < queue_sort_key(
         (datetime(2026, 1, 1, 1, tzinfo=UTC),), (False,), "a"
     )
 

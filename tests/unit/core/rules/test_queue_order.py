@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.core.rules.compiled_rule import rank_key
+from dolt_watch.core.rules.compiled_rule import queue_sort_key
 
 CLASSES: list[list[Any]] = [
     [None, float("nan"), Decimal("nan")],
@@ -28,7 +28,7 @@ CLASSES: list[list[Any]] = [
 
 def in_order(ranks: list[tuple[Any, ...]], *descending: bool) -> list[str]:
     """Names of beads, given each one's rank: '0' for the first."""
-    named = sorted((rank_key(rank, descending, f"{n:03}"), n) for n, rank in enumerate(ranks))
+    named = sorted((queue_sort_key(rank, descending, f"{n:03}"), n) for n, rank in enumerate(ranks))
     return [str(n) for _, n in named]
 
 
@@ -57,6 +57,6 @@ def test_each_key_in_its_own_direction(descending: tuple[bool, ...], expected: l
 def test_equal_ranks_go_by_id_in_both_directions() -> None:
     for descending in (False, True):
         assert in_order([(1,), (1,), (1,)], descending) == ["0", "1", "2"]
-        assert rank_key((1,), (descending,), "a") == rank_key((1.0,), (descending,), "a")
-        assert rank_key((1,), (descending,), "a") != rank_key((2,), (descending,), "a")
-    assert rank_key((1,), (True,), "a") != rank_key((1,), (False,), "a")
+        assert queue_sort_key((1,), (descending,), "a") == queue_sort_key((1.0,), (descending,), "a")
+        assert queue_sort_key((1,), (descending,), "a") != queue_sort_key((2,), (descending,), "a")
+    assert queue_sort_key((1,), (True,), "a") != queue_sort_key((1,), (False,), "a")

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from dolt_watch.engines import Edge
-from dolt_watch.engines.address import Address
+from dolt_watch.engines.address import ServerAddress
 from dolt_watch.engines.dolt.connection import Answer
-from dolt_watch.engines.dolt.diff_reader import WALK, Differ
+from dolt_watch.engines.dolt.diff_reader import MIN_LINEAR, DiffReader
 from dolt_watch.errors import (
     AccessDenied,
     DoltWatchError,
@@ -20,13 +20,13 @@ from dolt_watch.errors import (
     Unreachable,
 )
 
-EDGES = [Edge(f"c{number}", f"c{number + 1}") for number in range(WALK)]
+EDGES = [Edge(f"c{number}", f"c{number + 1}") for number in range(MIN_LINEAR)]
 
 
 class Link:
     """Fails what walks, and has nothing else to say."""
 
-    address = Address("db.example", database="beads")
+    address = ServerAddress("db.example", database="beads")
 
     def __init__(self, error: DoltWatchError) -> None:
         self.error = error
@@ -39,8 +39,8 @@ class Link:
         return Answer([(1,)] if "HAS_ANCESTOR" in sql else [], 0, [], 0)
 
 
-def differ(link: Link) -> Differ:
-    made = Differ(link, lambda table: {})  # type: ignore[arg-type]
+def differ(link: Link) -> DiffReader:
+    made = DiffReader(link, lambda table: {})  # type: ignore[arg-type]
     made.learn(EDGES[-1].commit, {edge.commit: (edge.parent,) for edge in EDGES})
     return made
 

@@ -10,12 +10,12 @@ from itertools import pairwise
 import pytest
 
 from dolt_watch.clock import ShiftedClock
-from dolt_watch.controller.loop import Loop
+from dolt_watch.controller.loop import ControlLoop
 from dolt_watch.engines import Engine
-from dolt_watch.engines.address import DoltLitePath
+from dolt_watch.engines.address import FileAddress
 from dolt_watch.engines.connect import open_engine
 from dolt_watch.inspection.report import charts, live_page, view_model
-from dolt_watch.inspection.report.collector import Gatherer
+from dolt_watch.inspection.report.collector import ReportCollector
 from dolt_watch.inspection.report.html import render
 from dolt_watch.inspection.report.view_model import Report
 from dolt_watch.inspection.status import ask
@@ -27,12 +27,12 @@ HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
 
 
-def loop(here: Light, engine: Engine, at: timedelta = 3 * HOUR) -> Loop:
+def loop(here: Light, engine: Engine, at: timedelta = 3 * HOUR) -> ControlLoop:
     return build_dry_run(engine, here.settings, lambda name: here.target, ShiftedClock(at), here.lines.append)
 
 
-def report(here: Light, *only: str, gatherer: Gatherer | None = None, span: timedelta = 4 * HOUR) -> Report:
-    gatherer = gatherer or Gatherer()
+def report(here: Light, *only: str, gatherer: ReportCollector | None = None, span: timedelta = 4 * HOUR) -> Report:
+    gatherer = gatherer or ReportCollector()
     return gatherer.report(loop(here, here.engine), here.engine, lambda now: now - span, only)
 
 
@@ -133,7 +133,7 @@ def test_before_the_first_decision(doltlite: Engine) -> None:
 
 def test_folded_on_is_folded_at_once(day: Light) -> None:
     """What the live page keeps between two looks."""
-    kept = Gatherer()
+    kept = ReportCollector()
     report(day, gatherer=kept)
     day.assign("bd-d", "bd-e")
     day.tick(2 * HOUR)
@@ -148,7 +148,7 @@ def test_folded_on_is_folded_at_once(day: Light) -> None:
 
 
 def test_history_rewritten_between_two_looks(day: Light) -> None:
-    kept = Gatherer()
+    kept = ReportCollector()
     report(day, gatherer=kept)
     day.change(when="assignee = 'agent' AND status = 'open'")
     day.assign("bd-d")
@@ -157,7 +157,7 @@ def test_history_rewritten_between_two_looks(day: Light) -> None:
 
 
 def test_what_has_ended_is_forgotten(day: Light) -> None:
-    kept = Gatherer()
+    kept = ReportCollector()
     found = report(day, gatherer=kept, span=timedelta(minutes=90))
     kept.forget(found)
     assert ways(report(day, gatherer=kept, span=timedelta(minutes=90))) == ways(found)
@@ -207,7 +207,7 @@ def test_a_long_line_keeps_its_peak() -> None:
 # -- live ------------------------------------------------------------------------------------------------------------
 
 
-def test_live_is_computed_once_for_all_who_look(day: Light, doltlite_path: DoltLitePath) -> None:
+def test_live_is_computed_once_for_all_who_look(day: Light, doltlite_path: FileAddress) -> None:
     opened: list[Engine] = []
 
     def connect() -> Engine:
@@ -224,7 +224,7 @@ def test_live_is_computed_once_for_all_who_look(day: Light, doltlite_path: DoltL
     assert day.head() == head and not day.engine.dirty()
 
 
-def test_live_says_that_the_database_is_away(day: Light, doltlite_path: DoltLitePath) -> None:
-    page = live_page.pages(lambda: open_engine(DoltLitePath("/nowhere/x.db")), lambda engine: loop(day, engine))["/"]
+def test_live_says_that_the_database_is_away(day: Light, doltlite_path: FileAddress) -> None:
+    page = live_page.pages(lambda: open_engine(FileAddress("/nowhere/x.db")), lambda engine: loop(day, engine))["/"]
     assert page()[0] == 503
     assert page()[2] == b"there is no DoltLite file\n"

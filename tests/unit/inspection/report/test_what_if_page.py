@@ -9,22 +9,22 @@ from datetime import timedelta
 import pytest
 
 from dolt_watch.core.model import Bead, Phase
-from dolt_watch.engines.address import DoltLitePath
+from dolt_watch.engines.address import FileAddress
 from dolt_watch.inspection.report.html import render
 from dolt_watch.inspection.report.what_if import Compared, asked, shown
-from dolt_watch.replay.simulation.queue_depth import Depth, Depths
-from dolt_watch.replay.simulation.what_if import Study
+from dolt_watch.replay.simulation.queue_depth import Depth, QueueDepthSeries
+from dolt_watch.replay.simulation.what_if import WhatIfResult
 from tests.support.history import Deeds, History, clock
 
 
 @pytest.fixture
-def history(doltlite_path: DoltLitePath) -> Iterator[History]:
+def history(doltlite_path: FileAddress) -> Iterator[History]:
     made = History(doltlite_path)
     with contextlib.closing(made.engine):
         yield made.at("10:00")
 
 
-def both(study: Study) -> tuple[tuple[Depth, ...], ...]:
+def both(study: WhatIfResult) -> tuple[tuple[Depth, ...], ...]:
     return tuple(one.since(study.question.begins.date) for one in study.depths)
 
 
@@ -75,7 +75,7 @@ def test_depths_after_state_was_made_anew(history: History) -> None:
 def test_depths_of_one_rule_and_of_wrong_clocks() -> None:
     at = clock("10:00")
     one = {bead: Bead(bead, Phase.WAITING, rule, at, "") for bead, rule in (("a", "agent"), ("b", "other"))}
-    depths = Depths(one, "agent")
+    depths = QueueDepthSeries(one, "agent")
     depths.saw(clock("10:05"), "b", one["b"]._replace(phase=Phase.RUNNING))
     depths.saw(clock("9:00"), "a", one["a"]._replace(phase=Phase.CLAIMED))
     depths.saw(clock("10:09"), "a", None)
@@ -97,7 +97,7 @@ def test_settings_that_are_asked_about(history: History) -> None:
 
 def test_settings_where_nothing_was_decided(history: History) -> None:
     history.new("the-end", assignee="")
-    study: Study = history.what_if(begins=history.head())
+    study: WhatIfResult = history.what_if(begins=history.head())
     assert (study.stood, asked(study)) == (None, [])
     assert "settings that nothing recorded can be set beside" in render("whatif", Compared(study, {}))
 

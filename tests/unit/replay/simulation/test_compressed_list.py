@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from dolt_watch.core.model import Event, Sign, What
-from dolt_watch.replay.simulation.compressed_list import BLOCK, Pile
+from dolt_watch.core.model import ActivitySignal, Event, What
+from dolt_watch.replay.simulation.compressed_list import BLOCK, CompressedList
 from dolt_watch.replay.simulation.recorded_timeline import Act
 
 NOON = datetime(2026, 4, 18, 12, tzinfo=UTC)
@@ -18,14 +18,16 @@ NOON = datetime(2026, 4, 18, 12, tzinfo=UTC)
 def act(number: int) -> Act:
     at, who = NOON + timedelta(seconds=number), f"agent-{number % 7}"
     return Act(
-        number, at, Event(What.SIGN, f"bd-{number % 200}", f"{number:032}", at, sign=Sign(at, "comment", who, ""))
+        number,
+        at,
+        Event(What.SIGN, f"bd-{number % 200}", f"{number:032}", at, sign=ActivitySignal(at, "comment", who, "")),
     )
 
 
 @pytest.mark.parametrize("count", [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK + 7])
 @pytest.mark.parametrize("packed", [False, True])
 def test_order_and_number_are_kept(count: int, packed: bool) -> None:
-    pile: Pile[Act] = Pile()
+    pile: CompressedList[Act] = CompressedList()
     for number in range(count):
         pile.add(act(number))
     if packed:
@@ -35,7 +37,7 @@ def test_order_and_number_are_kept(count: int, packed: bool) -> None:
 
 
 def test_more_is_added_after_packing() -> None:
-    pile: Pile[int] = Pile()
+    pile: CompressedList[int] = CompressedList()
     for number in range(10):
         pile.add(number)
         pile.pack()
@@ -54,6 +56,6 @@ def test_it_holds_a_fifth_of_a_list_at_most() -> None:
         tracemalloc.stop()
         return size
 
-    pile: Pile[Act] = Pile()
+    pile: CompressedList[Act] = CompressedList()
     plain: list[Act] = []
     assert held(pile.add, map(act, range(count))) * 5 < held(plain.append, map(act, range(count)))

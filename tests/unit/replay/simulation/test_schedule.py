@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from dolt_watch.replay.simulation.schedule import LAST, Schedule
+from dolt_watch.replay.simulation.schedule import LAST, TickSchedule
 from tests.support.history import clock
 
 
@@ -24,15 +24,15 @@ from tests.support.history import clock
 )
 def test_at_or_after(every: str, moment: str, expected: str) -> None:
     unit = {"s": "seconds", "m": "minutes", "h": "hours"}[every[-1]]
-    schedule = Schedule(timedelta(**{unit: int(every[:-1])}))
+    schedule = TickSchedule(timedelta(**{unit: int(every[:-1])}))
     assert schedule.at_or_after(clock(moment)) == clock(expected)
 
 
 def test_no_tick_is_after_the_last_time_there_is() -> None:
-    assert Schedule(timedelta(minutes=7)).at_or_after(LAST) == LAST
+    assert TickSchedule(timedelta(minutes=7)).at_or_after(LAST) == LAST
 
 
 def test_after_is_never_the_same() -> None:
-    schedule = Schedule(timedelta(minutes=2))
+    schedule = TickSchedule(timedelta(minutes=2))
     assert schedule.after(clock("10:02")) == clock("10:04")
     assert schedule.after(clock("10:01:59")) == clock("10:02")

@@ -9,17 +9,17 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from dolt_watch.core.model.target_answers import Busy, Refused
-from dolt_watch.engines.address import DoltLitePath
+from dolt_watch.engines.address import FileAddress
 from dolt_watch.errors import RuleError, SettingsError
 from dolt_watch.ledger.codec import ENTRY_COLUMNS
-from dolt_watch.replay.simulation.what_if import Study
+from dolt_watch.replay.simulation.what_if import WhatIfResult
 from tests.support.history import Deeds, History, clock
 
 MINUTE = timedelta(minutes=1)
 
 
 @pytest.fixture
-def history(doltlite_path: DoltLitePath, monkeypatch: pytest.MonkeyPatch) -> Iterator[History]:
+def history(doltlite_path: FileAddress, monkeypatch: pytest.MonkeyPatch) -> Iterator[History]:
     monkeypatch.setattr(
         "dolt_watch.replay.simulation.compressed_list.BLOCK", 2
     )  # short as they are, they are packed as long ones would be
@@ -36,16 +36,16 @@ def put(bead: str, **cells: object) -> object:
     return lambda h: h.set(bead, **cells)
 
 
-def claimed(study: Study) -> list[tuple[str, str]]:
+def claimed(study: WhatIfResult) -> list[tuple[str, str]]:
     return [(one.bead, f"{one.claimed:%H:%M}") for one in study.simulated.attempts if one.sent is not None]
 
 
-def ended(study: Study, bead: str) -> tuple[str, str]:
+def ended(study: WhatIfResult, bead: str) -> tuple[str, str]:
     last = [one for one in study.simulated.attempts if one.bead == bead][-1]
     return (f"{last.ended:%H:%M:%S}" if last.ended else "", last.how)
 
 
-def found(study: Study) -> list[tuple[str, str, str]]:
+def found(study: WhatIfResult) -> list[tuple[str, str, str]]:
     found = [pair.difference for pair in study.pairs if pair.difference is not None]
     return [(one.bead, one.what.value, one.why) for one in found]
 

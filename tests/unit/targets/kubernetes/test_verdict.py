@@ -11,7 +11,7 @@ from dolt_watch.core.model import JobReport, Verdict
 from dolt_watch.core.model.target_answers import Accepted
 from dolt_watch.targets.kubernetes.logs import LogsUnavailable
 from dolt_watch.targets.kubernetes.target import KubernetesTarget
-from dolt_watch.testing import a_task
+from dolt_watch.testing import make_task
 from tests.support.kubernetes import Namespace, wait_for
 from tests.unit.targets.kubernetes.conftest import MakeTarget
 
@@ -20,7 +20,7 @@ NAME = f"dolt-watch-{TOKEN}"
 
 
 def started(target: KubernetesTarget, token: str = TOKEN) -> str:
-    answer = target.dispatch(a_task(), token)
+    answer = target.dispatch(make_task(), token)
     assert isinstance(answer, Accepted), answer
     return answer.job
 

@@ -16,7 +16,7 @@ import pytest
 from dolt_watch.core.model import JobReport, Verdict
 from dolt_watch.core.model.target_answers import Accepted, Busy, Refused
 from dolt_watch.targets.local import processes, run_files
-from dolt_watch.testing.target_conformance import a_task
+from dolt_watch.testing.target_conformance import make_task
 from tests.unit.targets.local.agents import alive, ended, local, output, run, start, until
 
 
@@ -123,7 +123,7 @@ def test_a_disk_that_is_full_before_starts_nothing(small_disk: Path) -> None:
     target.store.prepare()
     with suppress_full(small_disk / "filler") as full:
         assert full
-        answer = target.dispatch(a_task(), target.token)
+        answer = target.dispatch(make_task(), target.token)
         assert isinstance(answer, Refused) and "No space left on device" in answer.why
         assert answer.unreachable == "target", "it counts against no bead"
     assert not (small_disk / "ran").exists()
@@ -160,7 +160,7 @@ def test_a_program_that_cannot_start_is_refused_and_down_before(tmp_path: Path, 
     capacity = target.capacity()
     if name != "no-interpreter":  # only an attempt can tell
         assert capacity.down and str(program) in capacity.why
-    answer = target.dispatch(a_task(), target.token)
+    answer = target.dispatch(make_task(), target.token)
     assert isinstance(answer, Refused) and "could not be started" in answer.why
     assert ended(target, target.token).started is False
     until(lambda: target.capacity().slots is not None and not alive(target.token))
@@ -168,14 +168,14 @@ def test_a_program_that_cannot_start_is_refused_and_down_before(tmp_path: Path, 
 
 def test_a_prompt_that_no_argument_can_hold_is_refused(tmp_path: Path) -> None:
     target = local(tmp_path, "", argv=("/bin/echo", "{prompt}"))
-    answer = target.dispatch(a_task(description="x" * 200_000), target.token)
+    answer = target.dispatch(make_task(description="x" * 200_000), target.token)
     assert isinstance(answer, Refused) and "Argument list too long" in answer.why
 
 
 def test_a_token_starts_once(tmp_path: Path) -> None:
     target = local(tmp_path, "echo x >> ran")
     run(target)
-    assert isinstance(target.dispatch(a_task(), target.token), Accepted)
+    assert isinstance(target.dispatch(make_task(), target.token), Accepted)
     assert (tmp_path / "ran").read_text() == "x\n"
 
 
@@ -205,7 +205,7 @@ def test_slots_are_counted_and_given_back(tmp_path: Path) -> None:
     start(target, target.token)
     start(target, "token-2")
     assert target.capacity().slots == 0
-    answer = target.dispatch(a_task(), "token-3")
+    answer = target.dispatch(make_task(), "token-3")
     assert isinstance(answer, Busy) and answer.why == "2 of 2 slots are taken"
     assert not target.store.folder("token-3").exists(), "a busy answer leaves nothing"
     target.stop(target.token, "me", "enough")
@@ -253,7 +253,7 @@ def test_a_claim_whose_runner_never_started_is_known_not_to_run(tmp_path: Path) 
     target = local(tmp_path, "echo x >> ran")
     report = target.settle(target.token)
     assert (report.verdict, report.started, report.dead) == (Verdict.LOST, False, True)
-    answer = target.dispatch(a_task(), target.token)
+    answer = target.dispatch(make_task(), target.token)
     assert isinstance(answer, Refused), "the tombstone holds"
     assert not (tmp_path / "ran").exists()
 
