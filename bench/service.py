@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from bench.ground import Place
 from bench.measure import MS
-from dolt_watch.cli.composition import Targets, build
+from dolt_watch.cli.composition import TargetPool, build
 from dolt_watch.clock import DatabaseClock
 from dolt_watch.controller.service import SHORTEST, Service
 from dolt_watch.engines.connect import open_engine
@@ -79,7 +79,7 @@ def drawn() -> list[float]:
 
 def idle_poll(here: Place) -> tuple[float, float]:
     """Milliseconds of processor time: a poll's, and that of the bare query."""
-    targets = Targets(here.settings)
+    targets = TargetPool(here.settings)
     service = Service(
         lambda: open_engine(here.address),
         lambda engine: build(engine, here.settings, targets, DatabaseClock(), patient=False),

@@ -14,7 +14,7 @@ _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 _JOINERS = frozenset({"\u200c", "\u200d"})
 
 
-def outside(text: str, limit: int = LIMIT) -> str:
+def sanitize(text: str, limit: int = LIMIT) -> str:
     """``text`` with what cannot be seen shown escaped, in at most ``limit`` characters: what is cut off is told by '…'.
 
     An escape is never cut in two. A backslash stays as it is, so that JSON reads as it was received.

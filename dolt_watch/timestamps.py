@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 
-def utc(value: Any) -> datetime | None:
+def to_utc(value: Any) -> datetime | None:
     """A database's date and time (datetime, or text as DoltLite and JSON give it) as aware UTC; None for NULL and ''."""
     if value is None or value == "":
         return None
@@ -25,24 +25,24 @@ MAX_YEAR = 9000
 """From this year on a time is nobody's: sums with it would pass the last one that there is."""
 
 
-def written(value: Any) -> datetime | None:
+def parse_any(value: Any) -> datetime | None:
     """A time that somebody else wrote, however far it is: only to be compared with. None where it is none."""
     try:
-        return utc(value)
+        return to_utc(value)
     except (ValueError, OverflowError):
         return None
 
 
-def told(value: Any) -> datetime | None:
+def parse_foreign(value: Any) -> datetime | None:
     """A time that somebody else wrote, in a row or in an import: None where it is none, or one that nobody can mean."""
-    moment = written(value)
+    moment = parse_any(value)
     return moment if moment is not None and moment.year < MAX_YEAR else None
 
 
 LATEST = datetime(MAX_YEAR, 1, 1, tzinfo=UTC)
 
 
-def dated(moment: datetime) -> datetime:
+def clamp_commit_date(moment: datetime) -> datetime:
     """The date of a commit, which whoever makes it may choose: never later than sums with it can be."""
     return moment if moment.year < MAX_YEAR else LATEST
 
@@ -52,12 +52,12 @@ def iso(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def minutes(span: timedelta) -> int:
+def whole_minutes(span: timedelta) -> int:
     """Whole minutes, rounded down, never negative: the <N> of the reaper's notes."""
     return max(0, int(span.total_seconds() // 60))
 
 
-def ago(span: timedelta) -> str:
+def format_span(span: timedelta) -> str:
     """A span for people: '45s', '12m', '3h 5m', '2d 4h'."""
     seconds = max(0, int(span.total_seconds()))
     if seconds < 60:
@@ -73,5 +73,5 @@ def exact(span: timedelta) -> str:
     """A span to the second up to an hour ('12s', '5m12s', '6m'), else as ``ago`` has it."""
     seconds = max(0, int(span.total_seconds()))
     if seconds < 60 or seconds >= 3600:
-        return ago(span)
+        return format_span(span)
     return f"{seconds // 60}m" + (f"{seconds % 60}s" if seconds % 60 else "")

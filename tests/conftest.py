@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dolt_watch.engines.doltlite.loader import load
+from dolt_watch.engines.doltlite.loader import load_sqlite3
 from dolt_watch.errors import DatabaseError
 
 # Before anything imports sqlite3: doltlite can only come first. ``load`` never re-executes pytest (which would swallow the run's
 # output and exit 0) and leaves no mark in the environment that child processes would trip over.
 try:
-    load()
+    load_sqlite3()
     NO_DOLTLITE = ""
 except DatabaseError as error:
     NO_DOLTLITE = str(error)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
-from dolt_watch.beads.queue_readiness import _CHUNK, _DEPTH, AHEAD, Query, _marks
+from dolt_watch.beads.queue_readiness import _CHUNK, _DEPTH, MAX_ZONE_OFFSET, Query, _marks
 from dolt_watch.beads.readiness import PARENT
 from dolt_watch.core.model import HoldReason
 from dolt_watch.core.model.columns import ISSUE_TARGETS, target_expression
 from dolt_watch.engines import Engine
 from dolt_watch.engines.sql_text import chunks
 from dolt_watch.errors import NoSuchTable
-from dolt_watch.timestamps import iso, told
+from dolt_watch.timestamps import iso, parse_foreign
 
 
 def spared_by_children(
@@ -46,7 +46,7 @@ def spared_by_children(
                 seen |= {(child, bead) for bead in new}
         if not below:
             break
-        for child, at, what in _last(query, list(below), of, now + AHEAD):
+        for child, at, what in _last(query, list(below), of, now + MAX_ZONE_OFFSET):
             for bead in below[child]:
                 if at > since[bead]:
                     holds.setdefault(bead, HoldReason("children", f"its child {child} has a {what} of {iso(at)}"))
@@ -68,4 +68,4 @@ def _last(query: Query, ids: Sequence[str], of: str, until: datetime) -> Iterato
                 )
             except NoSuchTable:  # `events` left history with bd 1.3; older commits may lack any other
                 break
-            yield from ((id, at, what) for id, at in ((id, told(at)) for id, at in rows) if at is not None)
+            yield from ((id, at, what) for id, at in ((id, parse_foreign(at)) for id, at in rows) if at is not None)

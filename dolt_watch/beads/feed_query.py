@@ -37,7 +37,7 @@ class FeedQuery(NamedTuple):
     columns: Sequence[str]
     cells: Sequence[str] = CELLS
     """Columns of ``issues`` whose values are brought, before and after."""
-    sides: bool = False
+    include_side_values: bool = False
     """Of the other tables, bring what a row says (``SAYS``) too, not only that it is there."""
     schema: TrackerSchema = TrackerSchema({})
     """The shape of beads' tables as the tick found it; empty for readers of history, who ask for what they need."""

@@ -21,7 +21,7 @@ Query = Callable[[str, Sequence[Param]], list[Row]]
 READ_FOR_READINESS = ("issues", "dependencies")
 """Versioned tables whose rows decide whether a bead is ready."""
 
-AHEAD = timedelta(hours=14)
+MAX_ZONE_OFFSET = timedelta(hours=14)
 """No zone is further ahead of UTC."""
 
 _CHUNK, _FEW = 200, 20

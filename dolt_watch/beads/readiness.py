@@ -30,11 +30,11 @@ import orjson
 
 from dolt_watch.beads.schema import TrackerSchema, schema_at
 from dolt_watch.core.decisions.policy import UNVERSIONED
-from dolt_watch.core.model import EMPTY, Check, HoldReason
+from dolt_watch.core.model import EMPTY, GateResult, HoldReason
 from dolt_watch.engines import Engine, Param, Row
 from dolt_watch.engines.sql_text import chunks
 from dolt_watch.errors import NoSuchTable, SchemaChanged
-from dolt_watch.timestamps import iso, written
+from dolt_watch.timestamps import iso, parse_any
 
 Query = Callable[[str, Sequence[Param]], list[Row]]
 
@@ -100,7 +100,7 @@ def readiness(
     for chunk in chunks(dict.fromkeys(beads), _CHUNK):
         graph = _Graph(query, schema, commit)
         for bead, row in _own_rows(query, chunk, schema, commit).items():
-            deferral = written(row.get("defer_until"))
+            deferral = parse_any(row.get("defer_until"))
             if hold := own_hold(row, now):
                 own[bead] = hold
             if deferral is not None and deferral > now:
@@ -145,17 +145,17 @@ def own_hold(row: Mapping[str, Any], now: datetime) -> HoldReason | None:
     return next((check.hold for check in own_checks(row, now) if not check.ok), None)
 
 
-def own_checks(row: Mapping[str, Any], now: datetime) -> Iterator[Check]:
+def own_checks(row: Mapping[str, Any], now: datetime) -> Iterator[GateResult]:
     """Yield each check of the bead's own row; ``row`` has those of ``OWN_COLUMNS`` that exist."""
-    deferred = written(row.get("defer_until"))  # 9999-12-31 is how people say never
+    deferred = parse_any(row.get("defer_until"))  # 9999-12-31 is how people say never
     flag = next((words for name, words in _FLAGS.items() if row.get(name)), None)
-    yield Check(READY, flag is None, f"it is {flag or 'not pinned, no template, not ephemeral'}")
+    yield GateResult(READY, flag is None, f"it is {flag or 'not pinned, no template, not ephemeral'}")
     kind = row.get("issue_type")
     internal = kind in INTERNAL_TYPES
     lists = f"bd ready {'leaves out' if internal else 'lists'} the type {kind}"
-    yield Check(READY, not internal, lists)
+    yield GateResult(READY, not internal, lists)
     waits = deferred is not None and deferred > now
-    yield Check(READY, not waits, f"deferred until {iso(deferred)}" if deferred and waits else "not deferred")
+    yield GateResult(READY, not waits, f"deferred until {iso(deferred)}" if deferred and waits else "not deferred")
 
 
 def _own_rows(query: Query, beads: Sequence[str], schema: TrackerSchema, commit: str) -> dict[str, dict[str, Any]]:
@@ -340,7 +340,7 @@ class _Graph:
             defer = "defer_until" if self.schema.has(table, "defer_until") else "NULL"
             sql = f"SELECT id, status, {defer} FROM {table}{self.of} WHERE id IN ({{}})"
             for id, status, until in self._read(table, sql, ids):
-                self.rows[table, id] = _Row(status, written(until))
+                self.rows[table, id] = _Row(status, parse_any(until))
 
     def _read(self, table: str, sql: str, ids: Sequence[str]) -> Iterator[Row]:
         """Yield the rows; none of a table that is not read, or that the commit does not have."""

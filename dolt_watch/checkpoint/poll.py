@@ -16,7 +16,7 @@ from dolt_watch.beads.schema import WATCHED_TABLES
 from dolt_watch.engines import Engine
 from dolt_watch.errors import NoSuchTable, NotABeadsDatabase, NotMigrated
 from dolt_watch.log_events import LogEvent, log_condition
-from dolt_watch.timestamps import utc
+from dolt_watch.timestamps import to_utc
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class PollResult(NamedTuple):
     merging: bool = False
     """``dolt_merge_status`` says so: cheap. Conflicts and violations standing by themselves are asked for by whoever writes."""
 
-    attempts: bool = False
+    has_unsaved_claims: bool = False
     """Are there claims that the saved state does not have yet? Each moved HEAD: where HEAD stands as saved, history has lost one."""
 
     @property
@@ -63,7 +63,7 @@ class PollResult(NamedTuple):
         """Nothing happened since the cursor was saved, committed or not."""
         return (
             self.head == self.commit
-            and not self.attempts
+            and not self.has_unsaved_claims
             and all(table in self.seen and self.seen[table].hash == hash for table, hash in self.hashes.items())
         )
 
@@ -75,7 +75,7 @@ class Poller:
         self.engine = engine
         self.tables = list(WATCHED)
 
-    def look(self) -> PollResult:
+    def poll(self) -> PollResult:
         """One query. Raises NotMigrated, NotBeads."""
         while True:
             hashes = ", ".join(f"dolt_hashof_table('{table}')" for table in self.tables)
@@ -103,7 +103,7 @@ class Poller:
         count = len(self.tables)
         head, now, merging, attempts, *rest = row
         commit, fence, saved, seen, dispatch, reap, rules, compiled, shared = rest[count:]
-        moment = utc(now)
+        moment = to_utc(now)
         assert moment is not None
         cache = _json(compiled)
         # The rows of an ignored table never come into history, so a change of them is nothing to act on.
@@ -118,16 +118,16 @@ class Poller:
             fence=fence,
             saved=saved,
             seen={table: _seen(value) for table, value in _json(seen).items()},
-            due={"dispatch": utc(dispatch), "reap": utc(reap)},
+            due={"dispatch": to_utc(dispatch), "reap": to_utc(reap)},
             rules=_json(rules),
             compiled=cache,
             shared=_json(shared),
             merging=bool(merging),
-            attempts=bool(attempts),
+            has_unsaved_claims=bool(attempts),
         )
 
 
-def idle(
+def is_idle(
     look: PollResult, now: datetime, settings_hash: str, kinds: Sequence[str], settle: timedelta, adopt: bool
 ) -> bool:
     """Nothing happened since the cursor was saved, under the same settings, and nothing of these kinds is due."""
@@ -170,6 +170,6 @@ def _json(text: str | None) -> dict[str, Any]:
 
 
 def _seen(value: Sequence[Any]) -> TableState:
-    since = utc(value[1])
+    since = to_utc(value[1])
     assert since is not None
     return TableState(value[0], since, bool(value[2]))

@@ -20,9 +20,9 @@ from dolt_watch.core.model.reason_codes import CODES, derived_for_record, unclea
 from dolt_watch.engines import Engine, Param, Transaction
 from dolt_watch.engines.sql_text import chunks
 from dolt_watch.errors import Conflict
-from dolt_watch.timestamps import utc
+from dolt_watch.timestamps import to_utc
 
-SWEEP = 100
+MAX_TOMBSTONES = 100
 """Empty records that are let be before they are deleted."""
 
 
@@ -42,7 +42,7 @@ class StateStore:
         self.outbox: list[Mapping[str, Any]] = []
         """Notices of decisions that nobody was told of yet: saved with the cursor, so none is lost."""
 
-    def state(self, look: PollResult) -> State:
+    def load(self, look: PollResult) -> State:
         """The state as far as it is folded: the saved one, or one of our own that is ahead of it and not saved yet."""
         if self._state is None or self._saved != look.saved:
             self._state = state_from(look.commit, self._beads(), look.shared)
@@ -57,7 +57,7 @@ class StateStore:
         self._gone = len(rows) - len(beads)
         return {bead.id: bead for bead in beads}
 
-    def lost(self, state: State) -> bool:
+    def has_lost_claim(self, state: State) -> bool:
         """Is there a claim that neither the state at HEAD nor the ledger knows? Then history lost it."""
         for bead_id, token in self.engine.query("SELECT bead_id, token FROM watch_attempt"):
             bead = state.beads.get(bead_id)
@@ -69,13 +69,13 @@ class StateStore:
                 return True
         return False
 
-    def live(self, look: PollResult) -> list[Bead]:
+    def local_attempts(self, look: PollResult) -> list[Bead]:
         """The attempts that this server knows of beside history: those saved as under way, and claims since."""
         known = {id: bead for id, bead in self._beads().items() if bead.token and bead.phase in IN_FLIGHT}
         for bead, attempt, rule, token, at, deadline in self.engine.query(
             "SELECT bead_id, attempt, rule, token, claimed_at, deadline FROM watch_attempt"
         ):
-            claimed = utc(at)
+            claimed = to_utc(at)
             assert claimed is not None
             known[bead] = Bead(
                 id=bead,
@@ -86,15 +86,15 @@ class StateStore:
                 attempt=attempt,
                 token=token,
                 sent_at=claimed,
-                deadline=utc(deadline),
+                deadline=to_utc(deadline),
             )
         return list(known.values())
 
-    def ahead(self, look: PollResult) -> bool:
+    def has_unsaved(self, look: PollResult) -> bool:
         """Is a state of ours in memory that is not saved yet, on top of what the cursor row says?"""
         return self._state is not None and self._saved == look.saved and self._state.commit != look.commit
 
-    def advance(self, look: PollResult, state: State, touched: Iterable[str] | None) -> None:
+    def stage(self, look: PollResult, state: State, touched: Iterable[str] | None) -> None:
         """Folded further, to be saved when the tick is done. ``touched`` None: every bead is made anew."""
         self._state, self._saved = state, look.saved
         if touched is None:
@@ -119,13 +119,13 @@ class StateStore:
         compiled: Mapping[str, Any],
     ) -> None:  # fmt: skip
         """Cursor and state, never one alone; the claims that it holds need not stand in ``watch_attempt`` any more. Raises Conflict."""
-        state, touched = self.state(look), self._touched
+        state, touched = self.load(look), self._touched
         if (
             touched is not None
             and not touched
-            and not look.attempts
+            and not look.has_unsaved_claims
             and not self._leads_anew(look)
-            and _stands(look, self._shared(state), state.commit, seen, due, rules, compiled)
+            and _is_unchanged(look, self._shared(state), state.commit, seen, due, rules, compiled)
         ):
             return
         saved = _token()
@@ -146,7 +146,7 @@ class StateStore:
                 f"UPDATE watch_cursor SET {sets} WHERE id = 1 AND fence = ?", (*cursor.values(), look.fence)
             ):
                 raise Conflict("another worker decided in between")
-            if touched is None or self._gone > SWEEP:
+            if touched is None or self._gone > MAX_TOMBSTONES:
                 tx.execute("DELETE FROM watch_bead" + ("" if touched is None else " WHERE record = ''"))
                 self._gone = 0
             for some in chunks(state.beads if touched is None else touched, 200):
@@ -170,13 +170,13 @@ class StateStore:
 def _put(tx: Transaction, beads: Sequence[tuple[str, Bead | None]]) -> None:
     """In one statement, a bead that has left with an empty record: each statement on a table writes the same pages of it anew."""
     marks = ", ".join(["(?, ?, ?)"] * len(beads))
-    values = [(id, bead.phase.value, _text(record(bead))) if bead else (id, "", "") for id, bead in beads]
+    values = [(id, bead.phase.value, _text(encode_bead(bead))) if bead else (id, "", "") for id, bead in beads]
     tx.execute(
         f"REPLACE INTO watch_bead (bead_id, phase, record) VALUES {marks}", [cell for row in values for cell in row]
     )
 
 
-def _stands(
+def _is_unchanged(
     look: PollResult, shared: Mapping[str, Any], commit: str, seen: Mapping[str, TableState], due: Mapping[str, datetime | None],
     rules: Mapping[str, Any], compiled: Mapping[str, Any],
 ) -> bool:  # fmt: skip
@@ -198,23 +198,23 @@ def _shared(state: State) -> dict[str, Any]:
         "busy": dict(state.busy),
     }
     return {name: value for name, value in seldom.items() if value} | {
-        "pauses": {rule: pause._asdict() for rule, pause in state.pauses.items()}, "resting": dict(state.resting), "stopped": dict(state.stopped),
+        "pauses": {rule: pause._asdict() for rule, pause in state.pauses.items()}, "resting": dict(state.cooldowns), "stopped": dict(state.halted_rules),
         "claims": {rule: list(times) for rule, times in state.claims.items()},
         "made": state.made, "version": state.version, "waiting": sum(bead.matches for bead in state.beads.values()),
     }  # fmt: skip
 
 
 def state_from(commit: str, beads: Mapping[str, Bead], shared: Mapping[str, Any]) -> State:
-    times = {name: utc(until) for name, until in shared.get("resting", {}).items()}
+    times = {name: to_utc(until) for name, until in shared.get("resting", {}).items()}
     return State(
         commit=commit,
         made=shared.get("made", ""),
         beads=beads,
         pauses={name: _pause(pause) for name, pause in shared.get("pauses", {}).items()},
-        resting={name: until for name, until in times.items() if until is not None},
-        stopped=shared.get("stopped", {}),
+        cooldowns={name: until for name, until in times.items() if until is not None},
+        halted_rules=shared.get("stopped", {}),
         claims={
-            rule: tuple(at for at in map(utc, moments) if at) for rule, moments in shared.get("claims", {}).items()
+            rule: tuple(at for at in map(to_utc, moments) if at) for rule, moments in shared.get("claims", {}).items()
         },
         version=shared.get("version", 0),
         outages={name: _outage(outage) for name, outage in shared.get("outages", {}).items()},
@@ -223,21 +223,23 @@ def state_from(commit: str, beads: Mapping[str, Bead], shared: Mapping[str, Any]
 
 
 def _outage(value: Mapping[str, Any]) -> Outage:
-    since, next_at = utc(value["since"]), utc(value["next_at"])
+    since, next_at = to_utc(value["since"]), to_utc(value["next_at"])
     assert since is not None and next_at is not None
     return Outage(**{**value, "since": since, "next_at": next_at, "noted": tuple(value["noted"])})
 
 
 def _pause(value: Mapping[str, Any]) -> Pause:
-    at = utc(value["at"])
+    at = to_utc(value["at"])
     assert at is not None
-    return Pause(value["rule"], value["reason"], at, value["by"], utc(value.get("until")), bool(value.get("reaping")))
+    return Pause(
+        value["rule"], value["reason"], at, value["by"], to_utc(value.get("until")), bool(value.get("reaping"))
+    )
 
 
 _TIMES = ("since", "matched_at", "sent_at", "deadline", "retry_at")
 
 
-def record(bead: Bead) -> dict[str, Any]:
+def encode_bead(bead: Bead) -> dict[str, Any]:
     """What is saved of a bead: what is not as it is by default."""
     defaults = Bead._field_defaults
     values = {name: value for name, value in bead._asdict().items() if name not in defaults or value != defaults[name]}
@@ -254,10 +256,10 @@ def decode_bead(value: Mapping[str, Any]) -> Bead:
     cells["unclear"] = unclear_code(cells.get("unclear", ""))
     cells["rank"] = tuple(cells.get("rank", ()))
     for name in _TIMES:
-        cells[name] = utc(cells.get(name))
+        cells[name] = to_utc(cells.get(name))
     if cells.get("sign") is not None:
         sign = cells["sign"]
-        at = utc(sign["at"])
+        at = to_utc(sign["at"])
         assert at is not None
         cells["sign"] = ActivitySignal(at, sign["what"], sign["who"], sign["commit"], sign.get("off", 0))
     return Bead(**cells)

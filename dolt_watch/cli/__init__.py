@@ -94,16 +94,16 @@ def main() -> None:
     except DoltWatchError as error:
         if debug:
             _traceback()
-        from dolt_watch.cli.options import fail
+        from dolt_watch.cli.options import exit_with_error
 
-        fail(error)
+        exit_with_error(error)
     except Exception as error:
         if debug:
             _traceback()
         else:
-            from dolt_watch.sanitize import outside
+            from dolt_watch.sanitize import sanitize
 
-            said = outside(f"{type(error).__name__}: {error}")
+            said = sanitize(f"{type(error).__name__}: {error}")
             click.echo(f"error: {said} (run with --debug for the traceback)", err=True)
         if isinstance(error, OSError):
             _detach_stdout()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dolt_watch.targets.protocol import Target
 
 
-class Targets:
+class TargetPool:
     """Targets by name, opened when first asked for. ``turning``: called each time, for one tick may ask a target of many beads."""
 
     def __init__(self, settings: Settings, turning: Callable[[], None] = lambda: None) -> None:
@@ -65,7 +65,7 @@ def policy(settings: Settings, *, settles: bool = False) -> Policy:
         settings.rules,
         settings.settle,
         settings_hash=settings_hash(settings),
-        telling=frozenset(name for name, target in named if target.tells_of_jobs),
+        job_reporting_targets=frozenset(name for name, target in named if target.reports_jobs),
         deduplicating=frozenset(name for name, target in named if settles and target.deduplicates),
     )
 

@@ -47,7 +47,7 @@ def command(form: str, **kwargs: Any) -> int:
 
 
 def _findings(kwargs: dict[str, Any]) -> Iterator[Finding]:
-    from dolt_watch.cli.composition import Targets
+    from dolt_watch.cli.composition import TargetPool
     from dolt_watch.errors import DoltWatchError
     from dolt_watch.inspection.doctor.findings import failed, ok
     from dolt_watch.inspection.doctor.workload_checks import target
@@ -59,7 +59,7 @@ def _findings(kwargs: dict[str, Any]) -> Iterator[Finding]:
         return
     rules = ", ".join(rule.name for rule in settings.rules)
     yield ok("settings", f"can be read; rules: {rules}")
-    targets = Targets(settings)
+    targets = TargetPool(settings)
     try:
         yield from target(settings, targets)
         yield from _of_database(settings, targets)
@@ -74,7 +74,7 @@ def _of_database(settings: Settings, targets: Callable[[str], Any]) -> Iterator[
     from dolt_watch.core.decisions.policy import BOTH
     from dolt_watch.engines.connect import open_engine
     from dolt_watch.errors import DoltWatchError
-    from dolt_watch.inspection.doctor.context import Case
+    from dolt_watch.inspection.doctor.context import DoctorContext
     from dolt_watch.inspection.doctor.findings import failed
     from dolt_watch.inspection.doctor.run import run_all
 
@@ -87,7 +87,7 @@ def _of_database(settings: Settings, targets: Callable[[str], Any]) -> Iterator[
         loop = build_reader(engine, settings, targets, DatabaseClock())
         hashes = {rule.name: rule_hash(rule) for rule in settings.rules}
         yield from run_all(
-            Case(
+            DoctorContext(
                 settings,
                 engine,
                 policy(settings),

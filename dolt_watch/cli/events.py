@@ -14,7 +14,7 @@ import click
 
 from dolt_watch.cli.options import load_settings, settings_options
 from dolt_watch.errors import SettingsError
-from dolt_watch.sanitize import outside
+from dolt_watch.sanitize import sanitize
 
 if TYPE_CHECKING:
     from dolt_watch.clock import Clock
@@ -70,7 +70,7 @@ def _stream(
     from dolt_watch.clock import DatabaseClock
     from dolt_watch.history.branches import branch_head
     from dolt_watch.history.revisions import resolve_revision, timestamp_in
-    from dolt_watch.inspection.event_stream import Follower, read
+    from dolt_watch.inspection.event_stream import Follower, read_events
     from dolt_watch.ledger.schema import check_project
 
     check_project(engine, settings.project_id)
@@ -81,7 +81,7 @@ def _stream(
     if times[0] is not None and times[1] is not None and times[0] > times[1]:
         raise _backwards()
     if not follow:
-        for passed in read(engine, begin, end, settings.rules):
+        for passed in read_events(engine, begin, end, settings.rules):
             write(passed)
         if write.bead is not None and not write.written:
             _warn(f"warning: no event of bead {write.bead}")
@@ -136,7 +136,7 @@ def _begin(engine: Engine, since: str | None, end: str, head: str) -> str:
 
 
 def _warn(line: str) -> None:
-    click.echo(outside(line), err=True)
+    click.echo(sanitize(line), err=True)
 
 
 class _Writer:
@@ -154,18 +154,18 @@ class _Writer:
         )
 
     def __call__(self, passed: CommitEvents) -> None:
-        lines = b"".join(self._lines(passed))
+        lines = b"".join(self._format_text(passed))
         if lines:
             self.written = True
             sys.stdout.buffer.write(lines)
             sys.stdout.buffer.flush()
 
-    def _lines(self, passed: CommitEvents) -> Iterator[bytes]:
+    def _format_text(self, passed: CommitEvents) -> Iterator[bytes]:
         import orjson
 
-        from dolt_watch.inspection.event_export import tell, to_cloudevent
+        from dolt_watch.inspection.event_export import event_records, to_cloudevent
 
-        for told in tell(passed.commit, passed.events, self.rules):
+        for told in event_records(passed.commit, passed.events, self.rules):
             if self.bead is None or told["bead"] == self.bead:
                 yield orjson.dumps(
                     to_cloudevent(told, self.source) if self.source else told, option=orjson.OPT_APPEND_NEWLINE

@@ -32,16 +32,16 @@ def command(print_sql: bool, print_grants: str | None, **kwargs: Any) -> int:
         return 0
     settings = load_settings(kwargs)
     if print_grants is not None:
-        from dolt_watch.ledger.privileges import grants
+        from dolt_watch.ledger.privileges import grant_statements
 
-        for line in grants(getattr(settings.address, "database", "beads"), print_grants):
+        for line in grant_statements(getattr(settings.address, "database", "beads"), print_grants):
             click.echo(line)
         return 0
     return _init(settings)
 
 
 def _init(settings: Settings) -> int:
-    from dolt_watch.cli.composition import Targets, build_dry_run, identity
+    from dolt_watch.cli.composition import TargetPool, build_dry_run, identity
     from dolt_watch.cli.output import console
     from dolt_watch.clock import DatabaseClock
     from dolt_watch.core.decisions.reap_policy import stale_at
@@ -55,7 +55,7 @@ def _init(settings: Settings) -> int:
         check_database(engine, settings.project_id)
         _take_over(engine)
         with console() as out:
-            state, now = build_dry_run(engine, settings, Targets(settings), DatabaseClock()).peek()
+            state, now = build_dry_run(engine, settings, TargetPool(settings), DatabaseClock()).current_state()
         out.check()
     finally:
         engine.close()

@@ -12,7 +12,7 @@ import click
 
 from dolt_watch.config import Settings, load
 from dolt_watch.errors import DoltWatchError
-from dolt_watch.sanitize import outside
+from dolt_watch.sanitize import sanitize
 
 LONGEST_LINE = 4000
 EARLIEST = 1970
@@ -41,10 +41,10 @@ def load_settings(kwargs: dict[str, Any]) -> Settings:
 
 def say(line: str) -> None:
     """One line on stdout. What others wrote may be in it: it stays one line, and moves no cursor."""
-    click.echo(outside(line, LONGEST_LINE))
+    click.echo(sanitize(line, LONGEST_LINE))
 
 
-def fail(error: DoltWatchError) -> NoReturn:
+def exit_with_error(error: DoltWatchError) -> NoReturn:
     """Tell an error on stderr, and end with its exit code."""
     complain(f"error: {error}")
     sys.exit(error.exit_code)
@@ -53,10 +53,10 @@ def fail(error: DoltWatchError) -> NoReturn:
 def complain(text: str) -> None:
     """Write the lines of an error to stderr."""
     for line in text.split("\n"):
-        click.echo(outside(line, LONGEST_LINE), err=True)
+        click.echo(sanitize(line, LONGEST_LINE), err=True)
 
 
-def person() -> str:
+def current_user() -> str:
     """Who runs this command, for history. A container's user is often a number without a name."""
     import getpass
 
@@ -82,15 +82,15 @@ def tick_options(command: _Command) -> _Command:
     return dry(now(metrics(command)))
 
 
-def moment(text: str, now: datetime, option: str = "--since", *, ahead: bool = False) -> datetime:
+def parse_moment(text: str, now: datetime, option: str = "--since", *, ahead: bool = False) -> datetime:
     """What an option says: a time, or a span back from now (``ahead``: from now on). Raises BadParameter."""
     import durationpy
 
-    from dolt_watch.timestamps import told
+    from dolt_watch.timestamps import parse_foreign
 
     try:
         span = durationpy.from_str(text) if "-" not in text else None
-        found = told(text) if span is None else told(now + span if ahead else now - span)
+        found = parse_foreign(text) if span is None else parse_foreign(now + span if ahead else now - span)
     except (ValueError, OverflowError, durationpy.DurationError):
         found = None
     if found is None:
@@ -111,11 +111,11 @@ def _file(ctx: click.Context, param: click.Parameter, value: str | None) -> str 
 def _moment(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
     if value is None:
         return None
-    from dolt_watch.timestamps import told
+    from dolt_watch.timestamps import parse_foreign
 
     if not ctx.params.get("dry_run"):
         raise click.UsageError("--now goes with --dry-run only: a real tick decides by the database's clock")
-    found = told(value)
+    found = parse_foreign(value)
     if found is None or found.year < EARLIEST:
         raise click.BadParameter(f"{value!r} is no time; write 2026-04-18T22:35:46Z")
     return found

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dolt_watch.cli.options import load_settings, moment, person, say, settings_options
+from dolt_watch.cli.options import current_user, load_settings, parse_moment, say, settings_options
 
 if TYPE_CHECKING:
     from dolt_watch.config import Settings
@@ -34,7 +34,7 @@ def command(
 
     Example: dolt_watch pause "agents are being upgraded"
     """
-    from dolt_watch.core.decisions.policy import standing
+    from dolt_watch.core.decisions.policy import active_pauses
     from dolt_watch.core.model import Pause
     from dolt_watch.inspection.status import describe_pause
 
@@ -47,15 +47,15 @@ def command(
     before: list[Pause] = []
 
     def decide(state: State | None, now: datetime) -> Detail:
-        end = moment(until, now, "--until", ahead=True) if until is not None else None
+        end = parse_moment(until, now, "--until", ahead=True) if until is not None else None
         if end is not None and end <= now:
             raise click.BadParameter(
                 f"{until!r} is not after now, which is {now:%Y-%m-%dT%H:%M:%SZ} by the database's clock",
                 param_hint="--until",
             )
-        made.append(Pause(rule or "", reason, now, person(), end, everything))
+        made.append(Pause(rule or "", reason, now, current_user(), end, everything))
         if state is not None:
-            before.extend(pause for pause in standing(state, now) if pause.rule == made[0].rule)
+            before.extend(pause for pause in active_pauses(state, now) if pause.rule == made[0].rule)
         return {"until": end.isoformat() if end else None, "reaping": everything, "by": made[0].by}
 
     write("pause", rule, reason, decide, kwargs)
@@ -119,11 +119,11 @@ def write(
 
 def _state(engine: Engine, settings: Settings) -> State | None:
     """What stands now. None where that cannot be said: a kill switch must not depend on it."""
-    from dolt_watch.cli.composition import Targets, build_reader
+    from dolt_watch.cli.composition import TargetPool, build_reader
     from dolt_watch.clock import DatabaseClock
     from dolt_watch.errors import DoltWatchError
 
     try:
-        return build_reader(engine, settings, Targets(settings), DatabaseClock()).peek()[0]
+        return build_reader(engine, settings, TargetPool(settings), DatabaseClock()).current_state()[0]
     except DoltWatchError:
         return None

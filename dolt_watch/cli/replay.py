@@ -126,9 +126,9 @@ def _is_given(ctx: click.Context, name: str) -> bool:
 def _page(engine: Engine, found: WhatIfResult) -> str:
     from dolt_watch.inspection.report.collector import titles_of
     from dolt_watch.inspection.report.html import render
-    from dolt_watch.inspection.report.what_if import Compared, shown
+    from dolt_watch.inspection.report.what_if import Compared, mentioned_beads
 
-    return render("whatif", Compared(found, dict(titles_of(engine, shown(found)))))
+    return render("whatif", Compared(found, dict(titles_of(engine, mentioned_beads(found)))))
 
 
 def _settings(kwargs: dict[str, Any], when: str | None, rule: str | None) -> Settings:
@@ -172,7 +172,7 @@ def _study(
     _check_order(engine, (begins, ends), begin, end)
     every, run_time = spans
     with progress(begin.date, end.date) as told:
-        return whatif.study(past, _question(policy, every, begin, end, run_time, rule), told)
+        return whatif.run_what_if(past, _question(policy, every, begin, end, run_time, rule), told)
 
 
 def _question(*parts: Any) -> WhatIfRequest:
@@ -198,12 +198,12 @@ def _check_order(engine: Engine, texts: tuple[str | None, str | None], begin: Co
 
 
 def _print(found: WhatIfResult, form: str) -> None:
-    from dolt_watch.replay.simulation.formatter import as_json, text
+    from dolt_watch.replay.simulation.formatter import format_text, to_dict
 
     if form == "json":
         import orjson
 
-        click.echo(orjson.dumps(as_json(found)).decode())
+        click.echo(orjson.dumps(to_dict(found)).decode())
         return
-    for line in text(found):
+    for line in format_text(found):
         say(line)

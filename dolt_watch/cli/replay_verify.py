@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from dolt_watch.cli.options import person, say
+from dolt_watch.cli.options import current_user, say
 from dolt_watch.config import Settings
 
 SCHEMA = 1
@@ -31,16 +31,16 @@ def verify(settings: Settings, ends: str | None, branch: str | None, form: str) 
             check_database(engine, settings.project_id)
         end = resolve_revision(engine, ends or head, head, "--to")
         past = HistoryReplayer(engine, policy(settings), end.hash)
-        first = past.begins()
+        first = past.first_replayable_commit()
         begin = (engine.commit_of(first) if first is not None else None) or end
         with progress(begin.date, end.date) as told:
             found = verify(past, told)
     finally:
         engine.close()
     facts = {
-        "schema": SCHEMA, "until": past.until, "entries": len(past.entries), "same": found.same, "as_recorded": found.as_recorded,
+        "schema": SCHEMA, "until": past.until, "entries": len(past.entries), "same": found.same, "as_recorded": found.not_recomputable,
         "not_verifiable": dict(found.unverifiable), "differences": [one._asdict() for one in found.differences],
-        "planned_beside_and_never_made": [{"bead": bead, "commit": commit} for bead, commit in found.beside],
+        "planned_beside_and_never_made": [{"bead": bead, "commit": commit} for bead, commit in found.planned_not_made],
         "settings": sorted(found.settings),
     }  # fmt: skip
     if form == "json":
@@ -48,12 +48,12 @@ def verify(settings: Settings, ends: str | None, branch: str | None, form: str) 
 
         click.echo(orjson.dumps(facts).decode())
     else:
-        _tell(facts)
+        _print_result(facts)
     return 1 if found.differences else 0
 
 
-def _tell(facts: dict[str, Any]) -> None:
-    from dolt_watch.text_table import table
+def _print_result(facts: dict[str, Any]) -> None:
+    from dolt_watch.text_table import format_table
 
     if facts["differences"]:
         rows = [
@@ -67,7 +67,7 @@ def _tell(facts: dict[str, Any]) -> None:
             )
             for one in facts["differences"]
         ]
-        for line in table(("BEAD", "VERSION", "ENTRY", "FIELD", "RECORDED", "COMPUTED"), rows):
+        for line in format_table(("BEAD", "VERSION", "ENTRY", "FIELD", "RECORDED", "COMPUTED"), rows):
             say(line)
     say(
         f"{facts['same']} of {facts['entries']} entries decided again, and the same; {len(facts['differences'])} differences"
@@ -86,7 +86,7 @@ def _tell(facts: dict[str, Any]) -> None:
 
 def apply(settings: Settings, begins: str | None, *, dry: bool, yes: bool) -> int:
     """The cursor goes back to a commit, and what is due and undecided since is handled. Raises SettingsError: no --from."""
-    from dolt_watch.cli.composition import Targets, build, build_dry_run
+    from dolt_watch.cli.composition import TargetPool, build, build_dry_run
     from dolt_watch.cli.output import console
     from dolt_watch.clock import DatabaseClock
     from dolt_watch.core.decisions.policy import BOTH
@@ -100,7 +100,7 @@ def apply(settings: Settings, begins: str | None, *, dry: bool, yes: bool) -> in
         raise SettingsError(
             "--apply goes back to a commit: which?", where="--from", fix="dolt_watch replay --apply --from C --dry-run"
         )
-    engine, targets = open_engine(settings.address), Targets(settings)
+    engine, targets = open_engine(settings.address), TargetPool(settings)
     try:
         head = branch_head(engine, None)
         commit = resolve_revision(engine, begins, head, "--from")
@@ -118,7 +118,7 @@ def apply(settings: Settings, begins: str | None, *, dry: bool, yes: bool) -> in
         make = build_dry_run if dry else build
         loop = make(engine, settings, targets, DatabaseClock())
         with console() as out:
-            loop.reprocess_from(commit, person())
+            loop.reprocess_from(commit, current_user())
             outcome = loop.tick(BOTH)
         out.check()
         return 0 if dry else outcome.exit_code

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dolt_watch.cli.options import person, say, settings_options
+from dolt_watch.cli.options import current_user, say, settings_options
 from dolt_watch.cli.pause import Detail, check_reason, write
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def command(rule: str | None, reason: str, **kwargs: Any) -> int:
 
     Example: dolt_watch resume
     """
-    from dolt_watch.core.decisions.policy import standing
+    from dolt_watch.core.decisions.policy import active_pauses
     from dolt_watch.inspection.status import describe_pause
 
     check_reason(reason)
@@ -31,10 +31,10 @@ def command(rule: str | None, reason: str, **kwargs: Any) -> int:
     lines = [f"resumed {rule or 'all rules'}"]
 
     def decide(state: State | None, now: datetime) -> Detail | None:
-        detail = {"by": person()}
+        detail = {"by": current_user()}
         if state is None:
             return detail
-        pauses = standing(state, now)
+        pauses = active_pauses(state, now)
         lines.extend(f"all rules are still paused: {describe_pause(one)}" for one in pauses if rule and not one.rule)
         if _ends(state, rule, now):
             return detail
@@ -49,11 +49,11 @@ def command(rule: str | None, reason: str, **kwargs: Any) -> int:
 
 def _ends(state: State, rule: str | None, now: datetime) -> bool:
     """Is there anything that a resume would end?"""
-    from dolt_watch.core.decisions.policy import standing
+    from dolt_watch.core.decisions.policy import active_pauses
     from dolt_watch.core.model import Phase
 
     return (
-        any(rule in (None, one.rule) for one in standing(state, now))
-        or any(rule in (None, name) for name in state.stopped)
+        any(rule in (None, one.rule) for one in active_pauses(state, now))
+        or any(rule in (None, name) for name in state.halted_rules)
         or any(bead.phase is Phase.HELD and rule in (None, bead.rule) for bead in state.beads.values())
     )

@@ -18,7 +18,7 @@ from dolt_watch.errors import DoltWatchError, SettingsError
 from dolt_watch.log_events import LogEvent, event_fields
 
 if TYPE_CHECKING:
-    from dolt_watch.cli.composition import Targets
+    from dolt_watch.cli.composition import TargetPool
     from dolt_watch.config import Settings
 
 logger = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ def command(poll: str | None, port: int | None, host: str | None, form: str, lev
 
     Example: dolt_watch run --port 9464
     """
-    from dolt_watch.cli.composition import Targets, build, build_reader
+    from dolt_watch.cli.composition import TargetPool, build, build_reader
     from dolt_watch.cli.shutdown import Shutdown
     from dolt_watch.clock import DatabaseClock
     from dolt_watch.config import duration
@@ -83,7 +83,7 @@ def command(poll: str | None, port: int | None, host: str | None, form: str, lev
     log.addFilter(repeats)
     timeouts = [each.timeout for each in settings.targets.values()]
     health = _health(os.environ.get("DOLT_WATCH_PING_URL", "").strip(), timeouts, max(seconds, LONGEST_PAUSE))
-    targets = Targets(settings, health.turning)
+    targets = TargetPool(settings, health.turning)
     loops: list[ControlLoop] = []
 
     def make(engine: Engine) -> ControlLoop:
@@ -129,7 +129,7 @@ def command(poll: str | None, port: int | None, host: str | None, form: str, lev
     return 0
 
 
-def _usable(settings: Settings, targets: Targets) -> None:
+def _usable(settings: Settings, targets: TargetPool) -> None:
     """What no waiting mends ends it before it begins: settings. A database that is away does not; it may come. Raises SettingsError."""
     from dolt_watch.engines.connect import open_engine
     from dolt_watch.errors import DatabaseError

@@ -17,7 +17,7 @@ from typing import Any
 
 from dolt_watch.core.model import Decision, EntryKind
 from dolt_watch.errors import OutcomeNotRecorded
-from dolt_watch.sanitize import outside
+from dolt_watch.sanitize import sanitize
 
 GRACE = 9.0
 """Seconds. Less than the ten that Docker and this project's systemd unit leave before SIGKILL."""
@@ -122,6 +122,6 @@ def unrecorded(attempt: Decision) -> OutcomeNotRecorded:
 def _tell(line: str) -> None:
     """Write a line to stderr in one call: the handler may have interrupted another write."""
     try:
-        os.write(2, f"{outside(line, 500)}\n".encode())
+        os.write(2, f"{sanitize(line, 500)}\n".encode())
     except OSError:
         return

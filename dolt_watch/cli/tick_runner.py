@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from dolt_watch.checkpoint.poll import Poller, idle, log_idle
+from dolt_watch.checkpoint.poll import Poller, is_idle, log_idle
 from dolt_watch.cli.options import complain
 from dolt_watch.cli.output import Console, console
 from dolt_watch.clock import Clock, DatabaseClock, FixedClock
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from dolt_watch.controller.tick_result import TickResult
 
 
-def tick(
+def run_tick(
     settings: Settings, kinds: Sequence[str], *, dry_run: bool, now: datetime | None, metrics_file: str | None = None
 ) -> int:
     """``kinds``: 'dispatch', 'reap'. The exit code. DOLT_WATCH_PING_URL is fetched after a good tick (``TickResult.good``), not after a dry run."""
@@ -45,10 +45,10 @@ def _tick(
     engine = open_engine(settings.address)
     try:
         looker = Poller(engine)
-        look = looker.look()
+        look = looker.poll()
         # for the table of who is watched, and for metrics of who waits, though nothing is due
         asked = write is not None or (dry_run and "reap" in kinds)
-        if not asked and idle(
+        if not asked and is_idle(
             look, clock.now(look.now), settings_hash(settings), kinds, settings.settle, settings.adopt
         ):
             down = log_idle(look, kinds)
@@ -57,12 +57,12 @@ def _tick(
             out.check()
             return int(down and not dry_run)
 
-        from dolt_watch.cli.composition import Targets, build, build_dry_run
+        from dolt_watch.cli.composition import TargetPool, build, build_dry_run
         from dolt_watch.cli.shutdown import Shutdown
         from dolt_watch.controller.executors import under_way
         from dolt_watch.core.decisions.policy import Scope
 
-        targets = Targets(settings)
+        targets = TargetPool(settings)
         try:
             if dry_run:
                 loop = build_dry_run(engine, settings, targets, clock, looker=looker)
@@ -75,19 +75,19 @@ def _tick(
                 outcome = loop.tick(scope, look, stop=shutdown.stop.is_set, thorough=asked)
         finally:
             targets.close()
-        if dry_run and outcome.watched:
-            from dolt_watch.text_table import table
-            from dolt_watch.timestamps import ago
+        if dry_run and outcome.reap_table:
+            from dolt_watch.text_table import format_table
+            from dolt_watch.timestamps import format_span
 
-            rows = [(row.bead, row.sign, ago(row.idle), row.verdict, row.then) for row in outcome.watched]
-            for line in table(("BEAD", "LAST SIGN", "IDLE", "VERDICT", "THEN"), rows):
+            rows = [(row.bead, row.sign, format_span(row.idle), row.verdict, row.then) for row in outcome.reap_table]
+            for line in format_table(("BEAD", "LAST SIGN", "IDLE", "VERDICT", "THEN"), rows):
                 out.print(line)
         if dry_run:
             out.check()
             return 0
         if write is not None:
             write(loop, outcome, time.monotonic() - begun)
-        if outcome.good and not shutdown.code:
+        if outcome.succeeded and not shutdown.code:
             ping()
         out.check()
         return shutdown.code or outcome.exit_code
@@ -137,7 +137,7 @@ def _metrics(path: str) -> Callable[[ControlLoop, TickResult, float], None]:
     metrics = Metrics()
 
     def write(loop: ControlLoop, outcome: TickResult, seconds: float) -> None:
-        metrics.ticked(outcome, loop.state, loop.now, seconds)
+        metrics.record_tick(outcome, loop.state, loop.now, seconds)
         try:
             metrics.write(path)
         except OSError as error:

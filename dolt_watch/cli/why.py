@@ -12,7 +12,7 @@ from dolt_watch.cli.options import load_settings, say, settings_options
 if TYPE_CHECKING:
     from dolt_watch.config import Settings
     from dolt_watch.engines import Engine
-    from dolt_watch.inspection.why.decision_snapshot import Stands
+    from dolt_watch.inspection.why.decision_snapshot import DecisionSnapshot
     from dolt_watch.inspection.why.explanation import Explanation
 
 
@@ -44,20 +44,20 @@ def command(bead: str, as_of: str | None, branch: str | None, form: str, **kwarg
 
         click.echo(orjson.dumps(_facts(found)).decode())
         return 0
-    for line in _lines(found):
+    for line in _format_text(found):
         say(line)
     return 0
 
 
 def _explain(engine: Engine, settings: Settings, bead: str, as_of: str | None, branch: str | None) -> Explanation:
-    from dolt_watch.cli.composition import Targets
+    from dolt_watch.cli.composition import TargetPool
     from dolt_watch.history.branches import branch_head
     from dolt_watch.inspection.why.decision_snapshot import FaultTolerantTargets
     from dolt_watch.inspection.why.explanation import explain
     from dolt_watch.ledger.schema import check_project
 
     check_project(engine, settings.project_id)
-    targets = Targets(settings)
+    targets = TargetPool(settings)
     try:
         until = branch_head(engine, branch)
         asked = FaultTolerantTargets(targets)
@@ -86,7 +86,7 @@ def _moment(engine: Engine, text: str, head: str) -> tuple[str, Any]:
     return commit.hash, timestamp_in(text) or commit.date
 
 
-def _then(engine: Engine, settings: Settings, commit: str, now: Any, bead: str, asked: Any = None) -> Stands:
+def _then(engine: Engine, settings: Settings, commit: str, now: Any, bead: str, asked: Any = None) -> DecisionSnapshot:
     from dolt_watch.cli.composition import policy
     from dolt_watch.inspection.why.decision_snapshot import UNSEEN, snapshot_at
 
@@ -94,7 +94,7 @@ def _then(engine: Engine, settings: Settings, commit: str, now: Any, bead: str, 
     return stands if asked is not None else stands._replace(notes=(*stands.notes, UNSEEN))
 
 
-def _now(engine: Engine, settings: Settings, head: str, bead: str, branch: str | None, asked: Any) -> Stands:
+def _now(engine: Engine, settings: Settings, head: str, bead: str, branch: str | None, asked: Any) -> DecisionSnapshot:
     """As the loop sees it. Where there is no state of the loop's (never initialised, a replica, another branch): as history has it."""
     from dolt_watch.cli.composition import build_reader
     from dolt_watch.clock import DatabaseClock
@@ -115,15 +115,15 @@ def _now(engine: Engine, settings: Settings, head: str, bead: str, branch: str |
 
 
 def _facts(found: Explanation) -> dict[str, Any]:
-    from dolt_watch.checkpoint.state_store import record
-    from dolt_watch.inspection.event_export import tell
+    from dolt_watch.checkpoint.state_store import encode_bead
+    from dolt_watch.inspection.event_export import event_records
 
     stands = found.stands
     return {
         "schema": 1, "bead": found.bead, "now": stands.now, "commit": stands.commit,
         "history_begins": {"commit": found.begins.hash, "time": found.begins.date, "with_it": found.from_the_beginning, "shallow": found.shallow},
-        "life": [told for deed in found.deeds for told in tell(deed.commit, deed.events, stands.policy.rules)],
-        "phase": found.phase or None, "state": record(found.state) if found.state is not None else None,
+        "life": [told for deed in found.deeds for told in event_records(deed.commit, deed.events, stands.policy.rules)],
+        "phase": found.phase or None, "state": encode_bead(found.state) if found.state is not None else None,
         "rules": [
             {
                 "rule": each.rule, "reason": each.reason or None, "rule_held": each.rule_held or None,
@@ -135,10 +135,10 @@ def _facts(found: Explanation) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _lines(found: Explanation) -> Iterator[str]:
-    from dolt_watch.inspection.why.timeline_text import lines
-    from dolt_watch.text_table import table
-    from dolt_watch.timestamps import ago, iso
+def _format_text(found: Explanation) -> Iterator[str]:
+    from dolt_watch.inspection.why.timeline_text import describe_entry
+    from dolt_watch.text_table import format_table
+    from dolt_watch.timestamps import format_span, iso
 
     stands, begins = found.stands, found.begins
     yield f"{found.bead} at {iso(stands.now)}, commit {stands.commit[:8]}"
@@ -147,13 +147,15 @@ def _lines(found: Explanation) -> Iterator[str]:
     cut = " with a shallow clone" if found.shallow else ""
     rows = [(iso(begins.date), begins.hash[:8], begins.author, f"history begins{cut}; {there}")]
     rows += [
-        (iso(deed.commit.date), deed.commit.hash[:8], who, text) for deed in found.deeds for who, text in lines(deed)
+        (iso(deed.commit.date), deed.commit.hash[:8], who, text)
+        for deed in found.deeds
+        for who, text in describe_entry(deed)
     ]
-    yield from table(("TIME", "COMMIT", "WHO", "WHAT"), rows)
+    yield from format_table(("TIME", "COMMIT", "WHO", "WHAT"), rows)
     yield ""
     state = found.state
     yield (
-        f"phase: {found.phase}, for {ago(stands.now - state.since)}"
+        f"phase: {found.phase}, for {format_span(stands.now - state.since)}"
         if state is not None
         else "phase: none, it neither waits nor runs"
     )
@@ -166,6 +168,6 @@ def _lines(found: Explanation) -> Iterator[str]:
             yield f"  waits: {each.reason}"
         if each.rule_held:
             yield f"  the rule is held: {each.rule_held}"
-        yield from (f"  {'✓' if one.holds else '✗'} {one.name}: {one.value}" for one in each.conditions)
+        yield from (f"  {'✓' if one.satisfied else '✗'} {one.name}: {one.value}" for one in each.conditions)
         yield f"to go: {each.verdict}"
         yield from (f"  - {line}" for line in each.to_go)

@@ -5,7 +5,7 @@ from datetime import timedelta
 from dolt_watch.config.loader import load
 from dolt_watch.config.model import Settings
 from dolt_watch.config.serialization import (
-    Line,
+    SettingLine,
     describe,
     from_canonical_json,
     hash_of_text,
@@ -16,7 +16,7 @@ from dolt_watch.config.serialization import (
 from dolt_watch.targets.settings import TargetSettings
 
 __all__ = [
-    "Line",
+    "SettingLine",
     "Settings",
     "TargetSettings",
     "describe",
@@ -32,7 +32,7 @@ __all__ = [
 
 def duration(text: str, where: str) -> timedelta:
     """A duration given elsewhere than in the settings: '2s', '30m'. Raises SettingsError."""
-    from dolt_watch.config.converters import Given, convert
+    from dolt_watch.config.converters import RawValue, convert
 
-    value: timedelta = convert(Given((where,), text, where, where), "timedelta")
+    value: timedelta = convert(RawValue((where,), text, where, where), "timedelta")
     return value

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dolt_watch.config import beads_folder
-from dolt_watch.config.converters import parse_bool, shown, there
+from dolt_watch.config.converters import exists, format_raw, parse_bool
 from dolt_watch.engines.address import ServerAddress
 from dolt_watch.errors import SettingsError
 
@@ -70,7 +70,7 @@ class _Value(NamedTuple):
     """It is text, of which a number or a truth value is still to be read."""
 
 
-def connection(env: Mapping[str, str], cwd: Path) -> Connection:
+def discover_connection(env: Mapping[str, str], cwd: Path) -> Connection:
     """Return where the database is, as bd would find it from ``cwd``.
 
     Raises:
@@ -92,7 +92,7 @@ class _Places:
         self._read_env_file()
         self._yaml: list[tuple[Path, Mapping[str, Entry]]] | None = None
         path = self.folder / "metadata.json" if self.folder else None
-        self.path = path if path is not None and there(path) else None
+        self.path = path if path is not None and exists(path) else None
         self.metadata = _read(self.path) if self.path else {}
 
     def connection(self) -> Connection:
@@ -120,7 +120,7 @@ class _Places:
 
     def _read_env_file(self) -> None:
         """Add the variables of ``.beads/.env`` that are not set, as bd does."""
-        if self.folder is None or not there(self.folder / beads_folder.ENV_FILE):
+        if self.folder is None or not exists(self.folder / beads_folder.ENV_FILE):
             return
         from dolt_watch.config import dotenv
 
@@ -141,7 +141,7 @@ class _Places:
                 return  # the project's own port is that of a server of its own
         if name == "database" and self.found.source is not None:
             source = self.found.source / "metadata.json"
-            if there(source):
+            if exists(source):
                 yield from self._metadata(name, source, _read(source))
         if self.path:
             yield from self._metadata(name, self.path, self.metadata)
@@ -161,7 +161,7 @@ class _Places:
 
     def _port_file(self, shared: bool) -> Iterator[_Value]:
         folder = self._shared_folder() if shared else self.folder
-        if folder is None or not there(folder / _PORT_FILE):
+        if folder is None or not exists(folder / _PORT_FILE):
             return
         file = folder / _PORT_FILE
         try:
@@ -189,7 +189,7 @@ class _Places:
     def _config_paths(self) -> Iterator[Path]:
         """Yield the config files that exist; the first one that has a key wins."""
         paths: list[Path] = []
-        if self.folder and there(self.folder / "config.yaml"):
+        if self.folder and exists(self.folder / "config.yaml"):
             paths += [self.folder / "config.local.yaml", self.folder / "config.yaml"]
         home, xdg = self.env.get("HOME"), self.env.get("XDG_CONFIG_HOME")
         if home:
@@ -198,7 +198,7 @@ class _Places:
             paths.append(Path(xdg) / "bd" / "config.yaml")
         if home:
             paths.append(Path(home) / ".beads" / "config.yaml")
-        yield from (path for path in dict.fromkeys(paths) if there(path))
+        yield from (path for path in dict.fromkeys(paths) if exists(path))
 
     def _shared(self) -> bool:
         """Return whether bd uses the one server that all projects of this user share."""
@@ -234,7 +234,7 @@ class _Places:
         if not mode and (named or self.env.get("BEADS_DOLT_PORT")):
             return
         assert self.path is not None
-        said = f"dolt_mode is {shown(mode)}" if mode else "dolt_mode is not set, so bd runs embedded"
+        said = f"dolt_mode is {format_raw(mode)}" if mode else "dolt_mode is not set, so bd runs embedded"
         if isinstance(mode, str) and mode.lower() == "proxied-server":
             fix = "name the server behind bd's proxy: DOLT_WATCH_DATABASE=dolt://user@host:port/database"
         else:
@@ -306,7 +306,7 @@ def _read(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError):
         raise SettingsError("metadata.json is not JSON in UTF-8", where=str(path), fix=fix) from None
     if not isinstance(tree, dict):
-        raise SettingsError(f"metadata.json is a JSON object, not {shown(tree)}", where=str(path), fix=fix)
+        raise SettingsError(f"metadata.json is a JSON object, not {format_raw(tree)}", where=str(path), fix=fix)
     return tree
 
 
@@ -349,4 +349,4 @@ def _wrong(given: _Value, expected: str) -> SettingsError:
         fix = "bd dolt set port PORT"
     elif given.key == _PORT_FILE:
         fix = "bd dolt start writes it again"
-    return SettingsError(f"{given.key} is {expected}, not {shown(given.value)}", where=given.where, fix=fix)
+    return SettingsError(f"{given.key} is {expected}, not {format_raw(given.value)}", where=given.where, fix=fix)

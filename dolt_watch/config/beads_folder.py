@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from dolt_watch.config.converters import there
+from dolt_watch.config.converters import exists
 from dolt_watch.errors import SettingsError
 
 FOLDER = ".beads"
@@ -76,7 +76,7 @@ def follow(folder: Path) -> Found:
         SettingsError: the file can't be read.
     """
     file = folder / REDIRECT
-    if not there(file):
+    if not exists(file):
         return Found(folder)
     try:
         lines = file.read_bytes().decode("utf-8").splitlines()
@@ -135,7 +135,7 @@ def _candidates(ups: tuple[Path, ...], root: Path | None, main: Path | None) -> 
             # ignores. bd then uses the main work tree's, if that has a database.
             shared = follow(main).folder if main.is_dir() else None
             inherited = shared is not None and _has_database(shared)
-            if there(own / REDIRECT) or _has_database(own) or not inherited:
+            if exists(own / REDIRECT) or _has_database(own) or not inherited:
                 yield own
             yield main
         yield own
@@ -160,7 +160,7 @@ def _main_beads(root: Path) -> Path | None:
 
 def _is_project(folder: Path) -> bool:
     """Return whether bd takes the folder for a project's, not for one of its user-wide folders."""
-    return there(folder / "metadata.json") or there(folder / "config.yaml") or _has_database(folder)
+    return exists(folder / "metadata.json") or exists(folder / "config.yaml") or _has_database(folder)
 
 
 def _has_database(folder: Path) -> bool:

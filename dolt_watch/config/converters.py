@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dolt_watch.errors import SettingsError
-from dolt_watch.sanitize import outside
+from dolt_watch.sanitize import sanitize
 from dolt_watch.suggestions import suggest
 
 LONGEST = timedelta(days=366)
@@ -28,7 +28,7 @@ _ACTOR_LENGTH = 255
 _SECRETS = ("secret", "token", "password")
 
 
-class Given(NamedTuple):
+class RawValue(NamedTuple):
     """A value as somebody wrote it."""
 
     path: tuple[str, ...]
@@ -48,20 +48,20 @@ class Given(NamedTuple):
     def key(self) -> str:
         return ".".join(self.path)
 
-    def wrong(self, expected: str, fix: str) -> SettingsError:
-        return SettingsError(f"{self.key} is {expected}, not {shown(self.value)}", where=self.where, fix=fix)
+    def type_error(self, expected: str, fix: str) -> SettingsError:
+        return SettingsError(f"{self.key} is {expected}, not {format_raw(self.value)}", where=self.where, fix=fix)
 
 
-def shown(value: Any) -> str:
+def format_raw(value: Any) -> str:
     """As TOML writes it, more or less."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
-        return repr(outside(value, 80))
-    return "a table" if isinstance(value, dict) else outside(str(value), 80)
+        return repr(sanitize(value, 80))
+    return "a table" if isinstance(value, dict) else sanitize(str(value), 80)
 
 
-def there(path: Path) -> bool:
+def exists(path: Path) -> bool:
     """Is there such a file? Raises SettingsError where its folder may not be looked into: settings that cannot be seen must not count as none."""
     try:
         return path.exists()
@@ -75,13 +75,13 @@ def there(path: Path) -> bool:
 def check_name(name: str, what: str, where: str) -> None:
     if not re.fullmatch(_NAME, name):
         raise SettingsError(
-            f"the name of a {what} is letters, digits, '-' and '_' (at most 64), not {shown(name)}",
+            f"the name of a {what} is letters, digits, '-' and '_' (at most 64), not {format_raw(name)}",
             where=where,
             fix=f"rename it, for example [{what}s.agent-2]",
         )
 
 
-def convert(given: Given, kind: str) -> Any:
+def convert(given: RawValue, kind: str) -> Any:
     """``kind`` is the field's annotation, as text; 'secret' is a text that no file holds."""
     reader = READERS.get(kind)
     if reader is None:
@@ -90,31 +90,33 @@ def convert(given: Given, kind: str) -> Any:
     return reader(given)
 
 
-def _example(given: Given, value: str) -> str:
+def _example(given: RawValue, value: str) -> str:
     """How the same line would be right, in the manner of the place where it stands."""
     return f"write {given.path[-1]} = {value}" if given.typed else f"write {value}"
 
 
-def _duration(given: Given) -> timedelta:
+def _duration(given: RawValue) -> timedelta:
     expected = "a duration such as '30m', '2h', '90s' or '1h30m'"
     value = given.value
     if re.fullmatch(r"[+-]?\d+(\.\d+)?", str(value).strip()):
-        raise given.wrong(expected, f"a number needs its unit: write '{str(value).strip().lstrip('+-')}s' for seconds")
+        raise given.type_error(
+            expected, f"a number needs its unit: write '{str(value).strip().lstrip('+-')}s' for seconds"
+        )
     if not isinstance(value, str):
-        raise given.wrong(expected, "write '30s'")
+        raise given.type_error(expected, "write '30s'")
     import durationpy
 
     try:
         duration: timedelta = durationpy.from_str(value)
     except (durationpy.DurationError, OverflowError, ValueError):
-        raise given.wrong(expected, "write '30m'; the units are s, m and h (and ms, d)") from None
+        raise given.type_error(expected, "write '30m'; the units are s, m and h (and ms, d)") from None
     if duration < timedelta(0):
-        raise given.wrong("no negative duration", f"write {value.lstrip('-')!r}")
+        raise given.type_error("no negative duration", f"write {value.lstrip('-')!r}")
     if not duration and given.path[-1] not in _MAY_BE_ZERO:
-        raise given.wrong("a duration of more than 0", "write '30s'")
+        raise given.type_error("a duration of more than 0", "write '30s'")
     most = timedelta(hours=1) if given.path[-1] == "timeout" else LONGEST
     if duration > most:
-        raise given.wrong(f"at most {duration_text(most)}", f"write {duration_text(most)!r} or less")
+        raise given.type_error(f"at most {duration_text(most)}", f"write {duration_text(most)!r} or less")
     return duration
 
 
@@ -137,41 +139,41 @@ def parse_bool(value: Any) -> bool | None:
     return True if word in _TRUE else False if word in _FALSE else None
 
 
-def _boolean(given: Given) -> bool:
+def _boolean(given: RawValue) -> bool:
     value = parse_bool(given.value)
     if value is None or (given.typed and not isinstance(given.value, bool)):
-        raise given.wrong("true or false", _example(given, "true"))
+        raise given.type_error("true or false", _example(given, "true"))
     return value
 
 
-def _integer(given: Given) -> int:
+def _integer(given: RawValue) -> int:
     least = _LEAST.get(given.path[-1], 0)
     expected = f"a whole number from {least} to {_MOST}"
     value = given.value
     if not given.typed and isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,9}", value.strip()):
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= _MOST:
-        raise given.wrong(expected, _example(given, str(max(least, 1))))
+        raise given.type_error(expected, _example(given, str(max(least, 1))))
     return value
 
 
-def _text(given: Given) -> str:
+def _text(given: RawValue) -> str:
     key, value = given.path[-1], given.value
     if not isinstance(value, str):
-        raise given.wrong("text", f'put it in quotes: {key} = "…"')
+        raise given.type_error("text", f'put it in quotes: {key} = "…"')
     if _is_place(given.path):
         value = value.strip()  # as a Secret made by `echo`, or $(cat file), brings them along
     if not value.strip() and key not in _MAY_BE_EMPTY and given.path not in _NOBODY:
         line = "the line" if given.typed else "it"
-        raise given.wrong("text that is not empty", f"leave {line} out for the default")
+        raise given.type_error("text that is not empty", f"leave {line} out for the default")
     if any("\ud800" <= each <= "\udfff" for each in value):
         # An environment variable that is not UTF-8; no database and no JSON could hold it.
-        raise given.wrong("text in UTF-8", "write it in UTF-8")
+        raise given.type_error("text in UTF-8", "write it in UTF-8")
     choices = _CHOICES.get(key)
     if choices and value not in choices:
-        raise given.wrong(f"one of {', '.join(choices)}", suggest(value, choices))
+        raise given.type_error(f"one of {', '.join(choices)}", suggest(value, choices))
     if key.startswith("actor_") and (len(value) > _ACTOR_LENGTH or not value.isprintable()):
-        raise given.wrong(f"a name of at most {_ACTOR_LENGTH} printable characters", "write beads-dispatcher")
+        raise given.type_error(f"a name of at most {_ACTOR_LENGTH} printable characters", "write beads-dispatcher")
     return value
 
 
@@ -180,31 +182,31 @@ def _is_place(path: tuple[str, ...]) -> bool:
     return path[-1].endswith("url") or path[-1] == "database" or path[-1].endswith(_SECRETS)
 
 
-def _number(given: Given) -> float:
+def _number(given: RawValue) -> float:
     value = given.value
     if not given.typed and re.fullmatch(r"[0-9]{1,7}(\.[0-9]{1,6})?", value.strip()):
         value = float(value)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= _MOST:
-        raise given.wrong(f"a number above 0, at most {_MOST}", _example(given, "5"))
+        raise given.type_error(f"a number above 0, at most {_MOST}", _example(given, "5"))
     return float(value)
 
 
-def _path(given: Given) -> Path:
+def _path(given: RawValue) -> Path:
     return (given.folder or Path()) / Path(_text(given)).expanduser()
 
 
-def _list(given: Given) -> tuple[str, ...]:
+def _list(given: RawValue) -> tuple[str, ...]:
     """A list of texts; in the environment and on the command line, as JSON."""
     value = given.value if given.typed else _json(given.value)
     if not isinstance(value, list) or not all(isinstance(each, str) and "\0" not in each for each in value):
-        raise given.wrong("a list of texts", _example(given, '["…", "…"]'))
+        raise given.type_error("a list of texts", _example(given, '["…", "…"]'))
     return tuple(value)
 
 
-def _table(given: Given) -> dict[str, str]:
+def _table(given: RawValue) -> dict[str, str]:
     value = given.value if given.typed else _json(given.value)
     if not isinstance(value, dict) or not all(isinstance(each, str) for each in value.values()):
-        raise given.wrong("a table of texts", _example(given, '{name = "…"}' if given.typed else '{"name": "…"}'))
+        raise given.type_error("a table of texts", _example(given, '{name = "…"}' if given.typed else '{"name": "…"}'))
     return dict(value)
 
 
@@ -217,7 +219,7 @@ def _json(text: str) -> Any:
         return None
 
 
-READERS: dict[str, Callable[[Given], Any]] = {
+READERS: dict[str, Callable[[RawValue], Any]] = {
     "str": _text,
     "secret": _text,
     "bool": _boolean,

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from dolt_watch.config.converters import there
+from dolt_watch.config.converters import exists
 from dolt_watch.engines.address import ServerAddress
 from dolt_watch.errors import SettingsError
 
 
-def password(address: ServerAddress, env: Mapping[str, str], cwd: Path) -> tuple[str, str]:
+def find_password(address: ServerAddress, env: Mapping[str, str], cwd: Path) -> tuple[str, str]:
     """The password ('' for none) and where it came from: ours before beads', the environment before files.
 
     Raises:
@@ -28,7 +28,7 @@ def password(address: ServerAddress, env: Mapping[str, str], cwd: Path) -> tuple
     if not named and not home:
         return "", "default"
     path = cwd / Path(named).expanduser() if named else Path(home or "") / ".config" / "beads" / "credentials"
-    if not named and not there(path):
+    if not named and not exists(path):
         return "", "default"
     value = _credentials(path, address)
     return value, ("BEADS_CREDENTIALS_FILE" if named else "~/.config/beads/credentials") if value else "default"

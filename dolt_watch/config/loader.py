@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from dolt_watch.config import beads_connection, beads_folder, sources, toml_file
-from dolt_watch.config.converters import Given, convert
-from dolt_watch.config.credentials import password, read_secret_file
+from dolt_watch.config.converters import RawValue, convert
+from dolt_watch.config.credentials import find_password, read_secret_file
 from dolt_watch.config.model import NOTIFIABLE_KINDS, Notify, Settings
 from dolt_watch.core.model.rule import Rule
 from dolt_watch.engines.address import FileAddress, ServerAddress, parse_url
@@ -26,7 +26,7 @@ _Table = TypeVar("_Table", bound=Rule | TargetSettings)
 class _Values(NamedTuple):
     """What was given, the winner for each key."""
 
-    by_path: Mapping[tuple[str, ...], Given]
+    by_path: Mapping[tuple[str, ...], RawValue]
     """Path → the last one given."""
     rules: tuple[str, ...]
     """Names, in the file's order."""
@@ -102,24 +102,24 @@ def _notify(values: _Values, targets: Mapping[str, TargetSettings], origins: dic
     ):
         hooks = [name for name, target in targets.items() if target.kind == "webhook"]
         fix = f"one of: {', '.join(hooks)}" if hooks else f'define [targets.{notify.target}] with kind = "webhook"'
-        raise given.wrong("the name of a target of kind webhook", fix)
+        raise given.type_error("the name of a target of kind webhook", fix)
     unknown = sorted(notify.words - set(NOTIFIABLE_KINDS))
     if unknown:
-        raise values.by_path["notify", "on"].wrong(
+        raise values.by_path["notify", "on"].type_error(
             "a list of kinds of decision", f"{unknown[0]}: {suggest(unknown[0], NOTIFIABLE_KINDS)}"
         )
     return notify
 
 
 def _gather(flags: Mapping[str, Any], env: Mapping[str, str], here: Path) -> _Values:
-    path = toml_file.find(flags.get("config") or env.get("DOLT_WATCH_CONFIG") or "", env, here)
-    given = toml_file.read(path, here) if path else []
+    path = toml_file.find_file(flags.get("config") or env.get("DOLT_WATCH_CONFIG") or "", env, here)
+    given = toml_file.read_file(path, here) if path else []
     sources.check_shape(given)
     rules = _names(given, "rules") or ("agent",)
     targets = _names(given, "targets")
     # A kind's own name needs no table, so the environment may set it without one.
     every = dict.fromkeys([*targets, *registry.BUILT_IN])
-    kind_of = {name: sources.kind_of(name, given, env, flags.get("set") or ()) for name in every}
+    kind_of = {name: sources.target_kind(name, given, env, flags.get("set") or ()) for name in every}
     names = {"rules": dict.fromkeys(rules, sources.RULE), "targets": _Keys(kind_of)}
     sources.check_keys(given, names)
     given += sources.from_env(env, names)
@@ -134,7 +134,7 @@ class _Keys(Mapping[str, Mapping[str, str]]):
         self._kind_of = kind_of
 
     def __getitem__(self, name: str) -> Mapping[str, str]:
-        return registry.keys(self._kind_of[name])
+        return registry.setting_types(self._kind_of[name])
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._kind_of)
@@ -143,7 +143,7 @@ class _Keys(Mapping[str, Mapping[str, str]]):
         return len(self._kind_of)
 
 
-def _names(given: Iterable[Given], table: str) -> tuple[str, ...]:
+def _names(given: Iterable[RawValue], table: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(each.path[1] for each in given if each.path[0] == table and len(each.path) > 1))
 
 
@@ -182,13 +182,13 @@ def _targets(
         places = {
             path[2]: each.where for path, each in values.by_path.items() if path[:2] == ("targets", name) and path[2:]
         }
-        default = registry.settings_class(kind)(name=name, kind=kind, places=places)
-        target = _table(default, "targets", registry.keys(kind), values, origins)
-        targets[name] = _filled(target, env, origins)
+        default = registry.settings_class(kind)(name=name, kind=kind, origins=places)
+        target = _table(default, "targets", registry.setting_types(kind), values, origins)
+        targets[name] = _with_fallbacks(target, env, origins)
     return targets
 
 
-def _filled(target: TargetSettings, env: Mapping[str, str], origins: dict[str, str]) -> TargetSettings:
+def _with_fallbacks(target: TargetSettings, env: Mapping[str, str], origins: dict[str, str]) -> TargetSettings:
     """What nobody set, from the file that ``KEY_file`` names, or from the variable that the world knows it by."""
     for each in fields(target):
         key, variable = each.name, each.metadata.get("variable")
@@ -202,7 +202,7 @@ def _filled(target: TargetSettings, env: Mapping[str, str], origins: dict[str, s
             value, origin = env[variable].strip(), variable
         else:
             continue
-        change: dict[str, Any] = {key: value, "places": {**target.places, key: origin}}
+        change: dict[str, Any] = {key: value, "places": {**target.origins, key: origin}}
         target = replace(target, **change)
         origins[f"targets.{target.name}.{key}"] = origin
     return target
@@ -213,9 +213,9 @@ def _address(
 ) -> tuple[ServerAddress | FileAddress, str | None]:
     given = values.by_path.get(("database",))
     if given is None:
-        found = beads_connection.connection(env, here)
+        found = beads_connection.discover_connection(env, here)
         origins |= found.origins
-        secret, origins["password"] = password(found.address, found.env, here)
+        secret, origins["password"] = find_password(found.address, found.env, here)
         return replace(found.address, password=secret), found.project_id
     url = convert(given, "str")
     try:
@@ -233,5 +233,5 @@ def _address(
         return address, None
     # One URL says all of them.
     origins |= {f"database.{each.name}": given.origin for each in fields(address) if each.name != "password"}
-    secret, origins["password"] = password(address, env, here)
+    secret, origins["password"] = find_password(address, env, here)
     return replace(address, password=secret), None

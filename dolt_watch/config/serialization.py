@@ -13,7 +13,7 @@ from dolt_watch.config.model import Settings
 from dolt_watch.config.sources import NOTIFY, RULE, TOP
 from dolt_watch.core.model.rule import Rule
 from dolt_watch.engines.address import FileAddress
-from dolt_watch.sanitize import outside
+from dolt_watch.sanitize import sanitize
 from dolt_watch.targets import registry
 
 HASH_LENGTH = 16
@@ -23,7 +23,7 @@ NOT_HASHED = ("database", "poll")
 """Where, and how often."""
 
 
-class Line(NamedTuple):
+class SettingLine(NamedTuple):
     """One setting as ``dolt_watch config`` shows it."""
 
     key: str
@@ -55,14 +55,14 @@ def from_canonical_json(text: str) -> tuple[tuple[Rule, ...], timedelta]:
     """The rules and ``settle`` that ``to_canonical_json`` said. Raises SettingsError where a value is none that this program takes."""
     import orjson
 
-    from dolt_watch.config.converters import Given, convert
+    from dolt_watch.config.converters import RawValue, convert
 
     tree = orjson.loads(text)
 
     def value(path: tuple[str, ...], kind: str, given: Any) -> Any:
         if given is None or (isinstance(given, str) and kind == "str"):
             return given
-        return convert(Given(path, given, "watch_settings", "watch_settings"), kind)
+        return convert(RawValue(path, given, "watch_settings", "watch_settings"), kind)
 
     rules = tuple(
         Rule(
@@ -98,45 +98,45 @@ def _plain(value: Any) -> Any:
     return duration_text(value) if isinstance(value, timedelta) else value
 
 
-def describe(settings: Settings) -> list[Line]:
+def describe(settings: Settings) -> list[SettingLine]:
     """Every setting, its value and where it came from."""
     return list(_lines(settings))
 
 
-def _lines(settings: Settings) -> Iterator[Line]:
+def _lines(settings: Settings) -> Iterator[SettingLine]:
     address, origins = settings.address, settings.origins
     if isinstance(address, FileAddress):
-        yield Line("database", outside(address.url, _LONGEST_VALUE), origins.get("database", "default"))
+        yield SettingLine("database", sanitize(address.url, _LONGEST_VALUE), origins.get("database", "default"))
     else:
         parts = {each.name: str(each.type) for each in fields(address) if each.name != "password"}
-        yield from _shown(replace(address, tls=address.encrypted), "database", parts, settings)
-        yield Line(
+        yield from _shown(replace(address, tls=address.uses_tls), "database", parts, settings)
+        yield SettingLine(
             "password", _HIDDEN if address.password else _NOT_SET, origins.get("password", "default"), secret=True
         )
-    yield Line("project_id", _text(settings.project_id), origins.get("project_id", "default"))
+    yield SettingLine("project_id", _text(settings.project_id), origins.get("project_id", "default"))
     for key in TOP:
         if key != "database":
-            yield Line(key, _text(getattr(settings, key)), origins.get(key, "default"))
+            yield SettingLine(key, _text(getattr(settings, key)), origins.get(key, "default"))
     yield from _shown(settings.notify, "notify", NOTIFY, settings)
     for rule in settings.rules:
         yield from _shown(rule, f"rules.{rule.name}", RULE, settings)
     for target in settings.targets.values():
-        yield from _shown(target, f"targets.{target.name}", registry.keys(target.kind), settings)
+        yield from _shown(target, f"targets.{target.name}", registry.setting_types(target.kind), settings)
 
 
-def _shown(thing: object, prefix: str, keys: Mapping[str, str], settings: Settings) -> Iterator[Line]:
+def _shown(thing: object, prefix: str, keys: Mapping[str, str], settings: Settings) -> Iterator[SettingLine]:
     for name, kind in keys.items():
         key, given = f"{prefix}.{name}", getattr(thing, name)
         origin = settings.origins.get(key, "default")
         if kind == "secret":
-            yield Line(key, _HIDDEN if given else _NOT_SET, origin, secret=True)
+            yield SettingLine(key, _HIDDEN if given else _NOT_SET, origin, secret=True)
             continue
         value = _text(given)
         if name.endswith("url"):
             # User and password of a URL, and what a query may carry as a token.
             value = re.sub(r"//.*@", f"//{_HIDDEN}@", value)  # to the last '@': a password may hold a '/'
             value = re.sub(r"\?.*", f"?{_HIDDEN}", value)
-        yield Line(key, value, origin)
+        yield SettingLine(key, value, origin)
 
 
 def _text(value: Any) -> str:
@@ -148,4 +148,4 @@ def _text(value: Any) -> str:
         import orjson
 
         value = orjson.dumps(value).decode()
-    return outside(str(_plain(value)), _LONGEST_VALUE)
+    return sanitize(str(_plain(value)), _LONGEST_VALUE)

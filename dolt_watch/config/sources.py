@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 
-from dolt_watch.config.converters import Given, check_name, convert, shown
+from dolt_watch.config.converters import RawValue, check_name, convert, format_raw
 from dolt_watch.config.model import Notify, Settings
 from dolt_watch.core.model.rule import Rule
 from dolt_watch.errors import SettingsError
@@ -25,13 +25,13 @@ TABLES = ("rules", "targets")
 Names = Mapping[str, Mapping[str, Mapping[str, str]]]
 """Table → the names defined in it → the keys that each may have → their types. A target's keys are those of its kind."""
 _SECRET = ("PASSWORD", "PASSWORD_FILE")
-_ELSEWHERE = frozenset({*_SECRET, "CONFIG", "DEBUG", "METRICS_FILE", "PING_URL"})
+OTHER_VARIABLES = frozenset({*_SECRET, "CONFIG", "DEBUG", "METRICS_FILE", "PING_URL"})
 # Kubernetes sets these in every pod of a namespace with a Service named dolt-watch.
 _KUBERNETES = r"SERVICE_(HOST|PORT(_\w+)?)|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?"
 PASSWORD_FIX = "set DOLT_WATCH_PASSWORD, or DOLT_WATCH_PASSWORD_FILE to the path of a file that holds it"
 
 
-def check_shape(givens: Iterable[Given]) -> None:
+def check_shape(givens: Iterable[RawValue]) -> None:
     """Raises SettingsError: a top-level key that there is not, or a value where a table belongs."""
     for given in givens:
         head, depth = given.path[0], len(given.path)
@@ -41,11 +41,11 @@ def check_shape(givens: Iterable[Given]) -> None:
                     "notify is a table [notify]", where=given.where, fix="write a line [notify] above it"
                 )
             if depth > 1:
-                _known(given.path[1], NOTIFY, "key in [notify]", given.where)
+                _require_known(given.path[1], NOTIFY, "key in [notify]", given.where)
         elif head not in TABLES:
             if head == "password":
                 raise SettingsError("a password has no place in settings", where=given.where, fix=PASSWORD_FIX)
-            _known(head, [*TOP, "notify", *TABLES], "key", given.where)
+            _require_known(head, [*TOP, "notify", *TABLES], "key", given.where)
         elif depth < 3 and not isinstance(given.value, dict):
             fix = f"write a line [{head}.NAME] above it"
             raise SettingsError(f"{given.key} is a table [{head}.NAME]", where=given.where, fix=fix)
@@ -53,7 +53,7 @@ def check_shape(givens: Iterable[Given]) -> None:
             check_name(given.path[1], head[:-1], given.where)
 
 
-def check_keys(givens: Iterable[Given], names: Names) -> None:
+def check_keys(givens: Iterable[RawValue], names: Names) -> None:
     """Raises SettingsError: a key that a rule, or this kind of target, does not have."""
     for given in givens:
         if len(given.path) == 3:
@@ -63,19 +63,19 @@ def check_keys(givens: Iterable[Given], names: Names) -> None:
 def _key(path: tuple[str, ...], names: Names, where: str) -> None:
     table, name, key = path
     keys = names[table][name]
-    _known(key, keys, f"key in [{table}.{name}]", where)
+    _require_known(key, keys, f"key in [{table}.{name}]", where)
     if keys[key] == "secret":
         fix = f"set {PREFIX}{table.upper()}_{_env_name(name)}_{key.upper()}, or {key}_file to the path of a file that holds it"
         raise SettingsError(f"a {key} has no place in settings or on a command line", where=where, fix=fix)
 
 
-def _known(word: str, known: Iterable[str], what: str, where: str) -> None:
+def _require_known(word: str, known: Iterable[str], what: str, where: str) -> None:
     names = list(known)
     if word not in names:
-        raise SettingsError(f"no such {what}: {shown(word)}", where=where, fix=suggest(word, names))
+        raise SettingsError(f"no such {what}: {format_raw(word)}", where=where, fix=suggest(word, names))
 
 
-def kind_of(name: str, givens: Iterable[Given], env: Mapping[str, str], assignments: Iterable[str]) -> str:
+def target_kind(name: str, givens: Iterable[RawValue], env: Mapping[str, str], assignments: Iterable[str]) -> str:
     """The kind of the target NAME, the last place winning. It is needed first: which keys its table may have depends on it.
 
     Raises:
@@ -85,20 +85,20 @@ def kind_of(name: str, givens: Iterable[Given], env: Mapping[str, str], assignme
     found = [given for given in givens if given.path == path]
     variable = f"{PREFIX}TARGETS_{_env_name(name)}_KIND"
     if env.get(variable):
-        found.append(Given(path, env[variable], variable, variable))
+        found.append(RawValue(path, env[variable], variable, variable))
     for text in assignments:
         key, _, value = text.partition("=")
         if key.strip() == ".".join(path):
-            found.append(Given(path, value, f"--set {key}", f"--set {key}"))
+            found.append(RawValue(path, value, f"--set {key}", f"--set {key}"))
     if not found:
         return name if name in registry.BUILT_IN else "beadboard"
     kind: str = convert(found[-1], "str")
-    if not registry.exists(kind):
-        raise found[-1].wrong(f"one of {', '.join(registry.known())}", suggest(kind, registry.known()))
+    if not registry.is_kind(kind):
+        raise found[-1].type_error(f"one of {', '.join(registry.kinds())}", suggest(kind, registry.kinds()))
     return kind
 
 
-def from_env(env: Mapping[str, str], names: Names) -> list[Given]:
+def from_env(env: Mapping[str, str], names: Names) -> list[RawValue]:
     """An empty variable counts as not set: that is how manifests switch one off.
 
     Raises:
@@ -107,11 +107,11 @@ def from_env(env: Mapping[str, str], names: Names) -> list[Given]:
     found = []
     for variable in sorted(name for name in env if name.startswith(PREFIX)):
         word = variable.removeprefix(PREFIX)
-        if word in _ELSEWHERE or word.startswith("TEST_") or re.fullmatch(_KUBERNETES, word):
+        if word in OTHER_VARIABLES or word.startswith("TEST_") or re.fullmatch(_KUBERNETES, word):
             continue
         path = _path(word, variable, names)
         if env[variable]:
-            found.append(Given(path, env[variable], variable, variable))
+            found.append(RawValue(path, env[variable], variable, variable))
     return found
 
 
@@ -162,7 +162,7 @@ def _env_name(name: str) -> str:
     return name.upper().replace("-", "_")
 
 
-def from_flags(database: str | None, assignments: Iterable[str], names: Names) -> list[Given]:
+def from_flags(database: str | None, assignments: Iterable[str], names: Names) -> list[RawValue]:
     """``--set KEY=VALUE``, then ``--database``.
 
     Raises:
@@ -182,9 +182,9 @@ def from_flags(database: str | None, assignments: Iterable[str], names: Names) -
             raise SettingsError("a URL with a user or a password has no place on a command line", where=where, fix=fix)
         if not equals:
             fix = "write --set rules.agent.stale_after=15m"
-            raise SettingsError(f"--set takes KEY=VALUE, not {shown(text)}", where="--set", fix=fix)
+            raise SettingsError(f"--set takes KEY=VALUE, not {format_raw(text)}", where="--set", fix=fix)
         if len(path) == 3 and path[0] in TABLES:
-            _known(path[1], names[path[0]], path[0][:-1], where)
+            _require_known(path[1], names[path[0]], path[0][:-1], where)
             _key(path, names, where)
         elif (len(path) != 1 or key not in TOP) and not (path[0] == "notify" and len(path) == 2 and path[1] in NOTIFY):
             every = [
@@ -192,8 +192,8 @@ def from_flags(database: str | None, assignments: Iterable[str], names: Names) -
                 *(f"notify.{k}" for k in NOTIFY),
                 *(f"{table}.{name}.{k}" for table in TABLES for name in names[table] for k in names[table][name]),
             ]
-            raise SettingsError(f"no such setting: {shown(key)}", where=where, fix=suggest(key, every))
-        found.append(Given(path, value, where, where))
+            raise SettingsError(f"no such setting: {format_raw(key)}", where=where, fix=suggest(key, every))
+        found.append(RawValue(path, value, where, where))
     if database is not None:
-        found.append(Given(("database",), database, "--database", "--database"))
+        found.append(RawValue(("database",), database, "--database", "--database"))
     return found

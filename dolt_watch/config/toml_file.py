@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from dolt_watch.config.converters import Given, there
+from dolt_watch.config.converters import RawValue, exists
 from dolt_watch.errors import SettingsError
 
 FILE = "dolt_watch.toml"
@@ -16,13 +16,13 @@ Where = tuple[str, ...]
 _DEEPEST = 3
 
 
-def find(named: str, env: Mapping[str, str], cwd: Path) -> Path | None:
+def find_file(named: str, env: Mapping[str, str], cwd: Path) -> Path | None:
     """``named`` by flag or DOLT_WATCH_CONFIG; else the first one walking up from ``cwd``, beside ``.beads/`` or in it."""
     if named:
         return cwd / Path(named).expanduser()
     beads = [cwd / env["BEADS_DIR"]] if env.get("BEADS_DIR") else []
     for folder in [*(f for up in (cwd, *cwd.parents) for f in (up, up / ".beads")), *(b.parent for b in beads), *beads]:
-        if there(folder / FILE):
+        if exists(folder / FILE):
             return folder / FILE
     return _beside_the_tracker(env, cwd)
 
@@ -36,10 +36,10 @@ def _beside_the_tracker(env: Mapping[str, str], cwd: Path) -> Path | None:
     except SettingsError:
         return None  # raised again where the database is looked for, unless that is named outright
     candidates = (folder.parent / FILE, folder / FILE) if folder else ()
-    return next((path for path in candidates if there(path)), None)
+    return next((path for path in candidates if exists(path)), None)
 
 
-def read(path: Path, cwd: Path) -> list[Given]:
+def read_file(path: Path, cwd: Path) -> list[RawValue]:
     """Everything that the file gives, leaf by leaf, in its order.
 
     Raises:
@@ -75,10 +75,10 @@ def read(path: Path, cwd: Path) -> list[Given]:
     return [_given(leaf, value, lines, path, short) for leaf, value in _leaves(tree)]
 
 
-def _given(leaf: Where, value: Any, lines: dict[Where, int], path: Path, short: str) -> Given:
+def _given(leaf: Where, value: Any, lines: dict[Where, int], path: Path, short: str) -> RawValue:
     # An inline table has its keys on the line of the table.
     line = next((lines[leaf[:n]] for n in range(len(leaf), 0, -1) if leaf[:n] in lines), 1)
-    return Given(leaf, value, f"{short}:{line}", f"{path}:{line}", typed=True, folder=path.absolute().parent)
+    return RawValue(leaf, value, f"{short}:{line}", f"{path}:{line}", typed=True, folder=path.absolute().parent)
 
 
 def _leaves(tree: dict[str, Any], at: Where = ()) -> Iterator[tuple[Where, Any]]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from dolt_watch.beads.feed_query import FeedQuery
 from dolt_watch.checkpoint.poll import PollResult
-from dolt_watch.core.decisions.planner import decide
+from dolt_watch.core.decisions.planner import make_plan
 from dolt_watch.core.decisions.policy import Candidates, Observations, Plan, Policy, Scope
 from dolt_watch.core.model import (
     Capacity,
@@ -36,4 +36,4 @@ class StateSurvey(NamedTuple):
         """The dispatcher's plan, given what the targets say. One that is down takes nothing."""
         known = {name: one._replace(slots=0) if one.down else one for name, one in capacity.items()}
         outside, scope = self.outside._replace(capacity=known), Scope(dispatch=True)
-        return decide(self.state, self.policy, self.now, scope, self.asked, outside)
+        return make_plan(self.state, self.policy, self.now, scope, self.asked, outside)

@@ -13,7 +13,7 @@ from datetime import timedelta
 
 from dolt_watch.controller.messages import log_entry
 from dolt_watch.core.decisions.circuit_breaker import health_of
-from dolt_watch.core.decisions.settlement import recorded, report_of
+from dolt_watch.core.decisions.settlement import encode_answer, settle
 from dolt_watch.core.model import IN_PROGRESS, OPEN, Decision, EntryKind, Rule, entry_payloads
 from dolt_watch.core.model.reason_codes import ReasonCode
 from dolt_watch.core.projection.target_outages import is_resent
@@ -28,7 +28,7 @@ SEND_WINDOW_SECONDS = 30.0
 """Seconds between a claim and the last moment at which its holder may send. The deadline lies a request's time-out behind that."""
 
 
-def dispatch(
+def dispatch_bead(
     decision: Decision, context: DecisionContext, rule: Rule, target: Target, ledger: LedgerWriter
 ) -> Written:  # fmt: skip
     """What became of it: the report that now stands in the ledger. Raises Conflict where the claim did not go through, NotRecorded."""
@@ -46,7 +46,7 @@ def _attempt(
     if site := getattr(target, "site", ""):  # whoever settles it must be there
         claim = claim._replace(detail={**claim.detail, "site": site})
     valid = timedelta(seconds=SEND_WINDOW_SECONDS + target.timeout)
-    claimed = ledger.decide(context, claim, valid)
+    claimed = ledger.append_decision(context, claim, valid)
     after = time.monotonic()
     log_entry(claimed, f"picked bead: {bead.id}")
     attempt = bead._replace(attempt=claim.attempt, token=claim.token, cause=claimed.commit, sent_at=claimed.entry.at)
@@ -60,9 +60,9 @@ def _attempt(
         health = health_of(
             context.state, rule.target, bead.id, now, entry_payloads.Claimed.decode(claim.detail).deferred_note
         )
-        report = report_of(answer, attempt, rule, now, jitter, health)
+        report = settle(answer, attempt, rule, now, jitter, health)
         given = {
-            "now": now.isoformat(), "made": context.state.made, "jitter": jitter, "answer": recorded(answer),
+            "now": now.isoformat(), "made": context.state.made, "jitter": jitter, "answer": encode_answer(answer),
             "health": list(health),
         }  # fmt: skip
         report = report._replace(detail={**report.detail, "given": given})
@@ -72,7 +72,7 @@ def _attempt(
     report = report._replace(
         bead=bead.id, rule=rule.name, attempt=claim.attempt, token=claim.token, cause=claimed.commit
     )
-    written = ledger.report(context, report)
+    written = ledger.append_outcome(context, report)
     for warning in (claimed.warning, written.warning):
         if warning:
             logger.warning(f"warning: {warning}", extra=event_fields(LogEvent.NOTES_FULL, bead=bead.id))
@@ -91,7 +91,7 @@ def _no_longer_matches(
     row = {**claimed.row, "status": OPEN} if again else claimed.row
     before = [row[name] for name in compiled.put_back]
     rows = ledger.engine.query(
-        f"SELECT status, {compiled.when_put_back} FROM issues WHERE id = ?", (*before, claimed.entry.bead)
+        f"SELECT status, {compiled.when_before_claim} FROM issues WHERE id = ?", (*before, claimed.entry.bead)
     )
     if rows and rows[0][0] == IN_PROGRESS and rows[0][1]:
         hold = ledger.unready(context, claimed.entry) if again else None

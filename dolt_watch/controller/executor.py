@@ -21,7 +21,7 @@ from dolt_watch.ledger.writer import Written
 class Executor(Protocol):
     """Who acts on a plan: for real, or telling what would be done."""
 
-    def handle(self, plan: Plan, context: DecisionContext) -> Written | None:
+    def execute(self, plan: Plan, context: DecisionContext) -> Written | None:
         """Handle the first decision; what became of it, None to stop the tick here. Raises Conflict."""
         ...
 

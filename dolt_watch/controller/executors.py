@@ -11,18 +11,18 @@ from dolt_watch.checkpoint.fence import advance_fence
 from dolt_watch.checkpoint.poll import PollResult, TableState
 from dolt_watch.checkpoint.state_store import StateStore
 from dolt_watch.controller.messages import tell_holds
-from dolt_watch.controller.notifications import AGAIN, Notifier
+from dolt_watch.controller.notifications import RETRY_INTERVAL, Notifier
 from dolt_watch.core.decisions.policy import Plan
 from dolt_watch.core.model import GLOBAL, Decision, EntryKind, Phase, Rule, State, entry_payloads
 from dolt_watch.core.model.reason_codes import WORDS, ReasonCode
-from dolt_watch.core.projection.projection import HELD
+from dolt_watch.core.projection.projection import HELD_REASON
 from dolt_watch.engines import Commit
 from dolt_watch.errors import MergeInProgress, MigrationInProgress, NothingToCommit
 from dolt_watch.handlers.stopping import RunStopper
 from dolt_watch.ledger.decision_context import DecisionContext
 from dolt_watch.ledger.writer import LedgerWriter, Written
 from dolt_watch.log_events import LogEvent, event_fields
-from dolt_watch.sanitize import outside
+from dolt_watch.sanitize import sanitize
 
 if TYPE_CHECKING:
     from dolt_watch.targets.protocol import Target
@@ -49,10 +49,10 @@ class LiveExecutor:
         self.notifier = notifier
         self.rules = {rule.name: rule for rule in rules}
 
-    def handle(self, plan: Plan, context: DecisionContext) -> Written | None:
+    def execute(self, plan: Plan, context: DecisionContext) -> Written | None:
         decision = plan.decisions[0]
         if decision.kind is not EntryKind.CLAIM:
-            written = self.ledger.decide(context, decision)
+            written = self.ledger.append_decision(context, decision)
             if written.warning:
                 logger.warning(
                     f"warning: {written.warning}", extra=event_fields(LogEvent.NOTES_FULL, bead=decision.bead)
@@ -62,18 +62,18 @@ class LiveExecutor:
             return written
         if self.stopper is not None:
             self.stopper.leftovers(context.state)
-        from dolt_watch.controller.dispatch import dispatch  # who has nobody to dispatch needs nothing of targets
+        from dolt_watch.controller.dispatch import dispatch_bead  # who has nobody to dispatch needs nothing of targets
 
         rule = self.rules[decision.rule]
-        return dispatch(decision, context, rule, self.targets(rule.target), self.ledger)
+        return dispatch_bead(decision, context, rule, self.targets(rule.target), self.ledger)
 
     def adopt(self, look: PollResult, tables: Sequence[str], beads: Sequence[str]) -> bool:
         """What others left uncommitted becomes a commit of its own, so that nothing is decided on what history does not hold."""
         engine = self.ledger.engine
-        trailers = "".join(f"\nBead: {outside(bead)}" for bead in beads[:50])
+        trailers = "".join(f"\nBead: {sanitize(bead)}" for bead in beads[:50])
         message = f"dolt-watch: adopt uncommitted changes\n\nTables: {', '.join(sorted(tables))}{trailers}"
         with engine.transaction() as tx:
-            if engine.merging():
+            if engine.has_unfinished_merge():
                 raise MergeInProgress()
             if uncommitted_migration(engine, tx.query):  # it may have begun since the look
                 raise MigrationInProgress(NOT_COMMITTED)
@@ -92,7 +92,7 @@ class LiveExecutor:
         self, context: DecisionContext, why: ReasonCode, missing: Sequence[Decision], held: Sequence[str]
     ) -> State | None:
         """One entry at a time, as every decision: whoever looks next finds it in history, whichever worker that is."""
-        look, beads = context.look, len(context.state.beads)
+        look, beads = context.poll, len(context.state.beads)
         if missing:
             decision = missing[0]
             words = f"{decision.bead}: {decision.reason}"
@@ -113,7 +113,7 @@ class LiveExecutor:
                 detail=detail,
             )
             logger.info(f"{reason}; state made anew at {look.head[:8]}", extra=event_fields(LogEvent.RESYNC))
-        self.ledger.decide(context, decision)
+        self.ledger.append_decision(context, decision)
         return None
 
     def record_reprocess(self, context: DecisionContext, commit: Commit, by: str) -> None:
@@ -129,18 +129,21 @@ class LiveExecutor:
             detail=detail,
             reason_code=ReasonCode.REQUESTED,
         )
-        self.ledger.decide(context, decision)
+        self.ledger.append_decision(context, decision)
         logger.info(reason, extra=event_fields(LogEvent.REPROCESS))
 
     def save(
         self, store: StateStore, look: PollResult, seen: Mapping[str, TableState], due: Mapping[str, Any], *more: Any
     ) -> None:
         if self.stopper is not None:
-            self.stopper.leftovers(store.state(look))
+            self.stopper.leftovers(store.load(look))
         if store.outbox:
             store.keep_notices(self.notifier.flush(store.outbox) if self.notifier is not None else [])
         if store.outbox:
-            due = {**due, "dispatch": min(filter(None, (due.get("dispatch"), self.ledger.clock.now(look.now) + AGAIN)))}
+            due = {
+                **due,
+                "dispatch": min(filter(None, (due.get("dispatch"), self.ledger.clock.now(look.now) + RETRY_INTERVAL))),
+            }
         store.save(look, seen, due, *more)
 
 
@@ -152,7 +155,7 @@ def under_way(actor: object) -> Decision | None:
 class Reading:
     """The actor of a command that only reads: it logs, writes and sends nothing."""
 
-    def handle(self, plan: Plan, context: DecisionContext) -> Written | None:
+    def execute(self, plan: Plan, context: DecisionContext) -> Written | None:
         return None
 
     def adopt(self, look: PollResult, tables: Sequence[str], beads: Sequence[str]) -> bool:
@@ -161,13 +164,13 @@ class Reading:
     def record_rebuild(
         self, context: DecisionContext, why: ReasonCode, missing: Sequence[Decision], held: Sequence[str]
     ) -> State | None:
-        from dolt_watch.history.rebuild import restored
+        from dolt_watch.history.rebuild import preview_restored
 
         state, now = context.state, context.now
         beads = dict(state.beads)
         for bead in held:
-            beads[bead] = beads[bead]._replace(phase=Phase.HELD, since=now, reason=HELD)
-        return state._replace(beads=restored(beads, missing, state.commit, now))
+            beads[bead] = beads[bead]._replace(phase=Phase.HELD, since=now, reason=HELD_REASON)
+        return state._replace(beads=preview_restored(beads, missing, state.commit, now))
 
     def record_reprocess(self, context: DecisionContext, commit: Commit, by: str) -> None:
         return None
@@ -179,7 +182,7 @@ class Reading:
 class DryRunExecutor(Reading):
     """A dry run: the same loop, whose actor only logs what it would do."""
 
-    def handle(self, plan: Plan, context: DecisionContext) -> Written | None:
+    def execute(self, plan: Plan, context: DecisionContext) -> Written | None:
         for decision in plan.decisions:
             verb = "dispatch" if decision.kind is EntryKind.CLAIM else decision.kind.value
             detail = f": {decision.reason}" if decision.reason else f" under rule {decision.rule}"

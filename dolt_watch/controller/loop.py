@@ -16,19 +16,19 @@ from dolt_watch.beads import feed_query
 from dolt_watch.beads.migration import NOT_COMMITTED
 from dolt_watch.beads.queue_readiness import other_matching_rules, unready_until_enough
 from dolt_watch.beads.uncommitted import uncommitted
-from dolt_watch.checkpoint.poll import Poller, PollResult, TableState, idle, log_idle
+from dolt_watch.checkpoint.poll import Poller, PollResult, TableState, is_idle, log_idle
 from dolt_watch.checkpoint.state_store import StateStore
 from dolt_watch.clock import Clock
 from dolt_watch.controller.context import StateSurvey
 from dolt_watch.controller.executor import Executor
-from dolt_watch.controller.messages import log_entry, tell
-from dolt_watch.controller.observer import World, has_uncommitted_readiness_rows, read_uncommitted
-from dolt_watch.controller.reap_table import watched
+from dolt_watch.controller.messages import log_entry, log_holds
+from dolt_watch.controller.observer import Observer, has_uncommitted_readiness_rows, read_uncommitted
+from dolt_watch.controller.reap_table import reap_table
 from dolt_watch.controller.state_tracker import StateTracker
 from dolt_watch.controller.tick_result import TickResult
 from dolt_watch.core.decisions.circuit_breaker import OUTAGE, postpone_tries
 from dolt_watch.core.decisions.hold_reasons import in_line
-from dolt_watch.core.decisions.planner import decide, select_candidates, settling
+from dolt_watch.core.decisions.planner import make_plan, select_candidates, settle_wait
 from dolt_watch.core.decisions.policy import Candidates, Observations, Policy, Scope
 from dolt_watch.core.model import EMPTY, EntryKind, HoldReason, State
 from dolt_watch.engines import Commit, Engine
@@ -42,13 +42,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-TRIES = 40
+MAX_CONFLICTS = 40
 """Conflicts in a row, each since somebody else got ahead, before a tick leaves the rest to them."""
 
-STUCK = 5
+CONFLICTS_BEFORE_CHECK = 5
 """Conflicts in a row before a tick asks whether anything moved. Where nothing did, it is this bead: the others go on, and the tick fails."""
 
-LONGEST = 0.5
+MAX_BACKOFF_SECONDS = 0.5
 """Seconds that a worker which lost a race waits at most: a round may have been long because a target was slow to answer."""
 
 
@@ -94,7 +94,7 @@ class ControlLoop:
         self.engine, self.policy = engine, policy
         self.actor, self.clock = actor, clock
         self.adopt = adopt
-        self.patient = patient
+        self.wait_for_settle = patient
         self.project_id = project_id
         self.looker = looker or Poller(engine)
         self.store = StateStore(engine, worker, clock)
@@ -108,7 +108,7 @@ class ControlLoop:
             notified=notified,
             turning=turning,
         )
-        self.world = World(engine, policy, targets)
+        self.world = Observer(engine, policy, targets)
         self.poll = poll
         self._checked = False
         self._deciding = ""
@@ -131,16 +131,16 @@ class ControlLoop:
         ``first``: a look that was had already. ``stop``: asked before each round. ``thorough``: have a round even where nothing is due.
         """
         outcome, skip, stuck = TickResult(), set[str](), dict[str, Conflict]()
-        patient, conflicts = self.patient, 0
+        patient, conflicts = self.wait_for_settle, 0
         while not stop():
             self._deciding = ""
-            look, first = first or self.looker.look(), None
+            look, first = first or self.looker.poll(), None
             self.now = now = self.clock.now(look.now)
             self._due = look.due
             if (
                 not thorough
-                and not self.store.ahead(look)
-                and idle(look, now, self.policy.settings_hash, scope.kinds, self.policy.settle, self.adopt)
+                and not self.store.has_unsaved(look)
+                and is_idle(look, now, self.policy.settings_hash, scope.kinds, self.policy.settle, self.adopt)
             ):
                 if not outcome.rounds:
                     outcome.down |= log_idle(look, scope.kinds)
@@ -149,7 +149,7 @@ class ControlLoop:
                 self.present.begin()
             outcome.rounds, thorough, begun = outcome.rounds + 1, False, time.monotonic()
             try:
-                more, wait = self._round(look, now, scope, outcome, skip, stuck, patient)
+                more, wait = self._iterate(look, now, scope, outcome, skip, stuck, patient)
             except MergeInProgress as error:
                 log_condition(logger, logging.INFO, f"{error.message} — skipping tick", LogEvent.MERGING)
                 return outcome
@@ -157,27 +157,29 @@ class ControlLoop:
                 log_condition(logger, logging.INFO, error.message, LogEvent.MIGRATING)
                 return outcome
             except SchemaChanged:
-                if self.present.columns_anew:
+                if self.present.recompile_rules:
                     raise
                 self.present.forget_columns()
                 continue
             except Conflict as error:
                 conflicts += 1
                 outcome.add_conflict()
-                if conflicts % STUCK == 0 and not self._others_committed(look):
+                if conflicts % CONFLICTS_BEFORE_CHECK == 0 and not self._others_committed(look):
                     if not self._deciding:
                         raise _no_way(error) from error
                     stuck[self._deciding], conflicts = error, 0
                     skip.add(self._deciding)
                     continue
-                if conflicts > TRIES:
-                    words = f"others got ahead {TRIES} times in a row — leaving the rest to them"
+                if conflicts > MAX_CONFLICTS:
+                    words = f"others got ahead {MAX_CONFLICTS} times in a row — leaving the rest to them"
                     log_condition(logger, logging.INFO, words, LogEvent.OVERTAKEN)
                     return outcome
                 from random import uniform  # 1 ms of every tick that meets nobody
 
                 # Theirs takes about as long as ours did: several workers that come again at once would only lose to one another.
-                self.clock.sleep(uniform(0, min((time.monotonic() - begun) * 2 ** min(conflicts, 3), LONGEST)))
+                self.clock.sleep(
+                    uniform(0, min((time.monotonic() - begun) * 2 ** min(conflicts, 3), MAX_BACKOFF_SECONDS))
+                )
                 continue
             conflicts = 0
             if wait:
@@ -197,46 +199,46 @@ class ControlLoop:
 
     def _others_committed(self, look: PollResult) -> bool:
         """Did somebody else decide or commit since?"""
-        now = self.looker.look()
+        now = self.looker.poll()
         return (now.head, now.fence) != (look.head, look.fence)
 
-    def peek(self) -> tuple[State, datetime]:
+    def current_state(self) -> tuple[State, datetime]:
         """The state at HEAD, and the time: for commands that only read."""
-        look = self.looker.look()
+        look = self.looker.poll()
         now = self.clock.now(look.now)
         return self._at_head(look, now), now
 
     def decision_context(self) -> DecisionContext:
         """Return the context of a person's decision. Raises MergeInProgress: nothing can be written then."""
-        look = self.looker.look()
+        look = self.looker.poll()
         if look.merging:
             raise MergeInProgress()
         now = self.clock.now(look.now)
-        return self.present.context(look, self._at_head(look, now), now, self.present.lens(look))
+        return self.present.context(look, self._at_head(look, now), now, self.present.feed_query(look))
 
     def _at_head(self, look: PollResult, now: datetime) -> State:
         check_database(self.engine, self.project_id)
         self.present.begin()
         try:
-            state = self.present.state(look, now, self.present.lens(look))
+            state = self.present.state_at_head(look, now, self.present.feed_query(look))
         except SchemaChanged:
             self.present.forget_columns()
-            state = self.present.state(look, now, self.present.lens(look))
+            state = self.present.state_at_head(look, now, self.present.feed_query(look))
         if state is None:
             raise RuntimeError("a command that only reads was given somebody who acts")
         return state
 
     def survey(self, scope: Scope) -> StateSurvey:
         """What would be decided now, and why not the rest; the targets' capacity taken as free."""
-        look = self.looker.look()
+        look = self.looker.poll()
         now = self.clock.now(look.now)
         state = self._at_head(look, now)
-        lens = self.present.lens(look)
+        lens = self.present.feed_query(look)
         policy = self._with_queue_order(lens)
         asked = select_candidates(state, policy, now, scope)
         outside = Observations(holds=self._gates(look, state, now, policy, asked, lens))
-        plan = decide(state, policy, now, Scope(dispatch=scope.dispatch), asked, outside)
-        merging = self.engine.merging()
+        plan = make_plan(state, policy, now, Scope(dispatch=scope.dispatch), asked, outside)
+        merging = self.engine.has_unfinished_merge()
         lag = timedelta(seconds=self.present.lag[1] if look.head != look.commit else 0.0)
         return StateSurvey(
             look=look,
@@ -261,7 +263,7 @@ class ControlLoop:
         lens: feed_query.FeedQuery,
     ) -> dict[str, HoldReason]:
         """What the rows say of every bead in line: a tick asks only as far as it has slots."""
-        seen, queues = self.present.seen(look, now), in_line(state, policy, asked)
+        seen, queues = self.present.table_states(look, now), in_line(state, policy, asked)
         loose = read_uncommitted(self.engine, look.head, seen, lens).rows
         names = [rule.name for rule in policy.rules]
         since = {table: one.since for table, one in seen.items()}
@@ -277,24 +279,24 @@ class ControlLoop:
         """Reprocess: the cursor goes back to a commit of HEAD's history, with the state made anew there, so that the next tick folds everything after
         it again and acts on what is due and undecided. What was decided comes back through the feed, and is not done again. Raises Conflict.
         """
-        look = self.looker.look()
+        look = self.looker.poll()
         now = self.clock.now(look.now)
         check_database(self.engine, self.project_id)
         if look.merging:
             raise MergeInProgress()
         from dolt_watch.history.rebuild import rebuild_state
 
-        lens = self.present.lens(look)
+        lens = self.present.feed_query(look)
         found = rebuild_state(self.engine, commit.hash, commit.date, self.policy.rules, lens.rules, lens.columns)
         context = self.present.context(look, found.state, now, lens)
         self.actor.record_reprocess(context, commit, by)
-        look = self.looker.look()
-        self.store.advance(look, found.state, None)
+        look = self.looker.poll()
+        self.store.stage(look, found.state, None)
         self._save(look, now, {}, Candidates())
 
     # -- one round --------------------------------------------------------------------------------------------------
 
-    def _round(
+    def _iterate(
         self, look: PollResult, now: datetime, scope: Scope, outcome: TickResult, skip: set[str], stuck: Collection[str], patient: bool
     ) -> tuple[bool, float]:  # fmt: skip
         """(go on, seconds to wait first). ``stuck``: beads about whom nothing can be written. Raises Conflict."""
@@ -303,14 +305,14 @@ class ControlLoop:
             self._checked = True
         if look.merging:
             raise MergeInProgress()
-        lens = self.present.lens(look)
-        state = self.present.state(look, now, lens)
+        lens = self.present.feed_query(look)
+        state = self.present.state_at_head(look, now, lens)
         if state is None:
             return True, 0
         if outcome.rounds == 1:
             outcome.lag = self.present.lag
         self.state = state
-        seen = self.present.seen(look, now)
+        seen = self.present.table_states(look, now)
         policy = self._with_queue_order(lens)
         dirty, migration, loose = read_uncommitted(self.engine, look.head, seen, lens)
         if migration:
@@ -331,15 +333,15 @@ class ControlLoop:
                 return True, (settled - now).total_seconds()
         asked = select_candidates(state, policy, now, scope, skip)
         self._due = asked.due
-        outside = self.world.ask(look, asked, now, lens, seen, loose, outcome)
-        plan = decide(state, policy, now, scope, asked, outside)
+        outside = self.world.observe(look, asked, now, lens, seen, loose, outcome)
+        plan = make_plan(state, policy, now, scope, asked, outside)
         moved = postpone_tries(state, policy, now, asked, outside) if scope.dispatch and not plan.decisions else None
         if moved is not None:  # tried in vain, which history need not hold
-            self.store.advance(look, moved, ())
+            self.store.stage(look, moved, ())
             self.state = state = moved
             asked = select_candidates(state, policy, now, scope, skip)
             self._due = asked.due
-            plan = decide(state, policy, now, scope, asked, outside)
+            plan = make_plan(state, policy, now, scope, asked, outside)
         if stuck:
             plan = plan._replace(decisions=tuple(one for one in plan.decisions if one.bead not in stuck))
         if migration.intersection(("issues", "events")):  # a decision's commit takes these two along
@@ -347,9 +349,9 @@ class ControlLoop:
             plan = plan._replace(decisions=(), holds={**plan.holds, **held})
         outcome.holds = plan.holds
         if scope.reap:
-            outcome.watched = watched(state, plan, outside.verdicts, now)
+            outcome.reap_table = reap_table(state, plan, outside.verdicts, now)
         if not plan.decisions:
-            wait = settling(asked, policy, now) if patient and scope.dispatch else 0.0
+            wait = settle_wait(asked, policy, now) if patient and scope.dispatch else 0.0
             if not wait:
                 outcome.failed += "stopped" in plan.gates
                 whole = (hold for holds in plan.rules.values() for hold in holds)
@@ -357,10 +359,10 @@ class ControlLoop:
                 self.store.set_down(down)
                 outcome.down |= scope.dispatch and bool(down)
                 self._save(look, now, seen, asked)
-                tell(state, plan, self.policy, now, scope, outside.capacity)
+                log_holds(state, plan, self.policy, now, scope, outside.capacity)
             return bool(wait), wait
         self._deciding = plan.decisions[0].bead
-        written = self.actor.handle(plan, self.present.context(look, state, now, lens))
+        written = self.actor.execute(plan, self.present.context(look, state, now, lens))
         if written is None:
             return False, 0
         if plan.decisions[0].kind is EntryKind.CLAIM:
@@ -387,5 +389,6 @@ class ControlLoop:
 def _no_way(error: Conflict, bead: str = "") -> Conflict:
     where = f" to {bead}" if bead else ""
     return Conflict(
-        f"no way through{where} in {STUCK} tries, though nobody got ahead: {error.message}", fix="run it again"
+        f"no way through{where} in {CONFLICTS_BEFORE_CHECK} tries, though nobody got ahead: {error.message}",
+        fix="run it again",
     )

@@ -7,18 +7,18 @@ from dataclasses import dataclass
 
 from dolt_watch.controller.loop import ControlLoop
 from dolt_watch.core.decisions.manual_actions import Answer, Found
-from dolt_watch.core.model import Decision, Entry
+from dolt_watch.core.model import Decision, LedgerEntry
 from dolt_watch.engines import Engine
 from dolt_watch.errors import Conflict, MergeInProgress
 from dolt_watch.ledger.codec import ENTRY_COLUMNS, decode_entry
-from dolt_watch.ledger.writer import PATIENCE, LedgerWriter
+from dolt_watch.ledger.writer import OUTCOME_TIMEOUT_SECONDS, LedgerWriter
 
 TRIES = 40
 """Conflicts in a row with other workers before it is given up."""
 
 
 @dataclass(frozen=True)
-class ByHand:
+class ManualActions:
     """``loop``: one that acts on nothing; ``ledger``: writes to the same database."""
 
     loop: ControlLoop
@@ -35,7 +35,7 @@ class ByHand:
                 return self._once(bead, decide)
             except Conflict as error:
                 merging = isinstance(error, MergeInProgress)
-                if (waited >= PATIENCE) if merging else (tries >= TRIES):
+                if (waited >= OUTCOME_TIMEOUT_SECONDS) if merging else (tries >= TRIES):
                     error.with_fix("run it again")
                     raise
                 tries += not merging
@@ -45,18 +45,18 @@ class ByHand:
 
     def _once(self, bead: str, decide: Callable[[Found], Answer]) -> Answer:
         context = self.loop.decision_context()
-        engine, head = self.ledger.engine, context.look.head
+        engine, head = self.ledger.engine, context.poll.head
         rows = engine.query(f"SELECT status FROM issues AS OF '{head}' WHERE id = ?", (bead,))
         status = str(rows[0][0]) if rows else None
         last = last_entry(engine, bead)
         found = Found(bead, context.state.beads.get(bead), status, last, head, context.now)
         answer = decide(found)
         if isinstance(answer, Decision):
-            self.ledger.decide(context, answer)
+            self.ledger.append_decision(context, answer)
         return answer
 
 
-def last_entry(engine: Engine, bead: str) -> Entry | None:
+def last_entry(engine: Engine, bead: str) -> LedgerEntry | None:
     """The last entry of a bead's stream."""
     columns = ", ".join(ENTRY_COLUMNS)
     rows = engine.query(

@@ -12,23 +12,23 @@ from dolt_watch.controller.reap_table import _off
 from dolt_watch.controller.tick_result import logger
 from dolt_watch.core.decisions.dispatch_policy import orphaned_pauses
 from dolt_watch.core.decisions.hold_reasons import own_reason, rule_words
-from dolt_watch.core.decisions.policy import Plan, Policy, Scope, paused
-from dolt_watch.core.decisions.reap_policy import last_sign, stale_at
+from dolt_watch.core.decisions.policy import Plan, Policy, Scope, active_pause
+from dolt_watch.core.decisions.reap_policy import last_activity, stale_at
 from dolt_watch.core.model import (
     EMPTY,
     Bead,
     Capacity,
-    Entry,
     EntryKind,
+    LedgerEntry,
     Phase,
     Rule,
     State,
     entry_payloads,
 )
-from dolt_watch.core.projection.event_deriver import SKEW
+from dolt_watch.core.projection.event_deriver import MAX_CLOCK_SKEW
 from dolt_watch.ledger.writer import Written
 from dolt_watch.log_events import LogEvent, event_fields, log_condition
-from dolt_watch.timestamps import ago, exact, minutes
+from dolt_watch.timestamps import exact, format_span, whole_minutes
 
 LISTED = 20
 """Of the beads that one gate holds, a tick names so many; of the rest it says how many. `status` names all."""
@@ -50,7 +50,7 @@ def log_entry(written: Written, words: str = "") -> None:
     )
 
 
-def _words(entry: Entry) -> str:
+def _words(entry: LedgerEntry) -> str:
     match entry.kind:
         case EntryKind.DISPATCHED:
             return f"dispatched {entry.bead} as job {entry.job}"
@@ -59,7 +59,7 @@ def _words(entry: Entry) -> str:
             if ended := reaped.ended:
                 return f"REAPED {entry.bead} (job {entry.job} ended {ended})"
             idle = timedelta(seconds=reaped.idle_seconds)
-            stale = f"{minutes(idle)}m" if minutes(idle) else exact(idle)
+            stale = f"{whole_minutes(idle)}m" if whole_minutes(idle) else exact(idle)
             return f"REAPED {entry.bead} (stale {stale})"
         case EntryKind.BUSY:
             return f"{entry.bead}: target busy ({entry.reason}) — open again"
@@ -71,7 +71,7 @@ def _words(entry: Entry) -> str:
         case EntryKind.RECOVERED:
             over = entry_payloads.OutageChange.decode(entry.detail)
             since = over.since or entry.at
-            return f"target {over.target} answers again, after {ago(entry.at - since)}"
+            return f"target {over.target} answers again, after {format_span(entry.at - since)}"
         case EntryKind.STOPPED:
             return f"{entry.bead}: {entry.reason}: rule {entry.rule} stops; mend it, then `dolt_watch resume`"
         case _:
@@ -104,17 +104,19 @@ def tell_holds(state: State, plan: Plan) -> None:
             log_condition(logger, logging.INFO, words, LogEvent.HOLDING, gate=gate)
 
 
-def tell(
+def log_holds(
     state: State, plan: Plan, policy: Policy, now: datetime, scope: Scope, capacity: Mapping[str, Capacity] = EMPTY
 ) -> None:  # fmt: skip
     if scope.dispatch:
         if not any(bead.matches for bead in state.beads.values()):
             log_condition(logger, logging.INFO, NO_BEADS, LogEvent.NONE_ELIGIBLE)
         tell_holds(state, plan)
-    ahead = [bead for bead in state.beads.values() if bead.matched_at is not None and bead.matched_at > now + SKEW]
+    ahead = [
+        bead for bead in state.beads.values() if bead.matched_at is not None and bead.matched_at > now + MAX_CLOCK_SKEW
+    ]
     if ahead and scope.dispatch:
         first, more = ahead[0], f" and {len(ahead) - 1} more" if len(ahead) > 1 else ""
-        by = ago((first.matched_at or now) - now)
+        by = format_span((first.matched_at or now) - now)
         words = f"warning: {first.id}{more} matched {by} in the future: a clock is wrong, so that counts as settled"
         log_condition(logger, logging.WARNING, words, LogEvent.CLOCK, bead=first.id)
     for pause in orphaned_pauses(state, policy, now):
@@ -132,11 +134,11 @@ def tell(
         spared = _spared(state, plan, bead, rule, now)
         words = f"keeping {bead.id} ({spared or age_words(bead, rule, now)})"
         logger.info(words, extra=event_fields(LogEvent.KEEPING, steady=spared, bead=bead.id))
-        if bead.sign is not None and abs(timedelta(seconds=bead.sign.off)) > SKEW:
+        if bead.sign is not None and abs(timedelta(seconds=bead.sign.off)) > MAX_CLOCK_SKEW:
             words = f"warning: a {bead.sign.what} of {bead.id} by {bead.sign.who} is dated {_off(bead.sign.off)}: a clock or a zone is wrong; its commit's date counts"
             log_condition(logger, logging.WARNING, words, LogEvent.CLOCK, bead=bead.id, sign=bead.sign.commit)
-        if last_sign(bead) > now + SKEW:
-            words = f"warning: the last sign of {bead.id} lies {ago(last_sign(bead) - now)} in the future: a clock is wrong, so it cannot be called silent"
+        if last_activity(bead) > now + MAX_CLOCK_SKEW:
+            words = f"warning: the last sign of {bead.id} lies {format_span(last_activity(bead) - now)} in the future: a clock is wrong, so it cannot be called silent"
             logger.warning(words, extra=event_fields(LogEvent.CLOCK, steady="future", bead=bead.id))
 
 
@@ -145,7 +147,7 @@ def _spared(state: State, plan: Plan, bead: Bead, rule: Rule, now: datetime) -> 
     hold = plan.holds.get(bead.id)
     if hold is not None:
         return hold.why
-    pause = paused(state, rule.name, now, reaping=True)
+    pause = active_pause(state, rule.name, now, reaping=True)
     if pause is not None and stale_at(bead, rule) <= now:
         return f"reaping is paused by {pause.by}: {pause.reason}"
     return ""
@@ -153,7 +155,7 @@ def _spared(state: State, plan: Plan, bead: Bead, rule: Rule, now: datetime) -> 
 
 def age_words(bead: Bead, rule: Rule, now: datetime) -> str:
     """Its silence against what is allowed, as the original says it; to the second where whole minutes would lie."""
-    age = now - last_sign(bead)
-    if minutes(age) < minutes(rule.stale_after):
-        return f"age {minutes(age)}m < {minutes(rule.stale_after)}m"
-    return f"age {exact(age)} < {exact(stale_at(bead, rule) - last_sign(bead))}"
+    age = now - last_activity(bead)
+    if whole_minutes(age) < whole_minutes(rule.stale_after):
+        return f"age {whole_minutes(age)}m < {whole_minutes(rule.stale_after)}m"
+    return f"age {exact(age)} < {exact(stale_at(bead, rule) - last_activity(bead))}"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Protocol
 
-from dolt_watch.core.model import Entry
+from dolt_watch.core.model import LedgerEntry
 from dolt_watch.errors import SettingsError
 from dolt_watch.log_events import LogEvent, log_condition
 
@@ -16,18 +16,18 @@ logger = logging.getLogger(__name__)
 TYPE = "dev.dolt-watch.decision"
 TIMEOUT = 5.0
 """Seconds that telling may hold up a tick. Where it fails once, the rest waits for another tick."""
-AGAIN = timedelta(minutes=1)
-MOST = 500
+RETRY_INTERVAL = timedelta(minutes=1)
+MAX_QUEUED = 500
 """That wait. Older ones are dropped then, with a warning: the ledger has them."""
 
 
 class Receiver(Protocol):
     """What a webhook can do besides dispatching."""
 
-    def tell(self, id: str, told: Mapping[str, Any], timeout: float) -> Any: ...
+    def deliver(self, id: str, told: Mapping[str, Any], timeout: float) -> Any: ...
 
 
-def notice(entry: Entry) -> dict[str, Any]:
+def build_notice(entry: LedgerEntry) -> dict[str, Any]:
     """What is told of an entry. Its ``id`` is the same each time: the receiver deduplicates by it."""
     return {
         "id": f"{entry.bead}:{entry.version}:{int(entry.at.timestamp() * 1e6)}", "bead": entry.bead, "version": entry.version,
@@ -47,9 +47,11 @@ class Notifier:
 
     def flush(self, waiting: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
         """Tell what waits; what could not be told."""
-        rest = list(waiting[-MOST:])
-        if len(waiting) > MOST:
-            self._say(f"{len(waiting) - MOST} notices were given up: nobody took them; the ledger has their decisions")
+        rest = list(waiting[-MAX_QUEUED:])
+        if len(waiting) > MAX_QUEUED:
+            self._say(
+                f"{len(waiting) - MAX_QUEUED} notices were given up: nobody took them; the ledger has their decisions"
+            )
         while rest:
             notice = rest[0]
             told = {"type": TYPE, "subject": notice["bead"], "data": {k: v for k, v in notice.items() if k != "id"}}
@@ -59,7 +61,7 @@ class Notifier:
                 where = f" ({error.where})" if error.where else ""
                 self._say(f"{len(rest)} notices wait, nobody can be told: {error.message}{where}")
                 break
-            exchange = receiver.tell(str(notice["id"]), told, TIMEOUT)
+            exchange = receiver.deliver(str(notice["id"]), told, TIMEOUT)
             if exchange.trouble is None and exchange.status == 410:
                 self._say(f"whoever hears of decisions is gone (HTTP 410): {len(rest)} notices were given up")
                 return []

@@ -26,15 +26,15 @@ if TYPE_CHECKING:
     from dolt_watch.targets.protocol import Target
 
 
-class World:
+class Observer:
     """The rows as they are, and the targets by name."""
 
     def __init__(self, engine: Engine, policy: Policy, targets: Callable[[str], Target]) -> None:
         self.engine, self.policy, self.targets = engine, policy, targets
-        self._heard: dict[str, tuple[datetime, JobReport]] = {}
+        self._last_asked: dict[str, tuple[datetime, JobReport]] = {}
         """Token → when its target was last asked about it, and the answer."""
 
-    def ask(
+    def observe(
         self, look: PollResult, asked: Candidates, now: datetime, lens: feed_query.FeedQuery, seen: Mapping[str, TableState], loose: Sequence[Any],
         outcome: TickResult,
     ) -> Observations:  # fmt: skip
@@ -69,10 +69,10 @@ class World:
                 verdicts[bead.id] = self.targets(named.target).verdict(bead.job, bead.sent_at)
         verdicts |= settled
         verdicts |= self._ended(asked.jobs, now, {row.bead for row in loose})
-        self._heard = {
+        self._last_asked = {
             bead.token: heard
             for bead in (*asked.jobs, *asked.unsettled)
-            if (heard := self._heard.get(bead.token)) is not None
+            if (heard := self._last_asked.get(bead.token)) is not None
         }
         return Observations(capacity, holds, verdicts, leases, _drawn() if capacity else 0.0)
 
@@ -89,7 +89,7 @@ class World:
             report = self._last_report(bead, now)
             if report is None:
                 report = self._settle(bead, self.targets(rule.target))
-                self._heard[bead.token] = (now, report)
+                self._last_asked[bead.token] = (now, report)
             if report is not _NOT_HERE:
                 found[bead.id] = report
         return found
@@ -112,7 +112,7 @@ class World:
 
         One decision is made at a time: reports on other beads are kept until their turn.
         """
-        at, report = self._heard.get(bead.token, (None, None))
+        at, report = self._last_asked.get(bead.token, (None, None))
         return report if at is not None and at + RECHECK_INTERVAL > now else None
 
     def _ended(self, jobs: Sequence[Bead], now: datetime, loose: Collection[str]) -> dict[str, JobReport]:
@@ -120,12 +120,12 @@ class World:
         found = {}
         for bead in jobs:
             rule = self.policy.rule(bead.rule)
-            if rule is None or rule.target not in self.policy.telling or bead.id in loose:
+            if rule is None or rule.target not in self.policy.job_reporting_targets or bead.id in loose:
                 continue
             report = self._last_report(bead, now)
             if report is None:
                 report = self.targets(rule.target).verdict(bead.job, bead.sent_at)
-                self._heard[bead.token] = (now, report)
+                self._last_asked[bead.token] = (now, report)
             if report.failed or report.verdict is Verdict.FINISHED:
                 found[bead.id] = report
         return found
@@ -158,7 +158,7 @@ def read_uncommitted(
     if not tables:
         return Uncommitted([], frozenset(), [])
     migration = uncommitted_migration(engine)
-    rows = change_feed.uncommitted(engine, head, tables, lens, migration)
+    rows = change_feed.read_uncommitted(engine, head, tables, lens, migration)
     return Uncommitted(tables, migration, [row for row in rows if not change_feed.kept_by_bd(row)])
 
 

@@ -7,17 +7,17 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from dolt_watch.core.decisions.policy import Plan
-from dolt_watch.core.decisions.reap_policy import last_sign
+from dolt_watch.core.decisions.reap_policy import last_activity
 from dolt_watch.core.model import (
     EntryKind,
     JobReport,
     Phase,
     State,
 )
-from dolt_watch.timestamps import ago
+from dolt_watch.timestamps import format_span
 
 
-class Watched(NamedTuple):
+class ReapCandidate(NamedTuple):
     """One running bead under the reaper's eyes: a line of `reap --dry-run`."""
 
     bead: str
@@ -30,7 +30,7 @@ class Watched(NamedTuple):
     """What is done about it."""
 
 
-def watched(state: State, plan: Plan, verdicts: Mapping[str, JobReport], now: datetime) -> list[Watched]:
+def reap_table(state: State, plan: Plan, verdicts: Mapping[str, JobReport], now: datetime) -> list[ReapCandidate]:
     """The reaper's table: who was silent longest first."""
     decided = {one.bead: one for one in plan.decisions if one.kind in (EntryKind.REAP, EntryKind.REQUEUE)}
     rows = []
@@ -45,12 +45,16 @@ def watched(state: State, plan: Plan, verdicts: Mapping[str, JobReport], now: da
         if hold is not None:
             then += f" ({hold.why})"
         rows.append(
-            Watched(
-                bead.id, last, now - last_sign(bead), (report.word or report.verdict.value) if report else "-", then
+            ReapCandidate(
+                bead.id,
+                last,
+                now - last_activity(bead),
+                (report.status_text or report.verdict.value) if report else "-",
+                then,
             )
         )
     return sorted(rows, key=lambda row: (-row.idle, row.bead))
 
 
 def _off(seconds: int) -> str:
-    return f"{ago(timedelta(seconds=abs(seconds)))} {'ahead of' if seconds > 0 else 'behind'} its commit"
+    return f"{format_span(timedelta(seconds=abs(seconds)))} {'ahead of' if seconds > 0 else 'behind'} its commit"

@@ -28,7 +28,7 @@ SHORTEST = 0.7
 """Jitter shortens a pause to as little as this part of it, never lengthens it: the promise on latency is reckoned from the whole."""
 
 
-class Clock(Protocol):
+class MonotonicClock(Protocol):
     """The process's own time, for pauses only: decisions go by the database's."""
 
     def monotonic(self) -> float: ...
@@ -47,11 +47,11 @@ class ProcessClock:
 class ServiceObserver(Protocol):
     """Who is told how the service fares: metrics, health, a dead man's switch."""
 
-    def turning(self) -> None:
+    def heartbeat(self) -> None:
         """It goes on: called before each round of a tick."""
         ...
 
-    def polled(self, loop: ControlLoop, outcome: TickResult, seconds: float) -> None: ...
+    def tick_finished(self, loop: ControlLoop, outcome: TickResult, seconds: float) -> None: ...
 
     def standing_by(self) -> None: ...
 
@@ -63,10 +63,10 @@ class Service:
 
     def __init__(
         self, connect: Callable[[], Engine], loop: Callable[[Engine], ControlLoop], watching: ServiceObserver, *,
-        poll: float = 2.0, clock: Clock | None = None, between: Callable[[], None] = lambda: None,
+        poll: float = 2.0, clock: MonotonicClock | None = None, between: Callable[[], None] = lambda: None,
     ) -> None:  # fmt: skip
         self.connect, self.make, self.watching = connect, loop, watching
-        self.poll, self.clock, self.between = poll, clock or ProcessClock(), between
+        self.poll, self.clock, self.before_poll = poll, clock or ProcessClock(), between
         self.stop = threading.Event()
         """Set by whoever wants it to end: the decision under way is settled, no other begins."""
         self._engine: Engine | None = None
@@ -74,7 +74,7 @@ class Service:
         self._failures = 0
         self._last_words = ""
         self._leads: bool | None = None
-        self._thorough = True
+        self._force_full_tick = True
         """The first tick of a loop, or of a lead: nothing may be due, and metrics must still say who waits and runs."""
 
     def run(self) -> None:
@@ -89,26 +89,26 @@ class Service:
 
     def step(self) -> float:
         """One poll; seconds until the next."""
-        self.between()
+        self.before_poll()
         begun = self.clock.monotonic()
         try:
             loop = self._ready()
-            if not self._lead(loop.engine):
+            if not self._try_lead(loop.engine):
                 self.watching.standing_by()
                 return self._pause()
-            outcome = loop.tick(BOTH, stop=self._ends, thorough=self._thorough)
+            outcome = loop.tick(BOTH, stop=self._ends, thorough=self._force_full_tick)
         except DoltWatchError as error:
             return self._failed(error)
-        self._thorough = False
+        self._force_full_tick = False
         if self._failures:
             logger.info("the database answers again", extra=event_fields(LogEvent.RECOVERED))
             self._failures, self._last_words = 0, ""
-        self.watching.polled(loop, outcome, self.clock.monotonic() - begun)
+        self.watching.tick_finished(loop, outcome, self.clock.monotonic() - begun)
         return self._pause(loop)
 
     def _ends(self) -> bool:
         """Asked before each round."""
-        self.watching.turning()
+        self.watching.heartbeat()
         return self.stop.is_set()
 
     def _ready(self) -> ControlLoop:
@@ -117,12 +117,12 @@ class Service:
             self._loop = self.make(self._engine)
         return self._loop
 
-    def _lead(self, engine: Engine) -> bool:
-        leads = engine.lead()
+    def _try_lead(self, engine: Engine) -> bool:
+        leads = engine.try_acquire_leadership()
         if leads is not self._leads:
             words = "leading" if leads else "standing by: another one leads"
             logger.info(words, extra=event_fields(LogEvent.LEADING if leads else LogEvent.STANDING_BY))
-            self._leads, self._thorough = leads, True
+            self._leads, self._force_full_tick = leads, True
         return leads
 
     def _pause(self, loop: ControlLoop | None = None) -> float:
@@ -146,6 +146,6 @@ class Service:
         return float(min(LONGEST_PAUSE, 2.0 ** min(self._failures - 1, 10))) * random.uniform(SHORTEST, 1.0)
 
     def _drop(self) -> None:
-        engine, self._engine, self._loop, self._leads, self._thorough = self._engine, None, None, None, True
+        engine, self._engine, self._loop, self._leads, self._force_full_tick = self._engine, None, None, None, True
         if engine is not None:
             engine.close()

@@ -7,14 +7,14 @@ from datetime import datetime
 from typing import Any
 
 from dolt_watch import __version__
-from dolt_watch.beads import feed_query
+from dolt_watch.beads.feed_query import FeedQuery
 from dolt_watch.beads.schema import TrackerSchema, tracker_schema
 from dolt_watch.checkpoint.poll import Poller, PollResult, TableState
 from dolt_watch.checkpoint.state_store import StateStore
 from dolt_watch.controller.executor import Executor
-from dolt_watch.controller.notifications import notice
+from dolt_watch.controller.notifications import build_notice
 from dolt_watch.core.decisions.policy import Policy
-from dolt_watch.core.model import Entry, Phase, State, entry_payloads
+from dolt_watch.core.model import LedgerEntry, Phase, State, entry_payloads
 from dolt_watch.core.model.reason_codes import ReasonCode
 from dolt_watch.core.projection.event_deriver import derive_events
 from dolt_watch.core.projection.projection import Projection
@@ -45,10 +45,10 @@ class StateTracker:
         self.engine, self.policy, self.rule_hashes = engine, policy, dict(rule_hashes)
         self.looker, self.actor, self.store = looker, actor, store
         self.notified = notified
-        self.columns_anew = False
+        self.recompile_rules = False
         """The cursor row's columns turned out to be of an older schema of beads."""
         self._lag = (0, 0.0)
-        self.turning = turning
+        self.on_progress = turning
         """After days off there are many commits, and health checks must not take that for silence."""
         self._schema: TrackerSchema | None = None
         self._fresh: Mapping[str, Any] | None = None
@@ -78,45 +78,45 @@ class StateTracker:
 
     def forget_columns(self) -> None:
         """Look up the columns again: a statement has named one that does not exist."""
-        self.columns_anew, self._schema = True, None
+        self.recompile_rules, self._schema = True, None
 
-    def lens(self, look: PollResult) -> feed_query.FeedQuery:
+    def feed_query(self, look: PollResult) -> FeedQuery:
         """Compiled text from the cursor row, so that a tick need not import sqlglot; compiled anew where it is of other rules."""
         schema = self.schema()
         cache = self._fresh or look.compiled  # the row has it only when the tick is done
         columns = dict(schema.tables["issues"])
         key = fingerprint(self.policy.rules, columns, self.engine.dialect, __version__)
         unversioned = sorted(schema.unversioned)
-        if cache.get("key") == key and not self.columns_anew:
+        if cache.get("key") == key and not self.recompile_rules:
             if cache.get("unversioned", []) != unversioned:
                 self._fresh = {**cache, "unversioned": unversioned}
             rules = [CompiledRule.from_json(cache["rules"][rule.name]) for rule in self.policy.rules]
-            return feed_query.FeedQuery(rules, list(columns), schema=schema)
+            return FeedQuery(rules, list(columns), schema=schema)
         rules = [compile_for(rule, columns, self.engine.dialect) for rule in self.policy.rules]
         self._fresh = {
             "key": key, "columns": columns, "unversioned": unversioned,
             "rules": {rule.rule: rule.to_json() for rule in rules},
         }  # fmt: skip
-        return feed_query.FeedQuery(rules, list(columns), schema=schema)
+        return FeedQuery(rules, list(columns), schema=schema)
 
-    def context(self, look: PollResult, state: State, now: datetime, lens: feed_query.FeedQuery) -> DecisionContext:
+    def context(self, look: PollResult, state: State, now: datetime, lens: FeedQuery) -> DecisionContext:
         """Return the value that decisions on this state are made on."""
         ready = frozenset(rule.name for rule in self.policy.rules if rule.ready)
         return DecisionContext(look, state, now, lens, ready)
 
-    def state(self, look: PollResult, now: datetime, lens: feed_query.FeedQuery) -> State | None:
+    def state_at_head(self, look: PollResult, now: datetime, lens: FeedQuery) -> State | None:
         """The state at HEAD: folded on from where it stands, or made anew. None: look again."""
         why = self._rebuild_reason(look)
         if why is None:
-            state = self._folded(look, now, lens)
-            if state is not None and not (look.attempts and self.store.lost(state)):
+            state = self._fast_forward(look, now, lens)
+            if state is not None and not (look.has_unsaved_claims and self.store.has_lost_claim(state)):
                 return state
             why = ReasonCode.HISTORY_REWRITTEN
-        return self._anew(why, look, now, lens)
+        return self._rebuild(why, look, now, lens)
 
-    def _folded(self, look: PollResult, now: datetime, lens: feed_query.FeedQuery) -> State | None:
+    def _fast_forward(self, look: PollResult, now: datetime, lens: FeedQuery) -> State | None:
         """Folded on from where it stands; None where history does not lead from there to HEAD."""
-        state = self.store.state(look)
+        state = self.store.load(look)
         if state.commit == look.head:
             return state
         line = self._line(state.commit, look.head)
@@ -124,33 +124,33 @@ class StateTracker:
             return None
         self._lag = (len(line), (now - line[0].date).total_seconds()) if line else (0, 0.0)
         projection = Projection(state)
-        for changes in change_feed.read(self.engine, line, self.looker.tables, lens):
-            self.turning()
-            projection.fold(derive_events(changes, self.policy.rules))
-            self.store.add_notices(notice(entry) for entry in changes.entries if self._told(entry))
+        for changes in change_feed.read_changes(self.engine, line, self.looker.tables, lens):
+            self.on_progress()
+            projection.apply(derive_events(changes, self.policy.rules))
+            self.store.add_notices(build_notice(entry) for entry in changes.entries if self._told(entry))
         projection.move_to(look.head)
-        self.store.advance(look, projection.state(), projection.touched)
+        self.store.stage(look, projection.state(), projection.touched)
         return projection.state()
 
-    def _told(self, entry: Entry) -> bool:
+    def _told(self, entry: LedgerEntry) -> bool:
         """A try that fails while its target's outage lasts says nothing new."""
         again = is_unreachable(entry) and entry_payloads.Ended.decode(entry.detail).tries != 1
         return entry.kind in self.notified and not again
 
-    def _anew(self, why: ReasonCode, look: PollResult, now: datetime, lens: feed_query.FeedQuery) -> State | None:
+    def _rebuild(self, why: ReasonCode, look: PollResult, now: datetime, lens: FeedQuery) -> State | None:
         """The state made anew, which is a decision; None where something went into history for it: look again."""
-        from dolt_watch.history.rebuild import lost, rebuild_state  # seldom
+        from dolt_watch.history.rebuild import lost_attempts, rebuild_state  # seldom
 
         commit = self.engine.commit_of(look.head)
         date = commit.date if commit is not None else now
         found = rebuild_state(self.engine, look.head, date, self.policy.rules, lens.rules, lens.columns)
         if why is ReasonCode.FIRST_START and not found.entries:
-            self.store.advance(look, found.state, None)
+            self.store.stage(look, found.state, None)
             # At once, and not when the tick is done: who starts here meanwhile would take our first decisions for a ledger from elsewhere.
             # No table counts as seen yet, so nobody takes it for an idle moment.
             self.actor.save(self.store, look, {}, {}, self.rules(look, now), self.cache(look))
-            return found.state if self.store.ahead(look) else None
-        missing = lost(self.store.live(look), found)
+            return found.state if self.store.has_unsaved(look) else None
+        missing = lost_attempts(self.store.local_attempts(look), found)
         held = (
             [bead.id for bead in found.state.beads.values() if bead.phase is Phase.WAITING]
             if why is ReasonCode.FIRST_START
@@ -158,12 +158,12 @@ class StateTracker:
         )
         state = self.actor.record_rebuild(self.context(look, found.state, now, lens), why, missing, held)
         if state is not None or not missing:
-            self.store.advance(look, state or found.state, None)
+            self.store.stage(look, state or found.state, None)
             self._anew_since = look.saved
         return state
 
     def _rebuild_reason(self, look: PollResult) -> ReasonCode | None:
-        if self.store.ahead(look) or self._anew_since == look.saved:
+        if self.store.has_unsaved(look) or self._anew_since == look.saved:
             return None
         if not look.commit:
             return ReasonCode.FIRST_START
@@ -180,11 +180,11 @@ class StateTracker:
     def _line(self, since: str, head: str) -> list[Any] | None:
         """The commits from after ``since`` to ``head``; None where history does not lead there: it was rewritten."""
         try:
-            return commit_path.path(self.engine.commits(since, head), since, head)
+            return commit_path.commit_path(self.engine.commits(since, head), since, head)
         except UnknownCommit:
             return None
 
-    def seen(self, look: PollResult, now: datetime) -> dict[str, TableState]:
+    def table_states(self, look: PollResult, now: datetime) -> dict[str, TableState]:
         """Each table's working hash, since when it is seen, and whether it stands uncommitted."""
         if look.unchanged:
             kept = self._kept_out.items() & {(table, one.hash) for table, one in look.seen.items()}
@@ -216,5 +216,5 @@ class StateTracker:
 
     def cache(self, look: PollResult) -> Mapping[str, Any]:
         """The compiled text for the cursor row, which has it from here on."""
-        self.columns_anew = False
+        self.recompile_rules = False
         return self._fresh or look.compiled

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from dolt_watch.controller.reap_table import Watched
+from dolt_watch.controller.reap_table import ReapCandidate
 from dolt_watch.core.model import (
     EntryKind,
     HoldReason,
@@ -33,17 +33,17 @@ class TickResult:
     kinds: Counter[EntryKind] = field(default_factory=Counter)
     lag: tuple[int, float] = (0, 0.0)
     """Commits that the first round found unfolded, and the age of the oldest of them in seconds."""
-    watched: list[Watched] = field(default_factory=list)
+    reap_table: list[ReapCandidate] = field(default_factory=list)
     """Where reaping is looked at: every running bead, as the last round saw it."""
 
     @property
-    def good(self) -> bool:
+    def succeeded(self) -> bool:
         """No dispatch failed, none's outcome is unknown, and the target is not down while beads wait. Idle, busy and paused are good."""
         return not (self.failed or self.unknown or self.down)
 
     @property
     def exit_code(self) -> int:
-        return 0 if self.good else 1
+        return 0 if self.succeeded else 1
 
     def add_conflict(self) -> None:
         self.conflicts += 1

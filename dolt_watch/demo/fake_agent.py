@@ -15,7 +15,7 @@ from typing import Any, Self
 from dolt_watch.beads.schema import tracker_schema, versioned
 from dolt_watch.engines import Engine
 from dolt_watch.errors import Conflict
-from dolt_watch.timestamps import utc
+from dolt_watch.timestamps import to_utc
 
 WORKING_SECONDS = 0.9
 """Between two steps of its work."""
@@ -35,7 +35,7 @@ def edit(engine: Engine, bead: str, who: str, message: str, **cells: str) -> Non
 def _edit(engine: Engine, bead: str, who: str, message: str, cells: Mapping[str, str]) -> None:
     with engine.transaction() as tx:
         ((notes, clock),) = tx.query("SELECT notes, UTC_TIMESTAMP(6) FROM issues WHERE id = ?", (bead,))
-        now = utc(clock)
+        now = to_utc(clock)
         assert now is not None
         now = now.replace(microsecond=0)
         values: dict[str, Any] = {**cells, "updated_at": now}

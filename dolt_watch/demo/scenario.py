@@ -14,14 +14,14 @@ from dolt_watch.controller.loop import ControlLoop
 from dolt_watch.core.decisions.policy import BOTH
 from dolt_watch.core.model import BLOCKED, CLOSED, EntryKind
 from dolt_watch.demo.fake_agent import Agent, edit
-from dolt_watch.demo.tracker import Place, make_tracker, place
+from dolt_watch.demo.tracker import DemoDatabase, make_tracker, open_demo_database
 from dolt_watch.engines import Engine
 from dolt_watch.engines.connect import open_engine
-from dolt_watch.ledger.reader import entries
+from dolt_watch.ledger.reader import read_entries
 from dolt_watch.ledger.schema import migrate
 from dolt_watch.log_events import LOGGER
-from dolt_watch.text_table import table
-from dolt_watch.timestamps import utc
+from dolt_watch.text_table import format_table
+from dolt_watch.timestamps import to_utc
 
 REFUSED, WORKS, DIES = "demo-1", "demo-2", "demo-3"
 BEADS = {
@@ -40,7 +40,7 @@ IDLE = "nothing new"
 WAITING = (IDLE, "no eligible beads", "holding ", "keeping ")
 """How lines of the loop begin that only say that it waits."""
 
-WHOLE = {
+EXPECTED = {
     WORKS: (CLOSED, (EntryKind.CLAIM, EntryKind.DISPATCHED)),
     DIES: (BLOCKED, (EntryKind.CLAIM, EntryKind.DISPATCHED, EntryKind.REAP)),
     REFUSED: (CLOSED, (EntryKind.CLAIM, EntryKind.FAILED, EntryKind.CLAIM, EntryKind.DISPATCHED)),
@@ -75,9 +75,9 @@ class Narrator:
         return say
 
 
-def tell(folder: Path, make_loop: MakeLoop, echo: Callable[[str], None]) -> tuple[bool, Place]:
+def run_scenario(folder: Path, make_loop: MakeLoop, echo: Callable[[str], None]) -> tuple[bool, DemoDatabase]:
     """Did it end as it should, and where its database was. Raises DatabaseError."""
-    with place(folder) as where, closing(open_engine(where.address, create=True)) as engine:
+    with open_demo_database(folder) as where, closing(open_engine(where.address, create=True)) as engine:
         echo(
             f"a tracker in {folder} ({where.engine}), an agent behind BeadBoard's contract, and dolt_watch between them\n"
         )
@@ -93,7 +93,7 @@ def tell(folder: Path, make_loop: MakeLoop, echo: Callable[[str], None]) -> tupl
         return not wrong, where
 
 
-def _play(engine: Engine, where: Place, folder: Path, make_loop: MakeLoop, teller: Narrator) -> list[str]:
+def _play(engine: Engine, where: DemoDatabase, folder: Path, make_loop: MakeLoop, teller: Narrator) -> list[str]:
     """What is not as it should be when it is over."""
 
     def connect() -> Engine:
@@ -160,9 +160,9 @@ def _describe(engine: Engine, person: Callable[[str], None]) -> None:
 
 def _wrong(engine: Engine) -> list[str]:
     status: Mapping[str, str] = dict(engine.query("SELECT id, status FROM issues"))
-    ledger = [(entry.bead, entry.kind) for entry in reversed(entries(engine))]
+    ledger = [(entry.bead, entry.kind) for entry in reversed(read_entries(engine))]
     wrong = []
-    for bead, (should, kinds) in WHOLE.items():
+    for bead, (should, kinds) in EXPECTED.items():
         have = tuple(kind for of, kind in ledger if of == bead)
         if status.get(bead) != should or have != kinds:
             wrong.append(f"{bead} is {status.get(bead)} ({', '.join(have) or 'no decision'}); it should be {should}")
@@ -177,13 +177,13 @@ def _audit(engine: Engine) -> Iterator[str]:
         yield from (f"    {line}" for line in notes.splitlines())
     yield "\nThe audit log: Dolt's own history, newest first (dolt_log)\n"
     rows = [
-        (commit[:8], f"{utc(date):%H:%M:%S}", author, message.splitlines()[0])
+        (commit[:8], f"{to_utc(date):%H:%M:%S}", author, message.splitlines()[0])
         for commit, date, author, message in engine.query("SELECT commit_hash, date, committer, message FROM dolt_log")
     ]
-    yield from table(("COMMIT", "TIME", "AUTHOR", "SUBJECT"), rows)
+    yield from format_table(("COMMIT", "TIME", "AUTHOR", "SUBJECT"), rows)
     yield "\nThe ledger, newest first (watch_decision)\n"
     decisions = [
         (f"{e.at:%H:%M:%S}", e.bead or "-", str(e.version), e.kind.value, str(e.attempt or "-"), e.actor, e.reason or (e.job and f"job {e.job}") or "-")
-        for e in entries(engine)
+        for e in read_entries(engine)
     ]  # fmt: skip
-    yield from table(("TIME", "BEAD", "VERSION", "DECISION", "ATTEMPT", "ACTOR", "WHAT"), decisions)
+    yield from format_table(("TIME", "BEAD", "VERSION", "DECISION", "ATTEMPT", "ACTOR", "WHAT"), decisions)

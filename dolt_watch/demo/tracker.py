@@ -17,7 +17,7 @@ from dolt_watch.engines import Engine
 from dolt_watch.engines.address import FileAddress, ServerAddress
 from dolt_watch.engines.connect import open_engine
 from dolt_watch.engines.doltlite.loader import MARKER
-from dolt_watch.engines.sql_text import statements
+from dolt_watch.engines.sql_text import split_statements
 from dolt_watch.errors import DatabaseError
 
 HOST, DATABASE = "127.0.0.1", "demo"
@@ -26,18 +26,18 @@ PATIENCE = 20.0
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class DemoDatabase:
     """Where the demo's database is."""
 
     address: ServerAddress | FileAddress
     engine: str
     """In words."""
-    again: str = ""
+    restart_command: str = ""
     """The command that makes it answer again after the demo; '': a file needs none."""
 
 
 @contextmanager
-def place(folder: Path) -> Iterator[Place]:
+def open_demo_database(folder: Path) -> Iterator[DemoDatabase]:
     """An empty database in ``folder``, there as long as the context is. Raises DatabaseError: no engine here, with what mends it."""
     file = FileAddress(str(folder / "demo.db"))
     try:
@@ -52,15 +52,15 @@ def place(folder: Path) -> Iterator[Place]:
         (folder / "demo.db").unlink(missing_ok=True)
         with _server(program, folder) as port:
             again = f"(cd {folder / 'data'} && dolt sql-server --host {HOST} --port {port})"
-            yield Place(ServerAddress(HOST, port, database=DATABASE), "a Dolt server", again)
+            yield DemoDatabase(ServerAddress(HOST, port, database=DATABASE), "a Dolt server", again)
     else:
-        yield Place(file, "DoltLite, one file")
+        yield DemoDatabase(file, "DoltLite, one file")
 
 
 def make_tracker(engine: Engine, author: str) -> None:
     """beads' own tables, in one commit: what `bd init` makes."""
-    for statement in statements((resources.files(__package__) / "beads.sql").read_text(encoding="utf-8")):
-        engine.run(statement)
+    for statement in split_statements((resources.files(__package__) / "beads.sql").read_text(encoding="utf-8")):
+        engine.execute_ddl(statement)
     with engine.transaction() as tx:
         tx.dolt_commit(sorted(engine.dirty()), "bd init: beads' tables", author)
 

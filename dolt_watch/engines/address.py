@@ -41,12 +41,12 @@ class ServerAddress:
     """bd starts this server itself and writes its port: what to do if it does not answer."""
 
     @property
-    def encrypted(self) -> bool:
+    def uses_tls(self) -> bool:
         """Plain only where it was asked for, or where nothing leaves this machine."""
         return not (self.socket or _is_loopback(self.host)) if self.tls is None else self.tls
 
     @property
-    def where(self) -> str:
+    def display_name(self) -> str:
         """For messages: host:port/database, never the password."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.socket or f'{host}:{self.port}'}/{self.database}"
@@ -75,7 +75,7 @@ class FileAddress:
     path: str
 
     @property
-    def where(self) -> str:
+    def display_name(self) -> str:
         return self.path
 
     @property

@@ -103,7 +103,7 @@ class Engine(Protocol):
         """Begin, on a fresh snapshot (DoltLite: BEGIN IMMEDIATE, so a writer waits for its turn or gets Conflict)."""
         ...
 
-    def run(self, sql: str) -> None:
+    def execute_ddl(self, sql: str) -> None:
         """One statement of DDL or of a migration, SQL-committed at once."""
         ...
 
@@ -143,7 +143,7 @@ class Engine(Protocol):
         """
         ...
 
-    def touched(self, tables: Sequence[str], edges: Sequence[Edge]) -> Sequence[Edge]:
+    def filter_changed_edges(self, tables: Sequence[str], edges: Sequence[Edge]) -> Sequence[Edge]:
         """Those edges over which one of the tables may differ, in their order: none that does is left out. For many edges, where asking each one would cost more than it saves."""
         ...
 
@@ -181,13 +181,13 @@ class Engine(Protocol):
         """
         ...
 
-    def merging(self) -> bool:
+    def has_unfinished_merge(self) -> bool:
         """Does a merge stand unfinished: ``dolt_merge_status``, conflicts, or constraint violations?"""
         ...
 
     def branch(self) -> str: ...
 
-    def lead(self) -> bool:
+    def try_acquire_leadership(self) -> bool:
         """Take the scheduler lock of this database and branch, or see that this connection has it. It only saves work: the ledger excludes without it.
 
         It goes with the connection: where that is lost, another one may take it within its next try.
@@ -198,7 +198,7 @@ class Engine(Protocol):
         """Which connection has the scheduler lock; None: it is free. Takes nothing."""
         ...
 
-    def twin(self) -> Engine | None:
+    def open_sibling(self) -> Engine | None:
         """Another connection to the same database, for another thread to read history by. None where reading beside this one gains nothing."""
         ...
 

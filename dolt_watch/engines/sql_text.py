@@ -36,7 +36,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 @lru_cache(maxsize=512)
-def split(sql: str) -> tuple[str, ...]:
+def split_parameters(sql: str) -> tuple[str, ...]:
     """The text between the ``?`` parameters; a ``?`` in a string, a quoted name or a comment is text."""
     parts, begin = [], 0
     for found in _PARTS.finditer(sql):
@@ -47,13 +47,13 @@ def split(sql: str) -> tuple[str, ...]:
     return tuple(parts)
 
 
-def statements(script: str) -> list[str]:
+def split_statements(script: str) -> list[str]:
     """The statements of a script of SQL, without comments; a ``;`` in a string or a comment ends none."""
     bare = _COMMENT.sub(lambda found: found[1] if found[1][0] in "'\"`" else " ", script)
     return [text.strip() for text in _STATEMENT.findall(bare) if text.strip()]
 
 
-def name(identifier: str) -> str:
+def checked_identifier(identifier: str) -> str:
     """The identifier, if it needs no quoting: names are built into SQL, so nothing else may pass."""
     if not _NAME.fullmatch(identifier):
         raise ValueError(f"not a table name that can be used: {identifier!r}")
@@ -72,7 +72,7 @@ def gaps(edges: Sequence[Edge]) -> list[Edge]:
     return [Edge(one.commit, other.parent) for one, other in pairwise(edges) if one.commit != other.parent]
 
 
-def moment(value: datetime) -> datetime:
+def sql_timestamp(value: datetime) -> datetime:
     """A parameter's time in UTC, without its zone. A naive one is refused: nobody knows which zone it means."""
     if value.tzinfo is None:
         raise ValueError(f"a time without a zone cannot be written: {value!r}")

@@ -6,14 +6,14 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
-from dolt_watch.timestamps import told, utc
+from dolt_watch.timestamps import parse_foreign, to_utc
 
 
-def plain(value: Any) -> Any:
+def json_value(value: Any) -> Any:
     """A cell as JSON holds it: times as ISO text, so that what was written and what comes back compare equal."""
     if value is None or isinstance(value, str | int | float):
         return value
-    moment = utc(value) if hasattr(value, "isoformat") else None
+    moment = to_utc(value) if hasattr(value, "isoformat") else None
     return moment.isoformat() if moment is not None else str(value)
 
 
@@ -22,10 +22,10 @@ def sort_value(value: Any) -> Any:
     if isinstance(value, timedelta):
         return value.total_seconds()
     if not isinstance(value, Decimal):
-        return plain(value)
+        return json_value(value)
     return int(value) if value == value.to_integral_value() and abs(value) < 2**53 else float(value)
 
 
-def cell(name: str, value: Any) -> Any:
+def normalize_cell(name: str, value: Any) -> Any:
     """A cell of ``issues`` for comparing: DoltLite gives times as text, Dolt as times."""
-    return plain(told(value) or value) if name.endswith("_at") else plain(value)
+    return json_value(parse_foreign(value) or value) if name.endswith("_at") else json_value(value)

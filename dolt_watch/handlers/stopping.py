@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
-from dolt_watch.core.model import Entry, EntryKind, JobReport, State, Verdict
+from dolt_watch.core.model import EntryKind, JobReport, LedgerEntry, State, Verdict
 from dolt_watch.engines import Engine
 from dolt_watch.log_events import LogEvent, event_fields
 
@@ -39,7 +39,7 @@ class RunStopper:
     def __init__(self, engine: Engine, targets: Callable[[str], Target], names: Collection[str]) -> None:
         self.engine, self.targets, self.names = engine, targets, names
 
-    def after(self, entry: Entry, target: str) -> None:
+    def after(self, entry: LedgerEntry, target: str) -> None:
         """Stop the run of an entry that ended its attempt. Does nothing if the run has ended."""
         if target in self.names and entry.kind in ENDS_RUN and entry.token:
             self._stop(target, entry.bead, entry.job or entry.token, entry.actor, entry.reason)

@@ -8,7 +8,7 @@ from dolt_watch.engines import Engine
 from dolt_watch.engines.address import FileAddress, ServerAddress
 from dolt_watch.engines.connect import open_engine
 from dolt_watch.errors import SettingsError
-from dolt_watch.sanitize import outside
+from dolt_watch.sanitize import sanitize
 from dolt_watch.suggestions import suggest
 
 
@@ -38,5 +38,5 @@ def branch_head(engine: Engine, branch: str | None) -> str:
     rows = engine.query("SELECT hash FROM dolt_branches WHERE name = ?", (branch,))
     if not rows:
         names = [name for (name,) in engine.query("SELECT name FROM dolt_branches LIMIT 200")]
-        raise SettingsError(f"no such branch: {outside(branch, 80)!r}", where="--branch", fix=suggest(branch, names))
+        raise SettingsError(f"no such branch: {sanitize(branch, 80)!r}", where="--branch", fix=suggest(branch, names))
     return str(rows[0][0])

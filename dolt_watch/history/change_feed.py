@@ -14,18 +14,20 @@ from typing import Any, NamedTuple
 from dolt_watch.beads.feed_query import IDENTITY, SAYS, SIDE, FeedQuery
 from dolt_watch.beads.migration import MARKS
 from dolt_watch.beads.schema import WATCHED_TABLES, TrackerSchema
-from dolt_watch.core.model import Act, CommitChanges, Entry, RowChange, RuleAnswers
+from dolt_watch.core.model import Act, CommitChanges, LedgerEntry, RowChange, RuleAnswers
 from dolt_watch.core.model.columns import KEPT_BY_BD
 from dolt_watch.core.projection.rekeyed_rows import TOUCHED, without_rekeyed
 from dolt_watch.engines import WORKING, Commit, Edge, Engine, Row
 from dolt_watch.engines.sql_text import chunks, gaps
-from dolt_watch.engines.values import cell, sort_value
+from dolt_watch.engines.values import normalize_cell, sort_value
 from dolt_watch.errors import NoSuchTable, SchemaChanged, Unexplained
 from dolt_watch.ledger.codec import ENTRY_COLUMNS, decode_entry
-from dolt_watch.timestamps import told
+from dolt_watch.timestamps import parse_foreign
 
 
-def read(engine: Engine, line: Sequence[Commit], tables: Iterable[str], lens: FeedQuery) -> Iterator[CommitChanges]:
+def read_changes(
+    engine: Engine, line: Sequence[Commit], tables: Iterable[str], lens: FeedQuery
+) -> Iterator[CommitChanges]:
     """The row changes of each commit of the line, in order. Raises SchemaChanged where a column that a rule uses is gone."""
     if not line:
         return
@@ -38,7 +40,7 @@ def read(engine: Engine, line: Sequence[Commit], tables: Iterable[str], lens: Fe
         rows = _rows(
             engine, edges, tables, changed, _Apart(engine.altered(tables, edges, exact=True), exact=True), lens
         )
-    entries: dict[str, list[Entry]] = {commit.hash: [] for commit in line}
+    entries: dict[str, list[LedgerEntry]] = {commit.hash: [] for commit in line}
     rewritten: dict[str, list[tuple[str, int, str]]] = {commit.hash: [] for commit in line}
     if changed["watch_decision"]:
         wanted = {name: f"to_{name}" for name in ENTRY_COLUMNS}
@@ -205,13 +207,13 @@ def _changed(
     if len(edges) > PER_EDGE_LIMIT:
         altered = engine.altered(tables, edges)
         some, both = (
-            engine.touched([table for table in tables if table in group], edges)
+            engine.filter_changed_edges([table for table in tables if table in group], edges)
             for group in (RARELY_CHANGED, WRITTEN_TOGETHER)
         )
         known = dict.fromkeys(WRITTEN_TOGETHER, both)
         if 8 * len(some) < len(edges):  # to read an edge in vain costs seven times what it costs to be asked about
             known |= dict.fromkeys(RARELY_CHANGED, some)
-        return {t: list(known[t] if t in known else engine.touched((t,), edges)) for t in tables}, altered
+        return {t: list(known[t] if t in known else engine.filter_changed_edges((t,), edges)) for t in tables}, altered
     touched = {edge: engine.changed(edge.parent, edge.commit) for edge in edges}
     between = {edge: engine.changed(edge.parent, edge.commit) for edge in gaps(edges)}
     altered = {
@@ -220,7 +222,7 @@ def _changed(
     return {table: [edge for edge in edges if table in touched[edge].data] for table in tables}, altered
 
 
-def uncommitted(
+def read_uncommitted(
     engine: Engine, head: str, tables: Iterable[str], lens: FeedQuery, unmigrated: Collection[str] = ()
 ) -> list[RowChange]:
     """What stands SQL-committed but not Dolt-committed. It may spare a bead; it never causes an act.
@@ -259,7 +261,7 @@ def _side_rows(
     engine: Engine, table: str, edges: Sequence[Edge], lens: FeedQuery, at: str | None
 ) -> Iterator[tuple[Edge, RowChange]]:
     key, when, who = SIDE[table]
-    says = SAYS[table] if lens.sides else ()
+    says = SAYS[table] if lens.include_side_values else ()
     schema = TrackerSchema({table: engine.columns(table, at)} if table == "dependencies" else {})
     if table == "dependencies" and not schema.has(table):
         return  # neither end of any of these edges has the table
@@ -294,7 +296,7 @@ def _side_rows(
                     before=before,
                     after=after,
                     key=str(own),
-                    at=told(moment),
+                    at=parse_foreign(moment),
                     who=actor or "",
                 ),
             )
@@ -359,8 +361,8 @@ def _issue(row: Row, lens: FeedQuery, changed: tuple[str, ...]) -> RowChange:
     before: dict[str, Any] = {}
     after: dict[str, Any] = {}
     for name in lens.cells:
-        was, after[name] = next(values), cell(name, next(values))
-        before[name] = cell(name, was) if name in changed else after[name]
+        was, after[name] = next(values), normalize_cell(name, next(values))
+        before[name] = normalize_cell(name, was) if name in changed else after[name]
     answers = []
     for number, rule in enumerate(lens.rules):
         start = len(lens.columns) + 4 * number
@@ -369,7 +371,7 @@ def _issue(row: Row, lens: FeedQuery, changed: tuple[str, ...]) -> RowChange:
         was, ran = was and kind != "added", ran and kind != "added"
         now, runs = now and kind != "removed", runs and kind != "removed"
         answers.append(RuleAnswers(was, now, ran, runs, rank))
-    identity = tuple(cell(name, next(values)) for name in IDENTITY) if kind != "modified" else ()
+    identity = tuple(normalize_cell(name, next(values)) for name in IDENTITY) if kind != "modified" else ()
     return RowChange(
         table="issues",
         bead=from_id if kind == "removed" else to_id,
@@ -377,7 +379,7 @@ def _issue(row: Row, lens: FeedQuery, changed: tuple[str, ...]) -> RowChange:
         changed=changed,
         before=before,
         after=after,
-        at=told(at),
+        at=parse_foreign(at),
         answers=tuple(answers),
         identity=identity,
     )

@@ -10,7 +10,7 @@ OURS = "dolt-watch"
 """Author of every commit that a watcher makes: it marks the line on which the watcher stood."""
 
 
-def path(commits: Iterable[Commit], since: str, until: str) -> list[Commit] | None:
+def commit_path(commits: Iterable[Commit], since: str, until: str) -> list[Commit] | None:
     """The commits from after ``since`` to ``until``, oldest first, each with the parent taken as its only one.
 
     ``commits`` is the whole range, newest first; ``since`` itself may be among them. At a merge the parent is taken behind which the

@@ -16,11 +16,11 @@ from dolt_watch.engines import Engine
 Job = TypeVar("Job")
 Found = TypeVar("Found")
 
-READERS = 3
+PREFETCH_CONNECTIONS = 3
 """Connections beside the first. So many slices are held in memory, and the one that is folded."""
 
 
-def ahead(engine: Engine, jobs: Iterable[Job], read: Callable[[Engine, Job], Found]) -> Iterator[tuple[Job, Found]]:
+def prefetch(engine: Engine, jobs: Iterable[Job], read: Callable[[Engine, Job], Found]) -> Iterator[tuple[Job, Found]]:
     """Each job with what ``read`` found, in order. A single one, or an engine that gains nothing by a twin, is read where it stands.
 
     Raises what ``read`` raises, when its turn has come.
@@ -30,8 +30,8 @@ def ahead(engine: Engine, jobs: Iterable[Job], read: Callable[[Engine, Job], Fou
     with ExitStack() as stack:
         twins = list[Engine]()
         if len(first) > 1:
-            for _ in range(READERS):
-                twin = engine.twin()
+            for _ in range(PREFETCH_CONNECTIONS):
+                twin = engine.open_sibling()
                 if twin is not None:
                     twins.append(stack.enter_context(closing(twin)))
         if not twins:
@@ -53,7 +53,7 @@ def ahead(engine: Engine, jobs: Iterable[Job], read: Callable[[Engine, Job], Fou
         stack.callback(lambda: [future.cancel() for _, future in asked])  # before the pool is waited for
         for job in chain(first, rest):
             asked.append((job, pool.submit(one, job)))
-            if len(asked) > READERS:
+            if len(asked) > PREFETCH_CONNECTIONS:
                 done, future = asked.popleft()
                 yield done, future.result()
         while asked:

@@ -23,16 +23,16 @@ from dolt_watch.core.model import (
     ActivitySignal,
     Bead,
     Decision,
-    Entry,
     EntryEffects,
     EntryKind,
     Event,
+    EventKind,
+    LedgerEntry,
     Origin,
     Phase,
     Rule,
     RuleMatch,
     State,
-    What,
     entry_payloads,
 )
 from dolt_watch.core.model.reason_codes import ReasonCode
@@ -44,7 +44,7 @@ from dolt_watch.engines.values import sort_value
 from dolt_watch.errors import NoSuchTable
 from dolt_watch.ledger.edit_detection import EditDetector
 from dolt_watch.ledger.reader import read_ledger_at
-from dolt_watch.timestamps import told
+from dolt_watch.timestamps import parse_foreign
 
 _SETTLED = (Phase.BACKOFF, Phase.QUARANTINED)
 
@@ -72,8 +72,8 @@ def rebuild_state(
     moved = _moved(engine, head, rows, streams, written)
     for bead, (facts, row, asks) in rows.items():
         stream = _joined(bead, streams, moved.get(bead))
-        edited = partial(edits.since, stream[-1], row, asks) if stream else bool
-        entries = _renamed(stream, facts, names)
+        edited = partial(edits.edited_since, stream[-1], row, asks) if stream else bool
+        entries = _reassign_removed_rules(stream, facts, names)
         after = _bead(bead, facts, row, edited, entries, head, date, signs.get(bead), written)
         if after is not None and stream:
             own = streams.get(bead)
@@ -83,7 +83,7 @@ def rebuild_state(
     projection = Projection(State(head, head, beads))
     for entry in _in_order([shared, *streams.values()]):
         said = _still_held(entry, streams) if entry.kind is EntryKind.RESYNC else entry
-        projection.shared(Event(What.LEDGER, entry.bead, head, entry.at, entry=said))
+        projection.apply_global(Event(EventKind.LEDGER, entry.bead, head, entry.at, entry=said))
     ledger = [entry for entries in streams.values() for entry in entries if entry.token]
     tokens = frozenset(entry.token for entry in ledger if entry.kind not in MAY_BE_RUNNING)
     answers = {entry.token: entry for entry in ledger if entry.kind in MAY_BE_RUNNING}
@@ -96,31 +96,33 @@ class RebuiltState(NamedTuple):
     state: State
     tokens: frozenset[str]
     """Of every attempt that the ledger knows by more than such an answer."""
-    answers: Mapping[str, Entry]
+    answers: Mapping[str, LedgerEntry]
     """Token → its target's answer that something runs, or may. It may stand alone: history can be set back to before the claim while a request is
     under way."""
     entries: bool
     """Does the ledger hold anything about beads? A pause says nothing of attempts."""
 
 
-def lost(known: Sequence[Bead], found: RebuiltState) -> list[Decision]:
+def lost_attempts(known: Sequence[Bead], found: RebuiltState) -> list[Decision]:
     """The live attempts that this server knows of and history does not, to be written again: as far as they have come, where their answer stands."""
     missing = [bead for bead in known if bead.token not in found.tokens]
     return [restore(_answered(bead, found.answers.get(bead.token)), LOST, ReasonCode.HISTORY_LOST) for bead in missing]
 
 
-def _answered(bead: Bead, answer: Entry | None) -> Bead:
+def _answered(bead: Bead, answer: LedgerEntry | None) -> Bead:
     if answer is None:
         return bead
     phase = Phase.RUNNING if answer.kind is EntryKind.DISPATCHED else Phase.UNKNOWN
     return bead._replace(phase=phase, since=answer.at, job=answer.job, deadline=None)
 
 
-def restored(beads: Mapping[str, Bead], missing: Sequence[Decision], commit: str, now: datetime) -> dict[str, Bead]:
+def preview_restored(
+    beads: Mapping[str, Bead], missing: Sequence[Decision], commit: str, now: datetime
+) -> dict[str, Bead]:
     """The beads as they will be once what is missing is written again: for who only looks."""
     after = dict(beads)
     for decision in missing:
-        entry = Entry(
+        entry = LedgerEntry(
             bead=decision.bead,
             version=0,
             kind=decision.kind,
@@ -142,33 +144,33 @@ def restored(beads: Mapping[str, Bead], missing: Sequence[Decision], commit: str
         before = after.get(decision.bead)
         entry = entry._replace(version=before.version + 1 if before else 1)
         facts = RuleMatch(running=(decision.rule,))
-        bead = apply_to_bead(before, Event(What.LEDGER, decision.bead, commit, now, facts=facts, entry=entry))
+        bead = apply_to_bead(before, Event(EventKind.LEDGER, decision.bead, commit, now, facts=facts, entry=entry))
         if bead is not None:
             after[decision.bead] = bead
     return after
 
 
 def _bead(
-    bead: str, facts: RuleMatch, row: Mapping[str, Any], edited: Callable[[], bool], entries: Sequence[Entry], head: str,
+    bead: str, facts: RuleMatch, row: Mapping[str, Any], edited: Callable[[], bool], entries: Sequence[LedgerEntry], head: str,
     date: datetime, sign: ActivitySignal | None, written: Mapping[str, frozenset[str]],
 ) -> Bead | None:  # fmt: skip
     """Where the ledger's stream says that it stands, made to agree with the row as it is."""
     state = _folded(bead, entries, facts, head)
-    changed = told(row.get("updated_at")) or date
+    changed = parse_foreign(row.get("updated_at")) or date
     version = entries[-1].version if entries else 0
     if state is not None and _runs(state, facts):
-        return _goes_on(state, facts, sign, row, entries, date)
+        return _continue_attempt(state, facts, sign, row, entries, date)
     claim = next((entry for entry in reversed(entries) if entry.kind in (EntryKind.CLAIM, EntryKind.RENAMED)), None)
     if claim is not None and claim.token:
         known = _folded(bead, entries, facts._replace(running=(*facts.running, claim.rule)), head)
         if known is not None and known.token and known.phase in IN_FLIGHT:
             came = _came(claim, row, entries, written.get(known.token, frozenset()))
             if came is Origin.BACK:
-                return _goes_on(known._replace(reverted=True), facts, sign, row, entries, date)
+                return _continue_attempt(known._replace(reverted=True), facts, sign, row, entries, date)
             if came is Origin.UNCLEAR and facts.matches:
                 return _held(known, facts, min(changed, date), head)
     if state is not None and state.phase is Phase.CLAIMED:
-        return _goes_on(state, facts, sign, row, entries, date)
+        return _continue_attempt(state, facts, sign, row, entries, date)
     if facts.matches:
         if state is not None and state.phase in _SETTLED and not edited():
             runs = facts.matches in facts.running
@@ -208,33 +210,35 @@ def _held(bead: Bead, facts: RuleMatch, since: datetime, head: str) -> Bead:
     return bead._replace(phase=Phase.HELD, since=since, cause=head, reason=FREED, reason_code=None, deadline=None)
 
 
-def _goes_on(
+def _continue_attempt(
     state: Bead,
     facts: RuleMatch,
     sign: ActivitySignal | None,
     row: Mapping[str, Any],
-    entries: Sequence[Entry],
+    entries: Sequence[LedgerEntry],
     date: datetime,
 ) -> Bead:
     """An attempt under way, with the signs of life that it gave: of an unknown one, evidence that it runs."""
     after: Bead | None = state._replace(matches=bool(facts.matches), runs=state.rule in facts.running)
     for one in filter(None, (sign, _touched(row, entries, date))):
-        after = apply_to_bead(after, Event(What.SIGN, state.id, state.cause, one.at, sign=one))
+        after = apply_to_bead(after, Event(EventKind.SIGN, state.id, state.cause, one.at, sign=one))
     assert after is not None
     return after
 
 
-def _renamed(entries: Sequence[Entry], facts: RuleMatch, names: Collection[str]) -> Sequence[Entry]:
+def _reassign_removed_rules(
+    entries: Sequence[LedgerEntry], facts: RuleMatch, names: Collection[str]
+) -> Sequence[LedgerEntry]:
     """What was done under a rule that is no more (renamed, most often) is the rule's that has the bead now: the attempt keeps its slot and its clock."""
     heir = facts.runs or facts.matches
     return [entry if entry.rule in names else entry._replace(rule=heir) for entry in entries]
 
 
-def _folded(bead: str, entries: Sequence[Entry], facts: RuleMatch, head: str) -> Bead | None:
+def _folded(bead: str, entries: Sequence[LedgerEntry], facts: RuleMatch, head: str) -> Bead | None:
     """Where the ledger's stream says that it stands."""
     state: Bead | None = None
     for entry in entries:
-        state = apply_to_bead(state, Event(What.LEDGER, bead, head, entry.at, facts=facts, entry=entry))
+        state = apply_to_bead(state, Event(EventKind.LEDGER, bead, head, entry.at, facts=facts, entry=entry))
     return state
 
 
@@ -243,15 +247,15 @@ def _runs(state: Bead, facts: RuleMatch) -> bool:
     return state.phase in IN_FLIGHT and state.rule in facts.running and (bool(state.token) or not facts.matches)
 
 
-def _reverted(claim: Entry, row: Mapping[str, Any], entries: Sequence[Entry]) -> bool:
+def _reverted(claim: LedgerEntry, row: Mapping[str, Any], entries: Sequence[LedgerEntry]) -> bool:
     """As in the fold: an open row that is older than the claim, and has nothing of what the attempt wrote."""
-    at, lines = told(row.get("updated_at")), str(row.get("notes") or "").splitlines()
+    at, lines = parse_foreign(row.get("updated_at")), str(row.get("notes") or "").splitlines()
     older = at is not None and at < claim.at.replace(microsecond=0)
     notes = {entry.wrote.note for entry in entries if entry.token == claim.token and entry.wrote.note}
     return older and row.get("status") == OPEN and bool(notes) and notes.isdisjoint(lines)
 
 
-def _came(claim: Entry, row: Mapping[str, Any], entries: Sequence[Entry], lines: Collection[str]) -> Origin:
+def _came(claim: LedgerEntry, row: Mapping[str, Any], entries: Sequence[LedgerEntry], lines: Collection[str]) -> Origin:
     """As ``core.evidence.origin``, by the row as it is and what the ledger says that the attempt wrote."""
     if _reverted(claim, row, entries):
         return Origin.BACK
@@ -262,7 +266,7 @@ def _came(claim: Entry, row: Mapping[str, Any], entries: Sequence[Entry], lines:
     return Origin.BACK if unstarted else Origin.UNCLEAR
 
 
-def _written(streams: Mapping[str, Sequence[Entry]]) -> dict[str, frozenset[str]]:
+def _written(streams: Mapping[str, Sequence[LedgerEntry]]) -> dict[str, frozenset[str]]:
     """Token → the lines that its attempt wrote into the notes, whatever the bead's id was."""
     found: dict[str, set[str]] = {}
     for entries in streams.values():
@@ -274,7 +278,7 @@ def _written(streams: Mapping[str, Sequence[Entry]]) -> dict[str, frozenset[str]
 
 def _moved(
     engine: Engine, head: str, rows: Mapping[str, tuple[RuleMatch, Mapping[str, Any], CompiledRule]],
-    streams: Mapping[str, Sequence[Entry]], written: Mapping[str, Collection[str]],
+    streams: Mapping[str, Sequence[LedgerEntry]], written: Mapping[str, Collection[str]],
 ) -> dict[str, str]:  # fmt: skip
     """New id → old id of beads that were renamed, and whose new stream does not say so yet. The row has a note of the attempt, which
     names its moment or its job, and the bead of that attempt is gone."""
@@ -293,7 +297,7 @@ def _moved(
     return moved
 
 
-def _joined(bead: str, streams: Mapping[str, Sequence[Entry]], was: str | None) -> Sequence[Entry]:
+def _joined(bead: str, streams: Mapping[str, Sequence[LedgerEntry]], was: str | None) -> Sequence[LedgerEntry]:
     """The bead's stream; where it was renamed, with what its worker reported under the old id after that. Versions only count up."""
     own = streams.get(bead, ())
     if was is not None:
@@ -307,24 +311,24 @@ def _joined(bead: str, streams: Mapping[str, Sequence[Entry]], was: str | None) 
     return [entry._replace(version=number) for number, entry in enumerate(joined, start=1)] if late else own
 
 
-def _in_order(streams: Iterable[Sequence[Entry]]) -> list[Entry]:
+def _in_order(streams: Iterable[Sequence[LedgerEntry]]) -> list[LedgerEntry]:
     """By time among streams, by version within each: a clock that was set back between a pause and its resume does not turn them round."""
-    timed: list[tuple[datetime, Entry]] = []
+    timed: list[tuple[datetime, LedgerEntry]] = []
     for entries in streams:
         timed += zip(accumulate((entry.at for entry in entries), max), entries, strict=True)
     return [entry for _, entry in sorted(timed, key=lambda pair: pair[0])]
 
 
-def _still_held(entry: Entry, streams: Mapping[str, Sequence[Entry]]) -> Entry:
+def _still_held(entry: LedgerEntry, streams: Mapping[str, Sequence[LedgerEntry]]) -> LedgerEntry:
     """Less the beads that we dispatched since: somebody had let them go. An edit lets none go, as in the fold."""
     named = entry_payloads.Remade.decode(entry.detail).held
     still = [id for id in named if all(later.at <= entry.at for later in streams.get(id, ()))]
     return entry._replace(detail={**entry.detail, "held": still})
 
 
-def _touched(row: Mapping[str, Any], entries: Sequence[Entry], date: datetime) -> ActivitySignal | None:
+def _touched(row: Mapping[str, Any], entries: Sequence[LedgerEntry], date: datetime) -> ActivitySignal | None:
     """Did somebody change the row after we last wrote to it? Not every change leaves an event (`bd batch`, SQL)."""
-    at = told(row.get("updated_at"))
+    at = parse_foreign(row.get("updated_at"))
     written = [entry.at.replace(microsecond=0) for entry in entries if entry.wrote.events]
     return _sign(at, "row", "somebody", date) if at is not None and written and at > max(written) else None
 
@@ -364,9 +368,9 @@ def _rows(
     yield from seen.items()
 
 
-def _streams(engine: Engine, head: str) -> dict[str, list[Entry]]:
+def _streams(engine: Engine, head: str) -> dict[str, list[LedgerEntry]]:
     """The ledger's streams. Read whole: a resync is rare, and each bead that waits or runs may have one."""
-    streams: dict[str, list[Entry]] = {}
+    streams: dict[str, list[LedgerEntry]] = {}
     try:
         for entry in read_ledger_at(engine, head):
             streams.setdefault(entry.bead, []).append(entry)
@@ -399,7 +403,7 @@ def _signs(
             except NoSuchTable:  # `events` left history with bd 1.3
                 continue
             for id, bead, actor, created in rows:
-                at = told(created)
+                at = parse_foreign(created)
                 if at is None or id in ours or (table == "events" and (bead, actor, at) in wrote):
                     continue
                 sign = _sign(at, table.removesuffix("s"), actor, date)

@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 
 from dolt_watch.engines import Commit, Engine
 from dolt_watch.errors import NoSuchCommit, SettingsError
-from dolt_watch.sanitize import outside
-from dolt_watch.timestamps import iso, told
+from dolt_watch.sanitize import sanitize
+from dolt_watch.timestamps import iso, parse_foreign
 
 SHORTEST = 4
 """Characters of a hash that are taken for its beginning."""
@@ -19,7 +19,7 @@ _FORMS = "write a commit's hash, the beginning of it, HEAD, or a time such as 20
 
 def timestamp_in(text: str) -> datetime | None:
     """The time that it says, in UTC where it names no zone; None where it says none. A hash has no dash, and a time has."""
-    return told(text.strip()) if "-" in text else None
+    return parse_foreign(text.strip()) if "-" in text else None
 
 
 def resolve_revision(engine: Engine, text: str, head: str, where: str = "") -> Commit:
@@ -33,10 +33,10 @@ def resolve_revision(engine: Engine, text: str, head: str, where: str = "") -> C
     word = text.strip()
     moment = timestamp_in(word)
     if moment is not None:
-        return _by(engine, moment, head, where)
+        return _last_commit_before(engine, moment, head, where)
     word = head if word == "HEAD" else word.lower()
     if not _HASH.fullmatch(word):
-        raise SettingsError(f"neither a commit nor a time: {outside(text, 80)!r}", where=where or None, fix=_FORMS)
+        raise SettingsError(f"neither a commit nor a time: {sanitize(text, 80)!r}", where=where or None, fix=_FORMS)
     if len(word) < SHORTEST:
         fix = f"write at least {SHORTEST} characters of its hash"
         raise SettingsError(f"too short for a commit: {word!r}", where=where or None, fix=fix)
@@ -47,7 +47,7 @@ def resolve_revision(engine: Engine, text: str, head: str, where: str = "") -> C
         found = [commit for commit in engine.commits(None, head) if commit.hash.startswith(word)]
     if not found:
         raise NoSuchCommit(
-            f"history holds no commit {outside(word, 80)}{_shallow(engine, head)}",
+            f"history holds no commit {sanitize(word, 80)}{_shallow(engine, head)}",
             where=where or None,
             fix=_FORMS,
             whole=len(word) == len(head),
@@ -59,7 +59,7 @@ def resolve_revision(engine: Engine, text: str, head: str, where: str = "") -> C
     return found[0]
 
 
-def _by(engine: Engine, moment: datetime, head: str, where: str) -> Commit:
+def _last_commit_before(engine: Engine, moment: datetime, head: str, where: str) -> Commit:
     """Back from ``head`` past everything that was made later. Where that ends on several lines, the newest: clocks of several machines write one history."""
     known = {commit.hash: commit for commit in engine.commits(None, head)}
     found: list[Commit] = []

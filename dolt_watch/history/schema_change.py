@@ -15,8 +15,8 @@ from dolt_watch.beads.feed_query import SAYS, SIDE, FeedQuery
 from dolt_watch.beads.schema import TrackerSchema
 from dolt_watch.core.model import RowChange, RuleAnswers
 from dolt_watch.engines import WORKING, Edge, Engine
-from dolt_watch.engines.values import cell, sort_value
-from dolt_watch.timestamps import told
+from dolt_watch.engines.values import normalize_cell, sort_value
+from dolt_watch.timestamps import parse_foreign
 
 _NATURAL: Mapping[str, tuple[str, ...]] = {
     "issues": ("id",),
@@ -73,7 +73,7 @@ def _issues(engine: Engine, ends: Sequence[_End], shared: Sequence[str], lens: F
     last = first + len(asked)
 
     def values(row: tuple[Any, ...]) -> dict[str, Any]:
-        return {name: cell(name, value) for name, value in zip(cells, row[2:first], strict=True)}
+        return {name: normalize_cell(name, value) for name, value in zip(cells, row[2:first], strict=True)}
 
     def answers(was: tuple[Any, ...] | None, now: tuple[Any, ...] | None) -> tuple[RuleAnswers, ...]:
         rank = iter(sort_value(value) for value in (now or was or ())[last : last + len(ranks)])
@@ -105,7 +105,7 @@ def _issues(engine: Engine, ends: Sequence[_End], shared: Sequence[str], lens: F
             changed=changed,
             before=values(was) if was else empty,
             after=values(now) if now else empty,
-            at=told(now[1]) if now else None,
+            at=parse_foreign(now[1]) if now else None,
             answers=answers(was, now),
         )
         if not change.nothing:
@@ -115,7 +115,7 @@ def _issues(engine: Engine, ends: Sequence[_End], shared: Sequence[str], lens: F
 def _others(
     engine: Engine, table: str, ends: Sequence[_End], shared: Sequence[str], lens: FeedQuery
 ) -> Iterator[RowChange]:
-    says = SAYS[table] if lens.sides else ()
+    says = SAYS[table] if lens.include_side_values else ()
     found: list[dict[Key, tuple[Any, ...]]] = []
     for end in ends:
         target = ""
@@ -150,6 +150,6 @@ def _others(
             before=old,
             after=new,
             key=str(own_key),
-            at=told(moment),
+            at=parse_foreign(moment),
             who=actor or "",
         )

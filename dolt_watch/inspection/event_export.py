@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from dolt_watch.core.model import Event, Rule, What
+from dolt_watch.core.model import Event, EventKind, Rule
 from dolt_watch.engines import Commit
-from dolt_watch.engines.values import plain
-from dolt_watch.ledger.reader import as_json
+from dolt_watch.engines.values import json_value
+from dolt_watch.ledger.reader import entry_to_dict
 
 SCHEMA = 1
 
 
-def tell(commit: Commit, events: Iterable[Event], rules: Sequence[Rule]) -> Iterator[dict[str, Any]]:
+def event_records(commit: Commit, events: Iterable[Event], rules: Sequence[Rule]) -> Iterator[dict[str, Any]]:
     """The events of one commit. ``id`` is made of commit, bead, and the event's number among the bead's: the same whenever it is read."""
     names = [rule.name for rule in rules]
     numbers: dict[str, int] = {}
@@ -24,12 +24,12 @@ def tell(commit: Commit, events: Iterable[Event], rules: Sequence[Rule]) -> Iter
 
 def _event(commit: Commit, event: Event, names: Sequence[str]) -> dict[str, Any]:
     entry = event.entry
-    before, after = values(event)
+    before, after = changed_values(event)
     return {
         "commit": commit.hash, "author": commit.author, "time": commit.date, "bead": event.bead, "kind": kind(event),
-        "rule": rule(event, names), "ours": entry is not None, "who": who(event), "table": "issues" if event.row is None else event.row.table,
+        "rule": rule(event, names), "ours": entry is not None, "who": author_of(event), "table": "issues" if event.row is None else event.row.table,
         "before": before, "after": after, "note": entry.wrote.note if entry is not None else event.note,
-        "decision": as_json(entry) if entry is not None else None,
+        "decision": entry_to_dict(entry) if entry is not None else None,
     }  # fmt: skip
 
 
@@ -43,29 +43,31 @@ def rule(event: Event, names: Sequence[str]) -> str:
     if event.entry is not None:
         return event.entry.rule
     facts, row = event.facts, event.row
-    if event.what in (What.UNMATCHED, What.LEFT) and row is not None:
+    if event.what in (EventKind.UNMATCHED, EventKind.LEFT) and row is not None:
         return next((name for name, was in zip(names, row.answers, strict=True) if was.matched or was.was_running), "")
     return facts.matches or facts.runs if facts is not None else ""
 
 
-def who(event: Event) -> str:
+def author_of(event: Event) -> str:
     if event.entry is not None:
         return event.entry.actor
     return event.sign.who if event.sign is not None else ""
 
 
-def values(event: Event) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+def changed_values(event: Event) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     """What the event changed, before and after, cell by cell: of an entry of ours exactly what it wrote, of others' changes what differs beside that."""
     if event.entry is not None:
         cells = event.entry.wrote.cells
         return {name: pair[0] for name, pair in cells.items()}, {name: pair[1] for name, pair in cells.items()}
     row = event.row
-    if row is None or event.what is What.OVERWRITTEN:
+    if row is None or event.what is EventKind.OVERWRITTEN:
         return {}, {}
     gone = row.kind == "removed"
     changed = row.changed if gone or row.table != "issues" else event.changed
-    before = {} if row.kind == "added" else {name: plain(row.before[name]) for name in changed if name in row.before}
-    after = {} if gone else {name: plain(row.after[name]) for name in changed if name in row.after}
+    before = (
+        {} if row.kind == "added" else {name: json_value(row.before[name]) for name in changed if name in row.before}
+    )
+    after = {} if gone else {name: json_value(row.after[name]) for name in changed if name in row.after}
     return before, after
 
 

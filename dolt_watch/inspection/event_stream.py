@@ -32,25 +32,28 @@ class CommitEvents(NamedTuple):
     events: list[Event]
 
 
-def wide(engine: Engine, rules: Sequence[Rule]) -> feed_query.FeedQuery:
+def full_feed_query(engine: Engine, rules: Sequence[Rule]) -> feed_query.FeedQuery:
     """All that a row says: for people and programs that want to see it. The loop's own lens is narrower."""
     columns = engine.columns("issues")
     return feed_query.FeedQuery(
-        [compile_for(rule, columns, engine.dialect) for rule in rules], list(columns), list(columns), sides=True
+        [compile_for(rule, columns, engine.dialect) for rule in rules],
+        list(columns),
+        list(columns),
+        include_side_values=True,
     )
 
 
-def read(engine: Engine, since: str, until: str, rules: Sequence[Rule]) -> Iterator[CommitEvents]:
+def read_events(engine: Engine, since: str, until: str, rules: Sequence[Rule]) -> Iterator[CommitEvents]:
     """Every commit after ``since`` up to ``until``, on the line that the watcher takes. Raises UnknownCommit where ``until`` does not descend from it."""
-    lens = wide(engine, rules)
-    for line in pages(engine, since, until):
+    lens = full_feed_query(engine, rules)
+    for line in commit_pages(engine, since, until):
         for part in chunks(line, PART):
             under = lens.under(engine.columns("issues", part[-1].hash))
-            for commit, changes in zip(part, change_feed.read(engine, part, WATCHED, under), strict=True):
+            for commit, changes in zip(part, change_feed.read_changes(engine, part, WATCHED, under), strict=True):
                 yield CommitEvents(commit, list(derive_events(changes, rules)))
 
 
-def pages(engine: Engine, since: str, until: str) -> Iterator[list[Commit]]:
+def commit_pages(engine: Engine, since: str, until: str) -> Iterator[list[Commit]]:
     """The line in pages, oldest first. Once down for where each page begins, then up again."""
     tops = [until]
     page, below = _page(engine, since, until)
@@ -127,7 +130,7 @@ class Follower:
                     begins = first_commit(self.engine, head)
                     self.warn(f"history was rewritten: it begins at {begins.hash} now; events go on after {head}")
                 elif head != at:
-                    for passed in read(self.engine, at, head, self.rules):
+                    for passed in read_events(self.engine, at, head, self.rules):
                         yield passed
                         at = passed.commit.hash
                 at, self._away = head, False

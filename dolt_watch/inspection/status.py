@@ -11,12 +11,12 @@ from dolt_watch.beads.migration import uncommitted_migration
 from dolt_watch.controller.loop import ControlLoop
 from dolt_watch.core.decisions.dispatch_policy import orphaned_pauses
 from dolt_watch.core.decisions.hold_reasons import reasons, rule_words
-from dolt_watch.core.decisions.policy import BOTH, standing
-from dolt_watch.core.model import EMPTY, Capacity, Entry, HoldReason, Pause, State
+from dolt_watch.core.decisions.policy import BOTH, active_pauses
+from dolt_watch.core.model import EMPTY, Capacity, HoldReason, LedgerEntry, Pause, State
 from dolt_watch.engines import Engine
 from dolt_watch.errors import DoltWatchError
 from dolt_watch.inspection.worker_liveness import Liveness, liveness
-from dolt_watch.ledger.reader import entries
+from dolt_watch.ledger.reader import read_entries
 from dolt_watch.timestamps import iso
 
 NAMED = 5
@@ -40,7 +40,7 @@ class BeadStatus(NamedTuple):
     """In the queue of its rule, from 1; None for a bead in no queue."""
 
 
-class Now(NamedTuple):
+class Status(NamedTuple):
     now: datetime
     head: str
     folded: str
@@ -52,7 +52,7 @@ class Now(NamedTuple):
     targets: dict[str, Capacity]
     """By name; empty where nobody was asked."""
     beads: tuple[BeadStatus, ...]
-    last: Entry | None
+    last: LedgerEntry | None
     state: State
     no_rules: frozenset[str] = frozenset()
     """Names under which something is paused, and no rule is called so."""
@@ -91,7 +91,7 @@ class Now(NamedTuple):
         idle = {one: IDLE.format(one.rule) for one in self.paused if one.rule in self.no_rules}
         return tuple(f"{describe_pause(one)} (by {one.by}){idle.get(one, '')}" for one in self.paused)
 
-    def facts(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """As ``status --format json`` has them."""
         last = self.last
         return {
@@ -107,11 +107,11 @@ class Now(NamedTuple):
         }  # fmt: skip
 
 
-def ask(loop: ControlLoop, engine: Engine, capacity: Callable[[str], Capacity] | None = None) -> Now:
+def collect_status(loop: ControlLoop, engine: Engine, capacity: Callable[[str], Capacity] | None = None) -> Status:
     """One survey; ``capacity`` asks each target for its own, None asks none. Writes nothing."""
     seen = loop.survey(BOTH)
     folded = engine.commit_of(seen.look.commit) if seen.look.commit else None
-    last = next(iter(entries(engine, limit=1)), None)
+    last = next(iter(read_entries(engine, limit=1)), None)
     idle = frozenset(pause.rule for pause in orphaned_pauses(seen.state, loop.policy, seen.now))
     names = sorted({rule.target for rule in loop.policy.rules}) if capacity is not None else []
     told = {name: _told(capacity, name) for name in names if capacity is not None}
@@ -134,13 +134,13 @@ def ask(loop: ControlLoop, engine: Engine, capacity: Callable[[str], Capacity] |
                 place=(reason.place or None) if reason is not None else None,
             )
         )
-    return Now(
+    return Status(
         now=seen.now,
         head=seen.look.head,
         folded=seen.look.commit,
         folded_at=folded.date if folded else None,
         merging=seen.merging,
-        paused=standing(seen.state, seen.now),
+        paused=active_pauses(seen.state, seen.now),
         targets=told,
         beads=tuple(beads),
         last=last,

@@ -11,11 +11,11 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from dolt_watch.controller.context import StateSurvey
-from dolt_watch.core.decisions.policy import AT_ONCE, Plan
+from dolt_watch.core.decisions.policy import IMMEDIATELY, Plan
 from dolt_watch.core.decisions.reap_policy import stale_at
 from dolt_watch.core.model import Decision, EntryKind
 from dolt_watch.engines import Engine
-from dolt_watch.timestamps import ago, iso, utc
+from dolt_watch.timestamps import format_span, iso, to_utc
 
 DISPATCH_PERIOD = timedelta(minutes=2)
 REAP_PERIOD = timedelta(minutes=10)
@@ -53,9 +53,9 @@ class Liveness(NamedTuple):
             if self.quiet is None:
                 return f"leading{host}"
             if self.late:
-                return f"leading{host}, but silent for {ago(self.quiet)}"
-            return f"leading{host}, last tick {ago(self.quiet)} ago"
-        last = ago(self.now - self.saved_at) if self.saved_at is not None else ""
+                return f"leading{host}, but silent for {format_span(self.quiet)}"
+            return f"leading{host}, last tick {format_span(self.quiet)} ago"
+        last = format_span(self.now - self.saved_at) if self.saved_at is not None else ""
         if self.due_since is not None:
             away = f"no worker for {last}" if last else "no worker has run yet"
             return f"{away} although work is due since {_clock(self.due_since, self.now)}"
@@ -81,7 +81,7 @@ def liveness(engine: Engine, seen: StateSurvey, plan: Plan, poll: timedelta) -> 
     """``plan``: the dispatcher's, given what the targets say; ``poll``: of a `run`."""
     saved: Mapping[str, Any] = seen.look.shared.get("worker") or {}
     leader, now = engine.leader(), seen.now
-    saved_at = utc(saved.get("at"))
+    saved_at = to_utc(saved.get("at"))
     runs = saved.get("by") == "run"
     dispatch = _dispatch_since(seen, plan)
     reap = _reap_since(seen)
@@ -125,11 +125,11 @@ def _dispatch_since(seen: StateSurvey, plan: Plan) -> datetime | None:
     beads = [seen.state.beads[one.bead] for one in decisions if one.bead in seen.state.beads]
     claims = all(one.kind is EntryKind.CLAIM for one in decisions)
     ready = [max((bead.matched_at or bead.since) + settle, bead.retry_at or bead.since) for bead in beads]
-    earliest = min(ready) if claims else AT_ONCE
+    earliest = min(ready) if claims else IMMEDIATELY
     if not look.commit:
         return earliest if claims else None
     at = look.due.get("dispatch")
-    moments = [at] if at is not None and AT_ONCE < at <= seen.now else []
+    moments = [at] if at is not None and IMMEDIATELY < at <= seen.now else []
     moments += [seen.now - seen.lag] if look.head != look.commit else []
     return max(min(moments), earliest) if moments else None
 
@@ -137,7 +137,7 @@ def _dispatch_since(seen: StateSurvey, plan: Plan) -> datetime | None:
 def _reap_since(seen: StateSurvey) -> datetime | None:
     """Since when a running bead has been silent for too long, unlooked at: a bead that is spared is due later."""
     at = seen.look.due.get("reap")
-    due = at is not None and AT_ONCE < at <= seen.now
+    due = at is not None and IMMEDIATELY < at <= seen.now
     return at if due and seen.asked.stale else None
 
 

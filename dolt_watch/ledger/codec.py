@@ -7,9 +7,9 @@ from typing import Any
 
 import orjson
 
-from dolt_watch.core.model import Entry, EntryEffects, EntryKind
+from dolt_watch.core.model import EntryEffects, EntryKind, LedgerEntry
 from dolt_watch.core.model.reason_codes import recorded_or_derived
-from dolt_watch.timestamps import told
+from dolt_watch.timestamps import parse_foreign
 
 ENTRY_COLUMNS = (
     "bead_id", "version", "kind", "attempt", "rule", "token", "cause_commit", "observed_commit", "decided_at",
@@ -19,7 +19,7 @@ ENTRY_COLUMNS = (
 KINDS = frozenset(kind.value for kind in EntryKind)
 
 
-def decode_entry(row: Sequence[Any]) -> Entry | None:
+def decode_entry(row: Sequence[Any]) -> LedgerEntry | None:
     """One row of watch_decision, in the order of ``ENTRY_COLUMNS``. None where no dolt_watch wrote it: somebody's import must not end every tick."""
     (bead, version, kind, attempt, rule, token, cause, observed, at, job, reason, bead_hash, settings, actor, text) = (
         row
@@ -28,10 +28,10 @@ def decode_entry(row: Sequence[Any]) -> Entry | None:
         detail = orjson.loads(text)
     except ValueError:
         return None
-    moment = told(at)
+    moment = parse_foreign(at)
     if not isinstance(detail, dict) or moment is None or kind not in KINDS:
         return None
-    return Entry(
+    return LedgerEntry(
         bead=bead,
         version=version,
         kind=EntryKind(kind),

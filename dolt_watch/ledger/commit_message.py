@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dolt_watch.core.model import Entry, EntryKind, entry_payloads
-from dolt_watch.sanitize import outside
+from dolt_watch.core.model import EntryKind, LedgerEntry, entry_payloads
+from dolt_watch.sanitize import sanitize
 
 _VERBS = {
     EntryKind.CLAIM: "claim",
@@ -13,7 +13,7 @@ _VERBS = {
 }
 
 
-def message(entry: Entry) -> str:
+def commit_message(entry: LedgerEntry) -> str:
     """Subject and trailers: `dolt log` and `git interpret-trailers` both read it."""
     verb = _VERBS.get(entry.kind, entry.kind.value)
     job = f", job {entry.job}" if entry.job else ""
@@ -24,5 +24,5 @@ def message(entry: Entry) -> str:
         "Bead": entry.bead, "Decision": entry.kind.value, "Version": entry.version, "Attempt": entry.attempt,
         "Rule": entry.rule, "Cause": entry.cause, "Observed": entry.observed, "Job": entry.job, "Reason": entry.reason,
     }  # fmt: skip
-    lines = [f"{name}: {outside(str(value))}" for name, value in trailers.items() if value not in ("", 0)]
-    return "\n".join([outside(subject, 200), "", *lines])
+    lines = [f"{name}: {sanitize(str(value))}" for name, value in trailers.items() if value not in ("", 0)]
+    return "\n".join([sanitize(subject, 200), "", *lines])

@@ -16,34 +16,34 @@ from dolt_watch.core.rules.compiled_rule import CompiledRule
 class DecisionContext(NamedTuple):
     """Everything that a plan was made on. The handler and the ledger read it and change nothing."""
 
-    look: PollResult
+    poll: PollResult
     state: State
     now: datetime
-    lens: FeedQuery
+    feed_query: FeedQuery
     ready: frozenset[str]
     """Names of the rules whose beads must be ready in bd's sense. A claim checks it again."""
 
     @property
     def observed(self) -> str:
         """Hash of the HEAD that was decided on."""
-        return self.look.head
+        return self.poll.head
 
     @property
     def fence(self) -> str:
         """Value of the fence that was decided on."""
-        return self.look.fence
+        return self.poll.fence
 
     @property
     def compiled(self) -> Mapping[str, CompiledRule]:
         """The compiled rules by name."""
-        return {one.rule: one for one in self.lens.rules}
+        return {one.rule: one for one in self.feed_query.rules}
 
     @property
     def columns(self) -> Sequence[str]:
         """Columns of `issues`."""
-        return self.lens.columns
+        return self.feed_query.columns
 
     @property
     def schema(self) -> TrackerSchema:
         """The shape of beads' tables."""
-        return self.lens.schema
+        return self.feed_query.schema

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from dolt_watch.core.model import Entry, Rule
+from dolt_watch.core.model import LedgerEntry, Rule
 from dolt_watch.core.rules.compiled_rule import CompiledRule, compile_for
 from dolt_watch.engines import Engine
 from dolt_watch.errors import DoltWatchError
@@ -21,7 +21,7 @@ class EditDetector:
         self.engine, self.head = engine, head
         self._known: dict[tuple[str, str], CompiledRule | None] = {}
 
-    def since(self, entry: Entry, row: Mapping[str, Any], compiled: CompiledRule | None) -> bool:
+    def edited_since(self, entry: LedgerEntry, row: Mapping[str, Any], compiled: CompiledRule | None) -> bool:
         """``compiled``: the rule that has the bead now. Where history does not hold what the entry's was, it counts as an edit."""
         if not entry.bead_hash or bead_hash(row, compiled) == entry.bead_hash:
             return False
@@ -31,7 +31,7 @@ class EditDetector:
             return True
         return bead_hash(row, was) != entry.bead_hash and not self._alike(entry, then, row, was)
 
-    def _alike(self, entry: Entry, then: Mapping[str, Any], row: Mapping[str, Any], was: CompiledRule) -> bool:
+    def _alike(self, entry: LedgerEntry, then: Mapping[str, Any], row: Mapping[str, Any], was: CompiledRule) -> bool:
         """Return whether columns came or went since, and those of both rows say the same: a migration is nobody's edit."""
         if bead_hash(then, was) != entry.bead_hash:
             return False  # the entry may rest on what its own commit swept in
@@ -39,7 +39,7 @@ class EditDetector:
         one, other = ({name: cells[name] for name in shared} for cells in (then, row))
         return bead_hash(one, was) == bead_hash(other, was)
 
-    def _observed(self, entry: Entry) -> Mapping[str, Any]:
+    def _observed(self, entry: LedgerEntry) -> Mapping[str, Any]:
         """Return the row that the entry's decision saw, with the columns of that commit; empty where history has none.
 
         ``entry.observed`` is text that others may have written: it is built into SQL only where it is a commit.

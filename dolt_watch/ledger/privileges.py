@@ -41,10 +41,10 @@ def _insert(table: str) -> Privilege:
     return Privilege("INSERT", table, f"INSERT INTO {table} SELECT * FROM {table} WHERE 1 = 0")
 
 
-NEEDS = tuple(_needs())
+REQUIRED = tuple(_needs())
 
 
-def grants(database: str, user: str, needs: Iterable[Privilege] = NEEDS) -> Iterator[str]:
+def grant_statements(database: str, user: str, needs: Iterable[Privilege] = REQUIRED) -> Iterator[str]:
     """GRANT statements for ``name`` or ``name@host``. The ledger may be added to, never changed. Raises SettingsError."""
     name, _, host = user.partition("@")
     if not re.fullmatch(r"[\w.-]+", name) or not re.fullmatch(r"[\w.%:-]*", host):

@@ -5,22 +5,22 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from dolt_watch.core.model import Entry
+from dolt_watch.core.model import LedgerEntry
 from dolt_watch.engines import Engine, Param
 from dolt_watch.errors import NoSuchTable, NotMigrated
 from dolt_watch.ledger.codec import ENTRY_COLUMNS, decode_entry
 
 
-def read_ledger_at(engine: Engine, commit: str) -> list[Entry]:
+def read_ledger_at(engine: Engine, commit: str) -> list[LedgerEntry]:
     """The whole ledger as a commit has it, stream by stream. Raises NoSuchTable."""
     wanted = ", ".join(ENTRY_COLUMNS)
     rows = engine.query(f"SELECT {wanted} FROM watch_decision AS OF '{commit}' ORDER BY bead_id, version")
     return [entry for row in rows if (entry := decode_entry(row)) is not None]
 
 
-def entries(
+def read_entries(
     engine: Engine, *, bead: str | None = None, since: datetime | None = None, limit: int | None = None
-) -> list[Entry]:
+) -> list[LedgerEntry]:
     """Raises NotMigrated."""
     where, params = [], list[Param]()
     if bead is not None:
@@ -41,7 +41,7 @@ def entries(
         raise NotMigrated("the ledger is not in this database", fix="dolt_watch init") from error
 
 
-def as_json(entry: Entry) -> dict[str, Any]:
+def entry_to_dict(entry: LedgerEntry) -> dict[str, Any]:
     return {
         "bead": entry.bead, "version": entry.version, "kind": entry.kind.value, "attempt": entry.attempt,
         "rule": entry.rule, "token": entry.token, "cause": entry.cause, "observed": entry.observed,

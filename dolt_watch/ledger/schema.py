@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import dolt_watch
 from dolt_watch import __version__
 from dolt_watch.engines import Engine
-from dolt_watch.engines.sql_text import statements
+from dolt_watch.engines.sql_text import split_statements
 from dolt_watch.errors import NewerSchema, NoSuchTable, NotABeadsDatabase, NotMigrated, SettingsError
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
 COMMITTED = ("watch_migration", "watch_settings", "watch_decision")
-LATEST = 1
+LATEST_VERSION = 1
 """Number of the last migration that this program ships: named, so that a tick need not list the files."""
 LOCAL = ("watch_cursor", "watch_bead", "watch_attempt")
 
@@ -57,11 +57,11 @@ def installed_version(engine: Engine) -> int:
     return int(engine.query("SELECT COALESCE(MAX(version), 0) FROM watch_migration")[0][0])
 
 
-def _known(version: int) -> int:
+def _require_known(version: int) -> int:
     """Raises NewerSchema."""
-    if version > LATEST:
+    if version > LATEST_VERSION:
         raise NewerSchema(
-            f"the tables are at version {version}, this program ({__version__}) knows up to {LATEST}",
+            f"the tables are at version {version}, this program ({__version__}) knows up to {LATEST_VERSION}",
             fix="upgrade dolt_watch to the release that wrote them, or a later one",
         )
     return version
@@ -78,7 +78,7 @@ def check_database(engine: Engine, project_id: str | None) -> None:
             return
         rows = [(None, None)]
     version, owner = rows[0]
-    if _known(version or 0) < LATEST:
+    if _require_known(version or 0) < LATEST_VERSION:
         raise NotMigrated(
             f"the tables are at version {version or 0}, older than this program", fix=NotMigrated.mended_by
         )
@@ -106,19 +106,19 @@ def _own(owner: str | None, project_id: str | None) -> None:
 def migrate(engine: Engine, author: str) -> Iterator[Migration]:
     """Bring the database up to date; yields each migration that was applied. Idempotent. Raises NotBeads, NewerSchema, AccessDenied."""
     check_project(engine, None)
-    have = _known(installed_version(engine))
+    have = _require_known(installed_version(engine))
     for migration in migrations():
         if migration.version > have:
             _apply(engine, migration, author)
             yield migration
-    for statement in statements(local_sql()):
-        engine.run(statement)
+    for statement in split_statements(local_sql()):
+        engine.execute_ddl(statement)
 
 
 def _apply(engine: Engine, migration: Migration, author: str) -> None:
     """DDL commits itself on a server, so a migration that was interrupted leaves tables behind: each statement must bear to be run again."""
-    for statement in statements(migration.sql):
-        engine.run(statement)
+    for statement in split_statements(migration.sql):
+        engine.execute_ddl(statement)
     with engine.transaction() as tx:
         tx.execute(
             "INSERT INTO watch_migration (version, name, program, applied_at) VALUES (?, ?, ?, UTC_TIMESTAMP(6))",

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from dolt_watch import __version__
-from dolt_watch.beads.event_rows import bd_snapshot, bd_value, fit
+from dolt_watch.beads.event_rows import bd_snapshot, bd_value, fit_to_column
 from dolt_watch.beads.leases import read_leases
 from dolt_watch.beads.migration import NOT_COMMITTED, uncommitted_migration
 from dolt_watch.beads.readiness import Query, readiness
@@ -30,17 +30,17 @@ from dolt_watch.core.model import (
     GLOBAL,
     IN_PROGRESS,
     Decision,
-    Entry,
     EntryEffects,
     EntryKind,
     HoldReason,
+    LedgerEntry,
     entry_payloads,
 )
 from dolt_watch.core.model.columns import KEPT_BY_BD
 from dolt_watch.core.projection.target_outages import is_resent
 from dolt_watch.core.rules.compiled_rule import CompiledRule
 from dolt_watch.engines import Engine, Param, Transaction
-from dolt_watch.engines.values import cell
+from dolt_watch.engines.values import normalize_cell
 from dolt_watch.errors import (
     BeadNotFound,
     Conflict,
@@ -52,12 +52,12 @@ from dolt_watch.errors import (
     Unreachable,
 )
 from dolt_watch.ledger.codec import ENTRY_COLUMNS, decode_entry
-from dolt_watch.ledger.commit_message import message
+from dolt_watch.ledger.commit_message import commit_message
 from dolt_watch.ledger.decision_context import DecisionContext
-from dolt_watch.sanitize import outside
-from dolt_watch.timestamps import utc
+from dolt_watch.sanitize import sanitize
+from dolt_watch.timestamps import to_utc
 
-PATIENCE = 60.0
+OUTCOME_TIMEOUT_SECONDS = 60.0
 """Seconds that a report waits for its turn, for the end of somebody's merge, or for the server: what happened outside cannot be decided anew."""
 
 CONTENT = ("title", "description", "design", "acceptance_criteria", "issue_type", "priority", "assignee")
@@ -100,7 +100,7 @@ class WriterIdentity(NamedTuple):
 class Written(NamedTuple):
     """An entry that stands in history, in which commit, and the bead's row as its transaction read it before (None: gone)."""
 
-    entry: Entry
+    entry: LedgerEntry
     commit: str
     row: Mapping[str, Any] | None
     warning: str = ""
@@ -139,7 +139,7 @@ class LedgerWriter:
         finally:
             self.under_way = None
 
-    def decide(self, context: DecisionContext, decision: Decision, valid: timedelta | None = None) -> Written:
+    def append_decision(self, context: DecisionContext, decision: Decision, valid: timedelta | None = None) -> Written:
         """``valid``: how long a claim is its holder's, from the moment that its own transaction reads.
 
         Raises Conflict where anything it was decided on moved, the bead's row included; then nothing is written.
@@ -157,7 +157,7 @@ class LedgerWriter:
             raise ValueError(f"a decision about {decision.bead} needs the context it was made in")
         return self._append_until_written(None, decision)
 
-    def report(self, context: DecisionContext, decision: Decision) -> Written:
+    def append_outcome(self, context: DecisionContext, decision: Decision) -> Written:
         """Append an outcome. Raises NotRecorded if nothing could be written for ``PATIENCE``."""
         if self.under_way is not None and self.under_way.token == decision.token:
             self.under_way = decision
@@ -167,7 +167,7 @@ class LedgerWriter:
         alone, unsure, tries, waited = False, False, 0, 0.0
         while True:
             try:
-                return (unsure and self._stands(decision)) or self._write(context, decision, alone=alone)
+                return (unsure and self._find_recorded(decision)) or self._write(context, decision, alone=alone)
             except BeadNotFound:
                 decision, alone = decision._replace(note=""), True  # its stream outlives it
             except MigrationInProgress:  # the entry alone commits nothing of bd's; the row follows
@@ -176,14 +176,14 @@ class LedgerWriter:
                 decision, alone = decision._replace(note="", status="", detail=detail), True
             except (Conflict, Unreachable) as error:
                 unsure = unsure or isinstance(error, Unreachable)
-                if waited >= PATIENCE:
+                if waited >= OUTCOME_TIMEOUT_SECONDS:
                     raise _not_recorded(decision, error) from error
                 tries += 1
                 pause = min(0.005 * tries, 1.0)
                 self.clock.sleep(pause)
                 waited += pause
 
-    def _stands(self, decision: Decision) -> Written | None:
+    def _find_recorded(self, decision: Decision) -> Written | None:
         """The report as it stands already: a commit whose answer was lost may have taken place."""
         rows = self.engine.query(
             f"SELECT {', '.join(ENTRY_COLUMNS)} FROM watch_decision WHERE bead_id = ? AND token = ? AND kind = ?",
@@ -210,7 +210,7 @@ class LedgerWriter:
         held = context if guarded else None
         about = None if alone or decision.bead == GLOBAL else context
         with self.engine.transaction() as tx:
-            begun = self._begin(tx, about, decision)
+            begun = self._read_snapshot(tx, about, decision)
             if held is not None and begun.head != held.observed:
                 raise Conflict("history moved on since this was decided")
             beads: list[str] = []
@@ -218,25 +218,25 @@ class LedgerWriter:
                 beads = versioned(about.schema, ("issues", "events"))
                 if uncommitted_migration(self.engine, tx.query).intersection(beads):
                     raise MigrationInProgress(NOT_COMMITTED)
-                self._holds(tx, about, decision, begun)
+                self._recheck_guards(tx, about, decision, begun)
             advance_fence(tx, held.fence if held is not None else None)
             entry, changes, warning = self._entry(about, decision, begun, valid)
             if about is not None:
                 self._apply(tx, about.schema, decision, begun, changes, entry)
             self._append(tx, entry, begun.settings_stand)
             if decision.kind is EntryKind.CLAIM:
-                self._attempt(tx, entry)
+                self._record_local_claim(tx, entry)
             settings = () if begun.settings_stand else ("watch_settings",)
             tables = ["watch_decision", *settings, *beads]
-            commit = tx.dolt_commit(tables, message(entry), self.identity.author)
+            commit = tx.dolt_commit(tables, commit_message(entry), self.identity.author)
         return Written(entry, commit, begun.row, warning)
 
-    def _begin(self, tx: Transaction, context: DecisionContext | None, decision: Decision) -> _Begun:
+    def _read_snapshot(self, tx: Transaction, context: DecisionContext | None, decision: Decision) -> _Begun:
         """``context``: None if no row of a bead is read. Raises MergeInProgress; BeadGone where the decision is about a bead that has no row any more."""
         head, clock, merging, last, settings = tx.query(_BEGIN, (self.identity.settings_hash, decision.bead))[0]
         if merging:
             raise MergeInProgress()
-        moment = utc(clock)
+        moment = to_utc(clock)
         assert moment is not None
         free = max(int(last or 0), 0) + 1  # an imported entry may stand below 1, and the fold takes 0 for folded
         begun = _Begun(head, self.clock.now(moment), free, bool(settings))
@@ -252,7 +252,7 @@ class LedgerWriter:
             matches=bool(matches), runs=bool(runs), row=dict(zip(context.columns, cells, strict=True))
         )
 
-    def _holds(self, tx: Transaction, context: DecisionContext, decision: Decision, begun: _Begun) -> None:
+    def _recheck_guards(self, tx: Transaction, context: DecisionContext, decision: Decision, begun: _Begun) -> None:
         """Does the decision still hold for the row as this transaction sees it? Raises Conflict."""
         bead, row = decision.bead, begun.row
         assert row is not None
@@ -276,7 +276,7 @@ class LedgerWriter:
             if read_leases(tx.query, context.schema, [bead]).get(bead) != seen.get(bead):
                 raise Conflict(f"the lease of {bead} has changed")
 
-    def unready(self, context: DecisionContext, entry: Entry) -> HoldReason | None:
+    def unready(self, context: DecisionContext, entry: LedgerEntry) -> HoldReason | None:
         """Why a claimed bead may not be sent, where its rule asks for readiness."""
         return self._unready(self.engine.query, context, entry.rule, entry.bead, entry.at)
 
@@ -293,7 +293,7 @@ class LedgerWriter:
         decision: Decision,
         begun: _Begun,
         valid: timedelta | None,
-    ) -> tuple[Entry, dict[str, Any], str]:
+    ) -> tuple[LedgerEntry, dict[str, Any], str]:
         """``context``: None if no row of a bead was read."""
         kind, now, row = decision.kind, begun.now, begun.row
         changes: dict[str, Any] = {}
@@ -305,7 +305,9 @@ class LedgerWriter:
                 changes["status"] = decision.status
                 if decision.status == IN_PROGRESS and "started_at" in row and row["started_at"] is None:
                     changes["started_at"] = now.replace(microsecond=0)
-            cells = {name: (cell(name, row[name]), cell(name, value)) for name, value in changes.items()}
+            cells = {
+                name: (normalize_cell(name, row[name]), normalize_cell(name, value)) for name, value in changes.items()
+            }
             if kind is EntryKind.NOTE:  # somebody who had read them before they were overwritten may have put them back
                 stands = (row["notes"] or "").splitlines()
                 note = "\n".join(line for line in note.splitlines() if line not in stands)
@@ -323,7 +325,7 @@ class LedgerWriter:
         }  # fmt: skip
         if not in_history:
             detail["wrote"]["events_in_history"] = False
-        entry = Entry(
+        entry = LedgerEntry(
             bead=decision.bead,
             version=begun.version,
             kind=kind,
@@ -334,7 +336,7 @@ class LedgerWriter:
             observed=begun.head,
             at=now,
             job=decision.job,
-            reason=outside(decision.reason),
+            reason=sanitize(decision.reason),
             bead_hash=_bead_hash(context, row, decision.rule),
             settings_hash=self.identity.settings_hash,
             actor=self._actor(decision),
@@ -346,7 +348,7 @@ class LedgerWriter:
 
     def _actor(self, decision: Decision) -> str:
         if decision.kind in BY_HAND:
-            return outside(entry_payloads.ByHand.decode(decision.detail).by, ACTOR_LIMIT)
+            return sanitize(entry_payloads.ByHand.decode(decision.detail).by, ACTOR_LIMIT)
         return self.identity.actor(decision.kind)
 
     def _apply(
@@ -356,7 +358,7 @@ class LedgerWriter:
         decision: Decision,
         begun: _Begun,
         changes: Mapping[str, Any],
-        entry: Entry,
+        entry: LedgerEntry,
     ) -> None:
         """The bead's row, and the row of ``events`` that bd itself would write."""
         note, row = entry.wrote.note, begun.row
@@ -383,11 +385,11 @@ class LedgerWriter:
             "VALUES (?, ?, ?, ?, ?, ?, ?)",
             (
                 entry.wrote.events[0], entry.bead, "status_changed" if "status" in changes else "updated", entry.actor,
-                fit(
+                fit_to_column(
                     bd_snapshot(row), {name: bd_value(row[name]) for name in changes},
                     schema.text_limit("events", "old_value"),
                 ),
-                fit(
+                fit_to_column(
                     said, {name: value for name, value in said.items() if name != "notes"},
                     schema.text_limit("events", "new_value"),
                 ),
@@ -395,7 +397,7 @@ class LedgerWriter:
             ),
         )  # fmt: skip
 
-    def _append(self, tx: Transaction, entry: Entry, settings_stand: bool) -> None:
+    def _append(self, tx: Transaction, entry: LedgerEntry, settings_stand: bool) -> None:
         """The row of the ledger; the settings' text goes into history with the first decision under it."""
         if not settings_stand:
             tx.execute(
@@ -412,7 +414,7 @@ class LedgerWriter:
             ),
         )  # fmt: skip
 
-    def _attempt(self, tx: Transaction, entry: Entry) -> None:
+    def _record_local_claim(self, tx: Transaction, entry: LedgerEntry) -> None:
         """Outside of history too, until the saved state has it: should history lose this commit, the attempt is still known."""
         tx.execute(
             "REPLACE INTO watch_attempt (bead_id, attempt, rule, token, claimed_at, deadline, worker) VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -446,7 +448,7 @@ def _bead_hash(context: DecisionContext | None, row: Mapping[str, Any] | None, r
 def _not_recorded(decision: Decision, error: DoltWatchError) -> OutcomeNotRecorded:
     job = f" (job {decision.job})" if decision.job else ""
     return OutcomeNotRecorded(
-        f"{decision.bead}: {decision.kind.value}{job} could not be recorded in {PATIENCE:.0f} s: {error.message}",
+        f"{decision.bead}: {decision.kind.value}{job} could not be recorded in {OUTCOME_TIMEOUT_SECONDS:.0f} s: {error.message}",
         where=f"attempt {decision.attempt}, token {decision.token}",
         fix=f"mend that, and note it by hand: bd note {decision.bead} '{decision.kind.value}{job}'; do not set it open while that job runs",
     )
@@ -455,5 +457,5 @@ def _not_recorded(decision: Decision, error: DoltWatchError) -> OutcomeNotRecord
 def bead_hash(row: Mapping[str, Any], compiled: CompiledRule | None) -> str:
     """A fingerprint of what the bead asks for, our own cells left out: a person's edit changes it, we do not."""
     names = {*CONTENT, *(compiled.columns if compiled else ())} - {"status", "notes", "updated_at", *KEPT_BY_BD}
-    cells = {name: cell(name, row[name]) for name in sorted(names) if name in row}
+    cells = {name: normalize_cell(name, row[name]) for name in sorted(names) if name in row}
     return hashlib.sha256(orjson.dumps(cells)).hexdigest()[:32]

@@ -14,14 +14,14 @@ from dolt_watch.beads.schema import TrackerSchema, tracker_schema
 from dolt_watch.checkpoint.poll import WATCHED
 from dolt_watch.config import from_canonical_json
 from dolt_watch.core.decisions.policy import Policy
-from dolt_watch.core.model import CommitChanges, Entry, Event, State
+from dolt_watch.core.model import CommitChanges, Event, LedgerEntry, State
 from dolt_watch.core.projection.event_deriver import derive_events
 from dolt_watch.core.projection.projection import Projection
 from dolt_watch.core.rules.compiled_rule import CompiledRule, compile_for
 from dolt_watch.engines import Commit, Engine
 from dolt_watch.errors import DoltWatchError, NoSuchTable, UnknownCommit
 from dolt_watch.history import change_feed, commit_path
-from dolt_watch.history.prefetch import ahead
+from dolt_watch.history.prefetch import prefetch
 from dolt_watch.history.rebuild import rebuild_state
 from dolt_watch.ledger import reader
 
@@ -36,21 +36,21 @@ class SettingsVersion(NamedTuple):
     compiled: tuple[CompiledRule, ...]
 
 
-class Step(NamedTuple):
+class ReplayStep(NamedTuple):
     """One commit, what it meant, and the projection after it: the same object in every step, so copy what you keep."""
 
     commit: Commit
     changes: CommitChanges
     events: Sequence[Event]
     projection: Projection
-    under: SettingsVersion
+    settings: SettingsVersion
 
 
 class ReplayResult(NamedTuple):
     """Where folding ended."""
 
     state: State
-    under: SettingsVersion
+    settings: SettingsVersion
     commits: int
     """So many were folded."""
 
@@ -72,7 +72,7 @@ class HistoryReplayer:
         self.texts = self._texts()
         self.entries = self._entries()
         """The whole ledger as ``until`` has it, in the order of its clock."""
-        self.made = self._made()
+        self.rebuild_points = self._made()
         """Commit at which state was made anew → hash of the settings, in order."""
 
     @property
@@ -84,7 +84,7 @@ class HistoryReplayer:
 
     # -- what history holds beside commits ---------------------------------------------------------------------------
 
-    def _entries(self) -> list[Entry]:
+    def _entries(self) -> list[LedgerEntry]:
         try:
             return sorted(
                 reader.read_ledger_at(self.engine, self.until), key=lambda entry: (entry.at, entry.bead, entry.version)
@@ -106,7 +106,7 @@ class HistoryReplayer:
         except NoSuchTable:
             return {}
 
-    def under(self, settings_hash: str) -> SettingsVersion | None:
+    def find_settings(self, settings_hash: str) -> SettingsVersion | None:
         """The settings of that hash; None where history does not hold them, or this program cannot read them."""
         if settings_hash not in self._settings:
             self._settings[settings_hash] = self._read(settings_hash)
@@ -142,17 +142,17 @@ class HistoryReplayer:
 
     def _line(self, since: str) -> list[Commit] | None:
         try:
-            return commit_path.path(self.engine.commits(since, self.until), since, self.until)
+            return commit_path.commit_path(self.engine.commits(since, self.until), since, self.until)
         except UnknownCommit:
             return None
 
-    def begins(self) -> str | None:
+    def first_replayable_commit(self) -> str | None:
         """The first commit from which decisions can be folded again; None where none of them is in this history any more."""
-        return next((commit for commit in self.made if self.engine.is_ancestor(commit, self.until)), None)
+        return next((commit for commit in self.rebuild_points if self.engine.is_ancestor(commit, self.until)), None)
 
     # -- folding -----------------------------------------------------------------------------------------------------
 
-    def at(self, commit: str, under: SettingsVersion) -> Projection:
+    def projection_at(self, commit: str, under: SettingsVersion) -> Projection:
         """The projection made anew at a commit."""
         known = self.engine.commit_of(commit)
         if known is None:
@@ -167,7 +167,7 @@ class HistoryReplayer:
         under: SettingsVersion | None = None,
         also: Sequence[CompiledRule] = (),
         start: Projection | None = None,
-    ) -> Iterator[Step]:
+    ) -> Iterator[ReplayStep]:
         """Every commit after ``since``, folded. ``under``: settings to fold by throughout; else those that each stretch was folded by.
 
         ``also``: more rules that the database is asked of each changed row: their answers come last in ``changes``, and nothing is folded by them.
@@ -177,25 +177,25 @@ class HistoryReplayer:
         line = self.line(since)
         if line is None:
             raise UnknownCommit(f"{since} is no ancestor of {self.until}")
-        made: dict[str, str] = {} if under is not None else self.made
-        now = under or self.standing(since)
-        projection = start or self.at(since, now)
+        made: dict[str, str] = {} if under is not None else self.rebuild_points
+        now = under or self.settings_at(since)
+        projection = start or self.projection_at(since, now)
 
         def read(engine: Engine, part: tuple[list[Commit], SettingsVersion]) -> list[CommitChanges]:
             columns = list(engine.columns("issues", part[0][-1].hash))
             lens = feed_query.FeedQuery((*part[1].compiled, *also), columns)
-            return list(change_feed.read(engine, part[0], self.tables, lens))
+            return list(change_feed.read_changes(engine, part[0], self.tables, lens))
 
-        for (part, _), found in ahead(self.engine, self._parts(line, made, now), read):
+        for (part, _), found in prefetch(self.engine, self._parts(line, made, now), read):
             for changes, commit in zip(found, part, strict=True):
                 own = change_feed.narrowed(changes, 0, len(now.compiled)) if also else changes
                 events = list(derive_events(own, now.policy.rules))
-                projection.fold(events)
+                projection.apply(events)
                 projection.move_to(commit.hash)
                 if commit.hash in made:
-                    now = self.by(made[commit.hash])
-                    projection = self.at(commit.hash, now)
-                yield Step(commit, changes, events, projection, now)
+                    now = self.settings_or_current(made[commit.hash])
+                    projection = self.projection_at(commit.hash, now)
+                yield ReplayStep(commit, changes, events, projection, now)
 
     def _parts(
         self, line: Iterable[Commit], made: Mapping[str, str], under: SettingsVersion
@@ -208,29 +208,29 @@ class HistoryReplayer:
                 yield part, under
                 part = []
             if commit.hash in made:
-                under = self.by(made[commit.hash])
+                under = self.settings_or_current(made[commit.hash])
         if part:
             yield part, under
 
-    def folded(self, since: str) -> ReplayResult:
+    def replay_from(self, since: str) -> ReplayResult:
         """The state at ``until``, made anew at ``since`` and folded on from there. Raises UnknownCommit as ``steps`` does."""
         last, commits = None, 0
         for step in self.steps(since):
             last, commits = step, commits + 1
         if last is not None:
-            return ReplayResult(last.projection.state(), last.under, commits)
-        under = self.by(self.made.get(since, ""))
-        return ReplayResult(self.at(since, under).state(), under, 0)
+            return ReplayResult(last.projection.state(), last.settings, commits)
+        under = self.settings_or_current(self.rebuild_points.get(since, ""))
+        return ReplayResult(self.projection_at(since, under).state(), under, 0)
 
-    def standing(self, commit: str) -> SettingsVersion:
+    def settings_at(self, commit: str) -> SettingsVersion:
         """The settings that it was folded by: those of the last commit up to it at which the state was made anew."""
-        made = self.made
-        return self.by(made.get(self.last_rebuild_before(commit) or "", next(iter(made.values()), "")))
+        made = self.rebuild_points
+        return self.settings_or_current(made.get(self.last_rebuild_before(commit) or "", next(iter(made.values()), "")))
 
     def last_rebuild_before(self, commit: str) -> str | None:
         """The last commit up to it at which the state was made anew; None where that is not known."""
-        return next((at for at in reversed(self.made) if self.engine.is_ancestor(at, commit)), None)
+        return next((at for at in reversed(self.rebuild_points) if self.engine.is_ancestor(at, commit)), None)
 
-    def by(self, settings_hash: str) -> SettingsVersion:
+    def settings_or_current(self, settings_hash: str) -> SettingsVersion:
         """As ``under``, or the settings that stand in."""
-        return self.under(settings_hash) or self.current
+        return self.find_settings(settings_hash) or self.current

@@ -21,20 +21,20 @@ from dolt_watch.beads.readiness_v1 import readiness_v1
 from dolt_watch.beads.schema import schema_at
 from dolt_watch.config import hash_of_text
 from dolt_watch.core.decisions.circuit_breaker import with_recorded_tries
-from dolt_watch.core.decisions.planner import decide, select_candidates
+from dolt_watch.core.decisions.planner import make_plan, select_candidates
 from dolt_watch.core.decisions.policy import ATTEMPTED, UNCOMMITTED, UNVERSIONED, Observations
 from dolt_watch.core.decisions.reap_policy import silence_cutoffs
-from dolt_watch.core.decisions.recorded_inputs import Given, read_inputs
-from dolt_watch.core.decisions.settlement import decode_answer, report_of
+from dolt_watch.core.decisions.recorded_inputs import RecordedInputs, read_inputs
+from dolt_watch.core.decisions.settlement import decode_answer, settle
 from dolt_watch.core.model import (
     GLOBAL,
     REPORTS,
     Bead,
     CommitChanges,
     Decision,
-    Entry,
     EntryKind,
     HoldReason,
+    LedgerEntry,
     Phase,
     State,
 )
@@ -79,12 +79,12 @@ class VerificationResult:
 
     same: int = 0
     """Decisions and reports that came out as recorded."""
-    as_recorded: int = 0
+    not_recomputable: int = 0
     """Entries that nothing decides: pauses, resumes, resyncs, releases."""
     unverifiable: Counter[str] = field(default_factory=Counter)
     """Why → how many."""
     differences: list[Difference] = field(default_factory=list)
-    beside: list[tuple[str, str]] = field(default_factory=list)
+    planned_not_made: list[tuple[str, str]] = field(default_factory=list)
     """Claims that were planned beside a recorded one, capacity included, and never made: bead, commit."""
     settings: set[str] = field(default_factory=set)
     """Hashes of settings that decisions were made under."""
@@ -99,25 +99,25 @@ def verify(past: HistoryReplayer, told: Callable[[datetime], None] = lambda at: 
     out = VerificationResult()
     out.differences += _streams(past)
     out.differences += _settings(past)
-    waiting: dict[str, list[Entry]] = {}
+    waiting: dict[str, list[LedgerEntry]] = {}
     for entry in past.entries:
         out.settings.add(entry.settings_hash)
         if entry.kind in DECIDED | REPORTS:
             waiting.setdefault(entry.observed, []).append(entry)
         else:
-            out.as_recorded += 1
-    begin = past.begins()
+            out.not_recomputable += 1
+    begin = past.first_replayable_commit()
     if begin is not None:
         check = _EntryVerifier(past, out)
-        start = past.at(begin, past.standing(begin))
-        check.all(waiting.pop(begin, []), start.state())
+        start = past.projection_at(begin, past.settings_at(begin))
+        check.verify_at(waiting.pop(begin, []), start.state())
         for step in past.steps(begin, start=start):
             told(step.commit.date)
             out.differences += _altered(step.changes)
-            out.differences += check.written(step.changes, step.under)
+            out.differences += check.written(step.changes, step.settings)
             if step.commit.hash in waiting:
-                check.all(waiting.pop(step.commit.hash), step.projection.state())
-        check.elsewhere()
+                check.verify_at(waiting.pop(step.commit.hash), step.projection.state())
+        check.verify_deferred()
     for entries in waiting.values():
         out.unverifiable[GONE] += len(entries)
     return out
@@ -148,7 +148,7 @@ def _altered(changes: CommitChanges) -> Iterator[Difference]:
         )
 
 
-def _difference(entry: Entry, field: str, recorded: object, computed: object) -> Difference:
+def _difference(entry: LedgerEntry, field: str, recorded: object, computed: object) -> Difference:
     return Difference(entry.bead, entry.version, entry.kind.value, field, _text(recorded), _text(computed))
 
 
@@ -161,7 +161,7 @@ def _outlived(bead: Bead) -> bool:
     return bead.reverted or bool(bead.unclear) or (bead.phase is Phase.HELD and bool(bead.token))
 
 
-def _decides(entry: Entry) -> bool:
+def _decides(entry: LedgerEntry) -> bool:
     """An unknown attempt that turns out to run nowhere may be its bead's last: quarantined too, but by a decision, with a scope and no answer."""
     given = entry.given
     return entry.kind in DECIDED or (entry.kind in REPORTS and "scope" in given and "answer" not in given)
@@ -175,29 +175,29 @@ class _EntryVerifier:
         self.past, self.out = past, out
         self.claims = {entry.token: entry for entry in past.entries if entry.kind is EntryKind.CLAIM}
         self.last = {entry.bead: entry.version for entry in sorted(past.entries, key=lambda entry: entry.version)}
-        self._elsewhere: dict[str, dict[str, list[Entry]]] = {}
+        self._elsewhere: dict[str, dict[str, list[LedgerEntry]]] = {}
         """Commit at which its state was made anew → commit observed → entries that stand on another state than this pass has there."""
 
-    def all(self, entries: list[Entry], state: State) -> None:
+    def verify_at(self, entries: list[LedgerEntry], state: State) -> None:
         for entry in entries:
             if self._stands_on(entry, state.made):
                 self._check([entry], state)
 
-    def _stands_on(self, entry: Entry, made: str) -> bool:
+    def _stands_on(self, entry: LedgerEntry, made: str) -> bool:
         """History is read once, and each reprocessing made the state anew in its middle: what had been decided by then is kept for ``elsewhere``."""
         own = entry.given.get("made")
-        if not isinstance(own, str) or own == made or own not in self.past.made:
+        if not isinstance(own, str) or own == made or own not in self.past.rebuild_points:
             return True
         if not self.past.engine.is_ancestor(own, entry.observed):
             return True  # nobody can have stood there: it is said as a difference
         self._elsewhere.setdefault(own, {}).setdefault(entry.observed, []).append(entry)
         return False
 
-    def elsewhere(self) -> None:
+    def verify_deferred(self) -> None:
         """Folded from where their own state was made anew, up to the last of them."""
         for made, waiting in self._elsewhere.items():
-            under = self.past.by(self.past.made[made])
-            start = self.past.at(made, under)
+            under = self.past.settings_or_current(self.past.rebuild_points[made])
+            start = self.past.projection_at(made, under)
             self._check(waiting.pop(made, []), start.state())
             for step in self.past.steps(made, under, start=start) if waiting else ():
                 self._check(waiting.pop(step.commit.hash, []), step.projection.state())
@@ -206,9 +206,9 @@ class _EntryVerifier:
             for entries in waiting.values():
                 self.out.unverifiable[GONE] += len(entries)
 
-    def _check(self, entries: list[Entry], state: State) -> None:
+    def _check(self, entries: list[LedgerEntry], state: State) -> None:
         for entry in entries:
-            under = self.past.under(entry.settings_hash)
+            under = self.past.find_settings(entry.settings_hash)
             if under is None:
                 self.out.unverifiable["its settings are not in history"] += 1
                 continue
@@ -225,7 +225,7 @@ class _EntryVerifier:
                 self.out.same += not differences
 
     def _decided(
-        self, entry: Entry, given: Given, now: datetime, state: State, under: SettingsVersion
+        self, entry: LedgerEntry, given: RecordedInputs, now: datetime, state: State, under: SettingsVersion
     ) -> Decision | None:
         """What ``decide`` says first, given what was given."""
         scope, passed = given.scope, given.passed
@@ -244,13 +244,13 @@ class _EntryVerifier:
                 ids = [bead.id for bead in queue]
                 holds |= self._readiness(ids, given, now, entry.observed)
         world = Observations(given.capacity, holds, given.verdicts, given.leases, given.jitter)
-        plan = decide(state, under.policy, now, scope, asked, world)
+        plan = make_plan(state, under.policy, now, scope, asked, world)
         for beside in plan.decisions[1:]:
             if beside.kind is EntryKind.CLAIM and self.last.get(beside.bead, 0) <= state.beads[beside.bead].version:
-                self.out.beside.append((beside.bead, entry.observed))
+                self.out.planned_not_made.append((beside.bead, entry.observed))
         return plan.decisions[0] if plan.decisions else None
 
-    def _readiness(self, ids: list[str], given: Given, now: datetime, commit: str) -> Mapping[str, HoldReason]:
+    def _readiness(self, ids: list[str], given: RecordedInputs, now: datetime, commit: str) -> Mapping[str, HoldReason]:
         """Ask by the rule that the decision was made by, under the schema of the commit that it observed."""
         engine = self.past.engine
         if given.readiness == 1:
@@ -258,7 +258,7 @@ class _EntryVerifier:
         return readiness_at(engine, ids, self.past.schema, now, commit).holds
 
     def _reported(
-        self, entry: Entry, given: Given, now: datetime, state: State, under: SettingsVersion
+        self, entry: LedgerEntry, given: RecordedInputs, now: datetime, state: State, under: SettingsVersion
     ) -> Decision | None:
         """What the answer, as recorded, comes to."""
         answer, rule = decode_answer(entry), under.policy.rule(entry.rule)
@@ -277,14 +277,14 @@ class _EntryVerifier:
                 token=claim.token,
                 sent_at=claim.at,
             )
-        return report_of(answer, bead, rule, now, given.jitter, given.health)
+        return settle(answer, bead, rule, now, given.jitter, given.health)
 
     def written(self, changes: CommitChanges, under: SettingsVersion) -> Iterator[Difference]:
         """Does the commit hold what its entries say they wrote? ``under``: for those whose settings history does not hold."""
         rows = {row.bead: row for row in changes.rows if row.table == "issues"}
         events = {row.key for row in changes.rows if row.table == "events"}
         for entry in changes.entries:
-            rules = {one.rule: one for one in (self.past.under(entry.settings_hash) or under).compiled}
+            rules = {one.rule: one for one in (self.past.find_settings(entry.settings_hash) or under).compiled}
             row = rows.get(entry.bead)
             if entry.bead == GLOBAL or (row is not None and row.kind == "removed"):
                 continue
@@ -300,7 +300,7 @@ class _EntryVerifier:
             if entry.bead_hash and entry.bead_hash not in self._hashes(entry, changes.commit, rules.get(entry.rule)):
                 yield _difference(entry, "bead_hash", entry.bead_hash, "of no row that it can have read")
 
-    def _hashes(self, entry: Entry, commit: str, compiled: CompiledRule | None) -> Iterator[str]:
+    def _hashes(self, entry: LedgerEntry, commit: str, compiled: CompiledRule | None) -> Iterator[str]:
         """Of the bead's row in its own commit, which may hold what somebody had left uncommitted; and in the commit observed."""
         for at in (commit, entry.observed):
             if self.past.engine.commit_of(at) is None:
@@ -318,7 +318,7 @@ class _EntryVerifier:
             yield bead_hash(dict(zip(columns, row, strict=True)), compiled)
 
 
-def _compare(entry: Entry, made: Decision | None) -> Iterator[Difference]:
+def _compare(entry: LedgerEntry, made: Decision | None) -> Iterator[Difference]:
     if made is None:
         yield _difference(entry, "decision", entry.kind.value, "nothing would be decided")
         return

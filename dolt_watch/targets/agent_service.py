@@ -14,13 +14,13 @@ from urllib.parse import quote
 from dolt_watch.core.model import Capacity, JobReport, Verdict
 from dolt_watch.core.model.target_answers import Accepted, Answer, Refused, Unknown
 from dolt_watch.errors import SettingsError
-from dolt_watch.sanitize import outside
+from dolt_watch.sanitize import sanitize
 from dolt_watch.targets.http_client import HttpClient, HttpResult
 from dolt_watch.targets.protocol import BeadTask
-from dolt_watch.targets.responses import STATUS_TIMEOUT, parse_json, usual, valid_job_id
+from dolt_watch.targets.responses import STATUS_TIMEOUT, default_answer, parse_json, valid_job_id
 from dolt_watch.targets.service_health import interpret_health
 from dolt_watch.targets.settings import AgentServiceSettings
-from dolt_watch.targets.validation import check_bearer, check_url, seconds
+from dolt_watch.targets.validation import check_bearer, check_url, checked_timeout
 
 if TYPE_CHECKING:
     from dolt_watch.targets.templates import Template
@@ -46,12 +46,12 @@ class AgentService:
         check_url(settings, "url", settings.url, fix=fix)
         if not settings.token:
             raise SettingsError(
-                f"target {name} has no bearer token", where=settings.place("token"),
+                f"target {name} has no bearer token", where=settings.origin("token"),
                 fix=f'set API_BEARER_TOKEN, or [targets.{name}] token_file = "/path/of/a/file/that/holds/it"',
             )  # fmt: skip
         check_bearer(settings, settings.url, settings.token)
         self.name = name
-        self.timeout = seconds(settings)
+        self.timeout = checked_timeout(settings)
         self._settings = settings
         self._authorization = {"authorization": f"Bearer {settings.token}"}
         self._prompt = _template(settings)
@@ -97,30 +97,30 @@ def _template(settings: AgentServiceSettings) -> Template:
     from dolt_watch.targets.templates import Template, read
 
     if settings.prompt_template is not None:
-        return read(settings.prompt_template, settings.place("prompt_template"))
+        return read(settings.prompt_template, settings.origin("prompt_template"))
     return Template((files(__package__) / "prompt.j2").read_text("utf-8"), "prompt.j2")
 
 
 def read_answer(exchange: HttpResult) -> Answer:
     """What an answer to ``POST /execute`` means: the table of docs/targets.md. Raises nothing."""
-    if exchange.trouble is None and exchange.status == 202:
+    if exchange.failure is None and exchange.status == 202:
         job = valid_job_id(_field(exchange, "job_id"))
         # What cannot be a job id is no proof that nothing runs.
-        return Accepted(job, 202) if job else Unknown(f"no job_id in {exchange.shown}", 202)
-    return usual(exchange)
+        return Accepted(job, 202) if job else Unknown(f"no job_id in {exchange.summary}", 202)
+    return default_answer(exchange)
 
 
 def read_job(exchange: HttpResult) -> JobReport:
     """What an answer to ``GET /jobs/{id}`` means. Raises nothing."""
-    if exchange.trouble is not None:
-        return JobReport(Verdict.UNKNOWN, error=exchange.why)
+    if exchange.failure is not None:
+        return JobReport(Verdict.UNKNOWN, error=exchange.reason)
     if exchange.status == 404 and _field(exchange, "detail") == "Job not found":
         # Its own words: another 404 is of a proxy, or of a wrong path, and says nothing of the job.
-        return JobReport(Verdict.LOST, error=exchange.shown)
+        return JobReport(Verdict.LOST, error=exchange.summary)
     word = _field(exchange, "status") if exchange.status == 200 else None
     verdict = VERDICTS.get(word, Verdict.UNKNOWN) if isinstance(word, str) else Verdict.UNKNOWN
     if verdict is Verdict.UNKNOWN:
-        return JobReport(verdict, error=exchange.shown)
+        return JobReport(verdict, error=exchange.summary)
     assert isinstance(word, str)
     return JobReport(verdict, word, _error(exchange) if word in ("failed", "error", "timeout") else "")
 
@@ -130,7 +130,7 @@ def _error(exchange: HttpResult) -> str:
     for key in ("error", "stderr", "exit_code"):
         said = _field(exchange, key)
         if isinstance(said, str) and said.strip():
-            return outside(said.strip())
+            return sanitize(said.strip())
         if key == "exit_code" and isinstance(said, int):
             return f"exit code {said}"
     return ""

@@ -18,7 +18,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from dolt_watch.sanitize import outside
+from dolt_watch.sanitize import sanitize
 
 if TYPE_CHECKING:
     import ssl
@@ -66,8 +66,8 @@ class HttpResult:
     headers: Mapping[str, str] = field(default_factory=dict)
     """Names in lower case."""
     body: bytes = b""
-    trouble: TransportFailure | None = None
-    why: str = ""
+    failure: TransportFailure | None = None
+    reason: str = ""
     """The trouble in words: safe to print, no secret in it."""
     at: float = 0.0
     """Seconds since 1970 by this machine, when it ended: only to read a ``Retry-After`` date by, where the answer has no ``Date``."""
@@ -78,11 +78,11 @@ class HttpResult:
         return self.body.decode("utf-8", "replace")
 
     @property
-    def shown(self) -> str:
+    def summary(self) -> str:
         """'HTTP <code>: <body>', as the notes say it; without an answer, why not."""
-        if self.trouble is not None:
-            return self.why
-        return f"HTTP {self.status}: {outside(self.text.rstrip())}".rstrip()
+        if self.failure is not None:
+            return self.reason
+        return f"HTTP {self.status}: {sanitize(self.text.rstrip())}".rstrip()
 
 
 class HttpClient:
@@ -118,7 +118,7 @@ class HttpClient:
 
         ``max_body``: bytes of the answer; a larger one is ``TransportFailure.OVERSIZED``.
         """
-        watch = _Watch(timeout)
+        watch = _Deadline(timeout)
         try:
             return self._exchange(watch, method, path, headers or {}, body, max_body)
         except Exception as error:
@@ -133,7 +133,7 @@ class HttpClient:
 
     def _exchange(
         self,
-        watch: _Watch,
+        watch: _Deadline,
         method: str,
         path: str,
         headers: Mapping[str, str],
@@ -169,8 +169,8 @@ class HttpClient:
                 if len(received) > max_body:
                     return HttpResult(
                         response.status_code,
-                        trouble=TransportFailure.OVERSIZED,
-                        why=f"HTTP {response.status_code}: answer larger than {max_body // 1024} KiB",
+                        failure=TransportFailure.OVERSIZED,
+                        reason=f"HTTP {response.status_code}: answer larger than {max_body // 1024} KiB",
                         at=time.time(),
                     )
                 watch.check()
@@ -180,36 +180,36 @@ class HttpClient:
         watch.check()
         answer_headers = {name.lower(): value for name, value in response.headers.items()}
         return HttpResult(
-            response.status_code, answer_headers, self._hide(bytes(received), request.headers), at=time.time()
+            response.status_code, answer_headers, self._redact(bytes(received), request.headers), at=time.time()
         )
 
     def _context(self) -> ssl.SSLContext:
         return _httpx().create_ssl_context() if self._ca_file is None else ca_context(self._ca_file)
 
-    def _hide(self, body: bytes, sent: Mapping[str, str]) -> bytes:
+    def _redact(self, body: bytes, sent: Mapping[str, str]) -> bytes:
         """An answer may echo the request; our credential must not reach a note by that way."""
         for secret in (*self._secrets, sent.get("authorization", "").rpartition(" ")[2]):
             if len(secret) >= SHORTEST_SECRET:
                 body = body.replace(secret.encode(), b"***")
         return body
 
-    def _failed(self, error: Exception, watch: _Watch) -> HttpResult:
+    def _failed(self, error: Exception, watch: _Deadline) -> HttpResult:
         httpx = _httpx()
 
-        cause = outside(str(error) or type(error).__name__, 200)
+        cause = sanitize(str(error) or type(error).__name__, 200)
         if not watch.started:
             return HttpResult(
-                trouble=TransportFailure.IMPOSSIBLE, why=f"no such request ({self.place}): {cause}", at=time.time()
+                failure=TransportFailure.IMPOSSIBLE, reason=f"no such request ({self.place}): {cause}", at=time.time()
             )
         # Both must agree, the kind of error and what the trace saw: 'nothing was sent' is never a guess. (UnicodeError: a host that is no name.)
         unsent = (_TooLate, httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol, UnicodeError)
         if not watch.sending and isinstance(error, unsent):
-            return HttpResult(trouble=self._unsent(error), why=self._unsent_why(error, cause), at=time.time())
+            return HttpResult(failure=self._unsent(error), reason=self._unsent_why(error, cause), at=time.time())
         if watch.expired or isinstance(error, _TooLate | httpx.TimeoutException):
             why = f"no answer within {watch.timeout:g} s ({self.place})"
-            return HttpResult(trouble=TransportFailure.TIMEOUT, why=why, at=time.time())
+            return HttpResult(failure=TransportFailure.TIMEOUT, reason=why, at=time.time())
         why = f"connection broken after sending ({self.place}): {cause}"
-        return HttpResult(trouble=TransportFailure.BROKEN, why=why, at=time.time())
+        return HttpResult(failure=TransportFailure.BROKEN, reason=why, at=time.time())
 
     def _unsent(self, error: Exception) -> TransportFailure:
         refused = any(getattr(link, "errno", None) == errno.ECONNREFUSED for link in _chain(error))
@@ -248,7 +248,7 @@ class _TooLate(Exception):
     """The time is over."""
 
 
-class _Watch:
+class _Deadline:
     """Ends an exchange when its time is over, wherever it hangs.
 
     httpx's time-outs are for one read each: a server that sends its header byte by byte would hold us for ever. So a timer shuts the socket down.

@@ -40,12 +40,12 @@ BUILT_IN: dict[str, tuple[str, str]] = {
 _NO_KEYS = frozenset({"name", "places", "root"})
 
 
-def known() -> list[str]:
+def kinds() -> list[str]:
     """Every kind that there is."""
     return [*BUILT_IN, *(name for name in _entry_points() if name not in BUILT_IN)]
 
 
-def exists(kind: str) -> bool:
+def is_kind(kind: str) -> bool:
     return kind in BUILT_IN or kind in _entry_points()
 
 
@@ -54,17 +54,17 @@ def settings_class(kind: str) -> type[TargetSettings]:
     if kind in BUILT_IN:
         found: type[TargetSettings] = _named(BUILT_IN[kind][0])
         return found
-    return getattr(opener(kind), "Settings", TargetSettings)
+    return getattr(factory(kind), "Settings", TargetSettings)
 
 
-def opener(kind: str) -> Callable[[Any], Target]:
+def factory(kind: str) -> Callable[[Any], Target]:
     """Raises SettingsError: no such kind, or a third party's that cannot be imported."""
     if kind in BUILT_IN:
         ours: Callable[[Any], Target] = _named(BUILT_IN[kind][1])
         return ours
     point = _entry_points().get(kind)
     if point is None:
-        raise SettingsError(f"no such kind of target: {kind!r}", where="kind", fix=f"one of: {', '.join(known())}")
+        raise SettingsError(f"no such kind of target: {kind!r}", where="kind", fix=f"one of: {', '.join(kinds())}")
     try:
         theirs: Callable[[Any], Target] = point.load()
     except Exception as error:  # whatever a stranger's module raises
@@ -77,7 +77,7 @@ def opener(kind: str) -> Callable[[Any], Target]:
     return theirs
 
 
-def keys(kind: str) -> dict[str, str]:
+def setting_types(kind: str) -> dict[str, str]:
     """The keys that a table of this kind may have → their types, as text; 'secret' for what no file may hold."""
     return {each.name: _type(each) for each in fields(settings_class(kind)) if each.name not in _NO_KEYS}
 
@@ -111,4 +111,4 @@ def open_target(settings: TargetSettings) -> Target:
     Raises:
         SettingsError: no such kind, or settings that it cannot work with.
     """
-    return opener(settings.kind)(settings)
+    return factory(settings.kind)(settings)

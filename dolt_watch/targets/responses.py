@@ -23,17 +23,17 @@ LONGEST_REST = 3600.0
 """Seconds for which a target may ask to be left alone; more is taken as this."""
 
 
-def usual(exchange: HttpResult) -> Answer:
+def default_answer(exchange: HttpResult) -> Answer:
     """What an answer to a dispatch means where the service has no word of its own for it; never ``Accepted``."""
-    if exchange.trouble is not None or exchange.status is None:
-        away = "target" if exchange.trouble in AWAY else ""
-        if exchange.trouble in NOTHING_SENT:
-            return Refused(exchange.why, unreachable=away)
-        return Unknown(exchange.why or "no answer", exchange.status, away)
-    status, shown = exchange.status, exchange.shown
+    if exchange.failure is not None or exchange.status is None:
+        away = "target" if exchange.failure in AWAY else ""
+        if exchange.failure in NOTHING_SENT:
+            return Refused(exchange.reason, unreachable=away)
+        return Unknown(exchange.reason or "no answer", exchange.status, away)
+    status, shown = exchange.status, exchange.summary
     match status:
         case 401 | 403:
-            return Refused(shown, status, stops=True)
+            return Refused(shown, status, halts_rule=True)
         case 409 | 429:
             return Busy(shown, status, retry_after(exchange))
         case 503 if (rest := retry_after(exchange)) is not None:

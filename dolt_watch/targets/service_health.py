@@ -15,14 +15,14 @@ MOST = 100_000
 
 def interpret_health(exchange: HttpResult) -> Capacity:
     """``GET /health`` of claude-agent-service, new shape or old; it proves that the service can be reached. The old one tells nothing of its queue, so it is never ``idle``."""
-    answer = parse_json(exchange) if exchange.trouble is None and exchange.status == 200 else None
+    answer = parse_json(exchange) if exchange.failure is None and exchange.status == 200 else None
     if not isinstance(answer, dict):
-        return Capacity(0, f"claude-agent-service's health: {exchange.shown}", down=True)
+        return Capacity(0, f"claude-agent-service's health: {exchange.summary}", down=True)
     # Half of the numbers is not the old shape: it is an answer of something else.
     if not {"active", "queued", "capacity"} & answer.keys():
         busy = answer.get("busy")
         if not isinstance(busy, bool):
-            return Capacity(0, f"claude-agent-service's health: {exchange.shown}", down=True)
+            return Capacity(0, f"claude-agent-service's health: {exchange.summary}", down=True)
         return (
             Capacity(0, "claude-agent-service is busy", proof="service", speaks_for=SERVICE)
             if busy
@@ -30,7 +30,7 @@ def interpret_health(exchange: HttpResult) -> Capacity:
         )
     active, queued, most = (_count(answer.get(key)) for key in ("active", "queued", "capacity"))
     if active is None or queued is None or most is None:
-        return Capacity(0, f"claude-agent-service's numbers make no sense: {exchange.shown}", down=True)
+        return Capacity(0, f"claude-agent-service's numbers make no sense: {exchange.summary}", down=True)
     slots = max(0, most - active - queued)
     why = "" if slots else f"claude-agent-service is busy (active {active}, queued {queued}, capacity {most})"
     return Capacity(slots, why, idle=active == 0 and queued == 0, proof="service", speaks_for="" if slots else SERVICE)

@@ -19,10 +19,10 @@ class TargetSettings:
     """How to talk to it."""
     timeout: timedelta = timedelta(seconds=30)
     """Longest wait for one answer; more than 0, at most an hour."""
-    places: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+    origins: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
     """Key → where somebody set it, for errors. No key itself."""
 
-    tells_of_jobs: ClassVar[bool] = False
+    reports_jobs: ClassVar[bool] = False
     """Does it say what became of a job, by ``verdict``? Then it is asked while the job runs, once a minute at most."""
 
     deduplicates: ClassVar[bool] = False
@@ -43,8 +43,8 @@ class TargetSettings:
         """
         return self
 
-    def place(self, key: str) -> str:
-        return self.places.get(key, f"[targets.{self.name}] {key}")
+    def origin(self, key: str) -> str:
+        return self.origins.get(key, f"[targets.{self.name}] {key}")
 
 
 def secret_field(variable: str = "") -> Any:
@@ -104,7 +104,7 @@ class WebhookSettings(TargetSettings):
 class AgentServiceSettings(TargetSettings):
     """claude-agent-service, asked directly."""
 
-    tells_of_jobs: ClassVar[bool] = True
+    reports_jobs: ClassVar[bool] = True
     announces: ClassVar[bool] = True
 
     kind: str = "agent-service"

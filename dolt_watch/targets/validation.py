@@ -16,7 +16,7 @@ def check_url(settings: TargetSettings, key: str, url: str, *, fix: str, whole: 
     Raises:
         SettingsError: not an http:// or https:// URL with a host.
     """
-    name, where = settings.name, settings.place(key)
+    name, where = settings.name, settings.origin(key)
     if not url:
         raise SettingsError(f"target {name} has no URL: nobody to dispatch to", where=where, fix=fix)
     if any(each.isspace() or not each.isprintable() for each in url):
@@ -36,7 +36,7 @@ def check_url(settings: TargetSettings, key: str, url: str, *, fix: str, whole: 
 
 def check_bearer(settings: TargetSettings, url: str, token: str) -> None:
     """Never shows the token. Raises SettingsError: it cannot stand in a header, or the URL's own credentials would take its place there."""
-    where = settings.place("token")
+    where = settings.origin("token")
     if not token.isascii() or not token.isprintable() or " " in token:
         fix = "visible ASCII characters, no blank, nothing before or after it"
         raise SettingsError(
@@ -47,13 +47,13 @@ def check_bearer(settings: TargetSettings, url: str, token: str) -> None:
         raise SettingsError(f"target {settings.name} has a token and a URL with a user", where=where, fix=fix)
 
 
-def seconds(settings: TargetSettings) -> float:
+def checked_timeout(settings: TargetSettings) -> float:
     """Its time-out. Raises SettingsError."""
     found = settings.timeout.total_seconds()
     if not 0 < found <= LONGEST_TIMEOUT:
         raise SettingsError(
             f"target {settings.name}: timeout must be more than 0 and at most an hour, not {found:g} s",
-            where=settings.place("timeout"),
+            where=settings.origin("timeout"),
             fix=f'[targets.{settings.name}] timeout = "30s"',
         )
     return found

@@ -19,12 +19,12 @@ from urllib.parse import unquote_plus, urlsplit
 from dolt_watch.core.model import Capacity, JobReport, Verdict
 from dolt_watch.core.model.target_answers import Accepted, Answer, Refused, Unknown
 from dolt_watch.errors import SettingsError
-from dolt_watch.targets.bead_payload import columns
+from dolt_watch.targets.bead_payload import bead_payload
 from dolt_watch.targets.http_client import HttpClient, HttpResult, TransportFailure
 from dolt_watch.targets.protocol import BeadTask
-from dolt_watch.targets.responses import parse_json, usual, valid_job_id
+from dolt_watch.targets.responses import default_answer, parse_json, valid_job_id
 from dolt_watch.targets.settings import WebhookSettings
-from dolt_watch.targets.validation import check_bearer, check_url, seconds
+from dolt_watch.targets.validation import check_bearer, check_url, checked_timeout
 
 if TYPE_CHECKING:
     from standardwebhooks import Webhook as Signer
@@ -52,9 +52,9 @@ class Webhook:
         check_url(settings, "url", settings.url, fix=f'[targets.{settings.name}] url = "https://HOST/PATH"', whole=True)
         if not re.fullmatch(r"[!-~]+", settings.source):
             fix = 'source = "https://tracker.example/beads", or any other URI reference'
-            raise SettingsError(f"target {settings.name}: source is no URI", where=settings.place("source"), fix=fix)
+            raise SettingsError(f"target {settings.name}: source is no URI", where=settings.origin("source"), fix=fix)
         self.name = settings.name
-        self.timeout = seconds(settings)
+        self.timeout = checked_timeout(settings)
         self._settings, self._now = settings, now
         self._signers = _signers(settings)
         self._body = _body(settings)
@@ -83,7 +83,7 @@ class Webhook:
         exchange = self._post(token, moment, body, {"content-type": kind, **headers}, self.timeout)
         return read_answer(exchange, token, self._settings.job_key)
 
-    def tell(self, id: str, told: Mapping[str, Any], timeout: float) -> HttpResult:
+    def deliver(self, id: str, told: Mapping[str, Any], timeout: float) -> HttpResult:
         """One POST of any other event of ours: its CloudEvent's attributes and data, less what every one has. ``id`` is what a receiver deduplicates by."""
         moment = datetime.fromtimestamp(self._now(), UTC)
         body = json.dumps({**_cloudevent_attributes(id, self._settings.source, moment), **told})
@@ -112,7 +112,7 @@ def event(task: BeadTask, token: str, source: str, moment: datetime) -> str:
     told = {**_cloudevent_attributes(token, source, moment), "type": TYPE, "subject": task.bead}
     if task.rule:
         told["rule"] = task.rule  # an extension
-    return json.dumps({**told, "data": columns(task)})
+    return json.dumps({**told, "data": bead_payload(task)})
 
 
 def _cloudevent_attributes(id: str, source: str, moment: datetime) -> dict[str, Any]:
@@ -124,15 +124,15 @@ def read_answer(exchange: HttpResult, token: str, job_key: str = "job_id") -> An
     """What an answer means: the table of docs/targets.md. Raises nothing."""
     status = exchange.status
     # The status alone says it: what comes after 'taken' may be as long as it likes.
-    whole = exchange.trouble is None or exchange.trouble is TransportFailure.OVERSIZED
+    whole = exchange.failure is None or exchange.failure is TransportFailure.OVERSIZED
     if whole and status is not None and 200 <= status < 300:
         return Accepted(_job(exchange, job_key) or token, status)
-    if exchange.trouble is None and status == 410:
-        return Refused(exchange.shown, 410, stops=True)
-    if exchange.trouble is None and status == 409:
+    if exchange.failure is None and status == 410:
+        return Refused(exchange.summary, 410, halts_rule=True)
+    if exchange.failure is None and status == 409:
         # 'I have this id already', where something between us sent it twice.
-        return Unknown(exchange.shown, 409)
-    return usual(exchange)
+        return Unknown(exchange.summary, 409)
+    return default_answer(exchange)
 
 
 def _job(exchange: HttpResult, key: str) -> str:
@@ -149,7 +149,7 @@ def _signers(settings: WebhookSettings) -> list[Signer]:
 
     if not settings.secret:
         raise SettingsError(
-            f"target {settings.name} has no secret to sign with", where=settings.place("secret"),
+            f"target {settings.name} has no secret to sign with", where=settings.origin("secret"),
             fix=f'[targets.{settings.name}] secret_file = "…"; make one: echo "{PREFIX}$(openssl rand -base64 32)"',
         )  # fmt: skip
     given = {"secret": settings.secret, "previous_secret": settings.previous_secret}
@@ -165,7 +165,7 @@ def _key(settings: WebhookSettings, name: str, value: str) -> bytes:
     if not SHORTEST_SECRET <= len(key) <= LONGEST_SECRET:
         raise SettingsError(
             f"target {settings.name}: the {name} is not '{PREFIX}' and base64 of {SHORTEST_SECRET} to {LONGEST_SECRET} bytes",
-            where=settings.place(name),
+            where=settings.origin(name),
             fix=f'make one: echo "{PREFIX}$(openssl rand -base64 32)"',
         )
     return key
@@ -176,13 +176,13 @@ def _body(settings: WebhookSettings) -> Template | None:
         return None
     from dolt_watch.targets.templates import read
 
-    return read(settings.body_template, settings.place("body_template"))
+    return read(settings.body_template, settings.origin("body_template"))
 
 
 def _header(settings: WebhookSettings, name: str, text: str) -> Template:
     from dolt_watch.targets.templates import Template
 
-    where = settings.place("headers")
+    where = settings.origin("headers")
     if not re.fullmatch(_HEADER, name):
         raise SettingsError(f"target {settings.name}: {name!r} is no name of a header", where=where, fix="X-Team")
     if name.lower() in _OURS or name.lower().startswith("webhook-"):

@@ -15,7 +15,7 @@ from typing import Any
 from dolt_watch.controller.loop import ControlLoop
 from dolt_watch.controller.tick_result import TickResult
 from dolt_watch.errors import DatabaseError, DoltWatchError
-from dolt_watch.sanitize import outside
+from dolt_watch.sanitize import sanitize
 from dolt_watch.telemetry.log_output import log_failure
 from dolt_watch.telemetry.metrics import Metrics
 
@@ -39,20 +39,20 @@ class Health:
     def __init__(
         self, metrics: Metrics, ping: Callable[[], None] | None = None, *, stuck: float = SLACK, clock: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
-        self.metrics, self.ping, self.stuck, self.clock = metrics, ping, stuck, clock
+        self.metrics, self.ping, self.stall_after, self.clock = metrics, ping, stuck, clock
         self.ready = self.started = False
         """A first poll ends well or not: from then on silence means that it is stuck. Before, it may fold a long history."""
-        self.words = "starting"
+        self.status_text = "starting"
         self._alive = self.clock()
 
-    def turning(self) -> None:
+    def heartbeat(self) -> None:
         """The loop goes on: a round, a commit that is folded, a question to a target. A tick of many may last for an hour."""
         self._alive = self.clock()
 
-    def polled(self, loop: ControlLoop, outcome: TickResult, seconds: float) -> None:
+    def tick_finished(self, loop: ControlLoop, outcome: TickResult, seconds: float) -> None:
         self._ended(True, "leading")
-        self.metrics.ticked(outcome, loop.state, loop.now, seconds)
-        if self.ping is not None and outcome.good:
+        self.metrics.record_tick(outcome, loop.state, loop.now, seconds)
+        if self.ping is not None and outcome.succeeded:
             self.ping()
 
     def standing_by(self) -> None:
@@ -61,13 +61,13 @@ class Health:
 
     def failed(self, error: DoltWatchError) -> None:
         self._ended(False, error.message)
-        self.metrics.failed()
+        self.metrics.record_error()
         if isinstance(error, DatabaseError):  # the lock went with the connection
             self.metrics.clear_leader_gauges()
 
     def _ended(self, ready: bool, words: str) -> None:
-        self.turning()
-        self.ready, self.started, self.words = ready, True, words
+        self.heartbeat()
+        self.ready, self.started, self.status_text = ready, True, words
 
     def pages(self) -> Mapping[str, Page]:
         def plain(good: bool, words: str) -> tuple[int, str, bytes]:
@@ -76,14 +76,15 @@ class Health:
         def healthz() -> tuple[int, str, bytes]:
             silent = self.clock() - self._alive
             return plain(
-                silent < self.stuck, "ok" if silent < self.stuck else f"no sign of the loop for {silent:.0f} s"
+                silent < self.stall_after,
+                "ok" if silent < self.stall_after else f"no sign of the loop for {silent:.0f} s",
             )
 
         return {
             "/metrics": lambda: (200, "text/plain; version=0.0.4; charset=utf-8", self.metrics.text()),
             "/healthz": healthz,
-            "/readyz": lambda: plain(self.ready, self.words),
-            "/startupz": lambda: plain(self.started, self.words),
+            "/readyz": lambda: plain(self.ready, self.status_text),
+            "/startupz": lambda: plain(self.started, self.status_text),
         }
 
 
@@ -126,7 +127,7 @@ class Server:
                 try:
                     return page()
                 except Exception as error:
-                    path = outside(self.path.partition("?")[0], 100)
+                    path = sanitize(self.path.partition("?")[0], 100)
                     log_failure(f"error: the page {path} failed", type(error), error)
                     return 500, "text/plain; charset=utf-8", b"internal error\n"
 

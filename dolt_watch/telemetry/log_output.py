@@ -15,7 +15,7 @@ from typing import IO, Any, NamedTuple
 import orjson
 
 from dolt_watch.log_events import LOGGER, LogEvent, event_fields
-from dolt_watch.sanitize import outside
+from dolt_watch.sanitize import sanitize
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ def _line(record: logging.LogRecord) -> _Line | None:
         message = record.getMessage()
     except (TypeError, ValueError):
         message = str(record.msg)
-    words = f"{level}: {outside(message)}"
+    words = f"{level}: {sanitize(message)}"
     return _Line(now, level, LogEvent.PROCESS, words, {"logger": record.name}, None)
 
 
@@ -96,7 +96,7 @@ def _text(line: _Line) -> str:
     shown = line.fields if line.steady is None else {}
     named = [(name, value) for name, value in shown.items() if name not in ("bead", "kind")]
     more = " ".join(f"{name}={value}" for name, value in named)
-    return f"{line.time:%Y-%m-%dT%H:%M:%SZ} {outside(words, 2000)}{' · ' + more if more else ''}"
+    return f"{line.time:%Y-%m-%dT%H:%M:%SZ} {sanitize(words, 2000)}{' · ' + more if more else ''}"
 
 
 UNDECIDED = frozenset({LogEvent.IDLE, LogEvent.MERGING, LogEvent.OVERTAKEN})
@@ -200,7 +200,7 @@ def logging_to(handler: logging.Handler) -> Iterator[None]:
         log_failure(f"error: {args.err_msg or 'ignored'}", args.exc_type, args.exc_value)
 
     def warned(message: Warning | str, category: type[Warning], *more: Any, **named: Any) -> None:
-        words = f"warning: {category.__name__}: {outside(str(message))}"
+        words = f"warning: {category.__name__}: {sanitize(str(message))}"
         logger.warning(words, extra=event_fields(LogEvent.PROCESS))
 
     before = threading.excepthook, sys.unraisablehook, warnings.showwarning
@@ -224,5 +224,5 @@ def log_failure(what: str, kind: type[BaseException], error: BaseException | Non
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     at = f" (at {Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno})" if trace else ""
-    words = f"{what}: {kind.__name__}: {outside(str(error))}{at}"
+    words = f"{what}: {kind.__name__}: {sanitize(str(error))}{at}"
     logger.error(words, extra=event_fields(LogEvent.PROCESS, error=kind.__name__))

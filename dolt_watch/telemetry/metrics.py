@@ -78,9 +78,9 @@ class Metrics:
             "dolt_watch_last_success_timestamp_seconds", "When the last good tick ended", registry=self.registry
         )
 
-    def ticked(self, outcome: TickResult, state: State, now: datetime | None, seconds: float) -> None:
+    def record_tick(self, outcome: TickResult, state: State, now: datetime | None, seconds: float) -> None:
         """A good tick is what `TickResult.good` calls one; of others the last success stays where it was."""
-        self.ticks.labels("ok" if outcome.good else "failed").inc()
+        self.ticks.labels("ok" if outcome.succeeded else "failed").inc()
         self.seconds.observe(seconds)
         self.lag_commits.set(outcome.lag[0])
         self.lag_seconds.set(max(0.0, outcome.lag[1]))
@@ -90,7 +90,7 @@ class Metrics:
             if kind in POSTED:
                 self.posts.labels(POSTED[kind]).inc(number)
         self.conflicts.inc(outcome.conflicts)
-        if outcome.good:
+        if outcome.succeeded:
             self._succeeded = True
             self.success.set(time.time())
         if outcome.rounds:
@@ -101,7 +101,7 @@ class Metrics:
         waits = [bead.matched_at or bead.since for bead in state.beads.values() if bead.phase is Phase.WAITING]
         self.oldest.set((now - min(waits)).total_seconds() if waits and now is not None else 0)
 
-    def failed(self) -> None:
+    def record_error(self) -> None:
         self.ticks.labels("error").inc()
 
     def clear_leader_gauges(self) -> None:
@@ -124,11 +124,11 @@ class Metrics:
     def write(self, path: str) -> None:
         """For node_exporter's textfile collector: whole or not at all. After a tick that was not good the last good one is that of the file."""
         if not self._succeeded:
-            self.success.set(_said(path, "dolt_watch_last_success_timestamp_seconds"))
+            self.success.set(_value_in_file(path, "dolt_watch_last_success_timestamp_seconds"))
         write_to_textfile(path, self.registry)
 
 
-def _said(path: str, name: str) -> float:
+def _value_in_file(path: str, name: str) -> float:
     """A number of the file as it stands; 0 where it has none, or is no such file."""
     with contextlib.suppress(OSError, ValueError):
         for line in Path(path).read_text(encoding="utf-8").splitlines():

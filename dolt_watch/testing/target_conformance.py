@@ -38,15 +38,15 @@ class ServiceHarness(Protocol):
         """The beads of all runs that began so far, one entry a run."""
         ...
 
-    def go_silent(self) -> None:
+    def stop_responding(self) -> None:
         """From now on nothing is answered: what is sent is taken, and no answer comes."""
         ...
 
-    def talk_nonsense(self) -> None:
+    def respond_with_garbage(self) -> None:
         """From now on every answer is one that the real service would never give. It need not be possible to tell what it did."""
         ...
 
-    def go_away(self) -> None:
+    def shut_down(self) -> None:
         """From now on nobody is there at all: nothing can be sent."""
         ...
 
@@ -96,9 +96,9 @@ class TargetConformance:
     # -- what it is ----------------------------------------------------------------------------------------------
 
     def test_settings_know_its_kind_and_can_hold_its_keys(self, rig: ServiceHarness) -> None:
-        assert registry.exists(rig.kind)
-        assert callable(registry.opener(rig.kind))
-        keys = registry.keys(rig.kind)
+        assert registry.is_kind(rig.kind)
+        assert callable(registry.factory(rig.kind))
+        keys = registry.setting_types(rig.kind)
         assert {"kind", "timeout"} <= set(keys), "its Settings are a dataclass that extends TargetSettings"
         assert set(keys.values()) <= set(READERS), "types of keys are those that docs/writing-a-target.md lists"
 
@@ -145,15 +145,15 @@ class TargetConformance:
         assert isinstance(answer, Accepted | Refused), answer
 
     def test_nobody_there_is_nothing_sent(self, rig: ServiceHarness, target: Target) -> None:
-        rig.go_away()
+        rig.shut_down()
         answer = _answer(target.dispatch(make_task(), "token-1"))
-        assert isinstance(answer, Refused) and not answer.for_good and not answer.stops, answer
+        assert isinstance(answer, Refused) and not answer.permanent and not answer.halts_rule, answer
         assert list(rig.runs()) == []
 
     def test_no_answer_is_not_known_and_waits_no_longer_than_its_time_out(
         self, rig: ServiceHarness, target: Target
     ) -> None:
-        rig.go_silent()
+        rig.stop_responding()
         began = time.monotonic()
         answer = _answer(target.dispatch(make_task(), "token-1"))
         assert time.monotonic() - began < target.timeout + GRACE
@@ -161,7 +161,7 @@ class TargetConformance:
         assert len(rig.runs()) <= 1, "one token is sent once"
 
     def test_nonsense_is_not_known(self, rig: ServiceHarness, target: Target) -> None:
-        rig.talk_nonsense()
+        rig.respond_with_garbage()
         answer = _answer(target.dispatch(make_task(), "token-1"))
         assert _not_known(answer, target), answer
         assert len(rig.runs()) <= 1, "one token is sent once"

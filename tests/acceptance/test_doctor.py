@@ -20,7 +20,7 @@ from dolt_watch.config import Settings
 from dolt_watch.core.decisions.policy import Policy
 from dolt_watch.engines.address import ServerAddress
 from dolt_watch.inspection.doctor import server_checks
-from dolt_watch.inspection.doctor.context import Case
+from dolt_watch.inspection.doctor.context import DoctorContext
 from dolt_watch.inspection.doctor.findings import Finding, Level
 from tests.acceptance.conftest import Watch
 from tests.acceptance.doctoring import doctor, mend
@@ -139,8 +139,10 @@ def test_a_privilege_that_is_missing(watch: Watch) -> None:
         watch.server.sql(f"DROP USER '{user}'@'%'")
 
 
-def case(watch: Watch, *, settings: Settings | None = None, machine: Callable[[], datetime] | None = None) -> Case:
-    return Case(
+def case(
+    watch: Watch, *, settings: Settings | None = None, machine: Callable[[], datetime] | None = None
+) -> DoctorContext:
+    return DoctorContext(
         settings or watch.settings, watch.engine, Policy(watch.settings.rules, watch.settings.settle), {}, lambda: pytest.fail(),
         machine or cli._machine,
     )  # fmt: skip

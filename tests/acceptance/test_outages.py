@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.cli.composition import Targets
+from dolt_watch.cli.composition import TargetPool
 from dolt_watch.clock import ShiftedClock
 from dolt_watch.controller.tick_result import TickResult
 from dolt_watch.core.decisions.policy import BOTH
@@ -49,7 +49,7 @@ class Played(Light):
             targets={target.name: target},
             rules=(replace(self.settings.rules[0], target=target.name),),
         )
-        self.targets = Targets(self.settings)
+        self.targets = TargetPool(self.settings)
         self.stack.callback(self.targets.close)
 
     def down(self) -> None:

@@ -65,7 +65,7 @@ def answer(chance: random.Random, bead: str) -> Answer:
         Refused("HTTP 500: x", 500),
         Busy("busy", 409, chance.choice([None, 60, 200])),
         Unknown("time-out"),
-        Refused("HTTP 400: no", 400, for_good=True),
+        Refused("HTTP 400: no", 400, permanent=True),
     ]
     return chance.choice(choices)
 

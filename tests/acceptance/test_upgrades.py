@@ -90,7 +90,7 @@ def upgrade(watch: Watch, to: str) -> None:
 
 def signs(watch: Watch, since: str) -> list[tuple[str, str, str]]:
     """Bead, what and who of each sign of life in the commits since then."""
-    read = event_stream.read(watch.engine, since, watch.head(), watch.settings.rules)
+    read = event_stream.read_events(watch.engine, since, watch.head(), watch.settings.rules)
     return [(e.bead, e.sign.what, e.sign.who) for passed in read for e in passed.events if e.sign is not None]
 
 

@@ -11,9 +11,9 @@ from dolt_watch.core.decisions.policy import Policy
 from dolt_watch.core.model import Bead, EntryKind, Phase
 from dolt_watch.core.model.rule import Rule
 from dolt_watch.engines import Commit
-from dolt_watch.inspection.report.what_if import Compared, shown
+from dolt_watch.inspection.report.what_if import Compared, mentioned_beads
 from dolt_watch.replay.simulation.attempt_log import Attempt, AttemptLog, ReapRecord
-from dolt_watch.replay.simulation.comparison import compared, figures
+from dolt_watch.replay.simulation.comparison import compare, figures
 from dolt_watch.replay.simulation.queue_depth import QueueDepthSeries
 from dolt_watch.replay.simulation.what_if import WhatIfRequest, WhatIfResult
 from tests.browser.made import NOW, WEEK, WORDS
@@ -40,18 +40,18 @@ def whatif(beads: int = 40, title: str = "", bead: str = "bd-{}") -> Compared:
     )  # fmt: skip
     span = NOW - BEGINS
     study = WhatIfResult(
-        question, beads * 6, recorded, simulated, compared(recorded, simulated, 2 * MINUTE, lambda bead: waiting.get(bead, "it does not match")),
+        question, beads * 6, recorded, simulated, compare(recorded, simulated, 2 * MINUTE, lambda bead: waiting.get(bead, "it does not match")),
         figures(recorded, span), figures(simulated, span), waiting, tuple(waiting), 20 * MINUTE, 1,
         Policy((before,), timedelta(seconds=5)) if beads else None, (_depths(recorded), _depths(simulated)),
     )  # fmt: skip
-    return Compared(study, {one: title or rng.choice(WORDS) for one in sorted(shown(study))})
+    return Compared(study, {one: title or rng.choice(WORDS) for one in sorted(mentioned_beads(study))})
 
 
 def _bead(rng: random.Random, bead: str, recorded: AttemptLog, simulated: AttemptLog) -> None:
     matched = BEGINS + WEEK * rng.random() * 0.95
     claimed, lasts, how = matched + MINUTE * rng.expovariate(1 / 40), MINUTE * rng.expovariate(1 / 60), rng.choice(ENDS)
     ended = min(NOW, claimed + lasts) if how else None
-    was = Attempt(bead, "agent", 1, bead, claimed, matched, sent=claimed, ended=ended, how=how)
+    was = Attempt(bead, "agent", 1, bead, claimed, matched, sent=claimed, ended=ended, outcome=how)
     moved = matched + (claimed - matched) * rng.choice((0.2, 0.5, 1, 1, 1.5))
     now = replace(was, claimed=moved, sent=moved, ended=min(NOW, moved + lasts) if ended else None)
     for journal, one, is_in in (
@@ -60,16 +60,16 @@ def _bead(rng: random.Random, bead: str, recorded: AttemptLog, simulated: Attemp
     ):
         if is_in:
             journal.attempts.append(one)
-            if one.how == "reap" and one.ended is not None:
+            if one.outcome == "reap" and one.ended is not None:
                 journal.taken.append(ReapRecord(bead, "agent", one.ended, EntryKind.REAP, WHY))
     if rng.random() < 0.1:
-        recorded.attempts.append(Attempt(bead, "agent", 1, f"{bead}-failed", claimed, matched, how="failed"))
+        recorded.attempts.append(Attempt(bead, "agent", 1, f"{bead}-failed", claimed, matched, outcome="failed"))
 
 
 def _depths(journal: AttemptLog) -> QueueDepthSeries:
     depths = QueueDepthSeries({})
     for at, bead in sorted(_moves(journal), key=lambda move: (move[0], move[1].id)):
-        depths.saw(at, bead.id, bead)
+        depths.record(at, bead.id, bead)
     return depths
 
 

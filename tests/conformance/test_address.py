@@ -50,8 +50,8 @@ def test_accepted(url, address):
 )
 def test_encrypted_off_loopback_unless_somebody_says_otherwise(url, encrypted):
     address = parse_url(url)
-    assert address.encrypted is encrypted
-    assert parse_url(address.url).encrypted is encrypted, "its own form says the same"
+    assert address.uses_tls is encrypted
+    assert parse_url(address.url).uses_tls is encrypted, "its own form says the same"
 
 
 @pytest.mark.parametrize(
@@ -88,8 +88,8 @@ def test_a_password_in_the_url_is_an_error_that_does_not_repeat_it(url):
 
 def test_a_password_is_never_shown():
     address = ServerAddress("h", 1, "u", "hunter2", "b")
-    assert "hunter2" not in f"{address!r} {address} {address.url} {address.where}"
-    assert address.where == "h:1/b"
+    assert "hunter2" not in f"{address!r} {address} {address.url} {address.display_name}"
+    assert address.display_name == "h:1/b"
 
 
 @pytest.mark.parametrize(("module", "unwanted"), [("dolt", "sqlglot doltlite sqlite3"), ("doltlite", "pymysql")])

@@ -18,7 +18,7 @@ ME = "me <me@x>"
 @pytest.fixture
 def dated(engine: Engine) -> list[Commit]:
     """Three commits at noon, one at five past, and one at ten past, oldest first."""
-    engine.run("CREATE TABLE t (a INT PRIMARY KEY)")
+    engine.execute_ddl("CREATE TABLE t (a INT PRIMARY KEY)")
     for number, minutes in enumerate((0, 0, 0, 5, 10)):
         with engine.transaction() as tx:
             tx.execute("INSERT INTO t VALUES (?)", (number,))
@@ -77,7 +77,7 @@ def test_what_it_cannot_be(engine: Engine, dated: list[Commit], text: str, messa
 
 def test_a_beginning_that_several_have(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dolt_watch.history.revisions.SHORTEST", 1)
-    engine.run("CREATE TABLE t (a INT PRIMARY KEY)")
+    engine.execute_ddl("CREATE TABLE t (a INT PRIMARY KEY)")
     firsts: list[str] = []
     while len(set(firsts)) == len(firsts):  # at the latest when each letter was first once
         with engine.transaction() as tx:

@@ -11,7 +11,7 @@ import pytest
 from dolt_watch.beads.schema import tracker_schema
 from dolt_watch.engines import Edge
 from dolt_watch.engines.connect import open_engine
-from dolt_watch.engines.sql_text import statements
+from dolt_watch.engines.sql_text import split_statements
 from dolt_watch.errors import BeadNotFound, Conflict
 from dolt_watch.ledger.schema import migrate
 from tests.conformance.tables import ME, THEM, commit, head, write
@@ -57,7 +57,7 @@ def version_of(program: str) -> str:
 
 def test_the_demos_tables_are_those_of_the_newest_shape():
     demo, shape = (
-        statements(path.read_text(encoding="utf-8"))
+        split_statements(path.read_text(encoding="utf-8"))
         for path in (ROOT / "dolt_watch" / "demo" / "beads.sql", SHAPES_FOLDER / f"{SHAPES[-1]}.sql")
     )
     assert demo == shape

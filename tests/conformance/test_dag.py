@@ -7,7 +7,7 @@ import random
 import pytest
 
 from dolt_watch.engines import Edge
-from dolt_watch.engines.dolt.diff_reader import lines
+from dolt_watch.engines.dolt.diff_reader import linear_edges
 from tests.conformance.tables import branch, chain, checkout, commit, diff, head, make, write
 from tests.support.servers import call
 
@@ -216,15 +216,20 @@ def test_lines():
     """A line is read at once; forks, merges, unknown commits and jumps are not."""
     parents = {"b": ("a",), "c": ("b",), "m": ("c", "x"), "x": ("b",), "d": ("m",)}
     line = [Edge("a", "b"), Edge("m", "d")]
-    assert lines([Edge("a", "b"), Edge("b", "c"), Edge("c", "m"), Edge("m", "d")], parents) == [
+    assert linear_edges([Edge("a", "b"), Edge("b", "c"), Edge("c", "m"), Edge("m", "d")], parents) == [
         Edge("a", "b"),
         Edge("b", "c"),
         Edge("m", "d"),
     ]
-    assert lines([Edge("b", "c"), Edge("b", "x")], parents) == [], "two children"
-    assert lines([*line, Edge("b", "m"), Edge("a", "c"), Edge("d", "WORKING"), Edge("q", "r")], parents) == line
-    assert lines([*line, *line], parents) == line
-    assert lines([Edge("p", "e"), Edge("q", "f")], {"e": ("p",), "f": ("q",)}) == [], "two of unknown parents"
-    assert lines([Edge("p", "e"), Edge("e", "f")], {"e": ("p",), "f": ("e",)}) == [Edge("p", "e"), Edge("e", "f")]
+    assert linear_edges([Edge("b", "c"), Edge("b", "x")], parents) == [], "two children"
+    assert linear_edges([*line, Edge("b", "m"), Edge("a", "c"), Edge("d", "WORKING"), Edge("q", "r")], parents) == line
+    assert linear_edges([*line, *line], parents) == line
+    assert linear_edges([Edge("p", "e"), Edge("q", "f")], {"e": ("p",), "f": ("q",)}) == [], "two of unknown parents"
+    assert linear_edges([Edge("p", "e"), Edge("e", "f")], {"e": ("p",), "f": ("e",)}) == [
+        Edge("p", "e"),
+        Edge("e", "f"),
+    ]
     merged_line = {"s": ("o",), "m": ("o", "s"), "n": ("m",), "p": ("o",)}
-    assert lines([Edge("m", "n"), Edge("o", "p")], merged_line) == [Edge("m", "n")], "the walk of m makes m o's child"
+    assert linear_edges([Edge("m", "n"), Edge("o", "p")], merged_line) == [Edge("m", "n")], (
+        "the walk of m makes m o's child"
+    )

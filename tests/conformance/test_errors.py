@@ -11,7 +11,7 @@ from dolt_watch import errors
 from dolt_watch.engines.address import ServerAddress
 from dolt_watch.engines.connect import open_engine
 from dolt_watch.engines.dolt import errors as dolt_errors
-from dolt_watch.engines.dolt.errors import kind_of
+from dolt_watch.engines.dolt.errors import error_class
 from dolt_watch.engines.doltlite import errors as doltlite_errors
 from tests.conformance.tables import commit, make, write
 from tests.support.servers import free_port
@@ -70,7 +70,7 @@ ROW_1452 = "cannot add or update a child row - Foreign key violation on fk: `f`,
     ],
 )
 def test_the_table_for_a_server(code, text, kind):
-    assert kind_of(code, text) is kind
+    assert error_class(code, text) is kind
     made = dolt_errors.translate(code, text, ServerAddress("h", 1, "u", "hunter2", "b"))
     assert type(made) is kind
     assert made.where == "h:1/b"
@@ -110,7 +110,7 @@ def test_nobody_listens():
     with pytest.raises(errors.Unreachable) as error:
         open_engine(address)
     assert error.value.exit_code == 3
-    assert error.value.where == address.where
+    assert error.value.where == address.display_name
     assert "dolt sql-server" in error.value.fix
 
 

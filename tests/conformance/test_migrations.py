@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from dolt_watch.core.model import What
+from dolt_watch.core.model import EventKind
 from dolt_watch.core.model.target_answers import Refused
 from dolt_watch.engines import Edge
 from dolt_watch.engines.address import FileAddress, ServerAddress
@@ -139,7 +139,7 @@ def test_an_edit_in_the_commit_of_a_migration_is_seen(history: History) -> None:
         tx.commit()
     made = migrating.commit(history, "bd: update b")
     (event,) = (event for passed in migrating.events(history) if passed.commit.hash == made for event in passed.events)
-    assert (event.bead, event.changed, event.what) == ("b", event.changed, What.EDITED)
+    assert (event.bead, event.changed, event.what) == ("b", event.changed, EventKind.EDITED)
     assert "title" in event.changed and "is_blocked" not in event.changed
 
 

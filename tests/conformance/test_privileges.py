@@ -10,7 +10,7 @@ from dolt_watch.beads.leases import read_leases
 from dolt_watch.beads.schema import tracker_schema, versioned
 from dolt_watch.engines import WORKING, Edge
 from dolt_watch.engines.connect import open_engine
-from dolt_watch.engines.dolt.connection import Link
+from dolt_watch.engines.dolt.connection import DoltConnection
 from dolt_watch.errors import AccessDenied
 from tests.conformance.tables import ME, chain, commit, head, write
 from tests.support.beads import SHAPES, create_beads
@@ -57,9 +57,9 @@ def test_it_can_read_a_long_piece_of_history(limited, monkeypatch):
             made.append(tx.dolt_commit(["issues"], "m", ME))
     list(limited.commits(made[0], made[-1]))
     asked = []
-    plain = Link.send
+    plain = DoltConnection.send
     monkeypatch.setattr(
-        Link, "send", lambda link, sql, *rest, **how: asked.append(sql) or plain(link, sql, *rest, **how)
+        DoltConnection, "send", lambda link, sql, *rest, **how: asked.append(sql) or plain(link, sql, *rest, **how)
     )
     assert [row for _, row in limited.diff("issues", chain(*made), {"s": "to_status"})] == [
         (f"s{n}",) for n in range(6)

@@ -51,7 +51,7 @@ def unreached(address: ServerAddress) -> Unreachable:
     with pytest.raises(Unreachable) as caught:
         open_engine(address)
     assert "Lost connection" not in caught.value.message
-    assert caught.value.where == address.where
+    assert caught.value.where == address.display_name
     return caught.value
 
 
@@ -177,7 +177,7 @@ def test_two_trackers_lead_on_one_server(tmp_path: Path) -> None:
             server.sql(f"CREATE DATABASE `{database}`")
             engines.append(open_engine(ServerAddress(port=server.address.port, database=database)))
         second = open_engine(ServerAddress(port=server.address.port, database=LONG + "1"))
-        assert [engine.lead() for engine in engines] == [True, True]
-        assert not second.lead()
+        assert [engine.try_acquire_leadership() for engine in engines] == [True, True]
+        assert not second.try_acquire_leadership()
         for engine in (*engines, second):
             engine.close()

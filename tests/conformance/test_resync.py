@@ -35,12 +35,12 @@ def test_under_several_rules(beads_engine: Engine) -> None:
     )
     columns = engine.columns("issues")
     compiled = [compile_for(rule, columns, engine.dialect) for rule in RULES]
-    line = commit_path.path(engine.commits(first, head), first, head)
+    line = commit_path.commit_path(engine.commits(first, head), first, head)
     assert line is not None
     found = rebuild_state(engine, first, line[0].date, RULES, compiled, list(columns))
     projection = Projection(found.state)
-    for changes in change_feed.read(engine, line, WATCHED, feed_query.FeedQuery(compiled, list(columns))):
-        projection.fold(derive_events(changes, RULES))
+    for changes in change_feed.read_changes(engine, line, WATCHED, feed_query.FeedQuery(compiled, list(columns))):
+        projection.apply(derive_events(changes, RULES))
     anew: State = rebuild_state(engine, head, line[0].date, RULES, compiled, list(columns)).state
     assert stands(anew.beads) == stands(projection.beads)
     assert {id: (bead.phase, bead.rule) for id, bead in anew.beads.items()} == {
@@ -60,11 +60,11 @@ def test_a_key_that_the_database_reckons_sorts_as_it_sorts(beads_engine: Engine)
     )
     columns = engine.columns("issues")
     compiled = [compile_for(rule, columns, engine.dialect) for rule in rules]
-    line = commit_path.path(engine.commits(first, head), first, head)
+    line = commit_path.commit_path(engine.commits(first, head), first, head)
     assert line is not None
     projection = Projection(rebuild_state(engine, first, line[0].date, rules, compiled, list(columns)).state)
-    for changes in change_feed.read(engine, line, WATCHED, feed_query.FeedQuery(compiled, list(columns))):
-        projection.fold(derive_events(changes, rules))
+    for changes in change_feed.read_changes(engine, line, WATCHED, feed_query.FeedQuery(compiled, list(columns))):
+        projection.apply(derive_events(changes, rules))
     anew = rebuild_state(engine, head, line[0].date, rules, compiled, list(columns)).state
     assert {id: bead.rank for id, bead in anew.beads.items()} == {id: b.rank for id, b in projection.beads.items()}
     queue = sorted(anew.beads.values(), key=lambda bead: queue_sort_key(bead.rank, (), bead.id))

@@ -119,7 +119,7 @@ def test_a_commit_that_it_does_not_have(clone: Clone) -> None:
         list(engine.commits(clone.ghost, head))
     with pytest.raises(UnknownCommit):
         engine.query(f"SELECT COUNT(*) FROM DOLT_DIFF('{clone.ghost}', '{clone.boundary}', 'issues')")
-    assert line_to(engine, head).begins.hash == clone.boundary
+    assert line_to(engine, head).first.hash == clone.boundary
 
 
 def test_why(clone: Clone, tmp_path: Path) -> None:

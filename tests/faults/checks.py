@@ -10,14 +10,14 @@ from dolt_watch.beads import feed_query
 from dolt_watch.checkpoint.poll import WATCHED, Poller
 from dolt_watch.checkpoint.state_store import StateStore
 from dolt_watch.config import Settings
-from dolt_watch.core.model import Entry, EntryKind, Phase, State
+from dolt_watch.core.model import EntryKind, LedgerEntry, Phase, State
 from dolt_watch.core.projection.event_deriver import derive_events
 from dolt_watch.core.projection.projection import Projection
 from dolt_watch.core.rules.compiled_rule import compile_for
 from dolt_watch.engines import Engine
 from dolt_watch.history import change_feed, commit_path
 from dolt_watch.history.rebuild import rebuild_state
-from dolt_watch.ledger.reader import entries
+from dolt_watch.ledger.reader import read_entries
 from tests.faults.board import KillingBoard
 from tests.faults.scenarios import Scenario
 from tests.faults.tally import Wrong
@@ -45,12 +45,12 @@ class Checks:
         columns = engine.columns("issues")
         self.compiled = [compile_for(rule, columns, engine.dialect) for rule in settings.rules]
         self.lens = feed_query.FeedQuery(self.compiled, list(columns))
-        self.folded = State(Poller(engine).look().head)
+        self.folded = State(Poller(engine).poll().head)
 
     def after(self, engine: Engine, bead: str, board: KillingBoard) -> list[Wrong]:
-        stream = sorted(entries(engine, bead=bead), key=lambda entry: entry.version)
+        stream = sorted(read_entries(engine, bead=bead), key=lambda entry: entry.version)
         ((status, notes),) = engine.query("SELECT status, notes FROM issues WHERE id = ?", (bead,))
-        saved = StateStore(engine).state(Poller(engine).look())
+        saved = StateStore(engine).load(Poller(engine).poll())
         wrong = [
             *_doubles(stream, board.tokens(bead), board.jobs(bead)), *_end(stream, saved, bead, str(status)),
             *_ledger(stream, notes, engine), *self._fold(engine, saved), *_leftovers(engine, stream),
@@ -66,24 +66,24 @@ class Checks:
 
     def _fold(self, engine: Engine, saved: State) -> Iterator[Wrong]:
         """State folded from the beginning, or from the last resync, is the saved one."""
-        head = Poller(engine).look().head
+        head = Poller(engine).poll().head
         if self.scenario.rewrites:
-            at = next(entry.observed for entry in entries(engine, bead="") if entry.kind is EntryKind.RESYNC)
+            at = next(entry.observed for entry in read_entries(engine, bead="") if entry.kind is EntryKind.RESYNC)
             commit = engine.commit_of(at)
             assert commit is not None
             self.folded = rebuild_state(engine, at, commit.date, self.rules, self.compiled, self.lens.columns).state
-        line = commit_path.path(engine.commits(self.folded.commit, head), self.folded.commit, head)
+        line = commit_path.commit_path(engine.commits(self.folded.commit, head), self.folded.commit, head)
         assert line is not None
         projection = Projection(self.folded)
-        for changes in change_feed.read(engine, line, WATCHED, self.lens):
-            projection.fold(derive_events(changes, self.rules))
+        for changes in change_feed.read_changes(engine, line, WATCHED, self.lens):
+            projection.apply(derive_events(changes, self.rules))
         projection.commit = head
         self.folded = projection.state()
         if self.folded._replace(made=saved.made) != saved:
             yield Wrong("other", f"folded from the beginning: {_differ(self.folded, saved)}")
 
 
-def _doubles(stream: Sequence[Entry], tokens: Sequence[str], jobs: Sequence[str]) -> Iterator[Wrong]:
+def _doubles(stream: Sequence[LedgerEntry], tokens: Sequence[str], jobs: Sequence[str]) -> Iterator[Wrong]:
     """Each POST but the last was settled as 'nothing runs' before the next one's claim; and never do two jobs run."""
     if len(jobs) > 1:
         yield Wrong("double", f"{len(jobs)} jobs run")
@@ -106,7 +106,7 @@ def _doubles(stream: Sequence[Entry], tokens: Sequence[str], jobs: Sequence[str]
             yield Wrong("double", "tried again without the service's word that it runs nothing")
 
 
-def _end(stream: Sequence[Entry], saved: State, bead: str, status: str) -> Iterator[Wrong]:
+def _end(stream: Sequence[LedgerEntry], saved: State, bead: str, status: str) -> Iterator[Wrong]:
     kinds = [entry.kind for entry in stream]
     record = saved.beads.get(bead)
     phase = record.phase if record else None
@@ -120,7 +120,7 @@ def _end(stream: Sequence[Entry], saved: State, bead: str, status: str) -> Itera
         yield Wrong("other", f"state of version {record.version}, ledger of {stream[-1].version}")
 
 
-def _ledger(stream: Sequence[Entry], notes: str, engine: Engine) -> Iterator[Wrong]:
+def _ledger(stream: Sequence[LedgerEntry], notes: str, engine: Engine) -> Iterator[Wrong]:
     """Versions without a gap; each entry's note and row of events stand once, and none that no entry accounts for."""
     versions = [entry.version for entry in stream]
     if versions != list(range(1, len(versions) + 1)):
@@ -140,7 +140,7 @@ def _ledger(stream: Sequence[Entry], notes: str, engine: Engine) -> Iterator[Wro
         yield Wrong("other", f"{len(rows)} rows of events, not those of the ledger")
 
 
-def _leftovers(engine: Engine, stream: Sequence[Entry]) -> Iterator[Wrong]:
+def _leftovers(engine: Engine, stream: Sequence[LedgerEntry]) -> Iterator[Wrong]:
     """Nothing stands uncommitted; no claim waits to be saved."""
     if engine.dirty():
         yield Wrong("other", f"uncommitted: {sorted(engine.dirty())}")

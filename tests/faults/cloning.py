@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.cli.composition import Targets
+from dolt_watch.cli.composition import TargetPool
 from dolt_watch.clock import ShiftedClock
 from dolt_watch.config import Settings, load, settings_hash
 from dolt_watch.controller.tick_result import TickResult
@@ -58,7 +58,7 @@ class Side:
         sets: Sequence[str] = (),
     ) -> TickResult:
         """One tick, ``shift`` from now. ``sets``: settings beside those that all ticks have."""
-        own = Targets(self.settings)
+        own = TargetPool(self.settings)
         settings = load(
             {"database": self.settings.address.url, "set": (*AT_ONCE, *sets)}, {"BEADBOARD_URL": self.board.url}, ROOT
         )

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from dolt_watch.checkpoint.poll import PollResult
-from dolt_watch.cli.composition import Targets
+from dolt_watch.cli.composition import TargetPool
 from dolt_watch.config import load
 from dolt_watch.core.decisions.policy import Scope
 from dolt_watch.engines.connect import open_engine
@@ -99,7 +99,7 @@ def main() -> None:
         {"BEADBOARD_URL": board, "DOLT_WATCH_PASSWORD": os.environ.get("DOLT_WATCH_TEST_PASSWORD", "")},
         Path("/"),
     )
-    engine, targets = open_engine(settings.address), Targets(settings)
+    engine, targets = open_engine(settings.address), TargetPool(settings)
     print("ready", flush=True)  # noqa: T201
     for line in sys.stdin:
         told: list[str] = []

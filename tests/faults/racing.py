@@ -176,7 +176,7 @@ class Arena:
 def changes_of_issues(engine: Engine, since: str, *columns: str) -> Iterator[Sequence[Any]]:
     """The changes of issues since a commit, in the order of history."""
     head = str(engine.query("SELECT HASHOF('HEAD')")[0][0])
-    line = commit_path.path(engine.commits(since, head), since, head)
+    line = commit_path.commit_path(engine.commits(since, head), since, head)
     assert line is not None
     edges = [Edge(commit.parents[0], commit.hash) for commit in line]
     for _, row in engine.diff("issues", edges, {column: column for column in columns}):

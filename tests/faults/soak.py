@@ -152,7 +152,7 @@ class Soak:
         if others := self._connections():
             others.remove(self.here.engine.query("SELECT CONNECTION_ID()")[0][0])
             for connection in others:
-                self.here.engine.run(f"KILL {connection}")
+                self.here.engine.execute_ddl(f"KILL {connection}")
 
 
 def main(polls: int, url: str, files: str) -> None:

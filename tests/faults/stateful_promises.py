@@ -34,11 +34,11 @@ READY = (
 def check(world: World) -> None:
     """After every step."""
     check_streams(world)
-    look = Poller(world.hand).look()
+    look = Poller(world.hand).poll()
     if look.head == look.commit:
         if look.head not in world.cursors:
             world.cursors.append(look.head)
-        state = StateStore(world.hand).state(look)
+        state = StateStore(world.hand).load(look)
         check_rows(world, look, state)
         check_fold(world, look, state)
         check_notes(world, state)
@@ -93,12 +93,12 @@ def check_fold(world: World, look: PollResult, state: State) -> None:
                 projection = Projection(rebuild_state(world.hand, start, known.date, rules, compiled, columns).state)
     stops = [stop for stop in world.cursors if is_between(world, start, stop, look.head)] if world.bent else []
     for since, until in pairwise([start, *stops, look.head]):
-        line = commit_path.path(world.hand.commits(since, until), since, until)
+        line = commit_path.commit_path(world.hand.commits(since, until), since, until)
         assert line is not None
-        for changes in change_feed.read(
+        for changes in change_feed.read_changes(
             world.hand, line, Poller(world.hand).tables, feed_query.FeedQuery(compiled, columns)
         ):
-            projection.fold(derive_events(changes, rules))
+            projection.apply(derive_events(changes, rules))
     projection.commit = look.head
     anew = projection.state()
     if not world.bent:
@@ -145,7 +145,7 @@ def check_notes(world: World, state: State) -> None:
 
 def check_resynced(world: World) -> None:
     """A tick ended: that history was rewritten stands in the ledger."""
-    look = Poller(world.hand).look()
+    look = Poller(world.hand).poll()
     if world.resyncs is not None and look.head == look.commit:
         assert world.recorded_resyncs() > world.resyncs, "a rewrite was resynced, and nothing says so"
         world.resyncs = None
@@ -183,10 +183,10 @@ def become_quiet(world: World, history: History) -> None:
             break
     else:
         raise AssertionError("it does not become quiet")
-    look = Poller(world.hand).look()
+    look = Poller(world.hand).poll()
     assert look.head == look.commit
     check_replay(world, look)
-    state = StateStore(world.hand).state(look)
+    state = StateStore(world.hand).load(look)
     waiting = {bead for (bead,) in world.rows(f"SELECT id FROM issues WHERE {MATCHES} AND {READY}")}
     quarantined = {bead.id for bead in state.beads.values() if bead.phase is Phase.QUARANTINED}
     assert waiting <= quarantined, f"left waiting: {waiting - quarantined}, {state.beads}"

@@ -91,9 +91,9 @@ class Service:
             case Says.REFUSED:
                 return Refused("HTTP 500: no", 500)
             case Says.FOR_GOOD:
-                return Refused("HTTP 400: never", 400, for_good=True)
+                return Refused("HTTP 400: never", 400, permanent=True)
             case Says.CREDENTIAL:
-                return Refused("HTTP 401: who", 401, stops=True)
+                return Refused("HTTP 401: who", 401, halts_rule=True)
             case Says.BUSY:
                 return Busy("HTTP 409: busy", 409)
             case Says.BUSY_REST:

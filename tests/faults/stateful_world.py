@@ -27,7 +27,7 @@ from dolt_watch.engines.address import FileAddress
 from dolt_watch.engines.doltlite.engine import DoltLiteEngine
 from dolt_watch.errors import NothingToCommit
 from dolt_watch.ledger.schema import migrate
-from dolt_watch.sanitize import outside
+from dolt_watch.sanitize import sanitize
 from dolt_watch.targets.protocol import Target
 from tests.faults.stateful_service import HttpService, Run, Service
 from tests.stubs.beadboard import BeadBoardStub
@@ -61,7 +61,7 @@ class DatedEngine(DoltLiteEngine):
     def raw(self, sql: str, params: Sequence[Param] = ()) -> tuple[list[Row], int]:
         if sql.startswith("SELECT dolt_commit("):
             sql, params = sql[:-1] + ", '--date', ?)", (*params, f"{self.clock.moment:%Y-%m-%dT%H:%M:%SZ}")
-        return super().raw(sql, params)
+        return super().execute_sqlite(sql, params)
 
 
 class WorkersEngine(DatedEngine):
@@ -172,7 +172,7 @@ class World:
     def commit(self, who: str, what: str) -> None:
         with suppress(NothingToCommit):
             self.hand.raw(
-                "SELECT dolt_commit('-A', '-m', ?, '--author', ?)", (outside(what), f"{who} <{who}@example.com>")
+                "SELECT dolt_commit('-A', '-m', ?, '--author', ?)", (sanitize(what), f"{who} <{who}@example.com>")
             )
 
     def create(self, bead: str, assignee: str | None, priority: int, *, commit: bool = True) -> None:

@@ -24,7 +24,7 @@ from dolt_watch.core.model import Capacity, EntryKind, JobReport, Rule
 from dolt_watch.core.model.target_answers import Accepted, Answer, Busy, Refused, Unknown
 from dolt_watch.errors import DoltWatchError
 from dolt_watch.ledger.codec import ENTRY_COLUMNS
-from dolt_watch.sanitize import outside
+from dolt_watch.sanitize import sanitize
 from dolt_watch.targets.beadboard import BeadBoard, read_answer, read_status
 from dolt_watch.targets.http_client import MAX_BODY, HttpResult, TransportFailure
 from dolt_watch.targets.service_health import interpret_health
@@ -200,9 +200,9 @@ def printable(world: World) -> None:
     """What the ledger and the commits of ours say can be shown in any terminal; the notes fit their column."""
     for row in world.rows("SELECT reason, job_id, actor, rule FROM watch_decision WHERE actor LIKE 'beads-%'"):
         for text in row:
-            assert outside(text, len(text) + 1) == text
+            assert sanitize(text, len(text) + 1) == text
     for (message,) in world.rows("SELECT message FROM dolt_log WHERE committer = 'dolt-watch'"):
-        assert outside(message.replace("\n", ""), len(message) + 1) == message.replace("\n", "")
+        assert sanitize(message.replace("\n", ""), len(message) + 1) == message.replace("\n", "")
     for (size,) in world.rows("SELECT MAX(LENGTH(CAST(notes AS BLOB))) FROM issues"):
         assert (size or 0) <= max(TEXT_LIMIT, 280_000)
 
@@ -218,8 +218,8 @@ def can_be_moved(world: World) -> None:
     world.clock.sleep(5)
     for worker in world.workers[:2]:
         worker.tick(BOTH)
-    look = Poller(world.hand).look()
-    assert (look.head, StateStore(world.hand).state(look).beads) == (look.commit, {})
+    look = Poller(world.hand).poll()
+    assert (look.head, StateStore(world.hand).load(look).beads) == (look.commit, {})
 
 
 def answered(world: World, exchange: HttpResult, capacity: HttpResult, number: list[int]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dolt_watch.engines.address import FileAddress, ServerAddress
-from dolt_watch.ledger.reader import entries
+from dolt_watch.ledger.reader import read_entries
 from tests.faults.board import Moment
 from tests.faults.effects import POST, Ended, Grain, lasting, writes
 from tests.faults.scenarios import EVERYWHERE, SCENARIOS
@@ -52,7 +52,7 @@ def sweep(world: World, grain: Grain, times: int = 1) -> Ended:
     world.tally.clean()
     assert died == ended.points, "not every point was struck"
     with world.open() as engine:
-        kinds = tuple(entry.kind for entry in reversed(entries(engine, bead=world.bead)))
+        kinds = tuple(entry.kind for entry in reversed(read_entries(engine, bead=world.bead)))
     assert kinds == world.scenario.untouched
     return ended
 

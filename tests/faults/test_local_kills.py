@@ -103,7 +103,7 @@ def check(folder: Path, token: str) -> JobReport:
         assert times == 0, "it ran, and its verdict is that it never started"
         assert isinstance(target.dispatch(make_task(), token), Refused), "nor will it ever"
         assert ran(folder)[token] == 0
-    if report.word == "failed":
+    if report.status_text == "failed":
         assert times == 1
     return report
 
@@ -115,7 +115,7 @@ def sweep_dispatcher(folder: Path, step: int) -> set[str]:
     for at in (*range(1, effects, step), effects, effects + 1):
         token = uuid.uuid4().hex
         dispatch(folder, token, at)
-        words.add(check(folder, token).word)
+        words.add(check(folder, token).status_text)
     target = local(folder, AGENT, slots=9)
     assert target.capacity().slots is not None
     assert target.store.live("me") == 0
@@ -132,8 +132,8 @@ def sweep_runner(folder: Path, step: int, most: int = 400) -> set[str]:
         token = uuid.uuid4().hex
         dispatch(folder, token)
         report = check(folder, token)
-        words.add(report.word)
-        if report.word == "failed":  # it was not killed any more: it ended by itself
+        words.add(report.status_text)
+        if report.status_text == "failed":  # it was not killed any more: it ended by itself
             return words
     return words
 
@@ -239,7 +239,7 @@ def test_200_beads_over_8_slots_and_two_workers_with_kills(tmp_path: Path) -> No
         each.start()
     for each in workers:
         each.join()
-    words = Counter(check(tmp_path, token).word for token in beads)
+    words = Counter(check(tmp_path, token).status_text for token in beads)
     assert sum(words.values()) == 200 and set(words) <= {"failed", "killed", "lost"}
     assert most[0] <= 8
     assert ran(tmp_path).most_common(1)[0][1] == 1
@@ -269,4 +269,4 @@ def test_a_run_after_a_crash_of_all_is_counted_right(tmp_path: Path) -> None:
     (target.store.active / uuid.uuid4().hex).write_text('{"target": "me"}', "utf-8")
     (target.store.runs / ".new-abc").mkdir()
     assert target.capacity().slots == 1
-    assert run(target).word == "completed"
+    assert run(target).status_text == "completed"

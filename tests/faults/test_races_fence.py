@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.cli.composition import Targets, ledger
+from dolt_watch.cli.composition import TargetPool, ledger
 from dolt_watch.clock import ShiftedClock
 from dolt_watch.controller import loop as tick
 from dolt_watch.controller.tick_result import TickResult
@@ -29,15 +29,15 @@ arena, dolt_arena, tally = racing.arena, racing.dolt_arena, racing.tally
 def ticked(arena: Arena, before: Callable[[Any, DecisionContext], object]) -> tuple[TickResult, list[str]]:
     """One tick in this process; ``before`` is called with its actor when it is about to handle a plan, that is, between decide and claim."""
     lines: list[str] = []
-    targets = Targets(arena.settings)
+    targets = TargetPool(arena.settings)
     loop = build(arena.engine, arena.settings, targets, ShiftedClock(), lines.append)
-    handle = loop.actor.handle
+    handle = loop.actor.execute
 
     def meddled(plan: Plan, context: DecisionContext) -> Written | None:
         before(loop.actor, context)
         return handle(plan, context)
 
-    loop.actor.handle = meddled  # type: ignore[method-assign]
+    loop.actor.execute = meddled  # type: ignore[method-assign]
     try:
         return loop.tick(Scope(dispatch=True)), lines
     finally:
@@ -146,7 +146,7 @@ def test_the_only_slot_goes_to_another_bead_inside_the_claim_s_own_transaction(d
         decision = Decision(
             EntryKind.CLAIM, second, "agent", 1, "", token="t", status="in_progress", detail={"deadline": deadline}
         )
-        other.decide(context, decision)
+        other.append_decision(context, decision)
         engine.close()
 
     outcome = amid_the_claim(dolt_arena, claim)

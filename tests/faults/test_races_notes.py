@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 import pytest
 
-from dolt_watch.cli.composition import Targets
+from dolt_watch.cli.composition import TargetPool
 from dolt_watch.clock import ShiftedClock
 from dolt_watch.core.decisions.policy import Scope
 from tests.acceptance.conftest import Watch, rows_of
@@ -150,7 +150,7 @@ def overwrite(watch: Watch, bead: str, notes: str) -> None:
 def test_a_note_within_our_transaction_is_kept(watch: Watch, when: str) -> None:
     """bd's note is committed after our snapshot and before our commit: ours conflicts, and is written again after it."""
     bead = watch.assigned("in between")
-    targets = Targets(watch.settings)
+    targets = TargetPool(watch.settings)
     built: Any = build(watch.engine, watch.settings, targets, ShiftedClock(), lambda line: None)
     begin, done = built.actor.ledger._begin, list[str]()
 

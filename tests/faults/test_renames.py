@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.cli.composition import Targets
+from dolt_watch.cli.composition import TargetPool
 from dolt_watch.core.model.target_answers import Answer
 from dolt_watch.targets.protocol import BeadTask, Target
 from tests.acceptance.conftest import rows_of
@@ -124,7 +124,7 @@ def test_an_answer_that_was_under_way(clones: Clones, lost: bool) -> None:
     """Its worker reports under the old id, whose row is gone: the attempt is the new one's."""
     here = clones.here
     here.commit(rows_of(["bd-1"]))
-    own = Targets(here.settings)
+    own = TargetPool(here.settings)
 
     class Renames:
         timeout = 30.0

@@ -19,7 +19,7 @@ from tests.support.servers import call, message
 
 def state(world: World, bead: str) -> Bead | None:
     with world.open() as engine:
-        return StateStore(engine).state(Poller(engine).look()).beads.get(bead)
+        return StateStore(engine).load(Poller(engine).poll()).beads.get(bead)
 
 
 @pytest.mark.parametrize("failed_before", [False, True], ids=["first attempt", "second attempt"])

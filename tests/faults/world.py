@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from dolt_watch.checkpoint.poll import Poller, PollResult
-from dolt_watch.cli.composition import Targets, identity
+from dolt_watch.cli.composition import TargetPool, identity
 from dolt_watch.clock import ShiftedClock
 from dolt_watch.config import Settings, load
 from dolt_watch.engines import Engine
@@ -34,7 +34,7 @@ MOST_TICKS = 30
 STEP = timedelta(seconds=1)
 
 
-class WatchedTargets(Targets):
+class WatchedTargets(TargetPool):
     """Each call of a target is an effect."""
 
     def __init__(self, settings: Settings, effects: Effects) -> None:
@@ -122,7 +122,7 @@ class World:
 
     def recover(self) -> None:
         """A worker whom nobody kills, in this process."""
-        targets = Targets(self.settings)
+        targets = TargetPool(self.settings)
         with self.open() as engine:
             self._until_quiet(engine, targets, lambda line: None)
         targets.close()
@@ -140,7 +140,7 @@ class World:
         loop = build(engine, self.settings, targets, clock, said.append)
         for _ in range(MOST_TICKS):
             loop.tick(scope)
-            look = Poller(engine).look()
+            look = Poller(engine).poll()
             due = self._next(look)
             now = clock.now(look.now)
             if due is None:

@@ -17,7 +17,7 @@ from dolt_watch.inspection.why.conditions import Condition
 from dolt_watch.inspection.why.decision_snapshot import NO_EVENTS, snapshot_now
 from dolt_watch.inspection.why.explanation import Explanation, explain
 from dolt_watch.replay.verification import verify
-from dolt_watch.timestamps import utc
+from dolt_watch.timestamps import to_utc
 from tests.support.embedded_tracker import Light
 from tests.support.lines import build_dry_run
 
@@ -31,7 +31,7 @@ class Tracker(Light):
         super().__init__(engine, shape="1.3", **rule)
 
     def now(self) -> datetime:
-        at = utc(self.engine.query("SELECT UTC_TIMESTAMP(6)")[0][0])
+        at = to_utc(self.engine.query("SELECT UTC_TIMESTAMP(6)")[0][0])
         assert at is not None
         return at
 
@@ -66,7 +66,7 @@ def test_a_heartbeat_spares_and_its_end_does_not(here: Tracker) -> None:
     here.heartbeat(39 * MINUTE)
     spared = here.tick(40 * MINUTE)
     assert here.kinds("bd-a") == ["claim", "dispatched"]
-    assert next(row.then for row in spared.watched).startswith("keep (agent has a lease with a heartbeat of ")
+    assert next(row.then for row in spared.reap_table).startswith("keep (agent has a lease with a heartbeat of ")
     assert any(line.startswith("keeping bd-a (agent has a lease") for line in here.lines)
     here.tick(72 * MINUTE)
     assert here.kinds("bd-a") == ["claim", "dispatched", "reap"]
@@ -99,7 +99,7 @@ def test_a_lease_of_the_far_future_spares_nobody(here: Tracker) -> None:
 
 def test_a_heartbeat_between_decision_and_write_spares(here: Tracker, monkeypatch: pytest.MonkeyPatch) -> None:
     """It moves neither HEAD nor the fence."""
-    handle, beats = LiveExecutor.handle, iter([39 * MINUTE])
+    handle, beats = LiveExecutor.execute, iter([39 * MINUTE])
 
     def late(self: LiveExecutor, plan: Any, standing: Any) -> Any:
         for at in beats:
@@ -136,7 +136,7 @@ def test_why_shows_the_lease_and_that_no_commit_holds_events(here: Tracker) -> N
     here.heartbeat(39 * MINUTE)
     for at, fresh in ((40 * MINUTE, True), (72 * MINUTE, False)):
         found, conditions = why(at)
-        assert conditions["lease"].holds is fresh
+        assert conditions["lease"].satisfied is fresh
         assert conditions["lease"].value.startswith("agent, heartbeat at ")
         assert ("the next reap takes it" in found.views[0].verdict) is not fresh
 

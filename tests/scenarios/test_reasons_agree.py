@@ -21,7 +21,7 @@ from dolt_watch.core.model.target_answers import Busy, Refused
 from dolt_watch.engines import Engine
 from dolt_watch.inspection.report.collector import ReportCollector
 from dolt_watch.inspection.report.html import render
-from dolt_watch.inspection.status import ask
+from dolt_watch.inspection.status import collect_status
 from dolt_watch.inspection.why.decision_snapshot import snapshot_now
 from dolt_watch.inspection.why.explanation import explain
 from dolt_watch.log_events import LogEvent
@@ -80,7 +80,7 @@ def one_failed(here: Stands) -> None:
 
 
 def one_failed_for_good(here: Stands) -> None:
-    here.target.answers.append(Refused("HTTP 400: no", 400, for_good=True))
+    here.target.answers.append(Refused("HTTP 400: no", 400, permanent=True))
     here.tick(MINUTE)
 
 
@@ -132,7 +132,7 @@ def test_all_four_agree(doltlite: Engine, situation: Callable[[Stands], None], w
     situation(here)
     targets = here.target
 
-    now = ask(here.loop(), here.engine, lambda name: targets.capacity())
+    now = collect_status(here.loop(), here.engine, lambda name: targets.capacity())
     status = {bead.bead: bead.why for bead in now.beads}
     gates = {bead.bead: bead.gate for bead in now.beads if bead.gate}
     assert (gates, now.rules["agent"].gate) == (own, whole)

@@ -53,7 +53,7 @@ def test_history_is_set_back(light: Light, answer: Answer, kinds: list[str], sen
     light.assign("bd-a")
     before = light.head()
     with closing(DoltLiteEngine(light.settings.address.path)) as other:  # type: ignore[union-attr]
-        amid(light, lambda: other.raw("SELECT dolt_reset('--hard', ?)", (before,)))
+        amid(light, lambda: other.execute_sqlite("SELECT dolt_reset('--hard', ?)", (before,)))
         light.target.answers.append(answer)
         light.tick(MINUTE)
         for minutes in (5, 6, 7):

@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from dolt_watch.clock import ShiftedClock
-from dolt_watch.controller.reap_table import Watched
+from dolt_watch.controller.reap_table import ReapCandidate
 from dolt_watch.core.decisions.policy import Scope
 from dolt_watch.core.model import JobReport, Verdict
 from dolt_watch.engines import Engine
@@ -75,10 +75,10 @@ def test_a_comment_from_a_clock_that_is_hours_behind_spares_and_is_told(here: Li
 
 
 def test_the_table_of_a_dry_run(here: Light) -> None:
-    def table(verdict: JobReport, at: timedelta = LATE) -> Watched:
+    def table(verdict: JobReport, at: timedelta = LATE) -> ReapCandidate:
         here.target.verdict = lambda job, started: verdict  # type: ignore[method-assign]
         loop = build_dry_run(here.engine, here.settings, lambda name: here.target, ShiftedClock(at), here.lines.append)
-        (row,) = loop.tick(Scope(reap=True)).watched
+        (row,) = loop.tick(Scope(reap=True)).reap_table
         return row
 
     row = table(JobReport(Verdict.UNKNOWN))

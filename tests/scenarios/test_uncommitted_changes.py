@@ -79,11 +79,11 @@ def test_a_blocker_that_comes_after_the_look(here: Light) -> None:
 
 def test_a_blocker_in_a_table_that_never_enters_history(here: Light) -> None:
     made = "CREATE TABLE dependencies (issue_id varchar(255), depends_on_id varchar(255), type varchar(32), created_at datetime, created_by varchar(255), PRIMARY KEY (issue_id, depends_on_id))"
-    here.engine.run("DROP TABLE dependencies")
-    here.engine.run("INSERT INTO dolt_ignore VALUES ('dependencies', 1)")
+    here.engine.execute_ddl("DROP TABLE dependencies")
+    here.engine.execute_ddl("INSERT INTO dolt_ignore VALUES ('dependencies', 1)")
     with here.engine.transaction() as tx:
         tx.dolt_commit(["dependencies", "dolt_ignore"], "dependencies are local", "ann <ann@test>")
-    here.engine.run(made)
+    here.engine.execute_ddl(made)
     loose(here, BLOCKS)
     assert here.tick().conflicts <= 1
     assert here.target.sent == ["bd-b"]

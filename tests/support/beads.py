@@ -12,7 +12,7 @@ from pathlib import Path
 
 from dolt_watch.engines import Engine
 from dolt_watch.engines.address import ServerAddress
-from dolt_watch.engines.sql_text import statements
+from dolt_watch.engines.sql_text import split_statements
 from tests.standin import launcher
 from tests.standin.dialect import VARIABLE
 from tests.support import forked
@@ -174,7 +174,7 @@ def create_beads(engine: Engine, shape: str = "1.0.2") -> str:
 
 def create_tables(engine: Engine, script: str) -> str:
     """Run a script of DDL on an empty database and commit the tables that are not ignored; return the commit's hash."""
-    for statement in statements(script):
-        engine.run(statement)
+    for statement in split_statements(script):
+        engine.execute_ddl(statement)
     with engine.transaction() as tx:
         return tx.dolt_commit(sorted(engine.dirty()), "schema: beads", "beads <beads@local>")

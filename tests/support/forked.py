@@ -186,11 +186,11 @@ def serve(number: int) -> None:
     import selectors
     from importlib import import_module
 
-    from dolt_watch.engines.doltlite.loader import load
+    from dolt_watch.engines.doltlite.loader import load_sqlite3
     from dolt_watch.errors import DatabaseError
 
     with contextlib.suppress(DatabaseError):  # the commands say so themselves
-        load()
+        load_sqlite3()
     from dolt_watch import cli
 
     for name in cli.COMMANDS:

@@ -18,7 +18,7 @@ from dolt_watch.engines.dolt.engine import DoltEngine
 from dolt_watch.engines.doltlite.engine import DoltLiteEngine
 from dolt_watch.ledger.schema import migrate
 from dolt_watch.replay.replayer import HistoryReplayer
-from dolt_watch.replay.simulation.what_if import WhatIfRequest, WhatIfResult, study
+from dolt_watch.replay.simulation.what_if import WhatIfRequest, WhatIfResult, run_what_if
 from dolt_watch.targets.protocol import BeadTask, Target
 from tests.support.beads import create_beads
 from tests.support.lines import build
@@ -86,7 +86,7 @@ def dated(address: ServerAddress | FileAddress, now: Now) -> Engine:
             def raw(self, sql: str, params: Sequence[Any] = ()) -> Any:
                 if sql.startswith("SELECT dolt_commit("):
                     sql, params = f"{sql[:-1]}, '--date', ?)", (*params, now.date)
-                return super().raw(sql, params)
+                return super().execute_sqlite(sql, params)
 
         return Dated(address.path, create=True)
     engine = DoltEngine(address)
@@ -209,8 +209,8 @@ class History:
             chosen = replace(chosen, rules=(replace(chosen.rules[0], when=when),))
         policy = Policy(chosen.rules, chosen.settle, settings_hash=settings_hash(chosen))
         past = HistoryReplayer(self.engine, policy, self.head())
-        first, last = begins or past.begins(), self.engine.commit_of(past.until)
+        first, last = begins or past.first_replayable_commit(), self.engine.commit_of(past.until)
         assert first is not None and last is not None
         commit = self.engine.commit_of(first)
         assert commit is not None
-        return study(past, WhatIfRequest(policy, every, commit, last, run_time))
+        return run_what_if(past, WhatIfRequest(policy, every, commit, last, run_time))

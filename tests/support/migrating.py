@@ -64,7 +64,7 @@ def sent(history: History) -> Counter[str]:
 def ddl(history: History, *statements: str) -> None:
     """Change the schema, and commit nothing."""
     for statement in statements:
-        history.engine.run(statement)
+        history.engine.execute_ddl(statement)
 
 
 def commit(history: History, message: str = "schema: apply migration") -> str:
@@ -94,7 +94,9 @@ def past(history: History) -> HistoryReplayer:
 def events(history: History) -> list[CommitEvents]:
     """All of them, as the command `events` reads them."""
     engine, head = history.engine, history.head()
-    return list(event_stream.read(engine, event_stream.first_commit(engine, head).hash, head, history.settings.rules))
+    return list(
+        event_stream.read_events(engine, event_stream.first_commit(engine, head).hash, head, history.settings.rules)
+    )
 
 
 def held(history: History, beads: int = 1) -> VerificationResult:

@@ -144,7 +144,7 @@ class Server:
             password=a.password,
             database=database or None,
             autocommit=True,
-            ssl_disabled=not a.encrypted,  # else pymysql reads all of the system's certificates, 25 ms
+            ssl_disabled=not a.uses_tls,  # else pymysql reads all of the system's certificates, 25 ms
             **more,
         )
 

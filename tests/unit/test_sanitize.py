@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dolt_watch.sanitize import outside
-from dolt_watch.text_table import table
+from dolt_watch.sanitize import sanitize
+from dolt_watch.text_table import format_table
 
 
 @pytest.mark.parametrize(
@@ -28,31 +28,31 @@ from dolt_watch.text_table import table
     ],
 )
 def test_what_cannot_be_seen_is_shown_escaped(text: str, shown: str) -> None:
-    assert outside(text) == shown
+    assert sanitize(text) == shown
 
 
 def test_at_the_limit_nothing_is_cut() -> None:
-    assert outside("a" * 500) == "a" * 500
-    assert outside("a" * 501) == "a" * 499 + "…"
+    assert sanitize("a" * 500) == "a" * 500
+    assert sanitize("a" * 501) == "a" * 499 + "…"
 
 
 def test_an_escape_is_not_cut_in_two() -> None:
-    assert outside("abc\x00", limit=6) == "abc…"
-    assert outside("abc\x00", limit=7) == "abc\\x00"
-    assert outside("\x00", limit=2) == "…"
-    assert outside("ab", limit=0) == ""
+    assert sanitize("abc\x00", limit=6) == "abc…"
+    assert sanitize("abc\x00", limit=7) == "abc\\x00"
+    assert sanitize("\x00", limit=2) == "…"
+    assert sanitize("ab", limit=0) == ""
 
 
 @given(st.text(alphabet=st.characters()), st.integers(min_value=0, max_value=600))
 def test_any_text_is_printable_utf8_within_the_limit(text: str, limit: int) -> None:
-    shown = outside(text, limit)
+    shown = sanitize(text, limit)
     assert len(shown) <= limit
     shown.encode()
     assert not re.search("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\u2028\u2029]", shown)
-    assert outside(shown, limit) == shown
+    assert sanitize(shown, limit) == shown
 
 
 def test_a_cell_of_a_table_is_escaped_and_the_columns_stand() -> None:
-    lines = table(("BEAD", "WHY"), [("bd-1\x1b[2J\nforged", "a\tb"), ("bd-2", "c")])
+    lines = format_table(("BEAD", "WHY"), [("bd-1\x1b[2J\nforged", "a\tb"), ("bd-2", "c")])
     assert [line.split() for line in lines] == [["BEAD", "WHY"], ["bd-1\\x1b[2J\\nforged", "a\\tb"], ["bd-2", "c"]]
     assert {line.index(last) for line, last in zip(lines, ("WHY", "a\\tb", "c"), strict=True)} == {21}

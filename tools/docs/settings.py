@@ -48,12 +48,12 @@ def page() -> str:
     parts += ["## `[targets.NAME]`\n", _TARGETS]
     common = {
         key: kind
-        for key, kind in registry.keys("beadboard").items()
+        for key, kind in registry.setting_types("beadboard").items()
         if key in {each.name for each in fields(TargetSettings)}
     }
     parts += [table(HEAD, _rows(TargetSettings, common))]
     for kind in registry.BUILT_IN:
-        own = {key: text for key, text in registry.keys(kind).items() if key not in common}
+        own = {key: text for key, text in registry.setting_types(kind).items() if key not in common}
         cls = registry.settings_class(kind)
         parts += [f'### `kind = "{kind}"`\n', flat(cls.__doc__) + "\n", table(HEAD, _rows(cls, own))]
     return "\n".join(parts)

@@ -66,11 +66,11 @@ def health_of(state: State, target: str, bead: str, now: datetime, note: str = "
 
 def _busy(state: State, target: str, now: datetime) -> int:
     """Not after a pause as long as the longest rest: what it said so long ago does not matter."""
-    rest = state.resting.get(target)
+    rest = state.cooldowns.get(target)
     return state.busy.get(target, 0) if rest is not None and now < rest + LAST_REST else 0
 
 
-def unwell(state: State, target: str, now: datetime) -> bool:
+def is_unhealthy(state: State, target: str, now: datetime) -> bool:
     """Is it likely that a dispatch comes to nothing? Then the claim's note waits for the answer."""
     return target in state.outages or _busy(state, target, now) > 0
 
@@ -81,12 +81,12 @@ def doubled(first: timedelta, last: timedelta, number: int, jitter: float) -> ti
     return min(doubled, last)
 
 
-def pause(tries: int, jitter: float) -> timedelta:
+def try_pause(tries: int, jitter: float) -> timedelta:
     """Before the next try, after so many that failed."""
     return doubled(FIRST_TRY, LAST_TRY, tries, jitter)
 
 
-def rest(busy: int, asked: float | None) -> timedelta:
+def busy_pause(busy: int, asked: float | None) -> timedelta:
     """After so many busy answers in a row. ``asked``: seconds that the target itself asked for; fewer are not taken."""
     return max(doubled(FIRST_REST, LAST_REST, busy, 0.0), timedelta(seconds=asked or 0.0))
 
@@ -94,7 +94,7 @@ def rest(busy: int, asked: float | None) -> timedelta:
 # -- deciding -----------------------------------------------------------------------------------------------
 
 
-def hold(target: str, outage: Outage, now: datetime) -> HoldReason:
+def outage_hold(target: str, outage: Outage, now: datetime) -> HoldReason:
     """What a bead waits for while it lasts."""
     since, again = _clock(outage.since, now), _clock(outage.next_at, now)
     why = short_reason(outage.why)
@@ -125,19 +125,19 @@ def targets_of(policy: Policy) -> dict[str, None]:
     return dict.fromkeys(rule.target for rule in policy.rules)
 
 
-def unrecorded(state: State, policy: Policy) -> bool:
+def has_unrecorded_outage(state: State, policy: Policy) -> bool:
     """Is there an outage whose beginning or end is known and has no entry yet?"""
     names = targets_of(policy)
     return any(name in names and (not one.recorded or one.answered) for name, one in state.outages.items())
 
 
-def changes(state: State, policy: Policy, now: datetime, outside: Observations) -> Iterator[Decision]:
+def plan_outage_changes(state: State, policy: Policy, now: datetime, outside: Observations) -> Iterator[Decision]:
     """The outages that begin or end now."""
     for name in targets_of(policy):
         outage, capacity = state.outages.get(name), outside.capacity.get(name)
         if outage is None:
             if capacity is not None and capacity.down:
-                again = now + pause(1, outside.jitter)
+                again = now + try_pause(1, outside.jitter)
                 yield _begins(name, Outage(now, capacity.why, "capacity", again), state)
         elif not outage.recorded:
             yield _begins(name, outage, state)
@@ -192,7 +192,7 @@ class Probe(NamedTuple):
     """Its outcome is unknown, and it may be sent again."""
 
 
-def probes(
+def select_probes(
     state: State, policy: Policy, now: datetime, asked: Candidates, outside: Observations
 ) -> Mapping[str, Probe]:  # fmt: skip
     """Target → who tries it, for each that may be tried by a dispatch now."""
@@ -234,7 +234,7 @@ def plan_resend(bead: Bead, rule: Rule) -> Decision:
     )
 
 
-def not_run(attempt: Bead) -> dict[str, str]:
+def uncounted_claim(attempt: Bead) -> dict[str, str]:
     """Detail of an entry after which the claim does not count for ``max_per_hour``."""
     return {"uncounted_claim": attempt.sent_at.isoformat()} if attempt.sent_at is not None else {}
 
@@ -249,7 +249,7 @@ def postpone_tries(
         if outage is None or capacity is None or outage.next_at > now:
             continue
         tries = outage.tries + capacity.down
-        at = now + pause(tries, outside.jitter)
+        at = now + try_pause(tries, outside.jitter)
         if not capacity.down:
             at = max(at, *_sendable(name, state, policy), at)
         moved[name] = outage._replace(tries=tries, next_at=at)

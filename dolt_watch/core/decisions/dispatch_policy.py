@@ -6,7 +6,16 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 
 from dolt_watch.core.decisions import circuit_breaker
-from dolt_watch.core.decisions.policy import AT_ONCE, HOUR, Candidates, NextDue, Observations, Policy, paused, standing
+from dolt_watch.core.decisions.policy import (
+    HOUR,
+    IMMEDIATELY,
+    Candidates,
+    NextDue,
+    Observations,
+    Policy,
+    active_pause,
+    active_pauses,
+)
 from dolt_watch.core.decisions.reap_policy import held_by_lease
 from dolt_watch.core.model import (
     BLOCKED,
@@ -14,9 +23,9 @@ from dolt_watch.core.model import (
     IN_PROGRESS,
     OPEN,
     Bead,
-    Check,
     Decision,
     EntryKind,
+    GateResult,
     HoldReason,
     Pause,
     Phase,
@@ -25,38 +34,38 @@ from dolt_watch.core.model import (
     entry_payloads,
 )
 from dolt_watch.core.model.reason_codes import ReasonCode
-from dolt_watch.timestamps import iso, minutes
+from dolt_watch.timestamps import iso, whole_minutes
 
 LONGEST = timedelta(days=366)
 """Nothing waits longer for its next attempt: doubled often enough, any pause would end after the last date there is."""
 
 
-def stops(state: State, rule: Rule, policy: Policy, now: datetime, clock: NextDue) -> Iterator[Check]:
+def rule_gates(state: State, rule: Rule, policy: Policy, now: datetime, clock: NextDue) -> Iterator[GateResult]:
     """What may stop all beads of a rule, one thing after the other. ``slots`` asks no further than the first that does."""
-    pause = paused(state, rule.name, now)
+    pause = active_pause(state, rule.name, now)
     if pause is not None:
         clock.at("dispatch", pause.until)
-    yield Check("paused", pause is None, f"paused by {pause.by}: {pause.reason}" if pause else "not paused")
-    stopped = state.stopped.get(rule.name) == policy.settings_hash and bool(policy.settings_hash)
+    yield GateResult("paused", pause is None, f"paused by {pause.by}: {pause.reason}" if pause else "not paused")
+    stopped = state.halted_rules.get(rule.name) == policy.settings_hash and bool(policy.settings_hash)
     if stopped:
-        clock.at("dispatch", AT_ONCE)  # not to be dispatched, but to be told each time: somebody must mend it
+        clock.at("dispatch", IMMEDIATELY)  # not to be dispatched, but to be told each time: somebody must mend it
     told = "its target does not take our credential, or is gone (the log says which); mend it, then `dolt_watch resume`"
-    yield Check("stopped", not stopped, told if stopped else "not stopped")
+    yield GateResult("stopped", not stopped, told if stopped else "not stopped")
     outage = state.outages.get(rule.target)
     if outage is not None:
         clock.at("dispatch", outage.next_at)
-        yield Check(circuit_breaker.OUTAGE, False, circuit_breaker.hold(rule.target, outage, now).why)
+        yield GateResult(circuit_breaker.OUTAGE, False, circuit_breaker.outage_hold(rule.target, outage, now).why)
     else:
-        yield Check(circuit_breaker.OUTAGE, True, "no outage of its target")
-    resting = state.resting.get(rule.target)
+        yield GateResult(circuit_breaker.OUTAGE, True, "no outage of its target")
+    resting = state.cooldowns.get(rule.target)
     if resting is not None and resting > now:
         clock.at("dispatch", resting)
-        yield Check("resting", False, f"target {rule.target} asked to be left alone until {iso(resting)}")
+        yield GateResult("resting", False, f"target {rule.target} asked to be left alone until {iso(resting)}")
     else:
-        yield Check("resting", True, "not asked to be left alone")
+        yield GateResult("resting", True, "not asked to be left alone")
     flying = in_flight(state, rule)
     names = ": " + ", ".join(f"{bead.id} ({bead.phase})" for bead in flying[:3]) if flying else ""
-    yield Check(
+    yield GateResult(
         "max_in_flight", len(flying) < rule.max_in_flight, f"{len(flying)} of {rule.max_in_flight} in flight{names}"
     )
     if rule.max_per_hour:
@@ -64,21 +73,21 @@ def stops(state: State, rule: Rule, policy: Policy, now: datetime, clock: NextDu
         full = len(recent) >= rule.max_per_hour
         if full:
             clock.at("dispatch", min(recent) + HOUR)
-        yield Check(
+        yield GateResult(
             "max_per_hour", not full, f"{len(recent)} claims in the last hour, the ceiling is {rule.max_per_hour}"
         )
 
 
 def orphaned_pauses(state: State, policy: Policy, now: datetime) -> list[Pause]:
     """Pauses of rules that there are none of (any more): they hold nothing, whatever whoever set them thinks."""
-    return [pause for pause in standing(state, now) if pause.rule and policy.rule(pause.rule) is None]
+    return [pause for pause in active_pauses(state, now) if pause.rule and policy.rule(pause.rule) is None]
 
 
-def slots(
+def free_slots(
     state: State, rule: Rule, policy: Policy, now: datetime, clock: NextDue, trying: bool = False
 ) -> tuple[int, HoldReason | None]:  # fmt: skip
     """How many more may go under this rule, and what stops all of them, where something does. ``trying``: an outage does not."""
-    for check in stops(state, rule, policy, now, clock):
+    for check in rule_gates(state, rule, policy, now, clock):
         if not check.ok and not (trying and check.gate == circuit_breaker.OUTAGE):
             return 0, check.hold
     free = rule.max_in_flight - len(in_flight(state, rule))
@@ -94,25 +103,25 @@ def last_hour(state: State, rule: Rule, now: datetime) -> list[datetime]:
     return [at for at in state.claims.get(rule.name, ()) if now - at < HOUR]
 
 
-def time_gates(bead: Bead, policy: Policy, now: datetime, clock: NextDue) -> Iterator[Check]:
+def time_gates(bead: Bead, policy: Policy, now: datetime, clock: NextDue) -> Iterator[GateResult]:
     """What time alone mends, of one waiting bead."""
     if bead.phase is Phase.BACKOFF and bead.retry_at is not None:
         waits = bead.retry_at > now
         if waits:
             clock.at("dispatch", bead.retry_at)
-        yield Check(
+        yield GateResult(
             "backoff", not waits, f"attempt {bead.attempt} failed ({bead.reason}); again at {iso(bead.retry_at)}"
         )
     since = _changed(bead)
     settled, settle_by = since + policy.settle, now + policy.settle
     if since > settle_by:  # pulled from a clone whose clock is ahead: it would wait until that date
-        yield Check("settle", True, f"changed at {iso(since)}, which is still to come: a clock is wrong")
+        yield GateResult("settle", True, f"changed at {iso(since)}, which is still to come: a clock is wrong")
         return
     if settled > now:
         clock.at("dispatch", settled)
-        yield Check("settle", False, f"changed at {iso(since)}; settled at {iso(settled)}")
+        yield GateResult("settle", False, f"changed at {iso(since)}; settled at {iso(settled)}")
     else:
-        yield Check("settle", True, f"changed {int((now - since).total_seconds())}s ago")
+        yield GateResult("settle", True, f"changed {int((now - since).total_seconds())}s ago")
 
 
 def _changed(bead: Bead) -> datetime:
@@ -137,7 +146,7 @@ def plan_resends(
             yield circuit_breaker.plan_resend(bead, rule)
 
 
-def claims(
+def plan_claims(
     state: State,
     rule: Rule,
     now: datetime,
@@ -152,7 +161,7 @@ def claims(
     queue = asked.queues.get(rule.name, ())
     outage = state.outages.get(rule.target)
     only = probes.get(rule.target, circuit_breaker.Probe()).bead
-    unwell = circuit_breaker.unwell(state, rule.target, now)
+    unwell = circuit_breaker.is_unhealthy(state, rule.target, now)
     capacity = outside.capacity.get(rule.target)
     free = asked.slots.get(rule.name, 0)
     place = 0
@@ -160,7 +169,7 @@ def claims(
         hold = outside.holds.get(bead.id)
         shared: HoldReason | None = None
         if hold is None and outage is not None and bead.id != only:
-            hold = shared = circuit_breaker.hold(rule.target, outage, now)
+            hold = shared = circuit_breaker.outage_hold(rule.target, outage, now)
         if hold is None and place >= free:
             hold = shared = HoldReason("max_in_flight", f"{free} may go now")
         slots = None if capacity is None else capacity.slots
@@ -193,7 +202,7 @@ def claims(
 WITHHELD = "a report could not write the bead while bd's migration was not committed"
 
 
-def notes(state: State) -> Iterator[Decision]:
+def plan_note_repairs(state: State) -> Iterator[Decision]:
     for bead in state.beads.values():
         if (bead.lost_note or bead.unwritten) and bead.phase is not Phase.CLAIMED:
             status = bead.unwritten if bead.unwritten in (OPEN, BLOCKED) else ""
@@ -221,7 +230,7 @@ def plan_restores(state: State) -> Iterator[Decision]:
             yield restore(bead, REVERTED, ReasonCode.ROW_REVERTED)
 
 
-def renamed(state: State) -> Iterator[Decision]:
+def plan_renames(state: State) -> Iterator[Decision]:
     """Beads with a new id, whose stream does not say yet how far the attempts under the old one had come."""
     for bead in state.beads.values():
         if bead.was and not bead.version and (bead.attempt or bead.phase is not Phase.WAITING):
@@ -269,7 +278,7 @@ def restore(bead: Bead, why: str, code: ReasonCode) -> Decision:
     )
 
 
-def settled(
+def plan_expired(
     state: State, policy: Policy, now: datetime, asked: Candidates, outside: Observations, holds: dict[str, HoldReason]
 ) -> Iterator[Decision]:
     """Attempts that nobody will settle any more. ``holds``: gets those that a lease holds."""
@@ -307,10 +316,10 @@ def settled(
         if outage is None and capacity is not None and capacity.idle:
             yield _retry(bead, rule, now, "the service runs nothing", ReasonCode.SERVICE_IDLE, detail)
         elif rule.on_unknown == "retry":
-            silent = f"no sign of life in {minutes(now - bead.since)}m"
+            silent = f"no sign of life in {whole_minutes(now - bead.since)}m"
             yield _retry(bead, rule, now, silent, ReasonCode.NO_SIGN_OF_LIFE, detail)
         else:
-            waited = minutes(now - bead.since)
+            waited = whole_minutes(now - bead.since)
             yield Decision(
                 kind=EntryKind.GIVE_UP,
                 bead=bead.id,
@@ -329,7 +338,7 @@ def settled(
 def _retry(bead: Bead, rule: Rule, now: datetime, why: str, code: ReasonCode, detail: Mapping[str, object]) -> Decision:
     """It runs nowhere. What an outage of its target left unknown does not count against the bead."""
     if not bead.outage:
-        return failure(bead, rule, now, why, EntryKind.RETRY, detail, code=code)
+        return plan_failure(bead, rule, now, why, EntryKind.RETRY, detail, code=code)
     return Decision(
         kind=EntryKind.RETRY,
         bead=bead.id,
@@ -340,11 +349,11 @@ def _retry(bead: Bead, rule: Rule, now: datetime, why: str, code: ReasonCode, de
         status=OPEN,
         reason=why,
         reason_code=code,
-        detail={**detail, "uncounted": True, **circuit_breaker.not_run(bead)},
+        detail={**detail, "uncounted": True, **circuit_breaker.uncounted_claim(bead)},
     )
 
 
-def failure(
+def plan_failure(
     bead: Bead, rule: Rule, now: datetime, why: str, kind: EntryKind, detail: Mapping[str, object], for_good: bool = False,
     jitter: float = 0.0,
     *,

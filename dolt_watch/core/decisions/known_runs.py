@@ -13,7 +13,7 @@ from dolt_watch.core.decisions import circuit_breaker
 from dolt_watch.core.decisions.policy import Candidates, Observations, Policy
 from dolt_watch.core.model import OPEN, Bead, Decision, EntryKind, JobReport, Phase, Rule, State, Verdict
 from dolt_watch.core.model.reason_codes import ReasonCode
-from dolt_watch.sanitize import outside as outside_text
+from dolt_watch.sanitize import sanitize as outside_text
 
 FIRST_LIMIT, LAST_LIMIT = timedelta(minutes=1), timedelta(minutes=30)
 """How long a target rests after a usage limit that named no time, doubled with each in a row."""
@@ -53,7 +53,7 @@ def settled_by_target(policy: Policy, asked: Candidates, outside: Observations) 
 
 def _not_started(bead: Bead, report: JobReport) -> Decision:
     """An attempt that never started counts neither against its bead nor for ``max_per_hour``."""
-    detail = {"since": bead.since.isoformat(), "uncounted": True, **circuit_breaker.not_run(bead)}
+    detail = {"since": bead.since.isoformat(), "uncounted": True, **circuit_breaker.uncounted_claim(bead)}
     return Decision(
         kind=EntryKind.RETRY,
         bead=bead.id,
@@ -88,7 +88,7 @@ def _rested(bead: Bead, rule: Rule, report: JobReport, state: State, now: dateti
         "target": rule.target,
         "busy": number,
         "ended": report.ended,
-        **circuit_breaker.not_run(bead),
+        **circuit_breaker.uncounted_claim(bead),
     }
     return Decision(
         kind=EntryKind.BUSY,

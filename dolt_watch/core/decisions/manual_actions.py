@@ -16,8 +16,8 @@ from dolt_watch.core.model import (
     OPEN,
     Bead,
     Decision,
-    Entry,
     EntryKind,
+    LedgerEntry,
     Phase,
     entry_payloads,
 )
@@ -50,7 +50,7 @@ class Found(NamedTuple):
     """Its state; None where it has none."""
     status: str | None
     """Of its row; None where it has none."""
-    last: Entry | None
+    last: LedgerEntry | None
     """The last entry of its stream."""
     head: str
     now: datetime

@@ -10,18 +10,27 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 
 from dolt_watch.core.decisions import circuit_breaker, known_runs
+from dolt_watch.core.decisions.dispatch_policy import free_slots as slots_of
 from dolt_watch.core.decisions.dispatch_policy import (
-    claims,
-    notes,
+    plan_claims,
+    plan_expired,
+    plan_note_repairs,
+    plan_renames,
     plan_resends,
     plan_restores,
-    renamed,
-    settled,
     time_hold,
 )
-from dolt_watch.core.decisions.dispatch_policy import slots as slots_of
-from dolt_watch.core.decisions.policy import AT_ONCE, ATTEMPTED, Candidates, NextDue, Observations, Plan, Policy, Scope
-from dolt_watch.core.decisions.reap_policy import overdue, reaped
+from dolt_watch.core.decisions.policy import (
+    ATTEMPTED,
+    IMMEDIATELY,
+    Candidates,
+    NextDue,
+    Observations,
+    Plan,
+    Policy,
+    Scope,
+)
+from dolt_watch.core.decisions.reap_policy import plan_reaps, reap_candidates
 from dolt_watch.core.decisions.recorded_inputs import record_inputs
 from dolt_watch.core.model import Bead, EntryKind, HoldReason, Phase, State
 from dolt_watch.core.rules.compiled_rule import queue_sort_key
@@ -43,8 +52,8 @@ def select_candidates(
             waiting.setdefault(bead.rule, []).append(bead)
         elif bead.phase in (Phase.QUARANTINED, Phase.HELD):
             held[bead.id] = HoldReason(bead.phase.value, bead.reason)
-    if circuit_breaker.unrecorded(state, policy):
-        clock.at("dispatch", AT_ONCE)
+    if circuit_breaker.has_unrecorded_outage(state, policy):
+        clock.at("dispatch", IMMEDIATELY)
     tries: dict[str, None] = {}
     for rule in policy.rules:
         queue = waiting.get(rule.name)
@@ -70,15 +79,15 @@ def select_candidates(
             hold = hold or stop
             if hold is None and bead.id in skip:
                 hold = HoldReason(ATTEMPTED, "attempted by this command already")
-                clock.at("dispatch", AT_ONCE)  # for the next command: nothing else may happen that would wake it
+                clock.at("dispatch", IMMEDIATELY)  # for the next command: nothing else may happen that would wake it
             if hold is None:
                 going.append(bead)
             else:
                 held[bead.id] = hold
         if going:
             queues[rule.name] = tuple(going)
-            clock.at("dispatch", AT_ONCE)
-    stale, jobs, unknown = overdue(state, policy, now, scope, clock)
+            clock.at("dispatch", IMMEDIATELY)
+    stale, jobs, unknown = reap_candidates(state, policy, now, scope, clock)
     unsettled = known_runs.unsettled(state) if scope.dispatch else ()
     return Candidates(
         queues=queues if scope.dispatch else {},
@@ -95,26 +104,28 @@ def select_candidates(
     )
 
 
-def decide(state: State, policy: Policy, now: datetime, scope: Scope, asked: Candidates, outside: Observations) -> Plan:
+def make_plan(
+    state: State, policy: Policy, now: datetime, scope: Scope, asked: Candidates, outside: Observations
+) -> Plan:
     """First what everything else rests on, then what is overdue (it may free a slot), then the reaper's, then claims in queue order."""
     holds = dict(asked.held)
     rules: dict[str, tuple[HoldReason, ...]] = {rule: (hold,) for rule, hold in asked.stops.items()}
-    decisions = [*renamed(state), *plan_restores(state)]
+    decisions = [*plan_renames(state), *plan_restores(state)]
     probes: Mapping[str, circuit_breaker.Probe] = {}
     if scope.dispatch:
-        decisions += circuit_breaker.changes(state, policy, now, outside)
+        decisions += circuit_breaker.plan_outage_changes(state, policy, now, outside)
         decisions += known_runs.settled_by_target(policy, asked, outside)
-        decisions += settled(state, policy, now, asked, outside, holds)
-        probes = circuit_breaker.probes(state, policy, now, asked, outside)
+        decisions += plan_expired(state, policy, now, asked, outside, holds)
+        probes = circuit_breaker.select_probes(state, policy, now, asked, outside)
     if scope.reap:
         decisions += known_runs.rested(state, policy, now, asked, outside)
-        decisions += reaped(policy, now, asked, outside, holds)
+        decisions += plan_reaps(policy, now, asked, outside, holds)
     if scope.dispatch:
-        decisions += notes(state)
+        decisions += plan_note_repairs(state)
         decisions += plan_resends(state, policy, asked, probes)
         taken: dict[str, int] = {}
         for rule in policy.rules:
-            decisions += claims(state, rule, now, asked, outside, taken, holds, rules, probes)
+            decisions += plan_claims(state, rule, now, asked, outside, taken, holds, rules, probes)
     given = record_inputs(state, now, scope, holds, outside)
     if any(one.kind is EntryKind.OUTAGE for one in decisions):
         given["jitter"] = outside.jitter
@@ -125,7 +136,7 @@ def decide(state: State, policy: Policy, now: datetime, scope: Scope, asked: Can
     return Plan(decided, holds, rules)
 
 
-def settling(asked: Candidates, policy: Policy, now: datetime) -> float:
+def settle_wait(asked: Candidates, policy: Policy, now: datetime) -> float:
     """Seconds until a bead that only has to settle may go, 0 where none has to: what a one-shot command waits, once."""
     due = asked.due.get("dispatch")
     if due is None or not asked.settles:

@@ -28,7 +28,7 @@ RECHECK_INTERVAL = timedelta(minutes=1)
 """A target is asked about a job that runs, and a stale bead that was spared (a child was at work) is looked at, again after this, not at every poll."""
 HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
-AT_ONCE = datetime(1970, 1, 1, tzinfo=UTC)
+IMMEDIATELY = datetime(1970, 1, 1, tzinfo=UTC)
 """Due whatever the clock says, also one that was set back since."""
 
 
@@ -54,7 +54,7 @@ class Policy(NamedTuple):
     descending: Mapping[str, Sequence[bool]] = EMPTY
     """Rule → direction of each ``order_by`` key."""
     settings_hash: str = ""
-    telling: Collection[str] = ()
+    job_reporting_targets: Collection[str] = ()
     """Targets that tell what became of a job: they are asked while it runs, so that nobody waits for one that failed."""
 
     deduplicating: Collection[str] = ()
@@ -137,15 +137,15 @@ class Plan(NamedTuple):
         return frozenset(hold.gate for hold in (*self.holds.values(), *whole))
 
 
-def standing(state: State, now: datetime) -> tuple[Pause, ...]:
+def active_pauses(state: State, now: datetime) -> tuple[Pause, ...]:
     """The pauses whose end is not over."""
-    return tuple(pause for pause in state.pauses.values() if pause.stands(now))
+    return tuple(pause for pause in state.pauses.values() if pause.is_active(now))
 
 
-def paused(state: State, rule: str, now: datetime, reaping: bool = False) -> Pause | None:
+def active_pause(state: State, rule: str, now: datetime, reaping: bool = False) -> Pause | None:
     for name in ("", rule):
         pause = state.pauses.get(name)
-        if pause and pause.stands(now) and (pause.reaping or not reaping):
+        if pause and pause.is_active(now) and (pause.reaping or not reaping):
             return pause
     return None
 

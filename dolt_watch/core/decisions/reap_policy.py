@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 from dolt_watch.core.decisions.policy import (
-    AT_ONCE,
+    IMMEDIATELY,
     MINUTE,
     RECHECK_INTERVAL,
     Candidates,
@@ -14,7 +14,7 @@ from dolt_watch.core.decisions.policy import (
     Observations,
     Policy,
     Scope,
-    paused,
+    active_pause,
 )
 from dolt_watch.core.model import (
     BLOCKED,
@@ -31,21 +31,21 @@ from dolt_watch.core.model import (
     Verdict,
 )
 from dolt_watch.core.model.reason_codes import ReasonCode
-from dolt_watch.sanitize import outside as outside_text
-from dolt_watch.timestamps import iso, minutes
+from dolt_watch.sanitize import sanitize as outside_text
+from dolt_watch.timestamps import iso, whole_minutes
 
 MAX_ZONE_OFFSET = timedelta(hours=14)
 """No time zone is further ahead of UTC."""
 
 
-def last_sign(bead: Bead) -> datetime:
+def last_activity(bead: Bead) -> datetime:
     """Idle since: the last sign of life, or the beginning of the attempt where there was none."""
     return max(bead.since, bead.sign.at) if bead.sign else bead.since
 
 
 def stale_at(bead: Bead, rule: Rule) -> datetime:
     """When it is stale: whole minutes idle exceed the threshold, as in the original. A threshold under a minute is taken to the second."""
-    return last_sign(bead) + silence(rule)
+    return last_activity(bead) + silence(rule)
 
 
 def silence(rule: Rule) -> timedelta:
@@ -71,10 +71,10 @@ def held_by_lease(bead: Bead, rule: Rule, outside: Observations, now: datetime) 
 def silence_cutoffs(stale: Sequence[Bead], policy: Policy, now: datetime) -> dict[str, datetime]:
     """Stale bead → the moment after which a sign would spare it yet."""
     rules = {bead.id: policy.rule(bead.rule) for bead in stale}
-    return {bead.id: now - (stale_at(bead, rule) - last_sign(bead)) for bead in stale if (rule := rules[bead.id])}
+    return {bead.id: now - (stale_at(bead, rule) - last_activity(bead)) for bead in stale if (rule := rules[bead.id])}
 
 
-def overdue(
+def reap_candidates(
     state: State, policy: Policy, now: datetime, scope: Scope, clock: NextDue
 ) -> tuple[tuple[Bead, ...], tuple[Bead, ...], tuple[Bead, ...]]:
     """(running beads that are stale, those with a job that are not, unknown attempts that have waited long enough)."""
@@ -84,7 +84,7 @@ def overdue(
         if bead.phase is Phase.CLAIMED:
             clock.at("dispatch", bead.deadline)
         if (bead.lost_note or bead.unwritten) and bead.phase is not Phase.CLAIMED:
-            clock.at("dispatch", AT_ONCE)
+            clock.at("dispatch", IMMEDIATELY)
         rule = policy.rule(bead.rule)
         if rule is None:
             continue
@@ -96,10 +96,10 @@ def overdue(
                 unknown.append(bead)
                 at = now + RECHECK_INTERVAL if scope.dispatch else at  # settled in this tick, or held by a lease
             if rule.target in policy.deduplicating:  # it is asked at once, and again
-                at = min(at, now + RECHECK_INTERVAL) if scope.dispatch else AT_ONCE
+                at = min(at, now + RECHECK_INTERVAL) if scope.dispatch else IMMEDIATELY
             clock.at("dispatch", at)
         if bead.phase is Phase.RUNNING:
-            pause = paused(state, rule.name, now, reaping=True)
+            pause = active_pause(state, rule.name, now, reaping=True)
             if pause is not None:
                 clock.at("reap", pause.until)
                 continue
@@ -109,13 +109,13 @@ def overdue(
                 at = now + RECHECK_INTERVAL if scope.reap else at  # reaped in this tick, or spared
             elif bead.job:
                 jobs.append(bead)
-                if rule.target in policy.telling:
-                    at = min(at, now + RECHECK_INTERVAL) if scope.reap else AT_ONCE
+                if rule.target in policy.job_reporting_targets:
+                    at = min(at, now + RECHECK_INTERVAL) if scope.reap else IMMEDIATELY
             clock.at("reap", at)
     return tuple(stale), tuple(jobs), tuple(unknown)
 
 
-def reaped(
+def plan_reaps(
     policy: Policy, now: datetime, asked: Candidates, outside: Observations, holds: dict[str, HoldReason]
 ) -> Iterator[Decision]:
     unheard = JobReport(Verdict.UNKNOWN)
@@ -133,8 +133,10 @@ def reaped(
             continue  # its target rests instead
         spared = outside.holds.get(bead.id) or held_by_lease(bead, rule, outside, now)
         spared = spared or _writes_output(bead, rule, report, now)
-        if spared is None and report.verdict is Verdict.RUNNING and now - last_sign(bead) < rule.max_runtime:
-            spared = HoldReason("verdict", f"the target says that its job {bead.job} is {report.word or 'running'}")
+        if spared is None and report.verdict is Verdict.RUNNING and now - last_activity(bead) < rule.max_runtime:
+            spared = HoldReason(
+                "verdict", f"the target says that its job {bead.job} is {report.status_text or 'running'}"
+            )
         if spared is not None:
             holds[bead.id] = spared
             continue
@@ -151,10 +153,10 @@ def _writes_output(bead: Bead, rule: Rule, report: JobReport, now: datetime) -> 
 
 def _reaped(bead: Bead, rule: Rule, report: JobReport, now: datetime) -> Decision:
     """Its end: as its target tells it, or by its silence."""
-    again = rule.on_stale == "requeue" and bead.attempt < rule.max_attempts and report.over
-    idle, sign = now - last_sign(bead), bead.sign
+    again = rule.on_stale == "requeue" and bead.attempt < rule.max_attempts and report.has_ended
+    idle, sign = now - last_activity(bead), bead.sign
     detail = {
-        "last_sign": last_sign(bead).isoformat(),
+        "last_sign": last_activity(bead).isoformat(),
         "sign": {"what": sign.what, "who": sign.who, "commit": sign.commit} if sign else None,
         "idle_seconds": int(idle.total_seconds()),
         "stale_after_seconds": int(rule.stale_after.total_seconds()),
@@ -167,9 +169,9 @@ def _reaped(bead: Bead, rule: Rule, report: JobReport, now: datetime) -> Decisio
         code = ReasonCode.JOB_ENDED
         reason = f"job {bead.job} ended {report.ended}{said}"
     else:
-        threshold = minutes(rule.stale_after)
+        threshold = whole_minutes(rule.stale_after)
         code = ReasonCode.NO_PROGRESS
-        reason = f"no progress for {minutes(idle)}m (threshold {threshold if threshold else '<1'}m)"
+        reason = f"no progress for {whole_minutes(idle)}m (threshold {threshold if threshold else '<1'}m)"
     return Decision(
         kind=EntryKind.REQUEUE if again else EntryKind.REAP,
         bead=bead.id,

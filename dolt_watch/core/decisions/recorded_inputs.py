@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 from dolt_watch.core.decisions.circuit_breaker import Health
 from dolt_watch.core.decisions.policy import ATTEMPTED, UNCOMMITTED, UNVERSIONED, Observations, Scope
-from dolt_watch.core.model import EMPTY, Capacity, Entry, HoldReason, JobReport, Lease, State, Verdict
-from dolt_watch.timestamps import told
+from dolt_watch.core.model import EMPTY, Capacity, HoldReason, JobReport, Lease, LedgerEntry, State, Verdict
+from dolt_watch.timestamps import parse_foreign
 
 READINESS = 2
 """Version of the readiness rule (`dolt_watch.beads.readiness`). Version 1 is kept for `replay --verify`."""
@@ -63,7 +63,7 @@ def _capacity_as(one: Capacity) -> list[Any]:
 
 def _verdict_as(one: JobReport) -> list[Any]:
     """Return a verdict as it is recorded. What is as by default is left out."""
-    told: list[Any] = [one.verdict.value, one.word, one.error]
+    told: list[Any] = [one.verdict.value, one.status_text, one.error]
     known = {name: value for name, value in one._asdict().items() if value != JobReport._field_defaults.get(name)}
     more = {name: _moment_as(known[name]) for name in _MORE if name in known}
     return [*told, more] if more else told
@@ -77,7 +77,7 @@ _MORE = ("dead", "started", "limited", "resets_at", "active_at", "job")
 """Fields of a verdict that only some targets know."""
 
 
-class Given(NamedTuple):
+class RecordedInputs(NamedTuple):
     """As ``inputs`` wrote it. ``now`` None: it does not say, so nothing can be decided again."""
 
     now: datetime | None
@@ -98,12 +98,12 @@ class Given(NamedTuple):
     """None: the program that recorded it knew nothing of its target's health."""
 
 
-def read_inputs(entry: Entry) -> Given:
+def read_inputs(entry: LedgerEntry) -> RecordedInputs:
     given = entry.given
     scope, jitter, ready = given.get("scope"), given.get("jitter"), given.get("readiness")
     kinds = scope if isinstance(scope, list) else ()
-    return Given(
-        now=told(given.get("now")),
+    return RecordedInputs(
+        now=parse_foreign(given.get("now")),
         scope=Scope(dispatch="dispatch" in kinds, reap="reap" in kinds),
         passed={bead: gate for bead, gate in _items(given, "passed") if isinstance(gate, str)},
         capacity=dict(_capacity(given)),
@@ -120,7 +120,7 @@ def read_inputs(entry: Entry) -> Given:
 def _outages(given: Mapping[str, Any]) -> Iterator[tuple[str, tuple[int, datetime]]]:
     for target, value in _items(given, "outages"):
         match value:
-            case [int() as tries, str() as text] if (at := told(text)) is not None:
+            case [int() as tries, str() as text] if (at := parse_foreign(text)) is not None:
                 yield target, (tries, at)
 
 
@@ -157,8 +157,8 @@ def _known(report: JobReport, more: Mapping[str, Any]) -> JobReport:
         dead=more.get("dead") is True,
         started=more.get("started") is not False,
         limited=more.get("limited") is True,
-        resets_at=told(more.get("resets_at")),
-        active_at=told(more.get("active_at")),
+        resets_at=parse_foreign(more.get("resets_at")),
+        active_at=parse_foreign(more.get("active_at")),
         job=job if isinstance(job, str) else "",
     )
 
@@ -172,7 +172,7 @@ def _leases(given: Mapping[str, Any]) -> Iterator[tuple[str, Lease]]:
     for bead, value in _items(given, "leases"):
         match value:
             case [str() as holder, str() as heartbeat, str() as expires]:
-                at, until = told(heartbeat), told(expires)
+                at, until = parse_foreign(heartbeat), parse_foreign(expires)
                 if at is not None and until is not None:
                     yield bead, Lease(holder, at, until)
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from dolt_watch.core.decisions import circuit_breaker
 from dolt_watch.core.decisions.circuit_breaker import Health
-from dolt_watch.core.decisions.dispatch_policy import failure
-from dolt_watch.core.model import EMPTY, OPEN, Bead, Decision, Entry, EntryKind, Rule
+from dolt_watch.core.decisions.dispatch_policy import plan_failure
+from dolt_watch.core.model import EMPTY, OPEN, Bead, Decision, EntryKind, LedgerEntry, Rule
 from dolt_watch.core.model.reason_codes import ReasonCode
 from dolt_watch.core.model.target_answers import Accepted, Answer, Busy, Refused, Unknown
 
@@ -17,7 +17,7 @@ DEFAULT_COOLDOWN = timedelta(seconds=30)
 """How long a busy target is left alone where it did not say, by programs that did not count its answers."""
 
 
-def report_of(
+def settle(
     answer: Answer, attempt: Bead, rule: Rule, now: datetime, jitter: float, health: Health | None = None
 ) -> Decision:  # fmt: skip
     """``attempt``: the bead as claimed; ``jitter``: from 0 to 1, drawn once. ``health`` None: as programs decided that knew nothing of it."""
@@ -36,9 +36,9 @@ def report_of(
 
 def _busy(report: Decision, attempt: Bead, now: datetime, health: Health, seconds: float | None) -> Decision:
     number = health.busy + 1
-    until = now + circuit_breaker.rest(number, seconds)
+    until = now + circuit_breaker.busy_pause(number, seconds)
     return report._replace(
-        detail={**report.detail, "until": until.isoformat(), "busy": number, **circuit_breaker.not_run(attempt)}
+        detail={**report.detail, "until": until.isoformat(), "busy": number, **circuit_breaker.uncounted_claim(attempt)}
     )
 
 
@@ -47,7 +47,7 @@ def _unreachable(
 ) -> Decision:  # fmt: skip
     """The target's own fault: no attempt is counted, and one note tells of the outage."""
     tries = health.tries + 1
-    again = now + circuit_breaker.pause(tries, jitter)
+    again = now + circuit_breaker.try_pause(tries, jitter)
     detail = {"target": rule.target, "unreachable": part, "tries": tries, "next_try": again.isoformat()}
     known = Decision(
         kind=EntryKind.UNKNOWN,
@@ -60,7 +60,7 @@ def _unreachable(
     if isinstance(answer, Refused):
         note = f"dispatch failed {answer.why}"
         known = known._replace(kind=EntryKind.FAILED, status=OPEN)
-        detail |= circuit_breaker.not_run(attempt)
+        detail |= circuit_breaker.uncounted_claim(attempt)
     else:
         note = f"dispatch outcome unknown ({answer.why}): not sent again until it is known"
     return known._replace(
@@ -86,7 +86,7 @@ def _report(answer: Answer, attempt: Bead, rule: Rule, now: datetime, jitter: fl
             return base._replace(
                 kind=EntryKind.BUSY, status=OPEN, reason=why, reason_code=code_of(answer), detail=detail
             )
-        case Refused(why=why, stops=True):
+        case Refused(why=why, halts_rule=True):
             return base._replace(
                 kind=EntryKind.STOPPED,
                 status=OPEN,
@@ -94,11 +94,11 @@ def _report(answer: Answer, attempt: Bead, rule: Rule, now: datetime, jitter: fl
                 reason_code=code_of(answer),
                 note=f"dispatch failed {why}",
             )
-        case Refused(why=why, for_good=for_good):
+        case Refused(why=why, permanent=for_good):
             # once may be a database that is away; twice in a row it is the bead
             again = answer.not_found and attempt.reason_code is ReasonCode.BEAD_NOT_FOUND
             code = code_of(answer) or ReasonCode.REFUSED
-            return failure(attempt, rule, now, why, EntryKind.FAILED, {}, for_good or again, jitter, code=code)
+            return plan_failure(attempt, rule, now, why, EntryKind.FAILED, {}, for_good or again, jitter, code=code)
         case Unknown(why=why):
             note = f"dispatch outcome unknown ({why}): not sent again until it is known"
             return base._replace(reason=why, reason_code=code_of(answer), note=note)
@@ -115,16 +115,16 @@ def code_of(answer: Answer) -> ReasonCode | None:
             return ReasonCode.TARGET_UNREACHABLE
         case Unknown():
             return ReasonCode.OUTCOME_UNKNOWN
-        case Refused(stops=True):
+        case Refused(halts_rule=True):
             return ReasonCode.RULE_STOPPED
         case Refused(not_found=True):
             return ReasonCode.BEAD_NOT_FOUND
-        case Refused(for_good=True):
+        case Refused(permanent=True):
             return ReasonCode.REFUSED_FOR_GOOD
     return ReasonCode.REFUSED
 
 
-def recorded(answer: Answer) -> dict[str, Any]:
+def encode_answer(answer: Answer) -> dict[str, Any]:
     """The answer as the report's detail keeps it; its words and its job stand in the entry's own columns."""
     kept = {
         name: getattr(answer, name, None)
@@ -133,7 +133,7 @@ def recorded(answer: Answer) -> dict[str, Any]:
     return {"is": type(answer).__name__.lower()} | {name: value for name, value in kept.items() if value}
 
 
-def decode_answer(entry: Entry) -> Answer | None:
+def decode_answer(entry: LedgerEntry) -> Answer | None:
     """The answer that an entry was made from; None where it does not say."""
     kept = entry.given.get("answer")
     if not isinstance(kept, dict):
@@ -158,7 +158,7 @@ def decode_answer(entry: Entry) -> Answer | None:
     return None
 
 
-def _not_found(entry: Entry, kept: Mapping[str, Any]) -> bool:
+def _not_found(entry: LedgerEntry, kept: Mapping[str, Any]) -> bool:
     """Did the target find no such bead? An entry from before the codes says it in its text alone."""
     coded = "reason_code" in entry.detail
     return bool(kept.get("not_found")) if coded else entry.reason_code is ReasonCode.BEAD_NOT_FOUND

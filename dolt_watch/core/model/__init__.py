@@ -12,10 +12,10 @@ from dolt_watch.core.model.bead import (
     Phase,
     RuleMatch,
 )
-from dolt_watch.core.model.decision import Check, Decision, HoldReason
+from dolt_watch.core.model.decision import Decision, GateResult, HoldReason
 from dolt_watch.core.model.entry_kinds import ANSWERS, BY_HAND, GLOBAL, MAY_BE_RUNNING, REPORTS, EntryKind
-from dolt_watch.core.model.events import Event, Origin, What
-from dolt_watch.core.model.ledger_entry import Entry, EntryEffects
+from dolt_watch.core.model.events import Event, EventKind, Origin
+from dolt_watch.core.model.ledger_entry import EntryEffects, LedgerEntry
 from dolt_watch.core.model.observations import Capacity, JobReport, Lease, Verdict
 from dolt_watch.core.model.row_changes import Act, CommitChanges, RowChange, RuleAnswers
 from dolt_watch.core.model.rule import Rule
@@ -37,16 +37,17 @@ __all__ = [
     "ActivitySignal",
     "Bead",
     "Capacity",
-    "Check",
     "CommitChanges",
     "Decision",
-    "Entry",
     "EntryEffects",
     "EntryKind",
     "Event",
+    "EventKind",
+    "GateResult",
     "HoldReason",
     "JobReport",
     "Lease",
+    "LedgerEntry",
     "Origin",
     "Outage",
     "Pause",
@@ -57,5 +58,4 @@ __all__ = [
     "RuleMatch",
     "State",
     "Verdict",
-    "What",
 ]

@@ -42,7 +42,7 @@ class HoldReason(NamedTuple):
     why: str
 
 
-class Check(NamedTuple):
+class GateResult(NamedTuple):
     """One gate, asked: whether it lets the bead go, and the value that it saw, in words."""
 
     gate: str

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, NamedTuple, Self
 
-from dolt_watch.timestamps import told
+from dolt_watch.timestamps import parse_foreign
 
 
 def _text(detail: Mapping[str, Any], name: str) -> str:
@@ -64,11 +64,15 @@ class Claimed(NamedTuple):
     @classmethod
     def decode(cls, detail: Mapping[str, Any]) -> Self:
         again = detail.get("resend")
-        resend = Resend(told(again.get("since")), told(again.get("claimed"))) if isinstance(again, dict) else None
+        resend = (
+            Resend(parse_foreign(again.get("since")), parse_foreign(again.get("claimed")))
+            if isinstance(again, dict)
+            else None
+        )
         return cls(
             place=_number(detail, "place"),
             free=_number(detail, "free"),
-            deadline=told(detail.get("deadline")),
+            deadline=parse_foreign(detail.get("deadline")),
             deferred_note=_text(detail, "deferred_note"),
             resend=resend,
         )
@@ -121,12 +125,12 @@ class Ended(NamedTuple):
             target=_text(detail, "target"),
             unreachable=str(unreachable) if unreachable else "",
             tries=_number(detail, "tries"),
-            next_try=told(detail.get("next_try")),
+            next_try=parse_foreign(detail.get("next_try")),
             busy=_number(detail, "busy"),
-            until=told(detail.get("until")),
-            retry_at=told(detail.get("retry_at")),
+            until=parse_foreign(detail.get("until")),
+            retry_at=parse_foreign(detail.get("retry_at")),
             uncounted=bool(detail.get("uncounted")),
-            uncounted_claim=told(detail.get("uncounted_claim")),
+            uncounted_claim=parse_foreign(detail.get("uncounted_claim")),
         )
 
 
@@ -143,7 +147,7 @@ class Reaped(NamedTuple):
     def decode(cls, detail: Mapping[str, Any]) -> Self:
         ended = detail.get("ended")
         return cls(
-            last_sign=told(detail.get("last_sign")),
+            last_sign=parse_foreign(detail.get("last_sign")),
             idle_seconds=_number(detail, "idle_seconds") or 0,
             stale_after_seconds=_number(detail, "stale_after_seconds"),
             ended=str(ended) if ended else "",
@@ -169,10 +173,10 @@ class Attempt(NamedTuple):
         code = detail.get("why_code")
         return cls(
             phase=_text(detail, "phase"),
-            since=told(detail.get("since")),
-            sent_at=told(detail.get("sent_at")),
-            deadline=told(detail.get("deadline")),
-            retry_at=told(detail.get("retry_at")),
+            since=parse_foreign(detail.get("since")),
+            sent_at=parse_foreign(detail.get("sent_at")),
+            deadline=parse_foreign(detail.get("deadline")),
+            retry_at=parse_foreign(detail.get("retry_at")),
             why=_text(detail, "why"),
             why_code=str(code) if code is not None else None,
             renamed_from=_text(detail, "renamed_from"),
@@ -204,9 +208,9 @@ class OutageChange(NamedTuple):
     def decode(cls, detail: Mapping[str, Any]) -> Self:
         return cls(
             target=_text(detail, "target"),
-            since=told(detail.get("since")),
+            since=parse_foreign(detail.get("since")),
             part=_text(detail, "part"),
-            next_try=told(detail.get("next_try")),
+            next_try=parse_foreign(detail.get("next_try")),
             by=_text(detail, "by"),
         )
 
@@ -226,7 +230,7 @@ class Paused(NamedTuple):
 
     @classmethod
     def decode(cls, detail: Mapping[str, Any]) -> Self:
-        return cls(told(detail.get("until")), bool(detail.get("reaping")), str(detail.get("by") or ""))
+        return cls(parse_foreign(detail.get("until")), bool(detail.get("reaping")), str(detail.get("by") or ""))
 
 
 class Remade(NamedTuple):

@@ -7,13 +7,13 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from dolt_watch.core.model.bead import ActivitySignal, RuleMatch
-from dolt_watch.core.model.ledger_entry import Entry
+from dolt_watch.core.model.ledger_entry import LedgerEntry
 from dolt_watch.core.model.row_changes import RowChange
 
 # -- what a change means ---------------------------------------------------------------------------------------------
 
 
-class What(StrEnum):
+class EventKind(StrEnum):
     """Kinds of event."""
 
     LEDGER = "ledger"
@@ -49,7 +49,7 @@ class Origin(StrEnum):
 class Event(NamedTuple):
     """What one change means for one bead."""
 
-    what: What
+    what: EventKind
     bead: str
     commit: str
     at: datetime
@@ -57,7 +57,7 @@ class Event(NamedTuple):
     facts: RuleMatch | None = None
     """None where the commit did not change the bead's row."""
     sign: ActivitySignal | None = None
-    entry: Entry | None = None
+    entry: LedgerEntry | None = None
     changed: tuple[str, ...] = ()
     note: str = ""
     """OVERWRITTEN: the text that is gone."""

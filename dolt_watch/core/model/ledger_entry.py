@@ -25,7 +25,7 @@ class EntryEffects(NamedTuple):
     """False if bd keeps `events` out of history (since bd 1.3): the rows were written, and no commit holds them."""
 
 
-class Entry(NamedTuple):
+class LedgerEntry(NamedTuple):
     """One row of the ledger, ``watch_decision``: a decision, or a report of what happened outside."""
 
     bead: str

@@ -46,7 +46,7 @@ class JobReport(NamedTuple):
     """What the target says of a job. ``word`` is its own status word ('timeout'), ``error`` its own error text."""
 
     verdict: Verdict
-    word: str = ""
+    status_text: str = ""
     error: str = ""
     dead: bool = False
     """The target knows that no process of the job is left."""
@@ -64,17 +64,17 @@ class JobReport(NamedTuple):
     @property
     def ended(self) -> str:
         """How it ended, in a word; '' where that is not known."""
-        return (self.word or self.verdict.value) if self.verdict in (Verdict.FINISHED, Verdict.LOST) else ""
+        return (self.status_text or self.verdict.value) if self.verdict in (Verdict.FINISHED, Verdict.LOST) else ""
 
     @property
     def failed(self) -> bool:
         """Its target itself says that no good can come of waiting."""
-        if self.dead and self.word != "completed":
+        if self.dead and self.status_text != "completed":
             return True
-        return self.verdict is Verdict.FINISHED and self.word in ("failed", "error")
+        return self.verdict is Verdict.FINISHED and self.status_text in ("failed", "error")
 
     @property
-    def over(self) -> bool:
+    def has_ended(self) -> bool:
         """Is nobody at work on it any more, as far as its target can tell? A service that does not kill what timed out, or broke while it was being
         read, says nothing of the agent; and one that could not be asked says nothing at all. A target that tells nothing of its jobs leaves it to
         the silence of the bead."""
@@ -82,4 +82,4 @@ class JobReport(NamedTuple):
             return not self.error
         if self.dead:
             return True
-        return self.verdict is Verdict.LOST or (self.verdict is Verdict.FINISHED and self.word == "failed")
+        return self.verdict is Verdict.LOST or (self.verdict is Verdict.FINISHED and self.status_text == "failed")

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from dolt_watch.core.model.bead import EMPTY
-from dolt_watch.core.model.ledger_entry import Entry
+from dolt_watch.core.model.ledger_entry import LedgerEntry
 
 # -- what the feed brings ----------------------------------------------------------------------------------------
 
@@ -72,7 +72,7 @@ class CommitChanges(NamedTuple):
     date: datetime
     author: str
     rows: tuple[RowChange, ...] = ()
-    entries: tuple[Entry, ...] = ()
+    entries: tuple[LedgerEntry, ...] = ()
     altered: tuple[tuple[str, int, str], ...] = ()
     """Rows of the ledger, which is append-only, that were 'modified' or 'removed' here: bead, version, which of both."""
     merge: bool = False

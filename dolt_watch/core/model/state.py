@@ -19,7 +19,7 @@ class Pause(NamedTuple):
     until: datetime | None = None
     reaping: bool = False
 
-    def stands(self, now: datetime) -> bool:
+    def is_active(self, now: datetime) -> bool:
         return self.until is None or self.until > now
 
 
@@ -52,9 +52,9 @@ class State(NamedTuple):
     beads: Mapping[str, Bead] = EMPTY
     pauses: Mapping[str, Pause] = EMPTY
     """By rule, '' for all."""
-    resting: Mapping[str, datetime] = EMPTY
+    cooldowns: Mapping[str, datetime] = EMPTY
     """Target → left alone until."""
-    stopped: Mapping[str, str] = EMPTY
+    halted_rules: Mapping[str, str] = EMPTY
     """Rule → why: its target did not take our credential, or was gone, under the settings that stand."""
     claims: Mapping[str, tuple[datetime, ...]] = EMPTY
     """Rule → times of its claims in the last hour, for ``max_per_hour``."""

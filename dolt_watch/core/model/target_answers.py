@@ -20,8 +20,8 @@ class Refused:
 
     why: str
     status: int | None = None
-    for_good: bool = False
-    stops: bool = False
+    permanent: bool = False
+    halts_rule: bool = False
     """The way to the target is wrong, not this bead: it does not take our credential, or says that it is gone. Stops the rule until a person resumes
     it, and counts against no bead."""
     unreachable: str = ""

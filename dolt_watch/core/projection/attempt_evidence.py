@@ -30,7 +30,7 @@ def proves_running(bead: Bead, sign: ActivitySignal) -> bool:
     return bead.sent_at is not None and written >= bead.sent_at
 
 
-def reverted(bead: Bead, event: Event) -> bool:
+def is_stale_import(bead: Bead, event: Event) -> bool:
     """Is it an old row that was imported over an attempt under way? bd does that (a build of May 2026 on every command), and a second agent must not come of it.
 
     The row is then older than the claim by its own time, and what the claim wrote is gone. Not by time alone: whoever sets a bead open may have a wrong clock.

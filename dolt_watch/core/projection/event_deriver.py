@@ -10,7 +10,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
-from dolt_watch.core.model import ActivitySignal, CommitChanges, Entry, Event, Origin, RowChange, Rule, RuleMatch, What
+from dolt_watch.core.model import (
+    ActivitySignal,
+    CommitChanges,
+    Event,
+    EventKind,
+    LedgerEntry,
+    Origin,
+    RowChange,
+    Rule,
+    RuleMatch,
+)
 from dolt_watch.core.model.columns import KEPT_BY_BD
 from dolt_watch.core.projection.attempt_evidence import ends_as, in_a_merge, is_ours, origin
 from dolt_watch.core.projection.rekeyed_rows import TOUCHED
@@ -18,13 +28,13 @@ from dolt_watch.core.projection.renames import renames
 
 _NOUN = {"comments": "comment", "labels": "label", "events": "event", "dependencies": "dependency"}
 
-SKEW = timedelta(minutes=5)
+MAX_CLOCK_SKEW = timedelta(minutes=5)
 """A row's own time may lie so far from its commit's date. What lies further off is told: a clock, or a zone, is wrong somewhere."""
 
 
 def derive_events(changes: CommitChanges, rules: Sequence[Rule]) -> Iterator[Event]:
     """The events of one commit, bead by bead: first what we decided and reported, then what others did."""
-    ours: dict[str, list[Entry]] = {}
+    ours: dict[str, list[LedgerEntry]] = {}
     for entry in changes.entries:
         ours.setdefault(entry.bead, []).append(entry)
     issues: dict[str, RowChange] = {}
@@ -39,9 +49,9 @@ def derive_events(changes: CommitChanges, rules: Sequence[Rule]) -> Iterator[Eve
     for old, new in renames(issues.values()):
         del issues[old.bead]
         issues[new.bead] = new
-        yield Event(What.RENAMED, new.bead, changes.commit, changes.date, row=new, other=old.bead)
+        yield Event(EventKind.RENAMED, new.bead, changes.commit, changes.date, row=new, other=old.bead)
         yield Event(
-            What.LEFT, old.bead, changes.commit, changes.date, facts=RuleMatch(), changed=("renamed",), row=old,
+            EventKind.LEFT, old.bead, changes.commit, changes.date, facts=RuleMatch(), changed=("renamed",), row=old,
             other=new.bead,
         )  # fmt: skip
 
@@ -53,7 +63,7 @@ def derive_events(changes: CommitChanges, rules: Sequence[Rule]) -> Iterator[Eve
         came, freed = _origin(row, facts, changes, rules) if row and theirs else (Origin.ACT, frozenset[str]())
         for entry in entries:
             yield Event(
-                What.LEDGER, bead, changes.commit, changes.date, facts=facts, entry=entry, row=row, origin=came,
+                EventKind.LEDGER, bead, changes.commit, changes.date, facts=facts, entry=entry, row=row, origin=came,
                 freed=freed,
             )  # fmt: skip
         if row:
@@ -67,7 +77,7 @@ def derive_events(changes: CommitChanges, rules: Sequence[Rule]) -> Iterator[Eve
                 continue  # a row that came from another id (`bd rename`): nothing was said
             what, off = _NOUN.get(side.table, side.table), _off(side.at, changes.date)
             sign = ActivitySignal(changes.date, what, side.who, changes.commit, off)
-            yield Event(What.SIGN, bead, changes.commit, changes.date, facts=facts, sign=sign, row=side)
+            yield Event(EventKind.SIGN, bead, changes.commit, changes.date, facts=facts, sign=sign, row=side)
 
 
 def _row_events(
@@ -77,9 +87,9 @@ def _row_events(
     at, commit = changes.date, changes.commit
     gone = list(_lost_notes(row))
     for note in gone:
-        yield Event(What.OVERWRITTEN, row.bead, commit, at, facts=facts, note=note, row=row)
+        yield Event(EventKind.OVERWRITTEN, row.bead, commit, at, facts=facts, note=note, row=row)
     if row.kind == "removed":
-        yield Event(What.LEFT, row.bead, commit, at, facts=RuleMatch(), changed=("deleted",), row=row)
+        yield Event(EventKind.LEFT, row.bead, commit, at, facts=RuleMatch(), changed=("deleted",), row=row)
         return
     if not theirs:
         if not ours:
@@ -123,17 +133,17 @@ def _computed(row: RowChange, changes: CommitChanges, rules: Sequence[Rule]) -> 
         yield Event(what, row.bead, changes.commit, at, facts=facts, changed=row.changed, row=row)
 
 
-def _meaning(facts: RuleMatch, before: RuleMatch) -> What:
+def _meaning(facts: RuleMatch, before: RuleMatch) -> EventKind:
     """Return what a change of the bead's row means for the rules."""
     if facts.matches and facts.matches != before.matches:
-        return What.MATCHED
+        return EventKind.MATCHED
     if facts.runs and not before.runs:
-        return What.STARTED
+        return EventKind.STARTED
     if before.matches and not facts.matches:
-        return What.UNMATCHED
+        return EventKind.UNMATCHED
     if before.runs and not facts.runs:
-        return What.LEFT
-    return What.EDITED
+        return EventKind.LEFT
+    return EventKind.EDITED
 
 
 def rule_match(row: RowChange, rules: Sequence[Rule], before: bool = False) -> RuleMatch:
@@ -149,7 +159,7 @@ def rule_match(row: RowChange, rules: Sequence[Rule], before: bool = False) -> R
     return RuleMatch(matches, tuple(running), rank)
 
 
-def _foreign_columns(row: RowChange, entries: Sequence[Entry], migration: bool = False) -> tuple[str, ...]:
+def _foreign_columns(row: RowChange, entries: Sequence[LedgerEntry], migration: bool = False) -> tuple[str, ...]:
     """The changed columns less exactly what our entries wrote in this commit, and what a migration of bd touched."""
     if not entries:
         named = tuple(name for name in row.changed if name not in KEPT_BY_BD) if row.changed else ("row",)
@@ -168,7 +178,7 @@ def _foreign_columns(row: RowChange, entries: Sequence[Entry], migration: bool =
     return tuple(theirs)
 
 
-def appended(notes: str, entries: Sequence[Entry]) -> str:
+def appended(notes: str, entries: Sequence[LedgerEntry]) -> str:
     """``notes`` with what the entries appended, as SQL appends it: on a line of its own."""
     for entry in entries:
         if entry.wrote.note:

@@ -14,28 +14,28 @@ from dolt_watch.core.model import (
     IN_FLIGHT,
     ActivitySignal,
     Bead,
-    Entry,
     EntryKind,
     Event,
+    EventKind,
+    LedgerEntry,
     Origin,
     Pause,
     Phase,
     RuleMatch,
     State,
-    What,
     entry_payloads,
 )
 from dolt_watch.core.model.columns import KEPT_BY_BD
 from dolt_watch.core.model.reason_codes import CODES, ReasonCode, derived_for_record
 from dolt_watch.core.projection import target_outages
-from dolt_watch.core.projection.attempt_evidence import kept, proves_running, reverted
+from dolt_watch.core.projection.attempt_evidence import is_stale_import, kept, proves_running
 from dolt_watch.core.projection.rekeyed_rows import TOUCHED
 
 _SETTLED = frozenset({Phase.BACKOFF, Phase.QUARANTINED, Phase.HELD})
 HOUR = timedelta(hours=1)
 LONGEST = 2 * HOUR
 """No claim's deadline lies further off: a target's time-out is an hour at most."""
-HELD = "the ledger came from elsewhere (a clone, a backup), so nobody knows whether an agent has it; `dolt_watch resume` lets it go"
+HELD_REASON = "the ledger came from elsewhere (a clone, a backup), so nobody knows whether an agent has it; `dolt_watch resume` lets it go"
 LETS_GO = "once no agent works on it, `dolt_watch resume` lets it go"
 FREED = f"its row was freed while its attempt was under way, and history does not say that somebody meant it; {LETS_GO}"
 DELETED = f"it was deleted while its attempt was under way; {LETS_GO}"
@@ -48,11 +48,11 @@ class Projection:
         self.commit, self.made = state.commit, state.made
         self.beads = dict(state.beads)
         self.pauses = dict(state.pauses)
-        self.resting = dict(state.resting)
-        self.stopped = dict(state.stopped)
+        self.resting = dict(state.cooldowns)
+        self.stopped = dict(state.halted_rules)
         self.claims = dict(state.claims)
         self.version = state.version
-        self.targets = target_outages.Targets(state)
+        self.targets = target_outages.TargetOutages(state)
         self.touched: set[str] = set()
 
     def state(self) -> State:
@@ -61,8 +61,8 @@ class Projection:
             made=self.made,
             beads=self.beads,
             pauses=self.pauses,
-            resting=self.resting,
-            stopped=self.stopped,
+            cooldowns=self.resting,
+            halted_rules=self.stopped,
             claims=self.claims,
             version=self.version,
             outages=self.targets.outages,
@@ -73,13 +73,13 @@ class Projection:
         """Set the commit that the state is of: everything up to it is folded."""
         self.commit = commit
 
-    def fold(self, events: Iterable[Event]) -> None:
+    def apply(self, events: Iterable[Event]) -> None:
         for event in events:
-            if event.what is What.RENAMED:
+            if event.what is EventKind.RENAMED:
                 self._renamed(event)
                 continue
             if event.entry is None or not self._known(event.entry):
-                self.shared(event)
+                self.apply_global(event)
             event = self._followed(event)
             before = self.beads.get(event.bead)
             after = apply_to_bead(before, event)
@@ -110,7 +110,7 @@ class Projection:
             bead=bead.id, facts=None, entry=entry._replace(bead=bead.id, version=bead.version), other=event.bead
         )
 
-    def _known(self, entry: Entry) -> bool:
+    def _known(self, entry: LedgerEntry) -> bool:
         """Was it folded already? A merge may show it again: a pause that was ended since, a claim that counts once. Of a bead that left nothing tells but the claim's time."""
         if entry.bead == GLOBAL:
             return entry.version <= self.version
@@ -119,7 +119,7 @@ class Projection:
             return entry.kind is EntryKind.CLAIM and entry.at in self.claims.get(entry.rule, ())
         return entry.version <= bead.version
 
-    def shared(self, event: Event) -> None:
+    def apply_global(self, event: Event) -> None:
         """What an entry says beyond its bead: pauses, a target that rests, a rule that stopped, the claims of the last hour."""
         entry = event.entry
         if entry is None:
@@ -127,7 +127,7 @@ class Projection:
         if entry.bead == GLOBAL:
             self.version = max(self.version, entry.version)
         detail = entry.detail
-        self.targets.fold(entry)
+        self.targets.apply(entry)
         ended = entry_payloads.Ended.decode(detail)
         self._uncount(entry.rule, ended.uncounted_claim)
         match entry.kind:
@@ -152,7 +152,9 @@ class Projection:
                 for id in entry_payloads.Remade.decode(detail).held:
                     bead = self.beads.get(id)
                     if bead is not None and bead.phase is Phase.WAITING:
-                        self.beads[id] = bead._replace(phase=Phase.HELD, since=entry.at, reason=HELD, reason_code=None)
+                        self.beads[id] = bead._replace(
+                            phase=Phase.HELD, since=entry.at, reason=HELD_REASON, reason_code=None
+                        )
                         self.touched.add(id)
             case EntryKind.RESUME:
                 self.pauses = {} if not entry.rule else {k: v for k, v in self.pauses.items() if k != entry.rule}
@@ -189,18 +191,18 @@ def apply_to_bead(bead: Bead | None, event: Event) -> Bead | None:
         rank = event.facts.rank or bead.rank
         runs = bead.rule in event.facts.running
         bead = bead._replace(matches=bool(event.facts.matches), runs=runs, rank=rank)
-    if event.what is What.LEDGER:
+    if event.what is EventKind.LEDGER:
         assert event.entry is not None
         return _entry(bead, event.entry, event)
-    if event.what is What.OVERWRITTEN:
+    if event.what is EventKind.OVERWRITTEN:
         return None if bead is None else _lost(bead, event.note)
-    if event.what is What.SIGN:
-        return _alive(bead, event.sign, event)
-    if bead is not None and reverted(bead, event):
+    if event.what is EventKind.SIGN:
+        return _record_activity(bead, event.sign, event)
+    if bead is not None and is_stale_import(bead, event):
         return bead._replace(reverted=True)  # nobody set it open, and it is no sign of life
     if bead is not None and kept(bead, event):
         return _kept(bead, event)
-    return _alive(_row(bead, event), event.sign, event)
+    return _record_activity(_row(bead, event), event.sign, event)
 
 
 # -- others ---------------------------------------------------------------------------------------------------------
@@ -295,7 +297,7 @@ def _lost(bead: Bead, line: str) -> Bead:
     return bead if line in lost else bead._replace(lost_note="\n".join([*lost, line]))
 
 
-def _alive(bead: Bead | None, sign: ActivitySignal | None, event: Event) -> Bead | None:
+def _record_activity(bead: Bead | None, sign: ActivitySignal | None, event: Event) -> Bead | None:
     """A sign of life: kept for the reaper, and evidence that an unknown attempt runs."""
     if bead is None or sign is None or bead.phase not in (Phase.RUNNING, Phase.UNKNOWN, Phase.CLAIMED):
         return bead
@@ -312,7 +314,7 @@ def _alive(bead: Bead | None, sign: ActivitySignal | None, event: Event) -> Bead
 # -- ourselves ------------------------------------------------------------------------------------------------------
 
 
-def _entry(bead: Bead | None, entry: Entry, event: Event) -> Bead | None:
+def _entry(bead: Bead | None, entry: LedgerEntry, event: Event) -> Bead | None:
     if bead is not None and event.other:
         return _answered(bead, entry, event)
     if bead is not None and entry.version <= bead.version:
@@ -336,7 +338,7 @@ def _entry(bead: Bead | None, entry: Entry, event: Event) -> Bead | None:
     if bead is None:
         return None  # it left before the report came: the ledger has it, the state need not
     bead = bead._replace(version=entry.version)
-    step = _STEPS.get(entry.kind)
+    step = TRANSITIONS.get(entry.kind)
     if step is None:
         return bead
     if entry.token and entry.token != bead.token:
@@ -344,7 +346,7 @@ def _entry(bead: Bead | None, entry: Entry, event: Event) -> Bead | None:
     return _owed(step(bead, entry, event), entry)
 
 
-def _owed(bead: Bead | None, entry: Entry) -> Bead | None:
+def _owed(bead: Bead | None, entry: LedgerEntry) -> Bead | None:
     """What a report could not write into the row while bd's migration was not committed: it is written later."""
     withheld = entry_payloads.Withheld.decode(entry.detail)
     if bead is None or withheld is None:
@@ -354,16 +356,16 @@ def _owed(bead: Bead | None, entry: Entry) -> Bead | None:
     return _lost(bead, note) if note else bead
 
 
-def _owes(entry: Entry) -> bool:
+def _owes(entry: LedgerEntry) -> bool:
     return entry_payloads.Withheld.decode(entry.detail) is not None
 
 
-def _deadline(entry: Entry) -> datetime:
+def _deadline(entry: LedgerEntry) -> datetime:
     """A claim without one would be nobody's to settle, for ever."""
     return min(entry_payloads.Claimed.decode(entry.detail).deadline or entry.at, entry.at + LONGEST)
 
 
-def _dispatched(bead: Bead, entry: Entry, event: Event) -> Bead | None:
+def _dispatched(bead: Bead, entry: LedgerEntry, event: Event) -> Bead | None:
     running = bead._replace(
         phase=Phase.RUNNING, since=entry.at, cause=event.commit, job=entry.job, deadline=None, reason="", reason_code=None, outage=""
     )  # fmt: skip
@@ -376,20 +378,20 @@ def _settled(bead: Bead, event: Event) -> Bead | None:
         return _held(bead, event, bead.unclear)
     if bead.runs or bead.reverted or kept(bead, event):  # what this commit itself did to the row comes next
         return bead
-    return _elsewhere(bead, event)
+    return _realign_with_row(bead, event)
 
 
-def _answered(bead: Bead, entry: Entry, event: Event) -> Bead | None:
+def _answered(bead: Bead, entry: LedgerEntry, event: Event) -> Bead | None:
     """The bead has another id by now than the one that its worker reports of: the note could not be written, and is owed."""
     if bead.phase is not Phase.CLAIMED:
         return bead
-    step = _STEPS[entry.kind]
+    step = TRANSITIONS[entry.kind]
     after = step(bead, entry, event)
     owed = f"dispatched: job={entry.job}" if entry.kind is EntryKind.DISPATCHED and not entry.wrote.note else ""
     return _lost(after, owed) if after is not None and owed else after
 
 
-def _unknown(bead: Bead, entry: Entry, event: Event) -> Bead | None:
+def _unknown(bead: Bead, entry: LedgerEntry, event: Event) -> Bead | None:
     outage = entry_payloads.Ended.decode(entry.detail).target if target_outages.is_unreachable(entry) else ""
     unknown = bead._replace(
         phase=Phase.UNKNOWN, since=entry.at, cause=event.commit, reason=entry.reason, reason_code=entry.reason_code,
@@ -410,7 +412,7 @@ def _unknown(bead: Bead, entry: Entry, event: Event) -> Bead | None:
     return unknown
 
 
-def _restored(bead: Bead | None, entry: Entry, event: Event) -> Bead | None:
+def _restored(bead: Bead | None, entry: LedgerEntry, event: Event) -> Bead | None:
     """As the saved state knew it; where the row says otherwise by now, as the row stands."""
     known = entry_payloads.Attempt.decode(entry.detail)
     base = bead or Bead(id=entry.bead, phase=Phase.WAITING, rule=entry.rule, since=entry.at, cause=entry.cause)
@@ -421,10 +423,10 @@ def _restored(bead: Bead | None, entry: Entry, event: Event) -> Bead | None:
         reason_code=None if entry.job else entry.reason_code,
         runs=entry.rule in event.facts.running if event.facts else base.runs, unclear="",
     )  # fmt: skip
-    return back if back.runs else _elsewhere(back, event)
+    return back if back.runs else _realign_with_row(back, event)
 
 
-def _goes_on(bead: Bead | None, entry: Entry, event: Event) -> Bead | None:
+def _goes_on(bead: Bead | None, entry: LedgerEntry, event: Event) -> Bead | None:
     """As the record was that the rename took along; where the state does not have it, as the entry tells it."""
     known = entry_payloads.Attempt.decode(entry.detail)
     if bead is not None and bead.was:
@@ -440,7 +442,7 @@ def _goes_on(bead: Bead | None, entry: Entry, event: Event) -> Bead | None:
         was=known.renamed_from, matches=bool(facts.matches), runs=entry.rule in facts.running, rank=facts.rank,
     )  # fmt: skip
     stands = back.runs if phase in IN_FLIGHT else back.matches or bool(back.token)
-    return back if stands else _elsewhere(back, event)
+    return back if stands else _realign_with_row(back, event)
 
 
 def _why_code(phase: Phase, known: entry_payloads.Attempt) -> ReasonCode | None:
@@ -455,7 +457,7 @@ def _under_way(phase: object) -> Phase:
     return next((one for one in IN_FLIGHT if one.value == phase), Phase.UNKNOWN)
 
 
-def _failed(bead: Bead, entry: Entry, event: Event) -> Bead | None:
+def _failed(bead: Bead, entry: LedgerEntry, event: Event) -> Bead | None:
     if target_outages.is_unreachable(entry) or entry_payloads.Ended.decode(entry.detail).uncounted:
         return _return_to_queue(bead, entry, event)
     phase = Phase.QUARANTINED if entry.kind is EntryKind.QUARANTINED else Phase.BACKOFF
@@ -464,17 +466,17 @@ def _failed(bead: Bead, entry: Entry, event: Event) -> Bead | None:
         deadline=None, retry_at=entry_payloads.Ended.decode(entry.detail).retry_at, sign=None, attempt=entry.attempt, reverted=False,
         unclear="",
     )  # fmt: skip
-    return failed if bead.matches or _owes(entry) else _elsewhere(failed, event)
+    return failed if bead.matches or _owes(entry) else _realign_with_row(failed, event)
 
 
-def _return_to_queue(bead: Bead, entry: Entry, event: Event) -> Bead | None:
+def _return_to_queue(bead: Bead, entry: LedgerEntry, event: Event) -> Bead | None:
     """Busy, unreachable, released, or the rule stopped: back to waiting, and the attempt does not count."""
     attempt = max(0, bead.attempt - 1)
     back = bead._replace(
         token="", job="", deadline=None, attempt=attempt, sign=None, outage="", reverted=False, unclear=""
     )  # fmt: skip
     if not bead.matches and not _owes(entry):
-        return _elsewhere(back, event)
+        return _realign_with_row(back, event)
     rule = _matched(bead, event)
     return back._replace(
         phase=Phase.WAITING,
@@ -486,7 +488,7 @@ def _return_to_queue(bead: Bead, entry: Entry, event: Event) -> Bead | None:
     )
 
 
-def _retried(bead: Bead, entry: Entry, event: Event) -> Bead | None:
+def _retried(bead: Bead, entry: LedgerEntry, event: Event) -> Bead | None:
     """A person had it tried again: due at once, and counted from the start."""
     anew = bead._replace(
         since=entry.at,
@@ -504,11 +506,11 @@ def _retried(bead: Bead, entry: Entry, event: Event) -> Bead | None:
         unclear="",
     )
     if not bead.matches:
-        return _elsewhere(anew, event)
+        return _realign_with_row(anew, event)
     return anew._replace(phase=Phase.WAITING, rule=_matched(bead, event))
 
 
-def _released(bead: Bead, entry: Entry, event: Event) -> Bead | None:
+def _released(bead: Bead, entry: LedgerEntry, event: Event) -> Bead | None:
     """A person took it over: it goes on as theirs, and holds no slot of ours."""
     theirs = bead._replace(
         attempt=0,
@@ -522,19 +524,19 @@ def _released(bead: Bead, entry: Entry, event: Event) -> Bead | None:
         unclear="",
     )
     if not bead.runs:
-        return _elsewhere(theirs, event)
+        return _realign_with_row(theirs, event)
     return theirs._replace(phase=Phase.RUNNING, since=entry.at, cause=event.commit, sent_at=entry.at)
 
 
-def _ended(bead: Bead, entry: Entry, event: Event) -> Bead | None:
+def _finish(bead: Bead, entry: LedgerEntry, event: Event) -> Bead | None:
     return None
 
 
-def _clear_lost_note(bead: Bead, entry: Entry, event: Event) -> Bead | None:
+def _clear_lost_note(bead: Bead, entry: LedgerEntry, event: Event) -> Bead | None:
     return bead._replace(lost_note="", unwritten="")
 
 
-def _elsewhere(bead: Bead, event: Event) -> Bead | None:
+def _realign_with_row(bead: Bead, event: Event) -> Bead | None:
     """The row moved on while we were busy with it: take it as it stands."""
     at = event.at
     if bead.matches:
@@ -551,7 +553,7 @@ def _matched(bead: Bead, event: Event) -> str:
     return (event.facts and event.facts.matches) or bead.rule
 
 
-_STEPS: dict[EntryKind, Callable[[Bead, Entry, Event], Bead | None]] = {
+TRANSITIONS: dict[EntryKind, Callable[[Bead, LedgerEntry, Event], Bead | None]] = {
     EntryKind.DISPATCHED: _dispatched,
     EntryKind.UNKNOWN: _unknown,
     EntryKind.OVERDUE: _unknown,
@@ -562,10 +564,10 @@ _STEPS: dict[EntryKind, Callable[[Bead, Entry, Event], Bead | None]] = {
     EntryKind.BUSY: _return_to_queue,
     EntryKind.RELEASE: _return_to_queue,
     EntryKind.STOPPED: _return_to_queue,
-    EntryKind.GIVE_UP: _ended,
-    EntryKind.REAP: _ended,
+    EntryKind.GIVE_UP: _finish,
+    EntryKind.REAP: _finish,
     EntryKind.NOTE: _clear_lost_note,
     EntryKind.MANUAL_RETRY: _retried,
     EntryKind.MANUAL_RELEASE: _released,
-    EntryKind.MANUAL_STOP: _ended,
+    EntryKind.MANUAL_STOP: _finish,
 }

@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from dolt_watch.core.model import (
-    Entry,
     EntryKind,
+    LedgerEntry,
     Outage,
     State,
     entry_payloads,
@@ -17,14 +17,14 @@ from dolt_watch.core.model import (
 # -- folding ------------------------------------------------------------------------------------------------
 
 
-class Targets:
+class TargetOutages:
     """What the fold keeps of targets."""
 
     def __init__(self, state: State) -> None:
         self.outages = dict(state.outages)
         self.busy = dict(state.busy)
 
-    def fold(self, entry: Entry) -> None:
+    def apply(self, entry: LedgerEntry) -> None:
         """An entry of the ledger. Reports name their target where its health was, or is, in question."""
         ended = entry_payloads.Ended.decode(entry.detail)
         target, busy = ended.target, ended.busy
@@ -41,7 +41,7 @@ class Targets:
             if busy is not None:
                 self.busy[target] = busy
 
-    def _begun(self, target: str, entry: Entry) -> Outage:
+    def _begun(self, target: str, entry: LedgerEntry) -> Outage:
         known = self.outages.get(target)
         if known is not None:
             return known._replace(recorded=True)
@@ -49,7 +49,7 @@ class Targets:
         since, part = begun.since or entry.at, begun.part
         return Outage(since, entry.reason, part, _next_try(entry), recorded=True)
 
-    def _failed(self, target: str, entry: Entry) -> None:
+    def _failed(self, target: str, entry: LedgerEntry) -> None:
         known = self.outages.get(target)
         ended = entry_payloads.Ended.decode(entry.detail)
         tries = 1 if ended.tries is None else ended.tries
@@ -68,14 +68,14 @@ class Targets:
             self.outages[target] = known._replace(answered=True)
 
 
-def is_unreachable(entry: Entry) -> bool:
+def is_unreachable(entry: LedgerEntry) -> bool:
     """A report that the target could not be reached."""
     return entry.kind in (EntryKind.FAILED, EntryKind.UNKNOWN) and bool(
         entry_payloads.Ended.decode(entry.detail).unreachable
     )
 
 
-def _next_try(entry: Entry) -> datetime:
+def _next_try(entry: LedgerEntry) -> datetime:
     return entry_payloads.Ended.decode(entry.detail).next_try or entry.at
 
 

@@ -77,7 +77,7 @@ OPERATORS = _types(
 )
 """Tokens that may stand before a parenthesis and make no function call of it."""
 
-BARE = _types("VAR IDENTIFIER STRING NUMBER NULL TRUE FALSE MOD")
+ALLOWED_TOKENS = _types("VAR IDENTIFIER STRING NUMBER NULL TRUE FALSE MOD")
 """Other tokens that a rule may hold, anywhere."""
 
 _LITERALLY = "write the value itself"
@@ -91,7 +91,7 @@ _CLOCK = (
     "compare with a fixed date: '2026-01-31'",
 )
 
-WHY: dict[Any, tuple[str, str]] = {
+REJECTION_REASONS: dict[Any, tuple[str, str]] = {
     TokenType.SEMICOLON: (
         "a rule is one expression, not several statements",
         "leave out the semicolon; join conditions by AND",

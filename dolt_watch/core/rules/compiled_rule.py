@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 from dolt_watch.core.model import IN_PROGRESS, OPEN, Rule
 from dolt_watch.errors import RuleError
 
-PUT_BACK = ("status", "notes")
+CLAIMED_CELLS = ("status", "notes")
 """The cells that a claim of ours changes: what asks 'would it still match?' puts their old values back."""
 
 
-class Part(NamedTuple):
+class Conjunct(NamedTuple):
     """One of the conditions that AND joins in a rule's ``when``, so that each can be asked of a bead."""
 
     text: str
@@ -47,11 +47,11 @@ class CompiledRule(NamedTuple):
     descending: tuple[bool, ...]
     columns: tuple[str, ...]
     """Columns of ``issues`` that the rule uses, sorted."""
-    when_put_back: str
+    when_before_claim: str
     """``when`` over the row, with a ``?`` for each use of the columns that a claim changes."""
     put_back: tuple[str, ...]
     """The columns which those ``?`` stand for, in order of appearance."""
-    parts: tuple[Part, ...]
+    parts: tuple[Conjunct, ...]
     """Of ``when``, in order."""
 
     def to_json(self) -> dict[str, Any]:
@@ -62,7 +62,7 @@ class CompiledRule(NamedTuple):
         values: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()
         }
-        values["parts"] = tuple(Part(text, sql, tuple(columns)) for text, sql, columns in values["parts"])
+        values["parts"] = tuple(Conjunct(text, sql, tuple(columns)) for text, sql, columns in values["parts"])
         return cls(**values)
 
 
@@ -77,9 +77,9 @@ def compile_rule(rule: Rule, columns: Mapping[str, str], dialect: str) -> Compil
         raise ValueError(f"no such dialect: {dialect!r}")
     where = f"rules.{rule.name}"
     try:
-        when = sql.Source(f"{where}.when", rule.when, columns).condition()
+        when = sql.Expression(f"{where}.when", rule.when, columns).parse_condition()
         if rule.running.strip():
-            running = sql.Source(f"{where}.running", rule.running, columns).condition()
+            running = sql.Expression(f"{where}.running", rule.running, columns).parse_condition()
         elif "status" in sql.names(columns):
             running = derive_running(when, IN_PROGRESS, OPEN)
         else:
@@ -88,14 +88,14 @@ def compile_rule(rule: Rule, columns: Mapping[str, str], dialect: str) -> Compil
                 where=f"{where}.running",
                 fix=f"set `running` in [{where}]",
             )
-        keys = sql.Source(f"{where}.order_by", rule.order_by, columns).keys()
+        keys = sql.Expression(f"{where}.order_by", rule.order_by, columns).parse_order_by()
         ranks = [key for key, _ in keys]
 
         def text(tree: Any, prefix: str) -> str:
             return f"({renderer.render(tree, dialect, prefix)})"
 
         used = set().union(*(columns_of(tree) for tree in (when, running, *ranks)))
-        marked, put_back = renderer.render_with_placeholders(when, dialect, PUT_BACK)
+        marked, put_back = renderer.render_with_placeholders(when, dialect, CLAIMED_CELLS)
         return CompiledRule(
             rule=rule.name,
             when_from=text(when, "from_"),
@@ -108,10 +108,10 @@ def compile_rule(rule: Rule, columns: Mapping[str, str], dialect: str) -> Compil
             rank_row=tuple(renderer.render(key, dialect, "") for key in ranks),
             descending=tuple(down for _, down in keys),
             columns=tuple(sorted(used)),
-            when_put_back=f"({marked})",
+            when_before_claim=f"({marked})",
             put_back=put_back,
             parts=tuple(
-                Part(
+                Conjunct(
                     one.sql(dialect="mysql", comments=False),
                     f"({renderer.render(one, 'mysql', '')})",
                     tuple(sorted(columns_of(one))),
@@ -136,7 +136,7 @@ def compile_for(rule: Rule, columns: Mapping[str, str], dialect: str) -> Compile
     row = compile_rule(rule, columns, "mysql")
     return compiled._replace(
         when_row=row.when_row, running_row=row.running_row, rank_row=row.rank_row,
-        when_put_back=row.when_put_back, put_back=row.put_back,
+        when_before_claim=row.when_before_claim, put_back=row.put_back,
     )  # fmt: skip
 
 

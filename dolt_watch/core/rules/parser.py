@@ -18,7 +18,14 @@ from sqlglot.dialects.dialect import Dialect
 from sqlglot.errors import ErrorLevel, ParseError, SqlglotError
 from sqlglot.tokenizer_core import TokenType
 
-from dolt_watch.core.rules.allowlist import ALLOWED_ARGS, BARE, COMPARISONS, FUNCTIONS, OPERATORS, WHY
+from dolt_watch.core.rules.allowlist import (
+    ALLOWED_ARGS,
+    ALLOWED_TOKENS,
+    COMPARISONS,
+    FUNCTIONS,
+    OPERATORS,
+    REJECTION_REASONS,
+)
 from dolt_watch.core.rules.running_condition import columns_of
 from dolt_watch.errors import RuleError
 
@@ -42,7 +49,7 @@ def names(columns: Mapping[str, str]) -> dict[str, str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class Expression:
     """An expression as the user wrote it, and where."""
 
     where: str
@@ -55,7 +62,7 @@ class Source:
         place = f"{self.where}, column {at + 1}:\n    {shown}\n    {' ' * at}^"
         raise RuleError(message, where=place, fix=fix)
 
-    def condition(self) -> exp.Expr:
+    def parse_condition(self) -> exp.Expr:
         """The text as one boolean expression."""
         tokens = self._tokens()
         if not tokens:
@@ -64,7 +71,7 @@ class Source:
         self._need_boolean(tree)
         return tree
 
-    def keys(self) -> list[tuple[exp.Expr, bool]]:
+    def parse_order_by(self) -> list[tuple[exp.Expr, bool]]:
         """The text as ``order_by``: expressions, and whether each descends."""
         tokens = self._tokens()
         parts: list[list[Any]] = [[]]
@@ -141,7 +148,7 @@ class Source:
             and follows.start == token.end + 1
         ):
             self.fail(f"%{follows.text} is a placeholder: nothing fills it in", token.start, "write the value itself")
-        if kind in WHY:
+        if kind in REJECTION_REASONS:
             spelt = re.match(r"@{1,2}\w*|:\w*", self.text[token.start :])
             self.fail(*_why(kind, spelt[0] if spelt else word, token.start))
         if follows is not None and follows.token_type == TokenType.L_PAREN and kind not in OPERATORS:
@@ -151,7 +158,7 @@ class Source:
                 near = get_close_matches(word, FUNCTIONS, 1)
                 fix = f"did you mean {near[0]}?" if near else f"these can be used: {', '.join(sorted(FUNCTIONS))}"
                 self.fail(f"{word}() cannot be used: a rule may only ask of the bead's own row", token.start, fix)
-        elif kind not in OPERATORS and kind not in BARE and word.lower() not in known:
+        elif kind not in OPERATORS and kind not in ALLOWED_TOKENS and word.lower() not in known:
             self.fail(
                 f"{token.text} cannot be used in a rule", token.start, "a rule compares columns of issues with values"
             )
@@ -186,7 +193,7 @@ class Source:
         return tree  # type: ignore[no-any-return]
 
     def _check(self, node: Any, known: Mapping[str, str]) -> None:
-        at = _place(node)
+        at = _offset(node)
         allowed = ALLOWED_ARGS.get(type(node))
         if allowed is None or any(value for name, value in node.args.items() if name not in allowed):
             self.fail(
@@ -205,17 +212,17 @@ class Source:
                 if isinstance(operand, _BOOLEANS) and not isinstance(operand, exp.Boolean):
                     self.fail(
                         "two comparisons in a row",
-                        _place(operand),
+                        _offset(operand),
                         "put AND between them, or one of them in parentheses",
                     )
             if isinstance(node, exp.Is) and not isinstance(node.expression, exp.Null | exp.Boolean):
-                self.fail("IS is followed by NULL, TRUE or FALSE", _place(node.expression), "write = or <=>")
+                self.fail("IS is followed by NULL, TRUE or FALSE", _offset(node.expression), "write = or <=>")
             if isinstance(node, exp.In) and not node.expressions:
                 self.fail("IN needs a list of values", at, "write IN ('a', 'b')")
         elif isinstance(node, exp.Escape):
             letter = node.expression
             if not isinstance(node.this, exp.Like) or not letter.is_string or len(letter.name) > 1:
-                self.fail("ESCAPE takes one character", _place(letter), "write ESCAPE '|'")
+                self.fail("ESCAPE takes one character", _offset(letter), "write ESCAPE '|'")
         elif isinstance(node, exp.If) and not isinstance(node.parent, exp.Case) and node.args.get("false") is None:
             self.fail("IF takes three arguments", at, "write IF(condition, then, else)")
         elif isinstance(node, exp.Substring) and node.args.get("start") is None:
@@ -223,7 +230,7 @@ class Source:
 
     def _need_boolean(self, node: Any) -> None:
         if not self._is_boolean(node):
-            self.fail("this is a value, where a condition is needed", _place(node), _NO_BOOLEAN)
+            self.fail("this is a value, where a condition is needed", _offset(node), _NO_BOOLEAN)
 
     def _is_boolean(self, node: Any) -> bool:
         if isinstance(node, exp.Paren):
@@ -241,7 +248,7 @@ class Source:
 
 
 def _why(kind: Any, word: str, at: int) -> tuple[str, int, str]:
-    message, fix = WHY[kind]
+    message, fix = REJECTION_REASONS[kind]
     return message.replace("{}", word), at, fix
 
 
@@ -264,7 +271,7 @@ def _conditions(node: Any) -> list[Any]:
     return []
 
 
-def _place(node: Any) -> int:
+def _offset(node: Any) -> int:
     """Where a node begins: its own place if the parser kept it, else that of its first part which has one."""
     places = [found.meta["start"] for found in node.walk() if found._meta and "start" in found._meta]
     return min(places, default=0)

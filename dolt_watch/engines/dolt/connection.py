@@ -24,7 +24,7 @@ from dolt_watch.engines import Param, Row
 from dolt_watch.engines.address import ServerAddress
 from dolt_watch.engines.dolt.connection_errors import reason
 from dolt_watch.engines.dolt.errors import LOST, is_tls, translate
-from dolt_watch.engines.sql_text import moment, split
+from dolt_watch.engines.sql_text import split_parameters, sql_timestamp
 from dolt_watch.errors import AccessDenied, SettingsError, Unreachable
 
 CONNECT_SECONDS = 10
@@ -54,7 +54,7 @@ class _QuietConnection(_Connection):
         """Nothing: see the module's text. Saves a round trip of every process."""
 
 
-class Answer(NamedTuple):
+class StatementResult(NamedTuple):
     rows: list[Row]
     matched: int
     """Rows that a write matched."""
@@ -63,7 +63,7 @@ class Answer(NamedTuple):
     warnings: int
 
 
-class Link:
+class DoltConnection:
     """Sends statements; knows whether a transaction is open. Raises the classes of ``errors`` only."""
 
     def __init__(self, address: ServerAddress) -> None:
@@ -79,7 +79,7 @@ class Link:
     def send(
         self, sql: str, params: Sequence[Param] = (), *, again: bool = False, session: bool = False,
         each: Callable[[Row], Any] | None = None,
-    ) -> Answer:  # fmt: skip
+    ) -> StatementResult:  # fmt: skip
         """``again``: harmless to repeat, so a lost connection is made anew once.
 
         ``session``: the statement wants the session set even if it is the first one. ``each``: what becomes of each row as it comes in, where the
@@ -114,15 +114,15 @@ class Link:
             if self._connection is not None:
                 self.end("ROLLBACK")
         except Exception:
-            self.drop()
+            self.discard()
         self.in_transaction = False
 
     def interrupt(self) -> None:
         """Drop the connection in the middle of a transaction; the server rolls back."""
         self.in_transaction = False
-        self.drop()
+        self.discard()
 
-    def drop(self) -> None:
+    def discard(self) -> None:
         """Close the socket without a word: an answer may still be under way on it."""
         if self._connection is not None:
             self._connection._force_close()  # type: ignore[attr-defined]
@@ -135,7 +135,7 @@ class Link:
 
     def _once(
         self, sql: str, params: Sequence[Param], session: bool, each: Callable[[Row], Any] | None
-    ) -> Answer:  # fmt: skip
+    ) -> StatementResult:  # fmt: skip
         if self._connection is None:
             if self.in_transaction:
                 raise pymysql.OperationalError(2006, "the connection was lost in this transaction")
@@ -152,29 +152,29 @@ class Link:
                 cursor.execute(text)
                 names = [column[0] for column in cursor.description or ()]
                 rows = [each(row) for row in cursor] if each else list(cursor.fetchall()) if names else []
-                return Answer(rows, cursor.rowcount, names, cursor.warning_count)
+                return StatementResult(rows, cursor.rowcount, names, cursor.warning_count)
         except pymysql.MySQLError:
             raise
         except BaseException:
-            self.drop()
+            self.discard()
             raise
 
     def _text(self, connection: Connection[Any], sql: str, params: Sequence[Param]) -> str:
         """The parameters go in as literals here, not by pymysql's %: a % in SQL needs no care then, nor does a ? in a string."""
         if not params:
             return sql
-        parts = split(sql)
+        parts = split_parameters(sql)
         if len(parts) != len(params) + 1:
             raise ValueError(f"{len(parts) - 1} parameters in the SQL, {len(params)} given: {sql[:200]}")
         pieces = [parts[0]]
         for part, value in zip(parts[1:], params, strict=True):
-            pieces.append(f"'{moment(value)}'" if isinstance(value, datetime) else connection.escape(value))
+            pieces.append(f"'{sql_timestamp(value)}'" if isinstance(value, datetime) else connection.escape(value))
             pieces.append(part)
         return "".join(pieces)
 
     def _connect(self) -> None:
         address = self.address
-        self.drop()
+        self.discard()
         try:
             connection = _QuietConnection(
                 defer_connect=True,
@@ -219,7 +219,7 @@ class Link:
         return made
 
     def _tls(self) -> dict[str, Any]:
-        if not self.address.encrypted:
+        if not self.address.uses_tls:
             return {"ssl_disabled": True}
         try:
             return {"ssl": ssl.create_default_context(cafile=self.address.ca or None)}
@@ -238,7 +238,7 @@ class Link:
         cause = getattr(error, "original_exception", None)
         why = reason(code, text[:100], cause, self.address, CONNECT_SECONDS)
         raise Unreachable(
-            f"The database server cannot be reached: {why.says}", where=self.address.where, fix=why.fix
+            f"The database server cannot be reached: {why.says}", where=self.address.display_name, fix=why.fix
         ) from error
 
     @staticmethod
@@ -249,7 +249,7 @@ class Link:
         """Raise ours for the driver's; a connection that is gone is forgotten."""
         code, text = _code(error), str(error.args[1]) if len(error.args) > 1 else str(error)
         if self._lost(error):
-            self.drop()
+            self.discard()
         ours = translate(code, text, self.address)
         if isinstance(ours, AccessDenied) and self._connection is None and not self.address.password:
             ours.with_detail("; no password was given")

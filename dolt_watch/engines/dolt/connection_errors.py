@@ -40,7 +40,7 @@ def reason(code: int, text: str, cause: BaseException | None, address: ServerAdd
         address: Of the server.
         seconds: Limit for connecting.
     """
-    at = address.socket or address.where.rpartition("/")[0]
+    at = address.socket or address.display_name.rpartition("/")[0]
     if code == TOO_MANY or "too many connections" in text.lower():
         return _full(at)
     if code in HOST_BLOCKED:

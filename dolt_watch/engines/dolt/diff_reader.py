@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 
 from dolt_watch.engines import WORKING, Edge, Row
-from dolt_watch.engines.dolt.connection import Link
+from dolt_watch.engines.dolt.connection import DoltConnection
 from dolt_watch.engines.sql_text import chunks, gaps
 from dolt_watch.errors import (
     AccessDenied,
@@ -51,22 +51,22 @@ _SIDED = re.compile(r"\b(?:from|to)_\w+")
 
 
 class DiffReader:
-    def __init__(self, link: Link, columns: Callable[[str], dict[str, str]]) -> None:
+    def __init__(self, link: DoltConnection, columns: Callable[[str], dict[str, str]]) -> None:
         self._link = link
         self._columns = columns
         self._parents: Mapping[str, tuple[str, ...]] = {}
         self._until = ""
 
-    def learn(self, until: str, parents: Mapping[str, tuple[str, ...]]) -> None:
+    def set_commit_range(self, until: str, parents: Mapping[str, tuple[str, ...]]) -> None:
         """The parents of every commit of one range that ends at ``until``. It replaces what was known: ``lines`` needs a range to be whole."""
         self._until, self._parents = until, parents
 
     @property
-    def known(self) -> tuple[str, Mapping[str, tuple[str, ...]]]:
+    def commit_range(self) -> tuple[str, Mapping[str, tuple[str, ...]]]:
         """As ``learn`` was told last."""
         return self._until, self._parents
 
-    def touched(self, tables: Sequence[str], edges: Sequence[Edge]) -> Sequence[Edge]:
+    def filter_changed_edges(self, tables: Sequence[str], edges: Sequence[Edge]) -> Sequence[Edge]:
         """By DOLT_LOG's own look at the tables' hashes in each commit: 0.01 ms a commit, where dolt_diff_<table> takes 0.07 to say 'nothing'.
 
         It answers for commits with one parent, over a whole range; so edges that are no chain, and merges, are taken unasked; so are all where no table is named.
@@ -117,10 +117,10 @@ class DiffReader:
         self, table: str, edges: Iterable[Edge], columns: Sequence[str], at: str | None = None
     ) -> Iterator[tuple[Edge, Row]]:
         for chunk in chunks(edges, BATCH_EDGES):
-            straight = lines(chunk, self._parents)
+            straight = linear_edges(chunk, self._parents)
             found = self._read_linear(table, straight, columns, at)
             for named in chunks([edge for edge in straight if edge not in found], MAX_LISTED):
-                found |= self._named(table, named, columns, at)
+                found |= self._read_listed(table, named, columns, at)
             if at is not None:
                 self._account(table, straight, found)
             for edge in chunk:
@@ -176,7 +176,7 @@ class DiffReader:
             at = parents[0]
         return down if at == end and all(edge.commit in down for edge in edges) else {}
 
-    def _named(self, table: str, edges: Sequence[Edge], columns: Sequence[str], at: str | None) -> Found:
+    def _read_listed(self, table: str, edges: Sequence[Edge], columns: Sequence[str], at: str | None) -> Found:
         """The rows of those edges of which this query can be believed; [] where it is silent and may be believed in that too."""
         if not edges:
             return {}
@@ -240,7 +240,7 @@ class DiffReader:
         return self._link.send(f"SELECT {_select(columns)} FROM {source}", again=True).rows
 
 
-def lines(edges: Iterable[Edge], parents: Mapping[str, tuple[str, ...]]) -> list[Edge]:
+def linear_edges(edges: Iterable[Edge], parents: Mapping[str, tuple[str, ...]]) -> list[Edge]:
     """Those edges that one query reads rightly together: steps to an only parent that has exactly one child in all that the server handles.
 
     ``parents``: of all commits of one range (what ``until`` reaches and ``since`` does not). A step's parent that is not in it lies at or before ``since``; its

@@ -12,9 +12,9 @@ from typing import Any, Self
 from dolt_watch.engines import WORKING, Changed, Commit, Edge, Leader, Param, Row
 from dolt_watch.engines.absent_columns import reads_history, with_missing
 from dolt_watch.engines.address import ServerAddress
-from dolt_watch.engines.dolt.connection import Answer, Link
+from dolt_watch.engines.dolt.connection import DoltConnection, StatementResult
 from dolt_watch.engines.dolt.diff_reader import DiffReader
-from dolt_watch.engines.sql_text import MERGING, SYSTEM, checked_hash, name
+from dolt_watch.engines.sql_text import MERGING, SYSTEM, checked_hash, checked_identifier
 from dolt_watch.errors import (
     DatabaseError,
     DoltWatchError,
@@ -25,7 +25,7 @@ from dolt_watch.errors import (
     UnknownCommit,
     Unreachable,
 )
-from dolt_watch.timestamps import dated
+from dolt_watch.timestamps import clamp_commit_date
 
 LOCK_LENGTH = 64
 """Longest name of a lock by GET_LOCK in MySQL, and the one that is kept to in bytes."""
@@ -38,7 +38,7 @@ LOG = "commit_hash, parents, date, committer"
 class DoltTransaction:
     """An open transaction. Any error rolls it back at once: after one, nothing can be asked of it."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: DoltConnection) -> None:
         self._link = link
         self._over = True
 
@@ -55,7 +55,7 @@ class DoltTransaction:
         if self._over:
             return
         if kind is None or issubclass(kind, Exception):
-            self._abandon()
+            self._roll_back_quietly()
         else:  # interrupted, perhaps while an answer was under way: the socket cannot be used any more
             self._over = True
             self._link.interrupt()
@@ -72,7 +72,7 @@ class DoltTransaction:
         try:
             self._link.end("COMMIT")
         except DoltWatchError as error:
-            self._abandon()
+            self._roll_back_quietly()
             raise _mark_commit_unknown(error) from error
         self._over = True
 
@@ -80,18 +80,18 @@ class DoltTransaction:
         """DOLT_ADD, DOLT_COMMIT. The ROLLBACK after it ends the server's transaction and undoes nothing: the commit is one atomic
         write, also of the SQL part, and also where it says 'nothing to commit'.
         """
-        names = [name(table) for table in tables]
+        names = [checked_identifier(table) for table in tables]
         if names:
             self._send(f"CALL DOLT_ADD({', '.join('?' * len(names))})", names)
         self._check()
         try:
             rows = self._link.send("CALL DOLT_COMMIT('-m', ?, '--author', ?)", (message, author)).rows
         except DoltWatchError as error:
-            self._abandon()
+            self._roll_back_quietly()
             raise _mark_commit_unknown(error) from error
-        self._abandon()
+        self._roll_back_quietly()
         if not rows or not rows[0][0]:
-            raise NothingToCommit(where=self._link.address.where)
+            raise NothingToCommit(where=self._link.address.display_name)
         return str(rows[0][0])
 
     def rollback(self) -> None:
@@ -99,19 +99,19 @@ class DoltTransaction:
             self._over = True
             self._link.end("ROLLBACK")
 
-    def _send(self, sql: str, params: Sequence[Param]) -> Answer:
+    def _send(self, sql: str, params: Sequence[Param]) -> StatementResult:
         self._check()
         try:
             return self._link.send(sql, params)
         except Exception:
-            self._abandon()
+            self._roll_back_quietly()
             raise
 
     def _check(self) -> None:
         if self._over:
-            raise DatabaseError("the transaction is over", where=self._link.address.where)
+            raise DatabaseError("the transaction is over", where=self._link.address.display_name)
 
-    def _abandon(self) -> None:
+    def _roll_back_quietly(self) -> None:
         self._over = True
         self._link.abandon()
 
@@ -125,9 +125,9 @@ class DoltEngine:
     def __init__(self, address: ServerAddress) -> None:
         """Connects. Raises Unreachable, AccessDenied, NoSuchDatabase, SettingsError (CA file)."""
         self.address = address
-        self._link = Link(address)
+        self._link = DoltConnection(address)
         self._diff = DiffReader(self._link, self.columns)
-        self._led_by = 0
+        self._leader_connection = 0
         """Number of the connection that holds the scheduler lock, 0: none does."""
 
     def query(self, sql: str, params: Sequence[Param] = ()) -> list[Row]:
@@ -145,7 +145,7 @@ class DoltEngine:
     def transaction(self) -> DoltTransaction:
         return DoltTransaction(self._link)
 
-    def run(self, sql: str) -> None:
+    def execute_ddl(self, sql: str) -> None:
         """Not tried again when the connection is lost: it may have happened."""
         self._link.send(sql, session=True)
 
@@ -159,7 +159,7 @@ class DoltEngine:
         def commit(row: Row) -> Commit:
             hash, parents, date, author = row
             parents = tuple(seen.setdefault(parent, parent) for parent in _parents(parents))
-            return Commit(seen.pop(hash, hash), parents, dated(date), sys.intern(author))
+            return Commit(seen.pop(hash, hash), parents, clamp_commit_date(date), sys.intern(author))
 
         span = self._hash(until) if since is None else f"{self._hash(since)}..{self._hash(until)}"
         more = None if limit is None else limit + 1  # one more than asked for: is the list whole?
@@ -171,7 +171,7 @@ class DoltEngine:
             found = [_known(one, seen) for one in found] if seen else found
         elif limit is not None:
             del found[limit:]
-        self._diff.learn(until, {one.hash: one.parents for one in found})
+        self._diff.set_commit_range(until, {one.hash: one.parents for one in found})
         return iter(found)
 
     def commit_of(self, hash: str) -> Commit | None:
@@ -190,7 +190,7 @@ class DoltEngine:
         if not rows:
             return None
         hash, parents, date, author = rows[0]
-        return Commit(hash, _parents(parents), dated(date), author)
+        return Commit(hash, _parents(parents), clamp_commit_date(date), author)
 
     def is_ancestor(self, ancestor: str, head: str) -> bool:
         if not HASH.fullmatch(ancestor) or not HASH.fullmatch(head):
@@ -246,23 +246,23 @@ class DoltEngine:
         names = {table for row in ask(sql, ()) for table in row if table}
         return frozenset(dirty & (names | {*marks, *SYSTEM}))
 
-    def touched(self, tables: Sequence[str], edges: Sequence[Edge]) -> Sequence[Edge]:
+    def filter_changed_edges(self, tables: Sequence[str], edges: Sequence[Edge]) -> Sequence[Edge]:
         if edges:  # what is built into SQL; the others are compared only
             self._hash(edges[0].parent)
             self._hash(edges[-1].commit)
-        return self._diff.touched([name(table) for table in tables], edges)
+        return self._diff.filter_changed_edges([checked_identifier(table) for table in tables], edges)
 
     def diff(
         self, table: str, edges: Iterable[Edge], columns: Mapping[str, str], at: str | None = None
     ) -> Iterator[tuple[Edge, Row]]:
         """Raises UnknownCommit, NoSuchTable, SchemaChanged, Unexplained as it is read. An edge needs a parent: a root commit has none."""
         under = None if at is None else self._hash(at)
-        return self._diff.rows(name(table), self._checked(edges), tuple(columns.values()), under)
+        return self._diff.rows(checked_identifier(table), self._checked(edges), tuple(columns.values()), under)
 
     def columns(self, table: str, commit: str | None = None) -> dict[str, str]:
         of = "" if commit is None else f" AS OF '{self._hash(commit)}'"
         try:
-            rows = self.query(f"SHOW COLUMNS FROM `{name(table)}`{of}")
+            rows = self.query(f"SHOW COLUMNS FROM `{checked_identifier(table)}`{of}")
         except NoSuchTable:
             return {}
         return {row[0]: str(row[1]).lower() for row in rows}
@@ -270,18 +270,18 @@ class DoltEngine:
     def dirty(self) -> frozenset[str]:
         return frozenset(row[0] for row in self.query("SELECT table_name FROM dolt_status"))
 
-    def merging(self) -> bool:
+    def has_unfinished_merge(self) -> bool:
         return bool(self.query(MERGING)[0][0])
 
     def branch(self) -> str:
         return str(self.query("SELECT ACTIVE_BRANCH()")[0][0])
 
-    def lead(self) -> bool:
-        if self._led_by != self._link.connections:
+    def try_acquire_leadership(self) -> bool:
+        if self._leader_connection != self._link.connections:
             lock = lock_name(self.address.database, self.branch())
             taken = self.query("SELECT GET_LOCK(?, 0)", (lock,)) == [(1,)]
-            self._led_by = self._link.connections if taken else 0
-        return self._led_by != 0
+            self._leader_connection = self._link.connections if taken else 0
+        return self._leader_connection != 0
 
     def leader(self) -> Leader | None:
         """TIME of the process list counts from the last command, also for a user with SELECT alone (1.86.4, 2.2.0)."""
@@ -292,16 +292,16 @@ class DoltEngine:
         rows = self.query("SELECT TIME FROM information_schema.processlist WHERE ID = ?", (int(holder),))
         return Leader(timedelta(seconds=int(rows[0][0])) if rows else None)
 
-    def twin(self) -> DoltEngine:
+    def open_sibling(self) -> DoltEngine:
         twin = DoltEngine(self.address)
-        twin._diff.learn(*self._diff.known)
+        twin._diff.set_commit_range(*self._diff.commit_range)
         return twin
 
     def close(self) -> None:
         self._link.close()
 
     def _checked(self, edges: Iterable[Edge]) -> Iterator[Edge]:
-        named = self._diff.known[1]  # by the server itself
+        named = self._diff.commit_range[1]  # by the server itself
         for edge in edges:
             if edge.parent not in named:
                 self._hash(edge.parent)
@@ -310,7 +310,7 @@ class DoltEngine:
             yield edge
 
     def _hash(self, commit: str) -> str:
-        return checked_hash(commit, HASH, self.address.where)
+        return checked_hash(commit, HASH, self.address.display_name)
 
     def _hash_or_working(self, commit: str) -> str:
         return commit if commit == WORKING else self._hash(commit)

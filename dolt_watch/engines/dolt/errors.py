@@ -67,7 +67,7 @@ def missing_table(text: str) -> str | None:
     return table.removeprefix("dolt_diff_") or None
 
 
-def kind_of(code: int, text: str) -> type[DoltWatchError]:
+def error_class(code: int, text: str) -> type[DoltWatchError]:
     """The class of error that a code and its text mean."""
     if code in {1213, 1062}:
         return Conflict
@@ -92,19 +92,19 @@ def translate(code: int, text: str, address: ServerAddress) -> DoltWatchError:
     """A server's or the driver's error as ours, with what mends it. The password is cut out, should a text ever hold it."""
     if address.password:
         text = text.replace(address.password, "***")
-    kind = kind_of(code, text)
+    kind = error_class(code, text)
     if (wrong := _tls(text, address)) is not None and kind is Unreachable:
-        return Unreachable(wrong[0], where=address.where, fix=wrong[1])
+        return Unreachable(wrong[0], where=address.display_name, fix=wrong[1])
     if kind is NoSuchTable:
-        return NoSuchTable(missing_table(text) or "?", where=address.where, fix="dolt_watch doctor")
+        return NoSuchTable(missing_table(text) or "?", where=address.display_name, fix="dolt_watch doctor")
     said = (text or "the connection is closed").split("\n")[0][:300]  # Dolt may add a stack of Go routines
     said = f"{code}: {said}" if code else said
-    return kind(f"{_meaning(kind)} ({said})", where=address.where, fix=_fix(kind, code, text, address))
+    return kind(f"{_summary(kind)} ({said})", where=address.display_name, fix=_fix(kind, code, text, address))
 
 
 def _tls(text: str, address: ServerAddress) -> tuple[str, str] | None:
     """What is wrong with TLS, and what mends it; None where nothing is. pymysql tells a certificate that it does not take as 2003."""
-    if not address.encrypted:
+    if not address.uses_tls:
         return None
     if "SSL is required" in text:
         why = (
@@ -128,7 +128,7 @@ def is_tls(text: str, address: ServerAddress) -> bool:
     return _tls(text, address) is not None
 
 
-def _meaning(kind: type[DoltWatchError]) -> str:
+def _summary(kind: type[DoltWatchError]) -> str:
     return (kind.__doc__ or "").strip().split("\n")[0].rstrip(".")
 
 

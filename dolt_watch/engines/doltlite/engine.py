@@ -17,9 +17,9 @@ from typing import IO, TYPE_CHECKING, Self
 from dolt_watch.engines import WORKING, Changed, Commit, Edge, Leader, Param, Row
 from dolt_watch.engines.absent_columns import reads_history, with_missing
 from dolt_watch.engines.doltlite.errors import translate
-from dolt_watch.engines.doltlite.loader import load
+from dolt_watch.engines.doltlite.loader import load_sqlite3
 from dolt_watch.engines.doltlite.transpiler import transpile
-from dolt_watch.engines.sql_text import MERGING, SYSTEM, checked_hash, chunks, gaps, moment, name
+from dolt_watch.engines.sql_text import MERGING, SYSTEM, checked_hash, checked_identifier, chunks, gaps, sql_timestamp
 from dolt_watch.errors import (
     DatabaseError,
     NoSuchDatabase,
@@ -28,7 +28,7 @@ from dolt_watch.errors import (
     SchemaChanged,
     UnknownCommit,
 )
-from dolt_watch.timestamps import dated
+from dolt_watch.timestamps import clamp_commit_date
 
 if TYPE_CHECKING:
     import sqlite3
@@ -51,7 +51,7 @@ class DoltLiteTransaction:
     def __enter__(self) -> Self:
         if self._engine.in_transaction:
             raise RuntimeError("a transaction is open on this connection: transactions do not nest")
-        self._engine.raw("BEGIN IMMEDIATE")
+        self._engine.execute_sqlite("BEGIN IMMEDIATE")
         self._over = False
         return self
 
@@ -74,10 +74,10 @@ class DoltLiteTransaction:
     def dolt_commit(self, tables: Sequence[str], message: str, author: str) -> str:
         """dolt_commit is final there and then; the COMMIT after it only ends SQLite's own transaction."""
         for table in tables:
-            self._send("SELECT dolt_add(?)", (name(table),))
+            self._send("SELECT dolt_add(?)", (checked_identifier(table),))
         self._check()
         try:
-            rows, _ = self._engine.raw("SELECT dolt_commit('-m', ?, '--author', ?)", (message, author))
+            rows, _ = self._engine.execute_sqlite("SELECT dolt_commit('-m', ?, '--author', ?)", (message, author))
         except NothingToCommit:
             self.commit()  # as Dolt does: the SQL part stands
             raise
@@ -94,7 +94,7 @@ class DoltLiteTransaction:
     def _send(self, sql: str, params: Sequence[Param] = ()) -> tuple[list[Row], int]:
         self._check()
         try:
-            return self._engine.raw(sql, params)
+            return self._engine.execute_sqlite(sql, params)
         except BaseException:
             self._abandon()
             raise
@@ -107,7 +107,7 @@ class DoltLiteTransaction:
         self._over = True
         if self._engine.in_transaction:
             with suppress(Exception):
-                self._engine.raw("ROLLBACK")
+                self._engine.execute_sqlite("ROLLBACK")
 
 
 class DoltLiteEngine:
@@ -118,7 +118,7 @@ class DoltLiteEngine:
 
     def __init__(self, path: str, *, create: bool = False) -> None:
         """``create``: make the file where there is none. Raises NoSuchDatabase, DatabaseError."""
-        self._sqlite3 = load()
+        self._sqlite3 = load_sqlite3()
         self.path = path
         self._lead: IO[str] | None = None
         if not create and not Path(path).is_file():
@@ -138,19 +138,23 @@ class DoltLiteEngine:
             raise
 
     def _prepare(self) -> None:
-        self.raw("PRAGMA foreign_keys = ON")  # off by default: events must not outlive their bead, as on Dolt
-        self.raw("PRAGMA case_sensitive_like = ON")  # beads' tables are utf8mb4_0900_bin: LIKE tells case there
+        self.execute_sqlite(
+            "PRAGMA foreign_keys = ON"
+        )  # off by default: events must not outlive their bead, as on Dolt
+        self.execute_sqlite(
+            "PRAGMA case_sensitive_like = ON"
+        )  # beads' tables are utf8mb4_0900_bin: LIKE tells case there
         # SQLite's own default. DoltLite's is 64 MiB a connection, and history fills it: about 20 KB a commit that is made.
-        self.raw("PRAGMA cache_size = -2000")
+        self.execute_sqlite("PRAGMA cache_size = -2000")
         self._connection.create_function("regexp", 2, _regexp, deterministic=True)
         # Reads the file: a damaged one is told here, and stock SQLite's, on which dolt_hashof() would crash the process.
-        self.raw("SELECT 1 FROM dolt_log LIMIT 1")
+        self.execute_sqlite("SELECT 1 FROM dolt_log LIMIT 1")
 
     @property
     def in_transaction(self) -> bool:
         return self._connection.in_transaction
 
-    def raw(self, sql: str, params: Sequence[Param] = ()) -> tuple[list[Row], int]:
+    def execute_sqlite(self, sql: str, params: Sequence[Param] = ()) -> tuple[list[Row], int]:
         """SQL in SQLite's own dialect: rows, and rows matched. Raises the classes of ``errors``."""
         try:
             cursor = self._connection.execute(sql, [_text(value) for value in params])
@@ -171,27 +175,29 @@ class DoltLiteEngine:
             return with_missing(self._rows, self.columns, sql, params, error)
 
     def _rows(self, sql: str, params: Sequence[Param]) -> list[Row]:
-        return self.raw(_single(sql), params)[0]
+        return self.execute_sqlite(_single(sql), params)[0]
 
     def transaction(self) -> DoltLiteTransaction:
         return DoltLiteTransaction(self)
 
-    def run(self, sql: str) -> None:
+    def execute_ddl(self, sql: str) -> None:
         for statement in transpile(sql):
-            self.raw(statement)
+            self.execute_sqlite(statement)
 
     def commits(self, since: str | None, until: str, limit: int | None = None) -> Iterator[Commit]:
         """Cost: dolt_log walks history from ``until`` (3 ms at 2,000 commits), then one indexed look a commit for its parents."""
         span = self._hash(until) if since is None else f"{self._hash(since)}..{self._hash(until)}"
         most = "" if limit is None else f" LIMIT {int(limit)}"
-        return self._with_parents(self.raw(f"SELECT commit_hash, date, committer FROM dolt_log(?){most}", (span,))[0])
+        return self._with_parents(
+            self.execute_sqlite(f"SELECT commit_hash, date, committer FROM dolt_log(?){most}", (span,))[0]
+        )
 
     def commit_of(self, hash: str) -> Commit | None:
         """Also a commit that HEAD does not reach but the file still holds: ask ``is_ancestor`` for that."""
         if not HASH.fullmatch(hash):
             return None
         try:
-            rows, _ = self.raw("SELECT commit_hash, date, committer FROM dolt_log(?) LIMIT 1", (hash,))
+            rows, _ = self.execute_sqlite("SELECT commit_hash, date, committer FROM dolt_log(?) LIMIT 1", (hash,))
         except UnknownCommit:
             return None
         return next(self._with_parents(rows), None)
@@ -200,7 +206,7 @@ class DoltLiteEngine:
         for chunk in chunks(rows, 500):
             marks = ", ".join("?" * len(chunk))
             parents: dict[str, list[str]] = {}
-            for commit, parent in self.raw(
+            for commit, parent in self.execute_sqlite(
                 "SELECT commit_hash, parent_hash FROM dolt_commit_ancestors "
                 f"WHERE commit_hash IN ({marks}) ORDER BY parent_index",
                 [row[0] for row in chunk],
@@ -208,7 +214,7 @@ class DoltLiteEngine:
                 if parent:
                     parents.setdefault(commit, []).append(parent)
             for commit, date, author in chunk:
-                moment_ = dated(datetime.fromisoformat(date).replace(tzinfo=UTC))
+                moment_ = clamp_commit_date(datetime.fromisoformat(date).replace(tzinfo=UTC))
                 yield Commit(commit, tuple(parents.get(commit, ())), moment_, author)
 
     def is_ancestor(self, ancestor: str, head: str) -> bool:
@@ -218,7 +224,7 @@ class DoltLiteEngine:
         if ancestor == head:
             return self.commit_of(head) is not None
         try:
-            return bool(self.raw("SELECT dolt_merge_base(?, ?) = ?", (head, ancestor, ancestor))[0][0][0])
+            return bool(self.execute_sqlite("SELECT dolt_merge_base(?, ?) = ?", (head, ancestor, ancestor))[0][0][0])
         except UnknownCommit:
             return False
 
@@ -226,7 +232,7 @@ class DoltLiteEngine:
         return self.changed(since, until).data
 
     def changed(self, since: str, until: str) -> Changed:
-        rows, _ = self.raw(
+        rows, _ = self.execute_sqlite(
             "SELECT from_table_name, to_table_name, data_change, schema_change FROM dolt_diff_summary(?, ?)",
             (self._hash(since), self._hash_or_working(until)),
         )
@@ -253,13 +259,13 @@ class DoltLiteEngine:
 
     def _schemas(self, since: str, until: str) -> frozenset[str]:
         """Names of the tables whose schema differs, before and after."""
-        rows, _ = self.raw(
+        rows, _ = self.execute_sqlite(
             "SELECT from_table_name, to_table_name FROM dolt_schema_diff(?, ?)",
             (self._hash(since), self._hash_or_working(until)),
         )
         return frozenset(table for row in rows for table in row if table)
 
-    def touched(self, tables: Sequence[str], edges: Sequence[Edge]) -> Sequence[Edge]:
+    def filter_changed_edges(self, tables: Sequence[str], edges: Sequence[Edge]) -> Sequence[Edge]:
         """All of them: to ask dolt_diff which tables a commit touched costs as much as the diff of one (0.2 ms)."""
         return edges
 
@@ -268,15 +274,15 @@ class DoltLiteEngine:
     ) -> Iterator[tuple[Edge, Row]]:
         """One query an edge: dolt_diff_<table> with IN scans all history here."""
         select = ", ".join(columns.values()) or "1"
-        source = f"dolt_diff_{name(table)}(?, ?)"
+        source = f"dolt_diff_{checked_identifier(table)}(?, ?)"
         for edge in edges:
             span = (self._hash(edge.parent), self._hash_or_working(edge.commit))
             try:
-                rows = self.raw(f"SELECT {select} FROM {source}", span)[0]
+                rows = self.execute_sqlite(f"SELECT {select} FROM {source}", span)[0]
             except SchemaChanged:
                 if at is None:
                     raise
-                rows = self.raw(f"SELECT {select} FROM {self._filled(table, source, select)}", span)[0]
+                rows = self.execute_sqlite(f"SELECT {select} FROM {self._filled(table, source, select)}", span)[0]
             except NoSuchTable:
                 if at is None:
                     raise
@@ -297,16 +303,16 @@ class DoltLiteEngine:
         dirty = {text for (text,) in ask("SELECT table_name FROM dolt_status", ())}
         if not dirty:
             return frozenset()
-        names = self._schemas(str(self.raw("SELECT dolt_hashof('HEAD')")[0][0][0]), WORKING)
+        names = self._schemas(str(self.execute_sqlite("SELECT dolt_hashof('HEAD')")[0][0][0]), WORKING)
         return frozenset(dirty & (names | {*marks, *SYSTEM}))
 
     def columns(self, table: str, commit: str | None = None) -> dict[str, str]:
         """At a commit: from its CREATE statement where that differs from the working one."""
         if commit is not None:
-            rows, _ = self.raw(
+            rows, _ = self.execute_sqlite(
                 "SELECT from_table_name, from_create_statement FROM dolt_schema_diff(?, 'WORKING') "
                 "WHERE ? IN (from_table_name, to_table_name) ORDER BY from_table_name = ? DESC",
-                (self._hash(commit), name(table), table),
+                (self._hash(commit), checked_identifier(table), table),
             )
             if rows and rows[0][0] != table:
                 return {}
@@ -317,19 +323,19 @@ class DoltLiteEngine:
         return self._columns(self._connection, table)
 
     def _columns(self, connection: sqlite3.Connection, table: str) -> dict[str, str]:
-        rows = connection.execute(f"PRAGMA table_info({name(table)})").fetchall()
+        rows = connection.execute(f"PRAGMA table_info({checked_identifier(table)})").fetchall()
         return {row[1]: str(row[2]).lower() for row in rows}
 
     def dirty(self) -> frozenset[str]:
-        return frozenset(row[0] for row in self.raw("SELECT table_name FROM dolt_status")[0])
+        return frozenset(row[0] for row in self.execute_sqlite("SELECT table_name FROM dolt_status")[0])
 
-    def merging(self) -> bool:
-        return bool(self.raw(MERGING)[0][0][0])
+    def has_unfinished_merge(self) -> bool:
+        return bool(self.execute_sqlite(MERGING)[0][0][0])
 
     def branch(self) -> str:
-        return str(self.raw("SELECT active_branch()")[0][0][0])
+        return str(self.execute_sqlite("SELECT active_branch()")[0][0][0])
 
-    def lead(self) -> bool:
+    def try_acquire_leadership(self) -> bool:
         """By a file beside the database, locked as long as this process lives."""
         if self._lead is None:
             import fcntl
@@ -361,7 +367,7 @@ class DoltLiteEngine:
             return None
         return None
 
-    def twin(self) -> None:
+    def open_sibling(self) -> None:
         """The work is done in this process."""
         return
 
@@ -384,7 +390,7 @@ def _single(sql: str) -> str:
 
 def _text(value: Param) -> str | int | bytes | None:
     """A time as text, as SQLite has no other: without a fraction where there is none, so that it compares with CURRENT_TIMESTAMP's."""
-    return str(moment(value)) if isinstance(value, datetime) else value
+    return str(sql_timestamp(value)) if isinstance(value, datetime) else value
 
 
 def _regexp(pattern: str | None, text: object) -> bool | None:

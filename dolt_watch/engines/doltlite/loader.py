@@ -17,7 +17,7 @@ MARKER = "_DOLTLITE_BOOTSTRAPPED"
 INSTALL = "pip install 'dolt-watch[doltlite]'"
 
 
-def load() -> ModuleType:
+def load_sqlite3() -> ModuleType:
     """The module ``sqlite3``, speaking to DoltLite. Raises DatabaseError."""
     if "sqlite3" not in sys.modules and "_sqlite3" not in sys.modules:
         os.environ.pop(MARKER, None)  # a parent's mark: it says nothing of this process

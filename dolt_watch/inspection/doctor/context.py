@@ -16,7 +16,7 @@ from dolt_watch.errors import DoltWatchError
 from dolt_watch.inspection.doctor.findings import Finding, failed
 
 
-class Case:
+class DoctorContext:
     """What the checks look at; each thing is read once, when it is first asked for."""
 
     def __init__(
@@ -37,13 +37,13 @@ class Case:
 
     @cached_property
     def look(self) -> PollResult:
-        return Poller(self.engine).look()
+        return Poller(self.engine).poll()
 
 
-Check = Callable[[Case], Iterator[Finding]]
+Check = Callable[[DoctorContext], Iterator[Finding]]
 
 
-def attempt(checks: Mapping[str, Check], case: Case) -> Iterator[Finding]:
+def run_checks(checks: Mapping[str, Check], case: DoctorContext) -> Iterator[Finding]:
     """What each of them finds; an error is a finding too, and ends that check only."""
     for name, check in checks.items():
         try:

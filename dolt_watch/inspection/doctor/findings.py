@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from dolt_watch.errors import DoltWatchError
-from dolt_watch.sanitize import outside
+from dolt_watch.sanitize import sanitize
 
 LONGEST = 5
 """So many beads are named; the rest is counted."""
@@ -36,15 +36,15 @@ class Finding(NamedTuple):
 
 
 def ok(check: str, says: str) -> Finding:
-    return Finding(check, Level.OK, outside(says))
+    return Finding(check, Level.OK, sanitize(says))
 
 
 def warning(check: str, says: str, fix: str) -> Finding:
-    return Finding(check, Level.WARNING, outside(says), outside(fix, 1000))
+    return Finding(check, Level.WARNING, sanitize(says), sanitize(fix, 1000))
 
 
 def failure(check: str, says: str, fix: str, exit_code: int = 1) -> Finding:
-    return Finding(check, Level.FAILURE, outside(says), outside(fix, 1000), exit_code)
+    return Finding(check, Level.FAILURE, sanitize(says), sanitize(fix, 1000), exit_code)
 
 
 def failed(check: str, error: DoltWatchError) -> Finding:
@@ -53,12 +53,12 @@ def failed(check: str, error: DoltWatchError) -> Finding:
     return failure(check, error.message + where, error.fix or "run the command with --debug", error.exit_code)
 
 
-def named(beads: Sequence[str]) -> str:
+def join_names(beads: Sequence[str]) -> str:
     """The first few by name: 'bd-1, bd-2 and 7 more'."""
     more = len(beads) - LONGEST
     return ", ".join(beads[:LONGEST]) + (f" and {more} more" if more > 0 else "")
 
 
-def numbers(version: str) -> tuple[int, ...]:
+def version_tuple(version: str) -> tuple[int, ...]:
     """The first three of a version, for comparing."""
     return tuple(map(int, re.findall(r"\d+", version)[:3]))

@@ -11,17 +11,17 @@ from dolt_watch.beads.migration import NOT_COMMITTED, uncommitted_migration
 from dolt_watch.checkpoint.poll import TableState
 from dolt_watch.config import hash_of_text
 from dolt_watch.core.model import entry_payloads
-from dolt_watch.inspection.doctor.context import Case
-from dolt_watch.inspection.doctor.findings import Finding, failure, named, numbers, ok, warning
-from dolt_watch.ledger.reader import entries
-from dolt_watch.timestamps import ago, iso
+from dolt_watch.inspection.doctor.context import DoctorContext
+from dolt_watch.inspection.doctor.findings import Finding, failure, join_names, ok, version_tuple, warning
+from dolt_watch.ledger.reader import read_entries
+from dolt_watch.timestamps import format_span, iso
 
 LATELY = timedelta(days=7)
 FORGOTTEN = timedelta(minutes=10)
 """Rows that stood uncommitted so long, though they should have been adopted, were not seen by any tick."""
 
 
-def cursor(case: Case) -> Iterator[Finding]:
+def cursor(case: DoctorContext) -> Iterator[Finding]:
     look = case.look
     if not look.commit:
         yield ok("cursor", "nothing folded yet: the first tick takes the beads as they are")
@@ -35,8 +35,8 @@ def cursor(case: Case) -> Iterator[Finding]:
         yield ok("cursor", f"at {look.commit[:8]}" + (f", HEAD has moved on to {look.head[:8]}" if behind else ""))
 
 
-def merge(case: Case) -> Iterator[Finding]:
-    if case.engine.merging():
+def merge(case: DoctorContext) -> Iterator[Finding]:
+    if case.engine.has_unfinished_merge():
         yield failure(
             "merge", "a merge, conflicts or constraint violations stand unfinished: nothing is decided meanwhile",
             "finish it (CALL DOLT_CONFLICTS_RESOLVE, CALL DOLT_COMMIT), or take it back: CALL DOLT_MERGE('--abort')",
@@ -45,12 +45,13 @@ def merge(case: Case) -> Iterator[Finding]:
         yield ok("merge", "none in progress")
 
 
-def uncommitted(case: Case) -> Iterator[Finding]:
+def uncommitted(case: DoctorContext) -> Iterator[Finding]:
     look, settings = case.look, case.settings
     dirty = case.engine.dirty()
     since = {table: _since(look.seen.get(table), hash) for table, hash in look.hashes.items() if table in dirty}
     told = ", ".join(
-        f"{table} for {ago(look.now - at)}" if at else f"{table} since just now" for table, at in sorted(since.items())
+        f"{table} for {format_span(look.now - at)}" if at else f"{table} since just now"
+        for table, at in sorted(since.items())
     )
     old = [at for at in since.values() if at is not None and look.now - at > max(FORGOTTEN, settings.settle)]
     ours = sorted(dirty & {"watch_decision", "watch_settings", "watch_migration"})
@@ -78,7 +79,7 @@ def _since(seen: TableState | None, hash: str) -> datetime | None:
     return seen.since if seen is not None and seen.dirty and seen.hash == hash else None
 
 
-def depth(case: Case) -> Iterator[Finding]:
+def depth(case: DoctorContext) -> Iterator[Finding]:
     """Check that history is whole. A shallow clone (DOLT_CLONE --depth) has its newest commits only."""
     from dolt_watch.inspection.event_stream import first_commit
     from dolt_watch.inspection.why.bead_timeline import is_cut
@@ -95,7 +96,7 @@ def depth(case: Case) -> Iterator[Finding]:
         yield ok("history", f"whole, since {iso(first.date)}")
 
 
-def recorded(case: Case) -> Iterator[Finding]:
+def recorded(case: DoctorContext) -> Iterator[Finding]:
     """Else nobody could decide again what was decided under them."""
     texts: dict[str, str] = dict(case.engine.query("SELECT hash, text FROM watch_settings"))
     wrong = sorted(hash for hash, text in texts.items() if hash_of_text(text) != hash)
@@ -113,26 +114,28 @@ def recorded(case: Case) -> Iterator[Finding]:
         yield ok("recorded", f"{case.policy.settings_hash} is new: it goes into history with the next decision")
 
 
-def program(case: Case) -> Iterator[Finding]:
-    wrote = next((entry_payloads.Origin.decode(entry.detail).program for entry in entries(case.engine, limit=1)), "")
-    if numbers(wrote) > numbers(__version__):
+def program(case: DoctorContext) -> Iterator[Finding]:
+    wrote = next(
+        (entry_payloads.Origin.decode(entry.detail).program for entry in read_entries(case.engine, limit=1)), ""
+    )
+    if version_tuple(wrote) > version_tuple(__version__):
         fix = f"upgrade this one to {wrote} or later: python -m pip install --upgrade dolt-watch"
         yield warning("program", f"this is {__version__}, the last decision was written by {wrote}", fix)
     else:
         yield ok("program", f"{__version__}; the last decision was written by {wrote or 'nobody yet'}")
 
 
-def hosts(case: Case) -> Iterator[Finding]:
+def hosts(case: DoctorContext) -> Iterator[Finding]:
     """A host that decides again after another did: workers on one server, or watchers on clones that sync. Only who runs them can tell.
 
     CronJobs have a new host name at each run: such a name does not come back.
     """
-    lately = entries(case.engine, since=case.look.now - LATELY)
+    lately = read_entries(case.engine, since=case.look.now - LATELY)
     turns = [host for host, _ in groupby(entry_payloads.Origin.decode(entry.detail).host for entry in reversed(lately))]
     back = sorted({host for host in turns if turns.count(host) > 1})
     if back:
         fix = "well, if they are workers on this one server; of clones that sync by push and pull only one may be watched: "
         fix += 'dolt_watch pause --all --reason "watched elsewhere" on the others'
-        yield warning("hosts", f"several hosts decide by turns: {named(sorted(set(turns)))}", fix)
+        yield warning("hosts", f"several hosts decide by turns: {join_names(sorted(set(turns)))}", fix)
     else:
         yield ok("hosts", "no two by turns in the last week")

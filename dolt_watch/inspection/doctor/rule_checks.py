@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 from dolt_watch.core.model.rule import Rule
 from dolt_watch.errors import RuleError
-from dolt_watch.inspection.doctor.context import Case
+from dolt_watch.inspection.doctor.context import DoctorContext
 from dolt_watch.inspection.doctor.findings import Finding, failed, ok, warning
 
 
-def rules(case: Case) -> Iterator[Finding]:
+def rules(case: DoctorContext) -> Iterator[Finding]:
     from dolt_watch.core.rules.compiled_rule import compile_for
 
     columns = case.engine.columns("issues")
@@ -35,7 +35,7 @@ def rules(case: Case) -> Iterator[Finding]:
             )  # fmt: skip
 
 
-def _leading(case: Case) -> set[str] | None:
+def _leading(case: DoctorContext) -> set[str] | None:
     """Columns that an index of ``issues`` begins with; None where the engine cannot say."""
     if case.engine.name != "dolt":
         return None
@@ -47,10 +47,10 @@ def searchable(rule: Rule, columns: dict[str, str]) -> set[str]:
     """Columns that a part of ``when``, joined by AND, compares with a constant in a way that an index serves."""
     from sqlglot import exp
 
-    from dolt_watch.core.rules.parser import Source
+    from dolt_watch.core.rules.parser import Expression
     from dolt_watch.core.rules.running_condition import columns_of, conjuncts
 
     served = (exp.EQ, exp.NullSafeEQ, exp.In, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.Between, exp.Is)
-    parts = conjuncts(Source(f"rules.{rule.name}.when", rule.when, columns).condition())
+    parts = conjuncts(Expression(f"rules.{rule.name}.when", rule.when, columns).parse_condition())
     alone = [part for part in parts if isinstance(part, served) and isinstance(part.this, exp.Column)]
     return {part.this.name.lower() for part in alone if len(columns_of(part)) == 1}

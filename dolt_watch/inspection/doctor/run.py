@@ -12,7 +12,7 @@ from dolt_watch.inspection.doctor import (
     server_checks,
     workload_checks,
 )
-from dolt_watch.inspection.doctor.context import Case, Check, attempt
+from dolt_watch.inspection.doctor.context import Check, DoctorContext, run_checks
 from dolt_watch.inspection.doctor.findings import Finding
 
 SERVER: dict[str, Check] = {
@@ -32,16 +32,16 @@ OURS: dict[str, Check] = {
 }  # fmt: skip
 
 
-def run_all(case: Case) -> Iterator[Finding]:
+def run_all(case: DoctorContext) -> Iterator[Finding]:
     """Where the database is not usable, what can be said without it."""
-    yield from attempt(SERVER, case)
+    yield from run_checks(SERVER, case)
     usable = True
     for name, check in DATABASE.items():
         if usable:
-            for finding in attempt({name: check}, case):
+            for finding in run_checks({name: check}, case):
                 usable = usable and finding.exit_code < 2
                 yield finding
     if case.engine.columns("issues"):
-        yield from attempt(BEADS, case)
+        yield from run_checks(BEADS, case)
     if usable:
-        yield from attempt(OURS, case)
+        yield from run_checks(OURS, case)

@@ -8,16 +8,16 @@ from typing import Any
 import orjson
 
 from dolt_watch.checkpoint.poll import Poller, PollResult
-from dolt_watch.checkpoint.state_store import StateStore, record
+from dolt_watch.checkpoint.state_store import StateStore, encode_bead
 from dolt_watch.core.model import Bead, State
-from dolt_watch.inspection.doctor.context import Case
+from dolt_watch.inspection.doctor.context import DoctorContext
 from dolt_watch.inspection.doctor.findings import Finding, failure, ok, warning
 from dolt_watch.replay.replayer import HistoryReplayer
 
 ANEW = "UPDATE watch_cursor SET rules = '' WHERE id = 1;   (the next tick then makes the state anew, and says so in history)"
 
 
-def saved(case: Case) -> Iterator[Finding]:
+def saved(case: DoctorContext) -> Iterator[Finding]:
     """Costs one pass over the commits since the state was made."""
     look, state = _consistent_read(case)
     engine = case.engine
@@ -31,7 +31,7 @@ def saved(case: Case) -> Iterator[Finding]:
     if not (engine.is_ancestor(look.commit, look.head) and engine.is_ancestor(state.made, look.commit)):
         yield ok("saved", "not compared: history does not hold where it was made (any more)")
         return
-    folded, _, commits = HistoryReplayer(engine, case.policy, look.commit).folded(state.made)
+    folded, _, commits = HistoryReplayer(engine, case.policy, look.commit).replay_from(state.made)
     differences = list(_differences(state, folded))
     if differences:
         more = f" and {len(differences) - 3} more" if len(differences) > 3 else ""
@@ -40,12 +40,12 @@ def saved(case: Case) -> Iterator[Finding]:
         yield ok("saved", f"the same as history folded anew ({len(state.beads)} beads, {commits} commits)")
 
 
-def _consistent_read(case: Case) -> tuple[PollResult, State]:
+def _consistent_read(case: DoctorContext) -> tuple[PollResult, State]:
     """Cursor and beads that belong together: a tick may save between the two reads."""
-    look = Poller(case.engine).look()
+    look = Poller(case.engine).poll()
     while True:
-        state = StateStore(case.engine).state(look)
-        again = Poller(case.engine).look()
+        state = StateStore(case.engine).load(look)
+        again = Poller(case.engine).poll()
         if again.saved == look.saved:
             return look, state
         look = again
@@ -73,7 +73,7 @@ def _since(state: State) -> dict[str, str]:
 
 
 def _cells(bead: Bead | None) -> Mapping[str, Any]:
-    cells: dict[str, Any] = _plain(record(bead)) if bead is not None else {}
+    cells: dict[str, Any] = _plain(encode_bead(bead)) if bead is not None else {}
     return cells
 
 

@@ -6,20 +6,20 @@ from collections.abc import Iterator
 
 from dolt_watch.beads.schema import SUPPORTED, tracker_schema
 from dolt_watch.errors import DatabaseError, NotMigrated
-from dolt_watch.inspection.doctor.context import Case
+from dolt_watch.inspection.doctor.context import DoctorContext
 from dolt_watch.inspection.doctor.findings import Finding, failure, ok, warning
-from dolt_watch.ledger.schema import LATEST, LOCAL, check_database, check_project
+from dolt_watch.ledger.schema import LATEST_VERSION, LOCAL, check_database, check_project
 
 INIT = "dolt_watch init   (as a user who may create tables)"
 
 
-def schema(case: Case) -> Iterator[Finding]:
+def schema(case: DoctorContext) -> Iterator[Finding]:
     check_project(case.engine, None)
     check_database(case.engine, None)
-    yield ok("schema", f"version {LATEST}, which is this program's")
+    yield ok("schema", f"version {LATEST_VERSION}, which is this program's")
 
 
-def tracker(case: Case) -> Iterator[Finding]:
+def tracker(case: DoctorContext) -> Iterator[Finding]:
     """The generation of bd's tables is told by their shape; the number of their schema is only for people."""
     shape = tracker_schema(case.engine)
     shape.require()
@@ -38,7 +38,7 @@ def tracker(case: Case) -> Iterator[Finding]:
         )
 
 
-def events(case: Case) -> Iterator[Finding]:
+def events(case: DoctorContext) -> Iterator[Finding]:
     """Since bd 1.3 no commit holds bd's events, those that dolt_watch writes for bd's users included."""
     if tracker_schema(case.engine).events_in_history:
         yield ok("events", "in history: each is a sign of life, and names who it was")
@@ -48,13 +48,13 @@ def events(case: Case) -> Iterator[Finding]:
         )
 
 
-def project(case: Case) -> Iterator[Finding]:
+def project(case: DoctorContext) -> Iterator[Finding]:
     check_database(case.engine, case.settings.project_id)
     known = case.settings.project_id
     yield ok("project", known or "not checked: the database is named outright, and not by .beads/metadata.json")
 
 
-def local(case: Case) -> Iterator[Finding]:
+def local(case: DoctorContext) -> Iterator[Finding]:
     """The cursor and the saved state are of this server only. In history they would be pushed, merged, and be everybody's conflict."""
     engine = case.engine
     missing = [table for table in LOCAL if not engine.columns(table)]
@@ -77,5 +77,5 @@ def local(case: Case) -> Iterator[Finding]:
     )  # fmt: skip
 
 
-def _tracked(case: Case, table: str) -> bool:
+def _tracked(case: DoctorContext, table: str) -> bool:
     return bool(case.engine.columns(table, case.look.head))

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from dolt_watch.config import Settings
-from dolt_watch.core.decisions.circuit_breaker import hold
+from dolt_watch.core.decisions.circuit_breaker import outage_hold
 from dolt_watch.core.decisions.dispatch_policy import orphaned_pauses
-from dolt_watch.core.decisions.policy import standing
+from dolt_watch.core.decisions.policy import active_pauses
 from dolt_watch.core.model import Bead, Capacity, Phase
 from dolt_watch.errors import DoltWatchError
-from dolt_watch.inspection.doctor.context import Case
-from dolt_watch.inspection.doctor.findings import LONGEST, Finding, failed, failure, named, ok, warning
+from dolt_watch.inspection.doctor.context import DoctorContext
+from dolt_watch.inspection.doctor.findings import LONGEST, Finding, failed, failure, join_names, ok, warning
 from dolt_watch.inspection.worker_liveness import liveness
 from dolt_watch.targets.protocol import Target
-from dolt_watch.timestamps import ago
+from dolt_watch.timestamps import format_span
 
 _WAITS_FOR_A_PERSON = {
     Phase.UNKNOWN: "look whether an agent has it: dolt_watch retry {ids} --not-running   (or dolt_watch release {ids})",
@@ -81,7 +81,7 @@ def _hears(name: str, targets: Callable[[str], Target]) -> Finding:
     return ok("target", f"{name} can be told of decisions that go wrong")
 
 
-def worker(case: Case) -> Iterator[Finding]:
+def worker(case: DoctorContext) -> Iterator[Finding]:
     """Is one alive? Where work has been due for longer than twice its period, that is a failure."""
     found = case.survey
     names = {rule.target for rule in case.settings.rules}
@@ -98,11 +98,11 @@ def worker(case: Case) -> Iterator[Finding]:
     else:
         yield ok("worker", here.words)
     if here.overdue:
-        says = f"silent for longer than stale_after and one reaper's period: {named(here.overdue)}"
+        says = f"silent for longer than stale_after and one reaper's period: {join_names(here.overdue)}"
         yield warning("worker", says, "dolt_watch reap --dry-run   (says what spares each of them)")
 
 
-def _asked(case: Case, name: str) -> Capacity | None:
+def _asked(case: DoctorContext, name: str) -> Capacity | None:
     """None where it cannot be asked: another check tells of that."""
     try:
         return case.capacity(name)
@@ -110,17 +110,17 @@ def _asked(case: Case, name: str) -> Capacity | None:
         return None
 
 
-def beads(case: Case) -> Iterator[Finding]:
+def beads(case: DoctorContext) -> Iterator[Finding]:
     found = case.survey
     troubled = False
     for phase, fix in _WAITS_FOR_A_PERSON.items():
         here = sorted((bead for bead in found.state.beads.values() if bead.phase is phase), key=_since)
         if here:
             troubled = True
-            oldest = ago(found.now - here[0].since)
+            oldest = format_span(found.now - here[0].since)
             yield warning(
                 "beads",
-                f"{phase.value}: {named([bead.id for bead in here])}, for {oldest}: {here[0].reason}",
+                f"{phase.value}: {join_names([bead.id for bead in here])}, for {oldest}: {here[0].reason}",
                 fix.replace("{ids}", " ".join(bead.id for bead in here[:LONGEST])),
             )
     if not troubled:
@@ -132,10 +132,12 @@ def _since(bead: Bead) -> tuple[object, str]:
     return bead.since, bead.id
 
 
-def switches(case: Case) -> Iterator[Finding]:
+def switches(case: DoctorContext) -> Iterator[Finding]:
     found = case.survey
     stopped = [
-        rule.name for rule in case.settings.rules if found.state.stopped.get(rule.name) == case.policy.settings_hash
+        rule.name
+        for rule in case.settings.rules
+        if found.state.halted_rules.get(rule.name) == case.policy.settings_hash
     ]
     for rule in stopped:
         yield failure(
@@ -144,12 +146,12 @@ def switches(case: Case) -> Iterator[Finding]:
             f"mend it, then dolt_watch resume --rule {rule}",
         )
     for name in sorted({rule.target for rule in case.settings.rules} & found.state.outages.keys()):
-        says = hold(name, found.state.outages[name], found.now).why
+        says = outage_hold(name, found.state.outages[name], found.now).why
         yield warning(
             "switches", says, f"start it; it is tried by itself, and `dolt_watch config` shows [targets.{name}]"
         )
     idle = orphaned_pauses(found.state, case.policy, found.now)
-    pauses = standing(found.state, found.now)
+    pauses = active_pauses(found.state, found.now)
     for pause in pauses:
         if pause in idle:
             says = (
@@ -160,7 +162,7 @@ def switches(case: Case) -> Iterator[Finding]:
             continue
         what = pause.rule or "all rules"
         more = "" if pause.until is None else f", until {pause.until.isoformat()}"
-        says = f"{what} paused for {ago(found.now - pause.at)} by {pause.by}{more}: {pause.reason}"
+        says = f"{what} paused for {format_span(found.now - pause.at)} by {pause.by}{more}: {pause.reason}"
         yield warning("switches", says, "dolt_watch resume" + (f" --rule {pause.rule}" if pause.rule else ""))
     if not stopped and not pauses:
         yield ok("switches", "no rule is paused or stopped")

@@ -13,11 +13,11 @@ import jinja2
 import orjson
 
 from dolt_watch import __version__
-from dolt_watch.core.model import Entry
+from dolt_watch.core.model import LedgerEntry
 from dolt_watch.inspection.report import charts, view_model
 from dolt_watch.inspection.report.view_model import Lane, Report
 from dolt_watch.inspection.status import BeadStatus
-from dolt_watch.timestamps import ago, iso
+from dolt_watch.timestamps import format_span, iso
 
 LANES = 30
 """Lanes shown at first, and with each 'show more'."""
@@ -31,14 +31,14 @@ def render(kind: str, given: Any, refresh: int = 0) -> str:
     )  # fmt: skip
 
 
-def _report(report: Report) -> dict[str, Any]:
+def _report_context(report: Report) -> dict[str, Any]:
     until = report.now.now
     waiting = [(depth.at, depth.waiting) for depth in report.depths]
     flying = [(depth.at, depth.under_way) for depth in report.depths]
     scale = charts.scale(report.since, until, [value for _, value in (*waiting, *flying, *report.slots)])
     return {
         "report": report, "now": report.now, "span": until - report.since,
-        "numbers": view_model.headline(report), "waited": view_model.waited(report), "ran": view_model.ran(report), "failures": view_model.failures(report),
+        "numbers": view_model.headline(report), "waited": view_model.wait_durations(report), "ran": view_model.run_durations(report), "failures": view_model.failures(report),
         "ticks": charts.ticks(report.since, until), "top": scale.top, "height": charts.HEIGHT, "width": charts.WIDTH,
         "chart": {"waiting": charts.area(waiting, scale), "flying": charts.line(flying, scale), "slots": charts.line(report.slots, scale)},
         "peak": max((depth.waiting for depth in report.depths), default=0),
@@ -53,12 +53,12 @@ def _report(report: Report) -> dict[str, Any]:
 
 
 def _what_if_context(compared: Any) -> dict[str, Any]:
-    from dolt_watch.inspection.report.what_if import given  # late: a live page does without the simulation
+    from dolt_watch.inspection.report.what_if import page_context  # late: a live page does without the simulation
 
-    return given(compared)
+    return page_context(compared)
 
 
-KINDS: dict[str, Callable[[Any], dict[str, Any]]] = {"report": _report, "whatif": _what_if_context}
+KINDS: dict[str, Callable[[Any], dict[str, Any]]] = {"report": _report_context, "whatif": _what_if_context}
 """Kind of page → what its template, ``templates/<kind>.html``, is given; ``payload`` is what the script draws from."""
 
 
@@ -68,7 +68,7 @@ def _environment() -> jinja2.Environment:
         loader=jinja2.PackageLoader("dolt_watch.inspection.report"), autoescape=True, undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters.update(ago=ago, iso=iso)
+    environment.filters.update(ago=format_span, iso=iso)
     return environment
 
 
@@ -114,7 +114,7 @@ def _standing(bead: BeadStatus, report: Report) -> list[Any]:
     ]
 
 
-def _entry(entry: Entry, report: Report) -> list[Any]:
+def _entry(entry: LedgerEntry, report: Report) -> list[Any]:
     commit = report.commits.get((entry.bead, entry.version), "")
     what = " ".join(part for part in (entry.job and f"job {entry.job}", entry.reason) if part)
     return [

@@ -13,9 +13,9 @@ from dolt_watch.core.model import (
     GLOBAL,
     Bead,
     CommitChanges,
-    Entry,
     EntryKind,
     Event,
+    LedgerEntry,
     Phase,
     entry_payloads,
 )
@@ -44,7 +44,7 @@ class PhaseInterval(NamedTuple):
     job: str = ""
 
 
-class Depth(NamedTuple):
+class QueueDepth(NamedTuple):
     """How many beads stood where after a commit."""
 
     at: datetime
@@ -53,14 +53,14 @@ class Depth(NamedTuple):
     held: int
 
 
-class History:
+class LaneBuilder:
     """Lanes, depth and the commit of each entry, as far as it was shown commits."""
 
     def __init__(self, commit: str, at: datetime, projection: Projection) -> None:
         self.commit, self.begins = commit, at
         self.projection = projection
         self.lanes: dict[str, list[PhaseInterval]] = {}
-        self.depths: list[Depth] = []
+        self.depths: list[QueueDepth] = []
         self.commits: dict[tuple[str, int], str] = {}
         """(bead, version) of an entry → the commit that it stands in."""
         self._last: dict[str, Bead] = {}
@@ -68,11 +68,11 @@ class History:
             self._enter(bead, min(bead.since, at), "so it stood when this history begins")
         self._sample(at)
 
-    def see(self, commit: str, changes: CommitChanges, events: Sequence[Event], projection: Projection) -> None:
+    def apply(self, commit: str, changes: CommitChanges, events: Sequence[Event], projection: Projection) -> None:
         """One commit more."""
         anew = projection is not self.projection or any(event.bead == GLOBAL for event in events)
         self.commit, self.projection = commit, projection
-        entries: dict[str, list[Entry]] = {}
+        entries: dict[str, list[LedgerEntry]] = {}
         for entry in changes.entries:
             self.commits[entry.bead, entry.version] = commit
             entries.setdefault(entry.bead, []).append(entry)
@@ -100,7 +100,13 @@ class History:
     # -- one bead ----------------------------------------------------------------------------------------------------
 
     def _bead(
-        self, id: str, at: datetime, commit: str, entries: Sequence[Entry], event: Event | None, status: str | None
+        self,
+        id: str,
+        at: datetime,
+        commit: str,
+        entries: Sequence[LedgerEntry],
+        event: Event | None,
+        status: str | None,
     ) -> None:
         before, after = self._last.get(id), self.projection.beads.get(id)
         if before is None and after is None:
@@ -136,7 +142,13 @@ class History:
         self.lanes.setdefault(bead.id, []).append(stretch)
 
     def _leave(
-        self, bead: Bead, at: datetime, commit: str, entries: Sequence[Entry], event: Event | None, status: str | None
+        self,
+        bead: Bead,
+        at: datetime,
+        commit: str,
+        entries: Sequence[LedgerEntry],
+        event: Event | None,
+        status: str | None,
     ) -> None:
         reaped = next((entry for entry in entries if entry.kind in (EntryKind.REAP, EntryKind.GIVE_UP)), None)
         if reaped is not None:
@@ -171,7 +183,7 @@ class History:
         if lane and lane[-1].end is None:
             lane[-1] = lane[-1]._replace(end=max(at, lane[-1].begin))
 
-    def _fell_silent(self, id: str, entry: Entry) -> None:
+    def _fell_silent(self, id: str, entry: LedgerEntry) -> None:
         """Running until the threshold passed, silent from there."""
         reaped = entry_payloads.Reaped.decode(entry.detail)
         last, threshold = reaped.last_sign, reaped.stale_after_seconds
@@ -181,7 +193,7 @@ class History:
 
     def _sample(self, at: datetime) -> None:
         stands = Counter(bead.phase for bead in self._last.values())
-        depth = Depth(
+        depth = QueueDepth(
             at, stands[Phase.WAITING], sum(stands[one] for one in UNDER_WAY), sum(stands[one] for one in HELD_BACK)
         )
         if not self.depths or self.depths[-1][1:] != depth[1:]:

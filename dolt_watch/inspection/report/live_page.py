@@ -15,7 +15,7 @@ from dolt_watch.errors import DoltWatchError
 if TYPE_CHECKING:
     from dolt_watch.inspection.report.collector import ReportCollector
 
-Answer = tuple[int, str, bytes]
+HttpResponse = tuple[int, str, bytes]
 
 SPAN = timedelta(days=1)
 AT_MOST_EVERY = 5.0
@@ -33,10 +33,10 @@ class _Live:
         self.connect, self.make = connect, make
         self._gatherer: ReportCollector | None = None
         self._lock = threading.Lock()
-        self._answer: Answer = (503, "text/plain; charset=utf-8", b"starting\n")
+        self._answer: HttpResponse = (503, "text/plain; charset=utf-8", b"starting\n")
         self._next = 0.0
 
-    def __call__(self) -> Answer:
+    def __call__(self) -> HttpResponse:
         with self._lock:
             begun = time.monotonic()
             if begun >= self._next:
@@ -45,7 +45,7 @@ class _Live:
                 self._next = ended + max(AT_MOST_EVERY, (ended - begun) / MAX_CPU_SHARE)
             return self._answer
 
-    def _computed(self) -> Answer:
+    def _computed(self) -> HttpResponse:
         # Imported when somebody looks: a service that nobody looks at does without jinja2.
         from dolt_watch.inspection.report.collector import ReportCollector
         from dolt_watch.inspection.report.html import render
@@ -59,10 +59,12 @@ class _Live:
                 engine.close()
         except DoltWatchError as error:
             return 503, "text/plain; charset=utf-8", f"{error.message}\n".encode()
-        gatherer.forget(report)
+        gatherer.prune(report)
         return 200, "text/html; charset=utf-8", render("report", report, refresh=REFRESH).encode()
 
 
-def pages(connect: Callable[[], Engine], make: Callable[[Engine], ControlLoop]) -> Mapping[str, Callable[[], Answer]]:
+def pages(
+    connect: Callable[[], Engine], make: Callable[[Engine], ControlLoop]
+) -> Mapping[str, Callable[[], HttpResponse]]:
     """Path → page, as ``telemetry.health.Server`` serves them. ``make``: a loop that acts on nothing."""
     return {"/": _Live(connect, make)}

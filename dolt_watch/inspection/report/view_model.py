@@ -11,11 +11,19 @@ from typing import NamedTuple
 from dolt_watch.controller.tick_result import TickResult
 from dolt_watch.core.decisions.reap_policy import stale_at
 from dolt_watch.core.decisions.recorded_inputs import read_inputs
-from dolt_watch.core.model import Entry, EntryKind, Phase, Rule, entry_payloads
+from dolt_watch.core.model import EntryKind, LedgerEntry, Phase, Rule, entry_payloads
 from dolt_watch.core.model.reason_codes import ReasonCode
-from dolt_watch.inspection.report.lanes import HELD_BACK, SILENT, UNDER_WAY, Depth, History, PhaseInterval, split
-from dolt_watch.inspection.status import Now
-from dolt_watch.timestamps import ago
+from dolt_watch.inspection.report.lanes import (
+    HELD_BACK,
+    SILENT,
+    UNDER_WAY,
+    LaneBuilder,
+    PhaseInterval,
+    QueueDepth,
+    split,
+)
+from dolt_watch.inspection.status import Status
+from dolt_watch.timestamps import format_span
 
 WENT_WRONG = frozenset(
     {EntryKind.FAILED, EntryKind.QUARANTINED, EntryKind.STOPPED, EntryKind.RETRY, EntryKind.GIVE_UP, EntryKind.UNKNOWN, EntryKind.OVERDUE, EntryKind.REAP, EntryKind.REQUEUE}
@@ -59,23 +67,23 @@ class Report(NamedTuple):
     """Everything on the page."""
 
     since: datetime
-    now: Now
+    now: Status
     only: tuple[str, ...]
     """Shown are these beads; empty: all."""
     begins: datetime
     """Where the lanes begin: what was before it, nobody folded."""
     titles: Mapping[str, str]
     lanes: tuple[Lane, ...]
-    depths: tuple[Depth, ...]
+    depths: tuple[QueueDepth, ...]
     slots: tuple[tuple[datetime, int], ...]
     """Free slots, as a target said when a decision was made."""
-    entries: tuple[Entry, ...]
+    entries: tuple[LedgerEntry, ...]
     """Newest first, as ``log`` has them."""
     commits: Mapping[tuple[str, int], str]
 
 
-def build(
-    history: History, now: Now, entries: Sequence[Entry], titles: Mapping[str, str], rules: Sequence[Rule], since: datetime,
+def build_report(
+    history: LaneBuilder, now: Status, entries: Sequence[LedgerEntry], titles: Mapping[str, str], rules: Sequence[Rule], since: datetime,
     only: Collection[str] = (),
 ) -> Report:  # fmt: skip
     """``entries``: those since ``since``. ``rules``: as they are now, for who is silent already."""
@@ -97,7 +105,12 @@ def build(
 
 
 def _lanes(
-    history: History, now: Now, titles: Mapping[str, str], rules: Sequence[Rule], since: datetime, only: Collection[str]
+    history: LaneBuilder,
+    now: Status,
+    titles: Mapping[str, str],
+    rules: Sequence[Rule],
+    since: datetime,
+    only: Collection[str],
 ) -> Iterator[Lane]:
     """Whoever is with us first, then who was last."""
     silent = {
@@ -130,7 +143,7 @@ def _clip(stretch: PhaseInterval, since: datetime, now: datetime) -> PhaseInterv
     return stretch._replace(begin=begin, end=max(begin, end))
 
 
-def _slots(entries: Sequence[Entry]) -> Iterator[tuple[datetime, int]]:
+def _slots(entries: Sequence[LedgerEntry]) -> Iterator[tuple[datetime, int]]:
     for entry in reversed(entries):
         free = [one.slots for one in read_inputs(entry).capacity.values() if one.slots is not None]
         if free:
@@ -158,7 +171,7 @@ def headline(report: Report) -> list[Stat]:
     ]
 
 
-def waited(report: Report) -> DurationStats | None:
+def wait_durations(report: Report) -> DurationStats | None:
     """From matching its rule to being claimed."""
     return _times(
         [
@@ -170,7 +183,7 @@ def waited(report: Report) -> DurationStats | None:
     )
 
 
-def ran(report: Report) -> DurationStats | None:
+def run_durations(report: Report) -> DurationStats | None:
     """From the target's word to the end, silence included. What still runs is not counted."""
     spans = []
     for lane in report.lanes:
@@ -205,7 +218,7 @@ def _times(spans: list[timedelta]) -> DurationStats | None:
 
 
 def _round(span: timedelta) -> str:
-    return ago(span).partition(" ")[0]
+    return format_span(span).partition(" ")[0]
 
 
 def failures(report: Report, limit: int = 12) -> list[Bar]:
@@ -218,7 +231,7 @@ def failures(report: Report, limit: int = 12) -> list[Bar]:
     return [*most, Bar("other reasons", rest)] if rest else most
 
 
-def _same(entry: Entry) -> str:
+def _same(entry: LedgerEntry) -> str:
     """The reason without what tells one bead's from another's: minutes, the job's name and words."""
     if entry.reason_code is ReasonCode.NO_PROGRESS:
         return "no sign of life"

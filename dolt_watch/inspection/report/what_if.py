@@ -13,7 +13,7 @@ from dolt_watch.core.model.rule import Rule
 from dolt_watch.inspection.report import charts
 from dolt_watch.replay.simulation import formatter
 from dolt_watch.replay.simulation.what_if import WhatIfResult
-from dolt_watch.sanitize import outside
+from dolt_watch.sanitize import sanitize
 
 LONGEST = 100_000
 """Characters of one text of others."""
@@ -43,35 +43,35 @@ class Chart(NamedTuple):
     peaks: tuple[int, int]
 
 
-def shown(study: WhatIfResult) -> set[str]:
+def mentioned_beads(study: WhatIfResult) -> set[str]:
     """Beads that the page names."""
     return {*(pair.bead for pair in study.pairs if pair.difference is not None), *study.waiting}
 
 
-def given(compared: Compared) -> dict[str, Any]:
+def page_context(compared: Compared) -> dict[str, Any]:
     study = compared.study
     begins, ends = study.question.begins, study.question.ends
     before, after = (one.since(begins.date) for one in study.depths)
     return {
         "begins": begins, "ends": ends, "span": ends.date - begins.date, "commits": study.commits,
         "every": duration_text(study.question.every), "rule": study.question.rule,
-        "asked": asked(study), "known": study.stood is not None,
-        "summary": formatter.summary(study), "figures": list(formatter.figures(study)),
+        "asked": asked(study), "known": study.last_policy is not None,
+        "summary": formatter.summary(study), "figures": list(formatter.figure_lines(study)),
         "same": sum(pair.difference is None for pair in study.pairs), "pairs": len(study.pairs), "waits": bool(study.waiting),
         "waiting": _chart(study, [(one.at, one.waiting) for one in before], [(one.at, one.waiting) for one in after]),
         "flying": _chart(study, [(one.at, one.under_way) for one in before], [(one.at, one.under_way) for one in after]),
         "ticks": charts.ticks(begins.date, ends.date), "width": charts.WIDTH, "height": charts.HEIGHT,
-        "assumptions": [outside(line, LONGEST) for line in formatter.assumptions(study)],
+        "assumptions": [sanitize(line, LONGEST) for line in formatter.assumptions(study)],
         "payload": {
             "differs": list(_differs(compared)),
-            "waits": [[outside(bead), compared.titles.get(bead, ""), outside(why, LONGEST)] for bead, why in sorted(study.waiting.items())],
+            "waits": [[sanitize(bead), compared.titles.get(bead, ""), sanitize(why, LONGEST)] for bead, why in sorted(study.waiting.items())],
         },
     }  # fmt: skip
 
 
 def asked(study: WhatIfResult) -> list[ChangedSetting]:
     """Settings that differ from those of the last recorded decision: what the answer is an answer to."""
-    stood, now = study.stood, study.question.policy
+    stood, now = study.last_policy, study.question.policy
     if stood is None:
         return []
     before, after = dict(_settings(stood)), dict(_settings(now))
@@ -92,7 +92,7 @@ def _settings(policy: Policy) -> Iterator[tuple[str, str]]:
 def _text(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    return duration_text(value) if isinstance(value, timedelta) else outside(str(value), LONGEST) or "not set"
+    return duration_text(value) if isinstance(value, timedelta) else sanitize(str(value), LONGEST) or "not set"
 
 
 def _chart(study: WhatIfResult, recorded: Sequence[tuple[Any, int]], what_if: Sequence[tuple[Any, int]]) -> Chart:
@@ -108,6 +108,6 @@ def _differs(compared: Compared) -> Iterator[list[Any]]:
             continue
         times = [charts.seconds(at) if at is not None else None for at in (pair.recorded, pair.simulated)]
         kind = pair.difference.what.value.replace("-", " ")
-        said = outside(formatter.words(pair.difference), LONGEST)
+        said = sanitize(formatter.describe(pair.difference), LONGEST)
         title = compared.titles.get(pair.bead, "")
-        yield [outside(pair.bead), title, formatter.decision(pair), kind, *times, said, outside(pair.rule)]
+        yield [sanitize(pair.bead), title, formatter.decision(pair), kind, *times, said, sanitize(pair.rule)]

@@ -24,7 +24,7 @@ from dolt_watch.core.projection.event_deriver import derive_events
 from dolt_watch.engines import Commit, Engine, Row
 from dolt_watch.errors import DatabaseError, NoSuchTable, SchemaChanged
 from dolt_watch.history import change_feed, commit_path
-from dolt_watch.timestamps import told
+from dolt_watch.timestamps import parse_foreign
 
 _LEFT = {
     # table: (what tells its rows apart for one bead, when, the bead)
@@ -45,21 +45,21 @@ class TimelineEntry(NamedTuple):
     events: tuple[Event, ...]
 
 
-class Line(NamedTuple):
+class CommitLine(NamedTuple):
     """The line that the watcher takes through history."""
 
-    begins: Commit
+    first: Commit
     commits: list[Commit]
     """Those after ``begins``, oldest first, each with the parent taken as its only one."""
 
 
-def line_to(engine: Engine, until: str) -> Line:
+def line_to(engine: Engine, until: str) -> CommitLine:
     """From the beginning of history, as ``feed.path`` takes it."""
     commits = list(engine.commits(None, until))
     for root in (commit for commit in reversed(commits) if not commit.parents):
-        line = commit_path.path(commits, root.hash, until)
+        line = commit_path.commit_path(commits, root.hash, until)
         if line is not None:
-            return Line(root, line)
+            return CommitLine(root, line)
     raise DatabaseError(f"history ends nowhere below {until}")
 
 
@@ -80,10 +80,10 @@ class RelatedRow(NamedTuple):
 class CommitSearch:
     """Looks for one bead along a line. Places number its commits, from 0, where history begins. Nothing is asked for twice."""
 
-    def __init__(self, engine: Engine, bead: str, line: Line) -> None:
+    def __init__(self, engine: Engine, bead: str, line: CommitLine) -> None:
         self.engine, self.bead = engine, bead
-        self.hashes = [line.begins.hash, *(commit.hash for commit in line.commits)]
-        self.dates = list(accumulate((line.begins.date, *(commit.date for commit in line.commits)), max))
+        self.hashes = [line.first.hash, *(commit.hash for commit in line.commits)]
+        self.dates = list(accumulate((line.first.date, *(commit.date for commit in line.commits)), max))
         self.last = len(self.hashes) - 1
         self._asked: dict[tuple[str, int], Row] = {}
         self._keys: dict[str, str] = {}
@@ -109,7 +109,7 @@ class CommitSearch:
             self._asked[what, place] = rows[0] if rows else ()
         return self._asked[what, place]
 
-    def lived(self) -> list[int]:
+    def places_present(self) -> list[int]:
         """Places at which it is known to have been there. Only where the last knows nothing of it is history read for this: a question a commit, in the server."""
         if self._lived is None:
             if self.row(self.last):
@@ -124,11 +124,11 @@ class CommitSearch:
                 self._lived = [place for place, hash in enumerate(self.hashes) if hash in hashes]
         return self._lived
 
-    def traces(self) -> list[RelatedRow]:
+    def related_rows(self) -> list[RelatedRow]:
         """What it left, as the last commit has it at which it was there; the decisions as the very last has them."""
         found = []
         for table, (_, at, bead) in _LEFT.items():
-            place = self.last if table == "watch_decision" else (self.lived() or [self.last])[-1]
+            place = self.last if table == "watch_decision" else (self.places_present() or [self.last])[-1]
             key = self._key(table)
             try:
                 rows = self.engine.query(
@@ -136,13 +136,13 @@ class CommitSearch:
                 )
             except NoSuchTable:
                 continue
-            found += [RelatedRow(table, str(key), told(at)) for key, at in rows]
+            found += [RelatedRow(table, str(key), parse_foreign(at)) for key, at in rows]
         return found
 
-    def near(self, traces: Iterable[RelatedRow]) -> set[int]:
+    def changed_near(self, traces: Iterable[RelatedRow]) -> set[int]:
         """Places at which the row has another date than one before, as far as what it left leads there."""
         ends = {0, self.last}
-        for place in self.lived()[:: max(1, len(self.lived()) - 1)]:
+        for place in self.places_present()[:: max(1, len(self.places_present()) - 1)]:
             ends |= {place, min(place + 1, self.last), max(place - 1, 0)}
         for at in {trace.at for trace in traces if trace.at is not None}:
             first = self.guess(at)
@@ -166,7 +166,7 @@ class CommitSearch:
 
     def first_place_of(self, trace: RelatedRow) -> int:
         """The place at which it came: near its date, else wherever it is. It is known to be there at the end."""
-        end = self.last if trace.table == "watch_decision" else (self.lived() or [self.last])[-1]
+        end = self.last if trace.table == "watch_decision" else (self.places_present() or [self.last])[-1]
         high = min(self.guess(trace.at), end) if trace.at is not None else end // 2
         low, step = high - 1, 1
         while low > 0 and self._has(trace, low):
@@ -210,18 +210,18 @@ def _bisect_changes(ranges: Iterable[tuple[int, int]], ask: Callable[[int], Row]
     return found
 
 
-def life(
-    engine: Engine, line: Line, search: CommitSearch, rules: Sequence[Rule], lens: feed_query.FeedQuery
+def build_timeline(
+    engine: Engine, line: CommitLine, search: CommitSearch, rules: Sequence[Rule], lens: feed_query.FeedQuery
 ) -> list[TimelineEntry]:
     """In order. ``lens``: of the same rules, with every column of ``issues`` as its cells."""
-    traces = search.traces()
+    traces = search.related_rows()
     done: dict[str, CommitChanges] = {}
 
     def read(places: set[int]) -> None:
         new = sorted(place for place in places if search.hashes[place] not in done)
         done.update((changes.commit, changes) for changes in _read(engine, line, new, search.bead, lens))
 
-    read(search.near(traces))
+    read(search.changed_near(traces))
     read(search.between(done))
     shown = {(row.table, row.key) for changes in done.values() for row in changes.rows if row.kind == "added"}
     shown |= {("watch_decision", str(entry.version)) for changes in done.values() for entry in changes.entries}
@@ -234,11 +234,11 @@ def life(
 
 
 def _read(
-    engine: Engine, line: Line, places: Sequence[int], bead: str, lens: feed_query.FeedQuery
+    engine: Engine, line: CommitLine, places: Sequence[int], bead: str, lens: feed_query.FeedQuery
 ) -> Iterator[CommitChanges]:
     commits = [line.commits[place - 1] for place in places]
     under = lens.under(engine.columns("issues", commits[-1].hash)) if commits else lens
-    for changes in change_feed.read(engine, commits, WATCHED, under):
+    for changes in change_feed.read_changes(engine, commits, WATCHED, under):
         rows = tuple(row for row in changes.rows if row.bead == bead)
         entries = tuple(entry for entry in changes.entries if entry.bead == bead)
         yield changes._replace(rows=rows, entries=entries)

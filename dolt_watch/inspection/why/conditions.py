@@ -7,16 +7,16 @@ from typing import Any, NamedTuple
 
 from dolt_watch.beads.readiness import READY, own_checks, readiness_at
 from dolt_watch.beads.schema import tracker_schema
-from dolt_watch.core.decisions.dispatch_policy import in_flight, stops, time_gates
+from dolt_watch.core.decisions.dispatch_policy import in_flight, rule_gates, time_gates
 from dolt_watch.core.decisions.hold_reasons import Reason
-from dolt_watch.core.decisions.policy import UNCOMMITTED, UNVERSIONED, NextDue, paused
-from dolt_watch.core.decisions.reap_policy import held_by_lease, last_sign, stale_at
-from dolt_watch.core.model import Bead, Capacity, Check, EntryKind, HoldReason, Phase, Rule
-from dolt_watch.core.rules.compiled_rule import Part
+from dolt_watch.core.decisions.policy import UNCOMMITTED, UNVERSIONED, NextDue, active_pause
+from dolt_watch.core.decisions.reap_policy import held_by_lease, last_activity, stale_at
+from dolt_watch.core.model import Bead, Capacity, EntryKind, GateResult, HoldReason, Phase, Rule
+from dolt_watch.core.rules.compiled_rule import Conjunct
 from dolt_watch.engines import Engine
-from dolt_watch.engines.values import plain
-from dolt_watch.inspection.why.decision_snapshot import Stands
-from dolt_watch.sanitize import outside
+from dolt_watch.engines.values import json_value
+from dolt_watch.inspection.why.decision_snapshot import DecisionSnapshot
+from dolt_watch.sanitize import sanitize
 from dolt_watch.timestamps import iso
 
 SHOWN = 60
@@ -45,13 +45,13 @@ REMEDIES = {
 
 class Condition(NamedTuple):
     name: str
-    holds: bool
+    satisfied: bool
     value: str
-    mend: str
+    remedy: str
     """What would have to change, where it does not hold."""
 
 
-class View(NamedTuple):
+class RuleEvaluation(NamedTuple):
     """One rule's view of the bead."""
 
     rule: str
@@ -66,7 +66,9 @@ class View(NamedTuple):
     """What holds all beads of the rule, '' for nothing."""
 
 
-def view(engine: Engine, rule: Rule, bead: str, stands: Stands, columns: Iterable[str]) -> View:
+def evaluate_rule(
+    engine: Engine, rule: Rule, bead: str, stands: DecisionSnapshot, columns: Iterable[str]
+) -> RuleEvaluation:
     """``columns``: of issues."""
     state = stands.state.beads.get(bead)
     state = state if state is not None and state.rule == rule.name else None
@@ -76,9 +78,9 @@ def view(engine: Engine, rule: Rule, bead: str, stands: Stands, columns: Iterabl
         gone = Condition(
             "exists", False, f"there is no such row in issues at {stands.commit[:8]}", "it must be made again"
         )
-        return View(rule.name, (gone,), (gone.mend,), "it is not there")
+        return RuleEvaluation(rule.name, (gone,), (gone.remedy,), "it is not there")
     if state is not None and state.phase not in _WAITS and state.phase not in (Phase.QUARANTINED, Phase.HELD):
-        return _under_way(rule, state, stands, tuple(_of_when(asked, row)))
+        return _evaluate_running(rule, state, stands, tuple(_of_when(asked, row)))
     conditions = [
         *_of_when(asked, row),
         *_of_bead(engine, rule, bead, state, stands, row),
@@ -89,11 +91,11 @@ def view(engine: Engine, rule: Rule, bead: str, stands: Stands, columns: Iterabl
     whole = told.rules.get(rule.name) if reason is not None else None
     conditions += _place(rule, bead, reason, stands)
     hold = stands.plan.holds.get(bead) if state is not None else None
-    if hold is not None and all(one.holds for one in conditions):  # the plan has the last word
+    if hold is not None and all(one.satisfied for one in conditions):  # the plan has the last word
         conditions.append(_condition(hold.gate, False, hold.why))
-    to_go = tuple(dict.fromkeys(f"{one.mend} ({one.value})" for one in conditions if not one.holds))
+    to_go = tuple(dict.fromkeys(f"{one.remedy} ({one.value})" for one in conditions if not one.satisfied))
     goes = not to_go and any(one.kind is EntryKind.CLAIM and one.bead == bead for one in stands.plan.decisions)
-    return View(
+    return RuleEvaluation(
         rule.name,
         tuple(conditions),
         to_go,
@@ -104,7 +106,7 @@ def view(engine: Engine, rule: Rule, bead: str, stands: Stands, columns: Iterabl
 
 
 def _row(
-    engine: Engine, bead: str, commit: str, asked: Sequence[Part], columns: Iterable[str]
+    engine: Engine, bead: str, commit: str, asked: Sequence[Conjunct], columns: Iterable[str]
 ) -> dict[str, Any] | None:
     """The bead's row, and the answer of each part under its number."""
     names = [*columns]
@@ -113,18 +115,18 @@ def _row(
     return dict(zip([*map(str, range(len(asked))), *names], rows[0], strict=True)) if rows else None
 
 
-def _of_when(asked: Sequence[Part], row: Mapping[str, Any]) -> Iterator[Condition]:
+def _of_when(asked: Sequence[Conjunct], row: Mapping[str, Any]) -> Iterator[Condition]:
     for number, part in enumerate(asked):
         said = ", ".join(f"{name} is {_shown(row[name])}" for name in part.columns) or "the same for every bead"
         yield Condition(part.text, bool(row[str(number)]), said, f"{part.text} must hold")
 
 
 def _of_bead(
-    engine: Engine, rule: Rule, bead: str, state: Bead | None, stands: Stands, row: Mapping[str, Any]
+    engine: Engine, rule: Rule, bead: str, state: Bead | None, stands: DecisionSnapshot, row: Mapping[str, Any]
 ) -> Iterator[Condition]:
     if state is not None and state.phase in (Phase.QUARANTINED, Phase.HELD):
         one = _condition(state.phase, False, state.reason or state.phase)
-        yield one._replace(mend=one.mend.replace("ID", state.id))
+        yield one._replace(remedy=one.remedy.replace("ID", state.id))
     elif state is not None:
         for check in time_gates(state, stands.policy, stands.now, NextDue()):
             yield _checked(check)
@@ -140,10 +142,10 @@ def _of_bead(
         yield _condition(hold.gate, False, hold.why)
 
 
-def _of_rule(rule: Rule, bead: str, stands: Stands) -> Iterator[Condition]:
+def _of_rule(rule: Rule, bead: str, stands: DecisionSnapshot) -> Iterator[Condition]:
     if stands.merging:
         yield _condition("merge", False, "somebody's merge stands unfinished")
-    for check in stops(stands.state, rule, stands.policy, stands.now, NextDue()):
+    for check in rule_gates(stands.state, rule, stands.policy, stands.now, NextDue()):
         yield _checked(check)
     hold = stands.plan.holds.get(bead)
     capacity = stands.outside.capacity.get(rule.target, Capacity(None))
@@ -151,7 +153,7 @@ def _of_rule(rule: Rule, bead: str, stands: Stands) -> Iterator[Condition]:
     yield _condition("capacity", free and not _by(hold, "capacity"), _slots(rule.target, capacity, hold))
 
 
-def _place(rule: Rule, bead: str, reason: Reason | None, stands: Stands) -> Iterator[Condition]:
+def _place(rule: Rule, bead: str, reason: Reason | None, stands: DecisionSnapshot) -> Iterator[Condition]:
     """Where it is in the queue of its rule, and which beads go before it."""
     if reason is None or not reason.place:
         return
@@ -177,28 +179,30 @@ def _slots(target: str, capacity: Capacity, hold: HoldReason | None) -> str:
     return f"{target}: {slots}{', ' + capacity.why if capacity.why else ''}"
 
 
-def _under_way(rule: Rule, bead: Bead, stands: Stands, matching: tuple[Condition, ...]) -> View:
+def _evaluate_running(
+    rule: Rule, bead: Bead, stands: DecisionSnapshot, matching: tuple[Condition, ...]
+) -> RuleEvaluation:
     """Claimed, unknown or running: what is known of it, and what ends it."""
     which = f"attempt {bead.attempt}" if bead.token else "a person's own dispatch"
     job = f", job {bead.job}" if bead.job else ""
     if bead.phase is Phase.CLAIMED:
         until = f" until {iso(bead.deadline)}" if bead.deadline is not None else ""
-        return View(
+        return RuleEvaluation(
             rule.name, matching, (), f"nothing: it is claimed ({which}), and its worker may be sending it{until}"
         )
     if bead.phase is Phase.UNKNOWN:
         at = iso(bead.since + rule.unknown_after)
         sentence = f"a sign of life, or time: nobody knows whether it runs ({which}: {bead.reason}); settled after {at}"
         sentence += f"; or {_by_hand(bead.id)}"
-        return View(rule.name, (*matching, *_lease(rule, bead, stands)), (), sentence)
+        return RuleEvaluation(rule.name, (*matching, *_lease(rule, bead, stands)), (), sentence)
     conditions = [*matching, _alive(rule, bead, stands), *_lease(rule, bead, stands)]
-    pause = paused(stands.state, rule.name, stands.now, reaping=True)
+    pause = active_pause(stands.state, rule.name, stands.now, reaping=True)
     if pause is not None:
         conditions.append(Condition("reaping", False, f"paused by {pause.by}: {pause.reason}", "`dolt_watch resume`"))
     if bead.id in stands.outside.verdicts:
         report = stands.outside.verdicts[bead.id]
         conditions.append(
-            Condition("verdict", True, f"the target says of job {bead.job}: {report.word or report.verdict}", "")
+            Condition("verdict", True, f"the target says of job {bead.job}: {report.status_text or report.verdict}", "")
         )
     reaped = next(
         (
@@ -209,38 +213,38 @@ def _under_way(rule: Rule, bead: Bead, stands: Stands, matching: tuple[Condition
         None,
     )
     if reaped is not None:
-        return View(
+        return RuleEvaluation(
             rule.name, tuple(conditions), (), f"nothing: the next reap takes it ({reaped.kind}: {reaped.reason})"
         )
     sentence = f"nothing: it runs since {iso(bead.since)} ({which}{job}); without a sign of life it is reaped at {iso(stale_at(bead, rule))}"
-    return View(rule.name, tuple(conditions), (), sentence)
+    return RuleEvaluation(rule.name, tuple(conditions), (), sentence)
 
 
 def _by_hand(bead: str) -> str:
     return f"`dolt_watch retry {bead} --not-running`, `dolt_watch release {bead}`"
 
 
-def _alive(rule: Rule, bead: Bead, stands: Stands) -> Condition:
+def _alive(rule: Rule, bead: Bead, stands: DecisionSnapshot) -> Condition:
     sign = f": {bead.sign.what} by {bead.sign.who}" if bead.sign is not None else ", when it began"
     at = stale_at(bead, rule)
     return Condition(
         "sign of life",
         at > stands.now,
-        f"last at {iso(last_sign(bead))}{sign}; silent for too long at {iso(at)}",
+        f"last at {iso(last_activity(bead))}{sign}; silent for too long at {iso(at)}",
         "a sign of life",
     )
 
 
-def _lease(rule: Rule, bead: Bead, stands: Stands) -> Iterator[Condition]:
+def _lease(rule: Rule, bead: Bead, stands: DecisionSnapshot) -> Iterator[Condition]:
     """Yield the bead's lease, if bd keeps one: whether it is fresh enough to spare the bead."""
     lease = stands.outside.leases.get(bead.id)
     if lease is not None:
         fresh = held_by_lease(bead, rule, stands.outside, stands.now) is not None
-        said = f"{outside(lease.holder, SHOWN)}, heartbeat at {iso(lease.heartbeat)}, expires at {iso(lease.expires)}"
+        said = f"{sanitize(lease.holder, SHOWN)}, heartbeat at {iso(lease.heartbeat)}, expires at {iso(lease.expires)}"
         yield Condition("lease", fresh, said, "a heartbeat")
 
 
-def _checked(check: Check) -> Condition:
+def _checked(check: GateResult) -> Condition:
     return _condition(check.gate, check.ok, check.why)
 
 
@@ -251,7 +255,7 @@ def _condition(name: str, holds: bool, value: str) -> Condition:
 def _shown(value: Any) -> str:
     if value is None:
         return "NULL"
-    text = str(plain(value))
+    text = str(json_value(value))
     if isinstance(value, int | float):
         return text
-    return f"'{outside(text, SHOWN)}'{f' ({len(text)} characters)' if len(text) > SHOWN else ''}"
+    return f"'{sanitize(text, SHOWN)}'{f' ({len(text)} characters)' if len(text) > SHOWN else ''}"

@@ -14,10 +14,10 @@ from dolt_watch.controller.loop import ControlLoop
 from dolt_watch.controller.observer import read_uncommitted
 from dolt_watch.controller.tick_result import TickResult
 from dolt_watch.core.decisions.hold_reasons import Reasons, in_line, reasons
-from dolt_watch.core.decisions.planner import decide, select_candidates
+from dolt_watch.core.decisions.planner import make_plan, select_candidates
 from dolt_watch.core.decisions.policy import BOTH, Candidates, Observations, Plan, Policy
 from dolt_watch.core.decisions.recorded_inputs import read_inputs
-from dolt_watch.core.model import Capacity, Entry, JobReport, State, Verdict
+from dolt_watch.core.model import Capacity, JobReport, LedgerEntry, State, Verdict
 from dolt_watch.core.model.target_answers import Answer, Refused
 from dolt_watch.engines import Engine
 from dolt_watch.errors import DoltWatchError
@@ -30,7 +30,7 @@ NO_EVENTS = "no commit holds bd's events here (dolt_ignore names them): WHO is t
 NEVER = "nothing was ever decided here: the bead stands as its row does, by the rules as they are set now"
 
 
-class Stands(NamedTuple):
+class DecisionSnapshot(NamedTuple):
     """The state, the clock, what was asked, what was answered, and the plan made of it: the loop's own."""
 
     commit: str
@@ -87,13 +87,13 @@ class _UnavailableTarget:
     def close(self) -> None: ...
 
 
-def snapshot_now(loop: ControlLoop, bead: str) -> Stands:
+def snapshot_now(loop: ControlLoop, bead: str) -> DecisionSnapshot:
     """The loop's own state at HEAD; gates, target and working set asked now. Raises NotMigrated."""
     seen = loop.survey(BOTH)
     asked = _of_one(seen.asked, bead)
-    tables = loop.present.seen(seen.look, seen.now)
+    tables = loop.present.table_states(seen.look, seen.now)
     _, migration, loose = read_uncommitted(loop.engine, seen.look.head, tables, seen.lens)
-    outside = loop.world.ask(seen.look, asked, seen.now, seen.lens, tables, loose, TickResult())
+    outside = loop.world.observe(seen.look, asked, seen.now, seen.lens, tables, loose, TickResult())
     state = seen.state.beads.get(bead)
     names = {rule.target for rule in seen.policy.rules if state is None or rule.name == state.rule}
     # asked for a bead that does not wait, too
@@ -112,7 +112,7 @@ def snapshot_now(loop: ControlLoop, bead: str) -> Stands:
 
 def snapshot_at(
     engine: Engine, policy: Policy, until: str, now: datetime, bead: str, capacity: Callable[[str], Capacity] | None
-) -> Stands:
+) -> DecisionSnapshot:
     """As history has it at ``until``. ``capacity``: asks a target now; None: as it was last recorded."""
     past = HistoryReplayer(engine, policy, until)
     state, under, notes = _folded(past)
@@ -131,9 +131,9 @@ def snapshot_at(
 def _stands(
     commit: str, now: datetime, state: State, policy: Policy, asked: Candidates, outside: Observations, lens: feed_query.FeedQuery, merging: bool,
     notes: tuple[str, ...],
-) -> Stands:  # fmt: skip
-    plan = decide(state, policy, now, BOTH, asked, outside)
-    return Stands(
+) -> DecisionSnapshot:  # fmt: skip
+    plan = make_plan(state, policy, now, BOTH, asked, outside)
+    return DecisionSnapshot(
         commit=commit,
         now=now,
         state=state,
@@ -151,12 +151,12 @@ def _folded(past: HistoryReplayer) -> tuple[State, SettingsVersion, tuple[str, .
     """From where it was last made anew; before the first decision, as the rows stand."""
     since = past.last_rebuild_before(past.until)
     if since is None:
-        return past.at(past.until, past.current).state(), past.current, (NEVER,) if not past.entries else ()
-    state, under, _ = past.folded(since)
+        return past.projection_at(past.until, past.current).state(), past.current, (NEVER,) if not past.entries else ()
+    state, under, _ = past.replay_from(since)
     return state, under, ()
 
 
-def _recorded(entries: Iterable[Entry], names: Iterable[str]) -> dict[str, Capacity]:
+def _recorded(entries: Iterable[LedgerEntry], names: Iterable[str]) -> dict[str, Capacity]:
     """Each target's last answer that a decision rested on."""
     found: dict[str, Capacity] = {}
     for entry in entries:

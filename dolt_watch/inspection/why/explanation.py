@@ -11,10 +11,10 @@ from dolt_watch.core.decisions.manual_actions import Found
 from dolt_watch.core.model import Bead
 from dolt_watch.engines import Commit, Engine
 from dolt_watch.errors import SettingsError
-from dolt_watch.inspection.why.bead_timeline import CommitSearch, TimelineEntry, is_cut, life, line_to
-from dolt_watch.inspection.why.conditions import View, view
-from dolt_watch.inspection.why.decision_snapshot import Stands
-from dolt_watch.sanitize import outside
+from dolt_watch.inspection.why.bead_timeline import CommitSearch, TimelineEntry, build_timeline, is_cut, line_to
+from dolt_watch.inspection.why.conditions import RuleEvaluation, evaluate_rule
+from dolt_watch.inspection.why.decision_snapshot import DecisionSnapshot
+from dolt_watch.sanitize import sanitize
 
 SUGGESTION_POOL = 5_000
 """Ids among which the nearest are looked for."""
@@ -29,22 +29,24 @@ class Explanation(NamedTuple):
     shallow: bool
     """History begins at the boundary of a shallow clone: older commits are in its origin only."""
     deeds: tuple[TimelineEntry, ...]
-    stands: Stands
+    stands: DecisionSnapshot
     phase: str
     """'' for none."""
     state: Bead | None
-    views: tuple[View, ...]
+    views: tuple[RuleEvaluation, ...]
 
 
-def explain(engine: Engine, bead: str, until: str, stand: Callable[[], Stands]) -> Explanation:
+def explain(engine: Engine, bead: str, until: str, stand: Callable[[], DecisionSnapshot]) -> Explanation:
     """``stand``: how it stands at ``until``; asked only once the bead is known. Raises SettingsError where there is no such bead."""
     line = line_to(engine, until)
     search = CommitSearch(engine, bead, line)
-    if not search.lived() and not search.traces():
+    if not search.places_present() and not search.related_rows():
         raise no_such_bead(engine, bead, until)
     stands = stand()
     columns, policy = engine.columns("issues"), stands.policy
-    deeds = tuple(life(engine, line, search, policy.rules, stands.lens._replace(cells=list(columns), sides=True)))
+    deeds = tuple(
+        build_timeline(engine, line, search, policy.rules, stands.lens._replace(cells=list(columns), include_side_values=True))
+    )
     state = stands.state.beads.get(bead)
     if state is not None and state.matches and state.rule in [one.rule for one in stands.lens.rules]:
         too = other_matching_rules(engine.query, stands.lens.rules, bead, state.rule, stands.commit)
@@ -56,12 +58,12 @@ def explain(engine: Engine, bead: str, until: str, stand: Callable[[], Stands]) 
         told = f"dolt_watch blocked it: `dolt_watch retry {bead}` sets it open again"
         stands = stands._replace(notes=(*stands.notes, told))
     rules = [rule for rule in policy.rules if state is None or rule.name == state.rule]
-    views = tuple(view(engine, rule, bead, stands, columns) for rule in rules)
+    views = tuple(evaluate_rule(engine, rule, bead, stands, columns) for rule in rules)
     return Explanation(
         bead=bead,
-        begins=line.begins,
+        begins=line.first,
         from_the_beginning=bool(search.row(0)),
-        shallow=is_cut(engine, line.begins),
+        shallow=is_cut(engine, line.first),
         deeds=deeds,
         stands=stands,
         phase=state.phase.value if state else "",
@@ -72,7 +74,7 @@ def explain(engine: Engine, bead: str, until: str, stand: Callable[[], Stands]) 
 
 def no_such_bead(engine: Engine, bead: str, until: str) -> SettingsError:
     """An error with the nearest ids. ``until``: the commit that was asked."""
-    name = outside(bead, 80)
+    name = sanitize(bead, 80)
     if engine.query("SELECT 1 FROM issues WHERE id = ?", (bead,)):
         return SettingsError(
             f"history does not hold {name} yet: its row stands uncommitted, or came later",

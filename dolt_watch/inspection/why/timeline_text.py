@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from dolt_watch.core.decisions.recorded_inputs import read_inputs
-from dolt_watch.core.model import REPORTS, ActivitySignal, Entry, EntryKind, Event, What, entry_payloads
-from dolt_watch.engines.values import plain
-from dolt_watch.inspection.event_export import values
+from dolt_watch.core.model import REPORTS, ActivitySignal, EntryKind, Event, EventKind, LedgerEntry, entry_payloads
+from dolt_watch.engines.values import json_value
+from dolt_watch.inspection.event_export import changed_values
 from dolt_watch.inspection.why.bead_timeline import TimelineEntry
-from dolt_watch.sanitize import outside
+from dolt_watch.sanitize import sanitize
 from dolt_watch.timestamps import iso
 
 LONG = 40
@@ -20,38 +20,46 @@ HIDDEN_COLUMNS = ("updated_at", "content_hash", "row")
 """Columns that say nothing by themselves."""
 
 
-def lines(deed: TimelineEntry) -> Iterator[tuple[str, str]]:
+def describe_entry(deed: TimelineEntry) -> Iterator[tuple[str, str]]:
     """Lines of (who, what). Where bd wrote its own row of ``events`` beside the change, that names who it was, and is no line of its own."""
     actors = [event.sign.who for event in deed.events if _is_bds(event) and event.sign is not None]
     changed = any(event.entry is None and event.sign is not None and not _is_bds(event) for event in deed.events)
     for event in deed.events:
         if event.entry is not None:
-            yield event.entry.actor, _decided(event.entry)
-        elif event.what is What.OVERWRITTEN:
+            yield event.entry.actor, _describe_decision(event.entry)
+        elif event.what is EventKind.OVERWRITTEN:
             yield deed.commit.author, f"overwrote our note «{event.note}»"
-        elif event.what is What.RENAMED:
+        elif event.what is EventKind.RENAMED:
             yield deed.commit.author, f"renamed from {event.other}"
         elif event.changed == ("renamed",):
             yield deed.commit.author, f"renamed to {event.other}"
         elif event.changed == ("id",):
             continue  # said already
         elif not _is_bds(event):
-            yield (actors[0] if actors else event.sign.who if event.sign else deed.commit.author), _did(event)
+            yield (
+                (actors[0] if actors else event.sign.who if event.sign else deed.commit.author),
+                _describe_change(event),
+            )
         elif not changed and event.sign is not None:
             yield event.sign.who, _describe_signal(event, event.sign)
 
 
 def _is_bds(event: Event) -> bool:
-    return event.what is What.SIGN and event.row is not None and event.row.table == "events"
+    return event.what is EventKind.SIGN and event.row is not None and event.row.table == "events"
 
 
-def _did(event: Event) -> str:
+def _describe_change(event: Event) -> str:
     row = event.row
-    if event.what is What.SIGN and event.sign is not None:
+    if event.what is EventKind.SIGN and event.sign is not None:
         return _describe_signal(event, event.sign)
     if row is not None and row.kind == "removed":
         return "deleted"
-    means = {What.MATCHED: "matches", What.UNMATCHED: "no longer matches", What.STARTED: "started", What.LEFT: "left"}
+    means = {
+        EventKind.MATCHED: "matches",
+        EventKind.UNMATCHED: "no longer matches",
+        EventKind.STARTED: "started",
+        EventKind.LEFT: "left",
+    }
     facts = event.facts
     name = f" {facts.matches or facts.runs}" if facts is not None and (facts.matches or facts.runs) else ""
     meant = f" → {means[event.what]}{name}" if event.what in means else ""
@@ -59,7 +67,7 @@ def _did(event: Event) -> str:
 
 
 def _cells(event: Event) -> str:
-    before, after = values(event)
+    before, after = changed_values(event)
     if not before:
         shown = [
             f"{name} {_short(after[name])}"
@@ -80,7 +88,7 @@ def _describe_signal(event: Event, sign: ActivitySignal) -> str:
     return f"{sign.what}{': ' + said if said else ''}"
 
 
-def _decided(entry: Entry) -> str:
+def _describe_decision(entry: LedgerEntry) -> str:
     """What we decided, and on what."""
     detail = entry.detail
     what = f"{entry.kind}, attempt {entry.attempt}" if entry.attempt else entry.kind.value
@@ -112,5 +120,5 @@ def _decided(entry: Entry) -> str:
 def _short(value: Any) -> str:
     if value is None or value == "":
         return "''" if value == "" else "NULL"
-    text = str(plain(value))
-    return outside(text, LONG) if text.replace("-", "").replace(".", "").isalnum() else f"'{outside(text, LONG)}'"
+    text = str(json_value(value))
+    return sanitize(text, LONG) if text.replace("-", "").replace(".", "").isalnum() else f"'{sanitize(text, LONG)}'"

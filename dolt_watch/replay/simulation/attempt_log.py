@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from dolt_watch.core.model import IN_FLIGHT, IN_PROGRESS, Bead, Entry, EntryKind, Event, Phase
+from dolt_watch.core.model import IN_FLIGHT, IN_PROGRESS, Bead, EntryKind, Event, LedgerEntry, Phase
 
 TAKEN = frozenset({EntryKind.REAP, EntryKind.REQUEUE})
 AWAY, DELETED = "taken away", "deleted"
@@ -33,7 +33,7 @@ class Attempt:
     sent: datetime | None = None
     """Since when it is known to run."""
     ended: datetime | None = None
-    how: str = ""
+    outcome: str = ""
     """'closed', 'blocked' … : the status that it was left with; 'reap', 'failed' … where the decision was ours; '' under way."""
 
 
@@ -47,7 +47,7 @@ class ReapRecord(NamedTuple):
     why: str
 
 
-class Told(NamedTuple):
+class EntryRecord(NamedTuple):
     """A decision or report as it stands in the ledger, or would."""
 
     bead: str
@@ -65,7 +65,7 @@ class AttemptLog:
     def __init__(self, running: Iterable[Bead] = ()) -> None:
         self.attempts: list[Attempt] = []
         self.taken: list[ReapRecord] = []
-        self.told: list[Told] = []
+        self.told: list[EntryRecord] = []
         self._by_token: dict[str, Attempt] = {}
         self._open: dict[str, Attempt] = {}
         for bead in running:
@@ -92,7 +92,7 @@ class AttemptLog:
         chosen.told.extend(one for one in self.told if one.rule == rule)
         return chosen
 
-    def saw(
+    def apply(
         self, event: Event, before: Bead | None, after: Bead | None, status: str = "", assumed: bool = False
     ) -> None:
         """An event and the bead's state before and after it. ``status``: the row's after it, where others changed it."""
@@ -113,9 +113,9 @@ class AttemptLog:
         if attempt is not None:
             self._open[bead] = attempt
 
-    def _entry(self, entry: Entry, before: Bead | None, assumed: bool) -> None:
+    def _entry(self, entry: LedgerEntry, before: Bead | None, assumed: bool) -> None:
         self.told.append(
-            Told(
+            EntryRecord(
                 bead=entry.bead,
                 kind=entry.kind,
                 at=entry.at,
@@ -160,6 +160,6 @@ class AttemptLog:
 
     def _end(self, attempt: Attempt, at: datetime, how: str) -> None:
         if attempt.ended is None:
-            attempt.ended, attempt.how = at, how
+            attempt.ended, attempt.outcome = at, how
         if self._open.get(attempt.bead) is attempt:
             del self._open[attempt.bead]

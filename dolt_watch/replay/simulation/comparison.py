@@ -18,7 +18,7 @@ HOUR = timedelta(hours=1)
 _T = TypeVar("_T", Attempt, ReapRecord)
 
 
-class What(StrEnum):
+class DifferenceKind(StrEnum):
     """Kinds of difference."""
 
     EARLIER = "dispatched-earlier"
@@ -34,7 +34,7 @@ class What(StrEnum):
 class Difference(NamedTuple):
     """One dispatch or reap that is not as it was recorded."""
 
-    what: What
+    what: DifferenceKind
     bead: str
     rule: str
     recorded: datetime | None
@@ -99,8 +99,8 @@ def figures(journal: AttemptLog, span: timedelta) -> Figures:
     sent = dispatches(journal)
     unsent: dict[str, int] = {}
     for attempt in journal.attempts:
-        if attempt.sent is None and not attempt.earlier and attempt.how:
-            unsent[attempt.how] = unsent.get(attempt.how, 0) + 1
+        if attempt.sent is None and not attempt.earlier and attempt.outcome:
+            unsent[attempt.outcome] = unsent.get(attempt.outcome, 0) + 1
     return Figures(
         dispatched=len(sent),
         unsent=unsent,
@@ -108,25 +108,25 @@ def figures(journal: AttemptLog, span: timedelta) -> Figures:
         requeued=sum(1 for one in journal.taken if one.kind is EntryKind.REQUEUE),
         waiting=DurationStats.of(attempt.claimed - (attempt.matched or attempt.claimed) for attempt in sent),
         running=DurationStats.of(
-            lasted(attempt) for attempt in journal.attempts if attempt.sent is not None and attempt.ended
+            run_duration(attempt) for attempt in journal.attempts if attempt.sent is not None and attempt.ended
         ),
         an_hour=len(sent) / (span / HOUR) if span else 0.0,
     )
 
 
-def lasted(attempt: Attempt) -> timedelta:
+def run_duration(attempt: Attempt) -> timedelta:
     assert attempt.sent is not None and attempt.ended is not None
     return max(timedelta(), attempt.ended - attempt.sent)
 
 
-def usual(journal: AttemptLog) -> timedelta | None:
+def median_run_time(journal: AttemptLog) -> timedelta | None:
     """How long a run takes: the median of those that were left by whoever ran them."""
     others = {*EntryKind, AWAY, DELETED}
-    ended = [one for one in journal.attempts if one.sent is not None and one.ended and one.how not in others]
-    return DurationStats.of(map(lasted, ended)).median
+    ended = [one for one in journal.attempts if one.sent is not None and one.ended and one.outcome not in others]
+    return DurationStats.of(map(run_duration, ended)).median
 
 
-def compared(
+def compare(
     recorded: AttemptLog, simulated: AttemptLog, every: timedelta, why_not: Callable[[str], str], rule: str = ""
 ) -> list[Pair]:
     """In the order of time. ``why_not``: why a bead was not dispatched by the end; ``rule``: only its beads, '' for all."""
@@ -137,7 +137,7 @@ def compared(
         assert one is not None
         before, after = (was.claimed if was else None), (now.claimed if now else None)
         what = _which(before, after, same, DISPATCHES)
-        why = why_not(one.bead) if what is What.NEVER else ""
+        why = why_not(one.bead) if what is DifferenceKind.NEVER else ""
         difference = Difference(what, one.bead, one.rule, before, after, why) if what is not None else None
         assumed = now is not None and now.assumed
         pairs.append(
@@ -156,7 +156,13 @@ def compared(
         assert end is not None
         before, after = (gone.at if gone else None), (ends.at if ends else None)
         what = _which(before, after, same, REAPS)
-        why = _instead(end.bead, simulated.attempts) if what is What.SPARED else ends.why if ends is not None else ""
+        why = (
+            _instead(end.bead, simulated.attempts)
+            if what is DifferenceKind.SPARED
+            else ends.why
+            if ends is not None
+            else ""
+        )
         difference = Difference(what, end.bead, end.rule, before, after, why) if what is not None else None
         pairs.append(
             Pair(
@@ -173,11 +179,13 @@ def compared(
     return sorted(chosen, key=lambda pair: (pair.recorded or pair.simulated or datetime.max, pair.bead))  # noqa: DTZ901
 
 
-DISPATCHES = (What.EARLIER, What.LATER, What.NEVER, What.ADDED)
-REAPS = (What.REAPED_EARLIER, What.REAPED_LATER, What.SPARED, What.REAPED)
+DISPATCHES = (DifferenceKind.EARLIER, DifferenceKind.LATER, DifferenceKind.NEVER, DifferenceKind.ADDED)
+REAPS = (DifferenceKind.REAPED_EARLIER, DifferenceKind.REAPED_LATER, DifferenceKind.SPARED, DifferenceKind.REAPED)
 
 
-def _which(was: datetime | None, now: datetime | None, same: timedelta, names: Sequence[What]) -> What | None:
+def _which(
+    was: datetime | None, now: datetime | None, same: timedelta, names: Sequence[DifferenceKind]
+) -> DifferenceKind | None:
     earlier, later, missing, added = names
     if was is None:
         return added
@@ -209,4 +217,4 @@ def _instead(bead: str, attempts: Iterable[Attempt]) -> str:
     last = [attempt for attempt in attempts if attempt.bead == bead and attempt.sent is not None]
     if not last:
         return "never dispatched"
-    return f"it ended: {last[-1].how}" if last[-1].how else "it still runs at the end"
+    return f"it ended: {last[-1].outcome}" if last[-1].outcome else "it still runs at the end"

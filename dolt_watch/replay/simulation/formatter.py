@@ -10,27 +10,27 @@ from typing import Any, NamedTuple
 from dolt_watch.config.converters import duration_text
 from dolt_watch.core.model import EntryKind
 from dolt_watch.replay.simulation.attempt_log import AttemptLog
-from dolt_watch.replay.simulation.comparison import Difference, DurationStats, Figures, Pair, What
+from dolt_watch.replay.simulation.comparison import Difference, DifferenceKind, DurationStats, Figures, Pair
 from dolt_watch.replay.simulation.what_if import WhatIfResult
-from dolt_watch.text_table import table
-from dolt_watch.timestamps import ago, iso
+from dolt_watch.text_table import format_table
+from dolt_watch.timestamps import format_span, iso
 
 SCHEMA = 1
 """Of the JSON; docs/replay.md describes it. What is added keeps the number, what changes its meaning raises it."""
 
 WORDS = {
-    What.EARLIER: "earlier by {by}",
-    What.LATER: "later by {by}",
-    What.NEVER: "never: {why}",
-    What.ADDED: "only here",
-    What.REAPED: "only here: {why}",
-    What.SPARED: "spared: {why}",
-    What.REAPED_EARLIER: "earlier by {by}",
-    What.REAPED_LATER: "later by {by}",
+    DifferenceKind.EARLIER: "earlier by {by}",
+    DifferenceKind.LATER: "later by {by}",
+    DifferenceKind.NEVER: "never: {why}",
+    DifferenceKind.ADDED: "only here",
+    DifferenceKind.REAPED: "only here: {why}",
+    DifferenceKind.SPARED: "spared: {why}",
+    DifferenceKind.REAPED_EARLIER: "earlier by {by}",
+    DifferenceKind.REAPED_LATER: "later by {by}",
 }
 
 
-class Line(NamedTuple):
+class FigureLine(NamedTuple):
     """One figure, in words."""
 
     name: str
@@ -40,20 +40,20 @@ class Line(NamedTuple):
     """To draw it by: 0 for none."""
 
 
-def text(study: WhatIfResult) -> Iterator[str]:
+def format_text(study: WhatIfResult) -> Iterator[str]:
     question = study.question
     begins, ends = question.begins, question.ends
-    yield f"history:  {iso(begins.date)} ({begins.hash[:10]}) to {iso(ends.date)} ({ends.hash[:10]}): {ago(ends.date - begins.date)}, {study.commits} commits"
+    yield f"history:  {iso(begins.date)} ({begins.hash[:10]}) to {iso(ends.date)} ({ends.hash[:10]}): {format_span(ends.date - begins.date)}, {study.commits} commits"
     yield f"what if:  a tick every {duration_text(question.every)}" + (
         f", rule {question.rule}" if question.rule else ""
     )
     yield ""
     if study.pairs:
-        yield from table(
+        yield from format_table(
             ("BEAD", "DECISION", "RECORDED", "WHAT IF", "DIFFERENCE"), [_row(pair) for pair in study.pairs]
         )
         yield ""
-    yield from table(("", "RECORDED", "WHAT IF"), [line[:3] for line in figures(study)])
+    yield from format_table(("", "RECORDED", "WHAT IF"), [line[:3] for line in figure_lines(study)])
     yield ""
     yield f"difference: {summary(study)}"
     for bead, why in sorted(study.waiting.items()):
@@ -85,7 +85,7 @@ def _runs(study: WhatIfResult) -> Iterator[str]:
 
 
 def _answers(study: WhatIfResult) -> Iterator[str]:
-    beads = {one.bead for one in study.simulated.attempts if one.sent is None and one.how}
+    beads = {one.bead for one in study.simulated.attempts if one.sent is None and one.outcome}
     if beads:
         named = ", ".join(sorted(beads))
         yield f"a recorded failure, refusal or busy answer comes with its dispatch, whenever that is: {named}"
@@ -96,7 +96,7 @@ def _readiness(study: WhatIfResult) -> Iterator[str]:
         yield "a bead is ready as the recorded history has it, also where what blocks it would have been closed at another time"
 
 
-def as_json(study: WhatIfResult) -> dict[str, Any]:
+def to_dict(study: WhatIfResult) -> dict[str, Any]:
     question = study.question
     differs = [pair.difference for pair in study.pairs if pair.difference is not None]
     return {
@@ -122,7 +122,7 @@ def as_json(study: WhatIfResult) -> dict[str, Any]:
 
 
 def _row(pair: Pair) -> tuple[str, ...]:
-    said = words(pair.difference) if pair.difference is not None else "-"
+    said = describe(pair.difference) if pair.difference is not None else "-"
     return pair.bead, decision(pair), _at(pair.recorded), _at(pair.simulated), said
 
 
@@ -130,7 +130,7 @@ def decision(pair: Pair) -> str:
     return "dispatch" if pair.kind is EntryKind.DISPATCHED else pair.kind.value
 
 
-def words(difference: Difference) -> str:
+def describe(difference: Difference) -> str:
     by = _span(abs(difference.by)) if difference.by is not None else ""
     return WORDS[difference.what].format(by=by, why=difference.why)
 
@@ -139,15 +139,15 @@ def _at(moment: datetime | None) -> str:
     return iso(moment) if moment is not None else "-"
 
 
-def figures(study: WhatIfResult) -> Iterator[Line]:
+def figure_lines(study: WhatIfResult) -> Iterator[FigureLine]:
     both = study.before, study.after
 
-    def line(name: str, *values: float) -> Line:
-        return Line(name, str(values[0]), str(values[1]), (values[0], values[1]))
+    def line(name: str, *values: float) -> FigureLine:
+        return FigureLine(name, str(values[0]), str(values[1]), (values[0], values[1]))
 
-    def spans(name: str, *values: timedelta | None) -> Line:
+    def spans(name: str, *values: timedelta | None) -> FigureLine:
         sizes = [value.total_seconds() if value is not None else 0.0 for value in values]
-        return Line(name, _span(values[0]), _span(values[1]), (sizes[0], sizes[1]))
+        return FigureLine(name, _span(values[0]), _span(values[1]), (sizes[0], sizes[1]))
 
     yield line("dispatched", *(one.dispatched for one in both))
     for kind in sorted({*study.before.unsent, *study.after.unsent}):
@@ -160,7 +160,7 @@ def figures(study: WhatIfResult) -> Iterator[Line]:
         yield spans(f"{name}, median", *(spread.median for spread in spreads))
         yield spans(f"{name}, 95%", *(spread.high for spread in spreads))
     hourly = [f"{one.an_hour:.2f}" for one in both]
-    yield Line("dispatches an hour", hourly[0], hourly[1], (study.before.an_hour, study.after.an_hour))
+    yield FigureLine("dispatches an hour", hourly[0], hourly[1], (study.before.an_hour, study.after.an_hour))
 
 
 def _span(span: timedelta | None) -> str:
@@ -173,7 +173,9 @@ def _whole(span: timedelta | None) -> timedelta:
 
 def summary(study: WhatIfResult) -> str:
     counts = Counter(pair.difference.what for pair in study.pairs if pair.difference is not None)
-    return ", ".join(f"{counts[what]} {what.value.replace('-', ' ')}" for what in What if counts[what]) or "none"
+    return (
+        ", ".join(f"{counts[what]} {what.value.replace('-', ' ')}" for what in DifferenceKind if counts[what]) or "none"
+    )
 
 
 # -- JSON -----------------------------------------------------------------------------------------------------------

@@ -40,7 +40,7 @@ class HistoricalReadiness:
         held = {bead: self._known[bead, commit][0] for bead in beads}
         return {bead: hold for bead, hold in held.items() if hold is not None}
 
-    def wakes(self, beads: Sequence[str], now: datetime) -> datetime | None:
+    def next_change_at(self, beads: Sequence[str], now: datetime) -> datetime | None:
         """Return when time alone, or a change in history, may make one of these ready."""
         commit = self._commit(now)
         moments = [self._known[bead, commit][1] for bead in beads]

@@ -30,12 +30,12 @@ class QueueDepthSeries:
             self._put(bead.id, bead)
         self._first = self._counts
 
-    def saw(self, at: datetime, id: str, bead: Bead | None) -> None:
+    def record(self, at: datetime, id: str, bead: Bead | None) -> None:
         """A bead after an event; None: it is in no phase any more."""
         self._put(id, bead)
         self._note(at)
 
-    def anew(self, at: datetime, beads: Mapping[str, Bead]) -> None:
+    def reset(self, at: datetime, beads: Mapping[str, Bead]) -> None:
         """All of them at once, after a decision about no bead: state was made anew, or some were let go."""
         self._waiting.clear()
         self._under_way.clear()

@@ -22,18 +22,18 @@ from dolt_watch.core.model import (
     MAY_BE_RUNNING,
     OPEN,
     Bead,
-    Entry,
     EntryEffects,
     EntryKind,
     Event,
+    EventKind,
     JobReport,
+    LedgerEntry,
     RowChange,
-    What,
 )
 from dolt_watch.ledger.writer import CONTENT
-from dolt_watch.replay.replayer import Step
+from dolt_watch.replay.replayer import ReplayStep
 from dolt_watch.replay.simulation.compressed_list import CompressedList
-from dolt_watch.replay.simulation.row_views import RowViewFactory, View
+from dolt_watch.replay.simulation.row_views import RowView, RowViewFactory
 
 """What may come of a claim at once."""
 NOTHING_RUNS = ANSWERS - MAY_BE_RUNNING
@@ -42,7 +42,7 @@ FROM_OUTSIDE = frozenset({EntryKind.PAUSE, EntryKind.RESUME, EntryKind.RESYNC, E
 """Decisions about no bead that no other settings would have changed: of people, and what the targets' health was."""
 
 
-class Act(NamedTuple):
+class ExternalAction(NamedTuple):
     """What others did to a bead, in one commit and one table; or a decision of a person's about no bead."""
 
     place: int
@@ -50,18 +50,18 @@ class Act(NamedTuple):
     at: datetime
     event: Event
     """Without facts and row: long histories have many."""
-    view: View | None = None
+    view: RowView | None = None
     """The row after it; None where the row did not change, or is gone."""
     status: str = ""
     """The status that they set, '' for none."""
 
     @property
-    def about(self) -> bool:
+    def changes_content(self) -> bool:
         """Did it change what the bead is about?"""
         return not CONTENT_SET.isdisjoint(self.event.changed)
 
     @property
-    def gone(self) -> bool:
+    def is_deletion(self) -> bool:
         return self.event.changed == ("deleted",)
 
 
@@ -69,18 +69,18 @@ CONTENT_SET = frozenset(CONTENT)
 
 
 @dataclass(slots=True)
-class Run:
+class AgentRun:
     """A recorded claim and what followed it."""
 
     bead: str
     token: str
     begun: datetime
-    claim: Entry | None
+    claim: LedgerEntry | None
     """None: it is older than the history that was read."""
     last: int
     """The place in history of the last thing that belongs to it."""
-    answer: Entry | None = None
-    acts: CompressedList[Act] = field(default_factory=CompressedList)
+    answer: LedgerEntry | None = None
+    acts: CompressedList[ExternalAction] = field(default_factory=CompressedList)
     verdicts: list[tuple[timedelta, JobReport]] = field(default_factory=list)
     """Since its beginning → the target's word on its job, where a decision of ours rested on it."""
     idle: bool = False
@@ -91,12 +91,12 @@ class Run:
     assumed: bool = False
     """Nobody recorded it: the simulation made it up."""
 
-    def add_act(self, act: Act, place: int) -> None:
+    def add_act(self, act: ExternalAction, place: int) -> None:
         """Add an event by others. ``place``: its index in history."""
         self.acts.add(act)
         self.last = place
 
-    def add_entry(self, entry: Entry, place: int) -> None:
+    def add_entry(self, entry: LedgerEntry, place: int) -> None:
         """Add a later entry of the same attempt. ``place``: its index in history."""
         self.last = place
         if entry.kind in ANSWERS and self.answer is None:
@@ -111,22 +111,22 @@ class Run:
         return known[-1] if known else None
 
 
-class Script:
+class RecordedTimeline:
     """Built step by step, in the order of history. ``running``: beads whose runs were under way when it begins."""
 
     def __init__(self, running: Iterable[Bead] = ()) -> None:
-        self.people: CompressedList[Act] = CompressedList()
-        self.runs: dict[str, list[Run]] = {}
-        self.under_way: list[Run] = []
+        self.people: CompressedList[ExternalAction] = CompressedList()
+        self.runs: dict[str, list[AgentRun]] = {}
+        self.under_way: list[AgentRun] = []
         """The runs that were under way at the beginning."""
         self.marks: list[tuple[datetime, str]] = []
         """Commits at which a bead may have become ready, or ceased to be."""
-        self._open: dict[str, Run] = {}
+        self._open: dict[str, AgentRun] = {}
         self._known: set[str] = set()
         self._place = 0
         self._at: datetime | None = None
         for bead in running:
-            run = Run(bead=bead.id, token=bead.token, begun=bead.sent_at or bead.since, claim=None, last=0)
+            run = AgentRun(bead=bead.id, token=bead.token, begun=bead.sent_at or bead.since, claim=None, last=0)
             self._open[bead.id] = run
             self.under_way.append(run)
 
@@ -134,7 +134,7 @@ class Script:
         """Beads of whom everything counts, however their rows look."""
         self._known.update(beads)
 
-    def add(self, step: Step, views: RowViewFactory) -> None:
+    def add(self, step: ReplayStep, views: RowViewFactory) -> None:
         """One commit. Dates may run backwards where clocks differ: nothing is taken to be earlier than what it rests on."""
         date = step.commit.date
         self._at = date if self._at is None else max(self._at, date)
@@ -144,22 +144,22 @@ class Script:
             self._place += 1
             if event.entry is not None:
                 self._ours(event, event.entry, views)
-            elif event.what is What.RENAMED:
+            elif event.what is EventKind.RENAMED:
                 self._renamed(event, rows[event.bead], views)
-            elif event.what is not What.OVERWRITTEN:
+            elif event.what is not EventKind.OVERWRITTEN:
                 self._others(event, rows.get(event.bead), views, fixed)
         if any(row.table == "dependencies" for row in step.changes.rows) or any(map(_readies, rows.values())):
             self.marks.append((self._at, step.commit.hash))
 
     # -- whose is it -------------------------------------------------------------------------------------------------
 
-    def _ours(self, event: Event, entry: Entry, views: RowViewFactory) -> None:
+    def _ours(self, event: Event, entry: LedgerEntry, views: RowViewFactory) -> None:
         assert self._at is not None
         if entry.bead == GLOBAL:
             if entry.kind in FROM_OUTSIDE:
                 # nothing asks what it wrote, and where that is not said it cannot be pickled
                 bare = event._replace(entry=entry._replace(wrote=EntryEffects({})))
-                self.people.add(Act(self._place, self._at, bare))
+                self.people.add(ExternalAction(self._place, self._at, bare))
             return
         self._heard(entry)
         if entry.kind is EntryKind.MANUAL_RETRY:
@@ -167,7 +167,7 @@ class Script:
             return
         if entry.kind is EntryKind.CLAIM:
             self._end(entry.bead)
-            run = Run(bead=entry.bead, token=entry.token, begun=entry.at, claim=entry, last=self._place)
+            run = AgentRun(bead=entry.bead, token=entry.token, begun=entry.at, claim=entry, last=self._place)
             self._open[entry.bead] = run
             self._known.add(entry.bead)
             self.runs.setdefault(entry.bead, []).append(run)
@@ -187,7 +187,7 @@ class Script:
             self._open[event.bead] = run
         if event.other in self._known:
             self._known.add(event.bead)
-        self.people.add(Act(self._place, self._at, event._replace(row=None), views.of(row, event.commit)))
+        self.people.add(ExternalAction(self._place, self._at, event._replace(row=None), views.of(row, event.commit)))
 
     def _retried(self, event: Event, views: RowViewFactory) -> None:
         """A person's doing: to the simulation it is an edit that leaves the bead open."""
@@ -195,14 +195,14 @@ class Script:
         row = event.row
         view = views.of(row, event.commit) if row is not None else None
         opened = row is not None and "status" in row.changed
-        what, changed = (What.MATCHED, ("status",)) if opened else (What.EDITED, ("notes",))
+        what, changed = (EventKind.MATCHED, ("status",)) if opened else (EventKind.EDITED, ("notes",))
         self._end(event.bead)
         self._known.add(event.bead)
         bare = Event(what, event.bead, event.commit, event.at, changed=changed)
         status = view.status if view is not None and opened else ""
-        self.people.add(Act(self._place, self._at, bare, view, status))
+        self.people.add(ExternalAction(self._place, self._at, bare, view, status))
 
-    def _heard(self, entry: Entry) -> None:
+    def _heard(self, entry: LedgerEntry) -> None:
         """What the targets said of running jobs, when this was decided."""
         given = read_inputs(entry)
         for bead, report in given.verdicts.items():
@@ -212,7 +212,7 @@ class Script:
 
     def _others(self, event: Event, row: RowChange | None, views: RowViewFactory, fixed: set[str]) -> None:
         assert self._at is not None
-        changed_row = event.what is not What.SIGN and row is not None and row.kind != "removed"
+        changed_row = event.what is not EventKind.SIGN and row is not None and row.kind != "removed"
         view = views.of(row, event.commit) if changed_row and row is not None else None
         run = self._open.get(event.bead)
         if run is None and event.bead not in self._known:
@@ -221,11 +221,11 @@ class Script:
             self._known.add(event.bead)
         status = view.status if view is not None and "status" in event.changed else ""
         bare = event._replace(facts=None, row=None)  # the view has what they say
-        act = Act(self._place, self._at, bare, view, status)
-        if run is None or event.bead in fixed or not _moves(run, act):
-            if event.what is not What.SIGN:
+        act = ExternalAction(self._place, self._at, bare, view, status)
+        if run is None or event.bead in fixed or not _belongs_to_run(run, act):
+            if event.what is not EventKind.SIGN:
                 fixed.add(event.bead)
-                if status or act.gone:
+                if status or act.is_deletion:
                     self._end(event.bead)
             self.people.add(act)
             return
@@ -240,11 +240,11 @@ class Script:
             run.acts.pack()
 
 
-def _moves(run: Run, act: Act) -> bool:
+def _belongs_to_run(run: AgentRun, act: ExternalAction) -> bool:
     """Is it the run's own?"""
-    if act.gone or (run.taken and act.status == OPEN):
+    if act.is_deletion or (run.taken and act.status == OPEN):
         return False
-    return bool(act.status) or not act.about
+    return bool(act.status) or not act.changes_content
 
 
 def _readies(row: RowChange) -> bool:

@@ -34,7 +34,7 @@ STATUSES = (OPEN, IN_PROGRESS, BLOCKED, CLOSED)
 _CHUNK = 200
 
 
-class View(NamedTuple):
+class RowView(NamedTuple):
     """A bead's row as one commit has it."""
 
     commit: str
@@ -55,7 +55,7 @@ class RowViewFactory:
     ) -> None:
         self.engine, self.rules, self.plain, self.columns = engine, rules, compiled, columns
         self._as_if = {status: self._with(status) for status in STATUSES}
-        self._last: dict[str, View] = {}
+        self._last: dict[str, RowView] = {}
         self._clocks = [
             tuple(place for place, key in enumerate(one.rank_row) if key == "`updated_at`") for one in compiled
         ]
@@ -65,7 +65,7 @@ class RowViewFactory:
         """What the feed has to ask: each rule as it is, then all of them for each status."""
         return (*self.plain, *(rule for status in STATUSES for rule in self._as_if[status]))
 
-    def of(self, row: RowChange, commit: str) -> View:
+    def of(self, row: RowChange, commit: str) -> RowView:
         """``row``: with the answers to ``compiled`` as its last ones."""
         answers = row.answers[-len(self.compiled) :] if self.rules else ()
         view, last = self._view(commit, row, answers, STATUSES), self._last.get(row.bead)
@@ -74,17 +74,17 @@ class RowViewFactory:
         self._last[row.bead] = view
         return view
 
-    def own(self, changes: CommitChanges) -> CommitChanges:
+    def only_own_answers(self, changes: CommitChanges) -> CommitChanges:
         """With the answers of these rules, as they are, and no others."""
         return narrowed(changes, -len(self.compiled), len(self.rules))
 
-    def at(self, commit: str, beads: Iterable[str], statuses: Sequence[str] = STATUSES) -> dict[str, View]:
+    def at(self, commit: str, beads: Iterable[str], statuses: Sequence[str] = STATUSES) -> dict[str, RowView]:
         """The rows of these beads as a commit has them."""
         blocks = [self.plain, *(self._as_if.setdefault(status, self._with(status)) for status in statuses)]
         asked = ", ".join(f"{one.when_row}, {one.running_row}" for block in blocks for one in block)
         ranks = [key for one in self.plain for key in one.rank_row]
         keys = "".join(f", {key}" for key in ranks)
-        found: dict[str, View] = {}
+        found: dict[str, RowView] = {}
         for chunk in chunks(beads, _CHUNK):
             marks = ", ".join("?" * len(chunk))
             sql = f"SELECT id, status, {asked}{keys} FROM issues AS OF '{commit}' WHERE id IN ({marks})"
@@ -100,7 +100,7 @@ class RowViewFactory:
                 found[id] = self._view(commit, row, answers, statuses)
         return found
 
-    def facts(self, bead: str, view: View, status: str, touched: datetime | None) -> RuleMatch:
+    def facts(self, bead: str, view: RowView, status: str, touched: datetime | None) -> RuleMatch:
         """How the row looks with this status. ``touched``: when it was last written in the simulation, where that is not as recorded."""
         facts = view.facts.get("" if status == view.status else status)
         if facts is None:
@@ -114,7 +114,7 @@ class RowViewFactory:
             rank[place] = _like(rank[place], touched)
         return facts._replace(rank=tuple(rank))
 
-    def _view(self, commit: str, row: RowChange, answers: Sequence[RuleAnswers], statuses: Sequence[str]) -> View:
+    def _view(self, commit: str, row: RowChange, answers: Sequence[RuleAnswers], statuses: Sequence[str]) -> RowView:
         count = len(self.rules)
         own = answers[:count]
         facts = {"": rule_match(row._replace(answers=tuple(own)), self.rules)}
@@ -122,7 +122,7 @@ class RowViewFactory:
             block = answers[number * count : (number + 1) * count]
             ranked = tuple(one._replace(rank=mine.rank) for one, mine in zip(block, own, strict=True))
             facts[status] = rule_match(row._replace(answers=ranked), self.rules)
-        return View(commit, str(row.after.get("status", "")), facts)
+        return RowView(commit, str(row.after.get("status", "")), facts)
 
     def _with(self, status: str) -> list[CompiledRule]:
         return [
@@ -143,7 +143,7 @@ def rule_with_status(
         return exp.Literal.string(status) if isinstance(node, exp.Column) and node.name == "status" else node
 
     def text(row: str) -> str:
-        tree = parser.Source(f"rules.{rule.name}", row, columns).condition()
+        tree = parser.Expression(f"rules.{rule.name}", row, columns).parse_condition()
         return renderer.render(tree.transform(put), "mysql", "")
 
     changed = replace(rule, when=text(compiled.when_row), running=text(compiled.running_row), order_by="")

@@ -7,12 +7,12 @@ from datetime import datetime, timedelta
 
 from dolt_watch.core.decisions.circuit_breaker import Health
 from dolt_watch.core.decisions.recorded_inputs import read_inputs
-from dolt_watch.core.decisions.settlement import decode_answer, report_of
-from dolt_watch.core.model import CLOSED, ActivitySignal, Bead, Decision, Event, Rule, What, entry_payloads
+from dolt_watch.core.decisions.settlement import decode_answer, settle
+from dolt_watch.core.model import CLOSED, ActivitySignal, Bead, Decision, Event, EventKind, Rule, entry_payloads
 from dolt_watch.core.model.target_answers import Accepted
 from dolt_watch.errors import SettingsError
-from dolt_watch.replay.simulation.recorded_timeline import Act, Run
-from dolt_watch.replay.simulation.row_views import View
+from dolt_watch.replay.simulation.recorded_timeline import AgentRun, ExternalAction
+from dolt_watch.replay.simulation.row_views import RowView
 
 DEADLINE = timedelta(minutes=1)
 """Of a claim whose run is assumed: it is settled at once."""
@@ -23,7 +23,7 @@ ALIVE = 2
 class RunAllocator:
     """``run_time``: how long a run lasts that was not recorded, None: not known."""
 
-    def __init__(self, recorded: Mapping[str, Sequence[Run]], run_time: timedelta | None) -> None:
+    def __init__(self, recorded: Mapping[str, Sequence[AgentRun]], run_time: timedelta | None) -> None:
         self._left = {bead: list(runs) for bead, runs in recorded.items()}
         self.run_time = run_time
         self.entered: dict[str, int] = {}
@@ -31,7 +31,7 @@ class RunAllocator:
         self.assumed: list[str] = []
         """Beads whose run is none that was recorded, as often as that was so."""
 
-    def next(self, bead: str) -> Run | None:
+    def next(self, bead: str) -> AgentRun | None:
         """The next recorded run that can be meant: not one that was over before the bead came to match this time."""
         runs = self._left.get(bead, [])
         while runs and runs[0].over and runs[0].last < self.entered.get(bead, 0):
@@ -43,7 +43,7 @@ class RunAllocator:
         run = next(iter(self._left.get(bead, ())), None)
         return run is not None and run.claim is not None and entry_payloads.Claimed.decode(run.claim.detail).tries
 
-    def assume(self, bead: str, rule: Rule, view: View, now: datetime) -> Run:
+    def synthesize_run(self, bead: str, rule: Rule, view: RowView, now: datetime) -> AgentRun:
         """A run that nobody recorded: alive all along, and closed after ``run_time``. Raises SettingsError where nothing says how long that is."""
         if self.run_time is None:
             raise SettingsError(
@@ -52,32 +52,32 @@ class RunAllocator:
                 fix="say how long: --run-time 20m",
             )
         self.assumed.append(bead)
-        run = Run(bead=bead, token="", begun=now, claim=None, last=0, assumed=True)
+        run = AgentRun(bead=bead, token="", begun=now, claim=None, last=0, assumed=True)
         step = max(rule.stale_after / ALIVE, timedelta(seconds=1))
         for number in range(1, int(self.run_time / step) + 1):
             at = now + number * step
             sign = ActivitySignal(at, "a sign of life, assumed", "its agent", "")
-            run.acts.add(Act(0, at, Event(What.SIGN, bead, "", at, sign=sign)))
+            run.acts.add(ExternalAction(0, at, Event(EventKind.SIGN, bead, "", at, sign=sign)))
         end = now + self.run_time
         closed = Event(
-            What.LEFT, bead, "", end, sign=ActivitySignal(end, "status", "its agent", ""), changed=("status",)
+            EventKind.LEFT, bead, "", end, sign=ActivitySignal(end, "status", "its agent", ""), changed=("status",)
         )
-        run.acts.add(Act(0, end, closed, view, CLOSED))
+        run.acts.add(ExternalAction(0, end, closed, view, CLOSED))
         return run
 
 
-def span(run: Run) -> timedelta:
+def span(run: AgentRun) -> timedelta:
     """From its claim to the claim's deadline."""
     deadline = entry_payloads.Claimed.decode(run.claim.detail).deadline if run.claim is not None else None
     return deadline - run.begun if deadline is not None else DEADLINE
 
 
 def report_of_run(
-    run: Run, attempt: Bead, rule: Rule, was: str, now: datetime, health: Health
+    run: AgentRun, attempt: Bead, rule: Rule, was: str, now: datetime, health: Health
 ) -> Decision | None:  # fmt: skip
     """What comes of the claim at once; None: nobody ever said. ``attempt``: the bead as claimed; ``was``: its status before."""
     if run.assumed:
-        return report_of(Accepted("assumed"), attempt, rule, now, 0.0, health)
+        return settle(Accepted("assumed"), attempt, rule, now, 0.0, health)
     entry = run.answer
     if entry is None:
         return None
@@ -93,4 +93,4 @@ def report_of_run(
             status=was,
         )
         return taken._replace(reason=entry.reason, reason_code=entry.reason_code)
-    return report_of(answer, attempt, rule, now, read_inputs(entry).jitter, health)
+    return settle(answer, attempt, rule, now, read_inputs(entry).jitter, health)

@@ -12,41 +12,41 @@ from itertools import count
 from typing import NamedTuple
 
 from dolt_watch.core.decisions.circuit_breaker import Health, health_of, postpone_tries
-from dolt_watch.core.decisions.planner import decide, select_candidates, settling
+from dolt_watch.core.decisions.planner import make_plan, select_candidates, settle_wait
 from dolt_watch.core.decisions.policy import ATTEMPTED, BOTH, Candidates, Observations, Plan, Policy, sets_status
 from dolt_watch.core.model import (
     GLOBAL,
     Bead,
     Capacity,
     Decision,
-    Entry,
     EntryEffects,
     EntryKind,
     Event,
+    EventKind,
     HoldReason,
     JobReport,
+    LedgerEntry,
     Phase,
     RuleMatch,
     State,
-    What,
     entry_payloads,
 )
 from dolt_watch.core.projection.projection import Projection
 from dolt_watch.replay.simulation.attempt_log import AttemptLog
 from dolt_watch.replay.simulation.historical_readiness import HistoricalReadiness
 from dolt_watch.replay.simulation.queue_depth import QueueDepthSeries
-from dolt_watch.replay.simulation.recorded_timeline import Act, Run, Script, in_flight
-from dolt_watch.replay.simulation.row_views import RowViewFactory, View
+from dolt_watch.replay.simulation.recorded_timeline import AgentRun, ExternalAction, RecordedTimeline, in_flight
+from dolt_watch.replay.simulation.row_views import RowView, RowViewFactory
 from dolt_watch.replay.simulation.run_allocation import RunAllocator, report_of_run, span
 from dolt_watch.replay.simulation.schedule import TickSchedule
 
 NONE = timedelta()
 
 
-class Row(NamedTuple):
+class SimulatedRow(NamedTuple):
     """A bead's row in the simulation: a recorded one, with the status that it has here."""
 
-    view: View
+    view: RowView
     status: str
     touched: datetime | None = None
     """When it was last written, where that is not as recorded."""
@@ -58,7 +58,7 @@ class Simulator:
     """``beads``: how they stand when the script begins, with the views of their rows; ``run_time``: how long a run lasts that was not recorded, None: not known."""
 
     def __init__(
-        self, policy: Policy, script: Script, views: RowViewFactory, ready: HistoricalReadiness, state: State, rows: dict[str, View],
+        self, policy: Policy, script: RecordedTimeline, views: RowViewFactory, ready: HistoricalReadiness, state: State, rows: dict[str, RowView],
         schedule: TickSchedule, run_time: timedelta | None, depths: QueueDepthSeries,
     ) -> None:  # fmt: skip
         self.policy, self.views, self.ready = policy, views, ready
@@ -70,19 +70,19 @@ class Simulator:
         self.ticks = 0
         self.plan = Plan()
         """Of the last tick."""
-        self._rows = {bead: Row(view, view.status) for bead, view in rows.items()}
-        self._active_runs: dict[str, Run] = {}
+        self._rows = {bead: SimulatedRow(view, view.status) for bead, view in rows.items()}
+        self._active_runs: dict[str, AgentRun] = {}
         self._answers: set[str] = set()
         """Targets whose last outage is over, as it was recorded."""
         self._people = iter(script.people)
         self._next = next(self._people, None)
         """What people do next."""
         self._order = count()
-        self._planned: list[tuple[datetime, int, str, Act | Decision]] = []
+        self._planned: list[tuple[datetime, int, str, ExternalAction | Decision]] = []
         """What comes of runs: when, in which order, by which claim."""
         for run in script.under_way:
             self._active_runs[run.bead] = run
-            self._go_on(run)
+            self._resume_run(run)
 
     # -- time --------------------------------------------------------------------------------------------------------
 
@@ -126,11 +126,11 @@ class Simulator:
             state = self.projection.state()
             asked = self._asked(now, skip)
             outside = self._outside(asked, now)
-            plan = self.plan = decide(state, self.policy, now, BOTH, asked, outside)
+            plan = self.plan = make_plan(state, self.policy, now, BOTH, asked, outside)
             if plan.decisions:
                 skip.add(plan.decisions[0].bead)
                 now = self._handle(plan.decisions[0], now)
-            elif patient and (wait := settling(asked, self.policy, now)):
+            elif patient and (wait := settle_wait(asked, self.policy, now)):
                 patient = False
                 now += timedelta(seconds=wait)
             else:
@@ -157,11 +157,13 @@ class Simulator:
         due = asked.due
         if held or "stopped" in gates:  # due at once, which hides what is due later: of the others, then
             rest = state._replace(beads={id: bead for id, bead in state.beads.items() if id not in held})
-            halted = {name for name, by in state.stopped.items() if by == self.policy.settings_hash}
+            halted = {name for name, by in state.halted_rules.items() if by == self.policy.settings_hash}
             rules = [rule for rule in self.policy.rules if rule.name not in halted]
             others = select_candidates(rest, self.policy._replace(rules=rules), now, BOTH).due
             due = {"dispatch": others["dispatch"], "reap": asked.due["reap"]}
-        moments = [at for at in (*due.values(), self.ready.wakes(held, now) if held else None) if at is not None]
+        moments = [
+            at for at in (*due.values(), self.ready.next_change_at(held, now) if held else None) if at is not None
+        ]
         moments += [told[0] for bead in asked.jobs if (told := self._failed(bead))]
         return min((at for at in moments if at > now), default=None)
 
@@ -219,7 +221,7 @@ class Simulator:
         was = self._rows[decision.bead].status
         rule = self.policy.rule(decision.rule)
         assert rule is not None
-        run = self.runs.next(decision.bead) or self.runs.assume(
+        run = self.runs.next(decision.bead) or self.runs.synthesize_run(
             decision.bead, rule, self._rows[decision.bead].view, now
         )
         run.token = token = f"{decision.bead}#{next(self._order)}"
@@ -238,12 +240,12 @@ class Simulator:
         self._write(report, at, assumed=run.assumed)
         return at
 
-    def _play(self, run: Run, shift: timedelta, now: datetime) -> None:
+    def _play(self, run: AgentRun, shift: timedelta, now: datetime) -> None:
         """What belongs to the run comes as much later as its claim did."""
         for act in run.acts:
-            self._later(max(now, act.at + shift), run.token, act)
+            self._schedule(max(now, act.at + shift), run.token, act)
 
-    def _go_on(self, run: Run) -> None:
+    def _resume_run(self, run: AgentRun) -> None:
         """A run that was under way when the history begins: nothing of it moves."""
         self._play(run, NONE, run.begun)
         bead = self.projection.beads[run.bead]
@@ -251,7 +253,7 @@ class Simulator:
         if bead.phase is Phase.CLAIMED and run.answer is not None and rule is not None:
             report = report_of_run(run, bead, rule, "", run.begun, Health())
             if report is not None:
-                self._later(run.answer.at, run.token, report)
+                self._schedule(run.answer.at, run.token, report)
 
     # -- the ledger ----------------------------------------------------------------------------------------------------
 
@@ -259,7 +261,7 @@ class Simulator:
         """The decision or report as it comes back through the feed."""
         if decision.bead == GLOBAL:  # an outage begins or ends: beside the recorded stream, whose versions others have
             entry = _entry(decision, self.projection.version, self.policy.settings_hash, at)
-            self.projection.shared(Event(What.LEDGER, GLOBAL, "", at, entry=entry))
+            self.projection.apply_global(Event(EventKind.LEDGER, GLOBAL, "", at, entry=entry))
             return
         row, bead = self._rows.get(decision.bead), self.projection.beads.get(decision.bead)
         facts = None
@@ -269,24 +271,24 @@ class Simulator:
             facts = self._facts(decision.bead, row)
         entry = _entry(decision, bead.version + 1 if bead is not None else 1, self.policy.settings_hash, at)
         cause = row.view.commit if row is not None else ""
-        self._fold(Event(What.LEDGER, decision.bead, cause, at, facts=facts, entry=entry), assumed=assumed)
+        self._fold(Event(EventKind.LEDGER, decision.bead, cause, at, facts=facts, entry=entry), assumed=assumed)
 
     # -- others --------------------------------------------------------------------------------------------------------
 
-    def _others(self, act: Act, at: datetime) -> None:
+    def _others(self, act: ExternalAction, at: datetime) -> None:
         event = act.event
         if event.bead == GLOBAL:
             if not self._dispatches_tell(event):
-                self.projection.fold([event])
-            self.depths.anew(at, self.projection.beads)
+                self.projection.apply([event])
+            self.depths.reset(at, self.projection.beads)
             return
-        if event.what is What.RENAMED:
+        if event.what is EventKind.RENAMED:
             self._renamed(event, act, at)
             return
         shift = at - act.at
         facts: RuleMatch | None = None
         status = ""
-        if act.gone:
+        if act.is_deletion:
             self._rows.pop(event.bead, None)
             facts = RuleMatch()
         elif act.view is not None:
@@ -311,50 +313,54 @@ class Simulator:
         self._answers.discard(target)
         return outage.part != "capacity"
 
-    def _renamed(self, event: Event, act: Act, at: datetime) -> None:
+    def _renamed(self, event: Event, act: ExternalAction, at: datetime) -> None:
         """The row has another id; its status stays as it is here, and so does what plays."""
         assert act.view is not None
         row, run = self._rows.pop(event.other, None), self._active_runs.pop(event.other, None)
         status = row.status if row is not None else act.view.status
-        self._rows[event.bead] = Row(act.view, status, row.touched if row is not None else None, act.place)
+        self._rows[event.bead] = SimulatedRow(act.view, status, row.touched if row is not None else None, act.place)
         if run is not None:
             self._active_runs[event.bead] = run
-        self.projection.fold([event])
+        self.projection.apply([event])
         self.journal.renamed(event.other, event.bead)
         for bead in (event.other, event.bead):
-            self.depths.saw(at, bead, self.projection.beads.get(bead))
+            self.depths.record(at, bead, self.projection.beads.get(bead))
 
-    def _changed(self, act: Act, view: View, at: datetime) -> Row:
+    def _changed(self, act: ExternalAction, view: RowView, at: datetime) -> SimulatedRow:
         """The row after it. What a run writes that came earlier than recorded must not bring what people changed later."""
         row = self._rows.get(act.event.bead)
         if row is None:
-            return Row(view, view.status, None if at == act.at else at, act.place)
+            return SimulatedRow(view, view.status, None if at == act.at else at, act.place)
         newer = at >= act.at and act.place > row.place
         status = act.status or row.status
         touched = None if at == act.at else at
-        return Row(view, status, touched, act.place) if newer or act.about else row._replace(status=status, touched=at)
+        return (
+            SimulatedRow(view, status, touched, act.place)
+            if newer or act.changes_content
+            else row._replace(status=status, touched=at)
+        )
 
-    def _facts(self, bead: str, row: Row) -> RuleMatch:
+    def _facts(self, bead: str, row: SimulatedRow) -> RuleMatch:
         return self.views.facts(bead, row.view, row.status, row.touched)
 
     def _fold(self, event: Event, status: str = "", assumed: bool = False) -> tuple[Bead | None, Bead | None]:
         before = self.projection.beads.get(event.bead)
-        self.projection.fold([event])
+        self.projection.apply([event])
         after = self.projection.beads.get(event.bead)
-        self.journal.saw(event, before, after, status, assumed)
-        self.depths.saw(event.entry.at if event.entry is not None else event.at, event.bead, after)
+        self.journal.apply(event, before, after, status, assumed)
+        self.depths.record(event.entry.at if event.entry is not None else event.at, event.bead, after)
         return before, after
 
     def _playing_by(self, bead: str) -> str:
         run = self._active_runs.get(bead)
         return run.token if run is not None else ""
 
-    def _later(self, at: datetime, token: str, what: Act | Decision) -> None:
+    def _schedule(self, at: datetime, token: str, what: ExternalAction | Decision) -> None:
         heapq.heappush(self._planned, (at, next(self._order), token, what))
 
 
-def _entry(decision: Decision, version: int, settings_hash: str, at: datetime) -> Entry:
-    return Entry(
+def _entry(decision: Decision, version: int, settings_hash: str, at: datetime) -> LedgerEntry:
+    return LedgerEntry(
         bead=decision.bead,
         version=version,
         kind=decision.kind,

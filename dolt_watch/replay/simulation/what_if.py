@@ -8,22 +8,22 @@ from typing import NamedTuple
 
 from dolt_watch.core.decisions.planner import select_candidates
 from dolt_watch.core.decisions.policy import BOTH, Policy
-from dolt_watch.core.model import GLOBAL, Bead, What
+from dolt_watch.core.model import GLOBAL, Bead, EventKind
 from dolt_watch.core.projection.event_deriver import derive_events
 from dolt_watch.core.projection.projection import Projection
 from dolt_watch.engines import Commit
 from dolt_watch.errors import DatabaseError, SettingsError
-from dolt_watch.replay.replayer import HistoryReplayer, SettingsVersion, Step
+from dolt_watch.replay.replayer import HistoryReplayer, ReplayStep, SettingsVersion
 from dolt_watch.replay.simulation.attempt_log import AttemptLog
-from dolt_watch.replay.simulation.comparison import SAME, Figures, Pair, compared, figures, usual
+from dolt_watch.replay.simulation.comparison import SAME, Figures, Pair, compare, figures, median_run_time
 from dolt_watch.replay.simulation.historical_readiness import HistoricalReadiness
 from dolt_watch.replay.simulation.queue_depth import QueueDepthSeries
-from dolt_watch.replay.simulation.recorded_timeline import Script, in_flight
+from dolt_watch.replay.simulation.recorded_timeline import RecordedTimeline, in_flight
 from dolt_watch.replay.simulation.row_views import RowViewFactory
 from dolt_watch.replay.simulation.schedule import TickSchedule
 from dolt_watch.replay.simulation.simulator import Simulator
 
-Told = Callable[[datetime], None]
+ProgressCallback = Callable[[datetime], None]
 
 
 class WhatIfRequest(NamedTuple):
@@ -56,7 +56,7 @@ class WhatIfResult(NamedTuple):
     run_time: timedelta | None
     """How long those were taken to run."""
     ticks: int
-    stood: Policy | None
+    last_policy: Policy | None
     """The settings of the last recorded decision; None where there is none, or history does not hold them."""
     depths: tuple[QueueDepthSeries, QueueDepthSeries]
     """Recorded, and here."""
@@ -64,7 +64,7 @@ class WhatIfResult(NamedTuple):
 
 def begins(past: HistoryReplayer) -> Commit:
     """The first commit from which this history can be folded. Raises SettingsError where none can."""
-    known = past.begins()
+    known = past.first_replayable_commit()
     commit = past.engine.commit_of(known) if known is not None else None
     if commit is not None:
         return commit
@@ -79,19 +79,21 @@ def begins(past: HistoryReplayer) -> Commit:
 
 def _foldable(past: HistoryReplayer, commit: Commit) -> bool:
     try:
-        past.at(commit.hash, past.current)
+        past.projection_at(commit.hash, past.current)
     except DatabaseError:
         return False
     return True
 
 
-def study(past: HistoryReplayer, question: WhatIfRequest, told: Told = lambda at: None) -> WhatIfResult:
+def run_what_if(
+    past: HistoryReplayer, question: WhatIfRequest, told: ProgressCallback = lambda at: None
+) -> WhatIfResult:
     """``past``: up to ``question.ends``; ``told``: called with the date of each commit as it is read. Raises SettingsError, DatabaseError."""
     engine, under, ends = past.engine, past.current, question.ends
     views = RowViewFactory(engine, under.policy.rules, under.compiled, past.columns)
     read = _read(past, question, views, told)
     begins_, recorded, script = read.begins, read.recorded, read.script
-    run_time = question.run_time or usual(recorded)
+    run_time = question.run_time or median_run_time(recorded)
     ready = HistoricalReadiness(engine, past.schema, begins_.hash, script.marks)
     rows = views.at(begins_.hash, read.start.beads)
     schedule = TickSchedule(question.every)
@@ -103,7 +105,7 @@ def study(past: HistoryReplayer, question: WhatIfRequest, told: Told = lambda at
     def why_not(bead: str) -> str:
         return f"waits at the end: {waiting[bead]}" if bead in waiting else _why(simulation.projection.beads.get(bead))
 
-    pairs = compared(recorded, simulation.journal, question.every, why_not, question.rule)
+    pairs = compare(recorded, simulation.journal, question.every, why_not, question.rule)
     span = ends.date - begins_.date
     return WhatIfResult(
         question=question._replace(begins=begins_),
@@ -119,7 +121,7 @@ def study(past: HistoryReplayer, question: WhatIfRequest, told: Told = lambda at
         assumed=tuple(simulation.runs.assumed),
         run_time=run_time,
         ticks=simulation.ticks,
-        stood=_stood(past),
+        last_policy=_stood(past),
         depths=(read.depths, depths),
     )
 
@@ -132,14 +134,14 @@ class _Read(NamedTuple):
     start: Projection
     """How beads stood there, under the rules that are asked about."""
     recorded: AttemptLog
-    script: Script
+    script: RecordedTimeline
     commits: int
     depths: QueueDepthSeries
     attempted: frozenset[str] | None
     """Where it begins in the middle of a tick: the beads that this tick had attempted by then."""
 
 
-def _read(past: HistoryReplayer, question: WhatIfRequest, views: RowViewFactory, told: Told) -> _Read:
+def _read(past: HistoryReplayer, question: WhatIfRequest, views: RowViewFactory, told: ProgressCallback) -> _Read:
     """Once, from where it was last folded from before ``--from``: what happened until then is in the state with which the simulation begins."""
     asked = question.begins
     first = past.last_rebuild_before(asked.hash) or asked.hash
@@ -153,7 +155,7 @@ def _read(past: HistoryReplayer, question: WhatIfRequest, views: RowViewFactory,
     commits = [commit for commit in line if commit.date <= asked.date]
     begins_ = next((commit for commit in line if commit.hash == asked.hash), commits[-1] if commits else asked)
     start = _state(past, first, past.current)
-    before = past.at(first, past.standing(first))
+    before = past.projection_at(first, past.settings_at(first))
     script, journal, beads = _begin(start, before)
     depths = QueueDepthSeries(before.beads, question.rule)
     begun, read = first == begins_.hash, 0
@@ -161,7 +163,7 @@ def _read(past: HistoryReplayer, question: WhatIfRequest, views: RowViewFactory,
     for step in past.steps(first, also=views.compiled):
         told(step.commit.date)
         if not begun:
-            start.fold(derive_events(views.own(step.changes), views.rules))
+            start.apply(derive_events(views.only_own_answers(step.changes), views.rules))
             decided = [(step.commit.date, entry.bead) for entry in step.changes.entries if entry.bead != GLOBAL]
             tick = [*tick, *decided] if decided else []
             if step.commit.hash == begins_.hash:
@@ -179,41 +181,41 @@ def _read(past: HistoryReplayer, question: WhatIfRequest, views: RowViewFactory,
     )
 
 
-def _begin(start: Projection, recorded: Projection) -> tuple[Script, AttemptLog, dict[str, Bead]]:
-    script = Script(in_flight(start.beads))
+def _begin(start: Projection, recorded: Projection) -> tuple[RecordedTimeline, AttemptLog, dict[str, Bead]]:
+    script = RecordedTimeline(in_flight(start.beads))
     script.know(start.beads)
     return script, AttemptLog(in_flight(recorded.beads)), dict(recorded.beads)
 
 
-def _note(journal: AttemptLog, beads: dict[str, Bead], step: Step) -> None:
+def _note(journal: AttemptLog, beads: dict[str, Bead], step: ReplayStep) -> None:
     """What one commit decided, and what it ended. ``beads``: as they stood before it; made to be as they stand after it."""
     statuses = {row.bead: str(row.after.get("status", "")) for row in step.changes.rows if row.table == "issues"}
     for event in step.events:
-        if event.what is What.RENAMED:
+        if event.what is EventKind.RENAMED:
             journal.renamed(event.other, event.bead)
         if event.bead != GLOBAL:
             after = step.projection.beads.get(event.bead)
-            journal.saw(event, beads.get(event.bead), after, statuses.get(event.bead, ""))
+            journal.apply(event, beads.get(event.bead), after, statuses.get(event.bead, ""))
             _keep(beads, event.bead, after)
 
 
-def _count(depths: QueueDepthSeries, step: Step) -> None:
+def _count(depths: QueueDepthSeries, step: ReplayStep) -> None:
     beads = step.projection.beads
     for event in step.events:
         at = event.entry.at if event.entry is not None else event.at
-        depths.saw(at, event.bead, beads.get(event.bead))
+        depths.record(at, event.bead, beads.get(event.bead))
     if any(event.bead == GLOBAL for event in step.events):
-        depths.anew(step.commit.date, beads)
+        depths.reset(step.commit.date, beads)
 
 
 def _stood(past: HistoryReplayer) -> Policy | None:
-    under = past.under(past.entries[-1].settings_hash) if past.entries else None
+    under = past.find_settings(past.entries[-1].settings_hash) if past.entries else None
     return under.policy if under is not None else None
 
 
 def _state(past: HistoryReplayer, commit: str, under: SettingsVersion) -> Projection:
     try:
-        return past.at(commit, under)
+        return past.projection_at(commit, under)
     except DatabaseError as error:
         raise SettingsError(
             f"history cannot be folded from {commit[:10]}: {error.message}",

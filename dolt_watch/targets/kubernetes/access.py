@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dolt_watch.core.model.target_answers import Accepted
-from dolt_watch.sanitize import outside
+from dolt_watch.sanitize import sanitize
 from dolt_watch.targets.kubernetes import answers, names
 from dolt_watch.targets.kubernetes.api import ApiClient, describe
 from dolt_watch.targets.kubernetes.manifest import JobNotPossible
@@ -82,7 +82,7 @@ def _is_allowed(api: ApiClient, right: tuple[str, str, str, str], timeout: float
         "spec": {"resourceAttributes": attributes},
     }
     exchange = api.request("POST", _REVIEW, body=body, timeout=timeout)
-    answer: Any = parse_json(exchange) if exchange.trouble is None and exchange.status == 201 else None
+    answer: Any = parse_json(exchange) if exchange.failure is None and exchange.status == 201 else None
     status = answer.get("status") if isinstance(answer, dict) else None
     if not isinstance(status, dict) or not isinstance(status.get("allowed"), bool):
         return None, describe(exchange)
@@ -112,7 +112,7 @@ def _dry_run(target: KubernetesTarget, timeout: float) -> Iterator[Problem]:
         yield Problem(f"a Job would not be accepted: {describe(exchange)}", "see the message")
         return
     for warning in _WARNING.findall(exchange.headers.get("warning", "")):
-        text = outside(warning.replace('\\"', '"'))
+        text = sanitize(warning.replace('\\"', '"'))
         if "PodSecurity" in text:
             yield Problem(
                 f"its pod would be refused: {text}",

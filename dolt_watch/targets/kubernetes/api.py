@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from dolt_watch.errors import SettingsError
-from dolt_watch.sanitize import outside
+from dolt_watch.sanitize import sanitize
 from dolt_watch.targets.http_client import HttpClient, HttpResult, TransportFailure
 from dolt_watch.targets.kubernetes.settings import KubernetesSettings
 from dolt_watch.targets.responses import parse_json
@@ -51,7 +51,7 @@ def find_connection(settings: KubernetesSettings, environ: Mapping[str, str]) ->
         if not host:
             raise SettingsError(
                 f"target {name} has no API server, and dolt_watch does not run in a cluster",
-                where=settings.place("server"),
+                where=settings.origin("server"),
                 fix=f'[targets.{name}] server = "https://HOST:6443", token_file and ca_file',
             )
         host = f"[{host}]" if ":" in host else host
@@ -62,7 +62,7 @@ def find_connection(settings: KubernetesSettings, environ: Mapping[str, str]) ->
     if not namespace:
         raise SettingsError(
             f"target {name} has no namespace",
-            where=settings.place("namespace"),
+            where=settings.origin("namespace"),
             fix=f'[targets.{name}] namespace = "agents"',
         )
     return Connection(server, namespace, token_file, ca_file)
@@ -102,7 +102,7 @@ class ApiClient:
             caller = self._current_caller()
         except OSError as error:
             why = f"{error.filename or self._connection.ca_file} cannot be read: {error.strerror}"
-            return HttpResult(trouble=TransportFailure.NOT_SENT, why=outside(why), at=time.time())
+            return HttpResult(failure=TransportFailure.NOT_SENT, reason=sanitize(why), at=time.time())
         content = None
         if body is not None:
             content = json.dumps(body).encode()  # orjson refuses lone surrogates
@@ -176,9 +176,9 @@ def status_field(exchange: HttpResult, name: str) -> str:
 def describe(exchange: HttpResult) -> str:
     """Return 'HTTP 403: <message>' with the API server's own message if there is one."""
     message = status_field(exchange, "message")
-    if exchange.trouble is not None or not message:
-        return exchange.shown
-    return f"HTTP {exchange.status}: {outside(message)}"
+    if exchange.failure is not None or not message:
+        return exchange.summary
+    return f"HTTP {exchange.status}: {sanitize(message)}"
 
 
 def is_missing(exchange: HttpResult) -> bool:

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from dolt_watch.core.model import Capacity, JobReport, Verdict
 from dolt_watch.core.model.target_answers import Accepted, Answer, Refused, Unknown
-from dolt_watch.sanitize import outside
+from dolt_watch.sanitize import sanitize
 from dolt_watch.targets.http_client import AWAY, HttpResult
 from dolt_watch.targets.kubernetes import answers, names
 from dolt_watch.targets.kubernetes.answers import PodState
@@ -76,13 +76,13 @@ class KubernetesTarget:
         except TemplateRenderError as error:
             return Refused(f"no Job: {error}")
         except JobNotPossible as error:
-            return Refused(f"no Job: {error}", for_good=True)
+            return Refused(f"no Job: {error}", permanent=True)
         name = names.job_name(token)
         exchange = self._create(job, self.timeout * CREATE_SHARE)
         answer = answers.interpret_create(exchange, name)
         if not isinstance(answer, Unknown):
             return answer
-        away = "target" if exchange.trouble in AWAY else answer.unreachable
+        away = "target" if exchange.failure in AWAY else answer.unreachable
         settled = self._settle(token, answer.why, away, deadline)
         # The first answer says more about what went wrong than a second one that is lost as well.
         return answer if isinstance(settled, Unknown) else settled
@@ -208,7 +208,7 @@ class KubernetesTarget:
             return None
         found = answers.job_in(exchange)
         if exchange.status != 200 or found is None or found["metadata"].get("name") != name:
-            unreachable = "target" if exchange.trouble in AWAY else ""
+            unreachable = "target" if exchange.failure in AWAY else ""
             return Unknown(describe(exchange), exchange.status, unreachable)
         if answers.is_tombstone(found):
             return self._never_ran(name, why, away, deadline)
@@ -275,4 +275,4 @@ class KubernetesTarget:
         exchange = self.api.request("GET", self.api.core_path("events"), query=query, timeout=deadline.left)
         found = answers.items_in(exchange) or []
         latest = max(found, key=lambda event: str(event.get("lastTimestamp") or ""), default=None)
-        return outside(str(latest.get("message", ""))) if latest is not None else ""
+        return sanitize(str(latest.get("message", ""))) if latest is not None else ""

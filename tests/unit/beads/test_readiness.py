@@ -333,7 +333,7 @@ def test_a_commit_of_another_shape_is_read_by_its_own_rule(engine: Engine) -> No
         "ALTER TABLE dependencies ADD COLUMN depends_on_issue_id VARCHAR(255)",
         "ALTER TABLE dependencies ADD COLUMN depends_on_wisp_id VARCHAR(255)",
     ):
-        engine.run(change)
+        engine.execute_ddl(change)
     with engine.transaction() as tx:
         tx.execute("UPDATE dependencies SET depends_on_issue_id = depends_on_id")
         tx.dolt_commit(["issues", "dependencies"], "bd migrates", ME)

@@ -8,25 +8,25 @@ import orjson
 
 from dolt_watch.checkpoint import state_store
 from dolt_watch.checkpoint.poll import Poller
-from dolt_watch.checkpoint.state_store import StateStore, decode_bead, record
+from dolt_watch.checkpoint.state_store import StateStore, decode_bead, encode_bead
 from dolt_watch.cli.composition import ledger
 from dolt_watch.core.model import GLOBAL, Bead, Decision, EntryKind, Phase
 from dolt_watch.core.model.reason_codes import ReasonCode
 from dolt_watch.core.projection.projection import DELETED
 from dolt_watch.engines import Engine
-from dolt_watch.timestamps import told
+from dolt_watch.timestamps import parse_foreign
 from tests.support.embedded_tracker import Light
 
 
 def test_what_has_left_is_gone_and_swept(doltlite: Engine) -> None:
     here = Light(doltlite)
     here.target.free = here.target.free._replace(slots=0)
-    beads = [f"bd-{n:03}" for n in range(state_store.SWEEP + 20)]
+    beads = [f"bd-{n:03}" for n in range(state_store.MAX_TOMBSTONES + 20)]
     here.assign(*beads)
     here.tick()
 
     def saved() -> set[str]:
-        return set(StateStore(doltlite).state(Poller(doltlite).look()).beads)
+        return set(StateStore(doltlite).load(Poller(doltlite).poll()).beads)
 
     def rows() -> int:
         return int(doltlite.query("SELECT COUNT(*) FROM watch_bead")[0][0])
@@ -43,11 +43,13 @@ def test_what_has_left_is_gone_and_swept(doltlite: Engine) -> None:
 def test_a_table_that_dolt_ignore_names_is_not_watched_and_not_adopted(doltlite: Engine) -> None:
     """No commit takes its rows: DOLT_ADD skips it without an error. bd 1.3 keeps `events` that way."""
     here = Light(doltlite)
-    doltlite.run("DROP TABLE labels")
-    doltlite.run("INSERT INTO dolt_ignore VALUES ('labels', 1)")
+    doltlite.execute_ddl("DROP TABLE labels")
+    doltlite.execute_ddl("INSERT INTO dolt_ignore VALUES ('labels', 1)")
     with doltlite.transaction() as tx:
         tx.dolt_commit(["labels", "dolt_ignore"], "labels are local", "ann <ann@test>")
-    doltlite.run("CREATE TABLE labels (issue_id varchar(255), label varchar(255), PRIMARY KEY (issue_id, label))")
+    doltlite.execute_ddl(
+        "CREATE TABLE labels (issue_id varchar(255), label varchar(255), PRIMARY KEY (issue_id, label))"
+    )
     with doltlite.transaction() as tx:
         tx.execute("INSERT INTO labels VALUES ('bd-a', 'urgent')")
         tx.commit()
@@ -55,7 +57,7 @@ def test_a_table_that_dolt_ignore_names_is_not_watched_and_not_adopted(doltlite:
     assert here.tick().rounds < 10
     assert here.target.sent == ["bd-a"]
     assert not any("adopt" in line or "warning" in line for line in here.lines)
-    look = Poller(doltlite).look()
+    look = Poller(doltlite).poll()
     assert "labels" not in look.seen and "labels" not in look.hashes
     with doltlite.transaction() as tx:
         tx.execute("INSERT INTO labels VALUES ('bd-a', 'later')")
@@ -83,18 +85,18 @@ def test_the_last_word_about_no_bead_is_saved_and_what_was_saved_before_it_was_h
     for kind in (EntryKind.PAUSE, EntryKind.RESUME):
         ledger(doltlite, here.settings).record(Decision(kind, GLOBAL, "", 0, ""))
     here.tick(timedelta(minutes=2))
-    look = Poller(doltlite).look()
-    assert StateStore(doltlite).state(look).version == 2
+    look = Poller(doltlite).poll()
+    assert StateStore(doltlite).load(look).version == 2
     before = {name: value for name, value in look.shared.items() if name != "version"}
-    assert StateStore(doltlite).state(look._replace(shared=before)).version == 0
+    assert StateStore(doltlite).load(look._replace(shared=before)).version == 0
 
 
 def _saved(bead: Bead) -> Bead:
-    return decode_bead(orjson.loads(orjson.dumps(record(bead))))
+    return decode_bead(orjson.loads(orjson.dumps(encode_bead(bead))))
 
 
 def test_the_code_of_a_reason_is_saved() -> None:
-    at = told("2026-04-18T22:35:46Z")
+    at = parse_foreign("2026-04-18T22:35:46Z")
     assert at is not None
     bead = Bead("bd-a", Phase.BACKOFF, "agent", at, "c", reason="any words", reason_code=ReasonCode.BEAD_NOT_FOUND)
     assert _saved(bead) == bead
@@ -103,7 +105,7 @@ def test_the_code_of_a_reason_is_saved() -> None:
 
 
 def test_a_state_saved_before_the_codes() -> None:
-    at = told("2026-04-18T22:35:46Z")
+    at = parse_foreign("2026-04-18T22:35:46Z")
     assert at is not None
     bead = Bead("bd-a", Phase.BACKOFF, "agent", at, "c", reason="Bead bd-a not found.", unclear=DELETED)
     assert _saved(bead) == bead._replace(reason_code=ReasonCode.BEAD_NOT_FOUND, unclear=ReasonCode.BEAD_DELETED)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from dolt_watch.cli.composition import ledger
-from dolt_watch.cli.options import person
+from dolt_watch.cli.options import current_user
 from dolt_watch.core.model import GLOBAL, Decision, EntryKind
 from dolt_watch.engines.address import FileAddress
 from tests.support.commands import Commands, commands
@@ -28,7 +28,7 @@ def test_a_user_without_a_name(monkeypatch: pytest.MonkeyPatch, error: Exception
         raise error
 
     monkeypatch.setattr(getpass, "getuser", nobody)
-    assert person() == f"uid {os.getuid()}"
+    assert current_user() == f"uid {os.getuid()}"
 
 
 def ago(cli: Commands, span: str) -> str:
@@ -79,7 +79,7 @@ def test_status_shows_what_stands(cli: Commands) -> None:
     )
     assert "paused" not in cli.run("status").stdout
     cli.run("pause", "--reason", "lunch", "--all", "--until", "2999-01-01T00:00:00Z")
-    line = f"paused:   all rules, until 2999-01-01T00:00:00Z, reaping too: lunch (by {person()})"
+    line = f"paused:   all rules, until 2999-01-01T00:00:00Z, reaping too: lunch (by {current_user()})"
     assert line in cli.run("status").stdout.splitlines()
     told = json.loads(cli.run("status", "--format", "json").stdout)
     assert told["pauses"] == ["lunch"]

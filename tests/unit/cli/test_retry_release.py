@@ -13,7 +13,7 @@ from dolt_watch.engines.address import FileAddress
 from dolt_watch.replay.verification import verify
 from tests.support.commands import Commands, commands
 
-NO = Refused("HTTP 400: no", 400, for_good=True)
+NO = Refused("HTTP 400: no", 400, permanent=True)
 NOT_KNOWN = Unknown("no answer")
 AGO = timedelta(hours=-3)
 

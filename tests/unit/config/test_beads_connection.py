@@ -69,12 +69,12 @@ def test_environment_over_file(tmp_path: Path) -> None:
 
 def test_plain_text_off_loopback_must_be_said(tmp_path: Path) -> None:
     metadata(tmp_path, FULL)
-    assert address(load({}, {}, tmp_path)).encrypted
-    assert not address(load({}, {"BEADS_DOLT_SERVER_TLS": "false"}, tmp_path)).encrypted
-    assert not address(load({}, {"BEADS_DOLT_SERVER_HOST": "127.0.0.1"}, tmp_path)).encrypted
+    assert address(load({}, {}, tmp_path)).uses_tls
+    assert not address(load({}, {"BEADS_DOLT_SERVER_TLS": "false"}, tmp_path)).uses_tls
+    assert not address(load({}, {"BEADS_DOLT_SERVER_HOST": "127.0.0.1"}, tmp_path)).uses_tls
     metadata(tmp_path, {**FULL, "dolt_server_tls": False})
     settings = load({}, {}, tmp_path)
-    assert not address(settings).encrypted
+    assert not address(settings).uses_tls
     assert settings.origins["database.tls"] == ".beads/metadata.json"
 
 

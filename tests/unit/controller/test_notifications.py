@@ -14,7 +14,7 @@ from standardwebhooks import Webhook as Verifier
 
 from dolt_watch.config import load
 from dolt_watch.config.model import Notify
-from dolt_watch.controller.notifications import MOST, Notifier
+from dolt_watch.controller.notifications import MAX_QUEUED, Notifier
 from dolt_watch.core.model.target_answers import Refused, Unknown
 from dolt_watch.engines import Engine
 from dolt_watch.errors import SettingsError
@@ -132,10 +132,10 @@ def test_doctor_looks_at_who_is_told(here: Light, stub: WebhookStub) -> None:
 def test_it_does_not_grow_without_end() -> None:
     lines: list[str] = []
     dead = Webhook(WebhookSettings("ops", url=dead_url(), secret=SECRET))
-    waiting: list[dict[str, Any]] = [{"id": str(n), "bead": "b", "kind": "failed"} for n in range(MOST + 7)]
+    waiting: list[dict[str, Any]] = [{"id": str(n), "bead": "b", "kind": "failed"} for n in range(MAX_QUEUED + 7)]
     with heard(lines.append):
         rest = Notifier(lambda: dead).flush(waiting)
-    assert (len(rest), rest[-1]["id"]) == (MOST, str(MOST + 6))
+    assert (len(rest), rest[-1]["id"]) == (MAX_QUEUED, str(MAX_QUEUED + 6))
     assert lines[0].startswith("warning: 7 notices were given up")
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from dolt_watch.controller.messages import LISTED, tell
+from dolt_watch.controller.messages import LISTED, log_holds
 from dolt_watch.core.decisions.policy import Plan, Policy, Scope
 from dolt_watch.core.model import Bead, Capacity, HoldReason, Phase, Rule, State
 from dolt_watch.targets.service_health import SERVICE
@@ -25,7 +25,7 @@ def lines(count: int, gate: str = "max_in_flight", more: int = 0) -> list[str]:
     said: list[str] = []
     policy = Policy([Rule("agent")], timedelta(seconds=1))
     with hear(said.append):
-        tell(State(beads=beads), Plan(holds=holds), policy, NOW, Scope(dispatch=True))
+        log_holds(State(beads=beads), Plan(holds=holds), policy, NOW, Scope(dispatch=True))
     return said
 
 
@@ -68,11 +68,11 @@ def test_a_clock_that_is_ahead_is_told_once(minutes: tuple[int, ...], told: list
     state, policy = State(beads={bead.id: bead for bead in beads}), Policy([Rule("agent")], timedelta(seconds=1))
     said: list[str] = []
     with hear(said.append):
-        tell(state, Plan(), policy, NOW, Scope(dispatch=True))
+        log_holds(state, Plan(), policy, NOW, Scope(dispatch=True))
     assert said == told
     said.clear()
     with hear(said.append):
-        tell(state, Plan(), policy, NOW, Scope(reap=True))
+        log_holds(state, Plan(), policy, NOW, Scope(reap=True))
     assert said == []
 
 
@@ -94,5 +94,5 @@ def test_busy_is_not_what_is_down(name: str, capacity: Capacity, said: list[str]
     hold = HoldReason("capacity", capacity.why or "full")
     plan = Plan(holds={bead.id: hold}, rules={"agent": (hold,)})
     with hear(heard.append):
-        tell(State(beads={bead.id: bead}), plan, policy, NOW, Scope(dispatch=True), {name: capacity})
+        log_holds(State(beads={bead.id: bead}), plan, policy, NOW, Scope(dispatch=True), {name: capacity})
     assert heard[1:] == said

@@ -10,8 +10,8 @@ import orjson
 import pytest
 
 from dolt_watch.engines import Commit
-from dolt_watch.engines.values import cell, sort_value
-from dolt_watch.history.commit_path import path
+from dolt_watch.engines.values import normalize_cell, sort_value
+from dolt_watch.history.commit_path import commit_path
 
 DATE = datetime(2026, 4, 18, tzinfo=UTC)
 
@@ -23,7 +23,7 @@ def commits(**parents: str) -> list[Commit]:
 
 
 def line(history: list[Commit], since: str, until: str) -> list[tuple[str, str]] | None:
-    found = path(history, since, until)
+    found = commit_path(history, since, until)
     return None if found is None else [(commit.parents[0], commit.hash) for commit in found]
 
 
@@ -57,7 +57,7 @@ def test_a_cursor_that_is_no_ancestor(until: str) -> None:
 def test_a_long_history_needs_no_recursion() -> None:
     names = [f"{number:05}" for number in range(20_000)]
     history = [Commit(after, (before,), DATE, "") for before, after in pairwise(names)]
-    found = path(history[::-1], names[0], names[-1])
+    found = commit_path(history[::-1], names[0], names[-1])
     assert found is not None
     assert len(found) == len(names) - 1
 
@@ -73,4 +73,4 @@ def test_a_key_of_order_by_sorts_as_in_the_database_and_is_json(value: object, k
     """And a cell of a bead, which is compared and hashed, stays as it always was."""
     assert (sort_value(value), type(sort_value(value))) == (key, type(key))
     assert orjson.loads(orjson.dumps(sort_value(value))) == key
-    assert cell("quality", Decimal("10.0000")) == "10.0000"
+    assert normalize_cell("quality", Decimal("10.0000")) == "10.0000"

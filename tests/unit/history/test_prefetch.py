@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from dolt_watch.history.prefetch import READERS, ahead
+from dolt_watch.history.prefetch import PREFETCH_CONNECTIONS, prefetch
 
 
 class Connection:
@@ -38,31 +38,33 @@ def made() -> list[Connection]:
 
 
 def test_in_order(made: list[Connection]) -> None:
-    found = list(ahead(Connection(made), range(12), Connection.read))
+    found = list(prefetch(Connection(made), range(12), Connection.read))
     assert [(job, square) for job, (square, _) in found] == [(job, job * job) for job in range(12)]
-    assert {by for _, (_, by) in found} <= set(range(1, READERS + 1)) and len(made) == 1 + READERS
-    assert [one.closed for one in made] == [0, *[1] * READERS], "the first is whose it was"
+    assert {by for _, (_, by) in found} <= set(range(1, PREFETCH_CONNECTIONS + 1)) and len(
+        made
+    ) == 1 + PREFETCH_CONNECTIONS
+    assert [one.closed for one in made] == [0, *[1] * PREFETCH_CONNECTIONS], "the first is whose it was"
 
 
 @pytest.mark.parametrize(("jobs", "twins"), [(range(1), True), (range(0), True), (range(5), False)])
 def test_where_it_stands(made: list[Connection], jobs: range, twins: bool) -> None:
-    found = list(ahead(Connection(made, twins), jobs, Connection.read))
+    found = list(prefetch(Connection(made, twins), jobs, Connection.read))
     assert [job for job, _ in found] == list(jobs) and {by for _, (_, by) in found} <= {0}
     assert len(made) == 1
 
 
 def test_no_more_is_asked_than_can_be_held(made: list[Connection]) -> None:
     asked: list[int] = []
-    reading = ahead(Connection(made), (asked.append(n) or n for n in range(1000)), Connection.read)
+    reading = prefetch(Connection(made), (asked.append(n) or n for n in range(1000)), Connection.read)
     next(reading)
-    assert len(asked) == READERS + 1
+    assert len(asked) == PREFETCH_CONNECTIONS + 1
     reading.close()
-    assert [one.closed for one in made] == [0, *[1] * READERS]
+    assert [one.closed for one in made] == [0, *[1] * PREFETCH_CONNECTIONS]
 
 
 def test_an_error_comes_when_its_turn_has_come(made: list[Connection]) -> None:
-    reading = ahead(Connection(made), range(10, 20), Connection.read)
+    reading = prefetch(Connection(made), range(10, 20), Connection.read)
     assert [next(reading)[0] for _ in range(3)] == [10, 11, 12]
     with pytest.raises(ValueError, match="13"):
         next(reading)
-    assert [one.closed for one in made] == [0, *[1] * READERS]
+    assert [one.closed for one in made] == [0, *[1] * PREFETCH_CONNECTIONS]

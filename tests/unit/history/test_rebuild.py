@@ -16,7 +16,7 @@ from dolt_watch.core.model import GLOBAL, Decision, EntryKind
 from dolt_watch.core.model.target_answers import Answer, Refused, Unknown
 from dolt_watch.engines import Engine
 from dolt_watch.engines.address import FileAddress
-from dolt_watch.inspection.status import ask
+from dolt_watch.inspection.status import collect_status
 from dolt_watch.ledger.schema import migrate
 from dolt_watch.replay.verification import verify
 from dolt_watch.targets.protocol import BeadTask
@@ -104,7 +104,7 @@ def test_only_a_resume_lets_go_of_what_is_held(doltlite: Engine, anew: bool) -> 
     (first,), (second,) = here.target.sent, {"bd-a", "bd-z"} - set(here.target.sent)
     here.sql(f"UPDATE issues SET status = 'closed' WHERE id = '{first}'")
     for table in ("watch_cursor", "watch_bead", "watch_attempt"):
-        doltlite.run(f"DROP TABLE {table}")
+        doltlite.execute_ddl(f"DROP TABLE {table}")
     list(migrate(doltlite, AUTHOR))
     here.tick(timedelta(minutes=2))
     here.sql(f"UPDATE issues SET notes = 'half done', updated_at = '2090-01-01 00:00:00' WHERE id = '{second}'")
@@ -189,7 +189,7 @@ def test_a_pause_of_a_rule_that_was_renamed_is_told(here: Light) -> None:
     here.tick(timedelta(minutes=3))
     assert "warning: rule agent is paused (lunch), but there is no such rule (any more): it holds nothing" in here.lines
     loop = build_dry_run(here.engine, here.settings, lambda name: here.target, DatabaseClock(), here.lines.append)
-    (pause,) = ask(loop, here.engine).pauses
+    (pause,) = collect_status(loop, here.engine).pauses
     assert pause.startswith("rule agent, ") and pause.endswith(" (holds nothing: there is no rule agent any more)")
 
 

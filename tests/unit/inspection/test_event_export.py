@@ -5,24 +5,24 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from dolt_watch.core.model import CommitChanges, Entry, EntryEffects, EntryKind, RowChange, Rule, RuleAnswers
+from dolt_watch.core.model import CommitChanges, EntryEffects, EntryKind, LedgerEntry, RowChange, Rule, RuleAnswers
 from dolt_watch.core.projection.event_deriver import derive_events
 from dolt_watch.engines import Commit
-from dolt_watch.inspection.event_export import tell, to_cloudevent
+from dolt_watch.inspection.event_export import event_records, to_cloudevent
 
 AT = datetime(2026, 4, 18, 12, tzinfo=UTC)
 RULES = [Rule("first"), Rule("second")]
 NO = RuleAnswers(False, False, False, False)
 
 
-def told(row: RowChange, *entries: Entry) -> list[dict[str, Any]]:
+def told(row: RowChange, *entries: LedgerEntry) -> list[dict[str, Any]]:
     commit = Commit("c1", ("c0",), AT, "dolt-watch")
     changes = CommitChanges("c1", AT, "dolt-watch", (row,), entries)
-    return list(tell(commit, derive_events(changes, RULES), RULES))
+    return list(event_records(commit, derive_events(changes, RULES), RULES))
 
 
-def claim(**cells: tuple[Any, Any]) -> Entry:
-    return Entry(
+def claim(**cells: tuple[Any, Any]) -> LedgerEntry:
+    return LedgerEntry(
         "bd-1",
         1,
         EntryKind.CLAIM,

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from dolt_watch.cli.status import _lines
+from dolt_watch.cli.status import _format_text
 from dolt_watch.clock import ShiftedClock
 from dolt_watch.core.model import Capacity
 from dolt_watch.engines import Engine
 from dolt_watch.engines.address import FileAddress
-from dolt_watch.inspection.status import ask
+from dolt_watch.inspection.status import collect_status
 from tests.stubs.server import dead_url
 from tests.support.commands import Commands, commands
 from tests.support.embedded_tracker import Light
@@ -69,9 +69,9 @@ def test_status_in_a_narrow_terminal(doltlite: Engine) -> None:
     here.assign("bd-a", "bd-b")
     here.tick()
     loop = build_dry_run(here.engine, here.settings, lambda name: here.target, ShiftedClock(), lambda line: None)
-    now = ask(loop, here.engine, lambda name: Capacity(0, "claude-agent-service is busy"))
+    now = collect_status(loop, here.engine, lambda name: Capacity(0, "claude-agent-service is busy"))
     for width in range(1, 40):
-        lines = _lines(now, width)
+        lines = _format_text(now, width)
         assert max(map(len, lines)) <= width
         assert all(line.strip() for line in lines)
         text = "".join("".join(lines).split())

@@ -88,10 +88,10 @@ class Here:
         return DecisionContext(look, State(), NOW, lens, self.ready)
 
     def decide(self, decision: Decision, valid: timedelta | None = None) -> Written:
-        return self.ledger.decide(self.context(), decision, valid)
+        return self.ledger.append_decision(self.context(), decision, valid)
 
     def report(self, decision: Decision) -> Written:
-        return self.ledger.report(self.context(), decision)
+        return self.ledger.append_outcome(self.context(), decision)
 
     def entries(self) -> list[tuple[Any, ...]]:
         """What stands in the ledger, the last column as an object."""

@@ -15,7 +15,7 @@ from dolt_watch.clock import DatabaseClock
 from dolt_watch.core.model import Decision, EntryKind
 from dolt_watch.errors import MissingRule
 from dolt_watch.ledger.writer import bead_hash
-from dolt_watch.timestamps import utc
+from dolt_watch.timestamps import to_utc
 from tests.support.beads import TEXT_BYTES as TEXT_LIMIT
 from tests.unit.ledger.here import CLAIM, FAILED, NOTE, NOW, PAUSE, REAP, SENT, Here
 
@@ -80,15 +80,17 @@ def test_the_first_note_stands_alone(here: Here) -> None:
 
 
 def test_what_others_left_uncommitted_in_other_tables_stays_so(here: Here) -> None:
-    here.engine.run("INSERT INTO comments (id, issue_id, author, text) VALUES ('c', 'bd-1', 'ann', 'busy')")
+    here.engine.execute_ddl("INSERT INTO comments (id, issue_id, author, text) VALUES ('c', 'bd-1', 'ann', 'busy')")
     here.decide(CLAIM)
     assert here.engine.dirty() == {"comments"}
 
 
 def test_a_decision_about_no_bead_leaves_every_row_of_beads_alone(here: Here) -> None:
     """It needs no context: `pause` is written by nobody's rules."""
-    here.engine.run("UPDATE issues SET title = 'half done' WHERE id = 'bd-1'")
-    here.engine.run("INSERT INTO events (id, issue_id, event_type, actor) VALUES ('e', 'bd-1', 'updated', 'ann')")
+    here.engine.execute_ddl("UPDATE issues SET title = 'half done' WHERE id = 'bd-1'")
+    here.engine.execute_ddl(
+        "INSERT INTO events (id, issue_id, event_type, actor) VALUES ('e', 'bd-1', 'updated', 'ann')"
+    )
     here.ledger.record(PAUSE)
     assert here.engine.dirty() == {"issues", "events"}
 
@@ -110,7 +112,7 @@ def test_a_decision_that_its_rule_guards_is_not_written_without_that_rule(here: 
 
 def test_the_time_is_the_databases(here: Here) -> None:
     here.ledger.clock = DatabaseClock()
-    before = utc(here.one("SELECT UTC_TIMESTAMP(6)"))
+    before = to_utc(here.one("SELECT UTC_TIMESTAMP(6)"))
     assert before is not None and before <= here.report(SENT).entry.at <= before + timedelta(minutes=1)
 
 

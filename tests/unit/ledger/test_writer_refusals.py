@@ -50,9 +50,9 @@ def test_a_decision_rests_on_head_and_the_fence(here: Here) -> None:
     head, fence = here.head(), here.fence()
     here.set("title = 'changed'")
     with pytest.raises(Conflict, match=r"^history moved on since this was decided$"):
-        here.ledger.decide(here.context(head, fence), CLAIM)
+        here.ledger.append_decision(here.context(head, fence), CLAIM)
     with pytest.raises(Conflict, match=r"^another worker decided in between$"):
-        here.ledger.decide(here.context(fence="another"), CLAIM)
+        here.ledger.append_decision(here.context(fence="another"), CLAIM)
     written = here.decide(CLAIM)
     assert here.fence() != fence
     assert written.entry.version == 1
@@ -78,9 +78,9 @@ def test_what_is_restored_of_a_bead_that_is_gone_rests_on_head_and_the_fence_too
     head, fence = here.head(), here.fence()
     here.sql("DELETE FROM issues WHERE id = 'bd-1'")
     with pytest.raises(Conflict, match=r"^history moved on since this was decided$"):
-        here.ledger.decide(here.context(head, fence), restore)
+        here.ledger.append_decision(here.context(head, fence), restore)
     with pytest.raises(Conflict, match=r"^another worker decided in between$"):
-        here.ledger.decide(here.context(fence="another"), restore)
+        here.ledger.append_decision(here.context(fence="another"), restore)
     assert here.entries() == []
 
 
@@ -185,7 +185,7 @@ def test_nothing_is_written_into_somebodys_merge(here: Here) -> None:
     here.engine.query("SELECT dolt_checkout('main')")
     here.set("title = 'ours'")
     here.engine.query("SELECT dolt_merge('--no-commit', 'other')")
-    assert here.engine.merging()
+    assert here.engine.has_unfinished_merge()
     with pytest.raises(MergeInProgress):
         here.decide(CLAIM)
     assert here.entries() == []

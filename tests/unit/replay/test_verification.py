@@ -9,7 +9,7 @@ import pytest
 
 from dolt_watch.beads.readiness import Readiness
 from dolt_watch.core.decisions import reap_policy
-from dolt_watch.core.decisions.settlement import recorded
+from dolt_watch.core.decisions.settlement import encode_answer
 from dolt_watch.core.model import Capacity, Decision
 from dolt_watch.core.model.reason_codes import ReasonCode
 from dolt_watch.core.model.target_answers import Refused, Unknown
@@ -35,7 +35,7 @@ def found(here: Light) -> set[tuple[str, str]]:
 
 def test_an_honest_day(day: Light) -> None:
     out: VerificationResult = verify(day.past())
-    assert (out.differences, out.unverifiable.total(), out.beside) == ([], 0, [])
+    assert (out.differences, out.unverifiable.total(), out.planned_not_made) == ([], 0, [])
     assert out.same == sum(len(day.kinds(bead)) for bead in ("bd-a", "bd-b", "bd-c")) >= 10
     assert day.target.sent[0] == "bd-b"
 
@@ -252,7 +252,7 @@ def test_a_note_that_would_not_be_written_is_a_difference(day: Light, monkeypatc
 
 def test_entries_from_before_the_codes_verify(doltlite: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Written as programs did that knew no codes: neither in the detail nor in the answer."""
-    write, keep = LedgerWriter._write, recorded
+    write, keep = LedgerWriter._write, encode_answer
     here = Light(doltlite, max_in_flight=2)
     with monkeypatch.context() as old:
         old.setattr(

@@ -92,8 +92,8 @@ TABLE: list[tuple[int, Any, dict[str, str], Answer]] = [
     (202, {}, {}, Unknown("no job_id in HTTP 202: {}", 202)),
     (202, "nonsense", {}, Unknown("no job_id in HTTP 202: nonsense", 202)),
     (200, '{"job_id":"abc"}', {}, Unknown('HTTP 200: {"job_id":"abc"}', 200)),
-    (401, '{"detail":"Invalid token"}', {}, Refused('HTTP 401: {"detail":"Invalid token"}', 401, stops=True)),
-    (403, "", {}, Refused("HTTP 403:", 403, stops=True)),
+    (401, '{"detail":"Invalid token"}', {}, Refused('HTTP 401: {"detail":"Invalid token"}', 401, halts_rule=True)),
+    (403, "", {}, Refused("HTTP 403:", 403, halts_rule=True)),
     (404, "", {}, Refused("HTTP 404:", 404)),
     (408, "", {}, Unknown("HTTP 408:", 408)),
     (409, '{"detail":"Agent is busy"}', {}, Busy('HTTP 409: {"detail":"Agent is busy"}', 409)),
@@ -134,7 +134,7 @@ def test_nobody_there_says_that_nothing_runs() -> None:
 def test_the_service_itself_refuses_a_token(stub: AgentServiceStub, bearer: str) -> None:
     stub.bearer = bearer
     answer = dispatch(stub.url)
-    assert isinstance(answer, Refused) and answer.stops
+    assert isinstance(answer, Refused) and answer.halts_rule
     assert TOKEN not in answer.why
 
 

@@ -49,12 +49,12 @@ def test_any_exchange_is_one_of_four_answers(exchange: HttpResult) -> None:
     answer = read_answer(exchange)
     assert isinstance(answer, Accepted | Refused | Busy | Unknown)
     if isinstance(answer, Accepted):
-        assert exchange.status == 200 and exchange.trouble is None
+        assert exchange.status == 200 and exchange.failure is None
         assert 0 < len(answer.job) <= 255 and answer.job.isprintable()
     else:
         assert len(answer.why) <= 550
-    if exchange.trouble is not None:
-        assert isinstance(answer, Refused if exchange.trouble in NOTHING_SENT else Unknown)
+    if exchange.failure is not None:
+        assert isinstance(answer, Refused if exchange.failure in NOTHING_SENT else Unknown)
     elif exchange.status in NOT_KNOWN:
         assert isinstance(answer, Unknown)
     if isinstance(answer, Busy) and answer.retry_after is not None:
@@ -69,5 +69,5 @@ def test_any_exchange_is_a_capacity(exchange: HttpResult) -> None:
     assert health.slots is not None and 0 <= health.slots <= 100_000
     for told in (status, health):
         assert told.slots or told.why
-        if exchange.trouble is not None or exchange.status != 200:
+        if exchange.failure is not None or exchange.status != 200:
             assert told.down and not told.slots and not told.idle

@@ -37,7 +37,7 @@ def test_what_the_service_says_comes_through() -> None:
         service.finish(first.job)
         assert service.jobs[second.job].status == "running"
         stub.bearer = "wrong"
-        assert dispatch(stub.url) == Refused('HTTP 502: {"error": "Invalid token"}', 502, stops=True)
+        assert dispatch(stub.url) == Refused('HTTP 502: {"error": "Invalid token"}', 502, halts_rule=True)
         service.execute_next("break-after-accept")
         stub.bearer = service.bearer
         assert isinstance(dispatch(stub.url), Unknown)
@@ -55,13 +55,13 @@ def test_the_checks_of_beadboard_itself() -> None:
         assert dispatch(stub.url) == Refused('HTTP 400: {"error": "Bead bd-1 not found."}', 400, not_found=True)
         for bead in ("bd-2", "bd-3"):
             answer = dispatch(stub.url, task=BeadTask(bead, {}))
-            assert isinstance(answer, Refused) and answer.for_good
+            assert isinstance(answer, Refused) and answer.permanent
         assert dispatch(stub.url, task=BeadTask("  ", {})) == Refused(
-            'HTTP 400: {"error": "taskId is required."}', 400, for_good=True
+            'HTTP 400: {"error": "taskId is required."}', 400, permanent=True
         )
         stub.configured = False
         answer = dispatch(stub.url)
-        assert isinstance(answer, Refused) and not answer.for_good and "not configured" in answer.why
+        assert isinstance(answer, Refused) and not answer.permanent and "not configured" in answer.why
         assert stub.accepted == []
 
 

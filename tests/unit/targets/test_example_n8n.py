@@ -111,7 +111,7 @@ def test_its_answers_mean_what_they_should() -> None:
     answer = body[1].replace("$execution.id", '"77"').encode()
     assert read_answer(HttpResult(taken["options"]["responseCode"], {}, answer), "token-1") == Accepted("77", 202)
     stopped = read_answer(HttpResult(refused["options"]["responseCode"], {}, refused["responseBody"].encode()), "t")
-    assert isinstance(stopped, Refused) and stopped.stops
+    assert isinstance(stopped, Refused) and stopped.halts_rule
 
 
 def test_the_settings_it_shows_can_be_read(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def test_a_body_that_our_own_watch_cut_off_is_no_answer(stub: BeadBoardStub) -> 
     caller = HttpClient(stub.url)
     exchange = caller.exchange("POST", "/api/agent-dispatch", timeout=SHORT, body=b"{}")
     caller.close()
-    assert (exchange.trouble, exchange.body) == (TransportFailure.TIMEOUT, b"")
+    assert (exchange.failure, exchange.body) == (TransportFailure.TIMEOUT, b"")
 
 
 def test_our_own_connection_refused_says_that_nothing_runs() -> None:
@@ -62,7 +62,7 @@ def test_a_name_that_nobody_has_says_that_nothing_runs() -> None:
     answer = dispatch("http://no-such-host.invalid:80")
     assert isinstance(answer, Refused)
     assert answer.why.startswith("no connection (no-such-host.invalid:80)")
-    assert not answer.for_good
+    assert not answer.permanent
 
 
 def test_tls_that_fails_at_connect_says_that_nothing_runs(stub: BeadBoardStub) -> None:

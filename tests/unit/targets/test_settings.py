@@ -49,7 +49,7 @@ def read(folder: Path, text: str = TOML, **env: str) -> Settings:
 def test_each_kind_has_its_settings_and_somebody_who_opens_it(kind: str) -> None:
     made = registry.settings_class(kind)(name="x")
     assert made.kind == kind
-    assert callable(registry.opener(kind))
+    assert callable(registry.factory(kind))
 
 
 def test_config_shows_each_key_of_each_kind_with_its_origin_and_no_secret(tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ def test_with_one_secret_there_is_one_signature(stub: WebhookStub) -> None:
 def test_the_wrong_secret_and_an_old_time_are_refused_and_stop_the_rule(stub: WebhookStub) -> None:
     for more in ({"secret": OLD_SECRET}, {"now": lambda: time.time() - 3600}):
         answer = dispatch(stub.url, **more)  # type: ignore[arg-type]
-        assert isinstance(answer, Refused) and answer.stops
+        assert isinstance(answer, Refused) and answer.halts_rule
     assert stub.runs == []
 
 
@@ -139,12 +139,12 @@ TABLE: list[tuple[int, Any, dict[str, str], Answer]] = [
     (301, "", {"Location": "/other"}, Refused("HTTP 301:", 301)),
     (308, "", {"Location": "/other"}, Refused("HTTP 308:", 308)),
     (400, "bad", {}, Refused("HTTP 400: bad", 400)),
-    (401, "", {}, Refused("HTTP 401:", 401, stops=True)),
-    (403, "", {}, Refused("HTTP 403:", 403, stops=True)),
+    (401, "", {}, Refused("HTTP 401:", 401, halts_rule=True)),
+    (403, "", {}, Refused("HTTP 403:", 403, halts_rule=True)),
     (404, "not registered", {}, Refused("HTTP 404: not registered", 404)),
     (408, "", {}, Unknown("HTTP 408:", 408)),
     (409, "seen", {}, Unknown("HTTP 409: seen", 409)),
-    (410, "gone", {}, Refused("HTTP 410: gone", 410, stops=True)),
+    (410, "gone", {}, Refused("HTTP 410: gone", 410, halts_rule=True)),
     (413, "", {}, Refused("HTTP 413:", 413)),
     (429, "", {"Retry-After": "7"}, Busy("HTTP 429:", 429, 7.0)),
     (429, "", {}, Busy("HTTP 429:", 429)),
@@ -184,7 +184,7 @@ def test_not_known_after_sending_and_sent_once(stub: WebhookStub, what: str) -> 
 
 def test_nobody_there_says_that_nothing_runs() -> None:
     answer = dispatch(dead_url())
-    assert isinstance(answer, Refused) and not answer.stops
+    assert isinstance(answer, Refused) and not answer.halts_rule
 
 
 @given(WHOLE | BROKEN)
@@ -192,9 +192,9 @@ def test_any_exchange_is_one_of_the_answers(exchange: HttpResult) -> None:
     answer = read_answer(exchange, "token-1")
     if isinstance(answer, Accepted):
         assert exchange.status is not None and 200 <= exchange.status < 300
-        assert answer.job and exchange.trouble in (None, TransportFailure.OVERSIZED)
-    elif exchange.trouble is not None:
-        assert isinstance(answer, Refused if exchange.trouble in NOTHING_SENT else Unknown)
+        assert answer.job and exchange.failure in (None, TransportFailure.OVERSIZED)
+    elif exchange.failure is not None:
+        assert isinstance(answer, Refused if exchange.failure in NOTHING_SENT else Unknown)
 
 
 def test_it_tells_nothing_of_capacity_and_jobs(stub: WebhookStub) -> None:

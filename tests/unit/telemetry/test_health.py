@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from dolt_watch.cli import group
-from dolt_watch.cli.composition import Targets
+from dolt_watch.cli.composition import TargetPool
 from dolt_watch.clock import ShiftedClock
 from dolt_watch.controller.loop import ControlLoop
 from dolt_watch.controller.service import Service
@@ -63,7 +63,7 @@ class Watched:
         self.health = self.target.health = Health(Metrics(), self._ping, stuck=STUCK, clock=self.time.monotonic)
         self.clock = ShiftedClock(timedelta(minutes=1))
         self.away = False
-        targets = Targets(self.here.settings, self.health.turning)
+        targets = TargetPool(self.here.settings, self.health.heartbeat)
         targets._open["beadboard"] = self.target
 
         def make(engine: Engine) -> ControlLoop:
@@ -74,7 +74,7 @@ class Watched:
                 self.clock,
                 self.here.lines.append,
                 patient=False,
-                turning=self.health.turning,
+                turning=self.health.heartbeat,
             )
 
         self.service = HeardService(self._connect, make, self.here.lines.append, self.health, clock=self.time)
@@ -157,9 +157,9 @@ def test_run_takes_it_from_the_settings(tmp_path: Path, monkeypatch: pytest.Monk
     assert group.main(arguments, prog_name="dolt_watch", standalone_mode=False) in (0, None)
     (service,) = ran
     assert isinstance(service.watching, Health)
-    assert service.watching.stuck == 3600 + 300 + SLACK
+    assert service.watching.stall_after == 3600 + 300 + SLACK
     loop = service.make(doltlite)
-    assert loop.present.turning == loop.world.targets.turning == service.watching.turning  # type: ignore[attr-defined]
+    assert loop.present.on_progress == loop.world.targets.turning == service.watching.heartbeat  # type: ignore[attr-defined]
 
 
 # -- started, ready ----------------------------------------------------------------------------------------------
@@ -168,7 +168,7 @@ def test_run_takes_it_from_the_settings(tmp_path: Path, monkeypatch: pytest.Monk
 def test_started_is_when_a_first_poll_has_ended_well_or_not(watched: Watched) -> None:
     watched.away = True
     assert (watched.asked("startupz"), watched.asked("readyz")) == (503, 503)
-    watched.health.turning()
+    watched.health.heartbeat()
     assert watched.asked("startupz") == 503, "in the middle of the first fold"
     watched.service.step()
     assert (watched.asked("startupz"), watched.asked("readyz")) == (200, 503), "a database that is away"
@@ -203,7 +203,7 @@ def test_a_file_of_metrics_keeps_the_last_good_tick_through_a_bad_one(tmp_path: 
     file = tmp_path / "m.prom"
     for outcome in (TickResult(), TickResult(failed=1)):
         metrics = Metrics()
-        metrics.ticked(outcome, State(), None, 0.1)
+        metrics.record_tick(outcome, State(), None, 0.1)
         metrics.write(str(file))
     told = [float(line.split()[1]) for line in file.read_text().splitlines() if line.startswith("dolt_watch_last_succ")]
     assert told and told[0] > 1_000_000_000
@@ -220,7 +220,7 @@ def test_who_stood_down_tells_of_no_beads(watched: Watched, monkeypatch: pytest.
     watched.here.assign("bd-a")
     watched.service.step()
     assert seen(watched) == [1, 1, 0]
-    lead = watched.here.engine.lead
+    lead = watched.here.engine.try_acquire_leadership
     monkeypatch.setattr(watched.here.engine, "lead", lambda: False)
     watched.service.step()
     assert seen(watched) == [0, None, 0]

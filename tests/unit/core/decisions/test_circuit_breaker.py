@@ -9,31 +9,31 @@ import pytest
 
 from dolt_watch.core.decisions.circuit_breaker import (
     Health,
+    busy_pause,
     health_of,
-    pause,
+    is_unhealthy,
     postpone_tries,
-    rest,
     short_reason,
-    unwell,
+    try_pause,
     with_recorded_tries,
 )
-from dolt_watch.core.decisions.planner import decide, select_candidates
-from dolt_watch.core.decisions.policy import AT_ONCE, Observations, Plan, Policy, Scope
+from dolt_watch.core.decisions.planner import make_plan, select_candidates
+from dolt_watch.core.decisions.policy import IMMEDIATELY, Observations, Plan, Policy, Scope
 from dolt_watch.core.decisions.recorded_inputs import read_inputs
 from dolt_watch.core.model import (
     GLOBAL,
     Bead,
     Capacity,
-    Entry,
     EntryEffects,
     EntryKind,
     Event,
+    EventKind,
+    LedgerEntry,
     Outage,
     Phase,
     Rule,
     RuleMatch,
     State,
-    What,
 )
 from dolt_watch.core.projection import target_outages
 from dolt_watch.core.projection.projection import Projection
@@ -61,14 +61,14 @@ def planned(
     stands = state(*beads, outages={"beadboard": outage} if outage else {}, **more)
     asked = select_candidates(stands, policy, NOW, DISPATCH)
     known = outside or Observations({"beadboard": capacity} if capacity else {}, jitter=0.5)
-    return decide(stands, policy, NOW, DISPATCH, asked, known)
+    return make_plan(stands, policy, NOW, DISPATCH, asked, known)
 
 
 # -- how long ----------------------------------------------------------------------------------------------------
 
 
 def test_tries_are_doubled_from_half_a_minute_to_ten_minutes_and_jitter_never_passes_that() -> None:
-    assert [pause(number, 0.0).total_seconds() for number in (1, 2, 3, 4, 5, 6, 99)] == [
+    assert [try_pause(number, 0.0).total_seconds() for number in (1, 2, 3, 4, 5, 6, 99)] == [
         30,
         60,
         120,
@@ -77,7 +77,7 @@ def test_tries_are_doubled_from_half_a_minute_to_ten_minutes_and_jitter_never_pa
         600,
         600,
     ]
-    assert [pause(number, 1.0).total_seconds() for number in (1, 5, 6)] == [37.5, 600, 600]
+    assert [try_pause(number, 1.0).total_seconds() for number in (1, 5, 6)] == [37.5, 600, 600]
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_tries_are_doubled_from_half_a_minute_to_ten_minutes_and_jitter_never_pa
     [(1, None, 30), (1, 0, 30), (1, 1.0, 30), (2, 0, 60), (5, None, 480), (6, None, 900), (99, 2, 900), (1, 3600, 3600)],
 )  # fmt: skip
 def test_a_busy_target_rests_for_half_a_minute_at_least(busy: int, asked: float | None, seconds: float) -> None:
-    assert rest(busy, asked).total_seconds() == seconds
+    assert busy_pause(busy, asked).total_seconds() == seconds
 
 
 def test_what_it_said_long_ago_does_not_count() -> None:
@@ -93,7 +93,7 @@ def test_what_it_said_long_ago_does_not_count() -> None:
     recent = state(resting={"beadboard": NOW - 14 * MINUTE}, **said)
     old = state(resting={"beadboard": NOW - 15 * MINUTE}, **said)
     assert [health_of(one, "beadboard", "a", NOW).busy for one in (recent, old, state(**said))] == [3, 0, 0]
-    assert [unwell(one, "beadboard", NOW) for one in (recent, old)] == [True, False]
+    assert [is_unhealthy(one, "beadboard", NOW) for one in (recent, old)] == [True, False]
 
 
 def test_health_is_of_the_target_and_the_bead() -> None:
@@ -101,7 +101,7 @@ def test_health_is_of_the_target_and_the_bead() -> None:
     assert health_of(away, "beadboard", "a", NOW, "n") == Health(0, 4, True, "n")
     assert health_of(away, "beadboard", "b", NOW) == Health(0, 4)
     assert health_of(away, "other", "a", NOW) == Health()
-    assert unwell(away, "beadboard", NOW)
+    assert is_unhealthy(away, "beadboard", NOW)
 
 
 # -- words -------------------------------------------------------------------------------------------------------
@@ -157,7 +157,7 @@ def test_one_that_a_dispatch_found_gets_its_entry_first_of_all() -> None:
     assert kinds(made) == [(EntryKind.OUTAGE, GLOBAL)]
     assert (made.decisions[0].reason, made.decisions[0].detail["since"]) == (WHY, found.since.isoformat())
     policy = Policy([RETRY], 2 * SECOND)
-    assert select_candidates(state(outages={"beadboard": found}), policy, NOW, DISPATCH).due["dispatch"] == AT_ONCE
+    assert select_candidates(state(outages={"beadboard": found}), policy, NOW, DISPATCH).due["dispatch"] == IMMEDIATELY
     other = state(outages={"gone": found})
     assert select_candidates(other, policy, NOW, DISPATCH).due["dispatch"] is None, "of no rule: nobody waits for it"
 
@@ -186,7 +186,9 @@ def test_it_ends_by_any_answer_to_a_dispatch() -> None:
         SERVICE.since.isoformat(),
     )
     policy = Policy([RETRY], 2 * SECOND)
-    assert select_candidates(state(outages={"beadboard": answered}), policy, NOW, DISPATCH).due["dispatch"] == AT_ONCE
+    assert (
+        select_candidates(state(outages={"beadboard": answered}), policy, NOW, DISPATCH).due["dispatch"] == IMMEDIATELY
+    )
 
 
 # -- who tries it ------------------------------------------------------------------------------------------------
@@ -337,15 +339,15 @@ def test_what_an_outage_left_unknown_counts_against_no_bead() -> None:
 # -- folding -----------------------------------------------------------------------------------------------------
 
 
-def entry(kind: EntryKind, version: int, id: str = "a", at: datetime = NOW, **detail: Any) -> Entry:
+def entry(kind: EntryKind, version: int, id: str = "a", at: datetime = NOW, **detail: Any) -> LedgerEntry:
     token = "" if id == GLOBAL else "t"
-    return Entry(id, version, kind, 1, "agent", token, "", "", at, "", WHY, "", "s", "", detail, EntryEffects())
+    return LedgerEntry(id, version, kind, 1, "agent", token, "", "", at, "", WHY, "", "s", "", detail, EntryEffects())
 
 
-def folded(start: State, *entries: Entry, facts: RuleMatch | None = None) -> State:
+def folded(start: State, *entries: LedgerEntry, facts: RuleMatch | None = None) -> State:
     projection = Projection(start)
     for one in entries:
-        projection.fold([Event(What.LEDGER, one.bead, "c", one.at, facts=facts, entry=one)])
+        projection.apply([Event(EventKind.LEDGER, one.bead, "c", one.at, facts=facts, entry=one)])
     return projection.state()
 
 
@@ -411,7 +413,7 @@ def test_any_other_answer_ends_it_and_ends_being_busy(kind: EntryKind) -> None:
 def test_busy_answers_are_counted() -> None:
     start = state(CLAIMED, outages={"beadboard": SERVICE})
     after = folded(start, entry(EntryKind.BUSY, 1, target="beadboard", until=AGAIN.isoformat(), busy=3))
-    assert (after.busy, after.resting, after.outages["beadboard"].answered) == (
+    assert (after.busy, after.cooldowns, after.outages["beadboard"].answered) == (
         {"beadboard": 3},
         {"beadboard": AGAIN},
         True,
@@ -454,7 +456,7 @@ def test_a_sign_of_life_ends_the_doubt() -> None:
 
     sign = ActivitySignal(NOW, "notes", "agent", "c")
     projection = Projection(state(unknown("a")))
-    projection.fold([Event(What.SIGN, "a", "c", NOW, sign=sign)])
+    projection.apply([Event(EventKind.SIGN, "a", "c", NOW, sign=sign)])
     assert (projection.beads["a"].phase, projection.beads["a"].outage) == (Phase.RUNNING, "")
 
 

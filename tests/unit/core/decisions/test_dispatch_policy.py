@@ -7,10 +7,18 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.core.decisions.dispatch_policy import REVERTED, WITHHELD, failure, notes, restore, stops, time_gates
-from dolt_watch.core.decisions.planner import decide, select_candidates
-from dolt_watch.core.decisions.policy import AT_ONCE, NextDue, Observations, Policy, Scope
-from dolt_watch.core.model import Bead, Capacity, Check, Decision, EntryKind, HoldReason, Pause, Phase, Rule, State
+from dolt_watch.core.decisions.dispatch_policy import (
+    REVERTED,
+    WITHHELD,
+    plan_failure,
+    plan_note_repairs,
+    restore,
+    rule_gates,
+    time_gates,
+)
+from dolt_watch.core.decisions.planner import make_plan, select_candidates
+from dolt_watch.core.decisions.policy import IMMEDIATELY, NextDue, Observations, Policy, Scope
+from dolt_watch.core.model import Bead, Capacity, Decision, EntryKind, GateResult, HoldReason, Pause, Phase, Rule, State
 from dolt_watch.core.model.reason_codes import ReasonCode
 from tests.unit.core.decisions.test_planner import BOTH, FREE, NOW, bead, kinds, plan, state
 
@@ -79,18 +87,18 @@ def test_what_does_not(rule: Rule, more: dict[str, Any]) -> None:
 
 def test_who_asks_sees_each_check_that_is_passed() -> None:
     """`dolt_watch why` shows them all."""
-    asked = stops(state(), Rule("agent", max_per_hour=3), policy(), NOW, NextDue())
+    asked = rule_gates(state(), Rule("agent", max_per_hour=3), policy(), NOW, NextDue())
     assert [(check.gate, check.why) for check in asked if check.ok] == [
         ("paused", "not paused"), ("stopped", "not stopped"), ("outage", "no outage of its target"),
         ("resting", "not asked to be left alone"),
         ("max_in_flight", "0 of 1 in flight"), ("max_per_hour", "0 claims in the last hour, the ceiling is 3"),
     ]  # fmt: skip
-    assert [check.gate for check in stops(state(), AGENT, policy(), NOW, NextDue())][-1] == "max_in_flight"
+    assert [check.gate for check in rule_gates(state(), AGENT, policy(), NOW, NextDue())][-1] == "max_in_flight"
 
 
 def test_no_settings_stop_nothing() -> None:
     """A state that never had any: its hash is as empty as that of nobody's settings."""
-    asked = stops(state(stopped={"agent": ""}), AGENT, policy()._replace(settings_hash=""), NOW, NextDue())
+    asked = rule_gates(state(stopped={"agent": ""}), AGENT, policy()._replace(settings_hash=""), NOW, NextDue())
     assert all(check.ok for check in asked)
 
 
@@ -135,7 +143,9 @@ def test_a_bead_that_is_back_from_backoff_passes_two_checks() -> None:
 def test_what_was_dated_ahead_says_so_and_waits_for_nothing() -> None:
     clock = NextDue()
     [check] = time_gates(bead("a", age=-60), policy(), NOW, clock)
-    assert check == Check("settle", True, "changed at 2026-04-18T22:36:46Z, which is still to come: a clock is wrong")
+    assert check == GateResult(
+        "settle", True, "changed at 2026-04-18T22:36:46Z, which is still to come: a clock is wrong"
+    )
     assert clock.due["dispatch"] is None
 
 
@@ -151,17 +161,17 @@ def test_the_earliest_moment_counts() -> None:
     [
         (None, bead("a"), AGENT, {"pauses": {"": Pause("", "x", NOW, "ops")}}),
         (NOW + HOUR, bead("a"), AGENT, {"pauses": {"": Pause("", "x", NOW, "ops", NOW + HOUR)}}),
-        (AT_ONCE, bead("a"), AGENT, {"stopped": {"agent": "s"}}),  # told at each tick, so that somebody mends it
+        (IMMEDIATELY, bead("a"), AGENT, {"stopped": {"agent": "s"}}),  # told at each tick, so that somebody mends it
         (NOW + SECOND, bead("a"), AGENT, {"resting": {"beadboard": NOW + SECOND}}),
         (NOW + 59 * MINUTE, bead("a"), LIMITED, {"claims": {"agent": (NOW, NOW - MINUTE)}}),
         (NOW + SECOND, bead("a", age=1), AGENT, {}),
         (NOW + MINUTE, bead("a", Phase.BACKOFF, retry_at=NOW + MINUTE), AGENT, {}),
-        (AT_ONCE, bead("a"), AGENT, {}),  # it may go: nothing else need happen
-        (AT_ONCE, bead("a"), LIMITED, {"claims": {"agent": (NOW,)}}),
+        (IMMEDIATELY, bead("a"), AGENT, {}),  # it may go: nothing else need happen
+        (IMMEDIATELY, bead("a"), LIMITED, {"claims": {"agent": (NOW,)}}),
         (None, bead("a", Phase.QUARANTINED), AGENT, {}),
         (NOW + MINUTE, bead("a", Phase.CLAIMED, token="t", deadline=NOW + MINUTE), AGENT, {}),
         (NOW + 9 * MINUTE, bead("a", Phase.UNKNOWN, age=60, token="t"), AGENT, {}),
-        (AT_ONCE, bead("a", Phase.RUNNING, lost_note="x"), AGENT, {}),
+        (IMMEDIATELY, bead("a", Phase.RUNNING, lost_note="x"), AGENT, {}),
         (NOW + MINUTE, bead("a", Phase.CLAIMED, deadline=NOW + MINUTE, lost_note="x"), AGENT, {}),
     ],
 )
@@ -212,7 +222,7 @@ def test_two_rules_share_what_their_target_has_free() -> None:
     rules = [Rule("agent"), Rule("review"), Rule("else", target="webhook")]
     beads = [bead("a"), bead("b")._replace(rule="review"), bead("c")._replace(rule="else")]
     asked = select_candidates(state(*beads), policy(*rules), NOW, BOTH)
-    made = decide(state(*beads), policy(*rules), NOW, BOTH, asked, Observations({"beadboard": Capacity(1)}))
+    made = make_plan(state(*beads), policy(*rules), NOW, BOTH, asked, Observations({"beadboard": Capacity(1)}))
     assert kinds(made) == [(EntryKind.CLAIM, "a"), (EntryKind.CLAIM, "c")]
     assert made.holds == {"b": HoldReason("capacity", "target beadboard takes 1 more")}
 
@@ -260,7 +270,7 @@ def test_a_note_that_was_overwritten_is_appended_again_but_not_under_a_claims_ha
 def test_what_a_report_could_not_write_is_written_later() -> None:
     owed = bead("a", Phase.BACKOFF, attempt=2, lost_note="dispatch failed x", unwritten="open")
     noted = bead("b", Phase.RUNNING, unwritten="note")
-    first, second = notes(State(beads={"a": owed, "b": noted}))
+    first, second = plan_note_repairs(State(beads={"a": owed, "b": noted}))
     assert (first.kind, first.note, first.status, first.reason) == (
         EntryKind.NOTE,
         "dispatch failed x",
@@ -298,7 +308,7 @@ def test_an_unknown_attempt_stays_one_until_its_time_is_over() -> None:
     )
     other = unknown._replace(id="b", rule="other")
     asked = select_candidates(state(unknown, other), policy(AGENT, Rule("other")), NOW, BOTH)
-    gone = decide(state(unknown, other), policy(Rule("other")), NOW, BOTH, asked, Observations())
+    gone = make_plan(state(unknown, other), policy(Rule("other")), NOW, BOTH, asked, Observations())
     assert kinds(gone) == [(EntryKind.GIVE_UP, "b")], (
         "where a rule is gone from the settings, nobody knows what it wanted"
     )
@@ -321,7 +331,7 @@ def test_an_unknown_attempt_that_runs_nowhere_is_tried_again() -> None:
 )
 def test_each_pause_is_twice_the_last_and_up_to_a_quarter_more(attempt: int, jitter: float, pause: float) -> None:
     rule = Rule("agent", max_attempts=99)
-    made = failure(
+    made = plan_failure(
         bead("a", attempt=attempt),
         rule,
         NOW,
@@ -338,14 +348,14 @@ def test_each_pause_is_twice_the_last_and_up_to_a_quarter_more(attempt: int, jit
 @pytest.mark.parametrize("attempt", [20, 60, 1_000_000])
 def test_it_doubles_nineteen_times(attempt: int) -> None:
     rule = Rule("agent", max_attempts=2_000_000, retry_after=SECOND)
-    made = failure(bead("a", attempt=attempt), rule, NOW, "x", EntryKind.FAILED, {}, code=ReasonCode.REFUSED)
+    made = plan_failure(bead("a", attempt=attempt), rule, NOW, "x", EntryKind.FAILED, {}, code=ReasonCode.REFUSED)
     assert made.detail["retry_at"] == (NOW + 2**19 * SECOND).isoformat()
 
 
 def test_no_pause_is_longer_than_a_year() -> None:
     rule = Rule("agent", max_attempts=99, retry_after=366 * 24 * HOUR)
     for attempt, jitter in ((1, 0.0), (1, 1.0), (2, 0.0), (20, 1.0)):
-        made = failure(
+        made = plan_failure(
             bead("a", attempt=attempt), rule, NOW, "x", EntryKind.FAILED, {}, jitter=jitter, code=ReasonCode.REFUSED
         )
         assert made.detail["retry_at"] == "2027-04-19T22:35:46+00:00"
@@ -354,7 +364,7 @@ def test_no_pause_is_longer_than_a_year() -> None:
 @pytest.mark.parametrize(("attempt", "for_good", "kind"), [(4, False, EntryKind.FAILED), (5, False, EntryKind.QUARANTINED), (1, True, EntryKind.QUARANTINED)])  # fmt: skip
 def test_the_last_failure_quarantines(attempt: int, for_good: bool, kind: EntryKind) -> None:
     failed = bead("a", attempt=attempt, token="t")
-    made = failure(
+    made = plan_failure(
         failed, AGENT, NOW, "HTTP 400: no", EntryKind.FAILED, {"status": 400}, for_good, code=ReasonCode.REFUSED
     )
     assert made.kind is kind

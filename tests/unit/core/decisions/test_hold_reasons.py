@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dolt_watch.core.decisions.hold_reasons import Reasons, in_line, reasons, rule_words
-from dolt_watch.core.decisions.planner import decide, select_candidates
+from dolt_watch.core.decisions.planner import make_plan, select_candidates
 from dolt_watch.core.decisions.policy import Observations, Plan, Policy, Scope
 from dolt_watch.core.model import Bead, Capacity, HoldReason, Pause, Phase, Rule
 from tests.unit.core.decisions.test_planner import FREE, NOW, bead, state
@@ -26,7 +26,7 @@ def found(*beads: Bead, outside: Observations | None = None, skip: tuple[str, ..
     policy = Policy(rules, timedelta(seconds=2), settings_hash="s")
     stands = state(*beads, **more)
     asked = select_candidates(stands, policy, NOW, DISPATCH, skip)
-    plan = decide(stands, policy, NOW, DISPATCH, asked, outside or Observations(FREE))
+    plan = make_plan(stands, policy, NOW, DISPATCH, asked, outside or Observations(FREE))
     return reasons(stands, policy, plan)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from dolt_watch.core.decisions.planner import select_candidates
-from dolt_watch.core.decisions.policy import AT_ONCE, RECHECK_INTERVAL, Observations, Plan, Policy, Scope
+from dolt_watch.core.decisions.policy import IMMEDIATELY, RECHECK_INTERVAL, Observations, Plan, Policy, Scope
 from dolt_watch.core.model import Bead, EntryKind, JobReport, Outage, Phase, Rule, Verdict
 from dolt_watch.core.model.reason_codes import ReasonCode
 from tests.unit.core.decisions.test_planner import BOTH, FREE, NOW, bead, kinds, plan, state
@@ -78,7 +78,7 @@ def test_only_a_dispatcher_settles() -> None:
     [
         ((), BOTH, UNKNOWN.since + timedelta(minutes=10)),
         (("beadboard",), BOTH, NOW + RECHECK_INTERVAL),
-        (("beadboard",), Scope(reap=True), AT_ONCE),
+        (("beadboard",), Scope(reap=True), IMMEDIATELY),
     ],
 )
 def test_a_target_that_deduplicates_is_asked_at_once(deduplicating: Collection[str], scope: Scope, due: Any) -> None:

@@ -9,7 +9,17 @@ import pytest
 
 from dolt_watch.core.decisions.manual_actions import Answer, Found, NothingToDo, Refusal, release, retry, stop
 from dolt_watch.core.decisions.policy import sets_status
-from dolt_watch.core.model import Bead, Decision, Entry, EntryEffects, EntryKind, Event, Phase, RuleMatch, What
+from dolt_watch.core.model import (
+    Bead,
+    Decision,
+    EntryEffects,
+    EntryKind,
+    Event,
+    EventKind,
+    LedgerEntry,
+    Phase,
+    RuleMatch,
+)
 from dolt_watch.core.projection.event_deriver import is_ours
 from dolt_watch.core.projection.projection import apply_to_bead
 from tests.unit.core.decisions.test_planner import NOW, bead
@@ -17,8 +27,10 @@ from tests.unit.core.decisions.test_planner import NOW, bead
 MINUTE = timedelta(minutes=1)
 
 
-def entry(kind: EntryKind, version: int = 3, **more: Any) -> Entry:
-    made = Entry("a", version, kind, 2, "docs", "", "", "", NOW, "", "asked for", "", "", "tess", {}, EntryEffects())
+def entry(kind: EntryKind, version: int = 3, **more: Any) -> LedgerEntry:
+    made = LedgerEntry(
+        "a", version, kind, 2, "docs", "", "", "", NOW, "", "asked for", "", "", "tess", {}, EntryEffects()
+    )
     return made._replace(**more)
 
 
@@ -151,7 +163,7 @@ def test_what_the_entry_says() -> None:
 def folded(before: Bead | None, kind: EntryKind, facts: RuleMatch, **more: Any) -> Bead | None:
     at = NOW + MINUTE
     said = entry(kind, version=9, at=at, **more)
-    return apply_to_bead(before, Event(What.LEDGER, "a", "c2", at, facts=facts, entry=said))
+    return apply_to_bead(before, Event(EventKind.LEDGER, "a", "c2", at, facts=facts, entry=said))
 
 
 OPEN = RuleMatch("agent", (), (1,))

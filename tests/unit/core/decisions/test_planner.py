@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.core.decisions.dispatch_policy import failure
-from dolt_watch.core.decisions.planner import decide, select_candidates, settling
+from dolt_watch.core.decisions.dispatch_policy import plan_failure
+from dolt_watch.core.decisions.planner import make_plan, select_candidates, settle_wait
 from dolt_watch.core.decisions.policy import Candidates, Observations, Plan, Policy, Scope
 from dolt_watch.core.decisions.reap_policy import stale_at
 from dolt_watch.core.model import (
@@ -50,7 +50,7 @@ def plan(
     policy = Policy([rule or Rule("agent")], timedelta(seconds=2), settings_hash="s")
     stands = state(*beads, **more)
     asked = select_candidates(stands, policy, NOW, scope)
-    return decide(stands, policy, NOW, scope, asked, outside or Observations(FREE))
+    return make_plan(stands, policy, NOW, scope, asked, outside or Observations(FREE))
 
 
 def kinds(made: Plan) -> list[tuple[EntryKind, str]]:
@@ -168,13 +168,13 @@ def test_backoff_doubles_and_ends_in_quarantine_with_one_note() -> None:
     rule = Rule("agent")
     waits = []
     for attempt in (1, 2, 3):
-        made = failure(
+        made = plan_failure(
             bead("a", attempt=attempt), rule, NOW, "HTTP 500: x", EntryKind.FAILED, {}, code=ReasonCode.REFUSED
         )
         waits.append(datetime.fromisoformat(made.detail["retry_at"]) - NOW)
         assert made.note == "dispatch failed HTTP 500: x"
     assert waits == [timedelta(minutes=2), timedelta(minutes=4), timedelta(minutes=8)]
-    last = failure(bead("a", attempt=5), rule, NOW, "HTTP 500: x", EntryKind.FAILED, {}, code=ReasonCode.REFUSED)
+    last = plan_failure(bead("a", attempt=5), rule, NOW, "HTTP 500: x", EntryKind.FAILED, {}, code=ReasonCode.REFUSED)
     assert (last.kind, last.note) == (
         EntryKind.QUARANTINED, "dispatch quarantined after 5 attempts: HTTP 500: x; edit the bead to try again",
     )  # fmt: skip
@@ -283,7 +283,7 @@ def test_a_command_waits_once_for_what_only_has_to_settle(ages: list[float], wai
     policy = Policy([Rule("agent")], timedelta(seconds=2))
     stands = State(beads={str(n): bead(str(n), age=age) for n, age in enumerate(ages)})
     asked = select_candidates(stands, policy, NOW, BOTH)
-    assert settling(asked, policy, NOW) == wait
-    assert settling(Candidates(), policy, NOW) == 0.0
+    assert settle_wait(asked, policy, NOW) == wait
+    assert settle_wait(Candidates(), policy, NOW) == 0.0
     at_once = Candidates(due={"dispatch": NOW}, settles=True)
-    assert settling(at_once, policy, NOW) == 2.0
+    assert settle_wait(at_once, policy, NOW) == 2.0

@@ -9,8 +9,16 @@ import pytest
 
 from dolt_watch.core.decisions.dispatch_policy import orphaned_pauses
 from dolt_watch.core.decisions.planner import select_candidates
-from dolt_watch.core.decisions.policy import AT_ONCE, Candidates, Observations, Policy, Scope, paused, sets_status
-from dolt_watch.core.decisions.reap_policy import last_sign, silence_cutoffs, stale_at
+from dolt_watch.core.decisions.policy import (
+    IMMEDIATELY,
+    Candidates,
+    Observations,
+    Policy,
+    Scope,
+    active_pause,
+    sets_status,
+)
+from dolt_watch.core.decisions.reap_policy import last_activity, silence_cutoffs, stale_at
 from dolt_watch.core.model import (
     ActivitySignal,
     Bead,
@@ -44,9 +52,9 @@ def asked(*beads: Bead, rule: Rule | None = None, scope: Scope = TO_REAP, **more
 
 def test_idle_since_the_last_sign_or_the_beginning() -> None:
     began = bead("a", Phase.RUNNING, age=60)
-    assert last_sign(began) == NOW - MINUTE
-    assert last_sign(began._replace(sign=ActivitySignal(NOW, "notes", "x", "c"))) == NOW
-    assert last_sign(began._replace(sign=ActivitySignal(NOW - 2 * MINUTE, "notes", "x", "c"))) == NOW - MINUTE
+    assert last_activity(began) == NOW - MINUTE
+    assert last_activity(began._replace(sign=ActivitySignal(NOW, "notes", "x", "c"))) == NOW
+    assert last_activity(began._replace(sign=ActivitySignal(NOW - 2 * MINUTE, "notes", "x", "c"))) == NOW - MINUTE
 
 
 @pytest.mark.parametrize(
@@ -229,7 +237,7 @@ def test_a_target_that_tells_is_asked_once_a_minute_and_no_other() -> None:
     for telling, beads, due in (
         ((), [busy], stale), (("beadboard",), [busy], NOW + timedelta(minutes=1)), (("beadboard",), [silent], stale),
     ):  # fmt: skip
-        policy = Policy([Rule("agent")], SECOND, telling=telling)
+        policy = Policy([Rule("agent")], SECOND, job_reporting_targets=telling)
         asked = select_candidates(state(*beads), policy, NOW, TO_REAP)
         assert [one.id for one in asked.jobs] == [one.id for one in beads if one.job]
         assert asked.due["reap"] == due
@@ -243,7 +251,7 @@ def test_what_a_rule_that_is_no_more_left_behind_is_still_settled() -> None:
     claimed = bead("a", Phase.CLAIMED)._replace(deadline=later)
     assert select_candidates(State(beads={"a": claimed}), gone, NOW, BOTH).due["dispatch"] == later
     lost = bead("a", Phase.RUNNING)._replace(lost_note="x")
-    assert select_candidates(State(beads={"a": lost}), gone, NOW, BOTH).due["dispatch"] == AT_ONCE
+    assert select_candidates(State(beads={"a": lost}), gone, NOW, BOTH).due["dispatch"] == IMMEDIATELY
     assert select_candidates(State(beads={"a": lost._replace(lost_note="")}), gone, NOW, BOTH).due == {
         "dispatch": None,
         "reap": None,
@@ -256,12 +264,12 @@ def test_what_a_rule_that_is_no_more_left_behind_is_still_settled() -> None:
 def test_a_pause_is_for_all_rules_or_one_and_for_reaping_only_where_it_says_so() -> None:
     every, one = Pause("", "x", NOW, "ops"), Pause("agent", "y", NOW, "ops", reaping=True)
     stands = State(pauses={"": every, "agent": one})
-    assert paused(stands, "agent", NOW) is every
-    assert paused(stands, "agent", NOW, reaping=True) is one
-    assert paused(stands, "other", NOW) is every
-    assert paused(stands, "other", NOW, reaping=True) is None
-    assert paused(State(pauses={"": every._replace(until=NOW)}), "agent", NOW) is None
-    assert paused(State(pauses={"": every._replace(until=NOW + SECOND)}), "agent", NOW) is not None
+    assert active_pause(stands, "agent", NOW) is every
+    assert active_pause(stands, "agent", NOW, reaping=True) is one
+    assert active_pause(stands, "other", NOW) is every
+    assert active_pause(stands, "other", NOW, reaping=True) is None
+    assert active_pause(State(pauses={"": every._replace(until=NOW)}), "agent", NOW) is None
+    assert active_pause(State(pauses={"": every._replace(until=NOW + SECOND)}), "agent", NOW) is not None
 
 
 def test_a_pause_of_no_rule_holds_nothing() -> None:

@@ -13,7 +13,17 @@ from hypothesis import strategies as st
 from dolt_watch.core.decisions.policy import ATTEMPTED, UNCOMMITTED, UNVERSIONED, Observations, Scope
 from dolt_watch.core.decisions.recorded_inputs import READINESS, leases_of, read_inputs, record_inputs
 from dolt_watch.core.decisions.settlement import decode_answer
-from dolt_watch.core.model import Capacity, Entry, EntryEffects, EntryKind, HoldReason, JobReport, Lease, State, Verdict
+from dolt_watch.core.model import (
+    Capacity,
+    EntryEffects,
+    EntryKind,
+    HoldReason,
+    JobReport,
+    Lease,
+    LedgerEntry,
+    State,
+    Verdict,
+)
 
 NOW = datetime(2026, 4, 18, 22, 35, 46, 123456, UTC)
 JSON = st.recursive(
@@ -24,9 +34,9 @@ JSON = st.recursive(
 NAMES = ("now", "scope", "made", "passed", "capacity", "verdicts", "leases", "answer", "jitter", "readiness")
 
 
-def entry(given: Any) -> Entry:
+def entry(given: Any) -> LedgerEntry:
     detail = {"given": given}
-    return Entry(
+    return LedgerEntry(
         "bd-1", 1, EntryKind.CLAIM, 1, "agent", "t", "c", "o", NOW, "", "", "", "", "dolt-watch", detail, EntryEffects()
     )  # fmt: skip
 

@@ -7,9 +7,20 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.core.decisions.planner import decide, select_candidates
+from dolt_watch.core.decisions.planner import make_plan, select_candidates
 from dolt_watch.core.decisions.policy import Observations, Policy, Scope
-from dolt_watch.core.model import ActivitySignal, Bead, EntryKind, Event, Phase, RowChange, Rule, RuleMatch, State, What
+from dolt_watch.core.model import (
+    ActivitySignal,
+    Bead,
+    EntryKind,
+    Event,
+    EventKind,
+    Phase,
+    RowChange,
+    Rule,
+    RuleMatch,
+    State,
+)
 from dolt_watch.core.projection.projection import apply_to_bead
 from tests.unit.core.projection.test_projection import AT, CLAIM, MATCHED, NEITHER, OPEN, RUNS, SENT, after, phase, said
 
@@ -23,7 +34,7 @@ def edit(
     at = AT + timedelta(seconds=later)
     row = RowChange("issues", "bd-1", "modified", changed, {}, {"status": status})
     sign = ActivitySignal(at, "status", "beads", "x", int(own - later))
-    return Event(What.MATCHED, "bd-1", "x", at, facts=facts, sign=sign, changed=changed, row=row)
+    return Event(EventKind.MATCHED, "bd-1", "x", at, facts=facts, sign=sign, changed=changed, row=row)
 
 
 BACK_AGAIN = edit()
@@ -93,7 +104,7 @@ def test_it_is_written_again_before_anything_else(scope: Scope) -> None:
     bead = after(MATCHED, CLAIM, SENT, BACK_AGAIN)
     assert bead is not None
     state, policy, now = State(beads={"bd-1": bead}), Policy([Rule("agent")], timedelta()), AT + timedelta(hours=9)
-    first, *_ = decide(
+    first, *_ = make_plan(
         state, policy, now, scope, select_candidates(state, policy, now, scope), Observations()
     ).decisions
     assert (first.kind, first.token, first.job, first.status) == (EntryKind.RESTORE, "t", "j", "in_progress")
@@ -108,4 +119,6 @@ def test_not_while_its_worker_may_be_sending() -> None:
     assert bead is not None
     state, policy, scope = State(beads={"bd-1": bead}), Policy([Rule("agent")], timedelta()), Scope(True, True)
     now = AT - timedelta(seconds=1)
-    assert not decide(state, policy, now, scope, select_candidates(state, policy, now, scope), Observations()).decisions
+    assert not make_plan(
+        state, policy, now, scope, select_candidates(state, policy, now, scope), Observations()
+    ).decisions

@@ -11,16 +11,16 @@ import pytest
 from dolt_watch.core.model import (
     ActivitySignal,
     CommitChanges,
-    Entry,
     EntryEffects,
     EntryKind,
     Event,
+    EventKind,
+    LedgerEntry,
     Origin,
     RowChange,
     Rule,
     RuleAnswers,
     RuleMatch,
-    What,
 )
 from dolt_watch.core.projection.event_deriver import appended, derive_events, is_ours
 
@@ -29,16 +29,16 @@ RULES = [Rule("agent")]
 CLAIM_NOTE = "auto-dispatcher claimed at 2026-04-18T22:35:46Z"
 
 
-def entry(kind: EntryKind = EntryKind.CLAIM, note: str = CLAIM_NOTE, events: tuple[str, ...] = ("e1",)) -> Entry:
+def entry(kind: EntryKind = EntryKind.CLAIM, note: str = CLAIM_NOTE, events: tuple[str, ...] = ("e1",)) -> LedgerEntry:
     wrote = EntryEffects({"status": ("open", "in_progress")}, note, events)
-    return Entry("bd-1", 1, kind, 1, "agent", "t", "c0", "c0", AT, "", "", "", "", "", {}, wrote)
+    return LedgerEntry("bd-1", 1, kind, 1, "agent", "t", "c0", "c0", AT, "", "", "", "", "", {}, wrote)
 
 
 def row(changed: str, before: Mapping[str, Any], after: Mapping[str, Any], answers: RuleAnswers) -> RowChange:
     return RowChange("issues", "bd-1", "modified", tuple(changed.split()), before, after, at=AT, answers=(answers,))
 
 
-def events(*rows: RowChange, entries: tuple[Entry, ...] = ()) -> list[Event]:
+def events(*rows: RowChange, entries: tuple[LedgerEntry, ...] = ()) -> list[Event]:
     return list(derive_events(CommitChanges("c1", AT, "somebody", rows, entries), RULES))
 
 
@@ -48,7 +48,7 @@ CLAIMED = RuleAnswers(matched=True, matches=False, was_running=False, runs=True)
 def test_our_claim_alone_is_nobody_elses() -> None:
     before, after = {"status": "open", "notes": ""}, {"status": "in_progress", "notes": CLAIM_NOTE}
     found = events(row("status notes updated_at", before, after, CLAIMED), entries=(entry(),))
-    assert [event.what for event in found] == [What.LEDGER]
+    assert [event.what for event in found] == [EventKind.LEDGER]
     assert found[0].facts is not None
     assert (found[0].facts.matches, found[0].facts.runs) == ("", "agent")
 
@@ -58,13 +58,16 @@ def test_an_assignee_swept_into_our_claim_is_theirs() -> None:
     after = {"status": "in_progress", "notes": CLAIM_NOTE, "assignee": "bob"}
     gone = RuleAnswers(matched=True, matches=False, was_running=False, runs=False)
     found = events(row("status notes assignee updated_at", before, after, gone), entries=(entry(),))
-    assert [(event.what, event.changed) for event in found] == [(What.LEDGER, ()), (What.UNMATCHED, ("assignee",))]
+    assert [(event.what, event.changed) for event in found] == [
+        (EventKind.LEDGER, ()),
+        (EventKind.UNMATCHED, ("assignee",)),
+    ]
 
 
 def test_a_note_swept_in_between_is_theirs() -> None:
     before, after = {"status": "open", "notes": ""}, {"status": "in_progress", "notes": f"theirs\n{CLAIM_NOTE}"}
     found = events(row("status notes updated_at", before, after, CLAIMED), entries=(entry(),))
-    assert [(event.what, event.changed) for event in found][1:] == [(What.STARTED, ("notes",))]
+    assert [(event.what, event.changed) for event in found][1:] == [(EventKind.STARTED, ("notes",))]
 
 
 def test_a_status_other_than_the_one_we_wrote_is_theirs() -> None:
@@ -98,19 +101,22 @@ def test_a_note_of_ours_that_is_gone_is_noticed() -> None:
     before, after = {"notes": f"x\n{CLAIM_NOTE}"}, {"notes": "x\ntheirs"}
     runs = RuleAnswers(matched=False, matches=False, was_running=True, runs=True)
     found = events(row("notes updated_at", before, after, runs))
-    assert [(event.what, event.note) for event in found] == [(What.OVERWRITTEN, CLAIM_NOTE), (What.EDITED, "")]
+    assert [(event.what, event.note) for event in found] == [
+        (EventKind.OVERWRITTEN, CLAIM_NOTE),
+        (EventKind.EDITED, ""),
+    ]
 
 
 def test_a_deleted_bead_has_left() -> None:
     gone = RowChange("issues", "bd-1", "removed", answers=(RuleAnswers(True, False, False, False),))
-    assert [event.what for event in events(gone)] == [What.LEFT]
+    assert [event.what for event in events(gone)] == [EventKind.LEFT]
 
 
 def test_a_bead_that_matches_two_rules_goes_to_the_first() -> None:
     both = RuleAnswers(matched=False, matches=True, was_running=False, runs=False)
     change = RowChange("issues", "bd-1", "added", answers=(both, both))
     found = list(derive_events(CommitChanges("c1", AT, "x", (change,)), [Rule("first"), Rule("second")]))
-    assert [(event.what, event.facts and event.facts.matches) for event in found] == [(What.MATCHED, "first")]
+    assert [(event.what, event.facts and event.facts.matches) for event in found] == [(EventKind.MATCHED, "first")]
 
 
 RUNS = RuleAnswers(matched=False, matches=False, was_running=True, runs=True)
@@ -120,9 +126,9 @@ OPEN = RuleAnswers(matched=True, matches=True, was_running=False, runs=False, ra
 def test_an_entry_comes_back_with_what_its_commit_did_to_the_row() -> None:
     change = row("status notes updated_at", {"status": "open"}, {"status": "in_progress", "notes": CLAIM_NOTE}, CLAIMED)
     assert events(change, entries=(entry(),)) == [
-        Event(What.LEDGER, "bd-1", "c1", AT, facts=RuleMatch(running=("agent",)), entry=entry(), row=change)
+        Event(EventKind.LEDGER, "bd-1", "c1", AT, facts=RuleMatch(running=("agent",)), entry=entry(), row=change)
     ]
-    assert events(entries=(entry(),)) == [Event(What.LEDGER, "bd-1", "c1", AT, entry=entry())]
+    assert events(entries=(entry(),)) == [Event(EventKind.LEDGER, "bd-1", "c1", AT, entry=entry())]
 
 
 def test_entries_of_one_commit_come_in_the_streams_order() -> None:
@@ -133,18 +139,18 @@ def test_entries_of_one_commit_come_in_the_streams_order() -> None:
 @pytest.mark.parametrize(
     ("answers", "what"),
     [
-        ((False, True, False, False), What.MATCHED),
-        ((False, False, False, True), What.STARTED),
-        ((True, False, False, True), What.STARTED),
-        ((True, False, False, False), What.UNMATCHED),
-        ((False, False, True, False), What.LEFT),
-        ((False, True, True, False), What.MATCHED),
-        ((True, True, False, False), What.EDITED),
-        ((False, False, True, True), What.EDITED),
-        ((False, False, False, False), What.EDITED),
+        ((False, True, False, False), EventKind.MATCHED),
+        ((False, False, False, True), EventKind.STARTED),
+        ((True, False, False, True), EventKind.STARTED),
+        ((True, False, False, False), EventKind.UNMATCHED),
+        ((False, False, True, False), EventKind.LEFT),
+        ((False, True, True, False), EventKind.MATCHED),
+        ((True, True, False, False), EventKind.EDITED),
+        ((False, False, True, True), EventKind.EDITED),
+        ((False, False, False, False), EventKind.EDITED),
     ],
 )
-def test_what_a_change_of_the_row_means(answers: tuple[bool, ...], what: What) -> None:
+def test_what_a_change_of_the_row_means(answers: tuple[bool, ...], what: EventKind) -> None:
     assert [event.what for event in events(row("title", {}, {}, RuleAnswers(*answers)))] == [what]
 
 
@@ -158,7 +164,7 @@ def test_from_one_rule_to_another() -> None:
         return event
 
     from_a, to_b = OPEN._replace(matches=False), OPEN._replace(matched=False, rank=(7,))
-    assert (of(from_a, to_b, to_b).what, of(from_a, to_b, to_b).facts) == (What.MATCHED, RuleMatch("b", rank=(7,)))
+    assert (of(from_a, to_b, to_b).what, of(from_a, to_b, to_b).facts) == (EventKind.MATCHED, RuleMatch("b", rank=(7,)))
     started = RuleAnswers(False, False, False, True)
     assert of(from_a, started, started).facts == RuleMatch(running=("b", "c"))
     with pytest.raises(ValueError, match="argument"):
@@ -183,7 +189,9 @@ def test_a_change_by_others_is_a_sign_of_life(change: RowChange, sign: ActivityS
     found = list(derive_events(CommitChanges("c1", AT, "ann", (change,)), RULES))
     facts, theirs = RuleMatch(running=("agent",)), tuple(sign.what.split(", "))
     assert found == [
-        Event(What.EDITED, "bd-1", "c1", AT, facts=facts, sign=sign, changed=theirs, row=change, origin=Origin.SAME)
+        Event(
+            EventKind.EDITED, "bd-1", "c1", AT, facts=facts, sign=sign, changed=theirs, row=change, origin=Origin.SAME
+        )
     ]
 
 
@@ -199,11 +207,17 @@ def test_what_a_commit_of_ours_swept_in_is_somebodys() -> None:
 def test_what_stands_beside_a_bead_is_a_sign_unless_it_was_taken_away(table: str, noun: str) -> None:
     beside = RowChange(table, "bd-2", "added", key="k", at=AT, who="an agent")
     sign = ActivitySignal(AT, noun, "an agent", "c1")
-    assert events(beside, entries=(entry(),))[1:] == [Event(What.SIGN, "bd-2", "c1", AT, sign=sign, row=beside)]
+    assert events(beside, entries=(entry(),))[1:] == [Event(EventKind.SIGN, "bd-2", "c1", AT, sign=sign, row=beside)]
     edited = row("title", {}, {}, RUNS)
     signed = events(edited, beside._replace(bead="bd-1"))[1]
     assert signed == Event(
-        What.SIGN, "bd-1", "c1", AT, facts=RuleMatch(running=("agent",)), sign=sign, row=beside._replace(bead="bd-1")
+        EventKind.SIGN,
+        "bd-1",
+        "c1",
+        AT,
+        facts=RuleMatch(running=("agent",)),
+        sign=sign,
+        row=beside._replace(bead="bd-1"),
     )
     assert events(beside._replace(kind="removed")) == []
 
@@ -217,11 +231,13 @@ def test_a_row_that_is_taken_away_hides_none_that_stands() -> None:
 def test_a_deleted_bead_and_a_note_that_is_gone_say_all_that_they_know() -> None:
     gone = RowChange("issues", "bd-1", "removed", answers=(RuleAnswers(True, False, False, False),))
     assert events(gone) == [
-        Event(What.LEFT, "bd-1", "c1", AT, facts=RuleMatch(), changed=("deleted",), row=gone, origin=Origin.UNCLEAR)
+        Event(
+            EventKind.LEFT, "bd-1", "c1", AT, facts=RuleMatch(), changed=("deleted",), row=gone, origin=Origin.UNCLEAR
+        )
     ]
     change = row("notes", {"notes": CLAIM_NOTE}, {"notes": ""}, RUNS)
     assert events(change)[0] == Event(
-        What.OVERWRITTEN,
+        EventKind.OVERWRITTEN,
         "bd-1",
         "c1",
         AT,
@@ -245,7 +261,7 @@ def test_a_deleted_bead_and_a_note_that_is_gone_say_all_that_they_know() -> None
     ],
 )  # fmt: skip
 def test_which_notes_of_ours_were_overwritten(change: RowChange, lost: list[str]) -> None:
-    assert [event.note for event in events(change) if event.what is What.OVERWRITTEN] == lost
+    assert [event.note for event in events(change) if event.what is EventKind.OVERWRITTEN] == lost
 
 
 @pytest.mark.parametrize(
@@ -269,7 +285,7 @@ def test_two_entries_in_one_commit_write_one_after_the_other() -> None:
     failed = entry(EntryKind.FAILED)._replace(version=2, wrote=back)
     said = f"{CLAIM_NOTE}\ndispatch failed x"
     both = row("status notes", {"status": "open"}, {"status": "open", "notes": said}, OPEN)
-    assert [event.what for event in events(both, entries=(entry(), failed))] == [What.LEDGER, What.LEDGER]
+    assert [event.what for event in events(both, entries=(entry(), failed))] == [EventKind.LEDGER, EventKind.LEDGER]
     assert appended("", [entry(), entry(note=""), failed]) == said
 
 
@@ -310,22 +326,22 @@ def test_what_bd_computed_is_nobodys_edit(changed: str, answers: RuleAnswers) ->
 
 def test_what_bd_computed_beside_an_edit_is_not_named() -> None:
     (edited,) = events(row("is_blocked title row_lock updated_at", {}, {}, RUNS))
-    assert (edited.what, edited.changed) == (What.EDITED, ("title", "updated_at"))
+    assert (edited.what, edited.changed) == (EventKind.EDITED, ("title", "updated_at"))
     before, after = {"status": "open", "notes": ""}, {"status": "in_progress", "notes": CLAIM_NOTE}
     found = events(row("status notes row_lock is_blocked updated_at", before, after, CLAIMED), entries=(entry(),))
-    assert [event.what for event in found] == [What.LEDGER]
+    assert [event.what for event in found] == [EventKind.LEDGER]
 
 
 @pytest.mark.parametrize(
     ("answers", "what"),
     [
-        ((False, True, False, False), What.MATCHED),
-        ((True, False, False, False), What.UNMATCHED),
-        ((False, False, False, True), What.STARTED),
-        ((False, False, True, False), What.LEFT),
+        ((False, True, False, False), EventKind.MATCHED),
+        ((True, False, False, False), EventKind.UNMATCHED),
+        ((False, False, False, True), EventKind.STARTED),
+        ((False, False, True, False), EventKind.LEFT),
     ],
 )
-def test_a_rule_may_ask_what_bd_computes(answers: tuple[bool, ...], what: What) -> None:
+def test_a_rule_may_ask_what_bd_computes(answers: tuple[bool, ...], what: EventKind) -> None:
     """A rule's `when` may name is_blocked. The bead comes and goes then, and nobody gave a sign of life."""
     change = row("is_blocked", {}, {}, RuleAnswers(*answers))
     (event,) = events(change)
@@ -339,7 +355,7 @@ def test_an_order_by_what_bd_computes_moves_the_bead_in_its_queue() -> None:
         derive_events(CommitChanges("c1", AT, "ann", (change,)), [Rule("agent", order_by="is_blocked, priority")])
     )
     assert [(event.what, event.sign, event.facts and event.facts.rank) for event in found] == [
-        (What.EDITED, None, (2,))
+        (EventKind.EDITED, None, (2,))
     ]
 
 

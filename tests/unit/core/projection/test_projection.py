@@ -10,14 +10,14 @@ import pytest
 from dolt_watch.core.model import (
     ActivitySignal,
     Bead,
-    Entry,
     EntryEffects,
     EntryKind,
     Event,
+    EventKind,
+    LedgerEntry,
     Phase,
     RuleMatch,
     State,
-    What,
 )
 from dolt_watch.core.projection.projection import Projection, apply_to_bead
 
@@ -27,7 +27,7 @@ OPEN, RUNS, NEITHER = RuleMatch(matches="agent", rank=(1, "x")), RuleMatch(runni
 
 def said(kind: EntryKind, version: int, facts: RuleMatch | None = RUNS, token: str = "t", **more: Any) -> Event:
     detail = more.pop("detail", {})
-    entry = Entry(
+    entry = LedgerEntry(
         "bd-1",
         version,
         kind,
@@ -45,10 +45,10 @@ def said(kind: EntryKind, version: int, facts: RuleMatch | None = RUNS, token: s
         detail,
         EntryEffects(),
     )
-    return Event(What.LEDGER, "bd-1", f"c{version}", AT, facts=facts, entry=entry)
+    return Event(EventKind.LEDGER, "bd-1", f"c{version}", AT, facts=facts, entry=entry)
 
 
-def did(what: What, facts: RuleMatch | None, after: int = 1, sign: bool = True) -> Event:
+def did(what: EventKind, facts: RuleMatch | None, after: int = 1, sign: bool = True) -> Event:
     at = AT + timedelta(seconds=after)
     return Event(
         what, "bd-1", f"x{after}", at, facts=facts, sign=ActivitySignal(at, "notes", "agent", "x") if sign else None
@@ -67,7 +67,7 @@ def phase(*events: Event) -> Phase | None:
     return bead and bead.phase
 
 
-MATCHED = did(What.MATCHED, OPEN, 0)
+MATCHED = did(EventKind.MATCHED, OPEN, 0)
 CLAIM, SENT = said(EntryKind.CLAIM, 1), said(EntryKind.DISPATCHED, 2, job="j")
 
 
@@ -75,7 +75,7 @@ CLAIM, SENT = said(EntryKind.CLAIM, 1), said(EntryKind.DISPATCHED, 2, job="j")
     ("events", "expected"),
     [
         ([MATCHED], Phase.WAITING),
-        ([MATCHED, did(What.UNMATCHED, NEITHER)], None),
+        ([MATCHED, did(EventKind.UNMATCHED, NEITHER)], None),
         ([MATCHED, CLAIM], Phase.CLAIMED),
         ([MATCHED, CLAIM, SENT], Phase.RUNNING),
         ([MATCHED, CLAIM, said(EntryKind.UNKNOWN, 2)], Phase.UNKNOWN),
@@ -85,18 +85,18 @@ CLAIM, SENT = said(EntryKind.CLAIM, 1), said(EntryKind.DISPATCHED, 2, job="j")
         ([MATCHED, CLAIM, said(EntryKind.BUSY, 2, OPEN)], Phase.WAITING),
         ([MATCHED, CLAIM, said(EntryKind.RELEASE, 2, NEITHER)], None),
         ([MATCHED, CLAIM, SENT, said(EntryKind.REAP, 3, NEITHER)], None),
-        ([MATCHED, CLAIM, SENT, did(What.LEFT, NEITHER)], None),
-        ([did(What.STARTED, RUNS)], Phase.RUNNING),
+        ([MATCHED, CLAIM, SENT, did(EventKind.LEFT, NEITHER)], None),
+        ([did(EventKind.STARTED, RUNS)], Phase.RUNNING),
         # an agent quicker than our own report: closed before we said that it was dispatched
-        ([MATCHED, CLAIM, did(What.LEFT, NEITHER), said(EntryKind.DISPATCHED, 2, None)], None),
+        ([MATCHED, CLAIM, did(EventKind.LEFT, NEITHER), said(EntryKind.DISPATCHED, 2, None)], None),
         # evidence that an unknown attempt runs, before and after it was called unknown
-        ([MATCHED, CLAIM, said(EntryKind.UNKNOWN, 2), did(What.SIGN, None)], Phase.RUNNING),
-        ([MATCHED, CLAIM, did(What.SIGN, None), said(EntryKind.UNKNOWN, 2)], Phase.RUNNING),
+        ([MATCHED, CLAIM, said(EntryKind.UNKNOWN, 2), did(EventKind.SIGN, None)], Phase.RUNNING),
+        ([MATCHED, CLAIM, did(EventKind.SIGN, None), said(EntryKind.UNKNOWN, 2)], Phase.RUNNING),
         # a person's edit re-arms; in backoff the pause stays
-        ([MATCHED, CLAIM, said(EntryKind.QUARANTINED, 2, OPEN), did(What.EDITED, OPEN)], Phase.WAITING),
-        ([MATCHED, CLAIM, said(EntryKind.FAILED, 2, OPEN), did(What.EDITED, OPEN)], Phase.BACKOFF),
+        ([MATCHED, CLAIM, said(EntryKind.QUARANTINED, 2, OPEN), did(EventKind.EDITED, OPEN)], Phase.WAITING),
+        ([MATCHED, CLAIM, said(EntryKind.FAILED, 2, OPEN), did(EventKind.EDITED, OPEN)], Phase.BACKOFF),
         # set open again by a person while it ran: taken up anew
-        ([MATCHED, CLAIM, SENT, did(What.MATCHED, OPEN)], Phase.WAITING),
+        ([MATCHED, CLAIM, SENT, did(EventKind.MATCHED, OPEN)], Phase.WAITING),
     ],
 )
 def test_phases(events: list[Event], expected: Phase | None) -> None:
@@ -105,7 +105,7 @@ def test_phases(events: list[Event], expected: Phase | None) -> None:
 
 @pytest.mark.parametrize(("running", "runs"), [((), False), (("other",), False), (("other", "agent"), True)])
 def test_it_runs_where_the_rule_that_has_it_says_so(running: tuple[str, ...], runs: bool) -> None:
-    bead = after(did(What.MATCHED, OPEN._replace(running=running), 0))
+    bead = after(did(EventKind.MATCHED, OPEN._replace(running=running), 0))
     assert bead is not None and (bead.phase, bead.runs) == (Phase.WAITING, runs)
 
 
@@ -128,7 +128,7 @@ def test_busy_and_a_stopped_rule_count_against_no_bead() -> None:
 
 
 def test_rearming_counts_anew() -> None:
-    bead = after(MATCHED, CLAIM, said(EntryKind.QUARANTINED, 2, OPEN), did(What.EDITED, OPEN))
+    bead = after(MATCHED, CLAIM, said(EntryKind.QUARANTINED, 2, OPEN), did(EventKind.EDITED, OPEN))
     assert bead is not None
     assert bead.attempt == 0
 
@@ -136,21 +136,21 @@ def test_rearming_counts_anew() -> None:
 def test_what_is_shared() -> None:
     until = (AT + timedelta(minutes=3)).isoformat()
     projection = Projection(State())
-    projection.fold([MATCHED, CLAIM, said(EntryKind.BUSY, 2, OPEN, detail={"target": "beadboard", "until": until})])
-    pause = Entry("", 1, EntryKind.PAUSE, 0, "", "", "", "", AT, "", "upgrade", "", "", "ops", {}, EntryEffects())
-    projection.fold([Event(What.LEDGER, "", "c", AT, entry=pause)])
+    projection.apply([MATCHED, CLAIM, said(EntryKind.BUSY, 2, OPEN, detail={"target": "beadboard", "until": until})])
+    pause = LedgerEntry("", 1, EntryKind.PAUSE, 0, "", "", "", "", AT, "", "upgrade", "", "", "ops", {}, EntryEffects())
+    projection.apply([Event(EventKind.LEDGER, "", "c", AT, entry=pause)])
     state = projection.state()
-    assert list(state.resting) == ["beadboard"]
+    assert list(state.cooldowns) == ["beadboard"]
     assert state.pauses[""].reason == "upgrade"
     assert state.claims == {"agent": (AT,)}
-    projection.fold([Event(What.LEDGER, "", "c", AT, entry=pause._replace(version=2, kind=EntryKind.RESUME))])
+    projection.apply([Event(EventKind.LEDGER, "", "c", AT, entry=pause._replace(version=2, kind=EntryKind.RESUME))])
     assert projection.state().pauses == {}
     assert projection.touched == {"bd-1"}
 
 
 def test_all_notes_that_were_overwritten_are_remembered_until_they_are_appended_again() -> None:
     """`bd note` that read before our claim and wrote after our dispatch takes both with it."""
-    lost = [did(What.OVERWRITTEN, RUNS, sign=False)._replace(note=note) for note in ("claimed", "dispatched")]
+    lost = [did(EventKind.OVERWRITTEN, RUNS, sign=False)._replace(note=note) for note in ("claimed", "dispatched")]
     bead = after(MATCHED, CLAIM, SENT, *lost)
     assert bead is not None
     assert bead.lost_note == "claimed\ndispatched"
@@ -169,7 +169,9 @@ def test_all_notes_that_were_overwritten_are_remembered_until_they_are_appended_
 )  # fmt: skip
 def test_only_what_was_written_after_the_claim_is_evidence(commit: str, off: int, expected: Phase) -> None:
     at = AT + timedelta(seconds=5)
-    sign = Event(What.SIGN, "bd-1", commit, at, facts=RUNS, sign=ActivitySignal(at, "comment", "an agent", commit, off))
+    sign = Event(
+        EventKind.SIGN, "bd-1", commit, at, facts=RUNS, sign=ActivitySignal(at, "comment", "an agent", commit, off)
+    )
     unknown = said(EntryKind.UNKNOWN, 2)
     assert phase(MATCHED, CLAIM, sign, unknown) is expected
     if commit != "c1":
@@ -178,8 +180,8 @@ def test_only_what_was_written_after_the_claim_is_evidence(commit: str, off: int
 
 def test_only_a_person_re_arms_a_bead_and_not_a_column_that_bd_computes() -> None:
     quarantined = [MATCHED, CLAIM, said(EntryKind.QUARANTINED, 2, OPEN)]
-    flipped = Event(What.UNMATCHED, "bd-1", "x", AT, facts=NEITHER, changed=("is_blocked",))
-    back = flipped._replace(what=What.MATCHED, facts=OPEN)
+    flipped = Event(EventKind.UNMATCHED, "bd-1", "x", AT, facts=NEITHER, changed=("is_blocked",))
+    back = flipped._replace(what=EventKind.MATCHED, facts=OPEN)
     bead = after(*quarantined, flipped)
     assert bead is not None and (bead.phase, bead.matches) == (Phase.QUARANTINED, False)
     assert after(*quarantined, flipped, back) == after(*quarantined)

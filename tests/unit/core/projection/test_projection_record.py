@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.core.model import ActivitySignal, Bead, EntryKind, Event, Phase, RuleMatch, What
+from dolt_watch.core.model import ActivitySignal, Bead, EntryKind, Event, EventKind, Phase, RuleMatch
 from dolt_watch.core.projection.projection import apply_to_bead
 from tests.unit.core.projection.test_projection import AT, MATCHED, NEITHER, OPEN, RUNS, SENT, after, did, said
 
@@ -30,14 +30,14 @@ SEEN = ActivitySignal(at(1), "notes", "agent", "x")
 def test_a_bead_enters_as_it_stands() -> None:
     assert after(MATCHED) == WAITS
     both = RuleMatch("agent", ("agent",), (1,))
-    assert after(did(What.MATCHED, both)) == Bead(
+    assert after(did(EventKind.MATCHED, both)) == Bead(
         "bd-1", Phase.WAITING, "agent", at(1), "x1", matches=True, runs=True, rank=(1,), matched_at=at(1)
     )
-    started = did(What.STARTED, RuleMatch(running=("agent", "bob")))
+    started = did(EventKind.STARTED, RuleMatch(running=("agent", "bob")))
     assert after(started) == Bead(
         "bd-1", Phase.RUNNING, "agent", at(1), "x1", runs=True, sent_at=at(1), sign=started.sign
     )
-    assert after(did(What.EDITED, NEITHER), did(What.SIGN, OPEN), did(What.OVERWRITTEN, OPEN)) is None
+    assert after(did(EventKind.EDITED, NEITHER), did(EventKind.SIGN, OPEN), did(EventKind.OVERWRITTEN, OPEN)) is None
 
 
 @pytest.mark.parametrize(
@@ -60,13 +60,15 @@ def test_a_bead_enters_as_it_stands() -> None:
     ],
 )  # fmt: skip
 def test_somebody_changes_the_row(before: Bead, facts: RuleMatch, expected: Bead | None) -> None:
-    assert apply_to_bead(before, did(What.EDITED, facts)._replace(sign=SEEN)) == expected
+    assert apply_to_bead(before, did(EventKind.EDITED, facts)._replace(sign=SEEN)) == expected
 
 
 def test_in_backoff_the_pause_stays_under_whatever_rule_it_matches() -> None:
     retried = WAITS._replace(phase=Phase.BACKOFF, retry_at=at(60), attempt=2)
-    assert apply_to_bead(retried, did(What.MATCHED, RuleMatch("bob", rank=(1, "x")))) == retried._replace(rule="bob")
-    assert apply_to_bead(retried, did(What.UNMATCHED, NEITHER)) is None
+    assert apply_to_bead(retried, did(EventKind.MATCHED, RuleMatch("bob", rank=(1, "x")))) == retried._replace(
+        rule="bob"
+    )
+    assert apply_to_bead(retried, did(EventKind.UNMATCHED, NEITHER)) is None
 
 
 def test_a_claim_forgets_the_attempt_before() -> None:
@@ -212,26 +214,26 @@ UNSURE = CLAIMED._replace(phase=Phase.UNKNOWN, deadline=None)
     ],
 )  # fmt: skip
 def test_a_sign_of_life(before: Bead, sign: ActivitySignal | None, expected: Bead) -> None:
-    assert apply_to_bead(before, did(What.SIGN, None, 2)._replace(sign=sign)) == expected
+    assert apply_to_bead(before, did(EventKind.SIGN, None, 2)._replace(sign=sign)) == expected
 
 
 @pytest.mark.parametrize(("off", "phase"), [(-2, Phase.RUNNING), (-3, Phase.UNKNOWN), (60, Phase.RUNNING)])
 def test_a_row_tells_whole_seconds(off: int, phase: Phase) -> None:
     """One written two seconds before its commit may have been written one second before it."""
-    bead = apply_to_bead(UNSURE, did(What.SIGN, None)._replace(sign=SEEN._replace(off=off)))
+    bead = apply_to_bead(UNSURE, did(EventKind.SIGN, None)._replace(sign=SEEN._replace(off=off)))
     assert bead is not None
     assert bead.phase is phase
 
 
 def test_a_change_of_the_row_is_a_sign_too() -> None:
-    changed = did(What.EDITED, RUNS, 2)
+    changed = did(EventKind.EDITED, RUNS, 2)
     bead = apply_to_bead(UNSURE, changed)
     assert bead is not None
     assert (bead.phase, bead.since, bead.cause, bead.sign) == (Phase.RUNNING, at(2), "x2", changed.sign)
 
 
 def test_a_note_that_is_lost_twice_is_appended_once() -> None:
-    lost = did(What.OVERWRITTEN, RUNS, sign=False)._replace(note="claimed")
+    lost = did(EventKind.OVERWRITTEN, RUNS, sign=False)._replace(note="claimed")
     assert apply_to_bead(apply_to_bead(RUNNING, lost), lost) == RUNNING._replace(lost_note="claimed")
 
 
@@ -243,11 +245,11 @@ def test_a_report_that_could_not_write_the_row_keeps_what_is_owed() -> None:
     failed = apply_to_bead(CLAIMED, said(EntryKind.FAILED, 2, None, detail=OWES))
     assert failed is not None
     assert (failed.phase, failed.unwritten, failed.lost_note) == (Phase.BACKOFF, "open", "dispatch failed HTTP 500: x")
-    assert apply_to_bead(failed, did(What.EDITED, RUNS)) == failed, "the row is as the claim left it"
+    assert apply_to_bead(failed, did(EventKind.EDITED, RUNS)) == failed, "the row is as the claim left it"
     noted = apply_to_bead(failed, said(EntryKind.NOTE, 3, MATCHED.facts, token=""))
     assert noted is not None
     assert (noted.phase, noted.unwritten, noted.lost_note, noted.matches) == (Phase.BACKOFF, "", "", True)
-    taken = apply_to_bead(failed, did(What.LEFT, NEITHER))
+    taken = apply_to_bead(failed, did(EventKind.LEFT, NEITHER))
     assert taken is None, "a person took it"
 
 

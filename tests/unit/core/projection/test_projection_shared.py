@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.core.model import Bead, Entry, EntryEffects, EntryKind, Event, Pause, Phase, State, What
-from dolt_watch.core.projection.projection import HELD, Projection
+from dolt_watch.core.model import Bead, EntryEffects, EntryKind, Event, EventKind, LedgerEntry, Pause, Phase, State
+from dolt_watch.core.projection.projection import HELD_REASON, Projection
 
 AT = datetime(2026, 4, 18, 22, 35, 46, tzinfo=UTC)
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
@@ -21,7 +21,7 @@ VERSIONS = count(1)
 def said(
     kind: EntryKind, rule: str = "", at: datetime = AT, reason: str = "why", bead: str = "", **detail: Any
 ) -> Event:
-    entry = Entry(
+    entry = LedgerEntry(
         bead,
         next(VERSIONS),
         kind,
@@ -39,12 +39,12 @@ def said(
         detail,
         EntryEffects(),
     )
-    return Event(What.LEDGER, bead, "c", at + MINUTE, entry=entry)
+    return Event(EventKind.LEDGER, bead, "c", at + MINUTE, entry=entry)
 
 
 def folded(*events: Event, **state: Any) -> Projection:
     projection = Projection(State(**state))
-    projection.fold(events)
+    projection.apply(events)
     return projection
 
 
@@ -54,15 +54,15 @@ def test_what_is_not_folded_stays_as_it_was() -> None:
         {"beadboard": AT}, {"agent": "s"}, {"agent": (AT,)}, 7,
     )  # fmt: skip
     projection = Projection(whole)
-    projection.fold([Event(What.SIGN, "b", "c", AT)])
+    projection.apply([Event(EventKind.SIGN, "b", "c", AT)])
     assert (projection.state(), projection.touched) == (whole, set())
 
 
 def test_touched_names_what_a_save_must_write() -> None:
     waits = Bead("a", Phase.WAITING, "agent", AT, "c", matches=True)
-    from_nothing = Event(What.MATCHED, "b", "c", AT, facts=None)
-    gone = Event(What.UNMATCHED, "a", "c", AT, facts=None)
-    projection = folded(from_nothing, gone, Event(What.SIGN, "z", "c", AT), beads={"a": waits, "z": waits})
+    from_nothing = Event(EventKind.MATCHED, "b", "c", AT, facts=None)
+    gone = Event(EventKind.UNMATCHED, "a", "c", AT, facts=None)
+    projection = folded(from_nothing, gone, Event(EventKind.SIGN, "z", "c", AT), beads={"a": waits, "z": waits})
     assert (list(projection.beads), projection.touched) == (["z"], {"a"})
 
 
@@ -122,7 +122,7 @@ def test_a_resync_may_hold_beads_that_wait_and_a_resume_lets_them_go() -> None:
         "other": waiting("other"),
     }  # fmt: skip
     projection = folded(said(EntryKind.RESYNC, held=["held", "at once", "new", "runs", "unknown"]), beads=beads)
-    held = {id: waiting(id, phase=Phase.HELD, reason=HELD) for id in ("held", "at once", "new")}
+    held = {id: waiting(id, phase=Phase.HELD, reason=HELD_REASON) for id in ("held", "at once", "new")}
     assert projection.beads == {**beads, **held}
     assert projection.touched == held.keys()
     again = folded(said(EntryKind.RESUME), beads=projection.beads)
@@ -152,7 +152,7 @@ def test_what_a_merge_shows_again_is_said_once() -> None:
     pause, resume = said(EntryKind.PAUSE), said(EntryKind.RESUME)
     ended = folded(pause, resume)
     assert ended.version == resume.entry.version  # type: ignore[union-attr]
-    ended.fold([pause, resume, pause])
+    ended.apply([pause, resume, pause])
     assert (ended.pauses, ended.version) == ({}, resume.entry.version)  # type: ignore[union-attr]
     assert list(folded(pause, resume, said(EntryKind.PAUSE)).pauses) == [""]
     assert list(folded(pause, version=0).pauses) == [""]
@@ -162,7 +162,7 @@ def test_a_claim_that_a_merge_shows_again_counts_once() -> None:
     claim, late = said(EntryKind.CLAIM, "agent", bead="a"), said(EntryKind.CLAIM, "agent", AT + MINUTE, bead="a")
     gone = folded(claim, late, claim, late)
     assert gone.claims == {"agent": (AT, AT + MINUTE)}
-    gone.fold([Event(What.LEFT, "a", "c", AT), claim])
+    gone.apply([Event(EventKind.LEFT, "a", "c", AT), claim])
     assert gone.claims == {"agent": (AT, AT + MINUTE)}, "also of a bead that left"
     other = said(EntryKind.CLAIM, "agent", bead="b")
     waits = Bead("b", Phase.WAITING, "agent", AT, "c", matches=True)

@@ -11,12 +11,12 @@ from dolt_watch.core.model import (
     Bead,
     CommitChanges,
     Event,
+    EventKind,
     Phase,
     RowChange,
     Rule,
     RuleAnswers,
     RuleMatch,
-    What,
 )
 from dolt_watch.core.projection.event_deriver import derive_events
 from dolt_watch.core.projection.projection import apply_to_bead
@@ -91,13 +91,13 @@ def test_a_row_that_a_migration_touched_has_a_new_place_in_the_queue() -> None:
 def test_a_row_that_a_migration_touched_frees_no_bead(phase: Phase) -> None:
     bead = Bead("bd-1", phase, "agent", AT, "c0", matches=True, unclear="why", reason="boom")
     facts = RuleMatch("agent", (), (2, "later"))
-    event = Event(What.EDITED, "bd-1", "c1", AT, facts=facts, changed=("updated_at",))
+    event = Event(EventKind.EDITED, "bd-1", "c1", AT, facts=facts, changed=("updated_at",))
     assert apply_to_bead(bead, event) == bead._replace(rank=(2, "later"))
 
 
 def test_a_person_s_touch_arms_a_quarantined_bead_again() -> None:
     bead = Bead("bd-1", Phase.QUARANTINED, "agent", AT, "c0", matches=True)
     sign = ActivitySignal(AT, "updated_at", "ann", "c1")
-    event = Event(What.EDITED, "bd-1", "c1", AT, facts=RuleMatch("agent"), changed=("updated_at",), sign=sign)
+    event = Event(EventKind.EDITED, "bd-1", "c1", AT, facts=RuleMatch("agent"), changed=("updated_at",), sign=sign)
     after = apply_to_bead(bead, event)
     assert after is not None and after.phase is Phase.WAITING

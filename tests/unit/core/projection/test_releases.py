@@ -7,16 +7,17 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.core.decisions.planner import decide, select_candidates
+from dolt_watch.core.decisions.planner import make_plan, select_candidates
 from dolt_watch.core.decisions.policy import Observations, Policy, Scope
 from dolt_watch.core.model import (
     Act,
     Bead,
     CommitChanges,
-    Entry,
     EntryEffects,
     EntryKind,
     Event,
+    EventKind,
+    LedgerEntry,
     Origin,
     Phase,
     RowChange,
@@ -24,7 +25,6 @@ from dolt_watch.core.model import (
     RuleAnswers,
     RuleMatch,
     State,
-    What,
 )
 from dolt_watch.core.projection.attempt_evidence import traces
 from dolt_watch.core.projection.event_deriver import derive_events
@@ -49,7 +49,7 @@ def change(
 
 def came(row: RowChange, merge: bool = False) -> tuple[Origin, frozenset[str]]:
     changes = CommitChanges("c9", AT, "ann", (row,), merge=merge)
-    event = [one for one in derive_events(changes, [Rule("agent")]) if one.what is not What.OVERWRITTEN][-1]
+    event = [one for one in derive_events(changes, [Rule("agent")]) if one.what is not EventKind.OVERWRITTEN][-1]
     return event.origin, event.freed
 
 
@@ -132,15 +132,15 @@ def test_a_row_that_is_gone_says_nothing_of_who_wants_what() -> None:
 
 
 def did(origin: Origin, facts: RuleMatch = OPEN, freed: frozenset[str] = frozenset(), **more: Any) -> Event:
-    what = more.pop("what", What.MATCHED)
+    what = more.pop("what", EventKind.MATCHED)
     return Event(what, "bd-1", "x", AT, facts=facts, origin=origin, freed=freed, **more)
 
 
 BACK, UNCLEAR, ACT, SAME = (did(one) for one in (Origin.BACK, Origin.UNCLEAR, Origin.ACT, Origin.SAME))
 LEFT = did(Origin.UNCLEAR, NEITHER)
-AGAIN = did(Origin.ACT, RUNS, what=What.STARTED)
+AGAIN = did(Origin.ACT, RUNS, what=EventKind.STARTED)
 UNKNOWN = said(EntryKind.UNKNOWN, 2)
-GONE = did(Origin.UNCLEAR, NEITHER, what=What.LEFT, changed=("deleted",))
+GONE = did(Origin.UNCLEAR, NEITHER, what=EventKind.LEFT, changed=("deleted",))
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_what_becomes_of_the_attempt(events: list[Event], expected: tuple[Any, .
 
 
 def test_what_was_held_holds_its_first_moment_and_no_note_of_a_deleted_bead() -> None:
-    lost = did(Origin.SAME, RUNS, what=What.OVERWRITTEN, note=JOB)
+    lost = did(Origin.SAME, RUNS, what=EventKind.OVERWRITTEN, note=JOB)
     held = after(MATCHED, CLAIM, SENT, lost, UNCLEAR)
     assert held is not None and held.lost_note == JOB
     later = after(MATCHED, CLAIM, SENT, lost, UNCLEAR, GONE._replace(at=AT.replace(year=2027)))
@@ -198,8 +198,8 @@ def test_a_resume_lets_it_go(matches: bool, expected: Phase | None) -> None:
     held = after(MATCHED, CLAIM, SENT, UNCLEAR if matches else LEFT)
     assert held is not None
     projection = Projection(State("c", "c", {"bd-1": held}))
-    entry = Entry("", 1, EntryKind.RESUME, 0, "", "", "", "", AT, "", "", "", "", "", {}, EntryEffects())
-    projection.fold([Event(What.LEDGER, "", "c2", AT, entry=entry)])
+    entry = LedgerEntry("", 1, EntryKind.RESUME, 0, "", "", "", "", AT, "", "", "", "", "", {}, EntryEffects())
+    projection.apply([Event(EventKind.LEDGER, "", "c2", AT, entry=entry)])
     bead = projection.beads.get("bd-1")
     assert projection.touched == {"bd-1"}
     assert (bead and bead.phase) == expected
@@ -213,6 +213,6 @@ def test_what_is_held_is_never_claimed_and_holds_no_slot() -> None:
     state = State("c", "c", {"bd-1": held, "bd-2": waiting})
     policy = Policy([Rule("agent", max_in_flight=1)], AT - AT)
     asked = select_candidates(state, policy, AT, Scope(dispatch=True))
-    plan = decide(state, policy, AT, Scope(dispatch=True), asked, Observations())
+    plan = make_plan(state, policy, AT, Scope(dispatch=True), asked, Observations())
     assert [(one.kind, one.bead) for one in plan.decisions] == [(EntryKind.CLAIM, "bd-2")]
     assert plan.holds["bd-1"].why == FREED

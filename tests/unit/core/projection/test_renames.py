@@ -7,22 +7,22 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.core.decisions.planner import decide, select_candidates
+from dolt_watch.core.decisions.planner import make_plan, select_candidates
 from dolt_watch.core.decisions.policy import Observations, Policy, Scope
 from dolt_watch.core.model import (
     Bead,
     CommitChanges,
-    Entry,
     EntryEffects,
     EntryKind,
     Event,
+    EventKind,
+    LedgerEntry,
     Phase,
     RowChange,
     Rule,
     RuleAnswers,
     RuleMatch,
     State,
-    What,
 )
 from dolt_watch.core.model.reason_codes import ReasonCode
 from dolt_watch.core.projection.event_deriver import derive_events
@@ -85,8 +85,8 @@ def test_nobody_gave_a_sign_of_life() -> None:
     comment = RowChange("comments", "bd-9", "added", key="k", at=AT, who="ada")
     found = events(gone("bd-1"), made("bd-9"), *label, comment)
     assert [(one.what, one.bead, one.sign and one.sign.what) for one in found] == [
-        (What.RENAMED, "bd-9", None), (What.LEFT, "bd-1", None), (What.EDITED, "bd-9", None),
-        (What.SIGN, "bd-9", "comment"),
+        (EventKind.RENAMED, "bd-9", None), (EventKind.LEFT, "bd-1", None), (EventKind.EDITED, "bd-9", None),
+        (EventKind.SIGN, "bd-9", "comment"),
     ]  # fmt: skip
     assert (found[0].other, found[1].other) == ("bd-1", "bd-9")
 
@@ -98,7 +98,7 @@ def running(**more: Any) -> Bead:
 
 def renamed(bead: Bead | None, *more: Event) -> Projection:
     projection = Projection(State("c", "c", {"bd-1": bead} if bead else {}))
-    projection.fold([*events(gone("bd-1"), made("bd-9")), *more])
+    projection.apply([*events(gone("bd-1"), made("bd-9")), *more])
     return projection
 
 
@@ -107,7 +107,7 @@ def test_its_record_goes_along() -> None:
     assert found.beads == {"bd-9": running(version=0, was="bd-1")._replace(id="bd-9")}
     assert found.touched == {"bd-1", "bd-9"}
     # renamed twice: the id that its attempt began under
-    found.fold(events(gone("bd-9"), made("bd-5")))
+    found.apply(events(gone("bd-9"), made("bd-5")))
     assert found.beads["bd-5"].was == "bd-1"
 
 
@@ -119,7 +119,9 @@ def test_of_whom_nothing_is_known_it_is_as_if_it_came() -> None:
 def plan(bead: Bead) -> list[Any]:
     policy, scope = Policy([Rule("agent")], timedelta()), Scope(dispatch=True)
     state = State("c", "c", {bead.id: bead})
-    return list(decide(state, policy, AT, scope, select_candidates(state, policy, AT, scope), Observations()).decisions)
+    return list(
+        make_plan(state, policy, AT, scope, select_candidates(state, policy, AT, scope), Observations()).decisions
+    )
 
 
 def test_history_says_so_once() -> None:
@@ -142,7 +144,7 @@ def test_history_says_so_once() -> None:
         "phase": "running", "why": "r", "renamed_from": "bd-1",
     }  # fmt: skip
     entry = written(decision)
-    found.fold([entry])
+    found.apply([entry])
     assert found.beads["bd-9"].version == 1
     assert plan(found.beads["bd-9"]) == []
 
@@ -157,11 +159,11 @@ def test_who_only_waits_needs_no_entry(bead: Bead, says: bool) -> None:
 
 
 def written(decision: Any, facts: RuleMatch | None = RUNS, **detail: Any) -> Event:
-    entry = Entry(
+    entry = LedgerEntry(
         "bd-9", 1, EntryKind.RENAMED, decision.attempt, "agent", decision.token, "c", "c", AT, decision.job, decision.reason,
         "", "", "", {**decision.detail, **detail}, EntryEffects(),
     )  # fmt: skip
-    return Event(What.LEDGER, "bd-9", "c10", AT, facts=facts, entry=entry)
+    return Event(EventKind.LEDGER, "bd-9", "c10", AT, facts=facts, entry=entry)
 
 
 @pytest.mark.parametrize(
@@ -181,7 +183,7 @@ def test_the_entry_alone_says_how_far_it_had_come(bead: Bead, facts: RuleMatch |
         one for one in plan(bead._replace(id="bd-9", was="bd-1", version=0)) if one.kind is EntryKind.RENAMED
     ]
     projection = Projection(State("c", "c", {}))
-    projection.fold([written(decision, facts)])
+    projection.apply([written(decision, facts)])
     found = projection.beads.get("bd-9")
     assert (found and found.phase) == expected
     if found is not None and found.phase is bead.phase:
@@ -194,14 +196,16 @@ def test_the_entry_alone_says_how_far_it_had_come(bead: Bead, facts: RuleMatch |
 def test_an_entry_of_a_phase_that_there_is_not_holds_it() -> None:
     (decision,) = plan(running(was="bd-1", version=0)._replace(id="bd-9"))
     projection = Projection(State("c", "c", {}))
-    projection.fold([written(decision, OPEN, phase="flying")])
+    projection.apply([written(decision, OPEN, phase="flying")])
     assert projection.beads["bd-9"].phase is Phase.HELD
 
 
 def report(kind: EntryKind, token: str = "t", note: str = "", job: str = "") -> Event:
     """In the old id's stream: its row is gone."""
-    entry = Entry("bd-1", 3, kind, 1, "agent", token, "c", "c", AT, job, "why", "", "", "", {}, EntryEffects({}, note))
-    return Event(What.LEDGER, "bd-1", "c11", AT, entry=entry)
+    entry = LedgerEntry(
+        "bd-1", 3, kind, 1, "agent", token, "c", "c", AT, job, "why", "", "", "", {}, EntryEffects({}, note)
+    )
+    return Event(EventKind.LEDGER, "bd-1", "c11", AT, entry=entry)
 
 
 CLAIMED = running(phase=Phase.CLAIMED, job="", deadline=AT)

@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from dolt_watch.core.model import Rule
-from dolt_watch.core.rules.compiled_rule import CompiledRule, Part, compile_for, compile_rule, fingerprint
+from dolt_watch.core.rules.compiled_rule import CompiledRule, Conjunct, compile_for, compile_rule, fingerprint
 from dolt_watch.errors import RuleError
 from tests.support.beads import SHAPES_FOLDER
 
@@ -158,9 +158,9 @@ def test_put_back() -> None:
     old = {"status": "open", "notes": "x"}
     row = ROW | {"status": "in_progress"}
     assert ask(rule.when_row, row) == 0
-    assert ask(rule.when_put_back, row, params=tuple(old[name] for name in rule.put_back)) == 1
+    assert ask(rule.when_before_claim, row, params=tuple(old[name] for name in rule.put_back)) == 1
     none = compiled("pinned")
-    assert (none.when_put_back, none.put_back) == (none.when_row, ())
+    assert (none.when_before_claim, none.put_back) == (none.when_row, ())
 
 
 def test_json_round_trip() -> None:
@@ -217,10 +217,10 @@ def test_the_whole_of_a_compiled_rule() -> None:
         rule="r", when_from=matches("from_"), when_to=matches("to_"), when_row=matches(""), running_from=runs("from_"),
         running_to=runs("to_"), running_row=runs(""), rank_to=("((`to_title`) || ('x'))",),
         rank_row=("((`title`) || ('x'))",), descending=(True,), columns=("assignee", "notes", "status", "title"),
-        when_put_back="(SUBSTRING(?, 1, 1) = 'x' AND `assignee` = 'a')", put_back=("notes",),
+        when_before_claim="(SUBSTRING(?, 1, 1) = 'x' AND `assignee` = 'a')", put_back=("notes",),
         parts=(
-            Part("LEFT(notes, 1) = 'x'", "(LEFT(`notes`, 1) = 'x')", ("notes",)),
-            Part("assignee = 'a'", "(`assignee` = 'a')", ("assignee",)),
+            Conjunct("LEFT(notes, 1) = 'x'", "(LEFT(`notes`, 1) = 'x')", ("notes",)),
+            Conjunct("assignee = 'a'", "(`assignee` = 'a')", ("assignee",)),
         ),
     )  # fmt: skip
     assert compile_rule(rule, COLUMNS, "sqlite") == sqlite
@@ -235,7 +235,7 @@ def test_what_is_put_back_where_an_engine_says_a_column_twice() -> None:
     rule = Rule("r", when="RIGHT(notes, CHAR_LENGTH(status)) = 'x'", order_by="id")
     assert compile_rule(rule, COLUMNS, "sqlite").put_back == ("notes", "status", "status")
     compiled_for = compile_for(rule, COLUMNS, "sqlite")
-    assert (compiled_for.when_put_back.count("?"), compiled_for.put_back) == (2, ("notes", "status"))
+    assert (compiled_for.when_before_claim.count("?"), compiled_for.put_back) == (2, ("notes", "status"))
 
 
 def test_a_name_with_a_backtick() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dolt_watch.core.model import Rule
-from dolt_watch.core.rules.compiled_rule import Part, compile_rule
+from dolt_watch.core.rules.compiled_rule import Conjunct, compile_rule
 from dolt_watch.errors import RuleError
 
 COLUMNS = {
@@ -17,7 +17,7 @@ COLUMNS = {
 }
 
 
-def parts(when: str) -> tuple[Part, ...]:
+def parts(when: str) -> tuple[Conjunct, ...]:
     """The same for both engines: what they are asked through transpiles."""
     mysql, sqlite = (compile_rule(Rule("agent", when=when), COLUMNS, dialect).parts for dialect in ("mysql", "sqlite"))
     assert mysql == sqlite

@@ -8,7 +8,7 @@ import pytest
 
 from dolt_watch.engines import Edge
 from dolt_watch.engines.address import ServerAddress
-from dolt_watch.engines.dolt.connection import Answer
+from dolt_watch.engines.dolt.connection import StatementResult
 from dolt_watch.engines.dolt.diff_reader import MIN_LINEAR, DiffReader
 from dolt_watch.errors import (
     AccessDenied,
@@ -32,16 +32,16 @@ class Link:
         self.error = error
         self.sent: list[str] = []
 
-    def send(self, sql: str, *params: Any, **more: Any) -> Answer:
+    def send(self, sql: str, *params: Any, **more: Any) -> StatementResult:
         self.sent.append(sql)
         if "beads/" in sql:
             raise self.error
-        return Answer([(1,)] if "HAS_ANCESTOR" in sql else [], 0, [], 0)
+        return StatementResult([(1,)] if "HAS_ANCESTOR" in sql else [], 0, [], 0)
 
 
 def differ(link: Link) -> DiffReader:
     made = DiffReader(link, lambda table: {})  # type: ignore[arg-type]
-    made.learn(EDGES[-1].commit, {edge.commit: (edge.parent,) for edge in EDGES})
+    made.set_commit_range(EDGES[-1].commit, {edge.commit: (edge.parent,) for edge in EDGES})
     return made
 
 

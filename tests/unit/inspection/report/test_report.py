@@ -18,8 +18,8 @@ from dolt_watch.inspection.report import charts, live_page, view_model
 from dolt_watch.inspection.report.collector import ReportCollector
 from dolt_watch.inspection.report.html import render
 from dolt_watch.inspection.report.view_model import Report
-from dolt_watch.inspection.status import ask
-from dolt_watch.ledger.reader import entries
+from dolt_watch.inspection.status import collect_status
+from dolt_watch.ledger.reader import read_entries
 from tests.support.embedded_tracker import Light
 from tests.support.lines import build_dry_run
 
@@ -91,20 +91,20 @@ def test_numbers_are_those_of_the_ledger(day: Light) -> None:
     day.tick(2 * HOUR)
     found = report(day)
     numbers = {one.label: one.value for one in view_model.headline(found)}
-    kinds = [entry.kind.value for entry in entries(day.engine)]
+    kinds = [entry.kind.value for entry in read_entries(day.engine)]
     assert numbers == {
         "waiting": 1, "under way": 2, "held back": 0, "dispatched": kinds.count("dispatched"), "failed": 2, "reaped": 1
     }  # fmt: skip
     assert {bar.label: bar.number for bar in view_model.failures(found)} == {
         "failed: HTTP 500: boom": 1, "unknown: no answer": 1, "give-up: outcome still unknown": 1, "reap: no sign of life": 1,
     }  # fmt: skip
-    now = ask(loop(day, day.engine), day.engine)
+    now = collect_status(loop(day, day.engine), day.engine)
     assert [bead[:-1] for bead in found.now.beads] == [bead[:-1] for bead in now.beads]
-    assert list(found.entries) == entries(day.engine)
-    waited = view_model.waited(found)
+    assert list(found.entries) == read_entries(day.engine)
+    waited = view_model.wait_durations(found)
     assert waited is not None and waited.total == kinds.count("claim") - 1  # one was claimed out of backoff
     assert sum(bar.number for bar in waited.bars) == waited.total
-    ran = view_model.ran(found)
+    ran = view_model.run_durations(found)
     assert ran is not None and (ran.total, ran.longest // MINUTE) == (2, 90)
 
 
@@ -116,7 +116,7 @@ def test_only_these_beads_and_only_this_span(day: Light) -> None:
         ("bd-b", ["silent", "reaped"]), ("bd-a", ["blocked"]),
     ]  # fmt: skip
     assert all(late.since <= one.end <= late.now.now for lane in late.lanes for one in lane.stretches if one.end)
-    ran = view_model.ran(late)
+    ran = view_model.run_durations(late)
     assert ran is not None and ran.longest // MINUTE == 60  # what is known of it
     assert [entry.kind.value for entry in late.entries] == ["reap"]
 
@@ -159,7 +159,7 @@ def test_history_rewritten_between_two_looks(day: Light) -> None:
 def test_what_has_ended_is_forgotten(day: Light) -> None:
     kept = ReportCollector()
     found = report(day, gatherer=kept, span=timedelta(minutes=90))
-    kept.forget(found)
+    kept.prune(found)
     assert ways(report(day, gatherer=kept, span=timedelta(minutes=90))) == ways(found)
     assert {lane.bead for lane in report(day, gatherer=kept).lanes} == {"bd-a", "bd-b"}
 

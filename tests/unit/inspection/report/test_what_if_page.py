@@ -11,7 +11,7 @@ import pytest
 from dolt_watch.core.model import Bead, Phase
 from dolt_watch.engines.address import FileAddress
 from dolt_watch.inspection.report.html import render
-from dolt_watch.inspection.report.what_if import Compared, asked, shown
+from dolt_watch.inspection.report.what_if import Compared, asked, mentioned_beads
 from dolt_watch.replay.simulation.queue_depth import Depth, QueueDepthSeries
 from dolt_watch.replay.simulation.what_if import WhatIfResult
 from tests.support.history import Deeds, History, clock
@@ -76,11 +76,11 @@ def test_depths_of_one_rule_and_of_wrong_clocks() -> None:
     at = clock("10:00")
     one = {bead: Bead(bead, Phase.WAITING, rule, at, "") for bead, rule in (("a", "agent"), ("b", "other"))}
     depths = QueueDepthSeries(one, "agent")
-    depths.saw(clock("10:05"), "b", one["b"]._replace(phase=Phase.RUNNING))
-    depths.saw(clock("9:00"), "a", one["a"]._replace(phase=Phase.CLAIMED))
-    depths.saw(clock("10:09"), "a", None)
+    depths.record(clock("10:05"), "b", one["b"]._replace(phase=Phase.RUNNING))
+    depths.record(clock("9:00"), "a", one["a"]._replace(phase=Phase.CLAIMED))
+    depths.record(clock("10:09"), "a", None)
     assert over_time(depths.since(at)) == [("10:00:00", 1, 0), ("10:00:00", 0, 1), ("10:09:00", 0, 0)]
-    depths.anew(clock("10:10"), one)
+    depths.reset(clock("10:10"), one)
     assert over_time(depths.since(at))[-1] == ("10:10:00", 1, 0)
 
 
@@ -98,7 +98,7 @@ def test_settings_that_are_asked_about(history: History) -> None:
 def test_settings_where_nothing_was_decided(history: History) -> None:
     history.new("the-end", assignee="")
     study: WhatIfResult = history.what_if(begins=history.head())
-    assert (study.stood, asked(study)) == (None, [])
+    assert (study.last_policy, asked(study)) == (None, [])
     assert "settings that nothing recorded can be set beside" in render("whatif", Compared(study, {}))
 
 
@@ -109,5 +109,5 @@ def test_what_others_wrote_is_text(history: History) -> None:
     history.at("10:04").new("the-end", assignee="")
     study = history.what_if(when="assignee = 'x'")
     page = render("whatif", Compared(study, {evil: "<script>alert(1)</script>"}))
-    assert shown(study) == {evil}
+    assert mentioned_beads(study) == {evil}
     assert page.count("<script") == 2 and "\u202e" not in page and "\\u003cscript\\u003e\\\\u202e" in page

@@ -42,7 +42,7 @@ def claimed(study: WhatIfResult) -> list[tuple[str, str]]:
 
 def ended(study: WhatIfResult, bead: str) -> tuple[str, str]:
     last = [one for one in study.simulated.attempts if one.bead == bead][-1]
-    return (f"{last.ended:%H:%M:%S}" if last.ended else "", last.how)
+    return (f"{last.ended:%H:%M:%S}" if last.ended else "", last.outcome)
 
 
 def found(study: WhatIfResult) -> list[tuple[str, str, str]]:

@@ -48,9 +48,9 @@ TERMINATING = {"causes": [{"reason": "NamespaceTerminating"}]}
         (HttpResult(200, body=b"ok"), Unknown, {}),
         (HttpResult(302), Refused, {}),
         (HttpResult(502, body=b"bad gateway"), Unknown, {}),
-        (HttpResult(trouble=TransportFailure.REFUSED, why="refused"), Refused, {"unreachable": "target"}),
-        (HttpResult(trouble=TransportFailure.BROKEN, why="broken"), Unknown, {"unreachable": "target"}),
-        (HttpResult(trouble=TransportFailure.OVERSIZED, why="large"), Unknown, {}),
+        (HttpResult(failure=TransportFailure.REFUSED, reason="refused"), Refused, {"unreachable": "target"}),
+        (HttpResult(failure=TransportFailure.BROKEN, reason="broken"), Unknown, {"unreachable": "target"}),
+        (HttpResult(failure=TransportFailure.OVERSIZED, reason="large"), Unknown, {}),
     ],
 )
 def test_what_an_answer_means(exchange: HttpResult, kind: type, flags: dict[str, Any]) -> None:
@@ -68,7 +68,7 @@ def test_what_an_answer_means(exchange: HttpResult, kind: type, flags: dict[str,
         HttpResult(200, body=b'{"columnDefinitions": [{"name": "Name"}], "rows": [{"cells": [1]}]}'),
         HttpResult(200, body=b'{"columnDefinitions": [{"name": "Status"}], "rows": [1]}'),
         HttpResult(500),
-        HttpResult(trouble=TransportFailure.TIMEOUT, why="no answer"),
+        HttpResult(failure=TransportFailure.TIMEOUT, reason="no answer"),
     ],
 )
 def test_what_is_no_list_of_jobs_gives_no_slot(exchange: HttpResult) -> None:

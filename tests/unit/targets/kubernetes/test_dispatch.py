@@ -125,7 +125,7 @@ def test_a_deleted_job_whose_pod_still_runs_is_not_known_to_have_ended(
 ) -> None:
     target = make_target(command=("sleep", "60"))
     target.dispatch(make_task(), TOKEN)
-    wait_for(lambda: target.verdict(NAME, None).word == "running")
+    wait_for(lambda: target.verdict(NAME, None).status_text == "running")
     namespace.admin.delete(f"{namespace.jobs}/{NAME}", params={"propagationPolicy": "Orphan"})
     wait_for(lambda: namespace.get_job(NAME) is None)
     assert target.verdict(NAME, None).verdict is Verdict.RUNNING
@@ -144,7 +144,7 @@ def test_forbidden_stops_the_rule(make_target: MakeTarget, namespace: Namespace)
     namespace.revoke()
     target = make_target()
     answer = target.dispatch(make_task(), TOKEN)
-    assert isinstance(answer, Refused) and answer.stops and "cannot create resource" in answer.why
+    assert isinstance(answer, Refused) and answer.halts_rule and "cannot create resource" in answer.why
     assert target.capacity().down
 
 
@@ -152,7 +152,7 @@ def test_a_wrong_token_stops_the_rule(make_target: MakeTarget, tmp_path: Path) -
     wrong = tmp_path / "wrong"
     wrong.write_text("not-a-token", "utf-8")
     answer = make_target(token_file=wrong).dispatch(make_task(), TOKEN)
-    assert isinstance(answer, Refused) and answer.stops and answer.status == 401
+    assert isinstance(answer, Refused) and answer.halts_rule and answer.status == 401
 
 
 def test_a_namespace_that_is_missing_or_goes_away_stops_the_rule(
@@ -176,7 +176,7 @@ def test_a_namespace_that_is_missing_or_goes_away_stops_the_rule(
     answer = wait_for(
         lambda: (found := target.dispatch(make_task(), TOKEN)).status == 404 and found  # RBAC settles
     )
-    assert isinstance(answer, Refused) and answer.stops and "not found" in answer.why
+    assert isinstance(answer, Refused) and answer.halts_rule and "not found" in answer.why
     namespace.admin.delete(f"{path}/{namespace.name}")
 
 
@@ -187,12 +187,12 @@ def test_a_namespace_that_is_missing_or_goes_away_stops_the_rule(
 )
 def test_a_spec_that_the_server_refuses_is_refused(make_target: MakeTarget, change: dict[str, object]) -> None:
     answer = make_target(**change).dispatch(make_task(), TOKEN)
-    assert isinstance(answer, Refused) and answer.status == 422 and not answer.stops
+    assert isinstance(answer, Refused) and answer.status == 422 and not answer.halts_rule
 
 
 def test_a_prompt_that_no_program_can_get_is_refused_for_good(make_target: MakeTarget, namespace: Namespace) -> None:
     answer = make_target().dispatch(make_task(description="x" * 140_000), TOKEN)
-    assert isinstance(answer, Refused) and answer.for_good and "DOLT_WATCH_PROMPT" in answer.why
+    assert isinstance(answer, Refused) and answer.permanent and "DOLT_WATCH_PROMPT" in answer.why
     assert namespace.list_jobs() == []
 
 
@@ -210,7 +210,7 @@ def test_a_token_that_was_replaced_is_used_at_the_next_request(
 def test_a_missing_token_file_means_that_nothing_was_sent(make_target: MakeTarget, tmp_path: Path) -> None:
     target = make_target(token_file=tmp_path / "missing")
     answer = target.dispatch(make_task(), TOKEN)
-    assert isinstance(answer, Refused) and answer.unreachable == "target" and not answer.stops
+    assert isinstance(answer, Refused) and answer.unreachable == "target" and not answer.halts_rule
     assert "missing cannot be read: No such file" in answer.why
     assert target.capacity().down
 

@@ -23,7 +23,7 @@ from tests.unit.targets.local.agents import alive, ended, local, output, run, st
 def test_exit_0_is_completed_and_the_prompt_is_its_input(tmp_path: Path) -> None:
     target = local(tmp_path, "cat")
     report = run(target)
-    assert (report.verdict, report.word, report.dead) == (Verdict.FINISHED, "completed", True)
+    assert (report.verdict, report.status_text, report.dead) == (Verdict.FINISHED, "completed", True)
     assert not report.failed, "the reaper's rule decides"
     assert "Bead: bd-1" in output(target)
     assert "the query is named" in output(target)
@@ -31,20 +31,20 @@ def test_exit_0_is_completed_and_the_prompt_is_its_input(tmp_path: Path) -> None
 
 def test_the_prompt_can_be_an_argument(tmp_path: Path) -> None:
     target = local(tmp_path, "", argv=("/bin/sh", "-c", 'cat; echo "$1"', "sh", "Do: {prompt}"))
-    assert run(target).word == "completed"
+    assert run(target).status_text == "completed"
     assert output(target).startswith("Do: You work on one bead"), "standard input was empty"
 
 
 def test_a_failure_has_its_exit_code_and_its_last_lines(tmp_path: Path) -> None:
     report = run(local(tmp_path, "echo one; echo; echo two >&2; echo three; echo four; exit 3"))
-    assert report.failed and report.over
-    assert (report.word, report.error) == ("failed", "exit code 3: two / three / four")
+    assert report.failed and report.has_ended
+    assert (report.status_text, report.error) == ("failed", "exit code 3: two / three / four")
 
 
 def test_a_signal_is_named(tmp_path: Path) -> None:
     report = run(local(tmp_path, "echo dying; kill -SEGV $$"))
-    assert (report.word, report.error) == ("killed", "killed by signal 11 (SIGSEGV): dying")
-    assert report.failed and report.over
+    assert (report.status_text, report.error) == ("killed", "killed by signal 11 (SIGSEGV): dying")
+    assert report.failed and report.has_ended
 
 
 def test_control_characters_of_the_output_are_escaped(tmp_path: Path) -> None:
@@ -61,15 +61,15 @@ def test_a_timeout_kills_what_ignores_sigterm_forks_and_leaves_its_group(tmp_pat
     """
     target = local(tmp_path, script, run_timeout=timedelta(seconds=0.4))
     report = run(target)
-    assert (report.word, report.dead) == ("timeout", True)
+    assert (report.status_text, report.dead) == ("timeout", True)
     assert report.error == "it exceeded run_timeout (0.4s)"
-    assert report.over, "it is dead, so that a requeue is safe"
+    assert report.has_ended, "it is dead, so that a requeue is safe"
     assert not alive(target.token)
 
 
 def test_what_an_agent_leaves_behind_ends_with_it(tmp_path: Path) -> None:
     target = local(tmp_path, "sleep 300 & setsid sleep 300 & echo done")
-    assert run(target).word == "completed"
+    assert run(target).status_text == "completed"
     assert not alive(target.token)
     assert output(target) == "done\n"
 
@@ -232,8 +232,8 @@ def test_a_killed_runner_takes_its_agent_along_and_is_lost(tmp_path: Path) -> No
     assert started
     os.kill(started["runner"]["pid"], signal.SIGKILL)
     report = ended(target, target.token)
-    assert (report.verdict, report.word, report.error) == (Verdict.LOST, "lost", "its runner was killed")
-    assert report.dead and report.failed and report.over
+    assert (report.verdict, report.status_text, report.error) == (Verdict.LOST, "lost", "its runner was killed")
+    assert report.dead and report.failed and report.has_ended
     assert not alive(target.token)
     assert target.verdict(target.token, None) == report, "the verdict is recorded"
 
@@ -266,7 +266,7 @@ def test_a_deleted_folder_is_no_proof_while_a_process_runs(tmp_path: Path) -> No
     shutil.rmtree(tmp_path / "gone")
     report = target.settle(target.token)
     assert report.verdict is Verdict.UNKNOWN and "its folder is gone, but processes run" in report.error
-    assert not report.over and not report.dead
+    assert not report.has_ended and not report.dead
     processes.kill_all(lambda: alive(target.token), 5.0)
     assert target.settle(target.token).started is False
 
@@ -275,7 +275,7 @@ def test_another_machine_knows_nothing(tmp_path: Path) -> None:
     here, there = local(tmp_path / "a", "exit 0", directory=tmp_path), local(tmp_path / "b", "exit 0")
     run(here)
     report = there.verdict(here.token, None)
-    assert report.verdict is Verdict.UNKNOWN and not report.over
+    assert report.verdict is Verdict.UNKNOWN and not report.has_ended
     assert here.site != there.site and here.site == local(tmp_path / "a", "").site
 
 
@@ -286,7 +286,7 @@ def test_stop_ends_the_whole_run_and_says_who(tmp_path: Path) -> None:
     target = local(tmp_path, "trap '' TERM; (setsid sleep 300 &); while :; do sleep 1; done")
     start(target, target.token)
     report = target.stop(target.token, "ada", "a bad idea")
-    assert (report.word, report.error, report.dead) == ("stopped", "by ada: a bad idea", True)
+    assert (report.status_text, report.error, report.dead) == ("stopped", "by ada: a bad idea", True)
     assert not alive(target.token)
     assert target.stop(target.token, "bob", "again") == report, "it ended already"
 

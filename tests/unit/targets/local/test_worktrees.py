@@ -246,4 +246,4 @@ def test_runs_of_one_repository_share_it(repo: Path) -> None:
     for target in targets:
         ended(target, target.token)
     assert len(branches(repo)) == 5
-    assert run(agent(repo, "exit 0")).word == "completed"
+    assert run(agent(repo, "exit 0")).status_text == "completed"
