@@ -12,10 +12,10 @@ from dolt_watch.config import Settings, rule_hash, settings_hash, to_canonical_j
 from dolt_watch.controller.executors import DryRunExecutor, LiveExecutor, Reading
 from dolt_watch.controller.loop import ControlLoop
 from dolt_watch.controller.notifications import Notifier, Receiver
+from dolt_watch.controller.stopping import RunStopper
 from dolt_watch.core.decisions.policy import Policy
 from dolt_watch.core.model import EMPTY
 from dolt_watch.engines import Engine
-from dolt_watch.handlers.stopping import RunStopper
 from dolt_watch.ledger.writer import LedgerWriter, WriterIdentity
 
 if TYPE_CHECKING:
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 
 class TargetPool:
-    """Targets by name, opened when first asked for. ``turning``: called each time, for one tick may ask a target of many beads."""
+    """Targets by name, opened when first asked for. ``on_progress``: called each time, for one tick may ask a target of many beads."""
 
-    def __init__(self, settings: Settings, turning: Callable[[], None] = lambda: None) -> None:
-        self.settings, self.turning = settings, turning
+    def __init__(self, settings: Settings, on_progress: Callable[[], None] = lambda: None) -> None:
+        self.settings, self.on_progress = settings, on_progress
         self._open: dict[str, Target] = {}
 
     def __call__(self, name: str) -> Target:
-        self.turning()
+        self.on_progress()
         if name not in self._open:
             from dolt_watch.targets.registry import open_target
 
@@ -79,7 +79,7 @@ def build(
     patient: bool = True,
     looker: Poller | None = None,
     worker: Mapping[str, Any] = EMPTY,
-    turning: Callable[[], None] = lambda: None,
+    on_progress: Callable[[], None] = lambda: None,
 ) -> ControlLoop:
     """Return the loop that acts. ``patient``: a one-shot command waits for a bead to settle."""
     notifier = None
@@ -102,7 +102,7 @@ def build(
         poll=settings.poll,
         worker=worker,
         notified=settings.notify.kinds,
-        turning=turning,
+        on_progress=on_progress,
     )
 
 

@@ -83,7 +83,7 @@ def command(poll: str | None, port: int | None, host: str | None, form: str, lev
     log.addFilter(repeats)
     timeouts = [each.timeout for each in settings.targets.values()]
     health = _health(os.environ.get("DOLT_WATCH_PING_URL", "").strip(), timeouts, max(seconds, LONGEST_PAUSE))
-    targets = TargetPool(settings, health.turning)
+    targets = TargetPool(settings, health.heartbeat)
     loops: list[ControlLoop] = []
 
     def make(engine: Engine) -> ControlLoop:
@@ -94,7 +94,7 @@ def command(poll: str | None, port: int | None, host: str | None, form: str, lev
             DatabaseClock(),
             patient=False,
             worker={"host": socket.gethostname(), "by": "run"},
-            turning=health.turning,
+            on_progress=health.heartbeat,
         )
         loops[:] = [loop]
         return loop
@@ -112,7 +112,7 @@ def command(poll: str | None, port: int | None, host: str | None, form: str, lev
     pages = {**health.pages(), **live_page.pages(lambda: open_engine(settings.address), look)}
     shutdown = Shutdown(
         lambda: under_way(loops[0].actor) if loops else None,
-        lambda line: logger.error(line, extra=event_fields(LogEvent.UNRECORDED, error="NotRecorded")),
+        lambda line: logger.error(line, extra=event_fields(LogEvent.UNRECORDED, error="OutcomeNotRecorded")),
         stop=service.stop,
         codes=(0, 1),
     )

@@ -202,7 +202,7 @@ def _with_fallbacks(target: TargetSettings, env: Mapping[str, str], origins: dic
             value, origin = env[variable].strip(), variable
         else:
             continue
-        change: dict[str, Any] = {key: value, "places": {**target.origins, key: origin}}
+        change: dict[str, Any] = {key: value, "origins": {**target.origins, key: origin}}
         target = replace(target, **change)
         origins[f"targets.{target.name}.{key}"] = origin
     return target

@@ -12,13 +12,13 @@ from dolt_watch.checkpoint.poll import PollResult, TableState
 from dolt_watch.checkpoint.state_store import StateStore
 from dolt_watch.controller.messages import tell_holds
 from dolt_watch.controller.notifications import RETRY_INTERVAL, Notifier
+from dolt_watch.controller.stopping import RunStopper
 from dolt_watch.core.decisions.policy import Plan
 from dolt_watch.core.model import GLOBAL, Decision, EntryKind, Phase, Rule, State, entry_payloads
 from dolt_watch.core.model.reason_codes import WORDS, ReasonCode
 from dolt_watch.core.projection.projection import HELD_REASON
 from dolt_watch.engines import Commit
 from dolt_watch.errors import MergeInProgress, MigrationInProgress, NothingToCommit
-from dolt_watch.handlers.stopping import RunStopper
 from dolt_watch.ledger.decision_context import DecisionContext
 from dolt_watch.ledger.writer import LedgerWriter, Written
 from dolt_watch.log_events import LogEvent, event_fields

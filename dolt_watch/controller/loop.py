@@ -71,7 +71,7 @@ class ControlLoop:
         poll: timedelta = timedelta(seconds=2),
         worker: Mapping[str, Any] = EMPTY,
         notified: frozenset[str] = frozenset(),
-        turning: Callable[[], None] = lambda: None,
+        on_progress: Callable[[], None] = lambda: None,
     ) -> None:
         """Build the loop.
 
@@ -89,7 +89,7 @@ class ControlLoop:
             poll: Interval of a `run` on these settings. Work may stay due for twice that long.
             worker: ``host`` and ``by``, the command, saved with the state for liveness checks.
             notified: Kinds of decisions that are reported to the notification target.
-            turning: Called for each folded commit.
+            on_progress: Called for each folded commit.
         """
         self.engine, self.policy = engine, policy
         self.actor, self.clock = actor, clock
@@ -106,7 +106,7 @@ class ControlLoop:
             actor,
             self.store,
             notified=notified,
-            turning=turning,
+            on_progress=on_progress,
         )
         self.world = Observer(engine, policy, targets)
         self.poll = poll

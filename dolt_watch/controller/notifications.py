@@ -62,11 +62,11 @@ class Notifier:
                 self._say(f"{len(rest)} notices wait, nobody can be told: {error.message}{where}")
                 break
             exchange = receiver.deliver(str(notice["id"]), told, TIMEOUT)
-            if exchange.trouble is None and exchange.status == 410:
+            if exchange.failure is None and exchange.status == 410:
                 self._say(f"whoever hears of decisions is gone (HTTP 410): {len(rest)} notices were given up")
                 return []
-            if exchange.trouble is not None or exchange.status is None or not 200 <= exchange.status < 300:
-                self._say(f"{len(rest)} notices wait, nobody took the first: {exchange.shown}")
+            if exchange.failure is not None or exchange.status is None or not 200 <= exchange.status < 300:
+                self._say(f"{len(rest)} notices wait, nobody took the first: {exchange.summary}")
                 break
             rest.pop(0)
         return rest

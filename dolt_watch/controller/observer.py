@@ -19,6 +19,7 @@ from dolt_watch.controller.tick_result import TickResult
 from dolt_watch.core.decisions.policy import RECHECK_INTERVAL, Candidates, Observations, Policy
 from dolt_watch.core.decisions.reap_policy import silence_cutoffs
 from dolt_watch.core.model import Bead, Capacity, JobReport, RowChange, Verdict
+from dolt_watch.core.model.entry_payloads import Claimed
 from dolt_watch.engines import Engine
 from dolt_watch.history import change_feed
 
@@ -104,8 +105,7 @@ class Observer:
     def _site_of(self, bead: Bead) -> str:
         rows = self.engine.query("SELECT detail FROM watch_decision WHERE token = ? AND kind = 'claim'", (bead.token,))
         detail = orjson.loads(rows[0][0]) if rows else {}
-        site = detail.get("site") if isinstance(detail, dict) else None
-        return site if isinstance(site, str) else ""
+        return Claimed.decode(detail).site if isinstance(detail, dict) else ""
 
     def _last_report(self, bead: Bead, now: datetime) -> JobReport | None:
         """Return what the target said of an attempt less than ``RECHECK_INTERVAL`` ago.

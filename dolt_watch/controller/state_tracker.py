@@ -39,16 +39,16 @@ class StateTracker:
         store: StateStore,
         *,
         notified: frozenset[str] = frozenset(),
-        turning: Callable[[], None] = lambda: None,
+        on_progress: Callable[[], None] = lambda: None,
     ) -> None:
-        """``notified``: kinds of decisions that are reported; ``turning``: called for each folded commit."""
+        """``notified``: kinds of decisions that are reported; ``on_progress``: called for each folded commit."""
         self.engine, self.policy, self.rule_hashes = engine, policy, dict(rule_hashes)
         self.looker, self.actor, self.store = looker, actor, store
         self.notified = notified
         self.recompile_rules = False
         """The cursor row's columns turned out to be of an older schema of beads."""
         self._lag = (0, 0.0)
-        self.on_progress = turning
+        self.on_progress = on_progress
         """After days off there are many commits, and health checks must not take that for silence."""
         self._schema: TrackerSchema | None = None
         self._fresh: Mapping[str, Any] | None = None

@@ -23,7 +23,7 @@ from dolt_watch.targets.protocol import Target
 
 GROUP = "dolt_watch.targets"
 BUILT_IN: dict[str, tuple[str, str]] = {
-    "beadboard": ("dolt_watch.targets.settings:BeadBoardSettings", "dolt_watch.targets.beadboard:opened"),
+    "beadboard": ("dolt_watch.targets.settings:BeadBoardSettings", "dolt_watch.targets.beadboard:create"),
     "agent-service": (
         "dolt_watch.targets.settings:AgentServiceSettings",
         "dolt_watch.targets.agent_service:AgentService",
@@ -37,7 +37,7 @@ BUILT_IN: dict[str, tuple[str, str]] = {
     ),
 }
 """Kind → its settings, who opens it. Each is also the name of a target that needs no table."""
-_NO_KEYS = frozenset({"name", "places", "root"})
+_NO_KEYS = frozenset({"name", "origins", "root"})
 
 
 def kinds() -> list[str]:

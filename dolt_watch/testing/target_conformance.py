@@ -119,7 +119,7 @@ class TargetConformance:
         assert not capacity.down, capacity.why
         assert list(rig.runs()) == [], "looking begins nothing"
 
-    @pytest.mark.parametrize("how", ["go_away", "go_silent", "talk_nonsense"])
+    @pytest.mark.parametrize("how", ["shut_down", "stop_responding", "respond_with_garbage"])
     def test_trouble_is_never_evidence_that_nothing_runs(self, rig: ServiceHarness, target: Target, how: str) -> None:
         getattr(rig, how)()
         capacity = _capacity(target.capacity())
@@ -181,7 +181,7 @@ class TargetConformance:
         report = _report(target.verdict(job, datetime(2026, 4, 18, tzinfo=UTC)))
         assert report.verdict in (Verdict.LOST, Verdict.UNKNOWN)
 
-    @pytest.mark.parametrize("how", ["go_away", "go_silent", "talk_nonsense"])
+    @pytest.mark.parametrize("how", ["shut_down", "stop_responding", "respond_with_garbage"])
     def test_trouble_is_no_verdict(self, rig: ServiceHarness, target: Target, how: str) -> None:
         answer = target.dispatch(make_task(), "token-1")
         assert isinstance(answer, Accepted), answer
@@ -211,7 +211,7 @@ class TargetConformance:
         assert isinstance(_answer(target.dispatch(make_task("bd-8"), "token-8")), Refused)
         assert list(rig.runs()) == []
 
-    @pytest.mark.parametrize("how", ["go_away", "go_silent", "talk_nonsense"])
+    @pytest.mark.parametrize("how", ["shut_down", "stop_responding", "respond_with_garbage"])
     def test_if_it_deduplicates_trouble_settles_nothing(self, rig: ServiceHarness, target: Target, how: str) -> None:
         if not getattr(target, "deduplicates", False):
             return
@@ -243,7 +243,7 @@ class TargetConformance:
 
     # -- secrets -------------------------------------------------------------------------------------------------
 
-    @pytest.mark.parametrize("how", ["", "go_away", "go_silent", "talk_nonsense"])
+    @pytest.mark.parametrize("how", ["", "shut_down", "stop_responding", "respond_with_garbage"])
     def test_it_tells_no_secret(self, rig: ServiceHarness, target: Target, how: str) -> None:
         if how:
             getattr(rig, how)()
@@ -273,7 +273,7 @@ def _answer(answer: Answer) -> Answer:
     if not isinstance(answer, Accepted):
         assert answer.why, "a person reads it in the bead's notes"
         assert answer.why.isprintable(), (
-            "it goes into a note and a commit message: dolt_watch.sanitize.outside shows it escaped"
+            "it goes into a note and a commit message: dolt_watch.sanitize.sanitize shows it escaped"
         )
     return answer
 

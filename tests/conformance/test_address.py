@@ -30,7 +30,7 @@ def test_accepted(url, address):
 
 
 @pytest.mark.parametrize(
-    ("url", "encrypted"),
+    ("url", "uses_tls"),
     [
         ("dolt://db.example/b", True),
         ("dolt://10.0.0.7/b", True),

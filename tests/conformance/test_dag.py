@@ -70,7 +70,7 @@ def test_a_merge_without_fast_forward(engine):
 
 def test_a_walk_through_a_merge_is_not_believed(engine, monkeypatch):
     """The side leaves the table alone: nothing that comes back shows that the step beside it was lost."""
-    monkeypatch.setattr("dolt_watch.engines.dolt.diff_reader.WALK", 1)
+    monkeypatch.setattr("dolt_watch.engines.dolt.diff_reader.MIN_LINEAR", 1)
     base = make(engine)
     engine.run("CREATE TABLE other (id int PRIMARY KEY)")
     base = commit(engine, tables=("other",))
@@ -100,7 +100,7 @@ def test_a_side_that_began_before_the_cursor(engine):
 @pytest.mark.parametrize("walk", [1, 1000])
 def test_random_histories(engine, seed, walk, monkeypatch):
     """Every edge of a random history with branches and merges, in random order and in its own, against whole tables."""
-    monkeypatch.setattr("dolt_watch.engines.dolt.diff_reader.WALK", walk)
+    monkeypatch.setattr("dolt_watch.engines.dolt.diff_reader.MIN_LINEAR", walk)
     rng = random.Random(seed)
     base = make(engine)
     names = ["main"]
@@ -136,7 +136,7 @@ def test_random_histories(engine, seed, walk, monkeypatch):
 def tip(engine, name: str) -> str:
     if engine.name == "dolt":
         return engine.query(f"SELECT HASHOF('{name}')")[0][0]
-    return engine.raw("SELECT dolt_hashof(?)", (name,))[0][0][0]
+    return engine.execute_sqlite("SELECT dolt_hashof(?)", (name,))[0][0][0]
 
 
 @pytest.mark.parametrize("seed", range(3))

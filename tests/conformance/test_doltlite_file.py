@@ -14,7 +14,7 @@ from dolt_watch.engines.doltlite.loader import MARKER
 from dolt_watch.errors import DatabaseError, NoSuchDatabase
 from tests.conformance.tables import make, read
 
-OPEN = "from dolt_watch.engines.address import *; e = open_engine(DoltLitePath({path!r})); print(e.query(\"SELECT v FROM t WHERE id = 'a'\")); e.close()"
+OPEN = "from dolt_watch.engines.address import *; from dolt_watch.engines.connect import open_engine; e = open_engine(FileAddress({path!r})); print(e.query(\"SELECT v FROM t WHERE id = 'a'\")); e.close()"
 
 
 def test_a_missing_file_is_not_made(doltlite_path, tmp_path):

@@ -49,7 +49,7 @@ def limited(request, dolt_server, dolt_address, dolt):
 
 def test_it_can_read_a_long_piece_of_history(limited, monkeypatch):
     """In the database at a commit too: the server takes the right to the database for it."""
-    monkeypatch.setattr("dolt_watch.engines.dolt.diff_reader.WALK", 2)
+    monkeypatch.setattr("dolt_watch.engines.dolt.diff_reader.MIN_LINEAR", 2)
     made = [head(limited)]
     for n in range(6):
         with limited.transaction() as tx:

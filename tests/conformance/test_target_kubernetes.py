@@ -49,13 +49,13 @@ class KubernetesRig:
             if not job["spec"].get("suspend")
         ]
 
-    def go_silent(self) -> None:
+    def stop_responding(self) -> None:
         self.proxy.always = Fault.HANG
 
-    def talk_nonsense(self) -> None:
+    def respond_with_garbage(self) -> None:
         self.proxy.always = Fault.GARBAGE
 
-    def go_away(self) -> None:
+    def shut_down(self) -> None:
         self.proxy.stop()
 
 

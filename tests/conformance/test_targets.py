@@ -44,13 +44,13 @@ class Served:
     def target(self) -> Target:
         return open_target(self.settings)
 
-    def go_silent(self) -> None:
+    def stop_responding(self) -> None:
         self.stub.always("hang-after-accept")
 
-    def talk_nonsense(self) -> None:
+    def respond_with_garbage(self) -> None:
         self.stub.always("garbage")
 
-    def go_away(self) -> None:
+    def shut_down(self) -> None:
         self.stub.stop()
 
 
@@ -134,13 +134,13 @@ class CommandRig:
         begun = self.folder / "runs"
         return begun.read_text("utf-8").split() if begun.exists() else []
 
-    def go_silent(self) -> None:
+    def stop_responding(self) -> None:
         self.does(f"{self.WORKS}; sleep 300")
 
-    def talk_nonsense(self) -> None:
+    def respond_with_garbage(self) -> None:
         self.does('echo "$BEAD_ID" >> runs')
 
-    def go_away(self) -> None:
+    def shut_down(self) -> None:
         self.program.unlink()
 
 
@@ -176,17 +176,17 @@ class LocalRig:
         begun = self.folder.glob("*/runs/*/agent.json")  # written as soon as the agent is a process
         return [str((run_files.read(each.with_name("run.json")) or {})["bead"]) for each in begun]
 
-    def go_silent(self) -> None:
+    def stop_responding(self) -> None:
         """Another process holds the lock of the state directory, and never lets it go."""
         self.root.mkdir(exist_ok=True)
         self.held = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT)
         fcntl.flock(self.held, fcntl.LOCK_EX)
 
-    def talk_nonsense(self) -> None:
+    def respond_with_garbage(self) -> None:
         """The records of all runs are damaged, and the state directory is a file."""
-        self.go_away()
+        self.shut_down()
 
-    def go_away(self) -> None:
+    def shut_down(self) -> None:
         if self.root.exists():
             self.root.rename(self.folder / "gone")
         self.root.write_text("not a directory", "utf-8")

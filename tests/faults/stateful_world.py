@@ -58,7 +58,7 @@ class DatedEngine(DoltLiteEngine):
         self.clock = clock
         super().__init__(path)
 
-    def raw(self, sql: str, params: Sequence[Param] = ()) -> tuple[list[Row], int]:
+    def execute_sqlite(self, sql: str, params: Sequence[Param] = ()) -> tuple[list[Row], int]:
         if sql.startswith("SELECT dolt_commit("):
             sql, params = sql[:-1] + ", '--date', ?)", (*params, f"{self.clock.moment:%Y-%m-%dT%H:%M:%SZ}")
         return super().execute_sqlite(sql, params)
@@ -71,12 +71,12 @@ class WorkersEngine(DatedEngine):
         self.world = world
         super().__init__(path, world.clock)
 
-    def raw(self, sql: str, params: Sequence[Param] = ()) -> tuple[list[Row], int]:
+    def execute_sqlite(self, sql: str, params: Sequence[Param] = ()) -> tuple[list[Row], int]:
         if sql == "BEGIN IMMEDIATE":
             self.world.effect("begin")
         elif sql == "COMMIT" or sql.startswith("SELECT dolt_commit("):
             self.world.effect("commit", locked=True)
-        done = super().raw(sql, params)
+        done = super().execute_sqlite(sql, params)
         if sql == "COMMIT":
             self.world.effect("committed")
         return done
@@ -123,7 +123,7 @@ class World:
         return str(self.hand.query("SELECT HASHOF('HEAD')")[0][0])
 
     def rows(self, sql: str, *params: Param) -> list[Row]:
-        return self.hand.raw(sql, params)[0]
+        return self.hand.execute_sqlite(sql, params)[0]
 
     def recorded_resyncs(self) -> int:
         return int(self.rows("SELECT COUNT(*) FROM watch_decision WHERE kind = 'resync'")[0][0])
@@ -171,13 +171,13 @@ class World:
 
     def commit(self, who: str, what: str) -> None:
         with suppress(NothingToCommit):
-            self.hand.raw(
+            self.hand.execute_sqlite(
                 "SELECT dolt_commit('-A', '-m', ?, '--author', ?)", (sanitize(what), f"{who} <{who}@example.com>")
             )
 
     def create(self, bead: str, assignee: str | None, priority: int, *, commit: bool = True) -> None:
         self.every.add(bead)
-        self.hand.raw(
+        self.hand.execute_sqlite(
             "INSERT OR IGNORE INTO issues (id, title, description, design, acceptance_criteria, notes, assignee, priority, "
             "created_at, updated_at) VALUES (?, 't', '', '', 'must', '', ?, ?, ?, ?)",
             (bead, assignee, priority, self.second(), self.second()),
@@ -192,8 +192,10 @@ class World:
         if {"status", "assignee", "acceptance_criteria"} & cells.keys():
             self.step_in(bead)
         sets = ", ".join(f"{name} = ?" for name in cells)
-        self.hand.raw(f"UPDATE issues SET {sets}, updated_at = ? WHERE id = ?", (*cells.values(), self.second(), bead))
-        self.hand.raw(
+        self.hand.execute_sqlite(
+            f"UPDATE issues SET {sets}, updated_at = ? WHERE id = ?", (*cells.values(), self.second(), bead)
+        )
+        self.hand.execute_sqlite(
             "INSERT INTO events (id, issue_id, event_type, actor, created_at) VALUES (?, ?, 'updated', ?, ?)",
             (f"e{self.effects}-{self.clock.moment.timestamp()}-{bead}-{len(self.said)}", bead, who, self.second()),
         )
@@ -211,7 +213,7 @@ class World:
     def delete(self, bead: str) -> None:
         self.step_in(bead)
         self.torn.add(bead)
-        self.hand.raw("DELETE FROM issues WHERE id = ?", (bead,))
+        self.hand.execute_sqlite("DELETE FROM issues WHERE id = ?", (bead,))
         self.commit("anna", f"delete {bead}")
 
     def note(self, bead: str, text: str, who: str = "agent") -> None:
@@ -231,17 +233,17 @@ class World:
         if self.rows("SELECT 1 FROM issues WHERE id = ?", bead):
             self.clock.sleep(0.001)
             key = f"c{self.clock.moment.timestamp()}"
-            self.hand.raw("INSERT OR IGNORE INTO comments (id, issue_id, author, text, created_at) VALUES (?, ?, 'agent', 'x', ?)", (key, bead, self.second()))  # fmt: skip
+            self.hand.execute_sqlite("INSERT OR IGNORE INTO comments (id, issue_id, author, text, created_at) VALUES (?, ?, 'agent', 'x', ?)", (key, bead, self.second()))  # fmt: skip
             self.commit("agent", f"comment {bead}")
 
     def label(self, bead: str) -> None:
         if self.rows("SELECT 1 FROM issues WHERE id = ?", bead):
-            self.hand.raw("INSERT OR IGNORE INTO labels (issue_id, label) VALUES (?, 'red')", (bead,))
+            self.hand.execute_sqlite("INSERT OR IGNORE INTO labels (issue_id, label) VALUES (?, 'red')", (bead,))
             self.commit("anna", f"label {bead}")
 
     def block_by(self, bead: str, blocker: str) -> None:
         if bead != blocker and self.rows("SELECT 1 FROM issues WHERE id = ?", bead):
-            self.hand.raw("INSERT OR IGNORE INTO dependencies (issue_id, depends_on_id, created_by) VALUES (?, ?, 'anna')", (bead, blocker))  # fmt: skip
+            self.hand.execute_sqlite("INSERT OR IGNORE INTO dependencies (issue_id, depends_on_id, created_by) VALUES (?, ?, 'anna')", (bead, blocker))  # fmt: skip
             self.commit("anna", f"{bead} waits for {blocker}")
 
     def agent_ends(self, bead: str, status: str | None) -> None:

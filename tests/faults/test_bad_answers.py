@@ -75,7 +75,7 @@ RETRY = st.sampled_from(["-1", "9" * 5000, "1e9", "Wed, 21 Oct 9999 07:28:00 GMT
 HEADERS = st.dictionaries(st.sampled_from(["retry-after", "date"]), RETRY | st.text(max_size=10), max_size=2)
 WHOLE = st.builds(HttpResult, status=STATUSES, headers=HEADERS, body=BODIES, at=st.floats(0, 4e9))
 BROKEN = st.builds(
-    HttpResult, status=st.none() | STATUSES, trouble=st.sampled_from(TransportFailure), why=st.text(max_size=9)
+    HttpResult, status=st.none() | STATUSES, failure=st.sampled_from(TransportFailure), reason=st.text(max_size=9)
 )
 EXCHANGES = WHOLE | BROKEN
 
@@ -233,7 +233,7 @@ def answered(world: World, exchange: HttpResult, capacity: HttpResult, number: l
     world.service.told = interpret_health(capacity)  # type: ignore[attr-defined]
     world.workers[0].tick(BOTH)
     can_be_moved(world)
-    world.hand.raw("DELETE FROM issues")
+    world.hand.execute_sqlite("DELETE FROM issues")
     world.switch(EntryKind.RESUME)
     world.clock.moment += timedelta(hours=2)
 
@@ -286,7 +286,7 @@ ENTRY = st.fixed_dictionaries({
 def insert(world: World, table: str, cells: dict[str, Any]) -> None:
     names = ", ".join(f'"{name}"' for name in cells)
     with suppress(DoltWatchError):  # what the database itself refuses cannot be imported
-        world.hand.raw(f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({', '.join('?' * len(cells))})", tuple(cells.values()))  # fmt: skip
+        world.hand.execute_sqlite(f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({', '.join('?' * len(cells))})", tuple(cells.values()))  # fmt: skip
 
 
 Imported = tuple[str, dict[str, Any], list[str], str, Any, dict[str, Any] | None]

@@ -69,7 +69,7 @@ def command(world: World, mortal: MortalServer, fatal: int, grain: Grain, output
             open_engine=lambda address: watched(open_engine(address), effects),
             DatabaseClock=lambda: ShiftedClock(world.shift),
         )
-        vars(composition).update(Targets=lambda settings: WatchedTargets(settings, effects))
+        vars(composition).update(TargetPool=lambda settings: WatchedTargets(settings, effects))
         os.environ["BEADBOARD_URL"] = world.board.url
         name = "tick" if world.scenario.scope.reap else "dispatch"
         sys.argv = ["dolt_watch", name, "--database", world.address.url]

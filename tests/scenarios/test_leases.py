@@ -106,7 +106,7 @@ def test_a_heartbeat_between_decision_and_write_spares(here: Tracker, monkeypatc
             here.heartbeat(at)
         return handle(self, plan, standing)
 
-    monkeypatch.setattr(LiveExecutor, "handle", late)
+    monkeypatch.setattr(LiveExecutor, "execute", late)
     outcome = here.tick(40 * MINUTE)
     assert (here.kinds("bd-a"), outcome.conflicts) == (["claim", "dispatched"], 1)
 

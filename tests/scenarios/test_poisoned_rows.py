@@ -41,7 +41,7 @@ def test_a_commit_dated_at_the_end_of_time(here: Light) -> None:
     with here.engine.transaction() as tx:
         tx.execute("UPDATE issues SET title = 'u' WHERE id = 'bd-a'")
         tx._send("SELECT dolt_add('issues')")  # type: ignore[attr-defined]
-        here.engine.raw("SELECT dolt_commit('-m', 'x', '--date', '9999-12-31T23:59:59Z')")  # type: ignore[attr-defined]
+        here.engine.execute_sqlite("SELECT dolt_commit('-m', 'x', '--date', '9999-12-31T23:59:59Z')")  # type: ignore[attr-defined]
         tx.commit()
     here.assign("bd-b")
     here.tick(timedelta(minutes=2))

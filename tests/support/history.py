@@ -83,7 +83,7 @@ def dated(address: ServerAddress | FileAddress, now: Now) -> Engine:
     if isinstance(address, FileAddress):
 
         class Dated(DoltLiteEngine):
-            def raw(self, sql: str, params: Sequence[Any] = ()) -> Any:
+            def execute_sqlite(self, sql: str, params: Sequence[Any] = ()) -> Any:
                 if sql.startswith("SELECT dolt_commit("):
                     sql, params = f"{sql[:-1]}, '--date', ?)", (*params, now.date)
                 return super().execute_sqlite(sql, params)

@@ -15,7 +15,7 @@ from dolt_watch.controller.loop import ControlLoop
 from dolt_watch.log_events import LOGGER, LogEvent, event_fields
 
 Hear = Callable[[str], object]
-LOGGING = ("tick", "peek", "survey", "decision_context", "back_to")
+LOGGING = ("tick", "current_state", "survey", "decision_context", "reprocess_from")
 """Methods of a loop that log."""
 
 

@@ -302,5 +302,5 @@ def call(engine: Engine, procedure: str, *arguments: str) -> Any:
     if engine.name == "dolt":
         rows = engine.query(f"CALL {procedure.upper()}({marks})", arguments)
     else:
-        rows = engine.raw(f"SELECT {procedure.lower()}({marks})", arguments)[0]  # type: ignore[attr-defined]
+        rows = engine.execute_sqlite(f"SELECT {procedure.lower()}({marks})", arguments)[0]  # type: ignore[attr-defined]
     return rows[0][0] if rows else None

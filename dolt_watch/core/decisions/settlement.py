@@ -124,12 +124,20 @@ def code_of(answer: Answer) -> ReasonCode | None:
     return ReasonCode.REFUSED
 
 
+_ANSWER_KEYS = {
+    "status": "status",
+    "for_good": "permanent",
+    "stops": "halts_rule",
+    "retry_after": "retry_after",
+    "unreachable": "unreachable",
+    "not_found": "not_found",
+}
+"""Key in the ledger → attribute of the answer. The keys stay: entries outlive names."""
+
+
 def encode_answer(answer: Answer) -> dict[str, Any]:
     """The answer as the report's detail keeps it; its words and its job stand in the entry's own columns."""
-    kept = {
-        name: getattr(answer, name, None)
-        for name in ("status", "for_good", "stops", "retry_after", "unreachable", "not_found")
-    }
+    kept = {key: getattr(answer, name, None) for key, name in _ANSWER_KEYS.items()}
     return {"is": type(answer).__name__.lower()} | {name: value for name, value in kept.items() if value}
 
 

@@ -60,6 +60,8 @@ class Claimed(NamedTuple):
     deferred_note: str = ""
     """The claim's note, if it waits for an answer after which something runs."""
     resend: Resend | None = None
+    site: str = ""
+    """The host and state directory of a run that only they can settle."""
 
     @classmethod
     def decode(cls, detail: Mapping[str, Any]) -> Self:
@@ -74,6 +76,7 @@ class Claimed(NamedTuple):
             free=_number(detail, "free"),
             deadline=parse_foreign(detail.get("deadline")),
             deferred_note=_text(detail, "deferred_note"),
+            site=_text(detail, "site"),
             resend=resend,
         )
 

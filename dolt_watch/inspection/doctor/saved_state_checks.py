@@ -62,7 +62,7 @@ def _differences(state: State, folded: State) -> Iterator[str]:
                 yield f"{bead}: {field} is {have.get(field)!r}, and should be {expected.get(field)!r}"
     if _since(state) != _since(folded):
         yield f"outages are of {_since(state)!r}, and should be of {_since(folded)!r}"
-    for name in ("pauses", "resting", "stopped", "claims", "busy"):
+    for name in ("pauses", "cooldowns", "halted_rules", "claims", "busy"):
         if _plain(getattr(state, name)) != _plain(getattr(folded, name)):
             yield f"{name} are {_plain(getattr(state, name))!r}, and should be {_plain(getattr(folded, name))!r}"
 

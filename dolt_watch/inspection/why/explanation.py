@@ -45,7 +45,9 @@ def explain(engine: Engine, bead: str, until: str, stand: Callable[[], DecisionS
     stands = stand()
     columns, policy = engine.columns("issues"), stands.policy
     deeds = tuple(
-        build_timeline(engine, line, search, policy.rules, stands.lens._replace(cells=list(columns), include_side_values=True))
+        build_timeline(
+            engine, line, search, policy.rules, stands.lens._replace(cells=list(columns), include_side_values=True)
+        )
     )
     state = stands.state.beads.get(bead)
     if state is not None and state.matches and state.rule in [one.rule for one in stands.lens.rules]:

@@ -116,7 +116,7 @@ def test_nothing_under_way_ends_at_once(world: Commands, name: str) -> None:
 
 WAITING = """
 import sys, time
-import dolt_watch.timestamps as times
+import dolt_watch.clock as times
 plain = times.DatabaseClock.sleep
 def sleep(self, seconds):
     print("sleeping", flush=True)
@@ -132,8 +132,8 @@ def test_the_grace_ends(codes: tuple[int, int] | None) -> None:
     program = f"""
 import os, signal, threading, time
 from dolt_watch.cli.shutdown import Shutdown
-from dolt_watch.core.model import Decision, Kind
-claim = Decision(Kind.CLAIM, "bd-a", "agent", 1, "", token="t")
+from dolt_watch.core.model import Decision, EntryKind
+claim = Decision(EntryKind.CLAIM, "bd-a", "agent", 1, "", token="t")
 with Shutdown(lambda: claim, print, stop=threading.Event(), codes={codes}, grace=0.05):
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(60)

@@ -44,10 +44,10 @@ class Told:
     def __init__(self) -> None:
         self.good, self.bad, self.by, self.turned = 0, 0, 0, 0
 
-    def turning(self) -> None:
+    def heartbeat(self) -> None:
         self.turned += 1
 
-    def polled(self, loop: ControlLoop, outcome: TickResult, seconds: float) -> None:
+    def tick_finished(self, loop: ControlLoop, outcome: TickResult, seconds: float) -> None:
         self.good += 1
 
     def standing_by(self) -> None:
@@ -80,7 +80,7 @@ def test_it_sleeps_until_the_moment_that_matters(doltlite: Engine) -> None:
 def test_each_round_is_a_sign_of_life(doltlite: Engine) -> None:
     here, rounds = Light(doltlite), list[int]()
     one, told = service(here, [])
-    told.polled = lambda loop, outcome, seconds: rounds.append(outcome.rounds)  # type: ignore[method-assign]
+    told.tick_finished = lambda loop, outcome, seconds: rounds.append(outcome.rounds)  # type: ignore[method-assign]
     one.step()
     assert rounds[0] >= 1 and told.turned >= rounds[0]
 
@@ -153,7 +153,7 @@ def test_after_a_restart_it_knows_who_waits_and_runs(doltlite: Engine, doltlite_
     told: list[tuple[int, dict[str, Phase]]] = []
 
     class Listening(Told):
-        def polled(self, loop: ControlLoop, outcome: TickResult, seconds: float) -> None:
+        def tick_finished(self, loop: ControlLoop, outcome: TickResult, seconds: float) -> None:
             told.append((outcome.rounds, {bead.id: bead.phase for bead in loop.state.beads.values()}))
 
     def make(engine: Engine) -> ControlLoop:

@@ -16,7 +16,7 @@ class Connection:
         self.made, self.twins, self.closed, self.busy = made, twins, 0, threading.Lock()
         made.append(self)
 
-    def twin(self) -> Connection | None:
+    def open_sibling(self) -> Connection | None:
         return Connection(self.made) if self.twins else None
 
     def close(self) -> None:

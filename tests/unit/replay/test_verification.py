@@ -142,7 +142,7 @@ def test_a_decision_by_the_first_readiness_rule_verifies_by_it(
     _child_of_deferred(here)
     with monkeypatch.context() as before:
         before.setattr("dolt_watch.core.decisions.recorded_inputs.READINESS", 1)
-        before.setattr("dolt_watch.controller.observer.until_ready", lambda *_: {})
+        before.setattr("dolt_watch.controller.observer.unready_until_enough", lambda *_: {})
         before.setattr("dolt_watch.ledger.writer.readiness", lambda *_: Readiness())
         here.tick()
     assert here.target.sent == ["bd-a"]
@@ -212,8 +212,8 @@ def _twice_not_found(here: Light) -> None:
 
 def test_other_words_for_a_reason_or_a_note_are_no_difference(day: Light, monkeypatch: pytest.MonkeyPatch) -> None:
     before = verify(day.past())
-    monkeypatch.setattr("dolt_watch.core.decisions.reap_policy.minutes", lambda span: "so many ")
-    monkeypatch.setattr("dolt_watch.core.decisions.dispatch_policy.minutes", lambda span: "so many ")
+    monkeypatch.setattr("dolt_watch.core.decisions.reap_policy.whole_minutes", lambda span: "so many ")
+    monkeypatch.setattr("dolt_watch.core.decisions.dispatch_policy.whole_minutes", lambda span: "so many ")
     monkeypatch.setattr("dolt_watch.core.decisions.dispatch_policy.iso", lambda moment: "some time")
     after = verify(day.past())
     assert (after.differences, after.same) == ([], before.same)
@@ -258,7 +258,7 @@ def test_entries_from_before_the_codes_verify(doltlite: Engine, monkeypatch: pyt
         old.setattr(
             LedgerWriter, "_write", lambda self, on, one, *more, **rest: write(self, on, _uncoded(one), *more, **rest)
         )
-        old.setattr("dolt_watch.controller.dispatch.recorded", lambda answer: _without(keep(answer), "not_found"))
+        old.setattr("dolt_watch.controller.dispatch.encode_answer", lambda answer: _without(keep(answer), "not_found"))
         here.goes_wrong()
         _twice_not_found(here)
     rows = [text for (text,) in here.engine.query("SELECT detail FROM watch_decision")]

@@ -153,8 +153,8 @@ def test_a_token_that_comes_back_is_not_told(stub: AgentServiceStub) -> None:
 def test_any_exchange_is_one_of_the_answers(exchange: Any) -> None:
     answer, report = read_answer(exchange), read_job(exchange)
     assert isinstance(answer, Unknown | Refused | Busy | Accepted)
-    assert exchange.trouble is None or isinstance(answer, Refused if exchange.trouble in NOTHING_SENT else Unknown)
-    assert report.verdict is Verdict.UNKNOWN or exchange.trouble is None
+    assert exchange.failure is None or isinstance(answer, Refused if exchange.failure in NOTHING_SENT else Unknown)
+    assert report.verdict is Verdict.UNKNOWN or exchange.failure is None
 
 
 # -- verdict -----------------------------------------------------------------------------------------------------

@@ -37,7 +37,7 @@ HEADERS = st.dictionaries(
 STATUSES = st.sampled_from([200, 400, 401, 409, 429, 500, 502, 503]) | st.integers(min_value=100, max_value=999)
 WHOLE = st.builds(HttpResult, status=STATUSES, headers=HEADERS, body=BODIES, at=st.floats(0, 4e9))
 BROKEN = st.builds(
-    HttpResult, status=st.none() | STATUSES, trouble=st.sampled_from(TransportFailure), why=st.text(max_size=20)
+    HttpResult, status=st.none() | STATUSES, failure=st.sampled_from(TransportFailure), reason=st.text(max_size=20)
 )
 NOT_KNOWN = {201, 202, 204, 408, 504, 505, 599}
 

@@ -171,7 +171,7 @@ def test_a_secret_has_no_place_on_a_command_line(tmp_path: Path) -> None:
 
 def test_reading_settings_imports_no_target_and_no_kind_that_nobody_uses(tmp_path: Path) -> None:
     read(tmp_path, "[rules.agent]\ntarget = 'agent-service'\n")
-    heavy = "dolt_watch.targets jinja2 standardwebhooks httpx importlib.metadata dolt_watch.targets.settings"
+    heavy = "jinja2 standardwebhooks httpx importlib.metadata dolt_watch.targets.http_client dolt_watch.targets.local.settings"
     code = (
         "import sys, dolt_watch.config as s\n"
         "s.load({'database': 'dolt://h/d'}, {'API_BEARER_TOKEN': 'x', 'DOLT_WATCH_TARGETS_AGENT_SERVICE_URL': 'http://h'})\n"

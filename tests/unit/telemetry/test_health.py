@@ -74,7 +74,7 @@ class Watched:
                 self.clock,
                 self.here.lines.append,
                 patient=False,
-                turning=self.health.heartbeat,
+                on_progress=self.health.heartbeat,
             )
 
         self.service = HeardService(self._connect, make, self.here.lines.append, self.health, clock=self.time)
@@ -131,7 +131,7 @@ def test_nor_is_a_long_fold(watched: Watched, monkeypatch: pytest.MonkeyPatch) -
 
     from dolt_watch.core.projection.event_deriver import derive_events
 
-    monkeypatch.setattr("dolt_watch.controller.state_tracker.derive", slow)
+    monkeypatch.setattr("dolt_watch.controller.state_tracker.derive_events", slow)
     watched.service.step()
     assert len(seen) >= 5 and set(seen) == {200}
 
@@ -159,7 +159,7 @@ def test_run_takes_it_from_the_settings(tmp_path: Path, monkeypatch: pytest.Monk
     assert isinstance(service.watching, Health)
     assert service.watching.stall_after == 3600 + 300 + SLACK
     loop = service.make(doltlite)
-    assert loop.present.on_progress == loop.world.targets.turning == service.watching.heartbeat  # type: ignore[attr-defined]
+    assert loop.present.on_progress == loop.world.targets.on_progress == service.watching.heartbeat  # type: ignore[attr-defined]
 
 
 # -- started, ready ----------------------------------------------------------------------------------------------
@@ -221,10 +221,10 @@ def test_who_stood_down_tells_of_no_beads(watched: Watched, monkeypatch: pytest.
     watched.service.step()
     assert seen(watched) == [1, 1, 0]
     lead = watched.here.engine.try_acquire_leadership
-    monkeypatch.setattr(watched.here.engine, "lead", lambda: False)
+    monkeypatch.setattr(watched.here.engine, "try_acquire_leadership", lambda: False)
     watched.service.step()
     assert seen(watched) == [0, None, 0]
-    monkeypatch.setattr(watched.here.engine, "lead", lead)
+    monkeypatch.setattr(watched.here.engine, "try_acquire_leadership", lead)
     watched.service.step()
     assert seen(watched) == [1, 1, 0], "leading again, though nothing changed"
 
@@ -236,7 +236,7 @@ def test_nor_does_who_lost_the_database(watched: Watched, monkeypatch: pytest.Mo
     def lost() -> bool:
         raise Unreachable("gone")
 
-    monkeypatch.setattr(watched.here.engine, "lead", lost)
+    monkeypatch.setattr(watched.here.engine, "try_acquire_leadership", lost)
     watched.service.step()
     assert seen(watched) == [0, None, 0]
 

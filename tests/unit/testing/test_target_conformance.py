@@ -30,13 +30,13 @@ class Sound:
     def runs(self) -> list[str]:
         return self.begun
 
-    def go_silent(self) -> None:
+    def stop_responding(self) -> None:
         self.mode = "silent"
 
-    def talk_nonsense(self) -> None:
+    def respond_with_garbage(self) -> None:
         self.mode = "nonsense"
 
-    def go_away(self) -> None:
+    def shut_down(self) -> None:
         self.mode = "away"
 
     def capacity(self) -> Capacity:
@@ -79,14 +79,14 @@ WRONG: list[tuple[type[Sound], str, tuple[str, ...]]] = [
     (wrong("dispatch", sends_twice), "test_nonsense_is_not_known", ()),
     (wrong("dispatch", refuses_what_may_run), "test_nonsense_is_not_known", ()),
     (wrong("dispatch", refuses_what_may_run), "test_no_answer_is_not_known_and_waits_no_longer_than_its_time_out", ()),
-    (wrong("dispatch", tells), "test_it_tells_no_secret", ("go_silent",)),
+    (wrong("dispatch", tells), "test_it_tells_no_secret", ("stop_responding",)),
     (wrong("dispatch", lambda self, task, token: Accepted("")), "test_a_dispatch_is_one_run_with_a_name", ()),
     (wrong("dispatch", lambda self, task, token: Unknown("?")), "test_nobody_there_is_nothing_sent", ()),
     (wrong("dispatch", lambda self, task, token: Refused("a\nb")), "test_nobody_there_is_nothing_sent", ()),
     (
         wrong("capacity", lambda self: Capacity(5, idle=True)),
         "test_trouble_is_never_evidence_that_nothing_runs",
-        ("go_away",),
+        ("shut_down",),
     ),
     (wrong("capacity", lambda self: Capacity(0)), "test_capacity_is_a_number_or_not_known_and_says_why", ()),
     (
@@ -94,7 +94,7 @@ WRONG: list[tuple[type[Sound], str, tuple[str, ...]]] = [
         "test_a_job_that_never_was_does_not_run",
         ("j",),
     ),
-    (wrong("verdict", lambda self, job, at: JobReport(Verdict.LOST)), "test_trouble_is_no_verdict", ("go_away",)),
+    (wrong("verdict", lambda self, job, at: JobReport(Verdict.LOST)), "test_trouble_is_no_verdict", ("shut_down",)),
     (type("Wrong", (Sound,), {"kind": "nobody"}), "test_settings_know_its_kind_and_can_hold_its_keys", ()),
 ]
 

@@ -90,8 +90,8 @@ def test_a_busy_target_rests_for_half_a_minute_at_least(busy: int, asked: float 
 
 def test_what_it_said_long_ago_does_not_count() -> None:
     said = {"busy": {"beadboard": 3}}
-    recent = state(resting={"beadboard": NOW - 14 * MINUTE}, **said)
-    old = state(resting={"beadboard": NOW - 15 * MINUTE}, **said)
+    recent = state(cooldowns={"beadboard": NOW - 14 * MINUTE}, **said)
+    old = state(cooldowns={"beadboard": NOW - 15 * MINUTE}, **said)
     assert [health_of(one, "beadboard", "a", NOW).busy for one in (recent, old, state(**said))] == [3, 0, 0]
     assert [is_unhealthy(one, "beadboard", NOW) for one in (recent, old)] == [True, False]
 

@@ -45,10 +45,10 @@ LIMITED = Rule("agent", max_per_hour=2)
     [
         ("paused", [], "paused by ops: upgrade", AGENT, {"pauses": {"": Pause("", "upgrade", NOW, "ops")}}),
         ("paused", [], "paused by ops: x", AGENT, {"pauses": {"agent": Pause("agent", "x", NOW, "ops", NOW + SECOND)}}),
-        ("stopped", [], STOPPED, AGENT, {"stopped": {"agent": "s"}}),
+        ("stopped", [], STOPPED, AGENT, {"halted_rules": {"agent": "s"}}),
         (
             "resting", [], "target beadboard asked to be left alone until 2026-04-18T22:35:47Z", AGENT,
-            {"resting": {"beadboard": NOW + SECOND}},
+            {"cooldowns": {"beadboard": NOW + SECOND}},
         ),
         ("max_in_flight", OURS[:1], "1 of 1 in flight: b (running)", AGENT, {}),
         ("max_in_flight", OURS, "4 of 1 in flight: b (running), c (running), d (running)", AGENT, {}),
@@ -70,10 +70,10 @@ def test_what_stops_a_whole_rule(gate: str, beads: list[Bead], why: str, rule: R
     [
         (AGENT, {"pauses": {"other": Pause("other", "x", NOW, "ops")}}),
         (AGENT, {"pauses": {"": Pause("", "x", NOW, "ops", NOW)}}),
-        (AGENT, {"stopped": {"agent": "settings that have changed since"}}),
-        (AGENT, {"stopped": {"other": "s"}}),
-        (AGENT, {"resting": {"beadboard": NOW}}),
-        (AGENT, {"resting": {"other": NOW + HOUR}}),
+        (AGENT, {"halted_rules": {"agent": "settings that have changed since"}}),
+        (AGENT, {"halted_rules": {"other": "s"}}),
+        (AGENT, {"cooldowns": {"beadboard": NOW}}),
+        (AGENT, {"cooldowns": {"other": NOW + HOUR}}),
         (Rule("agent", max_in_flight=5), {"beads": OURS}),
         (LIMITED, {"claims": {"agent": (NOW - HOUR, NOW - MINUTE)}}),
         (LIMITED, {"claims": {"other": (NOW, NOW)}}),
@@ -98,7 +98,7 @@ def test_who_asks_sees_each_check_that_is_passed() -> None:
 
 def test_no_settings_stop_nothing() -> None:
     """A state that never had any: its hash is as empty as that of nobody's settings."""
-    asked = rule_gates(state(stopped={"agent": ""}), AGENT, policy()._replace(settings_hash=""), NOW, NextDue())
+    asked = rule_gates(state(halted_rules={"agent": ""}), AGENT, policy()._replace(settings_hash=""), NOW, NextDue())
     assert all(check.ok for check in asked)
 
 
@@ -161,8 +161,13 @@ def test_the_earliest_moment_counts() -> None:
     [
         (None, bead("a"), AGENT, {"pauses": {"": Pause("", "x", NOW, "ops")}}),
         (NOW + HOUR, bead("a"), AGENT, {"pauses": {"": Pause("", "x", NOW, "ops", NOW + HOUR)}}),
-        (IMMEDIATELY, bead("a"), AGENT, {"stopped": {"agent": "s"}}),  # told at each tick, so that somebody mends it
-        (NOW + SECOND, bead("a"), AGENT, {"resting": {"beadboard": NOW + SECOND}}),
+        (
+            IMMEDIATELY,
+            bead("a"),
+            AGENT,
+            {"halted_rules": {"agent": "s"}},
+        ),  # told at each tick, so that somebody mends it
+        (NOW + SECOND, bead("a"), AGENT, {"cooldowns": {"beadboard": NOW + SECOND}}),
         (NOW + 59 * MINUTE, bead("a"), LIMITED, {"claims": {"agent": (NOW, NOW - MINUTE)}}),
         (NOW + SECOND, bead("a", age=1), AGENT, {}),
         (NOW + MINUTE, bead("a", Phase.BACKOFF, retry_at=NOW + MINUTE), AGENT, {}),

@@ -38,7 +38,7 @@ def told(reasons: Reasons) -> dict[str, str]:
     ("more", "whole"),
     [
         ({"pauses": {"": Pause("", "lunch", NOW, "tess")}}, "paused by tess: lunch"),
-        ({"resting": {"beadboard": LATER}}, "target beadboard asked to be left alone until"),
+        ({"cooldowns": {"beadboard": LATER}}, "target beadboard asked to be left alone until"),
         ({"outside": Observations({"beadboard": Capacity(0, "busy")})}, "busy"),
         ({"rule": Rule("agent", max_per_hour=1), "claims": {"agent": (NOW,)}}, "1 claims in"),
     ],

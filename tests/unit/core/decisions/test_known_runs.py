@@ -126,7 +126,7 @@ def test_how_long_it_rests(resets: timedelta | None, rests: timedelta) -> None:
 
 @pytest.mark.parametrize(("busy", "minutes"), [(1, 2), (3, 8), (5, 30), (9, 30)])
 def test_limits_in_a_row_rest_it_longer(busy: int, minutes: int) -> None:
-    (decision,) = answered(RUNNING, LIMIT, busy={"beadboard": busy}, resting={"beadboard": NOW}).decisions
+    (decision,) = answered(RUNNING, LIMIT, busy={"beadboard": busy}, cooldowns={"beadboard": NOW}).decisions
     assert decision.detail["until"] == (NOW + minutes * MINUTE).isoformat()
     assert decision.detail["busy"] == busy + 1
 

@@ -16,7 +16,7 @@ from dolt_watch.core.model import entry_payloads
 
 AT = datetime(2026, 4, 18, 22, 35, 46, 123456, UTC)
 ISO = "2026-04-18T22:35:46.123456+00:00"
-PACKAGE = Path(entry_payloads.__file__).parent
+PACKAGE = Path(entry_payloads.__file__).parents[2]
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-9, 9) | st.floats(allow_nan=False) | st.text(max_size=4) | st.just(ISO),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
@@ -112,11 +112,12 @@ def test_values_of_another_shape_read_as_missing(payload: Any) -> None:
 
 
 RAW = {
-    "codec.py": "decodes",
-    "verify.py": "compares every key",
+    "entry_payloads.py": "decodes",
+    "verification.py": "compares every key",
     "reason_codes.py": "reads entries from before the codes",
 }
-RAW |= {"model.py": "given", "ledger.py": "given and wrote", "feed.py": "wrote", "reaping.py": "writes"}
+RAW |= {"ledger_entry.py": "given", "writer.py": "given and wrote", "codec.py": "wrote"}
+RAW |= {"reap_policy.py": "writes"}
 """Modules that name a key of a detail themselves, and why."""
 
 

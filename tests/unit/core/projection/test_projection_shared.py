@@ -106,9 +106,9 @@ def test_a_pause_says_who_why_and_for_how_long(detail: dict[str, Any], pause: Pa
 def test_resume_ends_one_rule_or_all() -> None:
     pauses = {name: Pause(name, "x", AT, "ops") for name in ("", "agent", "other")}
     stopped = {"agent": "s", "other": "s"}
-    one = folded(said(EntryKind.RESUME, "agent"), pauses=pauses, stopped=stopped)
+    one = folded(said(EntryKind.RESUME, "agent"), pauses=pauses, halted_rules=stopped)
     assert (set(one.pauses), set(one.stopped)) == ({"", "other"}, {"other"})
-    every = folded(said(EntryKind.RESUME), pauses=pauses, stopped=stopped)
+    every = folded(said(EntryKind.RESUME), pauses=pauses, halted_rules=stopped)
     assert (every.pauses, every.stopped) == ({}, {})
 
 

@@ -226,7 +226,7 @@ def test_the_whole_of_a_compiled_rule() -> None:
     assert compile_rule(rule, COLUMNS, "sqlite") == sqlite
     assert compile_for(rule, COLUMNS, "sqlite") == sqlite._replace(
         when_row="(LEFT(`notes`, 1) = 'x' AND `assignee` = 'a')", running_row="(LEFT(`status`, 3) = 'in_')",
-        rank_row=("CONCAT(`title`, 'x')",), when_put_back="(LEFT(?, 1) = 'x' AND `assignee` = 'a')",
+        rank_row=("CONCAT(`title`, 'x')",), when_before_claim="(LEFT(?, 1) = 'x' AND `assignee` = 'a')",
     )  # fmt: skip
     assert compile_for(rule, COLUMNS, "mysql") == compile_rule(rule, COLUMNS, "mysql")
 
