@@ -6,10 +6,10 @@ import re
 
 import pytest
 
-from dolt_watch.engines.sql import split, statements
-from dolt_watch.engines.transpile import transpile
+from dolt_watch.engines.doltlite.transpiler import transpile
+from dolt_watch.engines.sql_text import split_parameters, split_statements
 from dolt_watch.errors import DatabaseError
-from dolt_watch.times import utc
+from dolt_watch.timestamps import to_utc
 from tests.conformance.tables import commit, head, make, write
 
 EXPRESSIONS = [
@@ -64,9 +64,9 @@ def test_the_clock_has_microseconds(engine):
 
 def test_the_clock_written_to_a_datetime_column_has_whole_seconds(engine):
     """Dolt's UTC_TIMESTAMP() has microseconds all the same (MySQL's has none), and the column rounds them."""
-    engine.run("CREATE TABLE d (id int PRIMARY KEY, at datetime)")
+    engine.execute_ddl("CREATE TABLE d (id int PRIMARY KEY, at datetime)")
     write(engine, "INSERT INTO d VALUES (1, UTC_TIMESTAMP())")
-    assert utc(engine.query("SELECT at FROM d")[0][0]).microsecond == 0
+    assert to_utc(engine.query("SELECT at FROM d")[0][0]).microsecond == 0
 
 
 def test_uuid(engine):
@@ -134,13 +134,13 @@ def test_row_values_order_and_limit(engine):
 
 
 def test_reserved_words_as_names(engine):
-    engine.run("CREATE TABLE r (`key` varchar(9) PRIMARY KEY, `rank` int)")
+    engine.execute_ddl("CREATE TABLE r (`key` varchar(9) PRIMARY KEY, `rank` int)")
     write(engine, "INSERT INTO r (`key`, `rank`) VALUES ('k', 1)")
     assert engine.query("SELECT r.`key`, `rank` AS `order` FROM r ORDER BY `order`") == [("k", 1)]
 
 
 def test_create_table_with_keys_within(engine):
-    engine.run(
+    engine.execute_ddl(
         "CREATE TABLE IF NOT EXISTS k (a varchar(9) NOT NULL, b int DEFAULT '2', j json, at datetime(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6)"
         " ON UPDATE CURRENT_TIMESTAMP(6), PRIMARY KEY (a), KEY k_b (b, a), UNIQUE KEY k_u (at)) ENGINE=InnoDB COLLATE=utf8mb4_0900_bin"
     )
@@ -156,12 +156,12 @@ def test_what_has_no_form_is_refused_clearly():
 
 
 def test_split_leaves_literals_alone():
-    assert split("a = ? AND b = '?' AND c = ?") == ("a = ", " AND b = '?' AND c = ", "")
-    assert split("'it''s ?' \"?\" `?` -- ?\n ? # ?") == ("'it''s ?' \"?\" `?` -- ?\n ", " # ?")
-    assert split("'\\'?' ?") == ("'\\'?' ", "")
-    assert split("a /* ? */ - ?") == ("a /* ? */ - ", "")
+    assert split_parameters("a = ? AND b = '?' AND c = ?") == ("a = ", " AND b = '?' AND c = ", "")
+    assert split_parameters("'it''s ?' \"?\" `?` -- ?\n ? # ?") == ("'it''s ?' \"?\" `?` -- ?\n ", " # ?")
+    assert split_parameters("'\\'?' ?") == ("'\\'?' ", "")
+    assert split_parameters("a /* ? */ - ?") == ("a /* ? */ - ", "")
 
 
 def test_statements_of_a_script():
     script = "-- first; not yet\nSELECT ';', \"it's;\";\n/* ; */\n\nSELECT 2 # end;\n;;\n"
-    assert statements(script) == ["SELECT ';', \"it's;\"", "SELECT 2"]
+    assert split_statements(script) == ["SELECT ';', \"it's;\"", "SELECT 2"]

@@ -7,9 +7,9 @@ from datetime import UTC, timedelta
 import pytest
 
 from dolt_watch.errors import UnknownCommit
-from dolt_watch.times import LATEST, utc
+from dolt_watch.timestamps import LATEST, to_utc
 from tests.conformance.tables import branch, checkout, commit, head, make
-from tests.servers import call, message
+from tests.support.servers import call, message
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_a_range_newest_first(engine, line):
 
 
 def test_dates_are_utc_and_now(engine, line):
-    clock = utc(engine.query("SELECT UTC_TIMESTAMP(6)")[0][0])
+    clock = to_utc(engine.query("SELECT UTC_TIMESTAMP(6)")[0][0])
     for made in engine.commits(line[0], line[3]):
         assert made.date.tzinfo is UTC
         assert abs(clock - made.date) < timedelta(seconds=30)
@@ -147,8 +147,8 @@ def test_a_rewritten_history_is_told_by_ancestry_not_by_resolving(engine, line):
 def test_changed_tables(engine, line):
     assert engine.changed_tables(line[0], line[3]) == {"t"}
     assert engine.changed_tables(line[3], line[3]) == frozenset()
-    engine.run("CREATE TABLE empty_one (id int PRIMARY KEY)")
-    engine.run("CREATE TABLE full_one (id int PRIMARY KEY)")
+    engine.execute_ddl("CREATE TABLE empty_one (id int PRIMARY KEY)")
+    engine.execute_ddl("CREATE TABLE full_one (id int PRIMARY KEY)")
     after = commit(engine, "INSERT INTO full_one VALUES (1)", tables=["empty_one", "full_one"])
     assert engine.changed_tables(line[3], after) == {"full_one"}, "a table without rows has no data that differ"
     assert engine.changed_tables(line[0], after) == {"t", "full_one"}
@@ -157,7 +157,7 @@ def test_changed_tables(engine, line):
 
 
 def test_a_dropped_table_changed(engine, line):
-    engine.run("DROP TABLE t")
+    engine.execute_ddl("DROP TABLE t")
     after = commit(engine, tables=["t"])
     assert engine.changed_tables(line[3], after) == {"t"}
 

@@ -9,11 +9,11 @@ import pytest
 from dolt_watch.beads.leases import read_leases
 from dolt_watch.beads.schema import tracker_schema, versioned
 from dolt_watch.engines import WORKING, Edge
-from dolt_watch.engines.address import open_engine
-from dolt_watch.engines.dolt_link import Link
+from dolt_watch.engines.connect import open_engine
+from dolt_watch.engines.dolt.connection import DoltConnection
 from dolt_watch.errors import AccessDenied
-from tests.beads import SHAPES, create_beads
 from tests.conformance.tables import ME, chain, commit, head, write
+from tests.support.beads import SHAPES, create_beads
 
 GRANTS = (
     "SELECT ON `{db}`.*",
@@ -33,8 +33,8 @@ def limited(request, dolt_server, dolt_address, dolt):
     create_beads(dolt, request.param)
     write(dolt, "INSERT INTO dolt_ignore VALUES ('watch_cursor', true)")
     commit(dolt, tables=["dolt_ignore"])
-    dolt.run("CREATE TABLE watch_cursor (id int PRIMARY KEY, fence varchar(40))")
-    dolt.run(
+    dolt.execute_ddl("CREATE TABLE watch_cursor (id int PRIMARY KEY, fence varchar(40))")
+    dolt.execute_ddl(
         "CREATE TABLE watch_decision (bead_id varchar(255), version int, token varchar(40), PRIMARY KEY (bead_id, version))"
     )
     commit(dolt, BEAD, "INSERT INTO watch_cursor VALUES (1, 'a')", tables=["issues", "watch_decision"])
@@ -49,7 +49,7 @@ def limited(request, dolt_server, dolt_address, dolt):
 
 def test_it_can_read_a_long_piece_of_history(limited, monkeypatch):
     """In the database at a commit too: the server takes the right to the database for it."""
-    monkeypatch.setattr("dolt_watch.engines.dolt_diff.WALK", 2)
+    monkeypatch.setattr("dolt_watch.engines.dolt.diff_reader.MIN_LINEAR", 2)
     made = [head(limited)]
     for n in range(6):
         with limited.transaction() as tx:
@@ -57,9 +57,9 @@ def test_it_can_read_a_long_piece_of_history(limited, monkeypatch):
             made.append(tx.dolt_commit(["issues"], "m", ME))
     list(limited.commits(made[0], made[-1]))
     asked = []
-    plain = Link.send
+    plain = DoltConnection.send
     monkeypatch.setattr(
-        Link, "send", lambda link, sql, *rest, **how: asked.append(sql) or plain(link, sql, *rest, **how)
+        DoltConnection, "send", lambda link, sql, *rest, **how: asked.append(sql) or plain(link, sql, *rest, **how)
     )
     assert [row for _, row in limited.diff("issues", chain(*made), {"s": "to_status"})] == [
         (f"s{n}",) for n in range(6)
@@ -85,7 +85,7 @@ def test_it_can_do_all_that_the_loop_does(limited):
     assert limited.changed_tables(before, after) == {*beads, "watch_decision"}
     assert limited.is_ancestor(before, after)
     assert limited.commit_of(after).author == "watcher"
-    assert (limited.dirty(), limited.merging(), limited.branch()) == (frozenset(), False, "main")
+    assert (limited.dirty(), limited.has_unfinished_merge(), limited.branch()) == (frozenset(), False, "main")
     assert "status" in limited.columns("issues")
     assert limited.query("SELECT DOLT_HASHOF_TABLE('issues'), fence FROM watch_cursor")[0][1] == "b"
 
@@ -108,5 +108,5 @@ def test_it_can_do_all_that_the_loop_does(limited):
 def test_it_cannot(limited, sql):
     before = head(limited)
     with pytest.raises(AccessDenied):
-        limited.run(sql)
+        limited.execute_ddl(sql)
     assert (head(limited), limited.dirty()) == (before, frozenset())

@@ -7,7 +7,7 @@ import pytest
 from dolt_watch.engines import Edge
 from dolt_watch.errors import Conflict, DatabaseError, NoSuchTable, NothingToCommit
 from tests.conformance.tables import ME, THEM, commit, diff, head, ignored, make, read, write
-from tests.servers import call
+from tests.support.servers import call
 
 
 def test_leaving_without_a_commit_rolls_back(engine):
@@ -170,7 +170,7 @@ def test_a_commit_sweeps_in_what_others_left_uncommitted(engine_factory):
 def test_uncommitted_rows_of_other_tables_stay_out(engine_factory):
     mine, theirs = engine_factory(), engine_factory()
     before = make(mine)
-    theirs.run("CREATE TABLE other (id int PRIMARY KEY)")
+    theirs.execute_ddl("CREATE TABLE other (id int PRIMARY KEY)")
     after = commit(mine, "UPDATE t SET v = 'mine' WHERE id = 'a'")
     assert mine.changed_tables(before, after) == {"t"}
     assert mine.dirty() == {"other"}

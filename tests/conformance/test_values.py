@@ -8,14 +8,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dolt_watch.times import utc
+from dolt_watch.timestamps import to_utc
 from tests.conformance.tables import commit, make, write
-from tests.servers import message
+from tests.support.servers import message
 
 
 @pytest.fixture
 def echo(engine):
-    engine.run("CREATE TABLE e (id int PRIMARY KEY, s longtext, n bigint, b longblob, d datetime, f datetime(6))")
+    engine.execute_ddl(
+        "CREATE TABLE e (id int PRIMARY KEY, s longtext, n bigint, b longblob, d datetime, f datetime(6))"
+    )
 
     def store(column: str, value):
         with engine.transaction() as tx:
@@ -72,15 +74,15 @@ MOMENT = datetime(2026, 4, 18, 22, 35, 46, 123456, tzinfo=UTC)
 
 
 def test_times_come_back_as_utc(echo):
-    assert utc(echo("f", MOMENT)) == MOMENT
+    assert to_utc(echo("f", MOMENT)) == MOMENT
     whole = MOMENT.replace(microsecond=0)
-    assert utc(echo("f", whole)) == whole
-    assert utc(echo("d", whole)) == whole
+    assert to_utc(echo("f", whole)) == whole
+    assert to_utc(echo("d", whole)) == whole
 
 
 def test_a_time_of_another_zone_is_written_as_utc(echo):
     elsewhere = MOMENT.astimezone(timezone(timedelta(hours=-7)))
-    assert utc(echo("f", elsewhere)) == MOMENT
+    assert to_utc(echo("f", elsewhere)) == MOMENT
 
 
 def test_a_time_without_a_zone_is_refused(echo):
@@ -95,9 +97,9 @@ def test_a_servers_times_are_aware(dolt):
 
 
 def test_times_compare_with_the_databases_own(engine):
-    engine.run("CREATE TABLE d (id int PRIMARY KEY, at datetime NOT NULL DEFAULT CURRENT_TIMESTAMP)")
+    engine.execute_ddl("CREATE TABLE d (id int PRIMARY KEY, at datetime NOT NULL DEFAULT CURRENT_TIMESTAMP)")
     write(engine, "INSERT INTO d (id) VALUES (1)")
-    now = utc(engine.query("SELECT UTC_TIMESTAMP(6)")[0][0])
+    now = to_utc(engine.query("SELECT UTC_TIMESTAMP(6)")[0][0])
     for distance, before in ((timedelta(minutes=-1), 0), (timedelta(minutes=1), 1)):
         assert engine.query("SELECT at <= ? FROM d", ((now + distance).replace(microsecond=0),)) == [(before,)]
 
@@ -105,7 +107,7 @@ def test_times_compare_with_the_databases_own(engine):
 def test_defaults_are_written_in_utc(dolt_factory, dolt_address):
     """bd's tables say DEFAULT CURRENT_TIMESTAMP, which is of the session's zone: ours is set to UTC before the first write."""
     engine = dolt_factory()
-    engine.run("CREATE TABLE d (id int PRIMARY KEY, at datetime NOT NULL DEFAULT CURRENT_TIMESTAMP)")
+    engine.execute_ddl("CREATE TABLE d (id int PRIMARY KEY, at datetime NOT NULL DEFAULT CURRENT_TIMESTAMP)")
     write(engine, "INSERT INTO d (id) VALUES (1)")
     assert engine.query("SELECT @@session.time_zone, ABS(TIMESTAMPDIFF(SECOND, at, UTC_TIMESTAMP())) < 60 FROM d") == [
         ("+00:00", 1)

@@ -7,16 +7,17 @@ from datetime import timedelta
 
 import pytest
 
-from dolt_watch.cli.wiring import build_dry_run
-from dolt_watch.core.policy import Scope
+from dolt_watch.cli.composition import build_dry_run
+from dolt_watch.clock import ShiftedClock
+from dolt_watch.core.decisions.policy import Scope
+from dolt_watch.core.model.observations import Verdict
+from dolt_watch.core.model.target_answers import Answer
 from dolt_watch.engines import Engine
-from dolt_watch.model import Verdict
-from dolt_watch.targets import Answer, Task
+from dolt_watch.replay.verification import verify
 from dolt_watch.targets.kubernetes.settings import KubernetesSettings
 from dolt_watch.targets.kubernetes.target import KubernetesTarget
-from dolt_watch.times import ShiftedClock
-from dolt_watch.verify import verify
-from tests.light import Light
+from dolt_watch.targets.protocol import BeadTask
+from tests.support.embedded_tracker import Light
 from tests.support.fault_proxy import Fault, FaultProxy
 from tests.support.kubernetes import Namespace, wait_for
 from tests.unit.targets.kubernetes.conftest import MakeTarget
@@ -34,7 +35,7 @@ class DyingTarget(KubernetesTarget):
 
     dies = ""
 
-    def dispatch(self, task: Task, token: str) -> Answer:
+    def dispatch(self, task: BeadTask, token: str) -> Answer:
         when, self.dies = self.dies, ""
         if when == "before":
             raise Killed
