@@ -60,6 +60,8 @@ class Claimed(NamedTuple):
     deferred_note: str = ""
     """The claim's note, if it waits for an answer after which something runs."""
     resend: Resend | None = None
+    site: str = ""
+    """Where its run is, if its target deduplicates: only there the attempt is settled."""
 
     @classmethod
     def decode(cls, detail: Mapping[str, Any]) -> Self:
@@ -71,6 +73,7 @@ class Claimed(NamedTuple):
             deadline=told(detail.get("deadline")),
             deferred_note=_text(detail, "deferred_note"),
             resend=resend,
+            site=_text(detail, "site"),
         )
 
     @property

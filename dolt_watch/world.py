@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
-from dolt_watch import feed
+from dolt_watch import codec, feed
 from dolt_watch.beads.leases import read_leases
 from dolt_watch.beads.migration import uncommitted_migration
 from dolt_watch.core.policy import RECHECK, Outside, Policy, Questions
@@ -101,8 +101,7 @@ class World:
     def _site_of(self, bead: Bead) -> str:
         rows = self.engine.query("SELECT detail FROM watch_decision WHERE token = ? AND kind = 'claim'", (bead.token,))
         detail = orjson.loads(rows[0][0]) if rows else {}
-        site = detail.get("site") if isinstance(detail, dict) else None
-        return site if isinstance(site, str) else ""
+        return codec.Claimed.decode(detail).site if isinstance(detail, dict) else ""
 
     def _last_report(self, bead: Bead, now: datetime) -> JobReport | None:
         """Return what the target said of an attempt less than ``RECHECK`` ago.

@@ -40,6 +40,13 @@ def test_a_log_that_cannot_be_written_is_dropped(tmp_path: Path) -> None:
     assert log.dropped == 50 and bytes(log.tail) == b"x" * 50
 
 
+def test_on_a_full_disk_output_is_dropped_and_the_end_is_known(tmp_path: Path) -> None:
+    (tmp_path / "log").symlink_to("/dev/full")  # each write fails with ENOSPC
+    log = OutputLog(tmp_path, 100)
+    log.write(b"x" * 50)
+    assert (log.received, log.dropped, bytes(log.tail)) == (50, 50, b"x" * 50)
+
+
 def test_a_log_deleted_under_its_run_does_no_harm(tmp_path: Path) -> None:
     target = local(tmp_path, "echo one; read x < gate; echo two; exit 5", log_size=8)
     os.mkfifo(tmp_path / "gate")
