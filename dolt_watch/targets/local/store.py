@@ -66,6 +66,8 @@ class RunStore:
     def __init__(self, root: Path, timeout: float = 10.0) -> None:
         self.root, self.timeout = root, timeout
         self.runs, self.active = root / "runs", root / "active"
+        self._ended_now: list[Run] = []
+        """Runs whose end was found since ``take_ended`` was last called."""
 
     def folder(self, token: str) -> Path:
         """Return a run's folder. Raises ValueError if the token cannot be a name."""
@@ -293,7 +295,13 @@ class RunStore:
     def _ended(self, run: Run) -> Run:
         with suppress(OSError):
             (self.active / run.token).unlink()
+            self._ended_now.append(run)
         return run
+
+    def take_ended(self) -> list[Run]:
+        """Return the runs whose end was found since the last call."""
+        found, self._ended_now = self._ended_now, []
+        return found
 
     def forget(self, token: str) -> None:
         """Delete the folder of a run that ended. Raises StoreUnavailable."""

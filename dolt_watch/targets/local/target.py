@@ -78,7 +78,7 @@ class Local:
             failing = health.failing(self.store, self.name, self.limits, self.zone)
         except StoreUnavailable as error:
             return Capacity(0, outside(str(error)), down=True)
-        self._sweep()
+        self._tidy()
         free = max(self.settings.slots - live, 0)
         if failing is not None:
             if failing.retry_at > self._now():
@@ -87,7 +87,10 @@ class Local:
         why = f"{live} of {self.settings.slots} slots are taken"
         return Capacity(free, why, proof="target")
 
-    def _sweep(self) -> None:
+    def _tidy(self) -> None:
+        """Remove the worktrees of runs that just ended without work, and at times what is old."""
+        for run in self.store.take_ended():
+            self._remove_worktree_if_unused(run)
         keep = self.settings.keep_worktrees.total_seconds()
         sweeping.sweep_if_due(self.store, self._now(), keep)
 
@@ -242,9 +245,11 @@ class Local:
     def live_tokens(self) -> list[str]:
         """Return the tokens of this target's live runs on this machine."""
         try:
-            return self.store.live_tokens(self.name)
+            found = self.store.live_tokens(self.name)
         except StoreUnavailable:
             return []
+        self._tidy()
+        return found
 
     def logs(self, job: str, follow: bool = False) -> Iterator[bytes]:
         """Yield a run's output, the oldest first. ``follow``: until the run ends.

@@ -247,3 +247,12 @@ def test_runs_of_one_repository_share_it(repo: Path) -> None:
         ended(target, target.token)
     assert len(branches(repo)) == 5
     assert run(agent(repo, "exit 0")).word == "completed"
+
+
+@pytest.mark.parametrize("ask", ["live_tokens", "capacity"])
+def test_a_worktree_without_work_goes_when_its_end_is_noticed(repo: Path, ask: str) -> None:
+    """An agent that closes its bead is not asked about any more."""
+    target = agent(repo, "exit 0")
+    start(target, target.token)
+    until(lambda: getattr(target, ask)() is not None and not worktree(target).exists())
+    assert branches(repo) == ["main"]
