@@ -39,6 +39,8 @@ def test_a_disk_that_is_full_before_starts_nothing(small_disk: Path) -> None:
     target.store.prepare()
     with suppress_full(small_disk / "filler") as full:
         assert full
+        capacity = target.capacity()
+        assert capacity.down and "No space left on device" in capacity.why, "nothing is claimed for it"
         answer = target.dispatch(a_task(), target.token)
         assert isinstance(answer, Refused) and "No space left on device" in answer.why
         assert answer.unreachable == "target", "it counts against no bead"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from datetime import tzinfo
-from pathlib import Path
 
 from dolt_watch.targets.local import run_files, worktrees
 from dolt_watch.targets.local.git import GitFailed
@@ -99,8 +98,3 @@ def _latest(store: RunStore, target: str) -> list[Run]:
             if len(found) == LOOK_BACK:
                 break
     return found
-
-
-def free_bytes(folder: Path) -> int:
-    """Return the free space of a folder's file system. Raises OSError."""
-    return shutil.disk_usage(folder).free

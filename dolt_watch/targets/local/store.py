@@ -166,6 +166,15 @@ class RunStore:
                 raise StoreUnavailable(f"{self.root}: {error.strerror or error}") from error
             return lock
 
+    def check_writable(self) -> None:
+        """Raise StoreUnavailable if a run's folder cannot be made now: full, over quota, read-only."""
+        self.prepare()
+        try:
+            with tempfile.TemporaryDirectory(prefix=".new-", dir=self.runs) as probe:
+                run_files.reserve(Path(probe))
+        except OSError as error:
+            raise StoreUnavailable(f"{self.root}: {error.strerror or error}") from error
+
     def refuse(self, token: str, reason: str) -> None:
         """Record that no agent was started for a run that its dispatcher still holds."""
         end = {"refused": reason[:2000], "ended_at": time.time()}

@@ -74,7 +74,7 @@ class Local:
             if why:
                 return Capacity(0, outside(why), down=True)
             live = self.store.live(self.name)
-            self.store.site()
+            self.store.check_writable()
             failing = health.failing(self.store, self.name, self.limits, self.zone)
         except StoreUnavailable as error:
             return Capacity(0, outside(str(error)), down=True)

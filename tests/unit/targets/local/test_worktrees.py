@@ -191,6 +191,14 @@ def test_a_hook_of_git_lends_no_repository(repo: Path, monkeypatch: pytest.Monke
     assert branches(repo) == ["dolt-watch/bd-1/1", "main"]
 
 
+def test_a_bare_repository(repo: Path, tmp_path: Path) -> None:
+    sh(tmp_path, "git", "clone", "-q", "--bare", str(repo), "bare.git")
+    target = agent(tmp_path / "bare.git", COMMIT)
+    assert not target.capacity().down
+    attempt(target)
+    assert sh(tmp_path / "bare.git", "git", "log", "--format=%s", "dolt-watch/bd-1/1").splitlines() == ["work", "one"]
+
+
 # -- what cannot be ------------------------------------------------------------------------------------
 
 
