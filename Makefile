@@ -47,7 +47,7 @@ coverage: $(DEV) ## Every branch of dolt_watch/core, by its own tests alone (hal
 	$(PY) -m coverage run -m pytest -q -p no:xdist tests/unit/core
 	$(PY) -m coverage report
 
-mutants: $(MUT) ## What the tests of dolt_watch/core and ledger.py would not notice (an hour; MUTANTS='dolt_watch.core.fold*': a part)
+mutants: $(MUT) ## What the tests of dolt_watch/core and ledger.py would not notice (an hour; MUTANTS='dolt_watch.core.projection.projection*': a part)
 	@# DoltLite has to come before anything that loads sqlite3, as mutmut does.
 	$(PY) -c "import doltlite, mutmut.__main__ as mutmut; mutmut.cli()" run --max-children 1 $(MUTANTS)
 	$(PY) -m mutmut results
@@ -59,7 +59,7 @@ faults: $(DEV) ## The long profiles that `make test` leaves out
 
 image: $(DEV) ## The Dockerfile's steps, and a real build of it (root, buildah and debootstrap; else that part is skipped, and says so)
 	@mkdir -p $(WORK) && rm -f $(JUNIT)
-	$(PY) -m pytest -m slow --junitxml=$(JUNIT) tests/unit/test_dockerfile.py tests/unit/test_image.py $(PYTEST)
+	$(PY) -m pytest -m slow --junitxml=$(JUNIT) tests/deploy/test_dockerfile.py tests/deploy/test_image.py $(PYTEST)
 	@$(PY) .ci/ran.py $(JUNIT)
 
 check: $(DEV) ## Lint, format, types, import contracts, dependencies, workflows

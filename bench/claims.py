@@ -11,8 +11,8 @@ from bench.bare import both
 from bench.ground import Place, sized
 from bench.table import Figure
 from tests.faults.racing import AT_ONCE, racers, tick_all
-from tests.servers import Server
 from tests.stubs.beadboard import BeadBoardStub
+from tests.support.servers import Server
 
 WARM = 5
 """Beads a worker that go before, and are not counted: each must have sent one, and imported what that takes."""

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from bench.measure import Process, size
-from dolt_watch.engines.address import Address, open_engine
-from dolt_watch.settings import Settings, load
-from tests import beads
-from tests.servers import Server
+from dolt_watch.config import Settings, load
+from dolt_watch.engines.address import ServerAddress
+from dolt_watch.engines.connect import open_engine
+from tests.support import beads
+from tests.support.servers import Server
 
 NONE = "no eligible beads"
 DISPATCH = (sys.executable, "-m", "dolt_watch", "dispatch")
@@ -32,7 +33,7 @@ class Place:
     """A workspace of bd on a database of its own, migrated; ``run`` is as a CronJob would be."""
 
     server: Server
-    address: Address
+    address: ServerAddress
     run: Process
     settings: Settings
 
@@ -147,7 +148,7 @@ def own_server(folder: Path) -> Iterator[Server]:
     """``dolt`` on PATH, its own server, data in ``folder``; never a server that somebody named: its disk is measured too."""
     import shutil
 
-    from tests.servers import start_dolt
+    from tests.support.servers import start_dolt
 
     missing = [program for program in ("dolt", "bd", "jq", "curl", "bash") if not shutil.which(program)]
     if missing:

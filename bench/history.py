@@ -10,7 +10,7 @@ from pymysql.constants import CLIENT
 
 from bench.ground import INSERT, Place
 from bench.measure import ticked
-from dolt_watch.settings import load
+from dolt_watch.config import load
 
 BEADS = 200
 BEAD = "bd-why"

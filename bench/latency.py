@@ -11,7 +11,7 @@ from bench.ground import DISPATCH, ORIGINAL, Place
 from bench.measure import alternate
 from bench.service import drawn, idle_poll, run
 from bench.table import Figure
-from dolt_watch.whatif.schedule import EPOCH, Schedule
+from dolt_watch.replay.simulation.schedule import EPOCH, TickSchedule
 from tests.stubs.beadboard import BeadBoardStub
 
 EVERY = timedelta(minutes=2)
@@ -49,7 +49,7 @@ def latency(ours: Place, theirs: Place, board: BeadBoardStub, samples: int) -> I
 
 def scheduled(to_post: list[float], settle: float = 0.0) -> list[float]:
     """Seconds, for each moment of assignment and each time from a process' start to its POST; a bead that has not settled at the tick is waited for."""
-    ticks, took = Schedule(EVERY), []
+    ticks, took = TickSchedule(EVERY), []
     for number in range(MOMENTS):
         moment = EPOCH + EVERY * ((number + 0.5) / MOMENTS)
         wait = (ticks.at_or_after(moment) - moment).total_seconds()

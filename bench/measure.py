@@ -12,9 +12,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from dolt_watch.cli.ticking import tick
-from dolt_watch.engines.dolt_link import Link
-from dolt_watch.settings import Settings
+from dolt_watch.cli.tick_runner import run_tick
+from dolt_watch.config import Settings
+from dolt_watch.engines.dolt.connection import DoltConnection
 
 MS = 1000
 """Figures in milliseconds."""
@@ -78,20 +78,20 @@ def database_time() -> Iterator[Spent]:
 
         return call
 
-    plain = {name: getattr(Link, name) for name in CALLS}
+    plain = {name: getattr(DoltConnection, name) for name in CALLS}
     for name, method in plain.items():
-        setattr(Link, name, timed(method))
+        setattr(DoltConnection, name, timed(method))
     try:
         yield spent
     finally:
         for name, method in plain.items():
-            setattr(Link, name, method)
+            setattr(DoltConnection, name, method)
 
 
 def ticked(settings: Settings, expect: str = "") -> float:
     """A ``dolt_watch dispatch`` in this process: its seconds of database time."""
     with database_time() as spent, contextlib.redirect_stdout(io.StringIO()) as said:
-        code = tick(settings, ("dispatch",), dry_run=False, now=None)
+        code = run_tick(settings, ("dispatch",), dry_run=False, now=None)
     if code or expect not in said.getvalue():
         raise RuntimeError(f"dispatch: {code}, not {expect!r}\n{said.getvalue()}")
     return spent.seconds

@@ -13,8 +13,8 @@ from bench.history import history
 from bench.peak import held
 from bench.service import POLL, arrived, running
 from bench.table import Figure
-from tests.servers import Server
 from tests.stubs.beadboard import BeadBoardStub
+from tests.support.servers import Server
 
 MB = 1_000_000 / 1024
 """What the kernel calls KB, in one."""

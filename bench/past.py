@@ -11,10 +11,10 @@ from bench.ground import Place
 from bench.history import BEAD, history
 from bench.measure import MS, alternate
 from bench.table import Figure
-from dolt_watch.cli.wiring import policy
-from dolt_watch.engines.address import open_engine
-from dolt_watch.look import WATCHED
-from dolt_watch.past import Past
+from dolt_watch.checkpoint.poll import WATCHED
+from dolt_watch.cli.composition import policy
+from dolt_watch.engines.connect import open_engine
+from dolt_watch.replay.replayer import HistoryReplayer
 
 RUNS = 10
 WHY = (sys.executable, "-m", "dolt_watch", "why", BEAD)
@@ -34,7 +34,7 @@ def past(here: Place, commits: int) -> Iterator[Figure]:
 
         def folded(_: int) -> float:
             start = time.perf_counter()
-            past = Past(engine, policy(here.settings), head)
+            past = HistoryReplayer(engine, policy(here.settings), head)
             assert sum(1 for _ in past.steps(root, past.current)) > commits / 2
             return time.perf_counter() - start
 

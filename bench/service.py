@@ -11,12 +11,12 @@ from collections.abc import Iterator
 
 from bench.ground import Place
 from bench.measure import MS
-from dolt_watch.cli.wiring import Targets, build
-from dolt_watch.engines.address import open_engine
-from dolt_watch.service import SHORTEST, Service
+from dolt_watch.cli.composition import TargetPool, build
+from dolt_watch.clock import DatabaseClock
+from dolt_watch.controller.service import SHORTEST, Service
+from dolt_watch.engines.connect import open_engine
 from dolt_watch.telemetry.health import Health
 from dolt_watch.telemetry.metrics import Metrics
-from dolt_watch.times import DatabaseClock
 from tests.stubs.beadboard import BeadBoardStub
 
 POLL, SETTLE = 1.0, 0.5
@@ -79,7 +79,7 @@ def drawn() -> list[float]:
 
 def idle_poll(here: Place) -> tuple[float, float]:
     """Milliseconds of processor time: a poll's, and that of the bare query."""
-    targets = Targets(here.settings)
+    targets = TargetPool(here.settings)
     service = Service(
         lambda: open_engine(here.address),
         lambda engine: build(engine, here.settings, targets, DatabaseClock(), patient=False),

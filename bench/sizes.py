@@ -8,7 +8,7 @@ from pathlib import Path
 from bench.ground import NONE, Place, sized
 from bench.measure import MS, alternate, ticked
 from bench.table import Figure
-from tests.servers import Server
+from tests.support.servers import Server
 
 
 def sizes(

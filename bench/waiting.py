@@ -10,12 +10,12 @@ from pathlib import Path
 from bench.ground import DISPATCH, Place, sized
 from bench.measure import MS, alternate, database_time, ticked
 from bench.table import Figure
-from dolt_watch.cli.wiring import Targets, build
-from dolt_watch.core.policy import BOTH
-from dolt_watch.engines.address import open_engine
-from dolt_watch.times import DatabaseClock
-from tests.servers import Server
+from dolt_watch.cli.composition import TargetPool, build
+from dolt_watch.clock import DatabaseClock
+from dolt_watch.core.decisions.policy import BOTH
+from dolt_watch.engines.connect import open_engine
 from tests.stubs.beadboard import BeadBoardStub
+from tests.support.servers import Server
 
 WAITS = "nothing new since"
 LINES = (
@@ -66,7 +66,7 @@ def _commands(here: Place) -> list[Callable[[int], float]]:
 
 def _standing(here: Place, stack: contextlib.ExitStack) -> list[Callable[[int], float]]:
     """A dispatch in the loop of ``run``, by the database's time and by the processor's; what others dispatched in between is folded before."""
-    targets = stack.enter_context(contextlib.closing(Targets(here.settings)))
+    targets = stack.enter_context(contextlib.closing(TargetPool(here.settings)))
     engine = stack.enter_context(contextlib.closing(open_engine(here.address)))
     loop = build(engine, here.settings, targets, DatabaseClock(), patient=False)
     processor = [0.0]

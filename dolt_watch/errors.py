@@ -71,7 +71,7 @@ class NoSuchCommit(SettingsError):
 # -- exit 1: what happened outside -------------------------------------------------------------------------------
 
 
-class NotRecorded(DoltWatchError):
+class OutcomeNotRecorded(DoltWatchError):
     """A target answered, and that could not be written."""
 
 
@@ -112,7 +112,7 @@ class OlderDolt(DatabaseError):
     """This Dolt server is older than the one that wrote its data: Dolt 2 writes tables that Dolt 1 cannot open."""
 
 
-class NotBeads(DatabaseError):
+class NotABeadsDatabase(DatabaseError):
     """This is not a beads database."""
 
     def __init__(self) -> None:
@@ -184,5 +184,5 @@ class NothingToCommit(DoltWatchError):
     """DOLT_COMMIT had nothing to say; the SQL transaction stands committed all the same."""
 
 
-class BeadGone(DoltWatchError):
+class BeadNotFound(DoltWatchError):
     """The bead's row is gone, so a row that refers to it cannot be written (1452, or 1105 on a foreign key)."""

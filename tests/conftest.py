@@ -1,14 +1,14 @@
-"""Fixtures for all tests. See ``tests/servers.py`` for where the databases come from."""
+"""Fixtures for all tests. See ``tests/support/servers.py`` for where the databases come from."""
 
 from __future__ import annotations
 
-from dolt_watch.engines.doltlite_load import load
+from dolt_watch.engines.doltlite.loader import load_sqlite3
 from dolt_watch.errors import DatabaseError
 
 # Before anything imports sqlite3: doltlite can only come first. ``load`` never re-executes pytest (which would swallow the run's
 # output and exit 0) and leaves no mark in the environment that child processes would trip over.
 try:
-    load()
+    load_sqlite3()
     NO_DOLTLITE = ""
 except DatabaseError as error:
     NO_DOLTLITE = str(error)
@@ -22,10 +22,11 @@ from pathlib import Path
 import pytest
 
 from dolt_watch.engines import Engine
-from dolt_watch.engines.address import Address, DoltLitePath, open_engine
-from tests import beads, servers
-from tests.beads import Workspace
-from tests.servers import Server
+from dolt_watch.engines.address import FileAddress, ServerAddress
+from dolt_watch.engines.connect import open_engine
+from tests.support import beads, servers
+from tests.support.beads import Workspace
+from tests.support.servers import Server
 
 Factory = Callable[[], Engine]
 
@@ -101,7 +102,7 @@ def dolt_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture
-def dolt_address(dolt_server: Server) -> Iterator[Address]:
+def dolt_address(dolt_server: Server) -> Iterator[ServerAddress]:
     """A fresh, empty database on the server, dropped afterwards."""
     address = dolt_server.fresh()
     yield address
@@ -109,14 +110,14 @@ def dolt_address(dolt_server: Server) -> Iterator[Address]:
 
 
 @pytest.fixture
-def doltlite_path(tmp_path: Path) -> DoltLitePath:
+def doltlite_path(tmp_path: Path) -> FileAddress:
     """A fresh DoltLite file, not yet made."""
     if NO_DOLTLITE:
         servers.without(NO_DOLTLITE)
-    return DoltLitePath(str(tmp_path / "fresh.db"))
+    return FileAddress(str(tmp_path / "fresh.db"))
 
 
-def _factory(address: Address | DoltLitePath) -> Iterator[Factory]:
+def _factory(address: ServerAddress | FileAddress) -> Iterator[Factory]:
     made: list[Engine] = []
 
     def make() -> Engine:
@@ -129,13 +130,13 @@ def _factory(address: Address | DoltLitePath) -> Iterator[Factory]:
 
 
 @pytest.fixture
-def dolt_factory(dolt_address: Address) -> Iterator[Factory]:
+def dolt_factory(dolt_address: ServerAddress) -> Iterator[Factory]:
     """New connections to one fresh database of the Dolt server."""
     yield from _factory(dolt_address)
 
 
 @pytest.fixture
-def doltlite_factory(doltlite_path: DoltLitePath) -> Iterator[Factory]:
+def doltlite_factory(doltlite_path: FileAddress) -> Iterator[Factory]:
     """New connections to one fresh DoltLite file."""
     yield from _factory(doltlite_path)
 

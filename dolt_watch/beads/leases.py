@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 
 from dolt_watch.beads.schema import TrackerSchema
+from dolt_watch.core.model import Lease
 from dolt_watch.engines import Param, Row
-from dolt_watch.engines.sql import chunks
-from dolt_watch.model import Lease
-from dolt_watch.times import told
+from dolt_watch.engines.sql_text import chunks
+from dolt_watch.timestamps import parse_foreign
 
 _CHUNK = 200
 
@@ -24,6 +24,6 @@ def read_leases(
         marks = ", ".join("?" * len(chunk))
         sql = f"SELECT issue_id, holder, heartbeat_at, lease_expires_at FROM leases WHERE issue_id IN ({marks})"
         for bead, holder, heartbeat, expires in query(sql, chunk):
-            if (at := told(heartbeat)) is not None:
-                leases[bead] = Lease(holder, at, told(expires) or at)
+            if (at := parse_foreign(heartbeat)) is not None:
+                leases[bead] = Lease(holder, at, parse_foreign(expires) or at)
     return leases

@@ -29,12 +29,12 @@ from typing import Any, NamedTuple
 import orjson
 
 from dolt_watch.beads.schema import TrackerSchema, schema_at
-from dolt_watch.core.policy import UNVERSIONED
+from dolt_watch.core.decisions.policy import UNVERSIONED
+from dolt_watch.core.model import EMPTY, GateResult, HoldReason
 from dolt_watch.engines import Engine, Param, Row
-from dolt_watch.engines.sql import chunks
+from dolt_watch.engines.sql_text import chunks
 from dolt_watch.errors import NoSuchTable, SchemaChanged
-from dolt_watch.model import EMPTY, Check, Hold
-from dolt_watch.times import iso, written
+from dolt_watch.timestamps import iso, parse_any
 
 Query = Callable[[str, Sequence[Param]], list[Row]]
 
@@ -62,9 +62,9 @@ _CHUNK = 200
 class Readiness(NamedTuple):
     """The beads that are not ready, as the working set or one commit has them."""
 
-    holds: Mapping[str, Hold] = EMPTY
+    holds: Mapping[str, HoldReason] = EMPTY
     """By bead. The gate is `ready`, or `unversioned` if the reason is not in history."""
-    blocked: Mapping[str, Hold] = EMPTY
+    blocked: Mapping[str, HoldReason] = EMPTY
     """The reasons that are not in a bead's own row (parents, dependencies, `is_blocked`), by bead."""
     until: Mapping[str, datetime] = EMPTY
     """Held bead → the moment at which a deferral that holds it ends."""
@@ -93,14 +93,14 @@ def readiness(
     Costs two queries for 200 beads without dependencies; two more for each level of parents.
     Raises SchemaChanged if the shape is another one.
     """
-    own: dict[str, Hold] = {}
-    blocked: dict[str, Hold] = {}
+    own: dict[str, HoldReason] = {}
+    blocked: dict[str, HoldReason] = {}
     until: dict[str, datetime] = {}
     unsure: set[str] = set()
     for chunk in chunks(dict.fromkeys(beads), _CHUNK):
         graph = _Graph(query, schema, commit)
         for bead, row in _own_rows(query, chunk, schema, commit).items():
-            deferral = written(row.get("defer_until"))
+            deferral = parse_any(row.get("defer_until"))
             if hold := own_hold(row, now):
                 own[bead] = hold
             if deferral is not None and deferral > now:
@@ -114,11 +114,11 @@ def readiness(
                 until[bead] = min(end, until.get(bead, end))
             if reasons:
                 first = min(reasons, key=lambda one: one.unversioned)  # stable: in the rule's order
-                blocked[bead] = Hold(UNVERSIONED if first.unversioned else READY, first.text)
+                blocked[bead] = HoldReason(UNVERSIONED if first.unversioned else READY, first.text)
             elif commit and (bead in graph.marked or graph.reads_wisps(bead)):
                 unsure.add(bead)
             elif bead in graph.marked:
-                blocked[bead] = Hold(UNVERSIONED, MARKED)
+                blocked[bead] = HoldReason(UNVERSIONED, MARKED)
     return Readiness(blocked | own, blocked, until, frozenset(unsure - own.keys()))
 
 
@@ -140,22 +140,22 @@ def readiness_at(
         return readiness(engine.query, beads, schema_at(engine, commit), now, commit)
 
 
-def own_hold(row: Mapping[str, Any], now: datetime) -> Hold | None:
+def own_hold(row: Mapping[str, Any], now: datetime) -> HoldReason | None:
     """Return the reason that the bead's own row has against it, None if it has none."""
     return next((check.hold for check in own_checks(row, now) if not check.ok), None)
 
 
-def own_checks(row: Mapping[str, Any], now: datetime) -> Iterator[Check]:
+def own_checks(row: Mapping[str, Any], now: datetime) -> Iterator[GateResult]:
     """Yield each check of the bead's own row; ``row`` has those of ``OWN_COLUMNS`` that exist."""
-    deferred = written(row.get("defer_until"))  # 9999-12-31 is how people say never
+    deferred = parse_any(row.get("defer_until"))  # 9999-12-31 is how people say never
     flag = next((words for name, words in _FLAGS.items() if row.get(name)), None)
-    yield Check(READY, flag is None, f"it is {flag or 'not pinned, no template, not ephemeral'}")
+    yield GateResult(READY, flag is None, f"it is {flag or 'not pinned, no template, not ephemeral'}")
     kind = row.get("issue_type")
     internal = kind in INTERNAL_TYPES
     lists = f"bd ready {'leaves out' if internal else 'lists'} the type {kind}"
-    yield Check(READY, not internal, lists)
+    yield GateResult(READY, not internal, lists)
     waits = deferred is not None and deferred > now
-    yield Check(READY, not waits, f"deferred until {iso(deferred)}" if deferred and waits else "not deferred")
+    yield GateResult(READY, not waits, f"deferred until {iso(deferred)}" if deferred and waits else "not deferred")
 
 
 def _own_rows(query: Query, beads: Sequence[str], schema: TrackerSchema, commit: str) -> dict[str, dict[str, Any]]:
@@ -340,7 +340,7 @@ class _Graph:
             defer = "defer_until" if self.schema.has(table, "defer_until") else "NULL"
             sql = f"SELECT id, status, {defer} FROM {table}{self.of} WHERE id IN ({{}})"
             for id, status, until in self._read(table, sql, ids):
-                self.rows[table, id] = _Row(status, written(until))
+                self.rows[table, id] = _Row(status, parse_any(until))
 
     def _read(self, table: str, sql: str, ids: Sequence[str]) -> Iterator[Row]:
         """Yield the rows; none of a table that is not read, or that the commit does not have."""

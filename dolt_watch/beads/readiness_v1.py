@@ -20,8 +20,8 @@ from dolt_watch.beads.readiness import (
     own_hold,
 )
 from dolt_watch.beads.schema import TrackerSchema
-from dolt_watch.engines.sql import chunks
-from dolt_watch.model import Hold
+from dolt_watch.core.model import HoldReason
+from dolt_watch.engines.sql_text import chunks
 
 _CHUNK = 200
 _DEPTH = 50
@@ -30,9 +30,9 @@ _DEPTH = 50
 
 def readiness_v1(
     query: Query, beads: Collection[str], schema: TrackerSchema, now: datetime, commit: str
-) -> dict[str, Hold]:
+) -> dict[str, HoldReason]:
     """Return the beads that were not ready at the commit, by bead. ``schema``: the commit's."""
-    holds: dict[str, Hold] = {}
+    holds: dict[str, HoldReason] = {}
     names = ["id", *(name for name in OWN_COLUMNS if schema.has("issues", name))]
     for chunk in chunks(beads, _CHUNK):
         sql = f"SELECT {', '.join(names)} FROM issues AS OF '{commit}' WHERE id IN ({_marks(chunk)})"
@@ -40,7 +40,7 @@ def readiness_v1(
             if hold := own_hold(dict(zip(names, row, strict=True)), now):
                 holds[row[0]] = hold
         if schema.has("dependencies"):
-            holds |= dict.fromkeys(_blocked(query, chunk, schema, commit), Hold(READY, "blocked"))
+            holds |= dict.fromkeys(_blocked(query, chunk, schema, commit), HoldReason(READY, "blocked"))
     return holds
 
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from dolt_watch.beads.columns import target_expression
+from dolt_watch.core.model.columns import target_expression
 from dolt_watch.engines import Engine
 from dolt_watch.errors import UnsupportedSchema
 

@@ -54,9 +54,9 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            from dolt_watch.settings.values import nearest
+            from dolt_watch.suggestions import suggest
 
-            ctx.fail(f"No such command {args[0]!r}: {nearest(args[0], COMMANDS)}")
+            ctx.fail(f"No such command {args[0]!r}: {suggest(args[0], COMMANDS)}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -76,7 +76,7 @@ def main() -> None:
     # Read here and not by click: an error while it parses has a traceback too, and who is told to add --debug adds it at the end.
     args = [each for each in sys.argv[1:] if each != "--debug"]
     debug = len(args) < len(sys.argv) - 1 or os.environ.get("DOLT_WATCH_DEBUG", "") not in ("", "0", "false")
-    _outputs()
+    _configure_streams()
     try:
         code = group.main(args, prog_name="dolt_watch", standalone_mode=False)
         # What stands in the buffer would meet a closed pipe after this function, where nobody catches it.
@@ -89,28 +89,28 @@ def main() -> None:
         sys.exit(130)
     except BrokenPipeError:
         # `dolt_watch log | head`: the reader has enough. 1 is click's code for it.
-        _deaf()
+        _detach_stdout()
         sys.exit(1)
     except DoltWatchError as error:
         if debug:
             _traceback()
-        from dolt_watch.cli.common import fail
+        from dolt_watch.cli.options import exit_with_error
 
-        fail(error)
+        exit_with_error(error)
     except Exception as error:
         if debug:
             _traceback()
         else:
-            from dolt_watch.text import outside
+            from dolt_watch.sanitize import sanitize
 
-            said = outside(f"{type(error).__name__}: {error}")
+            said = sanitize(f"{type(error).__name__}: {error}")
             click.echo(f"error: {said} (run with --debug for the traceback)", err=True)
         if isinstance(error, OSError):
-            _deaf()
+            _detach_stdout()
         sys.exit(1)
 
 
-def _outputs() -> None:
+def _configure_streams() -> None:
     """What a terminal or a pipe cannot show, or that there is none, must end no command.
 
     What the encoding lacks is escaped as JSON does it, which people can read as well. Where the descriptor is closed (``>&-``) Python has no stream at all,
@@ -132,7 +132,7 @@ def _escaped(error: UnicodeError) -> tuple[str, int]:
     return "".join(f"\\u{units[i]:02x}{units[i + 1]:02x}" for i in range(0, len(units), 2)), error.end
 
 
-def _deaf() -> None:
+def _detach_stdout() -> None:
     """Python would complain once more while it closes stdout, and change the exit code."""
     try:
         sys.stdout.flush()

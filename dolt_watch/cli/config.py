@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from dolt_watch.cli.common import load_settings, settings_options
-from dolt_watch.settings import Line, describe
+from dolt_watch.cli.options import load_settings, settings_options
+from dolt_watch.config import SettingLine, describe
 
 _WIDTH = 80
 _GAP = 2
@@ -32,7 +32,7 @@ def command(form: str, **kwargs: Any) -> None:
         click.echo(text)
 
 
-def table(lines: list[Line]) -> list[str]:
+def table(lines: list[SettingLine]) -> list[str]:
     """Key, value and origin in columns of at most 80 characters; what is too long goes on below."""
     import textwrap
 
@@ -50,5 +50,5 @@ def table(lines: list[Line]) -> list[str]:
     return rows
 
 
-def _cells(line: Line) -> tuple[str, str, str]:
+def _cells(line: SettingLine) -> tuple[str, str, str]:
     return line.key, line.value, line.origin

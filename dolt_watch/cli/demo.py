@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from dolt_watch.demo import Place
+    from dolt_watch.config import Settings
+    from dolt_watch.controller.loop import ControlLoop
+    from dolt_watch.demo.tracker import DemoDatabase
     from dolt_watch.engines import Engine
-    from dolt_watch.settings import Settings
-    from dolt_watch.tick import Loop
 
 
 @click.command()
@@ -32,7 +32,7 @@ def command(keep: bool) -> int:
 
     Example: dolt_watch demo --keep
     """
-    from dolt_watch.demo.story import tell
+    from dolt_watch.demo.scenario import run_scenario
 
     # Ended from outside, it still stops its server and takes its folder away.
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -40,7 +40,7 @@ def command(keep: bool) -> int:
     folder = Path(tempfile.mkdtemp(prefix="dolt_watch_demo_"))
     told = False
     try:
-        as_it_should, where = tell(folder, _loop, click.echo)
+        as_it_should, where = run_scenario(folder, _loop, click.echo)
         told = True
     finally:
         if not (keep and told):
@@ -51,23 +51,23 @@ def command(keep: bool) -> int:
 
 
 @contextmanager
-def _loop(engine: Engine, settings: Settings) -> Iterator[Loop]:
+def _loop(engine: Engine, settings: Settings) -> Iterator[ControlLoop]:
     """The same loop as every command's."""
-    from dolt_watch.cli.wiring import Targets, build
-    from dolt_watch.times import DatabaseClock
+    from dolt_watch.cli.composition import TargetPool, build
+    from dolt_watch.clock import DatabaseClock
 
-    targets = Targets(settings)
+    targets = TargetPool(settings)
     try:
         yield build(engine, settings, targets, DatabaseClock())
     finally:
         targets.close()
 
 
-def _look_around(folder: Path, where: Place) -> None:
+def _look_around(folder: Path, where: DemoDatabase) -> None:
     url = where.address.url
     click.echo(f"\nThe folder is left: {folder}. Look around:\n")
-    if where.again:
-        click.echo(f"  {where.again} &")
+    if where.restart_command:
+        click.echo(f"  {where.restart_command} &")
     for words in ("log", "log --bead demo-1 --format json", "status"):
         verb, *more = words.split()
         click.echo("  " + " ".join(["dolt_watch", verb, "--database", url, *more]))

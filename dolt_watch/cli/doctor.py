@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dolt_watch.cli.common import load_settings, settings_options
+from dolt_watch.cli.options import load_settings, settings_options
 
 if TYPE_CHECKING:
-    from dolt_watch.doctor import Finding
-    from dolt_watch.settings import Settings
+    from dolt_watch.config import Settings
+    from dolt_watch.inspection.doctor.findings import Finding
 
 _COLOURS = {"ok": "green", "warning": "yellow", "failure": "red"}
 
@@ -47,10 +47,10 @@ def command(form: str, **kwargs: Any) -> int:
 
 
 def _findings(kwargs: dict[str, Any]) -> Iterator[Finding]:
-    from dolt_watch.cli.wiring import Targets
-    from dolt_watch.doctor import failed, ok
-    from dolt_watch.doctor.work import target
+    from dolt_watch.cli.composition import TargetPool
     from dolt_watch.errors import DoltWatchError
+    from dolt_watch.inspection.doctor.findings import failed, ok
+    from dolt_watch.inspection.doctor.workload_checks import target
 
     try:
         settings = load_settings(kwargs)
@@ -59,7 +59,7 @@ def _findings(kwargs: dict[str, Any]) -> Iterator[Finding]:
         return
     rules = ", ".join(rule.name for rule in settings.rules)
     yield ok("settings", f"can be read; rules: {rules}")
-    targets = Targets(settings)
+    targets = TargetPool(settings)
     try:
         yield from target(settings, targets)
         yield from _of_database(settings, targets)
@@ -68,14 +68,15 @@ def _findings(kwargs: dict[str, Any]) -> Iterator[Finding]:
 
 
 def _of_database(settings: Settings, targets: Callable[[str], Any]) -> Iterator[Finding]:
-    from dolt_watch.cli.wiring import build_reader, policy
-    from dolt_watch.core.policy import BOTH
-    from dolt_watch.doctor import Case, failed
-    from dolt_watch.doctor.examine import examine
-    from dolt_watch.engines.address import open_engine
+    from dolt_watch.cli.composition import build_reader, policy
+    from dolt_watch.clock import DatabaseClock
+    from dolt_watch.config import rule_hash
+    from dolt_watch.core.decisions.policy import BOTH
+    from dolt_watch.engines.connect import open_engine
     from dolt_watch.errors import DoltWatchError
-    from dolt_watch.settings import rule_hash
-    from dolt_watch.times import DatabaseClock
+    from dolt_watch.inspection.doctor.context import DoctorContext
+    from dolt_watch.inspection.doctor.findings import failed
+    from dolt_watch.inspection.doctor.run import run_all
 
     try:
         engine = open_engine(settings.address)
@@ -85,8 +86,8 @@ def _of_database(settings: Settings, targets: Callable[[str], Any]) -> Iterator[
     try:
         loop = build_reader(engine, settings, targets, DatabaseClock())
         hashes = {rule.name: rule_hash(rule) for rule in settings.rules}
-        yield from examine(
-            Case(
+        yield from run_all(
+            DoctorContext(
                 settings,
                 engine,
                 policy(settings),

@@ -12,15 +12,15 @@ from urllib.parse import quote
 
 import click
 
-from dolt_watch.cli.common import load_settings, settings_options
+from dolt_watch.cli.options import load_settings, settings_options
 from dolt_watch.errors import SettingsError
-from dolt_watch.text import outside
+from dolt_watch.sanitize import sanitize
 
 if TYPE_CHECKING:
+    from dolt_watch.clock import Clock
+    from dolt_watch.config import Settings
     from dolt_watch.engines import Engine
-    from dolt_watch.settings import Settings
-    from dolt_watch.stream import Passed
-    from dolt_watch.times import Clock
+    from dolt_watch.inspection.event_stream import CommitEvents
 
 
 @click.command()
@@ -45,12 +45,12 @@ def command(
 
     Example: dolt_watch events --follow | jq -r 'select(.kind == "claim") | .bead'
     """
-    from dolt_watch.branches import open_on
+    from dolt_watch.history.branches import open_branch
 
     if follow and until is not None:
         raise click.UsageError("--follow goes on for ever: it has no --to")
     settings = load_settings(kwargs)
-    engine = open_on(settings.address, branch)
+    engine = open_branch(settings.address, branch)
     try:
         _stream(engine, settings, since, until, follow, branch, _Writer(settings, branch, bead, form))
     finally:
@@ -67,21 +67,21 @@ def _stream(
     branch: str | None,
     write: _Writer,
 ) -> None:
-    from dolt_watch.as_of import commit_at, time_of
-    from dolt_watch.branches import head_of
-    from dolt_watch.migrate import check_project
-    from dolt_watch.stream import Follower, read
-    from dolt_watch.times import DatabaseClock
+    from dolt_watch.clock import DatabaseClock
+    from dolt_watch.history.branches import branch_head
+    from dolt_watch.history.revisions import resolve_revision, timestamp_in
+    from dolt_watch.inspection.event_stream import Follower, read_events
+    from dolt_watch.ledger.schema import check_project
 
     check_project(engine, settings.project_id)
-    head = head_of(engine, branch)
-    end = commit_at(engine, until, head, "--to").hash if until is not None else head
+    head = branch_head(engine, branch)
+    end = resolve_revision(engine, until, head, "--to").hash if until is not None else head
     begin = end if follow and since is None else _begin(engine, since, end, head)
-    times = (time_of(since or ""), time_of(until or ""))
+    times = (timestamp_in(since or ""), timestamp_in(until or ""))
     if times[0] is not None and times[1] is not None and times[0] > times[1]:
         raise _backwards()
     if not follow:
-        for passed in read(engine, begin, end, settings.rules):
+        for passed in read_events(engine, begin, end, settings.rules):
             write(passed)
         if write.bead is not None and not write.written:
             _warn(f"warning: no event of bead {write.bead}")
@@ -99,20 +99,20 @@ def _backwards() -> SettingsError:
 
 
 def _known(engine: Engine, commit: str, head: str) -> bool:
-    from dolt_watch.as_of import commit_at
+    from dolt_watch.history.revisions import resolve_revision
 
     try:
-        commit_at(engine, commit, head)
+        resolve_revision(engine, commit, head)
     except SettingsError:
         return False
     return True
 
 
 def _begin(engine: Engine, since: str | None, end: str, head: str) -> str:
-    from dolt_watch.as_of import commit_at, time_of
-    from dolt_watch.life import is_cut
-    from dolt_watch.stream import first_commit
-    from dolt_watch.times import iso
+    from dolt_watch.history.revisions import resolve_revision, timestamp_in
+    from dolt_watch.inspection.event_stream import first_commit
+    from dolt_watch.inspection.why.bead_timeline import is_cut
+    from dolt_watch.timestamps import iso
 
     if since is None:
         first = first_commit(engine, end)
@@ -120,12 +120,12 @@ def _begin(engine: Engine, since: str | None, end: str, head: str) -> str:
         _warn(f"history begins{cut} at {first.hash}, {iso(first.date)}: what it held then came by no event")
         return first.hash
     try:
-        return commit_at(engine, since, end, "--from").hash
+        return resolve_revision(engine, since, end, "--from").hash
     except SettingsError:
         if end != head and _known(engine, since, head):
             raise _backwards() from None
         first = first_commit(engine, end)
-        moment = time_of(since)
+        moment = timestamp_in(since)
         gone = len(since.strip()) == len(end) if moment is None else moment < first.date
         if not gone:
             raise
@@ -136,43 +136,43 @@ def _begin(engine: Engine, since: str | None, end: str, head: str) -> str:
 
 
 def _warn(line: str) -> None:
-    click.echo(outside(line), err=True)
+    click.echo(sanitize(line), err=True)
 
 
 class _Writer:
     """One line an event; the lines of one commit go out together, so that a reader never waits for a buffer."""
 
     def __init__(self, settings: Settings, branch: str | None, bead: str | None, form: str) -> None:
-        from dolt_watch.engines.address import Address
+        from dolt_watch.engines.address import ServerAddress
 
         address = settings.address
-        name = address.database if isinstance(address, Address) else address.path
+        name = address.database if isinstance(address, ServerAddress) else address.path
         self.bead, self.rules = bead, settings.rules
         self.written = False
         self.source = (
             quote(f"/dolt_watch/{name.lstrip('/')}" + (f"/{branch}" if branch else "")) if form == "cloudevents" else ""
         )
 
-    def __call__(self, passed: Passed) -> None:
-        lines = b"".join(self._lines(passed))
+    def __call__(self, passed: CommitEvents) -> None:
+        lines = b"".join(self._format_text(passed))
         if lines:
             self.written = True
             sys.stdout.buffer.write(lines)
             sys.stdout.buffer.flush()
 
-    def _lines(self, passed: Passed) -> Iterator[bytes]:
+    def _format_text(self, passed: CommitEvents) -> Iterator[bytes]:
         import orjson
 
-        from dolt_watch.telling import cloudevent, tell
+        from dolt_watch.inspection.event_export import event_records, to_cloudevent
 
-        for told in tell(passed.commit, passed.events, self.rules):
+        for told in event_records(passed.commit, passed.events, self.rules):
             if self.bead is None or told["bead"] == self.bead:
                 yield orjson.dumps(
-                    cloudevent(told, self.source) if self.source else told, option=orjson.OPT_APPEND_NEWLINE
+                    to_cloudevent(told, self.source) if self.source else told, option=orjson.OPT_APPEND_NEWLINE
                 )
 
 
-class _Ended(Exception):
+class _Interrupted(Exception):
     """Somebody asked us to end."""
 
 
@@ -190,19 +190,19 @@ class _Quiet:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> bool:
         signal.signal(signal.SIGTERM, self._before)
-        return kind is _Ended
+        return kind is _Interrupted
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         self.asked = True
         if self.sleeping:
-            raise _Ended
+            raise _Interrupted
 
     def sleep(self, clock: Clock, seconds: float) -> None:
         """Sleep; SIGTERM ends it."""
         self.sleeping = True
         try:
             if self.asked:
-                raise _Ended
+                raise _Interrupted
             clock.sleep(seconds)
         finally:
             self.sleeping = False
@@ -210,15 +210,15 @@ class _Quiet:
     def check(self) -> None:
         """Raises BrokenPipeError where nobody reads any more."""
         if self.asked:
-            raise _Ended
+            raise _Interrupted
         if any(event & (select.POLLERR | select.POLLHUP) for _, event in self._out.poll(0)):
             raise BrokenPipeError
 
     def clock(self, clock: Clock) -> Clock:
-        return _Woken(clock, self)
+        return _InterruptibleClock(clock, self)
 
 
-class _Woken:
+class _InterruptibleClock:
     """A clock whose sleep SIGTERM ends."""
 
     def __init__(self, clock: Clock, quiet: _Quiet) -> None:

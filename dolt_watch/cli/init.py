@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from dolt_watch.cli.common import load_settings, settings_options
-from dolt_watch.settings import Settings
+from dolt_watch.cli.options import load_settings, settings_options
+from dolt_watch.config import Settings
 
 
 @click.command()
@@ -23,7 +23,7 @@ def command(print_sql: bool, print_grants: str | None, **kwargs: Any) -> int:
 
     Example: dolt_watch init --print-sql
     """
-    from dolt_watch.migrate import local_sql, migrations
+    from dolt_watch.ledger.schema import local_sql, migrations
 
     if print_sql:
         for migration in migrations():
@@ -32,22 +32,22 @@ def command(print_sql: bool, print_grants: str | None, **kwargs: Any) -> int:
         return 0
     settings = load_settings(kwargs)
     if print_grants is not None:
-        from dolt_watch.grants import grants
+        from dolt_watch.ledger.privileges import grant_statements
 
-        for line in grants(getattr(settings.address, "database", "beads"), print_grants):
+        for line in grant_statements(getattr(settings.address, "database", "beads"), print_grants):
             click.echo(line)
         return 0
     return _init(settings)
 
 
 def _init(settings: Settings) -> int:
+    from dolt_watch.cli.composition import TargetPool, build_dry_run, identity
     from dolt_watch.cli.output import console
-    from dolt_watch.cli.wiring import Targets, build_dry_run, identity
-    from dolt_watch.core.reaping import stale_at
-    from dolt_watch.engines.address import open_engine
-    from dolt_watch.migrate import check_database, migrate
-    from dolt_watch.model import Phase
-    from dolt_watch.times import DatabaseClock
+    from dolt_watch.clock import DatabaseClock
+    from dolt_watch.core.decisions.reap_policy import stale_at
+    from dolt_watch.core.model import Phase
+    from dolt_watch.engines.connect import open_engine
+    from dolt_watch.ledger.schema import check_database, migrate
 
     engine = open_engine(settings.address)
     try:
@@ -55,7 +55,7 @@ def _init(settings: Settings) -> int:
         check_database(engine, settings.project_id)
         _take_over(engine)
         with console() as out:
-            state, now = build_dry_run(engine, settings, Targets(settings), DatabaseClock()).peek()
+            state, now = build_dry_run(engine, settings, TargetPool(settings), DatabaseClock()).current_state()
         out.check()
     finally:
         engine.close()

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from dolt_watch.cli.common import load_settings, moment, say, settings_options
+from dolt_watch.cli.options import load_settings, parse_moment, say, settings_options
 
 
 @click.command()
@@ -20,24 +20,27 @@ def command(bead: str | None, since: str | None, limit: int | None, form: str, *
 
     Example: dolt_watch log --since 2h
     """
-    from dolt_watch.engines.address import open_engine
-    from dolt_watch.journal import as_json, entries, table
-    from dolt_watch.look import database_now
-    from dolt_watch.migrate import check_project
-    from dolt_watch.times import iso
+    from dolt_watch.engines.clock import server_time
+    from dolt_watch.engines.connect import open_engine
+    from dolt_watch.ledger.reader import entry_to_dict, read_entries
+    from dolt_watch.ledger.schema import check_project
+    from dolt_watch.text_table import format_table
+    from dolt_watch.timestamps import iso
 
     settings = load_settings(kwargs)
     engine = open_engine(settings.address)
     try:
         check_project(engine, settings.project_id)
-        now = database_now(engine)
-        found = entries(engine, bead=bead, since=moment(since, now) if since is not None else None, limit=limit)
+        now = server_time(engine)
+        found = read_entries(
+            engine, bead=bead, since=parse_moment(since, now) if since is not None else None, limit=limit
+        )
     finally:
         engine.close()
     if form == "json":
         import orjson
 
-        click.echo(orjson.dumps({"schema": 1, "entries": [as_json(entry) for entry in found]}).decode())
+        click.echo(orjson.dumps({"schema": 1, "entries": [entry_to_dict(entry) for entry in found]}).decode())
         return 0
     if not found:
         click.echo("no decisions yet" if bead is None and since is None else "no such decisions")
@@ -46,6 +49,6 @@ def command(bead: str | None, since: str | None, limit: int | None, form: str, *
         (iso(e.at), e.bead or "-", str(e.version), e.kind.value, str(e.attempt or "-"), " ".join(p for p in (e.job and f"job {e.job}", e.reason) if p) or "-")
         for e in found
     ]  # fmt: skip
-    for line in table(("TIME", "BEAD", "VERSION", "DECISION", "ATTEMPT", "WHAT"), rows):
+    for line in format_table(("TIME", "BEAD", "VERSION", "DECISION", "ATTEMPT", "WHAT"), rows):
         say(line)
     return 0

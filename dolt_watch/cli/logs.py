@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dolt_watch.cli.common import load_settings, say, settings_options
-from dolt_watch.text import outside
+from dolt_watch.cli.options import load_settings, say, settings_options
+from dolt_watch.sanitize import sanitize
 
 if TYPE_CHECKING:
     from dolt_watch.engines import Engine
@@ -32,13 +32,13 @@ def command(bead: str, attempt: int | None, follow: bool, raw: bool, **kwargs: A
 
     Example: dolt_watch logs bd-12
     """
-    from dolt_watch.cli.wiring import Targets
-    from dolt_watch.engines.address import open_engine
+    from dolt_watch.cli.composition import TargetPool
+    from dolt_watch.engines.connect import open_engine
     from dolt_watch.errors import DoltWatchError
-    from dolt_watch.migrate import check_project
+    from dolt_watch.ledger.schema import check_project
 
     settings = load_settings(kwargs)
-    engine, targets = open_engine(settings.address), Targets(settings)
+    engine, targets = open_engine(settings.address), TargetPool(settings)
     try:
         check_project(engine, settings.project_id)
         run = _find_run(engine, bead, attempt)
@@ -105,7 +105,7 @@ def _write(output: Iterable[bytes], raw: bool) -> None:
             sys.stdout.buffer.flush()
         return
     for line in _lines(output):
-        click.echo(outside(line.replace("\t", "    "), LONGEST_LINE))
+        click.echo(sanitize(line.replace("\t", "    "), LONGEST_LINE))
 
 
 def _lines(output: Iterable[bytes]) -> Iterator[str]:

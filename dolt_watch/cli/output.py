@@ -6,7 +6,7 @@ import contextlib
 import logging
 from collections.abc import Iterator
 
-from dolt_watch.cli.common import say
+from dolt_watch.cli.options import say
 from dolt_watch.log_events import LOGGER
 
 

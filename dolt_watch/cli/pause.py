@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dolt_watch.cli.common import load_settings, moment, person, say, settings_options
+from dolt_watch.cli.options import current_user, load_settings, parse_moment, say, settings_options
 
 if TYPE_CHECKING:
+    from dolt_watch.config import Settings
+    from dolt_watch.core.model import State
     from dolt_watch.engines import Engine
-    from dolt_watch.model import State
-    from dolt_watch.settings import Settings
 
 Detail = dict[str, Any]
 
@@ -34,9 +34,9 @@ def command(
 
     Example: dolt_watch pause "agents are being upgraded"
     """
-    from dolt_watch.core.policy import standing
-    from dolt_watch.model import Pause
-    from dolt_watch.report.now import pause_words
+    from dolt_watch.core.decisions.policy import active_pauses
+    from dolt_watch.core.model import Pause
+    from dolt_watch.inspection.status import describe_pause
 
     if why is not None and reason is not None:
         raise click.UsageError("the reason is given twice: as an argument, and by --reason")
@@ -47,21 +47,21 @@ def command(
     before: list[Pause] = []
 
     def decide(state: State | None, now: datetime) -> Detail:
-        end = moment(until, now, "--until", ahead=True) if until is not None else None
+        end = parse_moment(until, now, "--until", ahead=True) if until is not None else None
         if end is not None and end <= now:
             raise click.BadParameter(
                 f"{until!r} is not after now, which is {now:%Y-%m-%dT%H:%M:%SZ} by the database's clock",
                 param_hint="--until",
             )
-        made.append(Pause(rule or "", reason, now, person(), end, everything))
+        made.append(Pause(rule or "", reason, now, current_user(), end, everything))
         if state is not None:
-            before.extend(pause for pause in standing(state, now) if pause.rule == made[0].rule)
+            before.extend(pause for pause in active_pauses(state, now) if pause.rule == made[0].rule)
         return {"until": end.isoformat() if end else None, "reaping": everything, "by": made[0].by}
 
     write("pause", rule, reason, decide, kwargs)
-    say(f"paused {pause_words(made[0])}")
+    say(f"paused {describe_pause(made[0])}")
     for pause in before:
-        say(f"in place of: {pause_words(pause)}")
+        say(f"in place of: {describe_pause(pause)}")
     return 0
 
 
@@ -84,13 +84,13 @@ def write(
     kind: str, rule: str | None, reason: str, decide: Callable[[State | None, datetime], Detail | None], kwargs: Detail
 ) -> None:
     """One decision about no bead, on the stream ''. ``decide``: its detail, by what stands and the database's clock; None: nothing is written."""
-    from dolt_watch.cli.wiring import ledger
-    from dolt_watch.core.reason_codes import ReasonCode
-    from dolt_watch.engines.address import open_engine
+    from dolt_watch.cli.composition import ledger
+    from dolt_watch.core.model import GLOBAL, Decision, EntryKind
+    from dolt_watch.core.model.reason_codes import ReasonCode
+    from dolt_watch.engines.clock import server_time
+    from dolt_watch.engines.connect import open_engine
     from dolt_watch.errors import SettingsError
-    from dolt_watch.look import database_now
-    from dolt_watch.migrate import check_database
-    from dolt_watch.model import GLOBAL, Decision, Kind
+    from dolt_watch.ledger.schema import check_database
 
     settings = load_settings(kwargs)
     if rule is not None and rule not in [each.name for each in settings.rules]:
@@ -99,11 +99,11 @@ def write(
     engine = open_engine(settings.address)
     try:
         check_database(engine, settings.project_id)
-        now = database_now(engine)
+        now = server_time(engine)
         detail = decide(_state(engine, settings), now)
         if detail is not None:
             one = Decision(
-                kind=Kind(kind),
+                kind=EntryKind(kind),
                 bead=GLOBAL,
                 rule=rule or "",
                 attempt=0,
@@ -119,11 +119,11 @@ def write(
 
 def _state(engine: Engine, settings: Settings) -> State | None:
     """What stands now. None where that cannot be said: a kill switch must not depend on it."""
-    from dolt_watch.cli.wiring import Targets, build_reader
+    from dolt_watch.cli.composition import TargetPool, build_reader
+    from dolt_watch.clock import DatabaseClock
     from dolt_watch.errors import DoltWatchError
-    from dolt_watch.times import DatabaseClock
 
     try:
-        return build_reader(engine, settings, Targets(settings), DatabaseClock()).peek()[0]
+        return build_reader(engine, settings, TargetPool(settings), DatabaseClock()).current_state()[0]
     except DoltWatchError:
         return None

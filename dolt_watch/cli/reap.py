@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from dolt_watch.cli.common import load_settings, settings_options, tick_options
-from dolt_watch.cli.ticking import tick
+from dolt_watch.cli.options import load_settings, settings_options, tick_options
+from dolt_watch.cli.tick_runner import run_tick
 
 
 @click.command()
@@ -21,4 +21,4 @@ def command(dry_run: bool, now: datetime | None, metrics_file: str | None, **kwa
 
     Example: dolt_watch reap --dry-run
     """
-    return tick(load_settings(kwargs), ("reap",), dry_run=dry_run, now=now, metrics_file=metrics_file)
+    return run_tick(load_settings(kwargs), ("reap",), dry_run=dry_run, now=now, metrics_file=metrics_file)

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dolt_watch.cli.common import load_settings, say, settings_options
+from dolt_watch.cli.options import load_settings, say, settings_options
 from dolt_watch.cli.pages import check_page, write_page
 
 if TYPE_CHECKING:
+    from dolt_watch.config import Settings
     from dolt_watch.engines import Commit, Engine
-    from dolt_watch.settings import Settings
-    from dolt_watch.whatif.study import Question, Study
+    from dolt_watch.replay.simulation.what_if import WhatIfRequest, WhatIfResult
 
 WHATIF = "goes with a what-if, and {mode} is none: leave out one of them"
 NOT_WITH = {
@@ -76,21 +76,21 @@ def command(
 
     Example: dolt_watch replay --from 2026-04-01 --every 2s --set rules.agent.stale_after=15m
     """
-    from dolt_watch.branches import open_on
-    from dolt_watch.settings import duration
+    from dolt_watch.config import duration
+    from dolt_watch.history.branches import open_branch
 
     _check_options(click.get_current_context())
     settings = _settings(kwargs, when, rule)
     if verifies or applies:
-        from dolt_watch.cli import replaying
+        from dolt_watch.cli import replay_verify
 
         if verifies:
-            return replaying.verify(settings, ends, branch, form)
-        return replaying.apply(settings, begins, dry=dry_run, yes=yes)
+            return replay_verify.verify(settings, ends, branch, form)
+        return replay_verify.apply(settings, begins, dry=dry_run, yes=yes)
     if output is not None:
         check_page(output)
     spans = duration(every, "--every"), duration(run_time, "--run-time") if run_time is not None else None
-    engine = open_on(settings.address, branch)
+    engine = open_branch(settings.address, branch)
     try:
         found = _study(engine, settings, begins, ends, branch, spans, rule or "")
         page = _page(engine, found) if output is not None else ""
@@ -123,24 +123,24 @@ def _is_given(ctx: click.Context, name: str) -> bool:
     return ctx.get_parameter_source(name) not in (ParameterSource.DEFAULT, ParameterSource.DEFAULT_MAP)
 
 
-def _page(engine: Engine, found: Study) -> str:
-    from dolt_watch.report.gather import titles_of
-    from dolt_watch.report.page import render
-    from dolt_watch.report.whatif import Compared, shown
+def _page(engine: Engine, found: WhatIfResult) -> str:
+    from dolt_watch.inspection.report.collector import titles_of
+    from dolt_watch.inspection.report.html import render
+    from dolt_watch.inspection.report.what_if import Compared, mentioned_beads
 
-    return render("whatif", Compared(found, dict(titles_of(engine, shown(found)))))
+    return render("whatif", Compared(found, dict(titles_of(engine, mentioned_beads(found)))))
 
 
 def _settings(kwargs: dict[str, Any], when: str | None, rule: str | None) -> Settings:
     """The settings that are asked about: ``--when`` goes to its rule as ``--set`` would."""
     from dolt_watch.errors import SettingsError
-    from dolt_watch.settings.values import nearest
+    from dolt_watch.suggestions import suggest
 
     flags = dict(kwargs)
     settings = load_settings(kwargs)
     names = [one.name for one in settings.rules]
     if rule is not None and rule not in names:
-        raise SettingsError(f"no such rule: {rule!r}", where="--rule", fix=nearest(rule, names))
+        raise SettingsError(f"no such rule: {rule!r}", where="--rule", fix=suggest(rule, names))
     if when is None:
         return settings
     if rule is None and len(names) > 1:
@@ -152,41 +152,41 @@ def _settings(kwargs: dict[str, Any], when: str | None, rule: str | None) -> Set
 def _study(
     engine: Engine, settings: Settings, begins: str | None, ends: str | None, branch: str | None,
     spans: tuple[timedelta, timedelta | None], rule: str,
-) -> Study:  # fmt: skip
-    from dolt_watch.as_of import commit_at
-    from dolt_watch.branches import head_of
-    from dolt_watch.cli import wiring
+) -> WhatIfResult:  # fmt: skip
+    from dolt_watch.cli import composition
     from dolt_watch.cli.progress import progress
     from dolt_watch.errors import NotMigrated
-    from dolt_watch.migrate import check_database
-    from dolt_watch.past import Past
-    from dolt_watch.whatif import study as whatif
+    from dolt_watch.history.branches import branch_head
+    from dolt_watch.history.revisions import resolve_revision
+    from dolt_watch.ledger.schema import check_database
+    from dolt_watch.replay.replayer import HistoryReplayer
+    from dolt_watch.replay.simulation import what_if as whatif
 
     with suppress(NotMigrated):  # what it would have done before it was ever there
         check_database(engine, settings.project_id)
-    head = head_of(engine, branch)
-    end = commit_at(engine, ends or head, head, "--to")
-    policy = wiring.policy(settings)
-    past = Past(engine, policy, end.hash)
-    begin = commit_at(engine, begins, head, "--from") if begins is not None else whatif.begins(past)
+    head = branch_head(engine, branch)
+    end = resolve_revision(engine, ends or head, head, "--to")
+    policy = composition.policy(settings)
+    past = HistoryReplayer(engine, policy, end.hash)
+    begin = resolve_revision(engine, begins, head, "--from") if begins is not None else whatif.begins(past)
     _check_order(engine, (begins, ends), begin, end)
     every, run_time = spans
     with progress(begin.date, end.date) as told:
-        return whatif.study(past, _question(policy, every, begin, end, run_time, rule), told)
+        return whatif.run_what_if(past, _question(policy, every, begin, end, run_time, rule), told)
 
 
-def _question(*parts: Any) -> Question:
-    from dolt_watch.whatif.study import Question
+def _question(*parts: Any) -> WhatIfRequest:
+    from dolt_watch.replay.simulation.what_if import WhatIfRequest
 
-    return Question(*parts)
+    return WhatIfRequest(*parts)
 
 
 def _check_order(engine: Engine, texts: tuple[str | None, str | None], begin: Commit, end: Commit) -> None:
-    from dolt_watch.as_of import time_of
     from dolt_watch.errors import SettingsError
-    from dolt_watch.times import iso
+    from dolt_watch.history.revisions import timestamp_in
+    from dolt_watch.timestamps import iso
 
-    first, last = (time_of(text or "") for text in texts)
+    first, last = (timestamp_in(text or "") for text in texts)
     backwards = first is not None and last is not None and first > last
     if not backwards and (begin.hash == end.hash or engine.is_ancestor(begin.hash, end.hash)):
         return
@@ -197,13 +197,13 @@ def _check_order(engine: Engine, texts: tuple[str | None, str | None], begin: Co
     raise SettingsError(says, where="--from, --to", fix=fix)
 
 
-def _print(found: Study, form: str) -> None:
-    from dolt_watch.whatif.telling import as_json, text
+def _print(found: WhatIfResult, form: str) -> None:
+    from dolt_watch.replay.simulation.formatter import format_text, to_dict
 
     if form == "json":
         import orjson
 
-        click.echo(orjson.dumps(as_json(found)).decode())
+        click.echo(orjson.dumps(to_dict(found)).decode())
         return
-    for line in text(found):
+    for line in format_text(found):
         say(line)

@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from dolt_watch.cli.common import load_settings, settings_options
-from dolt_watch.text import outside
+from dolt_watch.cli.options import load_settings, settings_options
+from dolt_watch.sanitize import sanitize
 
 
 @click.command()
@@ -22,22 +22,22 @@ def command(output: str, since: str, beads: tuple[str, ...], **kwargs: Any) -> i
 
     Example: dolt_watch report -o report.html --since 2d
     """
-    from dolt_watch.cli.common import moment
+    from dolt_watch.cli.composition import TargetPool, build_reader
+    from dolt_watch.cli.options import parse_moment
     from dolt_watch.cli.pages import write_page
-    from dolt_watch.cli.wiring import Targets, build_reader
-    from dolt_watch.engines.address import open_engine
-    from dolt_watch.report.gather import Gatherer
-    from dolt_watch.report.page import render
-    from dolt_watch.times import DatabaseClock
+    from dolt_watch.clock import DatabaseClock
+    from dolt_watch.engines.connect import open_engine
+    from dolt_watch.inspection.report.collector import ReportCollector
+    from dolt_watch.inspection.report.html import render
 
     if not output:
         raise click.BadParameter("'' is no name of a file", param_hint="--output")
     settings = load_settings(kwargs)
-    engine, targets = open_engine(settings.address), Targets(settings)
+    engine, targets = open_engine(settings.address), TargetPool(settings)
     try:
         loop = build_reader(engine, settings, targets, DatabaseClock())
-        found = Gatherer().report(
-            loop, engine, lambda now: moment(since, now), beads, lambda name: targets(name).capacity()
+        found = ReportCollector().report(
+            loop, engine, lambda now: parse_moment(since, now), beads, lambda name: targets(name).capacity()
         )
     finally:
         targets.close()
@@ -48,6 +48,6 @@ def command(output: str, since: str, beads: tuple[str, ...], **kwargs: Any) -> i
     known = {*(lane.bead for lane in found.lanes), *(entry.bead for entry in found.entries)}
     for bead in dict.fromkeys(beads):
         if bead not in known:
-            click.echo(outside(f"warning: nothing was heard of bead {bead} in this span"), err=True)
+            click.echo(sanitize(f"warning: nothing was heard of bead {bead} in this span"), err=True)
     click.echo(f"wrote {output}: {len(found.lanes)} beads, {len(found.entries)} decisions", err=output == "-")
     return 0

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dolt_watch.cli.common import person, say, settings_options
+from dolt_watch.cli.options import current_user, say, settings_options
 from dolt_watch.cli.pause import Detail, check_reason, write
 
 if TYPE_CHECKING:
-    from dolt_watch.model import State
+    from dolt_watch.core.model import State
 
 
 @click.command()
@@ -23,19 +23,19 @@ def command(rule: str | None, reason: str, **kwargs: Any) -> int:
 
     Example: dolt_watch resume
     """
-    from dolt_watch.core.policy import standing
-    from dolt_watch.report.now import pause_words
+    from dolt_watch.core.decisions.policy import active_pauses
+    from dolt_watch.inspection.status import describe_pause
 
     check_reason(reason)
     what = f"rule {rule}" if rule is not None else "all rules"
     lines = [f"resumed {rule or 'all rules'}"]
 
     def decide(state: State | None, now: datetime) -> Detail | None:
-        detail = {"by": person()}
+        detail = {"by": current_user()}
         if state is None:
             return detail
-        pauses = standing(state, now)
-        lines.extend(f"all rules are still paused: {pause_words(one)}" for one in pauses if rule and not one.rule)
+        pauses = active_pauses(state, now)
+        lines.extend(f"all rules are still paused: {describe_pause(one)}" for one in pauses if rule and not one.rule)
         if _ends(state, rule, now):
             return detail
         lines[0] = f"nothing to resume: {what} {'is' if rule else 'are'} not paused or stopped, and nothing is held"
@@ -49,11 +49,11 @@ def command(rule: str | None, reason: str, **kwargs: Any) -> int:
 
 def _ends(state: State, rule: str | None, now: datetime) -> bool:
     """Is there anything that a resume would end?"""
-    from dolt_watch.core.policy import standing
-    from dolt_watch.model import Phase
+    from dolt_watch.core.decisions.policy import active_pauses
+    from dolt_watch.core.model import Phase
 
     return (
-        any(rule in (None, one.rule) for one in standing(state, now))
-        or any(rule in (None, name) for name in state.stopped)
+        any(rule in (None, one.rule) for one in active_pauses(state, now))
+        or any(rule in (None, name) for name in state.halted_rules)
         or any(bead.phase is Phase.HELD and rule in (None, bead.rule) for bead in state.beads.values())
     )

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dolt_watch import codec
-from dolt_watch.cli.common import load_settings, person, say, settings_options
+from dolt_watch.cli.options import current_user, load_settings, say, settings_options
 from dolt_watch.cli.pause import check_reason
+from dolt_watch.core.model import entry_payloads
 
 if TYPE_CHECKING:
-    from dolt_watch.core.by_hand import Answer, Found
-    from dolt_watch.handlers.by_hand import ByHand
-    from dolt_watch.settings import Settings
+    from dolt_watch.config import Settings
+    from dolt_watch.controller.manual_actions import ManualActions
+    from dolt_watch.core.decisions.manual_actions import Answer, Found
 
 
 @click.command()
@@ -46,7 +46,7 @@ def command(
 
     Example: dolt_watch retry --all --reason "the agent is back"
     """
-    from dolt_watch.core.by_hand import retry
+    from dolt_watch.core.decisions.manual_actions import retry
 
     if every == bool(beads):
         raise click.UsageError("name the beads, or say --all")
@@ -59,7 +59,7 @@ def command(
         from dolt_watch.errors import SettingsError
 
         raise SettingsError(f"no such rule: {rule!r}", where="--rule", fix=f"one of: {', '.join(known)}")
-    who = person()
+    who = current_user()
     with by_hand(settings) as hand:
         chosen = _every(hand, rule) if every else check_beads(hand, beads)
         if not chosen:
@@ -68,40 +68,40 @@ def command(
         return do(hand, chosen, lambda found: retry(found, who, reason, not_running), "due now")
 
 
-def _every(hand: ByHand, rule: str | None) -> list[str]:
-    from dolt_watch.handlers.by_hand import blocked_by_us
-    from dolt_watch.model import Phase
+def _every(hand: ManualActions, rule: str | None) -> list[str]:
+    from dolt_watch.controller.manual_actions import blocked_by_us
+    from dolt_watch.core.model import Phase
 
     stuck = (Phase.QUARANTINED, Phase.HELD, Phase.UNKNOWN)
-    state, _ = hand.loop.peek()
+    state, _ = hand.loop.current_state()
     known = {bead.id: bead.rule for bead in state.beads.values() if bead.phase in stuck}
     known |= {bead: name for bead, name in blocked_by_us(hand.loop.engine) if bead not in state.beads}
     return sorted(bead for bead, name in known.items() if rule in (None, name))
 
 
 @contextmanager
-def by_hand(settings: Settings) -> Iterator[ByHand]:
+def by_hand(settings: Settings) -> Iterator[ManualActions]:
     """Raises NotMigrated, and the errors of a connection."""
-    from dolt_watch.cli.wiring import Targets, build_reader, ledger
-    from dolt_watch.engines.address import open_engine
-    from dolt_watch.handlers.by_hand import ByHand
-    from dolt_watch.migrate import check_database
-    from dolt_watch.times import DatabaseClock
+    from dolt_watch.cli.composition import TargetPool, build_reader, ledger
+    from dolt_watch.clock import DatabaseClock
+    from dolt_watch.controller.manual_actions import ManualActions
+    from dolt_watch.engines.connect import open_engine
+    from dolt_watch.ledger.schema import check_database
 
-    engine, targets = open_engine(settings.address), Targets(settings)
+    engine, targets = open_engine(settings.address), TargetPool(settings)
     try:
         check_database(engine, settings.project_id)
         loop = build_reader(engine, settings, targets, DatabaseClock())
-        yield ByHand(loop, ledger(engine, settings))
+        yield ManualActions(loop, ledger(engine, settings))
     finally:
         targets.close()
         engine.close()
 
 
-def check_beads(hand: ByHand, beads: Sequence[str]) -> list[str]:
+def check_beads(hand: ManualActions, beads: Sequence[str]) -> list[str]:
     """Each of them once. Raises SettingsError before anything is written: one does not exist."""
-    from dolt_watch.explain import no_such_bead
-    from dolt_watch.handlers.by_hand import last_entry
+    from dolt_watch.controller.manual_actions import last_entry
+    from dolt_watch.inspection.why.explanation import no_such_bead
 
     engine = hand.loop.engine
     head = str(engine.query("SELECT HASHOF('HEAD')")[0][0])
@@ -113,20 +113,20 @@ def check_beads(hand: ByHand, beads: Sequence[str]) -> list[str]:
     return chosen
 
 
-def do(hand: ByHand, beads: Sequence[str], decide: Callable[[Found], Answer], done: str) -> int:
+def do(hand: ManualActions, beads: Sequence[str], decide: Callable[[Found], Answer], done: str) -> int:
     """One after the other; the exit code. A refusal is told, and the others go on."""
-    from dolt_watch.core.by_hand import Nothing, Refusal
-    from dolt_watch.text import outside
+    from dolt_watch.core.decisions.manual_actions import NothingToDo, Refusal
+    from dolt_watch.sanitize import sanitize
 
     code = 0
     for bead in beads:
         answer = hand.do(bead, decide)
         if isinstance(answer, Refusal):
             code = 1
-            click.echo(outside(f"error: {answer.why}", 1000), err=True)
-            click.echo(outside(f"  fix:   {answer.fix}", 1000), err=True)
-        elif isinstance(answer, Nothing):
+            click.echo(sanitize(f"error: {answer.why}", 1000), err=True)
+            click.echo(sanitize(f"  fix:   {answer.fix}", 1000), err=True)
+        elif isinstance(answer, NothingToDo):
             say(f"{answer.why}: nothing to do")
         else:
-            say(f"{bead}: {done} (it was {codec.ByHand.decode(answer.detail).was})")
+            say(f"{bead}: {done} (it was {entry_payloads.ByHand.decode(answer.detail).was})")
     return code

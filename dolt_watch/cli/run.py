@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dolt_watch.cli.common import load_settings, settings_options
+from dolt_watch.cli.options import load_settings, settings_options
 from dolt_watch.errors import DoltWatchError, SettingsError
 from dolt_watch.log_events import LogEvent, event_fields
 
 if TYPE_CHECKING:
-    from dolt_watch.cli.wiring import Targets
-    from dolt_watch.settings import Settings
+    from dolt_watch.cli.composition import TargetPool
+    from dolt_watch.config import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -59,17 +59,17 @@ def command(poll: str | None, port: int | None, host: str | None, form: str, lev
 
     Example: dolt_watch run --port 9464
     """
+    from dolt_watch.cli.composition import TargetPool, build, build_reader
     from dolt_watch.cli.shutdown import Shutdown
-    from dolt_watch.cli.wiring import Targets, build, build_reader
+    from dolt_watch.clock import DatabaseClock
+    from dolt_watch.config import duration
+    from dolt_watch.controller.executors import under_way
+    from dolt_watch.controller.loop import ControlLoop
+    from dolt_watch.controller.service import LONGEST_PAUSE, Service
     from dolt_watch.engines import Engine
-    from dolt_watch.engines.address import open_engine
-    from dolt_watch.handlers.acting import under_way
-    from dolt_watch.report import live
-    from dolt_watch.service import LONGEST_PAUSE, Service
-    from dolt_watch.settings import duration
-    from dolt_watch.telemetry.logs import LogHandler, RepeatFilter, log_failure, logging_to
-    from dolt_watch.tick import Loop
-    from dolt_watch.times import DatabaseClock
+    from dolt_watch.engines.connect import open_engine
+    from dolt_watch.inspection.report import live_page
+    from dolt_watch.telemetry.log_output import LogHandler, RepeatFilter, log_failure, logging_to
 
     if host is not None and (port is None or not host.strip()):
         raise click.UsageError("--host is an address to serve on: it wants a name or a number, and --port")
@@ -83,10 +83,10 @@ def command(poll: str | None, port: int | None, host: str | None, form: str, lev
     log.addFilter(repeats)
     timeouts = [each.timeout for each in settings.targets.values()]
     health = _health(os.environ.get("DOLT_WATCH_PING_URL", "").strip(), timeouts, max(seconds, LONGEST_PAUSE))
-    targets = Targets(settings, health.turning)
-    loops: list[Loop] = []
+    targets = TargetPool(settings, health.heartbeat)
+    loops: list[ControlLoop] = []
 
-    def make(engine: Engine) -> Loop:
+    def make(engine: Engine) -> ControlLoop:
         loop = build(
             engine,
             settings,
@@ -94,7 +94,7 @@ def command(poll: str | None, port: int | None, host: str | None, form: str, lev
             DatabaseClock(),
             patient=False,
             worker={"host": socket.gethostname(), "by": "run"},
-            turning=health.turning,
+            on_progress=health.heartbeat,
         )
         loops[:] = [loop]
         return loop
@@ -105,14 +105,14 @@ def command(poll: str | None, port: int | None, host: str | None, form: str, lev
 
     service = Service(lambda: open_engine(settings.address), make, health, poll=seconds, between=between)
 
-    def look(engine: Engine) -> Loop:
+    def look(engine: Engine) -> ControlLoop:
         return build_reader(engine, settings, targets, DatabaseClock())
 
     _usable(settings, targets)
-    pages = {**health.pages(), **live.pages(lambda: open_engine(settings.address), look)}
+    pages = {**health.pages(), **live_page.pages(lambda: open_engine(settings.address), look)}
     shutdown = Shutdown(
         lambda: under_way(loops[0].actor) if loops else None,
-        lambda line: logger.error(line, extra=event_fields(LogEvent.UNRECORDED, error="NotRecorded")),
+        lambda line: logger.error(line, extra=event_fields(LogEvent.UNRECORDED, error="OutcomeNotRecorded")),
         stop=service.stop,
         codes=(0, 1),
     )
@@ -129,11 +129,11 @@ def command(poll: str | None, port: int | None, host: str | None, form: str, lev
     return 0
 
 
-def _usable(settings: Settings, targets: Targets) -> None:
+def _usable(settings: Settings, targets: TargetPool) -> None:
     """What no waiting mends ends it before it begins: settings. A database that is away does not; it may come. Raises SettingsError."""
-    from dolt_watch.engines.address import open_engine
+    from dolt_watch.engines.connect import open_engine
     from dolt_watch.errors import DatabaseError
-    from dolt_watch.migrate import check_project
+    from dolt_watch.ledger.schema import check_project
 
     for name in {*(rule.target for rule in settings.rules), settings.notify.target} - {""}:
         targets(name)
@@ -147,7 +147,7 @@ def _usable(settings: Settings, targets: Targets) -> None:
 
 def _health(ping_url: str, timeouts: Sequence[timedelta], pause: float) -> Any:
     try:
-        from dolt_watch.telemetry.health import Health, longest_silence
+        from dolt_watch.telemetry.health import Health, stall_threshold
         from dolt_watch.telemetry.metrics import Metrics
     except ImportError as error:
         raise SettingsError(
@@ -155,9 +155,9 @@ def _health(ping_url: str, timeouts: Sequence[timedelta], pause: float) -> Any:
             where="dolt_watch run",
             fix="pip install 'dolt-watch[service]'",
         ) from error
-    from dolt_watch.telemetry.ping import Ping
+    from dolt_watch.telemetry.heartbeat_ping import HeartbeatPing
 
-    return Health(Metrics(), Ping(ping_url) if ping_url else None, stuck=longest_silence(timeouts, pause))
+    return Health(Metrics(), HeartbeatPing(ping_url) if ping_url else None, stuck=stall_threshold(timeouts, pause))
 
 
 @contextlib.contextmanager

@@ -15,9 +15,9 @@ from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any
 
-from dolt_watch.errors import NotRecorded
-from dolt_watch.model import Decision, Kind
-from dolt_watch.text import outside
+from dolt_watch.core.model import Decision, EntryKind
+from dolt_watch.errors import OutcomeNotRecorded
+from dolt_watch.sanitize import sanitize
 
 GRACE = 9.0
 """Seconds. Less than the ten that Docker and this project's systemd unit leave before SIGKILL."""
@@ -102,17 +102,17 @@ class Shutdown:
         threading.Thread(target=end, daemon=True).start()
 
 
-def unrecorded(attempt: Decision) -> NotRecorded:
+def unrecorded(attempt: Decision) -> OutcomeNotRecorded:
     """Return the error that names an attempt which the ledger does not have yet."""
     where = f"attempt {attempt.attempt}, token {attempt.token}"
-    if attempt.kind is Kind.CLAIM:
-        return NotRecorded(
+    if attempt.kind is EntryKind.CLAIM:
+        return OutcomeNotRecorded(
             f"{attempt.bead}: ended before its target answered, so the outcome is not recorded",
             where=where,
             fix="wait: after the claim's deadline the outcome is unknown, and is settled as such",
         )
     job = f" (job {attempt.job})" if attempt.job else ""
-    return NotRecorded(
+    return OutcomeNotRecorded(
         f"{attempt.bead}: ended before {attempt.kind.value}{job} was recorded",
         where=where,
         fix=f"note it by hand: bd note {attempt.bead} '{attempt.kind.value}{job}'",
@@ -122,6 +122,6 @@ def unrecorded(attempt: Decision) -> NotRecorded:
 def _tell(line: str) -> None:
     """Write a line to stderr in one call: the handler may have interrupted another write."""
     try:
-        os.write(2, f"{outside(line, 500)}\n".encode())
+        os.write(2, f"{sanitize(line, 500)}\n".encode())
     except OSError:
         return

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dolt_watch.cli.common import LONGEST_LINE, load_settings, settings_options
-from dolt_watch.text import outside
+from dolt_watch.cli.options import LONGEST_LINE, load_settings, settings_options
+from dolt_watch.sanitize import sanitize
 
 if TYPE_CHECKING:
-    from dolt_watch.report.now import Now
-    from dolt_watch.settings import Settings
+    from dolt_watch.config import Settings
+    from dolt_watch.inspection.status import Status
 
 EVERY = 2.0
 """Seconds between two looks of --watch."""
@@ -46,23 +46,23 @@ def command(form: str, watch: bool, **kwargs: Any) -> int:
     if form == "json":
         import orjson
 
-        click.echo(orjson.dumps(now.facts()).decode())
+        click.echo(orjson.dumps(now.to_dict()).decode())
         return 0
-    for line in _lines(now, shutil.get_terminal_size((0, 0)).columns):
+    for line in _format_text(now, shutil.get_terminal_size((0, 0)).columns):
         click.echo(line, color=_colours())
     return 0
 
 
-def _ask(settings: Settings) -> Now:
-    from dolt_watch.cli.wiring import Targets, build_reader
-    from dolt_watch.engines.address import open_engine
-    from dolt_watch.report.now import ask
-    from dolt_watch.times import DatabaseClock
+def _ask(settings: Settings) -> Status:
+    from dolt_watch.cli.composition import TargetPool, build_reader
+    from dolt_watch.clock import DatabaseClock
+    from dolt_watch.engines.connect import open_engine
+    from dolt_watch.inspection.status import collect_status
 
-    engine, targets = open_engine(settings.address), Targets(settings)
+    engine, targets = open_engine(settings.address), TargetPool(settings)
     try:
         loop = build_reader(engine, settings, targets, DatabaseClock())
-        return ask(loop, engine, lambda name: targets(name).capacity())
+        return collect_status(loop, engine, lambda name: targets(name).capacity())
     finally:
         targets.close()
         engine.close()
@@ -84,9 +84,9 @@ def _watch(settings: Settings) -> int:
         while not stopped:  # Python drops what is raised inside a finaliser: then this round is the last one
             size = shutil.get_terminal_size()
             try:
-                lines = _lines(_ask(settings), size.columns)
+                lines = _format_text(_ask(settings), size.columns)
             except DatabaseError as error:
-                lines = [_cut(outside(line), size.columns) for line in f"error: {error}".split("\n")]
+                lines = [_cut(sanitize(line), size.columns) for line in f"error: {error}".split("\n")]
             rest = len(lines) - (size.lines - 1)
             if rest > 0:
                 lines = [*lines[: size.lines - 2], f"… and {rest + 1} lines more"]
@@ -96,15 +96,15 @@ def _watch(settings: Settings) -> int:
     return 0
 
 
-def _lines(now: Now, width: int) -> list[str]:
+def _format_text(now: Status, width: int) -> list[str]:
     """``width`` 0: as long as they are."""
     return [_coloured(_cut(line, width), phase) for line, phase in _told(now, width)]
 
 
-def _told(now: Now, width: int) -> list[tuple[str, str]]:
+def _told(now: Status, width: int) -> list[tuple[str, str]]:
     """Lines, each with the phase that colours it, '' for none."""
     from dolt_watch.beads.migration import NOT_COMMITTED
-    from dolt_watch.times import ago
+    from dolt_watch.timestamps import format_span
 
     behind = " (HEAD has moved on)" if now.head != now.folded else ""
     worker = now.worker
@@ -112,7 +112,7 @@ def _told(now: Now, width: int) -> list[tuple[str, str]]:
     if worker is not None and worker.overdue:
         lines.append(f"overdue:  {', '.join(worker.overdue)}: silent, and not reaped yet")
     lines += [
-        f"folded:   {now.folded[:8]}, {ago(now.now - now.folded_at)} ago{behind}"
+        f"folded:   {now.folded[:8]}, {format_span(now.now - now.folded_at)} ago{behind}"
         if now.folded_at
         else f"folded:   nothing yet{behind}"
     ]
@@ -122,7 +122,7 @@ def _told(now: Now, width: int) -> list[tuple[str, str]]:
         lines.append(f"target:   {name}, {slots}{': ' + capacity.why if capacity.why else ''}")
     last = now.last
     lines.append(
-        f"decided:  {f'{last.kind} {last.bead}'.rstrip()}, {ago(now.now - last.at)} ago"
+        f"decided:  {f'{last.kind} {last.bead}'.rstrip()}, {format_span(now.now - last.at)} ago"
         if last
         else "decided:  nothing yet"
     )
@@ -137,22 +137,22 @@ def _told(now: Now, width: int) -> list[tuple[str, str]]:
         lines.append(f"holding:  {NOT_COMMITTED}")
     if not now.beads:
         lines.append("no bead waits, runs or is held")
-    plain = [outside(line, LONGEST_LINE) for line in lines]
-    return [(part, "") for line in plain for part in _wrapped(line, width, 10)] + _table(now, width)
+    plain = [sanitize(line, LONGEST_LINE) for line in lines]
+    return [(part, "") for line in plain for part in _wrapped(line, width, 10)] + _bead_table(now, width)
 
 
-def _table(now: Now, width: int) -> list[tuple[str, str]]:
-    from dolt_watch.journal import table
-    from dolt_watch.times import ago
+def _bead_table(now: Status, width: int) -> list[tuple[str, str]]:
+    from dolt_watch.text_table import format_table
+    from dolt_watch.timestamps import format_span
 
     if not now.beads:
         return []
     rows = [
-        (one.bead, one.phase, ago(now.now - one.since), one.rule, one.why or (f"job {one.job}" if one.job else "-"))
+        (one.bead, one.phase, format_span(now.now - one.since), one.rule, one.why or (f"job {one.job}" if one.job else "-"))
         for one in now.beads
     ]  # fmt: skip
     heads = ("BEAD", "PHASE", "FOR", "RULE", "WHY")
-    lines = table(heads, [tuple(outside(cell) for cell in row) for row in rows])
+    lines = format_table(heads, [tuple(sanitize(cell) for cell in row) for row in rows])
     indent = len(lines[0]) - len("WHY")
     narrow = bool(width) and width - indent < 24  # then WHY stands below
     told = []

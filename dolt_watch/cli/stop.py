@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dolt_watch.cli.common import load_settings, person, say, settings_options
+from dolt_watch.cli.options import current_user, load_settings, say, settings_options
 from dolt_watch.cli.pause import check_reason
 from dolt_watch.cli.retry import by_hand, check_beads
 
 if TYPE_CHECKING:
-    from dolt_watch.core.by_hand import Found
-    from dolt_watch.handlers.by_hand import ByHand
-    from dolt_watch.settings import Settings
+    from dolt_watch.config import Settings
+    from dolt_watch.controller.manual_actions import ManualActions
+    from dolt_watch.core.decisions.manual_actions import Found
 
 
 @click.command()
@@ -30,12 +30,12 @@ def command(beads: tuple[str, ...], reason: str, **kwargs: Any) -> int:
 
     Example: dolt_watch stop bd-12 --reason "it edits the wrong files"
     """
-    from dolt_watch.cli.wiring import Targets
+    from dolt_watch.cli.composition import TargetPool
 
     check_reason(reason)
     settings = load_settings(kwargs)
-    who, code = person(), 0
-    targets = Targets(settings)
+    who, code = current_user(), 0
+    targets = TargetPool(settings)
     try:
         with by_hand(settings) as hand:
             for bead in check_beads(hand, beads):
@@ -45,10 +45,10 @@ def command(beads: tuple[str, ...], reason: str, **kwargs: Any) -> int:
     return code
 
 
-def _stop(hand: ByHand, settings: Settings, targets: Any, bead: str, who: str, reason: str) -> int:
-    from dolt_watch.core.by_hand import Nothing, Refusal, stop
-    from dolt_watch.model import Decision
-    from dolt_watch.text import outside
+def _stop(hand: ManualActions, settings: Settings, targets: Any, bead: str, who: str, reason: str) -> int:
+    from dolt_watch.core.decisions.manual_actions import NothingToDo, Refusal, stop
+    from dolt_watch.core.model import Decision
+    from dolt_watch.sanitize import sanitize
 
     chosen: list[tuple[Any, str]] = []
 
@@ -65,17 +65,17 @@ def _stop(hand: ByHand, settings: Settings, targets: Any, bead: str, who: str, r
 
     answer = hand.do(bead, decide)
     if isinstance(answer, Refusal):
-        click.echo(outside(f"error: {answer.why}", 1000), err=True)
-        click.echo(outside(f"  fix:   {answer.fix}", 1000), err=True)
+        click.echo(sanitize(f"error: {answer.why}", 1000), err=True)
+        click.echo(sanitize(f"  fix:   {answer.fix}", 1000), err=True)
         return 1
-    if isinstance(answer, Nothing):
+    if isinstance(answer, NothingToDo):
         say(f"{answer.why}: nothing to do")
         return 0
     # The entry comes first: if this process dies now, the next tick ends the run.
     target, job = chosen[0]
     report = target.stop(job, who, reason)
     if not report.dead:
-        click.echo(outside(f"error: The run of {bead} could not be ended: {report.error}", 1000), err=True)
+        click.echo(sanitize(f"error: The run of {bead} could not be ended: {report.error}", 1000), err=True)
         return 1
     say(f"{bead}: stopped ({report.word}), and blocked")
     return 0
@@ -83,8 +83,8 @@ def _stop(hand: ByHand, settings: Settings, targets: Any, bead: str, who: str, r
 
 def _cannot_stop(target: Any, job: str, bead: str) -> Any:
     """Return why a run cannot be ended from here. Returns None if it can."""
-    from dolt_watch.core.by_hand import Refusal
-    from dolt_watch.model import Verdict
+    from dolt_watch.core.decisions.manual_actions import Refusal
+    from dolt_watch.core.model import Verdict
 
     if getattr(target, "stop", None) is None:
         return Refusal(

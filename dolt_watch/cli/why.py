@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dolt_watch.cli.common import load_settings, say, settings_options
+from dolt_watch.cli.options import load_settings, say, settings_options
 
 if TYPE_CHECKING:
+    from dolt_watch.config import Settings
     from dolt_watch.engines import Engine
-    from dolt_watch.explain import Explained
-    from dolt_watch.settings import Settings
-    from dolt_watch.standing import Stands
+    from dolt_watch.inspection.why.decision_snapshot import DecisionSnapshot
+    from dolt_watch.inspection.why.explanation import Explanation
 
 
 @click.command()
@@ -29,12 +29,12 @@ def command(bead: str, as_of: str | None, branch: str | None, form: str, **kwarg
 
     Example: dolt_watch why bd-12 --as-of 2026-04-18T22:35:46Z
     """
-    from dolt_watch.branches import open_on
+    from dolt_watch.history.branches import open_branch
 
     if not bead.strip():
         raise click.BadParameter("which bead? Write its id", param_hint="BEAD")
     settings = load_settings(kwargs)
-    engine = open_on(settings.address, branch)
+    engine = open_branch(settings.address, branch)
     try:
         found = _explain(engine, settings, bead, as_of, branch)
     finally:
@@ -44,23 +44,23 @@ def command(bead: str, as_of: str | None, branch: str | None, form: str, **kwarg
 
         click.echo(orjson.dumps(_facts(found)).decode())
         return 0
-    for line in _lines(found):
+    for line in _format_text(found):
         say(line)
     return 0
 
 
-def _explain(engine: Engine, settings: Settings, bead: str, as_of: str | None, branch: str | None) -> Explained:
-    from dolt_watch.branches import head_of
-    from dolt_watch.cli.wiring import Targets
-    from dolt_watch.explain import explain
-    from dolt_watch.migrate import check_project
-    from dolt_watch.standing import Forgiving
+def _explain(engine: Engine, settings: Settings, bead: str, as_of: str | None, branch: str | None) -> Explanation:
+    from dolt_watch.cli.composition import TargetPool
+    from dolt_watch.history.branches import branch_head
+    from dolt_watch.inspection.why.decision_snapshot import FaultTolerantTargets
+    from dolt_watch.inspection.why.explanation import explain
+    from dolt_watch.ledger.schema import check_project
 
     check_project(engine, settings.project_id)
-    targets = Targets(settings)
+    targets = TargetPool(settings)
     try:
-        until = head_of(engine, branch)
-        asked = Forgiving(targets)
+        until = branch_head(engine, branch)
+        asked = FaultTolerantTargets(targets)
         if as_of is not None:
             commit, now = _moment(engine, as_of, until)
             return explain(engine, bead, commit, lambda: _then(engine, settings, commit, now, bead))
@@ -71,59 +71,59 @@ def _explain(engine: Engine, settings: Settings, bead: str, as_of: str | None, b
 
 def _moment(engine: Engine, text: str, head: str) -> tuple[str, Any]:
     """The commit, and the clock then: of a time that time, of a commit its date."""
-    from dolt_watch.as_of import commit_at, time_of
     from dolt_watch.errors import NoSuchCommit
-    from dolt_watch.stream import first_commit
-    from dolt_watch.times import iso
+    from dolt_watch.history.revisions import resolve_revision, timestamp_in
+    from dolt_watch.inspection.event_stream import first_commit
+    from dolt_watch.timestamps import iso
 
     try:
-        commit = commit_at(engine, text, head, "--as-of")
+        commit = resolve_revision(engine, text, head, "--as-of")
     except NoSuchCommit as error:
         if error.whole:
             first = first_commit(engine, head)
             error.with_detail(f" (any more): it begins at {first.hash}, {iso(first.date)}")
         raise
-    return commit.hash, time_of(text) or commit.date
+    return commit.hash, timestamp_in(text) or commit.date
 
 
-def _then(engine: Engine, settings: Settings, commit: str, now: Any, bead: str, asked: Any = None) -> Stands:
-    from dolt_watch.cli.wiring import policy
-    from dolt_watch.standing import UNSEEN, stands_then
+def _then(engine: Engine, settings: Settings, commit: str, now: Any, bead: str, asked: Any = None) -> DecisionSnapshot:
+    from dolt_watch.cli.composition import policy
+    from dolt_watch.inspection.why.decision_snapshot import UNSEEN, snapshot_at
 
-    stands = stands_then(engine, policy(settings), commit, now, bead, asked)
+    stands = snapshot_at(engine, policy(settings), commit, now, bead, asked)
     return stands if asked is not None else stands._replace(notes=(*stands.notes, UNSEEN))
 
 
-def _now(engine: Engine, settings: Settings, head: str, bead: str, branch: str | None, asked: Any) -> Stands:
+def _now(engine: Engine, settings: Settings, head: str, bead: str, branch: str | None, asked: Any) -> DecisionSnapshot:
     """As the loop sees it. Where there is no state of the loop's (never initialised, a replica, another branch): as history has it."""
-    from dolt_watch.cli.wiring import build_reader
+    from dolt_watch.cli.composition import build_reader
+    from dolt_watch.clock import DatabaseClock
+    from dolt_watch.engines.clock import server_time
     from dolt_watch.errors import NotMigrated
-    from dolt_watch.look import database_now
-    from dolt_watch.standing import stands_now
-    from dolt_watch.times import DatabaseClock
+    from dolt_watch.inspection.why.decision_snapshot import snapshot_now
 
     if branch is None:
         try:
             loop = build_reader(engine, settings, asked, DatabaseClock())
-            return stands_now(loop, bead)
+            return snapshot_now(loop, bead)
         except NotMigrated:
             pass
-    return _then(engine, settings, head, database_now(engine), bead, asked.capacity)
+    return _then(engine, settings, head, server_time(engine), bead, asked.capacity)
 
 
 # -- told ------------------------------------------------------------------------------------------------------------
 
 
-def _facts(found: Explained) -> dict[str, Any]:
-    from dolt_watch.store import record
-    from dolt_watch.telling import tell
+def _facts(found: Explanation) -> dict[str, Any]:
+    from dolt_watch.checkpoint.state_store import encode_bead
+    from dolt_watch.inspection.event_export import event_records
 
     stands = found.stands
     return {
         "schema": 1, "bead": found.bead, "now": stands.now, "commit": stands.commit,
         "history_begins": {"commit": found.begins.hash, "time": found.begins.date, "with_it": found.from_the_beginning, "shallow": found.shallow},
-        "life": [told for deed in found.deeds for told in tell(deed.commit, deed.events, stands.policy.rules)],
-        "phase": found.phase or None, "state": record(found.state) if found.state is not None else None,
+        "life": [told for deed in found.deeds for told in event_records(deed.commit, deed.events, stands.policy.rules)],
+        "phase": found.phase or None, "state": encode_bead(found.state) if found.state is not None else None,
         "rules": [
             {
                 "rule": each.rule, "reason": each.reason or None, "rule_held": each.rule_held or None,
@@ -135,10 +135,10 @@ def _facts(found: Explained) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _lines(found: Explained) -> Iterator[str]:
-    from dolt_watch.journal import table
-    from dolt_watch.times import ago, iso
-    from dolt_watch.words import lines
+def _format_text(found: Explanation) -> Iterator[str]:
+    from dolt_watch.inspection.why.timeline_text import describe_entry
+    from dolt_watch.text_table import format_table
+    from dolt_watch.timestamps import format_span, iso
 
     stands, begins = found.stands, found.begins
     yield f"{found.bead} at {iso(stands.now)}, commit {stands.commit[:8]}"
@@ -147,13 +147,15 @@ def _lines(found: Explained) -> Iterator[str]:
     cut = " with a shallow clone" if found.shallow else ""
     rows = [(iso(begins.date), begins.hash[:8], begins.author, f"history begins{cut}; {there}")]
     rows += [
-        (iso(deed.commit.date), deed.commit.hash[:8], who, text) for deed in found.deeds for who, text in lines(deed)
+        (iso(deed.commit.date), deed.commit.hash[:8], who, text)
+        for deed in found.deeds
+        for who, text in describe_entry(deed)
     ]
-    yield from table(("TIME", "COMMIT", "WHO", "WHAT"), rows)
+    yield from format_table(("TIME", "COMMIT", "WHO", "WHAT"), rows)
     yield ""
     state = found.state
     yield (
-        f"phase: {found.phase}, for {ago(stands.now - state.since)}"
+        f"phase: {found.phase}, for {format_span(stands.now - state.since)}"
         if state is not None
         else "phase: none, it neither waits nor runs"
     )
@@ -166,6 +168,6 @@ def _lines(found: Explained) -> Iterator[str]:
             yield f"  waits: {each.reason}"
         if each.rule_held:
             yield f"  the rule is held: {each.rule_held}"
-        yield from (f"  {'✓' if one.holds else '✗'} {one.name}: {one.value}" for one in each.conditions)
+        yield from (f"  {'✓' if one.satisfied else '✗'} {one.name}: {one.value}" for one in each.conditions)
         yield f"to go: {each.verdict}"
         yield from (f"  - {line}" for line in each.to_go)

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from dolt_watch.errors import SettingsError
 
 if TYPE_CHECKING:
-    from dolt_watch.engines import Engine
+    pass
+
 
 DEFAULT_PORT = 3306
 FORMS = "dolt://user@host:port/database or doltlite:///path"
@@ -22,7 +23,7 @@ PASSWORD_FIX = "put the password in DOLT_WATCH_PASSWORD or BEADS_DOLT_PASSWORD, 
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class ServerAddress:
     """A database on a Dolt SQL server."""
 
     host: str = "127.0.0.1"
@@ -40,12 +41,12 @@ class Address:
     """bd starts this server itself and writes its port: what to do if it does not answer."""
 
     @property
-    def encrypted(self) -> bool:
+    def uses_tls(self) -> bool:
         """Plain only where it was asked for, or where nothing leaves this machine."""
         return not (self.socket or _is_loopback(self.host)) if self.tls is None else self.tls
 
     @property
-    def where(self) -> str:
+    def display_name(self) -> str:
         """For messages: host:port/database, never the password."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.socket or f'{host}:{self.port}'}/{self.database}"
@@ -68,13 +69,13 @@ def _is_loopback(host: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class DoltLitePath:
+class FileAddress:
     """A DoltLite file."""
 
     path: str
 
     @property
-    def where(self) -> str:
+    def display_name(self) -> str:
         return self.path
 
     @property
@@ -84,7 +85,7 @@ class DoltLitePath:
         return f"doltlite://{quote(self.path)}"
 
 
-def parse_url(url: str) -> Address | DoltLitePath:
+def parse_url(url: str) -> ServerAddress | FileAddress:
     """Raises SettingsError, which says what was expected; its message never repeats a password."""
     from urllib.parse import unquote, urlsplit  # what beads' own files name needs none of it
 
@@ -109,7 +110,7 @@ def parse_url(url: str) -> Address | DoltLitePath:
             fix="write dolt://user@host:port/database",
         )
     socket, tls, ca = _options(parts.query)
-    return Address(
+    return ServerAddress(
         host=parts.hostname or "127.0.0.1",
         port=DEFAULT_PORT if port is None else port,
         user=unquote(parts.username or "root"),
@@ -120,12 +121,12 @@ def parse_url(url: str) -> Address | DoltLitePath:
     )
 
 
-def _doltlite(netloc: str, path: str) -> DoltLitePath:
+def _doltlite(netloc: str, path: str) -> FileAddress:
     if netloc or not path.strip("/"):
         raise SettingsError(
             "a DoltLite URL has three slashes and an absolute path", fix="write doltlite:///folder/file.db"
         )
-    return DoltLitePath(path)
+    return FileAddress(path)
 
 
 def _options(query: str) -> tuple[str, bool | None, str]:
@@ -154,17 +155,3 @@ def _options(query: str) -> tuple[str, bool | None, str]:
             f"tls is true, false or the path of a PEM file, not {tls!r}", fix="write tls=true or tls=/path/ca.pem"
         )
     return socket, True, tls
-
-
-def open_engine(address: Address | DoltLitePath, *, create: bool = False) -> Engine:
-    """Connect. ``create``: make a DoltLite file that is not there (a server's database is made by bd).
-
-    Raises Unreachable, AccessDenied, NoSuchDatabase, DatabaseError.
-    """
-    if isinstance(address, DoltLitePath):
-        from dolt_watch.engines.doltlite import DoltLiteEngine
-
-        return DoltLiteEngine(address.path, create=create)
-    from dolt_watch.engines.dolt import DoltEngine
-
-    return DoltEngine(address)

@@ -11,15 +11,16 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from dolt_watch.core.model import Capacity, JobReport, Verdict
+from dolt_watch.core.model.target_answers import Accepted, Answer, Refused, Unknown
 from dolt_watch.errors import SettingsError
-from dolt_watch.model import Verdict
-from dolt_watch.settings.kinds.agent_service import AgentServiceSettings
-from dolt_watch.targets import Accepted, Answer, Capacity, JobReport, Refused, Task, Unknown
-from dolt_watch.targets.checks import check_bearer, check_url, seconds
-from dolt_watch.targets.health import read_health
-from dolt_watch.targets.http import Caller, Exchange
-from dolt_watch.targets.reading import LOOK_TIMEOUT, json_of, usable_job, usual
-from dolt_watch.text import outside
+from dolt_watch.sanitize import sanitize
+from dolt_watch.targets.http_client import HttpClient, HttpResult
+from dolt_watch.targets.protocol import BeadTask
+from dolt_watch.targets.responses import STATUS_TIMEOUT, default_answer, parse_json, valid_job_id
+from dolt_watch.targets.service_health import interpret_health
+from dolt_watch.targets.settings import AgentServiceSettings
+from dolt_watch.targets.validation import check_bearer, check_url, checked_timeout
 
 if TYPE_CHECKING:
     from dolt_watch.targets.templates import Template
@@ -45,29 +46,29 @@ class AgentService:
         check_url(settings, "url", settings.url, fix=fix)
         if not settings.token:
             raise SettingsError(
-                f"target {name} has no bearer token", where=settings.place("token"),
+                f"target {name} has no bearer token", where=settings.origin("token"),
                 fix=f'set API_BEARER_TOKEN, or [targets.{name}] token_file = "/path/of/a/file/that/holds/it"',
             )  # fmt: skip
         check_bearer(settings, settings.url, settings.token)
         self.name = name
-        self.timeout = seconds(settings)
+        self.timeout = checked_timeout(settings)
         self._settings = settings
         self._authorization = {"authorization": f"Bearer {settings.token}"}
         self._prompt = _template(settings)
-        self._service = Caller(settings.url)
+        self._service = HttpClient(settings.url)
 
     def capacity(self) -> Capacity:
         """The service's own numbers. It fails open nowhere: what is no answer of its own is down."""
-        found = read_health(self._service.exchange("GET", "/health", timeout=min(self.timeout, LOOK_TIMEOUT)))
+        found = interpret_health(self._service.exchange("GET", "/health", timeout=min(self.timeout, STATUS_TIMEOUT)))
         return found._replace(proof="both" if found.proof else "")
 
-    def dispatch(self, task: Task, token: str) -> Answer:
+    def dispatch(self, task: BeadTask, token: str) -> Answer:
         """One POST."""
-        from dolt_watch.targets.templates import NotRendered
+        from dolt_watch.targets.templates import TemplateRenderError
 
         try:
             prompt = self._prompt.render(task, token)
-        except NotRendered as error:
+        except TemplateRenderError as error:
             return Refused(f"no prompt: {error}")
         metadata = {"idempotency_key": token, "bead": task.bead} | ({"rule": task.rule} if task.rule else {})
         asked = {
@@ -82,7 +83,7 @@ class AgentService:
         return read_answer(self._service.exchange("POST", "/execute", timeout=self.timeout, headers=headers, body=body))
 
     def verdict(self, job: str, started: datetime | None) -> JobReport:
-        look = min(self.timeout, LOOK_TIMEOUT)
+        look = min(self.timeout, STATUS_TIMEOUT)
         path = f"/jobs/{quote(job, safe='')}"
         return read_job(self._service.exchange("GET", path, timeout=look, headers=self._authorization))
 
@@ -96,45 +97,45 @@ def _template(settings: AgentServiceSettings) -> Template:
     from dolt_watch.targets.templates import Template, read
 
     if settings.prompt_template is not None:
-        return read(settings.prompt_template, settings.place("prompt_template"))
+        return read(settings.prompt_template, settings.origin("prompt_template"))
     return Template((files(__package__) / "prompt.j2").read_text("utf-8"), "prompt.j2")
 
 
-def read_answer(exchange: Exchange) -> Answer:
+def read_answer(exchange: HttpResult) -> Answer:
     """What an answer to ``POST /execute`` means: the table of docs/targets.md. Raises nothing."""
-    if exchange.trouble is None and exchange.status == 202:
-        job = usable_job(_field(exchange, "job_id"))
+    if exchange.failure is None and exchange.status == 202:
+        job = valid_job_id(_field(exchange, "job_id"))
         # What cannot be a job id is no proof that nothing runs.
-        return Accepted(job, 202) if job else Unknown(f"no job_id in {exchange.shown}", 202)
-    return usual(exchange)
+        return Accepted(job, 202) if job else Unknown(f"no job_id in {exchange.summary}", 202)
+    return default_answer(exchange)
 
 
-def read_job(exchange: Exchange) -> JobReport:
+def read_job(exchange: HttpResult) -> JobReport:
     """What an answer to ``GET /jobs/{id}`` means. Raises nothing."""
-    if exchange.trouble is not None:
-        return JobReport(Verdict.UNKNOWN, error=exchange.why)
+    if exchange.failure is not None:
+        return JobReport(Verdict.UNKNOWN, error=exchange.reason)
     if exchange.status == 404 and _field(exchange, "detail") == "Job not found":
         # Its own words: another 404 is of a proxy, or of a wrong path, and says nothing of the job.
-        return JobReport(Verdict.LOST, error=exchange.shown)
+        return JobReport(Verdict.LOST, error=exchange.summary)
     word = _field(exchange, "status") if exchange.status == 200 else None
     verdict = VERDICTS.get(word, Verdict.UNKNOWN) if isinstance(word, str) else Verdict.UNKNOWN
     if verdict is Verdict.UNKNOWN:
-        return JobReport(verdict, error=exchange.shown)
+        return JobReport(verdict, error=exchange.summary)
     assert isinstance(word, str)
     return JobReport(verdict, word, _error(exchange) if word in ("failed", "error", "timeout") else "")
 
 
-def _error(exchange: Exchange) -> str:
+def _error(exchange: HttpResult) -> str:
     """The job's own error text: ``error``, else what it wrote to stderr, else its exit code."""
     for key in ("error", "stderr", "exit_code"):
         said = _field(exchange, key)
         if isinstance(said, str) and said.strip():
-            return outside(said.strip())
+            return sanitize(said.strip())
         if key == "exit_code" and isinstance(said, int):
             return f"exit code {said}"
     return ""
 
 
-def _field(exchange: Exchange, name: str) -> Any:
-    answer = json_of(exchange)
+def _field(exchange: HttpResult, name: str) -> Any:
+    answer = parse_json(exchange)
     return answer.get(name) if isinstance(answer, dict) else None

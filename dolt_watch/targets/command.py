@@ -18,14 +18,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import IO
 
+from dolt_watch.core.model import Capacity, JobReport, Verdict
+from dolt_watch.core.model.target_answers import Accepted, Answer, Busy, Refused, Unknown
 from dolt_watch.errors import SettingsError
-from dolt_watch.model import Verdict
-from dolt_watch.settings.kinds.command import CommandSettings
-from dolt_watch.targets import Accepted, Answer, Busy, Capacity, JobReport, Refused, Task, Unknown
-from dolt_watch.targets.checks import seconds
-from dolt_watch.targets.columns import columns
-from dolt_watch.targets.reading import names_no_bead, usable_job
-from dolt_watch.text import outside
+from dolt_watch.sanitize import sanitize
+from dolt_watch.targets.bead_payload import bead_payload
+from dolt_watch.targets.protocol import BeadTask
+from dolt_watch.targets.responses import names_no_bead, valid_job_id
+from dolt_watch.targets.settings import CommandSettings
+from dolt_watch.targets.validation import checked_timeout
 
 MAX_OUTPUT = 64 * 1024
 """Bytes that are kept of each output; the rest is read and dropped, so that the program does not hang on it."""
@@ -40,16 +41,16 @@ class Command:
     def __init__(self, settings: CommandSettings, environ: Mapping[str, str] = os.environ) -> None:
         """Raises SettingsError: no program is named, or an environment variable that can be none."""
         self.name = settings.name
-        self.timeout = seconds(settings)
+        self.timeout = checked_timeout(settings)
         if not settings.argv or not settings.argv[0]:
             raise SettingsError(
-                f"target {self.name} names no program: nobody to dispatch to", where=settings.place("argv"),
+                f"target {self.name} names no program: nobody to dispatch to", where=settings.origin("argv"),
                 fix=f'[targets.{self.name}] argv = ["/path/of/the/program", "argument"]',
             )  # fmt: skip
         for name in settings.env:
             if not name or "=" in name or name in _OURS:
                 raise SettingsError(
-                    f"target {self.name}: {outside(name, 80)!r} cannot be named in env", where=settings.place("env"),
+                    f"target {self.name}: {sanitize(name, 80)!r} cannot be named in env", where=settings.origin("env"),
                     fix=f'names only: env = ["PATH", "HOME"]; {" and ".join(_OURS)} are set by dolt_watch',
                 )  # fmt: skip
         self._argv = list(settings.argv)
@@ -58,12 +59,12 @@ class Command:
     def capacity(self) -> Capacity:
         """Not known; but none where there is no such program, so that nothing is claimed for it."""
         if shutil.which(self._argv[0], path=self._env.get("PATH", os.defpath)) is None:
-            return Capacity(0, f"{outside(self._argv[0], 200)}: no such program, or not executable", down=True)
+            return Capacity(0, f"{sanitize(self._argv[0], 200)}: no such program, or not executable", down=True)
         return Capacity(None, "a program tells nothing of its capacity")
 
-    def dispatch(self, task: Task, token: str) -> Answer:
+    def dispatch(self, task: BeadTask, token: str) -> Answer:
         """Runs it once, and to its end."""
-        given = json.dumps(columns(task)).encode() + b"\n"
+        given = json.dumps(bead_payload(task)).encode() + b"\n"
         env = {**self._env, "BEAD_ID": task.bead, "IDEMPOTENCY_KEY": token}
         pipe = subprocess.PIPE
         try:
@@ -72,9 +73,9 @@ class Command:
             )
         except (OSError, ValueError) as error:  # ValueError: a NUL in the bead's id
             # Popen raises only where no program was executed.
-            why = f"{outside(self._argv[0], 200)} could not be started: {outside(str(error), 200)}"
+            why = f"{sanitize(self._argv[0], 200)} could not be started: {sanitize(str(error), 200)}"
             return Refused(why, unreachable="" if isinstance(error, ValueError) else "target")
-        end = End(None)
+        end = ProcessResult(None)
         with process:  # which waits for it
             try:
                 end = _Talk(process, given).until(time.monotonic() + self.timeout)
@@ -92,7 +93,7 @@ class Command:
 
 
 @dataclass(frozen=True, slots=True)
-class End:
+class ProcessResult:
     """How it ended. ``code``: as subprocess has it, None: its time was over."""
 
     code: int | None
@@ -100,9 +101,9 @@ class End:
     err: bytes = b""
 
 
-def read_end(end: End, timeout: float) -> Answer:
+def read_end(end: ProcessResult, timeout: float) -> Answer:
     """What an end means: the table of docs/targets.md. Raises nothing."""
-    said = outside(end.err.decode("utf-8", "replace").strip())
+    said = sanitize(end.err.decode("utf-8", "replace").strip())
     if end.code is None:
         return Unknown(f"the program did not end within {timeout:g} s: killed, its process group with it")
     if end.code < 0:
@@ -113,10 +114,10 @@ def read_end(end: End, timeout: float) -> Answer:
         why = f"exit {end.code}: {said}".rstrip(": ")
         return Refused(why, not_found=names_no_bead(why))
     first = end.out.decode("utf-8", "replace").partition("\n")[0].strip()
-    job = usable_job(first)
+    job = valid_job_id(first)
     # It says that it went well, so a run may have begun.
     return (
-        Accepted(job, None) if job else Unknown(f"exit 0, no job id in the first line: {outside(first)}".rstrip(": "))
+        Accepted(job, None) if job else Unknown(f"exit 0, no job id in the first line: {sanitize(first)}".rstrip(": "))
     )
 
 
@@ -132,19 +133,19 @@ class _Talk:
             os.set_blocking(stream.fileno(), False)
             self._selector.register(stream, selectors.EVENT_WRITE if stream is process.stdin else selectors.EVENT_READ)
 
-    def until(self, deadline: float) -> End:
+    def until(self, deadline: float) -> ProcessResult:
         """``deadline``: of time.monotonic()."""
         with self._selector:
             while (code := _code(self._process)) is None:
                 left = deadline - time.monotonic()
                 if left <= 0:
-                    return End(None)
+                    return ProcessResult(None)
                 self._turn(min(left, LOOK_EVERY))
             # What it wrote before its end is there already; what others in its group still write is not waited for.
             for stream in self._kept:
                 self._read(stream)
         out, err = self._kept.values()
-        return End(code, bytes(out), bytes(err))
+        return ProcessResult(code, bytes(out), bytes(err))
 
     def _turn(self, wait: float) -> None:
         for key, _ in self._selector.select(wait):

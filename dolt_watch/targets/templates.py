@@ -13,16 +13,16 @@ from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from dolt_watch.errors import SettingsError
-from dolt_watch.targets import Task
-from dolt_watch.targets.columns import columns
-from dolt_watch.text import outside
+from dolt_watch.sanitize import sanitize
+from dolt_watch.targets.bead_payload import bead_payload
+from dolt_watch.targets.protocol import BeadTask
 
 NAMES = ("bead", "token", "rule")
 _ELSEWHERE = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)
 _FIX = f"a template has {', '.join(NAMES)}: {{{{ bead.title }}}}, {{{{ bead | tojson }}}}"
 
 
-class NotRendered(Exception):
+class TemplateRenderError(Exception):
     """A template that does not go with this bead; its text says where and why."""
 
 
@@ -34,7 +34,7 @@ class Template:
 
         Raises SettingsError, with the line: no template, or one that names what there is not.
         """
-        self.place = place
+        self.source_name = place
         environment = ImmutableSandboxedEnvironment(
             undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=finalize
         )
@@ -47,14 +47,14 @@ class Template:
             raise self._wrong(error.message or "not understood", error.lineno) from None
         self._template = environment.template_class.from_code(environment, code, {})
 
-    def render(self, task: Task, token: str) -> str:
+    def render(self, task: BeadTask, token: str) -> str:
         """Raises NotRendered."""
         try:
-            return self._template.render(bead=columns(task), token=token, rule=task.rule)
+            return self._template.render(bead=bead_payload(task), token=token, rule=task.rule)
         except Exception as error:  # a template may do anything that an expression can
             message = str(error).replace("'dict object'", "bead")
             shown = message if isinstance(error, TemplateError) else f"{type(error).__name__}: {message}"
-            raise NotRendered(f"{self.place}:{self._line(error)}: {outside(shown, 200)}") from error
+            raise TemplateRenderError(f"{self.source_name}:{self._line(error)}: {sanitize(shown, 200)}") from error
 
     def _check(self, tree: nodes.Template) -> None:
         for node in tree.find_all(_ELSEWHERE):
@@ -62,15 +62,15 @@ class Template:
         declared = {node.name for node in tree.find_all(nodes.Name) if node.ctx != "load"}
         for name in tree.find_all(nodes.Name):
             if name.name not in declared and name.name not in (*NAMES, "loop"):
-                raise self._wrong(f"there is no {outside(name.name, 80)}", name.lineno)
+                raise self._wrong(f"there is no {sanitize(name.name, 80)}", name.lineno)
 
     def _wrong(self, message: str, line: int) -> SettingsError:
-        return SettingsError(f"the template is wrong: {message}", where=f"{self.place}:{line}", fix=_FIX)
+        return SettingsError(f"the template is wrong: {message}", where=f"{self.source_name}:{line}", fix=_FIX)
 
     def _line(self, error: BaseException) -> int:
         line, trace = 1, error.__traceback__
         while trace is not None:
-            if trace.tb_frame.f_code.co_filename == self.place:
+            if trace.tb_frame.f_code.co_filename == self.source_name:
                 line = trace.tb_lineno
             trace = trace.tb_next
         return line

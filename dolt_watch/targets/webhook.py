@@ -16,14 +16,15 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_plus, urlsplit
 
+from dolt_watch.core.model import Capacity, JobReport, Verdict
+from dolt_watch.core.model.target_answers import Accepted, Answer, Refused, Unknown
 from dolt_watch.errors import SettingsError
-from dolt_watch.model import Verdict
-from dolt_watch.settings.kinds.webhook import WebhookSettings
-from dolt_watch.targets import Accepted, Answer, Capacity, JobReport, Refused, Task, Unknown
-from dolt_watch.targets.checks import check_bearer, check_url, seconds
-from dolt_watch.targets.columns import columns
-from dolt_watch.targets.http import Caller, Exchange, Trouble
-from dolt_watch.targets.reading import json_of, usable_job, usual
+from dolt_watch.targets.bead_payload import bead_payload
+from dolt_watch.targets.http_client import HttpClient, HttpResult, TransportFailure
+from dolt_watch.targets.protocol import BeadTask
+from dolt_watch.targets.responses import default_answer, parse_json, valid_job_id
+from dolt_watch.targets.settings import WebhookSettings
+from dolt_watch.targets.validation import check_bearer, check_url, checked_timeout
 
 if TYPE_CHECKING:
     from standardwebhooks import Webhook as Signer
@@ -51,9 +52,9 @@ class Webhook:
         check_url(settings, "url", settings.url, fix=f'[targets.{settings.name}] url = "https://HOST/PATH"', whole=True)
         if not re.fullmatch(r"[!-~]+", settings.source):
             fix = 'source = "https://tracker.example/beads", or any other URI reference'
-            raise SettingsError(f"target {settings.name}: source is no URI", where=settings.place("source"), fix=fix)
+            raise SettingsError(f"target {settings.name}: source is no URI", where=settings.origin("source"), fix=fix)
         self.name = settings.name
-        self.timeout = seconds(settings)
+        self.timeout = checked_timeout(settings)
         self._settings, self._now = settings, now
         self._signers = _signers(settings)
         self._body = _body(settings)
@@ -63,32 +64,32 @@ class Webhook:
         parts = urlsplit(settings.url)
         self._path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         values = [pair.partition("=")[2] for pair in parts.query.split("&")]
-        self._caller = Caller(f"{parts.scheme}://{parts.netloc}", [*values, *map(unquote_plus, values)])
+        self._caller = HttpClient(f"{parts.scheme}://{parts.netloc}", [*values, *map(unquote_plus, values)])
 
     def capacity(self) -> Capacity:
         return Capacity(None, "a webhook's receiver tells nothing of its capacity")
 
-    def dispatch(self, task: Task, token: str) -> Answer:
+    def dispatch(self, task: BeadTask, token: str) -> Answer:
         """One POST; the token is the ``webhook-id``."""
-        from dolt_watch.targets.templates import NotRendered
+        from dolt_watch.targets.templates import TemplateRenderError
 
         moment = datetime.fromtimestamp(self._now(), UTC)
         try:
             headers = {name: _line(template.render(task, token), name) for name, template in self._headers.items()}
             body = self._body.render(task, token) if self._body else event(task, token, self._settings.source, moment)
-        except NotRendered as error:
+        except TemplateRenderError as error:
             return Refused(f"no webhook: {error}")
         kind = "application/json" if self._body else EVENTS
         exchange = self._post(token, moment, body, {"content-type": kind, **headers}, self.timeout)
         return read_answer(exchange, token, self._settings.job_key)
 
-    def tell(self, id: str, told: Mapping[str, Any], timeout: float) -> Exchange:
+    def deliver(self, id: str, told: Mapping[str, Any], timeout: float) -> HttpResult:
         """One POST of any other event of ours: its CloudEvent's attributes and data, less what every one has. ``id`` is what a receiver deduplicates by."""
         moment = datetime.fromtimestamp(self._now(), UTC)
-        body = json.dumps({**_common(id, self._settings.source, moment), **told})
+        body = json.dumps({**_cloudevent_attributes(id, self._settings.source, moment), **told})
         return self._post(id, moment, body, {"content-type": EVENTS}, min(timeout, self.timeout))
 
-    def _post(self, id: str, moment: datetime, body: str, headers: Mapping[str, str], timeout: float) -> Exchange:
+    def _post(self, id: str, moment: datetime, body: str, headers: Mapping[str, str], timeout: float) -> HttpResult:
         signed = {
             **{name.lower(): value for name, value in headers.items()},
             "webhook-id": id,
@@ -106,38 +107,38 @@ class Webhook:
         self._caller.close()
 
 
-def event(task: Task, token: str, source: str, moment: datetime) -> str:
+def event(task: BeadTask, token: str, source: str, moment: datetime) -> str:
     """The CloudEvent. In ASCII, so that whoever signs and whoever reads cannot differ in its encoding."""
-    told = {**_common(token, source, moment), "type": TYPE, "subject": task.bead}
+    told = {**_cloudevent_attributes(token, source, moment), "type": TYPE, "subject": task.bead}
     if task.rule:
         told["rule"] = task.rule  # an extension
-    return json.dumps({**told, "data": columns(task)})
+    return json.dumps({**told, "data": bead_payload(task)})
 
 
-def _common(id: str, source: str, moment: datetime) -> dict[str, Any]:
+def _cloudevent_attributes(id: str, source: str, moment: datetime) -> dict[str, Any]:
     time = moment.isoformat(timespec="seconds").replace("+00:00", "Z")
     return {"specversion": "1.0", "id": id, "source": source, "time": time, "datacontenttype": "application/json"}
 
 
-def read_answer(exchange: Exchange, token: str, job_key: str = "job_id") -> Answer:
+def read_answer(exchange: HttpResult, token: str, job_key: str = "job_id") -> Answer:
     """What an answer means: the table of docs/targets.md. Raises nothing."""
     status = exchange.status
     # The status alone says it: what comes after 'taken' may be as long as it likes.
-    whole = exchange.trouble is None or exchange.trouble is Trouble.OVERSIZED
+    whole = exchange.failure is None or exchange.failure is TransportFailure.OVERSIZED
     if whole and status is not None and 200 <= status < 300:
         return Accepted(_job(exchange, job_key) or token, status)
-    if exchange.trouble is None and status == 410:
-        return Refused(exchange.shown, 410, stops=True)
-    if exchange.trouble is None and status == 409:
+    if exchange.failure is None and status == 410:
+        return Refused(exchange.summary, 410, halts_rule=True)
+    if exchange.failure is None and status == 409:
         # 'I have this id already', where something between us sent it twice.
-        return Unknown(exchange.shown, 409)
-    return usual(exchange)
+        return Unknown(exchange.summary, 409)
+    return default_answer(exchange)
 
 
-def _job(exchange: Exchange, key: str) -> str:
-    answer = json_of(exchange)
+def _job(exchange: HttpResult, key: str) -> str:
+    answer = parse_json(exchange)
     value = answer.get(key) if isinstance(answer, dict) else None
-    return usable_job(str(value) if type(value) is int else value)
+    return valid_job_id(str(value) if type(value) is int else value)
 
 
 # -- settings ----------------------------------------------------------------------------------------------------
@@ -148,7 +149,7 @@ def _signers(settings: WebhookSettings) -> list[Signer]:
 
     if not settings.secret:
         raise SettingsError(
-            f"target {settings.name} has no secret to sign with", where=settings.place("secret"),
+            f"target {settings.name} has no secret to sign with", where=settings.origin("secret"),
             fix=f'[targets.{settings.name}] secret_file = "…"; make one: echo "{PREFIX}$(openssl rand -base64 32)"',
         )  # fmt: skip
     given = {"secret": settings.secret, "previous_secret": settings.previous_secret}
@@ -164,7 +165,7 @@ def _key(settings: WebhookSettings, name: str, value: str) -> bytes:
     if not SHORTEST_SECRET <= len(key) <= LONGEST_SECRET:
         raise SettingsError(
             f"target {settings.name}: the {name} is not '{PREFIX}' and base64 of {SHORTEST_SECRET} to {LONGEST_SECRET} bytes",
-            where=settings.place(name),
+            where=settings.origin(name),
             fix=f'make one: echo "{PREFIX}$(openssl rand -base64 32)"',
         )
     return key
@@ -175,13 +176,13 @@ def _body(settings: WebhookSettings) -> Template | None:
         return None
     from dolt_watch.targets.templates import read
 
-    return read(settings.body_template, settings.place("body_template"))
+    return read(settings.body_template, settings.origin("body_template"))
 
 
 def _header(settings: WebhookSettings, name: str, text: str) -> Template:
     from dolt_watch.targets.templates import Template
 
-    where = settings.place("headers")
+    where = settings.origin("headers")
     if not re.fullmatch(_HEADER, name):
         raise SettingsError(f"target {settings.name}: {name!r} is no name of a header", where=where, fix="X-Team")
     if name.lower() in _OURS or name.lower().startswith("webhook-"):
@@ -191,8 +192,8 @@ def _header(settings: WebhookSettings, name: str, text: str) -> Template:
 
 
 def _line(value: str, name: str) -> str:
-    from dolt_watch.targets.templates import NotRendered
+    from dolt_watch.targets.templates import TemplateRenderError
 
     if not value.isascii() or not value.isprintable():
-        raise NotRendered(f"the header {name} cannot hold {value!a:.80}")
+        raise TemplateRenderError(f"the header {name} cannot hold {value!a:.80}")
     return value.strip()

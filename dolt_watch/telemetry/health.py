@@ -12,12 +12,12 @@ from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from dolt_watch.controller.loop import ControlLoop
+from dolt_watch.controller.tick_result import TickResult
 from dolt_watch.errors import DatabaseError, DoltWatchError
-from dolt_watch.round import Outcome
-from dolt_watch.telemetry.logs import log_failure
+from dolt_watch.sanitize import sanitize
+from dolt_watch.telemetry.log_output import log_failure
 from dolt_watch.telemetry.metrics import Metrics
-from dolt_watch.text import outside
-from dolt_watch.tick import Loop
 
 SLACK = 120.0
 """Seconds for all that lies between two signs of the loop besides one request to a target and one pause: the database's answers."""
@@ -28,46 +28,46 @@ PATIENCE = 20.0
 Page = Callable[[], tuple[int, str, bytes]]
 
 
-def longest_silence(timeouts: Iterable[timedelta], pause: float) -> float:
+def stall_threshold(timeouts: Iterable[timedelta], pause: float) -> float:
     """Seconds without a sign of the loop after which it is stuck. ``timeouts``: of all targets; ``pause``: the longest between two polls, in seconds."""
     return max((each.total_seconds() for each in timeouts), default=0.0) + pause + SLACK
 
 
 class Health:
-    """Told by the service as it goes on. ``ping``: called after each good tick; ``stuck``: ``longest_silence``, in seconds."""
+    """Told by the service as it goes on. ``ping``: called after each good tick; ``stuck``: ``stall_threshold``, in seconds."""
 
     def __init__(
         self, metrics: Metrics, ping: Callable[[], None] | None = None, *, stuck: float = SLACK, clock: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
-        self.metrics, self.ping, self.stuck, self.clock = metrics, ping, stuck, clock
+        self.metrics, self.ping, self.stall_after, self.clock = metrics, ping, stuck, clock
         self.ready = self.started = False
         """A first poll ends well or not: from then on silence means that it is stuck. Before, it may fold a long history."""
-        self.words = "starting"
+        self.status_text = "starting"
         self._alive = self.clock()
 
-    def turning(self) -> None:
+    def heartbeat(self) -> None:
         """The loop goes on: a round, a commit that is folded, a question to a target. A tick of many may last for an hour."""
         self._alive = self.clock()
 
-    def polled(self, loop: Loop, outcome: Outcome, seconds: float) -> None:
+    def tick_finished(self, loop: ControlLoop, outcome: TickResult, seconds: float) -> None:
         self._ended(True, "leading")
-        self.metrics.ticked(outcome, loop.state, loop.now, seconds)
-        if self.ping is not None and outcome.good:
+        self.metrics.record_tick(outcome, loop.state, loop.now, seconds)
+        if self.ping is not None and outcome.succeeded:
             self.ping()
 
     def standing_by(self) -> None:
         self._ended(True, "standing by")
-        self.metrics.stood_down()
+        self.metrics.clear_leader_gauges()
 
     def failed(self, error: DoltWatchError) -> None:
         self._ended(False, error.message)
-        self.metrics.failed()
+        self.metrics.record_error()
         if isinstance(error, DatabaseError):  # the lock went with the connection
-            self.metrics.stood_down()
+            self.metrics.clear_leader_gauges()
 
     def _ended(self, ready: bool, words: str) -> None:
-        self.turning()
-        self.ready, self.started, self.words = ready, True, words
+        self.heartbeat()
+        self.ready, self.started, self.status_text = ready, True, words
 
     def pages(self) -> Mapping[str, Page]:
         def plain(good: bool, words: str) -> tuple[int, str, bytes]:
@@ -76,14 +76,15 @@ class Health:
         def healthz() -> tuple[int, str, bytes]:
             silent = self.clock() - self._alive
             return plain(
-                silent < self.stuck, "ok" if silent < self.stuck else f"no sign of the loop for {silent:.0f} s"
+                silent < self.stall_after,
+                "ok" if silent < self.stall_after else f"no sign of the loop for {silent:.0f} s",
             )
 
         return {
             "/metrics": lambda: (200, "text/plain; version=0.0.4; charset=utf-8", self.metrics.text()),
             "/healthz": healthz,
-            "/readyz": lambda: plain(self.ready, self.words),
-            "/startupz": lambda: plain(self.started, self.words),
+            "/readyz": lambda: plain(self.ready, self.status_text),
+            "/startupz": lambda: plain(self.started, self.status_text),
         }
 
 
@@ -126,7 +127,7 @@ class Server:
                 try:
                     return page()
                 except Exception as error:
-                    path = outside(self.path.partition("?")[0], 100)
+                    path = sanitize(self.path.partition("?")[0], 100)
                     log_failure(f"error: the page {path} failed", type(error), error)
                     return 500, "text/plain; charset=utf-8", b"internal error\n"
 

@@ -12,16 +12,16 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, write_to_textfile
 
 from dolt_watch import __version__
-from dolt_watch.model import Kind, Phase, State
-from dolt_watch.round import Outcome
+from dolt_watch.controller.tick_result import TickResult
+from dolt_watch.core.model import EntryKind, Phase, State
 
 POSTED = {
-    Kind.DISPATCHED: "accepted",
-    Kind.FAILED: "refused",
-    Kind.QUARANTINED: "refused",
-    Kind.STOPPED: "stopped",
-    Kind.BUSY: "busy",
-    Kind.UNKNOWN: "unknown",
+    EntryKind.DISPATCHED: "accepted",
+    EntryKind.FAILED: "refused",
+    EntryKind.QUARANTINED: "refused",
+    EntryKind.STOPPED: "stopped",
+    EntryKind.BUSY: "busy",
+    EntryKind.UNKNOWN: "unknown",
 }
 """Reports of a request to a target → its outcome."""
 
@@ -78,9 +78,9 @@ class Metrics:
             "dolt_watch_last_success_timestamp_seconds", "When the last good tick ended", registry=self.registry
         )
 
-    def ticked(self, outcome: Outcome, state: State, now: datetime | None, seconds: float) -> None:
-        """A good tick is what `Outcome.good` calls one; of others the last success stays where it was."""
-        self.ticks.labels("ok" if outcome.good else "failed").inc()
+    def record_tick(self, outcome: TickResult, state: State, now: datetime | None, seconds: float) -> None:
+        """A good tick is what `TickResult.good` calls one; of others the last success stays where it was."""
+        self.ticks.labels("ok" if outcome.succeeded else "failed").inc()
         self.seconds.observe(seconds)
         self.lag_commits.set(outcome.lag[0])
         self.lag_seconds.set(max(0.0, outcome.lag[1]))
@@ -90,7 +90,7 @@ class Metrics:
             if kind in POSTED:
                 self.posts.labels(POSTED[kind]).inc(number)
         self.conflicts.inc(outcome.conflicts)
-        if outcome.good:
+        if outcome.succeeded:
             self._succeeded = True
             self.success.set(time.time())
         if outcome.rounds:
@@ -101,10 +101,10 @@ class Metrics:
         waits = [bead.matched_at or bead.since for bead in state.beads.values() if bead.phase is Phase.WAITING]
         self.oldest.set((now - min(waits)).total_seconds() if waits and now is not None else 0)
 
-    def failed(self) -> None:
+    def record_error(self) -> None:
         self.ticks.labels("error").inc()
 
-    def stood_down(self) -> None:
+    def clear_leader_gauges(self) -> None:
         """Another one leads, or may: what this one saw last grows old, and whoever adds up replicas would count it twice."""
         self.beads.clear()
         self.held.clear()
@@ -124,11 +124,11 @@ class Metrics:
     def write(self, path: str) -> None:
         """For node_exporter's textfile collector: whole or not at all. After a tick that was not good the last good one is that of the file."""
         if not self._succeeded:
-            self.success.set(_said(path, "dolt_watch_last_success_timestamp_seconds"))
+            self.success.set(_value_in_file(path, "dolt_watch_last_success_timestamp_seconds"))
         write_to_textfile(path, self.registry)
 
 
-def _said(path: str, name: str) -> float:
+def _value_in_file(path: str, name: str) -> float:
     """A number of the file as it stands; 0 where it has none, or is no such file."""
     with contextlib.suppress(OSError, ValueError):
         for line in Path(path).read_text(encoding="utf-8").splitlines():

@@ -2,8 +2,8 @@
 
 import pytest
 
-pytest.register_assert_rewrite("dolt_watch.testing.targets")
+pytest.register_assert_rewrite("dolt_watch.testing.target_conformance")
 
-from dolt_watch.testing.targets import Rig, TargetConformance, a_task  # noqa: E402
+from dolt_watch.testing.target_conformance import ServiceHarness, TargetConformance, make_task  # noqa: E402
 
-__all__ = ["Rig", "TargetConformance", "a_task"]
+__all__ = ["ServiceHarness", "TargetConformance", "make_task"]

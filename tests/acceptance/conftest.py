@@ -11,24 +11,25 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.cli.wiring import Targets, identity
-from dolt_watch.core.policy import Scope
+from dolt_watch.cli.composition import TargetPool, identity
+from dolt_watch.clock import ShiftedClock
+from dolt_watch.config import Settings, load
+from dolt_watch.controller.tick_result import TickResult
+from dolt_watch.core.decisions.policy import Scope
 from dolt_watch.engines import Engine
-from dolt_watch.engines.address import open_engine
-from dolt_watch.migrate import migrate
-from dolt_watch.round import Outcome
-from dolt_watch.settings import Settings, load
-from dolt_watch.targets import Target
-from dolt_watch.times import ShiftedClock, utc
-from tests import forked
-from tests.beads import Workspace
-from tests.lines import build
-from tests.servers import Server
+from dolt_watch.engines.connect import open_engine
+from dolt_watch.ledger.schema import migrate
+from dolt_watch.targets.protocol import Target
+from dolt_watch.timestamps import to_utc
 from tests.stubs.beadboard import BeadBoardStub
+from tests.support import forked
+from tests.support.beads import Workspace
+from tests.support.lines import build
+from tests.support.servers import Server
 
 ASSIGNED = ("--acceptance", "it works", "-a", "agent")
 NOW = timedelta()
-Ticked = tuple[Outcome, list[str]]
+Ticked = tuple[TickResult, list[str]]
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Watch:
 
     def run(self, scope: Scope, shift: timedelta = NOW, targets: Callable[[str], Target] | None = None) -> Ticked:
         lines: list[str] = []
-        own = Targets(self.settings)
+        own = TargetPool(self.settings)
         clock = ShiftedClock(self.waited + shift)
         try:
             return build(self.engine, self.settings, targets or own, clock, lines.append).tick(scope), lines
@@ -137,7 +138,7 @@ class Watch:
         return found
 
     def now(self) -> datetime:
-        moment = utc(self.sql("SELECT UTC_TIMESTAMP(6)")[0][0])
+        moment = to_utc(self.sql("SELECT UTC_TIMESTAMP(6)")[0][0])
         assert moment is not None
         return moment
 

@@ -7,10 +7,11 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from dolt_watch.model import Capacity, JobReport
-from dolt_watch.settings.kinds.beadboard import BeadBoardSettings
-from dolt_watch.targets import Answer, Target, Task
-from dolt_watch.targets.opening import open_target
+from dolt_watch.core.model import Capacity, JobReport
+from dolt_watch.core.model.target_answers import Answer
+from dolt_watch.targets.protocol import BeadTask, Target
+from dolt_watch.targets.registry import open_target
+from dolt_watch.targets.settings import BeadBoardSettings
 from tests.acceptance.conftest import Watch
 from tests.stubs.beadboard import dead_url
 
@@ -60,7 +61,7 @@ class Dying:
     def capacity(self) -> Capacity:
         return self._alive.capacity()
 
-    def dispatch(self, task: Task, token: str) -> Answer:
+    def dispatch(self, task: BeadTask, token: str) -> Answer:
         return self._dead.dispatch(task, token)
 
     def verdict(self, job: str, started: datetime | None) -> JobReport:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests import servers
 from tests.conftest import NO_DOLTLITE
+from tests.support import servers
 
 STORY = (
     r"person +bd assign demo-1 agent",
@@ -102,6 +102,6 @@ def test_neither_engine_says_what_to_take(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mark", ["1", ""])
 def test_a_parents_doltlite_mark_does_no_harm(tmp_path: Path, mark: str) -> None:
     need_doltlite()
-    code = "from dolt_watch.engines.address import *; open_engine(DoltLitePath('a.db'), create=True).close()"
+    code = "from dolt_watch.engines.address import *; from dolt_watch.engines.connect import open_engine; open_engine(FileAddress('a.db'), create=True).close()"
     done = run(tmp_path, "-c", code, _DOLTLITE_BOOTSTRAPPED=mark)
     assert done.returncode == 0, done.stderr

@@ -10,8 +10,8 @@ import pytest
 
 from dolt_watch.beads.schema import tracker_schema
 from tests.acceptance.conftest import Watch, rows_of
-from tests.servers import message
 from tests.stubs.beadboard import STATUS, dead_url
+from tests.support.servers import message
 
 CLAIMED = re.compile(r"auto-dispatcher claimed at \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 NOBODY = "no eligible beads (assignee=agent, status=open, has acceptance_criteria)"

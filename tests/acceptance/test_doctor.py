@@ -16,13 +16,15 @@ from typing import Any
 import pytest
 
 from dolt_watch.cli import doctor as cli
-from dolt_watch.core.policy import Policy
-from dolt_watch.doctor import Case, Finding, Level, server
-from dolt_watch.engines.address import Address
-from dolt_watch.settings import Settings
+from dolt_watch.config import Settings
+from dolt_watch.core.decisions.policy import Policy
+from dolt_watch.engines.address import ServerAddress
+from dolt_watch.inspection.doctor import server_checks
+from dolt_watch.inspection.doctor.context import DoctorContext
+from dolt_watch.inspection.doctor.findings import Finding, Level
 from tests.acceptance.conftest import Watch
 from tests.acceptance.doctoring import doctor, mend
-from tests.beads import ROOT
+from tests.support.beads import ROOT
 
 
 def test_all_is_well_and_nothing_is_written_or_sent(watch: Watch) -> None:
@@ -137,8 +139,10 @@ def test_a_privilege_that_is_missing(watch: Watch) -> None:
         watch.server.sql(f"DROP USER '{user}'@'%'")
 
 
-def case(watch: Watch, *, settings: Settings | None = None, machine: Callable[[], datetime] | None = None) -> Case:
-    return Case(
+def case(
+    watch: Watch, *, settings: Settings | None = None, machine: Callable[[], datetime] | None = None
+) -> DoctorContext:
+    return DoctorContext(
         settings or watch.settings, watch.engine, Policy(watch.settings.rules, watch.settings.settle), {}, lambda: pytest.fail(),
         machine or cli._machine,
     )  # fmt: skip
@@ -147,7 +151,7 @@ def case(watch: Watch, *, settings: Settings | None = None, machine: Callable[[]
 @pytest.mark.parametrize(("minutes", "way"), [(3, "behind"), (-3, "ahead of")])
 def test_clocks_that_differ(watch: Watch, minutes: int, way: str) -> None:
     wrong = case(watch, machine=lambda: datetime.now(UTC) + timedelta(minutes=minutes))
-    (told,) = server.clock(wrong)
+    (told,) = server_checks.clock(wrong)
     assert told.level is Level.WARNING
     assert f"{way} this machine's" in told.says
 
@@ -165,10 +169,10 @@ def test_rows_of_the_future(watch: Watch) -> None:
 
 def test_plain_text_to_another_machine_is_a_warning(watch: Watch) -> None:
     address = watch.settings.address
-    assert isinstance(address, Address)
+    assert isinstance(address, ServerAddress)
 
     def told(**more: Any) -> Finding:
-        (found,) = server.tls(case(watch, settings=replace(watch.settings, address=replace(address, **more))))
+        (found,) = server_checks.tls(case(watch, settings=replace(watch.settings, address=replace(address, **more))))
         return found
 
     assert told().level is Level.OK
@@ -183,6 +187,6 @@ def test_plain_text_to_another_machine_is_a_warning(watch: Watch) -> None:
 def test_a_version_that_was_not_tried(
     watch: Watch, monkeypatch: pytest.MonkeyPatch, tried: tuple[str, str], level: str
 ) -> None:
-    monkeypatch.setitem(server.TRIED, "dolt", tried)
-    (told,) = server.version(case(watch))
+    monkeypatch.setitem(server_checks.TRIED, "dolt", tried)
+    (told,) = server_checks.version(case(watch))
     assert told.level == level

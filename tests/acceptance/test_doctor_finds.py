@@ -12,13 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from dolt_watch.cli import wiring
-from dolt_watch.engines.address import DoltLitePath, open_engine
-from dolt_watch.model import GLOBAL, Decision, Kind
-from tests import beads, forked
+from dolt_watch.cli import composition
+from dolt_watch.core.model import GLOBAL, Decision, EntryKind
+from dolt_watch.engines.address import FileAddress
+from dolt_watch.engines.connect import open_engine
 from tests.acceptance.conftest import Watch
 from tests.acceptance.doctoring import doctor, mend
 from tests.stubs.beadboard import BeadBoardStub, dead_url
+from tests.support import beads, forked
 
 # -- the database ----------------------------------------------------------------------------------------------------------------
 
@@ -126,7 +127,7 @@ def test_written_by_a_newer_program(watch: Watch) -> None:
 
 def test_two_hosts_by_turns(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
     def decide(host: str) -> None:
-        monkeypatch.setattr(wiring.socket, "gethostname", lambda: host)
+        monkeypatch.setattr(composition.socket, "gethostname", lambda: host)
         watch.assigned(f"on {host}")
         watch.change(rules=tuple(replace(rule, max_in_flight=9) for rule in watch.settings.rules))
         assert watch.dispatch(timedelta(seconds=5))[0].dispatched == 1
@@ -190,11 +191,13 @@ def test_a_rule_that_stopped_and_a_pause(watch: Watch) -> None:
     assert watch.command("resume", "--rule", "agent").code == 0
     assert doctor(watch).worst("switches").level == "ok"
     over = {"until": "2020-01-01T00:00:00+00:00", "reaping": False, "by": "ann"}
-    wiring.ledger(watch.engine, watch.settings).record(
-        Decision(Kind.PAUSE, GLOBAL, "", 0, "", reason="lunch", detail=over)
+    composition.ledger(watch.engine, watch.settings).record(
+        Decision(EntryKind.PAUSE, GLOBAL, "", 0, "", reason="lunch", detail=over)
     )
     assert doctor(watch).worst("switches").level == "ok", "it is over"
-    wiring.ledger(watch.engine, watch.settings).record(Decision(Kind.PAUSE, GLOBAL, "renamed", 0, "", reason="lunch"))
+    composition.ledger(watch.engine, watch.settings).record(
+        Decision(EntryKind.PAUSE, GLOBAL, "renamed", 0, "", reason="lunch")
+    )
     assert "there is no such rule (any more)" in doctor(watch).worst("switches").says
 
 
@@ -241,7 +244,7 @@ def test_other_rules_than_those_it_was_folded_by(watch: Watch) -> None:
     assert (found.code, found.worst("saved").level) == (0, "warning")
 
 
-def test_on_doltlite(doltlite_path: DoltLitePath, tmp_path: Path) -> None:
+def test_on_doltlite(doltlite_path: FileAddress, tmp_path: Path) -> None:
     engine = open_engine(doltlite_path, create=True)
     beads.create_beads(engine)
     engine.close()

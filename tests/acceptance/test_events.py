@@ -16,14 +16,15 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.engines.address import Address, DoltLitePath, open_engine
-from dolt_watch.model import Rule
-from dolt_watch.stream import Follower
-from dolt_watch.times import ShiftedClock
-from tests import beads, servers
+from dolt_watch.clock import ShiftedClock
+from dolt_watch.core.model import Rule
+from dolt_watch.engines.address import FileAddress, ServerAddress
+from dolt_watch.engines.connect import open_engine
+from dolt_watch.inspection.event_stream import Follower
 from tests.acceptance.conftest import Watch, rows_of
 from tests.acceptance.test_why import reader
 from tests.conformance.test_feed import committed
+from tests.support import beads, servers
 
 RULES = [Rule("agent")]
 
@@ -110,7 +111,7 @@ def test_as_a_user_who_may_only_read(watch: Watch) -> None:
         assert events(watch, "--bead", bead, env=env)[0] == events(watch, "--bead", bead)[0]
 
 
-def test_on_another_branch_and_on_doltlite(watch: Watch, doltlite_path: DoltLitePath) -> None:
+def test_on_another_branch_and_on_doltlite(watch: Watch, doltlite_path: FileAddress) -> None:
     bead = watch.bd.create("branched")
     watch.server.sql(
         "CALL DOLT_COMMIT('-Am', 'rest', '--allow-empty')", "CALL DOLT_BRANCH('side')", database=watch.bd.database
@@ -179,7 +180,7 @@ def test_the_database_goes_away_for_a_while(tmp_path: Path) -> None:
         assert polled(follow) == []
     assert [polled(follow), polled(follow), len(said)] == [[], [], 1]
     with servers.start_dolt(program, tmp_path, port=port) as server:
-        other = open_engine(Address(port=port, database=address.database))
+        other = open_engine(ServerAddress(port=port, database=address.database))
         committed(other, "UPDATE issues SET title = 'back' WHERE id = 'bd-1'")
         assert [event.changed for passed in polled(follow) for event in passed.events]
         assert len(said) == 1

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.engines.address import open_engine
-from dolt_watch.model import Capacity
-from dolt_watch.round import Outcome
+from dolt_watch.controller.tick_result import TickResult
+from dolt_watch.core.model import Capacity
+from dolt_watch.engines.connect import open_engine
 from tests.acceptance.conftest import Watch, rows_of
 
 COMMIT = "CALL DOLT_COMMIT('-Am', 'by hand')"
@@ -232,10 +232,10 @@ def test_dispatch_and_reap_at_the_same_moment(watch: Watch) -> None:
         silent, due = f"bd-silent{number}", f"bd-due{number}"
         running = f"UPDATE issues SET status = 'in_progress' WHERE id = '{silent}'"
         watch.committed(rows_of([silent, due]), running)
-        ended: list[tuple[str, Outcome]] = []
+        ended: list[tuple[str, TickResult]] = []
         start = threading.Barrier(2)
 
-        def reap(ended: list[tuple[str, Outcome]] = ended, start: threading.Barrier = start) -> None:
+        def reap(ended: list[tuple[str, TickResult]] = ended, start: threading.Barrier = start) -> None:
             start.wait()
             ended.append(("reap", other.reap(timedelta(minutes=40))[0]))
 

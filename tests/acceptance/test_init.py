@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from dolt_watch.engines.address import open_engine
-from tests import forked
-from tests.beads import Workspace
+from dolt_watch.engines.connect import open_engine
+from tests.support import forked
+from tests.support.beads import Workspace
 
 
 @dataclass(frozen=True)

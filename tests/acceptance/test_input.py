@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests import forked
 from tests.acceptance.conftest import Ran, Watch
-from tests.servers import Server
 from tests.stubs.server import dead_port
+from tests.support import forked
+from tests.support.servers import Server
 
 
 def run(folder: Path, *arguments: str, **env: str) -> Ran:

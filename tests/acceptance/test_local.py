@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.core.policy import Scope
-from dolt_watch.model import Verdict
+from dolt_watch.core.decisions.policy import Scope
+from dolt_watch.core.model import Verdict
 from dolt_watch.targets.local import run_files
 from dolt_watch.targets.local.settings import LocalSettings
 from dolt_watch.targets.local.target import Local

@@ -12,22 +12,20 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.cli.wiring import Targets
-from dolt_watch.core.policy import BOTH
+from dolt_watch.cli.composition import TargetPool
+from dolt_watch.clock import ShiftedClock
+from dolt_watch.controller.tick_result import TickResult
+from dolt_watch.core.decisions.policy import BOTH
+from dolt_watch.core.model import EntryKind
 from dolt_watch.engines import Engine
-from dolt_watch.model import Kind
-from dolt_watch.round import Outcome
-from dolt_watch.settings.kinds.beadboard import BeadBoardSettings
-from dolt_watch.settings.kinds.webhook import WebhookSettings
-from dolt_watch.settings.model import TargetSettings
-from dolt_watch.times import ShiftedClock
-from dolt_watch.verify import verify
-from tests.engines import on_engines
-from tests.light import Light
-from tests.lines import build
+from dolt_watch.replay.verification import verify
+from dolt_watch.targets.settings import BeadBoardSettings, TargetSettings, WebhookSettings
 from tests.stubs.agent_service import AgentServiceStub
 from tests.stubs.beadboard import BeadBoardStub, dead_url
 from tests.stubs.webhook import SECRET, WebhookStub
+from tests.support.embedded_tracker import Light
+from tests.support.engines import on_engines
+from tests.support.lines import build
 
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
 BEADS = ("bd-1", "bd-2", "bd-3", "bd-4")
@@ -51,7 +49,7 @@ class Played(Light):
             targets={target.name: target},
             rules=(replace(self.settings.rules[0], target=target.name),),
         )
-        self.targets = Targets(self.settings)
+        self.targets = TargetPool(self.settings)
         self.stack.callback(self.targets.close)
 
     def down(self) -> None:
@@ -62,12 +60,12 @@ class Played(Light):
         self.board.service_url = self.up
         self.service._always = None
 
-    def step(self, span: timedelta = MINUTE) -> Outcome:
+    def step(self, span: timedelta = MINUTE) -> TickResult:
         """One tick, ``span`` later; then agents do what was accepted."""
         self.at += span
         loop = build(self.engine, self.settings, self.targets, ShiftedClock(self.at), self.lines.append)
         outcome = loop.tick(BOTH)
-        self.wakes = timedelta(seconds=loop.wakes_in() or 600)
+        self.wakes = timedelta(seconds=loop.seconds_until_due() or 600)
         for bead, job in self.board.accepted[len(self.done) :]:
             self.done.append(bead)
             self.sql(f"UPDATE issues SET status = 'closed' WHERE id = '{bead}'")
@@ -83,7 +81,7 @@ class Played(Light):
 
     # -- what there is to see ----------------------------------------------------------------------------------------
 
-    def entries(self, *kinds: Kind) -> list[tuple[str, str, datetime]]:
+    def entries(self, *kinds: EntryKind) -> list[tuple[str, str, datetime]]:
         """(bead, kind, when), in order."""
         wanted = {kind.value for kind in kinds}
         return [
@@ -134,8 +132,8 @@ def test_with_health_no_bead_is_risked(engine: Engine, stack: contextlib.ExitSta
     played.steps(HOUR)
     all_done(played)
     assert [kind for bead, kind, _ in played.entries() if bead == ""] == ["outage", "recovered"]
-    claims = [at for _, _, at in played.entries(Kind.CLAIM)]
-    [(_, _, recovered)] = played.entries(Kind.RECOVERED)
+    claims = [at for _, _, at in played.entries(EntryKind.CLAIM)]
+    [(_, _, recovered)] = played.entries(EntryKind.RECOVERED)
     assert len(claims) == 4 and min(claims) > recovered
     asked = len(played.service.asked("GET", "/health"))
     assert asked < 48 + 20 + 60, "doubled to ten minutes"
@@ -149,7 +147,7 @@ def test_with_health_the_one_that_was_sent_into_it_is_sent_again(engine: Engine,
     assert played.step().unknown == 1
     played.down()
     played.steps(8 * HOUR)
-    assert len(played.entries(Kind.CLAIM)) == 1
+    assert len(played.entries(EntryKind.CLAIM)) == 1
     assert [line for line in played.notes("bd-1") if line.startswith("dispatch")] == [
         'dispatch outcome unknown (HTTP 502: {"error": "fetch failed"}): not sent again until it is known'
     ]
@@ -157,7 +155,7 @@ def test_with_health_the_one_that_was_sent_into_it_is_sent_again(engine: Engine,
     played.steps(HOUR)
     all_done(played)
     assert [kind for bead, kind, _ in played.entries() if bead == ""] == ["outage", "recovered"]
-    assert len(played.entries(Kind.RETRY)) == 1
+    assert len(played.entries(EntryKind.RETRY)) == 1
 
 
 @pytest.mark.long
@@ -168,7 +166,7 @@ def test_without_health_one_bead_is_tried_and_the_others_never(engine: Engine, s
     played.down()
     assert "(HTTP 502 fetch failed)" in played.step().holds["bd-2"].why
     played.steps(8 * HOUR)
-    claims = played.entries(Kind.CLAIM)
+    claims = played.entries(EntryKind.CLAIM)
     assert {bead for bead, _, _ in claims} == {"bd-1"}
     later = [at for _, _, at in claims if at > claims[0][2] + HOUR]
     assert all(second - first >= 10 * MINUTE for first, second in pairwise(later)) and later
@@ -195,7 +193,7 @@ def test_a_target_that_refuses_connections(engine: Engine, stack: contextlib.Exi
     played.assign(*BEADS)
     before = played.commits()
     played.steps(8 * HOUR)
-    claims = played.entries(Kind.CLAIM)
+    claims = played.entries(EntryKind.CLAIM)
     assert {bead for bead, _, _ in claims} == {"bd-1"} and len(claims) < 60
     assert played.commits() - before <= 2 * len(claims) + 1
     assert [line for line in played.notes("bd-1") if line.startswith("dispatch failed")] == played.notes("bd-1")[1:]
@@ -259,7 +257,7 @@ def test_an_unknown_outcome_of_a_silent_agent_is_tried_again(engine: Engine, sta
     assert played.statuses()["bd-1"] == "in_progress"
     played.steps(HOUR)
     all_done(played)
-    assert [kind for bead, kind, _ in played.entries(Kind.RETRY)] == ["retry"]
+    assert [kind for bead, kind, _ in played.entries(EntryKind.RETRY)] == ["retry"]
     assert [kind for bead, kind, _ in played.entries() if bead == ""] == []
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import pymysql
 import pytest
 
-from dolt_watch.engines.address import open_engine
-from dolt_watch.settings import load
+from dolt_watch.config import load
+from dolt_watch.engines.connect import open_engine
 from tests.acceptance.conftest import Watch
 
 PASSWORD = "s3cret:/@#?"

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from tests.acceptance.conftest import ASSIGNED, Watch
-from tests.servers import message
+from tests.support.servers import message
 
 HALF_HOUR, LATER = timedelta(minutes=30, seconds=30), timedelta(minutes=31, seconds=30)
 

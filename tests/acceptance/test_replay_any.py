@@ -9,11 +9,11 @@ from datetime import datetime
 
 import pytest
 
-from dolt_watch.engines.address import DoltLitePath
-from dolt_watch.model import Kind
-from dolt_watch.targets import Accepted, Answer, Busy, Refused, Unknown
-from dolt_watch.whatif.journal import Journal
-from tests.history import Deeds, History, clock
+from dolt_watch.core.model import EntryKind
+from dolt_watch.core.model.target_answers import Accepted, Answer, Busy, Refused, Unknown
+from dolt_watch.engines.address import FileAddress
+from dolt_watch.replay.simulation.attempt_log import AttemptLog
+from tests.support.history import Deeds, History, clock
 
 SETTINGS = (
     {},
@@ -26,19 +26,19 @@ BEADS = [f"b{number}" for number in range(8)]
 
 
 @pytest.mark.long
-def test_any_history(doltlite_path: DoltLitePath) -> None:
+def test_any_history(doltlite_path: FileAddress) -> None:
     for seed in (0, 3):
-        same_again(DoltLitePath(f"{doltlite_path.path}.{seed}"), seed)
+        same_again(FileAddress(f"{doltlite_path.path}.{seed}"), seed)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("seed", range(100, 140))
-def test_many_histories(doltlite_path: DoltLitePath, seed: int) -> None:
+def test_many_histories(doltlite_path: FileAddress, seed: int) -> None:
     same_again(doltlite_path, seed)
 
 
-def same_again(path: DoltLitePath, seed: int) -> None:
+def same_again(path: FileAddress, seed: int) -> None:
     chance = random.Random(seed)
     history = History(path, **SETTINGS[seed % len(SETTINGS)])
     with contextlib.closing(history.engine):
@@ -53,10 +53,10 @@ def same_again(path: DoltLitePath, seed: int) -> None:
             assert [pair.difference for pair in study.pairs if pair.difference] == []
 
 
-def told(journal: Journal) -> list[tuple[datetime, str, Kind, int]]:
+def told(journal: AttemptLog) -> list[tuple[datetime, str, EntryKind, int]]:
     """Less the notes of ours that somebody overwrote: a simulation writes none."""
     found = ((one.at.replace(microsecond=0), one.bead, one.kind, one.attempt) for one in journal.told)
-    return sorted(one for one in found if one[2] is not Kind.NOTE)
+    return sorted(one for one in found if one[2] is not EntryKind.NOTE)
 
 
 def answer(chance: random.Random, bead: str) -> Answer:
@@ -65,7 +65,7 @@ def answer(chance: random.Random, bead: str) -> Answer:
         Refused("HTTP 500: x", 500),
         Busy("busy", 409, chance.choice([None, 60, 200])),
         Unknown("time-out"),
-        Refused("HTTP 400: no", 400, for_good=True),
+        Refused("HTTP 400: no", 400, permanent=True),
     ]
     return chance.choice(choices)
 

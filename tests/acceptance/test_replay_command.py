@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.engines.address import Address, DoltLitePath
-from dolt_watch.settings.values import duration_text
-from tests import forked
-from tests.history import Deeds, History
-from tests.servers import Server
+from dolt_watch.config.converters import duration_text
+from dolt_watch.engines.address import FileAddress, ServerAddress
+from tests.support import forked
+from tests.support.history import Deeds, History
+from tests.support.servers import Server
 
 DEEDS: Deeds = {
     "10:01:00": lambda h: h.new("a"),
@@ -40,7 +40,7 @@ def replay(url: str, folder: Path, *arguments: str, **env: str) -> subprocess.Co
 @pytest.fixture(params=["dolt", "doltlite"])
 def history(request: pytest.FixtureRequest) -> Iterator[History]:
     name = {"dolt": "dolt_address", "doltlite": "doltlite_path"}[request.param]
-    address: Address | DoltLitePath = request.getfixturevalue(name)
+    address: ServerAddress | FileAddress = request.getfixturevalue(name)
     made = History(address)
     with contextlib.closing(made.engine):
         made.at("10:00").play("10:40", DEEDS)
@@ -102,7 +102,7 @@ def test_the_page_has_the_same_figures(history: History, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("arguments", [("--report", "/nowhere/x.html"), ("--report", ".")])
-def test_a_page_that_cannot_be_written(doltlite_path: DoltLitePath, tmp_path: Path, arguments: tuple[str, ...]) -> None:
+def test_a_page_that_cannot_be_written(doltlite_path: FileAddress, tmp_path: Path, arguments: tuple[str, ...]) -> None:
     """The error of ``report -o``, and before history is read: there is none here."""
     ran = replay(doltlite_path.url, tmp_path, *arguments)
     assert (ran.returncode, ran.stdout) == (1, "")
@@ -209,7 +209,7 @@ def test_one_rule(history: History, tmp_path: Path) -> None:
     ],
 )
 def test_what_it_refuses(
-    doltlite_path: DoltLitePath, tmp_path: Path, arguments: tuple[str, ...], says: str, mends: str
+    doltlite_path: FileAddress, tmp_path: Path, arguments: tuple[str, ...], says: str, mends: str
 ) -> None:
     history = History(doltlite_path)
     with contextlib.closing(history.engine):
@@ -221,7 +221,7 @@ def test_what_it_refuses(
     assert "Traceback" not in ran.stderr
 
 
-def test_a_user_who_may_only_read(dolt_address: Address, dolt_server: Server, tmp_path: Path) -> None:
+def test_a_user_who_may_only_read(dolt_address: ServerAddress, dolt_server: Server, tmp_path: Path) -> None:
     history = History(dolt_address)
     with contextlib.closing(history.engine):
         history.at("10:00").play("10:40", DEEDS)
@@ -241,9 +241,9 @@ def test_a_user_who_may_only_read(dolt_address: Address, dolt_server: Server, tm
 @pytest.mark.parametrize("migrated", [True, False])
 def test_before_it_was_ever_there(beads_engine: Any, tmp_path: Path, migrated: bool) -> None:
     """Nobody decided anything yet, with and without our tables: what it would have done."""
-    from dolt_watch.cli.wiring import identity
-    from dolt_watch.migrate import migrate
-    from dolt_watch.settings import load
+    from dolt_watch.cli.composition import identity
+    from dolt_watch.config import load
+    from dolt_watch.ledger.schema import migrate
 
     url = beads_engine.address.url if beads_engine.name == "dolt" else f"doltlite:///{beads_engine.path}"
     if migrated:

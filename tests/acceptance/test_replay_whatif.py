@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.engines.address import DoltLitePath
-from dolt_watch.model import Capacity
-from dolt_watch.targets import Busy, Refused, Unknown
-from dolt_watch.whatif.study import Study
-from tests.history import History, clock
+from dolt_watch.core.model import Capacity
+from dolt_watch.core.model.target_answers import Busy, Refused, Unknown
+from dolt_watch.engines.address import FileAddress
+from dolt_watch.replay.simulation.what_if import WhatIfResult
+from tests.support.history import History, clock
 
 # What is recorded: one at a time, reaped after 30 minutes, a tick at each even minute, settle 2s.
 #
@@ -72,7 +72,7 @@ DEEDS: dict[str, Any] = {
 
 
 @pytest.fixture
-def dozen(doltlite_path: DoltLitePath) -> Iterator[History]:
+def dozen(doltlite_path: FileAddress) -> Iterator[History]:
     history = History(doltlite_path)
     history.target.says = {"b06": [Refused("HTTP 500: oops", 500)], "b07": [Busy("busy", 409, 300)]}
     history.at("10:00").play("14:02", DEEDS)
@@ -80,13 +80,13 @@ def dozen(doltlite_path: DoltLitePath) -> Iterator[History]:
         yield history
 
 
-def claimed(study: Study) -> dict[str, str]:
+def claimed(study: WhatIfResult) -> dict[str, str]:
     """Bead → when it was claimed for the run that came about, in the simulation."""
     sent = [one for one in study.simulated.attempts if one.sent is not None]
     return {one.bead: f"{one.claimed:%H:%M:%S}".removesuffix(":00") for one in sent}
 
 
-def differences(study: Study) -> set[tuple[str, str, str]]:
+def differences(study: WhatIfResult) -> set[tuple[str, str, str]]:
     found = [pair.difference for pair in study.pairs if pair.difference is not None]
     return {(one.bead, one.what.value, str(one.by) if one.by is not None else "") for one in found}
 
@@ -113,7 +113,7 @@ DOWN, IDLE = Capacity(0, "connection refused", down=True), Capacity(1, idle=True
 
 
 @pytest.mark.parametrize("health", [False, True])
-def test_an_outage_is_where_it_was(doltlite_path: DoltLitePath, health: bool) -> None:
+def test_an_outage_is_where_it_was(doltlite_path: FileAddress, health: bool) -> None:
     """o1 is sent into it. Without health it tries the target again until that answers; with it, the target is left alone."""
     history = History(doltlite_path)
     history.target.says = {"o1": [AWAY] if health else [AWAY, AWAY]}

@@ -19,7 +19,7 @@ import pytest
 
 from tests.acceptance.conftest import Watch
 from tests.acceptance.test_run import running, wait_for
-from tests.servers import as_in_a_terminal
+from tests.support.servers import as_in_a_terminal
 
 
 def payload(page: str) -> dict[str, Any]:

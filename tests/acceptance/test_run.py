@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance.conftest import Watch, rows_of
-from tests.servers import as_in_a_terminal
+from tests.support.servers import as_in_a_terminal
 
 
 class Running:

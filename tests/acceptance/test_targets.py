@@ -8,10 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from dolt_watch.settings.kinds.agent_service import AgentServiceSettings
-from dolt_watch.settings.kinds.command import CommandSettings
-from dolt_watch.settings.kinds.webhook import WebhookSettings
-from dolt_watch.settings.model import TargetSettings
+from dolt_watch.targets.settings import AgentServiceSettings, CommandSettings, TargetSettings, WebhookSettings
 from tests.acceptance.conftest import Watch
 from tests.acceptance.test_verify import verified
 from tests.stubs.agent_service import AgentServiceStub

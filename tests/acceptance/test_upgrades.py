@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from dolt_watch import stream
 from dolt_watch.beads.migration import NOT_COMMITTED
 from dolt_watch.engines import Commit
+from dolt_watch.inspection import event_stream
 from tests.acceptance.conftest import Watch, watching
-from tests.beads import initialized
-from tests.servers import Server
 from tests.standin import launcher
+from tests.support.beads import initialized
+from tests.support.servers import Server
 
 RULE = """[rules.agent]
 max_in_flight = 3
@@ -90,7 +90,7 @@ def upgrade(watch: Watch, to: str) -> None:
 
 def signs(watch: Watch, since: str) -> list[tuple[str, str, str]]:
     """Bead, what and who of each sign of life in the commits since then."""
-    read = stream.read(watch.engine, since, watch.head(), watch.settings.rules)
+    read = event_stream.read_events(watch.engine, since, watch.head(), watch.settings.rules)
     return [(e.bead, e.sign.what, e.sign.who) for passed in read for e in passed.events if e.sign is not None]
 
 

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from dolt_watch.core.policy import Policy
-from dolt_watch.feed import ENTRY_COLUMNS
-from dolt_watch.past import Past
-from dolt_watch.settings import settings_hash
-from dolt_watch.verify import Verified, verify
+from dolt_watch.config import settings_hash
+from dolt_watch.core.decisions.policy import Policy
+from dolt_watch.ledger.codec import ENTRY_COLUMNS
+from dolt_watch.replay.replayer import HistoryReplayer
+from dolt_watch.replay.verification import VerificationResult, verify
 from tests.acceptance.conftest import Watch, rows_of
 
 
-def verified(watch: Watch) -> Verified:
+def verified(watch: Watch) -> VerificationResult:
     policy = Policy(watch.settings.rules, watch.settings.settle, settings_hash=settings_hash(watch.settings))
-    return verify(Past(watch.engine, policy, watch.head()))
+    return verify(HistoryReplayer(watch.engine, policy, watch.head()))
 
 
-def fields(found: Verified) -> set[tuple[str, str]]:
+def fields(found: VerificationResult) -> set[tuple[str, str]]:
     return {(one.kind, one.field) for one in found.differences}
 
 

@@ -10,15 +10,16 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.engines.address import DoltLitePath, open_engine
-from dolt_watch.migrate import LOCAL
-from dolt_watch.settings import load
-from tests import beads
+from dolt_watch.config import load
+from dolt_watch.engines.address import FileAddress
+from dolt_watch.engines.connect import open_engine
+from dolt_watch.ledger.schema import LOCAL
 from tests.acceptance.conftest import Ran, Watch, rows_of
-from tests.beads import Workspace
 from tests.conformance.test_feed import committed
-from tests.servers import Server
 from tests.stubs.beadboard import BeadBoardStub
+from tests.support import beads
+from tests.support.beads import Workspace
+from tests.support.servers import Server
 
 NO_SETTLE = ("--set", "settle=0s")
 
@@ -314,7 +315,7 @@ def test_on_another_branch(watch: Watch) -> None:
     assert (ran.code, "did you mean feature/side?" in ran.stderr) == (2, True)
 
 
-def test_on_doltlite(watch: Watch, doltlite_path: DoltLitePath) -> None:
+def test_on_doltlite(watch: Watch, doltlite_path: FileAddress) -> None:
     engine = open_engine(doltlite_path, create=True)
     beads.create_beads(engine)
     committed(engine, rows_of(["bd-1"]))

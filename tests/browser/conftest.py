@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.servers import without
+from tests.support.servers import without
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")

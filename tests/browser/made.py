@@ -6,10 +6,10 @@ import random
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
-from dolt_watch.model import Capacity, Entry, Kind, Phase, State, Wrote
-from dolt_watch.report.data import Lane, Report
-from dolt_watch.report.history import Depth, Stretch
-from dolt_watch.report.now import Now, Standing
+from dolt_watch.core.model import Capacity, EntryEffects, EntryKind, LedgerEntry, Phase, State
+from dolt_watch.inspection.report.lanes import PhaseInterval, QueueDepth
+from dolt_watch.inspection.report.view_model import Lane, Report
+from dolt_watch.inspection.status import BeadStatus, Status
 
 NOW = datetime(2026, 4, 18, 22, 35, 46, tzinfo=UTC)
 WEEK = timedelta(days=7)
@@ -29,7 +29,7 @@ def report(beads: int = 40, title: str = "") -> Report:
     rng = random.Random(beads)
     lanes = [_lane(rng, number, title) for number in range(beads)]
     standing = [lane for lane in lanes if lane.stretches[-1].phase in set(Phase) | {"silent"}]
-    now = Now(
+    now = Status(
         NOW, "q8s7d2" * 5, "q8s7d2" * 5, NOW - timedelta(seconds=9), False, (), {"beadboard": Capacity(1)},
         tuple(_standing(lane) for lane in standing), None, State(),
     )  # fmt: skip
@@ -57,32 +57,32 @@ def _lane(rng: random.Random, number: int, title: str) -> Lane:
         until = at if phase in ("done", "left") else NOW if last else min(NOW, at + span)
         commit = f"{rng.getrandbits(128):032x}"
         stretches.append(
-            Stretch(phase, at, until, _WHY[phase], commit, "agent", 1, "6f0c2a" if phase == "running" else "")
+            PhaseInterval(phase, at, until, _WHY[phase], commit, "agent", 1, "6f0c2a" if phase == "running" else "")
         )
         at = until
     return Lane(f"bd-{number}", title or rng.choice(WORDS), tuple(stretches))
 
 
-def _standing(lane: Lane) -> Standing:
+def _standing(lane: Lane) -> BeadStatus:
     last = lane.stretches[-1]
     phase = "running" if last.phase == "silent" else last.phase
-    return Standing(lane.bead, phase, "agent", last.begin, last.attempt, last.job, last.why)
+    return BeadStatus(lane.bead, phase, "agent", last.begin, last.attempt, last.job, last.why)
 
 
-def _entries(rng: random.Random, lane: Lane) -> Iterator[Entry]:
+def _entries(rng: random.Random, lane: Lane) -> Iterator[LedgerEntry]:
     kinds = {
-        "claimed": Kind.CLAIM, "running": Kind.DISPATCHED, "reaped": Kind.REAP, "backoff": Kind.FAILED, "quarantined": Kind.QUARANTINED, "unknown": Kind.UNKNOWN,
+        "claimed": EntryKind.CLAIM, "running": EntryKind.DISPATCHED, "reaped": EntryKind.REAP, "backoff": EntryKind.FAILED, "quarantined": EntryKind.QUARANTINED, "unknown": EntryKind.UNKNOWN,
     }  # fmt: skip
     told = [stretch for stretch in lane.stretches if stretch.phase in kinds]
     for version, one in enumerate(told, start=1):
         reason = "" if one.phase in ("claimed", "running") else one.why.partition(";")[0]
-        yield Entry(
-            lane.bead, version, kinds[one.phase], one.attempt, one.rule, "", "", "", one.begin, one.job, reason, "", "", "beads-dispatcher", {}, Wrote()
+        yield LedgerEntry(
+            lane.bead, version, kinds[one.phase], one.attempt, one.rule, "", "", "", one.begin, one.job, reason, "", "", "beads-dispatcher", {}, EntryEffects()
         )  # fmt: skip
 
 
-def _depths(rng: random.Random, beads: int) -> Iterator[Depth]:
+def _depths(rng: random.Random, beads: int) -> Iterator[QueueDepth]:
     waiting = 0
     for part in range(min(beads * 3, 2000)):
         waiting = max(0, waiting + rng.choice((-1, 0, 1)))
-        yield Depth(NOW - WEEK * (1 - part / min(beads * 3, 2000)), waiting, rng.choice((0, 1, 1, 2)), 0)
+        yield QueueDepth(NOW - WEEK * (1 - part / min(beads * 3, 2000)), waiting, rng.choice((0, 1, 1, 2)), 0)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from dolt_watch.report.page import render
+from dolt_watch.inspection.report.html import render
 from dolt_watch.telemetry.health import Server
 from tests.browser import made
 from tests.browser.conftest import Open

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from dolt_watch.report import page as pages
-from dolt_watch.report.data import headline
+from dolt_watch.inspection.report import html as pages
+from dolt_watch.inspection.report.view_model import headline
 from tests.browser import made
 from tests.browser.conftest import WAYS, Open, accessible, blocks_scripts, fits
 

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from dolt_watch.report import page as pages
-from dolt_watch.whatif import telling
+from dolt_watch.inspection.report import html as pages
+from dolt_watch.replay.simulation import formatter
 from tests.browser import made, made_whatif
 from tests.browser.conftest import WAYS, Open, Opened, accessible, blocks_scripts, fits
 
@@ -41,12 +41,12 @@ def test_a_long_word_does_not_push_the_page_wider(opened: Open) -> None:
 
 def test_figures_are_those_that_replay_prints(opened: Open) -> None:
     study = made_whatif.whatif().study
-    printed = list(telling.text(study))
+    printed = list(formatter.format_text(study))
     head = next(place for place, line in enumerate(printed) if line.split() == ["RECORDED", "WHAT", "IF"])
     table = printed[head + 1 : printed.index("", head)]
     one = opened(html())
     assert figures(one) == [tuple(re.split(r" {2,}", line.strip())) for line in table]
-    assert one.texts("[data-summary]") == [f"Difference: {telling.summary(study)}."]
+    assert one.texts("[data-summary]") == [f"Difference: {formatter.summary(study)}."]
 
 
 def test_what_differs_and_only_that(opened: Open) -> None:
@@ -56,7 +56,7 @@ def test_what_differs_and_only_that(opened: Open) -> None:
     assert one.texts("#differs tbody .id") == [pair.bead for pair in differs][:25]
     first = one.page.locator("#differs tbody tr").first.inner_text()
     assert differs[0].difference is not None
-    assert telling.words(differs[0].difference) in first
+    assert formatter.describe(differs[0].difference) in first
     one.page.locator("#differs .difference select").select_option("never dispatched")
     never = [pair.bead for pair in differs if pair.difference and pair.difference.what.value == "never-dispatched"]
     assert one.texts("#differs tbody .id") == never != []

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from dolt_watch.engines import Edge, Engine, Param
-from tests.servers import call
+from tests.support.servers import call
 
 ME = "watcher <watcher@example.com>"
 THEM = "person <person@example.com>"
@@ -33,10 +33,10 @@ def commit(engine: Engine, *sql: str, tables: Sequence[str] = ("t",), message: s
 
 def make(engine: Engine) -> str:
     """Table ``t`` (id, v, w), committed, with rows a and b; and the ignored table ``watch_ig`` with one row. The commit's hash."""
-    engine.run("INSERT INTO dolt_ignore VALUES ('watch_ig%', true)")
+    engine.execute_ddl("INSERT INTO dolt_ignore VALUES ('watch_ig%', true)")
     commit(engine, tables=["dolt_ignore"], message="ignore")
-    engine.run("CREATE TABLE watch_ig (id int PRIMARY KEY, v varchar(40))")
-    engine.run("CREATE TABLE t (id varchar(20) PRIMARY KEY, v text, w text)")
+    engine.execute_ddl("CREATE TABLE watch_ig (id int PRIMARY KEY, v varchar(40))")
+    engine.execute_ddl("CREATE TABLE t (id varchar(20) PRIMARY KEY, v text, w text)")
     write(engine, "INSERT INTO watch_ig VALUES (1, '0')")
     return commit(engine, "INSERT INTO t (id, v) VALUES ('a', '1'), ('b', '1')", message="make")
 

@@ -7,21 +7,21 @@ import sys
 
 import pytest
 
-from dolt_watch.engines.address import Address, DoltLitePath, parse_url
+from dolt_watch.engines.address import FileAddress, ServerAddress, parse_url
 from dolt_watch.errors import SettingsError
 
 
 @pytest.mark.parametrize(
     ("url", "address"),
     [
-        ("dolt://bd@db.example:3307/beads", Address("db.example", 3307, "bd", database="beads")),
-        ("dolt://localhost/beads", Address("localhost", 3306, "root", database="beads")),
-        ("dolt://a%40b@[::1]:1/b%2Dx", Address("::1", 1, "a@b", database="b-x")),
-        ("dolt:///beads?socket=/run/d.sock", Address(database="beads", socket="/run/d.sock")),
-        ("dolt://h/b?tls=true", Address("h", database="b", tls=True)),
-        ("dolt://h/b?tls=false", Address("h", database="b", tls=False)),
-        ("dolt://h/b?tls=/etc/ca.pem", Address("h", database="b", tls=True, ca="/etc/ca.pem")),
-        ("doltlite:///var/lib/my%20demo.db", DoltLitePath("/var/lib/my demo.db")),
+        ("dolt://bd@db.example:3307/beads", ServerAddress("db.example", 3307, "bd", database="beads")),
+        ("dolt://localhost/beads", ServerAddress("localhost", 3306, "root", database="beads")),
+        ("dolt://a%40b@[::1]:1/b%2Dx", ServerAddress("::1", 1, "a@b", database="b-x")),
+        ("dolt:///beads?socket=/run/d.sock", ServerAddress(database="beads", socket="/run/d.sock")),
+        ("dolt://h/b?tls=true", ServerAddress("h", database="b", tls=True)),
+        ("dolt://h/b?tls=false", ServerAddress("h", database="b", tls=False)),
+        ("dolt://h/b?tls=/etc/ca.pem", ServerAddress("h", database="b", tls=True, ca="/etc/ca.pem")),
+        ("doltlite:///var/lib/my%20demo.db", FileAddress("/var/lib/my demo.db")),
     ],
 )
 def test_accepted(url, address):
@@ -30,7 +30,7 @@ def test_accepted(url, address):
 
 
 @pytest.mark.parametrize(
-    ("url", "encrypted"),
+    ("url", "uses_tls"),
     [
         ("dolt://db.example/b", True),
         ("dolt://10.0.0.7/b", True),
@@ -50,8 +50,8 @@ def test_accepted(url, address):
 )
 def test_encrypted_off_loopback_unless_somebody_says_otherwise(url, encrypted):
     address = parse_url(url)
-    assert address.encrypted is encrypted
-    assert parse_url(address.url).encrypted is encrypted, "its own form says the same"
+    assert address.uses_tls is encrypted
+    assert parse_url(address.url).uses_tls is encrypted, "its own form says the same"
 
 
 @pytest.mark.parametrize(
@@ -87,9 +87,9 @@ def test_a_password_in_the_url_is_an_error_that_does_not_repeat_it(url):
 
 
 def test_a_password_is_never_shown():
-    address = Address("h", 1, "u", "hunter2", "b")
-    assert "hunter2" not in f"{address!r} {address} {address.url} {address.where}"
-    assert address.where == "h:1/b"
+    address = ServerAddress("h", 1, "u", "hunter2", "b")
+    assert "hunter2" not in f"{address!r} {address} {address.url} {address.display_name}"
+    assert address.display_name == "h:1/b"
 
 
 @pytest.mark.parametrize(("module", "unwanted"), [("dolt", "sqlglot doltlite sqlite3"), ("doltlite", "pymysql")])

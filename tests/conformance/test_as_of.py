@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from dolt_watch.as_of import commit_at
 from dolt_watch.engines import Commit, Engine
 from dolt_watch.errors import SettingsError
-from tests.servers import message
+from dolt_watch.history.revisions import resolve_revision
+from tests.support.servers import message
 
 NOON = datetime(2026, 4, 18, 12, tzinfo=UTC)
 ME = "me <me@x>"
@@ -18,7 +18,7 @@ ME = "me <me@x>"
 @pytest.fixture
 def dated(engine: Engine) -> list[Commit]:
     """Three commits at noon, one at five past, and one at ten past, oldest first."""
-    engine.run("CREATE TABLE t (a INT PRIMARY KEY)")
+    engine.execute_ddl("CREATE TABLE t (a INT PRIMARY KEY)")
     for number, minutes in enumerate((0, 0, 0, 5, 10)):
         with engine.transaction() as tx:
             tx.execute("INSERT INTO t VALUES (?)", (number,))
@@ -35,8 +35,8 @@ def dated(engine: Engine) -> list[Commit]:
 
 def test_by_hash_by_its_beginning_and_by_time(engine: Engine, dated: list[Commit]) -> None:
     head = dated[-1].hash
-    assert message(engine, commit_at(engine, dated[1].hash, head).hash) == "n1"
-    assert message(engine, commit_at(engine, dated[1].hash[:12].upper(), head).hash) == "n1"
+    assert message(engine, resolve_revision(engine, dated[1].hash, head).hash) == "n1"
+    assert message(engine, resolve_revision(engine, dated[1].hash[:12].upper(), head).hash) == "n1"
     for text, expected in {
         "2026-04-18T12:00:00Z": "n2",  # three of one second: the last of them
         "2026-04-18T12:04:59Z": "n2",
@@ -44,15 +44,15 @@ def test_by_hash_by_its_beginning_and_by_time(engine: Engine, dated: list[Commit
         "2026-04-18 12:09": "n3",
         "2199-01-01": "n4",
     }.items():
-        assert message(engine, commit_at(engine, text, head).hash) == expected, text
+        assert message(engine, resolve_revision(engine, text, head).hash) == expected, text
 
 
 def test_only_what_the_head_reaches(engine: Engine, dated: list[Commit]) -> None:
     early = dated[2].hash
-    assert message(engine, commit_at(engine, "2199-01-01", early).hash) == "n2"
+    assert message(engine, resolve_revision(engine, "2199-01-01", early).hash) == "n2"
     for text in (dated[4].hash, dated[4].hash[:14]):
         with pytest.raises(SettingsError, match="holds no commit"):
-            commit_at(engine, text, early)
+            resolve_revision(engine, text, early)
 
 
 @pytest.mark.parametrize(
@@ -71,13 +71,13 @@ def test_only_what_the_head_reaches(engine: Engine, dated: list[Commit]) -> None
 )
 def test_what_it_cannot_be(engine: Engine, dated: list[Commit], text: str, message: str, fix: str) -> None:
     with pytest.raises(SettingsError, match=message) as told:
-        commit_at(engine, text, dated[-1].hash, "--from")
+        resolve_revision(engine, text, dated[-1].hash, "--from")
     assert told.value.where == "--from" and fix in str(told.value.fix)
 
 
 def test_a_beginning_that_several_have(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dolt_watch.as_of.SHORTEST", 1)
-    engine.run("CREATE TABLE t (a INT PRIMARY KEY)")
+    monkeypatch.setattr("dolt_watch.history.revisions.SHORTEST", 1)
+    engine.execute_ddl("CREATE TABLE t (a INT PRIMARY KEY)")
     firsts: list[str] = []
     while len(set(firsts)) == len(firsts):  # at the latest when each letter was first once
         with engine.transaction() as tx:
@@ -85,5 +85,5 @@ def test_a_beginning_that_several_have(engine: Engine, monkeypatch: pytest.Monke
             head = tx.dolt_commit(["t"], "m", ME)
         firsts.append(head[0])
     with pytest.raises(SettingsError, match=f"commits begin with {firsts[-1]}") as told:
-        commit_at(engine, firsts[-1], head)
+        resolve_revision(engine, firsts[-1], head)
     assert f"write more of its hash: {head[:7]}" in str(told.value.fix)

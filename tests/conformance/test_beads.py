@@ -10,13 +10,13 @@ import pytest
 
 from dolt_watch.beads.schema import tracker_schema
 from dolt_watch.engines import Edge
-from dolt_watch.engines.address import open_engine
-from dolt_watch.engines.sql import statements
-from dolt_watch.errors import BeadGone, Conflict
-from dolt_watch.migrate import migrate
-from tests.beads import ROOT, SHAPES, SHAPES_FOLDER, create_beads
+from dolt_watch.engines.connect import open_engine
+from dolt_watch.engines.sql_text import split_statements
+from dolt_watch.errors import BeadNotFound, Conflict
+from dolt_watch.ledger.schema import migrate
 from tests.conformance.tables import ME, THEM, commit, head, write
-from tests.servers import Source, choose_bd
+from tests.support.beads import ROOT, SHAPES, SHAPES_FOLDER, create_beads
+from tests.support.servers import Source, choose_bd
 
 TABLES = ["issues", "events", "comments", "labels", "dependencies", "metadata", "config"]
 BEAD = "INSERT INTO issues (id, title, description, design, acceptance_criteria, notes) VALUES ('bd-1', 'T', '', '', '', '')"
@@ -57,7 +57,7 @@ def version_of(program: str) -> str:
 
 def test_the_demos_tables_are_those_of_the_newest_shape():
     demo, shape = (
-        statements(path.read_text(encoding="utf-8"))
+        split_statements(path.read_text(encoding="utf-8"))
         for path in (ROOT / "dolt_watch" / "demo" / "beads.sql", SHAPES_FOLDER / f"{SHAPES[-1]}.sql")
     )
     assert demo == shape
@@ -83,7 +83,7 @@ def test_deleting_a_bead_takes_its_rows_along(beads_engine):
 
 
 def test_an_event_of_a_bead_that_is_gone(beads_engine):
-    with pytest.raises(BeadGone), beads_engine.transaction() as tx:
+    with pytest.raises(BeadNotFound), beads_engine.transaction() as tx:
         tx.execute(EVENT)
     assert not beads_engine.dirty()
 
@@ -93,7 +93,7 @@ def test_an_event_races_the_deletion_of_its_bead(dolt_factory, how):
     mine, theirs = dolt_factory(), dolt_factory()
     create_beads(mine)
     commit(mine, BEAD, tables=["issues"])
-    with pytest.raises(BeadGone, match="1105"), mine.transaction() as tx:
+    with pytest.raises(BeadNotFound, match="1105"), mine.transaction() as tx:
         tx.execute(EVENT)
         commit(theirs, "DELETE FROM issues WHERE id = 'bd-1'", tables=["issues"], author=THEM)
         if how == "commit":
@@ -130,7 +130,7 @@ def test_bd_and_we_see_each_other(beads_workspace, workspace_engine):
 def test_deleted_by_bd(beads_workspace, workspace_engine):
     bead = beads_workspace.create("Gone soon")
     beads_workspace.run("delete", bead, "--force")
-    with pytest.raises(BeadGone), workspace_engine.transaction() as tx:
+    with pytest.raises(BeadNotFound), workspace_engine.transaction() as tx:
         tx.execute("INSERT INTO events (id, issue_id, event_type, actor) VALUES ('e-1', ?, 'updated', 'w')", (bead,))
         tx.dolt_commit(["events"], "m", ME)
 

@@ -43,9 +43,10 @@ def test_one_key_different_tokens_exactly_one_wins(engine_factory):
             lost.append(round_)
 
     def work(worker: int) -> None:
-        from dolt_watch.engines.address import DoltLitePath, open_engine
+        from dolt_watch.engines.address import FileAddress
+        from dolt_watch.engines.connect import open_engine
 
-        engine = open_engine(DoltLitePath(path) if lite else address)
+        engine = open_engine(FileAddress(path) if lite else address)
         try:
             for round_ in range(5):
                 claim(worker, round_, engine)
@@ -148,7 +149,7 @@ def test_a_stale_fence_matches_no_row(pair):
 
 def test_a_writer_waits_for_its_turn_then_conflicts(doltlite_factory, monkeypatch):
     """DoltLite has one writer at a time: BEGIN IMMEDIATE waits, here for 0.1 s."""
-    monkeypatch.setattr("dolt_watch.engines.doltlite.BUSY_SECONDS", 0.1)
+    monkeypatch.setattr("dolt_watch.engines.doltlite.engine.BUSY_SECONDS", 0.1)
     first, second = doltlite_factory(), doltlite_factory()
     with first.transaction(), pytest.raises(Conflict, match="locked"), second.transaction():
         pass

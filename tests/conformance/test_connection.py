@@ -11,10 +11,10 @@ from dataclasses import replace
 import pymysql
 import pytest
 
-from dolt_watch.engines.address import open_engine
+from dolt_watch.engines.connect import open_engine
 from dolt_watch.errors import SettingsError, Unreachable
 from tests.conformance.tables import ME, head, make, read
-from tests.servers import Server, start_dolt
+from tests.support.servers import Server, start_dolt
 
 
 @pytest.fixture
@@ -127,7 +127,7 @@ def test_lost_after_staging_leaves_nothing_staged(dolt_server, dolt_factory):
 
 
 def test_a_server_that_does_not_answer_is_not_asked_twice(dolt_address, monkeypatch):
-    monkeypatch.setattr("dolt_watch.engines.dolt_link.ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr("dolt_watch.engines.dolt.connection.ANSWER_SECONDS", 0.3)
     engine = open_engine(dolt_address)
     with pytest.raises(Unreachable, match=r"timed out.*limits are"):
         engine.query("SELECT SLEEP(3)")

@@ -7,9 +7,9 @@ import random
 import pytest
 
 from dolt_watch.engines import Edge
-from dolt_watch.engines.dolt_diff import lines
+from dolt_watch.engines.dolt.diff_reader import linear_edges
 from tests.conformance.tables import branch, chain, checkout, commit, diff, head, make, write
-from tests.servers import call
+from tests.support.servers import call
 
 
 def add(engine, key: str, value: str = "x") -> str:
@@ -70,7 +70,7 @@ def test_a_merge_without_fast_forward(engine):
 
 def test_a_walk_through_a_merge_is_not_believed(engine, monkeypatch):
     """The side leaves the table alone: nothing that comes back shows that the step beside it was lost."""
-    monkeypatch.setattr("dolt_watch.engines.dolt_diff.WALK", 1)
+    monkeypatch.setattr("dolt_watch.engines.dolt.diff_reader.MIN_LINEAR", 1)
     base = make(engine)
     engine.run("CREATE TABLE other (id int PRIMARY KEY)")
     base = commit(engine, tables=("other",))
@@ -100,7 +100,7 @@ def test_a_side_that_began_before_the_cursor(engine):
 @pytest.mark.parametrize("walk", [1, 1000])
 def test_random_histories(engine, seed, walk, monkeypatch):
     """Every edge of a random history with branches and merges, in random order and in its own, against whole tables."""
-    monkeypatch.setattr("dolt_watch.engines.dolt_diff.WALK", walk)
+    monkeypatch.setattr("dolt_watch.engines.dolt.diff_reader.MIN_LINEAR", walk)
     rng = random.Random(seed)
     base = make(engine)
     names = ["main"]
@@ -136,7 +136,7 @@ def test_random_histories(engine, seed, walk, monkeypatch):
 def tip(engine, name: str) -> str:
     if engine.name == "dolt":
         return engine.query(f"SELECT HASHOF('{name}')")[0][0]
-    return engine.raw("SELECT dolt_hashof(?)", (name,))[0][0][0]
+    return engine.execute_sqlite("SELECT dolt_hashof(?)", (name,))[0][0][0]
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -216,15 +216,20 @@ def test_lines():
     """A line is read at once; forks, merges, unknown commits and jumps are not."""
     parents = {"b": ("a",), "c": ("b",), "m": ("c", "x"), "x": ("b",), "d": ("m",)}
     line = [Edge("a", "b"), Edge("m", "d")]
-    assert lines([Edge("a", "b"), Edge("b", "c"), Edge("c", "m"), Edge("m", "d")], parents) == [
+    assert linear_edges([Edge("a", "b"), Edge("b", "c"), Edge("c", "m"), Edge("m", "d")], parents) == [
         Edge("a", "b"),
         Edge("b", "c"),
         Edge("m", "d"),
     ]
-    assert lines([Edge("b", "c"), Edge("b", "x")], parents) == [], "two children"
-    assert lines([*line, Edge("b", "m"), Edge("a", "c"), Edge("d", "WORKING"), Edge("q", "r")], parents) == line
-    assert lines([*line, *line], parents) == line
-    assert lines([Edge("p", "e"), Edge("q", "f")], {"e": ("p",), "f": ("q",)}) == [], "two of unknown parents"
-    assert lines([Edge("p", "e"), Edge("e", "f")], {"e": ("p",), "f": ("e",)}) == [Edge("p", "e"), Edge("e", "f")]
+    assert linear_edges([Edge("b", "c"), Edge("b", "x")], parents) == [], "two children"
+    assert linear_edges([*line, Edge("b", "m"), Edge("a", "c"), Edge("d", "WORKING"), Edge("q", "r")], parents) == line
+    assert linear_edges([*line, *line], parents) == line
+    assert linear_edges([Edge("p", "e"), Edge("q", "f")], {"e": ("p",), "f": ("q",)}) == [], "two of unknown parents"
+    assert linear_edges([Edge("p", "e"), Edge("e", "f")], {"e": ("p",), "f": ("e",)}) == [
+        Edge("p", "e"),
+        Edge("e", "f"),
+    ]
     merged_line = {"s": ("o",), "m": ("o", "s"), "n": ("m",), "p": ("o",)}
-    assert lines([Edge("m", "n"), Edge("o", "p")], merged_line) == [Edge("m", "n")], "the walk of m makes m o's child"
+    assert linear_edges([Edge("m", "n"), Edge("o", "p")], merged_line) == [Edge("m", "n")], (
+        "the walk of m makes m o's child"
+    )

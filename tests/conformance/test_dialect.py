@@ -6,10 +6,10 @@ import re
 
 import pytest
 
-from dolt_watch.engines.sql import split, statements
-from dolt_watch.engines.transpile import transpile
+from dolt_watch.engines.doltlite.transpiler import transpile
+from dolt_watch.engines.sql_text import split_parameters, split_statements
 from dolt_watch.errors import DatabaseError
-from dolt_watch.times import utc
+from dolt_watch.timestamps import to_utc
 from tests.conformance.tables import commit, head, make, write
 
 EXPRESSIONS = [
@@ -66,7 +66,7 @@ def test_the_clock_written_to_a_datetime_column_has_whole_seconds(engine):
     """Dolt's UTC_TIMESTAMP() has microseconds all the same (MySQL's has none), and the column rounds them."""
     engine.run("CREATE TABLE d (id int PRIMARY KEY, at datetime)")
     write(engine, "INSERT INTO d VALUES (1, UTC_TIMESTAMP())")
-    assert utc(engine.query("SELECT at FROM d")[0][0]).microsecond == 0
+    assert to_utc(engine.query("SELECT at FROM d")[0][0]).microsecond == 0
 
 
 def test_uuid(engine):
@@ -156,12 +156,12 @@ def test_what_has_no_form_is_refused_clearly():
 
 
 def test_split_leaves_literals_alone():
-    assert split("a = ? AND b = '?' AND c = ?") == ("a = ", " AND b = '?' AND c = ", "")
-    assert split("'it''s ?' \"?\" `?` -- ?\n ? # ?") == ("'it''s ?' \"?\" `?` -- ?\n ", " # ?")
-    assert split("'\\'?' ?") == ("'\\'?' ", "")
-    assert split("a /* ? */ - ?") == ("a /* ? */ - ", "")
+    assert split_parameters("a = ? AND b = '?' AND c = ?") == ("a = ", " AND b = '?' AND c = ", "")
+    assert split_parameters("'it''s ?' \"?\" `?` -- ?\n ? # ?") == ("'it''s ?' \"?\" `?` -- ?\n ", " # ?")
+    assert split_parameters("'\\'?' ?") == ("'\\'?' ", "")
+    assert split_parameters("a /* ? */ - ?") == ("a /* ? */ - ", "")
 
 
 def test_statements_of_a_script():
     script = "-- first; not yet\nSELECT ';', \"it's;\";\n/* ; */\n\nSELECT 2 # end;\n;;\n"
-    assert statements(script) == ["SELECT ';', \"it's;\"", "SELECT 2"]
+    assert split_statements(script) == ["SELECT ';', \"it's;\"", "SELECT 2"]

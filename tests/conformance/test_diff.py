@@ -7,7 +7,7 @@ import pytest
 from dolt_watch.engines import WORKING, Edge
 from dolt_watch.errors import NoSuchTable, SchemaChanged, UnknownCommit
 from tests.conformance.tables import branch, chain, checkout, commit, diff, head, make, write
-from tests.servers import call
+from tests.support.servers import call
 
 
 @pytest.fixture(params=["parents known", "parents unknown"])
@@ -208,8 +208,8 @@ def test_values_are_expressions_of_the_engines_dialect(engine):
 @pytest.mark.parametrize("walk", [2, 1000])
 def test_more_edges_than_one_query_takes(engine, monkeypatch, piece, walk):
     """Commits with one row, two, many and none, a column that came later, and another table's commits between them."""
-    for name, value in (("PIECE", piece), ("LIST", 3), ("WALK", walk)):
-        monkeypatch.setattr(f"dolt_watch.engines.dolt_diff.{name}", value)
+    for name, value in (("BATCH_EDGES", piece), ("MAX_LISTED", 3), ("MIN_LINEAR", walk)):
+        monkeypatch.setattr(f"dolt_watch.engines.dolt.diff_reader.{name}", value)
     made, expected = [make(engine)], []
     engine.run("CREATE TABLE other (id int PRIMARY KEY)")
     for n in range(2, 20):

@@ -8,12 +8,13 @@ import sys
 
 import pytest
 
-from dolt_watch.engines.address import DoltLitePath, open_engine
-from dolt_watch.engines.doltlite_load import MARKER
+from dolt_watch.engines.address import FileAddress
+from dolt_watch.engines.connect import open_engine
+from dolt_watch.engines.doltlite.loader import MARKER
 from dolt_watch.errors import DatabaseError, NoSuchDatabase
 from tests.conformance.tables import make, read
 
-OPEN = "from dolt_watch.engines.address import *; e = open_engine(DoltLitePath({path!r})); print(e.query(\"SELECT v FROM t WHERE id = 'a'\")); e.close()"
+OPEN = "from dolt_watch.engines.address import *; from dolt_watch.engines.connect import open_engine; e = open_engine(FileAddress({path!r})); print(e.query(\"SELECT v FROM t WHERE id = 'a'\")); e.close()"
 
 
 def test_a_missing_file_is_not_made(doltlite_path, tmp_path):
@@ -25,7 +26,7 @@ def test_a_missing_file_is_not_made(doltlite_path, tmp_path):
 
 def test_a_folder_that_is_not_there(doltlite_path, tmp_path):
     with pytest.raises(NoSuchDatabase):
-        open_engine(DoltLitePath(str(tmp_path / "no" / "x.db")), create=True)
+        open_engine(FileAddress(str(tmp_path / "no" / "x.db")), create=True)
 
 
 def test_it_is_there_the_next_time(doltlite, doltlite_path):
@@ -42,7 +43,7 @@ def test_a_file_that_is_something_else(doltlite_path, tmp_path, content):
     path = tmp_path / "junk.db"
     path.write_bytes(content)
     with pytest.raises(DatabaseError) as error:
-        open_engine(DoltLitePath(str(path)))
+        open_engine(FileAddress(str(path)))
     assert error.value.exit_code == 3
 
 
@@ -53,7 +54,7 @@ def test_a_stock_sqlite_file_is_told(doltlite_path, tmp_path):
     )
     subprocess.run([sys.executable, "-c", make_plain], check=True)
     with pytest.raises(DatabaseError, match="stock SQLite") as error:
-        open_engine(DoltLitePath(str(path)))
+        open_engine(FileAddress(str(path)))
     assert error.value.fix
 
 

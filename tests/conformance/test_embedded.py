@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from dolt_watch.engines.address import Address, open_engine
+from dolt_watch.config import load
+from dolt_watch.engines.address import ServerAddress
+from dolt_watch.engines.connect import open_engine
 from dolt_watch.errors import SettingsError
-from dolt_watch.settings import load
-from tests.servers import home, own_dolt, start_dolt
+from tests.support.servers import home, own_dolt, start_dolt
 
 
 def _fix(folder: Path) -> str:
@@ -59,7 +60,7 @@ def test_history_is_kept(mode: str, tmp_path: Path) -> None:
     with start_dolt(program, tmp_path) as server:
         (folder / "dolt-server.port").write_text(str(server.address.port), "utf-8")
         settings = load({}, {}, folder.parent)
-        assert isinstance(settings.address, Address)
+        assert isinstance(settings.address, ServerAddress)
         engine = open_engine(settings.address)
         try:
             assert [str(row[0]) for row in engine.query(log)] == before
@@ -101,7 +102,7 @@ def test_with_a_real_bd(tmp_path: Path) -> None:
         run("sh", "-ec", _fix(project))
         assert bead in run("bd", "list")
         settings = load({}, {"HOME": env["HOME"]}, project)
-        assert isinstance(settings.address, Address)
+        assert isinstance(settings.address, ServerAddress)
         engine = open_engine(settings.address)
         try:
             after = [str(row[0]) for row in engine.query(log)]

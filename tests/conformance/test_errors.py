@@ -8,11 +8,13 @@ from dataclasses import replace
 import pytest
 
 from dolt_watch import errors
-from dolt_watch.engines import dolt_errors, doltlite_errors
-from dolt_watch.engines.address import Address, open_engine
-from dolt_watch.engines.dolt_errors import kind_of
+from dolt_watch.engines.address import ServerAddress
+from dolt_watch.engines.connect import open_engine
+from dolt_watch.engines.dolt import errors as dolt_errors
+from dolt_watch.engines.dolt.errors import error_class
+from dolt_watch.engines.doltlite import errors as doltlite_errors
 from tests.conformance.tables import commit, make, write
-from tests.servers import free_port
+from tests.support.servers import free_port
 
 FK = (
     "Committing this transaction resulted in a working set with constraint violations, transaction rolled back. …\n"
@@ -33,9 +35,9 @@ ROW_1452 = "cannot add or update a child row - Foreign key violation on fk: `f`,
             errors.Conflict,
         ),
         (1105, "optimistic lock failed on database Root update", errors.Conflict),
-        (1105, FK.format("issues"), errors.BeadGone),
+        (1105, FK.format("issues"), errors.BeadNotFound),
         (1105, FK.format("issues_old"), errors.Conflict),
-        (1452, ROW_1452.format("issues"), errors.BeadGone),
+        (1452, ROW_1452.format("issues"), errors.BeadNotFound),
         (1452, ROW_1452.format("other"), errors.DatabaseError),
         (1105, "target commit not found", errors.UnknownCommit),
         (1105, "branch not found: ffff", errors.UnknownCommit),
@@ -68,8 +70,8 @@ ROW_1452 = "cannot add or update a child row - Foreign key violation on fk: `f`,
     ],
 )
 def test_the_table_for_a_server(code, text, kind):
-    assert kind_of(code, text) is kind
-    made = dolt_errors.translate(code, text, Address("h", 1, "u", "hunter2", "b"))
+    assert error_class(code, text) is kind
+    made = dolt_errors.translate(code, text, ServerAddress("h", 1, "u", "hunter2", "b"))
     assert type(made) is kind
     assert made.where == "h:1/b"
 
@@ -82,7 +84,7 @@ def test_the_table_for_a_server(code, text, kind):
         ("SQLITE_BUSY", "database is locked", errors.Conflict),
         ("SQLITE_BUSY_SNAPSHOT", "database is locked", errors.Conflict),
         ("SQLITE_LOCKED", "database table is locked", errors.Conflict),
-        ("SQLITE_CONSTRAINT_FOREIGNKEY", "FOREIGN KEY constraint failed", errors.BeadGone),
+        ("SQLITE_CONSTRAINT_FOREIGNKEY", "FOREIGN KEY constraint failed", errors.BeadNotFound),
         ("SQLITE_CONSTRAINT_NOTNULL", "NOT NULL constraint failed: t.id", errors.DatabaseError),
         ("SQLITE_ERROR", "no such table: main.nope", errors.NoSuchTable),
         ("SQLITE_ERROR", "nothing to commit, working tree clean", errors.NothingToCommit),
@@ -99,28 +101,28 @@ def test_the_table_for_a_file(name, text, kind):
 
 
 def test_a_password_in_a_servers_words_is_cut_out():
-    made = dolt_errors.translate(1105, "you said hunter2", Address("h", 1, "u", "hunter2", "b"))
+    made = dolt_errors.translate(1105, "you said hunter2", ServerAddress("h", 1, "u", "hunter2", "b"))
     assert "hunter2" not in str(made)
 
 
 def test_nobody_listens():
-    address = Address("127.0.0.1", free_port(), database="x")
+    address = ServerAddress("127.0.0.1", free_port(), database="x")
     with pytest.raises(errors.Unreachable) as error:
         open_engine(address)
     assert error.value.exit_code == 3
-    assert error.value.where == address.where
+    assert error.value.where == address.display_name
     assert "dolt sql-server" in error.value.fix
 
 
 def test_a_name_that_does_not_resolve():
     with pytest.raises(errors.Unreachable):
-        open_engine(Address("no-such-host.invalid", database="x"))
+        open_engine(ServerAddress("no-such-host.invalid", database="x"))
 
 
 def test_something_else_listens():
     with socket.create_server(("127.0.0.1", 0)) as other:
         other.settimeout(5)
-        address = Address("127.0.0.1", other.getsockname()[1], database="x")
+        address = ServerAddress("127.0.0.1", other.getsockname()[1], database="x")
         import threading
 
         thread = threading.Thread(target=lambda: other.accept()[0].close())

@@ -7,9 +7,9 @@ from datetime import UTC, timedelta
 import pytest
 
 from dolt_watch.errors import UnknownCommit
-from dolt_watch.times import LATEST, utc
+from dolt_watch.timestamps import LATEST, to_utc
 from tests.conformance.tables import branch, checkout, commit, head, make
-from tests.servers import call, message
+from tests.support.servers import call, message
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_a_range_newest_first(engine, line):
 
 
 def test_dates_are_utc_and_now(engine, line):
-    clock = utc(engine.query("SELECT UTC_TIMESTAMP(6)")[0][0])
+    clock = to_utc(engine.query("SELECT UTC_TIMESTAMP(6)")[0][0])
     for made in engine.commits(line[0], line[3]):
         assert made.date.tzinfo is UTC
         assert abs(clock - made.date) < timedelta(seconds=30)

@@ -6,14 +6,14 @@ import random
 
 import pytest
 
-from dolt_watch import stream
+from dolt_watch.core.model import Rule
 from dolt_watch.engines import Engine
-from dolt_watch.life import Search, life, line_to
-from dolt_watch.model import Rule
-from dolt_watch.telling import tell
+from dolt_watch.inspection import event_stream
+from dolt_watch.inspection.event_export import event_records
+from dolt_watch.inspection.why.bead_timeline import CommitSearch, build_timeline, line_to
 from tests.acceptance.conftest import rows_of
 from tests.conformance.test_feed import committed
-from tests.servers import call
+from tests.support.servers import call
 
 RULES = [Rule("agent")]
 
@@ -53,15 +53,17 @@ def told(engine: Engine, bead: str) -> tuple[list[str], list[str]]:
     """Ids of the bead's events: as its life has them, and of all that history holds."""
     head = engine.query("SELECT HASHOF('HEAD')")[0][0]
     line = line_to(engine, head)
-    search = Search(engine, bead, line)
-    lens = stream.wide(engine, RULES)
+    search = CommitSearch(engine, bead, line)
+    lens = event_stream.full_feed_query(engine, RULES)
     found = [
-        one["id"] for deed in life(engine, line, search, RULES, lens) for one in tell(deed.commit, deed.events, RULES)
+        one["id"]
+        for deed in build_timeline(engine, line, search, RULES, lens)
+        for one in event_records(deed.commit, deed.events, RULES)
     ]
     everything = (
         one
-        for passed in stream.read(engine, line.begins.hash, head, RULES)
-        for one in tell(passed.commit, passed.events, RULES)
+        for passed in event_stream.read_events(engine, line.first.hash, head, RULES)
+        for one in event_records(passed.commit, passed.events, RULES)
     )
     return found, [one["id"] for one in everything if one["bead"] == bead]
 
@@ -111,10 +113,10 @@ def test_on_a_line_that_merges(beads_engine: Engine, monkeypatch: pytest.MonkeyP
         assert found == all_of_it
         assert len(found) == count
     head = engine.query("SELECT HASHOF('HEAD')")[0][0]
-    whole = list(stream.read(engine, first, head, RULES))
+    whole = list(event_stream.read_events(engine, first, head, RULES))
     for page in (1, 2, 3, 4):
-        monkeypatch.setattr(stream, "PAGE", page)
-        assert list(stream.read(engine, first, head, RULES)) == whole
+        monkeypatch.setattr(event_stream, "PAGE", page)
+        assert list(event_stream.read_events(engine, first, head, RULES)) == whole
 
 
 def test_pages_make_no_difference(beads_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,11 +125,11 @@ def test_pages_make_no_difference(beads_engine: Engine, monkeypatch: pytest.Monk
     for number in range(12):
         committed(engine, *step(dice, number, "bd-1"))
     head = engine.query("SELECT HASHOF('HEAD')")[0][0]
-    whole = list(stream.read(engine, first, head, RULES))
+    whole = list(event_stream.read_events(engine, first, head, RULES))
     assert len(whole) == 12
-    begins = stream.first_commit(engine, head)
+    begins = event_stream.first_commit(engine, head)
     for page in (1, 5):
-        monkeypatch.setattr(stream, "PAGE", page)
-        monkeypatch.setattr(stream, "PART", 2)
-        assert list(stream.read(engine, first, head, RULES)) == whole
-        assert stream.first_commit(engine, head) == begins
+        monkeypatch.setattr(event_stream, "PAGE", page)
+        monkeypatch.setattr(event_stream, "PART", 2)
+        assert list(event_stream.read_events(engine, first, head, RULES)) == whole
+        assert event_stream.first_commit(engine, head) == begins

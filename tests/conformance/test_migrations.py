@@ -7,18 +7,18 @@ from datetime import timedelta
 
 import pytest
 
+from dolt_watch.core.model import EventKind
+from dolt_watch.core.model.target_answers import Refused
 from dolt_watch.engines import Edge
-from dolt_watch.engines.address import Address, DoltLitePath
-from dolt_watch.model import What
-from dolt_watch.targets import Refused
-from tests import migrating
-from tests.history import History
-from tests.migrating import REKEY_DEPENDENCIES
+from dolt_watch.engines.address import FileAddress, ServerAddress
+from tests.support import migrating
+from tests.support.history import History
+from tests.support.migrating import REKEY_DEPENDENCIES
 
 
 @pytest.fixture(params=["dolt", "doltlite"])
 def history(request: pytest.FixtureRequest) -> Iterator[History]:
-    address: Address | DoltLitePath = request.getfixturevalue(
+    address: ServerAddress | FileAddress = request.getfixturevalue(
         "dolt_address" if request.param == "dolt" else "doltlite_path"
     )
     with migrating.closing(migrating.tracker(address)) as made:
@@ -26,7 +26,7 @@ def history(request: pytest.FixtureRequest) -> Iterator[History]:
 
 
 @pytest.fixture
-def on_dolt(dolt_address: Address) -> Iterator[History]:
+def on_dolt(dolt_address: ServerAddress) -> Iterator[History]:
     with migrating.closing(migrating.tracker(dolt_address)) as made:
         yield made
 
@@ -139,7 +139,7 @@ def test_an_edit_in_the_commit_of_a_migration_is_seen(history: History) -> None:
         tx.commit()
     made = migrating.commit(history, "bd: update b")
     (event,) = (event for passed in migrating.events(history) if passed.commit.hash == made for event in passed.events)
-    assert (event.bead, event.changed, event.what) == ("b", event.changed, What.EDITED)
+    assert (event.bead, event.changed, event.what) == ("b", event.changed, EventKind.EDITED)
     assert "title" in event.changed and "is_blocked" not in event.changed
 
 

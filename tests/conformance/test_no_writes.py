@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from dolt_watch.engines.address import Address, open_engine
+from dolt_watch.engines.address import ServerAddress
+from dolt_watch.engines.connect import open_engine
 from dolt_watch.errors import BranchDenied, ReadOnly
-from dolt_watch.migrate import migrate
-from tests import forked
-from tests.beads import create_beads
-from tests.servers import Server, own_dolt, start_dolt
+from dolt_watch.ledger.schema import migrate
+from tests.support import forked
+from tests.support.beads import create_beads
+from tests.support.servers import Server, own_dolt, start_dolt
 
 AUTHOR = "t <t@example.com>"
 ASSIGNED = (
@@ -24,10 +25,10 @@ ASSIGNED = (
 )
 
 
-def tracker(server: Server) -> Address:
+def tracker(server: Server) -> ServerAddress:
     """A tracker with one bead that waits."""
     server.sql("CREATE DATABASE b")
-    address = Address(port=server.address.port, database="b")
+    address = ServerAddress(port=server.address.port, database="b")
     engine = open_engine(address)
     create_beads(engine)
     list(migrate(engine, AUTHOR))
@@ -38,7 +39,7 @@ def tracker(server: Server) -> Address:
     return address
 
 
-def run(address: Address, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def run(address: ServerAddress, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     (folder / "dolt_watch.toml").write_text(
         f'settle = "0s"\n[targets.beadboard]\nkind = "command"\nargv = ["sh", "-c", "echo x >> {folder}/sent; echo job1"]\n',
         "utf-8",
@@ -53,7 +54,7 @@ def run(address: Address, folder: Path, *words: str) -> subprocess.CompletedProc
 
 
 @pytest.fixture
-def reader(tmp_path: Path) -> Iterator[tuple[Server, Address]]:
+def reader(tmp_path: Path) -> Iterator[tuple[Server, ServerAddress]]:
     """A user with every grant, and no permission to write to any branch but 'mine'."""
     with start_dolt(own_dolt(), tmp_path) as server:
         address = tracker(server)
@@ -73,7 +74,7 @@ def fix_in(text: str) -> str:
     return line.partition("as an administrator: ")[2]
 
 
-def test_a_branch_that_may_only_be_read(reader: tuple[Server, Address], tmp_path: Path) -> None:
+def test_a_branch_that_may_only_be_read(reader: tuple[Server, ServerAddress], tmp_path: Path) -> None:
     server, address = reader
     sent = tmp_path / "sent"
     found = run(address, tmp_path, "doctor")
@@ -93,10 +94,10 @@ def test_a_branch_that_may_only_be_read(reader: tuple[Server, Address], tmp_path
     assert (done.returncode, sent.exists()) == (0, True), done.stdout + done.stderr
 
 
-def test_init_on_such_a_branch(reader: tuple[Server, Address], tmp_path: Path) -> None:
+def test_init_on_such_a_branch(reader: tuple[Server, ServerAddress], tmp_path: Path) -> None:
     server, address = reader
     server.sql("CREATE DATABASE fresh")
-    other = Address(port=address.port, database="fresh")
+    other = ServerAddress(port=address.port, database="fresh")
     engine = open_engine(other)
     create_beads(engine)
     engine.close()
@@ -108,7 +109,7 @@ def test_init_on_such_a_branch(reader: tuple[Server, Address], tmp_path: Path) -
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_class(reader: tuple[Server, Address]) -> None:
+def test_the_class(reader: tuple[Server, ServerAddress]) -> None:
     _, address = reader
     engine = open_engine(address)
     with pytest.raises(BranchDenied) as caught, engine.transaction() as tx:

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from dolt_watch.engines.address import Address, open_engine
-from dolt_watch.engines.dolt_errors import translate
+from dolt_watch.engines.address import ServerAddress
+from dolt_watch.engines.connect import open_engine
+from dolt_watch.engines.dolt.errors import translate
 from dolt_watch.errors import DoltWatchError, OlderDolt
-from tests.servers import own_dolt, start_dolt, without
+from tests.support.servers import own_dolt, start_dolt, without
 
 NEWER = "DOLT_WATCH_TEST_NEWER_DOLT"
 """Environment variable: the path of a `dolt` of version 2, where the one on PATH is of version 1."""
@@ -27,7 +28,7 @@ def major(program: str) -> int:
 
 
 def test_the_words() -> None:
-    error = translate(1105, "table has unknown fields", Address(database="beads"))
+    error = translate(1105, "table has unknown fields", ServerAddress(database="beads"))
     assert isinstance(error, OlderDolt)
     assert error.exit_code == 3
     assert error.fix and "no way back" in error.fix

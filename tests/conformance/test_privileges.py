@@ -9,11 +9,11 @@ import pytest
 from dolt_watch.beads.leases import read_leases
 from dolt_watch.beads.schema import tracker_schema, versioned
 from dolt_watch.engines import WORKING, Edge
-from dolt_watch.engines.address import open_engine
-from dolt_watch.engines.dolt_link import Link
+from dolt_watch.engines.connect import open_engine
+from dolt_watch.engines.dolt.connection import DoltConnection
 from dolt_watch.errors import AccessDenied
-from tests.beads import SHAPES, create_beads
 from tests.conformance.tables import ME, chain, commit, head, write
+from tests.support.beads import SHAPES, create_beads
 
 GRANTS = (
     "SELECT ON `{db}`.*",
@@ -49,7 +49,7 @@ def limited(request, dolt_server, dolt_address, dolt):
 
 def test_it_can_read_a_long_piece_of_history(limited, monkeypatch):
     """In the database at a commit too: the server takes the right to the database for it."""
-    monkeypatch.setattr("dolt_watch.engines.dolt_diff.WALK", 2)
+    monkeypatch.setattr("dolt_watch.engines.dolt.diff_reader.MIN_LINEAR", 2)
     made = [head(limited)]
     for n in range(6):
         with limited.transaction() as tx:
@@ -57,9 +57,9 @@ def test_it_can_read_a_long_piece_of_history(limited, monkeypatch):
             made.append(tx.dolt_commit(["issues"], "m", ME))
     list(limited.commits(made[0], made[-1]))
     asked = []
-    plain = Link.send
+    plain = DoltConnection.send
     monkeypatch.setattr(
-        Link, "send", lambda link, sql, *rest, **how: asked.append(sql) or plain(link, sql, *rest, **how)
+        DoltConnection, "send", lambda link, sql, *rest, **how: asked.append(sql) or plain(link, sql, *rest, **how)
     )
     assert [row for _, row in limited.diff("issues", chain(*made), {"s": "to_status"})] == [
         (f"s{n}",) for n in range(6)

@@ -13,12 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from dolt_watch.engines import Engine, dolt_link
-from dolt_watch.engines.address import Address, open_engine
-from dolt_watch.engines.dolt import lock_name
-from dolt_watch.engines.dolt_reach import reason
+from dolt_watch.engines import Engine
+from dolt_watch.engines.address import ServerAddress
+from dolt_watch.engines.connect import open_engine
+from dolt_watch.engines.dolt import connection as dolt_link
+from dolt_watch.engines.dolt.connection_errors import reason
+from dolt_watch.engines.dolt.engine import lock_name
 from dolt_watch.errors import Unreachable
-from tests.servers import free_port, own_dolt, start_dolt
+from tests.support.servers import free_port, own_dolt, start_dolt
 
 HTTP = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"
 
@@ -45,11 +47,11 @@ def listener(greets: Callable[[socket.socket], None]) -> Iterator[int]:
             connection.close()
 
 
-def unreached(address: Address) -> Unreachable:
+def unreached(address: ServerAddress) -> Unreachable:
     with pytest.raises(Unreachable) as caught:
         open_engine(address)
     assert "Lost connection" not in caught.value.message
-    assert caught.value.where == address.where
+    assert caught.value.where == address.display_name
     return caught.value
 
 
@@ -71,7 +73,7 @@ def test_a_port_of_something_else(
 ) -> None:
     monkeypatch.setattr(dolt_link, "CONNECT_SECONDS", 0.3)
     with listener(greets) as port:
-        error = unreached(Address(port=port, database="b"))
+        error = unreached(ServerAddress(port=port, database="b"))
     assert says in error.message
     assert f"127.0.0.1:{port}" in error.message
     assert fix in (error.fix or "")
@@ -83,21 +85,21 @@ def test_how_long_it_takes() -> None:
 
 def test_nothing_listens(tmp_path: Path) -> None:
     port = free_port()
-    error = unreached(Address(port=port, database="b"))
+    error = unreached(ServerAddress(port=port, database="b"))
     assert f"nothing listens at 127.0.0.1:{port}" in error.message
     assert f"dolt sql-server --host 127.0.0.1 --port {port}" in (error.fix or "")
-    error = unreached(Address(port=port, database="b", managed=True))
+    error = unreached(ServerAddress(port=port, database="b", managed=True))
     assert "bd dolt start" in (error.fix or "")
-    error = unreached(Address(socket=str(tmp_path / "none.sock"), database="b"))
+    error = unreached(ServerAddress(socket=str(tmp_path / "none.sock"), database="b"))
     assert f"there is no socket {tmp_path}/none.sock" in error.message
     with socket.socket(socket.AF_UNIX) as bound:
         bound.bind(str(tmp_path / "dead.sock"))
-    error = unreached(Address(socket=str(tmp_path / "dead.sock"), database="b"))
+    error = unreached(ServerAddress(socket=str(tmp_path / "dead.sock"), database="b"))
     assert "nothing listens at" in error.message
 
 
 def test_a_name_that_is_none() -> None:
-    error = unreached(Address(host="nope.invalid", database="b", tls=False))
+    error = unreached(ServerAddress(host="nope.invalid", database="b", tls=False))
     assert "the host name nope.invalid is not known" in error.message
 
 
@@ -112,14 +114,14 @@ def test_a_name_that_is_none() -> None:
     ],
 )
 def test_what_no_test_can_provoke_at_once(cause: OSError, says: str) -> None:
-    assert says in reason(2003, "Can't connect", cause, Address("h", 1, database="b"), 10).says
+    assert says in reason(2003, "Can't connect", cause, ServerAddress("h", 1, database="b"), 10).says
 
 
 def test_a_host_that_is_not_allowed() -> None:
-    assert "from this machine" in reason(1130, "Host is not allowed", None, Address("h", 1), 10).says
+    assert "from this machine" in reason(1130, "Host is not allowed", None, ServerAddress("h", 1), 10).says
 
 
-def as_soon_as_it_is_free(address: Address) -> Engine:
+def as_soon_as_it_is_free(address: ServerAddress) -> Engine:
     """The only connection of a server, which frees it some time after its last client has gone."""
     deadline = time.monotonic() + 30
     while True:
@@ -137,7 +139,7 @@ def test_a_full_server(backlog: int, tmp_path: Path, monkeypatch: pytest.MonkeyP
     config = f"  max_connections: 1\n  back_log: {backlog}\n  max_connections_timeout_millis: 600000\n"
     with start_dolt(own_dolt(), tmp_path, config=config) as server:
         server.sql("CREATE DATABASE b")
-        address = Address(port=server.address.port, database="b")
+        address = ServerAddress(port=server.address.port, database="b")
         first = as_soon_as_it_is_free(address)
         monkeypatch.setattr(dolt_link, "CONNECT_SECONDS", 1)
         error = unreached(address)
@@ -173,9 +175,9 @@ def test_two_trackers_lead_on_one_server(tmp_path: Path) -> None:
         engines = []
         for database in (LONG + "1", LONG + "2"):
             server.sql(f"CREATE DATABASE `{database}`")
-            engines.append(open_engine(Address(port=server.address.port, database=database)))
-        second = open_engine(Address(port=server.address.port, database=LONG + "1"))
-        assert [engine.lead() for engine in engines] == [True, True]
-        assert not second.lead()
+            engines.append(open_engine(ServerAddress(port=server.address.port, database=database)))
+        second = open_engine(ServerAddress(port=server.address.port, database=LONG + "1"))
+        assert [engine.try_acquire_leadership() for engine in engines] == [True, True]
+        assert not second.try_acquire_leadership()
         for engine in (*engines, second):
             engine.close()

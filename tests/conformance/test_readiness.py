@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
+from dolt_watch.beads.queue_readiness import unready_until_enough
 from dolt_watch.beads.readiness import readiness
 from dolt_watch.beads.schema import TrackerSchema, tracker_schema
 from dolt_watch.engines import Engine
-from dolt_watch.engines.sql import chunks
-from dolt_watch.gates import until_ready
-from tests.beads import create_beads
+from dolt_watch.engines.sql_text import chunks
 from tests.conformance.tables import head, write
 from tests.standin import recorded
+from tests.support.beads import create_beads
 
 TEXTS = ("description", "design", "acceptance_criteria", "notes")
 STRICTER: Mapping[str, str] = {}
@@ -83,7 +83,7 @@ def test_the_answer_is_that_of_bd_ready(engine: Engine, path: Path) -> None:
     now = datetime.now(UTC)
     found = readiness(engine.query, beads, schema, now)
     assert _differences(recording, beads, listed, found.holds) == {}
-    holds = until_ready(engine, beads, len(beads) + 1, (), schema, now, head(engine), False)
+    holds = unready_until_enough(engine, beads, len(beads) + 1, (), schema, now, head(engine), False)
     assert holds == found.holds
     asked_one_by_one = {bead: readiness(engine.query, [bead], schema, now).holds.get(bead) for bead in beads[:40]}
     assert asked_one_by_one == {bead: found.holds.get(bead) for bead in beads[:40]}

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dolt_watch import feed
-from dolt_watch.core.derive import derive
-from dolt_watch.core.fold import Projection
-from dolt_watch.core.rules import compile_for, rank_key
+from dolt_watch.beads import feed_query
+from dolt_watch.checkpoint.poll import WATCHED
+from dolt_watch.core.model import Bead, Phase, Rule, State
+from dolt_watch.core.projection.event_deriver import derive_events
+from dolt_watch.core.projection.projection import Projection
+from dolt_watch.core.rules.compiled_rule import compile_for, queue_sort_key
 from dolt_watch.engines import Engine
-from dolt_watch.look import WATCHED
-from dolt_watch.model import Bead, Phase, Rule, State
-from dolt_watch.resync import resync
+from dolt_watch.history import change_feed, commit_path
+from dolt_watch.history.rebuild import rebuild_state
 from tests.acceptance.conftest import rows_of
 from tests.conformance.test_feed import committed
 
@@ -34,13 +35,13 @@ def test_under_several_rules(beads_engine: Engine) -> None:
     )
     columns = engine.columns("issues")
     compiled = [compile_for(rule, columns, engine.dialect) for rule in RULES]
-    line = feed.path(engine.commits(first, head), first, head)
+    line = commit_path.commit_path(engine.commits(first, head), first, head)
     assert line is not None
-    found = resync(engine, first, line[0].date, RULES, compiled, list(columns))
+    found = rebuild_state(engine, first, line[0].date, RULES, compiled, list(columns))
     projection = Projection(found.state)
-    for changes in feed.read(engine, line, WATCHED, feed.Lens(compiled, list(columns))):
-        projection.fold(derive(changes, RULES))
-    anew: State = resync(engine, head, line[0].date, RULES, compiled, list(columns)).state
+    for changes in change_feed.read_changes(engine, line, WATCHED, feed_query.FeedQuery(compiled, list(columns))):
+        projection.apply(derive_events(changes, RULES))
+    anew: State = rebuild_state(engine, head, line[0].date, RULES, compiled, list(columns)).state
     assert stands(anew.beads) == stands(projection.beads)
     assert {id: (bead.phase, bead.rule) for id, bead in anew.beads.items()} == {
         "waits": (Phase.WAITING, "agent"), "runs": (Phase.RUNNING, "agent"),
@@ -59,13 +60,13 @@ def test_a_key_that_the_database_reckons_sorts_as_it_sorts(beads_engine: Engine)
     )
     columns = engine.columns("issues")
     compiled = [compile_for(rule, columns, engine.dialect) for rule in rules]
-    line = feed.path(engine.commits(first, head), first, head)
+    line = commit_path.commit_path(engine.commits(first, head), first, head)
     assert line is not None
-    projection = Projection(resync(engine, first, line[0].date, rules, compiled, list(columns)).state)
-    for changes in feed.read(engine, line, WATCHED, feed.Lens(compiled, list(columns))):
-        projection.fold(derive(changes, rules))
-    anew = resync(engine, head, line[0].date, rules, compiled, list(columns)).state
+    projection = Projection(rebuild_state(engine, first, line[0].date, rules, compiled, list(columns)).state)
+    for changes in change_feed.read_changes(engine, line, WATCHED, feed_query.FeedQuery(compiled, list(columns))):
+        projection.apply(derive_events(changes, rules))
+    anew = rebuild_state(engine, head, line[0].date, rules, compiled, list(columns)).state
     assert {id: bead.rank for id, bead in anew.beads.items()} == {id: b.rank for id, b in projection.beads.items()}
-    queue = sorted(anew.beads.values(), key=lambda bead: rank_key(bead.rank, (), bead.id))
+    queue = sorted(anew.beads.values(), key=lambda bead: queue_sort_key(bead.rank, (), bead.id))
     assert [bead.id for bead in queue] == ["none", "half", "two", "ten"]
     assert all(isinstance(key, int | float | None) for bead in queue for key in bead.rank)

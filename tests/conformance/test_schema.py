@@ -9,7 +9,6 @@ from typing import cast
 
 import pytest
 
-from dolt_watch.beads.columns import TARGETS
 from dolt_watch.beads.schema import (
     KNOWN_TABLES,
     LONGEST_TEXT,
@@ -20,10 +19,13 @@ from dolt_watch.beads.schema import (
     tracker_schema,
     versioned,
 )
-from dolt_watch.doctor import Case, Level, tables
+from dolt_watch.core.model.columns import TARGETS
 from dolt_watch.engines import Edge, Engine
 from dolt_watch.errors import UnknownCommit, UnsupportedSchema
-from tests.beads import SHAPES, create_beads
+from dolt_watch.inspection.doctor import schema_checks
+from dolt_watch.inspection.doctor.context import DoctorContext
+from dolt_watch.inspection.doctor.findings import Level
+from tests.support.beads import SHAPES, create_beads
 
 ME = "ann <ann@test>"
 BEAD = "INSERT INTO issues (id, title, description, design, acceptance_criteria, notes) VALUES"
@@ -75,25 +77,25 @@ GENERATIONS = {"1.0.2": "bd 1.0.2 to 1.0.4", "1.2.2": "bd 1.0.5 to 1.2", "1.3": 
 
 def test_doctor_names_the_generation_by_the_shape(shaped_engine: Engine, beads_shape: str) -> None:
     """The number of bd's own schema is shown only if it is there; a half migrated tracker is not supported."""
-    case = cast(Case, SimpleNamespace(engine=shaped_engine))
-    (found,) = tables.tracker(case)
+    case = cast(DoctorContext, SimpleNamespace(engine=shaped_engine))
+    (found,) = schema_checks.tracker(case)
     says = f"tables of {GENERATIONS[beads_shape]}"
     assert (found.level, found.says) == (Level.OK, f"{says}, which is supported")
     with shaped_engine.transaction() as tx:
         tx.execute("INSERT INTO schema_migrations (version) VALUES (7), (32)")
         tx.commit()
-    (found,) = tables.tracker(case)
+    (found,) = schema_checks.tracker(case)
     assert (found.level, found.says) == (Level.OK, f"{says} (schema 32), which is supported")
-    shaped_engine.run("DROP TABLE schema_migrations")
-    assert [one.says for one in tables.tracker(case)] == [f"{says}, which is supported"]
+    shaped_engine.execute_ddl("DROP TABLE schema_migrations")
+    assert [one.says for one in schema_checks.tracker(case)] == [f"{says}, which is supported"]
     column = "depends_on_issue_id" if beads_shape == "1.0.2" else "depends_on_id"
-    shaped_engine.run(f"ALTER TABLE dependencies ADD COLUMN {column} VARCHAR(255)")
-    (found,) = tables.tracker(case)
+    shaped_engine.execute_ddl(f"ALTER TABLE dependencies ADD COLUMN {column} VARCHAR(255)")
+    (found,) = schema_checks.tracker(case)
     assert (found.level, "`bd dolt commit`" in found.fix) == (Level.WARNING, True)
     assert "supported: bd 1.0.2 to 1.3" in found.says
-    shaped_engine.run("DROP TABLE dependencies")
+    shaped_engine.execute_ddl("DROP TABLE dependencies")
     with pytest.raises(UnsupportedSchema, match="no table dependencies"):
-        list(tables.tracker(case))
+        list(schema_checks.tracker(case))
 
 
 def test_the_target_is_read_of_rows_and_of_both_sides_of_a_diff(shaped_engine: Engine, beads_shape: str) -> None:
@@ -117,13 +119,13 @@ def test_the_target_is_read_of_rows_and_of_both_sides_of_a_diff(shaped_engine: E
 def test_a_commit_has_the_shape_of_its_time(shaped_engine: Engine) -> None:
     """A column and a table that come, and a table that goes, change no older commit."""
     old, was = head(shaped_engine), tracker_schema(shaped_engine)
-    shaped_engine.run("ALTER TABLE issues ADD COLUMN extra text")
-    shaped_engine.run("DROP TABLE labels")
+    shaped_engine.execute_ddl("ALTER TABLE issues ADD COLUMN extra text")
+    shaped_engine.execute_ddl("DROP TABLE labels")
     assert tracker_schema(shaped_engine).has("issues", "extra")
     assert not tracker_schema(shaped_engine).has("labels")
     with shaped_engine.transaction() as tx:
         new = tx.dolt_commit(["issues", "labels"], "m", ME)
-    shaped_engine.run("ALTER TABLE issues ADD COLUMN later text")
+    shaped_engine.execute_ddl("ALTER TABLE issues ADD COLUMN later text")
     at_old, at_new = schema_at(shaped_engine, old), schema_at(shaped_engine, new)
     assert at_old.tables == {table: was.tables[table] for table in versioned(was, was.tables) if table not in IGNORED}
     assert at_new.columns("issues") == (*was.columns("issues"), "extra")
@@ -153,14 +155,14 @@ def test_a_table_that_leaves_history(engine: Engine) -> None:
     """As bd migrates to schema 62: a commit that drops `events`, then the pattern, then a new table."""
     create_beads(engine, "1.2.2")
     old = head(engine)
-    engine.run("DROP TABLE events")
+    engine.execute_ddl("DROP TABLE events")
     with engine.transaction() as tx:
         tx.dolt_commit(["events"], "m", ME)
     assert not tracker_schema(engine).has("events")
     with engine.transaction() as tx:
         tx.execute("INSERT INTO dolt_ignore (pattern, ignored) VALUES ('events', 1)")
         tx.dolt_commit(["dolt_ignore"], "m", ME)
-    engine.run("CREATE TABLE events (id char(36) PRIMARY KEY)")
+    engine.execute_ddl("CREATE TABLE events (id char(36) PRIMARY KEY)")
     schema = tracker_schema(engine)
     assert schema.columns("events") == ("id",) and not schema.events_in_history
     assert schema_at(engine, old).has("events", "event_type") and not schema_at(engine, head(engine)).has("events")
@@ -168,8 +170,8 @@ def test_a_table_that_leaves_history(engine: Engine) -> None:
 
 def test_more_tables_and_columns_than_are_known_are_ignored(shaped_engine: Engine) -> None:
     for table in NEEDED:
-        shaped_engine.run(f"ALTER TABLE {table} ADD COLUMN next_release text")
-    shaped_engine.run("CREATE TABLE next_release (id int PRIMARY KEY)")
+        shaped_engine.execute_ddl(f"ALTER TABLE {table} ADD COLUMN next_release text")
+    shaped_engine.execute_ddl("CREATE TABLE next_release (id int PRIMARY KEY)")
     schema = tracker_schema(shaped_engine)
     schema.require()
     assert set(schema.tables) <= set(KNOWN_TABLES)
@@ -241,8 +243,8 @@ def test_patterns_mean_to_the_engine_what_they_mean_here(
 ) -> None:
     """The last case is left out: Dolt refuses DOLT_ADD where patterns contradict one another."""
     for pattern, value in patterns.items():
-        engine.run(f"INSERT INTO dolt_ignore (pattern, ignored) VALUES ('{pattern}', {int(value)})")
-    engine.run(f"CREATE TABLE {table} (id int PRIMARY KEY)")
+        engine.execute_ddl(f"INSERT INTO dolt_ignore (pattern, ignored) VALUES ('{pattern}', {int(value)})")
+    engine.execute_ddl(f"CREATE TABLE {table} (id int PRIMARY KEY)")
     with engine.transaction() as tx:
         tx.dolt_commit([table, "dolt_ignore"], "m", ME)
     assert bool(engine.columns(table, head(engine))) is not ignored

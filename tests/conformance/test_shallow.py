@@ -13,14 +13,15 @@ from pathlib import Path
 import pytest
 
 from dolt_watch.engines import Engine
-from dolt_watch.engines.address import Address, open_engine
+from dolt_watch.engines.address import ServerAddress
+from dolt_watch.engines.connect import open_engine
 from dolt_watch.errors import UnknownCommit
-from dolt_watch.life import is_cut, line_to
-from dolt_watch.migrate import migrate
-from dolt_watch.stream import first_commit
-from tests import forked
-from tests.beads import create_beads
-from tests.servers import Server
+from dolt_watch.inspection.event_stream import first_commit
+from dolt_watch.inspection.why.bead_timeline import is_cut, line_to
+from dolt_watch.ledger.schema import migrate
+from tests.support import forked
+from tests.support.beads import create_beads
+from tests.support.servers import Server
 
 COMMITS = 70
 DEPTH = 60
@@ -30,7 +31,7 @@ DEPTH = 60
 class Clone:
     """A tracker, and its shallow clone on the same server."""
 
-    def __init__(self, engine: Engine, address: Address, hashes: list[str]) -> None:
+    def __init__(self, engine: Engine, address: ServerAddress, hashes: list[str]) -> None:
         self.engine, self.address, self.hashes = engine, address, hashes
         """``hashes``: of the whole history, newest first."""
 
@@ -98,7 +99,7 @@ def test_a_limit(clone: Clone, limit: int) -> None:
 
 @pytest.mark.parametrize("page", [1, 7, DEPTH - 1, DEPTH, DEPTH + 1])
 def test_where_it_begins(clone: Clone, page: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dolt_watch.stream.PAGE", page)
+    monkeypatch.setattr("dolt_watch.inspection.event_stream.PAGE", page)
     first = first_commit(clone.engine, clone.hashes[0])
     assert (first.hash, is_cut(clone.engine, first)) == (clone.boundary, True)
 
@@ -118,7 +119,7 @@ def test_a_commit_that_it_does_not_have(clone: Clone) -> None:
         list(engine.commits(clone.ghost, head))
     with pytest.raises(UnknownCommit):
         engine.query(f"SELECT COUNT(*) FROM DOLT_DIFF('{clone.ghost}', '{clone.boundary}', 'issues')")
-    assert line_to(engine, head).begins.hash == clone.boundary
+    assert line_to(engine, head).first.hash == clone.boundary
 
 
 def test_why(clone: Clone, tmp_path: Path) -> None:

@@ -9,15 +9,16 @@ from typing import Any, cast
 
 import pytest
 
-from dolt_watch.beads.columns import KEPT_BY_BD
 from dolt_watch.beads.schema import NEEDED, tracker_schema
-from dolt_watch.doctor import Case, Level
-from dolt_watch.doctor.tables import events as events_check
+from dolt_watch.core.model.columns import KEPT_BY_BD
 from dolt_watch.engines import Engine
 from dolt_watch.errors import Conflict, DoltWatchError, UnsupportedSchema
-from dolt_watch.verify import verify
-from tests.beads import SHAPES, create_beads
-from tests.light import Light
+from dolt_watch.inspection.doctor.context import DoctorContext
+from dolt_watch.inspection.doctor.findings import Level
+from dolt_watch.inspection.doctor.schema_checks import events as events_check
+from dolt_watch.replay.verification import verify
+from tests.support.beads import SHAPES, create_beads
+from tests.support.embedded_tracker import Light
 
 MINUTE = timedelta(minutes=1)
 
@@ -88,7 +89,7 @@ def test_a_needed_table_that_is_missing_is_named(engine: Engine, shape: str, tab
     """The error names it and the supported shapes, exits with 3, and does not blame a rule."""
     here = Light(engine, shape=shape)
     here.assign("bd-a")
-    engine.run(f"DROP TABLE {table}")
+    engine.execute_ddl(f"DROP TABLE {table}")
     check(here, f"table {table}")
 
 
@@ -97,7 +98,7 @@ def test_a_needed_table_that_is_missing_is_named(engine: Engine, shape: str, tab
 def test_a_needed_column_that_is_missing_is_named(doltlite: Engine, shape: str, table: str, column: str) -> None:
     here = Light(doltlite, shape=shape)
     here.assign("bd-a")
-    doltlite.run(f"ALTER TABLE {table} RENAME COLUMN {column} TO {column}_of_another_bd")
+    doltlite.execute_ddl(f"ALTER TABLE {table} RENAME COLUMN {column} TO {column}_of_another_bd")
     check(here, f"column {table}.{column}")
 
 
@@ -115,7 +116,7 @@ def test_a_rules_own_column_that_is_gone_is_another_error(doltlite: Engine) -> N
     here = Light(doltlite, shape="1.3", when="assignee = 'agent' AND status = 'open' AND rig = ''")
     here.assign("bd-a")
     here.tick(MINUTE)
-    doltlite.run("ALTER TABLE issues RENAME COLUMN rig TO rig_of_another_bd")
+    doltlite.execute_ddl("ALTER TABLE issues RENAME COLUMN rig TO rig_of_another_bd")
     with pytest.raises(DoltWatchError) as caught:
         here.tick(2 * MINUTE)
     assert not isinstance(caught.value, UnsupportedSchema)
@@ -137,5 +138,5 @@ def test_a_write_of_bd_at_the_same_time_conflicts(dolt_factory: Any) -> None:
 @pytest.mark.parametrize("shape", SHAPES)
 def test_doctor_says_where_bds_events_are(doltlite: Engine, shape: str) -> None:
     create_beads(doltlite, shape)
-    (found,) = events_check(cast(Case, SimpleNamespace(engine=doltlite)))
+    (found,) = events_check(cast(DoctorContext, SimpleNamespace(engine=doltlite)))
     assert (found.level, "out of history" in found.says) == (Level.OK, shape == "1.3")

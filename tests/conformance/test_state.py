@@ -7,9 +7,9 @@ import contextlib
 import pytest
 
 from dolt_watch.errors import DatabaseError, DoltWatchError, NoSuchTable
-from dolt_watch.migrate import migrate
+from dolt_watch.ledger.schema import migrate
 from tests.conformance.tables import ME, branch, checkout, commit, head, ignored, make, write
-from tests.servers import call
+from tests.support.servers import call
 
 
 def test_dirty_names_tables_with_uncommitted_rows(engine):

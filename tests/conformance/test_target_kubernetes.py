@@ -10,7 +10,7 @@ import pytest
 
 from dolt_watch.targets.kubernetes.settings import KubernetesSettings
 from dolt_watch.targets.kubernetes.target import KubernetesTarget
-from dolt_watch.testing import Rig, TargetConformance
+from dolt_watch.testing import ServiceHarness, TargetConformance
 from tests.support.fault_proxy import Fault, FaultProxy, fault_proxy
 from tests.support.kubernetes import ControlPlane, Namespace, control_plane_of_this_run
 
@@ -49,13 +49,13 @@ class KubernetesRig:
             if not job["spec"].get("suspend")
         ]
 
-    def go_silent(self) -> None:
+    def stop_responding(self) -> None:
         self.proxy.always = Fault.HANG
 
-    def talk_nonsense(self) -> None:
+    def respond_with_garbage(self) -> None:
         self.proxy.always = Fault.GARBAGE
 
-    def go_away(self) -> None:
+    def shut_down(self) -> None:
         self.proxy.stop()
 
 
@@ -67,6 +67,6 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
 
 class TestKubernetes(TargetConformance):
     @pytest.fixture
-    def rig(self, plane: ControlPlane, tmp_path: Path) -> Iterator[Rig]:
+    def rig(self, plane: ControlPlane, tmp_path: Path) -> Iterator[ServiceHarness]:
         with plane.namespace() as namespace, fault_proxy(plane) as proxy:
             yield KubernetesRig(namespace, proxy, tmp_path)

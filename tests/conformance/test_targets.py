@@ -11,18 +11,20 @@ from pathlib import Path
 import httpx  # noqa: F401 - imported late by the targets, which would use up a short time-out
 import pytest
 
-from dolt_watch.settings import kinds
-from dolt_watch.settings.kinds.agent_service import AgentServiceSettings
-from dolt_watch.settings.kinds.beadboard import BeadBoardSettings
-from dolt_watch.settings.kinds.command import CommandSettings
-from dolt_watch.settings.kinds.webhook import WebhookSettings
-from dolt_watch.settings.model import TargetSettings
-from dolt_watch.targets import Target
+from dolt_watch.targets import registry
 from dolt_watch.targets.local import run_files
 from dolt_watch.targets.local.settings import LocalSettings
 from dolt_watch.targets.local.target import Local
-from dolt_watch.targets.opening import open_target
-from dolt_watch.testing import Rig, TargetConformance
+from dolt_watch.targets.protocol import Target
+from dolt_watch.targets.registry import open_target
+from dolt_watch.targets.settings import (
+    AgentServiceSettings,
+    BeadBoardSettings,
+    CommandSettings,
+    TargetSettings,
+    WebhookSettings,
+)
+from dolt_watch.testing import ServiceHarness, TargetConformance
 from tests.stubs.agent_service import AgentServiceStub
 from tests.stubs.beadboard import BeadBoardStub
 from tests.stubs.server import StubServer
@@ -42,13 +44,13 @@ class Served:
     def target(self) -> Target:
         return open_target(self.settings)
 
-    def go_silent(self) -> None:
+    def stop_responding(self) -> None:
         self.stub.always("hang-after-accept")
 
-    def talk_nonsense(self) -> None:
+    def respond_with_garbage(self) -> None:
         self.stub.always("garbage")
 
-    def go_away(self) -> None:
+    def shut_down(self) -> None:
         self.stub.stop()
 
 
@@ -66,7 +68,7 @@ class BeadBoardRig(Served):
 
 class TestBeadBoard(TargetConformance):
     @pytest.fixture
-    def rig(self) -> Iterator[Rig]:
+    def rig(self) -> Iterator[ServiceHarness]:
         with BeadBoardStub() as stub:
             yield BeadBoardRig(stub)
 
@@ -84,7 +86,7 @@ class AgentServiceRig(Served):
 
 class TestAgentService(TargetConformance):
     @pytest.fixture
-    def rig(self) -> Iterator[Rig]:
+    def rig(self) -> Iterator[ServiceHarness]:
         with AgentServiceStub() as stub:
             yield AgentServiceRig(stub)
 
@@ -105,7 +107,7 @@ class WebhookRig(Served):
 
 class TestWebhook(TargetConformance):
     @pytest.fixture
-    def rig(self) -> Iterator[Rig]:
+    def rig(self) -> Iterator[ServiceHarness]:
         with WebhookStub() as stub:
             yield WebhookRig(stub)
 
@@ -132,19 +134,19 @@ class CommandRig:
         begun = self.folder / "runs"
         return begun.read_text("utf-8").split() if begun.exists() else []
 
-    def go_silent(self) -> None:
+    def stop_responding(self) -> None:
         self.does(f"{self.WORKS}; sleep 300")
 
-    def talk_nonsense(self) -> None:
+    def respond_with_garbage(self) -> None:
         self.does('echo "$BEAD_ID" >> runs')
 
-    def go_away(self) -> None:
+    def shut_down(self) -> None:
         self.program.unlink()
 
 
 class TestCommand(TargetConformance):
     @pytest.fixture
-    def rig(self, tmp_path: Path) -> Rig:
+    def rig(self, tmp_path: Path) -> ServiceHarness:
         return CommandRig(tmp_path)
 
 
@@ -174,17 +176,17 @@ class LocalRig:
         begun = self.folder.glob("*/runs/*/agent.json")  # written as soon as the agent is a process
         return [str((run_files.read(each.with_name("run.json")) or {})["bead"]) for each in begun]
 
-    def go_silent(self) -> None:
+    def stop_responding(self) -> None:
         """Another process holds the lock of the state directory, and never lets it go."""
         self.root.mkdir(exist_ok=True)
         self.held = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT)
         fcntl.flock(self.held, fcntl.LOCK_EX)
 
-    def talk_nonsense(self) -> None:
+    def respond_with_garbage(self) -> None:
         """The records of all runs are damaged, and the state directory is a file."""
-        self.go_away()
+        self.shut_down()
 
-    def go_away(self) -> None:
+    def shut_down(self) -> None:
         if self.root.exists():
             self.root.rename(self.folder / "gone")
         self.root.write_text("not a directory", "utf-8")
@@ -204,7 +206,7 @@ class LocalRig:
 
 class TestLocal(TargetConformance):
     @pytest.fixture
-    def rig(self, tmp_path: Path) -> Iterator[Rig]:
+    def rig(self, tmp_path: Path) -> Iterator[ServiceHarness]:
         rig = LocalRig(tmp_path)
         yield rig
         rig.close()
@@ -212,4 +214,4 @@ class TestLocal(TargetConformance):
 
 def test_every_kind_of_ours_is_here() -> None:
     # The rig of "kubernetes" needs a control plane: tests/conformance/test_target_kubernetes.py.
-    assert {"beadboard", "agent-service", "webhook", "command", "local", "kubernetes"} == set(kinds.BUILT_IN)
+    assert {"beadboard", "agent-service", "webhook", "command", "local", "kubernetes"} == set(registry.BUILT_IN)

@@ -7,7 +7,7 @@ import pytest
 from dolt_watch.engines import Edge
 from dolt_watch.errors import Conflict, DatabaseError, NoSuchTable, NothingToCommit
 from tests.conformance.tables import ME, THEM, commit, diff, head, ignored, make, read, write
-from tests.servers import call
+from tests.support.servers import call
 
 
 def test_leaving_without_a_commit_rolls_back(engine):

@@ -8,13 +8,14 @@ from datetime import timedelta
 import pytest
 
 from dolt_watch.beads.migration import NOT_COMMITTED
+from dolt_watch.core.model import EntryKind
+from dolt_watch.core.model.target_answers import Answer, Refused
 from dolt_watch.engines import WORKING
-from dolt_watch.engines.address import Address, DoltLitePath
-from dolt_watch.model import Kind
-from dolt_watch.targets import Answer, Refused, Task
-from dolt_watch.verify import verify
-from tests import migrating
-from tests.history import History
+from dolt_watch.engines.address import FileAddress, ServerAddress
+from dolt_watch.replay.verification import verify
+from dolt_watch.targets.protocol import BeadTask
+from tests.support import migrating
+from tests.support.history import History
 
 CHANGES = {
     "a column of issues that may be NULL": ("issues", ["ALTER TABLE issues ADD COLUMN spare INT"]),
@@ -32,7 +33,7 @@ BESIDE = {
 
 @pytest.fixture(params=["dolt", "doltlite"])
 def history(request: pytest.FixtureRequest) -> Iterator[History]:
-    address: Address | DoltLitePath = request.getfixturevalue(
+    address: ServerAddress | FileAddress = request.getfixturevalue(
         "dolt_address" if request.param == "dolt" else "doltlite_path"
     )
     with migrating.closing(migrating.tracker(address)) as made:
@@ -87,7 +88,7 @@ def test_a_migration_that_begins_while_a_request_is_under_way(history: History, 
     history.new("a")
     send = history.target.dispatch
 
-    def dispatch(task: Task, token: str) -> Answer:
+    def dispatch(task: BeadTask, token: str) -> Answer:
         migrating.ddl(history, "ALTER TABLE issues ADD COLUMN spare INT NOT NULL DEFAULT 1")
         taken = send(task, token)
         return taken if answer == "taken" else Refused("HTTP 500: no")
@@ -96,10 +97,10 @@ def test_a_migration_that_begins_while_a_request_is_under_way(history: History, 
     history.at("10:00").tick()
     history.target.dispatch = send  # type: ignore[method-assign]
     kinds = [
-        Kind(kind)
+        EntryKind(kind)
         for (kind,) in history.engine.query("SELECT kind FROM watch_decision WHERE bead_id = 'a' ORDER BY version")
     ]
-    assert kinds == [Kind.CLAIM, Kind.DISPATCHED if answer == "taken" else Kind.FAILED]
+    assert kinds == [EntryKind.CLAIM, EntryKind.DISPATCHED if answer == "taken" else EntryKind.FAILED]
     assert history.engine.unmigrated() == {"issues"}, "its commit took no schema along"
     history.at("10:01").tick()
     assert history.engine.unmigrated() == {"issues"}

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dolt_watch.times import utc
+from dolt_watch.timestamps import to_utc
 from tests.conformance.tables import commit, make, write
-from tests.servers import message
+from tests.support.servers import message
 
 
 @pytest.fixture
@@ -72,15 +72,15 @@ MOMENT = datetime(2026, 4, 18, 22, 35, 46, 123456, tzinfo=UTC)
 
 
 def test_times_come_back_as_utc(echo):
-    assert utc(echo("f", MOMENT)) == MOMENT
+    assert to_utc(echo("f", MOMENT)) == MOMENT
     whole = MOMENT.replace(microsecond=0)
-    assert utc(echo("f", whole)) == whole
-    assert utc(echo("d", whole)) == whole
+    assert to_utc(echo("f", whole)) == whole
+    assert to_utc(echo("d", whole)) == whole
 
 
 def test_a_time_of_another_zone_is_written_as_utc(echo):
     elsewhere = MOMENT.astimezone(timezone(timedelta(hours=-7)))
-    assert utc(echo("f", elsewhere)) == MOMENT
+    assert to_utc(echo("f", elsewhere)) == MOMENT
 
 
 def test_a_time_without_a_zone_is_refused(echo):
@@ -97,7 +97,7 @@ def test_a_servers_times_are_aware(dolt):
 def test_times_compare_with_the_databases_own(engine):
     engine.run("CREATE TABLE d (id int PRIMARY KEY, at datetime NOT NULL DEFAULT CURRENT_TIMESTAMP)")
     write(engine, "INSERT INTO d (id) VALUES (1)")
-    now = utc(engine.query("SELECT UTC_TIMESTAMP(6)")[0][0])
+    now = to_utc(engine.query("SELECT UTC_TIMESTAMP(6)")[0][0])
     for distance, before in ((timedelta(minutes=-1), 0), (timedelta(minutes=1), 1)):
         assert engine.query("SELECT at <= ? FROM d", ((now + distance).replace(microsecond=0),)) == [(before,)]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.beads import bd_program
-from tests.servers import home
+from tests.support.beads import bd_program
+from tests.support.servers import home
 
 ROOT = Path(__file__).parents[2]
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import kubernetes_validate
 import yaml
 
-from dolt_watch.settings import load
+from dolt_watch.config import load
 from dolt_watch.targets.kubernetes.job_template import JobTemplate
 from dolt_watch.targets.kubernetes.manifest import complete_job
 from dolt_watch.targets.kubernetes.settings import KubernetesSettings
 from dolt_watch.targets.kubernetes.target import KubernetesTarget
-from dolt_watch.testing import a_task
+from dolt_watch.testing import make_task
 
 PAGE = Path(__file__).parents[2] / "docs/recipes/agents-on-kubernetes.md"
 
@@ -38,7 +38,7 @@ def test_the_settings_open_a_target(tmp_path: Path) -> None:
 
 def test_the_job_template_is_one_and_makes_a_valid_job() -> None:
     [text] = [each for each in blocks("yaml") if "kind: Job" in each]
-    task = a_task("bd-7", title="say 'hi'")
+    task = make_task("bd-7", title="say 'hi'")
     manifest = JobTemplate(text, "page").render(task, "t")
     job = complete_job(manifest, KubernetesSettings("k"), task, "t", "prompt")
     kubernetes_validate.validate(job, "1.32", strict=True)

@@ -6,7 +6,7 @@ import re
 import tomllib
 from pathlib import Path
 
-from dolt_watch.settings import load
+from dolt_watch.config import load
 from dolt_watch.targets.local import environment
 from dolt_watch.targets.local.settings import LocalSettings
 from dolt_watch.targets.local.usage_limits import PRESETS, UsageLimits

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.beads import standin
 from tests.docs.conftest import ROOT
 from tests.docs.shell import Shell, check, steps
-from tests.servers import free_port, own_dolt, start_dolt
+from tests.support.beads import standin
+from tests.support.servers import free_port, own_dolt, start_dolt
 
 PAGE = ROOT / "docs/quickstart.md"
 

@@ -16,11 +16,11 @@ import yaml
 from cronsim import CronSim
 
 from dolt_watch import __version__
+from dolt_watch.config import load
 from dolt_watch.errors import SettingsError
-from dolt_watch.settings import load
-from dolt_watch.times import utc
+from dolt_watch.timestamps import to_utc
 from tests.docs.conftest import ROOT
-from tests.servers import tool
+from tests.support.servers import tool
 
 HERE = ROOT / "docs/recipes"
 PAGES = {page.stem: page.read_text("utf-8") for page in HERE.glob("*.md")}
@@ -98,7 +98,7 @@ def crontab() -> tuple[dict[str, str], list[tuple[str, str]]]:
 
 
 def test_cron_lines() -> None:
-    moment = utc("2026-04-18T22:35:46Z")
+    moment = to_utc("2026-04-18T22:35:46Z")
     assert moment is not None
     commands = []
     for schedule, command in crontab()[1]:
@@ -143,7 +143,7 @@ def test_github_workflow() -> None:
     workflow: dict[Any, Any] = yaml.safe_load(text)
     (schedule,) = workflow[True]["schedule"]  # YAML 1.1 reads `on` as a boolean
     assert len(schedule["cron"].split()) == 5
-    moment = utc("2026-04-18T22:35:46Z")
+    moment = to_utc("2026-04-18T22:35:46Z")
     assert moment is not None
     assert next(CronSim(schedule["cron"], moment)) > moment
     assert workflow["permissions"] == {"contents": "read"}

@@ -17,10 +17,10 @@ import click
 import pytest
 
 from dolt_watch.cli import COMMANDS, group
-from tests.beads import workspace
 from tests.docs.conftest import ROOT
-from tests.servers import Server, free_port
 from tests.stubs.beadboard import BeadBoardStub
+from tests.support.beads import workspace
+from tests.support.servers import Server, free_port
 from tools.docs.__main__ import main, stale
 from tools.docs.commands import described
 

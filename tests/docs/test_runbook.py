@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.beads import Workspace, standin
 from tests.docs.conftest import ROOT
 from tests.docs.shell import Shell, check, steps_of
-from tests.servers import Choice, Server, Source, give_up
 from tests.stubs.beadboard import BeadBoardStub
+from tests.support.beads import Workspace, standin
+from tests.support.servers import Choice, Server, Source, give_up
 
 PAGE = ROOT / "docs/runbook.md"
 TEXT = PAGE.read_text("utf-8")

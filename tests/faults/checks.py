@@ -6,30 +6,33 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from dolt_watch import feed
-from dolt_watch.core.derive import derive
-from dolt_watch.core.fold import Projection
-from dolt_watch.core.rules import compile_for
+from dolt_watch.beads import feed_query
+from dolt_watch.checkpoint.poll import WATCHED, Poller
+from dolt_watch.checkpoint.state_store import StateStore
+from dolt_watch.config import Settings
+from dolt_watch.core.model import EntryKind, LedgerEntry, Phase, State
+from dolt_watch.core.projection.event_deriver import derive_events
+from dolt_watch.core.projection.projection import Projection
+from dolt_watch.core.rules.compiled_rule import compile_for
 from dolt_watch.engines import Engine
-from dolt_watch.journal import entries
-from dolt_watch.look import WATCHED, Looker
-from dolt_watch.model import Entry, Kind, Phase, State
-from dolt_watch.resync import resync
-from dolt_watch.settings import Settings
-from dolt_watch.store import Store
+from dolt_watch.history import change_feed, commit_path
+from dolt_watch.history.rebuild import rebuild_state
+from dolt_watch.ledger.reader import read_entries
 from tests.faults.board import KillingBoard
 from tests.faults.scenarios import Scenario
 from tests.faults.tally import Wrong
 
-NOTHING_RUNS = frozenset({Kind.FAILED, Kind.QUARANTINED, Kind.BUSY, Kind.STOPPED, Kind.RELEASE, Kind.RETRY})
+NOTHING_RUNS = frozenset(
+    {EntryKind.FAILED, EntryKind.QUARANTINED, EntryKind.BUSY, EntryKind.STOPPED, EntryKind.RELEASE, EntryKind.RETRY}
+)
 """Ends of an attempt that allow another one: the target said so, nothing was sent, or the service said that it runs nothing."""
 
-ENDS: dict[Kind, tuple[Phase | None, str]] = {
-    Kind.DISPATCHED: (Phase.RUNNING, "in_progress"),
-    Kind.NOTE: (Phase.RUNNING, "in_progress"),
-    Kind.GIVE_UP: (None, "blocked"),
-    Kind.REAP: (None, "blocked"),
-    Kind.QUARANTINED: (Phase.QUARANTINED, "open"),
+ENDS: dict[EntryKind, tuple[Phase | None, str]] = {
+    EntryKind.DISPATCHED: (Phase.RUNNING, "in_progress"),
+    EntryKind.NOTE: (Phase.RUNNING, "in_progress"),
+    EntryKind.GIVE_UP: (None, "blocked"),
+    EntryKind.REAP: (None, "blocked"),
+    EntryKind.QUARANTINED: (Phase.QUARANTINED, "open"),
 }
 """The last entry of a bead with which nothing is due any more → its phase, its status."""
 
@@ -41,13 +44,13 @@ class Checks:
         self.rules, self.scenario = settings.rules, scenario
         columns = engine.columns("issues")
         self.compiled = [compile_for(rule, columns, engine.dialect) for rule in settings.rules]
-        self.lens = feed.Lens(self.compiled, list(columns))
-        self.folded = State(Looker(engine).look().head)
+        self.lens = feed_query.FeedQuery(self.compiled, list(columns))
+        self.folded = State(Poller(engine).poll().head)
 
     def after(self, engine: Engine, bead: str, board: KillingBoard) -> list[Wrong]:
-        stream = sorted(entries(engine, bead=bead), key=lambda entry: entry.version)
+        stream = sorted(read_entries(engine, bead=bead), key=lambda entry: entry.version)
         ((status, notes),) = engine.query("SELECT status, notes FROM issues WHERE id = ?", (bead,))
-        saved = Store(engine).state(Looker(engine).look())
+        saved = StateStore(engine).load(Poller(engine).poll())
         wrong = [
             *_doubles(stream, board.tokens(bead), board.jobs(bead)), *_end(stream, saved, bead, str(status)),
             *_ledger(stream, notes, engine), *self._fold(engine, saved), *_leftovers(engine, stream),
@@ -56,37 +59,37 @@ class Checks:
             wrong.append(Wrong("other", f"sent before their claim was in history: {board.unclaimed}"))
             board.unclaimed.clear()
         jobs = board.jobs(bead)
-        told = [entry.job for entry in stream if entry.kind is Kind.DISPATCHED]
+        told = [entry.job for entry in stream if entry.kind is EntryKind.DISPATCHED]
         if told and told != jobs:
             wrong.append(Wrong("other", f"the ledger says jobs {told}, the board runs {jobs}"))
         return wrong
 
     def _fold(self, engine: Engine, saved: State) -> Iterator[Wrong]:
         """State folded from the beginning, or from the last resync, is the saved one."""
-        head = Looker(engine).look().head
+        head = Poller(engine).poll().head
         if self.scenario.rewrites:
-            at = next(entry.observed for entry in entries(engine, bead="") if entry.kind is Kind.RESYNC)
+            at = next(entry.observed for entry in read_entries(engine, bead="") if entry.kind is EntryKind.RESYNC)
             commit = engine.commit_of(at)
             assert commit is not None
-            self.folded = resync(engine, at, commit.date, self.rules, self.compiled, self.lens.columns).state
-        line = feed.path(engine.commits(self.folded.commit, head), self.folded.commit, head)
+            self.folded = rebuild_state(engine, at, commit.date, self.rules, self.compiled, self.lens.columns).state
+        line = commit_path.commit_path(engine.commits(self.folded.commit, head), self.folded.commit, head)
         assert line is not None
         projection = Projection(self.folded)
-        for changes in feed.read(engine, line, WATCHED, self.lens):
-            projection.fold(derive(changes, self.rules))
+        for changes in change_feed.read_changes(engine, line, WATCHED, self.lens):
+            projection.apply(derive_events(changes, self.rules))
         projection.commit = head
         self.folded = projection.state()
         if self.folded._replace(made=saved.made) != saved:
             yield Wrong("other", f"folded from the beginning: {_differ(self.folded, saved)}")
 
 
-def _doubles(stream: Sequence[Entry], tokens: Sequence[str], jobs: Sequence[str]) -> Iterator[Wrong]:
+def _doubles(stream: Sequence[LedgerEntry], tokens: Sequence[str], jobs: Sequence[str]) -> Iterator[Wrong]:
     """Each POST but the last was settled as 'nothing runs' before the next one's claim; and never do two jobs run."""
     if len(jobs) > 1:
         yield Wrong("double", f"{len(jobs)} jobs run")
     if len(set(tokens)) < len(tokens):
         yield Wrong("double", f"a token was sent twice: {tokens}")
-    claims = {entry.token: entry.version for entry in stream if entry.kind is Kind.CLAIM}
+    claims = {entry.token: entry.version for entry in stream if entry.kind is EntryKind.CLAIM}
     if unknown := [token for token in tokens if token not in claims]:
         yield Wrong("other", f"sent without a claim in the ledger: {unknown}")
     for sent, following in pairwise(tokens):
@@ -97,32 +100,34 @@ def _doubles(stream: Sequence[Entry], tokens: Sequence[str], jobs: Sequence[str]
             yield Wrong(
                 "double", f"sent again though nobody knew that nothing ran: {[entry.kind.value for entry in stream]}"
             )
-        elif settled[0].kind is Kind.RETRY and not any(
+        elif settled[0].kind is EntryKind.RETRY and not any(
             idle for _, idle, _ in settled[0].detail["given"]["capacity"].values()
         ):
             yield Wrong("double", "tried again without the service's word that it runs nothing")
 
 
-def _end(stream: Sequence[Entry], saved: State, bead: str, status: str) -> Iterator[Wrong]:
+def _end(stream: Sequence[LedgerEntry], saved: State, bead: str, status: str) -> Iterator[Wrong]:
     kinds = [entry.kind for entry in stream]
     record = saved.beads.get(bead)
     phase = record.phase if record else None
     words = f"{phase}, {status}, after {[kind.value for kind in kinds]}"
     if not kinds or ENDS.get(kinds[-1]) != (phase, status):
         yield Wrong("loss", words)
-    known = {Kind.UNKNOWN, Kind.OVERDUE}
-    if Kind.GIVE_UP in kinds and not known & set(kinds):
+    known = {EntryKind.UNKNOWN, EntryKind.OVERDUE}
+    if EntryKind.GIVE_UP in kinds and not known & set(kinds):
         yield Wrong("loss", f"given up, but never unknown: {words}")
     if record is not None and stream and record.version != stream[-1].version:
         yield Wrong("other", f"state of version {record.version}, ledger of {stream[-1].version}")
 
 
-def _ledger(stream: Sequence[Entry], notes: str, engine: Engine) -> Iterator[Wrong]:
+def _ledger(stream: Sequence[LedgerEntry], notes: str, engine: Engine) -> Iterator[Wrong]:
     """Versions without a gap; each entry's note and row of events stand once, and none that no entry accounts for."""
     versions = [entry.version for entry in stream]
     if versions != list(range(1, len(versions) + 1)):
         yield Wrong("other", f"versions {versions}")
-    wrote = Counter(line for entry in stream if entry.kind is not Kind.NOTE for line in entry.wrote.note.splitlines())
+    wrote = Counter(
+        line for entry in stream if entry.kind is not EntryKind.NOTE for line in entry.wrote.note.splitlines()
+    )
     have = Counter(line for line in notes.splitlines() if line != "by a person")
     if have != wrote:
         yield Wrong("other", f"notes {dict(have)}, the ledger says {dict(wrote)}")
@@ -135,7 +140,7 @@ def _ledger(stream: Sequence[Entry], notes: str, engine: Engine) -> Iterator[Wro
         yield Wrong("other", f"{len(rows)} rows of events, not those of the ledger")
 
 
-def _leftovers(engine: Engine, stream: Sequence[Entry]) -> Iterator[Wrong]:
+def _leftovers(engine: Engine, stream: Sequence[LedgerEntry]) -> Iterator[Wrong]:
     """Nothing stands uncommitted; no claim waits to be saved."""
     if engine.dirty():
         yield Wrong("other", f"uncommitted: {sorted(engine.dirty())}")

@@ -13,23 +13,23 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.cli.wiring import Targets
-from dolt_watch.core.policy import Policy, Scope
+from dolt_watch.cli.composition import TargetPool
+from dolt_watch.clock import ShiftedClock
+from dolt_watch.config import Settings, load, settings_hash
+from dolt_watch.controller.tick_result import TickResult
+from dolt_watch.core.decisions.policy import Policy, Scope
 from dolt_watch.engines import Engine
-from dolt_watch.engines.address import open_engine
-from dolt_watch.migrate import migrate
-from dolt_watch.past import Past
-from dolt_watch.round import Outcome
-from dolt_watch.settings import Settings, load, settings_hash
-from dolt_watch.targets import Target
-from dolt_watch.times import ShiftedClock
-from dolt_watch.verify import verify
-from tests import forked, servers
-from tests.beads import create_beads
+from dolt_watch.engines.connect import open_engine
+from dolt_watch.ledger.schema import migrate
+from dolt_watch.replay.replayer import HistoryReplayer
+from dolt_watch.replay.verification import verify
+from dolt_watch.targets.protocol import Target
 from tests.faults.racing import AT_ONCE, ROOT, clean_env
-from tests.lines import build
-from tests.servers import Server
 from tests.stubs.beadboard import BeadBoardStub
+from tests.support import forked, servers
+from tests.support.beads import create_beads
+from tests.support.lines import build
+from tests.support.servers import Server
 
 DISPATCH, REAP = Scope(dispatch=True), Scope(reap=True)
 
@@ -56,9 +56,9 @@ class Side:
         targets: Callable[[str], Target] | None = None,
         scope: Scope = DISPATCH,
         sets: Sequence[str] = (),
-    ) -> Outcome:
+    ) -> TickResult:
         """One tick, ``shift`` from now. ``sets``: settings beside those that all ticks have."""
-        own = Targets(self.settings)
+        own = TargetPool(self.settings)
         settings = load(
             {"database": self.settings.address.url, "set": (*AT_ONCE, *sets)}, {"BEADBOARD_URL": self.board.url}, ROOT
         )
@@ -71,7 +71,7 @@ class Side:
     def verified(self) -> tuple[int, list[Any], Counter[str]]:
         """Every decision decided again: so many are the same, what differs, and what cannot be said."""
         policy = Policy(self.settings.rules, self.settings.settle, settings_hash=settings_hash(self.settings))
-        out = verify(Past(self.engine, policy, self.head()))
+        out = verify(HistoryReplayer(self.engine, policy, self.head()))
         return out.same, out.differences, out.unverifiable
 
     def command(self, *names: str) -> subprocess.CompletedProcess[str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.engines.address import Address, DoltLitePath
+from dolt_watch.engines.address import FileAddress, ServerAddress
 from tests.faults.cloning import clones, two_servers
 from tests.faults.tally import Tally, table
 
@@ -25,9 +25,9 @@ def tally(request: pytest.FixtureRequest) -> Iterator[Tally]:
 
 
 @pytest.fixture(params=["dolt", "doltlite"])
-def address(request: pytest.FixtureRequest) -> Address | DoltLitePath:
+def address(request: pytest.FixtureRequest) -> ServerAddress | FileAddress:
     """On both engines: a fresh, empty database."""
-    found: Address | DoltLitePath = request.getfixturevalue(
+    found: ServerAddress | FileAddress = request.getfixturevalue(
         {"dolt": "dolt_address", "doltlite": "doltlite_path"}[request.param]
     )
     return found

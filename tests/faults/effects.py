@@ -19,9 +19,11 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from dolt_watch.core.model import Capacity, JobReport
+from dolt_watch.core.model.target_answers import Answer
 from dolt_watch.engines import Engine
-from dolt_watch.targets import Answer, Capacity, JobReport, Target, Task
-from tests.servers import die_with_parent
+from dolt_watch.targets.protocol import BeadTask, Target
+from tests.support.servers import die_with_parent
 
 T = TypeVar("T")
 Tell = Callable[[str], None]
@@ -125,7 +127,7 @@ class WatchedTarget:
     def capacity(self) -> Capacity:
         return self._effects.around("target.capacity", self._target.capacity)
 
-    def dispatch(self, task: Task, token: str) -> Answer:
+    def dispatch(self, task: BeadTask, token: str) -> Answer:
         return self._effects.around(POST, lambda: self._target.dispatch(task, token))
 
     def verdict(self, job: str, started: datetime | None) -> JobReport:

@@ -14,13 +14,13 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from dolt_watch.cli.wiring import Targets
-from dolt_watch.core.policy import Scope
-from dolt_watch.engines.address import open_engine
+from dolt_watch.checkpoint.poll import PollResult
+from dolt_watch.cli.composition import TargetPool
+from dolt_watch.config import load
+from dolt_watch.core.decisions.policy import Scope
+from dolt_watch.engines.connect import open_engine
 from dolt_watch.errors import DoltWatchError
-from dolt_watch.look import Look
-from dolt_watch.settings import load
-from tests.lines import build
+from tests.support.lines import build
 
 
 class Ahead:
@@ -63,9 +63,9 @@ class Turnstile:
         looker, ledger = loop.looker, loop.actor.ledger
         look, decide, report = looker.look, ledger.decide, ledger.report
 
-        def locked_look() -> Look:
+        def locked_look() -> PollResult:
             self.take()
-            found: Look = look()
+            found: PollResult = look()
             return found
 
         def locked_decide(*args: Any, **kwargs: Any) -> Any:
@@ -99,7 +99,7 @@ def main() -> None:
         {"BEADBOARD_URL": board, "DOLT_WATCH_PASSWORD": os.environ.get("DOLT_WATCH_TEST_PASSWORD", "")},
         Path("/"),
     )
-    engine, targets = open_engine(settings.address), Targets(settings)
+    engine, targets = open_engine(settings.address), TargetPool(settings)
     print("ready", flush=True)  # noqa: T201
     for line in sys.stdin:
         told: list[str] = []

@@ -14,16 +14,16 @@ from typing import Any
 
 import pytest
 
-from dolt_watch import feed
-from dolt_watch.cli.wiring import identity
+from dolt_watch.cli.composition import identity
+from dolt_watch.config import Settings, load
 from dolt_watch.engines import Edge, Engine
-from dolt_watch.engines.address import open_engine
-from dolt_watch.migrate import migrate
-from dolt_watch.settings import Settings, load
-from tests import beads
+from dolt_watch.engines.connect import open_engine
+from dolt_watch.history import commit_path
+from dolt_watch.ledger.schema import migrate
 from tests.acceptance.conftest import rows_of
-from tests.servers import die_with_parent
 from tests.stubs.beadboard import BeadBoardStub
+from tests.support import beads
+from tests.support.servers import die_with_parent
 
 ROOT = Path(__file__).resolve().parents[2]
 AT_ONCE = ("settle=0s", "rules.agent.max_in_flight=1000")
@@ -176,7 +176,7 @@ class Arena:
 def changes_of_issues(engine: Engine, since: str, *columns: str) -> Iterator[Sequence[Any]]:
     """The changes of issues since a commit, in the order of history."""
     head = str(engine.query("SELECT HASHOF('HEAD')")[0][0])
-    line = feed.path(engine.commits(since, head), since, head)
+    line = commit_path.commit_path(engine.commits(since, head), since, head)
     assert line is not None
     edges = [Edge(commit.parents[0], commit.hash) for commit in line]
     for _, row in engine.diff("issues", edges, {column: column for column in columns}):

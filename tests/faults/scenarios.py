@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from dolt_watch.core.policy import Scope
-from dolt_watch.model import Kind
+from dolt_watch.core.decisions.policy import Scope
+from dolt_watch.core.model import EntryKind
 from tests.faults.board import LOST
-from tests.servers import call
+from tests.support.servers import call
 
 if TYPE_CHECKING:
     from tests.faults.world import World
@@ -25,7 +25,7 @@ class Scenario:
     """One bead a round. ``untouched``: the ledger's kinds for the bead where nobody was killed."""
 
     name: str
-    untouched: tuple[Kind, ...]
+    untouched: tuple[EntryKind, ...]
     prepare: Callable[[World, str], None]
     answers: tuple[int | str, ...] = ()
     settings: tuple[str, ...] = ()
@@ -100,31 +100,31 @@ def insert(bead: str, status: str = "open") -> str:
     )
 
 
-CLAIM, SENT = Kind.CLAIM, (Kind.CLAIM, Kind.DISPATCHED)
+CLAIM, SENT = EntryKind.CLAIM, (EntryKind.CLAIM, EntryKind.DISPATCHED)
 SCENARIOS = (
     Scenario("accepted", SENT, due, must=("dolt_commit claim", "target.dispatch", "dolt_commit dispatched")),
     Scenario(
-        "refused", (CLAIM, Kind.FAILED, *SENT), due, answers=(400,),
+        "refused", (CLAIM, EntryKind.FAILED, *SENT), due, answers=(400,),
         must=("dolt_commit claim", "target.dispatch", "dolt_commit failed", "dolt_commit dispatched"),
     ),
     Scenario(
-        "busy", (CLAIM, Kind.BUSY, *SENT), due, answers=(409,),
+        "busy", (CLAIM, EntryKind.BUSY, *SENT), due, answers=(409,),
         must=("dolt_commit claim", "target.dispatch", "dolt_commit busy", "dolt_commit dispatched"),
     ),
     Scenario(
-        "answer lost", (CLAIM, Kind.UNKNOWN, Kind.GIVE_UP), due, answers=(LOST,),
+        "answer lost", (CLAIM, EntryKind.UNKNOWN, EntryKind.GIVE_UP), due, answers=(LOST,),
         must=("dolt_commit claim", "target.dispatch", "dolt_commit unknown", "dolt_commit give-up"),
     ),
     Scenario(
         "evidence", SENT, due, service=True,
         must=("dolt_commit claim", "target.dispatch", "dolt_commit dispatched"),
     ),
-    Scenario("reaped", (Kind.REAP,), silent, scope=TICK, must=("dolt_commit reap",)),
+    Scenario("reaped", (EntryKind.REAP,), silent, scope=TICK, must=("dolt_commit reap",)),
     Scenario(
-        "quarantined", (CLAIM, Kind.QUARANTINED), due, answers=(500,), settings=("rules.agent.max_attempts=1",),
+        "quarantined", (CLAIM, EntryKind.QUARANTINED), due, answers=(500,), settings=("rules.agent.max_attempts=1",),
         must=("dolt_commit claim", "target.dispatch", "dolt_commit quarantined"),
     ),
-    Scenario("note overwritten", (*SENT, Kind.NOTE), overwritten, must=("dolt_commit note",)),
+    Scenario("note overwritten", (*SENT, EntryKind.NOTE), overwritten, must=("dolt_commit note",)),
     Scenario(
         "flattened", SENT, flattened, rewrites=True,
         must=("dolt_commit resync", "dolt_commit claim", "target.dispatch", "dolt_commit dispatched"),

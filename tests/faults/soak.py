@@ -17,18 +17,19 @@ from pathlib import Path
 from typing import Any
 
 from bench.peak import held
+from dolt_watch.clock import ShiftedClock
+from dolt_watch.controller.loop import ControlLoop
+from dolt_watch.core.model import Capacity
+from dolt_watch.core.model.target_answers import Busy, Refused, Unknown
 from dolt_watch.engines import Engine
-from dolt_watch.engines.address import Address, DoltLitePath, open_engine, parse_url
+from dolt_watch.engines.address import FileAddress, ServerAddress, parse_url
+from dolt_watch.engines.connect import open_engine
 from dolt_watch.errors import DoltWatchError, Unreachable
-from dolt_watch.model import Capacity
-from dolt_watch.targets import Busy, Refused, Unknown
 from dolt_watch.telemetry.health import Health
-from dolt_watch.telemetry.logs import RepeatFilter
+from dolt_watch.telemetry.log_output import RepeatFilter
 from dolt_watch.telemetry.metrics import Metrics
-from dolt_watch.tick import Loop
-from dolt_watch.times import ShiftedClock
-from tests.light import Light
-from tests.lines import Hearing, Service, build
+from tests.support.embedded_tracker import Light
+from tests.support.lines import Hearing, Service, build
 
 POLL = 2.0
 CHANGE = 97
@@ -52,7 +53,7 @@ class Injected:
 
 
 class Soak:
-    def __init__(self, address: Address | DoltLitePath, files: str) -> None:
+    def __init__(self, address: ServerAddress | FileAddress, files: str) -> None:
         self.address, self.files = address, files
         self.dice, self.time, self.lines, self.made, self.away = random.Random(7), Injected(), 0, 0, False
         self.here = Light(open_engine(address, create=True), max_in_flight=3, max_attempts=3)
@@ -60,7 +61,7 @@ class Soak:
         changes, log = RepeatFilter(), Hearing(self._hear)
         log.addFilter(changes)
 
-        def make(engine: Engine) -> Loop:
+        def make(engine: Engine) -> ControlLoop:
             return build(engine, self.here.settings, lambda name: self.here.target, self.time.clock, log, patient=False)
 
         self.service = Service(
@@ -119,7 +120,7 @@ class Soak:
 
     def _connections(self) -> list[int]:
         """Of this database, on the server: the service's and ours."""
-        if isinstance(self.address, DoltLitePath):
+        if isinstance(self.address, FileAddress):
             return []
         rows = self.here.engine.query("SHOW PROCESSLIST")
         return [row[0] for row in rows if row[3] == self.address.database]
@@ -151,12 +152,12 @@ class Soak:
         if others := self._connections():
             others.remove(self.here.engine.query("SELECT CONNECTION_ID()")[0][0])
             for connection in others:
-                self.here.engine.run(f"KILL {connection}")
+                self.here.engine.execute_ddl(f"KILL {connection}")
 
 
 def main(polls: int, url: str, files: str) -> None:
     address = parse_url(url)
-    if isinstance(address, Address):
+    if isinstance(address, ServerAddress):
         address = replace(address, password=os.environ.get("DOLT_WATCH_TEST_PASSWORD", ""))
     sys.stdout.write(json.dumps(Soak(address, files).run(polls)) + "\n")
 

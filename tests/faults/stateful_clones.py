@@ -15,19 +15,19 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from dolt_watch.cli.wiring import Targets
-from dolt_watch.core.policy import Scope
+from dolt_watch.cli.composition import TargetPool
+from dolt_watch.clock import ShiftedClock
+from dolt_watch.config import load
+from dolt_watch.core.decisions.policy import Scope
 from dolt_watch.engines import Engine
-from dolt_watch.engines.address import open_engine
-from dolt_watch.engines.sql import statements
-from dolt_watch.migrate import migrate
-from dolt_watch.settings import load
-from dolt_watch.times import ShiftedClock
-from tests.beads import SHAPES_FOLDER, create_beads
+from dolt_watch.engines.connect import open_engine
+from dolt_watch.engines.sql_text import split_statements
+from dolt_watch.ledger.schema import migrate
 from tests.faults.racing import AT_ONCE, ROOT
-from tests.lines import build
-from tests.servers import Server
 from tests.stubs.beadboard import BeadBoardStub
+from tests.support.beads import SHAPES_FOLDER, create_beads
+from tests.support.lines import build
+from tests.support.servers import Server
 
 HERE, CLONES = "here", ("here", "there", "yonder")
 BEADS = ("b0", "b1")
@@ -168,7 +168,7 @@ class Team:
     # -- the watcher -------------------------------------------------------------------------------------------------
 
     def tick(self, later: int = 0) -> None:
-        own = Targets(self.settings)
+        own = TargetPool(self.settings)
         try:
             clock = ShiftedClock(timedelta(minutes=later))
             build(self.engine, self.settings, own, clock, lambda line: None).tick(Scope(dispatch=True))
@@ -188,7 +188,7 @@ class Team:
 def local_tables(clone: Clone, shape: str) -> None:
     """Tables in ``dolt_ignore`` do not come with a clone: bd makes them in each."""
     there = {name for (name,) in clone.sql("SHOW TABLES")}
-    for sql in statements((SHAPES_FOLDER / f"{shape}.sql").read_text(encoding="utf-8")):
+    for sql in split_statements((SHAPES_FOLDER / f"{shape}.sql").read_text(encoding="utf-8")):
         made = re.match(r"CREATE TABLE (?:IF NOT EXISTS )?`?(\w+)`?", sql.strip())
         if made is not None and made[1] not in there:
             with clone.session.cursor() as cursor:

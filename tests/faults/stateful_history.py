@@ -46,7 +46,7 @@ class History:
         world.rewrites += 1
         world.bent = True
         self.drop()
-        world.hand.raw("SELECT dolt_reset(?, ?)", (how, to))
+        world.hand.execute_sqlite("SELECT dolt_reset(?, ?)", (how, to))
         (cursor,) = world.rows("SELECT commit_hash FROM watch_cursor")[0]
         lost = not world.hand.is_ancestor(cursor, world.head())
         world.resyncs = world.recorded_resyncs() if lost else None
@@ -62,9 +62,9 @@ class History:
         if self.side is None:
             self.branches += 1
             self.side = DatedEngine(self.world.path, self.world.clock)
-            self.side.raw("SELECT dolt_checkout('-b', ?)", (f"side{self.branches}",))
+            self.side.execute_sqlite("SELECT dolt_checkout('-b', ?)", (f"side{self.branches}",))
         values = {"title": f"t{self.branches}", "assignee": "agent", "priority": 0, "status": "open"}
-        self.side.raw(f"UPDATE issues SET {column} = ? WHERE id = ?", (values[column], bead))
+        self.side.execute_sqlite(f"UPDATE issues SET {column} = ? WHERE id = ?", (values[column], bead))
         if column in ("assignee", "status"):
             self.moved.add(bead)
         self._commit(self.side, "on the side")
@@ -80,12 +80,12 @@ class History:
             return None
         self.world.commit("anna", "rest")
         try:
-            self.side.raw("SELECT dolt_merge('main', '--no-commit')")
+            self.side.execute_sqlite("SELECT dolt_merge('main', '--no-commit')")
         except DatabaseError:
             return self.drop()  # conflicts, or nothing to merge
         self._commit(self.side, "merge main")
         self._arrive()
-        self.world.hand.raw("SELECT dolt_merge(?)", (f"side{self.branches}",))
+        self.world.hand.execute_sqlite("SELECT dolt_merge(?)", (f"side{self.branches}",))
         self.world.bent = True
         return self.drop()
 
@@ -94,7 +94,7 @@ class History:
             return None
         self.world.commit("anna", "rest")
         try:
-            self.world.hand.raw("SELECT dolt_merge(?, '--no-commit', '--no-ff')", (f"side{self.branches}",))
+            self.world.hand.execute_sqlite("SELECT dolt_merge(?, '--no-commit', '--no-ff')", (f"side{self.branches}",))
         except DatabaseError:
             return self.drop()
         self.merging = True
@@ -112,7 +112,9 @@ class History:
             self.world.step_in(bead)
 
     def _commit(self, engine: DatedEngine, what: str) -> None:
-        engine.raw("SELECT dolt_commit('-A', '-m', ?, '--author', 'bo <bo@example.com>', '--allow-empty')", (what,))
+        engine.execute_sqlite(
+            "SELECT dolt_commit('-A', '-m', ?, '--author', 'bo <bo@example.com>', '--allow-empty')", (what,)
+        )
 
     def drop(self) -> None:
         if self.side is not None:

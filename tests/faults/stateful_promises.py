@@ -8,17 +8,18 @@ from itertools import pairwise
 
 import orjson
 
-from dolt_watch import feed
-from dolt_watch.core.derive import derive, is_ours
-from dolt_watch.core.fold import Projection
-from dolt_watch.core.policy import Policy
-from dolt_watch.look import Look, Looker
-from dolt_watch.model import IN_FLIGHT, Bead, Kind, Phase, State
-from dolt_watch.past import Past
-from dolt_watch.resync import resync
-from dolt_watch.settings import settings_hash
-from dolt_watch.store import Store
-from dolt_watch.verify import verify
+from dolt_watch.beads import feed_query
+from dolt_watch.checkpoint.poll import Poller, PollResult
+from dolt_watch.checkpoint.state_store import StateStore
+from dolt_watch.config import settings_hash
+from dolt_watch.core.decisions.policy import Policy
+from dolt_watch.core.model import IN_FLIGHT, Bead, EntryKind, Phase, State
+from dolt_watch.core.projection.event_deriver import derive_events, is_ours
+from dolt_watch.core.projection.projection import Projection
+from dolt_watch.history import change_feed, commit_path
+from dolt_watch.history.rebuild import rebuild_state
+from dolt_watch.replay.replayer import HistoryReplayer
+from dolt_watch.replay.verification import verify
 from tests.faults.stateful_history import History
 from tests.faults.stateful_world import BOTH, World
 
@@ -33,11 +34,11 @@ READY = (
 def check(world: World) -> None:
     """After every step."""
     check_streams(world)
-    look = Looker(world.hand).look()
+    look = Poller(world.hand).poll()
     if look.head == look.commit:
         if look.head not in world.cursors:
             world.cursors.append(look.head)
-        state = Store(world.hand).state(look)
+        state = StateStore(world.hand).load(look)
         check_rows(world, look, state)
         check_fold(world, look, state)
         check_notes(world, state)
@@ -51,14 +52,14 @@ def check_streams(world: World) -> None:
         streams.setdefault(bead, []).append(tuple(entry))
     for bead, entries in streams.items():
         assert [version for version, *_ in entries] == list(range(1, len(entries) + 1)), f"gaps in the stream of {bead}"
-        tokens = [token for _, kind, token, _ in entries if kind == Kind.CLAIM]
+        tokens = [token for _, kind, token, _ in entries if kind == EntryKind.CLAIM]
         assert len(set(tokens)) == len(tokens), "a token claimed twice"
         for _, kind, _, detail in entries:
-            verdicts = orjson.loads(detail)["given"].get("verdicts", {}) if kind == Kind.REQUEUE else {}
+            verdicts = orjson.loads(detail)["given"].get("verdicts", {}) if kind == EntryKind.REQUEUE else {}
             assert verdicts.get(bead, [""])[0] != "running", "requeued though its target says that it runs"
 
 
-def check_rows(world: World, look: Look, state: State) -> None:
+def check_rows(world: World, look: PollResult, state: State) -> None:
     """Each row of history that matches or runs has a state that says so, and no state says more."""
     (matching, running) = (
         {bead for (bead,) in world.rows(f"SELECT id FROM dolt_at_issues(?) WHERE {where}", look.head)}
@@ -75,7 +76,7 @@ def check_rows(world: World, look: Look, state: State) -> None:
     assert len({bead.token for bead in flying}) == len(flying) <= world.rule.max_in_flight, flying
 
 
-def check_fold(world: World, look: Look, state: State) -> None:
+def check_fold(world: World, look: PollResult, state: State) -> None:
     """The saved state is what history says, folded in one go: from the beginning, or from the last resync.
 
     From the beginning all of it is equal. After a rewrite, or where main once went forward onto a merge in which it is the second parent, it is folded
@@ -89,13 +90,15 @@ def check_fold(world: World, look: Look, state: State) -> None:
             known = world.hand.commit_of(orjson.loads(detail)["to"])
             if known is not None and world.hand.is_ancestor(known.hash, look.head):
                 start = known.hash
-                projection = Projection(resync(world.hand, start, known.date, rules, compiled, columns).state)
+                projection = Projection(rebuild_state(world.hand, start, known.date, rules, compiled, columns).state)
     stops = [stop for stop in world.cursors if is_between(world, start, stop, look.head)] if world.bent else []
     for since, until in pairwise([start, *stops, look.head]):
-        line = feed.path(world.hand.commits(since, until), since, until)
+        line = commit_path.commit_path(world.hand.commits(since, until), since, until)
         assert line is not None
-        for changes in feed.read(world.hand, line, Looker(world.hand).tables, feed.Lens(compiled, columns)):
-            projection.fold(derive(changes, rules))
+        for changes in change_feed.read_changes(
+            world.hand, line, Poller(world.hand).tables, feed_query.FeedQuery(compiled, columns)
+        ):
+            projection.apply(derive_events(changes, rules))
     projection.commit = look.head
     anew = projection.state()
     if not world.bent:
@@ -126,7 +129,7 @@ def check_notes(world: World, state: State) -> None:
     notes = dict(world.rows("SELECT id, notes FROM issues"))
     said: dict[str, Counter[str]] = {}
     for bead, kind, note in world.rows("SELECT bead_id, kind, detail ->> '$.wrote.note' FROM watch_decision"):
-        if note and kind != Kind.NOTE:
+        if note and kind != EntryKind.NOTE:
             said.setdefault(bead, Counter()).update(note.splitlines())
     for bead in world.overwritten - state.beads.keys():
         world.torn.add(bead)
@@ -142,16 +145,16 @@ def check_notes(world: World, state: State) -> None:
 
 def check_resynced(world: World) -> None:
     """A tick ended: that history was rewritten stands in the ledger."""
-    look = Looker(world.hand).look()
+    look = Poller(world.hand).poll()
     if world.resyncs is not None and look.head == look.commit:
         assert world.recorded_resyncs() > world.resyncs, "a rewrite was resynced, and nothing says so"
         world.resyncs = None
 
 
-def check_replay(world: World, look: Look) -> None:
+def check_replay(world: World, look: PollResult) -> None:
     """Live and replayed are the same: every decision that can be decided again comes out as it was recorded."""
     policy = Policy(world.settings.rules, world.settings.settle, settings_hash=settings_hash(world.settings))
-    out = verify(Past(world.hand, policy, look.head))
+    out = verify(HistoryReplayer(world.hand, policy, look.head))
     if (
         not world.bent
     ):  # else the times of what came in by a merge are those of the line that the watcher did not stand on
@@ -164,7 +167,7 @@ def become_quiet(world: World, history: History) -> None:
     world.service.slots, world.service.down = 9, False
     world.service.answers.clear()
     world.workers[0].tick(BOTH)
-    world.switch(Kind.RESUME)
+    world.switch(EntryKind.RESUME)
     quiet = 0
     for number in range(60):
         before = world.head()
@@ -180,10 +183,10 @@ def become_quiet(world: World, history: History) -> None:
             break
     else:
         raise AssertionError("it does not become quiet")
-    look = Looker(world.hand).look()
+    look = Poller(world.hand).poll()
     assert look.head == look.commit
     check_replay(world, look)
-    state = Store(world.hand).state(look)
+    state = StateStore(world.hand).load(look)
     waiting = {bead for (bead,) in world.rows(f"SELECT id FROM issues WHERE {MATCHES} AND {READY}")}
     quarantined = {bead.id for bead in state.beads.values() if bead.phase is Phase.QUARANTINED}
     assert waiting <= quarantined, f"left waiting: {waiting - quarantined}, {state.beads}"
@@ -191,4 +194,4 @@ def become_quiet(world: World, history: History) -> None:
     assert not [bead for bead in state.beads.values() if bead.lost_note], "a lost note was never appended again"
     for bead in quarantined:
         told = world.rows("SELECT kind FROM watch_decision WHERE bead_id = ? ORDER BY version DESC LIMIT 1", bead)
-        assert told == [(Kind.QUARANTINED.value,)] or told == [(Kind.NOTE.value,)], told
+        assert told == [(EntryKind.QUARANTINED.value,)] or told == [(EntryKind.NOTE.value,)], told

@@ -7,9 +7,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from dolt_watch.model import Capacity, JobReport, Verdict
-from dolt_watch.targets import Accepted, Answer, Busy, Refused, Task, Unknown
+from dolt_watch.core.model import Capacity, JobReport, Verdict
+from dolt_watch.core.model.target_answers import Accepted, Answer, Busy, Refused, Unknown
 from dolt_watch.targets.beadboard import BeadBoard
+from dolt_watch.targets.protocol import BeadTask
 from tests.stubs.beadboard import BeadBoardStub
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class Service:
                 run.maybe = False
         return Capacity(self.slots, "" if self.slots else "claude-agent-service is busy", idle=idle)
 
-    def dispatch(self, task: Task, token: str) -> Answer:
+    def dispatch(self, task: BeadTask, token: str) -> Answer:
         run = Run(task.bead, token, f"job{len(self.runs)}")
         self.world.sent(run)
         self.runs.append(run)
@@ -90,9 +91,9 @@ class Service:
             case Says.REFUSED:
                 return Refused("HTTP 500: no", 500)
             case Says.FOR_GOOD:
-                return Refused("HTTP 400: never", 400, for_good=True)
+                return Refused("HTTP 400: never", 400, permanent=True)
             case Says.CREDENTIAL:
-                return Refused("HTTP 401: who", 401, stops=True)
+                return Refused("HTTP 401: who", 401, halts_rule=True)
             case Says.BUSY:
                 return Busy("HTTP 409: busy", 409)
             case Says.BUSY_REST:
@@ -126,7 +127,7 @@ class HttpService(Service):
         self.board.busy = self.slots == 0
         return self.real.capacity()
 
-    def dispatch(self, task: Task, token: str) -> Answer:
+    def dispatch(self, task: BeadTask, token: str) -> Answer:
         self.task = task
         return super().dispatch(task, token)
 

@@ -15,24 +15,24 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from dolt_watch.cli.wiring import identity, ledger
-from dolt_watch.core.policy import Scope
-from dolt_watch.core.rules import CompiledRule, compile_for
+from dolt_watch.cli.composition import identity, ledger
+from dolt_watch.clock import FixedClock
+from dolt_watch.config import Settings
+from dolt_watch.controller.tick_result import TickResult
+from dolt_watch.core.decisions.policy import Scope
+from dolt_watch.core.model import GLOBAL, Decision, EntryKind, Rule
+from dolt_watch.core.rules.compiled_rule import CompiledRule, compile_for
 from dolt_watch.engines import Param, Row
-from dolt_watch.engines.address import DoltLitePath
-from dolt_watch.engines.doltlite import DoltLiteEngine
+from dolt_watch.engines.address import FileAddress
+from dolt_watch.engines.doltlite.engine import DoltLiteEngine
 from dolt_watch.errors import NothingToCommit
-from dolt_watch.migrate import migrate
-from dolt_watch.model import GLOBAL, Decision, Kind, Rule
-from dolt_watch.round import Outcome
-from dolt_watch.settings import Settings
-from dolt_watch.targets import Target
-from dolt_watch.text import outside
-from dolt_watch.times import FixedClock
-from tests import beads
+from dolt_watch.ledger.schema import migrate
+from dolt_watch.sanitize import sanitize
+from dolt_watch.targets.protocol import Target
 from tests.faults.stateful_service import HttpService, Run, Service
-from tests.lines import build
 from tests.stubs.beadboard import BeadBoardStub
+from tests.support import beads
+from tests.support.lines import build
 
 BEGINNING = datetime(2031, 1, 1, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -58,10 +58,10 @@ class DatedEngine(DoltLiteEngine):
         self.clock = clock
         super().__init__(path)
 
-    def raw(self, sql: str, params: Sequence[Param] = ()) -> tuple[list[Row], int]:
+    def execute_sqlite(self, sql: str, params: Sequence[Param] = ()) -> tuple[list[Row], int]:
         if sql.startswith("SELECT dolt_commit("):
             sql, params = sql[:-1] + ", '--date', ?)", (*params, f"{self.clock.moment:%Y-%m-%dT%H:%M:%SZ}")
-        return super().raw(sql, params)
+        return super().execute_sqlite(sql, params)
 
 
 class WorkersEngine(DatedEngine):
@@ -71,12 +71,12 @@ class WorkersEngine(DatedEngine):
         self.world = world
         super().__init__(path, world.clock)
 
-    def raw(self, sql: str, params: Sequence[Param] = ()) -> tuple[list[Row], int]:
+    def execute_sqlite(self, sql: str, params: Sequence[Param] = ()) -> tuple[list[Row], int]:
         if sql == "BEGIN IMMEDIATE":
             self.world.effect("begin")
         elif sql == "COMMIT" or sql.startswith("SELECT dolt_commit("):
             self.world.effect("commit", locked=True)
-        done = super().raw(sql, params)
+        done = super().execute_sqlite(sql, params)
         if sql == "COMMIT":
             self.world.effect("committed")
         return done
@@ -90,7 +90,7 @@ class World:
         self.path = str(file)
         self.clock = FixedClock(BEGINNING)
         self.rule = rule
-        self.settings = Settings(DoltLitePath(self.path), rules=(rule,), settle=2 * SECOND)
+        self.settings = Settings(FileAddress(self.path), rules=(rule,), settle=2 * SECOND)
         self.service = HttpService(self, board) if board else Service(self)
         self.target: Target = self.service
         self.hand = DatedEngine(self.path, self.clock)
@@ -123,7 +123,7 @@ class World:
         return str(self.hand.query("SELECT HASHOF('HEAD')")[0][0])
 
     def rows(self, sql: str, *params: Param) -> list[Row]:
-        return self.hand.raw(sql, params)[0]
+        return self.hand.execute_sqlite(sql, params)[0]
 
     def recorded_resyncs(self) -> int:
         return int(self.rows("SELECT COUNT(*) FROM watch_decision WHERE kind = 'resync'")[0][0])
@@ -171,13 +171,13 @@ class World:
 
     def commit(self, who: str, what: str) -> None:
         with suppress(NothingToCommit):
-            self.hand.raw(
-                "SELECT dolt_commit('-A', '-m', ?, '--author', ?)", (outside(what), f"{who} <{who}@example.com>")
+            self.hand.execute_sqlite(
+                "SELECT dolt_commit('-A', '-m', ?, '--author', ?)", (sanitize(what), f"{who} <{who}@example.com>")
             )
 
     def create(self, bead: str, assignee: str | None, priority: int, *, commit: bool = True) -> None:
         self.every.add(bead)
-        self.hand.raw(
+        self.hand.execute_sqlite(
             "INSERT OR IGNORE INTO issues (id, title, description, design, acceptance_criteria, notes, assignee, priority, "
             "created_at, updated_at) VALUES (?, 't', '', '', 'must', '', ?, ?, ?, ?)",
             (bead, assignee, priority, self.second(), self.second()),
@@ -192,8 +192,10 @@ class World:
         if {"status", "assignee", "acceptance_criteria"} & cells.keys():
             self.step_in(bead)
         sets = ", ".join(f"{name} = ?" for name in cells)
-        self.hand.raw(f"UPDATE issues SET {sets}, updated_at = ? WHERE id = ?", (*cells.values(), self.second(), bead))
-        self.hand.raw(
+        self.hand.execute_sqlite(
+            f"UPDATE issues SET {sets}, updated_at = ? WHERE id = ?", (*cells.values(), self.second(), bead)
+        )
+        self.hand.execute_sqlite(
             "INSERT INTO events (id, issue_id, event_type, actor, created_at) VALUES (?, ?, 'updated', ?, ?)",
             (f"e{self.effects}-{self.clock.moment.timestamp()}-{bead}-{len(self.said)}", bead, who, self.second()),
         )
@@ -211,7 +213,7 @@ class World:
     def delete(self, bead: str) -> None:
         self.step_in(bead)
         self.torn.add(bead)
-        self.hand.raw("DELETE FROM issues WHERE id = ?", (bead,))
+        self.hand.execute_sqlite("DELETE FROM issues WHERE id = ?", (bead,))
         self.commit("anna", f"delete {bead}")
 
     def note(self, bead: str, text: str, who: str = "agent") -> None:
@@ -231,17 +233,17 @@ class World:
         if self.rows("SELECT 1 FROM issues WHERE id = ?", bead):
             self.clock.sleep(0.001)
             key = f"c{self.clock.moment.timestamp()}"
-            self.hand.raw("INSERT OR IGNORE INTO comments (id, issue_id, author, text, created_at) VALUES (?, ?, 'agent', 'x', ?)", (key, bead, self.second()))  # fmt: skip
+            self.hand.execute_sqlite("INSERT OR IGNORE INTO comments (id, issue_id, author, text, created_at) VALUES (?, ?, 'agent', 'x', ?)", (key, bead, self.second()))  # fmt: skip
             self.commit("agent", f"comment {bead}")
 
     def label(self, bead: str) -> None:
         if self.rows("SELECT 1 FROM issues WHERE id = ?", bead):
-            self.hand.raw("INSERT OR IGNORE INTO labels (issue_id, label) VALUES (?, 'red')", (bead,))
+            self.hand.execute_sqlite("INSERT OR IGNORE INTO labels (issue_id, label) VALUES (?, 'red')", (bead,))
             self.commit("anna", f"label {bead}")
 
     def block_by(self, bead: str, blocker: str) -> None:
         if bead != blocker and self.rows("SELECT 1 FROM issues WHERE id = ?", bead):
-            self.hand.raw("INSERT OR IGNORE INTO dependencies (issue_id, depends_on_id, created_by) VALUES (?, ?, 'anna')", (bead, blocker))  # fmt: skip
+            self.hand.execute_sqlite("INSERT OR IGNORE INTO dependencies (issue_id, depends_on_id, created_by) VALUES (?, ?, 'anna')", (bead, blocker))  # fmt: skip
             self.commit("anna", f"{bead} waits for {blocker}")
 
     def agent_ends(self, bead: str, status: str | None) -> None:
@@ -254,7 +256,7 @@ class World:
             cells: dict[str, Any] = {"status": status} | ({"closed_at": self.second()} if status == "closed" else {})
             self.change(bead, "agent", **cells)
 
-    def switch(self, kind: Kind, until: timedelta | None = None, reaping: bool = False) -> None:
+    def switch(self, kind: EntryKind, until: timedelta | None = None, reaping: bool = False) -> None:
         """`dolt_watch pause` and `resume`."""
         self.clock.sleep(1)
         end = (self.clock.moment + until).isoformat() if until else None
@@ -280,7 +282,7 @@ class Worker:
         self.engine = WorkersEngine(world.path, world)
         self.loop = build(self.engine, world.settings, lambda name: world.target, world.clock, world.said.append)
 
-    def tick(self, scope: Scope, mishap: Mishap | None = None) -> Outcome | None:
+    def tick(self, scope: Scope, mishap: Mishap | None = None) -> TickResult | None:
         """None: it was killed, and another was started in its place."""
         self.world.mishap = mishap
         self.world.ticks += 1
@@ -299,6 +301,6 @@ def template(folder: Path) -> Path:
     file = folder / "template.db"
     engine = DoltLiteEngine(str(file), create=True)
     beads.create_beads(engine)
-    list(migrate(engine, identity(Settings(DoltLitePath(str(file)))).author))
+    list(migrate(engine, identity(Settings(FileAddress(str(file)))).author))
     engine.close()
     return file

@@ -18,19 +18,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from dolt_watch.checkpoint.poll import Poller
+from dolt_watch.checkpoint.state_store import StateStore
+from dolt_watch.core.model import Capacity, EntryKind, JobReport, Rule
+from dolt_watch.core.model.target_answers import Accepted, Answer, Busy, Refused, Unknown
 from dolt_watch.errors import DoltWatchError
-from dolt_watch.feed import ENTRY_COLUMNS
-from dolt_watch.look import Looker
-from dolt_watch.model import Capacity, JobReport, Kind, Rule
-from dolt_watch.store import Store
-from dolt_watch.targets import Accepted, Answer, Busy, Refused, Unknown
+from dolt_watch.ledger.codec import ENTRY_COLUMNS
+from dolt_watch.sanitize import sanitize
 from dolt_watch.targets.beadboard import BeadBoard, read_answer, read_status
-from dolt_watch.targets.health import read_health
-from dolt_watch.targets.http import MAX_BODY, Exchange, Trouble
-from dolt_watch.text import outside
-from tests.beads import TEXT_BYTES as TEXT_LIMIT
+from dolt_watch.targets.http_client import MAX_BODY, HttpResult, TransportFailure
+from dolt_watch.targets.service_health import interpret_health
 from tests.faults.stateful_service import Run, Says, Service
 from tests.faults.stateful_world import BOTH, World, template
+from tests.support.beads import TEXT_BYTES as TEXT_LIMIT
 
 ALL = int(os.environ.get("DOLT_WATCH_EXAMPLES", "10000"))
 Profile = Callable[[Any], Any]
@@ -73,8 +73,10 @@ BODIES = st.one_of(
 STATUSES = st.sampled_from([200, 400, 401, 409, 429, 500, 502, 503]) | st.integers(100, 999)
 RETRY = st.sampled_from(["-1", "9" * 5000, "1e9", "Wed, 21 Oct 9999 07:28:00 GMT", "Mon, 99 Foo 0000", "٣", "0", "600"])
 HEADERS = st.dictionaries(st.sampled_from(["retry-after", "date"]), RETRY | st.text(max_size=10), max_size=2)
-WHOLE = st.builds(Exchange, status=STATUSES, headers=HEADERS, body=BODIES, at=st.floats(0, 4e9))
-BROKEN = st.builds(Exchange, status=st.none() | STATUSES, trouble=st.sampled_from(Trouble), why=st.text(max_size=9))
+WHOLE = st.builds(HttpResult, status=STATUSES, headers=HEADERS, body=BODIES, at=st.floats(0, 4e9))
+BROKEN = st.builds(
+    HttpResult, status=st.none() | STATUSES, failure=st.sampled_from(TransportFailure), reason=st.text(max_size=9)
+)
 EXCHANGES = WHOLE | BROKEN
 
 
@@ -84,9 +86,9 @@ def is_told(answer: Answer) -> None:
     assert isinstance(answer, Accepted | Refused | Busy | Unknown)
 
 
-def readers(exchange: Exchange) -> None:
+def readers(exchange: HttpResult) -> None:
     is_told(read_answer(exchange))
-    for told in (read_status(exchange), read_health(exchange)):
+    for told in (read_status(exchange), interpret_health(exchange)):
         assert isinstance(told, Capacity)
         told.why.encode()
 
@@ -138,10 +140,10 @@ FIELDS = st.lists(st.sampled_from([
 
 
 def over_the_wire(server: RawServer, board: BeadBoard, answer: bytes) -> None:
-    from dolt_watch.targets import Task
+    from dolt_watch.targets.protocol import BeadTask
 
     server.answer = answer
-    is_told(board.dispatch(Task("b", {}), "token"))
+    is_told(board.dispatch(BeadTask("b", {}), "token"))
     capacity = board.capacity()
     assert isinstance(capacity, Capacity) and not (capacity.down and capacity.slots)
     assert isinstance(board.verdict("job", None), JobReport)
@@ -177,7 +179,7 @@ def test_over_the_wire_for_long() -> None:
 class Anything(Service):
     """Answers with what an exchange is read as."""
 
-    exchange: Exchange
+    exchange: HttpResult
     told: Capacity | None = None
 
     def capacity(self) -> Capacity:
@@ -198,9 +200,9 @@ def printable(world: World) -> None:
     """What the ledger and the commits of ours say can be shown in any terminal; the notes fit their column."""
     for row in world.rows("SELECT reason, job_id, actor, rule FROM watch_decision WHERE actor LIKE 'beads-%'"):
         for text in row:
-            assert outside(text, len(text) + 1) == text
+            assert sanitize(text, len(text) + 1) == text
     for (message,) in world.rows("SELECT message FROM dolt_log WHERE committer = 'dolt-watch'"):
-        assert outside(message.replace("\n", ""), len(message) + 1) == message.replace("\n", "")
+        assert sanitize(message.replace("\n", ""), len(message) + 1) == message.replace("\n", "")
     for (size,) in world.rows("SELECT MAX(LENGTH(CAST(notes AS BLOB))) FROM issues"):
         assert (size or 0) <= max(TEXT_LIMIT, 280_000)
 
@@ -216,11 +218,11 @@ def can_be_moved(world: World) -> None:
     world.clock.sleep(5)
     for worker in world.workers[:2]:
         worker.tick(BOTH)
-    look = Looker(world.hand).look()
-    assert (look.head, Store(world.hand).state(look).beads) == (look.commit, {})
+    look = Poller(world.hand).poll()
+    assert (look.head, StateStore(world.hand).load(look).beads) == (look.commit, {})
 
 
-def answered(world: World, exchange: Exchange, capacity: Exchange, number: list[int]) -> None:
+def answered(world: World, exchange: HttpResult, capacity: HttpResult, number: list[int]) -> None:
     number[0] += 1
     bead = f"x{number[0]}"
     world.service.exchange, world.service.told = exchange, None  # type: ignore[attr-defined]
@@ -228,11 +230,11 @@ def answered(world: World, exchange: Exchange, capacity: Exchange, number: list[
     world.clock.sleep(10)
     world.workers[0].tick(BOTH)
     assert [run.bead for run in world.service.runs if run.bead == bead] == [bead]
-    world.service.told = read_health(capacity)  # type: ignore[attr-defined]
+    world.service.told = interpret_health(capacity)  # type: ignore[attr-defined]
     world.workers[0].tick(BOTH)
     can_be_moved(world)
-    world.hand.raw("DELETE FROM issues")
-    world.switch(Kind.RESUME)
+    world.hand.execute_sqlite("DELETE FROM issues")
+    world.switch(EntryKind.RESUME)
     world.clock.moment += timedelta(hours=2)
 
 
@@ -273,7 +275,7 @@ CELLS = st.fixed_dictionaries(
 SIDES = st.lists(st.sampled_from(["comments", "events", "labels", "dependencies"]), max_size=3)
 ENTRY = st.fixed_dictionaries({
     "bead_id": st.sampled_from(["b", "", "gone"]) | IDS, "version": st.integers(1, 3) | st.integers(-(2**31), 2**31 - 1),
-    "kind": st.sampled_from(list(Kind)) | TEXTS, "attempt": st.integers(-2, 2**31 - 1), "rule": st.just("agent") | TEXTS, "token": st.just("t") | TEXTS,
+    "kind": st.sampled_from(list(EntryKind)) | TEXTS, "attempt": st.integers(-2, 2**31 - 1), "rule": st.just("agent") | TEXTS, "token": st.just("t") | TEXTS,
     "decided_at": DATES.map(lambda date: "" if date is None else date), "detail": TEXTS | NESTED.map(as_json).map(bytes.decode) | st.dictionaries(
         st.sampled_from(["until", "deadline", "retry_at", "target", "reaping", "wrote", "from", "to", "beads", "held", "phase"]),
         LEAVES | st.sampled_from(["9999-12-31T23:59:59+00:00", "0001-01-01"]) | st.dictionaries(st.sampled_from(["cells", "note", "events"]), LEAVES | st.lists(LEAVES, max_size=2), max_size=3),
@@ -284,7 +286,7 @@ ENTRY = st.fixed_dictionaries({
 def insert(world: World, table: str, cells: dict[str, Any]) -> None:
     names = ", ".join(f'"{name}"' for name in cells)
     with suppress(DoltWatchError):  # what the database itself refuses cannot be imported
-        world.hand.raw(f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({', '.join('?' * len(cells))})", tuple(cells.values()))  # fmt: skip
+        world.hand.execute_sqlite(f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({', '.join('?' * len(cells))})", tuple(cells.values()))  # fmt: skip
 
 
 Imported = tuple[str, dict[str, Any], list[str], str, Any, dict[str, Any] | None]
@@ -314,7 +316,7 @@ def imported(folder: Path, number: list[int], batch: list[Imported]) -> None:
     """The rows of a batch are in one commit of one tracker."""
     world = new_world(folder, number)
     try:
-        world.service.exchange = Exchange(200, {}, b'{"job_id":"j"}')  # type: ignore[attr-defined]
+        world.service.exchange = HttpResult(200, {}, b'{"job_id":"j"}')  # type: ignore[attr-defined]
         for row in batch:
             import_row(world, row)
         world.commit("anna", "import")
@@ -324,7 +326,7 @@ def imported(folder: Path, number: list[int], batch: list[Imported]) -> None:
         world.clock.sleep(3)
         world.workers[0].tick(BOTH)
         kinds = [entry["kind"] for *_, entry in batch if entry is not None]
-        paused = any(kind in (Kind.PAUSE, Kind.STOPPED, Kind.BUSY) for kind in kinds)
+        paused = any(kind in (EntryKind.PAUSE, EntryKind.STOPPED, EntryKind.BUSY) for kind in kinds)
         assert paused or "healthy" in [run.bead for run in world.service.runs], "one bad row holds up the others"
         can_be_moved(world)
         tokens = [run.token for run in world.service.runs]
@@ -353,7 +355,9 @@ def test_rows(tmp_path: Path, entries: bool) -> None:
 @pytest.mark.parametrize("status", ["open", "in_progress"])
 def test_an_entry_below_the_first_version_holds_nobody_up(tmp_path: Path, status: str) -> None:
     template(tmp_path)
-    entry = dict(bead_id="b", version=-1, kind=Kind.CLAIM, attempt=0, rule="agent", token="t", decided_at="", detail="")
+    entry = dict(
+        bead_id="b", version=-1, kind=EntryKind.CLAIM, attempt=0, rule="agent", token="t", decided_at="", detail=""
+    )
     imported(tmp_path, [0], [("b", {"status": status, "updated_at": ""}, [], "", None, entry)])
 
 

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from dolt_watch.engines.address import Address, DoltLitePath
-from dolt_watch.journal import entries
-from tests.engines import on_engines
+from dolt_watch.engines.address import FileAddress, ServerAddress
+from dolt_watch.ledger.reader import read_entries
 from tests.faults.board import Moment
 from tests.faults.effects import POST, Ended, Grain, lasting, writes
 from tests.faults.scenarios import EVERYWHERE, SCENARIOS
 from tests.faults.tally import Tally
 from tests.faults.world import World
+from tests.support.engines import on_engines
 
 SEEDS = range(6)
 ROUNDS = 20
@@ -25,9 +25,9 @@ ROUNDS = 20
 
 @pytest.fixture(params=SCENARIOS, ids=str)
 def world(
-    request: pytest.FixtureRequest, address: Address | DoltLitePath, tmp_path: Path, tally: Tally
+    request: pytest.FixtureRequest, address: ServerAddress | FileAddress, tmp_path: Path, tally: Tally
 ) -> Iterator[World]:
-    tally.engine, tally.scenario = "dolt" if isinstance(address, Address) else "doltlite", str(request.param)
+    tally.engine, tally.scenario = "dolt" if isinstance(address, ServerAddress) else "doltlite", str(request.param)
     with World(address, request.param, tmp_path, tally) as made:
         yield made
 
@@ -52,7 +52,7 @@ def sweep(world: World, grain: Grain, times: int = 1) -> Ended:
     world.tally.clean()
     assert died == ended.points, "not every point was struck"
     with world.open() as engine:
-        kinds = tuple(entry.kind for entry in reversed(entries(engine, bead=world.bead)))
+        kinds = tuple(entry.kind for entry in reversed(read_entries(engine, bead=world.bead)))
     assert kinds == world.scenario.untouched
     return ended
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from dolt_watch.targets import Refused
+from dolt_watch.core.model.target_answers import Refused
 from dolt_watch.targets.local import run_files
-from dolt_watch.testing.targets import a_task
+from dolt_watch.testing.target_conformance import make_task
 from tests.unit.targets.local.agents import local, run
 
 
@@ -41,7 +41,7 @@ def test_a_disk_that_is_full_before_starts_nothing(small_disk: Path) -> None:
         assert full
         capacity = target.capacity()
         assert capacity.down and "No space left on device" in capacity.why, "nothing is claimed for it"
-        answer = target.dispatch(a_task(), target.token)
+        answer = target.dispatch(make_task(), target.token)
         assert isinstance(answer, Refused) and "No space left on device" in answer.why
         assert answer.unreachable == "target", "it counts against no bead"
     assert not (small_disk / "ran").exists()

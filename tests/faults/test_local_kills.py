@@ -18,10 +18,10 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.model import JobReport, Verdict
-from dolt_watch.targets import Accepted, Answer, Busy, Refused
+from dolt_watch.core.model import JobReport, Verdict
+from dolt_watch.core.model.target_answers import Accepted, Answer, Busy, Refused
 from dolt_watch.targets.local import launching, run_files
-from dolt_watch.testing.targets import a_task
+from dolt_watch.testing.target_conformance import make_task
 from tests.unit.targets.local.agents import alive, ended, local, run, start, until
 
 AGENT = 'echo "$DOLT_WATCH_TOKEN" >> ran; sleep 0.05; exit 1'
@@ -54,7 +54,7 @@ def dispatch(folder: Path, token: str, at: int = 0, slots: int = 9) -> int:
     target = local(folder, AGENT, slots=slots)
     if (folder / "runner.py").exists():
         target.runner = folder / "runner.py"
-    target._prompt_template().render(a_task(), "warm")  # imports are no effects
+    target._prompt_template().render(make_task(), "warm")  # imports are no effects
     count = 0
 
     def kill_at(event: str, arguments: tuple[Any, ...]) -> None:
@@ -69,7 +69,7 @@ def dispatch(folder: Path, token: str, at: int = 0, slots: int = 9) -> int:
     if child == 0:
         try:
             sys.addaudithook(kill_at)
-            target.dispatch(a_task(), token)
+            target.dispatch(make_task(), token)
             os.write(tell, str(count).encode())
         finally:
             os._exit(0)
@@ -101,9 +101,9 @@ def check(folder: Path, token: str) -> JobReport:
     assert times <= 1, "it ran twice"
     if not report.started:
         assert times == 0, "it ran, and its verdict is that it never started"
-        assert isinstance(target.dispatch(a_task(), token), Refused), "nor will it ever"
+        assert isinstance(target.dispatch(make_task(), token), Refused), "nor will it ever"
         assert ran(folder)[token] == 0
-    if report.word == "failed":
+    if report.status_text == "failed":
         assert times == 1
     return report
 
@@ -115,7 +115,7 @@ def sweep_dispatcher(folder: Path, step: int) -> set[str]:
     for at in (*range(1, effects, step), effects, effects + 1):
         token = uuid.uuid4().hex
         dispatch(folder, token, at)
-        words.add(check(folder, token).word)
+        words.add(check(folder, token).status_text)
     target = local(folder, AGENT, slots=9)
     assert target.capacity().slots is not None
     assert target.store.live("me") == 0
@@ -132,8 +132,8 @@ def sweep_runner(folder: Path, step: int, most: int = 400) -> set[str]:
         token = uuid.uuid4().hex
         dispatch(folder, token)
         report = check(folder, token)
-        words.add(report.word)
-        if report.word == "failed":  # it was not killed any more: it ended by itself
+        words.add(report.status_text)
+        if report.status_text == "failed":  # it was not killed any more: it ended by itself
             return words
     return words
 
@@ -174,7 +174,7 @@ def race(folder: Path, slots: int, tokens: list[str]) -> list[Answer]:
     def worker(token: str) -> None:
         target = local(folder, "sleep 300", slots=slots)
         barrier.wait()
-        answers.append(target.dispatch(a_task(), token))
+        answers.append(target.dispatch(make_task(), token))
 
     threads = [threading.Thread(target=worker, args=(token,)) for token in tokens]
     for thread in threads:
@@ -220,7 +220,7 @@ def test_200_beads_over_8_slots_and_two_workers_with_kills(tmp_path: Path) -> No
                 if not waiting:
                     return
                 token = waiting.pop()
-            while isinstance(target.dispatch(a_task(token), token), Busy):
+            while isinstance(target.dispatch(make_task(token), token), Busy):
                 threading.Event().wait(0.05)
             most[0] = max(most[0], target.store.live("me"))
             if chance.random() < 0.2:
@@ -239,7 +239,7 @@ def test_200_beads_over_8_slots_and_two_workers_with_kills(tmp_path: Path) -> No
         each.start()
     for each in workers:
         each.join()
-    words = Counter(check(tmp_path, token).word for token in beads)
+    words = Counter(check(tmp_path, token).status_text for token in beads)
     assert sum(words.values()) == 200 and set(words) <= {"failed", "killed", "lost"}
     assert most[0] <= 8
     assert ran(tmp_path).most_common(1)[0][1] == 1
@@ -269,4 +269,4 @@ def test_a_run_after_a_crash_of_all_is_counted_right(tmp_path: Path) -> None:
     (target.store.active / uuid.uuid4().hex).write_text('{"target": "me"}', "utf-8")
     (target.store.runs / ".new-abc").mkdir()
     assert target.capacity().slots == 1
-    assert run(target).word == "completed"
+    assert run(target).status_text == "completed"

@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.cli.wiring import build
-from dolt_watch.core.policy import Scope
-from dolt_watch.engines.address import open_engine
+from dolt_watch.cli.composition import build
+from dolt_watch.clock import ShiftedClock
+from dolt_watch.core.decisions.policy import Scope
+from dolt_watch.engines.connect import open_engine
 from dolt_watch.targets.local.target import Local
-from dolt_watch.testing.targets import a_task
-from dolt_watch.times import ShiftedClock
+from dolt_watch.testing.target_conformance import make_task
 from tests.acceptance.conftest import Watch, watch  # noqa: F401 - a fixture
 from tests.acceptance.test_local import Agents
 from tests.acceptance.test_verify import verified
@@ -45,7 +45,7 @@ def strike(agents: Agents, scope: Scope, shift: timedelta, fatal: int) -> Ended:
     def work(tell: Tell) -> int:
         effects = Effects(tell, fatal, writes)
         target = Local(chosen)
-        target._prompt_template().render(a_task(), "warm")  # imports are no effects
+        target._prompt_template().render(make_task(), "warm")  # imports are no effects
         armed = False
 
         def audit(event: str, arguments: tuple[Any, ...]) -> None:

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.core import decide, fold, given
-from dolt_watch.verify import EARLIER
+from dolt_watch.core.decisions import planner, recorded_inputs
+from dolt_watch.core.projection import projection
+from dolt_watch.replay.verification import EARLIER
 from tests.acceptance.conftest import rows_of
 from tests.faults.cloning import Clones, Side
 
@@ -70,9 +71,9 @@ def settled(clones: Clones, kinds_: list[str], sent: int = 1) -> None:
 def earlier() -> Iterator[None]:
     """The fold and the entries of a release that took any change of a row for somebody's act."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fold, "kept", lambda bead, event: False)
-        written = given.inputs
-        patch.setattr(decide, "inputs", lambda *args: {k: v for k, v in written(*args).items() if k != "acts"})
+        patch.setattr(projection, "kept", lambda bead, event: False)
+        written = recorded_inputs.record_inputs
+        patch.setattr(planner, "record_inputs", lambda *args: {k: v for k, v in written(*args).items() if k != "acts"})
         yield
 
 

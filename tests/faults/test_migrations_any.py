@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dolt_watch.engines.address import Address, DoltLitePath
-from tests import migrating
-from tests.history import History
-from tests.servers import Server
+from dolt_watch.engines.address import FileAddress, ServerAddress
+from tests.support import migrating
+from tests.support.history import History
+from tests.support.servers import Server
 
 TABLES = ("issues", "comments", "events", "labels", "dependencies")
 FOREIGN_KEYS = {"labels": "fk_labels_issue"}
@@ -106,7 +106,7 @@ ANY = settings(
 )
 
 
-def lived(address: Address | DoltLitePath, taken: list[Step]) -> None:
+def lived(address: ServerAddress | FileAddress, taken: list[Step]) -> None:
     with migrating.closing(migrating.tracker(address, max_in_flight="9", stale_after="10h")) as history:
         tracker = Migrating(history)
         tracker.take(("new", "issues", 0))
@@ -127,11 +127,11 @@ def test_on_dolt(dolt_server: Server, taken: list[Step]) -> None:
 
 
 @pytest.fixture
-def folder(doltlite_path: DoltLitePath) -> Iterator[Path]:
+def folder(doltlite_path: FileAddress) -> Iterator[Path]:
     yield Path(doltlite_path.path).parent
 
 
 @ANY
 @given(taken=steps(COMMON))
 def test_on_doltlite(folder: Path, taken: list[Step]) -> None:
-    lived(DoltLitePath(str(folder / f"{secrets.token_hex(6)}.db")), taken)
+    lived(FileAddress(str(folder / f"{secrets.token_hex(6)}.db")), taken)

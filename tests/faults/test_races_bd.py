@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.engines.dolt import DoltTransaction
-from dolt_watch.engines.dolt_link import Link
+from dolt_watch.engines.dolt.connection import DoltConnection
+from dolt_watch.engines.dolt.engine import DoltTransaction
 from tests.acceptance.conftest import Watch, rows_of
 from tests.acceptance.conftest import watch as _watch
-from tests.beads import Workspace
 from tests.faults import racing
 from tests.faults.racing import AT_ONCE, changes_of_issues, racers
+from tests.support.beads import Workspace
 
 watch, tally = _watch, racing.tally
 
@@ -142,9 +142,9 @@ def recorded(watch: Watch, tally: list[str], monkeypatch: pytest.MonkeyPatch, be
     """The wire is listened to: what is sent between the target's answer and the beginning of the report's transaction. The agent's first act is a note."""
     wire: list[tuple[float, str]] = []
     answers: list[float] = []
-    send = Link.send
+    send = DoltConnection.send
 
-    def heard(link: Link, sql: str, *more: Any, **named: Any) -> Any:
+    def heard(link: DoltConnection, sql: str, *more: Any, **named: Any) -> Any:
         wire.append((time.monotonic(), sql))
         return send(link, sql, *more, **named)
 
@@ -152,7 +152,7 @@ def recorded(watch: Watch, tally: list[str], monkeypatch: pytest.MonkeyPatch, be
         notes.append(people.submit(watch.bd.attempt, "note", bead, f"claimed by agent {job}"))
         answers.append(time.monotonic())
 
-    monkeypatch.setattr(Link, "send", heard)
+    monkeypatch.setattr(DoltConnection, "send", heard)
     watch.board.on_accept = agent
     watch.change(rules=tuple(replace(rule, max_in_flight=beads) for rule in watch.settings.rules))
     spans, failed = [], 0

@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.cli.wiring import Targets
+from dolt_watch.cli.composition import TargetPool
 from dolt_watch.engines import Engine
-from dolt_watch.migrate import LOCAL, migrate
-from dolt_watch.targets import Target
+from dolt_watch.ledger.schema import LOCAL, migrate
+from dolt_watch.targets.protocol import Target
 from tests.acceptance.conftest import rows_of
-from tests.beads import create_beads
 from tests.faults.cloning import Clones
 from tests.faults.racing import ROOT
-from tests.servers import call
+from tests.support.beads import create_beads
+from tests.support.servers import call
 
 PAGE = (ROOT / "docs" / "clones.md").read_text(encoding="utf-8")
 STEPS = [
@@ -88,7 +88,7 @@ def test_a_clone_has_to_be_initialised(clones: Clones) -> None:
     here.commit(rows_of(["bd-1sent"]))
     assert here.tick().dispatched == 1
     here.commit(rows_of(["bd-2claimed"]))
-    own = Targets(here.settings)
+    own = TargetPool(here.settings)
     with pytest.raises(KeyboardInterrupt):
         here.tick(targets=lambda name: Dies(own(name)))  # type: ignore[arg-type, return-value]
     own.close()

@@ -9,35 +9,35 @@ from typing import Any
 
 import pytest
 
-from dolt_watch import tick
-from dolt_watch.cli.wiring import Targets, ledger
-from dolt_watch.context import DecisionContext
-from dolt_watch.core.policy import Plan, Scope
+from dolt_watch.cli.composition import TargetPool, ledger
+from dolt_watch.clock import ShiftedClock
+from dolt_watch.controller import loop as tick
+from dolt_watch.controller.tick_result import TickResult
+from dolt_watch.core.decisions.policy import Plan, Scope
+from dolt_watch.core.model import GLOBAL, Decision, EntryKind
 from dolt_watch.errors import Conflict
-from dolt_watch.ledger import Written
-from dolt_watch.model import GLOBAL, Decision, Kind
-from dolt_watch.round import Outcome
-from dolt_watch.times import ShiftedClock
+from dolt_watch.ledger.decision_context import DecisionContext
+from dolt_watch.ledger.writer import Written
 from tests.acceptance.conftest import rows_of
 from tests.faults import racing
 from tests.faults.racing import AT_ONCE, CLAIMED_AND_SENT, Arena, tick_all
-from tests.lines import build
+from tests.support.lines import build
 
 arena, dolt_arena, tally = racing.arena, racing.dolt_arena, racing.tally
 
 
-def ticked(arena: Arena, before: Callable[[Any, DecisionContext], object]) -> tuple[Outcome, list[str]]:
+def ticked(arena: Arena, before: Callable[[Any, DecisionContext], object]) -> tuple[TickResult, list[str]]:
     """One tick in this process; ``before`` is called with its actor when it is about to handle a plan, that is, between decide and claim."""
     lines: list[str] = []
-    targets = Targets(arena.settings)
+    targets = TargetPool(arena.settings)
     loop = build(arena.engine, arena.settings, targets, ShiftedClock(), lines.append)
-    handle = loop.actor.handle
+    handle = loop.actor.execute
 
     def meddled(plan: Plan, context: DecisionContext) -> Written | None:
         before(loop.actor, context)
         return handle(plan, context)
 
-    loop.actor.handle = meddled  # type: ignore[method-assign]
+    loop.actor.execute = meddled  # type: ignore[method-assign]
     try:
         return loop.tick(Scope(dispatch=True)), lines
     finally:
@@ -49,7 +49,9 @@ def pause(arena: Arena) -> None:
     engine = arena.another()
     try:
         detail = {"until": None, "reaping": False, "by": "tess"}
-        ledger(engine, arena.settings).record(Decision(Kind.PAUSE, GLOBAL, "", 0, "", reason="stop", detail=detail))
+        ledger(engine, arena.settings).record(
+            Decision(EntryKind.PAUSE, GLOBAL, "", 0, "", reason="stop", detail=detail)
+        )
     finally:
         engine.close()
 
@@ -102,7 +104,7 @@ def test_a_pause_between_decide_and_claim(arena: Arena) -> None:
     assert arena.engine.query("SELECT status, notes FROM issues") == [("open", "")]
 
 
-def amid_the_claim(arena: Arena, act: Callable[[Any, DecisionContext], object]) -> Outcome:
+def amid_the_claim(arena: Arena, act: Callable[[Any, DecisionContext], object]) -> TickResult:
     """A tick whose first claim has taken its snapshot, where no second look can see it any more, when ``act`` is called."""
     acts = iter([act])
 
@@ -142,9 +144,9 @@ def test_the_only_slot_goes_to_another_bead_inside_the_claim_s_own_transaction(d
         other = ledger(engine, dolt_arena.settings)
         deadline = (context.now + timedelta(minutes=1)).isoformat()
         decision = Decision(
-            Kind.CLAIM, second, "agent", 1, "", token="t", status="in_progress", detail={"deadline": deadline}
+            EntryKind.CLAIM, second, "agent", 1, "", token="t", status="in_progress", detail={"deadline": deadline}
         )
-        other.decide(context, decision)
+        other.append_decision(context, decision)
         engine.close()
 
     outcome = amid_the_claim(dolt_arena, claim)

@@ -11,15 +11,15 @@ from typing import Any
 import orjson
 import pytest
 
-from dolt_watch.cli.wiring import Targets
-from dolt_watch.core.policy import Scope
-from dolt_watch.times import ShiftedClock
+from dolt_watch.cli.composition import TargetPool
+from dolt_watch.clock import ShiftedClock
+from dolt_watch.core.decisions.policy import Scope
 from tests.acceptance.conftest import Watch, rows_of
 from tests.acceptance.conftest import watch as _watch
 from tests.faults import racing
 from tests.faults.racing import AT_ONCE, Racer, changes_of_issues, racers
 from tests.faults.test_races_bd import said
-from tests.lines import build
+from tests.support.lines import build
 
 watch, tally = _watch, racing.tally
 
@@ -150,7 +150,7 @@ def overwrite(watch: Watch, bead: str, notes: str) -> None:
 def test_a_note_within_our_transaction_is_kept(watch: Watch, when: str) -> None:
     """bd's note is committed after our snapshot and before our commit: ours conflicts, and is written again after it."""
     bead = watch.assigned("in between")
-    targets = Targets(watch.settings)
+    targets = TargetPool(watch.settings)
     built: Any = build(watch.engine, watch.settings, targets, ShiftedClock(), lambda line: None)
     begin, done = built.actor.ledger._begin, list[str]()
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.cli.wiring import Targets
-from dolt_watch.targets import Answer, Target, Task
+from dolt_watch.cli.composition import TargetPool
+from dolt_watch.core.model.target_answers import Answer
+from dolt_watch.targets.protocol import BeadTask, Target
 from tests.acceptance.conftest import rows_of
 from tests.faults.cloning import REAP, Clones, Side
 
@@ -123,7 +124,7 @@ def test_an_answer_that_was_under_way(clones: Clones, lost: bool) -> None:
     """Its worker reports under the old id, whose row is gone: the attempt is the new one's."""
     here = clones.here
     here.commit(rows_of(["bd-1"]))
-    own = Targets(here.settings)
+    own = TargetPool(here.settings)
 
     class Renames:
         timeout = 30.0
@@ -131,7 +132,7 @@ def test_an_answer_that_was_under_way(clones: Clones, lost: bool) -> None:
         def __init__(self, target: Target) -> None:
             self.target, self.capacity = target, target.capacity
 
-        def dispatch(self, task: Task, token: str) -> Answer:
+        def dispatch(self, task: BeadTask, token: str) -> Answer:
             rename(here, [("bd-1", "bd-new")])
             return self.target.dispatch(task, token)
 

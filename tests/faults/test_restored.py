@@ -7,23 +7,23 @@ from pathlib import Path
 
 import pytest
 
-from dolt_watch.engines.address import Address, DoltLitePath
-from dolt_watch.look import Looker
-from dolt_watch.model import Bead, Phase
-from dolt_watch.store import Store
+from dolt_watch.checkpoint.poll import Poller
+from dolt_watch.checkpoint.state_store import StateStore
+from dolt_watch.core.model import Bead, Phase
+from dolt_watch.engines.address import FileAddress, ServerAddress
 from tests.faults.scenarios import SCENARIOS, due
 from tests.faults.tally import Tally
 from tests.faults.world import World
-from tests.servers import call, message
+from tests.support.servers import call, message
 
 
 def state(world: World, bead: str) -> Bead | None:
     with world.open() as engine:
-        return Store(engine).state(Looker(engine).look()).beads.get(bead)
+        return StateStore(engine).load(Poller(engine).poll()).beads.get(bead)
 
 
 @pytest.mark.parametrize("failed_before", [False, True], ids=["first attempt", "second attempt"])
-def test_what_runs_is_not_sent_again(address: Address | DoltLitePath, tmp_path: Path, failed_before: bool) -> None:
+def test_what_runs_is_not_sent_again(address: ServerAddress | FileAddress, tmp_path: Path, failed_before: bool) -> None:
     """Set back to before its claim: to where it was new, or had failed once."""
     bead = "bd-1"
     with World(address, SCENARIOS[0], tmp_path, Tally("", "")) as world:

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from dolt_watch.engines.address import open_engine
-from dolt_watch.times import ShiftedClock
+from dolt_watch.clock import ShiftedClock
+from dolt_watch.engines.connect import open_engine
 from tests.faults.effects import Effects, Ended, Grain, Tell, Worker, lasting, watched, writes
 from tests.faults.scenarios import SCENARIOS, Scenario
 from tests.faults.tally import Tally
 from tests.faults.world import WatchedTargets, World
-from tests.servers import Server, free_port, own_dolt, start_dolt
+from tests.support.servers import Server, free_port, own_dolt, start_dolt
 
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
 
@@ -62,14 +62,14 @@ def command(world: World, mortal: MortalServer, fatal: int, grain: Grain, output
     """The real command, as far as a forked process can be one: its engine is watched, and its clock is the world's."""
 
     def body(tell: Tell) -> int:
-        from dolt_watch.cli import main, ticking, wiring
+        from dolt_watch.cli import composition, main, tick_runner
 
         effects = Effects(tell, fatal, grain, mortal.kill)
-        vars(ticking).update(
+        vars(tick_runner).update(
             open_engine=lambda address: watched(open_engine(address), effects),
             DatabaseClock=lambda: ShiftedClock(world.shift),
         )
-        vars(wiring).update(Targets=lambda settings: WatchedTargets(settings, effects))
+        vars(composition).update(TargetPool=lambda settings: WatchedTargets(settings, effects))
         os.environ["BEADBOARD_URL"] = world.board.url
         name = "tick" if world.scenario.scope.reap else "dispatch"
         sys.argv = ["dolt_watch", name, "--database", world.address.url]

@@ -12,23 +12,23 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.engines.address import Address, DoltLitePath
-from tests.beads import ROOT
-from tests.servers import Server
+from dolt_watch.engines.address import FileAddress, ServerAddress
+from tests.support.beads import ROOT
+from tests.support.servers import Server
 
 MB = 1_000_000
 
 
 @pytest.fixture
-def files(address: Address | DoltLitePath, request: pytest.FixtureRequest) -> str:
+def files(address: ServerAddress | FileAddress, request: pytest.FixtureRequest) -> str:
     """Where the engine keeps that database; '' where the server is not ours. Dolt's statistics beside it are its own affair."""
-    if isinstance(address, DoltLitePath):
+    if isinstance(address, FileAddress):
         return str(Path(address.path).parent)
     server: Server = request.getfixturevalue("dolt_server")
     return str(server.data / address.database / ".dolt" / "noms") if server.data else ""
 
 
-def soak(polls: int, address: Address | DoltLitePath, files: str) -> dict[str, Any]:
+def soak(polls: int, address: ServerAddress | FileAddress, files: str) -> dict[str, Any]:
     command = (sys.executable, "-m", "tests.faults.soak", str(polls), address.url, files)
     done = subprocess.run(command, cwd=ROOT, env=dict(os.environ), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -36,7 +36,7 @@ def soak(polls: int, address: Address | DoltLitePath, files: str) -> dict[str, A
     memory = found["memory"]
     last = memory[len(memory) // 2 :]
     found["slope"] = linear_regression(range(len(last)), last).slope * len(memory) / polls
-    engine = "doltlite" if isinstance(address, DoltLitePath) else "dolt"
+    engine = "doltlite" if isinstance(address, FileAddress) else "dolt"
     sys.stdout.write(
         f"soak   {engine}, {polls} polls: {found['sent']} sent, {max(memory) / MB:.1f} MB at most, {found['slope']:.1f} bytes a poll over the second half, "
         f"an idle poll {found['idle ms']:.2f} ms of processor time\n"
@@ -51,12 +51,12 @@ def holds(found: dict[str, Any]) -> None:
     assert before == after, found
 
 
-def test_for_a_while(address: Address | DoltLitePath, files: str) -> None:
+def test_for_a_while(address: ServerAddress | FileAddress, files: str) -> None:
     holds(soak(3_000, address, files))
 
 
 @pytest.mark.slow
-def test_a_hundred_thousand_polls(address: Address | DoltLitePath, files: str) -> None:
+def test_a_hundred_thousand_polls(address: ServerAddress | FileAddress, files: str) -> None:
     found = soak(100_000, address, files)
     holds(found)
     assert abs(found["slope"]) < 100, "bytes a poll: 10 MB in 100,000"

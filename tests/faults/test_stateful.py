@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
+from dolt_watch.core.model import EntryKind, Rule
 from dolt_watch.errors import Conflict
-from dolt_watch.model import Kind, Rule
 from tests.faults.stateful_history import History
 from tests.faults.stateful_promises import become_quiet, check, check_resynced
 from tests.faults.stateful_service import Says
@@ -93,11 +93,11 @@ class Everybody(RuleBasedStateMachine):
         try:
             match how:
                 case "resume":
-                    self.world.switch(Kind.RESUME)
+                    self.world.switch(EntryKind.RESUME)
                 case "for an hour":
-                    self.world.switch(Kind.PAUSE, until=timedelta(hours=1))
+                    self.world.switch(EntryKind.PAUSE, until=timedelta(hours=1))
                 case _:
-                    self.world.switch(Kind.PAUSE, reaping=how == "pause all")
+                    self.world.switch(EntryKind.PAUSE, reaping=how == "pause all")
         except Conflict:
             assert self.history.merging
         self.after("people")
@@ -174,7 +174,9 @@ class Everybody(RuleBasedStateMachine):
             "overwrite": lambda: world.overwrite(bead, 1),
             "edit": lambda: world.change(bead, title="new"),
             "edit unsaved": lambda: world.change(bead, title="new", commit=False),
-            "pause": lambda: None if self.history.merging else world.switch(Kind.PAUSE, until=timedelta(minutes=20)),
+            "pause": lambda: (
+                None if self.history.merging else world.switch(EntryKind.PAUSE, until=timedelta(minutes=20))
+            ),
             "tick": lambda: world.workers[(worker + 1) % 3].tick(BOTH),
             "reset": lambda: self.history.reset(1),
             "flatten": self.history.flatten,

@@ -12,11 +12,11 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
-from tests import servers
-from tests.beads import SHAPES
 from tests.faults.stateful_clones import BEADS, CLONES, HERE, Team, template
-from tests.servers import Server
 from tests.stubs.beadboard import BeadBoardStub
+from tests.support import servers
+from tests.support.beads import SHAPES
+from tests.support.servers import Server
 
 WHO, BEAD = st.sampled_from(CLONES), st.sampled_from(BEADS)
 TEXTS = st.sampled_from(["", "one", "two\nlines"])

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from dolt_watch.model import Rule
+from dolt_watch.core.model import Rule
 from tests.faults.stateful_history import History
 from tests.faults.stateful_promises import check, check_resynced
 from tests.faults.stateful_world import BOTH, Mishap, World, template
-from tests.lines import build_dry_run
+from tests.support.lines import build_dry_run
 
 
 @pytest.fixture

@@ -10,30 +10,31 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from dolt_watch.cli.wiring import Targets, identity
+from dolt_watch.checkpoint.poll import Poller, PollResult
+from dolt_watch.cli.composition import TargetPool, identity
+from dolt_watch.clock import ShiftedClock
+from dolt_watch.config import Settings, load
 from dolt_watch.engines import Engine
-from dolt_watch.engines.address import Address, DoltLitePath, open_engine
+from dolt_watch.engines.address import FileAddress, ServerAddress
+from dolt_watch.engines.connect import open_engine
 from dolt_watch.errors import Unreachable
-from dolt_watch.look import Look, Looker
-from dolt_watch.migrate import migrate
-from dolt_watch.settings import Settings, load
-from dolt_watch.targets import Target
-from dolt_watch.times import ShiftedClock
-from tests.beads import create_beads
+from dolt_watch.ledger.schema import migrate
+from dolt_watch.targets.protocol import Target
 from tests.faults.board import KillingBoard, Moment
 from tests.faults.checks import Checks
 from tests.faults.effects import Effects, Ended, Grain, Tell, WatchedTarget, Worker, every, watched
 from tests.faults.scenarios import Scenario
 from tests.faults.tally import Tally
-from tests.lines import build
 from tests.stubs.agent_service import AgentServiceStub
+from tests.support.beads import create_beads
+from tests.support.lines import build
 
 THEM = "ada <ada@example.com>"
 MOST_TICKS = 30
 STEP = timedelta(seconds=1)
 
 
-class WatchedTargets(Targets):
+class WatchedTargets(TargetPool):
     """Each call of a target is an effect."""
 
     def __init__(self, settings: Settings, effects: Effects) -> None:
@@ -47,7 +48,7 @@ class WatchedTargets(Targets):
 class World:
     """``shift``: how far the workers' clocks are ahead of the database's. It only grows: time goes on from one round to the next."""
 
-    def __init__(self, address: Address | DoltLitePath, scenario: Scenario, folder: Path, tally: Tally) -> None:
+    def __init__(self, address: ServerAddress | FileAddress, scenario: Scenario, folder: Path, tally: Tally) -> None:
         self.address, self.scenario, self.tally = address, scenario, tally
         self._stack = contextlib.ExitStack()
         self.service = self._stack.enter_context(AgentServiceStub()) if scenario.service else None
@@ -121,7 +122,7 @@ class World:
 
     def recover(self) -> None:
         """A worker whom nobody kills, in this process."""
-        targets = Targets(self.settings)
+        targets = TargetPool(self.settings)
         with self.open() as engine:
             self._until_quiet(engine, targets, lambda line: None)
         targets.close()
@@ -139,7 +140,7 @@ class World:
         loop = build(engine, self.settings, targets, clock, said.append)
         for _ in range(MOST_TICKS):
             loop.tick(scope)
-            look = Looker(engine).look()
+            look = Poller(engine).poll()
             due = self._next(look)
             now = clock.now(look.now)
             if due is None:
@@ -149,7 +150,7 @@ class World:
             tell(f"clock {clock.offset.total_seconds()}")
         raise AssertionError(f"not quiet after {MOST_TICKS} ticks:\n" + "\n".join(said[-8:]))
 
-    def _next(self, look: Look) -> datetime | None:
+    def _next(self, look: PollResult) -> datetime | None:
         """What is due by time alone; what stands uncommitted is due when it has settled."""
         moments = [look.due.get(kind) for kind in self.scenario.scope.kinds]
         moments += [seen.since + self.settings.settle for seen in look.seen.values() if seen.dirty]

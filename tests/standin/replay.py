@@ -12,8 +12,8 @@ from typing import Any
 import pymysql
 from pymysql.cursors import DictCursor
 
-from tests.beads import Workspace
-from tests.servers import Server
+from tests.support.beads import Workspace
+from tests.support.servers import Server
 
 Difference = dict[str, list[dict[str, Any]]]
 """Table → its rows that differ."""

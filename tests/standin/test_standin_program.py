@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.beads import Workspace, copied, initialized
-from tests.servers import Server
 from tests.standin import launcher, recorded, replay
 from tests.standin.commands import COMMANDS
 from tests.standin.dialect import DIALECTS
 from tests.standin.upgrade import upgrade_to
+from tests.support.beads import Workspace, copied, initialized
+from tests.support.servers import Server
 
 
 def made(server: Server, folder: Path, dialect: str) -> Workspace:

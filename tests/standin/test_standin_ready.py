@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from pymysql.cursors import DictCursor
 
-from tests.beads import Workspace, initialized
-from tests.servers import Server
 from tests.standin import launcher, recorded
 from tests.standin.dialect import DIALECTS, NEWEST
+from tests.support.beads import Workspace, initialized
+from tests.support.servers import Server
 
 GRAPHS = recorded.graphs()
 

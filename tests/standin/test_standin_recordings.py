@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from tests.beads import initialized
-from tests.servers import Server
 from tests.standin import launcher, recorded, replay
 from tests.standin.dialect import DIALECTS, of_schema
+from tests.support.beads import initialized
+from tests.support.servers import Server
 
 TRACKERS = recorded.trackers()
 

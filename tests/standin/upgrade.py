@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
-from dolt_watch.engines.address import Address
+from dolt_watch.engines.address import ServerAddress
 from tests.standin import recorded
 from tests.standin.dialect import DIALECTS, Dialect, of_schema
 from tests.standin.tracker import SPACE, Refused, Row, connect, edge_id
@@ -31,7 +31,7 @@ TARGET = "COALESCE(depends_on_issue_id, depends_on_wisp_id, depends_on_external)
 OWN_IDS = ("comments", "compaction_snapshots", "events", "issue_snapshots")
 
 
-def upgrade_to(address: Address, dialect: str) -> None:
+def upgrade_to(address: ServerAddress, dialect: str) -> None:
     """Migrate the tracker's database as the first command of the newer bd does. Raises Refused."""
     env = {"BEADS_DOLT_PASSWORD": address.password}
     where = {"dolt_server_host": address.host, "dolt_server_port": address.port, "dolt_server_user": address.user}

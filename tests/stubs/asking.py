@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dolt_watch.targets import Answer, Capacity, Task
+from dolt_watch.core.model import Capacity
+from dolt_watch.core.model.target_answers import Answer
 from dolt_watch.targets.beadboard import BeadBoard
+from dolt_watch.targets.protocol import BeadTask
 
-TASK = Task("bd-1", {"id": "bd-1"})
+TASK = BeadTask("bd-1", {"id": "bd-1"})
 SHORT = 0.3
 """Seconds: the time-out where the server hangs on purpose."""
 
 
-def dispatch(url: str, timeout: float = 5.0, task: Task = TASK) -> Answer:
+def dispatch(url: str, timeout: float = 5.0, task: BeadTask = TASK) -> Answer:
     board = BeadBoard("beadboard", url, timeout=timeout)
     try:
         return board.dispatch(task, "token-1")

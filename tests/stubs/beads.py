@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from dolt_watch.targets import Task
+from dolt_watch.targets.protocol import BeadTask
 
 ROW: dict[str, Any] = {
     "id": "bd-1",
@@ -24,6 +24,6 @@ ROW: dict[str, Any] = {
 }
 
 
-def task(rule: str = "", **columns: Any) -> Task:
+def task(rule: str = "", **columns: Any) -> BeadTask:
     row = {**ROW, **columns}
-    return Task(str(row["id"]), row, rule)
+    return BeadTask(str(row["id"]), row, rule)

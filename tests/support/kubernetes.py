@@ -29,8 +29,8 @@ import httpx
 import pytest
 import yaml
 
-from tests.servers import die_with_parent, free_port, stop
 from tests.support.kubelet import StandInNode
+from tests.support.servers import die_with_parent, free_port, stop
 
 PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "openssl")
 CONTROLLERS = (

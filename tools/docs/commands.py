@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from dolt_watch.cli import COMMANDS, group
-from dolt_watch.cli.common import settings_options
+from dolt_watch.cli.options import settings_options
 from tools.docs.reading import GENERATED, code, flat, table
 
 HEAD = ("option", "default", "meaning")

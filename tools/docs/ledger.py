@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from dolt_watch.core.given import inputs
-from dolt_watch.core.reason_codes import ReasonCode
-from dolt_watch.migrate import local_sql, migrations
-from dolt_watch.model import REPORTS, Kind, Phase, Wrote
+from dolt_watch.core.decisions.recorded_inputs import record_inputs
+from dolt_watch.core.model import REPORTS, EntryEffects, EntryKind, Phase
+from dolt_watch.core.model.reason_codes import ReasonCode
+from dolt_watch.ledger.schema import local_sql, migrations
 from tools.docs.reading import GENERATED, attributes, code, flat, table
 
 INTRO = """# The ledger
@@ -40,20 +40,20 @@ A *decision* that meets another worker's is thrown away and decided anew. A *rep
 REASONS = """## `detail.reason_code`
 
 The code of `reason`: programs compare it, and the words of `reason` may change from release to release. An entry without it is from before the codes; its code follows from its
-text (`dolt_watch/core/reason_codes.py`). A claim and a `dispatched` have no reason.
+text (`dolt_watch/core/model/reason_codes.py`). A claim and a `dispatched` have no reason.
 """
 
 
 def page() -> str:
-    parts = [GENERATED.format(source="`dolt_watch/migrations/` and `dolt_watch/model.py`"), INTRO, COMMITTED]
+    parts = [GENERATED.format(source="`dolt_watch/migrations/` and `dolt_watch/core/model/bead.py`"), INTRO, COMMITTED]
     for migration in migrations():
         parts += _tables(migration.sql)
     parts += [LOCAL, *_tables(local_sql())]
-    means = attributes(Kind)
-    assert set(means) == {kind.name for kind in Kind}, (
-        f"without a docstring: { ({kind.name for kind in Kind} - set(means)) }"
+    means = attributes(EntryKind)
+    assert set(means) == {kind.name for kind in EntryKind}, (
+        f"without a docstring: { ({kind.name for kind in EntryKind} - set(means)) }"
     )
-    rows = ((code(kind.value), "report" if kind in REPORTS else "decision", means[kind.name]) for kind in Kind)
+    rows = ((code(kind.value), "report" if kind in REPORTS else "decision", means[kind.name]) for kind in EntryKind)
     parts += [KINDS, table(("kind", "is a", "means"), rows)]
     parts += [
         "## Phases of a bead\n",
@@ -61,7 +61,7 @@ def page() -> str:
     ]
     parts += [REASONS, table(("code", "means"), _codes())]
     parts += ["## `detail.given`\n", *_given()]
-    parts += ["## `detail.wrote`\n", flat(Wrote.__doc__) + "\n"]
+    parts += ["## `detail.wrote`\n", flat(EntryEffects.__doc__) + "\n"]
     return "\n".join(parts)
 
 
@@ -84,8 +84,8 @@ def _tables(sql: str) -> Iterator[str]:
 
 
 def _given() -> Iterator[str]:
-    first, *_ = re.split(r"\n\s*\n", inputs.__doc__ or "", maxsplit=1)
+    first, *_ = re.split(r"\n\s*\n", record_inputs.__doc__ or "", maxsplit=1)
     yield flat(first) + "\n"
-    terms = re.findall(r"^\s*- ``(\w+)``: (.*)$", inputs.__doc__ or "", re.MULTILINE)
+    terms = re.findall(r"^\s*- ``(\w+)``: (.*)$", record_inputs.__doc__ or "", re.MULTILINE)
     assert terms
     yield table(("key", "means"), ((code(key), flat(text)) for key, text in terms))

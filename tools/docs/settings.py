@@ -8,11 +8,12 @@ from dataclasses import MISSING, Field, fields, is_dataclass
 from datetime import timedelta
 from typing import Any
 
-from dolt_watch.rule import Rule
-from dolt_watch.settings import kinds
-from dolt_watch.settings.model import Notify, Settings, TargetSettings
-from dolt_watch.settings.sources import NOTIFY, RULE, TOP
-from dolt_watch.settings.values import duration_text
+from dolt_watch.config.converters import duration_text
+from dolt_watch.config.model import Notify, Settings
+from dolt_watch.config.sources import NOTIFY, RULE, TOP
+from dolt_watch.core.model.rule import Rule
+from dolt_watch.targets import registry
+from dolt_watch.targets.settings import TargetSettings
 from tools.docs.reading import GENERATED, attributes, code, flat, table
 
 TYPES = {
@@ -35,7 +36,7 @@ secret stands in no file of settings and on no command line: it comes from its e
 
 
 def page() -> str:
-    parts = [GENERATED.format(source="`dolt_watch/rule.py` and `dolt_watch/settings/`"), INTRO]
+    parts = [GENERATED.format(source="`dolt_watch/core/model/rule.py` and `dolt_watch/settings/`"), INTRO]
     parts += ["## Top level\n", table(HEAD, _top()), _PASSWORD]
     parts += [
         "## `[rules.NAME]`\n",
@@ -47,13 +48,13 @@ def page() -> str:
     parts += ["## `[targets.NAME]`\n", _TARGETS]
     common = {
         key: kind
-        for key, kind in kinds.keys("beadboard").items()
+        for key, kind in registry.setting_types("beadboard").items()
         if key in {each.name for each in fields(TargetSettings)}
     }
     parts += [table(HEAD, _rows(TargetSettings, common))]
-    for kind in kinds.BUILT_IN:
-        own = {key: text for key, text in kinds.keys(kind).items() if key not in common}
-        cls = kinds.settings_class(kind)
+    for kind in registry.BUILT_IN:
+        own = {key: text for key, text in registry.setting_types(kind).items() if key not in common}
+        cls = registry.settings_class(kind)
         parts += [f'### `kind = "{kind}"`\n', flat(cls.__doc__) + "\n", table(HEAD, _rows(cls, own))]
     return "\n".join(parts)
 

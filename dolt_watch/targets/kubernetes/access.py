@@ -6,13 +6,14 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from dolt_watch.targets import Accepted, Task
+from dolt_watch.core.model.target_answers import Accepted
+from dolt_watch.sanitize import sanitize
 from dolt_watch.targets.kubernetes import answers, names
 from dolt_watch.targets.kubernetes.api import ApiClient, describe
 from dolt_watch.targets.kubernetes.manifest import JobNotPossible
-from dolt_watch.targets.reading import json_of
-from dolt_watch.targets.templates import NotRendered
-from dolt_watch.text import outside
+from dolt_watch.targets.protocol import BeadTask
+from dolt_watch.targets.responses import parse_json
+from dolt_watch.targets.templates import TemplateRenderError
 
 if TYPE_CHECKING:
     from dolt_watch.targets.kubernetes.target import KubernetesTarget
@@ -81,7 +82,7 @@ def _is_allowed(api: ApiClient, right: tuple[str, str, str, str], timeout: float
         "spec": {"resourceAttributes": attributes},
     }
     exchange = api.request("POST", _REVIEW, body=body, timeout=timeout)
-    answer: Any = json_of(exchange) if exchange.trouble is None and exchange.status == 201 else None
+    answer: Any = parse_json(exchange) if exchange.failure is None and exchange.status == 201 else None
     status = answer.get("status") if isinstance(answer, dict) else None
     if not isinstance(status, dict) or not isinstance(status.get("allowed"), bool):
         return None, describe(exchange)
@@ -97,8 +98,8 @@ def _dry_run(target: KubernetesTarget, timeout: float) -> Iterator[Problem]:
     """Ask the API server for a Job that it does not store."""
     token = "doctor"
     try:
-        job = target.job_for(Task("doctor-0", _SAMPLE, "doctor"), token)
-    except (NotRendered, JobNotPossible):
+        job = target.job_for(BeadTask("doctor-0", _SAMPLE, "doctor"), token)
+    except (TemplateRenderError, JobNotPossible):
         return  # a template that needs more columns than the sample has; each bead says so itself
     exchange = target.api.request(
         "POST",
@@ -111,7 +112,7 @@ def _dry_run(target: KubernetesTarget, timeout: float) -> Iterator[Problem]:
         yield Problem(f"a Job would not be accepted: {describe(exchange)}", "see the message")
         return
     for warning in _WARNING.findall(exchange.headers.get("warning", "")):
-        text = outside(warning.replace('\\"', '"'))
+        text = sanitize(warning.replace('\\"', '"'))
         if "PodSecurity" in text:
             yield Problem(
                 f"its pod would be refused: {text}",

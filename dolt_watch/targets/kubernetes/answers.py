@@ -6,34 +6,34 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from dolt_watch.model import Verdict
-from dolt_watch.targets import Accepted, Answer, Busy, Capacity, JobReport, Refused, Unknown
-from dolt_watch.targets.http import Exchange
+from dolt_watch.core.model import Capacity, JobReport, Verdict
+from dolt_watch.core.model.target_answers import Accepted, Answer, Busy, Refused, Unknown
+from dolt_watch.sanitize import sanitize
+from dolt_watch.targets.http_client import HttpResult
 from dolt_watch.targets.kubernetes import names
 from dolt_watch.targets.kubernetes.api import describe, status_field
-from dolt_watch.targets.reading import json_of, retry_after, usual
-from dolt_watch.text import outside
+from dolt_watch.targets.responses import default_answer, parse_json, retry_after
 
 _ENDED = frozenset({"Complete", "Failed", "Suspended"})
 """Words of the column Status of Jobs that do not run."""
 _QUOTA = "exceeded quota"
 
 
-def interpret_create(exchange: Exchange, name: str) -> Answer:
+def interpret_create(exchange: HttpResult, name: str) -> Answer:
     """Return what an answer to ``POST …/jobs`` means.
 
     ``Unknown`` means that the Job may exist, and has to be asked for by its name. That includes 409
     of a Job that exists already.
     """
     reason, why, status = status_field(exchange, "reason"), describe(exchange), exchange.status
-    if exchange.trouble is not None or status is None:
-        return usual(exchange)
+    if exchange.failure is not None or status is None:
+        return default_answer(exchange)
     if status == 201:
         return Accepted(name) if object_name(exchange) == name else Unknown(why, 201)
     if not reason:
         # Not the API server's own words: a proxy's, of which only the usual rules are known. Any
         # claim that nothing runs is then confirmed by the name.
-        answer = usual(exchange)
+        answer = default_answer(exchange)
         return Unknown(why, status) if isinstance(answer, Busy) and status == 409 else answer
     match status, reason:
         case 409, "AlreadyExists":
@@ -44,11 +44,11 @@ def interpret_create(exchange: Exchange, name: str) -> Answer:
         case 403, _ if _QUOTA in why:
             return Busy(why, 403)
         case (401, _) | (404, _):
-            return Refused(why, status, stops=True)
+            return Refused(why, status, halts_rule=True)
         case 403, _:
-            return Refused(why, 403, stops=_is_rbac(why) or _is_terminating(exchange))
+            return Refused(why, 403, halts_rule=_is_rbac(why) or _is_terminating(exchange))
         case 413, _:
-            return Refused(why, 413, for_good=True)
+            return Refused(why, 413, permanent=True)
         case _ if 300 <= status < 500 and status != 408:
             return Refused(why, status)
     return Unknown(why, status, "service" if status in (502, 503, 504) else "")
@@ -59,8 +59,8 @@ def _is_rbac(why: str) -> bool:
     return " cannot create resource " in why
 
 
-def _is_terminating(exchange: Exchange) -> bool:
-    answer = json_of(exchange)
+def _is_terminating(exchange: HttpResult) -> bool:
+    answer = parse_json(exchange)
     details = answer.get("details") if isinstance(answer, dict) else None
     causes = details.get("causes") if isinstance(details, dict) else None
     return any(
@@ -69,15 +69,15 @@ def _is_terminating(exchange: Exchange) -> bool:
     )
 
 
-def object_name(exchange: Exchange) -> str:
+def object_name(exchange: HttpResult) -> str:
     """Return the name of the Job in the answer; '' if the answer is not a Job."""
     found = job_in(exchange)
     return str(found["metadata"].get("name", "")) if found is not None else ""
 
 
-def job_in(exchange: Exchange) -> Mapping[str, Any] | None:
+def job_in(exchange: HttpResult) -> Mapping[str, Any] | None:
     """Return the Job in the answer, with metadata; None if the answer is not one."""
-    answer = json_of(exchange) if exchange.trouble is None else None
+    answer = parse_json(exchange) if exchange.failure is None else None
     if not isinstance(answer, dict) or answer.get("kind") != "Job":
         return None
     return answer if isinstance(answer.get("metadata"), dict) else None
@@ -87,13 +87,13 @@ def is_tombstone(job: Mapping[str, Any]) -> bool:
     return bool((job["metadata"].get("labels") or {}).get(names.TOMBSTONE))
 
 
-def interpret_table(exchange: Exchange, max_jobs: int) -> Capacity:
+def interpret_table(exchange: HttpResult, max_jobs: int) -> Capacity:
     """Return the capacity from a list of Jobs as a Table: ``max_jobs`` minus those that run.
 
     Never ``idle``: a POST that is still on its way creates a Job after the list was made. Whether a
     token runs is asked by its name instead.
     """
-    if exchange.trouble is not None or exchange.status != 200:
+    if exchange.failure is not None or exchange.status != 200:
         return Capacity(0, describe(exchange), down=True)
     names_running = _running(exchange)
     if names_running is None:
@@ -103,17 +103,17 @@ def interpret_table(exchange: Exchange, max_jobs: int) -> Capacity:
     return Capacity(free, f"{running} of {max_jobs} Jobs run", proof="both")
 
 
-def running_tokens(exchange: Exchange) -> list[str]:
+def running_tokens(exchange: HttpResult) -> list[str]:
     """Return the tokens of the Jobs in a Table that run; none if the answer is not a Table.
 
     A token that cannot be part of a name is left out: dolt_watch makes none.
     """
-    found = _running(exchange) if exchange.trouble is None and exchange.status == 200 else None
+    found = _running(exchange) if exchange.failure is None and exchange.status == 200 else None
     return [token for name in found or () if (token := names.token_in(name))]
 
 
-def _running(exchange: Exchange) -> list[str] | None:
-    table = json_of(exchange)
+def _running(exchange: HttpResult) -> list[str] | None:
+    table = parse_json(exchange)
     try:
         columns = [column["name"] for column in table["columnDefinitions"]]
         name, status = columns.index("Name"), columns.index("Status")
@@ -157,20 +157,20 @@ def _pod_end(status: Mapping[str, Any], containers: Sequence[Mapping[str, Any]])
         if end and end.get("exitCode"):
             reason = end.get("reason", "")
             told = f"exit code {end['exitCode']}" + (f" ({reason})" if reason not in ("", "Error") else "")
-            message = outside(str(end.get("message", "")).strip())
+            message = sanitize(str(end.get("message", "")).strip())
             return f"{told}: {message}" if message else told
     parts = (status.get("reason", ""), status.get("message", ""))
-    return outside(": ".join(part for part in parts if part))
+    return sanitize(": ".join(part for part in parts if part))
 
 
 def _waiting(status: Mapping[str, Any], containers: Sequence[Mapping[str, Any]]) -> str:
     for each in containers:
         waiting = (each.get("state") or {}).get("waiting")
         if waiting and waiting.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
-            return outside(f"{waiting['reason']}: {waiting.get('message', '')}".rstrip(": "))
+            return sanitize(f"{waiting['reason']}: {waiting.get('message', '')}".rstrip(": "))
     for condition in status.get("conditions") or ():
         if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
-            return outside(f"{condition.get('reason', '')}: {condition.get('message', '')}".strip(": "))
+            return sanitize(f"{condition.get('reason', '')}: {condition.get('message', '')}".strip(": "))
     return ""
 
 
@@ -184,7 +184,7 @@ def report_ended(condition: Mapping[str, Any], pods: PodState) -> JobReport:
     """Return the report of a Job with the condition ``Failed``."""
     reason = str(condition.get("reason", ""))
     words = "" if reason == "BackoffLimitExceeded" else f"{reason}: {condition.get('message', '')}".strip(": ")
-    error = "; ".join(part for part in (outside(words), pods.ended) if part)
+    error = "; ".join(part for part in (sanitize(words), pods.ended) if part)
     return JobReport(Verdict.FINISHED, "failed", error, dead=True)
 
 
@@ -203,7 +203,7 @@ def report_not_started(refusal: str, pods: PodState, age: timedelta, start_timeo
     return JobReport(Verdict.RUNNING, "pending", why)
 
 
-def age_of(job: Mapping[str, Any], exchange: Exchange) -> timedelta:
+def age_of(job: Mapping[str, Any], exchange: HttpResult) -> timedelta:
     """Return the time since the Job was created, by the API server's clock; 0 if unknown."""
     from email.utils import parsedate_to_datetime
 
@@ -215,9 +215,9 @@ def age_of(job: Mapping[str, Any], exchange: Exchange) -> timedelta:
         return timedelta(0)
 
 
-def items_in(exchange: Exchange) -> list[Mapping[str, Any]] | None:
+def items_in(exchange: HttpResult) -> list[Mapping[str, Any]] | None:
     """Return the objects of a list; None if the answer is not one."""
-    answer = json_of(exchange) if exchange.trouble is None and exchange.status == 200 else None
+    answer = parse_json(exchange) if exchange.failure is None and exchange.status == 200 else None
     items = answer.get("items") if isinstance(answer, dict) else None
     if not isinstance(items, list) or not all(isinstance(each, dict) for each in items):
         return None

@@ -13,10 +13,10 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from dolt_watch.errors import SettingsError
-from dolt_watch.targets.http import Caller, Exchange, Trouble
+from dolt_watch.sanitize import sanitize
+from dolt_watch.targets.http_client import HttpClient, HttpResult, TransportFailure
 from dolt_watch.targets.kubernetes.settings import KubernetesSettings
-from dolt_watch.targets.reading import json_of
-from dolt_watch.text import outside
+from dolt_watch.targets.responses import parse_json
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Folder that Kubernetes mounts into a pod: token, ca.crt, namespace."""
@@ -51,7 +51,7 @@ def find_connection(settings: KubernetesSettings, environ: Mapping[str, str]) ->
         if not host:
             raise SettingsError(
                 f"target {name} has no API server, and dolt_watch does not run in a cluster",
-                where=settings.place("server"),
+                where=settings.origin("server"),
                 fix=f'[targets.{name}] server = "https://HOST:6443", token_file and ca_file',
             )
         host = f"[{host}]" if ":" in host else host
@@ -62,7 +62,7 @@ def find_connection(settings: KubernetesSettings, environ: Mapping[str, str]) ->
     if not namespace:
         raise SettingsError(
             f"target {name} has no namespace",
-            where=settings.place("namespace"),
+            where=settings.origin("namespace"),
             fix=f'[targets.{name}] namespace = "agents"',
         )
     return Connection(server, namespace, token_file, ca_file)
@@ -81,7 +81,7 @@ class ApiClient:
     def __init__(self, connection: Connection) -> None:
         self.namespace = connection.namespace
         self._connection = connection
-        self._caller: Caller | None = None
+        self._caller: HttpClient | None = None
         self._ca_version: tuple[int, int] | None = None
 
     def request(
@@ -94,7 +94,7 @@ class ApiClient:
         body: Mapping[str, Any] | None = None,
         accept: str = "application/json",
         max_body: int = MAX_OBJECT,
-    ) -> Exchange:
+    ) -> HttpResult:
         """Send one request. An unreadable token or CA file counts as 'nothing was sent'."""
         headers = {"accept": accept}
         try:
@@ -102,7 +102,7 @@ class ApiClient:
             caller = self._current_caller()
         except OSError as error:
             why = f"{error.filename or self._connection.ca_file} cannot be read: {error.strerror}"
-            return Exchange(trouble=Trouble.NOT_SENT, why=outside(why), at=time.time())
+            return HttpResult(failure=TransportFailure.NOT_SENT, reason=sanitize(why), at=time.time())
         content = None
         if body is not None:
             content = json.dumps(body).encode()  # orjson refuses lone surrogates
@@ -151,7 +151,7 @@ class ApiClient:
     def ca_file(self) -> Path | None:
         return self._connection.ca_file
 
-    def _current_caller(self) -> Caller:
+    def _current_caller(self) -> HttpClient:
         """Return the client, a new one if the CA file was replaced. Raises OSError."""
         version = None
         if self.ca_file is not None:
@@ -160,28 +160,28 @@ class ApiClient:
         if self._caller is None or version != self._ca_version:
             self.close()
             self._ca_version = version
-            self._caller = Caller(self.server, ca_file=self.ca_file)
+            self._caller = HttpClient(self.server, ca_file=self.ca_file)
         return self._caller
 
 
-def status_field(exchange: Exchange, name: str) -> str:
+def status_field(exchange: HttpResult, name: str) -> str:
     """Return a text field of the API server's ``Status``; '' if the answer is not one."""
-    answer = json_of(exchange)
+    answer = parse_json(exchange)
     if not isinstance(answer, dict) or answer.get("kind") != "Status":
         return ""
     value = answer.get(name)
     return value if isinstance(value, str) else ""
 
 
-def describe(exchange: Exchange) -> str:
+def describe(exchange: HttpResult) -> str:
     """Return 'HTTP 403: <message>' with the API server's own message if there is one."""
     message = status_field(exchange, "message")
-    if exchange.trouble is not None or not message:
-        return exchange.shown
-    return f"HTTP {exchange.status}: {outside(message)}"
+    if exchange.failure is not None or not message:
+        return exchange.summary
+    return f"HTTP {exchange.status}: {sanitize(message)}"
 
 
-def is_missing(exchange: Exchange) -> bool:
+def is_missing(exchange: HttpResult) -> bool:
     """Return whether the API server itself says that the object does not exist.
 
     A 404 without its ``Status`` is a proxy's, or of a wrong path. One that names another resource
@@ -189,6 +189,6 @@ def is_missing(exchange: Exchange) -> bool:
     """
     if exchange.status != 404 or status_field(exchange, "reason") != "NotFound":
         return False
-    answer = json_of(exchange)
+    answer = parse_json(exchange)
     details = answer.get("details") if isinstance(answer, dict) else None
     return isinstance(details, dict) and details.get("kind") == "jobs"

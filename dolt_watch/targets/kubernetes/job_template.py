@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from dolt_watch.errors import SettingsError
-from dolt_watch.targets import Task
 from dolt_watch.targets.kubernetes.manifest import container_text
+from dolt_watch.targets.protocol import BeadTask
 from dolt_watch.targets.templates import Template
 
 _FIX = "write a Job as for kubectl create: kind: Job, spec.template.spec.containers"
@@ -41,7 +41,7 @@ class JobTemplate:
         _check(manifest, source)
         self._tree = _compile(manifest, source, (), False)
 
-    def render(self, task: Task, token: str) -> dict[str, Any]:
+    def render(self, task: BeadTask, token: str) -> dict[str, Any]:
         """Return the manifest for this bead. Raises NotRendered."""
         rendered = _render(self._tree, task, token)
         assert isinstance(rendered, dict)
@@ -162,7 +162,7 @@ def _program_value(value: Any) -> Any:
     return container_text(str(value))
 
 
-def _render(node: Any, task: Task, token: str) -> Any:
+def _render(node: Any, task: BeadTask, token: str) -> Any:
     if isinstance(node, Template):
         return node.render(task, token)
     if isinstance(node, dict):

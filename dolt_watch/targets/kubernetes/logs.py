@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from urllib.parse import quote
 
 from dolt_watch.errors import DoltWatchError
-from dolt_watch.targets.http import CONNECT_TIMEOUT, ca_context
+from dolt_watch.sanitize import sanitize
+from dolt_watch.targets.http_client import CONNECT_TIMEOUT, ca_context
 from dolt_watch.targets.kubernetes import answers, names
 from dolt_watch.targets.kubernetes.api import ApiClient, describe, is_missing
-from dolt_watch.text import outside
 
 MAX_ERROR = 2000
 """Characters of an error's body that are shown."""
@@ -68,15 +68,15 @@ def _read(api: ApiClient, pod: str, follow: bool, timeout: float) -> Iterator[by
                 return
             message = answer.read().decode("utf-8", "replace")
             if answer.status_code != 400 or not any(words in message for words in _NOT_STARTED):
-                raise LogsUnavailable(f"HTTP {answer.status_code}: {outside(message, MAX_ERROR)}")
+                raise LogsUnavailable(f"HTTP {answer.status_code}: {sanitize(message, MAX_ERROR)}")
     except (OSError, httpx.HTTPError) as error:
-        raise LogsUnavailable(outside(str(error) or type(error).__name__)) from None
+        raise LogsUnavailable(sanitize(str(error) or type(error).__name__)) from None
 
 
 def _pod_of(api: ApiClient, job: str, timeout: float) -> str:
     """Return the name of the Job's pod, the newest if there are several; '' if it has none yet."""
     if not names.is_job_name(job):
-        raise NoSuchJob(f"no Job can have the name {outside(job, 80)!r}")
+        raise NoSuchJob(f"no Job can have the name {sanitize(job, 80)!r}")
     query = {"labelSelector": f"{names.JOB_NAME}={job}"}
     exchange = api.request("GET", api.core_path("pods"), query=query, timeout=timeout)
     pods = answers.items_in(exchange)

@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from dolt_watch.targets import Task
 from dolt_watch.targets.kubernetes import names
 from dolt_watch.targets.kubernetes.settings import KubernetesSettings
+from dolt_watch.targets.protocol import BeadTask
 
 MAX_ENV = 128 * 1024 - 1
 """Bytes of NAME=VALUE that Linux accepts in the environment of a program."""
@@ -60,7 +60,7 @@ def pod_from_settings(settings: KubernetesSettings) -> dict[str, Any]:
 
 
 def complete_job(
-    manifest: Mapping[str, Any], settings: KubernetesSettings, task: Task, token: str, prompt: str
+    manifest: Mapping[str, Any], settings: KubernetesSettings, task: BeadTask, token: str, prompt: str
 ) -> dict[str, Any]:
     """Return the Job of one attempt from the manifest, which is not changed.
 
@@ -147,7 +147,7 @@ def _metadata(given: Any, labels: Mapping[str, str], annotations: Mapping[str, s
     }
 
 
-def _with_variables(container: Mapping[str, Any], task: Task, token: str, prompt: str) -> dict[str, Any]:
+def _with_variables(container: Mapping[str, Any], task: BeadTask, token: str, prompt: str) -> dict[str, Any]:
     variables = {
         "BEAD_ID": task.bead,
         "BEADS_ACTOR": str(task.row.get("assignee") or ""),

@@ -8,18 +8,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from dolt_watch.model import Verdict
-from dolt_watch.targets import Accepted, Answer, Capacity, JobReport, Refused, Task, Unknown
-from dolt_watch.targets.http import AWAY, Exchange
+from dolt_watch.core.model import Capacity, JobReport, Verdict
+from dolt_watch.core.model.target_answers import Accepted, Answer, Refused, Unknown
+from dolt_watch.sanitize import sanitize
+from dolt_watch.targets.http_client import AWAY, HttpResult
 from dolt_watch.targets.kubernetes import answers, names
 from dolt_watch.targets.kubernetes.answers import PodState
 from dolt_watch.targets.kubernetes.api import TABLE, ApiClient, describe, find_connection, is_missing
 from dolt_watch.targets.kubernetes.manifest import JobNotPossible, complete_job, tombstone
 from dolt_watch.targets.kubernetes.settings import KubernetesSettings
 from dolt_watch.targets.kubernetes.validation import check_settings, load_templates
-from dolt_watch.targets.reading import LOOK_TIMEOUT
-from dolt_watch.targets.templates import NotRendered
-from dolt_watch.text import outside
+from dolt_watch.targets.protocol import BeadTask
+from dolt_watch.targets.responses import STATUS_TIMEOUT
+from dolt_watch.targets.templates import TemplateRenderError
 
 MAX_LIST = 32 * 1024 * 1024
 """Bytes of a list of Jobs as a Table: about 200 for each Job."""
@@ -67,21 +68,21 @@ class KubernetesTarget:
         """``max_jobs`` minus the Jobs of this installation that run."""
         return answers.interpret_table(self._list_jobs(), self._settings.max_jobs)
 
-    def dispatch(self, task: Task, token: str) -> Answer:
+    def dispatch(self, task: BeadTask, token: str) -> Answer:
         """Create the Job; if the answer is lost, find out whether it exists."""
         deadline = _Deadline.after(self.timeout)
         try:
             job = self.job_for(task, token)
-        except NotRendered as error:
+        except TemplateRenderError as error:
             return Refused(f"no Job: {error}")
         except JobNotPossible as error:
-            return Refused(f"no Job: {error}", for_good=True)
+            return Refused(f"no Job: {error}", permanent=True)
         name = names.job_name(token)
         exchange = self._create(job, self.timeout * CREATE_SHARE)
         answer = answers.interpret_create(exchange, name)
         if not isinstance(answer, Unknown):
             return answer
-        away = "target" if exchange.trouble in AWAY else answer.unreachable
+        away = "target" if exchange.failure in AWAY else answer.unreachable
         settled = self._settle(token, answer.why, away, deadline)
         # The first answer says more about what went wrong than a second one that is lost as well.
         return answer if isinstance(settled, Unknown) else settled
@@ -181,7 +182,7 @@ class KubernetesTarget:
     def close(self) -> None:
         self.api.close()
 
-    def job_for(self, task: Task, token: str) -> dict[str, object]:
+    def job_for(self, task: BeadTask, token: str) -> dict[str, object]:
         """Return the Job that a dispatch creates. Raises NotRendered, JobNotPossible."""
         prompt = self._prompt.render(task, token)
         manifest = self._manifest(task, token)
@@ -207,7 +208,7 @@ class KubernetesTarget:
             return None
         found = answers.job_in(exchange)
         if exchange.status != 200 or found is None or found["metadata"].get("name") != name:
-            unreachable = "target" if exchange.trouble in AWAY else ""
+            unreachable = "target" if exchange.failure in AWAY else ""
             return Unknown(describe(exchange), exchange.status, unreachable)
         if answers.is_tombstone(found):
             return self._never_ran(name, why, away, deadline)
@@ -236,20 +237,20 @@ class KubernetesTarget:
     # -- requests --------------------------------------------------------------------------------
 
     def _look(self) -> float:
-        return min(self.timeout, LOOK_TIMEOUT)
+        return min(self.timeout, STATUS_TIMEOUT)
 
-    def _list_jobs(self) -> Exchange:
+    def _list_jobs(self) -> HttpResult:
         """List the Jobs of this installation as a Table: names and statuses without the objects."""
         selector = f"{names.INSTALLATION}={self._settings.installation}"
         query = {"labelSelector": selector, "includeObject": "None"}
         path, timeout = self.api.jobs_path(), self._look()
         return self.api.request("GET", path, query=query, accept=TABLE, timeout=timeout, max_body=MAX_LIST)
 
-    def _create(self, job: Mapping[str, object], timeout: float) -> Exchange:
+    def _create(self, job: Mapping[str, object], timeout: float) -> HttpResult:
         query = {"fieldValidation": "Strict"}
         return self.api.request("POST", self.api.jobs_path(), query=query, body=job, timeout=timeout)
 
-    def _get(self, name: str, deadline: _Deadline) -> Exchange:
+    def _get(self, name: str, deadline: _Deadline) -> HttpResult:
         return self.api.request("GET", self.api.jobs_path(name), timeout=deadline.left)
 
     def _pods(self, job: str, deadline: _Deadline) -> PodState | str:
@@ -274,4 +275,4 @@ class KubernetesTarget:
         exchange = self.api.request("GET", self.api.core_path("events"), query=query, timeout=deadline.left)
         found = answers.items_in(exchange) or []
         latest = max(found, key=lambda event: str(event.get("lastTimestamp") or ""), default=None)
-        return outside(str(latest.get("message", ""))) if latest is not None else ""
+        return sanitize(str(latest.get("message", ""))) if latest is not None else ""

@@ -9,15 +9,15 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from dolt_watch.errors import SettingsError
-from dolt_watch.targets import Task
-from dolt_watch.targets.checks import check_url, seconds
 from dolt_watch.targets.kubernetes import names
 from dolt_watch.targets.kubernetes.job_template import read_job_template
 from dolt_watch.targets.kubernetes.manifest import pod_from_settings
 from dolt_watch.targets.kubernetes.settings import KubernetesSettings
+from dolt_watch.targets.protocol import BeadTask
 from dolt_watch.targets.templates import Template, read
+from dolt_watch.targets.validation import check_url, checked_timeout
 
-Manifest = Callable[[Task, str], Mapping[str, Any]]
+Manifest = Callable[[BeadTask, str], Mapping[str, Any]]
 _VARIABLE = re.compile(r"[-._a-zA-Z][-._a-zA-Z0-9]*")
 _QUANTITY = re.compile(r"[0-9]+(\.[0-9]+)?([eE][0-9]+|[numk]|[KMGTPE]i|[MGTPE])?")
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
@@ -30,14 +30,14 @@ def check_settings(settings: KubernetesSettings) -> float:
     _check_connection(settings)
     _check_pod(settings)
     _check_limits(settings)
-    return seconds(settings)
+    return checked_timeout(settings)
 
 
 def load_templates(settings: KubernetesSettings) -> tuple[Manifest, Template]:
     """Return how the manifest of a bead is made, and the prompt. Raises SettingsError."""
     prompt = _prompt(settings)
     if settings.job_template is not None:
-        template = read_job_template(settings.job_template, settings.place("job_template"))
+        template = read_job_template(settings.job_template, settings.origin("job_template"))
         return template.render, prompt
     manifest = pod_from_settings(settings)
     return lambda task, token: manifest, prompt
@@ -47,7 +47,7 @@ def _prompt(settings: KubernetesSettings) -> Template:
     from importlib.resources import files
 
     if settings.prompt_template is not None:
-        return read(settings.prompt_template, settings.place("prompt_template"))
+        return read(settings.prompt_template, settings.origin("prompt_template"))
     return Template((files("dolt_watch.targets") / "prompt.j2").read_text("utf-8"), "prompt.j2")
 
 
@@ -113,4 +113,4 @@ def _check_limits(settings: KubernetesSettings) -> None:
 
 
 def _wrong(settings: KubernetesSettings, key: str, message: str, fix: str) -> SettingsError:
-    return SettingsError(f"target {settings.name}: {key} {message}", where=settings.place(key), fix=fix)
+    return SettingsError(f"target {settings.name}: {key} {message}", where=settings.origin(key), fix=fix)

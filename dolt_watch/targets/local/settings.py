@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import ClassVar
 
-from dolt_watch.settings.model import TargetSettings
+from dolt_watch.targets.settings import TargetSettings
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,10 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dolt_watch.core.model import Capacity, JobReport, Verdict
+from dolt_watch.core.model.target_answers import Accepted, Answer, Busy, Refused, Unknown
 from dolt_watch.errors import SettingsError
-from dolt_watch.model import Verdict
-from dolt_watch.targets import Accepted, Answer, Busy, Capacity, JobReport, Refused, Task, Unknown
-from dolt_watch.targets.checks import seconds
+from dolt_watch.sanitize import sanitize
 from dolt_watch.targets.local import environment, health, launching, log_reader, stopping, sweeping, worktrees
 from dolt_watch.targets.local.git import GitFailed
 from dolt_watch.targets.local.health import program_missing
@@ -25,7 +25,8 @@ from dolt_watch.targets.local.settings import LocalSettings, default_root
 from dolt_watch.targets.local.store import AlreadyMade, NoSlot, Run, RunStore, StoreUnavailable
 from dolt_watch.targets.local.usage_limits import InvalidPattern, UsageLimits
 from dolt_watch.targets.local.verdicts import Ending, ending
-from dolt_watch.text import outside
+from dolt_watch.targets.protocol import BeadTask
+from dolt_watch.targets.validation import checked_timeout
 
 if TYPE_CHECKING:
     from dolt_watch.targets.templates import Template
@@ -45,7 +46,7 @@ class Local:
         now: Callable[[], float] = time.time,
     ) -> None:
         """``now`` returns seconds since the epoch. Raises SettingsError; nothing is started."""
-        self.name, self.timeout = settings.name, seconds(settings)
+        self.name, self.timeout = settings.name, checked_timeout(settings)
         _check(settings)
         self.settings, self._environ, self._now = settings, environ, now
         self.limits = _limits(settings)
@@ -72,17 +73,17 @@ class Local:
             )
             why = program_missing(self.settings, path) or health.repository_missing(self.settings)
             if why:
-                return Capacity(0, outside(why), down=True)
+                return Capacity(0, sanitize(why), down=True)
             live = self.store.live(self.name)
             self.store.check_writable()
             failing = health.failing(self.store, self.name, self.limits, self.zone)
         except StoreUnavailable as error:
-            return Capacity(0, outside(str(error)), down=True)
+            return Capacity(0, sanitize(str(error)), down=True)
         self._tidy()
         free = max(self.settings.slots - live, 0)
         if failing is not None:
             if failing.retry_at > self._now():
-                return Capacity(0, outside(failing.why), down=True)
+                return Capacity(0, sanitize(failing.why), down=True)
             free = min(free, 1 if live == 0 else 0)  # one run tells whether it works again
         why = f"{live} of {self.settings.slots} slots are taken"
         return Capacity(free, why, proof="target")
@@ -96,16 +97,16 @@ class Local:
 
     # -- dispatch ----------------------------------------------------------------------------------
 
-    def dispatch(self, task: Task, token: str) -> Answer:
+    def dispatch(self, task: BeadTask, token: str) -> Answer:
         """Start the run of this token. A token that was used before is not started again."""
-        from dolt_watch.targets.templates import NotRendered
+        from dolt_watch.targets.templates import TemplateRenderError
 
         began = time.monotonic()
         settings = self.settings
         try:
             prompt = self._prompt_template().render(task, token) + "\n"
-        except NotRendered as error:
-            return Refused(outside(str(error)))
+        except TemplateRenderError as error:
+            return Refused(sanitize(str(error)))
         environ = environment.build(
             settings.env,
             self._environ,
@@ -132,17 +133,17 @@ class Local:
         try:
             return self._start(task, token, environ, record, prompt, began)
         except GitFailed as error:
-            return Refused(outside(f"worktree: {error}"))
+            return Refused(sanitize(f"worktree: {error}"))
         except NoSlot as error:
             return Busy(str(error))
         except AlreadyMade:
             return self._started_before(token)
         except StoreUnavailable as error:
-            return Refused(outside(str(error)), unreachable="target")
+            return Refused(sanitize(str(error)), unreachable="target")
 
     def _start(
         self,
-        task: Task,
+        task: BeadTask,
         token: str,
         environ: Mapping[str, str],
         record: dict[str, Any],
@@ -174,7 +175,7 @@ class Local:
             return Accepted(token, None)
         if report.refused:  # its own word: it started no agent and ends
             self._remove_unused(Run(token, "refused", {**record}))
-            return Refused(outside(report.why))
+            return Refused(sanitize(report.why))
         return self._not_reported(token, report.why)
 
     def _not_reported(self, token: str, why: str) -> Answer:
@@ -182,13 +183,13 @@ class Local:
         try:
             run = self.store.settle(token)
         except StoreUnavailable as error:
-            return Unknown(outside(f"{why}; {error}"))
+            return Unknown(sanitize(f"{why}; {error}"))
         if run.state == "running":
-            return Unknown(outside(why))
+            return Unknown(sanitize(why))
         if run.state in ("abandoned", "refused"):
             self._remove_unused(run)
-            return Refused(outside(str(run.end.get("refused") or "the runner ended before it started the agent")))
-        return Accepted(token, None) if run.state != "unclear" else Unknown(outside(run.why))
+            return Refused(sanitize(str(run.end.get("refused") or "the runner ended before it started the agent")))
+        return Accepted(token, None) if run.state != "unclear" else Unknown(sanitize(run.why))
 
     def _remove_unused(self, run: Run) -> None:
         made = run.record.get("git")
@@ -201,7 +202,7 @@ class Local:
         try:
             run = self.store.settle(token)
         except StoreUnavailable as error:
-            return Unknown(outside(str(error)))
+            return Unknown(sanitize(str(error)))
         if run.state in ("abandoned", "refused"):
             return Refused("this attempt was given up before it started")
         return Accepted(token, None)
@@ -229,7 +230,7 @@ class Local:
         except ValueError:
             return JobReport(Verdict.UNKNOWN, error="not a run of this target")
         except StoreUnavailable as error:
-            return JobReport(Verdict.UNKNOWN, error=outside(str(error)))
+            return JobReport(Verdict.UNKNOWN, error=sanitize(str(error)))
         if run is None:
             return JobReport(Verdict.UNKNOWN, error="no record of this run on this machine")
         return self._report(run)
@@ -239,7 +240,7 @@ class Local:
         try:
             run = self.store.settle(token)
         except (ValueError, StoreUnavailable) as error:
-            return JobReport(Verdict.UNKNOWN, error=outside(str(error)))
+            return JobReport(Verdict.UNKNOWN, error=sanitize(str(error)))
         return self._report(run)
 
     def live_tokens(self) -> list[str]:
@@ -275,14 +276,14 @@ class Local:
         try:
             run = stopping.stop(self.store, job, by, reason)
         except (ValueError, StoreUnavailable) as error:
-            return JobReport(Verdict.UNKNOWN, error=outside(str(error)))
+            return JobReport(Verdict.UNKNOWN, error=sanitize(str(error)))
         if run is None:
             return JobReport(Verdict.UNKNOWN, error="no record of this run on this machine")
         return self._report(run)
 
     def _report(self, run: Run) -> JobReport:
         if run.state == "unclear":
-            return JobReport(Verdict.UNKNOWN, error=outside(run.why))
+            return JobReport(Verdict.UNKNOWN, error=sanitize(run.why))
         if run.state == "running":
             active = self._last_output(run.token) if self.settings.output_is_life else None
             return JobReport(Verdict.RUNNING, "running", active_at=active)
@@ -321,7 +322,7 @@ class Local:
 def report_of(end: Ending) -> JobReport:
     """Return an ending as the protocol has it."""
     verdict = Verdict.LOST if end.word in ("lost", "not started") else Verdict.FINISHED
-    error = outside(end.error)
+    error = sanitize(end.error)
     if end.word == "usage limit":
         return JobReport(verdict, end.word, error, dead=end.dead, limited=True, resets_at=end.resets_at)
     return JobReport(verdict, end.word, error, dead=end.dead, started=end.word != "not started")
@@ -334,7 +335,7 @@ def load_prompt(settings: LocalSettings) -> Template:
     from dolt_watch.targets.templates import Template, read
 
     if settings.prompt_template is not None:
-        return read(settings.prompt_template, settings.place("prompt_template"))
+        return read(settings.prompt_template, settings.origin("prompt_template"))
     text = (files("dolt_watch.targets.local") / "prompt.j2").read_text("utf-8")
     return Template(text, "prompt.j2")
 
@@ -344,20 +345,20 @@ def _check(settings: LocalSettings) -> None:
     if not settings.argv or not settings.argv[0]:
         raise SettingsError(
             f"Target {name} has no program to run.",
-            where=settings.place("argv"),
+            where=settings.origin("argv"),
             fix=f'[targets.{name}] argv = ["claude", "-p", "--permission-mode", "acceptEdits"]',
         )
     if settings.slots < 1:
         raise SettingsError(
             f"Target {name}: slots must be at least 1, but is {settings.slots}.",
-            where=settings.place("slots"),
+            where=settings.origin("slots"),
             fix=f"Set slots = 1 or more. To stop dispatching, run: dolt_watch pause {name}",
         )
     for key, least in (("run_timeout", timedelta(0)), ("log_size", 0)):
         if getattr(settings, key) <= least:
             raise SettingsError(
                 f"Target {name}: {key} must be more than 0.",
-                where=settings.place(key),
+                where=settings.origin(key),
                 fix=f"Leave {key} out for the default.",
             )
     try:
@@ -365,7 +366,7 @@ def _check(settings: LocalSettings) -> None:
     except environment.InvalidEnvironment as error:
         raise SettingsError(
             f"Target {name}: {error}.",
-            where=settings.place("env"),
+            where=settings.origin("env"),
             fix='Write names, or names with values: env = ["ANTHROPIC_API_KEY", "CI=1"]',
         ) from None
 
@@ -376,6 +377,6 @@ def _limits(settings: LocalSettings) -> UsageLimits:
     except InvalidPattern as error:
         raise SettingsError(
             f"Target {settings.name}: {error}.",
-            where=settings.place("rest_on"),
+            where=settings.origin("rest_on"),
             fix='Write presets, exit codes or patterns: rest_on = ["claude", "exit 75", "quota"]',
         ) from None

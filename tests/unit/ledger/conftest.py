@@ -9,9 +9,10 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from dolt_watch.engines.address import DoltLitePath, open_engine
-from dolt_watch.migrate import migrate
-from tests.beads import create_beads
+from dolt_watch.engines.address import FileAddress
+from dolt_watch.engines.connect import open_engine
+from dolt_watch.ledger.schema import migrate
+from tests.support.beads import create_beads
 from tests.unit.ledger.here import Here
 
 
@@ -20,7 +21,7 @@ def database() -> bytes:
     """With beads' and our tables. Made once a process: each mutant's is a fork of one that has it."""
     with TemporaryDirectory() as folder:
         path = Path(folder, "made.db")
-        engine = open_engine(DoltLitePath(str(path)), create=True)
+        engine = open_engine(FileAddress(str(path)), create=True)
         create_beads(engine)
         list(migrate(engine, "dolt-watch <dolt-watch@test>"))
         engine.close()
@@ -28,7 +29,7 @@ def database() -> bytes:
 
 
 @pytest.fixture
-def here(doltlite_path: DoltLitePath) -> Iterator[Here]:
+def here(doltlite_path: FileAddress) -> Iterator[Here]:
     Path(doltlite_path.path).write_bytes(database())
     made = Here(doltlite_path)
     yield made

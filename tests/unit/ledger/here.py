@@ -8,39 +8,45 @@ from typing import Any
 import orjson
 import pytest
 
+from dolt_watch.beads.feed_query import FeedQuery
 from dolt_watch.beads.schema import tracker_schema
-from dolt_watch.context import DecisionContext
-from dolt_watch.core.rules import compile_for
-from dolt_watch.engines.address import DoltLitePath, open_engine
+from dolt_watch.checkpoint.poll import PollResult
+from dolt_watch.clock import FixedClock
+from dolt_watch.core.model import GLOBAL, Decision, EntryKind, Rule, State
+from dolt_watch.core.rules.compiled_rule import compile_for
+from dolt_watch.engines.address import FileAddress
+from dolt_watch.engines.connect import open_engine
 from dolt_watch.errors import Conflict
-from dolt_watch.feed import ENTRY_COLUMNS, Lens
-from dolt_watch.ledger import Identity, Ledger, Written
-from dolt_watch.look import Look
-from dolt_watch.model import GLOBAL, Decision, Kind, Rule, State
-from dolt_watch.times import FixedClock
-from tests.servers import message
+from dolt_watch.ledger.codec import ENTRY_COLUMNS
+from dolt_watch.ledger.decision_context import DecisionContext
+from dolt_watch.ledger.writer import LedgerWriter, WriterIdentity, Written
+from tests.support.servers import message
 
 NOW = datetime(2026, 4, 18, 22, 35, 46, 123456, tzinfo=UTC)
 RULE = Rule("agent", when="assignee = 'agent' AND status = 'open' AND owner <> 'nobody'")
 NOTE = "auto-dispatcher claimed at 2026-04-18T22:35:46Z"
 CLAIM = Decision(
-    Kind.CLAIM, "bd-1", "agent", 1, "c0", token="t", note=NOTE, status="in_progress",
+    EntryKind.CLAIM, "bd-1", "agent", 1, "c0", token="t", note=NOTE, status="in_progress",
     detail={"deadline": "2026-04-18T22:37:00+00:00", "place": 0},
 )  # fmt: skip
-SENT = Decision(Kind.DISPATCHED, "bd-1", "agent", 1, "c1", token="t", job="j7", note="dispatched: job=j7")
-FAILED = Decision(Kind.FAILED, "bd-1", "agent", 1, "c1", token="t", status="open", note="dispatch failed x", reason="x")
-REAP = Decision(Kind.REAP, "bd-1", "agent", 1, "c1", token="t", status="blocked", note="reaper: x", reason="silent")
-PAUSE = Decision(Kind.PAUSE, GLOBAL, "", 0, "", reason="upgrade")
+SENT = Decision(EntryKind.DISPATCHED, "bd-1", "agent", 1, "c1", token="t", job="j7", note="dispatched: job=j7")
+FAILED = Decision(
+    EntryKind.FAILED, "bd-1", "agent", 1, "c1", token="t", status="open", note="dispatch failed x", reason="x"
+)
+REAP = Decision(
+    EntryKind.REAP, "bd-1", "agent", 1, "c1", token="t", status="blocked", note="reaper: x", reason="silent"
+)
+PAUSE = Decision(EntryKind.PAUSE, GLOBAL, "", 0, "", reason="upgrade")
 
 
 class Here:
     """bd-1 is the agent's, and open."""
 
-    def __init__(self, address: DoltLitePath) -> None:
+    def __init__(self, address: FileAddress) -> None:
         self.engine = open_engine(address)
         self.clock = FixedClock(NOW)
-        identity = Identity("here", "the-dispatcher", "the-reaper", "h1", "the settings")
-        self.ledger = Ledger(self.engine, identity, self.clock)
+        identity = WriterIdentity("here", "the-dispatcher", "the-reaper", "h1", "the settings")
+        self.ledger = LedgerWriter(self.engine, identity, self.clock)
         columns = self.engine.columns("issues")
         self.rules = {"agent": compile_for(RULE, columns, self.engine.dialect)}
         self.columns = list(columns)
@@ -77,15 +83,15 @@ class Here:
 
     def context(self, head: str | None = None, fence: str | None = None) -> DecisionContext:
         """What is decided on: HEAD and the fence as they are, or as given."""
-        look = Look(head or self.head(), NOW, {}, "", fence or self.fence(), "", {}, {})
-        lens = Lens(list(self.rules.values()), self.columns, schema=self.schema)
+        look = PollResult(head or self.head(), NOW, {}, "", fence or self.fence(), "", {}, {})
+        lens = FeedQuery(list(self.rules.values()), self.columns, schema=self.schema)
         return DecisionContext(look, State(), NOW, lens, self.ready)
 
     def decide(self, decision: Decision, valid: timedelta | None = None) -> Written:
-        return self.ledger.decide(self.context(), decision, valid)
+        return self.ledger.append_decision(self.context(), decision, valid)
 
     def report(self, decision: Decision) -> Written:
-        return self.ledger.report(self.context(), decision)
+        return self.ledger.append_outcome(self.context(), decision)
 
     def entries(self) -> list[tuple[Any, ...]]:
         """What stands in the ledger, the last column as an object."""

@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.model import JobReport, Verdict
-from dolt_watch.targets import Busy, Refused, Unknown
-from dolt_watch.targets.http import Exchange, Trouble
+from dolt_watch.core.model import JobReport, Verdict
+from dolt_watch.core.model.target_answers import Busy, Refused, Unknown
+from dolt_watch.targets.http_client import HttpResult, TransportFailure
 from dolt_watch.targets.kubernetes import answers
 from dolt_watch.targets.kubernetes.answers import PodState
 
 
-def status(code: int, reason: str, message: str = "", **details: Any) -> Exchange:
+def status(code: int, reason: str, message: str = "", **details: Any) -> HttpResult:
     body = {"kind": "Status", "reason": reason, "message": message, "code": code, "details": details}
-    return Exchange(code, body=json.dumps(body).encode())
+    return HttpResult(code, body=json.dumps(body).encode())
 
 
 RBAC = 'jobs.batch is forbidden: User "u" cannot create resource "jobs"'
@@ -31,29 +31,29 @@ TERMINATING = {"causes": [{"reason": "NamespaceTerminating"}]}
         (status(409, "Conflict", "the quota changed"), Busy, {}),
         (status(429, "TooManyRequests"), Busy, {}),
         (status(403, "Forbidden", "exceeded quota: limit"), Busy, {}),
-        (status(403, "Forbidden", RBAC), Refused, {"stops": True}),
-        (status(403, "Forbidden", "ns is being terminated", **TERMINATING), Refused, {"stops": True}),
-        (status(403, "Forbidden", "denied by policy"), Refused, {"stops": False}),
-        (status(401, "Unauthorized"), Refused, {"stops": True}),
-        (status(404, "NotFound", 'namespaces "x" not found'), Refused, {"stops": True}),
-        (status(400, "BadRequest", 'unknown field "spec.x"'), Refused, {"for_good": False}),
-        (status(422, "Invalid"), Refused, {"for_good": False}),
-        (status(413, "RequestEntityTooLarge"), Refused, {"for_good": True}),
+        (status(403, "Forbidden", RBAC), Refused, {"halts_rule": True}),
+        (status(403, "Forbidden", "ns is being terminated", **TERMINATING), Refused, {"halts_rule": True}),
+        (status(403, "Forbidden", "denied by policy"), Refused, {"halts_rule": False}),
+        (status(401, "Unauthorized"), Refused, {"halts_rule": True}),
+        (status(404, "NotFound", 'namespaces "x" not found'), Refused, {"halts_rule": True}),
+        (status(400, "BadRequest", 'unknown field "spec.x"'), Refused, {"permanent": False}),
+        (status(422, "Invalid"), Refused, {"permanent": False}),
+        (status(413, "RequestEntityTooLarge"), Refused, {"permanent": True}),
         (status(408, "Timeout"), Unknown, {}),
         (status(500, "InternalError", "etcdserver: request timed out"), Unknown, {"unreachable": ""}),
         (status(503, "ServiceUnavailable"), Unknown, {"unreachable": "service"}),
         (status(504, "Timeout"), Unknown, {}),
-        (Exchange(409, body=b"a proxy's"), Unknown, {}),
-        (Exchange(201, body=b"{}"), Unknown, {}),
-        (Exchange(200, body=b"ok"), Unknown, {}),
-        (Exchange(302), Refused, {}),
-        (Exchange(502, body=b"bad gateway"), Unknown, {}),
-        (Exchange(trouble=Trouble.REFUSED, why="refused"), Refused, {"unreachable": "target"}),
-        (Exchange(trouble=Trouble.BROKEN, why="broken"), Unknown, {"unreachable": "target"}),
-        (Exchange(trouble=Trouble.OVERSIZED, why="large"), Unknown, {}),
+        (HttpResult(409, body=b"a proxy's"), Unknown, {}),
+        (HttpResult(201, body=b"{}"), Unknown, {}),
+        (HttpResult(200, body=b"ok"), Unknown, {}),
+        (HttpResult(302), Refused, {}),
+        (HttpResult(502, body=b"bad gateway"), Unknown, {}),
+        (HttpResult(failure=TransportFailure.REFUSED, reason="refused"), Refused, {"unreachable": "target"}),
+        (HttpResult(failure=TransportFailure.BROKEN, reason="broken"), Unknown, {"unreachable": "target"}),
+        (HttpResult(failure=TransportFailure.OVERSIZED, reason="large"), Unknown, {}),
     ],
 )
-def test_what_an_answer_means(exchange: Exchange, kind: type, flags: dict[str, Any]) -> None:
+def test_what_an_answer_means(exchange: HttpResult, kind: type, flags: dict[str, Any]) -> None:
     answer = answers.interpret_create(exchange, "dolt-watch-1")
     assert isinstance(answer, kind), answer
     assert {name: getattr(answer, name) for name in flags} == flags
@@ -63,15 +63,15 @@ def test_what_an_answer_means(exchange: Exchange, kind: type, flags: dict[str, A
 @pytest.mark.parametrize(
     "exchange",
     [
-        Exchange(200, body=b"[]"),
-        Exchange(200, body=b'{"columnDefinitions": [], "rows": [{"cells": []}]}'),
-        Exchange(200, body=b'{"columnDefinitions": [{"name": "Name"}], "rows": [{"cells": [1]}]}'),
-        Exchange(200, body=b'{"columnDefinitions": [{"name": "Status"}], "rows": [1]}'),
-        Exchange(500),
-        Exchange(trouble=Trouble.TIMEOUT, why="no answer"),
+        HttpResult(200, body=b"[]"),
+        HttpResult(200, body=b'{"columnDefinitions": [], "rows": [{"cells": []}]}'),
+        HttpResult(200, body=b'{"columnDefinitions": [{"name": "Name"}], "rows": [{"cells": [1]}]}'),
+        HttpResult(200, body=b'{"columnDefinitions": [{"name": "Status"}], "rows": [1]}'),
+        HttpResult(500),
+        HttpResult(failure=TransportFailure.TIMEOUT, reason="no answer"),
     ],
 )
-def test_what_is_no_list_of_jobs_gives_no_slot(exchange: Exchange) -> None:
+def test_what_is_no_list_of_jobs_gives_no_slot(exchange: HttpResult) -> None:
     capacity = answers.interpret_table(exchange, 5)
     assert (capacity.slots, capacity.down, capacity.idle) == (0, True, False)
     assert capacity.why
@@ -136,6 +136,6 @@ def test_a_job_without_a_running_pod(refusal: str, pods: PodState, age: int, rep
     ],
 )
 def test_the_age_of_a_job_is_by_the_servers_clock(created: str, date: str, seconds: int) -> None:
-    exchange = Exchange(200, {"date": date} if date else {})
+    exchange = HttpResult(200, {"date": date} if date else {})
     job = {"metadata": {"creationTimestamp": created}}
     assert answers.age_of(job, exchange) == timedelta(seconds=seconds)

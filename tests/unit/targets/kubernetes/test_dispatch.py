@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from dolt_watch.model import Verdict
-from dolt_watch.targets import Accepted, Busy, Refused, Unknown
+from dolt_watch.core.model import Verdict
+from dolt_watch.core.model.target_answers import Accepted, Busy, Refused, Unknown
 from dolt_watch.targets.kubernetes.names import job_name
-from dolt_watch.testing import a_task
+from dolt_watch.testing import make_task
 from tests.support.fault_proxy import Fault, FaultProxy
 from tests.support.kubernetes import Namespace, wait_for
 from tests.unit.targets.kubernetes.conftest import MakeTarget
@@ -21,7 +21,7 @@ NAME = f"dolt-watch-{TOKEN}"
 
 
 def test_a_dispatch_creates_one_job_named_by_its_token(make_target: MakeTarget, namespace: Namespace) -> None:
-    assert make_target().dispatch(a_task("bd-7"), TOKEN) == Accepted(NAME)
+    assert make_target().dispatch(make_task("bd-7"), TOKEN) == Accepted(NAME)
     [job] = namespace.list_jobs()
     assert job["metadata"]["name"] == NAME
     assert job["metadata"]["labels"]["dolt-watch.dev/bead"] == "bd-7"
@@ -35,7 +35,7 @@ def test_the_agent_gets_the_bead_and_no_secret_through_its_text(make_target: Mak
     namespace.admin.post(f"{namespace.core}/secrets", json=secret).raise_for_status()
     script = 'echo "$BEAD_ID|$BEADS_ACTOR|$DOLT_WATCH_TOKEN|$API_KEY"; echo "$DOLT_WATCH_PROMPT"'
     target = make_target(command=("sh", "-c", script), env_from_secret=("keys",))
-    task = a_task("bd-7", title="costs $$5 in $(API_KEY) and $(BEAD_ID), 'quoted'")
+    task = make_task("bd-7", title="costs $$5 in $(API_KEY) and $(BEAD_ID), 'quoted'")
     answer = target.dispatch(task, TOKEN)
     assert isinstance(answer, Accepted)
     wait_for(lambda: target.verdict(answer.job, None).verdict is Verdict.FINISHED)
@@ -47,7 +47,7 @@ def test_the_agent_gets_the_bead_and_no_secret_through_its_text(make_target: Mak
 def test_a_token_that_is_sent_twice_is_one_job(make_target: MakeTarget, namespace: Namespace) -> None:
     target = make_target()
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda _: target.dispatch(a_task(), TOKEN), range(8)))
+        answers = list(pool.map(lambda _: target.dispatch(make_task(), TOKEN), range(8)))
     assert {type(answer) for answer in answers} == {Accepted}
     assert len(namespace.list_jobs()) == 1
 
@@ -58,7 +58,7 @@ def test_a_lost_answer_is_settled_by_the_name(
 ) -> None:
     proxy.fail("POST", fault)
     target = make_target(server=proxy.url, timeout=timedelta(seconds=2))
-    assert target.dispatch(a_task(), TOKEN) == Accepted(NAME)
+    assert target.dispatch(make_task(), TOKEN) == Accepted(NAME)
     assert len(namespace.list_jobs()) == 1
 
 
@@ -66,7 +66,7 @@ def test_a_request_that_was_never_carried_out_did_not_run(
     make_target: MakeTarget, namespace: Namespace, proxy: FaultProxy
 ) -> None:
     proxy.fail("POST", Fault.DROP)
-    answer = make_target(server=proxy.url).dispatch(a_task(), TOKEN)
+    answer = make_target(server=proxy.url).dispatch(make_task(), TOKEN)
     assert isinstance(answer, Refused) and answer.unreachable == "target", answer
     assert answer.why.endswith(f"Job {NAME} was never created")
     assert namespace.pods() == []
@@ -77,7 +77,7 @@ def test_a_request_that_arrives_late_finds_its_name_taken(
 ) -> None:
     proxy.fail("POST", Fault.HOLD)
     target = make_target(server=proxy.url, timeout=timedelta(seconds=2))
-    assert isinstance(target.dispatch(a_task(), TOKEN), Refused)
+    assert isinstance(target.dispatch(make_task(), TOKEN), Refused)
     proxy.release()
     [job] = namespace.list_jobs()
     assert job["spec"]["suspend"] is True
@@ -94,7 +94,7 @@ def test_nothing_is_decided_while_the_server_does_not_answer(
     proxy.fail("POST", Fault.LOSE)
     proxy.fail("GET", Fault.DROP)
     target = make_target(server=proxy.url)
-    answer = target.dispatch(a_task(), TOKEN)
+    answer = target.dispatch(make_task(), TOKEN)
     assert isinstance(answer, Unknown) and "connection broken after sending" in answer.why
     report = target.settle(TOKEN)
     assert report.job == NAME and report.started, "later it is known"
@@ -102,7 +102,7 @@ def test_nothing_is_decided_while_the_server_does_not_answer(
 
 def test_a_lost_answer_to_the_tombstone_is_asked_for(make_target: MakeTarget, proxy: FaultProxy) -> None:
     proxy.fail("POST", Fault.DROP, Fault.LOSE)
-    assert isinstance(make_target(server=proxy.url).dispatch(a_task(), TOKEN), Refused)
+    assert isinstance(make_target(server=proxy.url).dispatch(make_task(), TOKEN), Refused)
 
 
 def test_settling_and_sending_at_once_never_disagree(make_target: MakeTarget, namespace: Namespace) -> None:
@@ -110,7 +110,7 @@ def test_settling_and_sending_at_once_never_disagree(make_target: MakeTarget, na
     for number in range(10):
         token = f"{number:032x}"
         with ThreadPoolExecutor(4) as pool:
-            sent = pool.submit(target.dispatch, a_task(), token)
+            sent = pool.submit(target.dispatch, make_task(), token)
             asked = [pool.submit(target.settle, token) for _ in range(3)]
             reports = [each.result() for each in asked]
         accepted = isinstance(sent.result(), Accepted)
@@ -124,8 +124,8 @@ def test_a_deleted_job_whose_pod_still_runs_is_not_known_to_have_ended(
     make_target: MakeTarget, namespace: Namespace
 ) -> None:
     target = make_target(command=("sleep", "60"))
-    target.dispatch(a_task(), TOKEN)
-    wait_for(lambda: target.verdict(NAME, None).word == "running")
+    target.dispatch(make_task(), TOKEN)
+    wait_for(lambda: target.verdict(NAME, None).status_text == "running")
     namespace.admin.delete(f"{namespace.jobs}/{NAME}", params={"propagationPolicy": "Orphan"})
     wait_for(lambda: namespace.get_job(NAME) is None)
     assert target.verdict(NAME, None).verdict is Verdict.RUNNING
@@ -135,24 +135,24 @@ def test_a_deleted_job_whose_pod_still_runs_is_not_known_to_have_ended(
 def test_a_quota_on_jobs_is_busy(make_target: MakeTarget, namespace: Namespace) -> None:
     namespace.quota(jobs="1")
     target = make_target()
-    assert isinstance(target.dispatch(a_task(), "a" * 32), Accepted)
-    answer = target.dispatch(a_task(), "b" * 32)
+    assert isinstance(target.dispatch(make_task(), "a" * 32), Accepted)
+    answer = target.dispatch(make_task(), "b" * 32)
     assert isinstance(answer, Busy) and "exceeded quota" in answer.why
 
 
 def test_forbidden_stops_the_rule(make_target: MakeTarget, namespace: Namespace) -> None:
     namespace.revoke()
     target = make_target()
-    answer = target.dispatch(a_task(), TOKEN)
-    assert isinstance(answer, Refused) and answer.stops and "cannot create resource" in answer.why
+    answer = target.dispatch(make_task(), TOKEN)
+    assert isinstance(answer, Refused) and answer.halts_rule and "cannot create resource" in answer.why
     assert target.capacity().down
 
 
 def test_a_wrong_token_stops_the_rule(make_target: MakeTarget, tmp_path: Path) -> None:
     wrong = tmp_path / "wrong"
     wrong.write_text("not-a-token", "utf-8")
-    answer = make_target(token_file=wrong).dispatch(a_task(), TOKEN)
-    assert isinstance(answer, Refused) and answer.stops and answer.status == 401
+    answer = make_target(token_file=wrong).dispatch(make_task(), TOKEN)
+    assert isinstance(answer, Refused) and answer.halts_rule and answer.status == 401
 
 
 def test_a_namespace_that_is_missing_or_goes_away_stops_the_rule(
@@ -174,9 +174,9 @@ def test_a_namespace_that_is_missing_or_goes_away_stops_the_rule(
     everywhere.write_text(namespace.token(), "utf-8")
     target = make_target(token_file=everywhere, namespace="no-such-namespace")
     answer = wait_for(
-        lambda: (found := target.dispatch(a_task(), TOKEN)).status == 404 and found  # RBAC settles
+        lambda: (found := target.dispatch(make_task(), TOKEN)).status == 404 and found  # RBAC settles
     )
-    assert isinstance(answer, Refused) and answer.stops and "not found" in answer.why
+    assert isinstance(answer, Refused) and answer.halts_rule and "not found" in answer.why
     namespace.admin.delete(f"{path}/{namespace.name}")
 
 
@@ -186,13 +186,13 @@ def test_a_namespace_that_is_missing_or_goes_away_stops_the_rule(
     ids=["limit below request", "no such resource"],
 )
 def test_a_spec_that_the_server_refuses_is_refused(make_target: MakeTarget, change: dict[str, object]) -> None:
-    answer = make_target(**change).dispatch(a_task(), TOKEN)
-    assert isinstance(answer, Refused) and answer.status == 422 and not answer.stops
+    answer = make_target(**change).dispatch(make_task(), TOKEN)
+    assert isinstance(answer, Refused) and answer.status == 422 and not answer.halts_rule
 
 
 def test_a_prompt_that_no_program_can_get_is_refused_for_good(make_target: MakeTarget, namespace: Namespace) -> None:
-    answer = make_target().dispatch(a_task(description="x" * 140_000), TOKEN)
-    assert isinstance(answer, Refused) and answer.for_good and "DOLT_WATCH_PROMPT" in answer.why
+    answer = make_target().dispatch(make_task(description="x" * 140_000), TOKEN)
+    assert isinstance(answer, Refused) and answer.permanent and "DOLT_WATCH_PROMPT" in answer.why
     assert namespace.list_jobs() == []
 
 
@@ -209,8 +209,8 @@ def test_a_token_that_was_replaced_is_used_at_the_next_request(
 
 def test_a_missing_token_file_means_that_nothing_was_sent(make_target: MakeTarget, tmp_path: Path) -> None:
     target = make_target(token_file=tmp_path / "missing")
-    answer = target.dispatch(a_task(), TOKEN)
-    assert isinstance(answer, Refused) and answer.unreachable == "target" and not answer.stops
+    answer = target.dispatch(make_task(), TOKEN)
+    assert isinstance(answer, Refused) and answer.unreachable == "target" and not answer.halts_rule
     assert "missing cannot be read: No such file" in answer.why
     assert target.capacity().down
 
@@ -220,6 +220,6 @@ def test_a_certificate_of_another_authority_is_not_accepted(make_target: MakeTar
     assert other is not None
     wrong = tmp_path / "ca.crt"
     wrong.write_bytes((other.parent / "api.crt").read_bytes())
-    answer = make_target(ca_file=wrong).dispatch(a_task(), TOKEN)
+    answer = make_target(ca_file=wrong).dispatch(make_task(), TOKEN)
     assert isinstance(answer, Refused) and "TLS failed" in answer.why
     wrong.write_bytes(other.read_bytes())

@@ -12,8 +12,8 @@ from dolt_watch.errors import SettingsError
 from dolt_watch.targets.kubernetes.job_template import JobTemplate, read_job_template
 from dolt_watch.targets.kubernetes.manifest import complete_job
 from dolt_watch.targets.kubernetes.settings import KubernetesSettings
-from dolt_watch.targets.templates import NotRendered
-from dolt_watch.testing import a_task
+from dolt_watch.targets.templates import TemplateRenderError
+from dolt_watch.testing import make_task
 from tests.support.kubelet import expand
 
 POD = "{containers: [{name: agent, image: x}]}"
@@ -45,7 +45,7 @@ def test_whatever_a_bead_contains_stays_one_text_in_its_place(title: str) -> Non
         "env: [{name: T, value: 'title: {{ bead.title }}'}]}]}"
     )
     more = "metadata: {annotations: {title: '{{ bead.title }}'}}\n"
-    found = JobTemplate(job(pod=pod, more=more), "job.yaml").render(a_task(title=title), "t")
+    found = JobTemplate(job(pod=pod, more=more), "job.yaml").render(make_task(title=title), "t")
     [container] = found["spec"]["template"]["spec"]["containers"]
     assert container.keys() == {"name", "image", "command", "env"}
     variables = {"API_KEY": "s3cret", "BEAD_ID": "bd-1"}
@@ -56,7 +56,7 @@ def test_whatever_a_bead_contains_stays_one_text_in_its_place(title: str) -> Non
 
 def test_a_nul_does_not_reach_a_program() -> None:
     pod = "{containers: [{name: a, image: x, args: ['{{ bead.title }}']}]}"
-    found = JobTemplate(job(pod=pod), "job.yaml").render(a_task(title="a\x00b"), "t")
+    found = JobTemplate(job(pod=pod), "job.yaml").render(make_task(title="a\x00b"), "t")
     assert found["spec"]["template"]["spec"]["containers"][0]["args"] == ["a\N{REPLACEMENT CHARACTER}b"]
 
 
@@ -111,8 +111,8 @@ def test_a_wrong_template_names_its_place() -> None:
 
 def test_a_column_that_a_bead_lacks_is_an_error_of_that_bead() -> None:
     template = JobTemplate(job(pod="{containers: [{image: '{{ bead.nope }}'}]}"), "job.yaml")
-    with pytest.raises(NotRendered, match=r"containers\[0\].image"):
-        template.render(a_task(), "t")
+    with pytest.raises(TemplateRenderError, match=r"containers\[0\].image"):
+        template.render(make_task(), "t")
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ spec:
 
 
 def completed(text: str, **settings: Any) -> dict[str, Any]:
-    task = a_task("bd-7")
+    task = make_task("bd-7")
     manifest = JobTemplate(text, "job.yaml").render(task, "token-1")
     return complete_job(manifest, KubernetesSettings("k", **settings), task, "token-1", "do it")
 
@@ -180,7 +180,7 @@ def test_rendering_changes_nothing_that_the_next_bead_sees() -> None:
     template = JobTemplate(FULL, "job.yaml")
     before = yaml.safe_load(FULL)
     for bead in ("bd-1", "bd-2"):
-        task = a_task(bead)
+        task = make_task(bead)
         manifest = template.render(task, "t")
         complete_job(manifest, KubernetesSettings("k"), task, "t", "p")
         assert manifest == before

@@ -7,12 +7,13 @@ from datetime import timedelta
 
 import pytest
 
+from dolt_watch.core.model.target_answers import Answer
 from dolt_watch.engines import Engine
-from dolt_watch.targets import Answer, Task
+from dolt_watch.replay.verification import verify
 from dolt_watch.targets.kubernetes.settings import KubernetesSettings
 from dolt_watch.targets.kubernetes.target import KubernetesTarget
-from dolt_watch.verify import verify
-from tests.light import Light
+from dolt_watch.targets.protocol import BeadTask
+from tests.support.embedded_tracker import Light
 from tests.support.fault_proxy import Fault, FaultProxy
 from tests.support.kubernetes import Namespace
 from tests.unit.targets.kubernetes.conftest import MakeTarget
@@ -30,7 +31,7 @@ class DyingTarget(KubernetesTarget):
 
     dies = ""
 
-    def dispatch(self, task: Task, token: str) -> Answer:
+    def dispatch(self, task: BeadTask, token: str) -> Answer:
         when, self.dies = self.dies, ""
         if when == "before":
             raise Killed

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from dolt_watch.model import JobReport, Verdict
-from dolt_watch.targets import Accepted
+from dolt_watch.core.model import JobReport, Verdict
+from dolt_watch.core.model.target_answers import Accepted
 from dolt_watch.targets.kubernetes.logs import LogsUnavailable
 from dolt_watch.targets.kubernetes.target import KubernetesTarget
-from dolt_watch.testing import a_task
+from dolt_watch.testing import make_task
 from tests.support.kubernetes import Namespace, wait_for
 from tests.unit.targets.kubernetes.conftest import MakeTarget
 
@@ -20,7 +20,7 @@ NAME = f"dolt-watch-{TOKEN}"
 
 
 def started(target: KubernetesTarget, token: str = TOKEN) -> str:
-    answer = target.dispatch(a_task(), token)
+    answer = target.dispatch(make_task(), token)
     assert isinstance(answer, Accepted), answer
     return answer.job
 
@@ -50,9 +50,9 @@ def test_the_deadline_ends_a_run(make_target: MakeTarget) -> None:
     target = make_target(command=("sleep", "60"), run_timeout=timedelta(seconds=1))
     started(target)
     report = final(target)
-    assert (report.verdict, report.word) == (Verdict.FINISHED, "failed")
+    assert (report.verdict, report.status_text) == (Verdict.FINISHED, "failed")
     assert report.error.startswith("DeadlineExceeded: Job was active longer than")
-    assert report.over, "its pod is gone: it may be tried again"
+    assert report.has_ended, "its pod is gone: it may be tried again"
 
 
 def test_a_run_that_ignores_the_deadline_counts_as_running_until_it_is_dead(
@@ -73,7 +73,7 @@ def test_a_run_that_ignores_the_deadline_counts_as_running_until_it_is_dead(
 
     def is_over() -> JobReport | None:
         report = target.verdict(NAME, None)
-        words.add(report.word)
+        words.add(report.status_text)
         alive = [pod for pod in namespace.pods(NAME) if pod["status"]["phase"] == "Running"]
         if report.verdict is Verdict.FINISHED:
             assert not alive
@@ -91,7 +91,7 @@ def test_a_deleted_pod_failed_and_is_not_replaced(make_target: MakeTarget, names
     running(target)
     [pod] = namespace.pods(NAME)
     namespace.admin.delete(f"{namespace.core}/pods/{pod['metadata']['name']}")
-    assert final(target).word == "failed"
+    assert final(target).status_text == "failed"
     assert namespace.pods(NAME) == []
 
 
@@ -142,12 +142,12 @@ def test_pod_security_is_named_at_once(make_target: MakeTarget, namespace: Names
         target = make_target(job_template=template, image="", command=(), **there)
         started(target)
         report = final(target)
-        assert (report.verdict, report.word) == (Verdict.FINISHED, "error")
+        assert (report.verdict, report.status_text) == (Verdict.FINISHED, "error")
         assert report.error.startswith("it cannot start: ") and "violates PodSecurity" in report.error
-        assert not report.over, "it may start later, as long as it exists"
+        assert not report.has_ended, "it may start later, as long as it exists"
         allowed = make_target(**there)
         started(allowed, "b" * 32)
-        assert final(allowed, f"dolt-watch-{'b' * 32}").word == "completed", "what we make is allowed"
+        assert final(allowed, f"dolt-watch-{'b' * 32}").status_text == "completed", "what we make is allowed"
 
 
 def test_a_quota_on_pods_waits_and_is_named(make_target: MakeTarget, namespace: Namespace) -> None:

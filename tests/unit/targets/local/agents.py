@@ -9,12 +9,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from dolt_watch.model import JobReport, Verdict
-from dolt_watch.targets import Accepted
+from dolt_watch.core.model import JobReport, Verdict
+from dolt_watch.core.model.target_answers import Accepted
 from dolt_watch.targets.local import processes
 from dolt_watch.targets.local.settings import LocalSettings
 from dolt_watch.targets.local.target import Local
-from dolt_watch.testing.targets import a_task
+from dolt_watch.testing.target_conformance import make_task
 
 PATIENCE = 20.0
 """Seconds after which a test that waits for a process fails."""
@@ -42,7 +42,7 @@ def local(folder: Path, script: str, *, now: Callable[[], float] = time.time, **
 
 
 def start(target: Local, token: str, bead: str = "bd-1") -> None:
-    answer = target.dispatch(a_task(bead), token)
+    answer = target.dispatch(make_task(bead), token)
     assert isinstance(answer, Accepted), answer
 
 

@@ -11,17 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from dolt_watch.model import JobReport, Verdict
-from dolt_watch.targets import Accepted, Busy, Refused
+from dolt_watch.core.model import JobReport, Verdict
+from dolt_watch.core.model.target_answers import Accepted, Busy, Refused
 from dolt_watch.targets.local import processes, run_files
-from dolt_watch.testing.targets import a_task
+from dolt_watch.testing.target_conformance import make_task
 from tests.unit.targets.local.agents import alive, ended, local, output, run, start, until
 
 
 def test_exit_0_is_completed_and_the_prompt_is_its_input(tmp_path: Path) -> None:
     target = local(tmp_path, "cat")
     report = run(target)
-    assert (report.verdict, report.word, report.dead) == (Verdict.FINISHED, "completed", True)
+    assert (report.verdict, report.status_text, report.dead) == (Verdict.FINISHED, "completed", True)
     assert not report.failed, "the reaper's rule decides"
     assert "Bead: bd-1" in output(target)
     assert "the query is named" in output(target)
@@ -29,20 +29,20 @@ def test_exit_0_is_completed_and_the_prompt_is_its_input(tmp_path: Path) -> None
 
 def test_the_prompt_can_be_an_argument(tmp_path: Path) -> None:
     target = local(tmp_path, "", argv=("/bin/sh", "-c", 'cat; echo "$1"', "sh", "Do: {prompt}"))
-    assert run(target).word == "completed"
+    assert run(target).status_text == "completed"
     assert output(target).startswith("Do: You work on one bead"), "standard input was empty"
 
 
 def test_a_failure_has_its_exit_code_and_its_last_lines(tmp_path: Path) -> None:
     report = run(local(tmp_path, "echo one; echo; echo two >&2; echo three; echo four; exit 3"))
-    assert report.failed and report.over
-    assert (report.word, report.error) == ("failed", "exit code 3: two / three / four")
+    assert report.failed and report.has_ended
+    assert (report.status_text, report.error) == ("failed", "exit code 3: two / three / four")
 
 
 def test_a_signal_is_named(tmp_path: Path) -> None:
     report = run(local(tmp_path, "echo dying; kill -SEGV $$"))
-    assert (report.word, report.error) == ("killed", "killed by signal 11 (SIGSEGV): dying")
-    assert report.failed and report.over
+    assert (report.status_text, report.error) == ("killed", "killed by signal 11 (SIGSEGV): dying")
+    assert report.failed and report.has_ended
 
 
 def test_control_characters_of_the_output_are_escaped(tmp_path: Path) -> None:
@@ -59,15 +59,15 @@ def test_a_timeout_kills_what_ignores_sigterm_forks_and_leaves_its_group(tmp_pat
     """
     target = local(tmp_path, script, run_timeout=timedelta(seconds=0.4))
     report = run(target)
-    assert (report.word, report.dead) == ("timeout", True)
+    assert (report.status_text, report.dead) == ("timeout", True)
     assert report.error == "it exceeded run_timeout (0.4s)"
-    assert report.over, "it is dead, so that a requeue is safe"
+    assert report.has_ended, "it is dead, so that a requeue is safe"
     assert not alive(target.token)
 
 
 def test_what_an_agent_leaves_behind_ends_with_it(tmp_path: Path) -> None:
     target = local(tmp_path, "sleep 300 & setsid sleep 300 & echo done")
-    assert run(target).word == "completed"
+    assert run(target).status_text == "completed"
     assert not alive(target.token)
     assert output(target) == "done\n"
 
@@ -106,7 +106,7 @@ def test_a_program_that_cannot_start_is_refused_and_down_before(tmp_path: Path, 
     capacity = target.capacity()
     if name != "no-interpreter":  # only an attempt can tell
         assert capacity.down and str(program) in capacity.why
-    answer = target.dispatch(a_task(), target.token)
+    answer = target.dispatch(make_task(), target.token)
     assert isinstance(answer, Refused) and "could not be started" in answer.why
     assert ended(target, target.token).started is False
     until(lambda: target.capacity().slots is not None and not alive(target.token))
@@ -114,14 +114,14 @@ def test_a_program_that_cannot_start_is_refused_and_down_before(tmp_path: Path, 
 
 def test_a_prompt_that_no_argument_can_hold_is_refused(tmp_path: Path) -> None:
     target = local(tmp_path, "", argv=("/bin/echo", "{prompt}"))
-    answer = target.dispatch(a_task(description="x" * 200_000), target.token)
+    answer = target.dispatch(make_task(description="x" * 200_000), target.token)
     assert isinstance(answer, Refused) and "Argument list too long" in answer.why
 
 
 def test_a_token_starts_once(tmp_path: Path) -> None:
     target = local(tmp_path, "echo x >> ran")
     run(target)
-    assert isinstance(target.dispatch(a_task(), target.token), Accepted)
+    assert isinstance(target.dispatch(make_task(), target.token), Accepted)
     assert (tmp_path / "ran").read_text() == "x\n"
 
 
@@ -151,7 +151,7 @@ def test_slots_are_counted_and_given_back(tmp_path: Path) -> None:
     start(target, target.token)
     start(target, "token-2")
     assert target.capacity().slots == 0
-    answer = target.dispatch(a_task(), "token-3")
+    answer = target.dispatch(make_task(), "token-3")
     assert isinstance(answer, Busy) and answer.why == "2 of 2 slots are taken"
     assert not target.store.folder("token-3").exists(), "a busy answer leaves nothing"
     target.stop(target.token, "me", "enough")
@@ -178,8 +178,8 @@ def test_a_killed_runner_takes_its_agent_along_and_is_lost(tmp_path: Path) -> No
     assert started
     os.kill(started["runner"]["pid"], signal.SIGKILL)
     report = ended(target, target.token)
-    assert (report.verdict, report.word, report.error) == (Verdict.LOST, "lost", "its runner was killed")
-    assert report.dead and report.failed and report.over
+    assert (report.verdict, report.status_text, report.error) == (Verdict.LOST, "lost", "its runner was killed")
+    assert report.dead and report.failed and report.has_ended
     assert not alive(target.token)
     assert target.verdict(target.token, None) == report, "the verdict is recorded"
 
@@ -199,7 +199,7 @@ def test_a_claim_whose_runner_never_started_is_known_not_to_run(tmp_path: Path) 
     target = local(tmp_path, "echo x >> ran")
     report = target.settle(target.token)
     assert (report.verdict, report.started, report.dead) == (Verdict.LOST, False, True)
-    answer = target.dispatch(a_task(), target.token)
+    answer = target.dispatch(make_task(), target.token)
     assert isinstance(answer, Refused), "the tombstone holds"
     assert not (tmp_path / "ran").exists()
 
@@ -212,7 +212,7 @@ def test_a_deleted_folder_is_no_proof_while_a_process_runs(tmp_path: Path) -> No
     shutil.rmtree(tmp_path / "gone")
     report = target.settle(target.token)
     assert report.verdict is Verdict.UNKNOWN and "its folder is gone, but processes run" in report.error
-    assert not report.over and not report.dead
+    assert not report.has_ended and not report.dead
     processes.kill_all(lambda: alive(target.token), 5.0)
     assert target.settle(target.token).started is False
 
@@ -221,7 +221,7 @@ def test_another_machine_knows_nothing(tmp_path: Path) -> None:
     here, there = local(tmp_path / "a", "exit 0", directory=tmp_path), local(tmp_path / "b", "exit 0")
     run(here)
     report = there.verdict(here.token, None)
-    assert report.verdict is Verdict.UNKNOWN and not report.over
+    assert report.verdict is Verdict.UNKNOWN and not report.has_ended
     assert here.site != there.site and here.site == local(tmp_path / "a", "").site
 
 
@@ -232,7 +232,7 @@ def test_stop_ends_the_whole_run_and_says_who(tmp_path: Path) -> None:
     target = local(tmp_path, "trap '' TERM; (setsid sleep 300 &); while :; do sleep 1; done")
     start(target, target.token)
     report = target.stop(target.token, "ada", "a bad idea")
-    assert (report.word, report.error, report.dead) == ("stopped", "by ada: a bad idea", True)
+    assert (report.status_text, report.error, report.dead) == ("stopped", "by ada: a bad idea", True)
     assert not alive(target.token)
     assert target.stop(target.token, "bob", "again") == report, "it ended already"
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from dolt_watch.core.model.target_answers import Refused
 from dolt_watch.errors import SettingsError
-from dolt_watch.targets import Refused
 from dolt_watch.targets.local.settings import default_root
-from dolt_watch.testing.targets import a_task
+from dolt_watch.testing.target_conformance import make_task
 from tests.unit.targets.local.agents import local, output, run
 
 
@@ -49,7 +49,7 @@ def test_a_template_that_does_not_fit_a_bead_is_refused(tmp_path: Path) -> None:
     template = tmp_path / "prompt.j2"
     template.write_text("one\n{{ bead.no_such_column }}", "utf-8")
     target = local(tmp_path, "echo x > ran", prompt_template=template)
-    answer = target.dispatch(a_task(), target.token)
+    answer = target.dispatch(make_task(), target.token)
     assert isinstance(answer, Refused) and f"{template}:2" in answer.why
     assert not target.store.folder(target.token).exists()
 
@@ -59,7 +59,7 @@ def test_a_state_directory_that_cannot_be_written_is_down(tmp_path: Path) -> Non
     target = local(tmp_path, "echo x > ran")
     capacity = target.capacity()
     assert capacity.down and str(tmp_path / "state") in capacity.why
-    answer = target.dispatch(a_task(), target.token)
+    answer = target.dispatch(make_task(), target.token)
     assert isinstance(answer, Refused) and answer.unreachable == "target"
     assert not (tmp_path / "ran").exists()
 

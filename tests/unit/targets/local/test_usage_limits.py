@@ -98,7 +98,7 @@ def test_a_pattern_that_is_none(entry: str) -> None:
 
 def test_a_run_that_meets_a_limit_says_so(tmp_path) -> None:  # type: ignore[no-untyped-def]
     report = run(local(tmp_path, "echo 'usage limit reached, try again in 2 hours'; exit 1"))
-    assert (report.word, report.limited, report.dead) == ("usage limit", True, True)
+    assert (report.status_text, report.limited, report.dead) == ("usage limit", True, True)
     assert report.error == "usage limit reached, try again in 2 hours"
     assert report.resets_at is not None
     left = report.resets_at - datetime.now(UTC)

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.targets import Refused
+from dolt_watch.core.model.target_answers import Refused
 from dolt_watch.targets.local import sweeping, worktrees
 from dolt_watch.targets.local.git import GitFailed
-from dolt_watch.testing.targets import a_task
+from dolt_watch.testing.target_conformance import make_task
 from tests.unit.targets.local.agents import ScriptTarget, ended, local, output, run, start, until
 
 COMMIT = "echo work > work && git add work && git -c user.name=a -c user.email=a@b commit -qm work"
@@ -48,7 +48,7 @@ def branches(repo: Path) -> list[str]:
 
 
 def attempt(target: ScriptTarget, number: int = 1, bead: str = "bd-1") -> None:
-    answer = target.dispatch(a_task(bead).__class__(bead, a_task(bead).row, "agent", number), target.token)
+    answer = target.dispatch(make_task(bead).__class__(bead, make_task(bead).row, "agent", number), target.token)
     assert not isinstance(answer, Refused), answer
     ended(target, target.token)
 
@@ -214,7 +214,7 @@ def test_no_repository_and_no_base_are_down_before_a_claim(repo: Path, tmp_path:
         target = local(tmp_path, "echo x > ran", directory=None, **settings)
         capacity = target.capacity()
         assert capacity.down and capacity.slots == 0 and why in capacity.why
-        answer = target.dispatch(a_task(), target.token)
+        answer = target.dispatch(make_task(), target.token)
         assert isinstance(answer, Refused) and why in answer.why
         assert not target.store.folder(target.token).exists(), "nothing half started"
 
@@ -222,7 +222,7 @@ def test_no_repository_and_no_base_are_down_before_a_claim(repo: Path, tmp_path:
 def test_a_worktree_that_cannot_be_made_is_refused_and_leaves_nothing(repo: Path) -> None:
     sh(repo, "git", "branch", "dolt-watch")  # no branch can be below a branch
     target = agent(repo, "echo x > ran")
-    answer = target.dispatch(a_task(), target.token)
+    answer = target.dispatch(make_task(), target.token)
     assert isinstance(answer, Refused) and answer.why.startswith("worktree: ")
     assert target.verdict(target.token, None).started is False
     assert not worktree(target).exists() and branches(repo) == ["dolt-watch", "main"]
@@ -235,7 +235,7 @@ def test_a_checkout_that_takes_too_long_is_refused(repo: Path) -> None:
     hook.write_text("#!/bin/sh\nexec sleep 300\n", "utf-8")
     hook.chmod(0o755)
     target = agent(repo, "echo x > ran", timeout=timedelta(seconds=1))
-    answer = target.dispatch(a_task(), target.token)
+    answer = target.dispatch(make_task(), target.token)
     assert isinstance(answer, Refused) and "did not end within" in answer.why
     hook.unlink()
     assert not worktree(target).exists() and branches(repo) == ["main"]
@@ -254,7 +254,7 @@ def test_runs_of_one_repository_share_it(repo: Path) -> None:
     for target in targets:
         ended(target, target.token)
     assert len(branches(repo)) == 5
-    assert run(agent(repo, "exit 0")).word == "completed"
+    assert run(agent(repo, "exit 0")).status_text == "completed"
 
 
 @pytest.mark.parametrize("ask", ["live_tokens", "capacity"])

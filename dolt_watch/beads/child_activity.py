@@ -1,0 +1,71 @@
+"""Activity on a bead's children spares the bead from the reaper."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+
+from dolt_watch.beads.queue_readiness import _CHUNK, _DEPTH, MAX_ZONE_OFFSET, Query, _marks
+from dolt_watch.beads.readiness import PARENT
+from dolt_watch.core.model import HoldReason
+from dolt_watch.core.model.columns import ISSUE_TARGETS, target_expression
+from dolt_watch.engines import Engine
+from dolt_watch.engines.sql_text import chunks
+from dolt_watch.errors import NoSuchTable
+from dolt_watch.timestamps import iso, parse_foreign
+
+
+def spared_by_children(
+    engine: Engine, since: Mapping[str, datetime], commit: str, now: datetime
+) -> dict[str, HoldReason]:
+    """Beads (an epic) on whose children, at any depth, somebody was at work: bead → since when that counts. As ``commit`` has the rows.
+
+    By the children's own times, as bd writes them: they spare a bead, and never cause an act. None that lies further ahead than a wrong zone can explain
+    counts: it would spare for ever.
+    """
+    if not since:
+        return {}
+    query, of = engine.query, f" AS OF '{commit}'"
+    target = target_expression(engine.columns("dependencies", commit), among=ISSUE_TARGETS)
+    if not target:
+        return {}  # history doesn't have the table, and so no children
+    holds: dict[str, HoldReason] = {}
+    stands_for = {bead: {bead} for bead in since}
+    seen: set[tuple[str, str]] = set()
+    for _ in range(_DEPTH):
+        asked = list(stands_for)
+        pairs = query(
+            f"SELECT issue_id, {target} FROM dependencies{of} WHERE {target} IN ({_marks(asked)}) AND type = '{PARENT}'",
+            asked,
+        )
+        below: dict[str, set[str]] = {}
+        for child, parent in pairs:
+            new = {bead for bead in stands_for[parent] if (child, bead) not in seen}
+            if new:
+                below.setdefault(child, set()).update(new)
+                seen |= {(child, bead) for bead in new}
+        if not below:
+            break
+        for child, at, what in _last(query, list(below), of, now + MAX_ZONE_OFFSET):
+            for bead in below[child]:
+                if at > since[bead]:
+                    holds.setdefault(bead, HoldReason("children", f"its child {child} has a {what} of {iso(at)}"))
+        stands_for = below
+    return holds
+
+
+def _last(query: Query, ids: Sequence[str], of: str, until: datetime) -> Iterator[tuple[str, datetime, str]]:
+    for table, key, time, what in (
+        ("issues", "id", "updated_at", "change"),
+        ("comments", "issue_id", "created_at", "comment"),
+        ("events", "issue_id", "created_at", "event"),
+    ):
+        for chunk in chunks(ids, _CHUNK):
+            those = f"{key} IN ({_marks(chunk)}) AND {time} <= ?"
+            try:
+                rows = query(
+                    f"SELECT {key}, MAX({time}) FROM {table}{of} WHERE {those} GROUP BY {key}", (*chunk, until)
+                )
+            except NoSuchTable:  # `events` left history with bd 1.3; older commits may lack any other
+                break
+            yield from ((id, at, what) for id, at in ((id, parse_foreign(at)) for id, at in rows) if at is not None)

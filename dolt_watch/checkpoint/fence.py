@@ -1,0 +1,20 @@
+"""The fence: whoever advances it last is the only one whose writes succeed."""
+
+from __future__ import annotations
+
+import uuid
+
+from dolt_watch.engines import Transaction
+from dolt_watch.errors import Conflict
+
+
+def advance_fence(tx: Transaction, held: str | None) -> None:
+    """Change the fence; where ``held`` is given, only from that value. Raises Conflict: somebody decided in between."""
+    if held is None:
+        tx.execute("UPDATE watch_cursor SET fence = ? WHERE id = 1", (_token(),))
+    elif not tx.execute("UPDATE watch_cursor SET fence = ? WHERE id = 1 AND fence = ?", (_token(), held)):
+        raise Conflict("another worker decided in between")
+
+
+def _token() -> str:
+    return uuid.uuid4().hex

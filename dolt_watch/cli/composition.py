@@ -1,0 +1,151 @@
+"""Puts the parts together for a command: engine, targets, ledger, loop."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+from dolt_watch.checkpoint.poll import Poller
+from dolt_watch.clock import Clock, DatabaseClock
+from dolt_watch.config import Settings, rule_hash, settings_hash, to_canonical_json
+from dolt_watch.controller.executors import DryRunExecutor, LiveExecutor, Reading
+from dolt_watch.controller.loop import ControlLoop
+from dolt_watch.controller.notifications import Notifier, Receiver
+from dolt_watch.controller.stopping import RunStopper
+from dolt_watch.core.decisions.policy import Policy
+from dolt_watch.core.model import EMPTY
+from dolt_watch.engines import Engine
+from dolt_watch.ledger.writer import LedgerWriter, WriterIdentity
+
+if TYPE_CHECKING:
+    from dolt_watch.targets.protocol import Target
+
+
+class TargetPool:
+    """Targets by name, opened when first asked for. ``on_progress``: called each time, for one tick may ask a target of many beads."""
+
+    def __init__(self, settings: Settings, on_progress: Callable[[], None] = lambda: None) -> None:
+        self.settings, self.on_progress = settings, on_progress
+        self._open: dict[str, Target] = {}
+
+    def __call__(self, name: str) -> Target:
+        self.on_progress()
+        if name not in self._open:
+            from dolt_watch.targets.registry import open_target
+
+            self._open[name] = open_target(self.settings.targets[name])
+        return self._open[name]
+
+    def close(self) -> None:
+        for target in self._open.values():
+            target.close()
+
+
+def identity(settings: Settings) -> WriterIdentity:
+    return WriterIdentity(
+        socket.gethostname(),
+        settings.actor_dispatch,
+        settings.actor_reap,
+        settings_hash(settings),
+        to_canonical_json(settings),
+    )
+
+
+def ledger(engine: Engine, settings: Settings, clock: Clock | None = None) -> LedgerWriter:
+    return LedgerWriter(engine, identity(settings), clock or DatabaseClock())
+
+
+def policy(settings: Settings, *, settles: bool = False) -> Policy:
+    """``settles``: targets that deduplicate are asked what became of a token. That may prevent a
+    later start, so only a loop that acts asks it.
+    """
+    named = settings.targets.items()
+    return Policy(
+        settings.rules,
+        settings.settle,
+        settings_hash=settings_hash(settings),
+        job_reporting_targets=frozenset(name for name, target in named if target.reports_jobs),
+        deduplicating=frozenset(name for name, target in named if settles and target.deduplicates),
+    )
+
+
+def build(
+    engine: Engine,
+    settings: Settings,
+    targets: Callable[[str], Target],
+    clock: Clock,
+    *,
+    patient: bool = True,
+    looker: Poller | None = None,
+    worker: Mapping[str, Any] = EMPTY,
+    on_progress: Callable[[], None] = lambda: None,
+) -> ControlLoop:
+    """Return the loop that acts. ``patient``: a one-shot command waits for a bead to settle."""
+    notifier = None
+    if settings.notify.target:
+        notifier = Notifier(lambda: cast(Receiver, targets(settings.notify.target)))
+    stopping = [rule.target for rule in settings.rules if settings.targets[rule.target].stops_runs]
+    stopper = RunStopper(engine, targets, dict.fromkeys(stopping)) if stopping else None
+    actor = LiveExecutor(ledger(engine, settings, clock), settings.rules, targets, notifier, stopper)
+    return ControlLoop(
+        engine,
+        policy(settings, settles=True),
+        _rule_hashes(settings),
+        targets,
+        actor,
+        clock,
+        looker=looker,
+        adopt=settings.adopt,
+        patient=patient,
+        project_id=settings.project_id,
+        poll=settings.poll,
+        worker=worker,
+        notified=settings.notify.kinds,
+        on_progress=on_progress,
+    )
+
+
+def build_dry_run(
+    engine: Engine,
+    settings: Settings,
+    targets: Callable[[str], Target],
+    clock: Clock,
+    *,
+    looker: Poller | None = None,
+) -> ControlLoop:
+    """Return the same loop with an actor that only logs what it would do. It never waits."""
+    return _passive(engine, settings, targets, clock, DryRunExecutor(), looker)
+
+
+def build_reader(engine: Engine, settings: Settings, targets: Callable[[str], Target], clock: Clock) -> ControlLoop:
+    """Return the loop of a command that only reads the state: it logs, writes and sends nothing."""
+    return _passive(engine, settings, targets, clock, Reading(), None)
+
+
+def _passive(
+    engine: Engine,
+    settings: Settings,
+    targets: Callable[[str], Target],
+    clock: Clock,
+    actor: Reading,
+    looker: Poller | None,
+) -> ControlLoop:
+    return ControlLoop(
+        engine,
+        policy(settings),
+        _rule_hashes(settings),
+        targets,
+        actor,
+        clock,
+        looker=looker,
+        adopt=settings.adopt,
+        patient=False,
+        project_id=settings.project_id,
+        poll=settings.poll,
+        notified=settings.notify.kinds,
+    )
+
+
+def _rule_hashes(settings: Settings) -> dict[str, str]:
+    return {rule.name: rule_hash(rule) for rule in settings.rules}

@@ -1,0 +1,352 @@
+"""How bd itself finds its database: which ``.beads`` folder, and which of its files and variables.
+
+The order of precedence is that of bd's source at commit fbcee6c62 (June 2026). It is the table
+``docs/connection.md``, and ``tests/unit/config/test_setting_origins.py`` tests it place by place. bd 1.0.2
+knows neither ``dolt.host`` and ``dolt.mode`` of config.yaml nor ``dolt_server_socket``.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from dolt_watch.config import beads_folder
+from dolt_watch.config.converters import exists, format_raw, parse_bool
+from dolt_watch.engines.address import ServerAddress
+from dolt_watch.errors import SettingsError
+
+if TYPE_CHECKING:
+    from dolt_watch.config.beads_yaml import Entry
+
+METADATA = ".beads/metadata.json"
+DATABASE_FIX = (
+    "run in a folder with .beads/ (bd init --server), or set DOLT_WATCH_DATABASE=dolt://user@host:port/database"
+)
+SHARED_PORT = 3308
+"""bd's default port of the server that all projects of a user share."""
+_PORT_FILE = "dolt-server.port"
+_SHARED = ".beads/shared-server"
+_SHARED_VARIABLES = ("BEADS_DOLT_SHARED_SERVER", "BD_DOLT_SHARED_SERVER")
+# bd's own defaults, where neither its file nor its environment says more.
+_DEFAULTS: dict[str, Any] = {
+    "host": "127.0.0.1",
+    "port": 3307,
+    "user": "root",
+    "database": "beads",
+    "socket": "",
+    "tls": None,
+}
+_FIELDS = {name: f"dolt_server_{name}" for name in _DEFAULTS} | {"database": "dolt_database"}
+_IN_YAML = frozenset({"host", "port"})
+
+
+class Connection(NamedTuple):
+    """What beads says of its database."""
+
+    address: ServerAddress
+    """Without the password."""
+    project_id: str | None
+    """Of metadata.json."""
+    origins: Mapping[str, str] = field(default_factory=dict)
+    """'database.host' … → where from."""
+    env: Mapping[str, str] = field(default_factory=dict)
+    """The environment, with what ``.beads/.env`` adds."""
+
+
+class _Value(NamedTuple):
+    """A value as one place has it."""
+
+    value: Any
+    origin: str
+    """For ``config``: a variable, or a short path."""
+    where: str
+    """For errors: a variable, or a path with its line."""
+    key: str
+    """What the place calls it."""
+    text: bool = True
+    """It is text, of which a number or a truth value is still to be read."""
+
+
+def discover_connection(env: Mapping[str, str], cwd: Path) -> Connection:
+    """Return where the database is, as bd would find it from ``cwd``.
+
+    Raises:
+        SettingsError: no database anywhere, a file that can't be used, or a mode without a server.
+    """
+    return _Places(env, cwd).connection()
+
+
+class _Places:
+    """The places of one connection, each read at most once."""
+
+    def __init__(self, env: Mapping[str, str], cwd: Path) -> None:
+        self.cwd = cwd
+        self.found = beads_folder.find(env, cwd)
+        self.folder = self.found.folder
+        self.env: dict[str, str] = dict(env)
+        self.names: dict[str, tuple[str, str]] = {}
+        """Variable of ``.beads/.env`` → its origin and its place, for errors."""
+        self._read_env_file()
+        self._yaml: list[tuple[Path, Mapping[str, Entry]]] | None = None
+        path = self.folder / "metadata.json" if self.folder else None
+        self.path = path if path is not None and exists(path) else None
+        self.metadata = _read(self.path) if self.path else {}
+
+    def connection(self) -> Connection:
+        if self.path is None and not self.env.get(_variable("database")):
+            raise self._nothing()
+        shared = self._shared()
+        if self.path:
+            self._check_mode(shared)
+        parts: dict[str, Any] = {}
+        origins: dict[str, str] = {}
+        for name, default in _DEFAULTS.items():
+            given = next(self._given(name, shared), None)
+            parts[name] = default if given is None else _checked(name, given)
+            origins[f"database.{name}"] = "default" if given is None else given.origin
+        if shared and origins["database.port"] == "default":
+            parts["port"] = SHARED_PORT
+        project = self.metadata.get("project_id") or None
+        if project is not None and not isinstance(project, str):
+            raise _wrong(_Value(project, METADATA, str(self.path), "project_id", False), "text")
+        origins["project_id"] = self._label(self.path) if project and self.path else "default"
+        # bd starts a server of its own unless a port is configured; then it writes the port file.
+        own = origins["database.port"] == "default" or origins["database.port"].endswith(_PORT_FILE)
+        address = ServerAddress(**parts, managed=own)
+        return Connection(address, project, origins, self.env)
+
+    def _read_env_file(self) -> None:
+        """Add the variables of ``.beads/.env`` that are not set, as bd does."""
+        if self.folder is None or not exists(self.folder / beads_folder.ENV_FILE):
+            return
+        from dolt_watch.config import dotenv
+
+        path = self.folder / beads_folder.ENV_FILE
+        for name, entry in dotenv.read(path).items():
+            if name.startswith(("BEADS_", "BD_")) and name not in self.env:
+                self.env[name] = entry.value.strip()
+                self.names[name] = (f"{self._label(path)}:{entry.line}", f"{path}:{entry.line}")
+
+    def _given(self, name: str, shared: bool) -> Iterator[_Value]:
+        """Yield what the places say of one part of the address, the one that wins first."""
+        yield from self._variable(_variable(name))
+        if name == "port":
+            yield from self._variable("BEADS_DOLT_PORT")
+            yield from self._port_file(shared)
+            yield from self._config(name)
+            if shared:
+                return  # the project's own port is that of a server of its own
+        if name == "database" and self.found.source is not None:
+            source = self.found.source / "metadata.json"
+            if exists(source):
+                yield from self._metadata(name, source, _read(source))
+        if self.path:
+            yield from self._metadata(name, self.path, self.metadata)
+        if name == "host":
+            yield from self._config(name)
+
+    def _variable(self, name: str) -> Iterator[_Value]:
+        if value := self.env.get(name):
+            origin, where = self.names.get(name, (name, name))
+            yield _Value(value, origin, where, name)
+
+    def _metadata(self, name: str, path: Path, metadata: Mapping[str, Any]) -> Iterator[_Value]:
+        value, key = metadata.get(_FIELDS[name]), _FIELDS[name]
+        unset = name == "port" and value == 0 and value is not False
+        if value is not None and value != "" and not unset:
+            yield _Value(value, self._label(path), str(path), key, text=False)
+
+    def _port_file(self, shared: bool) -> Iterator[_Value]:
+        folder = self._shared_folder() if shared else self.folder
+        if folder is None or not exists(folder / _PORT_FILE):
+            return
+        file = folder / _PORT_FILE
+        try:
+            text = file.read_text("utf-8").strip()
+        except (OSError, UnicodeDecodeError):
+            text = "unreadable"
+        yield _Value(text, self._label(file), str(file), _PORT_FILE)
+
+    def _config(self, name: str) -> Iterator[_Value]:
+        """Yield ``dolt.NAME`` of bd's variable BD_DOLT_NAME and of its config files."""
+        yield from self._variable(f"BD_DOLT_{name.upper().replace('-', '_')}")
+        found = [(path, entries[name]) for path, entries in self._config_files() if name in entries]
+        for path, entry in sorted(found, key=lambda each: not each[1].flat):
+            place = f":{entry.line}"
+            origin, where = self._label(path) + place, str(path) + place
+            yield _Value(entry.value, origin, where, f"dolt.{name}")
+
+    def _config_files(self) -> list[tuple[Path, Mapping[str, Entry]]]:
+        if self._yaml is None:
+            from dolt_watch.config import beads_yaml
+
+            self._yaml = [(path, beads_yaml.read(path)) for path in self._config_paths()]
+        return self._yaml
+
+    def _config_paths(self) -> Iterator[Path]:
+        """Yield the config files that exist; the first one that has a key wins."""
+        paths: list[Path] = []
+        if self.folder and exists(self.folder / "config.yaml"):
+            paths += [self.folder / "config.local.yaml", self.folder / "config.yaml"]
+        home, xdg = self.env.get("HOME"), self.env.get("XDG_CONFIG_HOME")
+        if home:
+            paths.append(Path(home) / ".config" / "bd" / "config.yaml")
+        if xdg:
+            paths.append(Path(xdg) / "bd" / "config.yaml")
+        if home:
+            paths.append(Path(home) / ".beads" / "config.yaml")
+        yield from (path for path in dict.fromkeys(paths) if exists(path))
+
+    def _shared(self) -> bool:
+        """Return whether bd uses the one server that all projects of this user share."""
+        if parse_bool(self.env.get(_SHARED_VARIABLES[0], "")):
+            return True
+        given = next(self._config("shared-server"), None)
+        if given is None:
+            return False
+        word = parse_bool(given.value)
+        if word is None:
+            raise _wrong(given, "true or false")
+        return word
+
+    def _shared_folder(self) -> Path | None:
+        if named := self.env.get("BEADS_SHARED_SERVER_DIR"):
+            return self.cwd / Path(named).expanduser()
+        home = self.env.get("HOME")
+        return Path(home) / _SHARED if home else None
+
+    def _check_mode(self, shared: bool) -> None:
+        """Raise SettingsError where bd uses no server."""
+        if shared or parse_bool(self.env.get("BEADS_DOLT_SERVER_MODE", "")):
+            return
+        mode = self.metadata.get("dolt_mode") or ""
+        if mode == "":
+            given = next(self._config("mode"), None)
+            mode = given.value if given else ""
+        if isinstance(mode, str) and mode.lower() == "server":
+            return
+        # bd takes no mode for embedded; but whoever names a server, here or in the environment, means it.
+        names = ("host", "port", "socket")
+        named = any(self.metadata.get(_FIELDS[name]) or self.env.get(_variable(name)) for name in names)
+        if not mode and (named or self.env.get("BEADS_DOLT_PORT")):
+            return
+        assert self.path is not None
+        said = f"dolt_mode is {format_raw(mode)}" if mode else "dolt_mode is not set, so bd runs embedded"
+        if isinstance(mode, str) and mode.lower() == "proxied-server":
+            fix = "name the server behind bd's proxy: DOLT_WATCH_DATABASE=dolt://user@host:port/database"
+        else:
+            fix = self._to_server_mode()
+        raise SettingsError(f"{said}: dolt_watch needs beads in 'server' mode", where=str(self.path), fix=fix)
+
+    def _to_server_mode(self) -> str:
+        """Return the commands that move an embedded tracker to server mode and keep its history.
+
+        bd has none: it refuses ``bd dolt set`` in embedded mode. Tried with bd 1.0.2; a test runs
+        them on a real Dolt. The embedded data stay where they are, as a backup.
+        """
+        assert self.folder is not None
+        name = self.metadata.get("dolt_database")
+        name = name if isinstance(name, str) and name else _DEFAULTS["database"]
+        steps = [
+            f"cd {shlex.quote(str(self.folder))}",
+            f"test ! -e {shlex.quote(f'dolt/{name}')}",
+            "mkdir -p dolt",
+            f"cp -a {shlex.quote(f'embeddeddolt/{name}')} dolt/",
+            _SET_MODE if self.metadata.get("dolt_mode") else _ADD_MODE,
+            "bd dolt start",
+        ]
+        if not (self.folder / "embeddeddolt" / name).is_dir():
+            steps.insert(1, "bd bootstrap")
+        return f"{' && '.join(steps)}  # while no other bd runs"
+
+    def _nothing(self) -> SettingsError:
+        if self.found.broken is not None:
+            file = self.found.broken
+            return SettingsError(
+                f"no database is set: {beads_folder.FOLDER}/{beads_folder.REDIRECT} names no folder",
+                where=str(file),
+                fix=f"write the path of the other .beads/ into it, or delete it: rm {file}",
+            )
+        lacks = "no .beads/ here or in any folder above"
+        if self.folder:
+            lacks = f"{self.folder} has no metadata.json"
+        return SettingsError(f"no database is set: {lacks}", where=str(self.cwd), fix=DATABASE_FIX)
+
+    def _label(self, path: Path) -> str:
+        """Return a short name of a file: '.beads/metadata.json' unless the folder is elsewhere."""
+        here = self.folder is not None and self.cwd.resolve().is_relative_to(self.folder.parent)
+        if path.parent == self.folder and (here or "BEADS_DIR" in self.env) and not self.found.source:
+            return f"{beads_folder.FOLDER}/{path.name}"
+        home = self.env.get("HOME")
+        if home and path.is_relative_to(home):
+            return f"~/{path.relative_to(home)}"
+        return str(path)
+
+
+_SET_MODE = """sed -i.embedded 's/"dolt_mode": *"[^"]*"/"dolt_mode": "server"/' metadata.json"""
+_ADD_MODE = """sed -i.embedded '1s/{/{"dolt_mode": "server",/' metadata.json"""
+
+
+def _read(path: Path) -> dict[str, Any]:
+    import json
+
+    fix = "restore it (git checkout .beads/metadata.json), or make it anew: bd bootstrap"
+    try:
+        tree = json.loads(path.read_bytes())
+    except OSError as error:
+        fix = f"make it readable: chmod u+r {path}"
+        raise SettingsError(f"metadata.json cannot be read: {error.strerror}", where=str(path), fix=fix) from None
+    except json.JSONDecodeError as error:
+        raise SettingsError(
+            f"metadata.json is not JSON: {error.msg}", where=f"{path}:{error.lineno}", fix=fix
+        ) from None
+    except (ValueError, RecursionError):
+        raise SettingsError("metadata.json is not JSON in UTF-8", where=str(path), fix=fix) from None
+    if not isinstance(tree, dict):
+        raise SettingsError(f"metadata.json is a JSON object, not {format_raw(tree)}", where=str(path), fix=fix)
+    return tree
+
+
+def _variable(name: str) -> str:
+    return f"BEADS_DOLT_SERVER_{name.upper()}"
+
+
+def _port(given: _Value) -> Any:
+    value = given.value
+    if given.text and value.isascii() and value.isdigit() and len(value) < 6:
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 65536:
+        raise _wrong(given, "a port from 1 to 65535")
+    return value
+
+
+def _tls(given: _Value) -> Any:
+    word = parse_bool(given.value)
+    if word is None or not (given.text or isinstance(given.value, bool)):
+        raise _wrong(given, "true or false")
+    return word
+
+
+_READERS: dict[str, Callable[[_Value], Any]] = {"port": _port, "tls": _tls}
+
+
+def _checked(name: str, given: _Value) -> Any:
+    if reader := _READERS.get(name):
+        return reader(given)
+    if not isinstance(given.value, str):
+        raise _wrong(given, "text")
+    return given.value
+
+
+def _wrong(given: _Value, expected: str) -> SettingsError:
+    fix = f"correct {given.key}, or unset it"
+    if given.origin != given.key:
+        fix = f"correct {given.key} in {given.where.rpartition('/')[2].partition(':')[0]}"
+    if given.key == _FIELDS["port"]:
+        fix = "bd dolt set port PORT"
+    elif given.key == _PORT_FILE:
+        fix = "bd dolt start writes it again"
+    return SettingsError(f"{given.key} is {expected}, not {format_raw(given.value)}", where=given.where, fix=fix)

@@ -1,0 +1,169 @@
+"""Find the ``.beads`` folder that bd uses.
+
+The order is that of bd's own ``FindBeadsDir`` (bd 1.1 and later; the source was read at commit
+fbcee6c62, June 2026): ``BEADS_DIR``, folders from here up to the root of the git work tree, then
+the main work tree of a git worktree. ``.beads/redirect`` is followed once, from any of them.
+bd 1.0.2 differs in one place: in a git worktree it prefers the worktree's own tracked ``.beads``
+even if that has no database.
+
+No git process is started: an idle tick must stay cheap. Only file names are looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from dolt_watch.config.converters import exists
+from dolt_watch.errors import SettingsError
+
+FOLDER = ".beads"
+REDIRECT = "redirect"
+ENV_FILE = ".env"
+
+
+class Found(NamedTuple):
+    """Where bd keeps what it knows of its tracker."""
+
+    folder: Path | None
+    """The ``.beads`` folder in use, after a redirect; None: there is none."""
+    source: Path | None = None
+    """The folder whose redirect was followed, if one was. Its ``dolt_database`` wins (bd's rule)."""
+    broken: Path | None = None
+    """A redirect file that names no folder. bd ignores it with a warning."""
+
+
+def find(env: Mapping[str, str], cwd: Path) -> Found:
+    """Return the folder that bd uses from ``cwd``.
+
+    Raises:
+        SettingsError: ``BEADS_DIR`` names no folder, or a folder on the way can't be read.
+    """
+    named = env.get("BEADS_DIR")
+    if named:
+        return _named(cwd / Path(named).expanduser(), "BEADS_DIR", "BEADS_DIR")
+    found = _walk(cwd.resolve())
+    # .beads/.env may send bd to another folder. bd 1.0.2 does not know that yet.
+    if found.folder is not None and (found.folder / ENV_FILE).is_file():
+        from dolt_watch.config import dotenv
+
+        path = found.folder / ENV_FILE
+        if (entry := dotenv.read(path).get("BEADS_DIR")) and entry.value.strip():
+            folder = cwd / Path(entry.value.strip()).expanduser()
+            return _named(folder, "BEADS_DIR", f"{path}:{entry.line}")
+    return found
+
+
+def _named(folder: Path, what: str, where: str) -> Found:
+    if not folder.is_dir():
+        at = str(folder) if where == what else where
+        raise SettingsError(
+            f"{what} is not a folder" + ("" if where == what else f": {folder}"),
+            where=at,
+            fix="set it to the path of .beads/",
+        )
+    return follow(folder)
+
+
+def follow(folder: Path) -> Found:
+    """Return ``folder``, or the folder that its ``redirect`` file names.
+
+    The first line that is no comment is the path; a relative one starts at the parent of
+    ``folder``. A second redirect, in the target, is ignored, so a loop ends at once.
+
+    Raises:
+        SettingsError: the file can't be read.
+    """
+    file = folder / REDIRECT
+    if not exists(file):
+        return Found(folder)
+    try:
+        lines = file.read_bytes().decode("utf-8").splitlines()
+    except OSError as error:
+        raise SettingsError(
+            f"{FOLDER}/{REDIRECT} cannot be read: {error.strerror}",
+            where=str(file),
+            fix=f"make it a readable file: chmod u+r {file}",
+        ) from None
+    except UnicodeDecodeError:
+        raise SettingsError(
+            f"{FOLDER}/{REDIRECT} is not UTF-8",
+            where=str(file),
+            fix="write the path of the other .beads/ into it, in UTF-8",
+        ) from None
+    stripped = (line.strip() for line in lines)
+    path = next((line for line in stripped if line and not line.startswith("#")), "")
+    if not path:
+        return Found(folder)
+    try:
+        target = (folder.resolve().parent / path).resolve()
+        usable = target.is_dir()
+    except (OSError, RuntimeError, ValueError):
+        usable = False  # a loop of symbolic links, a NUL, or a name that is too long
+    if not usable:
+        return Found(folder, broken=file)
+    if target == folder.resolve():
+        return Found(folder)
+    return Found(target, source=folder)
+
+
+def _walk(cwd: Path) -> Found:
+    """Return the first folder of bd's order that belongs to a project."""
+    ups = (cwd, *cwd.parents)
+    root = next((up for up in ups if (up / ".git").exists()), None)
+    main = _main_beads(root) if root is not None else None
+    broken: Path | None = None
+    lacking: Path | None = None
+    for folder in _candidates(ups, root, main):
+        if not folder.is_dir():
+            continue
+        found = follow(folder)
+        broken = broken or found.broken
+        assert found.folder is not None
+        if _is_project(found.folder):
+            return found._replace(broken=broken)
+        lacking = lacking or found.folder
+    return Found(lacking, broken=broken)
+
+
+def _candidates(ups: tuple[Path, ...], root: Path | None, main: Path | None) -> Iterator[Path]:
+    for up in ups:
+        own = up / FOLDER
+        if up == root and main is not None:
+            # `git worktree add` checks out a tracked .beads without its database, which git
+            # ignores. bd then uses the main work tree's, if that has a database.
+            shared = follow(main).folder if main.is_dir() else None
+            inherited = shared is not None and _has_database(shared)
+            if exists(own / REDIRECT) or _has_database(own) or not inherited:
+                yield own
+            yield main
+        yield own
+
+
+def _main_beads(root: Path) -> Path | None:
+    """Return ``.beads`` of the main work tree if ``root`` is another work tree of its repository."""
+    git = root / ".git"
+    if not git.is_file():
+        return None
+    try:
+        word, _, path = git.read_text("utf-8").strip().partition(":")
+        own = root / path.strip()
+        # A submodule has a .git file too, but no commondir.
+        common = (own / (own / "commondir").read_text("utf-8").strip()).resolve()
+    except (OSError, UnicodeDecodeError, ValueError):
+        return None
+    if word != "gitdir" or common == own.resolve():
+        return None
+    return (common.parent if common.name == ".git" else common) / FOLDER
+
+
+def _is_project(folder: Path) -> bool:
+    """Return whether bd takes the folder for a project's, not for one of its user-wide folders."""
+    return exists(folder / "metadata.json") or exists(folder / "config.yaml") or _has_database(folder)
+
+
+def _has_database(folder: Path) -> bool:
+    if (folder / "dolt").is_dir() or (folder / "embeddeddolt").is_dir():
+        return True
+    return any(".backup" not in path.name and path.name != "vc.db" for path in folder.glob("*.db"))

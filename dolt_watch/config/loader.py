@@ -1,0 +1,237 @@
+"""From all places to one ``Settings``. Later places win: defaults, beads' own, dolt_watch.toml, DOLT_WATCH_…, flags."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from dolt_watch.config import beads_connection, beads_folder, sources, toml_file
+from dolt_watch.config.converters import RawValue, convert
+from dolt_watch.config.credentials import find_password, read_secret_file
+from dolt_watch.config.model import NOTIFIABLE_KINDS, Notify, Settings
+from dolt_watch.core.model.rule import Rule
+from dolt_watch.engines.address import FileAddress, ServerAddress, parse_url
+from dolt_watch.errors import SettingsError
+from dolt_watch.suggestions import suggest
+from dolt_watch.targets import registry
+from dolt_watch.targets.settings import TargetSettings
+
+_TIDIED = ("BEADS_", "BD_DOLT_", "DOLT_WATCH_PASSWORD", "DOLT_WATCH_CONFIG")
+_Table = TypeVar("_Table", bound=Rule | TargetSettings)
+
+
+class _Values(NamedTuple):
+    """What was given, the winner for each key."""
+
+    by_path: Mapping[tuple[str, ...], RawValue]
+    """Path → the last one given."""
+    rules: tuple[str, ...]
+    """Names, in the file's order."""
+    targets: tuple[str, ...]
+    """Names of tables in the file."""
+    kinds: Mapping[str, str]
+    """Target → its kind: those of the file, and each kind's own name."""
+    here: Path
+    """What paths from the environment and from flags are relative to."""
+
+
+def load(flags: Mapping[str, Any], env: Mapping[str, str] = os.environ, cwd: Path | None = None) -> Settings:
+    """The effective settings. ``flags``: 'database', 'config' (None where not given) and 'set' (texts KEY=VALUE).
+
+    A database that is named outright (flag, environment, file) is taken as it is: metadata.json, and with it the project id, is
+    then not asked, since it may be of another project.
+
+    Raises:
+        SettingsError: with the place, what was expected there, and what mends it.
+    """
+    here = (cwd or Path.cwd()).absolute()
+    env = _tidy(env)
+    values = _gather(flags, env, here)
+    origins: dict[str, str] = {}
+    simple = {key: _value(values, (key,), kind, origins) for key, kind in sources.TOP.items() if key != "database"}
+    address, project = _address(values, env, here, origins)
+    rules = tuple(_table(Rule(name=name), "rules", sources.RULE, values, origins) for name in values.rules)
+    targets = _targets(rules, values, env, origins)
+    targets = _located(targets, project or _tracker_id(address), env, here)
+    rules = tuple(_announced(rule, targets[rule.target], values) for rule in rules)
+    notify = _notify(values, targets, origins)
+    chosen = {key: value for key, value in simple.items() if value is not None}
+    return Settings(
+        address=address, project_id=project, rules=rules, targets=targets, notify=notify, **chosen, origins=origins
+    )
+
+
+def _located(
+    targets: Mapping[str, TargetSettings], tracker: str, env: Mapping[str, str], here: Path
+) -> dict[str, TargetSettings]:
+    """Return the targets with what they need to know of the tracker, each kind in its own way."""
+    if all(type(target).located is TargetSettings.located for target in targets.values()):
+        return dict(targets)
+    folder = beads_folder.find(env, here).folder
+    return {name: target.located(tracker, folder, env) for name, target in targets.items()}
+
+
+def _tracker_id(address: ServerAddress | FileAddress) -> str:
+    """Return a name for a tracker without a project ID, made from its address."""
+    import hashlib
+
+    return hashlib.sha256(address.url.encode()).hexdigest()[:16]
+
+
+def _tidy(env: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the environment without blanks and newlines around what names a place or a secret.
+
+    `export X=$(cat file)` in a manifest and a Secret made by `echo` bring them along. A password
+    that begins or ends with a blank belongs in a file (``DOLT_WATCH_PASSWORD_FILE``).
+    """
+    return {name: value.strip() if name.startswith(_TIDIED) else value for name, value in env.items()}
+
+
+def _notify(values: _Values, targets: Mapping[str, TargetSettings], origins: dict[str, str]) -> Notify:
+    """Raises SettingsError: no such target, one that is no webhook, or a kind of decision that there is not."""
+    found = {key: _value(values, ("notify", key), kind, origins) for key, kind in sources.NOTIFY.items()}
+    notify = Notify(**{key: value for key, value in found.items() if value is not None})
+    given = values.by_path.get(("notify", "target"))
+    if (
+        given is not None
+        and notify.target
+        and (notify.target not in targets or targets[notify.target].kind != "webhook")
+    ):
+        hooks = [name for name, target in targets.items() if target.kind == "webhook"]
+        fix = f"one of: {', '.join(hooks)}" if hooks else f'define [targets.{notify.target}] with kind = "webhook"'
+        raise given.type_error("the name of a target of kind webhook", fix)
+    unknown = sorted(notify.words - set(NOTIFIABLE_KINDS))
+    if unknown:
+        raise values.by_path["notify", "on"].type_error(
+            "a list of kinds of decision", f"{unknown[0]}: {suggest(unknown[0], NOTIFIABLE_KINDS)}"
+        )
+    return notify
+
+
+def _gather(flags: Mapping[str, Any], env: Mapping[str, str], here: Path) -> _Values:
+    path = toml_file.find_file(flags.get("config") or env.get("DOLT_WATCH_CONFIG") or "", env, here)
+    given = toml_file.read_file(path, here) if path else []
+    sources.check_shape(given)
+    rules = _names(given, "rules") or ("agent",)
+    targets = _names(given, "targets")
+    # A kind's own name needs no table, so the environment may set it without one.
+    every = dict.fromkeys([*targets, *registry.BUILT_IN])
+    kind_of = {name: sources.target_kind(name, given, env, flags.get("set") or ()) for name in every}
+    names = {"rules": dict.fromkeys(rules, sources.RULE), "targets": _Keys(kind_of)}
+    sources.check_keys(given, names)
+    given += sources.from_env(env, names)
+    given += sources.from_flags(flags.get("database"), flags.get("set") or (), names)
+    return _Values({each.path: each for each in given}, rules, targets, kind_of, here)
+
+
+class _Keys(Mapping[str, Mapping[str, str]]):
+    """Target → its keys, read when asked for: the settings of a kind that nobody uses are not imported."""
+
+    def __init__(self, kind_of: Mapping[str, str]) -> None:
+        self._kind_of = kind_of
+
+    def __getitem__(self, name: str) -> Mapping[str, str]:
+        return registry.setting_types(self._kind_of[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._kind_of)
+
+    def __len__(self) -> int:
+        return len(self._kind_of)
+
+
+def _names(given: Iterable[RawValue], table: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(each.path[1] for each in given if each.path[0] == table and len(each.path) > 1))
+
+
+def _value(values: _Values, path: tuple[str, ...], kind: str, origins: dict[str, str]) -> Any:
+    """None where nobody gave it."""
+    given = values.by_path.get(path)
+    origins[".".join(path)] = given.origin if given else "default"
+    value = convert(given, kind) if given else None
+    return values.here / value if isinstance(value, Path) else value
+
+
+def _table(default: _Table, table: str, keys: Mapping[str, str], values: _Values, origins: dict[str, str]) -> _Table:
+    found = {key: _value(values, (table, default.name, key), kind, origins) for key, kind in keys.items()}
+    return replace(default, **{key: value for key, value in found.items() if value is not None})
+
+
+def _announced(rule: Rule, target: TargetSettings, values: _Values) -> Rule:
+    """With the ``on_unknown`` of its target's kind where nobody set one."""
+    if ("rules", rule.name, "on_unknown") in values.by_path or not target.announces:
+        return rule
+    return replace(rule, on_unknown="retry")
+
+
+def _targets(
+    rules: Iterable[Rule], values: _Values, env: Mapping[str, str], origins: dict[str, str]
+) -> dict[str, TargetSettings]:
+    used = {rule.target: rule for rule in reversed(list(rules))}
+    set_outside = [path[1] for path in values.by_path if path[0] == "targets" and len(path) == 3]
+    targets = {}
+    for name in dict.fromkeys([*values.targets, *set_outside, *used]):
+        if name not in values.kinds:
+            key = ("rules", used[name].name, "target")
+            fix = suggest(name, values.kinds) + f" (or define [targets.{name}])"
+            raise SettingsError(f"no such target: {name!r}", where=values.by_path[key].where, fix=fix)
+        kind = values.kinds[name]
+        places = {
+            path[2]: each.where for path, each in values.by_path.items() if path[:2] == ("targets", name) and path[2:]
+        }
+        default = registry.settings_class(kind)(name=name, kind=kind, origins=places)
+        target = _table(default, "targets", registry.setting_types(kind), values, origins)
+        targets[name] = _with_fallbacks(target, env, origins)
+    return targets
+
+
+def _with_fallbacks(target: TargetSettings, env: Mapping[str, str], origins: dict[str, str]) -> TargetSettings:
+    """What nobody set, from the file that ``KEY_file`` names, or from the variable that the world knows it by."""
+    for each in fields(target):
+        key, variable = each.name, each.metadata.get("variable")
+        path = getattr(target, f"{key}_file", None) if each.metadata.get("secret") else None
+        if getattr(target, key):
+            continue
+        if path is not None:
+            fix = f"{key}_file is the path of a file that holds the {key} and nothing else"
+            value, origin = read_secret_file(path, f"the {key} file", fix, blanks=False), str(path)
+        elif variable and env.get(variable, "").strip():
+            value, origin = env[variable].strip(), variable
+        else:
+            continue
+        change: dict[str, Any] = {key: value, "origins": {**target.origins, key: origin}}
+        target = replace(target, **change)
+        origins[f"targets.{target.name}.{key}"] = origin
+    return target
+
+
+def _address(
+    values: _Values, env: Mapping[str, str], here: Path, origins: dict[str, str]
+) -> tuple[ServerAddress | FileAddress, str | None]:
+    given = values.by_path.get(("database",))
+    if given is None:
+        found = beads_connection.discover_connection(env, here)
+        origins |= found.origins
+        secret, origins["password"] = find_password(found.address, found.env, here)
+        return replace(found.address, password=secret), found.project_id
+    url = convert(given, "str")
+    try:
+        address = parse_url(url)
+    except SettingsError as error:
+        if ":" in url.rpartition("@")[0].partition("//" if "//" in url else ":")[2]:
+            # A password with / # or ? in it looks like a port or a path, which the error would quote.
+            raise SettingsError(
+                "a database URL must not hold a password", where=given.where, fix=sources.PASSWORD_FIX
+            ) from None
+        raise SettingsError(error.message, where=error.where or given.where, fix=error.fix) from None
+    origins["project_id"] = "default"
+    if isinstance(address, FileAddress):
+        origins["database"] = given.origin
+        return address, None
+    # One URL says all of them.
+    origins |= {f"database.{each.name}": given.origin for each in fields(address) if each.name != "password"}
+    secret, origins["password"] = find_password(address, env, here)
+    return replace(address, password=secret), None

@@ -1,0 +1,214 @@
+"""Who acts on a plan: ``LiveExecutor`` for real, ``DryRunExecutor`` for a dry run, which writes nothing and sends nothing."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from dolt_watch.beads.migration import NOT_COMMITTED, uncommitted_migration
+from dolt_watch.checkpoint.fence import advance_fence
+from dolt_watch.checkpoint.poll import PollResult, TableState
+from dolt_watch.checkpoint.state_store import StateStore
+from dolt_watch.controller.messages import tell_holds
+from dolt_watch.controller.notifications import RETRY_INTERVAL, Notifier
+from dolt_watch.controller.stopping import RunStopper
+from dolt_watch.core.decisions.policy import Plan
+from dolt_watch.core.model import GLOBAL, Decision, EntryKind, Phase, Rule, State, entry_payloads
+from dolt_watch.core.model.reason_codes import WORDS, ReasonCode
+from dolt_watch.core.projection.projection import HELD_REASON
+from dolt_watch.engines import Commit
+from dolt_watch.errors import MergeInProgress, MigrationInProgress, NothingToCommit
+from dolt_watch.ledger.decision_context import DecisionContext
+from dolt_watch.ledger.writer import LedgerWriter, Written
+from dolt_watch.log_events import LogEvent, event_fields
+from dolt_watch.sanitize import sanitize
+
+if TYPE_CHECKING:
+    from dolt_watch.targets.protocol import Target
+
+logger = logging.getLogger(__name__)
+
+
+class LiveExecutor:
+    """Writes decisions through the ledger and hands claims to their target."""
+
+    def __init__(
+        self,
+        ledger: LedgerWriter,
+        rules: Sequence[Rule],
+        targets: Callable[[str], Target],
+        notifier: Notifier | None = None,
+        stopper: RunStopper | None = None,
+    ) -> None:
+        """``notifier``: reports decisions that went wrong; ``stopper``: stops runs of ended attempts.
+        None: neither is done.
+        """
+        self.stopper = stopper
+        self.ledger, self.targets = ledger, targets
+        self.notifier = notifier
+        self.rules = {rule.name: rule for rule in rules}
+
+    def execute(self, plan: Plan, context: DecisionContext) -> Written | None:
+        decision = plan.decisions[0]
+        if decision.kind is not EntryKind.CLAIM:
+            written = self.ledger.append_decision(context, decision)
+            if written.warning:
+                logger.warning(
+                    f"warning: {written.warning}", extra=event_fields(LogEvent.NOTES_FULL, bead=decision.bead)
+                )
+            if self.stopper is not None and decision.rule in self.rules:
+                self.stopper.after(written.entry, self.rules[decision.rule].target)
+            return written
+        if self.stopper is not None:
+            self.stopper.leftovers(context.state)
+        from dolt_watch.controller.dispatch import dispatch_bead  # who has nobody to dispatch needs nothing of targets
+
+        rule = self.rules[decision.rule]
+        return dispatch_bead(decision, context, rule, self.targets(rule.target), self.ledger)
+
+    def adopt(self, look: PollResult, tables: Sequence[str], beads: Sequence[str]) -> bool:
+        """What others left uncommitted becomes a commit of its own, so that nothing is decided on what history does not hold."""
+        engine = self.ledger.engine
+        trailers = "".join(f"\nBead: {sanitize(bead)}" for bead in beads[:50])
+        message = f"dolt-watch: adopt uncommitted changes\n\nTables: {', '.join(sorted(tables))}{trailers}"
+        with engine.transaction() as tx:
+            if engine.has_unfinished_merge():
+                raise MergeInProgress()
+            if uncommitted_migration(engine, tx.query):  # it may have begun since the look
+                raise MigrationInProgress(NOT_COMMITTED)
+            advance_fence(tx, look.fence)
+            try:
+                tx.dolt_commit(sorted(tables), message, self.ledger.identity.author)
+            except NothingToCommit:
+                if engine.query("SELECT HASHOF('HEAD')")[0][0] == look.head:
+                    raise  # DOLT_ADD passes over what dolt_ignore names, without a word
+                return True  # somebody else just did
+        words = f"adopted uncommitted changes in {', '.join(sorted(tables))}"
+        logger.info(words, extra=event_fields(LogEvent.ADOPTED))
+        return True
+
+    def record_rebuild(
+        self, context: DecisionContext, why: ReasonCode, missing: Sequence[Decision], held: Sequence[str]
+    ) -> State | None:
+        """One entry at a time, as every decision: whoever looks next finds it in history, whichever worker that is."""
+        look, beads = context.poll, len(context.state.beads)
+        if missing:
+            decision = missing[0]
+            words = f"{decision.bead}: {decision.reason}"
+            logger.info(words, extra=event_fields(LogEvent.RESTORING, bead=decision.bead))
+        else:
+            reason = f"{WORDS[why]}: {beads} beads taken as they are" + (
+                f", {len(held)} held until a resume" if held else ""
+            )
+            detail = entry_payloads.Remade(look.commit, look.head, beads, tuple(held)).encode()
+            decision = Decision(
+                kind=EntryKind.RESYNC,
+                bead=GLOBAL,
+                rule="",
+                attempt=0,
+                cause=look.head,
+                reason=reason,
+                reason_code=why,
+                detail=detail,
+            )
+            logger.info(f"{reason}; state made anew at {look.head[:8]}", extra=event_fields(LogEvent.RESYNC))
+        self.ledger.append_decision(context, decision)
+        return None
+
+    def record_reprocess(self, context: DecisionContext, commit: Commit, by: str) -> None:
+        reason = f"everything after {commit.hash[:8]} is folded again, as {by} asked"
+        detail = entry_payloads.Reprocessed(commit.hash, by).encode()
+        decision = Decision(
+            kind=EntryKind.REPROCESS,
+            bead=GLOBAL,
+            rule="",
+            attempt=0,
+            cause=commit.hash,
+            reason=reason,
+            detail=detail,
+            reason_code=ReasonCode.REQUESTED,
+        )
+        self.ledger.append_decision(context, decision)
+        logger.info(reason, extra=event_fields(LogEvent.REPROCESS))
+
+    def save(
+        self, store: StateStore, look: PollResult, seen: Mapping[str, TableState], due: Mapping[str, Any], *more: Any
+    ) -> None:
+        if self.stopper is not None:
+            self.stopper.leftovers(store.load(look))
+        if store.outbox:
+            store.keep_notices(self.notifier.flush(store.outbox) if self.notifier is not None else [])
+        if store.outbox:
+            due = {
+                **due,
+                "dispatch": min(filter(None, (due.get("dispatch"), self.ledger.clock.now(look.now) + RETRY_INTERVAL))),
+            }
+        store.save(look, seen, due, *more)
+
+
+def under_way(actor: object) -> Decision | None:
+    """Return the attempt that ``actor`` has begun and not recorded yet: its claim, then its report."""
+    return actor.ledger.under_way if isinstance(actor, LiveExecutor) else None
+
+
+class Reading:
+    """The actor of a command that only reads: it logs, writes and sends nothing."""
+
+    def execute(self, plan: Plan, context: DecisionContext) -> Written | None:
+        return None
+
+    def adopt(self, look: PollResult, tables: Sequence[str], beads: Sequence[str]) -> bool:
+        return False
+
+    def record_rebuild(
+        self, context: DecisionContext, why: ReasonCode, missing: Sequence[Decision], held: Sequence[str]
+    ) -> State | None:
+        from dolt_watch.history.rebuild import preview_restored
+
+        state, now = context.state, context.now
+        beads = dict(state.beads)
+        for bead in held:
+            beads[bead] = beads[bead]._replace(phase=Phase.HELD, since=now, reason=HELD_REASON)
+        return state._replace(beads=preview_restored(beads, missing, state.commit, now))
+
+    def record_reprocess(self, context: DecisionContext, commit: Commit, by: str) -> None:
+        return None
+
+    def save(self, store: StateStore, look: PollResult, *more: Any) -> None:
+        return None
+
+
+class DryRunExecutor(Reading):
+    """A dry run: the same loop, whose actor only logs what it would do."""
+
+    def execute(self, plan: Plan, context: DecisionContext) -> Written | None:
+        for decision in plan.decisions:
+            verb = "dispatch" if decision.kind is EntryKind.CLAIM else decision.kind.value
+            detail = f": {decision.reason}" if decision.reason else f" under rule {decision.rule}"
+            subject = decision.bead or entry_payloads.OutageChange.decode(decision.detail).target
+            self._log(f"would {verb} {subject}{detail}", bead=decision.bead)
+        tell_holds(context.state, plan)
+        for bead in context.state.beads.values():
+            if bead.phase is Phase.RUNNING and bead.id in plan.holds:
+                self._log(f"holding {bead.id}: {plan.holds[bead.id].why}", bead=bead.id)
+        return None
+
+    def adopt(self, look: PollResult, tables: Sequence[str], beads: Sequence[str]) -> bool:
+        named = f" ({', '.join(beads[:10])})" if beads else ""
+        self._log(f"would first adopt uncommitted changes in {', '.join(sorted(tables))}{named}")
+        return False
+
+    def record_rebuild(
+        self, context: DecisionContext, why: ReasonCode, missing: Sequence[Decision], held: Sequence[str]
+    ) -> State | None:
+        for decision in missing:
+            self._log(f"would write {decision.bead} again: {decision.reason}")
+        self._log(f"would record a resync: {WORDS[why]}")
+        return super().record_rebuild(context, why, missing, held)
+
+    def record_reprocess(self, context: DecisionContext, commit: Commit, by: str) -> None:
+        self._log(f"would fold everything after {commit.hash[:8]} again")
+
+    def _log(self, words: str, **fields: Any) -> None:
+        logger.info(words, extra=event_fields(LogEvent.DRY_RUN, **fields))

@@ -1,0 +1,78 @@
+"""Writes what a person decides about one bead: ``retry`` and ``release``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from dolt_watch.controller.loop import ControlLoop
+from dolt_watch.core.decisions.manual_actions import Answer, Found
+from dolt_watch.core.model import Decision, LedgerEntry
+from dolt_watch.engines import Engine
+from dolt_watch.errors import Conflict, MergeInProgress
+from dolt_watch.ledger.codec import ENTRY_COLUMNS, decode_entry
+from dolt_watch.ledger.writer import OUTCOME_TIMEOUT_SECONDS, LedgerWriter
+
+TRIES = 40
+"""Conflicts in a row with other workers before it is given up."""
+
+
+@dataclass(frozen=True)
+class ManualActions:
+    """``loop``: one that acts on nothing; ``ledger``: writes to the same database."""
+
+    loop: ControlLoop
+    ledger: LedgerWriter
+
+    def do(self, bead: str, decide: Callable[[Found], Answer]) -> Answer:
+        """Look, decide, write; once more wherever somebody else wrote in between.
+
+        Waits up to a minute for the end of somebody's merge. Raises Conflict.
+        """
+        tries, waited = 0, 0.0
+        while True:
+            try:
+                return self._once(bead, decide)
+            except Conflict as error:
+                merging = isinstance(error, MergeInProgress)
+                if (waited >= OUTCOME_TIMEOUT_SECONDS) if merging else (tries >= TRIES):
+                    error.with_fix("run it again")
+                    raise
+                tries += not merging
+                pause = 1.0 if merging else min(0.05 * tries, 0.5)
+                self.ledger.clock.sleep(pause)
+                waited += pause if merging else 0.0
+
+    def _once(self, bead: str, decide: Callable[[Found], Answer]) -> Answer:
+        context = self.loop.decision_context()
+        engine, head = self.ledger.engine, context.poll.head
+        rows = engine.query(f"SELECT status FROM issues AS OF '{head}' WHERE id = ?", (bead,))
+        status = str(rows[0][0]) if rows else None
+        last = last_entry(engine, bead)
+        found = Found(bead, context.state.beads.get(bead), status, last, head, context.now)
+        answer = decide(found)
+        if isinstance(answer, Decision):
+            self.ledger.append_decision(context, answer)
+        return answer
+
+
+def last_entry(engine: Engine, bead: str) -> LedgerEntry | None:
+    """The last entry of a bead's stream."""
+    columns = ", ".join(ENTRY_COLUMNS)
+    rows = engine.query(
+        f"SELECT {columns} FROM watch_decision WHERE bead_id = ? ORDER BY version DESC LIMIT 1",
+        (bead,),
+    )
+    return decode_entry(rows[0]) if rows else None
+
+
+def blocked_by_us(engine: Engine) -> list[tuple[str, str]]:
+    """Beads that dolt_watch blocked and nobody touched since, each with the rule it ran under."""
+    rows = engine.query(
+        "SELECT d.bead_id, d.rule FROM watch_decision d"
+        " JOIN (SELECT bead_id, MAX(version) AS last FROM watch_decision GROUP BY bead_id) m"
+        " ON m.bead_id = d.bead_id AND m.last = d.version"
+        " JOIN issues i ON i.id = d.bead_id"
+        " WHERE d.kind IN ('reap', 'give-up', 'manual-stop') AND i.status = 'blocked' ORDER BY d.bead_id"
+    )
+    return [(str(bead), str(rule)) for bead, rule in rows]

@@ -1,0 +1,60 @@
+"""Running beads as ``reap --dry-run`` lists them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from dolt_watch.core.decisions.policy import Plan
+from dolt_watch.core.decisions.reap_policy import last_activity
+from dolt_watch.core.model import (
+    EntryKind,
+    JobReport,
+    Phase,
+    State,
+)
+from dolt_watch.timestamps import format_span
+
+
+class ReapCandidate(NamedTuple):
+    """One running bead under the reaper's eyes: a line of `reap --dry-run`."""
+
+    bead: str
+    sign: str
+    """What was its last sign of life, by whom, in which commit."""
+    idle: timedelta
+    verdict: str
+    """The target's word on its job, '-' where it was not asked."""
+    then: str
+    """What is done about it."""
+
+
+def reap_table(state: State, plan: Plan, verdicts: Mapping[str, JobReport], now: datetime) -> list[ReapCandidate]:
+    """The reaper's table: who was silent longest first."""
+    decided = {one.bead: one for one in plan.decisions if one.kind in (EntryKind.REAP, EntryKind.REQUEUE)}
+    rows = []
+    for bead in state.beads.values():
+        if bead.phase is not Phase.RUNNING:
+            continue
+        sign, report, hold = bead.sign, verdicts.get(bead.id), plan.holds.get(bead.id)
+        last = f"{sign.what} by {sign.who} ({sign.commit[:8]})" if sign else "none since it began"
+        then = (
+            "requeue" if (one := decided.get(bead.id)) and one.kind is EntryKind.REQUEUE else "block" if one else "keep"
+        )
+        if hold is not None:
+            then += f" ({hold.why})"
+        rows.append(
+            ReapCandidate(
+                bead.id,
+                last,
+                now - last_activity(bead),
+                (report.status_text or report.verdict.value) if report else "-",
+                then,
+            )
+        )
+    return sorted(rows, key=lambda row: (-row.idle, row.bead))
+
+
+def _off(seconds: int) -> str:
+    return f"{format_span(timedelta(seconds=abs(seconds)))} {'ahead of' if seconds > 0 else 'behind'} its commit"

@@ -1,0 +1,73 @@
+"""Stops runs whose attempt has ended, so that a blocked bead has no live agent.
+
+A target may offer ``stop(job, by, reason)`` and ``live_tokens()``. A run is stopped right after the
+entry that ended its attempt. If the worker dies in between, the next tick finds the run by its
+token.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING
+
+from dolt_watch.core.model import EntryKind, JobReport, LedgerEntry, State, Verdict
+from dolt_watch.engines import Engine
+from dolt_watch.log_events import LogEvent, event_fields
+
+if TYPE_CHECKING:
+    from dolt_watch.targets.protocol import Target
+
+logger = logging.getLogger(__name__)
+
+ENDS_RUN = frozenset(
+    {
+        EntryKind.REAP,
+        EntryKind.REQUEUE,
+        EntryKind.GIVE_UP,
+        EntryKind.RETRY,
+        EntryKind.MANUAL_RETRY,
+        EntryKind.MANUAL_STOP,
+    }
+)
+"""Entries after which no run of their attempt may live."""
+
+
+class RunStopper:
+    """Stops runs of the targets named in ``names``: those with ``stop_on_reap``."""
+
+    def __init__(self, engine: Engine, targets: Callable[[str], Target], names: Collection[str]) -> None:
+        self.engine, self.targets, self.names = engine, targets, names
+
+    def after(self, entry: LedgerEntry, target: str) -> None:
+        """Stop the run of an entry that ended its attempt. Does nothing if the run has ended."""
+        if target in self.names and entry.kind in ENDS_RUN and entry.token:
+            self._stop(target, entry.bead, entry.job or entry.token, entry.actor, entry.reason)
+
+    def leftovers(self, state: State) -> None:
+        """Stop live runs of this machine whose attempt an earlier tick ended."""
+        under_way = {bead.token for bead in state.beads.values() if bead.token}
+        for name in self.names:
+            live = getattr(self.targets(name), "live_tokens", None)
+            tokens = sorted(set(live()) - under_way) if live is not None else []
+            for token in tokens:
+                kinds = ", ".join(f"'{kind.value}'" for kind in sorted(ENDS_RUN))
+                rows = self.engine.query(
+                    f"SELECT bead_id, actor, reason FROM watch_decision WHERE token = ? AND kind IN ({kinds})"
+                    " ORDER BY version DESC LIMIT 1",
+                    (token,),
+                )
+                for bead, actor, reason in rows:
+                    self._stop(name, str(bead), token, str(actor), str(reason))
+
+    def _stop(self, name: str, bead: str, job: str, by: str, reason: str) -> None:
+        stop = getattr(self.targets(name), "stop", None)
+        if stop is None:
+            return
+        report: JobReport = stop(job, by, reason)
+        if report.verdict is Verdict.UNKNOWN:
+            words = f"the run of {bead} is not stopped from here: {report.error}"
+            logger.info(words, extra=event_fields(LogEvent.NOT_STOPPED, bead=bead))
+        elif not report.dead:
+            words = f"warning: the run of {bead} could not be stopped: {report.error or 'it still runs'}"
+            logger.warning(words, extra=event_fields(LogEvent.NOT_STOPPED, bead=bead))

@@ -1,0 +1,391 @@
+"""Decisions of the dispatcher: who may be claimed, and what becomes of attempts that nobody will settle any more. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+
+from dolt_watch.core.decisions import circuit_breaker
+from dolt_watch.core.decisions.policy import (
+    HOUR,
+    IMMEDIATELY,
+    Candidates,
+    NextDue,
+    Observations,
+    Policy,
+    active_pause,
+    active_pauses,
+)
+from dolt_watch.core.decisions.reap_policy import held_by_lease
+from dolt_watch.core.model import (
+    BLOCKED,
+    IN_FLIGHT,
+    IN_PROGRESS,
+    OPEN,
+    Bead,
+    Decision,
+    EntryKind,
+    GateResult,
+    HoldReason,
+    Pause,
+    Phase,
+    Rule,
+    State,
+    entry_payloads,
+)
+from dolt_watch.core.model.reason_codes import ReasonCode
+from dolt_watch.timestamps import iso, whole_minutes
+
+LONGEST = timedelta(days=366)
+"""Nothing waits longer for its next attempt: doubled often enough, any pause would end after the last date there is."""
+
+
+def rule_gates(state: State, rule: Rule, policy: Policy, now: datetime, clock: NextDue) -> Iterator[GateResult]:
+    """What may stop all beads of a rule, one thing after the other. ``slots`` asks no further than the first that does."""
+    pause = active_pause(state, rule.name, now)
+    if pause is not None:
+        clock.at("dispatch", pause.until)
+    yield GateResult("paused", pause is None, f"paused by {pause.by}: {pause.reason}" if pause else "not paused")
+    stopped = state.halted_rules.get(rule.name) == policy.settings_hash and bool(policy.settings_hash)
+    if stopped:
+        clock.at("dispatch", IMMEDIATELY)  # not to be dispatched, but to be told each time: somebody must mend it
+    told = "its target does not take our credential, or is gone (the log says which); mend it, then `dolt_watch resume`"
+    yield GateResult("stopped", not stopped, told if stopped else "not stopped")
+    outage = state.outages.get(rule.target)
+    if outage is not None:
+        clock.at("dispatch", outage.next_at)
+        yield GateResult(circuit_breaker.OUTAGE, False, circuit_breaker.outage_hold(rule.target, outage, now).why)
+    else:
+        yield GateResult(circuit_breaker.OUTAGE, True, "no outage of its target")
+    resting = state.cooldowns.get(rule.target)
+    if resting is not None and resting > now:
+        clock.at("dispatch", resting)
+        yield GateResult("resting", False, f"target {rule.target} asked to be left alone until {iso(resting)}")
+    else:
+        yield GateResult("resting", True, "not asked to be left alone")
+    flying = in_flight(state, rule)
+    names = ": " + ", ".join(f"{bead.id} ({bead.phase})" for bead in flying[:3]) if flying else ""
+    yield GateResult(
+        "max_in_flight", len(flying) < rule.max_in_flight, f"{len(flying)} of {rule.max_in_flight} in flight{names}"
+    )
+    if rule.max_per_hour:
+        recent = last_hour(state, rule, now)
+        full = len(recent) >= rule.max_per_hour
+        if full:
+            clock.at("dispatch", min(recent) + HOUR)
+        yield GateResult(
+            "max_per_hour", not full, f"{len(recent)} claims in the last hour, the ceiling is {rule.max_per_hour}"
+        )
+
+
+def orphaned_pauses(state: State, policy: Policy, now: datetime) -> list[Pause]:
+    """Pauses of rules that there are none of (any more): they hold nothing, whatever whoever set them thinks."""
+    return [pause for pause in active_pauses(state, now) if pause.rule and policy.rule(pause.rule) is None]
+
+
+def free_slots(
+    state: State, rule: Rule, policy: Policy, now: datetime, clock: NextDue, trying: bool = False
+) -> tuple[int, HoldReason | None]:  # fmt: skip
+    """How many more may go under this rule, and what stops all of them, where something does. ``trying``: an outage does not."""
+    for check in rule_gates(state, rule, policy, now, clock):
+        if not check.ok and not (trying and check.gate == circuit_breaker.OUTAGE):
+            return 0, check.hold
+    free = rule.max_in_flight - len(in_flight(state, rule))
+    return min(free, rule.max_per_hour - len(last_hour(state, rule, now))) if rule.max_per_hour else free, None
+
+
+def in_flight(state: State, rule: Rule) -> list[Bead]:
+    """The beads that hold its slots."""
+    return [bead for bead in state.beads.values() if bead.rule == rule.name and bead.token and bead.phase in IN_FLIGHT]
+
+
+def last_hour(state: State, rule: Rule, now: datetime) -> list[datetime]:
+    return [at for at in state.claims.get(rule.name, ()) if now - at < HOUR]
+
+
+def time_gates(bead: Bead, policy: Policy, now: datetime, clock: NextDue) -> Iterator[GateResult]:
+    """What time alone mends, of one waiting bead."""
+    if bead.phase is Phase.BACKOFF and bead.retry_at is not None:
+        waits = bead.retry_at > now
+        if waits:
+            clock.at("dispatch", bead.retry_at)
+        yield GateResult(
+            "backoff", not waits, f"attempt {bead.attempt} failed ({bead.reason}); again at {iso(bead.retry_at)}"
+        )
+    since = _changed(bead)
+    settled, settle_by = since + policy.settle, now + policy.settle
+    if since > settle_by:  # pulled from a clone whose clock is ahead: it would wait until that date
+        yield GateResult("settle", True, f"changed at {iso(since)}, which is still to come: a clock is wrong")
+        return
+    if settled > now:
+        clock.at("dispatch", settled)
+        yield GateResult("settle", False, f"changed at {iso(since)}; settled at {iso(settled)}")
+    else:
+        yield GateResult("settle", True, f"changed {int((now - since).total_seconds())}s ago")
+
+
+def _changed(bead: Bead) -> datetime:
+    return bead.matched_at or bead.since
+
+
+def time_hold(bead: Bead, policy: Policy, now: datetime, clock: NextDue) -> HoldReason | None:
+    since = _changed(bead)
+    if bead.phase is not Phase.BACKOFF and (since + policy.settle <= now or since > now + policy.settle):
+        return None  # nearly all of a long queue, so no words are made of it
+    return next((check.hold for check in time_gates(bead, policy, now, clock) if not check.ok), None)
+
+
+def plan_resends(
+    state: State, policy: Policy, asked: Candidates, probes: Mapping[str, circuit_breaker.Probe]
+) -> Iterator[Decision]:  # fmt: skip
+    """Of each target with an outage the bead whose outcome is unknown, where that is the one to try it."""
+    chosen = {probe.bead for probe in probes.values() if probe.resend}
+    for bead in asked.unknown:
+        rule = policy.rule(bead.rule)
+        if rule is not None and bead.id in chosen:
+            yield circuit_breaker.plan_resend(bead, rule)
+
+
+def plan_claims(
+    state: State,
+    rule: Rule,
+    now: datetime,
+    asked: Candidates,
+    outside: Observations,
+    taken: dict[str, int],
+    holds: dict[str, HoldReason],
+    rules: dict[str, tuple[HoldReason, ...]],
+    probes: Mapping[str, circuit_breaker.Probe],
+) -> Iterator[Decision]:
+    """``taken``: target → claims planned so far. ``holds`` and ``rules`` are filled, as ``Plan`` has them."""
+    queue = asked.queues.get(rule.name, ())
+    outage = state.outages.get(rule.target)
+    only = probes.get(rule.target, circuit_breaker.Probe()).bead
+    unwell = circuit_breaker.is_unhealthy(state, rule.target, now)
+    capacity = outside.capacity.get(rule.target)
+    free = asked.slots.get(rule.name, 0)
+    place = 0
+    for bead in queue:
+        hold = outside.holds.get(bead.id)
+        shared: HoldReason | None = None
+        if hold is None and outage is not None and bead.id != only:
+            hold = shared = circuit_breaker.outage_hold(rule.target, outage, now)
+        if hold is None and place >= free:
+            hold = shared = HoldReason("max_in_flight", f"{free} may go now")
+        slots = None if capacity is None else capacity.slots
+        if hold is None and slots is not None and taken.get(rule.target, 0) >= slots:
+            why = (capacity and capacity.why) or f"target {rule.target} takes {slots} more"
+            hold = shared = HoldReason("capacity", why)
+        if hold is not None:
+            holds[bead.id] = hold
+            if shared is not None and shared not in rules.get(rule.name, ()):
+                rules[rule.name] = (*rules.get(rule.name, ()), shared)
+            continue
+        detail = {"rank": list(bead.rank), "place": place, "free": free, "slots_used": taken.get(rule.target, 0)}
+        note = f"auto-dispatcher claimed at {iso(now)}"
+        if unwell:  # written with an answer after which something runs, or not at all: notes must not grow by each try
+            detail, note = {**detail, "deferred_note": note}, ""
+        yield Decision(
+            kind=EntryKind.CLAIM,
+            bead=bead.id,
+            rule=rule.name,
+            attempt=bead.attempt + 1,
+            cause=bead.cause,
+            note=note,
+            status=IN_PROGRESS,
+            detail=detail,
+        )
+        taken[rule.target] = taken.get(rule.target, 0) + 1
+        place += 1
+
+
+WITHHELD = "a report could not write the bead while bd's migration was not committed"
+
+
+def plan_note_repairs(state: State) -> Iterator[Decision]:
+    for bead in state.beads.values():
+        if (bead.lost_note or bead.unwritten) and bead.phase is not Phase.CLAIMED:
+            status = bead.unwritten if bead.unwritten in (OPEN, BLOCKED) else ""
+            yield Decision(
+                kind=EntryKind.NOTE,
+                bead=bead.id,
+                rule=bead.rule,
+                attempt=bead.attempt,
+                cause=bead.cause,
+                note=bead.lost_note,
+                status=status,
+                reason=WITHHELD if bead.unwritten else "a note of ours was overwritten",
+                reason_code=ReasonCode.NOTE_WITHHELD if bead.unwritten else ReasonCode.NOTE_OVERWRITTEN,
+            )
+
+
+LOST = "history lost this attempt; written again as the saved state knew it"
+REVERTED = "its row went back to an older state while the attempt is under way: an old row was imported; written again"
+
+
+def plan_restores(state: State) -> Iterator[Decision]:
+    """Attempts under way whose row went back: else it would be open, for anybody to take, and no reaper could end it."""
+    for bead in state.beads.values():
+        if bead.reverted and bead.phase is not Phase.CLAIMED:
+            yield restore(bead, REVERTED, ReasonCode.ROW_REVERTED)
+
+
+def plan_renames(state: State) -> Iterator[Decision]:
+    """Beads with a new id, whose stream does not say yet how far the attempts under the old one had come."""
+    for bead in state.beads.values():
+        if bead.was and not bead.version and (bead.attempt or bead.phase is not Phase.WAITING):
+            code = bead.reason_code.value if bead.reason_code is not None else None
+            moments = {
+                "since": bead.since,
+                "sent_at": bead.sent_at,
+                "deadline": bead.deadline,
+                "retry_at": bead.retry_at,
+            }
+            detail = entry_payloads.Attempt(
+                **moments, phase=bead.phase.value, why=bead.reason, why_code=code, renamed_from=bead.was
+            )
+            yield Decision(
+                kind=EntryKind.RENAMED,
+                bead=bead.id,
+                rule=bead.rule,
+                attempt=bead.attempt,
+                cause=bead.cause,
+                token=bead.token,
+                job=bead.job,
+                reason=f"renamed from {bead.was}: what was begun under that id goes on",
+                reason_code=ReasonCode.RENAMED,
+                detail=detail.encode(),
+            )
+
+
+def restore(bead: Bead, why: str, code: ReasonCode) -> Decision:
+    """A live attempt is written again as the state knows it."""
+    known = entry_payloads.Attempt(bead.phase.value, bead.since, bead.sent_at, bead.deadline)
+    job = f"job={bead.job}" if bead.job else f"attempt {bead.attempt}"
+    return Decision(
+        kind=EntryKind.RESTORE,
+        bead=bead.id,
+        rule=bead.rule,
+        attempt=bead.attempt,
+        cause=bead.cause,
+        token=bead.token,
+        job=bead.job,
+        status=IN_PROGRESS,
+        reason=why,
+        reason_code=code,
+        note=f"dispatch restored: {job}",
+        detail=known.encode(),
+    )
+
+
+def plan_expired(
+    state: State, policy: Policy, now: datetime, asked: Candidates, outside: Observations, holds: dict[str, HoldReason]
+) -> Iterator[Decision]:
+    """Attempts that nobody will settle any more. ``holds``: gets those that a lease holds."""
+    for bead in state.beads.values():
+        if bead.phase is Phase.CLAIMED and bead.deadline is not None and bead.deadline <= now:
+            why = "no word from its worker by the deadline"
+            yield Decision(
+                kind=EntryKind.OVERDUE,
+                bead=bead.id,
+                rule=bead.rule,
+                attempt=bead.attempt,
+                cause=bead.cause,
+                token=bead.token,
+                reason=why,
+                reason_code=ReasonCode.DEADLINE_PASSED,
+                note=f"dispatch outcome unknown ({why}): not sent again until it is known",
+                detail={"deadline": bead.deadline.isoformat()},
+            )
+    for bead in asked.unknown:
+        rule = policy.rule(bead.rule)
+        if rule is None:
+            continue
+        if rule.on_unknown == "retry" and bead.id in outside.verdicts:
+            continue  # its target can tell whether it runs, so silence is no evidence
+        if (hold := held_by_lease(bead, rule, outside, now)) is not None:
+            holds[bead.id] = hold
+            continue
+        capacity, outage = outside.capacity.get(rule.target), state.outages.get(rule.target)
+        detail = {"since": bead.since.isoformat()}
+        if outage is not None:
+            if rule.on_unknown == "retry" or not circuit_breaker.is_doubtful(outage, capacity, now):
+                continue  # sent again to try the target, or settled when that answers again
+        elif capacity is not None and capacity.down:
+            continue  # an outage begins
+        if outage is None and capacity is not None and capacity.idle:
+            yield _retry(bead, rule, now, "the service runs nothing", ReasonCode.SERVICE_IDLE, detail)
+        elif rule.on_unknown == "retry":
+            silent = f"no sign of life in {whole_minutes(now - bead.since)}m"
+            yield _retry(bead, rule, now, silent, ReasonCode.NO_SIGN_OF_LIFE, detail)
+        else:
+            waited = whole_minutes(now - bead.since)
+            yield Decision(
+                kind=EntryKind.GIVE_UP,
+                bead=bead.id,
+                rule=bead.rule,
+                attempt=bead.attempt,
+                cause=bead.cause,
+                token=bead.token,
+                status=BLOCKED,
+                reason=f"still unknown after {waited}m",
+                reason_code=ReasonCode.STILL_UNKNOWN,
+                detail=detail,
+                note=f"dispatch outcome still unknown after {waited}m — blocking; set it open to try again",
+            )
+
+
+def _retry(bead: Bead, rule: Rule, now: datetime, why: str, code: ReasonCode, detail: Mapping[str, object]) -> Decision:
+    """It runs nowhere. What an outage of its target left unknown does not count against the bead."""
+    if not bead.outage:
+        return plan_failure(bead, rule, now, why, EntryKind.RETRY, detail, code=code)
+    return Decision(
+        kind=EntryKind.RETRY,
+        bead=bead.id,
+        rule=rule.name,
+        attempt=bead.attempt,
+        cause=bead.cause,
+        token=bead.token,
+        status=OPEN,
+        reason=why,
+        reason_code=code,
+        detail={**detail, "uncounted": True, **circuit_breaker.uncounted_claim(bead)},
+    )
+
+
+def plan_failure(
+    bead: Bead, rule: Rule, now: datetime, why: str, kind: EntryKind, detail: Mapping[str, object], for_good: bool = False,
+    jitter: float = 0.0,
+    *,
+    code: ReasonCode,
+) -> Decision:  # fmt: skip
+    """An attempt failed: try again later, or, for the last time, quarantine. ``jitter`` from 0 to 1 adds up to a quarter of the pause."""
+    attempt = bead.attempt
+    if for_good or attempt >= rule.max_attempts:
+        return Decision(
+            kind=EntryKind.QUARANTINED,
+            bead=bead.id,
+            rule=rule.name,
+            attempt=attempt,
+            cause=bead.cause,
+            token=bead.token,
+            status=OPEN,
+            reason=why,
+            reason_code=code,
+            note=f"dispatch quarantined after {attempt} attempts: {why}; edit the bead to try again",
+            detail=detail,
+        )
+    pause = min(rule.retry_after * 2 ** (min(attempt, 20) - 1) * (1 + jitter / 4), LONGEST)
+    return Decision(
+        kind=kind,
+        bead=bead.id,
+        rule=rule.name,
+        attempt=attempt,
+        cause=bead.cause,
+        token=bead.token,
+        status=OPEN,
+        reason=why,
+        reason_code=code,
+        note=f"dispatch failed {why}",
+        detail={**detail, "retry_at": (now + pause).isoformat()},
+    )

@@ -1,0 +1,109 @@
+"""Decisions on what a target knows for certain of its runs. Pure.
+
+A target that deduplicates names each run by the attempt's token. So it can tell whether an attempt
+of unknown outcome runs, and prevent a later start. A run that met a usage limit rests its target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from dolt_watch.core.decisions import circuit_breaker
+from dolt_watch.core.decisions.policy import Candidates, Observations, Policy
+from dolt_watch.core.model import OPEN, Bead, Decision, EntryKind, JobReport, Phase, Rule, State, Verdict
+from dolt_watch.core.model.reason_codes import ReasonCode
+from dolt_watch.sanitize import sanitize as outside_text
+
+FIRST_LIMIT, LAST_LIMIT = timedelta(minutes=1), timedelta(minutes=30)
+"""How long a target rests after a usage limit that named no time, doubled with each in a row."""
+LONGEST_LIMIT = timedelta(days=1)
+"""A later reset is not believed."""
+
+
+def unsettled(state: State) -> tuple[Bead, ...]:
+    """Return the attempts whose outcome is unknown, the oldest first."""
+    found = [bead for bead in state.beads.values() if bead.phase is Phase.UNKNOWN and bead.token]
+    return tuple(sorted(found, key=lambda bead: (bead.since, bead.id)))
+
+
+def settled_by_target(policy: Policy, asked: Candidates, outside: Observations) -> Iterator[Decision]:
+    """Yield what becomes of attempts of unknown outcome that their target settled."""
+    for bead in asked.unsettled:
+        report, rule = outside.verdicts.get(bead.id), policy.rule(bead.rule)
+        if report is None or rule is None or report.verdict is Verdict.UNKNOWN:
+            continue
+        if report.started:
+            job = report.job or bead.token
+            yield Decision(
+                kind=EntryKind.DISPATCHED,
+                bead=bead.id,
+                rule=bead.rule,
+                attempt=bead.attempt,
+                cause=bead.cause,
+                token=bead.token,
+                job=job,
+                reason="its target says that it was started",
+                reason_code=ReasonCode.RUN_STARTED,
+                note=f"dispatched: job={job}",
+            )
+        elif report.dead:
+            yield _not_started(bead, report)
+
+
+def _not_started(bead: Bead, report: JobReport) -> Decision:
+    """An attempt that never started counts neither against its bead nor for ``max_per_hour``."""
+    detail = {"since": bead.since.isoformat(), "uncounted": True, **circuit_breaker.uncounted_claim(bead)}
+    return Decision(
+        kind=EntryKind.RETRY,
+        bead=bead.id,
+        rule=bead.rule,
+        attempt=bead.attempt,
+        cause=bead.cause,
+        token=bead.token,
+        status=OPEN,
+        reason=report.error or "it was never started",
+        reason_code=ReasonCode.NEVER_STARTED,
+        detail=detail,
+    )
+
+
+def rested(state: State, policy: Policy, now: datetime, asked: Candidates, outside: Observations) -> Iterator[Decision]:
+    """Yield the ends of runs that met a usage limit."""
+    for bead in (*asked.stale, *asked.jobs):
+        report, rule = outside.verdicts.get(bead.id), policy.rule(bead.rule)
+        assert rule is not None  # `overdue` leaves out beads of other rules
+        if report is not None and report.limited and report.dead:
+            yield _rested(bead, rule, report, state, now)
+
+
+def _rested(bead: Bead, rule: Rule, report: JobReport, state: State, now: datetime) -> Decision:
+    """Return the end of a run that met a usage limit: its target rests, and no attempt counts."""
+    resting = state.cooldowns.get(rule.target, now)
+    # Agents that ran side by side meet one limit: it is counted once.
+    busy = circuit_breaker.health_of(state, rule.target, bead.id, now).busy
+    number = max(busy, 1) if resting > now else busy + 1
+    until = now + circuit_breaker.doubled(FIRST_LIMIT, LAST_LIMIT, number, 0.0)
+    if report.resets_at is not None:
+        until = min(max(report.resets_at, now + FIRST_LIMIT), now + LONGEST_LIMIT)
+    until = max(until, resting)
+    detail = {
+        "until": until.isoformat(),
+        "target": rule.target,
+        "busy": number,
+        "ended": report.ended,
+        **circuit_breaker.uncounted_claim(bead),
+    }
+    return Decision(
+        kind=EntryKind.BUSY,
+        bead=bead.id,
+        rule=rule.name,
+        attempt=bead.attempt,
+        cause=bead.cause,
+        token=bead.token,
+        job=bead.job,
+        status=OPEN,
+        reason=outside_text(report.error, 200),
+        reason_code=ReasonCode.USAGE_LIMIT,
+        detail=detail,
+    )

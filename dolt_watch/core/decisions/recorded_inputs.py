@@ -1,0 +1,182 @@
+"""What a decision rests on and history does not hold, as the ledger keeps it (``detail.given``): how it is written and read. Pure.
+
+``made`` is read where history is folded again (``past``), ``answer`` where answers are told (``handlers.answers``). Whoever may write to the ledger may write anything there: what is not of its shape reads as not recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from dolt_watch.core.decisions.circuit_breaker import Health
+from dolt_watch.core.decisions.policy import ATTEMPTED, UNCOMMITTED, UNVERSIONED, Observations, Scope
+from dolt_watch.core.model import EMPTY, Capacity, HoldReason, JobReport, Lease, LedgerEntry, State, Verdict
+from dolt_watch.timestamps import parse_foreign
+
+READINESS = 2
+"""Version of the readiness rule (`dolt_watch.beads.readiness`). Version 1 is kept for `replay --verify`."""
+
+UNRECORDED = (ATTEMPTED, UNCOMMITTED, UNVERSIONED)
+"""Gates whose beads are recorded, because history doesn't hold what they saw."""
+
+
+def record_inputs(
+    state: State, now: datetime, scope: Scope, holds: Mapping[str, HoldReason], outside: Observations
+) -> dict[str, Any]:
+    """What a decision rests on and history does not hold: recorded with it, for a replay. Everything else is computed again.
+
+    - ``now``: the moment that it was decided by.
+    - ``scope``: what this command may do, ``dispatch`` or ``reap`` or both.
+    - ``acts``: true: only somebody's act released an attempt (decision page 0015). Entries of before do not say so.
+    - ``made``: the commit at which the state was last made anew.
+    - ``passed``: beads left out for what only this command, or the working set, knew.
+    - ``readiness``: the version of the rule that says which beads are ready. Entries without it are of the first one.
+    - ``capacity``: target → free slots, whether it said that it is idle, why.
+    - ``verdicts``: bead → the target's verdict on its job, its own word, its error text; then, if the target knows more, an object: ``dead``, ``started``,
+      ``limited``, ``resets_at``, ``active_at``, ``job``.
+    - ``leases``: bead → the holder of its lease, its last heartbeat, its expiry (of stale and unknown beads).
+    - ``answer``: what the target answered (reports only).
+    - ``jitter``: the random part of the pause before the next attempt or try, from 0 to 1 (reports and outages only).
+    - ``outages``: target → tries that failed in its outage, when the next was due.
+    - ``health``: what was known of the target: busy answers in a row, failed tries, whether the bead's notes tell of the outage, the claim's note
+      where it waited for the answer (reports only).
+    """
+    passed = {bead: hold.gate for bead, hold in holds.items() if hold.gate in UNRECORDED}
+    capacity = {name: _capacity_as(one) for name, one in outside.capacity.items()}
+    verdicts = {bead: _verdict_as(one) for bead, one in outside.verdicts.items()}
+    leases = {
+        bead: [one.holder, one.heartbeat.isoformat(), one.expires.isoformat()] for bead, one in outside.leases.items()
+    }
+    tries = {name: [one.tries, one.next_at.isoformat()] for name, one in state.outages.items()}
+    given = {"passed": passed, "capacity": capacity, "verdicts": verdicts, "leases": leases, "outages": tries}
+    always = {"now": now.isoformat(), "scope": list(scope.kinds), "made": state.made, "acts": True}
+    ready = {"readiness": READINESS} if scope.dispatch else {}
+    return always | ready | {name: value for name, value in given.items() if value}
+
+
+def _capacity_as(one: Capacity) -> list[Any]:
+    told: list[Any] = [one.slots, one.idle, one.why]
+    return [*told, one.down, one.proof] if one.down or one.proof else told
+
+
+def _verdict_as(one: JobReport) -> list[Any]:
+    """Return a verdict as it is recorded. What is as by default is left out."""
+    told: list[Any] = [one.verdict.value, one.status_text, one.error]
+    known = {name: value for name, value in one._asdict().items() if value != JobReport._field_defaults.get(name)}
+    more = {name: _moment_as(known[name]) for name in _MORE if name in known}
+    return [*told, more] if more else told
+
+
+def _moment_as(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, datetime) else value
+
+
+_MORE = ("dead", "started", "limited", "resets_at", "active_at", "job")
+"""Fields of a verdict that only some targets know."""
+
+
+class RecordedInputs(NamedTuple):
+    """As ``inputs`` wrote it. ``now`` None: it does not say, so nothing can be decided again."""
+
+    now: datetime | None
+    scope: Scope
+    passed: Mapping[str, str]
+    """Bead → the gate that only this command, or the working set, knew."""
+    capacity: Mapping[str, Capacity]
+    verdicts: Mapping[str, JobReport]
+    leases: Mapping[str, Lease]
+    jitter: float
+    readiness: int
+    """The version of the readiness rule."""
+    acts: bool
+    """Did only an act release an attempt?"""
+    outages: Mapping[str, tuple[int, datetime]] = EMPTY
+    """Target → tries that failed, when the next was due."""
+    health: Health | None = None
+    """None: the program that recorded it knew nothing of its target's health."""
+
+
+def read_inputs(entry: LedgerEntry) -> RecordedInputs:
+    given = entry.given
+    scope, jitter, ready = given.get("scope"), given.get("jitter"), given.get("readiness")
+    kinds = scope if isinstance(scope, list) else ()
+    return RecordedInputs(
+        now=parse_foreign(given.get("now")),
+        scope=Scope(dispatch="dispatch" in kinds, reap="reap" in kinds),
+        passed={bead: gate for bead, gate in _items(given, "passed") if isinstance(gate, str)},
+        capacity=dict(_capacity(given)),
+        verdicts=dict(_verdicts(given)),
+        leases=dict(_leases(given)),
+        jitter=float(jitter) if isinstance(jitter, int | float) else 0.0,
+        readiness=ready if isinstance(ready, int) else 1,
+        acts=given.get("acts") is True,
+        outages=dict(_outages(given)),
+        health=_health(given.get("health")),
+    )
+
+
+def _outages(given: Mapping[str, Any]) -> Iterator[tuple[str, tuple[int, datetime]]]:
+    for target, value in _items(given, "outages"):
+        match value:
+            case [int() as tries, str() as text] if (at := parse_foreign(text)) is not None:
+                yield target, (tries, at)
+
+
+def _health(value: Any) -> Health | None:
+    match value:
+        case [int() as busy, int() as tries, noted, str() as note]:
+            return Health(busy, tries, bool(noted), note)
+    return None
+
+
+def _capacity(given: Mapping[str, Any]) -> Iterator[tuple[str, Capacity]]:
+    for target, value in _items(given, "capacity"):
+        match value:
+            case [int() | None as slots, idle, str() as why]:
+                yield target, Capacity(slots, why, bool(idle))
+            case [int() | None as slots, idle, str() as why, down, str() as proof]:
+                yield target, Capacity(slots, why, bool(idle), bool(down), proof)
+
+
+def _verdicts(given: Mapping[str, Any]) -> Iterator[tuple[str, JobReport]]:
+    for bead, value in _items(given, "verdicts"):
+        match value:
+            case [str() as verdict, str() as word, str() as error]:
+                with suppress(ValueError):
+                    yield bead, JobReport(Verdict(verdict), word, error)
+            case [str() as verdict, str() as word, str() as error, dict() as more]:
+                with suppress(ValueError):
+                    yield bead, _known(JobReport(Verdict(verdict), word, error), more)
+
+
+def _known(report: JobReport, more: Mapping[str, Any]) -> JobReport:
+    job = more.get("job")
+    return report._replace(
+        dead=more.get("dead") is True,
+        started=more.get("started") is not False,
+        limited=more.get("limited") is True,
+        resets_at=parse_foreign(more.get("resets_at")),
+        active_at=parse_foreign(more.get("active_at")),
+        job=job if isinstance(job, str) else "",
+    )
+
+
+def leases_of(given: object) -> dict[str, Lease]:
+    """Return the leases that a decision rests on, from ``detail.given``."""
+    return dict(_leases(given)) if isinstance(given, dict) else {}
+
+
+def _leases(given: Mapping[str, Any]) -> Iterator[tuple[str, Lease]]:
+    for bead, value in _items(given, "leases"):
+        match value:
+            case [str() as holder, str() as heartbeat, str() as expires]:
+                at, until = parse_foreign(heartbeat), parse_foreign(expires)
+                if at is not None and until is not None:
+                    yield bead, Lease(holder, at, until)
+
+
+def _items(given: Mapping[str, Any], name: str) -> Iterator[tuple[str, Any]]:
+    value = given.get(name, EMPTY)
+    yield from value.items() if isinstance(value, dict) else ()

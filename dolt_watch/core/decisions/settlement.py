@@ -1,0 +1,177 @@
+"""What a target's answer comes to: the report that goes into the ledger. Pure, so that a replay can make it again from the answer as recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from dolt_watch.core.decisions import circuit_breaker
+from dolt_watch.core.decisions.circuit_breaker import Health
+from dolt_watch.core.decisions.dispatch_policy import plan_failure
+from dolt_watch.core.model import EMPTY, OPEN, Bead, Decision, EntryKind, LedgerEntry, Rule
+from dolt_watch.core.model.reason_codes import ReasonCode
+from dolt_watch.core.model.target_answers import Accepted, Answer, Busy, Refused, Unknown
+
+DEFAULT_COOLDOWN = timedelta(seconds=30)
+"""How long a busy target is left alone where it did not say, by programs that did not count its answers."""
+
+
+def settle(
+    answer: Answer, attempt: Bead, rule: Rule, now: datetime, jitter: float, health: Health | None = None
+) -> Decision:  # fmt: skip
+    """``attempt``: the bead as claimed; ``jitter``: from 0 to 1, drawn once. ``health`` None: as programs decided that knew nothing of it."""
+    if health is None:
+        return _report(answer, attempt, rule, now, jitter)
+    match answer:
+        case Busy(retry_after=seconds):
+            return _busy(_report(answer, attempt, rule, now, jitter), attempt, now, health, seconds)
+        case Refused(unreachable=part) | Unknown(unreachable=part) if part:
+            return _unreachable(answer, part, attempt, rule, now, jitter, health)
+    report = _report(answer, attempt, rule, now, jitter)
+    note = "\n".join(text for text in (health.note, report.note) if text)
+    target = {"target": rule.target} if health.busy or health.tries else EMPTY
+    return report._replace(note=note, detail={**report.detail, **target})
+
+
+def _busy(report: Decision, attempt: Bead, now: datetime, health: Health, seconds: float | None) -> Decision:
+    number = health.busy + 1
+    until = now + circuit_breaker.busy_pause(number, seconds)
+    return report._replace(
+        detail={**report.detail, "until": until.isoformat(), "busy": number, **circuit_breaker.uncounted_claim(attempt)}
+    )
+
+
+def _unreachable(
+    answer: Refused | Unknown, part: str, attempt: Bead, rule: Rule, now: datetime, jitter: float, health: Health
+) -> Decision:  # fmt: skip
+    """The target's own fault: no attempt is counted, and one note tells of the outage."""
+    tries = health.tries + 1
+    again = now + circuit_breaker.try_pause(tries, jitter)
+    detail = {"target": rule.target, "unreachable": part, "tries": tries, "next_try": again.isoformat()}
+    known = Decision(
+        kind=EntryKind.UNKNOWN,
+        bead=attempt.id,
+        rule=rule.name,
+        attempt=attempt.attempt,
+        cause=attempt.cause,
+        token=attempt.token,
+    )
+    if isinstance(answer, Refused):
+        note = f"dispatch failed {answer.why}"
+        known = known._replace(kind=EntryKind.FAILED, status=OPEN)
+        detail |= circuit_breaker.uncounted_claim(attempt)
+    else:
+        note = f"dispatch outcome unknown ({answer.why}): not sent again until it is known"
+    return known._replace(
+        reason=answer.why, reason_code=code_of(answer), note="" if health.noted else note, detail=detail
+    )
+
+
+def _report(answer: Answer, attempt: Bead, rule: Rule, now: datetime, jitter: float) -> Decision:
+    base = Decision(
+        kind=EntryKind.UNKNOWN,
+        bead=attempt.id,
+        rule=rule.name,
+        attempt=attempt.attempt,
+        cause=attempt.cause,
+        token=attempt.token,
+    )
+    match answer:
+        case Accepted(job=job):
+            return base._replace(kind=EntryKind.DISPATCHED, job=job, note=f"dispatched: job={job}")
+        case Busy(why=why, retry_after=seconds):
+            until = now + (DEFAULT_COOLDOWN if seconds is None else timedelta(seconds=seconds))
+            detail = {"until": until.isoformat(), "target": rule.target}
+            return base._replace(
+                kind=EntryKind.BUSY, status=OPEN, reason=why, reason_code=code_of(answer), detail=detail
+            )
+        case Refused(why=why, halts_rule=True):
+            return base._replace(
+                kind=EntryKind.STOPPED,
+                status=OPEN,
+                reason=why,
+                reason_code=code_of(answer),
+                note=f"dispatch failed {why}",
+            )
+        case Refused(why=why, permanent=for_good):
+            # once may be a database that is away; twice in a row it is the bead
+            again = answer.not_found and attempt.reason_code is ReasonCode.BEAD_NOT_FOUND
+            code = code_of(answer) or ReasonCode.REFUSED
+            return plan_failure(attempt, rule, now, why, EntryKind.FAILED, {}, for_good or again, jitter, code=code)
+        case Unknown(why=why):
+            note = f"dispatch outcome unknown ({why}): not sent again until it is known"
+            return base._replace(reason=why, reason_code=code_of(answer), note=note)
+
+
+def code_of(answer: Answer) -> ReasonCode | None:
+    """Return the code of what the answer says; None if the target accepted the bead."""
+    match answer:
+        case Accepted():
+            return None
+        case Busy():
+            return ReasonCode.TARGET_BUSY
+        case Refused(unreachable=part) | Unknown(unreachable=part) if part:
+            return ReasonCode.TARGET_UNREACHABLE
+        case Unknown():
+            return ReasonCode.OUTCOME_UNKNOWN
+        case Refused(halts_rule=True):
+            return ReasonCode.RULE_STOPPED
+        case Refused(not_found=True):
+            return ReasonCode.BEAD_NOT_FOUND
+        case Refused(permanent=True):
+            return ReasonCode.REFUSED_FOR_GOOD
+    return ReasonCode.REFUSED
+
+
+_ANSWER_KEYS = {
+    "status": "status",
+    "for_good": "permanent",
+    "stops": "halts_rule",
+    "retry_after": "retry_after",
+    "unreachable": "unreachable",
+    "not_found": "not_found",
+}
+"""Key in the ledger → attribute of the answer. The keys stay: entries outlive names."""
+
+
+def encode_answer(answer: Answer) -> dict[str, Any]:
+    """The answer as the report's detail keeps it; its words and its job stand in the entry's own columns."""
+    kept = {key: getattr(answer, name, None) for key, name in _ANSWER_KEYS.items()}
+    return {"is": type(answer).__name__.lower()} | {name: value for name, value in kept.items() if value}
+
+
+def decode_answer(entry: LedgerEntry) -> Answer | None:
+    """The answer that an entry was made from; None where it does not say."""
+    kept = entry.given.get("answer")
+    if not isinstance(kept, dict):
+        return None
+    status = kept.get("status")
+    match kept.get("is"):
+        case "accepted":
+            return Accepted(entry.job, status or 200)
+        case "busy":
+            return Busy(entry.reason, status, kept.get("retry_after"))
+        case "refused":
+            return Refused(
+                entry.reason,
+                status,
+                bool(kept.get("for_good")),
+                bool(kept.get("stops")),
+                _part(kept),
+                not_found=_not_found(entry, kept),
+            )
+        case "unknown":
+            return Unknown(entry.reason, status, _part(kept))
+    return None
+
+
+def _not_found(entry: LedgerEntry, kept: Mapping[str, Any]) -> bool:
+    """Did the target find no such bead? An entry from before the codes says it in its text alone."""
+    coded = "reason_code" in entry.detail
+    return bool(kept.get("not_found")) if coded else entry.reason_code is ReasonCode.BEAD_NOT_FOUND
+
+
+def _part(kept: Mapping[str, Any]) -> str:
+    part = kept.get("unreachable")
+    return part if isinstance(part, str) else ""

@@ -1,0 +1,279 @@
+"""What the ``detail`` of an entry holds: one type for each kind of payload, and its JSON. Pure.
+
+``detail`` is JSON in the ledger, and stays so in ``Entry`` and ``Decision``: it is append-only, is
+shown to people, and keeps keys that this release does not know. Programs read it by the types here.
+
+Anybody may have written to the ledger: a value of another shape reads as missing. ``encode`` gives
+the keys that ``decode`` reads; times are ISO text in UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, NamedTuple, Self
+
+from dolt_watch.timestamps import parse_foreign
+
+
+def _text(detail: Mapping[str, Any], name: str) -> str:
+    value = detail.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def _number(detail: Mapping[str, Any], name: str) -> int | None:
+    value = detail.get(name)
+    return value if isinstance(value, int) else None
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return moment.isoformat() if moment is not None else None
+
+
+class Origin(NamedTuple):
+    """Every entry: which program wrote it, on which host."""
+
+    program: str
+    host: str
+
+    @classmethod
+    def decode(cls, detail: Mapping[str, Any]) -> Self:
+        return cls(_text(detail, "program"), _text(detail, "host"))
+
+
+class Resend(NamedTuple):
+    """A claim of a bead whose outcome was unknown: since when, and when it was claimed before."""
+
+    since: datetime | None
+    claimed: datetime | None
+
+    def encode(self) -> dict[str, Any]:
+        return {"resend": {"since": _iso(self.since), "claimed": _iso(self.claimed)}}
+
+
+class Claimed(NamedTuple):
+    """``claim``: its place in the queue, the free slots then, and until when its worker may send."""
+
+    place: int | None = None
+    free: int | None = None
+    deadline: datetime | None = None
+    deferred_note: str = ""
+    """The claim's note, if it waits for an answer after which something runs."""
+    resend: Resend | None = None
+    site: str = ""
+    """The host and state directory of a run that only they can settle."""
+
+    @classmethod
+    def decode(cls, detail: Mapping[str, Any]) -> Self:
+        again = detail.get("resend")
+        resend = (
+            Resend(parse_foreign(again.get("since")), parse_foreign(again.get("claimed")))
+            if isinstance(again, dict)
+            else None
+        )
+        return cls(
+            place=_number(detail, "place"),
+            free=_number(detail, "free"),
+            deadline=parse_foreign(detail.get("deadline")),
+            deferred_note=_text(detail, "deferred_note"),
+            resend=resend,
+            site=_text(detail, "site"),
+        )
+
+    @property
+    def tries(self) -> bool:
+        """Was it made to try a target that was not well?"""
+        return self.resend is not None or bool(self.deferred_note)
+
+
+class Withheld(NamedTuple):
+    """What a report could not write into the row during a migration of bd."""
+
+    note: str
+    status: str
+
+    @classmethod
+    def decode(cls, detail: Mapping[str, Any]) -> Self | None:
+        value = detail.get("withheld")
+        return cls(_text(value, "note"), _text(value, "status")) if isinstance(value, dict) else None
+
+    def encode(self) -> dict[str, Any]:
+        return {"withheld": self._asdict()}
+
+
+class Ended(NamedTuple):
+    """What ended an attempt, or not: ``failed``, ``unknown``, ``busy``, ``retry``, ``requeue`` and their like."""
+
+    target: str = ""
+    """Named if its health was, or is, in question."""
+    unreachable: str = ""
+    """What could not be reached."""
+    tries: int | None = None
+    """Tries that failed in the outage, this one included."""
+    next_try: datetime | None = None
+    busy: int | None = None
+    """Busy answers in a row, this one included."""
+    until: datetime | None = None
+    """The target is left alone until then."""
+    retry_at: datetime | None = None
+    uncounted: bool = False
+    """The attempt does not count against the bead."""
+    uncounted_claim: datetime | None = None
+    """When the claim was made that does not count for ``max_per_hour``."""
+
+    @classmethod
+    def decode(cls, detail: Mapping[str, Any]) -> Self:
+        unreachable = detail.get("unreachable")
+        return cls(
+            target=_text(detail, "target"),
+            unreachable=str(unreachable) if unreachable else "",
+            tries=_number(detail, "tries"),
+            next_try=parse_foreign(detail.get("next_try")),
+            busy=_number(detail, "busy"),
+            until=parse_foreign(detail.get("until")),
+            retry_at=parse_foreign(detail.get("retry_at")),
+            uncounted=bool(detail.get("uncounted")),
+            uncounted_claim=parse_foreign(detail.get("uncounted_claim")),
+        )
+
+
+class Reaped(NamedTuple):
+    """``reap`` and ``requeue``: the last sign of life, the silence since, and how the job ended."""
+
+    last_sign: datetime | None = None
+    idle_seconds: int = 0
+    stale_after_seconds: int | None = None
+    ended: str = ""
+    """The target's word for how the job ended; '' if silence alone is the reason."""
+
+    @classmethod
+    def decode(cls, detail: Mapping[str, Any]) -> Self:
+        ended = detail.get("ended")
+        return cls(
+            last_sign=parse_foreign(detail.get("last_sign")),
+            idle_seconds=_number(detail, "idle_seconds") or 0,
+            stale_after_seconds=_number(detail, "stale_after_seconds"),
+            ended=str(ended) if ended else "",
+        )
+
+
+class Attempt(NamedTuple):
+    """``restore`` and ``renamed``: an attempt as the saved state knew it."""
+
+    phase: str = ""
+    since: datetime | None = None
+    sent_at: datetime | None = None
+    deadline: datetime | None = None
+    retry_at: datetime | None = None
+    why: str = ""
+    """``renamed``: the reason of the last failure."""
+    why_code: str | None = None
+    """Its code; None in an entry from before the codes, and if there is none."""
+    renamed_from: str = ""
+
+    @classmethod
+    def decode(cls, detail: Mapping[str, Any]) -> Self:
+        code = detail.get("why_code")
+        return cls(
+            phase=_text(detail, "phase"),
+            since=parse_foreign(detail.get("since")),
+            sent_at=parse_foreign(detail.get("sent_at")),
+            deadline=parse_foreign(detail.get("deadline")),
+            retry_at=parse_foreign(detail.get("retry_at")),
+            why=_text(detail, "why"),
+            why_code=str(code) if code is not None else None,
+            renamed_from=_text(detail, "renamed_from"),
+        )
+
+    def encode(self) -> dict[str, Any]:
+        """A restored attempt has neither ``retry_at`` nor ``why``; a renamed one has both, empty or not."""
+        detail = {"since": _iso(self.since), "sent_at": _iso(self.sent_at), "deadline": _iso(self.deadline)}
+        if not self.renamed_from:
+            return {**detail, "phase": self.phase}
+        code = {"why_code": self.why_code} if self.why_code is not None else {}
+        renamed = {"phase": self.phase, "why": self.why, **code, "renamed_from": self.renamed_from}
+        return {**detail, "retry_at": _iso(self.retry_at), **renamed}
+
+
+class OutageChange(NamedTuple):
+    """``outage`` and ``recovered``: of which target, since when, and what cannot be reached."""
+
+    target: str
+    since: datetime | None = None
+    part: str = ""
+    """``outage``: 'target', 'service' or 'capacity'."""
+    next_try: datetime | None = None
+    """``outage``: when it is tried again."""
+    by: str = ""
+    """``recovered``: 'dispatch' or 'health', which showed it."""
+
+    @classmethod
+    def decode(cls, detail: Mapping[str, Any]) -> Self:
+        return cls(
+            target=_text(detail, "target"),
+            since=parse_foreign(detail.get("since")),
+            part=_text(detail, "part"),
+            next_try=parse_foreign(detail.get("next_try")),
+            by=_text(detail, "by"),
+        )
+
+    def encode(self) -> dict[str, Any]:
+        if self.by:
+            return {"target": self.target, "since": _iso(self.since), "by": self.by}
+        moments = {"since": _iso(self.since), "next_try": _iso(self.next_try)}
+        return {"target": self.target, "part": self.part, **moments}
+
+
+class Paused(NamedTuple):
+    """``pause``: until when, whether reaping is paused too, and the person."""
+
+    until: datetime | None = None
+    reaping: bool = False
+    by: str = ""
+
+    @classmethod
+    def decode(cls, detail: Mapping[str, Any]) -> Self:
+        return cls(parse_foreign(detail.get("until")), bool(detail.get("reaping")), str(detail.get("by") or ""))
+
+
+class Remade(NamedTuple):
+    """``resync``: from which commit to which, of how many beads, and those held until a resume."""
+
+    from_commit: str = ""
+    to_commit: str = ""
+    beads: int = 0
+    held: tuple[str, ...] = ()
+
+    @classmethod
+    def decode(cls, detail: Mapping[str, Any]) -> Self:
+        held = detail.get("held")
+        named = tuple(one for one in held if isinstance(one, str)) if isinstance(held, list | tuple) else ()
+        return cls(_text(detail, "from"), _text(detail, "to"), _number(detail, "beads") or 0, named)
+
+    def encode(self) -> dict[str, Any]:
+        return {"from": self.from_commit, "to": self.to_commit, "beads": self.beads, "held": list(self.held)}
+
+
+class Reprocessed(NamedTuple):
+    """``reprocess``: after which commit, and who asked."""
+
+    from_commit: str
+    by: str
+
+    def encode(self) -> dict[str, Any]:
+        return {"from": self.from_commit, "by": self.by}
+
+
+class ByHand(NamedTuple):
+    """``manual-retry`` and ``manual-release``: the person, the phase before, the row's status then."""
+
+    by: str
+    was: str
+    row: str | None
+
+    @classmethod
+    def decode(cls, detail: Mapping[str, Any]) -> Self:
+        return cls(_text(detail, "by"), _text(detail, "was"), _text(detail, "row") or None)
+
+    def encode(self) -> dict[str, Any]:
+        return self._asdict()

@@ -1,0 +1,1 @@
+"""Row changes become events; events become state. Pure."""

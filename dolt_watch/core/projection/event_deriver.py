@@ -1,0 +1,201 @@
+"""Events from row changes: what one commit means for each bead. Pure.
+
+Whose change is it? A commit of ours may sweep in what somebody left uncommitted, even in the same row, so ownership is told by
+cell: exactly what an entry ``wrote`` is subtracted, whatever else differs is somebody else's. ``updated_at`` alone cannot be told
+apart: it counts for nobody where we wrote in the same commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+
+from dolt_watch.core.model import (
+    ActivitySignal,
+    CommitChanges,
+    Event,
+    EventKind,
+    LedgerEntry,
+    Origin,
+    RowChange,
+    Rule,
+    RuleMatch,
+)
+from dolt_watch.core.model.columns import KEPT_BY_BD
+from dolt_watch.core.projection.attempt_evidence import ends_as, in_a_merge, is_ours, origin
+from dolt_watch.core.projection.rekeyed_rows import TOUCHED
+from dolt_watch.core.projection.renames import renames
+
+_NOUN = {"comments": "comment", "labels": "label", "events": "event", "dependencies": "dependency"}
+
+MAX_CLOCK_SKEW = timedelta(minutes=5)
+"""A row's own time may lie so far from its commit's date. What lies further off is told: a clock, or a zone, is wrong somewhere."""
+
+
+def derive_events(changes: CommitChanges, rules: Sequence[Rule]) -> Iterator[Event]:
+    """The events of one commit, bead by bead: first what we decided and reported, then what others did."""
+    ours: dict[str, list[LedgerEntry]] = {}
+    for entry in changes.entries:
+        ours.setdefault(entry.bead, []).append(entry)
+    issues: dict[str, RowChange] = {}
+    others: dict[str, list[RowChange]] = {}
+    for change in changes.rows:
+        if change.table == "issues":
+            issues[change.bead] = change
+        else:
+            others.setdefault(change.bead, []).append(change)
+
+    removed = {(side.table, side.key, side.at) for side in changes.rows if side.kind == "removed"}
+    for old, new in renames(issues.values()):
+        del issues[old.bead]
+        issues[new.bead] = new
+        yield Event(EventKind.RENAMED, new.bead, changes.commit, changes.date, row=new, other=old.bead)
+        yield Event(
+            EventKind.LEFT, old.bead, changes.commit, changes.date, facts=RuleMatch(), changed=("renamed",), row=old,
+            other=new.bead,
+        )  # fmt: skip
+
+    for bead in dict.fromkeys([*ours, *issues, *others]):
+        entries = sorted(ours.get(bead, ()), key=lambda entry: entry.version)
+        row = issues.get(bead)
+        facts = rule_match(row, rules) if row else None
+        theirs = _foreign_columns(row, entries, changes.migration) if row else ()
+        came, freed = _origin(row, facts, changes, rules) if row and theirs else (Origin.ACT, frozenset[str]())
+        for entry in entries:
+            yield Event(
+                EventKind.LEDGER, bead, changes.commit, changes.date, facts=facts, entry=entry, row=row, origin=came,
+                freed=freed,
+            )  # fmt: skip
+        if row:
+            for event in _row_events(row, theirs, bool(entries), facts, changes, rules):
+                yield event._replace(origin=came, freed=freed)
+        written = {event for entry in entries for event in entry.wrote.events}
+        for side in others.get(bead, ()):
+            if side.key in written or side.kind == "removed":
+                continue
+            if (side.table, side.key, side.at) in removed:
+                continue  # a row that came from another id (`bd rename`): nothing was said
+            what, off = _NOUN.get(side.table, side.table), _off(side.at, changes.date)
+            sign = ActivitySignal(changes.date, what, side.who, changes.commit, off)
+            yield Event(EventKind.SIGN, bead, changes.commit, changes.date, facts=facts, sign=sign, row=side)
+
+
+def _row_events(
+    row: RowChange, theirs: tuple[str, ...], ours: bool, facts: RuleMatch | None, changes: CommitChanges, rules: Sequence[Rule],
+) -> Iterator[Event]:  # fmt: skip
+    """``theirs``: columns that others changed; ``ours``: does the commit hold entries of ours about the bead?"""
+    at, commit = changes.date, changes.commit
+    gone = list(_lost_notes(row))
+    for note in gone:
+        yield Event(EventKind.OVERWRITTEN, row.bead, commit, at, facts=facts, note=note, row=row)
+    if row.kind == "removed":
+        yield Event(EventKind.LEFT, row.bead, commit, at, facts=RuleMatch(), changed=("deleted",), row=row)
+        return
+    if not theirs:
+        if not ours:
+            yield from _computed(row, changes, rules)
+        return
+    assert facts is not None
+    what = _meaning(facts, rule_match(row, rules, before=True))
+    own = row.at if "updated_at" in row.changed or row.kind == "added" else None
+    # what a commit of ours swept in or adopted was not written by us, and nothing says by whom
+    who = "somebody" if changes.author == "dolt-watch" else changes.author
+    renamed = theirs == ("id",)  # of its own, a new id says nothing of the work
+    sign = None if renamed else ActivitySignal(at, ", ".join(theirs), row.who or who, commit, _off(own, at))
+    yield Event(what, row.bead, commit, at, facts=facts, sign=sign, changed=theirs, row=row)
+
+
+def _origin(
+    row: RowChange, facts: RuleMatch | None, changes: CommitChanges, rules: Sequence[Rule]
+) -> tuple[Origin, frozenset[str]]:
+    """Where the change comes from, and the tokens of the attempts that somebody ended on the side lines of a merge."""
+    if row.kind == "removed":
+        return Origin.UNCLEAR, frozenset()
+    assert facts is not None
+    came = origin(row, rule_match(row, rules, before=True), facts)
+    if not changes.merge or came is Origin.SAME:
+        return came, frozenset()
+    seen = [(act, rule_match(act.row, rules, before=True), rule_match(act.row, rules)) for act in row.acts]
+    return in_a_merge(came), frozenset().union(
+        *(act.tokens for act, was, now in seen if origin(act.row, was, now) is Origin.ACT and ends_as(act.row, row))
+    )
+
+
+def _computed(row: RowChange, changes: CommitChanges, rules: Sequence[Rule]) -> Iterator[Event]:
+    """Yield an event without a sign if a change that bd computed changes what a rule says.
+
+    bd computes ``KEPT_BY_BD``, and its migrations leave a new `updated_at` in rows that they write.
+    """
+    facts, before = rule_match(row, rules), rule_match(row, rules, before=True)
+    ordered = any(name in rule.order_by for rule in rules for name in row.changed)
+    if ordered or (facts.matches, facts.running) != (before.matches, before.running):
+        what, at = _meaning(facts, before), changes.date
+        yield Event(what, row.bead, changes.commit, at, facts=facts, changed=row.changed, row=row)
+
+
+def _meaning(facts: RuleMatch, before: RuleMatch) -> EventKind:
+    """Return what a change of the bead's row means for the rules."""
+    if facts.matches and facts.matches != before.matches:
+        return EventKind.MATCHED
+    if facts.runs and not before.runs:
+        return EventKind.STARTED
+    if before.matches and not facts.matches:
+        return EventKind.UNMATCHED
+    if before.runs and not facts.runs:
+        return EventKind.LEFT
+    return EventKind.EDITED
+
+
+def rule_match(row: RowChange, rules: Sequence[Rule], before: bool = False) -> RuleMatch:
+    """A bead that matches two rules goes to the first in the file."""
+    matches = ""
+    running: list[str] = []
+    rank: tuple[object, ...] = ()
+    for rule, answer in zip(rules, row.answers, strict=True):
+        if not matches and (answer.matched if before else answer.matches):
+            matches, rank = rule.name, answer.rank
+        if answer.was_running if before else answer.runs:
+            running.append(rule.name)
+    return RuleMatch(matches, tuple(running), rank)
+
+
+def _foreign_columns(row: RowChange, entries: Sequence[LedgerEntry], migration: bool = False) -> tuple[str, ...]:
+    """The changed columns less exactly what our entries wrote in this commit, and what a migration of bd touched."""
+    if not entries:
+        named = tuple(name for name in row.changed if name not in KEPT_BY_BD) if row.changed else ("row",)
+        return () if migration and TOUCHED.issuperset(named) else named
+    theirs = []
+    for column in row.changed:
+        if column == "updated_at" or column in KEPT_BY_BD:
+            continue
+        if column == "notes":
+            if row.after.get("notes") != appended(row.before.get("notes") or "", entries):
+                theirs.append(column)
+            continue
+        cells = [entry.wrote.cells[column] for entry in entries if column in entry.wrote.cells]
+        if not cells or cells[0][0] != row.before.get(column) or cells[-1][1] != row.after.get(column):
+            theirs.append(column)
+    return tuple(theirs)
+
+
+def appended(notes: str, entries: Sequence[LedgerEntry]) -> str:
+    """``notes`` with what the entries appended, as SQL appends it: on a line of its own."""
+    for entry in entries:
+        if entry.wrote.note:
+            notes = f"{notes}\n{entry.wrote.note}" if notes else entry.wrote.note
+    return notes
+
+
+def _lost_notes(row: RowChange) -> Iterator[str]:
+    """Lines of ours that stood in the notes before and do not after: `bd note` reads, then writes, and may overwrite."""
+    before, after = row.before.get("notes"), row.after.get("notes")
+    if row.kind != "modified" or "notes" not in row.changed or not before:
+        return
+    kept = set((after or "").splitlines())
+    for line in before.splitlines():
+        if line not in kept and is_ours(line):
+            yield line
+
+
+def _off(own: datetime | None, commit: datetime) -> int:
+    return int((own - commit).total_seconds()) if own is not None else 0

@@ -1,0 +1,201 @@
+"""A rule, compiled: SQL text that lets the database itself answer 'matched before, matches after'.
+
+Compiled text is cached in a database row, so this module must not import sqlglot: ``compile_rule`` does, when it is called.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from dolt_watch.core.model import IN_PROGRESS, OPEN, Rule
+from dolt_watch.errors import RuleError
+
+CLAIMED_CELLS = ("status", "notes")
+"""The cells that a claim of ours changes: what asks 'would it still match?' puts their old values back."""
+
+
+class Conjunct(NamedTuple):
+    """One of the conditions that AND joins in a rule's ``when``, so that each can be asked of a bead."""
+
+    text: str
+    """As a person reads it."""
+    sql: str
+    """Over the row, in MySQL's dialect whatever the engine: for ``Engine.query``."""
+    columns: tuple[str, ...]
+    """Those it uses, sorted."""
+
+
+class CompiledRule(NamedTuple):
+    """A rule's expressions in an engine's own dialect. Boolean ones come in parentheses, ready to be ANDed."""
+
+    rule: str
+    when_from: str
+    """Over ``from_<column>``, as the diff tables name them; ``_to`` is over ``to_<column>``, ``_row`` over the row itself."""
+    when_to: str
+    when_row: str
+    running_from: str
+    running_to: str
+    running_row: str
+    rank_to: tuple[str, ...]
+    """One expression a key of ``order_by``."""
+    rank_row: tuple[str, ...]
+    descending: tuple[bool, ...]
+    columns: tuple[str, ...]
+    """Columns of ``issues`` that the rule uses, sorted."""
+    when_before_claim: str
+    """``when`` over the row, with a ``?`` for each use of the columns that a claim changes."""
+    put_back: tuple[str, ...]
+    """The columns which those ``?`` stand for, in order of appearance."""
+    parts: tuple[Conjunct, ...]
+    """Of ``when``, in order."""
+
+    def to_json(self) -> dict[str, Any]:
+        return {**self._asdict(), "parts": [tuple(part) for part in self.parts]}  # orjson knows no subclass of tuple
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> CompiledRule:
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()
+        }
+        values["parts"] = tuple(Conjunct(text, sql, tuple(columns)) for text, sql, columns in values["parts"])
+        return cls(**values)
+
+
+def compile_rule(rule: Rule, columns: Mapping[str, str], dialect: str) -> CompiledRule:
+    """``columns``: name → SQL type, of the table ``issues``; ``dialect``: 'mysql' or 'sqlite'. Raises RuleError."""
+    # these import sqlglot: a tenth of a second that most ticks need not spend
+    from dolt_watch.core.rules import parser as sql
+    from dolt_watch.core.rules import renderer
+    from dolt_watch.core.rules.running_condition import columns_of, conjuncts, derive_running
+
+    if dialect not in ("mysql", "sqlite"):
+        raise ValueError(f"no such dialect: {dialect!r}")
+    where = f"rules.{rule.name}"
+    try:
+        when = sql.Expression(f"{where}.when", rule.when, columns).parse_condition()
+        if rule.running.strip():
+            running = sql.Expression(f"{where}.running", rule.running, columns).parse_condition()
+        elif "status" in sql.names(columns):
+            running = derive_running(when, IN_PROGRESS, OPEN)
+        else:
+            raise RuleError(
+                "table issues has no column status, so what runs cannot be derived",
+                where=f"{where}.running",
+                fix=f"set `running` in [{where}]",
+            )
+        keys = sql.Expression(f"{where}.order_by", rule.order_by, columns).parse_order_by()
+        ranks = [key for key, _ in keys]
+
+        def text(tree: Any, prefix: str) -> str:
+            return f"({renderer.render(tree, dialect, prefix)})"
+
+        used = set().union(*(columns_of(tree) for tree in (when, running, *ranks)))
+        marked, put_back = renderer.render_with_placeholders(when, dialect, CLAIMED_CELLS)
+        return CompiledRule(
+            rule=rule.name,
+            when_from=text(when, "from_"),
+            when_to=text(when, "to_"),
+            when_row=text(when, ""),
+            running_from=text(running, "from_"),
+            running_to=text(running, "to_"),
+            running_row=text(running, ""),
+            rank_to=tuple(renderer.render(key, dialect, "to_") for key in ranks),
+            rank_row=tuple(renderer.render(key, dialect, "") for key in ranks),
+            descending=tuple(down for _, down in keys),
+            columns=tuple(sorted(used)),
+            when_before_claim=f"({marked})",
+            put_back=put_back,
+            parts=tuple(
+                Conjunct(
+                    one.sql(dialect="mysql", comments=False),
+                    f"({renderer.render(one, 'mysql', '')})",
+                    tuple(sorted(columns_of(one))),
+                )
+                for one in conjuncts(when)
+            ),
+        )
+    except RecursionError:
+        raise RuleError(
+            "the expression is too long or nested too deeply",
+            where=where,
+            fix="write a chain of OR as `column IN (…)`, and leave out needless parentheses",
+        ) from None
+
+
+def compile_for(rule: Rule, columns: Mapping[str, str], dialect: str) -> CompiledRule:
+    """As ``compile_rule``, but what is asked of the row itself stays in MySQL's dialect: it goes through ``Engine.query``, which
+    transpiles whole statements; only what goes into ``Engine.diff`` is in the engine's own."""
+    compiled = compile_rule(rule, columns, dialect)
+    if dialect == "mysql":
+        return compiled
+    row = compile_rule(rule, columns, "mysql")
+    return compiled._replace(
+        when_row=row.when_row, running_row=row.running_row, rank_row=row.rank_row,
+        when_before_claim=row.when_before_claim, put_back=row.put_back,
+    )  # fmt: skip
+
+
+# -- queue order -------------------------------------------------------------------------------------------------
+
+
+class _Descending:
+    """Sorts the other way round."""
+
+    __slots__ = ("key",)
+
+    def __init__(self, key: tuple[int, Any]) -> None:
+        self.key = key
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Descending) and self.key == other.key
+
+    def __lt__(self, other: _Descending) -> bool:
+        return other.key < self.key
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def _comparable(value: Any) -> tuple[int, Any]:
+    """A class, then the value within it: what cannot be compared with one another never is."""
+    if isinstance(value, str):  # first what nearly every key of a long queue is
+        return (3, value)
+    if isinstance(value, int):
+        return (1, value)
+    if (
+        value is None
+        or (isinstance(value, float) and value != value)
+        or (isinstance(value, Decimal) and value.is_nan())
+    ):
+        return (0, 0)  # NULL before everything, as MySQL sorts it
+    if isinstance(value, float | Decimal):
+        return (1, value)
+    if isinstance(value, timedelta):
+        return (1, value.total_seconds())
+    if isinstance(value, datetime):  # as a span, since shifting the first or last day to UTC would overflow
+        return (2, value.replace(tzinfo=None) - datetime.min - (value.utcoffset() or timedelta()))  # noqa: DTZ901
+    if isinstance(value, date):
+        return (2, timedelta(days=value.toordinal() - 1))
+    if isinstance(value, bytes | bytearray):
+        return (4, bytes(value))
+    return (5, repr(value))
+
+
+def queue_sort_key(rank: Sequence[Any], descending: Sequence[bool], bead: str) -> Any:
+    """A sort key: NULLs first where ascending, last where descending (as MySQL); equal ranks go by the bead's id."""
+    keys: list[Any] = [_comparable(value) for value in rank]
+    for place, down in enumerate(descending[: len(keys)]):  # where nothing is said: ascending
+        if down:
+            keys[place] = _Descending(keys[place])
+    return (keys, bead)
+
+
+def fingerprint(rules: Sequence[Rule], columns: Mapping[str, str], dialect: str, version: str) -> str:
+    """Keys the cache of compiled text: changes with anything that could change the text."""
+    said = [(rule.name, rule.when, rule.running, rule.order_by) for rule in rules]
+    whole = json.dumps([version, CompiledRule._fields, dialect, sorted(columns.items()), said])
+    return hashlib.sha256(whole.encode()).hexdigest()

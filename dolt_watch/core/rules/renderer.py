@@ -1,0 +1,73 @@
+"""A checked expression, written as SQL for one engine.
+
+Names are always in backticks, which both dialects read: SQLite takes a double-quoted name that does not exist for a string.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from sqlglot import exp
+
+_MARK = re.compile("\0([^\0]*)\0")
+"""A column that becomes a ``?``. Source refuses NUL, so no text of the user's can look like this."""
+
+
+def render(tree: exp.Expr, dialect: str, prefix: str) -> str:
+    """``prefix`` goes before each column's name: 'from_', 'to_' or ''."""
+    return _render(tree, dialect, lambda column: _quoted(prefix + column))
+
+
+def render_with_placeholders(tree: exp.Expr, dialect: str, columns: Sequence[str]) -> tuple[str, tuple[str, ...]]:
+    """With a ``?`` for each use of these columns; and which columns, in order of appearance in the text."""
+    marked = _render(tree, dialect, lambda column: f"\0{column}\0" if column in columns else _quoted(column))
+    return _MARK.sub("?", marked), tuple(_MARK.findall(marked))
+
+
+def _quoted(name: str) -> str:
+    return "`" + name.replace("`", "``") + "`"
+
+
+def _render(tree: exp.Expr, dialect: str, name: Callable[[str], str]) -> str:
+    def mend(node: Any) -> Any:
+        if isinstance(node, exp.Column):
+            return exp.var(name(node.name))
+        return _for_sqlite(node) if dialect == "sqlite" else node
+
+    # a node that was replaced is not entered again, so its parts are mended first: hence from the leaves up
+    tree = tree.copy()
+    for node in reversed(list(tree.bfs())):
+        new = mend(node)
+        if new is not node:
+            if node is tree:
+                tree = new
+            else:
+                node.replace(new)
+    text: str = tree.sql(dialect=dialect, comments=False)
+    return text
+
+
+def _for_sqlite(node: Any) -> Any:
+    """What sqlglot leaves wrong. New nodes are made of copies: the old one is still in its tree."""
+    if isinstance(node, exp.Like) and not isinstance(node.parent, exp.Escape):
+        return exp.Escape(this=node.copy(), expression=exp.Literal.string("\\"))  # MySQL's default; SQLite has none
+    if isinstance(node, exp.Escape) and not node.expression.name:
+        return node.this.copy()  # ESCAPE '' is MySQL's word for none, and SQLite's default
+    if isinstance(node, exp.Length) and node.args.get("binary"):  # MySQL's LENGTH counts bytes
+        return exp.func("LENGTH", exp.cast(node.this.copy(), "BLOB"))
+    if isinstance(node, exp.Left):
+        return exp.func("SUBSTR", node.this.copy(), exp.Literal.number(1), node.expression.copy())
+    if isinstance(node, exp.Right):  # the length says it again, since -0 would be the whole text
+        count = node.expression.copy()
+        return exp.func("SUBSTR", node.this.copy(), exp.Neg(this=exp.paren(count)), count.copy())
+    if isinstance(node, exp.Coalesce) and not node.expressions:
+        return exp.paren(node.this.copy())  # SQLite wants two arguments
+    if isinstance(node, exp.Concat):  # || binds closest of all in SQLite
+        first, *rest = (exp.paren(part.copy(), copy=False) for part in node.expressions)
+        whole: Any = first
+        for part in rest:
+            whole = exp.DPipe(this=whole, expression=part, safe=True)
+        return exp.paren(whole, copy=False)
+    return node

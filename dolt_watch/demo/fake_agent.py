@@ -1,0 +1,158 @@
+"""A small agent for the demo, behind BeadBoard's two routes on a real HTTP server. It works on beads through connections of its own."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Self
+
+from dolt_watch.beads.schema import tracker_schema, versioned
+from dolt_watch.engines import Engine
+from dolt_watch.errors import Conflict
+from dolt_watch.timestamps import to_utc
+
+WORKING_SECONDS = 0.9
+"""Between two steps of its work."""
+
+
+def edit(engine: Engine, bead: str, who: str, message: str, **cells: str) -> None:
+    """One change of one bead as bd makes it: the row, a row of ``events``, one commit. ``notes`` are appended."""
+    for tries in range(20):
+        try:
+            _edit(engine, bead, who, message, cells)
+            return
+        except Conflict:
+            time.sleep(0.01 * (tries + 1))  # somebody else wrote first
+    raise Conflict(f"{who} found no way through to {bead}")
+
+
+def _edit(engine: Engine, bead: str, who: str, message: str, cells: Mapping[str, str]) -> None:
+    with engine.transaction() as tx:
+        ((notes, clock),) = tx.query("SELECT notes, UTC_TIMESTAMP(6) FROM issues WHERE id = ?", (bead,))
+        now = to_utc(clock)
+        assert now is not None
+        now = now.replace(microsecond=0)
+        values: dict[str, Any] = {**cells, "updated_at": now}
+        if notes and "notes" in cells:
+            values["notes"] = f"{notes}\n{cells['notes']}"
+        if cells.get("status") == "closed":
+            values["closed_at"] = now
+        if "row_lock" in engine.columns("issues"):
+            values["row_lock"] = secrets.randbits(63)
+        sets = ", ".join(f"{name} = ?" for name in values)
+        tx.execute(f"UPDATE issues SET {sets} WHERE id = ?", (*values.values(), bead))
+        tx.execute(
+            "INSERT INTO events (id, issue_id, event_type, actor, old_value, new_value, created_at) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (str(uuid.uuid4()), bead, "status_changed" if "status" in cells else "updated", who, "{}", json.dumps(cells), now),
+        )  # fmt: skip
+        tx.dolt_commit(versioned(tracker_schema(engine), ["issues", "events"]), message, f"{who} <{who}@example.com>")
+
+
+class Agent:
+    """``dies``: falls silent on this bead. ``refuses``: knows nothing of this bead when it is first asked, as BeadBoard does not while it cannot read Dolt."""
+
+    def __init__(self, connect: Callable[[], Engine], say: Callable[[str], None], *, dies: str, refuses: str) -> None:
+        self.connect, self.say = connect, say
+        self.dies = dies
+        self.troubles: list[Exception] = []
+        """What went wrong in it: the story fails on any."""
+        self._unknown = {refuses}
+        self._working: list[threading.Thread] = []
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+        for worker in self._working:
+            worker.join(5)
+
+    def status(self) -> dict[str, Any]:
+        return {"busy": any(worker.is_alive() for worker in self._working)}
+
+    def dispatch(self, asked: Any) -> tuple[int, dict[str, Any]]:
+        """BeadBoard's checks in its order."""
+        bead = asked.get("taskId") if isinstance(asked, dict) else None
+        if not isinstance(bead, str) or not bead.strip():
+            return 400, {"error": "taskId is required."}
+        if bead in self._unknown:
+            self._unknown.discard(bead)
+            self.say(f"cannot read {bead} just now: refuses it with HTTP 400")
+            return 400, {"error": f"Bead {bead} not found."}
+        criteria = self._criteria(bead)
+        if not criteria:
+            return 400, {"error": f"Bead {bead} not found."}
+        job = secrets.token_hex(6)
+        if bead == self.dies:
+            self.say(f"takes {bead} as job {job}, and dies: nobody will hear of it again")
+        else:
+            self.say(f"takes {bead} as job {job}, to do: {criteria[0][0]}")
+            worker = threading.Thread(target=self._work, args=(bead, job), daemon=True)
+            self._working.append(worker)
+            worker.start()
+        return 200, {"job_id": job}
+
+    def _criteria(self, bead: str) -> Sequence[tuple[Any, ...]]:
+        with closing(self.connect()) as engine:
+            return engine.query("SELECT acceptance_criteria FROM issues WHERE id = ?", (bead,))
+
+    def _work(self, bead: str, job: str) -> None:
+        try:
+            with closing(self.connect()) as engine:
+                time.sleep(WORKING_SECONDS)
+                self.say(f"notes on {bead}: half way there (a sign of life)")
+                edit(engine, bead, "agent", f"bd: note {bead}", notes=f"job {job}: half way there")
+                time.sleep(WORKING_SECONDS)
+                edit(engine, bead, "agent", f"bd: close {bead}", status="closed", close_reason=f"done by job {job}")
+                self.say(f"has done {bead}, and closes it")
+        except Exception as error:
+            self.troubles.append(error)
+
+
+def _handler(agent: Agent) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            if self.path == "/api/agent-status":
+                self._send(200, agent.status())
+            else:
+                self._send(404, {"error": "no such page"})
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers.get("content-length") or 0))
+            if self.path != "/api/agent-dispatch":
+                self._send(404, {"error": "no such page"})
+                return
+            try:
+                asked = json.loads(body)
+            except ValueError:
+                self._send(400, {"error": "Invalid JSON body."})
+                return
+            self._send(*agent.dispatch(asked))
+
+        def _send(self, status: int, answer: Mapping[str, Any]) -> None:
+            data = json.dumps(answer).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """The story is told by those in it."""
+
+    return Handler

@@ -1,0 +1,15 @@
+"""The database server's time."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from dolt_watch.engines import Engine
+from dolt_watch.timestamps import to_utc
+
+
+def server_time(engine: Engine) -> datetime:
+    """The database's clock, for who needs no look."""
+    moment = to_utc(engine.query("SELECT UTC_TIMESTAMP(6)")[0][0])
+    assert moment is not None
+    return moment

@@ -1,0 +1,1 @@
+"""A Dolt server, over the MySQL protocol."""

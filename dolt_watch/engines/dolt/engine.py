@@ -1,0 +1,351 @@
+"""The engine for a Dolt SQL server: the contract of ``engines``, over ``Link``."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import timedelta
+from types import TracebackType
+from typing import Any, Self
+
+from dolt_watch.engines import WORKING, Changed, Commit, Edge, Leader, Param, Row
+from dolt_watch.engines.absent_columns import reads_history, with_missing
+from dolt_watch.engines.address import ServerAddress
+from dolt_watch.engines.dolt.connection import DoltConnection, StatementResult
+from dolt_watch.engines.dolt.diff_reader import DiffReader
+from dolt_watch.engines.sql_text import MERGING, SYSTEM, checked_hash, checked_identifier
+from dolt_watch.errors import (
+    DatabaseError,
+    DoltWatchError,
+    NoSuchTable,
+    NothingToCommit,
+    SchemaChanged,
+    ServerPanic,
+    UnknownCommit,
+    Unreachable,
+)
+from dolt_watch.timestamps import clamp_commit_date
+
+LOCK_LENGTH = 64
+"""Longest name of a lock by GET_LOCK in MySQL, and the one that is kept to in bytes."""
+HASH = re.compile(r"[0-9a-v]{32}")
+
+LOG = "commit_hash, parents, date, committer"
+"""DOLT_LOG's columns are named: 1.86.4 has no author column, 2.x has. --author sets the committer too."""
+
+
+class DoltTransaction:
+    """An open transaction. Any error rolls it back at once: after one, nothing can be asked of it."""
+
+    def __init__(self, link: DoltConnection) -> None:
+        self._link = link
+        self._over = True
+
+    def __enter__(self) -> Self:
+        if self._link.in_transaction:
+            raise RuntimeError("a transaction is open on this connection: transactions do not nest")
+        self._link.begin()
+        self._over = False
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._over:
+            return
+        if kind is None or issubclass(kind, Exception):
+            self._roll_back_quietly()
+        else:  # interrupted, perhaps while an answer was under way: the socket cannot be used any more
+            self._over = True
+            self._link.interrupt()
+
+    def query(self, sql: str, params: Sequence[Param] = ()) -> list[Row]:
+        return self._send(sql, params).rows
+
+    def execute(self, sql: str, params: Sequence[Param] = ()) -> int:
+        return self._send(sql, params).matched
+
+    def commit(self) -> None:
+        """Raises Conflict, BeadGone; Unreachable where the answer was lost, and then nobody knows whether it committed."""
+        self._check()
+        try:
+            self._link.end("COMMIT")
+        except DoltWatchError as error:
+            self._roll_back_quietly()
+            raise _mark_commit_unknown(error) from error
+        self._over = True
+
+    def dolt_commit(self, tables: Sequence[str], message: str, author: str) -> str:
+        """DOLT_ADD, DOLT_COMMIT. The ROLLBACK after it ends the server's transaction and undoes nothing: the commit is one atomic
+        write, also of the SQL part, and also where it says 'nothing to commit'.
+        """
+        names = [checked_identifier(table) for table in tables]
+        if names:
+            self._send(f"CALL DOLT_ADD({', '.join('?' * len(names))})", names)
+        self._check()
+        try:
+            rows = self._link.send("CALL DOLT_COMMIT('-m', ?, '--author', ?)", (message, author)).rows
+        except DoltWatchError as error:
+            self._roll_back_quietly()
+            raise _mark_commit_unknown(error) from error
+        self._roll_back_quietly()
+        if not rows or not rows[0][0]:
+            raise NothingToCommit(where=self._link.address.display_name)
+        return str(rows[0][0])
+
+    def rollback(self) -> None:
+        if not self._over:
+            self._over = True
+            self._link.end("ROLLBACK")
+
+    def _send(self, sql: str, params: Sequence[Param]) -> StatementResult:
+        self._check()
+        try:
+            return self._link.send(sql, params)
+        except Exception:
+            self._roll_back_quietly()
+            raise
+
+    def _check(self) -> None:
+        if self._over:
+            raise DatabaseError("the transaction is over", where=self._link.address.display_name)
+
+    def _roll_back_quietly(self) -> None:
+        self._over = True
+        self._link.abandon()
+
+
+class DoltEngine:
+    """One connection to one database of a server. Made anew once where a read finds it lost; never inside a transaction."""
+
+    name = "dolt"
+    dialect = "mysql"
+
+    def __init__(self, address: ServerAddress) -> None:
+        """Connects. Raises Unreachable, AccessDenied, NoSuchDatabase, SettingsError (CA file)."""
+        self.address = address
+        self._link = DoltConnection(address)
+        self._diff = DiffReader(self._link, self.columns)
+        self._leader_connection = 0
+        """Number of the connection that holds the scheduler lock, 0: none does."""
+
+    def query(self, sql: str, params: Sequence[Param] = ()) -> list[Row]:
+        """Outside a transaction, fresh. While one is open on this engine, it reads inside it."""
+        try:
+            return self._rows(sql, params)
+        except (SchemaChanged, NoSuchTable) as error:
+            if not reads_history(sql):
+                raise
+            return with_missing(self._rows, self.columns, sql, params, error)
+
+    def _rows(self, sql: str, params: Sequence[Param]) -> list[Row]:
+        return self._link.send(sql, params, again=True).rows
+
+    def transaction(self) -> DoltTransaction:
+        return DoltTransaction(self._link)
+
+    def execute_ddl(self, sql: str) -> None:
+        """Not tried again when the connection is lost: it may have happened."""
+        self._link.send(sql, session=True)
+
+    def commits(self, since: str | None, until: str, limit: int | None = None) -> Iterator[Commit]:
+        """The range is fetched whole, about 0.4 KB a commit, so that the connection is free for other queries meanwhile.
+
+        It also tells ``diff`` the parents: edges of the range that was asked for last are read many at once.
+        """
+        seen: dict[str, str] = {}  # parents whose own row is still to come: each hash is held once
+
+        def commit(row: Row) -> Commit:
+            hash, parents, date, author = row
+            parents = tuple(seen.setdefault(parent, parent) for parent in _parents(parents))
+            return Commit(seen.pop(hash, hash), parents, clamp_commit_date(date), sys.intern(author))
+
+        span = self._hash(until) if since is None else f"{self._hash(since)}..{self._hash(until)}"
+        more = None if limit is None else limit + 1  # one more than asked for: is the list whole?
+        sql = f"SELECT {LOG} FROM DOLT_LOG('{span}', '--parents'){_limit(more)}"
+        found: list[Any] = self._link.send(sql, again=True, each=commit).rows
+        if since is None and (limit is None or len(found) <= limit):
+            # Parents that never came are those that a shallow clone does not have (DOLT_CLONE
+            # --depth): to ask Dolt 1.86.4 for one of them ends the connection.
+            found = [_known(one, seen) for one in found] if seen else found
+        elif limit is not None:
+            del found[limit:]
+        self._diff.set_commit_range(until, {one.hash: one.parents for one in found})
+        return iter(found)
+
+    def commit_of(self, hash: str) -> Commit | None:
+        """Also a commit that HEAD does not reach but the server still holds: ask ``is_ancestor`` for that."""
+        if not HASH.fullmatch(hash):
+            return None
+        try:
+            rows = self.query(f"SELECT {LOG} FROM DOLT_LOG('{hash}', '--parents') LIMIT 1")
+        except UnknownCommit:
+            return None
+        except Unreachable:
+            # What a shallow clone does not have: Dolt 1.86.4 panics, and the connection is lost.
+            if self.query("SELECT 1 FROM dolt_commits WHERE commit_hash = ?", (hash,)):
+                raise
+            return None
+        if not rows:
+            return None
+        hash, parents, date, author = rows[0]
+        return Commit(hash, _parents(parents), clamp_commit_date(date), author)
+
+    def is_ancestor(self, ancestor: str, head: str) -> bool:
+        if not HASH.fullmatch(ancestor) or not HASH.fullmatch(head):
+            return False
+        try:
+            return bool(self.query("SELECT HAS_ANCESTOR(?, ?)", (head, ancestor))[0][0])
+        except UnknownCommit:
+            return False
+        except ServerPanic:
+            pass
+        # Dolt 1.86.4: HAS_ANCESTOR of a root commit (it has no ancestors to look in) is a nil pointer
+        return self.query("SELECT DOLT_MERGE_BASE(?, ?)", (head, ancestor)) == [(ancestor,)]
+
+    def changed_tables(self, since: str, until: str) -> frozenset[str]:
+        return self.changed(since, until).data
+
+    def changed(self, since: str, until: str) -> Changed:
+        """Where a primary key changed, DOLT_DIFF_SUMMARY ends early with a warning: then more tables may be named than changed."""
+        span = f"'{self._hash(since)}', '{self._hash_or_working(until)}'"
+        sql = f"SELECT from_table_name, to_table_name, data_change, schema_change FROM DOLT_DIFF_SUMMARY({span})"
+        answer = self._link.send(sql, again=True)
+        data = {table for *names, differs, _ in answer.rows if differs for table in names if table}
+        schema = {table for *names, _, differs in answer.rows if differs for table in names if table}
+        if answer.warnings:
+            schema |= self._diff.schema_changes(since, until)
+            data |= schema | self._tables(since) | self._tables(until)
+        return Changed(frozenset(data), frozenset(schema))
+
+    def _tables(self, commit: str) -> frozenset[str]:
+        if commit == WORKING:
+            return self.dirty()
+        database = self.address.database.partition("/")[0].replace("`", "``")
+        return frozenset(row[0] for row in self.query(f"SHOW TABLES FROM `{database}/{commit}`"))
+
+    def altered(
+        self, tables: Sequence[str], edges: Sequence[Edge], *, exact: bool = False
+    ) -> Mapping[str, frozenset[Edge]]:
+        for edge in (*edges[:1], *edges[-1:]):
+            self._hash(edge.parent)
+            self._hash(edge.commit)
+        return self._diff.altered(tables, edges, exact)
+
+    def unmigrated(
+        self, marks: Collection[str] = (), query: Callable[[str, Sequence[Param]], list[Row]] | None = None
+    ) -> frozenset[str]:
+        """A changed primary key too: DOLT_SCHEMA_DIFF names it, DOLT_DIFF_SUMMARY does not."""
+        ask = query or self.query
+        status = ask("SELECT table_name, HASHOF('HEAD') FROM dolt_status", ())
+        if not status:
+            return frozenset()
+        dirty = {one for text, _ in status for one in text.split(" -> ")}
+        sql = f"SELECT from_table_name, to_table_name FROM DOLT_SCHEMA_DIFF('{status[0][1]}', 'WORKING')"
+        names = {table for row in ask(sql, ()) for table in row if table}
+        return frozenset(dirty & (names | {*marks, *SYSTEM}))
+
+    def filter_changed_edges(self, tables: Sequence[str], edges: Sequence[Edge]) -> Sequence[Edge]:
+        if edges:  # what is built into SQL; the others are compared only
+            self._hash(edges[0].parent)
+            self._hash(edges[-1].commit)
+        return self._diff.filter_changed_edges([checked_identifier(table) for table in tables], edges)
+
+    def diff(
+        self, table: str, edges: Iterable[Edge], columns: Mapping[str, str], at: str | None = None
+    ) -> Iterator[tuple[Edge, Row]]:
+        """Raises UnknownCommit, NoSuchTable, SchemaChanged, Unexplained as it is read. An edge needs a parent: a root commit has none."""
+        under = None if at is None else self._hash(at)
+        return self._diff.rows(checked_identifier(table), self._checked(edges), tuple(columns.values()), under)
+
+    def columns(self, table: str, commit: str | None = None) -> dict[str, str]:
+        of = "" if commit is None else f" AS OF '{self._hash(commit)}'"
+        try:
+            rows = self.query(f"SHOW COLUMNS FROM `{checked_identifier(table)}`{of}")
+        except NoSuchTable:
+            return {}
+        return {row[0]: str(row[1]).lower() for row in rows}
+
+    def dirty(self) -> frozenset[str]:
+        return frozenset(row[0] for row in self.query("SELECT table_name FROM dolt_status"))
+
+    def has_unfinished_merge(self) -> bool:
+        return bool(self.query(MERGING)[0][0])
+
+    def branch(self) -> str:
+        return str(self.query("SELECT ACTIVE_BRANCH()")[0][0])
+
+    def try_acquire_leadership(self) -> bool:
+        if self._leader_connection != self._link.connections:
+            lock = lock_name(self.address.database, self.branch())
+            taken = self.query("SELECT GET_LOCK(?, 0)", (lock,)) == [(1,)]
+            self._leader_connection = self._link.connections if taken else 0
+        return self._leader_connection != 0
+
+    def leader(self) -> Leader | None:
+        """TIME of the process list counts from the last command, also for a user with SELECT alone (1.86.4, 2.2.0)."""
+        lock = lock_name(self.address.database, self.branch())
+        [(holder,)] = self.query("SELECT IS_USED_LOCK(?)", (lock,))
+        if holder is None:
+            return None
+        rows = self.query("SELECT TIME FROM information_schema.processlist WHERE ID = ?", (int(holder),))
+        return Leader(timedelta(seconds=int(rows[0][0])) if rows else None)
+
+    def open_sibling(self) -> DoltEngine:
+        twin = DoltEngine(self.address)
+        twin._diff.set_commit_range(*self._diff.commit_range)
+        return twin
+
+    def close(self) -> None:
+        self._link.close()
+
+    def _checked(self, edges: Iterable[Edge]) -> Iterator[Edge]:
+        named = self._diff.commit_range[1]  # by the server itself
+        for edge in edges:
+            if edge.parent not in named:
+                self._hash(edge.parent)
+            if edge.commit not in named:
+                self._hash_or_working(edge.commit)
+            yield edge
+
+    def _hash(self, commit: str) -> str:
+        return checked_hash(commit, HASH, self.address.display_name)
+
+    def _hash_or_working(self, commit: str) -> str:
+        return commit if commit == WORKING else self._hash(commit)
+
+
+def _known(commit: Commit, missing: Collection[str]) -> Commit:
+    """Return the commit without the parents that history does not have."""
+    if not any(parent in missing for parent in commit.parents):
+        return commit
+    return commit._replace(parents=tuple(p for p in commit.parents if p not in missing))
+
+
+def lock_name(database: str, branch: str) -> str:
+    """Return the name of the service's lock on the server, in at most 64 bytes, MySQL's limit.
+
+    A longer one is hashed: if it were cut, two trackers with alike names would share a lock.
+    """
+    name = f"dolt_watch:{database}:{branch}"
+    if len(name.encode()) <= LOCK_LENGTH:
+        return name
+    import hashlib
+
+    return "dolt_watch:" + hashlib.sha256(name.encode()).hexdigest()[: LOCK_LENGTH - 11]
+
+
+def _limit(limit: int | None) -> str:
+    return "" if limit is None else f" LIMIT {int(limit)}"
+
+
+def _parents(text: str | None) -> tuple[str, ...]:
+    return tuple((text or "").replace(",", " ").split())
+
+
+def _mark_commit_unknown(error: DoltWatchError) -> DoltWatchError:
+    """An answer lost on a commit is no 'no': say so."""
+    if isinstance(error, Unreachable):
+        error.with_detail("; it is not known whether the commit took place")
+    return error

@@ -1,0 +1,170 @@
+"""What a Dolt server's errors mean, in one table.
+
+Dolt raises most of its own errors under MySQL's catch-all 1105, so the text decides there. Texts are those of Dolt 1.86.4 and 2.3.1, each provoked on a
+real server by ``tests/conformance``.
+"""
+
+from __future__ import annotations
+
+import re
+
+from dolt_watch.engines.address import PASSWORD_FIX, ServerAddress
+from dolt_watch.errors import (
+    AccessDenied,
+    BeadNotFound,
+    BranchDenied,
+    Conflict,
+    DatabaseError,
+    DoltWatchError,
+    MergeInProgress,
+    NoSuchDatabase,
+    NoSuchTable,
+    NothingToCommit,
+    OlderDolt,
+    ReadOnly,
+    SchemaChanged,
+    ServerPanic,
+    UnknownCommit,
+    Unreachable,
+)
+
+LOST = frozenset({0, 1053, 1927, 2006, 2013, 2055})
+"""The connection that carried the statement is gone; another one may work. 0: pymysql's own, on a socket that is closed."""
+
+UNREACHABLE = LOST | {1040, 1129, 1130, 2002, 2003, 2005, 2012, 2014, 2026}
+LOGIN = frozenset({1044, 1045, 1698})
+PRIVILEGE = frozenset({1142, 1143, 1227, 1370})
+
+_TEXTS: tuple[tuple[str, type[DoltWatchError]], ...] = (
+    (r"foreign key constraint violation.*referencedtable: issues\b", BeadNotFound),
+    (r"the table\(s\) .* (are in conflict|have constraint violations)", MergeInProgress),
+    (r"table has unknown fields", OlderDolt),
+    (r"constraint violations", Conflict),
+    (r"optimistic lock failed", Conflict),
+    (r"nothing to commit", NothingToCommit),
+    (r"target commit not found|shallow clone|ghost commit", UnknownCommit),
+    (r"(branch|ref|commit|hash) not found", UnknownCommit),
+    (r"invalid ref spec|could not resolve|no such commit", UnknownCommit),
+    (r"does not have the correct permissions on branch", BranchDenied),
+    (r"command denied|access denied", AccessDenied),
+    (r"read.only", ReadOnly),
+    (r'column "[^"]+" could not be found', SchemaChanged),
+    (r'table "[^"]+" does not have column', SchemaChanged),
+    (r"too many connections|server shutdown", Unreachable),
+    (r"panic", ServerPanic),
+)
+"""Texts of 1105, first match wins."""
+
+_TABLE = r"table not found: (?:\w+\.)?(\w+)|Table '(?:\w+\.)?(\w+)'|the table\(s\) (\w+)[\w, ]* do not exist"
+_ISSUES = r"referenced table: `?issues`?"
+# compiled when there is an error to read: most processes meet none
+
+
+def missing_table(text: str) -> str | None:
+    """The table that a message says is missing; of ``dolt_diff_issues``, ``issues``."""
+    found = re.search(_TABLE, text)
+    table = next((group for group in found.groups() if group), "") if found else ""
+    return table.removeprefix("dolt_diff_") or None
+
+
+def error_class(code: int, text: str) -> type[DoltWatchError]:
+    """The class of error that a code and its text mean."""
+    if code in {1213, 1062}:
+        return Conflict
+    if code == 1452:
+        return BeadNotFound if re.search(_ISSUES, text, re.IGNORECASE) else DatabaseError
+    if code == 1146 or (code == 1105 and missing_table(text)):
+        return NoSuchTable
+    if code in {1049, 1046}:
+        return NoSuchDatabase
+    if code in {1290, 1836}:
+        return ReadOnly
+    if code in LOGIN | PRIVILEGE:
+        return AccessDenied
+    if code in UNREACHABLE:
+        return Unreachable
+    if code == 1105:
+        return next((kind for rule, kind in _TEXTS if re.search(rule, text, re.IGNORECASE | re.DOTALL)), DatabaseError)
+    return SchemaChanged if code == 1054 else DatabaseError
+
+
+def translate(code: int, text: str, address: ServerAddress) -> DoltWatchError:
+    """A server's or the driver's error as ours, with what mends it. The password is cut out, should a text ever hold it."""
+    if address.password:
+        text = text.replace(address.password, "***")
+    kind = error_class(code, text)
+    if (wrong := _tls(text, address)) is not None and kind is Unreachable:
+        return Unreachable(wrong[0], where=address.display_name, fix=wrong[1])
+    if kind is NoSuchTable:
+        return NoSuchTable(missing_table(text) or "?", where=address.display_name, fix="dolt_watch doctor")
+    said = (text or "the connection is closed").split("\n")[0][:300]  # Dolt may add a stack of Go routines
+    said = f"{code}: {said}" if code else said
+    return kind(f"{_summary(kind)} ({said})", where=address.display_name, fix=_fix(kind, code, text, address))
+
+
+def _tls(text: str, address: ServerAddress) -> tuple[str, str] | None:
+    """What is wrong with TLS, and what mends it; None where nothing is. pymysql tells a certificate that it does not take as 2003."""
+    if not address.uses_tls:
+        return None
+    if "SSL is required" in text:
+        why = (
+            ""
+            if address.tls
+            else f", and {address.host} is not this machine: a connection that leaves it is encrypted unless you say otherwise"
+        )
+        return f"the server speaks no TLS{why}", (
+            "give the server a certificate (tls_cert and tls_key under listener in its config.yaml); or allow plain text: "
+            'BEADS_DOLT_SERVER_TLS=false, or "dolt_server_tls": false in .beads/metadata.json, or ?tls=false in the URL'
+        )
+    if "CERTIFICATE_VERIFY_FAILED" in text:
+        return f"the server's certificate is not one to trust ({text.split(chr(10))[0][:300]})", (
+            "name the authority that signed it: ?tls=/path/ca.pem in the URL, or SSL_CERT_FILE=/path/ca.pem; its name must be the host's"
+        )
+    return None
+
+
+def is_tls(text: str, address: ServerAddress) -> bool:
+    """Return whether the text tells of TLS that failed."""
+    return _tls(text, address) is not None
+
+
+def _summary(kind: type[DoltWatchError]) -> str:
+    return (kind.__doc__ or "").strip().split("\n")[0].rstrip(".")
+
+
+def _fix(kind: type[DoltWatchError], code: int, text: str, address: ServerAddress) -> str | None:
+    client = f"dolt --host {address.host} --port {address.port} --user {address.user} sql -q"
+    if kind is Unreachable:
+        if address.socket:
+            return f"dolt sql-server --socket {address.socket}"
+        if address.managed:
+            return "`bd dolt start` starts bd's own server and writes its port to .beads/dolt-server.port"
+        return (
+            f"dolt sql-server --host {address.host} --port {address.port} (in its data folder), or mend host and port"
+        )
+    if kind is BranchDenied:
+        return _branch_fix(text, address)
+    if kind is ReadOnly:
+        return "name the primary server: a replica, and a server with read_only in its config.yaml, accept no writes"
+    if kind is AccessDenied:
+        if code in LOGIN:
+            return PASSWORD_FIX
+        if "to database" in text:
+            return f"as an administrator: GRANT SELECT ON `{address.database}`.* TO '{address.user}'@'%'"
+        return f"as an administrator, see what is granted: SHOW GRANTS FOR '{address.user}'@'%'"
+    if kind is NoSuchDatabase:
+        return f'{client} "SHOW DATABASES" lists what is there'
+    if kind is OlderDolt:
+        return "run this server with the Dolt that wrote the data, or a later one; there is no way back to Dolt 1"
+    if kind is SchemaChanged:
+        return "name a column that issues has: bd's schema may have changed"
+    return None
+
+
+def _branch_fix(text: str, address: ServerAddress) -> str:
+    """Return the row of ``dolt_branch_control`` that lets the user write. A longer match wins."""
+    found = re.search(r"`([^`]*)`@`[^`]*` does not have .* on branch `([^`]*)`", text)
+    user, branch = found.groups() if found else (address.user, "%")
+    database = address.database.partition("/")[0]
+    values = ", ".join("'" + each.replace("'", "''") + "'" for each in (database, branch, user, "%", "write"))
+    return f"as an administrator: REPLACE INTO dolt_branch_control VALUES ({values})"

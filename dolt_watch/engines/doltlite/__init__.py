@@ -1,0 +1,1 @@
+"""DoltLite: the embedded engine, one file."""

@@ -1,0 +1,398 @@
+"""The embedded engine: PyPI ``doltlite``, SQLite's API with Dolt's version control, in one file on disk.
+
+For the demo, for tests, and for looking at a copy offline. The contract of ``engines``; SQL comes in MySQL's dialect and is transpiled.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import IO, TYPE_CHECKING, Self
+
+from dolt_watch.engines import WORKING, Changed, Commit, Edge, Leader, Param, Row
+from dolt_watch.engines.absent_columns import reads_history, with_missing
+from dolt_watch.engines.doltlite.errors import translate
+from dolt_watch.engines.doltlite.loader import load_sqlite3
+from dolt_watch.engines.doltlite.transpiler import transpile
+from dolt_watch.engines.sql_text import MERGING, SYSTEM, checked_hash, checked_identifier, chunks, gaps, sql_timestamp
+from dolt_watch.errors import (
+    DatabaseError,
+    NoSuchDatabase,
+    NoSuchTable,
+    NothingToCommit,
+    SchemaChanged,
+    UnknownCommit,
+)
+from dolt_watch.timestamps import clamp_commit_date
+
+if TYPE_CHECKING:
+    import sqlite3
+
+HASH = re.compile(r"[0-9a-f]{40}")
+_SIDED = re.compile(r"\b(?:from|to)_\w+")
+_OF_A_DIFF = frozenset({"from_commit", "to_commit", "from_commit_date", "to_commit_date"})
+
+BUSY_SECONDS = 5.0
+"""How long a writer waits for its turn before it gets Conflict."""
+
+
+class DoltLiteTransaction:
+    """BEGIN IMMEDIATE: the only writer of the file until it ends. Any error rolls it back at once."""
+
+    def __init__(self, engine: DoltLiteEngine) -> None:
+        self._engine = engine
+        self._over = True
+
+    def __enter__(self) -> Self:
+        if self._engine.in_transaction:
+            raise RuntimeError("a transaction is open on this connection: transactions do not nest")
+        self._engine.execute_sqlite("BEGIN IMMEDIATE")
+        self._over = False
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self._over:
+            self._abandon()
+
+    def query(self, sql: str, params: Sequence[Param] = ()) -> list[Row]:
+        return self._send(_single(sql), params)[0]
+
+    def execute(self, sql: str, params: Sequence[Param] = ()) -> int:
+        return self._send(_single(sql), params)[1]
+
+    def commit(self) -> None:
+        self._send("COMMIT")
+        self._over = True
+
+    def dolt_commit(self, tables: Sequence[str], message: str, author: str) -> str:
+        """dolt_commit is final there and then; the COMMIT after it only ends SQLite's own transaction."""
+        for table in tables:
+            self._send("SELECT dolt_add(?)", (checked_identifier(table),))
+        self._check()
+        try:
+            rows, _ = self._engine.execute_sqlite("SELECT dolt_commit('-m', ?, '--author', ?)", (message, author))
+        except NothingToCommit:
+            self.commit()  # as Dolt does: the SQL part stands
+            raise
+        except BaseException:
+            self._abandon()
+            raise
+        self.commit()
+        return str(rows[0][0])
+
+    def rollback(self) -> None:
+        if not self._over:
+            self._abandon()
+
+    def _send(self, sql: str, params: Sequence[Param] = ()) -> tuple[list[Row], int]:
+        self._check()
+        try:
+            return self._engine.execute_sqlite(sql, params)
+        except BaseException:
+            self._abandon()
+            raise
+
+    def _check(self) -> None:
+        if self._over:
+            raise DatabaseError("the transaction is over", where=self._engine.path)
+
+    def _abandon(self) -> None:
+        self._over = True
+        if self._engine.in_transaction:
+            with suppress(Exception):
+                self._engine.execute_sqlite("ROLLBACK")
+
+
+class DoltLiteEngine:
+    """One connection to one file."""
+
+    name = "doltlite"
+    dialect = "sqlite"
+
+    def __init__(self, path: str, *, create: bool = False) -> None:
+        """``create``: make the file where there is none. Raises NoSuchDatabase, DatabaseError."""
+        self._sqlite3 = load_sqlite3()
+        self.path = path
+        self._lead: IO[str] | None = None
+        if not create and not Path(path).is_file():
+            raise NoSuchDatabase(
+                "there is no DoltLite file", where=path, fix="name an existing file, or make one: dolt_watch demo"
+            )
+        try:
+            self._connection: sqlite3.Connection = self._sqlite3.connect(
+                path, timeout=BUSY_SECONDS, isolation_level=None
+            )
+        except self._sqlite3.Error as error:
+            raise translate(getattr(error, "sqlite_errorname", ""), str(error), path) from error
+        try:
+            self._prepare()
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def _prepare(self) -> None:
+        self.execute_sqlite(
+            "PRAGMA foreign_keys = ON"
+        )  # off by default: events must not outlive their bead, as on Dolt
+        self.execute_sqlite(
+            "PRAGMA case_sensitive_like = ON"
+        )  # beads' tables are utf8mb4_0900_bin: LIKE tells case there
+        # SQLite's own default. DoltLite's is 64 MiB a connection, and history fills it: about 20 KB a commit that is made.
+        self.execute_sqlite("PRAGMA cache_size = -2000")
+        self._connection.create_function("regexp", 2, _regexp, deterministic=True)
+        # Reads the file: a damaged one is told here, and stock SQLite's, on which dolt_hashof() would crash the process.
+        self.execute_sqlite("SELECT 1 FROM dolt_log LIMIT 1")
+
+    @property
+    def in_transaction(self) -> bool:
+        return self._connection.in_transaction
+
+    def execute_sqlite(self, sql: str, params: Sequence[Param] = ()) -> tuple[list[Row], int]:
+        """SQL in SQLite's own dialect: rows, and rows matched. Raises the classes of ``errors``."""
+        try:
+            cursor = self._connection.execute(sql, [_text(value) for value in params])
+            try:
+                return cursor.fetchall(), cursor.rowcount
+            finally:
+                cursor.close()
+        except self._sqlite3.Error as error:
+            raise translate(getattr(error, "sqlite_errorname", ""), str(error), self.path) from error
+
+    def query(self, sql: str, params: Sequence[Param] = ()) -> list[Row]:
+        """Outside a transaction, fresh. While one is open on this engine, it reads inside it."""
+        try:
+            return self._rows(sql, params)
+        except (SchemaChanged, NoSuchTable) as error:
+            if not reads_history(sql):
+                raise
+            return with_missing(self._rows, self.columns, sql, params, error)
+
+    def _rows(self, sql: str, params: Sequence[Param]) -> list[Row]:
+        return self.execute_sqlite(_single(sql), params)[0]
+
+    def transaction(self) -> DoltLiteTransaction:
+        return DoltLiteTransaction(self)
+
+    def execute_ddl(self, sql: str) -> None:
+        for statement in transpile(sql):
+            self.execute_sqlite(statement)
+
+    def commits(self, since: str | None, until: str, limit: int | None = None) -> Iterator[Commit]:
+        """Cost: dolt_log walks history from ``until`` (3 ms at 2,000 commits), then one indexed look a commit for its parents."""
+        span = self._hash(until) if since is None else f"{self._hash(since)}..{self._hash(until)}"
+        most = "" if limit is None else f" LIMIT {int(limit)}"
+        return self._with_parents(
+            self.execute_sqlite(f"SELECT commit_hash, date, committer FROM dolt_log(?){most}", (span,))[0]
+        )
+
+    def commit_of(self, hash: str) -> Commit | None:
+        """Also a commit that HEAD does not reach but the file still holds: ask ``is_ancestor`` for that."""
+        if not HASH.fullmatch(hash):
+            return None
+        try:
+            rows, _ = self.execute_sqlite("SELECT commit_hash, date, committer FROM dolt_log(?) LIMIT 1", (hash,))
+        except UnknownCommit:
+            return None
+        return next(self._with_parents(rows), None)
+
+    def _with_parents(self, rows: list[Row]) -> Iterator[Commit]:
+        for chunk in chunks(rows, 500):
+            marks = ", ".join("?" * len(chunk))
+            parents: dict[str, list[str]] = {}
+            for commit, parent in self.execute_sqlite(
+                "SELECT commit_hash, parent_hash FROM dolt_commit_ancestors "
+                f"WHERE commit_hash IN ({marks}) ORDER BY parent_index",
+                [row[0] for row in chunk],
+            )[0]:
+                if parent:
+                    parents.setdefault(commit, []).append(parent)
+            for commit, date, author in chunk:
+                moment_ = clamp_commit_date(datetime.fromisoformat(date).replace(tzinfo=UTC))
+                yield Commit(commit, tuple(parents.get(commit, ())), moment_, author)
+
+    def is_ancestor(self, ancestor: str, head: str) -> bool:
+        """By dolt_merge_base: 7 ms at 2,000 commits."""
+        if not HASH.fullmatch(ancestor) or not HASH.fullmatch(head):
+            return False
+        if ancestor == head:
+            return self.commit_of(head) is not None
+        try:
+            return bool(self.execute_sqlite("SELECT dolt_merge_base(?, ?) = ?", (head, ancestor, ancestor))[0][0][0])
+        except UnknownCommit:
+            return False
+
+    def changed_tables(self, since: str, until: str) -> frozenset[str]:
+        return self.changed(since, until).data
+
+    def changed(self, since: str, until: str) -> Changed:
+        rows, _ = self.execute_sqlite(
+            "SELECT from_table_name, to_table_name, data_change, schema_change FROM dolt_diff_summary(?, ?)",
+            (self._hash(since), self._hash_or_working(until)),
+        )
+        data = {table for *names, differs, _ in rows if differs for table in names if table}
+        return Changed(
+            frozenset(data), frozenset(table for *names, _, differs in rows if differs for table in names if table)
+        )
+
+    def altered(
+        self, tables: Sequence[str], edges: Sequence[Edge], *, exact: bool = False
+    ) -> Mapping[str, frozenset[Edge]]:
+        if not edges:
+            return {}
+        if not exact:
+            net = self._schemas(edges[0].parent, edges[-1].commit) | self._schemas(edges[-1].commit, WORKING)
+            if net.isdisjoint(tables):
+                return {}
+        found: dict[str, set[Edge]] = {table: set() for table in tables}
+        for edge in [*edges, *gaps(edges)]:
+            other = self._schemas(edge.parent, edge.commit) | self._schemas(edge.commit, WORKING)
+            for table in other.intersection(tables):
+                found[table].add(edge)
+        return {table: frozenset(those) for table, those in found.items() if those}
+
+    def _schemas(self, since: str, until: str) -> frozenset[str]:
+        """Names of the tables whose schema differs, before and after."""
+        rows, _ = self.execute_sqlite(
+            "SELECT from_table_name, to_table_name FROM dolt_schema_diff(?, ?)",
+            (self._hash(since), self._hash_or_working(until)),
+        )
+        return frozenset(table for row in rows for table in row if table)
+
+    def filter_changed_edges(self, tables: Sequence[str], edges: Sequence[Edge]) -> Sequence[Edge]:
+        """All of them: to ask dolt_diff which tables a commit touched costs as much as the diff of one (0.2 ms)."""
+        return edges
+
+    def diff(
+        self, table: str, edges: Iterable[Edge], columns: Mapping[str, str], at: str | None = None
+    ) -> Iterator[tuple[Edge, Row]]:
+        """One query an edge: dolt_diff_<table> with IN scans all history here."""
+        select = ", ".join(columns.values()) or "1"
+        source = f"dolt_diff_{checked_identifier(table)}(?, ?)"
+        for edge in edges:
+            span = (self._hash(edge.parent), self._hash_or_working(edge.commit))
+            try:
+                rows = self.execute_sqlite(f"SELECT {select} FROM {source}", span)[0]
+            except SchemaChanged:
+                if at is None:
+                    raise
+                rows = self.execute_sqlite(f"SELECT {select} FROM {self._filled(table, source, select)}", span)[0]
+            except NoSuchTable:
+                if at is None:
+                    raise
+                rows = []  # neither the commit nor the working set has it
+            for row in rows:
+                yield edge, row if columns else ()
+
+    def _filled(self, table: str, source: str, select: str) -> str:
+        """The source with NULL for the columns of the expressions that the table lacks."""
+        have = {f"{side}_{column}" for side in ("from", "to") for column in self.columns(table)}
+        missing = dict.fromkeys(name for name in _SIDED.findall(select) if name not in have | _OF_A_DIFF)
+        return f"(SELECT d.*{''.join(f', NULL AS `{column}`' for column in missing)} FROM {source} AS d) AS filled"
+
+    def unmigrated(
+        self, marks: Collection[str] = (), query: Callable[[str, Sequence[Param]], list[Row]] | None = None
+    ) -> frozenset[str]:
+        ask = query or self.query
+        dirty = {text for (text,) in ask("SELECT table_name FROM dolt_status", ())}
+        if not dirty:
+            return frozenset()
+        names = self._schemas(str(self.execute_sqlite("SELECT dolt_hashof('HEAD')")[0][0][0]), WORKING)
+        return frozenset(dirty & (names | {*marks, *SYSTEM}))
+
+    def columns(self, table: str, commit: str | None = None) -> dict[str, str]:
+        """At a commit: from its CREATE statement where that differs from the working one."""
+        if commit is not None:
+            rows, _ = self.execute_sqlite(
+                "SELECT from_table_name, from_create_statement FROM dolt_schema_diff(?, 'WORKING') "
+                "WHERE ? IN (from_table_name, to_table_name) ORDER BY from_table_name = ? DESC",
+                (self._hash(commit), checked_identifier(table), table),
+            )
+            if rows and rows[0][0] != table:
+                return {}
+            if rows:
+                with closing(self._sqlite3.connect(":memory:")) as scratch:
+                    scratch.execute(rows[0][1])
+                    return self._columns(scratch, table)
+        return self._columns(self._connection, table)
+
+    def _columns(self, connection: sqlite3.Connection, table: str) -> dict[str, str]:
+        rows = connection.execute(f"PRAGMA table_info({checked_identifier(table)})").fetchall()
+        return {row[1]: str(row[2]).lower() for row in rows}
+
+    def dirty(self) -> frozenset[str]:
+        return frozenset(row[0] for row in self.execute_sqlite("SELECT table_name FROM dolt_status")[0])
+
+    def has_unfinished_merge(self) -> bool:
+        return bool(self.execute_sqlite(MERGING)[0][0][0])
+
+    def branch(self) -> str:
+        return str(self.execute_sqlite("SELECT active_branch()")[0][0][0])
+
+    def try_acquire_leadership(self) -> bool:
+        """By a file beside the database, locked as long as this process lives."""
+        if self._lead is None:
+            import fcntl
+
+            file = Path(f"{self.path}.lead").open("a+")  # noqa: SIM115 - held open: closing gives the lock up
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                file.close()
+                return False
+            file.truncate(0)
+            file.write(socket.gethostname())
+            file.flush()
+            self._lead = file
+        return True
+
+    def leader(self) -> Leader | None:
+        """Its host stands in the locked file; when it last asked anything, nothing tells."""
+        import fcntl
+
+        try:
+            with Path(f"{self.path}.lead").open() as file:
+                host = file.read().strip()
+                try:
+                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                except OSError:
+                    return Leader(host=host)
+        except FileNotFoundError:
+            return None
+        return None
+
+    def open_sibling(self) -> None:
+        """The work is done in this process."""
+        return
+
+    def close(self) -> None:
+        if self._lead is not None:
+            self._lead.close()
+        self._connection.close()
+
+    def _hash(self, commit: str) -> str:
+        return checked_hash(commit, HASH, self.path)
+
+    def _hash_or_working(self, commit: str) -> str:
+        return commit if commit == WORKING else self._hash(commit)
+
+
+def _single(sql: str) -> str:
+    (statement,) = transpile(sql)
+    return statement
+
+
+def _text(value: Param) -> str | int | bytes | None:
+    """A time as text, as SQLite has no other: without a fraction where there is none, so that it compares with CURRENT_TIMESTAMP's."""
+    return str(sql_timestamp(value)) if isinstance(value, datetime) else value
+
+
+def _regexp(pattern: str | None, text: object) -> bool | None:
+    """X REGEXP Y calls regexp(Y, X); MySQL finds the pattern anywhere."""
+    return None if pattern is None or text is None else re.search(pattern, str(text)) is not None

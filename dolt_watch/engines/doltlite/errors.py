@@ -1,0 +1,62 @@
+"""What DoltLite's errors mean, in one table: by SQLite's error name where that decides, else by the text."""
+
+from __future__ import annotations
+
+import re
+
+from dolt_watch.errors import (
+    AccessDenied,
+    BeadNotFound,
+    Conflict,
+    DatabaseError,
+    DoltWatchError,
+    MergeInProgress,
+    NoSuchDatabase,
+    NoSuchTable,
+    NothingToCommit,
+    SchemaChanged,
+    UnknownCommit,
+)
+
+_NAMES: tuple[tuple[str, type[DoltWatchError]], ...] = (
+    ("SQLITE_CONSTRAINT_FOREIGNKEY", BeadNotFound),  # every foreign key of beads' tables refers to issues
+    ("SQLITE_CONSTRAINT_PRIMARYKEY", Conflict),
+    ("SQLITE_CONSTRAINT_UNIQUE", Conflict),
+    ("SQLITE_CONSTRAINT_ROWID", Conflict),
+    ("SQLITE_BUSY", Conflict),
+    ("SQLITE_LOCKED", Conflict),
+    ("SQLITE_CANTOPEN", NoSuchDatabase),
+    ("SQLITE_READONLY", AccessDenied),
+)
+
+_TEXTS: tuple[tuple[str, type[DoltWatchError]], ...] = (
+    (r"nothing to commit", NothingToCommit),
+    (r"cannot commit: unresolved", MergeInProgress),
+    (r"ref not found|invalid dolt_log revision|could not (?:be )?resolve|commit not found", UnknownCommit),
+    (r"no such column|has no column named", SchemaChanged),
+)
+
+_TABLE = re.compile(r"(?:no such table|table not found): (?:main\.)?(\w+)")
+_FIXES: dict[type[DoltWatchError], str] = {
+    NoSuchDatabase: "name an existing file, or make one: dolt_watch demo",
+    AccessDenied: "let this user write the file and its folder",
+    SchemaChanged: "name a column that issues has: bd's schema may have changed",
+    NoSuchTable: "dolt_watch doctor",
+}
+
+
+def translate(name: str, text: str, path: str) -> DoltWatchError:
+    """``name``: SQLite's error name ('SQLITE_BUSY_SNAPSHOT'), '' where Python gives none."""
+    found = _TABLE.search(text)
+    if found:
+        table = found[1].removeprefix("dolt_diff_").removeprefix("dolt_at_")
+        return NoSuchTable(table, where=path, fix=_FIXES[NoSuchTable])
+    if text == "dolt_hashof_table: table not found":  # DoltLite 0.51.3 does not say which
+        return NoSuchTable("?", where=path, fix=_FIXES[NoSuchTable])
+    kind = next((kind for start, kind in _NAMES if name.startswith(start)), None)
+    if kind is None:
+        kind = next((kind for rule, kind in _TEXTS if re.search(rule, text)), DatabaseError)
+    damaged = name in {"SQLITE_CORRUPT", "SQLITE_NOTADB"} or "stock SQLite databases" in text
+    fix = "take another copy of the file: this one is damaged, or not DoltLite's" if damaged else _FIXES.get(kind)
+    meaning = (kind.__doc__ or "").strip().split("\n")[0].rstrip(".")
+    return kind(f"{meaning} ({text})", where=path, fix=fix)

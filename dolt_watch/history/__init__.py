@@ -1,0 +1,1 @@
+"""Commits and the row changes between them, and the state rebuilt at any commit."""

@@ -1,0 +1,85 @@
+"""The line of commits that leads from one commit to another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from dolt_watch.engines import Commit
+
+OURS = "dolt-watch"
+"""Author of every commit that a watcher makes: it marks the line on which the watcher stood."""
+
+
+def commit_path(commits: Iterable[Commit], since: str, until: str) -> list[Commit] | None:
+    """The commits from after ``since`` to ``until``, oldest first, each with the parent taken as its only one.
+
+    ``commits`` is the whole range, newest first; ``since`` itself may be among them. At a merge the parent is taken behind which the
+    watcher made its last commit, and the merge gets the others' commits as its ``side``.
+    None where ``since`` is no ancestor of ``until``: history was rewritten.
+    """
+    newest_first = [commit for commit in commits if commit.hash != since]
+    if _straight(newest_first, since, until):
+        return newest_first[::-1]
+    known = {commit.hash: commit for commit in newest_first}
+    rank = {since: 0}  # of a commit that descends from ``since``: how late the watcher stood at or behind it
+    for number, commit in enumerate(_parents_first(known, until), start=1):
+        behind = max((rank.get(parent, -1) for parent in known[commit].parents), default=-1)
+        rank[commit] = number if known[commit].author == OURS and behind >= 0 else behind
+    line: list[Commit] = []
+    at = until
+    while at != since:
+        here = known.get(at)
+        if here is None or rank[at] < 0:
+            return None
+        parent = max(here.parents, key=lambda parent: rank.get(parent, -1))  # the first of equals
+        line.append(here._replace(parents=(parent,)))
+        at = parent
+    line.reverse()
+    return list(_with_sides(line, known))
+
+
+def _with_sides(line: Iterable[Commit], known: Mapping[str, Commit]) -> Iterator[Commit]:
+    """The line, each merge with the commits that it reaches and its parent on the line does not. Each commit is visited once."""
+    reached: set[str] = set()
+    for commit in line:
+        parents = known[commit.hash].parents
+        if len(parents) > 1:
+            side: list[Commit] = []
+            stack = [parent for parent in parents if parent not in commit.parents]
+            while stack:
+                at = stack.pop()
+                if at in known and at not in reached and at not in commit.parents:
+                    reached.add(at)
+                    side.append(known[at])
+                    stack.extend(known[at].parents)
+            commit = commit._replace(side=tuple(side))
+        reached.add(commit.hash)
+        yield commit
+
+
+def _straight(newest_first: Sequence[Commit], since: str, until: str) -> bool:
+    """Is it a line as it is? Most histories are, and long ones need no more memory then."""
+    below = until
+    for commit in newest_first:
+        if commit.hash != below or len(commit.parents) != 1:
+            return False
+        below = commit.parents[0]
+    return below == since
+
+
+def _parents_first(known: Mapping[str, Commit], until: str) -> Iterator[str]:
+    """Every known commit that ``until`` reaches, after its parents. Without recursion: histories are long."""
+    done: set[str] = set()
+    stack = [until]
+    while stack:
+        commit = stack[-1]
+        if commit in done or commit not in known:
+            stack.pop()
+            continue
+        waits = [parent for parent in known[commit].parents if parent in known and parent not in done]
+        if waits:
+            stack.extend(waits)
+        else:
+            done.add(commit)
+            stack.pop()
+            yield commit

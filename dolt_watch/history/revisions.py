@@ -1,0 +1,93 @@
+"""A commit as people name it: its hash, the beginning of it, or a time."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta
+
+from dolt_watch.engines import Commit, Engine
+from dolt_watch.errors import NoSuchCommit, SettingsError
+from dolt_watch.sanitize import sanitize
+from dolt_watch.timestamps import iso, parse_foreign
+
+SHORTEST = 4
+"""Characters of a hash that are taken for its beginning."""
+
+_HASH = re.compile(r"[0-9a-v]+")  # Dolt counts in base 32, DoltLite in hexadecimal
+_FORMS = "write a commit's hash, the beginning of it, HEAD, or a time such as 2026-04-18T22:35:46Z"
+
+
+def timestamp_in(text: str) -> datetime | None:
+    """The time that it says, in UTC where it names no zone; None where it says none. A hash has no dash, and a time has."""
+    return parse_foreign(text.strip()) if "-" in text else None
+
+
+def resolve_revision(engine: Engine, text: str, head: str, where: str = "") -> Commit:
+    """The commit that ``text`` names in the history of ``head``. A time means the last commit that was made by then.
+
+    ``where``: the option, for the error. Cost: a full hash is looked up; anything else reads the list of commits.
+
+    Raises:
+        SettingsError: no such commit, more than one, or a time before the first.
+    """
+    word = text.strip()
+    moment = timestamp_in(word)
+    if moment is not None:
+        return _last_commit_before(engine, moment, head, where)
+    word = head if word == "HEAD" else word.lower()
+    if not _HASH.fullmatch(word):
+        raise SettingsError(f"neither a commit nor a time: {sanitize(text, 80)!r}", where=where or None, fix=_FORMS)
+    if len(word) < SHORTEST:
+        fix = f"write at least {SHORTEST} characters of its hash"
+        raise SettingsError(f"too short for a commit: {word!r}", where=where or None, fix=fix)
+    if len(word) == len(head):
+        commit = engine.commit_of(word)
+        found = [commit] if commit is not None and engine.is_ancestor(word, head) else []
+    else:
+        found = [commit for commit in engine.commits(None, head) if commit.hash.startswith(word)]
+    if not found:
+        raise NoSuchCommit(
+            f"history holds no commit {sanitize(word, 80)}{_shallow(engine, head)}",
+            where=where or None,
+            fix=_FORMS,
+            whole=len(word) == len(head),
+        )
+    if len(found) > 1:
+        some = ", ".join(commit.hash[: len(word) + 6] for commit in found[:3])
+        fix = f"write more of its hash: {some}{', …' if len(found) > 3 else ''}"
+        raise SettingsError(f"{len(found)} commits begin with {word}", where=where or None, fix=fix)
+    return found[0]
+
+
+def _last_commit_before(engine: Engine, moment: datetime, head: str, where: str) -> Commit:
+    """Back from ``head`` past everything that was made later. Where that ends on several lines, the newest: clocks of several machines write one history."""
+    known = {commit.hash: commit for commit in engine.commits(None, head)}
+    found: list[Commit] = []
+    seen, stack = {head}, [head]
+    while stack:
+        commit = known[stack.pop()]
+        if commit.date <= moment:
+            found.append(commit)
+            continue
+        new = [parent for parent in commit.parents if parent in known and parent not in seen]
+        seen.update(new)
+        stack += new
+    if not found:
+        first = min(known.values(), key=lambda commit: commit.date)
+        raise SettingsError(
+            f"history holds nothing as old as {iso(moment)}: it begins at {iso(first.date)}{_cut(engine, first)}",
+            where=where or None,
+            fix=f"write {iso(first.date + timedelta(seconds=1))} or later",
+        )
+    return max(found, key=lambda commit: commit.date)
+
+
+def _cut(engine: Engine, first: Commit) -> str:
+    """Return words for a history that a shallow clone cuts off below ``first``; '' for a whole one."""
+    commit = engine.commit_of(first.hash)
+    return " with a shallow clone" if commit is not None and commit.parents else ""
+
+
+def _shallow(engine: Engine, head: str) -> str:
+    roots = [commit for commit in engine.commits(None, head) if not commit.parents]
+    return ": this is a shallow clone" if any(_cut(engine, root) for root in roots) else ""

@@ -1,0 +1,64 @@
+"""Is everything as it must be? Each check is a function of the ``Case`` that yields findings: ok, a warning or a failure, and what mends it.
+
+Nothing is written and nothing is dispatched: probes are rolled back, targets are asked for their capacity only.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import NamedTuple
+
+from dolt_watch.errors import DoltWatchError
+from dolt_watch.sanitize import sanitize
+
+LONGEST = 5
+"""So many beads are named; the rest is counted."""
+
+
+class Level(StrEnum):
+    OK = "ok"
+    WARNING = "warning"
+    """It works, and somebody should look at it."""
+    FAILURE = "failure"
+
+
+class Finding(NamedTuple):
+    """What one check found."""
+
+    check: str
+    level: Level
+    says: str
+    fix: str = ""
+    """A command, or a line to change."""
+    exit_code: int = 0
+
+
+def ok(check: str, says: str) -> Finding:
+    return Finding(check, Level.OK, sanitize(says))
+
+
+def warning(check: str, says: str, fix: str) -> Finding:
+    return Finding(check, Level.WARNING, sanitize(says), sanitize(fix, 1000))
+
+
+def failure(check: str, says: str, fix: str, exit_code: int = 1) -> Finding:
+    return Finding(check, Level.FAILURE, sanitize(says), sanitize(fix, 1000), exit_code)
+
+
+def failed(check: str, error: DoltWatchError) -> Finding:
+    """An error as every command would tell it, and with its exit code."""
+    where = f" ({error.where})" if error.where else ""
+    return failure(check, error.message + where, error.fix or "run the command with --debug", error.exit_code)
+
+
+def join_names(beads: Sequence[str]) -> str:
+    """The first few by name: 'bd-1, bd-2 and 7 more'."""
+    more = len(beads) - LONGEST
+    return ", ".join(beads[:LONGEST]) + (f" and {more} more" if more > 0 else "")
+
+
+def version_tuple(version: str) -> tuple[int, ...]:
+    """The first three of a version, for comparing."""
+    return tuple(map(int, re.findall(r"\d+", version)[:3]))

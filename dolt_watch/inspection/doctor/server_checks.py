@@ -1,0 +1,147 @@
+"""The server: does it answer, which Dolt is it, who can listen in, what may we do there, and what does its clock say?"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+
+from dolt_watch.engines.address import ServerAddress
+from dolt_watch.engines.clock import server_time
+from dolt_watch.errors import (
+    AccessDenied,
+    BranchDenied,
+    Conflict,
+    DoltWatchError,
+    NoSuchTable,
+    ReadOnly,
+    Unreachable,
+)
+from dolt_watch.inspection.doctor.context import DoctorContext
+from dolt_watch.inspection.doctor.findings import LONGEST, Finding, failure, join_names, ok, version_tuple, warning
+from dolt_watch.ledger.privileges import REQUIRED, Privilege, grant_statements
+from dolt_watch.timestamps import format_span, iso, to_utc
+
+TRIED = {"dolt": ("1.86.4", "2.3.1"), "doltlite": ("0.51.3", "0.51.3")}
+"""The oldest and the newest release that the tests have run on."""
+SLOW = 0.1
+"""Seconds for one question, over which a tick of a dozen questions becomes slow."""
+SKEW = timedelta(seconds=5)
+AHEAD = timedelta(minutes=1)
+"""A row dated so much later than the database's clock was dated by a clock that is wrong."""
+
+
+def connection(case: DoctorContext) -> Iterator[Finding]:
+    spans = []
+    for _ in range(3):
+        begin = time.perf_counter()
+        case.engine.query("SELECT 1")
+        spans.append(time.perf_counter() - begin)
+    says = f"{case.settings.address.display_name} answers in {min(spans) * 1000:.1f} ms"
+    if min(spans) > SLOW:
+        yield warning("connection", says, "run dolt_watch nearer to its database")
+    else:
+        yield ok("connection", says)
+
+
+def version(case: DoctorContext) -> Iterator[Finding]:
+    found = str(case.engine.query("SELECT DOLT_VERSION()")[0][0])
+    oldest, newest = TRIED[case.engine.name]
+    if version_tuple(oldest) <= version_tuple(found) <= version_tuple(newest):
+        yield ok("version", f"{case.engine.name} {found}, which is supported")
+    else:
+        fix = f"take a release from {oldest} to {newest}, or run the tests against yours: DOLT_WATCH_TEST_DATABASE=dolt://… make test"
+        yield warning("version", f"{case.engine.name} {found} was never tried", fix)
+
+
+def tls(case: DoctorContext) -> Iterator[Finding]:
+    address = case.settings.address
+    if not isinstance(address, ServerAddress):
+        return
+    away = not ServerAddress(host=address.host, socket=address.socket).uses_tls
+    if address.uses_tls:  # the connection is refused where it cannot be
+        yield ok("tls", f"encrypted, and verified by {address.ca or 'the authorities of this system'}")
+    elif away:
+        yield ok("tls", "plain text, which does not leave this machine")
+    else:
+        fix = "give the server a certificate (tls_cert and tls_key under listener in its config.yaml), and take back "
+        fix += case.settings.origins.get("database.tls", "?tls=false")
+        yield warning("tls", f"plain text to {address.host}: whoever stands between can read and change every row", fix)
+
+
+def privileges(case: DoctorContext) -> Iterator[Finding]:
+    """By probes that need a privilege and do nothing: a user may not read its own grants on Dolt, and roles may give it more."""
+    address = case.settings.address
+    if not isinstance(address, ServerAddress):
+        return
+    missing = []
+    for need in REQUIRED:
+        denied = _denied(case, need)
+        if isinstance(denied, ReadOnly):
+            yield failure("privileges", f"nothing can be written here: {denied.message}", str(denied.fix))
+            return
+        if isinstance(denied, BranchDenied):
+            yield failure("privileges", denied.message, str(denied.fix))
+            return
+        if denied is not None:
+            missing.append(need)
+    if missing:
+        user = str(case.engine.query("SELECT CURRENT_USER()")[0][0]).replace("'", "").replace("`", "")
+        yield failure(
+            "privileges", f"{user} lacks {', '.join(f'{need.right} on {need.on}' for need in missing)}",
+            "as an administrator: " + " ".join(grant_statements(address.database, user, missing)),
+        )  # fmt: skip
+    elif _denied(case, Privilege("DELETE", "issues", "DELETE FROM issues WHERE 1 = 0")) is None:
+        yield ok(
+            "privileges",
+            "all that is needed, and more: `dolt_watch init --print-grants USER` shows the least that a user needs",
+        )
+    else:
+        yield ok("privileges", "all that is needed")
+
+
+def _denied(case: DoctorContext, need: Privilege) -> AccessDenied | None:
+    try:
+        with case.engine.transaction() as tx:
+            tx.query(need.probe)
+    except AccessDenied as error:
+        return error
+    except (Unreachable, Conflict):
+        raise
+    except (NoSuchTable, DoltWatchError):
+        return (
+            None  # another check tells of a table that is not there; a procedure stumbled over its option, as it should
+        )
+    return None
+
+
+def clock(case: DoctorContext) -> Iterator[Finding]:
+    """Decisions go by the database's clock alone; this machine's is what people and logs go by."""
+    before = case.machine()
+    database = server_time(case.engine)
+    after = case.machine()
+    skew = max(database - after, before - database, timedelta())
+    if skew > SKEW:
+        way = "behind" if database < before else "ahead of"
+        says = f"the database's clock is {format_span(skew)} {way} this machine's: decisions go by the database's"
+        yield warning("clock", says, "set both by NTP: `timedatectl set-ntp true` on each")
+    else:
+        yield ok("clock", "the database's and this machine's agree")
+    for table, bead, column in (
+        ("issues", "id", "updated_at"), ("comments", "issue_id", "created_at"), ("events", "issue_id", "created_at"),
+    ):  # fmt: skip
+        try:
+            rows = case.engine.query(
+                f"SELECT {bead}, {column} FROM {table} WHERE {column} > ? ORDER BY {column} DESC LIMIT {LONGEST + 1}",
+                (database + AHEAD,),
+            )
+        except NoSuchTable:
+            continue
+        if rows:
+            until = to_utc(rows[0][1])
+            assert until is not None
+            beads = join_names(sorted({str(row[0]) for row in rows}))
+            yield warning(
+                "clock", f"rows of {table} are dated in the future, up to {iso(until)}: {beads} would count as alive until then",
+                "set right the clock of the machine that wrote them; bd dates a bead anew with any change: bd update ID",
+            )  # fmt: skip

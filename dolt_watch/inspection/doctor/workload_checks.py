@@ -1,0 +1,168 @@
+"""The work: does the target answer, and which beads, rules and pauses wait for a person?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from dolt_watch.config import Settings
+from dolt_watch.core.decisions.circuit_breaker import outage_hold
+from dolt_watch.core.decisions.dispatch_policy import orphaned_pauses
+from dolt_watch.core.decisions.policy import active_pauses
+from dolt_watch.core.model import Bead, Capacity, Phase
+from dolt_watch.errors import DoltWatchError
+from dolt_watch.inspection.doctor.context import DoctorContext
+from dolt_watch.inspection.doctor.findings import LONGEST, Finding, failed, failure, join_names, ok, warning
+from dolt_watch.inspection.worker_liveness import liveness
+from dolt_watch.targets.protocol import Target
+from dolt_watch.timestamps import format_span
+
+_WAITS_FOR_A_PERSON = {
+    Phase.UNKNOWN: "look whether an agent has it: dolt_watch retry {ids} --not-running   (or dolt_watch release {ids})",
+    Phase.QUARANTINED: "dolt_watch retry {ids}   (or edit the bead: bd update ID)",
+    Phase.HELD: "dolt_watch retry {ids}, or dolt_watch resume for all   (once you know that no agent has them)",
+}
+
+
+def target(settings: Settings, targets: Callable[[str], Target]) -> Iterator[Finding]:
+    """Asks how much it takes now; hands it nothing."""
+    for name in sorted({rule.target for rule in settings.rules}):
+        try:
+            capacity = targets(name).capacity()
+        except DoltWatchError as error:
+            yield failed("target", error)
+            continue
+        if capacity.down:
+            if hasattr(settings.targets[name], "url"):
+                fix = f"start it, or mend [targets.{name}] url: dolt_watch config shows it"
+            else:
+                fix = f"Correct what the message names in [targets.{name}]; `dolt_watch config` shows it."
+            yield failure("target", f"{name}: {capacity.why}", fix)
+        else:
+            takes = "takes as many as may be" if capacity.slots is None else f"{capacity.slots} free"
+            says = f"{name}: {takes}" + (f", {capacity.why}" if capacity.why else "")
+            if getattr(settings.targets[name], "service_url", None) == "":
+                says += (
+                    "; without service_url nothing tells of an outage of the service behind it, and a bead must try it"
+                )
+                fix = (
+                    f"set CLAUDE_AGENT_SERVICE_URL, or [targets.{name}] service_url, to claude-agent-service's address"
+                )
+                yield warning("target", says, fix)
+            else:
+                yield ok("target", says)
+            yield from _leftovers(name, targets(name))
+        yield from _problems(name, targets(name))
+    if settings.notify.target:
+        yield _hears(settings.notify.target, targets)
+
+
+def _problems(name: str, target: Target) -> Iterator[Finding]:
+    """What keeps the target from running agents, if it can check that without running one."""
+    for says, fix in getattr(target, "check", tuple)():
+        yield failure("target", f"{name}: {says}", fix)
+
+
+def _leftovers(name: str, target: Target) -> Iterator[Finding]:
+    """What ended runs left that the target does not remove by itself."""
+    found = list(getattr(target, "leftovers", tuple)())
+    for says, fix in found[:LONGEST]:
+        yield warning("target", f"{name}: {says}", fix)
+    if len(found) > LONGEST:
+        more = f"{name}: {len(found) - LONGEST} more worktrees of ended runs"
+        yield warning("target", more, "git worktree list")
+
+
+def _hears(name: str, targets: Callable[[str], Target]) -> Finding:
+    """Opened only: to be asked, it would have to be told something."""
+    try:
+        targets(name)
+    except DoltWatchError as error:
+        return failed("target", error)
+    return ok("target", f"{name} can be told of decisions that go wrong")
+
+
+def worker(case: DoctorContext) -> Iterator[Finding]:
+    """Is one alive? Where work has been due for longer than twice its period, that is a failure."""
+    found = case.survey
+    names = {rule.target for rule in case.settings.rules}
+    capacity = {name: capacity for name in sorted(names) if (capacity := _asked(case, name)) is not None}
+    here = liveness(case.engine, found, found.under(capacity), case.settings.poll)
+    start = "start `dolt_watch run`, or see why its CronJob does not come: kubectl get cronjobs,jobs"
+    if here.late and here.leads:
+        yield failure("worker", here.words, "end it: another one takes over, or its supervisor starts it again")
+    elif here.late:
+        yield failure("worker", here.words, start)
+    elif here.due and not here.leads and here.due_since is None:
+        says = f"{here.words}, since when nothing tells"
+        yield warning("worker", says, f"if that is still so in some minutes: {start}")
+    else:
+        yield ok("worker", here.words)
+    if here.overdue:
+        says = f"silent for longer than stale_after and one reaper's period: {join_names(here.overdue)}"
+        yield warning("worker", says, "dolt_watch reap --dry-run   (says what spares each of them)")
+
+
+def _asked(case: DoctorContext, name: str) -> Capacity | None:
+    """None where it cannot be asked: another check tells of that."""
+    try:
+        return case.capacity(name)
+    except DoltWatchError:
+        return None
+
+
+def beads(case: DoctorContext) -> Iterator[Finding]:
+    found = case.survey
+    troubled = False
+    for phase, fix in _WAITS_FOR_A_PERSON.items():
+        here = sorted((bead for bead in found.state.beads.values() if bead.phase is phase), key=_since)
+        if here:
+            troubled = True
+            oldest = format_span(found.now - here[0].since)
+            yield warning(
+                "beads",
+                f"{phase.value}: {join_names([bead.id for bead in here])}, for {oldest}: {here[0].reason}",
+                fix.replace("{ids}", " ".join(bead.id for bead in here[:LONGEST])),
+            )
+    if not troubled:
+        counts = {phase: sum(bead.phase is phase for bead in found.state.beads.values()) for phase in Phase}
+        yield ok("beads", ", ".join(f"{count} {phase.value}" for phase, count in counts.items() if count) or "none")
+
+
+def _since(bead: Bead) -> tuple[object, str]:
+    return bead.since, bead.id
+
+
+def switches(case: DoctorContext) -> Iterator[Finding]:
+    found = case.survey
+    stopped = [
+        rule.name
+        for rule in case.settings.rules
+        if found.state.halted_rules.get(rule.name) == case.policy.settings_hash
+    ]
+    for rule in stopped:
+        yield failure(
+            "switches",
+            f"rule {rule} stopped: its target refused our credential",
+            f"mend it, then dolt_watch resume --rule {rule}",
+        )
+    for name in sorted({rule.target for rule in case.settings.rules} & found.state.outages.keys()):
+        says = outage_hold(name, found.state.outages[name], found.now).why
+        yield warning(
+            "switches", says, f"start it; it is tried by itself, and `dolt_watch config` shows [targets.{name}]"
+        )
+    idle = orphaned_pauses(found.state, case.policy, found.now)
+    pauses = active_pauses(found.state, found.now)
+    for pause in pauses:
+        if pause in idle:
+            says = (
+                f"rule {pause.rule} is paused, but there is no such rule (any more): it holds nothing ({pause.reason})"
+            )
+            fix = "if it was renamed and should still be paused: dolt_watch pause --rule NAME; the next dolt_watch resume ends both"
+            yield warning("switches", says, fix)
+            continue
+        what = pause.rule or "all rules"
+        more = "" if pause.until is None else f", until {pause.until.isoformat()}"
+        says = f"{what} paused for {format_span(found.now - pause.at)} by {pause.by}{more}: {pause.reason}"
+        yield warning("switches", says, "dolt_watch resume" + (f" --rule {pause.rule}" if pause.rule else ""))
+    if not stopped and not pauses:
+        yield ok("switches", "no rule is paused or stopped")

@@ -1,0 +1,105 @@
+"""Reads what a report shows. History is folded once: who asks again folds only what is new."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator
+from datetime import datetime
+
+from dolt_watch.beads import feed_query
+from dolt_watch.checkpoint.poll import WATCHED
+from dolt_watch.controller.loop import ControlLoop
+from dolt_watch.core.model import Capacity, EntryKind
+from dolt_watch.core.projection.event_deriver import derive_events
+from dolt_watch.engines import Engine
+from dolt_watch.engines.sql_text import chunks
+from dolt_watch.errors import UnknownCommit
+from dolt_watch.history import change_feed, commit_path
+from dolt_watch.inspection.report.lanes import LaneBuilder
+from dolt_watch.inspection.report.view_model import Report, build_report
+from dolt_watch.inspection.status import Status, collect_status
+from dolt_watch.ledger.reader import read_entries
+from dolt_watch.replay.replayer import SLICE, HistoryReplayer, SettingsVersion
+from dolt_watch.sanitize import sanitize
+
+TITLE = 120
+"""Characters of a bead's title that are shown."""
+REBUILDING = frozenset({EntryKind.RESYNC, EntryKind.REPROCESS})
+
+
+class ReportCollector:
+    """Keeps what it folded between reports, and no connection."""
+
+    def __init__(self) -> None:
+        self._history: LaneBuilder | None = None
+        self._under: SettingsVersion | None = None
+
+    def report(
+        self, loop: ControlLoop, engine: Engine, begin: Callable[[datetime], datetime], only: Collection[str] = (),
+        capacity: Callable[[str], Capacity] | None = None,
+    ) -> Report:  # fmt: skip
+        """``begin``: of the span, by the database's clock. ``only``: these beads. ``capacity``: asks a target, None asks none. Raises the errors of ``status``."""
+        now = collect_status(loop, engine, capacity)
+        history = self._folded(loop, engine, now)
+        since = begin(now.now)
+        told = read_entries(engine, since=since)
+        shown = {*history.lanes, *(bead.bead for bead in now.beads), *(entry.bead for entry in told)}
+        titles = dict(titles_of(engine, shown & set(only) if only else shown))
+        return build_report(history, now, told, titles, loop.policy.rules, since, only)
+
+    def prune(self, now: Report) -> None:
+        """What ended before the span of that report is not asked for again."""
+        if self._history is not None:
+            self._history.forget(now.since, {(entry.bead, entry.version) for entry in now.entries})
+
+    def _folded(self, loop: ControlLoop, engine: Engine, now: Status) -> LaneBuilder:
+        history = self._history
+        if history is None or not self._goes_on(engine, history, now.head):
+            self._history = None  # a half-folded one must not be taken up again
+            self._history = history = self._whole(loop, engine, now)
+        return history
+
+    def _whole(self, loop: ControlLoop, engine: Engine, now: Status) -> LaneBuilder:
+        past = HistoryReplayer(engine, loop.policy, now.head)
+        begin = past.first_replayable_commit()
+        made = now.state.made
+        if begin is None:  # nothing decided yet: from where the watcher began
+            begin = made if made and engine.is_ancestor(made, now.head) else now.head
+        self._under = past.settings_at(begin)
+        commit = engine.commit_of(begin)
+        if commit is None:
+            raise UnknownCommit(f"history does not hold {begin}")
+        history = LaneBuilder(begin, commit.date, past.projection_at(begin, self._under))
+        for step in past.steps(begin) if begin != now.head else ():
+            history.apply(step.commit.hash, step.changes, step.events, step.projection)
+            self._under = step.settings
+        return history
+
+    def _goes_on(self, engine: Engine, history: LaneBuilder, head: str) -> bool:
+        """What came since, folded on; False where the state was made anew in between, or history was rewritten."""
+        if history.commit == head:
+            return True
+        under = self._under
+        assert under is not None
+        try:
+            line = commit_path.commit_path(engine.commits(history.commit, head), history.commit, head)
+        except UnknownCommit:
+            return False
+        if line is None:
+            return False
+        for part in chunks(line, SLICE):  # nobody may have looked for weeks
+            lens = feed_query.FeedQuery(under.compiled, list(engine.columns("issues", part[-1].hash)))
+            for changes in change_feed.read_changes(engine, part, WATCHED, lens):
+                if any(entry.kind in REBUILDING for entry in changes.entries):
+                    return False
+                events = list(derive_events(changes, under.policy.rules))
+                history.projection.apply(events)
+                history.apply(changes.commit, changes, events, history.projection)
+        return True
+
+
+def titles_of(engine: Engine, beads: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """As they are now: bead, title."""
+    for part in chunks(sorted(beads), 500):
+        marks = ", ".join("?" * len(part))
+        for bead, title in engine.query(f"SELECT id, title FROM issues WHERE id IN ({marks})", part):
+            yield bead, sanitize(title or "", TITLE)

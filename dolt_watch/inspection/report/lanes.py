@@ -1,0 +1,241 @@
+"""Each bead's way through its phases: history folded once, each change of phase kept. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from dolt_watch.core.model import (
+    BLOCKED,
+    CLOSED,
+    GLOBAL,
+    Bead,
+    CommitChanges,
+    EntryKind,
+    Event,
+    LedgerEntry,
+    Phase,
+    entry_payloads,
+)
+from dolt_watch.core.projection.projection import Projection
+from dolt_watch.timestamps import iso
+
+SILENT, REAPED, STOPPED, DONE, LEFT = "silent", "reaped", "blocked", "done", "left"
+"""What a lane shows beside the phases: running without a sign of life past ``stale_after``, and how a bead left."""
+
+HELD_BACK = (Phase.BACKOFF, Phase.QUARANTINED, Phase.HELD)
+UNDER_WAY = (Phase.CLAIMED, Phase.UNKNOWN, Phase.RUNNING)
+
+
+class PhaseInterval(NamedTuple):
+    """A bead in one phase, from when to when, and what made it so."""
+
+    phase: str
+    """A ``Phase``, or one of the words above. 'done' and 'left' are moments: they end as they begin."""
+    begin: datetime
+    end: datetime | None
+    """None: it lasts."""
+    why: str
+    commit: str = ""
+    rule: str = ""
+    attempt: int = 0
+    job: str = ""
+
+
+class QueueDepth(NamedTuple):
+    """How many beads stood where after a commit."""
+
+    at: datetime
+    waiting: int
+    under_way: int
+    held: int
+
+
+class LaneBuilder:
+    """Lanes, depth and the commit of each entry, as far as it was shown commits."""
+
+    def __init__(self, commit: str, at: datetime, projection: Projection) -> None:
+        self.commit, self.begins = commit, at
+        self.projection = projection
+        self.lanes: dict[str, list[PhaseInterval]] = {}
+        self.depths: list[QueueDepth] = []
+        self.commits: dict[tuple[str, int], str] = {}
+        """(bead, version) of an entry → the commit that it stands in."""
+        self._last: dict[str, Bead] = {}
+        for bead in projection.beads.values():
+            self._enter(bead, min(bead.since, at), "so it stood when this history begins")
+        self._sample(at)
+
+    def apply(self, commit: str, changes: CommitChanges, events: Sequence[Event], projection: Projection) -> None:
+        """One commit more."""
+        anew = projection is not self.projection or any(event.bead == GLOBAL for event in events)
+        self.commit, self.projection = commit, projection
+        entries: dict[str, list[LedgerEntry]] = {}
+        for entry in changes.entries:
+            self.commits[entry.bead, entry.version] = commit
+            entries.setdefault(entry.bead, []).append(entry)
+        told_by = {event.bead: event for event in events}
+        statuses = {row.bead: str(row.after.get("status")) for row in changes.rows if row.table == "issues"}
+        beads = {*told_by, *self._last, *projection.beads} if anew else set(told_by)
+        for bead in sorted(beads - {GLOBAL}):
+            ours = entries.get(bead, [])
+            at = max((entry.at for entry in ours), default=changes.date)
+            self._bead(bead, at, commit, ours, told_by.get(bead), statuses.get(bead))
+        self._sample(max((entry.at for entry in changes.entries), default=changes.date))
+
+    def forget(self, before: datetime, kept: Collection[tuple[str, int]]) -> None:
+        """Drop what ended earlier, and entries but those ``kept``: a page that is shown for weeks must not grow with history."""
+        self.commits = {key: commit for key, commit in self.commits.items() if key in kept}
+        for bead, lane in list(self.lanes.items()):
+            lasting = [stretch for stretch in lane if stretch.end is None or stretch.end >= before]
+            if lasting:
+                self.lanes[bead] = lasting
+            else:
+                del self.lanes[bead]
+        old = sum(depth.at < before for depth in self.depths)
+        self.depths = self.depths[max(0, old - 1) :]
+
+    # -- one bead ----------------------------------------------------------------------------------------------------
+
+    def _bead(
+        self,
+        id: str,
+        at: datetime,
+        commit: str,
+        entries: Sequence[LedgerEntry],
+        event: Event | None,
+        status: str | None,
+    ) -> None:
+        before, after = self._last.get(id), self.projection.beads.get(id)
+        if before is None and after is None:
+            self._outside(id, at, commit, status, event)
+            return
+        lane = self.lanes.get(id)
+        at = max(at, lane[-1].begin) if lane else at  # clocks differ, a lane goes on
+        for entry in entries:
+            if entry.kind in (EntryKind.REAP, EntryKind.REQUEUE):
+                self._fell_silent(id, entry)
+        if after is not None:
+            if before is None or _place(before) != _place(after):
+                self._close(id, at)
+                self._enter(after._replace(since=at), at, _why(after, event), commit)
+            self._last[id] = after
+        elif before is not None:
+            del self._last[id]
+            self._close(id, at)
+            self._leave(before, at, commit, entries, event, status)
+
+    def _enter(self, bead: Bead, at: datetime, why: str, commit: str = "") -> None:
+        self._last[bead.id] = bead
+        stretch = PhaseInterval(
+            phase=bead.phase.value,
+            begin=at,
+            end=None,
+            why=why,
+            commit=commit or bead.cause,
+            rule=bead.rule,
+            attempt=bead.attempt,
+            job=bead.job,
+        )
+        self.lanes.setdefault(bead.id, []).append(stretch)
+
+    def _leave(
+        self,
+        bead: Bead,
+        at: datetime,
+        commit: str,
+        entries: Sequence[LedgerEntry],
+        event: Event | None,
+        status: str | None,
+    ) -> None:
+        reaped = next((entry for entry in entries if entry.kind in (EntryKind.REAP, EntryKind.GIVE_UP)), None)
+        if reaped is not None:
+            phase, why = (REAPED if reaped.kind is EntryKind.REAP else STOPPED), reaped.reason
+        else:
+            phase, why = _ending(status, event)
+        end = None if phase in (REAPED, STOPPED) else at
+        self.lanes[bead.id].append(
+            PhaseInterval(
+                phase=phase,
+                begin=at,
+                end=end,
+                why=why,
+                commit=commit,
+                rule=bead.rule,
+                attempt=bead.attempt,
+                job=bead.job,
+            )
+        )
+
+    def _outside(self, id: str, at: datetime, commit: str, status: str | None, event: Event | None) -> None:
+        """A bead that left us, blocked, and that somebody closed or took elsewhere."""
+        lane = self.lanes.get(id)
+        if not lane or lane[-1].end is not None or status in (None, BLOCKED):
+            return
+        self._close(id, at)
+        phase, why = _ending(status, event)
+        self.lanes[id].append(lane[-1]._replace(phase=phase, begin=at, end=at, why=why, commit=commit))
+
+    def _close(self, id: str, at: datetime) -> None:
+        lane = self.lanes.get(id)
+        if lane and lane[-1].end is None:
+            lane[-1] = lane[-1]._replace(end=max(at, lane[-1].begin))
+
+    def _fell_silent(self, id: str, entry: LedgerEntry) -> None:
+        """Running until the threshold passed, silent from there."""
+        reaped = entry_payloads.Reaped.decode(entry.detail)
+        last, threshold = reaped.last_sign, reaped.stale_after_seconds
+        lane = self.lanes.get(id)
+        if last is not None and threshold is not None and lane and lane[-1].phase == Phase.RUNNING:
+            lane[-1:] = split(lane[-1], last + timedelta(seconds=threshold))
+
+    def _sample(self, at: datetime) -> None:
+        stands = Counter(bead.phase for bead in self._last.values())
+        depth = QueueDepth(
+            at, stands[Phase.WAITING], sum(stands[one] for one in UNDER_WAY), sum(stands[one] for one in HELD_BACK)
+        )
+        if not self.depths or self.depths[-1][1:] != depth[1:]:
+            self.depths.append(depth)
+
+
+def split(stretch: PhaseInterval, silent_from: datetime) -> Iterable[PhaseInterval]:
+    """A running stretch, cut where silence passed the threshold."""
+    cut = max(stretch.begin, silent_from)
+    silent = stretch._replace(phase=SILENT, begin=cut, why="no sign of life past `stale_after`")
+    return [stretch._replace(end=cut), silent] if cut > stretch.begin else [silent]
+
+
+def _place(bead: Bead) -> tuple[str, int, str]:
+    """A change of it is another stretch."""
+    return bead.phase.value, bead.attempt, bead.rule
+
+
+def _why(bead: Bead, event: Event | None) -> str:
+    sign = event.sign if event is not None else None
+    by = f", by {sign.who}" if sign is not None and sign.who else ""
+    match bead.phase:
+        case Phase.WAITING:
+            return bead.reason or f"matches rule {bead.rule}{by}"
+        case Phase.CLAIMED:
+            return f"claimed for attempt {bead.attempt}"
+        case Phase.RUNNING:
+            return bead.reason or (f"accepted as job {bead.job}" if bead.job else f"in progress{by}")
+        case Phase.BACKOFF if bead.retry_at is not None:
+            return f"{bead.reason}; again at {iso(bead.retry_at)}"
+        case _:
+            return bead.reason
+
+
+def _ending(status: str | None, event: Event | None) -> tuple[str, str]:
+    sign = event.sign if event is not None else None
+    by = f" by {sign.who}" if sign is not None and sign.who else ""
+    if status == CLOSED:
+        return DONE, f"closed{by}"
+    if status == BLOCKED:
+        return STOPPED, f"blocked{by}"
+    if event is not None and event.changed == ("renamed",):
+        return LEFT, f"renamed to {event.other}"
+    changed = ", ".join(event.changed) if event is not None and event.changed else "row"
+    return LEFT, f"no longer under its rule: {changed} changed{by}"

@@ -1,0 +1,1 @@
+"""Why one bead is, or is not, dispatched."""

@@ -1,0 +1,172 @@
+"""What deciding stands on for one bead: now, as the loop itself sees it, or at a moment of the past."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import NamedTuple
+
+from dolt_watch.beads import feed_query
+from dolt_watch.beads.leases import read_leases
+from dolt_watch.beads.migration import NOT_COMMITTED
+from dolt_watch.beads.readiness import readiness_at
+from dolt_watch.controller.loop import ControlLoop
+from dolt_watch.controller.observer import read_uncommitted
+from dolt_watch.controller.tick_result import TickResult
+from dolt_watch.core.decisions.hold_reasons import Reasons, in_line, reasons
+from dolt_watch.core.decisions.planner import make_plan, select_candidates
+from dolt_watch.core.decisions.policy import BOTH, Candidates, Observations, Plan, Policy
+from dolt_watch.core.decisions.recorded_inputs import read_inputs
+from dolt_watch.core.model import Capacity, JobReport, LedgerEntry, State, Verdict
+from dolt_watch.core.model.target_answers import Answer, Refused
+from dolt_watch.engines import Engine
+from dolt_watch.errors import DoltWatchError
+from dolt_watch.replay.replayer import HistoryReplayer, SettingsVersion
+from dolt_watch.targets.protocol import BeadTask, Target
+from dolt_watch.timestamps import iso
+
+UNSEEN = "rows that stood uncommitted then cannot be seen any more"
+NO_EVENTS = "no commit holds bd's events here (dolt_ignore names them): WHO is the author of the commit"
+NEVER = "nothing was ever decided here: the bead stands as its row does, by the rules as they are set now"
+
+
+class DecisionSnapshot(NamedTuple):
+    """The state, the clock, what was asked, what was answered, and the plan made of it: the loop's own."""
+
+    commit: str
+    now: datetime
+    state: State
+    policy: Policy
+    asked: Candidates
+    outside: Observations
+    plan: Plan
+    lens: feed_query.FeedQuery
+    """The rules, compiled, and the columns of issues."""
+    merging: bool = False
+    notes: tuple[str, ...] = ()
+
+    @property
+    def reasons(self) -> Reasons:
+        """Why each waiting bead waits: as ``status``, the page and the log have it."""
+        return reasons(self.state, self.policy, self.plan)
+
+
+class FaultTolerantTargets:
+    """Targets by name, of which none fails: one that cannot be opened or asked takes nothing, and says why."""
+
+    def __init__(self, targets: Callable[[str], Target]) -> None:
+        self.targets = targets
+
+    def __call__(self, name: str) -> Target:
+        try:
+            return self.targets(name)
+        except DoltWatchError as error:
+            return _UnavailableTarget(name, error.message)
+
+    def capacity(self, name: str) -> Capacity:
+        return self(name).capacity()
+
+
+class _UnavailableTarget:
+    """A target that cannot be opened."""
+
+    timeout = 0.0
+
+    def __init__(self, name: str, why: str) -> None:
+        self.name, self.why = name, why
+
+    def capacity(self) -> Capacity:
+        return Capacity(0, self.why, down=True)
+
+    def dispatch(self, task: BeadTask, token: str) -> Answer:
+        return Refused(self.why)
+
+    def verdict(self, job: str, started: datetime | None) -> JobReport:
+        return JobReport(Verdict.UNKNOWN, error=self.why)
+
+    def close(self) -> None: ...
+
+
+def snapshot_now(loop: ControlLoop, bead: str) -> DecisionSnapshot:
+    """The loop's own state at HEAD; gates, target and working set asked now. Raises NotMigrated."""
+    seen = loop.survey(BOTH)
+    asked = _of_one(seen.asked, bead)
+    tables = loop.present.table_states(seen.look, seen.now)
+    _, migration, loose = read_uncommitted(loop.engine, seen.look.head, tables, seen.lens)
+    outside = loop.world.observe(seen.look, asked, seen.now, seen.lens, tables, loose, TickResult())
+    state = seen.state.beads.get(bead)
+    names = {rule.target for rule in seen.policy.rules if state is None or rule.name == state.rule}
+    # asked for a bead that does not wait, too
+    more = {name: loop.world.targets(name).capacity() for name in sorted(names - outside.capacity.keys())}
+    holds = {**seen.outside.holds, **outside.holds}
+    outside = outside._replace(capacity={**outside.capacity, **more}, holds=holds)
+    if bead not in outside.leases:
+        outside = outside._replace(leases=read_leases(loop.engine.query, seen.lens.schema, [bead]))
+    notes = (NOT_COMMITTED,) * bool(migration) + tuple(
+        f"an uncommitted change of {row.table} stands: {row.kind}" for row in loose if row.bead == bead
+    )
+    if not seen.lens.schema.events_in_history:
+        notes = (*notes, NO_EVENTS)
+    return _stands(seen.look.head, seen.now, seen.state, seen.policy, asked, outside, seen.lens, seen.merging, notes)
+
+
+def snapshot_at(
+    engine: Engine, policy: Policy, until: str, now: datetime, bead: str, capacity: Callable[[str], Capacity] | None
+) -> DecisionSnapshot:
+    """As history has it at ``until``. ``capacity``: asks a target now; None: as it was last recorded."""
+    past = HistoryReplayer(engine, policy, until)
+    state, under, notes = _folded(past)
+    asked = _of_one(select_candidates(state, under.policy, now, BOTH), bead)
+    queues = in_line(state, under.policy, asked)
+    ready = [one.id for rule in under.policy.rules if rule.ready for one in queues[rule.name]]
+    holds = readiness_at(engine, ready, past.schema, now, until).holds if ready else {}
+    names = dict.fromkeys(rule.target for rule in under.policy.rules)
+    known = {name: capacity(name) for name in names} if capacity is not None else _recorded(past.entries, names)
+    if not engine.columns("events", until):
+        notes = (*notes, NO_EVENTS)
+    lens = feed_query.FeedQuery(under.compiled, list(past.columns))
+    return _stands(until, now, state, under.policy, asked, Observations(known, holds), lens, False, notes)
+
+
+def _stands(
+    commit: str, now: datetime, state: State, policy: Policy, asked: Candidates, outside: Observations, lens: feed_query.FeedQuery, merging: bool,
+    notes: tuple[str, ...],
+) -> DecisionSnapshot:  # fmt: skip
+    plan = make_plan(state, policy, now, BOTH, asked, outside)
+    return DecisionSnapshot(
+        commit=commit,
+        now=now,
+        state=state,
+        policy=policy,
+        asked=asked,
+        outside=outside,
+        plan=plan,
+        lens=lens,
+        merging=merging,
+        notes=notes,
+    )
+
+
+def _folded(past: HistoryReplayer) -> tuple[State, SettingsVersion, tuple[str, ...]]:
+    """From where it was last made anew; before the first decision, as the rows stand."""
+    since = past.last_rebuild_before(past.until)
+    if since is None:
+        return past.projection_at(past.until, past.current).state(), past.current, (NEVER,) if not past.entries else ()
+    state, under, _ = past.replay_from(since)
+    return state, under, ()
+
+
+def _recorded(entries: Iterable[LedgerEntry], names: Iterable[str]) -> dict[str, Capacity]:
+    """Each target's last answer that a decision rested on."""
+    found: dict[str, Capacity] = {}
+    for entry in entries:
+        for name, one in read_inputs(entry).capacity.items():
+            found[name] = one._replace(why=f"{one.why or 'asked'} (as recorded {iso(entry.at)})")
+    return {name: found.get(name, Capacity(None, "never recorded")) for name in names}
+
+
+def _of_one(asked: Candidates, bead: str) -> Candidates:
+    """Verdicts are asked of one bead only: each is a request."""
+    only = (tuple(one for one in beads if one.id == bead) for beads in (asked.stale, asked.unknown))
+    stale, unknown = only
+    return asked._replace(stale=stale, unknown=unknown)

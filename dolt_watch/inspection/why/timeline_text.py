@@ -1,0 +1,124 @@
+"""One commit of a bead's life in words: who, and what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from dolt_watch.core.decisions.recorded_inputs import read_inputs
+from dolt_watch.core.model import REPORTS, ActivitySignal, EntryKind, Event, EventKind, LedgerEntry, entry_payloads
+from dolt_watch.engines.values import json_value
+from dolt_watch.inspection.event_export import changed_values
+from dolt_watch.inspection.why.bead_timeline import TimelineEntry
+from dolt_watch.sanitize import sanitize
+from dolt_watch.timestamps import iso
+
+LONG = 40
+"""Characters of a value that are shown."""
+
+HIDDEN_COLUMNS = ("updated_at", "content_hash", "row")
+"""Columns that say nothing by themselves."""
+
+
+def describe_entry(deed: TimelineEntry) -> Iterator[tuple[str, str]]:
+    """Lines of (who, what). Where bd wrote its own row of ``events`` beside the change, that names who it was, and is no line of its own."""
+    actors = [event.sign.who for event in deed.events if _is_bds(event) and event.sign is not None]
+    changed = any(event.entry is None and event.sign is not None and not _is_bds(event) for event in deed.events)
+    for event in deed.events:
+        if event.entry is not None:
+            yield event.entry.actor, _describe_decision(event.entry)
+        elif event.what is EventKind.OVERWRITTEN:
+            yield deed.commit.author, f"overwrote our note «{event.note}»"
+        elif event.what is EventKind.RENAMED:
+            yield deed.commit.author, f"renamed from {event.other}"
+        elif event.changed == ("renamed",):
+            yield deed.commit.author, f"renamed to {event.other}"
+        elif event.changed == ("id",):
+            continue  # said already
+        elif not _is_bds(event):
+            yield (
+                (actors[0] if actors else event.sign.who if event.sign else deed.commit.author),
+                _describe_change(event),
+            )
+        elif not changed and event.sign is not None:
+            yield event.sign.who, _describe_signal(event, event.sign)
+
+
+def _is_bds(event: Event) -> bool:
+    return event.what is EventKind.SIGN and event.row is not None and event.row.table == "events"
+
+
+def _describe_change(event: Event) -> str:
+    row = event.row
+    if event.what is EventKind.SIGN and event.sign is not None:
+        return _describe_signal(event, event.sign)
+    if row is not None and row.kind == "removed":
+        return "deleted"
+    means = {
+        EventKind.MATCHED: "matches",
+        EventKind.UNMATCHED: "no longer matches",
+        EventKind.STARTED: "started",
+        EventKind.LEFT: "left",
+    }
+    facts = event.facts
+    name = f" {facts.matches or facts.runs}" if facts is not None and (facts.matches or facts.runs) else ""
+    meant = f" → {means[event.what]}{name}" if event.what in means else ""
+    return ("created: " if row is not None and row.kind == "added" else "") + _cells(event) + meant
+
+
+def _cells(event: Event) -> str:
+    before, after = changed_values(event)
+    if not before:
+        shown = [
+            f"{name} {_short(after[name])}"
+            for name in ("title", "status", "assignee", "priority")
+            if after.get(name) not in (None, "")
+        ]
+    else:
+        shown = [
+            f"{name} {_short(before.get(name))} → {_short(after.get(name))}"
+            for name in after
+            if name not in HIDDEN_COLUMNS
+        ]
+    return ", ".join(shown) or "touched"
+
+
+def _describe_signal(event: Event, sign: ActivitySignal) -> str:
+    said = ", ".join(_short(value) for value in event.row.after.values() if value) if event.row is not None else ""
+    return f"{sign.what}{': ' + said if said else ''}"
+
+
+def _describe_decision(entry: LedgerEntry) -> str:
+    """What we decided, and on what."""
+    detail = entry.detail
+    what = f"{entry.kind}, attempt {entry.attempt}" if entry.attempt else entry.kind.value
+    on = []
+    if entry.kind is EntryKind.CLAIM:
+        claimed = entry_payloads.Claimed.decode(detail)
+        free = "?" if claimed.free is None else claimed.free
+        where = f"place {claimed.place + 1} in the queue, " if claimed.place is not None else ""
+        on.append(f"rule {entry.rule}, {where}{free} free in flight")
+    if entry.job:
+        on.append(f"job {entry.job}")
+    if entry.reason:
+        on.append(entry.reason)
+    again = entry_payloads.Ended.decode(detail).retry_at
+    if again is not None:
+        on.append(f"again at {iso(again)}")
+    given = read_inputs(entry)
+    on += [
+        f"{name}: {'?' if one.slots is None else one.slots} free{', ' + one.why if one.why else ''}"
+        for name, one in given.capacity.items()
+    ]
+    if entry.kind in REPORTS or given.now is None:
+        on.append(f"reported at {iso(entry.at)}")
+    else:
+        on.append(f"decided at {iso(given.now)}")
+    return f"{what}: {'; '.join(on)}"
+
+
+def _short(value: Any) -> str:
+    if value is None or value == "":
+        return "''" if value == "" else "NULL"
+    text = str(json_value(value))
+    return sanitize(text, LONG) if text.replace("-", "").replace(".", "").isalnum() else f"'{sanitize(text, LONG)}'"

@@ -1,0 +1,1 @@
+"""The event store: entries are appended under a fence, and read back."""

@@ -1,0 +1,128 @@
+"""Migrations: numbered SQL files, each one Dolt commit, recorded in ``watch_migration``; and the local tables, made where they are missing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import dolt_watch
+from dolt_watch import __version__
+from dolt_watch.engines import Engine
+from dolt_watch.engines.sql_text import split_statements
+from dolt_watch.errors import NewerSchema, NoSuchTable, NotABeadsDatabase, NotMigrated, SettingsError
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
+COMMITTED = ("watch_migration", "watch_settings", "watch_decision")
+LATEST_VERSION = 1
+"""Number of the last migration that this program ships: named, so that a tick need not list the files."""
+LOCAL = ("watch_cursor", "watch_bead", "watch_attempt")
+
+
+class Migration(NamedTuple):
+    version: int
+    name: str
+    sql: str
+
+
+def migrations_directory() -> Traversable:
+    """A wheel holds the files inside the package; a checkout or an editable install has them beside it."""
+    from importlib import resources
+
+    packaged = resources.files("dolt_watch") / "migrations"
+    return packaged if packaged.is_dir() else Path(dolt_watch.__file__).parents[1] / "migrations"
+
+
+def migrations() -> list[Migration]:
+    """Those that this program ships, in order."""
+    found = []
+    for file in migrations_directory().iterdir():
+        match = re.fullmatch(r"(\d{4})_(\w+)\.sql", file.name)
+        if match:
+            found.append(Migration(int(match[1]), match[2], file.read_text()))
+    return sorted(found, key=lambda migration: migration.version)
+
+
+def local_sql() -> str:
+    return (migrations_directory() / "local.sql").read_text()
+
+
+def installed_version(engine: Engine) -> int:
+    """The schema's version in the database, 0 for none."""
+    if not engine.columns("watch_migration"):
+        return 0
+    return int(engine.query("SELECT COALESCE(MAX(version), 0) FROM watch_migration")[0][0])
+
+
+def _require_known(version: int) -> int:
+    """Raises NewerSchema."""
+    if version > LATEST_VERSION:
+        raise NewerSchema(
+            f"the tables are at version {version}, this program ({__version__}) knows up to {LATEST_VERSION}",
+            fix="upgrade dolt_watch to the release that wrote them, or a later one",
+        )
+    return version
+
+
+def check_database(engine: Engine, project_id: str | None) -> None:
+    """Is this the database that is meant, at a version that this program knows? One query. Raises NewerSchema, NotMigrated, SettingsError."""
+    owned = "MAX(value) FROM watch_migration LEFT JOIN metadata ON `key` = '_project_id'"
+    try:
+        rows = engine.query(f"SELECT MAX(version), {owned if project_id else 'NULL FROM watch_migration'}")
+    except NoSuchTable as error:
+        if error.table == "metadata":
+            check_database(engine, None)
+            return
+        rows = [(None, None)]
+    version, owner = rows[0]
+    if _require_known(version or 0) < LATEST_VERSION:
+        raise NotMigrated(
+            f"the tables are at version {version or 0}, older than this program", fix=NotMigrated.mended_by
+        )
+    _own(owner, project_id)
+
+
+def check_project(engine: Engine, project_id: str | None) -> None:
+    """Is this the database that is meant, and beads' own? Whether it was ever migrated does not matter. Raises NotBeads, SettingsError."""
+    if not engine.columns("issues"):
+        raise NotABeadsDatabase
+    if project_id and engine.columns("metadata"):
+        for (owner,) in engine.query("SELECT value FROM metadata WHERE `key` = '_project_id'"):
+            _own(owner, project_id)
+
+
+def _own(owner: str | None, project_id: str | None) -> None:
+    if owner is not None and owner != project_id:
+        raise SettingsError(
+            f"the database belongs to project {owner}, metadata.json to {project_id}",
+            where=".beads/metadata.json, project_id",
+            fix="run in the folder of that project, or name its database with --database",
+        )
+
+
+def migrate(engine: Engine, author: str) -> Iterator[Migration]:
+    """Bring the database up to date; yields each migration that was applied. Idempotent. Raises NotBeads, NewerSchema, AccessDenied."""
+    check_project(engine, None)
+    have = _require_known(installed_version(engine))
+    for migration in migrations():
+        if migration.version > have:
+            _apply(engine, migration, author)
+            yield migration
+    for statement in split_statements(local_sql()):
+        engine.execute_ddl(statement)
+
+
+def _apply(engine: Engine, migration: Migration, author: str) -> None:
+    """DDL commits itself on a server, so a migration that was interrupted leaves tables behind: each statement must bear to be run again."""
+    for statement in split_statements(migration.sql):
+        engine.execute_ddl(statement)
+    with engine.transaction() as tx:
+        tx.execute(
+            "INSERT INTO watch_migration (version, name, program, applied_at) VALUES (?, ?, ?, UTC_TIMESTAMP(6))",
+            (migration.version, migration.name, __version__),
+        )
+        message = f"dolt-watch: migration {migration.version:04} {migration.name}\n\nMigration: {migration.version}"
+        tx.dolt_commit((*COMMITTED, "dolt_ignore"), message, author)

@@ -1,0 +1,461 @@
+"""The ledger: every decision and every report as one row of ``watch_decision`` and one Dolt commit with what it changed.
+
+Two kinds of row. A *decision* goes ahead only on what it was decided on: HEAD as folded, the fence, the key (bead_id, version); on conflict it is
+thrown away and decided anew. A *report* of what happened outside is appended again at the next free version until it stands.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+import orjson
+
+from dolt_watch import __version__
+from dolt_watch.beads.event_rows import bd_snapshot, bd_value, fit_to_column
+from dolt_watch.beads.leases import read_leases
+from dolt_watch.beads.migration import NOT_COMMITTED, uncommitted_migration
+from dolt_watch.beads.readiness import Query, readiness
+from dolt_watch.beads.schema import TrackerSchema, versioned
+from dolt_watch.checkpoint.fence import advance_fence
+from dolt_watch.clock import Clock
+from dolt_watch.core.decisions.policy import sets_status
+from dolt_watch.core.decisions.recorded_inputs import leases_of
+from dolt_watch.core.model import (
+    BY_HAND,
+    GLOBAL,
+    IN_PROGRESS,
+    Decision,
+    EntryEffects,
+    EntryKind,
+    HoldReason,
+    LedgerEntry,
+    entry_payloads,
+)
+from dolt_watch.core.model.columns import KEPT_BY_BD
+from dolt_watch.core.projection.target_outages import is_resent
+from dolt_watch.core.rules.compiled_rule import CompiledRule
+from dolt_watch.engines import Engine, Param, Transaction
+from dolt_watch.engines.values import normalize_cell
+from dolt_watch.errors import (
+    BeadNotFound,
+    Conflict,
+    DoltWatchError,
+    MergeInProgress,
+    MigrationInProgress,
+    MissingRule,
+    OutcomeNotRecorded,
+    Unreachable,
+)
+from dolt_watch.ledger.codec import ENTRY_COLUMNS, decode_entry
+from dolt_watch.ledger.commit_message import commit_message
+from dolt_watch.ledger.decision_context import DecisionContext
+from dolt_watch.sanitize import sanitize
+from dolt_watch.timestamps import to_utc
+
+OUTCOME_TIMEOUT_SECONDS = 60.0
+"""Seconds that a report waits for its turn, for the end of somebody's merge, or for the server: what happened outside cannot be decided anew."""
+
+CONTENT = ("title", "description", "design", "acceptance_criteria", "issue_type", "priority", "assignee")
+"""Columns that say what the bead is about: with the rule's own, and without our cells, they make ``bead_hash``."""
+
+_BEGIN = """SELECT HASHOF('HEAD'), UTC_TIMESTAMP(6), is_merging, version, hash IS NOT NULL FROM dolt_merge_status
+LEFT JOIN watch_settings ON hash = ? LEFT JOIN watch_decision ON bead_id = ? ORDER BY version DESC LIMIT 1"""
+"""What a transaction must know before it writes; ``dolt_merge_status`` is one row, always. Only of a merge must it ask: Dolt would take our
+commit for the merge commit. With conflicts or violations standing by themselves it refuses to commit."""
+
+ACTOR_LIMIT = 255
+"""Characters of the column ``actor``, here and in beads' ``events``."""
+BY_SILENCE = (EntryKind.REAP, EntryKind.REQUEUE, EntryKind.RETRY, EntryKind.GIVE_UP)
+"""Decisions that a heartbeat prevents, unless the target itself says how the job ended."""
+
+GUARDED_BY_RULE = (EntryKind.CLAIM, EntryKind.REAP, EntryKind.REQUEUE)
+"""Decisions that are written only if the row matches, or runs, by their rule in their own transaction."""
+
+OUTLIVES = (EntryKind.RESTORE, EntryKind.OVERDUE, EntryKind.RENAMED)
+"""Decisions about an attempt, not about a row: its stream outlives a bead that is gone."""
+
+
+class WriterIdentity(NamedTuple):
+    """Who writes: actors as bd's events name them, the host for the commit's author, the settings that stand."""
+
+    host: str
+    actor_dispatch: str
+    actor_reap: str
+    settings_hash: str
+    settings_text: str
+
+    def actor(self, kind: EntryKind) -> str:
+        return self.actor_reap if kind in (EntryKind.REAP, EntryKind.REQUEUE) else self.actor_dispatch
+
+    @property
+    def author(self) -> str:
+        return f"dolt-watch <dolt-watch@{self.host}>"
+
+
+class Written(NamedTuple):
+    """An entry that stands in history, in which commit, and the bead's row as its transaction read it before (None: gone)."""
+
+    entry: LedgerEntry
+    commit: str
+    row: Mapping[str, Any] | None
+    warning: str = ""
+
+
+class _Begun(NamedTuple):
+    """What a transaction found before it wrote."""
+
+    head: str
+    now: datetime
+    version: int
+    """The next free one of the bead's stream."""
+    settings_stand: bool
+    matches: bool = False
+    runs: bool = False
+    row: Mapping[str, Any] | None = None
+    """The bead's row; None for a decision about no bead, and for a report that outlives its bead."""
+
+
+class LedgerWriter:
+    """Writes entries through one engine."""
+
+    def __init__(self, engine: Engine, identity: WriterIdentity, clock: Clock) -> None:
+        self.engine = engine
+        self.identity = identity
+        self.clock = clock
+        self.under_way: Decision | None = None
+        """The attempt that is begun and not recorded: its claim, and once its target answered, its report."""
+
+    @contextmanager
+    def attempt(self, claim: Decision) -> Iterator[None]:
+        """Keep ``claim`` as the attempt under way until the block ends; ``report`` replaces it."""
+        self.under_way = claim
+        try:
+            yield
+        finally:
+            self.under_way = None
+
+    def append_decision(self, context: DecisionContext, decision: Decision, valid: timedelta | None = None) -> Written:
+        """``valid``: how long a claim is its holder's, from the moment that its own transaction reads.
+
+        Raises Conflict where anything it was decided on moved, the bead's row included; then nothing is written.
+        """
+        try:
+            return self._write(context, decision, guarded=True, valid=valid)
+        except BeadNotFound as error:
+            if decision.kind in OUTLIVES:
+                return self._write(context, decision._replace(note=""), guarded=True, alone=True)
+            raise Conflict("the bead was deleted in the same instant") from error
+
+    def record(self, decision: Decision) -> Written:
+        """Append a decision about no bead, a pause for example. Raises NotRecorded as ``report``."""
+        if decision.bead != GLOBAL:
+            raise ValueError(f"a decision about {decision.bead} needs the context it was made in")
+        return self._append_until_written(None, decision)
+
+    def append_outcome(self, context: DecisionContext, decision: Decision) -> Written:
+        """Append an outcome. Raises NotRecorded if nothing could be written for ``PATIENCE``."""
+        if self.under_way is not None and self.under_way.token == decision.token:
+            self.under_way = decision
+        return self._append_until_written(context, decision)
+
+    def _append_until_written(self, context: DecisionContext | None, decision: Decision) -> Written:
+        alone, unsure, tries, waited = False, False, 0, 0.0
+        while True:
+            try:
+                return (unsure and self._find_recorded(decision)) or self._write(context, decision, alone=alone)
+            except BeadNotFound:
+                decision, alone = decision._replace(note=""), True  # its stream outlives it
+            except MigrationInProgress:  # the entry alone commits nothing of bd's; the row follows
+                withheld = entry_payloads.Withheld(decision.note, decision.status)
+                detail = {**decision.detail, **withheld.encode()}
+                decision, alone = decision._replace(note="", status="", detail=detail), True
+            except (Conflict, Unreachable) as error:
+                unsure = unsure or isinstance(error, Unreachable)
+                if waited >= OUTCOME_TIMEOUT_SECONDS:
+                    raise _not_recorded(decision, error) from error
+                tries += 1
+                pause = min(0.005 * tries, 1.0)
+                self.clock.sleep(pause)
+                waited += pause
+
+    def _find_recorded(self, decision: Decision) -> Written | None:
+        """The report as it stands already: a commit whose answer was lost may have taken place."""
+        rows = self.engine.query(
+            f"SELECT {', '.join(ENTRY_COLUMNS)} FROM watch_decision WHERE bead_id = ? AND token = ? AND kind = ?",
+            (decision.bead, decision.token, decision.kind.value),
+        )
+        entry = decode_entry(rows[0]) if rows and decision.token else None
+        return Written(entry, "", None) if entry is not None else None
+
+    def _write(
+        self,
+        context: DecisionContext | None,
+        decision: Decision,
+        *,
+        guarded: bool = False,
+        alone: bool = False,
+        valid: timedelta | None = None,
+    ) -> Written:
+        """Write the entry and its changes in one commit.
+
+        ``context``: None for a decision about no bead. ``guarded``: only on the HEAD and the fence
+        of the context. ``alone``: without the bead's row. Raises Conflict, BeadGone,
+        MergeInProgress, MigrationInProgress.
+        """
+        held = context if guarded else None
+        about = None if alone or decision.bead == GLOBAL else context
+        with self.engine.transaction() as tx:
+            begun = self._read_snapshot(tx, about, decision)
+            if held is not None and begun.head != held.observed:
+                raise Conflict("history moved on since this was decided")
+            beads: list[str] = []
+            if about is not None:
+                beads = versioned(about.schema, ("issues", "events"))
+                if uncommitted_migration(self.engine, tx.query).intersection(beads):
+                    raise MigrationInProgress(NOT_COMMITTED)
+                self._recheck_guards(tx, about, decision, begun)
+            advance_fence(tx, held.fence if held is not None else None)
+            entry, changes, warning = self._entry(about, decision, begun, valid)
+            if about is not None:
+                self._apply(tx, about.schema, decision, begun, changes, entry)
+            self._append(tx, entry, begun.settings_stand)
+            if decision.kind is EntryKind.CLAIM:
+                self._record_local_claim(tx, entry)
+            settings = () if begun.settings_stand else ("watch_settings",)
+            tables = ["watch_decision", *settings, *beads]
+            commit = tx.dolt_commit(tables, commit_message(entry), self.identity.author)
+        return Written(entry, commit, begun.row, warning)
+
+    def _read_snapshot(self, tx: Transaction, context: DecisionContext | None, decision: Decision) -> _Begun:
+        """``context``: None if no row of a bead is read. Raises MergeInProgress; BeadGone where the decision is about a bead that has no row any more."""
+        head, clock, merging, last, settings = tx.query(_BEGIN, (self.identity.settings_hash, decision.bead))[0]
+        if merging:
+            raise MergeInProgress()
+        moment = to_utc(clock)
+        assert moment is not None
+        free = max(int(last or 0), 0) + 1  # an imported entry may stand below 1, and the fold takes 0 for folded
+        begun = _Begun(head, self.clock.now(moment), free, bool(settings))
+        if context is None:
+            return begun
+        asks = _guard(context, decision)
+        sql = f"SELECT {', '.join((*asks, *context.columns))} FROM issues WHERE id = ?"
+        rows = tx.query(sql, (decision.bead,))
+        if not rows:
+            raise BeadNotFound(f"bead {decision.bead} is gone")
+        (matches, runs), cells = rows[0][:2] if asks else (False, False), rows[0][len(asks) :]
+        return begun._replace(
+            matches=bool(matches), runs=bool(runs), row=dict(zip(context.columns, cells, strict=True))
+        )
+
+    def _recheck_guards(self, tx: Transaction, context: DecisionContext, decision: Decision, begun: _Begun) -> None:
+        """Does the decision still hold for the row as this transaction sees it? Raises Conflict."""
+        bead, row = decision.bead, begun.row
+        assert row is not None
+        if decision.kind is EntryKind.CLAIM and is_resent(decision.detail):
+            if not begun.runs:
+                raise Conflict(f"{bead} is no longer in progress")
+        elif decision.kind is EntryKind.CLAIM:
+            if not begun.matches:
+                raise Conflict(f"{bead} no longer matches")
+            hold = self._unready(tx.query, context, decision.rule, bead, begun.now)
+            if hold is not None:
+                raise Conflict(f"{bead} is not ready: {hold.why}")
+        if decision.kind in (EntryKind.REAP, EntryKind.REQUEUE) and not begun.runs:
+            raise Conflict(f"{bead} is no longer in progress")
+        if decision.kind in BY_HAND and row["status"] != entry_payloads.ByHand.decode(decision.detail).row:
+            raise Conflict(f"{bead} is {row['status']} by now, and that is not committed yet")
+        by_silence = decision.kind in BY_SILENCE or is_resent(decision.detail)
+        if by_silence and not entry_payloads.Reaped.decode(decision.detail).ended:
+            # A heartbeat moves neither HEAD nor the fence, so it is compared with the one that was decided on
+            seen = leases_of(decision.detail.get("given"))
+            if read_leases(tx.query, context.schema, [bead]).get(bead) != seen.get(bead):
+                raise Conflict(f"the lease of {bead} has changed")
+
+    def unready(self, context: DecisionContext, entry: LedgerEntry) -> HoldReason | None:
+        """Why a claimed bead may not be sent, where its rule asks for readiness."""
+        return self._unready(self.engine.query, context, entry.rule, entry.bead, entry.at)
+
+    def _unready(
+        self, query: Query, context: DecisionContext, rule: str, bead: str, now: datetime
+    ) -> HoldReason | None:
+        if rule not in context.ready:
+            return None
+        return readiness(query, [bead], context.schema, now).holds.get(bead)
+
+    def _entry(
+        self,
+        context: DecisionContext | None,
+        decision: Decision,
+        begun: _Begun,
+        valid: timedelta | None,
+    ) -> tuple[LedgerEntry, dict[str, Any], str]:
+        """``context``: None if no row of a bead was read."""
+        kind, now, row = decision.kind, begun.now, begun.row
+        changes: dict[str, Any] = {}
+        cells: dict[str, tuple[Any, Any]] = {}
+        warning = ""
+        note = decision.note
+        if row is not None and context is not None:
+            if sets_status(decision, str(row["status"])):
+                changes["status"] = decision.status
+                if decision.status == IN_PROGRESS and "started_at" in row and row["started_at"] is None:
+                    changes["started_at"] = now.replace(microsecond=0)
+            cells = {
+                name: (normalize_cell(name, row[name]), normalize_cell(name, value)) for name, value in changes.items()
+            }
+            if kind is EntryKind.NOTE:  # somebody who had read them before they were overwritten may have put them back
+                stands = (row["notes"] or "").splitlines()
+                note = "\n".join(line for line in note.splitlines() if line not in stands)
+            size = len((row["notes"] or "").encode()) + len(note.encode()) + 1
+            if note and size > context.schema.text_limit("issues", "notes"):
+                warning, note = f"the notes of {decision.bead} are full: the ledger alone carries «{note}»", ""
+        events = (str(uuid.uuid4()),) if row is not None and (changes or note) else ()
+        in_history = not events or context is None or context.schema.events_in_history
+        wrote = EntryEffects(cells, note, events, in_history)
+        deadline = {"deadline": (now + valid).isoformat()} if valid is not None else {}
+        code = {"reason_code": decision.reason_code.value} if decision.reason_code is not None else {}
+        detail = {
+            **decision.detail, **deadline, **code, "program": __version__, "host": self.identity.host,
+            "wrote": {"cells": cells, "note": note, "events": list(events)},
+        }  # fmt: skip
+        if not in_history:
+            detail["wrote"]["events_in_history"] = False
+        entry = LedgerEntry(
+            bead=decision.bead,
+            version=begun.version,
+            kind=kind,
+            attempt=decision.attempt,
+            rule=decision.rule,
+            token=decision.token,
+            cause=decision.cause,
+            observed=begun.head,
+            at=now,
+            job=decision.job,
+            reason=sanitize(decision.reason),
+            bead_hash=_bead_hash(context, row, decision.rule),
+            settings_hash=self.identity.settings_hash,
+            actor=self._actor(decision),
+            detail=detail,
+            wrote=wrote,
+            reason_code=decision.reason_code,
+        )
+        return entry, changes, warning
+
+    def _actor(self, decision: Decision) -> str:
+        if decision.kind in BY_HAND:
+            return sanitize(entry_payloads.ByHand.decode(decision.detail).by, ACTOR_LIMIT)
+        return self.identity.actor(decision.kind)
+
+    def _apply(
+        self,
+        tx: Transaction,
+        schema: TrackerSchema,
+        decision: Decision,
+        begun: _Begun,
+        changes: Mapping[str, Any],
+        entry: LedgerEntry,
+    ) -> None:
+        """The bead's row, and the row of ``events`` that bd itself would write."""
+        note, row = entry.wrote.note, begun.row
+        if not entry.wrote.events or row is None:
+            return
+        second = entry.at.replace(microsecond=0)
+        sets = [f"{name} = ?" for name in changes]
+        params: list[Param] = list(changes.values())
+        said: dict[str, Any] = {name: value for name, value in changes.items() if name == "status"}
+        if note:
+            sets.append("notes = CASE WHEN notes = '' THEN ? ELSE CONCAT(notes, '\n', ?) END")
+            params += [note, note]
+            said["notes"] = f"{row['notes']}\n{note}" if row["notes"] else note
+        sets.append("updated_at = ?")
+        params.append(second)
+        if schema.has_row_lock:
+            # As bd does with each write of the row. Dolt merges concurrent writes of one row cell by cell;
+            # two new values of one cell conflict, so bd's write and this one can't both succeed.
+            sets.append("row_lock = ?")
+            params.append(uuid.uuid4().int % 2**63)
+        tx.execute(f"UPDATE issues SET {', '.join(sets)} WHERE id = ?", (*params, decision.bead))
+        tx.execute(
+            "INSERT INTO events (id, issue_id, event_type, actor, old_value, new_value, created_at) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (
+                entry.wrote.events[0], entry.bead, "status_changed" if "status" in changes else "updated", entry.actor,
+                fit_to_column(
+                    bd_snapshot(row), {name: bd_value(row[name]) for name in changes},
+                    schema.text_limit("events", "old_value"),
+                ),
+                fit_to_column(
+                    said, {name: value for name, value in said.items() if name != "notes"},
+                    schema.text_limit("events", "new_value"),
+                ),
+                second,
+            ),
+        )  # fmt: skip
+
+    def _append(self, tx: Transaction, entry: LedgerEntry, settings_stand: bool) -> None:
+        """The row of the ledger; the settings' text goes into history with the first decision under it."""
+        if not settings_stand:
+            tx.execute(
+                "INSERT IGNORE INTO watch_settings (hash, text) VALUES (?, ?)",
+                (self.identity.settings_hash, self.identity.settings_text),
+            )
+        marks = ", ".join("?" * len(ENTRY_COLUMNS))
+        tx.execute(
+            f"INSERT INTO watch_decision ({', '.join(ENTRY_COLUMNS)}) VALUES ({marks})",
+            (
+                entry.bead, entry.version, entry.kind.value, entry.attempt, entry.rule, entry.token, entry.cause,
+                entry.observed, entry.at, entry.job, entry.reason, entry.bead_hash, entry.settings_hash, entry.actor,
+                orjson.dumps(entry.detail).decode(),
+            ),
+        )  # fmt: skip
+
+    def _record_local_claim(self, tx: Transaction, entry: LedgerEntry) -> None:
+        """Outside of history too, until the saved state has it: should history lose this commit, the attempt is still known."""
+        tx.execute(
+            "REPLACE INTO watch_attempt (bead_id, attempt, rule, token, claimed_at, deadline, worker) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (
+                entry.bead, entry.attempt, entry.rule, entry.token, entry.at, entry_payloads.Claimed.decode(entry.detail).deadline,
+                self.identity.host,
+            ),
+        )  # fmt: skip
+
+
+def _guard(context: DecisionContext, decision: Decision) -> tuple[str, ...]:
+    """Return the two expressions that guard the decision: its rule's `when` and `running`.
+
+    Nothing guards a decision or report that does not depend on them: its rule may have left
+    the settings. Raises MissingRule.
+    """
+    if decision.kind not in GUARDED_BY_RULE:
+        return ()
+    compiled = context.compiled.get(decision.rule)
+    if compiled is None:
+        raise MissingRule(f"{decision.kind.value} {decision.bead}: no rule {decision.rule!r} to check its row with")
+    return compiled.when_row, compiled.running_row
+
+
+def _bead_hash(context: DecisionContext | None, row: Mapping[str, Any] | None, rule: str) -> str:
+    if context is None or row is None:
+        return ""
+    return bead_hash(row, context.compiled.get(rule))
+
+
+def _not_recorded(decision: Decision, error: DoltWatchError) -> OutcomeNotRecorded:
+    job = f" (job {decision.job})" if decision.job else ""
+    return OutcomeNotRecorded(
+        f"{decision.bead}: {decision.kind.value}{job} could not be recorded in {OUTCOME_TIMEOUT_SECONDS:.0f} s: {error.message}",
+        where=f"attempt {decision.attempt}, token {decision.token}",
+        fix=f"mend that, and note it by hand: bd note {decision.bead} '{decision.kind.value}{job}'; do not set it open while that job runs",
+    )
+
+
+def bead_hash(row: Mapping[str, Any], compiled: CompiledRule | None) -> str:
+    """A fingerprint of what the bead asks for, our own cells left out: a person's edit changes it, we do not."""
+    names = {*CONTENT, *(compiled.columns if compiled else ())} - {"status", "notes", "updated_at", *KEPT_BY_BD}
+    cells = {name: normalize_cell(name, row[name]) for name in sorted(names) if name in row}
+    return hashlib.sha256(orjson.dumps(cells)).hexdigest()[:32]

@@ -1,1 +1,0 @@
-"""Numbered SQL, in MySQL's dialect; transpiled for DoltLite."""

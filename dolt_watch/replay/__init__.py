@@ -1,0 +1,1 @@
+"""Recomputes history: replay, verification, what-if."""

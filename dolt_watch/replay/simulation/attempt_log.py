@@ -1,0 +1,165 @@
+"""What was decided, as attempts and ends: kept in the same way of the recorded history and of the simulated one. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+from dolt_watch.core.model import IN_FLIGHT, IN_PROGRESS, Bead, EntryKind, Event, LedgerEntry, Phase
+
+TAKEN = frozenset({EntryKind.REAP, EntryKind.REQUEUE})
+AWAY, DELETED = "taken away", "deleted"
+"""How a bead left that was in progress still (it was unassigned, say), or is no more."""
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One claim, and what became of it."""
+
+    bead: str
+    rule: str
+    number: int
+    token: str
+    claimed: datetime
+    matched: datetime | None
+    """Since when it matched its rule."""
+    cause: str = ""
+    assumed: bool = False
+    """Its run is none that was recorded."""
+    earlier: bool = False
+    """It was claimed before the history that is looked at."""
+    sent: datetime | None = None
+    """Since when it is known to run."""
+    ended: datetime | None = None
+    outcome: str = ""
+    """'closed', 'blocked' … : the status that it was left with; 'reap', 'failed' … where the decision was ours; '' under way."""
+
+
+class ReapRecord(NamedTuple):
+    """A bead that was taken from a silent agent."""
+
+    bead: str
+    rule: str
+    at: datetime
+    kind: EntryKind
+    why: str
+
+
+class EntryRecord(NamedTuple):
+    """A decision or report as it stands in the ledger, or would."""
+
+    bead: str
+    kind: EntryKind
+    at: datetime
+    attempt: int
+    rule: str
+    reason: str
+    assumed: bool = False
+
+
+class AttemptLog:
+    """Of one telling of the history. ``running``: attempts under way when it begins."""
+
+    def __init__(self, running: Iterable[Bead] = ()) -> None:
+        self.attempts: list[Attempt] = []
+        self.taken: list[ReapRecord] = []
+        self.told: list[EntryRecord] = []
+        self._by_token: dict[str, Attempt] = {}
+        self._open: dict[str, Attempt] = {}
+        for bead in running:
+            begun = bead.sent_at or bead.since
+            sent = bead.since if bead.phase is Phase.RUNNING else None
+            self._add(
+                Attempt(
+                    bead=bead.id,
+                    rule=bead.rule,
+                    number=bead.attempt,
+                    token=bead.token,
+                    claimed=begun,
+                    matched=None,
+                    earlier=True,
+                    sent=sent,
+                )
+            )
+
+    def of_rule(self, rule: str) -> AttemptLog:
+        """Return a journal of one rule's beads."""
+        chosen = AttemptLog()
+        chosen.attempts.extend(one for one in self.attempts if one.rule == rule)
+        chosen.taken.extend(one for one in self.taken if one.rule == rule)
+        chosen.told.extend(one for one in self.told if one.rule == rule)
+        return chosen
+
+    def apply(
+        self, event: Event, before: Bead | None, after: Bead | None, status: str = "", assumed: bool = False
+    ) -> None:
+        """An event and the bead's state before and after it. ``status``: the row's after it, where others changed it."""
+        if event.entry is not None:
+            self._entry(event.entry, before, assumed)
+        attempt = self._open.get(event.bead)
+        if attempt is None:
+            return
+        if after is not None and after.token == attempt.token and after.phase in IN_FLIGHT:
+            if after.phase is Phase.RUNNING and attempt.sent is None:
+                attempt.sent = event.entry.at if event.entry is not None else event.at
+        elif event.entry is None:
+            self._end(attempt, event.at, AWAY if status == IN_PROGRESS else status or DELETED)
+
+    def renamed(self, was: str, bead: str) -> None:
+        """What is under way goes on under another id."""
+        attempt = self._open.pop(was, None)
+        if attempt is not None:
+            self._open[bead] = attempt
+
+    def _entry(self, entry: LedgerEntry, before: Bead | None, assumed: bool) -> None:
+        self.told.append(
+            EntryRecord(
+                bead=entry.bead,
+                kind=entry.kind,
+                at=entry.at,
+                attempt=entry.attempt,
+                rule=entry.rule,
+                reason=entry.reason,
+                assumed=assumed,
+            )
+        )
+        if entry.kind is EntryKind.CLAIM:
+            earlier = self._open.get(entry.bead)
+            if earlier is not None:  # sent again: nothing came of the one before
+                self._end(earlier, entry.at, EntryKind.RETRY.value)
+            matched = (before.matched_at or before.since) if before is not None else entry.at
+            cause = before.cause if before is not None else entry.cause
+            self._add(
+                Attempt(
+                    bead=entry.bead,
+                    rule=entry.rule,
+                    number=entry.attempt,
+                    token=entry.token,
+                    claimed=entry.at,
+                    matched=matched,
+                    cause=cause,
+                    assumed=assumed,
+                )
+            )
+            return
+        if entry.kind in TAKEN:
+            self.taken.append(ReapRecord(entry.bead, entry.rule, entry.at, entry.kind, entry.reason))
+        attempt = self._by_token.get(entry.token) if entry.token else None
+        if attempt is None:
+            return
+        if entry.kind is EntryKind.DISPATCHED:
+            attempt.sent = attempt.sent or entry.at
+        elif entry.kind not in (EntryKind.UNKNOWN, EntryKind.OVERDUE, EntryKind.NOTE):
+            self._end(attempt, entry.at, entry.kind.value)
+
+    def _add(self, attempt: Attempt) -> None:
+        self.attempts.append(attempt)
+        self._by_token[attempt.token] = self._open[attempt.bead] = attempt
+
+    def _end(self, attempt: Attempt, at: datetime, how: str) -> None:
+        if attempt.ended is None:
+            attempt.ended, attempt.outcome = at, how
+        if self._open.get(attempt.bead) is attempt:
+            del self._open[attempt.bead]

@@ -1,0 +1,158 @@
+"""How a bead's row looks to the rules with another status than the recorded one.
+
+The recorded row holds what we wrote: 'in_progress' by our claim, 'open' after a refusal, 'blocked' by the reaper. In a simulation these came at other times, or
+never. So each rule is compiled once as it is and once for each such status, and the database answers them all in the query that reads the row changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from dolt_watch.core.model import (
+    BLOCKED,
+    CLOSED,
+    IN_PROGRESS,
+    OPEN,
+    CommitChanges,
+    RowChange,
+    Rule,
+    RuleAnswers,
+    RuleMatch,
+)
+from dolt_watch.core.projection.event_deriver import rule_match
+from dolt_watch.core.rules.compiled_rule import CompiledRule, compile_for
+from dolt_watch.engines import Engine
+from dolt_watch.engines.sql_text import chunks
+from dolt_watch.engines.values import sort_value
+from dolt_watch.history.change_feed import narrowed
+
+STATUSES = (OPEN, IN_PROGRESS, BLOCKED, CLOSED)
+"""Asked with every row; any other, when it is needed."""
+_CHUNK = 200
+
+
+class RowView(NamedTuple):
+    """A bead's row as one commit has it."""
+
+    commit: str
+    status: str
+    facts: Mapping[str, RuleMatch]
+    """By status, '' for the recorded one."""
+
+    @property
+    def matters(self) -> bool:
+        return any(facts.matches or facts.runs for facts in self.facts.values())
+
+
+class RowViewFactory:
+    """The rules to be simulated, with every status."""
+
+    def __init__(
+        self, engine: Engine, rules: Sequence[Rule], compiled: Sequence[CompiledRule], columns: Mapping[str, str]
+    ) -> None:
+        self.engine, self.rules, self.plain, self.columns = engine, rules, compiled, columns
+        self._as_if = {status: self._with(status) for status in STATUSES}
+        self._last: dict[str, RowView] = {}
+        self._clocks = [
+            tuple(place for place, key in enumerate(one.rank_row) if key == "`updated_at`") for one in compiled
+        ]
+
+    @property
+    def compiled(self) -> tuple[CompiledRule, ...]:
+        """What the feed has to ask: each rule as it is, then all of them for each status."""
+        return (*self.plain, *(rule for status in STATUSES for rule in self._as_if[status]))
+
+    def of(self, row: RowChange, commit: str) -> RowView:
+        """``row``: with the answers to ``compiled`` as its last ones."""
+        answers = row.answers[-len(self.compiled) :] if self.rules else ()
+        view, last = self._view(commit, row, answers, STATUSES), self._last.get(row.bead)
+        if last is not None and last.facts == view.facts:  # most edits leave a bead to the rules as it was: held once
+            view = view._replace(facts=last.facts)
+        self._last[row.bead] = view
+        return view
+
+    def only_own_answers(self, changes: CommitChanges) -> CommitChanges:
+        """With the answers of these rules, as they are, and no others."""
+        return narrowed(changes, -len(self.compiled), len(self.rules))
+
+    def at(self, commit: str, beads: Iterable[str], statuses: Sequence[str] = STATUSES) -> dict[str, RowView]:
+        """The rows of these beads as a commit has them."""
+        blocks = [self.plain, *(self._as_if.setdefault(status, self._with(status)) for status in statuses)]
+        asked = ", ".join(f"{one.when_row}, {one.running_row}" for block in blocks for one in block)
+        ranks = [key for one in self.plain for key in one.rank_row]
+        keys = "".join(f", {key}" for key in ranks)
+        found: dict[str, RowView] = {}
+        for chunk in chunks(beads, _CHUNK):
+            marks = ", ".join("?" * len(chunk))
+            sql = f"SELECT id, status, {asked}{keys} FROM issues AS OF '{commit}' WHERE id IN ({marks})"
+            for id, status, *values in self.engine.query(sql, chunk):
+                ranked = iter(sort_value(value) for value in values[len(values) - len(ranks) :])
+                own = [tuple(next(ranked) for _ in one.rank_row) for one in self.plain]
+                pairs = zip(values[0::2], values[1::2], strict=False)
+                answers = [
+                    RuleAnswers(False, bool(matches), False, bool(runs), own[number % len(own)])
+                    for number, (matches, runs) in zip(range(len(blocks) * len(own)), pairs, strict=False)
+                ]
+                row = RowChange("issues", id, "modified", after={"status": status})
+                found[id] = self._view(commit, row, answers, statuses)
+        return found
+
+    def facts(self, bead: str, view: RowView, status: str, touched: datetime | None) -> RuleMatch:
+        """How the row looks with this status. ``touched``: when it was last written in the simulation, where that is not as recorded."""
+        facts = view.facts.get("" if status == view.status else status)
+        if facts is None:
+            asked = self.at(view.commit, [bead], [status]).get(bead)
+            facts = asked.facts[status] if asked is not None else RuleMatch()
+        if touched is None or not facts.matches:
+            return facts
+        number = next(place for place, rule in enumerate(self.rules) if rule.name == facts.matches)
+        rank = list(facts.rank)
+        for place in self._clocks[number]:
+            rank[place] = _like(rank[place], touched)
+        return facts._replace(rank=tuple(rank))
+
+    def _view(self, commit: str, row: RowChange, answers: Sequence[RuleAnswers], statuses: Sequence[str]) -> RowView:
+        count = len(self.rules)
+        own = answers[:count]
+        facts = {"": rule_match(row._replace(answers=tuple(own)), self.rules)}
+        for number, status in enumerate(statuses, start=1):
+            block = answers[number * count : (number + 1) * count]
+            ranked = tuple(one._replace(rank=mine.rank) for one, mine in zip(block, own, strict=True))
+            facts[status] = rule_match(row._replace(answers=ranked), self.rules)
+        return RowView(commit, str(row.after.get("status", "")), facts)
+
+    def _with(self, status: str) -> list[CompiledRule]:
+        return [
+            rule_with_status(rule, one, status, self.columns, self.engine.dialect)
+            for rule, one in zip(self.rules, self.plain, strict=True)
+        ]
+
+
+def rule_with_status(
+    rule: Rule, compiled: CompiledRule, status: str, columns: Mapping[str, str], dialect: str
+) -> CompiledRule:
+    """The rule with this value in place of the column ``status``; without its queue order, which the rule itself answers."""
+    from sqlglot import exp
+
+    from dolt_watch.core.rules import parser, renderer
+
+    def put(node: Any) -> Any:
+        return exp.Literal.string(status) if isinstance(node, exp.Column) and node.name == "status" else node
+
+    def text(row: str) -> str:
+        tree = parser.Expression(f"rules.{rule.name}", row, columns).parse_condition()
+        return renderer.render(tree.transform(put), "mysql", "")
+
+    changed = replace(rule, when=text(compiled.when_row), running=text(compiled.running_row), order_by="")
+    return compile_for(changed, columns, dialect)._replace(
+        when_from="0", running_from="0"
+    )  # how it was before is not asked
+
+
+def _like(recorded: Any, moment: datetime) -> Any:
+    """The time in the form in which this engine's rows have it, so that both sort together."""
+    second = moment.astimezone(UTC).replace(microsecond=0)
+    return second.isoformat() if "T" in str(recorded) else second.strftime("%Y-%m-%d %H:%M:%S")

@@ -1,0 +1,381 @@
+"""The simulation: ticks over the script. What a tick does is ``core.decide`` and ``core.fold``, as in the loop; here are the clock, the ledger and the target.
+
+From event to event: a tick is skipped where neither an event nor a moment that ``Candidates.due`` names lies between it and the one before.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Collection
+from datetime import datetime, timedelta
+from itertools import count
+from typing import NamedTuple
+
+from dolt_watch.core.decisions.circuit_breaker import Health, health_of, postpone_tries
+from dolt_watch.core.decisions.planner import make_plan, select_candidates, settle_wait
+from dolt_watch.core.decisions.policy import ATTEMPTED, BOTH, Candidates, Observations, Plan, Policy, sets_status
+from dolt_watch.core.model import (
+    GLOBAL,
+    Bead,
+    Capacity,
+    Decision,
+    EntryEffects,
+    EntryKind,
+    Event,
+    EventKind,
+    HoldReason,
+    JobReport,
+    LedgerEntry,
+    Phase,
+    RuleMatch,
+    State,
+    entry_payloads,
+)
+from dolt_watch.core.projection.projection import Projection
+from dolt_watch.replay.simulation.attempt_log import AttemptLog
+from dolt_watch.replay.simulation.historical_readiness import HistoricalReadiness
+from dolt_watch.replay.simulation.queue_depth import QueueDepthSeries
+from dolt_watch.replay.simulation.recorded_timeline import AgentRun, ExternalAction, RecordedTimeline, in_flight
+from dolt_watch.replay.simulation.row_views import RowView, RowViewFactory
+from dolt_watch.replay.simulation.run_allocation import RunAllocator, report_of_run, span
+from dolt_watch.replay.simulation.schedule import TickSchedule
+
+NONE = timedelta()
+
+
+class SimulatedRow(NamedTuple):
+    """A bead's row in the simulation: a recorded one, with the status that it has here."""
+
+    view: RowView
+    status: str
+    touched: datetime | None = None
+    """When it was last written, where that is not as recorded."""
+    place: int = 0
+    """Which of the recorded changes is in it."""
+
+
+class Simulator:
+    """``beads``: how they stand when the script begins, with the views of their rows; ``run_time``: how long a run lasts that was not recorded, None: not known."""
+
+    def __init__(
+        self, policy: Policy, script: RecordedTimeline, views: RowViewFactory, ready: HistoricalReadiness, state: State, rows: dict[str, RowView],
+        schedule: TickSchedule, run_time: timedelta | None, depths: QueueDepthSeries,
+    ) -> None:  # fmt: skip
+        self.policy, self.views, self.ready = policy, views, ready
+        self.schedule = schedule
+        self.runs = RunAllocator(script.runs, run_time)
+        self.projection = Projection(state)
+        self.journal = AttemptLog(in_flight(state.beads))
+        self.depths = depths
+        self.ticks = 0
+        self.plan = Plan()
+        """Of the last tick."""
+        self._rows = {bead: SimulatedRow(view, view.status) for bead, view in rows.items()}
+        self._active_runs: dict[str, AgentRun] = {}
+        self._answers: set[str] = set()
+        """Targets whose last outage is over, as it was recorded."""
+        self._people = iter(script.people)
+        self._next = next(self._people, None)
+        """What people do next."""
+        self._order = count()
+        self._planned: list[tuple[datetime, int, str, ExternalAction | Decision]] = []
+        """What comes of runs: when, in which order, by which claim."""
+        for run in script.under_way:
+            self._active_runs[run.bead] = run
+            self._resume_run(run)
+
+    # -- time --------------------------------------------------------------------------------------------------------
+
+    def run(self, begins: datetime, ends: datetime, attempted: Collection[str] | None = None) -> None:
+        """``attempted``: where it begins in the middle of a tick, the beads that this tick has attempted already."""
+        at = begins if attempted is not None else self.schedule.at_or_after(begins)
+        while at <= ends:
+            self._advance(at)
+            now, wakes = self._tick(at, attempted or ())
+            attempted = None
+            moments = [moment for moment in (wakes, self._coming()) if moment is not None]
+            if not moments:
+                break
+            at = self.schedule.at_or_after(max(self.schedule.after(at), now, min(moments)))
+        self._advance(ends)
+
+    def _coming(self) -> datetime | None:
+        moments = [self._next.at] if self._next is not None else []
+        return min((*moments, *(planned[0] for planned in self._planned[:1])), default=None)
+
+    def _advance(self, until: datetime) -> None:
+        """What happens up to and at this moment; people first."""
+        while (at := self._coming()) is not None and at <= until:
+            if (act := self._next) is not None and act.at == at:
+                self._next = next(self._people, None)
+                self._others(act, at)
+                continue
+            _, _, token, what = heapq.heappop(self._planned)
+            if isinstance(what, Decision):
+                self._write(what, at)
+            elif self._playing_by(what.event.bead) == token:
+                self._others(what, at)
+
+    # -- a tick --------------------------------------------------------------------------------------------------------
+
+    def _tick(self, now: datetime, attempted: Collection[str]) -> tuple[datetime, datetime | None]:
+        """As ``ControlLoop.tick``. When it ended, and when time alone makes the next difference."""
+        self.ticks += 1
+        patient, skip = True, set(attempted)
+        while True:
+            state = self.projection.state()
+            asked = self._asked(now, skip)
+            outside = self._outside(asked, now)
+            plan = self.plan = make_plan(state, self.policy, now, BOTH, asked, outside)
+            if plan.decisions:
+                skip.add(plan.decisions[0].bead)
+                now = self._handle(plan.decisions[0], now)
+            elif patient and (wait := settle_wait(asked, self.policy, now)):
+                patient = False
+                now += timedelta(seconds=wait)
+            else:
+                self._postpone(asked, now)
+                return now, self._wakes(self.projection.state(), self._asked(now, skip), plan, now)
+            self._advance(now)
+
+    def _asked(self, now: datetime, skip: Collection[str]) -> Candidates:
+        return select_candidates(self.projection.state(), self.policy, now, BOTH, skip)
+
+    def _postpone(self, asked: Candidates, now: datetime) -> None:
+        """Targets that were tried in vain, or could not be: as the loop, whose tries history does not hold."""
+        outages = self.projection.targets.outages
+        tried = Observations({target: Capacity(None) for target in outages})
+        moved = postpone_tries(self.projection.state(), self.policy, now, asked, tried)
+        if moved is not None:
+            outages.update(moved.outages)
+
+    def _wakes(self, state: State, asked: Candidates, plan: Plan, now: datetime) -> datetime | None:
+        gates = plan.gates
+        if gates & {ATTEMPTED, "verdict"}:
+            return now  # the next tick, whenever that is
+        held = [bead.id for queue in asked.queues.values() for bead in queue]
+        due = asked.due
+        if held or "stopped" in gates:  # due at once, which hides what is due later: of the others, then
+            rest = state._replace(beads={id: bead for id, bead in state.beads.items() if id not in held})
+            halted = {name for name, by in state.halted_rules.items() if by == self.policy.settings_hash}
+            rules = [rule for rule in self.policy.rules if rule.name not in halted]
+            others = select_candidates(rest, self.policy._replace(rules=rules), now, BOTH).due
+            due = {"dispatch": others["dispatch"], "reap": asked.due["reap"]}
+        moments = [
+            at for at in (*due.values(), self.ready.next_change_at(held, now) if held else None) if at is not None
+        ]
+        moments += [told[0] for bead in asked.jobs if (told := self._failed(bead))]
+        return min((at for at in moments if at > now), default=None)
+
+    def _outside(self, asked: Candidates, now: datetime) -> Observations:
+        """The world as recorded: readiness as history had it, capacity as ``max_in_flight`` allows, verdicts that decisions rested on."""
+        holds: dict[str, HoldReason] = {}
+        capacity: dict[str, Capacity] = {}
+        verdicts: dict[str, JobReport] = {}
+        for rule in self.policy.rules:
+            queue = asked.queues.get(rule.name, ())
+            if rule.ready and queue:
+                holds |= self.ready.holds([bead.id for bead in queue], now)
+        for bead in asked.unknown:
+            rule_ = self.policy.rule(bead.rule)
+            run = self._active_runs.get(bead.id)
+            away = rule_ is not None and rule_.target in self.projection.targets.outages
+            if rule_ is not None and not away and run is not None and run.idle:
+                capacity[rule_.target] = Capacity(None, idle=True)
+        for target in self.projection.targets.outages:
+            if target not in capacity and self._tries(target, asked):
+                capacity[target] = Capacity(None)
+        for bead in asked.stale:
+            run = self._active_runs.get(bead.id)
+            report = run.verdict(now - (bead.sent_at or now)) if run is not None and bead.token else None
+            if report is not None:
+                verdicts[bead.id] = report
+        for bead in asked.jobs:
+            told = self._failed(bead)
+            if told is not None and told[0] <= now:
+                verdicts[bead.id] = told[1]
+        return Observations(capacity, holds, verdicts)
+
+    def _tries(self, target: str, asked: Candidates) -> bool:
+        """Was the target tried by a dispatch, as it was recorded, of a bead that may try it now?"""
+        rules = [rule.name for rule in self.policy.rules if rule.target == target]
+        queued = [bead for name in rules for bead in asked.queues.get(name, ())]
+        unknown = [bead for bead in asked.unknown if bead.rule in rules]
+        return target in self._answers or any(self.runs.tries(bead.id) for bead in (*unknown, *queued))
+
+    def _failed(self, bead: Bead) -> tuple[datetime, JobReport] | None:
+        """When its target says that its job failed, as it was recorded."""
+        run = self._active_runs.get(bead.id)
+        if run is None or bead.sent_at is None:
+            return None
+        return next(((bead.sent_at + after, report) for after, report in run.verdicts if report.failed), None)
+
+    # -- the target ----------------------------------------------------------------------------------------------------
+
+    def _handle(self, decision: Decision, now: datetime) -> datetime:
+        """Write it; of a claim also what came of it. When that was over."""
+        if decision.kind is not EntryKind.CLAIM:
+            self._write(decision, now)
+            return now
+        before = self.projection.beads[decision.bead]
+        was = self._rows[decision.bead].status
+        rule = self.policy.rule(decision.rule)
+        assert rule is not None
+        run = self.runs.next(decision.bead) or self.runs.synthesize_run(
+            decision.bead, rule, self._rows[decision.bead].view, now
+        )
+        run.token = token = f"{decision.bead}#{next(self._order)}"
+        deadline = (now + span(run)).isoformat()
+        claim = decision._replace(token=token, detail={**decision.detail, "deadline": deadline})
+        self._active_runs[decision.bead] = run
+        self._write(claim, now, assumed=run.assumed)
+        attempt = before._replace(attempt=decision.attempt, token=token, sent_at=now)
+        self._play(run, now - run.begun, now)
+        health = health_of(self.projection.state(), rule.target, decision.bead, now)
+        report = report_of_run(run, attempt, rule, was, now, health)
+        if report is None:
+            return now
+        at = now + max(NONE, run.answer.at - run.begun) if run.answer is not None else now
+        self._advance(at)
+        self._write(report, at, assumed=run.assumed)
+        return at
+
+    def _play(self, run: AgentRun, shift: timedelta, now: datetime) -> None:
+        """What belongs to the run comes as much later as its claim did."""
+        for act in run.acts:
+            self._schedule(max(now, act.at + shift), run.token, act)
+
+    def _resume_run(self, run: AgentRun) -> None:
+        """A run that was under way when the history begins: nothing of it moves."""
+        self._play(run, NONE, run.begun)
+        bead = self.projection.beads[run.bead]
+        rule = self.policy.rule(bead.rule)
+        if bead.phase is Phase.CLAIMED and run.answer is not None and rule is not None:
+            report = report_of_run(run, bead, rule, "", run.begun, Health())
+            if report is not None:
+                self._schedule(run.answer.at, run.token, report)
+
+    # -- the ledger ----------------------------------------------------------------------------------------------------
+
+    def _write(self, decision: Decision, at: datetime, assumed: bool = False) -> None:
+        """The decision or report as it comes back through the feed."""
+        if decision.bead == GLOBAL:  # an outage begins or ends: beside the recorded stream, whose versions others have
+            entry = _entry(decision, self.projection.version, self.policy.settings_hash, at)
+            self.projection.apply_global(Event(EventKind.LEDGER, GLOBAL, "", at, entry=entry))
+            return
+        row, bead = self._rows.get(decision.bead), self.projection.beads.get(decision.bead)
+        facts = None
+        if row is not None and (decision.status or decision.note):
+            status = decision.status if sets_status(decision, row.status) else row.status
+            row = self._rows[decision.bead] = row._replace(status=status, touched=at)
+            facts = self._facts(decision.bead, row)
+        entry = _entry(decision, bead.version + 1 if bead is not None else 1, self.policy.settings_hash, at)
+        cause = row.view.commit if row is not None else ""
+        self._fold(Event(EventKind.LEDGER, decision.bead, cause, at, facts=facts, entry=entry), assumed=assumed)
+
+    # -- others --------------------------------------------------------------------------------------------------------
+
+    def _others(self, act: ExternalAction, at: datetime) -> None:
+        event = act.event
+        if event.bead == GLOBAL:
+            if not self._dispatches_tell(event):
+                self.projection.apply([event])
+            self.depths.reset(at, self.projection.beads)
+            return
+        if event.what is EventKind.RENAMED:
+            self._renamed(event, act, at)
+            return
+        shift = at - act.at
+        facts: RuleMatch | None = None
+        status = ""
+        if act.is_deletion:
+            self._rows.pop(event.bead, None)
+            facts = RuleMatch()
+        elif act.view is not None:
+            row = self._rows[event.bead] = self._changed(act, act.view, at)
+            facts, status = self._facts(event.bead, row), row.status
+        sign = event.sign._replace(at=event.sign.at + shift) if event.sign is not None else None
+        before, after = self._fold(event._replace(facts=facts, at=at, sign=sign), status)
+        waits = after is not None and after.phase is Phase.WAITING
+        if waits and (before is None or before.phase is not Phase.WAITING):
+            self.runs.entered[event.bead] = act.place
+
+    def _dispatches_tell(self, event: Event) -> bool:
+        """Of an outage that began, or ended, with the answer to a dispatch: here it does so with that run, whenever that comes."""
+        entry = event.entry
+        if entry is None or entry.kind not in (EntryKind.OUTAGE, EntryKind.RECOVERED):
+            return False
+        outage = entry_payloads.OutageChange.decode(entry.detail)
+        target = outage.target
+        if entry.kind is EntryKind.RECOVERED:
+            self._answers.add(target)
+            return outage.by == "dispatch"
+        self._answers.discard(target)
+        return outage.part != "capacity"
+
+    def _renamed(self, event: Event, act: ExternalAction, at: datetime) -> None:
+        """The row has another id; its status stays as it is here, and so does what plays."""
+        assert act.view is not None
+        row, run = self._rows.pop(event.other, None), self._active_runs.pop(event.other, None)
+        status = row.status if row is not None else act.view.status
+        self._rows[event.bead] = SimulatedRow(act.view, status, row.touched if row is not None else None, act.place)
+        if run is not None:
+            self._active_runs[event.bead] = run
+        self.projection.apply([event])
+        self.journal.renamed(event.other, event.bead)
+        for bead in (event.other, event.bead):
+            self.depths.record(at, bead, self.projection.beads.get(bead))
+
+    def _changed(self, act: ExternalAction, view: RowView, at: datetime) -> SimulatedRow:
+        """The row after it. What a run writes that came earlier than recorded must not bring what people changed later."""
+        row = self._rows.get(act.event.bead)
+        if row is None:
+            return SimulatedRow(view, view.status, None if at == act.at else at, act.place)
+        newer = at >= act.at and act.place > row.place
+        status = act.status or row.status
+        touched = None if at == act.at else at
+        return (
+            SimulatedRow(view, status, touched, act.place)
+            if newer or act.changes_content
+            else row._replace(status=status, touched=at)
+        )
+
+    def _facts(self, bead: str, row: SimulatedRow) -> RuleMatch:
+        return self.views.facts(bead, row.view, row.status, row.touched)
+
+    def _fold(self, event: Event, status: str = "", assumed: bool = False) -> tuple[Bead | None, Bead | None]:
+        before = self.projection.beads.get(event.bead)
+        self.projection.apply([event])
+        after = self.projection.beads.get(event.bead)
+        self.journal.apply(event, before, after, status, assumed)
+        self.depths.record(event.entry.at if event.entry is not None else event.at, event.bead, after)
+        return before, after
+
+    def _playing_by(self, bead: str) -> str:
+        run = self._active_runs.get(bead)
+        return run.token if run is not None else ""
+
+    def _schedule(self, at: datetime, token: str, what: ExternalAction | Decision) -> None:
+        heapq.heappush(self._planned, (at, next(self._order), token, what))
+
+
+def _entry(decision: Decision, version: int, settings_hash: str, at: datetime) -> LedgerEntry:
+    return LedgerEntry(
+        bead=decision.bead,
+        version=version,
+        kind=decision.kind,
+        attempt=decision.attempt,
+        rule=decision.rule,
+        token=decision.token,
+        cause=decision.cause,
+        observed="",
+        at=at,
+        job=decision.job,
+        reason=decision.reason,
+        bead_hash="",
+        settings_hash=settings_hash,
+        actor="",
+        detail=decision.detail,
+        wrote=EntryEffects(),
+        reason_code=decision.reason_code,
+    )

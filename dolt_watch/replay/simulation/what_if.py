@@ -1,0 +1,249 @@
+"""What would have been decided, from one end of a history to the other: reads it once, simulates, compares. Writes nothing, sends nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from dolt_watch.core.decisions.planner import select_candidates
+from dolt_watch.core.decisions.policy import BOTH, Policy
+from dolt_watch.core.model import GLOBAL, Bead, EventKind
+from dolt_watch.core.projection.event_deriver import derive_events
+from dolt_watch.core.projection.projection import Projection
+from dolt_watch.engines import Commit
+from dolt_watch.errors import DatabaseError, SettingsError
+from dolt_watch.replay.replayer import HistoryReplayer, ReplayStep, SettingsVersion
+from dolt_watch.replay.simulation.attempt_log import AttemptLog
+from dolt_watch.replay.simulation.comparison import SAME, Figures, Pair, compare, figures, median_run_time
+from dolt_watch.replay.simulation.historical_readiness import HistoricalReadiness
+from dolt_watch.replay.simulation.queue_depth import QueueDepthSeries
+from dolt_watch.replay.simulation.recorded_timeline import RecordedTimeline, in_flight
+from dolt_watch.replay.simulation.row_views import RowViewFactory
+from dolt_watch.replay.simulation.schedule import TickSchedule
+from dolt_watch.replay.simulation.simulator import Simulator
+
+ProgressCallback = Callable[[datetime], None]
+
+
+class WhatIfRequest(NamedTuple):
+    """What is to be simulated."""
+
+    policy: Policy
+    every: timedelta
+    begins: Commit
+    ends: Commit
+    run_time: timedelta | None = None
+    """How long a run takes that was not recorded; None: the median of those recorded."""
+    rule: str = ""
+    """Only this rule's beads are told of; '' for all."""
+
+
+class WhatIfResult(NamedTuple):
+    """The answer."""
+
+    question: WhatIfRequest
+    commits: int
+    recorded: AttemptLog
+    simulated: AttemptLog
+    pairs: list[Pair]
+    before: Figures
+    after: Figures
+    waiting: dict[str, str]
+    """Bead → why it still waits at the end of the simulation."""
+    assumed: tuple[str, ...]
+    """Beads that were dispatched here and have no recorded run."""
+    run_time: timedelta | None
+    """How long those were taken to run."""
+    ticks: int
+    last_policy: Policy | None
+    """The settings of the last recorded decision; None where there is none, or history does not hold them."""
+    depths: tuple[QueueDepthSeries, QueueDepthSeries]
+    """Recorded, and here."""
+
+
+def begins(past: HistoryReplayer) -> Commit:
+    """The first commit from which this history can be folded. Raises SettingsError where none can."""
+    known = past.first_replayable_commit()
+    commit = past.engine.commit_of(known) if known is not None else None
+    if commit is not None:
+        return commit
+    # nobody decided anything yet: from when beads' tables are there
+    line = list(past.engine.commits(None, past.until))[::-1]
+    low, high = 0, len(line) - 1
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if _foldable(past, line[middle]) else (middle + 1, high)
+    return line[low]
+
+
+def _foldable(past: HistoryReplayer, commit: Commit) -> bool:
+    try:
+        past.projection_at(commit.hash, past.current)
+    except DatabaseError:
+        return False
+    return True
+
+
+def run_what_if(
+    past: HistoryReplayer, question: WhatIfRequest, told: ProgressCallback = lambda at: None
+) -> WhatIfResult:
+    """``past``: up to ``question.ends``; ``told``: called with the date of each commit as it is read. Raises SettingsError, DatabaseError."""
+    engine, under, ends = past.engine, past.current, question.ends
+    views = RowViewFactory(engine, under.policy.rules, under.compiled, past.columns)
+    read = _read(past, question, views, told)
+    begins_, recorded, script = read.begins, read.recorded, read.script
+    run_time = question.run_time or median_run_time(recorded)
+    ready = HistoricalReadiness(engine, past.schema, begins_.hash, script.marks)
+    rows = views.at(begins_.hash, read.start.beads)
+    schedule = TickSchedule(question.every)
+    depths = QueueDepthSeries(read.start.beads, question.rule)
+    simulation = Simulator(under.policy, script, views, ready, read.start.state(), rows, schedule, run_time, depths)
+    simulation.run(begins_.date, ends.date, read.attempted)
+    waiting = _waiting(simulation, ends.date)
+
+    def why_not(bead: str) -> str:
+        return f"waits at the end: {waiting[bead]}" if bead in waiting else _why(simulation.projection.beads.get(bead))
+
+    pairs = compare(recorded, simulation.journal, question.every, why_not, question.rule)
+    span = ends.date - begins_.date
+    return WhatIfResult(
+        question=question._replace(begins=begins_),
+        commits=read.commits,
+        recorded=_only(recorded, question.rule),
+        simulated=_only(simulation.journal, question.rule),
+        pairs=pairs,
+        before=figures(_only(recorded, question.rule), span),
+        after=figures(_only(simulation.journal, question.rule), span),
+        waiting={
+            bead: why for bead, why in waiting.items() if question.rule in ("", simulation.projection.beads[bead].rule)
+        },
+        assumed=tuple(simulation.runs.assumed),
+        run_time=run_time,
+        ticks=simulation.ticks,
+        last_policy=_stood(past),
+        depths=(read.depths, depths),
+    )
+
+
+class _Read(NamedTuple):
+    """History as it was read."""
+
+    begins: Commit
+    """On the line that the watcher followed."""
+    start: Projection
+    """How beads stood there, under the rules that are asked about."""
+    recorded: AttemptLog
+    script: RecordedTimeline
+    commits: int
+    depths: QueueDepthSeries
+    attempted: frozenset[str] | None
+    """Where it begins in the middle of a tick: the beads that this tick had attempted by then."""
+
+
+def _read(past: HistoryReplayer, question: WhatIfRequest, views: RowViewFactory, told: ProgressCallback) -> _Read:
+    """Once, from where it was last folded from before ``--from``: what happened until then is in the state with which the simulation begins."""
+    asked = question.begins
+    first = past.last_rebuild_before(asked.hash) or asked.hash
+    line = past.line(first)
+    if line is None:
+        raise SettingsError(
+            f"{asked.hash[:10]} is no ancestor of {past.until[:10]}",
+            where="--from",
+            fix="see `dolt log` for its ancestors",
+        )
+    commits = [commit for commit in line if commit.date <= asked.date]
+    begins_ = next((commit for commit in line if commit.hash == asked.hash), commits[-1] if commits else asked)
+    start = _state(past, first, past.current)
+    before = past.projection_at(first, past.settings_at(first))
+    script, journal, beads = _begin(start, before)
+    depths = QueueDepthSeries(before.beads, question.rule)
+    begun, read = first == begins_.hash, 0
+    tick: list[tuple[datetime, str]] = []
+    for step in past.steps(first, also=views.compiled):
+        told(step.commit.date)
+        if not begun:
+            start.apply(derive_events(views.only_own_answers(step.changes), views.rules))
+            decided = [(step.commit.date, entry.bead) for entry in step.changes.entries if entry.bead != GLOBAL]
+            tick = [*tick, *decided] if decided else []
+            if step.commit.hash == begins_.hash:
+                begun = True
+                script, journal, beads = _begin(start, step.projection)
+                depths = QueueDepthSeries(step.projection.beads, question.rule)
+            continue
+        read += 1
+        script.add(step, views)
+        _note(journal, beads, step)
+        _count(depths, step)
+    attempted = frozenset(bead for at, bead in tick if begins_.date - at < SAME) if tick else None
+    return _Read(
+        begins=begins_, start=start, recorded=journal, script=script, commits=read, depths=depths, attempted=attempted
+    )
+
+
+def _begin(start: Projection, recorded: Projection) -> tuple[RecordedTimeline, AttemptLog, dict[str, Bead]]:
+    script = RecordedTimeline(in_flight(start.beads))
+    script.know(start.beads)
+    return script, AttemptLog(in_flight(recorded.beads)), dict(recorded.beads)
+
+
+def _note(journal: AttemptLog, beads: dict[str, Bead], step: ReplayStep) -> None:
+    """What one commit decided, and what it ended. ``beads``: as they stood before it; made to be as they stand after it."""
+    statuses = {row.bead: str(row.after.get("status", "")) for row in step.changes.rows if row.table == "issues"}
+    for event in step.events:
+        if event.what is EventKind.RENAMED:
+            journal.renamed(event.other, event.bead)
+        if event.bead != GLOBAL:
+            after = step.projection.beads.get(event.bead)
+            journal.apply(event, beads.get(event.bead), after, statuses.get(event.bead, ""))
+            _keep(beads, event.bead, after)
+
+
+def _count(depths: QueueDepthSeries, step: ReplayStep) -> None:
+    beads = step.projection.beads
+    for event in step.events:
+        at = event.entry.at if event.entry is not None else event.at
+        depths.record(at, event.bead, beads.get(event.bead))
+    if any(event.bead == GLOBAL for event in step.events):
+        depths.reset(step.commit.date, beads)
+
+
+def _stood(past: HistoryReplayer) -> Policy | None:
+    under = past.find_settings(past.entries[-1].settings_hash) if past.entries else None
+    return under.policy if under is not None else None
+
+
+def _state(past: HistoryReplayer, commit: str, under: SettingsVersion) -> Projection:
+    try:
+        return past.projection_at(commit, under)
+    except DatabaseError as error:
+        raise SettingsError(
+            f"history cannot be folded from {commit[:10]}: {error.message}",
+            where="--from",
+            fix="begin at a later commit, when beads' tables had the columns that the rules use",
+        ) from error
+
+
+def _keep(beads: dict[str, Bead], id: str, bead: Bead | None) -> None:
+    if bead is None:
+        beads.pop(id, None)
+    else:
+        beads[id] = bead
+
+
+def _waiting(simulation: Simulator, now: datetime) -> dict[str, str]:
+    state = simulation.projection.state()
+    asked = select_candidates(state, simulation.policy, now, BOTH)
+    why = {bead: hold.why for bead, hold in {**simulation.plan.holds, **asked.held}.items()}
+    return {bead.id: why.get(bead.id, "its tick would come later") for bead in state.beads.values() if bead.matches}
+
+
+def _why(bead: Bead | None) -> str:
+    return "it does not match" if bead is None else f"{bead.phase} at the end"
+
+
+def _only(journal: AttemptLog, rule: str) -> AttemptLog:
+    """Of one rule's beads."""
+    if not rule:
+        return journal
+    return journal.of_rule(rule)

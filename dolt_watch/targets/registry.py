@@ -1,0 +1,114 @@
+"""The kinds of target: of each, the class of its settings and who opens it. The one place; held as names, so that reading settings opens no target.
+
+Third parties add theirs as entry points of the group ``dolt_watch.targets`` (docs/writing-a-target.md). They are asked for only where a table names a kind
+that is none of ours: finding entry points costs an idle tick 15 ms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from dolt_watch.errors import SettingsError
+from dolt_watch.targets.settings import TargetSettings
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+    from dolt_watch.targets.protocol import Target
+from dolt_watch.targets.protocol import Target
+
+GROUP = "dolt_watch.targets"
+BUILT_IN: dict[str, tuple[str, str]] = {
+    "beadboard": ("dolt_watch.targets.settings:BeadBoardSettings", "dolt_watch.targets.beadboard:create"),
+    "agent-service": (
+        "dolt_watch.targets.settings:AgentServiceSettings",
+        "dolt_watch.targets.agent_service:AgentService",
+    ),
+    "webhook": ("dolt_watch.targets.settings:WebhookSettings", "dolt_watch.targets.webhook:Webhook"),
+    "command": ("dolt_watch.targets.settings:CommandSettings", "dolt_watch.targets.command:Command"),
+    "local": ("dolt_watch.targets.local.settings:LocalSettings", "dolt_watch.targets.local.target:Local"),
+    "kubernetes": (
+        "dolt_watch.targets.kubernetes.settings:KubernetesSettings",
+        "dolt_watch.targets.kubernetes.target:KubernetesTarget",
+    ),
+}
+"""Kind → its settings, who opens it. Each is also the name of a target that needs no table."""
+_NO_KEYS = frozenset({"name", "origins", "root"})
+
+
+def kinds() -> list[str]:
+    """Every kind that there is."""
+    return [*BUILT_IN, *(name for name in _entry_points() if name not in BUILT_IN)]
+
+
+def is_kind(kind: str) -> bool:
+    return kind in BUILT_IN or kind in _entry_points()
+
+
+def settings_class(kind: str) -> type[TargetSettings]:
+    """Raises SettingsError: a third party's kind that cannot be imported."""
+    if kind in BUILT_IN:
+        found: type[TargetSettings] = _named(BUILT_IN[kind][0])
+        return found
+    return getattr(factory(kind), "Settings", TargetSettings)
+
+
+def factory(kind: str) -> Callable[[Any], Target]:
+    """Raises SettingsError: no such kind, or a third party's that cannot be imported."""
+    if kind in BUILT_IN:
+        ours: Callable[[Any], Target] = _named(BUILT_IN[kind][1])
+        return ours
+    point = _entry_points().get(kind)
+    if point is None:
+        raise SettingsError(f"no such kind of target: {kind!r}", where="kind", fix=f"one of: {', '.join(kinds())}")
+    try:
+        theirs: Callable[[Any], Target] = point.load()
+    except Exception as error:  # whatever a stranger's module raises
+        distribution = point.dist.name if point.dist else point.module
+        raise SettingsError(
+            f"the kind of target {kind!r} cannot be imported: {type(error).__name__}: {error}",
+            where=f"entry point {point.value} of {distribution}",
+            fix=f"pip install --force-reinstall {distribution}",
+        ) from error
+    return theirs
+
+
+def setting_types(kind: str) -> dict[str, str]:
+    """The keys that a table of this kind may have → their types, as text; 'secret' for what no file may hold."""
+    return {each.name: _type(each) for each in fields(settings_class(kind)) if each.name not in _NO_KEYS}
+
+
+def _type(one: Any) -> str:
+    if one.metadata.get("secret"):
+        return "secret"
+    if isinstance(one.type, str):
+        return one.type
+    # Of a module without `from __future__ import annotations`: int, pathlib.Path | None …
+    import re
+
+    return one.type.__name__ if isinstance(one.type, type) else re.sub(r"(?:\w+\.)+(?=\w)", "", str(one.type))
+
+
+def _named(path: str) -> Any:
+    module, _, name = path.partition(":")
+    return getattr(import_module(module), name)
+
+
+@cache
+def _entry_points() -> dict[str, EntryPoint]:
+    from importlib.metadata import entry_points
+
+    return {point.name: point for point in entry_points(group=GROUP)}
+
+
+def open_target(settings: TargetSettings) -> Target:
+    """The target of these settings; nothing is asked of it yet.
+
+    Raises:
+        SettingsError: no such kind, or settings that it cannot work with.
+    """
+    return factory(settings.kind)(settings)

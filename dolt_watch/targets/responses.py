@@ -1,0 +1,98 @@
+"""Reading answers that anybody may have written: none of this raises."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from dolt_watch.core.model.target_answers import Answer, Busy, Refused, Unknown
+from dolt_watch.targets.http_client import AWAY, NOTHING_SENT, HttpResult
+
+STATUS_TIMEOUT = 10.0
+"""Seconds that a look at the capacity, or at a job, may take."""
+LONGEST_JOB = 255
+"""Characters of a job id: the column's width."""
+NOT_FOUND = "not found."
+"""BeadBoard's words, in 'Bead X not found.', and those of services like it."""
+GATEWAY = frozenset({502, 503, 504})
+"""What a gateway answers when it cannot reach the service behind it."""
+LONGEST_REST = 3600.0
+"""Seconds for which a target may ask to be left alone; more is taken as this."""
+
+
+def default_answer(exchange: HttpResult) -> Answer:
+    """What an answer to a dispatch means where the service has no word of its own for it; never ``Accepted``."""
+    if exchange.failure is not None or exchange.status is None:
+        away = "target" if exchange.failure in AWAY else ""
+        if exchange.failure in NOTHING_SENT:
+            return Refused(exchange.reason, unreachable=away)
+        return Unknown(exchange.reason or "no answer", exchange.status, away)
+    status, shown = exchange.status, exchange.summary
+    match status:
+        case 401 | 403:
+            return Refused(shown, status, halts_rule=True)
+        case 409 | 429:
+            return Busy(shown, status, retry_after(exchange))
+        case 503 if (rest := retry_after(exchange)) is not None:
+            return Busy(shown, status, rest)
+        case _ if status in GATEWAY and retry_after(exchange) is None:
+            return Unknown(shown, status, "service")
+        case 408:
+            return Unknown(shown, status)
+        case _ if 300 <= status < 500:
+            return Refused(shown, status, not_found=names_no_bead(shown))
+        case _:
+            return Unknown(shown, status)
+
+
+def names_no_bead(text: str) -> bool:
+    """Does an answer or an error output say that the bead was not found?"""
+    return NOT_FOUND in text
+
+
+def valid_job_id(value: Any) -> str:
+    """``value`` where it can be a job id, else ''."""
+    good = isinstance(value, str) and value.strip() == value and len(value) <= LONGEST_JOB and value.isprintable()
+    return value if good else ""
+
+
+def parse_json(exchange: HttpResult) -> Any:
+    """The body as JSON; None where it is none."""
+    try:
+        return orjson.loads(exchange.body)
+    except ValueError:
+        return None
+
+
+def error_field(exchange: HttpResult) -> Any:
+    """The ``error`` of an answer ``{"error": …}``, of whatever type; None without one."""
+    answer = parse_json(exchange)
+    return answer.get("error") if isinstance(answer, dict) else None
+
+
+def retry_after(exchange: HttpResult) -> float | None:
+    """``Retry-After`` in seconds, from 0 to an hour; None where it is missing or says nothing. A date is read by the answer's own ``Date``."""
+    value = exchange.headers.get("retry-after", "").strip()
+    if value.isascii() and value.isdigit():
+        # Longer than any sensible number; int() refuses thousands of digits.
+        return LONGEST_REST if len(value.lstrip("0")) > 9 else min(float(value), LONGEST_REST)
+    until = _http_date(value)
+    if until is None:
+        return None
+    now = _http_date(exchange.headers.get("date", ""))
+    start = now.timestamp() if now is not None else exchange.at
+    return min(max(0.0, until.timestamp() - start), LONGEST_REST)
+
+
+def _http_date(value: str) -> datetime | None:
+    if not value:
+        return None
+    from email.utils import parsedate_to_datetime  # seldom needed, and not light
+
+    with suppress(ValueError, TypeError, IndexError, OverflowError):
+        moment = parsedate_to_datetime(value)
+        return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+    return None

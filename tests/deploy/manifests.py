@@ -1,0 +1,93 @@
+"""The manifests as `kubectl kustomize` renders them, and where things stand in them."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import yaml
+
+from tests.support.servers import tool
+
+CRONJOBS = Path(__file__).parents[2] / "cronjobs"
+POD = {
+    "CronJob": "spec.jobTemplate.spec.template",
+    "Job": "spec.template",
+    "Deployment": "spec.template",
+}
+"""Kind → where its pod template stands."""
+Manifest = dict[str, Any]
+
+
+def suspended(folder: Path) -> Path:
+    """An overlay of somebody's own in ``folder``: the base with the kill switch."""
+    return with_component(folder, "suspended")
+
+
+def with_component(folder: Path, component: str, resource: str = "../../base") -> Path:
+    """A user's overlay in ``folder``: the resource with one of the components."""
+    shutil.copytree(CRONJOBS, folder / "cronjobs")
+    mine = folder / "cronjobs/overlays/mine"
+    mine.mkdir()
+    written = {
+        "namespace": "beads-server",
+        "resources": [resource],
+        "components": [f"../../components/{component}"],
+    }
+    (mine / "kustomization.yaml").write_text(yaml.safe_dump(written), encoding="utf-8")
+    return mine
+
+
+def render(folder: str | Path) -> list[Manifest]:
+    command = [tool("kubectl"), "kustomize", str(CRONJOBS / folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return list(yaml.safe_load_all(done.stdout))
+
+
+def at(value: Any, path: str) -> Any:
+    """``at(job, 'spec.template.spec.containers.0')``; None where there is nothing."""
+    for step in path.split("."):
+        try:
+            value = value[int(step) if isinstance(value, list) else step]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return value
+
+
+def named(objects: list[Manifest], kind: str) -> dict[str, Manifest]:
+    return {each["metadata"]["name"]: each for each in objects if each.get("kind") == kind}
+
+
+def template(manifest: Manifest) -> Manifest:
+    found: Manifest = at(manifest, POD[manifest["kind"]])
+    return found
+
+
+def pod(manifest: Manifest) -> Manifest:
+    spec: Manifest = template(manifest)["spec"]
+    return spec
+
+
+def container(manifest: Manifest) -> Manifest:
+    found: Manifest
+    (found,) = pod(manifest)["containers"]
+    return found
+
+
+def with_pods(objects: list[Manifest]) -> list[Manifest]:
+    return [each for each in objects if each.get("kind") in POD and at(each, f"{POD[each['kind']]}.spec.containers.0")]
+
+
+def workspace(manifest: Manifest, config: Manifest, root: Path) -> Path:
+    """What the container sees in its working directory, under ``root``."""
+    volumes = {each["name"]: each for each in pod(manifest)["volumes"]}
+    for mount in container(manifest)["volumeMounts"]:
+        for item in at(volumes[mount["name"]], "configMap.items") or ():
+            inside = PurePosixPath(mount["mountPath"], item["path"]).relative_to(container(manifest)["workingDir"])
+            file = root / inside
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(config["data"][item["key"]], encoding="utf-8")
+    return root

@@ -1,0 +1,132 @@
+"""The pods of the manifests, run as processes: their files, their environment and their arguments, against a real Dolt and a stub of BeadBoard."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from dolt_watch.engines.address import ServerAddress
+from dolt_watch.engines.connect import open_engine
+from tests.deploy.manifests import Manifest, container, named, render, with_pods, workspace
+from tests.stubs.agent_service import AgentServiceStub
+from tests.stubs.beadboard import BeadBoardStub
+from tests.support import beads, forked
+from tests.support.servers import Server
+
+PROJECT = "5f0c6f0e-6d0f-4c53-9d67-5f6f4f0c0a11"
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Runs a pod by its object's name, as Kubernetes would: nothing of our own environment but PATH."""
+
+    pods: dict[str, Manifest]
+    folder: Path
+    address: ServerAddress
+    board: BeadBoardStub
+    service: AgentServiceStub
+    secrets: dict[str, dict[str, str]]
+    """Name → key → value; what is not here is absent."""
+
+    def run(self, name: str) -> tuple[int, str]:
+        env = {"PATH": "/usr/bin:/bin"}
+        for each in container(self.pods[name])["env"]:
+            if "value" in each:
+                env[each["name"]] = each["value"]
+            elif (
+                value := self.secrets.get((ref := each["valueFrom"]["secretKeyRef"])["name"], {}).get(ref["key"])
+            ) is not None:
+                env[each["name"]] = value
+            else:
+                assert ref.get("optional"), f"{ref['name']} is missing: the pod would not start"
+        # The names that only a cluster resolves; a pod that is not told of a service asks none.
+        served = {"BEADBOARD_URL": self.board.url, "CLAUDE_AGENT_SERVICE_URL": self.service.url}
+        env |= {name: url for name, url in served.items() if name in env} | {"HOME": str(self.folder)}
+        done = forked.dolt_watch(container(self.pods[name])["args"], cwd=self.folder, env=env)
+        return done.returncode, done.stdout + done.stderr
+
+
+@pytest.fixture
+def cluster(dolt_server: Server, dolt_address: ServerAddress, tmp_path: Path) -> Iterator[Cluster]:
+    """A beads database; the watcher's user may read it, and nothing else yet."""
+    objects = render("base")
+    pods = {each["metadata"]["name"]: each for each in with_pods(objects)}
+    (config,) = named(objects, "ConfigMap").values()
+    user = f"w_{dolt_address.database[-8:]}"
+    metadata = json.loads(config["data"]["metadata.json"]) | {
+        "dolt_server_host": dolt_address.host,
+        "dolt_server_port": dolt_address.port,
+        "dolt_server_user": user,
+        "dolt_database": dolt_address.database,
+        "project_id": PROJECT,
+    }
+    config["data"]["metadata.json"] = json.dumps(metadata)
+    folder = workspace(pods["beads-dispatcher"], config, tmp_path / "workspace")
+    engine = open_engine(dolt_address)
+    beads.create_beads(engine)
+    with engine.transaction() as tx:
+        tx.execute("REPLACE INTO metadata (`key`, value) VALUES ('_project_id', ?)", (PROJECT,))
+        tx.dolt_commit(["metadata"], "project", "beads <beads@local>")
+    engine.close()
+    dolt_server.sql(
+        f"CREATE USER '{user}'@'%' IDENTIFIED BY 'watch'",
+        f"GRANT SELECT ON `{dolt_address.database}`.* TO '{user}'@'%'",
+    )
+    secrets = {
+        "dolt-watch": {"BEADS_DOLT_PASSWORD": "watch"},
+        "dolt-watch-admin": {"BEADS_DOLT_SERVER_USER": dolt_address.user, "BEADS_DOLT_PASSWORD": dolt_address.password},
+    }
+    with BeadBoardStub() as board, AgentServiceStub() as service:
+        yield Cluster(pods, folder, dolt_address, board, service, secrets)
+    dolt_server.sql(f"DROP USER '{user}'@'%'")
+
+
+def test_from_install_to_a_bead_that_is_handed_out(cluster: Cluster, dolt_server: Server) -> None:
+    for name in ("beads-dispatcher", "beads-reaper"):
+        code, said = cluster.run(name)
+        assert (code, "the Job dolt-watch-init" in said) == (3, True), said
+
+    code, said = cluster.run("dolt-watch-init")
+    assert (code, "migrated: " in said) == (0, True), said
+    assert cluster.run("dolt-watch-init")[1].startswith("migrated: already up to date")
+
+    user = f"w_{cluster.address.database[-8:]}"
+    command = [sys.executable, "-m", "dolt_watch", "init", "--print-grants", user]
+    printed = subprocess.run(command, cwd=cluster.folder, capture_output=True, text=True, check=True)
+    dolt_server.sql(*printed.stdout.strip().splitlines())
+    for name in ("beads-dispatcher", "beads-reaper"):
+        assert cluster.run(name)[0] == 0
+    assert cluster.board.dispatches == []
+
+    dolt_server.sql(
+        "INSERT INTO issues (id, title, description, design, acceptance_criteria, notes, status, assignee, priority, created_at, updated_at) "
+        "VALUES ('bd-1', 'smoke', '', '', 'it works', '', 'open', 'agent', 1, '2026-01-01', '2026-01-01')",
+        "CALL DOLT_COMMIT('-Am', 'bd: create bd-1', '--date', '2026-01-01T00:00:00Z')",
+        database=cluster.address.database,
+    )
+    code, said = cluster.run("beads-dispatcher")
+    assert (code, "dispatched bd-1 as job" in said) == (0, True), said
+    assert cluster.run("beads-reaper")[0] == 0
+    assert [request.json for request in cluster.board.dispatches] == [{"taskId": "bd-1"}]
+
+
+def test_without_the_admins_secret_only_init_does_not_start(cluster: Cluster) -> None:
+    cluster.secrets.clear()
+    with pytest.raises(AssertionError, match="dolt-watch-admin is missing"):
+        cluster.run("dolt-watch-init")
+    assert cluster.run("beads-dispatcher")[0] == 3  # no password
+
+
+def test_after_an_upgrade_the_message_names_the_job_too(cluster: Cluster, dolt_server: Server) -> None:
+    assert cluster.run("dolt-watch-init")[0] == 0
+    dolt_server.sql(
+        "DELETE FROM watch_migration", database=cluster.address.database
+    )  # as if a migration had come with the new version
+    code, said = cluster.run("beads-dispatcher")
+    assert (code, "the Job dolt-watch-init" in said) == (3, True), said

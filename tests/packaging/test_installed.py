@@ -1,0 +1,101 @@
+"""What people and the image install is enough for what they are told to run: this environment has everything, so nothing else would notice."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+from tests.deploy.manifests import container, render, with_pods
+from tests.support.served import healthz
+
+ROOT = Path(__file__).parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
+DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+PAGES = {
+    str(page.relative_to(ROOT)): page.read_text(encoding="utf-8")
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
+}
+
+
+def named(text: str) -> list[set[str]]:
+    """The extras of each installation of dolt_watch in a text."""
+    found = re.findall(r"pip(?: --?[\w-]+| \S+/python)* install (?:--?[\w-]+ )*['\"]?(?:\.|dolt-watch|(?:\$\(echo )?/dist/\*\.whl\)?)(?:\[([\w,]+)\])?(?=['\"\s`])", text)  # fmt: skip
+    return [set(each.split(",")) - {""} for each in found]
+
+
+def absent(extras: set[str]) -> set[str]:
+    """The modules here that an installation with these extras would not have."""
+    wanted, got = [*PROJECT["dependencies"], *(line for extra in extras for line in EXTRAS[extra])], set[str]()
+    while wanted:
+        one = Requirement(wanted.pop())
+        if one.name.lower() in got or (one.marker and not one.marker.evaluate({"extra": ""})):
+            continue
+        got.add(one.name.lower())
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            wanted += metadata.requires(one.name) or []
+    theirs = metadata.packages_distributions()
+    return {
+        name
+        for name, owners in theirs.items()
+        if name.isidentifier() and not {re.sub(r"[-_.]+", "-", each).lower() for each in owners} & {*got, "dolt-watch"}
+    }
+
+
+def command(extras: set[str], *args: str) -> list[str]:
+    """dolt_watch as it would run there."""
+    without = f"import sys; sys.modules.update(dict.fromkeys({sorted(absent(extras))!r}))"
+    return [sys.executable, "-c", f"{without}; from dolt_watch.cli import main; main()", *args]
+
+
+def environment() -> dict[str, str]:
+    return {"PATH": os.environ["PATH"], "DOLT_WATCH_DATABASE": "dolt://u@127.0.0.1:1/beads", "BEADBOARD_URL": "http://127.0.0.1:9"}  # fmt: skip
+
+
+@pytest.mark.parametrize("args", [("init",), ("dispatch",), ("reap",)])
+def test_the_image_has_what_the_cronjobs_run(args: tuple[str, ...], tmp_path: Path) -> None:
+    assert args in {tuple(container(each)["args"]) for each in with_pods(render("base"))}
+    (extras,) = named(DOCKERFILE)
+    done = subprocess.run(command(extras, *args), cwd=tmp_path, env=environment(), capture_output=True, text=True)
+    assert done.returncode == 3, f"as far as the database, which is not there: {done.stderr}"
+
+
+def test_the_image_has_what_the_service_runs(tmp_path: Path) -> None:
+    (args,) = {
+        tuple(container(each)["args"]) for each in with_pods(render("overlays/service")) if each["kind"] == "Deployment"
+    }
+    (extras,) = named(DOCKERFILE)
+    assert healthz(command(extras, *args), tmp_path, environment()) == (200, "ok\n")
+
+
+def test_and_without_the_extra_it_would_not_run(tmp_path: Path) -> None:
+    done = subprocess.run(command(set(), "run"), cwd=tmp_path, env=environment(), capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "pip install 'dolt-watch[service]'" in done.stderr
+
+
+@pytest.mark.parametrize("page", [name for name, text in PAGES.items() if named(text)])
+def test_where_run_is_used_its_extra_is_installed(page: str) -> None:
+    for extras in named(PAGES[page]):
+        assert extras <= set(EXTRAS)
+    if re.search(r"dolt_watch run\b", PAGES[page]):
+        assert any("service" in extras for extras in named(PAGES[page]))
+
+
+def test_the_quickstart_and_the_readme_say_how_to_install() -> None:
+    assert {"README.md", "docs/quickstart.md", "docs/recipes/systemd.md"} <= {n for n, text in PAGES.items() if named(text)}  # fmt: skip
+    # The runbook, too, installs `as in the quickstart`.
+    assert named(PAGES["docs/quickstart.md"]) == [{"service"}]
+
+
+def test_what_an_installation_line_names() -> None:
+    assert named("pip install . x; `pip install '.[a,b]'`; pip install -U pip") == [set(), {"a", "b"}]

@@ -1,0 +1,136 @@
+"""What happens to the database while a request is under way, or to a bead whose worker died: nothing is sent twice, nothing that ran is forgotten, nobody waits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dolt_watch.core.model.target_answers import Accepted, Answer, Refused, Unknown
+from dolt_watch.engines.doltlite.engine import DoltLiteEngine
+from dolt_watch.errors import Conflict, OutcomeNotRecorded, Unreachable
+from dolt_watch.ledger.writer import LedgerWriter
+from dolt_watch.targets.protocol import BeadTask
+from tests.conftest import Factory
+from tests.support.embedded_tracker import Light
+
+MINUTE = timedelta(minutes=1)
+
+
+@pytest.fixture
+def light(doltlite_factory: Factory, tmp_path: Path) -> Light:
+    return Light(doltlite_factory(), str(tmp_path / "fresh.db"))
+
+
+def amid(light: Light, what: Callable[[], object]) -> None:
+    """``what`` is done once, when the service has begun the run and its answer is still to come."""
+    plain, done = light.target.dispatch, []
+
+    def dispatch(task: BeadTask, token: str) -> Answer:
+        answer = plain(task, token)
+        if not done:
+            done.append(what())
+        return answer
+
+    light.target.dispatch = dispatch  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize(
+    ("answer", "kinds", "sent"),
+    [
+        (Accepted("job1"), ["dispatched", "restore"], 1),
+        (Unknown("no answer"), ["unknown", "restore"], 1),
+        (Refused("HTTP 422"), ["failed", "claim", "dispatched"], 2),
+    ],
+)
+def test_history_is_set_back(light: Light, answer: Answer, kinds: list[str], sent: int) -> None:
+    """To before the claim: its report alone stands afterwards, and says how far the attempt had come."""
+    light.tick()
+    light.assign("bd-a")
+    before = light.head()
+    with closing(DoltLiteEngine(light.settings.address.path)) as other:  # type: ignore[union-attr]
+        amid(light, lambda: other.execute_sqlite("SELECT dolt_reset('--hard', ?)", (before,)))
+        light.target.answers.append(answer)
+        light.tick(MINUTE)
+        for minutes in (5, 6, 7):
+            light.tick(minutes * MINUTE)
+    assert (light.kinds("bd-a"), len(light.target.sent)) == (kinds, sent)
+    if sent == 1:
+        assert light.row("bd-a", "status") == ("in_progress",)
+
+
+def dies(light: Light) -> None:
+    """The worker, before its request."""
+
+    def dispatch(task: BeadTask, token: str) -> Answer:
+        raise KeyboardInterrupt
+
+    plain, light.target.dispatch = light.target.dispatch, dispatch  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        light.tick()
+    light.target.dispatch = plain  # type: ignore[method-assign]
+
+
+def test_a_bead_deleted_after_its_worker_died_stops_nobody(light: Light) -> None:
+    light.assign("bd-a")
+    dies(light)
+    light.sql("DELETE FROM events WHERE issue_id = 'bd-a'", "DELETE FROM issues WHERE id = 'bd-a'")
+    light.assign("bd-b")
+    light.tick(5 * MINUTE)
+    assert light.kinds("bd-a") == ["claim", "overdue"]
+    assert light.target.sent == ["bd-b"]
+
+
+@pytest.fixture
+def refusing(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Exception]]:
+    """Errors that the transactions of reports meet, one after the other."""
+    errors: list[Exception] = []
+    plain = LedgerWriter._write
+
+    def write(self: LedgerWriter, *asked: Any, **named: Any) -> Any:
+        if not named.get("guarded") and errors:
+            raise errors.pop(0)
+        return plain(self, *asked, **named)
+
+    monkeypatch.setattr(LedgerWriter, "_write", write)
+    yield errors
+
+
+@pytest.mark.parametrize("error", [Conflict("somebody's merge"), Unreachable("the server restarts")])
+def test_an_answer_waits_until_it_can_be_written(light: Light, refusing: list[Exception], error: Exception) -> None:
+    refusing.extend([error] * 50)  # some six seconds
+    light.assign("bd-a")
+    light.tick()
+    assert (light.kinds("bd-a"), refusing) == (["claim", "dispatched"], [])
+
+
+def test_an_answer_that_cannot_be_written_is_told(light: Light, refusing: list[Exception]) -> None:
+    """With its job, as an error of the tick: else the next person would set the bead open, beside a run."""
+    refusing.extend([Conflict("somebody's merge stands")] * 500)
+    light.assign("bd-a")
+    with pytest.raises(OutcomeNotRecorded) as caught:
+        light.tick()
+    assert caught.value.exit_code == 1
+    assert caught.value.message == "bd-a: dispatched (job job1) could not be recorded in 60 s: somebody's merge stands"
+    assert "do not set it open while that job runs" in str(caught.value.fix)
+
+
+def test_a_commit_whose_answer_was_lost_is_not_made_again(light: Light, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, lost = LedgerWriter._write, []
+
+    def write(self: LedgerWriter, *asked: Any, **named: Any) -> Any:
+        written = plain(self, *asked, **named)
+        if not named.get("guarded") and not lost:
+            lost.append(0)
+            raise Unreachable("the answer to the commit was lost")
+        return written
+
+    monkeypatch.setattr(LedgerWriter, "_write", write)
+    light.assign("bd-a")
+    light.tick()
+    assert light.kinds("bd-a") == ["claim", "dispatched"]
+    assert light.row("bd-a", "notes")[0].count("dispatched: job=") == 1

@@ -1,0 +1,56 @@
+"""A bead that two rules match goes by the first in the file, and that is said where it is dispatched and where it is explained."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from dolt_watch.clock import DatabaseClock
+from dolt_watch.core.model.rule import Rule
+from dolt_watch.engines import Engine
+from dolt_watch.inspection.why.decision_snapshot import snapshot_now
+from dolt_watch.inspection.why.explanation import explain
+from tests.support.embedded_tracker import Light
+from tests.support.lines import build_dry_run
+
+RULES = (
+    Rule("low", when="priority > 3 AND status = 'open'"),
+    Rule("agent", when="assignee = 'agent' AND status = 'open'"),
+    Rule("urgent", when="priority = 0 AND status = 'open'"),
+    Rule("any", when="status = 'open'", ready=False),
+)
+
+
+@pytest.fixture
+def here(doltlite: Engine) -> Light:
+    made = Light(doltlite)
+    made.settings = replace(made.settings, rules=RULES)
+    made.assign("bd-a", priority=0)
+    return made
+
+
+TOO = "bd-a matches rule urgent, any too: it goes by agent, the first in the file"
+
+
+def test_the_tick_that_dispatches_it_says_so(here: Light) -> None:
+    here.tick()
+    assert here.target.sent == ["bd-a"]
+    assert [line for line in here.lines if "picked" in line or "too" in line] == ["picked bead: bd-a", TOO]
+
+
+def test_why_says_so_while_it_waits(here: Light) -> None:
+    def notes() -> tuple[str, ...]:
+        loop = build_dry_run(here.engine, here.settings, lambda name: here.target, DatabaseClock(), here.lines.append)
+        return explain(here.engine, "bd-a", here.head(), lambda: snapshot_now(loop, "bd-a")).stands.notes
+
+    assert notes() == (TOO,)
+    here.tick()
+    assert notes() == ()
+
+
+def test_nothing_is_said_where_no_rule_is_behind(here: Light) -> None:
+    here.settings = replace(here.settings, rules=RULES[:2])
+    here.tick()
+    assert here.target.sent == ["bd-a"]
+    assert not any("too" in line for line in here.lines)

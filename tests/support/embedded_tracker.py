@@ -1,0 +1,126 @@
+"""A tracker and a watcher in one process, on DoltLite: real engine, real loop, real ledger; the target is an object that answers as told."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from dolt_watch.clock import ShiftedClock
+from dolt_watch.config import Settings, settings_hash
+from dolt_watch.config.model import Notify
+from dolt_watch.controller.tick_result import TickResult
+from dolt_watch.core.decisions.policy import Policy, Scope
+from dolt_watch.core.model import Capacity, JobReport, Verdict
+from dolt_watch.core.model.rule import Rule
+from dolt_watch.core.model.target_answers import Accepted, Answer, Busy, Refused, Unknown
+from dolt_watch.engines import Engine
+from dolt_watch.engines.address import FileAddress
+from dolt_watch.ledger.schema import migrate
+from dolt_watch.replay.replayer import HistoryReplayer
+from dolt_watch.targets.protocol import BeadTask
+from dolt_watch.targets.settings import BeadBoardSettings
+from tests.support.beads import create_beads
+from tests.support.lines import build
+
+AUTHOR = "dolt-watch <dolt-watch@test>"
+
+
+class Answering:
+    """Accepts, unless ``answers`` says otherwise for the next ones."""
+
+    name, timeout = "beadboard", 30.0
+
+    def __init__(self) -> None:
+        self.answers: deque[Answer] = deque()
+        self.free = Capacity(1)
+        self.sent: list[str] = []
+        self.tokens: list[str] = []
+
+    def capacity(self) -> Capacity:
+        return self.free
+
+    def dispatch(self, task: BeadTask, token: str) -> Answer:
+        self.sent.append(task.bead)
+        self.tokens.append(token)
+        return self.answers.popleft() if self.answers else Accepted(f"job{len(self.sent)}")
+
+    def verdict(self, job: str, started: datetime | None) -> JobReport:
+        return JobReport(Verdict.UNKNOWN)
+
+    def close(self) -> None: ...
+
+
+class Light:
+    """``tick``, with the database's clock moved on by ``at`` since the beginning."""
+
+    def __init__(self, engine: Engine, path: str = "", shape: str = "1.0.2", **rule: Any) -> None:
+        """``shape``: of beads' tables, by the release of bd that makes them."""
+        create_beads(engine, shape)
+        list(migrate(engine, AUTHOR))
+        self.engine, self.target = engine, Answering()
+        self.settings = Settings(
+            FileAddress(path), rules=(Rule("agent", **rule),), targets={"beadboard": BeadBoardSettings("beadboard")}
+        )
+        self.lines: list[str] = []
+        self.receivers: dict[str, Any] = {}
+
+    def listen(self, receiver: Any) -> None:
+        """Decisions that go wrong are told to it."""
+        self.receivers["ops"] = receiver
+        self.settings = replace(self.settings, notify=Notify("ops"))
+
+    def change(self, **rule: Any) -> None:
+        self.settings = replace(self.settings, rules=(replace(self.settings.rules[0], **rule),))
+
+    def tick(self, at: timedelta = timedelta(minutes=1), *, dispatch: bool = True, reap: bool = True) -> TickResult:
+        loop = build(
+            self.engine,
+            self.settings,
+            lambda name: self.receivers.get(name, self.target),
+            ShiftedClock(at),
+            self.lines.append,
+        )
+        return loop.tick(Scope(dispatch=dispatch, reap=reap))
+
+    def sql(self, *texts: str, author: str = "ann <ann@test>") -> str:
+        """Statements of somebody else, and one commit of them; its hash."""
+        with self.engine.transaction() as tx:
+            for text in texts:
+                tx.execute(text)
+            tables = ["issues", "events", "comments", "labels", "dependencies", "watch_decision", "watch_settings"]
+            return tx.dolt_commit(tables, "by hand", author)
+
+    def assign(self, *beads: str, priority: int = 2) -> str:
+        rows = ", ".join(f"('{bead}', 't', '', '', 'must', '', 'agent', {priority})" for bead in beads)
+        columns = "id, title, description, design, acceptance_criteria, notes, assignee, priority"
+        return self.sql(f"INSERT INTO issues ({columns}) VALUES {rows}")
+
+    def goes_wrong(self) -> None:
+        """A day of three beads, two at a time: one is done, one fails, is busy and then reaped, one is never heard of."""
+        self.target.free = Capacity(2)
+        self.assign("bd-b", priority=1)
+        self.assign("bd-a", "bd-c")
+        self.target.answers.extend([Refused("HTTP 500: boom", 500), Unknown("no answer")])
+        self.tick()
+        self.sql("UPDATE issues SET status = 'closed' WHERE id = 'bd-c'")
+        self.target.answers.append(Busy("HTTP 409: {}", 409))
+        self.tick(timedelta(minutes=9))
+        self.tick(timedelta(minutes=30))
+        self.tick(timedelta(hours=2))
+
+    def head(self) -> str:
+        return str(self.engine.query("SELECT HASHOF('HEAD')")[0][0])
+
+    def row(self, bead: str, *columns: str) -> tuple[Any, ...]:
+        return self.engine.query(f"SELECT {', '.join(columns)} FROM issues WHERE id = ?", (bead,))[0]
+
+    def kinds(self, bead: str) -> list[str]:
+        rows = self.engine.query("SELECT kind FROM watch_decision WHERE bead_id = ? ORDER BY version", (bead,))
+        return [row[0] for row in rows]
+
+    def past(self, until: str | None = None) -> HistoryReplayer:
+        hash = settings_hash(self.settings)
+        policy = Policy(self.settings.rules, self.settings.settle, settings_hash=hash)
+        return HistoryReplayer(self.engine, policy, until or self.head())

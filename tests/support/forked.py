@@ -1,0 +1,327 @@
+"""Runs the project's own programs as processes that need no start of an interpreter.
+
+A server process imports the programs once and forks for each run. The fork has its own working directory, environment,
+arguments, signals and standard streams, and it ends with an exit code, as a new process does. A start of Python with all
+imports costs 0.3 s of CPU, a fork 0.01 s. The tests of starting itself (imports, ``python -m``, encodings) start Python.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import json
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+MARKER = "_DOLTLITE_BOOTSTRAPPED"
+ALIKE = {"PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX", "PYTHONHASHSEED"}
+"""Variables of the interpreter that change nothing here."""
+PROCESSES = "DOLT_WATCH_TEST_PROCESSES"
+"""Set in the environment of pytest: every run starts Python."""
+
+
+def forks(env: Mapping[str, str]) -> bool:
+    """Whether a fork is the same as a start of Python in this environment."""
+    if sys.platform != "linux" or os.environ.get(PROCESSES):
+        return False
+    locale = env.get("LC_ALL") or env.get("LC_CTYPE") or env.get("LANG") or "C"
+    plain = locale in ("C", "POSIX") or locale.lower().replace("-", "").endswith("utf8")
+    return plain and not any(name.startswith(("PYTHON", "LD_")) for name in env.keys() - ALIKE)
+
+
+def dolt_watch(
+    arguments: Sequence[str], *, cwd: str | os.PathLike[str], env: Mapping[str, str], timeout: float = 120, **how: Any
+) -> subprocess.CompletedProcess[str]:
+    """``python -m dolt_watch``. ``how``: stdin, stdout, stderr and check, as ``subprocess.run`` has them.
+
+    Output is captured unless ``how`` says otherwise. Raises what ``subprocess.run`` raises.
+    """
+    streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **how}
+    if not forks(env):
+        command = [sys.executable, "-m", "dolt_watch", *arguments]
+        return subprocess.run(
+            command, cwd=cwd, env=dict(env), timeout=timeout, text=True, **{"check": False, **streams}
+        )
+    return run("dolt_watch", arguments, cwd=cwd, env=env, timeout=timeout, **streams)
+
+
+def run(
+    program: str,
+    arguments: Sequence[str],
+    *,
+    cwd: str | os.PathLike[str],
+    env: Mapping[str, str],
+    timeout: float = 120,
+    stdin: int = subprocess.DEVNULL,
+    stdout: Any = subprocess.PIPE,
+    stderr: Any = subprocess.PIPE,
+    check: bool = False,
+) -> subprocess.CompletedProcess[str]:
+    """One run of ``program`` in a fork. Raises subprocess.TimeoutExpired, and CalledProcessError with ``check``."""
+    started = _Started(program, [str(each) for each in arguments], os.fspath(cwd), dict(env), (stdin, stdout, stderr))
+    done = started.wait(timeout)
+    if check:
+        done.check_returncode()
+    return done
+
+
+class _Started:
+    """A fork, and the threads that read its streams."""
+
+    def __init__(self, program: str, arguments: list[str], cwd: str, env: dict[str, str], streams: Any) -> None:
+        self.arguments = [program, *arguments]
+        self._texts: dict[str, str] = {}
+        self._readers: list[threading.Thread] = []
+        theirs: list[int] = []
+
+        def pipe(name: str, wanted: Any, flags: int) -> int:
+            if wanted is subprocess.PIPE:
+                read, write = os.pipe()
+                theirs.append(write)
+                self._readers.append(threading.Thread(target=self._read, args=(name, read), daemon=True))
+                return write
+            if wanted == subprocess.DEVNULL:
+                theirs.append(os.open(os.devnull, flags))
+                return theirs[-1]
+            return int(wanted if isinstance(wanted, int) else wanted.fileno())
+
+        ours, status = socket.socketpair()
+        try:
+            given = pipe("", streams[0], os.O_RDONLY)
+            out = pipe("stdout", streams[1], os.O_WRONLY)
+            err = out if streams[2] is subprocess.STDOUT else pipe("stderr", streams[2], os.O_WRONLY)
+            request = {"program": program, "arguments": arguments, "cwd": cwd, "env": env}
+            _server().send(request, [given, out, err, status.fileno()])
+        finally:
+            for number in theirs:
+                os.close(number)
+            status.close()
+        self._status = ours
+        for reader in self._readers:
+            reader.start()
+
+    def _read(self, name: str, number: int) -> None:
+        with open(number, encoding="utf-8", errors="surrogateescape") as stream:
+            self._texts[name] = stream.read()
+
+    def wait(self, timeout: float) -> subprocess.CompletedProcess[str]:
+        end = time.monotonic() + timeout
+        with self._status:
+            pid = self._number(timeout)
+            try:
+                code = self._number(timeout)
+            except TimeoutError:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+                raise subprocess.TimeoutExpired(self.arguments, timeout) from None
+        for reader in self._readers:
+            reader.join(max(1.0, end - time.monotonic()))
+        return subprocess.CompletedProcess(self.arguments, code, self._texts.get("stdout"), self._texts.get("stderr"))
+
+    def _number(self, timeout: float) -> int:
+        self._status.settimeout(timeout)
+        data = b""
+        while len(data) < 8:
+            more = self._status.recv(8 - len(data))
+            if not more:
+                raise RuntimeError("the fork server of the tests ended")
+            data += more
+        return int(struct.unpack("!q", data)[0])
+
+
+class _Server:
+    """The client's side of one fork server."""
+
+    def __init__(self) -> None:
+        self.owner = os.getpid()
+        self._lock = threading.Lock()
+        self._socket, theirs = socket.socketpair()
+        env = {name: value for name, value in os.environ.items() if name != MARKER}
+        code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from tests.support.forked import serve; serve({theirs.fileno()})"
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", code], pass_fds=[theirs.fileno()], env=env, cwd=ROOT, stdin=subprocess.DEVNULL
+        )
+        theirs.close()
+
+    def send(self, request: dict[str, Any], numbers: list[int]) -> None:
+        body = json.dumps(request).encode()
+        with self._lock:
+            socket.send_fds(self._socket, [struct.pack("!q", len(body))], numbers)
+            self._socket.sendall(body)
+
+    def close(self) -> None:
+        if self.owner == os.getpid():
+            self._socket.close()
+            self._process.wait()
+
+
+_servers: list[_Server] = []
+_starting = threading.Lock()
+
+
+def _server() -> _Server:
+    with _starting:
+        if not _servers or _servers[-1].owner != os.getpid():  # a fork of pytest does not share its parent's
+            _servers.append(_Server())
+            atexit.register(_servers[-1].close)
+        return _servers[-1]
+
+
+# -- the fork server -------------------------------------------------------------------------------
+
+
+def serve(number: int) -> None:
+    """Fork for each request until the client is gone."""
+    import gc
+    import selectors
+    from importlib import import_module
+
+    from dolt_watch.engines.doltlite.loader import load_sqlite3
+    from dolt_watch.errors import DatabaseError
+
+    with contextlib.suppress(DatabaseError):  # the commands say so themselves
+        load_sqlite3()
+    from dolt_watch import cli
+
+    for name in cli.COMMANDS:
+        import_module(f"dolt_watch.cli.{name}")
+    for name in ("commands", "main", "schema", "upgrade"):
+        import_module(f"tests.standin.{name}")
+    for name in (
+        "dolt_watch.engines.dolt.engine",
+        "dolt_watch.engines.doltlite.engine",
+        "dolt_watch.controller.loop",
+        "httpx",
+        "sqlglot",
+    ):
+        import_module(name)
+
+    requests = socket.socket(fileno=number)
+    woken, wakes = socket.socketpair()
+    wakes.setblocking(False)
+    woken.setblocking(False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for pytest, which then closes the socket
+    signal.set_wakeup_fd(wakes.fileno(), warn_on_full_buffer=False)
+    running: dict[int, socket.socket] = {}
+    selector = selectors.DefaultSelector()
+    selector.register(requests, selectors.EVENT_READ)
+    selector.register(woken, selectors.EVENT_READ)
+    gc.collect()
+    gc.freeze()
+    while True:
+        ready = {key.fileobj for key, _ in selector.select()}
+        if woken in ready:
+            with contextlib.suppress(BlockingIOError):
+                woken.recv(4096)
+            _reap(running)
+        if requests in ready:
+            head, numbers, _, _ = socket.recv_fds(requests, 8, 4)
+            if not head:
+                os._exit(0)
+            request = json.loads(_exactly(requests, struct.unpack("!q", head)[0]))
+            status = socket.socket(fileno=numbers.pop())
+            pid = os.fork()
+            if pid == 0:
+                _child(request, numbers)
+            for each in numbers:
+                os.close(each)
+            running[pid] = status
+            _tell(status, pid)
+
+
+def _exactly(stream: socket.socket, length: int) -> bytes:
+    data = bytearray()
+    while len(data) < length:
+        data += stream.recv(length - len(data))
+    return bytes(data)
+
+
+def _tell(status: socket.socket, number: int) -> None:
+    with contextlib.suppress(OSError):  # the client gave up
+        status.sendall(struct.pack("!q", number))
+
+
+def _reap(running: dict[int, socket.socket]) -> None:
+    while running:
+        pid, code = os.waitpid(-1, os.WNOHANG)
+        if pid == 0:
+            return
+        with running.pop(pid) as status:
+            _tell(status, os.waitstatus_to_exitcode(code))
+
+
+def _child(request: dict[str, Any], numbers: list[int]) -> None:
+    """Become the program. Never returns."""
+    code = 1
+    try:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for target, number in enumerate(numbers):
+            os.dup2(number, target)
+        os.closerange(3, 256)
+        os.environ.clear()
+        os.environ.update(request["env"])
+        time.tzset()
+        os.chdir(request["cwd"])
+        _streams(request["env"])
+        sys.path[0] = str(Path.cwd())
+        sys.argv = [request["program"], *request["arguments"]]
+        code = _called(request["program"])
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+    finally:
+        with contextlib.suppress(BaseException):
+            threading._shutdown()  # type: ignore[attr-defined]
+            atexit._run_exitfuncs()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(BaseException):
+                stream.flush()
+        os._exit(code & 0xFF)
+
+
+def _streams(env: Mapping[str, str]) -> None:
+    """The standard streams as Python opens them."""
+    named = env.get("LC_ALL") or env.get("LC_CTYPE") or env.get("LANG") or "C"
+    errors = "surrogateescape" if named in ("C", "POSIX") else "strict"
+    sys.stdin = open(0, encoding="utf-8", errors=errors, closefd=False)  # noqa: SIM115
+    by_line = os.isatty(1) or bool(env.get("PYTHONUNBUFFERED"))
+    sys.stdout = open(  # noqa: SIM115
+        1, "w", encoding="utf-8", errors=errors, closefd=False, buffering=1 if by_line else -1
+    )
+    sys.stderr = open(  # noqa: SIM115
+        2, "w", encoding="utf-8", errors="backslashreplace", closefd=False, buffering=1
+    )
+
+
+def _called(program: str) -> int:
+    """The exit code of the program's ``main``, as the interpreter makes it."""
+    try:
+        if program == "bd":
+            from tests.standin.main import main as bd
+
+            return bd(sys.argv[1:])
+        from dolt_watch.cli import main
+
+        main()
+    except SystemExit as error:
+        if error.code is None:
+            return 0
+        if isinstance(error.code, int):
+            return error.code
+        sys.stderr.write(f"{error.code}\n")
+        return 1
+    return 0

@@ -1,0 +1,306 @@
+"""Real Dolt servers for tests: which one, how it is started and stopped surely.
+
+The order of choice is ``choose``: the server named by DOLT_WATCH_TEST_DATABASE (a ``dolt://`` URL; password in DOLT_WATCH_TEST_PASSWORD), else ``dolt`` on PATH,
+else a container where Docker answers, else the tests that need one are skipped, with the reason. With CI=true nothing is skipped: it fails.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pymysql
+import pytest
+
+from dolt_watch.engines import Engine
+from dolt_watch.engines.address import ServerAddress, parse_url
+from tests.standin.dialect import DEFAULT, DIALECTS
+
+IMAGE = "dolthub/dolt-sql-server:1.86.4"
+
+
+class Source(StrEnum):
+    GIVEN = "given"
+    BINARY = "binary"
+    CONTAINER = "container"
+    STANDIN = "stand-in"
+    SKIP = "skip"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True)
+class Choice:
+    source: Source
+    why: str
+    """The URL, the program's path, the image, or the reason for none."""
+
+
+def choose(env: Mapping[str, str], which: Callable[[str], str | None], docker_answers: Callable[[], bool]) -> Choice:
+    """Where the Dolt server of this run comes from. Docker is asked last: that costs seconds where there is none."""
+    if url := env.get("DOLT_WATCH_TEST_DATABASE"):
+        return Choice(Source.GIVEN, url)
+    if program := which("dolt"):
+        return Choice(Source.BINARY, program)
+    if docker_answers():
+        return Choice(Source.CONTAINER, IMAGE)
+    return missing(env, "no Dolt server: DOLT_WATCH_TEST_DATABASE is not set, no dolt on PATH, Docker does not answer")
+
+
+def choose_bd(env: Mapping[str, str], which: Callable[[str], str | None]) -> Choice:
+    """The bd of this run: the stand-in where DOLT_WATCH_TEST_BD names its dialect, else a real one (BD, then PATH).
+
+    Where there is no real one either, the stand-in in its default dialect. ``why`` is the program's path or the dialect.
+    """
+    if dialect := env.get("DOLT_WATCH_TEST_BD"):
+        if dialect not in DIALECTS:
+            return Choice(Source.FAIL, f"DOLT_WATCH_TEST_BD={dialect}: not one of {', '.join(DIALECTS)}")
+        return Choice(Source.STANDIN, dialect)
+    if named := env.get("BD"):
+        program = which(named)
+        return Choice(Source.BINARY, program) if program else Choice(Source.FAIL, f"BD={named}: no such program")
+    if program := which("bd"):
+        return Choice(Source.BINARY, program)
+    return Choice(Source.STANDIN, DEFAULT)
+
+
+def missing(env: Mapping[str, str], why: str) -> Choice:
+    in_ci = env.get("CI", "").lower() in {"true", "1"}
+    return Choice(Source.FAIL if in_ci else Source.SKIP, why)
+
+
+def docker_answers() -> bool:
+    try:
+        import docker  # type: ignore[import-not-found, unused-ignore]
+        import testcontainers  # type: ignore[import-not-found, unused-ignore]  # noqa: F401
+
+        client = docker.from_env()
+        try:
+            return bool(client.ping())
+        finally:
+            client.close()
+    except Exception:
+        return False
+
+
+def give_up(choice: Choice) -> NoReturn:
+    """Skip, or fail where skipping would hide that nothing was tested."""
+    if choice.source is Source.FAIL:
+        pytest.fail(f"{choice.why} (CI=true: this is not skipped)", pytrace=False)
+    pytest.skip(choice.why)
+
+
+def without(why: str) -> NoReturn:
+    """What a test needs is not here: skip it, or with CI=true fail."""
+    give_up(missing(os.environ, why))
+
+
+def tool(name: str, why: str = "") -> str:
+    """The program's path. Where it is missing the test is skipped, saying so; with CI=true it fails."""
+    found = shutil.which(name)
+    if not found:
+        without(f"no {name} on PATH{why and ': '}{why}")
+    return found
+
+
+def own_dolt() -> str:
+    """dolt on PATH, for a test that starts servers of its own. Where this run's server is a named one or a container, a skip in CI too: another run has it."""
+    if program := shutil.which("dolt"):
+        return program
+    choice = choose(os.environ, shutil.which, docker_answers)
+    if choice.source in (Source.GIVEN, Source.CONTAINER):
+        pytest.skip("no dolt on PATH: needs a server of our own")
+    give_up(choice)
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running Dolt server; ``address`` names no database."""
+
+    address: ServerAddress
+    data: Path | None = None
+    """Its data folder, where we started it ourselves."""
+    pid: int = 0
+    """Of its process, likewise: for tests that kill it."""
+
+    def connect(self, database: str = "", **more: Any) -> pymysql.connections.Connection[Any]:
+        a = self.address
+        return pymysql.connect(
+            host=a.host,
+            port=a.port,
+            user=a.user,
+            password=a.password,
+            database=database or None,
+            autocommit=True,
+            ssl_disabled=not a.uses_tls,  # else pymysql reads all of the system's certificates, 25 ms
+            **more,
+        )
+
+    def sql(self, *texts: str, database: str = "") -> list[tuple[Any, ...]]:
+        """Run statements as the administrator, on a connection of their own; the rows of the last one."""
+        with contextlib.closing(self.connect(database)) as connection, connection.cursor() as cursor:
+            for text in texts:
+                cursor.execute(text)
+            return list(cursor.fetchall())
+
+    def fresh(self) -> ServerAddress:
+        """A new, empty database."""
+        address = self.unused()
+        self.sql(f"CREATE DATABASE `{address.database}`")
+        return address
+
+    def unused(self) -> ServerAddress:
+        """The address of a database that does not exist yet."""
+        return replace(self.address, database=f"dwt_{secrets.token_hex(6)}")
+
+    def drop(self, address: ServerAddress) -> None:
+        self.sql(f"DROP DATABASE IF EXISTS `{address.database}`")
+
+
+@contextlib.contextmanager
+def server(folder: Path) -> Iterator[Server]:
+    """The session's server, stopped surely afterwards if we started it."""
+    choice = choose(os.environ, shutil.which, docker_answers)
+    if choice.source is Source.GIVEN:
+        address = parse_url(choice.why)
+        assert isinstance(address, ServerAddress), "DOLT_WATCH_TEST_DATABASE must be a dolt:// URL"
+        yield Server(replace(address, password=os.environ.get("DOLT_WATCH_TEST_PASSWORD", "")))
+    elif choice.source is Source.BINARY:
+        with start_dolt(choice.why, folder) as started:
+            yield started
+    elif choice.source is Source.CONTAINER:
+        with _container() as started:
+            yield started
+    else:
+        give_up(choice)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def home(folder: Path) -> dict[str, str]:
+    """An environment of its own for dolt and bd: no file of the person who runs the tests is read or written."""
+    place = folder / "home"
+    place.mkdir(parents=True, exist_ok=True)
+    (place / ".gitconfig").write_text("[user]\n\tname = Tess Ter\n\temail = tess@example.com\n", encoding="utf-8")
+    kept = {key: os.environ[key] for key in ("PATH", "LANG", "LC_ALL", "TMPDIR") if key in os.environ}
+    return kept | {"HOME": str(place), "DOLT_ROOT_PATH": str(place), "TZ": "UTC", "GIT_CONFIG_NOSYSTEM": "1"}
+
+
+@contextlib.contextmanager
+def start_dolt(program: str, folder: Path, *, port: int | None = None, config: str = "") -> Iterator[Server]:
+    """A Dolt server of our own on a loopback port, its data in ``folder``. ``config``: YAML, added to listener and port."""
+    env = home(folder)
+    data = folder / "data"
+    data.mkdir(exist_ok=True)
+    for key, value in (("user.name", "Tess Ter"), ("user.email", "tess@example.com"), ("metrics.disabled", "true")):
+        subprocess.run([program, "config", "--global", "--add", key, value], env=env, check=True, capture_output=True)
+    for attempt in range(3):  # somebody else may take the port in between
+        number = port or free_port()
+        arguments = ["--host", "127.0.0.1", "--port", str(number)]
+        if config:
+            file = folder / "config.yaml"
+            file.write_text(f"listener:\n  host: 127.0.0.1\n  port: {number}\n{config}", encoding="utf-8")
+            arguments = ["--config", str(file)]
+        log = (folder / "server.log").open("ab")
+        process = subprocess.Popen(
+            [program, "sql-server", *arguments],
+            cwd=data,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            preexec_fn=die_with_parent,
+        )
+        log.close()
+        try:
+            started = Server(ServerAddress(host="127.0.0.1", port=number), data, process.pid)
+            if not _answers(started, process):
+                if attempt < 2 and port is None:
+                    continue
+                raise RuntimeError(
+                    f"dolt did not start:\n{(folder / 'server.log').read_text(encoding='utf-8')[-2000:]}"
+                )
+            yield started
+            return
+        finally:
+            stop(process)
+
+
+def die_with_parent() -> None:
+    """Linux: the server goes when the test run is killed with no chance to stop it."""
+    with contextlib.suppress(Exception):
+        if sys.platform == "linux":
+            ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+
+def as_in_a_terminal() -> None:
+    """Before exec: a child ends with the test run, and no signal is ignored.
+
+    Under nohup, or in the background of a shell, it would inherit ignored signals.
+    """
+    die_with_parent()
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+
+
+def _answers(started: Server, process: subprocess.Popen[bytes] | None, seconds: float = 120) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and (process is None or process.poll() is None):
+        with contextlib.suppress(pymysql.MySQLError):
+            started.sql("SELECT 1")
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+    process.wait()
+
+
+@contextlib.contextmanager
+def _container() -> Iterator[Server]:
+    from testcontainers.core.container import DockerContainer  # type: ignore[import-not-found, unused-ignore]
+
+    container = DockerContainer(IMAGE).with_exposed_ports(3306).with_env("DOLT_ROOT_HOST", "%")
+    with container:
+        host, port = container.get_container_host_ip(), int(container.get_exposed_port(3306))
+        started = Server(ServerAddress(host=host, port=port, tls=False))  # Docker may be on another machine
+        if not _answers(started, None, 60):
+            pytest.fail("the container's Dolt server does not answer")
+        yield started
+
+
+def message(engine: Engine, commit: str) -> str:
+    return str(engine.query("SELECT message FROM dolt_log WHERE commit_hash = ?", (commit,))[0][0])
+
+
+def call(engine: Engine, procedure: str, *arguments: str) -> Any:
+    """One of Dolt's procedures (``dolt_checkout``, ``dolt_merge`` …) on either engine; the first value that it answers."""
+    marks = ", ".join("?" * len(arguments))
+    if engine.name == "dolt":
+        rows = engine.query(f"CALL {procedure.upper()}({marks})", arguments)
+    else:
+        rows = engine.execute_sqlite(f"SELECT {procedure.lower()}({marks})", arguments)[0]  # type: ignore[attr-defined]
+    return rows[0][0] if rows else None

@@ -1,0 +1,112 @@
+"""The saved state: what is saved comes back, what has left is gone, and empty records do not pile up."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import orjson
+
+from dolt_watch.checkpoint import state_store
+from dolt_watch.checkpoint.poll import Poller
+from dolt_watch.checkpoint.state_store import StateStore, decode_bead, encode_bead
+from dolt_watch.cli.composition import ledger
+from dolt_watch.core.model import GLOBAL, Bead, Decision, EntryKind, Phase
+from dolt_watch.core.model.reason_codes import ReasonCode
+from dolt_watch.core.projection.projection import DELETED
+from dolt_watch.engines import Engine
+from dolt_watch.timestamps import parse_foreign
+from tests.support.embedded_tracker import Light
+
+
+def test_what_has_left_is_gone_and_swept(doltlite: Engine) -> None:
+    here = Light(doltlite)
+    here.target.free = here.target.free._replace(slots=0)
+    beads = [f"bd-{n:03}" for n in range(state_store.MAX_TOMBSTONES + 20)]
+    here.assign(*beads)
+    here.tick()
+
+    def saved() -> set[str]:
+        return set(StateStore(doltlite).load(Poller(doltlite).poll()).beads)
+
+    def rows() -> int:
+        return int(doltlite.query("SELECT COUNT(*) FROM watch_bead")[0][0])
+
+    assert (saved(), rows()) == (set(beads), len(beads))
+    here.sql("UPDATE issues SET status = 'closed' WHERE id <> 'bd-000'")
+    here.tick(timedelta(minutes=2))
+    assert (saved(), rows()) == ({"bd-000"}, len(beads))
+    here.assign("bd-new")
+    here.tick(timedelta(minutes=3))
+    assert (saved(), rows()) == ({"bd-000", "bd-new"}, 2)
+
+
+def test_a_table_that_dolt_ignore_names_is_not_watched_and_not_adopted(doltlite: Engine) -> None:
+    """No commit takes its rows: DOLT_ADD skips it without an error. bd 1.3 keeps `events` that way."""
+    here = Light(doltlite)
+    doltlite.execute_ddl("DROP TABLE labels")
+    doltlite.execute_ddl("INSERT INTO dolt_ignore VALUES ('labels', 1)")
+    with doltlite.transaction() as tx:
+        tx.dolt_commit(["labels", "dolt_ignore"], "labels are local", "ann <ann@test>")
+    doltlite.execute_ddl(
+        "CREATE TABLE labels (issue_id varchar(255), label varchar(255), PRIMARY KEY (issue_id, label))"
+    )
+    with doltlite.transaction() as tx:
+        tx.execute("INSERT INTO labels VALUES ('bd-a', 'urgent')")
+        tx.commit()
+    here.assign("bd-a")
+    assert here.tick().rounds < 10
+    assert here.target.sent == ["bd-a"]
+    assert not any("adopt" in line or "warning" in line for line in here.lines)
+    look = Poller(doltlite).poll()
+    assert "labels" not in look.seen and "labels" not in look.hashes
+    with doltlite.transaction() as tx:
+        tx.execute("INSERT INTO labels VALUES ('bd-a', 'later')")
+        tx.commit()
+    assert here.tick(timedelta(minutes=1, seconds=10)).rounds == 0
+
+
+def test_a_changed_rule_is_recorded_once_where_nothing_else_happens(doltlite: Engine) -> None:
+    here = Light(doltlite)
+    here.assign("bd-a")
+    here.tick()
+    here.tick(timedelta(minutes=2))
+    here.change(when="assignee = 'agent' AND status = 'open' AND priority < 9")
+    here.tick(timedelta(minutes=3))
+    here.tick(timedelta(minutes=4))
+    assert here.kinds("") == ["resync"]
+    here.change(when="assignee = 'agent' AND status = 'open' AND priority < 8")
+    here.tick(timedelta(minutes=5))
+    assert here.kinds("") == ["resync", "resync"]
+
+
+def test_the_last_word_about_no_bead_is_saved_and_what_was_saved_before_it_was_has_none(doltlite: Engine) -> None:
+    here = Light(doltlite)
+    here.tick()
+    for kind in (EntryKind.PAUSE, EntryKind.RESUME):
+        ledger(doltlite, here.settings).record(Decision(kind, GLOBAL, "", 0, ""))
+    here.tick(timedelta(minutes=2))
+    look = Poller(doltlite).poll()
+    assert StateStore(doltlite).load(look).version == 2
+    before = {name: value for name, value in look.shared.items() if name != "version"}
+    assert StateStore(doltlite).load(look._replace(shared=before)).version == 0
+
+
+def _saved(bead: Bead) -> Bead:
+    return decode_bead(orjson.loads(orjson.dumps(encode_bead(bead))))
+
+
+def test_the_code_of_a_reason_is_saved() -> None:
+    at = parse_foreign("2026-04-18T22:35:46Z")
+    assert at is not None
+    bead = Bead("bd-a", Phase.BACKOFF, "agent", at, "c", reason="any words", reason_code=ReasonCode.BEAD_NOT_FOUND)
+    assert _saved(bead) == bead
+    other = bead._replace(reason="Bead bd-a not found.", reason_code=ReasonCode.REFUSED, unclear=ReasonCode.ROW_FREED)
+    assert _saved(other) == other, "no text is read where there is a code"
+
+
+def test_a_state_saved_before_the_codes() -> None:
+    at = parse_foreign("2026-04-18T22:35:46Z")
+    assert at is not None
+    bead = Bead("bd-a", Phase.BACKOFF, "agent", at, "c", reason="Bead bd-a not found.", unclear=DELETED)
+    assert _saved(bead) == bead._replace(reason_code=ReasonCode.BEAD_NOT_FOUND, unclear=ReasonCode.BEAD_DELETED)
+    assert _saved(bead._replace(reason="HTTP 500: boom", unclear="")).reason_code is None

@@ -1,0 +1,66 @@
+"""Where the report goes: a file whole or not at all, a pipe as it is."""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from dolt_watch.cli.pages import write_page
+from dolt_watch.engines.address import FileAddress
+from tests.support.commands import Commands, commands
+
+
+@pytest.fixture
+def cli(doltlite_path: FileAddress) -> Iterator[Commands]:
+    with commands(doltlite_path) as made:
+        yield made
+
+
+def test_a_pipe_stays_a_pipe(cli: Commands, tmp_path: Path) -> None:
+    pipe, read = tmp_path / "pipe", list[str]()
+    os.mkfifo(pipe)
+    reader = threading.Thread(target=lambda: read.append(pipe.read_text(encoding="utf-8")), daemon=True)
+    reader.start()
+    done = cli.run("report", "-o", str(pipe))
+    reader.join(30)
+    assert done.returncode == 0, done.stderr
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    assert read[0].startswith("<!doctype html>")
+
+
+def test_a_file_keeps_its_mode_and_a_link_its_target(tmp_path: Path) -> None:
+    file, link = tmp_path / "page.html", tmp_path / "link.html"
+    file.write_text("old")
+    file.chmod(0o640)
+    link.symlink_to(file)
+    write_page(str(link), "new")
+    assert (link.is_symlink(), file.read_text(), stat.S_IMODE(file.stat().st_mode)) == (True, "new", 0o640)
+
+
+def test_no_file_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "page.html"
+    file.write_text("old")
+
+    def full(self: Path, target: Path) -> Path:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(click.FileError, match="No space left"):
+        write_page(str(file), "new")
+    assert [each.name for each in tmp_path.iterdir()] == ["page.html"]
+    assert file.read_text() == "old"
+
+
+@pytest.mark.parametrize("name", ["", "nowhere/page.html", "."])
+def test_no_file_can_be_there(cli: Commands, name: str) -> None:
+    before = sorted(each.name for each in cli.folder.iterdir())
+    done = cli.run("report", "-o", name)
+    assert done.returncode == (1 if name else 2)
+    assert done.stderr and "Traceback" not in done.stderr
+    assert sorted(each.name for each in cli.folder.iterdir()) == before

@@ -1,0 +1,143 @@
+"""Bad settings: each error says what was wrong, where, and what mends it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dolt_watch.config import load
+from dolt_watch.errors import SettingsError
+
+FLAGS = {"database": "dolt://h/d"}
+
+
+def refused(flags: dict[str, object], env: dict[str, str], cwd: Path) -> SettingsError:
+    with pytest.raises(SettingsError) as caught:
+        load(flags, env, cwd)
+    error = caught.value
+    assert error.exit_code == 2
+    assert error.message and error.where and error.fix
+    return error
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "message", "fix"),
+    [
+        ("\nsetle = '2s'", 2, "no such key: 'setle'", "settle"),
+        ("[rules.agent]\nstale_afer = '2s'", 2, "[rules.agent]: 'stale_afer'", "stale_after"),
+        ("[rules.agent]\n\nstale_after = '30x'", 3, "rules.agent.stale_after is a duration", "write '30m'"),
+        ("settle = 2", 1, "a duration", "write '2s'"),
+        ("settle = '2'", 1, "a duration", "write '2s'"),
+        ("settle = true", 1, "a duration", "write '30s'"),
+        ("settle = nan", 1, "a duration", "write '30s'"),
+        ('# a """\nsettle = \'30x\'', 2, "a duration", "30m"),
+        ("settle = '-2s'", 1, "no negative duration", "write '2s'"),
+        ("settle = ' 2s'", 1, "a duration", "write"),
+        ("settle = '99999h'", 1, "at most 8784h", "8784h"),
+        ("[rules.a]\nstale_after = '0s'", 2, "more than 0", "30s"),
+        ("[targets.beadboard]\ntimeout = '2h'", 2, "at most 1h", "1h"),
+        ("adopt = 'yes'", 1, "true or false", "adopt = true"),
+        ("adopt = 1", 1, "true or false", "adopt = true"),
+        ("[rules.a]\nmax_in_flight = 0", 2, "a whole number from 1", "max_in_flight = 1"),
+        ("[rules.a]\nmax_attempts = '5'", 2, "a whole number", "max_attempts = 1"),
+        ("[rules.a]\nmax_attempts = true", 2, "a whole number", "max_attempts"),
+        ("[rules.a]\nwhen = 5", 2, "text", "quotes"),
+        ("[rules.a]\nwhen = ' '", 2, "not empty", "default"),
+        ("[rules.a]\nwhen = {x = 1}", 2, "text", "quotes"),
+        ("[rules.a]\non_stale = 'requeu'", 2, "one of block, requeue", "requeue"),
+        ("[rules.a]\ntarget = 'beadbord'", 2, "no such target: 'beadbord'", "beadboard"),
+        ("[targets.x]\nkind = 'telepathy'", 2, "one of beadboard", "beadboard"),
+        ("[targets.x]\nurll = 'http://h'", 2, "urll", "url"),
+        ("[rules]\nwhen = 'x'", 2, "rules.when is a table", "[rules.NAME]"),
+        ("[[rules]]\nwhen = 'x'", 1, "rules is a table", "[rules.NAME]"),
+        ("rules = 5", 1, "rules is a table", "[rules.NAME]"),
+        ("\n[rules.'a b']\n", 2, "the name of a rule", "rename"),
+        ("\n[rulez.a]\nwhen='x'", 2, "no such key: 'rulez'", "rules"),
+        ('actor_reap = "a\\nb"', 1, "printable", "beads-dispatcher"),
+        ("password = 'pa55'", 1, "a password has no place", "DOLT_WATCH_PASSWORD"),
+        ("database = 'mysql://h/d'", 1, "begins with dolt://", "dolt://"),
+        ("database = 'dolt://u:pa55@h/d'", 1, "must not hold a password", "DOLT_WATCH_PASSWORD"),
+        ("database = 'dolt://u:pa55#x@h/d'", 1, "must not hold a password", "DOLT_WATCH_PASSWORD"),
+        ("database = 'dolt://u:pa55/x@h/d'", 1, "must not hold a password", "DOLT_WATCH_PASSWORD"),
+        ("database = 'dolt://u:pa55?x@h/d'", 1, "must not hold a password", "DOLT_WATCH_PASSWORD"),
+        ("database = 'dolt:u:pa55@h/d'", 1, "must not hold a password", "DOLT_WATCH_PASSWORD"),
+        ("database = 'dolt://u@h:x/d'", 1, "not a database URL", "dolt://"),
+        ("settle = '2s'\nsettle", 2, "not TOML", "key ="),
+        ("settle = '2s'\n\nsettle = '3s'\n", 3, "not TOML", "key ="),
+        ("[rules.a", 1, "not TOML", "key ="),
+        ("\n\nrules.a.when.x = 'y'", 3, "text", "quotes"),
+    ],
+)
+def test_in_the_file(tmp_path: Path, text: str, line: int, message: str, fix: str) -> None:
+    path = tmp_path / "dolt_watch.toml"
+    path.write_text(text, "utf-8")
+    error = refused({} if "database" in text else dict(FLAGS), {}, tmp_path)
+    assert error.where == f"{path}:{line}"
+    assert message in error.message
+    assert fix in (error.fix or "")
+    assert "pa55" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message", "fix"),
+    [
+        ("SETLE", "2s", "no such setting: DOLT_WATCH_SETLE", "DOLT_WATCH_SETTLE"),
+        ("settle", "2s", "no such setting", "DOLT_WATCH_SETTLE"),
+        ("PASSWROD", "pa55", "no such setting", "DOLT_WATCH_PASSWORD"),
+        ("SETTLE", "30x", "a duration", "30m"),
+        ("ADOPT", "maybe", "true or false", "write true"),
+        ("RULES_AGENT_STALE_AFTR", "2m", "no such setting", "DOLT_WATCH_RULES_AGENT_STALE_AFTER"),
+        ("RULES_AGNET_STALE_AFTER", "2m", "a rule that is not defined: AGNET", "AGENT"),
+        ("RULES_AGENT_MAX_ATTEMPTS", "x5", "a whole number", "write 1"),
+        ("RULES_AGENT_TARGET", "nobody", "no such target", "beadboard"),
+        ("RULES_AGENT_WHEN", "a = '\udcff'", "UTF-8", "UTF-8"),
+        ("TARGETS_BORD_URL", "http://h", "a target that is not defined", "BEADBOARD"),
+        ("DATABASE", "h/d", "begins with dolt://", "dolt://"),
+        ("PASSWORD_FILE", "not-there", "the password file cannot be read", "DOLT_WATCH_PASSWORD_FILE"),
+        ("CONFIG", "not-there", "the settings file cannot be read", "--config"),
+    ],
+)
+def test_in_the_environment(tmp_path: Path, name: str, value: str, message: str, fix: str) -> None:
+    error = refused({} if name == "DATABASE" else dict(FLAGS), {f"DOLT_WATCH_{name}": value}, tmp_path)
+    assert message in error.message
+    assert fix in (error.fix or "")
+    assert f"DOLT_WATCH_{name}" in (error.where or "") or "not-there" in (error.where or "")
+    assert "pa55" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message", "fix"),
+    [
+        ("settle", "KEY=VALUE", "--set rules.agent.stale_after=15m"),
+        ("setle=2s", "no such setting: 'setle'", "settle"),
+        ("settle=2", "a duration", "'2s'"),
+        ("rules.agnet.when=x", "no such rule: 'agnet'", "agent"),
+        ("rules.agent.wen=x", "no such key", "when"),
+        ("rules.agent=x", "no such setting", "rules.agent"),
+        ("targets.x.url=y", "no such target", "beadboard"),
+        ("password=pa55", "no place on a command line", "DOLT_WATCH_PASSWORD"),
+        ("=x", "no such setting", "settle"),
+    ],
+)
+def test_in_a_flag(tmp_path: Path, assignment: str, message: str, fix: str) -> None:
+    error = refused({**FLAGS, "set": (assignment,)}, {}, tmp_path)
+    assert message in error.message
+    assert fix in (error.fix or "")
+    assert "pa55" not in str(error)
+
+
+def test_two_rules_that_the_environment_cannot_tell_apart(tmp_path: Path) -> None:
+    (tmp_path / "dolt_watch.toml").write_text("[rules.a-b]\n[rules.a_b]\n")
+    load(FLAGS, {}, tmp_path)
+    assert "each of a-b, a_b" in refused(dict(FLAGS), {"DOLT_WATCH_RULES_A_B_WHEN": "x"}, tmp_path).message
+
+
+def test_a_file_that_is_not_text(tmp_path: Path) -> None:
+    (tmp_path / "dolt_watch.toml").write_bytes(b"settle = '\xff'")
+    assert "not UTF-8" in refused(dict(FLAGS), {}, tmp_path).message
+
+
+def test_a_file_that_nests_too_deeply(tmp_path: Path) -> None:
+    (tmp_path / "dolt_watch.toml").write_text("x = " + "[" * 50_000)
+    assert "not TOML" in refused(dict(FLAGS), {}, tmp_path).message

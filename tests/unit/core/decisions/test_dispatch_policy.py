@@ -1,0 +1,400 @@
+"""Who may be claimed, what is said of those who may not, and what becomes of attempts that nobody settles."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from dolt_watch.core.decisions.dispatch_policy import (
+    REVERTED,
+    WITHHELD,
+    plan_failure,
+    plan_note_repairs,
+    restore,
+    rule_gates,
+    time_gates,
+)
+from dolt_watch.core.decisions.planner import make_plan, select_candidates
+from dolt_watch.core.decisions.policy import IMMEDIATELY, NextDue, Observations, Policy, Scope
+from dolt_watch.core.model import Bead, Capacity, Decision, EntryKind, GateResult, HoldReason, Pause, Phase, Rule, State
+from dolt_watch.core.model.reason_codes import ReasonCode
+from tests.unit.core.decisions.test_planner import BOTH, FREE, NOW, bead, kinds, plan, state
+
+SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
+AGENT = Rule("agent")
+TO_DISPATCH = Scope(dispatch=True)
+
+
+def policy(*rules: Rule, **more: Any) -> Policy:
+    return Policy(rules or (AGENT,), 2 * SECOND, settings_hash="s", **more)
+
+
+def due(*beads: Bead, rule: Rule = AGENT, **more: Any) -> datetime | None:
+    return select_candidates(state(*beads, **more), policy(rule), NOW, BOTH).due["dispatch"]
+
+
+STOPPED = "its target does not take our credential, or is gone (the log says which); mend it, then `dolt_watch resume`"
+OURS = [bead(name, Phase.RUNNING, token="t") for name in ("b", "c", "d", "e")]
+LIMITED = Rule("agent", max_per_hour=2)
+
+
+@pytest.mark.parametrize(
+    ("gate", "beads", "why", "rule", "more"),
+    [
+        ("paused", [], "paused by ops: upgrade", AGENT, {"pauses": {"": Pause("", "upgrade", NOW, "ops")}}),
+        ("paused", [], "paused by ops: x", AGENT, {"pauses": {"agent": Pause("agent", "x", NOW, "ops", NOW + SECOND)}}),
+        ("stopped", [], STOPPED, AGENT, {"halted_rules": {"agent": "s"}}),
+        (
+            "resting", [], "target beadboard asked to be left alone until 2026-04-18T22:35:47Z", AGENT,
+            {"cooldowns": {"beadboard": NOW + SECOND}},
+        ),
+        ("max_in_flight", OURS[:1], "1 of 1 in flight: b (running)", AGENT, {}),
+        ("max_in_flight", OURS, "4 of 1 in flight: b (running), c (running), d (running)", AGENT, {}),
+        (
+            "max_per_hour", [], "2 claims in the last hour, the ceiling is 2", LIMITED,
+            {"claims": {"agent": (NOW - HOUR, NOW - MINUTE, NOW)}},
+        ),
+    ],
+)  # fmt: skip
+def test_what_stops_a_whole_rule(gate: str, beads: list[Bead], why: str, rule: Rule, more: dict[str, Any]) -> None:
+    made = plan(bead("a"), bead("z"), *beads, rule=rule, scope=TO_DISPATCH, **more)
+    assert kinds(made) == []
+    assert (made.holds["a"], made.holds["z"]) == (HoldReason(gate, why), HoldReason(gate, why))
+    assert select_candidates(state(bead("a"), *beads, **more), policy(rule), NOW, BOTH).slots == {"agent": 0}
+
+
+@pytest.mark.parametrize(
+    ("rule", "more"),
+    [
+        (AGENT, {"pauses": {"other": Pause("other", "x", NOW, "ops")}}),
+        (AGENT, {"pauses": {"": Pause("", "x", NOW, "ops", NOW)}}),
+        (AGENT, {"halted_rules": {"agent": "settings that have changed since"}}),
+        (AGENT, {"halted_rules": {"other": "s"}}),
+        (AGENT, {"cooldowns": {"beadboard": NOW}}),
+        (AGENT, {"cooldowns": {"other": NOW + HOUR}}),
+        (Rule("agent", max_in_flight=5), {"beads": OURS}),
+        (LIMITED, {"claims": {"agent": (NOW - HOUR, NOW - MINUTE)}}),
+        (LIMITED, {"claims": {"other": (NOW, NOW)}}),
+    ],
+)
+def test_what_does_not(rule: Rule, more: dict[str, Any]) -> None:
+    assert kinds(plan(bead("a"), *more.pop("beads", ()), rule=rule, scope=TO_DISPATCH, **more)) == [
+        (EntryKind.CLAIM, "a")
+    ]
+
+
+def test_who_asks_sees_each_check_that_is_passed() -> None:
+    """`dolt_watch why` shows them all."""
+    asked = rule_gates(state(), Rule("agent", max_per_hour=3), policy(), NOW, NextDue())
+    assert [(check.gate, check.why) for check in asked if check.ok] == [
+        ("paused", "not paused"), ("stopped", "not stopped"), ("outage", "no outage of its target"),
+        ("resting", "not asked to be left alone"),
+        ("max_in_flight", "0 of 1 in flight"), ("max_per_hour", "0 claims in the last hour, the ceiling is 3"),
+    ]  # fmt: skip
+    assert [check.gate for check in rule_gates(state(), AGENT, policy(), NOW, NextDue())][-1] == "max_in_flight"
+
+
+def test_no_settings_stop_nothing() -> None:
+    """A state that never had any: its hash is as empty as that of nobody's settings."""
+    asked = rule_gates(state(halted_rules={"agent": ""}), AGENT, policy()._replace(settings_hash=""), NOW, NextDue())
+    assert all(check.ok for check in asked)
+
+
+@pytest.mark.parametrize(
+    ("waits", "why"),
+    [
+        ({"age": 1.5}, HoldReason("settle", "changed at 2026-04-18T22:35:44Z; settled at 2026-04-18T22:35:46Z")),
+        ({"age": -2}, HoldReason("settle", "changed at 2026-04-18T22:35:48Z; settled at 2026-04-18T22:35:50Z")),
+        ({"age": -2.001}, None),  # dated by a clock that is ahead: it would wait for that
+        ({"age": 60, "matched_at": NOW + timedelta(days=300)}, None),
+        (
+            {"age": 60, "matched_at": NOW},
+            HoldReason("settle", "changed at 2026-04-18T22:35:46Z; settled at 2026-04-18T22:35:48Z"),
+        ),
+        (
+            {"age": 1, "matched_at": None},
+            HoldReason("settle", "changed at 2026-04-18T22:35:45Z; settled at 2026-04-18T22:35:47Z"),
+        ),
+        (
+            {"phase": Phase.BACKOFF, "attempt": 2, "reason": "HTTP 500", "retry_at": NOW + MINUTE},
+            HoldReason("backoff", "attempt 2 failed (HTTP 500); again at 2026-04-18T22:36:46Z"),
+        ),
+        ({"age": 2}, None),
+        ({"phase": Phase.BACKOFF, "retry_at": NOW}, None),
+        ({"phase": Phase.BACKOFF}, None),
+        ({"retry_at": NOW + MINUTE}, None),  # of an earlier attempt: it waits, and is not in backoff
+    ],
+)
+def test_what_time_alone_mends(waits: dict[str, Any], why: HoldReason | None) -> None:
+    made = plan(bead("a", **waits), scope=TO_DISPATCH)
+    assert made.holds.get("a") == why
+    assert kinds(made) == ([] if why else [(EntryKind.CLAIM, "a")])
+
+
+def test_a_bead_that_is_back_from_backoff_passes_two_checks() -> None:
+    clock, back = NextDue(), bead("a", Phase.BACKOFF, age=2, attempt=1, reason="x", retry_at=NOW)
+    asked = time_gates(back, policy(), NOW, clock)
+    assert [(check.gate, check.ok) for check in asked] == [("backoff", True), ("settle", True)]
+    assert clock.due["dispatch"] is None, "nothing is left to wait for"
+
+
+def test_what_was_dated_ahead_says_so_and_waits_for_nothing() -> None:
+    clock = NextDue()
+    [check] = time_gates(bead("a", age=-60), policy(), NOW, clock)
+    assert check == GateResult(
+        "settle", True, "changed at 2026-04-18T22:36:46Z, which is still to come: a clock is wrong"
+    )
+    assert clock.due["dispatch"] is None
+
+
+def test_the_earliest_moment_counts() -> None:
+    clock = NextDue()
+    for moment in (NOW, NOW + SECOND, None, NOW - SECOND, NOW):
+        clock.at("dispatch", moment)
+    assert clock.due == {"dispatch": NOW - SECOND, "reap": None}
+
+
+@pytest.mark.parametrize(
+    ("at", "waits", "rule", "more"),
+    [
+        (None, bead("a"), AGENT, {"pauses": {"": Pause("", "x", NOW, "ops")}}),
+        (NOW + HOUR, bead("a"), AGENT, {"pauses": {"": Pause("", "x", NOW, "ops", NOW + HOUR)}}),
+        (
+            IMMEDIATELY,
+            bead("a"),
+            AGENT,
+            {"halted_rules": {"agent": "s"}},
+        ),  # told at each tick, so that somebody mends it
+        (NOW + SECOND, bead("a"), AGENT, {"cooldowns": {"beadboard": NOW + SECOND}}),
+        (NOW + 59 * MINUTE, bead("a"), LIMITED, {"claims": {"agent": (NOW, NOW - MINUTE)}}),
+        (NOW + SECOND, bead("a", age=1), AGENT, {}),
+        (NOW + MINUTE, bead("a", Phase.BACKOFF, retry_at=NOW + MINUTE), AGENT, {}),
+        (IMMEDIATELY, bead("a"), AGENT, {}),  # it may go: nothing else need happen
+        (IMMEDIATELY, bead("a"), LIMITED, {"claims": {"agent": (NOW,)}}),
+        (None, bead("a", Phase.QUARANTINED), AGENT, {}),
+        (NOW + MINUTE, bead("a", Phase.CLAIMED, token="t", deadline=NOW + MINUTE), AGENT, {}),
+        (NOW + 9 * MINUTE, bead("a", Phase.UNKNOWN, age=60, token="t"), AGENT, {}),
+        (IMMEDIATELY, bead("a", Phase.RUNNING, lost_note="x"), AGENT, {}),
+        (NOW + MINUTE, bead("a", Phase.CLAIMED, deadline=NOW + MINUTE, lost_note="x"), AGENT, {}),
+    ],
+)
+def test_when_to_look_again(at: datetime | None, waits: Bead, rule: Rule, more: dict[str, Any]) -> None:
+    assert due(waits, rule=rule, **more) == at
+
+
+def test_a_claim_says_what_it_rests_on() -> None:
+    beads = [bead("a", rank=(1,), cause="c7", attempt=2), bead("b", rank=(2,)), bead("z", Phase.RUNNING, token="t")]
+    made = plan(*beads, rule=Rule("agent", max_in_flight=3), outside=Observations({"beadboard": Capacity(2)}))
+    first, second = made.decisions
+    note = "auto-dispatcher claimed at 2026-04-18T22:35:46Z"
+    given = first.detail["given"]
+    assert first == Decision(
+        EntryKind.CLAIM, "a", "agent", 3, "c7", note=note, status="in_progress",
+        detail={"rank": [1], "place": 0, "free": 2, "slots_used": 0, "given": given},
+    )  # fmt: skip
+    assert second.detail == {"rank": [2], "place": 1, "free": 2, "slots_used": 1, "given": given}
+
+
+@pytest.mark.parametrize(
+    ("outside", "claimed", "holds"),
+    [
+        (Observations(), ["a", "b"], {"c": HoldReason("max_in_flight", "2 may go now")}),
+        (Observations({"beadboard": Capacity(None, "not asked")}), ["a", "b"], {}),
+        (
+            Observations({"beadboard": Capacity(1)}), ["a"],
+            {"b": HoldReason("capacity", "target beadboard takes 1 more"), "c": HoldReason("capacity", "target beadboard takes 1 more")},
+        ),
+        (Observations({"beadboard": Capacity(0, "busy")}), [], {"a": HoldReason("capacity", "busy")}),
+        # who is held back leaves its place to the next
+        (Observations(FREE, {"a": HoldReason("ready", "blocked by x")}), ["b"], {"a": HoldReason("ready", "blocked by x")}),
+    ],
+)  # fmt: skip
+def test_as_many_as_there_is_room_for(outside: Observations, claimed: list[str], holds: dict[str, HoldReason]) -> None:
+    made = plan(bead("a"), bead("b"), bead("c"), rule=Rule("agent", max_in_flight=2), outside=outside)
+    assert [name for _, name in kinds(made)] == claimed
+    assert {name: made.holds[name] for name in holds} == holds
+
+
+def test_the_ceiling_of_an_hour_leaves_as_many_as_it_says() -> None:
+    rule = Rule("agent", max_in_flight=9, max_per_hour=3)
+    made = plan(bead("a"), bead("b"), bead("c"), rule=rule, outside=Observations(), claims={"agent": (NOW,)})
+    assert [name for _, name in kinds(made)] == ["a", "b"]
+
+
+def test_two_rules_share_what_their_target_has_free() -> None:
+    rules = [Rule("agent"), Rule("review"), Rule("else", target="webhook")]
+    beads = [bead("a"), bead("b")._replace(rule="review"), bead("c")._replace(rule="else")]
+    asked = select_candidates(state(*beads), policy(*rules), NOW, BOTH)
+    made = make_plan(state(*beads), policy(*rules), NOW, BOTH, asked, Observations({"beadboard": Capacity(1)}))
+    assert kinds(made) == [(EntryKind.CLAIM, "a"), (EntryKind.CLAIM, "c")]
+    assert made.holds == {"b": HoldReason("capacity", "target beadboard takes 1 more")}
+
+
+def test_each_claim_takes_what_its_target_has_free() -> None:
+    made = plan(
+        bead("a"),
+        bead("b"),
+        bead("c"),
+        bead("d"),
+        rule=Rule("agent", max_in_flight=9),
+        outside=Observations({"beadboard": Capacity(3)}),
+    )
+    assert [one.detail["slots_used"] for one in made.decisions] == [0, 1, 2]
+    assert made.holds == {"d": HoldReason("capacity", "target beadboard takes 3 more")}
+
+
+def test_slots_are_held_by_our_own_attempts_of_the_same_rule() -> None:
+    for phase in (Phase.CLAIMED, Phase.UNKNOWN, Phase.RUNNING):
+        assert kinds(plan(bead("a"), bead("b", phase, token="t"))) == []
+    for other in (
+        bead("b", Phase.BACKOFF, token="t", retry_at=NOW + HOUR),
+        bead("b", Phase.RUNNING, token="t", rule="x"),
+    ):
+        assert kinds(plan(bead("a"), other)) == [(EntryKind.CLAIM, "a")]
+
+
+def test_a_note_that_was_overwritten_is_appended_again_but_not_under_a_claims_hands() -> None:
+    lost = bead("a", Phase.RUNNING, attempt=2, lost_note="dispatched: job=j")
+    (made,) = plan(lost).decisions
+    assert made._replace(detail={}) == Decision(
+        EntryKind.NOTE,
+        "a",
+        "agent",
+        2,
+        "c",
+        note="dispatched: job=j",
+        reason="a note of ours was overwritten",
+        detail={},
+        reason_code=ReasonCode.NOTE_OVERWRITTEN,
+    )
+    assert plan(lost._replace(phase=Phase.CLAIMED), bead("b", Phase.RUNNING)).decisions == ()
+
+
+def test_what_a_report_could_not_write_is_written_later() -> None:
+    owed = bead("a", Phase.BACKOFF, attempt=2, lost_note="dispatch failed x", unwritten="open")
+    noted = bead("b", Phase.RUNNING, unwritten="note")
+    first, second = plan_note_repairs(State(beads={"a": owed, "b": noted}))
+    assert (first.kind, first.note, first.status, first.reason) == (
+        EntryKind.NOTE,
+        "dispatch failed x",
+        "open",
+        WITHHELD,
+    )
+    assert {first.reason_code, second.reason_code} == {ReasonCode.NOTE_WITHHELD}
+    assert (second.note, second.status, second.reason) == ("", "", WITHHELD)
+
+
+def test_a_silent_claim_becomes_unknown() -> None:
+    made = plan(bead("b", Phase.CLAIMED), bead("a", Phase.CLAIMED, attempt=1, token="t", deadline=NOW)).decisions
+    why = "no word from its worker by the deadline"
+    assert [one._replace(detail={"deadline": one.detail["deadline"]}) for one in made] == [
+        Decision(
+            EntryKind.OVERDUE, "a", "agent", 1, "c", token="t", reason=why, detail={"deadline": "2026-04-18T22:35:46+00:00"},
+            note=f"dispatch outcome unknown ({why}): not sent again until it is known",
+            reason_code=ReasonCode.DEADLINE_PASSED,
+        )
+    ]  # fmt: skip
+    assert plan(bead("a", Phase.RUNNING, deadline=NOW)).decisions == ()
+
+
+def test_an_unknown_attempt_stays_one_until_its_time_is_over() -> None:
+    unknown = bead("a", Phase.UNKNOWN, age=600, attempt=1, token="t")
+    (made,) = plan(unknown).decisions
+    assert made._replace(detail={"since": made.detail["since"]}) == Decision(
+        EntryKind.GIVE_UP, "a", "agent", 1, "c", token="t", status="blocked", reason="still unknown after 10m",
+        note="dispatch outcome still unknown after 10m — blocking; set it open to try again",
+        detail={"since": "2026-04-18T22:25:46+00:00"}, reason_code=ReasonCode.STILL_UNKNOWN,
+    )  # fmt: skip
+    assert plan(unknown._replace(since=unknown.since + SECOND)).decisions == ()
+    assert kinds(plan(unknown, outside=Observations())) == [(EntryKind.GIVE_UP, "a")], (
+        "a target that says nothing is no evidence"
+    )
+    other = unknown._replace(id="b", rule="other")
+    asked = select_candidates(state(unknown, other), policy(AGENT, Rule("other")), NOW, BOTH)
+    gone = make_plan(state(unknown, other), policy(Rule("other")), NOW, BOTH, asked, Observations())
+    assert kinds(gone) == [(EntryKind.GIVE_UP, "b")], (
+        "where a rule is gone from the settings, nobody knows what it wanted"
+    )
+
+
+def test_an_unknown_attempt_that_runs_nowhere_is_tried_again() -> None:
+    idle = Observations({"beadboard": Capacity(1, idle=True)})
+    made = plan(bead("a", Phase.UNKNOWN, age=660, attempt=1, token="t"), outside=idle).decisions[0]
+    assert made._replace(detail={**made.detail, "given": None}) == Decision(
+        EntryKind.RETRY, "a", "agent", 1, "c", token="t", status="open", reason="the service runs nothing",
+        note="dispatch failed the service runs nothing",
+        detail={"since": "2026-04-18T22:24:46+00:00", "retry_at": "2026-04-18T22:37:46+00:00", "given": None},
+        reason_code=ReasonCode.SERVICE_IDLE,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("attempt", "jitter", "pause"),
+    [(1, 0, 120), (2, 0, 240), (4, 0, 960), (1, 1, 150), (2, 0.5, 270), (18, 0, 120 * 2**17)],
+)
+def test_each_pause_is_twice_the_last_and_up_to_a_quarter_more(attempt: int, jitter: float, pause: float) -> None:
+    rule = Rule("agent", max_attempts=99)
+    made = plan_failure(
+        bead("a", attempt=attempt),
+        rule,
+        NOW,
+        "x",
+        EntryKind.FAILED,
+        {"status": 500},
+        jitter=jitter,
+        code=ReasonCode.REFUSED,
+    )
+    again = (NOW + pause * SECOND).isoformat()
+    assert (made.kind, made.status, made.detail) == (EntryKind.FAILED, "open", {"status": 500, "retry_at": again})
+
+
+@pytest.mark.parametrize("attempt", [20, 60, 1_000_000])
+def test_it_doubles_nineteen_times(attempt: int) -> None:
+    rule = Rule("agent", max_attempts=2_000_000, retry_after=SECOND)
+    made = plan_failure(bead("a", attempt=attempt), rule, NOW, "x", EntryKind.FAILED, {}, code=ReasonCode.REFUSED)
+    assert made.detail["retry_at"] == (NOW + 2**19 * SECOND).isoformat()
+
+
+def test_no_pause_is_longer_than_a_year() -> None:
+    rule = Rule("agent", max_attempts=99, retry_after=366 * 24 * HOUR)
+    for attempt, jitter in ((1, 0.0), (1, 1.0), (2, 0.0), (20, 1.0)):
+        made = plan_failure(
+            bead("a", attempt=attempt), rule, NOW, "x", EntryKind.FAILED, {}, jitter=jitter, code=ReasonCode.REFUSED
+        )
+        assert made.detail["retry_at"] == "2027-04-19T22:35:46+00:00"
+
+
+@pytest.mark.parametrize(("attempt", "for_good", "kind"), [(4, False, EntryKind.FAILED), (5, False, EntryKind.QUARANTINED), (1, True, EntryKind.QUARANTINED)])  # fmt: skip
+def test_the_last_failure_quarantines(attempt: int, for_good: bool, kind: EntryKind) -> None:
+    failed = bead("a", attempt=attempt, token="t")
+    made = plan_failure(
+        failed, AGENT, NOW, "HTTP 400: no", EntryKind.FAILED, {"status": 400}, for_good, code=ReasonCode.REFUSED
+    )
+    assert made.kind is kind
+    if kind is EntryKind.QUARANTINED:
+        note = f"dispatch quarantined after {attempt} attempts: HTTP 400: no; edit the bead to try again"
+        assert made == Decision(
+            kind, "a", "agent", attempt, "c", token="t", status="open", reason="HTTP 400: no", note=note,
+            detail={"status": 400}, reason_code=ReasonCode.REFUSED,
+        )  # fmt: skip
+
+
+# -- an attempt that is written again -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("job", "said"), [("j", "job=j"), ("", "attempt 2")])
+def test_an_attempt_whose_row_went_back_is_written_again_as_it_is_known(job: str, said: str) -> None:
+    back = bead(
+        "a", Phase.RUNNING, job=job, token="t", attempt=2, sent_at=NOW - MINUTE, deadline=NOW, reverted=True, cause="c7"
+    )
+    (made,) = plan(back, scope=TO_DISPATCH).decisions
+    known = {"since": back.since.isoformat(), "sent_at": (NOW - MINUTE).isoformat(), "deadline": NOW.isoformat()}
+    given = {"given": made.detail["given"]}
+    assert made == Decision(
+        EntryKind.RESTORE, "a", "agent", 2, "c7", token="t", job=job, reason=REVERTED, note=f"dispatch restored: {said}",
+        status="in_progress", detail={**known, "phase": "running", **given}, reason_code=ReasonCode.ROW_REVERTED,
+    )  # fmt: skip
+    bare = restore(back._replace(sent_at=None, deadline=None), "why", ReasonCode.HISTORY_LOST)
+    assert (bare.reason, bare.detail["sent_at"], bare.detail["deadline"]) == ("why", None, None)

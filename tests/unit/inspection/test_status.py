@@ -1,0 +1,78 @@
+"""Commands that only read: what they say where somebody asks for what is not there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from dolt_watch.cli.status import _format_text
+from dolt_watch.clock import ShiftedClock
+from dolt_watch.core.model import Capacity
+from dolt_watch.engines import Engine
+from dolt_watch.engines.address import FileAddress
+from dolt_watch.inspection.status import collect_status
+from tests.stubs.server import dead_url
+from tests.support.commands import Commands, commands
+from tests.support.embedded_tracker import Light
+from tests.support.lines import build_dry_run
+
+
+@pytest.fixture
+def cli(doltlite_path: FileAddress) -> Iterator[Commands]:
+    with commands(doltlite_path) as made:
+        yield made
+
+
+def test_a_bead_that_nobody_knows(cli: Commands) -> None:
+    cli.here.assign("bd-a")
+    done = cli.run("report", "-o", "x.html", "--bead", "nope", "--bead", "bd-a")
+    assert (done.returncode, done.stderr) == (0, "warning: nothing was heard of bead nope in this span\n")
+    done = cli.run("events", "--bead", "nope")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr.endswith("warning: no event of bead nope\n")
+    assert "warning" not in cli.run("events", "--bead", "bd-a").stderr
+    done = cli.run("why", "")
+    assert done.returncode == 2 and "BEAD" in done.stderr
+
+
+def test_head_is_a_commit(cli: Commands) -> None:
+    cli.here.assign("bd-a")
+    assert cli.run("events", "--from", "HEAD").stdout == ""
+    assert cli.run("events", "--to", "HEAD").stdout == cli.run("events").stdout != ""
+    assert cli.here.head()[:8] in cli.run("why", "bd-a", "--as-of", "HEAD").stdout
+
+
+def test_from_after_to(cli: Commands) -> None:
+    first = cli.here.assign("bd-a")
+    later = cli.here.assign("bd-b")
+    for begin, end in ((later, first), (later[:9], first), ("2026-02-02T00:00:00Z", "2026-02-01T00:00:00Z")):
+        done = cli.run("events", "--from", begin, "--to", end)
+        assert (done.returncode, done.stdout) == (2, ""), done
+    assert "--from comes after --to" in cli.run("events", "--from", later, "--to", first).stderr
+
+
+def test_who_waits_for_a_target_that_is_down(cli: Commands) -> None:
+    cli.here.assign("bd-a")
+    status = json.loads(cli.run("status", "--format", "json", env={"BEADBOARD_URL": dead_url()}).stdout)
+    assert status["targets"]["beadboard"]["down"] is True
+    # What holds the whole rule is said once; the bead has its place in the queue.
+    assert status["rules"]["agent"]["why"] == status["targets"]["beadboard"]["why"] != ""
+    assert [bead["why"] for bead in status["beads"]] == ["place 1 of 1 in the queue"]
+    status = json.loads(cli.run("status", "--format", "json").stdout)
+    assert status["rules"] == {}
+
+
+def test_status_in_a_narrow_terminal(doltlite: Engine) -> None:
+    here = Light(doltlite)
+    here.assign("bd-a", "bd-b")
+    here.tick()
+    loop = build_dry_run(here.engine, here.settings, lambda name: here.target, ShiftedClock(), lambda line: None)
+    now = collect_status(loop, here.engine, lambda name: Capacity(0, "claude-agent-service is busy"))
+    for width in range(1, 40):
+        lines = _format_text(now, width)
+        assert max(map(len, lines)) <= width
+        assert all(line.strip() for line in lines)
+        text = "".join("".join(lines).split())
+        assert width < 10 or "beadboard,0free:claude-agent-serviceisbusy" in text, width

@@ -1,0 +1,89 @@
+"""The dashboard and the alerts speak of metrics, labels and words that the code has."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from dolt_watch.core.model import Phase
+from dolt_watch.telemetry.metrics import POSTED, Metrics
+
+HERE = Path(__file__).resolve().parents[3] / "cronjobs" / "monitoring"
+ALERTS = [rule for group in yaml.safe_load((HERE / "alerts.yaml").read_text())["groups"] for rule in group["rules"]]
+DASHBOARD: dict[str, Any] = json.loads((HERE / "dashboard.json").read_text())
+QUERIES = [rule["expr"] for rule in ALERTS] + [t["expr"] for panel in DASHBOARD["panels"] for t in panel["targets"]]
+SUFFIXES = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"), "gauge": ("",)}
+
+
+def metrics() -> dict[str, frozenset[str]]:
+    """Each name as Prometheus has it → its labels."""
+    made = Metrics()
+    found = {}
+    for collector in set(made.registry._collector_to_names):
+        for family in collector.describe():
+            for suffix in SUFFIXES[family.type]:
+                labels = {*collector._labelnames, *(("le",) if suffix == "_bucket" else ())}  # type: ignore[attr-defined]
+                found[family.name + suffix] = frozenset(labels)
+    return found
+
+
+def wrong(query: str) -> list[str]:
+    """What in a query the code does not have."""
+    known, found = metrics(), []
+    for name, selector in re.findall(r"\b(dolt_watch_\w+)(?:\{([^}]*)\})?", query):
+        if name not in known:
+            found.append(name)
+            continue
+        for label, value in re.findall(r'(\w+)=~?"([^"]*)"', selector):
+            words = {
+                "phase": {p.value for p in Phase},
+                "outcome": set(POSTED.values()),
+                "result": {"ok", "failed", "error"},
+            }
+            if label not in known[name] or not set(value.split("|")) <= words.get(label, set(value.split("|"))):
+                found.append(f'{label}="{value}"')
+    grouped = {label.strip() for inside in re.findall(r"by \(([^)]*)\)", query) for label in inside.split(",")}
+    return found + sorted(grouped - {label for labels in known.values() for label in labels})
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_every_query_asks_for_what_there_is(query: str) -> None:
+    assert re.search(r"dolt_watch_\w+", query)
+    assert wrong(query) == []
+
+
+@pytest.mark.parametrize(
+    ("query", "what"),
+    [
+        ("sum(dolt_watch_bead)", "dolt_watch_bead"), ("dolt_watch_posts", "dolt_watch_posts"), ('dolt_watch_beads{phase="asleep"}', 'phase="asleep"'),
+        ('dolt_watch_ticks_total{status="ok"}', 'status="ok"'), ("sum by (reason) (dolt_watch_held_beads)", "reason"),
+    ],
+)  # fmt: skip
+def test_and_a_mistake_is_found(query: str, what: str) -> None:
+    assert wrong(query) == [what]
+
+
+def test_every_metric_is_on_the_dashboard_or_in_an_alert() -> None:
+    asked = {name for query in QUERIES for name in re.findall(r"dolt_watch_\w+", query)}
+    families = {re.sub(r"_(total|bucket|sum|count)$", "", name) for name in metrics()} - {"dolt_watch_info"}
+    assert families <= {re.sub(r"_(total|bucket|sum|count)$", "", name) for name in asked}
+
+
+def test_alerts_say_what_to_do() -> None:
+    for alert in ALERTS:
+        assert alert["annotations"]["summary"] and alert["annotations"]["runbook"], alert["alert"]
+        assert alert["labels"]["severity"] in ("critical", "warning")
+    assert len({panel["id"] for panel in DASHBOARD["panels"]}) == len(DASHBOARD["panels"])
+
+
+@pytest.mark.parametrize("name", ["DoltWatchSilent", "DoltWatchNobodyLeads"])
+def test_what_is_alarming_is_so_without_any_pod(name: str) -> None:
+    """Where nothing is scraped a comparison has no series, and never fires."""
+    (alert,) = (each for each in ALERTS if each["alert"] == name)
+    (metric,) = set(re.findall(r"dolt_watch_\w+", alert["expr"]))
+    assert alert["expr"].endswith(f" or absent({metric})")
