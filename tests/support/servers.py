@@ -102,6 +102,11 @@ def give_up(choice: Choice) -> NoReturn:
     pytest.skip(choice.why)
 
 
+def unprivileged(why: str) -> NoReturn:
+    """A test needs what only root may do: skip it, in CI too, which may run without root."""
+    pytest.skip(why)
+
+
 def without(why: str) -> NoReturn:
     """What a test needs is not here: skip it, or with CI=true fail."""
     give_up(missing(os.environ, why))
