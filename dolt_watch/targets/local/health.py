@@ -8,8 +8,9 @@ from datetime import tzinfo
 
 from dolt_watch.targets.local import run_files, worktrees
 from dolt_watch.targets.local.git import GitFailed
+from dolt_watch.targets.local.runs import Run
 from dolt_watch.targets.local.settings import LocalSettings
-from dolt_watch.targets.local.store import Run, RunStore
+from dolt_watch.targets.local.store import RunStore
 from dolt_watch.targets.local.usage_limits import UsageLimits
 from dolt_watch.targets.local.verdicts import ending
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from dolt_watch.targets.local import run_files, worktrees
 from dolt_watch.targets.local.git import GitFailed, git
-from dolt_watch.targets.local.store import Run, RunStore, StoreUnavailable
+from dolt_watch.targets.local.runs import Run, StoreUnavailable
+from dolt_watch.targets.local.store import RunStore
 
 INTERVAL_SECONDS = 3600.0
 SWEEP_SECONDS = 10.0
