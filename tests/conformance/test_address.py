@@ -30,7 +30,7 @@ def test_accepted(url, address):
 
 
 @pytest.mark.parametrize(
-    ("url", "uses_tls"),
+    ("url", "encrypted"),
     [
         ("dolt://db.example/b", True),
         ("dolt://10.0.0.7/b", True),

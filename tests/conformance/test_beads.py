@@ -102,7 +102,7 @@ def test_an_event_races_the_deletion_of_its_bead(dolt_factory, how):
             tx.dolt_commit(["events"], "m", ME)
     assert mine.query("SELECT * FROM events") == []
     assert not mine.dirty()
-    assert not mine.merging()
+    assert not mine.has_unfinished_merge()
 
 
 def test_an_update_races_the_deletion_of_its_bead(dolt_factory):
@@ -138,8 +138,8 @@ def test_deleted_by_bd(beads_workspace, workspace_engine):
 def test_flatten_rewrites_history_and_loses_what_only_sql_committed(beads_workspace, workspace_engine):
     """Ignored tables and committed ones survive; a table of ours that was never Dolt-committed does not matter to bd."""
     commit(workspace_engine, "INSERT INTO dolt_ignore VALUES ('watch_ig', true)", tables=["dolt_ignore"])
-    workspace_engine.run("CREATE TABLE watch_ig (id int PRIMARY KEY)")
-    workspace_engine.run("CREATE TABLE watch_d (id int PRIMARY KEY)")
+    workspace_engine.execute_ddl("CREATE TABLE watch_ig (id int PRIMARY KEY)")
+    workspace_engine.execute_ddl("CREATE TABLE watch_d (id int PRIMARY KEY)")
     write(workspace_engine, "INSERT INTO watch_ig VALUES (1)")
     old = commit(workspace_engine, "INSERT INTO watch_d VALUES (1)", tables=["watch_d"])
     write(workspace_engine, "INSERT INTO watch_d VALUES (2)")

@@ -156,8 +156,8 @@ def test_a_writer_waits_for_its_turn_then_conflicts(doltlite_factory, monkeypatc
 
 
 def test_duplicate_unique_key_is_a_conflict(engine):
-    engine.run("CREATE TABLE u (id int PRIMARY KEY, k int)")
-    engine.run("CREATE UNIQUE INDEX u_k ON u (k)")
+    engine.execute_ddl("CREATE TABLE u (id int PRIMARY KEY, k int)")
+    engine.execute_ddl("CREATE UNIQUE INDEX u_k ON u (k)")
     write(engine, "INSERT INTO u VALUES (1, 1)")
     with pytest.raises(Conflict):
         write(engine, "INSERT INTO u VALUES (2, 1)")
@@ -166,10 +166,10 @@ def test_duplicate_unique_key_is_a_conflict(engine):
 def test_unique_keys_that_meet_at_commit(dolt_factory):
     """1105 'constraint violations', not 1213."""
     first, second = dolt_factory(), dolt_factory()
-    first.run("CREATE TABLE u (id int PRIMARY KEY, k int UNIQUE)")
+    first.execute_ddl("CREATE TABLE u (id int PRIMARY KEY, k int UNIQUE)")
     with pytest.raises(Conflict, match="1105"), first.transaction() as mine:
         mine.execute("INSERT INTO u VALUES (1, 7)")
         write(second, "INSERT INTO u VALUES (2, 7)")
         mine.commit()
     assert first.query("SELECT id FROM u") == [(2,)]
-    assert not first.merging(), "no violation stays behind"
+    assert not first.has_unfinished_merge(), "no violation stays behind"

@@ -72,7 +72,7 @@ def test_a_walk_through_a_merge_is_not_believed(engine, monkeypatch):
     """The side leaves the table alone: nothing that comes back shows that the step beside it was lost."""
     monkeypatch.setattr("dolt_watch.engines.dolt.diff_reader.MIN_LINEAR", 1)
     base = make(engine)
-    engine.run("CREATE TABLE other (id int PRIMARY KEY)")
+    engine.execute_ddl("CREATE TABLE other (id int PRIMARY KEY)")
     base = commit(engine, tables=("other",))
     branch(engine, "side")
     commit(engine, "INSERT INTO other VALUES (1)", tables=("other",))
@@ -144,7 +144,7 @@ def test_no_edge_that_touches_a_table_is_left_out(engine, seed):
     """A line through a random history: of what a merge brought, of another table, and of the table itself gone and made anew."""
     rng = random.Random(seed)
     base = make(engine)
-    engine.run("CREATE TABLE other (id varchar(20) PRIMARY KEY)")
+    engine.execute_ddl("CREATE TABLE other (id varchar(20) PRIMARY KEY)")
     line = [base, commit(engine, tables=["other"])]
     for step in range(16):
         match rng.choice(["t", "other", "other", "merge", "drop"]):
@@ -161,21 +161,21 @@ def test_no_edge_that_touches_a_table_is_left_out(engine, seed):
                     merge(engine, f"b{step}"),
                 ]
             case "drop":
-                engine.run("DROP TABLE t")
+                engine.execute_ddl("DROP TABLE t")
                 line.append(commit(engine, tables=["t"]))
-                engine.run("CREATE TABLE t (id varchar(20) PRIMARY KEY, v text, w text)")
+                engine.execute_ddl("CREATE TABLE t (id varchar(20) PRIMARY KEY, v text, w text)")
                 line.append(commit(engine, f"INSERT INTO t (id) VALUES ('d{step}')"))
     list(engine.commits(base, line[-1]))
     edges = chain(*line)
-    touched = engine.touched(("t",), edges)
+    touched = engine.filter_changed_edges(("t",), edges)
     assert list(touched) == [edge for edge in edges if edge in set(touched)], "in their order"
     differ = [edge for edge in edges if "t" in engine.changed_tables(edge.parent, edge.commit)]
     assert set(differ) <= set(touched)
     if engine.name == "dolt":
         merges = {made.hash for made in engine.commits(base, line[-1]) if len(made.parents) > 1}
         assert {edge for edge in touched if edge.commit not in merges} <= set(differ), "it leaves out what it can"
-    assert set(engine.touched(("t",), edges[::2])) >= set(differ) & set(edges[::2]), "no chain"
-    assert list(engine.touched(("t",), [])) == []
+    assert set(engine.filter_changed_edges(("t",), edges[::2])) >= set(differ) & set(edges[::2]), "no chain"
+    assert list(engine.filter_changed_edges(("t",), [])) == []
 
 
 def test_what_dolt_itself_loses(dolt):
@@ -197,9 +197,9 @@ def test_a_primary_key_that_changed_ends_the_fast_way(dolt):
     first = make(dolt)
     before = [add(dolt, f"b{n}") for n in range(3)]
     write(dolt, "UPDATE t SET w = ''")
-    dolt.run("ALTER TABLE t MODIFY w varchar(20) NOT NULL DEFAULT ''")
-    dolt.run("ALTER TABLE t DROP PRIMARY KEY")
-    dolt.run("ALTER TABLE t ADD PRIMARY KEY (id, w)")
+    dolt.execute_ddl("ALTER TABLE t MODIFY w varchar(20) NOT NULL DEFAULT ''")
+    dolt.execute_ddl("ALTER TABLE t DROP PRIMARY KEY")
+    dolt.execute_ddl("ALTER TABLE t ADD PRIMARY KEY (id, w)")
     changed = commit(dolt)
     after = [add(dolt, f"a{n}") for n in range(3)]
     list(dolt.commits(first, after[-1]))

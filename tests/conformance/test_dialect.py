@@ -64,7 +64,7 @@ def test_the_clock_has_microseconds(engine):
 
 def test_the_clock_written_to_a_datetime_column_has_whole_seconds(engine):
     """Dolt's UTC_TIMESTAMP() has microseconds all the same (MySQL's has none), and the column rounds them."""
-    engine.run("CREATE TABLE d (id int PRIMARY KEY, at datetime)")
+    engine.execute_ddl("CREATE TABLE d (id int PRIMARY KEY, at datetime)")
     write(engine, "INSERT INTO d VALUES (1, UTC_TIMESTAMP())")
     assert to_utc(engine.query("SELECT at FROM d")[0][0]).microsecond == 0
 
@@ -134,13 +134,13 @@ def test_row_values_order_and_limit(engine):
 
 
 def test_reserved_words_as_names(engine):
-    engine.run("CREATE TABLE r (`key` varchar(9) PRIMARY KEY, `rank` int)")
+    engine.execute_ddl("CREATE TABLE r (`key` varchar(9) PRIMARY KEY, `rank` int)")
     write(engine, "INSERT INTO r (`key`, `rank`) VALUES ('k', 1)")
     assert engine.query("SELECT r.`key`, `rank` AS `order` FROM r ORDER BY `order`") == [("k", 1)]
 
 
 def test_create_table_with_keys_within(engine):
-    engine.run(
+    engine.execute_ddl(
         "CREATE TABLE IF NOT EXISTS k (a varchar(9) NOT NULL, b int DEFAULT '2', j json, at datetime(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6)"
         " ON UPDATE CURRENT_TIMESTAMP(6), PRIMARY KEY (a), KEY k_b (b, a), UNIQUE KEY k_u (at)) ENGINE=InnoDB COLLATE=utf8mb4_0900_bin"
     )

@@ -55,7 +55,7 @@ def test_edges_come_grouped_in_the_order_asked(engine, known):
 
 def test_a_commit_that_left_the_table_alone(engine, known):
     first = make(engine)
-    engine.run("CREATE TABLE other (id int PRIMARY KEY, v int)")
+    engine.execute_ddl("CREATE TABLE other (id int PRIMARY KEY, v int)")
     second = commit(engine, "INSERT INTO other VALUES (1, 1)", tables=["other"])
     third = commit(engine, "UPDATE t SET v = '2' WHERE id = 'a'")
     known(first, third)
@@ -103,7 +103,7 @@ def test_a_merge_by_either_parent(engine, known):
 def test_a_table_made_later(engine, known):
     first = make(engine)
     second = commit(engine, "UPDATE t SET v = '2' WHERE id = 'a'")
-    engine.run("CREATE TABLE later (id int PRIMARY KEY, v text)")
+    engine.execute_ddl("CREATE TABLE later (id int PRIMARY KEY, v text)")
     third = commit(engine, "INSERT INTO later VALUES (1, 'x')", tables=["later"])
     known(first, third)
     assert rows(engine, *chain(first, second, third), table="later") == [("added", 1, None, "x")]
@@ -112,7 +112,7 @@ def test_a_table_made_later(engine, known):
 
 
 def test_the_first_commit_after_the_root(engine):
-    engine.run("CREATE TABLE t (id int PRIMARY KEY, v text)")
+    engine.execute_ddl("CREATE TABLE t (id int PRIMARY KEY, v text)")
     made = commit(engine, "INSERT INTO t VALUES (1, 'x')")
     *_, root = engine.commits(None, made)
     assert rows(engine, Edge(root.hash, made)) == [("added", 1, None, "x")]
@@ -177,7 +177,7 @@ def test_a_column_added_since(engine, known):
     """It is NULL before, over steps and over jumps."""
     first = make(engine)
     second = commit(engine, "UPDATE t SET v = '2' WHERE id = 'a'")
-    engine.run("ALTER TABLE t ADD COLUMN extra int")
+    engine.execute_ddl("ALTER TABLE t ADD COLUMN extra int")
     third = commit(engine)
     fourth = commit(engine, "UPDATE t SET extra = 7 WHERE id = 'a'")
     known(first, fourth)
@@ -211,7 +211,7 @@ def test_more_edges_than_one_query_takes(engine, monkeypatch, piece, walk):
     for name, value in (("BATCH_EDGES", piece), ("MAX_LISTED", 3), ("MIN_LINEAR", walk)):
         monkeypatch.setattr(f"dolt_watch.engines.dolt.diff_reader.{name}", value)
     made, expected = [make(engine)], []
-    engine.run("CREATE TABLE other (id int PRIMARY KEY)")
+    engine.execute_ddl("CREATE TABLE other (id int PRIMARY KEY)")
     for n in range(2, 20):
         ids = [["a"], ["a", "b"], [], [f"{n}-{m}" for m in range(7)]][n % 4]
         made.append(
@@ -222,7 +222,7 @@ def test_more_edges_than_one_query_takes(engine, monkeypatch, piece, walk):
         )  # fmt: skip
         expected += [(made[-1], id, str(n)) for id in ids]
         if n == 11:
-            engine.run("ALTER TABLE t ADD COLUMN later text")
+            engine.execute_ddl("ALTER TABLE t ADD COLUMN later text")
             made.append(commit(engine))
     list(engine.commits(made[0], made[-1]))
     steps = chain(*made)

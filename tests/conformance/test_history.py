@@ -147,8 +147,8 @@ def test_a_rewritten_history_is_told_by_ancestry_not_by_resolving(engine, line):
 def test_changed_tables(engine, line):
     assert engine.changed_tables(line[0], line[3]) == {"t"}
     assert engine.changed_tables(line[3], line[3]) == frozenset()
-    engine.run("CREATE TABLE empty_one (id int PRIMARY KEY)")
-    engine.run("CREATE TABLE full_one (id int PRIMARY KEY)")
+    engine.execute_ddl("CREATE TABLE empty_one (id int PRIMARY KEY)")
+    engine.execute_ddl("CREATE TABLE full_one (id int PRIMARY KEY)")
     after = commit(engine, "INSERT INTO full_one VALUES (1)", tables=["empty_one", "full_one"])
     assert engine.changed_tables(line[3], after) == {"full_one"}, "a table without rows has no data that differ"
     assert engine.changed_tables(line[0], after) == {"t", "full_one"}
@@ -157,7 +157,7 @@ def test_changed_tables(engine, line):
 
 
 def test_a_dropped_table_changed(engine, line):
-    engine.run("DROP TABLE t")
+    engine.execute_ddl("DROP TABLE t")
     after = commit(engine, tables=["t"])
     assert engine.changed_tables(line[3], after) == {"t"}
 

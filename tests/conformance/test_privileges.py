@@ -33,8 +33,8 @@ def limited(request, dolt_server, dolt_address, dolt):
     create_beads(dolt, request.param)
     write(dolt, "INSERT INTO dolt_ignore VALUES ('watch_cursor', true)")
     commit(dolt, tables=["dolt_ignore"])
-    dolt.run("CREATE TABLE watch_cursor (id int PRIMARY KEY, fence varchar(40))")
-    dolt.run(
+    dolt.execute_ddl("CREATE TABLE watch_cursor (id int PRIMARY KEY, fence varchar(40))")
+    dolt.execute_ddl(
         "CREATE TABLE watch_decision (bead_id varchar(255), version int, token varchar(40), PRIMARY KEY (bead_id, version))"
     )
     commit(dolt, BEAD, "INSERT INTO watch_cursor VALUES (1, 'a')", tables=["issues", "watch_decision"])
@@ -85,7 +85,7 @@ def test_it_can_do_all_that_the_loop_does(limited):
     assert limited.changed_tables(before, after) == {*beads, "watch_decision"}
     assert limited.is_ancestor(before, after)
     assert limited.commit_of(after).author == "watcher"
-    assert (limited.dirty(), limited.merging(), limited.branch()) == (frozenset(), False, "main")
+    assert (limited.dirty(), limited.has_unfinished_merge(), limited.branch()) == (frozenset(), False, "main")
     assert "status" in limited.columns("issues")
     assert limited.query("SELECT DOLT_HASHOF_TABLE('issues'), fence FROM watch_cursor")[0][1] == "b"
 
@@ -108,5 +108,5 @@ def test_it_can_do_all_that_the_loop_does(limited):
 def test_it_cannot(limited, sql):
     before = head(limited)
     with pytest.raises(AccessDenied):
-        limited.run(sql)
+        limited.execute_ddl(sql)
     assert (head(limited), limited.dirty()) == (before, frozenset())

@@ -16,7 +16,7 @@ def test_dirty_names_tables_with_uncommitted_rows(engine):
     make(engine)
     assert engine.dirty() == frozenset()
     write(engine, "UPDATE t SET v = 'x' WHERE id = 'a'")
-    engine.run("CREATE TABLE other (id int PRIMARY KEY)")
+    engine.execute_ddl("CREATE TABLE other (id int PRIMARY KEY)")
     assert engine.dirty() == {"t", "other"}
     commit(engine, tables=["t", "other"])
     assert engine.dirty() == frozenset()
@@ -46,14 +46,14 @@ def test_ignored_tables_are_per_branch(dolt):
 @pytest.mark.parametrize("name", ["dolt_watch", "dolt_cursor", "DOLT_x"])
 def test_names_that_begin_with_dolt_are_reserved(engine, name):
     with pytest.raises(DatabaseError, match="reserved"):
-        engine.run(f"CREATE TABLE {name} (id int PRIMARY KEY)")
+        engine.execute_ddl(f"CREATE TABLE {name} (id int PRIMARY KEY)")
 
 
 def test_columns(engine):
     make(engine)
     assert list(engine.columns("t")) == ["id", "v", "w"]
     assert engine.columns("t")["v"] == "text"
-    engine.run("ALTER TABLE t ADD COLUMN extra int")
+    engine.execute_ddl("ALTER TABLE t ADD COLUMN extra int")
     assert list(engine.columns("t")) == ["id", "v", "w", "extra"]
     assert engine.columns("nowhere") == {}
     with pytest.raises(ValueError, match="name"):
@@ -71,15 +71,15 @@ def diverge(engine, ours: str, theirs: str) -> None:
 
 def test_no_merge_stands(engine):
     make(engine)
-    assert not engine.merging()
+    assert not engine.has_unfinished_merge()
     write(engine, "UPDATE t SET v = 'x'")
-    assert not engine.merging()
+    assert not engine.has_unfinished_merge()
 
 
 def test_a_finished_merge_does_not_stand(engine):
     diverge(engine, "UPDATE t SET v = 'ours' WHERE id = 'a'", "UPDATE t SET v = 'side' WHERE id = 'b'")
     call(engine, "dolt_merge", "side")
-    assert not engine.merging()
+    assert not engine.has_unfinished_merge()
 
 
 def test_a_merge_without_its_commit_stands(dolt_factory):
@@ -87,11 +87,11 @@ def test_a_merge_without_its_commit_stands(dolt_factory):
     person, watcher = dolt_factory(), dolt_factory()
     diverge(person, "UPDATE t SET v = 'ours' WHERE id = 'a'", "UPDATE t SET v = 'side' WHERE id = 'b'")
     person.query("CALL DOLT_MERGE('side', '--no-ff', '--no-commit')")
-    assert watcher.merging()
+    assert watcher.has_unfinished_merge()
     with watcher.transaction():
-        assert watcher.merging()
+        assert watcher.has_unfinished_merge()
     person.query("CALL DOLT_MERGE('--abort')")
-    assert not watcher.merging()
+    assert not watcher.has_unfinished_merge()
 
 
 def test_a_commit_of_ours_would_become_the_persons_merge(dolt_factory):
@@ -111,7 +111,7 @@ def test_conflicts_stand(dolt_factory):
     for setting in ("@@dolt_allow_commit_conflicts", "@@autocommit"):
         person.query(f"SET {setting} = 1")
     person.query("CALL DOLT_MERGE('side')")
-    assert watcher.merging()
+    assert watcher.has_unfinished_merge()
     with pytest.raises(DoltWatchError):
         commit(watcher, "INSERT INTO t (id, v) VALUES ('c', 'watcher')")
 
@@ -121,12 +121,12 @@ def test_conflicts_in_a_doltlite_transaction(doltlite):
     diverge(doltlite, "UPDATE t SET v = 'ours' WHERE id = 'a'", "UPDATE t SET v = 'side' WHERE id = 'a'")
     with pytest.raises(DatabaseError, match="conflicts"):
         call(doltlite, "dolt_merge", "side")
-    assert not doltlite.merging()
+    assert not doltlite.has_unfinished_merge()
     with doltlite.transaction():
         with contextlib.suppress(DatabaseError):
             call(doltlite, "dolt_merge", "side")
-        assert doltlite.merging()
-    assert not doltlite.merging()
+        assert doltlite.has_unfinished_merge()
+    assert not doltlite.has_unfinished_merge()
 
 
 def test_amending_is_possible_so_append_only_is_a_convention(dolt):

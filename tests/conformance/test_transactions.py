@@ -170,7 +170,7 @@ def test_a_commit_sweeps_in_what_others_left_uncommitted(engine_factory):
 def test_uncommitted_rows_of_other_tables_stay_out(engine_factory):
     mine, theirs = engine_factory(), engine_factory()
     before = make(mine)
-    theirs.run("CREATE TABLE other (id int PRIMARY KEY)")
+    theirs.execute_ddl("CREATE TABLE other (id int PRIMARY KEY)")
     after = commit(mine, "UPDATE t SET v = 'mine' WHERE id = 'a'")
     assert mine.changed_tables(before, after) == {"t"}
     assert mine.dirty() == {"other"}

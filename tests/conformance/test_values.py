@@ -15,7 +15,7 @@ from tests.support.servers import message
 
 @pytest.fixture
 def echo(engine):
-    engine.run("CREATE TABLE e (id int PRIMARY KEY, s longtext, n bigint, b longblob, d datetime, f datetime(6))")
+    engine.execute_ddl("CREATE TABLE e (id int PRIMARY KEY, s longtext, n bigint, b longblob, d datetime, f datetime(6))")
 
     def store(column: str, value):
         with engine.transaction() as tx:
@@ -95,7 +95,7 @@ def test_a_servers_times_are_aware(dolt):
 
 
 def test_times_compare_with_the_databases_own(engine):
-    engine.run("CREATE TABLE d (id int PRIMARY KEY, at datetime NOT NULL DEFAULT CURRENT_TIMESTAMP)")
+    engine.execute_ddl("CREATE TABLE d (id int PRIMARY KEY, at datetime NOT NULL DEFAULT CURRENT_TIMESTAMP)")
     write(engine, "INSERT INTO d (id) VALUES (1)")
     now = to_utc(engine.query("SELECT UTC_TIMESTAMP(6)")[0][0])
     for distance, before in ((timedelta(minutes=-1), 0), (timedelta(minutes=1), 1)):
@@ -105,7 +105,7 @@ def test_times_compare_with_the_databases_own(engine):
 def test_defaults_are_written_in_utc(dolt_factory, dolt_address):
     """bd's tables say DEFAULT CURRENT_TIMESTAMP, which is of the session's zone: ours is set to UTC before the first write."""
     engine = dolt_factory()
-    engine.run("CREATE TABLE d (id int PRIMARY KEY, at datetime NOT NULL DEFAULT CURRENT_TIMESTAMP)")
+    engine.execute_ddl("CREATE TABLE d (id int PRIMARY KEY, at datetime NOT NULL DEFAULT CURRENT_TIMESTAMP)")
     write(engine, "INSERT INTO d (id) VALUES (1)")
     assert engine.query("SELECT @@session.time_zone, ABS(TIMESTAMPDIFF(SECOND, at, UTC_TIMESTAMP())) < 60 FROM d") == [
         ("+00:00", 1)
