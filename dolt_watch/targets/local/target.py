@@ -229,7 +229,11 @@ class Local:
     def leftovers(self) -> Iterator[tuple[str, str]]:
         """Yield the worktrees kept beyond ``keep_worktrees``, each with how to remove it."""
         keep = self.settings.keep_worktrees.total_seconds()
-        for left in sweeping.leftovers(self.store, self._now(), keep):
+        try:
+            found = list(sweeping.leftovers(self.store, self._now(), keep))
+        except StoreUnavailable:
+            return  # capacity() says so
+        for left in found:
             says = f"worktree {left.folder} of {left.bead} (branch {left.branch}) is kept: {left.why}"
             repo = shlex.quote(str(left.repo))
             fix = (
