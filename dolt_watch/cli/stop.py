@@ -77,7 +77,7 @@ def _stop(hand: ManualActions, settings: Settings, targets: Any, bead: str, who:
     if not report.dead:
         click.echo(sanitize(f"error: The run of {bead} could not be ended: {report.error}", 1000), err=True)
         return 1
-    say(f"{bead}: stopped ({report.word}), and blocked")
+    say(f"{bead}: stopped ({report.status_text}), and blocked")
     return 0
 
 

@@ -15,7 +15,9 @@ from tests.support.servers import message
 
 @pytest.fixture
 def echo(engine):
-    engine.execute_ddl("CREATE TABLE e (id int PRIMARY KEY, s longtext, n bigint, b longblob, d datetime, f datetime(6))")
+    engine.execute_ddl(
+        "CREATE TABLE e (id int PRIMARY KEY, s longtext, n bigint, b longblob, d datetime, f datetime(6))"
+    )
 
     def store(column: str, value):
         with engine.transaction() as tx:

@@ -74,6 +74,6 @@ def test_each_right_is_needed(make_target: MakeTarget, namespace: Namespace, rig
     headers = {"content-type": "application/merge-patch+json"}
     namespace.admin.patch(role, json=patch, headers=headers).raise_for_status()
     target = make_target()
-    [problem, *_] = wait_for(lambda: list(find_problems(target, 5.0)))
+    [problem, *_] = wait_for(lambda: list(find_problems(target.api, target.job_for, 5.0)))
     denied = problem.message.rpartition(": ")[2].split(", ")
     assert {each.split()[1] for each in denied} == {right}
