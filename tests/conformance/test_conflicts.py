@@ -27,7 +27,7 @@ def dolt_pair(dolt_factory):
 def test_one_key_different_tokens_exactly_one_wins(engine_factory):
     """The rule on which every claim rests; really at once, from threads."""
     make(engine_factory())
-    engine_factory().run(
+    engine_factory().execute_ddl(
         "CREATE TABLE watch_d (bead varchar(20), version int, token varchar(40), PRIMARY KEY (bead, version))"
     )
     commit(engine_factory(), tables=["watch_d"])
