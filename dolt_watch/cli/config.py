@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 import click
+import orjson
 
 from dolt_watch.cli.options import load_settings, settings_options
 from dolt_watch.config import SettingLine, describe
@@ -23,7 +25,6 @@ def command(form: str, **kwargs: Any) -> None:
     """
     lines = describe(load_settings(kwargs))
     if form == "json":
-        import orjson
 
         tree = {line.key: {"value": line.value, "origin": line.origin, "secret": line.secret} for line in lines}
         click.echo(orjson.dumps(tree, option=orjson.OPT_INDENT_2).decode())
@@ -34,7 +35,6 @@ def command(form: str, **kwargs: Any) -> None:
 
 def table(lines: list[SettingLine]) -> list[str]:
     """Key, value and origin in columns of at most 80 characters; what is too long goes on below."""
-    import textwrap
 
     key_width = min(max((len(line.key) for line in lines), default=0), 32)
     origin_width = min(max((len(line.origin) for line in lines), default=0), 22)

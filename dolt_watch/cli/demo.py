@@ -13,11 +13,16 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dolt_watch.cli.composition import TargetPool, build
+from dolt_watch.clock import DatabaseClock
+from dolt_watch.demo.scenario import run_scenario
+
 if TYPE_CHECKING:
     from dolt_watch.config import Settings
     from dolt_watch.controller.loop import ControlLoop
     from dolt_watch.demo.tracker import DemoDatabase
     from dolt_watch.engines import Engine
+
 
 
 @click.command()
@@ -32,7 +37,6 @@ def command(keep: bool) -> int:
 
     Example: dolt_watch demo --keep
     """
-    from dolt_watch.demo.scenario import run_scenario
 
     # Ended from outside, it still stops its server and takes its folder away.
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -53,8 +57,6 @@ def command(keep: bool) -> int:
 @contextmanager
 def _loop(engine: Engine, settings: Settings) -> Iterator[ControlLoop]:
     """The same loop as every command's."""
-    from dolt_watch.cli.composition import TargetPool, build
-    from dolt_watch.clock import DatabaseClock
 
     targets = TargetPool(settings)
     try:

@@ -11,16 +11,27 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import click
+import orjson
 
 from dolt_watch.cli.options import load_settings, settings_options
+from dolt_watch.clock import DatabaseClock
+from dolt_watch.engines.address import ServerAddress
 from dolt_watch.errors import SettingsError
+from dolt_watch.history.branches import branch_head, open_branch
+from dolt_watch.history.revisions import resolve_revision, timestamp_in
+from dolt_watch.inspection.event_export import event_records, to_cloudevent
+from dolt_watch.inspection.event_stream import Follower, first_commit, read_events
+from dolt_watch.inspection.why.bead_timeline import is_cut
+from dolt_watch.ledger.schema import check_project
 from dolt_watch.sanitize import sanitize
+from dolt_watch.timestamps import iso
 
 if TYPE_CHECKING:
     from dolt_watch.clock import Clock
     from dolt_watch.config import Settings
     from dolt_watch.engines import Engine
     from dolt_watch.inspection.event_stream import CommitEvents
+
 
 
 @click.command()
@@ -45,7 +56,6 @@ def command(
 
     Example: dolt_watch events --follow | jq -r 'select(.kind == "claim") | .bead'
     """
-    from dolt_watch.history.branches import open_branch
 
     if follow and until is not None:
         raise click.UsageError("--follow goes on for ever: it has no --to")
@@ -67,11 +77,6 @@ def _stream(
     branch: str | None,
     write: _Writer,
 ) -> None:
-    from dolt_watch.clock import DatabaseClock
-    from dolt_watch.history.branches import branch_head
-    from dolt_watch.history.revisions import resolve_revision, timestamp_in
-    from dolt_watch.inspection.event_stream import Follower, read_events
-    from dolt_watch.ledger.schema import check_project
 
     check_project(engine, settings.project_id)
     head = branch_head(engine, branch)
@@ -99,7 +104,6 @@ def _backwards() -> SettingsError:
 
 
 def _known(engine: Engine, commit: str, head: str) -> bool:
-    from dolt_watch.history.revisions import resolve_revision
 
     try:
         resolve_revision(engine, commit, head)
@@ -109,10 +113,6 @@ def _known(engine: Engine, commit: str, head: str) -> bool:
 
 
 def _begin(engine: Engine, since: str | None, end: str, head: str) -> str:
-    from dolt_watch.history.revisions import resolve_revision, timestamp_in
-    from dolt_watch.inspection.event_stream import first_commit
-    from dolt_watch.inspection.why.bead_timeline import is_cut
-    from dolt_watch.timestamps import iso
 
     if since is None:
         first = first_commit(engine, end)
@@ -143,7 +143,6 @@ class _Writer:
     """One line an event; the lines of one commit go out together, so that a reader never waits for a buffer."""
 
     def __init__(self, settings: Settings, branch: str | None, bead: str | None, form: str) -> None:
-        from dolt_watch.engines.address import ServerAddress
 
         address = settings.address
         name = address.database if isinstance(address, ServerAddress) else address.path
@@ -161,9 +160,7 @@ class _Writer:
             sys.stdout.buffer.flush()
 
     def _format_text(self, passed: CommitEvents) -> Iterator[bytes]:
-        import orjson
 
-        from dolt_watch.inspection.event_export import event_records, to_cloudevent
 
         for told in event_records(passed.commit, passed.events, self.rules):
             if self.bead is None or told["bead"] == self.bead:

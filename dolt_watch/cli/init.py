@@ -5,9 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import click
+import orjson
 
+from dolt_watch.cli.composition import TargetPool, build_dry_run, identity
 from dolt_watch.cli.options import load_settings, settings_options
+from dolt_watch.cli.output import console
+from dolt_watch.clock import DatabaseClock
 from dolt_watch.config import Settings
+from dolt_watch.core.decisions.reap_policy import stale_at
+from dolt_watch.core.model import Phase
+from dolt_watch.engines.connect import open_engine
+from dolt_watch.ledger.privileges import grant_statements
+from dolt_watch.ledger.schema import check_database, local_sql, migrate, migrations
 
 
 @click.command()
@@ -23,7 +32,6 @@ def command(print_sql: bool, print_grants: str | None, **kwargs: Any) -> int:
 
     Example: dolt_watch init --print-sql
     """
-    from dolt_watch.ledger.schema import local_sql, migrations
 
     if print_sql:
         for migration in migrations():
@@ -32,7 +40,6 @@ def command(print_sql: bool, print_grants: str | None, **kwargs: Any) -> int:
         return 0
     settings = load_settings(kwargs)
     if print_grants is not None:
-        from dolt_watch.ledger.privileges import grant_statements
 
         for line in grant_statements(getattr(settings.address, "database", "beads"), print_grants):
             click.echo(line)
@@ -41,13 +48,6 @@ def command(print_sql: bool, print_grants: str | None, **kwargs: Any) -> int:
 
 
 def _init(settings: Settings) -> int:
-    from dolt_watch.cli.composition import TargetPool, build_dry_run, identity
-    from dolt_watch.cli.output import console
-    from dolt_watch.clock import DatabaseClock
-    from dolt_watch.core.decisions.reap_policy import stale_at
-    from dolt_watch.core.model import Phase
-    from dolt_watch.engines.connect import open_engine
-    from dolt_watch.ledger.schema import check_database, migrate
 
     engine = open_engine(settings.address)
     try:
@@ -73,7 +73,6 @@ def _init(settings: Settings) -> int:
 
 def _take_over(engine: Any) -> None:
     """Whoever runs init says which rules count: forget those that others ran."""
-    import orjson
 
     with engine.transaction() as tx:
         rules = tx.query("SELECT rules FROM watch_cursor WHERE id = 1")[0][0]

@@ -5,8 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import click
+import orjson
 
 from dolt_watch.cli.options import load_settings, parse_moment, say, settings_options
+from dolt_watch.engines.clock import server_time
+from dolt_watch.engines.connect import open_engine
+from dolt_watch.ledger.reader import entry_to_dict, read_entries
+from dolt_watch.ledger.schema import check_project
+from dolt_watch.text_table import format_table
+from dolt_watch.timestamps import iso
 
 
 @click.command()
@@ -20,12 +27,6 @@ def command(bead: str | None, since: str | None, limit: int | None, form: str, *
 
     Example: dolt_watch log --since 2h
     """
-    from dolt_watch.engines.clock import server_time
-    from dolt_watch.engines.connect import open_engine
-    from dolt_watch.ledger.reader import entry_to_dict, read_entries
-    from dolt_watch.ledger.schema import check_project
-    from dolt_watch.text_table import format_table
-    from dolt_watch.timestamps import iso
 
     settings = load_settings(kwargs)
     engine = open_engine(settings.address)
@@ -38,7 +39,6 @@ def command(bead: str | None, since: str | None, limit: int | None, form: str, *
     finally:
         engine.close()
     if form == "json":
-        import orjson
 
         click.echo(orjson.dumps({"schema": 1, "entries": [entry_to_dict(entry) for entry in found]}).decode())
         return 0

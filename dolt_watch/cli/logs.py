@@ -7,12 +7,18 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
+import orjson
 
+from dolt_watch.cli.composition import TargetPool
 from dolt_watch.cli.options import load_settings, say, settings_options
+from dolt_watch.engines.connect import open_engine
+from dolt_watch.errors import DoltWatchError, SettingsError
+from dolt_watch.ledger.schema import check_project
 from dolt_watch.sanitize import sanitize
 
 if TYPE_CHECKING:
     from dolt_watch.engines import Engine
+
 
 LONGEST_LINE = 1_000_000
 """Characters of one line of output that are shown."""
@@ -32,10 +38,6 @@ def command(bead: str, attempt: int | None, follow: bool, raw: bool, **kwargs: A
 
     Example: dolt_watch logs bd-12
     """
-    from dolt_watch.cli.composition import TargetPool
-    from dolt_watch.engines.connect import open_engine
-    from dolt_watch.errors import DoltWatchError
-    from dolt_watch.ledger.schema import check_project
 
     settings = load_settings(kwargs)
     engine, targets = open_engine(settings.address), TargetPool(settings)
@@ -71,7 +73,6 @@ def _find_run(engine: Engine, bead: str, attempt: int | None) -> tuple[str, str,
 
     Raises SettingsError: no such attempt.
     """
-    import orjson
 
     rows = engine.query(
         "SELECT attempt, token, job_id, rule, detail FROM watch_decision"
@@ -93,7 +94,6 @@ def _find_run(engine: Engine, bead: str, attempt: int | None) -> tuple[str, str,
 
 
 def _no_output(message: str, fix: str) -> Exception:
-    from dolt_watch.errors import SettingsError
 
     return SettingsError(message, where="logs", fix=fix)
 

@@ -8,12 +8,23 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dolt_watch.cli.composition import TargetPool, build_reader, ledger
 from dolt_watch.cli.options import current_user, load_settings, parse_moment, say, settings_options
+from dolt_watch.clock import DatabaseClock
+from dolt_watch.core.decisions.policy import active_pauses
+from dolt_watch.core.model import GLOBAL, Decision, EntryKind, Pause
+from dolt_watch.core.model.reason_codes import ReasonCode
+from dolt_watch.engines.clock import server_time
+from dolt_watch.engines.connect import open_engine
+from dolt_watch.errors import DoltWatchError, SettingsError
+from dolt_watch.inspection.status import describe_pause
+from dolt_watch.ledger.schema import check_database
 
 if TYPE_CHECKING:
     from dolt_watch.config import Settings
     from dolt_watch.core.model import State
     from dolt_watch.engines import Engine
+
 
 Detail = dict[str, Any]
 
@@ -34,9 +45,6 @@ def command(
 
     Example: dolt_watch pause "agents are being upgraded"
     """
-    from dolt_watch.core.decisions.policy import active_pauses
-    from dolt_watch.core.model import Pause
-    from dolt_watch.inspection.status import describe_pause
 
     if why is not None and reason is not None:
         raise click.UsageError("the reason is given twice: as an argument, and by --reason")
@@ -84,13 +92,6 @@ def write(
     kind: str, rule: str | None, reason: str, decide: Callable[[State | None, datetime], Detail | None], kwargs: Detail
 ) -> None:
     """One decision about no bead, on the stream ''. ``decide``: its detail, by what stands and the database's clock; None: nothing is written."""
-    from dolt_watch.cli.composition import ledger
-    from dolt_watch.core.model import GLOBAL, Decision, EntryKind
-    from dolt_watch.core.model.reason_codes import ReasonCode
-    from dolt_watch.engines.clock import server_time
-    from dolt_watch.engines.connect import open_engine
-    from dolt_watch.errors import SettingsError
-    from dolt_watch.ledger.schema import check_database
 
     settings = load_settings(kwargs)
     if rule is not None and rule not in [each.name for each in settings.rules]:
@@ -119,9 +120,6 @@ def write(
 
 def _state(engine: Engine, settings: Settings) -> State | None:
     """What stands now. None where that cannot be said: a kill switch must not depend on it."""
-    from dolt_watch.cli.composition import TargetPool, build_reader
-    from dolt_watch.clock import DatabaseClock
-    from dolt_watch.errors import DoltWatchError
 
     try:
         return build_reader(engine, settings, TargetPool(settings), DatabaseClock()).current_state()[0]

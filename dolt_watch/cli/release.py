@@ -9,6 +9,7 @@ import click
 from dolt_watch.cli.options import current_user, load_settings, settings_options
 from dolt_watch.cli.pause import check_reason
 from dolt_watch.cli.retry import by_hand, check_beads, do
+from dolt_watch.core.decisions.manual_actions import release
 
 
 @click.command()
@@ -22,7 +23,6 @@ def command(beads: tuple[str, ...], reason: str, **kwargs: Any) -> int:
 
     Example: dolt_watch release bd-12 --reason "I go on by hand"
     """
-    from dolt_watch.core.decisions.manual_actions import release
 
     check_reason(reason)
     who = current_user()

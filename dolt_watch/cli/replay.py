@@ -7,14 +7,33 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
+import orjson
+from click.core import ParameterSource
 
+from dolt_watch.cli import composition, replay_verify
 from dolt_watch.cli.options import load_settings, say, settings_options
 from dolt_watch.cli.pages import check_page, write_page
+from dolt_watch.cli.progress import progress
+from dolt_watch.config import duration
+from dolt_watch.errors import NotMigrated, SettingsError
+from dolt_watch.history.branches import branch_head, open_branch
+from dolt_watch.history.revisions import resolve_revision, timestamp_in
+from dolt_watch.inspection.report.collector import titles_of
+from dolt_watch.inspection.report.html import render
+from dolt_watch.inspection.report.what_if import Compared, mentioned_beads
+from dolt_watch.ledger.schema import check_database
+from dolt_watch.replay.replayer import HistoryReplayer
+from dolt_watch.replay.simulation import what_if as whatif
+from dolt_watch.replay.simulation.formatter import format_text, to_dict
+from dolt_watch.replay.simulation.what_if import WhatIfRequest
+from dolt_watch.suggestions import suggest
+from dolt_watch.timestamps import iso
 
 if TYPE_CHECKING:
     from dolt_watch.config import Settings
     from dolt_watch.engines import Commit, Engine
-    from dolt_watch.replay.simulation.what_if import WhatIfRequest, WhatIfResult
+    from dolt_watch.replay.simulation.what_if import WhatIfResult
+
 
 WHATIF = "goes with a what-if, and {mode} is none: leave out one of them"
 NOT_WITH = {
@@ -76,13 +95,10 @@ def command(
 
     Example: dolt_watch replay --from 2026-04-01 --every 2s --set rules.agent.stale_after=15m
     """
-    from dolt_watch.config import duration
-    from dolt_watch.history.branches import open_branch
 
     _check_options(click.get_current_context())
     settings = _settings(kwargs, when, rule)
     if verifies or applies:
-        from dolt_watch.cli import replay_verify
 
         if verifies:
             return replay_verify.verify(settings, ends, branch, form)
@@ -118,23 +134,17 @@ def _check_options(ctx: click.Context) -> None:
 
 
 def _is_given(ctx: click.Context, name: str) -> bool:
-    from click.core import ParameterSource
 
     return ctx.get_parameter_source(name) not in (ParameterSource.DEFAULT, ParameterSource.DEFAULT_MAP)
 
 
 def _page(engine: Engine, found: WhatIfResult) -> str:
-    from dolt_watch.inspection.report.collector import titles_of
-    from dolt_watch.inspection.report.html import render
-    from dolt_watch.inspection.report.what_if import Compared, mentioned_beads
 
     return render("whatif", Compared(found, dict(titles_of(engine, mentioned_beads(found)))))
 
 
 def _settings(kwargs: dict[str, Any], when: str | None, rule: str | None) -> Settings:
     """The settings that are asked about: ``--when`` goes to its rule as ``--set`` would."""
-    from dolt_watch.errors import SettingsError
-    from dolt_watch.suggestions import suggest
 
     flags = dict(kwargs)
     settings = load_settings(kwargs)
@@ -153,14 +163,6 @@ def _study(
     engine: Engine, settings: Settings, begins: str | None, ends: str | None, branch: str | None,
     spans: tuple[timedelta, timedelta | None], rule: str,
 ) -> WhatIfResult:  # fmt: skip
-    from dolt_watch.cli import composition
-    from dolt_watch.cli.progress import progress
-    from dolt_watch.errors import NotMigrated
-    from dolt_watch.history.branches import branch_head
-    from dolt_watch.history.revisions import resolve_revision
-    from dolt_watch.ledger.schema import check_database
-    from dolt_watch.replay.replayer import HistoryReplayer
-    from dolt_watch.replay.simulation import what_if as whatif
 
     with suppress(NotMigrated):  # what it would have done before it was ever there
         check_database(engine, settings.project_id)
@@ -176,15 +178,11 @@ def _study(
 
 
 def _question(*parts: Any) -> WhatIfRequest:
-    from dolt_watch.replay.simulation.what_if import WhatIfRequest
 
     return WhatIfRequest(*parts)
 
 
 def _check_order(engine: Engine, texts: tuple[str | None, str | None], begin: Commit, end: Commit) -> None:
-    from dolt_watch.errors import SettingsError
-    from dolt_watch.history.revisions import timestamp_in
-    from dolt_watch.timestamps import iso
 
     first, last = (timestamp_in(text or "") for text in texts)
     backwards = first is not None and last is not None and first > last
@@ -198,10 +196,8 @@ def _check_order(engine: Engine, texts: tuple[str | None, str | None], begin: Co
 
 
 def _print(found: WhatIfResult, form: str) -> None:
-    from dolt_watch.replay.simulation.formatter import format_text, to_dict
 
     if form == "json":
-        import orjson
 
         click.echo(orjson.dumps(to_dict(found)).decode())
         return

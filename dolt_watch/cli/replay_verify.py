@@ -6,9 +6,24 @@ import sys
 from typing import Any
 
 import click
+import orjson
 
+from dolt_watch.cli.composition import TargetPool, build, build_dry_run, policy
 from dolt_watch.cli.options import current_user, say
+from dolt_watch.cli.output import console
+from dolt_watch.cli.progress import progress
+from dolt_watch.clock import DatabaseClock
 from dolt_watch.config import Settings
+from dolt_watch.core.decisions.policy import BOTH
+from dolt_watch.engines.connect import open_engine
+from dolt_watch.errors import SettingsError
+from dolt_watch.history.branches import branch_head, open_branch
+from dolt_watch.history.revisions import resolve_revision
+from dolt_watch.ledger.schema import check_database
+from dolt_watch.replay import verification
+from dolt_watch.replay.replayer import HistoryReplayer
+from dolt_watch.text_table import format_table
+from dolt_watch.timestamps import iso
 
 SCHEMA = 1
 """Of --verify --format json."""
@@ -16,13 +31,6 @@ SCHEMA = 1
 
 def verify(settings: Settings, ends: str | None, branch: str | None, form: str) -> int:
     """Exit code 1 where a recorded decision does not come out again."""
-    from dolt_watch.cli.composition import policy
-    from dolt_watch.cli.progress import progress
-    from dolt_watch.history.branches import branch_head, open_branch
-    from dolt_watch.history.revisions import resolve_revision
-    from dolt_watch.ledger.schema import check_database
-    from dolt_watch.replay.replayer import HistoryReplayer
-    from dolt_watch.replay.verification import verify
 
     engine = open_branch(settings.address, branch)
     try:
@@ -34,7 +42,7 @@ def verify(settings: Settings, ends: str | None, branch: str | None, form: str) 
         first = past.first_replayable_commit()
         begin = (engine.commit_of(first) if first is not None else None) or end
         with progress(begin.date, end.date) as told:
-            found = verify(past, told)
+            found = verification.verify(past, told)
     finally:
         engine.close()
     facts = {
@@ -44,7 +52,6 @@ def verify(settings: Settings, ends: str | None, branch: str | None, form: str) 
         "settings": sorted(found.settings),
     }  # fmt: skip
     if form == "json":
-        import orjson
 
         click.echo(orjson.dumps(facts).decode())
     else:
@@ -53,7 +60,6 @@ def verify(settings: Settings, ends: str | None, branch: str | None, form: str) 
 
 
 def _print_result(facts: dict[str, Any]) -> None:
-    from dolt_watch.text_table import format_table
 
     if facts["differences"]:
         rows = [
@@ -86,15 +92,6 @@ def _print_result(facts: dict[str, Any]) -> None:
 
 def apply(settings: Settings, begins: str | None, *, dry: bool, yes: bool) -> int:
     """The cursor goes back to a commit, and what is due and undecided since is handled. Raises SettingsError: no --from."""
-    from dolt_watch.cli.composition import TargetPool, build, build_dry_run
-    from dolt_watch.cli.output import console
-    from dolt_watch.clock import DatabaseClock
-    from dolt_watch.core.decisions.policy import BOTH
-    from dolt_watch.engines.connect import open_engine
-    from dolt_watch.errors import SettingsError
-    from dolt_watch.history.branches import branch_head
-    from dolt_watch.history.revisions import resolve_revision
-    from dolt_watch.timestamps import iso
 
     if begins is None:
         raise SettingsError(

@@ -6,7 +6,13 @@ from typing import Any
 
 import click
 
-from dolt_watch.cli.options import load_settings, settings_options
+from dolt_watch.cli.composition import TargetPool, build_reader
+from dolt_watch.cli.options import load_settings, parse_moment, settings_options
+from dolt_watch.cli.pages import write_page
+from dolt_watch.clock import DatabaseClock
+from dolt_watch.engines.connect import open_engine
+from dolt_watch.inspection.report.collector import ReportCollector
+from dolt_watch.inspection.report.html import render
 from dolt_watch.sanitize import sanitize
 
 
@@ -22,13 +28,6 @@ def command(output: str, since: str, beads: tuple[str, ...], **kwargs: Any) -> i
 
     Example: dolt_watch report -o report.html --since 2d
     """
-    from dolt_watch.cli.composition import TargetPool, build_reader
-    from dolt_watch.cli.options import parse_moment
-    from dolt_watch.cli.pages import write_page
-    from dolt_watch.clock import DatabaseClock
-    from dolt_watch.engines.connect import open_engine
-    from dolt_watch.inspection.report.collector import ReportCollector
-    from dolt_watch.inspection.report.html import render
 
     if not output:
         raise click.BadParameter("'' is no name of a file", param_hint="--output")

@@ -9,9 +9,13 @@ import click
 
 from dolt_watch.cli.options import current_user, say, settings_options
 from dolt_watch.cli.pause import Detail, check_reason, write
+from dolt_watch.core.decisions.policy import active_pauses
+from dolt_watch.core.model import Phase
+from dolt_watch.inspection.status import describe_pause
 
 if TYPE_CHECKING:
     from dolt_watch.core.model import State
+
 
 
 @click.command()
@@ -23,8 +27,6 @@ def command(rule: str | None, reason: str, **kwargs: Any) -> int:
 
     Example: dolt_watch resume
     """
-    from dolt_watch.core.decisions.policy import active_pauses
-    from dolt_watch.inspection.status import describe_pause
 
     check_reason(reason)
     what = f"rule {rule}" if rule is not None else "all rules"
@@ -49,8 +51,6 @@ def command(rule: str | None, reason: str, **kwargs: Any) -> int:
 
 def _ends(state: State, rule: str | None, now: datetime) -> bool:
     """Is there anything that a resume would end?"""
-    from dolt_watch.core.decisions.policy import active_pauses
-    from dolt_watch.core.model import Phase
 
     return (
         any(rule in (None, one.rule) for one in active_pauses(state, now))

@@ -8,14 +8,23 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dolt_watch.cli.composition import TargetPool, build_reader, ledger
 from dolt_watch.cli.options import current_user, load_settings, say, settings_options
 from dolt_watch.cli.pause import check_reason
-from dolt_watch.core.model import entry_payloads
+from dolt_watch.clock import DatabaseClock
+from dolt_watch.controller.manual_actions import ManualActions, blocked_by_us, last_entry
+from dolt_watch.core.decisions.manual_actions import NothingToDo, Refusal, retry
+from dolt_watch.core.model import Phase, entry_payloads
+from dolt_watch.engines.connect import open_engine
+from dolt_watch.errors import SettingsError
+from dolt_watch.inspection.why.explanation import no_such_bead
+from dolt_watch.ledger.schema import check_database
+from dolt_watch.sanitize import sanitize
 
 if TYPE_CHECKING:
     from dolt_watch.config import Settings
-    from dolt_watch.controller.manual_actions import ManualActions
     from dolt_watch.core.decisions.manual_actions import Answer, Found
+
 
 
 @click.command()
@@ -46,7 +55,6 @@ def command(
 
     Example: dolt_watch retry --all --reason "the agent is back"
     """
-    from dolt_watch.core.decisions.manual_actions import retry
 
     if every == bool(beads):
         raise click.UsageError("name the beads, or say --all")
@@ -56,7 +64,6 @@ def command(
     settings = load_settings(kwargs)
     known = [each.name for each in settings.rules]
     if rule is not None and rule not in known:
-        from dolt_watch.errors import SettingsError
 
         raise SettingsError(f"no such rule: {rule!r}", where="--rule", fix=f"one of: {', '.join(known)}")
     who = current_user()
@@ -69,8 +76,6 @@ def command(
 
 
 def _every(hand: ManualActions, rule: str | None) -> list[str]:
-    from dolt_watch.controller.manual_actions import blocked_by_us
-    from dolt_watch.core.model import Phase
 
     stuck = (Phase.QUARANTINED, Phase.HELD, Phase.UNKNOWN)
     state, _ = hand.loop.current_state()
@@ -82,11 +87,6 @@ def _every(hand: ManualActions, rule: str | None) -> list[str]:
 @contextmanager
 def by_hand(settings: Settings) -> Iterator[ManualActions]:
     """Raises NotMigrated, and the errors of a connection."""
-    from dolt_watch.cli.composition import TargetPool, build_reader, ledger
-    from dolt_watch.clock import DatabaseClock
-    from dolt_watch.controller.manual_actions import ManualActions
-    from dolt_watch.engines.connect import open_engine
-    from dolt_watch.ledger.schema import check_database
 
     engine, targets = open_engine(settings.address), TargetPool(settings)
     try:
@@ -100,8 +100,6 @@ def by_hand(settings: Settings) -> Iterator[ManualActions]:
 
 def check_beads(hand: ManualActions, beads: Sequence[str]) -> list[str]:
     """Each of them once. Raises SettingsError before anything is written: one does not exist."""
-    from dolt_watch.controller.manual_actions import last_entry
-    from dolt_watch.inspection.why.explanation import no_such_bead
 
     engine = hand.loop.engine
     head = str(engine.query("SELECT HASHOF('HEAD')")[0][0])
@@ -115,8 +113,6 @@ def check_beads(hand: ManualActions, beads: Sequence[str]) -> list[str]:
 
 def do(hand: ManualActions, beads: Sequence[str], decide: Callable[[Found], Answer], done: str) -> int:
     """One after the other; the exit code. A refusal is told, and the others go on."""
-    from dolt_watch.core.decisions.manual_actions import NothingToDo, Refusal
-    from dolt_watch.sanitize import sanitize
 
     code = 0
     for bead in beads:

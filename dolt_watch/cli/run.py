@@ -13,13 +13,26 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dolt_watch.cli.composition import TargetPool, build, build_reader
 from dolt_watch.cli.options import load_settings, settings_options
-from dolt_watch.errors import DoltWatchError, SettingsError
+from dolt_watch.cli.shutdown import Shutdown
+from dolt_watch.clock import DatabaseClock
+from dolt_watch.config import duration
+from dolt_watch.controller.executors import under_way
+from dolt_watch.controller.loop import ControlLoop
+from dolt_watch.controller.service import LONGEST_PAUSE, Service
+from dolt_watch.engines import Engine
+from dolt_watch.engines.connect import open_engine
+from dolt_watch.errors import DatabaseError, DoltWatchError, SettingsError
+from dolt_watch.inspection.report import live_page
+from dolt_watch.ledger.schema import check_project
 from dolt_watch.log_events import LogEvent, event_fields
+from dolt_watch.telemetry.heartbeat_ping import HeartbeatPing
+from dolt_watch.telemetry.log_output import LogHandler, RepeatFilter, log_failure, logging_to
 
 if TYPE_CHECKING:
-    from dolt_watch.cli.composition import TargetPool
     from dolt_watch.config import Settings
+
 
 logger = logging.getLogger(__name__)
 
@@ -59,17 +72,6 @@ def command(poll: str | None, port: int | None, host: str | None, form: str, lev
 
     Example: dolt_watch run --port 9464
     """
-    from dolt_watch.cli.composition import TargetPool, build, build_reader
-    from dolt_watch.cli.shutdown import Shutdown
-    from dolt_watch.clock import DatabaseClock
-    from dolt_watch.config import duration
-    from dolt_watch.controller.executors import under_way
-    from dolt_watch.controller.loop import ControlLoop
-    from dolt_watch.controller.service import LONGEST_PAUSE, Service
-    from dolt_watch.engines import Engine
-    from dolt_watch.engines.connect import open_engine
-    from dolt_watch.inspection.report import live_page
-    from dolt_watch.telemetry.log_output import LogHandler, RepeatFilter, log_failure, logging_to
 
     if host is not None and (port is None or not host.strip()):
         raise click.UsageError("--host is an address to serve on: it wants a name or a number, and --port")
@@ -131,9 +133,6 @@ def command(poll: str | None, port: int | None, host: str | None, form: str, lev
 
 def _usable(settings: Settings, targets: TargetPool) -> None:
     """What no waiting mends ends it before it begins: settings. A database that is away does not; it may come. Raises SettingsError."""
-    from dolt_watch.engines.connect import open_engine
-    from dolt_watch.errors import DatabaseError
-    from dolt_watch.ledger.schema import check_project
 
     for name in {*(rule.target for rule in settings.rules), settings.notify.target} - {""}:
         targets(name)
@@ -155,7 +154,6 @@ def _health(ping_url: str, timeouts: Sequence[timedelta], pause: float) -> Any:
             where="dolt_watch run",
             fix="pip install 'dolt-watch[service]'",
         ) from error
-    from dolt_watch.telemetry.heartbeat_ping import HeartbeatPing
 
     return Health(Metrics(), HeartbeatPing(ping_url) if ping_url else None, stuck=stall_threshold(timeouts, pause))
 

@@ -6,18 +6,30 @@ import os
 import shutil
 import signal
 import sys
+import textwrap
 import time
+import unicodedata
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
+import orjson
 
+from dolt_watch.beads.migration import NOT_COMMITTED
+from dolt_watch.cli.composition import TargetPool, build_reader
 from dolt_watch.cli.options import LONGEST_LINE, load_settings, settings_options
+from dolt_watch.clock import DatabaseClock
+from dolt_watch.engines.connect import open_engine
+from dolt_watch.errors import DatabaseError
+from dolt_watch.inspection.status import collect_status
 from dolt_watch.sanitize import sanitize
+from dolt_watch.text_table import format_table
+from dolt_watch.timestamps import format_span
 
 if TYPE_CHECKING:
     from dolt_watch.config import Settings
     from dolt_watch.inspection.status import Status
+
 
 EVERY = 2.0
 """Seconds between two looks of --watch."""
@@ -44,7 +56,6 @@ def command(form: str, watch: bool, **kwargs: Any) -> int:
         return _watch(settings)
     now = _ask(settings)
     if form == "json":
-        import orjson
 
         click.echo(orjson.dumps(now.to_dict()).decode())
         return 0
@@ -54,10 +65,6 @@ def command(form: str, watch: bool, **kwargs: Any) -> int:
 
 
 def _ask(settings: Settings) -> Status:
-    from dolt_watch.cli.composition import TargetPool, build_reader
-    from dolt_watch.clock import DatabaseClock
-    from dolt_watch.engines.connect import open_engine
-    from dolt_watch.inspection.status import collect_status
 
     engine, targets = open_engine(settings.address), TargetPool(settings)
     try:
@@ -70,7 +77,6 @@ def _ask(settings: Settings) -> Status:
 
 def _watch(settings: Settings) -> int:
     """A database that goes away is told in the same place, and asked again."""
-    from dolt_watch.errors import DatabaseError
 
     stopped = False
 
@@ -103,8 +109,6 @@ def _format_text(now: Status, width: int) -> list[str]:
 
 def _told(now: Status, width: int) -> list[tuple[str, str]]:
     """Lines, each with the phase that colours it, '' for none."""
-    from dolt_watch.beads.migration import NOT_COMMITTED
-    from dolt_watch.timestamps import format_span
 
     behind = " (HEAD has moved on)" if now.head != now.folded else ""
     worker = now.worker
@@ -142,8 +146,6 @@ def _told(now: Status, width: int) -> list[tuple[str, str]]:
 
 
 def _bead_table(now: Status, width: int) -> list[tuple[str, str]]:
-    from dolt_watch.text_table import format_table
-    from dolt_watch.timestamps import format_span
 
     if not now.beads:
         return []
@@ -166,7 +168,6 @@ def _bead_table(now: Status, width: int) -> list[tuple[str, str]]:
 
 
 def _wrapped(line: str, width: int, indent: int) -> list[str]:
-    import textwrap
 
     if not width or len(line) <= width:
         return [line]
@@ -179,7 +180,6 @@ def _wrapped(line: str, width: int, indent: int) -> list[str]:
 
 def _cut(line: str, width: int) -> str:
     """What no wrapping brings into ``width`` columns; characters of East Asian scripts take two."""
-    import unicodedata
 
     used = 0
     for place, character in enumerate(line if width else ""):

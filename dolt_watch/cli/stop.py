@@ -6,14 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dolt_watch.cli.composition import TargetPool
 from dolt_watch.cli.options import current_user, load_settings, say, settings_options
 from dolt_watch.cli.pause import check_reason
 from dolt_watch.cli.retry import by_hand, check_beads
+from dolt_watch.core.decisions.manual_actions import NothingToDo, Refusal, stop
+from dolt_watch.core.model import Decision, Verdict
+from dolt_watch.sanitize import sanitize
 
 if TYPE_CHECKING:
     from dolt_watch.config import Settings
     from dolt_watch.controller.manual_actions import ManualActions
     from dolt_watch.core.decisions.manual_actions import Found
+
 
 
 @click.command()
@@ -30,7 +35,6 @@ def command(beads: tuple[str, ...], reason: str, **kwargs: Any) -> int:
 
     Example: dolt_watch stop bd-12 --reason "it edits the wrong files"
     """
-    from dolt_watch.cli.composition import TargetPool
 
     check_reason(reason)
     settings = load_settings(kwargs)
@@ -46,9 +50,6 @@ def command(beads: tuple[str, ...], reason: str, **kwargs: Any) -> int:
 
 
 def _stop(hand: ManualActions, settings: Settings, targets: Any, bead: str, who: str, reason: str) -> int:
-    from dolt_watch.core.decisions.manual_actions import NothingToDo, Refusal, stop
-    from dolt_watch.core.model import Decision
-    from dolt_watch.sanitize import sanitize
 
     chosen: list[tuple[Any, str]] = []
 
@@ -83,8 +84,6 @@ def _stop(hand: ManualActions, settings: Settings, targets: Any, bead: str, who:
 
 def _cannot_stop(target: Any, job: str, bead: str) -> Any:
     """Return why a run cannot be ended from here. Returns None if it can."""
-    from dolt_watch.core.decisions.manual_actions import Refusal
-    from dolt_watch.core.model import Verdict
 
     if getattr(target, "stop", None) is None:
         return Refusal(

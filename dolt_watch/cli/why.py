@@ -6,14 +6,31 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
+import orjson
 
+from dolt_watch.checkpoint.state_store import encode_bead
+from dolt_watch.cli.composition import TargetPool, build_reader, policy
 from dolt_watch.cli.options import load_settings, say, settings_options
+from dolt_watch.clock import DatabaseClock
+from dolt_watch.engines.clock import server_time
+from dolt_watch.errors import NoSuchCommit, NotMigrated
+from dolt_watch.history.branches import branch_head, open_branch
+from dolt_watch.history.revisions import resolve_revision, timestamp_in
+from dolt_watch.inspection.event_export import event_records
+from dolt_watch.inspection.event_stream import first_commit
+from dolt_watch.inspection.why.decision_snapshot import UNSEEN, FaultTolerantTargets, snapshot_at, snapshot_now
+from dolt_watch.inspection.why.explanation import explain
+from dolt_watch.inspection.why.timeline_text import describe_entry
+from dolt_watch.ledger.schema import check_project
+from dolt_watch.text_table import format_table
+from dolt_watch.timestamps import format_span, iso
 
 if TYPE_CHECKING:
     from dolt_watch.config import Settings
     from dolt_watch.engines import Engine
     from dolt_watch.inspection.why.decision_snapshot import DecisionSnapshot
     from dolt_watch.inspection.why.explanation import Explanation
+
 
 
 @click.command()
@@ -29,7 +46,6 @@ def command(bead: str, as_of: str | None, branch: str | None, form: str, **kwarg
 
     Example: dolt_watch why bd-12 --as-of 2026-04-18T22:35:46Z
     """
-    from dolt_watch.history.branches import open_branch
 
     if not bead.strip():
         raise click.BadParameter("which bead? Write its id", param_hint="BEAD")
@@ -40,7 +56,6 @@ def command(bead: str, as_of: str | None, branch: str | None, form: str, **kwarg
     finally:
         engine.close()
     if form == "json":
-        import orjson
 
         click.echo(orjson.dumps(_facts(found)).decode())
         return 0
@@ -50,11 +65,6 @@ def command(bead: str, as_of: str | None, branch: str | None, form: str, **kwarg
 
 
 def _explain(engine: Engine, settings: Settings, bead: str, as_of: str | None, branch: str | None) -> Explanation:
-    from dolt_watch.cli.composition import TargetPool
-    from dolt_watch.history.branches import branch_head
-    from dolt_watch.inspection.why.decision_snapshot import FaultTolerantTargets
-    from dolt_watch.inspection.why.explanation import explain
-    from dolt_watch.ledger.schema import check_project
 
     check_project(engine, settings.project_id)
     targets = TargetPool(settings)
@@ -71,10 +81,6 @@ def _explain(engine: Engine, settings: Settings, bead: str, as_of: str | None, b
 
 def _moment(engine: Engine, text: str, head: str) -> tuple[str, Any]:
     """The commit, and the clock then: of a time that time, of a commit its date."""
-    from dolt_watch.errors import NoSuchCommit
-    from dolt_watch.history.revisions import resolve_revision, timestamp_in
-    from dolt_watch.inspection.event_stream import first_commit
-    from dolt_watch.timestamps import iso
 
     try:
         commit = resolve_revision(engine, text, head, "--as-of")
@@ -87,8 +93,6 @@ def _moment(engine: Engine, text: str, head: str) -> tuple[str, Any]:
 
 
 def _then(engine: Engine, settings: Settings, commit: str, now: Any, bead: str, asked: Any = None) -> DecisionSnapshot:
-    from dolt_watch.cli.composition import policy
-    from dolt_watch.inspection.why.decision_snapshot import UNSEEN, snapshot_at
 
     stands = snapshot_at(engine, policy(settings), commit, now, bead, asked)
     return stands if asked is not None else stands._replace(notes=(*stands.notes, UNSEEN))
@@ -96,11 +100,6 @@ def _then(engine: Engine, settings: Settings, commit: str, now: Any, bead: str, 
 
 def _now(engine: Engine, settings: Settings, head: str, bead: str, branch: str | None, asked: Any) -> DecisionSnapshot:
     """As the loop sees it. Where there is no state of the loop's (never initialised, a replica, another branch): as history has it."""
-    from dolt_watch.cli.composition import build_reader
-    from dolt_watch.clock import DatabaseClock
-    from dolt_watch.engines.clock import server_time
-    from dolt_watch.errors import NotMigrated
-    from dolt_watch.inspection.why.decision_snapshot import snapshot_now
 
     if branch is None:
         try:
@@ -115,8 +114,6 @@ def _now(engine: Engine, settings: Settings, head: str, bead: str, branch: str |
 
 
 def _facts(found: Explanation) -> dict[str, Any]:
-    from dolt_watch.checkpoint.state_store import encode_bead
-    from dolt_watch.inspection.event_export import event_records
 
     stands = found.stands
     return {
@@ -136,9 +133,6 @@ def _facts(found: Explanation) -> dict[str, Any]:
 
 
 def _format_text(found: Explanation) -> Iterator[str]:
-    from dolt_watch.inspection.why.timeline_text import describe_entry
-    from dolt_watch.text_table import format_table
-    from dolt_watch.timestamps import format_span, iso
 
     stands, begins = found.stands, found.begins
     yield f"{found.bead} at {iso(stands.now)}, commit {stands.commit[:8]}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, replace
@@ -76,7 +77,6 @@ def _located(
 
 def _tracker_id(address: ServerAddress | FileAddress) -> str:
     """Return a name for a tracker without a project ID, made from its address."""
-    import hashlib
 
     return hashlib.sha256(address.url.encode()).hexdigest()[:16]
 

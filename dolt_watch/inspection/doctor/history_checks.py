@@ -13,6 +13,8 @@ from dolt_watch.config import hash_of_text
 from dolt_watch.core.model import entry_payloads
 from dolt_watch.inspection.doctor.context import DoctorContext
 from dolt_watch.inspection.doctor.findings import Finding, failure, join_names, ok, version_tuple, warning
+from dolt_watch.inspection.event_stream import first_commit
+from dolt_watch.inspection.why.bead_timeline import is_cut
 from dolt_watch.ledger.reader import read_entries
 from dolt_watch.timestamps import format_span, iso
 
@@ -81,8 +83,6 @@ def _since(seen: TableState | None, hash: str) -> datetime | None:
 
 def depth(case: DoctorContext) -> Iterator[Finding]:
     """Check that history is whole. A shallow clone (DOLT_CLONE --depth) has its newest commits only."""
-    from dolt_watch.inspection.event_stream import first_commit
-    from dolt_watch.inspection.why.bead_timeline import is_cut
 
     head = str(case.engine.query("SELECT HASHOF('HEAD')")[0][0])
     first = first_commit(case.engine, head)

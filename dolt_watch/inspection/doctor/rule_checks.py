@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dolt_watch.core.model.rule import Rule
+from dolt_watch.core.rules.compiled_rule import compile_for
+from dolt_watch.core.rules.parser import Expression
+from dolt_watch.core.rules.running_condition import columns_of, conjuncts
 from dolt_watch.errors import RuleError
 from dolt_watch.inspection.doctor.context import DoctorContext
 from dolt_watch.inspection.doctor.findings import Finding, failed, ok, warning
 
 
 def rules(case: DoctorContext) -> Iterator[Finding]:
-    from dolt_watch.core.rules.compiled_rule import compile_for
 
     columns = case.engine.columns("issues")
     if not columns:
@@ -47,8 +49,6 @@ def searchable(rule: Rule, columns: dict[str, str]) -> set[str]:
     """Columns that a part of ``when``, joined by AND, compares with a constant in a way that an index serves."""
     from sqlglot import exp
 
-    from dolt_watch.core.rules.parser import Expression
-    from dolt_watch.core.rules.running_condition import columns_of, conjuncts
 
     served = (exp.EQ, exp.NullSafeEQ, exp.In, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.Between, exp.Is)
     parts = conjuncts(Expression(f"rules.{rule.name}.when", rule.when, columns).parse_condition())

@@ -16,6 +16,7 @@ from dolt_watch import __version__
 from dolt_watch.core.model import LedgerEntry
 from dolt_watch.inspection.report import charts, view_model
 from dolt_watch.inspection.report.view_model import Lane, Report
+from dolt_watch.inspection.report.what_if import page_context
 from dolt_watch.inspection.status import BeadStatus
 from dolt_watch.timestamps import format_span, iso
 
@@ -53,7 +54,6 @@ def _report_context(report: Report) -> dict[str, Any]:
 
 
 def _what_if_context(compared: Any) -> dict[str, Any]:
-    from dolt_watch.inspection.report.what_if import page_context  # late: a live page does without the simulation
 
     return page_context(compared)
 

@@ -6,14 +6,12 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 from dolt_watch.controller.loop import ControlLoop
 from dolt_watch.engines import Engine
 from dolt_watch.errors import DoltWatchError
-
-if TYPE_CHECKING:
-    from dolt_watch.inspection.report.collector import ReportCollector
+from dolt_watch.inspection.report.collector import ReportCollector
+from dolt_watch.inspection.report.html import render
 
 HttpResponse = tuple[int, str, bytes]
 
@@ -47,8 +45,6 @@ class _Live:
 
     def _computed(self) -> HttpResponse:
         # Imported when somebody looks: a service that nobody looks at does without jinja2.
-        from dolt_watch.inspection.report.collector import ReportCollector
-        from dolt_watch.inspection.report.html import render
 
         gatherer = self._gatherer = self._gatherer or ReportCollector()
         try:

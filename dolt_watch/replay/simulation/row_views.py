@@ -23,6 +23,7 @@ from dolt_watch.core.model import (
     RuleMatch,
 )
 from dolt_watch.core.projection.event_deriver import rule_match
+from dolt_watch.core.rules import parser, renderer
 from dolt_watch.core.rules.compiled_rule import CompiledRule, compile_for
 from dolt_watch.engines import Engine
 from dolt_watch.engines.sql_text import chunks
@@ -137,7 +138,6 @@ def rule_with_status(
     """The rule with this value in place of the column ``status``; without its queue order, which the rule itself answers."""
     from sqlglot import exp
 
-    from dolt_watch.core.rules import parser, renderer
 
     def put(node: Any) -> Any:
         return exp.Literal.string(status) if isinstance(node, exp.Column) and node.name == "status" else node

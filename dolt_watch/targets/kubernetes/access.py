@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 from dolt_watch.core.model.target_answers import Accepted
 from dolt_watch.sanitize import sanitize
@@ -15,8 +15,8 @@ from dolt_watch.targets.protocol import BeadTask
 from dolt_watch.targets.responses import parse_json
 from dolt_watch.targets.templates import TemplateRenderError
 
-if TYPE_CHECKING:
-    from dolt_watch.targets.kubernetes.target import KubernetesTarget
+JobFor = Callable[[BeadTask, str], dict[str, object]]
+"""Bead and token → the Job that would run it."""
 
 RIGHTS = (
     ("create", "batch", "jobs", ""),
@@ -51,19 +51,19 @@ class Problem(NamedTuple):
     fix: str
 
 
-def find_problems(target: KubernetesTarget, timeout: float) -> Iterator[Problem]:
+def find_problems(api: ApiClient, job_for: JobFor, timeout: float) -> Iterator[Problem]:
     """Yield what keeps agents from running. Creates nothing."""
     denied = []
     for right in RIGHTS:
-        allowed, why = _is_allowed(target.api, right, timeout)
+        allowed, why = _is_allowed(api, right, timeout)
         if allowed is None:
             yield Problem(why, "see the message")
             return
         if not allowed:
             denied.append(_shown(right))
     if denied:
-        yield Problem(f"not allowed in the namespace {target.api.namespace}: {', '.join(denied)}", _FIX_RIGHTS)
-    yield from _dry_run(target, timeout)
+        yield Problem(f"not allowed in the namespace {api.namespace}: {', '.join(denied)}", _FIX_RIGHTS)
+    yield from _dry_run(api, job_for, timeout)
 
 
 def _is_allowed(api: ApiClient, right: tuple[str, str, str, str], timeout: float) -> tuple[bool | None, str]:
@@ -94,16 +94,16 @@ def _shown(right: tuple[str, str, str, str]) -> str:
     return f"{verb} {resource}/{subresource}" if subresource else f"{verb} {resource}"
 
 
-def _dry_run(target: KubernetesTarget, timeout: float) -> Iterator[Problem]:
+def _dry_run(api: ApiClient, job_for: JobFor, timeout: float) -> Iterator[Problem]:
     """Ask the API server for a Job that it does not store."""
     token = "doctor"
     try:
-        job = target.job_for(BeadTask("doctor-0", _SAMPLE, "doctor"), token)
+        job = job_for(BeadTask("doctor-0", _SAMPLE, "doctor"), token)
     except (TemplateRenderError, JobNotPossible):
         return  # a template that needs more columns than the sample has; each bead says so itself
-    exchange = target.api.request(
+    exchange = api.request(
         "POST",
-        target.api.jobs_path(),
+        api.jobs_path(),
         query={"fieldValidation": "Strict", "dryRun": "All"},
         body=job,
         timeout=timeout,

@@ -177,7 +177,7 @@ class KubernetesTarget:
         """Return what is wrong and what fixes it, for ``dolt_watch doctor``. Creates nothing."""
         from dolt_watch.targets.kubernetes.access import find_problems
 
-        return [(each.message, each.fix) for each in find_problems(self, self._look())]
+        return [(each.message, each.fix) for each in find_problems(self.api, self.job_for, self._look())]
 
     def close(self) -> None:
         self.api.close()
