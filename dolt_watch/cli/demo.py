@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from dolt_watch.engines import Engine
 
 
-
 @click.command()
 @click.option("--keep", is_flag=True, help="Leave the folder, and say how to look around in it.")
 def command(keep: bool) -> int:
     """See it work, in a temporary folder, in ten seconds.
 
-    Beads are assigned, dispatched, and done; one agent dies and is reaped; one bead is refused and comes back. Touches nothing of yours:
-    the tracker is a file of its own, on DoltLite, or on a `dolt sql-server` of its own where DoltLite cannot load.
+    Beads are assigned, dispatched, and done; one agent dies and is reaped; one bead is refused
+    and comes back. Touches nothing of yours: the tracker is a file of its own, on DoltLite, or
+    on a `dolt sql-server` of its own where DoltLite cannot load.
 
     Exit 1 when the story did not end as it should, 3 when there is no engine.
 

@@ -33,11 +33,14 @@ _COLOURS = {"ok": "green", "warning": "yellow", "failure": "red"}
 
 @click.command()
 @settings_options
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option(
+    "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True
+)
 def command(form: str, **kwargs: Any) -> int:
     """Is everything as it must be? Each line ok, warning or failure, with what mends it.
 
-    Asks the database, the target and this machine's clock; writes and sends nothing. Exit 1 on a failure, 2 and 3 as every command.
+    Asks the database, the target and this machine's clock; writes and sends nothing. Exit 1 on a
+    failure, 2 and 3 as every command.
 
     Example: dolt_watch doctor --format json
     """
@@ -48,9 +51,13 @@ def command(form: str, **kwargs: Any) -> int:
             _print(finding)
     code = max(finding.exit_code for finding in found)
     if form == "json":
-
         checks = [
-            {"check": each.check, "level": each.level.value, "says": each.says, "fix": each.fix or None}
+            {
+                "check": each.check,
+                "level": each.level.value,
+                "says": each.says,
+                "fix": each.fix or None,
+            }
             for each in found
         ]
         click.echo(orjson.dumps({"schema": 1, "exit_code": code, "checks": checks}).decode())

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from dolt_watch.inspection.event_stream import CommitEvents
 
 
-
 @click.command()
 @settings_options
 @click.option(
@@ -46,13 +45,26 @@ if TYPE_CHECKING:
 @click.option("--follow", is_flag=True, help="Stay on, and go on with what comes.")
 @click.option("--bead", metavar="ID", help="Only of this bead.")
 @click.option("--branch", metavar="NAME", help="History of another branch.")
-@click.option("--format", "form", type=click.Choice(["json", "cloudevents"]), default="json", show_default=True)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["json", "cloudevents"]),
+    default="json",
+    show_default=True,
+)
 def command(
-    since: str | None, until: str | None, follow: bool, bead: str | None, branch: str | None, form: str, **kwargs: Any
+    since: str | None,
+    until: str | None,
+    follow: bool,
+    bead: str | None,
+    branch: str | None,
+    form: str,
+    **kwargs: Any,
 ) -> int:
     """What history's commits meant for the beads, one JSON line an event, oldest first.
 
-    By the rules as they are set now. Writes nothing to the database; nothing else is printed on stdout.
+    By the rules as they are set now. Writes nothing to the database; nothing else is printed on
+    stdout.
 
     Example: dolt_watch events --follow | jq -r 'select(.kind == "claim") | .bead'
     """
@@ -62,7 +74,9 @@ def command(
     settings = load_settings(kwargs)
     engine = open_branch(settings.address, branch)
     try:
-        _stream(engine, settings, since, until, follow, branch, _Writer(settings, branch, bead, form))
+        _stream(
+            engine, settings, since, until, follow, branch, _Writer(settings, branch, bead, form)
+        )
     finally:
         engine.close()
     return 0
@@ -100,7 +114,9 @@ def _stream(
 
 
 def _backwards() -> SettingsError:
-    return SettingsError("--from comes after --to", where="--from", fix="change the two: the older comes first")
+    return SettingsError(
+        "--from comes after --to", where="--from", fix="change the two: the older comes first"
+    )
 
 
 def _known(engine: Engine, commit: str, head: str) -> bool:
@@ -117,7 +133,10 @@ def _begin(engine: Engine, since: str | None, end: str, head: str) -> str:
     if since is None:
         first = first_commit(engine, end)
         cut = " with a shallow clone" if is_cut(engine, first) else ""
-        _warn(f"history begins{cut} at {first.hash}, {iso(first.date)}: what it held then came by no event")
+        _warn(
+            f"history begins{cut} at {first.hash}, {iso(first.date)}: what it held then came by no"
+            " event"
+        )
         return first.hash
     try:
         return resolve_revision(engine, since, end, "--from").hash
@@ -129,7 +148,11 @@ def _begin(engine: Engine, since: str | None, end: str, head: str) -> str:
         gone = len(since.strip()) == len(end) if moment is None else moment < first.date
         if not gone:
             raise
-        what = f"history no longer holds {since.strip()}: it begins" if moment is None else "history begins"
+        what = (
+            f"history no longer holds {since.strip()}: it begins"
+            if moment is None
+            else "history begins"
+        )
         what += " with a shallow clone" if is_cut(engine, first) else ""
         _warn(f"{what} at {first.hash}, {iso(first.date)}; events from there on")
         return first.hash
@@ -140,7 +163,9 @@ def _warn(line: str) -> None:
 
 
 class _Writer:
-    """One line an event; the lines of one commit go out together, so that a reader never waits for a buffer."""
+    """One line an event; the lines of one commit go out together, so that a reader never waits
+    for a buffer.
+    """
 
     def __init__(self, settings: Settings, branch: str | None, bead: str | None, form: str) -> None:
 
@@ -149,7 +174,9 @@ class _Writer:
         self.bead, self.rules = bead, settings.rules
         self.written = False
         self.source = (
-            quote(f"/dolt_watch/{name.lstrip('/')}" + (f"/{branch}" if branch else "")) if form == "cloudevents" else ""
+            quote(f"/dolt_watch/{name.lstrip('/')}" + (f"/{branch}" if branch else ""))
+            if form == "cloudevents"
+            else ""
         )
 
     def __call__(self, passed: CommitEvents) -> None:
@@ -161,11 +188,11 @@ class _Writer:
 
     def _format_text(self, passed: CommitEvents) -> Iterator[bytes]:
 
-
         for told in event_records(passed.commit, passed.events, self.rules):
             if self.bead is None or told["bead"] == self.bead:
                 yield orjson.dumps(
-                    to_cloudevent(told, self.source) if self.source else told, option=orjson.OPT_APPEND_NEWLINE
+                    to_cloudevent(told, self.source) if self.source else told,
+                    option=orjson.OPT_APPEND_NEWLINE,
                 )
 
 
@@ -174,7 +201,9 @@ class _Interrupted(Exception):
 
 
 class _Quiet:
-    """SIGTERM ends it between two commits or while it sleeps, never within a line; so does a reader that is gone."""
+    """SIGTERM ends it between two commits or while it sleeps, never within a line; so does a
+    reader that is gone.
+    """
 
     def __init__(self) -> None:
         self.asked = self.sleeping = False

@@ -19,7 +19,9 @@ from dolt_watch.core.decisions.manual_actions import release
 def command(beads: tuple[str, ...], reason: str, **kwargs: Any) -> int:
     """Take running or unknown beads over: their slots are free, and no job is stopped.
 
-    The row stays in progress, as with a dispatch of your own: the reaper still watches it, by its signs of life. To take it out of its rule, give it to somebody. Exit 1 where a bead holds no slot.
+    The row stays in progress, as with a dispatch of your own: the reaper still watches it, by
+    its signs of life. To take it out of its rule, give it to somebody. Exit 1 where a bead holds
+    no slot.
 
     Example: dolt_watch release bd-12 --reason "I go on by hand"
     """
@@ -28,4 +30,6 @@ def command(beads: tuple[str, ...], reason: str, **kwargs: Any) -> int:
     who = current_user()
     with by_hand(load_settings(kwargs)) as hand:
         chosen = check_beads(hand, beads)
-        return do(hand, chosen, lambda found: release(found, who, reason), "released, its slot is free")
+        return do(
+            hand, chosen, lambda found: release(found, who, reason), "released, its slot is free"
+        )

@@ -46,13 +46,19 @@ def verify(settings: Settings, ends: str | None, branch: str | None, form: str) 
     finally:
         engine.close()
     facts = {
-        "schema": SCHEMA, "until": past.until, "entries": len(past.entries), "same": found.same, "as_recorded": found.not_recomputable,
-        "not_verifiable": dict(found.unverifiable), "differences": [one._asdict() for one in found.differences],
-        "planned_beside_and_never_made": [{"bead": bead, "commit": commit} for bead, commit in found.planned_not_made],
+        "schema": SCHEMA,
+        "until": past.until,
+        "entries": len(past.entries),
+        "same": found.same,
+        "as_recorded": found.not_recomputable,
+        "not_verifiable": dict(found.unverifiable),
+        "differences": [one._asdict() for one in found.differences],
+        "planned_beside_and_never_made": [
+            {"bead": bead, "commit": commit} for bead, commit in found.planned_not_made
+        ],
         "settings": sorted(found.settings),
-    }  # fmt: skip
+    }
     if form == "json":
-
         click.echo(orjson.dumps(facts).decode())
     else:
         _print_result(facts)
@@ -73,29 +79,41 @@ def _print_result(facts: dict[str, Any]) -> None:
             )
             for one in facts["differences"]
         ]
-        for line in format_table(("BEAD", "VERSION", "ENTRY", "FIELD", "RECORDED", "COMPUTED"), rows):
+        for line in format_table(
+            ("BEAD", "VERSION", "ENTRY", "FIELD", "RECORDED", "COMPUTED"), rows
+        ):
             say(line)
     say(
-        f"{facts['same']} of {facts['entries']} entries decided again, and the same; {len(facts['differences'])} differences"
+        f"{facts['same']} of {facts['entries']} entries decided again, and the same;"
+        f" {len(facts['differences'])} differences"
     )
     if facts["as_recorded"]:
-        say(f"{facts['as_recorded']} that nothing decides (pauses, resumes, resyncs, releases) stand as recorded")
+        say(
+            f"{facts['as_recorded']} that nothing decides (pauses, resumes, resyncs, releases)"
+            " stand as recorded"
+        )
     for why, number in sorted(facts["not_verifiable"].items()):
         say(f"{number} cannot be verified: {why}")
     beside = facts["planned_beside_and_never_made"]
     if beside:
         say(
-            f"{len(beside)} claims were planned beside a recorded one, its capacity included, and never made: {', '.join(one['bead'] for one in beside[:5])}"
+            f"{len(beside)} claims were planned beside a recorded one, its capacity included, and"
+            f" never made: {', '.join(one['bead'] for one in beside[:5])}"
         )
     say("that no other decision is missing can only be told where capacity was recorded")
 
 
 def apply(settings: Settings, begins: str | None, *, dry: bool, yes: bool) -> int:
-    """The cursor goes back to a commit, and what is due and undecided since is handled. Raises SettingsError: no --from."""
+    """The cursor goes back to a commit, and what is due and undecided since is handled.
+
+    Raises SettingsError: no --from.
+    """
 
     if begins is None:
         raise SettingsError(
-            "--apply goes back to a commit: which?", where="--from", fix="dolt_watch replay --apply --from C --dry-run"
+            "--apply goes back to a commit: which?",
+            where="--from",
+            fix="dolt_watch replay --apply --from C --dry-run",
         )
     engine, targets = open_engine(settings.address), TargetPool(settings)
     try:
@@ -109,7 +127,8 @@ def apply(settings: Settings, begins: str | None, *, dry: bool, yes: bool) -> in
                     fix="add --yes, or --dry-run to see what it would do",
                 )
             click.confirm(
-                f"Fold everything after {commit.hash[:8]} ({iso(commit.date)}) again, and act on what is due and undecided?",
+                f"Fold everything after {commit.hash[:8]} ({iso(commit.date)}) again, and act on"
+                " what is due and undecided?",
                 abort=True,
             )
         make = build_dry_run if dry else build

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from dolt_watch.core.model import State
 
 
-
 @click.command()
 @settings_options
 @click.option("--rule", metavar="NAME", help="Only this rule; default: all.")
 @click.option("--reason", default="resumed", help="Why: it stands in history.")
 def command(rule: str | None, reason: str, **kwargs: Any) -> int:
-    """Hand out beads again: ends a pause, and a rule's stop after its target refused it; lets go of beads that are held because the ledger came from elsewhere.
+    """Hand out beads again: ends a pause, and a rule's stop after its target refused it; lets go
+    of beads that are held because the ledger came from elsewhere.
 
     Example: dolt_watch resume
     """
@@ -37,10 +37,17 @@ def command(rule: str | None, reason: str, **kwargs: Any) -> int:
         if state is None:
             return detail
         pauses = active_pauses(state, now)
-        lines.extend(f"all rules are still paused: {describe_pause(one)}" for one in pauses if rule and not one.rule)
+        lines.extend(
+            f"all rules are still paused: {describe_pause(one)}"
+            for one in pauses
+            if rule and not one.rule
+        )
         if _ends(state, rule, now):
             return detail
-        lines[0] = f"nothing to resume: {what} {'is' if rule else 'are'} not paused or stopped, and nothing is held"
+        lines[0] = (
+            f"nothing to resume: {what} {'is' if rule else 'are'} not paused or stopped, and"
+            " nothing is held"
+        )
         return None
 
     write("resume", rule, reason, decide, kwargs)
@@ -55,5 +62,7 @@ def _ends(state: State, rule: str | None, now: datetime) -> bool:
     return (
         any(rule in (None, one.rule) for one in active_pauses(state, now))
         or any(rule in (None, name) for name in state.halted_rules)
-        or any(bead.phase is Phase.HELD and rule in (None, bead.rule) for bead in state.beads.values())
+        or any(
+            bead.phase is Phase.HELD and rule in (None, bead.rule) for bead in state.beads.values()
+        )
     )

@@ -26,17 +26,24 @@ if TYPE_CHECKING:
     from dolt_watch.core.decisions.manual_actions import Answer, Found
 
 
-
 @click.command()
 @click.argument("beads", nargs=-1, metavar="BEAD…")
 @settings_options
-@click.option("--all", "every", is_flag=True, help="All that are quarantined, held, unknown, or blocked by dolt_watch.")
+@click.option(
+    "--all",
+    "every",
+    is_flag=True,
+    help="All that are quarantined, held, unknown, or blocked by dolt_watch.",
+)
 @click.option("--rule", metavar="NAME", help="With --all: only those of this rule.")
 @click.option("--reason", default="asked for", show_default=True, help="Why: it stands in history.")
 @click.option(
     "--not-running",
     is_flag=True,
-    help="You know that no agent has it. A bead that is unknown or running is not tried again without this.",
+    help=(
+        "You know that no agent has it. A bead that is unknown or running is not tried again"
+        " without this."
+    ),
 )
 def command(
     beads: tuple[str, ...],
@@ -48,10 +55,12 @@ def command(
 ) -> int:
     """Try beads again now, and count their attempts from the start.
 
-    For a bead that is quarantined, in backoff or held; that dolt_watch blocked (it is set open again); or that is unknown or running. Of those last two an agent may still be at work, and a retry
-    starts a second one: --not-running is your word that none is.
+    For a bead that is quarantined, in backoff or held; that dolt_watch blocked (it is set open
+    again); or that is unknown or running. Of those last two an agent may still be at work, and a
+    retry starts a second one: --not-running is your word that none is.
 
-    Works while a rule is paused: the bead then waits for the end of the pause. Exit 1 where a bead could not be retried.
+    Works while a rule is paused: the bead then waits for the end of the pause. Exit 1 where a
+    bead could not be retried.
 
     Example: dolt_watch retry --all --reason "the agent is back"
     """
@@ -59,13 +68,16 @@ def command(
     if every == bool(beads):
         raise click.UsageError("name the beads, or say --all")
     if rule is not None and not every:
-        raise click.UsageError("--rule goes with --all: a bead that is named is meant, whatever its rule")
+        raise click.UsageError(
+            "--rule goes with --all: a bead that is named is meant, whatever its rule"
+        )
     check_reason(reason)
     settings = load_settings(kwargs)
     known = [each.name for each in settings.rules]
     if rule is not None and rule not in known:
-
-        raise SettingsError(f"no such rule: {rule!r}", where="--rule", fix=f"one of: {', '.join(known)}")
+        raise SettingsError(
+            f"no such rule: {rule!r}", where="--rule", fix=f"one of: {', '.join(known)}"
+        )
     who = current_user()
     with by_hand(settings) as hand:
         chosen = _every(hand, rule) if every else check_beads(hand, beads)
@@ -80,7 +92,9 @@ def _every(hand: ManualActions, rule: str | None) -> list[str]:
     stuck = (Phase.QUARANTINED, Phase.HELD, Phase.UNKNOWN)
     state, _ = hand.loop.current_state()
     known = {bead.id: bead.rule for bead in state.beads.values() if bead.phase in stuck}
-    known |= {bead: name for bead, name in blocked_by_us(hand.loop.engine) if bead not in state.beads}
+    known |= {
+        bead: name for bead, name in blocked_by_us(hand.loop.engine) if bead not in state.beads
+    }
     return sorted(bead for bead, name in known.items() if rule in (None, name))
 
 
@@ -111,7 +125,9 @@ def check_beads(hand: ManualActions, beads: Sequence[str]) -> list[str]:
     return chosen
 
 
-def do(hand: ManualActions, beads: Sequence[str], decide: Callable[[Found], Answer], done: str) -> int:
+def do(
+    hand: ManualActions, beads: Sequence[str], decide: Callable[[Found], Answer], done: str
+) -> int:
     """One after the other; the exit code. A refusal is told, and the others go on."""
 
     code = 0

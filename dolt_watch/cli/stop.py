@@ -20,11 +20,15 @@ if TYPE_CHECKING:
     from dolt_watch.core.decisions.manual_actions import Found
 
 
-
 @click.command()
 @click.argument("beads", nargs=-1, required=True, metavar="BEAD…")
 @settings_options
-@click.option("--reason", default="asked for", show_default=True, help="Why. The reason is stored in the history.")
+@click.option(
+    "--reason",
+    default="asked for",
+    show_default=True,
+    help="Why. The reason is stored in the history.",
+)
 def command(beads: tuple[str, ...], reason: str, **kwargs: Any) -> int:
     """End the runs of beads, and block the beads.
 
@@ -49,7 +53,9 @@ def command(beads: tuple[str, ...], reason: str, **kwargs: Any) -> int:
     return code
 
 
-def _stop(hand: ManualActions, settings: Settings, targets: Any, bead: str, who: str, reason: str) -> int:
+def _stop(
+    hand: ManualActions, settings: Settings, targets: Any, bead: str, who: str, reason: str
+) -> int:
 
     chosen: list[tuple[Any, str]] = []
 
@@ -76,7 +82,9 @@ def _stop(hand: ManualActions, settings: Settings, targets: Any, bead: str, who:
     target, job = chosen[0]
     report = target.stop(job, who, reason)
     if not report.dead:
-        click.echo(sanitize(f"error: The run of {bead} could not be ended: {report.error}", 1000), err=True)
+        click.echo(
+            sanitize(f"error: The run of {bead} could not be ended: {report.error}", 1000), err=True
+        )
         return 1
     say(f"{bead}: stopped ({report.word}), and blocked")
     return 0
@@ -87,7 +95,8 @@ def _cannot_stop(target: Any, job: str, bead: str) -> Any:
 
     if getattr(target, "stop", None) is None:
         return Refusal(
-            f"The target of {bead} can't end a run.", f"End the run there, then `dolt_watch release {bead}`."
+            f"The target of {bead} can't end a run.",
+            f"End the run there, then `dolt_watch release {bead}`.",
         )
     report = target.verdict(job, None)
     if report.verdict is Verdict.UNKNOWN:

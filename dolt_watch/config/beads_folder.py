@@ -30,7 +30,10 @@ class Found(NamedTuple):
     folder: Path | None
     """The ``.beads`` folder in use, after a redirect; None: there is none."""
     source: Path | None = None
-    """The folder whose redirect was followed, if one was. Its ``dolt_database`` wins (bd's rule)."""
+    """The folder whose redirect was followed, if one was.
+
+    Its ``dolt_database`` wins (bd's rule).
+    """
     broken: Path | None = None
     """A redirect file that names no folder. bd ignores it with a warning."""
 
@@ -47,7 +50,6 @@ def find(env: Mapping[str, str], cwd: Path) -> Found:
     found = _walk(cwd.resolve())
     # .beads/.env may send bd to another folder. bd 1.0.2 does not know that yet.
     if found.folder is not None and (found.folder / ENV_FILE).is_file():
-
         path = found.folder / ENV_FILE
         if (entry := dotenv.read(path).get("BEADS_DIR")) and entry.value.strip():
             folder = cwd / Path(entry.value.strip()).expanduser()
@@ -142,7 +144,9 @@ def _candidates(ups: tuple[Path, ...], root: Path | None, main: Path | None) -> 
 
 
 def _main_beads(root: Path) -> Path | None:
-    """Return ``.beads`` of the main work tree if ``root`` is another work tree of its repository."""
+    """Return ``.beads`` of the main work tree if ``root`` is another work tree of its
+    repository.
+    """
     git = root / ".git"
     if not git.is_file():
         return None
@@ -160,7 +164,9 @@ def _main_beads(root: Path) -> Path | None:
 
 def _is_project(folder: Path) -> bool:
     """Return whether bd takes the folder for a project's, not for one of its user-wide folders."""
-    return exists(folder / "metadata.json") or exists(folder / "config.yaml") or _has_database(folder)
+    return (
+        exists(folder / "metadata.json") or exists(folder / "config.yaml") or _has_database(folder)
+    )
 
 
 def _has_database(folder: Path) -> bool:

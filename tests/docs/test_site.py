@@ -1,4 +1,6 @@
-"""The site builds without a warning, and needs nothing from elsewhere; every page links to what there is."""
+"""The site builds without a warning, and needs nothing from elsewhere; every page links to what
+there is.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,11 @@ def built(once: Once) -> Path:
 def test_every_page_is_in_it(built: Path) -> None:
     names = {page.relative_to(ROOT).with_suffix(".html").as_posix() for page in site.pages()}
     have = {page.relative_to(built).as_posix() for page in built.rglob("*.html")}
-    missing = {name for name in names if name not in have and name.replace("README.html", "index.html") not in have}
+    missing = {
+        name
+        for name in names
+        if name not in have and name.replace("README.html", "index.html") not in have
+    }
     assert len(names) > 20
     assert not missing
 
@@ -58,7 +64,9 @@ def test_the_picture_is_in_the_site_and_says_what_it_shows(built: Path) -> None:
 @pytest.mark.parametrize("page", site.pages(), ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_links_lead_somewhere(page: Path) -> None:
     """On a forge too, where what the site leaves out can be linked to."""
-    broken = [link for link in site.targets(page.read_text("utf-8")) if not (page.parent / link).exists()]
+    broken = [
+        link for link in site.targets(page.read_text("utf-8")) if not (page.parent / link).exists()
+    ]
     assert not broken
 
 
@@ -66,7 +74,11 @@ def test_the_architecture_page_names_what_there_is() -> None:
     """Paths in CONTRIBUTING.md exist, and every package of the program has its place there."""
     text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
     named = set(re.findall(r"`([\w./-]+(?:\.py|\.md|/))`", text))
-    away = [name for name in named if not (ROOT / name).exists() and not (ROOT / "dolt_watch" / name).exists()]
+    away = [
+        name
+        for name in named
+        if not (ROOT / name).exists() and not (ROOT / "dolt_watch" / name).exists()
+    ]
     packages = {f"{path.parent.name}/" for path in (ROOT / "dolt_watch").glob("*/__init__.py")}
     assert len(named) > 40
     assert not [name for name in away if not name.startswith(".work")]

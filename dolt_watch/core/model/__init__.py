@@ -1,4 +1,6 @@
-"""The records that all parts of dolt_watch share: immutable, without behavior that touches the outside."""
+"""The records that all parts of dolt_watch share: immutable, without behavior that touches the
+outside.
+"""
 
 from dolt_watch.core.model.bead import (
     BLOCKED,
@@ -13,7 +15,14 @@ from dolt_watch.core.model.bead import (
     RuleMatch,
 )
 from dolt_watch.core.model.decision import Decision, GateResult, HoldReason
-from dolt_watch.core.model.entry_kinds import ANSWERS, BY_HAND, GLOBAL, MAY_BE_RUNNING, REPORTS, EntryKind
+from dolt_watch.core.model.entry_kinds import (
+    ANSWERS,
+    BY_HAND,
+    GLOBAL,
+    MAY_BE_RUNNING,
+    REPORTS,
+    EntryKind,
+)
 from dolt_watch.core.model.events import Event, EventKind, Origin
 from dolt_watch.core.model.ledger_entry import EntryEffects, LedgerEntry
 from dolt_watch.core.model.observations import Capacity, JobReport, Lease, Verdict

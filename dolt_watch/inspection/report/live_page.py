@@ -19,15 +19,21 @@ SPAN = timedelta(days=1)
 AT_MOST_EVERY = 5.0
 """Seconds between two computations, however many look."""
 MAX_CPU_SHARE = 0.05
-"""No more than this part of the time is spent on computing: what takes long is computed more seldom."""
+"""No more than this part of the time is spent on computing: what takes long is computed more
+seldom.
+"""
 REFRESH = 10
 """Seconds after which an open page asks again."""
 
 
 class _Live:
-    """Computed by whoever asks, in their thread, on a connection of its own: nobody asks, nothing is read."""
+    """Computed by whoever asks, in their thread, on a connection of its own: nobody asks,
+    nothing is read.
+    """
 
-    def __init__(self, connect: Callable[[], Engine], make: Callable[[Engine], ControlLoop]) -> None:
+    def __init__(
+        self, connect: Callable[[], Engine], make: Callable[[Engine], ControlLoop]
+    ) -> None:
         self.connect, self.make = connect, make
         self._gatherer: ReportCollector | None = None
         self._lock = threading.Lock()
@@ -62,5 +68,8 @@ class _Live:
 def pages(
     connect: Callable[[], Engine], make: Callable[[Engine], ControlLoop]
 ) -> Mapping[str, Callable[[], HttpResponse]]:
-    """Path → page, as ``telemetry.health.Server`` serves them. ``make``: a loop that acts on nothing."""
+    """Path → page, as ``telemetry.health.Server`` serves them.
+
+    ``make``: a loop that acts on nothing.
+    """
     return {"/": _Live(connect, make)}

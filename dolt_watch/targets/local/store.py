@@ -69,7 +69,12 @@ class RunStore:
 
     def folder(self, token: str) -> Path:
         """Return a run's folder. Raises ValueError if the token cannot be a name."""
-        if not token or not token.isascii() or not token.replace("-", "").isalnum() or len(token) > 128:
+        if (
+            not token
+            or not token.isascii()
+            or not token.replace("-", "").isalnum()
+            or len(token) > 128
+        ):
             raise ValueError("not a token of a run")
         return self.runs / token
 
@@ -115,7 +120,9 @@ class RunStore:
                     break
                 except BlockingIOError:
                     if time.monotonic() > until:
-                        raise StoreUnavailable(f"{self.root} is locked by another process") from None
+                        raise StoreUnavailable(
+                            f"{self.root} is locked by another process"
+                        ) from None
                     time.sleep(processes.POLL_SECONDS)
                 except OSError as error:  # a file system without locks
                     raise StoreUnavailable(f"{self.root}: {error.strerror or error}") from error
@@ -123,7 +130,7 @@ class RunStore:
         finally:
             os.close(descriptor)
 
-    # -- making a run ------------------------------------------------------------------------------
+    # -- making a run --------------------
 
     def make(self, token: str, target: str, slots: int, record: dict[str, Any], prompt: str) -> int:
         """Take a slot and make the run's folder, atomically. Returns its lock, which is held.
@@ -147,7 +154,9 @@ class RunStore:
                 temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=self.runs))
                 (temporary / run_files.PROMPT).write_bytes(prompt.encode("utf-8", "replace"))
                 run_files.reserve(temporary)
-                run_files.write(temporary / run_files.RUN, {**record, "token": token, "target": target})
+                run_files.write(
+                    temporary / run_files.RUN, {**record, "token": token, "target": target}
+                )
                 lock = run_files.open_lock(temporary)
                 run_files.try_lock(lock)
                 run_files.write(self.active / token, {"target": target})
@@ -172,7 +181,7 @@ class RunStore:
         with suppress(OSError):
             (self.active / token).unlink()
 
-    # -- counting ----------------------------------------------------------------------------------
+    # -- counting --------------------
 
     def live(self, target: str) -> int:
         """Return how many runs of a target live on this host. Raises StoreUnavailable."""
@@ -194,20 +203,24 @@ class RunStore:
 
     def _active(self) -> list[str]:
         try:
-            return sorted(each.name for each in self.active.iterdir() if not each.name.startswith("."))
+            return sorted(
+                each.name for each in self.active.iterdir() if not each.name.startswith(".")
+            )
         except OSError as error:
             raise StoreUnavailable(f"{self.active}: {error.strerror or error}") from error
 
     def tokens(self) -> list[str]:
         """Return the tokens of all runs that have a folder. Raises StoreUnavailable."""
         try:
-            return sorted(each.name for each in self.runs.iterdir() if not each.name.startswith("."))
+            return sorted(
+                each.name for each in self.runs.iterdir() if not each.name.startswith(".")
+            )
         except FileNotFoundError:
             return []
         except OSError as error:
             raise StoreUnavailable(f"{self.runs}: {error.strerror or error}") from error
 
-    # -- reading and settling ----------------------------------------------------------------------
+    # -- reading and settling --------------------
 
     def read(self, token: str) -> Run | None:
         """Return what became of a run. Returns None if it has no folder here.
@@ -231,7 +244,11 @@ class RunStore:
         with self._locked():
             if not folder.exists():
                 if left := processes.with_token(token):  # its folder was deleted while it ran
-                    return Run(token, "unclear", why=f"its folder is gone, but processes run: {sorted(left)}")
+                    return Run(
+                        token,
+                        "unclear",
+                        why=f"its folder is gone, but processes run: {sorted(left)}",
+                    )
                 try:
                     temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=self.runs))
                     run_files.write(temporary / run_files.ABANDONED, {"at": time.time()})
@@ -277,7 +294,9 @@ class RunStore:
         if not rebooted:
             left = processes.kill_all(lambda: self._left(token, folder), KILL_SECONDS)
             if left:
-                return Run(token, "unclear", record, why=f"its processes cannot be ended: {sorted(left)}")
+                return Run(
+                    token, "unclear", record, why=f"its processes cannot be ended: {sorted(left)}"
+                )
         why = "the host was restarted" if rebooted else "its runner was killed"
         end = {"lost": True, "why": why, "ended_at": time.time(), "started_at": started.get("at")}
         run_files.write_reserved(folder, run_files.END, end)
@@ -286,7 +305,11 @@ class RunStore:
     def _left(self, token: str, folder: Path) -> set[int]:
         found = processes.with_token(token)
         agent = run_files.read(folder / run_files.AGENT)
-        if agent and agent.get("start") and processes.start_time(int(agent["pid"])) == agent["start"]:
+        if (
+            agent
+            and agent.get("start")
+            and processes.start_time(int(agent["pid"])) == agent["start"]
+        ):
             found.add(int(agent["pid"]))
         return found
 

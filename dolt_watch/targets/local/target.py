@@ -18,7 +18,15 @@ from dolt_watch.core.model import Capacity, JobReport, Verdict
 from dolt_watch.core.model.target_answers import Accepted, Answer, Busy, Refused, Unknown
 from dolt_watch.errors import SettingsError
 from dolt_watch.sanitize import sanitize
-from dolt_watch.targets.local import environment, health, launching, log_reader, stopping, sweeping, worktrees
+from dolt_watch.targets.local import (
+    environment,
+    health,
+    launching,
+    log_reader,
+    stopping,
+    sweeping,
+    worktrees,
+)
 from dolt_watch.targets.local.git import GitFailed
 from dolt_watch.targets.local.health import program_missing
 from dolt_watch.targets.local.settings import LocalSettings, default_root
@@ -63,14 +71,14 @@ class Local:
             self._template = load_prompt(self.settings)
         return self._template
 
-    # -- capacity ----------------------------------------------------------------------------------
+    # -- capacity --------------------
 
     def capacity(self) -> Capacity:
         """Return the free slots. Down: the agent, its repository or the state folder is missing."""
         try:
-            path = environment.build(self.settings.env, self._environ, bead="", actor="", token="", beads_dir=None).get(
-                "PATH", os.defpath
-            )
+            path = environment.build(
+                self.settings.env, self._environ, bead="", actor="", token="", beads_dir=None
+            ).get("PATH", os.defpath)
             why = program_missing(self.settings, path) or health.repository_missing(self.settings)
             if why:
                 return Capacity(0, sanitize(why), down=True)
@@ -92,7 +100,7 @@ class Local:
         keep = self.settings.keep_worktrees.total_seconds()
         sweeping.sweep_if_due(self.store, self._now(), keep)
 
-    # -- dispatch ----------------------------------------------------------------------------------
+    # -- dispatch --------------------
 
     def dispatch(self, task: BeadTask, token: str) -> Answer:
         """Start the run of this token. A token that was used before is not started again."""
@@ -155,7 +163,9 @@ class Local:
             branch = worktrees.branch_name(task.bead, task.attempt, token, repo)
             place = folder / "worktree"
             record["git"] = {"repo": str(repo), "branch": branch, "commit": commit}
-        lock = self.store.make(token, self.name, settings.slots, {**record, "cwd": str(place)}, prompt)
+        lock = self.store.make(
+            token, self.name, settings.slots, {**record, "cwd": str(place)}, prompt
+        )
         try:
             if settings.repo is not None:
                 try:
@@ -185,14 +195,21 @@ class Local:
             return Unknown(sanitize(why))
         if run.state in ("abandoned", "refused"):
             self._remove_unused(run)
-            return Refused(sanitize(str(run.end.get("refused") or "the runner ended before it started the agent")))
+            return Refused(
+                sanitize(
+                    str(run.end.get("refused") or "the runner ended before it started the agent")
+                )
+            )
         return Accepted(token, None) if run.state != "unclear" else Unknown(sanitize(run.why))
 
     def _remove_unused(self, run: Run) -> None:
         made = run.record.get("git")
         if isinstance(made, dict):
             worktrees.discard(
-                Path(made["repo"]), self.store.folder(run.token) / "worktree", made["branch"], made["commit"]
+                Path(made["repo"]),
+                self.store.folder(run.token) / "worktree",
+                made["branch"],
+                made["commit"],
             )
 
     def _started_before(self, token: str) -> Answer:
@@ -210,7 +227,7 @@ class Local:
         beads = self.settings.beads_dir
         return beads.parent if beads is not None else Path(environ.get("HOME", "/"))
 
-    # -- what became of a run ----------------------------------------------------------------------
+    # -- what became of a run --------------------
 
     @property
     def site(self) -> str:
@@ -302,11 +319,14 @@ class Local:
         """Yield the worktrees kept beyond ``keep_worktrees``, each with how to remove it."""
         keep = self.settings.keep_worktrees.total_seconds()
         for left in sweeping.leftovers(self.store, self._now(), keep):
-            says = f"worktree {left.folder} of {left.bead} (branch {left.branch}) is kept: {left.why}"
+            says = (
+                f"worktree {left.folder} of {left.bead} (branch {left.branch}) is kept: {left.why}"
+            )
             repo = shlex.quote(str(left.repo))
             fix = (
-                f"merge what you need, then: git -C {repo} worktree remove --force {shlex.quote(str(left.folder))}"
-                f" && git -C {repo} branch -D {shlex.quote(left.branch)}"
+                f"merge what you need, then: git -C {repo} worktree remove --force"
+                f" {shlex.quote(str(left.folder))} && git -C {repo} branch -D"
+                f" {shlex.quote(left.branch)}"
             )
             yield says, fix
 
@@ -319,7 +339,9 @@ def report_of(end: Ending) -> JobReport:
     verdict = Verdict.LOST if end.word in ("lost", "not started") else Verdict.FINISHED
     error = sanitize(end.error)
     if end.word == "usage limit":
-        return JobReport(verdict, end.word, error, dead=end.dead, limited=True, resets_at=end.resets_at)
+        return JobReport(
+            verdict, end.word, error, dead=end.dead, limited=True, resets_at=end.resets_at
+        )
     return JobReport(verdict, end.word, error, dead=end.dead, started=end.word != "not started")
 
 

@@ -1,4 +1,6 @@
-"""The whole loop on an embedded tracker: attempts with a lost answer or a dead worker are settled by asking."""
+"""The whole loop on an embedded tracker: attempts with a lost answer or a dead worker are
+settled by asking.
+"""
 
 from __future__ import annotations
 
@@ -90,7 +92,11 @@ def test_an_answer_that_was_lost_with_its_connection_is_known_at_the_next_tick(
     ],
 )
 def test_a_claim_whose_worker_died_is_settled_after_its_deadline(
-    tracker: Light, settings: KubernetesSettings, namespace: Namespace, dies: str, history: list[str]
+    tracker: Light,
+    settings: KubernetesSettings,
+    namespace: Namespace,
+    dies: str,
+    history: list[str],
 ) -> None:
     target = tracker.target = DyingTarget(settings, {})
     tracker.assign("bd-1")

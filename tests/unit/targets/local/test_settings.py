@@ -67,4 +67,6 @@ def test_a_state_directory_that_cannot_be_written_is_down(tmp_path: Path) -> Non
 def test_the_state_directory_follows_xdg() -> None:
     assert default_root("t", {"XDG_STATE_HOME": "/s", "HOME": "/h"}) == Path("/s/dolt_watch/t")
     assert default_root("t", {"HOME": "/h"}) == Path("/h/.local/state/dolt_watch/t")
-    assert default_root("t", {"XDG_STATE_HOME": "relative", "HOME": "/h"}) == Path("/h/.local/state/dolt_watch/t")
+    assert default_root("t", {"XDG_STATE_HOME": "relative", "HOME": "/h"}) == Path(
+        "/h/.local/state/dolt_watch/t"
+    )
