@@ -5,7 +5,6 @@
 
 from datetime import timedelta
 
-from dolt_watch.config.converters import RawValue, convert
 from dolt_watch.config.loader import load
 from dolt_watch.config.model import Settings
 from dolt_watch.config.serialization import (
@@ -36,6 +35,7 @@ __all__ = [
 
 def duration(text: str, where: str) -> timedelta:
     """A duration given elsewhere than in the settings: '2s', '30m'. Raises SettingsError."""
+    from dolt_watch.config.converters import RawValue, convert
 
     value: timedelta = convert(RawValue((where,), text, where, where), "timedelta")
     return value

@@ -8,21 +8,19 @@ place. bd 1.0.2 knows neither ``dolt.host`` and ``dolt.mode`` of config.yaml nor
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from dolt_watch.config import beads_folder, beads_yaml, dotenv
+from dolt_watch.config import beads_folder
 from dolt_watch.config.converters import exists, format_raw, parse_bool
 from dolt_watch.engines.address import ServerAddress
 from dolt_watch.errors import SettingsError
 
 if TYPE_CHECKING:
     from dolt_watch.config.beads_yaml import Entry
-
 
 METADATA = ".beads/metadata.json"
 DATABASE_FIX = (
@@ -126,6 +124,7 @@ class _Places:
         """Add the variables of ``.beads/.env`` that are not set, as bd does."""
         if self.folder is None or not exists(self.folder / beads_folder.ENV_FILE):
             return
+        from dolt_watch.config import dotenv
 
         path = self.folder / beads_folder.ENV_FILE
         for name, entry in dotenv.read(path).items():
@@ -184,6 +183,8 @@ class _Places:
 
     def _config_files(self) -> list[tuple[Path, Mapping[str, Entry]]]:
         if self._yaml is None:
+            from dolt_watch.config import beads_yaml
+
             self._yaml = [(path, beads_yaml.read(path)) for path in self._config_paths()]
         return self._yaml
 
@@ -309,6 +310,7 @@ _ADD_MODE = """sed -i.embedded '1s/{/{"dolt_mode": "server",/' metadata.json"""
 
 
 def _read(path: Path) -> dict[str, Any]:
+    import json
 
     fix = "restore it (git checkout .beads/metadata.json), or make it anew: bd bootstrap"
     try:

@@ -15,7 +15,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from dolt_watch.config import dotenv
 from dolt_watch.config.converters import exists
 from dolt_watch.errors import SettingsError
 
@@ -50,6 +49,8 @@ def find(env: Mapping[str, str], cwd: Path) -> Found:
     found = _walk(cwd.resolve())
     # .beads/.env may send bd to another folder. bd 1.0.2 does not know that yet.
     if found.folder is not None and (found.folder / ENV_FILE).is_file():
+        from dolt_watch.config import dotenv
+
         path = found.folder / ENV_FILE
         if (entry := dotenv.read(path).get("BEADS_DIR")) and entry.value.strip():
             folder = cwd / Path(entry.value.strip()).expanduser()

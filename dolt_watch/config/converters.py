@@ -4,14 +4,11 @@ what was expected.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
-
-import durationpy
 
 from dolt_watch.errors import SettingsError
 from dolt_watch.sanitize import sanitize
@@ -123,6 +120,7 @@ def _duration(given: RawValue) -> timedelta:
         )
     if not isinstance(value, str):
         raise given.type_error(expected, "write '30s'")
+    import durationpy
 
     try:
         duration: timedelta = durationpy.from_str(value)
@@ -243,6 +241,7 @@ def _table(given: RawValue) -> dict[str, str]:
 
 
 def _json(text: str) -> Any:
+    import json
 
     try:
         return json.loads(text)

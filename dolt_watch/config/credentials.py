@@ -4,7 +4,6 @@ message.
 
 from __future__ import annotations
 
-import configparser
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -77,6 +76,7 @@ def read_secret_file(path: Path, what: str, fix: str, *, blanks: bool = True) ->
 
 
 def _credentials(path: Path, address: ServerAddress) -> str:
+    import configparser
 
     host = f"[{address.host}]" if ":" in address.host else address.host
     fix = f"it is INI: a line [{host}:{address.port}], below it password = …"

@@ -5,7 +5,6 @@ Later places win: defaults, beads' own, dolt_watch.toml, DOLT_WATCH_…, flags.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, replace
@@ -96,6 +95,7 @@ def _located(
 
 def _tracker_id(address: ServerAddress | FileAddress) -> str:
     """Return a name for a tracker without a project ID, made from its address."""
+    import hashlib
 
     return hashlib.sha256(address.url.encode()).hexdigest()[:16]
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
 from datetime import timedelta
 from typing import Any, NamedTuple
 
-import orjson
-
-from dolt_watch.config.converters import RawValue, convert, duration_text
+from dolt_watch.config.converters import duration_text
 from dolt_watch.config.model import Settings
 from dolt_watch.config.sources import NOTIFY, RULE, TOP
 from dolt_watch.core.model.rule import Rule
@@ -46,6 +43,7 @@ def to_canonical_json(settings: Settings) -> str:
     Equal settings give equal text whatever file they came from; ``settings_hash`` names it in
     each decision.
     """
+    import orjson
 
     tree = {
         "rules": [
@@ -63,6 +61,9 @@ def from_canonical_json(text: str) -> tuple[tuple[Rule, ...], timedelta]:
 
     Raises SettingsError where a value is none that this program takes.
     """
+    import orjson
+
+    from dolt_watch.config.converters import RawValue, convert
 
     tree = orjson.loads(text)
 
@@ -91,12 +92,14 @@ def rule_hash(rule: Rule) -> str:
     """Of what decides which beads a rule holds and in which order: where it changed, the saved
     state is made anew. Thresholds are not in it.
     """
+    import orjson
 
     return hash_of_text(orjson.dumps([rule.when, rule.running, rule.order_by]).decode())
 
 
 def hash_of_text(text: str) -> str:
     """The name of a settings text."""
+    import hashlib
 
     return hashlib.sha256(text.encode()).hexdigest()[:HASH_LENGTH]
 
@@ -165,5 +168,7 @@ def _text(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple | Mapping):
+        import orjson
+
         value = orjson.dumps(value).decode()
     return sanitize(str(_plain(value)), _LONGEST_VALUE)

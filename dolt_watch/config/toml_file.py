@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from dolt_watch.config.beads_folder import find as tracker
 from dolt_watch.config.converters import RawValue, exists
-from dolt_watch.config.toml_positions import line_numbers
 from dolt_watch.errors import SettingsError
 
 FILE = "dolt_watch.toml"
@@ -38,6 +35,7 @@ def find_file(named: str, env: Mapping[str, str], cwd: Path) -> Path | None:
 
 def _beside_the_tracker(env: Mapping[str, str], cwd: Path) -> Path | None:
     """Return the file beside the ``.beads`` folder that a redirect or a git worktree leads to."""
+    from dolt_watch.config.beads_folder import find as tracker
 
     try:
         folder = tracker(env, cwd).folder
@@ -53,6 +51,9 @@ def read_file(path: Path, cwd: Path) -> list[RawValue]:
     Raises:
         SettingsError: unreadable, not TOML (with the line).
     """
+    import tomllib
+
+    from dolt_watch.config.toml_positions import line_numbers
 
     try:
         text = path.read_bytes().decode("utf-8")

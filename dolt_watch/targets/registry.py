@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
     from dolt_watch.targets.protocol import Target
-from dolt_watch.targets.protocol import Target
 
 GROUP = "dolt_watch.targets"
 BUILT_IN: dict[str, tuple[str, str]] = {
