@@ -86,7 +86,7 @@ def _stop(
             sanitize(f"error: The run of {bead} could not be ended: {report.error}", 1000), err=True
         )
         return 1
-    say(f"{bead}: stopped ({report.word}), and blocked")
+    say(f"{bead}: stopped ({report.status_text}), and blocked")
     return 0
 
 

@@ -67,7 +67,10 @@ class RunStopper:
         if stop is None:
             return
         report: JobReport = stop(job, by, reason)
-        if report.verdict is Verdict.RUNNING or (report.error and not report.dead):
+        if report.verdict is Verdict.UNKNOWN:
+            words = f"the run of {bead} is not stopped from here: {report.error}"
+            logger.info(words, extra=event_fields(LogEvent.NOT_STOPPED, bead=bead))
+        elif not report.dead:
             words = (
                 f"warning: the run of {bead} could not be stopped:"
                 f" {report.error or 'it still runs'}"

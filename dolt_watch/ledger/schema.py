@@ -45,7 +45,12 @@ def migrations_directory() -> Traversable:
     from importlib import resources
 
     packaged = resources.files("dolt_watch") / "migrations"
-    return packaged if packaged.is_dir() else Path(dolt_watch.__file__).parents[1] / "migrations"
+    # Not is_dir: a checkout of before the move keeps a folder with __pycache__ there.
+    return (
+        packaged
+        if (packaged / "local.sql").is_file()
+        else Path(dolt_watch.__file__).parents[1] / "migrations"
+    )
 
 
 def migrations() -> list[Migration]:

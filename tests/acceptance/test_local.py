@@ -16,7 +16,7 @@ import pytest
 
 from dolt_watch.core.decisions.policy import Scope
 from dolt_watch.core.model import Verdict
-from dolt_watch.targets.local import run_files
+from dolt_watch.targets.local import processes, run_files
 from dolt_watch.targets.local.settings import LocalSettings
 from dolt_watch.targets.local.target import Local
 from tests.acceptance.conftest import Watch
@@ -278,6 +278,7 @@ def test_a_killed_runner_ends_the_attempt(watch: Watch, agents: Agents) -> None:
     started = run_files.read(agents.target.store.folder(token) / run_files.STARTED)
     assert started
     os.kill(started["runner"]["pid"], signal.SIGKILL)
+    until(lambda: not processes.start_time(started["runner"]["pid"]))
     watch.reap(MINUTE)
     assert last(watch, bead) == f"reaper: job {token} ended lost: its runner was killed — blocking"
     assert not alive(token) and verified(watch).differences == []

@@ -17,6 +17,15 @@ from tests.conftest import Once
 from tests.docs.conftest import ROOT
 from tools.docs import site
 
+PATH = re.compile(r"`([\w.-]+(?:/[\w.-]+)+/?)`")
+RETIRED = re.compile(r"\b(?:anew|fold(?:s|ed|ing)?|resyncs?|re-?folded|lens)\b", re.IGNORECASE)
+"""Words for concepts that have another name in docs/concepts.md."""
+WRITTEN = [
+    page
+    for page in site.pages()
+    if not page.relative_to(ROOT).as_posix().startswith(("docs/reference/", "docs/performance.md"))
+]
+"""Pages that are not generated from the code."""
 DOCUMENT = re.compile(r"<(?:script|link|img|iframe)[^>]*\s(?:src|href)=\"?(https?://[^\"\s>]+)")
 
 
@@ -83,6 +92,57 @@ def test_the_architecture_page_names_what_there_is() -> None:
     assert len(named) > 40
     assert not [name for name in away if not name.startswith(".work")]
     assert not {name for name in packages if name not in text}
+
+
+@pytest.mark.parametrize("page", WRITTEN, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_paths_in_pages_exist(page: Path) -> None:
+    """A path in backquotes that begins with a folder of the repository or a package is a file
+    here.
+    """
+    roots = [ROOT, ROOT / "dolt_watch"]
+    named = PATH.findall(page.read_text("utf-8"))
+    ours = [
+        path
+        for path in named
+        if path[0] != "." and any((root / path.partition("/")[0]).is_dir() for root in roots)
+    ]
+    missing = [
+        path for path in ours if not any((root / path).exists() for root in [*roots, page.parent])
+    ]
+    assert not missing
+
+
+def test_paths_are_recognized() -> None:
+    text = "`dolt_watch/core/fold.py` `core/model/` `plain.py` `a b/c.py`"
+    assert PATH.findall(text) == ["dolt_watch/core/fold.py", "core/model/"]
+
+
+def prose(page: str) -> str:
+    """A page without its code: blocks, inline code, and the targets of links."""
+    return re.sub(r"```.*?```|`[^`\n]*`|\]\([^)]*\)", "", page, flags=re.DOTALL)
+
+
+@pytest.mark.parametrize("page", WRITTEN, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_pages_use_the_terms_of_the_glossary(page: Path) -> None:
+    assert not RETIRED.findall(prose(page.read_text("utf-8")))
+
+
+def test_retired_words_are_recognized() -> None:
+    assert RETIRED.findall(
+        prose("Folded anew in a folder, `fold` [here](fold.md).\n```\nanew\n```\n")
+    ) == [
+        "Folded",
+        "anew",
+    ]
+
+
+def test_each_term_is_defined_once() -> None:
+    text = (ROOT / "docs/concepts.md").read_text("utf-8")
+    glossary = text[text.index("## Terms") : text.index("## Phases")]
+    terms = re.findall(r"^\| ([^|]+?) \|", glossary, re.MULTILINE)
+    defined = [term for term in terms if term not in ("term", "---")]
+    assert len(defined) > 40
+    assert len(set(defined)) == len(defined)
 
 
 def test_a_broken_link_fails_the_build(

@@ -217,7 +217,7 @@ def control_plane(folder: Path) -> Iterator[ControlPlane]:
         yield ControlPlane(folder, found["server"], found["api_pid"])
     for process in _launched:  # it ends now, unless other workers still use it
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(10)
+            process.wait(2)
 
 
 _launched: list[subprocess.Popen[bytes]] = []

@@ -97,10 +97,14 @@ def rested(
 
 def _rested(bead: Bead, rule: Rule, report: JobReport, state: State, now: datetime) -> Decision:
     """Return the end of a run that met a usage limit: its target rests, and no attempt counts."""
-    number = circuit_breaker.health_of(state, rule.target, bead.id, now).busy + 1
+    resting = state.cooldowns.get(rule.target, now)
+    # Agents that ran side by side meet one limit: it is counted once.
+    busy = circuit_breaker.health_of(state, rule.target, bead.id, now).busy
+    number = max(busy, 1) if resting > now else busy + 1
     until = now + circuit_breaker.doubled(FIRST_LIMIT, LAST_LIMIT, number, 0.0)
     if report.resets_at is not None:
         until = min(max(report.resets_at, now + FIRST_LIMIT), now + LONGEST_LIMIT)
+    until = max(until, resting)
     detail = {
         "until": until.isoformat(),
         "target": rule.target,

@@ -78,8 +78,8 @@ class Claimed(NamedTuple):
             free=_number(detail, "free"),
             deadline=parse_foreign(detail.get("deadline")),
             deferred_note=_text(detail, "deferred_note"),
-            site=_text(detail, "site"),
             resend=resend,
+            site=_text(detail, "site"),
         )
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from dolt_watch.core.model.target_answers import Accepted
@@ -15,9 +15,8 @@ from dolt_watch.targets.protocol import BeadTask
 from dolt_watch.targets.responses import parse_json
 from dolt_watch.targets.templates import TemplateRenderError
 
-JobFor = Callable[[BeadTask, str], dict[str, object]]
-"""Bead and token → the Job that would run it."""
-
+MakeJob = Callable[[BeadTask, str], Mapping[str, object]]
+"""Makes the Job of a bead and a token. Raises what a template or a manifest raises."""
 RIGHTS = (
     ("create", "batch", "jobs", ""),
     ("get", "batch", "jobs", ""),
@@ -51,7 +50,7 @@ class Problem(NamedTuple):
     fix: str
 
 
-def find_problems(api: ApiClient, job_for: JobFor, timeout: float) -> Iterator[Problem]:
+def find_problems(api: ApiClient, make_job: MakeJob, timeout: float) -> Iterator[Problem]:
     """Yield what keeps agents from running. Creates nothing."""
     denied = []
     for right in RIGHTS:
@@ -65,7 +64,7 @@ def find_problems(api: ApiClient, job_for: JobFor, timeout: float) -> Iterator[P
         yield Problem(
             f"not allowed in the namespace {api.namespace}: {', '.join(denied)}", _FIX_RIGHTS
         )
-    yield from _dry_run(api, job_for, timeout)
+    yield from _dry_run(api, make_job, timeout)
 
 
 def _is_allowed(
@@ -100,11 +99,11 @@ def _shown(right: tuple[str, str, str, str]) -> str:
     return f"{verb} {resource}/{subresource}" if subresource else f"{verb} {resource}"
 
 
-def _dry_run(api: ApiClient, job_for: JobFor, timeout: float) -> Iterator[Problem]:
+def _dry_run(api: ApiClient, make_job: MakeJob, timeout: float) -> Iterator[Problem]:
     """Ask the API server for a Job that it does not store."""
     token = "doctor"
     try:
-        job = job_for(BeadTask("doctor-0", _SAMPLE, "doctor"), token)
+        job = make_job(BeadTask("doctor-0", _SAMPLE, "doctor"), token)
     except (TemplateRenderError, JobNotPossible):
         return  # a template that needs more columns than the sample has; each bead says so itself
     exchange = api.request(

@@ -15,7 +15,7 @@ from dolt_watch.targets.settings import TargetSettings
 class KubernetesSettings(TargetSettings):
     """A Kubernetes cluster: each attempt is a Job."""
 
-    tells_of_jobs: ClassVar[bool] = True
+    reports_jobs: ClassVar[bool] = True
     deduplicates: ClassVar[bool] = True
 
     @property

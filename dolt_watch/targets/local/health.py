@@ -5,12 +5,12 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from datetime import tzinfo
-from pathlib import Path
 
 from dolt_watch.targets.local import run_files, worktrees
 from dolt_watch.targets.local.git import GitFailed
+from dolt_watch.targets.local.runs import Run
 from dolt_watch.targets.local.settings import LocalSettings
-from dolt_watch.targets.local.store import Run, RunStore
+from dolt_watch.targets.local.store import RunStore
 from dolt_watch.targets.local.usage_limits import UsageLimits
 from dolt_watch.targets.local.verdicts import ending
 
@@ -99,8 +99,3 @@ def _latest(store: RunStore, target: str) -> list[Run]:
             if len(found) == LOOK_BACK:
                 break
     return found
-
-
-def free_bytes(folder: Path) -> int:
-    """Return the free space of a folder's file system. Raises OSError."""
-    return shutil.disk_usage(folder).free

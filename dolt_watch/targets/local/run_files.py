@@ -16,6 +16,7 @@ The standard library only: the runner loads this file by its path.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -30,6 +31,8 @@ RUNNER_LOG = "runner.log"
 WORKTREE = "worktree"
 RESERVED = {STARTED: 4096, AGENT: 4096, STOP: 4096, END: 16384}
 """File → bytes of disk that are set aside for it, so that it can be written on a full disk."""
+
+_NOT_OFFERED = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 
 
 def write(path: Path, record: dict[str, Any]) -> None:
@@ -51,9 +54,11 @@ def reserve(folder: Path) -> None:
     """Set disk space aside for the files that must be written later. Raises OSError."""
     for name, size in RESERVED.items():
         with (folder / f".{name}").open("wb") as file:
-            if hasattr(os, "posix_fallocate"):
+            try:
                 os.posix_fallocate(file.fileno(), 0, size)
-            else:
+            except (AttributeError, OSError) as error:  # macOS has none; musl has it for some disks
+                if isinstance(error, OSError) and error.errno not in _NOT_OFFERED:
+                    raise
                 file.write(b" " * size)
 
 

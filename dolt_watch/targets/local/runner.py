@@ -44,7 +44,6 @@ class Runner:
     def __init__(self, folder: Path, status: int) -> None:
         self.folder, self.status = folder, status
         self.run = run_files.read(folder / run_files.RUN) or {}
-        self.run_token = str(self.run.get("token", ""))
         self.agent: subprocess.Popen[bytes] | None = None
         self.exit: int | None = None
         """The agent's exit code, -N if signal N killed it. None while it runs."""

@@ -16,7 +16,7 @@ from dolt_watch.targets.settings import TargetSettings
 class LocalSettings(TargetSettings):
     """An agent as a process on this machine, supervised until it ends."""
 
-    tells_of_jobs: ClassVar[bool] = True
+    reports_jobs: ClassVar[bool] = True
     deduplicates: ClassVar[bool] = True
 
     @property

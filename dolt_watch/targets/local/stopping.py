@@ -8,7 +8,8 @@ import time
 from contextlib import suppress
 
 from dolt_watch.targets.local import processes, run_files
-from dolt_watch.targets.local.store import Run, RunStore
+from dolt_watch.targets.local.runs import Run
+from dolt_watch.targets.local.store import RunStore
 
 MARGIN_SECONDS = 8.0
 """How long a runner may take beyond its agent's grace period before it is killed itself."""

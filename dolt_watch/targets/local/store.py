@@ -16,48 +16,12 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from dolt_watch.targets.local import processes, run_files
-
-KILL_SECONDS = 3.0
-"""How long a settlement tries to kill what a dead runner left."""
-
-
-class StoreUnavailable(Exception):
-    """The state directory cannot be used now. The text says why."""
-
-
-class AlreadyMade(Exception):
-    """A run with this token exists: it is never started again."""
-
-
-class NoSlot(Exception):
-    """As many runs live as there are slots."""
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """What is known of one run.
-
-    ``state``: 'running', 'ended' (``end`` has the record), 'lost' (no process is left and no end
-    was recorded), 'abandoned' (the agent was never started), 'refused' (the agent could not be
-    started), 'unclear' (its processes cannot be ended; ``why``).
-    """
-
-    token: str
-    state: str
-    record: dict[str, Any] = field(default_factory=dict)
-    """``run.json``."""
-    end: dict[str, Any] = field(default_factory=dict)
-    why: str = ""
-
-    @property
-    def lives(self) -> bool:
-        """Return whether a process of the run may exist."""
-        return self.state in ("running", "unclear")
+from dolt_watch.targets.local.runs import AlreadyMade, NoSlot, Run, StoreUnavailable
+from dolt_watch.targets.local.settlement import settle_dead
 
 
 class RunStore:
@@ -66,6 +30,8 @@ class RunStore:
     def __init__(self, root: Path, timeout: float = 10.0) -> None:
         self.root, self.timeout = root, timeout
         self.runs, self.active = root / "runs", root / "active"
+        self._ended_now: list[Run] = []
+        """Runs whose end was found since ``take_ended`` was last called."""
 
     def folder(self, token: str) -> Path:
         """Return a run's folder. Raises ValueError if the token cannot be a name."""
@@ -173,6 +139,17 @@ class RunStore:
                 raise StoreUnavailable(f"{self.root}: {error.strerror or error}") from error
             return lock
 
+    def check_writable(self) -> None:
+        """Raise StoreUnavailable if a run's folder cannot be made now: full, over quota,
+        read-only.
+        """
+        self.prepare()
+        try:
+            with tempfile.TemporaryDirectory(prefix=".new-", dir=self.runs) as probe:
+                run_files.reserve(Path(probe))
+        except OSError as error:
+            raise StoreUnavailable(f"{self.root}: {error.strerror or error}") from error
+
     def refuse(self, token: str, reason: str) -> None:
         """Record that no agent was started for a run that its dispatcher still holds."""
         end = {"refused": reason[:2000], "ended_at": time.time()}
@@ -273,50 +250,23 @@ class RunStore:
         try:
             if not run_files.try_lock(lock):
                 return Run(token, "running", record)
-            return self._settle_dead(token, folder, record)
+            run = settle_dead(token, folder, record)
+            return run if run.lives else self._ended(run)
         except OSError as error:
             raise StoreUnavailable(f"{folder}: {error.strerror or error}") from error
         finally:
             os.close(lock)
 
-    def _settle_dead(self, token: str, folder: Path, record: dict[str, Any]) -> Run:
-        """Settle a run whose lock is free: neither its dispatcher nor its runner exists."""
-        end = run_files.read(folder / run_files.END)
-        if end is not None:
-            if "refused" in end:
-                return self._ended(Run(token, "refused", record, end))
-            return self._ended(Run(token, "lost" if end.get("lost") else "ended", record, end))
-        started = run_files.read(folder / run_files.STARTED)
-        if started is None:
-            run_files.write(folder / run_files.ABANDONED, {"at": time.time()})
-            return self._ended(Run(token, "abandoned", record))
-        rebooted = bool(started.get("boot")) and started["boot"] != processes.boot_id()
-        if not rebooted:
-            left = processes.kill_all(lambda: self._left(token, folder), KILL_SECONDS)
-            if left:
-                return Run(
-                    token, "unclear", record, why=f"its processes cannot be ended: {sorted(left)}"
-                )
-        why = "the host was restarted" if rebooted else "its runner was killed"
-        end = {"lost": True, "why": why, "ended_at": time.time(), "started_at": started.get("at")}
-        run_files.write_reserved(folder, run_files.END, end)
-        return self._ended(Run(token, "lost", record, end))
-
-    def _left(self, token: str, folder: Path) -> set[int]:
-        found = processes.with_token(token)
-        agent = run_files.read(folder / run_files.AGENT)
-        if (
-            agent
-            and agent.get("start")
-            and processes.start_time(int(agent["pid"])) == agent["start"]
-        ):
-            found.add(int(agent["pid"]))
-        return found
-
     def _ended(self, run: Run) -> Run:
         with suppress(OSError):
             (self.active / run.token).unlink()
+            self._ended_now.append(run)
         return run
+
+    def take_ended(self) -> list[Run]:
+        """Return the runs whose end was found since the last call."""
+        found, self._ended_now = self._ended_now, []
+        return found
 
     def forget(self, token: str) -> None:
         """Delete the folder of a run that ended. Raises StoreUnavailable."""

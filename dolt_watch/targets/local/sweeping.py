@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 import time
 from collections.abc import Iterator
@@ -11,9 +12,12 @@ from pathlib import Path
 
 from dolt_watch.targets.local import run_files, worktrees
 from dolt_watch.targets.local.git import GitFailed, git
-from dolt_watch.targets.local.store import Run, RunStore, StoreUnavailable
+from dolt_watch.targets.local.runs import Run, StoreUnavailable
+from dolt_watch.targets.local.store import RunStore
 
 INTERVAL_SECONDS = 3600.0
+SWEEP_SECONDS = 10.0
+"""How long one sweep may hold up a tick. The rest is looked at by a later one, in another order."""
 STALE_TEMPORARY_SECONDS = 3600.0
 """Age after which a folder that no dispatcher finished is deleted."""
 
@@ -43,8 +47,13 @@ def sweep_if_due(store: RunStore, now: float, keep: float) -> None:
 
 def sweep(store: RunStore, now: float, keep: float) -> list[str]:
     """Remove what nobody needs. Returns the tokens whose folders were deleted."""
-    removed = []
-    for token in store.tokens():
+    removed: list[str] = []
+    until = time.monotonic() + SWEEP_SECONDS
+    tokens = store.tokens()
+    random.shuffle(tokens)
+    for token in tokens:
+        if time.monotonic() > until:
+            return removed
         run = store.read(token)
         if run is None or run.lives:
             continue

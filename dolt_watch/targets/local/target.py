@@ -10,28 +10,20 @@ import os
 import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime, timedelta, tzinfo
-from pathlib import Path
+from datetime import UTC, datetime, tzinfo
 from typing import TYPE_CHECKING, Any
 
 from dolt_watch.core.model import Capacity, JobReport, Verdict
-from dolt_watch.core.model.target_answers import Accepted, Answer, Busy, Refused, Unknown
-from dolt_watch.errors import SettingsError
+from dolt_watch.core.model.target_answers import Answer, Refused
 from dolt_watch.sanitize import sanitize
-from dolt_watch.targets.local import (
-    environment,
-    health,
-    launching,
-    log_reader,
-    stopping,
-    sweeping,
-    worktrees,
-)
+from dolt_watch.targets.local import environment, health, launching, log_reader, stopping, sweeping
+from dolt_watch.targets.local.checks import check_settings, load_prompt, usage_limits_of
 from dolt_watch.targets.local.git import GitFailed
 from dolt_watch.targets.local.health import program_missing
+from dolt_watch.targets.local.runs import Run, StoreUnavailable
 from dolt_watch.targets.local.settings import LocalSettings, default_root
-from dolt_watch.targets.local.store import AlreadyMade, NoSlot, Run, RunStore, StoreUnavailable
-from dolt_watch.targets.local.usage_limits import InvalidPattern, UsageLimits
+from dolt_watch.targets.local.starting import RunStarter, remove_unused
+from dolt_watch.targets.local.store import RunStore
 from dolt_watch.targets.local.verdicts import Ending, ending
 from dolt_watch.targets.protocol import BeadTask
 from dolt_watch.targets.validation import checked_timeout
@@ -55,9 +47,9 @@ class Local:
     ) -> None:
         """``now`` returns seconds since the epoch. Raises SettingsError; nothing is started."""
         self.name, self.timeout = settings.name, checked_timeout(settings)
-        _check(settings)
+        check_settings(settings)
         self.settings, self._environ, self._now = settings, environ, now
-        self.limits = _limits(settings)
+        self.limits = usage_limits_of(settings)
         self.root = settings.root or default_root(settings.name, environ)
         self.store = RunStore(self.root, self.timeout)
         self.runner = launching.RUNNER
@@ -83,11 +75,11 @@ class Local:
             if why:
                 return Capacity(0, sanitize(why), down=True)
             live = self.store.live(self.name)
-            self.store.site()
+            self.store.check_writable()
             failing = health.failing(self.store, self.name, self.limits, self.zone)
         except StoreUnavailable as error:
             return Capacity(0, sanitize(str(error)), down=True)
-        self._sweep()
+        self._tidy()
         free = max(self.settings.slots - live, 0)
         if failing is not None:
             if failing.retry_at > self._now():
@@ -96,7 +88,10 @@ class Local:
         why = f"{live} of {self.settings.slots} slots are taken"
         return Capacity(free, why, proof="target")
 
-    def _sweep(self) -> None:
+    def _tidy(self) -> None:
+        """Remove the worktrees of runs that just ended without work, and at times what is old."""
+        for run in self.store.take_ended():
+            self._remove_worktree_if_unused(run)
         keep = self.settings.keep_worktrees.total_seconds()
         sweeping.sweep_if_due(self.store, self._now(), keep)
 
@@ -136,96 +131,10 @@ class Local:
         if any("\0" in argument for argument in record["argv"]) or "\0" in task.bead:
             return Refused("the bead has a NUL character, which no argument may hold")
         try:
-            return self._start(task, token, environ, record, prompt, began)
+            starter = RunStarter(settings, self.store, self.timeout, self.runner)
+            return starter.start(task, token, environ, record, prompt, began)
         except GitFailed as error:
             return Refused(sanitize(f"worktree: {error}"))
-        except NoSlot as error:
-            return Busy(str(error))
-        except AlreadyMade:
-            return self._started_before(token)
-        except StoreUnavailable as error:
-            return Refused(sanitize(str(error)), unreachable="target")
-
-    def _start(
-        self,
-        task: BeadTask,
-        token: str,
-        environ: Mapping[str, str],
-        record: dict[str, Any],
-        prompt: str,
-        began: float,
-    ) -> Answer:
-        settings, folder = self.settings, self.store.folder(token)
-        place = self._directory(environ)
-        if settings.repo is not None:
-            repo = worktrees.top_level(settings.repo)
-            commit = worktrees.resolve(repo, settings.base)
-            branch = worktrees.branch_name(task.bead, task.attempt, token, repo)
-            place = folder / "worktree"
-            record["git"] = {"repo": str(repo), "branch": branch, "commit": commit}
-        lock = self.store.make(
-            token, self.name, settings.slots, {**record, "cwd": str(place)}, prompt
-        )
-        try:
-            if settings.repo is not None:
-                try:
-                    left = max(self.timeout - (time.monotonic() - began), 1.0)
-                    worktrees.add(repo, place, branch, commit, left)
-                except GitFailed as error:
-                    self.store.refuse(token, f"worktree: {error}")
-                    raise
-            left = max(self.timeout - (time.monotonic() - began), 1.0)
-            report = launching.launch(folder, lock, environ, left, self.runner)
-        finally:
-            os.close(lock)
-        if report.started:
-            return Accepted(token, None)
-        if report.refused:  # its own word: it started no agent and ends
-            self._remove_unused(Run(token, "refused", {**record}))
-            return Refused(sanitize(report.why))
-        return self._not_reported(token, report.why)
-
-    def _not_reported(self, token: str, why: str) -> Answer:
-        """Find out what became of a runner that did not report a start."""
-        try:
-            run = self.store.settle(token)
-        except StoreUnavailable as error:
-            return Unknown(sanitize(f"{why}; {error}"))
-        if run.state == "running":
-            return Unknown(sanitize(why))
-        if run.state in ("abandoned", "refused"):
-            self._remove_unused(run)
-            return Refused(
-                sanitize(
-                    str(run.end.get("refused") or "the runner ended before it started the agent")
-                )
-            )
-        return Accepted(token, None) if run.state != "unclear" else Unknown(sanitize(run.why))
-
-    def _remove_unused(self, run: Run) -> None:
-        made = run.record.get("git")
-        if isinstance(made, dict):
-            worktrees.discard(
-                Path(made["repo"]),
-                self.store.folder(run.token) / "worktree",
-                made["branch"],
-                made["commit"],
-            )
-
-    def _started_before(self, token: str) -> Answer:
-        try:
-            run = self.store.settle(token)
-        except StoreUnavailable as error:
-            return Unknown(sanitize(str(error)))
-        if run.state in ("abandoned", "refused"):
-            return Refused("this attempt was given up before it started")
-        return Accepted(token, None)
-
-    def _directory(self, environ: Mapping[str, str]) -> Path:
-        if self.settings.directory is not None:
-            return self.settings.directory
-        beads = self.settings.beads_dir
-        return beads.parent if beads is not None else Path(environ.get("HOME", "/"))
 
     # -- what became of a run --------------------
 
@@ -260,9 +169,11 @@ class Local:
     def live_tokens(self) -> list[str]:
         """Return the tokens of this target's live runs on this machine."""
         try:
-            return self.store.live_tokens(self.name)
+            found = self.store.live_tokens(self.name)
         except StoreUnavailable:
             return []
+        self._tidy()
+        return found
 
     def logs(self, job: str, follow: bool = False) -> Iterator[bytes]:
         """Yield a run's output, the oldest first. ``follow``: until the run ends.
@@ -311,14 +222,18 @@ class Local:
 
     def _remove_worktree_if_unused(self, run: Run) -> None:
         if run.state in ("abandoned", "refused"):
-            self._remove_unused(run)
+            remove_unused(self.store, run)
         else:
             sweeping.remove_if_unused(self.store, run)
 
     def leftovers(self) -> Iterator[tuple[str, str]]:
         """Yield the worktrees kept beyond ``keep_worktrees``, each with how to remove it."""
         keep = self.settings.keep_worktrees.total_seconds()
-        for left in sweeping.leftovers(self.store, self._now(), keep):
+        try:
+            found = list(sweeping.leftovers(self.store, self._now(), keep))
+        except StoreUnavailable:
+            return  # capacity() says so
+        for left in found:
             says = (
                 f"worktree {left.folder} of {left.bead} (branch {left.branch}) is kept: {left.why}"
             )
@@ -343,57 +258,3 @@ def report_of(end: Ending) -> JobReport:
             verdict, end.word, error, dead=end.dead, limited=True, resets_at=end.resets_at
         )
     return JobReport(verdict, end.word, error, dead=end.dead, started=end.word != "not started")
-
-
-def load_prompt(settings: LocalSettings) -> Template:
-    """Return the prompt's template. Raises SettingsError."""
-    from importlib.resources import files
-
-    from dolt_watch.targets.templates import Template, read
-
-    if settings.prompt_template is not None:
-        return read(settings.prompt_template, settings.origin("prompt_template"))
-    text = (files("dolt_watch.targets.local") / "prompt.j2").read_text("utf-8")
-    return Template(text, "prompt.j2")
-
-
-def _check(settings: LocalSettings) -> None:
-    name = settings.name
-    if not settings.argv or not settings.argv[0]:
-        raise SettingsError(
-            f"Target {name} has no program to run.",
-            where=settings.origin("argv"),
-            fix=f'[targets.{name}] argv = ["claude", "-p", "--permission-mode", "acceptEdits"]',
-        )
-    if settings.slots < 1:
-        raise SettingsError(
-            f"Target {name}: slots must be at least 1, but is {settings.slots}.",
-            where=settings.origin("slots"),
-            fix=f"Set slots = 1 or more. To stop dispatching, run: dolt_watch pause {name}",
-        )
-    for key, least in (("run_timeout", timedelta(0)), ("log_size", 0)):
-        if getattr(settings, key) <= least:
-            raise SettingsError(
-                f"Target {name}: {key} must be more than 0.",
-                where=settings.origin(key),
-                fix=f"Leave {key} out for the default.",
-            )
-    try:
-        environment.check(settings.env)
-    except environment.InvalidEnvironment as error:
-        raise SettingsError(
-            f"Target {name}: {error}.",
-            where=settings.origin("env"),
-            fix='Write names, or names with values: env = ["ANTHROPIC_API_KEY", "CI=1"]',
-        ) from None
-
-
-def _limits(settings: LocalSettings) -> UsageLimits:
-    try:
-        return UsageLimits(settings.rest_on)
-    except InvalidPattern as error:
-        raise SettingsError(
-            f"Target {settings.name}: {error}.",
-            where=settings.origin("rest_on"),
-            fix='Write presets, exit codes or patterns: rest_on = ["claude", "exit 75", "quota"]',
-        ) from None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
-from dolt_watch.targets.local.store import Run
+from dolt_watch.targets.local.runs import Run
 from dolt_watch.targets.local.usage_limits import UsageLimits, reset_time
 
 QUICK = timedelta(seconds=10)

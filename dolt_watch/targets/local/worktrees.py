@@ -29,6 +29,8 @@ _UNDER_WAY = (
 
 def top_level(repo: Path) -> Path:
     """Return the repository's top folder. Raises GitFailed if there is no repository."""
+    if git(repo, "rev-parse", "--is-bare-repository") == "true":
+        return Path(git(repo, "rev-parse", "--absolute-git-dir"))
     return Path(git(repo, "rev-parse", "--show-toplevel"))
 
 

@@ -155,6 +155,16 @@ def test_limits_in_a_row_rest_it_longer(busy: int, minutes: int) -> None:
     assert decision.detail["busy"] == busy + 1
 
 
+@pytest.mark.parametrize(("busy", "number"), [(0, 1), (1, 1), (3, 3)])
+def test_agents_side_by_side_meet_one_limit(busy: int, number: int) -> None:
+    rests = NOW + timedelta(hours=2)
+    (decision,) = answered(
+        RUNNING, LIMIT, busy={"beadboard": busy}, cooldowns={"beadboard": rests}
+    ).decisions
+    assert decision.detail["until"] == rests.isoformat(), "the longer rest stays"
+    assert decision.detail["busy"] == number
+
+
 def test_a_limit_of_processes_that_live_rests_nothing() -> None:
     assert kinds(answered(RUNNING, LIMIT._replace(dead=False))) == []
 

@@ -9,6 +9,10 @@ from datetime import timedelta
 
 import pytest
 
+from dolt_watch.cli.composition import build_dry_run
+from dolt_watch.clock import ShiftedClock
+from dolt_watch.core.decisions.policy import Scope
+from dolt_watch.core.model.observations import Verdict
 from dolt_watch.core.model.target_answers import Answer
 from dolt_watch.engines import Engine
 from dolt_watch.replay.verification import verify
@@ -17,7 +21,7 @@ from dolt_watch.targets.kubernetes.target import KubernetesTarget
 from dolt_watch.targets.protocol import BeadTask
 from tests.support.embedded_tracker import Light
 from tests.support.fault_proxy import Fault, FaultProxy
-from tests.support.kubernetes import Namespace
+from tests.support.kubernetes import Namespace, wait_for
 from tests.unit.targets.kubernetes.conftest import MakeTarget
 
 MINUTE = timedelta(minutes=1)
@@ -150,3 +154,62 @@ def test_while_the_server_is_away_the_attempt_waits(
     assert tracker.kinds("bd-1") == ["claim", "unknown", "dispatched"]
     assert agents(namespace) == ["bd-1"]
     assert_verifies(tracker)
+
+
+def test_a_job_that_cannot_start_is_reaped_at_once_and_deleted(
+    tracker: Light, make_target: MakeTarget, namespace: Namespace
+) -> None:
+    namespace.quota(pods="0")
+    impatient = make_target(start_timeout=timedelta(seconds=1))
+    tracker.target = impatient
+    tracker.assign("bd-1")
+    tracker.tick()
+    [job] = namespace.list_jobs()
+    wait_for(lambda: impatient.verdict(job["metadata"]["name"], None).failed)
+    tracker.tick(3 * MINUTE)
+    assert tracker.kinds("bd-1") == ["claim", "dispatched", "reap"]
+    status, notes = tracker.row("bd-1", "status", "notes")
+    assert status == "blocked"
+    last = notes.splitlines()[-1]
+    assert last.startswith(f"reaper: job {job['metadata']['name']} ended error: it cannot start: ")
+    assert "exceeded quota" in last and last.endswith(" — blocking")
+    assert namespace.list_jobs() == [], "a blocked bead has no agent that may still start"
+    assert_verifies(tracker)
+
+
+@pytest.mark.parametrize(
+    ("script", "ended"),
+    [("echo boom; exit 3", "failed: exit code 3: boom"), ("exit 0", "")],
+)
+def test_a_run_that_failed_is_reaped_at_once_and_one_that_completed_waits(
+    tracker: Light, make_target: MakeTarget, script: str, ended: str
+) -> None:
+    target = tracker.target = make_target(command=("sh", "-c", script))
+    tracker.assign("bd-1")
+    tracker.tick()
+    [[job]] = tracker.engine.query("SELECT job_id FROM watch_decision WHERE kind = 'dispatched'")
+    wait_for(lambda: target.verdict(str(job), None).verdict is Verdict.FINISHED)
+    tracker.tick(3 * MINUTE)
+    assert tracker.kinds("bd-1")[2:] == (["reap"] if ended else [])
+    notes = tracker.row("bd-1", "notes")[0]
+    assert (f"reaper: job {job} ended {ended} — blocking" in notes) is bool(ended)
+    assert_verifies(tracker)
+
+
+def test_a_dry_run_takes_no_name(
+    tracker: Light, make_target: MakeTarget, namespace: Namespace, proxy: FaultProxy
+) -> None:
+    tracker.target = make_target(server=proxy.url)
+    tracker.assign("bd-1")
+    proxy.fail("POST", Fault.DROP)
+    proxy.fail("GET", Fault.DROP, Fault.DROP)
+    tracker.tick()
+    assert tracker.kinds("bd-1") == ["claim", "unknown"]
+    loop = build_dry_run(
+        tracker.engine, tracker.settings, lambda name: tracker.target, ShiftedClock(5 * MINUTE)
+    )
+    loop.tick(Scope(dispatch=True, reap=True))
+    assert namespace.list_jobs() == []
+    tracker.tick(5 * MINUTE)
+    [job] = namespace.list_jobs()
+    assert job["spec"]["suspend"] and tracker.kinds("bd-1")[-1] == "retry"

@@ -87,7 +87,7 @@ def test_a_run_that_ignores_the_deadline_counts_as_running_until_it_is_dead(
 
     report = wait_for(is_over)
     assert "terminating" in words
-    assert report.word == "failed"
+    assert report.status_text == "failed"
 
 
 def test_a_deleted_pod_failed_and_is_not_replaced(
@@ -170,7 +170,7 @@ def test_a_quota_on_pods_waits_and_is_named(make_target: MakeTarget, namespace: 
     target = make_target()
     started(target)
     report = wait_for(lambda: (found := target.verdict(NAME, None)).error and found)
-    assert report.verdict is Verdict.RUNNING and report.word == "pending"
+    assert report.verdict is Verdict.RUNNING and report.status_text == "pending"
     assert "exceeded quota" in report.error
     impatient = make_target(start_timeout=timedelta(seconds=1))
     assert "exceeded quota" in final(impatient).error

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from pathlib import Path
 
+import pytest
+
+from dolt_watch.targets.local import run_files
 from dolt_watch.targets.local.log_reader import follow_output, read_output
 from dolt_watch.targets.local.output_log import OutputLog
 from tests.unit.targets.local.agents import ended, local, start
@@ -40,6 +44,13 @@ def test_a_log_that_cannot_be_written_is_dropped(tmp_path: Path) -> None:
     assert log.dropped == 50 and bytes(log.tail) == b"x" * 50
 
 
+def test_on_a_full_disk_output_is_dropped_and_the_end_is_known(tmp_path: Path) -> None:
+    (tmp_path / "log").symlink_to("/dev/full")  # each write fails with ENOSPC
+    log = OutputLog(tmp_path, 100)
+    log.write(b"x" * 50)
+    assert (log.received, log.dropped, bytes(log.tail)) == (50, 50, b"x" * 50)
+
+
 def test_a_log_deleted_under_its_run_does_no_harm(tmp_path: Path) -> None:
     target = local(tmp_path, "echo one; read x < gate; echo two; exit 5", log_size=8)
     os.mkfifo(tmp_path / "gate")
@@ -50,3 +61,20 @@ def test_a_log_deleted_under_its_run_does_no_harm(tmp_path: Path) -> None:
     (folder / "log").unlink()
     (tmp_path / "gate").write_text("go\n", "utf-8")
     assert ended(target, target.token).error == "exit code 5: one / two"
+
+
+def test_space_is_reserved_where_the_disk_does_not_offer_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(*_: object) -> None:
+        raise OSError(errno.EOPNOTSUPP, "not supported")
+
+    monkeypatch.setattr(os, "posix_fallocate", refuses)
+    run_files.reserve(tmp_path)
+    for name, size in run_files.RESERVED.items():
+        assert (tmp_path / f".{name}").stat().st_size == size
+    run_files.write_reserved(tmp_path, run_files.END, {"exit": 0})
+    run_files.write_reserved(tmp_path, run_files.END, {"exit": 1})
+    assert run_files.read(tmp_path / run_files.END) == {"exit": 1}
+    with pytest.raises(ValueError, match="are reserved"):
+        run_files.write_reserved(tmp_path, run_files.STOP, {"reason": "x" * 5000})

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from dolt_watch.config import load
+from dolt_watch.core.model import Verdict
 from dolt_watch.core.model.target_answers import Refused
 from dolt_watch.errors import SettingsError
 from dolt_watch.targets.local.settings import default_root
@@ -62,6 +64,21 @@ def test_a_state_directory_that_cannot_be_written_is_down(tmp_path: Path) -> Non
     answer = target.dispatch(make_task(), target.token)
     assert isinstance(answer, Refused) and answer.unreachable == "target"
     assert not (tmp_path / "ran").exists()
+    assert (list(target.leftovers()), target.live_tokens(), target.site) == ([], [], "")
+    assert target.settle(target.token).verdict is Verdict.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("slots", "0"), ("slots", "-1"), ("run_timeout", '"0s"'), ("log_size", "0")]
+)
+def test_a_number_that_cannot_be_is_an_error_of_the_file(
+    tmp_path: Path, key: str, value: str
+) -> None:
+    text = f'[rules.agent]\ntarget = "local"\n[targets.local]\nargv = ["true"]\n{key} = {value}\n'
+    (tmp_path / "dolt_watch.toml").write_text(text, "utf-8")
+    with pytest.raises(SettingsError, match=f"targets.local.{key}") as found:
+        load({"database": "dolt://root@localhost:3306/beads"}, {"HOME": "/h"}, tmp_path)
+    assert "dolt_watch.toml:5" in str(found.value)
 
 
 def test_the_state_directory_follows_xdg() -> None:

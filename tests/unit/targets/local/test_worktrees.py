@@ -225,6 +225,16 @@ def test_a_hook_of_git_lends_no_repository(repo: Path, monkeypatch: pytest.Monke
     assert branches(repo) == ["dolt-watch/bd-1/1", "main"]
 
 
+def test_a_bare_repository(repo: Path, tmp_path: Path) -> None:
+    sh(tmp_path, "git", "clone", "-q", "--bare", str(repo), "bare.git")
+    target = agent(tmp_path / "bare.git", COMMIT)
+    assert not target.capacity().down
+    attempt(target)
+    assert sh(
+        tmp_path / "bare.git", "git", "log", "--format=%s", "dolt-watch/bd-1/1"
+    ).splitlines() == ["work", "one"]
+
+
 # -- what cannot be --------------------
 
 
@@ -281,3 +291,12 @@ def test_runs_of_one_repository_share_it(repo: Path) -> None:
         ended(target, target.token)
     assert len(branches(repo)) == 5
     assert run(agent(repo, "exit 0")).status_text == "completed"
+
+
+@pytest.mark.parametrize("ask", ["live_tokens", "capacity"])
+def test_a_worktree_without_work_goes_when_its_end_is_noticed(repo: Path, ask: str) -> None:
+    """An agent that closes its bead is not asked about any more."""
+    target = agent(repo, "exit 0")
+    start(target, target.token)
+    until(lambda: getattr(target, ask)() is not None and not worktree(target).exists())
+    assert branches(repo) == ["main"]

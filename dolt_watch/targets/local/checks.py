@@ -1,0 +1,70 @@
+"""Checks of the settings of a local target, before anything is claimed for it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from dolt_watch.errors import SettingsError
+from dolt_watch.targets.local import environment
+from dolt_watch.targets.local.settings import LocalSettings
+from dolt_watch.targets.local.usage_limits import InvalidPattern, UsageLimits
+
+if TYPE_CHECKING:
+    from dolt_watch.targets.templates import Template
+
+
+def load_prompt(settings: LocalSettings) -> Template:
+    """Return the prompt's template. Raises SettingsError."""
+    from importlib.resources import files
+
+    from dolt_watch.targets.templates import Template, read
+
+    if settings.prompt_template is not None:
+        return read(settings.prompt_template, settings.origin("prompt_template"))
+    text = (files("dolt_watch.targets.local") / "prompt.j2").read_text("utf-8")
+    return Template(text, "prompt.j2")
+
+
+def check_settings(settings: LocalSettings) -> None:
+    """Check what no type can say. Raises SettingsError."""
+    name = settings.name
+    if not settings.argv or not settings.argv[0]:
+        raise SettingsError(
+            f"Target {name} has no program to run.",
+            where=settings.origin("argv"),
+            fix=f'[targets.{name}] argv = ["claude", "-p", "--permission-mode", "acceptEdits"]',
+        )
+    if settings.slots < 1:
+        raise SettingsError(
+            f"Target {name}: slots must be at least 1, but is {settings.slots}.",
+            where=settings.origin("slots"),
+            fix=f"Set slots = 1 or more. To stop dispatching, run: dolt_watch pause {name}",
+        )
+    for key, least in (("run_timeout", timedelta(0)), ("log_size", 0)):
+        if getattr(settings, key) <= least:
+            raise SettingsError(
+                f"Target {name}: {key} must be more than 0.",
+                where=settings.origin(key),
+                fix=f"Leave {key} out for the default.",
+            )
+    try:
+        environment.check(settings.env)
+    except environment.InvalidEnvironment as error:
+        raise SettingsError(
+            f"Target {name}: {error}.",
+            where=settings.origin("env"),
+            fix='Write names, or names with values: env = ["ANTHROPIC_API_KEY", "CI=1"]',
+        ) from None
+
+
+def usage_limits_of(settings: LocalSettings) -> UsageLimits:
+    """Return what means a usage limit. Raises SettingsError."""
+    try:
+        return UsageLimits(settings.rest_on)
+    except InvalidPattern as error:
+        raise SettingsError(
+            f"Target {settings.name}: {error}.",
+            where=settings.origin("rest_on"),
+            fix='Write presets, exit codes or patterns: rest_on = ["claude", "exit 75", "quota"]',
+        ) from None

@@ -1,0 +1,45 @@
+"""Settling a run whose lock is free: neither its dispatcher nor its runner exists."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from dolt_watch.targets.local import processes, run_files
+from dolt_watch.targets.local.runs import Run
+
+KILL_SECONDS = 3.0
+"""How long a settlement tries to kill what a dead runner left."""
+
+
+def settle_dead(token: str, folder: Path, record: dict[str, Any]) -> Run:
+    """Settle a run whose lock is free: neither its dispatcher nor its runner exists."""
+    end = run_files.read(folder / run_files.END)
+    if end is not None:
+        if "refused" in end:
+            return Run(token, "refused", record, end)
+        return Run(token, "lost" if end.get("lost") else "ended", record, end)
+    started = run_files.read(folder / run_files.STARTED)
+    if started is None:
+        run_files.write(folder / run_files.ABANDONED, {"at": time.time()})
+        return Run(token, "abandoned", record)
+    rebooted = bool(started.get("boot")) and started["boot"] != processes.boot_id()
+    if not rebooted:
+        left = processes.kill_all(lambda: _left(token, folder), KILL_SECONDS)
+        if left:
+            return Run(
+                token, "unclear", record, why=f"its processes cannot be ended: {sorted(left)}"
+            )
+    why = "the host was restarted" if rebooted else "its runner was killed"
+    end = {"lost": True, "why": why, "ended_at": time.time(), "started_at": started.get("at")}
+    run_files.write_reserved(folder, run_files.END, end)
+    return Run(token, "lost", record, end)
+
+
+def _left(token: str, folder: Path) -> set[int]:
+    found = processes.with_token(token)
+    agent = run_files.read(folder / run_files.AGENT)
+    if agent and agent.get("start") and processes.start_time(int(agent["pid"])) == agent["start"]:
+        found.add(int(agent["pid"]))
+    return found

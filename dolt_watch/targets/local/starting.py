@@ -1,0 +1,131 @@
+"""Starting a run, and finding out what became of a start that was not reported."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dolt_watch.core.model.target_answers import Accepted, Answer, Busy, Refused, Unknown
+from dolt_watch.sanitize import sanitize
+from dolt_watch.targets.local import launching, worktrees
+from dolt_watch.targets.local.git import GitFailed
+from dolt_watch.targets.local.runs import AlreadyMade, NoSlot, Run, StoreUnavailable
+from dolt_watch.targets.local.settings import LocalSettings
+from dolt_watch.targets.local.store import RunStore
+from dolt_watch.targets.protocol import BeadTask
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarter:
+    """Starts runs of one target. ``timeout``: seconds for one start with its worktree."""
+
+    settings: LocalSettings
+    store: RunStore
+    timeout: float
+    runner: Path = launching.RUNNER
+
+    def start(
+        self,
+        task: BeadTask,
+        token: str,
+        environ: Mapping[str, str],
+        record: dict[str, Any],
+        prompt: str,
+        began: float,
+    ) -> Answer:
+        """Start a run.
+
+        ``began``: of time.monotonic(), when the dispatch began. Raises GitFailed.
+        """
+        try:
+            return self._start(task, token, environ, record, prompt, began)
+        except NoSlot as error:
+            return Busy(str(error))
+        except AlreadyMade:
+            return self._started_before(token)
+        except StoreUnavailable as error:
+            return Refused(sanitize(str(error)), unreachable="target")
+
+    def _start(
+        self,
+        task: BeadTask,
+        token: str,
+        environ: Mapping[str, str],
+        record: dict[str, Any],
+        prompt: str,
+        began: float,
+    ) -> Answer:
+        settings, folder = self.settings, self.store.folder(token)
+        place = self._directory(environ)
+        if settings.repo is not None:
+            repo = worktrees.top_level(settings.repo)
+            commit = worktrees.resolve(repo, settings.base)
+            branch = worktrees.branch_name(task.bead, task.attempt, token, repo)
+            place = folder / "worktree"
+            record["git"] = {"repo": str(repo), "branch": branch, "commit": commit}
+        lock = self.store.make(
+            token, settings.name, settings.slots, {**record, "cwd": str(place)}, prompt
+        )
+        try:
+            if settings.repo is not None:
+                try:
+                    left = max(self.timeout - (time.monotonic() - began), 1.0)
+                    worktrees.add(repo, place, branch, commit, left)
+                except GitFailed as error:
+                    self.store.refuse(token, f"worktree: {error}")
+                    raise
+            left = max(self.timeout - (time.monotonic() - began), 1.0)
+            report = launching.launch(folder, lock, environ, left, self.runner)
+        finally:
+            os.close(lock)
+        if report.started:
+            return Accepted(token, None)
+        if report.refused:  # its own word: it started no agent and ends
+            remove_unused(self.store, Run(token, "refused", {**record}))
+            return Refused(sanitize(report.why))
+        return self._not_reported(token, report.why)
+
+    def _not_reported(self, token: str, why: str) -> Answer:
+        """Find out what became of a runner that did not report a start."""
+        try:
+            run = self.store.settle(token)
+        except StoreUnavailable as error:
+            return Unknown(sanitize(f"{why}; {error}"))
+        if run.state == "running":
+            return Unknown(sanitize(why))
+        if run.state in ("abandoned", "refused"):
+            remove_unused(self.store, run)
+            return Refused(
+                sanitize(
+                    str(run.end.get("refused") or "the runner ended before it started the agent")
+                )
+            )
+        return Accepted(token, None) if run.state != "unclear" else Unknown(sanitize(run.why))
+
+    def _started_before(self, token: str) -> Answer:
+        try:
+            run = self.store.settle(token)
+        except StoreUnavailable as error:
+            return Unknown(sanitize(str(error)))
+        if run.state in ("abandoned", "refused"):
+            return Refused("this attempt was given up before it started")
+        return Accepted(token, None)
+
+    def _directory(self, environ: Mapping[str, str]) -> Path:
+        if self.settings.directory is not None:
+            return self.settings.directory
+        beads = self.settings.beads_dir
+        return beads.parent if beads is not None else Path(environ.get("HOME", "/"))
+
+
+def remove_unused(store: RunStore, run: Run) -> None:
+    """Remove the worktree of a run whose agent was never started."""
+    made = run.record.get("git")
+    if isinstance(made, dict):
+        worktrees.discard(
+            Path(made["repo"]), store.folder(run.token) / "worktree", made["branch"], made["commit"]
+        )
