@@ -1,6 +1,7 @@
 """Fail unless a JUnit report says that tests ran.
 
-``--no-skips`` also fails when one was skipped; ``--but REASON`` lets those pass whose reason contains REASON.
+``--no-skips`` also fails when one was skipped; ``--but REASON`` lets those pass whose reason
+contains REASON.
 """
 
 from __future__ import annotations
@@ -25,13 +26,24 @@ def main() -> int:
         total += 1
         reason = case.find("skipped")
         if reason is not None:
-            skipped.append((f"{case.get('classname')}::{case.get('name')}", reason.get("message") or ""))
+            skipped.append(
+                (f"{case.get('classname')}::{case.get('name')}", reason.get("message") or "")
+            )
     if len(skipped) == total:
         return _fail(f"{given.report}: no test ran ({total} collected, {len(skipped)} skipped)")
     if given.no_skips:
-        refused = [(name, why) for name, why in skipped if not any(text in why for text in given.but)]
+        refused = [
+            (name, why) for name, why in skipped if not any(text in why for text in given.but)
+        ]
         if refused:
-            return _fail("\n".join(["skipped where nothing may be:", *(f"  {name}: {why}" for name, why in refused)]))
+            return _fail(
+                "\n".join(
+                    [
+                        "skipped where nothing may be:",
+                        *(f"  {name}: {why}" for name, why in refused),
+                    ]
+                )
+            )
     sys.stdout.write(f"{total - len(skipped)} tests ran, {len(skipped)} skipped\n")
     return 0
 

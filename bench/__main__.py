@@ -48,9 +48,13 @@ NAMES = [part.name for part in PARTS]
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="fewer runs, smaller databases: to see that it works")
+    parser.add_argument(
+        "--quick", action="store_true", help="fewer runs, smaller databases: to see that it works"
+    )
     parser.add_argument("--only", choices=NAMES, nargs="+", default=NAMES, help="these parts")
-    parser.add_argument("--write", type=Path, metavar="FILE", help="the page of the documentation too")
+    parser.add_argument(
+        "--write", type=Path, metavar="FILE", help="the page of the documentation too"
+    )
     given = parser.parse_args()
     if given.write and given.only is not NAMES:
         parser.error("a page is of one run of all parts: --write without --only")
@@ -61,12 +65,16 @@ def main() -> None:
         print(printed(row.cells), flush=True)
         measured.append(row)
     of = (
-        f"{machine()}; medians of {scale.idle} (idle, noise), {scale.dispatches} (dispatch, latency), {scale.ticks} (rows, commits) and {scale.waits} (waiting) runs, alternating; "
-        f"load {load:.1f} before, {os.getloadavg()[0]:.1f} after; {time.monotonic() - start:.0f} s in all"
+        f"{machine()}; medians of {scale.idle} (idle, noise), {scale.dispatches} (dispatch,"
+        f" latency), {scale.ticks} (rows, commits) and {scale.waits} (waiting) runs, alternating;"
+        f" load {load:.1f} before, {os.getloadavg()[0]:.1f} after; {time.monotonic() - start:.0f} s"
+        " in all"
     )
     print(of)
     if given.write:
-        given.write.write_text(page(measured, of, f"{datetime.now(UTC):%Y-%m-%d}", given.quick), "utf-8")
+        given.write.write_text(
+            page(measured, of, f"{datetime.now(UTC):%Y-%m-%d}", given.quick), "utf-8"
+        )
 
 
 def _measured(scale: Scale, only: list[str]) -> Iterator[Row]:

@@ -1,7 +1,10 @@
-"""The floor of a dispatch: the least that must be written and sent. ``python bare.py HOST PORT USER DATABASE BOARD`` does one.
+"""The floor of a dispatch: the least that must be written and sent.
 
-Two commits, one before the POST and one after it, each with the bead's status or note and the row of ``events`` that bd itself would write. Nothing keeps two
-of these apart, nothing is recorded but the note.
+``python bare.py HOST PORT USER DATABASE BOARD`` does one.
+
+Two commits, one before the POST and one after it, each with the bead's status or note and the
+row of ``events`` that bd itself would write. Nothing keeps two of these apart, nothing is
+recorded but the note.
 """
 
 import http.client
@@ -13,15 +16,16 @@ from urllib.parse import urlsplit
 import pymysql
 
 ELIGIBLE = (
-    "SELECT id FROM issues WHERE assignee = 'agent' AND status = 'open' AND acceptance_criteria <> '' "
-    "ORDER BY priority, updated_at LIMIT 1"
+    "SELECT id FROM issues WHERE assignee = 'agent' AND status = 'open' AND acceptance_criteria <>"
+    " '' ORDER BY priority, updated_at LIMIT 1"
 )
 
 
 def commit(cursor: Any, bead: str, status: str, note: str) -> None:
     cursor.execute("START TRANSACTION")
     cursor.execute(
-        "UPDATE issues SET status = %s, notes = CONCAT(notes, '\n', %s), updated_at = UTC_TIMESTAMP() WHERE id = %s",
+        "UPDATE issues SET status = %s, notes = CONCAT(notes, '\n', %s), updated_at ="
+        " UTC_TIMESTAMP() WHERE id = %s",
         (status, note, bead),
     )
     cursor.execute(
@@ -41,7 +45,9 @@ def both(cursor: Any, bead: str) -> None:
 
 def main() -> None:
     host, port, user, database, board = sys.argv[1:]
-    connection = pymysql.connect(host=host, port=int(port), user=user, database=database, ssl_disabled=True)
+    connection = pymysql.connect(
+        host=host, port=int(port), user=user, database=database, ssl_disabled=True
+    )
     cursor = connection.cursor()
     cursor.execute(ELIGIBLE)
     (bead,) = cursor.fetchall()[0]

@@ -15,7 +15,9 @@ from tests.stubs.beadboard import BeadBoardStub
 from tests.support.servers import Server
 
 WARM = 5
-"""Beads a worker that go before, and are not counted: each must have sent one, and imported what that takes."""
+"""Beads a worker that go before, and are not counted: each must have sent one, and imported what
+that takes.
+"""
 
 
 def claims(
@@ -40,7 +42,12 @@ def claims(
         beads = [request.json["taskId"] for request in board.dispatches[before:]]
         twice += len(beads) - len(set(beads))
         plural = "s" * (number > 1)
-        yield Figure(f"beads a second, {number} worker{plural}", count / took, count / floor, at=f"{count} beads")
+        yield Figure(
+            f"beads a second, {number} worker{plural}",
+            count / took,
+            count / floor,
+            at=f"{count} beads",
+        )
     yield Figure(f"conflicts a bead, {workers[-1]} workers", conflicts / count, 0)
     yield Figure("beads that were sent twice, all of these runs", twice, 0)
 
@@ -48,7 +55,10 @@ def claims(
 def _bare(here: Place, count: int) -> float:
     """Seconds for as many commits as the beads take, by one connection."""
     here.assign(count)
-    with contextlib.closing(here.server.connect(here.address.database)) as connection, connection.cursor() as cursor:
+    with (
+        contextlib.closing(here.server.connect(here.address.database)) as connection,
+        connection.cursor() as cursor,
+    ):
         begun = time.perf_counter()
         for number in range(count):
             both(cursor, f"bd-go{number:05}")

@@ -1,6 +1,7 @@
 """The floor of a tick: a Python process that imports pymysql, connects, and asks one query.
 
-Arguments: host, port, user, database; then 'bare' to leave out the TLS set-up that pymysql does by default, as we do; and 'held' to print the KB that it held.
+Arguments: host, port, user, database; then 'bare' to leave out the TLS set-up that pymysql does
+by default, as we do; and 'held' to print the KB that it held.
 """
 
 import sys
@@ -9,7 +10,12 @@ import pymysql
 
 host, port, user, database, *words = sys.argv[1:]
 connection = pymysql.connect(
-    host=host, port=int(port), user=user, database=database, autocommit=True, ssl_disabled="bare" in words
+    host=host,
+    port=int(port),
+    user=user,
+    database=database,
+    autocommit=True,
+    ssl_disabled="bare" in words,
 )
 with connection.cursor() as cursor:
     cursor.execute("SELECT HASHOF('HEAD')")

@@ -1,4 +1,6 @@
-"""What is measured on: bd workspaces, and databases of a given size, all on one Dolt server of our own."""
+"""What is measured on: bd workspaces, and databases of a given size, all on one Dolt server of
+our own.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +25,8 @@ FLOOR = (sys.executable, str(Path(__file__).with_name("floor.py")))
 BARE = (sys.executable, str(Path(__file__).with_name("bare.py")))
 ORIGINAL = ("bash", str(Path(__file__).with_name("original.sh")))
 INSERT = (
-    "INSERT INTO issues (id, title, description, design, acceptance_criteria, notes, status, priority, assignee, "
-    "created_at, updated_at) VALUES "
+    "INSERT INTO issues (id, title, description, design, acceptance_criteria, notes, status,"
+    " priority, assignee, created_at, updated_at) VALUES "
 )
 
 
@@ -73,7 +75,8 @@ class Place:
     def noise(self, run: int) -> None:
         """A commit to a watched table that leads to no decision."""
         self.sql(
-            f"UPDATE issues SET title = 'noise {run}', updated_at = UTC_TIMESTAMP() WHERE id = 'bd-noise'",
+            f"UPDATE issues SET title = 'noise {run}', updated_at = UTC_TIMESTAMP() WHERE id ="
+            " 'bd-noise'",
             "CALL DOLT_COMMIT('-am', 'noise')",
         )
 
@@ -81,7 +84,9 @@ class Place:
         """Beads that may be dispatched; one commit."""
         for start in range(0, count, 1000):
             numbers = range(start, min(start + 1000, count))
-            self.sql(INSERT + ", ".join(_row(f"bd-{name}{n:05}", "agent", "it works") for n in numbers))
+            self.sql(
+                INSERT + ", ".join(_row(f"bd-{name}{n:05}", "agent", "it works") for n in numbers)
+            )
         self.sql(*_committed(name))
 
     def clear(self) -> None:
@@ -93,7 +98,9 @@ class Place:
 
     def done(self) -> None:
         """Close what runs: the next dispatch finds a slot."""
-        self.sql("UPDATE issues SET status = 'closed' WHERE status = 'in_progress'", *_committed("done"))
+        self.sql(
+            "UPDATE issues SET status = 'closed' WHERE status = 'in_progress'", *_committed("done")
+        )
 
 
 def _committed(message: str) -> tuple[str, str]:
@@ -103,7 +110,10 @@ def _committed(message: str) -> tuple[str, str]:
 def _row(bead: str, assignee: str = "", acceptance: str = "") -> str:
     text = "Lorem ipsum dolor sit amet. " * 8
     at = "UTC_TIMESTAMP() - INTERVAL 1 HOUR"
-    return f"('{bead}', 'Bead {bead}', '{text}', '', '{acceptance}', '', 'open', 2, '{assignee}', {at}, {at})"
+    return (
+        f"('{bead}', 'Bead {bead}', '{text}', '', '{acceptance}', '', 'open', 2, '{assignee}',"
+        f" {at}, {at})"
+    )
 
 
 def place(server: Server, folder: Path, board: str) -> Place:
@@ -119,23 +129,37 @@ def place(server: Server, folder: Path, board: str) -> Place:
     return here
 
 
-def sized(server: Server, folder: Path, rows: int, commits: int, board: str = "http://127.0.0.1:9") -> Place:
-    """A database of beads' tables with so many rows of issues and so many commits; the watcher has caught up with it."""
+def sized(
+    server: Server, folder: Path, rows: int, commits: int, board: str = "http://127.0.0.1:9"
+) -> Place:
+    """A database of beads' tables with so many rows of issues and so many commits; the watcher
+    has caught up with it.
+    """
     folder.mkdir()
     address = server.fresh()
     with contextlib.closing(open_engine(address)) as engine:
         beads.create_beads(engine)
     env = {"DOLT_WATCH_DATABASE": address.url, "BEADBOARD_URL": board}
     here = Place(server, address, Process(folder, env), load({}, env, folder))
-    with contextlib.closing(server.connect(address.database)) as connection, connection.cursor() as cursor:
+    with (
+        contextlib.closing(server.connect(address.database)) as connection,
+        connection.cursor() as cursor,
+    ):
         cursor.execute(INSERT + _row("bd-noise"))
         for start in range(1, rows, 1000):
             cursor.execute(
-                INSERT + ", ".join(_row(f"bd-{n * 7919 % 1_000_003:06}") for n in range(start, min(start + 1000, rows)))
+                INSERT
+                + ", ".join(
+                    _row(f"bd-{n * 7919 % 1_000_003:06}")
+                    for n in range(start, min(start + 1000, rows))
+                )
             )
         cursor.execute("CALL DOLT_COMMIT('-Am', 'rows')")
     here.run((sys.executable, "-m", "dolt_watch", "init"), "migrated")
-    with contextlib.closing(server.connect(address.database)) as connection, connection.cursor() as cursor:
+    with (
+        contextlib.closing(server.connect(address.database)) as connection,
+        connection.cursor() as cursor,
+    ):
         for n in range(commits - here.commits()):
             cursor.execute(f"UPDATE issues SET priority = {n % 5} WHERE id = 'bd-noise'")
             cursor.execute("CALL DOLT_COMMIT('-am', 'priority')")
@@ -145,12 +169,16 @@ def sized(server: Server, folder: Path, rows: int, commits: int, board: str = "h
 
 @contextlib.contextmanager
 def own_server(folder: Path) -> Iterator[Server]:
-    """``dolt`` on PATH, its own server, data in ``folder``; never a server that somebody named: its disk is measured too."""
+    """``dolt`` on PATH, its own server, data in ``folder``; never a server that somebody named:
+    its disk is measured too.
+    """
     import shutil
 
     from tests.support.servers import start_dolt
 
-    missing = [program for program in ("dolt", "bd", "jq", "curl", "bash") if not shutil.which(program)]
+    missing = [
+        program for program in ("dolt", "bd", "jq", "curl", "bash") if not shutil.which(program)
+    ]
     if missing:
         raise SystemExit(f"bench: not on PATH: {', '.join(missing)}")
     with start_dolt(str(shutil.which("dolt")), folder) as started:

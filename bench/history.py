@@ -1,4 +1,6 @@
-"""A long history to ask about: most commits to issues and events, some to comments, some beads dispatched."""
+"""A long history to ask about: most commits to issues and events, some to comments, some beads
+dispatched.
+"""
 
 from __future__ import annotations
 
@@ -19,14 +21,24 @@ BATCH = 50
 
 
 def history(here: Place, commits: int, dispatches: int = 1) -> None:
-    """Makes it about so many commits long. ``BEAD`` is in one of 250. It is dispatched first, others after it, evenly spread, each closed before the next."""
+    """Makes it about so many commits long.
+
+    ``BEAD`` is in one of 250. It is dispatched first, others after it, evenly spread, each
+    closed before the next.
+    """
     settings = load({"set": ("settle=0s",)}, here.run.env, here.run.cwd)
     beads = [BEAD, *(f"bd-n{n:03}" for n in range(BEADS))]
     text = "Lorem ipsum dolor sit amet. " * 20
-    rows = (f"('{bead}', 'Bead', '{text}', '', 'works', '', 'open', 2, 'somebody', NOW(), NOW())" for bead in beads)
+    rows = (
+        f"('{bead}', 'Bead', '{text}', '', 'works', '', 'open', 2, 'somebody', NOW(), NOW())"
+        for bead in beads
+    )
     here.sql(INSERT + ", ".join(rows), "CALL DOLT_COMMIT('-Am', 'beads')")
     every = commits // (dispatches + 1)
-    goes = {number * every // BATCH * BATCH: bead for number, bead in zip(range(1, dispatches + 1), cycle(beads))}
+    goes = {
+        number * every // BATCH * BATCH: bead
+        for number, bead in zip(range(1, dispatches + 1), cycle(beads))
+    }
     multi = here.server.connect(here.address.database, client_flag=CLIENT.MULTI_STATEMENTS)
     with contextlib.closing(multi) as connection, connection.cursor() as cursor:
         cursor.execute("SET @@dolt_transaction_commit = 1")  # a third cheaper than DOLT_COMMIT
@@ -34,11 +46,14 @@ def history(here: Place, commits: int, dispatches: int = 1) -> None:
             if start in goes:
                 here.sql(
                     "UPDATE issues SET status = 'closed' WHERE status = 'in_progress'",
-                    f"UPDATE issues SET assignee = 'agent', status = 'open' WHERE id = '{goes[start]}'",
+                    "UPDATE issues SET assignee = 'agent', status = 'open' WHERE id ="
+                    f" '{goes[start]}'",
                     "CALL DOLT_COMMIT('-am', 'assign')",
                 )
                 ticked(settings, "dispatched ")
-            cursor.execute("; ".join(text for n in range(start, start + BATCH) for text in _commit(n, beads)))
+            cursor.execute(
+                "; ".join(text for n in range(start, start + BATCH) for text in _commit(n, beads))
+            )
             while cursor.nextset():
                 pass
     ticked(settings)
@@ -48,8 +63,12 @@ def _commit(n: int, beads: list[str]) -> Iterator[str]:
     yield "START TRANSACTION"
     bead = BEAD if n % 250 == 0 else beads[1 + n * 7919 % BEADS]
     if n % 5 == 4:
-        yield f"INSERT INTO comments (issue_id, author, text) VALUES ('{bead}', 'ann', 'comment {n}')"
+        yield (
+            f"INSERT INTO comments (issue_id, author, text) VALUES ('{bead}', 'ann', 'comment {n}')"
+        )
     else:
         yield f"UPDATE issues SET priority = {n % 5}, title = 'Title {n}' WHERE id = '{bead}'"
-        yield f"INSERT INTO events (issue_id, event_type, actor) VALUES ('{bead}', 'updated', 'ann')"
+        yield (
+            f"INSERT INTO events (issue_id, event_type, actor) VALUES ('{bead}', 'updated', 'ann')"
+        )
     yield "COMMIT"

@@ -1,4 +1,6 @@
-"""From the commit of an assignment to the POST: of ``run`` as it is, of CronJobs by their schedule and what their processes take to get there."""
+"""From the commit of an assignment to the POST: of ``run`` as it is, of CronJobs by their
+schedule and what their processes take to get there.
+"""
 
 from __future__ import annotations
 
@@ -37,18 +39,28 @@ def latency(ours: Place, theirs: Place, board: BeadBoardStub, samples: int) -> I
 
     alternate(samples, lambda _: started(ours, DISPATCH), lambda _: started(theirs, ORIGINAL))
     settle = ours.settings.settle.total_seconds()
-    cron, original, schedule = scheduled(to_post["ours"], settle), scheduled(to_post["theirs"]), scheduled([0.0])
+    cron, original, schedule = (
+        scheduled(to_post["ours"], settle),
+        scheduled(to_post["theirs"]),
+        scheduled([0.0]),
+    )
     ours.clear()
     service, draw = run(ours, board, samples), drawn()
     for name, taken, floor in (("run", service, draw), ("CronJob", cron, schedule)):
-        yield Figure(f"{name}: commit to POST, median", median(taken), median(floor), median(original))
-        yield Figure(f"{name}: commit to POST, 95th percentile", last(taken), last(floor), last(original))
+        yield Figure(
+            f"{name}: commit to POST, median", median(taken), median(floor), median(original)
+        )
+        yield Figure(
+            f"{name}: commit to POST, 95th percentile", last(taken), last(floor), last(original)
+        )
     poll, query = idle_poll(ours)
     yield Figure("run: processor time of an idle poll", poll, query)
 
 
 def scheduled(to_post: list[float], settle: float = 0.0) -> list[float]:
-    """Seconds, for each moment of assignment and each time from a process' start to its POST; a bead that has not settled at the tick is waited for."""
+    """Seconds, for each moment of assignment and each time from a process' start to its POST; a
+    bead that has not settled at the tick is waited for.
+    """
     ticks, took = TickSchedule(EVERY), []
     for number in range(MOMENTS):
         moment = EPOCH + EVERY * ((number + 0.5) / MOMENTS)

@@ -11,17 +11,21 @@ from pathlib import Path
 def machine() -> str:
     """'AMD EPYC, 2 cores, 16 GB; Linux 6.1 x86_64; Python 3.11.7, dolt 2.3.1, bd 0.60.0'."""
     dolt, bd = (
-        subprocess.run([p, "version"], capture_output=True, text=True).stdout.split()[2] for p in ("dolt", "bd")
+        subprocess.run([p, "version"], capture_output=True, text=True).stdout.split()[2]
+        for p in ("dolt", "bd")
     )
     kernel = platform.release().partition("-")[0]
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return (
-        f"{_processor()}, {os.cpu_count()} cores, {memory:.0f} GB; {platform.system()} {kernel} {platform.machine()}; "
-        f"Python {platform.python_version()}, dolt {dolt}, bd {bd}"
+        f"{_processor()}, {os.cpu_count()} cores, {memory:.0f} GB; {platform.system()} {kernel}"
+        f" {platform.machine()}; Python {platform.python_version()}, dolt {dolt}, bd {bd}"
     )
 
 
 def _processor() -> str:
     told = Path("/proc/cpuinfo")
     lines = told.read_text("utf-8").splitlines() if told.exists() else []
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")),
+        platform.machine(),
+    )

@@ -1,4 +1,6 @@
-"""How things are measured: processes by the wall clock, database time inside the engine's calls, disk by the files' lengths."""
+"""How things are measured: processes by the wall clock, database time inside the engine's calls,
+disk by the files' lengths.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,10 @@ CALLS = ("send", "begin", "end", "abandon")
 
 
 def alternate(runs: int, *each: Callable[[int], float]) -> list[float]:
-    """Run all of them in turn, ABAB; the median of each. One round more goes before, and is not counted."""
+    """Run all of them in turn, ABAB; the median of each.
+
+    One round more goes before, and is not counted.
+    """
     took: list[list[float]] = [[] for _ in each]
     for run in range(-1, runs):
         for one, times in zip(each, took, strict=True):
@@ -40,15 +45,23 @@ class Process:
     env: Mapping[str, str]
 
     def __call__(self, command: Sequence[str], expect: str = "") -> float:
-        """Seconds by the wall clock. Raises where it fails, or does not say what is expected: then something else was measured."""
+        """Seconds by the wall clock.
+
+        Raises where it fails, or does not say what is expected: then something else was
+        measured.
+        """
         start = time.perf_counter()
         env = {
             name: value for name, value in self.env.items() if name != "PYTHONDONTWRITEBYTECODE"
         }  # as an installed package: compiled
-        done = subprocess.run(command, cwd=self.cwd, env=env, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(
+            command, cwd=self.cwd, env=env, capture_output=True, text=True, timeout=120
+        )
         took = time.perf_counter() - start
         if done.returncode or expect not in done.stdout:
-            raise RuntimeError(f"{list(command)}: {done.returncode}, not {expect!r}\n{done.stdout}\n{done.stderr}")
+            raise RuntimeError(
+                f"{list(command)}: {done.returncode}, not {expect!r}\n{done.stdout}\n{done.stderr}"
+            )
         return took
 
 
@@ -60,7 +73,9 @@ class Spent:
 
 @contextlib.contextmanager
 def database_time() -> Iterator[Spent]:
-    """Time inside the engine's calls to the server, in this process; the connecting is not counted."""
+    """Time inside the engine's calls to the server, in this process; the connecting is not
+    counted.
+    """
     spent, depth = Spent(), 0
 
     def timed(plain: Any) -> Any:
@@ -98,5 +113,11 @@ def ticked(settings: Settings, expect: str = "") -> float:
 
 
 def size(folder: Path) -> int:
-    """Bytes of a database's files, without ``.dolt/stats``: there Dolt's own background job writes when it likes, whoever is at work."""
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file() and "stats" not in file.parts)
+    """Bytes of a database's files, without ``.dolt/stats``: there Dolt's own background job
+    writes when it likes, whoever is at work.
+    """
+    return sum(
+        file.stat().st_size
+        for file in folder.rglob("*")
+        if file.is_file() and "stats" not in file.parts
+    )

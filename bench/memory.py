@@ -30,12 +30,16 @@ def memory(
     """``commits``: of a short history and of the long one that goes on from it."""
     short, long = commits
     here = sized(server, folder / "memory", 10, 10, board.url)
-    least = subprocess.run((*FLOOR, *here.where, "bare", "held"), capture_output=True, text=True, check=True)
+    least = subprocess.run(
+        (*FLOOR, *here.where, "bare", "held"), capture_output=True, text=True, check=True
+    )
     floor = int(least.stdout) / MB
     yield from _service(here, board, dispatches, floor)
     history(here, long, long // EACH)
     (head,) = here.sql("SELECT HASHOF('HEAD')")[0]
-    (early,) = here.sql(f"SELECT commit_hash FROM dolt_log ORDER BY commit_order LIMIT 1 OFFSET {short - 1}")[0]
+    (early,) = here.sql(
+        f"SELECT commit_hash FROM dolt_log ORDER BY commit_order LIMIT 1 OFFSET {short - 1}"
+    )[0]
     for name, words in COMMANDS.items():
         for length, number, until in (("short", short, early), ("long", long, head)):
             peak = _peak(here, (*words, "--to", until)) / MB
@@ -50,15 +54,25 @@ def _service(here: Place, board: BeadBoardStub, dispatches: int, floor: float) -
         here.assign(dispatches, "held")
         arrived(board, before + dispatches)
         time.sleep(3 * POLL)
-        yield Figure("run: after its work", held("VmRSS", str(process.pid)) / MB, floor, at=f"{dispatches} dispatches")
+        yield Figure(
+            "run: after its work",
+            held("VmRSS", str(process.pid)) / MB,
+            floor,
+            at=f"{dispatches} dispatches",
+        )
     here.done()
 
 
 def _peak(here: Place, words: tuple[str, ...]) -> int:
     """KB."""
     done = subprocess.run(
-        (*PEAK, *words), cwd=here.run.cwd, env=dict(here.run.env), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )  # fmt: skip
+        (*PEAK, *words),
+        cwd=here.run.cwd,
+        env=dict(here.run.env),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     if done.returncode:
         raise RuntimeError(f"{words}: {done.returncode}\n{done.stderr}")
     return int(done.stderr.splitlines()[-1])

@@ -17,10 +17,23 @@ def page(rows: Sequence[Row], of: str, day: str, quick: bool) -> str:
         [
             BEGIN,
             "",
-            "Written by `python -m bench --write docs/performance.md`, all in one run, on real Dolt and bd; not by hand. What each line means, and why it is above "
-            "its floor, stands [below](#the-lines); how to run it: [bench](../bench/README.md).",
+            (
+                "Written by `python -m bench --write docs/performance.md`, all in one run, on real"
+                " Dolt and bd; not by hand. What each line means, and why it is above its floor,"
+                " stands [below](#the-lines); how to run it: [bench](../bench/README.md)."
+            ),
             "",
-            *(["**A quick run: fewer runs, smaller databases, to see that it works. No figure to lean on.**", ""] if quick else []),
+            *(
+                [
+                    (
+                        "**A quick run: fewer runs, smaller databases, to see that it works. No"
+                        " figure to lean on.**"
+                    ),
+                    "",
+                ]
+                if quick
+                else []
+            ),
             f"{day}. {of}.",
             "",
             f"Bars that do not hold: {', '.join(fails)}." if fails else "All bars hold.",
@@ -29,7 +42,7 @@ def page(rows: Sequence[Row], of: str, day: str, quick: bool) -> str:
             "",
             *explained(),
         ]
-    )  # fmt: skip
+    )
 
 
 def table(rows: Iterable[Row]) -> Iterator[str]:
@@ -43,19 +56,37 @@ def explained() -> list[str]:
     lines = [
         "## The lines",
         "",
-        "*Ours*, *floor* and *original* in the same unit; each × is ours by the one before it. *Floor*: the least that the same work costs by itself. *Original*: two bash "
-        "CronJobs around `bd`, `jq` and `curl`, measured as one dispatch of theirs (`bench/original.sh`), each step once, no sleep.",
+        (
+            "*Ours*, *floor* and *original* in the same unit; each × is ours by the one before it."
+            " *Floor*: the least that the same work costs by itself. *Original*: two bash CronJobs"
+            " around `bd`, `jq` and `curl`, measured as one dispatch of theirs"
+            " (`bench/original.sh`), each step once, no sleep."
+        ),
     ]
     for part in PARTS:
-        lines += ["", f"### {part.title}", "", part.how, "", _row(["line", "floor", "what ours costs above it"])]
-        lines += [_row(["---"] * 3), *(_row([line.name, line.floor, line.why]) for line in part.lines)]
+        lines += [
+            "",
+            f"### {part.title}",
+            "",
+            part.how,
+            "",
+            _row(["line", "floor", "what ours costs above it"]),
+        ]
+        lines += [
+            _row(["---"] * 3),
+            *(_row([line.name, line.floor, line.why]) for line in part.lines),
+        ]
     return [*lines, ""]
 
 
 def named(text: str) -> list[str]:
     """The lines of a page's table of figures."""
     figures = text.partition(_row(HEAD))[2].partition("## ")[0]
-    return [row.split(" | ")[0].removeprefix("| ") for row in figures.splitlines() if row.startswith("| ")][1:]
+    return [
+        row.split(" | ")[0].removeprefix("| ")
+        for row in figures.splitlines()
+        if row.startswith("| ")
+    ][1:]
 
 
 def declared() -> list[Line]:

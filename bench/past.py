@@ -21,11 +21,15 @@ WHY = (sys.executable, "-m", "dolt_watch", "why", BEAD)
 
 
 def past(here: Place, commits: int) -> Iterator[Figure]:
-    """``why``, and all of it folded again, against fetching the diffs in one stream: of issues alone, and of all that the watcher reads."""
+    """``why``, and all of it folded again, against fetching the diffs in one stream: of issues
+    alone, and of all that the watcher reads.
+    """
     history(here, commits)
     at = f"{commits:,} commits"
     why, floor = alternate(
-        RUNS, lambda _: here.run(WHY, "to go: nothing: it runs"), lambda _: here.run((*here.floor, "bare"))
+        RUNS,
+        lambda _: here.run(WHY, "to go: nothing: it runs"),
+        lambda _: here.run((*here.floor, "bare")),
     )
     yield Figure("why, as a process", why * MS, floor * MS, at=at)
     with contextlib.closing(open_engine(here.address)) as engine:
@@ -46,6 +50,6 @@ def past(here: Place, commits: int) -> Iterator[Figure]:
 
         fold, issues, all_of_it = alternate(
             7, folded, lambda _: streamed("issues"), lambda _: streamed(*WATCHED, "watch_decision")
-        )  # fmt: skip
+        )
     yield Figure("replay: folding all of history", fold, issues, at=at)
     yield Figure("replay, against all it reads", fold, all_of_it, at=at)

@@ -1,4 +1,7 @@
-"""``python peak.py ARGUMENTS``: ``dolt_watch ARGUMENTS``, and the most memory that it held, in KB, as the last line of standard error.
+"""``python peak.py ARGUMENTS``:
+
+``dolt_watch ARGUMENTS``, and the most memory that it held, in KB, as the last line of standard
+error.
 
 Not ``ru_maxrss``: what a process held before exec counts there, so that of the parent would too.
 """

@@ -1,4 +1,6 @@
-"""``dolt_watch run`` on real Dolt: from the commit of an assignment to the POST, and what a poll costs that finds nothing."""
+"""``dolt_watch run`` on real Dolt: from the commit of an assignment to the POST, and what a poll
+costs that finds nothing.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ DRAWS = 20_000
 def running(here: Place, *sets: str) -> Iterator[subprocess.Popen[str]]:
     """The process, once it leads."""
     words = [word for one in (f"settle={SETTLE:g}s", *sets) for word in ("--set", one)]
-    with subprocess.Popen((*RUN, *words), cwd=here.run.cwd, env=dict(here.run.env), stdout=subprocess.PIPE, text=True) as process:  # fmt: skip
+    with subprocess.Popen(
+        (*RUN, *words), cwd=here.run.cwd, env=dict(here.run.env), stdout=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout is not None
         try:
             while "leading" not in process.stdout.readline():
@@ -50,7 +54,10 @@ def arrived(board: BeadBoardStub, count: int) -> None:
 
 
 def run(here: Place, board: BeadBoardStub, samples: int) -> list[float]:
-    """Seconds from each commit to its POST. The assignments fall at any moment between two polls."""
+    """Seconds from each commit to its POST.
+
+    The assignments fall at any moment between two polls.
+    """
     took = []
     with running(here):
         time.sleep(2 * POLL)
@@ -67,7 +74,9 @@ def run(here: Place, board: BeadBoardStub, samples: int) -> list[float]:
 
 
 def drawn() -> list[float]:
-    """The same for a service whose polls and dispatches take no time: it sees the commit at its next poll, and waits until it has settled."""
+    """The same for a service whose polls and dispatches take no time: it sees the commit at its
+    next poll, and waits until it has settled.
+    """
     took: list[float] = []
     while len(took) < DRAWS:
         pause = POLL * random.uniform(SHORTEST, 1)
@@ -84,7 +93,7 @@ def idle_poll(here: Place) -> tuple[float, float]:
         lambda: open_engine(here.address),
         lambda engine: build(engine, here.settings, targets, DatabaseClock(), patient=False),
         Health(Metrics()),
-    )  # fmt: skip
+    )
     for _ in range(5):
         service.step()
     begun = time.thread_time()
@@ -92,7 +101,10 @@ def idle_poll(here: Place) -> tuple[float, float]:
         service.step()
     poll = time.thread_time() - begun
     service._drop()
-    with contextlib.closing(here.server.connect(here.address.database)) as connection, connection.cursor() as cursor:
+    with (
+        contextlib.closing(here.server.connect(here.address.database)) as connection,
+        connection.cursor() as cursor,
+    ):
         begun = time.thread_time()
         for _ in range(POLLS):
             cursor.execute("SELECT HASHOF('HEAD')")

@@ -26,4 +26,6 @@ def sizes(
 
     few, many, short, long = alternate(ticks, *(run(at) for at in made))
     yield Figure("noise tick, many rows", many * MS, few * MS, at=f"{rows[1]:,} : {rows[0]:,}")
-    yield Figure("noise tick, long history", long * MS, short * MS, at=f"{commits[1]:,} : {commits[0]:,}")
+    yield Figure(
+        "noise tick, long history", long * MS, short * MS, at=f"{commits[1]:,} : {commits[0]:,}"
+    )

@@ -45,10 +45,22 @@ class Row(NamedTuple):
     def cells(self) -> tuple[str, ...]:
         """As ``HEAD`` names them."""
         line, figure = self.line, self.figure
-        by = ["" if (ratio := self.ratio(of)) is None else f"{ratio:.2f}" for of in (FLOOR, ORIGINAL)]
+        by = [
+            "" if (ratio := self.ratio(of)) is None else f"{ratio:.2f}" for of in (FLOOR, ORIGINAL)
+        ]
         values = [_told(value, line.unit) for value in (figure.ours, figure.floor, figure.original)]
         verdict = {None: "", True: "holds", False: "fails"}[self.holds]
-        return (line.name, figure.at, values[0], values[1], by[0], values[2], by[1], bar(line), verdict)
+        return (
+            line.name,
+            figure.at,
+            values[0],
+            values[1],
+            by[0],
+            values[2],
+            by[1],
+            bar(line),
+            verdict,
+        )
 
 
 def bar(line: Line) -> str:
@@ -61,7 +73,10 @@ def bar(line: Line) -> str:
 
 
 def rows(part: Part, figures: Iterable[Figure]) -> Iterator[Row]:
-    """One after the other, as they come. Raises RuntimeError where a line was left out, or is not declared."""
+    """One after the other, as they come.
+
+    Raises RuntimeError where a line was left out, or is not declared.
+    """
     open_lines = {line.name: line for line in part.lines}
     for figure in figures:
         if figure.name not in open_lines:
@@ -74,7 +89,10 @@ def rows(part: Part, figures: Iterable[Figure]) -> Iterator[Row]:
 def printed(cells: Iterable[str]) -> str:
     """For a terminal."""
     what, at, ours, floor, by, original, times, most, verdict = cells
-    return f"{what:<{WIDE}} {at:>16} {ours:>9} {floor:>9} {by:>6} {original:>9} {times:>6}  {most:<16} {verdict}"
+    return (
+        f"{what:<{WIDE}} {at:>16} {ours:>9} {floor:>9} {by:>6} {original:>9} {times:>6}  {most:<16}"
+        f" {verdict}"
+    )
 
 
 def _told(value: float | None, unit: str) -> str:

@@ -1,4 +1,6 @@
-"""Ticks as processes: with nothing to do, after a change that concerns nobody, and with a bead to dispatch."""
+"""Ticks as processes: with nothing to do, after a change that concerns nobody, and with a bead
+to dispatch.
+"""
 
 from __future__ import annotations
 
@@ -27,9 +29,13 @@ def idle(ours: Place, theirs: Place, runs: int) -> Iterator[Figure]:
         return once
 
     floor, bare, module, script, original = alternate(
-        runs, lambda _: ours.run(ours.floor), lambda _: ours.run((*ours.floor, "bare")), run(ours, DISPATCH, written),
-        lambda _: ours.run(SCRIPT, NONE), run(theirs, ORIGINAL, beside),
-    )  # fmt: skip
+        runs,
+        lambda _: ours.run(ours.floor),
+        lambda _: ours.run((*ours.floor, "bare")),
+        run(ours, DISPATCH, written),
+        lambda _: ours.run(SCRIPT, NONE),
+        run(theirs, ORIGINAL, beside),
+    )
     yield Figure("idle tick (python -m)", module * MS, floor * MS, original * MS)
     yield Figure("idle tick (console script)", script * MS, floor * MS, original * MS)
     yield Figure("idle tick (console script), harder floor", script * MS, bare * MS)
@@ -45,8 +51,12 @@ def noise(ours: Place, theirs: Place, runs: int) -> Iterator[Figure]:
         return once
 
     floor, bare, tick, original = alternate(
-        runs, lambda _: ours.run(ours.floor), lambda _: ours.run((*ours.floor, "bare")), run(ours, DISPATCH), run(theirs, ORIGINAL)
-    )  # fmt: skip
+        runs,
+        lambda _: ours.run(ours.floor),
+        lambda _: ours.run((*ours.floor, "bare")),
+        run(ours, DISPATCH),
+        run(theirs, ORIGINAL),
+    )
     yield Figure("noise tick", tick * MS, floor * MS, original * MS)
     yield Figure("noise tick, harder floor", tick * MS, bare * MS)
 
@@ -72,9 +82,14 @@ def dispatch(ours: Place, theirs: Place, bare: Place, runs: int) -> Iterator[Fig
         return once
 
     least = (*BARE, *bare.where, bare.board)
-    mine, original, floor = alternate(runs, run(ours, DISPATCH), run(theirs, ORIGINAL), run(bare, least))
+    mine, original, floor = alternate(
+        runs, run(ours, DISPATCH), run(theirs, ORIGINAL), run(bare, least)
+    )
 
-    with contextlib.closing(bare.server.connect(bare.address.database)) as connection, connection.cursor() as cursor:
+    with (
+        contextlib.closing(bare.server.connect(bare.address.database)) as connection,
+        connection.cursor() as cursor,
+    ):
 
         def inside(_: int) -> float:
             took = ticked(ours.settings, "dispatched ")

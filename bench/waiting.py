@@ -1,4 +1,7 @@
-"""Does a tick's cost depend on how many beads wait? They match and cannot go: one may run at a time, and one does."""
+"""Does a tick's cost depend on how many beads wait?
+
+They match and cannot go: one may run at a time, and one does.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +22,18 @@ from tests.support.servers import Server
 
 WAITS = "nothing new since"
 LINES = (
-    "idle tick", "noise tick", "dispatch tick", "dispatch tick: database time",
-    "a dispatch in run: database time", "a dispatch in run: processor time",
-)  # fmt: skip
+    "idle tick",
+    "noise tick",
+    "dispatch tick",
+    "dispatch tick: database time",
+    "a dispatch in run: database time",
+    "a dispatch in run: processor time",
+)
 
 
-def waiting(server: Server, folder: Path, board: BeadBoardStub, sizes: Sequence[int], runs: int) -> Iterator[Figure]:
+def waiting(
+    server: Server, folder: Path, board: BeadBoardStub, sizes: Sequence[int], runs: int
+) -> Iterator[Figure]:
     """``sizes``: so many, ten times and a hundred times as many."""
     calls = 0
     with contextlib.ExitStack() as stack:
@@ -43,7 +52,9 @@ def waiting(server: Server, folder: Path, board: BeadBoardStub, sizes: Sequence[
     few, *more = (found[place : place + len(LINES)] for place in range(0, len(found), len(LINES)))
     for times, size, many in zip((10, 100), sizes[1:], more, strict=True):
         for name, value, beside in zip(LINES, many, few, strict=True):
-            yield Figure(f"{name}, waiting × {times}", value * MS, beside * MS, at=f"{size:,} : {sizes[0]:,}")
+            yield Figure(
+                f"{name}, waiting × {times}", value * MS, beside * MS, at=f"{size:,} : {sizes[0]:,}"
+            )
 
 
 def _commands(here: Place) -> list[Callable[[int], float]]:
@@ -65,7 +76,9 @@ def _commands(here: Place) -> list[Callable[[int], float]]:
 
 
 def _standing(here: Place, stack: contextlib.ExitStack) -> list[Callable[[int], float]]:
-    """A dispatch in the loop of ``run``, by the database's time and by the processor's; what others dispatched in between is folded before."""
+    """A dispatch in the loop of ``run``, by the database's time and by the processor's; what
+    others dispatched in between is folded before.
+    """
     targets = stack.enter_context(contextlib.closing(TargetPool(here.settings)))
     engine = stack.enter_context(contextlib.closing(open_engine(here.address)))
     loop = build(engine, here.settings, targets, DatabaseClock(), patient=False)

@@ -41,7 +41,10 @@ class FixedClock:
 
 
 class ShiftedClock:
-    """The database's clock moved by ``offset``; sleeping moves it on without waiting. For tests and the soak."""
+    """The database's clock moved by ``offset``; sleeping moves it on without waiting.
+
+    For tests and the soak.
+    """
 
     def __init__(self, offset: timedelta = timedelta()) -> None:
         self.offset = offset

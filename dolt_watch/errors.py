@@ -1,15 +1,17 @@
 """Everything that can go wrong, with what mends it.
 
-An error says what was wrong (its message), where (``where``), and what mends it (``fix``: a command or a line to change).
-Its class carries the exit code of the command that it ends, so that a CronJob's log and its colour agree:
+An error says what was wrong (its message), where (``where``), and what mends it (``fix``: a
+command or a line to change). Its class carries the exit code of the command that it ends, so
+that a CronJob's log and its colour agree:
 
-====  =======================================================================================================
-code  meaning
-====  =======================================================================================================
+====
+=======================================================================================================
+code  meaning ====
+=======================================================================================================
 1     a dispatch failed or is unknown, the target is down while beads wait, a check did not hold
-2     usage, settings, an expression, metadata.json, another project's id
-3     the database: unreachable, wrong password, missing, no beads database, not migrated, a newer schema
-====  =======================================================================================================
+2     usage, settings, an expression, metadata.json, another project's id 3     the database:
+unreachable, wrong password, missing, no beads database, not migrated, a newer schema ====
+=======================================================================================================
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ class DoltWatchError(Exception):
 
     exit_code = 1
 
-    def __init__(self, message: str | None = None, *, where: str | None = None, fix: str | None = None) -> None:
+    def __init__(
+        self, message: str | None = None, *, where: str | None = None, fix: str | None = None
+    ) -> None:
         self.message = message or (self.__doc__ or "").strip().splitlines()[0]
         self.where = where
         self.fix = fix
@@ -47,7 +51,7 @@ class DoltWatchError(Exception):
         return "\n".join(lines)
 
 
-# -- exit 2: what the user wrote ---------------------------------------------------------------------------------
+# -- exit 2: what the user wrote --------------------
 
 
 class SettingsError(DoltWatchError):
@@ -61,14 +65,19 @@ class RuleError(SettingsError):
 
 
 class NoSuchCommit(SettingsError):
-    """History has no commit of this name. ``whole``: a full hash was named, not the beginning of one."""
+    """History has no commit of this name.
 
-    def __init__(self, message: str, *, whole: bool, where: str | None = None, fix: str | None = None) -> None:
+    ``whole``: a full hash was named, not the beginning of one.
+    """
+
+    def __init__(
+        self, message: str, *, whole: bool, where: str | None = None, fix: str | None = None
+    ) -> None:
         self.whole = whole
         super().__init__(message, where=where, fix=fix)
 
 
-# -- exit 1: what happened outside -------------------------------------------------------------------------------
+# -- exit 1: what happened outside --------------------
 
 
 class OutcomeNotRecorded(DoltWatchError):
@@ -76,10 +85,13 @@ class OutcomeNotRecorded(DoltWatchError):
 
 
 class MissingRule(DoltWatchError):
-    """The rule that guards a claim or a reap is missing: an error in dolt_watch itself. Nothing is written."""
+    """The rule that guards a claim or a reap is missing: an error in dolt_watch itself.
+
+    Nothing is written.
+    """
 
 
-# -- exit 3: the database ----------------------------------------------------------------------------------------
+# -- exit 3: the database --------------------
 
 
 class DatabaseError(DoltWatchError):
@@ -109,7 +121,10 @@ class NoSuchDatabase(DatabaseError):
 
 
 class OlderDolt(DatabaseError):
-    """This Dolt server is older than the one that wrote its data: Dolt 2 writes tables that Dolt 1 cannot open."""
+    """This Dolt server is older than the one that wrote its data:
+
+    Dolt 2 writes tables that Dolt 1 cannot open.
+    """
 
 
 class NotABeadsDatabase(DatabaseError):
@@ -118,7 +133,9 @@ class NotABeadsDatabase(DatabaseError):
     def __init__(self) -> None:
         super().__init__(
             "this database has no table 'issues': it is not a beads database",
-            fix="name the database that bd uses: `bd init` makes one, .beads/metadata.json names it",
+            fix=(
+                "name the database that bd uses: `bd init` makes one, .beads/metadata.json names it"
+            ),
         )
 
 
@@ -153,19 +170,21 @@ class UnsupportedSchema(DatabaseError):
     """A table or column of beads that dolt_watch needs does not exist in this tracker."""
 
 
-# -- inside the loop: caught there, never shown ------------------------------------------------------------------
+# -- inside the loop: caught there, never shown --------------------
 
 
 class Conflict(DoltWatchError):
     """Somebody else wrote first: the transaction is rolled back; look again and decide anew.
 
-    Dolt: 1213, duplicate key (1062) on an insert of ours, 1105 'constraint violations' or 'optimistic lock failed'.
-    DoltLite: a UNIQUE constraint, SQLITE_BUSY, SQLITE_BUSY_SNAPSHOT.
+    Dolt: 1213, duplicate key (1062) on an insert of ours, 1105 'constraint violations' or
+    'optimistic lock failed'. DoltLite: a UNIQUE constraint, SQLITE_BUSY, SQLITE_BUSY_SNAPSHOT.
     """
 
 
 class Unexplained(DatabaseError):
-    """The rows that a diff shows do not account for what changed: the table's schema changed on the way."""
+    """The rows that a diff shows do not account for what changed: the table's schema changed on
+    the way.
+    """
 
 
 class MigrationInProgress(Conflict):
@@ -173,7 +192,9 @@ class MigrationInProgress(Conflict):
 
 
 class MergeInProgress(Conflict):
-    """Somebody's merge, conflicts or constraint violations stand unfinished in this database: nothing is written until they are resolved."""
+    """Somebody's merge, conflicts or constraint violations stand unfinished in this database:
+    nothing is written until they are resolved.
+    """
 
 
 class UnknownCommit(DoltWatchError):
@@ -185,4 +206,6 @@ class NothingToCommit(DoltWatchError):
 
 
 class BeadNotFound(DoltWatchError):
-    """The bead's row is gone, so a row that refers to it cannot be written (1452, or 1105 on a foreign key)."""
+    """The bead's row is gone, so a row that refers to it cannot be written (1452, or 1105 on a
+    foreign key).
+    """

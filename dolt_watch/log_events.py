@@ -10,7 +10,10 @@ from enum import StrEnum
 from typing import Any
 
 LOGGER = "dolt_watch"
-"""The logger above all others of this package. Nothing is printed unless its user adds a handler."""
+"""The logger above all others of this package.
+
+Nothing is printed unless its user adds a handler.
+"""
 
 logging.getLogger(LOGGER).addHandler(logging.NullHandler())
 
@@ -41,11 +44,16 @@ class LogEvent(StrEnum):
     MERGING = "merging"
     """An unfinished merge: the tick is skipped."""
     MIGRATING = "migrating"
-    """bd's schema migration is not committed: nothing is adopted, and decisions that would commit a part of it wait."""
+    """bd's schema migration is not committed: nothing is adopted, and decisions that would
+    commit a part of it wait.
+    """
     OVERTAKEN = "overtaken"
     """Other workers were faster too many times in a row: the tick ends."""
     DECISION = "decision"
-    """An entry of the ledger was written. `kind`, `bead`, `version`, `rule` and `commit` name it."""
+    """An entry of the ledger was written.
+
+    `kind`, `bead`, `version`, `rule` and `commit` name it.
+    """
     RULE_HELD = "rule-held"
     """Something holds all beads of `rule` in its queue; `gate` names it."""
     HOLDING = "holding"
@@ -77,7 +85,10 @@ class LogEvent(StrEnum):
     NOTICE = "notice"
     """The receiver of notifications did not take one."""
     PROCESS = "process"
-    """What Python or a library would write to stderr: an error in a thread, a warning. `logger` names the library."""
+    """What Python or a library would write to stderr: an error in a thread, a warning.
+
+    `logger` names the library.
+    """
     DRY_RUN = "dry-run"
     """What a tick would do."""
 
@@ -95,6 +106,8 @@ def event_fields(event: LogEvent, *, steady: str | None = None, **fields: Any) -
     return {"event": event, "steady": steady, "fields": fields}
 
 
-def log_condition(logger: logging.Logger, level: int, message: str, event: LogEvent, **fields: Any) -> None:
+def log_condition(
+    logger: logging.Logger, level: int, message: str, event: LogEvent, **fields: Any
+) -> None:
     """Log a condition that lasts, and is news whenever its line changes."""
     logger.log(level, message, extra=event_fields(event, steady=message, **fields))

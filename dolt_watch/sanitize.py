@@ -8,16 +8,20 @@ LIMIT = 500
 """Bodies from outside are cut to so many characters."""
 
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
-# Cc: control; Cf: bidi overrides and what else is invisible; Cs: lone surrogates, which no UTF-8 can hold; Zl, Zp: line breaks by another name.
+# Cc: control; Cf: bidi overrides and what else is invisible; Cs: lone surrogates, which no UTF-8
+# can hold; Zl, Zp: line breaks by another name.
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-# Joiners are invisible too, but emoji and several scripts cannot be written without them, and they reorder nothing.
+# Joiners are invisible too, but emoji and several scripts cannot be written without them, and
+# they reorder nothing.
 _JOINERS = frozenset({"\u200c", "\u200d"})
 
 
 def sanitize(text: str, limit: int = LIMIT) -> str:
-    """``text`` with what cannot be seen shown escaped, in at most ``limit`` characters: what is cut off is told by '…'.
+    """``text`` with what cannot be seen shown escaped, in at most ``limit`` characters: what is
+    cut off is told by '…'.
 
-    An escape is never cut in two. A backslash stays as it is, so that JSON reads as it was received.
+    An escape is never cut in two. A backslash stays as it is, so that JSON reads as it was
+    received.
     """
     if limit < 1:
         return ""

@@ -1,7 +1,8 @@
 """Time: one clock, injected, and the few ways in which times are read and written.
 
-Every time inside dolt_watch is an aware datetime in UTC. ``datetime.now`` is called nowhere: the clock is the database's, as the look brings it, so that
-workers on several machines agree, and a test or ``--now`` moves it.
+Every time inside dolt_watch is an aware datetime in UTC. ``datetime.now`` is called nowhere: the
+clock is the database's, as the look brings it, so that workers on several machines agree, and a
+test or ``--now`` moves it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from typing import Any
 
 
 def to_utc(value: Any) -> datetime | None:
-    """A database's date and time (datetime, or text as DoltLite and JSON give it) as aware UTC; None for NULL and ''."""
+    """A database's date and time (datetime, or text as DoltLite and JSON give it) as aware UTC;
+    None for NULL and ''.
+    """
     if value is None or value == "":
         return None
     if isinstance(value, str):
@@ -26,7 +29,10 @@ MAX_YEAR = 9000
 
 
 def parse_any(value: Any) -> datetime | None:
-    """A time that somebody else wrote, however far it is: only to be compared with. None where it is none."""
+    """A time that somebody else wrote, however far it is: only to be compared with.
+
+    None where it is none.
+    """
     try:
         return to_utc(value)
     except (ValueError, OverflowError):
@@ -34,7 +40,10 @@ def parse_any(value: Any) -> datetime | None:
 
 
 def parse_foreign(value: Any) -> datetime | None:
-    """A time that somebody else wrote, in a row or in an import: None where it is none, or one that nobody can mean."""
+    """A time that somebody else wrote, in a row or in an import:
+
+    None where it is none, or one that nobody can mean.
+    """
     moment = parse_any(value)
     return moment if moment is not None and moment.year < MAX_YEAR else None
 
@@ -43,7 +52,9 @@ LATEST = datetime(MAX_YEAR, 1, 1, tzinfo=UTC)
 
 
 def clamp_commit_date(moment: datetime) -> datetime:
-    """The date of a commit, which whoever makes it may choose: never later than sums with it can be."""
+    """The date of a commit, which whoever makes it may choose: never later than sums with it can
+    be.
+    """
     return moment if moment.year < MAX_YEAR else LATEST
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dolt_watch.engines.doltlite.loader import load_sqlite3
 from dolt_watch.errors import DatabaseError
 
-# Before anything imports sqlite3: doltlite can only come first. ``load`` never re-executes pytest (which would swallow the run's
-# output and exit 0) and leaves no mark in the environment that child processes would trip over.
+# Before anything imports sqlite3: doltlite can only come first. ``load`` never re-executes
+# pytest (which would swallow the run's output and exit 0) and leaves no mark in the environment
+# that child processes would trip over.
 try:
     load_sqlite3()
     NO_DOLTLITE = ""
@@ -37,24 +38,35 @@ def pytest_report_header() -> str:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--quick", action="store_true", help="leave out long tests and those that need a Dolt server")
-    parser.addoption("--bd", action="store_true", help="only tests that run bd, for another bd or another Dolt")
+    parser.addoption(
+        "--quick",
+        action="store_true",
+        help="leave out long tests and those that need a Dolt server",
+    )
+    parser.addoption(
+        "--bd", action="store_true", help="only tests that run bd, for another bd or another Dolt"
+    )
 
 
 def _uses_dolt(item: pytest.Item) -> bool:
     """Whether the test needs a Dolt server, by its fixtures or by its parameters."""
     call = getattr(item, "callspec", None)
-    return "dolt_server" in getattr(item, "fixturenames", ()) or (call is not None and "dolt" in call.params.values())
+    return "dolt_server" in getattr(item, "fixturenames", ()) or (
+        call is not None and "dolt" in call.params.values()
+    )
 
 
 def _runs_bd(item: pytest.Item) -> bool:
-    return not {"beads_workspace", "bd_program", "fresh"}.isdisjoint(getattr(item, "fixturenames", ()))
+    return not {"beads_workspace", "bd_program", "fresh"}.isdisjoint(
+        getattr(item, "fixturenames", ())
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Long tests come first, the others in their order.
 
-    A long profile ends by itself, whatever limit its file sets for the others: a file's mark beats the command line.
+    A long profile ends by itself, whatever limit its file sets for the others: a file's mark
+    beats the command line.
     """
     kept = items[:]
     if config.getoption("quick"):
@@ -75,7 +87,9 @@ Once = Callable[[str, Callable[[Path], None]], Path]
 
 @pytest.fixture(scope="session")
 def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
-    """``once(name, make)``: a folder that ``make`` fills once a run, for all workers of pytest-xdist."""
+    """``once(name, make)``: a folder that ``make`` fills once a run, for all workers of
+    pytest-xdist.
+    """
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
 
@@ -181,7 +195,9 @@ def beads_shape(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def shaped_engine(engine: Engine, beads_shape: str) -> Engine:
-    """On both engines, in each shape: a database with beads' real tables, committed, without beads."""
+    """On both engines, in each shape: a database with beads' real tables, committed, without
+    beads.
+    """
     beads.create_beads(engine, beads_shape)
     return engine
 

@@ -1,4 +1,6 @@
-"""``make release VERSION=1.2.3``: the one version of ``dolt_watch/__init__.py`` in every place that must name it, and in the changelog. Nothing is published."""
+"""``make release VERSION=1.2.3``: the one version of ``dolt_watch/__init__.py`` in every place
+that must name it, and in the changelog. Nothing is published.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +71,8 @@ def main(arguments: list[str], root: Path = ROOT) -> int:
         path.write_text(text, "utf-8")
         sys.stdout.write(f"written: {path.relative_to(root)}\n")
     sys.stdout.write(
-        f"now: make test check, then git commit -am 'Release {version}' && git tag -a v{version} -m {version}\n"
+        f"now: make test check, then git commit -am 'Release {version}' && git tag -a v{version} -m"
+        f" {version}\n"
     )
     return 0
 

@@ -18,10 +18,11 @@ from dolt_watch.timestamps import iso, parse_foreign
 def spared_by_children(
     engine: Engine, since: Mapping[str, datetime], commit: str, now: datetime
 ) -> dict[str, HoldReason]:
-    """Beads (an epic) on whose children, at any depth, somebody was at work: bead → since when that counts. As ``commit`` has the rows.
+    """Beads (an epic) on whose children, at any depth, somebody was at work: bead → since when
+    that counts. As ``commit`` has the rows.
 
-    By the children's own times, as bd writes them: they spare a bead, and never cause an act. None that lies further ahead than a wrong zone can explain
-    counts: it would spare for ever.
+    By the children's own times, as bd writes them: they spare a bead, and never cause an act.
+    None that lies further ahead than a wrong zone can explain counts: it would spare for ever.
     """
     if not since:
         return {}
@@ -35,7 +36,8 @@ def spared_by_children(
     for _ in range(_DEPTH):
         asked = list(stands_for)
         pairs = query(
-            f"SELECT issue_id, {target} FROM dependencies{of} WHERE {target} IN ({_marks(asked)}) AND type = '{PARENT}'",
+            f"SELECT issue_id, {target} FROM dependencies{of} WHERE {target} IN ({_marks(asked)})"
+            f" AND type = '{PARENT}'",
             asked,
         )
         below: dict[str, set[str]] = {}
@@ -49,12 +51,16 @@ def spared_by_children(
         for child, at, what in _last(query, list(below), of, now + MAX_ZONE_OFFSET):
             for bead in below[child]:
                 if at > since[bead]:
-                    holds.setdefault(bead, HoldReason("children", f"its child {child} has a {what} of {iso(at)}"))
+                    holds.setdefault(
+                        bead, HoldReason("children", f"its child {child} has a {what} of {iso(at)}")
+                    )
         stands_for = below
     return holds
 
 
-def _last(query: Query, ids: Sequence[str], of: str, until: datetime) -> Iterator[tuple[str, datetime, str]]:
+def _last(
+    query: Query, ids: Sequence[str], of: str, until: datetime
+) -> Iterator[tuple[str, datetime, str]]:
     for table, key, time, what in (
         ("issues", "id", "updated_at", "change"),
         ("comments", "issue_id", "created_at", "comment"),
@@ -64,8 +70,15 @@ def _last(query: Query, ids: Sequence[str], of: str, until: datetime) -> Iterato
             those = f"{key} IN ({_marks(chunk)}) AND {time} <= ?"
             try:
                 rows = query(
-                    f"SELECT {key}, MAX({time}) FROM {table}{of} WHERE {those} GROUP BY {key}", (*chunk, until)
+                    f"SELECT {key}, MAX({time}) FROM {table}{of} WHERE {those} GROUP BY {key}",
+                    (*chunk, until),
                 )
-            except NoSuchTable:  # `events` left history with bd 1.3; older commits may lack any other
+            except (
+                NoSuchTable
+            ):  # `events` left history with bd 1.3; older commits may lack any other
                 break
-            yield from ((id, at, what) for id, at in ((id, parse_foreign(at)) for id, at in rows) if at is not None)
+            yield from (
+                (id, at, what)
+                for id, at in ((id, parse_foreign(at)) for id, at in rows)
+                if at is not None
+            )

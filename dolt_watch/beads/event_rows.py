@@ -27,6 +27,9 @@ def bd_value(value: Any) -> Any:
 
 
 def fit_to_column(full: Mapping[str, Any], least: Mapping[str, Any], limit: int) -> str:
-    """bd itself fails past the column's end; we say the changed fields only. ``limit``: bytes that the column takes."""
+    """bd itself fails past the column's end; we say the changed fields only.
+
+    ``limit``: bytes that the column takes.
+    """
     text = orjson.dumps(full)
     return (text if len(text) <= limit else orjson.dumps(least)).decode()

@@ -15,7 +15,8 @@ IDENTITY = ("title", "created_at")
 """Columns that a bead keeps when its id changes."""
 
 SIDE = {
-    # table: (expression of the row's own key, of its time, of who did it); {s} is the side, from or to
+    # table: (expression of the row's own key, of its time, of who did it); {s} is the side, from
+    # or to
     "comments": ("{s}_id", "{s}_created_at", "{s}_author"),
     "events": ("{s}_id", "{s}_created_at", "{s}_actor"),
     "labels": ("{s}_label", "NULL", "''"),
@@ -27,7 +28,9 @@ SAYS = {
     "labels": ("label",),
     "dependencies": ("depends_on_id", "type"),
 }
-"""Not what bd keeps in ``events.old_value`` and ``new_value``: that is the row of ``issues`` once more."""
+"""Not what bd keeps in ``events.old_value`` and ``new_value``: that is the row of ``issues``
+once more.
+"""
 
 
 class FeedQuery(NamedTuple):
@@ -40,11 +43,17 @@ class FeedQuery(NamedTuple):
     include_side_values: bool = False
     """Of the other tables, bring what a row says (``SAYS``) too, not only that it is there."""
     schema: TrackerSchema = TrackerSchema({})
-    """The shape of beads' tables as the tick found it; empty for readers of history, who ask for what they need."""
+    """The shape of beads' tables as the tick found it; empty for readers of history, who ask for
+    what they need.
+    """
 
     def under(self, columns: Iterable[str]) -> FeedQuery:
         """The same, where ``issues`` has these columns."""
         names = list(columns)
         every = set(self.columns) <= set(self.cells)
-        cells = [*self.cells, *(name for name in names if name not in self.cells)] if every else self.cells
+        cells = (
+            [*self.cells, *(name for name in names if name not in self.cells)]
+            if every
+            else self.cells
+        )
         return self._replace(columns=names, cells=cells)

@@ -14,7 +14,9 @@ _CHUNK = 200
 
 
 def read_leases(
-    query: Callable[[str, Sequence[Param]], list[Row]], schema: TrackerSchema, beads: Collection[str]
+    query: Callable[[str, Sequence[Param]], list[Row]],
+    schema: TrackerSchema,
+    beads: Collection[str],
 ) -> dict[str, Lease]:
     """Return the leases of these beads as they are now. Without the table, nothing is asked."""
     if not schema.has_leases:
@@ -22,7 +24,10 @@ def read_leases(
     leases = {}
     for chunk in chunks(beads, _CHUNK):
         marks = ", ".join("?" * len(chunk))
-        sql = f"SELECT issue_id, holder, heartbeat_at, lease_expires_at FROM leases WHERE issue_id IN ({marks})"
+        sql = (
+            "SELECT issue_id, holder, heartbeat_at, lease_expires_at FROM leases WHERE issue_id IN"
+            f" ({marks})"
+        )
         for bead, holder, heartbeat, expires in query(sql, chunk):
             if (at := parse_foreign(heartbeat)) is not None:
                 leases[bead] = Lease(holder, at, parse_foreign(expires) or at)

@@ -1,8 +1,8 @@
 """A schema migration of bd that is not committed yet.
 
-A newer bd migrates the tables at its first command. bd 1.2.2 in server mode leaves most of that uncommitted.
-Committing a table in between would put half a migration into history: rows under the new schema, and the
-tables that belong to it under the old one.
+A newer bd migrates the tables at its first command. bd 1.2.2 in server mode leaves most of that
+uncommitted. Committing a table in between would put half a migration into history: rows under
+the new schema, and the tables that belong to it under the old one.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ def uncommitted_migration(
 ) -> frozenset[str]:
     """Return the tables with a schema change that is not committed, and the marks of a migration.
 
-    ``query``: of an open transaction, to ask as that sees them. Cost: one query where nothing is dirty, else two.
+    ``query``: of an open transaction, to ask as that sees them. Cost: one query where nothing is
+    dirty, else two.
     """
     return engine.unmigrated(MARKS, query)

@@ -39,11 +39,13 @@ def unready_until_enough(
     commit: str,
     loose: bool,
 ) -> dict[str, HoldReason]:
-    """Return why beads are not ready, from the head of the queue on, until ``enough`` are found that are ready and not in ``held``.
+    """Return why beads are not ready, from the head of the queue on, until ``enough`` are found
+    that are ready and not in ``held``.
 
-    Beads further back can't be dispatched in this tick, and aren't checked. Decides by the rows of ``commit``: a row outside of history
-    never lets a bead go. Such a row can hold one back: an uncommitted one, if ``loose``, a wisp, or the mark `is_blocked`.
-    ``schema``: the shape of the working set. Raises SchemaChanged.
+    Beads further back can't be dispatched in this tick, and aren't checked. Decides by the rows
+    of ``commit``: a row outside of history never lets a bead go. Such a row can hold one back:
+    an uncommitted one, if ``loose``, a wisp, or the mark `is_blocked`. ``schema``: the shape of
+    the working set. Raises SchemaChanged.
     """
     holds: dict[str, HoldReason] = {}
     for chunk in _growing(queue, enough):
@@ -67,13 +69,27 @@ def _growing(queue: Sequence[str], enough: int) -> Iterator[Sequence[str]]:
         start, size = start + size, _CHUNK
 
 
-def other_matching_rules(query: Query, rules: Sequence[CompiledRule], bead: str, rule: str, commit: str) -> str:
-    """In words, which rules behind the one that it goes by the bead matches as well, as ``commit`` has its row; '' for none. Nothing is asked where there are none behind."""
+def other_matching_rules(
+    query: Query, rules: Sequence[CompiledRule], bead: str, rule: str, commit: str
+) -> str:
+    """In words, which rules behind the one that it goes by the bead matches as well, as
+    ``commit`` has its row; '' for none. Nothing is asked where there are none behind.
+    """
     behind = list(rules)[[one.rule for one in rules].index(rule) + 1 :]
     asked = ", ".join(one.when_row for one in behind)
-    rows = query(f"SELECT {asked} FROM issues AS OF '{commit}' WHERE id = ?", (bead,)) if behind else []
-    names = [one.rule for one, answer in zip(behind, rows[0], strict=True) if answer] if rows else []
-    return f"{bead} matches rule {', '.join(names)} too: it goes by {rule}, the first in the file" if names else ""
+    rows = (
+        query(f"SELECT {asked} FROM issues AS OF '{commit}' WHERE id = ?", (bead,))
+        if behind
+        else []
+    )
+    names = (
+        [one.rule for one, answer in zip(behind, rows[0], strict=True) if answer] if rows else []
+    )
+    return (
+        f"{bead} matches rule {', '.join(names)} too: it goes by {rule}, the first in the file"
+        if names
+        else ""
+    )
 
 
 def _marks(values: Sequence[Any]) -> str:

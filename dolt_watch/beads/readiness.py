@@ -2,18 +2,18 @@
 
 bd has two rules, and the shape of the tables says which one applies (never a version):
 
-- Before `issues.is_blocked` (bd 1.0.2 to 1.0.4), bd computes the blocked beads at each `bd ready`. A blocked
-  bead blocks its children, but not their children. Wisps are not read.
-- Since `is_blocked` (bd 1.0.5), a blocked bead blocks its descendants at any depth, wisps count, and bd keeps
-  the result in that column.
+- Before `issues.is_blocked` (bd 1.0.2 to 1.0.4), bd computes the blocked beads at each `bd
+  ready`. A blocked bead blocks its children, but not their children. Wisps are not read.
+- Since `is_blocked` (bd 1.0.5), a blocked bead blocks its descendants at any depth, wisps count,
+  and bd keeps the result in that column.
 
 Both rules have these parts (read in bd's source, and compared with recordings of real releases):
 
 - A bead is *active* unless its status is `closed` or `pinned`. Custom statuses are active.
-- `blocks` and `conditional-blocks` block while the target is active. A target that does not exist, or that is
-  external, does not block.
-- `waits-for` blocks while a child of the target is active, whatever the target's own status is. With
-  `{"gate": "any-children"}` in its metadata, one closed child is enough.
+- `blocks` and `conditional-blocks` block while the target is active. A target that does not
+  exist, or that is external, does not block.
+- `waits-for` blocks while a child of the target is active, whatever the target's own status is.
+  With `{"gate": "any-children"}` in its metadata, one closed child is enough.
 - A direct child of a deferred parent is not ready. Deferral does not reach grandchildren.
 - A bead that is pinned, ephemeral, deferred, or of an internal type is not ready.
 
@@ -65,11 +65,14 @@ class Readiness(NamedTuple):
     holds: Mapping[str, HoldReason] = EMPTY
     """By bead. The gate is `ready`, or `unversioned` if the reason is not in history."""
     blocked: Mapping[str, HoldReason] = EMPTY
-    """The reasons that are not in a bead's own row (parents, dependencies, `is_blocked`), by bead."""
+    """The reasons that are not in a bead's own row (parents, dependencies, `is_blocked`), by
+    bead.
+    """
     until: Mapping[str, datetime] = EMPTY
     """Held bead → the moment at which a deferral that holds it ends."""
     unsure: frozenset[str] = frozenset()
-    """Beads without a hold for which rows outside of history can be a reason: wisps, or `is_blocked`.
+    """Beads without a hold for which rows outside of history can be a reason: wisps, or
+    `is_blocked`.
 
     Always empty for the working set, in which those rows are read.
     """
@@ -131,8 +134,8 @@ def readiness_at(
 ) -> Readiness:
     """Return the readiness of the beads as a commit has them.
 
-    ``schema``: the shape of the tables as they are now, which is the commit's in most cases. If the commit has
-    another shape, it is looked up.
+    ``schema``: the shape of the tables as they are now, which is the commit's in most cases. If
+    the commit has another shape, it is looked up.
     """
     try:
         return readiness(engine.query, beads, schema, now, commit)
@@ -149,16 +152,24 @@ def own_checks(row: Mapping[str, Any], now: datetime) -> Iterator[GateResult]:
     """Yield each check of the bead's own row; ``row`` has those of ``OWN_COLUMNS`` that exist."""
     deferred = parse_any(row.get("defer_until"))  # 9999-12-31 is how people say never
     flag = next((words for name, words in _FLAGS.items() if row.get(name)), None)
-    yield GateResult(READY, flag is None, f"it is {flag or 'not pinned, no template, not ephemeral'}")
+    yield GateResult(
+        READY, flag is None, f"it is {flag or 'not pinned, no template, not ephemeral'}"
+    )
     kind = row.get("issue_type")
     internal = kind in INTERNAL_TYPES
     lists = f"bd ready {'leaves out' if internal else 'lists'} the type {kind}"
     yield GateResult(READY, not internal, lists)
     waits = deferred is not None and deferred > now
-    yield GateResult(READY, not waits, f"deferred until {iso(deferred)}" if deferred and waits else "not deferred")
+    yield GateResult(
+        READY,
+        not waits,
+        f"deferred until {iso(deferred)}" if deferred and waits else "not deferred",
+    )
 
 
-def _own_rows(query: Query, beads: Sequence[str], schema: TrackerSchema, commit: str) -> dict[str, dict[str, Any]]:
+def _own_rows(
+    query: Query, beads: Sequence[str], schema: TrackerSchema, commit: str
+) -> dict[str, dict[str, Any]]:
     """Return the columns that decide, by bead; a bead without a row is left out."""
     names = ["id", *(name for name in (*OWN_COLUMNS, "is_blocked") if schema.has("issues", name))]
     sql = f"SELECT {', '.join(names)} FROM issues{_as_of(commit)} WHERE id IN ({_marks(beads)})"
@@ -170,7 +181,7 @@ def _own_rows(query: Query, beads: Sequence[str], schema: TrackerSchema, commit:
         return {}  # the commit is older than the tracker
 
 
-# -- the graph ----------------------------------------------------------------------------------------------
+# -- the graph --------------------
 
 ISSUE, WISP = "issues", "wisps"
 
@@ -213,7 +224,9 @@ class _Graph:
 
     def __init__(self, query: Query, schema: TrackerSchema, commit: str) -> None:
         self.query, self.schema, self.of = query, schema, _as_of(commit)
-        self.recursive = schema.has("issues", "is_blocked") or schema.has("dependencies", *_SPLIT.values())
+        self.recursive = schema.has("issues", "is_blocked") or schema.has(
+            "dependencies", *_SPLIT.values()
+        )
         """Whether the newer of the two rules applies."""
         self.tables = [ISSUE]
         if self.recursive and not commit and schema.has_wisps:
@@ -237,11 +250,15 @@ class _Graph:
             self._load_rows(wanted)
             if not (first or self.recursive):
                 return
-            parents = {edge.target for edge in edges if edge.kind == PARENT and self._active(edge.target)}
+            parents = {
+                edge.target for edge in edges if edge.kind == PARENT and self._active(edge.target)
+            }
             level, first = sorted(parents - self.edges.keys()), False
 
     def reasons(self, bead: str, now: datetime) -> Iterator[_Reason]:
-        """Yield the reasons why the bead is not ready: deferral first, then blockers from the bead upwards."""
+        """Yield the reasons why the bead is not ready: deferral first, then blockers from the
+        bead upwards.
+        """
         me = (ISSUE, bead)
         parents = sorted(edge.target for edge in self.edges[me] if edge.kind == PARENT)
         for parent in parents:
@@ -289,7 +306,9 @@ class _Graph:
                 yield from self._waits(edge)
 
     def _waits(self, edge: _Edge) -> Iterator[_Reason]:
-        found = [(key, row) for key in sorted(self.children[edge.target]) if (row := self.rows[key])]
+        found = [
+            (key, row) for key in sorted(self.children[edge.target]) if (row := self.rows[key])
+        ]
         if edge.any_children and any(row.status == "closed" for _, row in found):
             return
         for key, row in found:
@@ -311,8 +330,8 @@ class _Graph:
                 continue
             metadata = "metadata" if self.schema.has(source, "metadata") else "NULL"
             sql = (
-                f"SELECT issue_id, type, {metadata}, {', '.join(targets.values())} FROM {source}{self.of} "
-                f"WHERE type IN ({_words(kinds)}) AND issue_id IN ({{}})"
+                f"SELECT issue_id, type, {metadata}, {', '.join(targets.values())} FROM"
+                f" {source}{self.of} WHERE type IN ({_words(kinds)}) AND issue_id IN ({{}})"
             )
             for id, kind, data, *columns in self._read(table, sql, ids):
                 for to, target in zip(targets, columns, strict=True):
@@ -328,7 +347,10 @@ class _Graph:
                 target = self._targets(source).get(to)
                 if target is None:
                     continue
-                sql = f"SELECT issue_id, {target} FROM {source}{self.of} WHERE type = '{PARENT}' AND {target} IN ({{}})"
+                sql = (
+                    f"SELECT issue_id, {target} FROM {source}{self.of} WHERE type = '{PARENT}' AND"
+                    f" {target} IN ({{}})"
+                )
                 for child, parent in self._read(table, sql, ids):
                     self.children[to, parent].append((table, child))
         self._load_rows({child for key in new for child in self.children[key]})
@@ -355,14 +377,19 @@ class _Graph:
                 return
 
     def _targets(self, source: str) -> dict[str, str]:
-        """Return the columns of a dependency's target by the target's table; empty if the table is missing."""
+        """Return the columns of a dependency's target by the target's table; empty if the table
+        is missing.
+        """
         split = {to: column for to, column in _SPLIT.items() if self.schema.has(source, column)}
         whole = {ISSUE: "depends_on_id"} if self.schema.has(source, "depends_on_id") else {}
         return split or whole
 
 
 def _any_children(metadata: Any) -> bool:
-    """Return whether a `waits-for` is met by the first closed child. What is no JSON asks for all of them."""
+    """Return whether a `waits-for` is met by the first closed child.
+
+    What is no JSON asks for all of them.
+    """
     try:
         value = orjson.loads(metadata) if isinstance(metadata, str | bytes) else metadata
     except orjson.JSONDecodeError:

@@ -1,8 +1,9 @@
 """The first readiness rule of dolt_watch, for `replay --verify` of decisions that were made by it.
 
-An entry of the ledger without `given.readiness` was decided by this rule. It differs from bd's own rule: any
-status but `closed` blocks, `waits-for` asks for the target's own status, a blocked bead blocks its descendants
-at any depth, and a parent's deferral has no effect. Nothing else may call it.
+An entry of the ledger without `given.readiness` was decided by this rule. It differs from bd's
+own rule: any status but `closed` blocks, `waits-for` asks for the target's own status, a blocked
+bead blocks its descendants at any depth, and a parent's deferral has no effect. Nothing else may
+call it.
 """
 
 from __future__ import annotations
@@ -35,12 +36,16 @@ def readiness_v1(
     holds: dict[str, HoldReason] = {}
     names = ["id", *(name for name in OWN_COLUMNS if schema.has("issues", name))]
     for chunk in chunks(beads, _CHUNK):
-        sql = f"SELECT {', '.join(names)} FROM issues AS OF '{commit}' WHERE id IN ({_marks(chunk)})"
+        sql = (
+            f"SELECT {', '.join(names)} FROM issues AS OF '{commit}' WHERE id IN ({_marks(chunk)})"
+        )
         for row in query(sql, chunk):
             if hold := own_hold(dict(zip(names, row, strict=True)), now):
                 holds[row[0]] = hold
         if schema.has("dependencies"):
-            holds |= dict.fromkeys(_blocked(query, chunk, schema, commit), HoldReason(READY, "blocked"))
+            holds |= dict.fromkeys(
+                _blocked(query, chunk, schema, commit), HoldReason(READY, "blocked")
+            )
     return holds
 
 
@@ -54,8 +59,8 @@ def _blocked(query: Query, ids: Sequence[str], schema: TrackerSchema, commit: st
     for _ in range(_DEPTH):
         level = list(descendants)
         rows = query(
-            f"SELECT issue_id, {schema.dependency_target()}, type FROM dependencies AS OF '{commit}' "
-            f"WHERE issue_id IN ({_marks(level)}) AND type IN ({kinds})",
+            f"SELECT issue_id, {schema.dependency_target()}, type FROM dependencies AS OF"
+            f" '{commit}' WHERE issue_id IN ({_marks(level)}) AND type IN ({kinds})",
             level,
         )
         waits = [(target, id) for id, target, kind in rows if kind != PARENT]
@@ -64,7 +69,11 @@ def _blocked(query: Query, ids: Sequence[str], schema: TrackerSchema, commit: st
             blocked |= descendants[id] if target in unclosed else set()
         above: dict[str, set[str]] = {}
         for id, parent, kind in rows:
-            new = {one for one in descendants[id] if (parent, one) not in seen} if kind == PARENT else set()
+            new = (
+                {one for one in descendants[id] if (parent, one) not in seen}
+                if kind == PARENT
+                else set()
+            )
             if new:
                 above.setdefault(parent, set()).update(new)
                 seen |= {(parent, one) for one in new}
@@ -77,7 +86,10 @@ def _blocked(query: Query, ids: Sequence[str], schema: TrackerSchema, commit: st
 def _unclosed(query: Query, ids: Sequence[str], commit: str) -> set[str]:
     found: set[str] = set()
     for chunk in chunks(dict.fromkeys(ids), _CHUNK):
-        sql = f"SELECT id FROM issues AS OF '{commit}' WHERE id IN ({_marks(chunk)}) AND status <> 'closed'"
+        sql = (
+            f"SELECT id FROM issues AS OF '{commit}' WHERE id IN ({_marks(chunk)}) AND status <>"
+            " 'closed'"
+        )
         found |= {row[0] for row in query(sql, chunk)}
     return found
 

@@ -1,7 +1,9 @@
-"""The shape of a tracker's tables, found by looking at columns and `dolt_ignore`, never by a version.
+"""The shape of a tracker's tables, found by looking at columns and `dolt_ignore`, never by a
+version.
 
-bd changes its tables with every release: bd 1.0.2, 1.2.2 and the 1.3 line have three shapes, and history
-holds others between them. All SQL over beads' tables asks this module for the parts that differ.
+bd changes its tables with every release: bd 1.0.2, 1.2.2 and the 1.3 line have three shapes, and
+history holds others between them. All SQL over beads' tables asks this module for the parts that
+differ.
 """
 
 from __future__ import annotations
@@ -30,13 +32,16 @@ NEEDED: Mapping[str, tuple[str, ...]] = {
     "labels": ("issue_id", "label"),
     "dependencies": ("issue_id", "type", "created_at", "created_by"),
 }
-"""Columns without which dolt_watch cannot work, by table. A target of `dependencies` is needed too."""
+"""Columns without which dolt_watch cannot work, by table.
+
+A target of `dependencies` is needed too.
+"""
 
 LONGEST_TEXT = 2**24 - 1
 """Bytes that dolt_watch lets a LONGTEXT column grow to (MEDIUMTEXT's width).
 
-The type itself allows 4 GiB, but a statement with a larger value exceeds the usual packet limits of MySQL
-clients (16 MiB), so bd could not rewrite the row.
+The type itself allows 4 GiB, but a statement with a larger value exceeds the usual packet limits
+of MySQL clients (16 MiB), so bd could not rewrite the row.
 """
 
 _WIDTHS = {"tinytext": 2**8 - 1, "text": 2**16 - 1}
@@ -79,7 +84,9 @@ class TrackerSchema(NamedTuple):
 
     @property
     def has_is_blocked(self) -> bool:
-        """Whether bd keeps the result of its readiness rule in `issues.is_blocked` (since 1.0.5)."""
+        """Whether bd keeps the result of its readiness rule in `issues.is_blocked` (since
+        1.0.5).
+        """
         return self.has("issues", "is_blocked")
 
     @property
@@ -105,8 +112,8 @@ class TrackerSchema(NamedTuple):
     def dependency_target(self, prefix: str = "", table: str = "dependencies") -> str:
         """Return the SQL expression of the bead, wisp or external name that a dependency points to.
 
-        ``prefix``: what stands before each column: ``from_`` or ``to_`` for a diff, ``d.`` for an alias.
-        Raises UnsupportedSchema.
+        ``prefix``: what stands before each column: ``from_`` or ``to_`` for a diff, ``d.`` for
+        an alias. Raises UnsupportedSchema.
         """
         expression = target_expression(self.tables.get(table, ()), prefix)
         if not expression:
@@ -116,8 +123,9 @@ class TrackerSchema(NamedTuple):
     def text_limit(self, table: str, column: str) -> int:
         """Return how many bytes dolt_watch may write into a text column.
 
-        A VARCHAR's width counts characters; the same number of bytes always fits. DoltLite stores a VARCHAR
-        as ``text(255)`` and any longer text as ``text``, whose width it doesn't enforce.
+        A VARCHAR's width counts characters; the same number of bytes always fits. DoltLite
+        stores a VARCHAR as ``text(255)`` and any longer text as ``text``, whose width it doesn't
+        enforce.
         """
         kind = self.tables[table][column]
         sized = re.fullmatch(r"(?:varchar|char|text)\((\d+)\)", kind)
@@ -138,9 +146,12 @@ def tracker_schema(engine: Engine) -> TrackerSchema:
     """Return the shape of the tables as they are now, uncommitted changes included."""
     tables = _tables(engine, None)
     patterns = {
-        str(pattern): bool(ignored) for pattern, ignored in engine.query("SELECT pattern, ignored FROM dolt_ignore")
+        str(pattern): bool(ignored)
+        for pattern, ignored in engine.query("SELECT pattern, ignored FROM dolt_ignore")
     }
-    return TrackerSchema(tables, frozenset(table for table in tables if is_ignored(patterns, table)))
+    return TrackerSchema(
+        tables, frozenset(table for table in tables if is_ignored(patterns, table))
+    )
 
 
 def schema_at(engine: Engine, commit: str) -> TrackerSchema:
@@ -155,8 +166,9 @@ def _tables(engine: Engine, commit: str | None) -> dict[str, dict[str, str]]:
 def is_ignored(patterns: Mapping[str, bool], table: str) -> bool:
     """Return whether a new table is left out of commits.
 
-    ``patterns``: the rows of `dolt_ignore`. ``%`` and ``*`` stand for any text, ``?`` for one character. Of
-    several patterns that match, Dolt takes the most specific; if they disagree, it stages nothing by itself.
+    ``patterns``: the rows of `dolt_ignore`. ``%`` and ``*`` stand for any text, ``?`` for one
+    character. Of several patterns that match, Dolt takes the most specific; if they disagree, it
+    stages nothing by itself.
     """
     matching = [pattern for pattern in patterns if _matches(pattern, table)]
     specific = [
@@ -174,9 +186,14 @@ def _matches(pattern: str, text: str) -> bool:
 
 def missing(table: str, *columns: str) -> UnsupportedSchema:
     """Return the error for a table, or for one of its columns, that the tracker lacks."""
-    what = f"column {' or '.join(f'{table}.{column}' for column in columns)}" if columns else f"table {table}"
+    what = (
+        f"column {' or '.join(f'{table}.{column}' for column in columns)}"
+        if columns
+        else f"table {table}"
+    )
     return UnsupportedSchema(
-        f"the tracker has no {what}: its tables have a shape that dolt_watch does not support (supported: {SUPPORTED})",
+        f"the tracker has no {what}: its tables have a shape that dolt_watch does not support"
+        f" (supported: {SUPPORTED})",
         fix="`bd migrate` completes an interrupted migration; if bd is newer, upgrade dolt_watch",
     )
 

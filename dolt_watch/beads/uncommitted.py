@@ -17,14 +17,25 @@ def _unversioned(hold: HoldReason) -> HoldReason:
 
 
 def uncommitted(
-    loose: Sequence[RowChange], asked: Candidates, rules: Sequence[str], quiet: Mapping[str, datetime], since: Mapping[str, datetime]
-) -> dict[str, HoldReason]:  # fmt: skip
-    """Beads that a row which stands uncommitted keeps back or spares. ``rules``: in the order of the rows' answers; ``quiet``: as ``silence_cutoffs`` has it.
+    loose: Sequence[RowChange],
+    asked: Candidates,
+    rules: Sequence[str],
+    quiet: Mapping[str, datetime],
+    since: Mapping[str, datetime],
+) -> dict[str, HoldReason]:
+    """Beads that a row which stands uncommitted keeps back or spares.
 
-    ``since``: table → when it was first seen as it stands: a row that nobody ever commits is a sign of life once, and not for ever.
+    ``rules``: in the order of the rows' answers; ``quiet``: as ``silence_cutoffs`` has it.
+
+    ``since``: table → when it was first seen as it stands: a row that nobody ever commits is a
+    sign of life once, and not for ever.
     """
     place = {name: number for number, name in enumerate(rules)}
-    waits = {bead.id: place[name] for name, queue in asked.queues.items() for bead in queue} if loose else {}
+    waits = (
+        {bead.id: place[name] for name, queue in asked.queues.items() for bead in queue}
+        if loose
+        else {}
+    )
     runs = {bead.id: place[bead.rule] for bead in asked.stale if bead.rule in place}
     holds: dict[str, HoldReason] = {}
     for row in loose:
@@ -33,7 +44,13 @@ def uncommitted(
             if own and not own[runs[row.bead]].runs:
                 holds[row.bead] = HoldReason(UNCOMMITTED, "an uncommitted change ends it")
             elif since[row.table] > quiet[row.bead]:
-                holds[row.bead] = HoldReason(UNCOMMITTED, f"uncommitted change in {row.table}: it is alive")
-        elif own and not (own[waits[row.bead]].matches if row.bead in waits else any(one.matches for one in own)):
-            holds[row.bead] = HoldReason(UNCOMMITTED, "an uncommitted change takes it out of its rule")
+                holds[row.bead] = HoldReason(
+                    UNCOMMITTED, f"uncommitted change in {row.table}: it is alive"
+                )
+        elif own and not (
+            own[waits[row.bead]].matches if row.bead in waits else any(one.matches for one in own)
+        ):
+            holds[row.bead] = HoldReason(
+                UNCOMMITTED, "an uncommitted change takes it out of its rule"
+            )
     return holds

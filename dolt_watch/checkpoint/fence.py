@@ -9,10 +9,15 @@ from dolt_watch.errors import Conflict
 
 
 def advance_fence(tx: Transaction, held: str | None) -> None:
-    """Change the fence; where ``held`` is given, only from that value. Raises Conflict: somebody decided in between."""
+    """Change the fence; where ``held`` is given, only from that value.
+
+    Raises Conflict: somebody decided in between.
+    """
     if held is None:
         tx.execute("UPDATE watch_cursor SET fence = ? WHERE id = 1", (_token(),))
-    elif not tx.execute("UPDATE watch_cursor SET fence = ? WHERE id = 1 AND fence = ?", (_token(), held)):
+    elif not tx.execute(
+        "UPDATE watch_cursor SET fence = ? WHERE id = 1 AND fence = ?", (_token(), held)
+    ):
         raise Conflict("another worker decided in between")
 
 

@@ -21,11 +21,17 @@ from dolt_watch.timestamps import to_utc
 logger = logging.getLogger(__name__)
 
 WATCHED = WATCHED_TABLES
-"""Tables of beads whose rows mean something to us. Those that a release of beads lacks are left out."""
+"""Tables of beads whose rows mean something to us.
+
+Those that a release of beads lacks are left out.
+"""
 
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
 _CURSOR = "commit_hash, fence, saved, hashes, dispatch_due, reap_due, rules, compiled, globals"
-_FROM = "watch_cursor LEFT JOIN dolt_merge_status ON TRUE LEFT JOIN watch_attempt ON TRUE WHERE id = 1 LIMIT 1"
+_FROM = (
+    "watch_cursor LEFT JOIN dolt_merge_status ON TRUE LEFT JOIN watch_attempt ON TRUE WHERE id = 1"
+    " LIMIT 1"
+)
 """Joined, and not asked in subqueries: each of those costs Dolt more than 1 ms."""
 
 
@@ -53,10 +59,16 @@ class PollResult(NamedTuple):
     compiled: Mapping[str, Any] = _EMPTY
     shared: Mapping[str, Any] = _EMPTY
     merging: bool = False
-    """``dolt_merge_status`` says so: cheap. Conflicts and violations standing by themselves are asked for by whoever writes."""
+    """``dolt_merge_status`` says so: cheap.
+
+    Conflicts and violations standing by themselves are asked for by whoever writes.
+    """
 
     has_unsaved_claims: bool = False
-    """Are there claims that the saved state does not have yet? Each moved HEAD: where HEAD stands as saved, history has lost one."""
+    """Are there claims that the saved state does not have yet?
+
+    Each moved HEAD: where HEAD stands as saved, history has lost one.
+    """
 
     @property
     def unchanged(self) -> bool:
@@ -64,7 +76,10 @@ class PollResult(NamedTuple):
         return (
             self.head == self.commit
             and not self.has_unsaved_claims
-            and all(table in self.seen and self.seen[table].hash == hash for table, hash in self.hashes.items())
+            and all(
+                table in self.seen and self.seen[table].hash == hash
+                for table, hash in self.hashes.items()
+            )
         )
 
 
@@ -81,7 +96,8 @@ class Poller:
             hashes = ", ".join(f"dolt_hashof_table('{table}')" for table in self.tables)
             try:
                 rows = self.engine.query(
-                    f"SELECT HASHOF('HEAD'), UTC_TIMESTAMP(6), is_merging, bead_id IS NOT NULL, {hashes}, {_CURSOR} FROM {_FROM}"
+                    "SELECT HASHOF('HEAD'), UTC_TIMESTAMP(6), is_merging, bead_id IS NOT NULL,"
+                    f" {hashes}, {_CURSOR} FROM {_FROM}"
                 )
             except NoSuchTable as error:
                 self._without(error)
@@ -106,8 +122,8 @@ class Poller:
         moment = to_utc(now)
         assert moment is not None
         cache = _json(compiled)
-        # The rows of an ignored table never come into history, so a change of them is nothing to act on.
-        # Only the last tick knows which tables these are: a look is one query.
+        # The rows of an ignored table never come into history, so a change of them is nothing to
+        # act on. Only the last tick knows which tables these are: a look is one query.
         unversioned = cache.get("unversioned", ())
         hashes = zip(self.tables, rest[:count], strict=True)
         return PollResult(
@@ -128,9 +144,16 @@ class Poller:
 
 
 def is_idle(
-    look: PollResult, now: datetime, settings_hash: str, kinds: Sequence[str], settle: timedelta, adopt: bool
+    look: PollResult,
+    now: datetime,
+    settings_hash: str,
+    kinds: Sequence[str],
+    settle: timedelta,
+    adopt: bool,
 ) -> bool:
-    """Nothing happened since the cursor was saved, under the same settings, and nothing of these kinds is due."""
+    """Nothing happened since the cursor was saved, under the same settings, and nothing of these
+    kinds is due.
+    """
     if not look.unchanged or look.rules.get("settings") != settings_hash:
         return False
     dirty = [seen.since for seen in look.seen.values() if seen.dirty]
@@ -143,7 +166,8 @@ NO_BEADS = "no eligible beads (assignee=agent, status=open, has acceptance_crite
 
 
 def log_idle(look: PollResult, kinds: Sequence[str]) -> bool:
-    """Log an idle tick: the original's line if the queue is empty, and each outage that beads wait for.
+    """Log an idle tick: the original's line if the queue is empty, and each outage that beads
+    wait for.
 
     Returns whether there is such an outage.
     """
@@ -160,7 +184,10 @@ def log_idle(look: PollResult, kinds: Sequence[str]) -> bool:
 def _not_migrated() -> NotMigrated:
     return NotMigrated(
         "the tables of dolt_watch are not in this database (or not on this branch)",
-        fix=f"{NotMigrated.mended_by}   (as a user who may create tables; `dolt_watch init --print-sql` shows what it does)",
+        fix=(
+            f"{NotMigrated.mended_by}   (as a user who may create tables; `dolt_watch init"
+            " --print-sql` shows what it does)"
+        ),
     )
 
 

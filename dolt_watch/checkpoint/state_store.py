@@ -1,7 +1,9 @@
-"""The cursor and the saved state: tables that never enter history (``dolt_ignore``), written in one fenced transaction.
+"""The cursor and the saved state: tables that never enter history (``dolt_ignore``), written in
+one fenced transaction.
 
-The look is the one query of an idle tick. The fence makes workers on one server decide one after another: every transaction of
-ours changes it, and a decision's goes ahead only if it still is the one that was decided on.
+The look is the one query of an idle tick. The fence makes workers on one server decide one after
+another: every transaction of ours changes it, and a decision's goes ahead only if it still is
+the one that was decided on.
 """
 
 from __future__ import annotations
@@ -15,7 +17,17 @@ import orjson
 from dolt_watch.checkpoint.fence import _token
 from dolt_watch.checkpoint.poll import PollResult, TableState
 from dolt_watch.clock import Clock, DatabaseClock
-from dolt_watch.core.model import EMPTY, IN_FLIGHT, MAY_BE_RUNNING, ActivitySignal, Bead, Outage, Pause, Phase, State
+from dolt_watch.core.model import (
+    EMPTY,
+    IN_FLIGHT,
+    MAY_BE_RUNNING,
+    ActivitySignal,
+    Bead,
+    Outage,
+    Pause,
+    Phase,
+    State,
+)
 from dolt_watch.core.model.reason_codes import CODES, derived_for_record, unclear_code
 from dolt_watch.engines import Engine, Param, Transaction
 from dolt_watch.engines.sql_text import chunks
@@ -27,10 +39,18 @@ MAX_TOMBSTONES = 100
 
 
 class StateStore:
-    """Reads and writes ``watch_cursor`` and ``watch_bead``. Keeps the state in memory as long as nobody else saved."""
+    """Reads and writes ``watch_cursor`` and ``watch_bead``.
 
-    def __init__(self, engine: Engine, worker: Mapping[str, Any] = EMPTY, clock: Clock | None = None) -> None:
-        """``worker``: who saves, as ``host`` and ``by``, its command. Empty: the row keeps its own."""
+    Keeps the state in memory as long as nobody else saved.
+    """
+
+    def __init__(
+        self, engine: Engine, worker: Mapping[str, Any] = EMPTY, clock: Clock | None = None
+    ) -> None:
+        """``worker``: who saves, as ``host`` and ``by``, its command.
+
+        Empty: the row keeps its own.
+        """
         self.engine, self.worker, self.clock = engine, worker, clock or DatabaseClock()
         self._state: State | None = None
         self._saved = ""
@@ -38,12 +58,18 @@ class StateStore:
         self._gone = 0
         """Empty records, of beads that have left."""
         self._down: list[str] = []
-        """Of targets with an outage that beads wait for, in words: what an idle tick says of them."""
+        """Of targets with an outage that beads wait for, in words: what an idle tick says of
+        them.
+        """
         self.outbox: list[Mapping[str, Any]] = []
-        """Notices of decisions that nobody was told of yet: saved with the cursor, so none is lost."""
+        """Notices of decisions that nobody was told of yet: saved with the cursor, so none is
+        lost.
+        """
 
     def load(self, look: PollResult) -> State:
-        """The state as far as it is folded: the saved one, or one of our own that is ahead of it and not saved yet."""
+        """The state as far as it is folded: the saved one, or one of our own that is ahead of it
+        and not saved yet.
+        """
         if self._state is None or self._saved != look.saved:
             self._state = state_from(look.commit, self._beads(), look.shared)
             self._saved, self._touched = look.saved, set()
@@ -58,20 +84,31 @@ class StateStore:
         return {bead.id: bead for bead in beads}
 
     def has_lost_claim(self, state: State) -> bool:
-        """Is there a claim that neither the state at HEAD nor the ledger knows? Then history lost it."""
+        """Is there a claim that neither the state at HEAD nor the ledger knows?
+
+        Then history lost it.
+        """
         for bead_id, token in self.engine.query("SELECT bead_id, token FROM watch_attempt"):
             bead = state.beads.get(bead_id)
             if bead is not None and bead.token == token:
                 continue
-            # an answer after which it runs says nothing of its claim: history may have been set back in between
-            known = "SELECT 1 FROM watch_decision WHERE bead_id = ? AND token = ? AND kind NOT IN (?, ?)"
+            # an answer after which it runs says nothing of its claim: history may have been set
+            # back in between
+            known = (
+                "SELECT 1 FROM watch_decision WHERE bead_id = ? AND token = ? AND kind NOT IN"
+                " (?, ?)"
+            )
             if not self.engine.query(known, (bead_id, token, *sorted(MAY_BE_RUNNING))):
                 return True
         return False
 
     def local_attempts(self, look: PollResult) -> list[Bead]:
-        """The attempts that this server knows of beside history: those saved as under way, and claims since."""
-        known = {id: bead for id, bead in self._beads().items() if bead.token and bead.phase in IN_FLIGHT}
+        """The attempts that this server knows of beside history: those saved as under way, and
+        claims since.
+        """
+        known = {
+            id: bead for id, bead in self._beads().items() if bead.token and bead.phase in IN_FLIGHT
+        }
         for bead, attempt, rule, token, at, deadline in self.engine.query(
             "SELECT bead_id, attempt, rule, token, claimed_at, deadline FROM watch_attempt"
         ):
@@ -91,11 +128,20 @@ class StateStore:
         return list(known.values())
 
     def has_unsaved(self, look: PollResult) -> bool:
-        """Is a state of ours in memory that is not saved yet, on top of what the cursor row says?"""
-        return self._state is not None and self._saved == look.saved and self._state.commit != look.commit
+        """Is a state of ours in memory that is not saved yet, on top of what the cursor row
+        says?
+        """
+        return (
+            self._state is not None
+            and self._saved == look.saved
+            and self._state.commit != look.commit
+        )
 
     def stage(self, look: PollResult, state: State, touched: Iterable[str] | None) -> None:
-        """Folded further, to be saved when the tick is done. ``touched`` None: every bead is made anew."""
+        """Folded further, to be saved when the tick is done.
+
+        ``touched`` None: every bead is made anew.
+        """
         self._state, self._saved = state, look.saved
         if touched is None:
             self._touched = None
@@ -115,10 +161,16 @@ class StateStore:
         self.outbox = list(rest)
 
     def save(
-        self, look: PollResult, seen: Mapping[str, TableState], due: Mapping[str, datetime | None], rules: Mapping[str, Any],
+        self,
+        look: PollResult,
+        seen: Mapping[str, TableState],
+        due: Mapping[str, datetime | None],
+        rules: Mapping[str, Any],
         compiled: Mapping[str, Any],
-    ) -> None:  # fmt: skip
-        """Cursor and state, never one alone; the claims that it holds need not stand in ``watch_attempt`` any more. Raises Conflict."""
+    ) -> None:
+        """Cursor and state, never one alone; the claims that it holds need not stand in
+        ``watch_attempt`` any more. Raises Conflict.
+        """
         state, touched = self.load(look), self._touched
         if (
             touched is not None
@@ -133,21 +185,29 @@ class StateStore:
         worker = own or look.shared.get("worker")
         shared = self._shared(state) | ({"worker": worker} if worker else {})
         cursor: dict[str, Param] = {
-            "commit_hash": state.commit, "saved": saved, "fence": _token(),
+            "commit_hash": state.commit,
+            "saved": saved,
+            "fence": _token(),
             "hashes": _text({t: [s.hash, s.since, s.dirty] for t, s in seen.items()}),
-            "dispatch_due": due.get("dispatch"), "reap_due": due.get("reap"), "globals": _text(shared),
-        }  # fmt: skip
-        # long and seldom new: a text that is written again costs its bytes on disk again, though it is the same
+            "dispatch_due": due.get("dispatch"),
+            "reap_due": due.get("reap"),
+            "globals": _text(shared),
+        }
+        # long and seldom new: a text that is written again costs its bytes on disk again, though
+        # it is the same
         cursor |= {"rules": _text(rules)} if rules != look.rules else {}
         cursor |= {"compiled": _text(compiled)} if compiled != look.compiled else {}
         sets = ", ".join(f"{name} = ?" for name in cursor)
         with self.engine.transaction() as tx:
             if not tx.execute(
-                f"UPDATE watch_cursor SET {sets} WHERE id = 1 AND fence = ?", (*cursor.values(), look.fence)
+                f"UPDATE watch_cursor SET {sets} WHERE id = 1 AND fence = ?",
+                (*cursor.values(), look.fence),
             ):
                 raise Conflict("another worker decided in between")
             if touched is None or self._gone > MAX_TOMBSTONES:
-                tx.execute("DELETE FROM watch_bead" + ("" if touched is None else " WHERE record = ''"))
+                tx.execute(
+                    "DELETE FROM watch_bead" + ("" if touched is None else " WHERE record = ''")
+                )
                 self._gone = 0
             for some in chunks(state.beads if touched is None else touched, 200):
                 _put(tx, [(id, state.beads.get(id)) for id in some])
@@ -162,27 +222,46 @@ class StateStore:
         return {name: value for name, value in more.items() if value} | _shared(state)
 
     def _leads_anew(self, look: PollResult) -> bool:
-        """Another `run` leads than the one that saved last: it says so once, whatever else stands."""
+        """Another `run` leads than the one that saved last: it says so once, whatever else
+        stands.
+        """
         worker, saved = self.worker, look.shared.get("worker") or {}
-        return worker.get("by") == "run" and any(worker.get(key) != saved.get(key) for key in ("host", "by"))
+        return worker.get("by") == "run" and any(
+            worker.get(key) != saved.get(key) for key in ("host", "by")
+        )
 
 
 def _put(tx: Transaction, beads: Sequence[tuple[str, Bead | None]]) -> None:
-    """In one statement, a bead that has left with an empty record: each statement on a table writes the same pages of it anew."""
+    """In one statement, a bead that has left with an empty record: each statement on a table
+    writes the same pages of it anew.
+    """
     marks = ", ".join(["(?, ?, ?)"] * len(beads))
-    values = [(id, bead.phase.value, _text(encode_bead(bead))) if bead else (id, "", "") for id, bead in beads]
+    values = [
+        (id, bead.phase.value, _text(encode_bead(bead))) if bead else (id, "", "")
+        for id, bead in beads
+    ]
     tx.execute(
-        f"REPLACE INTO watch_bead (bead_id, phase, record) VALUES {marks}", [cell for row in values for cell in row]
+        f"REPLACE INTO watch_bead (bead_id, phase, record) VALUES {marks}",
+        [cell for row in values for cell in row],
     )
 
 
 def _is_unchanged(
-    look: PollResult, shared: Mapping[str, Any], commit: str, seen: Mapping[str, TableState], due: Mapping[str, datetime | None],
-    rules: Mapping[str, Any], compiled: Mapping[str, Any],
-) -> bool:  # fmt: skip
-    """Does the cursor row say all of that already? A target that stays busy must not cost a write a poll."""
+    look: PollResult,
+    shared: Mapping[str, Any],
+    commit: str,
+    seen: Mapping[str, TableState],
+    due: Mapping[str, datetime | None],
+    rules: Mapping[str, Any],
+    compiled: Mapping[str, Any],
+) -> bool:
+    """Does the cursor row say all of that already?
+
+    A target that stays busy must not cost a write a poll.
+    """
     return (
-        (commit, dict(seen), rules, compiled) == (look.commit, dict(look.seen), look.rules, look.compiled)
+        (commit, dict(seen), rules, compiled)
+        == (look.commit, dict(look.seen), look.rules, look.compiled)
         and all(due.get(kind) == look.due.get(kind) for kind in ("dispatch", "reap"))
         and orjson.loads(_text(shared)) == {k: v for k, v in look.shared.items() if k != "worker"}
     )
@@ -198,10 +277,14 @@ def _shared(state: State) -> dict[str, Any]:
         "busy": dict(state.busy),
     }
     return {name: value for name, value in seldom.items() if value} | {
-        "pauses": {rule: pause._asdict() for rule, pause in state.pauses.items()}, "resting": dict(state.cooldowns), "stopped": dict(state.halted_rules),
+        "pauses": {rule: pause._asdict() for rule, pause in state.pauses.items()},
+        "resting": dict(state.cooldowns),
+        "stopped": dict(state.halted_rules),
         "claims": {rule: list(times) for rule, times in state.claims.items()},
-        "made": state.made, "version": state.version, "waiting": sum(bead.matches for bead in state.beads.values()),
-    }  # fmt: skip
+        "made": state.made,
+        "version": state.version,
+        "waiting": sum(bead.matches for bead in state.beads.values()),
+    }
 
 
 def state_from(commit: str, beads: Mapping[str, Bead], shared: Mapping[str, Any]) -> State:
@@ -214,7 +297,8 @@ def state_from(commit: str, beads: Mapping[str, Bead], shared: Mapping[str, Any]
         cooldowns={name: until for name, until in times.items() if until is not None},
         halted_rules=shared.get("stopped", {}),
         claims={
-            rule: tuple(at for at in map(to_utc, moments) if at) for rule, moments in shared.get("claims", {}).items()
+            rule: tuple(at for at in map(to_utc, moments) if at)
+            for rule, moments in shared.get("claims", {}).items()
         },
         version=shared.get("version", 0),
         outages={name: _outage(outage) for name, outage in shared.get("outages", {}).items()},
@@ -232,7 +316,12 @@ def _pause(value: Mapping[str, Any]) -> Pause:
     at = to_utc(value["at"])
     assert at is not None
     return Pause(
-        value["rule"], value["reason"], at, value["by"], to_utc(value.get("until")), bool(value.get("reaping"))
+        value["rule"],
+        value["reason"],
+        at,
+        value["by"],
+        to_utc(value.get("until")),
+        bool(value.get("reaping")),
     )
 
 
@@ -242,7 +331,11 @@ _TIMES = ("since", "matched_at", "sent_at", "deadline", "retry_at")
 def encode_bead(bead: Bead) -> dict[str, Any]:
     """What is saved of a bead: what is not as it is by default."""
     defaults = Bead._field_defaults
-    values = {name: value for name, value in bead._asdict().items() if name not in defaults or value != defaults[name]}
+    values = {
+        name: value
+        for name, value in bead._asdict().items()
+        if name not in defaults or value != defaults[name]
+    }
     return values | {"sign": bead.sign._asdict()} if bead.sign is not None else values
 
 
@@ -252,7 +345,9 @@ def decode_bead(value: Mapping[str, Any]) -> Bead:
     cells["phase"] = Phase(cells["phase"])
     code = cells.get("reason_code")
     reason = str(cells.get("reason", ""))
-    cells["reason_code"] = CODES.get(code) if code is not None else derived_for_record(cells["phase"], reason)
+    cells["reason_code"] = (
+        CODES.get(code) if code is not None else derived_for_record(cells["phase"], reason)
+    )
     cells["unclear"] = unclear_code(cells.get("unclear", ""))
     cells["rank"] = tuple(cells.get("rank", ()))
     for name in _TIMES:
@@ -261,5 +356,7 @@ def decode_bead(value: Mapping[str, Any]) -> Bead:
         sign = cells["sign"]
         at = to_utc(sign["at"])
         assert at is not None
-        cells["sign"] = ActivitySignal(at, sign["what"], sign["who"], sign["commit"], sign.get("off", 0))
+        cells["sign"] = ActivitySignal(
+            at, sign["what"], sign["who"], sign["commit"], sign.get("off", 0)
+        )
     return Bead(**cells)

@@ -1,4 +1,7 @@
-"""The command line. A command's module is imported when it is run, and not before: --help and --version import none."""
+"""The command line.
+
+A command's module is imported when it is run, and not before: --help and --version import none.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,10 @@ COMMANDS = {
     "config": "The effective settings, and where each came from.",
     "demo": "See it work, in a temporary folder, in ten seconds.",
 }
-"""Name → its line in --help. The module ``dolt_watch.cli.<name>`` holds the command as ``command``."""
+"""Name → its line in --help.
+
+The module ``dolt_watch.cli.<name>`` holds the command as ``command``.
+"""
 
 
 class LazyGroup(click.Group):
@@ -66,20 +72,28 @@ class LazyGroup(click.Group):
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="dolt_watch", message="%(prog)s %(version)s")
-@click.option("--debug", is_flag=True, help="Show the traceback of an error (or DOLT_WATCH_DEBUG=1).")
+@click.option(
+    "--debug", is_flag=True, help="Show the traceback of an error (or DOLT_WATCH_DEBUG=1)."
+)
 def group(**_debug: bool) -> None:
     """Hands beads to AI agents, and says so in Dolt's own history."""
 
 
 def main() -> None:
     """Run, and end the process with the exit code that ``errors`` says."""
-    # Read here and not by click: an error while it parses has a traceback too, and who is told to add --debug adds it at the end.
+    # Read here and not by click: an error while it parses has a traceback too, and who is told
+    # to add --debug adds it at the end.
     args = [each for each in sys.argv[1:] if each != "--debug"]
-    debug = len(args) < len(sys.argv) - 1 or os.environ.get("DOLT_WATCH_DEBUG", "") not in ("", "0", "false")
+    debug = len(args) < len(sys.argv) - 1 or os.environ.get("DOLT_WATCH_DEBUG", "") not in (
+        "",
+        "0",
+        "false",
+    )
     _configure_streams()
     try:
         code = group.main(args, prog_name="dolt_watch", standalone_mode=False)
-        # What stands in the buffer would meet a closed pipe after this function, where nobody catches it.
+        # What stands in the buffer would meet a closed pipe after this function, where nobody
+        # catches it.
         sys.stdout.flush()
         sys.exit(code or 0)
     except click.ClickException as error:
@@ -113,8 +127,9 @@ def main() -> None:
 def _configure_streams() -> None:
     """What a terminal or a pipe cannot show, or that there is none, must end no command.
 
-    What the encoding lacks is escaped as JSON does it, which people can read as well. Where the descriptor is closed (``>&-``) Python has no stream at all,
-    and the first socket would get its number.
+    What the encoding lacks is escaped as JSON does it, which people can read as well. Where the
+    descriptor is closed (``>&-``) Python has no stream at all, and the first socket would get
+    its number.
     """
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
@@ -129,7 +144,9 @@ def _escaped(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
     units = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass")
-    return "".join(f"\\u{units[i]:02x}{units[i + 1]:02x}" for i in range(0, len(units), 2)), error.end
+    return "".join(
+        f"\\u{units[i]:02x}{units[i + 1]:02x}" for i in range(0, len(units), 2)
+    ), error.end
 
 
 def _detach_stdout() -> None:

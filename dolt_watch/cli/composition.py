@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 
 class TargetPool:
-    """Targets by name, opened when first asked for. ``on_progress``: called each time, for one tick may ask a target of many beads."""
+    """Targets by name, opened when first asked for.
+
+    ``on_progress``: called each time, for one tick may ask a target of many beads.
+    """
 
     def __init__(self, settings: Settings, on_progress: Callable[[], None] = lambda: None) -> None:
         self.settings, self.on_progress = settings, on_progress
@@ -87,7 +90,9 @@ def build(
         notifier = Notifier(lambda: cast(Receiver, targets(settings.notify.target)))
     stopping = [rule.target for rule in settings.rules if settings.targets[rule.target].stops_runs]
     stopper = RunStopper(engine, targets, dict.fromkeys(stopping)) if stopping else None
-    actor = LiveExecutor(ledger(engine, settings, clock), settings.rules, targets, notifier, stopper)
+    actor = LiveExecutor(
+        ledger(engine, settings, clock), settings.rules, targets, notifier, stopper
+    )
     return ControlLoop(
         engine,
         policy(settings, settles=True),
@@ -118,7 +123,9 @@ def build_dry_run(
     return _passive(engine, settings, targets, clock, DryRunExecutor(), looker)
 
 
-def build_reader(engine: Engine, settings: Settings, targets: Callable[[str], Target], clock: Clock) -> ControlLoop:
+def build_reader(
+    engine: Engine, settings: Settings, targets: Callable[[str], Target], clock: Clock
+) -> ControlLoop:
     """Return the loop of a command that only reads the state: it logs, writes and sends nothing."""
     return _passive(engine, settings, targets, clock, Reading(), None)
 

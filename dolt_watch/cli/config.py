@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 import click
+import orjson
 
 from dolt_watch.cli.options import load_settings, settings_options
 from dolt_watch.config import SettingLine, describe
@@ -15,7 +17,9 @@ _GAP = 2
 
 @click.command()
 @settings_options
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option(
+    "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True
+)
 def command(form: str, **kwargs: Any) -> None:
     """The effective settings, and where each came from. Secrets are hidden.
 
@@ -23,9 +27,10 @@ def command(form: str, **kwargs: Any) -> None:
     """
     lines = describe(load_settings(kwargs))
     if form == "json":
-        import orjson
-
-        tree = {line.key: {"value": line.value, "origin": line.origin, "secret": line.secret} for line in lines}
+        tree = {
+            line.key: {"value": line.value, "origin": line.origin, "secret": line.secret}
+            for line in lines
+        }
         click.echo(orjson.dumps(tree, option=orjson.OPT_INDENT_2).decode())
         return
     for text in table(lines):
@@ -34,7 +39,6 @@ def command(form: str, **kwargs: Any) -> None:
 
 def table(lines: list[SettingLine]) -> list[str]:
     """Key, value and origin in columns of at most 80 characters; what is too long goes on below."""
-    import textwrap
 
     key_width = min(max((len(line.key) for line in lines), default=0), 32)
     origin_width = min(max((len(line.origin) for line in lines), default=0), 22)
@@ -43,10 +47,17 @@ def table(lines: list[SettingLine]) -> list[str]:
     rows = []
     for line in lines:
         widths = (key_width, value_width, origin_width)
-        columns = [textwrap.wrap(cell, width) or [""] for cell, width in zip(_cells(line), widths, strict=True)]
+        columns = [
+            textwrap.wrap(cell, width) or [""]
+            for cell, width in zip(_cells(line), widths, strict=True)
+        ]
         for number in range(max(map(len, columns))):
             cells = [column[number] if number < len(column) else "" for column in columns]
-            rows.append(gap.join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip())
+            rows.append(
+                gap.join(
+                    cell.ljust(width) for cell, width in zip(cells, widths, strict=True)
+                ).rstrip()
+            )
     return rows
 
 

@@ -13,6 +13,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dolt_watch.cli.composition import TargetPool, build
+from dolt_watch.clock import DatabaseClock
+from dolt_watch.demo.scenario import run_scenario
+
 if TYPE_CHECKING:
     from dolt_watch.config import Settings
     from dolt_watch.controller.loop import ControlLoop
@@ -25,14 +29,14 @@ if TYPE_CHECKING:
 def command(keep: bool) -> int:
     """See it work, in a temporary folder, in ten seconds.
 
-    Beads are assigned, dispatched, and done; one agent dies and is reaped; one bead is refused and comes back. Touches nothing of yours:
-    the tracker is a file of its own, on DoltLite, or on a `dolt sql-server` of its own where DoltLite cannot load.
+    Beads are assigned, dispatched, and done; one agent dies and is reaped; one bead is refused
+    and comes back. Touches nothing of yours: the tracker is a file of its own, on DoltLite, or
+    on a `dolt sql-server` of its own where DoltLite cannot load.
 
     Exit 1 when the story did not end as it should, 3 when there is no engine.
 
     Example: dolt_watch demo --keep
     """
-    from dolt_watch.demo.scenario import run_scenario
 
     # Ended from outside, it still stops its server and takes its folder away.
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -53,8 +57,6 @@ def command(keep: bool) -> int:
 @contextmanager
 def _loop(engine: Engine, settings: Settings) -> Iterator[ControlLoop]:
     """The same loop as every command's."""
-    from dolt_watch.cli.composition import TargetPool, build
-    from dolt_watch.clock import DatabaseClock
 
     targets = TargetPool(settings)
     try:

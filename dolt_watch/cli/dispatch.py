@@ -21,4 +21,6 @@ def command(dry_run: bool, now: datetime | None, metrics_file: str | None, **kwa
 
     Example: dolt_watch dispatch --dry-run
     """
-    return run_tick(load_settings(kwargs), ("dispatch",), dry_run=dry_run, now=now, metrics_file=metrics_file)
+    return run_tick(
+        load_settings(kwargs), ("dispatch",), dry_run=dry_run, now=now, metrics_file=metrics_file
+    )

@@ -9,23 +9,38 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
+import orjson
 
+from dolt_watch.cli.composition import TargetPool, build_reader, policy
 from dolt_watch.cli.options import load_settings, settings_options
+from dolt_watch.clock import DatabaseClock
+from dolt_watch.config import rule_hash
+from dolt_watch.core.decisions.policy import BOTH
+from dolt_watch.engines.connect import open_engine
+from dolt_watch.errors import DoltWatchError
+from dolt_watch.inspection.doctor.context import DoctorContext
+from dolt_watch.inspection.doctor.findings import failed, ok
+from dolt_watch.inspection.doctor.run import run_all
+from dolt_watch.inspection.doctor.workload_checks import target
 
 if TYPE_CHECKING:
     from dolt_watch.config import Settings
     from dolt_watch.inspection.doctor.findings import Finding
+
 
 _COLOURS = {"ok": "green", "warning": "yellow", "failure": "red"}
 
 
 @click.command()
 @settings_options
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option(
+    "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True
+)
 def command(form: str, **kwargs: Any) -> int:
     """Is everything as it must be? Each line ok, warning or failure, with what mends it.
 
-    Asks the database, the target and this machine's clock; writes and sends nothing. Exit 1 on a failure, 2 and 3 as every command.
+    Asks the database, the target and this machine's clock; writes and sends nothing. Exit 1 on a
+    failure, 2 and 3 as every command.
 
     Example: dolt_watch doctor --format json
     """
@@ -36,10 +51,13 @@ def command(form: str, **kwargs: Any) -> int:
             _print(finding)
     code = max(finding.exit_code for finding in found)
     if form == "json":
-        import orjson
-
         checks = [
-            {"check": each.check, "level": each.level.value, "says": each.says, "fix": each.fix or None}
+            {
+                "check": each.check,
+                "level": each.level.value,
+                "says": each.says,
+                "fix": each.fix or None,
+            }
             for each in found
         ]
         click.echo(orjson.dumps({"schema": 1, "exit_code": code, "checks": checks}).decode())
@@ -47,10 +65,6 @@ def command(form: str, **kwargs: Any) -> int:
 
 
 def _findings(kwargs: dict[str, Any]) -> Iterator[Finding]:
-    from dolt_watch.cli.composition import TargetPool
-    from dolt_watch.errors import DoltWatchError
-    from dolt_watch.inspection.doctor.findings import failed, ok
-    from dolt_watch.inspection.doctor.workload_checks import target
 
     try:
         settings = load_settings(kwargs)
@@ -68,15 +82,6 @@ def _findings(kwargs: dict[str, Any]) -> Iterator[Finding]:
 
 
 def _of_database(settings: Settings, targets: Callable[[str], Any]) -> Iterator[Finding]:
-    from dolt_watch.cli.composition import build_reader, policy
-    from dolt_watch.clock import DatabaseClock
-    from dolt_watch.config import rule_hash
-    from dolt_watch.core.decisions.policy import BOTH
-    from dolt_watch.engines.connect import open_engine
-    from dolt_watch.errors import DoltWatchError
-    from dolt_watch.inspection.doctor.context import DoctorContext
-    from dolt_watch.inspection.doctor.findings import failed
-    from dolt_watch.inspection.doctor.run import run_all
 
     try:
         engine = open_engine(settings.address)

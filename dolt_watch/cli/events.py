@@ -11,10 +11,20 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import click
+import orjson
 
 from dolt_watch.cli.options import load_settings, settings_options
+from dolt_watch.clock import DatabaseClock
+from dolt_watch.engines.address import ServerAddress
 from dolt_watch.errors import SettingsError
+from dolt_watch.history.branches import branch_head, open_branch
+from dolt_watch.history.revisions import resolve_revision, timestamp_in
+from dolt_watch.inspection.event_export import event_records, to_cloudevent
+from dolt_watch.inspection.event_stream import Follower, first_commit, read_events
+from dolt_watch.inspection.why.bead_timeline import is_cut
+from dolt_watch.ledger.schema import check_project
 from dolt_watch.sanitize import sanitize
+from dolt_watch.timestamps import iso
 
 if TYPE_CHECKING:
     from dolt_watch.clock import Clock
@@ -35,24 +45,38 @@ if TYPE_CHECKING:
 @click.option("--follow", is_flag=True, help="Stay on, and go on with what comes.")
 @click.option("--bead", metavar="ID", help="Only of this bead.")
 @click.option("--branch", metavar="NAME", help="History of another branch.")
-@click.option("--format", "form", type=click.Choice(["json", "cloudevents"]), default="json", show_default=True)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["json", "cloudevents"]),
+    default="json",
+    show_default=True,
+)
 def command(
-    since: str | None, until: str | None, follow: bool, bead: str | None, branch: str | None, form: str, **kwargs: Any
+    since: str | None,
+    until: str | None,
+    follow: bool,
+    bead: str | None,
+    branch: str | None,
+    form: str,
+    **kwargs: Any,
 ) -> int:
     """What history's commits meant for the beads, one JSON line an event, oldest first.
 
-    By the rules as they are set now. Writes nothing to the database; nothing else is printed on stdout.
+    By the rules as they are set now. Writes nothing to the database; nothing else is printed on
+    stdout.
 
     Example: dolt_watch events --follow | jq -r 'select(.kind == "claim") | .bead'
     """
-    from dolt_watch.history.branches import open_branch
 
     if follow and until is not None:
         raise click.UsageError("--follow goes on for ever: it has no --to")
     settings = load_settings(kwargs)
     engine = open_branch(settings.address, branch)
     try:
-        _stream(engine, settings, since, until, follow, branch, _Writer(settings, branch, bead, form))
+        _stream(
+            engine, settings, since, until, follow, branch, _Writer(settings, branch, bead, form)
+        )
     finally:
         engine.close()
     return 0
@@ -67,11 +91,6 @@ def _stream(
     branch: str | None,
     write: _Writer,
 ) -> None:
-    from dolt_watch.clock import DatabaseClock
-    from dolt_watch.history.branches import branch_head
-    from dolt_watch.history.revisions import resolve_revision, timestamp_in
-    from dolt_watch.inspection.event_stream import Follower, read_events
-    from dolt_watch.ledger.schema import check_project
 
     check_project(engine, settings.project_id)
     head = branch_head(engine, branch)
@@ -95,11 +114,12 @@ def _stream(
 
 
 def _backwards() -> SettingsError:
-    return SettingsError("--from comes after --to", where="--from", fix="change the two: the older comes first")
+    return SettingsError(
+        "--from comes after --to", where="--from", fix="change the two: the older comes first"
+    )
 
 
 def _known(engine: Engine, commit: str, head: str) -> bool:
-    from dolt_watch.history.revisions import resolve_revision
 
     try:
         resolve_revision(engine, commit, head)
@@ -109,15 +129,14 @@ def _known(engine: Engine, commit: str, head: str) -> bool:
 
 
 def _begin(engine: Engine, since: str | None, end: str, head: str) -> str:
-    from dolt_watch.history.revisions import resolve_revision, timestamp_in
-    from dolt_watch.inspection.event_stream import first_commit
-    from dolt_watch.inspection.why.bead_timeline import is_cut
-    from dolt_watch.timestamps import iso
 
     if since is None:
         first = first_commit(engine, end)
         cut = " with a shallow clone" if is_cut(engine, first) else ""
-        _warn(f"history begins{cut} at {first.hash}, {iso(first.date)}: what it held then came by no event")
+        _warn(
+            f"history begins{cut} at {first.hash}, {iso(first.date)}: what it held then came by no"
+            " event"
+        )
         return first.hash
     try:
         return resolve_revision(engine, since, end, "--from").hash
@@ -129,7 +148,11 @@ def _begin(engine: Engine, since: str | None, end: str, head: str) -> str:
         gone = len(since.strip()) == len(end) if moment is None else moment < first.date
         if not gone:
             raise
-        what = f"history no longer holds {since.strip()}: it begins" if moment is None else "history begins"
+        what = (
+            f"history no longer holds {since.strip()}: it begins"
+            if moment is None
+            else "history begins"
+        )
         what += " with a shallow clone" if is_cut(engine, first) else ""
         _warn(f"{what} at {first.hash}, {iso(first.date)}; events from there on")
         return first.hash
@@ -140,17 +163,20 @@ def _warn(line: str) -> None:
 
 
 class _Writer:
-    """One line an event; the lines of one commit go out together, so that a reader never waits for a buffer."""
+    """One line an event; the lines of one commit go out together, so that a reader never waits
+    for a buffer.
+    """
 
     def __init__(self, settings: Settings, branch: str | None, bead: str | None, form: str) -> None:
-        from dolt_watch.engines.address import ServerAddress
 
         address = settings.address
         name = address.database if isinstance(address, ServerAddress) else address.path
         self.bead, self.rules = bead, settings.rules
         self.written = False
         self.source = (
-            quote(f"/dolt_watch/{name.lstrip('/')}" + (f"/{branch}" if branch else "")) if form == "cloudevents" else ""
+            quote(f"/dolt_watch/{name.lstrip('/')}" + (f"/{branch}" if branch else ""))
+            if form == "cloudevents"
+            else ""
         )
 
     def __call__(self, passed: CommitEvents) -> None:
@@ -161,14 +187,12 @@ class _Writer:
             sys.stdout.buffer.flush()
 
     def _format_text(self, passed: CommitEvents) -> Iterator[bytes]:
-        import orjson
-
-        from dolt_watch.inspection.event_export import event_records, to_cloudevent
 
         for told in event_records(passed.commit, passed.events, self.rules):
             if self.bead is None or told["bead"] == self.bead:
                 yield orjson.dumps(
-                    to_cloudevent(told, self.source) if self.source else told, option=orjson.OPT_APPEND_NEWLINE
+                    to_cloudevent(told, self.source) if self.source else told,
+                    option=orjson.OPT_APPEND_NEWLINE,
                 )
 
 
@@ -177,7 +201,9 @@ class _Interrupted(Exception):
 
 
 class _Quiet:
-    """SIGTERM ends it between two commits or while it sleeps, never within a line; so does a reader that is gone."""
+    """SIGTERM ends it between two commits or while it sleeps, never within a line; so does a
+    reader that is gone.
+    """
 
     def __init__(self) -> None:
         self.asked = self.sleeping = False

@@ -5,27 +5,34 @@ from __future__ import annotations
 from typing import Any
 
 import click
+import orjson
 
 from dolt_watch.cli.options import load_settings, parse_moment, say, settings_options
+from dolt_watch.engines.clock import server_time
+from dolt_watch.engines.connect import open_engine
+from dolt_watch.ledger.reader import entry_to_dict, read_entries
+from dolt_watch.ledger.schema import check_project
+from dolt_watch.text_table import format_table
+from dolt_watch.timestamps import iso
 
 
 @click.command()
 @settings_options
 @click.option("--bead", metavar="ID", help="Only this bead's stream.")
-@click.option("--since", metavar="TIME", help="A time (2026-04-18T22:35:46Z) or a span back from now (2h).")
+@click.option(
+    "--since", metavar="TIME", help="A time (2026-04-18T22:35:46Z) or a span back from now (2h)."
+)
 @click.option("--limit", metavar="N", type=click.IntRange(min=1), help="At most N, the newest.")
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
-def command(bead: str | None, since: str | None, limit: int | None, form: str, **kwargs: Any) -> int:
+@click.option(
+    "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True
+)
+def command(
+    bead: str | None, since: str | None, limit: int | None, form: str, **kwargs: Any
+) -> int:
     """The decisions, newest first.
 
     Example: dolt_watch log --since 2h
     """
-    from dolt_watch.engines.clock import server_time
-    from dolt_watch.engines.connect import open_engine
-    from dolt_watch.ledger.reader import entry_to_dict, read_entries
-    from dolt_watch.ledger.schema import check_project
-    from dolt_watch.text_table import format_table
-    from dolt_watch.timestamps import iso
 
     settings = load_settings(kwargs)
     engine = open_engine(settings.address)
@@ -33,22 +40,34 @@ def command(bead: str | None, since: str | None, limit: int | None, form: str, *
         check_project(engine, settings.project_id)
         now = server_time(engine)
         found = read_entries(
-            engine, bead=bead, since=parse_moment(since, now) if since is not None else None, limit=limit
+            engine,
+            bead=bead,
+            since=parse_moment(since, now) if since is not None else None,
+            limit=limit,
         )
     finally:
         engine.close()
     if form == "json":
-        import orjson
-
-        click.echo(orjson.dumps({"schema": 1, "entries": [entry_to_dict(entry) for entry in found]}).decode())
+        click.echo(
+            orjson.dumps(
+                {"schema": 1, "entries": [entry_to_dict(entry) for entry in found]}
+            ).decode()
+        )
         return 0
     if not found:
         click.echo("no decisions yet" if bead is None and since is None else "no such decisions")
         return 0
     rows = [
-        (iso(e.at), e.bead or "-", str(e.version), e.kind.value, str(e.attempt or "-"), " ".join(p for p in (e.job and f"job {e.job}", e.reason) if p) or "-")
+        (
+            iso(e.at),
+            e.bead or "-",
+            str(e.version),
+            e.kind.value,
+            str(e.attempt or "-"),
+            " ".join(p for p in (e.job and f"job {e.job}", e.reason) if p) or "-",
+        )
         for e in found
-    ]  # fmt: skip
+    ]
     for line in format_table(("TIME", "BEAD", "VERSION", "DECISION", "ATTEMPT", "WHAT"), rows):
         say(line)
     return 0

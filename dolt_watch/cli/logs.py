@@ -7,12 +7,18 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
+import orjson
 
+from dolt_watch.cli.composition import TargetPool
 from dolt_watch.cli.options import load_settings, say, settings_options
+from dolt_watch.engines.connect import open_engine
+from dolt_watch.errors import DoltWatchError, SettingsError
+from dolt_watch.ledger.schema import check_project
 from dolt_watch.sanitize import sanitize
 
 if TYPE_CHECKING:
     from dolt_watch.engines import Engine
+
 
 LONGEST_LINE = 1_000_000
 """Characters of one line of output that are shown."""
@@ -21,9 +27,18 @@ LONGEST_LINE = 1_000_000
 @click.command()
 @click.argument("bead", metavar="BEAD")
 @settings_options
-@click.option("--attempt", metavar="N", type=click.IntRange(min=1), help="Number of the attempt. [default: the last]")
+@click.option(
+    "--attempt",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="Number of the attempt. [default: the last]",
+)
 @click.option("-f", "--follow", is_flag=True, help="Show new output until the run ends.")
-@click.option("--raw", is_flag=True, help="Write the output's bytes as they are, without escaping control characters.")
+@click.option(
+    "--raw",
+    is_flag=True,
+    help="Write the output's bytes as they are, without escaping control characters.",
+)
 def command(bead: str, attempt: int | None, follow: bool, raw: bool, **kwargs: Any) -> int:
     """Show the output of a bead's agent.
 
@@ -32,10 +47,6 @@ def command(bead: str, attempt: int | None, follow: bool, raw: bool, **kwargs: A
 
     Example: dolt_watch logs bd-12
     """
-    from dolt_watch.cli.composition import TargetPool
-    from dolt_watch.engines.connect import open_engine
-    from dolt_watch.errors import DoltWatchError
-    from dolt_watch.ledger.schema import check_project
 
     settings = load_settings(kwargs)
     engine, targets = open_engine(settings.address), TargetPool(settings)
@@ -51,14 +62,17 @@ def command(bead: str, attempt: int | None, follow: bool, raw: bool, **kwargs: A
         target = targets(named.target) if named is not None else None
         read = getattr(target, "logs", None)
         if read is None:
-            raise _no_output(f"The target of rule {rule!r} keeps no output.", "Look at the target's own logs.")
+            raise _no_output(
+                f"The target of rule {rule!r} keeps no output.", "Look at the target's own logs."
+            )
         try:
             _write(read(job, follow), raw)
         except LookupError as error:
             if isinstance(error, DoltWatchError):
                 raise
             raise _no_output(
-                f"This machine has no output of the run {job}.", f"Run `dolt_watch logs {bead}` on {host}."
+                f"This machine has no output of the run {job}.",
+                f"Run `dolt_watch logs {bead}` on {host}.",
             ) from None
     finally:
         targets.close()
@@ -71,7 +85,6 @@ def _find_run(engine: Engine, bead: str, attempt: int | None) -> tuple[str, str,
 
     Raises SettingsError: no such attempt.
     """
-    import orjson
 
     rows = engine.query(
         "SELECT attempt, token, job_id, rule, detail FROM watch_decision"
@@ -83,7 +96,8 @@ def _find_run(engine: Engine, bead: str, attempt: int | None) -> tuple[str, str,
     found = [row for row in rows if attempt is None or row[0] == attempt]
     if not found:
         raise _no_output(
-            f"{bead} has no attempt {attempt}.", f"Run `dolt_watch log --bead {bead}` to list its attempts."
+            f"{bead} has no attempt {attempt}.",
+            f"Run `dolt_watch log --bead {bead}` to list its attempts.",
         )
     token = found[0][1]
     same = [row for row in rows if row[1] == token]
@@ -93,7 +107,6 @@ def _find_run(engine: Engine, bead: str, attempt: int | None) -> tuple[str, str,
 
 
 def _no_output(message: str, fix: str) -> Exception:
-    from dolt_watch.errors import SettingsError
 
     return SettingsError(message, where="logs", fix=fix)
 

@@ -19,10 +19,17 @@ EARLIEST = 1970
 """No tracker is older; before the first date that there is, sums with a time fail."""
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _OPTIONS = (
-    click.option("--config", metavar="FILE", help="Settings file; default: dolt_watch.toml here or above."),
-    click.option("--database", metavar="URL", help="dolt://user@host:port/database or doltlite:///path."),
     click.option(
-        "--set", metavar="KEY=VALUE", multiple=True, help="One setting: rules.agent.stale_after=15m. Repeatable."
+        "--config", metavar="FILE", help="Settings file; default: dolt_watch.toml here or above."
+    ),
+    click.option(
+        "--database", metavar="URL", help="dolt://user@host:port/database or doltlite:///path."
+    ),
+    click.option(
+        "--set",
+        metavar="KEY=VALUE",
+        multiple=True,
+        help="One setting: rules.agent.stale_after=15m. Repeatable.",
     ),
 )
 
@@ -40,7 +47,10 @@ def load_settings(kwargs: dict[str, Any]) -> Settings:
 
 
 def say(line: str) -> None:
-    """One line on stdout. What others wrote may be in it: it stays one line, and moves no cursor."""
+    """One line on stdout.
+
+    What others wrote may be in it: it stays one line, and moves no cursor.
+    """
     click.echo(sanitize(line, LONGEST_LINE))
 
 
@@ -67,7 +77,9 @@ def current_user() -> str:
 
 
 def tick_options(command: _Command) -> _Command:
-    """Adds --dry-run, and --now, which only goes with it: a real tick decides by the database's clock; and --metrics-file."""
+    """Adds --dry-run, and --now, which only goes with it: a real tick decides by the database's
+    clock; and --metrics-file.
+    """
     metrics = click.option(
         "--metrics-file",
         metavar="FILE",
@@ -76,25 +88,44 @@ def tick_options(command: _Command) -> _Command:
         help="Write Prometheus metrics of this tick here, whole or not at all. Not with --dry-run.",
     )
     now = click.option(
-        "--now", metavar="TIME", callback=_moment, help="With --dry-run: as if it were this time (ISO 8601)."
+        "--now",
+        metavar="TIME",
+        callback=_moment,
+        help="With --dry-run: as if it were this time (ISO 8601).",
     )
-    dry = click.option("--dry-run", is_flag=True, is_eager=True, help="Say what would be done; write and send nothing.")
+    dry = click.option(
+        "--dry-run",
+        is_flag=True,
+        is_eager=True,
+        help="Say what would be done; write and send nothing.",
+    )
     return dry(now(metrics(command)))
 
 
-def parse_moment(text: str, now: datetime, option: str = "--since", *, ahead: bool = False) -> datetime:
-    """What an option says: a time, or a span back from now (``ahead``: from now on). Raises BadParameter."""
+def parse_moment(
+    text: str, now: datetime, option: str = "--since", *, ahead: bool = False
+) -> datetime:
+    """What an option says: a time, or a span back from now (``ahead``: from now on).
+
+    Raises BadParameter.
+    """
     import durationpy
 
     from dolt_watch.timestamps import parse_foreign
 
     try:
         span = durationpy.from_str(text) if "-" not in text else None
-        found = parse_foreign(text) if span is None else parse_foreign(now + span if ahead else now - span)
+        found = (
+            parse_foreign(text)
+            if span is None
+            else parse_foreign(now + span if ahead else now - span)
+        )
     except (ValueError, OverflowError, durationpy.DurationError):
         found = None
     if found is None:
-        raise click.BadParameter(f"{text!r} is no time: write 2h, or 2026-04-18T22:35:46Z", param_hint=option)
+        raise click.BadParameter(
+            f"{text!r} is no time: write 2h, or 2026-04-18T22:35:46Z", param_hint=option
+        )
     return found
 
 
@@ -102,7 +133,9 @@ def _file(ctx: click.Context, param: click.Parameter, value: str | None) -> str 
     """A variable that stands for every tick does not mean a dry run by hand; an option does."""
     given = ctx.get_parameter_source(str(param.name)) is click.core.ParameterSource.COMMANDLINE
     if given and ctx.params.get("dry_run"):
-        raise click.UsageError("--metrics-file does not go with --dry-run: a tick that does nothing has no metrics")
+        raise click.UsageError(
+            "--metrics-file does not go with --dry-run: a tick that does nothing has no metrics"
+        )
     if given and not value:
         raise click.BadParameter("'' is no name of a file")
     return value
@@ -114,7 +147,9 @@ def _moment(ctx: click.Context, param: click.Parameter, value: str | None) -> An
     from dolt_watch.timestamps import parse_foreign
 
     if not ctx.params.get("dry_run"):
-        raise click.UsageError("--now goes with --dry-run only: a real tick decides by the database's clock")
+        raise click.UsageError(
+            "--now goes with --dry-run only: a real tick decides by the database's clock"
+        )
     found = parse_foreign(value)
     if found is None or found.year < EARLIEST:
         raise click.BadParameter(f"{value!r} is no time; write 2026-04-18T22:35:46Z")

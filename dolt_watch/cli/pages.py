@@ -12,14 +12,21 @@ import click
 
 
 def check_page(output: str) -> None:
-    """Raises FileError where no page can go there: what reads all of history says so before, and not after."""
+    """Raises FileError where no page can go there: what reads all of history says so before, and
+    not after.
+    """
     if output == "-":
         return
     folder = Path(output).resolve().parent
     wrong = (
-        errno.EISDIR if Path(output).is_dir() else errno.ENOENT if not folder.is_dir() else
-        errno.EACCES if not os.access(folder, os.W_OK) else 0
-    )  # fmt: skip
+        errno.EISDIR
+        if Path(output).is_dir()
+        else errno.ENOENT
+        if not folder.is_dir()
+        else errno.EACCES
+        if not os.access(folder, os.W_OK)
+        else 0
+    )
     if wrong:
         raise click.FileError(output, os.strerror(wrong))
 
@@ -37,7 +44,9 @@ def write_page(output: str, page: str) -> None:
 
 
 def _write(path: Path, page: str) -> None:
-    """Whole or not at all, where it is a file or is to become one; a pipe or a device is written to. Raises OSError."""
+    """Whole or not at all, where it is a file or is to become one; a pipe or a device is written
+    to. Raises OSError.
+    """
     real = path.resolve()  # a link stays one
     try:
         mode = real.stat().st_mode

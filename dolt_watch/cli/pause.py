@@ -8,12 +8,23 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dolt_watch.cli.composition import TargetPool, build_reader, ledger
 from dolt_watch.cli.options import current_user, load_settings, parse_moment, say, settings_options
+from dolt_watch.clock import DatabaseClock
+from dolt_watch.core.decisions.policy import active_pauses
+from dolt_watch.core.model import GLOBAL, Decision, EntryKind, Pause
+from dolt_watch.core.model.reason_codes import ReasonCode
+from dolt_watch.engines.clock import server_time
+from dolt_watch.engines.connect import open_engine
+from dolt_watch.errors import DoltWatchError, SettingsError
+from dolt_watch.inspection.status import describe_pause
+from dolt_watch.ledger.schema import check_database
 
 if TYPE_CHECKING:
     from dolt_watch.config import Settings
     from dolt_watch.core.model import State
     from dolt_watch.engines import Engine
+
 
 Detail = dict[str, Any]
 
@@ -23,10 +34,19 @@ Detail = dict[str, Any]
 @click.argument("why", required=False, metavar="[REASON]")
 @click.option("--reason", help="The same, as an option. Without either: 'no reason given'.")
 @click.option("--rule", metavar="NAME", help="Only this rule; default: all.")
-@click.option("--until", metavar="TIME", help="Ends by itself: a time (2026-04-18T22:35:46Z), or a span from now (2h).")
+@click.option(
+    "--until",
+    metavar="TIME",
+    help="Ends by itself: a time (2026-04-18T22:35:46Z), or a span from now (2h).",
+)
 @click.option("--all", "everything", is_flag=True, help="Reaping too.")
 def command(
-    why: str | None, reason: str | None, rule: str | None, until: str | None, everything: bool, **kwargs: Any
+    why: str | None,
+    reason: str | None,
+    rule: str | None,
+    until: str | None,
+    everything: bool,
+    **kwargs: Any,
 ) -> int:
     """Stop handing out beads. Running beads go on, and silent ones are still reaped (unless --all).
 
@@ -34,9 +54,6 @@ def command(
 
     Example: dolt_watch pause "agents are being upgraded"
     """
-    from dolt_watch.core.decisions.policy import active_pauses
-    from dolt_watch.core.model import Pause
-    from dolt_watch.inspection.status import describe_pause
 
     if why is not None and reason is not None:
         raise click.UsageError("the reason is given twice: as an argument, and by --reason")
@@ -50,12 +67,15 @@ def command(
         end = parse_moment(until, now, "--until", ahead=True) if until is not None else None
         if end is not None and end <= now:
             raise click.BadParameter(
-                f"{until!r} is not after now, which is {now:%Y-%m-%dT%H:%M:%SZ} by the database's clock",
+                f"{until!r} is not after now, which is {now:%Y-%m-%dT%H:%M:%SZ} by the database's"
+                " clock",
                 param_hint="--until",
             )
         made.append(Pause(rule or "", reason, now, current_user(), end, everything))
         if state is not None:
-            before.extend(pause for pause in active_pauses(state, now) if pause.rule == made[0].rule)
+            before.extend(
+                pause for pause in active_pauses(state, now) if pause.rule == made[0].rule
+            )
         return {"until": end.isoformat() if end else None, "reaping": everything, "by": made[0].by}
 
     write("pause", rule, reason, decide, kwargs)
@@ -72,25 +92,28 @@ LONGEST_REASON = 500
 def check_reason(reason: str) -> None:
     """Raises BadParameter."""
     if not reason.strip():
-        raise click.BadParameter("say why: it is what people find in history", param_hint="--reason")
+        raise click.BadParameter(
+            "say why: it is what people find in history", param_hint="--reason"
+        )
     if len(reason) > LONGEST_REASON:
         raise click.BadParameter(
-            f"at most {LONGEST_REASON} characters, not {len(reason):,}: the rest belongs into a bead",
+            f"at most {LONGEST_REASON} characters, not {len(reason):,}: the rest belongs into a"
+            " bead",
             param_hint="--reason",
         )
 
 
 def write(
-    kind: str, rule: str | None, reason: str, decide: Callable[[State | None, datetime], Detail | None], kwargs: Detail
+    kind: str,
+    rule: str | None,
+    reason: str,
+    decide: Callable[[State | None, datetime], Detail | None],
+    kwargs: Detail,
 ) -> None:
-    """One decision about no bead, on the stream ''. ``decide``: its detail, by what stands and the database's clock; None: nothing is written."""
-    from dolt_watch.cli.composition import ledger
-    from dolt_watch.core.model import GLOBAL, Decision, EntryKind
-    from dolt_watch.core.model.reason_codes import ReasonCode
-    from dolt_watch.engines.clock import server_time
-    from dolt_watch.engines.connect import open_engine
-    from dolt_watch.errors import SettingsError
-    from dolt_watch.ledger.schema import check_database
+    """One decision about no bead, on the stream ''.
+
+    ``decide``: its detail, by what stands and the database's clock; None: nothing is written.
+    """
 
     settings = load_settings(kwargs)
     if rule is not None and rule not in [each.name for each in settings.rules]:
@@ -119,11 +142,10 @@ def write(
 
 def _state(engine: Engine, settings: Settings) -> State | None:
     """What stands now. None where that cannot be said: a kill switch must not depend on it."""
-    from dolt_watch.cli.composition import TargetPool, build_reader
-    from dolt_watch.clock import DatabaseClock
-    from dolt_watch.errors import DoltWatchError
 
     try:
-        return build_reader(engine, settings, TargetPool(settings), DatabaseClock()).current_state()[0]
+        return build_reader(
+            engine, settings, TargetPool(settings), DatabaseClock()
+        ).current_state()[0]
     except DoltWatchError:
         return None

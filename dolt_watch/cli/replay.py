@@ -7,22 +7,47 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
+import orjson
+from click.core import ParameterSource
 
+from dolt_watch.cli import composition, replay_verify
 from dolt_watch.cli.options import load_settings, say, settings_options
 from dolt_watch.cli.pages import check_page, write_page
+from dolt_watch.cli.progress import progress
+from dolt_watch.config import duration
+from dolt_watch.errors import NotMigrated, SettingsError
+from dolt_watch.history.branches import branch_head, open_branch
+from dolt_watch.history.revisions import resolve_revision, timestamp_in
+from dolt_watch.inspection.report.collector import titles_of
+from dolt_watch.inspection.report.html import render
+from dolt_watch.inspection.report.what_if import Compared, mentioned_beads
+from dolt_watch.ledger.schema import check_database
+from dolt_watch.replay.replayer import HistoryReplayer
+from dolt_watch.replay.simulation import what_if as whatif
+from dolt_watch.replay.simulation.formatter import format_text, to_dict
+from dolt_watch.replay.simulation.what_if import WhatIfRequest
+from dolt_watch.suggestions import suggest
+from dolt_watch.timestamps import iso
 
 if TYPE_CHECKING:
     from dolt_watch.config import Settings
     from dolt_watch.engines import Commit, Engine
-    from dolt_watch.replay.simulation.what_if import WhatIfRequest, WhatIfResult
+    from dolt_watch.replay.simulation.what_if import WhatIfResult
+
 
 WHATIF = "goes with a what-if, and {mode} is none: leave out one of them"
 NOT_WITH = {
     "": dict.fromkeys(("--dry-run", "--yes"), "goes with --apply: everything else only looks"),
     "--verify": {
         "--apply": "and --verify are two commands: give one of them",
-        "--from": "goes with a what-if or --apply: --verify looks at every entry of the ledger, up to --to",
-        **dict.fromkeys(("--every", "--when", "--rule", "--run-time", "--report"), WHATIF.format(mode="--verify")),
+        "--from": (
+            "goes with a what-if or --apply: --verify looks at every entry of the ledger, up to"
+            " --to"
+        ),
+        **dict.fromkeys(
+            ("--every", "--when", "--rule", "--run-time", "--report"),
+            WHATIF.format(mode="--verify"),
+        ),
         **dict.fromkeys(("--dry-run", "--yes"), "goes with --apply: --verify only looks"),
     },
     "--apply": {
@@ -31,20 +56,35 @@ NOT_WITH = {
         "--format": "goes with a what-if or --verify: --apply says what it does as `tick` does",
         **dict.fromkeys(("--every", "--run-time", "--report"), WHATIF.format(mode="--apply")),
     },
-}  # fmt: skip
+}
 """What is asked for → the options that do not go with it, and why."""
 
 
 @click.command()
 @settings_options
-@click.option("--from", "begins", metavar="C", help="A commit or a time; default: where decisions can first be folded.")
+@click.option(
+    "--from",
+    "begins",
+    metavar="C",
+    help="A commit or a time; default: where decisions can first be folded.",
+)
 @click.option("--to", "ends", metavar="C", help="A commit or a time; default: HEAD.")
 @click.option(
-    "--every", metavar="SPAN", default="2m", show_default=True, help="A tick so often: 2m as cron, 2s as run."
+    "--every",
+    metavar="SPAN",
+    default="2m",
+    show_default=True,
+    help="A tick so often: 2m as cron, 2s as run.",
 )
 @click.option("--when", metavar="EXPRESSION", help="Another `when` for the rule.")
-@click.option("--rule", metavar="NAME", help="The rule that --when is for; and only its beads are told of.")
-@click.option("--run-time", metavar="SPAN", help="How long a run takes that was not recorded; default: the median.")
+@click.option(
+    "--rule", metavar="NAME", help="The rule that --when is for; and only its beads are told of."
+)
+@click.option(
+    "--run-time",
+    metavar="SPAN",
+    help="How long a run takes that was not recorded; default: the median.",
+)
 @click.option(
     "--verify",
     "verifies",
@@ -60,36 +100,56 @@ NOT_WITH = {
 @click.option("--dry-run", is_flag=True, help="With --apply: say what it would do.")
 @click.option("--yes", is_flag=True, help="With --apply: do not ask.")
 @click.option("--branch", metavar="NAME", help="History of another branch.")
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.option(
-    "--report", "output", metavar="FILE", help="Write it as a page too; - is standard output, in place of the text."
+    "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True
+)
+@click.option(
+    "--report",
+    "output",
+    metavar="FILE",
+    help="Write it as a page too; - is standard output, in place of the text.",
 )
 def command(
-    begins: str | None, ends: str | None, every: str, when: str | None, rule: str | None, run_time: str | None, verifies: bool,
-    applies: bool, dry_run: bool, yes: bool, branch: str | None, form: str, output: str | None, **kwargs: Any,
-) -> int:  # fmt: skip
-    """What would have been decided under other settings, beside what was. Writes nothing, sends nothing (but with --apply).
+    begins: str | None,
+    ends: str | None,
+    every: str,
+    when: str | None,
+    rule: str | None,
+    run_time: str | None,
+    verifies: bool,
+    applies: bool,
+    dry_run: bool,
+    yes: bool,
+    branch: str | None,
+    form: str,
+    output: str | None,
+    **kwargs: Any,
+) -> int:
+    """What would have been decided under other settings, beside what was.
 
-    With --verify: is every recorded decision what comes out again? With --apply: reprocess; what was decided already is never done again.
+    Writes nothing, sends nothing (but with --apply).
 
-    C is a commit's hash, the beginning of one, or a time such as 2026-04-18T22:35:46Z. Settings are those of every command; change them with --set.
+    With --verify: is every recorded decision what comes out again? With --apply: reprocess; what
+    was decided already is never done again.
+
+    C is a commit's hash, the beginning of one, or a time such as 2026-04-18T22:35:46Z. Settings
+    are those of every command; change them with --set.
 
     Example: dolt_watch replay --from 2026-04-01 --every 2s --set rules.agent.stale_after=15m
     """
-    from dolt_watch.config import duration
-    from dolt_watch.history.branches import open_branch
 
     _check_options(click.get_current_context())
     settings = _settings(kwargs, when, rule)
     if verifies or applies:
-        from dolt_watch.cli import replay_verify
-
         if verifies:
             return replay_verify.verify(settings, ends, branch, form)
         return replay_verify.apply(settings, begins, dry=dry_run, yes=yes)
     if output is not None:
         check_page(output)
-    spans = duration(every, "--every"), duration(run_time, "--run-time") if run_time is not None else None
+    spans = (
+        duration(every, "--every"),
+        duration(run_time, "--run-time") if run_time is not None else None,
+    )
     engine = open_branch(settings.address, branch)
     try:
         found = _study(engine, settings, begins, ends, branch, spans, rule or "")
@@ -105,7 +165,10 @@ def command(
 
 
 def _check_options(ctx: click.Context) -> None:
-    """An option that would change nothing is refused: who gives it believes otherwise. Raises UsageError."""
+    """An option that would change nothing is refused: who gives it believes otherwise.
+
+    Raises UsageError.
+    """
     given = {each.opts[0] for each in ctx.command.params if each.name and _is_given(ctx, each.name)}
     mode = next((one for one in ("--verify", "--apply") if one in given), "")
     for other, why in NOT_WITH[mode].items():
@@ -114,27 +177,26 @@ def _check_options(ctx: click.Context) -> None:
     if mode and "--rule" in given and "--when" not in given:
         raise click.UsageError(f"--rule goes with {mode} only where it names the rule of --when")
     if ctx.params["output"] == "-" and ctx.params["form"] == "json":
-        raise click.UsageError("--report - and --format json are both for standard output: give one of them")
+        raise click.UsageError(
+            "--report - and --format json are both for standard output: give one of them"
+        )
 
 
 def _is_given(ctx: click.Context, name: str) -> bool:
-    from click.core import ParameterSource
 
-    return ctx.get_parameter_source(name) not in (ParameterSource.DEFAULT, ParameterSource.DEFAULT_MAP)
+    return ctx.get_parameter_source(name) not in (
+        ParameterSource.DEFAULT,
+        ParameterSource.DEFAULT_MAP,
+    )
 
 
 def _page(engine: Engine, found: WhatIfResult) -> str:
-    from dolt_watch.inspection.report.collector import titles_of
-    from dolt_watch.inspection.report.html import render
-    from dolt_watch.inspection.report.what_if import Compared, mentioned_beads
 
     return render("whatif", Compared(found, dict(titles_of(engine, mentioned_beads(found)))))
 
 
 def _settings(kwargs: dict[str, Any], when: str | None, rule: str | None) -> Settings:
     """The settings that are asked about: ``--when`` goes to its rule as ``--set`` would."""
-    from dolt_watch.errors import SettingsError
-    from dolt_watch.suggestions import suggest
 
     flags = dict(kwargs)
     settings = load_settings(kwargs)
@@ -144,23 +206,22 @@ def _settings(kwargs: dict[str, Any], when: str | None, rule: str | None) -> Set
     if when is None:
         return settings
     if rule is None and len(names) > 1:
-        raise SettingsError("there is more than one rule", where="--when", fix=f"say which: --rule {names[0]}")
+        raise SettingsError(
+            "there is more than one rule", where="--when", fix=f"say which: --rule {names[0]}"
+        )
     flags["set"] = (*(flags.get("set") or ()), f"rules.{rule or names[0]}.when={when}")
     return load_settings(flags)
 
 
 def _study(
-    engine: Engine, settings: Settings, begins: str | None, ends: str | None, branch: str | None,
-    spans: tuple[timedelta, timedelta | None], rule: str,
-) -> WhatIfResult:  # fmt: skip
-    from dolt_watch.cli import composition
-    from dolt_watch.cli.progress import progress
-    from dolt_watch.errors import NotMigrated
-    from dolt_watch.history.branches import branch_head
-    from dolt_watch.history.revisions import resolve_revision
-    from dolt_watch.ledger.schema import check_database
-    from dolt_watch.replay.replayer import HistoryReplayer
-    from dolt_watch.replay.simulation import what_if as whatif
+    engine: Engine,
+    settings: Settings,
+    begins: str | None,
+    ends: str | None,
+    branch: str | None,
+    spans: tuple[timedelta, timedelta | None],
+    rule: str,
+) -> WhatIfResult:
 
     with suppress(NotMigrated):  # what it would have done before it was ever there
         check_database(engine, settings.project_id)
@@ -168,7 +229,11 @@ def _study(
     end = resolve_revision(engine, ends or head, head, "--to")
     policy = composition.policy(settings)
     past = HistoryReplayer(engine, policy, end.hash)
-    begin = resolve_revision(engine, begins, head, "--from") if begins is not None else whatif.begins(past)
+    begin = (
+        resolve_revision(engine, begins, head, "--from")
+        if begins is not None
+        else whatif.begins(past)
+    )
     _check_order(engine, (begins, ends), begin, end)
     every, run_time = spans
     with progress(begin.date, end.date) as told:
@@ -176,21 +241,22 @@ def _study(
 
 
 def _question(*parts: Any) -> WhatIfRequest:
-    from dolt_watch.replay.simulation.what_if import WhatIfRequest
 
     return WhatIfRequest(*parts)
 
 
-def _check_order(engine: Engine, texts: tuple[str | None, str | None], begin: Commit, end: Commit) -> None:
-    from dolt_watch.errors import SettingsError
-    from dolt_watch.history.revisions import timestamp_in
-    from dolt_watch.timestamps import iso
+def _check_order(
+    engine: Engine, texts: tuple[str | None, str | None], begin: Commit, end: Commit
+) -> None:
 
     first, last = (timestamp_in(text or "") for text in texts)
     backwards = first is not None and last is not None and first > last
     if not backwards and (begin.hash == end.hash or engine.is_ancestor(begin.hash, end.hash)):
         return
-    says = f"--from {begin.hash[:10]} ({iso(begin.date)}) is not before --to {end.hash[:10]} ({iso(end.date)})"
+    says = (
+        f"--from {begin.hash[:10]} ({iso(begin.date)}) is not before --to {end.hash[:10]}"
+        f" ({iso(end.date)})"
+    )
     if backwards:
         says = f"--from {texts[0]} is later than --to {texts[1]}"
     fix = "name two of which the second descends from the first"
@@ -198,11 +264,8 @@ def _check_order(engine: Engine, texts: tuple[str | None, str | None], begin: Co
 
 
 def _print(found: WhatIfResult, form: str) -> None:
-    from dolt_watch.replay.simulation.formatter import format_text, to_dict
 
     if form == "json":
-        import orjson
-
         click.echo(orjson.dumps(to_dict(found)).decode())
         return
     for line in format_text(found):

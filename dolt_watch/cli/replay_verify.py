@@ -6,9 +6,24 @@ import sys
 from typing import Any
 
 import click
+import orjson
 
+from dolt_watch.cli.composition import TargetPool, build, build_dry_run, policy
 from dolt_watch.cli.options import current_user, say
+from dolt_watch.cli.output import console
+from dolt_watch.cli.progress import progress
+from dolt_watch.clock import DatabaseClock
 from dolt_watch.config import Settings
+from dolt_watch.core.decisions.policy import BOTH
+from dolt_watch.engines.connect import open_engine
+from dolt_watch.errors import SettingsError
+from dolt_watch.history.branches import branch_head, open_branch
+from dolt_watch.history.revisions import resolve_revision
+from dolt_watch.ledger.schema import check_database
+from dolt_watch.replay import verification
+from dolt_watch.replay.replayer import HistoryReplayer
+from dolt_watch.text_table import format_table
+from dolt_watch.timestamps import iso
 
 SCHEMA = 1
 """Of --verify --format json."""
@@ -16,13 +31,6 @@ SCHEMA = 1
 
 def verify(settings: Settings, ends: str | None, branch: str | None, form: str) -> int:
     """Exit code 1 where a recorded decision does not come out again."""
-    from dolt_watch.cli.composition import policy
-    from dolt_watch.cli.progress import progress
-    from dolt_watch.history.branches import branch_head, open_branch
-    from dolt_watch.history.revisions import resolve_revision
-    from dolt_watch.ledger.schema import check_database
-    from dolt_watch.replay.replayer import HistoryReplayer
-    from dolt_watch.replay.verification import verify
 
     engine = open_branch(settings.address, branch)
     try:
@@ -34,18 +42,23 @@ def verify(settings: Settings, ends: str | None, branch: str | None, form: str) 
         first = past.first_replayable_commit()
         begin = (engine.commit_of(first) if first is not None else None) or end
         with progress(begin.date, end.date) as told:
-            found = verify(past, told)
+            found = verification.verify(past, told)
     finally:
         engine.close()
     facts = {
-        "schema": SCHEMA, "until": past.until, "entries": len(past.entries), "same": found.same, "as_recorded": found.not_recomputable,
-        "not_verifiable": dict(found.unverifiable), "differences": [one._asdict() for one in found.differences],
-        "planned_beside_and_never_made": [{"bead": bead, "commit": commit} for bead, commit in found.planned_not_made],
+        "schema": SCHEMA,
+        "until": past.until,
+        "entries": len(past.entries),
+        "same": found.same,
+        "as_recorded": found.not_recomputable,
+        "not_verifiable": dict(found.unverifiable),
+        "differences": [one._asdict() for one in found.differences],
+        "planned_beside_and_never_made": [
+            {"bead": bead, "commit": commit} for bead, commit in found.planned_not_made
+        ],
         "settings": sorted(found.settings),
-    }  # fmt: skip
+    }
     if form == "json":
-        import orjson
-
         click.echo(orjson.dumps(facts).decode())
     else:
         _print_result(facts)
@@ -53,7 +66,6 @@ def verify(settings: Settings, ends: str | None, branch: str | None, form: str) 
 
 
 def _print_result(facts: dict[str, Any]) -> None:
-    from dolt_watch.text_table import format_table
 
     if facts["differences"]:
         rows = [
@@ -67,38 +79,41 @@ def _print_result(facts: dict[str, Any]) -> None:
             )
             for one in facts["differences"]
         ]
-        for line in format_table(("BEAD", "VERSION", "ENTRY", "FIELD", "RECORDED", "COMPUTED"), rows):
+        for line in format_table(
+            ("BEAD", "VERSION", "ENTRY", "FIELD", "RECORDED", "COMPUTED"), rows
+        ):
             say(line)
     say(
-        f"{facts['same']} of {facts['entries']} entries decided again, and the same; {len(facts['differences'])} differences"
+        f"{facts['same']} of {facts['entries']} entries decided again, and the same;"
+        f" {len(facts['differences'])} differences"
     )
     if facts["as_recorded"]:
-        say(f"{facts['as_recorded']} that nothing decides (pauses, resumes, resyncs, releases) stand as recorded")
+        say(
+            f"{facts['as_recorded']} that nothing decides (pauses, resumes, resyncs, releases)"
+            " stand as recorded"
+        )
     for why, number in sorted(facts["not_verifiable"].items()):
         say(f"{number} cannot be verified: {why}")
     beside = facts["planned_beside_and_never_made"]
     if beside:
         say(
-            f"{len(beside)} claims were planned beside a recorded one, its capacity included, and never made: {', '.join(one['bead'] for one in beside[:5])}"
+            f"{len(beside)} claims were planned beside a recorded one, its capacity included, and"
+            f" never made: {', '.join(one['bead'] for one in beside[:5])}"
         )
     say("that no other decision is missing can only be told where capacity was recorded")
 
 
 def apply(settings: Settings, begins: str | None, *, dry: bool, yes: bool) -> int:
-    """The cursor goes back to a commit, and what is due and undecided since is handled. Raises SettingsError: no --from."""
-    from dolt_watch.cli.composition import TargetPool, build, build_dry_run
-    from dolt_watch.cli.output import console
-    from dolt_watch.clock import DatabaseClock
-    from dolt_watch.core.decisions.policy import BOTH
-    from dolt_watch.engines.connect import open_engine
-    from dolt_watch.errors import SettingsError
-    from dolt_watch.history.branches import branch_head
-    from dolt_watch.history.revisions import resolve_revision
-    from dolt_watch.timestamps import iso
+    """The cursor goes back to a commit, and what is due and undecided since is handled.
+
+    Raises SettingsError: no --from.
+    """
 
     if begins is None:
         raise SettingsError(
-            "--apply goes back to a commit: which?", where="--from", fix="dolt_watch replay --apply --from C --dry-run"
+            "--apply goes back to a commit: which?",
+            where="--from",
+            fix="dolt_watch replay --apply --from C --dry-run",
         )
     engine, targets = open_engine(settings.address), TargetPool(settings)
     try:
@@ -112,7 +127,8 @@ def apply(settings: Settings, begins: str | None, *, dry: bool, yes: bool) -> in
                     fix="add --yes, or --dry-run to see what it would do",
                 )
             click.confirm(
-                f"Fold everything after {commit.hash[:8]} ({iso(commit.date)}) again, and act on what is due and undecided?",
+                f"Fold everything after {commit.hash[:8]} ({iso(commit.date)}) again, and act on"
+                " what is due and undecided?",
                 abort=True,
             )
         make = build_dry_run if dry else build

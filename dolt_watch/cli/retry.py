@@ -8,26 +8,42 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dolt_watch.cli.composition import TargetPool, build_reader, ledger
 from dolt_watch.cli.options import current_user, load_settings, say, settings_options
 from dolt_watch.cli.pause import check_reason
-from dolt_watch.core.model import entry_payloads
+from dolt_watch.clock import DatabaseClock
+from dolt_watch.controller.manual_actions import ManualActions, blocked_by_us, last_entry
+from dolt_watch.core.decisions.manual_actions import NothingToDo, Refusal, retry
+from dolt_watch.core.model import Phase, entry_payloads
+from dolt_watch.engines.connect import open_engine
+from dolt_watch.errors import SettingsError
+from dolt_watch.inspection.why.explanation import no_such_bead
+from dolt_watch.ledger.schema import check_database
+from dolt_watch.sanitize import sanitize
 
 if TYPE_CHECKING:
     from dolt_watch.config import Settings
-    from dolt_watch.controller.manual_actions import ManualActions
     from dolt_watch.core.decisions.manual_actions import Answer, Found
 
 
 @click.command()
 @click.argument("beads", nargs=-1, metavar="BEAD…")
 @settings_options
-@click.option("--all", "every", is_flag=True, help="All that are quarantined, held, unknown, or blocked by dolt_watch.")
+@click.option(
+    "--all",
+    "every",
+    is_flag=True,
+    help="All that are quarantined, held, unknown, or blocked by dolt_watch.",
+)
 @click.option("--rule", metavar="NAME", help="With --all: only those of this rule.")
 @click.option("--reason", default="asked for", show_default=True, help="Why: it stands in history.")
 @click.option(
     "--not-running",
     is_flag=True,
-    help="You know that no agent has it. A bead that is unknown or running is not tried again without this.",
+    help=(
+        "You know that no agent has it. A bead that is unknown or running is not tried again"
+        " without this."
+    ),
 )
 def command(
     beads: tuple[str, ...],
@@ -39,26 +55,29 @@ def command(
 ) -> int:
     """Try beads again now, and count their attempts from the start.
 
-    For a bead that is quarantined, in backoff or held; that dolt_watch blocked (it is set open again); or that is unknown or running. Of those last two an agent may still be at work, and a retry
-    starts a second one: --not-running is your word that none is.
+    For a bead that is quarantined, in backoff or held; that dolt_watch blocked (it is set open
+    again); or that is unknown or running. Of those last two an agent may still be at work, and a
+    retry starts a second one: --not-running is your word that none is.
 
-    Works while a rule is paused: the bead then waits for the end of the pause. Exit 1 where a bead could not be retried.
+    Works while a rule is paused: the bead then waits for the end of the pause. Exit 1 where a
+    bead could not be retried.
 
     Example: dolt_watch retry --all --reason "the agent is back"
     """
-    from dolt_watch.core.decisions.manual_actions import retry
 
     if every == bool(beads):
         raise click.UsageError("name the beads, or say --all")
     if rule is not None and not every:
-        raise click.UsageError("--rule goes with --all: a bead that is named is meant, whatever its rule")
+        raise click.UsageError(
+            "--rule goes with --all: a bead that is named is meant, whatever its rule"
+        )
     check_reason(reason)
     settings = load_settings(kwargs)
     known = [each.name for each in settings.rules]
     if rule is not None and rule not in known:
-        from dolt_watch.errors import SettingsError
-
-        raise SettingsError(f"no such rule: {rule!r}", where="--rule", fix=f"one of: {', '.join(known)}")
+        raise SettingsError(
+            f"no such rule: {rule!r}", where="--rule", fix=f"one of: {', '.join(known)}"
+        )
     who = current_user()
     with by_hand(settings) as hand:
         chosen = _every(hand, rule) if every else check_beads(hand, beads)
@@ -69,24 +88,19 @@ def command(
 
 
 def _every(hand: ManualActions, rule: str | None) -> list[str]:
-    from dolt_watch.controller.manual_actions import blocked_by_us
-    from dolt_watch.core.model import Phase
 
     stuck = (Phase.QUARANTINED, Phase.HELD, Phase.UNKNOWN)
     state, _ = hand.loop.current_state()
     known = {bead.id: bead.rule for bead in state.beads.values() if bead.phase in stuck}
-    known |= {bead: name for bead, name in blocked_by_us(hand.loop.engine) if bead not in state.beads}
+    known |= {
+        bead: name for bead, name in blocked_by_us(hand.loop.engine) if bead not in state.beads
+    }
     return sorted(bead for bead, name in known.items() if rule in (None, name))
 
 
 @contextmanager
 def by_hand(settings: Settings) -> Iterator[ManualActions]:
     """Raises NotMigrated, and the errors of a connection."""
-    from dolt_watch.cli.composition import TargetPool, build_reader, ledger
-    from dolt_watch.clock import DatabaseClock
-    from dolt_watch.controller.manual_actions import ManualActions
-    from dolt_watch.engines.connect import open_engine
-    from dolt_watch.ledger.schema import check_database
 
     engine, targets = open_engine(settings.address), TargetPool(settings)
     try:
@@ -100,8 +114,6 @@ def by_hand(settings: Settings) -> Iterator[ManualActions]:
 
 def check_beads(hand: ManualActions, beads: Sequence[str]) -> list[str]:
     """Each of them once. Raises SettingsError before anything is written: one does not exist."""
-    from dolt_watch.controller.manual_actions import last_entry
-    from dolt_watch.inspection.why.explanation import no_such_bead
 
     engine = hand.loop.engine
     head = str(engine.query("SELECT HASHOF('HEAD')")[0][0])
@@ -113,10 +125,10 @@ def check_beads(hand: ManualActions, beads: Sequence[str]) -> list[str]:
     return chosen
 
 
-def do(hand: ManualActions, beads: Sequence[str], decide: Callable[[Found], Answer], done: str) -> int:
+def do(
+    hand: ManualActions, beads: Sequence[str], decide: Callable[[Found], Answer], done: str
+) -> int:
     """One after the other; the exit code. A refusal is told, and the others go on."""
-    from dolt_watch.core.decisions.manual_actions import NothingToDo, Refusal
-    from dolt_watch.sanitize import sanitize
 
     code = 0
     for bead in beads:

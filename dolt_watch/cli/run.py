@@ -13,13 +13,26 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dolt_watch.cli.composition import TargetPool, build, build_reader
 from dolt_watch.cli.options import load_settings, settings_options
-from dolt_watch.errors import DoltWatchError, SettingsError
+from dolt_watch.cli.shutdown import Shutdown
+from dolt_watch.clock import DatabaseClock
+from dolt_watch.config import duration
+from dolt_watch.controller.executors import under_way
+from dolt_watch.controller.loop import ControlLoop
+from dolt_watch.controller.service import LONGEST_PAUSE, Service
+from dolt_watch.engines import Engine
+from dolt_watch.engines.connect import open_engine
+from dolt_watch.errors import DatabaseError, DoltWatchError, SettingsError
+from dolt_watch.inspection.report import live_page
+from dolt_watch.ledger.schema import check_project
 from dolt_watch.log_events import LogEvent, event_fields
+from dolt_watch.telemetry.heartbeat_ping import HeartbeatPing
+from dolt_watch.telemetry.log_output import LogHandler, RepeatFilter, log_failure, logging_to
 
 if TYPE_CHECKING:
-    from dolt_watch.cli.composition import TargetPool
     from dolt_watch.config import Settings
+
 
 logger = logging.getLogger(__name__)
 
@@ -29,11 +42,18 @@ SHORTEST = 0.05
 
 @click.command()
 @settings_options
-@click.option("--poll", metavar="DURATION", help="Longest pause between two looks. Default: the setting poll, 2s.")
+@click.option(
+    "--poll",
+    metavar="DURATION",
+    help="Longest pause between two looks. Default: the setting poll, 2s.",
+)
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
-    help="Serve the live report (/), /metrics, /healthz, /readyz and /startupz here. Default: nothing is served.",
+    help=(
+        "Serve the live report (/), /metrics, /healthz, /readyz and /startupz here. Default:"
+        " nothing is served."
+    ),
 )
 @click.option("--host", metavar="ADDRESS", help="Address for --port. Default: 127.0.0.1.")
 @click.option(
@@ -52,37 +72,36 @@ SHORTEST = 0.05
     show_default=True,
     help="info: a condition is said when it begins or changes. debug: at each tick.",
 )
-def command(poll: str | None, port: int | None, host: str | None, form: str, level: str, **kwargs: Any) -> int:
+def command(
+    poll: str | None, port: int | None, host: str | None, form: str, level: str, **kwargs: Any
+) -> int:
     """Stay up: dispatch and reap as things happen, until SIGTERM, SIGHUP or ^C.
 
-    Survives the database and the target going away. Of several replicas one works, the others stand by. DOLT_WATCH_PING_URL is fetched after good ticks: those that would end a command with exit 0.
+    Survives the database and the target going away. Of several replicas one works, the others
+    stand by. DOLT_WATCH_PING_URL is fetched after good ticks: those that would end a command
+    with exit 0.
 
     Example: dolt_watch run --port 9464
     """
-    from dolt_watch.cli.composition import TargetPool, build, build_reader
-    from dolt_watch.cli.shutdown import Shutdown
-    from dolt_watch.clock import DatabaseClock
-    from dolt_watch.config import duration
-    from dolt_watch.controller.executors import under_way
-    from dolt_watch.controller.loop import ControlLoop
-    from dolt_watch.controller.service import LONGEST_PAUSE, Service
-    from dolt_watch.engines import Engine
-    from dolt_watch.engines.connect import open_engine
-    from dolt_watch.inspection.report import live_page
-    from dolt_watch.telemetry.log_output import LogHandler, RepeatFilter, log_failure, logging_to
 
     if host is not None and (port is None or not host.strip()):
-        raise click.UsageError("--host is an address to serve on: it wants a name or a number, and --port")
+        raise click.UsageError(
+            "--host is an address to serve on: it wants a name or a number, and --port"
+        )
     settings = load_settings(kwargs)
     seconds = (settings.poll if poll is None else duration(poll, "--poll")).total_seconds()
     if seconds < SHORTEST:
         where = settings.origins["poll"] if poll is None else "--poll"
-        raise SettingsError(f"poll is a pause of at least 50ms, not {seconds:g}s", where=where, fix="write 2s")
+        raise SettingsError(
+            f"poll is a pause of at least 50ms, not {seconds:g}s", where=where, fix="write 2s"
+        )
     log = LogHandler(json=None if form == "auto" else form == "json")
     repeats = RepeatFilter(verbose=level == "debug")
     log.addFilter(repeats)
     timeouts = [each.timeout for each in settings.targets.values()]
-    health = _health(os.environ.get("DOLT_WATCH_PING_URL", "").strip(), timeouts, max(seconds, LONGEST_PAUSE))
+    health = _health(
+        os.environ.get("DOLT_WATCH_PING_URL", "").strip(), timeouts, max(seconds, LONGEST_PAUSE)
+    )
     targets = TargetPool(settings, health.heartbeat)
     loops: list[ControlLoop] = []
 
@@ -103,7 +122,9 @@ def command(poll: str | None, port: int | None, host: str | None, form: str, lev
         repeats.next_tick()
         log.check()
 
-    service = Service(lambda: open_engine(settings.address), make, health, poll=seconds, between=between)
+    service = Service(
+        lambda: open_engine(settings.address), make, health, poll=seconds, between=between
+    )
 
     def look(engine: Engine) -> ControlLoop:
         return build_reader(engine, settings, targets, DatabaseClock())
@@ -112,7 +133,9 @@ def command(poll: str | None, port: int | None, host: str | None, form: str, lev
     pages = {**health.pages(), **live_page.pages(lambda: open_engine(settings.address), look)}
     shutdown = Shutdown(
         lambda: under_way(loops[0].actor) if loops else None,
-        lambda line: logger.error(line, extra=event_fields(LogEvent.UNRECORDED, error="OutcomeNotRecorded")),
+        lambda line: logger.error(
+            line, extra=event_fields(LogEvent.UNRECORDED, error="OutcomeNotRecorded")
+        ),
         stop=service.stop,
         codes=(0, 1),
     )
@@ -130,10 +153,10 @@ def command(poll: str | None, port: int | None, host: str | None, form: str, lev
 
 
 def _usable(settings: Settings, targets: TargetPool) -> None:
-    """What no waiting mends ends it before it begins: settings. A database that is away does not; it may come. Raises SettingsError."""
-    from dolt_watch.engines.connect import open_engine
-    from dolt_watch.errors import DatabaseError
-    from dolt_watch.ledger.schema import check_project
+    """What no waiting mends ends it before it begins: settings.
+
+    A database that is away does not; it may come. Raises SettingsError.
+    """
 
     for name in {*(rule.target for rule in settings.rules), settings.notify.target} - {""}:
         targets(name)
@@ -155,9 +178,12 @@ def _health(ping_url: str, timeouts: Sequence[timedelta], pause: float) -> Any:
             where="dolt_watch run",
             fix="pip install 'dolt-watch[service]'",
         ) from error
-    from dolt_watch.telemetry.heartbeat_ping import HeartbeatPing
 
-    return Health(Metrics(), HeartbeatPing(ping_url) if ping_url else None, stuck=stall_threshold(timeouts, pause))
+    return Health(
+        Metrics(),
+        HeartbeatPing(ping_url) if ping_url else None,
+        stuck=stall_threshold(timeouts, pause),
+    )
 
 
 @contextlib.contextmanager
@@ -170,12 +196,16 @@ def _served(host: str, port: int | None, pages: Any) -> Iterator[None]:
     try:
         server = Server(host, port, pages)
     except (OSError, UnicodeError) as error:  # UnicodeError: no name of a host at all
-        nowhere = isinstance(error, socket.gaierror | UnicodeError) or error.errno == errno.EADDRNOTAVAIL
+        nowhere = (
+            isinstance(error, socket.gaierror | UnicodeError) or error.errno == errno.EADDRNOTAVAIL
+        )
         why = error.strerror if isinstance(error, OSError) else "no name of a host"
         fix = "name an address of this machine" if nowhere else "name a free port"
         where = "--host" if nowhere else "--port"
         raise SettingsError(f"cannot serve on {host}:{port}: {why}", where=where, fix=fix) from None
-    logger.info(f"serving http://{host}:{server.port}/metrics", extra=event_fields(LogEvent.SERVING))
+    logger.info(
+        f"serving http://{host}:{server.port}/metrics", extra=event_fields(LogEvent.SERVING)
+    )
     try:
         yield
     finally:

@@ -1,4 +1,5 @@
-"""How a command that sends ends on SIGTERM, SIGHUP or ^C: a request under way is awaited and recorded.
+"""How a command that sends ends on SIGTERM, SIGHUP or ^C: a request under way is awaited and
+recorded.
 
 The first signal lets the attempt under way finish, for ``GRACE`` seconds, and no other begins. A
 second signal, or an answer that does not come, ends the process at once, as a crash would, which
@@ -62,7 +63,10 @@ class Shutdown:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
@@ -82,7 +86,10 @@ class Shutdown:
         if self.at_once and attempt is None:
             sys.exit(128 + number)
         if self.at_once and attempt is not None:
-            _tell(f"waiting up to {self.grace:.0f} s for the answer about {attempt.bead}; again ends at once")
+            _tell(
+                f"waiting up to {self.grace:.0f} s for the answer about {attempt.bead}; again ends"
+                " at once"
+            )
         timer = threading.Timer(self.grace, self._end, (number,))
         timer.daemon = True
         timer.start()

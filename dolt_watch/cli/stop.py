@@ -6,9 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dolt_watch.cli.composition import TargetPool
 from dolt_watch.cli.options import current_user, load_settings, say, settings_options
 from dolt_watch.cli.pause import check_reason
 from dolt_watch.cli.retry import by_hand, check_beads
+from dolt_watch.core.decisions.manual_actions import NothingToDo, Refusal, stop
+from dolt_watch.core.model import Decision, Verdict
+from dolt_watch.sanitize import sanitize
 
 if TYPE_CHECKING:
     from dolt_watch.config import Settings
@@ -19,7 +23,12 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("beads", nargs=-1, required=True, metavar="BEAD…")
 @settings_options
-@click.option("--reason", default="asked for", show_default=True, help="Why. The reason is stored in the history.")
+@click.option(
+    "--reason",
+    default="asked for",
+    show_default=True,
+    help="Why. The reason is stored in the history.",
+)
 def command(beads: tuple[str, ...], reason: str, **kwargs: Any) -> int:
     """End the runs of beads, and block the beads.
 
@@ -30,7 +39,6 @@ def command(beads: tuple[str, ...], reason: str, **kwargs: Any) -> int:
 
     Example: dolt_watch stop bd-12 --reason "it edits the wrong files"
     """
-    from dolt_watch.cli.composition import TargetPool
 
     check_reason(reason)
     settings = load_settings(kwargs)
@@ -45,10 +53,9 @@ def command(beads: tuple[str, ...], reason: str, **kwargs: Any) -> int:
     return code
 
 
-def _stop(hand: ManualActions, settings: Settings, targets: Any, bead: str, who: str, reason: str) -> int:
-    from dolt_watch.core.decisions.manual_actions import NothingToDo, Refusal, stop
-    from dolt_watch.core.model import Decision
-    from dolt_watch.sanitize import sanitize
+def _stop(
+    hand: ManualActions, settings: Settings, targets: Any, bead: str, who: str, reason: str
+) -> int:
 
     chosen: list[tuple[Any, str]] = []
 
@@ -75,7 +82,9 @@ def _stop(hand: ManualActions, settings: Settings, targets: Any, bead: str, who:
     target, job = chosen[0]
     report = target.stop(job, who, reason)
     if not report.dead:
-        click.echo(sanitize(f"error: The run of {bead} could not be ended: {report.error}", 1000), err=True)
+        click.echo(
+            sanitize(f"error: The run of {bead} could not be ended: {report.error}", 1000), err=True
+        )
         return 1
     say(f"{bead}: stopped ({report.status_text}), and blocked")
     return 0
@@ -83,12 +92,11 @@ def _stop(hand: ManualActions, settings: Settings, targets: Any, bead: str, who:
 
 def _cannot_stop(target: Any, job: str, bead: str) -> Any:
     """Return why a run cannot be ended from here. Returns None if it can."""
-    from dolt_watch.core.decisions.manual_actions import Refusal
-    from dolt_watch.core.model import Verdict
 
     if getattr(target, "stop", None) is None:
         return Refusal(
-            f"The target of {bead} can't end a run.", f"End the run there, then `dolt_watch release {bead}`."
+            f"The target of {bead} can't end a run.",
+            f"End the run there, then `dolt_watch release {bead}`.",
         )
     report = target.verdict(job, None)
     if report.verdict is Verdict.UNKNOWN:

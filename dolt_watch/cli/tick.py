@@ -21,4 +21,10 @@ def command(dry_run: bool, now: datetime | None, metrics_file: str | None, **kwa
 
     Example: dolt_watch tick --dry-run
     """
-    return run_tick(load_settings(kwargs), ("dispatch", "reap"), dry_run=dry_run, now=now, metrics_file=metrics_file)
+    return run_tick(
+        load_settings(kwargs),
+        ("dispatch", "reap"),
+        dry_run=dry_run,
+        now=now,
+        metrics_file=metrics_file,
+    )

@@ -1,4 +1,8 @@
-"""One tick of a command. Where the first look leaves nothing to do, the loop is not even imported: finding nothing must cost nothing."""
+"""One tick of a command.
+
+Where the first look leaves nothing to do, the loop is not even imported: finding nothing must
+cost nothing.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +26,18 @@ if TYPE_CHECKING:
 
 
 def run_tick(
-    settings: Settings, kinds: Sequence[str], *, dry_run: bool, now: datetime | None, metrics_file: str | None = None
+    settings: Settings,
+    kinds: Sequence[str],
+    *,
+    dry_run: bool,
+    now: datetime | None,
+    metrics_file: str | None = None,
 ) -> int:
-    """``kinds``: 'dispatch', 'reap'. The exit code. DOLT_WATCH_PING_URL is fetched after a good tick (``TickResult.good``), not after a dry run."""
+    """``kinds``:
+
+    'dispatch', 'reap'. The exit code. DOLT_WATCH_PING_URL is fetched after a good tick
+    (``TickResult.good``), not after a dry run.
+    """
     with console() as out:
         return _tick(settings, kinds, out, dry_run=dry_run, now=now, metrics_file=metrics_file)
 
@@ -49,7 +62,12 @@ def _tick(
         # for the table of who is watched, and for metrics of who waits, though nothing is due
         asked = write is not None or (dry_run and "reap" in kinds)
         if not asked and is_idle(
-            look, clock.now(look.now), settings_hash(settings), kinds, settings.settle, settings.adopt
+            look,
+            clock.now(look.now),
+            settings_hash(settings),
+            kinds,
+            settings.settle,
+            settings.adopt,
         ):
             down = log_idle(look, kinds)
             if not down:
@@ -79,7 +97,10 @@ def _tick(
             from dolt_watch.text_table import format_table
             from dolt_watch.timestamps import format_span
 
-            rows = [(row.bead, row.sign, format_span(row.idle), row.verdict, row.then) for row in outcome.reap_table]
+            rows = [
+                (row.bead, row.sign, format_span(row.idle), row.verdict, row.then)
+                for row in outcome.reap_table
+            ]
             for line in format_table(("BEAD", "LAST SIGN", "IDLE", "VERDICT", "THEN"), rows):
                 out.print(line)
         if dry_run:
@@ -96,7 +117,10 @@ def _tick(
 
 
 def _ping(dry_run: bool) -> Callable[[], None]:
-    """Who is to be told of a good tick. Raises SettingsError where that is no URL, before anything is done."""
+    """Who is to be told of a good tick.
+
+    Raises SettingsError where that is no URL, before anything is done.
+    """
     url = "" if dry_run else os.environ.get("DOLT_WATCH_PING_URL", "").strip()
     if not url:
         return lambda: None

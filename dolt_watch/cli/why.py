@@ -6,8 +6,29 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
+import orjson
 
+from dolt_watch.checkpoint.state_store import encode_bead
+from dolt_watch.cli.composition import TargetPool, build_reader, policy
 from dolt_watch.cli.options import load_settings, say, settings_options
+from dolt_watch.clock import DatabaseClock
+from dolt_watch.engines.clock import server_time
+from dolt_watch.errors import NoSuchCommit, NotMigrated
+from dolt_watch.history.branches import branch_head, open_branch
+from dolt_watch.history.revisions import resolve_revision, timestamp_in
+from dolt_watch.inspection.event_export import event_records
+from dolt_watch.inspection.event_stream import first_commit
+from dolt_watch.inspection.why.decision_snapshot import (
+    UNSEEN,
+    FaultTolerantTargets,
+    snapshot_at,
+    snapshot_now,
+)
+from dolt_watch.inspection.why.explanation import explain
+from dolt_watch.inspection.why.timeline_text import describe_entry
+from dolt_watch.ledger.schema import check_project
+from dolt_watch.text_table import format_table
+from dolt_watch.timestamps import format_span, iso
 
 if TYPE_CHECKING:
     from dolt_watch.config import Settings
@@ -21,15 +42,17 @@ if TYPE_CHECKING:
 @settings_options
 @click.option("--as-of", metavar="COMMIT|TIME", help="As it stood then.")
 @click.option("--branch", metavar="NAME", help="In the history of another branch.")
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option(
+    "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True
+)
 def command(bead: str, as_of: str | None, branch: str | None, form: str, **kwargs: Any) -> int:
     """What became of a bead, where it stands, and what would have to change for it to go.
 
-    Its life by commit; each condition of its rule, each gate, the queue and the target, with the value seen. Writes nothing.
+    Its life by commit; each condition of its rule, each gate, the queue and the target, with the
+    value seen. Writes nothing.
 
     Example: dolt_watch why bd-12 --as-of 2026-04-18T22:35:46Z
     """
-    from dolt_watch.history.branches import open_branch
 
     if not bead.strip():
         raise click.BadParameter("which bead? Write its id", param_hint="BEAD")
@@ -40,8 +63,6 @@ def command(bead: str, as_of: str | None, branch: str | None, form: str, **kwarg
     finally:
         engine.close()
     if form == "json":
-        import orjson
-
         click.echo(orjson.dumps(_facts(found)).decode())
         return 0
     for line in _format_text(found):
@@ -49,12 +70,9 @@ def command(bead: str, as_of: str | None, branch: str | None, form: str, **kwarg
     return 0
 
 
-def _explain(engine: Engine, settings: Settings, bead: str, as_of: str | None, branch: str | None) -> Explanation:
-    from dolt_watch.cli.composition import TargetPool
-    from dolt_watch.history.branches import branch_head
-    from dolt_watch.inspection.why.decision_snapshot import FaultTolerantTargets
-    from dolt_watch.inspection.why.explanation import explain
-    from dolt_watch.ledger.schema import check_project
+def _explain(
+    engine: Engine, settings: Settings, bead: str, as_of: str | None, branch: str | None
+) -> Explanation:
 
     check_project(engine, settings.project_id)
     targets = TargetPool(settings)
@@ -64,17 +82,15 @@ def _explain(engine: Engine, settings: Settings, bead: str, as_of: str | None, b
         if as_of is not None:
             commit, now = _moment(engine, as_of, until)
             return explain(engine, bead, commit, lambda: _then(engine, settings, commit, now, bead))
-        return explain(engine, bead, until, lambda: _now(engine, settings, until, bead, branch, asked))
+        return explain(
+            engine, bead, until, lambda: _now(engine, settings, until, bead, branch, asked)
+        )
     finally:
         targets.close()
 
 
 def _moment(engine: Engine, text: str, head: str) -> tuple[str, Any]:
     """The commit, and the clock then: of a time that time, of a commit its date."""
-    from dolt_watch.errors import NoSuchCommit
-    from dolt_watch.history.revisions import resolve_revision, timestamp_in
-    from dolt_watch.inspection.event_stream import first_commit
-    from dolt_watch.timestamps import iso
 
     try:
         commit = resolve_revision(engine, text, head, "--as-of")
@@ -86,21 +102,22 @@ def _moment(engine: Engine, text: str, head: str) -> tuple[str, Any]:
     return commit.hash, timestamp_in(text) or commit.date
 
 
-def _then(engine: Engine, settings: Settings, commit: str, now: Any, bead: str, asked: Any = None) -> DecisionSnapshot:
-    from dolt_watch.cli.composition import policy
-    from dolt_watch.inspection.why.decision_snapshot import UNSEEN, snapshot_at
+def _then(
+    engine: Engine, settings: Settings, commit: str, now: Any, bead: str, asked: Any = None
+) -> DecisionSnapshot:
 
     stands = snapshot_at(engine, policy(settings), commit, now, bead, asked)
     return stands if asked is not None else stands._replace(notes=(*stands.notes, UNSEEN))
 
 
-def _now(engine: Engine, settings: Settings, head: str, bead: str, branch: str | None, asked: Any) -> DecisionSnapshot:
-    """As the loop sees it. Where there is no state of the loop's (never initialised, a replica, another branch): as history has it."""
-    from dolt_watch.cli.composition import build_reader
-    from dolt_watch.clock import DatabaseClock
-    from dolt_watch.engines.clock import server_time
-    from dolt_watch.errors import NotMigrated
-    from dolt_watch.inspection.why.decision_snapshot import snapshot_now
+def _now(
+    engine: Engine, settings: Settings, head: str, bead: str, branch: str | None, asked: Any
+) -> DecisionSnapshot:
+    """As the loop sees it.
+
+    Where there is no state of the loop's (never initialised, a replica, another branch): as
+    history has it.
+    """
 
     if branch is None:
         try:
@@ -111,34 +128,46 @@ def _now(engine: Engine, settings: Settings, head: str, bead: str, branch: str |
     return _then(engine, settings, head, server_time(engine), bead, asked.capacity)
 
 
-# -- told ------------------------------------------------------------------------------------------------------------
+# -- told --------------------
 
 
 def _facts(found: Explanation) -> dict[str, Any]:
-    from dolt_watch.checkpoint.state_store import encode_bead
-    from dolt_watch.inspection.event_export import event_records
 
     stands = found.stands
     return {
-        "schema": 1, "bead": found.bead, "now": stands.now, "commit": stands.commit,
-        "history_begins": {"commit": found.begins.hash, "time": found.begins.date, "with_it": found.from_the_beginning, "shallow": found.shallow},
-        "life": [told for deed in found.deeds for told in event_records(deed.commit, deed.events, stands.policy.rules)],
-        "phase": found.phase or None, "state": encode_bead(found.state) if found.state is not None else None,
+        "schema": 1,
+        "bead": found.bead,
+        "now": stands.now,
+        "commit": stands.commit,
+        "history_begins": {
+            "commit": found.begins.hash,
+            "time": found.begins.date,
+            "with_it": found.from_the_beginning,
+            "shallow": found.shallow,
+        },
+        "life": [
+            told
+            for deed in found.deeds
+            for told in event_records(deed.commit, deed.events, stands.policy.rules)
+        ],
+        "phase": found.phase or None,
+        "state": encode_bead(found.state) if found.state is not None else None,
         "rules": [
             {
-                "rule": each.rule, "reason": each.reason or None, "rule_held": each.rule_held or None,
-                "conditions": [one._asdict() for one in each.conditions], "to_go": list(each.to_go), "verdict": each.verdict,
+                "rule": each.rule,
+                "reason": each.reason or None,
+                "rule_held": each.rule_held or None,
+                "conditions": [one._asdict() for one in each.conditions],
+                "to_go": list(each.to_go),
+                "verdict": each.verdict,
             }
             for each in found.views
         ],
         "notes": list(stands.notes),
-    }  # fmt: skip
+    }
 
 
 def _format_text(found: Explanation) -> Iterator[str]:
-    from dolt_watch.inspection.why.timeline_text import describe_entry
-    from dolt_watch.text_table import format_table
-    from dolt_watch.timestamps import format_span, iso
 
     stands, begins = found.stands, found.begins
     yield f"{found.bead} at {iso(stands.now)}, commit {stands.commit[:8]}"
@@ -168,6 +197,8 @@ def _format_text(found: Explanation) -> Iterator[str]:
             yield f"  waits: {each.reason}"
         if each.rule_held:
             yield f"  the rule is held: {each.rule_held}"
-        yield from (f"  {'✓' if one.satisfied else '✗'} {one.name}: {one.value}" for one in each.conditions)
+        yield from (
+            f"  {'✓' if one.satisfied else '✗'} {one.name}: {one.value}" for one in each.conditions
+        )
         yield f"to go: {each.verdict}"
         yield from (f"  - {line}" for line in each.to_go)

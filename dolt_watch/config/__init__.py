@@ -1,4 +1,7 @@
-"""The settings: where they come from, what they come to, and how they are told. ``load`` is the way in."""
+"""The settings: where they come from, what they come to, and how they are told.
+
+``load`` is the way in.
+"""
 
 from datetime import timedelta
 

@@ -1,8 +1,9 @@
 """How bd itself finds its database: which ``.beads`` folder, and which of its files and variables.
 
 The order of precedence is that of bd's source at commit fbcee6c62 (June 2026). It is the table
-``docs/connection.md``, and ``tests/unit/config/test_setting_origins.py`` tests it place by place. bd 1.0.2
-knows neither ``dolt.host`` and ``dolt.mode`` of config.yaml nor ``dolt_server_socket``.
+``docs/connection.md``, and ``tests/unit/config/test_setting_origins.py`` tests it place by
+place. bd 1.0.2 knows neither ``dolt.host`` and ``dolt.mode`` of config.yaml nor
+``dolt_server_socket``.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 
 METADATA = ".beads/metadata.json"
 DATABASE_FIX = (
-    "run in a folder with .beads/ (bd init --server), or set DOLT_WATCH_DATABASE=dolt://user@host:port/database"
+    "run in a folder with .beads/ (bd init --server), or set"
+    " DOLT_WATCH_DATABASE=dolt://user@host:port/database"
 )
 SHARED_PORT = 3308
 """bd's default port of the server that all projects of a user share."""
@@ -228,18 +230,30 @@ class _Places:
             mode = given.value if given else ""
         if isinstance(mode, str) and mode.lower() == "server":
             return
-        # bd takes no mode for embedded; but whoever names a server, here or in the environment, means it.
+        # bd takes no mode for embedded; but whoever names a server, here or in the environment,
+        # means it.
         names = ("host", "port", "socket")
-        named = any(self.metadata.get(_FIELDS[name]) or self.env.get(_variable(name)) for name in names)
+        named = any(
+            self.metadata.get(_FIELDS[name]) or self.env.get(_variable(name)) for name in names
+        )
         if not mode and (named or self.env.get("BEADS_DOLT_PORT")):
             return
         assert self.path is not None
-        said = f"dolt_mode is {format_raw(mode)}" if mode else "dolt_mode is not set, so bd runs embedded"
+        said = (
+            f"dolt_mode is {format_raw(mode)}"
+            if mode
+            else "dolt_mode is not set, so bd runs embedded"
+        )
         if isinstance(mode, str) and mode.lower() == "proxied-server":
-            fix = "name the server behind bd's proxy: DOLT_WATCH_DATABASE=dolt://user@host:port/database"
+            fix = (
+                "name the server behind bd's proxy:"
+                " DOLT_WATCH_DATABASE=dolt://user@host:port/database"
+            )
         else:
             fix = self._to_server_mode()
-        raise SettingsError(f"{said}: dolt_watch needs beads in 'server' mode", where=str(self.path), fix=fix)
+        raise SettingsError(
+            f"{said}: dolt_watch needs beads in 'server' mode", where=str(self.path), fix=fix
+        )
 
     def _to_server_mode(self) -> str:
         """Return the commands that move an embedded tracker to server mode and keep its history.
@@ -266,7 +280,8 @@ class _Places:
         if self.found.broken is not None:
             file = self.found.broken
             return SettingsError(
-                f"no database is set: {beads_folder.FOLDER}/{beads_folder.REDIRECT} names no folder",
+                f"no database is set: {beads_folder.FOLDER}/{beads_folder.REDIRECT} names no"
+                " folder",
                 where=str(file),
                 fix=f"write the path of the other .beads/ into it, or delete it: rm {file}",
             )
@@ -278,7 +293,11 @@ class _Places:
     def _label(self, path: Path) -> str:
         """Return a short name of a file: '.beads/metadata.json' unless the folder is elsewhere."""
         here = self.folder is not None and self.cwd.resolve().is_relative_to(self.folder.parent)
-        if path.parent == self.folder and (here or "BEADS_DIR" in self.env) and not self.found.source:
+        if (
+            path.parent == self.folder
+            and (here or "BEADS_DIR" in self.env)
+            and not self.found.source
+        ):
             return f"{beads_folder.FOLDER}/{path.name}"
         home = self.env.get("HOME")
         if home and path.is_relative_to(home):
@@ -298,15 +317,21 @@ def _read(path: Path) -> dict[str, Any]:
         tree = json.loads(path.read_bytes())
     except OSError as error:
         fix = f"make it readable: chmod u+r {path}"
-        raise SettingsError(f"metadata.json cannot be read: {error.strerror}", where=str(path), fix=fix) from None
+        raise SettingsError(
+            f"metadata.json cannot be read: {error.strerror}", where=str(path), fix=fix
+        ) from None
     except json.JSONDecodeError as error:
         raise SettingsError(
             f"metadata.json is not JSON: {error.msg}", where=f"{path}:{error.lineno}", fix=fix
         ) from None
     except (ValueError, RecursionError):
-        raise SettingsError("metadata.json is not JSON in UTF-8", where=str(path), fix=fix) from None
+        raise SettingsError(
+            "metadata.json is not JSON in UTF-8", where=str(path), fix=fix
+        ) from None
     if not isinstance(tree, dict):
-        raise SettingsError(f"metadata.json is a JSON object, not {format_raw(tree)}", where=str(path), fix=fix)
+        raise SettingsError(
+            f"metadata.json is a JSON object, not {format_raw(tree)}", where=str(path), fix=fix
+        )
     return tree
 
 
@@ -349,4 +374,6 @@ def _wrong(given: _Value, expected: str) -> SettingsError:
         fix = "bd dolt set port PORT"
     elif given.key == _PORT_FILE:
         fix = "bd dolt start writes it again"
-    return SettingsError(f"{given.key} is {expected}, not {format_raw(given.value)}", where=given.where, fix=fix)
+    return SettingsError(
+        f"{given.key} is {expected}, not {format_raw(given.value)}", where=given.where, fix=fix
+    )

@@ -29,7 +29,10 @@ class Found(NamedTuple):
     folder: Path | None
     """The ``.beads`` folder in use, after a redirect; None: there is none."""
     source: Path | None = None
-    """The folder whose redirect was followed, if one was. Its ``dolt_database`` wins (bd's rule)."""
+    """The folder whose redirect was followed, if one was.
+
+    Its ``dolt_database`` wins (bd's rule).
+    """
     broken: Path | None = None
     """A redirect file that names no folder. bd ignores it with a warning."""
 
@@ -142,7 +145,9 @@ def _candidates(ups: tuple[Path, ...], root: Path | None, main: Path | None) -> 
 
 
 def _main_beads(root: Path) -> Path | None:
-    """Return ``.beads`` of the main work tree if ``root`` is another work tree of its repository."""
+    """Return ``.beads`` of the main work tree if ``root`` is another work tree of its
+    repository.
+    """
     git = root / ".git"
     if not git.is_file():
         return None
@@ -160,7 +165,9 @@ def _main_beads(root: Path) -> Path | None:
 
 def _is_project(folder: Path) -> bool:
     """Return whether bd takes the folder for a project's, not for one of its user-wide folders."""
-    return exists(folder / "metadata.json") or exists(folder / "config.yaml") or _has_database(folder)
+    return (
+        exists(folder / "metadata.json") or exists(folder / "config.yaml") or _has_database(folder)
+    )
 
 
 def _has_database(folder: Path) -> bool:

@@ -47,7 +47,9 @@ def read(path: Path) -> dict[str, Entry]:
             fix=f"make it a readable file: chmod u+r {path}",
         ) from None
     except UnicodeDecodeError:
-        raise SettingsError(f"{path.name} is not UTF-8", where=str(path), fix="save it as UTF-8") from None
+        raise SettingsError(
+            f"{path.name} is not UTF-8", where=str(path), fix="save it as UTF-8"
+        ) from None
     if not any("dolt" in line.partition("#")[0].lower() for line in text.splitlines()):
         return {}
     return _Reader(path).read(text)

@@ -1,4 +1,6 @@
-"""One given value: from what somebody wrote to a checked value, or an error that says where and what was expected."""
+"""One given value: from what somebody wrote to a checked value, or an error that says where and
+what was expected.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,10 @@ LONGEST = timedelta(days=366)
 """Longer durations are typing errors, and overflow dates when added to one."""
 _NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"  # compiled when first needed: most ticks name nothing
 _TRUE, _FALSE = frozenset({"true", "1", "yes", "on"}), frozenset({"false", "0", "no", "off"})
-_CHOICES: dict[str, tuple[str, ...]] = {"on_stale": ("block", "requeue"), "on_unknown": ("retry", "block")}
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "on_stale": ("block", "requeue"),
+    "on_unknown": ("retry", "block"),
+}
 _LEAST = {"slots": 1, "log_size": 1, "max_in_flight": 1, "max_attempts": 1, "max_per_hour": 0}
 _MOST = 1_000_000
 # These may be nothing; any other text must say something.
@@ -49,7 +54,9 @@ class RawValue(NamedTuple):
         return ".".join(self.path)
 
     def type_error(self, expected: str, fix: str) -> SettingsError:
-        return SettingsError(f"{self.key} is {expected}, not {format_raw(self.value)}", where=self.where, fix=fix)
+        return SettingsError(
+            f"{self.key} is {expected}, not {format_raw(self.value)}", where=self.where, fix=fix
+        )
 
 
 def format_raw(value: Any) -> str:
@@ -62,20 +69,26 @@ def format_raw(value: Any) -> str:
 
 
 def exists(path: Path) -> bool:
-    """Is there such a file? Raises SettingsError where its folder may not be looked into: settings that cannot be seen must not count as none."""
+    """Is there such a file?
+
+    Raises SettingsError where its folder may not be looked into: settings that cannot be seen
+    must not count as none.
+    """
     try:
         return path.exists()
     except OSError as error:
         raise SettingsError(
-            f"{path.parent} cannot be looked into: {error.strerror}", where=str(path),
+            f"{path.parent} cannot be looked into: {error.strerror}",
+            where=str(path),
             fix=f"run as the user that owns it, or let this one in: chmod g+rx {path.parent}",
-        ) from None  # fmt: skip
+        ) from None
 
 
 def check_name(name: str, what: str, where: str) -> None:
     if not re.fullmatch(_NAME, name):
         raise SettingsError(
-            f"the name of a {what} is letters, digits, '-' and '_' (at most 64), not {format_raw(name)}",
+            f"the name of a {what} is letters, digits, '-' and '_' (at most 64), not"
+            f" {format_raw(name)}",
             where=where,
             fix=f"rename it, for example [{what}s.agent-2]",
         )
@@ -86,7 +99,9 @@ def convert(given: RawValue, kind: str) -> Any:
     reader = READERS.get(kind)
     if reader is None:
         fix = f"its author may use: {', '.join(sorted(READERS))}"
-        raise SettingsError(f"{given.key} has a type that settings cannot hold: {kind}", where=given.where, fix=fix)
+        raise SettingsError(
+            f"{given.key} has a type that settings cannot hold: {kind}", where=given.where, fix=fix
+        )
     return reader(given)
 
 
@@ -100,7 +115,8 @@ def _duration(given: RawValue) -> timedelta:
     value = given.value
     if re.fullmatch(r"[+-]?\d+(\.\d+)?", str(value).strip()):
         raise given.type_error(
-            expected, f"a number needs its unit: write '{str(value).strip().lstrip('+-')}s' for seconds"
+            expected,
+            f"a number needs its unit: write '{str(value).strip().lstrip('+-')}s' for seconds",
         )
     if not isinstance(value, str):
         raise given.type_error(expected, "write '30s'")
@@ -109,14 +125,18 @@ def _duration(given: RawValue) -> timedelta:
     try:
         duration: timedelta = durationpy.from_str(value)
     except (durationpy.DurationError, OverflowError, ValueError):
-        raise given.type_error(expected, "write '30m'; the units are s, m and h (and ms, d)") from None
+        raise given.type_error(
+            expected, "write '30m'; the units are s, m and h (and ms, d)"
+        ) from None
     if duration < timedelta(0):
         raise given.type_error("no negative duration", f"write {value.lstrip('-')!r}")
     if not duration and given.path[-1] not in _MAY_BE_ZERO:
         raise given.type_error("a duration of more than 0", "write '30s'")
     most = timedelta(hours=1) if given.path[-1] == "timeout" else LONGEST
     if duration > most:
-        raise given.type_error(f"at most {duration_text(most)}", f"write {duration_text(most)!r} or less")
+        raise given.type_error(
+            f"at most {duration_text(most)}", f"write {duration_text(most)!r} or less"
+        )
     return duration
 
 
@@ -127,7 +147,11 @@ def duration_text(duration: timedelta) -> str:
     minutes, rest = divmod(rest, 60_000_000)
     seconds, fraction = divmod(rest, 1_000_000)
     tail = f"{seconds}.{fraction:06d}".rstrip("0") if fraction else str(seconds)
-    parts = [f"{hours}h" if hours else "", f"{minutes}m" if minutes else "", f"{tail}s" if rest else ""]
+    parts = [
+        f"{hours}h" if hours else "",
+        f"{minutes}m" if minutes else "",
+        f"{tail}s" if rest else "",
+    ]
     return "".join(parts) or "0s"
 
 
@@ -173,7 +197,9 @@ def _text(given: RawValue) -> str:
     if choices and value not in choices:
         raise given.type_error(f"one of {', '.join(choices)}", suggest(value, choices))
     if key.startswith("actor_") and (len(value) > _ACTOR_LENGTH or not value.isprintable()):
-        raise given.type_error(f"a name of at most {_ACTOR_LENGTH} printable characters", "write beads-dispatcher")
+        raise given.type_error(
+            f"a name of at most {_ACTOR_LENGTH} printable characters", "write beads-dispatcher"
+        )
     return value
 
 
@@ -198,7 +224,9 @@ def _path(given: RawValue) -> Path:
 def _list(given: RawValue) -> tuple[str, ...]:
     """A list of texts; in the environment and on the command line, as JSON."""
     value = given.value if given.typed else _json(given.value)
-    if not isinstance(value, list) or not all(isinstance(each, str) and "\0" not in each for each in value):
+    if not isinstance(value, list) or not all(
+        isinstance(each, str) and "\0" not in each for each in value
+    ):
         raise given.type_error("a list of texts", _example(given, '["…", "…"]'))
     return tuple(value)
 
@@ -206,7 +234,9 @@ def _list(given: RawValue) -> tuple[str, ...]:
 def _table(given: RawValue) -> dict[str, str]:
     value = given.value if given.typed else _json(given.value)
     if not isinstance(value, dict) or not all(isinstance(each, str) for each in value.values()):
-        raise given.type_error("a table of texts", _example(given, '{name = "…"}' if given.typed else '{"name": "…"}'))
+        raise given.type_error(
+            "a table of texts", _example(given, '{name = "…"}' if given.typed else '{"name": "…"}')
+        )
     return dict(value)
 
 

@@ -1,4 +1,6 @@
-"""The database's password: from the environment or a file, never from a command line, never in a message."""
+"""The database's password: from the environment or a file, never from a command line, never in a
+message.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,8 @@ from dolt_watch.errors import SettingsError
 
 
 def find_password(address: ServerAddress, env: Mapping[str, str], cwd: Path) -> tuple[str, str]:
-    """The password ('' for none) and where it came from: ours before beads', the environment before files.
+    """The password ('' for none) and where it came from: ours before beads', the environment
+    before files.
 
     Raises:
         SettingsError: a file that was named, or the credentials file, cannot be used.
@@ -19,26 +22,42 @@ def find_password(address: ServerAddress, env: Mapping[str, str], cwd: Path) -> 
     if value := env.get("DOLT_WATCH_PASSWORD"):
         return value, "DOLT_WATCH_PASSWORD"
     if name := env.get("DOLT_WATCH_PASSWORD_FILE"):
-        fix = "DOLT_WATCH_PASSWORD_FILE is the path of a file that holds the password and nothing else"
-        return read_secret_file(cwd / Path(name).expanduser(), "the password file", fix), "DOLT_WATCH_PASSWORD_FILE"
+        fix = (
+            "DOLT_WATCH_PASSWORD_FILE is the path of a file that holds the password and nothing"
+            " else"
+        )
+        return (
+            read_secret_file(cwd / Path(name).expanduser(), "the password file", fix),
+            "DOLT_WATCH_PASSWORD_FILE",
+        )
     if value := env.get("BEADS_DOLT_PASSWORD"):
         return value, "BEADS_DOLT_PASSWORD"
     named = env.get("BEADS_CREDENTIALS_FILE")
     home = env.get("HOME")
     if not named and not home:
         return "", "default"
-    path = cwd / Path(named).expanduser() if named else Path(home or "") / ".config" / "beads" / "credentials"
+    path = (
+        cwd / Path(named).expanduser()
+        if named
+        else Path(home or "") / ".config" / "beads" / "credentials"
+    )
     if not named and not exists(path):
         return "", "default"
     value = _credentials(path, address)
-    return value, ("BEADS_CREDENTIALS_FILE" if named else "~/.config/beads/credentials") if value else "default"
+    return value, (
+        ("BEADS_CREDENTIALS_FILE" if named else "~/.config/beads/credentials")
+        if value
+        else "default"
+    )
 
 
 def _read(path: Path, what: str, fix: str) -> str:
     try:
         return path.read_bytes().decode("utf-8")
     except OSError as error:
-        raise SettingsError(f"{what} cannot be read: {error.strerror}", where=str(path), fix=fix) from None
+        raise SettingsError(
+            f"{what} cannot be read: {error.strerror}", where=str(path), fix=fix
+        ) from None
     except UnicodeDecodeError:
         raise SettingsError(f"{what} is not UTF-8", where=str(path), fix=fix) from None
 
@@ -67,8 +86,12 @@ def _credentials(path: Path, address: ServerAddress) -> str:
         parser.read_string(text)
     except configparser.Error as error:
         # The parser's own message quotes the line, which may be the password.
-        line = getattr(error, "lineno", None) or next((line for line, _ in getattr(error, "errors", [])), 1)
-        raise SettingsError("the credentials file is not INI", where=f"{path}:{line}", fix=fix) from None
+        line = getattr(error, "lineno", None) or next(
+            (line for line, _ in getattr(error, "errors", [])), 1
+        )
+        raise SettingsError(
+            "the credentials file is not INI", where=f"{path}:{line}", fix=fix
+        ) from None
     for section in (f"{address.host}:{address.port}", f"{host}:{address.port}"):
         if parser.has_section(section):
             return parser.get(section, "password", fallback="")

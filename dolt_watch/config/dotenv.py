@@ -46,7 +46,9 @@ def read(path: Path) -> dict[str, Entry]:
             fix=f"make it readable: chmod u+r {path}",
         ) from None
     except UnicodeDecodeError:
-        raise SettingsError(f"{path.name} is not UTF-8", where=str(path), fix="save it as UTF-8") from None
+        raise SettingsError(
+            f"{path.name} is not UTF-8", where=str(path), fix="save it as UTF-8"
+        ) from None
     found: dict[str, Entry] = {}
     for number, raw in enumerate(text.splitlines(), start=1):
         line = raw.strip()

@@ -1,4 +1,7 @@
-"""From all places to one ``Settings``. Later places win: defaults, beads' own, dolt_watch.toml, DOLT_WATCH_…, flags."""
+"""From all places to one ``Settings``.
+
+Later places win: defaults, beads' own, dolt_watch.toml, DOLT_WATCH_…, flags.
+"""
 
 from __future__ import annotations
 
@@ -38,11 +41,15 @@ class _Values(NamedTuple):
     """What paths from the environment and from flags are relative to."""
 
 
-def load(flags: Mapping[str, Any], env: Mapping[str, str] = os.environ, cwd: Path | None = None) -> Settings:
-    """The effective settings. ``flags``: 'database', 'config' (None where not given) and 'set' (texts KEY=VALUE).
+def load(
+    flags: Mapping[str, Any], env: Mapping[str, str] = os.environ, cwd: Path | None = None
+) -> Settings:
+    """The effective settings.
 
-    A database that is named outright (flag, environment, file) is taken as it is: metadata.json, and with it the project id, is
-    then not asked, since it may be of another project.
+    ``flags``: 'database', 'config' (None where not given) and 'set' (texts KEY=VALUE).
+
+    A database that is named outright (flag, environment, file) is taken as it is: metadata.json,
+    and with it the project id, is then not asked, since it may be of another project.
 
     Raises:
         SettingsError: with the place, what was expected there, and what mends it.
@@ -51,16 +58,28 @@ def load(flags: Mapping[str, Any], env: Mapping[str, str] = os.environ, cwd: Pat
     env = _tidy(env)
     values = _gather(flags, env, here)
     origins: dict[str, str] = {}
-    simple = {key: _value(values, (key,), kind, origins) for key, kind in sources.TOP.items() if key != "database"}
+    simple = {
+        key: _value(values, (key,), kind, origins)
+        for key, kind in sources.TOP.items()
+        if key != "database"
+    }
     address, project = _address(values, env, here, origins)
-    rules = tuple(_table(Rule(name=name), "rules", sources.RULE, values, origins) for name in values.rules)
+    rules = tuple(
+        _table(Rule(name=name), "rules", sources.RULE, values, origins) for name in values.rules
+    )
     targets = _targets(rules, values, env, origins)
     targets = _located(targets, project or _tracker_id(address), env, here)
     rules = tuple(_announced(rule, targets[rule.target], values) for rule in rules)
     notify = _notify(values, targets, origins)
     chosen = {key: value for key, value in simple.items() if value is not None}
     return Settings(
-        address=address, project_id=project, rules=rules, targets=targets, notify=notify, **chosen, origins=origins
+        address=address,
+        project_id=project,
+        rules=rules,
+        targets=targets,
+        notify=notify,
+        **chosen,
+        origins=origins,
     )
 
 
@@ -87,12 +106,20 @@ def _tidy(env: Mapping[str, str]) -> Mapping[str, str]:
     `export X=$(cat file)` in a manifest and a Secret made by `echo` bring them along. A password
     that begins or ends with a blank belongs in a file (``DOLT_WATCH_PASSWORD_FILE``).
     """
-    return {name: value.strip() if name.startswith(_TIDIED) else value for name, value in env.items()}
+    return {
+        name: value.strip() if name.startswith(_TIDIED) else value for name, value in env.items()
+    }
 
 
-def _notify(values: _Values, targets: Mapping[str, TargetSettings], origins: dict[str, str]) -> Notify:
-    """Raises SettingsError: no such target, one that is no webhook, or a kind of decision that there is not."""
-    found = {key: _value(values, ("notify", key), kind, origins) for key, kind in sources.NOTIFY.items()}
+def _notify(
+    values: _Values, targets: Mapping[str, TargetSettings], origins: dict[str, str]
+) -> Notify:
+    """Raises SettingsError: no such target, one that is no webhook, or a kind of decision that
+    there is not.
+    """
+    found = {
+        key: _value(values, ("notify", key), kind, origins) for key, kind in sources.NOTIFY.items()
+    }
     notify = Notify(**{key: value for key, value in found.items() if value is not None})
     given = values.by_path.get(("notify", "target"))
     if (
@@ -101,7 +128,11 @@ def _notify(values: _Values, targets: Mapping[str, TargetSettings], origins: dic
         and (notify.target not in targets or targets[notify.target].kind != "webhook")
     ):
         hooks = [name for name, target in targets.items() if target.kind == "webhook"]
-        fix = f"one of: {', '.join(hooks)}" if hooks else f'define [targets.{notify.target}] with kind = "webhook"'
+        fix = (
+            f"one of: {', '.join(hooks)}"
+            if hooks
+            else f'define [targets.{notify.target}] with kind = "webhook"'
+        )
         raise given.type_error("the name of a target of kind webhook", fix)
     unknown = sorted(notify.words - set(NOTIFIABLE_KINDS))
     if unknown:
@@ -119,7 +150,9 @@ def _gather(flags: Mapping[str, Any], env: Mapping[str, str], here: Path) -> _Va
     targets = _names(given, "targets")
     # A kind's own name needs no table, so the environment may set it without one.
     every = dict.fromkeys([*targets, *registry.BUILT_IN])
-    kind_of = {name: sources.target_kind(name, given, env, flags.get("set") or ()) for name in every}
+    kind_of = {
+        name: sources.target_kind(name, given, env, flags.get("set") or ()) for name in every
+    }
     names = {"rules": dict.fromkeys(rules, sources.RULE), "targets": _Keys(kind_of)}
     sources.check_keys(given, names)
     given += sources.from_env(env, names)
@@ -128,7 +161,9 @@ def _gather(flags: Mapping[str, Any], env: Mapping[str, str], here: Path) -> _Va
 
 
 class _Keys(Mapping[str, Mapping[str, str]]):
-    """Target → its keys, read when asked for: the settings of a kind that nobody uses are not imported."""
+    """Target → its keys, read when asked for: the settings of a kind that nobody uses are not
+    imported.
+    """
 
     def __init__(self, kind_of: Mapping[str, str]) -> None:
         self._kind_of = kind_of
@@ -144,7 +179,11 @@ class _Keys(Mapping[str, Mapping[str, str]]):
 
 
 def _names(given: Iterable[RawValue], table: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(each.path[1] for each in given if each.path[0] == table and len(each.path) > 1))
+    return tuple(
+        dict.fromkeys(
+            each.path[1] for each in given if each.path[0] == table and len(each.path) > 1
+        )
+    )
 
 
 def _value(values: _Values, path: tuple[str, ...], kind: str, origins: dict[str, str]) -> Any:
@@ -155,8 +194,12 @@ def _value(values: _Values, path: tuple[str, ...], kind: str, origins: dict[str,
     return values.here / value if isinstance(value, Path) else value
 
 
-def _table(default: _Table, table: str, keys: Mapping[str, str], values: _Values, origins: dict[str, str]) -> _Table:
-    found = {key: _value(values, (table, default.name, key), kind, origins) for key, kind in keys.items()}
+def _table(
+    default: _Table, table: str, keys: Mapping[str, str], values: _Values, origins: dict[str, str]
+) -> _Table:
+    found = {
+        key: _value(values, (table, default.name, key), kind, origins) for key, kind in keys.items()
+    }
     return replace(default, **{key: value for key, value in found.items() if value is not None})
 
 
@@ -177,10 +220,14 @@ def _targets(
         if name not in values.kinds:
             key = ("rules", used[name].name, "target")
             fix = suggest(name, values.kinds) + f" (or define [targets.{name}])"
-            raise SettingsError(f"no such target: {name!r}", where=values.by_path[key].where, fix=fix)
+            raise SettingsError(
+                f"no such target: {name!r}", where=values.by_path[key].where, fix=fix
+            )
         kind = values.kinds[name]
         places = {
-            path[2]: each.where for path, each in values.by_path.items() if path[:2] == ("targets", name) and path[2:]
+            path[2]: each.where
+            for path, each in values.by_path.items()
+            if path[:2] == ("targets", name) and path[2:]
         }
         default = registry.settings_class(kind)(name=name, kind=kind, origins=places)
         target = _table(default, "targets", registry.setting_types(kind), values, origins)
@@ -188,8 +235,12 @@ def _targets(
     return targets
 
 
-def _with_fallbacks(target: TargetSettings, env: Mapping[str, str], origins: dict[str, str]) -> TargetSettings:
-    """What nobody set, from the file that ``KEY_file`` names, or from the variable that the world knows it by."""
+def _with_fallbacks(
+    target: TargetSettings, env: Mapping[str, str], origins: dict[str, str]
+) -> TargetSettings:
+    """What nobody set, from the file that ``KEY_file`` names, or from the variable that the
+    world knows it by.
+    """
     for each in fields(target):
         key, variable = each.name, each.metadata.get("variable")
         path = getattr(target, f"{key}_file", None) if each.metadata.get("secret") else None
@@ -222,16 +273,23 @@ def _address(
         address = parse_url(url)
     except SettingsError as error:
         if ":" in url.rpartition("@")[0].partition("//" if "//" in url else ":")[2]:
-            # A password with / # or ? in it looks like a port or a path, which the error would quote.
+            # A password with / # or ? in it looks like a port or a path, which the error would
+            # quote.
             raise SettingsError(
-                "a database URL must not hold a password", where=given.where, fix=sources.PASSWORD_FIX
+                "a database URL must not hold a password",
+                where=given.where,
+                fix=sources.PASSWORD_FIX,
             ) from None
-        raise SettingsError(error.message, where=error.where or given.where, fix=error.fix) from None
+        raise SettingsError(
+            error.message, where=error.where or given.where, fix=error.fix
+        ) from None
     origins["project_id"] = "default"
     if isinstance(address, FileAddress):
         origins["database"] = given.origin
         return address, None
     # One URL says all of them.
-    origins |= {f"database.{each.name}": given.origin for each in fields(address) if each.name != "password"}
+    origins |= {
+        f"database.{each.name}": given.origin for each in fields(address) if each.name != "password"
+    }
     secret, origins["password"] = find_password(address, env, here)
     return replace(address, password=secret), None

@@ -61,10 +61,15 @@ class Settings:
     poll: timedelta = timedelta(seconds=2)
     """Longest pause of ``dolt_watch run`` between two looks; at least 50ms."""
     adopt: bool = True
-    """Commit what others left uncommitted in watched tables, so that nothing is decided on what history does not hold."""
+    """Commit what others left uncommitted in watched tables, so that nothing is decided on what
+    history does not hold.
+    """
     actor_dispatch: str = "beads-dispatcher"
     """Actor of dispatch decisions in beads' events."""
     actor_reap: str = "beads-reaper"
     """Actor of reap decisions in beads' events."""
     origins: Mapping[str, str] = field(default_factory=dict)
-    """Dotted key → where its value came from: 'default', 'dolt_watch.toml:12', 'DOLT_WATCH_SETTLE', '--database' …"""
+    """Dotted key → where its value came from:
+
+    'default', 'dolt_watch.toml:12', 'DOLT_WATCH_SETTLE', '--database' …
+    """

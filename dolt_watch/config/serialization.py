@@ -37,14 +37,19 @@ class SettingLine(NamedTuple):
 
 
 def to_canonical_json(settings: Settings) -> str:
-    """Canonical JSON of all that decisions depend on: no secrets, no URLs, nothing of the connection.
+    """Canonical JSON of all that decisions depend on: no secrets, no URLs, nothing of the
+    connection.
 
-    Equal settings give equal text whatever file they came from; ``settings_hash`` names it in each decision.
+    Equal settings give equal text whatever file they came from; ``settings_hash`` names it in
+    each decision.
     """
     import orjson
 
     tree = {
-        "rules": [{each.name: _plain(getattr(rule, each.name)) for each in fields(rule)} for rule in settings.rules],
+        "rules": [
+            {each.name: _plain(getattr(rule, each.name)) for each in fields(rule)}
+            for rule in settings.rules
+        ],
         "targets": {name: target.kind for name, target in settings.targets.items()},
         **{key: _plain(getattr(settings, key)) for key in TOP if key not in NOT_HASHED},
     }
@@ -52,7 +57,10 @@ def to_canonical_json(settings: Settings) -> str:
 
 
 def from_canonical_json(text: str) -> tuple[tuple[Rule, ...], timedelta]:
-    """The rules and ``settle`` that ``to_canonical_json`` said. Raises SettingsError where a value is none that this program takes."""
+    """The rules and ``settle`` that ``to_canonical_json`` said.
+
+    Raises SettingsError where a value is none that this program takes.
+    """
     import orjson
 
     from dolt_watch.config.converters import RawValue, convert
@@ -81,7 +89,9 @@ def settings_hash(settings: Settings) -> str:
 
 
 def rule_hash(rule: Rule) -> str:
-    """Of what decides which beads a rule holds and in which order: where it changed, the saved state is made anew. Thresholds are not in it."""
+    """Of what decides which beads a rule holds and in which order: where it changed, the saved
+    state is made anew. Thresholds are not in it.
+    """
     import orjson
 
     return hash_of_text(orjson.dumps([rule.when, rule.running, rule.order_by]).decode())
@@ -106,14 +116,21 @@ def describe(settings: Settings) -> list[SettingLine]:
 def _lines(settings: Settings) -> Iterator[SettingLine]:
     address, origins = settings.address, settings.origins
     if isinstance(address, FileAddress):
-        yield SettingLine("database", sanitize(address.url, _LONGEST_VALUE), origins.get("database", "default"))
+        yield SettingLine(
+            "database", sanitize(address.url, _LONGEST_VALUE), origins.get("database", "default")
+        )
     else:
         parts = {each.name: str(each.type) for each in fields(address) if each.name != "password"}
         yield from _shown(replace(address, tls=address.uses_tls), "database", parts, settings)
         yield SettingLine(
-            "password", _HIDDEN if address.password else _NOT_SET, origins.get("password", "default"), secret=True
+            "password",
+            _HIDDEN if address.password else _NOT_SET,
+            origins.get("password", "default"),
+            secret=True,
         )
-    yield SettingLine("project_id", _text(settings.project_id), origins.get("project_id", "default"))
+    yield SettingLine(
+        "project_id", _text(settings.project_id), origins.get("project_id", "default")
+    )
     for key in TOP:
         if key != "database":
             yield SettingLine(key, _text(getattr(settings, key)), origins.get(key, "default"))
@@ -121,10 +138,14 @@ def _lines(settings: Settings) -> Iterator[SettingLine]:
     for rule in settings.rules:
         yield from _shown(rule, f"rules.{rule.name}", RULE, settings)
     for target in settings.targets.values():
-        yield from _shown(target, f"targets.{target.name}", registry.setting_types(target.kind), settings)
+        yield from _shown(
+            target, f"targets.{target.name}", registry.setting_types(target.kind), settings
+        )
 
 
-def _shown(thing: object, prefix: str, keys: Mapping[str, str], settings: Settings) -> Iterator[SettingLine]:
+def _shown(
+    thing: object, prefix: str, keys: Mapping[str, str], settings: Settings
+) -> Iterator[SettingLine]:
     for name, kind in keys.items():
         key, given = f"{prefix}.{name}", getattr(thing, name)
         origin = settings.origins.get(key, "default")
@@ -134,7 +155,9 @@ def _shown(thing: object, prefix: str, keys: Mapping[str, str], settings: Settin
         value = _text(given)
         if name.endswith("url"):
             # User and password of a URL, and what a query may carry as a token.
-            value = re.sub(r"//.*@", f"//{_HIDDEN}@", value)  # to the last '@': a password may hold a '/'
+            value = re.sub(
+                r"//.*@", f"//{_HIDDEN}@", value
+            )  # to the last '@': a password may hold a '/'
             value = re.sub(r"\?.*", f"?{_HIDDEN}", value)
         yield SettingLine(key, value, origin)
 

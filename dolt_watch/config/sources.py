@@ -15,20 +15,30 @@ from dolt_watch.targets import registry
 
 PREFIX = "DOLT_WATCH_"
 _SIMPLE = ("settle", "poll", "adopt", "actor_dispatch", "actor_reap")
-TOP: dict[str, str] = {"database": "str"} | {f.name: str(f.type) for f in fields(Settings) if f.name in _SIMPLE}
-"""Top-level key → its type. The annotations are text: model modules have ``from __future__ import annotations``."""
+TOP: dict[str, str] = {"database": "str"} | {
+    f.name: str(f.type) for f in fields(Settings) if f.name in _SIMPLE
+}
+"""Top-level key → its type.
+
+The annotations are text: model modules have ``from __future__ import annotations``.
+"""
 RULE: dict[str, str] = {f.name: str(f.type) for f in fields(Rule) if f.name != "name"}
 """Key of a rule → its type."""
 NOTIFY: dict[str, str] = dict.fromkeys(Notify._fields, "str")
 """Key of ``[notify]`` → its type."""
 TABLES = ("rules", "targets")
 Names = Mapping[str, Mapping[str, Mapping[str, str]]]
-"""Table → the names defined in it → the keys that each may have → their types. A target's keys are those of its kind."""
+"""Table → the names defined in it → the keys that each may have → their types.
+
+A target's keys are those of its kind.
+"""
 _SECRET = ("PASSWORD", "PASSWORD_FILE")
 OTHER_VARIABLES = frozenset({*_SECRET, "CONFIG", "DEBUG", "METRICS_FILE", "PING_URL"})
 # Kubernetes sets these in every pod of a namespace with a Service named dolt-watch.
 _KUBERNETES = r"SERVICE_(HOST|PORT(_\w+)?)|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?"
-PASSWORD_FIX = "set DOLT_WATCH_PASSWORD, or DOLT_WATCH_PASSWORD_FILE to the path of a file that holds it"
+PASSWORD_FIX = (
+    "set DOLT_WATCH_PASSWORD, or DOLT_WATCH_PASSWORD_FILE to the path of a file that holds it"
+)
 
 
 def check_shape(givens: Iterable[RawValue]) -> None:
@@ -38,13 +48,17 @@ def check_shape(givens: Iterable[RawValue]) -> None:
         if head == "notify":
             if depth < 2 and not isinstance(given.value, dict):
                 raise SettingsError(
-                    "notify is a table [notify]", where=given.where, fix="write a line [notify] above it"
+                    "notify is a table [notify]",
+                    where=given.where,
+                    fix="write a line [notify] above it",
                 )
             if depth > 1:
                 _require_known(given.path[1], NOTIFY, "key in [notify]", given.where)
         elif head not in TABLES:
             if head == "password":
-                raise SettingsError("a password has no place in settings", where=given.where, fix=PASSWORD_FIX)
+                raise SettingsError(
+                    "a password has no place in settings", where=given.where, fix=PASSWORD_FIX
+                )
             _require_known(head, [*TOP, "notify", *TABLES], "key", given.where)
         elif depth < 3 and not isinstance(given.value, dict):
             fix = f"write a line [{head}.NAME] above it"
@@ -65,18 +79,29 @@ def _key(path: tuple[str, ...], names: Names, where: str) -> None:
     keys = names[table][name]
     _require_known(key, keys, f"key in [{table}.{name}]", where)
     if keys[key] == "secret":
-        fix = f"set {PREFIX}{table.upper()}_{_env_name(name)}_{key.upper()}, or {key}_file to the path of a file that holds it"
-        raise SettingsError(f"a {key} has no place in settings or on a command line", where=where, fix=fix)
+        fix = (
+            f"set {PREFIX}{table.upper()}_{_env_name(name)}_{key.upper()}, or {key}_file to the"
+            " path of a file that holds it"
+        )
+        raise SettingsError(
+            f"a {key} has no place in settings or on a command line", where=where, fix=fix
+        )
 
 
 def _require_known(word: str, known: Iterable[str], what: str, where: str) -> None:
     names = list(known)
     if word not in names:
-        raise SettingsError(f"no such {what}: {format_raw(word)}", where=where, fix=suggest(word, names))
+        raise SettingsError(
+            f"no such {what}: {format_raw(word)}", where=where, fix=suggest(word, names)
+        )
 
 
-def target_kind(name: str, givens: Iterable[RawValue], env: Mapping[str, str], assignments: Iterable[str]) -> str:
-    """The kind of the target NAME, the last place winning. It is needed first: which keys its table may have depends on it.
+def target_kind(
+    name: str, givens: Iterable[RawValue], env: Mapping[str, str], assignments: Iterable[str]
+) -> str:
+    """The kind of the target NAME, the last place winning.
+
+    It is needed first: which keys its table may have depends on it.
 
     Raises:
         SettingsError: no such kind.
@@ -94,7 +119,9 @@ def target_kind(name: str, givens: Iterable[RawValue], env: Mapping[str, str], a
         return name if name in registry.BUILT_IN else "beadboard"
     kind: str = convert(found[-1], "str")
     if not registry.is_kind(kind):
-        raise found[-1].type_error(f"one of {', '.join(registry.kinds())}", suggest(kind, registry.kinds()))
+        raise found[-1].type_error(
+            f"one of {', '.join(registry.kinds())}", suggest(kind, registry.kinds())
+        )
     return kind
 
 
@@ -142,12 +169,16 @@ def _path(word: str, variable: str, names: Names) -> tuple[str, ...]:
     for table in TABLES:
         for name, keys in names[table].items():
             every += [f"{PREFIX}{table.upper()}_{_env_name(name)}_{key.upper()}" for key in keys]
-    raise SettingsError(f"no such setting: {variable}", where=variable, fix=suggest(variable, every))
+    raise SettingsError(
+        f"no such setting: {variable}", where=variable, fix=suggest(variable, every)
+    )
 
 
 def _check_name_in(rest: str, variable: str, table: str, names: Names) -> None:
     """Raises SettingsError where the key is one that there is, and the name before it is not."""
-    ends = {key for keys in names[table].values() for key in keys if rest.endswith(f"_{key.upper()}")}
+    ends = {
+        key for keys in names[table].values() for key in keys if rest.endswith(f"_{key.upper()}")
+    }
     spellings = {_env_name(name) for name in names[table]}
     if not ends:
         return
@@ -155,7 +186,9 @@ def _check_name_in(rest: str, variable: str, table: str, names: Names) -> None:
     if spelt not in spellings:
         what = table[:-1]
         fix = suggest(spelt, spellings) + f" (or define [{table}.{spelt.lower()}])"
-        raise SettingsError(f"{variable} sets a {what} that is not defined: {spelt}", where=variable, fix=fix)
+        raise SettingsError(
+            f"{variable} sets a {what} that is not defined: {spelt}", where=variable, fix=fix
+        )
 
 
 def _env_name(name: str) -> str:
@@ -179,20 +212,35 @@ def from_flags(database: str | None, assignments: Iterable[str], names: Names) -
             raise SettingsError("a password has no place on a command line", where="--set", fix=fix)
         if path[-1].endswith("url") and "@" in value:
             fix = f"set {PREFIX}{'_'.join(map(_env_name, path))}, or write it in dolt_watch.toml"
-            raise SettingsError("a URL with a user or a password has no place on a command line", where=where, fix=fix)
+            raise SettingsError(
+                "a URL with a user or a password has no place on a command line",
+                where=where,
+                fix=fix,
+            )
         if not equals:
             fix = "write --set rules.agent.stale_after=15m"
-            raise SettingsError(f"--set takes KEY=VALUE, not {format_raw(text)}", where="--set", fix=fix)
+            raise SettingsError(
+                f"--set takes KEY=VALUE, not {format_raw(text)}", where="--set", fix=fix
+            )
         if len(path) == 3 and path[0] in TABLES:
             _require_known(path[1], names[path[0]], path[0][:-1], where)
             _key(path, names, where)
-        elif (len(path) != 1 or key not in TOP) and not (path[0] == "notify" and len(path) == 2 and path[1] in NOTIFY):
+        elif (len(path) != 1 or key not in TOP) and not (
+            path[0] == "notify" and len(path) == 2 and path[1] in NOTIFY
+        ):
             every = [
                 *TOP,
                 *(f"notify.{k}" for k in NOTIFY),
-                *(f"{table}.{name}.{k}" for table in TABLES for name in names[table] for k in names[table][name]),
+                *(
+                    f"{table}.{name}.{k}"
+                    for table in TABLES
+                    for name in names[table]
+                    for k in names[table][name]
+                ),
             ]
-            raise SettingsError(f"no such setting: {format_raw(key)}", where=where, fix=suggest(key, every))
+            raise SettingsError(
+                f"no such setting: {format_raw(key)}", where=where, fix=suggest(key, every)
+            )
         found.append(RawValue(path, value, where, where))
     if database is not None:
         found.append(RawValue(("database",), database, "--database", "--database"))

@@ -17,11 +17,17 @@ _DEEPEST = 3
 
 
 def find_file(named: str, env: Mapping[str, str], cwd: Path) -> Path | None:
-    """``named`` by flag or DOLT_WATCH_CONFIG; else the first one walking up from ``cwd``, beside ``.beads/`` or in it."""
+    """``named`` by flag or DOLT_WATCH_CONFIG; else the first one walking up from ``cwd``, beside
+    ``.beads/`` or in it.
+    """
     if named:
         return cwd / Path(named).expanduser()
     beads = [cwd / env["BEADS_DIR"]] if env.get("BEADS_DIR") else []
-    for folder in [*(f for up in (cwd, *cwd.parents) for f in (up, up / ".beads")), *(b.parent for b in beads), *beads]:
+    for folder in [
+        *(f for up in (cwd, *cwd.parents) for f in (up, up / ".beads")),
+        *(b.parent for b in beads),
+        *beads,
+    ]:
         if exists(folder / FILE):
             return folder / FILE
     return _beside_the_tracker(env, cwd)
@@ -53,10 +59,14 @@ def read_file(path: Path, cwd: Path) -> list[RawValue]:
         text = path.read_bytes().decode("utf-8")
     except OSError as error:
         raise SettingsError(
-            f"the settings file cannot be read: {error.strerror}", where=str(path), fix="give its path with --config"
+            f"the settings file cannot be read: {error.strerror}",
+            where=str(path),
+            fix="give its path with --config",
         ) from None
     except UnicodeDecodeError:
-        raise SettingsError("the settings file is not UTF-8", where=str(path), fix="save it as UTF-8") from None
+        raise SettingsError(
+            "the settings file is not UTF-8", where=str(path), fix="save it as UTF-8"
+        ) from None
     try:
         tree = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -64,7 +74,9 @@ def read_file(path: Path, cwd: Path) -> list[RawValue]:
         # 'at end of document' names no line: it is the last one that is unfinished.
         line = int(found.group(1)) if found else max(1, len(text.splitlines()))
         raise SettingsError(
-            f"not TOML: {error}", where=f"{path}:{line}", fix='a line is key = "text", key = true, or [rules.NAME]'
+            f"not TOML: {error}",
+            where=f"{path}:{line}",
+            fix='a line is key = "text", key = true, or [rules.NAME]',
         ) from None
     except RecursionError:
         raise SettingsError(
@@ -78,14 +90,23 @@ def read_file(path: Path, cwd: Path) -> list[RawValue]:
 def _given(leaf: Where, value: Any, lines: dict[Where, int], path: Path, short: str) -> RawValue:
     # An inline table has its keys on the line of the table.
     line = next((lines[leaf[:n]] for n in range(len(leaf), 0, -1) if leaf[:n] in lines), 1)
-    return RawValue(leaf, value, f"{short}:{line}", f"{path}:{line}", typed=True, folder=path.absolute().parent)
+    return RawValue(
+        leaf, value, f"{short}:{line}", f"{path}:{line}", typed=True, folder=path.absolute().parent
+    )
 
 
 def _leaves(tree: dict[str, Any], at: Where = ()) -> Iterator[tuple[Where, Any]]:
-    """Tables below rules and targets are opened; an empty one counts too, since ``[rules.agent]`` alone defines a rule."""
+    """Tables below rules and targets are opened; an empty one counts too, since
+    ``[rules.agent]`` alone defines a rule.
+    """
     for key, value in tree.items():
         path = (*at, key)
-        if isinstance(value, dict) and value and path[0] in ("rules", "targets", "notify") and len(path) < _DEEPEST:
+        if (
+            isinstance(value, dict)
+            and value
+            and path[0] in ("rules", "targets", "notify")
+            and len(path) < _DEEPEST
+        ):
             yield from _leaves(value, path)
         else:
             yield path, value

@@ -1,4 +1,7 @@
-"""In which line of a TOML file each key stands. By itself, as its patterns cost more to compile than a tick without a file may."""
+"""In which line of a TOML file each key stands.
+
+By itself, as its patterns cost more to compile than a tick without a file may.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,9 @@ import re
 Where = tuple[str, ...]
 
 _HEADER = re.compile(r"\s*\[\[?([^\[\]]+)\]")
-_KEY = re.compile(r"""\s*((?:[\w-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[\w-]+|"[^"]*"|'[^']*'))*)\s*=(.*)""", re.DOTALL)
+_KEY = re.compile(
+    r"""\s*((?:[\w-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[\w-]+|"[^"]*"|'[^']*'))*)\s*=(.*)""", re.DOTALL
+)
 _PART = re.compile(r"""[\w-]+|"[^"]*"|'[^']*'""")
 # What may open in the value of a key: a text of several lines, a text, a comment.
 _TOKEN = re.compile(r""""{3}|'{3}|"(?:\\.|[^"\\])*"|'[^']*'|#""")
@@ -16,7 +21,9 @@ _CLOSING = {'"""': re.compile(r'(?:\\.|[^\\])*?"{3,5}'), "'''": re.compile(r".*?
 
 
 def line_numbers(text: str) -> dict[Where, int]:
-    """Path → number of its first line. tomllib tells no positions; this needs only be right for files that it accepted."""
+    """Path → number of its first line. tomllib tells no positions; this needs only be right for
+    files that it accepted.
+    """
     found: dict[Where, int] = {}
     table: Where = ()
     quote = ""
@@ -36,7 +43,9 @@ def line_numbers(text: str) -> dict[Where, int]:
 
 
 def _open(text: str, quote: str = "") -> str:
-    """The quote of a text of several lines that is open where ``text`` ends; ``quote``: the one open where it begins."""
+    """The quote of a text of several lines that is open where ``text`` ends; ``quote``: the one
+    open where it begins.
+    """
     at = 0
     while True:
         if quote:

@@ -1,4 +1,6 @@
-"""The dispatch handler: claim, look again, send, settle. No transaction is open while a request is under way.
+"""The dispatch handler: claim, look again, send, settle.
+
+No transaction is open while a request is under way.
 
 The claim with its token is in history before anything is sent, and one token is never sent twice.
 """
@@ -25,13 +27,19 @@ from dolt_watch.targets.protocol import BeadTask, Target
 logger = logging.getLogger(__name__)
 
 SEND_WINDOW_SECONDS = 30.0
-"""Seconds between a claim and the last moment at which its holder may send. The deadline lies a request's time-out behind that."""
+"""Seconds between a claim and the last moment at which its holder may send.
+
+The deadline lies a request's time-out behind that.
+"""
 
 
 def dispatch_bead(
     decision: Decision, context: DecisionContext, rule: Rule, target: Target, ledger: LedgerWriter
-) -> Written:  # fmt: skip
-    """What became of it: the report that now stands in the ledger. Raises Conflict where the claim did not go through, NotRecorded."""
+) -> Written:
+    """What became of it: the report that now stands in the ledger.
+
+    Raises Conflict where the claim did not go through, NotRecorded.
+    """
     token = uuid.uuid4().hex
     begun = time.monotonic()
     claim = decision._replace(token=token)
@@ -40,8 +48,13 @@ def dispatch_bead(
 
 
 def _attempt(
-    claim: Decision, begun: float, context: DecisionContext, rule: Rule, target: Target, ledger: LedgerWriter
-) -> Written:  # fmt: skip
+    claim: Decision,
+    begun: float,
+    context: DecisionContext,
+    rule: Rule,
+    target: Target,
+    ledger: LedgerWriter,
+) -> Written:
     bead = context.state.beads[claim.bead]
     if site := getattr(target, "site", ""):  # whoever settles it must be there
         claim = claim._replace(detail={**claim.detail, "site": site})
@@ -49,7 +62,9 @@ def _attempt(
     claimed = ledger.append_decision(context, claim, valid)
     after = time.monotonic()
     log_entry(claimed, f"picked bead: {bead.id}")
-    attempt = bead._replace(attempt=claim.attempt, token=claim.token, cause=claimed.commit, sent_at=claimed.entry.at)
+    attempt = bead._replace(
+        attempt=claim.attempt, token=claim.token, cause=claimed.commit, sent_at=claimed.entry.at
+    )
     again = is_resent(claim.detail)
     report = _no_longer_matches(claimed, context, ledger, again) or _claim_expired(begun)
     if report is None:
@@ -58,13 +73,20 @@ def _attempt(
         # not the look's time: what is to be left alone for a while is left alone from its answer on
         now = claimed.entry.at + timedelta(seconds=time.monotonic() - after)
         health = health_of(
-            context.state, rule.target, bead.id, now, entry_payloads.Claimed.decode(claim.detail).deferred_note
+            context.state,
+            rule.target,
+            bead.id,
+            now,
+            entry_payloads.Claimed.decode(claim.detail).deferred_note,
         )
         report = settle(answer, attempt, rule, now, jitter, health)
         given = {
-            "now": now.isoformat(), "made": context.state.made, "jitter": jitter, "answer": encode_answer(answer),
+            "now": now.isoformat(),
+            "made": context.state.made,
+            "jitter": jitter,
+            "answer": encode_answer(answer),
             "health": list(health),
-        }  # fmt: skip
+        }
         report = report._replace(detail={**report.detail, "given": given})
     else:
         assert claimed.row is not None
@@ -75,23 +97,28 @@ def _attempt(
     written = ledger.append_outcome(context, report)
     for warning in (claimed.warning, written.warning):
         if warning:
-            logger.warning(f"warning: {warning}", extra=event_fields(LogEvent.NOTES_FULL, bead=bead.id))
+            logger.warning(
+                f"warning: {warning}", extra=event_fields(LogEvent.NOTES_FULL, bead=bead.id)
+            )
     return written
 
 
 def _no_longer_matches(
     claimed: Written, context: DecisionContext, ledger: LedgerWriter, again: bool
 ) -> Decision | None:
-    """Cell-wise merges let a person unassign the bead in the same instant: look again, with our own cells put back.
+    """Cell-wise merges let a person unassign the bead in the same instant: look again, with our
+    own cells put back.
 
-    ``again``: the bead is in progress by an earlier claim, and may have been deferred or blocked since.
+    ``again``: the bead is in progress by an earlier claim, and may have been deferred or blocked
+    since.
     """
     assert claimed.row is not None
     compiled = context.compiled[claimed.entry.rule]
     row = {**claimed.row, "status": OPEN} if again else claimed.row
     before = [row[name] for name in compiled.put_back]
     rows = ledger.engine.query(
-        f"SELECT status, {compiled.when_before_claim} FROM issues WHERE id = ?", (*before, claimed.entry.bead)
+        f"SELECT status, {compiled.when_before_claim} FROM issues WHERE id = ?",
+        (*before, claimed.entry.bead),
     )
     if rows and rows[0][0] == IN_PROGRESS and rows[0][1]:
         hold = ledger.unready(context, claimed.entry) if again else None

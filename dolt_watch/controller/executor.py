@@ -22,19 +22,33 @@ class Executor(Protocol):
     """Who acts on a plan: for real, or telling what would be done."""
 
     def execute(self, plan: Plan, context: DecisionContext) -> Written | None:
-        """Handle the first decision; what became of it, None to stop the tick here. Raises Conflict."""
+        """Handle the first decision; what became of it, None to stop the tick here.
+
+        Raises Conflict.
+        """
         ...
 
     def adopt(self, look: PollResult, tables: Sequence[str], beads: Sequence[str]) -> bool:
-        """Commit what others left uncommitted in these tables. False: left alone. Raises NothingToCommit where nobody can commit them."""
+        """Commit what others left uncommitted in these tables.
+
+        False: left alone. Raises NothingToCommit where nobody can commit them.
+        """
         ...
 
     def record_rebuild(
-        self, context: DecisionContext, why: ReasonCode, missing: Sequence[Decision], held: Sequence[str]
+        self,
+        context: DecisionContext,
+        why: ReasonCode,
+        missing: Sequence[Decision],
+        held: Sequence[str],
     ) -> State | None:
-        """The state was made anew. ``missing``: live attempts that history lost; ``held``: beads that only a resume may let go.
+        """The state was made anew.
 
-        None: one of these went into history, so look again. Else the state as it would be then. Raises Conflict.
+        ``missing``: live attempts that history lost; ``held``: beads that only a resume may let
+        go.
+
+        None: one of these went into history, so look again. Else the state as it would be then.
+        Raises Conflict.
         """
         ...
 

@@ -1,4 +1,8 @@
-"""Who acts on a plan: ``LiveExecutor`` for real, ``DryRunExecutor`` for a dry run, which writes nothing and sends nothing."""
+"""Who acts on a plan:
+
+``LiveExecutor`` for real, ``DryRunExecutor`` for a dry run, which writes nothing and sends
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -41,8 +45,8 @@ class LiveExecutor:
         notifier: Notifier | None = None,
         stopper: RunStopper | None = None,
     ) -> None:
-        """``notifier``: reports decisions that went wrong; ``stopper``: stops runs of ended attempts.
-        None: neither is done.
+        """``notifier``: reports decisions that went wrong; ``stopper``: stops runs of ended
+        attempts. None: neither is done.
         """
         self.stopper = stopper
         self.ledger, self.targets = ledger, targets
@@ -55,23 +59,31 @@ class LiveExecutor:
             written = self.ledger.append_decision(context, decision)
             if written.warning:
                 logger.warning(
-                    f"warning: {written.warning}", extra=event_fields(LogEvent.NOTES_FULL, bead=decision.bead)
+                    f"warning: {written.warning}",
+                    extra=event_fields(LogEvent.NOTES_FULL, bead=decision.bead),
                 )
             if self.stopper is not None and decision.rule in self.rules:
                 self.stopper.after(written.entry, self.rules[decision.rule].target)
             return written
         if self.stopper is not None:
             self.stopper.leftovers(context.state)
-        from dolt_watch.controller.dispatch import dispatch_bead  # who has nobody to dispatch needs nothing of targets
+        from dolt_watch.controller.dispatch import (
+            dispatch_bead,
+        )  # who has nobody to dispatch needs nothing of targets
 
         rule = self.rules[decision.rule]
         return dispatch_bead(decision, context, rule, self.targets(rule.target), self.ledger)
 
     def adopt(self, look: PollResult, tables: Sequence[str], beads: Sequence[str]) -> bool:
-        """What others left uncommitted becomes a commit of its own, so that nothing is decided on what history does not hold."""
+        """What others left uncommitted becomes a commit of its own, so that nothing is decided
+        on what history does not hold.
+        """
         engine = self.ledger.engine
         trailers = "".join(f"\nBead: {sanitize(bead)}" for bead in beads[:50])
-        message = f"dolt-watch: adopt uncommitted changes\n\nTables: {', '.join(sorted(tables))}{trailers}"
+        message = (
+            "dolt-watch: adopt uncommitted changes\n\nTables:"
+            f" {', '.join(sorted(tables))}{trailers}"
+        )
         with engine.transaction() as tx:
             if engine.has_unfinished_merge():
                 raise MergeInProgress()
@@ -89,9 +101,15 @@ class LiveExecutor:
         return True
 
     def record_rebuild(
-        self, context: DecisionContext, why: ReasonCode, missing: Sequence[Decision], held: Sequence[str]
+        self,
+        context: DecisionContext,
+        why: ReasonCode,
+        missing: Sequence[Decision],
+        held: Sequence[str],
     ) -> State | None:
-        """One entry at a time, as every decision: whoever looks next finds it in history, whichever worker that is."""
+        """One entry at a time, as every decision: whoever looks next finds it in history,
+        whichever worker that is.
+        """
         look, beads = context.poll, len(context.state.beads)
         if missing:
             decision = missing[0]
@@ -112,7 +130,9 @@ class LiveExecutor:
                 reason_code=why,
                 detail=detail,
             )
-            logger.info(f"{reason}; state made anew at {look.head[:8]}", extra=event_fields(LogEvent.RESYNC))
+            logger.info(
+                f"{reason}; state made anew at {look.head[:8]}", extra=event_fields(LogEvent.RESYNC)
+            )
         self.ledger.append_decision(context, decision)
         return None
 
@@ -133,22 +153,36 @@ class LiveExecutor:
         logger.info(reason, extra=event_fields(LogEvent.REPROCESS))
 
     def save(
-        self, store: StateStore, look: PollResult, seen: Mapping[str, TableState], due: Mapping[str, Any], *more: Any
+        self,
+        store: StateStore,
+        look: PollResult,
+        seen: Mapping[str, TableState],
+        due: Mapping[str, Any],
+        *more: Any,
     ) -> None:
         if self.stopper is not None:
             self.stopper.leftovers(store.load(look))
         if store.outbox:
-            store.keep_notices(self.notifier.flush(store.outbox) if self.notifier is not None else [])
+            store.keep_notices(
+                self.notifier.flush(store.outbox) if self.notifier is not None else []
+            )
         if store.outbox:
             due = {
                 **due,
-                "dispatch": min(filter(None, (due.get("dispatch"), self.ledger.clock.now(look.now) + RETRY_INTERVAL))),
+                "dispatch": min(
+                    filter(
+                        None,
+                        (due.get("dispatch"), self.ledger.clock.now(look.now) + RETRY_INTERVAL),
+                    )
+                ),
             }
         store.save(look, seen, due, *more)
 
 
 def under_way(actor: object) -> Decision | None:
-    """Return the attempt that ``actor`` has begun and not recorded yet: its claim, then its report."""
+    """Return the attempt that ``actor`` has begun and not recorded yet: its claim, then its
+    report.
+    """
     return actor.ledger.under_way if isinstance(actor, LiveExecutor) else None
 
 
@@ -162,7 +196,11 @@ class Reading:
         return False
 
     def record_rebuild(
-        self, context: DecisionContext, why: ReasonCode, missing: Sequence[Decision], held: Sequence[str]
+        self,
+        context: DecisionContext,
+        why: ReasonCode,
+        missing: Sequence[Decision],
+        held: Sequence[str],
     ) -> State | None:
         from dolt_watch.history.rebuild import preview_restored
 
@@ -200,7 +238,11 @@ class DryRunExecutor(Reading):
         return False
 
     def record_rebuild(
-        self, context: DecisionContext, why: ReasonCode, missing: Sequence[Decision], held: Sequence[str]
+        self,
+        context: DecisionContext,
+        why: ReasonCode,
+        missing: Sequence[Decision],
+        held: Sequence[str],
     ) -> State | None:
         for decision in missing:
             self._log(f"would write {decision.bead} again: {decision.reason}")

@@ -1,7 +1,11 @@
-"""The loop. ``dispatch``, ``reap``, ``tick`` and their dry runs are this loop with parts exchanged: which kinds of decision are taken, whose clock, who acts.
+"""The loop.
 
-A round: look, feed, derive, fold, decide, handle the first decision; its commit comes back through the feed on the next round. When nothing
-is left to do, cursor and state are saved in one transaction.
+``dispatch``, ``reap``, ``tick`` and their dry runs are this loop with parts exchanged: which
+kinds of decision are taken, whose clock, who acts.
+
+A round: look, feed, derive, fold, decide, handle the first decision; its commit comes back
+through the feed on the next round. When nothing is left to do, cursor and state are saved in one
+transaction.
 """
 
 from __future__ import annotations
@@ -22,7 +26,11 @@ from dolt_watch.clock import Clock
 from dolt_watch.controller.context import StateSurvey
 from dolt_watch.controller.executor import Executor
 from dolt_watch.controller.messages import log_entry, log_holds
-from dolt_watch.controller.observer import Observer, has_uncommitted_readiness_rows, read_uncommitted
+from dolt_watch.controller.observer import (
+    Observer,
+    has_uncommitted_readiness_rows,
+    read_uncommitted,
+)
 from dolt_watch.controller.reap_table import reap_table
 from dolt_watch.controller.state_tracker import StateTracker
 from dolt_watch.controller.tick_result import TickResult
@@ -32,7 +40,13 @@ from dolt_watch.core.decisions.planner import make_plan, select_candidates, sett
 from dolt_watch.core.decisions.policy import Candidates, Observations, Policy, Scope
 from dolt_watch.core.model import EMPTY, EntryKind, HoldReason, State
 from dolt_watch.engines import Commit, Engine
-from dolt_watch.errors import Conflict, MergeInProgress, MigrationInProgress, NothingToCommit, SchemaChanged
+from dolt_watch.errors import (
+    Conflict,
+    MergeInProgress,
+    MigrationInProgress,
+    NothingToCommit,
+    SchemaChanged,
+)
 from dolt_watch.ledger.decision_context import DecisionContext
 from dolt_watch.ledger.schema import check_database
 from dolt_watch.log_events import LogEvent, event_fields, log_condition
@@ -46,10 +60,15 @@ MAX_CONFLICTS = 40
 """Conflicts in a row, each since somebody else got ahead, before a tick leaves the rest to them."""
 
 CONFLICTS_BEFORE_CHECK = 5
-"""Conflicts in a row before a tick asks whether anything moved. Where nothing did, it is this bead: the others go on, and the tick fails."""
+"""Conflicts in a row before a tick asks whether anything moved.
+
+Where nothing did, it is this bead: the others go on, and the tick fails.
+"""
 
 MAX_BACKOFF_SECONDS = 0.5
-"""Seconds that a worker which lost a race waits at most: a round may have been long because a target was slow to answer."""
+"""Seconds that a worker which lost a race waits at most: a round may have been long because a
+target was slow to answer.
+"""
 
 
 class ControlLoop:
@@ -128,7 +147,8 @@ class ControlLoop:
     ) -> TickResult:
         """Run the loop until nothing is left to do.
 
-        ``first``: a look that was had already. ``stop``: asked before each round. ``thorough``: have a round even where nothing is due.
+        ``first``: a look that was had already. ``stop``: asked before each round. ``thorough``:
+        have a round even where nothing is due.
         """
         outcome, skip, stuck = TickResult(), set[str](), dict[str, Conflict]()
         patient, conflicts = self.wait_for_settle, 0
@@ -140,7 +160,14 @@ class ControlLoop:
             if (
                 not thorough
                 and not self.store.has_unsaved(look)
-                and is_idle(look, now, self.policy.settings_hash, scope.kinds, self.policy.settle, self.adopt)
+                and is_idle(
+                    look,
+                    now,
+                    self.policy.settings_hash,
+                    scope.kinds,
+                    self.policy.settle,
+                    self.adopt,
+                )
             ):
                 if not outcome.rounds:
                     outcome.down |= log_idle(look, scope.kinds)
@@ -151,7 +178,9 @@ class ControlLoop:
             try:
                 more, wait = self._iterate(look, now, scope, outcome, skip, stuck, patient)
             except MergeInProgress as error:
-                log_condition(logger, logging.INFO, f"{error.message} — skipping tick", LogEvent.MERGING)
+                log_condition(
+                    logger, logging.INFO, f"{error.message} — skipping tick", LogEvent.MERGING
+                )
                 return outcome
             except MigrationInProgress as error:
                 log_condition(logger, logging.INFO, error.message, LogEvent.MIGRATING)
@@ -171,14 +200,23 @@ class ControlLoop:
                     skip.add(self._deciding)
                     continue
                 if conflicts > MAX_CONFLICTS:
-                    words = f"others got ahead {MAX_CONFLICTS} times in a row — leaving the rest to them"
+                    words = (
+                        f"others got ahead {MAX_CONFLICTS} times in a row — leaving the rest to"
+                        " them"
+                    )
                     log_condition(logger, logging.INFO, words, LogEvent.OVERTAKEN)
                     return outcome
                 from random import uniform  # 1 ms of every tick that meets nobody
 
-                # Theirs takes about as long as ours did: several workers that come again at once would only lose to one another.
+                # Theirs takes about as long as ours did: several workers that come again at once
+                # would only lose to one another.
                 self.clock.sleep(
-                    uniform(0, min((time.monotonic() - begun) * 2 ** min(conflicts, 3), MAX_BACKOFF_SECONDS))
+                    uniform(
+                        0,
+                        min(
+                            (time.monotonic() - begun) * 2 ** min(conflicts, 3), MAX_BACKOFF_SECONDS
+                        ),
+                    )
                 )
                 continue
             conflicts = 0
@@ -192,7 +230,9 @@ class ControlLoop:
         return outcome
 
     def seconds_until_due(self) -> float | None:
-        """Seconds from the last look until time alone will make a difference; None where it will not. What is due already waits for the next poll."""
+        """Seconds from the last look until time alone will make a difference; None where it will
+        not. What is due already waits for the next poll.
+        """
         now = self.now
         ahead = [at for at in self._due.values() if at is not None and now is not None and at > now]
         return (min(ahead) - now).total_seconds() if ahead and now is not None else None
@@ -209,12 +249,17 @@ class ControlLoop:
         return self._at_head(look, now), now
 
     def decision_context(self) -> DecisionContext:
-        """Return the context of a person's decision. Raises MergeInProgress: nothing can be written then."""
+        """Return the context of a person's decision.
+
+        Raises MergeInProgress: nothing can be written then.
+        """
         look = self.looker.poll()
         if look.merging:
             raise MergeInProgress()
         now = self.clock.now(look.now)
-        return self.present.context(look, self._at_head(look, now), now, self.present.feed_query(look))
+        return self.present.context(
+            look, self._at_head(look, now), now, self.present.feed_query(look)
+        )
 
     def _at_head(self, look: PollResult, now: datetime) -> State:
         check_database(self.engine, self.project_id)
@@ -273,11 +318,15 @@ class ControlLoop:
         holds = {bead: hold for bead, hold in rows.items() if bead in waits}
         ready = [bead.id for rule in policy.rules if rule.ready for bead in queues[rule.name]]
         every, beside = len(ready) + 1, has_uncommitted_readiness_rows(seen)
-        return holds | unready_until_enough(self.engine, ready, every, holds, lens.schema, now, look.head, beside)
+        return holds | unready_until_enough(
+            self.engine, ready, every, holds, lens.schema, now, look.head, beside
+        )
 
     def reprocess_from(self, commit: Commit, by: str) -> None:
-        """Reprocess: the cursor goes back to a commit of HEAD's history, with the state made anew there, so that the next tick folds everything after
-        it again and acts on what is due and undecided. What was decided comes back through the feed, and is not done again. Raises Conflict.
+        """Reprocess: the cursor goes back to a commit of HEAD's history, with the state made
+        anew there, so that the next tick folds everything after it again and acts on what is due
+        and undecided. What was decided comes back through the feed, and is not done again.
+        Raises Conflict.
         """
         look = self.looker.poll()
         now = self.clock.now(look.now)
@@ -287,19 +336,31 @@ class ControlLoop:
         from dolt_watch.history.rebuild import rebuild_state
 
         lens = self.present.feed_query(look)
-        found = rebuild_state(self.engine, commit.hash, commit.date, self.policy.rules, lens.rules, lens.columns)
+        found = rebuild_state(
+            self.engine, commit.hash, commit.date, self.policy.rules, lens.rules, lens.columns
+        )
         context = self.present.context(look, found.state, now, lens)
         self.actor.record_reprocess(context, commit, by)
         look = self.looker.poll()
         self.store.stage(look, found.state, None)
         self._save(look, now, {}, Candidates())
 
-    # -- one round --------------------------------------------------------------------------------------------------
+    # -- one round --------------------
 
     def _iterate(
-        self, look: PollResult, now: datetime, scope: Scope, outcome: TickResult, skip: set[str], stuck: Collection[str], patient: bool
-    ) -> tuple[bool, float]:  # fmt: skip
-        """(go on, seconds to wait first). ``stuck``: beads about whom nothing can be written. Raises Conflict."""
+        self,
+        look: PollResult,
+        now: datetime,
+        scope: Scope,
+        outcome: TickResult,
+        skip: set[str],
+        stuck: Collection[str],
+        patient: bool,
+    ) -> tuple[bool, float]:
+        """(go on, seconds to wait first).
+
+        ``stuck``: beads about whom nothing can be written. Raises Conflict.
+        """
         if not self._checked:
             check_database(self.engine, self.project_id)
             self._checked = True
@@ -325,7 +386,10 @@ class ControlLoop:
                         return True, 0
                 except NothingToCommit:
                     self.present.mark_uncommittable({table: seen[table].hash for table in dirty})
-                    words = f"warning: {', '.join(dirty)}: dolt_ignore keeps it out of history, so nothing in it counts"
+                    words = (
+                        f"warning: {', '.join(dirty)}: dolt_ignore keeps it out of history, so"
+                        " nothing in it counts"
+                    )
                     log_condition(logger, logging.WARNING, words, LogEvent.IGNORED_TABLE)
                     return True, 0
             elif patient and self._affects_a_decision(loose, state):
@@ -335,7 +399,11 @@ class ControlLoop:
         self._due = asked.due
         outside = self.world.observe(look, asked, now, lens, seen, loose, outcome)
         plan = make_plan(state, policy, now, scope, asked, outside)
-        moved = postpone_tries(state, policy, now, asked, outside) if scope.dispatch and not plan.decisions else None
+        moved = (
+            postpone_tries(state, policy, now, asked, outside)
+            if scope.dispatch and not plan.decisions
+            else None
+        )
         if moved is not None:  # tried in vain, which history need not hold
             self.store.stage(look, moved, ())
             self.state = state = moved
@@ -343,8 +411,12 @@ class ControlLoop:
             self._due = asked.due
             plan = make_plan(state, policy, now, scope, asked, outside)
         if stuck:
-            plan = plan._replace(decisions=tuple(one for one in plan.decisions if one.bead not in stuck))
-        if migration.intersection(("issues", "events")):  # a decision's commit takes these two along
+            plan = plan._replace(
+                decisions=tuple(one for one in plan.decisions if one.bead not in stuck)
+            )
+        if migration.intersection(
+            ("issues", "events")
+        ):  # a decision's commit takes these two along
             held = {one.bead: HoldReason("migration", NOT_COMMITTED) for one in plan.decisions}
             plan = plan._replace(decisions=(), holds={**plan.holds, **held})
         outcome.holds = plan.holds
@@ -380,15 +452,28 @@ class ControlLoop:
 
     def _affects_a_decision(self, loose: Sequence[Any], state: State) -> bool:
         """Would a decision depend on what stands uncommitted?"""
-        return any(row.bead in state.beads or any(answer.matches for answer in row.answers) for row in loose)
+        return any(
+            row.bead in state.beads or any(answer.matches for answer in row.answers)
+            for row in loose
+        )
 
-    def _save(self, look: PollResult, now: datetime, seen: Mapping[str, TableState], asked: Candidates) -> None:
-        self.actor.save(self.store, look, seen, asked.due, self.present.rules(look, now), self.present.cache(look))
+    def _save(
+        self, look: PollResult, now: datetime, seen: Mapping[str, TableState], asked: Candidates
+    ) -> None:
+        self.actor.save(
+            self.store,
+            look,
+            seen,
+            asked.due,
+            self.present.rules(look, now),
+            self.present.cache(look),
+        )
 
 
 def _no_way(error: Conflict, bead: str = "") -> Conflict:
     where = f" to {bead}" if bead else ""
     return Conflict(
-        f"no way through{where} in {CONFLICTS_BEFORE_CHECK} tries, though nobody got ahead: {error.message}",
+        f"no way through{where} in {CONFLICTS_BEFORE_CHECK} tries, though nobody got ahead:"
+        f" {error.message}",
         fix="run it again",
     )

@@ -69,10 +69,9 @@ def last_entry(engine: Engine, bead: str) -> LedgerEntry | None:
 def blocked_by_us(engine: Engine) -> list[tuple[str, str]]:
     """Beads that dolt_watch blocked and nobody touched since, each with the rule it ran under."""
     rows = engine.query(
-        "SELECT d.bead_id, d.rule FROM watch_decision d"
-        " JOIN (SELECT bead_id, MAX(version) AS last FROM watch_decision GROUP BY bead_id) m"
-        " ON m.bead_id = d.bead_id AND m.last = d.version"
-        " JOIN issues i ON i.id = d.bead_id"
-        " WHERE d.kind IN ('reap', 'give-up', 'manual-stop') AND i.status = 'blocked' ORDER BY d.bead_id"
+        "SELECT d.bead_id, d.rule FROM watch_decision d JOIN (SELECT bead_id, MAX(version) AS last"
+        " FROM watch_decision GROUP BY bead_id) m ON m.bead_id = d.bead_id AND m.last = d.version"
+        " JOIN issues i ON i.id = d.bead_id WHERE d.kind IN ('reap', 'give-up', 'manual-stop') AND"
+        " i.status = 'blocked' ORDER BY d.bead_id"
     )
     return [(str(bead), str(rule)) for bead, rule in rows]

@@ -31,7 +31,10 @@ from dolt_watch.log_events import LogEvent, event_fields, log_condition
 from dolt_watch.timestamps import exact, format_span, whole_minutes
 
 LISTED = 20
-"""Of the beads that one gate holds, a tick names so many; of the rest it says how many. `status` names all."""
+"""Of the beads that one gate holds, a tick names so many; of the rest it says how many.
+
+`status` names all.
+"""
 
 
 def log_entry(written: Written, words: str = "") -> None:
@@ -64,7 +67,9 @@ def _words(entry: LedgerEntry) -> str:
         case EntryKind.BUSY:
             return f"{entry.bead}: target busy ({entry.reason}) — open again"
         case EntryKind.UNKNOWN:
-            return f"{entry.bead}: outcome unknown ({entry.reason}): not sent again until it is known"
+            return (
+                f"{entry.bead}: outcome unknown ({entry.reason}): not sent again until it is known"
+            )
         case EntryKind.OUTAGE:
             target = entry_payloads.OutageChange.decode(entry.detail).target
             return f"target {target} is unreachable ({entry.reason}): no bead is claimed for it"
@@ -73,7 +78,10 @@ def _words(entry: LedgerEntry) -> str:
             since = over.since or entry.at
             return f"target {over.target} answers again, after {format_span(entry.at - since)}"
         case EntryKind.STOPPED:
-            return f"{entry.bead}: {entry.reason}: rule {entry.rule} stops; mend it, then `dolt_watch resume`"
+            return (
+                f"{entry.bead}: {entry.reason}: rule {entry.rule} stops; mend it, then `dolt_watch"
+                " resume`"
+            )
         case _:
             return f"{entry.bead}: {entry.kind} ({entry.reason})"
 
@@ -87,7 +95,9 @@ def tell_holds(state: State, plan: Plan) -> None:
         hold = holds[0]
         words, steady = rule_words(rule, hold, turn[rule]), f"{hold.gate}: {hold.why}"
         said = f"holding {words}"
-        logger.info(said, extra=event_fields(LogEvent.RULE_HELD, steady=steady, rule=rule, gate=hold.gate))
+        logger.info(
+            said, extra=event_fields(LogEvent.RULE_HELD, steady=steady, rule=rule, gate=hold.gate)
+        )
     held = Counter[str]()
     for bead, own in owns:
         if own is None:
@@ -97,7 +107,10 @@ def tell_holds(state: State, plan: Plan) -> None:
             # a bead that settles is held once, not anew each second
             steady = own.gate if own.gate == "settle" else own.why
             words = f"holding {bead.id}: {own.why or own.gate}"
-            logger.info(words, extra=event_fields(LogEvent.HOLDING, steady=steady, bead=bead.id, gate=own.gate))
+            logger.info(
+                words,
+                extra=event_fields(LogEvent.HOLDING, steady=steady, bead=bead.id, gate=own.gate),
+            )
     for gate, count in held.items():
         if count > LISTED:
             words = f"holding {count - LISTED} more: {gate} (dolt_watch status names them)"
@@ -105,28 +118,49 @@ def tell_holds(state: State, plan: Plan) -> None:
 
 
 def log_holds(
-    state: State, plan: Plan, policy: Policy, now: datetime, scope: Scope, capacity: Mapping[str, Capacity] = EMPTY
-) -> None:  # fmt: skip
+    state: State,
+    plan: Plan,
+    policy: Policy,
+    now: datetime,
+    scope: Scope,
+    capacity: Mapping[str, Capacity] = EMPTY,
+) -> None:
     if scope.dispatch:
         if not any(bead.matches for bead in state.beads.values()):
             log_condition(logger, logging.INFO, NO_BEADS, LogEvent.NONE_ELIGIBLE)
         tell_holds(state, plan)
     ahead = [
-        bead for bead in state.beads.values() if bead.matched_at is not None and bead.matched_at > now + MAX_CLOCK_SKEW
+        bead
+        for bead in state.beads.values()
+        if bead.matched_at is not None and bead.matched_at > now + MAX_CLOCK_SKEW
     ]
     if ahead and scope.dispatch:
         first, more = ahead[0], f" and {len(ahead) - 1} more" if len(ahead) > 1 else ""
         by = format_span((first.matched_at or now) - now)
-        words = f"warning: {first.id}{more} matched {by} in the future: a clock is wrong, so that counts as settled"
+        words = (
+            f"warning: {first.id}{more} matched {by} in the future: a clock is wrong, so that"
+            " counts as settled"
+        )
         log_condition(logger, logging.WARNING, words, LogEvent.CLOCK, bead=first.id)
     for pause in orphaned_pauses(state, policy, now):
-        words = f"warning: rule {pause.rule} is paused ({pause.reason}), but there is no such rule (any more): it holds nothing"
+        words = (
+            f"warning: rule {pause.rule} is paused ({pause.reason}), but there is no such rule (any"
+            " more): it holds nothing"
+        )
         log_condition(logger, logging.WARNING, words, LogEvent.NO_SUCH_RULE, rule=pause.rule)
     busy = any(hold.gate == "capacity" for holds in plan.rules.values() for hold in holds)
     for name, one in capacity.items() if busy else ():
-        if one.slots == 0 and not one.down:  # what a target that is down says of itself may hold any word
+        if (
+            one.slots == 0 and not one.down
+        ):  # what a target that is down says of itself may hold any word
             who = one.speaks_for or f"target {name}"
-            log_condition(logger, logging.INFO, f"{who} is busy — skipping tick", LogEvent.TARGET_BUSY, target=name)
+            log_condition(
+                logger,
+                logging.INFO,
+                f"{who} is busy — skipping tick",
+                LogEvent.TARGET_BUSY,
+                target=name,
+            )
     for bead in state.beads.values() if scope.reap else ():
         rule = policy.rule(bead.rule) if bead.phase is Phase.RUNNING else None
         if rule is None:
@@ -135,10 +169,18 @@ def log_holds(
         words = f"keeping {bead.id} ({spared or age_words(bead, rule, now)})"
         logger.info(words, extra=event_fields(LogEvent.KEEPING, steady=spared, bead=bead.id))
         if bead.sign is not None and abs(timedelta(seconds=bead.sign.off)) > MAX_CLOCK_SKEW:
-            words = f"warning: a {bead.sign.what} of {bead.id} by {bead.sign.who} is dated {_off(bead.sign.off)}: a clock or a zone is wrong; its commit's date counts"
-            log_condition(logger, logging.WARNING, words, LogEvent.CLOCK, bead=bead.id, sign=bead.sign.commit)
+            words = (
+                f"warning: a {bead.sign.what} of {bead.id} by {bead.sign.who} is dated"
+                f" {_off(bead.sign.off)}: a clock or a zone is wrong; its commit's date counts"
+            )
+            log_condition(
+                logger, logging.WARNING, words, LogEvent.CLOCK, bead=bead.id, sign=bead.sign.commit
+            )
         if last_activity(bead) > now + MAX_CLOCK_SKEW:
-            words = f"warning: the last sign of {bead.id} lies {format_span(last_activity(bead) - now)} in the future: a clock is wrong, so it cannot be called silent"
+            words = (
+                f"warning: the last sign of {bead.id} lies {format_span(last_activity(bead) - now)}"
+                " in the future: a clock is wrong, so it cannot be called silent"
+            )
             logger.warning(words, extra=event_fields(LogEvent.CLOCK, steady="future", bead=bead.id))
 
 
@@ -154,7 +196,9 @@ def _spared(state: State, plan: Plan, bead: Bead, rule: Rule, now: datetime) -> 
 
 
 def age_words(bead: Bead, rule: Rule, now: datetime) -> str:
-    """Its silence against what is allowed, as the original says it; to the second where whole minutes would lie."""
+    """Its silence against what is allowed, as the original says it; to the second where whole
+    minutes would lie.
+    """
     age = now - last_activity(bead)
     if whole_minutes(age) < whole_minutes(rule.stale_after):
         return f"age {whole_minutes(age)}m < {whole_minutes(rule.stale_after)}m"

@@ -1,4 +1,7 @@
-"""Notifications: decisions that went wrong, told to a webhook at least once. What is not told yet stands beside the cursor, saved with it."""
+"""Notifications: decisions that went wrong, told to a webhook at least once.
+
+What is not told yet stands beside the cursor, saved with it.
+"""
 
 from __future__ import annotations
 
@@ -28,12 +31,21 @@ class Receiver(Protocol):
 
 
 def build_notice(entry: LedgerEntry) -> dict[str, Any]:
-    """What is told of an entry. Its ``id`` is the same each time: the receiver deduplicates by it."""
+    """What is told of an entry.
+
+    Its ``id`` is the same each time: the receiver deduplicates by it.
+    """
     return {
-        "id": f"{entry.bead}:{entry.version}:{int(entry.at.timestamp() * 1e6)}", "bead": entry.bead, "version": entry.version,
-        "kind": entry.kind.value, "attempt": entry.attempt, "rule": entry.rule, "job": entry.job, "reason": entry.reason,
+        "id": f"{entry.bead}:{entry.version}:{int(entry.at.timestamp() * 1e6)}",
+        "bead": entry.bead,
+        "version": entry.version,
+        "kind": entry.kind.value,
+        "attempt": entry.attempt,
+        "rule": entry.rule,
+        "job": entry.job,
+        "reason": entry.reason,
         "decided_at": entry.at.isoformat(),
-    }  # fmt: skip
+    }
 
 
 class Notifier:
@@ -50,11 +62,16 @@ class Notifier:
         rest = list(waiting[-MAX_QUEUED:])
         if len(waiting) > MAX_QUEUED:
             self._say(
-                f"{len(waiting) - MAX_QUEUED} notices were given up: nobody took them; the ledger has their decisions"
+                f"{len(waiting) - MAX_QUEUED} notices were given up: nobody took them; the ledger"
+                " has their decisions"
             )
         while rest:
             notice = rest[0]
-            told = {"type": TYPE, "subject": notice["bead"], "data": {k: v for k, v in notice.items() if k != "id"}}
+            told = {
+                "type": TYPE,
+                "subject": notice["bead"],
+                "data": {k: v for k, v in notice.items() if k != "id"},
+            }
             try:
                 receiver = self.receiver()
             except SettingsError as error:  # what was decided stands, whoever hears of it
@@ -63,9 +80,16 @@ class Notifier:
                 break
             exchange = receiver.deliver(str(notice["id"]), told, TIMEOUT)
             if exchange.failure is None and exchange.status == 410:
-                self._say(f"whoever hears of decisions is gone (HTTP 410): {len(rest)} notices were given up")
+                self._say(
+                    f"whoever hears of decisions is gone (HTTP 410): {len(rest)} notices were"
+                    " given up"
+                )
                 return []
-            if exchange.failure is not None or exchange.status is None or not 200 <= exchange.status < 300:
+            if (
+                exchange.failure is not None
+                or exchange.status is None
+                or not 200 <= exchange.status < 300
+            ):
                 self._say(f"{len(rest)} notices wait, nobody took the first: {exchange.summary}")
                 break
             rest.pop(0)

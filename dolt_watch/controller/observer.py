@@ -1,4 +1,7 @@
-"""What a decision needs to know of the world beside history: gates, capacity, verdicts. Asked only where it would make a difference."""
+"""What a decision needs to know of the world beside history: gates, capacity, verdicts.
+
+Asked only where it would make a difference.
+"""
 
 from __future__ import annotations
 
@@ -36,15 +39,24 @@ class Observer:
         """Token → when its target was last asked about it, and the answer."""
 
     def observe(
-        self, look: PollResult, asked: Candidates, now: datetime, lens: feed_query.FeedQuery, seen: Mapping[str, TableState], loose: Sequence[Any],
+        self,
+        look: PollResult,
+        asked: Candidates,
+        now: datetime,
+        lens: feed_query.FeedQuery,
+        seen: Mapping[str, TableState],
+        loose: Sequence[Any],
         outcome: TickResult,
-    ) -> Observations:  # fmt: skip
-        """Put the questions: gates first, and the targets only where somebody is left who could go."""
+    ) -> Observations:
+        """Put the questions: gates first, and the targets only where somebody is left who could
+        go.
+        """
         capacity: dict[str, Capacity] = {}
         verdicts: dict[str, JobReport] = {}
         stale = silence_cutoffs(asked.stale, self.policy, now)
         holds = spared_by_children(self.engine, stale, look.head, now)
-        # after a conflict too: a claim asks the rows as they are, and somebody may have written since the look
+        # after a conflict too: a claim asks the rows as they are, and somebody may have written
+        # since the look
         beside = bool(outcome.conflicts) or has_uncommitted_readiness_rows(seen)
         since = {table: one.since for table, one in seen.items()}
         holds |= uncommitted(loose, asked, [rule.name for rule in self.policy.rules], stale, since)
@@ -53,7 +65,9 @@ class Observer:
             if rule.ready and queue:
                 ids = [bead.id for bead in queue]
                 free = asked.slots[rule.name]
-                holds |= unready_until_enough(self.engine, ids, free, holds, lens.schema, now, look.head, beside)
+                holds |= unready_until_enough(
+                    self.engine, ids, free, holds, lens.schema, now, look.head, beside
+                )
             waits = any(bead.id not in holds for bead in queue)
             doubts = any(bead.rule == rule.name for bead in asked.unknown)
             tried = rule.target in asked.tries
@@ -103,7 +117,9 @@ class Observer:
         return report
 
     def _site_of(self, bead: Bead) -> str:
-        rows = self.engine.query("SELECT detail FROM watch_decision WHERE token = ? AND kind = 'claim'", (bead.token,))
+        rows = self.engine.query(
+            "SELECT detail FROM watch_decision WHERE token = ? AND kind = 'claim'", (bead.token,)
+        )
         detail = orjson.loads(rows[0][0]) if rows else {}
         return Claimed.decode(detail).site if isinstance(detail, dict) else ""
 
@@ -115,12 +131,20 @@ class Observer:
         at, report = self._last_asked.get(bead.token, (None, None))
         return report if at is not None and at + RECHECK_INTERVAL > now else None
 
-    def _ended(self, jobs: Sequence[Bead], now: datetime, loose: Collection[str]) -> dict[str, JobReport]:
-        """What ended while its bead was not silent yet; one that stands uncommitted may just have been closed."""
+    def _ended(
+        self, jobs: Sequence[Bead], now: datetime, loose: Collection[str]
+    ) -> dict[str, JobReport]:
+        """What ended while its bead was not silent yet; one that stands uncommitted may just
+        have been closed.
+        """
         found = {}
         for bead in jobs:
             rule = self.policy.rule(bead.rule)
-            if rule is None or rule.target not in self.policy.job_reporting_targets or bead.id in loose:
+            if (
+                rule is None
+                or rule.target not in self.policy.job_reporting_targets
+                or bead.id in loose
+            ):
                 continue
             report = self._last_report(bead, now)
             if report is None:

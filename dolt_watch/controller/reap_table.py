@@ -30,9 +30,13 @@ class ReapCandidate(NamedTuple):
     """What is done about it."""
 
 
-def reap_table(state: State, plan: Plan, verdicts: Mapping[str, JobReport], now: datetime) -> list[ReapCandidate]:
+def reap_table(
+    state: State, plan: Plan, verdicts: Mapping[str, JobReport], now: datetime
+) -> list[ReapCandidate]:
     """The reaper's table: who was silent longest first."""
-    decided = {one.bead: one for one in plan.decisions if one.kind in (EntryKind.REAP, EntryKind.REQUEUE)}
+    decided = {
+        one.bead: one for one in plan.decisions if one.kind in (EntryKind.REAP, EntryKind.REQUEUE)
+    }
     rows = []
     for bead in state.beads.values():
         if bead.phase is not Phase.RUNNING:
@@ -40,7 +44,11 @@ def reap_table(state: State, plan: Plan, verdicts: Mapping[str, JobReport], now:
         sign, report, hold = bead.sign, verdicts.get(bead.id), plan.holds.get(bead.id)
         last = f"{sign.what} by {sign.who} ({sign.commit[:8]})" if sign else "none since it began"
         then = (
-            "requeue" if (one := decided.get(bead.id)) and one.kind is EntryKind.REQUEUE else "block" if one else "keep"
+            "requeue"
+            if (one := decided.get(bead.id)) and one.kind is EntryKind.REQUEUE
+            else "block"
+            if one
+            else "keep"
         )
         if hold is not None:
             then += f" ({hold.why})"
@@ -57,4 +65,7 @@ def reap_table(state: State, plan: Plan, verdicts: Mapping[str, JobReport], now:
 
 
 def _off(seconds: int) -> str:
-    return f"{format_span(timedelta(seconds=abs(seconds)))} {'ahead of' if seconds > 0 else 'behind'} its commit"
+    return (
+        f"{format_span(timedelta(seconds=abs(seconds)))} {'ahead of' if seconds > 0 else 'behind'}"
+        " its commit"
+    )

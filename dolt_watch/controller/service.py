@@ -1,7 +1,9 @@
 """``dolt_watch run``: the same tick, over and over, in one process that outlives what it talks to.
 
-A poll is one look. Between polls it sleeps until the next one, or until the moment at which time alone matters (a bead has settled, a retry is due), whichever
-comes first. Of several replicas one leads, by a lock of the database's server; that saves work, the ledger keeps them apart without it.
+A poll is one look. Between polls it sleeps until the next one, or until the moment at which time
+alone matters (a bead has settled, a retry is due), whichever comes first. Of several replicas
+one leads, by a lock of the database's server; that saves work, the ledger keeps them apart
+without it.
 """
 
 from __future__ import annotations
@@ -25,7 +27,9 @@ logger = logging.getLogger(__name__)
 LONGEST_PAUSE = 30.0
 """Seconds between tries while the database is away: 1, 2, 4 … up to this."""
 SHORTEST = 0.7
-"""Jitter shortens a pause to as little as this part of it, never lengthens it: the promise on latency is reckoned from the whole."""
+"""Jitter shortens a pause to as little as this part of it, never lengthens it: the promise on
+latency is reckoned from the whole.
+"""
 
 
 class MonotonicClock(Protocol):
@@ -62,9 +66,15 @@ class Service:
     """``connect``: a new engine, each time it is called; ``loop``: the loop over it."""
 
     def __init__(
-        self, connect: Callable[[], Engine], loop: Callable[[Engine], ControlLoop], watching: ServiceObserver, *,
-        poll: float = 2.0, clock: MonotonicClock | None = None, between: Callable[[], None] = lambda: None,
-    ) -> None:  # fmt: skip
+        self,
+        connect: Callable[[], Engine],
+        loop: Callable[[Engine], ControlLoop],
+        watching: ServiceObserver,
+        *,
+        poll: float = 2.0,
+        clock: MonotonicClock | None = None,
+        between: Callable[[], None] = lambda: None,
+    ) -> None:
         self.connect, self.make, self.watching = connect, loop, watching
         self.poll, self.clock, self.before_poll = poll, clock or ProcessClock(), between
         self.stop = threading.Event()
@@ -75,7 +85,9 @@ class Service:
         self._last_words = ""
         self._leads: bool | None = None
         self._force_full_tick = True
-        """The first tick of a loop, or of a lead: nothing may be due, and metrics must still say who waits and runs."""
+        """The first tick of a loop, or of a lead: nothing may be due, and metrics must still say
+        who waits and runs.
+        """
 
     def run(self) -> None:
         """Until ``stop`` is set."""
@@ -121,7 +133,9 @@ class Service:
         leads = engine.try_acquire_leadership()
         if leads is not self._leads:
             words = "leading" if leads else "standing by: another one leads"
-            logger.info(words, extra=event_fields(LogEvent.LEADING if leads else LogEvent.STANDING_BY))
+            logger.info(
+                words, extra=event_fields(LogEvent.LEADING if leads else LogEvent.STANDING_BY)
+            )
             self._leads, self._force_full_tick = leads, True
         return leads
 
@@ -131,21 +145,37 @@ class Service:
         return pause if due is None else min(pause, due)
 
     def _failed(self, error: DoltWatchError) -> float:
-        """One line when it changes, not one a poll. What is no outage is told with all its words."""
+        """One line when it changes, not one a poll.
+
+        What is no outage is told with all its words.
+        """
         self._failures += 1
         words = error.message
         if words != self._last_words:
-            logger.error(f"error: {error}", extra=event_fields(LogEvent.ERROR, error=type(error).__name__))
+            logger.error(
+                f"error: {error}", extra=event_fields(LogEvent.ERROR, error=type(error).__name__)
+            )
             self._last_words = words
         self.watching.failed(error)
-        # What is wrong here alone (settings, a credential) must not keep the lock from a replica that could work.
+        # What is wrong here alone (settings, a credential) must not keep the lock from a replica
+        # that could work.
         leads = self._leads
         self._drop()
         if not isinstance(error, DatabaseError):
-            self._leads = leads  # its words were said; the next lock that is won or lost is compared with it
-        return float(min(LONGEST_PAUSE, 2.0 ** min(self._failures - 1, 10))) * random.uniform(SHORTEST, 1.0)
+            self._leads = (
+                leads  # its words were said; the next lock that is won or lost is compared with it
+            )
+        return float(min(LONGEST_PAUSE, 2.0 ** min(self._failures - 1, 10))) * random.uniform(
+            SHORTEST, 1.0
+        )
 
     def _drop(self) -> None:
-        engine, self._engine, self._loop, self._leads, self._force_full_tick = self._engine, None, None, None, True
+        engine, self._engine, self._loop, self._leads, self._force_full_tick = (
+            self._engine,
+            None,
+            None,
+            None,
+            True,
+        )
         if engine is not None:
             engine.close()

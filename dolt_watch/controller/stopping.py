@@ -36,7 +36,9 @@ ENDS_RUN = frozenset(
 class RunStopper:
     """Stops runs of the targets named in ``names``: those with ``stop_on_reap``."""
 
-    def __init__(self, engine: Engine, targets: Callable[[str], Target], names: Collection[str]) -> None:
+    def __init__(
+        self, engine: Engine, targets: Callable[[str], Target], names: Collection[str]
+    ) -> None:
         self.engine, self.targets, self.names = engine, targets, names
 
     def after(self, entry: LedgerEntry, target: str) -> None:
@@ -53,8 +55,8 @@ class RunStopper:
             for token in tokens:
                 kinds = ", ".join(f"'{kind.value}'" for kind in sorted(ENDS_RUN))
                 rows = self.engine.query(
-                    f"SELECT bead_id, actor, reason FROM watch_decision WHERE token = ? AND kind IN ({kinds})"
-                    " ORDER BY version DESC LIMIT 1",
+                    "SELECT bead_id, actor, reason FROM watch_decision WHERE token = ? AND kind IN"
+                    f" ({kinds}) ORDER BY version DESC LIMIT 1",
                     (token,),
                 )
                 for bead, actor, reason in rows:
@@ -69,5 +71,8 @@ class RunStopper:
             words = f"the run of {bead} is not stopped from here: {report.error}"
             logger.info(words, extra=event_fields(LogEvent.NOT_STOPPED, bead=bead))
         elif not report.dead:
-            words = f"warning: the run of {bead} could not be stopped: {report.error or 'it still runs'}"
+            words = (
+                f"warning: the run of {bead} could not be stopped:"
+                f" {report.error or 'it still runs'}"
+            )
             logger.warning(words, extra=event_fields(LogEvent.NOT_STOPPED, bead=bead))

@@ -1,4 +1,6 @@
-"""What a round hands on: what it stands on, who acts on its plan, what came of it, and how people are told."""
+"""What a round hands on: what it stands on, who acts on its plan, what came of it, and how
+people are told.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ class TickResult:
 
     @property
     def succeeded(self) -> bool:
-        """No dispatch failed, none's outcome is unknown, and the target is not down while beads wait. Idle, busy and paused are good."""
+        """No dispatch failed, none's outcome is unknown, and the target is not down while beads
+        wait. Idle, busy and paused are good.
+        """
         return not (self.failed or self.unknown or self.down)
 
     @property
@@ -55,7 +59,13 @@ class TickResult:
                 self.dispatched += 1
             case EntryKind.REAP | EntryKind.REQUEUE:
                 self.reaped += 1
-            case EntryKind.FAILED | EntryKind.QUARANTINED | EntryKind.STOPPED | EntryKind.RETRY | EntryKind.GIVE_UP:
+            case (
+                EntryKind.FAILED
+                | EntryKind.QUARANTINED
+                | EntryKind.STOPPED
+                | EntryKind.RETRY
+                | EntryKind.GIVE_UP
+            ):
                 self.failed += 1
             case EntryKind.UNKNOWN | EntryKind.OVERDUE:
                 self.unknown += 1

@@ -1,4 +1,7 @@
-"""A small agent for the demo, behind BeadBoard's two routes on a real HTTP server. It works on beads through connections of its own."""
+"""A small agent for the demo, behind BeadBoard's two routes on a real HTTP server.
+
+It works on beads through connections of its own.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,10 @@ WORKING_SECONDS = 0.9
 
 
 def edit(engine: Engine, bead: str, who: str, message: str, **cells: str) -> None:
-    """One change of one bead as bd makes it: the row, a row of ``events``, one commit. ``notes`` are appended."""
+    """One change of one bead as bd makes it: the row, a row of ``events``, one commit.
+
+    ``notes`` are appended.
+    """
     for tries in range(20):
         try:
             _edit(engine, bead, who, message, cells)
@@ -34,7 +40,9 @@ def edit(engine: Engine, bead: str, who: str, message: str, **cells: str) -> Non
 
 def _edit(engine: Engine, bead: str, who: str, message: str, cells: Mapping[str, str]) -> None:
     with engine.transaction() as tx:
-        ((notes, clock),) = tx.query("SELECT notes, UTC_TIMESTAMP(6) FROM issues WHERE id = ?", (bead,))
+        ((notes, clock),) = tx.query(
+            "SELECT notes, UTC_TIMESTAMP(6) FROM issues WHERE id = ?", (bead,)
+        )
         now = to_utc(clock)
         assert now is not None
         now = now.replace(microsecond=0)
@@ -48,17 +56,35 @@ def _edit(engine: Engine, bead: str, who: str, message: str, cells: Mapping[str,
         sets = ", ".join(f"{name} = ?" for name in values)
         tx.execute(f"UPDATE issues SET {sets} WHERE id = ?", (*values.values(), bead))
         tx.execute(
-            "INSERT INTO events (id, issue_id, event_type, actor, old_value, new_value, created_at) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (str(uuid.uuid4()), bead, "status_changed" if "status" in cells else "updated", who, "{}", json.dumps(cells), now),
-        )  # fmt: skip
-        tx.dolt_commit(versioned(tracker_schema(engine), ["issues", "events"]), message, f"{who} <{who}@example.com>")
+            "INSERT INTO events (id, issue_id, event_type, actor, old_value, new_value, created_at)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (
+                str(uuid.uuid4()),
+                bead,
+                "status_changed" if "status" in cells else "updated",
+                who,
+                "{}",
+                json.dumps(cells),
+                now,
+            ),
+        )
+        tx.dolt_commit(
+            versioned(tracker_schema(engine), ["issues", "events"]),
+            message,
+            f"{who} <{who}@example.com>",
+        )
 
 
 class Agent:
-    """``dies``: falls silent on this bead. ``refuses``: knows nothing of this bead when it is first asked, as BeadBoard does not while it cannot read Dolt."""
+    """``dies``: falls silent on this bead.
 
-    def __init__(self, connect: Callable[[], Engine], say: Callable[[str], None], *, dies: str, refuses: str) -> None:
+    ``refuses``: knows nothing of this bead when it is first asked, as BeadBoard does not while
+    it cannot read Dolt.
+    """
+
+    def __init__(
+        self, connect: Callable[[], Engine], say: Callable[[str], None], *, dies: str, refuses: str
+    ) -> None:
         self.connect, self.say = connect, say
         self.dies = dies
         self.troubles: list[Exception] = []
@@ -67,7 +93,9 @@ class Agent:
         self._working: list[threading.Thread] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.05,), daemon=True
+        )
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -116,7 +144,14 @@ class Agent:
                 self.say(f"notes on {bead}: half way there (a sign of life)")
                 edit(engine, bead, "agent", f"bd: note {bead}", notes=f"job {job}: half way there")
                 time.sleep(WORKING_SECONDS)
-                edit(engine, bead, "agent", f"bd: close {bead}", status="closed", close_reason=f"done by job {job}")
+                edit(
+                    engine,
+                    bead,
+                    "agent",
+                    f"bd: close {bead}",
+                    status="closed",
+                    close_reason=f"done by job {job}",
+                )
                 self.say(f"has done {bead}, and closes it")
         except Exception as error:
             self.troubles.append(error)

@@ -1,4 +1,6 @@
-"""The demo's story: three beads, a person, an agent, and the real loop between them, told as it happens."""
+"""The demo's story: three beads, a person, an agent, and the real loop between them, told as it
+happens.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,10 @@ BEADS = {
 """Bead → title, acceptance criteria; in the order of the queue."""
 AUTHOR = "demo <demo@example.com>"
 SHORT = ("settle=200ms", "rules.agent.stale_after=3s", "rules.agent.retry_after=1s")
-"""The thresholds of a demo. Commits are dated in whole seconds on DoltLite, so none of silence is much shorter."""
+"""The thresholds of a demo.
+
+Commits are dated in whole seconds on DoltLite, so none of silence is much shorter.
+"""
 PATIENCE = 40.0
 """Seconds until the story counts as stuck."""
 LOOK_EVERY = 0.2
@@ -51,7 +56,10 @@ MakeLoop = Callable[[Engine, Settings], AbstractContextManager[ControlLoop]]
 
 
 class Narrator:
-    """Prints who did what, and when. The loop looks five times a second here: that it still waits is told once."""
+    """Prints who did what, and when.
+
+    The loop looks five times a second here: that it still waits is told once.
+    """
 
     def __init__(self, echo: Callable[[str], None]) -> None:
         self.echo = echo
@@ -65,7 +73,9 @@ class Narrator:
 
     def by(self, who: str) -> Callable[[str], None]:
         def say(what: str) -> None:
-            waits = next((what if word != IDLE else word for word in WAITING if what.startswith(word)), "")
+            waits = next(
+                (what if word != IDLE else word for word in WAITING if what.startswith(word)), ""
+            )
             with self._lock:
                 if waits not in self._said:
                     self.echo(f"{self.elapsed:5.1f}s  {who:<10}  {what}")
@@ -75,11 +85,17 @@ class Narrator:
         return say
 
 
-def run_scenario(folder: Path, make_loop: MakeLoop, echo: Callable[[str], None]) -> tuple[bool, DemoDatabase]:
+def run_scenario(
+    folder: Path, make_loop: MakeLoop, echo: Callable[[str], None]
+) -> tuple[bool, DemoDatabase]:
     """Did it end as it should, and where its database was. Raises DatabaseError."""
-    with open_demo_database(folder) as where, closing(open_engine(where.address, create=True)) as engine:
+    with (
+        open_demo_database(folder) as where,
+        closing(open_engine(where.address, create=True)) as engine,
+    ):
         echo(
-            f"a tracker in {folder} ({where.engine}), an agent behind BeadBoard's contract, and dolt_watch between them\n"
+            f"a tracker in {folder} ({where.engine}), an agent behind BeadBoard's contract, and"
+            " dolt_watch between them\n"
         )
         make_tracker(engine, AUTHOR)
         wrong = _play(engine, where, folder, make_loop, Narrator(echo))
@@ -89,11 +105,16 @@ def run_scenario(folder: Path, make_loop: MakeLoop, echo: Callable[[str], None])
         for trouble in wrong:
             echo(f"NOT as it should be: {trouble}")
         if not wrong:
-            echo(f"as it should be: {WORKS} done, {DIES} reaped, {REFUSED} refused once and then done")
+            echo(
+                f"as it should be: {WORKS} done, {DIES} reaped, {REFUSED} refused once and then"
+                " done"
+            )
         return not wrong, where
 
 
-def _play(engine: Engine, where: DemoDatabase, folder: Path, make_loop: MakeLoop, teller: Narrator) -> list[str]:
+def _play(
+    engine: Engine, where: DemoDatabase, folder: Path, make_loop: MakeLoop, teller: Narrator
+) -> list[str]:
     """What is not as it should be when it is over."""
 
     def connect() -> Engine:
@@ -147,8 +168,8 @@ def _describe(engine: Engine, person: Callable[[str], None]) -> None:
     with engine.transaction() as tx:
         for priority, (bead, (title, criteria)) in enumerate(BEADS.items(), 1):
             tx.execute(
-                "INSERT INTO issues (id, title, description, design, acceptance_criteria, notes, priority) "
-                "VALUES (?, ?, '', '', ?, '', ?)",
+                "INSERT INTO issues (id, title, description, design, acceptance_criteria, notes,"
+                " priority) VALUES (?, ?, '', '', ?, '', ?)",
                 (bead, title, criteria, priority),
             )
             person(f"bd create: {bead} «{title}»")
@@ -165,12 +186,17 @@ def _wrong(engine: Engine) -> list[str]:
     for bead, (should, kinds) in EXPECTED.items():
         have = tuple(kind for of, kind in ledger if of == bead)
         if status.get(bead) != should or have != kinds:
-            wrong.append(f"{bead} is {status.get(bead)} ({', '.join(have) or 'no decision'}); it should be {should}")
+            wrong.append(
+                f"{bead} is {status.get(bead)} ({', '.join(have) or 'no decision'}); it should be"
+                f" {should}"
+            )
     return wrong
 
 
 def _audit(engine: Engine) -> Iterator[str]:
-    """The beads' notes, history and ledger, as `bd show`, `dolt log` and `dolt_watch log` show them."""
+    """The beads' notes, history and ledger, as `bd show`, `dolt log` and `dolt_watch log` show
+    them.
+    """
     yield "\nWhat the beads say now (issues.notes)\n"
     for bead, status, notes in engine.query("SELECT id, status, notes FROM issues ORDER BY id"):
         yield f"{bead}  {status}"
@@ -178,12 +204,24 @@ def _audit(engine: Engine) -> Iterator[str]:
     yield "\nThe audit log: Dolt's own history, newest first (dolt_log)\n"
     rows = [
         (commit[:8], f"{to_utc(date):%H:%M:%S}", author, message.splitlines()[0])
-        for commit, date, author, message in engine.query("SELECT commit_hash, date, committer, message FROM dolt_log")
+        for commit, date, author, message in engine.query(
+            "SELECT commit_hash, date, committer, message FROM dolt_log"
+        )
     ]
     yield from format_table(("COMMIT", "TIME", "AUTHOR", "SUBJECT"), rows)
     yield "\nThe ledger, newest first (watch_decision)\n"
     decisions = [
-        (f"{e.at:%H:%M:%S}", e.bead or "-", str(e.version), e.kind.value, str(e.attempt or "-"), e.actor, e.reason or (e.job and f"job {e.job}") or "-")
+        (
+            f"{e.at:%H:%M:%S}",
+            e.bead or "-",
+            str(e.version),
+            e.kind.value,
+            str(e.attempt or "-"),
+            e.actor,
+            e.reason or (e.job and f"job {e.job}") or "-",
+        )
         for e in read_entries(engine)
-    ]  # fmt: skip
-    yield from format_table(("TIME", "BEAD", "VERSION", "DECISION", "ATTEMPT", "ACTOR", "WHAT"), decisions)
+    ]
+    yield from format_table(
+        ("TIME", "BEAD", "VERSION", "DECISION", "ATTEMPT", "ACTOR", "WHAT"), decisions
+    )

@@ -1,4 +1,6 @@
-"""The demo's tracker: beads' real tables in a temporary folder, in a DoltLite file or, where that cannot load, on a Dolt server of its own."""
+"""The demo's tracker: beads' real tables in a temporary folder, in a DoltLite file or, where
+that cannot load, on a Dolt server of its own.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,10 @@ class DemoDatabase:
 
 @contextmanager
 def open_demo_database(folder: Path) -> Iterator[DemoDatabase]:
-    """An empty database in ``folder``, there as long as the context is. Raises DatabaseError: no engine here, with what mends it."""
+    """An empty database in ``folder``, there as long as the context is.
+
+    Raises DatabaseError: no engine here, with what mends it.
+    """
     file = FileAddress(str(folder / "demo.db"))
     try:
         open_engine(file, create=True).close()
@@ -47,7 +52,8 @@ def open_demo_database(folder: Path) -> Iterator[DemoDatabase]:
         if program is None:
             fix = f"{error.fix or 'take a Debian, Homebrew or pyenv Python'}; or put dolt on PATH"
             raise DatabaseError(
-                f"the demo needs DoltLite or dolt: {error.message}, and there is no dolt on PATH", fix=fix
+                f"the demo needs DoltLite or dolt: {error.message}, and there is no dolt on PATH",
+                fix=fix,
             ) from error
         (folder / "demo.db").unlink(missing_ok=True)
         with _server(program, folder) as port:
@@ -59,7 +65,9 @@ def open_demo_database(folder: Path) -> Iterator[DemoDatabase]:
 
 def make_tracker(engine: Engine, author: str) -> None:
     """beads' own tables, in one commit: what `bd init` makes."""
-    for statement in split_statements((resources.files(__package__) / "beads.sql").read_text(encoding="utf-8")):
+    for statement in split_statements(
+        (resources.files(__package__) / "beads.sql").read_text(encoding="utf-8")
+    ):
         engine.execute_ddl(statement)
     with engine.transaction() as tx:
         tx.dolt_commit(sorted(engine.dirty()), "bd init: beads' tables", author)
@@ -71,18 +79,34 @@ def _server(program: str, folder: Path) -> Iterator[int]:
     home, data = folder / "home", folder / "data"
     home.mkdir()
     data.mkdir()
-    env = {key: value for key, value in os.environ.items() if key != MARKER and not key.startswith("DOLT")}
+    env = {
+        key: value
+        for key, value in os.environ.items()
+        if key != MARKER and not key.startswith("DOLT")
+    }
     env |= {"HOME": str(home), "DOLT_ROOT_PATH": str(home)}
-    for key, value in (("user.name", "demo"), ("user.email", "demo@localhost"), ("metrics.disabled", "true")):
+    for key, value in (
+        ("user.name", "demo"),
+        ("user.email", "demo@localhost"),
+        ("metrics.disabled", "true"),
+    ):
         subprocess.run(
-            [program, "config", "--global", "--add", key, value], cwd=data, env=env, check=True, capture_output=True
+            [program, "config", "--global", "--add", key, value],
+            cwd=data,
+            env=env,
+            check=True,
+            capture_output=True,
         )
     port = _free_port()
     with (folder / "server.log").open("wb") as log:
         process = subprocess.Popen(
             [program, "sql-server", "--host", HOST, "--port", str(port)],
-            cwd=data, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-        )  # fmt: skip
+            cwd=data,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
     try:
         _create_database(port, process, folder / "server.log")
         yield port
@@ -101,7 +125,9 @@ def _create_database(port: int, process: subprocess.Popen[bytes], log: Path) -> 
     end = time.monotonic() + PATIENCE
     while process.poll() is None and time.monotonic() < end:
         with suppress(pymysql.MySQLError):
-            connection = pymysql.connect(host=HOST, port=port, user="root", autocommit=True, ssl_disabled=True)
+            connection = pymysql.connect(
+                host=HOST, port=port, user="root", autocommit=True, ssl_disabled=True
+            )
             with closing(connection), connection.cursor() as cursor:
                 cursor.execute(f"CREATE DATABASE IF NOT EXISTS {DATABASE}")
                 return

@@ -1,7 +1,7 @@
 """Reads `AS OF` a commit whose tables have other columns than the query names.
 
-History holds commits with other columns than now, or without a table. In a read of such a commit a missing
-column is NULL and a missing table has no rows, so that one query serves all commits.
+History holds commits with other columns than now, or without a table. In a read of such a commit
+a missing column is NULL and a missing table has no rows, so that one query serves all commits.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ _COLUMN = re.compile(
     r"|no such column: (?:(?P<u>\w+)\.)?(?P<c>\w+)"
     r"|Unknown column '(?:(?P<v>\w+)\.)?(?P<d>\w+)'"
 )
-"""The column that an error of either engine says is missing, and the table where the error names it."""
+"""The column that an error of either engine says is missing, and the table where the error names
+it.
+"""
 
 _MOST = 200
 """Columns that are filled in before the error is raised after all."""
@@ -81,7 +83,9 @@ def with_missing(
     raise error
 
 
-def _fill(error: SchemaChanged, have: dict[_Read, set[str]], filled: dict[_Read, list[str]]) -> bool:
+def _fill(
+    error: SchemaChanged, have: dict[_Read, set[str]], filled: dict[_Read, list[str]]
+) -> bool:
     """Note the column that the error names for the table that it belongs to."""
     found = _COLUMN.search(error.message)
     if found is None:
@@ -97,7 +101,10 @@ def _fill(error: SchemaChanged, have: dict[_Read, set[str]], filled: dict[_Read,
 
 
 def _known(error: SchemaChanged, have: dict[_Read, set[str]]) -> bool:
-    """Return whether a commit has the column after all: DoltLite shows it only for a literal hash."""
+    """Return whether a commit has the column after all:
+
+    DoltLite shows it only for a literal hash.
+    """
     found = _COLUMN.search(error.message)
     named = set(found.groups()) if found else set()
     return any(named & columns for columns in have.values())
@@ -122,7 +129,10 @@ def _reads(sql: str, params: Sequence[Param]) -> Iterable[_Read]:
 def _written(
     sql: str, params: Sequence[Param], have: dict[_Read, set[str]], filled: dict[_Read, list[str]]
 ) -> tuple[str, list[Param]]:
-    """Put a subquery in place of each read. Its commit is a literal: DoltLite shows a commit's own columns then."""
+    """Put a subquery in place of each read.
+
+    Its commit is a literal: DoltLite shows a commit's own columns then.
+    """
     parts, at = list[str](), 0
     for read in have:
         nulls = ", ".join(f"NULL AS `{column}`" for column in filled[read])

@@ -1,8 +1,11 @@
 """Where a database is, and which engine opens it.
 
-Two forms of URL: ``dolt://user@host:port/database[?socket=…&tls=…]`` for a Dolt SQL server, ``doltlite:///path`` for a file. A password is never part of
-a URL: URLs end up in shell histories, process lists and bug reports. Off loopback a connection is encrypted and verified unless somebody says otherwise. Drivers are imported only when an engine is opened: sqlglot costs 73 ms and
-doltlite changes what ``sqlite3`` means, and neither is wanted by a process that talks to a server.
+Two forms of URL: ``dolt://user@host:port/database[?socket=…&tls=…]`` for a Dolt SQL server,
+``doltlite:///path`` for a file. A password is never part of a URL: URLs end up in shell
+histories, process lists and bug reports. Off loopback a connection is encrypted and verified
+unless somebody says otherwise. Drivers are imported only when an engine is opened: sqlglot costs
+73 ms and doltlite changes what ``sqlite3`` means, and neither is wanted by a process that talks
+to a server.
 """
 
 from __future__ import annotations
@@ -19,7 +22,10 @@ if TYPE_CHECKING:
 
 DEFAULT_PORT = 3306
 FORMS = "dolt://user@host:port/database or doltlite:///path"
-PASSWORD_FIX = "put the password in DOLT_WATCH_PASSWORD or BEADS_DOLT_PASSWORD, or in a file that only you can read"
+PASSWORD_FIX = (
+    "put the password in DOLT_WATCH_PASSWORD or BEADS_DOLT_PASSWORD, or in a file that only you can"
+    " read"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +40,10 @@ class ServerAddress:
     socket: str = ""
     """Path of a Unix socket; it goes before host and port."""
     tls: bool | None = None
-    """Encrypt, and verify the server's certificate and name. None: nobody said, so ``encrypted`` goes by where the server is."""
+    """Encrypt, and verify the server's certificate and name.
+
+    None: nobody said, so ``encrypted`` goes by where the server is.
+    """
     ca: str = ""
     """PEM file of the authority that signed the server's certificate; '': the system's."""
     managed: bool = field(default=False, repr=False, compare=False)
@@ -57,15 +66,24 @@ class ServerAddress:
         from urllib.parse import quote
 
         host = f"[{self.host}]" if ":" in self.host else self.host
-        tls = quote(self.ca, safe="") if self.ca else "" if self.tls is None else str(self.tls).lower()
+        tls = (
+            quote(self.ca, safe="")
+            if self.ca
+            else ""
+            if self.tls is None
+            else str(self.tls).lower()
+        )
         query = [f"socket={quote(self.socket, safe='')}"] if self.socket else []
         query += [f"tls={tls}"] if tls else []
         tail = "?" + "&".join(query) if query else ""
-        return f"dolt://{quote(self.user, safe='')}@{host}:{self.port}/{quote(self.database, safe='')}{tail}"
+        user, database = quote(self.user, safe=""), quote(self.database, safe="")
+        return f"dolt://{user}@{host}:{self.port}/{database}{tail}"
 
 
 def _is_loopback(host: str) -> bool:
-    return host.lower() in ("localhost", "::1") or re.fullmatch(r"127(\.\d{1,3}){3}", host) is not None
+    return (
+        host.lower() in ("localhost", "::1") or re.fullmatch(r"127(\.\d{1,3}){3}", host) is not None
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +118,8 @@ def parse_url(url: str) -> ServerAddress | FileAddress:
         return _doltlite(parts.netloc, unquote(parts.path))
     if parts.scheme != "dolt":
         raise SettingsError(
-            f"a database URL begins with dolt:// or doltlite://, not with {parts.scheme or 'nothing'}",
+            "a database URL begins with dolt:// or doltlite://, not with"
+            f" {parts.scheme or 'nothing'}",
             fix=f"write {FORMS}",
         )
     database = unquote(parts.path).strip("/")
@@ -124,19 +143,24 @@ def parse_url(url: str) -> ServerAddress | FileAddress:
 def _doltlite(netloc: str, path: str) -> FileAddress:
     if netloc or not path.strip("/"):
         raise SettingsError(
-            "a DoltLite URL has three slashes and an absolute path", fix="write doltlite:///folder/file.db"
+            "a DoltLite URL has three slashes and an absolute path",
+            fix="write doltlite:///folder/file.db",
         )
     return FileAddress(path)
 
 
 def _options(query: str) -> tuple[str, bool | None, str]:
-    """socket, tls, ca of ``?socket=…&tls=…``; tls is true, false, or the authority's PEM file; None where nothing is said."""
+    """socket, tls, ca of ``?socket=…&tls=…``; tls is true, false, or the authority's PEM file;
+    None where nothing is said.
+    """
     from urllib.parse import parse_qs
 
     try:
         options = parse_qs(query, keep_blank_values=True, strict_parsing=bool(query))
     except ValueError:
-        raise SettingsError("the part after ? cannot be read", fix="write ?socket=/path and &tls=true") from None
+        raise SettingsError(
+            "the part after ? cannot be read", fix="write ?socket=/path and &tls=true"
+        ) from None
     unknown = sorted(options.keys() - {"socket", "tls"})
     if unknown:
         raise SettingsError(
@@ -152,6 +176,7 @@ def _options(query: str) -> tuple[str, bool | None, str]:
         return socket, word in {"true", "1"}, ""
     if "/" not in tls and not word.endswith((".pem", ".crt")):
         raise SettingsError(
-            f"tls is true, false or the path of a PEM file, not {tls!r}", fix="write tls=true or tls=/path/ca.pem"
+            f"tls is true, false or the path of a PEM file, not {tls!r}",
+            fix="write tls=true or tls=/path/ca.pem",
         )
     return socket, True, tls

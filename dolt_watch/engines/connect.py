@@ -10,7 +10,9 @@ from dolt_watch.engines.address import FileAddress, ServerAddress
 
 
 def open_engine(address: ServerAddress | FileAddress, *, create: bool = False) -> Engine:
-    """Connect. ``create``: make a DoltLite file that is not there (a server's database is made by bd).
+    """Connect.
+
+    ``create``: make a DoltLite file that is not there (a server's database is made by bd).
 
     Raises Unreachable, AccessDenied, NoSuchDatabase, DatabaseError.
     """

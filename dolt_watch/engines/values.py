@@ -10,7 +10,9 @@ from dolt_watch.timestamps import parse_foreign, to_utc
 
 
 def json_value(value: Any) -> Any:
-    """A cell as JSON holds it: times as ISO text, so that what was written and what comes back compare equal."""
+    """A cell as JSON holds it: times as ISO text, so that what was written and what comes back
+    compare equal.
+    """
     if value is None or isinstance(value, str | int | float):
         return value
     moment = to_utc(value) if hasattr(value, "isoformat") else None
@@ -18,7 +20,9 @@ def json_value(value: Any) -> Any:
 
 
 def sort_value(value: Any) -> Any:
-    """A key of ``order_by`` as JSON holds it, in the order in which the database sorts it: as text, 10 hours come before 2."""
+    """A key of ``order_by`` as JSON holds it, in the order in which the database sorts it: as
+    text, 10 hours come before 2.
+    """
     if isinstance(value, timedelta):
         return value.total_seconds()
     if not isinstance(value, Decimal):

@@ -13,9 +13,12 @@ from dolt_watch.suggestions import suggest
 
 
 def open_branch(address: ServerAddress | FileAddress, branch: str | None) -> Engine:
-    """An engine whose history is the branch's; None: the database's own. Raises SettingsError for a branch that is not there.
+    """An engine whose history is the branch's; None: the database's own.
 
-    A server reads history fastest from the HEAD of the connection, so there it is one of its own, ``database/branch``. DoltLite does not care.
+    Raises SettingsError for a branch that is not there.
+
+    A server reads history fastest from the HEAD of the connection, so there it is one of its
+    own, ``database/branch``. DoltLite does not care.
     """
     engine = open_engine(address)
     if branch is None:
@@ -38,5 +41,9 @@ def branch_head(engine: Engine, branch: str | None) -> str:
     rows = engine.query("SELECT hash FROM dolt_branches WHERE name = ?", (branch,))
     if not rows:
         names = [name for (name,) in engine.query("SELECT name FROM dolt_branches LIMIT 200")]
-        raise SettingsError(f"no such branch: {sanitize(branch, 80)!r}", where="--branch", fix=suggest(branch, names))
+        raise SettingsError(
+            f"no such branch: {sanitize(branch, 80)!r}",
+            where="--branch",
+            fix=suggest(branch, names),
+        )
     return str(rows[0][0])

@@ -1,8 +1,12 @@
-"""The feed: the only way in which facts come in. Row changes of history, commit by commit, oldest first.
+"""The feed: the only way in which facts come in.
 
-The path runs from HEAD down to the cursor. At a merge it takes, of the parents that descend from the cursor, the one behind which the
-watcher made its last commit, else the first. After a fast-forward onto a merge made elsewhere our line is the *second* parent, and the plain
-first-parent chain would show old changes again. What a merge brings in from its other parents goes with it, as ``Commit.side``.
+Row changes of history, commit by commit, oldest first.
+
+The path runs from HEAD down to the cursor. At a merge it takes, of the parents that descend from
+the cursor, the one behind which the watcher made its last commit, else the first. After a
+fast-forward onto a merge made elsewhere our line is the *second* parent, and the plain
+first-parent chain would show old changes again. What a merge brings in from its other parents
+goes with it, as ``Commit.side``.
 """
 
 from __future__ import annotations
@@ -28,7 +32,10 @@ from dolt_watch.timestamps import parse_foreign
 def read_changes(
     engine: Engine, line: Sequence[Commit], tables: Iterable[str], lens: FeedQuery
 ) -> Iterator[CommitChanges]:
-    """The row changes of each commit of the line, in order. Raises SchemaChanged where a column that a rule uses is gone."""
+    """The row changes of each commit of the line, in order.
+
+    Raises SchemaChanged where a column that a rule uses is gone.
+    """
     if not line:
         return
     tables = list(tables)
@@ -38,15 +45,29 @@ def read_changes(
         rows = _rows(engine, edges, tables, changed, _Apart(altered), lens)
     except Unexplained:
         rows = _rows(
-            engine, edges, tables, changed, _Apart(engine.altered(tables, edges, exact=True), exact=True), lens
+            engine,
+            edges,
+            tables,
+            changed,
+            _Apart(engine.altered(tables, edges, exact=True), exact=True),
+            lens,
         )
     entries: dict[str, list[LedgerEntry]] = {commit.hash: [] for commit in line}
     rewritten: dict[str, list[tuple[str, int, str]]] = {commit.hash: [] for commit in line}
     if changed["watch_decision"]:
         wanted = {name: f"to_{name}" for name in ENTRY_COLUMNS}
-        columns = {"diff_type": "diff_type", "from_bead": "from_bead_id", "from_version": "from_version", **wanted}
-        with suppress(NoSuchTable):  # who only looks may ask of a database that was never initialised
-            for edge, (kind, bead, version, *row) in engine.diff("watch_decision", changed["watch_decision"], columns):
+        columns = {
+            "diff_type": "diff_type",
+            "from_bead": "from_bead_id",
+            "from_version": "from_version",
+            **wanted,
+        }
+        with suppress(
+            NoSuchTable
+        ):  # who only looks may ask of a database that was never initialised
+            for edge, (kind, bead, version, *row) in engine.diff(
+                "watch_decision", changed["watch_decision"], columns
+            ):
                 if kind == "added":
                     entries[edge.commit] += filter(None, (decode_entry(row),))
                 else:
@@ -69,7 +90,10 @@ def read_changes(
 
 
 def _migrates(engine: Engine, commit: Commit, rows: Iterable[RowChange]) -> bool:
-    """As ``CommitChanges.migration``. Costs a query where a row has a new `updated_at` and nothing else, which is seldom."""
+    """As ``CommitChanges.migration``.
+
+    Costs a query where a row has a new `updated_at` and nothing else, which is seldom.
+    """
     if not any(map(_touched, rows)):
         return False
     changed = engine.changed(commit.parents[0], commit.hash)
@@ -78,19 +102,34 @@ def _migrates(engine: Engine, commit: Commit, rows: Iterable[RowChange]) -> bool
 
 def _touched(row: RowChange) -> bool:
     """Return whether all that a person can have changed in a row of `issues` is its time."""
-    return row.table == "issues" and row.kind == "modified" and TOUCHED <= set(row.changed) <= TOUCHED | KEPT_BY_BD
+    return (
+        row.table == "issues"
+        and row.kind == "modified"
+        and TOUCHED <= set(row.changed) <= TOUCHED | KEPT_BY_BD
+    )
 
 
-def _witnessed(engine: Engine, merge: Commit, rows: Sequence[RowChange], lens: FeedQuery) -> Iterator[RowChange]:
-    """The rows that a merge changed. Those of beads in the ledger come with what its side lines did to them (``Act``).
+def _witnessed(
+    engine: Engine, merge: Commit, rows: Sequence[RowChange], lens: FeedQuery
+) -> Iterator[RowChange]:
+    """The rows that a merge changed.
 
-    The cost is one query, and the side lines' changes of ``issues`` only where such a bead's row matches or runs otherwise than before.
+    Those of beads in the ledger come with what its side lines did to them (``Act``).
+
+    The cost is one query, and the side lines' changes of ``issues`` only where such a bead's row
+    matches or runs otherwise than before.
     """
-    moved = {row.bead for row in rows if row.table == "issues" and row.kind == "modified" and _moves(row)}
+    moved = {
+        row.bead for row in rows if row.table == "issues" and row.kind == "modified" and _moves(row)
+    }
     known = _in_ledger(engine, merge.hash, moved)
     acts: dict[str, list[Act]] = {bead: [] for bead in known}
     if known:
-        edges = [Edge(commit.parents[0], commit.hash) for commit in merge.side or () if len(commit.parents) == 1]
+        edges = [
+            Edge(commit.parents[0], commit.hash)
+            for commit in merge.side or ()
+            if len(commit.parents) == 1
+        ]
         edges.reverse()
         apart = _Apart(engine.altered(["issues"], edges, exact=True), exact=True)
         found = _rows(engine, edges, ["issues"], {"issues": edges}, apart, lens) if edges else {}
@@ -99,11 +138,17 @@ def _witnessed(engine: Engine, merge: Commit, rows: Sequence[RowChange], lens: F
                 if row.bead in known:
                     acts[row.bead].append(Act(row, _tokens(engine, commit, row.bead)))
     for row in rows:
-        yield row._replace(acts=tuple(acts[row.bead])) if row.table == "issues" and row.bead in known else row
+        yield (
+            row._replace(acts=tuple(acts[row.bead]))
+            if row.table == "issues" and row.bead in known
+            else row
+        )
 
 
 def narrowed(changes: CommitChanges, begin: int, count: int) -> CommitChanges:
-    """With the answers of so many rules from ``begin`` on only; ``begin`` below 0 counts from the end."""
+    """With the answers of so many rules from ``begin`` on only; ``begin`` below 0 counts from
+    the end.
+    """
 
     def narrow(row: RowChange) -> RowChange:
         acts = tuple(act._replace(row=narrow(act.row)) for act in row.acts)
@@ -120,15 +165,23 @@ def _in_ledger(engine: Engine, commit: str, beads: Iterable[str]) -> set[str]:
     known: set[str] = set()
     for some in chunks(sorted(beads), 200):
         marks = ", ".join("?" * len(some))
-        sql = f"SELECT DISTINCT bead_id FROM watch_decision AS OF '{commit}' WHERE bead_id IN ({marks})"
+        sql = (
+            f"SELECT DISTINCT bead_id FROM watch_decision AS OF '{commit}' WHERE bead_id IN"
+            f" ({marks})"
+        )
         with suppress(NoSuchTable):
             known.update(bead for (bead,) in engine.query(sql, some))
     return known
 
 
 def _tokens(engine: Engine, commit: str, bead: str) -> frozenset[str]:
-    """Of the attempts that the ledger holds at this commit: a line that has not seen one cannot end it."""
-    sql = f"SELECT DISTINCT token FROM watch_decision AS OF '{commit}' WHERE bead_id = ? AND token <> ''"
+    """Of the attempts that the ledger holds at this commit: a line that has not seen one cannot
+    end it.
+    """
+    sql = (
+        f"SELECT DISTINCT token FROM watch_decision AS OF '{commit}' WHERE bead_id = ? AND token"
+        " <> ''"
+    )
     try:
         return frozenset(token for (token,) in engine.query(sql, (bead,)))
     except NoSuchTable:
@@ -146,7 +199,9 @@ WRITTEN_TOGETHER = ("issues", "events")
 
 
 class _Apart(NamedTuple):
-    """Table → the edges over which its schema changed: there, both ends are read and compared by what both have."""
+    """Table → the edges over which its schema changed: there, both ends are read and compared by
+    what both have.
+    """
 
     edges: Mapping[str, Collection[Edge]] = {}
     exact: bool = False
@@ -161,7 +216,11 @@ def _rows(
     apart: _Apart,
     lens: FeedQuery,
 ) -> dict[str, list[RowChange]]:
-    """Row changes by commit. Raises Unexplained where the schema of a table changed on the way, and ``apart`` does not say so."""
+    """Row changes by commit.
+
+    Raises Unexplained where the schema of a table changed on the way, and ``apart`` does not say
+    so.
+    """
     rows: dict[str, list[RowChange]] = {edge.commit: [] for edge in edges}
     for table in tables:
         for edge, change in _stretches(engine, table, edges, changed[table], apart, lens):
@@ -177,7 +236,9 @@ def _stretches(
     apart: _Apart,
     lens: FeedQuery,
 ) -> Iterator[tuple[Edge, RowChange]]:
-    """The row changes over the edges that ``changed`` names, each stretch of history under its own schema."""
+    """The row changes over the edges that ``changed`` names, each stretch of history under its
+    own schema.
+    """
     altered = apart.edges.get(table)
     if not altered:
         yield from _changes(engine, table, changed, lens, apart)
@@ -202,7 +263,8 @@ def _changed(
 ) -> tuple[dict[str, list[Edge]], Mapping[str, Collection[Edge]]]:
     """Table → the edges over which it must be read, and those over which its schema changed.
 
-    By edge: over a whole range a label may have come and gone again, and the net says nothing of it.
+    By edge: over a whole range a label may have come and gone again, and the net says nothing of
+    it.
     """
     if len(edges) > PER_EDGE_LIMIT:
         altered = engine.altered(tables, edges)
@@ -211,29 +273,51 @@ def _changed(
             for group in (RARELY_CHANGED, WRITTEN_TOGETHER)
         )
         known = dict.fromkeys(WRITTEN_TOGETHER, both)
-        if 8 * len(some) < len(edges):  # to read an edge in vain costs seven times what it costs to be asked about
+        if 8 * len(some) < len(
+            edges
+        ):  # to read an edge in vain costs seven times what it costs to be asked about
             known |= dict.fromkeys(RARELY_CHANGED, some)
-        return {t: list(known[t] if t in known else engine.filter_changed_edges((t,), edges)) for t in tables}, altered
+        return {
+            t: list(known[t] if t in known else engine.filter_changed_edges((t,), edges))
+            for t in tables
+        }, altered
     touched = {edge: engine.changed(edge.parent, edge.commit) for edge in edges}
     between = {edge: engine.changed(edge.parent, edge.commit) for edge in gaps(edges)}
     altered = {
-        table: frozenset(edge for edge, one in (touched | between).items() if table in one.schema) for table in tables
+        table: frozenset(edge for edge, one in (touched | between).items() if table in one.schema)
+        for table in tables
     }
-    return {table: [edge for edge in edges if table in touched[edge].data] for table in tables}, altered
+    return {
+        table: [edge for edge in edges if table in touched[edge].data] for table in tables
+    }, altered
 
 
 def read_uncommitted(
-    engine: Engine, head: str, tables: Iterable[str], lens: FeedQuery, unmigrated: Collection[str] = ()
+    engine: Engine,
+    head: str,
+    tables: Iterable[str],
+    lens: FeedQuery,
+    unmigrated: Collection[str] = (),
 ) -> list[RowChange]:
-    """What stands SQL-committed but not Dolt-committed. It may spare a bead; it never causes an act.
+    """What stands SQL-committed but not Dolt-committed.
 
-    ``unmigrated``: tables whose schema in the working set is not HEAD's. Rows that a migration writes
-    without changing what they say are left out.
+    It may spare a bead; it never causes an act.
+
+    ``unmigrated``: tables whose schema in the working set is not HEAD's. Rows that a migration
+    writes without changing what they say are left out.
     """
     edge = Edge(head, WORKING)
     apart = _Apart({table: (edge,) for table in unmigrated}, exact=True)
-    rows = (change for table in tables for _, change in _stretches(engine, table, [edge], [edge], apart, lens))
-    return [row for row in without_rekeyed(rows) if not (unmigrated and _touched(row) and _answers_alike(row))]
+    rows = (
+        change
+        for table in tables
+        for _, change in _stretches(engine, table, [edge], [edge], apart, lens)
+    )
+    return [
+        row
+        for row in without_rekeyed(rows)
+        if not (unmigrated and _touched(row) and _answers_alike(row))
+    ]
 
 
 def _changes(
@@ -253,7 +337,9 @@ def _changes(
             raise
         from dolt_watch.history.schema_change import changes as across  # seldom
 
-        for edge in edges:  # the server cannot render what has one schema: each end can still be read
+        for (
+            edge
+        ) in edges:  # the server cannot render what has one schema: each end can still be read
             yield from across(engine, table, edge, lens)
 
 
@@ -275,7 +361,8 @@ def _side_rows(
         for name in says:
             says_of[f"{side}_says_{name}"] = target if name == "depends_on_id" else f"{side}_{name}"
     columns |= says_of
-    # A table in dolt_ignore is missing on other branches and in clones, and in commits anyway: nothing to read.
+    # A table in dolt_ignore is missing on other branches and in clones, and in commits anyway:
+    # nothing to read.
     with suppress(NoSuchTable):
         for edge, row in engine.diff(table, edges, columns, at):
             kind = row[0]
@@ -283,7 +370,8 @@ def _side_rows(
                 continue  # it belongs to another id now (`bd rename`): nothing was said
             bead, own, moment, actor = row[1:5] if kind == "removed" else row[5:9]
             before, after = (
-                dict(zip(says, values, strict=True)) for values in (row[9 : 9 + len(says)], row[9 + len(says) :])
+                dict(zip(says, values, strict=True))
+                for values in (row[9 : 9 + len(says)], row[9 + len(says) :])
             )
             changed = tuple(name for name in says if before[name] != after[name])
             yield (
@@ -309,9 +397,17 @@ def _issues(
         lens = lens.under(engine.columns("issues", at))
     asked = [_same(engine, name) for name in lens.columns]
     for rule in lens.rules:
-        asked += (f"({text}) IS TRUE" for text in (rule.when_from, rule.when_to, rule.running_from, rule.running_to))
+        asked += (
+            f"({text}) IS TRUE"
+            for text in (rule.when_from, rule.when_to, rule.running_from, rule.running_to)
+        )
     # digits, one text: long histories cost by the cells that come over the wire
-    columns = {"diff_type": "diff_type", "from": "from_id", "to": "to_id", "asked": f"CONCAT({', '.join(asked)})"}
+    columns = {
+        "diff_type": "diff_type",
+        "from": "from_id",
+        "to": "to_id",
+        "asked": f"CONCAT({', '.join(asked)})",
+    }
     columns["at"] = "to_updated_at"
     for name in lens.cells:
         columns[f"from_{name}"] = f"NULLIF(from_{name}, to_{name})"  # what is alike comes once
@@ -320,31 +416,45 @@ def _issues(
         for place, expression in enumerate(rule.rank_to):
             columns[f"rank_{number}_{place}"] = expression
     for name in IDENTITY:  # last: seldom asked for, so that most rows carry nothing of it
-        columns[f"is_{name}"] = f"CASE diff_type WHEN 'added' THEN to_{name} WHEN 'removed' THEN from_{name} END"
+        columns[f"is_{name}"] = (
+            f"CASE diff_type WHEN 'added' THEN to_{name} WHEN 'removed' THEN from_{name} END"
+        )
     differ = dict[str, tuple[str, ...]]()  # columns by the digits: most changes are of a few kinds
     try:
         for edge, row in engine.diff("issues", edges, columns, at):
             digits = row[3]
             if digits not in differ:
-                alike = zip(lens.columns, digits[: len(lens.columns)], strict=True)  # the rules' digits come after
+                alike = zip(
+                    lens.columns, digits[: len(lens.columns)], strict=True
+                )  # the rules' digits come after
                 differ[digits] = tuple(name for name, digit in alike if digit == "0")
             change = _issue(row, lens, differ[digits])
             if change.nothing:
                 if not apart.exact:
-                    raise Unexplained(f"a column of issues that is not known changed in {edge.commit}")
+                    raise Unexplained(
+                        f"a column of issues that is not known changed in {edge.commit}"
+                    )
                 continue
             yield edge, change
     except SchemaChanged as error:
         used = sorted({column for rule in lens.rules for column in rule.columns})
         raise SchemaChanged(
-            f"a column of issues that a rule uses is gone ({error.message}); the rules use: {', '.join(used)}",
+            f"a column of issues that a rule uses is gone ({error.message}); the rules use:"
+            f" {', '.join(used)}",
             fix="change `when` or `order_by` in dolt_watch.toml to columns that issues has",
         ) from error
 
 
 def kept_by_bd(row: RowChange) -> bool:
-    """Return whether a change of `issues` is one that bd computed, and that changes no rule's answer."""
-    return row.table == "issues" and bool(row.changed) and KEPT_BY_BD.issuperset(row.changed) and _answers_alike(row)
+    """Return whether a change of `issues` is one that bd computed, and that changes no rule's
+    answer.
+    """
+    return (
+        row.table == "issues"
+        and bool(row.changed)
+        and KEPT_BY_BD.issuperset(row.changed)
+        and _answers_alike(row)
+    )
 
 
 def _answers_alike(row: RowChange) -> bool:
@@ -352,7 +462,9 @@ def _answers_alike(row: RowChange) -> bool:
 
 
 def _same(engine: Engine, name: str) -> str:
-    return f"from_{name} <=> to_{name}" if engine.dialect == "mysql" else f"from_{name} IS to_{name}"
+    return (
+        f"from_{name} <=> to_{name}" if engine.dialect == "mysql" else f"from_{name} IS to_{name}"
+    )
 
 
 def _issue(row: Row, lens: FeedQuery, changed: tuple[str, ...]) -> RowChange:
@@ -371,7 +483,9 @@ def _issue(row: Row, lens: FeedQuery, changed: tuple[str, ...]) -> RowChange:
         was, ran = was and kind != "added", ran and kind != "added"
         now, runs = now and kind != "removed", runs and kind != "removed"
         answers.append(RuleAnswers(was, now, ran, runs, rank))
-    identity = tuple(normalize_cell(name, next(values)) for name in IDENTITY) if kind != "modified" else ()
+    identity = (
+        tuple(normalize_cell(name, next(values)) for name in IDENTITY) if kind != "modified" else ()
+    )
     return RowChange(
         table="issues",
         bead=from_id if kind == "removed" else to_id,

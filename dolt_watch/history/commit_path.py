@@ -11,17 +11,21 @@ OURS = "dolt-watch"
 
 
 def commit_path(commits: Iterable[Commit], since: str, until: str) -> list[Commit] | None:
-    """The commits from after ``since`` to ``until``, oldest first, each with the parent taken as its only one.
+    """The commits from after ``since`` to ``until``, oldest first, each with the parent taken as
+    its only one.
 
-    ``commits`` is the whole range, newest first; ``since`` itself may be among them. At a merge the parent is taken behind which the
-    watcher made its last commit, and the merge gets the others' commits as its ``side``.
-    None where ``since`` is no ancestor of ``until``: history was rewritten.
+    ``commits`` is the whole range, newest first; ``since`` itself may be among them. At a merge
+    the parent is taken behind which the watcher made its last commit, and the merge gets the
+    others' commits as its ``side``. None where ``since`` is no ancestor of ``until``: history
+    was rewritten.
     """
     newest_first = [commit for commit in commits if commit.hash != since]
     if _straight(newest_first, since, until):
         return newest_first[::-1]
     known = {commit.hash: commit for commit in newest_first}
-    rank = {since: 0}  # of a commit that descends from ``since``: how late the watcher stood at or behind it
+    rank = {
+        since: 0
+    }  # of a commit that descends from ``since``: how late the watcher stood at or behind it
     for number, commit in enumerate(_parents_first(known, until), start=1):
         behind = max((rank.get(parent, -1) for parent in known[commit].parents), default=-1)
         rank[commit] = number if known[commit].author == OURS and behind >= 0 else behind
@@ -39,7 +43,10 @@ def commit_path(commits: Iterable[Commit], since: str, until: str) -> list[Commi
 
 
 def _with_sides(line: Iterable[Commit], known: Mapping[str, Commit]) -> Iterator[Commit]:
-    """The line, each merge with the commits that it reaches and its parent on the line does not. Each commit is visited once."""
+    """The line, each merge with the commits that it reaches and its parent on the line does not.
+
+    Each commit is visited once.
+    """
     reached: set[str] = set()
     for commit in line:
         parents = known[commit.hash].parents
@@ -68,7 +75,10 @@ def _straight(newest_first: Sequence[Commit], since: str, until: str) -> bool:
 
 
 def _parents_first(known: Mapping[str, Commit], until: str) -> Iterator[str]:
-    """Every known commit that ``until`` reaches, after its parents. Without recursion: histories are long."""
+    """Every known commit that ``until`` reaches, after its parents.
+
+    Without recursion: histories are long.
+    """
     done: set[str] = set()
     stack = [until]
     while stack:
@@ -76,7 +86,9 @@ def _parents_first(known: Mapping[str, Commit], until: str) -> Iterator[str]:
         if commit in done or commit not in known:
             stack.pop()
             continue
-        waits = [parent for parent in known[commit].parents if parent in known and parent not in done]
+        waits = [
+            parent for parent in known[commit].parents if parent in known and parent not in done
+        ]
         if waits:
             stack.extend(waits)
         else:

@@ -1,6 +1,8 @@
-"""History read ahead: while this process folds one slice, the server reads the next ones, on connections of their own.
+"""History read ahead: while this process folds one slice, the server reads the next ones, on
+connections of their own.
 
-For long passes over the past only. What one slice reads does not depend on another, so nothing is decided here: order and results are as without.
+For long passes over the past only. What one slice reads does not depend on another, so nothing
+is decided here: order and results are as without.
 """
 
 from __future__ import annotations
@@ -20,8 +22,12 @@ PREFETCH_CONNECTIONS = 3
 """Connections beside the first. So many slices are held in memory, and the one that is folded."""
 
 
-def prefetch(engine: Engine, jobs: Iterable[Job], read: Callable[[Engine, Job], Found]) -> Iterator[tuple[Job, Found]]:
-    """Each job with what ``read`` found, in order. A single one, or an engine that gains nothing by a twin, is read where it stands.
+def prefetch(
+    engine: Engine, jobs: Iterable[Job], read: Callable[[Engine, Job], Found]
+) -> Iterator[tuple[Job, Found]]:
+    """Each job with what ``read`` found, in order.
+
+    A single one, or an engine that gains nothing by a twin, is read where it stands.
 
     Raises what ``read`` raises, when its turn has come.
     """
@@ -50,7 +56,9 @@ def prefetch(engine: Engine, jobs: Iterable[Job], read: Callable[[Engine, Job], 
 
         pool = stack.enter_context(ThreadPoolExecutor(len(twins)))
         asked: deque[tuple[Job, Future[Found]]] = deque()
-        stack.callback(lambda: [future.cancel() for _, future in asked])  # before the pool is waited for
+        stack.callback(
+            lambda: [future.cancel() for _, future in asked]
+        )  # before the pool is waited for
         for job in chain(first, rest):
             asked.append((job, pool.submit(one, job)))
             if len(asked) > PREFETCH_CONNECTIONS:

@@ -1,8 +1,10 @@
 """Resync: state anew from the rows as they are and the ledger's streams.
 
-Needed where the cursor is no ancestor of HEAD (flatten, rebase, restore), at the first start, and when a rule's expressions change. What the ledger or
-``watch_attempt`` knows is never dispatched twice: live attempts that history lost are written again (``lost``). What neither knows any more, nobody can:
-where the ledger came without the local tables (a clone, a backup on another server), what matches is held until somebody resumes it.
+Needed where the cursor is no ancestor of HEAD (flatten, rebase, restore), at the first start,
+and when a rule's expressions change. What the ledger or ``watch_attempt`` knows is never
+dispatched twice: live attempts that history lost are written again (``lost``). What neither
+knows any more, nobody can: where the ledger came without the local tables (a clone, a backup on
+another server), what matches is held until somebody resumes it.
 """
 
 from __future__ import annotations
@@ -50,14 +52,20 @@ _SETTLED = (Phase.BACKOFF, Phase.QUARANTINED)
 
 
 def rebuild_state(
-    engine: Engine, head: str, date: datetime, rules: Sequence[Rule], compiled: Sequence[CompiledRule],
+    engine: Engine,
+    head: str,
+    date: datetime,
+    rules: Sequence[Rule],
+    compiled: Sequence[CompiledRule],
     columns: Sequence[str],
-) -> RebuiltState:  # fmt: skip
+) -> RebuiltState:
     """The state at ``head``, whose date is ``date``, by what history holds."""
     rows = dict(_rows(engine, head, rules, compiled, columns))
     streams = _streams(engine, head)
     shared = streams.pop(GLOBAL, [])
-    ours = {event for entries in streams.values() for entry in entries for event in entry.wrote.events}
+    ours = {
+        event for entries in streams.values() for entry in entries for event in entry.wrote.events
+    }
     asked = [bead for bead, (facts, _, _) in rows.items() if facts.runs or bead in streams]
     wrote = {
         (bead, entry.actor, entry.at.replace(microsecond=0))
@@ -77,7 +85,9 @@ def rebuild_state(
         after = _bead(bead, facts, row, edited, entries, head, date, signs.get(bead), written)
         if after is not None and stream:
             own = streams.get(bead)
-            after = after._replace(version=own[-1].version if own else 0, was=after.was or moved.get(bead, ""))
+            after = after._replace(
+                version=own[-1].version if own else 0, was=after.was or moved.get(bead, "")
+            )
         if after is not None:
             beads[bead] = after
     projection = Projection(State(head, head, beads))
@@ -97,16 +107,23 @@ class RebuiltState(NamedTuple):
     tokens: frozenset[str]
     """Of every attempt that the ledger knows by more than such an answer."""
     answers: Mapping[str, LedgerEntry]
-    """Token → its target's answer that something runs, or may. It may stand alone: history can be set back to before the claim while a request is
-    under way."""
+    """Token → its target's answer that something runs, or may.
+
+    It may stand alone: history can be set back to before the claim while a request is under way.
+    """
     entries: bool
     """Does the ledger hold anything about beads? A pause says nothing of attempts."""
 
 
 def lost_attempts(known: Sequence[Bead], found: RebuiltState) -> list[Decision]:
-    """The live attempts that this server knows of and history does not, to be written again: as far as they have come, where their answer stands."""
+    """The live attempts that this server knows of and history does not, to be written again: as
+    far as they have come, where their answer stands.
+    """
     missing = [bead for bead in known if bead.token not in found.tokens]
-    return [restore(_answered(bead, found.answers.get(bead.token)), LOST, ReasonCode.HISTORY_LOST) for bead in missing]
+    return [
+        restore(_answered(bead, found.answers.get(bead.token)), LOST, ReasonCode.HISTORY_LOST)
+        for bead in missing
+    ]
 
 
 def _answered(bead: Bead, answer: LedgerEntry | None) -> Bead:
@@ -144,29 +161,47 @@ def preview_restored(
         before = after.get(decision.bead)
         entry = entry._replace(version=before.version + 1 if before else 1)
         facts = RuleMatch(running=(decision.rule,))
-        bead = apply_to_bead(before, Event(EventKind.LEDGER, decision.bead, commit, now, facts=facts, entry=entry))
+        bead = apply_to_bead(
+            before, Event(EventKind.LEDGER, decision.bead, commit, now, facts=facts, entry=entry)
+        )
         if bead is not None:
             after[decision.bead] = bead
     return after
 
 
 def _bead(
-    bead: str, facts: RuleMatch, row: Mapping[str, Any], edited: Callable[[], bool], entries: Sequence[LedgerEntry], head: str,
-    date: datetime, sign: ActivitySignal | None, written: Mapping[str, frozenset[str]],
-) -> Bead | None:  # fmt: skip
+    bead: str,
+    facts: RuleMatch,
+    row: Mapping[str, Any],
+    edited: Callable[[], bool],
+    entries: Sequence[LedgerEntry],
+    head: str,
+    date: datetime,
+    sign: ActivitySignal | None,
+    written: Mapping[str, frozenset[str]],
+) -> Bead | None:
     """Where the ledger's stream says that it stands, made to agree with the row as it is."""
     state = _folded(bead, entries, facts, head)
     changed = parse_foreign(row.get("updated_at")) or date
     version = entries[-1].version if entries else 0
     if state is not None and _runs(state, facts):
         return _continue_attempt(state, facts, sign, row, entries, date)
-    claim = next((entry for entry in reversed(entries) if entry.kind in (EntryKind.CLAIM, EntryKind.RENAMED)), None)
+    claim = next(
+        (
+            entry
+            for entry in reversed(entries)
+            if entry.kind in (EntryKind.CLAIM, EntryKind.RENAMED)
+        ),
+        None,
+    )
     if claim is not None and claim.token:
         known = _folded(bead, entries, facts._replace(running=(*facts.running, claim.rule)), head)
         if known is not None and known.token and known.phase in IN_FLIGHT:
             came = _came(claim, row, entries, written.get(known.token, frozenset()))
             if came is Origin.BACK:
-                return _continue_attempt(known._replace(reverted=True), facts, sign, row, entries, date)
+                return _continue_attempt(
+                    known._replace(reverted=True), facts, sign, row, entries, date
+                )
             if came is Origin.UNCLEAR and facts.matches:
                 return _held(known, facts, min(changed, date), head)
     if state is not None and state.phase is Phase.CLAIMED:
@@ -203,11 +238,16 @@ def _bead(
 
 
 def _held(bead: Bead, facts: RuleMatch, since: datetime, head: str) -> Bead:
-    """The attempt may go on, and its row says that anybody may take it: a person decides. Of a claim, once it is answered."""
+    """The attempt may go on, and its row says that anybody may take it: a person decides.
+
+    Of a claim, once it is answered.
+    """
     bead = bead._replace(matches=True, runs=False, rank=facts.rank)
     if bead.phase is Phase.CLAIMED:
         return bead._replace(unclear=ReasonCode.ROW_FREED)
-    return bead._replace(phase=Phase.HELD, since=since, cause=head, reason=FREED, reason_code=None, deadline=None)
+    return bead._replace(
+        phase=Phase.HELD, since=since, cause=head, reason=FREED, reason_code=None, deadline=None
+    )
 
 
 def _continue_attempt(
@@ -218,8 +258,12 @@ def _continue_attempt(
     entries: Sequence[LedgerEntry],
     date: datetime,
 ) -> Bead:
-    """An attempt under way, with the signs of life that it gave: of an unknown one, evidence that it runs."""
-    after: Bead | None = state._replace(matches=bool(facts.matches), runs=state.rule in facts.running)
+    """An attempt under way, with the signs of life that it gave: of an unknown one, evidence
+    that it runs.
+    """
+    after: Bead | None = state._replace(
+        matches=bool(facts.matches), runs=state.rule in facts.running
+    )
     for one in filter(None, (sign, _touched(row, entries, date))):
         after = apply_to_bead(after, Event(EventKind.SIGN, state.id, state.cause, one.at, sign=one))
     assert after is not None
@@ -229,7 +273,9 @@ def _continue_attempt(
 def _reassign_removed_rules(
     entries: Sequence[LedgerEntry], facts: RuleMatch, names: Collection[str]
 ) -> Sequence[LedgerEntry]:
-    """What was done under a rule that is no more (renamed, most often) is the rule's that has the bead now: the attempt keeps its slot and its clock."""
+    """What was done under a rule that is no more (renamed, most often) is the rule's that has
+    the bead now: the attempt keeps its slot and its clock.
+    """
     heir = facts.runs or facts.matches
     return [entry if entry.rule in names else entry._replace(rule=heir) for entry in entries]
 
@@ -238,25 +284,44 @@ def _folded(bead: str, entries: Sequence[LedgerEntry], facts: RuleMatch, head: s
     """Where the ledger's stream says that it stands."""
     state: Bead | None = None
     for entry in entries:
-        state = apply_to_bead(state, Event(EventKind.LEDGER, bead, head, entry.at, facts=facts, entry=entry))
+        state = apply_to_bead(
+            state, Event(EventKind.LEDGER, bead, head, entry.at, facts=facts, entry=entry)
+        )
     return state
 
 
 def _runs(state: Bead, facts: RuleMatch) -> bool:
-    """An attempt of ours goes on for as long as its rule has it run; of a person's own, whoever would have it go has it."""
-    return state.phase in IN_FLIGHT and state.rule in facts.running and (bool(state.token) or not facts.matches)
+    """An attempt of ours goes on for as long as its rule has it run; of a person's own, whoever
+    would have it go has it.
+    """
+    return (
+        state.phase in IN_FLIGHT
+        and state.rule in facts.running
+        and (bool(state.token) or not facts.matches)
+    )
 
 
 def _reverted(claim: LedgerEntry, row: Mapping[str, Any], entries: Sequence[LedgerEntry]) -> bool:
-    """As in the fold: an open row that is older than the claim, and has nothing of what the attempt wrote."""
+    """As in the fold: an open row that is older than the claim, and has nothing of what the
+    attempt wrote.
+    """
     at, lines = parse_foreign(row.get("updated_at")), str(row.get("notes") or "").splitlines()
     older = at is not None and at < claim.at.replace(microsecond=0)
-    notes = {entry.wrote.note for entry in entries if entry.token == claim.token and entry.wrote.note}
+    notes = {
+        entry.wrote.note for entry in entries if entry.token == claim.token and entry.wrote.note
+    }
     return older and row.get("status") == OPEN and bool(notes) and notes.isdisjoint(lines)
 
 
-def _came(claim: LedgerEntry, row: Mapping[str, Any], entries: Sequence[LedgerEntry], lines: Collection[str]) -> Origin:
-    """As ``core.evidence.origin``, by the row as it is and what the ledger says that the attempt wrote."""
+def _came(
+    claim: LedgerEntry,
+    row: Mapping[str, Any],
+    entries: Sequence[LedgerEntry],
+    lines: Collection[str],
+) -> Origin:
+    """As ``core.evidence.origin``, by the row as it is and what the ledger says that the attempt
+    wrote.
+    """
     if _reverted(claim, row, entries):
         return Origin.BACK
     kept = not frozenset(str(row.get("notes") or "").splitlines()).isdisjoint(lines)
@@ -277,17 +342,37 @@ def _written(streams: Mapping[str, Sequence[LedgerEntry]]) -> dict[str, frozense
 
 
 def _moved(
-    engine: Engine, head: str, rows: Mapping[str, tuple[RuleMatch, Mapping[str, Any], CompiledRule]],
-    streams: Mapping[str, Sequence[LedgerEntry]], written: Mapping[str, Collection[str]],
-) -> dict[str, str]:  # fmt: skip
-    """New id → old id of beads that were renamed, and whose new stream does not say so yet. The row has a note of the attempt, which
-    names its moment or its job, and the bead of that attempt is gone."""
-    ended = {bead: stream[-1].token for bead, stream in streams.items() if stream[-1].token and bead not in rows}
+    engine: Engine,
+    head: str,
+    rows: Mapping[str, tuple[RuleMatch, Mapping[str, Any], CompiledRule]],
+    streams: Mapping[str, Sequence[LedgerEntry]],
+    written: Mapping[str, Collection[str]],
+) -> dict[str, str]:
+    """New id → old id of beads that were renamed, and whose new stream does not say so yet.
+
+    The row has a note of the attempt, which names its moment or its job, and the bead of that
+    attempt is gone.
+    """
+    ended = {
+        bead: stream[-1].token
+        for bead, stream in streams.items()
+        if stream[-1].token and bead not in rows
+    }
     there: set[str] = set()
     for some in chunks(sorted(ended), 200):
         marks = ", ".join("?" * len(some))
-        there.update(id for (id,) in engine.query(f"SELECT id FROM issues AS OF '{head}' WHERE id IN ({marks})", some))
-    by_line = {line: bead for bead, token in ended.items() if bead not in there for line in written.get(token, ())}
+        there.update(
+            id
+            for (id,) in engine.query(
+                f"SELECT id FROM issues AS OF '{head}' WHERE id IN ({marks})", some
+            )
+        )
+    by_line = {
+        line: bead
+        for bead, token in ended.items()
+        if bead not in there
+        for line in written.get(token, ())
+    }
     moved = {}
     for bead, (_, row, _) in rows.items() if by_line else ():
         lines = str(row.get("notes") or "").splitlines()
@@ -297,22 +382,40 @@ def _moved(
     return moved
 
 
-def _joined(bead: str, streams: Mapping[str, Sequence[LedgerEntry]], was: str | None) -> Sequence[LedgerEntry]:
-    """The bead's stream; where it was renamed, with what its worker reported under the old id after that. Versions only count up."""
+def _joined(
+    bead: str, streams: Mapping[str, Sequence[LedgerEntry]], was: str | None
+) -> Sequence[LedgerEntry]:
+    """The bead's stream; where it was renamed, with what its worker reported under the old id
+    after that. Versions only count up.
+    """
     own = streams.get(bead, ())
     if was is not None:
         return [entry._replace(bead=bead) for entry in streams[was]]
-    renamed = next((entry for entry in reversed(own) if entry.kind is EntryKind.RENAMED and entry.token), None)
+    renamed = next(
+        (entry for entry in reversed(own) if entry.kind is EntryKind.RENAMED and entry.token), None
+    )
     if renamed is None:
         return own
     old = streams.get(entry_payloads.Attempt.decode(renamed.detail).renamed_from, ())
-    late = [one for one in old if one.token == renamed.token and one.kind in ANSWERS and one.at > renamed.at]
-    joined = sorted([*own, *(entry._replace(bead=bead) for entry in late)], key=lambda entry: entry.at)
-    return [entry._replace(version=number) for number, entry in enumerate(joined, start=1)] if late else own
+    late = [
+        one
+        for one in old
+        if one.token == renamed.token and one.kind in ANSWERS and one.at > renamed.at
+    ]
+    joined = sorted(
+        [*own, *(entry._replace(bead=bead) for entry in late)], key=lambda entry: entry.at
+    )
+    return (
+        [entry._replace(version=number) for number, entry in enumerate(joined, start=1)]
+        if late
+        else own
+    )
 
 
 def _in_order(streams: Iterable[Sequence[LedgerEntry]]) -> list[LedgerEntry]:
-    """By time among streams, by version within each: a clock that was set back between a pause and its resume does not turn them round."""
+    """By time among streams, by version within each: a clock that was set back between a pause
+    and its resume does not turn them round.
+    """
     timed: list[tuple[datetime, LedgerEntry]] = []
     for entries in streams:
         timed += zip(accumulate((entry.at for entry in entries), max), entries, strict=True)
@@ -320,26 +423,44 @@ def _in_order(streams: Iterable[Sequence[LedgerEntry]]) -> list[LedgerEntry]:
 
 
 def _still_held(entry: LedgerEntry, streams: Mapping[str, Sequence[LedgerEntry]]) -> LedgerEntry:
-    """Less the beads that we dispatched since: somebody had let them go. An edit lets none go, as in the fold."""
+    """Less the beads that we dispatched since: somebody had let them go.
+
+    An edit lets none go, as in the fold.
+    """
     named = entry_payloads.Remade.decode(entry.detail).held
     still = [id for id in named if all(later.at <= entry.at for later in streams.get(id, ()))]
     return entry._replace(detail={**entry.detail, "held": still})
 
 
-def _touched(row: Mapping[str, Any], entries: Sequence[LedgerEntry], date: datetime) -> ActivitySignal | None:
-    """Did somebody change the row after we last wrote to it? Not every change leaves an event (`bd batch`, SQL)."""
+def _touched(
+    row: Mapping[str, Any], entries: Sequence[LedgerEntry], date: datetime
+) -> ActivitySignal | None:
+    """Did somebody change the row after we last wrote to it?
+
+    Not every change leaves an event (`bd batch`, SQL).
+    """
     at = parse_foreign(row.get("updated_at"))
     written = [entry.at.replace(microsecond=0) for entry in entries if entry.wrote.events]
-    return _sign(at, "row", "somebody", date) if at is not None and written and at > max(written) else None
+    return (
+        _sign(at, "row", "somebody", date)
+        if at is not None and written and at > max(written)
+        else None
+    )
 
 
 def _sign(at: datetime, what: str, who: str, date: datetime) -> ActivitySignal:
-    """By the row's own time, as there is no commit of its own to go by; but never later than the commit that has it."""
+    """By the row's own time, as there is no commit of its own to go by; but never later than the
+    commit that has it.
+    """
     return ActivitySignal(min(at, date), what, who, "", max(0, int((at - date).total_seconds())))
 
 
 def _rows(
-    engine: Engine, head: str, rules: Sequence[Rule], compiled: Sequence[CompiledRule], columns: Sequence[str]
+    engine: Engine,
+    head: str,
+    rules: Sequence[Rule],
+    compiled: Sequence[CompiledRule],
+    columns: Sequence[str],
 ) -> Iterator[tuple[str, tuple[RuleMatch, dict[str, Any], CompiledRule]]]:
     """Every bead that matches or runs under a rule; the first rule in the file has it."""
     names = list(columns)
@@ -347,19 +468,23 @@ def _rows(
     for rule, sql in zip(rules, compiled, strict=True):
         rank = "".join(f", {expression}" for expression in sql.rank_row)
         query = (
-            f"SELECT {sql.when_row}, {sql.running_row}, {', '.join(names)}{rank} FROM issues AS OF '{head}' "
-            f"WHERE ({sql.when_row}) OR ({sql.running_row})"
+            f"SELECT {sql.when_row}, {sql.running_row}, {', '.join(names)}{rank} FROM issues AS OF"
+            f" '{head}' WHERE ({sql.when_row}) OR ({sql.running_row})"
         )
         for matches, runs, *values in engine.query(query):
             row = dict(zip(names, values[: len(names)], strict=True))
-            if row["id"] == GLOBAL:  # bd makes none; its stream would be the one of decisions about no bead
+            if (
+                row["id"] == GLOBAL
+            ):  # bd makes none; its stream would be the one of decisions about no bead
                 continue
             ranks = tuple(sort_value(value) for value in values[len(names) :])
             running = (rule.name,) if runs else ()
             if row["id"] in seen:
                 facts, row, asks = seen[row["id"]]
                 facts = facts._replace(running=facts.running + running)
-                if matches and not facts.matches:  # the first saw it run, and another one would have it go
+                if (
+                    matches and not facts.matches
+                ):  # the first saw it run, and another one would have it go
                     facts, asks = facts._replace(matches=rule.name, rank=ranks), sql
                 seen[row["id"]] = (facts, row, asks)
                 continue
@@ -369,13 +494,18 @@ def _rows(
 
 
 def _streams(engine: Engine, head: str) -> dict[str, list[LedgerEntry]]:
-    """The ledger's streams. Read whole: a resync is rare, and each bead that waits or runs may have one."""
+    """The ledger's streams.
+
+    Read whole: a resync is rare, and each bead that waits or runs may have one.
+    """
     streams: dict[str, list[LedgerEntry]] = {}
     try:
         for entry in read_ledger_at(engine, head):
             streams.setdefault(entry.bead, []).append(entry)
     except NoSuchTable:
-        return {}  # a commit before the ledger was made, or a database that never had one: who only looks may ask of it
+        # a commit before the ledger was made, or a database that never had one: who only looks
+        # may ask of it
+        return {}
     return streams
 
 
@@ -389,7 +519,8 @@ def _signs(
 ) -> dict[str, ActivitySignal]:
     """The last comment or event of each of these beads, events of our own left out.
 
-    ``ours``: ids of our events. ``wrote``: bead, actor and second of each: bd's migrations give events other ids.
+    ``ours``: ids of our events. ``wrote``: bead, actor and second of each: bd's migrations give
+    events other ids.
     """
     signs: dict[str, ActivitySignal] = {}
     for chunk in chunks(beads, 200):
@@ -397,7 +528,8 @@ def _signs(
         for table, who in (("comments", "author"), ("events", "actor")):
             try:
                 rows = engine.query(
-                    f"SELECT id, issue_id, {who}, created_at FROM {table} AS OF '{head}' WHERE issue_id IN ({marks})",
+                    f"SELECT id, issue_id, {who}, created_at FROM {table} AS OF '{head}' WHERE"
+                    f" issue_id IN ({marks})",
                     chunk,
                 )
             except NoSuchTable:  # `events` left history with bd 1.3

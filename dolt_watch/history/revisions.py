@@ -18,14 +18,20 @@ _FORMS = "write a commit's hash, the beginning of it, HEAD, or a time such as 20
 
 
 def timestamp_in(text: str) -> datetime | None:
-    """The time that it says, in UTC where it names no zone; None where it says none. A hash has no dash, and a time has."""
+    """The time that it says, in UTC where it names no zone; None where it says none.
+
+    A hash has no dash, and a time has.
+    """
     return parse_foreign(text.strip()) if "-" in text else None
 
 
 def resolve_revision(engine: Engine, text: str, head: str, where: str = "") -> Commit:
-    """The commit that ``text`` names in the history of ``head``. A time means the last commit that was made by then.
+    """The commit that ``text`` names in the history of ``head``.
 
-    ``where``: the option, for the error. Cost: a full hash is looked up; anything else reads the list of commits.
+    A time means the last commit that was made by then.
+
+    ``where``: the option, for the error. Cost: a full hash is looked up; anything else reads the
+    list of commits.
 
     Raises:
         SettingsError: no such commit, more than one, or a time before the first.
@@ -36,7 +42,9 @@ def resolve_revision(engine: Engine, text: str, head: str, where: str = "") -> C
         return _last_commit_before(engine, moment, head, where)
     word = head if word == "HEAD" else word.lower()
     if not _HASH.fullmatch(word):
-        raise SettingsError(f"neither a commit nor a time: {sanitize(text, 80)!r}", where=where or None, fix=_FORMS)
+        raise SettingsError(
+            f"neither a commit nor a time: {sanitize(text, 80)!r}", where=where or None, fix=_FORMS
+        )
     if len(word) < SHORTEST:
         fix = f"write at least {SHORTEST} characters of its hash"
         raise SettingsError(f"too short for a commit: {word!r}", where=where or None, fix=fix)
@@ -60,7 +68,10 @@ def resolve_revision(engine: Engine, text: str, head: str, where: str = "") -> C
 
 
 def _last_commit_before(engine: Engine, moment: datetime, head: str, where: str) -> Commit:
-    """Back from ``head`` past everything that was made later. Where that ends on several lines, the newest: clocks of several machines write one history."""
+    """Back from ``head`` past everything that was made later.
+
+    Where that ends on several lines, the newest: clocks of several machines write one history.
+    """
     known = {commit.hash: commit for commit in engine.commits(None, head)}
     found: list[Commit] = []
     seen, stack = {head}, [head]
@@ -75,7 +86,8 @@ def _last_commit_before(engine: Engine, moment: datetime, head: str, where: str)
     if not found:
         first = min(known.values(), key=lambda commit: commit.date)
         raise SettingsError(
-            f"history holds nothing as old as {iso(moment)}: it begins at {iso(first.date)}{_cut(engine, first)}",
+            f"history holds nothing as old as {iso(moment)}: it begins at"
+            f" {iso(first.date)}{_cut(engine, first)}",
             where=where or None,
             fix=f"write {iso(first.date + timedelta(seconds=1))} or later",
         )
@@ -83,7 +95,9 @@ def _last_commit_before(engine: Engine, moment: datetime, head: str, where: str)
 
 
 def _cut(engine: Engine, first: Commit) -> str:
-    """Return words for a history that a shallow clone cuts off below ``first``; '' for a whole one."""
+    """Return words for a history that a shallow clone cuts off below ``first``; '' for a whole
+    one.
+    """
     commit = engine.commit_of(first.hash)
     return " with a shallow clone" if commit is not None and commit.parents else ""
 

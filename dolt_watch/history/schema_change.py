@@ -1,9 +1,10 @@
 """Row changes over a commit that changed a table's schema.
 
-Dolt cannot compare rows under two primary keys, and calls each row modified where a column came or went.
-So both ends of such an edge are read, and rows are matched by what they are for beads, not by their key in
-the database. Only columns that both ends have can show an edit: a new column's default is no person's work.
-A rule that uses a column which one end lacks reads NULL there.
+Dolt cannot compare rows under two primary keys, and calls each row modified where a column came
+or went. So both ends of such an edge are read, and rows are matched by what they are for beads,
+not by their key in the database. Only columns that both ends have can show an edit: a new
+column's default is no person's work. A rule that uses a column which one end lacks reads NULL
+there.
 """
 
 from __future__ import annotations
@@ -37,11 +38,17 @@ class _End(NamedTuple):
     columns: Mapping[str, str]
 
 
-def changes(engine: Engine, table: str, edge: Edge, lens: FeedQuery) -> Iterator[tuple[Edge, RowChange]]:
+def changes(
+    engine: Engine, table: str, edge: Edge, lens: FeedQuery
+) -> Iterator[tuple[Edge, RowChange]]:
     """The row changes of the edge. Cost: all rows of the table at both ends."""
     ends = tuple(_end(engine, table, commit) for commit in edge)
     shared = [name for name in ends[1].columns if name in ends[0].columns]
-    rows = _issues(engine, ends, shared, lens) if table == "issues" else _others(engine, table, ends, shared, lens)
+    rows = (
+        _issues(engine, ends, shared, lens)
+        if table == "issues"
+        else _others(engine, table, ends, shared, lens)
+    )
     for row in rows:
         yield edge, row
 
@@ -50,14 +57,18 @@ def _end(engine: Engine, table: str, commit: str) -> _End:
     return _End(commit, engine.columns(table, None if commit == WORKING else commit))
 
 
-def _read(engine: Engine, table: str, end: _End, expressions: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+def _read(
+    engine: Engine, table: str, end: _End, expressions: Sequence[str]
+) -> Iterator[tuple[Any, ...]]:
     if not end.columns:
         return
     of = "" if end.commit == WORKING else f" AS OF '{end.commit}'"
     yield from engine.query(f"SELECT {', '.join(expressions)} FROM {table}{of}")
 
 
-def _issues(engine: Engine, ends: Sequence[_End], shared: Sequence[str], lens: FeedQuery) -> Iterator[RowChange]:
+def _issues(
+    engine: Engine, ends: Sequence[_End], shared: Sequence[str], lens: FeedQuery
+) -> Iterator[RowChange]:
     cells = lens.under([*ends[0].columns, *ends[1].columns]).cells
     asked = [text for rule in lens.rules for text in (rule.when_row, rule.running_row)]
     ranks = [text for rule in lens.rules for text in rule.rank_row]
@@ -73,9 +84,14 @@ def _issues(engine: Engine, ends: Sequence[_End], shared: Sequence[str], lens: F
     last = first + len(asked)
 
     def values(row: tuple[Any, ...]) -> dict[str, Any]:
-        return {name: normalize_cell(name, value) for name, value in zip(cells, row[2:first], strict=True)}
+        return {
+            name: normalize_cell(name, value)
+            for name, value in zip(cells, row[2:first], strict=True)
+        }
 
-    def answers(was: tuple[Any, ...] | None, now: tuple[Any, ...] | None) -> tuple[RuleAnswers, ...]:
+    def answers(
+        was: tuple[Any, ...] | None, now: tuple[Any, ...] | None
+    ) -> tuple[RuleAnswers, ...]:
         rank = iter(sort_value(value) for value in (now or was or ())[last : last + len(ranks)])
         return tuple(
             RuleAnswers(
@@ -96,7 +112,9 @@ def _issues(engine: Engine, ends: Sequence[_End], shared: Sequence[str], lens: F
         if was and now:
             changed = tuple(name for name, a, b in zip(names, one, other, strict=True) if a != b)
         else:
-            changed = tuple(name for name, value in zip(names, one or other, strict=True) if value is not None)
+            changed = tuple(
+                name for name, value in zip(names, one or other, strict=True) if value is not None
+            )
         empty = dict.fromkeys(cells)
         change = RowChange(
             table="issues",
@@ -139,7 +157,10 @@ def _others(
         if was and now and (was[first:] == now[first:] or was[0] != now[0]):
             continue  # the same row, or one that belongs to another id now (`bd rename`)
         bead, own_key, moment, actor = (now or was or ())[:4]
-        old, new = (dict(zip(says, row[4:first], strict=True)) if row else dict.fromkeys(says) for row in (was, now))
+        old, new = (
+            dict(zip(says, row[4:first], strict=True)) if row else dict.fromkeys(says)
+            for row in (was, now)
+        )
         changed = tuple(name for name in says if old[name] != new[name])
         kind = "modified" if was and now else "added" if now else "removed"
         yield RowChange(

@@ -1,4 +1,7 @@
-"""History as a stream of derived events, commit by commit, oldest first. What is held in memory does not grow with history."""
+"""History as a stream of derived events, commit by commit, oldest first.
+
+What is held in memory does not grow with history.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,10 @@ class CommitEvents(NamedTuple):
 
 
 def full_feed_query(engine: Engine, rules: Sequence[Rule]) -> feed_query.FeedQuery:
-    """All that a row says: for people and programs that want to see it. The loop's own lens is narrower."""
+    """All that a row says: for people and programs that want to see it.
+
+    The loop's own lens is narrower.
+    """
     columns = engine.columns("issues")
     return feed_query.FeedQuery(
         [compile_for(rule, columns, engine.dialect) for rule in rules],
@@ -43,13 +49,20 @@ def full_feed_query(engine: Engine, rules: Sequence[Rule]) -> feed_query.FeedQue
     )
 
 
-def read_events(engine: Engine, since: str, until: str, rules: Sequence[Rule]) -> Iterator[CommitEvents]:
-    """Every commit after ``since`` up to ``until``, on the line that the watcher takes. Raises UnknownCommit where ``until`` does not descend from it."""
+def read_events(
+    engine: Engine, since: str, until: str, rules: Sequence[Rule]
+) -> Iterator[CommitEvents]:
+    """Every commit after ``since`` up to ``until``, on the line that the watcher takes.
+
+    Raises UnknownCommit where ``until`` does not descend from it.
+    """
     lens = full_feed_query(engine, rules)
     for line in commit_pages(engine, since, until):
         for part in chunks(line, PART):
             under = lens.under(engine.columns("issues", part[-1].hash))
-            for commit, changes in zip(part, change_feed.read_changes(engine, part, WATCHED, under), strict=True):
+            for commit, changes in zip(
+                part, change_feed.read_changes(engine, part, WATCHED, under), strict=True
+            ):
                 yield CommitEvents(commit, list(derive_events(changes, rules)))
 
 
@@ -66,7 +79,9 @@ def commit_pages(engine: Engine, since: str, until: str) -> Iterator[list[Commit
 
 
 def _page(engine: Engine, since: str, top: str) -> tuple[list[Commit], str]:
-    """The line down from ``top`` as far as one page holds it, oldest first, and the commit below it. At a merge, as ``feed.path``."""
+    """The line down from ``top`` as far as one page holds it, oldest first, and the commit below
+    it. At a merge, as ``feed.path``.
+    """
     if top == since:
         return [], since
     known = {commit.hash: commit for commit in engine.commits(since, top, PAGE)}
@@ -83,25 +98,35 @@ def _page(engine: Engine, since: str, top: str) -> tuple[list[Commit], str]:
     if not line:
         raise UnknownCommit(f"{since} is no ancestor of {top}")
     if asked:
-        engine.commits(since, top, PAGE)  # the engine reads edges of the range asked for last many at once
+        engine.commits(
+            since, top, PAGE
+        )  # the engine reads edges of the range asked for last many at once
     line.reverse()
     return line, at
 
 
 def _taken(engine: Engine, since: str, parents: Sequence[str]) -> str | None:
-    """The parent that the watcher's line goes through: the first that descends from ``since`` and behind which alone the watcher made
-    a commit, else the first that descends from it. None where none does. Read for a merge only, and not kept."""
+    """The parent that the watcher's line goes through: the first that descends from ``since``
+    and behind which alone the watcher made a commit, else the first that descends from it. None
+    where none does. Read for a merge only, and not kept.
+    """
     lines = [parent for parent in parents if engine.is_ancestor(since, parent)]
     for parent in lines if len(lines) > 1 else ():
         others = [other for other in lines if other != parent]
-        ours = (commit.hash for commit in engine.commits(others[0], parent) if commit.author == commit_path.OURS)
+        ours = (
+            commit.hash
+            for commit in engine.commits(others[0], parent)
+            if commit.author == commit_path.OURS
+        )
         if any(engine.is_ancestor(since, commit) for commit in ours):
             return parent
     return lines[0] if lines else None
 
 
 def first_commit(engine: Engine, head: str) -> Commit:
-    """Where history begins: its only root, or of several the one that the line of first parents ends at."""
+    """Where history begins: its only root, or of several the one that the line of first parents
+    ends at.
+    """
     at = head
     while True:
         known = {commit.hash: commit for commit in engine.commits(None, at, PAGE)}
@@ -115,9 +140,20 @@ class Follower:
     """Stays on: one cheap look a poll, and what came since."""
 
     def __init__(
-        self, engine: Engine, branch: str | None, rules: Sequence[Rule], clock: Clock, warn: Callable[[str], None]
+        self,
+        engine: Engine,
+        branch: str | None,
+        rules: Sequence[Rule],
+        clock: Clock,
+        warn: Callable[[str], None],
     ) -> None:
-        self.engine, self.branch, self.rules, self.clock, self.warn = engine, branch, rules, clock, warn
+        self.engine, self.branch, self.rules, self.clock, self.warn = (
+            engine,
+            branch,
+            rules,
+            clock,
+            warn,
+        )
         self._away = False
 
     def follow(self, since: str) -> Iterator[CommitEvents | None]:
@@ -128,7 +164,10 @@ class Follower:
                 head = branch_head(self.engine, self.branch)
                 if head != at and not self.engine.is_ancestor(at, head):
                     begins = first_commit(self.engine, head)
-                    self.warn(f"history was rewritten: it begins at {begins.hash} now; events go on after {head}")
+                    self.warn(
+                        f"history was rewritten: it begins at {begins.hash} now; events go on after"
+                        f" {head}"
+                    )
                 elif head != at:
                     for passed in read_events(self.engine, at, head, self.rules):
                         yield passed

@@ -1,4 +1,7 @@
-"""How things stand now: what ``status`` prints, and the report's first numbers. Asked once, told the same everywhere."""
+"""How things stand now: what ``status`` prints, and the report's first numbers.
+
+Asked once, told the same everywhere.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +64,9 @@ class Status(NamedTuple):
     worker: Liveness | None = None
     """Of the workers; None where nobody asked."""
     migrating: bool = False
-    """Whether bd has changed the schema and not committed that: nothing is adopted, and some decisions wait."""
+    """Whether bd has changed the schema and not committed that: nothing is adopted, and some
+    decisions wait.
+    """
 
     @property
     def fixes(self) -> tuple[str, ...]:
@@ -89,25 +94,40 @@ class Status(NamedTuple):
     def pauses(self) -> tuple[str, ...]:
         """In words, those of a rule that there is none of (any more) too: they hold nothing."""
         idle = {one: IDLE.format(one.rule) for one in self.paused if one.rule in self.no_rules}
-        return tuple(f"{describe_pause(one)} (by {one.by}){idle.get(one, '')}" for one in self.paused)
+        return tuple(
+            f"{describe_pause(one)} (by {one.by}){idle.get(one, '')}" for one in self.paused
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """As ``status --format json`` has them."""
         last = self.last
         return {
-            "schema": 1, "now": self.now, "head": self.head, "folded": self.folded or None, "folded_at": self.folded_at,
-            "behind": self.head != self.folded, "merging": self.merging, "migrating": self.migrating, "pauses": [one.reason for one in self.paused], "paused": [one._asdict() for one in self.paused],
+            "schema": 1,
+            "now": self.now,
+            "head": self.head,
+            "folded": self.folded or None,
+            "folded_at": self.folded_at,
+            "behind": self.head != self.folded,
+            "merging": self.merging,
+            "migrating": self.migrating,
+            "pauses": [one.reason for one in self.paused],
+            "paused": [one._asdict() for one in self.paused],
             "targets": {
-                name: {"slots": one.slots, "why": one.why, "down": one.down} for name, one in self.targets.items()
+                name: {"slots": one.slots, "why": one.why, "down": one.down}
+                for name, one in self.targets.items()
             },
             "worker": self.worker.facts() if self.worker is not None else None,
             "rules": {name: hold._asdict() for name, hold in self.rules.items()},
             "beads": [bead._asdict() for bead in self.beads],
-            "last_decision": {"bead": last.bead, "kind": last.kind.value, "at": last.at} if last else None,
-        }  # fmt: skip
+            "last_decision": {"bead": last.bead, "kind": last.kind.value, "at": last.at}
+            if last
+            else None,
+        }
 
 
-def collect_status(loop: ControlLoop, engine: Engine, capacity: Callable[[str], Capacity] | None = None) -> Status:
+def collect_status(
+    loop: ControlLoop, engine: Engine, capacity: Callable[[str], Capacity] | None = None
+) -> Status:
     """One survey; ``capacity`` asks each target for its own, None asks none. Writes nothing."""
     seen = loop.survey(BOTH)
     folded = engine.commit_of(seen.look.commit) if seen.look.commit else None
@@ -119,7 +139,9 @@ def collect_status(loop: ControlLoop, engine: Engine, capacity: Callable[[str], 
     found = reasons(seen.state, seen.policy, plan)
     worker = liveness(engine, seen, plan, loop.poll)
     beads = []
-    for bead in sorted(seen.state.beads.values(), key=lambda bead: (bead.phase, bead.since, bead.id)):
+    for bead in sorted(
+        seen.state.beads.values(), key=lambda bead: (bead.phase, bead.since, bead.id)
+    ):
         reason = found.beads.get(bead.id)
         beads.append(
             BeadStatus(

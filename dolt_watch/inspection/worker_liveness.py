@@ -1,7 +1,10 @@
-"""Is a worker alive, and has work been due for too long? ``status``, ``doctor`` and the page ask here.
+"""Is a worker alive, and has work been due for too long?
 
-A `run` holds a lock of the database, so an idle one needs to write nothing to be seen. Commands of a CronJob
-hold none: their last save tells of them, and work that stays due for longer than twice their period.
+``status``, ``doctor`` and the page ask here.
+
+A `run` holds a lock of the database, so an idle one needs to write nothing to be seen. Commands
+of a CronJob hold none: their last save tells of them, and work that stays due for longer than
+twice their period.
 """
 
 from __future__ import annotations
@@ -21,7 +24,9 @@ DISPATCH_PERIOD = timedelta(minutes=2)
 REAP_PERIOD = timedelta(minutes=10)
 """Of the CronJobs in ``cronjobs/``. A `run` looks at each ``poll``."""
 STUCK = timedelta(minutes=5)
-"""A leader that asks the database nothing for so long hangs: a request takes a minute or two at most."""
+"""A leader that asks the database nothing for so long hangs: a request takes a minute or two at
+most.
+"""
 
 
 class Liveness(NamedTuple):
@@ -43,7 +48,9 @@ class Liveness(NamedTuple):
     late: bool
     """Work has been due for longer than twice the worker's period, or the leader hangs."""
     overdue: tuple[str, ...] = ()
-    """Beads that run and have been silent for longer than ``stale_after`` and one reaper's period."""
+    """Beads that run and have been silent for longer than ``stale_after`` and one reaper's
+    period.
+    """
 
     @property
     def words(self) -> str:
@@ -59,7 +66,11 @@ class Liveness(NamedTuple):
         if self.due_since is not None:
             away = f"no worker for {last}" if last else "no worker has run yet"
             return f"{away} although work is due since {_clock(self.due_since, self.now)}"
-        said = f"none leads; the last change was saved {last} ago{host}" if last else "none has run yet"
+        said = (
+            f"none leads; the last change was saved {last} ago{host}"
+            if last
+            else "none has run yet"
+        )
         return f"{said}; {'work is due' if self.due else 'nothing is due'}"
 
     def facts(self) -> dict[str, Any]:
@@ -93,7 +104,11 @@ def liveness(engine: Engine, seen: StateSurvey, plan: Plan, poll: timedelta) -> 
         late = any(since is not None and now - since > 2 * period for since, period in both)
     moments = [since for since in (dispatch, reap) if since is not None]
     rules = {rule.name: rule for rule in seen.policy.rules}
-    overdue = [bead.id for bead in seen.asked.stale if stale_at(bead, rules[bead.rule]) + REAP_PERIOD <= now]
+    overdue = [
+        bead.id
+        for bead in seen.asked.stale
+        if stale_at(bead, rules[bead.rule]) + REAP_PERIOD <= now
+    ]
     return Liveness(
         now=now,
         leads=leader is not None,
@@ -108,15 +123,18 @@ def liveness(engine: Engine, seen: StateSurvey, plan: Plan, poll: timedelta) -> 
 
 
 def _due(plan: Plan) -> list[Decision]:
-    """The decisions that a tick would take, without outages: that a target is away is no work left undone."""
+    """The decisions that a tick would take, without outages: that a target is away is no work
+    left undone.
+    """
     return [one for one in plan.decisions if one.kind is not EntryKind.OUTAGE]
 
 
 def _dispatch_since(seen: StateSurvey, plan: Plan) -> datetime | None:
     """Since when the dispatcher has had something to do.
 
-    A tick ends only when nothing is left to do, so what is due came after the last save: by a commit, or by
-    time alone. What only the target or the working set allowed since is dated by nothing.
+    A tick ends only when nothing is left to do, so what is due came after the last save: by a
+    commit, or by time alone. What only the target or the working set allowed since is dated by
+    nothing.
     """
     decisions = _due(plan)
     if not decisions:
@@ -124,7 +142,9 @@ def _dispatch_since(seen: StateSurvey, plan: Plan) -> datetime | None:
     look, settle = seen.look, seen.policy.settle
     beads = [seen.state.beads[one.bead] for one in decisions if one.bead in seen.state.beads]
     claims = all(one.kind is EntryKind.CLAIM for one in decisions)
-    ready = [max((bead.matched_at or bead.since) + settle, bead.retry_at or bead.since) for bead in beads]
+    ready = [
+        max((bead.matched_at or bead.since) + settle, bead.retry_at or bead.since) for bead in beads
+    ]
     earliest = min(ready) if claims else IMMEDIATELY
     if not look.commit:
         return earliest if claims else None
@@ -135,7 +155,9 @@ def _dispatch_since(seen: StateSurvey, plan: Plan) -> datetime | None:
 
 
 def _reap_since(seen: StateSurvey) -> datetime | None:
-    """Since when a running bead has been silent for too long, unlooked at: a bead that is spared is due later."""
+    """Since when a running bead has been silent for too long, unlooked at: a bead that is spared
+    is due later.
+    """
     at = seen.look.due.get("reap")
     due = at is not None and IMMEDIATELY < at <= seen.now
     return at if due and seen.asked.stale else None

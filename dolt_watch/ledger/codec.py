@@ -12,18 +12,48 @@ from dolt_watch.core.model.reason_codes import recorded_or_derived
 from dolt_watch.timestamps import parse_foreign
 
 ENTRY_COLUMNS = (
-    "bead_id", "version", "kind", "attempt", "rule", "token", "cause_commit", "observed_commit", "decided_at",
-    "job_id", "reason", "bead_hash", "settings_hash", "actor", "detail",
-)  # fmt: skip
+    "bead_id",
+    "version",
+    "kind",
+    "attempt",
+    "rule",
+    "token",
+    "cause_commit",
+    "observed_commit",
+    "decided_at",
+    "job_id",
+    "reason",
+    "bead_hash",
+    "settings_hash",
+    "actor",
+    "detail",
+)
 
 KINDS = frozenset(kind.value for kind in EntryKind)
 
 
 def decode_entry(row: Sequence[Any]) -> LedgerEntry | None:
-    """One row of watch_decision, in the order of ``ENTRY_COLUMNS``. None where no dolt_watch wrote it: somebody's import must not end every tick."""
-    (bead, version, kind, attempt, rule, token, cause, observed, at, job, reason, bead_hash, settings, actor, text) = (
-        row
-    )
+    """One row of watch_decision, in the order of ``ENTRY_COLUMNS``.
+
+    None where no dolt_watch wrote it: somebody's import must not end every tick.
+    """
+    (
+        bead,
+        version,
+        kind,
+        attempt,
+        rule,
+        token,
+        cause,
+        observed,
+        at,
+        job,
+        reason,
+        bead_hash,
+        settings,
+        actor,
+        text,
+    ) = row
     try:
         detail = orjson.loads(text)
     except ValueError:
@@ -58,8 +88,14 @@ def _wrote(value: Any) -> EntryEffects:
     cells, note, events = value.get("cells"), value.get("note"), value.get("events")
     pairs = cells.items() if isinstance(cells, dict) else ()
     return EntryEffects(
-        {name: (pair[0], pair[1]) for name, pair in pairs if isinstance(pair, list) and len(pair) == 2},
+        {
+            name: (pair[0], pair[1])
+            for name, pair in pairs
+            if isinstance(pair, list) and len(pair) == 2
+        },
         note if isinstance(note, str) else "",
-        tuple(event for event in events if isinstance(event, str)) if isinstance(events, list) else (),
+        tuple(event for event in events if isinstance(event, str))
+        if isinstance(events, list)
+        else (),
         value.get("events_in_history") is not False,
     )

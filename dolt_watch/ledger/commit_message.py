@@ -1,4 +1,6 @@
-"""What an entry leaves behind for others to read: the message of its commit, and the row of ``events`` as bd itself writes it."""
+"""What an entry leaves behind for others to read: the message of its commit, and the row of
+``events`` as bd itself writes it.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +19,27 @@ def commit_message(entry: LedgerEntry) -> str:
     """Subject and trailers: `dolt log` and `git interpret-trailers` both read it."""
     verb = _VERBS.get(entry.kind, entry.kind.value)
     job = f", job {entry.job}" if entry.job else ""
-    subject = f"dolt-watch: {verb} {entry.bead} (attempt {entry.attempt}{job})" if entry.bead else f"dolt-watch: {verb}"
+    subject = (
+        f"dolt-watch: {verb} {entry.bead} (attempt {entry.attempt}{job})"
+        if entry.bead
+        else f"dolt-watch: {verb}"
+    )
     if entry.kind in (EntryKind.OUTAGE, EntryKind.RECOVERED):
         subject += f" {entry_payloads.OutageChange.decode(entry.detail).target}"
     trailers = {
-        "Bead": entry.bead, "Decision": entry.kind.value, "Version": entry.version, "Attempt": entry.attempt,
-        "Rule": entry.rule, "Cause": entry.cause, "Observed": entry.observed, "Job": entry.job, "Reason": entry.reason,
-    }  # fmt: skip
-    lines = [f"{name}: {sanitize(str(value))}" for name, value in trailers.items() if value not in ("", 0)]
+        "Bead": entry.bead,
+        "Decision": entry.kind.value,
+        "Version": entry.version,
+        "Attempt": entry.attempt,
+        "Rule": entry.rule,
+        "Cause": entry.cause,
+        "Observed": entry.observed,
+        "Job": entry.job,
+        "Reason": entry.reason,
+    }
+    lines = [
+        f"{name}: {sanitize(str(value))}"
+        for name, value in trailers.items()
+        if value not in ("", 0)
+    ]
     return "\n".join([sanitize(subject, 200), "", *lines])

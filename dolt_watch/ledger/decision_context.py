@@ -1,4 +1,6 @@
-"""The frozen input of a decision: the value that a plan is made on and its transaction checks again."""
+"""The frozen input of a decision: the value that a plan is made on and its transaction checks
+again.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Did somebody edit a bead since an entry of ours? Told by ``bead_hash``, over the columns that the entry's own rule asked: another rule is nobody's edit."""
+"""Did somebody edit a bead since an entry of ours?
+
+Told by ``bead_hash``, over the columns that the entry's own rule asked: another rule is nobody's
+edit.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +19,22 @@ from dolt_watch.ledger.writer import bead_hash
 
 
 class EditDetector:
-    """As the ledger at one commit has it. What rules were like is read only where a hash differs: seldom."""
+    """As the ledger at one commit has it.
+
+    What rules were like is read only where a hash differs: seldom.
+    """
 
     def __init__(self, engine: Engine, head: str) -> None:
         self.engine, self.head = engine, head
         self._known: dict[tuple[str, str], CompiledRule | None] = {}
 
-    def edited_since(self, entry: LedgerEntry, row: Mapping[str, Any], compiled: CompiledRule | None) -> bool:
-        """``compiled``: the rule that has the bead now. Where history does not hold what the entry's was, it counts as an edit."""
+    def edited_since(
+        self, entry: LedgerEntry, row: Mapping[str, Any], compiled: CompiledRule | None
+    ) -> bool:
+        """``compiled``: the rule that has the bead now.
+
+        Where history does not hold what the entry's was, it counts as an edit.
+        """
         if not entry.bead_hash or bead_hash(row, compiled) == entry.bead_hash:
             return False
         then = self._observed(entry)
@@ -31,8 +43,12 @@ class EditDetector:
             return True
         return bead_hash(row, was) != entry.bead_hash and not self._alike(entry, then, row, was)
 
-    def _alike(self, entry: LedgerEntry, then: Mapping[str, Any], row: Mapping[str, Any], was: CompiledRule) -> bool:
-        """Return whether columns came or went since, and those of both rows say the same: a migration is nobody's edit."""
+    def _alike(
+        self, entry: LedgerEntry, then: Mapping[str, Any], row: Mapping[str, Any], was: CompiledRule
+    ) -> bool:
+        """Return whether columns came or went since, and those of both rows say the same: a
+        migration is nobody's edit.
+        """
         if bead_hash(then, was) != entry.bead_hash:
             return False  # the entry may rest on what its own commit swept in
         shared = then.keys() & row.keys()
@@ -40,10 +56,12 @@ class EditDetector:
         return bead_hash(one, was) == bead_hash(other, was)
 
     def _observed(self, entry: LedgerEntry) -> Mapping[str, Any]:
-        """Return the row that the entry's decision saw, with the columns of that commit; empty where history has none.
+        """Return the row that the entry's decision saw, with the columns of that commit; empty
+        where history has none.
 
-        ``entry.observed`` is text that others may have written: it is built into SQL only where it is a commit.
-        One that HEAD does not reach is no part of history: another server may not hold it.
+        ``entry.observed`` is text that others may have written: it is built into SQL only where
+        it is a commit. One that HEAD does not reach is no part of history: another server may
+        not hold it.
         """
         known = self.engine.commit_of(entry.observed) is not None
         if not known or not self.engine.is_ancestor(entry.observed, self.head):
@@ -70,7 +88,9 @@ class EditDetector:
             )
             for one in orjson.loads(texts[0][0])["rules"] if texts else ():
                 if one["name"] == rule:
-                    asks = Rule(rule, when=one["when"], running=one["running"], order_by=one["order_by"])
+                    asks = Rule(
+                        rule, when=one["when"], running=one["running"], order_by=one["order_by"]
+                    )
                     columns = {**dict.fromkeys(then, ""), **self.engine.columns("issues")}
                     return compile_for(asks, columns, self.engine.dialect)
         except (DoltWatchError, ValueError, TypeError, KeyError, AttributeError):

@@ -1,4 +1,6 @@
-"""The least privileges: what a watcher's user needs, and nothing that would let it change what it must not."""
+"""The least privileges: what a watcher's user needs, and nothing that would let it change what
+it must not.
+"""
 
 from __future__ import annotations
 
@@ -44,15 +46,27 @@ def _insert(table: str) -> Privilege:
 REQUIRED = tuple(_needs())
 
 
-def grant_statements(database: str, user: str, needs: Iterable[Privilege] = REQUIRED) -> Iterator[str]:
-    """GRANT statements for ``name`` or ``name@host``. The ledger may be added to, never changed. Raises SettingsError."""
+def grant_statements(
+    database: str, user: str, needs: Iterable[Privilege] = REQUIRED
+) -> Iterator[str]:
+    """GRANT statements for ``name`` or ``name@host``.
+
+    The ledger may be added to, never changed. Raises SettingsError.
+    """
     name, _, host = user.partition("@")
     if not re.fullmatch(r"[\w.-]+", name) or not re.fullmatch(r"[\w.%:-]*", host):
-        raise SettingsError(f"not a user name: {user!r}", where="--print-grants", fix="write name or name@host")
+        raise SettingsError(
+            f"not a user name: {user!r}", where="--print-grants", fix="write name or name@host"
+        )
     rights: dict[str, list[str]] = {}
     for need in needs:
-        rights.setdefault(f"PROCEDURE {need.on}" if need.right == "EXECUTE" else need.on, []).append(need.right)
+        rights.setdefault(
+            f"PROCEDURE {need.on}" if need.right == "EXECUTE" else need.on, []
+        ).append(need.right)
     for on, names in rights.items():
         kind, _, thing = on.rpartition(" ")
         place = f"`{database}`.{thing if thing == '*' else f'`{thing}`'}"
-        yield f"GRANT {', '.join(names)} ON {f'{kind} ' if kind else ''}{place} TO '{name}'@'{host or '%'}';"
+        yield (
+            f"GRANT {', '.join(names)} ON {f'{kind} ' if kind else ''}{place} TO"
+            f" '{name}'@'{host or '%'}';"
+        )

@@ -14,12 +14,18 @@ from dolt_watch.ledger.codec import ENTRY_COLUMNS, decode_entry
 def read_ledger_at(engine: Engine, commit: str) -> list[LedgerEntry]:
     """The whole ledger as a commit has it, stream by stream. Raises NoSuchTable."""
     wanted = ", ".join(ENTRY_COLUMNS)
-    rows = engine.query(f"SELECT {wanted} FROM watch_decision AS OF '{commit}' ORDER BY bead_id, version")
+    rows = engine.query(
+        f"SELECT {wanted} FROM watch_decision AS OF '{commit}' ORDER BY bead_id, version"
+    )
     return [entry for row in rows if (entry := decode_entry(row)) is not None]
 
 
 def read_entries(
-    engine: Engine, *, bead: str | None = None, since: datetime | None = None, limit: int | None = None
+    engine: Engine,
+    *,
+    bead: str | None = None,
+    since: datetime | None = None,
+    limit: int | None = None,
 ) -> list[LedgerEntry]:
     """Raises NotMigrated."""
     where, params = [], list[Param]()
@@ -36,15 +42,27 @@ def read_entries(
     if limit is not None:
         sql += f" LIMIT {int(limit)}"
     try:
-        return [entry for row in engine.query(sql, params) if (entry := decode_entry(row)) is not None]
+        return [
+            entry for row in engine.query(sql, params) if (entry := decode_entry(row)) is not None
+        ]
     except NoSuchTable as error:
         raise NotMigrated("the ledger is not in this database", fix="dolt_watch init") from error
 
 
 def entry_to_dict(entry: LedgerEntry) -> dict[str, Any]:
     return {
-        "bead": entry.bead, "version": entry.version, "kind": entry.kind.value, "attempt": entry.attempt,
-        "rule": entry.rule, "token": entry.token, "cause": entry.cause, "observed": entry.observed,
-        "decided_at": entry.at, "job": entry.job, "reason": entry.reason, "settings": entry.settings_hash,
-        "actor": entry.actor, "detail": dict(entry.detail),
-    }  # fmt: skip
+        "bead": entry.bead,
+        "version": entry.version,
+        "kind": entry.kind.value,
+        "attempt": entry.attempt,
+        "rule": entry.rule,
+        "token": entry.token,
+        "cause": entry.cause,
+        "observed": entry.observed,
+        "decided_at": entry.at,
+        "job": entry.job,
+        "reason": entry.reason,
+        "settings": entry.settings_hash,
+        "actor": entry.actor,
+        "detail": dict(entry.detail),
+    }

@@ -1,4 +1,6 @@
-"""Migrations: numbered SQL files, each one Dolt commit, recorded in ``watch_migration``; and the local tables, made where they are missing."""
+"""Migrations: numbered SQL files, each one Dolt commit, recorded in ``watch_migration``; and the
+local tables, made where they are missing.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +13,22 @@ import dolt_watch
 from dolt_watch import __version__
 from dolt_watch.engines import Engine
 from dolt_watch.engines.sql_text import split_statements
-from dolt_watch.errors import NewerSchema, NoSuchTable, NotABeadsDatabase, NotMigrated, SettingsError
+from dolt_watch.errors import (
+    NewerSchema,
+    NoSuchTable,
+    NotABeadsDatabase,
+    NotMigrated,
+    SettingsError,
+)
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
 COMMITTED = ("watch_migration", "watch_settings", "watch_decision")
 LATEST_VERSION = 1
-"""Number of the last migration that this program ships: named, so that a tick need not list the files."""
+"""Number of the last migration that this program ships: named, so that a tick need not list the
+files.
+"""
 LOCAL = ("watch_cursor", "watch_bead", "watch_attempt")
 
 
@@ -29,12 +39,18 @@ class Migration(NamedTuple):
 
 
 def migrations_directory() -> Traversable:
-    """A wheel holds the files inside the package; a checkout or an editable install has them beside it."""
+    """A wheel holds the files inside the package; a checkout or an editable install has them
+    beside it.
+    """
     from importlib import resources
 
     packaged = resources.files("dolt_watch") / "migrations"
     # Not is_dir: a checkout of before the move keeps a folder with __pycache__ there.
-    return packaged if (packaged / "local.sql").is_file() else Path(dolt_watch.__file__).parents[1] / "migrations"
+    return (
+        packaged
+        if (packaged / "local.sql").is_file()
+        else Path(dolt_watch.__file__).parents[1] / "migrations"
+    )
 
 
 def migrations() -> list[Migration]:
@@ -62,17 +78,23 @@ def _require_known(version: int) -> int:
     """Raises NewerSchema."""
     if version > LATEST_VERSION:
         raise NewerSchema(
-            f"the tables are at version {version}, this program ({__version__}) knows up to {LATEST_VERSION}",
+            f"the tables are at version {version}, this program ({__version__}) knows up to"
+            f" {LATEST_VERSION}",
             fix="upgrade dolt_watch to the release that wrote them, or a later one",
         )
     return version
 
 
 def check_database(engine: Engine, project_id: str | None) -> None:
-    """Is this the database that is meant, at a version that this program knows? One query. Raises NewerSchema, NotMigrated, SettingsError."""
+    """Is this the database that is meant, at a version that this program knows?
+
+    One query. Raises NewerSchema, NotMigrated, SettingsError.
+    """
     owned = "MAX(value) FROM watch_migration LEFT JOIN metadata ON `key` = '_project_id'"
     try:
-        rows = engine.query(f"SELECT MAX(version), {owned if project_id else 'NULL FROM watch_migration'}")
+        rows = engine.query(
+            f"SELECT MAX(version), {owned if project_id else 'NULL FROM watch_migration'}"
+        )
     except NoSuchTable as error:
         if error.table == "metadata":
             check_database(engine, None)
@@ -81,13 +103,17 @@ def check_database(engine: Engine, project_id: str | None) -> None:
     version, owner = rows[0]
     if _require_known(version or 0) < LATEST_VERSION:
         raise NotMigrated(
-            f"the tables are at version {version or 0}, older than this program", fix=NotMigrated.mended_by
+            f"the tables are at version {version or 0}, older than this program",
+            fix=NotMigrated.mended_by,
         )
     _own(owner, project_id)
 
 
 def check_project(engine: Engine, project_id: str | None) -> None:
-    """Is this the database that is meant, and beads' own? Whether it was ever migrated does not matter. Raises NotBeads, SettingsError."""
+    """Is this the database that is meant, and beads' own?
+
+    Whether it was ever migrated does not matter. Raises NotBeads, SettingsError.
+    """
     if not engine.columns("issues"):
         raise NotABeadsDatabase
     if project_id and engine.columns("metadata"):
@@ -105,7 +131,10 @@ def _own(owner: str | None, project_id: str | None) -> None:
 
 
 def migrate(engine: Engine, author: str) -> Iterator[Migration]:
-    """Bring the database up to date; yields each migration that was applied. Idempotent. Raises NotBeads, NewerSchema, AccessDenied."""
+    """Bring the database up to date; yields each migration that was applied.
+
+    Idempotent. Raises NotBeads, NewerSchema, AccessDenied.
+    """
     check_project(engine, None)
     have = _require_known(installed_version(engine))
     for migration in migrations():
@@ -117,13 +146,19 @@ def migrate(engine: Engine, author: str) -> Iterator[Migration]:
 
 
 def _apply(engine: Engine, migration: Migration, author: str) -> None:
-    """DDL commits itself on a server, so a migration that was interrupted leaves tables behind: each statement must bear to be run again."""
+    """DDL commits itself on a server, so a migration that was interrupted leaves tables behind:
+    each statement must bear to be run again.
+    """
     for statement in split_statements(migration.sql):
         engine.execute_ddl(statement)
     with engine.transaction() as tx:
         tx.execute(
-            "INSERT INTO watch_migration (version, name, program, applied_at) VALUES (?, ?, ?, UTC_TIMESTAMP(6))",
+            "INSERT INTO watch_migration (version, name, program, applied_at) VALUES (?, ?, ?,"
+            " UTC_TIMESTAMP(6))",
             (migration.version, migration.name, __version__),
         )
-        message = f"dolt-watch: migration {migration.version:04} {migration.name}\n\nMigration: {migration.version}"
+        message = (
+            f"dolt-watch: migration {migration.version:04} {migration.name}\n\nMigration:"
+            f" {migration.version}"
+        )
         tx.dolt_commit((*COMMITTED, "dolt_ignore"), message, author)

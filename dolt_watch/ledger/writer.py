@@ -1,7 +1,9 @@
-"""The ledger: every decision and every report as one row of ``watch_decision`` and one Dolt commit with what it changed.
+"""The ledger: every decision and every report as one row of ``watch_decision`` and one Dolt
+commit with what it changed.
 
-Two kinds of row. A *decision* goes ahead only on what it was decided on: HEAD as folded, the fence, the key (bead_id, version); on conflict it is
-thrown away and decided anew. A *report* of what happened outside is appended again at the next free version until it stands.
+Two kinds of row. A *decision* goes ahead only on what it was decided on: HEAD as folded, the
+fence, the key (bead_id, version); on conflict it is thrown away and decided anew. A *report* of
+what happened outside is appended again at the next free version until it stands.
 """
 
 from __future__ import annotations
@@ -58,15 +60,31 @@ from dolt_watch.sanitize import sanitize
 from dolt_watch.timestamps import to_utc
 
 OUTCOME_TIMEOUT_SECONDS = 60.0
-"""Seconds that a report waits for its turn, for the end of somebody's merge, or for the server: what happened outside cannot be decided anew."""
+"""Seconds that a report waits for its turn, for the end of somebody's merge, or for the server:
+what happened outside cannot be decided anew.
+"""
 
-CONTENT = ("title", "description", "design", "acceptance_criteria", "issue_type", "priority", "assignee")
-"""Columns that say what the bead is about: with the rule's own, and without our cells, they make ``bead_hash``."""
+CONTENT = (
+    "title",
+    "description",
+    "design",
+    "acceptance_criteria",
+    "issue_type",
+    "priority",
+    "assignee",
+)
+"""Columns that say what the bead is about: with the rule's own, and without our cells, they make
+``bead_hash``.
+"""
 
-_BEGIN = """SELECT HASHOF('HEAD'), UTC_TIMESTAMP(6), is_merging, version, hash IS NOT NULL FROM dolt_merge_status
-LEFT JOIN watch_settings ON hash = ? LEFT JOIN watch_decision ON bead_id = ? ORDER BY version DESC LIMIT 1"""
-"""What a transaction must know before it writes; ``dolt_merge_status`` is one row, always. Only of a merge must it ask: Dolt would take our
-commit for the merge commit. With conflicts or violations standing by themselves it refuses to commit."""
+_BEGIN = """SELECT HASHOF('HEAD'), UTC_TIMESTAMP(6), is_merging, version, hash IS NOT NULL
+FROM dolt_merge_status LEFT JOIN watch_settings ON hash = ?
+LEFT JOIN watch_decision ON bead_id = ? ORDER BY version DESC LIMIT 1"""
+"""What a transaction must know before it writes; ``dolt_merge_status`` is one row, always.
+
+Only of a merge must it ask: Dolt would take our commit for the merge commit. With conflicts or
+violations standing by themselves it refuses to commit.
+"""
 
 ACTOR_LIMIT = 255
 """Characters of the column ``actor``, here and in beads' ``events``."""
@@ -74,14 +92,18 @@ BY_SILENCE = (EntryKind.REAP, EntryKind.REQUEUE, EntryKind.RETRY, EntryKind.GIVE
 """Decisions that a heartbeat prevents, unless the target itself says how the job ended."""
 
 GUARDED_BY_RULE = (EntryKind.CLAIM, EntryKind.REAP, EntryKind.REQUEUE)
-"""Decisions that are written only if the row matches, or runs, by their rule in their own transaction."""
+"""Decisions that are written only if the row matches, or runs, by their rule in their own
+transaction.
+"""
 
 OUTLIVES = (EntryKind.RESTORE, EntryKind.OVERDUE, EntryKind.RENAMED)
 """Decisions about an attempt, not about a row: its stream outlives a bead that is gone."""
 
 
 class WriterIdentity(NamedTuple):
-    """Who writes: actors as bd's events name them, the host for the commit's author, the settings that stand."""
+    """Who writes: actors as bd's events name them, the host for the commit's author, the
+    settings that stand.
+    """
 
     host: str
     actor_dispatch: str
@@ -90,7 +112,9 @@ class WriterIdentity(NamedTuple):
     settings_text: str
 
     def actor(self, kind: EntryKind) -> str:
-        return self.actor_reap if kind in (EntryKind.REAP, EntryKind.REQUEUE) else self.actor_dispatch
+        return (
+            self.actor_reap if kind in (EntryKind.REAP, EntryKind.REQUEUE) else self.actor_dispatch
+        )
 
     @property
     def author(self) -> str:
@@ -98,7 +122,9 @@ class WriterIdentity(NamedTuple):
 
 
 class Written(NamedTuple):
-    """An entry that stands in history, in which commit, and the bead's row as its transaction read it before (None: gone)."""
+    """An entry that stands in history, in which commit, and the bead's row as its transaction
+    read it before (None: gone).
+    """
 
     entry: LedgerEntry
     commit: str
@@ -117,7 +143,9 @@ class _Begun(NamedTuple):
     matches: bool = False
     runs: bool = False
     row: Mapping[str, Any] | None = None
-    """The bead's row; None for a decision about no bead, and for a report that outlives its bead."""
+    """The bead's row; None for a decision about no bead, and for a report that outlives its
+    bead.
+    """
 
 
 class LedgerWriter:
@@ -128,7 +156,9 @@ class LedgerWriter:
         self.identity = identity
         self.clock = clock
         self.under_way: Decision | None = None
-        """The attempt that is begun and not recorded: its claim, and once its target answered, its report."""
+        """The attempt that is begun and not recorded: its claim, and once its target answered,
+        its report.
+        """
 
     @contextmanager
     def attempt(self, claim: Decision) -> Iterator[None]:
@@ -139,10 +169,14 @@ class LedgerWriter:
         finally:
             self.under_way = None
 
-    def append_decision(self, context: DecisionContext, decision: Decision, valid: timedelta | None = None) -> Written:
-        """``valid``: how long a claim is its holder's, from the moment that its own transaction reads.
+    def append_decision(
+        self, context: DecisionContext, decision: Decision, valid: timedelta | None = None
+    ) -> Written:
+        """``valid``: how long a claim is its holder's, from the moment that its own transaction
+        reads.
 
-        Raises Conflict where anything it was decided on moved, the bead's row included; then nothing is written.
+        Raises Conflict where anything it was decided on moved, the bead's row included; then
+        nothing is written.
         """
         try:
             return self._write(context, decision, guarded=True, valid=valid)
@@ -152,7 +186,10 @@ class LedgerWriter:
             raise Conflict("the bead was deleted in the same instant") from error
 
     def record(self, decision: Decision) -> Written:
-        """Append a decision about no bead, a pause for example. Raises NotRecorded as ``report``."""
+        """Append a decision about no bead, a pause for example.
+
+        Raises NotRecorded as ``report``.
+        """
         if decision.bead != GLOBAL:
             raise ValueError(f"a decision about {decision.bead} needs the context it was made in")
         return self._append_until_written(None, decision)
@@ -167,7 +204,9 @@ class LedgerWriter:
         alone, unsure, tries, waited = False, False, 0, 0.0
         while True:
             try:
-                return (unsure and self._find_recorded(decision)) or self._write(context, decision, alone=alone)
+                return (unsure and self._find_recorded(decision)) or self._write(
+                    context, decision, alone=alone
+                )
             except BeadNotFound:
                 decision, alone = decision._replace(note=""), True  # its stream outlives it
             except MigrationInProgress:  # the entry alone commits nothing of bd's; the row follows
@@ -186,7 +225,8 @@ class LedgerWriter:
     def _find_recorded(self, decision: Decision) -> Written | None:
         """The report as it stands already: a commit whose answer was lost may have taken place."""
         rows = self.engine.query(
-            f"SELECT {', '.join(ENTRY_COLUMNS)} FROM watch_decision WHERE bead_id = ? AND token = ? AND kind = ?",
+            f"SELECT {', '.join(ENTRY_COLUMNS)} FROM watch_decision WHERE bead_id = ? AND token = ?"
+            " AND kind = ?",
             (decision.bead, decision.token, decision.kind.value),
         )
         entry = decode_entry(rows[0]) if rows and decision.token else None
@@ -231,14 +271,24 @@ class LedgerWriter:
             commit = tx.dolt_commit(tables, commit_message(entry), self.identity.author)
         return Written(entry, commit, begun.row, warning)
 
-    def _read_snapshot(self, tx: Transaction, context: DecisionContext | None, decision: Decision) -> _Begun:
-        """``context``: None if no row of a bead is read. Raises MergeInProgress; BeadGone where the decision is about a bead that has no row any more."""
-        head, clock, merging, last, settings = tx.query(_BEGIN, (self.identity.settings_hash, decision.bead))[0]
+    def _read_snapshot(
+        self, tx: Transaction, context: DecisionContext | None, decision: Decision
+    ) -> _Begun:
+        """``context``:
+
+        None if no row of a bead is read. Raises MergeInProgress; BeadGone where the decision is
+        about a bead that has no row any more.
+        """
+        head, clock, merging, last, settings = tx.query(
+            _BEGIN, (self.identity.settings_hash, decision.bead)
+        )[0]
         if merging:
             raise MergeInProgress()
         moment = to_utc(clock)
         assert moment is not None
-        free = max(int(last or 0), 0) + 1  # an imported entry may stand below 1, and the fold takes 0 for folded
+        free = (
+            max(int(last or 0), 0) + 1
+        )  # an imported entry may stand below 1, and the fold takes 0 for folded
         begun = _Begun(head, self.clock.now(moment), free, bool(settings))
         if context is None:
             return begun
@@ -249,10 +299,14 @@ class LedgerWriter:
             raise BeadNotFound(f"bead {decision.bead} is gone")
         (matches, runs), cells = rows[0][:2] if asks else (False, False), rows[0][len(asks) :]
         return begun._replace(
-            matches=bool(matches), runs=bool(runs), row=dict(zip(context.columns, cells, strict=True))
+            matches=bool(matches),
+            runs=bool(runs),
+            row=dict(zip(context.columns, cells, strict=True)),
         )
 
-    def _recheck_guards(self, tx: Transaction, context: DecisionContext, decision: Decision, begun: _Begun) -> None:
+    def _recheck_guards(
+        self, tx: Transaction, context: DecisionContext, decision: Decision, begun: _Begun
+    ) -> None:
         """Does the decision still hold for the row as this transaction sees it? Raises Conflict."""
         bead, row = decision.bead, begun.row
         assert row is not None
@@ -267,11 +321,15 @@ class LedgerWriter:
                 raise Conflict(f"{bead} is not ready: {hold.why}")
         if decision.kind in (EntryKind.REAP, EntryKind.REQUEUE) and not begun.runs:
             raise Conflict(f"{bead} is no longer in progress")
-        if decision.kind in BY_HAND and row["status"] != entry_payloads.ByHand.decode(decision.detail).row:
+        if (
+            decision.kind in BY_HAND
+            and row["status"] != entry_payloads.ByHand.decode(decision.detail).row
+        ):
             raise Conflict(f"{bead} is {row['status']} by now, and that is not committed yet")
         by_silence = decision.kind in BY_SILENCE or is_resent(decision.detail)
         if by_silence and not entry_payloads.Reaped.decode(decision.detail).ended:
-            # A heartbeat moves neither HEAD nor the fence, so it is compared with the one that was decided on
+            # A heartbeat moves neither HEAD nor the fence, so it is compared with the one that
+            # was decided on
             seen = leases_of(decision.detail.get("given"))
             if read_leases(tx.query, context.schema, [bead]).get(bead) != seen.get(bead):
                 raise Conflict(f"the lease of {bead} has changed")
@@ -303,26 +361,42 @@ class LedgerWriter:
         if row is not None and context is not None:
             if sets_status(decision, str(row["status"])):
                 changes["status"] = decision.status
-                if decision.status == IN_PROGRESS and "started_at" in row and row["started_at"] is None:
+                if (
+                    decision.status == IN_PROGRESS
+                    and "started_at" in row
+                    and row["started_at"] is None
+                ):
                     changes["started_at"] = now.replace(microsecond=0)
             cells = {
-                name: (normalize_cell(name, row[name]), normalize_cell(name, value)) for name, value in changes.items()
+                name: (normalize_cell(name, row[name]), normalize_cell(name, value))
+                for name, value in changes.items()
             }
-            if kind is EntryKind.NOTE:  # somebody who had read them before they were overwritten may have put them back
+            if (
+                kind is EntryKind.NOTE
+            ):  # somebody who had read them before they were overwritten may have put them back
                 stands = (row["notes"] or "").splitlines()
                 note = "\n".join(line for line in note.splitlines() if line not in stands)
             size = len((row["notes"] or "").encode()) + len(note.encode()) + 1
             if note and size > context.schema.text_limit("issues", "notes"):
-                warning, note = f"the notes of {decision.bead} are full: the ledger alone carries «{note}»", ""
+                warning, note = (
+                    f"the notes of {decision.bead} are full: the ledger alone carries «{note}»",
+                    "",
+                )
         events = (str(uuid.uuid4()),) if row is not None and (changes or note) else ()
         in_history = not events or context is None or context.schema.events_in_history
         wrote = EntryEffects(cells, note, events, in_history)
         deadline = {"deadline": (now + valid).isoformat()} if valid is not None else {}
-        code = {"reason_code": decision.reason_code.value} if decision.reason_code is not None else {}
+        code = (
+            {"reason_code": decision.reason_code.value} if decision.reason_code is not None else {}
+        )
         detail = {
-            **decision.detail, **deadline, **code, "program": __version__, "host": self.identity.host,
+            **decision.detail,
+            **deadline,
+            **code,
+            "program": __version__,
+            "host": self.identity.host,
             "wrote": {"cells": cells, "note": note, "events": list(events)},
-        }  # fmt: skip
+        }
         if not in_history:
             detail["wrote"]["events_in_history"] = False
         entry = LedgerEntry(
@@ -375,30 +449,38 @@ class LedgerWriter:
         sets.append("updated_at = ?")
         params.append(second)
         if schema.has_row_lock:
-            # As bd does with each write of the row. Dolt merges concurrent writes of one row cell by cell;
-            # two new values of one cell conflict, so bd's write and this one can't both succeed.
+            # As bd does with each write of the row. Dolt merges concurrent writes of one row
+            # cell by cell; two new values of one cell conflict, so bd's write and this one can't
+            # both succeed.
             sets.append("row_lock = ?")
             params.append(uuid.uuid4().int % 2**63)
         tx.execute(f"UPDATE issues SET {', '.join(sets)} WHERE id = ?", (*params, decision.bead))
         tx.execute(
-            "INSERT INTO events (id, issue_id, event_type, actor, old_value, new_value, created_at) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO events (id, issue_id, event_type, actor, old_value, new_value, created_at)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
             (
-                entry.wrote.events[0], entry.bead, "status_changed" if "status" in changes else "updated", entry.actor,
+                entry.wrote.events[0],
+                entry.bead,
+                "status_changed" if "status" in changes else "updated",
+                entry.actor,
                 fit_to_column(
-                    bd_snapshot(row), {name: bd_value(row[name]) for name in changes},
+                    bd_snapshot(row),
+                    {name: bd_value(row[name]) for name in changes},
                     schema.text_limit("events", "old_value"),
                 ),
                 fit_to_column(
-                    said, {name: value for name, value in said.items() if name != "notes"},
+                    said,
+                    {name: value for name, value in said.items() if name != "notes"},
                     schema.text_limit("events", "new_value"),
                 ),
                 second,
             ),
-        )  # fmt: skip
+        )
 
     def _append(self, tx: Transaction, entry: LedgerEntry, settings_stand: bool) -> None:
-        """The row of the ledger; the settings' text goes into history with the first decision under it."""
+        """The row of the ledger; the settings' text goes into history with the first decision
+        under it.
+        """
         if not settings_stand:
             tx.execute(
                 "INSERT IGNORE INTO watch_settings (hash, text) VALUES (?, ?)",
@@ -408,21 +490,41 @@ class LedgerWriter:
         tx.execute(
             f"INSERT INTO watch_decision ({', '.join(ENTRY_COLUMNS)}) VALUES ({marks})",
             (
-                entry.bead, entry.version, entry.kind.value, entry.attempt, entry.rule, entry.token, entry.cause,
-                entry.observed, entry.at, entry.job, entry.reason, entry.bead_hash, entry.settings_hash, entry.actor,
+                entry.bead,
+                entry.version,
+                entry.kind.value,
+                entry.attempt,
+                entry.rule,
+                entry.token,
+                entry.cause,
+                entry.observed,
+                entry.at,
+                entry.job,
+                entry.reason,
+                entry.bead_hash,
+                entry.settings_hash,
+                entry.actor,
                 orjson.dumps(entry.detail).decode(),
             ),
-        )  # fmt: skip
+        )
 
     def _record_local_claim(self, tx: Transaction, entry: LedgerEntry) -> None:
-        """Outside of history too, until the saved state has it: should history lose this commit, the attempt is still known."""
+        """Outside of history too, until the saved state has it: should history lose this commit,
+        the attempt is still known.
+        """
         tx.execute(
-            "REPLACE INTO watch_attempt (bead_id, attempt, rule, token, claimed_at, deadline, worker) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "REPLACE INTO watch_attempt (bead_id, attempt, rule, token, claimed_at, deadline,"
+            " worker) VALUES (?, ?, ?, ?, ?, ?, ?)",
             (
-                entry.bead, entry.attempt, entry.rule, entry.token, entry.at, entry_payloads.Claimed.decode(entry.detail).deadline,
+                entry.bead,
+                entry.attempt,
+                entry.rule,
+                entry.token,
+                entry.at,
+                entry_payloads.Claimed.decode(entry.detail).deadline,
                 self.identity.host,
             ),
-        )  # fmt: skip
+        )
 
 
 def _guard(context: DecisionContext, decision: Decision) -> tuple[str, ...]:
@@ -435,7 +537,10 @@ def _guard(context: DecisionContext, decision: Decision) -> tuple[str, ...]:
         return ()
     compiled = context.compiled.get(decision.rule)
     if compiled is None:
-        raise MissingRule(f"{decision.kind.value} {decision.bead}: no rule {decision.rule!r} to check its row with")
+        raise MissingRule(
+            f"{decision.kind.value} {decision.bead}: no rule {decision.rule!r} to check its row"
+            " with"
+        )
     return compiled.when_row, compiled.running_row
 
 
@@ -448,14 +553,25 @@ def _bead_hash(context: DecisionContext | None, row: Mapping[str, Any] | None, r
 def _not_recorded(decision: Decision, error: DoltWatchError) -> OutcomeNotRecorded:
     job = f" (job {decision.job})" if decision.job else ""
     return OutcomeNotRecorded(
-        f"{decision.bead}: {decision.kind.value}{job} could not be recorded in {OUTCOME_TIMEOUT_SECONDS:.0f} s: {error.message}",
+        f"{decision.bead}: {decision.kind.value}{job} could not be recorded in"
+        f" {OUTCOME_TIMEOUT_SECONDS:.0f} s: {error.message}",
         where=f"attempt {decision.attempt}, token {decision.token}",
-        fix=f"mend that, and note it by hand: bd note {decision.bead} '{decision.kind.value}{job}'; do not set it open while that job runs",
+        fix=(
+            f"mend that, and note it by hand: bd note {decision.bead} '{decision.kind.value}{job}';"
+            " do not set it open while that job runs"
+        ),
     )
 
 
 def bead_hash(row: Mapping[str, Any], compiled: CompiledRule | None) -> str:
-    """A fingerprint of what the bead asks for, our own cells left out: a person's edit changes it, we do not."""
-    names = {*CONTENT, *(compiled.columns if compiled else ())} - {"status", "notes", "updated_at", *KEPT_BY_BD}
+    """A fingerprint of what the bead asks for, our own cells left out: a person's edit changes
+    it, we do not.
+    """
+    names = {*CONTENT, *(compiled.columns if compiled else ())} - {
+        "status",
+        "notes",
+        "updated_at",
+        *KEPT_BY_BD,
+    }
     cells = {name: normalize_cell(name, row[name]) for name in sorted(names) if name in row}
     return hashlib.sha256(orjson.dumps(cells)).hexdigest()[:32]

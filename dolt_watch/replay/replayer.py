@@ -1,7 +1,9 @@
 """The past, folded again: the loop's own feed, derive and fold over history as it is, as a stream.
 
-Where the loop made its state anew (the first time, after history was rewritten, under other rules), so does this: each decision says at which commit that
-was (``given.made``), and under which settings it was made (``watch_settings``). What comes before the first such commit nobody folded, unless one is asked for.
+Where the loop made its state anew (the first time, after history was rewritten, under other
+rules), so does this: each decision says at which commit that was (``given.made``), and under
+which settings it was made (``watch_settings``). What comes before the first such commit nobody
+folded, unless one is asked for.
 """
 
 from __future__ import annotations
@@ -37,7 +39,9 @@ class SettingsVersion(NamedTuple):
 
 
 class ReplayStep(NamedTuple):
-    """One commit, what it meant, and the projection after it: the same object in every step, so copy what you keep."""
+    """One commit, what it meant, and the projection after it: the same object in every step, so
+    copy what you keep.
+    """
 
     commit: Commit
     changes: CommitChanges
@@ -56,7 +60,10 @@ class ReplayResult(NamedTuple):
 
 
 class HistoryReplayer:
-    """History up to ``until`` through one engine. ``policy``: what stands in for settings that history does not hold."""
+    """History up to ``until`` through one engine.
+
+    ``policy``: what stands in for settings that history does not hold.
+    """
 
     def __init__(self, engine: Engine, policy: Policy, until: str) -> None:
         """Raises UnknownCommit for ``until``."""
@@ -82,12 +89,13 @@ class HistoryReplayer:
             self._schema = tracker_schema(self.engine)
         return self._schema
 
-    # -- what history holds beside commits ---------------------------------------------------------------------------
+    # -- what history holds beside commits --------------------
 
     def _entries(self) -> list[LedgerEntry]:
         try:
             return sorted(
-                reader.read_ledger_at(self.engine, self.until), key=lambda entry: (entry.at, entry.bead, entry.version)
+                reader.read_ledger_at(self.engine, self.until),
+                key=lambda entry: (entry.at, entry.bead, entry.version),
             )
         except NoSuchTable:
             return []
@@ -102,12 +110,16 @@ class HistoryReplayer:
 
     def _texts(self) -> dict[str, str]:
         try:
-            return dict(self.engine.query(f"SELECT hash, text FROM watch_settings AS OF '{self.until}'"))
+            return dict(
+                self.engine.query(f"SELECT hash, text FROM watch_settings AS OF '{self.until}'")
+            )
         except NoSuchTable:
             return {}
 
     def find_settings(self, settings_hash: str) -> SettingsVersion | None:
-        """The settings of that hash; None where history does not hold them, or this program cannot read them."""
+        """The settings of that hash; None where history does not hold them, or this program
+        cannot read them.
+        """
         if settings_hash not in self._settings:
             self._settings[settings_hash] = self._read(settings_hash)
         return self._settings[settings_hash]
@@ -118,39 +130,63 @@ class HistoryReplayer:
             return None
         try:
             rules, settle = from_canonical_json(text)
-            return self._under(Policy(rules, settle, settings_hash=settings_hash), self._columns_under(settings_hash))
+            return self._under(
+                Policy(rules, settle, settings_hash=settings_hash),
+                self._columns_under(settings_hash),
+            )
         except (DoltWatchError, ValueError, TypeError, KeyError):
             return None
 
     def _columns_under(self, settings_hash: str) -> Mapping[str, str]:
-        """Columns that rules of these settings could use: those of the first commit that was decided on under them, and today's."""
-        first = next((entry.observed for entry in self.entries if entry.settings_hash == settings_hash), "")
+        """Columns that rules of these settings could use: those of the first commit that was
+        decided on under them, and today's.
+        """
+        first = next(
+            (entry.observed for entry in self.entries if entry.settings_hash == settings_hash), ""
+        )
         known = self.engine.commit_of(first) is not None
         return self.columns | (self.engine.columns("issues", first) if known else {})
 
     def _under(self, policy: Policy, columns: Mapping[str, str]) -> SettingsVersion:
         compiled = tuple(compile_for(rule, columns, self.engine.dialect) for rule in policy.rules)
-        return SettingsVersion(policy._replace(descending={one.rule: one.descending for one in compiled}), compiled)
+        return SettingsVersion(
+            policy._replace(descending={one.rule: one.descending for one in compiled}), compiled
+        )
 
-    # -- commits -----------------------------------------------------------------------------------------------------
+    # -- commits --------------------
 
     def line(self, since: str) -> list[Commit] | None:
-        """The commits from after ``since`` to ``until`` as the watcher saw them; None where ``until`` does not descend from it."""
+        """The commits from after ``since`` to ``until`` as the watcher saw them; None where
+        ``until`` does not descend from it.
+        """
         if since not in self._lines:
-            self._lines = {since: self._line(since)}  # the last one asked for: it is asked for again, to be folded
+            self._lines = {
+                since: self._line(since)
+            }  # the last one asked for: it is asked for again, to be folded
         return self._lines[since]
 
     def _line(self, since: str) -> list[Commit] | None:
         try:
-            return commit_path.commit_path(self.engine.commits(since, self.until), since, self.until)
+            return commit_path.commit_path(
+                self.engine.commits(since, self.until), since, self.until
+            )
         except UnknownCommit:
             return None
 
     def first_replayable_commit(self) -> str | None:
-        """The first commit from which decisions can be folded again; None where none of them is in this history any more."""
-        return next((commit for commit in self.rebuild_points if self.engine.is_ancestor(commit, self.until)), None)
+        """The first commit from which decisions can be folded again; None where none of them is
+        in this history any more.
+        """
+        return next(
+            (
+                commit
+                for commit in self.rebuild_points
+                if self.engine.is_ancestor(commit, self.until)
+            ),
+            None,
+        )
 
-    # -- folding -----------------------------------------------------------------------------------------------------
+    # -- folding --------------------
 
     def projection_at(self, commit: str, under: SettingsVersion) -> Projection:
         """The projection made anew at a commit."""
@@ -158,7 +194,9 @@ class HistoryReplayer:
         if known is None:
             raise UnknownCommit(f"history does not hold {commit}")
         columns = list(self.engine.columns("issues", commit))
-        found = rebuild_state(self.engine, commit, known.date, under.policy.rules, under.compiled, columns)
+        found = rebuild_state(
+            self.engine, commit, known.date, under.policy.rules, under.compiled, columns
+        )
         return Projection(found.state)
 
     def steps(
@@ -168,11 +206,14 @@ class HistoryReplayer:
         also: Sequence[CompiledRule] = (),
         start: Projection | None = None,
     ) -> Iterator[ReplayStep]:
-        """Every commit after ``since``, folded. ``under``: settings to fold by throughout; else those that each stretch was folded by.
+        """Every commit after ``since``, folded.
 
-        ``also``: more rules that the database is asked of each changed row: their answers come last in ``changes``, and nothing is folded by them.
-        ``start``: the projection made anew at ``since``, where one has it already; it is folded on.
-        Raises UnknownCommit where ``until`` does not descend from ``since``.
+        ``under``: settings to fold by throughout; else those that each stretch was folded by.
+
+        ``also``: more rules that the database is asked of each changed row: their answers come
+        last in ``changes``, and nothing is folded by them. ``start``: the projection made anew
+        at ``since``, where one has it already; it is folded on. Raises UnknownCommit where
+        ``until`` does not descend from ``since``.
         """
         line = self.line(since)
         if line is None:
@@ -200,7 +241,9 @@ class HistoryReplayer:
     def _parts(
         self, line: Iterable[Commit], made: Mapping[str, str], under: SettingsVersion
     ) -> Iterator[tuple[list[Commit], SettingsVersion]]:
-        """Slices, and what each is read by; one ends where the state was made anew, since the rules may change there."""
+        """Slices, and what each is read by; one ends where the state was made anew, since the
+        rules may change there.
+        """
         part: list[Commit] = []
         for commit in line:
             part.append(commit)
@@ -213,7 +256,10 @@ class HistoryReplayer:
             yield part, under
 
     def replay_from(self, since: str) -> ReplayResult:
-        """The state at ``until``, made anew at ``since`` and folded on from there. Raises UnknownCommit as ``steps`` does."""
+        """The state at ``until``, made anew at ``since`` and folded on from there.
+
+        Raises UnknownCommit as ``steps`` does.
+        """
         last, commits = None, 0
         for step in self.steps(since):
             last, commits = step, commits + 1
@@ -223,13 +269,22 @@ class HistoryReplayer:
         return ReplayResult(self.projection_at(since, under).state(), under, 0)
 
     def settings_at(self, commit: str) -> SettingsVersion:
-        """The settings that it was folded by: those of the last commit up to it at which the state was made anew."""
+        """The settings that it was folded by: those of the last commit up to it at which the
+        state was made anew.
+        """
         made = self.rebuild_points
-        return self.settings_or_current(made.get(self.last_rebuild_before(commit) or "", next(iter(made.values()), "")))
+        return self.settings_or_current(
+            made.get(self.last_rebuild_before(commit) or "", next(iter(made.values()), ""))
+        )
 
     def last_rebuild_before(self, commit: str) -> str | None:
-        """The last commit up to it at which the state was made anew; None where that is not known."""
-        return next((at for at in reversed(self.rebuild_points) if self.engine.is_ancestor(at, commit)), None)
+        """The last commit up to it at which the state was made anew; None where that is not
+        known.
+        """
+        return next(
+            (at for at in reversed(self.rebuild_points) if self.engine.is_ancestor(at, commit)),
+            None,
+        )
 
     def settings_or_current(self, settings_hash: str) -> SettingsVersion:
         """As ``under``, or the settings that stand in."""

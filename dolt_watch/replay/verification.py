@@ -1,8 +1,10 @@
-"""Every recorded decision, decided again: the same ``questions`` and ``decide`` on the state folded up to what the decision observed.
+"""Every recorded decision, decided again: the same ``questions`` and ``decide`` on the state
+folded up to what the decision observed.
 
-Only the clock, capacity, verdicts and answers are read from the record (``given``). Idle time, queue order, gates, attempt and phase are computed again, and what
-comes out must be what was recorded. Beside that: streams without gaps, rows never altered, settings that hash to their name, and commits that hold exactly what their
-decision says it wrote.
+Only the clock, capacity, verdicts and answers are read from the record (``given``). Idle time,
+queue order, gates, attempt and phase are computed again, and what comes out must be what was
+recorded. Beside that: streams without gaps, rows never altered, settings that hash to their
+name, and commits that hold exactly what their decision says it wrote.
 """
 
 from __future__ import annotations
@@ -59,7 +61,9 @@ WORDED = ("deferred_note",)
 """Keys of a detail that hold a sentence: only whether there is one is compared."""
 
 GONE = "what it observed is not in this history any more"
-EARLIER = "it was decided before a merge or an older row stopped releasing attempts (decision page 0015)"
+EARLIER = (
+    "it was decided before a merge or an older row stopped releasing attempts (decision page 0015)"
+)
 
 
 class Difference(NamedTuple):
@@ -85,14 +89,18 @@ class VerificationResult:
     """Why → how many."""
     differences: list[Difference] = field(default_factory=list)
     planned_not_made: list[tuple[str, str]] = field(default_factory=list)
-    """Claims that were planned beside a recorded one, capacity included, and never made: bead, commit."""
+    """Claims that were planned beside a recorded one, capacity included, and never made: bead,
+    commit.
+    """
     settings: set[str] = field(default_factory=set)
     """Hashes of settings that decisions were made under."""
 
 
-def verify(past: HistoryReplayer, told: Callable[[datetime], None] = lambda at: None) -> VerificationResult:
-    """Costs one pass over history from where decisions can be folded again, and two short reads a decision; where something was reprocessed, another
-    pass over what had been decided by then.
+def verify(
+    past: HistoryReplayer, told: Callable[[datetime], None] = lambda at: None
+) -> VerificationResult:
+    """Costs one pass over history from where decisions can be folded again, and two short reads
+    a decision; where something was reprocessed, another pass over what had been decided by then.
 
     ``told``: called with the date of each commit as it is read.
     """
@@ -123,7 +131,7 @@ def verify(past: HistoryReplayer, told: Callable[[datetime], None] = lambda at: 
     return out
 
 
-# -- the ledger by itself -------------------------------------------------------------------------------------------
+# -- the ledger by itself --------------------
 
 
 def _streams(past: HistoryReplayer) -> Iterator[Difference]:
@@ -131,7 +139,12 @@ def _streams(past: HistoryReplayer) -> Iterator[Difference]:
     for entry in sorted(past.entries, key=lambda entry: (entry.bead, entry.version)):
         expected[entry.bead] = expected.get(entry.bead, 0) + 1
         if entry.version != expected[entry.bead]:
-            yield _difference(entry, "version", entry.version, f"{expected[entry.bead]}: an entry before it is missing")
+            yield _difference(
+                entry,
+                "version",
+                entry.version,
+                f"{expected[entry.bead]}: an entry before it is missing",
+            )
             expected[entry.bead] = entry.version
 
 
@@ -144,12 +157,19 @@ def _settings(past: HistoryReplayer) -> Iterator[Difference]:
 def _altered(changes: CommitChanges) -> Iterator[Difference]:
     for bead, version, kind in changes.altered:
         yield Difference(
-            bead, version, "entry", "row", f"{kind} in {changes.commit} by {changes.author}", "append-only"
+            bead,
+            version,
+            "entry",
+            "row",
+            f"{kind} in {changes.commit} by {changes.author}",
+            "append-only",
         )
 
 
 def _difference(entry: LedgerEntry, field: str, recorded: object, computed: object) -> Difference:
-    return Difference(entry.bead, entry.version, entry.kind.value, field, _text(recorded), _text(computed))
+    return Difference(
+        entry.bead, entry.version, entry.kind.value, field, _text(recorded), _text(computed)
+    )
 
 
 def _text(value: object) -> str:
@@ -162,21 +182,32 @@ def _outlived(bead: Bead) -> bool:
 
 
 def _decides(entry: LedgerEntry) -> bool:
-    """An unknown attempt that turns out to run nowhere may be its bead's last: quarantined too, but by a decision, with a scope and no answer."""
+    """An unknown attempt that turns out to run nowhere may be its bead's last: quarantined too,
+    but by a decision, with a scope and no answer.
+    """
     given = entry.given
-    return entry.kind in DECIDED or (entry.kind in REPORTS and "scope" in given and "answer" not in given)
+    return entry.kind in DECIDED or (
+        entry.kind in REPORTS and "scope" in given and "answer" not in given
+    )
 
 
-# -- one entry --------------------------------------------------------------------------------------------------------
+# -- one entry --------------------
 
 
 class _EntryVerifier:
     def __init__(self, past: HistoryReplayer, out: VerificationResult) -> None:
         self.past, self.out = past, out
-        self.claims = {entry.token: entry for entry in past.entries if entry.kind is EntryKind.CLAIM}
-        self.last = {entry.bead: entry.version for entry in sorted(past.entries, key=lambda entry: entry.version)}
+        self.claims = {
+            entry.token: entry for entry in past.entries if entry.kind is EntryKind.CLAIM
+        }
+        self.last = {
+            entry.bead: entry.version
+            for entry in sorted(past.entries, key=lambda entry: entry.version)
+        }
         self._elsewhere: dict[str, dict[str, list[LedgerEntry]]] = {}
-        """Commit at which its state was made anew → commit observed → entries that stand on another state than this pass has there."""
+        """Commit at which its state was made anew → commit observed → entries that stand on
+        another state than this pass has there.
+        """
 
     def verify_at(self, entries: list[LedgerEntry], state: State) -> None:
         for entry in entries:
@@ -184,7 +215,9 @@ class _EntryVerifier:
                 self._check([entry], state)
 
     def _stands_on(self, entry: LedgerEntry, made: str) -> bool:
-        """History is read once, and each reprocessing made the state anew in its middle: what had been decided by then is kept for ``elsewhere``."""
+        """History is read once, and each reprocessing made the state anew in its middle: what
+        had been decided by then is kept for ``elsewhere``.
+        """
         own = entry.given.get("made")
         if not isinstance(own, str) or own == made or own not in self.past.rebuild_points:
             return True
@@ -225,18 +258,29 @@ class _EntryVerifier:
                 self.out.same += not differences
 
     def _decided(
-        self, entry: LedgerEntry, given: RecordedInputs, now: datetime, state: State, under: SettingsVersion
+        self,
+        entry: LedgerEntry,
+        given: RecordedInputs,
+        now: datetime,
+        state: State,
+        under: SettingsVersion,
     ) -> Decision | None:
         """What ``decide`` says first, given what was given."""
         scope, passed = given.scope, given.passed
         state = with_recorded_tries(state, given.outages)
         asked = select_candidates(
-            state, under.policy, now, scope, [bead for bead, gate in passed.items() if gate == ATTEMPTED]
+            state,
+            under.policy,
+            now,
+            scope,
+            [bead for bead, gate in passed.items() if gate == ATTEMPTED],
         )
         stale = silence_cutoffs(asked.stale, under.policy, now)
         holds = spared_by_children(self.past.engine, stale, entry.observed, now)
         holds |= {
-            bead: HoldReason(gate, "as recorded") for bead, gate in passed.items() if gate in (UNCOMMITTED, UNVERSIONED)
+            bead: HoldReason(gate, "as recorded")
+            for bead, gate in passed.items()
+            if gate in (UNCOMMITTED, UNVERSIONED)
         }
         for rule in under.policy.rules:
             queue = asked.queues.get(rule.name, ())
@@ -246,19 +290,31 @@ class _EntryVerifier:
         world = Observations(given.capacity, holds, given.verdicts, given.leases, given.jitter)
         plan = make_plan(state, under.policy, now, scope, asked, world)
         for beside in plan.decisions[1:]:
-            if beside.kind is EntryKind.CLAIM and self.last.get(beside.bead, 0) <= state.beads[beside.bead].version:
+            if (
+                beside.kind is EntryKind.CLAIM
+                and self.last.get(beside.bead, 0) <= state.beads[beside.bead].version
+            ):
                 self.out.planned_not_made.append((beside.bead, entry.observed))
         return plan.decisions[0] if plan.decisions else None
 
-    def _readiness(self, ids: list[str], given: RecordedInputs, now: datetime, commit: str) -> Mapping[str, HoldReason]:
-        """Ask by the rule that the decision was made by, under the schema of the commit that it observed."""
+    def _readiness(
+        self, ids: list[str], given: RecordedInputs, now: datetime, commit: str
+    ) -> Mapping[str, HoldReason]:
+        """Ask by the rule that the decision was made by, under the schema of the commit that it
+        observed.
+        """
         engine = self.past.engine
         if given.readiness == 1:
             return readiness_v1(engine.query, ids, schema_at(engine, commit), now, commit)
         return readiness_at(engine, ids, self.past.schema, now, commit).holds
 
     def _reported(
-        self, entry: LedgerEntry, given: RecordedInputs, now: datetime, state: State, under: SettingsVersion
+        self,
+        entry: LedgerEntry,
+        given: RecordedInputs,
+        now: datetime,
+        state: State,
+        under: SettingsVersion,
     ) -> Decision | None:
         """What the answer, as recorded, comes to."""
         answer, rule = decode_answer(entry), under.policy.rule(entry.rule)
@@ -280,11 +336,17 @@ class _EntryVerifier:
         return settle(answer, bead, rule, now, given.jitter, given.health)
 
     def written(self, changes: CommitChanges, under: SettingsVersion) -> Iterator[Difference]:
-        """Does the commit hold what its entries say they wrote? ``under``: for those whose settings history does not hold."""
+        """Does the commit hold what its entries say they wrote?
+
+        ``under``: for those whose settings history does not hold.
+        """
         rows = {row.bead: row for row in changes.rows if row.table == "issues"}
         events = {row.key for row in changes.rows if row.table == "events"}
         for entry in changes.entries:
-            rules = {one.rule: one for one in (self.past.find_settings(entry.settings_hash) or under).compiled}
+            rules = {
+                one.rule: one
+                for one in (self.past.find_settings(entry.settings_hash) or under).compiled
+            }
             row = rows.get(entry.bead)
             if entry.bead == GLOBAL or (row is not None and row.kind == "removed"):
                 continue
@@ -292,28 +354,45 @@ class _EntryVerifier:
                 stands = before if row is None else row.after.get(name)
                 if stands != after:
                     yield _difference(entry, f"wrote {name}", after, stands)
-            if entry.wrote.note and entry.wrote.note not in str((row and row.after.get("notes")) or ""):
+            if entry.wrote.note and entry.wrote.note not in str(
+                (row and row.after.get("notes")) or ""
+            ):
                 yield _difference(entry, "wrote notes", entry.wrote.note, "not in this commit")
             for event in entry.wrote.events if entry.wrote.events_in_history else ():
                 if event not in events:
                     yield _difference(entry, "wrote events", event, "not in this commit")
-            if entry.bead_hash and entry.bead_hash not in self._hashes(entry, changes.commit, rules.get(entry.rule)):
-                yield _difference(entry, "bead_hash", entry.bead_hash, "of no row that it can have read")
+            if entry.bead_hash and entry.bead_hash not in self._hashes(
+                entry, changes.commit, rules.get(entry.rule)
+            ):
+                yield _difference(
+                    entry, "bead_hash", entry.bead_hash, "of no row that it can have read"
+                )
 
-    def _hashes(self, entry: LedgerEntry, commit: str, compiled: CompiledRule | None) -> Iterator[str]:
-        """Of the bead's row in its own commit, which may hold what somebody had left uncommitted; and in the commit observed."""
+    def _hashes(
+        self, entry: LedgerEntry, commit: str, compiled: CompiledRule | None
+    ) -> Iterator[str]:
+        """Of the bead's row in its own commit, which may hold what somebody had left
+        uncommitted; and in the commit observed.
+        """
         for at in (commit, entry.observed):
             if self.past.engine.commit_of(at) is None:
-                continue  # 'observed' is text that whoever may write to the ledger chose: it is built into SQL only where it is a commit
+                # 'observed' is text that whoever may write to the ledger chose: it is built into
+                # SQL only where it is a commit
+                continue
             yield from self._hashes_at(at, entry.bead, list(self.past.columns), compiled)
-            then = list(self.past.engine.columns("issues", at))  # asked only where today's columns do not explain it
+            then = list(
+                self.past.engine.columns("issues", at)
+            )  # asked only where today's columns do not explain it
             if then != list(self.past.columns):
                 yield from self._hashes_at(at, entry.bead, then, compiled)
 
     def _hashes_at(
         self, commit: str, bead: str, columns: Sequence[str], compiled: CompiledRule | None
     ) -> Iterator[str]:
-        sql = f"SELECT {', '.join(f'`{name}`' for name in columns)} FROM issues AS OF '{commit}' WHERE id = ?"
+        sql = (
+            f"SELECT {', '.join(f'`{name}`' for name in columns)} FROM issues AS OF '{commit}'"
+            " WHERE id = ?"
+        )
         for row in self.past.engine.query(sql, (bead,)) if columns else ():
             yield bead_hash(dict(zip(columns, row, strict=True)), compiled)
 
@@ -323,12 +402,17 @@ def _compare(entry: LedgerEntry, made: Decision | None) -> Iterator[Difference]:
         yield _difference(entry, "decision", entry.kind.value, "nothing would be decided")
         return
     if (made.kind, made.bead) != (entry.kind, entry.bead):
-        yield _difference(entry, "decision", f"{entry.kind.value} {entry.bead}", f"{made.kind.value} {made.bead}")
+        yield _difference(
+            entry, "decision", f"{entry.kind.value} {entry.bead}", f"{made.kind.value} {made.bead}"
+        )
         return
     pairs = {
-        "rule": (entry.rule, made.rule), "attempt": (entry.attempt, made.attempt), "job": (entry.job, made.job),
-        "cause": (entry.cause, made.cause), "reason_code": (entry.reason_code, made.reason_code),
-    }  # fmt: skip
+        "rule": (entry.rule, made.rule),
+        "attempt": (entry.attempt, made.attempt),
+        "job": (entry.job, made.job),
+        "cause": (entry.cause, made.cause),
+        "reason_code": (entry.reason_code, made.reason_code),
+    }
     if (
         entry.wrote.note and entry.kind is not EntryKind.NOTE
     ):  # none where the bead was gone, or its notes full; of lost ones, those that nobody put back
@@ -341,7 +425,10 @@ def _compare(entry: LedgerEntry, made: Decision | None) -> Iterator[Difference]:
         for name, value in detail.items()
         if name not in ("given", *WORDED)
     }
-    pairs |= {f"detail.{name}": (bool(entry.detail.get(name)), bool(made.detail.get(name))) for name in WORDED}
+    pairs |= {
+        f"detail.{name}": (bool(entry.detail.get(name)), bool(made.detail.get(name)))
+        for name in WORDED
+    }
     for name, (recorded, computed) in pairs.items():
         if recorded != computed:
             yield _difference(entry, name, recorded, computed)

@@ -1,6 +1,8 @@
-"""claude-agent-service, asked directly: a prompt of our own, its own numbers, and its word on each job. Its answers were asked of eccf0dd.
+"""claude-agent-service, asked directly: a prompt of our own, its own numbers, and its word on
+each job. Its answers were asked of eccf0dd.
 
-It is not idempotent, and has no list of its jobs: a job id that was lost cannot be found again. Our token goes along as metadata, for people.
+It is not idempotent, and has no list of its jobs: a job id that was lost cannot be found again.
+Our token goes along as metadata, for people.
 """
 
 from __future__ import annotations
@@ -31,7 +33,8 @@ VERDICTS = {
     "completed": Verdict.FINISHED,
     "failed": Verdict.FINISHED,
     "error": Verdict.FINISHED,
-    # Over, for the service; its agent may go on. The word is kept: what timed out is not tried again.
+    # Over, for the service; its agent may go on. The word is kept: what timed out is not tried
+    # again.
     "timeout": Verdict.FINISHED,
 }
 
@@ -42,13 +45,20 @@ class AgentService:
     def __init__(self, settings: AgentServiceSettings) -> None:
         """Raises SettingsError: no URL, no token, a template that cannot be used."""
         name = settings.name
-        fix = f'[targets.{name}] url = "http://HOST:PORT" (claude-agent-service), or CLAUDE_AGENT_SERVICE_URL'
+        fix = (
+            f'[targets.{name}] url = "http://HOST:PORT" (claude-agent-service), or'
+            " CLAUDE_AGENT_SERVICE_URL"
+        )
         check_url(settings, "url", settings.url, fix=fix)
         if not settings.token:
             raise SettingsError(
-                f"target {name} has no bearer token", where=settings.origin("token"),
-                fix=f'set API_BEARER_TOKEN, or [targets.{name}] token_file = "/path/of/a/file/that/holds/it"',
-            )  # fmt: skip
+                f"target {name} has no bearer token",
+                where=settings.origin("token"),
+                fix=(
+                    f"set API_BEARER_TOKEN, or [targets.{name}] token_file ="
+                    ' "/path/of/a/file/that/holds/it"'
+                ),
+            )
         check_bearer(settings, settings.url, settings.token)
         self.name = name
         self.timeout = checked_timeout(settings)
@@ -58,8 +68,13 @@ class AgentService:
         self._service = HttpClient(settings.url)
 
     def capacity(self) -> Capacity:
-        """The service's own numbers. It fails open nowhere: what is no answer of its own is down."""
-        found = interpret_health(self._service.exchange("GET", "/health", timeout=min(self.timeout, STATUS_TIMEOUT)))
+        """The service's own numbers.
+
+        It fails open nowhere: what is no answer of its own is down.
+        """
+        found = interpret_health(
+            self._service.exchange("GET", "/health", timeout=min(self.timeout, STATUS_TIMEOUT))
+        )
         return found._replace(proof="both" if found.proof else "")
 
     def dispatch(self, task: BeadTask, token: str) -> Answer:
@@ -70,7 +85,9 @@ class AgentService:
             prompt = self._prompt.render(task, token)
         except TemplateRenderError as error:
             return Refused(f"no prompt: {error}")
-        metadata = {"idempotency_key": token, "bead": task.bead} | ({"rule": task.rule} if task.rule else {})
+        metadata = {"idempotency_key": token, "bead": task.bead} | (
+            {"rule": task.rule} if task.rule else {}
+        )
         asked = {
             "prompt": prompt,
             "agent": self._settings.agent,
@@ -78,14 +95,24 @@ class AgentService:
             "timeout_seconds": math.ceil(self._settings.run_timeout.total_seconds()),
             "metadata": metadata,
         }
-        headers = {"content-type": "application/json", "idempotency-key": token, **self._authorization}
+        headers = {
+            "content-type": "application/json",
+            "idempotency-key": token,
+            **self._authorization,
+        }
         body = json.dumps(asked).encode()
-        return read_answer(self._service.exchange("POST", "/execute", timeout=self.timeout, headers=headers, body=body))
+        return read_answer(
+            self._service.exchange(
+                "POST", "/execute", timeout=self.timeout, headers=headers, body=body
+            )
+        )
 
     def verdict(self, job: str, started: datetime | None) -> JobReport:
         look = min(self.timeout, STATUS_TIMEOUT)
         path = f"/jobs/{quote(job, safe='')}"
-        return read_job(self._service.exchange("GET", path, timeout=look, headers=self._authorization))
+        return read_job(
+            self._service.exchange("GET", path, timeout=look, headers=self._authorization)
+        )
 
     def close(self) -> None:
         self._service.close()
@@ -122,7 +149,9 @@ def read_job(exchange: HttpResult) -> JobReport:
     if verdict is Verdict.UNKNOWN:
         return JobReport(verdict, error=exchange.summary)
     assert isinstance(word, str)
-    return JobReport(verdict, word, _error(exchange) if word in ("failed", "error", "timeout") else "")
+    return JobReport(
+        verdict, word, _error(exchange) if word in ("failed", "error", "timeout") else ""
+    )
 
 
 def _error(exchange: HttpResult) -> str:

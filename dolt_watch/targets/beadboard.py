@@ -1,6 +1,9 @@
-"""BeadBoard: asks ``claude-agent-service`` for a run on our behalf, and tells us a job id. Its answers were asked of BeadBoard 20f07e9.
+"""BeadBoard: asks ``claude-agent-service`` for a run on our behalf, and tells us a job id.
 
-It is not idempotent, and its 502 is both 'refused' and 'accepted, but the answer was lost': most of its 502s are ``Unknown``.
+Its answers were asked of BeadBoard 20f07e9.
+
+It is not idempotent, and its 502 is both 'refused' and 'accepted, but the answer was lost': most
+of its 502s are ``Unknown``.
 """
 
 from __future__ import annotations
@@ -29,38 +32,55 @@ from dolt_watch.targets.validation import check_url, checked_timeout
 DEFAULT_TIMEOUT = 30.0
 
 CREDENTIAL = frozenset({"Invalid token", "Missing bearer token", "Service unauthenticated"})
-"""claude-agent-service's words for a bearer that it does not take, passed on by BeadBoard in a 502."""
+"""claude-agent-service's words for a bearer that it does not take, passed on by BeadBoard in a
+502.
+"""
 NOT_CONFIGURED = "is not configured"
 """BeadBoard has no URL of its service, or no bearer: no bead can be sent."""
-SERVICE_AWAY = frozenset({"fetch failed", *(f"Agent service returned HTTP {status}." for status in sorted(GATEWAY))})
+SERVICE_AWAY = frozenset(
+    {"fetch failed", *(f"Agent service returned HTTP {status}." for status in sorted(GATEWAY))}
+)
 """BeadBoard's words where its service, or the gateway before it, cannot be reached."""
 OUR_FAULT = frozenset({"Invalid JSON body.", "taskId is required."})
 
 
 class BeadBoard:
-    """The default target. ``service_url`` (optional) is claude-agent-service itself: its ``/health`` has numbers, and can say that nothing runs."""
+    """The default target.
 
-    def __init__(self, name: str, url: str, service_url: str = "", timeout: float = DEFAULT_TIMEOUT) -> None:
+    ``service_url`` (optional) is claude-agent-service itself: its ``/health`` has numbers, and
+    can say that nothing runs.
+    """
+
+    def __init__(
+        self, name: str, url: str, service_url: str = "", timeout: float = DEFAULT_TIMEOUT
+    ) -> None:
         self.name = name
         self.timeout = timeout
         self._board = HttpClient(url)
         self._service = HttpClient(service_url) if service_url else None
 
     def capacity(self) -> Capacity:
-        """One slot or none by BeadBoard's own ``busy``, which fails open: a courtesy. With ``service_url``, the service's numbers."""
+        """One slot or none by BeadBoard's own ``busy``, which fails open: a courtesy.
+
+        With ``service_url``, the service's numbers.
+        """
         look = min(self.timeout, STATUS_TIMEOUT)  # BeadBoard hangs for 301 s where its service does
         if self._service is None:
             return read_status(self._board.exchange("GET", "/api/agent-status", timeout=look))
         capacity = interpret_health(self._service.exchange("GET", "/health", timeout=look))
         if not capacity.slots and not capacity.idle:
             return capacity
-        # A frozen BeadBoard dispatches what it holds when it thaws. So an idle service is evidence only beside a BeadBoard that answers,
-        # and a free slot is of no use without one.
+        # A frozen BeadBoard dispatches what it holds when it thaws. So an idle service is
+        # evidence only beside a BeadBoard that answers, and a free slot is of no use without
+        # one.
         board = read_status(self._board.exchange("GET", "/api/agent-status", timeout=look))
         return board if board.down else capacity._replace(proof="both")
 
     def dispatch(self, task: BeadTask, token: str) -> Answer:
-        """One POST. BeadBoard knows nothing of the ``Idempotency-Key``; a proxy or a later version may."""
+        """One POST.
+
+        BeadBoard knows nothing of the ``Idempotency-Key``; a proxy or a later version may.
+        """
         return read_answer(
             self._board.exchange(
                 "POST",
@@ -84,15 +104,22 @@ class BeadBoard:
 def create(settings: BeadBoardSettings) -> BeadBoard:
     """Raises SettingsError: no URL, or one that is none."""
     name = settings.name
-    fix = f'set BEADBOARD_URL=http://HOST:PORT, or [targets.{name}] url = "http://HOST:PORT" in dolt_watch.toml'
+    fix = (
+        f'set BEADBOARD_URL=http://HOST:PORT, or [targets.{name}] url = "http://HOST:PORT" in'
+        " dolt_watch.toml"
+    )
     check_url(settings, "url", settings.url, fix=fix)
     if settings.service_url:
-        fix = f'[targets.{name}] service_url = "http://HOST:PORT" (claude-agent-service), or leave it out'
+        fix = (
+            f'[targets.{name}] service_url = "http://HOST:PORT" (claude-agent-service), or leave'
+            " it out"
+        )
         check_url(settings, "service_url", settings.service_url, fix=fix)
     return BeadBoard(name, settings.url, settings.service_url, checked_timeout(settings))
 
 
-# -- POST /api/agent-dispatch ------------------------------------------------------------------------------------
+# -- POST /api/agent-dispatch
+# ------------------------------------------------------------------------------------
 
 
 def read_answer(exchange: HttpResult) -> Answer:
@@ -104,13 +131,19 @@ def read_answer(exchange: HttpResult) -> Answer:
             return _accepted(exchange)
         case 400:
             return Refused(
-                exchange.summary, 400, permanent=_for_good(exchange), not_found=names_no_bead(exchange.summary)
+                exchange.summary,
+                400,
+                permanent=_for_good(exchange),
+                not_found=names_no_bead(exchange.summary),
             )
         case 500:
-            # 'not configured', or an empty body for JSON null: BeadBoard's own 500s come before it asks its service.
+            # 'not configured', or an empty body for JSON null: BeadBoard's own 500s come before
+            # it asks its service.
             error = error_field(exchange)
             away = "service" if isinstance(error, str) and NOT_CONFIGURED in error else ""
-            return Refused(exchange.summary, 500, unreachable=away, not_found=names_no_bead(exchange.summary))
+            return Refused(
+                exchange.summary, 500, unreachable=away, not_found=names_no_bead(exchange.summary)
+            )
         case 502:
             return _passed_on(exchange)
         case _:
@@ -127,7 +160,9 @@ def _accepted(exchange: HttpResult) -> Answer:
 def _for_good(exchange: HttpResult) -> bool:
     """'Bead X not found.' is not for good: BeadBoard says it too when it cannot read Dolt."""
     error = error_field(exchange)
-    return isinstance(error, str) and (error in OUR_FAULT or error.endswith("missing acceptance criteria."))
+    return isinstance(error, str) and (
+        error in OUR_FAULT or error.endswith("missing acceptance criteria.")
+    )
 
 
 def _passed_on(exchange: HttpResult) -> Answer:
@@ -146,11 +181,14 @@ def _passed_on(exchange: HttpResult) -> Answer:
     return Unknown(exchange.summary, 502, away)
 
 
-# -- how much it takes -------------------------------------------------------------------------------------------
+# -- how much it takes --------------------
 
 
 def read_status(exchange: HttpResult) -> Capacity:
-    """``GET /api/agent-status``. Never ``idle``: it says 'not busy' as well when its service is away."""
+    """``GET /api/agent-status``.
+
+    Never ``idle``: it says 'not busy' as well when its service is away.
+    """
     answer = parse_json(exchange) if exchange.failure is None and exchange.status == 200 else None
     busy = answer.get("busy") if isinstance(answer, dict) else None
     if not isinstance(busy, bool):

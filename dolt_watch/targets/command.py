@@ -1,6 +1,8 @@
-"""A local program: the bead as JSON on its standard input, the first line of its output is the job's id. No shell.
+"""A local program: the bead as JSON on its standard input, the first line of its output is the
+job's id. No shell.
 
-Its exit says what became of the dispatch. It may leave a run behind in the background where it exits 0; wherever else it ends, its process group ends with it.
+Its exit says what became of the dispatch. It may leave a run behind in the background where it
+exits 0; wherever else it ends, its process group ends with it.
 """
 
 from __future__ import annotations
@@ -29,9 +31,14 @@ from dolt_watch.targets.settings import CommandSettings
 from dolt_watch.targets.validation import checked_timeout
 
 MAX_OUTPUT = 64 * 1024
-"""Bytes that are kept of each output; the rest is read and dropped, so that the program does not hang on it."""
+"""Bytes that are kept of each output; the rest is read and dropped, so that the program does not
+hang on it.
+"""
 LOOK_EVERY = 0.02
-"""Seconds between two looks whether it has ended. Its outputs cannot tell: what it leaves in the background may hold them open."""
+"""Seconds between two looks whether it has ended.
+
+Its outputs cannot tell: what it leaves in the background may hold them open.
+"""
 _OURS = ("BEAD_ID", "IDEMPOTENCY_KEY")
 
 
@@ -39,27 +46,36 @@ class Command:
     """One program, started once for each bead."""
 
     def __init__(self, settings: CommandSettings, environ: Mapping[str, str] = os.environ) -> None:
-        """Raises SettingsError: no program is named, or an environment variable that can be none."""
+        """Raises SettingsError: no program is named, or an environment variable that can be
+        none.
+        """
         self.name = settings.name
         self.timeout = checked_timeout(settings)
         if not settings.argv or not settings.argv[0]:
             raise SettingsError(
-                f"target {self.name} names no program: nobody to dispatch to", where=settings.origin("argv"),
+                f"target {self.name} names no program: nobody to dispatch to",
+                where=settings.origin("argv"),
                 fix=f'[targets.{self.name}] argv = ["/path/of/the/program", "argument"]',
-            )  # fmt: skip
+            )
         for name in settings.env:
             if not name or "=" in name or name in _OURS:
                 raise SettingsError(
-                    f"target {self.name}: {sanitize(name, 80)!r} cannot be named in env", where=settings.origin("env"),
-                    fix=f'names only: env = ["PATH", "HOME"]; {" and ".join(_OURS)} are set by dolt_watch',
-                )  # fmt: skip
+                    f"target {self.name}: {sanitize(name, 80)!r} cannot be named in env",
+                    where=settings.origin("env"),
+                    fix=(
+                        f'names only: env = ["PATH", "HOME"]; {" and ".join(_OURS)} are set by'
+                        " dolt_watch"
+                    ),
+                )
         self._argv = list(settings.argv)
         self._env = {name: environ[name] for name in settings.env if name in environ}
 
     def capacity(self) -> Capacity:
         """Not known; but none where there is no such program, so that nothing is claimed for it."""
         if shutil.which(self._argv[0], path=self._env.get("PATH", os.defpath)) is None:
-            return Capacity(0, f"{sanitize(self._argv[0], 200)}: no such program, or not executable", down=True)
+            return Capacity(
+                0, f"{sanitize(self._argv[0], 200)}: no such program, or not executable", down=True
+            )
         return Capacity(None, "a program tells nothing of its capacity")
 
     def dispatch(self, task: BeadTask, token: str) -> Answer:
@@ -73,7 +89,9 @@ class Command:
             )
         except (OSError, ValueError) as error:  # ValueError: a NUL in the bead's id
             # Popen raises only where no program was executed.
-            why = f"{sanitize(self._argv[0], 200)} could not be started: {sanitize(str(error), 200)}"
+            why = (
+                f"{sanitize(self._argv[0], 200)} could not be started: {sanitize(str(error), 200)}"
+            )
             return Refused(why, unreachable="" if isinstance(error, ValueError) else "target")
         end = ProcessResult(None)
         with process:  # which waits for it
@@ -105,7 +123,9 @@ def read_end(end: ProcessResult, timeout: float) -> Answer:
     """What an end means: the table of docs/targets.md. Raises nothing."""
     said = sanitize(end.err.decode("utf-8", "replace").strip())
     if end.code is None:
-        return Unknown(f"the program did not end within {timeout:g} s: killed, its process group with it")
+        return Unknown(
+            f"the program did not end within {timeout:g} s: killed, its process group with it"
+        )
     if end.code < 0:
         return Unknown(f"the program was killed by signal {-end.code}: {said}".rstrip(": "))
     if end.code == os.EX_TEMPFAIL:
@@ -117,21 +137,30 @@ def read_end(end: ProcessResult, timeout: float) -> Answer:
     job = valid_job_id(first)
     # It says that it went well, so a run may have begun.
     return (
-        Accepted(job, None) if job else Unknown(f"exit 0, no job id in the first line: {sanitize(first)}".rstrip(": "))
+        Accepted(job, None)
+        if job
+        else Unknown(f"exit 0, no job id in the first line: {sanitize(first)}".rstrip(": "))
     )
 
 
 class _Talk:
-    """Gives a program its input and takes its outputs, all three at once, so that neither waits for the other."""
+    """Gives a program its input and takes its outputs, all three at once, so that neither waits
+    for the other.
+    """
 
     def __init__(self, process: subprocess.Popen[bytes], given: bytes) -> None:
         assert process.stdin and process.stdout and process.stderr
         self._process, self._left = process, given
-        self._kept: dict[IO[bytes], bytearray] = {process.stdout: bytearray(), process.stderr: bytearray()}
+        self._kept: dict[IO[bytes], bytearray] = {
+            process.stdout: bytearray(),
+            process.stderr: bytearray(),
+        }
         self._selector = selectors.DefaultSelector()
         for stream in (process.stdin, *self._kept):
             os.set_blocking(stream.fileno(), False)
-            self._selector.register(stream, selectors.EVENT_WRITE if stream is process.stdin else selectors.EVENT_READ)
+            self._selector.register(
+                stream, selectors.EVENT_WRITE if stream is process.stdin else selectors.EVENT_READ
+            )
 
     def until(self, deadline: float) -> ProcessResult:
         """``deadline``: of time.monotonic()."""
@@ -141,7 +170,8 @@ class _Talk:
                 if left <= 0:
                     return ProcessResult(None)
                 self._turn(min(left, LOOK_EVERY))
-            # What it wrote before its end is there already; what others in its group still write is not waited for.
+            # What it wrote before its end is there already; what others in its group still write
+            # is not waited for.
             for stream in self._kept:
                 self._read(stream)
         out, err = self._kept.values()
@@ -176,7 +206,10 @@ class _Talk:
 
 
 def _code(process: subprocess.Popen[bytes]) -> int | None:
-    """Its exit code, -N where signal N ended it, None while it runs. Without collecting it: until then nobody else gets its number, which its group has too."""
+    """Its exit code, -N where signal N ended it, None while it runs.
+
+    Without collecting it: until then nobody else gets its number, which its group has too.
+    """
     if not hasattr(os, "waitid"):  # macOS before Python 3.13
         return process.poll()
     ended = os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)

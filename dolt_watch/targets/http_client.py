@@ -1,8 +1,9 @@
 """One HTTP exchange, bounded in every direction, and honest about whether anything was sent.
 
-DO tell 'nothing was sent' from 'nobody knows': only the first may be tried again. DON'T raise: whatever happens is an ``HttpResult``.
-Each exchange has its own connection. One kept alive may be closed by the server in the moment in which it is used again, and a POST lost so would be
-an outcome that nobody knows.
+DO tell 'nothing was sent' from 'nobody knows': only the first may be tried again. DON'T raise:
+whatever happens is an ``HttpResult``. Each exchange has its own connection. One kept alive may
+be closed by the server in the moment in which it is used again, and a POST lost so would be an
+outcome that nobody knows.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ CONNECT_TIMEOUT = 5.0
 MAX_BODY = 64 * 1024
 """Bytes of an answer that are read; more is no answer of a service that we know."""
 SHORTEST_SECRET = 6
-"""A credential shorter than this is not looked for in answers: hiding every 'a' would hide the answer."""
+"""A credential shorter than this is not looked for in answers: hiding every 'a' would hide the
+answer.
+"""
 
 
 class TransportFailure(StrEnum):
@@ -51,9 +54,16 @@ class TransportFailure(StrEnum):
     """The answer is larger than ``MAX_BODY``."""
 
 
-NOTHING_SENT = frozenset({TransportFailure.REFUSED, TransportFailure.NOT_SENT, TransportFailure.IMPOSSIBLE})
+NOTHING_SENT = frozenset(
+    {TransportFailure.REFUSED, TransportFailure.NOT_SENT, TransportFailure.IMPOSSIBLE}
+)
 AWAY = frozenset(
-    {TransportFailure.REFUSED, TransportFailure.NOT_SENT, TransportFailure.BROKEN, TransportFailure.TIMEOUT}
+    {
+        TransportFailure.REFUSED,
+        TransportFailure.NOT_SENT,
+        TransportFailure.BROKEN,
+        TransportFailure.TIMEOUT,
+    }
 )
 """The server cannot be reached, or does not answer: no fault of what was asked."""
 
@@ -70,7 +80,9 @@ class HttpResult:
     reason: str = ""
     """The trouble in words: safe to print, no secret in it."""
     at: float = 0.0
-    """Seconds since 1970 by this machine, when it ended: only to read a ``Retry-After`` date by, where the answer has no ``Date``."""
+    """Seconds since 1970 by this machine, when it ended: only to read a ``Retry-After`` date by,
+    where the answer has no ``Date``.
+    """
 
     @property
     def text(self) -> str:
@@ -88,7 +100,9 @@ class HttpResult:
 class HttpClient:
     """Asks one server. Give it up with ``close``."""
 
-    def __init__(self, url: str, secrets: Sequence[str] = (), *, ca_file: Path | None = None) -> None:
+    def __init__(
+        self, url: str, secrets: Sequence[str] = (), *, ca_file: Path | None = None
+    ) -> None:
         """``secrets``: what else of ours an answer must not bring back into a note.
 
         ``ca_file``: the only authority whose certificates are accepted; None: those of the system.
@@ -114,7 +128,9 @@ class HttpClient:
         body: bytes | None = None,
         max_body: int = MAX_BODY,
     ) -> HttpResult:
-        """Send once; at most ``timeout`` seconds in all, connecting included. Redirects are answers, not followed.
+        """Send once; at most ``timeout`` seconds in all, connecting included.
+
+        Redirects are answers, not followed.
 
         ``max_body``: bytes of the answer; a larger one is ``TransportFailure.OVERSIZED``.
         """
@@ -143,7 +159,8 @@ class HttpClient:
         httpx = _httpx()
 
         if self._client is None:
-            # For http:// no certificates are needed, and reading them costs 20 ms. https:// is verified always, by SSL_CERT_FILE where it is set.
+            # For http:// no certificates are needed, and reading them costs 20 ms. https:// is
+            # verified always, by SSL_CERT_FILE where it is set.
             self._client = httpx.Client(
                 verify=self._context() if self.secure else False,
                 trust_env=False,
@@ -170,7 +187,10 @@ class HttpClient:
                     return HttpResult(
                         response.status_code,
                         failure=TransportFailure.OVERSIZED,
-                        reason=f"HTTP {response.status_code}: answer larger than {max_body // 1024} KiB",
+                        reason=(
+                            f"HTTP {response.status_code}: answer larger than"
+                            f" {max_body // 1024} KiB"
+                        ),
                         at=time.time(),
                     )
                 watch.check()
@@ -180,7 +200,10 @@ class HttpClient:
         watch.check()
         answer_headers = {name.lower(): value for name, value in response.headers.items()}
         return HttpResult(
-            response.status_code, answer_headers, self._redact(bytes(received), request.headers), at=time.time()
+            response.status_code,
+            answer_headers,
+            self._redact(bytes(received), request.headers),
+            at=time.time(),
         )
 
     def _context(self) -> ssl.SSLContext:
@@ -199,12 +222,23 @@ class HttpClient:
         cause = sanitize(str(error) or type(error).__name__, 200)
         if not watch.started:
             return HttpResult(
-                failure=TransportFailure.IMPOSSIBLE, reason=f"no such request ({self.place}): {cause}", at=time.time()
+                failure=TransportFailure.IMPOSSIBLE,
+                reason=f"no such request ({self.place}): {cause}",
+                at=time.time(),
             )
-        # Both must agree, the kind of error and what the trace saw: 'nothing was sent' is never a guess. (UnicodeError: a host that is no name.)
-        unsent = (_TooLate, httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol, UnicodeError)
+        # Both must agree, the kind of error and what the trace saw: 'nothing was sent' is never
+        # a guess. (UnicodeError: a host that is no name.)
+        unsent = (
+            _TooLate,
+            httpx.ConnectError,
+            httpx.ConnectTimeout,
+            httpx.UnsupportedProtocol,
+            UnicodeError,
+        )
         if not watch.sending and isinstance(error, unsent):
-            return HttpResult(failure=self._unsent(error), reason=self._unsent_why(error, cause), at=time.time())
+            return HttpResult(
+                failure=self._unsent(error), reason=self._unsent_why(error, cause), at=time.time()
+            )
         if watch.expired or isinstance(error, _TooLate | httpx.TimeoutException):
             why = f"no answer within {watch.timeout:g} s ({self.place})"
             return HttpResult(failure=TransportFailure.TIMEOUT, reason=why, at=time.time())
@@ -251,7 +285,8 @@ class _TooLate(Exception):
 class _Deadline:
     """Ends an exchange when its time is over, wherever it hangs.
 
-    httpx's time-outs are for one read each: a server that sends its header byte by byte would hold us for ever. So a timer shuts the socket down.
+    httpx's time-outs are for one read each: a server that sends its header byte by byte would
+    hold us for ever. So a timer shuts the socket down.
     """
 
     def __init__(self, timeout: float) -> None:
@@ -282,12 +317,15 @@ class _Deadline:
             raise _TooLate
 
     def trace(self, name: str, info: Mapping[str, Any]) -> None:
-        """httpcore's documented trace: tells us the socket, and the moment from which something may be sent."""
+        """httpcore's documented trace: tells us the socket, and the moment from which something
+        may be sent.
+        """
         if name in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
             stream = info.get("return_value")
             self._socket = stream.get_extra_info("socket") if stream is not None else None
         elif name.endswith(".send_request_headers.started"):
-            # Connecting may take longer than its time-out (a name with many addresses): past its deadline a claim must not be sent.
+            # Connecting may take longer than its time-out (a name with many addresses): past its
+            # deadline a claim must not be sent.
             self.check()
             self.sending = True
 
@@ -310,8 +348,10 @@ def _chain(error: BaseException) -> list[BaseException]:
 
 
 def _httpx() -> Any:
-    """httpx, imported late (49 ms, which an idle tick must not pay) and without its own command line, which would bring rich and pygments, 100 ms
-    more, wherever they happen to be installed: httpx does without it where its import fails."""
+    """httpx, imported late (49 ms, which an idle tick must not pay) and without its own command
+    line, which would bring rich and pygments, 100 ms more, wherever they happen to be installed:
+    httpx does without it where its import fails.
+    """
     import sys
 
     if "httpx" not in sys.modules:

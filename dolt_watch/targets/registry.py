@@ -1,7 +1,10 @@
-"""The kinds of target: of each, the class of its settings and who opens it. The one place; held as names, so that reading settings opens no target.
+"""The kinds of target: of each, the class of its settings and who opens it.
 
-Third parties add theirs as entry points of the group ``dolt_watch.targets`` (docs/writing-a-target.md). They are asked for only where a table names a kind
-that is none of ours: finding entry points costs an idle tick 15 ms.
+The one place; held as names, so that reading settings opens no target.
+
+Third parties add theirs as entry points of the group ``dolt_watch.targets``
+(docs/writing-a-target.md). They are asked for only where a table names a kind that is none of
+ours: finding entry points costs an idle tick 15 ms.
 """
 
 from __future__ import annotations
@@ -19,18 +22,29 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
     from dolt_watch.targets.protocol import Target
-from dolt_watch.targets.protocol import Target
 
 GROUP = "dolt_watch.targets"
 BUILT_IN: dict[str, tuple[str, str]] = {
-    "beadboard": ("dolt_watch.targets.settings:BeadBoardSettings", "dolt_watch.targets.beadboard:create"),
+    "beadboard": (
+        "dolt_watch.targets.settings:BeadBoardSettings",
+        "dolt_watch.targets.beadboard:create",
+    ),
     "agent-service": (
         "dolt_watch.targets.settings:AgentServiceSettings",
         "dolt_watch.targets.agent_service:AgentService",
     ),
-    "webhook": ("dolt_watch.targets.settings:WebhookSettings", "dolt_watch.targets.webhook:Webhook"),
-    "command": ("dolt_watch.targets.settings:CommandSettings", "dolt_watch.targets.command:Command"),
-    "local": ("dolt_watch.targets.local.settings:LocalSettings", "dolt_watch.targets.local.target:Local"),
+    "webhook": (
+        "dolt_watch.targets.settings:WebhookSettings",
+        "dolt_watch.targets.webhook:Webhook",
+    ),
+    "command": (
+        "dolt_watch.targets.settings:CommandSettings",
+        "dolt_watch.targets.command:Command",
+    ),
+    "local": (
+        "dolt_watch.targets.local.settings:LocalSettings",
+        "dolt_watch.targets.local.target:Local",
+    ),
     "kubernetes": (
         "dolt_watch.targets.kubernetes.settings:KubernetesSettings",
         "dolt_watch.targets.kubernetes.target:KubernetesTarget",
@@ -64,7 +78,9 @@ def factory(kind: str) -> Callable[[Any], Target]:
         return ours
     point = _entry_points().get(kind)
     if point is None:
-        raise SettingsError(f"no such kind of target: {kind!r}", where="kind", fix=f"one of: {', '.join(kinds())}")
+        raise SettingsError(
+            f"no such kind of target: {kind!r}", where="kind", fix=f"one of: {', '.join(kinds())}"
+        )
     try:
         theirs: Callable[[Any], Target] = point.load()
     except Exception as error:  # whatever a stranger's module raises
@@ -78,8 +94,12 @@ def factory(kind: str) -> Callable[[Any], Target]:
 
 
 def setting_types(kind: str) -> dict[str, str]:
-    """The keys that a table of this kind may have → their types, as text; 'secret' for what no file may hold."""
-    return {each.name: _type(each) for each in fields(settings_class(kind)) if each.name not in _NO_KEYS}
+    """The keys that a table of this kind may have → their types, as text; 'secret' for what no
+    file may hold.
+    """
+    return {
+        each.name: _type(each) for each in fields(settings_class(kind)) if each.name not in _NO_KEYS
+    }
 
 
 def _type(one: Any) -> str:
@@ -90,7 +110,11 @@ def _type(one: Any) -> str:
     # Of a module without `from __future__ import annotations`: int, pathlib.Path | None …
     import re
 
-    return one.type.__name__ if isinstance(one.type, type) else re.sub(r"(?:\w+\.)+(?=\w)", "", str(one.type))
+    return (
+        one.type.__name__
+        if isinstance(one.type, type)
+        else re.sub(r"(?:\w+\.)+(?=\w)", "", str(one.type))
+    )
 
 
 def _named(path: str) -> Any:

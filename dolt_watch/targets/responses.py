@@ -24,7 +24,9 @@ LONGEST_REST = 3600.0
 
 
 def default_answer(exchange: HttpResult) -> Answer:
-    """What an answer to a dispatch means where the service has no word of its own for it; never ``Accepted``."""
+    """What an answer to a dispatch means where the service has no word of its own for it; never
+    ``Accepted``.
+    """
     if exchange.failure is not None or exchange.status is None:
         away = "target" if exchange.failure in AWAY else ""
         if exchange.failure in NOTHING_SENT:
@@ -55,7 +57,12 @@ def names_no_bead(text: str) -> bool:
 
 def valid_job_id(value: Any) -> str:
     """``value`` where it can be a job id, else ''."""
-    good = isinstance(value, str) and value.strip() == value and len(value) <= LONGEST_JOB and value.isprintable()
+    good = (
+        isinstance(value, str)
+        and value.strip() == value
+        and len(value) <= LONGEST_JOB
+        and value.isprintable()
+    )
     return value if good else ""
 
 
@@ -74,7 +81,10 @@ def error_field(exchange: HttpResult) -> Any:
 
 
 def retry_after(exchange: HttpResult) -> float | None:
-    """``Retry-After`` in seconds, from 0 to an hour; None where it is missing or says nothing. A date is read by the answer's own ``Date``."""
+    """``Retry-After`` in seconds, from 0 to an hour; None where it is missing or says nothing.
+
+    A date is read by the answer's own ``Date``.
+    """
     value = exchange.headers.get("retry-after", "").strip()
     if value.isascii() and value.isdigit():
         # Longer than any sensible number; int() refuses thousands of digits.

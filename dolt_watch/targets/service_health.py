@@ -1,4 +1,6 @@
-"""How much claude-agent-service takes, by its own ``/health``: asked by the agent-service target, and by BeadBoard's where it knows the service."""
+"""How much claude-agent-service takes, by its own ``/health``: asked by the agent-service
+target, and by BeadBoard's where it knows the service.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ MOST = 100_000
 
 
 def interpret_health(exchange: HttpResult) -> Capacity:
-    """``GET /health`` of claude-agent-service, new shape or old; it proves that the service can be reached. The old one tells nothing of its queue, so it is never ``idle``."""
+    """``GET /health`` of claude-agent-service, new shape or old; it proves that the service can
+    be reached. The old one tells nothing of its queue, so it is never ``idle``.
+    """
     answer = parse_json(exchange) if exchange.failure is None and exchange.status == 200 else None
     if not isinstance(answer, dict):
         return Capacity(0, f"claude-agent-service's health: {exchange.summary}", down=True)
@@ -30,10 +34,22 @@ def interpret_health(exchange: HttpResult) -> Capacity:
         )
     active, queued, most = (_count(answer.get(key)) for key in ("active", "queued", "capacity"))
     if active is None or queued is None or most is None:
-        return Capacity(0, f"claude-agent-service's numbers make no sense: {exchange.summary}", down=True)
+        return Capacity(
+            0, f"claude-agent-service's numbers make no sense: {exchange.summary}", down=True
+        )
     slots = max(0, most - active - queued)
-    why = "" if slots else f"claude-agent-service is busy (active {active}, queued {queued}, capacity {most})"
-    return Capacity(slots, why, idle=active == 0 and queued == 0, proof="service", speaks_for="" if slots else SERVICE)
+    why = (
+        ""
+        if slots
+        else f"claude-agent-service is busy (active {active}, queued {queued}, capacity {most})"
+    )
+    return Capacity(
+        slots,
+        why,
+        idle=active == 0 and queued == 0,
+        proof="service",
+        speaks_for="" if slots else SERVICE,
+    )
 
 
 def _count(value: Any) -> int | None:

@@ -11,7 +11,10 @@ from typing import Any, ClassVar
 
 @dataclass(frozen=True, slots=True)
 class TargetSettings:
-    """Who runs the beads: one ``[targets.NAME]`` table. What every kind has; each kind's own class adds its keys (``settings/kinds/``)."""
+    """Who runs the beads: one ``[targets.NAME]`` table.
+
+    What every kind has; each kind's own class adds its keys (``settings/kinds/``).
+    """
 
     name: str
     """The NAME in ``[targets.NAME]``; rules refer to it."""
@@ -23,7 +26,10 @@ class TargetSettings:
     """Key → where somebody set it, for errors. No key itself."""
 
     reports_jobs: ClassVar[bool] = False
-    """Does it say what became of a job, by ``verdict``? Then it is asked while the job runs, once a minute at most."""
+    """Does it say what became of a job, by ``verdict``?
+
+    Then it is asked while the job runs, once a minute at most.
+    """
 
     deduplicates: ClassVar[bool] = False
     """Does it start each token at most once, and tell whether it runs (``settle``)?"""
@@ -34,9 +40,14 @@ class TargetSettings:
         return False
 
     announces: ClassVar[bool] = False
-    """Is the first act of its agents a note on the bead? Then silence means that nothing runs: the default of a rule's ``on_unknown`` is 'retry'."""
+    """Is the first act of its agents a note on the bead?
 
-    def located(self, tracker: str, beads_dir: Path | None, env: Mapping[str, str]) -> TargetSettings:
+    Then silence means that nothing runs: the default of a rule's ``on_unknown`` is 'retry'.
+    """
+
+    def located(
+        self, tracker: str, beads_dir: Path | None, env: Mapping[str, str]
+    ) -> TargetSettings:
         """Return the settings for one tracker. ``tracker``: its ID as a file name.
 
         ``beads_dir``: the tracker's ``.beads``, if one was found; ``env``: the environment.
@@ -48,13 +59,19 @@ class TargetSettings:
 
 
 def secret_field(variable: str = "") -> Any:
-    """A key that no file of settings and no command line may hold. It comes from ``DOLT_WATCH_TARGETS_NAME_KEY``, the file that the key ``KEY_file``
-    names, or ``variable``; it is shown hidden, and is in no repr."""
+    """A key that no file of settings and no command line may hold.
+
+    It comes from ``DOLT_WATCH_TARGETS_NAME_KEY``, the file that the key ``KEY_file`` names, or
+    ``variable``; it is shown hidden, and is in no repr.
+    """
     return field(default="", repr=False, metadata={"secret": True, "variable": variable})
 
 
 def env_field(variable: str) -> Any:
-    """A text that an environment variable fills in where nothing of ours sets it. Not in repr: a URL may hold a password."""
+    """A text that an environment variable fills in where nothing of ours sets it.
+
+    Not in repr: a URL may hold a password.
+    """
     return field(default="", repr=False, metadata={"variable": variable})
 
 
@@ -65,10 +82,15 @@ class BeadBoardSettings(TargetSettings):
     announces: ClassVar[bool] = True
 
     url: str = env_field("BEADBOARD_URL")
-    """Where it answers, as http://HOST:PORT. BEADBOARD_URL fills it in where nothing else sets it."""
+    """Where it answers, as http://HOST:PORT.
+
+    BEADBOARD_URL fills it in where nothing else sets it.
+    """
     service_url: str = env_field("CLAUDE_AGENT_SERVICE_URL")
-    """claude-agent-service behind it, asked for capacity, health and evidence; '': never asked. CLAUDE_AGENT_SERVICE_URL, BeadBoard's own variable, fills it
-    in where nothing else sets it."""
+    """claude-agent-service behind it, asked for capacity, health and evidence; '': never asked.
+
+    CLAUDE_AGENT_SERVICE_URL, BeadBoard's own variable, fills it in where nothing else sets it.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +109,19 @@ class WebhookSettings(TargetSettings):
     previous_secret_file: Path | None = None
     """A file that holds the previous secret and nothing else."""
     token: str = secret_field()
-    """Sent as ``Authorization: Bearer``, for a receiver behind a gateway that asks for one; '': none is sent."""
+    """Sent as ``Authorization:
+
+    Bearer``, for a receiver behind a gateway that asks for one; '': none is sent.
+    """
     token_file: Path | None = None
     """A file that holds the token and nothing else."""
     source: str = "dolt-watch"
     """The event's ``source``, a URI reference: tells one tracker from another."""
     job_key: str = "job_id"
-    """Where a JSON answer has the receiver's name for the run. Without one, the webhook's own id is the job's."""
+    """Where a JSON answer has the receiver's name for the run.
+
+    Without one, the webhook's own id is the job's.
+    """
     body_template: Path | None = None
     """A Jinja2 template of the body, instead of the CloudEvent. Relative to the settings file."""
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -109,7 +137,10 @@ class AgentServiceSettings(TargetSettings):
 
     kind: str = "agent-service"
     url: str = env_field("CLAUDE_AGENT_SERVICE_URL")
-    """Where it answers, as http://HOST:PORT. CLAUDE_AGENT_SERVICE_URL fills it in where nothing else sets it."""
+    """Where it answers, as http://HOST:PORT.
+
+    CLAUDE_AGENT_SERVICE_URL fills it in where nothing else sets it.
+    """
     token: str = secret_field("API_BEARER_TOKEN")
     """Its bearer token."""
     token_file: Path | None = None
@@ -119,7 +150,10 @@ class AgentServiceSettings(TargetSettings):
     max_budget_usd: float = 5.0
     """What one run may cost."""
     run_timeout: timedelta = timedelta(minutes=15)
-    """How long one run may take. The service does not kill an agent that takes longer: it stops counting it."""
+    """How long one run may take.
+
+    The service does not kill an agent that takes longer: it stops counting it.
+    """
     prompt_template: Path | None = None
     """A Jinja2 template of the prompt, instead of ours. Relative to the settings file."""
 
@@ -130,6 +164,9 @@ class CommandSettings(TargetSettings):
 
     kind: str = "command"
     argv: tuple[str, ...] = ()
-    """The program and its arguments, as they are: no shell reads them. A name without '/' is looked for on PATH."""
+    """The program and its arguments, as they are: no shell reads them.
+
+    A name without '/' is looked for on PATH.
+    """
     env: tuple[str, ...] = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR")
     """Names of the environment variables that it gets, besides BEAD_ID and IDEMPOTENCY_KEY."""

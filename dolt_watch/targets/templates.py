@@ -1,6 +1,9 @@
-"""Jinja2 templates of what is sent: sandboxed, and strict about names. Imported late, as jinja2 costs 37 ms.
+"""Jinja2 templates of what is sent: sandboxed, and strict about names.
 
-A template sees ``bead`` (its columns), ``token`` and ``rule``; it includes nothing and reaches no file.
+Imported late, as jinja2 costs 37 ms.
+
+A template sees ``bead`` (its columns), ``token`` and ``rule``; it includes nothing and reaches
+no file.
 """
 
 from __future__ import annotations
@@ -53,8 +56,14 @@ class Template:
             return self._template.render(bead=bead_payload(task), token=token, rule=task.rule)
         except Exception as error:  # a template may do anything that an expression can
             message = str(error).replace("'dict object'", "bead")
-            shown = message if isinstance(error, TemplateError) else f"{type(error).__name__}: {message}"
-            raise TemplateRenderError(f"{self.source_name}:{self._line(error)}: {sanitize(shown, 200)}") from error
+            shown = (
+                message
+                if isinstance(error, TemplateError)
+                else f"{type(error).__name__}: {message}"
+            )
+            raise TemplateRenderError(
+                f"{self.source_name}:{self._line(error)}: {sanitize(shown, 200)}"
+            ) from error
 
     def _check(self, tree: nodes.Template) -> None:
         for node in tree.find_all(_ELSEWHERE):
@@ -65,7 +74,9 @@ class Template:
                 raise self._wrong(f"there is no {sanitize(name.name, 80)}", name.lineno)
 
     def _wrong(self, message: str, line: int) -> SettingsError:
-        return SettingsError(f"the template is wrong: {message}", where=f"{self.source_name}:{line}", fix=_FIX)
+        return SettingsError(
+            f"the template is wrong: {message}", where=f"{self.source_name}:{line}", fix=_FIX
+        )
 
     def _line(self, error: BaseException) -> int:
         line, trace = 1, error.__traceback__
@@ -82,7 +93,11 @@ def read(path: Path, place: str) -> Template:
         text = path.read_bytes().decode("utf-8")
     except OSError as error:
         fix = "the path is relative to the settings file"
-        raise SettingsError(f"the template {path} cannot be read: {error.strerror}", where=place, fix=fix) from None
+        raise SettingsError(
+            f"the template {path} cannot be read: {error.strerror}", where=place, fix=fix
+        ) from None
     except UnicodeDecodeError:
-        raise SettingsError("the template is not UTF-8", where=str(path), fix="save it as UTF-8") from None
+        raise SettingsError(
+            "the template is not UTF-8", where=str(path), fix="save it as UTF-8"
+        ) from None
     return Template(text, str(path))

@@ -1,4 +1,5 @@
-"""Any receiver of webhooks: a CloudEvents 1.0 event in structured JSON, signed as Standard Webhooks. Any 2xx takes it.
+"""Any receiver of webhooks: a CloudEvents 1.0 event in structured JSON, signed as Standard
+Webhooks. Any 2xx takes it.
 
 https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md ·
 https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
@@ -44,27 +45,42 @@ class Webhook:
     """It tells neither its capacity nor what became of a run."""
 
     def __init__(self, settings: WebhookSettings, now: Callable[[], float] = time.time) -> None:
-        """``now``: seconds since 1970, the receiver's and ours: it refuses a signature that is five minutes old.
+        """``now``: seconds since 1970, the receiver's and ours: it refuses a signature that is
+        five minutes old.
 
-        Raises:
-            SettingsError: no URL, no secret, one that is none, a template or a header that cannot be used.
+        Raises: SettingsError: no URL, no secret, one that is none, a template or a header that
+            cannot be used.
         """
-        check_url(settings, "url", settings.url, fix=f'[targets.{settings.name}] url = "https://HOST/PATH"', whole=True)
+        check_url(
+            settings,
+            "url",
+            settings.url,
+            fix=f'[targets.{settings.name}] url = "https://HOST/PATH"',
+            whole=True,
+        )
         if not re.fullmatch(r"[!-~]+", settings.source):
             fix = 'source = "https://tracker.example/beads", or any other URI reference'
-            raise SettingsError(f"target {settings.name}: source is no URI", where=settings.origin("source"), fix=fix)
+            raise SettingsError(
+                f"target {settings.name}: source is no URI",
+                where=settings.origin("source"),
+                fix=fix,
+            )
         self.name = settings.name
         self.timeout = checked_timeout(settings)
         self._settings, self._now = settings, now
         self._signers = _signers(settings)
         self._body = _body(settings)
-        self._headers = {name: _header(settings, name, text) for name, text in settings.headers.items()}
+        self._headers = {
+            name: _header(settings, name, text) for name, text in settings.headers.items()
+        }
         if settings.token:
             check_bearer(settings, settings.url, settings.token)
         parts = urlsplit(settings.url)
         self._path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         values = [pair.partition("=")[2] for pair in parts.query.split("&")]
-        self._caller = HttpClient(f"{parts.scheme}://{parts.netloc}", [*values, *map(unquote_plus, values)])
+        self._caller = HttpClient(
+            f"{parts.scheme}://{parts.netloc}", [*values, *map(unquote_plus, values)]
+        )
 
     def capacity(self) -> Capacity:
         return Capacity(None, "a webhook's receiver tells nothing of its capacity")
@@ -75,8 +91,15 @@ class Webhook:
 
         moment = datetime.fromtimestamp(self._now(), UTC)
         try:
-            headers = {name: _line(template.render(task, token), name) for name, template in self._headers.items()}
-            body = self._body.render(task, token) if self._body else event(task, token, self._settings.source, moment)
+            headers = {
+                name: _line(template.render(task, token), name)
+                for name, template in self._headers.items()
+            }
+            body = (
+                self._body.render(task, token)
+                if self._body
+                else event(task, token, self._settings.source, moment)
+            )
         except TemplateRenderError as error:
             return Refused(f"no webhook: {error}")
         kind = "application/json" if self._body else EVENTS
@@ -84,21 +107,29 @@ class Webhook:
         return read_answer(exchange, token, self._settings.job_key)
 
     def deliver(self, id: str, told: Mapping[str, Any], timeout: float) -> HttpResult:
-        """One POST of any other event of ours: its CloudEvent's attributes and data, less what every one has. ``id`` is what a receiver deduplicates by."""
+        """One POST of any other event of ours: its CloudEvent's attributes and data, less what
+        every one has. ``id`` is what a receiver deduplicates by.
+        """
         moment = datetime.fromtimestamp(self._now(), UTC)
         body = json.dumps({**_cloudevent_attributes(id, self._settings.source, moment), **told})
         return self._post(id, moment, body, {"content-type": EVENTS}, min(timeout, self.timeout))
 
-    def _post(self, id: str, moment: datetime, body: str, headers: Mapping[str, str], timeout: float) -> HttpResult:
+    def _post(
+        self, id: str, moment: datetime, body: str, headers: Mapping[str, str], timeout: float
+    ) -> HttpResult:
         signed = {
             **{name.lower(): value for name, value in headers.items()},
             "webhook-id": id,
             "webhook-timestamp": str(int(moment.timestamp())),
-            "webhook-signature": " ".join(signer.sign(id, moment, body) for signer in self._signers),
+            "webhook-signature": " ".join(
+                signer.sign(id, moment, body) for signer in self._signers
+            ),
         }
         if self._settings.token:
             signed["authorization"] = f"Bearer {self._settings.token}"
-        return self._caller.exchange("POST", self._path, timeout=timeout, headers=signed, body=body.encode())
+        return self._caller.exchange(
+            "POST", self._path, timeout=timeout, headers=signed, body=body.encode()
+        )
 
     def verdict(self, job: str, started: datetime | None) -> JobReport:
         return JobReport(Verdict.UNKNOWN)
@@ -108,7 +139,10 @@ class Webhook:
 
 
 def event(task: BeadTask, token: str, source: str, moment: datetime) -> str:
-    """The CloudEvent. In ASCII, so that whoever signs and whoever reads cannot differ in its encoding."""
+    """The CloudEvent.
+
+    In ASCII, so that whoever signs and whoever reads cannot differ in its encoding.
+    """
     told = {**_cloudevent_attributes(token, source, moment), "type": TYPE, "subject": task.bead}
     if task.rule:
         told["rule"] = task.rule  # an extension
@@ -117,7 +151,13 @@ def event(task: BeadTask, token: str, source: str, moment: datetime) -> str:
 
 def _cloudevent_attributes(id: str, source: str, moment: datetime) -> dict[str, Any]:
     time = moment.isoformat(timespec="seconds").replace("+00:00", "Z")
-    return {"specversion": "1.0", "id": id, "source": source, "time": time, "datacontenttype": "application/json"}
+    return {
+        "specversion": "1.0",
+        "id": id,
+        "source": source,
+        "time": time,
+        "datacontenttype": "application/json",
+    }
 
 
 def read_answer(exchange: HttpResult, token: str, job_key: str = "job_id") -> Answer:
@@ -141,7 +181,7 @@ def _job(exchange: HttpResult, key: str) -> str:
     return valid_job_id(str(value) if type(value) is int else value)
 
 
-# -- settings ----------------------------------------------------------------------------------------------------
+# -- settings --------------------
 
 
 def _signers(settings: WebhookSettings) -> list[Signer]:
@@ -149,22 +189,34 @@ def _signers(settings: WebhookSettings) -> list[Signer]:
 
     if not settings.secret:
         raise SettingsError(
-            f"target {settings.name} has no secret to sign with", where=settings.origin("secret"),
-            fix=f'[targets.{settings.name}] secret_file = "…"; make one: echo "{PREFIX}$(openssl rand -base64 32)"',
-        )  # fmt: skip
+            f"target {settings.name} has no secret to sign with",
+            where=settings.origin("secret"),
+            fix=(
+                f'[targets.{settings.name}] secret_file = "…"; make one: echo "{PREFIX}$(openssl'
+                ' rand -base64 32)"'
+            ),
+        )
     given = {"secret": settings.secret, "previous_secret": settings.previous_secret}
     return [Signer(_key(settings, key, value)) for key, value in given.items() if value]
 
 
 def _key(settings: WebhookSettings, name: str, value: str) -> bytes:
-    """The secret's bytes. The library itself drops what is no base64 in silence, which would leave a weak key."""
+    """The secret's bytes.
+
+    The library itself drops what is no base64 in silence, which would leave a weak key.
+    """
     try:
-        key = base64.b64decode(value.removeprefix(PREFIX), validate=True) if value.startswith(PREFIX) else b""
+        key = (
+            base64.b64decode(value.removeprefix(PREFIX), validate=True)
+            if value.startswith(PREFIX)
+            else b""
+        )
     except (binascii.Error, ValueError):
         key = b""
     if not SHORTEST_SECRET <= len(key) <= LONGEST_SECRET:
         raise SettingsError(
-            f"target {settings.name}: the {name} is not '{PREFIX}' and base64 of {SHORTEST_SECRET} to {LONGEST_SECRET} bytes",
+            f"target {settings.name}: the {name} is not '{PREFIX}' and base64 of {SHORTEST_SECRET}"
+            f" to {LONGEST_SECRET} bytes",
             where=settings.origin(name),
             fix=f'make one: echo "{PREFIX}$(openssl rand -base64 32)"',
         )
@@ -184,10 +236,16 @@ def _header(settings: WebhookSettings, name: str, text: str) -> Template:
 
     where = settings.origin("headers")
     if not re.fullmatch(_HEADER, name):
-        raise SettingsError(f"target {settings.name}: {name!r} is no name of a header", where=where, fix="X-Team")
+        raise SettingsError(
+            f"target {settings.name}: {name!r} is no name of a header", where=where, fix="X-Team"
+        )
     if name.lower() in _OURS or name.lower().startswith("webhook-"):
-        fix = "token_file holds a bearer token" if name.lower() == "authorization" else "leave it out"
-        raise SettingsError(f"target {settings.name}: the header {name} is not yours to set", where=where, fix=fix)
+        fix = (
+            "token_file holds a bearer token" if name.lower() == "authorization" else "leave it out"
+        )
+        raise SettingsError(
+            f"target {settings.name}: the header {name} is not yours to set", where=where, fix=fix
+        )
     return Template(text, f"{where} {name}")
 
 

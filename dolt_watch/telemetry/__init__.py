@@ -1,1 +1,4 @@
-"""How the watcher is watched: logs, metrics, health, a dead man's switch. Nothing here decides anything."""
+"""How the watcher is watched: logs, metrics, health, a dead man's switch.
+
+Nothing here decides anything.
+"""

@@ -1,4 +1,6 @@
-"""``/metrics``, ``/healthz``, ``/readyz``, ``/startupz`` over HTTP, read-only; and what the service tells of itself."""
+"""``/metrics``, ``/healthz``, ``/readyz``, ``/startupz`` over HTTP, read-only; and what the
+service tells of itself.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ from dolt_watch.telemetry.log_output import log_failure
 from dolt_watch.telemetry.metrics import Metrics
 
 SLACK = 120.0
-"""Seconds for all that lies between two signs of the loop besides one request to a target and one pause: the database's answers."""
+"""Seconds for all that lies between two signs of the loop besides one request to a target and
+one pause: the database's answers.
+"""
 
 PATIENCE = 20.0
 """Seconds for a whole request to arrive."""
@@ -29,24 +33,41 @@ Page = Callable[[], tuple[int, str, bytes]]
 
 
 def stall_threshold(timeouts: Iterable[timedelta], pause: float) -> float:
-    """Seconds without a sign of the loop after which it is stuck. ``timeouts``: of all targets; ``pause``: the longest between two polls, in seconds."""
+    """Seconds without a sign of the loop after which it is stuck.
+
+    ``timeouts``: of all targets; ``pause``: the longest between two polls, in seconds.
+    """
     return max((each.total_seconds() for each in timeouts), default=0.0) + pause + SLACK
 
 
 class Health:
-    """Told by the service as it goes on. ``ping``: called after each good tick; ``stuck``: ``stall_threshold``, in seconds."""
+    """Told by the service as it goes on.
+
+    ``ping``: called after each good tick; ``stuck``: ``stall_threshold``, in seconds.
+    """
 
     def __init__(
-        self, metrics: Metrics, ping: Callable[[], None] | None = None, *, stuck: float = SLACK, clock: Callable[[], float] = time.monotonic,
-    ) -> None:  # fmt: skip
+        self,
+        metrics: Metrics,
+        ping: Callable[[], None] | None = None,
+        *,
+        stuck: float = SLACK,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.metrics, self.ping, self.stall_after, self.clock = metrics, ping, stuck, clock
         self.ready = self.started = False
-        """A first poll ends well or not: from then on silence means that it is stuck. Before, it may fold a long history."""
+        """A first poll ends well or not: from then on silence means that it is stuck.
+
+        Before, it may fold a long history.
+        """
         self.status_text = "starting"
         self._alive = self.clock()
 
     def heartbeat(self) -> None:
-        """The loop goes on: a round, a commit that is folded, a question to a target. A tick of many may last for an hour."""
+        """The loop goes on: a round, a commit that is folded, a question to a target.
+
+        A tick of many may last for an hour.
+        """
         self._alive = self.clock()
 
     def tick_finished(self, loop: ControlLoop, outcome: TickResult, seconds: float) -> None:
@@ -81,7 +102,11 @@ class Health:
             )
 
         return {
-            "/metrics": lambda: (200, "text/plain; version=0.0.4; charset=utf-8", self.metrics.text()),
+            "/metrics": lambda: (
+                200,
+                "text/plain; version=0.0.4; charset=utf-8",
+                self.metrics.text(),
+            ),
             "/healthz": healthz,
             "/readyz": lambda: plain(self.ready, self.status_text),
             "/startupz": lambda: plain(self.started, self.status_text),
@@ -95,7 +120,9 @@ class Server:
     A page that fails is logged in one line.
     """
 
-    def __init__(self, host: str, port: int, pages: Mapping[str, Page], patience: float = PATIENCE) -> None:
+    def __init__(
+        self, host: str, port: int, pages: Mapping[str, Page], patience: float = PATIENCE
+    ) -> None:
         """Raises OSError where the port is taken."""
 
         class Handler(BaseHTTPRequestHandler):
@@ -105,7 +132,9 @@ class Server:
             def setup(self) -> None:
                 super().setup()
                 self.rfile.close()
-                self.rfile = io.BufferedReader(_Patient(self.connection, time.monotonic() + patience))
+                self.rfile = io.BufferedReader(
+                    _Patient(self.connection, time.monotonic() + patience)
+                )
 
             def do_GET(self) -> None:
                 status, kind, body = self._page()
@@ -138,7 +167,10 @@ class Server:
             daemon_threads = True
 
             def handle_error(self, request: object, client_address: object) -> None:
-                """A client that hangs up is no error. The base class prints a traceback to stderr."""
+                """A client that hangs up is no error.
+
+                The base class prints a traceback to stderr.
+                """
                 error = sys.exc_info()[1]
                 if error is not None and not isinstance(error, OSError):
                     log_failure("error: a request failed", type(error), error)
@@ -153,7 +185,9 @@ class Server:
 
 
 class _Patient(io.RawIOBase):
-    """Reads a request until its deadline: a client that sends a byte now and then must not hold a thread."""
+    """Reads a request until its deadline: a client that sends a byte now and then must not hold
+    a thread.
+    """
 
     def __init__(self, connection: socket.socket, deadline: float) -> None:
         self._connection, self._deadline = connection, deadline

@@ -1,4 +1,7 @@
-"""Lines for whoever reads them: text on a terminal, JSON otherwise. A line of a decision carries its bead, version, rule and commit."""
+"""Lines for whoever reads them: text on a terminal, JSON otherwise.
+
+A line of a decision carries its bead, version, rule and commit.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,10 @@ class LogHandler(logging.Handler):
         self._gone: BrokenPipeError | None = None
 
     def check(self) -> None:
-        """Raises BrokenPipeError where whoever read the lines has gone. A full disk may have room again."""
+        """Raises BrokenPipeError where whoever read the lines has gone.
+
+        A full disk may have room again.
+        """
         if self._gone is not None:
             raise self._gone
 
@@ -167,7 +173,10 @@ def _subject(event: LogEvent, fields: Mapping[str, Any]) -> _Subject:
 
 
 def _json(line: _Line) -> str:
-    """Return one line of JSON, whatever the values are: JSON has no lone surrogates, orjson no other keys."""
+    """Return one line of JSON, whatever the values are:
+
+    JSON has no lone surrogates, orjson no other keys.
+    """
     said = {
         "time": line.time,
         "level": line.level,
@@ -179,7 +188,10 @@ def _json(line: _Line) -> str:
         return orjson.dumps(said, default=str).decode()
     except TypeError:
         plain = {str(name): str(value) for name, value in said.items()}
-        text = {name: value.encode("utf-8", "backslashreplace").decode() for name, value in plain.items()}
+        text = {
+            name: value.encode("utf-8", "backslashreplace").decode()
+            for name, value in plain.items()
+        }
         return orjson.dumps(text).decode()
 
 

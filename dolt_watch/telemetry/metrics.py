@@ -1,4 +1,7 @@
-"""Prometheus metrics, in a registry of their own. Names and words are an interface: dashboards and alerts are checked against them by a test."""
+"""Prometheus metrics, in a registry of their own.
+
+Names and words are an interface: dashboards and alerts are checked against them by a test.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,14 @@ from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, write_to_textfile
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+    write_to_textfile,
+)
 
 from dolt_watch import __version__
 from dolt_watch.controller.tick_result import TickResult
@@ -33,7 +43,9 @@ class Metrics:
         self._known_outages: set[str] = set()
         """Targets that had an outage: their gauge goes back to 0, so that an alert ends."""
         self.registry = CollectorRegistry()
-        self.info = Gauge("dolt_watch_info", "Which program this is", ["version"], registry=self.registry)
+        self.info = Gauge(
+            "dolt_watch_info", "Which program this is", ["version"], registry=self.registry
+        )
         self.info.labels(__version__).set(1)
         self.ticks = Counter(
             "dolt_watch_ticks",
@@ -42,18 +54,29 @@ class Metrics:
             registry=self.registry,
         )
         self.seconds = Histogram(
-            "dolt_watch_tick_seconds", "Duration of a tick",
-            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 30), registry=self.registry,
-        )  # fmt: skip
+            "dolt_watch_tick_seconds",
+            "Duration of a tick",
+            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 30),
+            registry=self.registry,
+        )
         self.lag_commits = Gauge(
-            "dolt_watch_lag_commits", "Commits that the last tick found unfolded", registry=self.registry
+            "dolt_watch_lag_commits",
+            "Commits that the last tick found unfolded",
+            registry=self.registry,
         )
         self.lag_seconds = Gauge(
-            "dolt_watch_lag_seconds", "Age of the oldest of them when it was folded", registry=self.registry
+            "dolt_watch_lag_seconds",
+            "Age of the oldest of them when it was folded",
+            registry=self.registry,
         )
-        self.beads = Gauge("dolt_watch_beads", "Beads in a phase", ["phase", "rule"], registry=self.registry)
+        self.beads = Gauge(
+            "dolt_watch_beads", "Beads in a phase", ["phase", "rule"], registry=self.registry
+        )
         self.held = Gauge(
-            "dolt_watch_held_beads", "Waiting beads that may not go now, by gate", ["gate"], registry=self.registry
+            "dolt_watch_held_beads",
+            "Waiting beads that may not go now, by gate",
+            ["gate"],
+            registry=self.registry,
         )
         self.outages = Gauge(
             "dolt_watch_target_outage",
@@ -66,20 +89,34 @@ class Metrics:
             "For how long the oldest waiting bead has matched",
             registry=self.registry,
         )
-        self.decisions = Counter("dolt_watch_decisions", "Entries of the ledger", ["kind"], registry=self.registry)
-        self.posts = Counter("dolt_watch_posts", "Requests to targets", ["outcome"], registry=self.registry)
+        self.decisions = Counter(
+            "dolt_watch_decisions", "Entries of the ledger", ["kind"], registry=self.registry
+        )
+        self.posts = Counter(
+            "dolt_watch_posts", "Requests to targets", ["outcome"], registry=self.registry
+        )
         self.conflicts = Counter(
-            "dolt_watch_conflicts", "Transactions that somebody else got ahead of", registry=self.registry
+            "dolt_watch_conflicts",
+            "Transactions that somebody else got ahead of",
+            registry=self.registry,
         )
         self.leads = Gauge(
-            "dolt_watch_leader", "1 where this process leads, 0 where it stands by", registry=self.registry
+            "dolt_watch_leader",
+            "1 where this process leads, 0 where it stands by",
+            registry=self.registry,
         )
         self.success = Gauge(
-            "dolt_watch_last_success_timestamp_seconds", "When the last good tick ended", registry=self.registry
+            "dolt_watch_last_success_timestamp_seconds",
+            "When the last good tick ended",
+            registry=self.registry,
         )
 
-    def record_tick(self, outcome: TickResult, state: State, now: datetime | None, seconds: float) -> None:
-        """A good tick is what `TickResult.good` calls one; of others the last success stays where it was."""
+    def record_tick(
+        self, outcome: TickResult, state: State, now: datetime | None, seconds: float
+    ) -> None:
+        """A good tick is what `TickResult.good` calls one; of others the last success stays
+        where it was.
+        """
         self.ticks.labels("ok" if outcome.succeeded else "failed").inc()
         self.seconds.observe(seconds)
         self.lag_commits.set(outcome.lag[0])
@@ -94,18 +131,28 @@ class Metrics:
             self._succeeded = True
             self.success.set(time.time())
         if outcome.rounds:
-            self._gauge(self.beads, Count((bead.phase.value, bead.rule) for bead in state.beads.values()))
+            self._gauge(
+                self.beads, Count((bead.phase.value, bead.rule) for bead in state.beads.values())
+            )
             self._gauge(self.held, Count((hold.gate,) for hold in outcome.holds.values()))
             self._known_outages |= state.outages.keys()
-            self._gauge(self.outages, {(name,): int(name in state.outages) for name in self._known_outages})
-        waits = [bead.matched_at or bead.since for bead in state.beads.values() if bead.phase is Phase.WAITING]
+            self._gauge(
+                self.outages, {(name,): int(name in state.outages) for name in self._known_outages}
+            )
+        waits = [
+            bead.matched_at or bead.since
+            for bead in state.beads.values()
+            if bead.phase is Phase.WAITING
+        ]
         self.oldest.set((now - min(waits)).total_seconds() if waits and now is not None else 0)
 
     def record_error(self) -> None:
         self.ticks.labels("error").inc()
 
     def clear_leader_gauges(self) -> None:
-        """Another one leads, or may: what this one saw last grows old, and whoever adds up replicas would count it twice."""
+        """Another one leads, or may: what this one saw last grows old, and whoever adds up
+        replicas would count it twice.
+        """
         self.beads.clear()
         self.held.clear()
         self.outages.clear()
@@ -122,7 +169,10 @@ class Metrics:
         return generate_latest(self.registry)
 
     def write(self, path: str) -> None:
-        """For node_exporter's textfile collector: whole or not at all. After a tick that was not good the last good one is that of the file."""
+        """For node_exporter's textfile collector: whole or not at all.
+
+        After a tick that was not good the last good one is that of the file.
+        """
         if not self._succeeded:
             self.success.set(_value_in_file(path, "dolt_watch_last_success_timestamp_seconds"))
         write_to_textfile(path, self.registry)

@@ -1,4 +1,7 @@
-"""For authors of targets: the conformance suite that our own four pass. Needs pytest: ``pip install dolt-watch[testing]``."""
+"""For authors of targets: the conformance suite that our own four pass.
+
+Needs pytest: ``pip install dolt-watch[testing]``.
+"""
 
 import pytest
 

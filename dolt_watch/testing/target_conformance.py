@@ -1,4 +1,7 @@
-"""What every target promises, as tests. Subclass ``TargetConformance`` and give it a ``rig`` (docs/writing-a-target.md)."""
+"""What every target promises, as tests.
+
+Subclass ``TargetConformance`` and give it a ``rig`` (docs/writing-a-target.md).
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,9 @@ GRACE = 5.0
 
 
 class ServiceHarness(Protocol):
-    """A service that is there for one test, as real as the author can have it, and targets on it."""
+    """A service that is there for one test, as real as the author can have it, and targets on
+    it.
+    """
 
     kind: str
     """The name under which settings know it."""
@@ -43,7 +48,10 @@ class ServiceHarness(Protocol):
         ...
 
     def respond_with_garbage(self) -> None:
-        """From now on every answer is one that the real service would never give. It need not be possible to tell what it did."""
+        """From now on every answer is one that the real service would never give.
+
+        It need not be possible to tell what it did.
+        """
         ...
 
     def shut_down(self) -> None:
@@ -76,7 +84,13 @@ ODD: dict[str, dict[str, Any]] = {
     "unicode": {"title": "größer 👍 ‮ \u2028 \x00 \x1b[0m", "description": "“‘«»’”\r\n\t\\\"'"},
     "template": {"title": "{{ 7 * 7 }} {% raw %} ${x} $(touch x) `x` %s %(x)s {}"},
     "long": {"description": "ü" * 32_000, "notes": "x" * 65_535},
-    "types": {"size": Decimal("1.5"), "blob": b"\xff\x00", "due_at": "0000-00-00", "flag": True, "big": 2**70},
+    "types": {
+        "size": Decimal("1.5"),
+        "blob": b"\xff\x00",
+        "due_at": "0000-00-00",
+        "flag": True,
+        "big": 2**70,
+    },
 }
 """Beads as no author thinks of them."""
 
@@ -93,14 +107,18 @@ class TargetConformance:
         with _closed(rig.target()) as target:
             yield target
 
-    # -- what it is ----------------------------------------------------------------------------------------------
+    # -- what it is --------------------
 
     def test_settings_know_its_kind_and_can_hold_its_keys(self, rig: ServiceHarness) -> None:
         assert registry.is_kind(rig.kind)
         assert callable(registry.factory(rig.kind))
         keys = registry.setting_types(rig.kind)
-        assert {"kind", "timeout"} <= set(keys), "its Settings are a dataclass that extends TargetSettings"
-        assert set(keys.values()) <= set(READERS), "types of keys are those that docs/writing-a-target.md lists"
+        assert {"kind", "timeout"} <= set(keys), (
+            "its Settings are a dataclass that extends TargetSettings"
+        )
+        assert set(keys.values()) <= set(READERS), (
+            "types of keys are those that docs/writing-a-target.md lists"
+        )
 
     def test_it_says_who_it_is(self, target: Target) -> None:
         assert target.name and isinstance(target.name, str)
@@ -112,25 +130,33 @@ class TargetConformance:
         target.close()
         assert list(rig.runs()) == []
 
-    # -- capacity ------------------------------------------------------------------------------------------------
+    # -- capacity --------------------
 
-    def test_capacity_is_a_number_or_not_known_and_says_why(self, rig: ServiceHarness, target: Target) -> None:
+    def test_capacity_is_a_number_or_not_known_and_says_why(
+        self, rig: ServiceHarness, target: Target
+    ) -> None:
         capacity = _capacity(target.capacity())
         assert not capacity.down, capacity.why
         assert list(rig.runs()) == [], "looking begins nothing"
 
     @pytest.mark.parametrize("how", ["shut_down", "stop_responding", "respond_with_garbage"])
-    def test_trouble_is_never_evidence_that_nothing_runs(self, rig: ServiceHarness, target: Target, how: str) -> None:
+    def test_trouble_is_never_evidence_that_nothing_runs(
+        self, rig: ServiceHarness, target: Target, how: str
+    ) -> None:
         getattr(rig, how)()
         capacity = _capacity(target.capacity())
         assert not capacity.idle, "`idle` is evidence: a second run is sent on it"
 
-    # -- dispatch ------------------------------------------------------------------------------------------------
+    # -- dispatch --------------------
 
     def test_a_dispatch_is_one_run_with_a_name(self, rig: ServiceHarness, target: Target) -> None:
         answer = target.dispatch(make_task("bd-7"), "token-7")
         assert isinstance(answer, Accepted), answer
-        assert answer.job.strip() == answer.job and answer.job.isprintable() and 0 < len(answer.job) <= LONGEST_JOB
+        assert (
+            answer.job.strip() == answer.job
+            and answer.job.isprintable()
+            and 0 < len(answer.job) <= LONGEST_JOB
+        )
         assert list(rig.runs()) == ["bd-7"]
 
     def test_each_token_is_a_run_of_its_own(self, rig: ServiceHarness, target: Target) -> None:
@@ -147,7 +173,9 @@ class TargetConformance:
     def test_nobody_there_is_nothing_sent(self, rig: ServiceHarness, target: Target) -> None:
         rig.shut_down()
         answer = _answer(target.dispatch(make_task(), "token-1"))
-        assert isinstance(answer, Refused) and not answer.permanent and not answer.halts_rule, answer
+        assert isinstance(answer, Refused) and not answer.permanent and not answer.halts_rule, (
+            answer
+        )
         assert list(rig.runs()) == []
 
     def test_no_answer_is_not_known_and_waits_no_longer_than_its_time_out(
@@ -166,12 +194,16 @@ class TargetConformance:
         assert _not_known(answer, target), answer
         assert len(rig.runs()) <= 1, "one token is sent once"
 
-    # -- verdict -------------------------------------------------------------------------------------------------
+    # -- verdict --------------------
 
-    def test_its_word_on_a_run_that_began_is_not_that_it_is_lost(self, rig: ServiceHarness, target: Target) -> None:
+    def test_its_word_on_a_run_that_began_is_not_that_it_is_lost(
+        self, rig: ServiceHarness, target: Target
+    ) -> None:
         answer = target.dispatch(make_task(), "token-1")
         assert isinstance(answer, Accepted), answer
-        with _closed(rig.target()) as other:  # the process may have ended in between: nothing may be kept in it
+        with _closed(
+            rig.target()
+        ) as other:  # the process may have ended in between: nothing may be kept in it
             report = _report(other.verdict(answer.job, None))
         assert report.verdict is not Verdict.LOST
         assert len(rig.runs()) == 1, "asking begins nothing"
@@ -188,10 +220,14 @@ class TargetConformance:
         getattr(rig, how)()
         assert _report(target.verdict(answer.job, None)).verdict is Verdict.UNKNOWN
 
-    # -- optional parts ------------------------------------------------------------------------------------------
+    # -- optional parts --------------------
 
-    def test_if_it_deduplicates_a_token_runs_once(self, rig: ServiceHarness, target: Target) -> None:
-        """Applies to targets with ``deduplicates = True``: a token that was used before starts nothing."""
+    def test_if_it_deduplicates_a_token_runs_once(
+        self, rig: ServiceHarness, target: Target
+    ) -> None:
+        """Applies to targets with ``deduplicates = True``: a token that was used before starts
+        nothing.
+        """
         if not getattr(target, "deduplicates", False):
             return
         first = target.dispatch(make_task("bd-7"), "token-7")
@@ -201,18 +237,24 @@ class TargetConformance:
         report = _report(target.settle("token-7"))  # type: ignore[attr-defined]
         assert report.verdict is not Verdict.UNKNOWN and report.started
 
-    def test_if_it_deduplicates_what_never_started_never_will(self, rig: ServiceHarness, target: Target) -> None:
+    def test_if_it_deduplicates_what_never_started_never_will(
+        self, rig: ServiceHarness, target: Target
+    ) -> None:
         """``settle`` is evidence: another attempt is sent on it."""
         if not getattr(target, "deduplicates", False):
             return
-        assert getattr(target, "site", ""), "it says where its runs are: only there they are settled"
+        assert getattr(target, "site", ""), (
+            "it says where its runs are: only there they are settled"
+        )
         report = _report(target.settle("token-8"))  # type: ignore[attr-defined]
         assert report.verdict is Verdict.LOST and report.dead and not report.started
         assert isinstance(_answer(target.dispatch(make_task("bd-8"), "token-8")), Refused)
         assert list(rig.runs()) == []
 
     @pytest.mark.parametrize("how", ["shut_down", "stop_responding", "respond_with_garbage"])
-    def test_if_it_deduplicates_trouble_settles_nothing(self, rig: ServiceHarness, target: Target, how: str) -> None:
+    def test_if_it_deduplicates_trouble_settles_nothing(
+        self, rig: ServiceHarness, target: Target, how: str
+    ) -> None:
         if not getattr(target, "deduplicates", False):
             return
         getattr(rig, how)()
@@ -228,7 +270,10 @@ class TargetConformance:
         report = _report(stop(answer.job, "somebody", "a reason"))
         assert report.dead and report.verdict is not Verdict.RUNNING
         assert _report(target.verdict(answer.job, None)).verdict is not Verdict.RUNNING
-        assert _report(stop("no-such-job", "somebody", "a reason")).verdict in (Verdict.UNKNOWN, Verdict.LOST)
+        assert _report(stop("no-such-job", "somebody", "a reason")).verdict in (
+            Verdict.UNKNOWN,
+            Verdict.LOST,
+        )
 
     def test_if_it_keeps_logs_they_are_bytes(self, rig: ServiceHarness, target: Target) -> None:
         """Applies to targets with a method ``logs(job, follow)``."""
@@ -241,13 +286,18 @@ class TargetConformance:
         with pytest.raises(LookupError):
             list(logs("no-such-job", False))
 
-    # -- secrets -------------------------------------------------------------------------------------------------
+    # -- secrets --------------------
 
     @pytest.mark.parametrize("how", ["", "shut_down", "stop_responding", "respond_with_garbage"])
     def test_it_tells_no_secret(self, rig: ServiceHarness, target: Target, how: str) -> None:
         if how:
             getattr(rig, how)()
-        told = [target, target.capacity(), target.dispatch(make_task(), "token-1"), target.verdict("job-1", None)]
+        told = [
+            target,
+            target.capacity(),
+            target.dispatch(make_task(), "token-1"),
+            target.verdict("job-1", None),
+        ]
         shown = "\n".join(map(repr, told))
         assert not [secret for secret in rig.secrets if secret in shown]
 
@@ -273,7 +323,7 @@ def _answer(answer: Answer) -> Answer:
     if not isinstance(answer, Accepted):
         assert answer.why, "a person reads it in the bead's notes"
         assert answer.why.isprintable(), (
-            "it goes into a note and a commit message: dolt_watch.sanitize.sanitize shows it escaped"
+            "it goes into a note and a commit message: dolt_watch.targets.sdk.sanitize escapes it"
         )
     return answer
 
@@ -281,9 +331,12 @@ def _answer(answer: Answer) -> Answer:
 def _not_known(answer: Answer, target: Target) -> bool:
     """Return whether an answer admits that a run may have begun.
 
-    A target that deduplicates may know that none has: it asks by the token, and prevents a later start.
+    A target that deduplicates may know that none has: it asks by the token, and prevents a later
+    start.
     """
-    return isinstance(answer, Unknown) or (isinstance(answer, Refused) and getattr(target, "deduplicates", False))
+    return isinstance(answer, Unknown) or (
+        isinstance(answer, Refused) and getattr(target, "deduplicates", False)
+    )
 
 
 def _awaited(rig: ServiceHarness, runs: int) -> None:

@@ -1,4 +1,6 @@
-"""``watch``: a watcher on a real bd workspace on a real Dolt server, and a BeadBoard that looks its beads up there."""
+"""``watch``: a watcher on a real bd workspace on a real Dolt server, and a BeadBoard that looks
+its beads up there.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,9 @@ class Ran:
 
 @dataclass
 class Watch:
-    """``dispatch``, ``reap`` and ``tick`` run in-process, by the database's clock moved by ``shift``: nothing sleeps."""
+    """``dispatch``, ``reap`` and ``tick`` run in-process, by the database's clock moved by
+    ``shift``: nothing sleeps.
+    """
 
     bd: Workspace
     board: BeadBoardStub
@@ -54,17 +58,24 @@ class Watch:
     waited: timedelta = NOW
     """What the ticks so far would have slept: time goes on from there."""
 
-    def run(self, scope: Scope, shift: timedelta = NOW, targets: Callable[[str], Target] | None = None) -> Ticked:
+    def run(
+        self, scope: Scope, shift: timedelta = NOW, targets: Callable[[str], Target] | None = None
+    ) -> Ticked:
         lines: list[str] = []
         own = TargetPool(self.settings)
         clock = ShiftedClock(self.waited + shift)
         try:
-            return build(self.engine, self.settings, targets or own, clock, lines.append).tick(scope), lines
+            return (
+                build(self.engine, self.settings, targets or own, clock, lines.append).tick(scope),
+                lines,
+            )
         finally:
             own.close()
             self.waited = clock.offset - shift
 
-    def dispatch(self, shift: timedelta = NOW, targets: Callable[[str], Target] | None = None) -> Ticked:
+    def dispatch(
+        self, shift: timedelta = NOW, targets: Callable[[str], Target] | None = None
+    ) -> Ticked:
         return self.run(Scope(dispatch=True), shift, targets)
 
     def reap(self, shift: timedelta = NOW) -> Ticked:
@@ -81,7 +92,7 @@ class Watch:
         """Other settings from here on."""
         self.settings = replace(self.settings, **settings)
 
-    # -- what people do ----------------------------------------------------------------------------------------------
+    # -- what people do --------------------
 
     def assigned(self, title: str, *more: str) -> str:
         """A bead that is to be dispatched; its id."""
@@ -89,7 +100,10 @@ class Watch:
 
     def sql(self, text: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """SQL-committed by somebody else, on a connection of its own."""
-        with contextlib.closing(self.server.connect(self.bd.database)) as connection, connection.cursor() as cursor:
+        with (
+            contextlib.closing(self.server.connect(self.bd.database)) as connection,
+            connection.cursor() as cursor,
+        ):
             cursor.execute(text, parameters or None)
             return list(cursor.fetchall())
 
@@ -97,7 +111,9 @@ class Watch:
         """Statements and one Dolt commit of them; its hash."""
         when = f", '--date', '{date:%Y-%m-%dT%H:%M:%SZ}'" if date else ""
         return str(
-            self.server.sql(*texts, f"CALL DOLT_COMMIT('-Am', 'by hand'{when})", database=self.bd.database)[0][0]
+            self.server.sql(
+                *texts, f"CALL DOLT_COMMIT('-Am', 'by hand'{when})", database=self.bd.database
+            )[0][0]
         )
 
     def left_comment(self, bead: str, text: str) -> None:
@@ -109,7 +125,7 @@ class Watch:
             text,
         )
 
-    # -- what there is to see ----------------------------------------------------------------------------------------
+    # -- what there is to see --------------------
 
     def shown(self, bead: str) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self.bd.run("show", bead, "--json"))[0]
@@ -134,7 +150,9 @@ class Watch:
 
     def record(self, bead: str) -> dict[str, Any]:
         """The saved state of one bead."""
-        found: dict[str, Any] = json.loads(self.sql("SELECT record FROM watch_bead WHERE bead_id = %s", bead)[0][0])
+        found: dict[str, Any] = json.loads(
+            self.sql("SELECT record FROM watch_bead WHERE bead_id = %s", bead)[0][0]
+        )
         return found
 
     def now(self) -> datetime:
@@ -146,19 +164,26 @@ class Watch:
 def rows_of(beads: Sequence[str], assignee: str = "'agent'") -> str:
     """INSERT of plain beads by SQL."""
     values = ", ".join(f"('{bead}', 't', '', '', 'must', '', {assignee})" for bead in beads)
-    return f"INSERT INTO issues (id, title, description, design, acceptance_criteria, notes, assignee) VALUES {values}"
+    return (
+        "INSERT INTO issues (id, title, description, design, acceptance_criteria, notes, assignee)"
+        f" VALUES {values}"
+    )
 
 
 @contextlib.contextmanager
 def watching(workspace: Workspace, server: Server) -> Iterator[Watch]:
-    """A watcher on the workspace, with the ledger's tables made, and a BeadBoard that answers for it."""
+    """A watcher on the workspace, with the ledger's tables made, and a BeadBoard that answers
+    for it.
+    """
 
     def lookup(bead: str) -> Mapping[str, Any] | None:
         with (
             contextlib.closing(server.connect(workspace.database)) as connection,
             connection.cursor() as cursor,
         ):
-            cursor.execute("SELECT id, title, acceptance_criteria FROM issues WHERE id = %s", (bead,))
+            cursor.execute(
+                "SELECT id, title, acceptance_criteria FROM issues WHERE id = %s", (bead,)
+            )
             row = cursor.fetchone()
         return dict(zip(("id", "title", "acceptance_criteria"), row, strict=True)) if row else None
 

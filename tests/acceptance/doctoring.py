@@ -42,11 +42,15 @@ def doctor(watch: Watch, *arguments: str, env: Mapping[str, str] | None = None) 
     assert tree["exit_code"] == ran.code
     for check in tree["checks"]:
         assert bool(check["fix"]) == (check["level"] != "ok"), check
-    return Examined(ran.code, [(c["check"], Told(c["level"], c["says"], c["fix"])) for c in tree["checks"]])
+    return Examined(
+        ran.code, [(c["check"], Told(c["level"], c["says"], c["fix"])) for c in tree["checks"]]
+    )
 
 
 def mend(watch: Watch, told: Told) -> None:
     """Run the SQL of a fix, as the administrator."""
     assert told.fix is not None
     statements = re.sub(r"^as an administrator: |   \(.*\)$", "", told.fix)
-    watch.server.sql(*(each for each in statements.split(";") if each.strip()), database=watch.bd.database)
+    watch.server.sql(
+        *(each for each in statements.split(";") if each.strip()), database=watch.bd.database
+    )

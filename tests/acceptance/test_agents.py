@@ -1,4 +1,6 @@
-"""Agents as they are, with real bd: one that works and closes, one that is slow and noisy, one that dies, and a person who dispatched by hand."""
+"""Agents as they are, with real bd: one that works and closes, one that is slow and noisy, one
+that dies, and a person who dispatched by hand.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,11 @@ def test_one_that_claims_notes_comments_and_closes(watch: Watch) -> None:
     assert watch.tick(timedelta(minutes=20))[0].reaped == 0
     watch.bd.close(bead, "-r", f"completed by agent {job}")
     assert watch.tick(timedelta(hours=2))[0].reaped == 0
-    assert (watch.status(bead), watch.kinds(bead), watch.sent()) == ("closed", ["claim", "dispatched"], [bead])
+    assert (watch.status(bead), watch.kinds(bead), watch.sent()) == (
+        "closed",
+        ["claim", "dispatched"],
+        [bead],
+    )
     notes = watch.notes(bead)
     assert notes[0].startswith("auto-dispatcher claimed at ") and notes[1:] == [
         f"dispatched: job={job}",
@@ -31,7 +37,8 @@ def test_one_that_is_slow_and_noisy_is_left_alone_until_it_falls_silent(watch: W
     for minutes in range(20, 200, 20):
         at = begun + timedelta(minutes=minutes)
         watch.committed(
-            f"INSERT INTO comments (id, issue_id, author, text) VALUES (UUID(), '{bead}', 'agent', 'at {minutes}')",
+            f"INSERT INTO comments (id, issue_id, author, text) VALUES (UUID(), '{bead}', 'agent',"
+            f" 'at {minutes}')",
             date=at,
         )
         outcome, lines = watch.reap(timedelta(minutes=minutes + 15))

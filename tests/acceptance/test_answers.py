@@ -18,7 +18,11 @@ from tests.stubs.beadboard import dead_url
 
 @pytest.mark.parametrize(
     ("status", "body"),
-    [(400, '{"error":"Bead x not found."}'), (500, '{"error":"boom"}'), (502, '{"error":"Invalid token"}')],
+    [
+        (400, '{"error":"Bead x not found."}'),
+        (500, '{"error":"boom"}'),
+        (502, '{"error":"Invalid token"}'),
+    ],
 )
 def test_failed_is_open_again_and_noted(watch: Watch, status: int, body: str) -> None:
     bead = watch.assigned("fails")
@@ -84,7 +88,8 @@ def test_gone_between_the_look_and_the_dispatch(watch: Watch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "body"), [(409, '{"error":"Another job is running"}'), (502, '{"error":"Queue full"}')]
+    ("status", "body"),
+    [(409, '{"error":"Another job is running"}'), (502, '{"error":"Queue full"}')],
 )
 def test_busy_is_no_failure(watch: Watch, status: int, body: str) -> None:
     bead = watch.assigned("later")
@@ -120,11 +125,17 @@ def test_not_known_is_never_sent_twice(watch: Watch, what: int | str, body: str)
     watch.change(targets={"beadboard": target}, rules=(rule,))
     watch.board.answer_next(what, body)
     outcome, _ = watch.dispatch()
-    assert (outcome.exit_code, watch.status(bead), watch.kinds(bead)) == (1, "in_progress", ["claim", "unknown"])
+    assert (outcome.exit_code, watch.status(bead), watch.kinds(bead)) == (
+        1,
+        "in_progress",
+        ["claim", "unknown"],
+    )
     assert watch.notes(bead)[1].startswith("dispatch outcome unknown (")
     assert watch.notes(bead)[1].endswith("): not sent again until it is known")
     for later in (0, 1, 5, 9):
         assert watch.tick(timedelta(minutes=later))[0].dispatched == 0
-    watch.tick(timedelta(hours=2))  # whoever was silent answers again: from here on its silence counts
+    watch.tick(
+        timedelta(hours=2)
+    )  # whoever was silent answers again: from here on its silence counts
     outcome, _ = watch.tick(timedelta(hours=2, minutes=11))
     assert (watch.status(bead), watch.sent()) == ("blocked", [bead])

@@ -1,4 +1,6 @@
-"""``dolt_watch demo`` as a person runs it: on DoltLite, on a Dolt server where that cannot load, and where there is neither."""
+"""``dolt_watch demo`` as a person runs it: on DoltLite, on a Dolt server where that cannot load,
+and where there is neither.
+"""
 
 from __future__ import annotations
 
@@ -47,9 +49,13 @@ def run(folder: Path, *arguments: str, **env: str) -> subprocess.CompletedProces
     place = folder / "tmp"
     place.mkdir(exist_ok=True)
     return subprocess.run(
-        [sys.executable, *arguments], cwd=folder, env={**servers.home(folder), "TMPDIR": str(place), **env},
-        capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
+        [sys.executable, *arguments],
+        cwd=folder,
+        env={**servers.home(folder), "TMPDIR": str(place), **env},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
 
 
 def check_story(done: subprocess.CompletedProcess[str]) -> None:
@@ -73,7 +79,11 @@ def test_story_on_doltlite_and_a_look_around(tmp_path: Path) -> None:
     done = run(tmp_path, "-m", "dolt_watch", "demo", "--keep")
     check_story(done)
     assert "DoltLite, one file" in done.stdout
-    look = [shlex.split(line)[1:] for line in done.stdout.splitlines() if line.startswith("  dolt_watch ")]
+    look = [
+        shlex.split(line)[1:]
+        for line in done.stdout.splitlines()
+        if line.startswith("  dolt_watch ")
+    ]
     assert len(look) == 3
     for arguments in look:
         shown = run(tmp_path, "-m", "dolt_watch", *arguments)
@@ -83,7 +93,9 @@ def test_story_on_doltlite_and_a_look_around(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-def test_leaves_nothing_without_keep_and_takes_a_dolt_server_where_doltlite_cannot_load(tmp_path: Path) -> None:
+def test_leaves_nothing_without_keep_and_takes_a_dolt_server_where_doltlite_cannot_load(
+    tmp_path: Path,
+) -> None:
     servers.own_dolt()
     done = run(tmp_path, *STOCK, "demo")
     check_story(done)
@@ -102,6 +114,9 @@ def test_neither_engine_says_what_to_take(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mark", ["1", ""])
 def test_a_parents_doltlite_mark_does_no_harm(tmp_path: Path, mark: str) -> None:
     need_doltlite()
-    code = "from dolt_watch.engines.address import *; from dolt_watch.engines.connect import open_engine; open_engine(FileAddress('a.db'), create=True).close()"
+    code = (
+        "from dolt_watch.engines.address import *; from dolt_watch.engines.connect import"
+        " open_engine; open_engine(FileAddress('a.db'), create=True).close()"
+    )
     done = run(tmp_path, "-c", code, _DOLTLITE_BOOTSTRAPPED=mark)
     assert done.returncode == 0, done.stderr

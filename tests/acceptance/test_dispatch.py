@@ -1,4 +1,6 @@
-"""A bead assigned to ``agent`` is dispatched; whatever else is left alone, and the output says which and why."""
+"""A bead assigned to ``agent`` is dispatched; whatever else is left alone, and the output says
+which and why.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,10 @@ def test_created_assigned_dispatched(watch: Watch) -> None:
     outcome, lines = watch.dispatch()
     job = watch.board.accepted[0][1]
     assert (outcome.exit_code, outcome.dispatched) == (0, 1)
-    assert [line for line in lines if bead in line] == [f"picked bead: {bead}", f"dispatched {bead} as job {job}"]
+    assert [line for line in lines if bead in line] == [
+        f"picked bead: {bead}",
+        f"dispatched {bead} as job {job}",
+    ]
 
     claimed, dispatched = watch.notes(bead)
     assert watch.status(bead) == "in_progress"
@@ -32,7 +37,9 @@ def test_created_assigned_dispatched(watch: Watch) -> None:
     assert dispatched == f"dispatched: job={job}"
 
     [request] = watch.board.dispatches
-    token = watch.sql("SELECT token FROM watch_decision WHERE bead_id = %s AND kind = 'claim'", bead)[0][0]
+    token = watch.sql(
+        "SELECT token FROM watch_decision WHERE bead_id = %s AND kind = 'claim'", bead
+    )[0][0]
     assert request.json == {"taskId": bead}
     assert token
     assert request.headers["idempotency-key"] == token
@@ -59,7 +66,9 @@ def test_created_assigned_dispatched(watch: Watch) -> None:
     assert f"Job: {job}" in message(watch.engine, report.hash)
     assert watch.engine.dirty() == dirty
 
-    actors = watch.sql("SELECT DISTINCT actor FROM events WHERE issue_id = %s AND actor LIKE 'beads-%%'", bead)
+    actors = watch.sql(
+        "SELECT DISTINCT actor FROM events WHERE issue_id = %s AND actor LIKE 'beads-%%'", bead
+    )
     assert actors == [("beads-dispatcher",)]
     watch.bd.run("note", bead, "bd works on")
     watch.bd.close(bead)
@@ -97,7 +106,12 @@ def test_a_busy_target_takes_nothing(watch: Watch) -> None:
     watch.board.busy = True
     before = watch.head()
     outcome, lines = watch.dispatch()
-    assert (outcome.exit_code, watch.head(), watch.sent(), watch.status(bead)) == (0, before, [], "open")
+    assert (outcome.exit_code, watch.head(), watch.sent(), watch.status(bead)) == (
+        0,
+        before,
+        [],
+        "open",
+    )
     assert "holding rule agent: claude-agent-service is busy (1 bead in its queue)" in lines
     assert "claude-agent-service is busy — skipping tick" in lines
     watch.board.busy = False
@@ -116,8 +130,16 @@ def test_a_target_that_is_down_takes_nothing(watch: Watch, how: str | int) -> No
     if how != "dead":
         watch.board.script(STATUS, how)
     outcome, lines = watch.dispatch()
-    assert (outcome.exit_code, watch.sent(), watch.status(bead), watch.kinds("")) == (1, [], "open", ["outage"])
-    assert any(line.startswith("holding rule agent: target beadboard is unreachable since ") for line in lines), lines
+    assert (outcome.exit_code, watch.sent(), watch.status(bead), watch.kinds("")) == (
+        1,
+        [],
+        "open",
+        ["outage"],
+    )
+    assert any(
+        line.startswith("holding rule agent: target beadboard is unreachable since ")
+        for line in lines
+    ), lines
     opened = watch.head()
     assert opened != before
     assert watch.dispatch()[0].exit_code == 1
@@ -132,11 +154,20 @@ def test_a_dead_target_turns_the_real_command_red(watch: Watch) -> None:
 
 
 def test_in_the_original_s_order_one_by_one(watch: Watch) -> None:
-    """priority, then updated_at, oldest first, then id; the next one when the one before is closed."""
-    order = [("bd-z", 0, "05"), ("bd-c", 1, "01"), ("bd-d", 1, "02"), ("bd-a", 2, "01"), ("bd-b", 2, "01")]
+    """priority, then updated_at, oldest first, then id; the next one when the one before is
+    closed.
+    """
+    order = [
+        ("bd-z", 0, "05"),
+        ("bd-c", 1, "01"),
+        ("bd-d", 1, "02"),
+        ("bd-a", 2, "01"),
+        ("bd-b", 2, "01"),
+    ]
     insert = rows_of([bead for bead, _, _ in sorted(order)])
     times = [
-        f"UPDATE issues SET priority = {priority}, updated_at = '2026-01-{day} 00:00:00' WHERE id = '{bead}'"
+        f"UPDATE issues SET priority = {priority}, updated_at = '2026-01-{day} 00:00:00' WHERE id ="
+        f" '{bead}'"
         for bead, priority, day in order
     ]
     watch.committed(insert, *times)
@@ -153,18 +184,26 @@ def test_five_hundred_at_once_go_one_by_one(watch: Watch) -> None:
     assert (outcome.dispatched, watch.sent()) == (1, ["bd-x000"])
     assert len(outcome.holds) == 499
     held = [line for line in lines if line.startswith("holding ")]
-    assert held == ["holding rule agent: 1 of 1 in flight: bd-x000 (running) (499 beads in its queue)"]
+    assert held == [
+        "holding rule agent: 1 of 1 in flight: bd-x000 (running) (499 beads in its queue)"
+    ]
     assert watch.dispatch()[0].dispatched == 0
 
 
-@pytest.mark.parametrize("bead", ["bd-it's", 'bd-"q"', "bd-ünïcode-🎉", "bd-a b", "bd-100%s", "bd-\\n"])
+@pytest.mark.parametrize(
+    "bead", ["bd-it's", 'bd-"q"', "bd-ünïcode-🎉", "bd-a b", "bd-100%s", "bd-\\n"]
+)
 def test_odd_ids(watch: Watch, bead: str) -> None:
     text = "it's \"quoted\"\nthree\r\nlines 🎉 \\ %s ? ' -- ;"
     watch.sql(
         "INSERT INTO issues (id, title, description, design, acceptance_criteria, notes, assignee) "
         "VALUES (%s, %s, %s, '', %s, %s, 'agent')",
-        bead, text, text, text, text,
-    )  # fmt: skip
+        bead,
+        text,
+        text,
+        text,
+        text,
+    )
     watch.sql("CALL DOLT_COMMIT('-Am', 'odd')")
     outcome, _ = watch.dispatch()
     assert (outcome.exit_code, watch.sent()) == (0, [bead])
@@ -178,13 +217,18 @@ def test_odd_ids(watch: Watch, bead: str) -> None:
 
 def test_notes_that_are_full_lose_nothing(watch: Watch) -> None:
     bead = watch.assigned("much said")
-    room = tracker_schema(watch.engine).text_limit("issues", "notes") - 15  # too little for a note of ours
+    room = (
+        tracker_schema(watch.engine).text_limit("issues", "notes") - 15
+    )  # too little for a note of ours
     text = "ä" * 30_000 + "x" * (room - 60_000)
     watch.sql("UPDATE issues SET notes = %s WHERE id = %s", text, bead)
     watch.sql("CALL DOLT_COMMIT('-Am', 'much')")
     outcome, lines = watch.dispatch()
     assert (outcome.dispatched, watch.sent()) == (1, [bead])
-    assert watch.sql("SELECT notes, status FROM issues WHERE id = %s", bead)[0] == (text, "in_progress")
+    assert watch.sql("SELECT notes, status FROM issues WHERE id = %s", bead)[0] == (
+        text,
+        "in_progress",
+    )
     assert sum(line.startswith(f"warning: the notes of {bead} are full") for line in lines) == 2
     assert watch.kinds(bead) == ["claim", "dispatched"]
     assert watch.reap(timedelta(minutes=40))[0].reaped == 1

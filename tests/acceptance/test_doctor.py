@@ -1,4 +1,7 @@
-"""``doctor``: how it tells, what ends it, and the server. What it finds in the tracker: test_doctor_finds.py."""
+"""``doctor``: how it tells, what ends it, and the server.
+
+What it finds in the tracker: test_doctor_finds.py.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,9 @@ def test_all_is_well_and_nothing_is_written_or_sent(watch: Watch) -> None:
     assert (found.code, found.troubled) == (0, set()), found
     assert watch.sql("SELECT HASHOF('HEAD'), DOLT_HASHOF_DB()") == before
     assert watch.sent() == [first]
-    documented = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs" / "doctor.md").read_text(encoding="utf-8"), re.MULTILINE)
+    documented = re.findall(
+        r"^\| `(\w+)` \|", (ROOT / "docs" / "doctor.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
     assert [name for name, _ in found.checks] == documented
     assert re.search(r"answers in \d+\.\d ms", found.worst("connection").says)
     assert "1 waiting" in found.worst("beads").says
@@ -50,9 +55,13 @@ def test_as_text_with_colours_on_a_terminal_only(watch: Watch) -> None:
     def on_a_terminal(**more: str) -> str:
         ours, theirs = pty.openpty()
         child = subprocess.Popen(
-            [sys.executable, "-m", "dolt_watch", "doctor"], cwd=watch.bd.path, env={**watch.env, **more},
-            stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs,
-        )  # fmt: skip
+            [sys.executable, "-m", "dolt_watch", "doctor"],
+            cwd=watch.bd.path,
+            env={**watch.env, **more},
+            stdin=subprocess.DEVNULL,
+            stdout=theirs,
+            stderr=theirs,
+        )
         os.close(theirs)
         text = b""
         try:
@@ -67,7 +76,9 @@ def test_as_text_with_colours_on_a_terminal_only(watch: Watch) -> None:
     plain = watch.command("doctor").stdout
     lines = plain.splitlines()
     (number,) = (n for n, line in enumerate(lines) if line.startswith("warning  switches"))
-    assert re.fullmatch(r"warning  switches     all rules paused for \d+s by (?!beads-)\S+: lunch", lines[number])
+    assert re.fullmatch(
+        r"warning  switches     all rules paused for \d+s by (?!beads-)\S+: lunch", lines[number]
+    )
     assert lines[number + 1] == " " * 22 + "fix: dolt_watch resume"
     assert {line[:22].split()[0] for line in lines if line[0] != " "} == {"ok", "warning"}
     assert "\x1b" not in plain
@@ -75,7 +86,8 @@ def test_as_text_with_colours_on_a_terminal_only(watch: Watch) -> None:
     assert "\x1b" not in on_a_terminal(NO_COLOR="1")
 
 
-# -- what is not usable ends with the exit code of every command, and as many lines as can be known before ---------------------
+# -- what is not usable ends with the exit code of every command, and as many lines as can be
+# known before --------------------
 
 
 def test_settings_that_cannot_be_read(watch: Watch) -> None:
@@ -90,11 +102,21 @@ def test_a_server_that_is_not_there(watch: Watch) -> None:
 
 
 def test_a_database_that_is_not_migrated_or_too_new(watch: Watch) -> None:
-    watch.server.sql("INSERT INTO watch_migration VALUES (99, 'future', '9.9.9', NOW())", database=watch.bd.database)
+    watch.server.sql(
+        "INSERT INTO watch_migration VALUES (99, 'future', '9.9.9', NOW())",
+        database=watch.bd.database,
+    )
     found = doctor(watch)
     assert (found.code, found.troubled) == (3, {"schema"})
     assert "upgrade" in (found.worst("schema").fix or "")
-    for table in ("watch_cursor", "watch_bead", "watch_attempt", "watch_decision", "watch_settings", "watch_migration"):
+    for table in (
+        "watch_cursor",
+        "watch_bead",
+        "watch_attempt",
+        "watch_decision",
+        "watch_settings",
+        "watch_migration",
+    ):
         watch.server.sql(f"DROP TABLE {table}", database=watch.bd.database)
     found = doctor(watch)
     assert (found.code, found.troubled) == (3, {"schema"})
@@ -116,20 +138,27 @@ def test_no_beads_database(watch: Watch) -> None:
     assert (found.code, found.troubled) == (3, {"schema"})
 
 
-# -- the server ------------------------------------------------------------------------------------------------------------------
+# -- the server --------------------
 
 
 def test_a_privilege_that_is_missing(watch: Watch) -> None:
     user = f"p_{watch.bd.database[-8:]}"
     grants = watch.command("init", "--print-grants", user).stdout.splitlines()
     left_out = [line for line in grants if "`events`" in line or "dolt_commit" in line]
-    kept = [line.replace("INSERT, UPDATE, DELETE ON", "INSERT, UPDATE ON") for line in grants if line not in left_out]
+    kept = [
+        line.replace("INSERT, UPDATE, DELETE ON", "INSERT, UPDATE ON")
+        for line in grants
+        if line not in left_out
+    ]
     watch.server.sql(f"CREATE USER '{user}'@'%' IDENTIFIED BY 'pw'", *kept)
     env = {"BEADS_DOLT_SERVER_USER": user, "BEADS_DOLT_PASSWORD": "pw"}
     try:
         told = doctor(watch, env=env).worst("privileges")
         assert told.level == "failure"
-        lacks = ["INSERT on events", *(f"DELETE on {t}" for t in ("watch_cursor", "watch_bead", "watch_attempt"))]
+        lacks = [
+            "INSERT on events",
+            *(f"DELETE on {t}" for t in ("watch_cursor", "watch_bead", "watch_attempt")),
+        ]
         assert told.says == f"{user}@% lacks {', '.join(lacks)}, EXECUTE on dolt_commit"
         assert (told.fix or "").count("GRANT") == 5
         mend(watch, told)
@@ -143,9 +172,13 @@ def case(
     watch: Watch, *, settings: Settings | None = None, machine: Callable[[], datetime] | None = None
 ) -> DoctorContext:
     return DoctorContext(
-        settings or watch.settings, watch.engine, Policy(watch.settings.rules, watch.settings.settle), {}, lambda: pytest.fail(),
+        settings or watch.settings,
+        watch.engine,
+        Policy(watch.settings.rules, watch.settings.settle),
+        {},
+        lambda: pytest.fail(),
         machine or cli._machine,
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize(("minutes", "way"), [(3, "behind"), (-3, "ahead of")])
@@ -159,7 +192,8 @@ def test_clocks_that_differ(watch: Watch, minutes: int, way: str) -> None:
 def test_rows_of_the_future(watch: Watch) -> None:
     bead = watch.assigned("from tomorrow")
     watch.committed(
-        f"INSERT INTO comments (id, issue_id, author, text, created_at) VALUES (UUID(), '{bead}', 'x', 'y', NOW() + INTERVAL 1 DAY)"
+        f"INSERT INTO comments (id, issue_id, author, text, created_at) VALUES (UUID(), '{bead}',"
+        " 'x', 'y', NOW() + INTERVAL 1 DAY)"
     )
     told = doctor(watch).worst("clock")
     assert told.level == "warning"
@@ -172,7 +206,9 @@ def test_plain_text_to_another_machine_is_a_warning(watch: Watch) -> None:
     assert isinstance(address, ServerAddress)
 
     def told(**more: Any) -> Finding:
-        (found,) = server_checks.tls(case(watch, settings=replace(watch.settings, address=replace(address, **more))))
+        (found,) = server_checks.tls(
+            case(watch, settings=replace(watch.settings, address=replace(address, **more)))
+        )
         return found
 
     assert told().level is Level.OK
@@ -182,7 +218,11 @@ def test_plain_text_to_another_machine_is_a_warning(watch: Watch) -> None:
 
 @pytest.mark.parametrize(
     ("tried", "level"),
-    [(("0.9.0", "99.0.0"), "ok"), (("0.1.0", "0.9.9"), "warning"), (("99.1.0", "100.0.0"), "warning")],
+    [
+        (("0.9.0", "99.0.0"), "ok"),
+        (("0.1.0", "0.9.9"), "warning"),
+        (("99.1.0", "100.0.0"), "warning"),
+    ],
 )
 def test_a_version_that_was_not_tried(
     watch: Watch, monkeypatch: pytest.MonkeyPatch, tried: tuple[str, str], level: str

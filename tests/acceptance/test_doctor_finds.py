@@ -21,14 +21,16 @@ from tests.acceptance.doctoring import doctor, mend
 from tests.stubs.beadboard import BeadBoardStub, dead_url
 from tests.support import beads, forked
 
-# -- the database ----------------------------------------------------------------------------------------------------------------
+# -- the database --------------------
 
 
 def test_a_cursor_in_history(watch: Watch) -> None:
     """Both ways in which it comes about; and the mend leaves the rows where they are."""
     watch.tick()
     rows = watch.sql("SELECT * FROM watch_cursor")
-    watch.server.sql("DELETE FROM dolt_ignore WHERE pattern = 'watch_cursor'", database=watch.bd.database)
+    watch.server.sql(
+        "DELETE FROM dolt_ignore WHERE pattern = 'watch_cursor'", database=watch.bd.database
+    )
     told = doctor(watch).worst("local")
     assert (told.level, told.says.split(",")[0]) == ("failure", "not ignored: watch_cursor")
     watch.server.sql("CALL DOLT_COMMIT('-Am', 'all of it')", database=watch.bd.database)
@@ -54,21 +56,24 @@ def test_a_local_table_that_is_gone(watch: Watch) -> None:
     assert doctor(watch).code == 0
 
 
-# -- the rules -------------------------------------------------------------------------------------------------------------------
+# -- the rules --------------------
 
 
 def test_rules_that_do_not_compile_or_have_no_index(watch: Watch) -> None:
     found = doctor(watch, "--set", "rules.agent.when=assigne = 'agent'")
     assert (found.code, found.worst("rules").level) == (2, "failure")
     assert "assignee" in (found.worst("rules").fix or "")
-    without = "rules.agent.when=created_by = 'x' AND (status = 'open' OR notes <> '') AND priority <> 3 AND LOWER(assignee) = 'x'"
+    without = (
+        "rules.agent.when=created_by = 'x' AND (status = 'open' OR notes <> '') AND priority <> 3"
+        " AND LOWER(assignee) = 'x'"
+    )
     found = doctor(watch, "--set", without)
     assert (found.code, found.worst("rules").level) == (0, "warning")
     mend(watch, found.worst("rules"))
     assert doctor(watch, "--set", without).worst("rules").level == "ok"
 
 
-# -- history ---------------------------------------------------------------------------------------------------------------------
+# -- history --------------------
 
 
 def test_history_rewritten(watch: Watch) -> None:
@@ -83,11 +88,14 @@ def test_history_rewritten(watch: Watch) -> None:
 
 def test_a_merge_that_stands(watch: Watch) -> None:
     watch.server.sql(
-        "CALL DOLT_COMMIT('-Am', 'rest', '--allow-empty')", "CALL DOLT_CHECKOUT('-b', 'side')",
-        "CALL DOLT_COMMIT('--allow-empty', '-m', 'side')", "CALL DOLT_CHECKOUT('main')",
-        "CALL DOLT_COMMIT('--allow-empty', '-m', 'main')", "CALL DOLT_MERGE('side', '--no-commit')",
+        "CALL DOLT_COMMIT('-Am', 'rest', '--allow-empty')",
+        "CALL DOLT_CHECKOUT('-b', 'side')",
+        "CALL DOLT_COMMIT('--allow-empty', '-m', 'side')",
+        "CALL DOLT_CHECKOUT('main')",
+        "CALL DOLT_COMMIT('--allow-empty', '-m', 'main')",
+        "CALL DOLT_MERGE('side', '--no-commit')",
         database=watch.bd.database,
-    )  # fmt: skip
+    )
     found = doctor(watch)
     assert (found.code, found.worst("merge").level) == (1, "failure")
 
@@ -96,7 +104,11 @@ def test_uncommitted_rows(watch: Watch) -> None:
     bead = watch.bd.create("somebody else's")
     watch.tick()
     watch.sql("UPDATE issues SET title = 'new' WHERE id = %s", bead)
-    assert doctor(watch).worst("uncommitted") == ("ok", "issues since just now: the next tick commits it", None)
+    assert doctor(watch).worst("uncommitted") == (
+        "ok",
+        "issues since just now: the next tick commits it",
+        None,
+    )
     told = doctor(watch, "--set", "adopt=false").worst("uncommitted")
     assert told.level == "warning"
     watch.change(adopt=False)
@@ -112,14 +124,19 @@ def test_a_ledger_changed_by_hand(watch: Watch) -> None:
     watch.command("pause", "--reason", "x")
     watch.sql("UPDATE watch_settings SET text = CONCAT(text, ' ')")
     found = doctor(watch)
-    assert (found.code, found.worst("recorded").level, found.worst("uncommitted").level) == (1, "failure", "warning")
+    assert (found.code, found.worst("recorded").level, found.worst("uncommitted").level) == (
+        1,
+        "failure",
+        "warning",
+    )
     watch.committed("DELETE FROM watch_settings")
     assert "not in history" in doctor(watch).worst("recorded").says
 
 
 def test_written_by_a_newer_program(watch: Watch) -> None:
     watch.command("pause", "--reason", "x")
-    watch.committed("""UPDATE watch_decision SET detail = REPLACE(detail, '"program":"', '"program":"99.10.1+')""")
+    newer = """REPLACE(detail, '"program":"', '"program":"99.10.1+')"""
+    watch.committed(f"UPDATE watch_decision SET detail = {newer}")
     told = doctor(watch).worst("program")
     assert told.level == "warning"
     assert "99.10.1" in (told.fix or "")
@@ -141,7 +158,7 @@ def test_two_hosts_by_turns(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> No
     assert "pod-1, pod-2, pod-3" in told.says
 
 
-# -- the work --------------------------------------------------------------------------------------------------------------------
+# -- the work --------------------
 
 
 def test_a_target_whose_service_nobody_asks(watch: Watch) -> None:
@@ -156,7 +173,9 @@ def test_an_outage(watch: Watch) -> None:
     watch.board.status_next(500)
     watch.dispatch(timedelta(seconds=5))
     told = doctor(watch).worst("switches")
-    assert told.level == "warning" and told.says.startswith("target beadboard is unreachable since ")
+    assert told.level == "warning" and told.says.startswith(
+        "target beadboard is unreachable since "
+    )
 
 
 def test_a_target_that_is_down_or_nobody(watch: Watch) -> None:
@@ -169,7 +188,9 @@ def test_a_target_that_is_down_or_nobody(watch: Watch) -> None:
 
 
 def test_beads_that_wait_for_a_person(watch: Watch) -> None:
-    watch.change(rules=tuple(replace(rule, max_in_flight=9, max_attempts=1) for rule in watch.settings.rules))
+    watch.change(
+        rules=tuple(replace(rule, max_in_flight=9, max_attempts=1) for rule in watch.settings.rules)
+    )
     unknown = watch.assigned("unknown")
     watch.board.answer_next(502, {"error": "Agent service returned HTTP 500."})
     watch.dispatch(timedelta(seconds=5))
@@ -179,7 +200,10 @@ def test_beads_that_wait_for_a_person(watch: Watch) -> None:
     found = doctor(watch)
     assert found.code == 0
     said = [told.says for told in found.of("beads")]
-    assert [says.split(",")[0] for says in said] == [f"unknown: {unknown}", f"quarantined: {refused}"]
+    assert [says.split(",")[0] for says in said] == [
+        f"unknown: {unknown}",
+        f"quarantined: {refused}",
+    ]
 
 
 def test_a_rule_that_stopped_and_a_pause(watch: Watch) -> None:
@@ -214,7 +238,7 @@ def test_held_beads_of_a_copy(watch: Watch) -> None:
     assert told.says.startswith(f"held: {waits}")
 
 
-# -- the saved state -------------------------------------------------------------------------------------------------------------
+# -- the saved state --------------------
 
 
 @pytest.mark.parametrize("flattened", [False, True])
@@ -227,7 +251,9 @@ def test_a_saved_state_that_is_not_what_history_says(watch: Watch, flattened: bo
         watch.bd.run("flatten", "--force")
     watch.tick(timedelta(seconds=6))
     assert re.match(r"the same as .* \(1 beads", doctor(watch).worst("saved").says)
-    watch.sql("UPDATE watch_bead SET record = %s", json.dumps({**watch.record(bead), "job": "another"}))
+    watch.sql(
+        "UPDATE watch_bead SET record = %s", json.dumps({**watch.record(bead), "job": "another"})
+    )
     found = doctor(watch)
     assert (found.code, found.worst("saved").level) == (1, "failure")
     assert f"{bead}: job is 'another', and should be '" in found.worst("saved").says
@@ -251,13 +277,19 @@ def test_on_doltlite(doltlite_path: FileAddress, tmp_path: Path) -> None:
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "BEADBOARD_URL": board.url}
-        return forked.dolt_watch([*arguments, "--database", doltlite_path.url], cwd=tmp_path, env=env)
+        return forked.dolt_watch(
+            [*arguments, "--database", doltlite_path.url], cwd=tmp_path, env=env
+        )
 
     with BeadBoardStub() as board:
         assert run("init").returncode == 0
         assert run("tick").returncode == 0
         done = run("doctor")
     assert (done.returncode, done.stderr) == (0, "")
-    troubled = [line for line in done.stdout.splitlines() if not line.startswith("ok ") and "fix:" not in line]
+    troubled = [
+        line
+        for line in done.stdout.splitlines()
+        if not line.startswith("ok ") and "fix:" not in line
+    ]
     known = ("warning  version", "warning  target")  # nobody asks the stub's service
     assert [line for line in troubled if not line.startswith(known)] == [], done.stdout

@@ -29,7 +29,9 @@ from tests.support import beads, servers
 RULES = [Rule("agent")]
 
 
-def events(watch: Watch, *more: str, env: dict[str, str] | None = None) -> tuple[list[dict[str, Any]], str]:
+def events(
+    watch: Watch, *more: str, env: dict[str, str] | None = None
+) -> tuple[list[dict[str, Any]], str]:
     ran = watch.command("events", *more, env=env)
     assert ran.code == 0, ran
     return [json.loads(line) for line in ran.stdout.splitlines()], ran.stderr
@@ -58,9 +60,17 @@ def test_a_life_as_events(watch: Watch) -> None:
         False,
     )
     comment = next(one for one in told if one["table"] == "comments")
-    assert (comment["kind"], comment["after"], comment["before"]) == ("sign-of-life", {"text": "on it"}, {})
+    assert (comment["kind"], comment["after"], comment["before"]) == (
+        "sign-of-life",
+        {"text": "on it"},
+        {},
+    )
     left = next(one for one in told if one["kind"] == "left")
-    assert (left["before"]["status"], left["after"]["status"], left["rule"]) == ("in_progress", "closed", "agent")
+    assert (left["before"]["status"], left["after"]["status"], left["rule"]) == (
+        "in_progress",
+        "closed",
+        "agent",
+    )
     assert [one["time"] for one in told] == sorted(one["time"] for one in told)
     assert all(datetime.fromisoformat(one["time"]).tzinfo for one in told)
     everything, _ = events(watch)
@@ -89,7 +99,10 @@ def test_history_that_was_rewritten(watch: Watch) -> None:
     assert said.startswith(f"history no longer holds {gone}: it begins at ")
     assert bead in {one["bead"] for one in told}
     told, said = events(watch, "--from", "2020-01-01")
-    assert (said.startswith("history begins at "), bead in {one["bead"] for one in told}) == (True, True)
+    assert (said.startswith("history begins at "), bead in {one["bead"] for one in told}) == (
+        True,
+        True,
+    )
 
 
 def test_as_cloudevents(watch: Watch) -> None:
@@ -98,10 +111,26 @@ def test_as_cloudevents(watch: Watch) -> None:
     cloud, _ = events(watch, "--bead", bead, "--format", "cloudevents")
     assert [one["data"] for one in cloud] == told
     for one in cloud:
-        assert {name: one[name] for name in ("specversion", "id", "source", "type", "subject", "time", "datacontenttype")} == {
-            "specversion": "1.0", "id": one["data"]["id"], "source": f"/dolt_watch/{watch.bd.database}", "type": f"dolt_watch.{one['data']['kind']}",
-            "subject": bead, "time": one["data"]["time"], "datacontenttype": "application/json",
-        }  # fmt: skip
+        assert {
+            name: one[name]
+            for name in (
+                "specversion",
+                "id",
+                "source",
+                "type",
+                "subject",
+                "time",
+                "datacontenttype",
+            )
+        } == {
+            "specversion": "1.0",
+            "id": one["data"]["id"],
+            "source": f"/dolt_watch/{watch.bd.database}",
+            "type": f"dolt_watch.{one['data']['kind']}",
+            "subject": bead,
+            "time": one["data"]["time"],
+            "datacontenttype": "application/json",
+        }
 
 
 def test_as_a_user_who_may_only_read(watch: Watch) -> None:
@@ -114,10 +143,14 @@ def test_as_a_user_who_may_only_read(watch: Watch) -> None:
 def test_on_another_branch_and_on_doltlite(watch: Watch, doltlite_path: FileAddress) -> None:
     bead = watch.bd.create("branched")
     watch.server.sql(
-        "CALL DOLT_COMMIT('-Am', 'rest', '--allow-empty')", "CALL DOLT_BRANCH('side')", database=watch.bd.database
+        "CALL DOLT_COMMIT('-Am', 'rest', '--allow-empty')",
+        "CALL DOLT_BRANCH('side')",
+        database=watch.bd.database,
     )
     update = f"UPDATE issues SET title = 'on the side' WHERE id = '{bead}'"
-    watch.server.sql(update, "CALL DOLT_COMMIT('-am', 'side')", database=f"{watch.bd.database}/side")
+    watch.server.sql(
+        update, "CALL DOLT_COMMIT('-am', 'side')", database=f"{watch.bd.database}/side"
+    )
     here, there = events(watch)[0], events(watch, "--branch", "side")[0]
     assert there[: len(here)] == here
     assert [one["after"]["title"] for one in there[len(here) :]] == ["on the side"]
@@ -132,7 +165,7 @@ def test_on_another_branch_and_on_doltlite(watch: Watch, doltlite_path: FileAddr
     assert [one["kind"] for one in events(watch, "--branch", "side", *address)[0]] == ["matched"]
 
 
-# -- staying on ------------------------------------------------------------------------------------------------------
+# -- staying on --------------------
 
 
 def polled(follower: Iterator[Any]) -> list[Any]:
@@ -192,7 +225,11 @@ def test_the_database_goes_away_for_a_while(tmp_path: Path) -> None:
 def following(watch: Watch) -> Iterator[subprocess.Popen[bytes]]:
     command = [sys.executable, "-m", "dolt_watch", "events", "--follow", "--from", watch.head()]
     process = subprocess.Popen(
-        command, cwd=watch.bd.path, env=dict(watch.env), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        command,
+        cwd=watch.bd.path,
+        env=dict(watch.env),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
     try:
         yield process

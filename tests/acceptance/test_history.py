@@ -1,4 +1,6 @@
-"""What history does between two ticks: merges, flattening, deletions, columns that appear, edits that our commits sweep in."""
+"""What history does between two ticks: merges, flattening, deletions, columns that appear, edits
+that our commits sweep in.
+"""
 
 from __future__ import annotations
 
@@ -40,10 +42,18 @@ def test_deleted_before(watch: Watch) -> None:
 
 @pytest.mark.parametrize("parent", ["first", "second"])
 def test_assigned_by_a_merge(watch: Watch, parent: str) -> None:
-    """The side branch assigns; our line goes on meanwhile. 'second': main is fast-forwarded onto a merge made on the side branch."""
-    running, merged = watch.assigned("runs already"), watch.bd.create("on the branch", "--acceptance", "x")
+    """The side branch assigns; our line goes on meanwhile.
+
+    'second': main is fast-forwarded onto a merge made on the side branch.
+    """
+    running, merged = (
+        watch.assigned("runs already"),
+        watch.bd.create("on the branch", "--acceptance", "x"),
+    )
     watch.server.sql(
-        "CALL DOLT_COMMIT('-Am', 'rest', '--allow-empty')", "CALL DOLT_BRANCH('side')", database=watch.bd.database
+        "CALL DOLT_COMMIT('-Am', 'rest', '--allow-empty')",
+        "CALL DOLT_BRANCH('side')",
+        database=watch.bd.database,
     )
     watch.dispatch()
     assign = f"UPDATE issues SET assignee = 'agent' WHERE id = '{merged}'"
@@ -71,10 +81,17 @@ def test_a_merge_in_progress_is_left_alone(watch: Watch) -> None:
     titled = "UPDATE issues SET title = '{}' WHERE id = '" + bead + "'"
     with watch.server.connect(watch.bd.database) as connection, connection.cursor() as cursor:
         for text in (
-            "SET @@dolt_allow_commit_conflicts = 1", "CALL DOLT_COMMIT('-Am', 'rest', '--allow-empty')",
-            "CALL DOLT_BRANCH('side')", titled.format("a"), COMMIT, "CALL DOLT_CHECKOUT('side')", titled.format("b"), COMMIT,
-            "CALL DOLT_CHECKOUT('main')", "CALL DOLT_MERGE('side')",
-        ):  # fmt: skip
+            "SET @@dolt_allow_commit_conflicts = 1",
+            "CALL DOLT_COMMIT('-Am', 'rest', '--allow-empty')",
+            "CALL DOLT_BRANCH('side')",
+            titled.format("a"),
+            COMMIT,
+            "CALL DOLT_CHECKOUT('side')",
+            titled.format("b"),
+            COMMIT,
+            "CALL DOLT_CHECKOUT('main')",
+            "CALL DOLT_MERGE('side')",
+        ):
             cursor.execute(text)
             cursor.fetchall()
         before = watch.head()
@@ -109,12 +126,19 @@ def test_paused_before_the_first_tick(watch: Watch) -> None:
     assert watch.command("pause", "--reason", "not yet").code == 0
     assert watch.dispatch()[0].dispatched == 0
     assert watch.command("resume").code == 0
-    assert (watch.dispatch()[0].dispatched, watch.sent(), watch.kinds("")) == (1, [bead], ["pause", "resume"])
+    assert (watch.dispatch()[0].dispatched, watch.sent(), watch.kinds("")) == (
+        1,
+        [bead],
+        ["pause", "resume"],
+    )
 
 
 def test_paused_and_resumed_before_the_first_tick(watch: Watch) -> None:
     bead = watch.assigned("goes")
-    assert (watch.command("pause", "--reason", "not yet").code, watch.command("resume").code) == (0, 0)
+    assert (watch.command("pause", "--reason", "not yet").code, watch.command("resume").code) == (
+        0,
+        0,
+    )
     assert (watch.dispatch()[0].dispatched, watch.sent()) == (1, [bead])
 
 
@@ -122,7 +146,11 @@ def test_flattened_while_something_is_due(watch: Watch) -> None:
     watch.dispatch()
     bead = watch.assigned("due")
     watch.bd.run("flatten", "--force")
-    assert (watch.dispatch()[0].dispatched, watch.sent(), watch.kinds("")) == (1, [bead], ["resync"])
+    assert (watch.dispatch()[0].dispatched, watch.sent(), watch.kinds("")) == (
+        1,
+        [bead],
+        ["resync"],
+    )
 
 
 def test_columns_come_and_go(watch: Watch) -> None:
@@ -180,12 +208,24 @@ def test_another_assignee_uncommitted_stops_the_claim(watch: Watch) -> None:
     [
         ("assignee = 'bob', updated_at = updated_at", ["claim", "release"], None),
         ("priority = 0, updated_at = updated_at", ["claim", "dispatched"], "priority"),
-        ("notes = 'by a person'", ["claim", "dispatched"], "notes"),  # the same cells: our claim is decided anew
-        ("assignee = 'bob', updated_at = '2020-01-01'", [], None),  # the same cells again: and now it does not match
+        (
+            "notes = 'by a person'",
+            ["claim", "dispatched"],
+            "notes",
+        ),  # the same cells: our claim is decided anew
+        (
+            "assignee = 'bob', updated_at = '2020-01-01'",
+            [],
+            None,
+        ),  # the same cells again: and now it does not match
     ],
 )
-def test_an_edit_in_the_instant_of_our_claim(watch: Watch, edit: str, kinds: list[str], sign: str | None) -> None:
-    """Between the snapshot of our claim and its commit: cell-wise merges let it through where the cells differ."""
+def test_an_edit_in_the_instant_of_our_claim(
+    watch: Watch, edit: str, kinds: list[str], sign: str | None
+) -> None:
+    """Between the snapshot of our claim and its commit: cell-wise merges let it through where
+    the cells differ.
+    """
     bead = watch.assigned("edited")
     at_commit(watch, f"UPDATE issues SET {edit} WHERE id = '{bead}'")
     outcome, lines = watch.dispatch()
@@ -227,7 +267,14 @@ def test_uncommitted_rows_are_adopted_first(watch: Watch) -> None:
 def test_dispatch_and_reap_at_the_same_moment(watch: Watch) -> None:
     """Two workers with connections of their own, four times over."""
     watch.change(rules=(watch.settings.rules[0].__class__(name="agent", max_in_flight=9),))
-    other = Watch(watch.bd, watch.board, watch.server, watch.env, watch.settings, open_engine(watch.settings.address))
+    other = Watch(
+        watch.bd,
+        watch.board,
+        watch.server,
+        watch.env,
+        watch.settings,
+        open_engine(watch.settings.address),
+    )
     for number in range(4):
         silent, due = f"bd-silent{number}", f"bd-due{number}"
         running = f"UPDATE issues SET status = 'in_progress' WHERE id = '{silent}'"
@@ -235,7 +282,9 @@ def test_dispatch_and_reap_at_the_same_moment(watch: Watch) -> None:
         ended: list[tuple[str, TickResult]] = []
         start = threading.Barrier(2)
 
-        def reap(ended: list[tuple[str, TickResult]] = ended, start: threading.Barrier = start) -> None:
+        def reap(
+            ended: list[tuple[str, TickResult]] = ended, start: threading.Barrier = start
+        ) -> None:
             start.wait()
             ended.append(("reap", other.reap(timedelta(minutes=40))[0]))
 
@@ -253,7 +302,10 @@ def test_dispatch_and_reap_at_the_same_moment(watch: Watch) -> None:
 
 def test_dispatch_and_reap_as_two_processes(watch: Watch) -> None:
     silent, due = "bd-silent", watch.assigned("due")
-    started = f"UPDATE issues SET status = 'in_progress', updated_at = UTC_TIMESTAMP() - INTERVAL 40 MINUTE WHERE id = '{silent}'"
+    started = (
+        "UPDATE issues SET status = 'in_progress', updated_at = UTC_TIMESTAMP() - INTERVAL 40"
+        f" MINUTE WHERE id = '{silent}'"
+    )
     watch.committed(rows_of([silent]), started, date=watch.now() - timedelta(minutes=40))
     same = ("--set", "settle=0s")
     with ThreadPoolExecutor() as pool:
@@ -266,12 +318,21 @@ def test_dispatch_and_reap_as_two_processes(watch: Watch) -> None:
 def test_six_workers_one_post(watch: Watch) -> None:
     bead = watch.assigned("wanted by six")
     workers = [
-        Watch(watch.bd, watch.board, watch.server, watch.env, watch.settings, open_engine(watch.settings.address))
+        Watch(
+            watch.bd,
+            watch.board,
+            watch.server,
+            watch.env,
+            watch.settings,
+            open_engine(watch.settings.address),
+        )
         for _ in range(6)
     ]
     codes: list[int] = []
     threads = [
-        threading.Thread(target=lambda w=w: codes.append(w.dispatch(timedelta(seconds=10))[0].exit_code))
+        threading.Thread(
+            target=lambda w=w: codes.append(w.dispatch(timedelta(seconds=10))[0].exit_code)
+        )
         for w in workers
     ]
     for thread in threads:
@@ -300,7 +361,10 @@ def test_a_reset_that_loses_a_live_attempt(watch: Watch) -> None:
     outcome, lines = watch.dispatch()
     assert (outcome.dispatched, watch.sent()) == (0, [bead]), lines
     assert (watch.kinds(bead), watch.kinds("")) == (["restore"], ["resync"])
-    assert (watch.status(bead), watch.notes(bead)) == ("in_progress", [f"dispatch restored: job={job}"])
+    assert (watch.status(bead), watch.notes(bead)) == (
+        "in_progress",
+        [f"dispatch restored: job={job}"],
+    )
     record = watch.record(bead)
     assert (record["phase"], record["job"], record["attempt"]) == ("running", job, 1)
     assert watch.reap(timedelta(minutes=40))[0].reaped == 1
@@ -308,7 +372,9 @@ def test_a_reset_that_loses_a_live_attempt(watch: Watch) -> None:
 
 @pytest.mark.parametrize("more", [False, True], ids=["to the cursor", "to the cursor and on"])
 def test_a_reset_that_loses_a_claim_not_saved_yet(watch: Watch, more: bool) -> None:
-    """The worker died after its claim, and the claim's commit was reset away: only ``watch_attempt`` knows."""
+    """The worker died after its claim, and the claim's commit was reset away: only
+    ``watch_attempt`` knows.
+    """
     bead = watch.assigned("claimed")
     watch.reap(timedelta(minutes=1))  # a tick that saves, and hands out nothing
     before = watch.head()
@@ -341,7 +407,9 @@ def test_a_reset_that_loses_a_claim_not_saved_yet(watch: Watch, more: bool) -> N
 
 
 def test_a_copy_without_the_local_tables(watch: Watch) -> None:
-    """A clone, or a backup on a new server: what became of beads after it was taken, nobody can know."""
+    """A clone, or a backup on a new server: what became of beads after it was taken, nobody can
+    know.
+    """
     running, waiting = watch.assigned("runs", "-p", "0"), watch.assigned("waits")
     watch.dispatch()
     for table in ("watch_cursor", "watch_bead", "watch_attempt"):
@@ -362,13 +430,20 @@ def test_a_copy_without_the_local_tables(watch: Watch) -> None:
     assert (watch.dispatch()[0].dispatched, watch.sent()) == (1, [running, waiting])
 
 
-def test_an_old_row_that_bd_imports_again_is_not_sent_again_and_one_set_open_is(watch: Watch) -> None:
-    """bd's build of May 2026 imports `.beads/issues.jsonl` on every command, and so takes rows back to what they were."""
+def test_an_old_row_that_bd_imports_again_is_not_sent_again_and_one_set_open_is(
+    watch: Watch,
+) -> None:
+    """bd's build of May 2026 imports `.beads/issues.jsonl` on every command, and so takes rows
+    back to what they were.
+    """
     bead = watch.assigned("imported again")
-    before = watch.now() - timedelta(seconds=30)  # the watcher's clock is some seconds ahead of bd's here
+    before = watch.now() - timedelta(
+        seconds=30
+    )  # the watcher's clock is some seconds ahead of bd's here
     assert watch.dispatch()[0].dispatched == 1
     watch.committed(
-        f"UPDATE issues SET status = 'open', notes = '', started_at = NULL, updated_at = '{before:%Y-%m-%d %H:%M:%S}' WHERE id = '{bead}'"
+        "UPDATE issues SET status = 'open', notes = '', started_at = NULL, updated_at ="
+        f" '{before:%Y-%m-%d %H:%M:%S}' WHERE id = '{bead}'"
     )
     watch.tick(timedelta(minutes=1))
     assert (watch.sent(), watch.status(bead)) == ([bead], "in_progress")

@@ -12,7 +12,9 @@ from tests.acceptance.conftest import Watch
 
 
 def files(watch: Watch) -> dict[str, tuple[int, int]]:
-    """Size and time of every file that the server keeps for this database; not its statistics, which it makes by itself in the background."""
+    """Size and time of every file that the server keeps for this database; not its statistics,
+    which it makes by itself in the background.
+    """
     if watch.server.data is None:
         pytest.skip("the server is not ours: its folder cannot be seen")
     folder = Path(watch.server.data) / watch.bd.database
@@ -26,7 +28,9 @@ def files(watch: Watch) -> dict[str, tuple[int, int]]:
 
 
 @pytest.mark.parametrize("kind", ["dispatch", "reap", "tick"])
-def test_an_idle_tick_is_one_query(watch: Watch, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_idle_tick_is_one_query(
+    watch: Watch, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     watch.assigned("runs")
     watch.tick()
     getattr(watch, kind)()
@@ -67,7 +71,9 @@ def test_changes_without_a_decision_make_no_commit(watch: Watch) -> None:
     assert watch.head() == head
     watch.bd.run("note", bead, "still nobody's")
     head = watch.head()
-    assert watch.tick()[1] == ["no eligible beads (assignee=agent, status=open, has acceptance_criteria)"]
+    assert watch.tick()[1] == [
+        "no eligible beads (assignee=agent, status=open, has acceptance_criteria)"
+    ]
     assert watch.head() == head
 
 

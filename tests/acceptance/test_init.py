@@ -28,7 +28,9 @@ def command(beads_workspace: Workspace) -> Command:
     """The real command line, in the workspace's folder."""
 
     def run(*arguments: str, **env: str) -> Ran:
-        keep = {name: os.environ[name] for name in ("PATH", "LANG", "PYTHONPATH") if name in os.environ}
+        keep = {
+            name: os.environ[name] for name in ("PATH", "LANG", "PYTHONPATH") if name in os.environ
+        }
         home = {"HOME": str(beads_workspace.path), "BEADS_DOLT_PASSWORD": ""}
         done = forked.dolt_watch(arguments, cwd=beads_workspace.path, env={**keep, **home, **env})
         return Ran(done.returncode, done.stdout, done.stderr)
@@ -36,7 +38,9 @@ def command(beads_workspace: Workspace) -> Command:
     return run
 
 
-def test_init_says_what_the_first_tick_would_do_and_is_idempotent(command: Command, beads_workspace: Workspace) -> None:
+def test_init_says_what_the_first_tick_would_do_and_is_idempotent(
+    command: Command, beads_workspace: Workspace
+) -> None:
     beads_workspace.create("do it", "--acceptance", "x", "-a", "agent")
     first = command("init")
     assert first.code == 0

@@ -43,13 +43,22 @@ def empty(dolt_server: Server) -> Iterator[str]:
 def test_the_wrong_database(dolt_server: Server, empty: str, tmp_path: Path) -> None:
     a = dolt_server.address
     told(run(tmp_path, "dispatch"), 2, "no database is set", "bd init --server")
-    told(run(tmp_path, "dispatch", "--database", "mysql://root@localhost/beads"), 2, "--database", "dolt://")
+    told(
+        run(tmp_path, "dispatch", "--database", "mysql://root@localhost/beads"),
+        2,
+        "--database",
+        "dolt://",
+    )
     told(
         run(tmp_path, "dispatch", "--database", "dolt://root@no-such-host.invalid:3306/beads"),
         3,
         "no-such-host.invalid",
     )
-    told(run(tmp_path, "dispatch", "--database", f"dolt://root@127.0.0.1:{dead_port()}/beads"), 3, "127.0.0.1")
+    told(
+        run(tmp_path, "dispatch", "--database", f"dolt://root@127.0.0.1:{dead_port()}/beads"),
+        3,
+        "127.0.0.1",
+    )
     told(run(tmp_path, "dispatch", "--database", replace(a, database="nowhere").url), 3, "nowhere")
     wrong = run(tmp_path, "dispatch", "--database", empty, DOLT_WATCH_PASSWORD="hunter2-wrong")
     told(wrong, 3)
@@ -69,10 +78,20 @@ def test_debug_shows_the_traceback(empty: str, tmp_path: Path) -> None:
 
 
 def test_not_migrated_and_newer(watch: Watch) -> None:
-    watch.server.sql("INSERT INTO watch_migration VALUES (99, 'future', '9.9.9', NOW())", database=watch.bd.database)
+    watch.server.sql(
+        "INSERT INTO watch_migration VALUES (99, 'future', '9.9.9', NOW())",
+        database=watch.bd.database,
+    )
     told(watch.command("dispatch"), 3, "version 99", "upgrade")
     told(watch.command("init"), 3, "version 99", "upgrade")
-    for table in ("watch_cursor", "watch_bead", "watch_attempt", "watch_decision", "watch_settings", "watch_migration"):
+    for table in (
+        "watch_cursor",
+        "watch_bead",
+        "watch_attempt",
+        "watch_decision",
+        "watch_settings",
+        "watch_migration",
+    ):
         watch.server.sql(f"DROP TABLE {table}", database=watch.bd.database)
     for command in ("dispatch", "reap", "tick", "log", "status"):
         told(watch.command(command), 3, "dolt_watch init")
@@ -118,4 +137,8 @@ def test_wrong_settings(watch: Watch) -> None:
 
 def test_no_target(watch: Watch) -> None:
     watch.assigned("waits")
-    told(watch.command("dispatch", "--set", "settle=0s", env={"BEADBOARD_URL": ""}), 2, "BEADBOARD_URL")
+    told(
+        watch.command("dispatch", "--set", "settle=0s", env={"BEADBOARD_URL": ""}),
+        2,
+        "BEADBOARD_URL",
+    )

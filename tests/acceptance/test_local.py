@@ -1,4 +1,6 @@
-"""The target ``local`` in the whole loop, on real bd and Dolt: agents are shell scripts that run bd."""
+"""The target ``local`` in the whole loop, on real bd and Dolt: agents are shell scripts that run
+bd.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,11 @@ class Agents:
             "root": self.folder / "state",
             "beads_dir": self.watch.bd.path / ".beads",
             "stop_grace": timedelta(seconds=0.5),
-            "env": tuple(f"{name}={value}" for name, value in self.watch.bd.env.items() if name != "BEADS_DIR"),
+            "env": tuple(
+                f"{name}={value}"
+                for name, value in self.watch.bd.env.items()
+                if name != "BEADS_DIR"
+            ),
         }
         made = LocalSettings("agents", **{**chosen, **settings})
         self.target = Local(made)
@@ -48,7 +54,9 @@ class Agents:
 
     def token(self, bead: str) -> str:
         rows = self.watch.sql(
-            "SELECT token FROM watch_decision WHERE bead_id = %s AND token <> '' ORDER BY version DESC LIMIT 1", bead
+            "SELECT token FROM watch_decision WHERE bead_id = %s AND token <> '' ORDER BY version"
+            " DESC LIMIT 1",
+            bead,
         )
         return str(rows[0][0])
 
@@ -79,22 +87,29 @@ def test_an_agent_closes_its_bead(watch: Watch, agents: Agents) -> None:
     assert watch.status(bead) == "closed" and verified(watch).differences == []
 
 
-def test_a_failure_ends_the_attempt_at_once_with_its_last_lines(watch: Watch, agents: Agents) -> None:
+def test_a_failure_ends_the_attempt_at_once_with_its_last_lines(
+    watch: Watch, agents: Agents
+) -> None:
     bead = watch.assigned("fails")
     agents.are("echo no such query; exit 3")
     watch.dispatch()
     agents.ended(bead)
     watch.reap(MINUTE)
     assert watch.status(bead) == "blocked"
-    assert last(watch, bead) == (
-        f"reaper: job {agents.token(bead)} ended failed: exit code 3: no such query — blocking"
+    assert (
+        last(watch, bead)
+        == f"reaper: job {agents.token(bead)} ended failed: exit code 3: no such query — blocking"
     )
     assert verified(watch).differences == []
 
 
 def test_a_timeout_is_dead_and_may_be_queued_again(watch: Watch, agents: Agents) -> None:
     bead = watch.assigned("hangs")
-    agents.are("trap '' TERM; while :; do sleep 1; done", {"on_stale": "requeue"}, run_timeout=timedelta(seconds=0.3))
+    agents.are(
+        "trap '' TERM; while :; do sleep 1; done",
+        {"on_stale": "requeue"},
+        run_timeout=timedelta(seconds=0.3),
+    )
     watch.dispatch()
     token = agents.token(bead)
     agents.ended(bead)
@@ -120,10 +135,13 @@ def test_exit_0_with_the_bead_in_progress_is_said(watch: Watch, agents: Agents) 
     assert verified(watch).differences == []
 
 
-def test_a_usage_limit_rests_the_target_and_counts_against_no_bead(watch: Watch, agents: Agents) -> None:
+def test_a_usage_limit_rests_the_target_and_counts_against_no_bead(
+    watch: Watch, agents: Agents
+) -> None:
     beads = [watch.assigned("one"), watch.assigned("two")]
     agents.are(
-        "echo 'You have hit your usage limit. Try again in 3 hours.'; exit 1", {"max_attempts": 1, "max_in_flight": 1}
+        "echo 'You have hit your usage limit. Try again in 3 hours.'; exit 1",
+        {"max_attempts": 1, "max_in_flight": 1},
     )
     watch.dispatch()
     [first] = [bead for bead in beads if watch.status(bead) == "in_progress"]
@@ -148,7 +166,8 @@ def test_a_usage_limit_rests_the_target_and_counts_against_no_bead(watch: Watch,
 def test_a_reaped_bead_has_no_live_agent(watch: Watch, agents: Agents) -> None:
     bead = watch.assigned("silent")
     agents.are(
-        "(setsid sleep 300 &); sleep 300", {"max_runtime": timedelta(minutes=10), "stale_after": timedelta(minutes=5)}
+        "(setsid sleep 300 &); sleep 300",
+        {"max_runtime": timedelta(minutes=10), "stale_after": timedelta(minutes=5)},
     )
     watch.dispatch()
     token = agents.token(bead)
@@ -199,7 +218,9 @@ def killed_before_the_start(watch: Watch, agents: Agents) -> None:
         watch.dispatch(targets=lambda name: target)
 
 
-def test_a_claim_whose_runner_never_started_is_tried_again_at_once(watch: Watch, agents: Agents) -> None:
+def test_a_claim_whose_runner_never_started_is_tried_again_at_once(
+    watch: Watch, agents: Agents
+) -> None:
     bead = watch.assigned("never started")
     agents.are("sleep 300")
     killed_before_the_start(watch, agents)
@@ -284,7 +305,7 @@ def test_a_reaper_that_dies_before_it_stops_the_run(watch: Watch, agents: Agents
     assert not alive(token)
 
 
-# -- commands -----------------------------------------------------------------------------------------
+# -- commands --------------------
 
 
 def configured(watch: Watch, folder: Path, script: str) -> None:
@@ -310,7 +331,11 @@ def command(watch: Watch, folder: Path, *arguments: str) -> tuple[int, str]:
 
 def test_the_commands(watch: Watch, tmp_path: Path) -> None:
     bead = watch.assigned("by commands")
-    configured(watch, tmp_path, 'echo "working on $BEAD_ID in $BEADS_DIR"; printf "\\033[1mbold\\n"; exec sleep 300')
+    configured(
+        watch,
+        tmp_path,
+        'echo "working on $BEAD_ID in $BEADS_DIR"; printf "\\033[1mbold\\n"; exec sleep 300',
+    )
     code, said = command(watch, tmp_path, "dispatch")
     assert code == 0 and f"dispatched {bead} as job" in said, said
     until(lambda: "bold" in command(watch, tmp_path, "logs", bead)[1])
@@ -328,7 +353,9 @@ def test_the_commands(watch: Watch, tmp_path: Path) -> None:
     assert (code, said) == (0, f"{bead}: stopped (stopped), and blocked\n")
     assert watch.status(bead) == "blocked"
     assert last(watch, bead).endswith(": it edits the wrong files")
-    [(reason, detail)] = watch.sql("SELECT reason, detail FROM watch_decision WHERE kind = 'manual-stop'")
+    [(reason, detail)] = watch.sql(
+        "SELECT reason, detail FROM watch_decision WHERE kind = 'manual-stop'"
+    )
     assert reason == "it edits the wrong files" and '"by"' in detail
     token = watch.sql("SELECT token FROM watch_decision WHERE kind = 'claim'")[0][0]
     assert not alive(str(token))

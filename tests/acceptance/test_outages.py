@@ -1,4 +1,6 @@
-"""An outage of a target costs nothing: played with the stubs of both services over real HTTP, on real history, by a clock that the test moves."""
+"""An outage of a target costs nothing: played with the stubs of both services over real HTTP, on
+real history, by a clock that the test moves.
+"""
 
 from __future__ import annotations
 
@@ -32,14 +34,22 @@ BEADS = ("bd-1", "bd-2", "bd-3", "bd-4")
 
 
 class Played(Light):
-    """A tracker, BeadBoard and its service; whatever BeadBoard accepts is closed by its agent in the same minute."""
+    """A tracker, BeadBoard and its service; whatever BeadBoard accepts is closed by its agent in
+    the same minute.
+    """
 
-    def __init__(self, engine: Engine, stack: contextlib.ExitStack, health: bool, **rule: Any) -> None:
+    def __init__(
+        self, engine: Engine, stack: contextlib.ExitStack, health: bool, **rule: Any
+    ) -> None:
         super().__init__(engine, on_unknown="retry", **rule)
         self.service = stack.enter_context(AgentServiceStub())
         self.board = stack.enter_context(BeadBoardStub(self.service))
         self.stack, self.up = stack, self.board.service_url
-        self.use(BeadBoardSettings("beadboard", url=self.board.url, service_url=self.service.url if health else ""))
+        self.use(
+            BeadBoardSettings(
+                "beadboard", url=self.board.url, service_url=self.service.url if health else ""
+            )
+        )
         self.at, self.wakes = MINUTE, MINUTE
         self.done: list[str] = []
 
@@ -63,7 +73,9 @@ class Played(Light):
     def step(self, span: timedelta = MINUTE) -> TickResult:
         """One tick, ``span`` later; then agents do what was accepted."""
         self.at += span
-        loop = build(self.engine, self.settings, self.targets, ShiftedClock(self.at), self.lines.append)
+        loop = build(
+            self.engine, self.settings, self.targets, ShiftedClock(self.at), self.lines.append
+        )
         outcome = loop.tick(BOTH)
         self.wakes = timedelta(seconds=loop.seconds_until_due() or 600)
         for bead, job in self.board.accepted[len(self.done) :]:
@@ -79,13 +91,15 @@ class Played(Light):
         while self.at < ends:
             self.step(max(SECOND, min(self.wakes, 10 * MINUTE, ends - self.at)))
 
-    # -- what there is to see ----------------------------------------------------------------------------------------
+    # -- what there is to see --------------------
 
     def entries(self, *kinds: EntryKind) -> list[tuple[str, str, datetime]]:
         """(bead, kind, when), in order."""
         wanted = {kind.value for kind in kinds}
         return [
-            (one.bead, one.kind.value, one.at) for one in self.past().entries if one.kind.value in wanted or not kinds
+            (one.bead, one.kind.value, one.at)
+            for one in self.past().entries
+            if one.kind.value in wanted or not kinds
         ]
 
     def statuses(self) -> dict[str, str]:
@@ -124,7 +138,10 @@ def test_with_health_no_bead_is_risked(engine: Engine, stack: contextlib.ExitSta
     began = played.commits()
     held = outcome.holds["bd-1"]
     assert held.gate == "outage"
-    assert held.why.startswith("target beadboard is unreachable since ") and "; next try at " in held.why
+    assert (
+        held.why.startswith("target beadboard is unreachable since ")
+        and "; next try at " in held.why
+    )
     played.steps(8 * HOUR)
     assert played.commits() == began, "a try by health leaves nothing in history"
     assert played.step(timedelta(seconds=1)).exit_code == 1
@@ -139,7 +156,9 @@ def test_with_health_no_bead_is_risked(engine: Engine, stack: contextlib.ExitSta
     assert asked < 48 + 20 + 60, "doubled to ten minutes"
 
 
-def test_with_health_the_one_that_was_sent_into_it_is_sent_again(engine: Engine, stack: contextlib.ExitStack) -> None:
+def test_with_health_the_one_that_was_sent_into_it_is_sent_again(
+    engine: Engine, stack: contextlib.ExitStack
+) -> None:
     """The service dies between the look at its health and the POST."""
     played = Played(engine, stack, health=True)
     played.assign(*BEADS)
@@ -149,7 +168,8 @@ def test_with_health_the_one_that_was_sent_into_it_is_sent_again(engine: Engine,
     played.steps(8 * HOUR)
     assert len(played.entries(EntryKind.CLAIM)) == 1
     assert [line for line in played.notes("bd-1") if line.startswith("dispatch")] == [
-        'dispatch outcome unknown (HTTP 502: {"error": "fetch failed"}): not sent again until it is known'
+        'dispatch outcome unknown (HTTP 502: {"error": "fetch failed"}): not sent again until it is'
+        " known"
     ]
     played.well()
     played.steps(HOUR)
@@ -159,7 +179,9 @@ def test_with_health_the_one_that_was_sent_into_it_is_sent_again(engine: Engine,
 
 
 @pytest.mark.long
-def test_without_health_one_bead_is_tried_and_the_others_never(engine: Engine, stack: contextlib.ExitStack) -> None:
+def test_without_health_one_bead_is_tried_and_the_others_never(
+    engine: Engine, stack: contextlib.ExitStack
+) -> None:
     played = Played(engine, stack, health=False)
     played.assign(*BEADS)
     before = played.commits()
@@ -170,9 +192,12 @@ def test_without_health_one_bead_is_tried_and_the_others_never(engine: Engine, s
     assert {bead for bead, _, _ in claims} == {"bd-1"}
     later = [at for _, _, at in claims if at > claims[0][2] + HOUR]
     assert all(second - first >= 10 * MINUTE for first, second in pairwise(later)) and later
-    assert played.commits() - before <= 2 * len(claims) + 1, "claim and outcome of each, and the outage"
+    assert played.commits() - before <= 2 * len(claims) + 1, (
+        "claim and outcome of each, and the outage"
+    )
     assert [line for line in played.notes("bd-1") if line.startswith("dispatch")] == [
-        'dispatch outcome unknown (HTTP 502: {"error": "fetch failed"}): not sent again until it is known'
+        'dispatch outcome unknown (HTTP 502: {"error": "fetch failed"}): not sent again until it is'
+        " known"
     ]
     assert len(played.notes("bd-1")) == 2, "the claim's, and the outage's"
     assert [len(played.notes(bead)) for bead in BEADS[1:]] == [0, 0, 0]
@@ -184,9 +209,15 @@ def test_without_health_one_bead_is_tried_and_the_others_never(engine: Engine, s
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(("engine_factory", "slots"), on_engines([1, 3], {"3"}), indirect=["engine_factory"])
-def test_a_target_that_refuses_connections(engine: Engine, stack: contextlib.ExitStack, slots: int) -> None:
-    """Nothing is sent, so nothing is unknown; a webhook has no health, so one bead tries it, always the same."""
+@pytest.mark.parametrize(
+    ("engine_factory", "slots"), on_engines([1, 3], {"3"}), indirect=["engine_factory"]
+)
+def test_a_target_that_refuses_connections(
+    engine: Engine, stack: contextlib.ExitStack, slots: int
+) -> None:
+    """Nothing is sent, so nothing is unknown; a webhook has no health, so one bead tries it,
+    always the same.
+    """
     played = Played(engine, stack, health=False, max_in_flight=slots)
     hook = stack.enter_context(WebhookStub())
     played.use(WebhookSettings("hook", url=dead_url(), secret=SECRET))
@@ -196,14 +227,18 @@ def test_a_target_that_refuses_connections(engine: Engine, stack: contextlib.Exi
     claims = played.entries(EntryKind.CLAIM)
     assert {bead for bead, _, _ in claims} == {"bd-1"} and len(claims) < 60
     assert played.commits() - before <= 2 * len(claims) + 1
-    assert [line for line in played.notes("bd-1") if line.startswith("dispatch failed")] == played.notes("bd-1")[1:]
+    assert [
+        line for line in played.notes("bd-1") if line.startswith("dispatch failed")
+    ] == played.notes("bd-1")[1:]
     assert len(played.notes("bd-1")) == 2
     assert set(played.statuses().values()) == {"open"}
     played.use(WebhookSettings("hook", url=hook.url, secret=SECRET))
     played.steps(30 * MINUTE)
     assert "dispatched" in {kind for bead, kind, _ in played.entries() if bead == "bd-1"}
     claimed, dispatched = played.notes("bd-1")[2:]
-    assert claimed.startswith("auto-dispatcher claimed at ") and dispatched.startswith("dispatched: job=")
+    assert claimed.startswith("auto-dispatcher claimed at ") and dispatched.startswith(
+        "dispatched: job="
+    )
     assert [kind for bead, kind, _ in played.entries() if bead == ""] == ["outage", "recovered"]
     played.verified()
 
@@ -214,7 +249,9 @@ def test_a_target_that_refuses_connections(engine: Engine, stack: contextlib.Exi
     on_engines(["0", "1", "Sat, 18 Apr 2026 22:35:46 GMT", None], {"1"}),
     indirect=["engine_factory"],
 )
-def test_a_target_that_stays_busy_is_left_alone(engine: Engine, stack: contextlib.ExitStack, after: str | None) -> None:
+def test_a_target_that_stays_busy_is_left_alone(
+    engine: Engine, stack: contextlib.ExitStack, after: str | None
+) -> None:
     """Whatever it says of when to come again."""
     played = Played(engine, stack, health=False, max_per_hour=2)
     played.assign(*BEADS)
@@ -233,11 +270,16 @@ def test_a_target_that_stays_busy_is_left_alone(engine: Engine, stack: contextli
     assert len(played.done) == 2, "busy answers do not count for max_per_hour; what ran does"
     played.steps(2 * HOUR)
     all_done(played)
-    assert all(line.startswith(("auto-dispatcher claimed", "dispatched: job=")) for line in played.notes("bd-2"))
+    assert all(
+        line.startswith(("auto-dispatcher claimed", "dispatched: job="))
+        for line in played.notes("bd-2")
+    )
     assert len(played.notes("bd-2")) == 2
 
 
-def test_a_longer_rest_is_honoured_up_to_an_hour(engine: Engine, stack: contextlib.ExitStack) -> None:
+def test_a_longer_rest_is_honoured_up_to_an_hour(
+    engine: Engine, stack: contextlib.ExitStack
+) -> None:
     played = Played(engine, stack, health=False)
     played.assign("bd-1")
     played.board.answer_next(429, "busy", headers={"Retry-After": "99999"})
@@ -247,8 +289,13 @@ def test_a_longer_rest_is_honoured_up_to_an_hour(engine: Engine, stack: contextl
     assert played.done == ["bd-1"]
 
 
-def test_an_unknown_outcome_of_a_silent_agent_is_tried_again(engine: Engine, stack: contextlib.ExitStack) -> None:
-    """Not an outage: BeadBoard answered. Ten minutes without the agent's first note mean that nothing runs."""
+def test_an_unknown_outcome_of_a_silent_agent_is_tried_again(
+    engine: Engine, stack: contextlib.ExitStack
+) -> None:
+    """Not an outage:
+
+    BeadBoard answered. Ten minutes without the agent's first note mean that nothing runs.
+    """
     played = Played(engine, stack, health=False)
     played.assign(*BEADS)
     played.board.answer_next(502, {"error": "Agent service returned HTTP 500."})
@@ -262,7 +309,9 @@ def test_an_unknown_outcome_of_a_silent_agent_is_tried_again(engine: Engine, sta
 
 
 def test_who_may_not_be_sent_again_is_blocked(engine: Engine, stack: contextlib.ExitStack) -> None:
-    """Under `on_unknown = "block"` an outage costs the beads that try the target, as the page says."""
+    """Under `on_unknown = "block"` an outage costs the beads that try the target, as the page
+    says.
+    """
     played = Played(engine, stack, health=False)
     played.change(on_unknown="block")
     played.assign(*BEADS)

@@ -1,4 +1,6 @@
-"""The least privileges, as ``init --print-grants`` prints them: a full dispatch and reap, and denied the rest."""
+"""The least privileges, as ``init --print-grants`` prints them: a full dispatch and reap, and
+denied the rest.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ def limited(watch: Watch) -> Iterator[Watch]:
     user = f"w_{watch.bd.database[-8:]}"
     printed = watch.command("init", "--print-grants", user)
     assert (printed.code, printed.stderr) == (0, "")
-    watch.server.sql(f"CREATE USER '{user}'@'%' IDENTIFIED BY '{PASSWORD}'", *printed.stdout.strip().splitlines())
+    watch.server.sql(
+        f"CREATE USER '{user}'@'%' IDENTIFIED BY '{PASSWORD}'", *printed.stdout.strip().splitlines()
+    )
     env = {
         **watch.env,
         "BEADS_DOLT_SERVER_USER": user,
@@ -56,13 +60,21 @@ def test_denied_the_rest(limited: Watch) -> None:
     limited.dispatch()
     address: Any = limited.settings.address
     as_user = pymysql.connect(
-        host=address.host, port=address.port, user=address.user, password=PASSWORD, database=address.database,
-        ssl_disabled=True, autocommit=True,
-    )  # fmt: skip
+        host=address.host,
+        port=address.port,
+        user=address.user,
+        password=PASSWORD,
+        database=address.database,
+        ssl_disabled=True,
+        autocommit=True,
+    )
     with contextlib.closing(as_user), as_user.cursor() as cursor:
         for text in (
             f"DELETE FROM issues WHERE id = '{bead}'",
-            "INSERT INTO issues (id, title, description, design, acceptance_criteria, notes) VALUES ('x', '', '', '', '', '')",
+            (
+                "INSERT INTO issues (id, title, description, design, acceptance_criteria, notes)"
+                " VALUES ('x', '', '', '', '', '')"
+            ),
             "UPDATE watch_decision SET reason = 'never happened'",
             "DELETE FROM watch_decision",
             "UPDATE watch_settings SET text = ''",

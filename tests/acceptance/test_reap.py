@@ -23,9 +23,13 @@ def test_not_at_thirty_minutes_but_at_thirty_one(watch: Watch) -> None:
     assert watch.notes(bead)[-1] == "reaper: no progress for 31m (threshold 30m) — blocking"
     [commit] = watch.engine.commits(before, watch.head())
     assert f"Bead: {bead}\nDecision: reap\nVersion: 3" in message(watch.engine, commit.hash)
-    [(actor,)] = watch.sql("SELECT actor FROM watch_decision WHERE bead_id = %s AND kind = 'reap'", bead)
+    [(actor,)] = watch.sql(
+        "SELECT actor FROM watch_decision WHERE bead_id = %s AND kind = 'reap'", bead
+    )
     assert actor == "beads-reaper"
-    assert watch.sql("SELECT COUNT(*) FROM events WHERE issue_id = %s AND actor = 'beads-reaper'", bead) == [(1,)]
+    assert watch.sql(
+        "SELECT COUNT(*) FROM events WHERE issue_id = %s AND actor = 'beads-reaper'", bead
+    ) == [(1,)]
     assert watch.reap(timedelta(hours=2))[0].reaped == 0
     assert watch.bd.close(bead)
 
@@ -72,8 +76,9 @@ def old(watch: Watch, *beads: str) -> None:
     """Beads that fell silent 40 minutes ago, by the clock of this moment."""
     for bead in beads:
         watch.sql(
-            "INSERT INTO issues (id, title, description, design, acceptance_criteria, notes, assignee, status, updated_at) "
-            "VALUES (%s, 't', '', '', 'x', '', 'agent', 'in_progress', UTC_TIMESTAMP() - INTERVAL 40 MINUTE)",
+            "INSERT INTO issues (id, title, description, design, acceptance_criteria, notes,"
+            " assignee, status, updated_at) VALUES (%s, 't', '', '', 'x', '', 'agent',"
+            " 'in_progress', UTC_TIMESTAMP() - INTERVAL 40 MINUTE)",
             bead,
         )
     watch.committed(date=watch.now() - timedelta(minutes=40))
@@ -86,7 +91,10 @@ def test_a_fresh_uncommitted_comment_is_a_sign_of_life(watch: Watch) -> None:
         watch.left_comment("bd-alive", "still at it")
         assert "comments" in watch.engine.dirty()
         watch.reap()
-        assert [watch.status(bead) for bead in ("bd-dead", "bd-alive")] == ["blocked", "in_progress"]
+        assert [watch.status(bead) for bead in ("bd-dead", "bd-alive")] == [
+            "blocked",
+            "in_progress",
+        ]
         assert ("comments" in watch.engine.dirty()) is not adopt
     assert watch.reap(LATER)[0].reaped == 1  # and then it fell silent
 
@@ -98,8 +106,10 @@ def test_an_agent_s_note_keeps_it_alive(watch: Watch) -> None:
     watch.bd.run("label", "add", "bd-labelled", "busy")
     assert watch.reap()[0].reaped == 1
     assert [watch.status(bead) for bead in ("bd-noted", "bd-labelled", "bd-silent")] == [
-        "in_progress", "in_progress", "blocked",
-    ]  # fmt: skip
+        "in_progress",
+        "in_progress",
+        "blocked",
+    ]
 
 
 def test_our_own_notes_are_no_sign_of_life(watch: Watch) -> None:
@@ -127,7 +137,11 @@ def test_deleted_while_it_is_sent(watch: Watch) -> None:
     watch.bd.create("bd takes an empty database for a fresh clone, and imports its JSONL")
     watch.board.on_accept = lambda bead, _job: none(watch.bd.run("delete", bead, "--force"))
     outcome, _ = watch.dispatch()
-    assert (outcome.exit_code, outcome.dispatched, watch.kinds(bead)) == (0, 1, ["claim", "dispatched"])
+    assert (outcome.exit_code, outcome.dispatched, watch.kinds(bead)) == (
+        0,
+        1,
+        ["claim", "dispatched"],
+    )
     second = watch.assigned("the next")
     watch.board.on_accept = None
     assert watch.dispatch()[0].dispatched == 1
@@ -135,7 +149,9 @@ def test_deleted_while_it_is_sent(watch: Watch) -> None:
 
 
 def test_finished_while_it_is_sent(watch: Watch) -> None:
-    """An agent so quick that it closes the bead before the answer: it stays closed, with our note."""
+    """An agent so quick that it closes the bead before the answer: it stays closed, with our
+    note.
+    """
     bead = watch.assigned("quick")
     watch.board.on_accept = lambda bead, _job: none(watch.bd.close(bead))
     assert watch.dispatch()[0].exit_code == 0
@@ -145,7 +161,10 @@ def test_finished_while_it_is_sent(watch: Watch) -> None:
 
 
 def test_requeued_by_one_tick_dispatched_by_the_next(watch: Watch) -> None:
-    """Once a command: the tick that gave the bead back leaves it alone. Nothing else happens, and the next one takes it."""
+    """Once a command: the tick that gave the bead back leaves it alone.
+
+    Nothing else happens, and the next one takes it.
+    """
     rule = replace(watch.settings.rules[0], on_stale="requeue")
     watch.change(rules=(rule,))
     bead = watch.assigned("goes silent")

@@ -1,4 +1,6 @@
-"""Any history, replayed under its own settings: decision by decision the same, from its beginning and from its middle."""
+"""Any history, replayed under its own settings: decision by decision the same, from its
+beginning and from its middle.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,18 @@ SETTINGS = (
     {"on_stale": "requeue", "stale_after": "10m", "max_attempts": "2"},
     {"stale_after": "12m", "retry_after": "0s"},
 )
-DEEDS = ("close", "close", "comment", "comment", "open", "priority", "unassign", "assign", "start", "design")
+DEEDS = (
+    "close",
+    "close",
+    "comment",
+    "comment",
+    "open",
+    "priority",
+    "unassign",
+    "assign",
+    "start",
+    "design",
+)
 BEADS = [f"b{number}" for number in range(8)]
 
 
@@ -45,7 +58,9 @@ def same_again(path: FileAddress, seed: int) -> None:
         history.target.says = {bead: [answer(chance, bead) for _ in range(4)] for bead in BEADS}
         history.at("10:00").play("13:10", deeds(chance))
         commits = history.engine.commits(None, history.head())
-        middle = [commit.hash for commit in commits if clock("10:20") <= commit.date < clock("11:40")]
+        middle = [
+            commit.hash for commit in commits if clock("10:20") <= commit.date < clock("11:40")
+        ]
         for begins in (None, chance.choice(middle)):
             study = history.what_if(begins=begins)
             assert len(told(study.recorded)) > 3
@@ -55,7 +70,9 @@ def same_again(path: FileAddress, seed: int) -> None:
 
 def told(journal: AttemptLog) -> list[tuple[datetime, str, EntryKind, int]]:
     """Less the notes of ours that somebody overwrote: a simulation writes none."""
-    found = ((one.at.replace(microsecond=0), one.bead, one.kind, one.attempt) for one in journal.told)
+    found = (
+        (one.at.replace(microsecond=0), one.bead, one.kind, one.attempt) for one in journal.told
+    )
     return sorted(one for one in found if one[2] is not EntryKind.NOTE)
 
 
@@ -71,11 +88,15 @@ def answer(chance: random.Random, bead: str) -> Answer:
 
 
 def deeds(chance: random.Random) -> Deeds:
-    """None within two seconds behind a tick: it would wait for that to settle, and nobody sees what happens meanwhile."""
+    """None within two seconds behind a tick: it would wait for that to settle, and nobody sees
+    what happens meanwhile.
+    """
     found: Deeds = {}
 
     def put(second: int, bead: str, what: str) -> None:
-        while (when := f"{10 + second // 3600}:{second // 60 % 60:02}:{second % 60:02}") in found or second % 120 < 3:
+        while (
+            when := f"{10 + second // 3600}:{second // 60 % 60:02}:{second % 60:02}"
+        ) in found or second % 120 < 3:
             second += 1
         found[when] = deed(chance, bead, what)
 
@@ -99,10 +120,14 @@ def deed(chance: random.Random, bead: str, what: str) -> Callable[[History], Non
         else:
             status, assignee = rows[0]
             cells = {
-                "close": {"status": "closed"}, "open": {"status": "open"}, "priority": {"priority": value},
-                "unassign": {"assignee": ""}, "assign": {"assignee": "agent"}, "design": {"design": str(value)},
+                "close": {"status": "closed"},
+                "open": {"status": "open"},
+                "priority": {"priority": value},
+                "unassign": {"assignee": ""},
+                "assign": {"assignee": "agent"},
+                "design": {"design": str(value)},
                 "start": {"status": "in_progress"} if status == "open" else {},
-            }.get(what, {})  # fmt: skip
+            }.get(what, {})
             if cells and not cells.items() <= {"status": status, "assignee": assignee}.items():
                 history.set(bead, **cells)
 

@@ -1,4 +1,6 @@
-"""``replay`` by the real command line: on both engines, for a user who may only read; what it refuses, and its JSON."""
+"""``replay`` by the real command line: on both engines, for a user who may only read; what it
+refuses, and its JSON.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,12 @@ def history(request: pytest.FixtureRequest) -> Iterator[History]:
 def test_beside_one_another(history: History, tmp_path: Path) -> None:
     before = history.head()
     ran = replay(
-        history.address.url, tmp_path, "--set", "rules.agent.stale_after=9m", "--set", "rules.agent.max_in_flight=2"
+        history.address.url,
+        tmp_path,
+        "--set",
+        "rules.agent.stale_after=9m",
+        "--set",
+        "rules.agent.max_in_flight=2",
     )
     assert (ran.returncode, ran.stderr) == (0, "")
     rows = [line.split() for line in ran.stdout.splitlines()]
@@ -58,7 +65,8 @@ def test_beside_one_another(history: History, tmp_path: Path) -> None:
     assert ["a", "dispatch", f"{day}10:02:00Z", f"{day}10:02:00Z", "-"] in rows
     assert ["b", "dispatch", f"{day}10:10:00Z", f"{day}10:04:00Z", "earlier", "by", "6m"] in rows
     assert ["dispatched", "2", "2"] in rows and ["reaped", "0", "1"] in rows
-    # its comment came at 10:20, so at 10:14 here, ten minutes after its dispatch; then nothing for ten whole minutes
+    # its comment came at 10:20, so at 10:14 here, ten minutes after its dispatch; then nothing
+    # for ten whole minutes
     assert ["b", "reap", "-", f"{day}10:24:00Z", "only", "here:"] in [row[:6] for row in rows]
     assert "difference: 1 dispatched earlier, 1 only here reaped" in ran.stdout
     assert "took" not in ran.stdout, "every run was recorded"
@@ -79,11 +87,15 @@ def test_the_page_has_the_same_figures(history: History, tmp_path: Path) -> None
     page = (tmp_path / "out.html").read_text("utf-8")
     figures = {name: tuple(re.findall(r"<b>(.*?)</b>", row)) for name, row in ROWS.findall(page)}
     lines = ran.stdout.splitlines()
-    head = next(place for place, line in enumerate(lines) if line.split() == ["RECORDED", "WHAT", "IF"])
+    head = next(
+        place for place, line in enumerate(lines) if line.split() == ["RECORDED", "WHAT", "IF"]
+    )
     printed = [re.split(r" {2,}", line.strip()) for line in lines[head + 1 : lines.index("", head)]]
     assert figures == {name: (recorded, what_if) for name, recorded, what_if in printed}
     assert lines[-1] == "wrote out.html"
-    again = replay(history.address.url, tmp_path, *changed, "--report", "again.html", "--format", "json")
+    again = replay(
+        history.address.url, tmp_path, *changed, "--report", "again.html", "--format", "json"
+    )
     assert (again.returncode, again.stderr) == (0, "wrote again.html\n")
     assert (tmp_path / "again.html").read_text("utf-8") == page
     told = json.loads(again.stdout)
@@ -95,14 +107,23 @@ def test_the_page_has_the_same_figures(history: History, tmp_path: Path) -> None
         )
         for name in ("waiting", "running"):
             for part, key in (("median", "median_seconds"), ("95%", "p95_seconds")):
-                assert duration_text(timedelta(seconds=round(numbers[name][key]))) == figures[f"{name}, {part}"][place]
-    assert "rules.agent.stale_after" in page and "only here: no progress" in page and told["differences"]
+                assert (
+                    duration_text(timedelta(seconds=round(numbers[name][key])))
+                    == figures[f"{name}, {part}"][place]
+                )
+    assert (
+        "rules.agent.stale_after" in page
+        and "only here: no progress" in page
+        and told["differences"]
+    )
     on_stdout = replay(history.address.url, tmp_path, *changed, "--report", "-")
     assert (on_stdout.stdout, on_stdout.stderr) == (page, "wrote -\n")
 
 
 @pytest.mark.parametrize("arguments", [("--report", "/nowhere/x.html"), ("--report", ".")])
-def test_a_page_that_cannot_be_written(doltlite_path: FileAddress, tmp_path: Path, arguments: tuple[str, ...]) -> None:
+def test_a_page_that_cannot_be_written(
+    doltlite_path: FileAddress, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
     """The error of ``report -o``, and before history is read: there is none here."""
     ran = replay(doltlite_path.url, tmp_path, *arguments)
     assert (ran.returncode, ran.stdout) == (1, "")
@@ -124,15 +145,26 @@ def test_a_page_that_cannot_be_written(doltlite_path: FileAddress, tmp_path: Pat
         ("--apply --from HEAD --to HEAD", "--to goes with a what-if or --verify"),
         ("--apply --from HEAD --branch x", "--branch goes with a what-if or --verify"),
         ("--apply --from HEAD --every 2s", "--every goes with a what-if, and --apply is none"),
-        ("--apply --from HEAD --run-time 5m", "--run-time goes with a what-if, and --apply is none"),
+        (
+            "--apply --from HEAD --run-time 5m",
+            "--run-time goes with a what-if, and --apply is none",
+        ),
         ("--apply --from HEAD --format json", "--format goes with a what-if or --verify"),
-        ("--apply --from HEAD --report x.html", "--report goes with a what-if, and --apply is none"),
-        ("--apply --from HEAD --rule agent", "--rule goes with --apply only where it names the rule of --when"),
+        (
+            "--apply --from HEAD --report x.html",
+            "--report goes with a what-if, and --apply is none",
+        ),
+        (
+            "--apply --from HEAD --rule agent",
+            "--rule goes with --apply only where it names the rule of --when",
+        ),
         ("--yes", "--yes goes with --apply"),
         ("--report - --format json", "both for standard output"),
     ],
 )
-def test_options_that_would_change_nothing_are_refused(tmp_path: Path, arguments: str, says: str) -> None:
+def test_options_that_would_change_nothing_are_refused(
+    tmp_path: Path, arguments: str, says: str
+) -> None:
     """No database is asked: there is none of that name."""
     ran = replay("doltlite:///nowhere/x.db", tmp_path, *arguments.split())
     assert (ran.returncode, ran.stdout) == (2, "")
@@ -156,33 +188,68 @@ def test_json(history: History, tmp_path: Path) -> None:
     assert (ran.returncode, ran.stderr) == (0, "")
     told: dict[str, Any] = json.loads(ran.stdout)
     assert set(told) == {
-        "schema", "from", "to", "commits", "every_seconds", "rule", "settings", "recorded", "what_if", "differences", "assumed_runs", "assumptions",
-    }  # fmt: skip
+        "schema",
+        "from",
+        "to",
+        "commits",
+        "every_seconds",
+        "rule",
+        "settings",
+        "recorded",
+        "what_if",
+        "differences",
+        "assumed_runs",
+        "assumptions",
+    }
     assert (told["schema"], told["every_seconds"], told["to"]["date"]) == (
         1,
         2.0,
         "2026-04-18T10:20:00Z".replace("Z", "+00:00"),
     )
     assert told["differences"][0] == {
-        "what": "dispatched-earlier", "bead": "a", "rule": "agent", "recorded": "2026-04-18T10:02:00+00:00",
-        "what_if": "2026-04-18T10:01:02+00:00", "seconds": -58.0, "why": "",
-    }  # fmt: skip
+        "what": "dispatched-earlier",
+        "bead": "a",
+        "rule": "agent",
+        "recorded": "2026-04-18T10:02:00+00:00",
+        "what_if": "2026-04-18T10:01:02+00:00",
+        "seconds": -58.0,
+        "why": "",
+    }
     assert [(one["bead"], one["kind"]) for one in told["what_if"]["decisions"]] == [
-        ("a", "claim"), ("a", "dispatched"), ("b", "claim"), ("b", "dispatched"),
-    ]  # fmt: skip
-    assert told["recorded"]["figures"]["waiting"] == {"count": 2, "median_seconds": 240.0, "p95_seconds": 420.0}
+        ("a", "claim"),
+        ("a", "dispatched"),
+        ("b", "claim"),
+        ("b", "dispatched"),
+    ]
+    assert told["recorded"]["figures"]["waiting"] == {
+        "count": 2,
+        "median_seconds": 240.0,
+        "p95_seconds": 420.0,
+    }
 
 
 def test_one_rule(history: History, tmp_path: Path) -> None:
     url = history.address.url
-    (tmp_path / "dolt_watch.toml").write_text("[rules.agent]\n[rules.other]\nwhen = \"assignee = 'x'\"\n")
+    (tmp_path / "dolt_watch.toml").write_text(
+        "[rules.agent]\n[rules.other]\nwhen = \"assignee = 'x'\"\n"
+    )
     ran = replay(url, tmp_path, "--rule", "other")
     assert (ran.returncode, ran.stderr) == (0, "")
     assert "dispatch " not in ran.stdout and "difference: none" in ran.stdout
-    ran = replay(url, tmp_path, "--rule", "agent", "--when", "assignee = 'agent' AND status = 'open' AND priority = 1")
+    ran = replay(
+        url,
+        tmp_path,
+        "--rule",
+        "agent",
+        "--when",
+        "assignee = 'agent' AND status = 'open' AND priority = 1",
+    )
     assert "1 dispatched earlier, 1 never dispatched" in ran.stdout
     to = ("--to", "2026-04-18T10:08:00Z")  # b waits then
-    waits = ["waits at the end: b" in replay(url, tmp_path, "--rule", name, *to).stdout for name in ("agent", "other")]
+    waits = [
+        "waits at the end: b" in replay(url, tmp_path, "--rule", name, *to).stdout
+        for name in ("agent", "other")
+    ]
     assert waits == [True, False]
     ran = replay(url, tmp_path, "--when", "status = 'open'")
     assert (ran.returncode, "--rule agent" in ran.stderr) == (2, True)
@@ -199,7 +266,11 @@ def test_one_rule(history: History, tmp_path: Path) -> None:
             "descends",
         ),
         (("--from", "1999-01-01"), "nothing as old as 1999-01-01", "or later"),
-        (("--set", "rules.agent.stale_aftr=15m"), "no such key in [rules.agent]", "did you mean stale_after?"),
+        (
+            ("--set", "rules.agent.stale_aftr=15m"),
+            "no such key in [rules.agent]",
+            "did you mean stale_after?",
+        ),
         (("--when", "priorty = 1"), "issues has no column priorty", "did you mean priority?"),
         (("--when", "status = 'open' AND (SELECT 1)"), "no subqueries", "columns of issues"),
         (("--rule", "agnt"), "no such rule: 'agnt'", "did you mean agent?"),
@@ -216,22 +287,37 @@ def test_what_it_refuses(
         history.at("10:00").play("10:04", {"10:01": lambda h: h.new("a")})
     ran = replay(doltlite_path.url, tmp_path, *arguments)
     assert ran.returncode == 2, ran.stdout + ran.stderr
-    assert ran.stderr.startswith("error: ") and "\n  where: " in ran.stderr and "\n  fix:   " in ran.stderr
+    assert (
+        ran.stderr.startswith("error: ")
+        and "\n  where: " in ran.stderr
+        and "\n  fix:   " in ran.stderr
+    )
     assert says in ran.stderr and mends in ran.stderr, ran.stderr
     assert "Traceback" not in ran.stderr
 
 
-def test_a_user_who_may_only_read(dolt_address: ServerAddress, dolt_server: Server, tmp_path: Path) -> None:
+def test_a_user_who_may_only_read(
+    dolt_address: ServerAddress, dolt_server: Server, tmp_path: Path
+) -> None:
     history = History(dolt_address)
     with contextlib.closing(history.engine):
         history.at("10:00").play("10:40", DEEDS)
     user = f"r_{dolt_address.database[-8:]}"
     dolt_server.sql(
-        f"CREATE USER '{user}'@'%' IDENTIFIED BY 'pw'", f"GRANT SELECT ON `{dolt_address.database}`.* TO '{user}'@'%'"
+        f"CREATE USER '{user}'@'%' IDENTIFIED BY 'pw'",
+        f"GRANT SELECT ON `{dolt_address.database}`.* TO '{user}'@'%'",
     )
     url = f"dolt://{user}@{dolt_address.host}:{dolt_address.port}/{dolt_address.database}"
     try:
-        ran = replay(url, tmp_path, "--every", "2s", "--set", "rules.agent.stale_after=14m", DOLT_WATCH_PASSWORD="pw")
+        ran = replay(
+            url,
+            tmp_path,
+            "--every",
+            "2s",
+            "--set",
+            "rules.agent.stale_after=14m",
+            DOLT_WATCH_PASSWORD="pw",
+        )
     finally:
         dolt_server.sql(f"DROP USER '{user}'@'%'")
     assert (ran.returncode, ran.stderr) == (0, "")
@@ -245,12 +331,17 @@ def test_before_it_was_ever_there(beads_engine: Any, tmp_path: Path, migrated: b
     from dolt_watch.config import load
     from dolt_watch.ledger.schema import migrate
 
-    url = beads_engine.address.url if beads_engine.name == "dolt" else f"doltlite:///{beads_engine.path}"
+    url = (
+        beads_engine.address.url
+        if beads_engine.name == "dolt"
+        else f"doltlite:///{beads_engine.path}"
+    )
     if migrated:
         list(migrate(beads_engine, identity(load({"database": url}, {}, tmp_path)).author))
     with beads_engine.transaction() as tx:
         tx.execute(
-            "INSERT INTO issues (id, title, description, design, acceptance_criteria, notes, assignee) VALUES ('a', 't', '', '', 'must', '', 'agent')"
+            "INSERT INTO issues (id, title, description, design, acceptance_criteria, notes,"
+            " assignee) VALUES ('a', 't', '', '', 'must', '', 'agent')"
         )
         tx.dolt_commit(["issues"], "a", "me <me@x>")
     ran = replay(url, tmp_path, "--every", "1s", "--set", "settle=0s", "--run-time", "5m")

@@ -14,11 +14,17 @@ def test_verify_says_so(watch: Watch) -> None:
     assert (ran.code, ran.stderr) == (0, "")
     assert ran.stdout.startswith("2 of 2 entries decided again, and the same; 0 differences")
     watch.server.sql("CALL DOLT_BRANCH('kept')", database=watch.bd.database)
-    watch.committed(f"UPDATE watch_decision SET job_id = 'another' WHERE bead_id = '{bead}' AND kind = 'dispatched'")
+    watch.committed(
+        f"UPDATE watch_decision SET job_id = 'another' WHERE bead_id = '{bead}' AND kind ="
+        " 'dispatched'"
+    )
     ran = watch.command("replay", "--verify", "--format", "json")
     told = json.loads(ran.stdout)
     assert (ran.code, told["schema"], told["same"]) == (1, 1, 1)
-    assert {(one["bead"], one["field"]) for one in told["differences"]} >= {(bead, "row"), (bead, "note")}
+    assert {(one["bead"], one["field"]) for one in told["differences"]} >= {
+        (bead, "row"),
+        (bead, "note"),
+    }
     assert watch.command("replay", "--verify", "--branch", "kept").code == 0
     assert watch.command("replay", "--verify", "--branch", "kep").code == 2
     text = watch.command("replay", "--verify")
@@ -39,14 +45,20 @@ def test_apply(watch: Watch) -> None:
     before = watch.head()
     first = watch.assigned("first", "-p", "0")
     watch.dispatch()
-    watch.committed(f"UPDATE issues SET status = 'closed' WHERE id = '{first}'", rows_of(["bd-second"]))
+    watch.committed(
+        f"UPDATE issues SET status = 'closed' WHERE id = '{first}'", rows_of(["bd-second"])
+    )
     refused = watch.command("replay", "--apply", "--from", before)
     assert (refused.code, "--yes" in refused.stderr) == (2, True)
     assert watch.command("replay", "--apply", "--yes").code == 2
     assert watch.command("replay", "--dry-run").code == 2
     head = watch.head()
     dry = watch.command("replay", "--apply", "--from", before, "--dry-run", "--set", "settle=0s")
-    assert (dry.code, "would dispatch bd-second" in dry.stdout, watch.head()) == (0, True, head), dry
+    assert (dry.code, "would dispatch bd-second" in dry.stdout, watch.head()) == (
+        0,
+        True,
+        head,
+    ), dry
     ran = watch.command("replay", "--apply", "--from", before[:12], "--yes", "--set", "settle=0s")
     assert (ran.code, watch.sent()) == (0, [first, "bd-second"]), ran
     assert watch.kinds("") == ["reprocess"]

@@ -1,4 +1,6 @@
-"""``replay``: a history of a dozen beads under the settings that stood, and under two others, whose answers are worked out by hand."""
+"""``replay``: a history of a dozen beads under the settings that stood, and under two others,
+whose answers are worked out by hand.
+"""
 
 from __future__ import annotations
 
@@ -17,22 +19,36 @@ from tests.support.history import History, clock
 
 # What is recorded: one at a time, reaped after 30 minutes, a tick at each even minute, settle 2s.
 #
-# bead  comes      prio  its run                                  claimed    because                                          left
-# b03   10:01:00   1     9m30s                                    10:02:00   the only one of priority 1                       10:11:30 closed
-# b01   10:00:30   2     9m30s                                    10:12:00   oldest                                           10:21:30 closed
-# b02   10:00:40   2     comment after 10m, closed after 19m30s   10:22:00   oldest                                           10:41:30 closed
-# b04   10:10:00   2     silent for ever                          10:42:00   oldest                                           11:14:00 reaped: 31 whole minutes at 11:13
-# b05   10:20:00   2     5m30s                                    11:14:00   by the tick that reaped b04                      11:19:30 closed
-# b06   11:30:30   2     refused once, then 9m30s                 11:38:00   11:32 refused (again after 2m to 2m30s); 11:37   11:47:30 closed
-# b07   11:31:00   2     busy for 5m once, then 9m30s             11:48:00   11:32 busy: the target rests until 11:37         11:57:30 closed
-# b08   12:30:30   2     comment after 20m, closed after 39m30s   12:32:00   oldest                                           13:11:30 closed
-# b09   12:31:00   2     -                                        never      unassigned at 12:50:00, while b08 runs           -
-# b10   12:40:00   4     9m30s                                    13:12:00   priority 0 since 12:45:00                        13:21:30 closed
-# b11   12:41:00   2     9m30s                                    13:22:00   the last                                         13:31:30 closed
-# b12   13:40:30   2     -                                        never      a person starts it at 13:41:10, closed 14:00:30  -
+# bead  comes      prio  its run                                  claimed    because
+# left b03   10:01:00   1     9m30s                                    10:02:00   the only one of
+# priority 1                       10:11:30 closed b01   10:00:30   2     9m30s
+# 10:12:00   oldest                                           10:21:30 closed b02   10:00:40   2
+# comment after 10m, closed after 19m30s   10:22:00   oldest
+# 10:41:30 closed b04   10:10:00   2     silent for ever                          10:42:00
+# oldest                                           11:14:00 reaped: 31 whole minutes at 11:13 b05
+# 10:20:00   2     5m30s                                    11:14:00   by the tick that reaped
+# b04                      11:19:30 closed b06   11:30:30   2     refused once, then 9m30s
+# 11:38:00   11:32 refused (again after 2m to 2m30s); 11:37   11:47:30 closed b07   11:31:00   2
+# busy for 5m once, then 9m30s             11:48:00   11:32 busy: the target rests until 11:37
+# 11:57:30 closed b08   12:30:30   2     comment after 20m, closed after 39m30s   12:32:00
+# oldest                                           13:11:30 closed b09   12:31:00   2     -
+# never      unassigned at 12:50:00, while b08 runs           - b10   12:40:00   4     9m30s
+# 13:12:00   priority 0 since 12:45:00                        13:21:30 closed b11   12:41:00   2
+# 9m30s                                    13:22:00   the last
+# 13:31:30 closed b12   13:40:30   2     -                                        never      a
+# person starts it at 13:41:10, closed 14:00:30  -
 RECORDED = {
-    "b03": "10:02", "b01": "10:12", "b02": "10:22", "b04": "10:42", "b05": "11:14", "b06": "11:38", "b07": "11:48", "b08": "12:32", "b10": "13:12", "b11": "13:22",
-}  # fmt: skip
+    "b03": "10:02",
+    "b01": "10:12",
+    "b02": "10:22",
+    "b04": "10:42",
+    "b05": "11:14",
+    "b06": "11:38",
+    "b07": "11:48",
+    "b08": "12:32",
+    "b10": "13:12",
+    "b11": "13:22",
+}
 
 
 def closes(bead: str) -> Any:
@@ -101,7 +117,8 @@ def test_the_same_settings_and_cadence_make_no_difference(dozen: History) -> Non
     assert claimed(found) == RECORDED
     assert found.assumed == ()
     told = [
-        [(one.bead, one.kind, one.at, one.attempt) for one in each.told] for each in (found.recorded, found.simulated)
+        [(one.bead, one.kind, one.at, one.attempt) for one in each.told]
+        for each in (found.recorded, found.simulated)
     ]
     assert sorted(told[0]) == sorted(told[1])
     assert found.before == found.after
@@ -114,7 +131,11 @@ DOWN, IDLE = Capacity(0, "connection refused", down=True), Capacity(1, idle=True
 
 @pytest.mark.parametrize("health", [False, True])
 def test_an_outage_is_where_it_was(doltlite_path: FileAddress, health: bool) -> None:
-    """o1 is sent into it. Without health it tries the target again until that answers; with it, the target is left alone."""
+    """o1 is sent into it.
+
+    Without health it tries the target again until that answers; with it, the target is left
+    alone.
+    """
     history = History(doltlite_path)
     history.target.says = {"o1": [AWAY] if health else [AWAY, AWAY]}
 
@@ -127,7 +148,9 @@ def test_an_outage_is_where_it_was(doltlite_path: FileAddress, health: bool) -> 
     deeds |= {"10:51:00": closes(first), "11:10:00": closes(second)}
     history.at("10:00").play("11:20", deeds)
     with contextlib.closing(history.engine):
-        kinds = history.engine.query("SELECT bead_id, kind FROM watch_decision ORDER BY decided_at, version")
+        kinds = history.engine.query(
+            "SELECT bead_id, kind FROM watch_decision ORDER BY decided_at, version"
+        )
         assert [kind for bead, kind in kinds if bead == ""] == ["outage", "recovered"]
         assert sum(tuple(one) == ("o1", "claim") for one in kinds) == (2 if health else 3)
         same = history.what_if()
@@ -138,13 +161,26 @@ def test_an_outage_is_where_it_was(doltlite_path: FileAddress, health: bool) -> 
         assert claimed(two)[second] < "10:50", "as soon as the target answers again"
 
 
-# Two at a time, everything else as it was. b03 and b01 go at 10:02 and both end at 10:11:30; b02 and b04 at 10:12, b02 until 10:31:30; b04 falls silent and is reaped
-# at 10:44 (31 minutes at 10:43). b05 goes at 10:32. b06 is refused and b07 busy at 11:32; both go at 11:38. b08 and b09 go at 12:32: b09 has no recorded run, and the
-# median of those recorded (5m30s, six times 9m30s, 19m30s, 39m30s) is 9m30s, so it ends at 12:41:30 and the unassigning at 12:50 meets a closed bead. At 12:42 b11
-# (priority 2) comes before b10 (still 4) and runs until 12:51:30; b10, 0 by then, goes at 12:52. b12 is started by a person before the tick, as it was.
+# Two at a time, everything else as it was. b03 and b01 go at 10:02 and both end at 10:11:30; b02
+# and b04 at 10:12, b02 until 10:31:30; b04 falls silent and is reaped at 10:44 (31 minutes at
+# 10:43). b05 goes at 10:32. b06 is refused and b07 busy at 11:32; both go at 11:38. b08 and b09
+# go at 12:32: b09 has no recorded run, and the median of those recorded (5m30s, six times 9m30s,
+# 19m30s, 39m30s) is 9m30s, so it ends at 12:41:30 and the unassigning at 12:50 meets a closed
+# bead. At 12:42 b11 (priority 2) comes before b10 (still 4) and runs until 12:51:30; b10, 0 by
+# then, goes at 12:52. b12 is started by a person before the tick, as it was.
 TWO = {
-    "b03": "10:02", "b01": "10:02", "b02": "10:12", "b04": "10:12", "b05": "10:32", "b06": "11:38", "b07": "11:38", "b08": "12:32", "b09": "12:32", "b11": "12:42", "b10": "12:52",
-}  # fmt: skip
+    "b03": "10:02",
+    "b01": "10:02",
+    "b02": "10:12",
+    "b04": "10:12",
+    "b05": "10:32",
+    "b06": "11:38",
+    "b07": "11:38",
+    "b08": "12:32",
+    "b09": "12:32",
+    "b11": "12:42",
+    "b10": "12:52",
+}
 
 
 def test_two_at_a_time(dozen: History) -> None:
@@ -163,22 +199,40 @@ def test_two_at_a_time(dozen: History) -> None:
         ("b11", "dispatched-earlier", later(minutes=-40)),
         ("b04", "reaped-earlier", later(minutes=-30)),
     }
-    # waited: b03 1m, b02 11m20s, b01 1m30s, b04 2m, b05 12m, b06 7m30s, b07 7m, b08 1m30s, b09 1m, b11 1m, b10 12m; the sixth of eleven, and the last
-    assert (found.after.waiting.median, found.after.waiting.high) == (timedelta(minutes=2), timedelta(minutes=12))
-    # waited as recorded: 1m, 1m30s, 7m30s, 11m30s, 17m, 21m20s, 32m, 32m, 41m, 54m; between the fifth and the sixth of ten
+    # waited: b03 1m, b02 11m20s, b01 1m30s, b04 2m, b05 12m, b06 7m30s, b07 7m, b08 1m30s, b09
+    # 1m, b11 1m, b10 12m; the sixth of eleven, and the last
+    assert (found.after.waiting.median, found.after.waiting.high) == (
+        timedelta(minutes=2),
+        timedelta(minutes=12),
+    )
+    # waited as recorded: 1m, 1m30s, 7m30s, 11m30s, 17m, 21m20s, 32m, 32m, 41m, 54m; between the
+    # fifth and the sixth of ten
     assert found.before.waiting.median == timedelta(minutes=19, seconds=10)
     assert (found.before.dispatched, found.after.dispatched) == (10, 11)
     assert found.before.unsent == found.after.unsent == {"failed": 1, "busy": 1}
 
 
-# `run`, every 2s, and silent after 15 minutes. settle lets b01 go at 10:00:32, until 10:10:02. b03 (priority 1) then goes before b02, until 10:19:32; b02 is alive after
-# 10m and ends at 10:39:02; b04 goes, and is reaped at 16 whole minutes, 10:55:02; b05 goes in that tick. b06 is refused at 11:30:32, b07 busy at 11:31:02, so the target rests
-# until 11:36:02: b06 goes (its row was written before b07's), until 11:45:32, then b07. b08 goes at 12:30:32; its comment would come after 20m: reaped at 12:46:32. b10 is
-# priority 0 since 12:45 and goes, until 12:56:02; b09 is unassigned meanwhile; b11 goes. b12 goes at 13:40:32, before the person starts it, and nobody recorded its run.
+# `run`, every 2s, and silent after 15 minutes. settle lets b01 go at 10:00:32, until 10:10:02.
+# b03 (priority 1) then goes before b02, until 10:19:32; b02 is alive after 10m and ends at
+# 10:39:02; b04 goes, and is reaped at 16 whole minutes, 10:55:02; b05 goes in that tick. b06 is
+# refused at 11:30:32, b07 busy at 11:31:02, so the target rests until 11:36:02: b06 goes (its
+# row was written before b07's), until 11:45:32, then b07. b08 goes at 12:30:32; its comment
+# would come after 20m: reaped at 12:46:32. b10 is priority 0 since 12:45 and goes, until
+# 12:56:02; b09 is unassigned meanwhile; b11 goes. b12 goes at 13:40:32, before the person starts
+# it, and nobody recorded its run.
 FAST = {
-    "b01": "10:00:32", "b03": "10:10:02", "b02": "10:19:32", "b04": "10:39:02", "b05": "10:55:02", "b06": "11:36:02", "b07": "11:45:32", "b08": "12:30:32", "b10": "12:46:32",
-    "b11": "12:56:02", "b12": "13:40:32",
-}  # fmt: skip
+    "b01": "10:00:32",
+    "b03": "10:10:02",
+    "b02": "10:19:32",
+    "b04": "10:39:02",
+    "b05": "10:55:02",
+    "b06": "11:36:02",
+    "b07": "11:45:32",
+    "b08": "12:30:32",
+    "b10": "12:46:32",
+    "b11": "12:56:02",
+    "b12": "13:40:32",
+}
 
 
 def test_run_and_a_shorter_patience(dozen: History) -> None:

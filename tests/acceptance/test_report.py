@@ -43,7 +43,8 @@ def busy(watch: Watch) -> Watch:
     watch.board.answer_next(500, {"error": "boom"})
     watch.tick()
     watch.tick(timedelta(minutes=1))
-    # The commands go by the server's clock, by which the beads are seconds old: settling, then not any more.
+    # The commands go by the server's clock, by which the beads are seconds old: settling, then
+    # not any more.
     watch.env["DOLT_WATCH_SETTLE"] = "0s"
     return watch
 
@@ -109,7 +110,7 @@ def test_run_serves_it_live(watch: Watch) -> None:
         assert one.end() == 0
 
 
-# -- status ----------------------------------------------------------------------------------------------------------
+# -- status --------------------
 
 
 @pytest.mark.parametrize("columns", [80, 40])
@@ -131,9 +132,15 @@ class Terminal:
         self.master, slave = pty.openpty()
         command = (sys.executable, "-m", "dolt_watch", *arguments)
         self.process = subprocess.Popen(
-            command, cwd=watch.bd.path, env={**watch.env, "TERM": "xterm", "COLUMNS": "80", "LINES": "24", **env},
-            stdin=slave, stdout=slave, stderr=slave, start_new_session=True, preexec_fn=as_in_a_terminal,
-        )  # fmt: skip
+            command,
+            cwd=watch.bd.path,
+            env={**watch.env, "TERM": "xterm", "COLUMNS": "80", "LINES": "24", **env},
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            start_new_session=True,
+            preexec_fn=as_in_a_terminal,
+        )
         os.close(slave)
         self.text = ""
 
@@ -175,7 +182,9 @@ def terminal(busy: Watch) -> Iterator[Any]:
 
 def test_status_is_coloured_on_a_terminal_only_where_wanted(terminal: Any) -> None:
     coloured, plain = terminal("status"), terminal("status", NO_COLOR="1")
-    assert re.search("\x1b\\[3\\dm(waiting|running)\x1b\\[0m", coloured.until("WHY") + coloured.until("waiting"))
+    assert re.search(
+        "\x1b\\[3\\dm(waiting|running)\x1b\\[0m", coloured.until("WHY") + coloured.until("waiting")
+    )
     plain.until("waiting")
     assert "\x1b" not in plain.text
 
@@ -199,7 +208,19 @@ def test_status_watch_needs_a_terminal(busy: Watch, terminal: Any) -> None:
 def test_completion_is_printed(watch: Watch) -> None:
     printed = watch.command(env={"_DOLT_WATCH_COMPLETE": "bash_source"})
     assert (printed.code, "complete -o nosort -F" in printed.stdout) == (0, True)
-    found = watch.command(env={"_DOLT_WATCH_COMPLETE": "bash_complete", "COMP_WORDS": "dolt_watch st", "COMP_CWORD": "1"})  # fmt: skip
+    found = watch.command(
+        env={
+            "_DOLT_WATCH_COMPLETE": "bash_complete",
+            "COMP_WORDS": "dolt_watch st",
+            "COMP_CWORD": "1",
+        }
+    )
     assert found.stdout.split() == ["plain,status"]
-    options = watch.command(env={"_DOLT_WATCH_COMPLETE": "bash_complete", "COMP_WORDS": "dolt_watch report --s", "COMP_CWORD": "2"})  # fmt: skip
+    options = watch.command(
+        env={
+            "_DOLT_WATCH_COMPLETE": "bash_complete",
+            "COMP_WORDS": "dolt_watch report --s",
+            "COMP_CWORD": "2",
+        }
+    )
     assert options.stdout.split() == ["plain,--set", "plain,--since"]

@@ -25,7 +25,19 @@ class Running:
     """The real process, its lines as they come, and what it serves."""
 
     def __init__(self, watch: Watch, *more: str) -> None:
-        command = (sys.executable, "-m", "dolt_watch", "run", "--poll", "200ms", "--port", "0", "--log", "json", *more)
+        command = (
+            sys.executable,
+            "-m",
+            "dolt_watch",
+            "run",
+            "--poll",
+            "200ms",
+            "--port",
+            "0",
+            "--log",
+            "json",
+            *more,
+        )
         env = {**watch.env, "DOLT_WATCH_SETTLE": "100ms"}
         self.process = subprocess.Popen(
             command,
@@ -55,7 +67,9 @@ class Running:
             try:
                 line = self._new.get(timeout=max(0.01, end - time.monotonic()))
             except queue.Empty:
-                raise AssertionError(f"no line with {words!r} in {seconds} s: {self.lines}") from None
+                raise AssertionError(
+                    f"no line with {words!r} in {seconds} s: {self.lines}"
+                ) from None
             if words in line["message"]:
                 return line
 
@@ -76,7 +90,9 @@ class Running:
 
     def metric(self, name: str) -> float:
         _, text = self.get("/metrics")
-        return sum(float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(name))
+        return sum(
+            float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(name)
+        )
 
     def close(self) -> None:
         if self.process.poll() is None:
@@ -114,10 +130,15 @@ def test_a_bead_from_assignment_to_sigterm(watch: Watch) -> None:
         assert one.get("/healthz") == (200, "ok\n")
         bead = watch.assigned("by a person")
         said = one.until(f"dispatched {bead}")
-        entry = watch.sql("SELECT version, rule FROM watch_decision WHERE bead_id = %s AND kind = 'dispatched'", bead)[
-            0
-        ]
-        assert (said["bead"], said["version"], said["rule"], said["commit"]) == (bead, *entry, watch.head())
+        entry = watch.sql(
+            "SELECT version, rule FROM watch_decision WHERE bead_id = %s AND kind = 'dispatched'",
+            bead,
+        )[0]
+        assert (said["bead"], said["version"], said["rule"], said["commit"]) == (
+            bead,
+            *entry,
+            watch.head(),
+        )
         assert watch.sent() == [bead]
         wait_for(lambda: one.metric('dolt_watch_beads{phase="running"') == 1)
         assert one.metric('dolt_watch_posts_total{outcome="accepted"}') == 1
@@ -186,7 +207,9 @@ def test_sigterm_while_an_answer_is_awaited(watch: Watch) -> None:
 )
 def test_bad_arguments(watch: Watch, arguments: Sequence[str], words: str) -> None:
     ran = watch.command("run", *arguments)
-    assert (ran.code, words in ran.stderr, "Traceback" in ran.stderr) == (2, True, False), ran.stderr
+    assert (ran.code, words in ran.stderr, "Traceback" in ran.stderr) == (2, True, False), (
+        ran.stderr
+    )
 
 
 def test_500_at_once(watch: Watch) -> None:

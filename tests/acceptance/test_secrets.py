@@ -1,6 +1,8 @@
-"""A hunt for canaries: each secret is set to a word found nowhere else, every command runs, and nothing that can be read holds one.
+"""A hunt for canaries: each secret is set to a word found nowhere else, every command runs, and
+nothing that can be read holds one.
 
-And the other way round: what others wrote reaches a terminal only with its control characters escaped.
+And the other way round: what others wrote reaches a terminal only with its control characters
+escaped.
 """
 
 from __future__ import annotations
@@ -20,7 +22,12 @@ from tests.acceptance.conftest import Watch, rows_of
 from tests.stubs.beadboard import DISPATCH, STATUS, BeadBoardStub, dead_port
 from tests.stubs.server import Recorded, Reply
 
-DATABASE, BOARD, SERVICE, BEARER = "Canary-Wren/7", "Canary@Finch:8", "Canary#Robin-9", "Canary-Heron-10"
+DATABASE, BOARD, SERVICE, BEARER = (
+    "Canary-Wren/7",
+    "Canary@Finch:8",
+    "Canary#Robin-9",
+    "Canary-Heron-10",
+)
 URL = {BOARD: "Canary%40Finch%3A8", SERVICE: "Canary%23Robin-9"}
 CANARIES = (
     *(DATABASE, BOARD, SERVICE, BEARER, *URL.values()),
@@ -29,7 +36,9 @@ CANARIES = (
 
 
 class Echo(BeadBoardStub):
-    """Refuses, and repeats what it was asked with, as debug pages do: the header, and what is in it. Which canaries it has seen is kept."""
+    """Refuses, and repeats what it was asked with, as debug pages do: the header, and what is in
+    it. Which canaries it has seen is kept.
+    """
 
     def answer(self, request: Recorded) -> Reply:
         header = request.headers.get("authorization", "")
@@ -52,9 +61,14 @@ class Hunt:
     def run(self, *arguments: str, **env: str) -> str:
         """One command; every command line of this machine is read while it runs."""
         with subprocess.Popen(
-            [sys.executable, "-m", "dolt_watch", *arguments], cwd=self.watch.bd.path, env={**self.env, **env}, text=True,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        ) as child:  # fmt: skip
+            [sys.executable, "-m", "dolt_watch", *arguments],
+            cwd=self.watch.bd.path,
+            env={**self.env, **env},
+            text=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        ) as child:
             seen = ""
             while True:
                 seen += _command_lines()
@@ -78,7 +92,12 @@ def _command_lines() -> str:
     for process in Path("/proc").iterdir():
         if process.name.isdigit():
             with contextlib.suppress(OSError):
-                lines.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace"))
+                lines.append(
+                    (process / "cmdline")
+                    .read_bytes()
+                    .replace(b"\0", b" ")
+                    .decode("utf-8", "replace")
+                )
     return "\n".join(lines)
 
 
@@ -87,17 +106,22 @@ def hunt(watch: Watch) -> Iterator[Hunt]:
     """A database user and two URLs whose passwords are canaries."""
     user = f"c_{watch.bd.database[-8:]}"
     watch.server.sql(
-        f"CREATE USER '{user}'@'%' IDENTIFIED BY '{DATABASE}'", f"GRANT ALL ON `{watch.bd.database}`.* TO '{user}'@'%'"
+        f"CREATE USER '{user}'@'%' IDENTIFIED BY '{DATABASE}'",
+        f"GRANT ALL ON `{watch.bd.database}`.* TO '{user}'@'%'",
     )
     with Echo() as board:
         place = board.url.removeprefix("http://")
         yield Hunt(
             watch,
             {
-                **watch.env, "BEADS_DOLT_SERVER_USER": user, "BEADS_DOLT_PASSWORD": DATABASE, "API_BEARER_TOKEN": BEARER,
-                "BEADBOARD_URL": f"http://user:{URL[BOARD]}@{place}", "DOLT_WATCH_SETTLE": "0s",
+                **watch.env,
+                "BEADS_DOLT_SERVER_USER": user,
+                "BEADS_DOLT_PASSWORD": DATABASE,
+                "API_BEARER_TOKEN": BEARER,
+                "BEADBOARD_URL": f"http://user:{URL[BOARD]}@{place}",
+                "DOLT_WATCH_SETTLE": "0s",
             },
-        )  # fmt: skip
+        )
     watch.server.sql(f"DROP USER '{user}'@'%'")
 
 
@@ -107,20 +131,48 @@ def test_no_canary_anywhere(hunt: Hunt) -> None:
     from dolt_watch.cli import COMMANDS
 
     watch, run = hunt.watch, hunt.run
-    service = {"DOLT_WATCH_TARGETS_BEADBOARD_SERVICE_URL": f"http://user:{URL[SERVICE]}@{watch.board.url[7:]}"}
+    service = {
+        "DOLT_WATCH_TARGETS_BEADBOARD_SERVICE_URL": (
+            f"http://user:{URL[SERVICE]}@{watch.board.url[7:]}"
+        )
+    }
     bead = watch.assigned("never accepted")
     for verb in ("dispatch", "reap", "tick"):
         run(verb, "--dry-run")
-    assert "dispatch failed HTTP 500" in "\n".join(watch.notes(bead)) or "***" in run("--debug", "dispatch")
-    assert any("not for Basic *** user:***" in note for note in watch.notes(bead)), "it was repeated, and hidden"
+    assert "dispatch failed HTTP 500" in "\n".join(watch.notes(bead)) or "***" in run(
+        "--debug", "dispatch"
+    )
+    assert any("not for Basic *** user:***" in note for note in watch.notes(bead)), (
+        "it was repeated, and hidden"
+    )
     for arguments in (
-        ["config"], ["config", "--format", "json"], ["status"], ["status", "--format", "json"], ["doctor"], ["doctor", "--format", "json"],
-        ["log"], ["log", "--format", "json"], ["report", "-o", "-"], ["init"], ["init", "--print-sql"], ["init", "--print-grants", "w"],
-        ["pause", "--reason", "x"], ["resume"], ["--debug", "tick"], ["reap"], ["why", bead], ["events"], ["replay"], ["replay", "--verify"],
-    ):  # fmt: skip
+        ["config"],
+        ["config", "--format", "json"],
+        ["status"],
+        ["status", "--format", "json"],
+        ["doctor"],
+        ["doctor", "--format", "json"],
+        ["log"],
+        ["log", "--format", "json"],
+        ["report", "-o", "-"],
+        ["init"],
+        ["init", "--print-sql"],
+        ["init", "--print-grants", "w"],
+        ["pause", "--reason", "x"],
+        ["resume"],
+        ["--debug", "tick"],
+        ["reap"],
+        ["why", bead],
+        ["events"],
+        ["replay"],
+        ["replay", "--verify"],
+    ):
         run(*arguments, **service)
     echo = hunt.env["BEADBOARD_URL"].partition("@")[2]
-    other = {"CLAUDE_AGENT_SERVICE_URL": f"http://{echo}", "DOLT_WATCH_RULES_AGENT_TARGET": "agent-service"}
+    other = {
+        "CLAUDE_AGENT_SERVICE_URL": f"http://{echo}",
+        "DOLT_WATCH_RULES_AGENT_TARGET": "agent-service",
+    }
     another = watch.assigned("sent with a token")
     for arguments in (["config"], ["doctor"], ["--debug", "dispatch"], ["status"], ["log"]):
         run(*arguments, **other)
@@ -134,17 +186,36 @@ def test_no_canary_anywhere(hunt: Hunt) -> None:
         for wrong in (
             {"BEADS_DOLT_PASSWORD": "", "BEADS_CREDENTIALS_FILE": str(credentials)},
             {"BEADS_DOLT_PASSWORD": "", "DOLT_WATCH_PASSWORD_FILE": str(credentials)},
-            {"BEADS_DOLT_SERVER_PORT": str(dead_port())}, {"BEADS_DOLT_SERVER_USER": "nobody"}, {"BEADS_DOLT_SERVER_TLS": "true"},
-            {"DOLT_WATCH_DATABASE": f"dolt://root:{DATABASE}@127.0.0.1/beads"}, {"DOLT_WATCH_PASSWORDS": DATABASE},
-            {"BEADBOARD_URL": f"http://user:{URL[BOARD]}@127.0.0.1:{dead_port()}"}, {"BEADBOARD_URL": f"http://user:{BOARD}/x@127.0.0.1:1"},
-            {"BEADBOARD_URL": f"http://user:{SERVICE}@127.0.0.1:1"}, {"BEADBOARD_URL": f"ftp://user:{URL[BOARD]}@h"},
-            {"BEADBOARD_URL": f"http://user:{URL[BOARD]}@h:no"}, {"BEADBOARD_URL": f"http://{URL[BOARD]}@[::1"},
-        ):  # fmt: skip
+            {"BEADS_DOLT_SERVER_PORT": str(dead_port())},
+            {"BEADS_DOLT_SERVER_USER": "nobody"},
+            {"BEADS_DOLT_SERVER_TLS": "true"},
+            {"DOLT_WATCH_DATABASE": f"dolt://root:{DATABASE}@127.0.0.1/beads"},
+            {"DOLT_WATCH_PASSWORDS": DATABASE},
+            {"BEADBOARD_URL": f"http://user:{URL[BOARD]}@127.0.0.1:{dead_port()}"},
+            {"BEADBOARD_URL": f"http://user:{BOARD}/x@127.0.0.1:1"},
+            {"BEADBOARD_URL": f"http://user:{SERVICE}@127.0.0.1:1"},
+            {"BEADBOARD_URL": f"ftp://user:{URL[BOARD]}@h"},
+            {"BEADBOARD_URL": f"http://user:{URL[BOARD]}@h:no"},
+            {"BEADBOARD_URL": f"http://{URL[BOARD]}@[::1"},
+        ):
             run("--debug", verb, **wrong)
     tables = [row[0] for row in watch.sql("SHOW TABLES")]
-    for table in (*tables, "dolt_log", "dolt_diff_issues", "dolt_diff_watch_decision", "dolt_diff_events"):
+    for table in (
+        *tables,
+        "dolt_log",
+        "dolt_diff_issues",
+        "dolt_diff_watch_decision",
+        "dolt_diff_events",
+    ):
         hunt.check(str(watch.sql(f"SELECT * FROM `{table}`")), table)
-    assert {"issues", "events", "watch_decision", "watch_settings", "watch_cursor", "watch_bead"} <= set(tables)
+    assert {
+        "issues",
+        "events",
+        "watch_decision",
+        "watch_settings",
+        "watch_cursor",
+        "watch_bead",
+    } <= set(tables)
     assert "Traceback" in hunt.heard
     assert hunt.met > 20, "their own command lines were among those that were read"
 
@@ -152,29 +223,55 @@ def test_no_canary_anywhere(hunt: Hunt) -> None:
 def test_a_target_s_password_has_no_place_on_a_command_line(watch: Watch) -> None:
     """Neither where it holds a '/', and so looks like a path."""
     ran = watch.command("config", "--set", f"targets.beadboard.url=http://user:{BOARD}/x@h")
-    assert (ran.code, "password" in ran.stderr, BOARD in ran.stdout + ran.stderr) == (2, True, False)
+    assert (ran.code, "password" in ran.stderr, BOARD in ran.stdout + ran.stderr) == (
+        2,
+        True,
+        False,
+    )
 
 
 def test_what_others_wrote_is_escaped_on_a_terminal(watch: Watch) -> None:
-    """A bead's id is whatever somebody wrote into the table: it must neither colour, nor move the cursor, nor begin a line of its own."""
+    """A bead's id is whatever somebody wrote into the table: it must neither colour, nor move
+    the cursor, nor begin a line of its own.
+    """
     evil = "bd-\x1b[2J\x1b]0;owned\x07\ndispatched bd-1 as job 1\u202e"
-    watch.committed(rows_of([evil.replace("'", "''")]), "UPDATE issues SET title = CONCAT(id, '\x1b[31m')")
+    watch.committed(
+        rows_of([evil.replace("'", "''")]), "UPDATE issues SET title = CONCAT(id, '\x1b[31m')"
+    )
     heard = []
     for arguments in (
-        ["init"], ["dispatch", "--dry-run"], ["status"], ["doctor"], ["dispatch", "--set", "settle=0s"], ["status"], ["doctor"], ["log"], ["reap"],
-        ["reap", "--set", "rules.agent.stale_after=1ms"], ["log"],
-    ):  # fmt: skip
+        ["init"],
+        ["dispatch", "--dry-run"],
+        ["status"],
+        ["doctor"],
+        ["dispatch", "--set", "settle=0s"],
+        ["status"],
+        ["doctor"],
+        ["log"],
+        ["reap"],
+        ["reap", "--set", "rules.agent.stale_after=1ms"],
+        ["log"],
+    ):
         ran = watch.command(*arguments)
         assert ran.code == 0, ran
         heard.append(ran.stdout + ran.stderr)
     author = "\x1b]0;owned\x07\nsecond line"
-    comment = f"INSERT INTO comments (id, issue_id, author, text, created_at) VALUES (UUID(), '{evil}', '{author}', 'x', NOW())"
+    comment = (
+        f"INSERT INTO comments (id, issue_id, author, text, created_at) VALUES (UUID(), '{evil}',"
+        f" '{author}', 'x', NOW())"
+    )
     watch.committed(comment)
-    of_bead, of_author = evil.encode("unicode_escape").decode(), author.encode("unicode_escape").decode()
+    of_bead, of_author = (
+        evil.encode("unicode_escape").decode(),
+        author.encode("unicode_escape").decode(),
+    )
     for shown, *arguments in (
-        [of_bead, "why", evil], [of_author, "why", evil], [of_bead, "replay", "--every", "1s", "--run-time", "5m"],
-        [of_bead, "replay", "--when", "assignee = 'x'"], ["", "replay", "--verify"],
-    ):  # fmt: skip
+        [of_bead, "why", evil],
+        [of_author, "why", evil],
+        [of_bead, "replay", "--every", "1s", "--run-time", "5m"],
+        [of_bead, "replay", "--when", "assignee = 'x'"],
+        ["", "replay", "--verify"],
+    ):
         ran = watch.command(*arguments)
         assert ran.code == 0, ran
         assert shown in ran.stdout, ran.stdout

@@ -1,4 +1,6 @@
-"""The loop with targets other than BeadBoard: what each says arrives in the tracker and in the ledger."""
+"""The loop with targets other than BeadBoard: what each says arrives in the tracker and in the
+ledger.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from dolt_watch.targets.settings import AgentServiceSettings, CommandSettings, TargetSettings, WebhookSettings
+from dolt_watch.targets.settings import (
+    AgentServiceSettings,
+    CommandSettings,
+    TargetSettings,
+    WebhookSettings,
+)
 from tests.acceptance.conftest import Watch
 from tests.acceptance.test_verify import verified
 from tests.stubs.agent_service import AgentServiceStub
@@ -26,7 +33,9 @@ def dispatching_to(watch: Watch, target: TargetSettings, **rule: Any) -> None:
 
 def given(watch: Watch, bead: str) -> dict[str, Any]:
     """What its last entry rests on."""
-    rows = watch.sql("SELECT detail FROM watch_decision WHERE bead_id = %s ORDER BY version DESC LIMIT 1", bead)
+    rows = watch.sql(
+        "SELECT detail FROM watch_decision WHERE bead_id = %s ORDER BY version DESC LIMIT 1", bead
+    )
     found: dict[str, Any] = json.loads(rows[0][0])["given"]
     return found
 
@@ -40,7 +49,9 @@ def test_agent_service_runs_the_bead_and_is_asked_before_it_is_reaped(watch: Wat
         assert (outcome.dispatched, watch.status(bead)) == (1, "in_progress")
         assert watch.notes(bead)[-1] == f"dispatched: job={job}"
         assert "Find the slow query" in made.prompt and "it works" in made.prompt
-        [(token,)] = watch.sql("SELECT token FROM watch_decision WHERE bead_id = %s AND kind = 'claim'", bead)
+        [(token,)] = watch.sql(
+            "SELECT token FROM watch_decision WHERE bead_id = %s AND kind = 'claim'", bead
+        )
         assert made.metadata["idempotency_key"] == token
         watch.reap(timedelta(minutes=40))
         assert watch.status(bead) == "in_progress", "silent, but the service says that it runs"
@@ -56,7 +67,9 @@ def test_agent_service_runs_the_bead_and_is_asked_before_it_is_reaped(watch: Wat
 
 
 def test_a_job_that_failed_is_not_waited_for(watch: Watch) -> None:
-    """One second after it failed, long before the bead is stale; what runs is asked about once a minute."""
+    """One second after it failed, long before the bead is stale; what runs is asked about once a
+    minute.
+    """
     bead = watch.assigned("fails")
     with AgentServiceStub(bearer=TOKEN) as service:
         dispatching_to(watch, AgentServiceSettings("agents", url=service.url, token=TOKEN))
@@ -74,7 +87,9 @@ def test_a_job_that_failed_is_not_waited_for(watch: Watch) -> None:
 def test_a_timed_out_job_is_not_queued_again(watch: Watch) -> None:
     bead = watch.assigned("slow")
     with AgentServiceStub(bearer=TOKEN) as service:
-        dispatching_to(watch, AgentServiceSettings("agents", url=service.url, token=TOKEN), on_stale="requeue")
+        dispatching_to(
+            watch, AgentServiceSettings("agents", url=service.url, token=TOKEN), on_stale="requeue"
+        )
         watch.dispatch()
         service.finish(next(iter(service.jobs)), "timeout")
         watch.reap(timedelta(minutes=40))

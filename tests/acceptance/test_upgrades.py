@@ -1,4 +1,6 @@
-"""A tracker of bd 1.0.2 is upgraded while agents work: the recorded upgrades, between real decisions."""
+"""A tracker of bd 1.0.2 is upgraded while agents work: the recorded upgrades, between real
+decisions.
+"""
 
 from __future__ import annotations
 
@@ -74,8 +76,12 @@ def live(watch: Watch) -> dict[str, str]:
 
 
 PHASES = {
-    "refused": "quarantined", "failed": "backoff", "unknown": "unknown", "running": "running", "blocked": "waiting",
-}  # fmt: skip
+    "refused": "quarantined",
+    "failed": "backoff",
+    "unknown": "unknown",
+    "running": "running",
+    "blocked": "waiting",
+}
 
 
 def phases(watch: Watch, named: Mapping[str, str]) -> dict[str, str]:
@@ -91,11 +97,20 @@ def upgrade(watch: Watch, to: str) -> None:
 def signs(watch: Watch, since: str) -> list[tuple[str, str, str]]:
     """Bead, what and who of each sign of life in the commits since then."""
     read = event_stream.read_events(watch.engine, since, watch.head(), watch.settings.rules)
-    return [(e.bead, e.sign.what, e.sign.who) for passed in read for e in passed.events if e.sign is not None]
+    return [
+        (e.bead, e.sign.what, e.sign.who)
+        for passed in read
+        for e in passed.events
+        if e.sign is not None
+    ]
 
 
 def ours(watch: Watch, since: str) -> list[Commit]:
-    return [commit for commit in watch.engine.commits(since, watch.head()) if commit.author == "dolt-watch"]
+    return [
+        commit
+        for commit in watch.engine.commits(since, watch.head())
+        if commit.author == "dolt-watch"
+    ]
 
 
 def verified(watch: Watch) -> None:
@@ -147,7 +162,9 @@ def test_decisions_before_while_and_after(old: Watch, to: str) -> None:
     assert set(accepted.values()) == {1} and len(accepted) == 6, accepted
     assert old.sent().count(named["unknown"]) == 1
     for commit in ours(old, before):
-        assert not old.engine.changed(commit.parents[0], commit.hash).schema, "part of a migration in a commit of ours"
+        assert not old.engine.changed(commit.parents[0], commit.hash).schema, (
+            "part of a migration in a commit of ours"
+        )
 
     verified(old)
     for name in ("silent", "refused", "running", "unknown"):
@@ -158,7 +175,9 @@ def test_decisions_before_while_and_after(old: Watch, to: str) -> None:
 
 
 def test_decisions_while_bd_1_2_2_has_committed_a_part(old: Watch) -> None:
-    """Its first write commits issues and events, and leaves the other tables: decisions go on, and take none of them along."""
+    """Its first write commits issues and events, and leaves the other tables: decisions go on,
+    and take none of them along.
+    """
     running = old.assigned("running")
     old.bd.run("comment", running, "at it", actor="agent")
     assert old.tick(minutes(0.1))[0].dispatched == 1
@@ -176,7 +195,11 @@ def test_decisions_while_bd_1_2_2_has_committed_a_part(old: Watch) -> None:
     mine = ours(old, before)
     assert len(mine) == 4
     for commit in mine:
-        assert old.engine.changed(commit.parents[0], commit.hash).data <= {"issues", "events", "watch_decision"}
+        assert old.engine.changed(commit.parents[0], commit.hash).data <= {
+            "issues",
+            "events",
+            "watch_decision",
+        }
         assert not old.engine.changed(commit.parents[0], commit.hash).schema
     assert left <= {table for table, _, _ in old.sql("SELECT * FROM dolt_status")}
     verified(old)
@@ -188,7 +211,9 @@ def test_decisions_while_bd_1_2_2_has_committed_a_part(old: Watch) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("to", TO)
 def test_state_made_anew_after_the_upgrade(old: Watch, to: str) -> None:
-    """History is flattened: events have other ids than the ledger's entries name, and none is a sign of life."""
+    """History is flattened: events have other ids than the ledger's entries name, and none is a
+    sign of life.
+    """
     named = live(old)
     upgrade(old, to)
     old.committed()

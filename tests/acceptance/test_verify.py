@@ -1,4 +1,6 @@
-"""``replay --verify``: what was decided is decided again from history, and each kind of tampering is found."""
+"""``replay --verify``: what was decided is decided again from history, and each kind of
+tampering is found.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ from tests.acceptance.conftest import Watch, rows_of
 
 
 def verified(watch: Watch) -> VerificationResult:
-    policy = Policy(watch.settings.rules, watch.settings.settle, settings_hash=settings_hash(watch.settings))
+    policy = Policy(
+        watch.settings.rules, watch.settings.settle, settings_hash=settings_hash(watch.settings)
+    )
     return verify(HistoryReplayer(watch.engine, policy, watch.head()))
 
 
@@ -22,7 +26,9 @@ def fields(found: VerificationResult) -> set[tuple[str, str]]:
 
 
 def test_a_long_day(watch: Watch) -> None:
-    """Claims in queue order, a failure with its pause, busy, a reap, a person's edit, a flatten in the middle."""
+    """Claims in queue order, a failure with its pause, busy, a reap, a person's edit, a flatten
+    in the middle.
+    """
     watch.committed(rows_of(["bd-b", "bd-a"]), "UPDATE issues SET priority = 3 WHERE id = 'bd-a'")
     assert watch.tick(timedelta(minutes=1))[0].dispatched == 1
     watch.committed("UPDATE issues SET status = 'closed' WHERE id = 'bd-b'")
@@ -40,8 +46,17 @@ def test_a_forged_row_is_found_and_its_words_are_no_sql(watch: Watch) -> None:
     """``observed_commit`` is text that whoever may write to the ledger chose."""
     watch.assigned("true")
     watch.dispatch(timedelta(seconds=5))
-    forged = {"bead_id": "'bd-forged'", "observed_commit": "'x\\' OR SLEEP(9) #'", "bead_hash": "'0'"}
+    forged = {
+        "bead_id": "'bd-forged'",
+        "observed_commit": "'x\\' OR SLEEP(9) #'",
+        "bead_hash": "'0'",
+    }
     columns = ", ".join(ENTRY_COLUMNS)
     cells = ", ".join(forged.get(name, name) for name in ENTRY_COLUMNS)
-    watch.committed(f"INSERT INTO watch_decision ({columns}) SELECT {cells} FROM watch_decision WHERE kind = 'claim'")
-    assert ("bd-forged", "bead_hash") in {(one.bead, one.field) for one in verified(watch).differences}
+    watch.committed(
+        f"INSERT INTO watch_decision ({columns}) SELECT {cells} FROM watch_decision WHERE kind ="
+        " 'claim'"
+    )
+    assert ("bd-forged", "bead_hash") in {
+        (one.bead, one.field) for one in verified(watch).differences
+    }

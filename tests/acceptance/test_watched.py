@@ -47,4 +47,6 @@ def test_a_dead_man_s_switch(watch: Watch) -> None:
         assert watch.command("tick", "--set", "settle=0s", env=env).code == 1
         assert watch.command("tick", "--dry-run", env=env).code == 0
         assert len(switch.requests) == 2, "after a good tick only"
-    assert watch.command("tick", env=env).code == 0, "what becomes of the ping is nobody's concern here"
+    assert watch.command("tick", env=env).code == 0, (
+        "what becomes of the ping is nobody's concern here"
+    )

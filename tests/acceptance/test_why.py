@@ -56,7 +56,11 @@ def test_a_bead_that_goes_and_then_goes(watch: Watch) -> None:
     assert (found["phase"], watch.sent()) == ("running", [bead])
     assert kinds(found)[-2:] == ["claim", "dispatched"]
     claim = next(one for one in found["life"] if one["kind"] == "claim")
-    assert (claim["ours"], claim["before"]["status"], claim["after"]["status"]) == (True, "open", "in_progress")
+    assert (claim["ours"], claim["before"]["status"], claim["after"]["status"]) == (
+        True,
+        "open",
+        "in_progress",
+    )
     assert claim["note"].startswith("auto-dispatcher claimed at ")
     assert "nothing: it runs since" in verdict(found)
 
@@ -126,13 +130,21 @@ def brought_from_elsewhere(watch: Watch, bead: str) -> None:
         (busy, ["capacity"], "the target must have a free slot (beadboard: "),
         (paused, ["paused"], "`dolt_watch resume` (paused by "),
         (another_runs, ["max_in_flight"], "one of those in flight must end (1 of 1 in flight: "),
-        (another_is_before_it, ["place"], "those before it must go first (place 2 of 2 in the queue; before it: "),
+        (
+            another_is_before_it,
+            ["place"],
+            "those before it must go first (place 2 of 2 in the queue; before it: ",
+        ),
         (blocked, ["ready"], "(open)"),
         (deferred, ["ready"], "deferred until 2099-01-01T00:00:00Z"),
         (failed, ["backoff"], "time alone (attempt 1 failed (HTTP 400: "),
         (quarantined, ["quarantined"], "or somebody must edit the bead (HTTP 400: "),
         (refused, ["stopped"], "the target's credential, then `dolt_watch resume`"),
-        (brought_from_elsewhere, ["held"], "or `dolt_watch resume` for all (the ledger came from elsewhere"),
+        (
+            brought_from_elsewhere,
+            ["held"],
+            "or `dolt_watch resume` for all (the ledger came from elsewhere",
+        ),
         (closed, ["status = 'open'"], "status = 'open' must hold (status is 'closed')"),
         (reassigned, ["assignee = 'agent'"], "assignee = 'agent' must hold (assignee is 'ann')"),
     ],
@@ -164,9 +176,17 @@ def test_while_a_merge_stands_unfinished(watch: Watch) -> None:
     )
     with watch.server.connect(watch.bd.database) as connection, connection.cursor() as cursor:
         for text in (
-            "SET @@dolt_allow_commit_conflicts = 1", commit, "CALL DOLT_BRANCH('side')", title.format("a"), commit,
-            "CALL DOLT_CHECKOUT('side')", title.format("b"), commit, "CALL DOLT_CHECKOUT('main')", "CALL DOLT_MERGE('side')",
-        ):  # fmt: skip
+            "SET @@dolt_allow_commit_conflicts = 1",
+            commit,
+            "CALL DOLT_BRANCH('side')",
+            title.format("a"),
+            commit,
+            "CALL DOLT_CHECKOUT('side')",
+            title.format("b"),
+            commit,
+            "CALL DOLT_CHECKOUT('main')",
+            "CALL DOLT_MERGE('side')",
+        ):
             cursor.execute(text)
             cursor.fetchall()
         found = why(watch, bead)
@@ -196,7 +216,9 @@ def test_of_which_nobody_knows_whether_it_runs(watch: Watch) -> None:
 
 
 def test_without_its_target(watch: Watch) -> None:
-    """Who looks need not be who dispatches: a target that cannot be opened is a condition, no error."""
+    """Who looks need not be who dispatches: a target that cannot be opened is a condition, no
+    error.
+    """
     found = why(watch, watch.assigned("waits"), env={"BEADBOARD_URL": ""})
     assert failing(found) == ["capacity"]
 
@@ -207,8 +229,15 @@ def test_in_words(watch: Watch) -> None:
     watch.bd.run("assign", bead, "ann")
     ran = watch.command("why", bead)
     assert ran.code == 0
-    for said in ("history begins; it was not there yet", "comment: 'soon, please'", "assignee agent → ann", "phase: none",
-                 "✗ assignee = 'agent': assignee is 'ann'", "✓ status = 'open': status is 'open'", "to go: it does not go now"):  # fmt: skip
+    for said in (
+        "history begins; it was not there yet",
+        "comment: 'soon, please'",
+        "assignee agent → ann",
+        "phase: none",
+        "✗ assignee = 'agent': assignee is 'ann'",
+        "✓ status = 'open': status is 'open'",
+        "to go: it does not go now",
+    ):
         assert said in ran.stdout, ran.stdout
 
 
@@ -216,7 +245,12 @@ def test_a_deleted_bead_and_one_that_never_was(watch: Watch) -> None:
     bead = watch.bd.create("short life")
     watch.bd.run("delete", bead, "--force")
     found = why(watch, bead)
-    assert (kinds(found)[0], kinds(found)[-1], found["phase"], failing(found)) == ("edited", "left", None, ["exists"])
+    assert (kinds(found)[0], kinds(found)[-1], found["phase"], failing(found)) == (
+        "edited",
+        "left",
+        None,
+        ["exists"],
+    )
     stays = watch.assigned("stays")
     ran = watch.command("why", stays[:-1])
     assert (ran.code, ran.stdout) == (2, "")
@@ -244,7 +278,11 @@ def test_any_moment_of_the_past(watch: Watch) -> None:
     at_claim = why(watch, bead, "--as-of", claim["commit"])
     assert (at_claim["phase"], kinds(at_claim)[-1]) == ("claimed", "claim")
     before = why(watch, bead, "--as-of", claim["decision"]["observed"])
-    assert (before["phase"], kinds(before)[0], "claim" in kinds(before)) == ("waiting", "matched", False)
+    assert (before["phase"], kinds(before)[0], "claim" in kinds(before)) == (
+        "waiting",
+        "matched",
+        False,
+    )
 
 
 def test_a_moment_that_was_flattened(watch: Watch) -> None:
@@ -261,11 +299,15 @@ def test_a_moment_that_was_flattened(watch: Watch) -> None:
     assert (found["phase"], len({one["commit"] for one in found["life"]})) == ("running", 1)
 
 
-def test_in_a_database_that_was_never_initialised(beads_workspace: Workspace, dolt_server: Server) -> None:
+def test_in_a_database_that_was_never_initialised(
+    beads_workspace: Workspace, dolt_server: Server
+) -> None:
     with BeadBoardStub() as board:
         env = {**beads_workspace.env, "BEADBOARD_URL": board.url}
         engine = open_engine(beads_workspace.address)
-        watch = Watch(beads_workspace, board, dolt_server, env, load({}, env, beads_workspace.path), engine)
+        watch = Watch(
+            beads_workspace, board, dolt_server, env, load({}, env, beads_workspace.path), engine
+        )
         bead = watch.assigned("nobody watches")
         found = why(watch, bead)
         assert (found["phase"], failing(found), kinds(found)[0]) == ("waiting", [], "matched")
@@ -278,9 +320,14 @@ def reader(watch: Watch) -> Iterator[dict[str, str]]:
     """A user with SELECT and nothing else."""
     user = f"r_{watch.bd.database[-8:]}"
     watch.server.sql(
-        f"CREATE USER '{user}'@'%' IDENTIFIED BY 'secret'", f"GRANT SELECT ON `{watch.bd.database}`.* TO '{user}'@'%'"
+        f"CREATE USER '{user}'@'%' IDENTIFIED BY 'secret'",
+        f"GRANT SELECT ON `{watch.bd.database}`.* TO '{user}'@'%'",
     )
-    yield {"BEADS_DOLT_SERVER_USER": user, "BEADS_DOLT_PASSWORD": "secret", "DOLT_WATCH_PASSWORD": "secret"}
+    yield {
+        "BEADS_DOLT_SERVER_USER": user,
+        "BEADS_DOLT_PASSWORD": "secret",
+        "DOLT_WATCH_PASSWORD": "secret",
+    }
     watch.server.sql(f"DROP USER '{user}'@'%'")
 
 
@@ -293,7 +340,11 @@ def test_as_a_user_who_may_only_read_and_without_the_local_tables(watch: Watch) 
         assert why(watch, bead, env=env)["state"] == here["state"]
         watch.server.sql(*(f"DROP TABLE {table}" for table in LOCAL), database=watch.bd.database)
         there = why(watch, bead, env=env)
-        assert (there["state"], there["phase"], kinds(there)) == (here["state"], "running", kinds(here))
+        assert (there["state"], there["phase"], kinds(there)) == (
+            here["state"],
+            "running",
+            kinds(here),
+        )
 
 
 def test_on_another_branch(watch: Watch) -> None:
@@ -334,7 +385,10 @@ def test_on_doltlite(watch: Watch, doltlite_path: FileAddress) -> None:
 
 def test_under_several_rules(watch: Watch) -> None:
     """In no phase: as each rule sees it. In one: as its own does."""
-    rules = "[rules.urgent]\nwhen = \"assignee = 'agent' AND priority = 0 AND status = 'open'\"\n\n[rules.rest]\nwhen = \"assignee = 'agent' AND status = 'open'\"\n"
+    rules = (
+        "[rules.urgent]\nwhen = \"assignee = 'agent' AND priority = 0 AND status ="
+        " 'open'\"\n\n[rules.rest]\nwhen = \"assignee = 'agent' AND status = 'open'\"\n"
+    )
     (watch.bd.path / "dolt_watch.toml").write_text(rules, encoding="utf-8")
     bead = watch.bd.create("nobody's")
     found = why(watch, bead)
@@ -359,5 +413,11 @@ def test_the_past_is_told_by_the_rules_that_stood_then(watch: Watch) -> None:
     other = ("--set", "rules.agent.when=assignee = 'bot' AND status = 'open'")
     assert watch.command("tick", *NO_SETTLE, *other).code == 0
     now, past = why(watch, bead, *other), why(watch, bead, "--as-of", then, *other)
-    assert [one["name"] for one in now["rules"][0]["conditions"][:2]] == ["assignee = 'bot'", "status = 'open'"]
-    assert (past["phase"], past["rules"][0]["conditions"][2]["name"]) == ("running", "acceptance_criteria <> ''")
+    assert [one["name"] for one in now["rules"][0]["conditions"][:2]] == [
+        "assignee = 'bot'",
+        "status = 'open'",
+    ]
+    assert (past["phase"], past["rules"][0]["conditions"][2]["name"]) == (
+        "running",
+        "acceptance_criteria <> ''",
+    )

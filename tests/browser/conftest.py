@@ -1,4 +1,7 @@
-"""A real Chromium, offline but for what a test serves: ``opened`` opens a page, and at the end nothing may have been fetched nor complained of."""
+"""A real Chromium, offline but for what a test serves:
+
+``opened`` opens a page, and at the end nothing may have been fetched nor complained of.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +65,9 @@ def accessible(one: Opened) -> None:
 def fits(one: Opened, width: int, scheme: str) -> None:
     """Nothing sticks out sideways, and it is dark where it should be."""
     assert one.page.evaluate("document.documentElement.scrollWidth") <= width
-    red = one.page.evaluate("Number(getComputedStyle(document.body).backgroundColor.match(/\\d+/)[0])")
+    red = one.page.evaluate(
+        "Number(getComputedStyle(document.body).backgroundColor.match(/\\d+/)[0])"
+    )
     assert red > 200 if scheme == "light" else red < 50
 
 
@@ -76,7 +81,9 @@ def blocks_scripts(opened: Open, html: str) -> None:
 
 @pytest.fixture
 def opened(browser: Any, tmp_path: Path) -> Iterator[Open]:
-    """``opened(html)`` or ``opened(url=…)``; ``width``, ``scheme`` 'light' or 'dark', ``touch``; ``clock``: the test moves the page's time."""
+    """``opened(html)`` or ``opened(url=…)``; ``width``, ``scheme`` 'light' or 'dark', ``touch``;
+    ``clock``: the test moves the page's time.
+    """
     made: list[tuple[Any, Opened]] = []
 
     def open_page(
@@ -89,7 +96,10 @@ def opened(browser: Any, tmp_path: Path) -> Iterator[Open]:
         clock: bool = False,
     ) -> Opened:
         context = browser.new_context(
-            viewport={"width": width, "height": 900}, color_scheme=scheme, offline=not url, has_touch=touch
+            viewport={"width": width, "height": 900},
+            color_scheme=scheme,
+            offline=not url,
+            has_touch=touch,
         )
         context.set_default_timeout(10_000)
         one = Opened(context.new_page())

@@ -1,4 +1,6 @@
-"""Reports of any size, made up: what a page must bear, without the weeks that it takes to happen. The same for the same seed."""
+"""Reports of any size, made up: what a page must bear, without the weeks that it takes to
+happen. The same for the same seed.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +15,45 @@ from dolt_watch.inspection.status import BeadStatus, Status
 
 NOW = datetime(2026, 4, 18, 22, 35, 46, tzinfo=UTC)
 WEEK = timedelta(days=7)
-EVIL = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\"></script>"
+EVIL = (
+    "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\"></script>"
+)
 """A title that somebody meant badly."""
-WORDS = ["Retry the login when the session ends", "Dark theme for settings", "Upgrade the parser", "Import from CSV fails on quotes", "Say why a sync was skipped"]  # fmt: skip
+WORDS = [
+    "Retry the login when the session ends",
+    "Dark theme for settings",
+    "Upgrade the parser",
+    "Import from CSV fails on quotes",
+    "Say why a sync was skipped",
+]
 
-_ENDS = ("done",) * 6 + ("reaped", "blocked", "left", "quarantined", "backoff", "held", "running", "silent", "waiting", "unknown", "claimed")  # fmt: skip
+_ENDS = ("done",) * 6 + (
+    "reaped",
+    "blocked",
+    "left",
+    "quarantined",
+    "backoff",
+    "held",
+    "running",
+    "silent",
+    "waiting",
+    "unknown",
+    "claimed",
+)
 _WHY = {
-    "waiting": "matches rule agent, by ann", "claimed": "claimed for attempt 1", "running": "accepted as job 6f0c2a", "silent": "no sign of life past `stale_after`",
-    "reaped": "no progress for 42m (threshold 30m)", "blocked": "blocked by ann", "backoff": "HTTP 502: fetch failed; again at 2026-04-18T22:41:00Z",
-    "quarantined": "HTTP 400: Bead is malformed", "held": "its history was lost", "done": "closed by agent", "left": "assignee changed by ann", "unknown": "no answer in 30 s",
-}  # fmt: skip
+    "waiting": "matches rule agent, by ann",
+    "claimed": "claimed for attempt 1",
+    "running": "accepted as job 6f0c2a",
+    "silent": "no sign of life past `stale_after`",
+    "reaped": "no progress for 42m (threshold 30m)",
+    "blocked": "blocked by ann",
+    "backoff": "HTTP 502: fetch failed; again at 2026-04-18T22:41:00Z",
+    "quarantined": "HTTP 400: Bead is malformed",
+    "held": "its history was lost",
+    "done": "closed by agent",
+    "left": "assignee changed by ann",
+    "unknown": "no answer in 30 s",
+}
 
 
 def report(beads: int = 40, title: str = "") -> Report:
@@ -30,26 +61,50 @@ def report(beads: int = 40, title: str = "") -> Report:
     lanes = [_lane(rng, number, title) for number in range(beads)]
     standing = [lane for lane in lanes if lane.stretches[-1].phase in set(Phase) | {"silent"}]
     now = Status(
-        NOW, "q8s7d2" * 5, "q8s7d2" * 5, NOW - timedelta(seconds=9), False, (), {"beadboard": Capacity(1)},
-        tuple(_standing(lane) for lane in standing), None, State(),
-    )  # fmt: skip
-    entries = sorted((entry for lane in lanes for entry in _entries(rng, lane)), key=lambda entry: entry.at)[::-1]
+        NOW,
+        "q8s7d2" * 5,
+        "q8s7d2" * 5,
+        NOW - timedelta(seconds=9),
+        False,
+        (),
+        {"beadboard": Capacity(1)},
+        tuple(_standing(lane) for lane in standing),
+        None,
+        State(),
+    )
+    entries = sorted(
+        (entry for lane in lanes for entry in _entries(rng, lane)), key=lambda entry: entry.at
+    )[::-1]
     lanes.sort(key=lambda lane: (lane not in standing[:8], -lane.stretches[-1].begin.timestamp()))
     return Report(
-        NOW - WEEK, now, (), NOW - WEEK, {lane.bead: lane.title for lane in lanes}, tuple(lanes), tuple(_depths(rng, beads)),
-        tuple((NOW - WEEK * (1 - part / 50), rng.choice((0, 1, 1, 2))) for part in range(50)) if beads else (), tuple(entries),
+        NOW - WEEK,
+        now,
+        (),
+        NOW - WEEK,
+        {lane.bead: lane.title for lane in lanes},
+        tuple(lanes),
+        tuple(_depths(rng, beads)),
+        tuple((NOW - WEEK * (1 - part / 50), rng.choice((0, 1, 1, 2))) for part in range(50))
+        if beads
+        else (),
+        tuple(entries),
         {(entry.bead, entry.version): f"{rng.getrandbits(128):032x}" for entry in entries},
-    )  # fmt: skip
+    )
 
 
 def _lane(rng: random.Random, number: int, title: str) -> Lane:
     at = NOW - WEEK * rng.random()
     end = rng.choice(_ENDS)
     way = {
-        "waiting": ["waiting"], "claimed": ["waiting", "claimed"], "held": ["held"], "backoff": ["waiting", "claimed", "backoff"],
-        "quarantined": ["waiting", "claimed", "backoff", "claimed", "quarantined"], "unknown": ["waiting", "claimed", "unknown"],
-        "reaped": ["waiting", "claimed", "running", "silent", "reaped"], "silent": ["waiting", "claimed", "running", "silent"],
-    }.get(end, ["waiting", "claimed", "running", *([end] if end != "running" else [])])  # fmt: skip
+        "waiting": ["waiting"],
+        "claimed": ["waiting", "claimed"],
+        "held": ["held"],
+        "backoff": ["waiting", "claimed", "backoff"],
+        "quarantined": ["waiting", "claimed", "backoff", "claimed", "quarantined"],
+        "unknown": ["waiting", "claimed", "unknown"],
+        "reaped": ["waiting", "claimed", "running", "silent", "reaped"],
+        "silent": ["waiting", "claimed", "running", "silent"],
+    }.get(end, ["waiting", "claimed", "running", *([end] if end != "running" else [])])
     stretches = []
     for place, phase in enumerate(way):
         last = place == len(way) - 1
@@ -57,7 +112,16 @@ def _lane(rng: random.Random, number: int, title: str) -> Lane:
         until = at if phase in ("done", "left") else NOW if last else min(NOW, at + span)
         commit = f"{rng.getrandbits(128):032x}"
         stretches.append(
-            PhaseInterval(phase, at, until, _WHY[phase], commit, "agent", 1, "6f0c2a" if phase == "running" else "")
+            PhaseInterval(
+                phase,
+                at,
+                until,
+                _WHY[phase],
+                commit,
+                "agent",
+                1,
+                "6f0c2a" if phase == "running" else "",
+            )
         )
         at = until
     return Lane(f"bd-{number}", title or rng.choice(WORDS), tuple(stretches))
@@ -71,18 +135,40 @@ def _standing(lane: Lane) -> BeadStatus:
 
 def _entries(rng: random.Random, lane: Lane) -> Iterator[LedgerEntry]:
     kinds = {
-        "claimed": EntryKind.CLAIM, "running": EntryKind.DISPATCHED, "reaped": EntryKind.REAP, "backoff": EntryKind.FAILED, "quarantined": EntryKind.QUARANTINED, "unknown": EntryKind.UNKNOWN,
-    }  # fmt: skip
+        "claimed": EntryKind.CLAIM,
+        "running": EntryKind.DISPATCHED,
+        "reaped": EntryKind.REAP,
+        "backoff": EntryKind.FAILED,
+        "quarantined": EntryKind.QUARANTINED,
+        "unknown": EntryKind.UNKNOWN,
+    }
     told = [stretch for stretch in lane.stretches if stretch.phase in kinds]
     for version, one in enumerate(told, start=1):
         reason = "" if one.phase in ("claimed", "running") else one.why.partition(";")[0]
         yield LedgerEntry(
-            lane.bead, version, kinds[one.phase], one.attempt, one.rule, "", "", "", one.begin, one.job, reason, "", "", "beads-dispatcher", {}, EntryEffects()
-        )  # fmt: skip
+            lane.bead,
+            version,
+            kinds[one.phase],
+            one.attempt,
+            one.rule,
+            "",
+            "",
+            "",
+            one.begin,
+            one.job,
+            reason,
+            "",
+            "",
+            "beads-dispatcher",
+            {},
+            EntryEffects(),
+        )
 
 
 def _depths(rng: random.Random, beads: int) -> Iterator[QueueDepth]:
     waiting = 0
     for part in range(min(beads * 3, 2000)):
         waiting = max(0, waiting + rng.choice((-1, 0, 1)))
-        yield QueueDepth(NOW - WEEK * (1 - part / min(beads * 3, 2000)), waiting, rng.choice((0, 1, 1, 2)), 0)
+        yield QueueDepth(
+            NOW - WEEK * (1 - part / min(beads * 3, 2000)), waiting, rng.choice((0, 1, 1, 2)), 0
+        )

@@ -1,4 +1,6 @@
-"""What-ifs of any size, made up as in ``made``: runs that last as long in both tellings, and begin at other times. The same for the same seed."""
+"""What-ifs of any size, made up as in ``made``: runs that last as long in both tellings, and
+begin at other times. The same for the same seed.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,8 @@ BEGINS = NOW - WEEK
 ENDS = ("closed", "closed", "closed", "closed", "reap", "blocked", "")
 WHY = "no progress for 31m (threshold 30m)"
 LONG_WHEN = (
-    "assignee = 'agent' AND status = 'open' AND acceptance_criteria <> '' AND priority <= 2 AND issue_type <> 'epic'"
+    "assignee = 'agent' AND status = 'open' AND acceptance_criteria <> '' AND priority <= 2 AND"
+    " issue_type <> 'epic'"
 )
 WAITS = "1 of 1 in flight: bd-7 (running)"
 
@@ -34,22 +37,46 @@ def whatif(beads: int = 40, title: str = "", bead: str = "bd-{}") -> Compared:
     for number in range(beads):
         _bead(rng, bead.format(number), recorded, simulated)
     waiting = {bead.format(number): WAITS for number in range(0, beads, 9)}
-    before, after = Rule("agent"), Rule("agent", when=LONG_WHEN, stale_after=15 * MINUTE, max_in_flight=2)
+    before, after = (
+        Rule("agent"),
+        Rule("agent", when=LONG_WHEN, stale_after=15 * MINUTE, max_in_flight=2),
+    )
     question = WhatIfRequest(
-        Policy((after,), timedelta(seconds=5)), 2 * MINUTE, Commit("q8s7d2" * 5, (), BEGINS, "ann"), Commit("m3v9k1" * 5, (), NOW, "ann")
-    )  # fmt: skip
+        Policy((after,), timedelta(seconds=5)),
+        2 * MINUTE,
+        Commit("q8s7d2" * 5, (), BEGINS, "ann"),
+        Commit("m3v9k1" * 5, (), NOW, "ann"),
+    )
     span = NOW - BEGINS
     study = WhatIfResult(
-        question, beads * 6, recorded, simulated, compare(recorded, simulated, 2 * MINUTE, lambda bead: waiting.get(bead, "it does not match")),
-        figures(recorded, span), figures(simulated, span), waiting, tuple(waiting), 20 * MINUTE, 1,
-        Policy((before,), timedelta(seconds=5)) if beads else None, (_depths(recorded), _depths(simulated)),
-    )  # fmt: skip
-    return Compared(study, {one: title or rng.choice(WORDS) for one in sorted(mentioned_beads(study))})
+        question,
+        beads * 6,
+        recorded,
+        simulated,
+        compare(
+            recorded, simulated, 2 * MINUTE, lambda bead: waiting.get(bead, "it does not match")
+        ),
+        figures(recorded, span),
+        figures(simulated, span),
+        waiting,
+        tuple(waiting),
+        20 * MINUTE,
+        1,
+        Policy((before,), timedelta(seconds=5)) if beads else None,
+        (_depths(recorded), _depths(simulated)),
+    )
+    return Compared(
+        study, {one: title or rng.choice(WORDS) for one in sorted(mentioned_beads(study))}
+    )
 
 
 def _bead(rng: random.Random, bead: str, recorded: AttemptLog, simulated: AttemptLog) -> None:
     matched = BEGINS + WEEK * rng.random() * 0.95
-    claimed, lasts, how = matched + MINUTE * rng.expovariate(1 / 40), MINUTE * rng.expovariate(1 / 60), rng.choice(ENDS)
+    claimed, lasts, how = (
+        matched + MINUTE * rng.expovariate(1 / 40),
+        MINUTE * rng.expovariate(1 / 60),
+        rng.choice(ENDS),
+    )
     ended = min(NOW, claimed + lasts) if how else None
     was = Attempt(bead, "agent", 1, bead, claimed, matched, sent=claimed, ended=ended, outcome=how)
     moved = matched + (claimed - matched) * rng.choice((0.2, 0.5, 1, 1, 1.5))
@@ -63,7 +90,9 @@ def _bead(rng: random.Random, bead: str, recorded: AttemptLog, simulated: Attemp
             if one.outcome == "reap" and one.ended is not None:
                 journal.taken.append(ReapRecord(bead, "agent", one.ended, EntryKind.REAP, WHY))
     if rng.random() < 0.1:
-        recorded.attempts.append(Attempt(bead, "agent", 1, f"{bead}-failed", claimed, matched, outcome="failed"))
+        recorded.attempts.append(
+            Attempt(bead, "agent", 1, f"{bead}-failed", claimed, matched, outcome="failed")
+        )
 
 
 def _depths(journal: AttemptLog) -> QueueDepthSeries:
@@ -76,7 +105,10 @@ def _depths(journal: AttemptLog) -> QueueDepthSeries:
 def _moves(journal: AttemptLog) -> Iterator[tuple[datetime, Bead]]:
     for one in journal.attempts:
         if one.sent is not None:
-            yield one.matched or one.claimed, Bead(one.bead, Phase.WAITING, one.rule, one.claimed, "")
+            yield (
+                one.matched or one.claimed,
+                Bead(one.bead, Phase.WAITING, one.rule, one.claimed, ""),
+            )
             yield one.claimed, Bead(one.bead, Phase.RUNNING, one.rule, one.claimed, "")
             if one.ended is not None:
                 yield one.ended, Bead(one.bead, Phase.HELD, one.rule, one.ended, "")

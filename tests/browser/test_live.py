@@ -23,7 +23,11 @@ class Served:
     def page(self) -> tuple[int, str, bytes]:
         if self.away:
             return 503, "text/plain; charset=utf-8", b"the database is away\n"
-        return 200, "text/html; charset=utf-8", render("report", made.report(self.beads), refresh=10).encode()
+        return (
+            200,
+            "text/html; charset=utf-8",
+            render("report", made.report(self.beads), refresh=10).encode(),
+        )
 
 
 @pytest.fixture
@@ -50,7 +54,9 @@ def test_refreshes_and_keeps_focus_words_and_page(opened: Open, served: Served) 
     assert one.page.locator("#queue input").input_value() == "bd-"
     assert one.texts("#audit [role=status]")[0].startswith("26 to 50 of")
     assert one.page.locator(".card").is_visible()
-    assert one.number("waiting") == sum(bead.phase == "waiting" for bead in made.report(41).now.beads)
+    assert one.number("waiting") == sum(
+        bead.phase == "waiting" for bead in made.report(41).now.beads
+    )
 
 
 def test_says_when_it_could_not(opened: Open, served: Served) -> None:

@@ -50,7 +50,9 @@ def test_no_script_runs_but_ours(opened: Open) -> None:
 def test_by_keyboard_alone(opened: Open) -> None:
     one = opened(html())
     keys = one.page.keyboard
-    focused = "document.activeElement.ariaLabel + ' ' + (document.activeElement.ariaValueText || '')"
+    focused = (
+        "document.activeElement.ariaLabel + ' ' + (document.activeElement.ariaValueText || '')"
+    )
     keys.press("Tab")
     keys.press("Enter")
     assert one.page.evaluate("location.hash") == "#main"
@@ -99,7 +101,9 @@ def test_search_and_filter_decisions(opened: Open) -> None:
     assert status.inner_text() == f"1 to {reaped} of {reaped} decisions"
     one.page.locator("#audit .decision select").select_option("")
     one.page.locator("#audit input").fill("fetch failed")
-    assert one.page.locator("#audit tbody tr").count() == sum("fetch failed" in entry.reason for entry in entries)
+    assert one.page.locator("#audit tbody tr").count() == sum(
+        "fetch failed" in entry.reason for entry in entries
+    )
     one.page.locator("#audit input").fill("no such words")
     assert one.page.get_by_text("No such decisions.").is_visible()
 
@@ -118,15 +122,28 @@ def test_five_thousand_beads_stay_quick(opened: Open) -> None:
     took = {"load": time.monotonic() - began}
     actions = {
         "next page": "document.querySelector('#audit .on').click()",
-        "search": "{const i = document.querySelector('#audit input'); i.value = 'bd-4999'; i.dispatchEvent(new Event('input'))}",
-        "find a lane": "{const i = document.querySelector('#timeline input'); i.value = 'bd-49'; i.dispatchEvent(new Event('input'))}",
+        "search": (
+            "{const i = document.querySelector('#audit input'); i.value = 'bd-4999';"
+            " i.dispatchEvent(new Event('input'))}"
+        ),
+        "find a lane": (
+            "{const i = document.querySelector('#timeline input'); i.value = 'bd-49';"
+            " i.dispatchEvent(new Event('input'))}"
+        ),
         "show more": "document.querySelector('#timeline .more').click()",
     }
     for name, action in actions.items():
-        took[name] = one.page.evaluate(f"(() => {{ const t = performance.now(); {action}; document.body.offsetHeight; return performance.now() - t; }})()") / 1000  # fmt: skip
+        took[name] = (
+            one.page.evaluate(
+                f"(() => {{ const t = performance.now(); {action}; document.body.offsetHeight;"
+                " return performance.now() - t; })()"
+            )
+            / 1000
+        )
     assert one.page.locator(".lane").count() == 2 * pages.LANES
     assert one.page.evaluate("document.querySelectorAll('*').length") < 3000
-    # 0.8 s and at most 60 ms where it was measured: the bounds only tell apart what grows with the number of beads
+    # 0.8 s and at most 60 ms where it was measured: the bounds only tell apart what grows with
+    # the number of beads
     assert took.pop("load") < 8, took
     assert max(took.values()) < 1, took
 

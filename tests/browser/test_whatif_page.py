@@ -1,4 +1,6 @@
-"""The page of a what-if in a browser: the same promises as the report's, and the figures that ``replay`` prints."""
+"""The page of a what-if in a browser: the same promises as the report's, and the figures that
+``replay`` prints.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ def html(beads: int = 40, title: str = "", bead: str = "bd-{}") -> str:
 
 def figures(one: Opened) -> list[tuple[str, ...]]:
     rows = one.page.locator("[data-figure]").all()
-    return [(row.locator("th").inner_text(), *row.locator("td b").all_inner_texts()) for row in rows]
+    return [
+        (row.locator("th").inner_text(), *row.locator("td b").all_inner_texts()) for row in rows
+    ]
 
 
 @pytest.mark.parametrize(("width", "scheme"), WAYS)
@@ -42,7 +46,9 @@ def test_a_long_word_does_not_push_the_page_wider(opened: Open) -> None:
 def test_figures_are_those_that_replay_prints(opened: Open) -> None:
     study = made_whatif.whatif().study
     printed = list(formatter.format_text(study))
-    head = next(place for place, line in enumerate(printed) if line.split() == ["RECORDED", "WHAT", "IF"])
+    head = next(
+        place for place, line in enumerate(printed) if line.split() == ["RECORDED", "WHAT", "IF"]
+    )
     table = printed[head + 1 : printed.index("", head)]
     one = opened(html())
     assert figures(one) == [tuple(re.split(r" {2,}", line.strip())) for line in table]
@@ -58,7 +64,11 @@ def test_what_differs_and_only_that(opened: Open) -> None:
     assert differs[0].difference is not None
     assert formatter.describe(differs[0].difference) in first
     one.page.locator("#differs .difference select").select_option("never dispatched")
-    never = [pair.bead for pair in differs if pair.difference and pair.difference.what.value == "never-dispatched"]
+    never = [
+        pair.bead
+        for pair in differs
+        if pair.difference and pair.difference.what.value == "never-dispatched"
+    ]
     assert one.texts("#differs tbody .id") == never != []
     assert "never: it does not match" in one.page.locator("#differs tbody").inner_text()
     assert one.texts("#waits tbody .id") == sorted(study.waiting)
@@ -66,8 +76,16 @@ def test_what_differs_and_only_that(opened: Open) -> None:
 
 def test_settings_that_are_asked_about(opened: Open) -> None:
     one = opened(html())
-    assert one.texts(".asked code") == ["rules.agent.max_in_flight", "rules.agent.stale_after", "rules.agent.when"]
-    assert one.page.locator(".asked tbody tr").nth(1).inner_text().split() == ["rules.agent.stale_after", "30m", "15m"]
+    assert one.texts(".asked code") == [
+        "rules.agent.max_in_flight",
+        "rules.agent.stale_after",
+        "rules.agent.when",
+    ]
+    assert one.page.locator(".asked tbody tr").nth(1).inner_text().split() == [
+        "rules.agent.stale_after",
+        "30m",
+        "15m",
+    ]
 
 
 def test_a_title_and_a_bead_that_are_a_script(opened: Open) -> None:
@@ -90,7 +108,11 @@ def test_by_keyboard_alone(opened: Open) -> None:
     seen = []
     for _ in range(20):
         keys.press("Tab")
-        seen.append(one.page.evaluate("document.activeElement.ariaLabel || document.activeElement.innerText"))
+        seen.append(
+            one.page.evaluate(
+                "document.activeElement.ariaLabel || document.activeElement.innerText"
+            )
+        )
         if seen[-1] == "Next":
             break
     assert "Settings, table" in seen and "What differs, bead by bead, table" in seen
@@ -116,7 +138,8 @@ def test_five_thousand_beads_stay_quick(opened: Open) -> None:
     began = time.monotonic()
     one = opened(text)
     one.page.locator("#differs tbody tr").first.wait_for()
-    # some 0.5 s where it was measured: the bound only tells apart what grows with the number of beads
+    # some 0.5 s where it was measured: the bound only tells apart what grows with the number of
+    # beads
     assert time.monotonic() - began < 8
     assert one.page.evaluate("document.querySelectorAll('*').length") < 3000
     assert len(text) < 2_000_000

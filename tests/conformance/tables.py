@@ -23,7 +23,9 @@ def write(engine: Engine, sql: str, params: Sequence[Param] = ()) -> None:
         tx.commit()
 
 
-def commit(engine: Engine, *sql: str, tables: Sequence[str] = ("t",), message: str = "m", author: str = ME) -> str:
+def commit(
+    engine: Engine, *sql: str, tables: Sequence[str] = ("t",), message: str = "m", author: str = ME
+) -> str:
     """One transaction of writes, Dolt-committed; the commit's hash."""
     with engine.transaction() as tx:
         for text in sql:
@@ -32,7 +34,9 @@ def commit(engine: Engine, *sql: str, tables: Sequence[str] = ("t",), message: s
 
 
 def make(engine: Engine) -> str:
-    """Table ``t`` (id, v, w), committed, with rows a and b; and the ignored table ``watch_ig`` with one row. The commit's hash."""
+    """Table ``t`` (id, v, w), committed, with rows a and b; and the ignored table ``watch_ig``
+    with one row. The commit's hash.
+    """
     engine.execute_ddl("INSERT INTO dolt_ignore VALUES ('watch_ig%', true)")
     commit(engine, tables=["dolt_ignore"], message="ignore")
     engine.execute_ddl("CREATE TABLE watch_ig (id int PRIMARY KEY, v varchar(40))")
@@ -51,7 +55,12 @@ def ignored(engine: Engine) -> str:
 
 
 def diff(engine: Engine, *edges: Edge, table: str = "t") -> list[tuple[Edge, tuple]]:
-    columns = {"kind": "diff_type", "id": "COALESCE(to_id, from_id)", "before": "from_v", "after": "to_v"}
+    columns = {
+        "kind": "diff_type",
+        "id": "COALESCE(to_id, from_id)",
+        "before": "from_v",
+        "after": "to_v",
+    }
     return list(engine.diff(table, edges, columns))
 
 

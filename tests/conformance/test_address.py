@@ -14,13 +14,19 @@ from dolt_watch.errors import SettingsError
 @pytest.mark.parametrize(
     ("url", "address"),
     [
-        ("dolt://bd@db.example:3307/beads", ServerAddress("db.example", 3307, "bd", database="beads")),
+        (
+            "dolt://bd@db.example:3307/beads",
+            ServerAddress("db.example", 3307, "bd", database="beads"),
+        ),
         ("dolt://localhost/beads", ServerAddress("localhost", 3306, "root", database="beads")),
         ("dolt://a%40b@[::1]:1/b%2Dx", ServerAddress("::1", 1, "a@b", database="b-x")),
         ("dolt:///beads?socket=/run/d.sock", ServerAddress(database="beads", socket="/run/d.sock")),
         ("dolt://h/b?tls=true", ServerAddress("h", database="b", tls=True)),
         ("dolt://h/b?tls=false", ServerAddress("h", database="b", tls=False)),
-        ("dolt://h/b?tls=/etc/ca.pem", ServerAddress("h", database="b", tls=True, ca="/etc/ca.pem")),
+        (
+            "dolt://h/b?tls=/etc/ca.pem",
+            ServerAddress("h", database="b", tls=True, ca="/etc/ca.pem"),
+        ),
         ("doltlite:///var/lib/my%20demo.db", FileAddress("/var/lib/my demo.db")),
     ],
 )
@@ -78,7 +84,9 @@ def test_refused_with_what_was_expected(url, says):
     assert error.value.fix
 
 
-@pytest.mark.parametrize("url", ["dolt://root:hunter2@h/b", "dolt://h/b?password=hunter2", "dolt://root:hunter2@h:x/b"])
+@pytest.mark.parametrize(
+    "url", ["dolt://root:hunter2@h/b", "dolt://h/b?password=hunter2", "dolt://root:hunter2@h:x/b"]
+)
 def test_a_password_in_the_url_is_an_error_that_does_not_repeat_it(url):
     with pytest.raises(SettingsError) as error:
         parse_url(url)
@@ -92,7 +100,9 @@ def test_a_password_is_never_shown():
     assert address.display_name == "h:1/b"
 
 
-@pytest.mark.parametrize(("module", "unwanted"), [("dolt", "sqlglot doltlite sqlite3"), ("doltlite", "pymysql")])
+@pytest.mark.parametrize(
+    ("module", "unwanted"), [("dolt", "sqlglot doltlite sqlite3"), ("doltlite", "pymysql")]
+)
 def test_an_engine_imports_only_its_own_driver(module, unwanted):
     """sqlglot costs 73 ms, pymysql 23; doltlite changes what sqlite3 means."""
     program = (

@@ -22,7 +22,9 @@ def dated(engine: Engine) -> list[Commit]:
     for number, minutes in enumerate((0, 0, 0, 5, 10)):
         with engine.transaction() as tx:
             tx.execute("INSERT INTO t VALUES (?)", (number,))
-            tx.query("SELECT DOLT_ADD('t')") if engine.name == "doltlite" else tx.execute("CALL DOLT_ADD('t')")
+            tx.query("SELECT DOLT_ADD('t')") if engine.name == "doltlite" else tx.execute(
+                "CALL DOLT_ADD('t')"
+            )
             call = "SELECT dolt_commit(" if engine.name == "doltlite" else "CALL DOLT_COMMIT("
             at = (NOON + timedelta(minutes=minutes)).strftime("%Y-%m-%dT%H:%M:%SZ")
             text = f"{call}'-m', 'n{number}', '--author', '{ME}', '--date', '{at}')"
@@ -69,7 +71,9 @@ def test_only_what_the_head_reaches(engine: Engine, dated: list[Commit]) -> None
         ("1999-12-31", "nothing as old as 1999-12-31T00:00:00Z: it begins at ", "or later"),
     ],
 )
-def test_what_it_cannot_be(engine: Engine, dated: list[Commit], text: str, message: str, fix: str) -> None:
+def test_what_it_cannot_be(
+    engine: Engine, dated: list[Commit], text: str, message: str, fix: str
+) -> None:
     with pytest.raises(SettingsError, match=message) as told:
         resolve_revision(engine, text, dated[-1].hash, "--from")
     assert told.value.where == "--from" and fix in str(told.value.fix)

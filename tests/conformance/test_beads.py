@@ -19,8 +19,14 @@ from tests.support.beads import ROOT, SHAPES, SHAPES_FOLDER, create_beads
 from tests.support.servers import Source, choose_bd
 
 TABLES = ["issues", "events", "comments", "labels", "dependencies", "metadata", "config"]
-BEAD = "INSERT INTO issues (id, title, description, design, acceptance_criteria, notes) VALUES ('bd-1', 'T', '', '', '', '')"
-EVENT = "INSERT INTO events (id, issue_id, event_type, actor) VALUES ('e-1', 'bd-1', 'updated', 'watcher')"
+BEAD = (
+    "INSERT INTO issues (id, title, description, design, acceptance_criteria, notes) VALUES"
+    " ('bd-1', 'T', '', '', '', '')"
+)
+EVENT = (
+    "INSERT INTO events (id, issue_id, event_type, actor) VALUES ('e-1', 'bd-1', 'updated',"
+    " 'watcher')"
+)
 
 
 @pytest.fixture
@@ -51,14 +57,19 @@ def test_our_copy_of_the_schema_is_bds_own(beads_workspace, workspace_engine, do
 
 def version_of(program: str) -> str:
     """'1.0.2' of 'bd version 1.0.2 (…)'."""
-    said = subprocess.run([program, "version"], capture_output=True, text=True, check=True, timeout=300).stdout
+    said = subprocess.run(
+        [program, "version"], capture_output=True, text=True, check=True, timeout=300
+    ).stdout
     return said.split()[2]
 
 
 def test_the_demos_tables_are_those_of_the_newest_shape():
     demo, shape = (
         split_statements(path.read_text(encoding="utf-8"))
-        for path in (ROOT / "dolt_watch" / "demo" / "beads.sql", SHAPES_FOLDER / f"{SHAPES[-1]}.sql")
+        for path in (
+            ROOT / "dolt_watch" / "demo" / "beads.sql",
+            SHAPES_FOLDER / f"{SHAPES[-1]}.sql",
+        )
     )
     assert demo == shape
     assert all(text.startswith(("CREATE ", "INSERT INTO dolt_ignore")) for text in demo)
@@ -72,7 +83,9 @@ def test_the_tables_on_both_engines(beads_engine):
     )
     assert row == [("open", 2, "task", None, "{}", 0, "")]
     assert [name for name in beads_engine.columns("issues")][:3] == ["id", "content_hash", "title"]
-    write(beads_engine, "INSERT INTO comments (issue_id, author, text) VALUES ('bd-1', 'p', 'hello')")
+    write(
+        beads_engine, "INSERT INTO comments (issue_id, author, text) VALUES ('bd-1', 'p', 'hello')"
+    )
     assert len(beads_engine.query("SELECT id FROM comments")[0][0]) == 36
 
 
@@ -120,10 +133,19 @@ def test_bd_and_we_see_each_other(beads_workspace, workspace_engine):
     bead = beads_workspace.create("Paint it", "-a", "agent", "--acceptance", "It is red")
     after = head(workspace_engine)
     assert "issues" in workspace_engine.changed_tables(before, after)
-    edges = [Edge(made.parents[0], made.hash) for made in reversed(list(workspace_engine.commits(before, after)))]
+    edges = [
+        Edge(made.parents[0], made.hash)
+        for made in reversed(list(workspace_engine.commits(before, after)))
+    ]
     columns = {"id": "to_id", "assignee": "to_assignee", "kind": "diff_type"}
-    assert [row for _, row in workspace_engine.diff("issues", edges, columns)] == [(bead, "agent", "added")]
-    commit(workspace_engine, f"UPDATE issues SET status = 'in_progress' WHERE id = '{bead}'", tables=["issues"])
+    assert [row for _, row in workspace_engine.diff("issues", edges, columns)] == [
+        (bead, "agent", "added")
+    ]
+    commit(
+        workspace_engine,
+        f"UPDATE issues SET status = 'in_progress' WHERE id = '{bead}'",
+        tables=["issues"],
+    )
     assert '"in_progress"' in beads_workspace.run("show", bead, "--json")
 
 
@@ -131,13 +153,25 @@ def test_deleted_by_bd(beads_workspace, workspace_engine):
     bead = beads_workspace.create("Gone soon")
     beads_workspace.run("delete", bead, "--force")
     with pytest.raises(BeadNotFound), workspace_engine.transaction() as tx:
-        tx.execute("INSERT INTO events (id, issue_id, event_type, actor) VALUES ('e-1', ?, 'updated', 'w')", (bead,))
+        tx.execute(
+            "INSERT INTO events (id, issue_id, event_type, actor) VALUES ('e-1', ?, 'updated',"
+            " 'w')",
+            (bead,),
+        )
         tx.dolt_commit(["events"], "m", ME)
 
 
-def test_flatten_rewrites_history_and_loses_what_only_sql_committed(beads_workspace, workspace_engine):
-    """Ignored tables and committed ones survive; a table of ours that was never Dolt-committed does not matter to bd."""
-    commit(workspace_engine, "INSERT INTO dolt_ignore VALUES ('watch_ig', true)", tables=["dolt_ignore"])
+def test_flatten_rewrites_history_and_loses_what_only_sql_committed(
+    beads_workspace, workspace_engine
+):
+    """Ignored tables and committed ones survive; a table of ours that was never Dolt-committed
+    does not matter to bd.
+    """
+    commit(
+        workspace_engine,
+        "INSERT INTO dolt_ignore VALUES ('watch_ig', true)",
+        tables=["dolt_ignore"],
+    )
     workspace_engine.execute_ddl("CREATE TABLE watch_ig (id int PRIMARY KEY)")
     workspace_engine.execute_ddl("CREATE TABLE watch_d (id int PRIMARY KEY)")
     write(workspace_engine, "INSERT INTO watch_ig VALUES (1)")
@@ -148,11 +182,16 @@ def test_flatten_rewrites_history_and_loses_what_only_sql_committed(beads_worksp
     new = head(workspace_engine)
     assert not workspace_engine.is_ancestor(old, new)
     assert workspace_engine.query("SELECT id FROM watch_ig") == [(1,)]
-    assert workspace_engine.query("SELECT id FROM watch_d") == [(1,)], "row 2 was only SQL-committed"
+    assert workspace_engine.query("SELECT id FROM watch_d") == [(1,)], (
+        "row 2 was only SQL-committed"
+    )
 
 
 def test_our_local_tables_are_ignored_from_the_first(beads_engine):
-    """Also in a tracker that never had a row in dolt_ignore: Dolt 1.86.4 loses the first INSERT IGNORE into it, and says '1 row'."""
+    """Also in a tracker that never had a row in dolt_ignore:
+
+    Dolt 1.86.4 loses the first INSERT IGNORE into it, and says '1 row'.
+    """
     list(migrate(beads_engine, ME))
     write(beads_engine, "UPDATE watch_cursor SET fence = 'moved' WHERE id = 1")
     assert beads_engine.dirty() == frozenset()

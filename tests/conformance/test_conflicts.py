@@ -27,8 +27,9 @@ def dolt_pair(dolt_factory):
 def test_one_key_different_tokens_exactly_one_wins(engine_factory):
     """The rule on which every claim rests; really at once, from threads."""
     make(engine_factory())
-    engine_factory().run(
-        "CREATE TABLE watch_d (bead varchar(20), version int, token varchar(40), PRIMARY KEY (bead, version))"
+    engine_factory().execute_ddl(
+        "CREATE TABLE watch_d (bead varchar(20), version int, token varchar(40), PRIMARY KEY (bead,"
+        " version))"
     )
     commit(engine_factory(), tables=["watch_d"])
     start, won, lost = threading.Barrier(4), [], []
@@ -87,7 +88,9 @@ def test_a_key_that_is_taken(pair):
 
 
 def test_a_compare_and_set_is_no_guard(dolt_pair):
-    """Both write the same value, so the cell-wise merge sees no conflict: both report one row, both commit."""
+    """Both write the same value, so the cell-wise merge sees no conflict: both report one row,
+    both commit.
+    """
     first, second = dolt_pair
     with first.transaction() as mine, second.transaction() as theirs:
         assert mine.execute("UPDATE t SET v = 'taken' WHERE id = 'a' AND v = '1'") == 1
@@ -132,7 +135,9 @@ def test_a_shared_ignored_row_makes_them_conflict(dolt_pair):
         mine.execute("UPDATE watch_ig SET v = 'mine' WHERE id = 1")
         mine.execute("UPDATE t SET v = 'mine' WHERE id = 'a'")
         before = commit(
-            second, "UPDATE watch_ig SET v = 'theirs' WHERE id = 1", "UPDATE t SET v = 'theirs' WHERE id = 'b'"
+            second,
+            "UPDATE watch_ig SET v = 'theirs' WHERE id = 1",
+            "UPDATE t SET v = 'theirs' WHERE id = 'b'",
         )
         mine.dolt_commit(["t"], "mine", ME)
     assert (read(first, "a"), read(first, "b"), ignored(first)) == ("1", "theirs", "theirs")

@@ -165,7 +165,9 @@ def test_closing_twice_and_two_engines_in_threads(dolt_factory):
 
 
 def test_a_server_restarted_and_one_without_autocommit(dolt_server, tmp_path):
-    """Reads are fresh although the server's sessions begin with autocommit off; and a restart is survived, an outage told."""
+    """Reads are fresh although the server's sessions begin with autocommit off; and a restart is
+    survived, an outage told.
+    """
     program = shutil.which("dolt")
     if program is None or dolt_server.data is None:
         pytest.skip("needs a server of our own")
@@ -189,13 +191,18 @@ def test_a_server_restarted_and_one_without_autocommit(dolt_server, tmp_path):
 
 
 def test_tls_is_verified(dolt_server, tmp_path, monkeypatch):
-    """Encrypted, the certificate checked against the named authority; one that is not known is refused."""
+    """Encrypted, the certificate checked against the named authority; one that is not known is
+    refused.
+    """
     program, openssl = shutil.which("dolt"), shutil.which("openssl")
     if program is None or openssl is None or dolt_server.data is None:
         pytest.skip("needs a server of our own, and openssl to make a certificate")
     cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
     names = "subjectAltName=IP:127.0.0.1,IP:0.0.0.0"
-    make_one = f"req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=test -addext {names} -keyout {key} -out {cert}"
+    make_one = (
+        f"req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=test -addext {names} -keyout {key}"
+        f" -out {cert}"
+    )
     subprocess.run([openssl, *make_one.split()], check=True, capture_output=True)
     with start_dolt(program, tmp_path, config=f"  tls_cert: {cert}\n  tls_key: {key}\n") as server:
         address = server.fresh()
@@ -208,7 +215,8 @@ def test_tls_is_verified(dolt_server, tmp_path, monkeypatch):
         assert "SSL_CERT_FILE=" in (told.value.fix or "")
         with pytest.raises(SettingsError, match="CA file"):
             open_engine(replace(address, tls=True, ca=str(tmp_path / "none.pem")))
-        # 0.0.0.0 reaches this machine and is no loopback address: nobody said how, so it is encrypted
+        # 0.0.0.0 reaches this machine and is no loopback address: nobody said how, so it is
+        # encrypted
         monkeypatch.setenv("SSL_CERT_FILE", str(cert))
         engine = open_engine(replace(address, host="0.0.0.0"))
         assert isinstance(engine._link._connection._sock, ssl.SSLSocket)
@@ -216,7 +224,9 @@ def test_tls_is_verified(dolt_server, tmp_path, monkeypatch):
 
 
 def test_tls_that_the_server_does_not_have_is_refused(dolt_server, dolt_address):
-    """Nothing is sent in plain text, the password least of all, and the error says how to allow it."""
+    """Nothing is sent in plain text, the password least of all, and the error says how to allow
+    it.
+    """
     if dolt_server.data is None:
         pytest.skip("needs a server of our own")
     with pytest.raises(Unreachable, match="the server speaks no TLS"):

@@ -1,4 +1,7 @@
-"""Diffs over histories that are no line. What Dolt's own dolt_diff_<table> loses there, ``Engine.diff`` must not lose."""
+"""Diffs over histories that are no line.
+
+What Dolt's own dolt_diff_<table> loses there, ``Engine.diff`` must not lose.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,9 @@ def expected(engine, edge: Edge) -> list[tuple]:
 def check(engine, edges: list[Edge]) -> None:
     found = diff(engine, *edges)
     for edge in edges:
-        assert sorted((row for e, row in found if e == edge), key=lambda row: row[1]) == expected(engine, edge)
+        assert sorted((row for e, row in found if e == edge), key=lambda row: row[1]) == expected(
+            engine, edge
+        )
     order = [edge for edge in edges if expected(engine, edge)]
     assert list(dict.fromkeys(edge for edge, _ in found)) == order
 
@@ -50,13 +55,19 @@ def test_two_children_of_one_commit_in_one_query(engine):
     ours = [add(engine, f"o{n}") for n in range(3)]
     last = merge(engine, "side")
     list(engine.commits(base, last))
-    check(engine, [*chain(base, *ours), *chain(base, *side), Edge(ours[-1], last), Edge(side[-1], last)])
+    check(
+        engine,
+        [*chain(base, *ours), *chain(base, *side), Edge(ours[-1], last), Edge(side[-1], last)],
+    )
     check(engine, chain(base, *ours, last))
     check(engine, chain(base, *side, last))
 
 
 def test_a_merge_without_fast_forward(engine):
-    """The side's parent is the merge's other parent: Dolt alone loses an edge even of this one commit."""
+    """The side's parent is the merge's other parent:
+
+    Dolt alone loses an edge even of this one commit.
+    """
     base = make(engine)
     branch(engine, "side")
     side = [add(engine, f"s{n}") for n in range(3)]
@@ -69,7 +80,9 @@ def test_a_merge_without_fast_forward(engine):
 
 
 def test_a_walk_through_a_merge_is_not_believed(engine, monkeypatch):
-    """The side leaves the table alone: nothing that comes back shows that the step beside it was lost."""
+    """The side leaves the table alone: nothing that comes back shows that the step beside it was
+    lost.
+    """
     monkeypatch.setattr("dolt_watch.engines.dolt.diff_reader.MIN_LINEAR", 1)
     base = make(engine)
     engine.execute_ddl("CREATE TABLE other (id int PRIMARY KEY)")
@@ -99,7 +112,9 @@ def test_a_side_that_began_before_the_cursor(engine):
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("walk", [1, 1000])
 def test_random_histories(engine, seed, walk, monkeypatch):
-    """Every edge of a random history with branches and merges, in random order and in its own, against whole tables."""
+    """Every edge of a random history with branches and merges, in random order and in its own,
+    against whole tables.
+    """
     monkeypatch.setattr("dolt_watch.engines.dolt.diff_reader.MIN_LINEAR", walk)
     rng = random.Random(seed)
     base = make(engine)
@@ -129,7 +144,10 @@ def test_random_histories(engine, seed, walk, monkeypatch):
     check(engine, edges[::-1])
     for since in rng.sample(known, 4):
         known_now = list(engine.commits(since.hash, until))
-        check(engine, [Edge(parent, made.hash) for made in reversed(known_now) for parent in made.parents])
+        check(
+            engine,
+            [Edge(parent, made.hash) for made in reversed(known_now) for parent in made.parents],
+        )
         check(engine, [Edge(made.parents[0], made.hash) for made in reversed(known_now)])
 
 
@@ -141,7 +159,9 @@ def tip(engine, name: str) -> str:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_no_edge_that_touches_a_table_is_left_out(engine, seed):
-    """A line through a random history: of what a merge brought, of another table, and of the table itself gone and made anew."""
+    """A line through a random history: of what a merge brought, of another table, and of the
+    table itself gone and made anew.
+    """
     rng = random.Random(seed)
     base = make(engine)
     engine.execute_ddl("CREATE TABLE other (id varchar(20) PRIMARY KEY)")
@@ -151,7 +171,9 @@ def test_no_edge_that_touches_a_table_is_left_out(engine, seed):
             case "t":
                 line.append(add(engine, f"k{step}"))
             case "other":
-                line.append(commit(engine, f"INSERT INTO other VALUES ('k{step}')", tables=["other"]))
+                line.append(
+                    commit(engine, f"INSERT INTO other VALUES ('k{step}')", tables=["other"])
+                )
             case "merge":
                 branch(engine, f"b{step}")
                 add(engine, f"s{step}")
@@ -173,8 +195,12 @@ def test_no_edge_that_touches_a_table_is_left_out(engine, seed):
     assert set(differ) <= set(touched)
     if engine.name == "dolt":
         merges = {made.hash for made in engine.commits(base, line[-1]) if len(made.parents) > 1}
-        assert {edge for edge in touched if edge.commit not in merges} <= set(differ), "it leaves out what it can"
-    assert set(engine.filter_changed_edges(("t",), edges[::2])) >= set(differ) & set(edges[::2]), "no chain"
+        assert {edge for edge in touched if edge.commit not in merges} <= set(differ), (
+            "it leaves out what it can"
+        )
+    assert set(engine.filter_changed_edges(("t",), edges[::2])) >= set(differ) & set(edges[::2]), (
+        "no chain"
+    )
     assert list(engine.filter_changed_edges(("t",), [])) == []
 
 
@@ -193,7 +219,9 @@ def test_what_dolt_itself_loses(dolt):
 
 
 def test_a_primary_key_that_changed_ends_the_fast_way(dolt):
-    """dolt_diff_<table> stops there with a warning; later edges of the same query would be missing. DOLT_DIFF goes on."""
+    """dolt_diff_<table> stops there with a warning; later edges of the same query would be
+    missing. DOLT_DIFF goes on.
+    """
     first = make(dolt)
     before = [add(dolt, f"b{n}") for n in range(3)]
     write(dolt, "UPDATE t SET w = ''")
@@ -216,15 +244,24 @@ def test_lines():
     """A line is read at once; forks, merges, unknown commits and jumps are not."""
     parents = {"b": ("a",), "c": ("b",), "m": ("c", "x"), "x": ("b",), "d": ("m",)}
     line = [Edge("a", "b"), Edge("m", "d")]
-    assert linear_edges([Edge("a", "b"), Edge("b", "c"), Edge("c", "m"), Edge("m", "d")], parents) == [
+    assert linear_edges(
+        [Edge("a", "b"), Edge("b", "c"), Edge("c", "m"), Edge("m", "d")], parents
+    ) == [
         Edge("a", "b"),
         Edge("b", "c"),
         Edge("m", "d"),
     ]
     assert linear_edges([Edge("b", "c"), Edge("b", "x")], parents) == [], "two children"
-    assert linear_edges([*line, Edge("b", "m"), Edge("a", "c"), Edge("d", "WORKING"), Edge("q", "r")], parents) == line
+    assert (
+        linear_edges(
+            [*line, Edge("b", "m"), Edge("a", "c"), Edge("d", "WORKING"), Edge("q", "r")], parents
+        )
+        == line
+    )
     assert linear_edges([*line, *line], parents) == line
-    assert linear_edges([Edge("p", "e"), Edge("q", "f")], {"e": ("p",), "f": ("q",)}) == [], "two of unknown parents"
+    assert linear_edges([Edge("p", "e"), Edge("q", "f")], {"e": ("p",), "f": ("q",)}) == [], (
+        "two of unknown parents"
+    )
     assert linear_edges([Edge("p", "e"), Edge("e", "f")], {"e": ("p",), "f": ("e",)}) == [
         Edge("p", "e"),
         Edge("e", "f"),

@@ -50,7 +50,9 @@ EXPRESSIONS = [
 ]
 
 
-@pytest.mark.parametrize(("expression", "value"), EXPRESSIONS, ids=[text for text, _ in EXPRESSIONS])
+@pytest.mark.parametrize(
+    ("expression", "value"), EXPRESSIONS, ids=[text for text, _ in EXPRESSIONS]
+)
 def test_expression(engine, expression, value):
     """LIKE and = tell case: from a column of beads' (utf8mb4_0900_bin), as here."""
     assert engine.query(f"SELECT {expression}") == [(value,)]
@@ -63,7 +65,9 @@ def test_the_clock_has_microseconds(engine):
 
 
 def test_the_clock_written_to_a_datetime_column_has_whole_seconds(engine):
-    """Dolt's UTC_TIMESTAMP() has microseconds all the same (MySQL's has none), and the column rounds them."""
+    """Dolt's UTC_TIMESTAMP() has microseconds all the same (MySQL's has none), and the column
+    rounds them.
+    """
     engine.execute_ddl("CREATE TABLE d (id int PRIMARY KEY, at datetime)")
     write(engine, "INSERT INTO d VALUES (1, UTC_TIMESTAMP())")
     assert to_utc(engine.query("SELECT at FROM d")[0][0]).microsecond == 0
@@ -79,19 +83,31 @@ def test_uuid(engine):
 def test_insert_ignore(engine):
     make(engine)
     write(engine, "INSERT IGNORE INTO t (id, v) VALUES ('a', 'not taken'), ('c', 'taken')")
-    assert engine.query("SELECT id, v FROM t ORDER BY id") == [("a", "1"), ("b", "1"), ("c", "taken")]
+    assert engine.query("SELECT id, v FROM t ORDER BY id") == [
+        ("a", "1"),
+        ("b", "1"),
+        ("c", "taken"),
+    ]
 
 
 def test_replace_into(engine):
     make(engine)
     write(engine, "REPLACE INTO t (id, v) VALUES (?, ?), ('c', 'new')", ("a", "replaced"))
-    assert engine.query("SELECT id, v FROM t ORDER BY id") == [("a", "replaced"), ("b", "1"), ("c", "new")]
+    assert engine.query("SELECT id, v FROM t ORDER BY id") == [
+        ("a", "replaced"),
+        ("b", "1"),
+        ("c", "new"),
+    ]
 
 
 def test_on_duplicate_key_update(engine):
     make(engine)
     for value in ("x", "y"):
-        write(engine, "INSERT INTO t (id, v, w) VALUES ('c', ?, 'w') ON DUPLICATE KEY UPDATE v = VALUES(v)", (value,))
+        write(
+            engine,
+            "INSERT INTO t (id, v, w) VALUES ('c', ?, 'w') ON DUPLICATE KEY UPDATE v = VALUES(v)",
+            (value,),
+        )
     assert engine.query("SELECT v, w FROM t WHERE id = 'c'") == [("y", "w")]
 
 
@@ -107,14 +123,19 @@ def test_as_of_a_commit_in_joins(engine):
     first = make(engine)
     second = commit(engine, "UPDATE t SET v = '2' WHERE id = 'a'")
     assert engine.query(f"SELECT v FROM t AS OF '{first}' WHERE id = 'a'") == [("1",)]
-    joined = "SELECT o.v, n.v FROM t AS OF ? AS o JOIN t AS OF ? AS n ON o.id = n.id WHERE o.v <> n.v"
+    joined = (
+        "SELECT o.v, n.v FROM t AS OF ? AS o JOIN t AS OF ? AS n ON o.id = n.id WHERE o.v <> n.v"
+    )
     assert engine.query(joined, (first, second)) == [("1", "2")]
     assert engine.query(f"SELECT 'x AS OF ''{first}'''") == [(f"x AS OF '{first}'",)]
 
 
 def test_head_and_table_hashes_in_one_query(engine):
     make(engine)
-    ask = "SELECT HASHOF('HEAD'), DOLT_HASHOF_TABLE('t'), DOLT_HASHOF_TABLE('watch_ig'), UTC_TIMESTAMP(6), (SELECT v FROM watch_ig WHERE id = 1)"
+    ask = (
+        "SELECT HASHOF('HEAD'), DOLT_HASHOF_TABLE('t'), DOLT_HASHOF_TABLE('watch_ig'),"
+        " UTC_TIMESTAMP(6), (SELECT v FROM watch_ig WHERE id = 1)"
+    )
     before = engine.query(ask)[0]
     assert before[0] == head(engine)
     write(engine, "UPDATE watch_ig SET v = 'x'")
@@ -130,7 +151,9 @@ def test_head_and_table_hashes_in_one_query(engine):
 
 def test_row_values_order_and_limit(engine):
     make(engine)
-    assert engine.query("SELECT id FROM t WHERE (id, v) > ('a', '0') ORDER BY id DESC LIMIT 1") == [("b",)]
+    assert engine.query("SELECT id FROM t WHERE (id, v) > ('a', '0') ORDER BY id DESC LIMIT 1") == [
+        ("b",)
+    ]
 
 
 def test_reserved_words_as_names(engine):
@@ -141,8 +164,9 @@ def test_reserved_words_as_names(engine):
 
 def test_create_table_with_keys_within(engine):
     engine.execute_ddl(
-        "CREATE TABLE IF NOT EXISTS k (a varchar(9) NOT NULL, b int DEFAULT '2', j json, at datetime(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6)"
-        " ON UPDATE CURRENT_TIMESTAMP(6), PRIMARY KEY (a), KEY k_b (b, a), UNIQUE KEY k_u (at)) ENGINE=InnoDB COLLATE=utf8mb4_0900_bin"
+        "CREATE TABLE IF NOT EXISTS k (a varchar(9) NOT NULL, b int DEFAULT '2', j json, at"
+        " datetime(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6) ON UPDATE CURRENT_TIMESTAMP(6), PRIMARY"
+        " KEY (a), KEY k_b (b, a), UNIQUE KEY k_u (at)) ENGINE=InnoDB COLLATE=utf8mb4_0900_bin"
     )
     write(engine, "INSERT INTO k (a, j) VALUES ('x', ?)", ("123",))
     assert engine.query("SELECT a, b, j FROM k") == [("x", 2, "123")], "json stays text"
@@ -157,7 +181,10 @@ def test_what_has_no_form_is_refused_clearly():
 
 def test_split_leaves_literals_alone():
     assert split_parameters("a = ? AND b = '?' AND c = ?") == ("a = ", " AND b = '?' AND c = ", "")
-    assert split_parameters("'it''s ?' \"?\" `?` -- ?\n ? # ?") == ("'it''s ?' \"?\" `?` -- ?\n ", " # ?")
+    assert split_parameters("'it''s ?' \"?\" `?` -- ?\n ? # ?") == (
+        "'it''s ?' \"?\" `?` -- ?\n ",
+        " # ?",
+    )
     assert split_parameters("'\\'?' ?") == ("'\\'?' ", "")
     assert split_parameters("a /* ? */ - ?") == ("a /* ? */ - ", "")
 

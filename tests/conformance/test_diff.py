@@ -12,7 +12,10 @@ from tests.support.servers import call
 
 @pytest.fixture(params=["parents known", "parents unknown"])
 def known(request, engine):
-    """Whether the engine has been told the parents: ``commits`` brings them, and the server's engine uses them."""
+    """Whether the engine has been told the parents:
+
+    ``commits`` brings them, and the server's engine uses them.
+    """
 
     def tell(since: str, until: str) -> None:
         if request.param == "parents known":
@@ -47,9 +50,13 @@ def test_edges_come_grouped_in_the_order_asked(engine, known):
     known(made[0], made[-1])
     edges = chain(*made)
     assert diff(engine, *edges) == [
-        (edge, ("modified", key, str(n), str(n + 1))) for n, edge in enumerate(edges, 1) for key in ("a", "b")
+        (edge, ("modified", key, str(n), str(n + 1)))
+        for n, edge in enumerate(edges, 1)
+        for key in ("a", "b")
     ]
-    assert [edge for edge, _ in diff(engine, *reversed(edges))] == [edge for edge in reversed(edges) for _ in "ab"]
+    assert [edge for edge, _ in diff(engine, *reversed(edges))] == [
+        edge for edge in reversed(edges) for _ in "ab"
+    ]
     assert diff(engine) == []
 
 
@@ -59,7 +66,9 @@ def test_a_commit_that_left_the_table_alone(engine, known):
     second = commit(engine, "INSERT INTO other VALUES (1, 1)", tables=["other"])
     third = commit(engine, "UPDATE t SET v = '2' WHERE id = 'a'")
     known(first, third)
-    assert diff(engine, *chain(first, second, third)) == [(Edge(second, third), ("modified", "a", "1", "2"))]
+    assert diff(engine, *chain(first, second, third)) == [
+        (Edge(second, third), ("modified", "a", "1", "2"))
+    ]
     assert diff(engine, Edge(first, second)) == []
 
 
@@ -70,22 +79,35 @@ def test_a_jump_is_the_net_change(engine, known):
     last = commit(engine, "INSERT INTO t (id, v) VALUES ('c', 'x')")
     known(first, last)
     edge = Edge(first, last)
-    assert diff(engine, edge) == [(edge, ("modified", "a", "1", "2")), (edge, ("added", "c", None, "x"))]
-    assert rows(engine, Edge(last, first)) == [("modified", "a", "2", "1"), ("removed", "c", "x", None)], (
-        "backwards too"
-    )
+    assert diff(engine, edge) == [
+        (edge, ("modified", "a", "1", "2")),
+        (edge, ("added", "c", None, "x")),
+    ]
+    assert rows(engine, Edge(last, first)) == [
+        ("modified", "a", "2", "1"),
+        ("removed", "c", "x", None),
+    ], "backwards too"
     assert rows(engine, Edge(first, first)) == []
 
 
 def test_a_jump_among_steps(engine, known):
-    made = [make(engine), *(commit(engine, f"UPDATE t SET v = '{n}' WHERE id = 'a'") for n in (2, 3, 4))]
+    made = [
+        make(engine),
+        *(commit(engine, f"UPDATE t SET v = '{n}' WHERE id = 'a'") for n in (2, 3, 4)),
+    ]
     known(made[0], made[-1])
     edges = [Edge(made[0], made[1]), Edge(made[1], made[3]), Edge(made[0], made[3])]
-    assert [(row[2], row[3]) for row in rows(engine, *edges)] == [("1", "2"), ("2", "4"), ("1", "4")]
+    assert [(row[2], row[3]) for row in rows(engine, *edges)] == [
+        ("1", "2"),
+        ("2", "4"),
+        ("1", "4"),
+    ]
 
 
 def test_a_merge_by_either_parent(engine, known):
-    """From the first parent it shows the side's rows, from the second ours: the path says which is wanted."""
+    """From the first parent it shows the side's rows, from the second ours: the path says which
+    is wanted.
+    """
     base = make(engine)
     branch(engine, "side")
     side = commit(engine, "UPDATE t SET v = 'side' WHERE id = 'b'")
@@ -163,7 +185,9 @@ def test_no_such_table(engine, known):
 
 
 def test_commits_that_head_does_not_reach(engine, known):
-    """After a rewrite, while the old commits still resolve: dolt_diff_<table> is silent about them, DOLT_DIFF is not."""
+    """After a rewrite, while the old commits still resolve: dolt_diff_<table> is silent about
+    them, DOLT_DIFF is not.
+    """
     first = make(engine)
     old = commit(engine, "UPDATE t SET v = 'old' WHERE id = 'a'")
     known(first, old)
@@ -183,9 +207,16 @@ def test_a_column_added_since(engine, known):
     known(first, fourth)
     columns = {"id": "to_id", "before": "from_extra", "after": "to_extra"}
     steps = list(engine.diff("t", chain(first, second, third, fourth), columns))
-    assert steps == [(Edge(first, second), ("a", None, None)), (Edge(third, fourth), ("a", None, 7))]
-    assert list(engine.diff("t", [Edge(first, fourth)], columns)) == [(Edge(first, fourth), ("a", None, 7))]
-    assert list(engine.diff("t", [Edge(first, third)], columns)) == [(Edge(first, third), ("a", None, None))]
+    assert steps == [
+        (Edge(first, second), ("a", None, None)),
+        (Edge(third, fourth), ("a", None, 7)),
+    ]
+    assert list(engine.diff("t", [Edge(first, fourth)], columns)) == [
+        (Edge(first, fourth), ("a", None, 7))
+    ]
+    assert list(engine.diff("t", [Edge(first, third)], columns)) == [
+        (Edge(first, third), ("a", None, None))
+    ]
 
 
 def test_a_column_that_is_not_there(engine, known):
@@ -200,14 +231,18 @@ def test_values_are_expressions_of_the_engines_dialect(engine):
     first = make(engine)
     second = commit(engine, "UPDATE t SET v = '100%?' WHERE id = 'a'")
     columns = {"matches": "to_v = '100%?' AND from_v = '1'", "kind": "diff_type"}
-    assert list(engine.diff("t", [Edge(first, second)], columns)) == [(Edge(first, second), (1, "modified"))]
+    assert list(engine.diff("t", [Edge(first, second)], columns)) == [
+        (Edge(first, second), (1, "modified"))
+    ]
     assert list(engine.diff("t", [Edge(first, second)], {})) == [(Edge(first, second), ())]
 
 
 @pytest.mark.parametrize("piece", [3, 5, 100])
 @pytest.mark.parametrize("walk", [2, 1000])
 def test_more_edges_than_one_query_takes(engine, monkeypatch, piece, walk):
-    """Commits with one row, two, many and none, a column that came later, and another table's commits between them."""
+    """Commits with one row, two, many and none, a column that came later, and another table's
+    commits between them.
+    """
     for name, value in (("BATCH_EDGES", piece), ("MAX_LISTED", 3), ("MIN_LINEAR", walk)):
         monkeypatch.setattr(f"dolt_watch.engines.dolt.diff_reader.{name}", value)
     made, expected = [make(engine)], []
@@ -216,10 +251,12 @@ def test_more_edges_than_one_query_takes(engine, monkeypatch, piece, walk):
         ids = [["a"], ["a", "b"], [], [f"{n}-{m}" for m in range(7)]][n % 4]
         made.append(
             commit(
-                engine, f"INSERT INTO other VALUES ({n})", *(f"REPLACE INTO t (id, v) VALUES ('{id}', '{n}')" for id in ids),
+                engine,
+                f"INSERT INTO other VALUES ({n})",
+                *(f"REPLACE INTO t (id, v) VALUES ('{id}', '{n}')" for id in ids),
                 tables=("t", "other"),
             )
-        )  # fmt: skip
+        )
         expected += [(made[-1], id, str(n)) for id in ids]
         if n == 11:
             engine.execute_ddl("ALTER TABLE t ADD COLUMN later text")

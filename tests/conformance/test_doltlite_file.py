@@ -1,4 +1,6 @@
-"""Opening a DoltLite file: made only when asked, refused clearly, and never with the stock SQLite unnoticed."""
+"""Opening a DoltLite file: made only when asked, refused clearly, and never with the stock
+SQLite unnoticed.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,11 @@ from dolt_watch.engines.doltlite.loader import MARKER
 from dolt_watch.errors import DatabaseError, NoSuchDatabase
 from tests.conformance.tables import make, read
 
-OPEN = "from dolt_watch.engines.address import *; from dolt_watch.engines.connect import open_engine; e = open_engine(FileAddress({path!r})); print(e.query(\"SELECT v FROM t WHERE id = 'a'\")); e.close()"
+OPEN = (
+    "from dolt_watch.engines.address import *; from dolt_watch.engines.connect import open_engine;"
+    " e = open_engine(FileAddress({path!r})); print(e.query(\"SELECT v FROM t WHERE id = 'a'\"));"
+    " e.close()"
+)
 
 
 def test_a_missing_file_is_not_made(doltlite_path, tmp_path):
@@ -50,7 +56,8 @@ def test_a_file_that_is_something_else(doltlite_path, tmp_path, content):
 def test_a_stock_sqlite_file_is_told(doltlite_path, tmp_path):
     path = tmp_path / "plain.db"
     make_plain = (
-        f"import sqlite3; c = sqlite3.connect({str(path)!r}); c.execute('CREATE TABLE a (x)'); c.commit(); c.close()"
+        f"import sqlite3; c = sqlite3.connect({str(path)!r}); c.execute('CREATE TABLE a (x)');"
+        " c.commit(); c.close()"
     )
     subprocess.run([sys.executable, "-c", make_plain], check=True)
     with pytest.raises(DatabaseError, match="stock SQLite") as error:

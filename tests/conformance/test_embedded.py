@@ -33,18 +33,34 @@ def test_history_is_kept(mode: str, tmp_path: Path) -> None:
     data = folder / "embeddeddolt" / "emb"
     data.mkdir(parents=True)
     env = home(tmp_path)
-    for key, value in (("user.name", "T"), ("user.email", "t@example.com"), ("metrics.disabled", "true")):
-        subprocess.run([program, "config", "--global", "--add", key, value], env=env, check=True, capture_output=True)
+    for key, value in (
+        ("user.name", "T"),
+        ("user.email", "t@example.com"),
+        ("metrics.disabled", "true"),
+    ):
+        subprocess.run(
+            [program, "config", "--global", "--add", key, value],
+            env=env,
+            check=True,
+            capture_output=True,
+        )
     subprocess.run([program, "init"], cwd=data, env=env, check=True, capture_output=True)
     for query in (
         "CREATE TABLE issues (id VARCHAR(255) PRIMARY KEY); CALL DOLT_COMMIT('-Am', 'one')",
         "INSERT INTO issues VALUES ('emb-1'); CALL DOLT_COMMIT('-Am', 'two')",
         "INSERT INTO issues VALUES ('emb-2')",  # a row that nobody committed
     ):
-        subprocess.run([program, "sql", "-q", query], cwd=data, env=env, check=True, capture_output=True)
+        subprocess.run(
+            [program, "sql", "-q", query], cwd=data, env=env, check=True, capture_output=True
+        )
     log = "SELECT commit_hash FROM dolt_log ORDER BY commit_order"
     done = subprocess.run(
-        [program, "sql", "-r", "csv", "-q", log], cwd=data, env=env, check=True, capture_output=True, text=True
+        [program, "sql", "-r", "csv", "-q", log],
+        cwd=data,
+        env=env,
+        check=True,
+        capture_output=True,
+        text=True,
     )
     before = done.stdout.split()[1:]
     assert len(before) == 3
@@ -55,7 +71,12 @@ def test_history_is_kept(mode: str, tmp_path: Path) -> None:
     assert last == "bd dolt start", "bd starts the server in .beads/dolt; here it is started below"
     subprocess.run(["sh", "-ec", steps], env=env, check=True)
     moved = json.loads((folder / "metadata.json").read_text("utf-8"))
-    assert moved == {"database": "dolt", "dolt_mode": "server", "dolt_database": "emb", "project_id": "p"}
+    assert moved == {
+        "database": "dolt",
+        "dolt_mode": "server",
+        "dolt_database": "emb",
+        "project_id": "p",
+    }
     (folder / "dolt").rename(tmp_path / "data")
     with start_dolt(program, tmp_path) as server:
         (folder / "dolt-server.port").write_text(str(server.address.port), "utf-8")
@@ -67,7 +88,9 @@ def test_history_is_kept(mode: str, tmp_path: Path) -> None:
             assert engine.query("SELECT id FROM issues ORDER BY id") == [("emb-1",), ("emb-2",)]
         finally:
             engine.close()
-    again = subprocess.run(["sh", "-ec", steps.replace("dolt_mode", "x")], env=env, check=False, capture_output=True)
+    again = subprocess.run(
+        ["sh", "-ec", steps.replace("dolt_mode", "x")], env=env, check=False, capture_output=True
+    )
     assert again.returncode == 0, "the folder was moved away by this test"
     again = subprocess.run(["sh", "-ec", steps], env=env, check=False, capture_output=True)
     assert again.returncode != 0, "a database that is there already is never written over"
@@ -87,7 +110,9 @@ def test_with_a_real_bd(tmp_path: Path) -> None:
     env = home(tmp_path) | {"PATH": paths, "BD_DISABLE_METRICS": "1"}
 
     def run(*words: str) -> str:
-        done = subprocess.run(words, cwd=project, env=env, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(
+            words, cwd=project, env=env, capture_output=True, text=True, timeout=300
+        )
         assert done.returncode == 0, f"{words}: {done.stdout}\n{done.stderr}"
         return done.stdout
 
@@ -110,4 +135,6 @@ def test_with_a_real_bd(tmp_path: Path) -> None:
             engine.close()
         assert after[: len(before)] == before
     finally:
-        subprocess.run(["bd", "dolt", "stop"], cwd=project, env=env, check=False, capture_output=True)
+        subprocess.run(
+            ["bd", "dolt", "stop"], cwd=project, env=env, check=False, capture_output=True
+        )

@@ -1,4 +1,6 @@
-"""Each error of a database as the class that means it, with where and what mends it; never with the password."""
+"""Each error of a database as the class that means it, with where and what mends it; never with
+the password.
+"""
 
 from __future__ import annotations
 
@@ -17,21 +19,32 @@ from tests.conformance.tables import commit, make, write
 from tests.support.servers import free_port
 
 FK = (
-    "Committing this transaction resulted in a working set with constraint violations, transaction rolled back. …\n"
-    "Constraint violations: \nType: Foreign Key Constraint Violation\n\tForeignKey: fk_events_issue,\n\tTable: events,\n"
-    "\tReferencedTable: {},\n\tIndex: issue_id,\n\tReferencedIndex: "
+    "Committing this transaction resulted in a working set with constraint violations, transaction"
+    " rolled back. …\nConstraint violations: \nType: Foreign Key Constraint"
+    " Violation\n\tForeignKey: fk_events_issue,\n\tTable: events,\n\tReferencedTable: {},\n\tIndex:"
+    " issue_id,\n\tReferencedIndex: "
 )
-ROW_1452 = "cannot add or update a child row - Foreign key violation on fk: `f`, table: `e`, referenced table: `{}`, key: `[x]`"
+ROW_1452 = (
+    "cannot add or update a child row - Foreign key violation on fk: `f`, table: `e`, referenced"
+    " table: `{}`, key: `[x]`"
+)
 
 
 @pytest.mark.parametrize(
     ("code", "text", "kind"),
     [
-        (1213, "serialization failure: this transaction conflicts with a committed transaction", errors.Conflict),
+        (
+            1213,
+            "serialization failure: this transaction conflicts with a committed transaction",
+            errors.Conflict,
+        ),
         (1062, "duplicate primary key given: [1]", errors.Conflict),
         (
             1105,
-            "… constraint violations, transaction rolled back …\nType: Unique Key Constraint Violation",
+            (
+                "… constraint violations, transaction rolled back …\nType: Unique Key Constraint"
+                " Violation"
+            ),
             errors.Conflict,
         ),
         (1105, "optimistic lock failed on database Root update", errors.Conflict),
@@ -55,8 +68,16 @@ ROW_1452 = "cannot add or update a child row - Foreign key violation on fk: `f`,
         (1105, "Access denied for user 'lim'@'%' to database 'other'", errors.AccessDenied),
         (1105, "database server is set to read only mode", errors.ReadOnly),
         (1290, "running with --read-only", errors.ReadOnly),
-        (1105, "`u`@`%` does not have the correct permissions on branch `main`", errors.BranchDenied),
-        (1105, "Commit not found. You are using a shallow clone which does not contain …", errors.UnknownCommit),
+        (
+            1105,
+            "`u`@`%` does not have the correct permissions on branch `main`",
+            errors.BranchDenied,
+        ),
+        (
+            1105,
+            "Commit not found. You are using a shallow clone which does not contain …",
+            errors.UnknownCommit,
+        ),
         (1105, "runtime failure: Ghost commit encountered unexpectedly.", errors.UnknownCommit),
         (2003, "Can't connect to MySQL server", errors.Unreachable),
         (2006, "gone away", errors.Unreachable),
@@ -101,7 +122,9 @@ def test_the_table_for_a_file(name, text, kind):
 
 
 def test_a_password_in_a_servers_words_is_cut_out():
-    made = dolt_errors.translate(1105, "you said hunter2", ServerAddress("h", 1, "u", "hunter2", "b"))
+    made = dolt_errors.translate(
+        1105, "you said hunter2", ServerAddress("h", 1, "u", "hunter2", "b")
+    )
     assert "hunter2" not in str(made)
 
 
@@ -150,7 +173,9 @@ def test_no_such_database(dolt_server):
     assert "SHOW DATABASES" in error.value.fix
 
 
-@pytest.mark.parametrize("sql", ["SELECT * FROM nowhere", "SELECT 1 WHERE EXISTS (SELECT 1 FROM nowhere)"])
+@pytest.mark.parametrize(
+    "sql", ["SELECT * FROM nowhere", "SELECT 1 WHERE EXISTS (SELECT 1 FROM nowhere)"]
+)
 def test_no_such_table(engine, sql):
     with pytest.raises(errors.NoSuchTable) as error:
         engine.query(sql)
@@ -179,7 +204,10 @@ def test_a_privilege_that_is_missing(dolt_server, dolt_address, dolt):
         limited = open_engine(replace(dolt_address, user=user, password="hunter2"))
         try:
             assert limited.query("SELECT id FROM t") == [("a",), ("b",)]
-            for attempt in (lambda: write(limited, "UPDATE t SET v = 'x'"), lambda: commit(limited, tables=["t"])):
+            for attempt in (
+                lambda: write(limited, "UPDATE t SET v = 'x'"),
+                lambda: commit(limited, tables=["t"]),
+            ):
                 with pytest.raises(errors.AccessDenied, match="command denied") as error:
                     attempt()
                 assert "hunter2" not in str(error.value)

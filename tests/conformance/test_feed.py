@@ -28,30 +28,48 @@ def test_what_came_and_went_within_the_range_is_read(shaped_engine: Engine) -> N
     assert line is not None
     read = [
         (each.commit, [(row.table, row.kind) for row in each.rows])
-        for each in change_feed.read_changes(engine, line, WATCHED, feed_query.FeedQuery([], ["id"]))
+        for each in change_feed.read_changes(
+            engine, line, WATCHED, feed_query.FeedQuery([], ["id"])
+        )
     ]
     assert read == [(put, [("labels", "added")]), (gone, [("labels", "removed")])]
 
 
 def test_a_row_is_told_before_and_after_with_each_rules_answers(shaped_engine: Engine) -> None:
-    """A cell that did not change stands in both, one that did in each as it was; NULL answers a rule as 'no' does."""
+    """A cell that did not change stands in both, one that did in each as it was; NULL answers a
+    rule as 'no' does.
+    """
     engine = shaped_engine
     columns = engine.columns("issues")
-    rules = [Rule("old", when="priority > 1", running="assignee = 'ann'"), Rule("done", when="closed_at > started_at")]
-    lens = feed_query.FeedQuery([compile_for(rule, columns, engine.dialect) for rule in rules], list(columns))
+    rules = [
+        Rule("old", when="priority > 1", running="assignee = 'ann'"),
+        Rule("done", when="closed_at > started_at"),
+    ]
+    lens = feed_query.FeedQuery(
+        [compile_for(rule, columns, engine.dialect) for rule in rules], list(columns)
+    )
     first = committed(engine, rows_of(["bd-1"]))
-    committed(engine, "UPDATE issues SET priority = 1, notes = 'kept', assignee = 'ann' WHERE id = 'bd-1'")
-    # updated_at is ON UPDATE CURRENT_TIMESTAMP, in whole seconds: without a value of its own it may change too
+    committed(
+        engine, "UPDATE issues SET priority = 1, notes = 'kept', assignee = 'ann' WHERE id = 'bd-1'"
+    )
+    # updated_at is ON UPDATE CURRENT_TIMESTAMP, in whole seconds: without a value of its own it
+    # may change too
     last = committed(
-        engine, "UPDATE issues SET priority = 2, assignee = NULL, updated_at = updated_at WHERE id = 'bd-1'"
+        engine,
+        "UPDATE issues SET priority = 2, assignee = NULL, updated_at = updated_at WHERE id ="
+        " 'bd-1'",
     )
     line = commit_path.commit_path(engine.commits(first, last), first, last)
     assert line is not None
     _, change = (each.rows[0] for each in change_feed.read_changes(engine, line, ["issues"], lens))
     assert change.changed == ("priority", "assignee")
     assert change.before == {
-        "status": "open", "assignee": "ann", "notes": "kept", "started_at": None, "closed_at": None,
-    }  # fmt: skip
+        "status": "open",
+        "assignee": "ann",
+        "notes": "kept",
+        "started_at": None,
+        "closed_at": None,
+    }
     assert change.after == {**change.before, "assignee": None}
     old, done = change.answers
     assert old[:4] == (False, True, True, False)

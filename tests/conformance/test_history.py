@@ -16,7 +16,13 @@ from tests.support.servers import call, message
 def line(engine):
     """make → one → two → three."""
     first = make(engine)
-    return [first, *(commit(engine, f"UPDATE t SET v = '{n}x' WHERE id = 'a'", message=f"c{n}") for n in range(3))]
+    return [
+        first,
+        *(
+            commit(engine, f"UPDATE t SET v = '{n}x' WHERE id = 'a'", message=f"c{n}")
+            for n in range(3)
+        ),
+    ]
 
 
 @pytest.fixture
@@ -38,7 +44,11 @@ def unknown(hash_: str) -> str:
 
 def test_the_newest_so_many_of_a_range(engine, line):
     assert [each.hash for each in engine.commits(line[0], line[3], 2)] == [line[3], line[2]]
-    assert [each.hash for each in engine.commits(line[0], line[3], 9)] == [line[3], line[2], line[1]]
+    assert [each.hash for each in engine.commits(line[0], line[3], 9)] == [
+        line[3],
+        line[2],
+        line[1],
+    ]
 
 
 def test_a_range_newest_first(engine, line):
@@ -150,7 +160,9 @@ def test_changed_tables(engine, line):
     engine.execute_ddl("CREATE TABLE empty_one (id int PRIMARY KEY)")
     engine.execute_ddl("CREATE TABLE full_one (id int PRIMARY KEY)")
     after = commit(engine, "INSERT INTO full_one VALUES (1)", tables=["empty_one", "full_one"])
-    assert engine.changed_tables(line[3], after) == {"full_one"}, "a table without rows has no data that differ"
+    assert engine.changed_tables(line[3], after) == {"full_one"}, (
+        "a table without rows has no data that differ"
+    )
     assert engine.changed_tables(line[0], after) == {"t", "full_one"}
     with pytest.raises(UnknownCommit):
         engine.changed_tables(unknown(after), after)

@@ -1,4 +1,7 @@
-"""A bead's life, found without reading history, is what reading all of history finds. On both engines, over random histories."""
+"""A bead's life, found without reading history, is what reading all of history finds.
+
+On both engines, over random histories.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +22,14 @@ RULES = [Rule("agent")]
 
 
 def step(dice: random.Random, number: int, bead: str) -> list[str]:
-    """What a person may do to a bead; with the row of ``events`` that bd writes, or by SQL without one."""
+    """What a person may do to a bead; with the row of ``events`` that bd writes, or by SQL
+    without one.
+    """
     when = f"'2026-04-{1 + number // 24:02} {number % 24:02}:{dice.randrange(60):02}:00'"
-    event = f"INSERT INTO events (id, issue_id, event_type, actor, created_at) VALUES ('e{number}', '{bead}', 'updated', 'ann', {when})"
+    event = (
+        f"INSERT INTO events (id, issue_id, event_type, actor, created_at) VALUES ('e{number}',"
+        f" '{bead}', 'updated', 'ann', {when})"
+    )
     update = f"UPDATE issues SET {{}}, updated_at = {when} WHERE id = '{bead}'"
     change = update.format(
         dice.choice(
@@ -42,7 +50,8 @@ def step(dice: random.Random, number: int, bead: str) -> list[str]:
             [f"UPDATE issues SET title = 'undated {number}' WHERE id = '{bead}'"],
             [f"UPDATE issues SET title = 'undated {number}' WHERE id = '{bead}'", event],
             [
-                f"INSERT INTO comments (id, issue_id, author, text, created_at) VALUES ('c{number}', '{bead}', 'ann', 'hm', {when})"
+                "INSERT INTO comments (id, issue_id, author, text, created_at) VALUES"
+                f" ('c{number}', '{bead}', 'ann', 'hm', {when})"
             ],
             [f"INSERT INTO labels (issue_id, label) VALUES ('{bead}', 'l{number}')"],
         ]

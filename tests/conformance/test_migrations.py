@@ -1,4 +1,6 @@
-"""A history in which the schema changes is read, decided on and verified like any other, on both engines."""
+"""A history in which the schema changes is read, decided on and verified like any other, on both
+engines.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ def on_dolt(dolt_address: ServerAddress) -> Iterator[History]:
 
 CHANGES = {
     "a column that may be NULL": ["ALTER TABLE issues ADD COLUMN spare INT"],
-    "a column with a default": ["ALTER TABLE issues ADD COLUMN is_blocked TINYINT NOT NULL DEFAULT 0"],
+    "a column with a default": [
+        "ALTER TABLE issues ADD COLUMN is_blocked TINYINT NOT NULL DEFAULT 0"
+    ],
     "a column that a rule could use is dropped": ["ALTER TABLE issues DROP COLUMN close_reason"],
     "a column is renamed": ["ALTER TABLE issues RENAME COLUMN close_reason TO reason_closed"],
     "a column of another table": ["ALTER TABLE comments ADD COLUMN mood INT NOT NULL DEFAULT 3"],
@@ -47,7 +51,9 @@ DOLT_ONLY = {
         "ALTER TABLE issues MODIFY COLUMN notes LONGTEXT",
         "ALTER TABLE events MODIFY COLUMN old_value LONGTEXT",
     ],
-    "the columns in another order": ["ALTER TABLE issues MODIFY COLUMN title VARCHAR(500) NOT NULL FIRST"],
+    "the columns in another order": [
+        "ALTER TABLE issues MODIFY COLUMN title VARCHAR(500) NOT NULL FIRST"
+    ],
     "the key and the target of dependencies": list(REKEY_DEPENDENCIES),
     "another primary key": [
         "ALTER TABLE labels DROP FOREIGN KEY fk_labels_issue",
@@ -63,8 +69,10 @@ def lived(history: History, *changes: str) -> None:
     history.set("apart", assignee="ada")
     history.write(
         (
-            "INSERT INTO dependencies (issue_id, depends_on_id, type, created_at, created_by) "
-            "VALUES ('apart', 'before', 'blocks', ?, 'ada')",
+            (
+                "INSERT INTO dependencies (issue_id, depends_on_id, type, created_at, created_by) "
+                "VALUES ('apart', 'before', 'blocks', ?, 'ada')"
+            ),
             (history.clock.moment,),
         )
     )
@@ -92,7 +100,9 @@ def test_decisions_go_on_and_verify(history: History, changes: list[str]) -> Non
 
 
 @pytest.mark.parametrize("changes", DOLT_ONLY.values(), ids=DOLT_ONLY)
-def test_decisions_go_on_and_verify_where_only_dolt_can_change_it(on_dolt: History, changes: list[str]) -> None:
+def test_decisions_go_on_and_verify_where_only_dolt_can_change_it(
+    on_dolt: History, changes: list[str]
+) -> None:
     lived(on_dolt, *changes)
     assert migrating.sent(on_dolt) == {"before": 1, "across": 1, "after": 1}
     assert migrating.held(on_dolt, beads=3).same == 6
@@ -105,24 +115,36 @@ def test_a_migration_is_no_edit(history: History, changes: list[str]) -> None:
     history.comment("a")
     made = migrating.migrate(history, *changes)
     assert [
-        event.what for passed in migrating.events(history) if passed.commit.hash == made for event in passed.events
+        event.what
+        for passed in migrating.events(history)
+        if passed.commit.hash == made
+        for event in passed.events
     ] == []
 
 
-def test_a_new_key_of_dependencies_is_no_edit_and_rows_are_read_on_both_sides(on_dolt: History) -> None:
+def test_a_new_key_of_dependencies_is_no_edit_and_rows_are_read_on_both_sides(
+    on_dolt: History,
+) -> None:
     on_dolt.new("a", "b", "c")
-    depend = "INSERT INTO dependencies (issue_id, depends_on_id, type, created_at, created_by) VALUES ('a', 'b', 'blocks', ?, 'ada')"
+    depend = (
+        "INSERT INTO dependencies (issue_id, depends_on_id, type, created_at, created_by) VALUES"
+        " ('a', 'b', 'blocks', ?, 'ada')"
+    )
     before = on_dolt.write((depend, (on_dolt.clock.moment,)))
     made = migrating.migrate(on_dolt, *REKEY_DEPENDENCIES, "DROP TABLE labels")
     after = on_dolt.write(
         (
-            "INSERT INTO dependencies (id, issue_id, depends_on_issue_id, type, created_at, created_by) "
-            "VALUES ('d', 'b', 'c', 'blocks', ?, 'ada')",
+            (
+                "INSERT INTO dependencies (id, issue_id, depends_on_issue_id, type, created_at,"
+                " created_by) VALUES ('d', 'b', 'c', 'blocks', ?, 'ada')"
+            ),
             (on_dolt.clock.moment,),
         )
     )
     seen = {passed.commit.hash: passed.events for passed in migrating.events(on_dolt)}
-    assert [(event.bead, event.row.key) for hash in (before, after) for event in seen[hash] if event.row] == [
+    assert [
+        (event.bead, event.row.key) for hash in (before, after) for event in seen[hash] if event.row
+    ] == [
         ("a", "b"),
         ("b", "c"),
     ]
@@ -138,7 +160,12 @@ def test_an_edit_in_the_commit_of_a_migration_is_seen(history: History) -> None:
         tx.execute("UPDATE issues SET title = 'new' WHERE id = 'b'")
         tx.commit()
     made = migrating.commit(history, "bd: update b")
-    (event,) = (event for passed in migrating.events(history) if passed.commit.hash == made for event in passed.events)
+    (event,) = (
+        event
+        for passed in migrating.events(history)
+        if passed.commit.hash == made
+        for event in passed.events
+    )
     assert (event.bead, event.changed, event.what) == ("b", event.changed, EventKind.EDITED)
     assert "title" in event.changed and "is_blocked" not in event.changed
 
@@ -160,7 +187,10 @@ def test_a_column_that_comes_and_goes(history: History) -> None:
 
 
 def test_a_table_that_was_dropped_and_made_again(history: History) -> None:
-    create = "CREATE TABLE labels (issue_id VARCHAR(255) NOT NULL, label VARCHAR(255) NOT NULL, PRIMARY KEY (issue_id, label))"
+    create = (
+        "CREATE TABLE labels (issue_id VARCHAR(255) NOT NULL, label VARCHAR(255) NOT NULL, PRIMARY"
+        " KEY (issue_id, label))"
+    )
     history.new("a")
     with history.engine.transaction() as tx:
         tx.execute("INSERT INTO labels (issue_id, label) VALUES ('a', 'old')")
@@ -174,7 +204,10 @@ def test_a_table_that_was_dropped_and_made_again(history: History) -> None:
         tx.execute("INSERT INTO labels (issue_id, label) VALUES ('a', 'new')")
         last = tx.dolt_commit(["labels"], "label", "ada <ada@x>")
     seen = {passed.commit.hash: passed.events for passed in migrating.events(history)}
-    assert [[event.sign.what for event in seen[hash] if event.sign] for hash in (first, last)] == [["label"], ["label"]]
+    assert [[event.sign.what for event in seen[hash] if event.sign] for hash in (first, last)] == [
+        ["label"],
+        ["label"],
+    ]
     assert migrating.held(history).same == 2
 
 
@@ -182,8 +215,10 @@ def test_a_key_that_changed_twice_within_one_range(on_dolt: History) -> None:
     on_dolt.new("a", "b")
     on_dolt.write(
         (
-            "INSERT INTO dependencies (issue_id, depends_on_id, type, created_at, created_by) "
-            "VALUES ('a', 'b', 'related', ?, 'ada')",
+            (
+                "INSERT INTO dependencies (issue_id, depends_on_id, type, created_at, created_by) "
+                "VALUES ('a', 'b', 'related', ?, 'ada')"
+            ),
             (on_dolt.clock.moment,),
         )
     )
@@ -200,7 +235,9 @@ def test_a_key_that_changed_twice_within_one_range(on_dolt: History) -> None:
     for number in range(5):
         on_dolt.set("a", title=f"t{number}")
     back = migrating.migrate(
-        on_dolt, "ALTER TABLE labels DROP PRIMARY KEY", "ALTER TABLE labels ADD PRIMARY KEY (issue_id, label)"
+        on_dolt,
+        "ALTER TABLE labels DROP PRIMARY KEY",
+        "ALTER TABLE labels ADD PRIMARY KEY (issue_id, label)",
     )
     seen = {passed.commit.hash: passed.events for passed in migrating.events(on_dolt)}
     assert [event.sign.what for event in seen[made] if event.sign] == ["label"]
@@ -209,24 +246,34 @@ def test_a_key_that_changed_twice_within_one_range(on_dolt: History) -> None:
 
 
 def test_a_rule_on_a_column_that_older_commits_lack(history: History) -> None:
-    """It does not match there; when the column comes, beads match by it, and that is nobody's sign of life."""
+    """It does not match there; when the column comes, beads match by it, and that is nobody's
+    sign of life.
+    """
     history.new("a")
     history.at("10:00").tick()
     migrating.migrate(history, "ALTER TABLE issues ADD COLUMN go_ahead TINYINT NOT NULL DEFAULT 1")
     for number in range(6):
         history.set("a", title=f"t{number}")
     history.at("10:05").tick(when="assignee = 'agent' AND status = 'open' AND go_ahead = 1")
-    assert history.what_if(timedelta(minutes=2), timedelta(minutes=5), when="assignee = 'agent' AND go_ahead = 1")
+    assert history.what_if(
+        timedelta(minutes=2), timedelta(minutes=5), when="assignee = 'agent' AND go_ahead = 1"
+    )
     assert migrating.sent(history) == {"a": 1}
 
 
 def test_reads_as_of_a_commit_without_the_column(history: History) -> None:
     history.new("a")
     before = history.head()
-    migrating.migrate(history, "ALTER TABLE issues ADD COLUMN mood INT NOT NULL DEFAULT 1", "DROP TABLE labels")
+    migrating.migrate(
+        history, "ALTER TABLE issues ADD COLUMN mood INT NOT NULL DEFAULT 1", "DROP TABLE labels"
+    )
     after, query = history.head(), history.engine.query
-    assert query(f"SELECT id, mood FROM issues AS OF '{before}' WHERE id = ?", ("a",)) == [("a", None)]
-    assert query("SELECT id, mood FROM issues AS OF ? WHERE mood IS NULL", (before,)) == [("a", None)]
+    assert query(f"SELECT id, mood FROM issues AS OF '{before}' WHERE id = ?", ("a",)) == [
+        ("a", None)
+    ]
+    assert query("SELECT id, mood FROM issues AS OF ? WHERE mood IS NULL", (before,)) == [
+        ("a", None)
+    ]
     assert query(f"SELECT i.mood FROM issues AS OF '{before}' AS i") == [(None,)]
     assert query(f"SELECT issue_id, label FROM labels AS OF '{after}' WHERE issue_id = 'a'") == []
     assert query(f"SELECT COUNT(*) FROM labels AS OF '{before}'") == [(0,)]
@@ -238,17 +285,23 @@ def test_reads_as_of_a_commit_without_the_column(history: History) -> None:
 def test_schemas_that_changed_are_named(history: History) -> None:
     engine = history.engine
     before = history.head()
-    made = migrating.migrate(history, "ALTER TABLE issues ADD COLUMN mood INT NOT NULL DEFAULT 1", "DROP TABLE labels")
+    made = migrating.migrate(
+        history, "ALTER TABLE issues ADD COLUMN mood INT NOT NULL DEFAULT 1", "DROP TABLE labels"
+    )
     history.new("a")
     edges = [Edge(before, made), Edge(made, history.head())]
     assert engine.changed(before, made).schema == {"issues", "labels"}
-    assert {t: set(e) for t, e in engine.altered(("issues", "labels", "events"), edges).items()} == {
+    assert {
+        t: set(e) for t, e in engine.altered(("issues", "labels", "events"), edges).items()
+    } == {
         "issues": {edges[0]},
         "labels": {edges[0]},
     }
     assert engine.altered(("events",), edges, exact=True) == {}
     assert engine.unmigrated() == frozenset()
-    migrating.ddl(history, "ALTER TABLE comments ADD COLUMN mood INT", "CREATE TABLE odd (a INT PRIMARY KEY)")
+    migrating.ddl(
+        history, "ALTER TABLE comments ADD COLUMN mood INT", "CREATE TABLE odd (a INT PRIMARY KEY)"
+    )
     assert engine.unmigrated() == {"comments", "odd"}
     with engine.transaction() as tx:
         assert engine.unmigrated((), tx.query) == {"comments", "odd"}
@@ -264,7 +317,9 @@ def test_schemas_that_changed_are_named(history: History) -> None:
 )
 @pytest.mark.parametrize("edited", [False, True])
 def test_state_made_anew_over_a_dropped_column(history: History, change: str, edited: bool) -> None:
-    """What the bead is about is told by the columns of both times: only a person's edit arms it again."""
+    """What the bead is about is told by the columns of both times: only a person's edit arms it
+    again.
+    """
     when = "assignee = 'agent' AND status = 'open'"
     old = f"{when} AND (estimated_minutes IS NULL OR estimated_minutes > 0)"
     history.new("a")
@@ -275,11 +330,16 @@ def test_state_made_anew_over_a_dropped_column(history: History, change: str, ed
     if edited:
         history.set("a", title="better")
     history.at("10:30").tick(when=when, max_attempts="1")
-    assert "resync" in [kind for (kind,) in history.engine.query("SELECT kind FROM watch_decision WHERE bead_id = ''")]
+    assert "resync" in [
+        kind
+        for (kind,) in history.engine.query("SELECT kind FROM watch_decision WHERE bead_id = ''")
+    ]
     history.at("10:35").tick(when=when, max_attempts="1")
     assert kinds(history) == ["claim", "quarantined", *(["claim", "dispatched"] if edited else [])]
 
 
 def kinds(history: History) -> list[str]:
-    rows = history.engine.query("SELECT kind FROM watch_decision WHERE bead_id = 'a' ORDER BY version")
+    rows = history.engine.query(
+        "SELECT kind FROM watch_decision WHERE bead_id = 'a' ORDER BY version"
+    )
     return [kind for (kind,) in rows]

@@ -1,4 +1,6 @@
-"""A branch or a server that this user may not write to: doctor finds it, and each error has its fix."""
+"""A branch or a server that this user may not write to: doctor finds it, and each error has its
+fix.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,8 @@ def tracker(server: Server) -> ServerAddress:
 
 def run(address: ServerAddress, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     (folder / "dolt_watch.toml").write_text(
-        f'settle = "0s"\n[targets.beadboard]\nkind = "command"\nargv = ["sh", "-c", "echo x >> {folder}/sent; echo job1"]\n',
+        'settle = "0s"\n[targets.beadboard]\nkind = "command"\nargv = ["sh", "-c", "echo x >>'
+        f' {folder}/sent; echo job1"]\n',
         "utf-8",
     )
     env = {
@@ -74,13 +77,17 @@ def fix_in(text: str) -> str:
     return line.partition("as an administrator: ")[2]
 
 
-def test_a_branch_that_may_only_be_read(reader: tuple[Server, ServerAddress], tmp_path: Path) -> None:
+def test_a_branch_that_may_only_be_read(
+    reader: tuple[Server, ServerAddress], tmp_path: Path
+) -> None:
     server, address = reader
     sent = tmp_path / "sent"
     found = run(address, tmp_path, "doctor")
     assert found.returncode != 0
     line = next(line for line in found.stdout.splitlines() if line.split()[1:2] == ["privileges"])
-    assert line.startswith("failure") and "may not write to this branch" in line and "`main`" in line
+    assert (
+        line.startswith("failure") and "may not write to this branch" in line and "`main`" in line
+    )
     for words in (["tick"], ["dispatch"], ["pause", "--all", "--reason", "x"]):
         done = run(address, tmp_path, *words)
         assert done.returncode == 3, done.stdout + done.stderr
@@ -101,7 +108,10 @@ def test_init_on_such_a_branch(reader: tuple[Server, ServerAddress], tmp_path: P
     engine = open_engine(other)
     create_beads(engine)
     engine.close()
-    server.sql("INSERT INTO dolt_branch_control VALUES ('fresh', '%', 'bob', '%', 'read')", database="fresh")
+    server.sql(
+        "INSERT INTO dolt_branch_control VALUES ('fresh', '%', 'bob', '%', 'read')",
+        database="fresh",
+    )
     done = run(replace(address, database="fresh"), tmp_path, "init")
     assert done.returncode == 3, done.stdout + done.stderr
     server.sql(fix_in(done.stderr), database="fresh")
@@ -115,8 +125,10 @@ def test_the_class(reader: tuple[Server, ServerAddress]) -> None:
     with pytest.raises(BranchDenied) as caught, engine.transaction() as tx:
         tx.execute("UPDATE issues SET title = 'x' WHERE id = 'bd-1'")
         tx.dolt_commit(["issues"], "m", AUTHOR)
-    assert caught.value.fix == (
-        "as an administrator: REPLACE INTO dolt_branch_control VALUES ('b', 'main', 'bob', '%', 'write')"
+    assert (
+        caught.value.fix
+        == "as an administrator: REPLACE INTO dolt_branch_control VALUES ('b', 'main', 'bob', '%',"
+        " 'write')"
     )
     assert engine.query("SELECT title FROM issues") == [("t",)]
     engine.close()
@@ -128,7 +140,10 @@ def test_a_server_that_is_read_only(tmp_path: Path) -> None:
     with start_dolt(own_dolt(), tmp_path, config="behavior:\n  read_only: true\n") as server:
         address = replace(address, port=server.address.port)
         engine = open_engine(address)
-        with pytest.raises(ReadOnly, match="accepts no writes") as caught, engine.transaction() as tx:
+        with (
+            pytest.raises(ReadOnly, match="accepts no writes") as caught,
+            engine.transaction() as tx,
+        ):
             tx.execute("UPDATE issues SET title = 'x' WHERE id = 'bd-1'")
         assert "name the primary server" in (caught.value.fix or "")
         engine.close()
@@ -136,5 +151,7 @@ def test_a_server_that_is_read_only(tmp_path: Path) -> None:
         line = next(line for line in found.splitlines() if line.split()[1:2] == ["privileges"])
         assert line.startswith("failure") and "nothing can be written here" in line
         done = run(address, tmp_path, "tick")
-        assert done.returncode == 3 and "name the primary server" in done.stderr, done.stdout + done.stderr
+        assert done.returncode == 3 and "name the primary server" in done.stderr, (
+            done.stdout + done.stderr
+        )
         assert not (tmp_path / "sent").exists()

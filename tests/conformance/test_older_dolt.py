@@ -17,7 +17,9 @@ from dolt_watch.errors import DoltWatchError, OlderDolt
 from tests.support.servers import own_dolt, start_dolt, without
 
 NEWER = "DOLT_WATCH_TEST_NEWER_DOLT"
-"""Environment variable: the path of a `dolt` of version 2, where the one on PATH is of version 1."""
+"""Environment variable: the path of a `dolt` of version 2, where the one on PATH is of version
+1.
+"""
 
 
 def major(program: str) -> int:
@@ -48,7 +50,10 @@ def test_a_server_that_is_older_than_its_data(tmp_path: Path) -> None:
             "CALL DOLT_COMMIT('-Am', 'schema')",
             database="door",
         )
-    with start_dolt(older, tmp_path) as server, pytest.raises(OlderDolt, match="older than the one that wrote"):
+    with (
+        start_dolt(older, tmp_path) as server,
+        pytest.raises(OlderDolt, match="older than the one that wrote"),
+    ):
         try:
             open_engine(replace(server.address, database="door")).query("SELECT id FROM issues")
         except DoltWatchError as error:

@@ -24,7 +24,10 @@ GRANTS = (
     "EXECUTE ON PROCEDURE `{db}`.dolt_add",
     "EXECUTE ON PROCEDURE `{db}`.dolt_commit",
 )
-BEAD = "INSERT INTO issues (id, title, description, design, acceptance_criteria, notes) VALUES ('bd-1', 'T', '', '', '', '')"
+BEAD = (
+    "INSERT INTO issues (id, title, description, design, acceptance_criteria, notes) VALUES"
+    " ('bd-1', 'T', '', '', '', '')"
+)
 
 
 @pytest.fixture(params=SHAPES)
@@ -35,12 +38,17 @@ def limited(request, dolt_server, dolt_address, dolt):
     commit(dolt, tables=["dolt_ignore"])
     dolt.execute_ddl("CREATE TABLE watch_cursor (id int PRIMARY KEY, fence varchar(40))")
     dolt.execute_ddl(
-        "CREATE TABLE watch_decision (bead_id varchar(255), version int, token varchar(40), PRIMARY KEY (bead_id, version))"
+        "CREATE TABLE watch_decision (bead_id varchar(255), version int, token varchar(40), PRIMARY"
+        " KEY (bead_id, version))"
     )
-    commit(dolt, BEAD, "INSERT INTO watch_cursor VALUES (1, 'a')", tables=["issues", "watch_decision"])
+    commit(
+        dolt, BEAD, "INSERT INTO watch_cursor VALUES (1, 'a')", tables=["issues", "watch_decision"]
+    )
     user = f"u_{dolt_address.database}"
     dolt_server.sql(f"CREATE USER '{user}'@'%' IDENTIFIED BY 'hunter2'")
-    dolt_server.sql(*(f"GRANT {grant.format(db=dolt_address.database)} TO '{user}'@'%'" for grant in GRANTS))
+    dolt_server.sql(
+        *(f"GRANT {grant.format(db=dolt_address.database)} TO '{user}'@'%'" for grant in GRANTS)
+    )
     engine = open_engine(replace(dolt_address, user=user, password="hunter2"))
     yield engine
     engine.close()
@@ -59,7 +67,9 @@ def test_it_can_read_a_long_piece_of_history(limited, monkeypatch):
     asked = []
     plain = DoltConnection.send
     monkeypatch.setattr(
-        DoltConnection, "send", lambda link, sql, *rest, **how: asked.append(sql) or plain(link, sql, *rest, **how)
+        DoltConnection,
+        "send",
+        lambda link, sql, *rest, **how: asked.append(sql) or plain(link, sql, *rest, **how),
     )
     assert [row for _, row in limited.diff("issues", chain(*made), {"s": "to_status"})] == [
         (f"s{n}",) for n in range(6)
@@ -72,7 +82,10 @@ def test_it_can_do_all_that_the_loop_does(limited):
     with limited.transaction() as tx:
         assert tx.execute("UPDATE watch_cursor SET fence = 'b' WHERE fence = 'a'") == 1
         assert tx.execute("UPDATE issues SET status = 'in_progress' WHERE id = 'bd-1'") == 1
-        tx.execute("INSERT INTO events (id, issue_id, event_type, actor) VALUES ('e', 'bd-1', 'updated', 'w')")
+        tx.execute(
+            "INSERT INTO events (id, issue_id, event_type, actor) VALUES ('e', 'bd-1', 'updated',"
+            " 'w')"
+        )
         tx.execute("INSERT INTO watch_decision VALUES ('bd-1', 1, 'token')")
         shape = tracker_schema(limited)
         beads = versioned(shape, ["issues", "events"])
@@ -85,7 +98,11 @@ def test_it_can_do_all_that_the_loop_does(limited):
     assert limited.changed_tables(before, after) == {*beads, "watch_decision"}
     assert limited.is_ancestor(before, after)
     assert limited.commit_of(after).author == "watcher"
-    assert (limited.dirty(), limited.has_unfinished_merge(), limited.branch()) == (frozenset(), False, "main")
+    assert (limited.dirty(), limited.has_unfinished_merge(), limited.branch()) == (
+        frozenset(),
+        False,
+        "main",
+    )
     assert "status" in limited.columns("issues")
     assert limited.query("SELECT DOLT_HASHOF_TABLE('issues'), fence FROM watch_cursor")[0][1] == "b"
 

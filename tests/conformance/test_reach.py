@@ -60,11 +60,23 @@ def unreached(address: ServerAddress) -> Unreachable:
     [
         (lambda to: None, "accepted a connection and said nothing for 0.3 s", "max_connections"),
         (lambda to: to.close(), "closed the connection at once", "check the port"),
-        (lambda to: to.sendall(b"SSH-2.0-OpenSSH_9.2\r\n"), "does not speak MySQL's protocol", "check the port"),
+        (
+            lambda to: to.sendall(b"SSH-2.0-OpenSSH_9.2\r\n"),
+            "does not speak MySQL's protocol",
+            "check the port",
+        ),
         (lambda to: to.sendall(HTTP), "does not speak MySQL's protocol", "check the port"),
-        (lambda to: to.sendall(b"\x01\x00\x00\x00\x0a"), "does not speak MySQL's protocol", "check the port"),
+        (
+            lambda to: to.sendall(b"\x01\x00\x00\x00\x0a"),
+            "does not speak MySQL's protocol",
+            "check the port",
+        ),
         (lambda to: to.sendall(b"\x05\x00\x00\x00abc"), "said nothing", "check the port"),
-        (lambda to: to.sendall(b"\x00\x00\x00\x00"), "does not speak MySQL's protocol", "check the port"),
+        (
+            lambda to: to.sendall(b"\x00\x00\x00\x00"),
+            "does not speak MySQL's protocol",
+            "check the port",
+        ),
     ],
     ids=["silent", "closes", "ssh", "http", "short", "half", "empty"],
 )
@@ -114,11 +126,16 @@ def test_a_name_that_is_none() -> None:
     ],
 )
 def test_what_no_test_can_provoke_at_once(cause: OSError, says: str) -> None:
-    assert says in reason(2003, "Can't connect", cause, ServerAddress("h", 1, database="b"), 10).says
+    assert (
+        says in reason(2003, "Can't connect", cause, ServerAddress("h", 1, database="b"), 10).says
+    )
 
 
 def test_a_host_that_is_not_allowed() -> None:
-    assert "from this machine" in reason(1130, "Host is not allowed", None, ServerAddress("h", 1), 10).says
+    assert (
+        "from this machine"
+        in reason(1130, "Host is not allowed", None, ServerAddress("h", 1), 10).says
+    )
 
 
 def as_soon_as_it_is_free(address: ServerAddress) -> Engine:
@@ -136,7 +153,9 @@ def as_soon_as_it_is_free(address: ServerAddress) -> Engine:
 @pytest.mark.parametrize("backlog", [0, 1], ids=["refused at once", "queued"])
 def test_a_full_server(backlog: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Dolt makes a client wait in its backlog before it refuses it, and says nothing meanwhile."""
-    config = f"  max_connections: 1\n  back_log: {backlog}\n  max_connections_timeout_millis: 600000\n"
+    config = (
+        f"  max_connections: 1\n  back_log: {backlog}\n  max_connections_timeout_millis: 600000\n"
+    )
     with start_dolt(own_dolt(), tmp_path, config=config) as server:
         server.sql("CREATE DATABASE b")
         address = ServerAddress(port=server.address.port, database="b")

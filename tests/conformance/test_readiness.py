@@ -1,4 +1,6 @@
-"""Readiness against recordings of real `bd ready`: the same answer for every bead, in each shape, on both engines."""
+"""Readiness against recordings of real `bd ready`: the same answer for every bead, in each
+shape, on both engines.
+"""
 
 from __future__ import annotations
 
@@ -21,14 +23,18 @@ from tests.support.beads import create_beads
 
 TEXTS = ("description", "design", "acceptance_criteria", "notes")
 STRICTER: Mapping[str, str] = {}
-"""Beads of recordings for which dolt_watch is stricter than bd on purpose, by title; none so far."""
+"""Beads of recordings for which dolt_watch is stricter than bd on purpose, by title; none so
+far.
+"""
 
 
 def shape_of(recording: Mapping[str, Any], path: Path) -> str:
     """Return the shape whose tables the rows fit."""
     if any("depends_on_id" in row for row in recording["tables"]["dependencies"]):
         return "1.0.2"
-    newest = any("row_lock" in row or "storage_class" in row for row in recording["tables"]["issues"])
+    newest = any(
+        "row_lock" in row or "storage_class" in row for row in recording["tables"]["issues"]
+    )
     return "1.3" if newest or path.name.startswith("1.3") else "1.2.2"
 
 
@@ -72,7 +78,9 @@ def build(engine: Engine, tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> 
 
 @pytest.mark.parametrize("path", recorded.graphs(), ids=lambda path: path.stem)
 def test_the_answer_is_that_of_bd_ready(engine: Engine, path: Path) -> None:
-    """Of the rows as they are, and of HEAD with what is beside it, for each open bead of the recorded graphs."""
+    """Of the rows as they are, and of HEAD with what is beside it, for each open bead of the
+    recorded graphs.
+    """
     recording = recorded.value(path.parent, path.name)
     create_beads(engine, shape_of(recording, path))
     schema = build(engine, recording["tables"])
@@ -83,9 +91,13 @@ def test_the_answer_is_that_of_bd_ready(engine: Engine, path: Path) -> None:
     now = datetime.now(UTC)
     found = readiness(engine.query, beads, schema, now)
     assert _differences(recording, beads, listed, found.holds) == {}
-    holds = unready_until_enough(engine, beads, len(beads) + 1, (), schema, now, head(engine), False)
+    holds = unready_until_enough(
+        engine, beads, len(beads) + 1, (), schema, now, head(engine), False
+    )
     assert holds == found.holds
-    asked_one_by_one = {bead: readiness(engine.query, [bead], schema, now).holds.get(bead) for bead in beads[:40]}
+    asked_one_by_one = {
+        bead: readiness(engine.query, [bead], schema, now).holds.get(bead) for bead in beads[:40]
+    }
     assert asked_one_by_one == {bead: found.holds.get(bead) for bead in beads[:40]}
 
 

@@ -1,4 +1,6 @@
-"""State made anew from the rows is the state folded up to them, also where several rules see one bead."""
+"""State made anew from the rows is the state folded up to them, also where several rules see one
+bead.
+"""
 
 from __future__ import annotations
 
@@ -21,12 +23,17 @@ RULES = [
 
 
 def stands(beads: dict[str, Bead]) -> dict[str, tuple[object, ...]]:
-    return {id: (bead.phase, bead.rule, bead.matches, bead.runs, bead.rank) for id, bead in beads.items()}
+    return {
+        id: (bead.phase, bead.rule, bead.matches, bead.runs, bead.rank)
+        for id, bead in beads.items()
+    }
 
 
 def test_under_several_rules(beads_engine: Engine) -> None:
     engine = beads_engine
-    first = committed(engine, rows_of(["waits", "runs", "runs and waits", "waits twice", "neither"]))
+    first = committed(
+        engine, rows_of(["waits", "runs", "runs and waits", "waits twice", "neither"])
+    )
     head = committed(
         engine,
         "UPDATE issues SET status = 'in_progress' WHERE id LIKE 'runs%'",
@@ -39,34 +46,51 @@ def test_under_several_rules(beads_engine: Engine) -> None:
     assert line is not None
     found = rebuild_state(engine, first, line[0].date, RULES, compiled, list(columns))
     projection = Projection(found.state)
-    for changes in change_feed.read_changes(engine, line, WATCHED, feed_query.FeedQuery(compiled, list(columns))):
+    for changes in change_feed.read_changes(
+        engine, line, WATCHED, feed_query.FeedQuery(compiled, list(columns))
+    ):
         projection.apply(derive_events(changes, RULES))
     anew: State = rebuild_state(engine, head, line[0].date, RULES, compiled, list(columns)).state
     assert stands(anew.beads) == stands(projection.beads)
     assert {id: (bead.phase, bead.rule) for id, bead in anew.beads.items()} == {
-        "waits": (Phase.WAITING, "agent"), "runs": (Phase.RUNNING, "agent"),
-        "runs and waits": (Phase.WAITING, "urgent"), "waits twice": (Phase.WAITING, "agent"),
-    }  # fmt: skip
+        "waits": (Phase.WAITING, "agent"),
+        "runs": (Phase.RUNNING, "agent"),
+        "runs and waits": (Phase.WAITING, "urgent"),
+        "waits twice": (Phase.WAITING, "agent"),
+    }
 
 
 def test_a_key_that_the_database_reckons_sorts_as_it_sorts(beads_engine: Engine) -> None:
     """Dolt divides to a DECIMAL: as text, 10 hours would go before 2."""
     engine = beads_engine
-    rules = [Rule("agent", when="status = 'open'", order_by="estimated_minutes / 60, estimated_minutes / 7")]
+    rules = [
+        Rule(
+            "agent",
+            when="status = 'open'",
+            order_by="estimated_minutes / 60, estimated_minutes / 7",
+        )
+    ]
     first = committed(engine, rows_of(["ten", "two", "none", "half"]))
     head = committed(
         engine,
-        "UPDATE issues SET estimated_minutes = CASE id WHEN 'ten' THEN 600 WHEN 'two' THEN 120 WHEN 'half' THEN 90 END",
+        "UPDATE issues SET estimated_minutes = CASE id WHEN 'ten' THEN 600 WHEN 'two' THEN 120 WHEN"
+        " 'half' THEN 90 END",
     )
     columns = engine.columns("issues")
     compiled = [compile_for(rule, columns, engine.dialect) for rule in rules]
     line = commit_path.commit_path(engine.commits(first, head), first, head)
     assert line is not None
-    projection = Projection(rebuild_state(engine, first, line[0].date, rules, compiled, list(columns)).state)
-    for changes in change_feed.read_changes(engine, line, WATCHED, feed_query.FeedQuery(compiled, list(columns))):
+    projection = Projection(
+        rebuild_state(engine, first, line[0].date, rules, compiled, list(columns)).state
+    )
+    for changes in change_feed.read_changes(
+        engine, line, WATCHED, feed_query.FeedQuery(compiled, list(columns))
+    ):
         projection.apply(derive_events(changes, rules))
     anew = rebuild_state(engine, head, line[0].date, rules, compiled, list(columns)).state
-    assert {id: bead.rank for id, bead in anew.beads.items()} == {id: b.rank for id, b in projection.beads.items()}
+    assert {id: bead.rank for id, bead in anew.beads.items()} == {
+        id: b.rank for id, b in projection.beads.items()
+    }
     queue = sorted(anew.beads.values(), key=lambda bead: queue_sort_key(bead.rank, (), bead.id))
     assert [bead.id for bead in queue] == ["none", "half", "two", "ten"]
     assert all(isinstance(key, int | float | None) for bead in queue for key in bead.rank)

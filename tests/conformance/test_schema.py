@@ -1,4 +1,6 @@
-"""The shape of beads' tables, seen on both engines and in each of the three shapes that real bd makes."""
+"""The shape of beads' tables, seen on both engines and in each of the three shapes that real bd
+makes.
+"""
 
 from __future__ import annotations
 
@@ -69,14 +71,19 @@ def test_each_shape_is_told_by_its_tables(shaped_engine: Engine, beads_shape: st
     if shaped_engine.name == "dolt":  # DoltLite has one type of text, without a limit
         assert schema.text_limit("issues", "notes") == expected.notes
         assert schema.text_limit("events", "old_value") == expected.notes
-    assert versioned(schema, ("issues", "events")) == ["issues", "events"][: 1 + expected.events_in_history]
+    assert (
+        versioned(schema, ("issues", "events"))
+        == ["issues", "events"][: 1 + expected.events_in_history]
+    )
 
 
 GENERATIONS = {"1.0.2": "bd 1.0.2 to 1.0.4", "1.2.2": "bd 1.0.5 to 1.2", "1.3": "bd 1.3"}
 
 
 def test_doctor_names_the_generation_by_the_shape(shaped_engine: Engine, beads_shape: str) -> None:
-    """The number of bd's own schema is shown only if it is there; a half migrated tracker is not supported."""
+    """The number of bd's own schema is shown only if it is there; a half migrated tracker is not
+    supported.
+    """
     case = cast(DoctorContext, SimpleNamespace(engine=shaped_engine))
     (found,) = schema_checks.tracker(case)
     says = f"tables of {GENERATIONS[beads_shape]}"
@@ -98,18 +105,25 @@ def test_doctor_names_the_generation_by_the_shape(shaped_engine: Engine, beads_s
         list(schema_checks.tracker(case))
 
 
-def test_the_target_is_read_of_rows_and_of_both_sides_of_a_diff(shaped_engine: Engine, beads_shape: str) -> None:
+def test_the_target_is_read_of_rows_and_of_both_sides_of_a_diff(
+    shaped_engine: Engine, beads_shape: str
+) -> None:
     before = head(shaped_engine)
-    column, own = ("depends_on_id", "") if beads_shape == "1.0.2" else ("depends_on_issue_id", "id, ")
+    column, own = (
+        ("depends_on_id", "") if beads_shape == "1.0.2" else ("depends_on_issue_id", "id, ")
+    )
     with shaped_engine.transaction() as tx:
         tx.execute(f"{BEAD} ('bd-1', 't', '', '', '', ''), ('bd-2', 't', '', '', '', '')")
         tx.execute(
-            f"INSERT INTO dependencies ({own}issue_id, {column}, created_by) VALUES ({'?, ' if own else ''}'bd-1', 'bd-2', 'ann')",
+            f"INSERT INTO dependencies ({own}issue_id, {column}, created_by) VALUES"
+            f" ({'?, ' if own else ''}'bd-1', 'bd-2', 'ann')",
             (str(uuid.uuid4()),) if own else (),
         )
         made = tx.dolt_commit(["issues", "dependencies"], "m", ME)
     schema = tracker_schema(shaped_engine)
-    assert shaped_engine.query(f"SELECT {schema.dependency_target('d.')} FROM dependencies d") == [("bd-2",)]
+    assert shaped_engine.query(f"SELECT {schema.dependency_target('d.')} FROM dependencies d") == [
+        ("bd-2",)
+    ]
     sides = {side: schema.dependency_target(f"{side}_") for side in ("from", "to")}
     assert list(shaped_engine.diff("dependencies", [Edge(before, made)], sides)) == [
         (Edge(before, made), (None, "bd-2"))
@@ -127,7 +141,9 @@ def test_a_commit_has_the_shape_of_its_time(shaped_engine: Engine) -> None:
         new = tx.dolt_commit(["issues", "labels"], "m", ME)
     shaped_engine.execute_ddl("ALTER TABLE issues ADD COLUMN later text")
     at_old, at_new = schema_at(shaped_engine, old), schema_at(shaped_engine, new)
-    assert at_old.tables == {table: was.tables[table] for table in versioned(was, was.tables) if table not in IGNORED}
+    assert at_old.tables == {
+        table: was.tables[table] for table in versioned(was, was.tables) if table not in IGNORED
+    }
     assert at_new.columns("issues") == (*was.columns("issues"), "extra")
     assert not at_new.has("labels") and at_old.has("labels")
     with pytest.raises(UnknownCommit):
@@ -137,13 +153,20 @@ def test_a_commit_has_the_shape_of_its_time(shaped_engine: Engine) -> None:
 IGNORED = ("leases", "wisps", "wisp_dependencies")
 
 
-def test_a_table_that_a_pattern_matches_is_staged_no_more_although_head_holds_it(engine: Engine) -> None:
-    """DOLT_ADD skips it without an error, so `dolt_ignore` alone says whether our row comes into a commit."""
+def test_a_table_that_a_pattern_matches_is_staged_no_more_although_head_holds_it(
+    engine: Engine,
+) -> None:
+    """DOLT_ADD skips it without an error, so `dolt_ignore` alone says whether our row comes into
+    a commit.
+    """
     create_beads(engine, "1.2.2")
     with engine.transaction() as tx:
         tx.execute("INSERT INTO dolt_ignore (pattern, ignored) VALUES ('events', 1)")
         tx.execute(f"{BEAD} ('bd-1', 't', '', '', '', '')")
-        tx.execute("INSERT INTO events (id, issue_id, event_type, actor) VALUES ('e', 'bd-1', 'created', 'ann')")
+        tx.execute(
+            "INSERT INTO events (id, issue_id, event_type, actor) VALUES ('e', 'bd-1', 'created',"
+            " 'ann')"
+        )
         before = head(engine)
         after = tx.dolt_commit(["dolt_ignore", "issues", "events"], "m", ME)
     assert "events" not in engine.changed_tables(before, after)
@@ -152,7 +175,9 @@ def test_a_table_that_a_pattern_matches_is_staged_no_more_although_head_holds_it
 
 
 def test_a_table_that_leaves_history(engine: Engine) -> None:
-    """As bd migrates to schema 62: a commit that drops `events`, then the pattern, then a new table."""
+    """As bd migrates to schema 62: a commit that drops `events`, then the pattern, then a new
+    table.
+    """
     create_beads(engine, "1.2.2")
     old = head(engine)
     engine.execute_ddl("DROP TABLE events")
@@ -165,7 +190,9 @@ def test_a_table_that_leaves_history(engine: Engine) -> None:
     engine.execute_ddl("CREATE TABLE events (id char(36) PRIMARY KEY)")
     schema = tracker_schema(engine)
     assert schema.columns("events") == ("id",) and not schema.events_in_history
-    assert schema_at(engine, old).has("events", "event_type") and not schema_at(engine, head(engine)).has("events")
+    assert schema_at(engine, old).has("events", "event_type") and not schema_at(
+        engine, head(engine)
+    ).has("events")
 
 
 def test_more_tables_and_columns_than_are_known_are_ignored(shaped_engine: Engine) -> None:
@@ -180,7 +207,9 @@ def test_more_tables_and_columns_than_are_known_are_ignored(shaped_engine: Engin
 FULL = {table: dict.fromkeys((*columns, *TARGETS), "text") for table, columns in NEEDED.items()}
 
 
-@pytest.mark.parametrize(("table", "column"), [(t, c) for t, columns in NEEDED.items() for c in ("", *columns)])
+@pytest.mark.parametrize(
+    ("table", "column"), [(t, c) for t, columns in NEEDED.items() for c in ("", *columns)]
+)
 def test_what_is_missing_is_named(table: str, column: str) -> None:
     without = {name: dict(columns) for name, columns in FULL.items()}
     if column:
@@ -190,28 +219,43 @@ def test_what_is_missing_is_named(table: str, column: str) -> None:
     TrackerSchema(FULL).require()
     with pytest.raises(UnsupportedSchema) as caught:
         TrackerSchema(without).require()
-    assert f"no {'column' if column else 'table'} {table}{column and '.'}{column}:" in caught.value.message
+    assert (
+        f"no {'column' if column else 'table'} {table}{column and '.'}{column}:"
+        in caught.value.message
+    )
     assert "bd 1.0.2 to 1.3" in caught.value.message and "rule" not in str(caught.value)
     assert caught.value.exit_code == 3
 
 
 def test_a_dependency_without_any_target_is_named() -> None:
     tables = {**FULL, "dependencies": dict.fromkeys(NEEDED["dependencies"], "text")}
-    with pytest.raises(UnsupportedSchema, match=r"dependencies\.depends_on_issue_id or dependencies\.depends_on_id"):
+    with pytest.raises(
+        UnsupportedSchema, match=r"dependencies\.depends_on_issue_id or dependencies\.depends_on_id"
+    ):
         TrackerSchema(tables).require()
 
 
 @pytest.mark.parametrize("present", [TARGETS, TARGETS[1:], TARGETS[:1]])
 def test_the_target_in_the_middle_of_a_migration(present: tuple[str, ...]) -> None:
-    expression = TrackerSchema({"dependencies": dict.fromkeys(present, "text")}).dependency_target("d.")
+    expression = TrackerSchema({"dependencies": dict.fromkeys(present, "text")}).dependency_target(
+        "d."
+    )
     names = ", ".join(f"d.{name}" for name in present)
     assert expression == (f"COALESCE({names})" if len(present) > 1 else names)
 
 
 @pytest.mark.parametrize(
     ("kind", "limit"),
-    [("text", 65_535), ("tinytext", 255), ("mediumtext", LONGEST_TEXT), ("longtext", LONGEST_TEXT), ("varchar(500)", 500), ("char(36)", 36), ("text(255)", 255)],
-)  # fmt: skip
+    [
+        ("text", 65_535),
+        ("tinytext", 255),
+        ("mediumtext", LONGEST_TEXT),
+        ("longtext", LONGEST_TEXT),
+        ("varchar(500)", 500),
+        ("char(36)", 36),
+        ("text(255)", 255),
+    ],
+)
 def test_the_width_of_a_text(kind: str, limit: int) -> None:
     assert TrackerSchema({"t": {"c": kind}}).text_limit("t", "c") == limit
 
@@ -243,7 +287,9 @@ def test_patterns_mean_to_the_engine_what_they_mean_here(
 ) -> None:
     """The last case is left out: Dolt refuses DOLT_ADD where patterns contradict one another."""
     for pattern, value in patterns.items():
-        engine.execute_ddl(f"INSERT INTO dolt_ignore (pattern, ignored) VALUES ('{pattern}', {int(value)})")
+        engine.execute_ddl(
+            f"INSERT INTO dolt_ignore (pattern, ignored) VALUES ('{pattern}', {int(value)})"
+        )
     engine.execute_ddl(f"CREATE TABLE {table} (id int PRIMARY KEY)")
     with engine.transaction() as tx:
         tx.dolt_commit([table, "dolt_ignore"], "m", ME)

@@ -1,4 +1,6 @@
-"""A shallow clone (DOLT_CLONE --depth): commands begin at its boundary, say so, and lose no connection."""
+"""A shallow clone (DOLT_CLONE --depth): commands begin at its boundary, say so, and lose no
+connection.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,11 @@ class Clone:
         return self.hashes[DEPTH]
 
     def run(self, *words: str, folder: Path) -> subprocess.CompletedProcess[str]:
-        env = {"PATH": os.environ["PATH"], "HOME": str(folder), "DOLT_WATCH_DATABASE": self.address.url}
+        env = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(folder),
+            "DOLT_WATCH_DATABASE": self.address.url,
+        }
         if self.address.password:
             env["DOLT_WATCH_PASSWORD"] = self.address.password
         return forked.dolt_watch(words, cwd=folder, env=env)
@@ -66,11 +72,19 @@ def clone(dolt_server: Server) -> Iterator[Clone]:
         for number in range(COMMITS):
             with engine.transaction() as tx:
                 if number == 0:
-                    tx.execute(f"INSERT INTO issues ({columns}) VALUES ('bd-1', 't', '', '', 'must', '', 'agent')")
+                    tx.execute(
+                        f"INSERT INTO issues ({columns}) VALUES ('bd-1', 't', '', '', 'must', '',"
+                        " 'agent')"
+                    )
                 elif number == COMMITS - 5:
-                    tx.execute(f"INSERT INTO issues ({columns}) VALUES ('bd-2', 't', '', '', 'must', '', 'agent')")
+                    tx.execute(
+                        f"INSERT INTO issues ({columns}) VALUES ('bd-2', 't', '', '', 'must', '',"
+                        " 'agent')"
+                    )
                 else:
-                    tx.execute("UPDATE issues SET title = ? WHERE id = 'bd-1'", (f"title {number}",))
+                    tx.execute(
+                        "UPDATE issues SET title = ? WHERE id = 'bd-1'", (f"title {number}",)
+                    )
                 tx.dolt_commit(["issues"], f"c{number}", "t <t@example.com>")
         head = str(engine.query("SELECT HASHOF('HEAD')")[0][0])
         hashes = [commit.hash for commit in engine.commits(None, head)]
@@ -118,7 +132,9 @@ def test_a_commit_that_it_does_not_have(clone: Clone) -> None:
     with pytest.raises(UnknownCommit):
         list(engine.commits(clone.ghost, head))
     with pytest.raises(UnknownCommit):
-        engine.query(f"SELECT COUNT(*) FROM DOLT_DIFF('{clone.ghost}', '{clone.boundary}', 'issues')")
+        engine.query(
+            f"SELECT COUNT(*) FROM DOLT_DIFF('{clone.ghost}', '{clone.boundary}', 'issues')"
+        )
     assert line_to(engine, head).first.hash == clone.boundary
 
 
@@ -147,14 +163,18 @@ def _named(clone: Clone) -> str:
     return clone.ghost
 
 
-@pytest.mark.parametrize("name", [_named, lambda clone: clone.ghost[:12], lambda clone: "2020-01-01T00:00:00Z"])
+@pytest.mark.parametrize(
+    "name", [_named, lambda clone: clone.ghost[:12], lambda clone: "2020-01-01T00:00:00Z"]
+)
 def test_a_moment_before_it(name: Callable[[Clone], str], clone: Clone, tmp_path: Path) -> None:
     done = clone.run("why", "bd-1", "--as-of", name(clone), folder=tmp_path)
     assert done.returncode == 2, done.stderr
     assert "shallow clone" in done.stderr
 
 
-@pytest.mark.parametrize("words", [["log"], ["replay"], ["replay", "--verify"]], ids=["log", "replay", "verify"])
+@pytest.mark.parametrize(
+    "words", [["log"], ["replay"], ["replay", "--verify"]], ids=["log", "replay", "verify"]
+)
 def test_the_others(words: list[str], clone: Clone, tmp_path: Path) -> None:
     done = clone.run(*words, folder=tmp_path)
     assert done.returncode == 0, done.stderr

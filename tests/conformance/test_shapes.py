@@ -24,7 +24,9 @@ MINUTE = timedelta(minutes=1)
 
 
 def details(here: Light, bead: str = "bd-a") -> list[Any]:
-    rows = here.engine.query("SELECT detail FROM watch_decision WHERE bead_id = ? ORDER BY version", (bead,))
+    rows = here.engine.query(
+        "SELECT detail FROM watch_decision WHERE bead_id = ? ORDER BY version", (bead,)
+    )
     return [json.loads(row[0]) for row in rows]
 
 
@@ -37,7 +39,9 @@ def events(here: Light, bead: str = "bd-a") -> dict[str, tuple[Any, ...]]:
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_day_in_each_shape(engine: Engine, shape: str) -> None:
-    """Each entry's row of `events` is written, with an id of our own; the entry says whether a commit holds it."""
+    """Each entry's row of `events` is written, with an id of our own; the entry says whether a
+    commit holds it.
+    """
     here = Light(engine, shape=shape)
     here.assign("bd-a")
     here.tick(MINUTE)
@@ -94,8 +98,12 @@ def test_a_needed_table_that_is_missing_is_named(engine: Engine, shape: str, tab
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize(("table", "column"), [(t, c) for t, columns in NEEDED.items() for c in columns])
-def test_a_needed_column_that_is_missing_is_named(doltlite: Engine, shape: str, table: str, column: str) -> None:
+@pytest.mark.parametrize(
+    ("table", "column"), [(t, c) for t, columns in NEEDED.items() for c in columns]
+)
+def test_a_needed_column_that_is_missing_is_named(
+    doltlite: Engine, shape: str, table: str, column: str
+) -> None:
     here = Light(doltlite, shape=shape)
     here.assign("bd-a")
     doltlite.execute_ddl(f"ALTER TABLE {table} RENAME COLUMN {column} TO {column}_of_another_bd")
@@ -124,7 +132,10 @@ def test_a_rules_own_column_that_is_gone_is_another_error(doltlite: Engine) -> N
 
 
 def test_a_write_of_bd_at_the_same_time_conflicts(dolt_factory: Any) -> None:
-    """Dolt merges two writes of different cells of one row. With `row_lock` the second one fails, and is decided anew."""
+    """Dolt merges two writes of different cells of one row.
+
+    With `row_lock` the second one fails, and is decided anew.
+    """
     here, other = Light(dolt_factory(), shape="1.3"), dolt_factory()
     here.assign("bd-a")
     with pytest.raises(Conflict), other.transaction() as tx:

@@ -77,7 +77,9 @@ def test_no_merge_stands(engine):
 
 
 def test_a_finished_merge_does_not_stand(engine):
-    diverge(engine, "UPDATE t SET v = 'ours' WHERE id = 'a'", "UPDATE t SET v = 'side' WHERE id = 'b'")
+    diverge(
+        engine, "UPDATE t SET v = 'ours' WHERE id = 'a'", "UPDATE t SET v = 'side' WHERE id = 'b'"
+    )
     call(engine, "dolt_merge", "side")
     assert not engine.has_unfinished_merge()
 
@@ -85,7 +87,9 @@ def test_a_finished_merge_does_not_stand(engine):
 def test_a_merge_without_its_commit_stands(dolt_factory):
     """And it is seen from another connection, inside a transaction too."""
     person, watcher = dolt_factory(), dolt_factory()
-    diverge(person, "UPDATE t SET v = 'ours' WHERE id = 'a'", "UPDATE t SET v = 'side' WHERE id = 'b'")
+    diverge(
+        person, "UPDATE t SET v = 'ours' WHERE id = 'a'", "UPDATE t SET v = 'side' WHERE id = 'b'"
+    )
     person.query("CALL DOLT_MERGE('side', '--no-ff', '--no-commit')")
     assert watcher.has_unfinished_merge()
     with watcher.transaction():
@@ -97,7 +101,9 @@ def test_a_merge_without_its_commit_stands(dolt_factory):
 def test_a_commit_of_ours_would_become_the_persons_merge(dolt_factory):
     """Why nothing is committed while a merge stands."""
     person, watcher = dolt_factory(), dolt_factory()
-    diverge(person, "UPDATE t SET v = 'ours' WHERE id = 'a'", "UPDATE t SET v = 'side' WHERE id = 'b'")
+    diverge(
+        person, "UPDATE t SET v = 'ours' WHERE id = 'a'", "UPDATE t SET v = 'side' WHERE id = 'b'"
+    )
     before = head(watcher)
     person.query("CALL DOLT_MERGE('side', '--no-ff', '--no-commit')")
     made = watcher.commit_of(commit(watcher, "INSERT INTO t (id, v) VALUES ('c', 'watcher')"))
@@ -107,7 +113,9 @@ def test_a_commit_of_ours_would_become_the_persons_merge(dolt_factory):
 
 def test_conflicts_stand(dolt_factory):
     person, watcher = dolt_factory(), dolt_factory()
-    diverge(person, "UPDATE t SET v = 'ours' WHERE id = 'a'", "UPDATE t SET v = 'side' WHERE id = 'a'")
+    diverge(
+        person, "UPDATE t SET v = 'ours' WHERE id = 'a'", "UPDATE t SET v = 'side' WHERE id = 'a'"
+    )
     for setting in ("@@dolt_allow_commit_conflicts", "@@autocommit"):
         person.query(f"SET {setting} = 1")
     person.query("CALL DOLT_MERGE('side')")
@@ -118,7 +126,9 @@ def test_conflicts_stand(dolt_factory):
 
 def test_conflicts_in_a_doltlite_transaction(doltlite):
     """DoltLite never lets conflicts out of a transaction; inside, they show."""
-    diverge(doltlite, "UPDATE t SET v = 'ours' WHERE id = 'a'", "UPDATE t SET v = 'side' WHERE id = 'a'")
+    diverge(
+        doltlite, "UPDATE t SET v = 'ours' WHERE id = 'a'", "UPDATE t SET v = 'side' WHERE id = 'a'"
+    )
     with pytest.raises(DatabaseError, match="conflicts"):
         call(doltlite, "dolt_merge", "side")
     assert not doltlite.has_unfinished_merge()
@@ -136,6 +146,8 @@ def test_amending_is_possible_so_append_only_is_a_convention(dolt):
 
 
 def test_local_tables_are_ignored_where_nothing_was_before(beads_engine):
-    """Dolt 1.86.4 forgets what the first INSERT IGNORE puts into a dolt_ignore that is not there yet; bd makes one, others need not."""
+    """Dolt 1.86.4 forgets what the first INSERT IGNORE puts into a dolt_ignore that is not there
+    yet; bd makes one, others need not.
+    """
     list(migrate(beads_engine, "me <me@x>"))
     assert beads_engine.dirty() == frozenset()

@@ -78,7 +78,9 @@ class AgentServiceRig(Served):
 
     def __init__(self, stub: AgentServiceStub) -> None:
         self.secrets = (stub.bearer,)
-        super().__init__(stub, AgentServiceSettings("service", url=stub.url, token=stub.bearer, timeout=SHORT))
+        super().__init__(
+            stub, AgentServiceSettings("service", url=stub.url, token=stub.bearer, timeout=SHORT)
+        )
 
     def runs(self) -> list[str]:
         return [job.metadata["bead"] for job in self.stub.jobs.values()]
@@ -97,8 +99,12 @@ class WebhookRig(Served):
 
     def __init__(self, stub: WebhookStub) -> None:
         settings = WebhookSettings(
-            "hook", url=f"{stub.url}/hook?key=k3y-k3y", secret=SECRET, token="t0ken-t0ken", timeout=SHORT,
-        )  # fmt: skip
+            "hook",
+            url=f"{stub.url}/hook?key=k3y-k3y",
+            secret=SECRET,
+            token="t0ken-t0ken",
+            timeout=SHORT,
+        )
         super().__init__(stub, settings)
 
     def runs(self) -> list[str]:
@@ -128,7 +134,9 @@ class CommandRig:
         self.program.chmod(0o755)
 
     def target(self) -> Target:
-        return open_target(CommandSettings("local", argv=(str(self.program),), timeout=timedelta(seconds=2)))
+        return open_target(
+            CommandSettings("local", argv=(str(self.program),), timeout=timedelta(seconds=2))
+        )
 
     def runs(self) -> list[str]:
         begun = self.folder / "runs"
@@ -214,4 +222,6 @@ class TestLocal(TargetConformance):
 
 def test_every_kind_of_ours_is_here() -> None:
     # The rig of "kubernetes" needs a control plane: tests/conformance/test_target_kubernetes.py.
-    assert {"beadboard", "agent-service", "webhook", "command", "local", "kubernetes"} == set(registry.BUILT_IN)
+    assert {"beadboard", "agent-service", "webhook", "command", "local", "kubernetes"} == set(
+        registry.BUILT_IN
+    )

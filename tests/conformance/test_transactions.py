@@ -127,7 +127,10 @@ def test_ignored_rows_survive_a_hard_reset(engine):
 
 def test_a_commit_says_who_and_what(engine):
     make(engine)
-    message = 'dolt-watch: dispatch bd-12 (attempt 1, job 6f…)\n\nBead: bd-12\nReason: it\'s 100% \\ "fine" ?'
+    message = (
+        "dolt-watch: dispatch bd-12 (attempt 1, job 6f…)\n\nBead: bd-12\nReason: it's 100% \\"
+        ' "fine" ?'
+    )
     made = commit(engine, "UPDATE t SET v = '2'", message=message)
     sql = "SELECT message, committer, email FROM dolt_log WHERE commit_hash = ?"
     assert engine.query(sql, (made,)) == [(message, "watcher", "watcher@example.com")]
@@ -164,7 +167,10 @@ def test_a_commit_sweeps_in_what_others_left_uncommitted(engine_factory):
     before = make(mine)
     write(theirs, "UPDATE t SET v = 'theirs' WHERE id = 'b'")
     edge = Edge(before, commit(mine, "UPDATE t SET v = 'mine' WHERE id = 'a'"))
-    assert [row for _, row in diff(mine, edge)] == [("modified", "a", "1", "mine"), ("modified", "b", "1", "theirs")]
+    assert [row for _, row in diff(mine, edge)] == [
+        ("modified", "a", "1", "mine"),
+        ("modified", "b", "1", "theirs"),
+    ]
 
 
 def test_uncommitted_rows_of_other_tables_stay_out(engine_factory):

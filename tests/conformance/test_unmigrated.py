@@ -19,14 +19,22 @@ from tests.support.history import History
 
 CHANGES = {
     "a column of issues that may be NULL": ("issues", ["ALTER TABLE issues ADD COLUMN spare INT"]),
-    "a column of issues with a default": ("issues", ["ALTER TABLE issues ADD COLUMN spare INT NOT NULL DEFAULT 1"]),
-    "a column of events": ("events", ["ALTER TABLE events ADD COLUMN spare INT NOT NULL DEFAULT 1"]),
+    "a column of issues with a default": (
+        "issues",
+        ["ALTER TABLE issues ADD COLUMN spare INT NOT NULL DEFAULT 1"],
+    ),
+    "a column of events": (
+        "events",
+        ["ALTER TABLE events ADD COLUMN spare INT NOT NULL DEFAULT 1"],
+    ),
 }
 BESIDE = {
     "another table": ["ALTER TABLE comments ADD COLUMN spare INT NOT NULL DEFAULT 1"],
     "a new table": ["CREATE TABLE provenance (id INT PRIMARY KEY)"],
     "a view": ["CREATE VIEW seen AS SELECT id FROM issues"],
-    "a pattern of what is ignored": ["INSERT INTO dolt_ignore (pattern, ignored) VALUES ('leases', 1)"],
+    "a pattern of what is ignored": [
+        "INSERT INTO dolt_ignore (pattern, ignored) VALUES ('leases', 1)"
+    ],
     "a mark of a migration": ["REPLACE INTO schema_migrations (version) VALUES (9999)"],
 }
 
@@ -47,7 +55,9 @@ def loose(history: History, sql: str) -> None:
 
 
 @pytest.mark.parametrize(("table", "changes"), CHANGES.values(), ids=CHANGES)
-def test_nothing_is_adopted_and_decisions_wait(history: History, table: str, changes: list[str]) -> None:
+def test_nothing_is_adopted_and_decisions_wait(
+    history: History, table: str, changes: list[str]
+) -> None:
     engine = history.engine
     history.new("a", "b")
     migrating.ddl(history, *changes)
@@ -66,7 +76,9 @@ def test_nothing_is_adopted_and_decisions_wait(history: History, table: str, cha
 
 
 @pytest.mark.parametrize("changes", BESIDE.values(), ids=BESIDE)
-def test_decisions_go_on_beside_it_and_nothing_is_adopted(history: History, changes: list[str]) -> None:
+def test_decisions_go_on_beside_it_and_nothing_is_adopted(
+    history: History, changes: list[str]
+) -> None:
     history.new("a")
     migrating.ddl(history, *changes)
     loose(history, "INSERT INTO labels (issue_id, label) VALUES ('a', 'loose')")
@@ -75,7 +87,9 @@ def test_decisions_go_on_beside_it_and_nothing_is_adopted(history: History, chan
     history.at("10:00").tick()
     history.at("10:05").tick()
     assert migrating.sent(history) == {"a": 1}
-    assert history.engine.unmigrated(("schema_migrations",)) == pending, "no part of it was committed"
+    assert history.engine.unmigrated(("schema_migrations",)) == pending, (
+        "no part of it was committed"
+    )
     assert "labels" in history.engine.changed_tables(history.head(), WORKING)
     assert NOT_COMMITTED in history.lines
     migrating.commit(history)
@@ -83,8 +97,12 @@ def test_decisions_go_on_beside_it_and_nothing_is_adopted(history: History, chan
 
 
 @pytest.mark.parametrize("answer", ["taken", "refused"])
-def test_a_migration_that_begins_while_a_request_is_under_way(history: History, answer: str) -> None:
-    """The report is recorded alone; what it says of the row is written after the migration is committed."""
+def test_a_migration_that_begins_while_a_request_is_under_way(
+    history: History, answer: str
+) -> None:
+    """The report is recorded alone; what it says of the row is written after the migration is
+    committed.
+    """
     history.new("a")
     send = history.target.dispatch
 
@@ -98,9 +116,14 @@ def test_a_migration_that_begins_while_a_request_is_under_way(history: History, 
     history.target.dispatch = send  # type: ignore[method-assign]
     kinds = [
         EntryKind(kind)
-        for (kind,) in history.engine.query("SELECT kind FROM watch_decision WHERE bead_id = 'a' ORDER BY version")
+        for (kind,) in history.engine.query(
+            "SELECT kind FROM watch_decision WHERE bead_id = 'a' ORDER BY version"
+        )
     ]
-    assert kinds == [EntryKind.CLAIM, EntryKind.DISPATCHED if answer == "taken" else EntryKind.FAILED]
+    assert kinds == [
+        EntryKind.CLAIM,
+        EntryKind.DISPATCHED if answer == "taken" else EntryKind.FAILED,
+    ]
     assert history.engine.unmigrated() == {"issues"}, "its commit took no schema along"
     history.at("10:01").tick()
     assert history.engine.unmigrated() == {"issues"}

@@ -1,4 +1,6 @@
-"""What goes in comes out: text of all kinds, times, NULL, and SQL that holds the marks of parameters itself."""
+"""What goes in comes out: text of all kinds, times, NULL, and SQL that holds the marks of
+parameters itself.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,8 @@ from tests.support.servers import message
 @pytest.fixture
 def echo(engine):
     engine.execute_ddl(
-        "CREATE TABLE e (id int PRIMARY KEY, s longtext, n bigint, b longblob, d datetime, f datetime(6))"
+        "CREATE TABLE e (id int PRIMARY KEY, s longtext, n bigint, b longblob, d datetime, f"
+        " datetime(6))"
     )
 
     def store(column: str, value):
@@ -49,8 +52,14 @@ def test_text(echo, text):
     assert echo("s", text) == text
 
 
-@given(st.text(alphabet=st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=60))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.text(
+        alphabet=st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=60
+    )
+)
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 def test_any_text(echo, text):
     assert echo("s", text) == text
 
@@ -97,21 +106,29 @@ def test_a_servers_times_are_aware(dolt):
 
 
 def test_times_compare_with_the_databases_own(engine):
-    engine.execute_ddl("CREATE TABLE d (id int PRIMARY KEY, at datetime NOT NULL DEFAULT CURRENT_TIMESTAMP)")
+    engine.execute_ddl(
+        "CREATE TABLE d (id int PRIMARY KEY, at datetime NOT NULL DEFAULT CURRENT_TIMESTAMP)"
+    )
     write(engine, "INSERT INTO d (id) VALUES (1)")
     now = to_utc(engine.query("SELECT UTC_TIMESTAMP(6)")[0][0])
     for distance, before in ((timedelta(minutes=-1), 0), (timedelta(minutes=1), 1)):
-        assert engine.query("SELECT at <= ? FROM d", ((now + distance).replace(microsecond=0),)) == [(before,)]
+        assert engine.query(
+            "SELECT at <= ? FROM d", ((now + distance).replace(microsecond=0),)
+        ) == [(before,)]
 
 
 def test_defaults_are_written_in_utc(dolt_factory, dolt_address):
-    """bd's tables say DEFAULT CURRENT_TIMESTAMP, which is of the session's zone: ours is set to UTC before the first write."""
+    """bd's tables say DEFAULT CURRENT_TIMESTAMP, which is of the session's zone: ours is set to
+    UTC before the first write.
+    """
     engine = dolt_factory()
-    engine.execute_ddl("CREATE TABLE d (id int PRIMARY KEY, at datetime NOT NULL DEFAULT CURRENT_TIMESTAMP)")
+    engine.execute_ddl(
+        "CREATE TABLE d (id int PRIMARY KEY, at datetime NOT NULL DEFAULT CURRENT_TIMESTAMP)"
+    )
     write(engine, "INSERT INTO d (id) VALUES (1)")
-    assert engine.query("SELECT @@session.time_zone, ABS(TIMESTAMPDIFF(SECOND, at, UTC_TIMESTAMP())) < 60 FROM d") == [
-        ("+00:00", 1)
-    ]
+    assert engine.query(
+        "SELECT @@session.time_zone, ABS(TIMESTAMPDIFF(SECOND, at, UTC_TIMESTAMP())) < 60 FROM d"
+    ) == [("+00:00", 1)]
 
 
 def test_question_marks_and_percent_signs_in_sql(engine):
@@ -135,7 +152,9 @@ def test_text_in_a_diff_is_whole(engine):
     with engine.transaction() as tx:
         tx.execute("UPDATE t SET v = ? WHERE id = 'a'", ("🚀" * 15_000,))
         second = tx.dolt_commit(["t"], "long 🚀", "wä <w@x>")
-    assert list(engine.diff("t", [Edge(first, second)], {"v": "to_v"})) == [(Edge(first, second), ("🚀" * 15_000,))]
+    assert list(engine.diff("t", [Edge(first, second)], {"v": "to_v"})) == [
+        (Edge(first, second), ("🚀" * 15_000,))
+    ]
     assert (message(engine, second), engine.commit_of(second).author) == ("long 🚀", "wä")
 
 

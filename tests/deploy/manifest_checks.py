@@ -1,6 +1,8 @@
-"""What must hold for Kubernetes objects, wherever they were rendered: schema, words, names that refer to one another, and no privileges.
+"""What must hold for Kubernetes objects, wherever they were rendered: schema, words, names that
+refer to one another, and no privileges.
 
-The schemas of the API know fields and types. They do not know a cron string, most enumerations, nor whether a named thing exists.
+The schemas of the API know fields and types. They do not know a cron string, most enumerations,
+nor whether a named thing exists.
 """
 
 from __future__ import annotations
@@ -51,7 +53,11 @@ def walk(value: Any) -> Iterator[tuple[str, Any]]:
 
 def problems(objects: list[Manifest]) -> list[str]:
     """Everything that is wrong, in words; empty when all is well."""
-    found = [f"{_name(each)}: {why}" for each in objects for why in (*_schema(each), *_words(each), *_names(each))]
+    found = [
+        f"{_name(each)}: {why}"
+        for each in objects
+        for why in (*_schema(each), *_words(each), *_names(each))
+    ]
     for each in with_pods(objects):
         checks = (_container, _probes, _references, _privileges, _policy, _metrics)
         found += [f"{_name(each)}: {why}" for check in checks for why in check(each, objects)]
@@ -93,7 +99,8 @@ def _words(manifest: Manifest) -> Iterator[str]:
 
 def _cron(schedule: str) -> str:
     if len(schedule.split()) != 5:
-        return f"five fields, not {schedule!r}"  # cronsim would take a sixth for seconds, Kubernetes refuses it
+        # cronsim would take a sixth for seconds, Kubernetes refuses it
+        return f"five fields, not {schedule!r}"
     try:
         next(CronSim(schedule, datetime(2026, 1, 1, tzinfo=UTC)))
     except (CronSimError, StopIteration) as error:
@@ -105,38 +112,52 @@ def _names(manifest: Manifest) -> Iterator[str]:
     # A CronJob's pods get eleven characters more.
     most = {"CronJob": 52}.get(manifest["kind"], 63)
     if (
-        not re.fullmatch(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?", name := at(manifest, "metadata.name") or "")
+        not re.fullmatch(
+            r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?", name := at(manifest, "metadata.name") or ""
+        )
         or len(name) > most
     ):
         yield f"no name of at most {most} characters: {name!r}"
     for key, labels in walk(manifest):
         if key in {"labels", "matchLabels"}:
-            yield from (f"no label value: {each!r}" for each in labels.values() if not re.fullmatch(LABEL, str(each)))
+            yield from (
+                f"no label value: {each!r}"
+                for each in labels.values()
+                if not re.fullmatch(LABEL, str(each))
+            )
 
 
 def _container(manifest: Manifest, _: list[Manifest]) -> Iterator[str]:
     one = container(manifest)
-    tag = re.fullmatch(r"[^:@\s]+(?::\d+/[^:@\s]+)?(?::([\w.-]+)|@sha256:[0-9a-f]{64})", one.get("image") or "")
+    tag = re.fullmatch(
+        r"[^:@\s]+(?::\d+/[^:@\s]+)?(?::([\w.-]+)|@sha256:[0-9a-f]{64})", one.get("image") or ""
+    )
     if not tag or tag[1] == "latest":
         yield f"image has a version, not {one.get('image')!r}"
     command = (one.get("args") or [""])[0]
     if command not in COMMANDS:
         yield f"no such command of dolt_watch: {command!r}"
     names = [each.get("name", "") for each in one.get("env", [])]
-    yield from (f"env: no name: {each!r}" for each in names if not re.fullmatch(r"[A-Za-z_]\w*", each))
+    yield from (
+        f"env: no name: {each!r}" for each in names if not re.fullmatch(r"[A-Za-z_]\w*", each)
+    )
     yield from (f"env: twice: {each}" for each in sorted(set(names)) if names.count(each) > 1)
     for each in one.get("env", []):
         if ("value" in each) == ("valueFrom" in each):
             yield f"env: {each.get('name')} has a value or a source"
     asked, limit = at(one, "resources.requests") or {}, at(one, "resources.limits") or {}
-    yield from (f"resources: no request of {each}" for each in ("cpu", "memory") if each not in asked)
+    yield from (
+        f"resources: no request of {each}" for each in ("cpu", "memory") if each not in asked
+    )
     yield from (f"resources: no limit of {each}" for each in ("memory",) if each not in limit)
     sizes = {
         (kind, key): _quantity(value)
         for kind, part in (("requests", asked), ("limits", limit))
         for key, value in part.items()
     }
-    yield from (f"resources: no quantity: {'.'.join(key)}" for key, value in sizes.items() if value is None)
+    yield from (
+        f"resources: no quantity: {'.'.join(key)}" for key, value in sizes.items() if value is None
+    )
     for key in {*asked} & {*limit}:
         if (sizes["requests", key] or 0) > (sizes["limits", key] or 0):
             yield f"resources: more {key} is asked for than allowed"
@@ -151,7 +172,11 @@ def _probes(manifest: Manifest, _: list[Manifest]) -> Iterator[str]:
     one = container(manifest)
     ports = {each.get("name") for each in one.get("ports", [])}
     probes = {key: value for key, value in one.items() if key.endswith("Probe")}
-    if manifest["kind"] == "Deployment" and {*probes} != {"startupProbe", "livenessProbe", "readinessProbe"}:
+    if manifest["kind"] == "Deployment" and {*probes} != {
+        "startupProbe",
+        "livenessProbe",
+        "readinessProbe",
+    }:
         yield "probe: a pod that stays up has one of startup, one of liveness and one of readiness"
     for key, probe in probes.items():
         if len({*probe} & {"httpGet", "tcpSocket", "exec", "grpc"}) != 1:
@@ -197,7 +222,10 @@ def _references(manifest: Manifest, objects: list[Manifest]) -> Iterator[str]:
             if ref.get("key") not in SECRETS.get(ref.get("name"), ()):
                 yield f"no such key of a Secret: {ref.get('name')}.{ref.get('key')}"
             if ref.get("optional", False) == (ref.get("name") in REQUIRED):
-                yield f"the Secret {ref.get('name')} is {'required' if ref.get('name') in REQUIRED else 'optional'}"
+                yield (
+                    f"the Secret {ref.get('name')} is"
+                    f" {'required' if ref.get('name') in REQUIRED else 'optional'}"
+                )
     labels = at(template(manifest), "metadata.labels") or {}
     if (
         manifest["kind"] == "Deployment"
@@ -220,13 +248,23 @@ def _privileges(manifest: Manifest, objects: list[Manifest]) -> Iterator[str]:
         or account.get("automountServiceAccountToken") is not False
     ):
         yield "privileges: a token of Kubernetes is mounted"
-    if of_pod.get("runAsNonRoot") is not True or not of_pod.get("runAsUser") or not of_pod.get("runAsGroup"):
+    if (
+        of_pod.get("runAsNonRoot") is not True
+        or not of_pod.get("runAsUser")
+        or not of_pod.get("runAsGroup")
+    ):
         yield "privileges: it may run as root"
     if at(of_pod, "seccompProfile.type") != "RuntimeDefault":
         yield "privileges: seccomp is not RuntimeDefault"
-    if mine != {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}:
+    if mine != {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }:
         yield f"privileges: the container's securityContext: {mine}"
-    yield from (f"privileges: {each}" for each in ("hostNetwork", "hostPID", "hostIPC") if spec.get(each))
+    yield from (
+        f"privileges: {each}" for each in ("hostNetwork", "hostPID", "hostIPC") if spec.get(each)
+    )
     writable = {
         each["name"]: each["mountPath"]
         for each in container(manifest).get("volumeMounts", [])
@@ -236,7 +274,12 @@ def _privileges(manifest: Manifest, objects: list[Manifest]) -> Iterator[str]:
         "emptyDir" not in each for each in spec["volumes"] if each["name"] in writable
     ):
         yield f"privileges: only /tmp may be written, an emptyDir, not {sorted(writable.values())}"
-    others = [key for each in spec["volumes"] for key in each if key not in {"name", "configMap", "emptyDir"}]
+    others = [
+        key
+        for each in spec["volumes"]
+        for key in each
+        if key not in {"name", "configMap", "emptyDir"}
+    ]
     yield from (f"privileges: a volume of kind {each}" for each in others)
 
 
@@ -251,7 +294,9 @@ def _policy(manifest: Manifest, objects: list[Manifest]) -> Iterator[str]:
         yield "network: no policy for its traffic in both directions"
     ports = {each.get("name") for each in container(manifest).get("ports", [])}
     for rule in (
-        rule for each in meant for rule in (*(at(each, "spec.egress") or ()), *(at(each, "spec.ingress") or ()))
+        rule
+        for each in meant
+        for rule in (*(at(each, "spec.egress") or ()), *(at(each, "spec.ingress") or ()))
     ):
         if (
             not (rule.get("to") or rule.get("from"))
@@ -261,14 +306,32 @@ def _policy(manifest: Manifest, objects: list[Manifest]) -> Iterator[str]:
             yield f"network: a rule for everybody or for every port: {rule}"
     if manifest["kind"] == "Deployment":
         asked = {
-            port.get("port") for each in meant for rule in at(each, "spec.ingress") or () for port in rule["ports"]
+            port.get("port")
+            for each in meant
+            for rule in at(each, "spec.ingress") or ()
+            for port in rule["ports"]
         }
         yield from (f"network: no such port: {each!r}" for each in asked - ports)
 
 
 def _metrics(manifest: Manifest, _: list[Manifest]) -> Iterator[str]:
     notes, one = at(template(manifest), "metadata.annotations") or {}, container(manifest)
-    listens = next((args[1] for args in zip(one["args"], one["args"][1:], strict=False) if args[0] == "--port"), None)
-    ports = [str(each.get("containerPort")) for each in one.get("ports", []) if each.get("name") == "metrics"]
-    if [notes["prometheus.io/port"]] * 2 != [*ports, listens] if "prometheus.io/port" in notes else listens or ports:
+    listens = next(
+        (
+            args[1]
+            for args in zip(one["args"], one["args"][1:], strict=False)
+            if args[0] == "--port"
+        ),
+        None,
+    )
+    ports = [
+        str(each.get("containerPort"))
+        for each in one.get("ports", [])
+        if each.get("name") == "metrics"
+    ]
+    if (
+        [notes["prometheus.io/port"]] * 2 != [*ports, listens]
+        if "prometheus.io/port" in notes
+        else listens or ports
+    ):
         yield f"metrics: --port {listens}, the container's {ports} and the annotation are one"

@@ -78,7 +78,11 @@ def container(manifest: Manifest) -> Manifest:
 
 
 def with_pods(objects: list[Manifest]) -> list[Manifest]:
-    return [each for each in objects if each.get("kind") in POD and at(each, f"{POD[each['kind']]}.spec.containers.0")]
+    return [
+        each
+        for each in objects
+        if each.get("kind") in POD and at(each, f"{POD[each['kind']]}.spec.containers.0")
+    ]
 
 
 def workspace(manifest: Manifest, config: Manifest, root: Path) -> Path:
@@ -86,7 +90,9 @@ def workspace(manifest: Manifest, config: Manifest, root: Path) -> Path:
     volumes = {each["name"]: each for each in pod(manifest)["volumes"]}
     for mount in container(manifest)["volumeMounts"]:
         for item in at(volumes[mount["name"]], "configMap.items") or ():
-            inside = PurePosixPath(mount["mountPath"], item["path"]).relative_to(container(manifest)["workingDir"])
+            inside = PurePosixPath(mount["mountPath"], item["path"]).relative_to(
+                container(manifest)["workingDir"]
+            )
             file = root / inside
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(config["data"][item["key"]], encoding="utf-8")

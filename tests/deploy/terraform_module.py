@@ -1,4 +1,5 @@
-"""The Terraform module as Kubernetes objects: parsed, its references resolved, its blocks turned into the API's fields.
+"""The Terraform module as Kubernetes objects: parsed, its references resolved, its blocks turned
+into the API's fields.
 
 Only what the module uses is understood; anything else raises, so that nothing is passed over.
 """
@@ -56,7 +57,9 @@ Block = dict[str, Any]
 
 
 class Module:
-    """All files as one, with some text of theirs replaced where a test makes a mistake on purpose."""
+    """All files as one, with some text of theirs replaced where a test makes a mistake on
+    purpose.
+    """
 
     def __init__(self, *replace: tuple[str, str], **given: Any) -> None:
         texts = [file.read_text(encoding="utf-8") for file in sorted(MODULE.glob("*.tf"))]
@@ -68,8 +71,12 @@ class Module:
         for text in texts:
             for key, blocks in _parsed(text).items():
                 self.blocks.setdefault(key, []).extend(blocks)
-        self.variables = {_text(name): body for block in self.blocks["variable"] for name, body in _named(block)}
-        self.outputs = {_text(name): body for block in self.blocks["output"] for name, body in _named(block)}
+        self.variables = {
+            _text(name): body for block in self.blocks["variable"] for name, body in _named(block)
+        }
+        self.outputs = {
+            _text(name): body for block in self.blocks["output"] for name, body in _named(block)
+        }
         (self.locals,) = self.blocks["locals"]
         self.given = GIVEN | given
 
@@ -100,13 +107,19 @@ class Module:
             if key in ONLY_TERRAFORM or key.startswith("__"):
                 continue
             if key == "dynamic":
-                for name, each in (found_one for entry in value for found_one in self._dynamic(entry, scope)):
+                for name, each in (
+                    found_one for entry in value for found_one in self._dynamic(entry, scope)
+                ):
                     found[PLURALS[name]] = [*found.get(PLURALS[name], ()), *each]
             elif key in MAPS:
                 found[_camel(key)] = self.value(value, scope)
             elif key in PLURALS and _is_block(value):
-                # The module writes a dynamic block behind the others of its kind; hcl2 may give it first.
-                found[PLURALS[key]] = [*(self._fields(each, scope) for each in value), *found.get(PLURALS[key], ())]
+                # The module writes a dynamic block behind the others of its kind; hcl2 may give
+                # it first.
+                found[PLURALS[key]] = [
+                    *(self._fields(each, scope) for each in value),
+                    *found.get(PLURALS[key], ()),
+                ]
             elif _is_block(value):
                 (one,) = value
                 # A block without content is as good as none: Terraform insists on `metadata {}`.
@@ -116,7 +129,9 @@ class Module:
                 found[_camel(key)] = self.value(value, scope)
         return found
 
-    def _dynamic(self, entry: Block, scope: Mapping[str, Any]) -> Iterator[tuple[str, list[Manifest]]]:
+    def _dynamic(
+        self, entry: Block, scope: Mapping[str, Any]
+    ) -> Iterator[tuple[str, list[Manifest]]]:
         for name, body in _named(entry):
             name = _text(name)
             (content,) = body["content"]
@@ -127,7 +142,7 @@ class Module:
             if each:
                 yield name, each
 
-    # -- expressions ---------------------------------------------------------------------------------------------
+    # -- expressions --------------------
 
     def value(self, raw: Any, scope: Mapping[str, Any]) -> Any:
         """A parsed expression's value."""
@@ -162,9 +177,17 @@ class Module:
             return not self._expression(text[1:], scope)
         if call := re.fullmatch(r"(jsonencode|sha256)\((.*)\)", text, re.DOTALL):
             value = self._inner(call[2], scope)
-            return json.dumps(value) if call[1] == "jsonencode" else hashlib.sha256(value.encode()).hexdigest()
+            return (
+                json.dumps(value)
+                if call[1] == "jsonencode"
+                else hashlib.sha256(value.encode()).hexdigest()
+            )
         if resource := re.fullmatch(r"(kubernetes_\w+)\.(\w+)\.metadata\[0\]\.name", text):
-            (body,) = (body for kind, name, body in self.resources() if (kind, name) == (resource[1], resource[2]))
+            (body,) = (
+                body
+                for kind, name, body in self.resources()
+                if (kind, name) == (resource[1], resource[2])
+            )
             return self.value(body["metadata"][0]["name"], scope)
         if re.fullmatch(r"[a-z_]+(\.[a-z_]+)+", text):
             return self._reference(text.split("."), scope)
@@ -181,7 +204,11 @@ class Module:
         head, *rest = path
         if head == "var":
             name, *rest = rest
-            value = self.given[name] if name in self.given else self.value(self.variables[name]["default"], {})
+            value = (
+                self.given[name]
+                if name in self.given
+                else self.value(self.variables[name]["default"], {})
+            )
         elif head == "local":
             name, *rest = rest
             value = self.value(self.locals[name], scope)

@@ -1,4 +1,6 @@
-"""The manifests as `kubectl kustomize` renders them: field by field what the original had, and what Kubernetes accepts."""
+"""The manifests as `kubectl kustomize` renders them: field by field what the original had, and
+what Kubernetes accepts.
+"""
 
 from __future__ import annotations
 
@@ -60,12 +62,15 @@ def test_nothing_is_wrong(rendered: dict[str, list[Manifest]], folder: str) -> N
     assert problems(rendered[folder]) == []
 
 
-# -- as in the original ------------------------------------------------------------------------------------------
+# -- as in the original --------------------
 
 
 def kinds(objects: list[Manifest]) -> list[tuple[str, str]]:
     """Kind and name of each, a ConfigMap without the hash of its content."""
-    return sorted((each["kind"], re.sub(r"^(dolt-watch)-\w{10}$", r"\1", each["metadata"]["name"])) for each in objects)
+    return sorted(
+        (each["kind"], re.sub(r"^(dolt-watch)-\w{10}$", r"\1", each["metadata"]["name"]))
+        for each in objects
+    )
 
 
 def test_what_there_is(base: list[Manifest], service: list[Manifest]) -> None:
@@ -75,7 +80,9 @@ def test_what_there_is(base: list[Manifest], service: list[Manifest]) -> None:
         ("NetworkPolicy", "dolt-watch"),
         ("ServiceAccount", "dolt-watch"),
     ]
-    assert kinds(base) == sorted([*both, ("CronJob", "beads-dispatcher"), ("CronJob", "beads-reaper")])
+    assert kinds(base) == sorted(
+        [*both, ("CronJob", "beads-dispatcher"), ("CronJob", "beads-reaper")]
+    )
     assert kinds(service) == sorted([*both, ("Deployment", "dolt-watch")])
 
 
@@ -99,8 +106,14 @@ def test_schedule(base: list[Manifest], name: str) -> None:
         ("spec.jobTemplate.spec.backoffLimit", 0),
         ("spec.jobTemplate.spec.ttlSecondsAfterFinished", 600),
         ("spec.jobTemplate.spec.template.spec.restartPolicy", "Never"),
-        ("spec.jobTemplate.spec.template.spec.imagePullSecrets", [{"name": "registry-credentials"}]),
-        ("spec.jobTemplate.spec.template.spec.containers.0.resources.requests", {"cpu": "50m", "memory": "128Mi"}),
+        (
+            "spec.jobTemplate.spec.template.spec.imagePullSecrets",
+            [{"name": "registry-credentials"}],
+        ),
+        (
+            "spec.jobTemplate.spec.template.spec.containers.0.resources.requests",
+            {"cpu": "50m", "memory": "128Mi"},
+        ),
         ("spec.jobTemplate.spec.template.spec.containers.0.resources.limits", {"memory": "256Mi"}),
         ("metadata.namespace", "beads-server"),
     ],
@@ -119,17 +132,30 @@ def test_what_each_runs_and_is_called(base: list[Manifest]) -> None:
 
 
 def test_environment(job: Manifest) -> None:
-    env = {each["name"]: each.get("value") or at(each, "valueFrom.secretKeyRef") for each in container(job)["env"]}
+    env = {
+        each["name"]: each.get("value") or at(each, "valueFrom.secretKeyRef")
+        for each in container(job)["env"]
+    }
     assert env == {
         "HOME": "/tmp",
         "BEADBOARD_URL": "http://beadboard",
         "CLAUDE_AGENT_SERVICE_URL": "http://claude-agent-service.claude-agent.svc.cluster.local:8080",
-        "BEADS_DOLT_PASSWORD": {"name": "dolt-watch", "key": "BEADS_DOLT_PASSWORD", "optional": True},
-        "API_BEARER_TOKEN": {"name": "beadboard-agent-service", "key": "api_bearer_token", "optional": True},
+        "BEADS_DOLT_PASSWORD": {
+            "name": "dolt-watch",
+            "key": "BEADS_DOLT_PASSWORD",
+            "optional": True,
+        },
+        "API_BEARER_TOKEN": {
+            "name": "beadboard-agent-service",
+            "key": "api_bearer_token",
+            "optional": True,
+        },
     }
 
 
-def test_the_kill_switch_suspends_both_and_changes_nothing_else(rendered: dict[str, list[Manifest]]) -> None:
+def test_the_kill_switch_suspends_both_and_changes_nothing_else(
+    rendered: dict[str, list[Manifest]],
+) -> None:
     off = deepcopy(rendered["suspended"])
     assert [each["spec"]["suspend"] for each in named(off, "CronJob").values()] == [True, True]
     for each in named(off, "CronJob").values():
@@ -142,20 +168,30 @@ def test_the_kill_switch_by_itself_applies_nothing() -> None:
     assert render("components/suspended") == []
 
 
-# -- what is mounted ---------------------------------------------------------------------------------------------
+# -- what is mounted --------------------
 
 
 @pytest.mark.parametrize("folder", ["base", "overlays/service"])
-def test_dolt_watch_reads_what_is_mounted(rendered: dict[str, list[Manifest]], folder: str, tmp_path: Path) -> None:
+def test_dolt_watch_reads_what_is_mounted(
+    rendered: dict[str, list[Manifest]], folder: str, tmp_path: Path
+) -> None:
     (config,) = named(rendered[folder], "ConfigMap").values()
     metadata = json.loads(config["data"]["metadata.json"])
     for manifest in with_pods(rendered[folder]):
-        env = {each["name"]: each.get("value", "from-a-secret") for each in container(manifest)["env"]}
+        env = {
+            each["name"]: each.get("value", "from-a-secret") for each in container(manifest)["env"]
+        }
         settings = load({}, env, workspace(manifest, config, tmp_path))
         assert isinstance(settings.address, ServerAddress)
-        place = (settings.address.host, settings.address.port, settings.address.database, settings.project_id)
+        place = (
+            settings.address.host,
+            settings.address.port,
+            settings.address.database,
+            settings.project_id,
+        )
         assert place == tuple(
-            metadata[key] for key in ("dolt_server_host", "dolt_server_port", "dolt_database", "project_id")
+            metadata[key]
+            for key in ("dolt_server_host", "dolt_server_port", "dolt_database", "project_id")
         )
         admin = manifest["kind"] == "Job"
         assert settings.address.user == ("from-a-secret" if admin else metadata["dolt_server_user"])
@@ -166,19 +202,33 @@ def test_dolt_watch_reads_what_is_mounted(rendered: dict[str, list[Manifest]], f
 def test_metadata_json_has_beads_keys(base: list[Manifest]) -> None:
     (config,) = named(base, "ConfigMap").values()
     assert set(json.loads(config["data"]["metadata.json"])) == {
-        "database", "backend", "dolt_mode", "dolt_server_host", "dolt_server_port", "dolt_server_user", "dolt_server_tls", "dolt_database", "project_id",
-    }  # fmt: skip
+        "database",
+        "backend",
+        "dolt_mode",
+        "dolt_server_host",
+        "dolt_server_port",
+        "dolt_server_user",
+        "dolt_server_tls",
+        "dolt_database",
+        "project_id",
+    }
 
 
-# -- init, and the service ---------------------------------------------------------------------------------------
+# -- init, and the service --------------------
 
 
 def test_only_init_has_the_admins_secret(base: list[Manifest], service: list[Manifest]) -> None:
-    with_admin = {each["kind"] for each in with_pods([*base, *service]) if "dolt-watch-admin" in json.dumps(each)}
+    with_admin = {
+        each["kind"]
+        for each in with_pods([*base, *service])
+        if "dolt-watch-admin" in json.dumps(each)
+    }
     assert with_admin == {"Job"}
 
 
-def test_all_pods_are_alike_but_for_what_they_run(base: list[Manifest], service: list[Manifest]) -> None:
+def test_all_pods_are_alike_but_for_what_they_run(
+    base: list[Manifest], service: list[Manifest]
+) -> None:
     own = {"args", "env", "ports", "startupProbe", "livenessProbe", "readinessProbe"}
     seen = []
     for manifest in with_pods([*base, *service]):
@@ -187,11 +237,15 @@ def test_all_pods_are_alike_but_for_what_they_run(base: list[Manifest], service:
             for key, value in pod(manifest).items()
             if key not in {"restartPolicy", "terminationGracePeriodSeconds"}
         }
-        spec["containers"] = [{key: value for key, value in container(manifest).items() if key not in own}]
+        spec["containers"] = [
+            {key: value for key, value in container(manifest).items() if key not in own}
+        ]
         seen.append(spec)
     assert len(seen) == 5
     assert all(each == seen[0] for each in seen)
-    environments = [container(each)["env"] for each in with_pods([*base, *service]) if each["kind"] != "Job"]
+    environments = [
+        container(each)["env"] for each in with_pods([*base, *service]) if each["kind"] != "Job"
+    ]
     assert all(each == environments[0] for each in environments)
 
 
@@ -221,8 +275,12 @@ def test_the_service_has_options_that_run_knows(service: list[Manifest]) -> None
     command.make_context(name, options)
 
 
-@pytest.mark.parametrize(("ci", "outcome"), [("true", pytest.fail.Exception), ("", pytest.skip.Exception)])
-def test_without_kubectl_nothing_passes(monkeypatch: pytest.MonkeyPatch, ci: str, outcome: type[BaseException]) -> None:
+@pytest.mark.parametrize(
+    ("ci", "outcome"), [("true", pytest.fail.Exception), ("", pytest.skip.Exception)]
+)
+def test_without_kubectl_nothing_passes(
+    monkeypatch: pytest.MonkeyPatch, ci: str, outcome: type[BaseException]
+) -> None:
     monkeypatch.setenv("PATH", "")
     monkeypatch.setenv("CI", ci)
     with pytest.raises(outcome, match="no kubectl on PATH"):

@@ -1,4 +1,6 @@
-"""Each kind of mistake, made on purpose in what kustomize renders, is found by our checks; without it nothing is (test_cronjobs.py)."""
+"""Each kind of mistake, made on purpose in what kustomize renders, is found by our checks;
+without it nothing is (test_cronjobs.py).
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ GONE = object()
 
 
 def change(objects: list[Manifest], kind: str, path: str, value: Any) -> None:
-    """Sets what is at ``path`` (POD stands for the pod's template, C for its container) in every object of that kind."""
+    """Sets what is at ``path`` (POD stands for the pod's template, C for its container) in every
+    object of that kind.
+    """
     path = path.replace("C.", "POD.spec.containers.0.").replace("POD", POD.get(kind, "POD"))
     parent, _, last = path.rpartition(".")
     changed = [each for each in objects if each["kind"] == kind]
@@ -66,7 +70,18 @@ MISTAKES: list[tuple[str, tuple[str, ...], Any, str]] = [
     ("C.livenessProbe.httpGet.scheme", ("Deployment",), "http", "scheme"),
     ("spec.egress.0.ports.0.protocol", ("NetworkPolicy",), "udp", "protocol"),
     ("spec.policyTypes", ("NetworkPolicy",), ["Egres"], "policyTypes"),
-    *[("spec.schedule", ("CronJob",), bad, "schedule") for bad in ("*/2 * * *", "0 */2 * * * *", "61 * * * *", "@often", "", "*/2 * * * x", "0 0 30 2 *")],
+    *[
+        ("spec.schedule", ("CronJob",), bad, "schedule")
+        for bad in (
+            "*/2 * * *",
+            "0 */2 * * * *",
+            "61 * * * *",
+            "@often",
+            "",
+            "*/2 * * * x",
+            "0 0 30 2 *",
+        )
+    ],
     # names and quantities
     ("metadata.name", ("CronJob",), "Beads_Dispatcher", "no name"),
     ("metadata.name", ("CronJob",), "b" * 53, "no name"),
@@ -83,10 +98,25 @@ MISTAKES: list[tuple[str, tuple[str, ...], Any, str]] = [
     ("C.args", ALL, ["dispach"], "no such command"),
     # what refers to something
     ("POD.spec.volumes.0.configMap.name", ALL, "dolt-watch", "no such ConfigMap"),
-    ("POD.spec.volumes.0.configMap.items.0.key", ALL, "metadata.jsn", "no such key of the ConfigMap"),
+    (
+        "POD.spec.volumes.0.configMap.items.0.key",
+        ALL,
+        "metadata.jsn",
+        "no such key of the ConfigMap",
+    ),
     ("data", ("ConfigMap",), {"metadata.json": "{}"}, "no such key of the ConfigMap"),
-    ("C.env.3.valueFrom.secretKeyRef.key", ("CronJob", "Deployment"), "PASSWORD", "no such key of a Secret"),
-    ("C.env.3.valueFrom.secretKeyRef.name", ("CronJob", "Deployment"), "dolt_watch", "no such key of a Secret"),
+    (
+        "C.env.3.valueFrom.secretKeyRef.key",
+        ("CronJob", "Deployment"),
+        "PASSWORD",
+        "no such key of a Secret",
+    ),
+    (
+        "C.env.3.valueFrom.secretKeyRef.name",
+        ("CronJob", "Deployment"),
+        "dolt_watch",
+        "no such key of a Secret",
+    ),
     ("C.env.3.valueFrom.secretKeyRef.optional", ("CronJob", "Deployment"), GONE, "optional"),
     ("C.env.2.valueFrom.secretKeyRef.key", ("Job",), "PASSWORD", "no such key of a Secret"),
     ("C.env.2.valueFrom.secretKeyRef.name", ("Job",), "dolt_watch", "no such key of a Secret"),
@@ -104,7 +134,12 @@ MISTAKES: list[tuple[str, tuple[str, ...], Any, str]] = [
     ("C.livenessProbe.timeoutSeconds", ("Deployment",), 60, "longer than its period"),
     ("C.ports.0.containerPort", ("Deployment",), 9465, "metrics"),
     ("C.args.4", ("Deployment",), "9465", "metrics"),
-    ("POD.metadata.annotations", ("Deployment",), lambda was: was | {"prometheus.io/port": "9465"}, "metrics"),
+    (
+        "POD.metadata.annotations",
+        ("Deployment",),
+        lambda was: was | {"prometheus.io/port": "9465"},
+        "metrics",
+    ),
     ("spec.selector.matchLabels", ("Deployment",), {"app": "dolt-watch"}, "selector"),
     ("POD.metadata.labels", ALL, {"app": "else"}, "network: no policy"),
     ("spec.podSelector.matchLabels", ("NetworkPolicy",), {"app": "else"}, "network: no policy"),
@@ -126,7 +161,7 @@ MISTAKES: list[tuple[str, tuple[str, ...], Any, str]] = [
     ("C.securityContext.capabilities.add", ALL, ["NET_RAW"], "securityContext"),
     ("C.volumeMounts.0.readOnly", ALL, GONE, "only /tmp"),
     ("POD.spec.volumes.1", ALL, {"name": "tmp", "hostPath": {"path": "/tmp"}}, "hostPath"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(
@@ -137,7 +172,9 @@ MISTAKES: list[tuple[str, tuple[str, ...], Any, str]] = [
         for kind in kinds_
     ],
 )
-def test_a_mistake_is_found(rendered: dict[str, list[Manifest]], path: str, kind: str, value: Any, said: str) -> None:
+def test_a_mistake_is_found(
+    rendered: dict[str, list[Manifest]], path: str, kind: str, value: Any, said: str
+) -> None:
     objects = deepcopy(rendered["overlays/service" if kind == "Deployment" else "base"])
     change(objects, kind, path, value)
     assert any(said in each for each in problems(objects)), problems(objects)
@@ -145,5 +182,7 @@ def test_a_mistake_is_found(rendered: dict[str, list[Manifest]], path: str, kind
 
 @pytest.mark.parametrize("kind", ["ConfigMap", "ServiceAccount", "NetworkPolicy"])
 @pytest.mark.parametrize("folder", ["base", "overlays/service"])
-def test_an_object_that_is_missing_is_noticed(rendered: dict[str, list[Manifest]], folder: str, kind: str) -> None:
+def test_an_object_that_is_missing_is_noticed(
+    rendered: dict[str, list[Manifest]], folder: str, kind: str
+) -> None:
     assert problems([each for each in rendered[folder] if each["kind"] != kind])

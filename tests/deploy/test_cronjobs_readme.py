@@ -21,15 +21,21 @@ TEXT = (CRONJOBS / "README.md").read_text(encoding="utf-8")
 
 def block(language: str, word: str) -> str:
     """The one example in that language which holds that word."""
-    (found,) = (each for each in re.findall(rf"```{language}\n(.*?)```", TEXT, re.DOTALL) if word in each)
+    (found,) = (
+        each for each in re.findall(rf"```{language}\n(.*?)```", TEXT, re.DOTALL) if word in each
+    )
     return str(found)
 
 
 @pytest.mark.parametrize(
-    ("resource", "off"), [("../../base", False), ("../service", False), ("../../base", True), ("../service", True)]
+    ("resource", "off"),
+    [("../../base", False), ("../service", False), ("../../base", True), ("../service", True)],
 )
 def test_the_overlay(resource: str, off: bool, tmp_path: Path) -> None:
-    written = yaml.safe_load(block("yaml", "kind: Kustomization")) | {"resources": [resource], "namespace": "elsewhere"}
+    written = yaml.safe_load(block("yaml", "kind: Kustomization")) | {
+        "resources": [resource],
+        "namespace": "elsewhere",
+    }
     if off:
         (more,) = re.findall(r"`(components: .*?)`", TEXT)
         written |= yaml.safe_load(more)
@@ -42,9 +48,14 @@ def test_the_overlay(resource: str, off: bool, tmp_path: Path) -> None:
     objects = render(str(mine))
     assert problems(objects) == []
     assert {at(each, "metadata.namespace") for each in objects} == {"elsewhere"}
-    assert {container(each)["image"] for each in with_pods(objects)} == {f"your-registry/dolt_watch:{__version__}"}
+    assert {container(each)["image"] for each in with_pods(objects)} == {
+        f"your-registry/dolt_watch:{__version__}"
+    }
     (config,) = named(objects, "ConfigMap").values()
-    assert config["data"] == {"metadata.json": '{"dolt_database": "mine"}', "dolt_watch.toml": 'settle = "5s"\n'}
+    assert config["data"] == {
+        "metadata.json": '{"dolt_database": "mine"}',
+        "dolt_watch.toml": 'settle = "5s"\n',
+    }
     assert {at(each, "spec.suspend") for each in named(objects, "CronJob").values()} <= {off}
 
 

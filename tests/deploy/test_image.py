@@ -1,4 +1,6 @@
-"""A real build of the Dockerfile, with buildah on a base made by debootstrap: no registry, no daemon. Needs root; by its own command: make image."""
+"""A real build of the Dockerfile, with buildah on a base made by debootstrap: no registry, no
+daemon. Needs root; by its own command: make image.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ __all__ = ["beads_address"]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # debootstrap, and two builds
 
 SUITES = {(3, 11): "bookworm", (3, 13): "trixie"}
-"""Our Python → the Debian that has it too: pip resolves what is needed for the Python that it runs on."""
+"""Our Python → the Debian that has it too: pip resolves what is needed for the Python that it
+runs on.
+"""
 BASE = "localhost/base:debian"
 IMAGE = "localhost/dolt_watch:test"
 
@@ -33,18 +37,37 @@ class Buildah:
     """buildah with a store of its own, which goes with the test's folder."""
 
     def __init__(self, folder: Path) -> None:
-        self.options = ["--storage-driver", "vfs", "--root", str(folder / "store"), "--runroot", str(folder / "run")]
+        self.options = [
+            "--storage-driver",
+            "vfs",
+            "--root",
+            str(folder / "store"),
+            "--runroot",
+            str(folder / "run"),
+        ]
         self.container = ""
 
     def __call__(self, *arguments: str | Path) -> str:
         command = ["buildah", *self.options, *map(str, arguments)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
+        assert done.returncode == 0, (
+            f"{' '.join(command)}\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
+        )
         return done.stdout.strip()
 
     def command(self, *command: str, env: dict[str, str] | None = None) -> list[str]:
         given = [f"--env={name}={value}" for name, value in (env or {}).items()]
-        return ["buildah", *self.options, "run", "--isolation", "chroot", *given, self.container, "--", *command]
+        return [
+            "buildah",
+            *self.options,
+            "run",
+            "--isolation",
+            "chroot",
+            *given,
+            self.container,
+            "--",
+            *command,
+        ]
 
     def run(self, *command: str, env: dict[str, str] | None = None) -> str:
         return self(*self.command(*command, env=env)[1 + len(self.options) :])
@@ -87,7 +110,9 @@ def wheels(folder: Path) -> Path:
         str(folder / "wheels"),
     ]
     subprocess.run([*command, *wanted], check=True)
-    (folder / "pip.conf").write_text("[global]\nno-index = true\nfind-links = /wheels\n", encoding="utf-8")
+    (folder / "pip.conf").write_text(
+        "[global]\nno-index = true\nfind-links = /wheels\n", encoding="utf-8"
+    )
     return folder / "wheels"
 
 
@@ -97,9 +122,10 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Buildah]:
     for name in ("buildah", "debootstrap"):
         tool(name, f"Debian: apt install {name}")
     suite = SUITES.get(sys.version_info[:2], "")
+    python = f"{sys.version_info[0]}.{sys.version_info[1]}"
     wants = {
         "debootstrap and buildah's chroot isolation need root": os.geteuid() == 0,
-        f"no Debian has Python {sys.version_info[0]}.{sys.version_info[1]}, for which the wheels would be fetched": suite,
+        f"no Debian has Python {python}, for which the wheels would be fetched": suite,
     }
     for why, there in wants.items():
         if not there:
@@ -110,9 +136,22 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Buildah]:
     buildah("add", buildah.container, base(folder, suite), "/")
     buildah("commit", "--rm", buildah.container, BASE)
     buildah(
-        "bud", "--isolation", "chroot", "--pull-never", "--build-arg", f"BASE={BASE}", "--build-arg", "REVISION=abc123",
-        "--volume", f"{wheels(folder)}:/wheels:ro", "--volume", f"{folder / 'pip.conf'}:/etc/pip.conf:ro", "--tag", IMAGE, ROOT,
-    )  # fmt: skip
+        "bud",
+        "--isolation",
+        "chroot",
+        "--pull-never",
+        "--build-arg",
+        f"BASE={BASE}",
+        "--build-arg",
+        "REVISION=abc123",
+        "--volume",
+        f"{wheels(folder)}:/wheels:ro",
+        "--volume",
+        f"{folder / 'pip.conf'}:/etc/pip.conf:ro",
+        "--tag",
+        IMAGE,
+        ROOT,
+    )
     buildah.container = buildah("from", "--pull-never", IMAGE)
     yield buildah
     buildah("rm", "--all")
@@ -126,15 +165,25 @@ def test_it_runs_as_the_user_of_the_pods(image: Buildah) -> None:
 
 def test_only_tmp_can_be_written(image: Buildah) -> None:
     tried = (
-        "for each in / /opt/dolt_watch /opt/dolt_watch/bin /workspace /tmp; do test -w $each && echo $each; done; true"
+        "for each in / /opt/dolt_watch /opt/dolt_watch/bin /workspace /tmp; do test -w $each &&"
+        " echo $each; done; true"
     )
     assert image.run("sh", "-c", tried) == "/tmp"
 
 
 def test_what_it_says_of_itself(image: Buildah) -> None:
-    config = json.loads(image("inspect", "--type", "image", "--format", "{{.Config}}", IMAGE))["config"]
-    assert (config["User"], config["Entrypoint"], config["WorkingDir"]) == ("10001:10001", ["dolt_watch"], "/workspace")
-    labels = {name.removeprefix("org.opencontainers.image."): value for name, value in config["Labels"].items()}
+    config = json.loads(image("inspect", "--type", "image", "--format", "{{.Config}}", IMAGE))[
+        "config"
+    ]
+    assert (config["User"], config["Entrypoint"], config["WorkingDir"]) == (
+        "10001:10001",
+        ["dolt_watch"],
+        "/workspace",
+    )
+    labels = {
+        name.removeprefix("org.opencontainers.image."): value
+        for name, value in config["Labels"].items()
+    }
     assert (labels["title"], labels["version"], labels["revision"], labels["base.name"]) == (
         "dolt_watch",
         __version__,
@@ -151,7 +200,9 @@ def test_what_it_adds_to_the_base(image: Buildah) -> None:
 
 def test_no_compiler_no_cache_nothing_left_of_the_build(image: Buildah) -> None:
     found = image.run(
-        "sh", "-c", "command -v cc gcc make; ls -d /src /dist /opt/build /wheels /tmp/* 2>/dev/null; true"
+        "sh",
+        "-c",
+        "command -v cc gcc make; ls -d /src /dist /opt/build /wheels /tmp/* 2>/dev/null; true",
     )
     assert found == ""
     assert not re.search(r"\bpip\b", image.run("ls", "/opt/dolt_watch/bin"))
@@ -168,7 +219,10 @@ def test_it_ticks(image: Buildah, beads_address: ServerAddress) -> None:
 
 
 def test_it_stays_up_and_is_asked_whether_it_lives(image: Buildah, tmp_path: Path) -> None:
-    env = {"DOLT_WATCH_DATABASE": "dolt://u@127.0.0.1:1/beads", "BEADBOARD_URL": "http://127.0.0.1:9"}
+    env = {
+        "DOLT_WATCH_DATABASE": "dolt://u@127.0.0.1:1/beads",
+        "BEADBOARD_URL": "http://127.0.0.1:9",
+    }
     # The chroot shares our network.
     command = image.command("dolt_watch", "run", "--port", "9464", env=env)
     assert healthz(command, tmp_path, dict(os.environ)) == (200, "ok\n")

@@ -33,7 +33,9 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Manifes
     own = {
         "suspended": suspended(tmp_path_factory.mktemp("suspended")),
         "agents": with_component(tmp_path_factory.mktemp("agents"), "agents"),
-        "service with agents": with_component(tmp_path_factory.mktemp("both"), "agents", "../service"),
+        "service with agents": with_component(
+            tmp_path_factory.mktemp("both"), "agents", "../service"
+        ),
     }
     return {folder: comparable(render(own.get(folder, folder))) for folder in SAME}
 
@@ -42,14 +44,17 @@ def comparable(objects: list[Manifest]) -> list[Manifest]:
     """Without what the two say differently on purpose, in one order."""
     objects = deepcopy(objects)
     (config,) = named(objects, "ConfigMap").values()
-    text = json.dumps(objects).replace(config["metadata"]["name"], "dolt-watch")  # kustomize adds a hash of the content
+    text = json.dumps(objects).replace(
+        config["metadata"]["name"], "dolt-watch"
+    )  # kustomize adds a hash of the content
     objects = json.loads(text)
     for each in objects:
         if each["kind"] == "ConfigMap":
             each["data"]["metadata.json"] = json.loads(each["data"]["metadata.json"])
             del each["data"]["dolt_watch.toml"]  # compared as settings
         if each["kind"] == "Job":
-            # A Job that removes itself would be made anew at each `terraform apply`; with kubectl that is how it migrates.
+            # A Job that removes itself would be made anew at each `terraform apply`; with
+            # kubectl that is how it migrates.
             each["spec"].pop("ttlSecondsAfterFinished", None)
         if each["kind"] == "Deployment":
             # What the hash in the ConfigMap's name does for kustomize.
@@ -71,16 +76,20 @@ def differences(left: Any, right: Any, path: str = "") -> Iterator[str]:
 def settings(objects: list[Manifest], tmp_path: Path) -> Settings:
     (config,) = named(objects, "ConfigMap").values()
     (tmp_path / ".beads").mkdir(exist_ok=True)
-    (tmp_path / ".beads/metadata.json").write_text(config["data"]["metadata.json"], encoding="utf-8")
+    (tmp_path / ".beads/metadata.json").write_text(
+        config["data"]["metadata.json"], encoding="utf-8"
+    )
     (tmp_path / "dolt_watch.toml").write_text(config["data"]["dolt_watch.toml"], encoding="utf-8")
     return replace(load({}, {"BEADBOARD_URL": "http://beadboard"}, tmp_path), origins={})
 
 
-# -- the same as kustomize ---------------------------------------------------------------------------------------
+# -- the same as kustomize --------------------
 
 
 @pytest.mark.parametrize("folder", SAME)
-def test_every_field_is_as_in_the_kustomize_output(rendered: dict[str, list[Manifest]], folder: str) -> None:
+def test_every_field_is_as_in_the_kustomize_output(
+    rendered: dict[str, list[Manifest]], folder: str
+) -> None:
     objects = Module(**SAME[folder]).objects()
     assert list(differences(comparable(objects), rendered[folder])) == []
     assert problems(objects) == []
@@ -91,12 +100,18 @@ def test_the_settings_are_the_same(tmp_path: Path) -> None:
 
 
 def test_the_kill_switch_stops_the_service_too() -> None:
-    (deployment,) = named(Module(mode="service", beads_dispatcher_enabled=False).objects(), "Deployment").values()
+    (deployment,) = named(
+        Module(mode="service", beads_dispatcher_enabled=False).objects(), "Deployment"
+    ).values()
     assert at(deployment, "spec.replicas") == 0
 
 
 def test_two_pods_of_the_service(rendered: dict[str, list[Manifest]]) -> None:
-    found = list(differences(comparable(Module(mode="service", replicas=2).objects()), rendered["overlays/service"]))
+    found = list(
+        differences(
+            comparable(Module(mode="service", replicas=2).objects()), rendered["overlays/service"]
+        )
+    )
     assert [each.rpartition(".")[2] for each in found] == ["replicas: 2 is not 1"]
 
 
@@ -110,7 +125,12 @@ def test_without_pull_secrets_there_are_none() -> None:
 
 @pytest.mark.parametrize("mode", ["cronjobs", "service"])
 def test_other_names_still_fit_together(mode: str) -> None:
-    given = {"namespace": "tracker", "name": "watcher", "dispatcher_name": "hand-out", "reaper_name": "take-back"}
+    given = {
+        "namespace": "tracker",
+        "name": "watcher",
+        "dispatcher_name": "hand-out",
+        "reaper_name": "take-back",
+    }
     objects = Module(mode=mode, **given).objects()
     assert problems(objects) == []
     assert {each["metadata"]["namespace"] for each in objects} == {"tracker"}
@@ -119,23 +139,34 @@ def test_other_names_still_fit_together(mode: str) -> None:
 
 def test_text_of_the_user_stays_text(tmp_path: Path) -> None:
     when = "assignee = 'agent' AND title <> '\"\\ü<&' AND status = 'open'"
-    more = 'settle = "5s"\nrules.agent.ready = false\n[targets.beadboard]\ntimeout = "10s"\n[rules.other]\nmax_in_flight = 2\n'
-    found = settings(Module(when=when, stale_after="1h30m", max_in_flight=3, settings=more).objects(), tmp_path)
+    more = (
+        'settle = "5s"\nrules.agent.ready = false\n[targets.beadboard]\ntimeout ='
+        ' "10s"\n[rules.other]\nmax_in_flight = 2\n'
+    )
+    found = settings(
+        Module(when=when, stale_after="1h30m", max_in_flight=3, settings=more).objects(), tmp_path
+    )
     rule, other = found.rules
     assert (rule.when, rule.stale_after.total_seconds(), rule.max_in_flight) == (when, 5400, 3)
     assert (found.settle.total_seconds(), rule.ready, other.max_in_flight) == (5, False, 2)
     assert found.targets["beadboard"].timeout.total_seconds() == 10
 
 
-# -- the module by itself ----------------------------------------------------------------------------------------
+# -- the module by itself --------------------
 
 
 def test_each_variable_is_described_typed_and_used() -> None:
     module = Module()
-    assert [name for name, body in module.variables.items() if not ({"description", "type"} <= set(body))] == []
+    assert [
+        name
+        for name, body in module.variables.items()
+        if not ({"description", "type"} <= set(body))
+    ] == []
     body = re.sub(r'(?ms)^variable ".*?^}$', "", module.text)
     assert set(re.findall(r"\bvar\.(\w+)", body)) == set(module.variables)
-    assert set(re.findall(r"\blocal\.(\w+)", body)) == {name for name in module.locals if not name.startswith("__")}
+    assert set(re.findall(r"\blocal\.(\w+)", body)) == {
+        name for name in module.locals if not name.startswith("__")
+    }
 
 
 def test_each_validation_speaks_of_its_own_variable() -> None:
@@ -155,7 +186,9 @@ def test_the_kill_switch_is_on_by_default_under_the_originals_name() -> None:
 
 
 def test_only_the_image_and_the_project_must_be_given() -> None:
-    assert {name for name, body in Module().variables.items() if "default" not in body} == set(GIVEN)
+    assert {name for name, body in Module().variables.items() if "default" not in body} == set(
+        GIVEN
+    )
 
 
 def test_changes_of_dns_config_are_ignored_wherever_there_are_pods() -> None:
@@ -164,7 +197,9 @@ def test_changes_of_dns_config_are_ignored_wherever_there_are_pods() -> None:
         "kubernetes_job_v1": "spec[0].",
         "kubernetes_deployment_v1": "spec[0].",
     }
-    ignored = {kind: at(body, "lifecycle.0.ignore_changes") for kind, _, body in Module().resources()}
+    ignored = {
+        kind: at(body, "lifecycle.0.ignore_changes") for kind, _, body in Module().resources()
+    }
     assert {kind: paths for kind, paths in ignored.items() if paths} == {
         kind: [f"${{{prefix}template[0].spec[0].dns_config}}"] for kind, prefix in where.items()
     }
@@ -179,19 +214,25 @@ def test_what_terraform_and_its_provider_must_be() -> None:
     }
 
 
-# -- each mistake is found ---------------------------------------------------------------------------------------
+# -- each mistake is found --------------------
 
 MISTAKES = [
     ('concurrency_policy            = "Forbid"', 'concurrency_policy = "Allow"'),
     ("starting_deadline_seconds     = 60", "starting_deadline_seconds = 600"),
     ("successful_jobs_history_limit = 3", ""),
     ("failed_jobs_history_limit     = 3", "failed_jobs_history_limit = 1"),
-    ("suspend                       = !var.beads_dispatcher_enabled", "suspend = var.beads_dispatcher_enabled"),
+    (
+        "suspend                       = !var.beads_dispatcher_enabled",
+        "suspend = var.beads_dispatcher_enabled",
+    ),
     ("backoff_limit              = 0", "backoff_limit = 6"),
     ("ttl_seconds_after_finished = 600", ""),
     ('restart_policy                  = "Never"', 'restart_policy = "OnFailure"'),
     ("automount_service_account_token = false", ""),
-    ("automount_service_account_token = var.agents_enabled", "automount_service_account_token = true"),
+    (
+        "automount_service_account_token = var.agents_enabled",
+        "automount_service_account_token = true",
+    ),
     ('resources  = ["pods/log"]', 'resources = ["pods"]'),
     ('verbs      = ["create", "get", "list", "delete"]', 'verbs = ["*"]'),
     ('kind      = "Role"', 'kind = "ClusterRole"'),
@@ -200,7 +241,10 @@ MISTAKES = [
     ("enable_service_links            = false", ""),
     ('default     = "*/2 * * * *"', 'default = "*/20 * * * *"'),
     ('default     = "*/10 * * * *"', 'default = "10 * * * *"'),
-    ('default     = { cpu = "50m", memory = "128Mi", memory_limit = "256Mi" }', 'default = { cpu = "50m", memory = "128Mi", memory_limit = "512Mi" }'),
+    (
+        'default     = { cpu = "50m", memory = "128Mi", memory_limit = "256Mi" }',
+        'default = { cpu = "50m", memory = "128Mi", memory_limit = "512Mi" }',
+    ),
     ("limits   = { memory = var.resources.memory_limit }", ""),
     ('default     = ["registry-credentials"]', "default = []"),
     ("run_as_non_root = true", "run_as_non_root = false"),
@@ -229,14 +273,16 @@ MISTAKES = [
     ("container_port = 9464", "container_port = 9465"),
     ('"prometheus.io/port"   = "9464"', '"prometheus.io/port" = "9465"'),
     ("replicas = var.beads_dispatcher_enabled ? var.replicas : 0", "replicas = 0"),
-    ('dolt_server_user = var.dolt_user', 'dolt_server_user = "root"'),
+    ("dolt_server_user = var.dolt_user", 'dolt_server_user = "root"'),
     ('default     = "beads-reaper"', 'default = "reaper"'),
     ('default     = "beads-server"', 'default = "beads"'),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: f"{mistake[0]}→{mistake[1]}")
-def test_a_difference_is_found(rendered: dict[str, list[Manifest]], mistake: tuple[str, str]) -> None:
+def test_a_difference_is_found(
+    rendered: dict[str, list[Manifest]], mistake: tuple[str, str]
+) -> None:
     found = [
         each
         for folder, given in SAME.items()

@@ -18,6 +18,9 @@ ROOT = Path(__file__).parents[2]
 def fresh(tmp_path: Path) -> Iterator[dict[str, str]]:
     """The environment of somebody who has nothing but dolt and bd, and our command."""
     program = Path(bd_program(tmp_path / "bin"))
-    env = home(tmp_path) | {"TMPDIR": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path / "home/.config")}
+    env = home(tmp_path) | {
+        "TMPDIR": str(tmp_path),
+        "XDG_CONFIG_HOME": str(tmp_path / "home/.config"),
+    }
     # Where `dolt_watch` is this tree's, and `python3` has what it needs.
     yield env | {"PATH": f"{program.parent}:{Path(sys.executable).parent}:{env['PATH']}"}

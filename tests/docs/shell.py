@@ -1,8 +1,10 @@
-"""Runs the commands of a page, in its order, in one shell, and compares what they print with what the page shows.
+"""Runs the commands of a page, in its order, in one shell, and compares what they print with
+what the page shows.
 
-In a block ```console, `$ ` begins a command, `> ` goes on with it, and the lines below are what it prints; a block ```sh is one command whose output is not
-shown. Every command must exit with 0, unless the block says `exit=N`. Printed text may hold more lines than shown. What differs from run to run (times, ids,
-hashes, spans) is compared by its shape, and `…` stands for anything.
+In a block ```console, `$ ` begins a command, `> ` goes on with it, and the lines below are what
+it prints; a block ```sh is one command whose output is not shown. Every command must exit with
+0, unless the block says `exit=N`. Printed text may hold more lines than shown. What differs from
+run to run (times, ids, hashes, spans) is compared by its shape, and `…` stands for anything.
 """
 
 from __future__ import annotations
@@ -44,7 +46,8 @@ def steps(page: Path) -> list[Step]:
 def steps_of(text: str, above: int = 0) -> Iterator[Step]:
     """``above``: lines of the page above this text. A block may stand indented, in a list."""
     fence = re.compile(
-        r"(?:<!-- board: (.*?) -->\n)?^( *)```(console|sh)(?: exit=(\d+))?\n(.*?)^ *```$", re.MULTILINE | re.DOTALL
+        r"(?:<!-- board: (.*?) -->\n)?^( *)```(console|sh)(?: exit=(\d+))?\n(.*?)^ *```$",
+        re.MULTILINE | re.DOTALL,
     )
     for block in fence.finditer(text):
         board, kind, code = block[1] or "", block[3], int(block[4] or 0)
@@ -56,21 +59,34 @@ def steps_of(text: str, above: int = 0) -> Iterator[Step]:
         assert body.startswith("$ "), f"line {line}: a console block begins with a command"
         for part in re.split(r"^\$ ", body, flags=re.MULTILINE)[1:]:
             first, *rest = part.splitlines()
-            more = [each.removeprefix("> ").removeprefix(">") for each in rest if each.startswith(">")]
+            more = [
+                each.removeprefix("> ").removeprefix(">") for each in rest if each.startswith(">")
+            ]
             shown = [each for each in rest if not each.startswith(">")]
             yield Step("\n".join([first, *more]), shown, line, code, board)
             line, board = line + part.count("\n"), ""
 
 
 class Shell:
-    """One bash, so that `cd`, `export` and variables last. ``swaps``: text in commands → what stands for it here, such as ports."""
+    """One bash, so that `cd`, `export` and variables last.
 
-    def __init__(self, cwd: Path, env: Mapping[str, str], swaps: Mapping[str, str] | None = None) -> None:
+    ``swaps``: text in commands → what stands for it here, such as ports.
+    """
+
+    def __init__(
+        self, cwd: Path, env: Mapping[str, str], swaps: Mapping[str, str] | None = None
+    ) -> None:
         self.swaps = dict(swaps or {})
         self._bash = subprocess.Popen(
-            ["bash", "--norc", "--noprofile"], cwd=cwd, env={**env, "NO_COLOR": "1"}, text=True, start_new_session=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
+            ["bash", "--norc", "--noprofile"],
+            cwd=cwd,
+            env={**env, "NO_COLOR": "1"},
+            text=True,
+            start_new_session=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
 
     def run(self, command: str) -> tuple[int, str]:
         """Exit code, and what was printed."""
@@ -125,4 +141,6 @@ def check(step: Step, code: int, printed: str, page: str) -> None:
     where = f"{page}:{step.line}: {step.command.strip()}"
     assert code == step.exit, f"{where}\nexit {code}, not {step.exit}:\n{printed}"
     lacks = missing(step.shown, printed)
-    assert not lacks, f"{where}\nthe page shows this, which was not printed:\n  {lacks}\nprinted:\n{printed}"
+    assert not lacks, (
+        f"{where}\nthe page shows this, which was not printed:\n  {lacks}\nprinted:\n{printed}"
+    )

@@ -1,4 +1,6 @@
-"""The guide to agents on this machine: its settings are read, and its lists are those of the code."""
+"""The guide to agents on this machine: its settings are read, and its lists are those of the
+code.
+"""
 
 from __future__ import annotations
 
@@ -32,14 +34,18 @@ def test_its_usage_limits() -> None:
 
 
 def test_its_argv_lines() -> None:
-    lines = [tomllib.loads(f"argv = {text}")["argv"] for text in re.findall(r"`(\[\"[^`]*\])` \|", TEXT)]
+    lines = [
+        tomllib.loads(f"argv = {text}")["argv"] for text in re.findall(r"`(\[\"[^`]*\])` \|", TEXT)
+    ]
     assert len(lines) == 5
     for argv in lines:
         assert all(isinstance(each, str) for each in argv)
 
 
 def test_its_allow_list() -> None:
-    listed = TEXT.split("**Its environment is an allow-list**")[1].split("A variable that you need")[0]
+    listed = TEXT.split("**Its environment is an allow-list**")[1].split(
+        "A variable that you need"
+    )[0]
     names = {name.partition("=")[0] for name in re.findall(r"`([^`]+)`", listed)}
     assert names == {*environment.ALLOWED, *environment.OWN}
 

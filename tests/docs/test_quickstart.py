@@ -21,7 +21,10 @@ PAGE = ROOT / "docs/quickstart.md"
 
 @pytest.fixture
 def shell(fresh: dict[str, str], tmp_path: Path) -> Iterator[Shell]:
-    """A shell in the folder of the project. The stand-in for bd starts no server: there is one for it, by BEADS_DOLT_SERVER_PORT."""
+    """A shell in the folder of the project.
+
+    The stand-in for bd starts no server: there is one for it, by BEADS_DOLT_SERVER_PORT.
+    """
     with ExitStack() as servers:
         if standin():
             (tmp_path / "server").mkdir()
@@ -32,7 +35,8 @@ def shell(fresh: dict[str, str], tmp_path: Path) -> Iterator[Shell]:
 
 def opened(fresh: dict[str, str]) -> Iterator[Shell]:
     own_dolt()
-    # Installed for real, by pip, from the tree; what it depends on is taken from here, so that no package index is asked.
+    # Installed for real, by pip, from the tree; what it depends on is taken from here, so that
+    # no package index is asked.
     pip = {
         "PYTHONPATH": sysconfig.get_path("purelib"),
         "PIP_NO_INDEX": "1",
@@ -43,7 +47,10 @@ def opened(fresh: dict[str, str]) -> Iterator[Shell]:
     yield started
     started.close()
     with suppress(OSError, ValueError):  # bd's server, where the page did not come to its end
-        os.kill(int((Path(fresh["HOME"]) / "tracker/.beads/dolt-server.pid").read_text()), signal.SIGKILL)
+        os.kill(
+            int((Path(fresh["HOME"]) / "tracker/.beads/dolt-server.pid").read_text()),
+            signal.SIGKILL,
+        )
 
 
 @pytest.mark.long

@@ -1,4 +1,6 @@
-"""The recipes, as far as they can be run here: each file that a page holds is read by what will read it."""
+"""The recipes, as far as they can be run here: each file that a page holds is read by what will
+read it.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ def blocks(page: str, language: str) -> list[str]:
 def check_command(words: list[str]) -> None:
     """``dolt_watch`` knows the command and its options."""
     assert Path(words[0]).name == "dolt_watch"
-    done = subprocess.run([sys.executable, "-m", "dolt_watch", *words[1:], "--help"], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "dolt_watch", *words[1:], "--help"], capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -45,13 +49,24 @@ def units() -> dict[str, str]:
 
 
 def test_systemd_units() -> None:
-    assert set(units()) == {"dolt-watch.service", "dolt-watch-tick.service", "dolt-watch-tick.timer"}
+    assert set(units()) == {
+        "dolt-watch.service",
+        "dolt-watch-tick.service",
+        "dolt-watch-tick.timer",
+    }
     for text in units().values():
         for command in re.findall(r"^ExecStart=(.*)$", text, re.MULTILINE):
             check_command(command.split())
 
 
-HARDENING = {"User", "ProtectSystem", "ProtectHome", "PrivateTmp", "NoNewPrivileges", "CapabilityBoundingSet"}
+HARDENING = {
+    "User",
+    "ProtectSystem",
+    "ProtectHome",
+    "PrivateTmp",
+    "NoNewPrivileges",
+    "CapabilityBoundingSet",
+}
 WHERE = {"WorkingDirectory", "Environment", "LoadCredential"}
 
 
@@ -59,16 +74,24 @@ def test_both_units_run_as_the_trackers_owner_with_the_same_rights_and_password(
     """Nobody else may read bd's .beads (0700), so DynamicUser could not start."""
     both = []
     for name in ("dolt-watch.service", "dolt-watch-tick.service"):
-        lines = [line.split("=", 1) for line in units()[name].splitlines() if "=" in line and line[0] not in "#["]
+        lines = [
+            line.split("=", 1)
+            for line in units()[name].splitlines()
+            if "=" in line and line[0] not in "#["
+        ]
         assert {key for key, _ in lines} >= HARDENING | WHERE
         assert "DynamicUser" not in dict(lines)
         both.append(sorted((key, value) for key, value in lines if key in HARDENING | WHERE))
     assert both[0] == both[1]
-    assert ("Environment", "DOLT_WATCH_PASSWORD_FILE=%d/password") in [(key, value) for key, value in both[0]]
+    assert ("Environment", "DOLT_WATCH_PASSWORD_FILE=%d/password") in [
+        (key, value) for key, value in both[0]
+    ]
 
 
 def test_wrong_settings_are_not_tried_again_and_again() -> None:
-    assert f"\nRestartPreventExitStatus={SettingsError.exit_code}\n" in units()["dolt-watch.service"]
+    assert (
+        f"\nRestartPreventExitStatus={SettingsError.exit_code}\n" in units()["dolt-watch.service"]
+    )
 
 
 def test_systemd_verifies_them(tmp_path: Path) -> None:
@@ -77,22 +100,32 @@ def test_systemd_verifies_them(tmp_path: Path) -> None:
     program.write_text("#!/bin/sh\n", "utf-8")
     program.chmod(0o755)
     for name, text in units().items():
-        (tmp_path / name).write_text(text.replace("/opt/dolt-watch/bin/dolt_watch", str(program)), "utf-8")
+        (tmp_path / name).write_text(
+            text.replace("/opt/dolt-watch/bin/dolt_watch", str(program)), "utf-8"
+        )
     verify = ["systemd-analyze", "verify", "--man=no", *(str(tmp_path / name) for name in units())]
     done = subprocess.run(
-        verify, capture_output=True, text=True, env={"PATH": "/usr/bin:/bin", "SYSTEMD_UNIT_PATH": f"{tmp_path}:"}
+        verify,
+        capture_output=True,
+        text=True,
+        env={"PATH": "/usr/bin:/bin", "SYSTEMD_UNIT_PATH": f"{tmp_path}:"},
     )
     ours = [line for line in done.stderr.splitlines() if "dolt-watch" in line]
     assert not ours, ours
     calendar = re.search(r"OnCalendar=(.*)", units()["dolt-watch-tick.timer"])
     assert calendar
-    assert subprocess.run(["systemd-analyze", "calendar", calendar[1]], capture_output=True).returncode == 0
+    assert (
+        subprocess.run(["systemd-analyze", "calendar", calendar[1]], capture_output=True).returncode
+        == 0
+    )
 
 
 def crontab() -> tuple[dict[str, str], list[tuple[str, str]]]:
     """Its variables; schedule and command of each line."""
     (text,) = blocks("cron", "crontab")
-    variables = dict(line.split("=", 1) for line in text.splitlines() if re.match(r"[A-Z_]+=", line))
+    variables = dict(
+        line.split("=", 1) for line in text.splitlines() if re.match(r"[A-Z_]+=", line)
+    )
     lines = [line.split(None, 5) for line in text.splitlines() if not re.match(r"[A-Z_]+=", line)]
     return variables, [(" ".join(fields), command) for *fields, command in lines]
 
@@ -116,7 +149,11 @@ def test_cron_mails_an_exit_that_is_not_0_and_nothing_else(number: int, tmp_path
     """Run as cron runs it, with a stand-in for our command and for logger."""
     tool("flock"), tool("bash")
     variables, lines = crontab()
-    command = lines[number][1].replace("/srv/tracker", str(tmp_path)).replace("/opt/dolt-watch/bin", str(tmp_path))
+    command = (
+        lines[number][1]
+        .replace("/srv/tracker", str(tmp_path))
+        .replace("/opt/dolt-watch/bin", str(tmp_path))
+    )
     lock = command.split("-E 0 ")[1].split()[0]
     (tmp_path / "logger").write_text(f"#!/bin/sh\ncat >> {tmp_path}/log\n", "utf-8")
 
@@ -125,13 +162,23 @@ def test_cron_mails_an_exit_that_is_not_0_and_nothing_else(number: int, tmp_path
         for each in ("logger", "dolt_watch"):
             (tmp_path / each).chmod(0o755)
         env = {**variables, "PATH": f"{tmp_path}:/usr/bin:/bin"}
-        done = subprocess.run([variables["SHELL"], "-c", command], env=env, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [variables["SHELL"], "-c", command],
+            env=env,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         return done.stdout + done.stderr
 
     assert run(0) == ""
     assert run(3).rstrip().endswith("exit 3")
     assert (tmp_path / "log").read_text("utf-8") == "said\nsaid\n"
-    with subprocess.Popen(["flock", tmp_path / lock, "sh", "-c", "echo; cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holds:  # fmt: skip
+    with subprocess.Popen(
+        ["flock", tmp_path / lock, "sh", "-c", "echo; cat"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as holds:
         assert holds.stdout is not None and holds.stdin is not None
         holds.stdout.readline()
         assert run(1) == "", "another one runs, which is no failure"
@@ -151,7 +198,9 @@ def test_github_workflow() -> None:
     steps = workflow["jobs"]["tick"]["steps"]
     assert all(re.search(r"@[0-9a-f]{40}$", step["uses"]) for step in steps if "uses" in step)
     check_command(steps[-1]["run"].split())
-    env = {name: value for name, value in steps[-1]["env"].items() if name.startswith("DOLT_WATCH_")}
+    env = {
+        name: value for name, value in steps[-1]["env"].items() if name.startswith("DOLT_WATCH_")
+    }
     assert load({}, {**env, "DOLT_WATCH_DATABASE": "dolt://u@db.example/beads"}).address
 
 
@@ -174,7 +223,9 @@ def test_kubernetes_overlay(tmp_path: Path) -> None:
         shutil.copyfile(ROOT / "cronjobs/base" / name, overlay / name)
     for base, kind in (("../service", "Deployment"), ("../../base", "CronJob")):
         (overlay / "kustomization.yaml").write_text(text.replace("../service", base), "utf-8")
-        done = subprocess.run(["kubectl", "kustomize", str(overlay)], capture_output=True, text=True, timeout=300)
+        done = subprocess.run(
+            ["kubectl", "kustomize", str(overlay)], capture_output=True, text=True, timeout=300
+        )
         assert done.returncode == 0, done.stderr
         objects = [one for one in yaml.safe_load_all(done.stdout) if one["kind"] == kind]
         assert objects

@@ -52,14 +52,18 @@ def test_a_stale_page_is_told(
 def test_every_command_and_option_is_told(name: str) -> None:
     page = (ROOT / "docs/reference/commands.md").read_text("utf-8")
     chapter = page.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
-    options = [word for param in command_of(name).params for word in param.opts if word.startswith("--")]
+    options = [
+        word for param in command_of(name).params for word in param.opts if word.startswith("--")
+    ]
     shared = page.partition("\n## ")[0]
     assert chapter
     assert not [word for word in options if not re.search(rf"`(-\w, )?{word}\b", chapter + shared)]
 
 
 @pytest.fixture(scope="module")
-def tracker(dolt_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict[str, str]]]:
+def tracker(
+    dolt_server: Server, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Path, dict[str, str]]]:
     """The folder and environment of a tracker, made ready, with a bead bd-12 that runs."""
     folder = tmp_path_factory.mktemp("tracker")
     bd = workspace(dolt_server, folder)
@@ -69,7 +73,10 @@ def tracker(dolt_server: Server, tmp_path_factory: pytest.TempPathFactory) -> It
         bd.run("update", "bd-12", "--status", "in_progress", "--assignee", "agent")
         for words in (["init"], ["reap"]):
             done = subprocess.run(
-                [sys.executable, "-m", "dolt_watch", *words], cwd=bd.path, env=env, capture_output=True
+                [sys.executable, "-m", "dolt_watch", *words],
+                cwd=bd.path,
+                env=env,
+                capture_output=True,
             )
             assert done.returncode == 0, done.stderr
         yield bd.path, env
@@ -79,21 +86,32 @@ def tracker(dolt_server: Server, tmp_path_factory: pytest.TempPathFactory) -> It
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_example_runs(name: str, tracker: tuple[Path, dict[str, str]]) -> None:
     folder, env = tracker
-    now = f"{datetime.now(UTC) + timedelta(seconds=1):%Y-%m-%dT%H:%M:%SZ}"  # no history here is as old as an example
-    text = re.sub(r"\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\dZ)?", now, EXAMPLES[name].replace("9464", str(free_port())))
+    # no history here is as old as an example
+    now = f"{datetime.now(UTC) + timedelta(seconds=1):%Y-%m-%dT%H:%M:%SZ}"
+    text = re.sub(
+        r"\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\dZ)?", now, EXAMPLES[name].replace("9464", str(free_port()))
+    )
     program, *words = shlex.split(text.partition(" | ")[0])
     assert (program, words[0]) == ("dolt_watch", name)
     process = subprocess.Popen(
-        [sys.executable, "-m", "dolt_watch", *words], cwd=folder, env=env,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        [sys.executable, "-m", "dolt_watch", *words],
+        cwd=folder,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     assert process.stdout
     said = ""
     if name == "run" or "--follow" in words:  # these stay up: until they have said something
         assignees = cycle(["agent", "ann"])
         while not select.select([process.stdout], [], [], 1)[0] and process.poll() is None:
             subprocess.run(
-                ["bd", "assign", "bd-12", next(assignees)], cwd=folder, env=env, check=True, capture_output=True
+                ["bd", "assign", "bd-12", next(assignees)],
+                cwd=folder,
+                env=env,
+                check=True,
+                capture_output=True,
             )
         said = process.stdout.readline()
         process.send_signal(signal.SIGTERM)

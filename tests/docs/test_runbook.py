@@ -33,31 +33,49 @@ def shell(beads_workspace: Workspace, dolt_server: Server) -> Iterator[tuple[She
         env = dict(beads_workspace.env) | {"BEADBOARD_URL": board.url}
         env["PATH"] = f"{Path(sys.executable).parent}:{env['PATH']}"
         user = f"w_{beads_workspace.database[-8:]}"  # users are the whole server's
-        started = Shell(beads_workspace.path, env, {"/path/to/dolt_watch": str(ROOT), "watcher": user})
+        started = Shell(
+            beads_workspace.path, env, {"/path/to/dolt_watch": str(ROOT), "watcher": user}
+        )
         yield started, board
         started.close()
     dolt_server.sql(f"DROP USER IF EXISTS '{user}'@'%'")
 
 
 def left_by_the_original(bd: Workspace, server: Server) -> None:
-    """A bead of each kind that the original's two CronJobs leave behind, by the names that the page gives them."""
+    """A bead of each kind that the original's two CronJobs leave behind, by the names that the
+    page gives them.
+    """
     notes = {
         "wai": ("open", ""),
-        "fai": ("open", "dispatch failed HTTP 502: fetch failed\ndispatch failed HTTP 502: fetch failed"),
-        "run": ("in_progress", "auto-dispatcher claimed at 2026-04-18T22:35:46Z\ndispatched: job=0123456789ab"),
+        "fai": (
+            "open",
+            "dispatch failed HTTP 502: fetch failed\ndispatch failed HTTP 502: fetch failed",
+        ),
+        "run": (
+            "in_progress",
+            "auto-dispatcher claimed at 2026-04-18T22:35:46Z\ndispatched: job=0123456789ab",
+        ),
         "sil": ("in_progress", "auto-dispatcher claimed at 2026-04-18T22:35:46Z"),
         "blo": ("blocked", "reaper: no progress for 45m (threshold 30m) — blocking"),
     }
-    with contextlib.closing(server.connect(bd.database)) as connection, connection.cursor() as cursor:
+    with (
+        contextlib.closing(server.connect(bd.database)) as connection,
+        connection.cursor() as cursor,
+    ):
         for number, (name, (status, text)) in enumerate(notes.items()):
             minutes = 45 if name == "sil" else 10
             cursor.execute(
-                "INSERT INTO issues (id, title, description, design, acceptance_criteria, notes, status, priority, assignee, updated_at)"
-                " VALUES (%s, 't', '', '', 'must', %s, %s, %s, 'agent', UTC_TIMESTAMP() - INTERVAL %s MINUTE)",
+                "INSERT INTO issues (id, title, description, design, acceptance_criteria, notes,"
+                " status, priority, assignee, updated_at) VALUES (%s, 't', '', '', 'must', %s, %s,"
+                " %s, 'agent', UTC_TIMESTAMP() - INTERVAL %s MINUTE)",
                 (f"bd-{name}", text, status, number, minutes),
             )
-        cursor.execute("SELECT DATE_FORMAT(UTC_TIMESTAMP() - INTERVAL 10 MINUTE, '%Y-%m-%dT%H:%i:%sZ')")
-        cursor.execute("CALL DOLT_COMMIT('-Am', 'what the original left', '--date', %s)", cursor.fetchone())
+        cursor.execute(
+            "SELECT DATE_FORMAT(UTC_TIMESTAMP() - INTERVAL 10 MINUTE, '%Y-%m-%dT%H:%i:%sZ')"
+        )
+        cursor.execute(
+            "CALL DOLT_COMMIT('-Am', 'what the original left', '--date', %s)", cursor.fetchone()
+        )
 
 
 @pytest.mark.long
@@ -68,10 +86,19 @@ def test_chapter(
     if "bd backup" in CHAPTERS[title][1]:
         if standin():
             give_up(
-                Choice(Source.SKIP, "needs a real bd: no recording holds bd backup, so the stand-in does not offer it")
+                Choice(
+                    Source.SKIP,
+                    "needs a real bd: no recording holds bd backup, so the stand-in does not"
+                    " offer it",
+                )
             )
         if dolt_server.data is None:
-            give_up(Choice(Source.SKIP, "the backup's folder must be the server's too: needs a server of our own"))
+            give_up(
+                Choice(
+                    Source.SKIP,
+                    "the backup's folder must be the server's too: needs a server of our own",
+                )
+            )
     run, board = shell
     if title in NOT_MADE_YET:
         if title != "Install":
@@ -82,7 +109,11 @@ def test_chapter(
     for step in steps_of(text, TEXT.count("\n", 0, begin)):
         if step.board:
             status, _, error = step.board.partition(" ")
-            board.answer_next(int(status), {"error": error}) if status.isdigit() else board.answer_next(status)
+            (
+                board.answer_next(int(status), {"error": error})
+                if status.isdigit()
+                else board.answer_next(status)
+            )
         check(step, *run.run(step.command), PAGE.name)
     if title in AFTER:
         AFTER[title](board, dolt_server, beads_workspace)
@@ -93,8 +124,12 @@ def only_the_open_ones(board: BeadBoardStub, server: Server, bd: Workspace) -> N
     assert [bead for bead, _ in board.accepted] == ["bd-wai"]
     rows = dict(server.sql("SELECT id, status FROM issues", database=bd.database))
     assert rows == {
-        "bd-wai": "in_progress", "bd-fai": "open", "bd-run": "in_progress", "bd-sil": "blocked", "bd-blo": "blocked",
-    }  # fmt: skip
+        "bd-wai": "in_progress",
+        "bd-fai": "open",
+        "bd-run": "in_progress",
+        "bd-sil": "blocked",
+        "bd-blo": "blocked",
+    }
 
 
 def one_job(board: BeadBoardStub, server: Server, bd: Workspace) -> None:

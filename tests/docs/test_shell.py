@@ -75,7 +75,11 @@ def test_what_differs_from_run_to_run(shown: str, printed: str) -> None:
 
 @pytest.mark.parametrize(
     ("shown", "printed"),
-    [("bd-a1b waiting", "bd-a1b running"), ("two one", "one two"), ("dispatched bd-a1b", "dispatched bd-a1b as job x")],
+    [
+        ("bd-a1b waiting", "bd-a1b running"),
+        ("two one", "one two"),
+        ("dispatched bd-a1b", "dispatched bd-a1b as job x"),
+    ],
 )
 def test_what_must_not_differ(shown: str, printed: str) -> None:
     assert missing([shown], printed) == shown

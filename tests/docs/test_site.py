@@ -1,4 +1,6 @@
-"""The site builds without a warning, and needs nothing from elsewhere; every page links to what there is."""
+"""The site builds without a warning, and needs nothing from elsewhere; every page links to what
+there is.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,11 @@ def built(once: Once) -> Path:
 def test_every_page_is_in_it(built: Path) -> None:
     names = {page.relative_to(ROOT).with_suffix(".html").as_posix() for page in site.pages()}
     have = {page.relative_to(built).as_posix() for page in built.rglob("*.html")}
-    missing = {name for name in names if name not in have and name.replace("README.html", "index.html") not in have}
+    missing = {
+        name
+        for name in names
+        if name not in have and name.replace("README.html", "index.html") not in have
+    }
     assert len(names) > 20
     assert not missing
 
@@ -67,7 +73,9 @@ def test_the_picture_is_in_the_site_and_says_what_it_shows(built: Path) -> None:
 @pytest.mark.parametrize("page", site.pages(), ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_links_lead_somewhere(page: Path) -> None:
     """On a forge too, where what the site leaves out can be linked to."""
-    broken = [link for link in site.targets(page.read_text("utf-8")) if not (page.parent / link).exists()]
+    broken = [
+        link for link in site.targets(page.read_text("utf-8")) if not (page.parent / link).exists()
+    ]
     assert not broken
 
 
@@ -75,7 +83,11 @@ def test_the_architecture_page_names_what_there_is() -> None:
     """Paths in CONTRIBUTING.md exist, and every package of the program has its place there."""
     text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
     named = set(re.findall(r"`([\w./-]+(?:\.py|\.md|/))`", text))
-    away = [name for name in named if not (ROOT / name).exists() and not (ROOT / "dolt_watch" / name).exists()]
+    away = [
+        name
+        for name in named
+        if not (ROOT / name).exists() and not (ROOT / "dolt_watch" / name).exists()
+    ]
     packages = {f"{path.parent.name}/" for path in (ROOT / "dolt_watch").glob("*/__init__.py")}
     assert len(named) > 40
     assert not [name for name in away if not name.startswith(".work")]
@@ -84,13 +96,19 @@ def test_the_architecture_page_names_what_there_is() -> None:
 
 @pytest.mark.parametrize("page", WRITTEN, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_paths_in_pages_exist(page: Path) -> None:
-    """A path in backquotes that begins with a folder of the repository or a package is a file here."""
+    """A path in backquotes that begins with a folder of the repository or a package is a file
+    here.
+    """
     roots = [ROOT, ROOT / "dolt_watch"]
     named = PATH.findall(page.read_text("utf-8"))
     ours = [
-        path for path in named if path[0] != "." and any((root / path.partition("/")[0]).is_dir() for root in roots)
+        path
+        for path in named
+        if path[0] != "." and any((root / path.partition("/")[0]).is_dir() for root in roots)
     ]
-    missing = [path for path in ours if not any((root / path).exists() for root in [*roots, page.parent])]
+    missing = [
+        path for path in ours if not any((root / path).exists() for root in [*roots, page.parent])
+    ]
     assert not missing
 
 
@@ -110,7 +128,9 @@ def test_pages_use_the_terms_of_the_glossary(page: Path) -> None:
 
 
 def test_retired_words_are_recognized() -> None:
-    assert RETIRED.findall(prose("Folded anew in a folder, `fold` [here](fold.md).\n```\nanew\n```\n")) == [
+    assert RETIRED.findall(
+        prose("Folded anew in a folder, `fold` [here](fold.md).\n```\nanew\n```\n")
+    ) == [
         "Folded",
         "anew",
     ]

@@ -18,7 +18,9 @@ PUBLIC = {"dolt_watch.targets.sdk": sdk, "dolt_watch.testing": dolt_watch.testin
 
 
 def imports(page: str) -> Iterator[tuple[str, str]]:
-    """(module, name) for each import of the package in the page's Python blocks; name '' for all of the module."""
+    """(module, name) for each import of the package in the page's Python blocks; name '' for all
+    of the module.
+    """
     for block in re.findall(r"```python[^\n]*\n(.*?)```", page, re.DOTALL):
         for node in ast.walk(ast.parse(block)):
             if isinstance(node, ast.Import):
@@ -42,6 +44,8 @@ def test_every_form_of_import_is_seen() -> None:
 
 
 def test_the_sdk_exports_what_it_imports() -> None:
-    """A name that is missing in ``__all__`` would be private; one too many would break ``import *``."""
+    """A name that is missing in ``__all__`` would be private; one too many would break ``import
+    *``.
+    """
     public = {name for name in vars(sdk) if not name.startswith("_")}
     assert public == set(sdk.__all__)

@@ -1,1 +1,4 @@
-"""What goes wrong, on purpose: crashes, races, rewritten history, bad answers. Bounded, on loopback, ending by itself."""
+"""What goes wrong, on purpose: crashes, races, rewritten history, bad answers.
+
+Bounded, on loopback, ending by itself.
+"""

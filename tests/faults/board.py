@@ -1,4 +1,6 @@
-"""A BeadBoard that can kill its client in the middle of a POST, and checks at each arrival that history holds the claim of its token."""
+"""A BeadBoard that can kill its client in the middle of a POST, and checks at each arrival that
+history holds the claim of its token.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,10 @@ class Moment(StrEnum):
 
 
 class KillingBoard(BeadBoardStub):
-    """``claimed(token)``: does history, as of now, hold this token's claim? ``answers``: by bead, what comes before it accepts."""
+    """``claimed(token)``: does history, as of now, hold this token's claim?
+
+    ``answers``: by bead, what comes before it accepts.
+    """
 
     def __init__(self, claimed: Callable[[str], bool], **more: Any) -> None:
         super().__init__(**more)
@@ -46,7 +51,9 @@ class KillingBoard(BeadBoardStub):
         self._victim, self._moment, self._nth = victim, moment, nth
 
     def spare(self) -> None:
-        """Nobody is killed any more; returns when nothing is being answered, so that forking is safe."""
+        """Nobody is killed any more; returns when nothing is being answered, so that forking is
+        safe.
+        """
         with self._serving:
             self._victim = 0
 
@@ -57,7 +64,11 @@ class KillingBoard(BeadBoardStub):
 
     def tokens(self, bead: str) -> list[str]:
         """Of the POSTs of this bead, in order."""
-        return [request.headers["idempotency-key"] for request in self.dispatches if request.json["taskId"] == bead]
+        return [
+            request.headers["idempotency-key"]
+            for request in self.dispatches
+            if request.json["taskId"] == bead
+        ]
 
     def jobs(self, bead: str) -> list[str]:
         """What really runs."""

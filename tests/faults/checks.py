@@ -1,4 +1,6 @@
-"""What must hold after a round, whoever was killed in it, read from history, the ledger, the saved state, the bead's own cells, and what the board saw."""
+"""What must hold after a round, whoever was killed in it, read from history, the ledger, the
+saved state, the bead's own cells, and what the board saw.
+"""
 
 from __future__ import annotations
 
@@ -23,9 +25,18 @@ from tests.faults.scenarios import Scenario
 from tests.faults.tally import Wrong
 
 NOTHING_RUNS = frozenset(
-    {EntryKind.FAILED, EntryKind.QUARANTINED, EntryKind.BUSY, EntryKind.STOPPED, EntryKind.RELEASE, EntryKind.RETRY}
+    {
+        EntryKind.FAILED,
+        EntryKind.QUARANTINED,
+        EntryKind.BUSY,
+        EntryKind.STOPPED,
+        EntryKind.RELEASE,
+        EntryKind.RETRY,
+    }
 )
-"""Ends of an attempt that allow another one: the target said so, nothing was sent, or the service said that it runs nothing."""
+"""Ends of an attempt that allow another one: the target said so, nothing was sent, or the
+service said that it runs nothing.
+"""
 
 ENDS: dict[EntryKind, tuple[Phase | None, str]] = {
     EntryKind.DISPATCHED: (Phase.RUNNING, "in_progress"),
@@ -52,11 +63,16 @@ class Checks:
         ((status, notes),) = engine.query("SELECT status, notes FROM issues WHERE id = ?", (bead,))
         saved = StateStore(engine).load(Poller(engine).poll())
         wrong = [
-            *_doubles(stream, board.tokens(bead), board.jobs(bead)), *_end(stream, saved, bead, str(status)),
-            *_ledger(stream, notes, engine), *self._fold(engine, saved), *_leftovers(engine, stream),
-        ]  # fmt: skip
+            *_doubles(stream, board.tokens(bead), board.jobs(bead)),
+            *_end(stream, saved, bead, str(status)),
+            *_ledger(stream, notes, engine),
+            *self._fold(engine, saved),
+            *_leftovers(engine, stream),
+        ]
         if board.unclaimed:
-            wrong.append(Wrong("other", f"sent before their claim was in history: {board.unclaimed}"))
+            wrong.append(
+                Wrong("other", f"sent before their claim was in history: {board.unclaimed}")
+            )
             board.unclaimed.clear()
         jobs = board.jobs(bead)
         told = [entry.job for entry in stream if entry.kind is EntryKind.DISPATCHED]
@@ -68,11 +84,19 @@ class Checks:
         """State folded from the beginning, or from the last resync, is the saved one."""
         head = Poller(engine).poll().head
         if self.scenario.rewrites:
-            at = next(entry.observed for entry in read_entries(engine, bead="") if entry.kind is EntryKind.RESYNC)
+            at = next(
+                entry.observed
+                for entry in read_entries(engine, bead="")
+                if entry.kind is EntryKind.RESYNC
+            )
             commit = engine.commit_of(at)
             assert commit is not None
-            self.folded = rebuild_state(engine, at, commit.date, self.rules, self.compiled, self.lens.columns).state
-        line = commit_path.commit_path(engine.commits(self.folded.commit, head), self.folded.commit, head)
+            self.folded = rebuild_state(
+                engine, at, commit.date, self.rules, self.compiled, self.lens.columns
+            ).state
+        line = commit_path.commit_path(
+            engine.commits(self.folded.commit, head), self.folded.commit, head
+        )
         assert line is not None
         projection = Projection(self.folded)
         for changes in change_feed.read_changes(engine, line, WATCHED, self.lens):
@@ -83,8 +107,12 @@ class Checks:
             yield Wrong("other", f"folded from the beginning: {_differ(self.folded, saved)}")
 
 
-def _doubles(stream: Sequence[LedgerEntry], tokens: Sequence[str], jobs: Sequence[str]) -> Iterator[Wrong]:
-    """Each POST but the last was settled as 'nothing runs' before the next one's claim; and never do two jobs run."""
+def _doubles(
+    stream: Sequence[LedgerEntry], tokens: Sequence[str], jobs: Sequence[str]
+) -> Iterator[Wrong]:
+    """Each POST but the last was settled as 'nothing runs' before the next one's claim; and
+    never do two jobs run.
+    """
     if len(jobs) > 1:
         yield Wrong("double", f"{len(jobs)} jobs run")
     if len(set(tokens)) < len(tokens):
@@ -94,11 +122,15 @@ def _doubles(stream: Sequence[LedgerEntry], tokens: Sequence[str], jobs: Sequenc
         yield Wrong("other", f"sent without a claim in the ledger: {unknown}")
     for sent, following in pairwise(tokens):
         settled = [
-            e for e in stream if e.token == sent and e.kind in NOTHING_RUNS and e.version < claims.get(following, 0)
+            e
+            for e in stream
+            if e.token == sent and e.kind in NOTHING_RUNS and e.version < claims.get(following, 0)
         ]
         if not settled:
             yield Wrong(
-                "double", f"sent again though nobody knew that nothing ran: {[entry.kind.value for entry in stream]}"
+                "double",
+                "sent again though nobody knew that nothing ran:"
+                f" {[entry.kind.value for entry in stream]}",
             )
         elif settled[0].kind is EntryKind.RETRY and not any(
             idle for _, idle, _ in settled[0].detail["given"]["capacity"].values()
@@ -121,12 +153,17 @@ def _end(stream: Sequence[LedgerEntry], saved: State, bead: str, status: str) ->
 
 
 def _ledger(stream: Sequence[LedgerEntry], notes: str, engine: Engine) -> Iterator[Wrong]:
-    """Versions without a gap; each entry's note and row of events stand once, and none that no entry accounts for."""
+    """Versions without a gap; each entry's note and row of events stand once, and none that no
+    entry accounts for.
+    """
     versions = [entry.version for entry in stream]
     if versions != list(range(1, len(versions) + 1)):
         yield Wrong("other", f"versions {versions}")
     wrote = Counter(
-        line for entry in stream if entry.kind is not EntryKind.NOTE for line in entry.wrote.note.splitlines()
+        line
+        for entry in stream
+        if entry.kind is not EntryKind.NOTE
+        for line in entry.wrote.note.splitlines()
     )
     have = Counter(line for line in notes.splitlines() if line != "by a person")
     if have != wrote:
@@ -135,8 +172,13 @@ def _ledger(stream: Sequence[LedgerEntry], notes: str, engine: Engine) -> Iterat
         return
     actors = {entry.actor for entry in stream}
     marks = ", ".join("?" * len(actors))
-    rows = engine.query(f"SELECT id FROM events WHERE issue_id = ? AND actor IN ({marks})", (stream[0].bead, *actors))
-    if sorted(row[0] for row in rows) != sorted(id for entry in stream for id in entry.wrote.events):
+    rows = engine.query(
+        f"SELECT id FROM events WHERE issue_id = ? AND actor IN ({marks})",
+        (stream[0].bead, *actors),
+    )
+    if sorted(row[0] for row in rows) != sorted(
+        id for entry in stream for id in entry.wrote.events
+    ):
         yield Wrong("other", f"{len(rows)} rows of events, not those of the ledger")
 
 

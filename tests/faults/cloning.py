@@ -1,4 +1,6 @@
-"""Clones of one tracker that sync by push and pull, each on a server of its own, with a watcher beside it that a test may use."""
+"""Clones of one tracker that sync by push and pull, each on a server of its own, with a watcher
+beside it that a test may use.
+"""
 
 from __future__ import annotations
 
@@ -60,24 +62,34 @@ class Side:
         """One tick, ``shift`` from now. ``sets``: settings beside those that all ticks have."""
         own = TargetPool(self.settings)
         settings = load(
-            {"database": self.settings.address.url, "set": (*AT_ONCE, *sets)}, {"BEADBOARD_URL": self.board.url}, ROOT
+            {"database": self.settings.address.url, "set": (*AT_ONCE, *sets)},
+            {"BEADBOARD_URL": self.board.url},
+            ROOT,
         )
         try:
-            loop = build(self.engine, settings, targets or own, ShiftedClock(shift), lambda line: None)
+            loop = build(
+                self.engine, settings, targets or own, ShiftedClock(shift), lambda line: None
+            )
             return loop.tick(scope)
         finally:
             own.close()
 
     def verified(self) -> tuple[int, list[Any], Counter[str]]:
-        """Every decision decided again: so many are the same, what differs, and what cannot be said."""
-        policy = Policy(self.settings.rules, self.settings.settle, settings_hash=settings_hash(self.settings))
+        """Every decision decided again: so many are the same, what differs, and what cannot be
+        said.
+        """
+        policy = Policy(
+            self.settings.rules, self.settings.settle, settings_hash=settings_hash(self.settings)
+        )
         out = verify(HistoryReplayer(self.engine, policy, self.head()))
         return out.same, out.differences, out.unverifiable
 
     def command(self, *names: str) -> subprocess.CompletedProcess[str]:
         sets = [word for each in AT_ONCE for word in ("--set", each)]
         words = [*names, "--database", self.settings.address.url, *sets]
-        return forked.dolt_watch(words, cwd=ROOT, env=clean_env() | {"BEADBOARD_URL": self.board.url})
+        return forked.dolt_watch(
+            words, cwd=ROOT, env=clean_env() | {"BEADBOARD_URL": self.board.url}
+        )
 
     def head(self) -> str:
         return str(self.sql("SELECT HASHOF('HEAD')")[0][0])
@@ -89,7 +101,10 @@ class Side:
         self.sql("CALL DOLT_PULL('origin', 'main')")
 
     def stream(self, bead: str) -> list[tuple[int, str, str]]:
-        return self.sql(f"SELECT version, kind, job_id FROM watch_decision WHERE bead_id = '{bead}' ORDER BY version")
+        return self.sql(
+            f"SELECT version, kind, job_id FROM watch_decision WHERE bead_id = '{bead}' ORDER BY"
+            " version"
+        )
 
 
 @dataclass
@@ -108,7 +123,10 @@ def two_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Serv
     """Of our own: a remote is a folder that both see."""
     program = servers.own_dolt()
     folders = [tmp_path_factory.mktemp(name) for name in ("here", "there")]
-    with servers.start_dolt(program, folders[0]) as here, servers.start_dolt(program, folders[1]) as there:
+    with (
+        servers.start_dolt(program, folders[0]) as here,
+        servers.start_dolt(program, folders[1]) as there,
+    ):
         yield here, there
 
 
@@ -134,5 +152,8 @@ def clones(two_servers: tuple[Server, Server], tmp_path: Path) -> Iterator[Clone
         here = side(two_servers[0], two_servers[0].fresh().database)
         create_beads(here.engine)
         list(migrate(here.engine, "dolt-watch <dolt-watch@here>"))
-        here.sql(f"CALL DOLT_REMOTE('add', 'origin', '{remote}')", "CALL DOLT_PUSH('-u', 'origin', 'main')")
+        here.sql(
+            f"CALL DOLT_REMOTE('add', 'origin', '{remote}')",
+            "CALL DOLT_PUSH('-u', 'origin', 'main')",
+        )
         yield Clones(here, board, clone)

@@ -1,7 +1,10 @@
-"""Every effect of a worker, named and numbered as it happens: each statement that its engine sends, each call of its target. It can be struck at any of them.
+"""Every effect of a worker, named and numbered as it happens: each statement that its engine
+sends, each call of its target. It can be struck at any of them.
 
-Nobody lists boundaries by hand: the engine is watched where all of its SQL leaves it, so a new write is swept without anyone remembering. This is finer than
-the engine's own protocol: a Dolt commit is a DOLT_ADD, a DOLT_COMMIT and what ends the SQL transaction, and a worker may die between them.
+Nobody lists boundaries by hand: the engine is watched where all of its SQL leaves it, so a new
+write is swept without anyone remembering. This is finer than the engine's own protocol: a Dolt
+commit is a DOLT_ADD, a DOLT_COMMIT and what ends the SQL transaction, and a worker may die
+between them.
 """
 
 from __future__ import annotations
@@ -45,7 +48,10 @@ def writes(name: str) -> bool:
 
 
 def lasting(name: str) -> bool:
-    """What a dead worker leaves behind: commits, and what was sent. Writes inside a transaction die with it."""
+    """What a dead worker leaves behind: commits, and what was sent.
+
+    Writes inside a transaction die with it.
+    """
     return name == POST or name.split()[0] in ("commit", "dolt_commit")
 
 
@@ -80,10 +86,16 @@ def name_of(sql: str, params: Sequence[Any] = ()) -> str:
 
 
 class Effects:
-    """Tells each point, before and after each effect; at point ``fatal`` (from 1) it strikes: by default, its own process dies."""
+    """Tells each point, before and after each effect; at point ``fatal`` (from 1) it strikes: by
+    default, its own process dies.
+    """
 
     def __init__(
-        self, tell: Tell, fatal: int = 0, grain: Grain = every, strike: Callable[[], None] | None = None
+        self,
+        tell: Tell,
+        fatal: int = 0,
+        grain: Grain = every,
+        strike: Callable[[], None] | None = None,
     ) -> None:
         self.tell, self.fatal, self.grain = tell, fatal, grain
         self.strike = strike or (lambda: os.kill(os.getpid(), signal.SIGKILL))
@@ -106,7 +118,9 @@ class Effects:
 
 
 def watched(engine: Engine, effects: Effects) -> Engine:
-    """The engine itself, each of its statements an effect: all of them leave it through one method."""
+    """The engine itself, each of its statements an effect: all of them leave it through one
+    method.
+    """
     place, method = (engine._link, "send") if engine.name == "dolt" else (engine, "raw")  # type: ignore[attr-defined]
     original = getattr(place, method)
 
@@ -137,7 +151,7 @@ class WatchedTarget:
         self._target.close()
 
 
-# -- the process ----------------------------------------------------------------------------------------------------
+# -- the process --------------------
 
 
 @dataclass(frozen=True)
@@ -160,15 +174,21 @@ class Ended:
     @property
     def clock(self) -> float:
         """The clock's offset in seconds as it last told it."""
-        return float(next((line.split()[1] for line in reversed(self.told) if line.startswith("clock ")), 0))
+        return float(
+            next((line.split()[1] for line in reversed(self.told) if line.startswith("clock ")), 0)
+        )
 
     @property
     def error(self) -> str:
-        return "\n".join(line.removeprefix("error ") for line in self.told if line.startswith("error "))
+        return "\n".join(
+            line.removeprefix("error ") for line in self.told if line.startswith("error ")
+        )
 
 
 class Worker:
-    """A forked process that does ``work(tell)`` after ``start`` and ends with its code. It never returns into pytest, and never outlives the ``with``.
+    """A forked process that does ``work(tell)`` after ``start`` and ends with its code.
+
+    It never returns into pytest, and never outlives the ``with``.
 
     What it tells goes through a pipe: when the pipe ends, it is dead.
     """
@@ -177,7 +197,8 @@ class Worker:
         gate, self._gate = os.pipe()
         self._told, tell = os.pipe()
         with warnings.catch_warnings():
-            # Python 3.12 warns of forking beside threads: ours (the stub's) wait in accept() and hold no lock.
+            # Python 3.12 warns of forking beside threads: ours (the stub's) wait in accept() and
+            # hold no lock.
             warnings.simplefilter("ignore", DeprecationWarning)
             self.pid = os.fork()
         if self.pid == 0:
@@ -192,7 +213,10 @@ class Worker:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         if not self._over:
             os.kill(self.pid, signal.SIGKILL)

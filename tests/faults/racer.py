@@ -1,7 +1,10 @@
-"""One worker of a race, as a process of its own: ``python -m tests.faults.racer DATABASE BEADBOARD [KEY=VALUE …]``.
+"""One worker of a race, as a process of its own:
 
-It ticks once for each line that it is given (seconds by which its clock runs ahead), so that a race begins when the test says so, and answers each with one
-line of JSON. The loop is that of ``dolt_watch dispatch``, put together by the same function.
+``python -m tests.faults.racer DATABASE BEADBOARD [KEY=VALUE …]``.
+
+It ticks once for each line that it is given (seconds by which its clock runs ahead), so that a
+race begins when the test says so, and answers each with one line of JSON. The loop is that of
+``dolt_watch dispatch``, put together by the same function.
 """
 
 from __future__ import annotations
@@ -24,7 +27,9 @@ from tests.support.lines import build
 
 
 class Ahead:
-    """The database's clock moved on; its sleep is a real one, since backing off is part of the race."""
+    """The database's clock moved on; its sleep is a real one, since backing off is part of the
+    race.
+    """
 
     def __init__(self, seconds: float) -> None:
         self.offset = timedelta(seconds=seconds)
@@ -56,7 +61,11 @@ class Counted:
 
 
 class Turnstile:
-    """What a scheduler lock would be: GET_LOCK held from the look to the end of the claim, and around the report. Only measured, see test_races_fence."""
+    """What a scheduler lock would be:
+
+    GET_LOCK held from the look to the end of the claim, and around the report. Only measured,
+    see test_races_fence.
+    """
 
     def __init__(self, address: Any, loop: Any) -> None:
         self.engine = open_engine(address)
@@ -96,7 +105,10 @@ def main() -> None:
     lock = "--lock" in sets
     settings = load(
         {"database": database, "set": tuple(each for each in sets if each != "--lock")},
-        {"BEADBOARD_URL": board, "DOLT_WATCH_PASSWORD": os.environ.get("DOLT_WATCH_TEST_PASSWORD", "")},
+        {
+            "BEADBOARD_URL": board,
+            "DOLT_WATCH_PASSWORD": os.environ.get("DOLT_WATCH_TEST_PASSWORD", ""),
+        },
         Path("/"),
     )
     engine, targets = open_engine(settings.address), TargetPool(settings)
@@ -112,9 +124,13 @@ def main() -> None:
             turnstile = Turnstile(settings.address, loop) if lock else None
             outcome = loop.tick(Scope(dispatch=True))
             answer = {
-                "code": outcome.exit_code, "error": "", "dispatched": outcome.dispatched, "conflicts": outcome.conflicts,
-                "rounds": outcome.rounds, "tries": max(reports.tries, default=0),
-            }  # fmt: skip
+                "code": outcome.exit_code,
+                "error": "",
+                "dispatched": outcome.dispatched,
+                "conflicts": outcome.conflicts,
+                "rounds": outcome.rounds,
+                "tries": max(reports.tries, default=0),
+            }
         except DoltWatchError as error:
             answer = {
                 "code": error.exit_code,
@@ -127,7 +143,8 @@ def main() -> None:
         if turnstile is not None:
             turnstile.leave()
             turnstile.engine.close()
-        print(json.dumps({**answer, "seconds": time.monotonic() - began, "lines": told}), flush=True)  # noqa: T201
+        said = json.dumps({**answer, "seconds": time.monotonic() - began, "lines": told})
+        print(said, flush=True)  # noqa: T201
     targets.close()
     engine.close()
 

@@ -1,4 +1,6 @@
-"""What the race tests share: an arena (a database with beads, a BeadBoard that takes all), worker processes, and what history says afterwards."""
+"""What the race tests share: an arena (a database with beads, a BeadBoard that takes all),
+worker processes, and what history says afterwards.
+"""
 
 from __future__ import annotations
 
@@ -65,9 +67,14 @@ class Racer:
 
     def __init__(self, database: str, board: str, *sets: str) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.faults.racer", database, board, *sets], cwd=ROOT, env=clean_env(),
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, preexec_fn=die_with_parent,
-        )  # fmt: skip
+            [sys.executable, "-m", "tests.faults.racer", database, board, *sets],
+            cwd=ROOT,
+            env=clean_env(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            preexec_fn=die_with_parent,
+        )
 
     def wait(self) -> None:
         assert self._process.stdout is not None
@@ -187,7 +194,10 @@ def changes_of_issues(engine: Engine, since: str, *columns: str) -> Iterator[Seq
 def open_arena(url: str, *sets: str) -> Iterator[Arena]:
     """beads' tables and ours on an empty database, which is made if it is a file."""
     with BeadBoardStub() as board:
-        env = {"BEADBOARD_URL": board.url, "DOLT_WATCH_PASSWORD": os.environ.get("DOLT_WATCH_TEST_PASSWORD", "")}
+        env = {
+            "BEADBOARD_URL": board.url,
+            "DOLT_WATCH_PASSWORD": os.environ.get("DOLT_WATCH_TEST_PASSWORD", ""),
+        }
         settings = load({"database": url, "set": sets or AT_ONCE}, env, ROOT)
         engine = open_engine(settings.address, create=True)
         try:

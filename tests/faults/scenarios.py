@@ -1,4 +1,6 @@
-"""What workers are killed in the middle of: how each bead comes to be, what its target answers, and the effects that a sweep of it must have met."""
+"""What workers are killed in the middle of: how each bead comes to be, what its target answers,
+and the effects that a sweep of it must have met.
+"""
 
 from __future__ import annotations
 
@@ -53,13 +55,17 @@ def due(world: World, bead: str) -> None:
 
 
 def silent(world: World, bead: str) -> None:
-    """A person's own run that has said nothing for an hour by the workers' clock, which is ahead."""
+    """A person's own run that has said nothing for an hour by the workers' clock, which is
+    ahead.
+    """
     world.commit(f"bd: create {bead}", insert(bead, "in_progress"))
     world.shift += LONG
 
 
 def overwritten(world: World, bead: str) -> None:
-    """It was dispatched, and then somebody's `bd note`, which had read the row before, wrote over our notes."""
+    """It was dispatched, and then somebody's `bd note`, which had read the row before, wrote
+    over our notes.
+    """
     due(world, bead)
     world.recover()
     assert len(world.notes(bead)) == 2
@@ -76,7 +82,9 @@ def flattened(world: World, bead: str) -> None:
 
 
 def restored(world: World, bead: str) -> None:
-    """History was set back, so that the ledger's last rows are gone: those of a bead that was not ours to begin with. Then something is due."""
+    """History was set back, so that the ledger's last rows are gone: those of a bead that was
+    not ours to begin with. Then something is due.
+    """
     with world.open() as engine:
         before = world.head(engine)
     world.commit("bd: create", insert(f"{bead}-gone"))
@@ -95,47 +103,96 @@ def uncommitted(world: World, bead: str) -> None:
 
 def insert(bead: str, status: str = "open") -> str:
     return (
-        "INSERT INTO issues (id, title, description, design, acceptance_criteria, notes, assignee, status) "
-        f"VALUES ('{bead}', 't', '', '', 'it works', '', 'agent', '{status}')"
+        "INSERT INTO issues (id, title, description, design, acceptance_criteria, notes, assignee,"
+        f" status) VALUES ('{bead}', 't', '', '', 'it works', '', 'agent', '{status}')"
     )
 
 
 CLAIM, SENT = EntryKind.CLAIM, (EntryKind.CLAIM, EntryKind.DISPATCHED)
 SCENARIOS = (
-    Scenario("accepted", SENT, due, must=("dolt_commit claim", "target.dispatch", "dolt_commit dispatched")),
     Scenario(
-        "refused", (CLAIM, EntryKind.FAILED, *SENT), due, answers=(400,),
-        must=("dolt_commit claim", "target.dispatch", "dolt_commit failed", "dolt_commit dispatched"),
+        "accepted",
+        SENT,
+        due,
+        must=("dolt_commit claim", "target.dispatch", "dolt_commit dispatched"),
     ),
     Scenario(
-        "busy", (CLAIM, EntryKind.BUSY, *SENT), due, answers=(409,),
+        "refused",
+        (CLAIM, EntryKind.FAILED, *SENT),
+        due,
+        answers=(400,),
+        must=(
+            "dolt_commit claim",
+            "target.dispatch",
+            "dolt_commit failed",
+            "dolt_commit dispatched",
+        ),
+    ),
+    Scenario(
+        "busy",
+        (CLAIM, EntryKind.BUSY, *SENT),
+        due,
+        answers=(409,),
         must=("dolt_commit claim", "target.dispatch", "dolt_commit busy", "dolt_commit dispatched"),
     ),
     Scenario(
-        "answer lost", (CLAIM, EntryKind.UNKNOWN, EntryKind.GIVE_UP), due, answers=(LOST,),
+        "answer lost",
+        (CLAIM, EntryKind.UNKNOWN, EntryKind.GIVE_UP),
+        due,
+        answers=(LOST,),
         must=("dolt_commit claim", "target.dispatch", "dolt_commit unknown", "dolt_commit give-up"),
     ),
     Scenario(
-        "evidence", SENT, due, service=True,
+        "evidence",
+        SENT,
+        due,
+        service=True,
         must=("dolt_commit claim", "target.dispatch", "dolt_commit dispatched"),
     ),
     Scenario("reaped", (EntryKind.REAP,), silent, scope=TICK, must=("dolt_commit reap",)),
     Scenario(
-        "quarantined", (CLAIM, EntryKind.QUARANTINED), due, answers=(500,), settings=("rules.agent.max_attempts=1",),
+        "quarantined",
+        (CLAIM, EntryKind.QUARANTINED),
+        due,
+        answers=(500,),
+        settings=("rules.agent.max_attempts=1",),
         must=("dolt_commit claim", "target.dispatch", "dolt_commit quarantined"),
     ),
     Scenario("note overwritten", (*SENT, EntryKind.NOTE), overwritten, must=("dolt_commit note",)),
     Scenario(
-        "flattened", SENT, flattened, rewrites=True,
-        must=("dolt_commit resync", "dolt_commit claim", "target.dispatch", "dolt_commit dispatched"),
+        "flattened",
+        SENT,
+        flattened,
+        rewrites=True,
+        must=(
+            "dolt_commit resync",
+            "dolt_commit claim",
+            "target.dispatch",
+            "dolt_commit dispatched",
+        ),
     ),
     Scenario(
-        "restored", SENT, restored, rewrites=True,
-        must=("dolt_commit resync", "dolt_commit claim", "target.dispatch", "dolt_commit dispatched"),
+        "restored",
+        SENT,
+        restored,
+        rewrites=True,
+        must=(
+            "dolt_commit resync",
+            "dolt_commit claim",
+            "target.dispatch",
+            "dolt_commit dispatched",
+        ),
     ),
     Scenario(
-        "adopted", SENT, uncommitted,
-        must=("dolt_commit adopt", "dolt_commit claim", "target.dispatch", "dolt_commit dispatched"),
+        "adopted",
+        SENT,
+        uncommitted,
+        must=(
+            "dolt_commit adopt",
+            "dolt_commit claim",
+            "target.dispatch",
+            "dolt_commit dispatched",
+        ),
     ),
-)  # fmt: skip
+)
 EVERYWHERE = ("begin", "update watch_cursor", "update watch_cursor (save)", "commit")

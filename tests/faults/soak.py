@@ -1,6 +1,8 @@
-"""``python -m tests.faults.soak POLLS URL FILES``: the service for so many polls, its time injected, with people, agents and faults; then it is idle. One line of JSON.
+"""``python -m tests.faults.soak POLLS URL FILES``: the service for so many polls, its time
+injected, with people, agents and faults; then it is idle. One line of JSON.
 
-FILES is where the engine keeps the database, '' where that cannot be seen. People and agents share the process, on a connection of their own: what they keep counts as well.
+FILES is where the engine keeps the database, '' where that cannot be seen. People and agents
+share the process, on a connection of their own: what they keep counts as well.
 """
 
 from __future__ import annotations
@@ -55,17 +57,36 @@ class Injected:
 class Soak:
     def __init__(self, address: ServerAddress | FileAddress, files: str) -> None:
         self.address, self.files = address, files
-        self.dice, self.time, self.lines, self.made, self.away = random.Random(7), Injected(), 0, 0, False
+        self.dice, self.time, self.lines, self.made, self.away = (
+            random.Random(7),
+            Injected(),
+            0,
+            0,
+            False,
+        )
         self.here = Light(open_engine(address, create=True), max_in_flight=3, max_attempts=3)
         self.here.target.free = Capacity(2)
         changes, log = RepeatFilter(), Hearing(self._hear)
         log.addFilter(changes)
 
         def make(engine: Engine) -> ControlLoop:
-            return build(engine, self.here.settings, lambda name: self.here.target, self.time.clock, log, patient=False)
+            return build(
+                engine,
+                self.here.settings,
+                lambda name: self.here.target,
+                self.time.clock,
+                log,
+                patient=False,
+            )
 
         self.service = Service(
-            self._connect, make, self._hear, Health(Metrics()), poll=POLL, clock=self.time, between=changes.next_tick
+            self._connect,
+            make,
+            self._hear,
+            Health(Metrics()),
+            poll=POLL,
+            clock=self.time,
+            between=changes.next_tick,
         )
 
     def _hear(self, line: str) -> None:
@@ -89,9 +110,13 @@ class Soak:
                 memory.append(held("VmRSS") * 1024)
         sent, tokens = self.here.target.sent, self.here.target.tokens
         return {
-            "polls": polls, "errors": errors, "sent": len(sent), "twice": len(tokens) - len(set(tokens)), "memory": memory,
+            "polls": polls,
+            "errors": errors,
+            "sent": len(sent),
+            "twice": len(tokens) - len(set(tokens)),
+            "memory": memory,
             **self._idle(min(2_000, polls // 10)),
-        }  # fmt: skip
+        }
 
     def _idle(self, polls: int) -> dict[str, Any]:
         """All beads are done, and nothing happens any more."""
@@ -112,7 +137,9 @@ class Soak:
     def _held(self) -> dict[str, int]:
         """What an idle service must leave as it is."""
         return {
-            "bytes": sum(file.stat().st_size for file in Path(self.files).rglob("*")) if self.files else 0,
+            "bytes": sum(file.stat().st_size for file in Path(self.files).rglob("*"))
+            if self.files
+            else 0,
             "lines": self.lines,
             "descriptors": len(list(Path("/proc/self/fd").iterdir())),
             "connections": len(self._connections()),
@@ -142,7 +169,9 @@ class Soak:
                 here.sql("UPDATE issues SET status = 'closed' WHERE status = 'in_progress'")
         elif what < 0.9 and len(here.target.answers) < 5:
             here.target.answers.append(
-                dice.choice([Refused("HTTP 500: boom", 500), Busy("HTTP 409", 409), Unknown("no answer")])
+                dice.choice(
+                    [Refused("HTTP 500: boom", 500), Busy("HTTP 409", 409), Unknown("no answer")]
+                )
             )
         else:
             here.target.free = Capacity(dice.choice([0, 1, 3]), "as the dice fall")

@@ -1,7 +1,9 @@
-"""Clones of one tracker for the stateful test: real databases of one server that sync through a remote, and people who edit on each.
+"""Clones of one tracker for the stateful test: real databases of one server that sync through a
+remote, and people who edit on each.
 
-What is allowed is computed from the list of operations alone: a second request for a bead needs somebody's own commit
-that ended its attempt, or set it free, on a line that had seen the claim. Nothing of the product is asked for that.
+What is allowed is computed from the list of operations alone: a second request for a bead needs
+somebody's own commit that ended its attempt, or set it free, on a line that had seen the claim.
+Nothing of the product is asked for that.
 """
 
 from __future__ import annotations
@@ -48,14 +50,18 @@ class Clone:
             return list(cursor.fetchall() or ())
 
     def row(self, bead: str) -> tuple[Any, ...] | None:
-        rows = self.sql("SELECT status, assignee, acceptance_criteria <> '' FROM issues WHERE id = %s", bead)
+        rows = self.sql(
+            "SELECT status, assignee, acceptance_criteria <> '' FROM issues WHERE id = %s", bead
+        )
         return (rows[0][0], rows[0][1], bool(rows[0][2])) if rows else None
 
 
 class Team:
     """Three clones; the watcher is at the first."""
 
-    def __init__(self, server: Server, template: Path, folder: Path, board: BeadBoardStub, shape: str) -> None:
+    def __init__(
+        self, server: Server, template: Path, folder: Path, board: BeadBoardStub, shape: str
+    ) -> None:
         self.server, self.board, self.counted = server, board, Counter[str]()
         shutil.copytree(template, folder)
         self.remote = f"file://{folder}"
@@ -73,7 +79,9 @@ class Team:
             local_tables(clone, shape)
         url = server.address.url.rstrip("/") + "/" + self.clones[HERE].database
         self.settings = load(
-            {"database": url, "set": (*AT_ONCE, "rules.agent.ready=false")}, {"BEADBOARD_URL": board.url}, ROOT
+            {"database": url, "set": (*AT_ONCE, "rules.agent.ready=false")},
+            {"BEADBOARD_URL": board.url},
+            ROOT,
         )
         self.engine: Engine = open_engine(self.settings.address)
         list(migrate(self.engine, "dolt-watch <dolt-watch@here>"))
@@ -87,7 +95,7 @@ class Team:
             for clone in self.clones.values():
                 cursor.execute(f"DROP DATABASE `{clone.database}`")
 
-    # -- people ------------------------------------------------------------------------------------------------------
+    # -- people --------------------
 
     def commit(self, at: Clone) -> bool:
         if not at.sql("SELECT 1 FROM dolt_status LIMIT 1"):
@@ -98,8 +106,8 @@ class Team:
     def create(self, at: Clone, bead: str) -> None:
         if at.row(bead) is None:
             at.sql(
-                "INSERT INTO issues (id, title, description, design, acceptance_criteria, notes, assignee) "
-                "VALUES (%s, 't', '', '', 'must', '', 'agent')",
+                "INSERT INTO issues (id, title, description, design, acceptance_criteria, notes,"
+                " assignee) VALUES (%s, 't', '', '', 'must', '', 'agent')",
                 bead,
             )
             self.commit(at)
@@ -109,7 +117,9 @@ class Team:
         before = at.row(bead)
         if before is None:
             return
-        at.sql(f"UPDATE issues SET {sets}, updated_at = UTC_TIMESTAMP() WHERE id = %s", *values, bead)
+        at.sql(
+            f"UPDATE issues SET {sets}, updated_at = UTC_TIMESTAMP() WHERE id = %s", *values, bead
+        )
         after = at.row(bead)
         if not self.commit(at) or after is None or self.sent[bead] == 0:
             return
@@ -120,28 +130,40 @@ class Team:
             self.allowed[bead] = max(self.allowed[bead], self.sent[bead] + 1)
 
     def older_row(self, at: Clone, bead: str, back: int) -> None:
-        """An import writes the whole row of an older commit again, with or without a time of its own."""
+        """An import writes the whole row of an older commit again, with or without a time of its
+        own.
+        """
         if at.row(bead) is None:
             return
         rows = at.sql(
-            "SELECT commit_hash FROM dolt_history_issues WHERE id = %s ORDER BY commit_date DESC LIMIT 12", bead
+            "SELECT commit_hash FROM dolt_history_issues WHERE id = %s ORDER BY commit_date DESC"
+            " LIMIT 12",
+            bead,
         )
         hash = rows[min(back, len(rows) - 1)][0]
         old = at.sql(f"SELECT * FROM issues AS OF '{hash}' WHERE id = %s", bead)
         names = [name for (name, *_) in at.sql("SHOW COLUMNS FROM issues")]
         values = dict(zip(names, old[0], strict=True))
         sets = ", ".join(f"`{name}` = %s" for name in names if name != "id")
-        at.sql(f"UPDATE issues SET {sets} WHERE id = %s", *(values[name] for name in names if name != "id"), bead)
+        at.sql(
+            f"UPDATE issues SET {sets} WHERE id = %s",
+            *(values[name] for name in names if name != "id"),
+            bead,
+        )
         if back % 2:
             at.sql("UPDATE issues SET updated_at = UTC_TIMESTAMP() WHERE id = %s", bead)
         self.counted["older rows"] += self.commit(at)
 
     def comment(self, at: Clone, bead: str) -> None:
         if at.row(bead) is not None:
-            at.sql("INSERT INTO comments (id, issue_id, author, text) VALUES (UUID(), %s, 'ann', 'hm')", bead)
+            at.sql(
+                "INSERT INTO comments (id, issue_id, author, text) VALUES (UUID(), %s, 'ann',"
+                " 'hm')",
+                bead,
+            )
             self.commit(at)
 
-    # -- syncing -----------------------------------------------------------------------------------------------------
+    # -- syncing --------------------
 
     def push(self, at: Clone) -> None:
         with contextlib.suppress(Exception):  # refused where the remote has more
@@ -157,7 +179,11 @@ class Team:
         tables = [table for (table,) in at.sql("SELECT `table` FROM dolt_conflicts")]
         for table in tables:
             self.counted[f"conflicts {resolve}"] += 1
-            at.sql("CALL DOLT_CONFLICTS_RESOLVE(%s, %s)", "--theirs" if resolve == "theirs" else "--ours", table)
+            at.sql(
+                "CALL DOLT_CONFLICTS_RESOLVE(%s, %s)",
+                "--theirs" if resolve == "theirs" else "--ours",
+                table,
+            )
             if resolve == "by hand" and table == "issues":
                 at.sql("UPDATE issues SET status = %s WHERE assignee = 'agent'", status)
         if tables:
@@ -165,13 +191,15 @@ class Team:
         at.seen |= self.remote_seen
         self.counted["merges"] += before != at.sql("SELECT HASHOF('HEAD')")
 
-    # -- the watcher -------------------------------------------------------------------------------------------------
+    # -- the watcher --------------------
 
     def tick(self, later: int = 0) -> None:
         own = TargetPool(self.settings)
         try:
             clock = ShiftedClock(timedelta(minutes=later))
-            build(self.engine, self.settings, own, clock, lambda line: None).tick(Scope(dispatch=True))
+            build(self.engine, self.settings, own, clock, lambda line: None).tick(
+                Scope(dispatch=True)
+            )
         finally:
             own.close()
         made = [request.json["taskId"] for request in self.board.dispatches[self.begins :]]
@@ -204,7 +232,8 @@ def template(server: Server, folder: Path, shape: str) -> None:
     list(migrate(engine, "dolt-watch <dolt-watch@here>"))
     engine.close()
     server.sql(
-        f"CALL DOLT_REMOTE('add', 'origin', 'file://{folder}')", "CALL DOLT_PUSH('-u', 'origin', 'main')",
+        f"CALL DOLT_REMOTE('add', 'origin', 'file://{folder}')",
+        "CALL DOLT_PUSH('-u', 'origin', 'main')",
         database=address.database,
-    )  # fmt: skip
+    )
     server.sql(f"DROP DATABASE `{address.database}`")

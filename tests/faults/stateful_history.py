@@ -20,14 +20,16 @@ class History:
     def line(self) -> list[str]:
         """HEAD and its first parents, down to where the world began."""
         parents = dict(
-            self.world.rows("SELECT commit_hash, parent_hash FROM dolt_commit_ancestors WHERE parent_index = 0")
+            self.world.rows(
+                "SELECT commit_hash, parent_hash FROM dolt_commit_ancestors WHERE parent_index = 0"
+            )
         )
         line = [self.world.head()]
         while line[-1] != self.world.base:
             line.append(parents[line[-1]])
         return line
 
-    # -- rewrites --------------------------------------------------------------------------------------------------------
+    # -- rewrites --------------------
 
     def reset(self, back: int) -> None:
         """`dolt reset --hard` to an older commit."""
@@ -50,12 +52,17 @@ class History:
         (cursor,) = world.rows("SELECT commit_hash FROM watch_cursor")[0]
         lost = not world.hand.is_ancestor(cursor, world.head())
         world.resyncs = world.recorded_resyncs() if lost else None
-        kept = {token for (token,) in world.rows("SELECT token FROM watch_decision WHERE kind = 'claim'")}
+        kept = {
+            token
+            for (token,) in world.rows("SELECT token FROM watch_decision WHERE kind = 'claim'")
+        }
         for run in world.service.runs:
             run.forgotten = run.forgotten or run.token not in kept
-        world.torn |= {bead for (bead,) in world.rows("SELECT DISTINCT bead_id FROM watch_bead")} | world.every
+        world.torn |= {
+            bead for (bead,) in world.rows("SELECT DISTINCT bead_id FROM watch_bead")
+        } | world.every
 
-    # -- a side branch -----------------------------------------------------------------------------------------------------
+    # -- a side branch --------------------
 
     def branch(self, bead: str, column: str) -> None:
         """Somebody works on a branch: an edit of one bead."""
@@ -63,8 +70,15 @@ class History:
             self.branches += 1
             self.side = DatedEngine(self.world.path, self.world.clock)
             self.side.execute_sqlite("SELECT dolt_checkout('-b', ?)", (f"side{self.branches}",))
-        values = {"title": f"t{self.branches}", "assignee": "agent", "priority": 0, "status": "open"}
-        self.side.execute_sqlite(f"UPDATE issues SET {column} = ? WHERE id = ?", (values[column], bead))
+        values = {
+            "title": f"t{self.branches}",
+            "assignee": "agent",
+            "priority": 0,
+            "status": "open",
+        }
+        self.side.execute_sqlite(
+            f"UPDATE issues SET {column} = ? WHERE id = ?", (values[column], bead)
+        )
         if column in ("assignee", "status"):
             self.moved.add(bead)
         self._commit(self.side, "on the side")
@@ -94,7 +108,9 @@ class History:
             return None
         self.world.commit("anna", "rest")
         try:
-            self.world.hand.execute_sqlite("SELECT dolt_merge(?, '--no-commit', '--no-ff')", (f"side{self.branches}",))
+            self.world.hand.execute_sqlite(
+                "SELECT dolt_merge(?, '--no-commit', '--no-ff')", (f"side{self.branches}",)
+            )
         except DatabaseError:
             return self.drop()
         self.merging = True
@@ -113,7 +129,8 @@ class History:
 
     def _commit(self, engine: DatedEngine, what: str) -> None:
         engine.execute_sqlite(
-            "SELECT dolt_commit('-A', '-m', ?, '--author', 'bo <bo@example.com>', '--allow-empty')", (what,)
+            "SELECT dolt_commit('-A', '-m', ?, '--author', 'bo <bo@example.com>', '--allow-empty')",
+            (what,),
         )
 
     def drop(self) -> None:

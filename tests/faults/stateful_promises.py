@@ -1,4 +1,7 @@
-"""What holds after every step of the stateful test, whatever happened. What a dispatch call itself must keep is asked in ``World.sent``."""
+"""What holds after every step of the stateful test, whatever happened.
+
+What a dispatch call itself must keep is asked in ``World.sent``.
+"""
 
 from __future__ import annotations
 
@@ -51,18 +54,29 @@ def check_streams(world: World) -> None:
     ):
         streams.setdefault(bead, []).append(tuple(entry))
     for bead, entries in streams.items():
-        assert [version for version, *_ in entries] == list(range(1, len(entries) + 1)), f"gaps in the stream of {bead}"
+        assert [version for version, *_ in entries] == list(range(1, len(entries) + 1)), (
+            f"gaps in the stream of {bead}"
+        )
         tokens = [token for _, kind, token, _ in entries if kind == EntryKind.CLAIM]
         assert len(set(tokens)) == len(tokens), "a token claimed twice"
         for _, kind, _, detail in entries:
-            verdicts = orjson.loads(detail)["given"].get("verdicts", {}) if kind == EntryKind.REQUEUE else {}
-            assert verdicts.get(bead, [""])[0] != "running", "requeued though its target says that it runs"
+            verdicts = (
+                orjson.loads(detail)["given"].get("verdicts", {})
+                if kind == EntryKind.REQUEUE
+                else {}
+            )
+            assert verdicts.get(bead, [""])[0] != "running", (
+                "requeued though its target says that it runs"
+            )
 
 
 def check_rows(world: World, look: PollResult, state: State) -> None:
     """Each row of history that matches or runs has a state that says so, and no state says more."""
     (matching, running) = (
-        {bead for (bead,) in world.rows(f"SELECT id FROM dolt_at_issues(?) WHERE {where}", look.head)}
+        {
+            bead
+            for (bead,) in world.rows(f"SELECT id FROM dolt_at_issues(?) WHERE {where}", look.head)
+        }
         for where in (MATCHES, RUNS)
     )
     assert {bead.id for bead in state.beads.values() if bead.matches} == matching
@@ -77,21 +91,31 @@ def check_rows(world: World, look: PollResult, state: State) -> None:
 
 
 def check_fold(world: World, look: PollResult, state: State) -> None:
-    """The saved state is what history says, folded in one go: from the beginning, or from the last resync.
+    """The saved state is what history says, folded in one go: from the beginning, or from the
+    last resync.
 
-    From the beginning all of it is equal. After a rewrite, or where main once went forward onto a merge in which it is the second parent, it is folded
-    by way of the cursors that stood; times, causes and reasons may differ then: where a bead stands may not.
+    From the beginning all of it is equal. After a rewrite, or where main once went forward onto
+    a merge in which it is the second parent, it is folded by way of the cursors that stood;
+    times, causes and reasons may differ then: where a bead stands may not.
     """
     rules = [world.rule]
     compiled, columns = world.compiled
     start, projection = world.base, Projection(State())
     if world.bent:
-        for (detail,) in world.rows("SELECT detail FROM watch_decision WHERE kind = 'resync' ORDER BY version"):
+        for (detail,) in world.rows(
+            "SELECT detail FROM watch_decision WHERE kind = 'resync' ORDER BY version"
+        ):
             known = world.hand.commit_of(orjson.loads(detail)["to"])
             if known is not None and world.hand.is_ancestor(known.hash, look.head):
                 start = known.hash
-                projection = Projection(rebuild_state(world.hand, start, known.date, rules, compiled, columns).state)
-    stops = [stop for stop in world.cursors if is_between(world, start, stop, look.head)] if world.bent else []
+                projection = Projection(
+                    rebuild_state(world.hand, start, known.date, rules, compiled, columns).state
+                )
+    stops = (
+        [stop for stop in world.cursors if is_between(world, start, stop, look.head)]
+        if world.bent
+        else []
+    )
     for since, until in pairwise([start, *stops, look.head]):
         line = commit_path.commit_path(world.hand.commits(since, until), since, until)
         assert line is not None
@@ -102,16 +126,22 @@ def check_fold(world: World, look: PollResult, state: State) -> None:
     projection.commit = look.head
     anew = projection.state()
     if not world.bent:
-        assert untried(anew)._replace(made=state.made) == untried(state), f"folded anew {anew}, saved {state}"
+        assert untried(anew)._replace(made=state.made) == untried(state), (
+            f"folded anew {anew}, saved {state}"
+        )
     elif world.resyncs is None:
-        here, there = ({bead.id: standing(bead) for bead in one.beads.values()} for one in (anew, state))
+        here, there = (
+            {bead.id: standing(bead) for bead in one.beads.values()} for one in (anew, state)
+        )
         assert here == there, f"folded anew {here}, saved {there}"
 
 
 def untried(state: State) -> State:
     """Without the tries of targets by their capacity, which the saved state alone knows."""
     return state._replace(
-        outages={name: one._replace(tries=0, next_at=one.since) for name, one in state.outages.items()}
+        outages={
+            name: one._replace(tries=0, next_at=one.since) for name, one in state.outages.items()
+        }
     )
 
 
@@ -125,10 +155,14 @@ def standing(bead: Bead) -> tuple[object, ...]:
 
 
 def check_notes(world: World, state: State) -> None:
-    """No note of ours twice; and none missing of a bead that is watched and has no lost note to be appended again."""
+    """No note of ours twice; and none missing of a bead that is watched and has no lost note to
+    be appended again.
+    """
     notes = dict(world.rows("SELECT id, notes FROM issues"))
     said: dict[str, Counter[str]] = {}
-    for bead, kind, note in world.rows("SELECT bead_id, kind, detail ->> '$.wrote.note' FROM watch_decision"):
+    for bead, kind, note in world.rows(
+        "SELECT bead_id, kind, detail ->> '$.wrote.note' FROM watch_decision"
+    ):
         if note and kind != EntryKind.NOTE:
             said.setdefault(bead, Counter()).update(note.splitlines())
     for bead in world.overwritten - state.beads.keys():
@@ -137,7 +171,9 @@ def check_notes(world: World, state: State) -> None:
         shown = Counter(line for line in text.split("\n") if is_ours(line))
         wanted = said.get(bead, Counter())
         lost = state.beads[bead].lost_note if bead in state.beads else ""
-        if bead not in world.torn and not (lost or (bead in world.overwritten and bead not in state.beads)):
+        if bead not in world.torn and not (
+            lost or (bead in world.overwritten and bead not in state.beads)
+        ):
             assert shown == wanted, f"the notes of {bead}"
         elif not world.rewrites:
             assert shown <= wanted, f"a note of {bead} is there twice"
@@ -147,22 +183,32 @@ def check_resynced(world: World) -> None:
     """A tick ended: that history was rewritten stands in the ledger."""
     look = Poller(world.hand).poll()
     if world.resyncs is not None and look.head == look.commit:
-        assert world.recorded_resyncs() > world.resyncs, "a rewrite was resynced, and nothing says so"
+        assert world.recorded_resyncs() > world.resyncs, (
+            "a rewrite was resynced, and nothing says so"
+        )
         world.resyncs = None
 
 
 def check_replay(world: World, look: PollResult) -> None:
-    """Live and replayed are the same: every decision that can be decided again comes out as it was recorded."""
-    policy = Policy(world.settings.rules, world.settings.settle, settings_hash=settings_hash(world.settings))
+    """Live and replayed are the same: every decision that can be decided again comes out as it
+    was recorded.
+    """
+    policy = Policy(
+        world.settings.rules, world.settings.settle, settings_hash=settings_hash(world.settings)
+    )
     out = verify(HistoryReplayer(world.hand, policy, look.head))
-    if (
-        not world.bent
-    ):  # else the times of what came in by a merge are those of the line that the watcher did not stand on
-        assert (out.differences, out.unverifiable.total()) == ([], 0), f"{out.differences}, {out.unverifiable}"
+    # else the times of what came in by a merge are those of the line that the watcher did not
+    # stand on
+    if not world.bent:
+        assert (out.differences, out.unverifiable.total()) == ([], 0), (
+            f"{out.differences}, {out.unverifiable}"
+        )
 
 
 def become_quiet(world: World, history: History) -> None:
-    """People stop, capacity is free, agents finish, time passes: then nobody may be left waiting, and nobody running."""
+    """People stop, capacity is free, agents finish, time passes: then nobody may be left
+    waiting, and nobody running.
+    """
     history.end_merge()
     world.service.slots, world.service.down = 9, False
     world.service.answers.clear()
@@ -191,7 +237,11 @@ def become_quiet(world: World, history: History) -> None:
     quarantined = {bead.id for bead in state.beads.values() if bead.phase is Phase.QUARANTINED}
     assert waiting <= quarantined, f"left waiting: {waiting - quarantined}, {state.beads}"
     assert not world.rows(f"SELECT id FROM issues WHERE {RUNS}"), "left in progress"
-    assert not [bead for bead in state.beads.values() if bead.lost_note], "a lost note was never appended again"
+    assert not [bead for bead in state.beads.values() if bead.lost_note], (
+        "a lost note was never appended again"
+    )
     for bead in quarantined:
-        told = world.rows("SELECT kind FROM watch_decision WHERE bead_id = ? ORDER BY version DESC LIMIT 1", bead)
+        told = world.rows(
+            "SELECT kind FROM watch_decision WHERE bead_id = ? ORDER BY version DESC LIMIT 1", bead
+        )
         assert told == [(EntryKind.QUARANTINED.value,)] or told == [(EntryKind.NOTE.value,)], told

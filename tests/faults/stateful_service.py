@@ -1,4 +1,6 @@
-"""The agent service of the stateful test: it answers as it is told, and keeps the truth of what runs."""
+"""The agent service of the stateful test: it answers as it is told, and keeps the truth of what
+runs.
+"""
 
 from __future__ import annotations
 
@@ -44,13 +46,18 @@ class Run:
     maybe: bool = True
     """Nobody outside can exclude that it is alive."""
     stepped_in: bool = False
-    """Since then somebody moved the bead by hand (status, assignee, deleted): that a second run follows is their doing."""
+    """Since then somebody moved the bead by hand (status, assignee, deleted): that a second run
+    follows is their doing.
+    """
     forgotten: bool = False
     """A rewrite of history took its claim away."""
 
 
 class Service:
-    """The target: answers as told, and keeps the truth. Never dishonest: ``idle`` and a verdict are said only where they are so."""
+    """The target: answers as told, and keeps the truth.
+
+    Never dishonest: ``idle`` and a verdict are said only where they are so.
+    """
 
     name, timeout = "beadboard", 30.0
 
@@ -116,7 +123,9 @@ class Service:
 
 
 class HttpService(Service):
-    """The same truth behind real HTTP: the target is the real BeadBoard one, its server the stub, which accepts or misbehaves as told."""
+    """The same truth behind real HTTP: the target is the real BeadBoard one, its server the
+    stub, which accepts or misbehaves as told.
+    """
 
     def __init__(self, world: World, board: BeadBoardStub) -> None:
         super().__init__(world)
@@ -136,7 +145,9 @@ class HttpService(Service):
             case Says.REFUSED:
                 self.board.answer_next(400, {"error": f"Bead {run.bead} not found."})
             case Says.FOR_GOOD:
-                self.board.answer_next(400, {"error": f"Bead {run.bead} is missing acceptance criteria."})
+                self.board.answer_next(
+                    400, {"error": f"Bead {run.bead} is missing acceptance criteria."}
+                )
             case Says.CREDENTIAL:
                 self.board.answer_next(502, {"error": "Invalid token"})
             case Says.BUSY:
@@ -149,7 +160,9 @@ class HttpService(Service):
                 self.board.answer_next(502, {"error": "fetch failed"})
         accepted = len(self.board.accepted)
         answer = self.real.dispatch(self.task, run.token)
-        assert run.alive == (len(self.board.accepted) > accepted), "the stub did something else than it was told"
+        assert run.alive == (len(self.board.accepted) > accepted), (
+            "the stub did something else than it was told"
+        )
         assert self.board.dispatches[-1].headers["idempotency-key"] == run.token
         if isinstance(answer, Accepted):
             run.job = answer.job

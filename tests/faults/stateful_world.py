@@ -1,7 +1,9 @@
-"""A small world for the stateful test: one DoltLite file, virtual time, people and agents, an agent service that knows the truth, and workers.
+"""A small world for the stateful test: one DoltLite file, virtual time, people and agents, an
+agent service that knows the truth, and workers.
 
-Nothing here is random: what happens, and when, is told from outside. A ``Mishap`` is told beforehand and befalls the worker that ticks: at its
-n-th effect it is killed, or somebody else acts in just that moment.
+Nothing here is random: what happens, and when, is told from outside. A ``Mishap`` is told
+beforehand and befalls the worker that ticks: at its n-th effect it is killed, or somebody else
+acts in just that moment.
 """
 
 from __future__ import annotations
@@ -60,7 +62,10 @@ class DatedEngine(DoltLiteEngine):
 
     def execute_sqlite(self, sql: str, params: Sequence[Param] = ()) -> tuple[list[Row], int]:
         if sql.startswith("SELECT dolt_commit("):
-            sql, params = sql[:-1] + ", '--date', ?)", (*params, f"{self.clock.moment:%Y-%m-%dT%H:%M:%SZ}")
+            sql, params = (
+                sql[:-1] + ", '--date', ?)",
+                (*params, f"{self.clock.moment:%Y-%m-%dT%H:%M:%SZ}"),
+            )
         return super().execute_sqlite(sql, params)
 
 
@@ -83,9 +88,15 @@ class WorkersEngine(DatedEngine):
 
 
 class World:
-    """Everything at once. ``violations`` of what must never happen raise AssertionError in the moment in which they happen."""
+    """Everything at once.
 
-    def __init__(self, template: Path, file: Path, rule: Rule, board: BeadBoardStub | None = None) -> None:
+    ``violations`` of what must never happen raise AssertionError in the moment in which they
+    happen.
+    """
+
+    def __init__(
+        self, template: Path, file: Path, rule: Rule, board: BeadBoardStub | None = None
+    ) -> None:
         shutil.copyfile(template, file)
         self.path = str(file)
         self.clock = FixedClock(BEGINNING)
@@ -102,14 +113,18 @@ class World:
         self.bent = False
         """History is no line any more by which the state could be folded from the beginning."""
         self.resyncs: int | None = None
-        """History was rewritten behind the cursor, and so many resyncs stood in the ledger: one more must follow."""
+        """History was rewritten behind the cursor, and so many resyncs stood in the ledger: one
+        more must follow.
+        """
         self.cursors: list[str] = []
         """Where the cursor stood after steps."""
         self.every: set[str] = set()
         self.overwritten: set[str] = set()
         """Beads whose notes somebody overwrote while they were watched: ours must come back."""
         self.torn: set[str] = set()
-        """Beads whose notes may lack lines of ours: overwritten while nobody watched, made anew, or history was rewritten."""
+        """Beads whose notes may lack lines of ours: overwritten while nobody watched, made anew,
+        or history was rewritten.
+        """
         self.said: list[str] = []
         self.workers = [Worker(self) for _ in range(3)]
         self.workers[0].tick(BOTH)  # the first start: from here on the state is folded
@@ -128,10 +143,13 @@ class World:
     def recorded_resyncs(self) -> int:
         return int(self.rows("SELECT COUNT(*) FROM watch_decision WHERE kind = 'resync'")[0][0])
 
-    # -- what befalls workers ------------------------------------------------------------------------------------------
+    # -- what befalls workers --------------------
 
     def effect(self, name: str, locked: bool = False) -> None:
-        """A worker is about to change something, or just did. ``locked``: it holds the file, so nobody else can act."""
+        """A worker is about to change something, or just did.
+
+        ``locked``: it holds the file, so nobody else can act.
+        """
         self.effects += 1
         mishap = self.mishap
         if mishap is None:
@@ -148,23 +166,39 @@ class World:
     def sent(self, run: Run) -> None:
         """A dispatch call arrives at the service: was it allowed?"""
         claims = self.rows(
-            "SELECT bead_id, version, decided_at FROM dolt_at_watch_decision(?) WHERE token = ? AND kind = 'claim'",
-            self.head(), run.token,
-        )  # fmt: skip
-        assert [claim[0] for claim in claims] == [run.bead], "no claim with this token stands in history"
-        assert run.token not in [earlier.token for earlier in self.service.runs], "one token, sent twice"
+            "SELECT bead_id, version, decided_at FROM dolt_at_watch_decision(?) WHERE token = ? AND"
+            " kind = 'claim'",
+            self.head(),
+            run.token,
+        )
+        assert [claim[0] for claim in claims] == [run.bead], (
+            "no claim with this token stands in history"
+        )
+        assert run.token not in [earlier.token for earlier in self.service.runs], (
+            "one token, sent twice"
+        )
         for earlier in self.service.runs:
-            if earlier.bead == run.bead and earlier.maybe and not (earlier.stepped_in or earlier.forgotten):
-                ended = self.rows("SELECT kind FROM watch_decision WHERE token = ? AND kind = 'requeue'", earlier.token)
+            if (
+                earlier.bead == run.bead
+                and earlier.maybe
+                and not (earlier.stepped_in or earlier.forgotten)
+            ):
+                ended = self.rows(
+                    "SELECT kind FROM watch_decision WHERE token = ? AND kind = 'requeue'",
+                    earlier.token,
+                )
                 assert ended and self.rule.on_stale == "requeue", f"a second run beside {earlier}"
         pauses = self.rows(
-            "SELECT kind, detail ->> 'until' FROM watch_decision WHERE bead_id = '' AND kind IN ('pause', 'resume') "
-            "AND decided_at <= ? ORDER BY version DESC LIMIT 1", claims[0][2],
-        )  # fmt: skip
+            "SELECT kind, detail ->> 'until' FROM watch_decision WHERE bead_id = '' AND kind IN"
+            " ('pause', 'resume') AND decided_at <= ? ORDER BY version DESC LIMIT 1",
+            claims[0][2],
+        )
         if pauses and pauses[0][0] == "pause":
-            assert pauses[0][1] and pauses[0][1] <= claims[0][2].replace(" ", "T"), "claimed while paused"
+            assert pauses[0][1] and pauses[0][1] <= claims[0][2].replace(" ", "T"), (
+                "claimed while paused"
+            )
 
-    # -- people and agents ----------------------------------------------------------------------------------------------
+    # -- people and agents --------------------
 
     def second(self) -> str:
         return f"{self.clock.moment:%Y-%m-%d %H:%M:%S}"
@@ -172,14 +206,18 @@ class World:
     def commit(self, who: str, what: str) -> None:
         with suppress(NothingToCommit):
             self.hand.execute_sqlite(
-                "SELECT dolt_commit('-A', '-m', ?, '--author', ?)", (sanitize(what), f"{who} <{who}@example.com>")
+                "SELECT dolt_commit('-A', '-m', ?, '--author', ?)",
+                (sanitize(what), f"{who} <{who}@example.com>"),
             )
 
-    def create(self, bead: str, assignee: str | None, priority: int, *, commit: bool = True) -> None:
+    def create(
+        self, bead: str, assignee: str | None, priority: int, *, commit: bool = True
+    ) -> None:
         self.every.add(bead)
         self.hand.execute_sqlite(
-            "INSERT OR IGNORE INTO issues (id, title, description, design, acceptance_criteria, notes, assignee, priority, "
-            "created_at, updated_at) VALUES (?, 't', '', '', 'must', '', ?, ?, ?, ?)",
+            "INSERT OR IGNORE INTO issues (id, title, description, design, acceptance_criteria,"
+            " notes, assignee, priority, created_at, updated_at) VALUES (?, 't', '', '', 'must',"
+            " '', ?, ?, ?, ?)",
             (bead, assignee, priority, self.second(), self.second()),
         )
         if commit:
@@ -193,11 +231,18 @@ class World:
             self.step_in(bead)
         sets = ", ".join(f"{name} = ?" for name in cells)
         self.hand.execute_sqlite(
-            f"UPDATE issues SET {sets}, updated_at = ? WHERE id = ?", (*cells.values(), self.second(), bead)
+            f"UPDATE issues SET {sets}, updated_at = ? WHERE id = ?",
+            (*cells.values(), self.second(), bead),
         )
         self.hand.execute_sqlite(
-            "INSERT INTO events (id, issue_id, event_type, actor, created_at) VALUES (?, ?, 'updated', ?, ?)",
-            (f"e{self.effects}-{self.clock.moment.timestamp()}-{bead}-{len(self.said)}", bead, who, self.second()),
+            "INSERT INTO events (id, issue_id, event_type, actor, created_at) VALUES (?, ?,"
+            " 'updated', ?, ?)",
+            (
+                f"e{self.effects}-{self.clock.moment.timestamp()}-{bead}-{len(self.said)}",
+                bead,
+                who,
+                self.second(),
+            ),
         )
         self.clock.sleep(0.001)
         if commit:
@@ -225,7 +270,9 @@ class World:
         """A `bd note` that had read before our last ``lines`` lines were there."""
         for (notes,) in self.rows("SELECT notes FROM issues WHERE id = ?", bead):
             if notes:
-                watched = self.rows("SELECT 1 FROM watch_bead WHERE bead_id = ? AND record <> ''", bead)
+                watched = self.rows(
+                    "SELECT 1 FROM watch_bead WHERE bead_id = ? AND record <> ''", bead
+                )
                 (self.overwritten if watched else self.torn).add(bead)
                 self.change(bead, "agent", notes="\n".join([*notes.split("\n")[:-lines], "over"]))
 
@@ -233,17 +280,27 @@ class World:
         if self.rows("SELECT 1 FROM issues WHERE id = ?", bead):
             self.clock.sleep(0.001)
             key = f"c{self.clock.moment.timestamp()}"
-            self.hand.execute_sqlite("INSERT OR IGNORE INTO comments (id, issue_id, author, text, created_at) VALUES (?, ?, 'agent', 'x', ?)", (key, bead, self.second()))  # fmt: skip
+            self.hand.execute_sqlite(
+                "INSERT OR IGNORE INTO comments (id, issue_id, author, text, created_at) VALUES (?,"
+                " ?, 'agent', 'x', ?)",
+                (key, bead, self.second()),
+            )
             self.commit("agent", f"comment {bead}")
 
     def label(self, bead: str) -> None:
         if self.rows("SELECT 1 FROM issues WHERE id = ?", bead):
-            self.hand.execute_sqlite("INSERT OR IGNORE INTO labels (issue_id, label) VALUES (?, 'red')", (bead,))
+            self.hand.execute_sqlite(
+                "INSERT OR IGNORE INTO labels (issue_id, label) VALUES (?, 'red')", (bead,)
+            )
             self.commit("anna", f"label {bead}")
 
     def block_by(self, bead: str, blocker: str) -> None:
         if bead != blocker and self.rows("SELECT 1 FROM issues WHERE id = ?", bead):
-            self.hand.execute_sqlite("INSERT OR IGNORE INTO dependencies (issue_id, depends_on_id, created_by) VALUES (?, ?, 'anna')", (bead, blocker))  # fmt: skip
+            self.hand.execute_sqlite(
+                "INSERT OR IGNORE INTO dependencies (issue_id, depends_on_id, created_by) VALUES"
+                " (?, ?, 'anna')",
+                (bead, blocker),
+            )
             self.commit("anna", f"{bead} waits for {blocker}")
 
     def agent_ends(self, bead: str, status: str | None) -> None:
@@ -253,14 +310,20 @@ class World:
             return
         run.alive = run.maybe = False
         if status:
-            cells: dict[str, Any] = {"status": status} | ({"closed_at": self.second()} if status == "closed" else {})
+            cells: dict[str, Any] = {"status": status} | (
+                {"closed_at": self.second()} if status == "closed" else {}
+            )
             self.change(bead, "agent", **cells)
 
-    def switch(self, kind: EntryKind, until: timedelta | None = None, reaping: bool = False) -> None:
+    def switch(
+        self, kind: EntryKind, until: timedelta | None = None, reaping: bool = False
+    ) -> None:
         """`dolt_watch pause` and `resume`."""
         self.clock.sleep(1)
         end = (self.clock.moment + until).isoformat() if until else None
-        decision = Decision(kind, GLOBAL, "", 0, "", reason="by hand", detail={"until": end, "reaping": reaping})
+        decision = Decision(
+            kind, GLOBAL, "", 0, "", reason="by hand", detail={"until": end, "reaping": reaping}
+        )
         ledger(self.hand, self.settings, self.clock).record(decision)
 
 
@@ -280,7 +343,9 @@ class Worker:
     def start(self) -> None:
         world = self.world
         self.engine = WorkersEngine(world.path, world)
-        self.loop = build(self.engine, world.settings, lambda name: world.target, world.clock, world.said.append)
+        self.loop = build(
+            self.engine, world.settings, lambda name: world.target, world.clock, world.said.append
+        )
 
     def tick(self, scope: Scope, mishap: Mishap | None = None) -> TickResult | None:
         """None: it was killed, and another was started in its place."""

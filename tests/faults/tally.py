@@ -7,7 +7,11 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Wrong:
-    """One thing that does not hold. ``what``: 'double' (a second POST that nothing allows), 'loss' (an end that the ledger does not explain), 'other'."""
+    """One thing that does not hold.
+
+    ``what``: 'double' (a second POST that nothing allows), 'loss' (an end that the ledger does
+    not explain), 'other'.
+    """
 
     what: str
     why: str

@@ -1,4 +1,6 @@
-"""What a service may answer and what somebody may import into the tracker: anything. Nobody is stuck, nothing is sent twice, nothing is a traceback.
+"""What a service may answer and what somebody may import into the tracker: anything.
+
+Nobody is stuck, nothing is sent twice, nothing is a traceback.
 
 ``DOLT_WATCH_EXAMPLES``, with ``-m slow``: how many in all (10,000).
 """
@@ -38,23 +40,59 @@ Profile = Callable[[Any], Any]
 
 def profile(examples: int) -> Profile:
     return settings(
-        max_examples=examples, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+        max_examples=examples,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=list(HealthCheck),
     )
 
 
-# -- what anybody may answer -------------------------------------------------------------------------------------------
+# -- what anybody may answer --------------------
 
 NASTY = [
-    "", "\x00", "\x1b[31mred\x1b[0m", "\u202egnp", "\u2028", "\r\nX: y", "a" * 70_000, "\U0001f469\u200d\U0001f680", "'; DROP TABLE issues; --",
-    "%s %n {0}", "\\", "\x9b31m", "dispatched: job=1", "reaper: x", "null", "𝕏" * 300,
-]  # fmt: skip
+    "",
+    "\x00",
+    "\x1b[31mred\x1b[0m",
+    "\u202egnp",
+    "\u2028",
+    "\r\nX: y",
+    "a" * 70_000,
+    "\U0001f469\u200d\U0001f680",
+    "'; DROP TABLE issues; --",
+    "%s %n {0}",
+    "\\",
+    "\x9b31m",
+    "dispatched: job=1",
+    "reaper: x",
+    "null",
+    "𝕏" * 300,
+]
 TEXTS = st.sampled_from(NASTY) | st.text(st.characters(exclude_categories=("Cs",)), max_size=40)
 WORDS = ["job_id", "error", "busy", "active", "queued", "capacity", "status", "detail"]
-SAID = ["Queue full", "Invalid token", "fetch failed", "Bead b not found.", "Bead b is missing acceptance criteria.", "taskId is required."]  # fmt: skip
-LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | TEXTS | st.sampled_from(SAID) | st.text(max_size=5)
+SAID = [
+    "Queue full",
+    "Invalid token",
+    "fetch failed",
+    "Bead b not found.",
+    "Bead b is missing acceptance criteria.",
+    "taskId is required.",
+]
+LEAVES = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | TEXTS
+    | st.sampled_from(SAID)
+    | st.text(max_size=5)
+)
 NESTED = st.recursive(
     LEAVES,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(WORDS) | TEXTS, inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(WORDS) | TEXTS, inner, max_size=4)
+    ),
     max_leaves=6,
 )
 
@@ -67,15 +105,33 @@ def as_json(value: Any) -> bytes:
 
 OBJECTS = st.dictionaries(st.sampled_from(WORDS), LEAVES, min_size=1, max_size=3)
 BODIES = st.one_of(
-    (OBJECTS | NESTED).map(as_json), OBJECTS.map(as_json).map(lambda body: body[: len(body) // 2]), st.binary(max_size=80),
-    st.sampled_from([b"[" * 60_000, b"x" * MAX_BODY, b'{"job_id":"\\ud800"}', b'{"job_id":"a\\u0000b"}', b"\xef\xbb\xbf{}", b'{"error":"' + b"\x1b[2J" * 9 + b'"}']),
-)  # fmt: skip
+    (OBJECTS | NESTED).map(as_json),
+    OBJECTS.map(as_json).map(lambda body: body[: len(body) // 2]),
+    st.binary(max_size=80),
+    st.sampled_from(
+        [
+            b"[" * 60_000,
+            b"x" * MAX_BODY,
+            b'{"job_id":"\\ud800"}',
+            b'{"job_id":"a\\u0000b"}',
+            b"\xef\xbb\xbf{}",
+            b'{"error":"' + b"\x1b[2J" * 9 + b'"}',
+        ]
+    ),
+)
 STATUSES = st.sampled_from([200, 400, 401, 409, 429, 500, 502, 503]) | st.integers(100, 999)
-RETRY = st.sampled_from(["-1", "9" * 5000, "1e9", "Wed, 21 Oct 9999 07:28:00 GMT", "Mon, 99 Foo 0000", "٣", "0", "600"])
-HEADERS = st.dictionaries(st.sampled_from(["retry-after", "date"]), RETRY | st.text(max_size=10), max_size=2)
+RETRY = st.sampled_from(
+    ["-1", "9" * 5000, "1e9", "Wed, 21 Oct 9999 07:28:00 GMT", "Mon, 99 Foo 0000", "٣", "0", "600"]
+)
+HEADERS = st.dictionaries(
+    st.sampled_from(["retry-after", "date"]), RETRY | st.text(max_size=10), max_size=2
+)
 WHOLE = st.builds(HttpResult, status=STATUSES, headers=HEADERS, body=BODIES, at=st.floats(0, 4e9))
 BROKEN = st.builds(
-    HttpResult, status=st.none() | STATUSES, failure=st.sampled_from(TransportFailure), reason=st.text(max_size=9)
+    HttpResult,
+    status=st.none() | STATUSES,
+    failure=st.sampled_from(TransportFailure),
+    reason=st.text(max_size=9),
 )
 EXCHANGES = WHOLE | BROKEN
 
@@ -102,7 +158,7 @@ def test_readers_for_long() -> None:
     profile(ALL // 2)(given(EXCHANGES)(readers))()
 
 
-# -- by a real server, byte by byte -------------------------------------------------------------------------------------
+# -- by a real server, byte by byte --------------------
 
 
 class RawServer(socketserver.ThreadingTCPServer):
@@ -130,13 +186,35 @@ def raw_server() -> Iterator[RawServer]:
         thread.join()
 
 
-LINES = st.sampled_from([b"HTTP/1.1 200 OK", b"HTTP/1.1 502 \xff\xfe", b"HTTP/1.0 409", b"HTTP/9.9 200 x", b"200 OK", b"HTTP/1.1 20 OK"]) | STATUSES.map(
-    lambda status: f"HTTP/1.1 {status} x".encode()
-)  # fmt: skip
-FIELDS = st.lists(st.sampled_from([
-    b"content-type: application/json", b"retry-after: 5", b"retry-after: \xff", b"x: " + b"y" * 70_000, b"content-encoding: gzip", b"no colon",
-    b"transfer-encoding: chunked", b"content-length: -1", b"content-length: 5", b": empty", b"x: a\x00b", b"location: http://127.0.0.1:1/",
-]), max_size=3)  # fmt: skip
+LINES = st.sampled_from(
+    [
+        b"HTTP/1.1 200 OK",
+        b"HTTP/1.1 502 \xff\xfe",
+        b"HTTP/1.0 409",
+        b"HTTP/9.9 200 x",
+        b"200 OK",
+        b"HTTP/1.1 20 OK",
+    ]
+) | STATUSES.map(lambda status: f"HTTP/1.1 {status} x".encode())
+FIELDS = st.lists(
+    st.sampled_from(
+        [
+            b"content-type: application/json",
+            b"retry-after: 5",
+            b"retry-after: \xff",
+            b"x: " + b"y" * 70_000,
+            b"content-encoding: gzip",
+            b"no colon",
+            b"transfer-encoding: chunked",
+            b"content-length: -1",
+            b"content-length: 5",
+            b": empty",
+            b"x: a\x00b",
+            b"location: http://127.0.0.1:1/",
+        ]
+    ),
+    max_size=3,
+)
 
 
 def over_the_wire(server: RawServer, board: BeadBoard, answer: bytes) -> None:
@@ -154,8 +232,11 @@ def wire(examples: int) -> None:
         lambda line, fields, body, sized: b"\r\n".join(
             [line, *fields, *([b"content-length: %d" % len(body)] if sized else []), b"", body]
         ),
-        LINES, FIELDS, BODIES, st.booleans(),
-    ) | st.binary(max_size=60)  # fmt: skip
+        LINES,
+        FIELDS,
+        BODIES,
+        st.booleans(),
+    ) | st.binary(max_size=60)
     with raw_server() as server:
         url = f"http://127.0.0.1:{server.server_address[1]}"
         board = BeadBoard("beadboard", url, service_url=url, timeout=5)
@@ -173,7 +254,7 @@ def test_over_the_wire_for_long() -> None:
     wire(ALL // 5)
 
 
-# -- through the whole loop, into the ledger -----------------------------------------------------------------------------
+# -- through the whole loop, into the ledger --------------------
 
 
 class Anything(Service):
@@ -191,14 +272,22 @@ class Anything(Service):
 
 def new_world(folder: Path, number: list[int]) -> World:
     number[0] += 1
-    world = World(folder / "template.db", folder / f"bad{number[0]}.db", Rule("agent", max_attempts=2, max_in_flight=9))
+    world = World(
+        folder / "template.db",
+        folder / f"bad{number[0]}.db",
+        Rule("agent", max_attempts=2, max_in_flight=9),
+    )
     world.service = world.target = Anything(world)
     return world
 
 
 def printable(world: World) -> None:
-    """What the ledger and the commits of ours say can be shown in any terminal; the notes fit their column."""
-    for row in world.rows("SELECT reason, job_id, actor, rule FROM watch_decision WHERE actor LIKE 'beads-%'"):
+    """What the ledger and the commits of ours say can be shown in any terminal; the notes fit
+    their column.
+    """
+    for row in world.rows(
+        "SELECT reason, job_id, actor, rule FROM watch_decision WHERE actor LIKE 'beads-%'"
+    ):
         for text in row:
             assert sanitize(text, len(text) + 1) == text
     for (message,) in world.rows("SELECT message FROM dolt_log WHERE committer = 'dolt-watch'"):
@@ -242,7 +331,9 @@ def ledger(examples: int, folder: Path) -> None:
     template(folder)
     world, number = new_world(folder, [0]), [0]
     profile(examples)(
-        given(EXCHANGES, EXCHANGES)(lambda exchange, capacity: answered(world, exchange, capacity, number))
+        given(EXCHANGES, EXCHANGES)(
+            lambda exchange, capacity: answered(world, exchange, capacity, number)
+        )
     )()
     world.close()
 
@@ -257,40 +348,105 @@ def test_answers_in_the_ledger_for_long(tmp_path: Path) -> None:
     ledger(ALL // 10, tmp_path)
 
 
-# -- rows that somebody imported -------------------------------------------------------------------------------------------
+# -- rows that somebody imported --------------------
 
 DATES = st.sampled_from(
-    [None, "", "2031-01-01 00:00:00", "9999-12-31 23:59:59", "0001-01-01 00:00:00", "0000-00-00 00:00:00", "1970-01-01T00:00:00Z", "yesterday", 12]
-)  # fmt: skip
+    [
+        None,
+        "",
+        "2031-01-01 00:00:00",
+        "9999-12-31 23:59:59",
+        "0001-01-01 00:00:00",
+        "0000-00-00 00:00:00",
+        "1970-01-01T00:00:00Z",
+        "yesterday",
+        12,
+    ]
+)
 IDS = TEXTS.map(lambda text: text[:255])
-PLAIN = {"title": "t", "description": "", "design": "", "acceptance_criteria": "must", "notes": "", "assignee": "agent"}
+PLAIN = {
+    "title": "t",
+    "description": "",
+    "design": "",
+    "acceptance_criteria": "must",
+    "notes": "",
+    "assignee": "agent",
+}
 CELLS = st.fixed_dictionaries(
-    {"status": st.sampled_from(["open", "in_progress"]), "updated_at": DATES.map(lambda date: "" if date is None else date)},
-    optional={
-        "title": TEXTS, "acceptance_criteria": TEXTS, "notes": TEXTS, "priority": st.integers(-(2**31), 2**31 - 1), "started_at": DATES,
-        "defer_until": DATES, "closed_at": DATES, "issue_type": TEXTS, "metadata": TEXTS, "assignee": st.none() | st.just("agent") | TEXTS,
-        "owner": st.none() | TEXTS, "external_ref": st.none() | TEXTS,
+    {
+        "status": st.sampled_from(["open", "in_progress"]),
+        "updated_at": DATES.map(lambda date: "" if date is None else date),
     },
-)  # fmt: skip
+    optional={
+        "title": TEXTS,
+        "acceptance_criteria": TEXTS,
+        "notes": TEXTS,
+        "priority": st.integers(-(2**31), 2**31 - 1),
+        "started_at": DATES,
+        "defer_until": DATES,
+        "closed_at": DATES,
+        "issue_type": TEXTS,
+        "metadata": TEXTS,
+        "assignee": st.none() | st.just("agent") | TEXTS,
+        "owner": st.none() | TEXTS,
+        "external_ref": st.none() | TEXTS,
+    },
+)
 SIDES = st.lists(st.sampled_from(["comments", "events", "labels", "dependencies"]), max_size=3)
-ENTRY = st.fixed_dictionaries({
-    "bead_id": st.sampled_from(["b", "", "gone"]) | IDS, "version": st.integers(1, 3) | st.integers(-(2**31), 2**31 - 1),
-    "kind": st.sampled_from(list(EntryKind)) | TEXTS, "attempt": st.integers(-2, 2**31 - 1), "rule": st.just("agent") | TEXTS, "token": st.just("t") | TEXTS,
-    "decided_at": DATES.map(lambda date: "" if date is None else date), "detail": TEXTS | NESTED.map(as_json).map(bytes.decode) | st.dictionaries(
-        st.sampled_from(["until", "deadline", "retry_at", "target", "reaping", "wrote", "from", "to", "beads", "held", "phase"]),
-        LEAVES | st.sampled_from(["9999-12-31T23:59:59+00:00", "0001-01-01"]) | st.dictionaries(st.sampled_from(["cells", "note", "events"]), LEAVES | st.lists(LEAVES, max_size=2), max_size=3),
-    ).map(as_json).map(bytes.decode),
-})  # fmt: skip
+ENTRY = st.fixed_dictionaries(
+    {
+        "bead_id": st.sampled_from(["b", "", "gone"]) | IDS,
+        "version": st.integers(1, 3) | st.integers(-(2**31), 2**31 - 1),
+        "kind": st.sampled_from(list(EntryKind)) | TEXTS,
+        "attempt": st.integers(-2, 2**31 - 1),
+        "rule": st.just("agent") | TEXTS,
+        "token": st.just("t") | TEXTS,
+        "decided_at": DATES.map(lambda date: "" if date is None else date),
+        "detail": TEXTS
+        | NESTED.map(as_json).map(bytes.decode)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    "until",
+                    "deadline",
+                    "retry_at",
+                    "target",
+                    "reaping",
+                    "wrote",
+                    "from",
+                    "to",
+                    "beads",
+                    "held",
+                    "phase",
+                ]
+            ),
+            LEAVES
+            | st.sampled_from(["9999-12-31T23:59:59+00:00", "0001-01-01"])
+            | st.dictionaries(
+                st.sampled_from(["cells", "note", "events"]),
+                LEAVES | st.lists(LEAVES, max_size=2),
+                max_size=3,
+            ),
+        )
+        .map(as_json)
+        .map(bytes.decode),
+    }
+)
 
 
 def insert(world: World, table: str, cells: dict[str, Any]) -> None:
     names = ", ".join(f'"{name}"' for name in cells)
     with suppress(DoltWatchError):  # what the database itself refuses cannot be imported
-        world.hand.execute_sqlite(f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({', '.join('?' * len(cells))})", tuple(cells.values()))  # fmt: skip
+        world.hand.execute_sqlite(
+            f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({', '.join('?' * len(cells))})",
+            tuple(cells.values()),
+        )
 
 
 Imported = tuple[str, dict[str, Any], list[str], str, Any, dict[str, Any] | None]
-"""A bead's id and cells, the tables beside it, a text and a date for their rows, and an entry of the ledger."""
+"""A bead's id and cells, the tables beside it, a text and a date for their rows, and an entry of
+the ledger.
+"""
 
 
 def import_row(world: World, row: Imported) -> None:
@@ -299,12 +455,21 @@ def import_row(world: World, row: Imported) -> None:
     for side in sides:
         key = {
             "labels": {"label": text},
-            "dependencies": {"depends_on_id": text, "created_by": text, "type": text, "created_at": date or ""},
+            "dependencies": {
+                "depends_on_id": text,
+                "created_by": text,
+                "type": text,
+                "created_at": date or "",
+            },
         }
         rest = {
             "id": f"k{bead}",
             "created_at": date or "",
-            **({"author": text, "text": text} if side == "comments" else {"event_type": "x", "actor": text}),
+            **(
+                {"author": text, "text": text}
+                if side == "comments"
+                else {"event_type": "x", "actor": text}
+            ),
         }
         insert(world, side, {"issue_id": bead, **key.get(side, rest)})
     if entry is not None:
@@ -327,7 +492,9 @@ def imported(folder: Path, number: list[int], batch: list[Imported]) -> None:
         world.workers[0].tick(BOTH)
         kinds = [entry["kind"] for *_, entry in batch if entry is not None]
         paused = any(kind in (EntryKind.PAUSE, EntryKind.STOPPED, EntryKind.BUSY) for kind in kinds)
-        assert paused or "healthy" in [run.bead for run in world.service.runs], "one bad row holds up the others"
+        assert paused or "healthy" in [run.bead for run in world.service.runs], (
+            "one bad row holds up the others"
+        )
         can_be_moved(world)
         tokens = [run.token for run in world.service.runs]
         assert len(set(tokens)) == len(tokens)
@@ -356,7 +523,14 @@ def test_rows(tmp_path: Path, entries: bool) -> None:
 def test_an_entry_below_the_first_version_holds_nobody_up(tmp_path: Path, status: str) -> None:
     template(tmp_path)
     entry = dict(
-        bead_id="b", version=-1, kind=EntryKind.CLAIM, attempt=0, rule="agent", token="t", decided_at="", detail=""
+        bead_id="b",
+        version=-1,
+        kind=EntryKind.CLAIM,
+        attempt=0,
+        rule="agent",
+        token="t",
+        decided_at="",
+        detail="",
     )
     imported(tmp_path, [0], [("b", {"status": status, "updated_at": ""}, [], "", None, entry)])
 

@@ -1,4 +1,6 @@
-"""A worker is killed by SIGKILL at every point of its life: its bead is neither lost nor sent twice, and the ledger tells what happened."""
+"""A worker is killed by SIGKILL at every point of its life: its bead is neither lost nor sent
+twice, and the ledger tells what happened.
+"""
 
 from __future__ import annotations
 
@@ -25,17 +27,25 @@ ROUNDS = 20
 
 @pytest.fixture(params=SCENARIOS, ids=str)
 def world(
-    request: pytest.FixtureRequest, address: ServerAddress | FileAddress, tmp_path: Path, tally: Tally
+    request: pytest.FixtureRequest,
+    address: ServerAddress | FileAddress,
+    tmp_path: Path,
+    tally: Tally,
 ) -> Iterator[World]:
-    tally.engine, tally.scenario = "dolt" if isinstance(address, ServerAddress) else "doltlite", str(request.param)
+    tally.engine, tally.scenario = (
+        "dolt" if isinstance(address, ServerAddress) else "doltlite",
+        str(request.param),
+    )
     with World(address, request.param, tmp_path, tally) as made:
         yield made
 
 
 def sweep(world: World, grain: Grain, times: int = 1) -> Ended:
-    """Worker after worker dies one point later than the one before, until one lives to its end: that one tells what points there are.
+    """Worker after worker dies one point later than the one before, until one lives to its end:
+    that one tells what points there are.
 
-    ``times`` 2: the next worker, which finds what the dead one left, dies at the same number of its own points, if it has so many.
+    ``times`` 2: the next worker, which finds what the dead one left, dies at the same number of
+    its own points, if it has so many.
     """
     died: list[str] = []
     for fatal in count(1):
@@ -71,7 +81,9 @@ def sweep_posts(world: World, number: int) -> None:
 
 
 IN_SHORT = {"accepted", "answer lost", "flattened"}
-"""Scenarios that `make test` sweeps on DoltLite too: sent, not known, and a history that was rewritten. `make faults`: all."""
+"""Scenarios that `make test` sweeps on DoltLite too: sent, not known, and a history that was
+rewritten. `make faults`: all.
+"""
 
 
 @pytest.mark.long
@@ -102,7 +114,9 @@ def test_two_killed_at_every_write(world: World) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_killed_again_and_again(world: World, seed: int) -> None:
-    """Anywhere, reads too: workers that recover from a kill are killed, some of them two at a time."""
+    """Anywhere, reads too: workers that recover from a kill are killed, some of them two at a
+    time.
+    """
     dice = random.Random(f"{world.tally.engine} {world.scenario} {seed}")
     with world.round():
         points = len(world.strike(0).points)

@@ -1,4 +1,6 @@
-"""Workers are killed at random, and the API server with them: every bead is exactly one Job that ran."""
+"""Workers are killed at random, and the API server with them: every bead is exactly one Job that
+ran.
+"""
 
 from __future__ import annotations
 
@@ -82,7 +84,9 @@ class Storm:
     def assign(self, beads: list[str]) -> None:
         rows = ", ".join(f"('{bead}', 't', '', '', 'must', '', 'agent')" for bead in beads)
         columns = "id, title, description, design, acceptance_criteria, notes, assignee"
-        self.sql(f"INSERT INTO issues ({columns}) VALUES {rows}", "CALL DOLT_COMMIT('-Am', 'assigned')")
+        self.sql(
+            f"INSERT INTO issues ({columns}) VALUES {rows}", "CALL DOLT_COMMIT('-Am', 'assigned')"
+        )
 
     def start(self, *command: str) -> subprocess.Popen[bytes]:
         with (self.workspace.path / "workers.log").open("ab") as log:
@@ -149,7 +153,9 @@ class Storm:
         try:
             deadline = time.monotonic() + seconds
             while len(self.closed) < beads:
-                assert time.monotonic() < deadline, f"{len(self.closed)} of {beads} beads are closed"
+                assert time.monotonic() < deadline, (
+                    f"{len(self.closed)} of {beads} beads are closed"
+                )
                 time.sleep(0.5)
         finally:
             worker.terminate()
@@ -177,7 +183,9 @@ def run_storm(storm: Storm, beads: int, seconds: float, mean_pause: float) -> No
 
 
 @pytest.mark.slow
-def test_a_thousand_beads_over_a_hundred_slots(beads_workspace: Any, dolt_server: Any, namespace: Namespace) -> None:
+def test_a_thousand_beads_over_a_hundred_slots(
+    beads_workspace: Any, dolt_server: Any, namespace: Namespace
+) -> None:
     storm = Storm(beads_workspace, dolt_server, namespace, 100)
     run_storm(storm, 1000, 240.0, 4.0)
     [[overdue]] = storm.sql("SELECT COUNT(*) FROM watch_decision WHERE kind = 'overdue'")
@@ -185,7 +193,9 @@ def test_a_thousand_beads_over_a_hundred_slots(beads_workspace: Any, dolt_server
 
 
 @pytest.mark.slow
-def test_the_api_server_is_killed_again_and_again(beads_workspace: Any, dolt_server: Any, namespace: Namespace) -> None:
+def test_the_api_server_is_killed_again_and_again(
+    beads_workspace: Any, dolt_server: Any, namespace: Namespace
+) -> None:
     storm = Storm(beads_workspace, dolt_server, namespace, 20)
     folder: Path = namespace.plane.folder
 
@@ -194,7 +204,10 @@ def test_the_api_server_is_killed_again_and_again(beads_workspace: Any, dolt_ser
             if storm.is_over.wait(15):
                 return
             with contextlib.suppress(ProcessLookupError):
-                os.kill(json.loads((folder / "ready.json").read_text("utf-8"))["api_pid"], signal.SIGKILL)
+                os.kill(
+                    json.loads((folder / "ready.json").read_text("utf-8"))["api_pid"],
+                    signal.SIGKILL,
+                )
 
     killing = threading.Thread(target=keep_killing)
     killing.start()

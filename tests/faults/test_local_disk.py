@@ -20,7 +20,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 400 KiB."""
     place = tmp_path / "disk"
     place.mkdir()
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "none", str(place)], capture_output=True)
+    made = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=400k", "none", str(place)], capture_output=True
+    )
     if made.returncode:
         unprivileged(f"a small file system needs mount: {made.stderr.decode().strip()}")
     yield place
@@ -30,7 +32,11 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_full_disk_loses_output_and_no_verdict(small_disk: Path) -> None:
     target = local(small_disk, "yes | head -c 2000000; echo last words; exit 7")
     report = run(target)
-    assert report.failed and report.error.startswith("exit code 7") and report.error.endswith("last words")
+    assert (
+        report.failed
+        and report.error.startswith("exit code 7")
+        and report.error.endswith("last words")
+    )
     record = run_files.read(target.store.folder(target.token) / run_files.END)
     assert record and record["dropped_bytes"] > 0
 
@@ -41,7 +47,9 @@ def test_a_disk_that_is_full_before_starts_nothing(small_disk: Path) -> None:
     with suppress_full(small_disk / "filler") as full:
         assert full
         capacity = target.capacity()
-        assert capacity.down and "No space left on device" in capacity.why, "nothing is claimed for it"
+        assert capacity.down and "No space left on device" in capacity.why, (
+            "nothing is claimed for it"
+        )
         answer = target.dispatch(make_task(), target.token)
         assert isinstance(answer, Refused) and "No space left on device" in answer.why
         assert answer.unreachable == "target", "it counts against no bead"

@@ -126,7 +126,9 @@ def sweep_runner(folder: Path, step: int, most: int = 400) -> set[str]:
     words: set[str] = set()
     for at in range(1, most, step):
         text = KILLED_RUNNER.format(
-            at=at, effects=("open", "os.", "fcntl.", "subprocess.", "import"), runner=str(launching.RUNNER)
+            at=at,
+            effects=("open", "os.", "fcntl.", "subprocess.", "import"),
+            runner=str(launching.RUNNER),
         )
         (folder / "runner.py").write_text(text, "utf-8")
         token = uuid.uuid4().hex
@@ -199,7 +201,9 @@ def test_workers_that_race_for_the_last_slot(tmp_path: Path) -> None:
 def test_workers_that_race_with_one_token(tmp_path: Path) -> None:
     token = uuid.uuid4().hex
     answers = race(tmp_path, 9, [token] * 4)
-    assert all(answer == Accepted(token, None) for answer in answers if isinstance(answer, Accepted))
+    assert all(
+        answer == Accepted(token, None) for answer in answers if isinstance(answer, Accepted)
+    )
     target = local(tmp_path, "", slots=9)
     assert target.store.live("me") == 1
     target.stop(token, "me", "enough")
@@ -256,7 +260,14 @@ def test_one_gigabyte_of_output(tmp_path: Path) -> None:
         return target.verdict(target.token, None).verdict is not Verdict.RUNNING
 
     while not over():
-        assert sum((folder / name).stat().st_size for name in ("log", "log.1") if (folder / name).exists()) <= 10**7
+        assert (
+            sum(
+                (folder / name).stat().st_size
+                for name in ("log", "log.1")
+                if (folder / name).exists()
+            )
+            <= 10**7
+        )
         threading.Event().wait(0.2)
     end = run_files.read(folder / run_files.END)
     assert end and end["output_bytes"] == 10**9

@@ -1,6 +1,9 @@
-"""Workers with local agents, killed at every effect: statements, files of runs, processes. On real bd and Dolt.
+"""Workers with local agents, killed at every effect: statements, files of runs, processes.
 
-Whatever happens, exactly one run of a bead begins, its end is found, and no agent of a blocked bead lives.
+On real bd and Dolt.
+
+Whatever happens, exactly one run of a bead begins, its end is found, and no agent of a blocked
+bead lives.
 """
 
 from __future__ import annotations

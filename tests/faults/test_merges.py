@@ -1,6 +1,8 @@
-"""A merge never starts a second agent: what a teammate's clone brings in while an attempt is under way, on real clones.
+"""A merge never starts a second agent: what a teammate's clone brings in while an attempt is
+under way, on real clones.
 
-A teammate's commands are SQL here, in the shapes that real bd writes (`tests/shapes`, and the recordings of three releases).
+A teammate's commands are SQL here, in the shapes that real bd writes (`tests/shapes`, and the
+recordings of three releases).
 """
 
 from __future__ import annotations
@@ -31,7 +33,10 @@ def kinds(side: Side, bead: str = "bd-1") -> list[str]:
 
 
 def begun(clones: Clones, *, push: bool = True) -> Side:
-    """A bead that was dispatched here; the clone there was made before that. ``push``: the remote has the claim."""
+    """A bead that was dispatched here; the clone there was made before that.
+
+    ``push``: the remote has the claim.
+    """
     clones.here.commit(rows_of(["bd-1"]))
     clones.here.push()
     there = clones.clone()
@@ -42,7 +47,9 @@ def begun(clones: Clones, *, push: bool = True) -> Side:
 
 
 def merge(side: Side, keep: str | None, after: tuple[str, ...] = ()) -> None:
-    """Pull; where the bead's row conflicts, keep ``--ours`` or ``--theirs``, then what ``after`` says, and commit the merge."""
+    """Pull; where the bead's row conflicts, keep ``--ours`` or ``--theirs``, then what ``after``
+    says, and commit the merge.
+    """
     name = side.settings.address.database  # type: ignore[union-attr]
     with contextlib.closing(side.server.connect(name)) as session, session.cursor() as cursor:
         cursor.execute("SET @@dolt_allow_commit_conflicts = 1")
@@ -73,12 +80,18 @@ def earlier() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(projection, "kept", lambda bead, event: False)
         written = recorded_inputs.record_inputs
-        patch.setattr(planner, "record_inputs", lambda *args: {k: v for k, v in written(*args).items() if k != "acts"})
+        patch.setattr(
+            planner,
+            "record_inputs",
+            lambda *args: {k: v for k, v in written(*args).items() if k != "acts"},
+        )
         yield
 
 
 def test_a_teammate_keeps_their_row_and_it_is_pulled_here(clones: Clones) -> None:
-    """The row of before the claim comes back with a time of its own that is newer than the claim."""
+    """The row of before the claim comes back with a time of its own that is newer than the
+    claim.
+    """
     here, there = clones.here, begun(clones)
     there.commit(NOTE)
     merge(there, "--ours")
@@ -113,7 +126,9 @@ def test_our_row_is_kept_here(clones: Clones) -> None:
 
 
 def test_put_together_by_hand_it_is_held_until_a_resume(clones: Clones) -> None:
-    """Open, and our notes still there: history does not say whether whoever resolved the conflict meant it."""
+    """Open, and our notes still there: history does not say whether whoever resolved the
+    conflict meant it.
+    """
     here, there = clones.here, begun(clones, push=False)
     there.commit(NOTE)
     there.push()
@@ -133,7 +148,9 @@ def test_somebody_who_had_seen_the_claim_sets_it_open_there(clones: Clones, way:
     there.pull()
     there.commit(f"UPDATE issues SET status = 'open', {LATER} WHERE id = 'bd-1'")
     if way != "fast-forward":
-        here.commit("INSERT INTO comments (id, issue_id, author, text) VALUES (UUID(), 'bd-1', 'bob', 'hm')")
+        here.commit(
+            "INSERT INTO comments (id, issue_id, author, text) VALUES (UUID(), 'bd-1', 'bob', 'hm')"
+        )
     if way == "merge there":
         here.push()
         there.pull()
@@ -155,10 +172,15 @@ def test_a_second_attempt_is_not_ended_by_who_had_seen_the_first_only(clones: Cl
 
 
 def test_reassigned_there_and_back_by_who_had_not_seen_the_claim(clones: Clones) -> None:
-    """Each of the two merges is clean. Neither commit ends an attempt that its line had not seen."""
+    """Each of the two merges is clean.
+
+    Neither commit ends an attempt that its line had not seen.
+    """
     here, there = clones.here, begun(clones, push=False)
     for assignee in ("bob", "agent"):
-        there.commit(f"UPDATE issues SET assignee = '{assignee}', updated_at = updated_at WHERE id = 'bd-1'")
+        there.commit(
+            f"UPDATE issues SET assignee = '{assignee}', updated_at = updated_at WHERE id = 'bd-1'"
+        )
         there.push()
         here.pull()
         here.tick()
@@ -168,8 +190,8 @@ def test_reassigned_there_and_back_by_who_had_not_seen_the_claim(clones: Clones)
 
 OLD_ROW = {
     "an import over the whole row": (
-        "UPDATE issues SET status = 'open', notes = '', started_at = NULL, updated_at = UTC_TIMESTAMP() "
-        "WHERE id = 'bd-1'"
+        "UPDATE issues SET status = 'open', notes = '', started_at = NULL, updated_at ="
+        " UTC_TIMESTAMP() WHERE id = 'bd-1'"
     ),
     "an older table": "CALL DOLT_CHECKOUT('HEAD~2', '--', 'issues')",
 }
@@ -198,7 +220,9 @@ def test_set_open_and_the_notes_written_anew_at_once_is_held(clones: Clones) -> 
     here.commit("UPDATE issues SET status = 'open', notes = 'start over' WHERE id = 'bd-1'")
     settled(clones, ["claim", "dispatched", "note"])
     here.commit("UPDATE issues SET status = 'blocked' WHERE id = 'bd-1'")
-    here.commit("UPDATE issues SET status = 'open' WHERE id = 'bd-1'")  # somebody's own commit, and clear
+    here.commit(
+        "UPDATE issues SET status = 'open' WHERE id = 'bd-1'"
+    )  # somebody's own commit, and clear
     settled(clones, ["claim", "dispatched", "note", "claim", "dispatched"], sent=2)
 
 
@@ -215,7 +239,9 @@ def test_deleted_and_imported_again(clones: Clones) -> None:
 
 
 def test_history_comes_out_the_same(clones: Clones) -> None:
-    """Every decision again, a decision of before this rule as one of which nothing can be said, and the what-if beside what was."""
+    """Every decision again, a decision of before this rule as one of which nothing can be said,
+    and the what-if beside what was.
+    """
     here, there = clones.here, begun(clones)
     there.commit(NOTE)
     merge(there, "--ours")
@@ -226,7 +252,9 @@ def test_history_comes_out_the_same(clones: Clones) -> None:
     here.push()
     there.pull()
     there.commit(f"UPDATE issues SET status = 'open', {LATER} WHERE id = 'bd-1'")
-    here.commit("INSERT INTO comments (id, issue_id, author, text) VALUES (UUID(), 'bd-1', 'bob', 'hm')")
+    here.commit(
+        "INSERT INTO comments (id, issue_id, author, text) VALUES (UUID(), 'bd-1', 'bob', 'hm')"
+    )
     here.push()
     there.pull()
     there.push()

@@ -1,4 +1,6 @@
-"""Any sequence of schema changes between any decisions: ticks go on, and every command reads the history."""
+"""Any sequence of schema changes between any decisions: ticks go on, and every command reads the
+history.
+"""
 
 from __future__ import annotations
 
@@ -74,11 +76,18 @@ class Migrating:
             self.alter("comments", f"MODIFY COLUMN text {kind} NOT NULL")
         elif what == "re-key":
             keys = ("label, issue_id", "issue_id, label")
-            first = () if self.rekeyed else (f"ALTER TABLE labels DROP FOREIGN KEY {FOREIGN_KEYS['labels']}",)
+            first = (
+                ()
+                if self.rekeyed
+                else (f"ALTER TABLE labels DROP FOREIGN KEY {FOREIGN_KEYS['labels']}",)
+            )
             self.rekeyed = True
             alter = "ALTER TABLE labels"
             migrating.migrate(
-                history, *first, f"{alter} DROP PRIMARY KEY", f"{alter} ADD PRIMARY KEY ({keys[self.number % 2]})"
+                history,
+                *first,
+                f"{alter} DROP PRIMARY KEY",
+                f"{alter} ADD PRIMARY KEY ({keys[self.number % 2]})",
             )
 
     def alter(self, table: str, change: str) -> None:
@@ -95,7 +104,9 @@ class Migrating:
         history = self.history
         history.clock.moment += timedelta(minutes=1)
         history.tick()
-        assert all(count == 1 for count in migrating.sent(history).values()), migrating.sent(history)
+        assert all(count == 1 for count in migrating.sent(history).values()), migrating.sent(
+            history
+        )
         migrating.held(history, beads=2)
 
 
@@ -107,7 +118,9 @@ ANY = settings(
 
 
 def lived(address: ServerAddress | FileAddress, taken: list[Step]) -> None:
-    with migrating.closing(migrating.tracker(address, max_in_flight="9", stale_after="10h")) as history:
+    with migrating.closing(
+        migrating.tracker(address, max_in_flight="9", stale_after="10h")
+    ) as history:
         tracker = Migrating(history)
         tracker.take(("new", "issues", 0))
         tracker.take(("tick", "issues", 0))

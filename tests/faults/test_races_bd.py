@@ -1,4 +1,6 @@
-"""bd beside us: its commands go on while beads are dispatched, and what we do between an answer and its record is short."""
+"""bd beside us: its commands go on while beads are dispatched, and what we do between an answer
+and its record is short.
+"""
 
 from __future__ import annotations
 
@@ -56,9 +58,12 @@ def beside(watch: Watch, tally: list[str], beads: int, rounds: int) -> None:
     assert Counter(watch.sent()) == Counter(ours)
     assert in_time > 0
     for number, bead in enumerate(theirs):
-        assert watch.sql("SELECT status, notes FROM issues WHERE id = %s", bead) == [("closed", f"note {number}")]
+        assert watch.sql("SELECT status, notes FROM issues WHERE id = %s", bead) == [
+            ("closed", f"note {number}")
+        ]
     tally.append(
-        f"bd     {commands} bd commands on other beads beside {in_time} of {beads} dispatches: none failed, {answer.conflicts} conflicts of ours"
+        f"bd     {commands} bd commands on other beads beside {in_time} of {beads} dispatches: none"
+        f" failed, {answer.conflicts} conflicts of ours"
     )
 
 
@@ -72,7 +77,7 @@ def test_bd_on_other_beads_many_times(watch: Watch, tally: list[str]) -> None:
     beside(watch, tally, beads=300, rounds=40)
 
 
-# -- on the same bead ------------------------------------------------------------------------------------------------
+# -- on the same bead --------------------
 
 COMMANDS: tuple[Callable[[str, str], list[str]], ...] = (
     lambda bead, word: ["note", bead, word],
@@ -82,15 +87,22 @@ COMMANDS: tuple[Callable[[str, str], list[str]], ...] = (
 
 
 def same_bead(watch: Watch, tally: list[str], rounds: int) -> tuple[Counter[str], Counter[str]]:
-    """Interleaved: one bd command against our claim and report, two bd commands against one another. What became of bd's."""
+    """Interleaved: one bd command against our claim and report, two bd commands against one
+    another. What became of bd's.
+    """
     chance = random.Random(7)
     against_us, against_bd = Counter[str](), Counter[str]()
-    with racers(1, watch.bd.url, watch.board.url, *AT_ONCE) as [worker], ThreadPoolExecutor(2) as people:
+    with (
+        racers(1, watch.bd.url, watch.board.url, *AT_ONCE) as [worker],
+        ThreadPoolExecutor(2) as people,
+    ):
         for number in range(rounds):
             command = COMMANDS[number % len(COMMANDS)]
             watch.committed(rows_of([f"bd-o{number}"]))
             person = people.submit(watch.bd.attempt, *command(f"bd-o{number}", f"word {number}"))
-            time.sleep(chance.uniform(0, 0.12))  # spreads the race: bd takes that long to reach its write
+            time.sleep(
+                chance.uniform(0, 0.12)
+            )  # spreads the race: bd takes that long to reach its write
             worker.go()
             answer = worker.done()
             assert (answer.code, answer.error, answer.dispatched) == (0, "", 1)
@@ -108,7 +120,8 @@ def same_bead(watch: Watch, tally: list[str], rounds: int) -> tuple[Counter[str]
     for bead in ours:
         assert [kind for kind in watch.kinds(bead) if kind != "note"] == ["claim", "dispatched"]
     tally.append(
-        f"bd     same bead, {rounds} rounds: against us {dict(against_us)}, against bd {dict(against_bd)} (two a round)"
+        f"bd     same bead, {rounds} rounds: against us {dict(against_us)}, against bd"
+        f" {dict(against_bd)} (two a round)"
     )
     return against_us, against_bd
 
@@ -126,12 +139,14 @@ def test_bd_on_the_same_bead(watch: Watch, tally: list[str]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_bd_on_the_same_bead_fails_no_more_often_than_against_bd(watch: Watch, tally: list[str]) -> None:
+def test_bd_on_the_same_bead_fails_no_more_often_than_against_bd(
+    watch: Watch, tally: list[str]
+) -> None:
     us, bd = same_bead(watch, tally, 90)
     assert us["1213"] / us.total() <= bd["1213"] / bd.total()
 
 
-# -- between the answer and its record -------------------------------------------------------------------------------
+# -- between the answer and its record --------------------
 
 
 def percentile(values: list[float], share: float) -> float:
@@ -139,7 +154,9 @@ def percentile(values: list[float], share: float) -> float:
 
 
 def recorded(watch: Watch, tally: list[str], monkeypatch: pytest.MonkeyPatch, beads: int) -> None:
-    """The wire is listened to: what is sent between the target's answer and the beginning of the report's transaction. The agent's first act is a note."""
+    """The wire is listened to: what is sent between the target's answer and the beginning of the
+    report's transaction. The agent's first act is a note.
+    """
     wire: list[tuple[float, str]] = []
     answers: list[float] = []
     send = DoltConnection.send
@@ -167,12 +184,15 @@ def recorded(watch: Watch, tally: list[str], monkeypatch: pytest.MonkeyPatch, be
             spans.append((began - answers[-1]) * 1000)
             texts = [text for (text,) in changes_of_issues(watch.engine, since, "to_notes")]
             ours = next(place for place, text in enumerate(texts) if "dispatched: job=" in text)
-            theirs = next((place for place, text in enumerate(texts) if "claimed by agent" in text), len(texts))
+            theirs = next(
+                (place for place, text in enumerate(texts) if "claimed by agent" in text),
+                len(texts),
+            )
             assert ours < theirs
     p50, p95 = (sorted(spans)[min(beads - 1, int(share * beads))] for share in (0.5, 0.95))
     tally.append(
-        f"report {beads} answers: its transaction begins {p50:.1f} ms (p50), {p95:.1f} ms (p95) after the answer; "
-        f"the agent's own note at once: {failed} failed"
+        f"report {beads} answers: its transaction begins {p50:.1f} ms (p50), {p95:.1f} ms (p95)"
+        f" after the answer; the agent's own note at once: {failed} failed"
     )
 
 
@@ -198,7 +218,9 @@ ANSWERS: dict[str, tuple[int | str, Any]] = {
 
 
 @pytest.mark.parametrize("answer", ANSWERS)
-def test_at_most_two_transactions_touch_the_bead(watch: Watch, monkeypatch: pytest.MonkeyPatch, answer: str) -> None:
+def test_at_most_two_transactions_touch_the_bead(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch, answer: str
+) -> None:
     bead = watch.assigned("counted")
     watch.board.answer_next(*ANSWERS[answer])
     writes: list[str] = []

@@ -1,4 +1,7 @@
-"""Exclusive claims: many workers, one database, a target that takes all at once. Each bead is POSTed exactly once, and nobody fails because of the others."""
+"""Exclusive claims: many workers, one database, a target that takes all at once.
+
+Each bead is POSTed exactly once, and nobody fails because of the others.
+"""
 
 from __future__ import annotations
 
@@ -24,11 +27,15 @@ def each_once(arena: Arena, beads: list[str]) -> None:
     assert arena.streams() == dict.fromkeys(beads, CLAIMED_AND_SENT)
     tokens = [request.headers["idempotency-key"] for request in arena.board.dispatches]
     assert len(set(tokens)) == len(beads)
-    assert arena.engine.query("SELECT status, COUNT(*) FROM issues GROUP BY status") == [("in_progress", len(beads))]
+    assert arena.engine.query("SELECT status, COUNT(*) FROM issues GROUP BY status") == [
+        ("in_progress", len(beads))
+    ]
 
 
 def all_meet(arena: Arena, count: int) -> None:
-    """The first answer of each worker waits until all of them have sent something: so they do run at once."""
+    """The first answer of each worker waits until all of them have sent something: so they do
+    run at once.
+    """
     gate = threading.Barrier(count)
     waiting = iter(range(count))
 
@@ -46,10 +53,13 @@ def test_eight_real_commands(arena: Arena, tally: list[str]) -> None:
     commands = [
         subprocess.Popen(
             [sys.executable, "-m", "dolt_watch", "dispatch", "--database", arena.url, *options],
-            env=clean_env() | {"BEADBOARD_URL": arena.board.url}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env=clean_env() | {"BEADBOARD_URL": arena.board.url},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         for _ in range(8)
-    ]  # fmt: skip
+    ]
     began = time.monotonic()
     try:
         told = [command.communicate(timeout=250) for command in commands]
@@ -58,11 +68,16 @@ def test_eight_real_commands(arena: Arena, tally: list[str]) -> None:
             command.kill()
             command.wait()
     spent = time.monotonic() - began
-    assert [(command.returncode, err) for command, (_, err) in zip(commands, told, strict=True)] == [(0, "")] * 8
+    assert [
+        (command.returncode, err) for command, (_, err) in zip(commands, told, strict=True)
+    ] == [(0, "")] * 8
     each_once(arena, beads)
     shares = [sum(line.startswith("dispatched ") for line in out.splitlines()) for out, _ in told]
     assert min(shares) > 0
-    tally.append(f"claims {arena.engine.name:8}  8 commands × 40 beads: {spent:5.1f} s, shares {sorted(shares)}")
+    tally.append(
+        f"claims {arena.engine.name:8}  8 commands × 40 beads: {spent:5.1f} s, shares"
+        f" {sorted(shares)}"
+    )
 
 
 @pytest.mark.slow
@@ -78,7 +93,8 @@ def test_two_hundred_beads(arena: Arena, tally: list[str], count: int) -> None:
     conflicts = sum(each.conflicts for each in ticked)
     shares = sorted(each.dispatched for each in ticked)
     tally.append(
-        f"claims {arena.engine.name:8} {count:2} workers × 200 beads: {spent:5.1f} s, {200 / spent:5.1f} beads/s, "
-        f"{conflicts} conflicts ({conflicts / 200:.1f} a bead), shares {shares[0]}…{shares[-1]}, "
-        f"a report was written in at most {max(each.tries for each in ticked)} tries"
+        f"claims {arena.engine.name:8} {count:2} workers × 200 beads: {spent:5.1f} s,"
+        f" {200 / spent:5.1f} beads/s, {conflicts} conflicts ({conflicts / 200:.1f} a bead), shares"
+        f" {shares[0]}…{shares[-1]}, a report was written in at most"
+        f" {max(each.tries for each in ticked)} tries"
     )

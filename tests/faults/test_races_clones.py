@@ -1,5 +1,8 @@
-"""Two clones that sync by push and pull. One watcher and people on both sides: each bead once. Two watchers, which is wrong: the conflict that shows it, and its resolution
-as ``docs/clones.md`` tells it, step by step."""
+"""Two clones that sync by push and pull.
+
+One watcher and people on both sides: each bead once. Two watchers, which is wrong: the conflict
+that shows it, and its resolution as ``docs/clones.md`` tells it, step by step.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,9 @@ def test_the_local_tables_enter_no_history(engine: Engine) -> None:
     """Beside what bd has in dolt_ignore: whoever commits all tables does not commit these."""
     create_beads(engine)
     list(migrate(engine, "dolt-watch <dolt-watch@here>"))
-    assert {(name,) for name in LOCAL} <= set(engine.query("SELECT pattern FROM dolt_ignore WHERE ignored"))
+    assert {(name,) for name in LOCAL} <= set(
+        engine.query("SELECT pattern FROM dolt_ignore WHERE ignored")
+    )
     assert engine.dirty() == set()
     before = engine.query("SELECT HASHOF('HEAD')")[0][0]
     with engine.transaction() as tx:
@@ -44,7 +49,9 @@ def test_the_local_tables_enter_no_history(engine: Engine) -> None:
 
 
 def test_one_watcher_and_people_on_both_sides(clones: Clones) -> None:
-    """Merge commits are made on either side in turn; after a fast-forward onto one made there, our line is its second parent."""
+    """Merge commits are made on either side in turn; after a fast-forward onto one made there,
+    our line is its second parent.
+    """
     here, there = clones.here, clones.clone()
     expected: Counter[str] = Counter()
     for number in range(6):
@@ -64,16 +71,23 @@ def test_one_watcher_and_people_on_both_sides(clones: Clones) -> None:
         expected.update([f"bd-here{number}", f"bd-there{number}"])
         assert clones.sent() == expected
     assert here.head() == there.head()
-    assert len(here.sql("SELECT commit_hash FROM dolt_commit_ancestors WHERE parent_index = 1")) >= 6
+    assert (
+        len(here.sql("SELECT commit_hash FROM dolt_commit_ancestors WHERE parent_index = 1")) >= 6
+    )
     for bead in expected:
-        assert [(version, kind) for version, kind, _ in there.stream(bead)] == [(1, "claim"), (2, "dispatched")]
+        assert [(version, kind) for version, kind, _ in there.stream(bead)] == [
+            (1, "claim"),
+            (2, "dispatched"),
+        ]
     before = here.head()
     assert here.tick().rounds == 0
     assert here.head() == before
 
 
 def test_a_clone_has_to_be_initialised(clones: Clones) -> None:
-    """The local tables stay behind; made anew, they are filled from the ledger, and what was claimed or sent is not sent again."""
+    """The local tables stay behind; made anew, they are filled from the ledger, and what was
+    claimed or sent is not sent again.
+    """
     here = clones.here
 
     class Dies:
@@ -97,7 +111,11 @@ def test_a_clone_has_to_be_initialised(clones: Clones) -> None:
     there = clones.clone()
 
     refused = there.command("dispatch")
-    assert (refused.returncode, "dolt_watch init" in refused.stderr, refused.stdout) == (3, True, "")
+    assert (refused.returncode, "dolt_watch init" in refused.stderr, refused.stdout) == (
+        3,
+        True,
+        "",
+    )
     assert clones.sent() == {"bd-1sent": 1}
     made = there.command("init")
     assert (made.returncode, made.stderr) == (0, "")
@@ -109,7 +127,9 @@ def test_a_clone_has_to_be_initialised(clones: Clones) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert clones.sent() == {"bd-1sent": 1, "bd-3waits": 1}
 
-    later = there.tick(timedelta(minutes=2))  # past the deadline of the claim whose worker died: not known, so not sent
+    later = there.tick(
+        timedelta(minutes=2)
+    )  # past the deadline of the claim whose worker died: not known, so not sent
     assert (later.unknown, clones.sent()) == (1, {"bd-1sent": 1, "bd-3waits": 1})
     assert [kind for _, kind, _ in there.stream("bd-2claimed")] == ["claim", "overdue"]
 
@@ -161,7 +181,9 @@ def test_two_watchers_and_how_it_is_mended(clones: Clones) -> None:
     assert here.stream("bd-both") == [(1, "claim", ""), (2, "dispatched", job_here)]
     for shift in (0, 2):
         assert here.tick(timedelta(minutes=shift)).exit_code == 0
-        assert there.tick(timedelta(minutes=shift)).exit_code == 0  # even this one, which should have been stopped
+        assert (
+            there.tick(timedelta(minutes=shift)).exit_code == 0
+        )  # even this one, which should have been stopped
     assert clones.sent() == {"bd-both": 2}
     there.commit(rows_of(["bd-next"]))
     there.pull()

@@ -1,4 +1,6 @@
-"""The fence: workers on one server decide one after another, so capacity, ceilings and pause hold between them."""
+"""The fence: workers on one server decide one after another, so capacity, ceilings and pause
+hold between them.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +28,12 @@ from tests.support.lines import build
 arena, dolt_arena, tally = racing.arena, racing.dolt_arena, racing.tally
 
 
-def ticked(arena: Arena, before: Callable[[Any, DecisionContext], object]) -> tuple[TickResult, list[str]]:
-    """One tick in this process; ``before`` is called with its actor when it is about to handle a plan, that is, between decide and claim."""
+def ticked(
+    arena: Arena, before: Callable[[Any, DecisionContext], object]
+) -> tuple[TickResult, list[str]]:
+    """One tick in this process; ``before`` is called with its actor when it is about to handle a
+    plan, that is, between decide and claim.
+    """
     lines: list[str] = []
     targets = TargetPool(arena.settings)
     loop = build(arena.engine, arena.settings, targets, ShiftedClock(), lines.append)
@@ -57,7 +63,9 @@ def pause(arena: Arena) -> None:
 
 
 def one_slot(arena: Arena, beads: int, tally: list[str]) -> None:
-    """Two workers tick at once; what was accepted is closed, and they tick again, until all beads are done."""
+    """Two workers tick at once; what was accepted is closed, and they tick again, until all
+    beads are done.
+    """
     names, start = arena.add(beads), arena.head()
     rounds, conflicts = 0, 0
     with arena.racers(2, "settle=0s", "rules.agent.max_in_flight=1") as workers:
@@ -70,10 +78,13 @@ def one_slot(arena: Arena, beads: int, tally: list[str]) -> None:
             arena.commit(f"UPDATE issues SET status = 'closed' WHERE id = '{bead}'")
     assert sorted(arena.sent()) == names
     assert arena.streams() == dict.fromkeys(names, CLAIMED_AND_SENT)
-    most = max(list(stands.values()).count("in_progress") for stands in arena.status_by_commit(start))
+    most = max(
+        list(stands.values()).count("in_progress") for stands in arena.status_by_commit(start)
+    )
     assert most == 1
     tally.append(
-        f"fence  {arena.engine.name:8} 2 workers, 1 slot, {rounds} rounds: never two in flight, {conflicts} conflicts"
+        f"fence  {arena.engine.name:8} 2 workers, 1 slot, {rounds} rounds: never two in flight,"
+        f" {conflicts} conflicts"
     )
 
 
@@ -88,7 +99,9 @@ def test_never_two_in_flight_over_many_rounds(arena: Arena, tally: list[str]) ->
 
 def test_the_ceiling_of_an_hour_holds_between_two(arena: Arena) -> None:
     arena.add(12)
-    with arena.racers(2, "settle=0s", "rules.agent.max_in_flight=100", "rules.agent.max_per_hour=3") as workers:
+    with arena.racers(
+        2, "settle=0s", "rules.agent.max_in_flight=100", "rules.agent.max_per_hour=3"
+    ) as workers:
         for hour, sent in ((0, 3), (0, 3), (1, 6), (2, 9)):
             assert [each.code for each in tick_all(workers, hour * 3600 + hour)] == [0, 0]
             assert len(arena.sent()) == len(set(arena.sent())) == sent
@@ -105,7 +118,9 @@ def test_a_pause_between_decide_and_claim(arena: Arena) -> None:
 
 
 def amid_the_claim(arena: Arena, act: Callable[[Any, DecisionContext], object]) -> TickResult:
-    """A tick whose first claim has taken its snapshot, where no second look can see it any more, when ``act`` is called."""
+    """A tick whose first claim has taken its snapshot, where no second look can see it any more,
+    when ``act`` is called.
+    """
     acts = iter([act])
 
     def meddle(actor: Any, context: DecisionContext) -> None:
@@ -122,7 +137,8 @@ def amid_the_claim(arena: Arena, act: Callable[[Any, DecisionContext], object]) 
     return ticked(arena, meddle)[0]
 
 
-# The fence, which both write, makes them conflict. On a server only: DoltLite has one writer at a time.
+# The fence, which both write, makes them conflict. On a server only: DoltLite has one writer at
+# a time.
 
 
 def test_a_pause_inside_the_claim_s_own_transaction(dolt_arena: Arena) -> None:
@@ -132,11 +148,16 @@ def test_a_pause_inside_the_claim_s_own_transaction(dolt_arena: Arena) -> None:
     assert dolt_arena.streams() == {GLOBAL: ["pause"]}
 
 
-def test_the_only_slot_goes_to_another_bead_inside_the_claim_s_own_transaction(dolt_arena: Arena) -> None:
-    """The other worker decided on the same history, for another bead: no key of the ledger collides."""
+def test_the_only_slot_goes_to_another_bead_inside_the_claim_s_own_transaction(
+    dolt_arena: Arena,
+) -> None:
+    """The other worker decided on the same history, for another bead: no key of the ledger
+    collides.
+    """
     first, second = dolt_arena.add(2)
     dolt_arena.settings = replace(
-        dolt_arena.settings, rules=tuple(replace(rule, max_in_flight=1) for rule in dolt_arena.settings.rules)
+        dolt_arena.settings,
+        rules=tuple(replace(rule, max_in_flight=1) for rule in dolt_arena.settings.rules),
     )
 
     def claim(actor: Any, context: DecisionContext) -> None:
@@ -144,7 +165,14 @@ def test_the_only_slot_goes_to_another_bead_inside_the_claim_s_own_transaction(d
         other = ledger(engine, dolt_arena.settings)
         deadline = (context.now + timedelta(minutes=1)).isoformat()
         decision = Decision(
-            EntryKind.CLAIM, second, "agent", 1, "", token="t", status="in_progress", detail={"deadline": deadline}
+            EntryKind.CLAIM,
+            second,
+            "agent",
+            1,
+            "",
+            token="t",
+            status="in_progress",
+            detail={"deadline": deadline},
         )
         other.append_decision(context, decision)
         engine.close()
@@ -156,7 +184,9 @@ def test_the_only_slot_goes_to_another_bead_inside_the_claim_s_own_transaction(d
 
 
 def test_another_worker_s_first_start_amid_the_first_tick(arena: Arena) -> None:
-    """What is in the ledger by then was decided here: nothing is held as of a clone, and nothing is sent twice."""
+    """What is in the ledger by then was decided here: nothing is held as of a clone, and nothing
+    is sent twice.
+    """
     beads = arena.add(3)
     ticks = iter([None])
     engine = arena.another()
@@ -187,15 +217,21 @@ def test_a_worker_that_dies_amid_the_first_tick_holds_nothing(arena: Arena) -> N
     assert arena.sent() == beads
 
 
-def test_overtaken_again_and_again_is_no_failure(arena: Arena, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Somebody commits before each claim: the worker leaves the rest to the others, and its CronJob stays green."""
+def test_overtaken_again_and_again_is_no_failure(
+    arena: Arena, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody commits before each claim: the worker leaves the rest to the others, and its
+    CronJob stays green.
+    """
     monkeypatch.setattr(tick, "TRIES", 3)
     other = arena.add(2)[1]
     engine = arena.another()
     counter = iter(range(100))
     outcome, lines = ticked(
         arena,
-        lambda *_: arena.commit(f"UPDATE issues SET title = '{next(counter)}' WHERE id = '{other}'", engine),
+        lambda *_: arena.commit(
+            f"UPDATE issues SET title = '{next(counter)}' WHERE id = '{other}'", engine
+        ),
     )
     engine.close()
     assert (outcome.exit_code, outcome.conflicts, arena.sent()) == (0, 4, [])
@@ -203,7 +239,9 @@ def test_overtaken_again_and_again_is_no_failure(arena: Arena, monkeypatch: pyte
     assert ticked(arena, lambda *_: None)[0].dispatched == 2
 
 
-def test_no_way_through_where_nothing_moves_is_a_failure(arena: Arena, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_way_through_where_nothing_moves_is_a_failure(
+    arena: Arena, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """And it stops nobody else: the bead behind it is dispatched."""
     monkeypatch.setattr(tick, "STUCK", 3)
     first, second = arena.add(2)
@@ -214,14 +252,19 @@ def test_no_way_through_where_nothing_moves_is_a_failure(arena: Arena, monkeypat
             tries.append(0)
             raise Conflict("always")
 
-    with pytest.raises(Conflict, match=f"no way through to {first} in 3 tries, though nobody got ahead: always"):
+    with pytest.raises(
+        Conflict, match=f"no way through to {first} in 3 tries, though nobody got ahead: always"
+    ):
         ticked(arena, refuse)
     assert arena.sent() == [second]
 
 
 @pytest.mark.slow
 def test_what_a_scheduler_lock_would_save(dolt_arena: Arena, tally: list[str]) -> None:
-    """Correctness needs none: that is every other test here. GET_LOCK works between connections; this counts the conflicts with it and without."""
+    """Correctness needs none: that is every other test here.
+
+    GET_LOCK works between connections; this counts the conflicts with it and without.
+    """
     one, two = dolt_arena.another(), dolt_arena.another()
     assert one.query("SELECT GET_LOCK('race', 0)") == [(1,)]
     assert two.query("SELECT GET_LOCK('race', 0)") == [(0,)]

@@ -1,5 +1,8 @@
-"""Notes survive: an agent's `bd note` at the same moment as ours. bd reads the notes, then writes them whole, so it may overwrite; we append inside one transaction,
-so a note that came between our snapshot and our commit makes us conflict (1213), and we append again to what stands then."""
+"""Notes survive: an agent's `bd note` at the same moment as ours. bd reads the notes, then
+writes them whole, so it may overwrite; we append inside one transaction, so a note that came
+between our snapshot and our commit makes us conflict (1213), and we append again to what stands
+then.
+"""
 
 from __future__ import annotations
 
@@ -25,9 +28,16 @@ watch, tally = _watch, racing.tally
 
 
 def ours(watch: Watch, bead: str) -> list[str]:
-    """The lines that our decisions wrote into the bead's notes, those that restore left out: they are the same lines once more."""
-    rows = watch.sql("SELECT detail FROM watch_decision WHERE bead_id = %s AND kind <> 'note' ORDER BY version", bead)
-    return [line for (detail,) in rows for line in orjson.loads(detail)["wrote"]["note"].splitlines()]
+    """The lines that our decisions wrote into the bead's notes, those that restore left out:
+    they are the same lines once more.
+    """
+    rows = watch.sql(
+        "SELECT detail FROM watch_decision WHERE bead_id = %s AND kind <> 'note' ORDER BY version",
+        bead,
+    )
+    return [
+        line for (detail,) in rows for line in orjson.loads(detail)["wrote"]["note"].splitlines()
+    ]
 
 
 def lines(watch: Watch, bead: str) -> list[str]:
@@ -49,7 +59,11 @@ def who_overwrote(watch: Watch, since: str, bead: str, line: str) -> str:
     """In which commit a line left the bead's notes: 'dolt-watch', or bd's author."""
     columns = ("to_id", "from_notes", "to_notes", "to_commit")
     for name, before, after, commit in changes_of_issues(watch.engine, since, *columns):
-        if name == bead and line in (before or "").splitlines() and line not in (after or "").splitlines():
+        if (
+            name == bead
+            and line in (before or "").splitlines()
+            and line not in (after or "").splitlines()
+        ):
             found = watch.engine.commit_of(commit)
             assert found is not None
             return found.author
@@ -61,13 +75,18 @@ def race(watch: Watch, tally: list[str], rounds: int) -> None:
     overwritten, failed, restored, conflicts = 0, 0, 0, 0
     lost_to_bd, problems = 0, []
     since = watch.head()
-    with racers(1, watch.bd.url, watch.board.url, *AT_ONCE) as [worker], ThreadPoolExecutor(3) as people:
+    with (
+        racers(1, watch.bd.url, watch.board.url, *AT_ONCE) as [worker],
+        ThreadPoolExecutor(3) as people,
+    ):
         for number in range(rounds):
             bead = f"bd-n{number}"
             watch.committed(rows_of([bead]))
             words = [f"agent {number}.{each}" for each in range(1 + number % 2)]
             notes = {word: people.submit(watch.bd.attempt, "note", bead, word) for word in words}
-            time.sleep(chance.uniform(0, 0.14))  # spreads the race: bd takes that long to read and to write
+            time.sleep(
+                chance.uniform(0, 0.14)
+            )  # spreads the race: bd takes that long to read and to write
             worker.go()
             answer = worker.done()
             assert (answer.code, answer.error, answer.dispatched) == (0, "", 1)
@@ -85,11 +104,16 @@ def race(watch: Watch, tally: list[str], rounds: int) -> None:
                     if who == "dolt-watch":
                         problems.append(f"{bead}: we overwrote {word!r}: {stands}")
             again = watch.kinds(bead).count("note")
-            restored, overwritten, conflicts = restored + again, overwritten + bool(again), conflicts + answer.conflicts
+            restored, overwritten, conflicts = (
+                restored + again,
+                overwritten + bool(again),
+                conflicts + answer.conflicts,
+            )
             since = watch.head()
     tally.append(
-        f"notes  {rounds} rounds: bd overwrote ours in {overwritten}, restored by {restored} decisions; bd failed {failed}; "
-        f"bd lost to bd {lost_to_bd}; {conflicts} conflicts of our claims"
+        f"notes  {rounds} rounds: bd overwrote ours in {overwritten}, restored by {restored}"
+        f" decisions; bd failed {failed}; bd lost to bd {lost_to_bd}; {conflicts} conflicts of our"
+        " claims"
     )
     assert problems == []
 
@@ -104,11 +128,13 @@ def test_notes_survive_two_hundred_rounds(watch: Watch, tally: list[str]) -> Non
     race(watch, tally, 200)
 
 
-# -- the same, by hand: what a close race does now and then, done at each point -------------------------------------------
+# -- the same, by hand: what a close race does now and then, done at each point --------------------
 
 
 def test_both_notes_overwritten_at_once_come_back(watch: Watch) -> None:
-    """bd read before our claim and wrote after our report: two notes of ours are gone in one commit."""
+    """bd read before our claim and wrote after our report: two notes of ours are gone in one
+    commit.
+    """
     bead = watch.assigned("overwritten")
     watch.dispatch()
     claimed, dispatched = lines(watch, bead)
@@ -143,12 +169,16 @@ def test_what_came_back_by_itself_is_not_appended_twice(watch: Watch) -> None:
 
 def overwrite(watch: Watch, bead: str, notes: str) -> None:
     """What `bd note` does with notes that it had read earlier."""
-    watch.committed(f"UPDATE issues SET notes = '{notes.replace(chr(39), chr(39) * 2)}' WHERE id = '{bead}'")
+    watch.committed(
+        f"UPDATE issues SET notes = '{notes.replace(chr(39), chr(39) * 2)}' WHERE id = '{bead}'"
+    )
 
 
 @pytest.mark.parametrize("when", ["claim", "report"])
 def test_a_note_within_our_transaction_is_kept(watch: Watch, when: str) -> None:
-    """bd's note is committed after our snapshot and before our commit: ours conflicts, and is written again after it."""
+    """bd's note is committed after our snapshot and before our commit: ours conflicts, and is
+    written again after it.
+    """
     bead = watch.assigned("in between")
     targets = TargetPool(watch.settings)
     built: Any = build(watch.engine, watch.settings, targets, ShiftedClock(), lambda line: None)
@@ -165,6 +195,10 @@ def test_a_note_within_our_transaction_is_kept(watch: Watch, when: str) -> None:
     assert built.tick(Scope(dispatch=True)).dispatched == 1
     targets.close()
     claimed, dispatched = ours(watch, bead)
-    after = [claimed, "in between", dispatched] if when == "report" else ["in between", claimed, dispatched]
+    after = (
+        [claimed, "in between", dispatched]
+        if when == "report"
+        else ["in between", claimed, dispatched]
+    )
     assert lines(watch, bead) == after
     assert watch.sent() == [bead]

@@ -1,4 +1,6 @@
-"""`bd rename` and `bd rename-prefix` under an attempt: it goes on under the new id, which history says."""
+"""`bd rename` and `bd rename-prefix` under an attempt: it goes on under the new id, which
+history says.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +22,17 @@ SIDES = ("comments", "events", "labels", "dependencies")
 
 
 def rename(side: Side, pairs: Sequence[tuple[str, str]], *, commit: bool = True) -> None:
-    """As bd writes it: everything of the bead but its id and ``updated_at`` stays (recordings of 1.0.2, 1.2.2 and 1.3)."""
+    """As bd writes it: everything of the bead but its id and ``updated_at`` stays (recordings of
+    1.0.2, 1.2.2 and 1.3).
+    """
     texts = ["SET FOREIGN_KEY_CHECKS = 0"]
     for old, new in pairs:
-        texts.append(f"UPDATE issues SET id = '{new}', updated_at = UTC_TIMESTAMP() WHERE id = '{old}'")
-        texts += [f"UPDATE {table} SET issue_id = '{new}' WHERE issue_id = '{old}'" for table in SIDES]
+        texts.append(
+            f"UPDATE issues SET id = '{new}', updated_at = UTC_TIMESTAMP() WHERE id = '{old}'"
+        )
+        texts += [
+            f"UPDATE {table} SET issue_id = '{new}' WHERE issue_id = '{old}'" for table in SIDES
+        ]
         texts.append(
             "INSERT INTO events (id, issue_id, event_type, actor, old_value, new_value) "
             f"VALUES (UUID(), '{new}', 'renamed', 'ada', '{old}', '{new}')"
@@ -35,9 +43,13 @@ def rename(side: Side, pairs: Sequence[tuple[str, str]], *, commit: bool = True)
 def stream(side: Side, bead: str) -> list[tuple[str, int, str, str]]:
     """Kind, attempt, job, and the id that it was renamed from."""
     rows = side.sql(
-        f"SELECT kind, attempt, job_id, detail FROM watch_decision WHERE bead_id = '{bead}' ORDER BY version"
+        f"SELECT kind, attempt, job_id, detail FROM watch_decision WHERE bead_id = '{bead}' ORDER"
+        " BY version"
     )
-    return [(kind, attempt, job, json.loads(detail).get("renamed_from", "")) for kind, attempt, job, detail in rows]
+    return [
+        (kind, attempt, job, json.loads(detail).get("renamed_from", ""))
+        for kind, attempt, job, detail in rows
+    ]
 
 
 def begun(side: Side, *beads: str) -> list[str]:
@@ -47,7 +59,8 @@ def begun(side: Side, *beads: str) -> list[str]:
         side.tick()
         side.sql(
             f"INSERT INTO labels (issue_id, label) VALUES ('{bead}', 'backend')",
-            f"INSERT INTO comments (id, issue_id, author, text) VALUES (UUID(), '{bead}', 'ada', 'hello')",
+            f"INSERT INTO comments (id, issue_id, author, text) VALUES (UUID(), '{bead}', 'ada',"
+            " 'hello')",
             "CALL DOLT_COMMIT('-Am', 'beside it')",
         )
     return [side.stream(bead)[1][2] for bead in beads]
@@ -95,7 +108,10 @@ def test_a_prefix_of_many_beads_at_once(clones: Clones) -> None:
     beads = [f"bd-{number}" for number in range(5)]
     jobs = begun(here, *beads)
     here.commit(rows_of([f"bd-x{number}" for number in range(5)]))
-    pairs = [(bead, bead.replace("bd-", "kb-")) for bead in [*beads, *(f"bd-x{number}" for number in range(5))]]
+    pairs = [
+        (bead, bead.replace("bd-", "kb-"))
+        for bead in [*beads, *(f"bd-x{number}" for number in range(5))]
+    ]
     rename(here, pairs)
     for shift in (0, 1):
         here.tick(timedelta(minutes=shift))
@@ -115,8 +131,10 @@ def test_the_count_of_attempts_goes_along(clones: Clones) -> None:
     assert [(kind, attempt) for kind, attempt, *_ in stream(here, "bd-new")] == [("renamed", 1)]
     here.tick(timedelta(hours=1))
     assert [(kind, attempt) for kind, attempt, *_ in stream(here, "bd-new")] == [
-        ("renamed", 1), ("claim", 2), ("dispatched", 2),
-    ]  # fmt: skip
+        ("renamed", 1),
+        ("claim", 2),
+        ("dispatched", 2),
+    ]
 
 
 @pytest.mark.parametrize("lost", [False, True], ids=["folded", "the state made anew"])
@@ -147,7 +165,10 @@ def test_an_answer_that_was_under_way(clones: Clones, lost: bool) -> None:
     kinds: list[Any] = [kind for kind, *_ in stream(here, "bd-new")]
     assert kinds[0] == "renamed"
     assert set(kinds) <= {"renamed", "note"}
-    assert f"dispatched: job={job}" in here.sql("SELECT notes FROM issues WHERE id = 'bd-new'")[0][0] or lost
+    assert (
+        f"dispatched: job={job}" in here.sql("SELECT notes FROM issues WHERE id = 'bd-new'")[0][0]
+        or lost
+    )
     assert here.tick(timedelta(minutes=40), scope=REAP).reaped == 1
 
 

@@ -1,4 +1,6 @@
-"""History is set back to before a dispatch, as a restored backup does: what this server remembers of it is not sent again."""
+"""History is set back to before a dispatch, as a restored backup does: what this server
+remembers of it is not sent again.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ def state(world: World, bead: str) -> Bead | None:
 
 
 @pytest.mark.parametrize("failed_before", [False, True], ids=["first attempt", "second attempt"])
-def test_what_runs_is_not_sent_again(address: ServerAddress | FileAddress, tmp_path: Path, failed_before: bool) -> None:
+def test_what_runs_is_not_sent_again(
+    address: ServerAddress | FileAddress, tmp_path: Path, failed_before: bool
+) -> None:
     """Set back to before its claim: to where it was new, or had failed once."""
     bead = "bd-1"
     with World(address, SCENARIOS[0], tmp_path, Tally("", "")) as world:
@@ -36,7 +40,9 @@ def test_what_runs_is_not_sent_again(address: ServerAddress | FileAddress, tmp_p
         [job] = world.board.jobs(bead)
         with world.open() as engine:
             ours = engine.commits(before, world.head(engine))
-            failures = [each.hash for each in ours if "\nDecision: failed\n" in message(engine, each.hash)]
+            failures = [
+                each.hash for each in ours if "\nDecision: failed\n" in message(engine, each.hash)
+            ]
             call(engine, "dolt_reset", "--hard", *(failures or [before]))
         world.recover()
         runs = state(world, bead)

@@ -1,5 +1,6 @@
-"""The Dolt server itself is killed by SIGKILL under a worker, and started again on the same data: the command ends with a clear error or carries on,
-and nothing is lost or sent twice."""
+"""The Dolt server itself is killed by SIGKILL under a worker, and started again on the same
+data: the command ends with a clear error or carries on, and nothing is lost or sent twice.
+"""
 
 from __future__ import annotations
 
@@ -36,8 +37,12 @@ class MortalServer:
         for _ in range(4):
             with contextlib.suppress(
                 RuntimeError
-            ):  # 'locked by another dolt process': seen for an instant after a kill, on a busy machine
-                return self._running.enter_context(start_dolt(self._program, self._folder, port=self._port))
+                # 'locked by another dolt process': seen for an instant after a kill, on a busy
+                # machine
+            ):
+                return self._running.enter_context(
+                    start_dolt(self._program, self._folder, port=self._port)
+                )
         return self._running.enter_context(start_dolt(self._program, self._folder, port=self._port))
 
     def kill(self) -> None:
@@ -58,8 +63,12 @@ def mortal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MortalServer]:
     started.close()
 
 
-def command(world: World, mortal: MortalServer, fatal: int, grain: Grain, output: Path) -> Callable[[Tell], int]:
-    """The real command, as far as a forked process can be one: its engine is watched, and its clock is the world's."""
+def command(
+    world: World, mortal: MortalServer, fatal: int, grain: Grain, output: Path
+) -> Callable[[Tell], int]:
+    """The real command, as far as a forked process can be one: its engine is watched, and its
+    clock is the world's.
+    """
 
     def body(tell: Tell) -> int:
         from dolt_watch.cli import composition, main, tick_runner
@@ -94,7 +103,8 @@ def strike(world: World, mortal: MortalServer, fatal: int, grain: Grain, output:
     assert ended.signal == 0
     assert "Traceback" not in said
     if struck:
-        # 0: it had nothing more to ask of the server; 1: its target had answered, and a minute was not enough to write that
+        # 0: it had nothing more to ask of the server; 1: its target had answered, and a minute
+        # was not enough to write that
         assert ended.code in ((0, 1) if "could not be recorded in 60 s" in said else (0, 3)), said
         assert ended.code == 0 or ("cannot be reached" in said or "lost" in said), said
         world.tally.kills += 1
@@ -116,7 +126,9 @@ def sweep(world: World, mortal: MortalServer, grain: Grain, output: Path) -> Non
 
 
 @pytest.fixture
-def world(request: pytest.FixtureRequest, mortal: MortalServer, tmp_path: Path, tally: Tally) -> Iterator[World]:
+def world(
+    request: pytest.FixtureRequest, mortal: MortalServer, tmp_path: Path, tally: Tally
+) -> Iterator[World]:
     scenario: Scenario = BY_NAME[request.param]
     tally.engine, tally.scenario = "dolt, server killed", str(scenario)
     with World(mortal.server.fresh(), scenario, tmp_path, tally) as made:
@@ -124,7 +136,9 @@ def world(request: pytest.FixtureRequest, mortal: MortalServer, tmp_path: Path, 
 
 
 @pytest.mark.parametrize("world", ["accepted"], indirect=True)
-def test_killed_wherever_something_lasts(world: World, mortal: MortalServer, tmp_path: Path) -> None:
+def test_killed_wherever_something_lasts(
+    world: World, mortal: MortalServer, tmp_path: Path
+) -> None:
     sweep(world, mortal, lasting, tmp_path / "output")
 
 

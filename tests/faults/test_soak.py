@@ -1,4 +1,6 @@
-"""The service for a long time: memory steady, nothing leaks, and an idle one writes nothing and says nothing."""
+"""The service for a long time: memory steady, nothing leaks, and an idle one writes nothing and
+says nothing.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,10 @@ MB = 1_000_000
 
 @pytest.fixture
 def files(address: ServerAddress | FileAddress, request: pytest.FixtureRequest) -> str:
-    """Where the engine keeps that database; '' where the server is not ours. Dolt's statistics beside it are its own affair."""
+    """Where the engine keeps that database; '' where the server is not ours.
+
+    Dolt's statistics beside it are its own affair.
+    """
     if isinstance(address, FileAddress):
         return str(Path(address.path).parent)
     server: Server = request.getfixturevalue("dolt_server")
@@ -30,7 +35,9 @@ def files(address: ServerAddress | FileAddress, request: pytest.FixtureRequest) 
 
 def soak(polls: int, address: ServerAddress | FileAddress, files: str) -> dict[str, Any]:
     command = (sys.executable, "-m", "tests.faults.soak", str(polls), address.url, files)
-    done = subprocess.run(command, cwd=ROOT, env=dict(os.environ), capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=ROOT, env=dict(os.environ), capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     memory = found["memory"]
@@ -38,8 +45,9 @@ def soak(polls: int, address: ServerAddress | FileAddress, files: str) -> dict[s
     found["slope"] = linear_regression(range(len(last)), last).slope * len(memory) / polls
     engine = "doltlite" if isinstance(address, FileAddress) else "dolt"
     sys.stdout.write(
-        f"soak   {engine}, {polls} polls: {found['sent']} sent, {max(memory) / MB:.1f} MB at most, {found['slope']:.1f} bytes a poll over the second half, "
-        f"an idle poll {found['idle ms']:.2f} ms of processor time\n"
+        f"soak   {engine}, {polls} polls: {found['sent']} sent, {max(memory) / MB:.1f} MB at most,"
+        f" {found['slope']:.1f} bytes a poll over the second half, an idle poll"
+        f" {found['idle ms']:.2f} ms of processor time\n"
     )
     return found
 

@@ -1,4 +1,7 @@
-"""Everybody at once, at random: people, agents, workers, crashes, time, rewrites. See ``stateful_world`` and ``stateful_promises``."""
+"""Everybody at once, at random: people, agents, workers, crashes, time, rewrites.
+
+See ``stateful_world`` and ``stateful_promises``.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,13 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from dolt_watch.core.model import EntryKind, Rule
 from dolt_watch.errors import Conflict
@@ -29,8 +38,23 @@ SCOPES = st.sampled_from([BOTH, DISPATCH, REAP])
 STATUSES = st.sampled_from(["open", "closed", "blocked", "in_progress"])
 SPANS = st.sampled_from([3, 30, 90, 200, 11 * 60, 35 * 60, 65 * 60, 3 * 3600])
 ACTS = st.sampled_from(
-    ["reopen", "unassign", "close", "delete", "comment", "overwrite", "edit", "edit unsaved", "reopen unsaved", "start", "pause", "tick", "reset", "flatten"]
-)  # fmt: skip
+    [
+        "reopen",
+        "unassign",
+        "close",
+        "delete",
+        "comment",
+        "overwrite",
+        "edit",
+        "edit unsaved",
+        "reopen unsaved",
+        "start",
+        "pause",
+        "tick",
+        "reset",
+        "flatten",
+    ]
+)
 counted: Counter[str] = Counter()
 
 
@@ -41,11 +65,17 @@ class Everybody(RuleBasedStateMachine):
     board: BeadBoardStub | None = None
     made = 0
 
-    @initialize(on_stale=st.sampled_from(["block", "requeue"]), flying=st.integers(1, 2), attempts=st.integers(1, 3))
+    @initialize(
+        on_stale=st.sampled_from(["block", "requeue"]),
+        flying=st.integers(1, 2),
+        attempts=st.integers(1, 3),
+    )
     def begin(self, on_stale: str, flying: int, attempts: int) -> None:
         Everybody.made += 1
         made = Rule("agent", on_stale=on_stale, max_in_flight=flying, max_attempts=attempts)
-        self.world = World(self.folder / "template.db", self.folder / f"world{Everybody.made}.db", made, self.board)
+        self.world = World(
+            self.folder / "template.db", self.folder / f"world{Everybody.made}.db", made, self.board
+        )
         self.history = History(self.world)
 
     def after(self, what: str) -> None:
@@ -55,17 +85,28 @@ class Everybody(RuleBasedStateMachine):
             check(self.world)  # what others do becomes a state by a tick only
         self.world.clock.sleep(1)
 
-    # -- people ----------------------------------------------------------------------------------------------------------
+    # -- people --------------------
 
     @rule(bead=BEADS, priority=st.integers(0, 4), assigned=st.booleans(), saved=st.booleans())
     def create(self, bead: str, priority: int, assigned: bool, saved: bool) -> None:
         self.world.create(bead, "agent" if assigned else None, priority, commit=saved)
         self.after("people")
 
-    @rule(bead=BEADS, cells=st.sampled_from([
-        {"assignee": "agent"}, {"assignee": "bo"}, {"assignee": "agent", "status": "open"}, {"acceptance_criteria": ""},
-        {"acceptance_criteria": "more"}, {"title": "t"}, {"priority": 0},
-    ]), saved=st.booleans())  # fmt: skip
+    @rule(
+        bead=BEADS,
+        cells=st.sampled_from(
+            [
+                {"assignee": "agent"},
+                {"assignee": "bo"},
+                {"assignee": "agent", "status": "open"},
+                {"acceptance_criteria": ""},
+                {"acceptance_criteria": "more"},
+                {"title": "t"},
+                {"priority": 0},
+            ]
+        ),
+        saved=st.booleans(),
+    )
     def edit(self, bead: str, cells: dict[str, Any], saved: bool) -> None:
         self.world.change(bead, **cells, commit=saved)
         self.after("people")
@@ -88,7 +129,11 @@ class Everybody(RuleBasedStateMachine):
                 self.world.commit("anna", "rest")
         self.after("people")
 
-    @rule(how=st.sampled_from(["resume", "resume", "resume", "resume", "pause", "for an hour", "pause all"]))
+    @rule(
+        how=st.sampled_from(
+            ["resume", "resume", "resume", "resume", "pause", "for an hour", "pause all"]
+        )
+    )
     def switch(self, how: str) -> None:
         try:
             match how:
@@ -102,9 +147,14 @@ class Everybody(RuleBasedStateMachine):
             assert self.history.merging
         self.after("people")
 
-    # -- agents ------------------------------------------------------------------------------------------------------------
+    # -- agents --------------------
 
-    @rule(bead=BEADS, what=st.sampled_from(["note", "comment", "closed", "blocked", "die", "overwrite", "overwrite 2"]))
+    @rule(
+        bead=BEADS,
+        what=st.sampled_from(
+            ["note", "comment", "closed", "blocked", "die", "overwrite", "overwrite 2"]
+        ),
+    )
     def agent(self, bead: str, what: str) -> None:
         match what:
             case "note":
@@ -119,7 +169,7 @@ class Everybody(RuleBasedStateMachine):
                 self.world.overwrite(bead, 2 if what.endswith("2") else 1)
         self.after("agents")
 
-    # -- workers -------------------------------------------------------------------------------------------------------------
+    # -- workers --------------------
 
     @rule(worker=st.integers(0, 2), scope=SCOPES)
     def tick(self, worker: int, scope: Any) -> None:
@@ -135,13 +185,24 @@ class Everybody(RuleBasedStateMachine):
         self.offer(bead, [says])
         self.ticked(worker, scope, Mishap(after))
 
-    @rule(worker=st.integers(0, 2), after=st.integers(0, 12), act=ACTS, bead=BEADS, offered=st.booleans(), says=SAYS)
-    def tick_disturbed(self, worker: int, after: int, act: str, bead: str, offered: bool, says: Says) -> None:
+    @rule(
+        worker=st.integers(0, 2),
+        after=st.integers(0, 12),
+        act=ACTS,
+        bead=BEADS,
+        offered=st.booleans(),
+        says=SAYS,
+    )
+    def tick_disturbed(
+        self, worker: int, after: int, act: str, bead: str, offered: bool, says: Says
+    ) -> None:
         self.offer(bead if offered else "", [says])
         self.ticked(worker, BOTH, Mishap(after, lambda: self.disturb(worker, act, bead)))
 
     def offer(self, bead: str, says: list[Says]) -> None:
-        """A person hands a bead over, whatever became of it before, and the service will answer so."""
+        """A person hands a bead over, whatever became of it before, and the service will answer
+        so.
+        """
         self.world.service.answers = list(says)
         if bead:
             self.world.create(bead, "agent", 1)
@@ -175,7 +236,9 @@ class Everybody(RuleBasedStateMachine):
             "edit": lambda: world.change(bead, title="new"),
             "edit unsaved": lambda: world.change(bead, title="new", commit=False),
             "pause": lambda: (
-                None if self.history.merging else world.switch(EntryKind.PAUSE, until=timedelta(minutes=20))
+                None
+                if self.history.merging
+                else world.switch(EntryKind.PAUSE, until=timedelta(minutes=20))
             ),
             "tick": lambda: world.workers[(worker + 1) % 3].tick(BOTH),
             "reset": lambda: self.history.reset(1),
@@ -183,10 +246,12 @@ class Everybody(RuleBasedStateMachine):
         }
         acts[act]()
 
-    # -- the service, time, history --------------------------------------------------------------------------------------------
+    # -- the service, time, history --------------------
 
     @rule(
-        slots=st.sampled_from([9, 1, None, 0]), down=st.sampled_from([False, False, False, True]), tells=st.booleans()
+        slots=st.sampled_from([9, 1, None, 0]),
+        down=st.sampled_from([False, False, False, True]),
+        tells=st.booleans(),
     )
     def service_is(self, slots: int | None, down: bool, tells: bool) -> None:
         service = self.world.service
@@ -207,8 +272,12 @@ class Everybody(RuleBasedStateMachine):
     @precondition(lambda self: self.history.side is not None)
     @rule(how=st.sampled_from(["first", "second", "begin", "end"]))
     def merge(self, how: str) -> None:
-        merges = {"first": self.history.merge_first, "second": self.history.merge_second,
-                  "begin": self.history.begin_merge, "end": self.history.end_merge}  # fmt: skip
+        merges = {
+            "first": self.history.merge_first,
+            "second": self.history.merge_second,
+            "begin": self.history.begin_merge,
+            "end": self.history.end_merge,
+        }
         merges[how]()
         self.after("history")
 
@@ -237,12 +306,18 @@ def run(examples: int, steps: int, folder: Path, for_long: bool = False) -> None
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
         Everybody,
         settings=settings(
-            max_examples=examples, stateful_step_count=steps, deadline=None, derandomize=not for_long, database=None,
+            max_examples=examples,
+            stateful_step_count=steps,
+            deadline=None,
+            derandomize=not for_long,
+            database=None,
             suppress_health_check=list(HealthCheck),
             report_multiple_bugs=False,
-            phases=[Phase.generate],  # a story of 25 steps is read sooner than it is shrunk: minutes
+            phases=[
+                Phase.generate
+            ],  # a story of 25 steps is read sooner than it is shrunk: minutes
         ),
-    )  # fmt: skip
+    )
 
 
 def test_everybody(tmp_path: Path) -> None:

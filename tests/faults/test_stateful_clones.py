@@ -1,4 +1,6 @@
-"""Three clones, people on each, one watcher: edits around a dispatch, pushes, pulls, conflicts resolved in every way. See ``stateful_clones``."""
+"""Three clones, people on each, one watcher: edits around a dispatch, pushes, pulls, conflicts
+resolved in every way. See ``stateful_clones``.
+"""
 
 from __future__ import annotations
 
@@ -36,10 +38,16 @@ class Everybody(RuleBasedStateMachine):
 
     @initialize(early=st.booleans())
     def begin(self, early: bool) -> None:
-        """Most begin where it is most delicate: a bead that the clones know, and that is dispatched here."""
+        """Most begin where it is most delicate: a bead that the clones know, and that is
+        dispatched here.
+        """
         Everybody.made += 1
         self.team = Team(
-            self.server, self.folder / "remote", self.folder / f"remote{self.made}", self.board, self.shape
+            self.server,
+            self.folder / "remote",
+            self.folder / f"remote{self.made}",
+            self.board,
+            self.shape,
         )
         if early:
             return
@@ -62,7 +70,9 @@ class Everybody(RuleBasedStateMachine):
     @rule(who=WHO, bead=BEAD, text=TEXTS)
     def note(self, who: str, bead: str, text: str) -> None:
         """`bd note` appends."""
-        self.team.edit(self.team.clones[who], bead, "notes = CONCAT(notes, '\n', %s)", f"note {text}")
+        self.team.edit(
+            self.team.clones[who], bead, "notes = CONCAT(notes, '\n', %s)", f"note {text}"
+        )
 
     @rule(who=WHO, bead=BEAD, text=TEXTS)
     def notes(self, who: str, bead: str, text: str) -> None:
@@ -70,7 +80,11 @@ class Everybody(RuleBasedStateMachine):
 
     @rule(who=WHO, bead=BEAD, status=STATUSES)
     def set_status(self, who: str, bead: str, status: str) -> None:
-        started = ", started_at = COALESCE(started_at, UTC_TIMESTAMP())" if status == "in_progress" else ""
+        started = (
+            ", started_at = COALESCE(started_at, UTC_TIMESTAMP())"
+            if status == "in_progress"
+            else ""
+        )
         self.team.edit(self.team.clones[who], bead, f"status = %s{started}", status)
 
     @rule(who=WHO, bead=BEAD, assignee=st.sampled_from(["agent", "agent", "bob", ""]))
@@ -100,11 +114,20 @@ class Everybody(RuleBasedStateMachine):
             self.team.push(self.team.clones[who])
 
     @rule(
-        who=st.sampled_from(CLONES[1:]), bead=BEAD, what=st.sampled_from(["note", "title", *STATUS_WORDS]), way=WAYS,
-        status=STATUSES, merge_here=st.booleans(), unseen=st.booleans(),
-    )  # fmt: skip
-    def teammate(self, who: str, bead: str, what: str, way: str, status: str, merge_here: bool, unseen: bool) -> None:
-        """The whole way of one edit: made there, with or without a pull before it, merged on either side, and a tick here."""
+        who=st.sampled_from(CLONES[1:]),
+        bead=BEAD,
+        what=st.sampled_from(["note", "title", *STATUS_WORDS]),
+        way=WAYS,
+        status=STATUSES,
+        merge_here=st.booleans(),
+        unseen=st.booleans(),
+    )
+    def teammate(
+        self, who: str, bead: str, what: str, way: str, status: str, merge_here: bool, unseen: bool
+    ) -> None:
+        """The whole way of one edit: made there, with or without a pull before it, merged on
+        either side, and a tick here.
+        """
         team, there, here = self.team, self.team.clones[who], self.team.clones[HERE]
         if not merge_here:
             team.push(here)
@@ -142,7 +165,12 @@ def run(server: Server, folder: Path, shape: str, examples: int, steps: int) -> 
     counted.clear()
     template(server, folder / "remote", shape)
     with BeadBoardStub() as board:
-        Everybody.server, Everybody.folder, Everybody.board, Everybody.shape = server, folder, board, shape
+        Everybody.server, Everybody.folder, Everybody.board, Everybody.shape = (
+            server,
+            folder,
+            board,
+            shape,
+        )
         run_state_machine_as_test(  # type: ignore[no-untyped-call]
             Everybody,
             settings=settings(
@@ -158,7 +186,9 @@ def run(server: Server, folder: Path, shape: str, examples: int, steps: int) -> 
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_never_twice_unless_somebody_set_it_free(server: Server, tmp_path: Path, shape: str) -> None:
+def test_never_twice_unless_somebody_set_it_free(
+    server: Server, tmp_path: Path, shape: str
+) -> None:
     run(server, tmp_path, shape, 3, 12)
     assert counted["sent"] > 0
     assert counted["merges"] > 0

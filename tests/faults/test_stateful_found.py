@@ -42,7 +42,11 @@ def test_two_notes_overwritten_at_once_both_come_back(world: World) -> None:
     world.workers[0].tick(BOTH)
     check(world)
     ((notes,),) = world.rows("SELECT notes FROM issues")
-    assert [line.split(" ")[0] for line in notes.split("\n")] == ["over", "auto-dispatcher", "dispatched:"]
+    assert [line.split(" ")[0] for line in notes.split("\n")] == [
+        "over",
+        "auto-dispatcher",
+        "dispatched:",
+    ]
 
 
 def test_who_only_looks_after_a_rewrite_sees_the_state_as_it_is(world: World) -> None:
@@ -50,5 +54,7 @@ def test_who_only_looks_after_a_rewrite_sees_the_state_as_it_is(world: World) ->
     world.create("b0", "agent", 1, commit=True)
     world.workers[0].tick(BOTH)
     History(world).reset(1)
-    loop = build_dry_run(world.hand, world.settings, lambda name: world.target, world.clock, world.said.append)
+    loop = build_dry_run(
+        world.hand, world.settings, lambda name: world.target, world.clock, world.said.append
+    )
     assert loop.survey(BOTH).state.commit == world.head()

@@ -1,4 +1,6 @@
-"""One database, one board, one scenario: workers are killed in it, one bead a round, and after each round everything that must hold is checked."""
+"""One database, one board, one scenario: workers are killed in it, one bead a round, and after
+each round everything that must hold is checked.
+"""
 
 from __future__ import annotations
 
@@ -46,9 +48,14 @@ class WatchedTargets(TargetPool):
 
 
 class World:
-    """``shift``: how far the workers' clocks are ahead of the database's. It only grows: time goes on from one round to the next."""
+    """``shift``: how far the workers' clocks are ahead of the database's.
 
-    def __init__(self, address: ServerAddress | FileAddress, scenario: Scenario, folder: Path, tally: Tally) -> None:
+    It only grows: time goes on from one round to the next.
+    """
+
+    def __init__(
+        self, address: ServerAddress | FileAddress, scenario: Scenario, folder: Path, tally: Tally
+    ) -> None:
         self.address, self.scenario, self.tally = address, scenario, tally
         self._stack = contextlib.ExitStack()
         self.service = self._stack.enter_context(AgentServiceStub()) if scenario.service else None
@@ -64,21 +71,29 @@ class World:
             self.checks = Checks(engine, self.settings, scenario)
 
     def _settings(self, folder: Path) -> Settings:
-        env = {"BEADBOARD_URL": self.board.url, "DOLT_WATCH_RULES_AGENT_ON_UNKNOWN": self.scenario.on_unknown}
+        env = {
+            "BEADBOARD_URL": self.board.url,
+            "DOLT_WATCH_RULES_AGENT_ON_UNKNOWN": self.scenario.on_unknown,
+        }
         more = (f"targets.beadboard.service_url={self.service.url}",) if self.service else ()
         return load(
-            {"database": self.address.url, "config": None, "set": (*self.scenario.settings, *more)}, env, folder
+            {"database": self.address.url, "config": None, "set": (*self.scenario.settings, *more)},
+            env,
+            folder,
         )
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._stack.close()
 
-    # -- what people do ----------------------------------------------------------------------------------------------
+    # -- what people do --------------------
 
     @contextlib.contextmanager
     def open(self, create: bool = False) -> Iterator[Engine]:
@@ -98,7 +113,9 @@ class World:
 
     def notes(self, bead: str) -> list[str]:
         with self.open() as engine:
-            return str(engine.query("SELECT notes FROM issues WHERE id = ?", (bead,))[0][0]).splitlines()
+            return str(
+                engine.query("SELECT notes FROM issues WHERE id = ?", (bead,))[0][0]
+            ).splitlines()
 
     def _claimed(self, token: str) -> bool:
         asked = "SELECT COUNT(*) FROM watch_decision AS OF ? WHERE token = ? AND kind = 'claim'"
@@ -108,14 +125,18 @@ class World:
         except Unreachable:
             return True  # the server was killed: the ledger is asked for each token afterwards
 
-    # -- workers -----------------------------------------------------------------------------------------------------
+    # -- workers --------------------
 
     def work(self, fatal: int = 0, grain: Grain = every) -> Callable[[Tell], int]:
         """What a worker does from its fork to its end: it connects, and ticks until it is quiet."""
 
         def body(tell: Tell) -> int:
             effects = Effects(tell, fatal, grain)
-            self._until_quiet(watched(open_engine(self.address), effects), WatchedTargets(self.settings, effects), tell)
+            self._until_quiet(
+                watched(open_engine(self.address), effects),
+                WatchedTargets(self.settings, effects),
+                tell,
+            )
             return 0
 
         return body
@@ -128,13 +149,17 @@ class World:
         targets.close()
 
     def tidy(self) -> None:
-        """The records of beads that have left go now, and not in whichever save finds a hundred of them."""
+        """The records of beads that have left go now, and not in whichever save finds a hundred
+        of them.
+        """
         with self.open() as engine, engine.transaction() as tx:
             tx.execute("DELETE FROM watch_bead WHERE record = ''")
             tx.commit()
 
     def _until_quiet(self, engine: Engine, targets: Callable[[str], Target], tell: Tell) -> None:
-        """Ticks, each time at the moment that the cursor row says is the next to matter, until it says that none is."""
+        """Ticks, each time at the moment that the cursor row says is the next to matter, until
+        it says that none is.
+        """
         scope, clock = self.scenario.scope, ShiftedClock(self.shift)
         said: list[str] = []
         loop = build(engine, self.settings, targets, clock, said.append)
@@ -156,11 +181,13 @@ class World:
         moments += [seen.since + self.settings.settle for seen in look.seen.values() if seen.dirty]
         return min((at for at in moments if at is not None), default=None)
 
-    # -- rounds ------------------------------------------------------------------------------------------------------
+    # -- rounds --------------------
 
     @contextlib.contextmanager
     def round(self) -> Iterator[None]:
-        """A new bead; inside, workers die; then one recovers, everything is checked, and the bead is closed."""
+        """A new bead; inside, workers die; then one recovers, everything is checked, and the
+        bead is closed.
+        """
         self.rounds += 1
         bead = self.bead
         self.board.answers[bead] = self.scenario.plan()
@@ -209,14 +236,18 @@ class World:
     def _reckon(self, worker: Worker) -> Ended:
         ended = worker.ended()
         self.board.spare()
-        assert ended.killed or (ended.signal, ended.code, ended.error) == (0, 0, ""), ended.error or ended
+        assert ended.killed or (ended.signal, ended.code, ended.error) == (0, 0, ""), (
+            ended.error or ended
+        )
         self.tally.kills += ended.killed
         self.shift = max(self.shift, timedelta(seconds=ended.clock))
         return ended
 
     def chaos(self, dice: random.Random, points: int) -> None:
-        """One round in which up to six times a worker dies, or two at the same time, or one during a POST; rather early in its life than late,
-        or the bead would have come to its end with the first."""
+        """One round in which up to six times a worker dies, or two at the same time, or one
+        during a POST; rather early in its life than late, or the bead would have come to its end
+        with the first.
+        """
         with self.round():
             for _ in range(dice.randint(2, 6)):
                 kind = dice.random()
@@ -224,7 +255,10 @@ class World:
                     ended = [self.strike_during(dice.choice(list(Moment)), 1)]
                 else:
                     ended = self.strike_both(
-                        [1 + int(points * dice.random() ** 2) for _ in range(1 if kind < 0.8 else 2)]
+                        [
+                            1 + int(points * dice.random() ** 2)
+                            for _ in range(1 if kind < 0.8 else 2)
+                        ]
                     )
                 if not any(each.killed for each in ended):
                     break

@@ -1,4 +1,6 @@
-"""What people and the image install is enough for what they are told to run: this environment has everything, so nothing else would notice."""
+"""What people and the image install is enough for what they are told to run: this environment
+has everything, so nothing else would notice.
+"""
 
 from __future__ import annotations
 
@@ -29,13 +31,20 @@ PAGES = {
 
 def named(text: str) -> list[set[str]]:
     """The extras of each installation of dolt_watch in a text."""
-    found = re.findall(r"pip(?: --?[\w-]+| \S+/python)* install (?:--?[\w-]+ )*['\"]?(?:\.|dolt-watch|(?:\$\(echo )?/dist/\*\.whl\)?)(?:\[([\w,]+)\])?(?=['\"\s`])", text)  # fmt: skip
+    found = re.findall(
+        r"pip(?: --?[\w-]+| \S+/python)* install (?:--?[\w-]+ )*['\"]?(?:\.|dolt-watch|(?:\$\(echo"
+        r" )?/dist/\*\.whl\)?)(?:\[([\w,]+)\])?(?=['\"\s`])",
+        text,
+    )
     return [set(each.split(",")) - {""} for each in found]
 
 
 def absent(extras: set[str]) -> set[str]:
     """The modules here that an installation with these extras would not have."""
-    wanted, got = [*PROJECT["dependencies"], *(line for extra in extras for line in EXTRAS[extra])], set[str]()
+    wanted, got = (
+        [*PROJECT["dependencies"], *(line for extra in extras for line in EXTRAS[extra])],
+        set[str](),
+    )
     while wanted:
         one = Requirement(wanted.pop())
         if one.name.lower() in got or (one.marker and not one.marker.evaluate({"extra": ""})):
@@ -47,7 +56,8 @@ def absent(extras: set[str]) -> set[str]:
     return {
         name
         for name, owners in theirs.items()
-        if name.isidentifier() and not {re.sub(r"[-_.]+", "-", each).lower() for each in owners} & {*got, "dolt-watch"}
+        if name.isidentifier()
+        and not {re.sub(r"[-_.]+", "-", each).lower() for each in owners} & {*got, "dolt-watch"}
     }
 
 
@@ -58,27 +68,37 @@ def command(extras: set[str], *args: str) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    return {"PATH": os.environ["PATH"], "DOLT_WATCH_DATABASE": "dolt://u@127.0.0.1:1/beads", "BEADBOARD_URL": "http://127.0.0.1:9"}  # fmt: skip
+    return {
+        "PATH": os.environ["PATH"],
+        "DOLT_WATCH_DATABASE": "dolt://u@127.0.0.1:1/beads",
+        "BEADBOARD_URL": "http://127.0.0.1:9",
+    }
 
 
 @pytest.mark.parametrize("args", [("init",), ("dispatch",), ("reap",)])
 def test_the_image_has_what_the_cronjobs_run(args: tuple[str, ...], tmp_path: Path) -> None:
     assert args in {tuple(container(each)["args"]) for each in with_pods(render("base"))}
     (extras,) = named(DOCKERFILE)
-    done = subprocess.run(command(extras, *args), cwd=tmp_path, env=environment(), capture_output=True, text=True)
+    done = subprocess.run(
+        command(extras, *args), cwd=tmp_path, env=environment(), capture_output=True, text=True
+    )
     assert done.returncode == 3, f"as far as the database, which is not there: {done.stderr}"
 
 
 def test_the_image_has_what_the_service_runs(tmp_path: Path) -> None:
     (args,) = {
-        tuple(container(each)["args"]) for each in with_pods(render("overlays/service")) if each["kind"] == "Deployment"
+        tuple(container(each)["args"])
+        for each in with_pods(render("overlays/service"))
+        if each["kind"] == "Deployment"
     }
     (extras,) = named(DOCKERFILE)
     assert healthz(command(extras, *args), tmp_path, environment()) == (200, "ok\n")
 
 
 def test_and_without_the_extra_it_would_not_run(tmp_path: Path) -> None:
-    done = subprocess.run(command(set(), "run"), cwd=tmp_path, env=environment(), capture_output=True, text=True)
+    done = subprocess.run(
+        command(set(), "run"), cwd=tmp_path, env=environment(), capture_output=True, text=True
+    )
     assert done.returncode == 2
     assert "pip install 'dolt-watch[service]'" in done.stderr
 
@@ -92,10 +112,15 @@ def test_where_run_is_used_its_extra_is_installed(page: str) -> None:
 
 
 def test_the_quickstart_and_the_readme_say_how_to_install() -> None:
-    assert {"README.md", "docs/quickstart.md", "docs/recipes/systemd.md"} <= {n for n, text in PAGES.items() if named(text)}  # fmt: skip
+    assert {"README.md", "docs/quickstart.md", "docs/recipes/systemd.md"} <= {
+        n for n, text in PAGES.items() if named(text)
+    }
     # The runbook, too, installs `as in the quickstart`.
     assert named(PAGES["docs/quickstart.md"]) == [{"service"}]
 
 
 def test_what_an_installation_line_names() -> None:
-    assert named("pip install . x; `pip install '.[a,b]'`; pip install -U pip") == [set(), {"a", "b"}]
+    assert named("pip install . x; `pip install '.[a,b]'`; pip install -U pip") == [
+        set(),
+        {"a", "b"},
+    ]

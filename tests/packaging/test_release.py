@@ -1,4 +1,6 @@
-"""One version: every place that names it agrees with the package, and `make release` changes all of them at once, or none."""
+"""One version: every place that names it agrees with the package, and `make release` changes all
+of them at once, or none.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,10 @@ def copy(tmp_path: Path) -> Path:
         shutil.copyfile(ROOT / name, tmp_path / name)
     changelog = tmp_path / "CHANGELOG.md"
     text = changelog.read_text("utf-8")
-    changelog.write_text(text.replace("## [Unreleased]\n", "## [Unreleased]\n\n### Added\n- Something.\n", 1), "utf-8")
+    changelog.write_text(
+        text.replace("## [Unreleased]\n", "## [Unreleased]\n\n### Added\n- Something.\n", 1),
+        "utf-8",
+    )
     return tmp_path
 
 
@@ -30,7 +35,12 @@ def test_every_place_names_the_same_version() -> None:
 
 def test_no_other_place_names_it() -> None:
     """An image's tag, or a page that prints the version, that a release would leave behind."""
-    pages = [*ROOT.glob("docs/**/*.md"), *ROOT.glob("cronjobs/**/*"), *ROOT.glob("examples/**/*"), ROOT / "README.md"]
+    pages = [
+        *ROOT.glob("docs/**/*.md"),
+        *ROOT.glob("cronjobs/**/*"),
+        *ROOT.glob("examples/**/*"),
+        ROOT / "README.md",
+    ]
     for path in pages:
         name = path.relative_to(ROOT).as_posix()
         if path.is_file() and name not in NAMED:
@@ -51,8 +61,14 @@ def test_a_release(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize(
     ("version", "why"),
-    [("", "no version"), ("1.2", "no version"), ("v1.2.3", "no version"), (__version__, "not newer"), ("0.0.1", "not newer")],
-)  # fmt: skip
+    [
+        ("", "no version"),
+        ("1.2", "no version"),
+        ("v1.2.3", "no version"),
+        (__version__, "not newer"),
+        ("0.0.1", "not newer"),
+    ],
+)
 def test_no_release(copy: Path, capsys: pytest.CaptureFixture[str], version: str, why: str) -> None:
     before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
     assert main([version], copy) == 2

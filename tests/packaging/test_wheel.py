@@ -20,12 +20,23 @@ OF_THE_REPOSITORY = {".gitignore", ".pre-commit-config.yaml"}
 
 @pytest.fixture(scope="module")
 def wheel(once: Once) -> zipfile.Path:
-    """Built as an installation builds it, with the dev group's hatchling: no package index is asked."""
+    """Built as an installation builds it, with the dev group's hatchling: no package index is
+    asked.
+    """
 
     def make(folder: Path) -> None:
-        options = ["--no-deps", "--no-build-isolation", "--disable-pip-version-check", "--wheel-dir", str(folder)]
+        options = [
+            "--no-deps",
+            "--no-build-isolation",
+            "--disable-pip-version-check",
+            "--wheel-dir",
+            str(folder),
+        ]
         done = subprocess.run(
-            [sys.executable, "-m", "pip", "wheel", *options, str(ROOT)], capture_output=True, text=True, check=False
+            [sys.executable, "-m", "pip", "wheel", *options, str(ROOT)],
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr
 
@@ -38,12 +49,22 @@ def source(once: Once) -> Path:
     """The source distribution, unpacked."""
 
     def make(folder: Path) -> None:
-        built = [sys.executable, "-m", "hatchling", "build", "--target", "sdist", "--directory", str(folder)]
+        built = [
+            sys.executable,
+            "-m",
+            "hatchling",
+            "build",
+            "--target",
+            "sdist",
+            "--directory",
+            str(folder),
+        ]
         done = subprocess.run(built, cwd=ROOT, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         (archive,) = folder.glob("*.tar.gz")
         with tarfile.open(archive) as opened:
-            # ``extractall(filter=…)`` came with Python 3.11.4; before it, an attribute that has no effect
+            # ``extractall(filter=…)`` came with Python 3.11.4; before it, an attribute that has
+            # no effect
             opened.extraction_filter = getattr(tarfile, "data_filter", None)
             opened.extractall(folder)
 
@@ -52,14 +73,26 @@ def source(once: Once) -> Path:
 
 def test_the_source_has_all_that_is_kept(source: Path) -> None:
     """Whoever has it can run the tests, which read manifests, recipes and the Makefile too."""
-    kept = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\n")
+    kept = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split("\n")
     there = {each.relative_to(source).as_posix() for each in source.rglob("*") if each.is_file()}
     assert {name for name in kept if name and (ROOT / name).exists()} - there <= OF_THE_REPOSITORY
 
 
-def test_a_wheel_of_the_source_is_the_same(source: Path, wheel: zipfile.Path, tmp_path: Path) -> None:
-    options = ["--no-deps", "--no-build-isolation", "--disable-pip-version-check", "--wheel-dir", str(tmp_path)]
-    subprocess.run([sys.executable, "-m", "pip", "wheel", "--quiet", *options, str(source)], check=True)
+def test_a_wheel_of_the_source_is_the_same(
+    source: Path, wheel: zipfile.Path, tmp_path: Path
+) -> None:
+    options = [
+        "--no-deps",
+        "--no-build-isolation",
+        "--disable-pip-version-check",
+        "--wheel-dir",
+        str(tmp_path),
+    ]
+    subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "--quiet", *options, str(source)], check=True
+    )
     (built,) = tmp_path.glob("*.whl")
     assert names(zipfile.Path(built)) == names(wheel)
 

@@ -1,4 +1,6 @@
-"""A bead that goes from one rule's agent to another's while ours is at work: no rule holds on to what is no longer its own."""
+"""A bead that goes from one rule's agent to another's while ours is at work: no rule holds on to
+what is no longer its own.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ def here(doltlite: Engine) -> Light:
     """bd-1 is the agent's; nothing was done yet."""
     made = Light(doltlite)
     ours = Rule("agent", when="assignee = 'agent' AND status = 'open'")
-    made.settings = replace(made.settings, rules=(ours, Rule("bob", when="assignee = 'bob' AND status = 'open'")))
+    made.settings = replace(
+        made.settings, rules=(ours, Rule("bob", when="assignee = 'bob' AND status = 'open'"))
+    )
     made.assign("bd-1")
     return made
 
@@ -38,13 +42,17 @@ def during_dispatch(here: Light, answer: Answer) -> None:
     here.target.dispatch = dispatch  # type: ignore[method-assign]
 
 
-def test_a_run_that_was_handed_over_is_watched_by_the_other_rule_and_leaves_its_slot(here: Light) -> None:
+def test_a_run_that_was_handed_over_is_watched_by_the_other_rule_and_leaves_its_slot(
+    here: Light,
+) -> None:
     assert here.tick().dispatched == 1
     here.sql(TO_BOB)
     here.assign("bd-2")
     assert here.tick(timedelta(minutes=2)).dispatched == 1
     assert here.tick(LATE, dispatch=False).reaped == 2
-    rows = here.engine.query("SELECT bead_id, rule FROM watch_decision WHERE kind = 'reap' ORDER BY bead_id")
+    rows = here.engine.query(
+        "SELECT bead_id, rule FROM watch_decision WHERE kind = 'reap' ORDER BY bead_id"
+    )
     assert [tuple(row) for row in rows] == [("bd-1", "bob"), ("bd-2", "agent")]
 
 

@@ -35,21 +35,25 @@ class Tracker(Light):
         assert at is not None
         return at
 
-    def heartbeat(self, at: timedelta, bead: str = "bd-a", expires: timedelta | None = None) -> None:
+    def heartbeat(
+        self, at: timedelta, bead: str = "bd-a", expires: timedelta | None = None
+    ) -> None:
         """As `bd heartbeat` writes it: a row of `leases`, and no commit."""
         moment = (self.now() + at).replace(microsecond=0)
         until = moment + 5 * MINUTE if expires is None else self.now() + expires
         values: list[Param] = [bead, "agent", moment, until, moment]
         with self.engine.transaction() as tx:
             tx.execute(
-                "REPLACE INTO leases (issue_id, holder, granted_at, lease_expires_at, heartbeat_at) VALUES (?, ?, ?, ?, ?)",
+                "REPLACE INTO leases (issue_id, holder, granted_at, lease_expires_at, heartbeat_at)"
+                " VALUES (?, ?, ?, ?, ?)",
                 values,
             )
             tx.commit()
 
     def given(self, bead: str = "bd-a") -> Any:
         rows = self.engine.query(
-            "SELECT detail FROM watch_decision WHERE bead_id = ? ORDER BY version DESC LIMIT 1", (bead,)
+            "SELECT detail FROM watch_decision WHERE bead_id = ? ORDER BY version DESC LIMIT 1",
+            (bead,),
         )
         return orjson.loads(rows[0][0])["given"]
 
@@ -66,7 +70,9 @@ def test_a_heartbeat_spares_and_its_end_does_not(here: Tracker) -> None:
     here.heartbeat(39 * MINUTE)
     spared = here.tick(40 * MINUTE)
     assert here.kinds("bd-a") == ["claim", "dispatched"]
-    assert next(row.then for row in spared.reap_table).startswith("keep (agent has a lease with a heartbeat of ")
+    assert next(row.then for row in spared.reap_table).startswith(
+        "keep (agent has a lease with a heartbeat of "
+    )
     assert any(line.startswith("keeping bd-a (agent has a lease") for line in here.lines)
     here.tick(72 * MINUTE)
     assert here.kinds("bd-a") == ["claim", "dispatched", "reap"]
@@ -97,7 +103,9 @@ def test_a_lease_of_the_far_future_spares_nobody(here: Tracker) -> None:
     assert here.kinds("bd-a")[-1] == "reap"
 
 
-def test_a_heartbeat_between_decision_and_write_spares(here: Tracker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_heartbeat_between_decision_and_write_spares(
+    here: Tracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It moves neither HEAD nor the fence."""
     handle, beats = LiveExecutor.execute, iter([39 * MINUTE])
 
@@ -127,7 +135,13 @@ def test_an_attempt_with_a_lease_is_not_given_up(doltlite: Engine) -> None:
 
 def test_why_shows_the_lease_and_that_no_commit_holds_events(here: Tracker) -> None:
     def why(at: timedelta) -> tuple[Explanation, dict[str, Condition]]:
-        loop = build_dry_run(here.engine, here.settings, lambda name: here.target, ShiftedClock(at), here.lines.append)
+        loop = build_dry_run(
+            here.engine,
+            here.settings,
+            lambda name: here.target,
+            ShiftedClock(at),
+            here.lines.append,
+        )
         found = explain(here.engine, "bd-a", here.head(), lambda: snapshot_now(loop, "bd-a"))
         return found, {one.name: one for one in found.views[0].conditions}
 
@@ -141,7 +155,9 @@ def test_why_shows_the_lease_and_that_no_commit_holds_events(here: Tracker) -> N
         assert ("the next reap takes it" in found.views[0].verdict) is not fresh
 
 
-def test_leases_are_read_only_where_a_bead_is_silent(here: Tracker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_leases_are_read_only_where_a_bead_is_silent(
+    here: Tracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked: list[str] = []
     query = here.engine.query
 
@@ -160,11 +176,16 @@ def test_leases_are_read_only_where_a_bead_is_silent(here: Tracker, monkeypatch:
 
 
 def test_our_own_and_other_rows_of_events_leave_a_tick_idle(here: Tracker) -> None:
-    """The working hash of an ignored table changes with every write of bd, and nothing comes of it."""
+    """The working hash of an ignored table changes with every write of bd, and nothing comes of
+    it.
+    """
     here.tick(2 * MINUTE)
     before = here.head()
     with here.engine.transaction() as tx:
-        tx.execute("INSERT INTO events (id, issue_id, event_type, actor) VALUES ('e', 'bd-a', 'updated', 'ada')")
+        tx.execute(
+            "INSERT INTO events (id, issue_id, event_type, actor) VALUES ('e', 'bd-a', 'updated',"
+            " 'ada')"
+        )
         tx.commit()
     outcome = here.tick(3 * MINUTE)
     assert (outcome.rounds, here.head()) == (0, before)

@@ -40,7 +40,9 @@ class Stands(Light):
     def loop(self, *, dry: bool = True, hear: Any = None) -> ControlLoop:
         clock = ShiftedClock(self.at)
         make = build_dry_run if dry else build
-        return make(self.engine, self.settings, lambda name: self.target, clock, hear or self.lines.append)
+        return make(
+            self.engine, self.settings, lambda name: self.target, clock, hear or self.lines.append
+        )
 
     def decided(self, kind: str, **detail: str) -> None:
         one = Decision(EntryKind(kind), GLOBAL, "", 0, "", reason="lunch", detail=detail)
@@ -64,7 +66,8 @@ def slots_taken_and_one_blocked(here: Stands) -> None:
     here.sql(
         "INSERT INTO issues (id, title, description, design, acceptance_criteria, notes)"
         " VALUES ('bd-x', 't', '', '', '', '')",
-        "INSERT INTO dependencies (issue_id, depends_on_id, type, created_by) VALUES ('bd-c', 'bd-x', 'blocks', 'ann')",
+        "INSERT INTO dependencies (issue_id, depends_on_id, type, created_by) VALUES ('bd-c',"
+        " 'bd-x', 'blocks', 'ann')",
     )
 
 
@@ -125,7 +128,9 @@ SITUATIONS: list[tuple[Callable[[Stands], None], str, dict[str, str]]] = [
 
 
 @pytest.mark.parametrize(("situation", "whole", "own"), SITUATIONS)
-def test_all_four_agree(doltlite: Engine, situation: Callable[[Stands], None], whole: str, own: dict[str, str]) -> None:
+def test_all_four_agree(
+    doltlite: Engine, situation: Callable[[Stands], None], whole: str, own: dict[str, str]
+) -> None:
     here = Stands(doltlite)
     here.tick(timedelta())
     here.assign(*WAITS)
@@ -142,24 +147,34 @@ def test_all_four_agree(doltlite: Engine, situation: Callable[[Stands], None], w
     assert sorted(bead.why for bead in turn) == places
 
     for bead in [*waiting, *(one for one in now.beads if one.phase == "quarantined")]:
-        found = explain(here.engine, bead.bead, here.head(), partial(snapshot_now, here.loop(), bead.bead))
+        found = explain(
+            here.engine, bead.bead, here.head(), partial(snapshot_now, here.loop(), bead.bead)
+        )
         (view,) = found.views
         assert (view.reason, view.rule_held) == (status[bead.bead], now.rules["agent"].why)
 
     page = ReportCollector().report(
-        here.loop(), here.engine, lambda at: at - timedelta(hours=1), (), lambda name: targets.capacity()
+        here.loop(),
+        here.engine,
+        lambda at: at - timedelta(hours=1),
+        (),
+        lambda name: targets.capacity(),
     )
     html = render("report", page)
     data = re.search(r'<script type="application/json" id="data">(.*?)</script>', html, re.S)
     assert data is not None
     queue = {row[0]: row[5] for row in json.loads(data[1])["queue"]}
-    assert {bead.bead: queue[bead.bead] for bead in waiting} == {bead.bead: status[bead.bead] for bead in waiting}
+    assert {bead.bead: queue[bead.bead] for bead in waiting} == {
+        bead.bead: status[bead.bead] for bead in waiting
+    }
     assert now.held_rules == page.now.held_rules
 
     kept = Records()
     here.loop(dry=False, hear=kept).tick(BOTH, thorough=True)
     lines = kept.records
-    said = {line.fields["bead"]: line.getMessage() for line in lines if line.event is LogEvent.HOLDING}
+    said = {
+        line.fields["bead"]: line.getMessage() for line in lines if line.event is LogEvent.HOLDING
+    }
     # A tick asks the rows only of beads that have a slot: it names no bead rather than guess.
     assert said.items() <= {id: f"holding {id}: {status[id]}" for id in gates}.items()
     assert {id for id in gates if gates[id] not in ("ready",)} <= said.keys()

@@ -1,4 +1,6 @@
-"""What happens to the database while a request is under way, or to a bead whose worker died: nothing is sent twice, nothing that ran is forgotten, nobody waits."""
+"""What happens to the database while a request is under way, or to a bead whose worker died:
+nothing is sent twice, nothing that ran is forgotten, nobody waits.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,9 @@ def amid(light: Light, what: Callable[[], object]) -> None:
     ],
 )
 def test_history_is_set_back(light: Light, answer: Answer, kinds: list[str], sent: int) -> None:
-    """To before the claim: its report alone stands afterwards, and says how far the attempt had come."""
+    """To before the claim: its report alone stands afterwards, and says how far the attempt had
+    come.
+    """
     light.tick()
     light.assign("bd-a")
     before = light.head()
@@ -100,8 +104,12 @@ def refusing(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Exception]]:
     yield errors
 
 
-@pytest.mark.parametrize("error", [Conflict("somebody's merge"), Unreachable("the server restarts")])
-def test_an_answer_waits_until_it_can_be_written(light: Light, refusing: list[Exception], error: Exception) -> None:
+@pytest.mark.parametrize(
+    "error", [Conflict("somebody's merge"), Unreachable("the server restarts")]
+)
+def test_an_answer_waits_until_it_can_be_written(
+    light: Light, refusing: list[Exception], error: Exception
+) -> None:
     refusing.extend([error] * 50)  # some six seconds
     light.assign("bd-a")
     light.tick()
@@ -109,17 +117,24 @@ def test_an_answer_waits_until_it_can_be_written(light: Light, refusing: list[Ex
 
 
 def test_an_answer_that_cannot_be_written_is_told(light: Light, refusing: list[Exception]) -> None:
-    """With its job, as an error of the tick: else the next person would set the bead open, beside a run."""
+    """With its job, as an error of the tick: else the next person would set the bead open,
+    beside a run.
+    """
     refusing.extend([Conflict("somebody's merge stands")] * 500)
     light.assign("bd-a")
     with pytest.raises(OutcomeNotRecorded) as caught:
         light.tick()
     assert caught.value.exit_code == 1
-    assert caught.value.message == "bd-a: dispatched (job job1) could not be recorded in 60 s: somebody's merge stands"
+    assert (
+        caught.value.message
+        == "bd-a: dispatched (job job1) could not be recorded in 60 s: somebody's merge stands"
+    )
     assert "do not set it open while that job runs" in str(caught.value.fix)
 
 
-def test_a_commit_whose_answer_was_lost_is_not_made_again(light: Light, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_commit_whose_answer_was_lost_is_not_made_again(
+    light: Light, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plain, lost = LedgerWriter._write, []
 
     def write(self: LedgerWriter, *asked: Any, **named: Any) -> Any:

@@ -19,7 +19,8 @@ from tests.support.lines import build_dry_run
 LATE = timedelta(minutes=45)
 SET = "UPDATE issues SET {} WHERE id = '{}'"
 PARENT = (
-    "INSERT INTO dependencies (issue_id, depends_on_id, type, created_by) VALUES ('{}', '{}', 'parent-child', 'ann')"
+    "INSERT INTO dependencies (issue_id, depends_on_id, type, created_by) VALUES ('{}', '{}',"
+    " 'parent-child', 'ann')"
 )
 
 
@@ -50,7 +51,9 @@ def test_an_epic_lives_by_its_children(here: Light, depth: int) -> None:
     assert here.tick(timedelta(minutes=90), dispatch=False).reaped == 1
 
 
-@pytest.mark.parametrize(("ahead", "spares"), [(timedelta(days=23_000), False), (timedelta(hours=13), True)])
+@pytest.mark.parametrize(
+    ("ahead", "spares"), [(timedelta(days=23_000), False), (timedelta(hours=13), True)]
+)
 def test_a_child_whose_clock_is_ahead_spares_its_epic_within_a_zone_and_not_for_ever(
     here: Light, ahead: timedelta, spares: bool
 ) -> None:
@@ -66,33 +69,52 @@ def test_a_child_whose_clock_is_ahead_spares_its_epic_within_a_zone_and_not_for_
 def test_a_comment_from_a_clock_that_is_hours_behind_spares_and_is_told(here: Light) -> None:
     past = minutes_on(-480)
     here.sql(
-        f"INSERT INTO comments (id, issue_id, author, text, created_at) VALUES ('c', 'bd-run', 'agent-7', 'busy', '{past}')"
+        "INSERT INTO comments (id, issue_id, author, text, created_at) VALUES ('c', 'bd-run',"
+        f" 'agent-7', 'busy', '{past}')"
     )
     assert here.tick(timedelta(minutes=29), dispatch=False).reaped == 0
-    assert any(line.startswith("warning: a comment of bd-run by agent-7 is dated 8h") for line in here.lines), (
-        here.lines
-    )
+    assert any(
+        line.startswith("warning: a comment of bd-run by agent-7 is dated 8h")
+        for line in here.lines
+    ), here.lines
 
 
 def test_the_table_of_a_dry_run(here: Light) -> None:
     def table(verdict: JobReport, at: timedelta = LATE) -> ReapCandidate:
         here.target.verdict = lambda job, started: verdict  # type: ignore[method-assign]
-        loop = build_dry_run(here.engine, here.settings, lambda name: here.target, ShiftedClock(at), here.lines.append)
+        loop = build_dry_run(
+            here.engine,
+            here.settings,
+            lambda name: here.target,
+            ShiftedClock(at),
+            here.lines.append,
+        )
         (row,) = loop.tick(Scope(reap=True)).reap_table
         return row
 
     row = table(JobReport(Verdict.UNKNOWN))
     assert (row.bead, row.sign, row.idle // timedelta(minutes=1), row.verdict, row.then) == (
-        "bd-run", "none since it began", 44, "unknown", "block",
-    )  # fmt: skip
+        "bd-run",
+        "none since it began",
+        44,
+        "unknown",
+        "block",
+    )
     assert table(JobReport(Verdict.RUNNING, "queued"))[3:] == (
-        "queued", "keep (the target says that its job job1 is queued)",
-    )  # fmt: skip
-    assert table(JobReport(Verdict.RUNNING, "running"), timedelta(hours=2)).then == "block", "max_runtime"
+        "queued",
+        "keep (the target says that its job job1 is queued)",
+    )
+    assert table(JobReport(Verdict.RUNNING, "running"), timedelta(hours=2)).then == "block", (
+        "max_runtime"
+    )
     here.change(on_stale="requeue")
     assert table(JobReport(Verdict.FINISHED, "failed", "boom")).then == "requeue"
-    assert table(JobReport(Verdict.FINISHED, "timeout")).then == "block", "a timeout does not stop the agent"
-    assert table(JobReport(Verdict.UNKNOWN), timedelta(minutes=5)).verdict == "-", "not asked before it is stale"
+    assert table(JobReport(Verdict.FINISHED, "timeout")).then == "block", (
+        "a timeout does not stop the agent"
+    )
+    assert table(JobReport(Verdict.UNKNOWN), timedelta(minutes=5)).verdict == "-", (
+        "not asked before it is stale"
+    )
 
 
 def test_a_target_that_stays_busy_costs_no_write(here: Light) -> None:

@@ -1,4 +1,6 @@
-"""A bead that two rules match goes by the first in the file, and that is said where it is dispatched and where it is explained."""
+"""A bead that two rules match goes by the first in the file, and that is said where it is
+dispatched and where it is explained.
+"""
 
 from __future__ import annotations
 
@@ -36,13 +38,20 @@ TOO = "bd-a matches rule urgent, any too: it goes by agent, the first in the fil
 def test_the_tick_that_dispatches_it_says_so(here: Light) -> None:
     here.tick()
     assert here.target.sent == ["bd-a"]
-    assert [line for line in here.lines if "picked" in line or "too" in line] == ["picked bead: bd-a", TOO]
+    assert [line for line in here.lines if "picked" in line or "too" in line] == [
+        "picked bead: bd-a",
+        TOO,
+    ]
 
 
 def test_why_says_so_while_it_waits(here: Light) -> None:
     def notes() -> tuple[str, ...]:
-        loop = build_dry_run(here.engine, here.settings, lambda name: here.target, DatabaseClock(), here.lines.append)
-        return explain(here.engine, "bd-a", here.head(), lambda: snapshot_now(loop, "bd-a")).stands.notes
+        loop = build_dry_run(
+            here.engine, here.settings, lambda name: here.target, DatabaseClock(), here.lines.append
+        )
+        return explain(
+            here.engine, "bd-a", here.head(), lambda: snapshot_now(loop, "bd-a")
+        ).stands.notes
 
     assert notes() == (TOO,)
     here.tick()

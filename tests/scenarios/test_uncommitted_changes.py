@@ -17,7 +17,10 @@ from dolt_watch.replay.verification import verify
 from tests.support.embedded_tracker import Light
 from tests.support.lines import build
 
-BLOCKS = "INSERT INTO dependencies (issue_id, depends_on_id, type, created_by) VALUES ('bd-a', 'bd-x', 'blocks', 'ann')"
+BLOCKS = (
+    "INSERT INTO dependencies (issue_id, depends_on_id, type, created_by) VALUES ('bd-a', 'bd-x',"
+    " 'blocks', 'ann')"
+)
 CLOSE = "UPDATE issues SET status = 'closed' WHERE id = 'bd-x'"
 
 
@@ -39,9 +42,18 @@ def loose(here: Light, text: str) -> None:
 
 
 def tick(here: Light) -> TickResult:
-    """Before anything has stood for ``settle``, so that nothing is adopted; and nobody waits for it."""
+    """Before anything has stood for ``settle``, so that nothing is adopted; and nobody waits for
+    it.
+    """
     clock = ShiftedClock(timedelta(minutes=1))
-    loop = build(here.engine, here.settings, lambda name: here.target, clock, here.lines.append, patient=False)
+    loop = build(
+        here.engine,
+        here.settings,
+        lambda name: here.target,
+        clock,
+        here.lines.append,
+        patient=False,
+    )
     return loop.tick(Scope(dispatch=True, reap=True))
 
 
@@ -64,7 +76,9 @@ def test_a_blocker_that_stands_uncommitted_holds_and_the_next_one_goes(here: Lig
 
 
 def test_a_blocker_that_comes_after_the_look(here: Light) -> None:
-    """The claim's own transaction meets it; from then on the tick asks what stands beside history too."""
+    """The claim's own transaction meets it; from then on the tick asks what stands beside
+    history too.
+    """
 
     def capacity() -> Capacity:
         del here.target.capacity  # type: ignore[method-assign]
@@ -78,7 +92,11 @@ def test_a_blocker_that_comes_after_the_look(here: Light) -> None:
 
 
 def test_a_blocker_in_a_table_that_never_enters_history(here: Light) -> None:
-    made = "CREATE TABLE dependencies (issue_id varchar(255), depends_on_id varchar(255), type varchar(32), created_at datetime, created_by varchar(255), PRIMARY KEY (issue_id, depends_on_id))"
+    made = (
+        "CREATE TABLE dependencies (issue_id varchar(255), depends_on_id varchar(255), type"
+        " varchar(32), created_at datetime, created_by varchar(255), PRIMARY KEY (issue_id,"
+        " depends_on_id))"
+    )
     here.engine.execute_ddl("DROP TABLE dependencies")
     here.engine.execute_ddl("INSERT INTO dolt_ignore VALUES ('dependencies', 1)")
     with here.engine.transaction() as tx:
@@ -89,7 +107,10 @@ def test_a_blocker_in_a_table_that_never_enters_history(here: Light) -> None:
     assert here.target.sent == ["bd-b"]
 
 
-COMMENT = "INSERT INTO comments (id, issue_id, author, text, created_at) VALUES ('c', 'bd-a', 'agent', 'at it', '2090-01-01 00:00:00')"
+COMMENT = (
+    "INSERT INTO comments (id, issue_id, author, text, created_at) VALUES ('c', 'bd-a', 'agent',"
+    " 'at it', '2090-01-01 00:00:00')"
+)
 
 
 def unadopted(here: Light) -> None:
@@ -117,8 +138,15 @@ def test_what_its_agent_closed_uncommitted_is_not_reaped(here: Light) -> None:
 
 def test_from_its_own_rule_to_another_uncommitted_its_own_rule_lets_it_be(here: Light) -> None:
     here.settings = replace(
-        here.settings, adopt=False, rules=(*here.settings.rules, Rule("bob", when="assignee = 'bob' AND status = 'open'"))
-    )  # fmt: skip
+        here.settings,
+        adopt=False,
+        rules=(*here.settings.rules, Rule("bob", when="assignee = 'bob' AND status = 'open'")),
+    )
     loose(here, "UPDATE issues SET assignee = 'bob' WHERE id = 'bd-a'")
-    assert (here.tick().conflicts, here.target.sent) == (0, ["bd-b", "bd-a"]), "the first claim's commit took it along"
-    assert here.engine.query("SELECT rule FROM watch_decision WHERE bead_id = 'bd-a' AND kind = 'claim'") == [("bob",)]
+    assert (here.tick().conflicts, here.target.sent) == (
+        0,
+        ["bd-b", "bd-a"],
+    ), "the first claim's commit took it along"
+    assert here.engine.query(
+        "SELECT rule FROM watch_decision WHERE bead_id = 'bd-a' AND kind = 'claim'"
+    ) == [("bob",)]

@@ -9,8 +9,26 @@ from typing import Any
 from tests.standin.tracker import Row, Tracker
 
 FIELDS = (
-    *("id", "title", "description", "design", "acceptance_criteria", "notes", "spec_id", "status", "priority"),
-    *("issue_type", "assignee", "owner", "estimated_minutes", "created_at", "created_by", "updated_at"),
+    *(
+        "id",
+        "title",
+        "description",
+        "design",
+        "acceptance_criteria",
+        "notes",
+        "spec_id",
+        "status",
+        "priority",
+    ),
+    *(
+        "issue_type",
+        "assignee",
+        "owner",
+        "estimated_minutes",
+        "created_at",
+        "created_by",
+        "updated_at",
+    ),
     *(
         "started_at",
         "lease_expires_at",
@@ -71,7 +89,10 @@ def table_of(tracker: Tracker, bead: str) -> str:
 def labels_of(tracker: Tracker, bead: str, table: str = "issues") -> list[str]:
     name = "labels" if table == "issues" else "wisp_labels"
     return [
-        row["label"] for row in tracker.rows(f"SELECT label FROM {name} WHERE issue_id = %s ORDER BY label", [bead])
+        row["label"]
+        for row in tracker.rows(
+            f"SELECT label FROM {name} WHERE issue_id = %s ORDER BY label", [bead]
+        )
     ]
 
 
@@ -85,17 +106,24 @@ def dependencies(tracker: Tracker, wisps: bool = True) -> list[Row]:
     """All edges, with the target in ``depends_on_id`` whatever column holds it."""
     target = "depends_on_id"
     if tracker.dialect.typed_targets:
-        target = "COALESCE(depends_on_issue_id, depends_on_wisp_id, depends_on_external) AS depends_on_id"
+        target = (
+            "COALESCE(depends_on_issue_id, depends_on_wisp_id, depends_on_external) AS"
+            " depends_on_id"
+        )
     found = []
     for table in ("dependencies", *(["wisp_dependencies"] if wisps else [])):
-        found += tracker.rows(f"SELECT issue_id, {target}, type, created_at, created_by, metadata FROM {table}")
+        found += tracker.rows(
+            f"SELECT issue_id, {target}, type, created_at, created_by, metadata FROM {table}"
+        )
     return sorted(found, key=lambda row: (row["issue_id"], row["depends_on_id"]))
 
 
 def statuses(tracker: Tracker, wisps: bool = True) -> dict[str, str]:
     found: dict[str, str] = {}
     for table in ("issues", *(["wisps"] if wisps else [])):
-        found |= {row["id"]: row["status"] for row in tracker.rows(f"SELECT id, status FROM {table}")}
+        found |= {
+            row["id"]: row["status"] for row in tracker.rows(f"SELECT id, status FROM {table}")
+        }
     return found
 
 
@@ -104,7 +132,9 @@ def active(status: str) -> bool:
 
 
 def blocked_directly(edges: list[Row], status: dict[str, str]) -> set[str]:
-    """Blocked by an edge of their own: an active blocker, or a gate that waits for active children."""
+    """Blocked by an edge of their own: an active blocker, or a gate that waits for active
+    children.
+    """
     children: dict[str, list[str]] = {}
     for edge in edges:
         if edge["type"] == "parent-child":
@@ -129,7 +159,11 @@ def blocked_with_parents(edges: list[Row], status: dict[str, str]) -> set[str]:
     found = blocked_directly(edges, status)
     parents = [(e["issue_id"], e["depends_on_id"]) for e in edges if e["type"] == "parent-child"]
     while True:
-        more = {child for child, parent in parents if parent in found and active(status.get(child, "closed"))} - found
+        more = {
+            child
+            for child, parent in parents
+            if parent in found and active(status.get(child, "closed"))
+        } - found
         if not more:
             return found
         found |= more
@@ -165,7 +199,8 @@ def keep_blocked(tracker: Tracker, beads: set[str]) -> None:
     for bead in sorted(affected(edges, beads)):
         for table in ("issues", "wisps"):
             tracker.run(
-                f"UPDATE {table} SET is_blocked = %s, updated_at = updated_at WHERE id = %s AND is_blocked <> %s",
+                f"UPDATE {table} SET is_blocked = %s, updated_at = updated_at WHERE id = %s AND"
+                " is_blocked <> %s",
                 [bead in blocked, bead, bead in blocked],
             )
 
@@ -173,7 +208,11 @@ def keep_blocked(tracker: Tracker, beads: set[str]) -> None:
 def blockers(tracker: Tracker, bead: str) -> list[str]:
     """What keeps a bead from being closed, as bd names it; empty where nothing does."""
     edges, status = dependencies(tracker), statuses(tracker)
-    blocked = blocked_with_parents(edges, status) if tracker.dialect.keeps_blocked else blocked_directly(edges, status)
+    blocked = (
+        blocked_with_parents(edges, status)
+        if tracker.dialect.keeps_blocked
+        else blocked_directly(edges, status)
+    )
     if bead not in blocked:
         return []
     found = []

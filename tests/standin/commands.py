@@ -1,4 +1,7 @@
-"""The commands that are recorded, each as real bd runs it. A command prints to stdout and returns nothing."""
+"""The commands that are recorded, each as real bd runs it.
+
+A command prints to stdout and returns nothing.
+"""
 
 from __future__ import annotations
 
@@ -32,8 +35,24 @@ Options = Mapping[str, Any]
 LETTERS = "0123456789abcdefghijklmnopqrstuvwxyz"
 LEASE = timedelta(minutes=5)
 SWEPT = (
-    *("issues", "wisps", "events", "wisp_events", "dependencies", "wisp_dependencies", "labels", "wisp_labels"),
-    *("comments", "wisp_comments", "metadata", "child_counters", "issue_counter", "issue_snapshots"),
+    *(
+        "issues",
+        "wisps",
+        "events",
+        "wisp_events",
+        "dependencies",
+        "wisp_dependencies",
+        "labels",
+        "wisp_labels",
+    ),
+    *(
+        "comments",
+        "wisp_comments",
+        "metadata",
+        "child_counters",
+        "issue_counter",
+        "issue_snapshots",
+    ),
     *("compaction_snapshots", "federation_peers", "custom_statuses", "custom_types", "dolt_ignore"),
 )
 """What bd 1.0.2 commits when it opens the database to write. ``config`` is not among it."""
@@ -66,9 +85,16 @@ def event(tracker: Tracker, table: str, bead: str, kind: str, **cells: Any) -> N
 
 
 def change(
-    tracker: Tracker, bead: str, updates: dict[str, Any], kind: str = "", cells: dict[str, Any] | None = None
+    tracker: Tracker,
+    bead: str,
+    updates: dict[str, Any],
+    kind: str = "",
+    cells: dict[str, Any] | None = None,
 ) -> str:
-    """Write cells of a bead and the event that tells them, in the transaction that is open. The bead's table."""
+    """Write cells of a bead and the event that tells them, in the transaction that is open.
+
+    The bead's table.
+    """
     table, row = found(tracker, bead)
     before = encoded(of_row(row, labels_of(tracker, bead, table), lease_of(tracker, bead)))
     moment = now()
@@ -85,7 +111,10 @@ def change(
         kind = "updated" if status is None else "status_changed"
         if status and row["status"] == "closed" and status != "closed":
             kind = "reopened"
-    shown = {name: stamp(value) if isinstance(value, datetime) else value for name, value in sorted(updates.items())}
+    shown = {
+        name: stamp(value) if isinstance(value, datetime) else value
+        for name, value in sorted(updates.items())
+    }
     event(tracker, table, bead, kind, old_value=before, new_value=encoded(shown))
     if status:
         if tracker.dialect.leases and row["status"] == "in_progress" and status != "in_progress":
@@ -97,7 +126,9 @@ def change(
 def update_bead(tracker: Tracker, bead: str, updates: dict[str, Any]) -> None:
     row = found(tracker, bead)[1]
     if tracker.dialect.leases:  # bd 1.3 writes only what differs
-        updates = {name: value for name, value in updates.items() if (row[name] or "") != (value or "")}
+        updates = {
+            name: value for name, value in updates.items() if (row[name] or "") != (value or "")
+        }
         if not updates:
             return
     with tracker.transaction():
@@ -109,7 +140,7 @@ def staged(tracker: Tracker, *tables: str) -> tuple[str, ...]:
     return tuple(each for each in tables if each != "events" or not tracker.dialect.events_ignored)
 
 
-# -- beads ---------------------------------------------------------------------------------------
+# -- beads --------------------
 
 
 def new_id(tracker: Tracker, wisp: bool) -> str:
@@ -125,7 +156,11 @@ def new_id(tracker: Tracker, wisp: bool) -> str:
 def child_id(tracker: Tracker, parent: str) -> str:
     """The next number below the parent; its counter is written in the transaction that is open."""
     table = found(tracker, parent)[0]
-    counters = "wisp_child_counters" if table == "wisps" and tracker.dialect.typed_targets else "child_counters"
+    counters = (
+        "wisp_child_counters"
+        if table == "wisps" and tracker.dialect.typed_targets
+        else "child_counters"
+    )
     rows = tracker.rows(f"SELECT last_child FROM {counters} WHERE parent_id = %s", [parent])
     number = int(rows[0]["last_child"]) + 1 if rows else 1
     tracker.run(
@@ -165,7 +200,9 @@ def create(tracker: Tracker, words: list[str], options: Options) -> None:
         bead = options.get("id") or (child_id(tracker, parent) if parent else new_id(tracker, wisp))
         if table_of(tracker, bead):
             raise Refused(f"issue {bead} already exists")
-        content = "\0".join([title, str(options.get("description")), str(options.get("acceptance"))])
+        content = "\0".join(
+            [title, str(options.get("description")), str(options.get("acceptance"))]
+        )
         row = blank(tracker, table) | {
             "id": bead,
             "content_hash": hashlib.sha256(content.encode()).hexdigest(),
@@ -193,7 +230,9 @@ def create(tracker: Tracker, words: list[str], options: Options) -> None:
             if not wisp:
                 tracker.commit(f"dependency: add parent-child {bead} -> {parent}", ["dependencies"])
         for label in labels:
-            tracker.insert("labels" if table == "issues" else "wisp_labels", {"issue_id": bead, "label": label})
+            tracker.insert(
+                "labels" if table == "issues" else "wisp_labels", {"issue_id": bead, "label": label}
+            )
             event(tracker, table, bead, "label_added", comment=f"Added label: {label}")
         if tracker.dialect.events_ignored and parent:
             add_dependency(tracker, table, bead, parent, "parent-child")
@@ -201,7 +240,10 @@ def create(tracker: Tracker, words: list[str], options: Options) -> None:
         if not wisp:
             tables = ["issues", "events", *(["labels"] if labels else [])]
             if parent:
-                tables += ["child_counters", *(["dependencies"] if tracker.dialect.events_ignored else [])]
+                tables += [
+                    "child_counters",
+                    *(["dependencies"] if tracker.dialect.events_ignored else []),
+                ]
             tracker.commit(message, staged(tracker, *tables))
     if parent and not one_by_one and not tracker.dialect.events_ignored:
         with tracker.transaction():
@@ -218,7 +260,9 @@ def assign(tracker: Tracker, words: list[str], options: Options) -> None:
 
 
 def note(tracker: Tracker, words: list[str], options: Options) -> None:
-    """Reads outside of the transaction that writes, as bd does: what somebody appends in between is lost."""
+    """Reads outside of the transaction that writes, as bd does: what somebody appends in between
+    is lost.
+    """
     bead, text = words
     old = found(tracker, bead)[1]["notes"]
     update_bead(tracker, bead, {"notes": f"{old}\n{text}" if old else text})
@@ -228,7 +272,13 @@ def note(tracker: Tracker, words: list[str], options: Options) -> None:
 def comment(tracker: Tracker, words: list[str], options: Options) -> None:
     bead, text = words
     table = found(tracker, bead)[0]
-    row = {"id": str(uuid.uuid4()), "issue_id": bead, "author": tracker.actor, "text": text, "created_at": now()}
+    row = {
+        "id": str(uuid.uuid4()),
+        "issue_id": bead,
+        "author": tracker.actor,
+        "text": text,
+        "created_at": now(),
+    }
     with tracker.transaction():
         tracker.insert("comments" if table == "issues" else "wisp_comments", row)
         if table == "issues" and not tracker.dialect.sweeps:
@@ -240,9 +290,16 @@ def update(tracker: Tracker, words: list[str], options: Options) -> None:
     (bead,) = words
     if options.get("claim"):
         claim(tracker, bead)
-    names = {"acceptance": "acceptance_criteria", "status": "status", "assignee": "assignee", "title": "title",
-             "notes": "notes"}  # fmt: skip
-    updates: dict[str, Any] = {column: options[name] for name, column in names.items() if name in options}
+    names = {
+        "acceptance": "acceptance_criteria",
+        "status": "status",
+        "assignee": "assignee",
+        "title": "title",
+        "notes": "notes",
+    }
+    updates: dict[str, Any] = {
+        column: options[name] for name, column in names.items() if name in options
+    }
     if "priority" in options:
         updates["priority"] = int(options["priority"].removeprefix("P"))
     if "defer" in options:
@@ -266,8 +323,8 @@ def claim(tracker: Tracker, bead: str) -> None:
         if tracker.dialect.leases:
             moment = now()
             tracker.run(
-                "REPLACE INTO leases (issue_id, holder, granted_at, lease_expires_at, heartbeat_at, granted_node)"
-                " VALUES (%s, %s, %s, %s, %s, '')",
+                "REPLACE INTO leases (issue_id, holder, granted_at, lease_expires_at, heartbeat_at,"
+                " granted_node) VALUES (%s, %s, %s, %s, %s, '')",
                 [bead, actor, moment, moment + LEASE, moment],
             )
         message = f"bd: update {bead}" if tracker.dialect.leases else f"bd: claim {bead}"
@@ -281,7 +338,8 @@ def heartbeat(tracker: Tracker, words: list[str], options: Options) -> None:
         raise Refused(f"heartbeat {bead}: issue not claimable: {bead} status {row['status']}")
     moment = now()
     if not tracker.run(
-        "UPDATE leases SET heartbeat_at = %s, lease_expires_at = %s WHERE issue_id = %s AND holder = %s",
+        "UPDATE leases SET heartbeat_at = %s, lease_expires_at = %s WHERE issue_id = %s AND holder"
+        " = %s",
         [moment, moment + LEASE, bead, tracker.actor],
     ):
         raise Refused(f"heartbeat {bead}: {tracker.actor} holds no lease")
@@ -306,18 +364,31 @@ def close(tracker: Tracker, words: list[str], options: Options) -> None:
     if not options.get("force"):
         if tracker.dialect.leases and assignee not in ("", tracker.actor):
             raise Refused(
-                f'cannot close {bead}: assignee is "{assignee}", actor is "{tracker.actor}"; reclaim or use --force to override',
+                f'cannot close {bead}: assignee is "{assignee}", actor is "{tracker.actor}";'
+                " reclaim or use --force to override",
                 bare=True,
             )
         if keep := blockers(tracker, bead):
             names = " ".join(keep)
             if tracker.dialect.leases:
-                text = f"cannot close blocked issue: {bead} is blocked by [{names}] (use --force to override)"
+                text = (
+                    f"cannot close blocked issue: {bead} is blocked by [{names}] (use --force to"
+                    " override)"
+                )
             else:
-                text = f"cannot close {bead}: blocked by open issues [{names}] (use --force to override)"
+                text = (
+                    f"cannot close {bead}: blocked by open issues [{names}] (use --force to"
+                    " override)"
+                )
             raise Refused(text, bare=True)
     moment = now()
-    cells = {"status": "closed", "closed_at": moment, "updated_at": moment, "close_reason": reason, **lock(tracker)}
+    cells = {
+        "status": "closed",
+        "closed_at": moment,
+        "updated_at": moment,
+        "close_reason": reason,
+        **lock(tracker),
+    }
     with tracker.transaction():
         names = ", ".join(f"{name} = %s" for name in cells)
         tracker.run(f"UPDATE {table} SET {names} WHERE id = %s", [*cells.values(), bead])
@@ -350,7 +421,9 @@ def delete(tracker: Tracker, words: list[str], options: Options) -> None:
         targets = "depends_on_id = %s"
         if tracker.dialect.typed_targets:
             targets = "%s IN (depends_on_issue_id, depends_on_wisp_id)"
-        tracker.run(f"DELETE FROM {prefix}dependencies WHERE issue_id = %s OR {targets}", [bead, bead])
+        tracker.run(
+            f"DELETE FROM {prefix}dependencies WHERE issue_id = %s OR {targets}", [bead, bead]
+        )
         for each in ("events", "comments", "labels"):
             tracker.run(f"DELETE FROM {prefix}{each} WHERE issue_id = %s", [bead])
         if tracker.dialect.leases:
@@ -377,8 +450,9 @@ def rename(tracker: Tracker, words: list[str], options: Options) -> None:
         tracker.run(f"UPDATE dependencies SET {target} = %s WHERE {target} = %s", [new, old])
         if tracker.dialect.typed_targets:
             for row in tracker.rows(
-                "SELECT id, issue_id, COALESCE(depends_on_issue_id, depends_on_wisp_id, depends_on_external) AS target"
-                " FROM dependencies WHERE %s IN (issue_id, depends_on_issue_id)",
+                "SELECT id, issue_id, COALESCE(depends_on_issue_id, depends_on_wisp_id,"
+                " depends_on_external) AS target FROM dependencies WHERE %s IN (issue_id,"
+                " depends_on_issue_id)",
                 [new],
             ):
                 tracker.run(
@@ -398,7 +472,11 @@ def promote(tracker: Tracker, words: list[str], options: Options) -> None:
     past = tracker.rows("SELECT * FROM wisp_events WHERE issue_id = %s", [bead])
     target = blank(tracker, "issues")
     copy = {name: row[name] for name in target if name in row} | {"ephemeral": 0, **lock(tracker)}
-    last = "Promoted from Level 0" if tracker.dialect.leases else "Promoted from wisp to permanent bead"
+    last = (
+        "Promoted from Level 0"
+        if tracker.dialect.leases
+        else "Promoted from wisp to permanent bead"
+    )
     with tracker.transaction():
         tracker.insert("issues", copy)
         if tracker.dialect.sweeps:
@@ -420,7 +498,9 @@ def promote(tracker: Tracker, words: list[str], options: Options) -> None:
         if tracker.dialect.sweeps:
             event(tracker, "issues", bead, "commented", comment=last)
         else:
-            tracker.commit(f"bd: promote {bead}", staged(tracker, "issues", "events", "dependencies", "labels"))
+            tracker.commit(
+                f"bd: promote {bead}", staged(tracker, "issues", "events", "dependencies", "labels")
+            )
     if not tracker.dialect.sweeps:
         with tracker.transaction():
             event(tracker, "issues", bead, "commented", comment=last)
@@ -428,7 +508,7 @@ def promote(tracker: Tracker, words: list[str], options: Options) -> None:
     print(f"✓ Promoted {bead}")
 
 
-# -- around them -----------------------------------------------------------------------------------
+# -- around them --------------------
 
 
 def add_dependency(tracker: Tracker, table: str, bead: str, target: str, kind: str) -> None:
@@ -465,7 +545,9 @@ def dep(tracker: Tracker, words: list[str], options: Options) -> None:
             column = "depends_on_id"
             if tracker.dialect.typed_targets:
                 column = "COALESCE(depends_on_issue_id, depends_on_wisp_id, depends_on_external)"
-            if not tracker.run(f"DELETE FROM dependencies WHERE issue_id = %s AND {column} = %s", [bead, target]):
+            if not tracker.run(
+                f"DELETE FROM dependencies WHERE issue_id = %s AND {column} = %s", [bead, target]
+            ):
                 raise Refused(f"no dependency {bead} -> {target}")
             keep_blocked(tracker, {bead})
             said = f"dependency: remove {bead} -> {target}"
@@ -486,14 +568,20 @@ def label(tracker: Tracker, words: list[str], options: Options) -> None:
     labels = "labels" if table == "issues" else "wisp_labels"
     with tracker.transaction():
         if verb == "add":
-            tracker.run(f"INSERT IGNORE INTO {labels} (issue_id, label) VALUES (%s, %s)", [bead, name])
+            tracker.run(
+                f"INSERT IGNORE INTO {labels} (issue_id, label) VALUES (%s, %s)", [bead, name]
+            )
         else:
             tracker.run(f"DELETE FROM {labels} WHERE issue_id = %s AND label = %s", [bead, name])
         if tracker.dialect.events_ignored:
-            event(tracker, table, bead, f"label_{past}", comment=f"{past.capitalize()} label: {name}")
+            event(
+                tracker, table, bead, f"label_{past}", comment=f"{past.capitalize()} label: {name}"
+            )
         message = f"bd: label {past} '{name}' on 1 issue(s)"
         if table == "issues":
-            tracker.commit(f"bd: update {bead}" if tracker.dialect.events_ignored else message, ["labels"])
+            tracker.commit(
+                f"bd: update {bead}" if tracker.dialect.events_ignored else message, ["labels"]
+            )
     print(f"✓ {past.capitalize()} label '{name}' on {bead}")
 
 
@@ -525,19 +613,26 @@ def commit_pending(tracker: Tracker) -> None:
 
 def dolt(tracker: Tracker, words: list[str], options: Options) -> None:
     if words != ["commit"]:
-        raise Refused(f"bd dolt {' '.join(words)} is not recorded, so this stand-in does not offer it")
+        raise Refused(
+            f"bd dolt {' '.join(words)} is not recorded, so this stand-in does not offer it"
+        )
     pending = bool(tracker.dirty())
     commit_pending(tracker)
     print("Committed." if pending else "Nothing to commit.")
 
 
-# -- history ---------------------------------------------------------------------------------------
+# -- history --------------------
 
 
 def squash(tracker: Tracker, message: str, branch: str) -> int:
-    """All history in one commit on top of the oldest; what only SQL committed is lost. The number of commits before."""
+    """All history in one commit on top of the oldest; what only SQL committed is lost.
+
+    The number of commits before.
+    """
     count = int(tracker.one("SELECT COUNT(*) AS n FROM dolt_log")["n"])
-    oldest = tracker.one("SELECT commit_hash FROM dolt_log ORDER BY date, commit_order LIMIT 1")["commit_hash"]
+    oldest = tracker.one("SELECT commit_hash FROM dolt_log ORDER BY date, commit_order LIMIT 1")[
+        "commit_hash"
+    ]
     tracker.run("CALL DOLT_BRANCH(%s)", [branch])
     tracker.run("CALL DOLT_CHECKOUT(%s)", [branch])
     tracker.run("CALL DOLT_RESET('--soft', %s)", [oldest])
@@ -557,7 +652,9 @@ def flatten(tracker: Tracker, words: list[str], options: Options) -> None:
 
 def compact(tracker: Tracker, words: list[str], options: Options) -> None:
     if options.get("days") != "0":
-        raise Refused("bd compact is recorded with --days 0 only, so this stand-in offers nothing else")
+        raise Refused(
+            "bd compact is recorded with --days 0 only, so this stand-in offers nothing else"
+        )
     count = squash(tracker, "compact: squash {count} commits into base snapshot", "compact-tmp")
     with contextlib.suppress(pymysql.MySQLError):
         tracker.run("CALL DOLT_GC()")
@@ -568,7 +665,7 @@ def nothing(tracker: Tracker, words: list[str], options: Options) -> None:
     """``gc`` and ``purge`` as they are recorded: there is nothing old enough to go."""
 
 
-# -- answers ---------------------------------------------------------------------------------------
+# -- answers --------------------
 
 
 def counted(tracker: Tracker, rows: Iterable[Row]) -> list[Row]:
@@ -589,7 +686,9 @@ def counted(tracker: Tracker, rows: Iterable[Row]) -> list[Row]:
         if own:
             one["dependencies"] = [edge | {"created_at": stamp(edge["created_at"])} for edge in own]
         one["dependency_count"] = sum(edge["type"] == "blocks" for edge in own)
-        one["dependent_count"] = sum(edge["type"] == "blocks" and edge["depends_on_id"] == bead for edge in edges)
+        one["dependent_count"] = sum(
+            edge["type"] == "blocks" and edge["depends_on_id"] == bead for edge in edges
+        )
         one["comment_count"] = comments.get(bead, 0)
         if parents := [edge["depends_on_id"] for edge in own if edge["type"] == "parent-child"]:
             one["parent"] = parents[0]
@@ -627,13 +726,18 @@ def show(tracker: Tracker, words: list[str], options: Options) -> None:
     table, row = found(tracker, bead)
     if not options.get("json"):
         print(f"○ {bead} · {row['title']}   [● P{row['priority']} · {row['status'].upper()}]")
-        for title, name in (("DESCRIPTION", "description"), ("ACCEPTANCE CRITERIA", "acceptance_criteria")):
+        for title, name in (
+            ("DESCRIPTION", "description"),
+            ("ACCEPTANCE CRITERIA", "acceptance_criteria"),
+        ):
             print(f"\n{title}\n{row[name]}" if row[name] else "", end="\n" if row[name] else "")
         print(f"\nNOTES\n{row['notes']}" if row["notes"] else "")
         return
     one = of_row(row, labels_of(tracker, bead, table), lease_of(tracker, bead))
     edges = dependencies(tracker)
-    comments = tracker.rows("SELECT * FROM comments WHERE issue_id = %s ORDER BY created_at, id", [bead])
+    comments = tracker.rows(
+        "SELECT * FROM comments WHERE issue_id = %s ORDER BY created_at, id", [bead]
+    )
     if tracker.dialect.typed_targets:
         one["dependent_count"] = sum(edge["depends_on_id"] == bead for edge in edges)
         one["dependency_count"] = sum(edge["issue_id"] == bead for edge in edges)
@@ -656,7 +760,9 @@ def show(tracker: Tracker, words: list[str], options: Options) -> None:
             one[name] = others
     if comments:
         one["comments"] = [each | {"created_at": stamp(each["created_at"])} for each in comments]
-    if parents := [e["depends_on_id"] for e in edges if e["issue_id"] == bead and e["type"] == "parent-child"]:
+    if parents := [
+        e["depends_on_id"] for e in edges if e["issue_id"] == bead and e["type"] == "parent-child"
+    ]:
         one["parent"] = parents[0]
     print(indented([one]))
 
@@ -683,17 +789,53 @@ def sql(tracker: Tracker, words: list[str], options: Options) -> None:
 
 Command = Callable[[Tracker, list[str], Options], None]
 TEXT = {
-    "-d": "description", "--description": "description", "--acceptance": "acceptance", "-p": "priority",
-    "--priority": "priority", "-a": "assignee", "--assignee": "assignee", "-t": "type", "--type": "type",
-    "--parent": "parent", "--id": "id", "-l": "labels", "--labels": "labels", "-s": "status", "--status": "status",
-    "--title": "title", "--notes": "notes", "--defer": "defer", "-r": "reason", "--reason": "reason",
-    "-n": "limit", "--limit": "limit", "--days": "days",
-}  # fmt: skip
+    "-d": "description",
+    "--description": "description",
+    "--acceptance": "acceptance",
+    "-p": "priority",
+    "--priority": "priority",
+    "-a": "assignee",
+    "--assignee": "assignee",
+    "-t": "type",
+    "--type": "type",
+    "--parent": "parent",
+    "--id": "id",
+    "-l": "labels",
+    "--labels": "labels",
+    "-s": "status",
+    "--status": "status",
+    "--title": "title",
+    "--notes": "notes",
+    "--defer": "defer",
+    "-r": "reason",
+    "--reason": "reason",
+    "-n": "limit",
+    "--limit": "limit",
+    "--days": "days",
+}
 FLAGS = ("--silent", "--ephemeral", "--claim", "--force", "--json", "--all")
 COMMANDS: dict[str, tuple[Command, int, set[str]]] = {
-    "create": (create, 1, {"description", "acceptance", "priority", "assignee", "type", "parent", "id", "labels",
-                           "silent", "ephemeral"}),
-    "update": (update, 1, {"claim", "status", "assignee", "acceptance", "title", "priority", "defer", "notes"}),
+    "create": (
+        create,
+        1,
+        {
+            "description",
+            "acceptance",
+            "priority",
+            "assignee",
+            "type",
+            "parent",
+            "id",
+            "labels",
+            "silent",
+            "ephemeral",
+        },
+    ),
+    "update": (
+        update,
+        1,
+        {"claim", "status", "assignee", "acceptance", "title", "priority", "defer", "notes"},
+    ),
     "assign": (assign, 2, set()),
     "note": (note, 2, set()),
     "comment": (comment, 2, set()),
@@ -718,7 +860,7 @@ COMMANDS: dict[str, tuple[Command, int, set[str]]] = {
     "list": (listed, 0, {"json", "all"}),
     "show": (show, 1, {"json"}),
     "sql": (sql, 1, set()),
-}  # fmt: skip
+}
 READS = {"ready", "blocked", "list", "show"}
 """These open the database to read: bd 1.0.2 then sweeps nothing."""
 
@@ -742,7 +884,10 @@ def parse(arguments: list[str]) -> tuple[str, list[str], dict[str, Any]]:
         elif word in FLAGS and word[2:] in allowed:
             options[word[2:]] = True
         elif re.match("-.", word):
-            raise Refused(f"unknown flag: {word} (bd {name} {word} is not recorded: this stand-in does not offer it)")
+            raise Refused(
+                f"unknown flag: {word} (bd {name} {word} is not recorded: this stand-in does not"
+                " offer it)"
+            )
         else:
             words.append(word)
     if len(words) != count:

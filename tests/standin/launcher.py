@@ -18,7 +18,9 @@ def write(folder: Path, dialect: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "bd"
     command = f"exec {shlex.quote(sys.executable)} -I {shlex.quote(str(PROGRAM))}"
-    path.write_text(f'#!/bin/sh\n: "${{{VARIABLE}:={dialect}}}"\nexport {VARIABLE}\n{command} "$@"\n', "utf-8")
+    path.write_text(
+        f'#!/bin/sh\n: "${{{VARIABLE}:={dialect}}}"\nexport {VARIABLE}\n{command} "$@"\n', "utf-8"
+    )
     path.chmod(0o755)
     return path
 

@@ -32,9 +32,16 @@ def run(arguments: list[str]) -> int:
     from tests.standin.commands import COMMANDS, parse, prepare
 
     if name not in COMMANDS or (name == "heartbeat" and not wanted.leases):
-        print(f'Error: unknown command "{name}" for "bd"\nRun \'bd --help\' for usage.', file=sys.stderr)
+        print(
+            f'Error: unknown command "{name}" for "bd"\nRun \'bd --help\' for usage.',
+            file=sys.stderr,
+        )
         if name not in COMMANDS:
-            print("No recording of real bd holds this command: the tests' stand-in does not offer it.", file=sys.stderr)
+            print(
+                "No recording of real bd holds this command: the tests' stand-in does not"
+                " offer it.",
+                file=sys.stderr,
+            )
         return 1
     name, words, options = parse(arguments)
     folder = find_folder(env, Path.cwd())

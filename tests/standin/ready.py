@@ -12,13 +12,25 @@ def ready(tracker: Tracker, assignee: str | None = None) -> list[Row]:
     """Rows of ``issues`` that may be worked on, in bd's order."""
     moment = now()
     edges = dependencies(tracker)
-    deferred = {row["id"] for row in tracker.rows("SELECT id FROM issues WHERE defer_until > %s", [moment])}
-    later = {e["issue_id"] for e in edges if e["type"] == "parent-child" and e["depends_on_id"] in deferred}
+    deferred = {
+        row["id"] for row in tracker.rows("SELECT id FROM issues WHERE defer_until > %s", [moment])
+    }
+    later = {
+        e["issue_id"]
+        for e in edges
+        if e["type"] == "parent-child" and e["depends_on_id"] in deferred
+    }
     if tracker.dialect.keeps_blocked:
         blocked = {row["id"] for row in tracker.rows("SELECT id FROM issues WHERE is_blocked = 1")}
     else:
-        blocked = blocked_directly(dependencies(tracker, wisps=False), statuses(tracker, wisps=False))
-        blocked |= {e["issue_id"] for e in edges if e["type"] == "parent-child" and e["depends_on_id"] in blocked}
+        blocked = blocked_directly(
+            dependencies(tracker, wisps=False), statuses(tracker, wisps=False)
+        )
+        blocked |= {
+            e["issue_id"]
+            for e in edges
+            if e["type"] == "parent-child" and e["depends_on_id"] in blocked
+        }
     rows = tracker.rows(
         "SELECT * FROM issues WHERE status = 'open' AND NOT COALESCE(pinned, 0)"
         " AND NOT COALESCE(ephemeral, 0) AND (defer_until IS NULL OR defer_until <= %s)",
@@ -38,14 +50,19 @@ def blocked(tracker: Tracker) -> list[str]:
     """Ids of blocked beads that have a blocker to name."""
     edges, status = dependencies(tracker), statuses(tracker)
     if tracker.dialect.keeps_blocked:
-        text = "SELECT id FROM issues WHERE is_blocked = 1 UNION SELECT id FROM wisps WHERE is_blocked = 1"
+        text = (
+            "SELECT id FROM issues WHERE is_blocked = 1 UNION SELECT id FROM wisps WHERE"
+            " is_blocked = 1"
+        )
         found = {row["id"] for row in tracker.rows(text)}
         return sorted(bead for bead in found if active(status[bead]))
     direct = blocked_directly(edges, status)
     children = {
         e["issue_id"]
         for e in edges
-        if e["type"] == "parent-child" and e["depends_on_id"] in direct and active(status.get(e["issue_id"], "closed"))
+        if e["type"] == "parent-child"
+        and e["depends_on_id"] in direct
+        and active(status.get(e["issue_id"], "closed"))
     }
     found = direct | children
     named = {

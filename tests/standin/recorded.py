@@ -1,4 +1,7 @@
-"""The recordings of real bd: where they are, and how they are read. See ``tests/recordings/README.md``."""
+"""The recordings of real bd: where they are, and how they are read.
+
+See ``tests/recordings/README.md``.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,10 @@ def value(folder: Path, name: str) -> Any:
 
 
 def steps(folder: Path) -> list[dict[str, Any]]:
-    """One recorded command each: ``args``, ``exit``, ``stdout``, ``stderr``, ``commits``, ``uncommitted``, ``ignored``."""
+    """One recorded command each:
+
+    ``args``, ``exit``, ``stdout``, ``stderr``, ``commits``, ``uncommitted``, ``ignored``.
+    """
     return [json.loads(line) for line in text(folder, "steps.jsonl").splitlines()]
 
 

@@ -52,7 +52,9 @@ class Reader:
     def key(self, table: str, commit: str) -> str:
         """Its primary key at a commit; '' where it does not exist."""
         try:
-            text = str(self.rows(f"SHOW CREATE TABLE `{table}` AS OF '{commit}'")[0]["Create Table"])
+            text = str(
+                self.rows(f"SHOW CREATE TABLE `{table}` AS OF '{commit}'")[0]["Create Table"]
+            )
         except pymysql.MySQLError:
             return ""
         return next((line for line in text.splitlines() if "PRIMARY KEY" in line), "").strip(" ,")
@@ -67,12 +69,15 @@ class Reader:
         found = []
         for number in range(hashes.index(head) - 1, -1, -1):
             one = log[number]
-            names = self.rows(f"SELECT table_name FROM dolt_diff WHERE commit_hash = '{one['commit_hash']}'")
+            names = self.rows(
+                f"SELECT table_name FROM dolt_diff WHERE commit_hash = '{one['commit_hash']}'"
+            )
             begin, end = hashes[number + 1], hashes[number]
             tables = {
                 name: self.difference(name, begin, end)
                 for name in sorted(each["table_name"] for each in names)
-                if len({self.key(name, begin), self.key(name, end)} - {""}) < 2  # else a recording has no rows either
+                if len({self.key(name, begin), self.key(name, end)} - {""})
+                < 2  # else a recording has no rows either
             }
             author = f"{one['committer']} <{one['email']}>"
             found.append({"message": one["message"], "author": author, "tables": tables})
@@ -83,7 +88,9 @@ class Reader:
         kinds = {row[next(iter(row))]: row["Table_type"] for row in self.rows("SHOW FULL TABLES")}
         names = sorted(name for name, kind in kinds.items() if kind == "BASE TABLE")
         return {
-            "tables": {name: self.rows(f"SHOW CREATE TABLE `{name}`")[0]["Create Table"] for name in names},
+            "tables": {
+                name: self.rows(f"SHOW CREATE TABLE `{name}`")[0]["Create Table"] for name in names
+            },
             "views": sorted(name for name, kind in kinds.items() if kind == "VIEW"),
             "config": self.rows("SELECT `key`, value FROM config ORDER BY `key`"),
             "ignored": self.rows("SELECT ignored, pattern FROM dolt_ignore ORDER BY pattern"),
@@ -96,7 +103,9 @@ class Reader:
 
     def ignored(self) -> Difference:
         """All rows of the tables that ``dolt_ignore`` keeps out of history."""
-        patterns = [row["pattern"] for row in self.rows("SELECT pattern FROM dolt_ignore WHERE ignored")]
+        patterns = [
+            row["pattern"] for row in self.rows("SELECT pattern FROM dolt_ignore WHERE ignored")
+        ]
         names = [next(iter(row.values())) for row in self.rows("SHOW TABLES")]
         match = [re.compile(pattern.replace("%", ".*")) for pattern in patterns]
         return {
@@ -107,16 +116,25 @@ class Reader:
 
 
 def of_diff(row: dict[str, Any]) -> dict[str, Any] | None:
-    """A row of ``DOLT_DIFF`` in the recording's form; None where no cell differs that is recorded."""
+    """A row of ``DOLT_DIFF`` in the recording's form; None where no cell differs that is
+    recorded.
+    """
     skip = ("commit", "commit_date")
     before = {k[5:]: v for k, v in row.items() if k.startswith("from_") and k[5:] not in skip}
     after = {k[3:]: v for k, v in row.items() if k.startswith("to_") and k[3:] not in skip}
     kind = row["diff_type"]
     if kind != "modified":
         cells = after if kind == "added" else before
-        return {"type": kind, "row": {name: value for name, value in cells.items() if value is not None}}
+        return {
+            "type": kind,
+            "row": {name: value for name, value in cells.items() if value is not None},
+        }
     names = dict.fromkeys([*before, *after])
-    changed = {name: [before.get(name), after.get(name)] for name in names if before.get(name) != after.get(name)}
+    changed = {
+        name: [before.get(name), after.get(name)]
+        for name in names
+        if before.get(name) != after.get(name)
+    }
     key = {name: after[name] for name in ("id", "issue_id") if name in after}
     return {"type": kind, "key": key, "changed": changed}
 
@@ -157,7 +175,10 @@ class Names:
 def plain(value: Any, names: Names) -> Any:
     """Without what differs from run to run: ids, hashes, times, random numbers."""
     if isinstance(value, dict):
-        return {key: "RANDOM" if key in RANDOM and each else plain(each, names) for key, each in value.items()}
+        return {
+            key: "RANDOM" if key in RANDOM and each else plain(each, names)
+            for key, each in value.items()
+        }
     if isinstance(value, list | tuple):
         return [plain(each, names) for each in value]
     if isinstance(value, datetime):
@@ -207,8 +228,14 @@ def rows_gone_and_come(tables: Any, names: Names) -> Any:
     """Rows of ignored tables, those left out that differ only in what ``plain`` hides."""
     found = {}
     for name, kinds in tables.items():
-        added = [{k: v for k, v in row.items() if v is not None} for row in plain(kinds.get("added", []), names)]
-        removed = [{k: v for k, v in row.items() if v is not None} for row in plain(kinds.get("removed", []), names)]
+        added = [
+            {k: v for k, v in row.items() if v is not None}
+            for row in plain(kinds.get("added", []), names)
+        ]
+        removed = [
+            {k: v for k, v in row.items() if v is not None}
+            for row in plain(kinds.get("removed", []), names)
+        ]
         for row in list(added):
             if row in removed:
                 added.remove(row)
@@ -219,7 +246,9 @@ def rows_gone_and_come(tables: Any, names: Names) -> Any:
 
 
 def commits_of(recorded: list[dict[str, Any]], names: Names) -> list[Any]:
-    """Commits with the rows that they change; a table of which only the schema changes is left out."""
+    """Commits with the rows that they change; a table of which only the schema changes is left
+    out.
+    """
     return [
         {**plain({k: v for k, v in each.items() if k != "tables"}, names)}
         | (
@@ -232,7 +261,9 @@ def commits_of(recorded: list[dict[str, Any]], names: Names) -> list[Any]:
 
 
 def actor_of(step: dict[str, Any]) -> str:
-    """Who ran a recorded command: the agent where a row of it says so; claims and heartbeats are the agent's too."""
+    """Who ran a recorded command: the agent where a row of it says so; claims and heartbeats are
+    the agent's too.
+    """
     words = step["args"]
     if words[0] == "heartbeat" or "--claim" in words:
         return "agent"
@@ -247,10 +278,14 @@ def actor_of(step: dict[str, Any]) -> str:
 
 def objects(text: str) -> list[Any]:
     """The whole objects of a JSON list of which the beginning may be missing."""
-    found = [json.loads(part) for part in re.findall(r"^  \{\n.*?^  \}", text, re.MULTILINE | re.DOTALL)]
+    found = [
+        json.loads(part) for part in re.findall(r"^  \{\n.*?^  \}", text, re.MULTILINE | re.DOTALL)
+    ]
     for one in found:
         for edges in (one.get("dependencies", []), one.get("dependents", [])):
-            edges.sort(key=lambda edge: str(edge.get("type") or edge.get("dependency_type")))  # bd sorts by a hash
+            edges.sort(
+                key=lambda edge: str(edge.get("type") or edge.get("dependency_type"))
+            )  # bd sorts by a hash
     return found
 
 
@@ -267,7 +302,9 @@ def runner(workspace: Workspace) -> Run:
 
 
 TOUCHING = ("assign", "note", "update", "defer", "undefer", "close")
-"""Commands that set ``updated_at``: the recording shows it only where a second passed, so the clock is asked."""
+"""Commands that set ``updated_at``: the recording shows it only where a second passed, so the
+clock is asked.
+"""
 
 
 class Player:
@@ -282,7 +319,9 @@ class Player:
         """What differs: its name, what the stand-in did, what the recording holds."""
         words = [self.ids.get(word, word) for word in step["args"]]
         head, before = self.reader.head(), self.reader.ignored()
-        start = self.reader.rows("SELECT UTC_TIMESTAMP() AS moment")[0]["moment"].replace(microsecond=0)
+        start = self.reader.rows("SELECT UTC_TIMESTAMP() AS moment")[0]["moment"].replace(
+            microsecond=0
+        )
         done = self.run(actor_of(step), words)
         said, verb = step["stdout"].strip(), step["args"][0]
         if verb == "create":
@@ -306,12 +345,28 @@ class Player:
                     yield "stdout", shown, one
 
     def _compared(
-        self, step: dict[str, Any], done: subprocess.CompletedProcess[str], head: str, before: Difference
+        self,
+        step: dict[str, Any],
+        done: subprocess.CompletedProcess[str],
+        head: str,
+        before: Difference,
     ) -> Iterator[tuple[str, Any, Any]]:
         ours, theirs = self.ours, self.theirs
         yield "exit", done.returncode, step["exit"]
         yield "stderr", plain(done.stderr, ours), plain(step["stderr"], theirs)
-        yield "commits", commits_of(self.reader.since(head), ours), commits_of(step["commits"], theirs)
-        yield "uncommitted", comparable(self.reader.uncommitted(), ours), comparable(step["uncommitted"], theirs)
+        yield (
+            "commits",
+            commits_of(self.reader.since(head), ours),
+            commits_of(step["commits"], theirs),
+        )
+        yield (
+            "uncommitted",
+            comparable(self.reader.uncommitted(), ours),
+            comparable(step["uncommitted"], theirs),
+        )
         ignored = between(before, self.reader.ignored())
-        yield "ignored", rows_gone_and_come(ignored, ours), rows_gone_and_come(step.get("ignored", {}), theirs)
+        yield (
+            "ignored",
+            rows_gone_and_come(ignored, ours),
+            rows_gone_and_come(step.get("ignored", {}), theirs),
+        )

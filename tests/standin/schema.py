@@ -50,7 +50,8 @@ def make(connection: Any, dialect: Dialect) -> str:
 
         def commit(message: str, *more: str) -> None:
             cursor.execute(
-                f"CALL DOLT_COMMIT('--allow-empty', '-m', {', '.join(['%s'] * (1 + len(more)))})", (message, *more)
+                f"CALL DOLT_COMMIT('--allow-empty', '-m', {', '.join(['%s'] * (1 + len(more)))})",
+                (message, *more),
             )
 
         rows = [(each["pattern"], each["ignored"]) for each in schema["ignored"]]
@@ -72,7 +73,8 @@ def make(connection: Any, dialect: Dialect) -> str:
         settings = [(each["key"], each["value"]) for each in schema["config"]]
         late = [each for each in settings if each[0] == "issue_prefix"]
         cursor.executemany(
-            "INSERT INTO config (`key`, value) VALUES (%s, %s)", [each for each in settings if each not in late]
+            "INSERT INTO config (`key`, value) VALUES (%s, %s)",
+            [each for each in settings if each not in late],
         )
         cursor.execute("CALL DOLT_ADD('-A')")
         commit(final)
@@ -87,9 +89,24 @@ def make(connection: Any, dialect: Dialect) -> str:
 
 def init(arguments: list[str], env: Mapping[str, str], where: Path) -> None:
     """``bd init --server``. Raises Refused."""
-    text = {"--server-host": "host", "--server-port": "port", "--server-user": "user", "--database": "database",
-            "-p": "prefix", "--prefix": "prefix", "--role": "role"}  # fmt: skip
-    flags = {"--server", "--external", "--non-interactive", "--skip-hooks", "--skip-agents", "-q", "--quiet"}
+    text = {
+        "--server-host": "host",
+        "--server-port": "port",
+        "--server-user": "user",
+        "--database": "database",
+        "-p": "prefix",
+        "--prefix": "prefix",
+        "--role": "role",
+    }
+    flags = {
+        "--server",
+        "--external",
+        "--non-interactive",
+        "--skip-hooks",
+        "--skip-agents",
+        "-q",
+        "--quiet",
+    }
     given: dict[str, str] = {}
     rest = list(arguments)
     while rest:
@@ -97,7 +114,10 @@ def init(arguments: list[str], env: Mapping[str, str], where: Path) -> None:
         if word in text and rest:
             given[text[word]] = rest.pop(0)
         elif word not in flags:
-            raise Refused(f"unknown flag: {word} (bd init {word} is not recorded: this stand-in does not offer it)")
+            raise Refused(
+                f"unknown flag: {word} (bd init {word} is not recorded: this stand-in does not"
+                " offer it)"
+            )
     if "--server" not in arguments:
         raise Refused("this stand-in has the server mode only: bd init --server")
     folder = where / ".beads"
@@ -111,7 +131,11 @@ def init(arguments: list[str], env: Mapping[str, str], where: Path) -> None:
         "dolt_server_host": given.get("host") or env.get("BEADS_DOLT_SERVER_HOST") or "127.0.0.1",
         "dolt_server_port": int(given.get("port") or env.get("BEADS_DOLT_SERVER_PORT") or 3307),
         "dolt_server_user": given.get("user") or env.get("BEADS_DOLT_SERVER_USER") or "root",
-        "dolt_database": given.get("database") or env.get("BEADS_DOLT_SERVER_DATABASE") or prefix.replace("-", "_"),
+        "dolt_database": (
+            given.get("database")
+            or env.get("BEADS_DOLT_SERVER_DATABASE")
+            or prefix.replace("-", "_")
+        ),
     }
     dialect = DIALECTS[env.get(VARIABLE) or NEWEST]
     database = metadata["dolt_database"]
@@ -127,7 +151,9 @@ def init(arguments: list[str], env: Mapping[str, str], where: Path) -> None:
                 cursor.execute(f"USE `{database}`")
             metadata["project_id"] = make(connection, dialect)
             with connection.cursor() as cursor:
-                cursor.execute("UPDATE config SET value = %s WHERE `key` = 'issue_prefix'", (prefix,))
+                cursor.execute(
+                    "UPDATE config SET value = %s WHERE `key` = 'issue_prefix'", (prefix,)
+                )
     except pymysql.MySQLError as error:
         raise Refused(str(error)) from error
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,6 @@
-"""What the recordings do not show of the stand-in: what it refuses, whose lease it prolongs, and that copies equal an init."""
+"""What the recordings do not show of the stand-in: what it refuses, whose lease it prolongs, and
+that copies equal an init.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ def test_a_copy_is_what_init_leaves(dialect: str, dolt_server: Server, tmp_path:
     second = copied(dolt_server, first, tmp_path / "second")
     readers = [replay.Reader(dolt_server, bd.database) for bd in (first, second)]
     try:
-        one, two = ((each.schema(), each.commits(), each.uncommitted(), each.ignored()) for each in readers)
+        one, two = (
+            (each.schema(), each.commits(), each.uncommitted(), each.ignored()) for each in readers
+        )
         assert one == two
         assert second.create("works") and first.path != second.path
     finally:
@@ -40,7 +44,9 @@ def test_it_offers_only_what_is_recorded() -> None:
     """Each command has a recorded one; ``blocked`` stands in the recordings of readiness."""
     words = {step["args"][0] for folder in recorded.trackers() for step in recorded.steps(folder)}
     for path in recorded.graphs():
-        words |= {command["args"][0] for command in recorded.value(path.parent, path.name)["commands"]}
+        words |= {
+            command["args"][0] for command in recorded.value(path.parent, path.name)["commands"]
+        }
     assert set(COMMANDS) <= words
 
 
@@ -54,7 +60,9 @@ def test_it_offers_only_what_is_recorded() -> None:
         (["close", "bd-1", "bd-2"], "takes 1 arguments, not 2"),
     ],
 )
-def test_it_refuses_the_rest(words: list[str], said: str, dolt_server: Server, tmp_path: Path) -> None:
+def test_it_refuses_the_rest(
+    words: list[str], said: str, dolt_server: Server, tmp_path: Path
+) -> None:
     bd = made(dolt_server, tmp_path, "1.2.2")
     done = bd.attempt(*words)
     dolt_server.drop(bd.address)
@@ -63,7 +71,9 @@ def test_it_refuses_the_rest(words: list[str], said: str, dolt_server: Server, t
     assert "Traceback" not in done.stderr
 
 
-def test_a_heartbeat_prolongs_the_lease_of_its_holder_alone(dolt_server: Server, tmp_path: Path) -> None:
+def test_a_heartbeat_prolongs_the_lease_of_its_holder_alone(
+    dolt_server: Server, tmp_path: Path
+) -> None:
     bd = made(dolt_server, tmp_path, "1.3")
     bead = bd.create("work", "-a", "agent")
     run = replay.runner(bd)

@@ -1,4 +1,6 @@
-"""``bd ready`` and ``bd blocked`` of the stand-in answer what real bd answered over the recorded graphs."""
+"""``bd ready`` and ``bd blocked`` of the stand-in answer what real bd answered over the recorded
+graphs.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ def dialect_of(path: Path) -> str:
 
 
 def load(server: Server, bd: Workspace, tables: dict[str, list[dict[str, Any]]]) -> None:
-    """Write the recorded rows as they stood; cells that the recording leaves out are empty or zero."""
+    """Write the recorded rows as they stood; cells that the recording leaves out are empty or
+    zero.
+    """
     with (
         contextlib.closing(server.connect(bd.database, cursorclass=DictCursor)) as connection,
         connection.cursor() as cursor,
@@ -37,7 +41,8 @@ def load(server: Server, bd: Workspace, tables: dict[str, list[dict[str, Any]]])
                 cells = {each["Field"]: zero(each) for each in columns} | row
                 names = ", ".join(f"`{name}`" for name in cells)
                 cursor.execute(
-                    f"INSERT INTO {table} ({names}) VALUES ({', '.join(['%s'] * len(cells))})", tuple(cells.values())
+                    f"INSERT INTO {table} ({names}) VALUES ({', '.join(['%s'] * len(cells))})",
+                    tuple(cells.values()),
                 )
 
 

@@ -1,4 +1,6 @@
-"""The stand-in writes what real bd wrote: each recording's commands are run, and each row and commit is compared."""
+"""The stand-in writes what real bd wrote: each recording's commands are run, and each row and
+commit is compared.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ def before_upgrade(folder: Path) -> str:
 
 
 def upgraded_at(steps: list[dict[str, Any]]) -> int:
-    """The number of the first command of the newer bd: the first whose commits write ``schema_migrations``."""
+    """The number of the first command of the newer bd: the first whose commits write
+    ``schema_migrations``.
+    """
     for number, step in enumerate(steps):
         if any("schema_migrations" in commit.get("tables", {}) for commit in step["commits"]):
             return number
@@ -42,7 +46,10 @@ def upgraded_at(steps: list[dict[str, Any]]) -> int:
 
 def init_differs(folder: Path, reader: replay.Reader) -> Iterator[str]:
     """The first commit is made by the server, in the name that its configuration has."""
-    ours = [{name: each[name] for name in ("message", "committer", "email")} for each in reader.commits()[::-1]]
+    ours = [
+        {name: each[name] for name in ("message", "committer", "email")}
+        for each in reader.commits()[::-1]
+    ]
     theirs = recorded.value(folder, "init-commits.json")
     for mine, recorded_one in zip_longest(ours[1:], theirs[1:]):
         if mine != recorded_one:
@@ -61,16 +68,22 @@ def schema_differs(folder: Path, name: str, reader: replay.Reader) -> Iterator[s
 
 
 def differences(folder: Path, server: Server, place: Path) -> Iterator[str]:
-    """Run the recorded commands in a fresh tracker; one text for each thing that differs from the recording."""
+    """Run the recorded commands in a fresh tracker; one text for each thing that differs from
+    the recording.
+    """
     steps = recorded.steps(folder)
     old, new, upgrade = before_upgrade(folder), dialect_of(folder), upgraded_at(steps)
     bd = initialized(server, place, str(launcher.write(place / "bin", old)))
-    (Path(bd.env["HOME"]) / ".gitconfig").write_text("[user]\n\tname = ada\n\temail = ada@example.com\n", "utf-8")
+    (Path(bd.env["HOME"]) / ".gitconfig").write_text(
+        "[user]\n\tname = ada\n\temail = ada@example.com\n", "utf-8"
+    )
     reader = replay.Reader(server, bd.database)
     player = replay.Player(reader, replay.runner(bd))
     try:
         yield from init_differs(folder, reader)
-        yield from schema_differs(folder, "schema.json" if upgrade == len(steps) else "schema-before.json", reader)
+        yield from schema_differs(
+            folder, "schema.json" if upgrade == len(steps) else "schema-before.json", reader
+        )
         for number, step in enumerate(steps):
             if number == upgrade:
                 launcher.write(place / "bin", new)
@@ -78,8 +91,9 @@ def differences(folder: Path, server: Server, place: Path) -> Iterator[str]:
                 yield from schema_differs(folder, "schema.json", reader)
             for what, ours, theirs in player.play(step):
                 yield (
-                    f"{folder.name}, step {number}: bd {' '.join(step['args'])}: {what}\n"
-                    f"ours:     {json.dumps(ours, ensure_ascii=False)}\nrecorded: {json.dumps(theirs, ensure_ascii=False)}"
+                    f"{folder.name}, step {number}: bd {' '.join(step['args'])}: {what}\nours:    "
+                    f" {json.dumps(ours, ensure_ascii=False)}\nrecorded:"
+                    f" {json.dumps(theirs, ensure_ascii=False)}"
                 )
         yield from schema_differs(folder, "schema-after.json", reader)
     finally:
@@ -88,7 +102,9 @@ def differences(folder: Path, server: Server, place: Path) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("folder", TRACKERS, ids=lambda folder: folder.name)
-def test_each_command_writes_what_is_recorded(folder: Path, dolt_server: Server, tmp_path: Path) -> None:
+def test_each_command_writes_what_is_recorded(
+    folder: Path, dolt_server: Server, tmp_path: Path
+) -> None:
     first = next(differences(folder, dolt_server, tmp_path), "")
     assert not first, first
 

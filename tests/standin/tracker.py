@@ -25,7 +25,10 @@ SPACE = uuid.UUID("5f1f3a6e-1c57-5d7c-9a5c-1d0f7a1f5a11")
 
 
 class Refused(Exception):
-    """The command ends with exit code 1 and this text on stderr, after 'Error: ' unless ``bare``."""
+    """The command ends with exit code 1 and this text on stderr, after 'Error:
+
+    ' unless ``bare``.
+    """
 
     def __init__(self, text: str, *, bare: bool = False) -> None:
         super().__init__(text if bare else f"Error: {text}")
@@ -47,15 +50,24 @@ def find_folder(env: Mapping[str, str], start: Path) -> Path | None:
 
 def git_user() -> dict[str, str]:
     """``name`` and ``email`` of git's configuration."""
-    done = subprocess.run(["git", "config", "--get-regexp", r"^user\."], capture_output=True, text=True)
+    done = subprocess.run(
+        ["git", "config", "--get-regexp", r"^user\."], capture_output=True, text=True
+    )
     pairs = (line.split(" ", 1) for line in done.stdout.splitlines() if " " in line)
     return {key.removeprefix("user."): value for key, value in pairs}
 
 
 def connect(env: Mapping[str, str], metadata: Mapping[str, Any], database: str | None) -> Any:
-    """A connection with autocommit, dictionaries as rows and matched rows as the count of an UPDATE."""
+    """A connection with autocommit, dictionaries as rows and matched rows as the count of an
+    UPDATE.
+    """
     host = env.get("BEADS_DOLT_SERVER_HOST") or metadata.get("dolt_server_host") or "127.0.0.1"
-    port = env.get("BEADS_DOLT_SERVER_PORT") or env.get("BEADS_DOLT_PORT") or metadata.get("dolt_server_port") or 3307
+    port = (
+        env.get("BEADS_DOLT_SERVER_PORT")
+        or env.get("BEADS_DOLT_PORT")
+        or metadata.get("dolt_server_port")
+        or 3307
+    )
     try:
         return pymysql.connect(
             host=host,
@@ -99,7 +111,7 @@ class Tracker:
             upgrade(self.connection, there, wanted)
         return wanted
 
-    # -- who -------------------------------------------------------------------------------------
+    # -- who --------------------
 
     @property
     def user(self) -> dict[str, str]:
@@ -112,7 +124,7 @@ class Tracker:
         named = self.env.get("BEADS_ACTOR") or self.env.get("BD_ACTOR")
         return named or self.user.get("name") or self.env.get("USER") or "unknown"
 
-    # -- SQL -------------------------------------------------------------------------------------
+    # -- SQL --------------------
 
     def rows(self, text: str, parameters: Iterable[Any] = ()) -> list[Row]:
         with self.connection.cursor() as cursor:
@@ -129,7 +141,9 @@ class Tracker:
 
     def insert(self, table: str, row: Mapping[str, Any]) -> None:
         names = ", ".join(f"`{name}`" for name in row)
-        self.run(f"INSERT INTO {table} ({names}) VALUES ({', '.join(['%s'] * len(row))})", row.values())
+        self.run(
+            f"INSERT INTO {table} ({names}) VALUES ({', '.join(['%s'] * len(row))})", row.values()
+        )
 
     def columns(self, table: str) -> dict[str, str]:
         """Name → type, in order."""
@@ -137,7 +151,10 @@ class Tracker:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
-        """One SQL transaction. A conflict with somebody else's is the command's error: bd does not try again."""
+        """One SQL transaction.
+
+        A conflict with somebody else's is the command's error: bd does not try again.
+        """
         self.connection.begin()
         try:
             yield
@@ -156,13 +173,17 @@ class Tracker:
                 self.run("CALL DOLT_ADD(%s)", [table])
         more = ["--author", author] if author else []
         try:
-            self.run(f"CALL DOLT_COMMIT('-m', {', '.join(['%s'] * (1 + len(more)))})", [message, *more])
+            self.run(
+                f"CALL DOLT_COMMIT('-m', {', '.join(['%s'] * (1 + len(more)))})", [message, *more]
+            )
         except pymysql.MySQLError as error:
             if "nothing to commit" not in str(error).lower():
                 raise
 
     def dirty(self) -> list[str]:
-        return [row["table_name"] for row in self.rows("SELECT DISTINCT table_name FROM dolt_status")]
+        return [
+            row["table_name"] for row in self.rows("SELECT DISTINCT table_name FROM dolt_status")
+        ]
 
     def close(self) -> None:
         self.connection.close()

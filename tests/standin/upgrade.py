@@ -1,7 +1,8 @@
 """What a newer bd does to an older tracker at its first command: the recorded upgrades from 1.0.2.
 
-``upgrade_to`` is for tests that need a history in which the schema changes. bd 1.2.2 leaves most of the migration
-uncommitted; the 1.3 line makes one commit for each migration, and leaves three tables uncommitted.
+``upgrade_to`` is for tests that need a history in which the schema changes. bd 1.2.2 leaves most
+of the migration uncommitted; the 1.3 line makes one commit for each migration, and leaves three
+tables uncommitted.
 """
 
 from __future__ import annotations
@@ -34,7 +35,11 @@ OWN_IDS = ("comments", "compaction_snapshots", "events", "issue_snapshots")
 def upgrade_to(address: ServerAddress, dialect: str) -> None:
     """Migrate the tracker's database as the first command of the newer bd does. Raises Refused."""
     env = {"BEADS_DOLT_PASSWORD": address.password}
-    where = {"dolt_server_host": address.host, "dolt_server_port": address.port, "dolt_server_user": address.user}
+    where = {
+        "dolt_server_host": address.host,
+        "dolt_server_port": address.port,
+        "dolt_server_user": address.user,
+    }
     with closing(connect(env, where, address.database)) as connection:
         with connection.cursor() as cursor:
             cursor.execute("SELECT MAX(version) AS n FROM schema_migrations")
@@ -43,7 +48,10 @@ def upgrade_to(address: ServerAddress, dialect: str) -> None:
 
 
 def upgrade(connection: Any, before: Dialect, after: Dialect) -> None:
-    """The same on an open connection with autocommit. Raises Refused where no recording holds the upgrade."""
+    """The same on an open connection with autocommit.
+
+    Raises Refused where no recording holds the upgrade.
+    """
     if before.name != "1.0.2" or after.name not in RECORDINGS:
         raise Refused(f"no recording holds an upgrade from {before.name} to {after.name}")
     Upgrade(connection, after).run()
@@ -56,7 +64,9 @@ class Upgrade:
         self.schema = recorded.value(folder, "schema.json")
         steps = recorded.steps(folder)
         self.step = next(
-            step for step in steps if any("schema_migrations" in commit["tables"] for commit in step["commits"])
+            step
+            for step in steps
+            if any("schema_migrations" in commit["tables"] for commit in step["commits"])
         )
         self.by_number: dict[int, Callable[[], None]] = {
             41: self.split_targets,
@@ -75,13 +85,14 @@ class Upgrade:
                 54: self.add_row_lock,
                 55: self.drop_lease_columns,
                 56: lambda: self.sql(
-                    "CREATE INDEX idx_comments_issue_created_id ON comments (issue_id, created_at, id)"
+                    "CREATE INDEX idx_comments_issue_created_id ON comments (issue_id,"
+                    " created_at, id)"
                 ),
                 60: lambda: self.sql("ALTER TABLE issues ADD COLUMN storage_class VARCHAR(16)"),
                 63: lambda: self.sql(self.schema["tables"]["provenance_events"]),
             }
 
-    # -- SQL -------------------------------------------------------------------------------------
+    # -- SQL --------------------
 
     def sql(self, text: str, *parameters: Any) -> list[Row]:
         with self.connection.cursor() as cursor:
@@ -90,14 +101,17 @@ class Upgrade:
 
     def insert(self, table: str, row: Row) -> None:
         names = ", ".join(f"`{name}`" for name in row)
-        self.sql(f"INSERT INTO `{table}` ({names}) VALUES ({', '.join(['%s'] * len(row))})", *row.values())
+        self.sql(
+            f"INSERT INTO `{table}` ({names}) VALUES ({', '.join(['%s'] * len(row))})",
+            *row.values(),
+        )
 
     def commit(self, message: str, tables: list[str]) -> None:
         for table in tables:
             self.sql("CALL DOLT_ADD(%s)", table)
         self.sql("CALL DOLT_COMMIT('--allow-empty', '-m', %s)", message)
 
-    # -- the whole -------------------------------------------------------------------------------
+    # -- the whole --------------------
 
     def run(self) -> None:
         self.sql("SET foreign_key_checks = 0")
@@ -119,7 +133,9 @@ class Upgrade:
         self.sql("SET foreign_key_checks = 1")
 
     def replay(self, commit: Row) -> None:
-        """One recorded commit: the migration's own statements, then the rows of bd's system tables as they are recorded."""
+        """One recorded commit: the migration's own statements, then the rows of bd's system
+        tables as they are recorded.
+        """
         tables = commit["tables"]
         number = re.match(r"schema: apply migration (\d+)_", commit["message"])
         if number:
@@ -146,14 +162,15 @@ class Upgrade:
             for row in self.step["uncommitted"].get(name, []):
                 self.row_of(name, row)
 
-    # -- the migrations --------------------------------------------------------------------------
+    # -- the migrations --------------------
 
     def cascade(self) -> None:
         self.sql("SET foreign_key_checks = 1")
         for table, key in FOREIGN.items():
             self.sql(f"ALTER TABLE {table} DROP FOREIGN KEY {key}")
             self.sql(
-                f"ALTER TABLE {table} ADD CONSTRAINT {key} FOREIGN KEY (issue_id) REFERENCES issues (id) {CASCADE}"
+                f"ALTER TABLE {table} ADD CONSTRAINT {key} FOREIGN KEY (issue_id) REFERENCES issues"
+                f" (id) {CASCADE}"
             )
         self.sql(
             "ALTER TABLE child_counters ADD CONSTRAINT fk_counter_parent"
@@ -168,7 +185,10 @@ class Upgrade:
         self.sql(text)
 
     def split_targets(self) -> None:
-        """Both tables of dependencies in their new form. The targets get a new ``updated_at``, as the recording has it."""
+        """Both tables of dependencies in their new form.
+
+        The targets get a new ``updated_at``, as the recording has it.
+        """
         for row in self.sql("SELECT DISTINCT depends_on_id AS id FROM dependencies"):
             self.sql("UPDATE issues SET updated_at = UTC_TIMESTAMP() WHERE id = %s", row["id"])
         wisps = {row["id"] for row in self.sql("SELECT id FROM wisps")}
@@ -178,7 +198,13 @@ class Upgrade:
             self.sql(self.schema["tables"][table])
             for row in rows:
                 target = row.pop("depends_on_id")
-                kind = "external" if target.startswith("external:") else "wisp_id" if target in wisps else "issue_id"
+                kind = (
+                    "external"
+                    if target.startswith("external:")
+                    else "wisp_id"
+                    if target in wisps
+                    else "issue_id"
+                )
                 self.insert(table, row | {"id": str(uuid.uuid4()), f"depends_on_{kind}": target})
 
     def derive_edges(self) -> None:
@@ -203,10 +229,16 @@ class Upgrade:
         )
         for bead in sorted(blocked_with_parents(edges, status)):
             for table in ("issues", "wisps"):
-                self.sql(f"UPDATE {table} SET is_blocked = 1, updated_at = UTC_TIMESTAMP() WHERE id = %s", bead)
+                self.sql(
+                    f"UPDATE {table} SET is_blocked = 1, updated_at = UTC_TIMESTAMP() WHERE id"
+                    " = %s",
+                    bead,
+                )
 
     def widen_events(self) -> None:
-        self.sql("ALTER TABLE events MODIFY COLUMN old_value LONGTEXT, MODIFY COLUMN new_value LONGTEXT")
+        self.sql(
+            "ALTER TABLE events MODIFY COLUMN old_value LONGTEXT, MODIFY COLUMN new_value LONGTEXT"
+        )
 
     def widen_texts(self) -> None:
         self.sql("ALTER TABLE comments MODIFY COLUMN text LONGTEXT NOT NULL")
@@ -224,17 +256,22 @@ class Upgrade:
         self.sql("DROP INDEX idx_issues_status ON issues")
 
     def add_row_lock(self) -> None:
-        self.sql("ALTER TABLE issues ADD COLUMN lease_expires_at DATETIME, ADD COLUMN heartbeat_at DATETIME")
+        self.sql(
+            "ALTER TABLE issues ADD COLUMN lease_expires_at DATETIME, ADD COLUMN heartbeat_at"
+            " DATETIME"
+        )
         self.sql("ALTER TABLE issues ADD COLUMN row_lock BIGINT NOT NULL DEFAULT '0'")
 
     def drop_lease_columns(self) -> None:
         self.sql("ALTER TABLE issues DROP COLUMN lease_expires_at, DROP COLUMN heartbeat_at")
 
-    # -- what comes after the commits ------------------------------------------------------------
+    # -- what comes after the commits --------------------
 
     def local_tables(self) -> None:
         """Tables that no commit holds, in their new form, with their rows."""
-        patterns = [re.compile(each["pattern"].replace("%", ".*")) for each in self.schema["ignored"]]
+        patterns = [
+            re.compile(each["pattern"].replace("%", ".*")) for each in self.schema["ignored"]
+        ]
         tables = {next(iter(row.values())) for row in self.sql("SHOW TABLES")}
         for name, text in self.schema["tables"].items():
             if name == "wisp_dependencies" or not any(each.fullmatch(name) for each in patterns):
@@ -255,4 +292,6 @@ class Upgrade:
 
 def derived(table: str, row: Row) -> str:
     content = {name: value for name, value in row.items() if name != "id"}
-    return str(uuid.uuid5(SPACE, table + json.dumps(content, sort_keys=True, default=str) + str(row["id"])))
+    return str(
+        uuid.uuid5(SPACE, table + json.dumps(content, sort_keys=True, default=str) + str(row["id"]))
+    )

@@ -1,1 +1,3 @@
-"""Real HTTP servers that answer as the real services do (asked of them; see docs/targets.md), and as broken ones might."""
+"""Real HTTP servers that answer as the real services do (asked of them; see docs/targets.md),
+and as broken ones might.
+"""

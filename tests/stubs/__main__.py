@@ -1,4 +1,7 @@
-"""``python -m tests.stubs PORT``: the stub of BeadBoard for trying things out. It takes every bead, says so, and runs nothing."""
+"""``python -m tests.stubs PORT``: the stub of BeadBoard for trying things out.
+
+It takes every bead, says so, and runs nothing.
+"""
 
 from __future__ import annotations
 

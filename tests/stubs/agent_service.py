@@ -1,4 +1,6 @@
-"""A stub of claude-agent-service (eccf0dd): /health, /execute, /jobs/{id}, jobs in memory; no agent runs unless the test plays one."""
+"""A stub of claude-agent-service (eccf0dd): /health, /execute, /jobs/{id}, jobs in memory; no
+agent runs unless the test plays one.
+"""
 
 from __future__ import annotations
 
@@ -26,15 +28,26 @@ class Job:
     more: dict[str, Any] = field(default_factory=dict)
 
     def told(self) -> dict[str, Any]:
-        told = {name: getattr(self, name) for name in ("status", "prompt", "agent", "created_at", "metadata")}
+        told = {
+            name: getattr(self, name)
+            for name in ("status", "prompt", "agent", "created_at", "metadata")
+        }
         return told | self.more
 
 
 class AgentServiceStub(StubServer):
-    """``old``: the older shape, single slot, 409 when busy. ``bearer`` '': the service has no token, and takes nobody's."""
+    """``old``: the older shape, single slot, 409 when busy.
+
+    ``bearer`` '': the service has no token, and takes nobody's.
+    """
 
     def __init__(
-        self, *, capacity: int = 10, max_queue_depth: int = 100, bearer: str = "s3cret-bearer", old: bool = False
+        self,
+        *,
+        capacity: int = 10,
+        max_queue_depth: int = 100,
+        bearer: str = "s3cret-bearer",
+        old: bool = False,
     ) -> None:
         super().__init__()
         self.capacity = 1 if old else capacity
@@ -43,7 +56,7 @@ class AgentServiceStub(StubServer):
         self.old = old
         self.jobs: dict[str, Job] = {}
 
-    # -- what tests do with it -----------------------------------------------------------------------------------
+    # -- what tests do with it --------------------
 
     @property
     def active(self) -> int:
@@ -57,8 +70,13 @@ class AgentServiceStub(StubServer):
     def busy(self) -> bool:
         return self.active >= self.capacity
 
-    def finish(self, job: str, status: str = "completed", *, exit_code: int | None = None, error: str = "") -> None:
-        """End a job; the next queued one starts. 'timeout' frees its slot though the agent would go on."""
+    def finish(
+        self, job: str, status: str = "completed", *, exit_code: int | None = None, error: str = ""
+    ) -> None:
+        """End a job; the next queued one starts.
+
+        'timeout' frees its slot though the agent would go on.
+        """
         assert status in ENDED, status
         with self._lock:
             ended = self.jobs[job]
@@ -83,7 +101,7 @@ class AgentServiceStub(StubServer):
     def execute_next(self, what: int | str, body: Any = b"", **more: Any) -> None:
         self.script("/execute", what, body, **more)
 
-    # -- what it does --------------------------------------------------------------------------------------------
+    # -- what it does --------------------
 
     def answer(self, request: Recorded) -> Reply:
         match request.method, request.path:
@@ -163,9 +181,19 @@ def _validate(body: bytes) -> list[dict[str, Any]]:
     except ValueError:
         return [{"type": "json_invalid", "loc": ["body"], "msg": "JSON decode error"}]
     if not isinstance(asked, dict):
-        return [{"type": "model_attributes_type", "loc": ["body"], "msg": "Input should be a valid dictionary"}]
+        return [
+            {
+                "type": "model_attributes_type",
+                "loc": ["body"],
+                "msg": "Input should be a valid dictionary",
+            }
+        ]
     return [
-        {"type": "missing" if name not in asked else "string_type", "loc": ["body", name], "msg": f"{name} is wrong"}
+        {
+            "type": "missing" if name not in asked else "string_type",
+            "loc": ["body", name],
+            "msg": f"{name} is wrong",
+        }
         for name in ("prompt", "agent")
         if not isinstance(asked.get(name), str)
     ]

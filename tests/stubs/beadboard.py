@@ -1,4 +1,6 @@
-"""A stub of BeadBoard (20f07e9): the two routes that we use, its checks in their order, its cache, and the ways in which it fails open."""
+"""A stub of BeadBoard (20f07e9): the two routes that we use, its checks in their order, its
+cache, and the ways in which it fails open.
+"""
 
 from __future__ import annotations
 
@@ -25,10 +27,12 @@ def any_bead(bead: str) -> Mapping[str, Any]:
 
 
 class BeadBoardStub(StubServer):
-    """``service``: a stub of the service, asked over real HTTP; None: jobs are made up here, and ``busy`` is what agent-status says.
+    """``service``: a stub of the service, asked over real HTTP; None: jobs are made up here, and
+    ``busy`` is what agent-status says.
 
-    ``lookup(bead)``: the row or None. ``on_accept(bead, job)`` is called after a job was accepted and before the answer leaves, so that what an
-    'agent' does in it has happened when the client reads the answer. ``accepted`` holds (bead, job) in order: what really runs.
+    ``lookup(bead)``: the row or None. ``on_accept(bead, job)`` is called after a job was
+    accepted and before the answer leaves, so that what an 'agent' does in it has happened when
+    the client reads the answer. ``accepted`` holds (bead, job) in order: what really runs.
     """
 
     def __init__(
@@ -58,7 +62,7 @@ class BeadBoardStub(StubServer):
         self.accepted: list[tuple[str, str]] = []
         self._remembered: tuple[float, bool] | None = None
 
-    # -- what tests do with it -----------------------------------------------------------------------------------
+    # -- what tests do with it --------------------
 
     def answer_next(self, what: int | str, body: Any = b"", **more: Any) -> None:
         """Answer the next dispatch so: a status with a body, or a word of ``server.WORDS``."""
@@ -72,7 +76,7 @@ class BeadBoardStub(StubServer):
     def dispatches(self) -> list[Recorded]:
         return self.asked("POST", DISPATCH)
 
-    # -- what it does --------------------------------------------------------------------------------------------
+    # -- what it does --------------------
 
     def answer(self, request: Recorded) -> Reply:
         match request.method, request.path:
@@ -116,14 +120,21 @@ class BeadBoardStub(StubServer):
             return Reply(400, {"error": "taskId is required."})
         bead = bead.strip()
         if not self.configured or (self.service_url and not self.bearer):
-            why = "Claude agent service is not configured (CLAUDE_AGENT_SERVICE_URL, CLAUDE_AGENT_BEARER_TOKEN)."
+            why = (
+                "Claude agent service is not configured (CLAUDE_AGENT_SERVICE_URL,"
+                " CLAUDE_AGENT_BEARER_TOKEN)."
+            )
             return Reply(500, {"error": why})
         row = self.lookup(bead)
         if row is None:
             return Reply(400, {"error": f"Bead {bead} not found."})
         if not str(row.get("acceptance_criteria") or "").strip():
             return Reply(400, {"error": f"Bead {bead} is missing acceptance criteria."})
-        return self._pass_on(bead, row) if self.service_url else self._accept(bead, secrets.token_hex(6))
+        return (
+            self._pass_on(bead, row)
+            if self.service_url
+            else self._accept(bead, secrets.token_hex(6))
+        )
 
     def _pass_on(self, bead: str, row: Mapping[str, Any]) -> Reply:
         asked = {
@@ -145,7 +156,11 @@ class BeadBoardStub(StubServer):
             error = told.get("detail") or f"Agent service returned HTTP {status}."
             return Reply(409 if status == 409 else 502, {"error": error})
         job = told.get("job_id")
-        return self._accept(bead, job) if job else Reply(502, {"error": "Agent service response missing job_id."})
+        return (
+            self._accept(bead, job)
+            if job
+            else Reply(502, {"error": "Agent service response missing job_id."})
+        )
 
     def _accept(self, bead: str, job: str) -> Reply:
         with self._lock:
@@ -160,7 +175,9 @@ class BeadBoardStub(StubServer):
         connection = HTTPConnection(parts.hostname, parts.port, timeout=self.service_timeout)
         try:
             headers = {"Authorization": f"Bearer {self.bearer}", "Content-Type": "application/json"}
-            connection.request(method, path, json.dumps(body) if body is not None else None, headers)
+            connection.request(
+                method, path, json.dumps(body) if body is not None else None, headers
+            )
             answer = connection.getresponse()
             return answer.status, answer.read()
         finally:

@@ -1,4 +1,6 @@
-"""What the stubs have in common: a server on a free loopback port, a record of what it was asked, and answers by script."""
+"""What the stubs have in common: a server on a free loopback port, a record of what it was
+asked, and answers by script.
+"""
 
 from __future__ import annotations
 
@@ -70,7 +72,10 @@ class Reply:
 
 @dataclass(frozen=True)
 class Scripted:
-    """What to do with the next request instead of the usual: ``what`` is a status, or a word of ``WORDS``."""
+    """What to do with the next request instead of the usual:
+
+    ``what`` is a status, or a word of ``WORDS``.
+    """
 
     what: int | str
     body: Any = b""
@@ -96,7 +101,11 @@ WORDS = frozenset(
 
 
 class StubServer:
-    """Base of the stubs: ``answer(request)`` is the usual behaviour. ``tls``: a file with key and certificate, to serve https. ``port`` 0: a free one."""
+    """Base of the stubs:
+
+    ``answer(request)`` is the usual behaviour. ``tls``: a file with key and certificate, to
+    serve https. ``port`` 0: a free one.
+    """
 
     def __init__(self, tls: Path | None = None, port: int = 0) -> None:
         self.requests: list[Recorded] = []
@@ -141,14 +150,19 @@ class StubServer:
             context.load_cert_chain(tls)
             self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         # shutdown() waits for the next poll: half a second by default, at each test.
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.01,), daemon=True
+        )
 
     def __enter__(self) -> Self:
         self._thread.start()
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.stop()
         assert not self.errors, self.errors
@@ -160,9 +174,11 @@ class StubServer:
         self._server.server_close()
         self._thread.join()
 
-    # -- script --------------------------------------------------------------------------------------------------
+    # -- script --------------------
 
-    def script(self, path: str, what: int | str, body: Any = b"", headers: Mapping[str, str] | None = None) -> None:
+    def script(
+        self, path: str, what: int | str, body: Any = b"", headers: Mapping[str, str] | None = None
+    ) -> None:
         """The next request to ``path`` that has no script yet is answered so. Scripts queue up."""
         assert isinstance(what, int) or what in WORDS, what
         with self._lock:
@@ -178,9 +194,13 @@ class StubServer:
         self._released.set()
 
     def asked(self, method: str, path: str) -> list[Recorded]:
-        return [request for request in list(self.requests) if (request.method, request.path) == (method, path)]
+        return [
+            request
+            for request in list(self.requests)
+            if (request.method, request.path) == (method, path)
+        ]
 
-    # -- serve ---------------------------------------------------------------------------------------------------
+    # -- serve --------------------
 
     def answer(self, request: Recorded) -> Reply:
         raise NotImplementedError
@@ -188,7 +208,14 @@ class StubServer:
     def _handle(self, handler: BaseHTTPRequestHandler) -> None:
         body = handler.rfile.read(int(handler.headers.get("content-length") or 0))
         headers = {name.lower(): value for name, value in handler.headers.items()}
-        request = Recorded(handler.command, handler.path, headers, body, time.monotonic(), handler.client_address[1])
+        request = Recorded(
+            handler.command,
+            handler.path,
+            headers,
+            body,
+            time.monotonic(),
+            handler.client_address[1],
+        )
         with self._lock:
             self.requests.append(request)
             queue = self._script.get(request.path)
@@ -200,7 +227,9 @@ class StubServer:
         else:
             self._misbehave(handler, request, scripted)
 
-    def _misbehave(self, handler: BaseHTTPRequestHandler, request: Recorded, scripted: Scripted) -> None:
+    def _misbehave(
+        self, handler: BaseHTTPRequestHandler, request: Recorded, scripted: Scripted
+    ) -> None:
         what = str(scripted.what)
         handler.close_connection = True
         if what.endswith("-after-accept"):
@@ -210,17 +239,26 @@ class StubServer:
         if what == "freeze":
             self._send(handler, self.answer(request))
         elif what == "oversized":
-            self._send(handler, Reply(200, b'{"job_id":"0123456789ab","more":"' + b"a" * 2**20 + b'"}'))
+            self._send(
+                handler, Reply(200, b'{"job_id":"0123456789ab","more":"' + b"a" * 2**20 + b'"}')
+            )
         elif what == "retry-after":
-            self._send(handler, Reply(503, "busy", {"Retry-After": str(scripted.body), **scripted.headers}))
+            self._send(
+                handler, Reply(503, "busy", {"Retry-After": str(scripted.body), **scripted.headers})
+            )
         elif what == "garbage":
             self._raw(handler, b"\x00\xff this is not HTTP \r\n\r\n")
         elif what == "cut":
             self._raw(handler, b'HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{"job_id":')
         elif what.startswith("drip"):
-            self._drip(handler, b"HTTP/1.1 200 OK\r\n" + (b"x-drip: " if what == "drip-headers" else b"\r\n{"))
+            self._drip(
+                handler,
+                b"HTTP/1.1 200 OK\r\n" + (b"x-drip: " if what == "drip-headers" else b"\r\n{"),
+            )
         elif what == "reset":
-            handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            handler.connection.setsockopt(
+                socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+            )
             handler.connection.close()
             return
         with suppress(OSError):

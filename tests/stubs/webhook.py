@@ -1,4 +1,6 @@
-"""A receiver of webhooks as one should be written: it verifies the signature, and answers with the name of the run that it began."""
+"""A receiver of webhooks as one should be written: it verifies the signature, and answers with
+the name of the run that it began.
+"""
 
 from __future__ import annotations
 

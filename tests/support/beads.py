@@ -1,4 +1,6 @@
-"""A tracker for tests: a bd workspace on a server, or beads' real tables without bd on either engine."""
+"""A tracker for tests: a bd workspace on a server, or beads' real tables without bd on either
+engine.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ from tests.support.servers import Server, Source, choose_bd, give_up, home
 ROOT = Path(__file__).resolve().parents[2]
 SHAPES_FOLDER = Path(__file__).resolve().parents[1] / "shapes"
 SHAPES = ("1.0.2", "1.2.2", "1.3")
-"""Shapes of beads' tables, named by the release of bd that makes them; ``tests/shapes/<name>.sql`` has the DDL."""
+"""Shapes of beads' tables, named by the release of bd that makes them;
+``tests/shapes/<name>.sql`` has the DDL.
+"""
 
 TEXT_BYTES = 65_535
 """Bytes that a TEXT column holds: notes, events.old_value and events.new_value of bd 1.0.2."""
@@ -51,13 +55,20 @@ class Workspace:
         if dialect and forked.forks(env):
             return forked.run("bd", arguments, cwd=self.path, env={VARIABLE: dialect} | env)
         return subprocess.run(
-            [self.program, *arguments], cwd=self.path, env=env, capture_output=True, text=True, timeout=120
+            [self.program, *arguments],
+            cwd=self.path,
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=120,
         )
 
     def run(self, *arguments: str, actor: str = "") -> str:
         """Run bd; what it prints, stripped. Raises AssertionError with its words when it fails."""
         done = self.attempt(*arguments, actor=actor)
-        assert done.returncode == 0, f"bd {' '.join(arguments)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        assert done.returncode == 0, (
+            f"bd {' '.join(arguments)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        )
         return done.stdout.strip()
 
     def close(self, bead: str, *arguments: str) -> str:
@@ -70,7 +81,10 @@ class Workspace:
 
 
 def bd_program(folder: Path) -> str:
-    """The path of this run's bd: a real one, or the stand-in, written into ``folder``. Fails where none is as named."""
+    """The path of this run's bd: a real one, or the stand-in, written into ``folder``.
+
+    Fails where none is as named.
+    """
     choice = choose_bd(os.environ, shutil.which)
     if choice.source is Source.STANDIN:
         return str(launcher.write(folder, choice.why))
@@ -92,7 +106,10 @@ def described() -> str:
     """Which bd the tests exercise, in one line."""
     choice = choose_bd(os.environ, shutil.which)
     if choice.source is Source.STANDIN:
-        return f"none on PATH: the tests' stand-in, in the dialect of {choice.why} (DOLT_WATCH_TEST_BD)"
+        return (
+            f"none on PATH: the tests' stand-in, in the dialect of {choice.why}"
+            " (DOLT_WATCH_TEST_BD)"
+        )
     if choice.source is not Source.BINARY:
         return choice.why
     done = subprocess.run([choice.why, "version"], capture_output=True, text=True, timeout=300)
@@ -109,7 +126,14 @@ def initialized(on: Server, folder: Path, program: str = "") -> Workspace:
     env |= {"PATH": f"{Path(program).parent}:{env['PATH']}", "BD_DISABLE_METRICS": "1"}
     subprocess.run(["git", "init", "-q"], cwd=path, env=env, check=True, capture_output=True)
     made = Workspace(path, address, env, program)
-    where = ("--server-host", address.host, "--server-port", str(address.port), "--server-user", address.user)
+    where = (
+        "--server-host",
+        address.host,
+        "--server-port",
+        str(address.port),
+        "--server-user",
+        address.user,
+    )
     made.run(
         *("init", "--server", "--external", *where, "--database", address.database, "-p", "bd"),
         *("--non-interactive", "--role", "maintainer", "--skip-hooks", "--skip-agents", "-q"),
@@ -133,12 +157,16 @@ def workspace(on: Server, folder: Path) -> Workspace:
 
 
 def copied(on: Server, template: Workspace, folder: Path) -> Workspace:
-    """A copy of a workspace: its history by a clone, then what no commit holds, and the folder with the new name."""
+    """A copy of a workspace: its history by a clone, then what no commit holds, and the folder
+    with the new name.
+    """
     assert on.data is not None
     address = replace(template.address, database=on.unused().database)
     source, target = template.database, address.database
     with on.connect() as connection, connection.cursor() as cursor:
-        cursor.execute("CALL DOLT_CLONE(%s, %s)", (f"file://{on.data / source / '.dolt' / 'noms'}", target))
+        cursor.execute(
+            "CALL DOLT_CLONE(%s, %s)", (f"file://{on.data / source / '.dolt' / 'noms'}", target)
+        )
         cursor.execute(f"USE `{target}`")
         cursor.execute("CALL DOLT_REMOTE('remove', 'origin')")
         cursor.execute("SHOW TABLES")
@@ -159,7 +187,9 @@ def copied(on: Server, template: Workspace, folder: Path) -> Workspace:
         for name in (*local, *dirty):
             cursor.execute(f"REPLACE INTO `{name}` SELECT * FROM `{source}`.`{name}`")
     path = folder / "workspace"
-    env = home(folder) | {key: value for key, value in template.env.items() if key not in ("HOME", "DOLT_ROOT_PATH")}
+    env = home(folder) | {
+        key: value for key, value in template.env.items() if key not in ("HOME", "DOLT_ROOT_PATH")
+    }
     shutil.copytree(template.path, path)
     file = path / ".beads" / "metadata.json"
     metadata = json.loads(file.read_text("utf-8"))
@@ -168,12 +198,16 @@ def copied(on: Server, template: Workspace, folder: Path) -> Workspace:
 
 
 def create_beads(engine: Engine, shape: str = "1.0.2") -> str:
-    """Create beads' real tables of one shape in an empty database of either engine; return the commit's hash."""
+    """Create beads' real tables of one shape in an empty database of either engine; return the
+    commit's hash.
+    """
     return create_tables(engine, (SHAPES_FOLDER / f"{shape}.sql").read_text(encoding="utf-8"))
 
 
 def create_tables(engine: Engine, script: str) -> str:
-    """Run a script of DDL on an empty database and commit the tables that are not ignored; return the commit's hash."""
+    """Run a script of DDL on an empty database and commit the tables that are not ignored;
+    return the commit's hash.
+    """
     for statement in split_statements(script):
         engine.execute_ddl(statement)
     with engine.transaction() as tx:

@@ -21,11 +21,18 @@ class Commands:
 
     def __init__(self, here: Light, path: str, board: BeadBoardStub, folder: Path) -> None:
         self.here, self.board, self.folder = here, board, folder
-        clean = {name: value for name, value in os.environ.items() if not name.startswith(("DOLT_WATCH_", "BEAD"))}
+        clean = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("DOLT_WATCH_", "BEAD"))
+        }
         clean.pop("_DOLTLITE_BOOTSTRAPPED", None)
         self.env = {
-            **clean, "DOLT_WATCH_DATABASE": f"doltlite://{path}", "BEADBOARD_URL": board.url, "DOLT_WATCH_SETTLE": "0s",
-        }  # fmt: skip
+            **clean,
+            "DOLT_WATCH_DATABASE": f"doltlite://{path}",
+            "BEADBOARD_URL": board.url,
+            "DOLT_WATCH_SETTLE": "0s",
+        }
 
     def run(self, *args: str, **more: Any) -> subprocess.CompletedProcess[str]:
         """``env``: variables on top; the rest as ``subprocess.run`` has it."""

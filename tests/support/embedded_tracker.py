@@ -1,4 +1,6 @@
-"""A tracker and a watcher in one process, on DoltLite: real engine, real loop, real ledger; the target is an object that answers as told."""
+"""A tracker and a watcher in one process, on DoltLite: real engine, real loop, real ledger; the
+target is an object that answers as told.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +63,9 @@ class Light:
         list(migrate(engine, AUTHOR))
         self.engine, self.target = engine, Answering()
         self.settings = Settings(
-            FileAddress(path), rules=(Rule("agent", **rule),), targets={"beadboard": BeadBoardSettings("beadboard")}
+            FileAddress(path),
+            rules=(Rule("agent", **rule),),
+            targets={"beadboard": BeadBoardSettings("beadboard")},
         )
         self.lines: list[str] = []
         self.receivers: dict[str, Any] = {}
@@ -74,7 +78,9 @@ class Light:
     def change(self, **rule: Any) -> None:
         self.settings = replace(self.settings, rules=(replace(self.settings.rules[0], **rule),))
 
-    def tick(self, at: timedelta = timedelta(minutes=1), *, dispatch: bool = True, reap: bool = True) -> TickResult:
+    def tick(
+        self, at: timedelta = timedelta(minutes=1), *, dispatch: bool = True, reap: bool = True
+    ) -> TickResult:
         loop = build(
             self.engine,
             self.settings,
@@ -89,16 +95,28 @@ class Light:
         with self.engine.transaction() as tx:
             for text in texts:
                 tx.execute(text)
-            tables = ["issues", "events", "comments", "labels", "dependencies", "watch_decision", "watch_settings"]
+            tables = [
+                "issues",
+                "events",
+                "comments",
+                "labels",
+                "dependencies",
+                "watch_decision",
+                "watch_settings",
+            ]
             return tx.dolt_commit(tables, "by hand", author)
 
     def assign(self, *beads: str, priority: int = 2) -> str:
-        rows = ", ".join(f"('{bead}', 't', '', '', 'must', '', 'agent', {priority})" for bead in beads)
+        rows = ", ".join(
+            f"('{bead}', 't', '', '', 'must', '', 'agent', {priority})" for bead in beads
+        )
         columns = "id, title, description, design, acceptance_criteria, notes, assignee, priority"
         return self.sql(f"INSERT INTO issues ({columns}) VALUES {rows}")
 
     def goes_wrong(self) -> None:
-        """A day of three beads, two at a time: one is done, one fails, is busy and then reaped, one is never heard of."""
+        """A day of three beads, two at a time: one is done, one fails, is busy and then reaped,
+        one is never heard of.
+        """
         self.target.free = Capacity(2)
         self.assign("bd-b", priority=1)
         self.assign("bd-a", "bd-c")
@@ -114,10 +132,14 @@ class Light:
         return str(self.engine.query("SELECT HASHOF('HEAD')")[0][0])
 
     def row(self, bead: str, *columns: str) -> tuple[Any, ...]:
-        return self.engine.query(f"SELECT {', '.join(columns)} FROM issues WHERE id = ?", (bead,))[0]
+        return self.engine.query(f"SELECT {', '.join(columns)} FROM issues WHERE id = ?", (bead,))[
+            0
+        ]
 
     def kinds(self, bead: str) -> list[str]:
-        rows = self.engine.query("SELECT kind FROM watch_decision WHERE bead_id = ? ORDER BY version", (bead,))
+        rows = self.engine.query(
+            "SELECT kind FROM watch_decision WHERE bead_id = ? ORDER BY version", (bead,)
+        )
         return [row[0] for row in rows]
 
     def past(self, until: str | None = None) -> HistoryReplayer:

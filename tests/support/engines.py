@@ -1,4 +1,6 @@
-"""Cases that differ only by the engine: all on Dolt, some on DoltLite, the rest in the long profiles."""
+"""Cases that differ only by the engine: all on Dolt, some on DoltLite, the rest in the long
+profiles.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +13,8 @@ import pytest
 def on_engines(cases: Sequence[Any], doltlite: Collection[str]) -> list[Any]:
     """Parameters (engine, case) for each case on each engine.
 
-    Args:
-        doltlite: The cases, as text, that `make test` runs on DoltLite too. `make faults` runs the others.
+    Args: doltlite: The cases, as text, that `make test` runs on DoltLite too. `make faults` runs
+        the others.
     """
     names = {str(case) for case in cases}
     assert names >= set(doltlite), f"no such case: {set(doltlite) - names}"

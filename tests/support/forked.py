@@ -1,8 +1,9 @@
 """Runs the project's own programs as processes that need no start of an interpreter.
 
-A server process imports the programs once and forks for each run. The fork has its own working directory, environment,
-arguments, signals and standard streams, and it ends with an exit code, as a new process does. A start of Python with all
-imports costs 0.3 s of CPU, a fork 0.01 s. The tests of starting itself (imports, ``python -m``, encodings) start Python.
+A server process imports the programs once and forks for each run. The fork has its own working
+directory, environment, arguments, signals and standard streams, and it ends with an exit code,
+as a new process does. A start of Python with all imports costs 0.3 s of CPU, a fork 0.01 s. The
+tests of starting itself (imports, ``python -m``, encodings) start Python.
 """
 
 from __future__ import annotations
@@ -40,9 +41,16 @@ def forks(env: Mapping[str, str]) -> bool:
 
 
 def dolt_watch(
-    arguments: Sequence[str], *, cwd: str | os.PathLike[str], env: Mapping[str, str], timeout: float = 120, **how: Any
+    arguments: Sequence[str],
+    *,
+    cwd: str | os.PathLike[str],
+    env: Mapping[str, str],
+    timeout: float = 120,
+    **how: Any,
 ) -> subprocess.CompletedProcess[str]:
-    """``python -m dolt_watch``. ``how``: stdin, stdout, stderr and check, as ``subprocess.run`` has them.
+    """``python -m dolt_watch``.
+
+    ``how``: stdin, stdout, stderr and check, as ``subprocess.run`` has them.
 
     Output is captured unless ``how`` says otherwise. Raises what ``subprocess.run`` raises.
     """
@@ -50,7 +58,12 @@ def dolt_watch(
     if not forks(env):
         command = [sys.executable, "-m", "dolt_watch", *arguments]
         return subprocess.run(
-            command, cwd=cwd, env=dict(env), timeout=timeout, text=True, **{"check": False, **streams}
+            command,
+            cwd=cwd,
+            env=dict(env),
+            timeout=timeout,
+            text=True,
+            **{"check": False, **streams},
         )
     return run("dolt_watch", arguments, cwd=cwd, env=env, timeout=timeout, **streams)
 
@@ -67,8 +80,17 @@ def run(
     stderr: Any = subprocess.PIPE,
     check: bool = False,
 ) -> subprocess.CompletedProcess[str]:
-    """One run of ``program`` in a fork. Raises subprocess.TimeoutExpired, and CalledProcessError with ``check``."""
-    started = _Started(program, [str(each) for each in arguments], os.fspath(cwd), dict(env), (stdin, stdout, stderr))
+    """One run of ``program`` in a fork.
+
+    Raises subprocess.TimeoutExpired, and CalledProcessError with ``check``.
+    """
+    started = _Started(
+        program,
+        [str(each) for each in arguments],
+        os.fspath(cwd),
+        dict(env),
+        (stdin, stdout, stderr),
+    )
     done = started.wait(timeout)
     if check:
         done.check_returncode()
@@ -78,7 +100,9 @@ def run(
 class _Started:
     """A fork, and the threads that read its streams."""
 
-    def __init__(self, program: str, arguments: list[str], cwd: str, env: dict[str, str], streams: Any) -> None:
+    def __init__(
+        self, program: str, arguments: list[str], cwd: str, env: dict[str, str], streams: Any
+    ) -> None:
         self.arguments = [program, *arguments]
         self._texts: dict[str, str] = {}
         self._readers: list[threading.Thread] = []
@@ -88,7 +112,9 @@ class _Started:
             if wanted is subprocess.PIPE:
                 read, write = os.pipe()
                 theirs.append(write)
-                self._readers.append(threading.Thread(target=self._read, args=(name, read), daemon=True))
+                self._readers.append(
+                    threading.Thread(target=self._read, args=(name, read), daemon=True)
+                )
                 return write
             if wanted == subprocess.DEVNULL:
                 theirs.append(os.open(os.devnull, flags))
@@ -99,7 +125,9 @@ class _Started:
         try:
             given = pipe("", streams[0], os.O_RDONLY)
             out = pipe("stdout", streams[1], os.O_WRONLY)
-            err = out if streams[2] is subprocess.STDOUT else pipe("stderr", streams[2], os.O_WRONLY)
+            err = (
+                out if streams[2] is subprocess.STDOUT else pipe("stderr", streams[2], os.O_WRONLY)
+            )
             request = {"program": program, "arguments": arguments, "cwd": cwd, "env": env}
             _server().send(request, [given, out, err, status.fileno()])
         finally:
@@ -126,7 +154,9 @@ class _Started:
                 raise subprocess.TimeoutExpired(self.arguments, timeout) from None
         for reader in self._readers:
             reader.join(max(1.0, end - time.monotonic()))
-        return subprocess.CompletedProcess(self.arguments, code, self._texts.get("stdout"), self._texts.get("stderr"))
+        return subprocess.CompletedProcess(
+            self.arguments, code, self._texts.get("stdout"), self._texts.get("stderr")
+        )
 
     def _number(self, timeout: float) -> int:
         self._status.settimeout(timeout)
@@ -147,9 +177,16 @@ class _Server:
         self._lock = threading.Lock()
         self._socket, theirs = socket.socketpair()
         env = {name: value for name, value in os.environ.items() if name != MARKER}
-        code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from tests.support.forked import serve; serve({theirs.fileno()})"
+        code = (
+            f"import sys; sys.path.insert(0, {str(ROOT)!r}); from tests.support.forked import"
+            f" serve; serve({theirs.fileno()})"
+        )
         self._process = subprocess.Popen(
-            [sys.executable, "-c", code], pass_fds=[theirs.fileno()], env=env, cwd=ROOT, stdin=subprocess.DEVNULL
+            [sys.executable, "-c", code],
+            pass_fds=[theirs.fileno()],
+            env=env,
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
         )
         theirs.close()
 
@@ -171,13 +208,15 @@ _starting = threading.Lock()
 
 def _server() -> _Server:
     with _starting:
-        if not _servers or _servers[-1].owner != os.getpid():  # a fork of pytest does not share its parent's
+        if (
+            not _servers or _servers[-1].owner != os.getpid()
+        ):  # a fork of pytest does not share its parent's
             _servers.append(_Server())
             atexit.register(_servers[-1].close)
         return _servers[-1]
 
 
-# -- the fork server -------------------------------------------------------------------------------
+# -- the fork server --------------------
 
 
 def serve(number: int) -> None:
@@ -211,7 +250,9 @@ def serve(number: int) -> None:
     wakes.setblocking(False)
     woken.setblocking(False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for pytest, which then closes the socket
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C is for pytest, which then closes the socket
     signal.set_wakeup_fd(wakes.fileno(), warn_on_full_buffer=False)
     running: dict[int, socket.socket] = {}
     selector = selectors.DefaultSelector()

@@ -1,4 +1,6 @@
-"""A recorded history for tests: the real loop over beads' real tables, on commits that are dated by the test's clock."""
+"""A recorded history for tests: the real loop over beads' real tables, on commits that are dated
+by the test's clock.
+"""
 
 from __future__ import annotations
 
@@ -102,9 +104,14 @@ def dated(address: ServerAddress | FileAddress, now: Now) -> Engine:
 
 
 class History:
-    """Told from top to bottom: ``at`` puts the clock, people and agents act, ``ticks`` runs the real loop."""
+    """Told from top to bottom:
 
-    def __init__(self, address: ServerAddress | FileAddress, begins: str = "9:00", **settings: str) -> None:
+    ``at`` puts the clock, people and agents act, ``ticks`` runs the real loop.
+    """
+
+    def __init__(
+        self, address: ServerAddress | FileAddress, begins: str = "9:00", **settings: str
+    ) -> None:
         self.address, self.clock = address, Now(clock(begins))
         self.settings = self.set_to(**settings)
         self.engine = dated(address, self.clock)
@@ -117,10 +124,13 @@ class History:
     def set_to(self, **settings: str) -> Settings:
         """Settings as --set would make them; '__' for the dots of 'rules.agent.'."""
         url = self.address.url
-        pairs = [f"{'' if key == 'settle' else 'rules.agent.'}{key}={value}" for key, value in settings.items()]
+        pairs = [
+            f"{'' if key == 'settle' else 'rules.agent.'}{key}={value}"
+            for key, value in settings.items()
+        ]
         return load({"database": url, "set": ("settle=2s", *pairs)}, {}, None)
 
-    # -- who acts ----------------------------------------------------------------------------------------------------
+    # -- who acts --------------------
 
     def at(self, text: str) -> History:
         self.clock.moment = clock(text)
@@ -130,7 +140,9 @@ class History:
         with self.engine.transaction() as tx:
             for sql, params in statements:
                 tx.execute(sql, params)
-            return tx.dolt_commit(["issues", "comments", "dependencies", "watch_decision"], "by hand", by)
+            return tx.dolt_commit(
+                ["issues", "comments", "dependencies", "watch_decision"], "by hand", by
+            )
 
     def new(self, *beads: str, **cells: Any) -> None:
         """Beads that match the default rule."""
@@ -146,7 +158,12 @@ class History:
         row |= {"created_at": self.clock.moment, "updated_at": self.clock.moment, **cells}
         for bead in beads:
             marks = ", ".join("?" * (len(row) + 1))
-            self.write((f"INSERT INTO issues (id, {', '.join(row)}) VALUES ({marks})", (bead, *row.values())))
+            self.write(
+                (
+                    f"INSERT INTO issues (id, {', '.join(row)}) VALUES ({marks})",
+                    (bead, *row.values()),
+                )
+            )
 
     def set(self, bead: str, **cells: Any) -> None:
         cells |= {"updated_at": self.clock.moment}
@@ -156,8 +173,14 @@ class History:
     def comment(self, bead: str) -> None:
         self._events += 1
         self.write(
-            ("INSERT INTO comments (id, issue_id, author, text, created_at) VALUES (?, ?, 'agent', 'on it', ?)", (f"c{self._events}", bead, self.clock.moment))
-        )  # fmt: skip
+            (
+                (
+                    "INSERT INTO comments (id, issue_id, author, text, created_at) VALUES (?, ?,"
+                    " 'agent', 'on it', ?)"
+                ),
+                (f"c{self._events}", bead, self.clock.moment),
+            )
+        )
 
     def pause(self, reason: str) -> None:
         self._say(Decision(EntryKind.PAUSE, GLOBAL, "", 0, "", reason=reason))
@@ -175,13 +198,20 @@ class History:
         loop.tick(Scope(dispatch=True, reap=True))
 
     def play(
-        self, ends: str, agents: Mapping[str, Callable[[History], None]], every: timedelta = timedelta(minutes=2)
+        self,
+        ends: str,
+        agents: Mapping[str, Callable[[History], None]],
+        every: timedelta = timedelta(minutes=2),
     ) -> None:
-        """Ticks from here to there; ``agents``: what happens when, 'HH:MM:SS' → deed. What falls on a tick comes before it.
+        """Ticks from here to there; ``agents``: what happens when, 'HH:MM:SS' → deed.
+
+        What falls on a tick comes before it.
 
         Ends with a commit of no meaning: a history is as long as its commits say.
         """
-        deeds = sorted((clock(when), number, deed) for number, (when, deed) in enumerate(agents.items()))
+        deeds = sorted(
+            (clock(when), number, deed) for number, (when, deed) in enumerate(agents.items())
+        )
         tick = self.clock.moment
         while tick <= clock(ends):
             while deeds and deeds[0][0] <= tick:
@@ -195,14 +225,19 @@ class History:
             deed(self)
         self.at(ends).new("the-end", assignee="")
 
-    # -- what would have been ----------------------------------------------------------------------------------------
+    # -- what would have been --------------------
 
     def head(self) -> str:
         return str(self.engine.query("SELECT HASHOF('HEAD')")[0][0])
 
     def what_if(
-        self, every: timedelta = timedelta(minutes=2), run_time: timedelta | None = None, begins: str | None = None, when: str = "", **settings: str
-    ) -> WhatIfResult:  # fmt: skip
+        self,
+        every: timedelta = timedelta(minutes=2),
+        run_time: timedelta | None = None,
+        begins: str | None = None,
+        when: str = "",
+        **settings: str,
+    ) -> WhatIfResult:
         """Under the recorded settings where none are given; else under these and defaults."""
         chosen = self.set_to(**settings) if settings else self.settings
         if when:

@@ -1,8 +1,8 @@
 """A stand-in for a node: runs the command of each pod that is bound to it as a local process.
 
 It does what a kubelet does as far as the tests need it: environment from values and Secrets with
-``$(NAME)`` expansion, status, termination messages, TERM and KILL on deletion, and logs. It pulls no
-image: an image whose name begins with ``missing/`` counts as one that cannot be pulled.
+``$(NAME)`` expansion, status, termination messages, TERM and KILL on deletion, and logs. It
+pulls no image: an image whose name begins with ``missing/`` counts as one that cannot be pulled.
 """
 
 from __future__ import annotations
@@ -61,7 +61,8 @@ class StandInNode:
         """Create the node, ready; no controller runs here that would doubt it later."""
         labels = {"kubernetes.io/hostname": NODE, "kubernetes.io/os": "linux"}
         self.admin.post("/api/v1/nodes", json={"metadata": {"name": NODE, "labels": labels}})
-        # The API server taints a new node as not ready; the controller that removes the taint is off.
+        # The API server taints a new node as not ready; the controller that removes the taint is
+        # off.
         self.admin.patch(f"/api/v1/nodes/{NODE}", json={"spec": {"taints": None}}, headers=MERGE)
         size = {"cpu": "1000", "memory": "1000Gi", "pods": "5000", "ephemeral-storage": "1000Gi"}
         now = timestamp()
@@ -76,7 +77,7 @@ class StandInNode:
         path = f"/api/v1/nodes/{NODE}/status"
         self.admin.patch(path, json={"status": status}, headers=MERGE)
 
-    # -- pods ------------------------------------------------------------------------------------
+    # -- pods --------------------
 
     def _watch(self) -> None:
         while not self._stopping.is_set():
@@ -89,7 +90,11 @@ class StandInNode:
         listed = self.admin.get("/api/v1/pods", params=selector).json()
         for pod in listed["items"]:
             self._see(pod)
-        params = {**selector, "watch": "true", "resourceVersion": listed["metadata"]["resourceVersion"]}
+        params = {
+            **selector,
+            "watch": "true",
+            "resourceVersion": listed["metadata"]["resourceVersion"],
+        }
         with self.admin.stream("GET", "/api/v1/pods", params=params, timeout=None) as stream:
             for line in stream.iter_lines():
                 event = json.loads(line)
@@ -117,7 +122,9 @@ class StandInNode:
         while True:
             try:
                 if container["image"].startswith("missing/"):
-                    raise CannotStart("ImagePullBackOff", f"Back-off pulling image {container['image']}")
+                    raise CannotStart(
+                        "ImagePullBackOff", f"Back-off pulling image {container['image']}"
+                    )
                 environment = self._environment(pod, container)
                 break
             except CannotStart as error:
@@ -130,18 +137,33 @@ class StandInNode:
                 return
         self._execute(pod, container, environment)
 
-    def _execute(self, pod: dict[str, Any], container: dict[str, Any], environment: dict[str, str]) -> None:
+    def _execute(
+        self, pod: dict[str, Any], container: dict[str, Any], environment: dict[str, str]
+    ) -> None:
         uid, started = pod["metadata"]["uid"], timestamp()
-        command = [expand(each, environment) for each in (*container.get("command", []), *container.get("args", []))]
+        command = [
+            expand(each, environment)
+            for each in (*container.get("command", []), *container.get("args", []))
+        ]
         log = self.folder / f"{pod['metadata']['namespace']}_{pod['metadata']['name']}.log"
         with log.open("ab") as output:
             try:
                 process = subprocess.Popen(
-                    command, env=environment, cwd=self.folder, stdin=subprocess.DEVNULL,
-                    stdout=output, stderr=output, start_new_session=True,
-                )  # fmt: skip
+                    command,
+                    env=environment,
+                    cwd=self.folder,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    start_new_session=True,
+                )
             except (OSError, ValueError) as error:
-                end = {"exitCode": 128, "reason": "StartError", "message": str(error), "finishedAt": timestamp()}
+                end = {
+                    "exitCode": 128,
+                    "reason": "StartError",
+                    "message": str(error),
+                    "finishedAt": timestamp(),
+                }
                 self._status(pod, "Failed", {"terminated": end})
                 return
         self.processes[uid] = self.writers[log] = process
@@ -199,16 +221,27 @@ class StandInNode:
         now = timestamp()
         conditions = [
             {"type": kind, "status": value, "lastTransitionTime": now}
-            for kind, value in (("PodScheduled", "True"), ("Ready", ready), ("ContainersReady", ready))
+            for kind, value in (
+                ("PodScheduled", "True"),
+                ("Ready", ready),
+                ("ContainersReady", ready),
+            )
         ]
         told = {
-            "name": container["name"], "image": container["image"], "imageID": "", "ready": "running" in state,
-            "restartCount": 0, "state": state,
-        }  # fmt: skip
+            "name": container["name"],
+            "image": container["image"],
+            "imageID": "",
+            "ready": "running" in state,
+            "restartCount": 0,
+            "state": state,
+        }
         status = {
-            "phase": phase, "conditions": conditions, "startTime": now, "hostIP": "127.0.0.1",
+            "phase": phase,
+            "conditions": conditions,
+            "startTime": now,
+            "hostIP": "127.0.0.1",
             "containerStatuses": [told],
-        }  # fmt: skip
+        }
         path = f"{_path(pod)}/status"
         while not self._stopping.is_set():  # the API server may be away for a moment
             try:
@@ -226,7 +259,7 @@ class StandInNode:
             except httpx.HTTPError:
                 time.sleep(0.2)
 
-    # -- logs ------------------------------------------------------------------------------------
+    # -- logs --------------------
 
     def _serve_logs(self) -> int:
         node = self
@@ -271,7 +304,10 @@ class StandInNode:
 
 
 def expand(text: str, environment: dict[str, str]) -> str:
-    """``$(NAME)`` as the kubelet expands it: ``$$`` is a dollar, an unknown name is left as it is."""
+    """``$(NAME)`` as the kubelet expands it:
+
+    ``$$`` is a dollar, an unknown name is left as it is.
+    """
 
     def value(match: re.Match[str]) -> str:
         if match[0] == "$$":

@@ -105,11 +105,18 @@ class Namespace:
         rbac = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{self.name}"
         account = {"metadata": {"name": "dispatcher"}}
         checked(self.admin.post(f"{self.core}/serviceaccounts", json=account))
-        role = {"metadata": {"name": "dispatcher"}, "rules": agent_rules() if rules is None else rules}
+        role = {
+            "metadata": {"name": "dispatcher"},
+            "rules": agent_rules() if rules is None else rules,
+        }
         checked(self.admin.post(f"{rbac}/roles", json=role))
         binding = {
             "metadata": {"name": "dispatcher"},
-            "roleRef": {"kind": "Role", "name": "dispatcher", "apiGroup": "rbac.authorization.k8s.io"},
+            "roleRef": {
+                "kind": "Role",
+                "name": "dispatcher",
+                "apiGroup": "rbac.authorization.k8s.io",
+            },
             "subjects": [{"kind": "ServiceAccount", "name": "dispatcher", "namespace": self.name}],
         }
         checked(self.admin.post(f"{rbac}/rolebindings", json=binding))
@@ -123,7 +130,9 @@ class Namespace:
 
     def token(self) -> str:
         """A new token of the ServiceAccount ``dispatcher``."""
-        answer = checked(self.admin.post(f"{self.core}/serviceaccounts/dispatcher/token", json={"spec": {}}))
+        answer = checked(
+            self.admin.post(f"{self.core}/serviceaccounts/dispatcher/token", json={"spec": {}})
+        )
         return str(answer.json()["status"]["token"])
 
     def get_job(self, name: str) -> dict[str, Any] | None:
@@ -229,13 +238,14 @@ def _launch(folder: Path) -> None:
         if process.poll() is not None or time.monotonic() > deadline:
             stop(process)
             logs = "\n".join(
-                f"{file.name}: {file.read_text('utf-8', 'replace')[-1500:]}" for file in sorted(folder.glob("*.log"))
+                f"{file.name}: {file.read_text('utf-8', 'replace')[-1500:]}"
+                for file in sorted(folder.glob("*.log"))
             )
             raise RuntimeError(f"the control plane did not start:\n{logs}")
         time.sleep(0.05)
 
 
-# -- the supervisor process --------------------------------------------------------------------------
+# -- the supervisor process --------------------
 
 
 def make_certificates(pki: Path) -> None:
@@ -246,9 +256,20 @@ def make_certificates(pki: Path) -> None:
 
     key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
     openssl(
-        "req", "-x509", *key, "-days", "30", "-keyout", "ca.key", "-out", "ca.crt", "-subj", "/CN=test-ca",
-        "-addext", "keyUsage=critical,keyCertSign,cRLSign",
-    )  # fmt: skip
+        "req",
+        "-x509",
+        *key,
+        "-days",
+        "30",
+        "-keyout",
+        "ca.key",
+        "-out",
+        "ca.crt",
+        "-subj",
+        "/CN=test-ca",
+        "-addext",
+        "keyUsage=critical,keyCertSign,cRLSign",
+    )
     server = "subjectAltName=IP:127.0.0.1,DNS:localhost\nextendedKeyUsage=serverAuth"
     client = "extendedKeyUsage=clientAuth"
     for name, subject, extension in (
@@ -258,13 +279,28 @@ def make_certificates(pki: Path) -> None:
         ("scheduler", "/CN=system:kube-scheduler", client),
     ):
         extensions = f"{extension}\nauthorityKeyIdentifier=keyid\nsubjectKeyIdentifier=hash\n"
-        (pki / f"{name}.ext").write_text(extensions + "keyUsage=critical,digitalSignature\n", "utf-8")
+        (pki / f"{name}.ext").write_text(
+            extensions + "keyUsage=critical,digitalSignature\n", "utf-8"
+        )
         request = ("-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", subject)
         openssl("req", *key, *request)
         openssl(
-            "x509", "-req", "-in", f"{name}.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial",
-            "-days", "30", "-out", f"{name}.crt", "-extfile", f"{name}.ext",
-        )  # fmt: skip
+            "x509",
+            "-req",
+            "-in",
+            f"{name}.csr",
+            "-CA",
+            "ca.crt",
+            "-CAkey",
+            "ca.key",
+            "-CAcreateserial",
+            "-days",
+            "30",
+            "-out",
+            f"{name}.crt",
+            "-extfile",
+            f"{name}.ext",
+        )
     openssl("ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", "sa.key")
     openssl("ec", "-in", "sa.key", "-pubout", "-out", "sa.pub")
 
@@ -284,24 +320,38 @@ class Supervisor:
         peer = f"http://127.0.0.1:{free_port()}"
         url = f"http://127.0.0.1:{self.etcd_port}"
         self._spawn(
-            "etcd", f"--data-dir={self.folder}/etcd", f"--listen-client-urls={url}",
-            f"--advertise-client-urls={url}", f"--listen-peer-urls={peer}",
-            f"--initial-advertise-peer-urls={peer}", f"--initial-cluster=default={peer}", "--unsafe-no-fsync",
-        )  # fmt: skip
+            "etcd",
+            f"--data-dir={self.folder}/etcd",
+            f"--listen-client-urls={url}",
+            f"--advertise-client-urls={url}",
+            f"--listen-peer-urls={peer}",
+            f"--initial-advertise-peer-urls={peer}",
+            f"--initial-cluster=default={peer}",
+            "--unsafe-no-fsync",
+        )
         self.start_api_server()
         with admin_client(self.folder, self.server) as admin:
             self._wait_until_ready(admin)
             arguments = ("--leader-elect=false", "--bind-address=127.0.0.1", "--secure-port=0")
             self._spawn(
-                "kube-controller-manager", f"--kubeconfig={self._kubeconfig('controllers')}",
-                f"--service-account-private-key-file={self.pki}/sa.key", f"--root-ca-file={self.pki}/ca.crt",
-                "--use-service-account-credentials=true", f"--controllers={','.join(CONTROLLERS)}",
-                "--concurrent-job-syncs=20", "--kube-api-qps=500", "--kube-api-burst=500", *arguments,
-            )  # fmt: skip
+                "kube-controller-manager",
+                f"--kubeconfig={self._kubeconfig('controllers')}",
+                f"--service-account-private-key-file={self.pki}/sa.key",
+                f"--root-ca-file={self.pki}/ca.crt",
+                "--use-service-account-credentials=true",
+                f"--controllers={','.join(CONTROLLERS)}",
+                "--concurrent-job-syncs=20",
+                "--kube-api-qps=500",
+                "--kube-api-burst=500",
+                *arguments,
+            )
             self._spawn(
-                "kube-scheduler", f"--kubeconfig={self._kubeconfig('scheduler')}",
-                "--kube-api-qps=500", "--kube-api-burst=500", *arguments,
-            )  # fmt: skip
+                "kube-scheduler",
+                f"--kubeconfig={self._kubeconfig('scheduler')}",
+                "--kube-api-qps=500",
+                "--kube-api-burst=500",
+                *arguments,
+            )
             node = StandInNode(admin, self.pki, self.folder / "pods")
             node.start()
             path = "/api/v1/namespaces/default/serviceaccounts/default"
@@ -310,15 +360,21 @@ class Supervisor:
 
     def start_api_server(self) -> None:
         self._spawn(
-            "kube-apiserver", f"--etcd-servers=http://127.0.0.1:{self.etcd_port}", "--bind-address=127.0.0.1",
-            f"--secure-port={self.api_port}", "--endpoint-reconciler-type=none",
-            "--service-cluster-ip-range=10.96.0.0/16", f"--client-ca-file={self.pki}/ca.crt",
-            f"--tls-cert-file={self.pki}/api.crt", f"--tls-private-key-file={self.pki}/api.key",
+            "kube-apiserver",
+            f"--etcd-servers=http://127.0.0.1:{self.etcd_port}",
+            "--bind-address=127.0.0.1",
+            f"--secure-port={self.api_port}",
+            "--endpoint-reconciler-type=none",
+            "--service-cluster-ip-range=10.96.0.0/16",
+            f"--client-ca-file={self.pki}/ca.crt",
+            f"--tls-cert-file={self.pki}/api.crt",
+            f"--tls-private-key-file={self.pki}/api.key",
             "--service-account-issuer=https://kubernetes.default.svc",
             f"--service-account-key-file={self.pki}/sa.pub",
             f"--service-account-signing-key-file={self.pki}/sa.key",
-            "--authorization-mode=RBAC", "--allow-privileged=true",
-        )  # fmt: skip
+            "--authorization-mode=RBAC",
+            "--allow-privileged=true",
+        )
 
     def stop(self) -> None:
         for process in reversed(list(self.processes.values())):
@@ -359,9 +415,13 @@ class Supervisor:
     def _spawn(self, program: str, *arguments: str) -> None:
         with (self.folder / f"{program}.log").open("ab") as log:
             self.processes[program] = subprocess.Popen(
-                [program, *arguments], cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                [program, *arguments],
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
                 preexec_fn=die_with_parent,
-            )  # fmt: skip
+            )
 
     def _kubeconfig(self, user: str) -> Path:
         credentials = {

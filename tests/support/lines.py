@@ -23,7 +23,9 @@ def ignore(line: str) -> None:
     return None
 
 
-def record(message: str, event: LogEvent, level: int = logging.INFO, **named: Any) -> logging.LogRecord:
+def record(
+    message: str, event: LogEvent, level: int = logging.INFO, **named: Any
+) -> logging.LogRecord:
     """A record of the package. ``named``: as ``event_fields`` takes them."""
     more = event_fields(event, **named)
     return logging.makeLogRecord({"name": LOGGER, "msg": message, "levelno": level, **more})
@@ -109,18 +111,24 @@ def _loop(made: ControlLoop, hear: Hear | logging.Handler) -> ControlLoop:
     return made
 
 
-def build(engine: Any, settings: Any, targets: Any, clock: Any, hear: Any = ignore, **more: Any) -> ControlLoop:
+def build(
+    engine: Any, settings: Any, targets: Any, clock: Any, hear: Any = ignore, **more: Any
+) -> ControlLoop:
     """As ``wiring.build``. ``hear``: gets each line that this loop logs."""
     return _loop(composition.build(engine, settings, targets, clock, **more), hear)
 
 
-def build_dry_run(engine: Any, settings: Any, targets: Any, clock: Any, hear: Any = ignore) -> ControlLoop:
+def build_dry_run(
+    engine: Any, settings: Any, targets: Any, clock: Any, hear: Any = ignore
+) -> ControlLoop:
     """As ``wiring.build_dry_run``. ``hear``: gets each line that this loop logs."""
     return _loop(composition.build_dry_run(engine, settings, targets, clock), hear)
 
 
 class Service(service.Service):
-    """``hear``: gets each line that the service itself logs, and its loop unless that has its own."""
+    """``hear``: gets each line that the service itself logs, and its loop unless that has its
+    own.
+    """
 
     def __init__(self, connect: Any, loop: Any, hear: Any, watching: Any, **more: Any) -> None:
         super().__init__(connect, loop, watching, **more)

@@ -34,7 +34,10 @@ REKEY_DEPENDENCIES = (
     "ALTER TABLE dependencies ADD PRIMARY KEY (id)",
     "ALTER TABLE dependencies DROP COLUMN depends_on_id",
 )
-"""What bd 1.0.5 does to the key and the target of a dependency. Dolt only: SQLite changes no key."""
+"""What bd 1.0.5 does to the key and the target of a dependency.
+
+Dolt only: SQLite changes no key.
+"""
 
 
 class Counting(Scripted):
@@ -87,7 +90,11 @@ def migrate(history: History, *statements: str) -> str:
 
 
 def past(history: History) -> HistoryReplayer:
-    policy = Policy(history.settings.rules, history.settings.settle, settings_hash=settings_hash(history.settings))
+    policy = Policy(
+        history.settings.rules,
+        history.settings.settle,
+        settings_hash=settings_hash(history.settings),
+    )
     return HistoryReplayer(history.engine, policy, history.head())
 
 
@@ -95,19 +102,27 @@ def events(history: History) -> list[CommitEvents]:
     """All of them, as the command `events` reads them."""
     engine, head = history.engine, history.head()
     return list(
-        event_stream.read_events(engine, event_stream.first_commit(engine, head).hash, head, history.settings.rules)
+        event_stream.read_events(
+            engine, event_stream.first_commit(engine, head).hash, head, history.settings.rules
+        )
     )
 
 
 def held(history: History, beads: int = 1) -> VerificationResult:
-    """Check what must hold of every history: each command reads it, and every decision comes out as recorded."""
+    """Check what must hold of every history: each command reads it, and every decision comes out
+    as recorded.
+    """
     engine, head = history.engine, history.head()
     out = verify(past(history))
     assert out.differences == []
     assert not out.unverifiable, out.unverifiable
     events(history)
-    for (bead,) in engine.query("SELECT DISTINCT bead_id FROM watch_decision WHERE bead_id <> ''")[:beads]:
-        stands = snapshot_at(engine, past(history).current.policy, head, history.clock.moment, bead, None)
+    for (bead,) in engine.query("SELECT DISTINCT bead_id FROM watch_decision WHERE bead_id <> ''")[
+        :beads
+    ]:
+        stands = snapshot_at(
+            engine, past(history).current.policy, head, history.clock.moment, bead, None
+        )
         explain(engine, bead, head, lambda stands=stands: stands)  # type: ignore[misc]
     history.what_if(run_time=timedelta(minutes=5))
     return out

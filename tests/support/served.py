@@ -10,11 +10,21 @@ from pathlib import Path
 
 
 def healthz(command: Sequence[str], folder: Path, env: Mapping[str, str]) -> tuple[int, str]:
-    """Status and words of ``/healthz`` of a ``run``, on any free port in place of the one that its arguments name; then it is told to end, and must."""
-    asked = [("0" if before == "--port" else "127.0.0.1" if before == "--host" else each) for before, each in zip(["", *command], command, strict=False)]  # fmt: skip
+    """Status and words of ``/healthz`` of a ``run``, on any free port in place of the one that
+    its arguments name; then it is told to end, and must.
+    """
+    asked = [
+        ("0" if before == "--port" else "127.0.0.1" if before == "--host" else each)
+        for before, each in zip(["", *command], command, strict=False)
+    ]
     with subprocess.Popen(
-        [*asked, "--log", "text"], cwd=folder, env=dict(env), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as process:  # fmt: skip
+        [*asked, "--log", "text"],
+        cwd=folder,
+        env=dict(env),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
         try:
             assert process.stdout is not None
             said = list[str]()
@@ -24,7 +34,9 @@ def healthz(command: Sequence[str], folder: Path, env: Mapping[str, str]) -> tup
                     with urllib.request.urlopen(f"{served[1]}/healthz", timeout=120) as answer:
                         found = answer.status, answer.read().decode()
                     process.terminate()
-                    process.wait(300)  # with which code is not asked: buildah, around it, has its own
+                    process.wait(
+                        300
+                    )  # with which code is not asked: buildah, around it, has its own
                     return found
             raise AssertionError("".join(said))
         finally:

@@ -1,7 +1,9 @@
 """Real Dolt servers for tests: which one, how it is started and stopped surely.
 
-The order of choice is ``choose``: the server named by DOLT_WATCH_TEST_DATABASE (a ``dolt://`` URL; password in DOLT_WATCH_TEST_PASSWORD), else ``dolt`` on PATH,
-else a container where Docker answers, else the tests that need one are skipped, with the reason. With CI=true nothing is skipped: it fails.
+The order of choice is ``choose``: the server named by DOLT_WATCH_TEST_DATABASE (a ``dolt://``
+URL; password in DOLT_WATCH_TEST_PASSWORD), else ``dolt`` on PATH, else a container where Docker
+answers, else the tests that need one are skipped, with the reason. With CI=true nothing is
+skipped: it fails.
 """
 
 from __future__ import annotations
@@ -48,29 +50,46 @@ class Choice:
     """The URL, the program's path, the image, or the reason for none."""
 
 
-def choose(env: Mapping[str, str], which: Callable[[str], str | None], docker_answers: Callable[[], bool]) -> Choice:
-    """Where the Dolt server of this run comes from. Docker is asked last: that costs seconds where there is none."""
+def choose(
+    env: Mapping[str, str], which: Callable[[str], str | None], docker_answers: Callable[[], bool]
+) -> Choice:
+    """Where the Dolt server of this run comes from.
+
+    Docker is asked last: that costs seconds where there is none.
+    """
     if url := env.get("DOLT_WATCH_TEST_DATABASE"):
         return Choice(Source.GIVEN, url)
     if program := which("dolt"):
         return Choice(Source.BINARY, program)
     if docker_answers():
         return Choice(Source.CONTAINER, IMAGE)
-    return missing(env, "no Dolt server: DOLT_WATCH_TEST_DATABASE is not set, no dolt on PATH, Docker does not answer")
+    return missing(
+        env,
+        "no Dolt server: DOLT_WATCH_TEST_DATABASE is not set, no dolt on PATH, Docker does not"
+        " answer",
+    )
 
 
 def choose_bd(env: Mapping[str, str], which: Callable[[str], str | None]) -> Choice:
-    """The bd of this run: the stand-in where DOLT_WATCH_TEST_BD names its dialect, else a real one (BD, then PATH).
+    """The bd of this run: the stand-in where DOLT_WATCH_TEST_BD names its dialect, else a real
+    one (BD, then PATH).
 
-    Where there is no real one either, the stand-in in its default dialect. ``why`` is the program's path or the dialect.
+    Where there is no real one either, the stand-in in its default dialect. ``why`` is the
+    program's path or the dialect.
     """
     if dialect := env.get("DOLT_WATCH_TEST_BD"):
         if dialect not in DIALECTS:
-            return Choice(Source.FAIL, f"DOLT_WATCH_TEST_BD={dialect}: not one of {', '.join(DIALECTS)}")
+            return Choice(
+                Source.FAIL, f"DOLT_WATCH_TEST_BD={dialect}: not one of {', '.join(DIALECTS)}"
+            )
         return Choice(Source.STANDIN, dialect)
     if named := env.get("BD"):
         program = which(named)
-        return Choice(Source.BINARY, program) if program else Choice(Source.FAIL, f"BD={named}: no such program")
+        return (
+            Choice(Source.BINARY, program)
+            if program
+            else Choice(Source.FAIL, f"BD={named}: no such program")
+        )
     if program := which("bd"):
         return Choice(Source.BINARY, program)
     return Choice(Source.STANDIN, DEFAULT)
@@ -113,7 +132,10 @@ def without(why: str) -> NoReturn:
 
 
 def tool(name: str, why: str = "") -> str:
-    """The program's path. Where it is missing the test is skipped, saying so; with CI=true it fails."""
+    """The program's path.
+
+    Where it is missing the test is skipped, saying so; with CI=true it fails.
+    """
     found = shutil.which(name)
     if not found:
         without(f"no {name} on PATH{why and ': '}{why}")
@@ -121,7 +143,10 @@ def tool(name: str, why: str = "") -> str:
 
 
 def own_dolt() -> str:
-    """dolt on PATH, for a test that starts servers of its own. Where this run's server is a named one or a container, a skip in CI too: another run has it."""
+    """dolt on PATH, for a test that starts servers of its own.
+
+    Where this run's server is a named one or a container, a skip in CI too: another run has it.
+    """
     if program := shutil.which("dolt"):
         return program
     choice = choose(os.environ, shutil.which, docker_answers)
@@ -149,13 +174,19 @@ class Server:
             password=a.password,
             database=database or None,
             autocommit=True,
-            ssl_disabled=not a.uses_tls,  # else pymysql reads all of the system's certificates, 25 ms
+            # else pymysql reads all of the system's certificates, 25 ms
+            ssl_disabled=not a.uses_tls,
             **more,
         )
 
     def sql(self, *texts: str, database: str = "") -> list[tuple[Any, ...]]:
-        """Run statements as the administrator, on a connection of their own; the rows of the last one."""
-        with contextlib.closing(self.connect(database)) as connection, connection.cursor() as cursor:
+        """Run statements as the administrator, on a connection of their own; the rows of the
+        last one.
+        """
+        with (
+            contextlib.closing(self.connect(database)) as connection,
+            connection.cursor() as cursor,
+        ):
             for text in texts:
                 cursor.execute(text)
             return list(cursor.fetchall())
@@ -199,28 +230,55 @@ def free_port() -> int:
 
 
 def home(folder: Path) -> dict[str, str]:
-    """An environment of its own for dolt and bd: no file of the person who runs the tests is read or written."""
+    """An environment of its own for dolt and bd: no file of the person who runs the tests is
+    read or written.
+    """
     place = folder / "home"
     place.mkdir(parents=True, exist_ok=True)
-    (place / ".gitconfig").write_text("[user]\n\tname = Tess Ter\n\temail = tess@example.com\n", encoding="utf-8")
-    kept = {key: os.environ[key] for key in ("PATH", "LANG", "LC_ALL", "TMPDIR") if key in os.environ}
-    return kept | {"HOME": str(place), "DOLT_ROOT_PATH": str(place), "TZ": "UTC", "GIT_CONFIG_NOSYSTEM": "1"}
+    (place / ".gitconfig").write_text(
+        "[user]\n\tname = Tess Ter\n\temail = tess@example.com\n", encoding="utf-8"
+    )
+    kept = {
+        key: os.environ[key] for key in ("PATH", "LANG", "LC_ALL", "TMPDIR") if key in os.environ
+    }
+    return kept | {
+        "HOME": str(place),
+        "DOLT_ROOT_PATH": str(place),
+        "TZ": "UTC",
+        "GIT_CONFIG_NOSYSTEM": "1",
+    }
 
 
 @contextlib.contextmanager
-def start_dolt(program: str, folder: Path, *, port: int | None = None, config: str = "") -> Iterator[Server]:
-    """A Dolt server of our own on a loopback port, its data in ``folder``. ``config``: YAML, added to listener and port."""
+def start_dolt(
+    program: str, folder: Path, *, port: int | None = None, config: str = ""
+) -> Iterator[Server]:
+    """A Dolt server of our own on a loopback port, its data in ``folder``.
+
+    ``config``: YAML, added to listener and port.
+    """
     env = home(folder)
     data = folder / "data"
     data.mkdir(exist_ok=True)
-    for key, value in (("user.name", "Tess Ter"), ("user.email", "tess@example.com"), ("metrics.disabled", "true")):
-        subprocess.run([program, "config", "--global", "--add", key, value], env=env, check=True, capture_output=True)
+    for key, value in (
+        ("user.name", "Tess Ter"),
+        ("user.email", "tess@example.com"),
+        ("metrics.disabled", "true"),
+    ):
+        subprocess.run(
+            [program, "config", "--global", "--add", key, value],
+            env=env,
+            check=True,
+            capture_output=True,
+        )
     for attempt in range(3):  # somebody else may take the port in between
         number = port or free_port()
         arguments = ["--host", "127.0.0.1", "--port", str(number)]
         if config:
             file = folder / "config.yaml"
-            file.write_text(f"listener:\n  host: 127.0.0.1\n  port: {number}\n{config}", encoding="utf-8")
+            file.write_text(
+                f"listener:\n  host: 127.0.0.1\n  port: {number}\n{config}", encoding="utf-8"
+            )
             arguments = ["--config", str(file)]
         log = (folder / "server.log").open("ab")
         process = subprocess.Popen(
@@ -239,7 +297,8 @@ def start_dolt(program: str, folder: Path, *, port: int | None = None, config: s
                 if attempt < 2 and port is None:
                     continue
                 raise RuntimeError(
-                    f"dolt did not start:\n{(folder / 'server.log').read_text(encoding='utf-8')[-2000:]}"
+                    "dolt did not"
+                    f" start:\n{(folder / 'server.log').read_text(encoding='utf-8')[-2000:]}"
                 )
             yield started
             return
@@ -264,7 +323,9 @@ def as_in_a_terminal() -> None:
         signal.signal(number, signal.SIG_DFL)
 
 
-def _answers(started: Server, process: subprocess.Popen[bytes] | None, seconds: float = 120) -> bool:
+def _answers(
+    started: Server, process: subprocess.Popen[bytes] | None, seconds: float = 120
+) -> bool:
     end = time.monotonic() + seconds
     while time.monotonic() < end and (process is None or process.poll() is None):
         with contextlib.suppress(pymysql.MySQLError):
@@ -291,7 +352,9 @@ def _container() -> Iterator[Server]:
     container = DockerContainer(IMAGE).with_exposed_ports(3306).with_env("DOLT_ROOT_HOST", "%")
     with container:
         host, port = container.get_container_host_ip(), int(container.get_exposed_port(3306))
-        started = Server(ServerAddress(host=host, port=port, tls=False))  # Docker may be on another machine
+        started = Server(
+            ServerAddress(host=host, port=port, tls=False)
+        )  # Docker may be on another machine
         if not _answers(started, None, 60):
             pytest.fail("the container's Dolt server does not answer")
         yield started
@@ -302,7 +365,9 @@ def message(engine: Engine, commit: str) -> str:
 
 
 def call(engine: Engine, procedure: str, *arguments: str) -> Any:
-    """One of Dolt's procedures (``dolt_checkout``, ``dolt_merge`` …) on either engine; the first value that it answers."""
+    """One of Dolt's procedures (``dolt_checkout``, ``dolt_merge`` …) on either engine; the first
+    value that it answers.
+    """
     marks = ", ".join("?" * len(arguments))
     if engine.name == "dolt":
         rows = engine.query(f"CALL {procedure.upper()}({marks})", arguments)

@@ -50,7 +50,9 @@ def test_folder_environment_and_file(way: str, tmp_path: Path) -> None:
     again = forked.dolt_watch(
         ["config"], cwd=tmp_path.parent, env=env(tmp_path, DOLT_WATCH_DATABASE="doltlite:///x.db")
     )
-    assert again.returncode == 0 and "47s" not in again.stdout, "a run leaves nothing to the next one"
+    assert again.returncode == 0 and "47s" not in again.stdout, (
+        "a run leaves nothing to the next one"
+    )
 
 
 def test_streams_together(way: str, tmp_path: Path) -> None:

@@ -22,7 +22,9 @@ def never() -> bool:
 
 
 def test_the_named_server_goes_first():
-    assert choose({"DOLT_WATCH_TEST_DATABASE": URL, "CI": "true"}, have("dolt"), never) == Choice(Source.GIVEN, URL)
+    assert choose({"DOLT_WATCH_TEST_DATABASE": URL, "CI": "true"}, have("dolt"), never) == Choice(
+        Source.GIVEN, URL
+    )
 
 
 def test_then_dolt_on_path():
@@ -40,7 +42,12 @@ def test_then_a_container(env):
 
 @pytest.mark.parametrize(
     ("env", "source"),
-    [({}, Source.SKIP), ({"CI": "false"}, Source.SKIP), ({"CI": "true"}, Source.FAIL), ({"CI": "1"}, Source.FAIL)],
+    [
+        ({}, Source.SKIP),
+        ({"CI": "false"}, Source.SKIP),
+        ({"CI": "true"}, Source.FAIL),
+        ({"CI": "1"}, Source.FAIL),
+    ],
 )
 def test_without_any_it_is_skipped_but_fails_in_ci(env, source):
     choice = choose(env, have("bd"), lambda: False)
@@ -56,7 +63,11 @@ def test_without_any_it_is_skipped_but_fails_in_ci(env, source):
         ({}, ["dolt"], Choice(Source.STANDIN, DEFAULT)),
         ({"CI": "true"}, ["dolt"], Choice(Source.STANDIN, DEFAULT)),
         ({"DOLT_WATCH_TEST_BD": "1.3"}, ["bd"], Choice(Source.STANDIN, "1.3")),
-        ({"DOLT_WATCH_TEST_BD": "1.3", "BD": "bd-1.2"}, ["bd", "bd-1.2"], Choice(Source.STANDIN, "1.3")),
+        (
+            {"DOLT_WATCH_TEST_BD": "1.3", "BD": "bd-1.2"},
+            ["bd", "bd-1.2"],
+            Choice(Source.STANDIN, "1.3"),
+        ),
     ],
 )
 def test_a_real_bd_goes_before_the_standin_unless_a_dialect_is_named(env, programs, chosen):
@@ -68,7 +79,9 @@ def test_a_bd_that_is_named_and_not_there_fails(env):
     assert choose_bd(env, have("bd")).source is Source.FAIL
 
 
-@pytest.mark.parametrize(("ci", "outcome"), [("true", pytest.fail.Exception), ("", pytest.skip.Exception)])
+@pytest.mark.parametrize(
+    ("ci", "outcome"), [("true", pytest.fail.Exception), ("", pytest.skip.Exception)]
+)
 @pytest.mark.parametrize("asked", [lambda: tool("node", "nothing was run"), own_dolt])
 def test_a_program_that_is_missing_is_a_skip_and_in_ci_a_failure(monkeypatch, ci, outcome, asked):
     for name, value in (("PATH", ""), ("CI", ci), ("DOLT_WATCH_TEST_DATABASE", "")):
@@ -88,6 +101,10 @@ def test_a_server_of_our_own_is_asked_of_no_run_that_has_another(monkeypatch):
 def test_nobody_skips_by_a_rule_of_their_own():
     """Then CI would pass without it."""
     here = Path(__file__).parents[1]
-    words = [f"pytest.{word}(" for word in ("skip", "importorskip")] + [f"mark.{word}" for word in ("skip", "xfail")]
+    words = [f"pytest.{word}(" for word in ("skip", "importorskip")] + [
+        f"mark.{word}" for word in ("skip", "xfail")
+    ]
     files = [file for part in ("unit", "docs") for file in (here / part).rglob("*.py")]
-    assert [file.name for file in files if any(word in file.read_text("utf-8") for word in words)] == []
+    assert [
+        file.name for file in files if any(word in file.read_text("utf-8") for word in words)
+    ] == []

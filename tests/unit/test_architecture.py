@@ -67,7 +67,9 @@ def assigned_from_outside(sources: dict[str, str]) -> list[str]:
         for node in ast.walk(tree):
             places = [(each.attr, each) for each in targets(node) if not own(each)]
             match node:
-                case ast.Call(func=ast.Name(id="setattr"), args=[_, ast.Constant(value=str(attr)), _]):
+                case ast.Call(
+                    func=ast.Name(id="setattr"), args=[_, ast.Constant(value=str(attr)), _]
+                ):
                     places.append((attr, node.func))
             found += [f"{name}:{at.lineno}: {attr}" for attr, at in places if attr in known]
     return found
@@ -75,7 +77,9 @@ def assigned_from_outside(sources: dict[str, str]) -> list[str]:
 
 def test_no_attribute_is_set_from_outside() -> None:
     """An object is complete when it is constructed."""
-    sources = {str(path.relative_to(PACKAGE.parent)): path.read_text() for path in PACKAGE.rglob("*.py")}
+    sources = {
+        str(path.relative_to(PACKAGE.parent)): path.read_text() for path in PACKAGE.rglob("*.py")
+    }
     assert len(sources) > 100
     assert assigned_from_outside(sources) == []
 

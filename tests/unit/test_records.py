@@ -44,5 +44,8 @@ def test_a_record_of_many_fields_is_built_with_keywords() -> None:
 
 def test_the_check_finds_a_record_that_is_built_positionally() -> None:
     model = PACKAGE / "core/model/ledger_entry.py"
-    trees = {model: ast.parse(model.read_text("utf-8")), Path("x.py"): ast.parse("\nLedgerEntry(a, b, c, d, e)")}
+    trees = {
+        model: ast.parse(model.read_text("utf-8")),
+        Path("x.py"): ast.parse("\nLedgerEntry(a, b, c, d, e)"),
+    }
     assert list(_positional(trees)) == ["x.py:2: LedgerEntry"]

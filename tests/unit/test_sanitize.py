@@ -54,5 +54,11 @@ def test_any_text_is_printable_utf8_within_the_limit(text: str, limit: int) -> N
 
 def test_a_cell_of_a_table_is_escaped_and_the_columns_stand() -> None:
     lines = format_table(("BEAD", "WHY"), [("bd-1\x1b[2J\nforged", "a\tb"), ("bd-2", "c")])
-    assert [line.split() for line in lines] == [["BEAD", "WHY"], ["bd-1\\x1b[2J\\nforged", "a\\tb"], ["bd-2", "c"]]
-    assert {line.index(last) for line, last in zip(lines, ("WHY", "a\\tb", "c"), strict=True)} == {21}
+    assert [line.split() for line in lines] == [
+        ["BEAD", "WHY"],
+        ["bd-1\\x1b[2J\\nforged", "a\\tb"],
+        ["bd-2", "c"],
+    ]
+    assert {line.index(last) for line, last in zip(lines, ("WHY", "a\\tb", "c"), strict=True)} == {
+        21
+    }

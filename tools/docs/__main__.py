@@ -20,7 +20,11 @@ PAGES = {
 def stale() -> dict[Path, str]:
     """Page → its text, where it is not what stands in the file."""
     made = {FOLDER / f"{name}.md": page() for name, page in PAGES.items()}
-    return {path: text for path, text in made.items() if not path.exists() or path.read_text("utf-8") != text}
+    return {
+        path: text
+        for path, text in made.items()
+        if not path.exists() or path.read_text("utf-8") != text
+    }
 
 
 def main(check: bool) -> int:

@@ -15,8 +15,10 @@ from tools.docs.reading import GENERATED, code, flat, table
 HEAD = ("option", "default", "meaning")
 INTRO = """# Commands
 
-`dolt_watch`, also spelt `dolt-watch`, or `python -m dolt_watch`. `--help` after any command says the same as this page.
-Completion in a shell: `eval "$(_DOLT_WATCH_COMPLETE=bash_source dolt_watch)"` in `~/.bashrc`, or `zsh_source` in `~/.zshrc`; fish: `_DOLT_WATCH_COMPLETE=fish_source dolt_watch | source`.
+`dolt_watch`, also spelt `dolt-watch`, or `python -m dolt_watch`. `--help` after any command says
+the same as this page.
+Completion in a shell: `eval "$(_DOLT_WATCH_COMPLETE=bash_source dolt_watch)"` in `~/.bashrc`, or
+`zsh_source` in `~/.zshrc`; fish: `_DOLT_WATCH_COMPLETE=fish_source dolt_watch | source`.
 """
 EXITS = """## Exit codes
 
@@ -36,10 +38,18 @@ def page() -> str:
     parts = [
         GENERATED.format(source="`dolt_watch/cli/`"),
         INTRO,
-        table(("command", "does"), ((f"[`{name}`](#{name})", line) for name, line in COMMANDS.items())),
+        table(
+            ("command", "does"), ((f"[`{name}`](#{name})", line) for name, line in COMMANDS.items())
+        ),
     ]
     parts += ["\nOptions of every command that reads settings:\n", table(HEAD, _rows(_shared()))]
-    parts += ["Before the command: `--debug` shows the traceback of an error, `--version` prints the version.\n", EXITS]
+    parts += [
+        (
+            "Before the command: `--debug` shows the traceback of an error, `--version` prints the"
+            " version.\n"
+        ),
+        EXITS,
+    ]
     for name in COMMANDS:
         command = group.get_command(click.Context(group), name)
         assert command is not None
@@ -64,7 +74,10 @@ def described(command: click.Command) -> tuple[str, str]:
     """Its help in Markdown, and its example."""
     text, marker, example = (command.help or "").partition("Example: ")
     assert marker, f"{command.callback}: its docstring has no 'Example: '"
-    return "\n\n".join(flat(part) for part in re.split(r"\n\s*\n", text) if part.strip()), example.strip()
+    return (
+        "\n\n".join(flat(part) for part in re.split(r"\n\s*\n", text) if part.strip()),
+        example.strip(),
+    )
 
 
 def _shared() -> list[click.Parameter]:
@@ -80,10 +93,16 @@ def _rows(params: list[click.Parameter]) -> Iterator[tuple[str, str, str]]:
         if isinstance(each, click.Option):
             words = " ".join([", ".join(each.opts), *([_value(each)] if not each.is_flag else [])])
             assert each.help or isinstance(each.type, click.Choice), f"{words} has no help"
-            shown = code(str(each.default)) if each.show_default and each.default is not None else ""
+            shown = (
+                code(str(each.default)) if each.show_default and each.default is not None else ""
+            )
             yield code(words), "required" if each.required else shown, each.help or ""
         else:
-            yield code(each.make_metavar(click.Context(group))), "required" if each.required else "", ""
+            yield (
+                code(each.make_metavar(click.Context(group))),
+                "required" if each.required else "",
+                "",
+            )
 
 
 def _value(option: click.Option) -> str:

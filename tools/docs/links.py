@@ -1,4 +1,7 @@
-"""Asks every address that the pages name. For the public workflow only: it needs the network. ``python -m tools.docs.links``"""
+"""Asks every address that the pages name.
+
+For the public workflow only: it needs the network. ``python -m tools.docs.links``
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,9 @@ from tools.docs.site import pages
 
 ADDRESS = re.compile(r"\]\((https?://[^)\s#]+)")
 BROKEN = {400, 404, 410}
-"""What a forge or a wall against robots says otherwise (403, 429, 5xx) tells nothing of the link."""
+"""What a forge or a wall against robots says otherwise (403, 429, 5xx) tells nothing of the
+link.
+"""
 
 
 def addresses() -> list[str]:
@@ -32,7 +37,9 @@ def main() -> int:
     found = addresses()
     with ThreadPoolExecutor(8) as pool:
         bad = [said for said in pool.map(wrong, found) if said]
-    sys.stdout.write("".join(f"{said}\n" for said in bad) + f"{len(found)} addresses, {len(bad)} broken\n")
+    sys.stdout.write(
+        "".join(f"{said}\n" for said in bad) + f"{len(found)} addresses, {len(bad)} broken\n"
+    )
     return 1 if bad or not found else 0
 
 

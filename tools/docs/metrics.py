@@ -11,10 +11,13 @@ from tools.docs.reading import GENERATED, code, table
 SUFFIX = {"counter": "_total", "gauge": "", "histogram": ""}
 INTRO = """# Metrics
 
-`dolt_watch run --port 9464` serves them at `/metrics`, for Prometheus. A dashboard and alerts that use them: `cronjobs/monitoring/`. A histogram has `_bucket`, `_sum` and `_count`.
+`dolt_watch run --port 9464` serves them at `/metrics`, for Prometheus. A dashboard and alerts that
+use them: `cronjobs/monitoring/`. A histogram has `_bucket`, `_sum` and `_count`.
 
-A good tick is one that would end a command with exit 0: no dispatch failed, no outcome is unknown, and the target is not down while beads wait; idle, busy and paused are good. After it, and
-only then, the last success is set and `DOLT_WATCH_PING_URL` is fetched. A replica that stands by, or does not reach the database, tells of no beads: sums over replicas count each bead once.
+A good tick is one that would end a command with exit 0: no dispatch failed, no outcome is unknown,
+and the target is not down while beads wait; idle, busy and paused are good. After it, and
+only then, the last success is set and `DOLT_WATCH_PING_URL` is fetched. A replica that stands by,
+or does not reach the database, tells of no beads: sums over replicas count each bead once.
 """
 
 

@@ -1,4 +1,6 @@
-"""What the code says of itself: docstrings of classes and of their attributes, which Python does not keep; and tables in Markdown."""
+"""What the code says of itself: docstrings of classes and of their attributes, which Python does
+not keep; and tables in Markdown.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,11 @@ def attributes(owner: type) -> dict[str, str]:
 
 def _name(line: ast.stmt) -> str:
     target = (
-        line.target if isinstance(line, ast.AnnAssign) else line.targets[0] if isinstance(line, ast.Assign) else None
+        line.target
+        if isinstance(line, ast.AnnAssign)
+        else line.targets[0]
+        if isinstance(line, ast.Assign)
+        else None
     )
     return target.id if isinstance(target, ast.Name) else ""
 

@@ -17,26 +17,43 @@ from dolt_watch.targets.settings import TargetSettings
 from tools.docs.reading import GENERATED, attributes, code, flat, table
 
 TYPES = {
-    "str": "text", "bool": "true or false", "int": "whole number", "float": "number", "timedelta": "duration", "Path | None": "path",
-    "tuple[str, ...]": "list of texts", "Mapping[str, str]": "table of texts", "secret": "secret",
-}  # fmt: skip
+    "str": "text",
+    "bool": "true or false",
+    "int": "whole number",
+    "float": "number",
+    "timedelta": "duration",
+    "Path | None": "path",
+    "tuple[str, ...]": "list of texts",
+    "Mapping[str, str]": "table of texts",
+    "secret": "secret",
+}
 HEAD = ("key", "type", "default", "meaning")
 INTRO = """# Settings
 
-Each setting has one key. It is given in `dolt_watch.toml` (in the working directory or a folder above it, beside `.beads/` or in it, or named by `--config` or `DOLT_WATCH_CONFIG`), in the environment, or as
-`--set KEY=VALUE`. The later place wins: defaults, beads' own files and variables, `dolt_watch.toml`, environment, flags. `dolt_watch config` prints what is in force, and where each
+Each setting has one key. It is given in `dolt_watch.toml` (in the working directory or a folder
+above it, beside `.beads/` or in it, or named by `--config` or `DOLT_WATCH_CONFIG`), in the
+environment, or as
+`--set KEY=VALUE`. The later place wins: defaults, beads' own files and variables,
+`dolt_watch.toml`, environment, flags. `dolt_watch config` prints what is in force, and where each
 value came from.
 
-In the environment a key is written in capitals, with `DOLT_WATCH_` before it, and `_` for each `.` and `-`: `rules.agent.stale_after` is `DOLT_WATCH_RULES_AGENT_STALE_AFTER`. An
-empty variable counts as not set. A variable, a key or a value that there is not is an error, which names the place and the nearest name that there is.
+In the environment a key is written in capitals, with `DOLT_WATCH_` before it, and `_` for each `.`
+and `-`: `rules.agent.stale_after` is `DOLT_WATCH_RULES_AGENT_STALE_AFTER`. An
+empty variable counts as not set. A variable, a key or a value that there is not is an error, which
+names the place and the nearest name that there is.
 
-A duration is a number with its unit: `90s`, `30m`, `2h`, `1h30m`. A list or table in the environment and in `--set` is JSON. A relative path in the file is relative to the file. A
-secret stands in no file of settings and on no command line: it comes from its environment variable, or from the file that the key `KEY_file` names.
+A duration is a number with its unit: `90s`, `30m`, `2h`, `1h30m`. A list or table in the
+environment and in `--set` is JSON. A relative path in the file is relative to the file. A
+secret stands in no file of settings and on no command line: it comes from its environment
+variable, or from the file that the key `KEY_file` names.
 """
 
 
 def page() -> str:
-    parts = [GENERATED.format(source="`dolt_watch/core/model/rule.py` and `dolt_watch/settings/`"), INTRO]
+    parts = [
+        GENERATED.format(source="`dolt_watch/core/model/rule.py` and `dolt_watch/settings/`"),
+        INTRO,
+    ]
     parts += ["## Top level\n", table(HEAD, _top()), _PASSWORD]
     parts += [
         "## `[rules.NAME]`\n",
@@ -55,12 +72,19 @@ def page() -> str:
     for kind in registry.BUILT_IN:
         own = {key: text for key, text in registry.setting_types(kind).items() if key not in common}
         cls = registry.settings_class(kind)
-        parts += [f'### `kind = "{kind}"`\n', flat(cls.__doc__) + "\n", table(HEAD, _rows(cls, own))]
+        parts += [
+            f'### `kind = "{kind}"`\n',
+            flat(cls.__doc__) + "\n",
+            table(HEAD, _rows(cls, own)),
+        ]
     return "\n".join(parts)
 
 
 def _top() -> Iterator[tuple[str, str, str, str]]:
-    url = "`dolt://user@host:port/database`, or `doltlite:///path`. Named here, metadata.json is not asked, nor its project id checked."
+    url = (
+        "`dolt://user@host:port/database`, or `doltlite:///path`. Named here, metadata.json is not"
+        " asked, nor its project id checked."
+    )
     yield "`database`", "text", "as bd finds it", url
     yield from _rows(Settings, {key: kind for key, kind in TOP.items() if key != "database"})
 
@@ -83,7 +107,9 @@ def _default(field: Field[Any]) -> str:
     variable = field.metadata.get("variable")
     if variable:
         return f"`{variable}`"
-    return _shown(field.default_factory() if field.default_factory is not MISSING else field.default)
+    return _shown(
+        field.default_factory() if field.default_factory is not MISSING else field.default
+    )
 
 
 def _shown(value: Any) -> str:
@@ -95,10 +121,15 @@ def _shown(value: Any) -> str:
 
 
 _PASSWORD = """
-The database's password comes from `DOLT_WATCH_PASSWORD`, else from the file that `DOLT_WATCH_PASSWORD_FILE` names, else as bd finds it: `BEADS_DOLT_PASSWORD`, then beads' credentials
-file. `DOLT_WATCH_DEBUG=1` shows the traceback of an error. `DOLT_WATCH_PING_URL` is fetched after each good tick ([metrics](metrics.md)).
+The database's password comes from `DOLT_WATCH_PASSWORD`, else from the file that
+`DOLT_WATCH_PASSWORD_FILE` names, else as bd finds it: `BEADS_DOLT_PASSWORD`, then beads'
+credentials
+file. `DOLT_WATCH_DEBUG=1` shows the traceback of an error. `DOLT_WATCH_PING_URL` is fetched after
+each good tick ([metrics](metrics.md)).
 """
-_RULES = """Without any there is one, `[rules.agent]`, with the defaults. A bead belongs to the first rule in the file that it matches.
+_RULES = """Without any there is one, `[rules.agent]`, with the defaults. A bead belongs to the
+first rule in the file that it matches.
 """
-_TARGETS = """Who runs the beads. What each answer of theirs means: [targets](../targets.md). The name of a kind is also the name of a target that needs no table.
+_TARGETS = """Who runs the beads. What each answer of theirs means: [targets](../targets.md).
+The name of a kind is also the name of a target that needs no table.
 """

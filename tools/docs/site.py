@@ -1,7 +1,9 @@
-"""The site: every page of the repository, staged as the tree that it is, built by MkDocs in strict mode. ``python -m tools.docs.site [FOLDER]``.
+"""The site: every page of the repository, staged as the tree that it is, built by MkDocs in
+strict mode. ``python -m tools.docs.site [FOLDER]``.
 
-Staged, so that a link is the same on a forge and in the site, and so that MkDocs checks each one: pages outside docs/ are pages of the site, and
-whatever else a page links to comes along as a file.
+Staged, so that a link is the same on a forge and in the site, and so that MkDocs checks each
+one: pages outside docs/ are pages of the site, and whatever else a page links to comes along as
+a file.
 """
 
 from __future__ import annotations
@@ -22,7 +24,12 @@ FENCE = re.compile(r"^(\s*```\w+) [^\n]*$", re.MULTILINE)
 
 
 def pages() -> list[Path]:
-    return sorted([*ROOT.glob("*.md"), *(page for folder in FOLDERS for page in (ROOT / folder).rglob("*.md"))])
+    return sorted(
+        [
+            *ROOT.glob("*.md"),
+            *(page for folder in FOLDERS for page in (ROOT / folder).rglob("*.md")),
+        ]
+    )
 
 
 def stage(into: Path) -> None:

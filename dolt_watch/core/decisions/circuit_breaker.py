@@ -1,8 +1,9 @@
 """Whether a target can be reached: its circuit breaker, and its rest after busy answers. Pure.
 
-An outage begins with a failed ``capacity()`` or with a dispatch without an answer. While it lasts no
-bead is claimed for the target, but for one at a time that tries it, where ``capacity()`` cannot tell
-that the outage is over. What the target did wrong never counts against a bead.
+An outage begins with a failed ``capacity()`` or with a dispatch without an answer. While it
+lasts no bead is claimed for the target, but for one at a time that tries it, where
+``capacity()`` cannot tell that the outage is over. What the target did wrong never counts
+against a bead.
 """
 
 from __future__ import annotations
@@ -87,18 +88,23 @@ def try_pause(tries: int, jitter: float) -> timedelta:
 
 
 def busy_pause(busy: int, asked: float | None) -> timedelta:
-    """After so many busy answers in a row. ``asked``: seconds that the target itself asked for; fewer are not taken."""
+    """After so many busy answers in a row.
+
+    ``asked``: seconds that the target itself asked for; fewer are not taken.
+    """
     return max(doubled(FIRST_REST, LAST_REST, busy, 0.0), timedelta(seconds=asked or 0.0))
 
 
-# -- deciding -----------------------------------------------------------------------------------------------
+# -- deciding --------------------
 
 
 def outage_hold(target: str, outage: Outage, now: datetime) -> HoldReason:
     """What a bead waits for while it lasts."""
     since, again = _clock(outage.since, now), _clock(outage.next_at, now)
     why = short_reason(outage.why)
-    return HoldReason(OUTAGE, f"target {target} is unreachable since {since} ({why}); next try at {again}")
+    return HoldReason(
+        OUTAGE, f"target {target} is unreachable since {since} ({why}); next try at {again}"
+    )
 
 
 def short_reason(why: str) -> str:
@@ -128,10 +134,14 @@ def targets_of(policy: Policy) -> dict[str, None]:
 def has_unrecorded_outage(state: State, policy: Policy) -> bool:
     """Is there an outage whose beginning or end is known and has no entry yet?"""
     names = targets_of(policy)
-    return any(name in names and (not one.recorded or one.answered) for name, one in state.outages.items())
+    return any(
+        name in names and (not one.recorded or one.answered) for name, one in state.outages.items()
+    )
 
 
-def plan_outage_changes(state: State, policy: Policy, now: datetime, outside: Observations) -> Iterator[Decision]:
+def plan_outage_changes(
+    state: State, policy: Policy, now: datetime, outside: Observations
+) -> Iterator[Decision]:
     """The outages that begin or end now."""
     for name in targets_of(policy):
         outage, capacity = state.outages.get(name), outside.capacity.get(name)
@@ -194,7 +204,7 @@ class Probe(NamedTuple):
 
 def select_probes(
     state: State, policy: Policy, now: datetime, asked: Candidates, outside: Observations
-) -> Mapping[str, Probe]:  # fmt: skip
+) -> Mapping[str, Probe]:
     """Target → who tries it, for each that may be tried by a dispatch now."""
     if not state.outages:
         return EMPTY
@@ -205,32 +215,57 @@ def select_probes(
     return found
 
 
-def _probe(target: str, state: State, policy: Policy, now: datetime, asked: Candidates, outside: Observations) -> Probe:
-    """A bead whose outcome is unknown goes before all others, and is waited for; then one that tried it before."""
+def _probe(
+    target: str,
+    state: State,
+    policy: Policy,
+    now: datetime,
+    asked: Candidates,
+    outside: Observations,
+) -> Probe:
+    """A bead whose outcome is unknown goes before all others, and is waited for; then one that
+    tried it before.
+    """
     rules = {rule.name: rule for rule in policy.rules if rule.target == target}
     under_way = [bead for bead in state.beads.values() if bead.rule in rules and bead.token]
     again = [
         bead
         for bead in under_way
         # A target that can tell whether a token runs is asked that instead.
-        if bead.phase is Phase.UNKNOWN and rules[bead.rule].on_unknown == "retry" and bead.id not in outside.verdicts
+        if bead.phase is Phase.UNKNOWN
+        and rules[bead.rule].on_unknown == "retry"
+        and bead.id not in outside.verdicts
     ]
     if again:
         silent = [bead for bead in asked.unknown if bead in again]
-        ready = [bead for bead in silent if held_by_lease(bead, rules[bead.rule], outside, now) is None]
+        ready = [
+            bead for bead in silent if held_by_lease(bead, rules[bead.rule], outside, now) is None
+        ]
         return Probe(ready[0].id, resend=True) if ready else Probe()
     if any(bead.phase is Phase.CLAIMED for bead in under_way):
         return Probe()  # somebody is trying it
-    queue = [bead.id for name in rules for bead in asked.queues.get(name, ()) if bead.id not in outside.holds]
+    queue = [
+        bead.id
+        for name in rules
+        for bead in asked.queues.get(name, ())
+        if bead.id not in outside.holds
+    ]
     noted = state.outages[target].noted
     return Probe(min(queue, key=lambda bead: bead not in noted, default=""))
 
 
 def plan_resend(bead: Bead, rule: Rule) -> Decision:
-    """A bead whose outcome is unknown is claimed again: its row stays as the first claim left it."""
+    """A bead whose outcome is unknown is claimed again: its row stays as the first claim left
+    it.
+    """
     detail = entry_payloads.Resend(bead.since, bead.sent_at).encode()
     return Decision(
-        kind=EntryKind.CLAIM, bead=bead.id, rule=rule.name, attempt=bead.attempt, cause=bead.cause, detail=detail
+        kind=EntryKind.CLAIM,
+        bead=bead.id,
+        rule=rule.name,
+        attempt=bead.attempt,
+        cause=bead.cause,
+        detail=detail,
     )
 
 
@@ -242,7 +277,10 @@ def uncounted_claim(attempt: Bead) -> dict[str, str]:
 def postpone_tries(
     state: State, policy: Policy, now: datetime, asked: Candidates, outside: Observations
 ) -> State | None:
-    """After tries that history does not hold: by ``capacity()``, or none was possible. None: nothing was tried."""
+    """After tries that history does not hold: by ``capacity()``, or none was possible.
+
+    None: nothing was tried.
+    """
     moved = {}
     for name in targets_of(policy):
         outage, capacity = state.outages.get(name), outside.capacity.get(name)
@@ -258,8 +296,14 @@ def postpone_tries(
 
 def _sendable(target: str, state: State, policy: Policy) -> Sequence[datetime]:
     """When the first of the beads whose outcome is unknown may be sent again."""
-    rules = {rule.name: rule for rule in policy.rules if rule.target == target and rule.on_unknown == "retry"}
-    unknown = [bead for bead in state.beads.values() if bead.phase is Phase.UNKNOWN and bead.rule in rules]
+    rules = {
+        rule.name: rule
+        for rule in policy.rules
+        if rule.target == target and rule.on_unknown == "retry"
+    }
+    unknown = [
+        bead for bead in state.beads.values() if bead.phase is Phase.UNKNOWN and bead.rule in rules
+    ]
     moments = [bead.since + rules[bead.rule].unknown_after for bead in unknown]
     return [min(moments)] if moments else []
 
@@ -269,5 +313,8 @@ def with_recorded_tries(state: State, recorded: Mapping[str, tuple[int, datetime
     known = {name: value for name, value in recorded.items() if name in state.outages}
     if not known:
         return state
-    moved = {name: state.outages[name]._replace(tries=tries, next_at=at) for name, (tries, at) in known.items()}
+    moved = {
+        name: state.outages[name]._replace(tries=tries, next_at=at)
+        for name, (tries, at) in known.items()
+    }
     return state._replace(outages={**state.outages, **moved})

@@ -1,4 +1,6 @@
-"""Decisions of the dispatcher: who may be claimed, and what becomes of attempts that nobody will settle any more. Pure."""
+"""Decisions of the dispatcher: who may be claimed, and what becomes of attempts that nobody will
+settle any more. Pure.
+"""
 
 from __future__ import annotations
 
@@ -37,36 +39,58 @@ from dolt_watch.core.model.reason_codes import ReasonCode
 from dolt_watch.timestamps import iso, whole_minutes
 
 LONGEST = timedelta(days=366)
-"""Nothing waits longer for its next attempt: doubled often enough, any pause would end after the last date there is."""
+"""Nothing waits longer for its next attempt: doubled often enough, any pause would end after the
+last date there is.
+"""
 
 
-def rule_gates(state: State, rule: Rule, policy: Policy, now: datetime, clock: NextDue) -> Iterator[GateResult]:
-    """What may stop all beads of a rule, one thing after the other. ``slots`` asks no further than the first that does."""
+def rule_gates(
+    state: State, rule: Rule, policy: Policy, now: datetime, clock: NextDue
+) -> Iterator[GateResult]:
+    """What may stop all beads of a rule, one thing after the other.
+
+    ``slots`` asks no further than the first that does.
+    """
     pause = active_pause(state, rule.name, now)
     if pause is not None:
         clock.at("dispatch", pause.until)
-    yield GateResult("paused", pause is None, f"paused by {pause.by}: {pause.reason}" if pause else "not paused")
-    stopped = state.halted_rules.get(rule.name) == policy.settings_hash and bool(policy.settings_hash)
+    yield GateResult(
+        "paused", pause is None, f"paused by {pause.by}: {pause.reason}" if pause else "not paused"
+    )
+    stopped = state.halted_rules.get(rule.name) == policy.settings_hash and bool(
+        policy.settings_hash
+    )
     if stopped:
-        clock.at("dispatch", IMMEDIATELY)  # not to be dispatched, but to be told each time: somebody must mend it
-    told = "its target does not take our credential, or is gone (the log says which); mend it, then `dolt_watch resume`"
+        clock.at(
+            "dispatch", IMMEDIATELY
+        )  # not to be dispatched, but to be told each time: somebody must mend it
+    told = (
+        "its target does not take our credential, or is gone (the log says which); mend it, then"
+        " `dolt_watch resume`"
+    )
     yield GateResult("stopped", not stopped, told if stopped else "not stopped")
     outage = state.outages.get(rule.target)
     if outage is not None:
         clock.at("dispatch", outage.next_at)
-        yield GateResult(circuit_breaker.OUTAGE, False, circuit_breaker.outage_hold(rule.target, outage, now).why)
+        yield GateResult(
+            circuit_breaker.OUTAGE, False, circuit_breaker.outage_hold(rule.target, outage, now).why
+        )
     else:
         yield GateResult(circuit_breaker.OUTAGE, True, "no outage of its target")
     resting = state.cooldowns.get(rule.target)
     if resting is not None and resting > now:
         clock.at("dispatch", resting)
-        yield GateResult("resting", False, f"target {rule.target} asked to be left alone until {iso(resting)}")
+        yield GateResult(
+            "resting", False, f"target {rule.target} asked to be left alone until {iso(resting)}"
+        )
     else:
         yield GateResult("resting", True, "not asked to be left alone")
     flying = in_flight(state, rule)
     names = ": " + ", ".join(f"{bead.id} ({bead.phase})" for bead in flying[:3]) if flying else ""
     yield GateResult(
-        "max_in_flight", len(flying) < rule.max_in_flight, f"{len(flying)} of {rule.max_in_flight} in flight{names}"
+        "max_in_flight",
+        len(flying) < rule.max_in_flight,
+        f"{len(flying)} of {rule.max_in_flight} in flight{names}",
     )
     if rule.max_per_hour:
         recent = last_hour(state, rule, now)
@@ -74,29 +98,48 @@ def rule_gates(state: State, rule: Rule, policy: Policy, now: datetime, clock: N
         if full:
             clock.at("dispatch", min(recent) + HOUR)
         yield GateResult(
-            "max_per_hour", not full, f"{len(recent)} claims in the last hour, the ceiling is {rule.max_per_hour}"
+            "max_per_hour",
+            not full,
+            f"{len(recent)} claims in the last hour, the ceiling is {rule.max_per_hour}",
         )
 
 
 def orphaned_pauses(state: State, policy: Policy, now: datetime) -> list[Pause]:
-    """Pauses of rules that there are none of (any more): they hold nothing, whatever whoever set them thinks."""
-    return [pause for pause in active_pauses(state, now) if pause.rule and policy.rule(pause.rule) is None]
+    """Pauses of rules that there are none of (any more): they hold nothing, whatever whoever set
+    them thinks.
+    """
+    return [
+        pause
+        for pause in active_pauses(state, now)
+        if pause.rule and policy.rule(pause.rule) is None
+    ]
 
 
 def free_slots(
     state: State, rule: Rule, policy: Policy, now: datetime, clock: NextDue, trying: bool = False
-) -> tuple[int, HoldReason | None]:  # fmt: skip
-    """How many more may go under this rule, and what stops all of them, where something does. ``trying``: an outage does not."""
+) -> tuple[int, HoldReason | None]:
+    """How many more may go under this rule, and what stops all of them, where something does.
+
+    ``trying``: an outage does not.
+    """
     for check in rule_gates(state, rule, policy, now, clock):
         if not check.ok and not (trying and check.gate == circuit_breaker.OUTAGE):
             return 0, check.hold
     free = rule.max_in_flight - len(in_flight(state, rule))
-    return min(free, rule.max_per_hour - len(last_hour(state, rule, now))) if rule.max_per_hour else free, None
+    return (
+        min(free, rule.max_per_hour - len(last_hour(state, rule, now)))
+        if rule.max_per_hour
+        else free
+    ), None
 
 
 def in_flight(state: State, rule: Rule) -> list[Bead]:
     """The beads that hold its slots."""
-    return [bead for bead in state.beads.values() if bead.rule == rule.name and bead.token and bead.phase in IN_FLIGHT]
+    return [
+        bead
+        for bead in state.beads.values()
+        if bead.rule == rule.name and bead.token and bead.phase in IN_FLIGHT
+    ]
 
 
 def last_hour(state: State, rule: Rule, now: datetime) -> list[datetime]:
@@ -110,12 +153,16 @@ def time_gates(bead: Bead, policy: Policy, now: datetime, clock: NextDue) -> Ite
         if waits:
             clock.at("dispatch", bead.retry_at)
         yield GateResult(
-            "backoff", not waits, f"attempt {bead.attempt} failed ({bead.reason}); again at {iso(bead.retry_at)}"
+            "backoff",
+            not waits,
+            f"attempt {bead.attempt} failed ({bead.reason}); again at {iso(bead.retry_at)}",
         )
     since = _changed(bead)
     settled, settle_by = since + policy.settle, now + policy.settle
     if since > settle_by:  # pulled from a clone whose clock is ahead: it would wait until that date
-        yield GateResult("settle", True, f"changed at {iso(since)}, which is still to come: a clock is wrong")
+        yield GateResult(
+            "settle", True, f"changed at {iso(since)}, which is still to come: a clock is wrong"
+        )
         return
     if settled > now:
         clock.at("dispatch", settled)
@@ -130,15 +177,21 @@ def _changed(bead: Bead) -> datetime:
 
 def time_hold(bead: Bead, policy: Policy, now: datetime, clock: NextDue) -> HoldReason | None:
     since = _changed(bead)
-    if bead.phase is not Phase.BACKOFF and (since + policy.settle <= now or since > now + policy.settle):
+    if bead.phase is not Phase.BACKOFF and (
+        since + policy.settle <= now or since > now + policy.settle
+    ):
         return None  # nearly all of a long queue, so no words are made of it
-    return next((check.hold for check in time_gates(bead, policy, now, clock) if not check.ok), None)
+    return next(
+        (check.hold for check in time_gates(bead, policy, now, clock) if not check.ok), None
+    )
 
 
 def plan_resends(
     state: State, policy: Policy, asked: Candidates, probes: Mapping[str, circuit_breaker.Probe]
-) -> Iterator[Decision]:  # fmt: skip
-    """Of each target with an outage the bead whose outcome is unknown, where that is the one to try it."""
+) -> Iterator[Decision]:
+    """Of each target with an outage the bead whose outcome is unknown, where that is the one to
+    try it.
+    """
     chosen = {probe.bead for probe in probes.values() if probe.resend}
     for bead in asked.unknown:
         rule = policy.rule(bead.rule)
@@ -157,7 +210,10 @@ def plan_claims(
     rules: dict[str, tuple[HoldReason, ...]],
     probes: Mapping[str, circuit_breaker.Probe],
 ) -> Iterator[Decision]:
-    """``taken``: target → claims planned so far. ``holds`` and ``rules`` are filled, as ``Plan`` has them."""
+    """``taken``: target → claims planned so far.
+
+    ``holds`` and ``rules`` are filled, as ``Plan`` has them.
+    """
     queue = asked.queues.get(rule.name, ())
     outage = state.outages.get(rule.target)
     only = probes.get(rule.target, circuit_breaker.Probe()).bead
@@ -181,9 +237,16 @@ def plan_claims(
             if shared is not None and shared not in rules.get(rule.name, ()):
                 rules[rule.name] = (*rules.get(rule.name, ()), shared)
             continue
-        detail = {"rank": list(bead.rank), "place": place, "free": free, "slots_used": taken.get(rule.target, 0)}
+        detail = {
+            "rank": list(bead.rank),
+            "place": place,
+            "free": free,
+            "slots_used": taken.get(rule.target, 0),
+        }
         note = f"auto-dispatcher claimed at {iso(now)}"
-        if unwell:  # written with an answer after which something runs, or not at all: notes must not grow by each try
+        # written with an answer after which something runs, or not at all: notes must not grow
+        # by each try
+        if unwell:
             detail, note = {**detail, "deferred_note": note}, ""
         yield Decision(
             kind=EntryKind.CLAIM,
@@ -215,23 +278,32 @@ def plan_note_repairs(state: State) -> Iterator[Decision]:
                 note=bead.lost_note,
                 status=status,
                 reason=WITHHELD if bead.unwritten else "a note of ours was overwritten",
-                reason_code=ReasonCode.NOTE_WITHHELD if bead.unwritten else ReasonCode.NOTE_OVERWRITTEN,
+                reason_code=(
+                    ReasonCode.NOTE_WITHHELD if bead.unwritten else ReasonCode.NOTE_OVERWRITTEN
+                ),
             )
 
 
 LOST = "history lost this attempt; written again as the saved state knew it"
-REVERTED = "its row went back to an older state while the attempt is under way: an old row was imported; written again"
+REVERTED = (
+    "its row went back to an older state while the attempt is under way: an old row was imported;"
+    " written again"
+)
 
 
 def plan_restores(state: State) -> Iterator[Decision]:
-    """Attempts under way whose row went back: else it would be open, for anybody to take, and no reaper could end it."""
+    """Attempts under way whose row went back: else it would be open, for anybody to take, and no
+    reaper could end it.
+    """
     for bead in state.beads.values():
         if bead.reverted and bead.phase is not Phase.CLAIMED:
             yield restore(bead, REVERTED, ReasonCode.ROW_REVERTED)
 
 
 def plan_renames(state: State) -> Iterator[Decision]:
-    """Beads with a new id, whose stream does not say yet how far the attempts under the old one had come."""
+    """Beads with a new id, whose stream does not say yet how far the attempts under the old one
+    had come.
+    """
     for bead in state.beads.values():
         if bead.was and not bead.version and (bead.attempt or bead.phase is not Phase.WAITING):
             code = bead.reason_code.value if bead.reason_code is not None else None
@@ -242,7 +314,11 @@ def plan_renames(state: State) -> Iterator[Decision]:
                 "retry_at": bead.retry_at,
             }
             detail = entry_payloads.Attempt(
-                **moments, phase=bead.phase.value, why=bead.reason, why_code=code, renamed_from=bead.was
+                **moments,
+                phase=bead.phase.value,
+                why=bead.reason,
+                why_code=code,
+                renamed_from=bead.was,
             )
             yield Decision(
                 kind=EntryKind.RENAMED,
@@ -279,7 +355,12 @@ def restore(bead: Bead, why: str, code: ReasonCode) -> Decision:
 
 
 def plan_expired(
-    state: State, policy: Policy, now: datetime, asked: Candidates, outside: Observations, holds: dict[str, HoldReason]
+    state: State,
+    policy: Policy,
+    now: datetime,
+    asked: Candidates,
+    outside: Observations,
+    holds: dict[str, HoldReason],
 ) -> Iterator[Decision]:
     """Attempts that nobody will settle any more. ``holds``: gets those that a lease holds."""
     for bead in state.beads.values():
@@ -314,7 +395,9 @@ def plan_expired(
         elif capacity is not None and capacity.down:
             continue  # an outage begins
         if outage is None and capacity is not None and capacity.idle:
-            yield _retry(bead, rule, now, "the service runs nothing", ReasonCode.SERVICE_IDLE, detail)
+            yield _retry(
+                bead, rule, now, "the service runs nothing", ReasonCode.SERVICE_IDLE, detail
+            )
         elif rule.on_unknown == "retry":
             silent = f"no sign of life in {whole_minutes(now - bead.since)}m"
             yield _retry(bead, rule, now, silent, ReasonCode.NO_SIGN_OF_LIFE, detail)
@@ -331,12 +414,20 @@ def plan_expired(
                 reason=f"still unknown after {waited}m",
                 reason_code=ReasonCode.STILL_UNKNOWN,
                 detail=detail,
-                note=f"dispatch outcome still unknown after {waited}m — blocking; set it open to try again",
+                note=(
+                    f"dispatch outcome still unknown after {waited}m — blocking; set it open to try"
+                    " again"
+                ),
             )
 
 
-def _retry(bead: Bead, rule: Rule, now: datetime, why: str, code: ReasonCode, detail: Mapping[str, object]) -> Decision:
-    """It runs nowhere. What an outage of its target left unknown does not count against the bead."""
+def _retry(
+    bead: Bead, rule: Rule, now: datetime, why: str, code: ReasonCode, detail: Mapping[str, object]
+) -> Decision:
+    """It runs nowhere.
+
+    What an outage of its target left unknown does not count against the bead.
+    """
     if not bead.outage:
         return plan_failure(bead, rule, now, why, EntryKind.RETRY, detail, code=code)
     return Decision(
@@ -354,12 +445,21 @@ def _retry(bead: Bead, rule: Rule, now: datetime, why: str, code: ReasonCode, de
 
 
 def plan_failure(
-    bead: Bead, rule: Rule, now: datetime, why: str, kind: EntryKind, detail: Mapping[str, object], for_good: bool = False,
+    bead: Bead,
+    rule: Rule,
+    now: datetime,
+    why: str,
+    kind: EntryKind,
+    detail: Mapping[str, object],
+    for_good: bool = False,
     jitter: float = 0.0,
     *,
     code: ReasonCode,
-) -> Decision:  # fmt: skip
-    """An attempt failed: try again later, or, for the last time, quarantine. ``jitter`` from 0 to 1 adds up to a quarter of the pause."""
+) -> Decision:
+    """An attempt failed: try again later, or, for the last time, quarantine.
+
+    ``jitter`` from 0 to 1 adds up to a quarter of the pause.
+    """
     attempt = bead.attempt
     if for_good or attempt >= rule.max_attempts:
         return Decision(
@@ -372,7 +472,9 @@ def plan_failure(
             status=OPEN,
             reason=why,
             reason_code=code,
-            note=f"dispatch quarantined after {attempt} attempts: {why}; edit the bead to try again",
+            note=(
+                f"dispatch quarantined after {attempt} attempts: {why}; edit the bead to try again"
+            ),
             detail=detail,
         )
     pause = min(rule.retry_after * 2 ** (min(attempt, 20) - 1) * (1 + jitter / 4), LONGEST)

@@ -21,7 +21,9 @@ class Reason(NamedTuple):
     own: HoldReason | None
     """What holds this bead by itself; None where it only waits for its turn."""
     place: int = 0
-    """Beads of its rule that go before it, and one; 0 for a bead in no queue (quarantined, held)."""
+    """Beads of its rule that go before it, and one; 0 for a bead in no queue (quarantined,
+    held).
+    """
     length: int = 0
     """Beads of its rule that only wait for their turn."""
     goes: bool = False

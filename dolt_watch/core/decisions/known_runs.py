@@ -11,7 +11,17 @@ from datetime import datetime, timedelta
 
 from dolt_watch.core.decisions import circuit_breaker
 from dolt_watch.core.decisions.policy import Candidates, Observations, Policy
-from dolt_watch.core.model import OPEN, Bead, Decision, EntryKind, JobReport, Phase, Rule, State, Verdict
+from dolt_watch.core.model import (
+    OPEN,
+    Bead,
+    Decision,
+    EntryKind,
+    JobReport,
+    Phase,
+    Rule,
+    State,
+    Verdict,
+)
 from dolt_watch.core.model.reason_codes import ReasonCode
 from dolt_watch.sanitize import sanitize as outside_text
 
@@ -27,7 +37,9 @@ def unsettled(state: State) -> tuple[Bead, ...]:
     return tuple(sorted(found, key=lambda bead: (bead.since, bead.id)))
 
 
-def settled_by_target(policy: Policy, asked: Candidates, outside: Observations) -> Iterator[Decision]:
+def settled_by_target(
+    policy: Policy, asked: Candidates, outside: Observations
+) -> Iterator[Decision]:
     """Yield what becomes of attempts of unknown outcome that their target settled."""
     for bead in asked.unsettled:
         report, rule = outside.verdicts.get(bead.id), policy.rule(bead.rule)
@@ -53,7 +65,11 @@ def settled_by_target(policy: Policy, asked: Candidates, outside: Observations) 
 
 def _not_started(bead: Bead, report: JobReport) -> Decision:
     """An attempt that never started counts neither against its bead nor for ``max_per_hour``."""
-    detail = {"since": bead.since.isoformat(), "uncounted": True, **circuit_breaker.uncounted_claim(bead)}
+    detail = {
+        "since": bead.since.isoformat(),
+        "uncounted": True,
+        **circuit_breaker.uncounted_claim(bead),
+    }
     return Decision(
         kind=EntryKind.RETRY,
         bead=bead.id,
@@ -68,7 +84,9 @@ def _not_started(bead: Bead, report: JobReport) -> Decision:
     )
 
 
-def rested(state: State, policy: Policy, now: datetime, asked: Candidates, outside: Observations) -> Iterator[Decision]:
+def rested(
+    state: State, policy: Policy, now: datetime, asked: Candidates, outside: Observations
+) -> Iterator[Decision]:
     """Yield the ends of runs that met a usage limit."""
     for bead in (*asked.stale, *asked.jobs):
         report, rule = outside.verdicts.get(bead.id), policy.rule(bead.rule)

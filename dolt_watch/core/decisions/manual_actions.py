@@ -1,7 +1,7 @@
 """What a person's ``retry`` or ``release`` of one bead comes to. Pure.
 
-Either is an entry of the ledger like any decision. The person's word is the evidence that a release or a
-second attempt rests on, so the entry carries their name.
+Either is an entry of the ledger like any decision. The person's word is the evidence that a
+release or a second attempt rests on, so the entry carries their name.
 """
 
 from __future__ import annotations
@@ -89,7 +89,8 @@ def retry(found: Found, by: str, reason: str, not_running: bool) -> Answer:
     if not not_running:
         what = f"job {bead.job}" if bead.job else "an agent"
         return Refusal(
-            f"{name} is {bead.phase.value}: {what} may be at work on it, and a retry starts a second one",
+            f"{name} is {bead.phase.value}: {what} may be at work on it, and a retry starts a"
+            " second one",
             f"once you know that none is: dolt_watch retry {name} --not-running",
         )
     return _decision(EntryKind.MANUAL_RETRY, found, by, reason, OPEN)
@@ -133,7 +134,11 @@ def release(found: Found, by: str, reason: str) -> Answer:
 def stop(found: Found, by: str, reason: str) -> Answer:
     """Return what ending the run of a bead comes to: the bead is blocked."""
     bead, name = found.bead, found.id
-    if bead is None or not bead.token or bead.phase not in (Phase.CLAIMED, Phase.RUNNING, Phase.UNKNOWN):
+    if (
+        bead is None
+        or not bead.token
+        or bead.phase not in (Phase.CLAIMED, Phase.RUNNING, Phase.UNKNOWN)
+    ):
         return NothingToDo(f"{name} has no attempt under way")
     if sending := _sending(found):
         return sending
@@ -157,7 +162,11 @@ def _sending(found: Found) -> Refusal | None:
     return Refusal(why, "try again after that")
 
 
-VERBS = {EntryKind.MANUAL_RETRY: "retried", EntryKind.MANUAL_RELEASE: "released", EntryKind.MANUAL_STOP: "stopped"}
+VERBS = {
+    EntryKind.MANUAL_RETRY: "retried",
+    EntryKind.MANUAL_RELEASE: "released",
+    EntryKind.MANUAL_STOP: "stopped",
+}
 
 
 def _decision(kind: EntryKind, found: Found, by: str, reason: str, status: str = "") -> Decision:
@@ -165,7 +174,13 @@ def _decision(kind: EntryKind, found: Found, by: str, reason: str, status: str =
     was = bead.phase.value if bead is not None else BLOCKED
     attempt, rule, token, job, cause = 0, "", "", "", found.head
     if bead is not None:
-        attempt, rule, token, job, cause = (bead.attempt, bead.rule, bead.token, bead.job, bead.cause)
+        attempt, rule, token, job, cause = (
+            bead.attempt,
+            bead.rule,
+            bead.token,
+            bead.job,
+            bead.cause,
+        )
     else:
         assert last is not None  # we blocked it, and its last entry says so
         attempt, rule = last.attempt, last.rule

@@ -1,12 +1,14 @@
-"""What should be done now: a function of the state, the clock, and what the outside world answered. Pure.
+"""What should be done now: a function of the state, the clock, and what the outside world
+answered. Pure.
 
-Two steps, so that the world is asked only what matters: ``questions`` says whose capacity, which gates and which verdicts would make a
-difference, ``decide`` takes the answers. A replay gives recorded answers to the same two functions.
+Two steps, so that the world is asked only what matters: ``questions`` says whose capacity, which
+gates and which verdicts would make a difference, ``decide`` takes the answers. A replay gives
+recorded answers to the same two functions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 from dolt_watch.core.decisions import circuit_breaker, known_runs
@@ -60,17 +62,22 @@ def select_candidates(
         if not queue:
             continue
         free, stop = slots_of(state, rule, policy, now, clock)
-        if stop is not None and stop.gate == circuit_breaker.OUTAGE and state.outages[rule.target].next_at <= now:
+        if (
+            stop is not None
+            and stop.gate == circuit_breaker.OUTAGE
+            and state.outages[rule.target].next_at <= now
+        ):
             tries[rule.target] = None
             free, other = slots_of(state, rule, policy, now, clock, trying=True)
             stop = stop if other is not None else None
-        # A bead's own reason is shown before its rule's. Time alone wakes nobody while the rule is held.
+        # A bead's own reason is shown before its rule's. Time alone wakes nobody while the rule
+        # is held.
         own_clock = clock if stop is None else NextDue()
         if stop is not None:
             stops[rule.name] = stop
         else:
             direction = policy.descending.get(rule.name, ())
-            queue.sort(key=lambda bead, direction=direction: queue_sort_key(bead.rank, direction, bead.id))  # type: ignore[misc]
+            queue = _in_order(queue, direction)
         slots[rule.name] = free
         going = []
         for bead in queue:
@@ -79,7 +86,9 @@ def select_candidates(
             hold = hold or stop
             if hold is None and bead.id in skip:
                 hold = HoldReason(ATTEMPTED, "attempted by this command already")
-                clock.at("dispatch", IMMEDIATELY)  # for the next command: nothing else may happen that would wake it
+                clock.at(
+                    "dispatch", IMMEDIATELY
+                )  # for the next command: nothing else may happen that would wake it
             if hold is None:
                 going.append(bead)
             else:
@@ -104,10 +113,21 @@ def select_candidates(
     )
 
 
+def _in_order(queue: Sequence[Bead], direction: Sequence[bool]) -> list[Bead]:
+    return sorted(queue, key=lambda bead: queue_sort_key(bead.rank, direction, bead.id))
+
+
 def make_plan(
-    state: State, policy: Policy, now: datetime, scope: Scope, asked: Candidates, outside: Observations
+    state: State,
+    policy: Policy,
+    now: datetime,
+    scope: Scope,
+    asked: Candidates,
+    outside: Observations,
 ) -> Plan:
-    """First what everything else rests on, then what is overdue (it may free a slot), then the reaper's, then claims in queue order."""
+    """First what everything else rests on, then what is overdue (it may free a slot), then the
+    reaper's, then claims in queue order.
+    """
     holds = dict(asked.held)
     rules: dict[str, tuple[HoldReason, ...]] = {rule: (hold,) for rule, hold in asked.stops.items()}
     decisions = [*plan_renames(state), *plan_restores(state)]
@@ -129,7 +149,8 @@ def make_plan(
     given = record_inputs(state, now, scope, holds, outside)
     if any(one.kind is EntryKind.OUTAGE for one in decisions):
         given["jitter"] = outside.jitter
-    # Who only looks also asks the gates of beads that their rule holds: what they say is a bead's own reason.
+    # Who only looks also asks the gates of beads that their rule holds: what they say is a
+    # bead's own reason.
     shared = asked.stops.values()
     holds |= {bead: hold for bead, hold in outside.holds.items() if asked.held.get(bead) in shared}
     decided = tuple(one._replace(detail={**one.detail, "given": given}) for one in decisions)
@@ -137,7 +158,9 @@ def make_plan(
 
 
 def settle_wait(asked: Candidates, policy: Policy, now: datetime) -> float:
-    """Seconds until a bead that only has to settle may go, 0 where none has to: what a one-shot command waits, once."""
+    """Seconds until a bead that only has to settle may go, 0 where none has to: what a one-shot
+    command waits, once.
+    """
     due = asked.due.get("dispatch")
     if due is None or not asked.settles:
         return 0.0

@@ -1,4 +1,6 @@
-"""What deciding takes and gives: the policy, what must be asked of the world, its answers, the plan. Pure."""
+"""What deciding takes and gives: the policy, what must be asked of the world, its answers, the
+plan. Pure.
+"""
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -22,10 +24,13 @@ from dolt_watch.core.model import (
 ATTEMPTED, UNCOMMITTED = "attempted", "uncommitted"
 """Gates that no replay can ask again: what a command did before, and what stood uncommitted."""
 UNVERSIONED = "unversioned"
-"""Another such gate: a bead is not ready because of rows that no commit holds (a wisp), or of a mark that bd
-may not have committed (`is_blocked`)."""
+"""Another such gate: a bead is not ready because of rows that no commit holds (a wisp), or of a
+mark that bd may not have committed (`is_blocked`).
+"""
 RECHECK_INTERVAL = timedelta(minutes=1)
-"""A target is asked about a job that runs, and a stale bead that was spared (a child was at work) is looked at, again after this, not at every poll."""
+"""A target is asked about a job that runs, and a stale bead that was spared (a child was at
+work) is looked at, again after this, not at every poll.
+"""
 HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
 IMMEDIATELY = datetime(1970, 1, 1, tzinfo=UTC)
@@ -55,7 +60,9 @@ class Policy(NamedTuple):
     """Rule → direction of each ``order_by`` key."""
     settings_hash: str = ""
     job_reporting_targets: Collection[str] = ()
-    """Targets that tell what became of a job: they are asked while it runs, so that nobody waits for one that failed."""
+    """Targets that tell what became of a job: they are asked while it runs, so that nobody waits
+    for one that failed.
+    """
 
     deduplicating: Collection[str] = ()
     """Targets that start each token at most once, and can tell whether it runs."""
@@ -72,7 +79,9 @@ class Candidates(NamedTuple):
     slots: Mapping[str, int] = EMPTY
     """Rule → how many more ``max_in_flight`` and ``max_per_hour`` allow."""
     stale: tuple[Bead, ...] = ()
-    """Running beads without a sign of life for too long: asked for fresh signs, and the target for its verdict."""
+    """Running beads without a sign of life for too long: asked for fresh signs, and the target
+    for its verdict.
+    """
     jobs: tuple[Bead, ...] = ()
     """The other running beads that have a job: its target may say that it failed."""
     unsettled: tuple[Bead, ...] = ()
@@ -82,7 +91,9 @@ class Candidates(NamedTuple):
     tries: tuple[str, ...] = ()
     """Targets with an outage that are to be tried now, whether or not a bead may go."""
     held: Mapping[str, HoldReason] = EMPTY
-    """Waiting beads that no answer could let go now, and why: a bead's own reason before its rule's."""
+    """Waiting beads that no answer could let go now, and why: a bead's own reason before its
+    rule's.
+    """
     due: Mapping[str, datetime | None] = EMPTY
     """'dispatch' and 'reap' → when time alone will make the next difference, None: it will not."""
     stops: Mapping[str, HoldReason] = EMPTY
@@ -97,7 +108,9 @@ class Observations(NamedTuple):
     capacity: Mapping[str, Capacity] = EMPTY
     """By target."""
     holds: Mapping[str, HoldReason] = EMPTY
-    """By bead: a gate that keeps a waiting bead back (readiness), or spares a stale one (an uncommitted sign)."""
+    """By bead: a gate that keeps a waiting bead back (readiness), or spares a stale one (an
+    uncommitted sign).
+    """
     verdicts: Mapping[str, JobReport] = EMPTY
     """By bead."""
     leases: Mapping[str, Lease] = EMPTY
@@ -114,21 +127,30 @@ GUARDED_BY_ROW = (
     EntryKind.MANUAL_RETRY,
     EntryKind.MANUAL_STOP,
 )
-"""Decisions that hold for the row as their own transaction reads it, whatever word its status is: a rule's ``running`` may name others."""
+"""Decisions that hold for the row as their own transaction reads it, whatever word its status
+is: a rule's ``running`` may name others.
+"""
 
 
 def sets_status(decision: Decision, status: str) -> bool:
-    """Does it set its status on a row that has this one? It is restored only where it is still ours; a claim's and a reap's guard was the row itself."""
+    """Does it set its status on a row that has this one?
+
+    It is restored only where it is still ours; a claim's and a reap's guard was the row itself.
+    """
     return bool(decision.status) and (decision.kind in GUARDED_BY_ROW or status == IN_PROGRESS)
 
 
 class Plan(NamedTuple):
-    """Decisions in the order in which they should be handled, and why each other waiting bead is held."""
+    """Decisions in the order in which they should be handled, and why each other waiting bead is
+    held.
+    """
 
     decisions: tuple[Decision, ...] = ()
     holds: Mapping[str, HoldReason] = EMPTY
     rules: Mapping[str, tuple[HoldReason, ...]] = EMPTY
-    """Rule → what holds its beads for no reason of their own: those beads' ``holds`` are among these."""
+    """Rule → what holds its beads for no reason of their own: those beads' ``holds`` are among
+    these.
+    """
 
     @property
     def gates(self) -> frozenset[str]:

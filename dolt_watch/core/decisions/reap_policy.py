@@ -44,26 +44,38 @@ def last_activity(bead: Bead) -> datetime:
 
 
 def stale_at(bead: Bead, rule: Rule) -> datetime:
-    """When it is stale: whole minutes idle exceed the threshold, as in the original. A threshold under a minute is taken to the second."""
+    """When it is stale: whole minutes idle exceed the threshold, as in the original.
+
+    A threshold under a minute is taken to the second.
+    """
     return last_activity(bead) + silence(rule)
 
 
 def silence(rule: Rule) -> timedelta:
     """Return for how long a bead must be silent to be stale."""
-    return rule.stale_after if rule.stale_after < MINUTE else MINUTE * (rule.stale_after // MINUTE + 1)
+    return (
+        rule.stale_after if rule.stale_after < MINUTE else MINUTE * (rule.stale_after // MINUTE + 1)
+    )
 
 
-def held_by_lease(bead: Bead, rule: Rule, outside: Observations, now: datetime) -> HoldReason | None:
-    """Return why a bead is neither reaped nor settled: its agent has a fresh lease. None if it has not.
+def held_by_lease(
+    bead: Bead, rule: Rule, outside: Observations, now: datetime
+) -> HoldReason | None:
+    """Return why a bead is neither reaped nor settled: its agent has a fresh lease.
 
-    A lease is fresh while its last heartbeat is younger than ``stale_after``, or while it has not expired; an
-    expiry counts up to ``max_runtime`` after the heartbeat. A heartbeat that lies further in the future than a
-    wrong zone explains does not count: it would spare the bead for ever.
+    None if it has not.
+
+    A lease is fresh while its last heartbeat is younger than ``stale_after``, or while it has
+    not expired; an expiry counts up to ``max_runtime`` after the heartbeat. A heartbeat that
+    lies further in the future than a wrong zone explains does not count: it would spare the bead
+    for ever.
     """
     lease = outside.leases.get(bead.id)
     if lease is None or lease.heartbeat > now + MAX_ZONE_OFFSET:
         return None
-    until = max(lease.heartbeat + silence(rule), min(lease.expires, lease.heartbeat + rule.max_runtime))
+    until = max(
+        lease.heartbeat + silence(rule), min(lease.expires, lease.heartbeat + rule.max_runtime)
+    )
     why = f"{outside_text(lease.holder, 80)} has a lease with a heartbeat of {iso(lease.heartbeat)}"
     return HoldReason("lease", why) if until > now else None
 
@@ -71,15 +83,25 @@ def held_by_lease(bead: Bead, rule: Rule, outside: Observations, now: datetime) 
 def silence_cutoffs(stale: Sequence[Bead], policy: Policy, now: datetime) -> dict[str, datetime]:
     """Stale bead → the moment after which a sign would spare it yet."""
     rules = {bead.id: policy.rule(bead.rule) for bead in stale}
-    return {bead.id: now - (stale_at(bead, rule) - last_activity(bead)) for bead in stale if (rule := rules[bead.id])}
+    return {
+        bead.id: now - (stale_at(bead, rule) - last_activity(bead))
+        for bead in stale
+        if (rule := rules[bead.id])
+    }
 
 
 def reap_candidates(
     state: State, policy: Policy, now: datetime, scope: Scope, clock: NextDue
 ) -> tuple[tuple[Bead, ...], tuple[Bead, ...], tuple[Bead, ...]]:
-    """(running beads that are stale, those with a job that are not, unknown attempts that have waited long enough)."""
+    """(running beads that are stale, those with a job that are not, unknown attempts that have
+    waited long enough).
+    """
     stale, jobs, unknown = [], [], []
-    watched = [bead for bead in state.beads.values() if bead.phase in IN_FLIGHT or bead.lost_note or bead.unwritten]
+    watched = [
+        bead
+        for bead in state.beads.values()
+        if bead.phase in IN_FLIGHT or bead.lost_note or bead.unwritten
+    ]
     for bead in sorted(watched, key=lambda bead: (bead.since, bead.id)):
         if bead.phase is Phase.CLAIMED:
             clock.at("dispatch", bead.deadline)
@@ -94,7 +116,9 @@ def reap_candidates(
             at = at if outage is None else max(at, outage.next_at)
             if at <= now:
                 unknown.append(bead)
-                at = now + RECHECK_INTERVAL if scope.dispatch else at  # settled in this tick, or held by a lease
+                at = (
+                    now + RECHECK_INTERVAL if scope.dispatch else at
+                )  # settled in this tick, or held by a lease
             if rule.target in policy.deduplicating:  # it is asked at once, and again
                 at = min(at, now + RECHECK_INTERVAL) if scope.dispatch else IMMEDIATELY
             clock.at("dispatch", at)
@@ -116,7 +140,11 @@ def reap_candidates(
 
 
 def plan_reaps(
-    policy: Policy, now: datetime, asked: Candidates, outside: Observations, holds: dict[str, HoldReason]
+    policy: Policy,
+    now: datetime,
+    asked: Candidates,
+    outside: Observations,
+    holds: dict[str, HoldReason],
 ) -> Iterator[Decision]:
     unheard = JobReport(Verdict.UNKNOWN)
     failed = [bead for bead in asked.jobs if outside.verdicts.get(bead.id, unheard).failed]
@@ -133,9 +161,14 @@ def plan_reaps(
             continue  # its target rests instead
         spared = outside.holds.get(bead.id) or held_by_lease(bead, rule, outside, now)
         spared = spared or _writes_output(bead, rule, report, now)
-        if spared is None and report.verdict is Verdict.RUNNING and now - last_activity(bead) < rule.max_runtime:
+        if (
+            spared is None
+            and report.verdict is Verdict.RUNNING
+            and now - last_activity(bead) < rule.max_runtime
+        ):
             spared = HoldReason(
-                "verdict", f"the target says that its job {bead.job} is {report.status_text or 'running'}"
+                "verdict",
+                f"the target says that its job {bead.job} is {report.status_text or 'running'}",
             )
         if spared is not None:
             holds[bead.id] = spared
@@ -148,7 +181,11 @@ def _writes_output(bead: Bead, rule: Rule, report: JobReport, now: datetime) -> 
     if report.verdict is not Verdict.RUNNING or report.active_at is None:
         return None
     wrote = min(report.active_at, now)
-    return HoldReason("output", f"its job wrote output at {iso(wrote)}") if now < wrote + silence(rule) else None
+    return (
+        HoldReason("output", f"its job wrote output at {iso(wrote)}")
+        if now < wrote + silence(rule)
+        else None
+    )
 
 
 def _reaped(bead: Bead, rule: Rule, report: JobReport, now: datetime) -> Decision:
@@ -171,7 +208,10 @@ def _reaped(bead: Bead, rule: Rule, report: JobReport, now: datetime) -> Decisio
     else:
         threshold = whole_minutes(rule.stale_after)
         code = ReasonCode.NO_PROGRESS
-        reason = f"no progress for {whole_minutes(idle)}m (threshold {threshold if threshold else '<1'}m)"
+        reason = (
+            f"no progress for {whole_minutes(idle)}m (threshold"
+            f" {threshold if threshold else '<1'}m)"
+        )
     return Decision(
         kind=EntryKind.REQUEUE if again else EntryKind.REAP,
         bead=bead.id,

@@ -1,6 +1,9 @@
-"""What a decision rests on and history does not hold, as the ledger keeps it (``detail.given``): how it is written and read. Pure.
+"""What a decision rests on and history does not hold, as the ledger keeps it (``detail.given``):
+how it is written and read. Pure.
 
-``made`` is read where history is folded again (``past``), ``answer`` where answers are told (``handlers.answers``). Whoever may write to the ledger may write anything there: what is not of its shape reads as not recorded.
+``made`` is read where history is folded again (``past``), ``answer`` where answers are told
+(``handlers.answers``). Whoever may write to the ledger may write anything there: what is not of
+its shape reads as not recorded.
 """
 
 from __future__ import annotations
@@ -11,46 +14,83 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from dolt_watch.core.decisions.circuit_breaker import Health
-from dolt_watch.core.decisions.policy import ATTEMPTED, UNCOMMITTED, UNVERSIONED, Observations, Scope
-from dolt_watch.core.model import EMPTY, Capacity, HoldReason, JobReport, Lease, LedgerEntry, State, Verdict
+from dolt_watch.core.decisions.policy import (
+    ATTEMPTED,
+    UNCOMMITTED,
+    UNVERSIONED,
+    Observations,
+    Scope,
+)
+from dolt_watch.core.model import (
+    EMPTY,
+    Capacity,
+    HoldReason,
+    JobReport,
+    Lease,
+    LedgerEntry,
+    State,
+    Verdict,
+)
 from dolt_watch.timestamps import parse_foreign
 
 READINESS = 2
-"""Version of the readiness rule (`dolt_watch.beads.readiness`). Version 1 is kept for `replay --verify`."""
+"""Version of the readiness rule (`dolt_watch.beads.readiness`).
+
+Version 1 is kept for `replay --verify`.
+"""
 
 UNRECORDED = (ATTEMPTED, UNCOMMITTED, UNVERSIONED)
 """Gates whose beads are recorded, because history doesn't hold what they saw."""
 
 
 def record_inputs(
-    state: State, now: datetime, scope: Scope, holds: Mapping[str, HoldReason], outside: Observations
+    state: State,
+    now: datetime,
+    scope: Scope,
+    holds: Mapping[str, HoldReason],
+    outside: Observations,
 ) -> dict[str, Any]:
-    """What a decision rests on and history does not hold: recorded with it, for a replay. Everything else is computed again.
+    """What a decision rests on and history does not hold: recorded with it, for a replay.
+
+    Everything else is computed again.
 
     - ``now``: the moment that it was decided by.
     - ``scope``: what this command may do, ``dispatch`` or ``reap`` or both.
-    - ``acts``: true: only somebody's act released an attempt (decision page 0015). Entries of before do not say so.
+    - ``acts``: true: only somebody's act released an attempt (decision page 0015). Entries of
+      before do not say so.
     - ``made``: the commit at which the state was last made anew.
     - ``passed``: beads left out for what only this command, or the working set, knew.
-    - ``readiness``: the version of the rule that says which beads are ready. Entries without it are of the first one.
+    - ``readiness``: the version of the rule that says which beads are ready. Entries without it
+      are of the first one.
     - ``capacity``: target → free slots, whether it said that it is idle, why.
-    - ``verdicts``: bead → the target's verdict on its job, its own word, its error text; then, if the target knows more, an object: ``dead``, ``started``,
-      ``limited``, ``resets_at``, ``active_at``, ``job``.
-    - ``leases``: bead → the holder of its lease, its last heartbeat, its expiry (of stale and unknown beads).
+    - ``verdicts``: bead → the target's verdict on its job, its own word, its error text; then,
+      if the target knows more, an object: ``dead``, ``started``, ``limited``, ``resets_at``,
+      ``active_at``, ``job``.
+    - ``leases``: bead → the holder of its lease, its last heartbeat, its expiry (of stale and
+      unknown beads).
     - ``answer``: what the target answered (reports only).
-    - ``jitter``: the random part of the pause before the next attempt or try, from 0 to 1 (reports and outages only).
+    - ``jitter``: the random part of the pause before the next attempt or try, from 0 to 1
+      (reports and outages only).
     - ``outages``: target → tries that failed in its outage, when the next was due.
-    - ``health``: what was known of the target: busy answers in a row, failed tries, whether the bead's notes tell of the outage, the claim's note
-      where it waited for the answer (reports only).
+    - ``health``: what was known of the target: busy answers in a row, failed tries, whether the
+      bead's notes tell of the outage, the claim's note where it waited for the answer (reports
+      only).
     """
     passed = {bead: hold.gate for bead, hold in holds.items() if hold.gate in UNRECORDED}
     capacity = {name: _capacity_as(one) for name, one in outside.capacity.items()}
     verdicts = {bead: _verdict_as(one) for bead, one in outside.verdicts.items()}
     leases = {
-        bead: [one.holder, one.heartbeat.isoformat(), one.expires.isoformat()] for bead, one in outside.leases.items()
+        bead: [one.holder, one.heartbeat.isoformat(), one.expires.isoformat()]
+        for bead, one in outside.leases.items()
     }
     tries = {name: [one.tries, one.next_at.isoformat()] for name, one in state.outages.items()}
-    given = {"passed": passed, "capacity": capacity, "verdicts": verdicts, "leases": leases, "outages": tries}
+    given = {
+        "passed": passed,
+        "capacity": capacity,
+        "verdicts": verdicts,
+        "leases": leases,
+        "outages": tries,
+    }
     always = {"now": now.isoformat(), "scope": list(scope.kinds), "made": state.made, "acts": True}
     ready = {"readiness": READINESS} if scope.dispatch else {}
     return always | ready | {name: value for name, value in given.items() if value}
@@ -64,7 +104,11 @@ def _capacity_as(one: Capacity) -> list[Any]:
 def _verdict_as(one: JobReport) -> list[Any]:
     """Return a verdict as it is recorded. What is as by default is left out."""
     told: list[Any] = [one.verdict.value, one.status_text, one.error]
-    known = {name: value for name, value in one._asdict().items() if value != JobReport._field_defaults.get(name)}
+    known = {
+        name: value
+        for name, value in one._asdict().items()
+        if value != JobReport._field_defaults.get(name)
+    }
     more = {name: _moment_as(known[name]) for name in _MORE if name in known}
     return [*told, more] if more else told
 

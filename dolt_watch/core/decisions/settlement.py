@@ -1,4 +1,7 @@
-"""What a target's answer comes to: the report that goes into the ledger. Pure, so that a replay can make it again from the answer as recorded."""
+"""What a target's answer comes to: the report that goes into the ledger.
+
+Pure, so that a replay can make it again from the answer as recorded.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +17,23 @@ from dolt_watch.core.model.reason_codes import ReasonCode
 from dolt_watch.core.model.target_answers import Accepted, Answer, Busy, Refused, Unknown
 
 DEFAULT_COOLDOWN = timedelta(seconds=30)
-"""How long a busy target is left alone where it did not say, by programs that did not count its answers."""
+"""How long a busy target is left alone where it did not say, by programs that did not count its
+answers.
+"""
 
 
 def settle(
-    answer: Answer, attempt: Bead, rule: Rule, now: datetime, jitter: float, health: Health | None = None
-) -> Decision:  # fmt: skip
-    """``attempt``: the bead as claimed; ``jitter``: from 0 to 1, drawn once. ``health`` None: as programs decided that knew nothing of it."""
+    answer: Answer,
+    attempt: Bead,
+    rule: Rule,
+    now: datetime,
+    jitter: float,
+    health: Health | None = None,
+) -> Decision:
+    """``attempt``: the bead as claimed; ``jitter``: from 0 to 1, drawn once.
+
+    ``health`` None: as programs decided that knew nothing of it.
+    """
     if health is None:
         return _report(answer, attempt, rule, now, jitter)
     match answer:
@@ -34,21 +47,39 @@ def settle(
     return report._replace(note=note, detail={**report.detail, **target})
 
 
-def _busy(report: Decision, attempt: Bead, now: datetime, health: Health, seconds: float | None) -> Decision:
+def _busy(
+    report: Decision, attempt: Bead, now: datetime, health: Health, seconds: float | None
+) -> Decision:
     number = health.busy + 1
     until = now + circuit_breaker.busy_pause(number, seconds)
     return report._replace(
-        detail={**report.detail, "until": until.isoformat(), "busy": number, **circuit_breaker.uncounted_claim(attempt)}
+        detail={
+            **report.detail,
+            "until": until.isoformat(),
+            "busy": number,
+            **circuit_breaker.uncounted_claim(attempt),
+        }
     )
 
 
 def _unreachable(
-    answer: Refused | Unknown, part: str, attempt: Bead, rule: Rule, now: datetime, jitter: float, health: Health
-) -> Decision:  # fmt: skip
+    answer: Refused | Unknown,
+    part: str,
+    attempt: Bead,
+    rule: Rule,
+    now: datetime,
+    jitter: float,
+    health: Health,
+) -> Decision:
     """The target's own fault: no attempt is counted, and one note tells of the outage."""
     tries = health.tries + 1
     again = now + circuit_breaker.try_pause(tries, jitter)
-    detail = {"target": rule.target, "unreachable": part, "tries": tries, "next_try": again.isoformat()}
+    detail = {
+        "target": rule.target,
+        "unreachable": part,
+        "tries": tries,
+        "next_try": again.isoformat(),
+    }
     known = Decision(
         kind=EntryKind.UNKNOWN,
         bead=attempt.id,
@@ -64,7 +95,10 @@ def _unreachable(
     else:
         note = f"dispatch outcome unknown ({answer.why}): not sent again until it is known"
     return known._replace(
-        reason=answer.why, reason_code=code_of(answer), note="" if health.noted else note, detail=detail
+        reason=answer.why,
+        reason_code=code_of(answer),
+        note="" if health.noted else note,
+        detail=detail,
     )
 
 
@@ -84,7 +118,11 @@ def _report(answer: Answer, attempt: Bead, rule: Rule, now: datetime, jitter: fl
             until = now + (DEFAULT_COOLDOWN if seconds is None else timedelta(seconds=seconds))
             detail = {"until": until.isoformat(), "target": rule.target}
             return base._replace(
-                kind=EntryKind.BUSY, status=OPEN, reason=why, reason_code=code_of(answer), detail=detail
+                kind=EntryKind.BUSY,
+                status=OPEN,
+                reason=why,
+                reason_code=code_of(answer),
+                detail=detail,
             )
         case Refused(why=why, halts_rule=True):
             return base._replace(
@@ -98,7 +136,9 @@ def _report(answer: Answer, attempt: Bead, rule: Rule, now: datetime, jitter: fl
             # once may be a database that is away; twice in a row it is the bead
             again = answer.not_found and attempt.reason_code is ReasonCode.BEAD_NOT_FOUND
             code = code_of(answer) or ReasonCode.REFUSED
-            return plan_failure(attempt, rule, now, why, EntryKind.FAILED, {}, for_good or again, jitter, code=code)
+            return plan_failure(
+                attempt, rule, now, why, EntryKind.FAILED, {}, for_good or again, jitter, code=code
+            )
         case Unknown(why=why):
             note = f"dispatch outcome unknown ({why}): not sent again until it is known"
             return base._replace(reason=why, reason_code=code_of(answer), note=note)
@@ -136,9 +176,13 @@ _ANSWER_KEYS = {
 
 
 def encode_answer(answer: Answer) -> dict[str, Any]:
-    """The answer as the report's detail keeps it; its words and its job stand in the entry's own columns."""
+    """The answer as the report's detail keeps it; its words and its job stand in the entry's own
+    columns.
+    """
     kept = {key: getattr(answer, name, None) for key, name in _ANSWER_KEYS.items()}
-    return {"is": type(answer).__name__.lower()} | {name: value for name, value in kept.items() if value}
+    return {"is": type(answer).__name__.lower()} | {
+        name: value for name, value in kept.items() if value
+    }
 
 
 def decode_answer(entry: LedgerEntry) -> Answer | None:
@@ -167,7 +211,10 @@ def decode_answer(entry: LedgerEntry) -> Answer | None:
 
 
 def _not_found(entry: LedgerEntry, kept: Mapping[str, Any]) -> bool:
-    """Did the target find no such bead? An entry from before the codes says it in its text alone."""
+    """Did the target find no such bead?
+
+    An entry from before the codes says it in its text alone.
+    """
     coded = "reason_code" in entry.detail
     return bool(kept.get("not_found")) if coded else entry.reason_code is ReasonCode.BEAD_NOT_FOUND
 

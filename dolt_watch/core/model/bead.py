@@ -1,9 +1,11 @@
 """The words of dolt_watch, as types. Nothing here does I/O; everything else speaks in these.
 
-Records are ``NamedTuple``: a class of them costs a sixth of a frozen dataclass to make, and a tick makes them all anew. And no
-postponed annotations here: NamedTuple would compile each of them again.
+Records are ``NamedTuple``: a class of them costs a sixth of a frozen dataclass to make, and a
+tick makes them all anew. And no postponed annotations here: NamedTuple would compile each of
+them again.
 
-Reading order of one bead: ``RowChange`` (feed) → ``Event`` (derive) → ``Bead`` (fold) → ``Decision`` (decide) → ``Entry`` (ledger).
+Reading order of one bead: ``RowChange`` (feed) → ``Event`` (derive) → ``Bead`` (fold) →
+``Decision`` (decide) → ``Entry`` (ledger).
 """
 
 from __future__ import annotations
@@ -38,7 +40,9 @@ class Phase(StrEnum):
     QUARANTINED = "quarantined"
     """Failed too often, or refused for good; a person's edit re-arms it."""
     HELD = "held"
-    """Matches, but what became of earlier attempts was lost with its history: a person must resume it."""
+    """Matches, but what became of earlier attempts was lost with its history: a person must
+    resume it.
+    """
 
 
 IN_FLIGHT = frozenset({Phase.CLAIMED, Phase.UNKNOWN, Phase.RUNNING})
@@ -49,20 +53,28 @@ class ActivitySignal(NamedTuple):
     """A sign of life: when, what ('comment', 'notes', 'status' …), by whom, in which commit."""
 
     at: datetime
-    """When history got it: the commit's date, by the server's clock, which is also the one that is decided by."""
+    """When history got it: the commit's date, by the server's clock, which is also the one that
+    is decided by.
+    """
     what: str
     who: str
     commit: str
     off: int = 0
-    """Seconds by which the row's own time differs from that: it may have lain uncommitted, or a clock is wrong."""
+    """Seconds by which the row's own time differs from that: it may have lain uncommitted, or a
+    clock is wrong.
+    """
 
 
 class RuleMatch(NamedTuple):
-    """How the bead's row stands after the commit: under which rule it matches and runs ('' for none)."""
+    """How the bead's row stands after the commit: under which rule it matches and runs ('' for
+    none).
+    """
 
     matches: str = ""
     running: tuple[str, ...] = ()
-    """All rules that it is in progress under, in the file's order: an attempt goes on for as long as its own is among them."""
+    """All rules that it is in progress under, in the file's order: an attempt goes on for as
+    long as its own is among them.
+    """
     rank: tuple[Any, ...] = ()
 
     @property
@@ -71,7 +83,7 @@ class RuleMatch(NamedTuple):
         return self.running[0] if self.running else ""
 
 
-# -- the projection ----------------------------------------------------------------------------------------------
+# -- the projection --------------------
 
 
 class Bead(NamedTuple):
@@ -108,12 +120,21 @@ class Bead(NamedTuple):
     outage: str = ""
     """UNKNOWN: the target that could not be reached when it was sent; '' where that is not why."""
     was: str = ""
-    """The id under which its attempts began, where it was renamed since. ``version`` is 0 until the new id's stream says so."""
+    """The id under which its attempts began, where it was renamed since.
+
+    ``version`` is 0 until the new id's stream says so.
+    """
     unclear: str = ""
-    """A ``ReasonCode``: why the attempt is held once its request is answered: its row was freed, and history does not say that somebody meant it."""
+    """A ``ReasonCode``: why the attempt is held once its request is answered: its row was freed,
+    and history does not say that somebody meant it.
+    """
     unwritten: str = ""
-    """Status that a report could not set, because bd's migration was not committed; 'note' where only its note is missing; '' for none."""
+    """Status that a report could not set, because bd's migration was not committed; 'note' where
+    only its note is missing; '' for none.
+    """
     reason_code: ReasonCode | None = None
     """The code of ``reason``, if an entry gave that."""
     reverted: bool = False
-    """Its row went back to what it was before our claim, while the attempt is under way: bd imports old rows. It is written again."""
+    """Its row went back to what it was before our claim, while the attempt is under way: bd
+    imports old rows. It is written again.
+    """

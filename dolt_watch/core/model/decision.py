@@ -9,11 +9,14 @@ from dolt_watch.core.model.bead import EMPTY
 from dolt_watch.core.model.entry_kinds import EntryKind
 from dolt_watch.core.model.reason_codes import ReasonCode
 
-# -- decisions and the ledger -----------------------------------------------------------------------------------
+# -- decisions and the ledger --------------------
 
 
 class Decision(NamedTuple):
-    """What ``decide`` says should be done with one bead, and on what: ``detail`` holds each input that a replay needs."""
+    """What ``decide`` says should be done with one bead, and on what:
+
+    ``detail`` holds each input that a replay needs.
+    """
 
     kind: EntryKind
     bead: str
@@ -32,11 +35,13 @@ class Decision(NamedTuple):
     """The code of ``reason``: what programs compare."""
 
 
-# -- why not ----------------------------------------------------------------------------------------------------
+# -- why not --------------------
 
 
 class HoldReason(NamedTuple):
-    """A gate that holds a matching bead back: its name, which is the hold's code, and the value that it saw, in words."""
+    """A gate that holds a matching bead back: its name, which is the hold's code, and the value
+    that it saw, in words.
+    """
 
     gate: str
     why: str

@@ -10,13 +10,19 @@ class EntryKind(StrEnum):
 
     # decisions: on conflict thrown away and decided anew
     CLAIM = "claim"
-    """The bead is ours: status, note, token and deadline are in history, and nothing is sent yet. ``detail.resend``: its outcome was unknown, and it is sent again."""
+    """The bead is ours: status, note, token and deadline are in history, and nothing is sent
+    yet. ``detail.resend``: its outcome was unknown, and it is sent again.
+    """
     RELEASE = "release"
-    """The claim is taken back before anything was sent: the bead stopped matching in the same instant."""
+    """The claim is taken back before anything was sent: the bead stopped matching in the same
+    instant.
+    """
     OVERDUE = "overdue"
     """A claim's deadline passed in silence: its outcome is unknown."""
     RETRY = "retry"
-    """An unknown attempt is known to run nowhere: it counts as failed, but for one that an outage of its target left unknown (``detail.uncounted``)."""
+    """An unknown attempt is known to run nowhere: it counts as failed, but for one that an
+    outage of its target left unknown (``detail.uncounted``).
+    """
     GIVE_UP = "give-up"
     """An unknown attempt stayed unknown: blocked."""
     REAP = "reap"
@@ -30,17 +36,29 @@ class EntryKind(StrEnum):
     RESUME = "resume"
     """Ends pauses, stops and holds."""
     RESYNC = "resync"
-    """State was made anew: history was rewritten, or the rules changed. ``detail.held``: beads that only a resume lets go."""
+    """State was made anew: history was rewritten, or the rules changed.
+
+    ``detail.held``: beads that only a resume lets go.
+    """
     RESTORE = "restore"
-    """A live attempt that history lost, or whose row went back to an older state, is written again, as the state knew it."""
+    """A live attempt that history lost, or whose row went back to an older state, is written
+    again, as the state knew it.
+    """
     RENAMED = "renamed"
-    """The bead has a new id: its attempt, or what is left of its attempts, goes on under it. ``detail.renamed_from``: the old id."""
+    """The bead has a new id: its attempt, or what is left of its attempts, goes on under it.
+
+    ``detail.renamed_from``: the old id.
+    """
     MANUAL_RETRY = "manual-retry"
-    """A person had the bead tried again (`dolt_watch retry`): it is due now, and its attempts count from the start. ``detail.by``, ``detail.was``: who, and what it was before."""
+    """A person had the bead tried again (`dolt_watch retry`): it is due now, and its attempts
+    count from the start. ``detail.by``, ``detail.was``: who, and what it was before.
+    """
     MANUAL_STOP = "manual-stop"
     """A person ended the run (`dolt_watch stop`): the bead is blocked. ``detail`` as above."""
     MANUAL_RELEASE = "manual-release"
-    """A person took the attempt over (`dolt_watch release`): the bead stays in progress as their own, and the slot is free. ``detail`` as above."""
+    """A person took the attempt over (`dolt_watch release`): the bead stays in progress as their
+    own, and the slot is free. ``detail`` as above.
+    """
     REPROCESS = "reprocess"
     """Somebody asked that everything after ``cause_commit`` is folded again."""
     OUTAGE = "outage"
@@ -51,7 +69,9 @@ class EntryKind(StrEnum):
     DISPATCHED = "dispatched"
     """The target took it: ``job_id`` runs, or is queued."""
     FAILED = "failed"
-    """Nothing runs; tried again after ``detail.retry_at``, or, where the target could not be reached (``detail.unreachable``), when that is tried again."""
+    """Nothing runs; tried again after ``detail.retry_at``, or, where the target could not be
+    reached (``detail.unreachable``), when that is tried again.
+    """
     QUARANTINED = "quarantined"
     """Failed for the last time."""
     BUSY = "busy"

@@ -52,7 +52,9 @@ class Resend(NamedTuple):
 
 
 class Claimed(NamedTuple):
-    """``claim``: its place in the queue, the free slots then, and until when its worker may send."""
+    """``claim``: its place in the queue, the free slots then, and until when its worker may
+    send.
+    """
 
     place: int | None = None
     free: int | None = None
@@ -95,14 +97,19 @@ class Withheld(NamedTuple):
     @classmethod
     def decode(cls, detail: Mapping[str, Any]) -> Self | None:
         value = detail.get("withheld")
-        return cls(_text(value, "note"), _text(value, "status")) if isinstance(value, dict) else None
+        return (
+            cls(_text(value, "note"), _text(value, "status")) if isinstance(value, dict) else None
+        )
 
     def encode(self) -> dict[str, Any]:
         return {"withheld": self._asdict()}
 
 
 class Ended(NamedTuple):
-    """What ended an attempt, or not: ``failed``, ``unknown``, ``busy``, ``retry``, ``requeue`` and their like."""
+    """What ended an attempt, or not:
+
+    ``failed``, ``unknown``, ``busy``, ``retry``, ``requeue`` and their like.
+    """
 
     target: str = ""
     """Named if its health was, or is, in question."""
@@ -186,8 +193,14 @@ class Attempt(NamedTuple):
         )
 
     def encode(self) -> dict[str, Any]:
-        """A restored attempt has neither ``retry_at`` nor ``why``; a renamed one has both, empty or not."""
-        detail = {"since": _iso(self.since), "sent_at": _iso(self.sent_at), "deadline": _iso(self.deadline)}
+        """A restored attempt has neither ``retry_at`` nor ``why``; a renamed one has both, empty
+        or not.
+        """
+        detail = {
+            "since": _iso(self.since),
+            "sent_at": _iso(self.sent_at),
+            "deadline": _iso(self.deadline),
+        }
         if not self.renamed_from:
             return {**detail, "phase": self.phase}
         code = {"why_code": self.why_code} if self.why_code is not None else {}
@@ -233,7 +246,11 @@ class Paused(NamedTuple):
 
     @classmethod
     def decode(cls, detail: Mapping[str, Any]) -> Self:
-        return cls(parse_foreign(detail.get("until")), bool(detail.get("reaping")), str(detail.get("by") or ""))
+        return cls(
+            parse_foreign(detail.get("until")),
+            bool(detail.get("reaping")),
+            str(detail.get("by") or ""),
+        )
 
 
 class Remade(NamedTuple):
@@ -247,11 +264,20 @@ class Remade(NamedTuple):
     @classmethod
     def decode(cls, detail: Mapping[str, Any]) -> Self:
         held = detail.get("held")
-        named = tuple(one for one in held if isinstance(one, str)) if isinstance(held, list | tuple) else ()
+        named = (
+            tuple(one for one in held if isinstance(one, str))
+            if isinstance(held, list | tuple)
+            else ()
+        )
         return cls(_text(detail, "from"), _text(detail, "to"), _number(detail, "beads") or 0, named)
 
     def encode(self) -> dict[str, Any]:
-        return {"from": self.from_commit, "to": self.to_commit, "beads": self.beads, "held": list(self.held)}
+        return {
+            "from": self.from_commit,
+            "to": self.to_commit,
+            "beads": self.beads,
+            "held": list(self.held),
+        }
 
 
 class Reprocessed(NamedTuple):
@@ -265,7 +291,9 @@ class Reprocessed(NamedTuple):
 
 
 class ByHand(NamedTuple):
-    """``manual-retry`` and ``manual-release``: the person, the phase before, the row's status then."""
+    """``manual-retry`` and ``manual-release``: the person, the phase before, the row's status
+    then.
+    """
 
     by: str
     was: str

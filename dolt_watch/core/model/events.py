@@ -10,7 +10,7 @@ from dolt_watch.core.model.bead import ActivitySignal, RuleMatch
 from dolt_watch.core.model.ledger_entry import LedgerEntry
 from dolt_watch.core.model.row_changes import RowChange
 
-# -- what a change means ---------------------------------------------------------------------------------------------
+# -- what a change means --------------------
 
 
 class EventKind(StrEnum):
@@ -34,7 +34,10 @@ class EventKind(StrEnum):
 
 
 class Origin(StrEnum):
-    """Where a change of what a row is to the rules comes from. Only an act releases a live attempt."""
+    """Where a change of what a row is to the rules comes from.
+
+    Only an act releases a live attempt.
+    """
 
     ACT = "act"
     """Somebody set it so, on a line of history that holds the commit before."""
@@ -62,9 +65,13 @@ class Event(NamedTuple):
     note: str = ""
     """OVERWRITTEN: the text that is gone."""
     row: RowChange | None = None
-    """The row change that it was derived from; for an entry of ours, what its commit did to the bead's row."""
+    """The row change that it was derived from; for an entry of ours, what its commit did to the
+    bead's row.
+    """
     origin: Origin = Origin.ACT
     freed: frozenset[str] = frozenset()
-    """Tokens of the attempts that somebody ended on a line which a merge brought in, and which had seen them."""
+    """Tokens of the attempts that somebody ended on a line which a merge brought in, and which
+    had seen them.
+    """
     other: str = ""
     """The bead's other id, where it was renamed: RENAMED: the one before; LEFT: the one after."""

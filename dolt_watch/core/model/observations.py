@@ -17,14 +17,19 @@ class Verdict(StrEnum):
 
 
 class Capacity(NamedTuple):
-    """How many more runs the target takes now. ``slots`` None: not known (``why`` says so). ``idle`` is evidence, not courtesy: True only where the
-    service itself said that nothing runs and nothing is queued."""
+    """How many more runs the target takes now.
+
+    ``slots`` None: not known (``why`` says so). ``idle`` is evidence, not courtesy: True only
+    where the service itself said that nothing runs and nothing is queued.
+    """
 
     slots: int | None
     why: str = ""
     idle: bool = False
     down: bool = False
-    """The target did not answer at all (or not as itself): beads that wait make the command exit 1."""
+    """The target did not answer at all (or not as itself): beads that wait make the command exit
+    1.
+    """
     proof: str = ""
     """What this answer proves to be reachable: 'target', 'service' (the target and the one behind
     it), or '': nobody was asked."""
@@ -43,7 +48,10 @@ class Lease(NamedTuple):
 
 
 class JobReport(NamedTuple):
-    """What the target says of a job. ``word`` is its own status word ('timeout'), ``error`` its own error text."""
+    """What the target says of a job.
+
+    ``word`` is its own status word ('timeout'), ``error`` its own error text.
+    """
 
     verdict: Verdict
     status_text: str = ""
@@ -64,7 +72,11 @@ class JobReport(NamedTuple):
     @property
     def ended(self) -> str:
         """How it ended, in a word; '' where that is not known."""
-        return (self.status_text or self.verdict.value) if self.verdict in (Verdict.FINISHED, Verdict.LOST) else ""
+        return (
+            (self.status_text or self.verdict.value)
+            if self.verdict in (Verdict.FINISHED, Verdict.LOST)
+            else ""
+        )
 
     @property
     def failed(self) -> bool:
@@ -75,11 +87,16 @@ class JobReport(NamedTuple):
 
     @property
     def has_ended(self) -> bool:
-        """Is nobody at work on it any more, as far as its target can tell? A service that does not kill what timed out, or broke while it was being
-        read, says nothing of the agent; and one that could not be asked says nothing at all. A target that tells nothing of its jobs leaves it to
-        the silence of the bead."""
+        """Is nobody at work on it any more, as far as its target can tell?
+
+        A service that does not kill what timed out, or broke while it was being read, says
+        nothing of the agent; and one that could not be asked says nothing at all. A target that
+        tells nothing of its jobs leaves it to the silence of the bead.
+        """
         if self.verdict is Verdict.UNKNOWN:
             return not self.error
         if self.dead:
             return True
-        return self.verdict is Verdict.LOST or (self.verdict is Verdict.FINISHED and self.status_text == "failed")
+        return self.verdict is Verdict.LOST or (
+            self.verdict is Verdict.FINISHED and self.status_text == "failed"
+        )

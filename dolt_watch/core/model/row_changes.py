@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from dolt_watch.core.model.bead import EMPTY
 from dolt_watch.core.model.ledger_entry import LedgerEntry
 
-# -- what the feed brings ----------------------------------------------------------------------------------------
+# -- what the feed brings --------------------
 
 
 class RuleAnswers(NamedTuple):
@@ -24,7 +24,10 @@ class RuleAnswers(NamedTuple):
 
 
 class RowChange(NamedTuple):
-    """One row of a watched table before and after, in one commit. For ``issues``, with the answer of each rule before and after."""
+    """One row of a watched table before and after, in one commit.
+
+    For ``issues``, with the answer of each rule before and after.
+    """
 
     table: str
     bead: str
@@ -35,24 +38,34 @@ class RowChange(NamedTuple):
     before: Mapping[str, Any] = EMPTY
     after: Mapping[str, Any] = EMPTY
     key: str = ""
-    """The row's own id, where it has one (``events``, ``comments``), or what tells it apart (a label)."""
+    """The row's own id, where it has one (``events``, ``comments``), or what tells it apart (a
+    label).
+    """
     at: datetime | None = None
     """The row's own time (created_at, updated_at), None where it has none."""
     who: str = ""
     answers: tuple[RuleAnswers, ...] = ()
     """For ``issues``: one a rule, in the rules' order."""
     acts: tuple[Act, ...] = ()
-    """For ``issues``, where a merge changed the row of a bead in the ledger: what the side lines did to it, oldest first."""
+    """For ``issues``, where a merge changed the row of a bead in the ledger: what the side lines
+    did to it, oldest first.
+    """
     identity: tuple[Any, ...] = ()
-    """For ``issues``, of a row that was added or removed: title and ``created_at``, which survive a change of the id."""
+    """For ``issues``, of a row that was added or removed: title and ``created_at``, which
+    survive a change of the id.
+    """
 
     @property
     def nothing(self) -> bool:
-        """Whether a row of ``issues`` was only stored anew, because its table's schema changed: no cell and no answer differs."""
+        """Whether a row of ``issues`` was only stored anew, because its table's schema changed:
+        no cell and no answer differs.
+        """
         return (
             self.kind == "modified"
             and not self.changed
-            and all(one.matched == one.matches and one.was_running == one.runs for one in self.answers)
+            and all(
+                one.matched == one.matches and one.was_running == one.runs for one in self.answers
+            )
         )
 
 
@@ -74,11 +87,14 @@ class CommitChanges(NamedTuple):
     rows: tuple[RowChange, ...] = ()
     entries: tuple[LedgerEntry, ...] = ()
     altered: tuple[tuple[str, int, str], ...] = ()
-    """Rows of the ledger, which is append-only, that were 'modified' or 'removed' here: bead, version, which of both."""
+    """Rows of the ledger, which is append-only, that were 'modified' or 'removed' here: bead,
+    version, which of both.
+    """
     merge: bool = False
     """Does this commit join two lines of history?"""
     migration: bool = False
-    """Is it a commit of a schema migration of bd, and touches rows of `issues` without changing what they say?
+    """Is it a commit of a schema migration of bd, and touches rows of `issues` without changing
+    what they say?
 
     Asked only where of a row nothing but `updated_at` differs: elsewhere it is False.
     """

@@ -48,18 +48,24 @@ class State(NamedTuple):
 
     commit: str = ""
     made: str = ""
-    """The commit at which it was made anew from the rows as they were, the first time or after history was rewritten. From there on it was folded."""
+    """The commit at which it was made anew from the rows as they were, the first time or after
+    history was rewritten. From there on it was folded.
+    """
     beads: Mapping[str, Bead] = EMPTY
     pauses: Mapping[str, Pause] = EMPTY
     """By rule, '' for all."""
     cooldowns: Mapping[str, datetime] = EMPTY
     """Target → left alone until."""
     halted_rules: Mapping[str, str] = EMPTY
-    """Rule → why: its target did not take our credential, or was gone, under the settings that stand."""
+    """Rule → why: its target did not take our credential, or was gone, under the settings that
+    stand.
+    """
     claims: Mapping[str, tuple[datetime, ...]] = EMPTY
     """Rule → times of its claims in the last hour, for ``max_per_hour``."""
     version: int = 0
-    """The last version of the stream of decisions about no bead that was folded; 0 where that is not known."""
+    """The last version of the stream of decisions about no bead that was folded; 0 where that is
+    not known.
+    """
     outages: Mapping[str, Outage] = EMPTY
     """By target."""
     busy: Mapping[str, int] = EMPTY

@@ -16,23 +16,38 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Nothing runs. ``why`` is what the note says after 'dispatch failed '; ``for_good``: trying again unchanged cannot help."""
+    """Nothing runs.
+
+    ``why`` is what the note says after 'dispatch failed '; ``for_good``: trying again unchanged
+    cannot help.
+    """
 
     why: str
     status: int | None = None
     permanent: bool = False
     halts_rule: bool = False
-    """The way to the target is wrong, not this bead: it does not take our credential, or says that it is gone. Stops the rule until a person resumes
-    it, and counts against no bead."""
+    """The way to the target is wrong, not this bead: it does not take our credential, or says
+    that it is gone. Stops the rule until a person resumes it, and counts against no bead.
+    """
     unreachable: str = ""
-    """What cannot be reached: 'target', 'service' (the one behind it), '' where the target answered. Begins an outage, and counts against no bead."""
+    """What cannot be reached:
+
+    'target', 'service' (the one behind it), '' where the target answered. Begins an outage, and
+    counts against no bead.
+    """
     not_found: bool = False
-    """The target does not find the bead. Once may be a database that is away; twice in a row counts as ``for_good``."""
+    """The target does not find the bead.
+
+    Once may be a database that is away; twice in a row counts as ``for_good``.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class Busy:
-    """Nothing runs: no free slot. ``retry_after``: seconds the target asked to be left alone, None where it did not say."""
+    """Nothing runs: no free slot.
+
+    ``retry_after``: seconds the target asked to be left alone, None where it did not say.
+    """
 
     why: str
     status: int | None = None

@@ -1,4 +1,6 @@
-"""What a change by others says of an attempt under way: that it runs, or nothing, since an old row was imported again. Pure."""
+"""What a change by others says of an attempt under way: that it runs, or nothing, since an old
+row was imported again. Pure.
+"""
 
 from __future__ import annotations
 
@@ -25,15 +27,21 @@ CLAIMED_CELLS = frozenset(("notes", "started_at"))
 
 
 def proves_running(bead: Bead, sign: ActivitySignal) -> bool:
-    """Is it evidence that the attempt runs? Not what was written before the claim and only came into history after it. Rows tell whole seconds."""
+    """Is it evidence that the attempt runs?
+
+    Not what was written before the claim and only came into history after it. Rows tell whole
+    seconds.
+    """
     written = sign.at + min(timedelta(), timedelta(seconds=sign.off + 1))
     return bead.sent_at is not None and written >= bead.sent_at
 
 
 def is_stale_import(bead: Bead, event: Event) -> bool:
-    """Is it an old row that was imported over an attempt under way? bd does that (a build of May 2026 on every command), and a second agent must not come of it.
+    """Is it an old row that was imported over an attempt under way? bd does that (a build of May
+    2026 on every command), and a second agent must not come of it.
 
-    The row is then older than the claim by its own time, and what the claim wrote is gone. Not by time alone: whoever sets a bead open may have a wrong clock.
+    The row is then older than the claim by its own time, and what the claim wrote is gone. Not
+    by time alone: whoever sets a bead open may have a wrong clock.
     """
     sign, sent = event.sign, bead.sent_at
     if bead.phase not in IN_FLIGHT or not bead.token or sign is None or sent is None:
@@ -47,22 +55,30 @@ def is_stale_import(bead: Bead, event: Event) -> bool:
 
 
 def kept(bead: Bead, event: Event) -> bool:
-    """Does the attempt outlive this change of its row, though the row does not run any more? Nobody set the bead free."""
+    """Does the attempt outlive this change of its row, though the row does not run any more?
+
+    Nobody set the bead free.
+    """
     if not bead.token or (bead.phase not in IN_FLIGHT and bead.phase is not Phase.HELD):
         return False
     facts = event.facts or RuleMatch()
-    return bead.rule not in facts.running and event.origin is not Origin.ACT and bead.token not in event.freed
+    return (
+        bead.rule not in facts.running
+        and event.origin is not Origin.ACT
+        and bead.token not in event.freed
+    )
 
 
-# -- where a change of the row comes from ---------------------------------------------------------------------------
+# -- where a change of the row comes from --------------------
 
 
 def origin(row: RowChange, before: RuleMatch, after: RuleMatch) -> Origin:
     """Where one commit's change of a row comes from, told by what an attempt leaves in the row.
 
-    ``bd update --status``, ``bd assign``, ``bd close`` and ``bd reopen`` keep notes and ``started_at`` (bd 1.0.2 to 1.3). An older
-    row that an import, a revert, a cherry-pick or a checkout of the table writes again has neither. A closed row ends an attempt,
-    wherever it comes from: nothing is sent for it.
+    ``bd update --status``, ``bd assign``, ``bd close`` and ``bd reopen`` keep notes and
+    ``started_at`` (bd 1.0.2 to 1.3). An older row that an import, a revert, a cherry-pick or a
+    checkout of the table writes again has neither. A closed row ends an attempt, wherever it
+    comes from: nothing is sent for it.
     """
     if row.after.get("status") == CLOSED:
         return Origin.ACT
@@ -76,22 +92,31 @@ def origin(row: RowChange, before: RuleMatch, after: RuleMatch) -> Origin:
         return Origin.ACT
     if unstarted or _cut(row):
         return Origin.BACK
-    return Origin.UNCLEAR if after.matches else Origin.ACT  # what nobody can take needs no second thought
+    return (
+        Origin.UNCLEAR if after.matches else Origin.ACT
+    )  # what nobody can take needs no second thought
 
 
 def in_a_merge(came: Origin) -> Origin:
-    """A merge is nobody's act by itself: a line that it brought in must have set the bead free. With the attempt's own notes still
-    there somebody has put the row together by hand."""
+    """A merge is nobody's act by itself: a line that it brought in must have set the bead free.
+
+    With the attempt's own notes still there somebody has put the row together by hand.
+    """
     return Origin.UNCLEAR if came is Origin.ACT else came
 
 
 def ends_as(act: RowChange, merged: RowChange) -> bool:
-    """Is it this act on a side line that the merge brought in? It left status and assignee as the merge has them."""
+    """Is it this act on a side line that the merge brought in?
+
+    It left status and assignee as the merge has them.
+    """
     return all(act.after.get(name) == merged.after.get(name) for name in ("status", "assignee"))
 
 
 def traces(cells: Mapping[str, Any]) -> frozenset[str]:
-    """The lines that the current attempt wrote into the notes: ours, from the last claim on, or from where it was restored."""
+    """The lines that the current attempt wrote into the notes: ours, from the last claim on, or
+    from where it was restored.
+    """
     lines = [line for line in str(cells.get("notes") or "").splitlines() if is_ours(line)]
     begins = [number for number, line in enumerate(lines) if line.startswith(_BEGINS)]
     return frozenset(lines[begins[-1] :] if begins else lines)
@@ -111,16 +136,24 @@ OURS = {
     "auto-dispatcher ": r"claimed at \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ",
     "dispatched: ": r"job=.*",
     "dispatch failed ": r".*",
-    "dispatch outcome ": r"unknown \(.*\): not sent again until it is known|still unknown after \d+m — blocking; set it open to try again",
+    "dispatch outcome ": (
+        r"unknown \(.*\): not sent again until it is known|still unknown after \d+m — blocking; set"
+        r" it open to try again"
+    ),
     "dispatch quarantined ": r"after -?\d+ attempts: .*; edit the bead to try again",
     "dispatch retried by ": r".+: .*",
     "dispatch released by ": r".+: .*",
     "dispatch restored: ": r"(job=|attempt ).*",
-    "reaper: ": r"(no progress for \d+m \(threshold (<1|\d+)m\)|job .+ ended .+) — (blocking|requeued)",
+    "reaper: ": (
+        r"(no progress for \d+m \(threshold (<1|\d+)m\)|job .+ ended .+) — (blocking|requeued)"
+    ),
 }
 """How each note of ours begins, and how it goes on, to its end: the original's words, kept."""
 
 
 def is_ours(line: str) -> bool:
     """By the whole line: people begin theirs with 'reaper: ' too, and may take them back."""
-    return any(line.startswith(begins) and re.fullmatch(rest, line[len(begins) :]) for begins, rest in OURS.items())
+    return any(
+        line.startswith(begins) and re.fullmatch(rest, line[len(begins) :])
+        for begins, rest in OURS.items()
+    )

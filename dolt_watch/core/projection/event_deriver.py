@@ -1,8 +1,9 @@
 """Events from row changes: what one commit means for each bead. Pure.
 
-Whose change is it? A commit of ours may sweep in what somebody left uncommitted, even in the same row, so ownership is told by
-cell: exactly what an entry ``wrote`` is subtracted, whatever else differs is somebody else's. ``updated_at`` alone cannot be told
-apart: it counts for nobody where we wrote in the same commit.
+Whose change is it? A commit of ours may sweep in what somebody left uncommitted, even in the
+same row, so ownership is told by cell: exactly what an entry ``wrote`` is subtracted, whatever
+else differs is somebody else's. ``updated_at`` alone cannot be told apart: it counts for nobody
+where we wrote in the same commit.
 """
 
 from __future__ import annotations
@@ -29,11 +30,16 @@ from dolt_watch.core.projection.renames import renames
 _NOUN = {"comments": "comment", "labels": "label", "events": "event", "dependencies": "dependency"}
 
 MAX_CLOCK_SKEW = timedelta(minutes=5)
-"""A row's own time may lie so far from its commit's date. What lies further off is told: a clock, or a zone, is wrong somewhere."""
+"""A row's own time may lie so far from its commit's date.
+
+What lies further off is told: a clock, or a zone, is wrong somewhere.
+"""
 
 
 def derive_events(changes: CommitChanges, rules: Sequence[Rule]) -> Iterator[Event]:
-    """The events of one commit, bead by bead: first what we decided and reported, then what others did."""
+    """The events of one commit, bead by bead: first what we decided and reported, then what
+    others did.
+    """
     ours: dict[str, list[LedgerEntry]] = {}
     for entry in changes.entries:
         ours.setdefault(entry.bead, []).append(entry)
@@ -49,23 +55,42 @@ def derive_events(changes: CommitChanges, rules: Sequence[Rule]) -> Iterator[Eve
     for old, new in renames(issues.values()):
         del issues[old.bead]
         issues[new.bead] = new
-        yield Event(EventKind.RENAMED, new.bead, changes.commit, changes.date, row=new, other=old.bead)
         yield Event(
-            EventKind.LEFT, old.bead, changes.commit, changes.date, facts=RuleMatch(), changed=("renamed",), row=old,
+            EventKind.RENAMED, new.bead, changes.commit, changes.date, row=new, other=old.bead
+        )
+        yield Event(
+            EventKind.LEFT,
+            old.bead,
+            changes.commit,
+            changes.date,
+            facts=RuleMatch(),
+            changed=("renamed",),
+            row=old,
             other=new.bead,
-        )  # fmt: skip
+        )
 
     for bead in dict.fromkeys([*ours, *issues, *others]):
         entries = sorted(ours.get(bead, ()), key=lambda entry: entry.version)
         row = issues.get(bead)
         facts = rule_match(row, rules) if row else None
         theirs = _foreign_columns(row, entries, changes.migration) if row else ()
-        came, freed = _origin(row, facts, changes, rules) if row and theirs else (Origin.ACT, frozenset[str]())
+        came, freed = (
+            _origin(row, facts, changes, rules)
+            if row and theirs
+            else (Origin.ACT, frozenset[str]())
+        )
         for entry in entries:
             yield Event(
-                EventKind.LEDGER, bead, changes.commit, changes.date, facts=facts, entry=entry, row=row, origin=came,
+                EventKind.LEDGER,
+                bead,
+                changes.commit,
+                changes.date,
+                facts=facts,
+                entry=entry,
+                row=row,
+                origin=came,
                 freed=freed,
-            )  # fmt: skip
+            )
         if row:
             for event in _row_events(row, theirs, bool(entries), facts, changes, rules):
                 yield event._replace(origin=came, freed=freed)
@@ -77,19 +102,30 @@ def derive_events(changes: CommitChanges, rules: Sequence[Rule]) -> Iterator[Eve
                 continue  # a row that came from another id (`bd rename`): nothing was said
             what, off = _NOUN.get(side.table, side.table), _off(side.at, changes.date)
             sign = ActivitySignal(changes.date, what, side.who, changes.commit, off)
-            yield Event(EventKind.SIGN, bead, changes.commit, changes.date, facts=facts, sign=sign, row=side)
+            yield Event(
+                EventKind.SIGN, bead, changes.commit, changes.date, facts=facts, sign=sign, row=side
+            )
 
 
 def _row_events(
-    row: RowChange, theirs: tuple[str, ...], ours: bool, facts: RuleMatch | None, changes: CommitChanges, rules: Sequence[Rule],
-) -> Iterator[Event]:  # fmt: skip
-    """``theirs``: columns that others changed; ``ours``: does the commit hold entries of ours about the bead?"""
+    row: RowChange,
+    theirs: tuple[str, ...],
+    ours: bool,
+    facts: RuleMatch | None,
+    changes: CommitChanges,
+    rules: Sequence[Rule],
+) -> Iterator[Event]:
+    """``theirs``: columns that others changed; ``ours``: does the commit hold entries of ours
+    about the bead?
+    """
     at, commit = changes.date, changes.commit
     gone = list(_lost_notes(row))
     for note in gone:
         yield Event(EventKind.OVERWRITTEN, row.bead, commit, at, facts=facts, note=note, row=row)
     if row.kind == "removed":
-        yield Event(EventKind.LEFT, row.bead, commit, at, facts=RuleMatch(), changed=("deleted",), row=row)
+        yield Event(
+            EventKind.LEFT, row.bead, commit, at, facts=RuleMatch(), changed=("deleted",), row=row
+        )
         return
     if not theirs:
         if not ours:
@@ -101,23 +137,36 @@ def _row_events(
     # what a commit of ours swept in or adopted was not written by us, and nothing says by whom
     who = "somebody" if changes.author == "dolt-watch" else changes.author
     renamed = theirs == ("id",)  # of its own, a new id says nothing of the work
-    sign = None if renamed else ActivitySignal(at, ", ".join(theirs), row.who or who, commit, _off(own, at))
+    sign = (
+        None
+        if renamed
+        else ActivitySignal(at, ", ".join(theirs), row.who or who, commit, _off(own, at))
+    )
     yield Event(what, row.bead, commit, at, facts=facts, sign=sign, changed=theirs, row=row)
 
 
 def _origin(
     row: RowChange, facts: RuleMatch | None, changes: CommitChanges, rules: Sequence[Rule]
 ) -> tuple[Origin, frozenset[str]]:
-    """Where the change comes from, and the tokens of the attempts that somebody ended on the side lines of a merge."""
+    """Where the change comes from, and the tokens of the attempts that somebody ended on the
+    side lines of a merge.
+    """
     if row.kind == "removed":
         return Origin.UNCLEAR, frozenset()
     assert facts is not None
     came = origin(row, rule_match(row, rules, before=True), facts)
     if not changes.merge or came is Origin.SAME:
         return came, frozenset()
-    seen = [(act, rule_match(act.row, rules, before=True), rule_match(act.row, rules)) for act in row.acts]
+    seen = [
+        (act, rule_match(act.row, rules, before=True), rule_match(act.row, rules))
+        for act in row.acts
+    ]
     return in_a_merge(came), frozenset().union(
-        *(act.tokens for act, was, now in seen if origin(act.row, was, now) is Origin.ACT and ends_as(act.row, row))
+        *(
+            act.tokens
+            for act, was, now in seen
+            if origin(act.row, was, now) is Origin.ACT and ends_as(act.row, row)
+        )
     )
 
 
@@ -159,10 +208,18 @@ def rule_match(row: RowChange, rules: Sequence[Rule], before: bool = False) -> R
     return RuleMatch(matches, tuple(running), rank)
 
 
-def _foreign_columns(row: RowChange, entries: Sequence[LedgerEntry], migration: bool = False) -> tuple[str, ...]:
-    """The changed columns less exactly what our entries wrote in this commit, and what a migration of bd touched."""
+def _foreign_columns(
+    row: RowChange, entries: Sequence[LedgerEntry], migration: bool = False
+) -> tuple[str, ...]:
+    """The changed columns less exactly what our entries wrote in this commit, and what a
+    migration of bd touched.
+    """
     if not entries:
-        named = tuple(name for name in row.changed if name not in KEPT_BY_BD) if row.changed else ("row",)
+        named = (
+            tuple(name for name in row.changed if name not in KEPT_BY_BD)
+            if row.changed
+            else ("row",)
+        )
         return () if migration and TOUCHED.issuperset(named) else named
     theirs = []
     for column in row.changed:
@@ -173,7 +230,11 @@ def _foreign_columns(row: RowChange, entries: Sequence[LedgerEntry], migration: 
                 theirs.append(column)
             continue
         cells = [entry.wrote.cells[column] for entry in entries if column in entry.wrote.cells]
-        if not cells or cells[0][0] != row.before.get(column) or cells[-1][1] != row.after.get(column):
+        if (
+            not cells
+            or cells[0][0] != row.before.get(column)
+            or cells[-1][1] != row.after.get(column)
+        ):
             theirs.append(column)
     return tuple(theirs)
 
@@ -187,7 +248,10 @@ def appended(notes: str, entries: Sequence[LedgerEntry]) -> str:
 
 
 def _lost_notes(row: RowChange) -> Iterator[str]:
-    """Lines of ours that stood in the notes before and do not after: `bd note` reads, then writes, and may overwrite."""
+    """Lines of ours that stood in the notes before and do not after:
+
+    `bd note` reads, then writes, and may overwrite.
+    """
     before, after = row.before.get("notes"), row.after.get("notes")
     if row.kind != "modified" or "notes" not in row.changed or not before:
         return

@@ -1,4 +1,5 @@
-"""The projection: state after an event is a function of the state before it and the event, and of nothing else. Pure.
+"""The projection: state after an event is a function of the state before it and the event, and
+of nothing else. Pure.
 
 The same function folds the live feed, a replay of last month, and the ledger's streams in a resync.
 """
@@ -35,14 +36,23 @@ _SETTLED = frozenset({Phase.BACKOFF, Phase.QUARANTINED, Phase.HELD})
 HOUR = timedelta(hours=1)
 LONGEST = 2 * HOUR
 """No claim's deadline lies further off: a target's time-out is an hour at most."""
-HELD_REASON = "the ledger came from elsewhere (a clone, a backup), so nobody knows whether an agent has it; `dolt_watch resume` lets it go"
+HELD_REASON = (
+    "the ledger came from elsewhere (a clone, a backup), so nobody knows whether an agent has it;"
+    " `dolt_watch resume` lets it go"
+)
 LETS_GO = "once no agent works on it, `dolt_watch resume` lets it go"
-FREED = f"its row was freed while its attempt was under way, and history does not say that somebody meant it; {LETS_GO}"
+FREED = (
+    "its row was freed while its attempt was under way, and history does not say that somebody"
+    f" meant it; {LETS_GO}"
+)
 DELETED = f"it was deleted while its attempt was under way; {LETS_GO}"
 
 
 class Projection:
-    """A state that events are folded into. ``touched`` names the beads whose record changed since it was made: what a save must write."""
+    """A state that events are folded into.
+
+    ``touched`` names the beads whose record changed since it was made: what a save must write.
+    """
 
     def __init__(self, state: State) -> None:
         self.commit, self.made = state.commit, state.made
@@ -92,26 +102,42 @@ class Projection:
                 self.beads[event.bead] = after
 
     def _renamed(self, event: Event) -> None:
-        """The record goes with the bead. What stood under the new id was of a bead that is no more."""
+        """The record goes with the bead.
+
+        What stood under the new id was of a bead that is no more.
+        """
         bead = self.beads.pop(event.other, None)
         if bead is not None:
-            self.beads[event.bead] = bead._replace(id=event.bead, was=bead.was or event.other, version=0)
+            self.beads[event.bead] = bead._replace(
+                id=event.bead, was=bead.was or event.other, version=0
+            )
             self.touched.update((event.other, event.bead))
 
     def _followed(self, event: Event) -> Event:
-        """A report that was under way while its bead was renamed stands in the old id's stream: it is told of the bead all the same."""
+        """A report that was under way while its bead was renamed stands in the old id's stream:
+        it is told of the bead all the same.
+        """
         entry = event.entry
         if entry is None or not entry.token or event.bead in self.beads:
             return event
-        bead = next((one for one in self.beads.values() if one.was and one.token == entry.token), None)
+        bead = next(
+            (one for one in self.beads.values() if one.was and one.token == entry.token), None
+        )
         if bead is None or entry.kind not in ANSWERS:
             return event
         return event._replace(
-            bead=bead.id, facts=None, entry=entry._replace(bead=bead.id, version=bead.version), other=event.bead
+            bead=bead.id,
+            facts=None,
+            entry=entry._replace(bead=bead.id, version=bead.version),
+            other=event.bead,
         )
 
     def _known(self, entry: LedgerEntry) -> bool:
-        """Was it folded already? A merge may show it again: a pause that was ended since, a claim that counts once. Of a bead that left nothing tells but the claim's time."""
+        """Was it folded already?
+
+        A merge may show it again: a pause that was ended since, a claim that counts once. Of a
+        bead that left nothing tells but the claim's time.
+        """
         if entry.bead == GLOBAL:
             return entry.version <= self.version
         bead = self.beads.get(entry.bead)
@@ -120,7 +146,9 @@ class Projection:
         return entry.version <= bead.version
 
     def apply_global(self, event: Event) -> None:
-        """What an entry says beyond its bead: pauses, a target that rests, a rule that stopped, the claims of the last hour."""
+        """What an entry says beyond its bead: pauses, a target that rests, a rule that stopped,
+        the claims of the last hour.
+        """
         entry = event.entry
         if entry is None:
             return
@@ -157,17 +185,36 @@ class Projection:
                         )
                         self.touched.add(id)
             case EntryKind.RESUME:
-                self.pauses = {} if not entry.rule else {k: v for k, v in self.pauses.items() if k != entry.rule}
-                self.stopped = {} if not entry.rule else {k: v for k, v in self.stopped.items() if k != entry.rule}
-                for bead in [b for b in self.beads.values() if b.phase is Phase.HELD and entry.rule in ("", b.rule)]:
+                self.pauses = (
+                    {}
+                    if not entry.rule
+                    else {k: v for k, v in self.pauses.items() if k != entry.rule}
+                )
+                self.stopped = (
+                    {}
+                    if not entry.rule
+                    else {k: v for k, v in self.stopped.items() if k != entry.rule}
+                )
+                for bead in [
+                    b
+                    for b in self.beads.values()
+                    if b.phase is Phase.HELD and entry.rule in ("", b.rule)
+                ]:
                     self.touched.add(bead.id)
                     if not bead.matches:
                         del self.beads[bead.id]
                         continue
                     attempt = 0 if bead.token else bead.attempt
                     self.beads[bead.id] = bead._replace(
-                        phase=Phase.WAITING, since=event.at, reason="", reason_code=None, token="", job="", attempt=attempt, sign=None,
-                    )  # fmt: skip
+                        phase=Phase.WAITING,
+                        since=event.at,
+                        reason="",
+                        reason_code=None,
+                        token="",
+                        job="",
+                        attempt=attempt,
+                        sign=None,
+                    )
 
     def _uncount(self, rule: str, claimed: datetime | None) -> None:
         """``max_per_hour`` counts what ran: not a claim after which nothing did."""
@@ -176,7 +223,9 @@ class Projection:
             self.claims[rule] = tuple(at for at in known if at != claimed)
 
     def _recovered(self, target: str, at: datetime) -> None:
-        """What was sent into the outage may have waited in the target until now: silence counts from here."""
+        """What was sent into the outage may have waited in the target until now: silence counts
+        from here.
+        """
         for bead in list(self.beads.values()):
             if bead.phase is Phase.UNKNOWN and bead.outage == target and bead.since < at:
                 self.beads[bead.id] = bead._replace(since=at)
@@ -205,27 +254,44 @@ def apply_to_bead(bead: Bead | None, event: Event) -> Bead | None:
     return _record_activity(_row(bead, event), event.sign, event)
 
 
-# -- others ---------------------------------------------------------------------------------------------------------
+# -- others --------------------
 
 
 def _kept(bead: Bead, event: Event) -> Bead:
-    """The attempt goes on, whatever its row says: written again where an older row came back, else held."""
+    """The attempt goes on, whatever its row says: written again where an older row came back,
+    else held.
+    """
     if event.origin is Origin.SAME and (bead.reverted or bead.unclear or bead.phase is Phase.HELD):
         return bead
     if event.origin is Origin.BACK and bead.matches and bead.phase is not Phase.HELD:
         return bead._replace(reverted=True, unclear="")
     why = ReasonCode.BEAD_DELETED if event.changed == ("deleted",) else ReasonCode.ROW_FREED
-    return _held(bead, event, why) if bead.phase is not Phase.CLAIMED else bead._replace(unclear=why, reverted=False)
+    return (
+        _held(bead, event, why)
+        if bead.phase is not Phase.CLAIMED
+        else bead._replace(unclear=why, reverted=False)
+    )
 
 
 def _held(bead: Bead, event: Event, why: str) -> Bead:
-    """``why``: the code; every other than "deleted" means that the row was freed. It keeps its token: its row may run again, and then the same attempt goes on. It holds no slot."""
+    """``why``: the code; every other than "deleted" means that the row was freed.
+
+    It keeps its token: its row may run again, and then the same attempt goes on. It holds no
+    slot.
+    """
     since = bead.since if bead.phase is Phase.HELD else event.at
     deleted = why == ReasonCode.BEAD_DELETED
     return bead._replace(
-        phase=Phase.HELD, since=since, cause=event.commit, reason=DELETED if deleted else FREED, reason_code=None,
-        deadline=None, reverted=False, unclear="", lost_note="" if deleted else bead.lost_note,
-    )  # fmt: skip
+        phase=Phase.HELD,
+        since=since,
+        cause=event.commit,
+        reason=DELETED if deleted else FREED,
+        reason_code=None,
+        deadline=None,
+        reverted=False,
+        unclear="",
+        lost_note="" if deleted else bead.lost_note,
+    )
 
 
 def _row(bead: Bead | None, event: Event) -> Bead | None:
@@ -242,13 +308,17 @@ def _row(bead: Bead | None, event: Event) -> Bead | None:
             return bead._replace(reverted=False, unclear="")
         case Phase.HELD if bead.token and bead.rule in facts.running:
             phase = Phase.RUNNING if bead.job else Phase.UNKNOWN
-            return bead._replace(phase=phase, since=event.at, cause=event.commit, reason="", reason_code=None)
+            return bead._replace(
+                phase=phase, since=event.at, cause=event.commit, reason="", reason_code=None
+            )
         case Phase.HELD if bead.token:
             return _enter(event, facts, bead.version)
         case Phase.BACKOFF if facts.matches:
             return bead._replace(rule=facts.matches)
         case Phase.HELD if facts.matches:
-            return bead._replace(rule=facts.matches)  # a note may be of the agent that it is held for
+            return bead._replace(
+                rule=facts.matches
+            )  # a note may be of the agent that it is held for
         case Phase.WAITING if facts.matches == bead.rule:
             return bead
         case Phase.RUNNING | Phase.UNKNOWN if bead.rule in facts.running:
@@ -258,7 +328,10 @@ def _row(bead: Bead | None, event: Event) -> Bead | None:
 
 
 def _computed(event: Event) -> bool:
-    """Did bd change the row by itself? Where a person changes nothing but `updated_at`, the event has a sign of life."""
+    """Did bd change the row by itself?
+
+    Where a person changes nothing but `updated_at`, the event has a sign of life.
+    """
     own = KEPT_BY_BD if event.sign else KEPT_BY_BD | TOUCHED
     return bool(event.changed) and own.issuperset(event.changed)
 
@@ -292,26 +365,37 @@ def _enter(event: Event, facts: RuleMatch, version: int) -> Bead | None:
 
 
 def _lost(bead: Bead, line: str) -> Bead:
-    """One overwrite may take several notes of ours away, and so may one after another: none is forgotten before it was appended again."""
+    """One overwrite may take several notes of ours away, and so may one after another: none is
+    forgotten before it was appended again.
+    """
     lost = bead.lost_note.splitlines()
     return bead if line in lost else bead._replace(lost_note="\n".join([*lost, line]))
 
 
 def _record_activity(bead: Bead | None, sign: ActivitySignal | None, event: Event) -> Bead | None:
     """A sign of life: kept for the reaper, and evidence that an unknown attempt runs."""
-    if bead is None or sign is None or bead.phase not in (Phase.RUNNING, Phase.UNKNOWN, Phase.CLAIMED):
+    if (
+        bead is None
+        or sign is None
+        or bead.phase not in (Phase.RUNNING, Phase.UNKNOWN, Phase.CLAIMED)
+    ):
         return bead
     if bead.sign is None or sign.at >= bead.sign.at:
         bead = bead._replace(sign=sign)
     if bead.phase is Phase.UNKNOWN and proves_running(bead, sign):
         reason = f"a sign of life: {sign.what} by {sign.who}"
         return bead._replace(
-            phase=Phase.RUNNING, since=event.at, cause=event.commit, reason=reason, reason_code=None, outage=""
+            phase=Phase.RUNNING,
+            since=event.at,
+            cause=event.commit,
+            reason=reason,
+            reason_code=None,
+            outage="",
         )
     return bead
 
 
-# -- ourselves ------------------------------------------------------------------------------------------------------
+# -- ourselves --------------------
 
 
 def _entry(bead: Bead | None, entry: LedgerEntry, event: Event) -> Bead | None:
@@ -320,15 +404,31 @@ def _entry(bead: Bead | None, entry: LedgerEntry, event: Event) -> Bead | None:
     if bead is not None and entry.version <= bead.version:
         return bead  # already folded: a merge may show it again
     if entry.kind is EntryKind.CLAIM:
-        base = bead or Bead(id=entry.bead, phase=Phase.WAITING, rule=entry.rule, since=entry.at, cause=entry.cause)
+        base = bead or Bead(
+            id=entry.bead, phase=Phase.WAITING, rule=entry.rule, since=entry.at, cause=entry.cause
+        )
         matches, runs = base.matches, base.runs
         if event.facts is not None:  # None: a bead that is sent again, whose row stays as it is
             matches, runs = bool(event.facts.matches), entry.rule in event.facts.running
         return base._replace(
-            phase=Phase.CLAIMED, rule=entry.rule, since=entry.at, cause=event.commit, version=entry.version,
-            attempt=entry.attempt, token=entry.token, job="", sent_at=entry.at, retry_at=None, sign=None,
-            deadline=_deadline(entry), matches=matches, runs=runs, outage="", reverted=False, unclear="",
-        )  # fmt: skip
+            phase=Phase.CLAIMED,
+            rule=entry.rule,
+            since=entry.at,
+            cause=event.commit,
+            version=entry.version,
+            attempt=entry.attempt,
+            token=entry.token,
+            job="",
+            sent_at=entry.at,
+            retry_at=None,
+            sign=None,
+            deadline=_deadline(entry),
+            matches=matches,
+            runs=runs,
+            outage="",
+            reverted=False,
+            unclear="",
+        )
     if entry.kind is EntryKind.RESTORE:
         return _restored(bead, entry, event)
     if entry.kind is EntryKind.RENAMED:
@@ -347,7 +447,9 @@ def _entry(bead: Bead | None, entry: LedgerEntry, event: Event) -> Bead | None:
 
 
 def _owed(bead: Bead | None, entry: LedgerEntry) -> Bead | None:
-    """What a report could not write into the row while bd's migration was not committed: it is written later."""
+    """What a report could not write into the row while bd's migration was not committed: it is
+    written later.
+    """
     withheld = entry_payloads.Withheld.decode(entry.detail)
     if bead is None or withheld is None:
         return bead
@@ -367,41 +469,70 @@ def _deadline(entry: LedgerEntry) -> datetime:
 
 def _dispatched(bead: Bead, entry: LedgerEntry, event: Event) -> Bead | None:
     running = bead._replace(
-        phase=Phase.RUNNING, since=entry.at, cause=event.commit, job=entry.job, deadline=None, reason="", reason_code=None, outage=""
-    )  # fmt: skip
+        phase=Phase.RUNNING,
+        since=entry.at,
+        cause=event.commit,
+        job=entry.job,
+        deadline=None,
+        reason="",
+        reason_code=None,
+        outage="",
+    )
     return _settled(running, event)
 
 
 def _settled(bead: Bead, event: Event) -> Bead | None:
-    """Its request is answered, and something runs, or may. Where its row does not say so: did somebody free it meanwhile?"""
+    """Its request is answered, and something runs, or may.
+
+    Where its row does not say so: did somebody free it meanwhile?
+    """
     if bead.unclear:
         return _held(bead, event, bead.unclear)
-    if bead.runs or bead.reverted or kept(bead, event):  # what this commit itself did to the row comes next
+    if (
+        bead.runs or bead.reverted or kept(bead, event)
+    ):  # what this commit itself did to the row comes next
         return bead
     return _realign_with_row(bead, event)
 
 
 def _answered(bead: Bead, entry: LedgerEntry, event: Event) -> Bead | None:
-    """The bead has another id by now than the one that its worker reports of: the note could not be written, and is owed."""
+    """The bead has another id by now than the one that its worker reports of: the note could not
+    be written, and is owed.
+    """
     if bead.phase is not Phase.CLAIMED:
         return bead
     step = TRANSITIONS[entry.kind]
     after = step(bead, entry, event)
-    owed = f"dispatched: job={entry.job}" if entry.kind is EntryKind.DISPATCHED and not entry.wrote.note else ""
+    owed = (
+        f"dispatched: job={entry.job}"
+        if entry.kind is EntryKind.DISPATCHED and not entry.wrote.note
+        else ""
+    )
     return _lost(after, owed) if after is not None and owed else after
 
 
 def _unknown(bead: Bead, entry: LedgerEntry, event: Event) -> Bead | None:
-    outage = entry_payloads.Ended.decode(entry.detail).target if target_outages.is_unreachable(entry) else ""
+    outage = (
+        entry_payloads.Ended.decode(entry.detail).target
+        if target_outages.is_unreachable(entry)
+        else ""
+    )
     unknown = bead._replace(
-        phase=Phase.UNKNOWN, since=entry.at, cause=event.commit, reason=entry.reason, reason_code=entry.reason_code,
-        deadline=None, outage=outage
-    )  # fmt: skip
+        phase=Phase.UNKNOWN,
+        since=entry.at,
+        cause=event.commit,
+        reason=entry.reason,
+        reason_code=entry.reason_code,
+        deadline=None,
+        outage=outage,
+    )
     if not bead.runs:
         settled = _settled(unknown, event)
         if settled is None or settled.phase is not Phase.UNKNOWN:
             return settled
-    swept = bead.sign is not None and bead.sign.commit == bead.cause  # into the claim's own commit: it was there before
+    swept = (
+        bead.sign is not None and bead.sign.commit == bead.cause
+    )  # into the claim's own commit: it was there before
     if bead.sign is not None and not swept and proves_running(bead, bead.sign):
         return unknown._replace(
             phase=Phase.RUNNING,
@@ -415,32 +546,61 @@ def _unknown(bead: Bead, entry: LedgerEntry, event: Event) -> Bead | None:
 def _restored(bead: Bead | None, entry: LedgerEntry, event: Event) -> Bead | None:
     """As the saved state knew it; where the row says otherwise by now, as the row stands."""
     known = entry_payloads.Attempt.decode(entry.detail)
-    base = bead or Bead(id=entry.bead, phase=Phase.WAITING, rule=entry.rule, since=entry.at, cause=entry.cause)
+    base = bead or Bead(
+        id=entry.bead, phase=Phase.WAITING, rule=entry.rule, since=entry.at, cause=entry.cause
+    )
     back = base._replace(
-        phase=_under_way(known.phase), rule=entry.rule, since=known.since or entry.at, cause=event.commit,
-        version=entry.version, attempt=entry.attempt, token=entry.token, job=entry.job, sent_at=known.sent_at,
-        deadline=known.deadline, retry_at=None, reason="" if entry.job else entry.reason, reverted=False,
+        phase=_under_way(known.phase),
+        rule=entry.rule,
+        since=known.since or entry.at,
+        cause=event.commit,
+        version=entry.version,
+        attempt=entry.attempt,
+        token=entry.token,
+        job=entry.job,
+        sent_at=known.sent_at,
+        deadline=known.deadline,
+        retry_at=None,
+        reason="" if entry.job else entry.reason,
+        reverted=False,
         reason_code=None if entry.job else entry.reason_code,
-        runs=entry.rule in event.facts.running if event.facts else base.runs, unclear="",
-    )  # fmt: skip
+        runs=entry.rule in event.facts.running if event.facts else base.runs,
+        unclear="",
+    )
     return back if back.runs else _realign_with_row(back, event)
 
 
 def _goes_on(bead: Bead | None, entry: LedgerEntry, event: Event) -> Bead | None:
-    """As the record was that the rename took along; where the state does not have it, as the entry tells it."""
+    """As the record was that the rename took along; where the state does not have it, as the
+    entry tells it.
+    """
     known = entry_payloads.Attempt.decode(entry.detail)
     if bead is not None and bead.was:
         return bead._replace(version=entry.version)
     facts = event.facts or RuleMatch()
-    base = bead or Bead(id=entry.bead, phase=Phase.WAITING, rule=entry.rule, since=entry.at, cause=entry.cause)
+    base = bead or Bead(
+        id=entry.bead, phase=Phase.WAITING, rule=entry.rule, since=entry.at, cause=entry.cause
+    )
     phase = next((one for one in Phase if one.value == known.phase), Phase.HELD)
     back = base._replace(
-        phase=phase, rule=entry.rule, since=known.since or entry.at, cause=event.commit, version=entry.version,
-        attempt=entry.attempt, token=entry.token, job=entry.job, sent_at=known.sent_at,
-        deadline=known.deadline, retry_at=known.retry_at, reason=known.why,
+        phase=phase,
+        rule=entry.rule,
+        since=known.since or entry.at,
+        cause=event.commit,
+        version=entry.version,
+        attempt=entry.attempt,
+        token=entry.token,
+        job=entry.job,
+        sent_at=known.sent_at,
+        deadline=known.deadline,
+        retry_at=known.retry_at,
+        reason=known.why,
         reason_code=_why_code(phase, known),
-        was=known.renamed_from, matches=bool(facts.matches), runs=entry.rule in facts.running, rank=facts.rank,
-    )  # fmt: skip
+        was=known.renamed_from,
+        matches=bool(facts.matches),
+        runs=entry.rule in facts.running,
+        rank=facts.rank,
+    )
     stands = back.runs if phase in IN_FLIGHT else back.matches or bool(back.token)
     return back if stands else _realign_with_row(back, event)
 
@@ -453,7 +613,9 @@ def _why_code(phase: Phase, known: entry_payloads.Attempt) -> ReasonCode | None:
 
 
 def _under_way(phase: object) -> Phase:
-    """Somebody may have imported the entry: what is no phase of an attempt is one that nobody knows."""
+    """Somebody may have imported the entry: what is no phase of an attempt is one that nobody
+    knows.
+    """
     return next((one for one in IN_FLIGHT if one.value == phase), Phase.UNKNOWN)
 
 
@@ -462,19 +624,39 @@ def _failed(bead: Bead, entry: LedgerEntry, event: Event) -> Bead | None:
         return _return_to_queue(bead, entry, event)
     phase = Phase.QUARANTINED if entry.kind is EntryKind.QUARANTINED else Phase.BACKOFF
     failed = bead._replace(
-        phase=phase, rule=_matched(bead, event), since=entry.at, cause=event.commit, reason=entry.reason, reason_code=entry.reason_code, token="", job="",
-        deadline=None, retry_at=entry_payloads.Ended.decode(entry.detail).retry_at, sign=None, attempt=entry.attempt, reverted=False,
+        phase=phase,
+        rule=_matched(bead, event),
+        since=entry.at,
+        cause=event.commit,
+        reason=entry.reason,
+        reason_code=entry.reason_code,
+        token="",
+        job="",
+        deadline=None,
+        retry_at=entry_payloads.Ended.decode(entry.detail).retry_at,
+        sign=None,
+        attempt=entry.attempt,
+        reverted=False,
         unclear="",
-    )  # fmt: skip
+    )
     return failed if bead.matches or _owes(entry) else _realign_with_row(failed, event)
 
 
 def _return_to_queue(bead: Bead, entry: LedgerEntry, event: Event) -> Bead | None:
-    """Busy, unreachable, released, or the rule stopped: back to waiting, and the attempt does not count."""
+    """Busy, unreachable, released, or the rule stopped: back to waiting, and the attempt does
+    not count.
+    """
     attempt = max(0, bead.attempt - 1)
     back = bead._replace(
-        token="", job="", deadline=None, attempt=attempt, sign=None, outage="", reverted=False, unclear=""
-    )  # fmt: skip
+        token="",
+        job="",
+        deadline=None,
+        attempt=attempt,
+        sign=None,
+        outage="",
+        reverted=False,
+        unclear="",
+    )
     if not bead.matches and not _owes(entry):
         return _realign_with_row(back, event)
     rule = _matched(bead, event)
@@ -525,7 +707,9 @@ def _released(bead: Bead, entry: LedgerEntry, event: Event) -> Bead | None:
     )
     if not bead.runs:
         return _realign_with_row(theirs, event)
-    return theirs._replace(phase=Phase.RUNNING, since=entry.at, cause=event.commit, sent_at=entry.at)
+    return theirs._replace(
+        phase=Phase.RUNNING, since=entry.at, cause=event.commit, sent_at=entry.at
+    )
 
 
 def _finish(bead: Bead, entry: LedgerEntry, event: Event) -> Bead | None:
@@ -541,15 +725,24 @@ def _realign_with_row(bead: Bead, event: Event) -> Bead | None:
     at = event.at
     if bead.matches:
         return bead._replace(
-            phase=Phase.WAITING, rule=_matched(bead, event), since=at, matched_at=at, attempt=0, token="", job="", sign=None,
-        )  # fmt: skip
+            phase=Phase.WAITING,
+            rule=_matched(bead, event),
+            since=at,
+            matched_at=at,
+            attempt=0,
+            token="",
+            job="",
+            sign=None,
+        )
     if bead.runs:
         return bead._replace(phase=Phase.RUNNING, since=at)
     return _enter(event, event.facts or RuleMatch(), bead.version)
 
 
 def _matched(bead: Bead, event: Event) -> str:
-    """The rule that it waits under: somebody may have handed it to another one's agent meanwhile."""
+    """The rule that it waits under: somebody may have handed it to another one's agent
+    meanwhile.
+    """
     return (event.facts and event.facts.matches) or bead.rule
 
 

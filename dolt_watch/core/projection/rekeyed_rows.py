@@ -1,4 +1,6 @@
-"""Rows that got a new id and say what they said: bd's migrations derive the ids of comments and events from their content. Pure."""
+"""Rows that got a new id and say what they said: bd's migrations derive the ids of comments and
+events from their content. Pure.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +10,15 @@ from collections.abc import Iterable
 from dolt_watch.core.model import RowChange
 
 WITH_IDS = frozenset(("comments", "events"))
-"""Tables whose key is an id that says nothing by itself. Labels and dependencies are known by what they say."""
+"""Tables whose key is an id that says nothing by itself.
+
+Labels and dependencies are known by what they say.
+"""
 
 TOUCHED = frozenset(("updated_at",))
-"""What is left of a change of `issues` where a migration wrote a row: the column is ON UPDATE CURRENT_TIMESTAMP."""
+"""What is left of a change of `issues` where a migration wrote a row: the column is ON UPDATE
+CURRENT_TIMESTAMP.
+"""
 
 
 def without_rekeyed(rows: Iterable[RowChange]) -> tuple[RowChange, ...]:
@@ -21,7 +28,11 @@ def without_rekeyed(rows: Iterable[RowChange]) -> tuple[RowChange, ...]:
     """
     rows = tuple(rows)
     gone = Counter(_content(row) for row in rows if row.kind == "removed" and _has_id(row))
-    made = Counter(_content(row) for row in rows if row.kind == "added" and _has_id(row)) if gone else Counter()
+    made = (
+        Counter(_content(row) for row in rows if row.kind == "added" and _has_id(row))
+        if gone
+        else Counter()
+    )
     pairs = gone & made
     if not pairs:
         return rows

@@ -1,4 +1,8 @@
-"""Changes of a bead's id: `bd rename` and `bd rename-prefix` remove the row and add it under another id, in one commit. Pure."""
+"""Changes of a bead's id:
+
+`bd rename` and `bd rename-prefix` remove the row and add it under another id, in one commit.
+Pure.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +14,11 @@ COMPARED = ("status", "assignee", "notes", "started_at", "closed_at")
 
 
 def renames(rows: Iterable[RowChange]) -> Iterator[tuple[RowChange, RowChange]]:
-    """The rows of ``issues`` that one commit moved to another id: (as it was removed, the change from it to the row under the new id).
+    """The rows of ``issues`` that one commit moved to another id: (as it was removed, the change
+    from it to the row under the new id).
 
-    Both have one ``created_at``, and one title or one end of the id: `bd rename-prefix` also rewrites ids in texts. Where several
-    rows fit equally well, none is taken.
+    Both have one ``created_at``, and one title or one end of the id: `bd rename-prefix` also
+    rewrites ids in texts. Where several rows fit equally well, none is taken.
     """
     rows = list(rows)
     gone = [row for row in rows if row.kind == "removed" and row.identity]
@@ -23,7 +28,11 @@ def renames(rows: Iterable[RowChange]) -> Iterator[tuple[RowChange, RowChange]]:
         by_time.setdefault(new.identity[1], []).append(new)
     taken: set[str] = set()
     for old in gone:
-        fits = [(_likeness(old, new), new) for new in by_time.get(old.identity[1], ()) if new.bead not in taken]
+        fits = [
+            (_likeness(old, new), new)
+            for new in by_time.get(old.identity[1], ())
+            if new.bead not in taken
+        ]
         best = max((like for like, _ in fits), default=0)
         found = [new for like, new in fits if like == best]
         if best and len(found) == 1:
@@ -32,7 +41,10 @@ def renames(rows: Iterable[RowChange]) -> Iterator[tuple[RowChange, RowChange]]:
 
 
 def _likeness(old: RowChange, new: RowChange) -> int:
-    """0: another bead. The end of the id says most: of many beads that are renamed at once each keeps it."""
+    """0: another bead.
+
+    The end of the id says most: of many beads that are renamed at once each keeps it.
+    """
     end = _end(old.bead) == _end(new.bead)
     title = old.identity[0] == new.identity[0]
     alike = sum(old.before.get(name) == new.after.get(name) for name in COMPARED)
@@ -48,5 +60,9 @@ def _moved(old: RowChange, new: RowChange) -> RowChange:
     names = {*old.before, *new.after} - {"id", "updated_at"}
     changed = tuple(sorted(name for name in names if old.before.get(name) != new.after.get(name)))
     pairs = zip(old.answers, new.answers, strict=True)
-    answers = tuple(now._replace(matched=was.matched, was_running=was.was_running) for was, now in pairs)
-    return new._replace(kind="modified", changed=(*changed, "id"), before=old.before, answers=answers)
+    answers = tuple(
+        now._replace(matched=was.matched, was_running=was.was_running) for was, now in pairs
+    )
+    return new._replace(
+        kind="modified", changed=(*changed, "id"), before=old.before, answers=answers
+    )

@@ -14,7 +14,7 @@ from dolt_watch.core.model import (
     entry_payloads,
 )
 
-# -- folding ------------------------------------------------------------------------------------------------
+# -- folding --------------------
 
 
 class TargetOutages:
@@ -25,7 +25,10 @@ class TargetOutages:
         self.busy = dict(state.busy)
 
     def apply(self, entry: LedgerEntry) -> None:
-        """An entry of the ledger. Reports name their target where its health was, or is, in question."""
+        """An entry of the ledger.
+
+        Reports name their target where its health was, or is, in question.
+        """
         ended = entry_payloads.Ended.decode(entry.detail)
         target, busy = ended.target, ended.busy
         if not target:
@@ -55,7 +58,9 @@ class TargetOutages:
         tries = 1 if ended.tries is None else ended.tries
         if known is None:
             part = ended.unreachable
-            known = Outage(since=entry.at, why=entry.reason, part=part, next_at=_next_try(entry), tries=tries)
+            known = Outage(
+                since=entry.at, why=entry.reason, part=part, next_at=_next_try(entry), tries=tries
+            )
         at, tries = max(known.next_at, _next_try(entry)), max(known.tries, tries)
         noted = known.noted if entry.bead in known.noted else (*known.noted, entry.bead)
         self.outages[target] = known._replace(next_at=at, tries=tries, noted=noted, answered=False)

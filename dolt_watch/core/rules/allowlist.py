@@ -1,4 +1,7 @@
-"""What a rule's expression may be made of. Whatever is not listed is refused: the list holds only pure functions of the row."""
+"""What a rule's expression may be made of.
+
+Whatever is not listed is refused: the list holds only pure functions of the row.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +50,19 @@ COMPARISONS = (
 
 ALLOWED_ARGS: dict[type[Any], frozenset[str]] = {
     **{kind: _TWO for kind in (exp.And, exp.Or, exp.Escape, *COMPARISONS)},
-    **{kind: _TWO for kind in (exp.Add, exp.Sub, exp.Mul, exp.IntDiv, exp.Mod, exp.Nullif, exp.Left, exp.Right)},
+    **{
+        kind: _TWO
+        for kind in (
+            exp.Add,
+            exp.Sub,
+            exp.Mul,
+            exp.IntDiv,
+            exp.Mod,
+            exp.Nullif,
+            exp.Left,
+            exp.Right,
+        )
+    },
     **{kind: _ONE for kind in (exp.Column, exp.Boolean, exp.Null, exp.Paren, exp.Not, exp.Neg)},
     **{kind: _ONE for kind in (exp.Lower, exp.Upper, exp.Trim, exp.Abs)},
     exp.Identifier: frozenset({"this", "quoted"}),
@@ -72,8 +87,8 @@ def _types(words: str) -> frozenset[Any]:
 
 
 OPERATORS = _types(
-    "L_PAREN R_PAREN COMMA EQ NEQ LT LTE GT GTE NULLSAFE_EQ AND OR DAMP DPIPE NOT IN LIKE ESCAPE BETWEEN IS"
-    " CASE WHEN THEN ELSE END PLUS DASH STAR SLASH DIV FROM FOR ASC DESC DOT"
+    "L_PAREN R_PAREN COMMA EQ NEQ LT LTE GT GTE NULLSAFE_EQ AND OR DAMP DPIPE NOT IN LIKE ESCAPE"
+    " BETWEEN IS CASE WHEN THEN ELSE END PLUS DASH STAR SLASH DIV FROM FOR ASC DESC DOT"
 )
 """Tokens that may stand before a parenthesis and make no function call of it."""
 

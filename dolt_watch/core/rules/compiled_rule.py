@@ -1,6 +1,7 @@
 """A rule, compiled: SQL text that lets the database itself answer 'matched before, matches after'.
 
-Compiled text is cached in a database row, so this module must not import sqlglot: ``compile_rule`` does, when it is called.
+Compiled text is cached in a database row, so this module must not import sqlglot:
+``compile_rule`` does, when it is called.
 """
 
 from __future__ import annotations
@@ -16,11 +17,15 @@ from dolt_watch.core.model import IN_PROGRESS, OPEN, Rule
 from dolt_watch.errors import RuleError
 
 CLAIMED_CELLS = ("status", "notes")
-"""The cells that a claim of ours changes: what asks 'would it still match?' puts their old values back."""
+"""The cells that a claim of ours changes: what asks 'would it still match?' puts their old
+values back.
+"""
 
 
 class Conjunct(NamedTuple):
-    """One of the conditions that AND joins in a rule's ``when``, so that each can be asked of a bead."""
+    """One of the conditions that AND joins in a rule's ``when``, so that each can be asked of a
+    bead.
+    """
 
     text: str
     """As a person reads it."""
@@ -31,11 +36,16 @@ class Conjunct(NamedTuple):
 
 
 class CompiledRule(NamedTuple):
-    """A rule's expressions in an engine's own dialect. Boolean ones come in parentheses, ready to be ANDed."""
+    """A rule's expressions in an engine's own dialect.
+
+    Boolean ones come in parentheses, ready to be ANDed.
+    """
 
     rule: str
     when_from: str
-    """Over ``from_<column>``, as the diff tables name them; ``_to`` is over ``to_<column>``, ``_row`` over the row itself."""
+    """Over ``from_<column>``, as the diff tables name them; ``_to`` is over ``to_<column>``,
+    ``_row`` over the row itself.
+    """
     when_to: str
     when_row: str
     running_from: str
@@ -55,19 +65,28 @@ class CompiledRule(NamedTuple):
     """Of ``when``, in order."""
 
     def to_json(self) -> dict[str, Any]:
-        return {**self._asdict(), "parts": [tuple(part) for part in self.parts]}  # orjson knows no subclass of tuple
+        return {
+            **self._asdict(),
+            "parts": [tuple(part) for part in self.parts],
+        }  # orjson knows no subclass of tuple
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> CompiledRule:
         values: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in stored.items()
         }
-        values["parts"] = tuple(Conjunct(text, sql, tuple(columns)) for text, sql, columns in values["parts"])
+        values["parts"] = tuple(
+            Conjunct(text, sql, tuple(columns)) for text, sql, columns in values["parts"]
+        )
         return cls(**values)
 
 
 def compile_rule(rule: Rule, columns: Mapping[str, str], dialect: str) -> CompiledRule:
-    """``columns``: name → SQL type, of the table ``issues``; ``dialect``: 'mysql' or 'sqlite'. Raises RuleError."""
+    """``columns``: name → SQL type, of the table ``issues``; ``dialect``:
+
+    'mysql' or 'sqlite'. Raises RuleError.
+    """
     # these import sqlglot: a tenth of a second that most ticks need not spend
     from dolt_watch.core.rules import parser as sql
     from dolt_watch.core.rules import renderer
@@ -128,19 +147,24 @@ def compile_rule(rule: Rule, columns: Mapping[str, str], dialect: str) -> Compil
 
 
 def compile_for(rule: Rule, columns: Mapping[str, str], dialect: str) -> CompiledRule:
-    """As ``compile_rule``, but what is asked of the row itself stays in MySQL's dialect: it goes through ``Engine.query``, which
-    transpiles whole statements; only what goes into ``Engine.diff`` is in the engine's own."""
+    """As ``compile_rule``, but what is asked of the row itself stays in MySQL's dialect: it goes
+    through ``Engine.query``, which transpiles whole statements; only what goes into
+    ``Engine.diff`` is in the engine's own.
+    """
     compiled = compile_rule(rule, columns, dialect)
     if dialect == "mysql":
         return compiled
     row = compile_rule(rule, columns, "mysql")
     return compiled._replace(
-        when_row=row.when_row, running_row=row.running_row, rank_row=row.rank_row,
-        when_before_claim=row.when_before_claim, put_back=row.put_back,
-    )  # fmt: skip
+        when_row=row.when_row,
+        running_row=row.running_row,
+        rank_row=row.rank_row,
+        when_before_claim=row.when_before_claim,
+        put_back=row.put_back,
+    )
 
 
-# -- queue order -------------------------------------------------------------------------------------------------
+# -- queue order --------------------
 
 
 class _Descending:
@@ -176,7 +200,9 @@ def _comparable(value: Any) -> tuple[int, Any]:
         return (1, value)
     if isinstance(value, timedelta):
         return (1, value.total_seconds())
-    if isinstance(value, datetime):  # as a span, since shifting the first or last day to UTC would overflow
+    if isinstance(
+        value, datetime
+    ):  # as a span, since shifting the first or last day to UTC would overflow
         return (2, value.replace(tzinfo=None) - datetime.min - (value.utcoffset() or timedelta()))  # noqa: DTZ901
     if isinstance(value, date):
         return (2, timedelta(days=value.toordinal() - 1))
@@ -186,7 +212,11 @@ def _comparable(value: Any) -> tuple[int, Any]:
 
 
 def queue_sort_key(rank: Sequence[Any], descending: Sequence[bool], bead: str) -> Any:
-    """A sort key: NULLs first where ascending, last where descending (as MySQL); equal ranks go by the bead's id."""
+    """A sort key:
+
+    NULLs first where ascending, last where descending (as MySQL); equal ranks go by the bead's
+    id.
+    """
     keys: list[Any] = [_comparable(value) for value in rank]
     for place, down in enumerate(descending[: len(keys)]):  # where nothing is said: ascending
         if down:
@@ -194,7 +224,9 @@ def queue_sort_key(rank: Sequence[Any], descending: Sequence[bool], bead: str) -
     return (keys, bead)
 
 
-def fingerprint(rules: Sequence[Rule], columns: Mapping[str, str], dialect: str, version: str) -> str:
+def fingerprint(
+    rules: Sequence[Rule], columns: Mapping[str, str], dialect: str, version: str
+) -> str:
     """Keys the cache of compiled text: changes with anything that could change the text."""
     said = [(rule.name, rule.when, rule.running, rule.order_by) for rule in rules]
     whole = json.dumps([version, CompiledRule._fields, dialect, sorted(columns.items()), said])

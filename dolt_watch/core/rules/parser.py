@@ -1,8 +1,10 @@
-"""A rule's SQL expressions: read, checked against an allow-list, and written anew in an engine's dialect.
+"""A rule's SQL expressions: read, checked against an allow-list, and written anew in an engine's
+dialect.
 
-What reaches the database is only ever text regenerated from a checked tree, never the user's own text. Imports sqlglot, so it is
-itself imported late. The token scan comes first, since tokens know their place and an error has to point at it; the check of the
-tree comes second, and lets through nothing that it does not know.
+What reaches the database is only ever text regenerated from a checked tree, never the user's own
+text. Imports sqlglot, so it is itself imported late. The token scan comes first, since tokens
+know their place and an error has to point at it; the check of the tree comes second, and lets
+through nothing that it does not know.
 """
 
 from __future__ import annotations
@@ -38,7 +40,9 @@ MAX_TOKENS = 4000
 # DoltLite has beads' tinyint(1) as INTEGER(1)
 _BOOLEAN_TYPE = re.compile(r"\s*((tinyint|integer)\s*\(\s*1\s*\)|bool\b|boolean\b)", re.IGNORECASE)
 
-_CLOSED = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|`[^`]*`|--[^\n]*|#[^\n]*|/\*.*?\*/", re.DOTALL)
+_CLOSED = re.compile(
+    r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|`[^`]*`|--[^\n]*|#[^\n]*|/\*.*?\*/", re.DOTALL
+)
 _BOOLEANS = (*COMPARISONS, exp.And, exp.Or, exp.Not, exp.Boolean, exp.Escape)
 _NO_BOOLEAN = "compare it with something: `… = …`, `… <> ''`, `… IS NOT NULL`"
 
@@ -57,7 +61,10 @@ class Expression:
     columns: Mapping[str, str]
 
     def fail(self, message: str, at: int, fix: str) -> NoReturn:
-        """An error that points into the expression. Line breaks are shown as blanks, so that the caret stands under its token."""
+        """An error that points into the expression.
+
+        Line breaks are shown as blanks, so that the caret stands under its token.
+        """
         shown = "".join(char if char.isprintable() else " " for char in self.text)
         place = f"{self.where}, column {at + 1}:\n    {shown}\n    {' ' * at}^"
         raise RuleError(message, where=place, fix=fix)
@@ -66,7 +73,11 @@ class Expression:
         """The text as one boolean expression."""
         tokens = self._tokens()
         if not tokens:
-            self.fail("the expression is empty", 0, "write a condition over the columns of issues, or leave it out")
+            self.fail(
+                "the expression is empty",
+                0,
+                "write a condition over the columns of issues, or leave it out",
+            )
         tree = self._tree(tokens)
         self._need_boolean(tree)
         return tree
@@ -77,14 +88,20 @@ class Expression:
         parts: list[list[Any]] = [[]]
         depth = 0
         for token in tokens:
-            depth += (token.token_type == TokenType.L_PAREN) - (token.token_type == TokenType.R_PAREN)
+            depth += (token.token_type == TokenType.L_PAREN) - (
+                token.token_type == TokenType.R_PAREN
+            )
             if token.token_type == TokenType.COMMA and depth == 0:
                 parts.append([])
             else:
                 parts[-1].append(token)
         keys = []
         for part in parts if tokens else []:
-            way = part[-1].text.upper() if part and part[-1].token_type in (TokenType.ASC, TokenType.DESC) else ""
+            way = (
+                part[-1].text.upper()
+                if part and part[-1].token_type in (TokenType.ASC, TokenType.DESC)
+                else ""
+            )
             part = part[:-1] if way else part
             if not part:
                 self.fail(
@@ -95,24 +112,31 @@ class Expression:
             tree = self._tree(part)
             if not columns_of(tree):
                 self.fail(
-                    "this key is the same for every bead", part[0].start, "order by a column, not by a number or text"
+                    "this key is the same for every bead",
+                    part[0].start,
+                    "order by a column, not by a number or text",
                 )
             keys.append((tree, way == "DESC"))
         return keys
 
-    # -- tokens --------------------------------------------------------------------------------------------------
+    # -- tokens --------------------
 
     def _tokens(self) -> list[Any]:
         if "\0" in self.text:
             self.fail("there is a NUL character here", self.text.index("\0"), "leave it out")
         try:
-            # behind a parenthesis, or REPLACE(…) at the beginning would be taken for the statement of that name
+            # behind a parenthesis, or REPLACE(…) at the beginning would be taken for the
+            # statement of that name
             tokens = Dialect.get_or_raise("mysql").tokenize("(" + self.text)[1:]
         except SqlglotError:
-            opened = re.search(r"['\"`]|/\*", _CLOSED.sub(lambda found: "x" * len(found[0]), self.text))
+            opened = re.search(
+                r"['\"`]|/\*", _CLOSED.sub(lambda found: "x" * len(found[0]), self.text)
+            )
             at = opened.start() if opened else 0
             self.fail(
-                "something opened here is never closed", at, "close the quote, or double a quote within text: 'it''s'"
+                "something opened here is never closed",
+                at,
+                "close the quote, or double a quote within text: 'it''s'",
             )
         for token in tokens:
             token.start, token.end = token.start - 1, token.end - 1
@@ -140,30 +164,52 @@ class Expression:
             and follows.token_type == TokenType.DOT
             and kind in (TokenType.VAR, TokenType.IDENTIFIER)
         ):
-            self.fail("a column is written without its table", token.start, "leave out the name and the dot")
+            self.fail(
+                "a column is written without its table",
+                token.start,
+                "leave out the name and the dot",
+            )
         if (
             kind == TokenType.MOD
             and follows is not None
             and follows.text in ("s", "d")
             and follows.start == token.end + 1
         ):
-            self.fail(f"%{follows.text} is a placeholder: nothing fills it in", token.start, "write the value itself")
+            self.fail(
+                f"%{follows.text} is a placeholder: nothing fills it in",
+                token.start,
+                "write the value itself",
+            )
         if kind in REJECTION_REASONS:
             spelt = re.match(r"@{1,2}\w*|:\w*", self.text[token.start :])
             self.fail(*_why(kind, spelt[0] if spelt else word, token.start))
-        if follows is not None and follows.token_type == TokenType.L_PAREN and kind not in OPERATORS:
+        if (
+            follows is not None
+            and follows.token_type == TokenType.L_PAREN
+            and kind not in OPERATORS
+        ):
             if kind in (TokenType.STRING, TokenType.NUMBER):
                 return  # the parser says it better
             if word not in FUNCTIONS or kind == TokenType.IDENTIFIER:
                 near = get_close_matches(word, FUNCTIONS, 1)
-                fix = f"did you mean {near[0]}?" if near else f"these can be used: {', '.join(sorted(FUNCTIONS))}"
-                self.fail(f"{word}() cannot be used: a rule may only ask of the bead's own row", token.start, fix)
+                fix = (
+                    f"did you mean {near[0]}?"
+                    if near
+                    else f"these can be used: {', '.join(sorted(FUNCTIONS))}"
+                )
+                self.fail(
+                    f"{word}() cannot be used: a rule may only ask of the bead's own row",
+                    token.start,
+                    fix,
+                )
         elif kind not in OPERATORS and kind not in ALLOWED_TOKENS and word.lower() not in known:
             self.fail(
-                f"{token.text} cannot be used in a rule", token.start, "a rule compares columns of issues with values"
+                f"{token.text} cannot be used in a rule",
+                token.start,
+                "a rule compares columns of issues with values",
             )
 
-    # -- the tree ------------------------------------------------------------------------------------------------
+    # -- the tree --------------------
 
     def _tree(self, tokens: list[Any]) -> exp.Expr:
         parser = Dialect.get_or_raise("mysql").parser(error_level=ErrorLevel.IMMEDIATE)
@@ -171,7 +217,10 @@ class Expression:
             trees: list[Any] = parser.parse_into(exp.Condition, tokens)
         except ParseError as error:
             told = error.errors[0]
-            at = next((t.start for t in tokens if (t.line, t.col) == (told["line"], told["col"])), tokens[-1].start)
+            at = next(
+                (t.start for t in tokens if (t.line, t.col) == (told["line"], told["col"])),
+                tokens[-1].start,
+            )
             said = told["description"].split(" for <class")[0]
             self.fail(f"not understood: {said}", at, "write one boolean SQL expression")
         tree = next(iter(trees), None)  # it begins with ELSE: no tree; with +: one that is None
@@ -195,7 +244,9 @@ class Expression:
     def _check(self, node: Any, known: Mapping[str, str]) -> None:
         at = _offset(node)
         allowed = ALLOWED_ARGS.get(type(node))
-        if allowed is None or any(value for name, value in node.args.items() if name not in allowed):
+        if allowed is None or any(
+            value for name, value in node.args.items() if name not in allowed
+        ):
             self.fail(
                 f"{type(node).__name__.upper()} cannot be used in a rule",
                 at,
@@ -204,7 +255,11 @@ class Expression:
         if isinstance(node, exp.Column):
             if not isinstance(node.this, exp.Identifier) or node.name.lower() not in known:
                 near = get_close_matches(node.name.lower(), known, 1)
-                fix = f"did you mean {known[near[0]]}?" if near else f"issues has: {', '.join(sorted(self.columns))}"
+                fix = (
+                    f"did you mean {known[near[0]]}?"
+                    if near
+                    else f"issues has: {', '.join(sorted(self.columns))}"
+                )
                 self.fail(f"issues has no column {node.name}", at, fix)
             node.this.set("this", known[node.name.lower()])
         elif isinstance(node, COMPARISONS):
@@ -216,14 +271,22 @@ class Expression:
                         "put AND between them, or one of them in parentheses",
                     )
             if isinstance(node, exp.Is) and not isinstance(node.expression, exp.Null | exp.Boolean):
-                self.fail("IS is followed by NULL, TRUE or FALSE", _offset(node.expression), "write = or <=>")
+                self.fail(
+                    "IS is followed by NULL, TRUE or FALSE",
+                    _offset(node.expression),
+                    "write = or <=>",
+                )
             if isinstance(node, exp.In) and not node.expressions:
                 self.fail("IN needs a list of values", at, "write IN ('a', 'b')")
         elif isinstance(node, exp.Escape):
             letter = node.expression
             if not isinstance(node.this, exp.Like) or not letter.is_string or len(letter.name) > 1:
                 self.fail("ESCAPE takes one character", _offset(letter), "write ESCAPE '|'")
-        elif isinstance(node, exp.If) and not isinstance(node.parent, exp.Case) and node.args.get("false") is None:
+        elif (
+            isinstance(node, exp.If)
+            and not isinstance(node.parent, exp.Case)
+            and node.args.get("false") is None
+        ):
             self.fail("IF takes three arguments", at, "write IF(condition, then, else)")
         elif isinstance(node, exp.Substring) and node.args.get("start") is None:
             self.fail("SUBSTRING takes two or three arguments", at, "write SUBSTRING(column, 1, 3)")
@@ -238,7 +301,11 @@ class Expression:
         if isinstance(node, exp.Column):
             return bool(_BOOLEAN_TYPE.match(self.columns[node.name]))
         if isinstance(node, exp.If):
-            return all(self._is_boolean(x) for x in (node.args.get("true"), node.args.get("false")) if x is not None)
+            return all(
+                self._is_boolean(x)
+                for x in (node.args.get("true"), node.args.get("false"))
+                if x is not None
+            )
         if isinstance(node, exp.Case):
             ends = [*(part.args.get("true") for part in node.args["ifs"]), node.args.get("default")]
             return all(self._is_boolean(end) for end in ends if end is not None)
@@ -253,7 +320,9 @@ def _why(kind: Any, word: str, at: int) -> tuple[str, int, str]:
 
 
 def _depth(nodes: Sequence[Any]) -> int:
-    """Levels of a tree, given its nodes with each parent before its children; without recursion, for a tree may be deep."""
+    """Levels of a tree, given its nodes with each parent before its children; without recursion,
+    for a tree may be deep.
+    """
     levels: dict[int, int] = {}
     for node in nodes:
         levels[id(node)] = levels.get(id(node.parent), 0) + 1
@@ -261,7 +330,10 @@ def _depth(nodes: Sequence[Any]) -> int:
 
 
 def _conditions(node: Any) -> list[Any]:
-    """The parts of a node that must be conditions: MySQL would read text there as a number, SQLite otherwise."""
+    """The parts of a node that must be conditions:
+
+    MySQL would read text there as a number, SQLite otherwise.
+    """
     if isinstance(node, exp.And | exp.Or):
         return [node.this, node.expression]
     if isinstance(node, exp.Not):
@@ -272,6 +344,10 @@ def _conditions(node: Any) -> list[Any]:
 
 
 def _offset(node: Any) -> int:
-    """Where a node begins: its own place if the parser kept it, else that of its first part which has one."""
-    places = [found.meta["start"] for found in node.walk() if found._meta and "start" in found._meta]
+    """Where a node begins: its own place if the parser kept it, else that of its first part
+    which has one.
+    """
+    places = [
+        found.meta["start"] for found in node.walk() if found._meta and "start" in found._meta
+    ]
     return min(places, default=0)

@@ -1,6 +1,7 @@
 """A checked expression, written as SQL for one engine.
 
-Names are always in backticks, which both dialects read: SQLite takes a double-quoted name that does not exist for a string.
+Names are always in backticks, which both dialects read: SQLite takes a double-quoted name that
+does not exist for a string.
 """
 
 from __future__ import annotations
@@ -12,7 +13,10 @@ from typing import Any
 from sqlglot import exp
 
 _MARK = re.compile("\0([^\0]*)\0")
-"""A column that becomes a ``?``. Source refuses NUL, so no text of the user's can look like this."""
+"""A column that becomes a ``?``.
+
+Source refuses NUL, so no text of the user's can look like this.
+"""
 
 
 def render(tree: exp.Expr, dialect: str, prefix: str) -> str:
@@ -20,9 +24,15 @@ def render(tree: exp.Expr, dialect: str, prefix: str) -> str:
     return _render(tree, dialect, lambda column: _quoted(prefix + column))
 
 
-def render_with_placeholders(tree: exp.Expr, dialect: str, columns: Sequence[str]) -> tuple[str, tuple[str, ...]]:
-    """With a ``?`` for each use of these columns; and which columns, in order of appearance in the text."""
-    marked = _render(tree, dialect, lambda column: f"\0{column}\0" if column in columns else _quoted(column))
+def render_with_placeholders(
+    tree: exp.Expr, dialect: str, columns: Sequence[str]
+) -> tuple[str, tuple[str, ...]]:
+    """With a ``?`` for each use of these columns; and which columns, in order of appearance in
+    the text.
+    """
+    marked = _render(
+        tree, dialect, lambda column: f"\0{column}\0" if column in columns else _quoted(column)
+    )
     return _MARK.sub("?", marked), tuple(_MARK.findall(marked))
 
 
@@ -36,7 +46,8 @@ def _render(tree: exp.Expr, dialect: str, name: Callable[[str], str]) -> str:
             return exp.var(name(node.name))
         return _for_sqlite(node) if dialect == "sqlite" else node
 
-    # a node that was replaced is not entered again, so its parts are mended first: hence from the leaves up
+    # a node that was replaced is not entered again, so its parts are mended first: hence from
+    # the leaves up
     tree = tree.copy()
     for node in reversed(list(tree.bfs())):
         new = mend(node)
@@ -52,7 +63,9 @@ def _render(tree: exp.Expr, dialect: str, name: Callable[[str], str]) -> str:
 def _for_sqlite(node: Any) -> Any:
     """What sqlglot leaves wrong. New nodes are made of copies: the old one is still in its tree."""
     if isinstance(node, exp.Like) and not isinstance(node.parent, exp.Escape):
-        return exp.Escape(this=node.copy(), expression=exp.Literal.string("\\"))  # MySQL's default; SQLite has none
+        return exp.Escape(
+            this=node.copy(), expression=exp.Literal.string("\\")
+        )  # MySQL's default; SQLite has none
     if isinstance(node, exp.Escape) and not node.expression.name:
         return node.this.copy()  # ESCAPE '' is MySQL's word for none, and SQLite's default
     if isinstance(node, exp.Length) and node.args.get("binary"):  # MySQL's LENGTH counts bytes

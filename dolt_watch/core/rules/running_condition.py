@@ -12,13 +12,19 @@ def columns_of(tree: exp.Expr) -> set[str]:
 
 
 def derive_running(when: exp.Expr, in_progress: str, is_open: str) -> exp.Expr:
-    """What ``when`` asks of the assignee, of beads in progress; else the whole of ``when``, as if the bead were open."""
+    """What ``when`` asks of the assignee, of beads in progress; else the whole of ``when``, as
+    if the bead were open.
+    """
     kept = [part.copy() for part in conjuncts(when) if columns_of(part) == {"assignee"}]
     status = exp.EQ(this=exp.column("status"), expression=exp.Literal.string(in_progress))
     if not kept:
 
         def opened(node: Any) -> Any:
-            return exp.Literal.string(is_open) if isinstance(node, exp.Column) and node.name == "status" else node
+            return (
+                exp.Literal.string(is_open)
+                if isinstance(node, exp.Column) and node.name == "status"
+                else node
+            )
 
         kept = [when.copy().transform(opened)]
     whole = exp.paren(kept[0], copy=False)

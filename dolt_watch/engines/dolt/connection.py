@@ -1,8 +1,11 @@
-"""The wire to a Dolt server: one pymysql connection, as few round trips as can be, and what happens when it breaks.
+"""The wire to a Dolt server: one pymysql connection, as few round trips as can be, and what
+happens when it breaks.
 
-An idle tick is connect + one query. So nothing is sent at connect: pymysql's SET NAMES is left out (the handshake has already named utf8mb4, and Dolt
-heeds it), and the session is set only before a connection's second statement, or its first transaction: the first one always sees fresh state, whatever
-the server's autocommit is, and reads no clock that a time zone could move (UTC_TIMESTAMP).
+An idle tick is connect + one query. So nothing is sent at connect: pymysql's SET NAMES is left
+out (the handshake has already named utf8mb4, and Dolt heeds it), and the session is set only
+before a connection's second statement, or its first transaction: the first one always sees fresh
+state, whatever the server's autocommit is, and reads no clock that a time zone could move
+(UTC_TIMESTAMP).
 """
 
 from __future__ import annotations
@@ -46,7 +49,11 @@ def _datetime(text: str) -> datetime | str:
         return text
 
 
-_CONV: dict[Any, Any] = {**conversions, FIELD_TYPE.DATETIME: _datetime, FIELD_TYPE.TIMESTAMP: _datetime}
+_CONV: dict[Any, Any] = {
+    **conversions,
+    FIELD_TYPE.DATETIME: _datetime,
+    FIELD_TYPE.TIMESTAMP: _datetime,
+}
 
 
 class _QuietConnection(_Connection):
@@ -64,7 +71,10 @@ class StatementResult(NamedTuple):
 
 
 class DoltConnection:
-    """Sends statements; knows whether a transaction is open. Raises the classes of ``errors`` only."""
+    """Sends statements; knows whether a transaction is open.
+
+    Raises the classes of ``errors`` only.
+    """
 
     def __init__(self, address: ServerAddress) -> None:
         self.address = address
@@ -77,13 +87,18 @@ class DoltConnection:
         self._connect()
 
     def send(
-        self, sql: str, params: Sequence[Param] = (), *, again: bool = False, session: bool = False,
+        self,
+        sql: str,
+        params: Sequence[Param] = (),
+        *,
+        again: bool = False,
+        session: bool = False,
         each: Callable[[Row], Any] | None = None,
-    ) -> StatementResult:  # fmt: skip
+    ) -> StatementResult:
         """``again``: harmless to repeat, so a lost connection is made anew once.
 
-        ``session``: the statement wants the session set even if it is the first one. ``each``: what becomes of each row as it comes in, where the
-        rows themselves would be many.
+        ``session``: the statement wants the session set even if it is the first one. ``each``:
+        what becomes of each row as it comes in, where the rows themselves would be many.
         """
         again = again and not self.in_transaction
         try:
@@ -109,7 +124,9 @@ class DoltConnection:
             self.in_transaction = False
 
     def abandon(self) -> None:
-        """Roll back after an error, quietly: if that fails too, the connection goes, and the server rolls back itself."""
+        """Roll back after an error, quietly: if that fails too, the connection goes, and the
+        server rolls back itself.
+        """
         try:
             if self._connection is not None:
                 self.end("ROLLBACK")
@@ -135,7 +152,7 @@ class DoltConnection:
 
     def _once(
         self, sql: str, params: Sequence[Param], session: bool, each: Callable[[Row], Any] | None
-    ) -> StatementResult:  # fmt: skip
+    ) -> StatementResult:
         if self._connection is None:
             if self.in_transaction:
                 raise pymysql.OperationalError(2006, "the connection was lost in this transaction")
@@ -151,7 +168,13 @@ class DoltConnection:
                 self._sent = True
                 cursor.execute(text)
                 names = [column[0] for column in cursor.description or ()]
-                rows = [each(row) for row in cursor] if each else list(cursor.fetchall()) if names else []
+                rows = (
+                    [each(row) for row in cursor]
+                    if each
+                    else list(cursor.fetchall())
+                    if names
+                    else []
+                )
                 return StatementResult(rows, cursor.rowcount, names, cursor.warning_count)
         except pymysql.MySQLError:
             raise
@@ -160,15 +183,23 @@ class DoltConnection:
             raise
 
     def _text(self, connection: Connection[Any], sql: str, params: Sequence[Param]) -> str:
-        """The parameters go in as literals here, not by pymysql's %: a % in SQL needs no care then, nor does a ? in a string."""
+        """The parameters go in as literals here, not by pymysql's %: a % in SQL needs no care
+        then, nor does a ? in a string.
+        """
         if not params:
             return sql
         parts = split_parameters(sql)
         if len(parts) != len(params) + 1:
-            raise ValueError(f"{len(parts) - 1} parameters in the SQL, {len(params)} given: {sql[:200]}")
+            raise ValueError(
+                f"{len(parts) - 1} parameters in the SQL, {len(params)} given: {sql[:200]}"
+            )
         pieces = [parts[0]]
         for part, value in zip(parts[1:], params, strict=True):
-            pieces.append(f"'{sql_timestamp(value)}'" if isinstance(value, datetime) else connection.escape(value))
+            pieces.append(
+                f"'{sql_timestamp(value)}'"
+                if isinstance(value, datetime)
+                else connection.escape(value)
+            )
             pieces.append(part)
         return "".join(pieces)
 
@@ -187,7 +218,8 @@ class DoltConnection:
                 charset="utf8mb4",
                 autocommit=None,
                 conv=_CONV,
-                client_flag=CLIENT.FOUND_ROWS,  # rows matched, not rows that really changed: that is what a guard asks
+                # rows matched, not rows that really changed: that is what a guard asks
+                client_flag=CLIENT.FOUND_ROWS,
                 connect_timeout=CONNECT_SECONDS,
                 read_timeout=CONNECT_SECONDS,  # for the greeting and the login
                 write_timeout=CONNECT_SECONDS,
@@ -213,7 +245,9 @@ class DoltConnection:
             made.connect(self.address.socket)
         except OSError as error:
             made.close()
-            failed = pymysql.OperationalError(2003, f"Can't connect to {self.address.socket} ({error})")
+            failed = pymysql.OperationalError(
+                2003, f"Can't connect to {self.address.socket} ({error})"
+            )
             failed.original_exception = error  # type: ignore[attr-defined]
             raise failed from error
         return made
@@ -225,7 +259,9 @@ class DoltConnection:
             return {"ssl": ssl.create_default_context(cafile=self.address.ca or None)}
         except (OSError, ssl.SSLError) as error:
             raise SettingsError(
-                f"the CA file cannot be used: {error}", where=self.address.ca, fix="tls=/path/to/ca.pem, a PEM file"
+                f"the CA file cannot be used: {error}",
+                where=self.address.ca,
+                fix="tls=/path/to/ca.pem, a PEM file",
             ) from None
 
     def _unreached(self, error: Exception) -> NoReturn:
@@ -238,12 +274,17 @@ class DoltConnection:
         cause = getattr(error, "original_exception", None)
         why = reason(code, text[:100], cause, self.address, CONNECT_SECONDS)
         raise Unreachable(
-            f"The database server cannot be reached: {why.says}", where=self.address.display_name, fix=why.fix
+            f"The database server cannot be reached: {why.says}",
+            where=self.address.display_name,
+            fix=why.fix,
         ) from error
 
     @staticmethod
     def _lost(error: pymysql.MySQLError) -> bool:
-        return isinstance(error, pymysql.InterfaceError | pymysql.OperationalError) and _code(error) in LOST
+        return (
+            isinstance(error, pymysql.InterfaceError | pymysql.OperationalError)
+            and _code(error) in LOST
+        )
 
     def _fail(self, error: pymysql.MySQLError) -> NoReturn:
         """Raise ours for the driver's; a connection that is gone is forgotten."""
@@ -251,7 +292,11 @@ class DoltConnection:
         if self._lost(error):
             self.discard()
         ours = translate(code, text, self.address)
-        if isinstance(ours, AccessDenied) and self._connection is None and not self.address.password:
+        if (
+            isinstance(ours, AccessDenied)
+            and self._connection is None
+            and not self.address.password
+        ):
             ours.with_detail("; no password was given")
         if isinstance(ours, Unreachable) and "timed out" in text:
             limits = f"; limits are {CONNECT_SECONDS} s to connect, {ANSWER_SECONDS} s to answer"

@@ -30,7 +30,9 @@ class Reach(NamedTuple):
     fix: str
 
 
-def reason(code: int, text: str, cause: BaseException | None, address: ServerAddress, seconds: float) -> Reach:
+def reason(
+    code: int, text: str, cause: BaseException | None, address: ServerAddress, seconds: float
+) -> Reach:
     """Return why no connection was made.
 
     Args:
@@ -60,7 +62,11 @@ def reason(code: int, text: str, cause: BaseException | None, address: ServerAdd
         )
     if isinstance(cause, ConnectionRefusedError):
         return Reach(f"nothing listens at {at}: the connection was refused", _start(address))
-    if isinstance(cause, OSError) and address.socket and cause.errno in (errno.ENOENT, errno.ENOTSOCK):
+    if (
+        isinstance(cause, OSError)
+        and address.socket
+        and cause.errno in (errno.ENOENT, errno.ENOTSOCK)
+    ):
         return Reach(f"there is no socket {at}", _start(address))
     if isinstance(cause, OSError) and cause.errno in _ROUTE:
         return Reach(f"there is no route to {at} ({cause.strerror})", "check host and network")
@@ -71,7 +77,8 @@ def reason(code: int, text: str, cause: BaseException | None, address: ServerAdd
         )
     if "timed out" in text:
         return Reach(
-            f"{at} accepted a connection and said nothing for {seconds:g} s: it is not a Dolt server, or its connections are used up",
+            f"{at} accepted a connection and said nothing for {seconds:g} s: it is not a Dolt"
+            " server, or its connections are used up",
             f"check the port; {_MORE}",
         )
     if not code or code not in (2003, 2013):
@@ -81,7 +88,8 @@ def reason(code: int, text: str, cause: BaseException | None, address: ServerAdd
         )
     if code == 2013 or isinstance(cause, ConnectionError):
         return Reach(
-            f"{at} closed the connection at once: its connections are used up, it is stopping, or it is not a Dolt server",
+            f"{at} closed the connection at once: its connections are used up, it is stopping, or"
+            " it is not a Dolt server",
             f"check the port; {_MORE}",
         )
     return Reach(f"{at} cannot be reached ({text})", _start(address))
@@ -98,5 +106,10 @@ def _start(address: ServerAddress) -> str:
     if address.socket:
         return f"dolt sql-server --socket {address.socket}"
     if address.managed:
-        return "`bd dolt start` starts bd's own server and writes its port to .beads/dolt-server.port"
-    return f"dolt sql-server --host {address.host} --port {address.port} (in its data folder), or correct host and port"
+        return (
+            "`bd dolt start` starts bd's own server and writes its port to .beads/dolt-server.port"
+        )
+    return (
+        f"dolt sql-server --host {address.host} --port {address.port} (in its data folder), or"
+        " correct host and port"
+    )

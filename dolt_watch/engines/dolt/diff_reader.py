@@ -1,14 +1,20 @@
 """Row changes from a Dolt server, the cheapest right way for each edge.
 
-Three ways. ``DOLT_DIFF(a, b, t)`` knows any two commits, one edge a query. ``dolt_diff_<t> WHERE to_commit IN (…)`` reads 100 edges in 7 ms, and one faster than
-DOLT_DIFF does (3.2 ms against 4.3 over all columns of issues), but is right only where history is a line. The server keeps, for each parent, *one* child (``DiffPartitions.cmHashToTblInfo``, 1.86.4), first those asked for, then, while it
-walks the parents, each parent as the child of its own parents. So where a commit has two children among those, one edge is lost, silently, and which one
-depends on the order of the walk; a merge without fast-forward loses an edge even when it is asked for alone. It is silent too about commits that HEAD
-does not reach, and ends early where a primary key changed (a warning tells). ``dolt_diff_<t>`` in the database *at a commit* walks down from there, newest
-first, and asks for no list: a quarter less of the server's time where a long piece of history is read whole.
+Three ways. ``DOLT_DIFF(a, b, t)`` knows any two commits, one edge a query. ``dolt_diff_<t> WHERE
+to_commit IN (…)`` reads 100 edges in 7 ms, and one faster than DOLT_DIFF does (3.2 ms against
+4.3 over all columns of issues), but is right only where history is a line. The server keeps, for
+each parent, *one* child (``DiffPartitions.cmHashToTblInfo``, 1.86.4), first those asked for,
+then, while it walks the parents, each parent as the child of its own parents. So where a commit
+has two children among those, one edge is lost, silently, and which one depends on the order of
+the walk; a merge without fast-forward loses an edge even when it is asked for alone. It is
+silent too about commits that HEAD does not reach, and ends early where a primary key changed (a
+warning tells). ``dolt_diff_<t>`` in the database *at a commit* walks down from there, newest
+first, and asks for no list: a quarter less of the server's time where a long piece of history is
+read whole.
 
-Hence: in one query only steps whose parent has, among all commits that the server will handle, exactly one child; DOLT_DIFF for everything else.
-``tests/conformance/test_dag.py`` compares all three over random histories.
+Hence: in one query only steps whose parent has, among all commits that the server will handle,
+exactly one child; DOLT_DIFF for everything else. ``tests/conformance/test_dag.py`` compares all
+three over random histories.
 """
 
 from __future__ import annotations
@@ -34,15 +40,20 @@ BATCH_EDGES = 400
 """Edges of which as many as can be are read at once."""
 
 MAX_LISTED = 200
-"""Edges that a query names. To plan one takes the server about 2 ms, and longer than in proportion where it names many; of issues, an edge takes
-0.30 ms by 100, 0.27 by 200, 0.30 by 400.
+"""Edges that a query names.
+
+To plan one takes the server about 2 ms, and longer than in proportion where it names many; of
+issues, an edge takes 0.30 ms by 100, 0.27 by 200, 0.30 by 400.
 """
 
 MIN_LINEAR = 50
 """From so many edges on they are walked, not named."""
 
 _NOT_THERE = (NoSuchTable, SchemaChanged, UnknownCommit, NoSuchDatabase, AccessDenied)
-"""In the database at a commit: no such table or column then, no such commit, no right to look. Nothing else: a lost connection is one here too."""
+"""In the database at a commit: no such table or column then, no such commit, no right to look.
+
+Nothing else: a lost connection is one here too.
+"""
 
 Found = dict[Edge, list[Row]]
 
@@ -58,7 +69,10 @@ class DiffReader:
         self._until = ""
 
     def set_commit_range(self, until: str, parents: Mapping[str, tuple[str, ...]]) -> None:
-        """The parents of every commit of one range that ends at ``until``. It replaces what was known: ``lines`` needs a range to be whole."""
+        """The parents of every commit of one range that ends at ``until``.
+
+        It replaces what was known: ``lines`` needs a range to be whole.
+        """
         self._until, self._parents = until, parents
 
     @property
@@ -67,11 +81,18 @@ class DiffReader:
         return self._until, self._parents
 
     def filter_changed_edges(self, tables: Sequence[str], edges: Sequence[Edge]) -> Sequence[Edge]:
-        """By DOLT_LOG's own look at the tables' hashes in each commit: 0.01 ms a commit, where dolt_diff_<table> takes 0.07 to say 'nothing'.
+        """By DOLT_LOG's own look at the tables' hashes in each commit:
 
-        It answers for commits with one parent, over a whole range; so edges that are no chain, and merges, are taken unasked; so are all where no table is named.
+        0.01 ms a commit, where dolt_diff_<table> takes 0.07 to say 'nothing'.
+
+        It answers for commits with one parent, over a whole range; so edges that are no chain,
+        and merges, are taken unasked; so are all where no table is named.
         """
-        if not tables or not edges or any(edge.parent != before.commit for before, edge in pairwise(edges)):
+        if (
+            not tables
+            or not edges
+            or any(edge.parent != before.commit for before, edge in pairwise(edges))
+        ):
             return edges
         span = f"{edges[0].parent}..{edges[-1].commit}"
         sql = f"SELECT commit_hash FROM DOLT_LOG('{span}', '--tables', '{','.join(tables)}')"
@@ -79,8 +100,12 @@ class DiffReader:
         found = {row[0] for row in rows}
         return [e for e in edges if e.commit in found or self._parents.get(e.commit) != (e.parent,)]
 
-    def altered(self, tables: Sequence[str], edges: Sequence[Edge], exact: bool) -> dict[str, frozenset[Edge]]:
-        """By DOLT_SCHEMA_DIFF: of the whole range, or of each edge that `dolt_diff` says has a schema change."""
+    def altered(
+        self, tables: Sequence[str], edges: Sequence[Edge], exact: bool
+    ) -> dict[str, frozenset[Edge]]:
+        """By DOLT_SCHEMA_DIFF: of the whole range, or of each edge that `dolt_diff` says has a
+        schema change.
+        """
         if not edges:
             return {}
         if not exact and self.schema_changes(edges[0].parent, edges[-1].commit).isdisjoint(tables):
@@ -92,19 +117,30 @@ class DiffReader:
         return {table: frozenset(those) for table, those in found.items() if those}
 
     def schema_changes(self, since: str, until: str) -> frozenset[str]:
-        """Names of the tables whose schema differs, before and after; ignored tables too where ``until`` is WORKING."""
+        """Names of the tables whose schema differs, before and after; ignored tables too where
+        ``until`` is WORKING.
+        """
         sql = f"SELECT from_table_name, to_table_name FROM DOLT_SCHEMA_DIFF('{since}', '{until}')"
-        return frozenset(table for row in self._link.send(sql, again=True).rows for table in row if table)
+        return frozenset(
+            table for row in self._link.send(sql, again=True).rows for table in row if table
+        )
 
     def _with_schema_change(self, edges: Sequence[Edge]) -> list[Edge]:
-        """`dolt_diff` compares a commit with its first parent: edges to another parent are all taken."""
+        """`dolt_diff` compares a commit with its first parent: edges to another parent are all
+        taken.
+        """
         source = self._at(edges[-1].commit, "dolt_diff")
         marked: set[str] = set()
         for some in chunks(edges, MAX_LISTED):
             hashes = ", ".join(f"'{edge.commit}'" for edge in some)
-            sql = f"SELECT DISTINCT commit_hash FROM {source} WHERE schema_change AND commit_hash IN ({hashes})"
+            sql = (
+                f"SELECT DISTINCT commit_hash FROM {source} WHERE schema_change AND commit_hash IN"
+                f" ({hashes})"
+            )
             marked.update(row[0] for row in self._link.send(sql, again=True).rows)
-        return [e for e in edges if e.commit in marked or self._parents.get(e.commit) != (e.parent,)]
+        return [
+            e for e in edges if e.commit in marked or self._parents.get(e.commit) != (e.parent,)
+        ]
 
     def _at(self, commit: str | None, table: str) -> str:
         """The table in the database as a commit holds it; as it is now for None."""
@@ -128,15 +164,21 @@ class DiffReader:
                 for row in self._read_pairwise(table, edge, columns, at) if rows is None else rows:
                     yield edge, row
 
-    def _read_linear(self, table: str, edges: Sequence[Edge], columns: Sequence[str], at: str | None) -> Found:
-        """The rows of the newest of those edges, as far down as one row for each of them reaches; none where the walk would not be along a line."""
+    def _read_linear(
+        self, table: str, edges: Sequence[Edge], columns: Sequence[str], at: str | None
+    ) -> Found:
+        """The rows of the newest of those edges, as far down as one row for each of them
+        reaches; none where the walk would not be along a line.
+        """
         down = self._down(edges) if len(edges) >= MIN_LINEAR else {}
         if not down:
             return {}
         source = self._at(edges[-1].commit, f"dolt_diff_{table}")
         limit = len(edges) + 1
         try:
-            answer = self._link.send(f"SELECT {_select(columns)} FROM {source} LIMIT {limit}", again=True)
+            answer = self._link.send(
+                f"SELECT {_select(columns)} FROM {source} LIMIT {limit}", again=True
+            )
         except _NOT_THERE:
             return {}  # the edges are read one of the other ways
         if answer.warnings:
@@ -150,22 +192,30 @@ class DiffReader:
             if place < before or (commit in down and self._parents[commit] != (parent,)):
                 return {}  # not as this server walks
             rows.setdefault(Edge(parent, commit), []).append(tuple(values))
-        end = place if len(answer.rows) == limit else len(down)  # the commit of the last row may have more of them
+        end = (
+            place if len(answer.rows) == limit else len(down)
+        )  # the commit of the last row may have more of them
         return {edge: rows.get(edge, []) for edge in edges if down[edge.commit] < end}
 
     def _account(self, table: str, edges: Sequence[Edge], found: Found) -> None:
-        """Raise Unexplained where a commit changed the table and no row shows: only its schema can have changed."""
+        """Raise Unexplained where a commit changed the table and no row shows: only its schema
+        can have changed.
+        """
         silent = {edge.commit for edge in edges if found.get(edge) == []}
         if not silent:
             return
         span = f"{edges[0].parent}..{edges[-1].commit}"
-        rows = self._link.send(f"SELECT commit_hash FROM DOLT_LOG('{span}', '--tables', '{table}')", again=True).rows
+        rows = self._link.send(
+            f"SELECT commit_hash FROM DOLT_LOG('{span}', '--tables', '{table}')", again=True
+        ).rows
         for (commit,) in rows:
             if commit in silent:
                 raise Unexplained(f"the schema of {table} changed in {commit}")
 
     def _down(self, edges: Sequence[Edge]) -> dict[str, int]:
-        """The commits from the last of the edges down to the first, numbered; {} where that is no line, or where most of its steps are not among them."""
+        """The commits from the last of the edges down to the first, numbered; {} where that is
+        no line, or where most of its steps are not among them.
+        """
         down: dict[str, int] = {}
         at, end = edges[-1].commit, edges[0].parent
         while at != end and len(down) < 2 * len(edges):
@@ -176,8 +226,12 @@ class DiffReader:
             at = parents[0]
         return down if at == end and all(edge.commit in down for edge in edges) else {}
 
-    def _read_listed(self, table: str, edges: Sequence[Edge], columns: Sequence[str], at: str | None) -> Found:
-        """The rows of those edges of which this query can be believed; [] where it is silent and may be believed in that too."""
+    def _read_listed(
+        self, table: str, edges: Sequence[Edge], columns: Sequence[str], at: str | None
+    ) -> Found:
+        """The rows of those edges of which this query can be believed; [] where it is silent and
+        may be believed in that too.
+        """
         if not edges:
             return {}
         hashes = ", ".join(f"'{edge.commit}'" for edge in edges)
@@ -206,12 +260,16 @@ class DiffReader:
     def _reached(self) -> bool:
         """Does HEAD, now, reach the range that we know?"""
         try:
-            answer = self._link.send("SELECT HAS_ANCESTOR(HASHOF('HEAD'), ?)", (self._until,), again=True)
+            answer = self._link.send(
+                "SELECT HAS_ANCESTOR(HASHOF('HEAD'), ?)", (self._until,), again=True
+            )
         except (UnknownCommit, DatabaseError):  # HEAD is a root by now: HAS_ANCESTOR panics there
             return False
         return bool(answer.rows[0][0])
 
-    def _read_pairwise(self, table: str, edge: Edge, columns: Sequence[str], at: str | None) -> list[Row]:
+    def _read_pairwise(
+        self, table: str, edge: Edge, columns: Sequence[str], at: str | None
+    ) -> list[Row]:
         source = f"DOLT_DIFF('{edge.parent}', '{edge.commit}', '{table}')"
         try:
             return [row[2:] for row in self._read(columns, source)]
@@ -221,12 +279,20 @@ class DiffReader:
             raise
         except SchemaChanged:
             later = None if at is not None else self._columns(table)
-            return [row[2:] for row in self._read(columns, self._filled(columns, source, later=later))]
+            return [
+                row[2:] for row in self._read(columns, self._filled(columns, source, later=later))
+            ]
 
     def _filled(
-        self, columns: Sequence[str], source: str, where: str = "", later: Mapping[str, str] | None = None
+        self,
+        columns: Sequence[str],
+        source: str,
+        where: str = "",
+        later: Mapping[str, str] | None = None,
     ) -> str:
-        """The source with NULL for the columns of the expressions that its commits lack; of ``later`` only, where given."""
+        """The source with NULL for the columns of the expressions that its commits lack; of
+        ``later`` only, where given.
+        """
         have = self._link.send(f"SELECT * FROM {source} LIMIT 0", again=True).names
         wanted = dict.fromkeys(name for text in columns for name in _SIDED.findall(text))
         missing = "".join(
@@ -241,13 +307,19 @@ class DiffReader:
 
 
 def linear_edges(edges: Iterable[Edge], parents: Mapping[str, tuple[str, ...]]) -> list[Edge]:
-    """Those edges that one query reads rightly together: steps to an only parent that has exactly one child in all that the server handles.
+    """Those edges that one query reads rightly together: steps to an only parent that has
+    exactly one child in all that the server handles.
 
-    ``parents``: of all commits of one range (what ``until`` reaches and ``since`` does not). A step's parent that is not in it lies at or before ``since``; its
-    own parents then do too, so it can disturb only another such one: if there are several, they are left out. The newest so many commits of a range serve as
-    well: every child of theirs is among them.
+    ``parents``: of all commits of one range (what ``until`` reaches and ``since`` does not). A
+    step's parent that is not in it lies at or before ``since``; its own parents then do too, so
+    it can disturb only another such one: if there are several, they are left out. The newest so
+    many commits of a range serve as well: every child of theirs is among them.
     """
-    steps = [edge for edge in edges if edge.commit != WORKING and parents.get(edge.commit) == (edge.parent,)]
+    steps = [
+        edge
+        for edge in edges
+        if edge.commit != WORKING and parents.get(edge.commit) == (edge.parent,)
+    ]
     children: dict[str, set[str]] = {}
     for edge in steps:
         children.setdefault(edge.parent, set()).add(edge.commit)
@@ -257,7 +329,9 @@ def linear_edges(edges: Iterable[Edge], parents: Mapping[str, tuple[str, ...]]) 
                 children[grandparent].add(parent)
     before = [parent for parent in children if parent not in parents]
     unsure = set(before) if len(before) > 1 else set()
-    return list(dict.fromkeys(e for e in steps if len(children[e.parent]) == 1 and e.parent not in unsure))
+    return list(
+        dict.fromkeys(e for e in steps if len(children[e.parent]) == 1 and e.parent not in unsure)
+    )
 
 
 def _select(columns: Sequence[str]) -> str:

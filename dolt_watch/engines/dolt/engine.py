@@ -32,11 +32,17 @@ LOCK_LENGTH = 64
 HASH = re.compile(r"[0-9a-v]{32}")
 
 LOG = "commit_hash, parents, date, committer"
-"""DOLT_LOG's columns are named: 1.86.4 has no author column, 2.x has. --author sets the committer too."""
+"""DOLT_LOG's columns are named:
+
+1.86.4 has no author column, 2.x has. --author sets the committer too.
+"""
 
 
 class DoltTransaction:
-    """An open transaction. Any error rolls it back at once: after one, nothing can be asked of it."""
+    """An open transaction.
+
+    Any error rolls it back at once: after one, nothing can be asked of it.
+    """
 
     def __init__(self, link: DoltConnection) -> None:
         self._link = link
@@ -50,13 +56,17 @@ class DoltTransaction:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         if self._over:
             return
         if kind is None or issubclass(kind, Exception):
             self._roll_back_quietly()
-        else:  # interrupted, perhaps while an answer was under way: the socket cannot be used any more
+        # interrupted, perhaps while an answer was under way: the socket cannot be used any more
+        else:
             self._over = True
             self._link.interrupt()
 
@@ -67,7 +77,9 @@ class DoltTransaction:
         return self._send(sql, params).matched
 
     def commit(self) -> None:
-        """Raises Conflict, BeadGone; Unreachable where the answer was lost, and then nobody knows whether it committed."""
+        """Raises Conflict, BeadGone; Unreachable where the answer was lost, and then nobody
+        knows whether it committed.
+        """
         self._check()
         try:
             self._link.end("COMMIT")
@@ -77,15 +89,19 @@ class DoltTransaction:
         self._over = True
 
     def dolt_commit(self, tables: Sequence[str], message: str, author: str) -> str:
-        """DOLT_ADD, DOLT_COMMIT. The ROLLBACK after it ends the server's transaction and undoes nothing: the commit is one atomic
-        write, also of the SQL part, and also where it says 'nothing to commit'.
+        """DOLT_ADD, DOLT_COMMIT.
+
+        The ROLLBACK after it ends the server's transaction and undoes nothing: the commit is one
+        atomic write, also of the SQL part, and also where it says 'nothing to commit'.
         """
         names = [checked_identifier(table) for table in tables]
         if names:
             self._send(f"CALL DOLT_ADD({', '.join('?' * len(names))})", names)
         self._check()
         try:
-            rows = self._link.send("CALL DOLT_COMMIT('-m', ?, '--author', ?)", (message, author)).rows
+            rows = self._link.send(
+                "CALL DOLT_COMMIT('-m', ?, '--author', ?)", (message, author)
+            ).rows
         except DoltWatchError as error:
             self._roll_back_quietly()
             raise _mark_commit_unknown(error) from error
@@ -117,7 +133,10 @@ class DoltTransaction:
 
 
 class DoltEngine:
-    """One connection to one database of a server. Made anew once where a read finds it lost; never inside a transaction."""
+    """One connection to one database of a server.
+
+    Made anew once where a read finds it lost; never inside a transaction.
+    """
 
     name = "dolt"
     dialect = "mysql"
@@ -150,16 +169,20 @@ class DoltEngine:
         self._link.send(sql, session=True)
 
     def commits(self, since: str | None, until: str, limit: int | None = None) -> Iterator[Commit]:
-        """The range is fetched whole, about 0.4 KB a commit, so that the connection is free for other queries meanwhile.
+        """The range is fetched whole, about 0.4 KB a commit, so that the connection is free for
+        other queries meanwhile.
 
-        It also tells ``diff`` the parents: edges of the range that was asked for last are read many at once.
+        It also tells ``diff`` the parents: edges of the range that was asked for last are read
+        many at once.
         """
         seen: dict[str, str] = {}  # parents whose own row is still to come: each hash is held once
 
         def commit(row: Row) -> Commit:
             hash, parents, date, author = row
             parents = tuple(seen.setdefault(parent, parent) for parent in _parents(parents))
-            return Commit(seen.pop(hash, hash), parents, clamp_commit_date(date), sys.intern(author))
+            return Commit(
+                seen.pop(hash, hash), parents, clamp_commit_date(date), sys.intern(author)
+            )
 
         span = self._hash(until) if since is None else f"{self._hash(since)}..{self._hash(until)}"
         more = None if limit is None else limit + 1  # one more than asked for: is the list whole?
@@ -175,7 +198,9 @@ class DoltEngine:
         return iter(found)
 
     def commit_of(self, hash: str) -> Commit | None:
-        """Also a commit that HEAD does not reach but the server still holds: ask ``is_ancestor`` for that."""
+        """Also a commit that HEAD does not reach but the server still holds: ask ``is_ancestor``
+        for that.
+        """
         if not HASH.fullmatch(hash):
             return None
         try:
@@ -201,19 +226,27 @@ class DoltEngine:
             return False
         except ServerPanic:
             pass
-        # Dolt 1.86.4: HAS_ANCESTOR of a root commit (it has no ancestors to look in) is a nil pointer
+        # Dolt 1.86.4: HAS_ANCESTOR of a root commit (it has no ancestors to look in) is a nil
+        # pointer
         return self.query("SELECT DOLT_MERGE_BASE(?, ?)", (head, ancestor)) == [(ancestor,)]
 
     def changed_tables(self, since: str, until: str) -> frozenset[str]:
         return self.changed(since, until).data
 
     def changed(self, since: str, until: str) -> Changed:
-        """Where a primary key changed, DOLT_DIFF_SUMMARY ends early with a warning: then more tables may be named than changed."""
+        """Where a primary key changed, DOLT_DIFF_SUMMARY ends early with a warning: then more
+        tables may be named than changed.
+        """
         span = f"'{self._hash(since)}', '{self._hash_or_working(until)}'"
-        sql = f"SELECT from_table_name, to_table_name, data_change, schema_change FROM DOLT_DIFF_SUMMARY({span})"
+        sql = (
+            "SELECT from_table_name, to_table_name, data_change, schema_change FROM"
+            f" DOLT_DIFF_SUMMARY({span})"
+        )
         answer = self._link.send(sql, again=True)
         data = {table for *names, differs, _ in answer.rows if differs for table in names if table}
-        schema = {table for *names, _, differs in answer.rows if differs for table in names if table}
+        schema = {
+            table for *names, _, differs in answer.rows if differs for table in names if table
+        }
         if answer.warnings:
             schema |= self._diff.schema_changes(since, until)
             data |= schema | self._tables(since) | self._tables(until)
@@ -234,7 +267,9 @@ class DoltEngine:
         return self._diff.altered(tables, edges, exact)
 
     def unmigrated(
-        self, marks: Collection[str] = (), query: Callable[[str, Sequence[Param]], list[Row]] | None = None
+        self,
+        marks: Collection[str] = (),
+        query: Callable[[str, Sequence[Param]], list[Row]] | None = None,
     ) -> frozenset[str]:
         """A changed primary key too: DOLT_SCHEMA_DIFF names it, DOLT_DIFF_SUMMARY does not."""
         ask = query or self.query
@@ -242,7 +277,10 @@ class DoltEngine:
         if not status:
             return frozenset()
         dirty = {one for text, _ in status for one in text.split(" -> ")}
-        sql = f"SELECT from_table_name, to_table_name FROM DOLT_SCHEMA_DIFF('{status[0][1]}', 'WORKING')"
+        sql = (
+            f"SELECT from_table_name, to_table_name FROM DOLT_SCHEMA_DIFF('{status[0][1]}',"
+            " 'WORKING')"
+        )
         names = {table for row in ask(sql, ()) for table in row if table}
         return frozenset(dirty & (names | {*marks, *SYSTEM}))
 
@@ -250,14 +288,21 @@ class DoltEngine:
         if edges:  # what is built into SQL; the others are compared only
             self._hash(edges[0].parent)
             self._hash(edges[-1].commit)
-        return self._diff.filter_changed_edges([checked_identifier(table) for table in tables], edges)
+        return self._diff.filter_changed_edges(
+            [checked_identifier(table) for table in tables], edges
+        )
 
     def diff(
         self, table: str, edges: Iterable[Edge], columns: Mapping[str, str], at: str | None = None
     ) -> Iterator[tuple[Edge, Row]]:
-        """Raises UnknownCommit, NoSuchTable, SchemaChanged, Unexplained as it is read. An edge needs a parent: a root commit has none."""
+        """Raises UnknownCommit, NoSuchTable, SchemaChanged, Unexplained as it is read.
+
+        An edge needs a parent: a root commit has none.
+        """
         under = None if at is None else self._hash(at)
-        return self._diff.rows(checked_identifier(table), self._checked(edges), tuple(columns.values()), under)
+        return self._diff.rows(
+            checked_identifier(table), self._checked(edges), tuple(columns.values()), under
+        )
 
     def columns(self, table: str, commit: str | None = None) -> dict[str, str]:
         of = "" if commit is None else f" AS OF '{self._hash(commit)}'"
@@ -284,12 +329,16 @@ class DoltEngine:
         return self._leader_connection != 0
 
     def leader(self) -> Leader | None:
-        """TIME of the process list counts from the last command, also for a user with SELECT alone (1.86.4, 2.2.0)."""
+        """TIME of the process list counts from the last command, also for a user with SELECT
+        alone (1.86.4, 2.2.0).
+        """
         lock = lock_name(self.address.database, self.branch())
         [(holder,)] = self.query("SELECT IS_USED_LOCK(?)", (lock,))
         if holder is None:
             return None
-        rows = self.query("SELECT TIME FROM information_schema.processlist WHERE ID = ?", (int(holder),))
+        rows = self.query(
+            "SELECT TIME FROM information_schema.processlist WHERE ID = ?", (int(holder),)
+        )
         return Leader(timedelta(seconds=int(rows[0][0])) if rows else None)
 
     def open_sibling(self) -> DoltEngine:

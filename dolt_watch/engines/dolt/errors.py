@@ -1,7 +1,7 @@
 """What a Dolt server's errors mean, in one table.
 
-Dolt raises most of its own errors under MySQL's catch-all 1105, so the text decides there. Texts are those of Dolt 1.86.4 and 2.3.1, each provoked on a
-real server by ``tests/conformance``.
+Dolt raises most of its own errors under MySQL's catch-all 1105, so the text decides there. Texts
+are those of Dolt 1.86.4 and 2.3.1, each provoked on a real server by ``tests/conformance``.
 """
 
 from __future__ import annotations
@@ -29,7 +29,10 @@ from dolt_watch.errors import (
 )
 
 LOST = frozenset({0, 1053, 1927, 2006, 2013, 2055})
-"""The connection that carried the statement is gone; another one may work. 0: pymysql's own, on a socket that is closed."""
+"""The connection that carried the statement is gone; another one may work.
+
+0: pymysql's own, on a socket that is closed.
+"""
 
 UNREACHABLE = LOST | {1040, 1129, 1130, 2002, 2003, 2005, 2012, 2014, 2026}
 LOGIN = frozenset({1044, 1045, 1698})
@@ -55,7 +58,10 @@ _TEXTS: tuple[tuple[str, type[DoltWatchError]], ...] = (
 )
 """Texts of 1105, first match wins."""
 
-_TABLE = r"table not found: (?:\w+\.)?(\w+)|Table '(?:\w+\.)?(\w+)'|the table\(s\) (\w+)[\w, ]* do not exist"
+_TABLE = (
+    r"table not found: (?:\w+\.)?(\w+)|Table '(?:\w+\.)?(\w+)'|the table\(s\) (\w+)[\w, ]* do not"
+    r" exist"
+)
 _ISSUES = r"referenced table: `?issues`?"
 # compiled when there is an error to read: most processes meet none
 
@@ -84,41 +90,68 @@ def error_class(code: int, text: str) -> type[DoltWatchError]:
     if code in UNREACHABLE:
         return Unreachable
     if code == 1105:
-        return next((kind for rule, kind in _TEXTS if re.search(rule, text, re.IGNORECASE | re.DOTALL)), DatabaseError)
+        return next(
+            (kind for rule, kind in _TEXTS if re.search(rule, text, re.IGNORECASE | re.DOTALL)),
+            DatabaseError,
+        )
     return SchemaChanged if code == 1054 else DatabaseError
 
 
 def translate(code: int, text: str, address: ServerAddress) -> DoltWatchError:
-    """A server's or the driver's error as ours, with what mends it. The password is cut out, should a text ever hold it."""
+    """A server's or the driver's error as ours, with what mends it.
+
+    The password is cut out, should a text ever hold it.
+    """
     if address.password:
         text = text.replace(address.password, "***")
     kind = error_class(code, text)
     if (wrong := _tls(text, address)) is not None and kind is Unreachable:
         return Unreachable(wrong[0], where=address.display_name, fix=wrong[1])
     if kind is NoSuchTable:
-        return NoSuchTable(missing_table(text) or "?", where=address.display_name, fix="dolt_watch doctor")
-    said = (text or "the connection is closed").split("\n")[0][:300]  # Dolt may add a stack of Go routines
+        return NoSuchTable(
+            missing_table(text) or "?", where=address.display_name, fix="dolt_watch doctor"
+        )
+    said = (text or "the connection is closed").split("\n")[0][
+        :300
+    ]  # Dolt may add a stack of Go routines
     said = f"{code}: {said}" if code else said
-    return kind(f"{_summary(kind)} ({said})", where=address.display_name, fix=_fix(kind, code, text, address))
+    return kind(
+        f"{_summary(kind)} ({said})",
+        where=address.display_name,
+        fix=_fix(kind, code, text, address),
+    )
 
 
 def _tls(text: str, address: ServerAddress) -> tuple[str, str] | None:
-    """What is wrong with TLS, and what mends it; None where nothing is. pymysql tells a certificate that it does not take as 2003."""
+    """What is wrong with TLS, and what mends it; None where nothing is. pymysql tells a
+    certificate that it does not take as 2003.
+    """
     if not address.uses_tls:
         return None
     if "SSL is required" in text:
         why = (
             ""
             if address.tls
-            else f", and {address.host} is not this machine: a connection that leaves it is encrypted unless you say otherwise"
+            else (
+                f", and {address.host} is not this machine: a connection that leaves it is"
+                " encrypted unless you say otherwise"
+            )
         )
-        return f"the server speaks no TLS{why}", (
-            "give the server a certificate (tls_cert and tls_key under listener in its config.yaml); or allow plain text: "
-            'BEADS_DOLT_SERVER_TLS=false, or "dolt_server_tls": false in .beads/metadata.json, or ?tls=false in the URL'
+        return (
+            f"the server speaks no TLS{why}",
+            (
+                "give the server a certificate (tls_cert and tls_key under listener in its"
+                " config.yaml); or allow plain text: BEADS_DOLT_SERVER_TLS=false, or"
+                ' "dolt_server_tls": false in .beads/metadata.json, or ?tls=false in the URL'
+            ),
         )
     if "CERTIFICATE_VERIFY_FAILED" in text:
-        return f"the server's certificate is not one to trust ({text.split(chr(10))[0][:300]})", (
-            "name the authority that signed it: ?tls=/path/ca.pem in the URL, or SSL_CERT_FILE=/path/ca.pem; its name must be the host's"
+        return (
+            f"the server's certificate is not one to trust ({text.split(chr(10))[0][:300]})",
+            (
+                "name the authority that signed it: ?tls=/path/ca.pem in the URL, or"
+                " SSL_CERT_FILE=/path/ca.pem; its name must be the host's"
+            ),
         )
     return None
 
@@ -138,24 +171,37 @@ def _fix(kind: type[DoltWatchError], code: int, text: str, address: ServerAddres
         if address.socket:
             return f"dolt sql-server --socket {address.socket}"
         if address.managed:
-            return "`bd dolt start` starts bd's own server and writes its port to .beads/dolt-server.port"
+            return (
+                "`bd dolt start` starts bd's own server and writes its port to"
+                " .beads/dolt-server.port"
+            )
         return (
-            f"dolt sql-server --host {address.host} --port {address.port} (in its data folder), or mend host and port"
+            f"dolt sql-server --host {address.host} --port {address.port} (in its data folder), or"
+            " mend host and port"
         )
     if kind is BranchDenied:
         return _branch_fix(text, address)
     if kind is ReadOnly:
-        return "name the primary server: a replica, and a server with read_only in its config.yaml, accept no writes"
+        return (
+            "name the primary server: a replica, and a server with read_only in its config.yaml,"
+            " accept no writes"
+        )
     if kind is AccessDenied:
         if code in LOGIN:
             return PASSWORD_FIX
         if "to database" in text:
-            return f"as an administrator: GRANT SELECT ON `{address.database}`.* TO '{address.user}'@'%'"
+            return (
+                f"as an administrator: GRANT SELECT ON `{address.database}`.* TO"
+                f" '{address.user}'@'%'"
+            )
         return f"as an administrator, see what is granted: SHOW GRANTS FOR '{address.user}'@'%'"
     if kind is NoSuchDatabase:
         return f'{client} "SHOW DATABASES" lists what is there'
     if kind is OlderDolt:
-        return "run this server with the Dolt that wrote the data, or a later one; there is no way back to Dolt 1"
+        return (
+            "run this server with the Dolt that wrote the data, or a later one; there is no way"
+            " back to Dolt 1"
+        )
     if kind is SchemaChanged:
         return "name a column that issues has: bd's schema may have changed"
     return None
@@ -166,5 +212,7 @@ def _branch_fix(text: str, address: ServerAddress) -> str:
     found = re.search(r"`([^`]*)`@`[^`]*` does not have .* on branch `([^`]*)`", text)
     user, branch = found.groups() if found else (address.user, "%")
     database = address.database.partition("/")[0]
-    values = ", ".join("'" + each.replace("'", "''") + "'" for each in (database, branch, user, "%", "write"))
+    values = ", ".join(
+        "'" + each.replace("'", "''") + "'" for each in (database, branch, user, "%", "write")
+    )
     return f"as an administrator: REPLACE INTO dolt_branch_control VALUES ({values})"

@@ -1,6 +1,9 @@
-"""The embedded engine: PyPI ``doltlite``, SQLite's API with Dolt's version control, in one file on disk.
+"""The embedded engine:
 
-For the demo, for tests, and for looking at a copy offline. The contract of ``engines``; SQL comes in MySQL's dialect and is transpiled.
+PyPI ``doltlite``, SQLite's API with Dolt's version control, in one file on disk.
+
+For the demo, for tests, and for looking at a copy offline. The contract of ``engines``; SQL
+comes in MySQL's dialect and is transpiled.
 """
 
 from __future__ import annotations
@@ -19,7 +22,15 @@ from dolt_watch.engines.absent_columns import reads_history, with_missing
 from dolt_watch.engines.doltlite.errors import translate
 from dolt_watch.engines.doltlite.loader import load_sqlite3
 from dolt_watch.engines.doltlite.transpiler import transpile
-from dolt_watch.engines.sql_text import MERGING, SYSTEM, checked_hash, checked_identifier, chunks, gaps, sql_timestamp
+from dolt_watch.engines.sql_text import (
+    MERGING,
+    SYSTEM,
+    checked_hash,
+    checked_identifier,
+    chunks,
+    gaps,
+    sql_timestamp,
+)
 from dolt_watch.errors import (
     DatabaseError,
     NoSuchDatabase,
@@ -42,7 +53,10 @@ BUSY_SECONDS = 5.0
 
 
 class DoltLiteTransaction:
-    """BEGIN IMMEDIATE: the only writer of the file until it ends. Any error rolls it back at once."""
+    """BEGIN IMMEDIATE: the only writer of the file until it ends.
+
+    Any error rolls it back at once.
+    """
 
     def __init__(self, engine: DoltLiteEngine) -> None:
         self._engine = engine
@@ -56,7 +70,10 @@ class DoltLiteTransaction:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         if not self._over:
             self._abandon()
@@ -72,12 +89,16 @@ class DoltLiteTransaction:
         self._over = True
 
     def dolt_commit(self, tables: Sequence[str], message: str, author: str) -> str:
-        """dolt_commit is final there and then; the COMMIT after it only ends SQLite's own transaction."""
+        """dolt_commit is final there and then; the COMMIT after it only ends SQLite's own
+        transaction.
+        """
         for table in tables:
             self._send("SELECT dolt_add(?)", (checked_identifier(table),))
         self._check()
         try:
-            rows, _ = self._engine.execute_sqlite("SELECT dolt_commit('-m', ?, '--author', ?)", (message, author))
+            rows, _ = self._engine.execute_sqlite(
+                "SELECT dolt_commit('-m', ?, '--author', ?)", (message, author)
+            )
         except NothingToCommit:
             self.commit()  # as Dolt does: the SQL part stands
             raise
@@ -123,7 +144,9 @@ class DoltLiteEngine:
         self._lead: IO[str] | None = None
         if not create and not Path(path).is_file():
             raise NoSuchDatabase(
-                "there is no DoltLite file", where=path, fix="name an existing file, or make one: dolt_watch demo"
+                "there is no DoltLite file",
+                where=path,
+                fix="name an existing file, or make one: dolt_watch demo",
             )
         try:
             self._connection: sqlite3.Connection = self._sqlite3.connect(
@@ -144,10 +167,12 @@ class DoltLiteEngine:
         self.execute_sqlite(
             "PRAGMA case_sensitive_like = ON"
         )  # beads' tables are utf8mb4_0900_bin: LIKE tells case there
-        # SQLite's own default. DoltLite's is 64 MiB a connection, and history fills it: about 20 KB a commit that is made.
+        # SQLite's own default. DoltLite's is 64 MiB a connection, and history fills it: about 20
+        # KB a commit that is made.
         self.execute_sqlite("PRAGMA cache_size = -2000")
         self._connection.create_function("regexp", 2, _regexp, deterministic=True)
-        # Reads the file: a damaged one is told here, and stock SQLite's, on which dolt_hashof() would crash the process.
+        # Reads the file: a damaged one is told here, and stock SQLite's, on which dolt_hashof()
+        # would crash the process.
         self.execute_sqlite("SELECT 1 FROM dolt_log LIMIT 1")
 
     @property
@@ -163,7 +188,9 @@ class DoltLiteEngine:
             finally:
                 cursor.close()
         except self._sqlite3.Error as error:
-            raise translate(getattr(error, "sqlite_errorname", ""), str(error), self.path) from error
+            raise translate(
+                getattr(error, "sqlite_errorname", ""), str(error), self.path
+            ) from error
 
     def query(self, sql: str, params: Sequence[Param] = ()) -> list[Row]:
         """Outside a transaction, fresh. While one is open on this engine, it reads inside it."""
@@ -185,19 +212,27 @@ class DoltLiteEngine:
             self.execute_sqlite(statement)
 
     def commits(self, since: str | None, until: str, limit: int | None = None) -> Iterator[Commit]:
-        """Cost: dolt_log walks history from ``until`` (3 ms at 2,000 commits), then one indexed look a commit for its parents."""
+        """Cost: dolt_log walks history from ``until`` (3 ms at 2,000 commits), then one indexed
+        look a commit for its parents.
+        """
         span = self._hash(until) if since is None else f"{self._hash(since)}..{self._hash(until)}"
         most = "" if limit is None else f" LIMIT {int(limit)}"
         return self._with_parents(
-            self.execute_sqlite(f"SELECT commit_hash, date, committer FROM dolt_log(?){most}", (span,))[0]
+            self.execute_sqlite(
+                f"SELECT commit_hash, date, committer FROM dolt_log(?){most}", (span,)
+            )[0]
         )
 
     def commit_of(self, hash: str) -> Commit | None:
-        """Also a commit that HEAD does not reach but the file still holds: ask ``is_ancestor`` for that."""
+        """Also a commit that HEAD does not reach but the file still holds: ask ``is_ancestor``
+        for that.
+        """
         if not HASH.fullmatch(hash):
             return None
         try:
-            rows, _ = self.execute_sqlite("SELECT commit_hash, date, committer FROM dolt_log(?) LIMIT 1", (hash,))
+            rows, _ = self.execute_sqlite(
+                "SELECT commit_hash, date, committer FROM dolt_log(?) LIMIT 1", (hash,)
+            )
         except UnknownCommit:
             return None
         return next(self._with_parents(rows), None)
@@ -224,7 +259,11 @@ class DoltLiteEngine:
         if ancestor == head:
             return self.commit_of(head) is not None
         try:
-            return bool(self.execute_sqlite("SELECT dolt_merge_base(?, ?) = ?", (head, ancestor, ancestor))[0][0][0])
+            return bool(
+                self.execute_sqlite("SELECT dolt_merge_base(?, ?) = ?", (head, ancestor, ancestor))[
+                    0
+                ][0][0]
+            )
         except UnknownCommit:
             return False
 
@@ -233,12 +272,14 @@ class DoltLiteEngine:
 
     def changed(self, since: str, until: str) -> Changed:
         rows, _ = self.execute_sqlite(
-            "SELECT from_table_name, to_table_name, data_change, schema_change FROM dolt_diff_summary(?, ?)",
+            "SELECT from_table_name, to_table_name, data_change, schema_change FROM"
+            " dolt_diff_summary(?, ?)",
             (self._hash(since), self._hash_or_working(until)),
         )
         data = {table for *names, differs, _ in rows if differs for table in names if table}
         return Changed(
-            frozenset(data), frozenset(table for *names, _, differs in rows if differs for table in names if table)
+            frozenset(data),
+            frozenset(table for *names, _, differs in rows if differs for table in names if table),
         )
 
     def altered(
@@ -247,7 +288,9 @@ class DoltLiteEngine:
         if not edges:
             return {}
         if not exact:
-            net = self._schemas(edges[0].parent, edges[-1].commit) | self._schemas(edges[-1].commit, WORKING)
+            net = self._schemas(edges[0].parent, edges[-1].commit) | self._schemas(
+                edges[-1].commit, WORKING
+            )
             if net.isdisjoint(tables):
                 return {}
         found: dict[str, set[Edge]] = {table: set() for table in tables}
@@ -266,7 +309,9 @@ class DoltLiteEngine:
         return frozenset(table for row in rows for table in row if table)
 
     def filter_changed_edges(self, tables: Sequence[str], edges: Sequence[Edge]) -> Sequence[Edge]:
-        """All of them: to ask dolt_diff which tables a commit touched costs as much as the diff of one (0.2 ms)."""
+        """All of them: to ask dolt_diff which tables a commit touched costs as much as the diff
+        of one (0.2 ms).
+        """
         return edges
 
     def diff(
@@ -282,7 +327,9 @@ class DoltLiteEngine:
             except SchemaChanged:
                 if at is None:
                     raise
-                rows = self.execute_sqlite(f"SELECT {select} FROM {self._filled(table, source, select)}", span)[0]
+                rows = self.execute_sqlite(
+                    f"SELECT {select} FROM {self._filled(table, source, select)}", span
+                )[0]
             except NoSuchTable:
                 if at is None:
                     raise
@@ -293,17 +340,26 @@ class DoltLiteEngine:
     def _filled(self, table: str, source: str, select: str) -> str:
         """The source with NULL for the columns of the expressions that the table lacks."""
         have = {f"{side}_{column}" for side in ("from", "to") for column in self.columns(table)}
-        missing = dict.fromkeys(name for name in _SIDED.findall(select) if name not in have | _OF_A_DIFF)
-        return f"(SELECT d.*{''.join(f', NULL AS `{column}`' for column in missing)} FROM {source} AS d) AS filled"
+        missing = dict.fromkeys(
+            name for name in _SIDED.findall(select) if name not in have | _OF_A_DIFF
+        )
+        return (
+            f"(SELECT d.*{''.join(f', NULL AS `{column}`' for column in missing)} FROM {source} AS"
+            " d) AS filled"
+        )
 
     def unmigrated(
-        self, marks: Collection[str] = (), query: Callable[[str, Sequence[Param]], list[Row]] | None = None
+        self,
+        marks: Collection[str] = (),
+        query: Callable[[str, Sequence[Param]], list[Row]] | None = None,
     ) -> frozenset[str]:
         ask = query or self.query
         dirty = {text for (text,) in ask("SELECT table_name FROM dolt_status", ())}
         if not dirty:
             return frozenset()
-        names = self._schemas(str(self.execute_sqlite("SELECT dolt_hashof('HEAD')")[0][0][0]), WORKING)
+        names = self._schemas(
+            str(self.execute_sqlite("SELECT dolt_hashof('HEAD')")[0][0][0]), WORKING
+        )
         return frozenset(dirty & (names | {*marks, *SYSTEM}))
 
     def columns(self, table: str, commit: str | None = None) -> dict[str, str]:
@@ -327,7 +383,9 @@ class DoltLiteEngine:
         return {row[1]: str(row[2]).lower() for row in rows}
 
     def dirty(self) -> frozenset[str]:
-        return frozenset(row[0] for row in self.execute_sqlite("SELECT table_name FROM dolt_status")[0])
+        return frozenset(
+            row[0] for row in self.execute_sqlite("SELECT table_name FROM dolt_status")[0]
+        )
 
     def has_unfinished_merge(self) -> bool:
         return bool(self.execute_sqlite(MERGING)[0][0][0])
@@ -389,7 +447,9 @@ def _single(sql: str) -> str:
 
 
 def _text(value: Param) -> str | int | bytes | None:
-    """A time as text, as SQLite has no other: without a fraction where there is none, so that it compares with CURRENT_TIMESTAMP's."""
+    """A time as text, as SQLite has no other: without a fraction where there is none, so that it
+    compares with CURRENT_TIMESTAMP's.
+    """
     return str(sql_timestamp(value)) if isinstance(value, datetime) else value
 
 

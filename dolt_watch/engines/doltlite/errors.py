@@ -1,4 +1,6 @@
-"""What DoltLite's errors mean, in one table: by SQLite's error name where that decides, else by the text."""
+"""What DoltLite's errors mean, in one table: by SQLite's error name where that decides, else by
+the text.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,10 @@ from dolt_watch.errors import (
 )
 
 _NAMES: tuple[tuple[str, type[DoltWatchError]], ...] = (
-    ("SQLITE_CONSTRAINT_FOREIGNKEY", BeadNotFound),  # every foreign key of beads' tables refers to issues
+    (
+        "SQLITE_CONSTRAINT_FOREIGNKEY",
+        BeadNotFound,
+    ),  # every foreign key of beads' tables refers to issues
     ("SQLITE_CONSTRAINT_PRIMARYKEY", Conflict),
     ("SQLITE_CONSTRAINT_UNIQUE", Conflict),
     ("SQLITE_CONSTRAINT_ROWID", Conflict),
@@ -32,7 +37,10 @@ _NAMES: tuple[tuple[str, type[DoltWatchError]], ...] = (
 _TEXTS: tuple[tuple[str, type[DoltWatchError]], ...] = (
     (r"nothing to commit", NothingToCommit),
     (r"cannot commit: unresolved", MergeInProgress),
-    (r"ref not found|invalid dolt_log revision|could not (?:be )?resolve|commit not found", UnknownCommit),
+    (
+        r"ref not found|invalid dolt_log revision|could not (?:be )?resolve|commit not found",
+        UnknownCommit,
+    ),
     (r"no such column|has no column named", SchemaChanged),
 )
 
@@ -57,6 +65,10 @@ def translate(name: str, text: str, path: str) -> DoltWatchError:
     if kind is None:
         kind = next((kind for rule, kind in _TEXTS if re.search(rule, text)), DatabaseError)
     damaged = name in {"SQLITE_CORRUPT", "SQLITE_NOTADB"} or "stock SQLite databases" in text
-    fix = "take another copy of the file: this one is damaged, or not DoltLite's" if damaged else _FIXES.get(kind)
+    fix = (
+        "take another copy of the file: this one is damaged, or not DoltLite's"
+        if damaged
+        else _FIXES.get(kind)
+    )
     meaning = (kind.__doc__ or "").strip().split("\n")[0].rstrip(".")
     return kind(f"{meaning} ({text})", where=path, fix=fix)

@@ -1,8 +1,9 @@
 """Getting a ``sqlite3`` that is DoltLite, or a clear word on why not.
 
-The library ``doltlite`` works by being loaded before ``sqlite3``. When it comes second it re-executes the interpreter, which would start a command over in
-its middle (under pytest it then prints nothing and exits 0); and it marks the environment with a variable that child processes inherit, in which it then
-does nothing at all, silently. Here neither can happen.
+The library ``doltlite`` works by being loaded before ``sqlite3``. When it comes second it
+re-executes the interpreter, which would start a command over in its middle (under pytest it then
+prints nothing and exits 0); and it marks the environment with a variable that child processes
+inherit, in which it then does nothing at all, silently. Here neither can happen.
 """
 
 from __future__ import annotations
@@ -26,16 +27,21 @@ def load_sqlite3() -> ModuleType:
         except ImportError as error:
             raise DatabaseError("the library doltlite is not installed", fix=INSTALL) from error
         except Exception as error:
-            raise DatabaseError(f"the library doltlite cannot be loaded: {error}", fix=INSTALL) from error
+            raise DatabaseError(
+                f"the library doltlite cannot be loaded: {error}", fix=INSTALL
+            ) from error
         finally:
             os.environ.pop(MARKER, None)  # not for our children
     import sqlite3
 
     if not version(sqlite3):
         raise DatabaseError(
-            "this Python's sqlite3 is the stock SQLite, not DoltLite: it was loaded first, or it is linked statically "
-            "(as in the Pythons that uv downloads)",
-            fix="run a Debian, Homebrew or pyenv Python, and `import doltlite` before anything that imports sqlite3",
+            "this Python's sqlite3 is the stock SQLite, not DoltLite: it was loaded first, or it is"
+            " linked statically (as in the Pythons that uv downloads)",
+            fix=(
+                "run a Debian, Homebrew or pyenv Python, and `import doltlite` before anything that"
+                " imports sqlite3"
+            ),
         )
     return sqlite3
 

@@ -1,7 +1,7 @@
 """MySQL's dialect to DoltLite's: written once, translated by sqlglot, kept by text.
 
-sqlglot's own translation is right for most of it. What it leaves wrong for our use is mended here, each with its reason: a test in
-``tests/conformance`` runs each construct on both engines.
+sqlglot's own translation is right for most of it. What it leaves wrong for our use is mended
+here, each with its reason: a test in ``tests/conformance`` runs each construct on both engines.
 """
 
 from __future__ import annotations
@@ -16,11 +16,14 @@ from dolt_watch.engines.sql_text import LITERAL
 from dolt_watch.errors import DatabaseError
 
 NOW_6 = "strftime('%Y-%m-%d %H:%M:%f', 'now') || '000'"
-"""UTC_TIMESTAMP(6) as text. SQLite's clock has milliseconds; one statement sees one time, as in MySQL."""
+"""UTC_TIMESTAMP(6) as text.
+
+SQLite's clock has milliseconds; one statement sees one time, as in MySQL.
+"""
 
 UUID = (
-    "lower(hex(randomblob(4)) || '-' || hex(randomblob(2)) || '-4' || substr(hex(randomblob(2)), 2) || '-8'"
-    " || substr(hex(randomblob(2)), 2) || '-' || hex(randomblob(6)))"
+    "lower(hex(randomblob(4)) || '-' || hex(randomblob(2)) || '-4' || substr(hex(randomblob(2)), 2)"
+    " || '-8' || substr(hex(randomblob(2)), 2) || '-' || hex(randomblob(6)))"
 )
 
 _PREPARED = re.compile(
@@ -34,7 +37,10 @@ _PREPARED = re.compile(
 
 
 def _prepare(found: re.Match[str]) -> str:
-    """What sqlglot does not read, or forgets the precision of, in words that it does read. Literals pass."""
+    """What sqlglot does not read, or forgets the precision of, in words that it does read.
+
+    Literals pass.
+    """
     if found[1] is not None:
         return found[1]
     if found[2]:
@@ -46,14 +52,19 @@ def _prepare(found: re.Match[str]) -> str:
 
 @lru_cache(maxsize=512)
 def transpile(sql: str) -> tuple[str, ...]:
-    """The statement in SQLite's dialect; more than one where CREATE TABLE names indexes within. Raises DatabaseError."""
+    """The statement in SQLite's dialect; more than one where CREATE TABLE names indexes within.
+
+    Raises DatabaseError.
+    """
     try:
         tree: Any = parse_one(_PREPARED.sub(_prepare, sql), read="mysql")
         if isinstance(tree, exp.Command):
             raise ValueError(f"not understood: {sql[:80]}")
         indexes = _indexes(tree) if isinstance(tree, exp.Create) else []
         tree = tree.transform(_rewrite)
-        return tuple(node.sql(dialect="sqlite", normalize_functions=False) for node in (tree, *indexes))
+        return tuple(
+            node.sql(dialect="sqlite", normalize_functions=False) for node in (tree, *indexes)
+        )
     except Exception as error:
         raise DatabaseError(f"this SQL has no DoltLite form: {error}", where=sql[:200]) from error
 
@@ -76,7 +87,9 @@ def _rewrite(node: Any) -> Any:
         return exp.func("SUBSTR", node.this, exp.Neg(this=exp.paren(node.expression)))
     if isinstance(node, exp.DataType):
         return _type(node)
-    if isinstance(node, exp.ColumnConstraint) and isinstance(node.kind, exp.OnUpdateColumnConstraint):
+    if isinstance(node, exp.ColumnConstraint) and isinstance(
+        node.kind, exp.OnUpdateColumnConstraint
+    ):
         return None  # SQLite has none: our own statements set updated_at themselves
     if isinstance(node, exp.ColumnDef):
         node.set("position", None)
@@ -108,9 +121,18 @@ def _anonymous(node: exp.Anonymous) -> Any:
 
 
 def _type(node: exp.DataType) -> Any:
-    """JSON and dates are text; any other name would give SQLite's NUMERIC affinity, which turns '123' into a number."""
+    """JSON and dates are text; any other name would give SQLite's NUMERIC affinity, which turns
+    '123' into a number.
+    """
     kind = exp.DataType.Type
-    if node.this in {kind.DATETIME, kind.TIMESTAMP, kind.TIMESTAMPTZ, kind.DATE, kind.JSON, kind.ENUM}:
+    if node.this in {
+        kind.DATETIME,
+        kind.TIMESTAMP,
+        kind.TIMESTAMPTZ,
+        kind.DATE,
+        kind.JSON,
+        kind.ENUM,
+    }:
         return exp.DataType.build("TEXT")
     if node.this in {kind.UBIGINT, kind.UINT}:
         return exp.DataType.build("BIGINT")
@@ -138,7 +160,9 @@ def _indexes(tree: exp.Create) -> list[Any]:
         name = index.this.name
         made.append(
             parse_one(
-                f"CREATE INDEX IF NOT EXISTS `{name}` ON `{table.name if table else ''}` ({columns})", read="mysql"
+                f"CREATE INDEX IF NOT EXISTS `{name}` ON `{table.name if table else ''}`"
+                f" ({columns})",
+                read="mysql",
             )
         )
     return made

@@ -20,10 +20,21 @@ class DoctorContext:
     """What the checks look at; each thing is read once, when it is first asked for."""
 
     def __init__(
-        self, settings: Settings, engine: Engine, policy: Policy, rule_hashes: Mapping[str, str], survey: Callable[[], StateSurvey],
-        machine: Callable[[], datetime], capacity: Callable[[str], Capacity] = lambda name: Capacity(None),
-    ) -> None:  # fmt: skip
-        self.settings, self.engine, self.policy, self.rule_hashes = settings, engine, policy, rule_hashes
+        self,
+        settings: Settings,
+        engine: Engine,
+        policy: Policy,
+        rule_hashes: Mapping[str, str],
+        survey: Callable[[], StateSurvey],
+        machine: Callable[[], datetime],
+        capacity: Callable[[str], Capacity] = lambda name: Capacity(None),
+    ) -> None:
+        self.settings, self.engine, self.policy, self.rule_hashes = (
+            settings,
+            engine,
+            policy,
+            rule_hashes,
+        )
         self.machine = machine
         """This machine's clock."""
         self.capacity = capacity

@@ -1,6 +1,10 @@
-"""Is everything as it must be? Each check is a function of the ``Case`` that yields findings: ok, a warning or a failure, and what mends it.
+"""Is everything as it must be?
 
-Nothing is written and nothing is dispatched: probes are rolled back, targets are asked for their capacity only.
+Each check is a function of the ``Case`` that yields findings: ok, a warning or a failure, and
+what mends it.
+
+Nothing is written and nothing is dispatched: probes are rolled back, targets are asked for their
+capacity only.
 """
 
 from __future__ import annotations
@@ -50,7 +54,9 @@ def failure(check: str, says: str, fix: str, exit_code: int = 1) -> Finding:
 def failed(check: str, error: DoltWatchError) -> Finding:
     """An error as every command would tell it, and with its exit code."""
     where = f" ({error.where})" if error.where else ""
-    return failure(check, error.message + where, error.fix or "run the command with --debug", error.exit_code)
+    return failure(
+        check, error.message + where, error.fix or "run the command with --debug", error.exit_code
+    )
 
 
 def join_names(beads: Sequence[str]) -> str:

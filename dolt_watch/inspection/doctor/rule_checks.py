@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dolt_watch.core.model.rule import Rule
+from dolt_watch.core.rules.compiled_rule import compile_for
+from dolt_watch.core.rules.parser import Expression
+from dolt_watch.core.rules.running_condition import columns_of, conjuncts
 from dolt_watch.errors import RuleError
 from dolt_watch.inspection.doctor.context import DoctorContext
 from dolt_watch.inspection.doctor.findings import Finding, failed, ok, warning
 
 
 def rules(case: DoctorContext) -> Iterator[Finding]:
-    from dolt_watch.core.rules.compiled_rule import compile_for
 
     columns = case.engine.columns("issues")
     if not columns:
@@ -28,29 +30,38 @@ def rules(case: DoctorContext) -> Iterator[Finding]:
             yield ok("rules", f"{rule.name}: compiles")
         else:
             column = min(asked, default="")
-            fix = f"as an administrator: CREATE INDEX idx_issues_{column} ON issues ({column});" if column else ""
+            fix = (
+                f"as an administrator: CREATE INDEX idx_issues_{column} ON issues ({column});"
+                if column
+                else ""
+            )
             yield warning(
-                "rules", f"{rule.name}: no index serves `when`, so making the state anew reads all of issues",
+                "rules",
+                f"{rule.name}: no index serves `when`, so making the state anew reads all of"
+                " issues",
                 fix or "add a part such as `assignee = 'agent'` to `when` with AND",
-            )  # fmt: skip
+            )
 
 
 def _leading(case: DoctorContext) -> set[str] | None:
     """Columns that an index of ``issues`` begins with; None where the engine cannot say."""
     if case.engine.name != "dolt":
         return None
-    rows = case.engine.query("SHOW INDEX FROM issues")  # Table, Non_unique, Key_name, Seq_in_index, Column_name …
+    rows = case.engine.query(
+        "SHOW INDEX FROM issues"
+    )  # Table, Non_unique, Key_name, Seq_in_index, Column_name …
     return {str(row[4]).lower() for row in rows if int(row[3]) == 1}
 
 
 def searchable(rule: Rule, columns: dict[str, str]) -> set[str]:
-    """Columns that a part of ``when``, joined by AND, compares with a constant in a way that an index serves."""
+    """Columns that a part of ``when``, joined by AND, compares with a constant in a way that an
+    index serves.
+    """
     from sqlglot import exp
-
-    from dolt_watch.core.rules.parser import Expression
-    from dolt_watch.core.rules.running_condition import columns_of, conjuncts
 
     served = (exp.EQ, exp.NullSafeEQ, exp.In, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.Between, exp.Is)
     parts = conjuncts(Expression(f"rules.{rule.name}.when", rule.when, columns).parse_condition())
-    alone = [part for part in parts if isinstance(part, served) and isinstance(part.this, exp.Column)]
+    alone = [
+        part for part in parts if isinstance(part, served) and isinstance(part.this, exp.Column)
+    ]
     return {part.this.name.lower() for part in alone if len(columns_of(part)) == 1}

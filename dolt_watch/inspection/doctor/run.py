@@ -16,8 +16,11 @@ from dolt_watch.inspection.doctor.context import Check, DoctorContext, run_check
 from dolt_watch.inspection.doctor.findings import Finding
 
 SERVER: dict[str, Check] = {
-    "connection": server_checks.connection, "version": server_checks.version, "tls": server_checks.tls, "privileges": server_checks.privileges,
-}  # fmt: skip
+    "connection": server_checks.connection,
+    "version": server_checks.version,
+    "tls": server_checks.tls,
+    "privileges": server_checks.privileges,
+}
 DATABASE: dict[str, Check] = {
     "schema": schema_checks.schema,
     "tracker": schema_checks.tracker,
@@ -25,11 +28,23 @@ DATABASE: dict[str, Check] = {
     "project": schema_checks.project,
     "local": schema_checks.local,
 }
-BEADS: dict[str, Check] = {"rules": rule_checks.rules, "clock": server_checks.clock, "history": history_checks.depth}
+BEADS: dict[str, Check] = {
+    "rules": rule_checks.rules,
+    "clock": server_checks.clock,
+    "history": history_checks.depth,
+}
 OURS: dict[str, Check] = {
-    "cursor": history_checks.cursor, "merge": history_checks.merge, "uncommitted": history_checks.uncommitted, "recorded": history_checks.recorded,
-    "program": history_checks.program, "hosts": history_checks.hosts, "worker": workload_checks.worker, "beads": workload_checks.beads, "switches": workload_checks.switches, "saved": saved_state_checks.saved,
-}  # fmt: skip
+    "cursor": history_checks.cursor,
+    "merge": history_checks.merge,
+    "uncommitted": history_checks.uncommitted,
+    "recorded": history_checks.recorded,
+    "program": history_checks.program,
+    "hosts": history_checks.hosts,
+    "worker": workload_checks.worker,
+    "beads": workload_checks.beads,
+    "switches": workload_checks.switches,
+    "saved": saved_state_checks.saved,
+}
 
 
 def run_all(case: DoctorContext) -> Iterator[Finding]:

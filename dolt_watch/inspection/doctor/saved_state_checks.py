@@ -1,4 +1,6 @@
-"""The saved state against history: folded anew from where it was made, it must come out the same."""
+"""The saved state against history: folded anew from where it was made, it must come out the
+same.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,10 @@ from dolt_watch.inspection.doctor.context import DoctorContext
 from dolt_watch.inspection.doctor.findings import Finding, failure, ok, warning
 from dolt_watch.replay.replayer import HistoryReplayer
 
-ANEW = "UPDATE watch_cursor SET rules = '' WHERE id = 1;   (the next tick then makes the state anew, and says so in history)"
+ANEW = (
+    "UPDATE watch_cursor SET rules = '' WHERE id = 1;   (the next tick then makes the state anew,"
+    " and says so in history)"
+)
 
 
 def saved(case: DoctorContext) -> Iterator[Finding]:
@@ -25,10 +30,15 @@ def saved(case: DoctorContext) -> Iterator[Finding]:
         yield ok("saved", "nothing saved yet")
         return
     if look.rules.get("now") != case.rule_hashes:
-        fix = "the next tick makes the state anew; if another process runs with other rules, give both the same dolt_watch.toml"
+        fix = (
+            "the next tick makes the state anew; if another process runs with other rules, give"
+            " both the same dolt_watch.toml"
+        )
         yield warning("saved", "folded under other rules than these, so not compared", fix)
         return
-    if not (engine.is_ancestor(look.commit, look.head) and engine.is_ancestor(state.made, look.commit)):
+    if not (
+        engine.is_ancestor(look.commit, look.head) and engine.is_ancestor(state.made, look.commit)
+    ):
         yield ok("saved", "not compared: history does not hold where it was made (any more)")
         return
     folded, _, commits = HistoryReplayer(engine, case.policy, look.commit).replay_from(state.made)
@@ -37,7 +47,10 @@ def saved(case: DoctorContext) -> Iterator[Finding]:
         more = f" and {len(differences) - 3} more" if len(differences) > 3 else ""
         yield failure("saved", f"not what history says: {'; '.join(differences[:3])}{more}", ANEW)
     else:
-        yield ok("saved", f"the same as history folded anew ({len(state.beads)} beads, {commits} commits)")
+        yield ok(
+            "saved",
+            f"the same as history folded anew ({len(state.beads)} beads, {commits} commits)",
+        )
 
 
 def _consistent_read(case: DoctorContext) -> tuple[PollResult, State]:
@@ -55,16 +68,24 @@ def _differences(state: State, folded: State) -> Iterator[str]:
     for bead in sorted({*state.beads, *folded.beads}):
         have, expected = _cells(state.beads.get(bead)), _cells(folded.beads.get(bead))
         if not have or not expected:
-            yield f"{bead} is {'saved' if have else 'not saved'}, and should {'not be' if have else 'be ' + str(expected['phase'])}"
+            yield (
+                f"{bead} is {'saved' if have else 'not saved'}, and should"
+                f" {'not be' if have else 'be ' + str(expected['phase'])}"
+            )
             continue
         for field in sorted({*have, *expected}):
             if have.get(field) != expected.get(field):
-                yield f"{bead}: {field} is {have.get(field)!r}, and should be {expected.get(field)!r}"
+                yield (
+                    f"{bead}: {field} is {have.get(field)!r}, and should be {expected.get(field)!r}"
+                )
     if _since(state) != _since(folded):
         yield f"outages are of {_since(state)!r}, and should be of {_since(folded)!r}"
     for name in ("pauses", "cooldowns", "halted_rules", "claims", "busy"):
         if _plain(getattr(state, name)) != _plain(getattr(folded, name)):
-            yield f"{name} are {_plain(getattr(state, name))!r}, and should be {_plain(getattr(folded, name))!r}"
+            yield (
+                f"{name} are {_plain(getattr(state, name))!r}, and should be"
+                f" {_plain(getattr(folded, name))!r}"
+            )
 
 
 def _since(state: State) -> dict[str, str]:

@@ -1,4 +1,6 @@
-"""The database: is it beads', of this project, with our tables, and do the local ones stay out of history?"""
+"""The database: is it beads', of this project, with our tables, and do the local ones stay out
+of history?
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ def schema(case: DoctorContext) -> Iterator[Finding]:
 
 
 def tracker(case: DoctorContext) -> Iterator[Finding]:
-    """The generation of bd's tables is told by their shape; the number of their schema is only for people."""
+    """The generation of bd's tables is told by their shape; the number of their schema is only
+    for people.
+    """
     shape = tracker_schema(case.engine)
     shape.require()
     try:
@@ -33,33 +37,47 @@ def tracker(case: DoctorContext) -> Iterator[Finding]:
     else:
         yield warning(
             "tracker",
-            f"no release of bd that was tried makes tables of this shape{number}; supported: {SUPPORTED}",
-            "if bd's migration was interrupted: `bd migrate`, then `bd dolt commit`; see docs/compatibility.md",
+            f"no release of bd that was tried makes tables of this shape{number}; supported:"
+            f" {SUPPORTED}",
+            "if bd's migration was interrupted: `bd migrate`, then `bd dolt commit`; see"
+            " docs/compatibility.md",
         )
 
 
 def events(case: DoctorContext) -> Iterator[Finding]:
-    """Since bd 1.3 no commit holds bd's events, those that dolt_watch writes for bd's users included."""
+    """Since bd 1.3 no commit holds bd's events, those that dolt_watch writes for bd's users
+    included.
+    """
     if tracker_schema(case.engine).events_in_history:
         yield ok("events", "in history: each is a sign of life, and names who it was")
     else:
         yield ok(
-            "events", "bd keeps them out of history: no decision rests on them, and `replay --verify` expects none"
+            "events",
+            "bd keeps them out of history: no decision rests on them, and `replay --verify` expects"
+            " none",
         )
 
 
 def project(case: DoctorContext) -> Iterator[Finding]:
     check_database(case.engine, case.settings.project_id)
     known = case.settings.project_id
-    yield ok("project", known or "not checked: the database is named outright, and not by .beads/metadata.json")
+    yield ok(
+        "project",
+        known or "not checked: the database is named outright, and not by .beads/metadata.json",
+    )
 
 
 def local(case: DoctorContext) -> Iterator[Finding]:
-    """The cursor and the saved state are of this server only. In history they would be pushed, merged, and be everybody's conflict."""
+    """The cursor and the saved state are of this server only.
+
+    In history they would be pushed, merged, and be everybody's conflict.
+    """
     engine = case.engine
     missing = [table for table in LOCAL if not engine.columns(table)]
     if missing:
-        raise NotMigrated(f"not in this database (or not on this branch): {', '.join(missing)}", fix=INIT)
+        raise NotMigrated(
+            f"not in this database (or not on this branch): {', '.join(missing)}", fix=INIT
+        )
     if not engine.query("SELECT 1 FROM watch_cursor WHERE id = 1"):
         raise NotMigrated("watch_cursor has lost its one row", fix=INIT)
     tracked = [table for table in LOCAL if _tracked(case, table)]
@@ -70,11 +88,20 @@ def local(case: DoctorContext) -> Iterator[Finding]:
     rows = ", ".join(f"('{table}', 1)" for table in LOCAL)
     names = ", ".join(f"'{table}'" for table in tracked)
     yield failure(
-        "local", f"in history: {', '.join(tracked)}" if tracked else f"not ignored: {', '.join(loose)}, so the next commit of all tables takes them along",
-        f"as an administrator: REPLACE INTO dolt_ignore (pattern, ignored) VALUES {rows}; CALL DOLT_ADD('dolt_ignore'); "
+        "local",
+        (
+            f"in history: {', '.join(tracked)}"
+            if tracked
+            else (
+                f"not ignored: {', '.join(loose)}, so the next commit of all tables takes them"
+                " along"
+            )
+        ),
+        f"as an administrator: REPLACE INTO dolt_ignore (pattern, ignored) VALUES {rows}; CALL"
+        " DOLT_ADD('dolt_ignore'); "
         + (f"CALL DOLT_RM('--cached', {names}); " if tracked else "")
         + "CALL DOLT_COMMIT('-m', 'dolt-watch: what is local stays out of history');",
-    )  # fmt: skip
+    )
 
 
 def _tracked(case: DoctorContext, table: str) -> bool:

@@ -1,4 +1,6 @@
-"""The server: does it answer, which Dolt is it, who can listen in, what may we do there, and what does its clock say?"""
+"""The server: does it answer, which Dolt is it, who can listen in, what may we do there, and
+what does its clock say?
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,15 @@ from dolt_watch.errors import (
     Unreachable,
 )
 from dolt_watch.inspection.doctor.context import DoctorContext
-from dolt_watch.inspection.doctor.findings import LONGEST, Finding, failure, join_names, ok, version_tuple, warning
+from dolt_watch.inspection.doctor.findings import (
+    LONGEST,
+    Finding,
+    failure,
+    join_names,
+    ok,
+    version_tuple,
+    warning,
+)
 from dolt_watch.ledger.privileges import REQUIRED, Privilege, grant_statements
 from dolt_watch.timestamps import format_span, iso, to_utc
 
@@ -50,7 +60,10 @@ def version(case: DoctorContext) -> Iterator[Finding]:
     if version_tuple(oldest) <= version_tuple(found) <= version_tuple(newest):
         yield ok("version", f"{case.engine.name} {found}, which is supported")
     else:
-        fix = f"take a release from {oldest} to {newest}, or run the tests against yours: DOLT_WATCH_TEST_DATABASE=dolt://… make test"
+        fix = (
+            f"take a release from {oldest} to {newest}, or run the tests against yours:"
+            " DOLT_WATCH_TEST_DATABASE=dolt://… make test"
+        )
         yield warning("version", f"{case.engine.name} {found} was never tried", fix)
 
 
@@ -60,17 +73,28 @@ def tls(case: DoctorContext) -> Iterator[Finding]:
         return
     away = not ServerAddress(host=address.host, socket=address.socket).uses_tls
     if address.uses_tls:  # the connection is refused where it cannot be
-        yield ok("tls", f"encrypted, and verified by {address.ca or 'the authorities of this system'}")
+        yield ok(
+            "tls", f"encrypted, and verified by {address.ca or 'the authorities of this system'}"
+        )
     elif away:
         yield ok("tls", "plain text, which does not leave this machine")
     else:
-        fix = "give the server a certificate (tls_cert and tls_key under listener in its config.yaml), and take back "
+        fix = (
+            "give the server a certificate (tls_cert and tls_key under listener in its"
+            " config.yaml), and take back "
+        )
         fix += case.settings.origins.get("database.tls", "?tls=false")
-        yield warning("tls", f"plain text to {address.host}: whoever stands between can read and change every row", fix)
+        yield warning(
+            "tls",
+            f"plain text to {address.host}: whoever stands between can read and change every row",
+            fix,
+        )
 
 
 def privileges(case: DoctorContext) -> Iterator[Finding]:
-    """By probes that need a privilege and do nothing: a user may not read its own grants on Dolt, and roles may give it more."""
+    """By probes that need a privilege and do nothing: a user may not read its own grants on
+    Dolt, and roles may give it more.
+    """
     address = case.settings.address
     if not isinstance(address, ServerAddress):
         return
@@ -78,7 +102,9 @@ def privileges(case: DoctorContext) -> Iterator[Finding]:
     for need in REQUIRED:
         denied = _denied(case, need)
         if isinstance(denied, ReadOnly):
-            yield failure("privileges", f"nothing can be written here: {denied.message}", str(denied.fix))
+            yield failure(
+                "privileges", f"nothing can be written here: {denied.message}", str(denied.fix)
+            )
             return
         if isinstance(denied, BranchDenied):
             yield failure("privileges", denied.message, str(denied.fix))
@@ -86,15 +112,19 @@ def privileges(case: DoctorContext) -> Iterator[Finding]:
         if denied is not None:
             missing.append(need)
     if missing:
-        user = str(case.engine.query("SELECT CURRENT_USER()")[0][0]).replace("'", "").replace("`", "")
+        user = (
+            str(case.engine.query("SELECT CURRENT_USER()")[0][0]).replace("'", "").replace("`", "")
+        )
         yield failure(
-            "privileges", f"{user} lacks {', '.join(f'{need.right} on {need.on}' for need in missing)}",
+            "privileges",
+            f"{user} lacks {', '.join(f'{need.right} on {need.on}' for need in missing)}",
             "as an administrator: " + " ".join(grant_statements(address.database, user, missing)),
-        )  # fmt: skip
+        )
     elif _denied(case, Privilege("DELETE", "issues", "DELETE FROM issues WHERE 1 = 0")) is None:
         yield ok(
             "privileges",
-            "all that is needed, and more: `dolt_watch init --print-grants USER` shows the least that a user needs",
+            "all that is needed, and more: `dolt_watch init --print-grants USER` shows the least"
+            " that a user needs",
         )
     else:
         yield ok("privileges", "all that is needed")
@@ -109,9 +139,9 @@ def _denied(case: DoctorContext, need: Privilege) -> AccessDenied | None:
     except (Unreachable, Conflict):
         raise
     except (NoSuchTable, DoltWatchError):
-        return (
-            None  # another check tells of a table that is not there; a procedure stumbled over its option, as it should
-        )
+        # another check tells of a table that is not there; a procedure stumbled over its option,
+        # as it should
+        return None
     return None
 
 
@@ -123,16 +153,22 @@ def clock(case: DoctorContext) -> Iterator[Finding]:
     skew = max(database - after, before - database, timedelta())
     if skew > SKEW:
         way = "behind" if database < before else "ahead of"
-        says = f"the database's clock is {format_span(skew)} {way} this machine's: decisions go by the database's"
+        says = (
+            f"the database's clock is {format_span(skew)} {way} this machine's: decisions go by the"
+            " database's"
+        )
         yield warning("clock", says, "set both by NTP: `timedatectl set-ntp true` on each")
     else:
         yield ok("clock", "the database's and this machine's agree")
     for table, bead, column in (
-        ("issues", "id", "updated_at"), ("comments", "issue_id", "created_at"), ("events", "issue_id", "created_at"),
-    ):  # fmt: skip
+        ("issues", "id", "updated_at"),
+        ("comments", "issue_id", "created_at"),
+        ("events", "issue_id", "created_at"),
+    ):
         try:
             rows = case.engine.query(
-                f"SELECT {bead}, {column} FROM {table} WHERE {column} > ? ORDER BY {column} DESC LIMIT {LONGEST + 1}",
+                f"SELECT {bead}, {column} FROM {table} WHERE {column} > ? ORDER BY {column} DESC"
+                f" LIMIT {LONGEST + 1}",
                 (database + AHEAD,),
             )
         except NoSuchTable:
@@ -142,6 +178,9 @@ def clock(case: DoctorContext) -> Iterator[Finding]:
             assert until is not None
             beads = join_names(sorted({str(row[0]) for row in rows}))
             yield warning(
-                "clock", f"rows of {table} are dated in the future, up to {iso(until)}: {beads} would count as alive until then",
-                "set right the clock of the machine that wrote them; bd dates a bead anew with any change: bd update ID",
-            )  # fmt: skip
+                "clock",
+                f"rows of {table} are dated in the future, up to {iso(until)}: {beads} would count"
+                " as alive until then",
+                "set right the clock of the machine that wrote them; bd dates a bead anew with any"
+                " change: bd update ID",
+            )

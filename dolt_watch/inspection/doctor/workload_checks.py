@@ -11,15 +11,29 @@ from dolt_watch.core.decisions.policy import active_pauses
 from dolt_watch.core.model import Bead, Capacity, Phase
 from dolt_watch.errors import DoltWatchError
 from dolt_watch.inspection.doctor.context import DoctorContext
-from dolt_watch.inspection.doctor.findings import LONGEST, Finding, failed, failure, join_names, ok, warning
+from dolt_watch.inspection.doctor.findings import (
+    LONGEST,
+    Finding,
+    failed,
+    failure,
+    join_names,
+    ok,
+    warning,
+)
 from dolt_watch.inspection.worker_liveness import liveness
 from dolt_watch.targets.protocol import Target
 from dolt_watch.timestamps import format_span
 
 _WAITS_FOR_A_PERSON = {
-    Phase.UNKNOWN: "look whether an agent has it: dolt_watch retry {ids} --not-running   (or dolt_watch release {ids})",
+    Phase.UNKNOWN: (
+        "look whether an agent has it: dolt_watch retry {ids} --not-running   (or dolt_watch"
+        " release {ids})"
+    ),
     Phase.QUARANTINED: "dolt_watch retry {ids}   (or edit the bead: bd update ID)",
-    Phase.HELD: "dolt_watch retry {ids}, or dolt_watch resume for all   (once you know that no agent has them)",
+    Phase.HELD: (
+        "dolt_watch retry {ids}, or dolt_watch resume for all   (once you know that no agent has"
+        " them)"
+    ),
 }
 
 
@@ -35,17 +49,24 @@ def target(settings: Settings, targets: Callable[[str], Target]) -> Iterator[Fin
             if hasattr(settings.targets[name], "url"):
                 fix = f"start it, or mend [targets.{name}] url: dolt_watch config shows it"
             else:
-                fix = f"Correct what the message names in [targets.{name}]; `dolt_watch config` shows it."
+                fix = (
+                    f"Correct what the message names in [targets.{name}]; `dolt_watch config`"
+                    " shows it."
+                )
             yield failure("target", f"{name}: {capacity.why}", fix)
         else:
-            takes = "takes as many as may be" if capacity.slots is None else f"{capacity.slots} free"
+            takes = (
+                "takes as many as may be" if capacity.slots is None else f"{capacity.slots} free"
+            )
             says = f"{name}: {takes}" + (f", {capacity.why}" if capacity.why else "")
             if getattr(settings.targets[name], "service_url", None) == "":
                 says += (
-                    "; without service_url nothing tells of an outage of the service behind it, and a bead must try it"
+                    "; without service_url nothing tells of an outage of the service behind it, and"
+                    " a bead must try it"
                 )
                 fix = (
-                    f"set CLAUDE_AGENT_SERVICE_URL, or [targets.{name}] service_url, to claude-agent-service's address"
+                    f"set CLAUDE_AGENT_SERVICE_URL, or [targets.{name}] service_url, to"
+                    " claude-agent-service's address"
                 )
                 yield warning("target", says, fix)
             else:
@@ -85,11 +106,19 @@ def worker(case: DoctorContext) -> Iterator[Finding]:
     """Is one alive? Where work has been due for longer than twice its period, that is a failure."""
     found = case.survey
     names = {rule.target for rule in case.settings.rules}
-    capacity = {name: capacity for name in sorted(names) if (capacity := _asked(case, name)) is not None}
+    capacity = {
+        name: capacity for name in sorted(names) if (capacity := _asked(case, name)) is not None
+    }
     here = liveness(case.engine, found, found.under(capacity), case.settings.poll)
-    start = "start `dolt_watch run`, or see why its CronJob does not come: kubectl get cronjobs,jobs"
+    start = (
+        "start `dolt_watch run`, or see why its CronJob does not come: kubectl get cronjobs,jobs"
+    )
     if here.late and here.leads:
-        yield failure("worker", here.words, "end it: another one takes over, or its supervisor starts it again")
+        yield failure(
+            "worker",
+            here.words,
+            "end it: another one takes over, or its supervisor starts it again",
+        )
     elif here.late:
         yield failure("worker", here.words, start)
     elif here.due and not here.leads and here.due_since is None:
@@ -98,7 +127,10 @@ def worker(case: DoctorContext) -> Iterator[Finding]:
     else:
         yield ok("worker", here.words)
     if here.overdue:
-        says = f"silent for longer than stale_after and one reaper's period: {join_names(here.overdue)}"
+        says = (
+            "silent for longer than stale_after and one reaper's period:"
+            f" {join_names(here.overdue)}"
+        )
         yield warning("worker", says, "dolt_watch reap --dry-run   (says what spares each of them)")
 
 
@@ -114,18 +146,28 @@ def beads(case: DoctorContext) -> Iterator[Finding]:
     found = case.survey
     troubled = False
     for phase, fix in _WAITS_FOR_A_PERSON.items():
-        here = sorted((bead for bead in found.state.beads.values() if bead.phase is phase), key=_since)
+        here = sorted(
+            (bead for bead in found.state.beads.values() if bead.phase is phase), key=_since
+        )
         if here:
             troubled = True
             oldest = format_span(found.now - here[0].since)
             yield warning(
                 "beads",
-                f"{phase.value}: {join_names([bead.id for bead in here])}, for {oldest}: {here[0].reason}",
+                f"{phase.value}: {join_names([bead.id for bead in here])}, for {oldest}:"
+                f" {here[0].reason}",
                 fix.replace("{ids}", " ".join(bead.id for bead in here[:LONGEST])),
             )
     if not troubled:
-        counts = {phase: sum(bead.phase is phase for bead in found.state.beads.values()) for phase in Phase}
-        yield ok("beads", ", ".join(f"{count} {phase.value}" for phase, count in counts.items() if count) or "none")
+        counts = {
+            phase: sum(bead.phase is phase for bead in found.state.beads.values())
+            for phase in Phase
+        }
+        yield ok(
+            "beads",
+            ", ".join(f"{count} {phase.value}" for phase, count in counts.items() if count)
+            or "none",
+        )
 
 
 def _since(bead: Bead) -> tuple[object, str]:
@@ -148,21 +190,32 @@ def switches(case: DoctorContext) -> Iterator[Finding]:
     for name in sorted({rule.target for rule in case.settings.rules} & found.state.outages.keys()):
         says = outage_hold(name, found.state.outages[name], found.now).why
         yield warning(
-            "switches", says, f"start it; it is tried by itself, and `dolt_watch config` shows [targets.{name}]"
+            "switches",
+            says,
+            f"start it; it is tried by itself, and `dolt_watch config` shows [targets.{name}]",
         )
     idle = orphaned_pauses(found.state, case.policy, found.now)
     pauses = active_pauses(found.state, found.now)
     for pause in pauses:
         if pause in idle:
             says = (
-                f"rule {pause.rule} is paused, but there is no such rule (any more): it holds nothing ({pause.reason})"
+                f"rule {pause.rule} is paused, but there is no such rule (any more): it holds"
+                f" nothing ({pause.reason})"
             )
-            fix = "if it was renamed and should still be paused: dolt_watch pause --rule NAME; the next dolt_watch resume ends both"
+            fix = (
+                "if it was renamed and should still be paused: dolt_watch pause --rule NAME; the"
+                " next dolt_watch resume ends both"
+            )
             yield warning("switches", says, fix)
             continue
         what = pause.rule or "all rules"
         more = "" if pause.until is None else f", until {pause.until.isoformat()}"
-        says = f"{what} paused for {format_span(found.now - pause.at)} by {pause.by}{more}: {pause.reason}"
-        yield warning("switches", says, "dolt_watch resume" + (f" --rule {pause.rule}" if pause.rule else ""))
+        says = (
+            f"{what} paused for {format_span(found.now - pause.at)} by {pause.by}{more}:"
+            f" {pause.reason}"
+        )
+        yield warning(
+            "switches", says, "dolt_watch resume" + (f" --rule {pause.rule}" if pause.rule else "")
+        )
     if not stopped and not pauses:
         yield ok("switches", "no rule is paused or stopped")

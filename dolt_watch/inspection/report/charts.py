@@ -16,7 +16,23 @@ EDGES = (2, 96)
 
 _STEPS = [
     timedelta(seconds=seconds)
-    for seconds in (1, 5, 15, 60, 300, 900, 1800, 3600, 10800, 21600, 43200, 86400, 172800, 604800, 2592000)
+    for seconds in (
+        1,
+        5,
+        15,
+        60,
+        300,
+        900,
+        1800,
+        3600,
+        10800,
+        21600,
+        43200,
+        86400,
+        172800,
+        604800,
+        2592000,
+    )
 ]
 
 
@@ -34,7 +50,9 @@ class Scale(NamedTuple):
 
     def x(self, at: datetime) -> float:
         whole = (self.until - self.since) / timedelta(seconds=1) or 1.0
-        return round(WIDTH * min(1.0, max(0.0, (at - self.since) / timedelta(seconds=1) / whole)), 1)
+        return round(
+            WIDTH * min(1.0, max(0.0, (at - self.since) / timedelta(seconds=1) / whole)), 1
+        )
 
     def y(self, value: int) -> float:
         return round(HEIGHT - (HEIGHT - 4) * min(value, self.top) / self.top, 1)
@@ -49,7 +67,10 @@ def scale(since: datetime, until: datetime, values: Iterable[int]) -> Scale:
     """The axis ends at a round number that nothing exceeds."""
     highest = max(values, default=0)
     top = next(
-        base * 10**power for power in range(12) for base in (1, 2, 4, 5, 8, 10) if base * 10**power >= max(2, highest)
+        base * 10**power
+        for power in range(12)
+        for base in (1, 2, 4, 5, 8, 10)
+        if base * 10**power >= max(2, highest)
     )
     return Scale(since, until, top)
 
@@ -94,7 +115,13 @@ def ticks(since: datetime, until: datetime) -> list[Tick]:
     found: list[Tick] = []
     at = first
     while at <= until and len(found) < 60:
-        form = "%b %-d" if step >= timedelta(days=1) else "%H:%M:%S" if step < timedelta(minutes=1) else "%H:%M"
+        form = (
+            "%b %-d"
+            if step >= timedelta(days=1)
+            else "%H:%M:%S"
+            if step < timedelta(minutes=1)
+            else "%H:%M"
+        )
         if form == "%H:%M" and (at.hour, at.minute) == (0, 0):
             form = "%b %-d"
         left = round(100 * ((at - since) / span if span else 0.0), 2)

@@ -34,15 +34,27 @@ class ReportCollector:
         self._under: SettingsVersion | None = None
 
     def report(
-        self, loop: ControlLoop, engine: Engine, begin: Callable[[datetime], datetime], only: Collection[str] = (),
+        self,
+        loop: ControlLoop,
+        engine: Engine,
+        begin: Callable[[datetime], datetime],
+        only: Collection[str] = (),
         capacity: Callable[[str], Capacity] | None = None,
-    ) -> Report:  # fmt: skip
-        """``begin``: of the span, by the database's clock. ``only``: these beads. ``capacity``: asks a target, None asks none. Raises the errors of ``status``."""
+    ) -> Report:
+        """``begin``: of the span, by the database's clock.
+
+        ``only``: these beads. ``capacity``: asks a target, None asks none. Raises the errors of
+        ``status``.
+        """
         now = collect_status(loop, engine, capacity)
         history = self._folded(loop, engine, now)
         since = begin(now.now)
         told = read_entries(engine, since=since)
-        shown = {*history.lanes, *(bead.bead for bead in now.beads), *(entry.bead for entry in told)}
+        shown = {
+            *history.lanes,
+            *(bead.bead for bead in now.beads),
+            *(entry.bead for entry in told),
+        }
         titles = dict(titles_of(engine, shown & set(only) if only else shown))
         return build_report(history, now, told, titles, loop.policy.rules, since, only)
 
@@ -75,19 +87,25 @@ class ReportCollector:
         return history
 
     def _goes_on(self, engine: Engine, history: LaneBuilder, head: str) -> bool:
-        """What came since, folded on; False where the state was made anew in between, or history was rewritten."""
+        """What came since, folded on; False where the state was made anew in between, or history
+        was rewritten.
+        """
         if history.commit == head:
             return True
         under = self._under
         assert under is not None
         try:
-            line = commit_path.commit_path(engine.commits(history.commit, head), history.commit, head)
+            line = commit_path.commit_path(
+                engine.commits(history.commit, head), history.commit, head
+            )
         except UnknownCommit:
             return False
         if line is None:
             return False
         for part in chunks(line, SLICE):  # nobody may have looked for weeks
-            lens = feed_query.FeedQuery(under.compiled, list(engine.columns("issues", part[-1].hash)))
+            lens = feed_query.FeedQuery(
+                under.compiled, list(engine.columns("issues", part[-1].hash))
+            )
             for changes in change_feed.read_changes(engine, part, WATCHED, lens):
                 if any(entry.kind in REBUILDING for entry in changes.entries):
                     return False
@@ -101,5 +119,7 @@ def titles_of(engine: Engine, beads: Iterable[str]) -> Iterator[tuple[str, str]]
     """As they are now: bead, title."""
     for part in chunks(sorted(beads), 500):
         marks = ", ".join("?" * len(part))
-        for bead, title in engine.query(f"SELECT id, title FROM issues WHERE id IN ({marks})", part):
+        for bead, title in engine.query(
+            f"SELECT id, title FROM issues WHERE id IN ({marks})", part
+        ):
             yield bead, sanitize(title or "", TITLE)

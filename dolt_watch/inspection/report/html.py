@@ -1,4 +1,7 @@
-"""Writes a page: one file that asks nobody for anything. ``render(kind, data)`` takes ``templates/<kind>.html``; parts.html holds what pages share."""
+"""Writes a page: one file that asks nobody for anything.
+
+``render(kind, data)`` takes ``templates/<kind>.html``; parts.html holds what pages share.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from dolt_watch import __version__
 from dolt_watch.core.model import LedgerEntry
 from dolt_watch.inspection.report import charts, view_model
 from dolt_watch.inspection.report.view_model import Lane, Report
+from dolt_watch.inspection.report.what_if import page_context
 from dolt_watch.inspection.status import BeadStatus
 from dolt_watch.timestamps import format_span, iso
 
@@ -24,50 +28,86 @@ LANES = 30
 
 
 def render(kind: str, given: Any, refresh: int = 0) -> str:
-    """``kind``: one of ``KINDS``; ``given``: what it is of. ``refresh``: seconds after which an open page asks again where it came from; 0: it never does."""
+    """``kind``: one of ``KINDS``; ``given``: what it is of.
+
+    ``refresh``: seconds after which an open page asks again where it came from; 0: it never
+    does.
+    """
     shown = KINDS[kind](given)
-    return _environment().get_template(f"{kind}.html").render(
-        **shown | {"payload": _payload(shown["payload"])}, refresh=refresh, policy=_policy(refresh), style=_text("page.css"), script=_text("page.js"), version=__version__,
-    )  # fmt: skip
+    return (
+        _environment()
+        .get_template(f"{kind}.html")
+        .render(
+            **shown | {"payload": _payload(shown["payload"])},
+            refresh=refresh,
+            policy=_policy(refresh),
+            style=_text("page.css"),
+            script=_text("page.js"),
+            version=__version__,
+        )
+    )
 
 
 def _report_context(report: Report) -> dict[str, Any]:
     until = report.now.now
     waiting = [(depth.at, depth.waiting) for depth in report.depths]
     flying = [(depth.at, depth.under_way) for depth in report.depths]
-    scale = charts.scale(report.since, until, [value for _, value in (*waiting, *flying, *report.slots)])
+    scale = charts.scale(
+        report.since, until, [value for _, value in (*waiting, *flying, *report.slots)]
+    )
     return {
-        "report": report, "now": report.now, "span": until - report.since,
-        "numbers": view_model.headline(report), "waited": view_model.wait_durations(report), "ran": view_model.run_durations(report), "failures": view_model.failures(report),
-        "ticks": charts.ticks(report.since, until), "top": scale.top, "height": charts.HEIGHT, "width": charts.WIDTH,
-        "chart": {"waiting": charts.area(waiting, scale), "flying": charts.line(flying, scale), "slots": charts.line(report.slots, scale)},
+        "report": report,
+        "now": report.now,
+        "span": until - report.since,
+        "numbers": view_model.headline(report),
+        "waited": view_model.wait_durations(report),
+        "ran": view_model.run_durations(report),
+        "failures": view_model.failures(report),
+        "ticks": charts.ticks(report.since, until),
+        "top": scale.top,
+        "height": charts.HEIGHT,
+        "width": charts.WIDTH,
+        "chart": {
+            "waiting": charts.area(waiting, scale),
+            "flying": charts.line(flying, scale),
+            "slots": charts.line(report.slots, scale),
+        },
         "peak": max((depth.waiting for depth in report.depths), default=0),
         "busiest": max((depth.under_way for depth in report.depths), default=0),
         "payload": {
-            "since": charts.seconds(report.since), "now": charts.seconds(report.now.now), "cap": LANES,
+            "since": charts.seconds(report.since),
+            "now": charts.seconds(report.now.now),
+            "cap": LANES,
             "lanes": [_lane(lane) for lane in report.lanes],
             "queue": [_standing(bead, report) for bead in report.now.beads],
             "audit": [_entry(entry, report) for entry in report.entries],
         },
-    }  # fmt: skip
+    }
 
 
 def _what_if_context(compared: Any) -> dict[str, Any]:
-    from dolt_watch.inspection.report.what_if import page_context  # late: a live page does without the simulation
 
     return page_context(compared)
 
 
-KINDS: dict[str, Callable[[Any], dict[str, Any]]] = {"report": _report_context, "whatif": _what_if_context}
-"""Kind of page → what its template, ``templates/<kind>.html``, is given; ``payload`` is what the script draws from."""
+KINDS: dict[str, Callable[[Any], dict[str, Any]]] = {
+    "report": _report_context,
+    "whatif": _what_if_context,
+}
+"""Kind of page → what its template, ``templates/<kind>.html``, is given; ``payload`` is what the
+script draws from.
+"""
 
 
 @cache
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("dolt_watch.inspection.report"), autoescape=True, undefined=jinja2.StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
+        loader=jinja2.PackageLoader("dolt_watch.inspection.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     environment.filters.update(ago=format_span, iso=iso)
     return environment
 
@@ -78,14 +118,22 @@ def _text(name: str) -> str:
 
 
 def _policy(refresh: int) -> str:
-    """Only our own script runs, and nothing is fetched: whatever a title says, and should we ever fail to escape it."""
+    """Only our own script runs, and nothing is fetched: whatever a title says, and should we
+    ever fail to escape it.
+    """
     script = base64.b64encode(hashlib.sha256(_text("page.js").encode()).digest()).decode()
     asks = "'self'" if refresh else "'none'"
-    return f"default-src 'none'; script-src 'sha256-{script}'; style-src 'unsafe-inline'; img-src data:; connect-src {asks}; base-uri 'none'; form-action 'none'"
+    return (
+        f"default-src 'none'; script-src 'sha256-{script}'; style-src 'unsafe-inline'; img-src"
+        f" data:; connect-src {asks}; base-uri 'none'; form-action 'none'"
+    )
 
 
 def _payload(drawn: Mapping[str, Any]) -> str:
-    """What the script draws lanes and tables from. In JSON '<' may be written as an escape, so that no text ends the element."""
+    """What the script draws lanes and tables from.
+
+    In JSON '<' may be written as an escape, so that no text ends the element.
+    """
     text = orjson.dumps(drawn).decode()
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
@@ -94,12 +142,22 @@ def _payload(drawn: Mapping[str, Any]) -> str:
 
 def _lane(lane: Lane) -> list[Any]:
     return [
-        lane.bead, lane.title,
+        lane.bead,
+        lane.title,
         [
-            [one.phase, charts.seconds(one.begin), charts.seconds(one.end or one.begin), one.why, one.commit, one.rule, one.attempt, one.job]
+            [
+                one.phase,
+                charts.seconds(one.begin),
+                charts.seconds(one.end or one.begin),
+                one.why,
+                one.commit,
+                one.rule,
+                one.attempt,
+                one.job,
+            ]
             for one in lane.stretches
         ],
-    ]  # fmt: skip
+    ]
 
 
 def _standing(bead: BeadStatus, report: Report) -> list[Any]:

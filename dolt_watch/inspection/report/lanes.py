@@ -23,7 +23,9 @@ from dolt_watch.core.projection.projection import Projection
 from dolt_watch.timestamps import iso
 
 SILENT, REAPED, STOPPED, DONE, LEFT = "silent", "reaped", "blocked", "done", "left"
-"""What a lane shows beside the phases: running without a sign of life past ``stale_after``, and how a bead left."""
+"""What a lane shows beside the phases: running without a sign of life past ``stale_after``, and
+how a bead left.
+"""
 
 HELD_BACK = (Phase.BACKOFF, Phase.QUARANTINED, Phase.HELD)
 UNDER_WAY = (Phase.CLAIMED, Phase.UNKNOWN, Phase.RUNNING)
@@ -33,7 +35,10 @@ class PhaseInterval(NamedTuple):
     """A bead in one phase, from when to when, and what made it so."""
 
     phase: str
-    """A ``Phase``, or one of the words above. 'done' and 'left' are moments: they end as they begin."""
+    """A ``Phase``, or one of the words above.
+
+    'done' and 'left' are moments: they end as they begin.
+    """
     begin: datetime
     end: datetime | None
     """None: it lasts."""
@@ -68,7 +73,9 @@ class LaneBuilder:
             self._enter(bead, min(bead.since, at), "so it stood when this history begins")
         self._sample(at)
 
-    def apply(self, commit: str, changes: CommitChanges, events: Sequence[Event], projection: Projection) -> None:
+    def apply(
+        self, commit: str, changes: CommitChanges, events: Sequence[Event], projection: Projection
+    ) -> None:
         """One commit more."""
         anew = projection is not self.projection or any(event.bead == GLOBAL for event in events)
         self.commit, self.projection = commit, projection
@@ -77,7 +84,9 @@ class LaneBuilder:
             self.commits[entry.bead, entry.version] = commit
             entries.setdefault(entry.bead, []).append(entry)
         told_by = {event.bead: event for event in events}
-        statuses = {row.bead: str(row.after.get("status")) for row in changes.rows if row.table == "issues"}
+        statuses = {
+            row.bead: str(row.after.get("status")) for row in changes.rows if row.table == "issues"
+        }
         beads = {*told_by, *self._last, *projection.beads} if anew else set(told_by)
         for bead in sorted(beads - {GLOBAL}):
             ours = entries.get(bead, [])
@@ -86,7 +95,9 @@ class LaneBuilder:
         self._sample(max((entry.at for entry in changes.entries), default=changes.date))
 
     def forget(self, before: datetime, kept: Collection[tuple[str, int]]) -> None:
-        """Drop what ended earlier, and entries but those ``kept``: a page that is shown for weeks must not grow with history."""
+        """Drop what ended earlier, and entries but those ``kept``: a page that is shown for
+        weeks must not grow with history.
+        """
         self.commits = {key: commit for key, commit in self.commits.items() if key in kept}
         for bead, lane in list(self.lanes.items()):
             lasting = [stretch for stretch in lane if stretch.end is None or stretch.end >= before]
@@ -97,7 +108,7 @@ class LaneBuilder:
         old = sum(depth.at < before for depth in self.depths)
         self.depths = self.depths[max(0, old - 1) :]
 
-    # -- one bead ----------------------------------------------------------------------------------------------------
+    # -- one bead --------------------
 
     def _bead(
         self,
@@ -150,7 +161,9 @@ class LaneBuilder:
         event: Event | None,
         status: str | None,
     ) -> None:
-        reaped = next((entry for entry in entries if entry.kind in (EntryKind.REAP, EntryKind.GIVE_UP)), None)
+        reaped = next(
+            (entry for entry in entries if entry.kind in (EntryKind.REAP, EntryKind.GIVE_UP)), None
+        )
         if reaped is not None:
             phase, why = (REAPED if reaped.kind is EntryKind.REAP else STOPPED), reaped.reason
         else:
@@ -169,14 +182,18 @@ class LaneBuilder:
             )
         )
 
-    def _outside(self, id: str, at: datetime, commit: str, status: str | None, event: Event | None) -> None:
+    def _outside(
+        self, id: str, at: datetime, commit: str, status: str | None, event: Event | None
+    ) -> None:
         """A bead that left us, blocked, and that somebody closed or took elsewhere."""
         lane = self.lanes.get(id)
         if not lane or lane[-1].end is not None or status in (None, BLOCKED):
             return
         self._close(id, at)
         phase, why = _ending(status, event)
-        self.lanes[id].append(lane[-1]._replace(phase=phase, begin=at, end=at, why=why, commit=commit))
+        self.lanes[id].append(
+            lane[-1]._replace(phase=phase, begin=at, end=at, why=why, commit=commit)
+        )
 
     def _close(self, id: str, at: datetime) -> None:
         lane = self.lanes.get(id)
@@ -194,7 +211,10 @@ class LaneBuilder:
     def _sample(self, at: datetime) -> None:
         stands = Counter(bead.phase for bead in self._last.values())
         depth = QueueDepth(
-            at, stands[Phase.WAITING], sum(stands[one] for one in UNDER_WAY), sum(stands[one] for one in HELD_BACK)
+            at,
+            stands[Phase.WAITING],
+            sum(stands[one] for one in UNDER_WAY),
+            sum(stands[one] for one in HELD_BACK),
         )
         if not self.depths or self.depths[-1][1:] != depth[1:]:
             self.depths.append(depth)
@@ -221,7 +241,9 @@ def _why(bead: Bead, event: Event | None) -> str:
         case Phase.CLAIMED:
             return f"claimed for attempt {bead.attempt}"
         case Phase.RUNNING:
-            return bead.reason or (f"accepted as job {bead.job}" if bead.job else f"in progress{by}")
+            return bead.reason or (
+                f"accepted as job {bead.job}" if bead.job else f"in progress{by}"
+            )
         case Phase.BACKOFF if bead.retry_at is not None:
             return f"{bead.reason}; again at {iso(bead.retry_at)}"
         case _:

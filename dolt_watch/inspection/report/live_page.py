@@ -6,14 +6,12 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 from dolt_watch.controller.loop import ControlLoop
 from dolt_watch.engines import Engine
 from dolt_watch.errors import DoltWatchError
-
-if TYPE_CHECKING:
-    from dolt_watch.inspection.report.collector import ReportCollector
+from dolt_watch.inspection.report.collector import ReportCollector
+from dolt_watch.inspection.report.html import render
 
 HttpResponse = tuple[int, str, bytes]
 
@@ -21,15 +19,21 @@ SPAN = timedelta(days=1)
 AT_MOST_EVERY = 5.0
 """Seconds between two computations, however many look."""
 MAX_CPU_SHARE = 0.05
-"""No more than this part of the time is spent on computing: what takes long is computed more seldom."""
+"""No more than this part of the time is spent on computing: what takes long is computed more
+seldom.
+"""
 REFRESH = 10
 """Seconds after which an open page asks again."""
 
 
 class _Live:
-    """Computed by whoever asks, in their thread, on a connection of its own: nobody asks, nothing is read."""
+    """Computed by whoever asks, in their thread, on a connection of its own: nobody asks,
+    nothing is read.
+    """
 
-    def __init__(self, connect: Callable[[], Engine], make: Callable[[Engine], ControlLoop]) -> None:
+    def __init__(
+        self, connect: Callable[[], Engine], make: Callable[[Engine], ControlLoop]
+    ) -> None:
         self.connect, self.make = connect, make
         self._gatherer: ReportCollector | None = None
         self._lock = threading.Lock()
@@ -47,8 +51,6 @@ class _Live:
 
     def _computed(self) -> HttpResponse:
         # Imported when somebody looks: a service that nobody looks at does without jinja2.
-        from dolt_watch.inspection.report.collector import ReportCollector
-        from dolt_watch.inspection.report.html import render
 
         gatherer = self._gatherer = self._gatherer or ReportCollector()
         try:
@@ -66,5 +68,8 @@ class _Live:
 def pages(
     connect: Callable[[], Engine], make: Callable[[Engine], ControlLoop]
 ) -> Mapping[str, Callable[[], HttpResponse]]:
-    """Path → page, as ``telemetry.health.Server`` serves them. ``make``: a loop that acts on nothing."""
+    """Path → page, as ``telemetry.health.Server`` serves them.
+
+    ``make``: a loop that acts on nothing.
+    """
     return {"/": _Live(connect, make)}

@@ -26,10 +26,21 @@ from dolt_watch.inspection.status import Status
 from dolt_watch.timestamps import format_span
 
 WENT_WRONG = frozenset(
-    {EntryKind.FAILED, EntryKind.QUARANTINED, EntryKind.STOPPED, EntryKind.RETRY, EntryKind.GIVE_UP, EntryKind.UNKNOWN, EntryKind.OVERDUE, EntryKind.REAP, EntryKind.REQUEUE}
-)  # fmt: skip
+    {
+        EntryKind.FAILED,
+        EntryKind.QUARANTINED,
+        EntryKind.STOPPED,
+        EntryKind.RETRY,
+        EntryKind.GIVE_UP,
+        EntryKind.UNKNOWN,
+        EntryKind.OVERDUE,
+        EntryKind.REAP,
+        EntryKind.REQUEUE,
+    }
+)
 BUCKETS = tuple(
-    timedelta(seconds=seconds) for seconds in (10, 30, 60, 300, 900, 1800, 3600, 4 * 3600, 12 * 3600, 86400)
+    timedelta(seconds=seconds)
+    for seconds in (10, 30, 60, 300, 900, 1800, 3600, 4 * 3600, 12 * 3600, 86400)
 )
 
 
@@ -83,12 +94,19 @@ class Report(NamedTuple):
 
 
 def build_report(
-    history: LaneBuilder, now: Status, entries: Sequence[LedgerEntry], titles: Mapping[str, str], rules: Sequence[Rule], since: datetime,
+    history: LaneBuilder,
+    now: Status,
+    entries: Sequence[LedgerEntry],
+    titles: Mapping[str, str],
+    rules: Sequence[Rule],
+    since: datetime,
     only: Collection[str] = (),
-) -> Report:  # fmt: skip
+) -> Report:
     """``entries``: those since ``since``. ``rules``: as they are now, for who is silent already."""
     shown = now._replace(beads=tuple(bead for bead in now.beads if not only or bead.bead in only))
-    depths = sorted((depth for depth in history.depths if depth.at <= now.now), key=lambda depth: depth.at)
+    depths = sorted(
+        (depth for depth in history.depths if depth.at <= now.now), key=lambda depth: depth.at
+    )
     before = [depth._replace(at=since) for depth in depths if depth.at < since][-1:]
     return Report(
         since=since,
@@ -125,7 +143,9 @@ def _lanes(
             continue
         if bead in silent and stretches[-1].end is None and stretches[-1].phase == Phase.RUNNING:
             stretches = [*stretches[:-1], *split(stretches[-1], silent[bead])]
-        kept = tuple(clipped for one in stretches if (clipped := _clip(one, since, now.now)) is not None)
+        kept = tuple(
+            clipped for one in stretches if (clipped := _clip(one, since, now.now)) is not None
+        )
         if kept:
             lanes.append(Lane(bead, titles.get(bead, ""), kept))
     lanes.sort(key=lambda lane: lane.bead)
@@ -135,7 +155,10 @@ def _lanes(
 
 
 def _clip(stretch: PhaseInterval, since: datetime, now: datetime) -> PhaseInterval | None:
-    """What reaches into the span, with its true beginning. A time past now is a clock's mistake, and shown at the end."""
+    """What reaches into the span, with its true beginning.
+
+    A time past now is a clock's mistake, and shown at the end.
+    """
     end = min(stretch.end or now, now)
     if end < since:
         return None
@@ -158,7 +181,9 @@ def headline(report: Report) -> list[Stat]:
         done.count(entry.kind)
 
     def now(label: str, *group: Phase) -> Stat:
-        parts = [f"{phases[phase]} {phase.value}" for phase in group if phases[phase] and len(group) > 1]
+        parts = [
+            f"{phases[phase]} {phase.value}" for phase in group if phases[phase] and len(group) > 1
+        ]
         return Stat(label, sum(phases[phase] for phase in group), ", ".join(parts))
 
     return [
@@ -166,7 +191,9 @@ def headline(report: Report) -> list[Stat]:
         now("under way", *UNDER_WAY),
         now("held back", *HELD_BACK),
         Stat("dispatched", done.dispatched),
-        Stat("failed", done.failed, f"and {done.unknown} of unknown outcome" if done.unknown else ""),
+        Stat(
+            "failed", done.failed, f"and {done.unknown} of unknown outcome" if done.unknown else ""
+        ),
         Stat("reaped", done.reaped),
     ]
 
@@ -224,15 +251,19 @@ def _round(span: timedelta) -> str:
 def failures(report: Report, limit: int = 12) -> list[Bar]:
     """Reasons, most frequent first; numbers that only count minutes are one reason."""
     reasons = Counter(
-        f"{entry.kind.value}: {_same(entry)}" for entry in report.entries if entry.kind in WENT_WRONG
-    )  # fmt: skip
+        f"{entry.kind.value}: {_same(entry)}"
+        for entry in report.entries
+        if entry.kind in WENT_WRONG
+    )
     most = [Bar(reason, count) for reason, count in reasons.most_common(limit)]
     rest = reasons.total() - sum(bar.number for bar in most)
     return [*most, Bar("other reasons", rest)] if rest else most
 
 
 def _same(entry: LedgerEntry) -> str:
-    """The reason without what tells one bead's from another's: minutes, the job's name and words."""
+    """The reason without what tells one bead's from another's: minutes, the job's name and
+    words.
+    """
     if entry.reason_code is ReasonCode.NO_PROGRESS:
         return "no sign of life"
     if ended := entry_payloads.Reaped.decode(entry.detail).ended:

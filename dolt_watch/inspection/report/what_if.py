@@ -1,4 +1,6 @@
-"""What the page of a what-if shows: the same figures and words as ``replay`` prints, with charts. Pure."""
+"""What the page of a what-if shows: the same figures and words as ``replay`` prints, with
+charts. Pure.
+"""
 
 from __future__ import annotations
 
@@ -53,24 +55,47 @@ def page_context(compared: Compared) -> dict[str, Any]:
     begins, ends = study.question.begins, study.question.ends
     before, after = (one.since(begins.date) for one in study.depths)
     return {
-        "begins": begins, "ends": ends, "span": ends.date - begins.date, "commits": study.commits,
-        "every": duration_text(study.question.every), "rule": study.question.rule,
-        "asked": asked(study), "known": study.last_policy is not None,
-        "summary": formatter.summary(study), "figures": list(formatter.figure_lines(study)),
-        "same": sum(pair.difference is None for pair in study.pairs), "pairs": len(study.pairs), "waits": bool(study.waiting),
-        "waiting": _chart(study, [(one.at, one.waiting) for one in before], [(one.at, one.waiting) for one in after]),
-        "flying": _chart(study, [(one.at, one.under_way) for one in before], [(one.at, one.under_way) for one in after]),
-        "ticks": charts.ticks(begins.date, ends.date), "width": charts.WIDTH, "height": charts.HEIGHT,
+        "begins": begins,
+        "ends": ends,
+        "span": ends.date - begins.date,
+        "commits": study.commits,
+        "every": duration_text(study.question.every),
+        "rule": study.question.rule,
+        "asked": asked(study),
+        "known": study.last_policy is not None,
+        "summary": formatter.summary(study),
+        "figures": list(formatter.figure_lines(study)),
+        "same": sum(pair.difference is None for pair in study.pairs),
+        "pairs": len(study.pairs),
+        "waits": bool(study.waiting),
+        "waiting": _chart(
+            study,
+            [(one.at, one.waiting) for one in before],
+            [(one.at, one.waiting) for one in after],
+        ),
+        "flying": _chart(
+            study,
+            [(one.at, one.under_way) for one in before],
+            [(one.at, one.under_way) for one in after],
+        ),
+        "ticks": charts.ticks(begins.date, ends.date),
+        "width": charts.WIDTH,
+        "height": charts.HEIGHT,
         "assumptions": [sanitize(line, LONGEST) for line in formatter.assumptions(study)],
         "payload": {
             "differs": list(_differs(compared)),
-            "waits": [[sanitize(bead), compared.titles.get(bead, ""), sanitize(why, LONGEST)] for bead, why in sorted(study.waiting.items())],
+            "waits": [
+                [sanitize(bead), compared.titles.get(bead, ""), sanitize(why, LONGEST)]
+                for bead, why in sorted(study.waiting.items())
+            ],
         },
-    }  # fmt: skip
+    }
 
 
 def asked(study: WhatIfResult) -> list[ChangedSetting]:
-    """Settings that differ from those of the last recorded decision: what the answer is an answer to."""
+    """Settings that differ from those of the last recorded decision: what the answer is an
+    answer to.
+    """
     stood, now = study.last_policy, study.question.policy
     if stood is None:
         return []
@@ -92,10 +117,16 @@ def _settings(policy: Policy) -> Iterator[tuple[str, str]]:
 def _text(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    return duration_text(value) if isinstance(value, timedelta) else sanitize(str(value), LONGEST) or "not set"
+    return (
+        duration_text(value)
+        if isinstance(value, timedelta)
+        else sanitize(str(value), LONGEST) or "not set"
+    )
 
 
-def _chart(study: WhatIfResult, recorded: Sequence[tuple[Any, int]], what_if: Sequence[tuple[Any, int]]) -> Chart:
+def _chart(
+    study: WhatIfResult, recorded: Sequence[tuple[Any, int]], what_if: Sequence[tuple[Any, int]]
+) -> Chart:
     values = [value for _, value in (*recorded, *what_if)]
     scale = charts.scale(study.question.begins.date, study.question.ends.date, values)
     peaks = max(value for _, value in recorded), max(value for _, value in what_if)
@@ -106,8 +137,18 @@ def _differs(compared: Compared) -> Iterator[list[Any]]:
     for pair in compared.study.pairs:
         if pair.difference is None:
             continue
-        times = [charts.seconds(at) if at is not None else None for at in (pair.recorded, pair.simulated)]
+        times = [
+            charts.seconds(at) if at is not None else None for at in (pair.recorded, pair.simulated)
+        ]
         kind = pair.difference.what.value.replace("-", " ")
         said = sanitize(formatter.describe(pair.difference), LONGEST)
         title = compared.titles.get(pair.bead, "")
-        yield [sanitize(pair.bead), title, formatter.decision(pair), kind, *times, said, sanitize(pair.rule)]
+        yield [
+            sanitize(pair.bead),
+            title,
+            formatter.decision(pair),
+            kind,
+            *times,
+            said,
+            sanitize(pair.rule),
+        ]

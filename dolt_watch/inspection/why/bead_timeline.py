@@ -1,11 +1,15 @@
 """A bead's life: the commits that touched it, and what each of them meant.
 
-They are not found by reading history. The bead's row is asked for at some commits: where it is the same at both ends of a range nothing happened in between, else the
-range is halved. What the bead left says where to look first: its events, comments and dependencies have dates, and so have its decisions. First only ``updated_at`` is
-asked for, a third of the price of the row; then what each change found must be what the one before it left, else the range between them is halved by whole rows. Last, of
-what it left and those commits did not show, each is looked for by itself. So the cost goes with the number of changes, and hardly with the length of history.
+They are not found by reading history. The bead's row is asked for at some commits: where it is
+the same at both ends of a range nothing happened in between, else the range is halved. What the
+bead left says where to look first: its events, comments and dependencies have dates, and so have
+its decisions. First only ``updated_at`` is asked for, a third of the price of the row; then what
+each change found must be what the one before it left, else the range between them is halved by
+whole rows. Last, of what it left and those commits did not show, each is looked for by itself.
+So the cost goes with the number of changes, and hardly with the length of history.
 
-What that cannot see: a change of the row that was undone to the cell, ``updated_at`` included, and that left neither an event nor a comment nor a decision.
+What that cannot see: a change of the row that was undone to the cell, ``updated_at`` included,
+and that left neither an event nor a comment nor a decision.
 """
 
 from __future__ import annotations
@@ -78,12 +82,17 @@ class RelatedRow(NamedTuple):
 
 
 class CommitSearch:
-    """Looks for one bead along a line. Places number its commits, from 0, where history begins. Nothing is asked for twice."""
+    """Looks for one bead along a line.
+
+    Places number its commits, from 0, where history begins. Nothing is asked for twice.
+    """
 
     def __init__(self, engine: Engine, bead: str, line: CommitLine) -> None:
         self.engine, self.bead = engine, bead
         self.hashes = [line.first.hash, *(commit.hash for commit in line.commits)]
-        self.dates = list(accumulate((line.first.date, *(commit.date for commit in line.commits)), max))
+        self.dates = list(
+            accumulate((line.first.date, *(commit.date for commit in line.commits)), max)
+        )
         self.last = len(self.hashes) - 1
         self._asked: dict[tuple[str, int], Row] = {}
         self._keys: dict[str, str] = {}
@@ -102,7 +111,8 @@ class CommitSearch:
         if (what, place) not in self._asked:
             try:
                 rows = self.engine.query(
-                    f"SELECT {what} FROM issues AS OF ? WHERE id = ?", (self.hashes[place], self.bead)
+                    f"SELECT {what} FROM issues AS OF ? WHERE id = ?",
+                    (self.hashes[place], self.bead),
                 )
             except (NoSuchTable, SchemaChanged):  # before beads made its tables, or the column
                 rows = []
@@ -110,7 +120,11 @@ class CommitSearch:
         return self._asked[what, place]
 
     def places_present(self) -> list[int]:
-        """Places at which it is known to have been there. Only where the last knows nothing of it is history read for this: a question a commit, in the server."""
+        """Places at which it is known to have been there.
+
+        Only where the last knows nothing of it is history read for this: a question a commit, in
+        the server.
+        """
         if self._lived is None:
             if self.row(self.last):
                 self._lived = [self.last]
@@ -125,14 +139,21 @@ class CommitSearch:
         return self._lived
 
     def related_rows(self) -> list[RelatedRow]:
-        """What it left, as the last commit has it at which it was there; the decisions as the very last has them."""
+        """What it left, as the last commit has it at which it was there; the decisions as the
+        very last has them.
+        """
         found = []
         for table, (_, at, bead) in _LEFT.items():
-            place = self.last if table == "watch_decision" else (self.places_present() or [self.last])[-1]
+            place = (
+                self.last
+                if table == "watch_decision"
+                else (self.places_present() or [self.last])[-1]
+            )
             key = self._key(table)
             try:
                 rows = self.engine.query(
-                    f"SELECT {key}, {at} FROM {table} AS OF ? WHERE {bead} = ?", (self.hashes[place], self.bead)
+                    f"SELECT {key}, {at} FROM {table} AS OF ? WHERE {bead} = ?",
+                    (self.hashes[place], self.bead),
                 )
             except NoSuchTable:
                 continue
@@ -140,7 +161,9 @@ class CommitSearch:
         return found
 
     def changed_near(self, traces: Iterable[RelatedRow]) -> set[int]:
-        """Places at which the row has another date than one before, as far as what it left leads there."""
+        """Places at which the row has another date than one before, as far as what it left leads
+        there.
+        """
         ends = {0, self.last}
         for place in self.places_present()[:: max(1, len(self.places_present()) - 1)]:
             ends |= {place, min(place + 1, self.last), max(place - 1, 0)}
@@ -150,7 +173,9 @@ class CommitSearch:
         return _bisect_changes(pairwise(sorted(ends - {-1})), self.dated)
 
     def between(self, done: Mapping[str, CommitChanges]) -> set[int]:
-        """More places at which the row is not what it was one before: where the changes in ``done`` do not follow from each other."""
+        """More places at which the row is not what it was one before: where the changes in
+        ``done`` do not follow from each other.
+        """
         at, left, ranges = 0, None, list[tuple[int, int]]()
         for place in (place for place, hash in enumerate(self.hashes) if hash in done):
             for row in (row for row in done[self.hashes[place]].rows if row.table == "issues"):
@@ -165,8 +190,15 @@ class CommitSearch:
         return min(bisect_left(self.dates, at), self.last)
 
     def first_place_of(self, trace: RelatedRow) -> int:
-        """The place at which it came: near its date, else wherever it is. It is known to be there at the end."""
-        end = self.last if trace.table == "watch_decision" else (self.places_present() or [self.last])[-1]
+        """The place at which it came: near its date, else wherever it is.
+
+        It is known to be there at the end.
+        """
+        end = (
+            self.last
+            if trace.table == "watch_decision"
+            else (self.places_present() or [self.last])[-1]
+        )
         high = min(self.guess(trace.at), end) if trace.at is not None else end // 2
         low, step = high - 1, 1
         while low > 0 and self._has(trace, low):
@@ -190,13 +222,19 @@ class CommitSearch:
     def _key(self, table: str) -> str:
         """Return the SQL expression that distinguishes the rows of one bead."""
         if table not in self._keys:
-            targets = target_expression(self.engine.columns("dependencies")) if table == "dependencies" else ""
+            targets = (
+                target_expression(self.engine.columns("dependencies"))
+                if table == "dependencies"
+                else ""
+            )
             self._keys[table] = _LEFT[table][0].format(target=targets or "NULL")
         return self._keys[table]
 
 
 def _bisect_changes(ranges: Iterable[tuple[int, int]], ask: Callable[[int], Row]) -> set[int]:
-    """Places within the ranges at which the answer is not what it was one before; of a range with the same at both ends, none."""
+    """Places within the ranges at which the answer is not what it was one before; of a range
+    with the same at both ends, none.
+    """
     found, left = set[int](), list(ranges)
     while left:
         low, high = left.pop()
@@ -211,7 +249,11 @@ def _bisect_changes(ranges: Iterable[tuple[int, int]], ask: Callable[[int], Row]
 
 
 def build_timeline(
-    engine: Engine, line: CommitLine, search: CommitSearch, rules: Sequence[Rule], lens: feed_query.FeedQuery
+    engine: Engine,
+    line: CommitLine,
+    search: CommitSearch,
+    rules: Sequence[Rule],
+    lens: feed_query.FeedQuery,
 ) -> list[TimelineEntry]:
     """In order. ``lens``: of the same rules, with every column of ``issues`` as its cells."""
     traces = search.related_rows()
@@ -219,13 +261,27 @@ def build_timeline(
 
     def read(places: set[int]) -> None:
         new = sorted(place for place in places if search.hashes[place] not in done)
-        done.update((changes.commit, changes) for changes in _read(engine, line, new, search.bead, lens))
+        done.update(
+            (changes.commit, changes) for changes in _read(engine, line, new, search.bead, lens)
+        )
 
     read(search.changed_near(traces))
     read(search.between(done))
-    shown = {(row.table, row.key) for changes in done.values() for row in changes.rows if row.kind == "added"}
-    shown |= {("watch_decision", str(entry.version)) for changes in done.values() for entry in changes.entries}
-    read({search.first_place_of(trace) for trace in traces if (trace.table, trace.key) not in shown} - {0})
+    shown = {
+        (row.table, row.key)
+        for changes in done.values()
+        for row in changes.rows
+        if row.kind == "added"
+    }
+    shown |= {
+        ("watch_decision", str(entry.version))
+        for changes in done.values()
+        for entry in changes.entries
+    }
+    read(
+        {search.first_place_of(trace) for trace in traces if (trace.table, trace.key) not in shown}
+        - {0}
+    )
     return [
         TimelineEntry(commit, tuple(derive_events(done[commit.hash], rules)))
         for commit in line.commits

@@ -1,4 +1,6 @@
-"""Each condition that stands between a bead and its dispatch, with its value and what would have to change. No rule of its own: it asks the loop's functions."""
+"""Each condition that stands between a bead and its dispatch, with its value and what would have
+to change. No rule of its own: it asks the loop's functions.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +59,9 @@ class RuleEvaluation(NamedTuple):
     rule: str
     conditions: tuple[Condition, ...]
     to_go: tuple[str, ...]
-    """What would have to change for it to go; empty where the next dispatch takes it, or it runs."""
+    """What would have to change for it to go; empty where the next dispatch takes it, or it
+    runs.
+    """
     verdict: str
     """In one sentence."""
     reason: str = ""
@@ -76,10 +80,17 @@ def evaluate_rule(
     row = _row(engine, bead, stands.commit, asked, columns)
     if row is None:
         gone = Condition(
-            "exists", False, f"there is no such row in issues at {stands.commit[:8]}", "it must be made again"
+            "exists",
+            False,
+            f"there is no such row in issues at {stands.commit[:8]}",
+            "it must be made again",
         )
         return RuleEvaluation(rule.name, (gone,), (gone.remedy,), "it is not there")
-    if state is not None and state.phase not in _WAITS and state.phase not in (Phase.QUARANTINED, Phase.HELD):
+    if (
+        state is not None
+        and state.phase not in _WAITS
+        and state.phase not in (Phase.QUARANTINED, Phase.HELD)
+    ):
         return _evaluate_running(rule, state, stands, tuple(_of_when(asked, row)))
     conditions = [
         *_of_when(asked, row),
@@ -93,8 +104,12 @@ def evaluate_rule(
     hold = stands.plan.holds.get(bead) if state is not None else None
     if hold is not None and all(one.satisfied for one in conditions):  # the plan has the last word
         conditions.append(_condition(hold.gate, False, hold.why))
-    to_go = tuple(dict.fromkeys(f"{one.remedy} ({one.value})" for one in conditions if not one.satisfied))
-    goes = not to_go and any(one.kind is EntryKind.CLAIM and one.bead == bead for one in stands.plan.decisions)
+    to_go = tuple(
+        dict.fromkeys(f"{one.remedy} ({one.value})" for one in conditions if not one.satisfied)
+    )
+    goes = not to_go and any(
+        one.kind is EntryKind.CLAIM and one.bead == bead for one in stands.plan.decisions
+    )
     return RuleEvaluation(
         rule.name,
         tuple(conditions),
@@ -117,12 +132,20 @@ def _row(
 
 def _of_when(asked: Sequence[Conjunct], row: Mapping[str, Any]) -> Iterator[Condition]:
     for number, part in enumerate(asked):
-        said = ", ".join(f"{name} is {_shown(row[name])}" for name in part.columns) or "the same for every bead"
+        said = (
+            ", ".join(f"{name} is {_shown(row[name])}" for name in part.columns)
+            or "the same for every bead"
+        )
         yield Condition(part.text, bool(row[str(number)]), said, f"{part.text} must hold")
 
 
 def _of_bead(
-    engine: Engine, rule: Rule, bead: str, state: Bead | None, stands: DecisionSnapshot, row: Mapping[str, Any]
+    engine: Engine,
+    rule: Rule,
+    bead: str,
+    state: Bead | None,
+    stands: DecisionSnapshot,
+    row: Mapping[str, Any],
 ) -> Iterator[Condition]:
     if state is not None and state.phase in (Phase.QUARANTINED, Phase.HELD):
         one = _condition(state.phase, False, state.reason or state.phase)
@@ -150,15 +173,21 @@ def _of_rule(rule: Rule, bead: str, stands: DecisionSnapshot) -> Iterator[Condit
     hold = stands.plan.holds.get(bead)
     capacity = stands.outside.capacity.get(rule.target, Capacity(None))
     free = capacity.slots is None or capacity.slots > 0
-    yield _condition("capacity", free and not _by(hold, "capacity"), _slots(rule.target, capacity, hold))
+    yield _condition(
+        "capacity", free and not _by(hold, "capacity"), _slots(rule.target, capacity, hold)
+    )
 
 
-def _place(rule: Rule, bead: str, reason: Reason | None, stands: DecisionSnapshot) -> Iterator[Condition]:
+def _place(
+    rule: Rule, bead: str, reason: Reason | None, stands: DecisionSnapshot
+) -> Iterator[Condition]:
     """Where it is in the queue of its rule, and which beads go before it."""
     if reason is None or not reason.place:
         return
     beads = stands.reasons.beads
-    line = sorted((one.place, id) for id, one in beads.items() if one.rule == rule.name and one.own is None)
+    line = sorted(
+        (one.place, id) for id, one in beads.items() if one.rule == rule.name and one.own is None
+    )
     before = [id for place, id in line if place < reason.place]
     more = ", …" if len(before) > 3 else ""
     names = f"; before it: {', '.join(before[:3])}{more}" if before else ""
@@ -188,21 +217,36 @@ def _evaluate_running(
     if bead.phase is Phase.CLAIMED:
         until = f" until {iso(bead.deadline)}" if bead.deadline is not None else ""
         return RuleEvaluation(
-            rule.name, matching, (), f"nothing: it is claimed ({which}), and its worker may be sending it{until}"
+            rule.name,
+            matching,
+            (),
+            f"nothing: it is claimed ({which}), and its worker may be sending it{until}",
         )
     if bead.phase is Phase.UNKNOWN:
         at = iso(bead.since + rule.unknown_after)
-        sentence = f"a sign of life, or time: nobody knows whether it runs ({which}: {bead.reason}); settled after {at}"
+        sentence = (
+            f"a sign of life, or time: nobody knows whether it runs ({which}: {bead.reason});"
+            f" settled after {at}"
+        )
         sentence += f"; or {_by_hand(bead.id)}"
         return RuleEvaluation(rule.name, (*matching, *_lease(rule, bead, stands)), (), sentence)
     conditions = [*matching, _alive(rule, bead, stands), *_lease(rule, bead, stands)]
     pause = active_pause(stands.state, rule.name, stands.now, reaping=True)
     if pause is not None:
-        conditions.append(Condition("reaping", False, f"paused by {pause.by}: {pause.reason}", "`dolt_watch resume`"))
+        conditions.append(
+            Condition(
+                "reaping", False, f"paused by {pause.by}: {pause.reason}", "`dolt_watch resume`"
+            )
+        )
     if bead.id in stands.outside.verdicts:
         report = stands.outside.verdicts[bead.id]
         conditions.append(
-            Condition("verdict", True, f"the target says of job {bead.job}: {report.status_text or report.verdict}", "")
+            Condition(
+                "verdict",
+                True,
+                f"the target says of job {bead.job}: {report.status_text or report.verdict}",
+                "",
+            )
         )
     reaped = next(
         (
@@ -214,9 +258,15 @@ def _evaluate_running(
     )
     if reaped is not None:
         return RuleEvaluation(
-            rule.name, tuple(conditions), (), f"nothing: the next reap takes it ({reaped.kind}: {reaped.reason})"
+            rule.name,
+            tuple(conditions),
+            (),
+            f"nothing: the next reap takes it ({reaped.kind}: {reaped.reason})",
         )
-    sentence = f"nothing: it runs since {iso(bead.since)} ({which}{job}); without a sign of life it is reaped at {iso(stale_at(bead, rule))}"
+    sentence = (
+        f"nothing: it runs since {iso(bead.since)} ({which}{job}); without a sign of life it is"
+        f" reaped at {iso(stale_at(bead, rule))}"
+    )
     return RuleEvaluation(rule.name, tuple(conditions), (), sentence)
 
 
@@ -240,7 +290,10 @@ def _lease(rule: Rule, bead: Bead, stands: DecisionSnapshot) -> Iterator[Conditi
     lease = stands.outside.leases.get(bead.id)
     if lease is not None:
         fresh = held_by_lease(bead, rule, stands.outside, stands.now) is not None
-        said = f"{sanitize(lease.holder, SHOWN)}, heartbeat at {iso(lease.heartbeat)}, expires at {iso(lease.expires)}"
+        said = (
+            f"{sanitize(lease.holder, SHOWN)}, heartbeat at {iso(lease.heartbeat)}, expires at"
+            f" {iso(lease.expires)}"
+        )
         yield Condition("lease", fresh, said, "a heartbeat")
 
 

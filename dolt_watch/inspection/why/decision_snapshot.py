@@ -1,4 +1,6 @@
-"""What deciding stands on for one bead: now, as the loop itself sees it, or at a moment of the past."""
+"""What deciding stands on for one bead: now, as the loop itself sees it, or at a moment of the
+past.
+"""
 
 from __future__ import annotations
 
@@ -26,12 +28,19 @@ from dolt_watch.targets.protocol import BeadTask, Target
 from dolt_watch.timestamps import iso
 
 UNSEEN = "rows that stood uncommitted then cannot be seen any more"
-NO_EVENTS = "no commit holds bd's events here (dolt_ignore names them): WHO is the author of the commit"
-NEVER = "nothing was ever decided here: the bead stands as its row does, by the rules as they are set now"
+NO_EVENTS = (
+    "no commit holds bd's events here (dolt_ignore names them): WHO is the author of the commit"
+)
+NEVER = (
+    "nothing was ever decided here: the bead stands as its row does, by the rules as they are"
+    " set now"
+)
 
 
 class DecisionSnapshot(NamedTuple):
-    """The state, the clock, what was asked, what was answered, and the plan made of it: the loop's own."""
+    """The state, the clock, what was asked, what was answered, and the plan made of it: the
+    loop's own.
+    """
 
     commit: str
     now: datetime
@@ -52,7 +61,9 @@ class DecisionSnapshot(NamedTuple):
 
 
 class FaultTolerantTargets:
-    """Targets by name, of which none fails: one that cannot be opened or asked takes nothing, and says why."""
+    """Targets by name, of which none fails: one that cannot be opened or asked takes nothing,
+    and says why.
+    """
 
     def __init__(self, targets: Callable[[str], Target]) -> None:
         self.targets = targets
@@ -97,23 +108,46 @@ def snapshot_now(loop: ControlLoop, bead: str) -> DecisionSnapshot:
     state = seen.state.beads.get(bead)
     names = {rule.target for rule in seen.policy.rules if state is None or rule.name == state.rule}
     # asked for a bead that does not wait, too
-    more = {name: loop.world.targets(name).capacity() for name in sorted(names - outside.capacity.keys())}
+    more = {
+        name: loop.world.targets(name).capacity()
+        for name in sorted(names - outside.capacity.keys())
+    }
     holds = {**seen.outside.holds, **outside.holds}
     outside = outside._replace(capacity={**outside.capacity, **more}, holds=holds)
     if bead not in outside.leases:
         outside = outside._replace(leases=read_leases(loop.engine.query, seen.lens.schema, [bead]))
     notes = (NOT_COMMITTED,) * bool(migration) + tuple(
-        f"an uncommitted change of {row.table} stands: {row.kind}" for row in loose if row.bead == bead
+        f"an uncommitted change of {row.table} stands: {row.kind}"
+        for row in loose
+        if row.bead == bead
     )
     if not seen.lens.schema.events_in_history:
         notes = (*notes, NO_EVENTS)
-    return _stands(seen.look.head, seen.now, seen.state, seen.policy, asked, outside, seen.lens, seen.merging, notes)
+    return _stands(
+        seen.look.head,
+        seen.now,
+        seen.state,
+        seen.policy,
+        asked,
+        outside,
+        seen.lens,
+        seen.merging,
+        notes,
+    )
 
 
 def snapshot_at(
-    engine: Engine, policy: Policy, until: str, now: datetime, bead: str, capacity: Callable[[str], Capacity] | None
+    engine: Engine,
+    policy: Policy,
+    until: str,
+    now: datetime,
+    bead: str,
+    capacity: Callable[[str], Capacity] | None,
 ) -> DecisionSnapshot:
-    """As history has it at ``until``. ``capacity``: asks a target now; None: as it was last recorded."""
+    """As history has it at ``until``.
+
+    ``capacity``: asks a target now; None: as it was last recorded.
+    """
     past = HistoryReplayer(engine, policy, until)
     state, under, notes = _folded(past)
     asked = _of_one(select_candidates(state, under.policy, now, BOTH), bead)
@@ -121,17 +155,30 @@ def snapshot_at(
     ready = [one.id for rule in under.policy.rules if rule.ready for one in queues[rule.name]]
     holds = readiness_at(engine, ready, past.schema, now, until).holds if ready else {}
     names = dict.fromkeys(rule.target for rule in under.policy.rules)
-    known = {name: capacity(name) for name in names} if capacity is not None else _recorded(past.entries, names)
+    known = (
+        {name: capacity(name) for name in names}
+        if capacity is not None
+        else _recorded(past.entries, names)
+    )
     if not engine.columns("events", until):
         notes = (*notes, NO_EVENTS)
     lens = feed_query.FeedQuery(under.compiled, list(past.columns))
-    return _stands(until, now, state, under.policy, asked, Observations(known, holds), lens, False, notes)
+    return _stands(
+        until, now, state, under.policy, asked, Observations(known, holds), lens, False, notes
+    )
 
 
 def _stands(
-    commit: str, now: datetime, state: State, policy: Policy, asked: Candidates, outside: Observations, lens: feed_query.FeedQuery, merging: bool,
+    commit: str,
+    now: datetime,
+    state: State,
+    policy: Policy,
+    asked: Candidates,
+    outside: Observations,
+    lens: feed_query.FeedQuery,
+    merging: bool,
     notes: tuple[str, ...],
-) -> DecisionSnapshot:  # fmt: skip
+) -> DecisionSnapshot:
     plan = make_plan(state, policy, now, BOTH, asked, outside)
     return DecisionSnapshot(
         commit=commit,
@@ -151,7 +198,11 @@ def _folded(past: HistoryReplayer) -> tuple[State, SettingsVersion, tuple[str, .
     """From where it was last made anew; before the first decision, as the rows stand."""
     since = past.last_rebuild_before(past.until)
     if since is None:
-        return past.projection_at(past.until, past.current).state(), past.current, (NEVER,) if not past.entries else ()
+        return (
+            past.projection_at(past.until, past.current).state(),
+            past.current,
+            (NEVER,) if not past.entries else (),
+        )
     state, under, _ = past.replay_from(since)
     return state, under, ()
 

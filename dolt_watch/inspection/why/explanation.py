@@ -1,4 +1,6 @@
-"""Why a bead goes, or does not: its life so far, where it stands, and every condition with its value."""
+"""Why a bead goes, or does not: its life so far, where it stands, and every condition with its
+value.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,13 @@ from dolt_watch.core.decisions.manual_actions import Found
 from dolt_watch.core.model import Bead
 from dolt_watch.engines import Commit, Engine
 from dolt_watch.errors import SettingsError
-from dolt_watch.inspection.why.bead_timeline import CommitSearch, TimelineEntry, build_timeline, is_cut, line_to
+from dolt_watch.inspection.why.bead_timeline import (
+    CommitSearch,
+    TimelineEntry,
+    build_timeline,
+    is_cut,
+    line_to,
+)
 from dolt_watch.inspection.why.conditions import RuleEvaluation, evaluate_rule
 from dolt_watch.inspection.why.decision_snapshot import DecisionSnapshot
 from dolt_watch.sanitize import sanitize
@@ -36,8 +44,13 @@ class Explanation(NamedTuple):
     views: tuple[RuleEvaluation, ...]
 
 
-def explain(engine: Engine, bead: str, until: str, stand: Callable[[], DecisionSnapshot]) -> Explanation:
-    """``stand``: how it stands at ``until``; asked only once the bead is known. Raises SettingsError where there is no such bead."""
+def explain(
+    engine: Engine, bead: str, until: str, stand: Callable[[], DecisionSnapshot]
+) -> Explanation:
+    """``stand``: how it stands at ``until``; asked only once the bead is known.
+
+    Raises SettingsError where there is no such bead.
+    """
     line = line_to(engine, until)
     search = CommitSearch(engine, bead, line)
     if not search.places_present() and not search.related_rows():
@@ -46,16 +59,28 @@ def explain(engine: Engine, bead: str, until: str, stand: Callable[[], DecisionS
     columns, policy = engine.columns("issues"), stands.policy
     deeds = tuple(
         build_timeline(
-            engine, line, search, policy.rules, stands.lens._replace(cells=list(columns), include_side_values=True)
+            engine,
+            line,
+            search,
+            policy.rules,
+            stands.lens._replace(cells=list(columns), include_side_values=True),
         )
     )
     state = stands.state.beads.get(bead)
-    if state is not None and state.matches and state.rule in [one.rule for one in stands.lens.rules]:
+    if (
+        state is not None
+        and state.matches
+        and state.rule in [one.rule for one in stands.lens.rules]
+    ):
         too = other_matching_rules(engine.query, stands.lens.rules, bead, state.rule, stands.commit)
         stands = stands._replace(notes=(*stands.notes, too)) if too else stands
     last = [event.entry for deed in deeds for event in deed.events if event.entry is not None]
-    status = engine.query(f"SELECT status FROM issues AS OF '{stands.commit}' WHERE id = ?", (bead,))
-    here = Found(bead, state, status[0][0] if status else None, last[-1] if last else None, "", stands.now)
+    status = engine.query(
+        f"SELECT status FROM issues AS OF '{stands.commit}' WHERE id = ?", (bead,)
+    )
+    here = Found(
+        bead, state, status[0][0] if status else None, last[-1] if last else None, "", stands.now
+    )
     if here.blocked_by_us:
         told = f"dolt_watch blocked it: `dolt_watch retry {bead}` sets it open again"
         stands = stands._replace(notes=(*stands.notes, told))
@@ -83,9 +108,14 @@ def no_such_bead(engine: Engine, bead: str, until: str) -> SettingsError:
             where=f"commit {until}",
             fix="dolt_watch tick   (adopts what is left uncommitted)",
         )
-    ids = [id for (id,) in engine.query(f"SELECT id FROM issues AS OF '{until}' LIMIT {SUGGESTION_POOL}")]
+    ids = [
+        id
+        for (id,) in engine.query(f"SELECT id FROM issues AS OF '{until}' LIMIT {SUGGESTION_POOL}")
+    ]
     near = get_close_matches(bead, ids, 3, 0.5)
     fix = f"did you mean {', '.join(near)}?" if near else "`bd list` names them"
     return SettingsError(
-        f"there is no bead {name}, and never was one in this history", where=f"commit {until}", fix=fix
+        f"there is no bead {name}, and never was one in this history",
+        where=f"commit {until}",
+        fix=fix,
     )

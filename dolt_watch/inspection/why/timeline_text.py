@@ -6,7 +6,15 @@ from collections.abc import Iterator
 from typing import Any
 
 from dolt_watch.core.decisions.recorded_inputs import read_inputs
-from dolt_watch.core.model import REPORTS, ActivitySignal, EntryKind, Event, EventKind, LedgerEntry, entry_payloads
+from dolt_watch.core.model import (
+    REPORTS,
+    ActivitySignal,
+    EntryKind,
+    Event,
+    EventKind,
+    LedgerEntry,
+    entry_payloads,
+)
 from dolt_watch.engines.values import json_value
 from dolt_watch.inspection.event_export import changed_values
 from dolt_watch.inspection.why.bead_timeline import TimelineEntry
@@ -21,9 +29,16 @@ HIDDEN_COLUMNS = ("updated_at", "content_hash", "row")
 
 
 def describe_entry(deed: TimelineEntry) -> Iterator[tuple[str, str]]:
-    """Lines of (who, what). Where bd wrote its own row of ``events`` beside the change, that names who it was, and is no line of its own."""
+    """Lines of (who, what).
+
+    Where bd wrote its own row of ``events`` beside the change, that names who it was, and is no
+    line of its own.
+    """
     actors = [event.sign.who for event in deed.events if _is_bds(event) and event.sign is not None]
-    changed = any(event.entry is None and event.sign is not None and not _is_bds(event) for event in deed.events)
+    changed = any(
+        event.entry is None and event.sign is not None and not _is_bds(event)
+        for event in deed.events
+    )
     for event in deed.events:
         if event.entry is not None:
             yield event.entry.actor, _describe_decision(event.entry)
@@ -61,7 +76,11 @@ def _describe_change(event: Event) -> str:
         EventKind.LEFT: "left",
     }
     facts = event.facts
-    name = f" {facts.matches or facts.runs}" if facts is not None and (facts.matches or facts.runs) else ""
+    name = (
+        f" {facts.matches or facts.runs}"
+        if facts is not None and (facts.matches or facts.runs)
+        else ""
+    )
     meant = f" → {means[event.what]}{name}" if event.what in means else ""
     return ("created: " if row is not None and row.kind == "added" else "") + _cells(event) + meant
 
@@ -84,7 +103,11 @@ def _cells(event: Event) -> str:
 
 
 def _describe_signal(event: Event, sign: ActivitySignal) -> str:
-    said = ", ".join(_short(value) for value in event.row.after.values() if value) if event.row is not None else ""
+    said = (
+        ", ".join(_short(value) for value in event.row.after.values() if value)
+        if event.row is not None
+        else ""
+    )
     return f"{sign.what}{': ' + said if said else ''}"
 
 
@@ -121,4 +144,8 @@ def _short(value: Any) -> str:
     if value is None or value == "":
         return "''" if value == "" else "NULL"
     text = str(json_value(value))
-    return sanitize(text, LONG) if text.replace("-", "").replace(".", "").isalnum() else f"'{sanitize(text, LONG)}'"
+    return (
+        sanitize(text, LONG)
+        if text.replace("-", "").replace(".", "").isalnum()
+        else f"'{sanitize(text, LONG)}'"
+    )

@@ -1,4 +1,6 @@
-"""What was decided, as attempts and ends: kept in the same way of the recorded history and of the simulated one. Pure."""
+"""What was decided, as attempts and ends: kept in the same way of the recorded history and of
+the simulated one. Pure.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ class Attempt:
     """Since when it is known to run."""
     ended: datetime | None = None
     outcome: str = ""
-    """'closed', 'blocked' … : the status that it was left with; 'reap', 'failed' … where the decision was ours; '' under way."""
+    """'closed', 'blocked' … : the status that it was left with; 'reap', 'failed' … where the
+    decision was ours; '' under way.
+    """
 
 
 class ReapRecord(NamedTuple):
@@ -93,9 +97,17 @@ class AttemptLog:
         return chosen
 
     def apply(
-        self, event: Event, before: Bead | None, after: Bead | None, status: str = "", assumed: bool = False
+        self,
+        event: Event,
+        before: Bead | None,
+        after: Bead | None,
+        status: str = "",
+        assumed: bool = False,
     ) -> None:
-        """An event and the bead's state before and after it. ``status``: the row's after it, where others changed it."""
+        """An event and the bead's state before and after it.
+
+        ``status``: the row's after it, where others changed it.
+        """
         if event.entry is not None:
             self._entry(event.entry, before, assumed)
         attempt = self._open.get(event.bead)
@@ -145,7 +157,9 @@ class AttemptLog:
             )
             return
         if entry.kind in TAKEN:
-            self.taken.append(ReapRecord(entry.bead, entry.rule, entry.at, entry.kind, entry.reason))
+            self.taken.append(
+                ReapRecord(entry.bead, entry.rule, entry.at, entry.kind, entry.reason)
+            )
         attempt = self._by_token.get(entry.token) if entry.token else None
         if attempt is None:
             return

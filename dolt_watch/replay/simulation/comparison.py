@@ -1,9 +1,11 @@
-"""The difference between what was decided and what would have been: dispatches paired bead by bead, in their order, and the figures. Pure."""
+"""The difference between what was decided and what would have been: dispatches paired bead by
+bead, in their order, and the figures. Pure.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from math import ceil
 from typing import NamedTuple, TypeVar
@@ -12,7 +14,9 @@ from dolt_watch.core.model import EntryKind
 from dolt_watch.replay.simulation.attempt_log import AWAY, DELETED, Attempt, AttemptLog, ReapRecord
 
 SAME = timedelta(seconds=30)
-"""Less than this apart (or less than a period, where that is shorter) is the same: a CronJob's pod takes a while to start."""
+"""Less than this apart (or less than a period, where that is shorter) is the same: a CronJob's
+pod takes a while to start.
+"""
 
 HOUR = timedelta(hours=1)
 _T = TypeVar("_T", Attempt, ReapRecord)
@@ -43,11 +47,17 @@ class Difference(NamedTuple):
 
     @property
     def by(self) -> timedelta | None:
-        return self.simulated - self.recorded if self.simulated is not None and self.recorded is not None else None
+        return (
+            self.simulated - self.recorded
+            if self.simulated is not None and self.recorded is not None
+            else None
+        )
 
 
 class DurationStats(NamedTuple):
-    """Of a ``number`` of spans: the median, and the 95th percentile by nearest rank; None where there are none."""
+    """Of a ``number`` of spans: the median, and the 95th percentile by nearest rank; None where
+    there are none.
+    """
 
     number: int
     median: timedelta | None
@@ -92,7 +102,9 @@ class Pair(NamedTuple):
 
 def dispatches(journal: AttemptLog) -> list[Attempt]:
     """The attempts that came to run, of those claimed within the history."""
-    return [attempt for attempt in journal.attempts if attempt.sent is not None and not attempt.earlier]
+    return [
+        attempt for attempt in journal.attempts if attempt.sent is not None and not attempt.earlier
+    ]
 
 
 def figures(journal: AttemptLog, span: timedelta) -> Figures:
@@ -106,9 +118,13 @@ def figures(journal: AttemptLog, span: timedelta) -> Figures:
         unsent=unsent,
         reaped=sum(1 for one in journal.taken if one.kind is EntryKind.REAP),
         requeued=sum(1 for one in journal.taken if one.kind is EntryKind.REQUEUE),
-        waiting=DurationStats.of(attempt.claimed - (attempt.matched or attempt.claimed) for attempt in sent),
+        waiting=DurationStats.of(
+            attempt.claimed - (attempt.matched or attempt.claimed) for attempt in sent
+        ),
         running=DurationStats.of(
-            run_duration(attempt) for attempt in journal.attempts if attempt.sent is not None and attempt.ended
+            run_duration(attempt)
+            for attempt in journal.attempts
+            if attempt.sent is not None and attempt.ended
         ),
         an_hour=len(sent) / (span / HOUR) if span else 0.0,
     )
@@ -122,14 +138,25 @@ def run_duration(attempt: Attempt) -> timedelta:
 def median_run_time(journal: AttemptLog) -> timedelta | None:
     """How long a run takes: the median of those that were left by whoever ran them."""
     others = {*EntryKind, AWAY, DELETED}
-    ended = [one for one in journal.attempts if one.sent is not None and one.ended and one.outcome not in others]
+    ended = [
+        one
+        for one in journal.attempts
+        if one.sent is not None and one.ended and one.outcome not in others
+    ]
     return DurationStats.of(map(run_duration, ended)).median
 
 
 def compare(
-    recorded: AttemptLog, simulated: AttemptLog, every: timedelta, why_not: Callable[[str], str], rule: str = ""
+    recorded: AttemptLog,
+    simulated: AttemptLog,
+    every: timedelta,
+    why_not: Callable[[str], str],
+    rule: str = "",
 ) -> list[Pair]:
-    """In the order of time. ``why_not``: why a bead was not dispatched by the end; ``rule``: only its beads, '' for all."""
+    """In the order of time.
+
+    ``why_not``: why a bead was not dispatched by the end; ``rule``: only its beads, '' for all.
+    """
     same = min(SAME, every)
     pairs = []
     for was, now in _paired(dispatches(recorded), dispatches(simulated)):
@@ -138,7 +165,9 @@ def compare(
         before, after = (was.claimed if was else None), (now.claimed if now else None)
         what = _which(before, after, same, DISPATCHES)
         why = why_not(one.bead) if what is DifferenceKind.NEVER else ""
-        difference = Difference(what, one.bead, one.rule, before, after, why) if what is not None else None
+        difference = (
+            Difference(what, one.bead, one.rule, before, after, why) if what is not None else None
+        )
         assumed = now is not None and now.assumed
         pairs.append(
             Pair(
@@ -163,7 +192,9 @@ def compare(
             if ends is not None
             else ""
         )
-        difference = Difference(what, end.bead, end.rule, before, after, why) if what is not None else None
+        difference = (
+            Difference(what, end.bead, end.rule, before, after, why) if what is not None else None
+        )
         pairs.append(
             Pair(
                 kind=end.kind,
@@ -176,11 +207,22 @@ def compare(
             )
         )
     chosen = [pair for pair in pairs if not rule or pair.rule == rule]
-    return sorted(chosen, key=lambda pair: (pair.recorded or pair.simulated or datetime.max, pair.bead))  # noqa: DTZ901
+    never = datetime.max.replace(tzinfo=UTC)
+    return sorted(chosen, key=lambda pair: (pair.recorded or pair.simulated or never, pair.bead))
 
 
-DISPATCHES = (DifferenceKind.EARLIER, DifferenceKind.LATER, DifferenceKind.NEVER, DifferenceKind.ADDED)
-REAPS = (DifferenceKind.REAPED_EARLIER, DifferenceKind.REAPED_LATER, DifferenceKind.SPARED, DifferenceKind.REAPED)
+DISPATCHES = (
+    DifferenceKind.EARLIER,
+    DifferenceKind.LATER,
+    DifferenceKind.NEVER,
+    DifferenceKind.ADDED,
+)
+REAPS = (
+    DifferenceKind.REAPED_EARLIER,
+    DifferenceKind.REAPED_LATER,
+    DifferenceKind.SPARED,
+    DifferenceKind.REAPED,
+)
 
 
 def _which(
@@ -196,13 +238,18 @@ def _which(
     return earlier if now < was else later
 
 
-def _paired(recorded: Iterable[_T], simulated: Iterable[_T]) -> Iterable[tuple[_T | None, _T | None]]:
+def _paired(
+    recorded: Iterable[_T], simulated: Iterable[_T]
+) -> Iterable[tuple[_T | None, _T | None]]:
     """The first of a bead with the first, the second with the second."""
     was, now = _by_bead(recorded), _by_bead(simulated)
     for bead in {**was, **now}:
         ours, theirs = was.get(bead, []), now.get(bead, [])
         for place in range(max(len(ours), len(theirs))):
-            yield (ours[place] if place < len(ours) else None), (theirs[place] if place < len(theirs) else None)
+            yield (
+                (ours[place] if place < len(ours) else None),
+                (theirs[place] if place < len(theirs) else None),
+            )
 
 
 def _by_bead(all_: Iterable[_T]) -> dict[str, list[_T]]:

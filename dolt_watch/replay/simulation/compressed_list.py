@@ -1,7 +1,9 @@
 """What a long history has many of, in order, held small.
 
-A what-if reads all of history before it simulates any of it: a dispatch may come earlier here than it was recorded, and what its run then did lies ahead. So what it
-read is kept, one block of it at a time as objects and the rest as these pickle and compress: less than a fifth of their size.
+A what-if reads all of history before it simulates any of it: a dispatch may come earlier here
+than it was recorded, and what its run then did lies ahead. So what it read is kept, one block of
+it at a time as objects and the rest as these pickle and compress: less than a fifth of their
+size.
 """
 
 from __future__ import annotations
@@ -33,7 +35,9 @@ class CompressedList(Generic[T]):
     def pack(self) -> None:
         """Nothing comes soon: what is loose is made small too."""
         if self._loose:
-            self._packed.append(zlib.compress(pickle.dumps(self._loose, pickle.HIGHEST_PROTOCOL), 1))
+            self._packed.append(
+                zlib.compress(pickle.dumps(self._loose, pickle.HIGHEST_PROTOCOL), 1)
+            )
             self._loose = []
 
     def __iter__(self) -> Iterator[T]:

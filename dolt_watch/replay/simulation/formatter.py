@@ -10,13 +10,22 @@ from typing import Any, NamedTuple
 from dolt_watch.config.converters import duration_text
 from dolt_watch.core.model import EntryKind
 from dolt_watch.replay.simulation.attempt_log import AttemptLog
-from dolt_watch.replay.simulation.comparison import Difference, DifferenceKind, DurationStats, Figures, Pair
+from dolt_watch.replay.simulation.comparison import (
+    Difference,
+    DifferenceKind,
+    DurationStats,
+    Figures,
+    Pair,
+)
 from dolt_watch.replay.simulation.what_if import WhatIfResult
 from dolt_watch.text_table import format_table
 from dolt_watch.timestamps import format_span, iso
 
 SCHEMA = 1
-"""Of the JSON; docs/replay.md describes it. What is added keeps the number, what changes its meaning raises it."""
+"""Of the JSON; docs/replay.md describes it.
+
+What is added keeps the number, what changes its meaning raises it.
+"""
 
 WORDS = {
     DifferenceKind.EARLIER: "earlier by {by}",
@@ -43,14 +52,18 @@ class FigureLine(NamedTuple):
 def format_text(study: WhatIfResult) -> Iterator[str]:
     question = study.question
     begins, ends = question.begins, question.ends
-    yield f"history:  {iso(begins.date)} ({begins.hash[:10]}) to {iso(ends.date)} ({ends.hash[:10]}): {format_span(ends.date - begins.date)}, {study.commits} commits"
+    yield (
+        f"history:  {iso(begins.date)} ({begins.hash[:10]}) to {iso(ends.date)} ({ends.hash[:10]}):"
+        f" {format_span(ends.date - begins.date)}, {study.commits} commits"
+    )
     yield f"what if:  a tick every {duration_text(question.every)}" + (
         f", rule {question.rule}" if question.rule else ""
     )
     yield ""
     if study.pairs:
         yield from format_table(
-            ("BEAD", "DECISION", "RECORDED", "WHAT IF", "DIFFERENCE"), [_row(pair) for pair in study.pairs]
+            ("BEAD", "DECISION", "RECORDED", "WHAT IF", "DIFFERENCE"),
+            [_row(pair) for pair in study.pairs],
         )
         yield ""
     yield from format_table(("", "RECORDED", "WHAT IF"), [line[:3] for line in figure_lines(study)])
@@ -70,7 +83,10 @@ def assumptions(study: WhatIfResult) -> list[str]:
 
 ALWAYS = (
     "a target takes as many as max_in_flight allows, unless it was recorded to be busy",
-    "what people did stays where it was, also what they did in answer to a decision of ours that is not made here",
+    (
+        "what people did stays where it was, also what they did in answer to a decision of ours"
+        " that is not made here"
+    ),
     "what stood uncommitted is not in history, so it could not be seen",
 )
 
@@ -78,7 +94,9 @@ ALWAYS = (
 def _runs(study: WhatIfResult) -> Iterator[str]:
     if study.assumed:
         count, lasting = len(study.assumed), duration_text(_whole(study.run_time))
-        source = "--run-time" if study.question.run_time is not None else "the median of those recorded"
+        source = (
+            "--run-time" if study.question.run_time is not None else "the median of those recorded"
+        )
         runs = "1 dispatch has" if count == 1 else f"{count} dispatches have"
         beads = ", ".join(sorted(set(study.assumed)))
         yield f"{runs} no recorded run, and took {lasting} ({source}), alive all along: {beads}"
@@ -88,12 +106,18 @@ def _answers(study: WhatIfResult) -> Iterator[str]:
     beads = {one.bead for one in study.simulated.attempts if one.sent is None and one.outcome}
     if beads:
         named = ", ".join(sorted(beads))
-        yield f"a recorded failure, refusal or busy answer comes with its dispatch, whenever that is: {named}"
+        yield (
+            "a recorded failure, refusal or busy answer comes with its dispatch, whenever that is:"
+            f" {named}"
+        )
 
 
 def _readiness(study: WhatIfResult) -> Iterator[str]:
     if any(rule.ready for rule in study.question.policy.rules):
-        yield "a bead is ready as the recorded history has it, also where what blocks it would have been closed at another time"
+        yield (
+            "a bead is ready as the recorded history has it, also where what blocks it would have"
+            " been closed at another time"
+        )
 
 
 def to_dict(study: WhatIfResult) -> dict[str, Any]:
@@ -108,7 +132,11 @@ def to_dict(study: WhatIfResult) -> dict[str, Any]:
         "rule": question.rule or None,
         "settings": question.policy.settings_hash,
         "recorded": {"figures": _numbers(study.before), "decisions": _told(study.recorded)},
-        "what_if": {"figures": _numbers(study.after), "decisions": _told(study.simulated), "waiting": study.waiting},
+        "what_if": {
+            "figures": _numbers(study.after),
+            "decisions": _told(study.simulated),
+            "waiting": study.waiting,
+        },
         "differences": [_difference(one) for one in differs],
         "assumed_runs": {
             "beads": list(study.assumed),
@@ -118,7 +146,7 @@ def to_dict(study: WhatIfResult) -> dict[str, Any]:
     }
 
 
-# -- text -----------------------------------------------------------------------------------------------------------
+# -- text --------------------
 
 
 def _row(pair: Pair) -> tuple[str, ...]:
@@ -160,7 +188,9 @@ def figure_lines(study: WhatIfResult) -> Iterator[FigureLine]:
         yield spans(f"{name}, median", *(spread.median for spread in spreads))
         yield spans(f"{name}, 95%", *(spread.high for spread in spreads))
     hourly = [f"{one.an_hour:.2f}" for one in both]
-    yield FigureLine("dispatches an hour", hourly[0], hourly[1], (study.before.an_hour, study.after.an_hour))
+    yield FigureLine(
+        "dispatches an hour", hourly[0], hourly[1], (study.before.an_hour, study.after.an_hour)
+    )
 
 
 def _span(span: timedelta | None) -> str:
@@ -174,23 +204,36 @@ def _whole(span: timedelta | None) -> timedelta:
 def summary(study: WhatIfResult) -> str:
     counts = Counter(pair.difference.what for pair in study.pairs if pair.difference is not None)
     return (
-        ", ".join(f"{counts[what]} {what.value.replace('-', ' ')}" for what in DifferenceKind if counts[what]) or "none"
+        ", ".join(
+            f"{counts[what]} {what.value.replace('-', ' ')}"
+            for what in DifferenceKind
+            if counts[what]
+        )
+        or "none"
     )
 
 
-# -- JSON -----------------------------------------------------------------------------------------------------------
+# -- JSON --------------------
 
 
 def _numbers(figures: Figures) -> dict[str, Any]:
     return {
-        "dispatched": figures.dispatched, "unsent": dict(figures.unsent), "reaped": figures.reaped,
-        "requeued": figures.requeued, "waiting": _spread(figures.waiting), "running": _spread(figures.running),
+        "dispatched": figures.dispatched,
+        "unsent": dict(figures.unsent),
+        "reaped": figures.reaped,
+        "requeued": figures.requeued,
+        "waiting": _spread(figures.waiting),
+        "running": _spread(figures.running),
         "dispatches_an_hour": round(figures.an_hour, 4),
-    }  # fmt: skip
+    }
 
 
 def _spread(spread: DurationStats) -> Mapping[str, Any]:
-    return {"count": spread.number, "median_seconds": _seconds(spread.median), "p95_seconds": _seconds(spread.high)}
+    return {
+        "count": spread.number,
+        "median_seconds": _seconds(spread.median),
+        "p95_seconds": _seconds(spread.high),
+    }
 
 
 def _seconds(span: timedelta | None) -> float | None:
@@ -200,15 +243,25 @@ def _seconds(span: timedelta | None) -> float | None:
 def _told(journal: AttemptLog) -> list[dict[str, Any]]:
     return [
         {
-            "bead": one.bead, "kind": one.kind.value, "at": one.at, "attempt": one.attempt, "rule": one.rule,
-            "reason": one.reason, "assumed": one.assumed,
+            "bead": one.bead,
+            "kind": one.kind.value,
+            "at": one.at,
+            "attempt": one.attempt,
+            "rule": one.rule,
+            "reason": one.reason,
+            "assumed": one.assumed,
         }
         for one in journal.told
-    ]  # fmt: skip
+    ]
 
 
 def _difference(one: Difference) -> dict[str, Any]:
     return {
-        "what": one.what.value, "bead": one.bead, "rule": one.rule, "recorded": one.recorded,
-        "what_if": one.simulated, "seconds": _seconds(one.by), "why": one.why,
-    }  # fmt: skip
+        "what": one.what.value,
+        "bead": one.bead,
+        "rule": one.rule,
+        "recorded": one.recorded,
+        "what_if": one.simulated,
+        "seconds": _seconds(one.by),
+        "why": one.why,
+    }

@@ -1,4 +1,6 @@
-"""Readiness in the past: the rule of `bd ready` at the last commit that could change it, asked once for each."""
+"""Readiness in the past: the rule of `bd ready` at the last commit that could change it, asked
+once for each.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +17,18 @@ from dolt_watch.engines import Engine
 class HistoricalReadiness:
     """Answers for any moment of a history.
 
-    ``schema``: the shape of the tables as they are now. ``begins``: the commit at which the history begins.
-    ``marks``: date and commit of each later change that may make a bead ready.
+    ``schema``: the shape of the tables as they are now. ``begins``: the commit at which the
+    history begins. ``marks``: date and commit of each later change that may make a bead ready.
 
     History holds neither wisps nor a trustworthy `is_blocked`, so both are left out here.
     """
 
     def __init__(
-        self, engine: Engine, schema: TrackerSchema, begins: str, marks: Sequence[tuple[datetime, str]]
+        self,
+        engine: Engine,
+        schema: TrackerSchema,
+        begins: str,
+        marks: Sequence[tuple[datetime, str]],
     ) -> None:
         self.engine, self.schema = engine, schema
         self._dates = [at for at, _ in marks]
@@ -36,7 +42,9 @@ class HistoricalReadiness:
         new = [bead for bead in beads if not self._stands(bead, commit, now)]
         if new:
             found = readiness_at(self.engine, new, self.schema, now, commit)
-            self._known |= {(bead, commit): (found.holds.get(bead), found.until.get(bead)) for bead in new}
+            self._known |= {
+                (bead, commit): (found.holds.get(bead), found.until.get(bead)) for bead in new
+            }
         held = {bead: self._known[bead, commit][0] for bead in beads}
         return {bead: hold for bead, hold in held.items() if hold is not None}
 
@@ -45,7 +53,10 @@ class HistoricalReadiness:
         commit = self._commit(now)
         moments = [self._known[bead, commit][1] for bead in beads]
         place = bisect_right(self._dates, now)
-        return min((at for at in (*moments, *self._dates[place : place + 1]) if at is not None), default=None)
+        return min(
+            (at for at in (*moments, *self._dates[place : place + 1]) if at is not None),
+            default=None,
+        )
 
     def _commit(self, now: datetime) -> str:
         return self._commits[bisect_right(self._dates, now)]

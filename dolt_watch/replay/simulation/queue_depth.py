@@ -1,4 +1,6 @@
-"""How many beads waited and how many were under way, after each change: of one telling of the history. Pure."""
+"""How many beads waited and how many were under way, after each change: of one telling of the
+history. Pure.
+"""
 
 from __future__ import annotations
 
@@ -22,10 +24,14 @@ class QueueDepthSeries:
 
     def __init__(self, beads: Mapping[str, Bead], rule: str = "") -> None:
         self.rule = rule
-        # By bead, and not by what an event says was before it: where state is made anew, nothing says that.
+        # By bead, and not by what an event says was before it: where state is made anew, nothing
+        # says that.
         self._waiting: set[str] = set()
         self._under_way: set[str] = set()
-        self._at, self._numbers = array("d"), array("L")  # packed: 24 bytes a change, of which a long history has many
+        self._at, self._numbers = (
+            array("d"),
+            array("L"),
+        )  # packed: 24 bytes a change, of which a long history has many
         for bead in beads.values():
             self._put(bead.id, bead)
         self._first = self._counts
@@ -36,7 +42,9 @@ class QueueDepthSeries:
         self._note(at)
 
     def reset(self, at: datetime, beads: Mapping[str, Bead]) -> None:
-        """All of them at once, after a decision about no bead: state was made anew, or some were let go."""
+        """All of them at once, after a decision about no bead: state was made anew, or some were
+        let go.
+        """
         self._waiting.clear()
         self._under_way.clear()
         for bead in beads.values():
@@ -44,7 +52,10 @@ class QueueDepthSeries:
         self._note(at)
 
     def since(self, begins: datetime) -> tuple[Depth, ...]:
-        """In the order of time. Clocks differ: what bears an earlier date than ``begins`` is shown there."""
+        """In the order of time.
+
+        Clocks differ: what bears an earlier date than ``begins`` is shown there.
+        """
         times = (max(begins, datetime.fromtimestamp(at, UTC)) for at in self._at)
         changes = map(Depth, times, self._numbers[::2], self._numbers[1::2])
         return (Depth(begins, *self._first), *sorted(changes, key=lambda one: one.at))

@@ -1,8 +1,11 @@
-"""History as a script: what people did, which stays where it is, and the runs, which move with our dispatches. Pure.
+"""History as a script: what people did, which stays where it is, and the runs, which move with
+our dispatches. Pure.
 
-A run is what followed a claim of ours: the target's answer, the agent's signs of life, and how it left. Nothing in history says who wrote a row, so it is told by
-what was written while the run was under way: what a bead is about (its title, criteria, priority, assignee …) is a person's; its status, its notes, comments and
-events are the agent's. A bead that we took from its agent and that is set open again is a person's doing.
+A run is what followed a claim of ours: the target's answer, the agent's signs of life, and how
+it left. Nothing in history says who wrote a row, so it is told by what was written while the run
+was under way: what a bead is about (its title, criteria, priority, assignee …) is a person's;
+its status, its notes, comments and events are the agent's. A bead that we took from its agent
+and that is set open again is a person's doing.
 """
 
 from __future__ import annotations
@@ -38,12 +41,18 @@ from dolt_watch.replay.simulation.row_views import RowView, RowViewFactory
 """What may come of a claim at once."""
 NOTHING_RUNS = ANSWERS - MAY_BE_RUNNING
 OURS_TO_END = frozenset({EntryKind.REAP, EntryKind.REQUEUE, EntryKind.GIVE_UP, EntryKind.RETRY})
-FROM_OUTSIDE = frozenset({EntryKind.PAUSE, EntryKind.RESUME, EntryKind.RESYNC, EntryKind.OUTAGE, EntryKind.RECOVERED})
-"""Decisions about no bead that no other settings would have changed: of people, and what the targets' health was."""
+FROM_OUTSIDE = frozenset(
+    {EntryKind.PAUSE, EntryKind.RESUME, EntryKind.RESYNC, EntryKind.OUTAGE, EntryKind.RECOVERED}
+)
+"""Decisions about no bead that no other settings would have changed: of people, and what the
+targets' health was.
+"""
 
 
 class ExternalAction(NamedTuple):
-    """What others did to a bead, in one commit and one table; or a decision of a person's about no bead."""
+    """What others did to a bead, in one commit and one table; or a decision of a person's about
+    no bead.
+    """
 
     place: int
     """Its place in history."""
@@ -112,7 +121,10 @@ class AgentRun:
 
 
 class RecordedTimeline:
-    """Built step by step, in the order of history. ``running``: beads whose runs were under way when it begins."""
+    """Built step by step, in the order of history.
+
+    ``running``: beads whose runs were under way when it begins.
+    """
 
     def __init__(self, running: Iterable[Bead] = ()) -> None:
         self.people: CompressedList[ExternalAction] = CompressedList()
@@ -126,7 +138,9 @@ class RecordedTimeline:
         self._place = 0
         self._at: datetime | None = None
         for bead in running:
-            run = AgentRun(bead=bead.id, token=bead.token, begun=bead.sent_at or bead.since, claim=None, last=0)
+            run = AgentRun(
+                bead=bead.id, token=bead.token, begun=bead.sent_at or bead.since, claim=None, last=0
+            )
             self._open[bead.id] = run
             self.under_way.append(run)
 
@@ -135,7 +149,11 @@ class RecordedTimeline:
         self._known.update(beads)
 
     def add(self, step: ReplayStep, views: RowViewFactory) -> None:
-        """One commit. Dates may run backwards where clocks differ: nothing is taken to be earlier than what it rests on."""
+        """One commit.
+
+        Dates may run backwards where clocks differ: nothing is taken to be earlier than what it
+        rests on.
+        """
         date = step.commit.date
         self._at = date if self._at is None else max(self._at, date)
         rows = {row.bead: row for row in step.changes.rows if row.table == "issues"}
@@ -148,10 +166,12 @@ class RecordedTimeline:
                 self._renamed(event, rows[event.bead], views)
             elif event.what is not EventKind.OVERWRITTEN:
                 self._others(event, rows.get(event.bead), views, fixed)
-        if any(row.table == "dependencies" for row in step.changes.rows) or any(map(_readies, rows.values())):
+        if any(row.table == "dependencies" for row in step.changes.rows) or any(
+            map(_readies, rows.values())
+        ):
             self.marks.append((self._at, step.commit.hash))
 
-    # -- whose is it -------------------------------------------------------------------------------------------------
+    # -- whose is it --------------------
 
     def _ours(self, event: Event, entry: LedgerEntry, views: RowViewFactory) -> None:
         assert self._at is not None
@@ -167,7 +187,9 @@ class RecordedTimeline:
             return
         if entry.kind is EntryKind.CLAIM:
             self._end(entry.bead)
-            run = AgentRun(bead=entry.bead, token=entry.token, begun=entry.at, claim=entry, last=self._place)
+            run = AgentRun(
+                bead=entry.bead, token=entry.token, begun=entry.at, claim=entry, last=self._place
+            )
             self._open[entry.bead] = run
             self._known.add(entry.bead)
             self.runs.setdefault(entry.bead, []).append(run)
@@ -187,7 +209,11 @@ class RecordedTimeline:
             self._open[event.bead] = run
         if event.other in self._known:
             self._known.add(event.bead)
-        self.people.add(ExternalAction(self._place, self._at, event._replace(row=None), views.of(row, event.commit)))
+        self.people.add(
+            ExternalAction(
+                self._place, self._at, event._replace(row=None), views.of(row, event.commit)
+            )
+        )
 
     def _retried(self, event: Event, views: RowViewFactory) -> None:
         """A person's doing: to the simulation it is an edit that leaves the bead open."""
@@ -195,7 +221,9 @@ class RecordedTimeline:
         row = event.row
         view = views.of(row, event.commit) if row is not None else None
         opened = row is not None and "status" in row.changed
-        what, changed = (EventKind.MATCHED, ("status",)) if opened else (EventKind.EDITED, ("notes",))
+        what, changed = (
+            (EventKind.MATCHED, ("status",)) if opened else (EventKind.EDITED, ("notes",))
+        )
         self._end(event.bead)
         self._known.add(event.bead)
         bare = Event(what, event.bead, event.commit, event.at, changed=changed)
@@ -210,7 +238,9 @@ class RecordedTimeline:
             if run is not None and given.now is not None:
                 run.verdicts.append((given.now - run.begun, report))
 
-    def _others(self, event: Event, row: RowChange | None, views: RowViewFactory, fixed: set[str]) -> None:
+    def _others(
+        self, event: Event, row: RowChange | None, views: RowViewFactory, fixed: set[str]
+    ) -> None:
         assert self._at is not None
         changed_row = event.what is not EventKind.SIGN and row is not None and row.kind != "removed"
         view = views.of(row, event.commit) if changed_row and row is not None else None

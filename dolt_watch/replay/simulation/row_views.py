@@ -1,7 +1,9 @@
 """How a bead's row looks to the rules with another status than the recorded one.
 
-The recorded row holds what we wrote: 'in_progress' by our claim, 'open' after a refusal, 'blocked' by the reaper. In a simulation these came at other times, or
-never. So each rule is compiled once as it is and once for each such status, and the database answers them all in the query that reads the row changes.
+The recorded row holds what we wrote: 'in_progress' by our claim, 'open' after a refusal,
+'blocked' by the reaper. In a simulation these came at other times, or never. So each rule is
+compiled once as it is and once for each such status, and the database answers them all in the
+query that reads the row changes.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from dolt_watch.core.model import (
     RuleMatch,
 )
 from dolt_watch.core.projection.event_deriver import rule_match
+from dolt_watch.core.rules import parser, renderer
 from dolt_watch.core.rules.compiled_rule import CompiledRule, compile_for
 from dolt_watch.engines import Engine
 from dolt_watch.engines.sql_text import chunks
@@ -51,13 +54,18 @@ class RowViewFactory:
     """The rules to be simulated, with every status."""
 
     def __init__(
-        self, engine: Engine, rules: Sequence[Rule], compiled: Sequence[CompiledRule], columns: Mapping[str, str]
+        self,
+        engine: Engine,
+        rules: Sequence[Rule],
+        compiled: Sequence[CompiledRule],
+        columns: Mapping[str, str],
     ) -> None:
         self.engine, self.rules, self.plain, self.columns = engine, rules, compiled, columns
         self._as_if = {status: self._with(status) for status in STATUSES}
         self._last: dict[str, RowView] = {}
         self._clocks = [
-            tuple(place for place, key in enumerate(one.rank_row) if key == "`updated_at`") for one in compiled
+            tuple(place for place, key in enumerate(one.rank_row) if key == "`updated_at`")
+            for one in compiled
         ]
 
     @property
@@ -69,7 +77,9 @@ class RowViewFactory:
         """``row``: with the answers to ``compiled`` as its last ones."""
         answers = row.answers[-len(self.compiled) :] if self.rules else ()
         view, last = self._view(commit, row, answers, STATUSES), self._last.get(row.bead)
-        if last is not None and last.facts == view.facts:  # most edits leave a bead to the rules as it was: held once
+        if (
+            last is not None and last.facts == view.facts
+        ):  # most edits leave a bead to the rules as it was: held once
             view = view._replace(facts=last.facts)
         self._last[row.bead] = view
         return view
@@ -78,30 +88,43 @@ class RowViewFactory:
         """With the answers of these rules, as they are, and no others."""
         return narrowed(changes, -len(self.compiled), len(self.rules))
 
-    def at(self, commit: str, beads: Iterable[str], statuses: Sequence[str] = STATUSES) -> dict[str, RowView]:
+    def at(
+        self, commit: str, beads: Iterable[str], statuses: Sequence[str] = STATUSES
+    ) -> dict[str, RowView]:
         """The rows of these beads as a commit has them."""
-        blocks = [self.plain, *(self._as_if.setdefault(status, self._with(status)) for status in statuses)]
+        blocks = [
+            self.plain,
+            *(self._as_if.setdefault(status, self._with(status)) for status in statuses),
+        ]
         asked = ", ".join(f"{one.when_row}, {one.running_row}" for block in blocks for one in block)
         ranks = [key for one in self.plain for key in one.rank_row]
         keys = "".join(f", {key}" for key in ranks)
         found: dict[str, RowView] = {}
         for chunk in chunks(beads, _CHUNK):
             marks = ", ".join("?" * len(chunk))
-            sql = f"SELECT id, status, {asked}{keys} FROM issues AS OF '{commit}' WHERE id IN ({marks})"
+            sql = (
+                f"SELECT id, status, {asked}{keys} FROM issues AS OF '{commit}' WHERE id IN"
+                f" ({marks})"
+            )
             for id, status, *values in self.engine.query(sql, chunk):
                 ranked = iter(sort_value(value) for value in values[len(values) - len(ranks) :])
                 own = [tuple(next(ranked) for _ in one.rank_row) for one in self.plain]
                 pairs = zip(values[0::2], values[1::2], strict=False)
                 answers = [
                     RuleAnswers(False, bool(matches), False, bool(runs), own[number % len(own)])
-                    for number, (matches, runs) in zip(range(len(blocks) * len(own)), pairs, strict=False)
+                    for number, (matches, runs) in zip(
+                        range(len(blocks) * len(own)), pairs, strict=False
+                    )
                 ]
                 row = RowChange("issues", id, "modified", after={"status": status})
                 found[id] = self._view(commit, row, answers, statuses)
         return found
 
     def facts(self, bead: str, view: RowView, status: str, touched: datetime | None) -> RuleMatch:
-        """How the row looks with this status. ``touched``: when it was last written in the simulation, where that is not as recorded."""
+        """How the row looks with this status.
+
+        ``touched``: when it was last written in the simulation, where that is not as recorded.
+        """
         facts = view.facts.get("" if status == view.status else status)
         if facts is None:
             asked = self.at(view.commit, [bead], [status]).get(bead)
@@ -114,13 +137,17 @@ class RowViewFactory:
             rank[place] = _like(rank[place], touched)
         return facts._replace(rank=tuple(rank))
 
-    def _view(self, commit: str, row: RowChange, answers: Sequence[RuleAnswers], statuses: Sequence[str]) -> RowView:
+    def _view(
+        self, commit: str, row: RowChange, answers: Sequence[RuleAnswers], statuses: Sequence[str]
+    ) -> RowView:
         count = len(self.rules)
         own = answers[:count]
         facts = {"": rule_match(row._replace(answers=tuple(own)), self.rules)}
         for number, status in enumerate(statuses, start=1):
             block = answers[number * count : (number + 1) * count]
-            ranked = tuple(one._replace(rank=mine.rank) for one, mine in zip(block, own, strict=True))
+            ranked = tuple(
+                one._replace(rank=mine.rank) for one, mine in zip(block, own, strict=True)
+            )
             facts[status] = rule_match(row._replace(answers=ranked), self.rules)
         return RowView(commit, str(row.after.get("status", "")), facts)
 
@@ -134,19 +161,25 @@ class RowViewFactory:
 def rule_with_status(
     rule: Rule, compiled: CompiledRule, status: str, columns: Mapping[str, str], dialect: str
 ) -> CompiledRule:
-    """The rule with this value in place of the column ``status``; without its queue order, which the rule itself answers."""
+    """The rule with this value in place of the column ``status``; without its queue order, which
+    the rule itself answers.
+    """
     from sqlglot import exp
 
-    from dolt_watch.core.rules import parser, renderer
-
     def put(node: Any) -> Any:
-        return exp.Literal.string(status) if isinstance(node, exp.Column) and node.name == "status" else node
+        return (
+            exp.Literal.string(status)
+            if isinstance(node, exp.Column) and node.name == "status"
+            else node
+        )
 
     def text(row: str) -> str:
         tree = parser.Expression(f"rules.{rule.name}", row, columns).parse_condition()
         return renderer.render(tree.transform(put), "mysql", "")
 
-    changed = replace(rule, when=text(compiled.when_row), running=text(compiled.running_row), order_by="")
+    changed = replace(
+        rule, when=text(compiled.when_row), running=text(compiled.running_row), order_by=""
+    )
     return compile_for(changed, columns, dialect)._replace(
         when_from="0", running_from="0"
     )  # how it was before is not asked

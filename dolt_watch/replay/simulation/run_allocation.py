@@ -1,4 +1,6 @@
-"""Which run a dispatch gets in the simulation: the recorded one, or one that is assumed; and what comes of it at once. Pure."""
+"""Which run a dispatch gets in the simulation: the recorded one, or one that is assumed; and
+what comes of it at once. Pure.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,16 @@ from datetime import datetime, timedelta
 from dolt_watch.core.decisions.circuit_breaker import Health
 from dolt_watch.core.decisions.recorded_inputs import read_inputs
 from dolt_watch.core.decisions.settlement import decode_answer, settle
-from dolt_watch.core.model import CLOSED, ActivitySignal, Bead, Decision, Event, EventKind, Rule, entry_payloads
+from dolt_watch.core.model import (
+    CLOSED,
+    ActivitySignal,
+    Bead,
+    Decision,
+    Event,
+    EventKind,
+    Rule,
+    entry_payloads,
+)
 from dolt_watch.core.model.target_answers import Accepted
 from dolt_watch.errors import SettingsError
 from dolt_watch.replay.simulation.recorded_timeline import AgentRun, ExternalAction
@@ -23,7 +34,9 @@ ALIVE = 2
 class RunAllocator:
     """``run_time``: how long a run lasts that was not recorded, None: not known."""
 
-    def __init__(self, recorded: Mapping[str, Sequence[AgentRun]], run_time: timedelta | None) -> None:
+    def __init__(
+        self, recorded: Mapping[str, Sequence[AgentRun]], run_time: timedelta | None
+    ) -> None:
         self._left = {bead: list(runs) for bead, runs in recorded.items()}
         self.run_time = run_time
         self.entered: dict[str, int] = {}
@@ -32,7 +45,9 @@ class RunAllocator:
         """Beads whose run is none that was recorded, as often as that was so."""
 
     def next(self, bead: str) -> AgentRun | None:
-        """The next recorded run that can be meant: not one that was over before the bead came to match this time."""
+        """The next recorded run that can be meant: not one that was over before the bead came to
+        match this time.
+        """
         runs = self._left.get(bead, [])
         while runs and runs[0].over and runs[0].last < self.entered.get(bead, 0):
             runs.pop(0)
@@ -41,13 +56,21 @@ class RunAllocator:
     def tries(self, bead: str) -> bool:
         """Does its next recorded run try a target that was not well?"""
         run = next(iter(self._left.get(bead, ())), None)
-        return run is not None and run.claim is not None and entry_payloads.Claimed.decode(run.claim.detail).tries
+        return (
+            run is not None
+            and run.claim is not None
+            and entry_payloads.Claimed.decode(run.claim.detail).tries
+        )
 
     def synthesize_run(self, bead: str, rule: Rule, view: RowView, now: datetime) -> AgentRun:
-        """A run that nobody recorded: alive all along, and closed after ``run_time``. Raises SettingsError where nothing says how long that is."""
+        """A run that nobody recorded: alive all along, and closed after ``run_time``.
+
+        Raises SettingsError where nothing says how long that is.
+        """
         if self.run_time is None:
             raise SettingsError(
-                f"{bead} would have been dispatched and was not, and no recorded run says how long one takes",
+                f"{bead} would have been dispatched and was not, and no recorded run says how long"
+                " one takes",
                 where="replay",
                 fix="say how long: --run-time 20m",
             )
@@ -60,7 +83,12 @@ class RunAllocator:
             run.acts.add(ExternalAction(0, at, Event(EventKind.SIGN, bead, "", at, sign=sign)))
         end = now + self.run_time
         closed = Event(
-            EventKind.LEFT, bead, "", end, sign=ActivitySignal(end, "status", "its agent", ""), changed=("status",)
+            EventKind.LEFT,
+            bead,
+            "",
+            end,
+            sign=ActivitySignal(end, "status", "its agent", ""),
+            changed=("status",),
         )
         run.acts.add(ExternalAction(0, end, closed, view, CLOSED))
         return run
@@ -68,14 +96,19 @@ class RunAllocator:
 
 def span(run: AgentRun) -> timedelta:
     """From its claim to the claim's deadline."""
-    deadline = entry_payloads.Claimed.decode(run.claim.detail).deadline if run.claim is not None else None
+    deadline = (
+        entry_payloads.Claimed.decode(run.claim.detail).deadline if run.claim is not None else None
+    )
     return deadline - run.begun if deadline is not None else DEADLINE
 
 
 def report_of_run(
     run: AgentRun, attempt: Bead, rule: Rule, was: str, now: datetime, health: Health
-) -> Decision | None:  # fmt: skip
-    """What comes of the claim at once; None: nobody ever said. ``attempt``: the bead as claimed; ``was``: its status before."""
+) -> Decision | None:
+    """What comes of the claim at once; None: nobody ever said.
+
+    ``attempt``: the bead as claimed; ``was``: its status before.
+    """
     if run.assumed:
         return settle(Accepted("assumed"), attempt, rule, now, 0.0, health)
     entry = run.answer

@@ -10,13 +10,18 @@ TICK = timedelta(microseconds=1)
 
 
 class TickSchedule:
-    """``every``: more than nothing. 2m is the CronJob '*/2 * * * *'; 2s is `run`, which looks that often."""
+    """``every``: more than nothing.
+
+    2m is the CronJob '*/2 * * * *'; 2s is `run`, which looks that often.
+    """
 
     def __init__(self, every: timedelta) -> None:
         self.every = every
 
     def at_or_after(self, moment: datetime) -> datetime:
-        """``LAST`` where no tick is that late: a bead may be deferred until the end of the year 9999."""
+        """``LAST`` where no tick is that late: a bead may be deferred until the end of the year
+        9999.
+        """
         try:
             return EPOCH + -((EPOCH - moment) // self.every) * self.every
         except OverflowError:

@@ -1,6 +1,10 @@
-"""The simulation: ticks over the script. What a tick does is ``core.decide`` and ``core.fold``, as in the loop; here are the clock, the ledger and the target.
+"""The simulation: ticks over the script.
 
-From event to event: a tick is skipped where neither an event nor a moment that ``Candidates.due`` names lies between it and the one before.
+What a tick does is ``core.decide`` and ``core.fold``, as in the loop; here are the clock, the
+ledger and the target.
+
+From event to event: a tick is skipped where neither an event nor a moment that
+``Candidates.due`` names lies between it and the one before.
 """
 
 from __future__ import annotations
@@ -13,7 +17,15 @@ from typing import NamedTuple
 
 from dolt_watch.core.decisions.circuit_breaker import Health, health_of, postpone_tries
 from dolt_watch.core.decisions.planner import make_plan, select_candidates, settle_wait
-from dolt_watch.core.decisions.policy import ATTEMPTED, BOTH, Candidates, Observations, Plan, Policy, sets_status
+from dolt_watch.core.decisions.policy import (
+    ATTEMPTED,
+    BOTH,
+    Candidates,
+    Observations,
+    Plan,
+    Policy,
+    sets_status,
+)
 from dolt_watch.core.model import (
     GLOBAL,
     Bead,
@@ -35,7 +47,12 @@ from dolt_watch.core.projection.projection import Projection
 from dolt_watch.replay.simulation.attempt_log import AttemptLog
 from dolt_watch.replay.simulation.historical_readiness import HistoricalReadiness
 from dolt_watch.replay.simulation.queue_depth import QueueDepthSeries
-from dolt_watch.replay.simulation.recorded_timeline import AgentRun, ExternalAction, RecordedTimeline, in_flight
+from dolt_watch.replay.simulation.recorded_timeline import (
+    AgentRun,
+    ExternalAction,
+    RecordedTimeline,
+    in_flight,
+)
 from dolt_watch.replay.simulation.row_views import RowView, RowViewFactory
 from dolt_watch.replay.simulation.run_allocation import RunAllocator, report_of_run, span
 from dolt_watch.replay.simulation.schedule import TickSchedule
@@ -55,12 +72,22 @@ class SimulatedRow(NamedTuple):
 
 
 class Simulator:
-    """``beads``: how they stand when the script begins, with the views of their rows; ``run_time``: how long a run lasts that was not recorded, None: not known."""
+    """``beads``: how they stand when the script begins, with the views of their rows;
+    ``run_time``: how long a run lasts that was not recorded, None: not known.
+    """
 
     def __init__(
-        self, policy: Policy, script: RecordedTimeline, views: RowViewFactory, ready: HistoricalReadiness, state: State, rows: dict[str, RowView],
-        schedule: TickSchedule, run_time: timedelta | None, depths: QueueDepthSeries,
-    ) -> None:  # fmt: skip
+        self,
+        policy: Policy,
+        script: RecordedTimeline,
+        views: RowViewFactory,
+        ready: HistoricalReadiness,
+        state: State,
+        rows: dict[str, RowView],
+        schedule: TickSchedule,
+        run_time: timedelta | None,
+        depths: QueueDepthSeries,
+    ) -> None:
         self.policy, self.views, self.ready = policy, views, ready
         self.schedule = schedule
         self.runs = RunAllocator(script.runs, run_time)
@@ -84,10 +111,14 @@ class Simulator:
             self._active_runs[run.bead] = run
             self._resume_run(run)
 
-    # -- time --------------------------------------------------------------------------------------------------------
+    # -- time --------------------
 
-    def run(self, begins: datetime, ends: datetime, attempted: Collection[str] | None = None) -> None:
-        """``attempted``: where it begins in the middle of a tick, the beads that this tick has attempted already."""
+    def run(
+        self, begins: datetime, ends: datetime, attempted: Collection[str] | None = None
+    ) -> None:
+        """``attempted``: where it begins in the middle of a tick, the beads that this tick has
+        attempted already.
+        """
         at = begins if attempted is not None else self.schedule.at_or_after(begins)
         while at <= ends:
             self._advance(at)
@@ -116,7 +147,7 @@ class Simulator:
             elif self._playing_by(what.event.bead) == token:
                 self._others(what, at)
 
-    # -- a tick --------------------------------------------------------------------------------------------------------
+    # -- a tick --------------------
 
     def _tick(self, now: datetime, attempted: Collection[str]) -> tuple[datetime, datetime | None]:
         """As ``ControlLoop.tick``. When it ended, and when time alone makes the next difference."""
@@ -142,7 +173,9 @@ class Simulator:
         return select_candidates(self.projection.state(), self.policy, now, BOTH, skip)
 
     def _postpone(self, asked: Candidates, now: datetime) -> None:
-        """Targets that were tried in vain, or could not be: as the loop, whose tries history does not hold."""
+        """Targets that were tried in vain, or could not be: as the loop, whose tries history
+        does not hold.
+        """
         outages = self.projection.targets.outages
         tried = Observations({target: Capacity(None) for target in outages})
         moved = postpone_tries(self.projection.state(), self.policy, now, asked, tried)
@@ -155,20 +188,30 @@ class Simulator:
             return now  # the next tick, whenever that is
         held = [bead.id for queue in asked.queues.values() for bead in queue]
         due = asked.due
-        if held or "stopped" in gates:  # due at once, which hides what is due later: of the others, then
-            rest = state._replace(beads={id: bead for id, bead in state.beads.items() if id not in held})
-            halted = {name for name, by in state.halted_rules.items() if by == self.policy.settings_hash}
+        if (
+            held or "stopped" in gates
+        ):  # due at once, which hides what is due later: of the others, then
+            rest = state._replace(
+                beads={id: bead for id, bead in state.beads.items() if id not in held}
+            )
+            halted = {
+                name for name, by in state.halted_rules.items() if by == self.policy.settings_hash
+            }
             rules = [rule for rule in self.policy.rules if rule.name not in halted]
             others = select_candidates(rest, self.policy._replace(rules=rules), now, BOTH).due
             due = {"dispatch": others["dispatch"], "reap": asked.due["reap"]}
         moments = [
-            at for at in (*due.values(), self.ready.next_change_at(held, now) if held else None) if at is not None
+            at
+            for at in (*due.values(), self.ready.next_change_at(held, now) if held else None)
+            if at is not None
         ]
         moments += [told[0] for bead in asked.jobs if (told := self._failed(bead))]
         return min((at for at in moments if at > now), default=None)
 
     def _outside(self, asked: Candidates, now: datetime) -> Observations:
-        """The world as recorded: readiness as history had it, capacity as ``max_in_flight`` allows, verdicts that decisions rested on."""
+        """The world as recorded: readiness as history had it, capacity as ``max_in_flight``
+        allows, verdicts that decisions rested on.
+        """
         holds: dict[str, HoldReason] = {}
         capacity: dict[str, Capacity] = {}
         verdicts: dict[str, JobReport] = {}
@@ -187,7 +230,9 @@ class Simulator:
                 capacity[target] = Capacity(None)
         for bead in asked.stale:
             run = self._active_runs.get(bead.id)
-            report = run.verdict(now - (bead.sent_at or now)) if run is not None and bead.token else None
+            report = (
+                run.verdict(now - (bead.sent_at or now)) if run is not None and bead.token else None
+            )
             if report is not None:
                 verdicts[bead.id] = report
         for bead in asked.jobs:
@@ -201,16 +246,21 @@ class Simulator:
         rules = [rule.name for rule in self.policy.rules if rule.target == target]
         queued = [bead for name in rules for bead in asked.queues.get(name, ())]
         unknown = [bead for bead in asked.unknown if bead.rule in rules]
-        return target in self._answers or any(self.runs.tries(bead.id) for bead in (*unknown, *queued))
+        return target in self._answers or any(
+            self.runs.tries(bead.id) for bead in (*unknown, *queued)
+        )
 
     def _failed(self, bead: Bead) -> tuple[datetime, JobReport] | None:
         """When its target says that its job failed, as it was recorded."""
         run = self._active_runs.get(bead.id)
         if run is None or bead.sent_at is None:
             return None
-        return next(((bead.sent_at + after, report) for after, report in run.verdicts if report.failed), None)
+        return next(
+            ((bead.sent_at + after, report) for after, report in run.verdicts if report.failed),
+            None,
+        )
 
-    # -- the target ----------------------------------------------------------------------------------------------------
+    # -- the target --------------------
 
     def _handle(self, decision: Decision, now: datetime) -> datetime:
         """Write it; of a claim also what came of it. When that was over."""
@@ -255,11 +305,13 @@ class Simulator:
             if report is not None:
                 self._schedule(run.answer.at, run.token, report)
 
-    # -- the ledger ----------------------------------------------------------------------------------------------------
+    # -- the ledger --------------------
 
     def _write(self, decision: Decision, at: datetime, assumed: bool = False) -> None:
         """The decision or report as it comes back through the feed."""
-        if decision.bead == GLOBAL:  # an outage begins or ends: beside the recorded stream, whose versions others have
+        if (
+            decision.bead == GLOBAL
+        ):  # an outage begins or ends: beside the recorded stream, whose versions others have
             entry = _entry(decision, self.projection.version, self.policy.settings_hash, at)
             self.projection.apply_global(Event(EventKind.LEDGER, GLOBAL, "", at, entry=entry))
             return
@@ -269,11 +321,16 @@ class Simulator:
             status = decision.status if sets_status(decision, row.status) else row.status
             row = self._rows[decision.bead] = row._replace(status=status, touched=at)
             facts = self._facts(decision.bead, row)
-        entry = _entry(decision, bead.version + 1 if bead is not None else 1, self.policy.settings_hash, at)
+        entry = _entry(
+            decision, bead.version + 1 if bead is not None else 1, self.policy.settings_hash, at
+        )
         cause = row.view.commit if row is not None else ""
-        self._fold(Event(EventKind.LEDGER, decision.bead, cause, at, facts=facts, entry=entry), assumed=assumed)
+        self._fold(
+            Event(EventKind.LEDGER, decision.bead, cause, at, facts=facts, entry=entry),
+            assumed=assumed,
+        )
 
-    # -- others --------------------------------------------------------------------------------------------------------
+    # -- others --------------------
 
     def _others(self, act: ExternalAction, at: datetime) -> None:
         event = act.event
@@ -301,7 +358,9 @@ class Simulator:
             self.runs.entered[event.bead] = act.place
 
     def _dispatches_tell(self, event: Event) -> bool:
-        """Of an outage that began, or ended, with the answer to a dispatch: here it does so with that run, whenever that comes."""
+        """Of an outage that began, or ended, with the answer to a dispatch: here it does so with
+        that run, whenever that comes.
+        """
         entry = event.entry
         if entry is None or entry.kind not in (EntryKind.OUTAGE, EntryKind.RECOVERED):
             return False
@@ -318,7 +377,9 @@ class Simulator:
         assert act.view is not None
         row, run = self._rows.pop(event.other, None), self._active_runs.pop(event.other, None)
         status = row.status if row is not None else act.view.status
-        self._rows[event.bead] = SimulatedRow(act.view, status, row.touched if row is not None else None, act.place)
+        self._rows[event.bead] = SimulatedRow(
+            act.view, status, row.touched if row is not None else None, act.place
+        )
         if run is not None:
             self._active_runs[event.bead] = run
         self.projection.apply([event])
@@ -327,7 +388,11 @@ class Simulator:
             self.depths.record(at, bead, self.projection.beads.get(bead))
 
     def _changed(self, act: ExternalAction, view: RowView, at: datetime) -> SimulatedRow:
-        """The row after it. What a run writes that came earlier than recorded must not bring what people changed later."""
+        """The row after it.
+
+        What a run writes that came earlier than recorded must not bring what people changed
+        later.
+        """
         row = self._rows.get(act.event.bead)
         if row is None:
             return SimulatedRow(view, view.status, None if at == act.at else at, act.place)
@@ -343,12 +408,16 @@ class Simulator:
     def _facts(self, bead: str, row: SimulatedRow) -> RuleMatch:
         return self.views.facts(bead, row.view, row.status, row.touched)
 
-    def _fold(self, event: Event, status: str = "", assumed: bool = False) -> tuple[Bead | None, Bead | None]:
+    def _fold(
+        self, event: Event, status: str = "", assumed: bool = False
+    ) -> tuple[Bead | None, Bead | None]:
         before = self.projection.beads.get(event.bead)
         self.projection.apply([event])
         after = self.projection.beads.get(event.bead)
         self.journal.apply(event, before, after, status, assumed)
-        self.depths.record(event.entry.at if event.entry is not None else event.at, event.bead, after)
+        self.depths.record(
+            event.entry.at if event.entry is not None else event.at, event.bead, after
+        )
         return before, after
 
     def _playing_by(self, bead: str) -> str:

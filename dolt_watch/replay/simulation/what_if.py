@@ -1,4 +1,6 @@
-"""What would have been decided, from one end of a history to the other: reads it once, simulates, compares. Writes nothing, sends nothing."""
+"""What would have been decided, from one end of a history to the other: reads it once,
+simulates, compares. Writes nothing, sends nothing.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,14 @@ from dolt_watch.engines import Commit
 from dolt_watch.errors import DatabaseError, SettingsError
 from dolt_watch.replay.replayer import HistoryReplayer, ReplayStep, SettingsVersion
 from dolt_watch.replay.simulation.attempt_log import AttemptLog
-from dolt_watch.replay.simulation.comparison import SAME, Figures, Pair, compare, figures, median_run_time
+from dolt_watch.replay.simulation.comparison import (
+    SAME,
+    Figures,
+    Pair,
+    compare,
+    figures,
+    median_run_time,
+)
 from dolt_watch.replay.simulation.historical_readiness import HistoricalReadiness
 from dolt_watch.replay.simulation.queue_depth import QueueDepthSeries
 from dolt_watch.replay.simulation.recorded_timeline import RecordedTimeline, in_flight
@@ -57,13 +66,18 @@ class WhatIfResult(NamedTuple):
     """How long those were taken to run."""
     ticks: int
     last_policy: Policy | None
-    """The settings of the last recorded decision; None where there is none, or history does not hold them."""
+    """The settings of the last recorded decision; None where there is none, or history does not
+    hold them.
+    """
     depths: tuple[QueueDepthSeries, QueueDepthSeries]
     """Recorded, and here."""
 
 
 def begins(past: HistoryReplayer) -> Commit:
-    """The first commit from which this history can be folded. Raises SettingsError where none can."""
+    """The first commit from which this history can be folded.
+
+    Raises SettingsError where none can.
+    """
     known = past.first_replayable_commit()
     commit = past.engine.commit_of(known) if known is not None else None
     if commit is not None:
@@ -88,7 +102,9 @@ def _foldable(past: HistoryReplayer, commit: Commit) -> bool:
 def run_what_if(
     past: HistoryReplayer, question: WhatIfRequest, told: ProgressCallback = lambda at: None
 ) -> WhatIfResult:
-    """``past``: up to ``question.ends``; ``told``: called with the date of each commit as it is read. Raises SettingsError, DatabaseError."""
+    """``past``: up to ``question.ends``; ``told``: called with the date of each commit as it is
+    read. Raises SettingsError, DatabaseError.
+    """
     engine, under, ends = past.engine, past.current, question.ends
     views = RowViewFactory(engine, under.policy.rules, under.compiled, past.columns)
     read = _read(past, question, views, told)
@@ -98,12 +114,18 @@ def run_what_if(
     rows = views.at(begins_.hash, read.start.beads)
     schedule = TickSchedule(question.every)
     depths = QueueDepthSeries(read.start.beads, question.rule)
-    simulation = Simulator(under.policy, script, views, ready, read.start.state(), rows, schedule, run_time, depths)
+    simulation = Simulator(
+        under.policy, script, views, ready, read.start.state(), rows, schedule, run_time, depths
+    )
     simulation.run(begins_.date, ends.date, read.attempted)
     waiting = _waiting(simulation, ends.date)
 
     def why_not(bead: str) -> str:
-        return f"waits at the end: {waiting[bead]}" if bead in waiting else _why(simulation.projection.beads.get(bead))
+        return (
+            f"waits at the end: {waiting[bead]}"
+            if bead in waiting
+            else _why(simulation.projection.beads.get(bead))
+        )
 
     pairs = compare(recorded, simulation.journal, question.every, why_not, question.rule)
     span = ends.date - begins_.date
@@ -116,7 +138,9 @@ def run_what_if(
         before=figures(_only(recorded, question.rule), span),
         after=figures(_only(simulation.journal, question.rule), span),
         waiting={
-            bead: why for bead, why in waiting.items() if question.rule in ("", simulation.projection.beads[bead].rule)
+            bead: why
+            for bead, why in waiting.items()
+            if question.rule in ("", simulation.projection.beads[bead].rule)
         },
         assumed=tuple(simulation.runs.assumed),
         run_time=run_time,
@@ -141,8 +165,12 @@ class _Read(NamedTuple):
     """Where it begins in the middle of a tick: the beads that this tick had attempted by then."""
 
 
-def _read(past: HistoryReplayer, question: WhatIfRequest, views: RowViewFactory, told: ProgressCallback) -> _Read:
-    """Once, from where it was last folded from before ``--from``: what happened until then is in the state with which the simulation begins."""
+def _read(
+    past: HistoryReplayer, question: WhatIfRequest, views: RowViewFactory, told: ProgressCallback
+) -> _Read:
+    """Once, from where it was last folded from before ``--from``: what happened until then is in
+    the state with which the simulation begins.
+    """
     asked = question.begins
     first = past.last_rebuild_before(asked.hash) or asked.hash
     line = past.line(first)
@@ -153,7 +181,9 @@ def _read(past: HistoryReplayer, question: WhatIfRequest, views: RowViewFactory,
             fix="see `dolt log` for its ancestors",
         )
     commits = [commit for commit in line if commit.date <= asked.date]
-    begins_ = next((commit for commit in line if commit.hash == asked.hash), commits[-1] if commits else asked)
+    begins_ = next(
+        (commit for commit in line if commit.hash == asked.hash), commits[-1] if commits else asked
+    )
     start = _state(past, first, past.current)
     before = past.projection_at(first, past.settings_at(first))
     script, journal, beads = _begin(start, before)
@@ -164,7 +194,11 @@ def _read(past: HistoryReplayer, question: WhatIfRequest, views: RowViewFactory,
         told(step.commit.date)
         if not begun:
             start.apply(derive_events(views.only_own_answers(step.changes), views.rules))
-            decided = [(step.commit.date, entry.bead) for entry in step.changes.entries if entry.bead != GLOBAL]
+            decided = [
+                (step.commit.date, entry.bead)
+                for entry in step.changes.entries
+                if entry.bead != GLOBAL
+            ]
             tick = [*tick, *decided] if decided else []
             if step.commit.hash == begins_.hash:
                 begun = True
@@ -177,19 +211,34 @@ def _read(past: HistoryReplayer, question: WhatIfRequest, views: RowViewFactory,
         _count(depths, step)
     attempted = frozenset(bead for at, bead in tick if begins_.date - at < SAME) if tick else None
     return _Read(
-        begins=begins_, start=start, recorded=journal, script=script, commits=read, depths=depths, attempted=attempted
+        begins=begins_,
+        start=start,
+        recorded=journal,
+        script=script,
+        commits=read,
+        depths=depths,
+        attempted=attempted,
     )
 
 
-def _begin(start: Projection, recorded: Projection) -> tuple[RecordedTimeline, AttemptLog, dict[str, Bead]]:
+def _begin(
+    start: Projection, recorded: Projection
+) -> tuple[RecordedTimeline, AttemptLog, dict[str, Bead]]:
     script = RecordedTimeline(in_flight(start.beads))
     script.know(start.beads)
     return script, AttemptLog(in_flight(recorded.beads)), dict(recorded.beads)
 
 
 def _note(journal: AttemptLog, beads: dict[str, Bead], step: ReplayStep) -> None:
-    """What one commit decided, and what it ended. ``beads``: as they stood before it; made to be as they stand after it."""
-    statuses = {row.bead: str(row.after.get("status", "")) for row in step.changes.rows if row.table == "issues"}
+    """What one commit decided, and what it ended.
+
+    ``beads``: as they stood before it; made to be as they stand after it.
+    """
+    statuses = {
+        row.bead: str(row.after.get("status", ""))
+        for row in step.changes.rows
+        if row.table == "issues"
+    }
     for event in step.events:
         if event.what is EventKind.RENAMED:
             journal.renamed(event.other, event.bead)
@@ -235,7 +284,11 @@ def _waiting(simulation: Simulator, now: datetime) -> dict[str, str]:
     state = simulation.projection.state()
     asked = select_candidates(state, simulation.policy, now, BOTH)
     why = {bead: hold.why for bead, hold in {**simulation.plan.holds, **asked.held}.items()}
-    return {bead.id: why.get(bead.id, "its tick would come later") for bead in state.beads.values() if bead.matches}
+    return {
+        bead.id: why.get(bead.id, "its tick would come later")
+        for bead in state.beads.values()
+        if bead.matches
+    }
 
 
 def _why(bead: Bead | None) -> str:

@@ -61,11 +61,15 @@ def find_problems(api: ApiClient, make_job: MakeJob, timeout: float) -> Iterator
         if not allowed:
             denied.append(_shown(right))
     if denied:
-        yield Problem(f"not allowed in the namespace {api.namespace}: {', '.join(denied)}", _FIX_RIGHTS)
+        yield Problem(
+            f"not allowed in the namespace {api.namespace}: {', '.join(denied)}", _FIX_RIGHTS
+        )
     yield from _dry_run(api, make_job, timeout)
 
 
-def _is_allowed(api: ApiClient, right: tuple[str, str, str, str], timeout: float) -> tuple[bool | None, str]:
+def _is_allowed(
+    api: ApiClient, right: tuple[str, str, str, str], timeout: float
+) -> tuple[bool | None, str]:
     """Return whether the right exists; None and the reason if that cannot be asked."""
     verb, group, resource, subresource = right
     attributes = {
@@ -81,7 +85,9 @@ def _is_allowed(api: ApiClient, right: tuple[str, str, str, str], timeout: float
         "spec": {"resourceAttributes": attributes},
     }
     exchange = api.request("POST", _REVIEW, body=body, timeout=timeout)
-    answer: Any = parse_json(exchange) if exchange.failure is None and exchange.status == 201 else None
+    answer: Any = (
+        parse_json(exchange) if exchange.failure is None and exchange.status == 201 else None
+    )
     status = answer.get("status") if isinstance(answer, dict) else None
     if not isinstance(status, dict) or not isinstance(status.get("allowed"), bool):
         return None, describe(exchange)

@@ -141,7 +141,10 @@ def read_pods(pods: Sequence[Mapping[str, Any]]) -> PodState:
     waits_for = ended = ""
     for pod in pods:
         status = pod.get("status") or {}
-        containers = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
+        containers = [
+            *(status.get("initContainerStatuses") or ()),
+            *(status.get("containerStatuses") or ()),
+        ]
         if status.get("phase") in ("Succeeded", "Failed"):
             ended = ended or _pod_end(status, containers)
             continue
@@ -156,7 +159,9 @@ def _pod_end(status: Mapping[str, Any], containers: Sequence[Mapping[str, Any]])
         end = (each.get("state") or {}).get("terminated")
         if end and end.get("exitCode"):
             reason = end.get("reason", "")
-            told = f"exit code {end['exitCode']}" + (f" ({reason})" if reason not in ("", "Error") else "")
+            told = f"exit code {end['exitCode']}" + (
+                f" ({reason})" if reason not in ("", "Error") else ""
+            )
             message = sanitize(str(end.get("message", "")).strip())
             return f"{told}: {message}" if message else told
     parts = (status.get("reason", ""), status.get("message", ""))
@@ -170,7 +175,9 @@ def _waiting(status: Mapping[str, Any], containers: Sequence[Mapping[str, Any]])
             return sanitize(f"{waiting['reason']}: {waiting.get('message', '')}".rstrip(": "))
     for condition in status.get("conditions") or ():
         if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
-            return sanitize(f"{condition.get('reason', '')}: {condition.get('message', '')}".strip(": "))
+            return sanitize(
+                f"{condition.get('reason', '')}: {condition.get('message', '')}".strip(": ")
+            )
     return ""
 
 
@@ -183,12 +190,18 @@ def conditions_of(job: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 def report_ended(condition: Mapping[str, Any], pods: PodState) -> JobReport:
     """Return the report of a Job with the condition ``Failed``."""
     reason = str(condition.get("reason", ""))
-    words = "" if reason == "BackoffLimitExceeded" else f"{reason}: {condition.get('message', '')}".strip(": ")
+    words = (
+        ""
+        if reason == "BackoffLimitExceeded"
+        else f"{reason}: {condition.get('message', '')}".strip(": ")
+    )
     error = "; ".join(part for part in (sanitize(words), pods.ended) if part)
     return JobReport(Verdict.FINISHED, "failed", error, dead=True)
 
 
-def report_not_started(refusal: str, pods: PodState, age: timedelta, start_timeout: timedelta) -> JobReport:
+def report_not_started(
+    refusal: str, pods: PodState, age: timedelta, start_timeout: timedelta
+) -> JobReport:
     """Return the report of a Job that has no running container yet.
 
     ``refusal``: why no pod could be created. A quota may have room later, and an image may appear;
@@ -209,7 +222,9 @@ def age_of(job: Mapping[str, Any], exchange: HttpResult) -> timedelta:
 
     try:
         now = parsedate_to_datetime(exchange.headers["date"])
-        created = datetime.fromisoformat(str(job["metadata"]["creationTimestamp"]).replace("Z", "+00:00"))
+        created = datetime.fromisoformat(
+            str(job["metadata"]["creationTimestamp"]).replace("Z", "+00:00")
+        )
         return max(timedelta(0), now.astimezone(UTC) - created.astimezone(UTC))
     except (KeyError, ValueError, TypeError, OverflowError):
         return timedelta(0)

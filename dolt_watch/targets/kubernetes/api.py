@@ -102,14 +102,18 @@ class ApiClient:
             caller = self._current_caller()
         except OSError as error:
             why = f"{error.filename or self._connection.ca_file} cannot be read: {error.strerror}"
-            return HttpResult(failure=TransportFailure.NOT_SENT, reason=sanitize(why), at=time.time())
+            return HttpResult(
+                failure=TransportFailure.NOT_SENT, reason=sanitize(why), at=time.time()
+            )
         content = None
         if body is not None:
             content = json.dumps(body).encode()  # orjson refuses lone surrogates
             headers["content-type"] = "application/json"
         if query:
             path = f"{path}?{urlencode(query)}"
-        return caller.exchange(method, path, timeout=timeout, headers=headers, body=content, max_body=max_body)
+        return caller.exchange(
+            method, path, timeout=timeout, headers=headers, body=content, max_body=max_body
+        )
 
     def close(self) -> None:
         if self._caller is not None:
@@ -133,7 +137,9 @@ class ApiClient:
             authority = self.ca_file.read_bytes() if self.ca_file is not None else b""
         except OSError:
             return ""
-        digest = hashlib.sha256(b"\0".join((self.server.encode(), self.namespace.encode(), authority)))
+        digest = hashlib.sha256(
+            b"\0".join((self.server.encode(), self.namespace.encode(), authority))
+        )
         return f"kubernetes:{self.namespace}:{digest.hexdigest()[:16]}"
 
     def jobs_path(self, name: str = "") -> str:

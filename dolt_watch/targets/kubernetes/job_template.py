@@ -1,7 +1,7 @@
 """A Job manifest of the user's own: YAML whose texts are Jinja2 templates.
 
-The YAML is parsed first, and each text in it is rendered by itself. So whatever a bead contains, the
-result is one text in the same place: no bead can add a key, and no quoting is needed.
+The YAML is parsed first, and each text in it is rendered by itself. So whatever a bead contains,
+the result is one text in the same place: no bead can add a key, and no quoting is needed.
 """
 
 from __future__ import annotations
@@ -77,9 +77,13 @@ def _parse(text: str, source: str) -> Any:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark is not None else ""
         message = getattr(error, "problem", None) or str(error).partition("\n")[0]
-        raise SettingsError(f"the Job template is not YAML: {message}", where=f"{source}{line}", fix=_FIX) from None
+        raise SettingsError(
+            f"the Job template is not YAML: {message}", where=f"{source}{line}", fix=_FIX
+        ) from None
     except RecursionError:
-        raise SettingsError("the Job template is nested too deeply", where=source, fix=_FIX) from None
+        raise SettingsError(
+            "the Job template is nested too deeply", where=source, fix=_FIX
+        ) from None
 
 
 def _check(manifest: Any, source: str) -> None:
@@ -106,15 +110,26 @@ def _check(manifest: Any, source: str) -> None:
             raise wrong(f"{place}.env is not a list of variables")
     for place, owner in (("metadata", manifest), ("spec.template.metadata", template)):
         found = owner.get("metadata") or {}
-        parts = [found, *((found.get(key) or {}) for key in ("labels", "annotations") if isinstance(found, dict))]
+        parts = [
+            found,
+            *(
+                (found.get(key) or {})
+                for key in ("labels", "annotations")
+                if isinstance(found, dict)
+            ),
+        ]
         if not all(isinstance(part, dict) for part in parts):
             raise wrong(f"{place} is not an object with labels and annotations")
     for key, allowed in _ONE_RUN.items():
         if spec.get(key) is not None and spec[key] not in allowed:
-            raise wrong(f"spec.{key} must be {allowed[0]}: each token runs at most once", "remove that line")
+            raise wrong(
+                f"spec.{key} must be {allowed[0]}: each token runs at most once", "remove that line"
+            )
     for key in _NEVER:
         if spec.get(key) is not None:
-            raise wrong(f"spec.{key} cannot be set: each token runs at most once", "remove that line")
+            raise wrong(
+                f"spec.{key} cannot be set: each token runs at most once", "remove that line"
+            )
     if pod.get("restartPolicy") not in (None, "Never"):
         raise wrong("restartPolicy must be Never: each token runs at most once", "remove that line")
     for key in ("activeDeadlineSeconds", "ttlSecondsAfterFinished"):
@@ -126,7 +141,10 @@ def _containers(pod: Mapping[str, Any]) -> list[tuple[str, Any]]:
     found = []
     for key in ("containers", "initContainers"):
         listed = pod.get(key) or []
-        found += [(f"{key}[{number}]", each) for number, each in enumerate(listed if isinstance(listed, list) else [])]
+        found += [
+            (f"{key}[{number}]", each)
+            for number, each in enumerate(listed if isinstance(listed, list) else [])
+        ]
     return found
 
 
@@ -144,10 +162,13 @@ def _compile(node: Any, source: str, path: tuple[str | int, ...], program: bool)
         return Template(node, f"{source}: {place[1:]}", _program_value if program else None)
     if isinstance(node, dict):
         return {
-            key: _compile(value, source, (*path, key), program or _is_program(path, key)) for key, value in node.items()
+            key: _compile(value, source, (*path, key), program or _is_program(path, key))
+            for key, value in node.items()
         }
     if isinstance(node, list):
-        return [_compile(value, source, (*path, number), program) for number, value in enumerate(node)]
+        return [
+            _compile(value, source, (*path, number), program) for number, value in enumerate(node)
+        ]
     # A date in YAML is a date in Python; Kubernetes has none.
     return node if node is None or isinstance(node, bool | int | float) else str(node)
 

@@ -61,7 +61,9 @@ def _read(api: ApiClient, pod: str, follow: bool, timeout: float) -> Iterator[by
         limits = httpx.Timeout(timeout, connect=CONNECT_TIMEOUT, read=None if follow else timeout)
         with (
             httpx.Client(verify=verify, trust_env=False, timeout=limits) as client,
-            client.stream("GET", api.server + path, params=query, headers=api.authorization()) as answer,
+            client.stream(
+                "GET", api.server + path, params=query, headers=api.authorization()
+            ) as answer,
         ):
             if answer.is_success:
                 yield from answer.iter_bytes()

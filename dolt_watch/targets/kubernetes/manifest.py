@@ -60,7 +60,11 @@ def pod_from_settings(settings: KubernetesSettings) -> dict[str, Any]:
 
 
 def complete_job(
-    manifest: Mapping[str, Any], settings: KubernetesSettings, task: BeadTask, token: str, prompt: str
+    manifest: Mapping[str, Any],
+    settings: KubernetesSettings,
+    task: BeadTask,
+    token: str,
+    prompt: str,
 ) -> dict[str, Any]:
     """Return the Job of one attempt from the manifest, which is not changed.
 
@@ -79,7 +83,10 @@ def complete_job(
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": _metadata(manifest.get("metadata"), labels, annotations) | {"name": names.job_name(token)},
+        "metadata": (
+            _metadata(manifest.get("metadata"), labels, annotations)
+            | {"name": names.job_name(token)}
+        ),
         "spec": {
             "activeDeadlineSeconds": math.ceil(settings.run_timeout.total_seconds()),
             "ttlSecondsAfterFinished": math.ceil(settings.keep_jobs.total_seconds()),
@@ -104,7 +111,10 @@ def tombstone(settings: KubernetesSettings, token: str) -> dict[str, Any]:
         "name": "none",
         "image": "tombstone.invalid/never-runs",
         "securityContext": _RESTRICTED,
-        "resources": {"requests": {"cpu": "1m", "memory": "1Mi"}, "limits": {"cpu": "1m", "memory": "1Mi"}},
+        "resources": {
+            "requests": {"cpu": "1m", "memory": "1Mi"},
+            "limits": {"cpu": "1m", "memory": "1Mi"},
+        },
     }
     return {
         "apiVersion": "batch/v1",
@@ -139,7 +149,9 @@ def _labels(settings: KubernetesSettings, more: Mapping[str, str]) -> dict[str, 
     }
 
 
-def _metadata(given: Any, labels: Mapping[str, str], annotations: Mapping[str, str]) -> dict[str, Any]:
+def _metadata(
+    given: Any, labels: Mapping[str, str], annotations: Mapping[str, str]
+) -> dict[str, Any]:
     given = given or {}
     return {
         "labels": {**(given.get("labels") or {}), **labels},
@@ -147,7 +159,9 @@ def _metadata(given: Any, labels: Mapping[str, str], annotations: Mapping[str, s
     }
 
 
-def _with_variables(container: Mapping[str, Any], task: BeadTask, token: str, prompt: str) -> dict[str, Any]:
+def _with_variables(
+    container: Mapping[str, Any], task: BeadTask, token: str, prompt: str
+) -> dict[str, Any]:
     variables = {
         "BEAD_ID": task.bead,
         "BEADS_ACTOR": str(task.row.get("assignee") or ""),
@@ -159,7 +173,8 @@ def _with_variables(container: Mapping[str, Any], task: BeadTask, token: str, pr
         size = len(f"{name}={value}".encode("utf-8", "replace"))
         if size > MAX_ENV:
             raise JobNotPossible(
-                f"{name} would be {size} bytes long, and a program gets at most {MAX_ENV} in a variable"
+                f"{name} would be {size} bytes long, and a program gets at most {MAX_ENV} in a"
+                " variable"
             )
     own = [{"name": name, "value": container_text(value)} for name, value in variables.items()]
     kept = [each for each in container.get("env") or () if each.get("name") not in variables]

@@ -27,7 +27,8 @@ def job_name(token: str) -> str:
     """Return the name of the token's Job: a DNS label of at most 63 characters."""
     if _PLAIN_TOKEN.fullmatch(token) and not token.startswith(_HASHED):
         return _PREFIX + token
-    return f"{_PREFIX}{_HASHED}{hashlib.sha256(token.encode('utf-8', 'surrogatepass')).hexdigest()[:46]}"
+    digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{_PREFIX}{_HASHED}{digest[:46]}"
 
 
 def token_in(name: str) -> str:

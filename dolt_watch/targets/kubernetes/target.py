@@ -14,7 +14,13 @@ from dolt_watch.sanitize import sanitize
 from dolt_watch.targets.http_client import AWAY, HttpResult
 from dolt_watch.targets.kubernetes import answers, names
 from dolt_watch.targets.kubernetes.answers import PodState
-from dolt_watch.targets.kubernetes.api import TABLE, ApiClient, describe, find_connection, is_missing
+from dolt_watch.targets.kubernetes.api import (
+    TABLE,
+    ApiClient,
+    describe,
+    find_connection,
+    is_missing,
+)
 from dolt_watch.targets.kubernetes.manifest import JobNotPossible, complete_job, tombstone
 from dolt_watch.targets.kubernetes.settings import KubernetesSettings
 from dolt_watch.targets.kubernetes.validation import check_settings, load_templates
@@ -56,7 +62,9 @@ class KubernetesTarget:
     deduplicates = True
     """A token runs at most once, and ``settle`` says what became of it."""
 
-    def __init__(self, settings: KubernetesSettings, environ: Mapping[str, str] = os.environ) -> None:
+    def __init__(
+        self, settings: KubernetesSettings, environ: Mapping[str, str] = os.environ
+    ) -> None:
         """Raises SettingsError: the settings cannot work, or a template is wrong."""
         self.timeout = check_settings(settings)
         self.name = settings.name
@@ -99,8 +107,9 @@ class KubernetesTarget:
     def settle(self, token: str) -> JobReport:
         """Return what became of a token that may have been sent.
 
-        If there is no Job of its name, the name is taken, so that no request that is still on its way
-        can create one: the token never ran and never will. Any process at this site may ask again.
+        If there is no Job of its name, the name is taken, so that no request that is still on
+        its way can create one: the token never ran and never will. Any process at this site may
+        ask again.
         """
         answer = self._settle(token, "nothing was sent", "", _Deadline.after(self.timeout))
         match answer:
@@ -134,7 +143,9 @@ class KubernetesTarget:
             return JobReport(Verdict.UNKNOWN, error=pods)
         if "Failed" in conditions and not pods.alive:
             return answers.report_ended(conditions["Failed"], pods)
-        if conditions.keys() & {"Failed", "FailureTarget"} or found["metadata"].get("deletionTimestamp"):
+        if conditions.keys() & {"Failed", "FailureTarget"} or found["metadata"].get(
+            "deletionTimestamp"
+        ):
             return JobReport(Verdict.RUNNING, "terminating")
         if pods.started or pods.ended or "SuccessCriteriaMet" in conditions:
             return JobReport(Verdict.RUNNING, "running")
@@ -154,7 +165,9 @@ class KubernetesTarget:
         exchange = self.api.request("DELETE", path, query=query, timeout=deadline.left)
         if exchange.status not in (200, 202) and not is_missing(exchange):
             return JobReport(Verdict.UNKNOWN, error=describe(exchange))
-        while (report := self.verdict(job, None)).verdict is Verdict.RUNNING and not deadline.is_over:
+        while (
+            report := self.verdict(job, None)
+        ).verdict is Verdict.RUNNING and not deadline.is_over:
             time.sleep(STOP_INTERVAL)
         return report
 
@@ -177,7 +190,9 @@ class KubernetesTarget:
         """Return what is wrong and what fixes it, for ``dolt_watch doctor``. Creates nothing."""
         from dolt_watch.targets.kubernetes.access import find_problems
 
-        return [(each.message, each.fix) for each in find_problems(self.api, self.job_for, self._look())]
+        return [
+            (each.message, each.fix) for each in find_problems(self.api, self.job_for, self._look())
+        ]
 
     def close(self) -> None:
         self.api.close()
@@ -188,18 +203,21 @@ class KubernetesTarget:
         manifest = self._manifest(task, token)
         return complete_job(manifest, self._settings, task, token, prompt)
 
-    # -- settling --------------------------------------------------------------------------------
+    # -- settling --------------------
 
     def _settle(self, token: str, why: str, away: str, deadline: _Deadline) -> Answer:
         name = names.job_name(token)
         found = self._lookup(name, why, away, deadline)
         if found is not None:
             return found
-        # A first 404 proves nothing: the request may still be on its way. Who gets the name decides.
+        # A first 404 proves nothing: the request may still be on its way. Who gets the name
+        # decides.
         exchange = self._create(tombstone(self._settings, token), deadline.left)
         if exchange.status == 201 and answers.object_name(exchange) == name:
             return self._never_ran(name, why, away, deadline)
-        return self._lookup(name, why, away, deadline) or Unknown(describe(exchange), exchange.status)
+        return self._lookup(name, why, away, deadline) or Unknown(
+            describe(exchange), exchange.status
+        )
 
     def _lookup(self, name: str, why: str, away: str, deadline: _Deadline) -> Answer | None:
         """Return what the Job of this name says; None if there is none."""
@@ -234,7 +252,7 @@ class KubernetesTarget:
                 query = {"propagationPolicy": "Background"}
                 self.api.request("DELETE", path, query=query, timeout=deadline.left)
 
-    # -- requests --------------------------------------------------------------------------------
+    # -- requests --------------------
 
     def _look(self) -> float:
         return min(self.timeout, STATUS_TIMEOUT)
@@ -244,11 +262,15 @@ class KubernetesTarget:
         selector = f"{names.INSTALLATION}={self._settings.installation}"
         query = {"labelSelector": selector, "includeObject": "None"}
         path, timeout = self.api.jobs_path(), self._look()
-        return self.api.request("GET", path, query=query, accept=TABLE, timeout=timeout, max_body=MAX_LIST)
+        return self.api.request(
+            "GET", path, query=query, accept=TABLE, timeout=timeout, max_body=MAX_LIST
+        )
 
     def _create(self, job: Mapping[str, object], timeout: float) -> HttpResult:
         query = {"fieldValidation": "Strict"}
-        return self.api.request("POST", self.api.jobs_path(), query=query, body=job, timeout=timeout)
+        return self.api.request(
+            "POST", self.api.jobs_path(), query=query, body=job, timeout=timeout
+        )
 
     def _get(self, name: str, deadline: _Deadline) -> HttpResult:
         return self.api.request("GET", self.api.jobs_path(name), timeout=deadline.left)
@@ -256,7 +278,9 @@ class KubernetesTarget:
     def _pods(self, job: str, deadline: _Deadline) -> PodState | str:
         """Return the state of the Job's pods, or why it is not known."""
         query = {"labelSelector": f"{names.JOB_NAME}={job}"}
-        exchange = self.api.request("GET", self.api.core_path("pods"), query=query, timeout=deadline.left)
+        exchange = self.api.request(
+            "GET", self.api.core_path("pods"), query=query, timeout=deadline.left
+        )
         found = answers.items_in(exchange)
         return describe(exchange) if found is None else answers.read_pods(found)
 
@@ -272,7 +296,9 @@ class KubernetesTarget:
         """Return why no pod could be created for the Job; '' if no event says so."""
         selector = f"involvedObject.uid={job['metadata'].get('uid')},reason=FailedCreate"
         query = {"fieldSelector": selector, "limit": "50"}
-        exchange = self.api.request("GET", self.api.core_path("events"), query=query, timeout=deadline.left)
+        exchange = self.api.request(
+            "GET", self.api.core_path("events"), query=query, timeout=deadline.left
+        )
         found = answers.items_in(exchange) or []
         latest = max(found, key=lambda event: str(event.get("lastTimestamp") or ""), default=None)
         return sanitize(str(latest.get("message", ""))) if latest is not None else ""

@@ -79,17 +79,26 @@ def _check_pod(settings: KubernetesSettings) -> None:
         fix = 'image = "registry.example/agent:1.0", or job_template = "job.yaml"'
         raise _wrong(settings, "image", "is required, or job_template", fix)
     if not settings.image.isprintable() or any(character.isspace() for character in settings.image):
-        raise _wrong(settings, "image", "contains a character that no image's name has", "remove it")
+        raise _wrong(
+            settings, "image", "contains a character that no image's name has", "remove it"
+        )
     if any("\x00" in text for text in (*settings.command, *settings.env.values())):
         key = "command" if any("\x00" in text for text in settings.command) else "env"
         raise _wrong(settings, key, "contains a NUL character", "remove it")
     for name in settings.env:
         if not _VARIABLE.fullmatch(name):
-            raise _wrong(settings, "env", "contains a name that no variable can have", 'env = {NAME = "value"}')
+            raise _wrong(
+                settings,
+                "env",
+                "contains a name that no variable can have",
+                'env = {NAME = "value"}',
+            )
     for secret in settings.env_from_secret:
         if not _NAME.fullmatch(secret):
             fix = 'the name of a Secret in the namespace: env_from_secret = ["agent"]'
-            raise _wrong(settings, "env_from_secret", "contains a name that no Secret can have", fix)
+            raise _wrong(
+                settings, "env_from_secret", "contains a name that no Secret can have", fix
+            )
     if settings.service_account and not _NAME.fullmatch(settings.service_account):
         fix = "the name of a ServiceAccount in the namespace"
         raise _wrong(settings, "service_account", "is not a name of a ServiceAccount", fix)
@@ -109,8 +118,15 @@ def _check_limits(settings: KubernetesSettings) -> None:
         ("keep_jobs", timedelta(hours=1), "1h"),
     ):
         if not least <= getattr(settings, key) <= _LONGEST:
-            raise _wrong(settings, key, f"must be at least {shown} and at most 366 days", f'{key} = "{shown}"')
+            raise _wrong(
+                settings,
+                key,
+                f"must be at least {shown} and at most 366 days",
+                f'{key} = "{shown}"',
+            )
 
 
 def _wrong(settings: KubernetesSettings, key: str, message: str, fix: str) -> SettingsError:
-    return SettingsError(f"target {settings.name}: {key} {message}", where=settings.origin(key), fix=fix)
+    return SettingsError(
+        f"target {settings.name}: {key} {message}", where=settings.origin(key), fix=fix
+    )

@@ -12,7 +12,19 @@ from pathlib import Path
 
 from dolt_watch.targets.local.processes import TOKEN_VARIABLE
 
-ALLOWED = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "LC_*", "TZ", "TMPDIR", "XDG_*")
+ALLOWED = (
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "LANG",
+    "LANGUAGE",
+    "LC_*",
+    "TZ",
+    "TMPDIR",
+    "XDG_*",
+)
 """Names that are passed on if they are set. SSH_AUTH_SOCK is not: it lends the user's keys."""
 OWN = ("BEAD_ID", "BEADS_ACTOR", "BEADS_DIR", TOKEN_VARIABLE, "TERM")
 """Names that dolt_watch sets."""
@@ -50,7 +62,11 @@ def build(
     ``environ``: where names are looked up. ``actor``: the bead's assignee, whom bd 1.3 alone lets
     close it; ``beads_dir``: the tracker's ``.beads``, since a new worktree has an empty copy.
     """
-    passed = {name: value for name, value in environ.items() if any(fnmatchcase(name, pattern) for pattern in ALLOWED)}
+    passed = {
+        name: value
+        for name, value in environ.items()
+        if any(fnmatchcase(name, pattern) for pattern in ALLOWED)
+    }
     for entry in entries:
         name, given, value = entry.partition("=")
         if given:

@@ -28,7 +28,9 @@ class Launch:
     why: str = ""
 
 
-def launch(folder: Path, lock: int, environ: Mapping[str, str], seconds: float, runner: Path = RUNNER) -> Launch:
+def launch(
+    folder: Path, lock: int, environ: Mapping[str, str], seconds: float, runner: Path = RUNNER
+) -> Launch:
     """Start a runner and wait for its report, at most ``seconds``.
 
     The runner inherits the lock, so that no moment passes in which nobody has it. It runs in a

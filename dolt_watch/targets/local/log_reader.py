@@ -23,7 +23,9 @@ def read_output(folder: Path) -> Iterator[bytes]:
             continue
 
 
-def follow_output(folder: Path, lives: Callable[[], bool], wait: Callable[[], None]) -> Iterator[bytes]:
+def follow_output(
+    folder: Path, lives: Callable[[], bool], wait: Callable[[], None]
+) -> Iterator[bytes]:
     """Yield a run's output until the run ends. ``wait`` pauses while nothing new has come.
 
     The log is rotated by a rename: what is left in the renamed file is read before the new one.

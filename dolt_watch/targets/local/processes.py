@@ -43,7 +43,9 @@ def start_time(pid: int) -> str:
         fields = _stat(pid)
         return "" if fields is None or fields[0] in ("Z", "X") else fields[19]
     try:
-        shown = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, timeout=5, check=False)
+        shown = subprocess.run(
+            ["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, timeout=5, check=False
+        )
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return shown.stdout.decode("utf-8", "replace").strip()

@@ -23,7 +23,9 @@ class LocalSettings(TargetSettings):
     def stops_runs(self) -> bool:
         return self.stop_on_reap
 
-    def located(self, tracker: str, beads_dir: Path | None, env: Mapping[str, str]) -> LocalSettings:
+    def located(
+        self, tracker: str, beads_dir: Path | None, env: Mapping[str, str]
+    ) -> LocalSettings:
         return replace(
             self,
             root=self.root or default_root(tracker, env),
@@ -54,11 +56,14 @@ class LocalSettings(TargetSettings):
     env: tuple[str, ...] = ()
     """More environment variables: ``NAME`` passes one on, ``NAME=VALUE`` sets one."""
     beads_dir: Path | None = None
-    """The tracker's ``.beads``, which the agent gets as BEADS_DIR. Default: where the connection was
-    found."""
+    """The tracker's ``.beads``, which the agent gets as BEADS_DIR.
+
+    Default: where the connection was found.
+    """
     rest_on: tuple[str, ...] = ("claude", "codex", "gemini")
-    """What in the last output of a failed run means a usage limit: the name of a preset (``claude``,
-    ``codex``, ``gemini``), ``exit N``, or a regular expression."""
+    """What in the last output of a failed run means a usage limit: the name of a preset
+    (``claude``, ``codex``, ``gemini``), ``exit N``, or a regular expression.
+    """
     output_is_life: bool = False
     """Whether new output counts as a sign of life."""
     stop_on_reap: bool = True

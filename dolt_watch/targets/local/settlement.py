@@ -28,7 +28,9 @@ def settle_dead(token: str, folder: Path, record: dict[str, Any]) -> Run:
     if not rebooted:
         left = processes.kill_all(lambda: _left(token, folder), KILL_SECONDS)
         if left:
-            return Run(token, "unclear", record, why=f"its processes cannot be ended: {sorted(left)}")
+            return Run(
+                token, "unclear", record, why=f"its processes cannot be ended: {sorted(left)}"
+            )
     why = "the host was restarted" if rebooted else "its runner was killed"
     end = {"lost": True, "why": why, "ended_at": time.time(), "started_at": started.get("at")}
     run_files.write_reserved(folder, run_files.END, end)

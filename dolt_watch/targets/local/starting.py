@@ -37,7 +37,10 @@ class RunStarter:
         prompt: str,
         began: float,
     ) -> Answer:
-        """Start a run. ``began``: of time.monotonic(), when the dispatch began. Raises GitFailed."""
+        """Start a run.
+
+        ``began``: of time.monotonic(), when the dispatch began. Raises GitFailed.
+        """
         try:
             return self._start(task, token, environ, record, prompt, began)
         except NoSlot as error:
@@ -64,7 +67,9 @@ class RunStarter:
             branch = worktrees.branch_name(task.bead, task.attempt, token, repo)
             place = folder / "worktree"
             record["git"] = {"repo": str(repo), "branch": branch, "commit": commit}
-        lock = self.store.make(token, settings.name, settings.slots, {**record, "cwd": str(place)}, prompt)
+        lock = self.store.make(
+            token, settings.name, settings.slots, {**record, "cwd": str(place)}, prompt
+        )
         try:
             if settings.repo is not None:
                 try:
@@ -94,7 +99,11 @@ class RunStarter:
             return Unknown(sanitize(why))
         if run.state in ("abandoned", "refused"):
             remove_unused(self.store, run)
-            return Refused(sanitize(str(run.end.get("refused") or "the runner ended before it started the agent")))
+            return Refused(
+                sanitize(
+                    str(run.end.get("refused") or "the runner ended before it started the agent")
+                )
+            )
         return Accepted(token, None) if run.state != "unclear" else Unknown(sanitize(run.why))
 
     def _started_before(self, token: str) -> Answer:
@@ -117,4 +126,6 @@ def remove_unused(store: RunStore, run: Run) -> None:
     """Remove the worktree of a run whose agent was never started."""
     made = run.record.get("git")
     if isinstance(made, dict):
-        worktrees.discard(Path(made["repo"]), store.folder(run.token) / "worktree", made["branch"], made["commit"])
+        worktrees.discard(
+            Path(made["repo"]), store.folder(run.token) / "worktree", made["branch"], made["commit"]
+        )

@@ -35,7 +35,12 @@ class RunStore:
 
     def folder(self, token: str) -> Path:
         """Return a run's folder. Raises ValueError if the token cannot be a name."""
-        if not token or not token.isascii() or not token.replace("-", "").isalnum() or len(token) > 128:
+        if (
+            not token
+            or not token.isascii()
+            or not token.replace("-", "").isalnum()
+            or len(token) > 128
+        ):
             raise ValueError("not a token of a run")
         return self.runs / token
 
@@ -81,7 +86,9 @@ class RunStore:
                     break
                 except BlockingIOError:
                     if time.monotonic() > until:
-                        raise StoreUnavailable(f"{self.root} is locked by another process") from None
+                        raise StoreUnavailable(
+                            f"{self.root} is locked by another process"
+                        ) from None
                     time.sleep(processes.POLL_SECONDS)
                 except OSError as error:  # a file system without locks
                     raise StoreUnavailable(f"{self.root}: {error.strerror or error}") from error
@@ -89,7 +96,7 @@ class RunStore:
         finally:
             os.close(descriptor)
 
-    # -- making a run ------------------------------------------------------------------------------
+    # -- making a run --------------------
 
     def make(self, token: str, target: str, slots: int, record: dict[str, Any], prompt: str) -> int:
         """Take a slot and make the run's folder, atomically. Returns its lock, which is held.
@@ -113,7 +120,9 @@ class RunStore:
                 temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=self.runs))
                 (temporary / run_files.PROMPT).write_bytes(prompt.encode("utf-8", "replace"))
                 run_files.reserve(temporary)
-                run_files.write(temporary / run_files.RUN, {**record, "token": token, "target": target})
+                run_files.write(
+                    temporary / run_files.RUN, {**record, "token": token, "target": target}
+                )
                 lock = run_files.open_lock(temporary)
                 run_files.try_lock(lock)
                 run_files.write(self.active / token, {"target": target})
@@ -131,7 +140,9 @@ class RunStore:
             return lock
 
     def check_writable(self) -> None:
-        """Raise StoreUnavailable if a run's folder cannot be made now: full, over quota, read-only."""
+        """Raise StoreUnavailable if a run's folder cannot be made now: full, over quota,
+        read-only.
+        """
         self.prepare()
         try:
             with tempfile.TemporaryDirectory(prefix=".new-", dir=self.runs) as probe:
@@ -147,7 +158,7 @@ class RunStore:
         with suppress(OSError):
             (self.active / token).unlink()
 
-    # -- counting ----------------------------------------------------------------------------------
+    # -- counting --------------------
 
     def live(self, target: str) -> int:
         """Return how many runs of a target live on this host. Raises StoreUnavailable."""
@@ -169,20 +180,24 @@ class RunStore:
 
     def _active(self) -> list[str]:
         try:
-            return sorted(each.name for each in self.active.iterdir() if not each.name.startswith("."))
+            return sorted(
+                each.name for each in self.active.iterdir() if not each.name.startswith(".")
+            )
         except OSError as error:
             raise StoreUnavailable(f"{self.active}: {error.strerror or error}") from error
 
     def tokens(self) -> list[str]:
         """Return the tokens of all runs that have a folder. Raises StoreUnavailable."""
         try:
-            return sorted(each.name for each in self.runs.iterdir() if not each.name.startswith("."))
+            return sorted(
+                each.name for each in self.runs.iterdir() if not each.name.startswith(".")
+            )
         except FileNotFoundError:
             return []
         except OSError as error:
             raise StoreUnavailable(f"{self.runs}: {error.strerror or error}") from error
 
-    # -- reading and settling ----------------------------------------------------------------------
+    # -- reading and settling --------------------
 
     def read(self, token: str) -> Run | None:
         """Return what became of a run. Returns None if it has no folder here.
@@ -206,7 +221,11 @@ class RunStore:
         with self._locked():
             if not folder.exists():
                 if left := processes.with_token(token):  # its folder was deleted while it ran
-                    return Run(token, "unclear", why=f"its folder is gone, but processes run: {sorted(left)}")
+                    return Run(
+                        token,
+                        "unclear",
+                        why=f"its folder is gone, but processes run: {sorted(left)}",
+                    )
                 try:
                     temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=self.runs))
                     run_files.write(temporary / run_files.ABANDONED, {"at": time.time()})

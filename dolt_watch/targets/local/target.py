@@ -63,14 +63,14 @@ class Local:
             self._template = load_prompt(self.settings)
         return self._template
 
-    # -- capacity ----------------------------------------------------------------------------------
+    # -- capacity --------------------
 
     def capacity(self) -> Capacity:
         """Return the free slots. Down: the agent, its repository or the state folder is missing."""
         try:
-            path = environment.build(self.settings.env, self._environ, bead="", actor="", token="", beads_dir=None).get(
-                "PATH", os.defpath
-            )
+            path = environment.build(
+                self.settings.env, self._environ, bead="", actor="", token="", beads_dir=None
+            ).get("PATH", os.defpath)
             why = program_missing(self.settings, path) or health.repository_missing(self.settings)
             if why:
                 return Capacity(0, sanitize(why), down=True)
@@ -95,7 +95,7 @@ class Local:
         keep = self.settings.keep_worktrees.total_seconds()
         sweeping.sweep_if_due(self.store, self._now(), keep)
 
-    # -- dispatch ----------------------------------------------------------------------------------
+    # -- dispatch --------------------
 
     def dispatch(self, task: BeadTask, token: str) -> Answer:
         """Start the run of this token. A token that was used before is not started again."""
@@ -136,7 +136,7 @@ class Local:
         except GitFailed as error:
             return Refused(sanitize(f"worktree: {error}"))
 
-    # -- what became of a run ----------------------------------------------------------------------
+    # -- what became of a run --------------------
 
     @property
     def site(self) -> str:
@@ -234,11 +234,14 @@ class Local:
         except StoreUnavailable:
             return  # capacity() says so
         for left in found:
-            says = f"worktree {left.folder} of {left.bead} (branch {left.branch}) is kept: {left.why}"
+            says = (
+                f"worktree {left.folder} of {left.bead} (branch {left.branch}) is kept: {left.why}"
+            )
             repo = shlex.quote(str(left.repo))
             fix = (
-                f"merge what you need, then: git -C {repo} worktree remove --force {shlex.quote(str(left.folder))}"
-                f" && git -C {repo} branch -D {shlex.quote(left.branch)}"
+                f"merge what you need, then: git -C {repo} worktree remove --force"
+                f" {shlex.quote(str(left.folder))} && git -C {repo} branch -D"
+                f" {shlex.quote(left.branch)}"
             )
             yield says, fix
 
@@ -251,5 +254,7 @@ def report_of(end: Ending) -> JobReport:
     verdict = Verdict.LOST if end.word in ("lost", "not started") else Verdict.FINISHED
     error = sanitize(end.error)
     if end.word == "usage limit":
-        return JobReport(verdict, end.word, error, dead=end.dead, limited=True, resets_at=end.resets_at)
+        return JobReport(
+            verdict, end.word, error, dead=end.dead, limited=True, resets_at=end.resets_at
+        )
     return JobReport(verdict, end.word, error, dead=end.dead, started=end.word != "not started")

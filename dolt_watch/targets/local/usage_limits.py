@@ -41,8 +41,12 @@ PRESETS: dict[str, tuple[str, ...]] = {
 
 _EXIT = re.compile(r"exit (\d{1,3})")
 _UNIT = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_QUANTITY = r"\d+(?:\.\d+)?\s*(?:days?|d|hours?|hrs?|h|minutes?|mins?|m|seconds?|secs?|s)(?![A-Za-z])"
-_SPAN = re.compile(rf"\b(?:in|after|retry-after:?)\s+({_QUANTITY}(?:[\s,]*(?:and\s+)?{_QUANTITY})*)", re.IGNORECASE)
+_QUANTITY = (
+    r"\d+(?:\.\d+)?\s*(?:days?|d|hours?|hrs?|h|minutes?|mins?|m|seconds?|secs?|s)(?![A-Za-z])"
+)
+_SPAN = re.compile(
+    rf"\b(?:in|after|retry-after:?)\s+({_QUANTITY}(?:[\s,]*(?:and\s+)?{_QUANTITY})*)", re.IGNORECASE
+)
 _PART = re.compile(r"(\d+(?:\.\d+)?)\s*([dhms])", re.IGNORECASE)
 _EPOCH = re.compile(r"(?<!\d)(1[6-9]\d{8}|2\d{9})(\d{3})?(?!\d)")
 _ISO = re.compile(r"\b(\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d)?(?:\.\d+)?(?:Z|[+-]\d\d:?\d\d)?)")
@@ -80,7 +84,9 @@ class UsageLimits:
                 try:
                     self.patterns.append(re.compile(text, re.IGNORECASE))
                 except re.error as error:
-                    raise InvalidPattern(f"{entry!r} is not a regular expression: {error}") from None
+                    raise InvalidPattern(
+                        f"{entry!r} is not a regular expression: {error}"
+                    ) from None
 
     def match(self, tail: str, code: int | None, lasted: timedelta) -> str:
         """Return the line of the last output that names a limit. Returns '' if there is none.
@@ -92,7 +98,9 @@ class UsageLimits:
             return ""
         lines = [line.strip() for line in tail[-LAST_CHARACTERS:].splitlines() if line.strip()]
         if code in self.codes:
-            return next((line for line in reversed(lines) if self._matches(line)), f"exit code {code}")
+            return next(
+                (line for line in reversed(lines) if self._matches(line)), f"exit code {code}"
+            )
         if code == 0 and lasted > AT_ONCE:
             return ""
         return next((line for line in reversed(lines) if self._matches(line)), "")

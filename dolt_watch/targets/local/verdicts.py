@@ -70,7 +70,9 @@ def ending(run: Run, limits: UsageLimits, local: tzinfo) -> Ending:
             lasted,
         )
     if line := limits.match(tail, code, lasted):
-        return Ending("usage limit", line, dead, at, lasted, reset_time(line, at.astimezone(local), local))
+        return Ending(
+            "usage limit", line, dead, at, lasted, reset_time(line, at.astimezone(local), local)
+        )
     if code == 0:
         return Ending("completed", "", dead, at, lasted)
     if isinstance(code, int):

@@ -37,7 +37,9 @@ def top_level(repo: Path) -> Path:
 def resolve(repo: Path, base: str) -> str:
     """Return the commit that a base names now. Raises GitFailed."""
     try:
-        return git(repo, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{base}^{{commit}}")
+        return git(
+            repo, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{base}^{{commit}}"
+        )
     except GitFailed as error:
         raise GitFailed(f"{base!r} names no commit of {repo}") from error
 
@@ -62,8 +64,16 @@ def add(repo: Path, folder: Path, branch: str, commit: str, timeout: float) -> N
     """Make a worktree on a new branch. Raises GitFailed; then nothing of it is left."""
     try:
         git(
-            repo, "worktree", "add", "--no-track", "-b", branch, str(folder), commit, timeout=timeout
-        )  # fmt: skip
+            repo,
+            "worktree",
+            "add",
+            "--no-track",
+            "-b",
+            branch,
+            str(folder),
+            commit,
+            timeout=timeout,
+        )
     except GitFailed:
         discard(repo, folder, branch, commit)
         raise
@@ -90,7 +100,9 @@ def kept_because(repo: Path, folder: Path, branch: str) -> str:
     if working := processes.working_in(folder):
         return f"processes work in it: {', '.join(map(str, sorted(working)[:5]))}"
     try:
-        if git(folder, "status", "--porcelain", "--untracked-files=normal", "--ignore-submodules=none"):
+        if git(
+            folder, "status", "--porcelain", "--untracked-files=normal", "--ignore-submodules=none"
+        ):
             return "it has uncommitted changes"
         private = Path(git(folder, "rev-parse", "--absolute-git-dir"))
         if any((private / name).exists() for name in _UNDER_WAY):
@@ -111,9 +123,17 @@ def _tip(repo: Path, branch: str) -> list[str]:
 def _only_here(repo: Path, branch: str, commits: list[str]) -> int:
     """Return how many commits no ref but the attempt's own branch reaches."""
     found = git(
-        repo, "rev-list", "--count", *commits, "--not", f"--exclude={branch}", "--branches",
-        "--remotes", "--tags", "HEAD",
-    )  # fmt: skip
+        repo,
+        "rev-list",
+        "--count",
+        *commits,
+        "--not",
+        f"--exclude={branch}",
+        "--branches",
+        "--remotes",
+        "--tags",
+        "HEAD",
+    )
     return int(found)
 
 

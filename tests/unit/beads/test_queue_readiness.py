@@ -17,7 +17,9 @@ QUEUE = [f"bd-{number:04}" for number in range(10_000)]
 
 
 class Rows:
-    """Answers for ``issues``: the first ``deferred`` beads of the queue are not ready; nothing depends on anything."""
+    """Answers for ``issues``: the first ``deferred`` beads of the queue are not ready; nothing
+    depends on anything.
+    """
 
     def __init__(self, deferred: int) -> None:
         self.deferred = frozenset(QUEUE[:deferred])
@@ -28,12 +30,23 @@ class Rows:
         self.asked.update(params)
         self.queries += 1
         later = NOW + timedelta(days=1)
-        return [(bead, later if bead in self.deferred else None) for bead in params] if "FROM issues" in sql else []
+        return (
+            [(bead, later if bead in self.deferred else None) for bead in params]
+            if "FROM issues" in sql
+            else []
+        )
 
 
 @pytest.mark.parametrize(
     ("deferred", "enough", "held", "asked"),
-    [(0, 1, 0, 20), (0, 201, 0, 402), (19, 1, 0, 20), (19, 1, 20, 220), (220, 1, 0, 420), (10_000, 1, 0, 10_000)],
+    [
+        (0, 1, 0, 20),
+        (0, 201, 0, 402),
+        (19, 1, 0, 20),
+        (19, 1, 20, 220),
+        (220, 1, 0, 420),
+        (10_000, 1, 0, 10_000),
+    ],
 )
 def test_the_queue_is_asked_from_its_head_until_enough_may_go(
     deferred: int, enough: int, held: int, asked: int
@@ -48,4 +61,6 @@ def test_the_queue_is_asked_from_its_head_until_enough_may_go(
     engine = cast(Engine, rows)
     holds = unready_until_enough(engine, QUEUE, enough, QUEUE[:held], schema, NOW, "c0", False)
     assert (len(rows.asked), set(holds)) == (asked, rows.deferred)
-    assert asked > 20 or rows.queries == 2, "the rows and their dependencies: two queries, if there are none"
+    assert asked > 20 or rows.queries == 2, (
+        "the rows and their dependencies: two queries, if there are none"
+    )

@@ -1,4 +1,6 @@
-"""The rule of `bd ready`: each part of it in both shapes, its words, and random graphs against a slow oracle."""
+"""The rule of `bd ready`: each part of it in both shapes, its words, and random graphs against a
+slow oracle.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +67,9 @@ class Tracker:
                 tx.execute(f"DELETE FROM {table} WHERE 1 = 1")
             for id, bead in graph.beads.items():
                 row = {"id": id, "title": "t", **dict.fromkeys(TEXTS, "")}
-                row |= {name: value for name, value in bead._asdict().items() if name != "is_blocked"}
+                row |= {
+                    name: value for name, value in bead._asdict().items() if name != "is_blocked"
+                }
                 if self.recursive:
                     row["is_blocked"] = bead.is_blocked
                 self._insert(tx, "wisps" if id.startswith("w") else "issues", row)
@@ -112,7 +116,7 @@ def newer(doltlite: Engine) -> Tracker:
     return Tracker(doltlite, "1.2.2")
 
 
-# -- each part of the rule ------------------------------------------------------------------------------------------
+# -- each part of the rule --------------------
 
 BD1 = {"bd-1": Issue()}
 
@@ -122,7 +126,10 @@ BD1 = {"bd-1": Issue()}
     [
         (Issue("open"), "blocked by bd-7 (open)"),
         (Issue("hooked"), "blocked by bd-7 (hooked)"),
-        (Issue("shipped"), "blocked by bd-7 (shipped)"),  # a custom status, even one of the category done
+        (
+            Issue("shipped"),
+            "blocked by bd-7 (shipped)",
+        ),  # a custom status, even one of the category done
         (Issue("deferred"), "blocked by bd-7 (deferred)"),
         (Issue("closed"), ""),
         (Issue("pinned"), ""),
@@ -130,7 +137,9 @@ BD1 = {"bd-1": Issue()}
     ],
 )
 @pytest.mark.parametrize("kind", ["blocks", "conditional-blocks"])
-def test_a_blocker_blocks_while_it_is_active(tracker: Tracker, kind: str, blocker: Issue, words: str) -> None:
+def test_a_blocker_blocks_while_it_is_active(
+    tracker: Tracker, kind: str, blocker: Issue, words: str
+) -> None:
     tracker.put(Graph({**BD1, "bd-7": blocker}, [Edge("bd-1", "bd-7", kind)]))
     assert tracker.held("bd-1") == ({"bd-1": words} if words else {})
 
@@ -190,7 +199,9 @@ def test_a_blocked_parent_holds_its_children(tracker: Tracker) -> None:
     tracker.put(Graph(family, edges))
     found = words if tracker.recursive else {bead: words[bead] for bead in ("bd-3", "bd-3.1")}
     assert tracker.held("bd-3", "bd-3.1", "bd-3.1.1") == found
-    assert tracker.held("bd-3.1.1") == ({"bd-3.1.1": words["bd-3.1.1"]} if tracker.recursive else {})
+    assert tracker.held("bd-3.1.1") == (
+        {"bd-3.1.1": words["bd-3.1.1"]} if tracker.recursive else {}
+    )
     tracker.put(Graph({**family, "bd-3": Issue("closed")}, edges))
     assert tracker.held("bd-3.1", "bd-3.1.1") == {}
 
@@ -211,7 +222,10 @@ def test_a_chain_of_a_hundred_parents(newer: Tracker) -> None:
         ({"is_template": 1}, "it is a template"),
         ({"issue_type": "molecule"}, "bd ready leaves out the type molecule"),
         ({"defer_until": LATER}, "deferred until 2026-11-25T12:00:00Z"),
-        ({"defer_until": "9999-12-31"}, "deferred until 9999-12-31T00:00:00Z"),  # how people say never
+        (
+            {"defer_until": "9999-12-31"},
+            "deferred until 9999-12-31T00:00:00Z",
+        ),  # how people say never
         ({"defer_until": "9999-12-31 23:59:59"}, "deferred until 9999-12-31T23:59:59Z"),
         ({"defer_until": NOW}, ""),
         ({"defer_until": None}, ""),
@@ -227,14 +241,17 @@ def test_what_the_own_row_says(row: Mapping[str, object], why: str) -> None:
     assert (hold.why if hold else "") == why
 
 
-# -- wisps and is_blocked: in no commit -----------------------------------------------------------------------------
+# -- wisps and is_blocked: in no commit --------------------
 
 BY_WISP = Graph({**BD1, "w-1": Issue()}, [Edge("bd-1", "w-1", "blocks")])
 
 
 def until(tracker: Tracker, *queue: str, loose: bool = False) -> dict[str, tuple[str, str]]:
     args = (queue, len(queue) + 1, (), tracker.schema, NOW, tracker.head(), loose)
-    return {bead: (hold.gate, hold.why) for bead, hold in unready_until_enough(tracker.engine, *args).items()}
+    return {
+        bead: (hold.gate, hold.why)
+        for bead, hold in unready_until_enough(tracker.engine, *args).items()
+    }
 
 
 @pytest.mark.parametrize(
@@ -288,11 +305,15 @@ def test_the_mark_of_the_working_set_counts_and_not_that_of_head(newer: Tracker)
 
 def test_stricter_than_bd_a_blocker_counts_whatever_the_mark_says(newer: Tracker) -> None:
     newer.put(Graph({**BD1, "bd-7": Issue()}, [Edge("bd-1", "bd-7", "blocks")]))
-    assert newer.held("bd-1") == {"bd-1": "blocked by bd-7 (open)"}, "is_blocked is 0, so bd lists it"
+    assert newer.held("bd-1") == {"bd-1": "blocked by bd-7 (open)"}, (
+        "is_blocked is 0, so bd lists it"
+    )
 
 
 def test_stricter_than_bd_a_closed_wisp_alone_opens_no_gate(newer: Tracker) -> None:
-    """`any-children` is met by a closed wisp for bd; no commit holds it, so it does not let the bead go."""
+    """`any-children` is met by a closed wisp for bd; no commit holds it, so it does not let the
+    bead go.
+    """
     graph = Graph(
         {**BD1, "bd-9": Issue(), "bd-9.1": Issue(), "w-1": Issue("closed")},
         [
@@ -314,7 +335,7 @@ def test_an_uncommitted_blocker_keeps_a_bead_back(tracker: Tracker) -> None:
     assert until(tracker, "bd-1") == {}
 
 
-# -- the shape of a commit ------------------------------------------------------------------------------------------
+# -- the shape of a commit --------------------
 
 
 def test_a_commit_of_another_shape_is_read_by_its_own_rule(engine: Engine) -> None:
@@ -349,10 +370,12 @@ def test_a_commit_without_the_tables_has_no_bead_and_no_dependency(engine: Engin
     assert readiness_at(engine, ["bd-1"], tracker.schema, NOW, first).holds == {}
 
 
-# -- random graphs --------------------------------------------------------------------------------------------------
+# -- random graphs --------------------
 
 IDS = ["bd-1", "bd-2", "bd-3", "bd-4", "bd-5", "bd-6", "w-1", "w-2"]
-STATUSES = st.sampled_from(["open", "open", "open", "closed", "pinned", "hooked", "review", "blocked"])
+STATUSES = st.sampled_from(
+    ["open", "open", "open", "closed", "pinned", "hooked", "review", "blocked"]
+)
 ISSUES = st.builds(
     Issue,
     STATUSES,
@@ -361,9 +384,15 @@ ISSUES = st.builds(
     st.sampled_from([0, 0, 0, 1]),
     st.sampled_from([0, 0, 0, 1]),
 )
-KINDS = st.sampled_from(["blocks", "conditional-blocks", "waits-for", "parent-child", "parent-child", "related"])
+KINDS = st.sampled_from(
+    ["blocks", "conditional-blocks", "waits-for", "parent-child", "parent-child", "related"]
+)
 EDGES = st.builds(
-    Edge, st.sampled_from(IDS), st.sampled_from([*IDS, "x-1"]), KINDS, st.sampled_from(["", "", "any-children"])
+    Edge,
+    st.sampled_from(IDS),
+    st.sampled_from([*IDS, "x-1"]),
+    KINDS,
+    st.sampled_from(["", "", "any-children"]),
 )
 
 
@@ -382,7 +411,9 @@ def active(graph: Graph, id: str) -> bool:
 
 def blocked_by_itself(graph: Graph, id: str) -> bool:
     def waits(edge: Edge) -> bool:
-        children = [e.source for e in graph.edges if e.kind == "parent-child" and e.target == edge.target]
+        children = [
+            e.source for e in graph.edges if e.kind == "parent-child" and e.target == edge.target
+        ]
         closed = [c for c in children if c in graph.beads and graph.beads[c].status == "closed"]
         return any(active(graph, c) for c in children) and not (edge.gate and closed)
 
@@ -394,14 +425,18 @@ def blocked_by_itself(graph: Graph, id: str) -> bool:
 
 
 def oracle(graph: Graph, recursive: bool) -> set[str]:
-    """Every issue that bd does not call ready, apart from its status: all of the graph, again and again."""
+    """Every issue that bd does not call ready, apart from its status: all of the graph, again
+    and again.
+    """
     if not recursive:
         graph = without_wisps(graph)
     blocked = {id for id in graph.beads if blocked_by_itself(graph, id)}
     family = [edge for edge in graph.edges if edge.kind == "parent-child"]
     for _ in range(len(graph.beads) if recursive else 1):
         blocked |= {
-            edge.source for edge in family if edge.target in blocked and (active(graph, edge.source) or not recursive)
+            edge.source
+            for edge in family
+            if edge.target in blocked and (active(graph, edge.source) or not recursive)
         }
     late = {id for id, bead in graph.beads.items() if bead.defer_until == LATER}
     late_children = {edge.source for edge in family if edge.target in late}
@@ -412,16 +447,22 @@ def oracle(graph: Graph, recursive: bool) -> set[str]:
 
 def without_wisps(graph: Graph) -> Graph:
     """What history holds: no wisp, no dependency of a wisp, and no mark that is to be relied on."""
-    beads = {id: bead._replace(is_blocked=0) for id, bead in graph.beads.items() if id.startswith("bd")}
+    beads = {
+        id: bead._replace(is_blocked=0) for id, bead in graph.beads.items() if id.startswith("bd")
+    }
     return Graph(beads, [edge for edge in graph.edges if edge.source.startswith("bd")])
 
 
 @pytest.fixture(scope="module", params=["1.0.2", "1.2.2"])
-def exchanged(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tracker]:
+def exchanged(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Tracker]:
     """One tracker for all examples."""
     if NO_DOLTLITE:
         servers.without(NO_DOLTLITE)
-    engine = open_engine(FileAddress(str(tmp_path_factory.mktemp("random") / "beads.db")), create=True)
+    engine = open_engine(
+        FileAddress(str(tmp_path_factory.mktemp("random") / "beads.db")), create=True
+    )
     yield Tracker(engine, request.param)
     engine.close()
 
@@ -438,11 +479,15 @@ ROUND = Graph(
 
 @example(graph=ROUND)
 @given(graph=graphs())
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 def test_any_graph(exchanged: Tracker, graph: Graph) -> None:
     tracker = exchanged
     tracker.put(graph)
-    beads = [id for id, bead in graph.beads.items() if id.startswith("bd") and bead.status == "open"]
+    beads = [
+        id for id, bead in graph.beads.items() if id.startswith("bd") and bead.status == "open"
+    ]
     held = oracle(graph, tracker.recursive) & set(beads)
     in_history = oracle(without_wisps(graph), tracker.recursive) & set(beads)
     assert set(tracker.held(*beads)) == held

@@ -1,4 +1,6 @@
-"""The saved state: what is saved comes back, what has left is gone, and empty records do not pile up."""
+"""The saved state: what is saved comes back, what has left is gone, and empty records do not
+pile up.
+"""
 
 from __future__ import annotations
 
@@ -41,14 +43,18 @@ def test_what_has_left_is_gone_and_swept(doltlite: Engine) -> None:
 
 
 def test_a_table_that_dolt_ignore_names_is_not_watched_and_not_adopted(doltlite: Engine) -> None:
-    """No commit takes its rows: DOLT_ADD skips it without an error. bd 1.3 keeps `events` that way."""
+    """No commit takes its rows:
+
+    DOLT_ADD skips it without an error. bd 1.3 keeps `events` that way.
+    """
     here = Light(doltlite)
     doltlite.execute_ddl("DROP TABLE labels")
     doltlite.execute_ddl("INSERT INTO dolt_ignore VALUES ('labels', 1)")
     with doltlite.transaction() as tx:
         tx.dolt_commit(["labels", "dolt_ignore"], "labels are local", "ann <ann@test>")
     doltlite.execute_ddl(
-        "CREATE TABLE labels (issue_id varchar(255), label varchar(255), PRIMARY KEY (issue_id, label))"
+        "CREATE TABLE labels (issue_id varchar(255), label varchar(255), PRIMARY KEY (issue_id,"
+        " label))"
     )
     with doltlite.transaction() as tx:
         tx.execute("INSERT INTO labels VALUES ('bd-a', 'urgent')")
@@ -79,7 +85,9 @@ def test_a_changed_rule_is_recorded_once_where_nothing_else_happens(doltlite: En
     assert here.kinds("") == ["resync", "resync"]
 
 
-def test_the_last_word_about_no_bead_is_saved_and_what_was_saved_before_it_was_has_none(doltlite: Engine) -> None:
+def test_the_last_word_about_no_bead_is_saved_and_what_was_saved_before_it_was_has_none(
+    doltlite: Engine,
+) -> None:
     here = Light(doltlite)
     here.tick()
     for kind in (EntryKind.PAUSE, EntryKind.RESUME):
@@ -98,15 +106,29 @@ def _saved(bead: Bead) -> Bead:
 def test_the_code_of_a_reason_is_saved() -> None:
     at = parse_foreign("2026-04-18T22:35:46Z")
     assert at is not None
-    bead = Bead("bd-a", Phase.BACKOFF, "agent", at, "c", reason="any words", reason_code=ReasonCode.BEAD_NOT_FOUND)
+    bead = Bead(
+        "bd-a",
+        Phase.BACKOFF,
+        "agent",
+        at,
+        "c",
+        reason="any words",
+        reason_code=ReasonCode.BEAD_NOT_FOUND,
+    )
     assert _saved(bead) == bead
-    other = bead._replace(reason="Bead bd-a not found.", reason_code=ReasonCode.REFUSED, unclear=ReasonCode.ROW_FREED)
+    other = bead._replace(
+        reason="Bead bd-a not found.", reason_code=ReasonCode.REFUSED, unclear=ReasonCode.ROW_FREED
+    )
     assert _saved(other) == other, "no text is read where there is a code"
 
 
 def test_a_state_saved_before_the_codes() -> None:
     at = parse_foreign("2026-04-18T22:35:46Z")
     assert at is not None
-    bead = Bead("bd-a", Phase.BACKOFF, "agent", at, "c", reason="Bead bd-a not found.", unclear=DELETED)
-    assert _saved(bead) == bead._replace(reason_code=ReasonCode.BEAD_NOT_FOUND, unclear=ReasonCode.BEAD_DELETED)
+    bead = Bead(
+        "bd-a", Phase.BACKOFF, "agent", at, "c", reason="Bead bd-a not found.", unclear=DELETED
+    )
+    assert _saved(bead) == bead._replace(
+        reason_code=ReasonCode.BEAD_NOT_FOUND, unclear=ReasonCode.BEAD_DELETED
+    )
     assert _saved(bead._replace(reason="HTTP 500: boom", unclear="")).reason_code is None

@@ -1,4 +1,6 @@
-"""A ping, metrics and status of a one-shot command: what is set wrongly is told before anything is done."""
+"""A ping, metrics and status of a one-shot command: what is set wrongly is told before anything
+is done.
+"""
 
 from __future__ import annotations
 
@@ -19,14 +21,17 @@ def cli(doltlite_path: FileAddress) -> Iterator[Commands]:
         yield made
 
 
-@pytest.mark.parametrize("url", ["not a url", "http://a..b/", "http://", "ftp://h/", "http://h\n/", "http:///x", "h/x"])
+@pytest.mark.parametrize(
+    "url", ["not a url", "http://a..b/", "http://", "ftp://h/", "http://h\n/", "http:///x", "h/x"]
+)
 def test_a_ping_to_nowhere(url: str) -> None:
     with pytest.raises(SettingsError):
         HeartbeatPing(url)
 
 
 @pytest.mark.parametrize(
-    "url", ["https://hc.example/ping/1", "http://10.0.0.1:8080", "http://[::1]:9/x", "http://localhost/"]
+    "url",
+    ["https://hc.example/ping/1", "http://10.0.0.1:8080", "http://[::1]:9/x", "http://localhost/"],
 )
 def test_a_ping(url: str) -> None:
     assert HeartbeatPing(url).url == url
@@ -59,11 +64,15 @@ def test_metrics_that_cannot_be_written(cli: Commands) -> None:
     done = cli.run("dispatch", "--dry-run", "--metrics-file", "x.prom")
     assert done.returncode == 2 and "--dry-run" in done.stderr
     done = cli.run("dispatch", "--dry-run", env={"DOLT_WATCH_METRICS_FILE": "x.prom"})
-    assert (done.returncode, (cli.folder / "x.prom").exists()) == (0, False), "a variable of every tick"
+    assert (done.returncode, (cli.folder / "x.prom").exists()) == (0, False), (
+        "a variable of every tick"
+    )
 
 
 def test_a_target_that_tells_no_capacity(cli: Commands) -> None:
-    settings = '[rules.agent]\ntarget = "local"\n[targets.local]\nkind = "command"\nargv = ["true"]\n'
+    settings = (
+        '[rules.agent]\ntarget = "local"\n[targets.local]\nkind = "command"\nargv = ["true"]\n'
+    )
     (cli.folder / "dolt_watch.toml").write_text(settings)
     [line] = [line for line in cli.run("status").stdout.splitlines() if line.startswith("target:")]
     assert "None" not in line and "capacity not known" in line

@@ -17,14 +17,22 @@ from tests.support import forked
 
 
 def run(cwd: Path, *args: str, **env: str) -> subprocess.CompletedProcess[str]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("DOLT_WATCH_", "BEAD"))}
+    clean = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("DOLT_WATCH_", "BEAD"))
+    }
     return forked.dolt_watch(args, cwd=cwd, env={**clean, **env})
 
 
 def test_config_in_eighty_columns(tmp_path: Path) -> None:
     url = "dolt://somebody@" + "a-very-long-host-name." * 5 + "example/beads"
     done = run(
-        tmp_path, "config", DOLT_WATCH_DATABASE=url, DOLT_WATCH_RULES_AGENT_MAX_ATTEMPTS="3", BEADS_DOLT_PASSWORD="pa55"
+        tmp_path,
+        "config",
+        DOLT_WATCH_DATABASE=url,
+        DOLT_WATCH_RULES_AGENT_MAX_ATTEMPTS="3",
+        BEADS_DOLT_PASSWORD="pa55",
     )
     assert done.returncode == 0, done.stderr
     assert max(map(len, done.stdout.splitlines())) <= 80
@@ -32,9 +40,22 @@ def test_config_in_eighty_columns(tmp_path: Path) -> None:
 
 
 def test_config_as_json(tmp_path: Path) -> None:
-    done = run(tmp_path, "config", "--format", "json", "--database", "doltlite:///x.db", "--set", "settle=9s")
+    done = run(
+        tmp_path,
+        "config",
+        "--format",
+        "json",
+        "--database",
+        "doltlite:///x.db",
+        "--set",
+        "settle=9s",
+    )
     tree = json.loads(done.stdout)
-    assert tree["database"] == {"value": "doltlite:///x.db", "origin": "--database", "secret": False}
+    assert tree["database"] == {
+        "value": "doltlite:///x.db",
+        "origin": "--database",
+        "secret": False,
+    }
     assert tree["settle"] == {"value": "9s", "origin": "--set settle", "secret": False}
 
 
@@ -56,7 +77,8 @@ def test_each_listed_command_is_there(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("args", "code", "said"), [(["confg"], 2, "did you mean config?"), (["config", "--x"], 2, "--x")]
+    ("args", "code", "said"),
+    [(["confg"], 2, "did you mean config?"), (["config", "--x"], 2, "--x")],
 )
 def test_usage(tmp_path: Path, args: list[str], code: int, said: str) -> None:
     done = run(tmp_path, *args)
@@ -66,18 +88,23 @@ def test_usage(tmp_path: Path, args: list[str], code: int, said: str) -> None:
 
 def test_help_and_version_import_no_command(tmp_path: Path) -> None:
     code = (
-        "import sys; from dolt_watch.cli import group\n"
-        "for args in (['--help'], ['--version']): group.main(args, standalone_mode=False)\n"
-        "print([m for m in sys.modules if m.startswith(('dolt_watch.cli.', 'dolt_watch.config', 'sqlglot', 'pymysql'))])"
+        "import sys; from dolt_watch.cli import group\nfor args in (['--help'], ['--version']):"
+        " group.main(args, standalone_mode=False)\nprint([m for m in sys.modules if"
+        " m.startswith(('dolt_watch.cli.', 'dolt_watch.config', 'sqlglot', 'pymysql'))])"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
     assert done.stdout.splitlines()[-1] == "[]"
     assert all(name in done.stdout for name in COMMANDS)
 
 
 @pytest.mark.parametrize(
     ("error", "code", "said"),
-    [("KeyboardInterrupt()", 130, ""), ("ValueError('odd\\x1b')", 1, "error: ValueError: odd\\x1b (run with --debug")],
+    [
+        ("KeyboardInterrupt()", 130, ""),
+        ("ValueError('odd\\x1b')", 1, "error: ValueError: odd\\x1b (run with --debug"),
+    ],
 )
 def test_what_nobody_foresaw(tmp_path: Path, error: str, code: int, said: str) -> None:
     program = (
@@ -87,6 +114,8 @@ def test_what_nobody_foresaw(tmp_path: Path, error: str, code: int, said: str) -
         "cli.LazyGroup.get_command = click.Group.get_command\n"
         "sys.argv = ['dolt_watch', 'config']; cli.main()"
     )
-    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
     assert done.returncode == code
     assert done.stderr.startswith(said) and "Traceback" not in done.stderr

@@ -25,7 +25,9 @@ def cli(doltlite_path: FileAddress) -> Iterator[Commands]:
 def test_a_pipe_stays_a_pipe(cli: Commands, tmp_path: Path) -> None:
     pipe, read = tmp_path / "pipe", list[str]()
     os.mkfifo(pipe)
-    reader = threading.Thread(target=lambda: read.append(pipe.read_text(encoding="utf-8")), daemon=True)
+    reader = threading.Thread(
+        target=lambda: read.append(pipe.read_text(encoding="utf-8")), daemon=True
+    )
     reader.start()
     done = cli.run("report", "-o", str(pipe))
     reader.join(30)
@@ -40,7 +42,11 @@ def test_a_file_keeps_its_mode_and_a_link_its_target(tmp_path: Path) -> None:
     file.chmod(0o640)
     link.symlink_to(file)
     write_page(str(link), "new")
-    assert (link.is_symlink(), file.read_text(), stat.S_IMODE(file.stat().st_mode)) == (True, "new", 0o640)
+    assert (link.is_symlink(), file.read_text(), stat.S_IMODE(file.stat().st_mode)) == (
+        True,
+        "new",
+        0o640,
+    )
 
 
 def test_no_file_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,9 @@ def cli(doltlite_path: FileAddress) -> Iterator[Commands]:
         yield made
 
 
-@pytest.mark.parametrize("error", [KeyError("getpwuid(): uid not found: 10001"), OSError("No username set")])
+@pytest.mark.parametrize(
+    "error", [KeyError("getpwuid(): uid not found: 10001"), OSError("No username set")]
+)
 def test_a_user_without_a_name(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     def nobody() -> str:
         raise error
@@ -33,7 +35,10 @@ def test_a_user_without_a_name(monkeypatch: pytest.MonkeyPatch, error: Exception
 
 def ago(cli: Commands, span: str) -> str:
     """An end that is over, as a pause from yesterday has it."""
-    return str(cli.here.engine.query(f"SELECT datetime('now', '{span}')")[0][0]).replace(" ", "T") + "Z"
+    return (
+        str(cli.here.engine.query(f"SELECT datetime('now', '{span}')")[0][0]).replace(" ", "T")
+        + "Z"
+    )
 
 
 def test_an_end_that_is_over_is_refused(cli: Commands) -> None:
@@ -46,16 +51,22 @@ def test_an_end_that_is_over_is_refused(cli: Commands) -> None:
 @pytest.mark.parametrize(
     "args",
     [
-        ("pause", "--reason", "x", "--until", ""), ("pause", "--reason", "x", "--until", "0s"),
-        ("pause", "--reason", "x", "--until", "-2h"), ("pause", "--reason", "x", "--until", "9999-12-31T23:59:59-12:00"),
-        ("pause", "--reason", ""), ("pause", "--reason", "x" * 501), ("pause", "--reason", "x", "--rule", ""),
-        ("resume", "--reason", " "), ("dispatch", "--dry-run", "--now", ""),
+        ("pause", "--reason", "x", "--until", ""),
+        ("pause", "--reason", "x", "--until", "0s"),
+        ("pause", "--reason", "x", "--until", "-2h"),
+        ("pause", "--reason", "x", "--until", "9999-12-31T23:59:59-12:00"),
+        ("pause", "--reason", ""),
+        ("pause", "--reason", "x" * 501),
+        ("pause", "--reason", "x", "--rule", ""),
+        ("resume", "--reason", " "),
+        ("dispatch", "--dry-run", "--now", ""),
         ("dispatch", "--dry-run", "--now", "9999-12-31T23:59:59-12:00"),
         ("dispatch", "--dry-run", "--now", "9999-12-31T23:59:59Z"),
-        ("dispatch", "--dry-run", "--now", "0001-01-01T00:00:00Z"), ("log", "--since", ""),
+        ("dispatch", "--dry-run", "--now", "0001-01-01T00:00:00Z"),
+        ("log", "--since", ""),
         ("why", "bd-a", "--as-of", "9999-12-31T23:59:59Z"),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_time_and_no_reason_is_refused(cli: Commands, args: tuple[str, ...]) -> None:
     cli.here.assign("bd-a")
     done = cli.run(*args)
@@ -66,8 +77,12 @@ def test_what_is_no_time_and_no_reason_is_refused(cli: Commands, args: tuple[str
 def test_it_says_until_when_and_what_it_replaces(cli: Commands) -> None:
     first = cli.run("pause", "--reason", "lunch")
     assert first.stdout == "paused all rules, until resumed, reaping goes on: lunch\n"
-    second = cli.run("pause", "--reason", "\x1b[31mdinner", "--until", "2h", "--all").stdout.splitlines()
-    assert second[0].startswith("paused all rules, until 2") and second[0].endswith("Z, reaping too: \\x1b[31mdinner")
+    second = cli.run(
+        "pause", "--reason", "\x1b[31mdinner", "--until", "2h", "--all"
+    ).stdout.splitlines()
+    assert second[0].startswith("paused all rules, until 2") and second[0].endswith(
+        "Z, reaping too: \\x1b[31mdinner"
+    )
     assert second[1] == "in place of: all rules, until resumed, reaping goes on: lunch"
     assert cli.run("pause", "--reason", "agents", "--rule", "agent").stdout.count("\n") == 1
 
@@ -79,7 +94,9 @@ def test_status_shows_what_stands(cli: Commands) -> None:
     )
     assert "paused" not in cli.run("status").stdout
     cli.run("pause", "--reason", "lunch", "--all", "--until", "2999-01-01T00:00:00Z")
-    line = f"paused:   all rules, until 2999-01-01T00:00:00Z, reaping too: lunch (by {current_user()})"
+    line = (
+        f"paused:   all rules, until 2999-01-01T00:00:00Z, reaping too: lunch (by {current_user()})"
+    )
     assert line in cli.run("status").stdout.splitlines()
     told = json.loads(cli.run("status", "--format", "json").stdout)
     assert told["pauses"] == ["lunch"]
@@ -94,7 +111,10 @@ def test_resume_says_what_still_stands(cli: Commands) -> None:
     cli.run("pause", "--reason", "lunch")
     still = "all rules are still paused: all rules, until resumed, reaping goes on: lunch"
     told = cli.run("resume", "--rule", "agent").stdout.splitlines()
-    assert told == ["nothing to resume: rule agent is not paused or stopped, and nothing is held", still]
+    assert told == [
+        "nothing to resume: rule agent is not paused or stopped, and nothing is held",
+        still,
+    ]
     cli.run("pause", "--reason", "agents", "--rule", "agent")
     assert cli.run("resume", "--rule", "agent").stdout.splitlines() == ["resumed agent", still]
     assert (cli.run("resume").stdout, cli.decisions()) == ("resumed all rules\n", 4)

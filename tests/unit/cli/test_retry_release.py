@@ -1,4 +1,6 @@
-"""`dolt_watch retry` and `release` as real commands: what they write, what follows, and what they refuse."""
+"""`dolt_watch retry` and `release` as real commands: what they write, what follows, and what
+they refuse.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ def cli(doltlite_path: FileAddress) -> Iterator[Commands]:
 
 
 def stuck(cli: Commands, *answers: object, hours: float = 0.0) -> None:
-    """One bead after another gets such an answer, three hours ago; then time goes on by ``hours``."""
+    """One bead after another gets such an answer, three hours ago; then time goes on by
+    ``hours``.
+    """
     here = cli.here
     here.target.answers.extend(answers)  # type: ignore[arg-type]
     for number in range(len(answers)):
@@ -62,7 +66,9 @@ def test_a_quarantined_bead_is_due_now_and_goes(cli: Commands) -> None:
     again = cli.run("retry", "bd-0")
     assert (again.returncode, again.stdout) == (0, "bd-0 waits already: nothing to do\n")
     assert cli.here.kinds("bd-0") == ["claim", "quarantined", "manual-retry"]
-    ((actor, detail),) = cli.here.engine.query("SELECT actor, detail FROM watch_decision WHERE kind = 'manual-retry'")
+    ((actor, detail),) = cli.here.engine.query(
+        "SELECT actor, detail FROM watch_decision WHERE kind = 'manual-retry'"
+    )
     assert actor == json.loads(detail)["by"]
     (notes, status) = cli.here.row("bd-0", "notes", "status")
     assert status == "open"
@@ -110,7 +116,10 @@ def test_a_released_bead_is_a_person_s_own_and_its_slot_is_free(cli: Commands) -
     assert cli.here.row("bd-0", "status") == ("in_progress",)
     assert phases(cli) == {"bd-0": "running", "bd-1": "waiting"}
     again = cli.run("release", "bd-0")
-    assert (again.returncode, again.stdout) == (0, "bd-0 is a person's own already: nothing to do\n")
+    assert (again.returncode, again.stdout) == (
+        0,
+        "bd-0 is a person's own already: nothing to do\n",
+    )
     cli.here.tick(timedelta(minutes=1), reap=False)
     assert cli.here.target.sent == ["bd-0", "bd-1"]
     verified(cli)
@@ -158,7 +167,9 @@ def test_the_state_made_anew_from_history_knows_of_both(cli: Commands) -> None:
         (["release", "bd-0"], 1, "bd-0 is quarantined: it holds no slot"),
     ],
 )
-def test_what_is_refused_writes_nothing(cli: Commands, arguments: list[str], code: int, said: str) -> None:
+def test_what_is_refused_writes_nothing(
+    cli: Commands, arguments: list[str], code: int, said: str
+) -> None:
     stuck(cli, NO)
     before = cli.decisions()
     ran = cli.run(*arguments)
@@ -182,7 +193,9 @@ def test_it_works_while_paused_and_the_pause_goes_on_holding(cli: Commands) -> N
         ([], "no reason given"),
     ],
 )
-def test_a_pause_takes_its_reason_as_an_argument(cli: Commands, arguments: list[str], reason: str) -> None:
+def test_a_pause_takes_its_reason_as_an_argument(
+    cli: Commands, arguments: list[str], reason: str
+) -> None:
     ran = cli.run("pause", *arguments)
     assert (ran.returncode, ran.stdout.strip().endswith(f": {reason}")) == (0, True), ran
     twice = cli.run("pause", "lunch", "--reason", "dinner")

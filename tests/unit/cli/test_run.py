@@ -23,7 +23,10 @@ def cli(doltlite_path: FileAddress) -> Iterator[Commands]:
     ("settings", "words"),
     [
         ('[rules.agent]\ntarget = "hook"\n[targets.hook]\nkind = "webhook"', "url"),
-        ('[notify]\ntarget = "hook"\n[targets.hook]\nkind = "webhook"\nurl = "https://ops.example/"', "no secret"),
+        (
+            '[notify]\ntarget = "hook"\n[targets.hook]\nkind = "webhook"\nurl = "https://ops.example/"',
+            "no secret",
+        ),
     ],
 )
 def test_a_target_that_cannot_be_used(cli: Commands, settings: str, words: str) -> None:
@@ -36,11 +39,13 @@ def test_a_target_that_cannot_be_used(cli: Commands, settings: str, words: str) 
 @pytest.mark.parametrize(
     ("args", "where"),
     [
-        (("--host", "nope.invalid", "--port", "0"), "--host"), (("--host", "a..b", "--port", "0"), "--host"),
-        (("--host", "192.0.2.1", "--port", "0"), "--host"), (("--host", "127.0.0.1"), "--host"),
+        (("--host", "nope.invalid", "--port", "0"), "--host"),
+        (("--host", "a..b", "--port", "0"), "--host"),
+        (("--host", "192.0.2.1", "--port", "0"), "--host"),
+        (("--host", "127.0.0.1"), "--host"),
         (("--host", "", "--port", "0"), "--host"),
     ],
-)  # fmt: skip
+)
 def test_an_address_that_is_none(cli: Commands, args: tuple[str, ...], where: str) -> None:
     done = cli.run("run", *args)
     assert (done.returncode, done.stdout) == (2, "")

@@ -48,11 +48,23 @@ class Begun:
     def __init__(self, world: Commands, words: Sequence[str]) -> None:
         world.board.script(DISPATCH, "freeze")
         self.world = world
-        command = [sys.executable, "-m", "dolt_watch", *words, "--set", "rules.agent.max_in_flight=2"]
+        command = [
+            sys.executable,
+            "-m",
+            "dolt_watch",
+            *words,
+            "--set",
+            "rules.agent.max_in_flight=2",
+        ]
         self.process = subprocess.Popen(
-            command, cwd=world.folder, env=world.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            command,
+            cwd=world.folder,
+            env=world.env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
             preexec_fn=as_in_a_terminal,
-        )  # fmt: skip
+        )
         until(lambda: bool(world.board.asked("POST", DISPATCH)))
 
     def ends(self) -> str:
@@ -86,7 +98,9 @@ def test_the_answer_is_recorded(world: Commands, name: str, number: int) -> None
 
 @pytest.mark.parametrize("number", SIGNALS)
 @pytest.mark.parametrize("name", SENDERS)
-def test_a_second_signal_names_what_is_not_recorded(world: Commands, name: str, number: int) -> None:
+def test_a_second_signal_names_what_is_not_recorded(
+    world: Commands, name: str, number: int
+) -> None:
     words, _, code = SENDERS[name]
     begun = Begun(world, words)
     begun.process.send_signal(signal.SIGTERM)
@@ -104,7 +118,11 @@ def test_nothing_under_way_ends_at_once(world: Commands, name: str) -> None:
     """It waits for a bead to settle: nothing is claimed, so nothing is waited for."""
     world.env["DOLT_WATCH_SETTLE"] = "1h"
     process = subprocess.Popen(
-        [sys.executable, "-c", WAITING, name], cwd=world.folder, env=world.env, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", WAITING, name],
+        cwd=world.folder,
+        env=world.env,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "sleeping\n"
@@ -138,8 +156,12 @@ with Shutdown(lambda: claim, print, stop=threading.Event(), codes={codes}, grace
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(60)
 """
-    done = subprocess.run([sys.executable, "-uc", program], capture_output=True, text=True, check=False, timeout=300)
-    assert (done.returncode, "bd-a: ended before" in done.stdout) == (0 if codes else 143, True), done
+    done = subprocess.run(
+        [sys.executable, "-uc", program], capture_output=True, text=True, check=False, timeout=300
+    )
+    assert (done.returncode, "bd-a: ended before" in done.stdout) == (0 if codes else 143, True), (
+        done
+    )
 
 
 def test_ignored_signals_stay_ignored() -> None:
@@ -154,7 +176,9 @@ with Shutdown(lambda: None, print) as shutdown:
     print(shutdown.code)
 assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=300)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=300
+    )
     assert done.stdout == "0\n"
 
 
@@ -162,7 +186,9 @@ def test_what_is_under_way(doltlite: Engine, monkeypatch: pytest.MonkeyPatch) ->
     """The claim until the target answered, then its report with the job, then nothing."""
     light = Light(doltlite)
     light.assign("bd-a")
-    loop = build(doltlite, light.settings, lambda name: light.target, DatabaseClock(), light.lines.append)
+    loop = build(
+        doltlite, light.settings, lambda name: light.target, DatabaseClock(), light.lines.append
+    )
     ledger: LedgerWriter = loop.actor.ledger  # type: ignore[attr-defined]
     seen: list[Decision | None] = []
     sent, append = light.target.dispatch, LedgerWriter._append_until_written
@@ -171,7 +197,9 @@ def test_what_is_under_way(doltlite: Engine, monkeypatch: pytest.MonkeyPatch) ->
         seen.append(ledger.under_way)
         return sent(*args)  # type: ignore[arg-type]
 
-    def appended(self: LedgerWriter, context: DecisionContext | None, decision: Decision) -> Written:
+    def appended(
+        self: LedgerWriter, context: DecisionContext | None, decision: Decision
+    ) -> Written:
         seen.append(self.under_way)
         return append(self, context, decision)
 
@@ -202,6 +230,11 @@ def test_the_idle_tick_pays_nothing(world: Commands, tmp_path: Path) -> None:
         "try:\n    main()\nfinally:\n    print('dolt_watch.cli.shutdown' in sys.modules)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program], cwd=world.folder, env=world.env, capture_output=True, text=True, check=True
+        [sys.executable, "-c", program],
+        cwd=world.folder,
+        env=world.env,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout.splitlines()[-1] == "False"

@@ -60,7 +60,14 @@ def test_beads_dir(tmp_path: Path) -> None:
 def test_environment_over_file(tmp_path: Path) -> None:
     metadata(tmp_path, {**FULL, "dolt_server_tls": True, "dolt_server_socket": "/one"})
     assert address(load({}, {}, tmp_path)).tls
-    given = {"HOST": "h", "PORT": "3400", "USER": "u", "DATABASE": "d", "SOCKET": "/two", "TLS": "0"}
+    given = {
+        "HOST": "h",
+        "PORT": "3400",
+        "USER": "u",
+        "DATABASE": "d",
+        "SOCKET": "/two",
+        "TLS": "0",
+    }
     env = {f"BEADS_DOLT_SERVER_{name}": value for name, value in given.items()}
     settings = load({}, env, tmp_path)
     assert settings.address == ServerAddress("h", 3400, "u", "", "d", "/two", False)
@@ -89,7 +96,10 @@ def test_the_port_of_a_local_server(tmp_path: Path) -> None:
     assert address(load({}, {}, tmp_path)).port == 3307, "bd's own default"
     (tmp_path / ".beads" / "dolt-server.port").write_text("13311\n")
     settings = load({}, {}, tmp_path)
-    assert (address(settings).port, settings.origins["database.port"]) == (13311, ".beads/dolt-server.port")
+    assert (address(settings).port, settings.origins["database.port"]) == (
+        13311,
+        ".beads/dolt-server.port",
+    )
     metadata(tmp_path, FULL)
     assert address(load({}, {}, tmp_path)).port == 13311, "bd's order: the port file goes first"
 
@@ -108,7 +118,9 @@ def test_passwords_in_their_order(tmp_path: Path) -> None:
     metadata(tmp_path, FULL)
     home = tmp_path / ".config" / "beads"
     home.mkdir(parents=True)
-    (home / "credentials").write_text("[else:1]\npassword = no\n[dolt.example:3399]\npassword = at%home:=\n")
+    (home / "credentials").write_text(
+        "[else:1]\npassword = no\n[dolt.example:3399]\npassword = at%home:=\n"
+    )
     (tmp_path / "named").write_text("[dolt.example:3399]\npassword=named\n")
     (tmp_path / "file").write_text(" in file \n")
     env = {"HOME": str(tmp_path)}
@@ -124,10 +136,14 @@ def test_passwords_in_their_order(tmp_path: Path) -> None:
         settings = load({}, env, tmp_path)
         assert (address(settings).password, settings.origins["password"]) == (password, origin)
     url = {"database": "dolt://dolt.example:3399/x"}
-    assert address(load(url, {"HOME": str(tmp_path)}, tmp_path)).password == "at%home:=", "for a URL too"
+    assert address(load(url, {"HOME": str(tmp_path)}, tmp_path)).password == "at%home:=", (
+        "for a URL too"
+    )
 
 
-@pytest.mark.parametrize("text", ["password = pa55", "[dolt.example:3399]\npa55", "[dolt.example:3399\npa55"])
+@pytest.mark.parametrize(
+    "text", ["password = pa55", "[dolt.example:3399]\npa55", "[dolt.example:3399\npa55"]
+)
 def test_credentials_that_are_not_ini_are_not_repeated(tmp_path: Path, text: str) -> None:
     metadata(tmp_path, FULL)
     (tmp_path / "named").write_text(text)
@@ -193,7 +209,9 @@ def test_no_database_anywhere(tmp_path: Path) -> None:
 
 @pytest.fixture
 def closed() -> Iterator[Path]:
-    """A tracker whose .beads/ this process may not look into, as bd makes it for its own user alone."""
+    """A tracker whose .beads/ this process may not look into, as bd makes it for its own user
+    alone.
+    """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)
@@ -215,4 +233,6 @@ def test_somebody_elses_beads(closed: Path) -> None:
         load({}, {}, closed)
     error = caught.value
     assert error.message == f"{closed}/.beads cannot be looked into: Permission denied"
-    assert error.fix == f"run as the user that owns it, or let this one in: chmod g+rx {closed}/.beads"
+    assert (
+        error.fix == f"run as the user that owns it, or let this one in: chmod g+rx {closed}/.beads"
+    )

@@ -39,11 +39,15 @@ kind = "agent-service"
         ("DOLT_WATCH_TARGETS_HOOK_PREVIOUS_SECRET", SECRET, "hook", "previous_secret"),
     ],
 )
-def test_around_a_targets_value(variable: str, value: str, target: str, key: str, blank: str, tmp_path: Path) -> None:
+def test_around_a_targets_value(
+    variable: str, value: str, target: str, key: str, blank: str, tmp_path: Path
+) -> None:
     (tmp_path / "dolt_watch.toml").write_text(TOML, "utf-8")
     env = {"DOLT_WATCH_DATABASE": "dolt://h/d", variable: blank + value + blank}
     assert getattr(load({}, env, tmp_path).targets[target], key) == value
-    env[variable] = blank  # nothing but blanks is nothing; a key's own file or variable is asked then
+    env[variable] = (
+        blank  # nothing but blanks is nothing; a key's own file or variable is asked then
+    )
     if not variable.startswith("DOLT_WATCH"):
         assert not getattr(load({}, env, tmp_path).targets[target], key)
 
@@ -87,7 +91,9 @@ def test_around_a_secret_in_a_file(blank: str, tmp_path: Path) -> None:
     assert (hook.secret, hook.token) == (SECRET, "t0ken")
 
 
-@pytest.mark.parametrize("url", ["http://h: 1", "http://h\n.example/", "http://h/a b", "http://h/\x07", "ht tp://h"])
+@pytest.mark.parametrize(
+    "url", ["http://h: 1", "http://h\n.example/", "http://h/a b", "http://h/\x07", "ht tp://h"]
+)
 @pytest.mark.parametrize("target", ["beadboard", "service", "hook"])
 def test_within_a_url(url: str, target: str, tmp_path: Path) -> None:
     (tmp_path / "dolt_watch.toml").write_text(TOML, "utf-8")

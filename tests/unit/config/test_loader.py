@@ -33,22 +33,41 @@ def test_defaults_are_those_of_the_rule_itself(tmp_path: Path) -> None:
     settings = load(FLAGS, {}, tmp_path)
     assert settings.rules == (Rule(name="agent", on_unknown="retry"),), "its target is BeadBoard"
     assert settings.address == ServerAddress("db.example", 3310, "ann", "", "beads")
-    assert (settings.settle, settings.adopt, settings.project_id) == (timedelta(seconds=2), True, None)
+    assert (settings.settle, settings.adopt, settings.project_id) == (
+        timedelta(seconds=2),
+        True,
+        None,
+    )
     assert (settings.actor_dispatch, settings.actor_reap) == ("beads-dispatcher", "beads-reaper")
     assert list(settings.targets) == ["beadboard"]
     assert settings.targets["beadboard"].timeout == timedelta(seconds=30)
-    assert set(shown(settings)) == set(settings.origins), "config shows each setting, with its origin"
+    assert set(shown(settings)) == set(settings.origins), (
+        "config shows each setting, with its origin"
+    )
 
 
 def test_each_place_wins_over_the_one_before(tmp_path: Path) -> None:
     write(tmp_path, '# first line\nsettle = "3s"\nadopt = false\n[rules.agent]\nmax_attempts = 7\n')
     settings = load(FLAGS, {}, tmp_path)
-    assert (settings.settle, settings.origins["settle"]) == (timedelta(seconds=3), "dolt_watch.toml:2")
+    assert (settings.settle, settings.origins["settle"]) == (
+        timedelta(seconds=3),
+        "dolt_watch.toml:2",
+    )
     assert (settings.adopt, settings.origins["adopt"]) == (False, "dolt_watch.toml:3")
-    assert (settings.rules[0].max_attempts, settings.origins["rules.agent.max_attempts"]) == (7, "dolt_watch.toml:5")
-    env = {"DOLT_WATCH_SETTLE": "4s", "DOLT_WATCH_RULES_AGENT_MAX_ATTEMPTS": "8", "DOLT_WATCH_ADOPT": ""}
+    assert (settings.rules[0].max_attempts, settings.origins["rules.agent.max_attempts"]) == (
+        7,
+        "dolt_watch.toml:5",
+    )
+    env = {
+        "DOLT_WATCH_SETTLE": "4s",
+        "DOLT_WATCH_RULES_AGENT_MAX_ATTEMPTS": "8",
+        "DOLT_WATCH_ADOPT": "",
+    }
     settings = load(FLAGS, env, tmp_path)
-    assert (settings.settle, settings.origins["settle"]) == (timedelta(seconds=4), "DOLT_WATCH_SETTLE")
+    assert (settings.settle, settings.origins["settle"]) == (
+        timedelta(seconds=4),
+        "DOLT_WATCH_SETTLE",
+    )
     assert settings.rules[0].max_attempts == 8
     assert settings.adopt is False, "an empty variable counts as not set"
     flags = {**FLAGS, "set": ("settle=5s", "rules.agent.when=a = 'b=c'")}
@@ -58,7 +77,10 @@ def test_each_place_wins_over_the_one_before(tmp_path: Path) -> None:
 
 
 def test_rules_keep_the_order_of_the_file_and_replace_the_default_one(tmp_path: Path) -> None:
-    write(tmp_path, "[rules.zeta]\n[rules.alpha-2]\nwhen = \"assignee = 'alpha'\"\nstale_after = '1h30m'\n")
+    write(
+        tmp_path,
+        "[rules.zeta]\n[rules.alpha-2]\nwhen = \"assignee = 'alpha'\"\nstale_after = '1h30m'\n",
+    )
     settings = load(FLAGS, {"DOLT_WATCH_RULES_ALPHA_2_ON_STALE": "requeue"}, tmp_path)
     assert [rule.name for rule in settings.rules] == ["zeta", "alpha-2"]
     assert settings.rules[1].stale_after == timedelta(minutes=90)
@@ -68,19 +90,33 @@ def test_rules_keep_the_order_of_the_file_and_replace_the_default_one(tmp_path: 
 @pytest.mark.parametrize(
     ("text", "key", "line"),
     [
-        ('[rules.agent]\nwhen = """\nsettle = 1 AND\n"""\norder_by = "id"\n', "rules.agent.order_by", 5),
+        (
+            '[rules.agent]\nwhen = """\nsettle = 1 AND\n"""\norder_by = "id"\n',
+            "rules.agent.order_by",
+            5,
+        ),
         ("rules.agent.order_by = 'id'\n", "rules.agent.order_by", 1),
-        ('# write """ for long ones\n[rules.agent]\norder_by = \'id\'\n', "rules.agent.order_by", 3),
+        (
+            '# write """ for long ones\n[rules.agent]\norder_by = \'id\'\n',
+            "rules.agent.order_by",
+            3,
+        ),
         ("adopt = true # '''\n[rules.agent]\norder_by = 'id'\n", "rules.agent.order_by", 3),
         ("[rules.agent]\nwhen = \"a = ''''\"\norder_by = 'id'\n", "rules.agent.order_by", 3),
-        ('[rules.agent]\nwhen = """\na\\"""\norder_by = 1\n"""" # """\norder_by = "id"\n', "rules.agent.order_by", 6),
+        (
+            '[rules.agent]\nwhen = """\na\\"""\norder_by = 1\n"""" # """\norder_by = "id"\n',
+            "rules.agent.order_by",
+            6,
+        ),
         ("[rules.agent]\nwhen = '''\nx '''\norder_by = 'id'\n", "rules.agent.order_by", 4),
         ("\n[ rules . 'agent' ] # here\n  'order_by'='id'\n", "rules.agent.order_by", 3),
         ("\nrules = {agent = {order_by = 'id'}}\n", "rules.agent.order_by", 2),
         ("[rules]\n\nagent = {order_by = 'id'}\n", "rules.agent.order_by", 3),
     ],
 )
-def test_the_line_of_a_value_however_it_is_written(tmp_path: Path, text: str, key: str, line: int) -> None:
+def test_the_line_of_a_value_however_it_is_written(
+    tmp_path: Path, text: str, key: str, line: int
+) -> None:
     write(tmp_path, text)
     settings = load(FLAGS, {}, tmp_path)
     assert (settings.rules[0].order_by, settings.origins[key]) == ("id", f"dolt_watch.toml:{line}")
@@ -126,9 +162,15 @@ def test_beadboard_url_fills_in_and_what_is_said_to_us_wins(tmp_path: Path) -> N
     assert settings.origins["targets.beadboard.url"] == "BEADBOARD_URL"
     env["DOLT_WATCH_TARGETS_BEADBOARD_URL"] = "http://ours"
     assert load(FLAGS, env, tmp_path).targets["beadboard"].url == "http://ours"
-    write(tmp_path, '[rules.agent]\ntarget="b2"\n[targets.b2]\ntimeout="5s"\n[targets.b3]\nurl="http://own"\n')
+    write(
+        tmp_path,
+        '[rules.agent]\ntarget="b2"\n[targets.b2]\ntimeout="5s"\n[targets.b3]\nurl="http://own"\n',
+    )
     targets = load(FLAGS, {"BEADBOARD_URL": "http://board"}, tmp_path).targets
-    assert {name: each.url for name, each in targets.items()} == {"b2": "http://board", "b3": "http://own"}
+    assert {name: each.url for name, each in targets.items()} == {
+        "b2": "http://board",
+        "b3": "http://own",
+    }
 
 
 def test_secrets_are_nowhere_to_be_read(tmp_path: Path) -> None:
@@ -140,7 +182,9 @@ def test_secrets_are_nowhere_to_be_read(tmp_path: Path) -> None:
     assert [line.key for line in describe(settings) if line.secret] == ["password"]
     told = repr(settings) + repr(describe(settings)) + to_canonical_json(settings)
     assert not [secret for secret in ("pa55", "t0ken", "k3y") if secret in told]
-    assert "http" not in to_canonical_json(settings) and "db.example" not in to_canonical_json(settings)
+    assert "http" not in to_canonical_json(settings) and "db.example" not in to_canonical_json(
+        settings
+    )
 
 
 def test_hashes_move_with_what_they_are_of(tmp_path: Path) -> None:
@@ -154,7 +198,12 @@ def test_hashes_move_with_what_they_are_of(tmp_path: Path) -> None:
     assert settings_hash(other) != settings_hash(one)
     rule = one.rules[0]
     assert rule_hash(replace(rule, max_attempts=9, target="x")) == rule_hash(rule)
-    others = [replace(rule, when="id"), replace(rule, running="id"), replace(rule, order_by="id"), rule]
+    others = [
+        replace(rule, when="id"),
+        replace(rule, running="id"),
+        replace(rule, order_by="id"),
+        rule,
+    ]
     assert len({rule_hash(each) for each in others}) == 4
 
 
@@ -170,7 +219,8 @@ def test_variables_that_are_not_settings_are_left_alone(tmp_path: Path) -> None:
 
 def test_importing_it_is_cheap() -> None:
     heavy = (
-        "difflib durationpy configparser json tomllib sqlglot orjson pymysql doltlite dolt_watch.config.toml_positions"
+        "difflib durationpy configparser json tomllib sqlglot orjson pymysql doltlite"
+        " dolt_watch.config.toml_positions"
     )
     code = f"import sys, dolt_watch.config; print([m for m in {heavy.split()} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

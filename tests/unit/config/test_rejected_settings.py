@@ -26,7 +26,12 @@ def refused(flags: dict[str, object], env: dict[str, str], cwd: Path) -> Setting
     [
         ("\nsetle = '2s'", 2, "no such key: 'setle'", "settle"),
         ("[rules.agent]\nstale_afer = '2s'", 2, "[rules.agent]: 'stale_afer'", "stale_after"),
-        ("[rules.agent]\n\nstale_after = '30x'", 3, "rules.agent.stale_after is a duration", "write '30m'"),
+        (
+            "[rules.agent]\n\nstale_after = '30x'",
+            3,
+            "rules.agent.stale_after is a duration",
+            "write '30m'",
+        ),
         ("settle = 2", 1, "a duration", "write '2s'"),
         ("settle = '2'", 1, "a duration", "write '2s'"),
         ("settle = true", 1, "a duration", "write '30s'"),
@@ -94,12 +99,19 @@ def test_in_the_file(tmp_path: Path, text: str, line: int, message: str, fix: st
         ("RULES_AGENT_WHEN", "a = '\udcff'", "UTF-8", "UTF-8"),
         ("TARGETS_BORD_URL", "http://h", "a target that is not defined", "BEADBOARD"),
         ("DATABASE", "h/d", "begins with dolt://", "dolt://"),
-        ("PASSWORD_FILE", "not-there", "the password file cannot be read", "DOLT_WATCH_PASSWORD_FILE"),
+        (
+            "PASSWORD_FILE",
+            "not-there",
+            "the password file cannot be read",
+            "DOLT_WATCH_PASSWORD_FILE",
+        ),
         ("CONFIG", "not-there", "the settings file cannot be read", "--config"),
     ],
 )
 def test_in_the_environment(tmp_path: Path, name: str, value: str, message: str, fix: str) -> None:
-    error = refused({} if name == "DATABASE" else dict(FLAGS), {f"DOLT_WATCH_{name}": value}, tmp_path)
+    error = refused(
+        {} if name == "DATABASE" else dict(FLAGS), {f"DOLT_WATCH_{name}": value}, tmp_path
+    )
     assert message in error.message
     assert fix in (error.fix or "")
     assert f"DOLT_WATCH_{name}" in (error.where or "") or "not-there" in (error.where or "")
@@ -130,7 +142,10 @@ def test_in_a_flag(tmp_path: Path, assignment: str, message: str, fix: str) -> N
 def test_two_rules_that_the_environment_cannot_tell_apart(tmp_path: Path) -> None:
     (tmp_path / "dolt_watch.toml").write_text("[rules.a-b]\n[rules.a_b]\n")
     load(FLAGS, {}, tmp_path)
-    assert "each of a-b, a_b" in refused(dict(FLAGS), {"DOLT_WATCH_RULES_A_B_WHEN": "x"}, tmp_path).message
+    assert (
+        "each of a-b, a_b"
+        in refused(dict(FLAGS), {"DOLT_WATCH_RULES_A_B_WHEN": "x"}, tmp_path).message
+    )
 
 
 def test_a_file_that_is_not_text(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ P = "project/.beads/dolt-server.port"
 LATER = (1, 0, 5)
 
 CASES = {
-    # -- the port, from the place that wins to the one that loses ---------------------------------
+    # -- the port, from the place that wins to the one that loses --------------------
     "BEADS_DOLT_SERVER_PORT before all": Case(
         {M: json.dumps(PORT), P: "3002", Y: "dolt.port: 3003", E: "BEADS_DOLT_SERVER_PORT=3004"},
         {"port": 3005, "origin": "BEADS_DOLT_SERVER_PORT"},
@@ -86,31 +86,53 @@ CASES = {
         {"BD_DOLT_PORT": "3007"},
     ),
     "config.local.yaml before config.yaml": Case(
-        {M: json.dumps(PORT), Y: "dolt.port: 3003", "project/.beads/config.local.yaml": "dolt.port: 3008"},
+        {
+            M: json.dumps(PORT),
+            Y: "dolt.port: 3003",
+            "project/.beads/config.local.yaml": "dolt.port: 3008",
+        },
         {"port": 3008, "origin": ".beads/config.local.yaml:1"},
     ),
     "config.yaml before the user's": Case(
-        {M: json.dumps(PORT), Y: "# bd\ndolt:\n  port: 3003\n", "home/.config/bd/config.yaml": "dolt:\n  port: 3009"},
+        {
+            M: json.dumps(PORT),
+            Y: "# bd\ndolt:\n  port: 3003\n",
+            "home/.config/bd/config.yaml": "dolt:\n  port: 3009",
+        },
         {"port": 3003, "origin": ".beads/config.yaml:3"},
     ),
     "dolt.port in one line before a block, in any file": Case(
-        {M: json.dumps(PORT), Y: "# bd\ndolt:\n  port: 3003\n", "home/.config/bd/config.yaml": "dolt.port: 3009"},
+        {
+            M: json.dumps(PORT),
+            Y: "# bd\ndolt:\n  port: 3003\n",
+            "home/.config/bd/config.yaml": "dolt.port: 3009",
+        },
         {"port": 3009, "origin": "~/.config/bd/config.yaml:1"},
     ),
     "the user's config.yaml before metadata.json": Case(
-        {M: json.dumps(PORT), Y: "issue-prefix: x", "home/.config/bd/config.yaml": "dolt: {port: 3009}"},
+        {
+            M: json.dumps(PORT),
+            Y: "issue-prefix: x",
+            "home/.config/bd/config.yaml": "dolt: {port: 3009}",
+        },
         {"port": 3009, "origin": "~/.config/bd/config.yaml:1"},
     ),
     "~/.config/bd before ~/.beads": Case(
-        {M: json.dumps(PORT), "home/.config/bd/config.yaml": "dolt.port: 3009", "home/.beads/config.yaml": "dolt.port: 3010"},
+        {
+            M: json.dumps(PORT),
+            "home/.config/bd/config.yaml": "dolt.port: 3009",
+            "home/.beads/config.yaml": "dolt.port: 3010",
+        },
         {"port": 3009, "origin": "~/.config/bd/config.yaml:1"},
     ),
     "~/.beads/config.yaml before metadata.json": Case(
         {M: json.dumps(PORT), "home/.beads/config.yaml": "DOLT:\n  Port: '3010'"},
         {"port": 3010, "origin": "~/.beads/config.yaml:2"},
     ),
-    "metadata.json last": Case({M: json.dumps(PORT)}, {"port": 3001, "origin": ".beads/metadata.json"}),
-    # -- the other parts -----------------------------------------------------------------------------
+    "metadata.json last": Case(
+        {M: json.dumps(PORT)}, {"port": 3001, "origin": ".beads/metadata.json"}
+    ),
+    # -- the other parts --------------------
     "the host: variable, metadata.json, config.yaml": Case(
         {M: _json(dolt_server_host="h2", dolt_server_port=3001), Y: "dolt.host: h3"},
         {"host": "h1", "origin": "BEADS_DOLT_SERVER_HOST"},
@@ -132,14 +154,20 @@ CASES = {
             'BEADS_DOLT_SERVER_USER: "u4"\nBEADS_DOLT_SERVER_DATABASE=d4 # the tracker\n'
             "BEADS_DOLT_PASSWORD=${BEADS_DOLT_SERVER_DATABASE}#pw\nNODE_ENV=\n",
         },
-        {"host": "h4", "user": "u4", "database": "d4", "password": "d4#pw", "origin": ".beads/.env:2"},
+        {
+            "host": "h4",
+            "user": "u4",
+            "database": "d4",
+            "password": "d4#pw",
+            "origin": ".beads/.env:2",
+        },
     ),
     "a variable before .env, even an empty one": Case(
         {M: json.dumps(PORT), E: "BEADS_DOLT_SERVER_DATABASE=d4\nBEADS_DOLT_SERVER_USER=u4"},
         {"database": "tracker", "user": "u5", "origin": ".beads/metadata.json"},
         {"BEADS_DOLT_SERVER_DATABASE": "", "BEADS_DOLT_SERVER_USER": "u5"},
     ),
-    # -- the mode ------------------------------------------------------------------------------------
+    # -- the mode --------------------
     "dolt_mode in any letter case": Case(
         {M: _json(dolt_mode="SERVER", dolt_server_port=3001)},
         {"port": 3001, "origin": ".beads/metadata.json"},
@@ -158,14 +186,19 @@ CASES = {
         {"port": 3003, "origin": ".beads/config.yaml:2"},
         since=LATER,
     ),
-    # -- a server that all projects share ------------------------------------------------------------
+    # -- a server that all projects share --------------------
     "a shared server by variable": Case(
         {M: json.dumps({**PORT, "dolt_mode": "embedded"}), P: "3002"},
         {"port": SHARED_PORT, "database": "tracker", "origin": "default"},
         {"BEADS_DOLT_SHARED_SERVER": "TRUE"},
     ),
     "a shared server by config.yaml, and its port file": Case(
-        {M: json.dumps(PORT), P: "3002", Y: "dolt.shared-server: true", "home/.beads/shared-server/dolt-server.port": "3011"},
+        {
+            M: json.dumps(PORT),
+            P: "3002",
+            Y: "dolt.shared-server: true",
+            "home/.beads/shared-server/dolt-server.port": "3011",
+        },
         {"port": 3011, "origin": "~/.beads/shared-server/dolt-server.port"},
     ),
     "a shared server: dolt.port": Case(
@@ -182,9 +215,12 @@ CASES = {
         {"port": 3001, "origin": ".beads/metadata.json"},
         {"BEADS_DOLT_SHARED_SERVER": "0"},
     ),
-    # -- the folder ----------------------------------------------------------------------------------
+    # -- the folder --------------------
     "a redirect, relative to the project": Case(
-        {"project/.beads/redirect": "# to the team's\n\n../main/.beads\n", "main/.beads/metadata.json": json.dumps(PORT)},
+        {
+            "project/.beads/redirect": "# to the team's\n\n../main/.beads\n",
+            "main/.beads/metadata.json": json.dumps(PORT),
+        },
         {"port": 3001, "database": "tracker", "origin": "@/main/.beads/metadata.json"},
     ),
     "a redirect keeps the database of its own metadata.json": Case(
@@ -197,7 +233,11 @@ CASES = {
         since=(99,),  # `bd context` prints the target's; a command uses this one (cmd/bd/main.go)
     ),
     "a redirect under BEADS_DIR": Case(
-        {"other/.beads/redirect": "../main/.beads", "main/.beads/metadata.json": json.dumps(PORT), M: _json()},
+        {
+            "other/.beads/redirect": "../main/.beads",
+            "main/.beads/metadata.json": json.dumps(PORT),
+            M: _json(),
+        },
         {"port": 3001, "origin": "@/main/.beads/metadata.json"},
         {"BEADS_DIR": "@/other/.beads"},
     ),
@@ -223,7 +263,11 @@ CASES = {
         {"BEADS_DIR": "../other/.beads"},
     ),
     "BEADS_DIR in .env": Case(
-        {M: _json(dolt_database="here"), E: "BEADS_DIR=@/other/.beads", "other/.beads/metadata.json": json.dumps(PORT)},
+        {
+            M: _json(dolt_database="here"),
+            E: "BEADS_DIR=@/other/.beads",
+            "other/.beads/metadata.json": json.dumps(PORT),
+        },
         {"database": "tracker", "origin": "@/other/.beads/metadata.json"},
         since=LATER,
     ),
@@ -232,15 +276,20 @@ CASES = {
         {"port": 3001, "origin": ".beads/metadata.json"},
         here="project/a/b",
     ),
-    # -- git worktrees: 'tree' is one of 'main' -------------------------------------------------------
+    # -- git worktrees: 'tree' is one of 'main' --------------------
     "the main work tree": Case(
-        {"main/.beads/metadata.json": json.dumps(PORT), "main/.beads/dolt-server.port": "3002", "main/.beads/dolt/x": ""},
+        {
+            "main/.beads/metadata.json": json.dumps(PORT),
+            "main/.beads/dolt-server.port": "3002",
+            "main/.beads/dolt/x": "",
+        },
         {"port": 3002, "origin": "@/main/.beads/dolt-server.port"},
         here="tree/below",
     ),
     "the main work tree before a tracked copy without a database": Case(
         {
-            "main/.beads/metadata.json": json.dumps(PORT), "main/.beads/dolt/x": "",
+            "main/.beads/metadata.json": json.dumps(PORT),
+            "main/.beads/dolt/x": "",
             "tree/.beads/metadata.json": _json(dolt_database="copy"),
         },
         {"database": "tracker", "origin": "@/main/.beads/metadata.json"},
@@ -249,8 +298,10 @@ CASES = {
     ),
     "the worktree's own database before the main work tree": Case(
         {
-            "main/.beads/metadata.json": json.dumps(PORT), "main/.beads/dolt/x": "",
-            "tree/.beads/metadata.json": _json(dolt_database="own", dolt_server_port=3001), "tree/.beads/dolt/x": "",
+            "main/.beads/metadata.json": json.dumps(PORT),
+            "main/.beads/dolt/x": "",
+            "tree/.beads/metadata.json": _json(dolt_database="own", dolt_server_port=3001),
+            "tree/.beads/dolt/x": "",
         },
         {"database": "own", "origin": ".beads/metadata.json"},
         here="tree",
@@ -265,21 +316,24 @@ CASES = {
     ),
     "the worktree's redirect before the main work tree": Case(
         {
-            "main/.beads/metadata.json": _json(), "main/.beads/dolt/x": "",
-            "tree/.beads/redirect": "../other/.beads", "other/.beads/metadata.json": json.dumps(PORT),
+            "main/.beads/metadata.json": _json(),
+            "main/.beads/dolt/x": "",
+            "tree/.beads/redirect": "../other/.beads",
+            "other/.beads/metadata.json": json.dumps(PORT),
         },
         {"port": 3001, "origin": "@/other/.beads/metadata.json"},
         here="tree",
     ),
     "a folder below the worktree's root before all of these": Case(
         {
-            "main/.beads/metadata.json": _json(), "main/.beads/dolt/x": "",
+            "main/.beads/metadata.json": _json(),
+            "main/.beads/dolt/x": "",
             "tree/rig/.beads/metadata.json": json.dumps(PORT),
         },
         {"port": 3001, "origin": ".beads/metadata.json"},
         here="tree/rig/a",
     ),
-}  # fmt: skip
+}
 
 
 def made(case: Case, folder: Path) -> dict[str, str]:
@@ -300,7 +354,9 @@ def made(case: Case, folder: Path) -> dict[str, str]:
         kept = folder / "kept"
         if tree.exists():
             tree.rename(kept)
-        subprocess.run([*git, "worktree", "add", "-q", "-b", "b", str(tree)], cwd=folder / "main", check=True)
+        subprocess.run(
+            [*git, "worktree", "add", "-q", "-b", "b", str(tree)], cwd=folder / "main", check=True
+        )
         if kept.exists():
             shutil.copytree(kept, tree, dirs_exist_ok=True)
     (folder / case.here).mkdir(parents=True, exist_ok=True)
@@ -364,13 +420,38 @@ def test_bd_finds_the_same(tmp_path: Path) -> None:
 
 BAD: dict[str, tuple[dict[str, str], dict[str, str], str, str]] = {
     # name → files, variables, what the message says, where ('@' is the folder)
-    "a port file that is no number": ({M: _json(), P: "many"}, {}, "a port from 1 to 65535", "@/" + P),
+    "a port file that is no number": (
+        {M: _json(), P: "many"},
+        {},
+        "a port from 1 to 65535",
+        "@/" + P,
+    ),
     "an empty port file": ({M: _json(), P: ""}, {}, "a port from 1 to 65535", "@/" + P),
     "dolt.port is no number": ({M: _json(), Y: "dolt.port: many"}, {}, "a port", "@/" + Y + ":1"),
-    "dolt.port is too large": ({M: _json(), Y: "\ndolt:\n  port: 70000"}, {}, "a port", "@/" + Y + ":3"),
-    "BEADS_DOLT_PORT is no number": ({M: _json()}, {"BEADS_DOLT_PORT": "x"}, "a port", "BEADS_DOLT_PORT"),
-    "a port in .env is no number": ({M: _json(), E: "\nBEADS_DOLT_PORT=x"}, {}, "a port", "@/" + E + ":2"),
-    "shared-server is neither": ({M: _json(), Y: "dolt.shared-server: perhaps"}, {}, "true or false", "@/" + Y + ":1"),
+    "dolt.port is too large": (
+        {M: _json(), Y: "\ndolt:\n  port: 70000"},
+        {},
+        "a port",
+        "@/" + Y + ":3",
+    ),
+    "BEADS_DOLT_PORT is no number": (
+        {M: _json()},
+        {"BEADS_DOLT_PORT": "x"},
+        "a port",
+        "BEADS_DOLT_PORT",
+    ),
+    "a port in .env is no number": (
+        {M: _json(), E: "\nBEADS_DOLT_PORT=x"},
+        {},
+        "a port",
+        "@/" + E + ":2",
+    ),
+    "shared-server is neither": (
+        {M: _json(), Y: "dolt.shared-server: perhaps"},
+        {},
+        "true or false",
+        "@/" + Y + ":1",
+    ),
     "YAML: an open bracket": ({M: _json(), Y: "dolt: {port: 1"}, {}, "as YAML", "@/" + Y + ":1"),
     "YAML: a list": ({M: _json(), Y: "dolt:\n- port"}, {}, "as YAML", "@/" + Y + ":2"),
     "YAML: a tab": ({M: _json(), Y: "dolt:\n\tport: 1"}, {}, "as YAML", "@/" + Y + ":2"),
@@ -379,19 +460,55 @@ BAD: dict[str, tuple[dict[str, str], dict[str, str], str, str]] = {
     "YAML: no key below": ({M: _json(), Y: "dolt:\n  port 3307"}, {}, "as YAML", "@/" + Y + ":2"),
     "YAML: an open quote": ({M: _json(), Y: "dolt.host: 'h"}, {}, "as YAML", "@/" + Y + ":1"),
     "YAML: twice": ({M: _json(), Y: "dolt.port: 1\nDolt.Port: 2"}, {}, "twice", "@/" + Y + ":2"),
-    ".env: no assignment": ({M: _json(), E: "A=1\nsecret pa55"}, {}, "not KEY=value", "@/" + E + ":2"),
-    ".env: an open quote": ({M: _json(), E: "BEADS_DOLT_PASSWORD='pa55"}, {}, "not KEY=value", "@/" + E + ":1"),
-    "BEADS_DIR in .env names nothing": ({M: _json(), E: "BEADS_DIR=nowhere"}, {}, "not a folder", "@/" + E + ":1"),
-    "a redirect to nowhere": ({"project/.beads/redirect": "../nowhere"}, {}, "names no folder", "@/project/.beads/redirect"),
+    ".env: no assignment": (
+        {M: _json(), E: "A=1\nsecret pa55"},
+        {},
+        "not KEY=value",
+        "@/" + E + ":2",
+    ),
+    ".env: an open quote": (
+        {M: _json(), E: "BEADS_DOLT_PASSWORD='pa55"},
+        {},
+        "not KEY=value",
+        "@/" + E + ":1",
+    ),
+    "BEADS_DIR in .env names nothing": (
+        {M: _json(), E: "BEADS_DIR=nowhere"},
+        {},
+        "not a folder",
+        "@/" + E + ":1",
+    ),
+    "a redirect to nowhere": (
+        {"project/.beads/redirect": "../nowhere"},
+        {},
+        "names no folder",
+        "@/project/.beads/redirect",
+    ),
     "a redirect to a file": (
-        {"project/.beads/redirect": "../x", "x": ""}, {}, "names no folder", "@/project/.beads/redirect",
+        {"project/.beads/redirect": "../x", "x": ""},
+        {},
+        "names no folder",
+        "@/project/.beads/redirect",
     ),
-    "a redirect with a NUL": ({"project/.beads/redirect": "a\0b"}, {}, "names no folder", "@/project/.beads/redirect"),
+    "a redirect with a NUL": (
+        {"project/.beads/redirect": "a\0b"},
+        {},
+        "names no folder",
+        "@/project/.beads/redirect",
+    ),
     "a redirect to a folder without a tracker": (
-        {"project/.beads/redirect": "../main/.beads", "main/.beads/x": ""}, {}, "has no metadata.json", "@/project",
+        {"project/.beads/redirect": "../main/.beads", "main/.beads/x": ""},
+        {},
+        "has no metadata.json",
+        "@/project",
     ),
-    "proxied": ({M: _json(dolt_mode="proxied-server")}, {}, "dolt_mode is 'proxied-server'", "@/" + M),
-}  # fmt: skip
+    "proxied": (
+        {M: _json(dolt_mode="proxied-server")},
+        {},
+        "dolt_mode is 'proxied-server'",
+        "@/" + M,
+    ),
+}
 
 
 @pytest.mark.parametrize(("files", "env", "message", "where"), BAD.values(), ids=BAD.keys())
@@ -451,8 +568,13 @@ def test_yaml(text: str, expected: dict[str, str], tmp_path: Path) -> None:
     assert {name: entry.value for name, entry in beads_yaml.read(path).items()} == expected
     if "rubbish" not in text and "]" not in text:
         tree = next(iter(yaml.safe_load_all(text)))  # the same by a full reader of YAML
-        block, flat = tree.get("dolt") or {}, {k[5:]: v for k, v in tree.items() if k.startswith("dolt.")}
-        plain = {name: value for name, value in {**block, **flat}.items() if isinstance(value, str | int)}
+        block, flat = (
+            tree.get("dolt") or {},
+            {k[5:]: v for k, v in tree.items() if k.startswith("dolt.")},
+        )
+        plain = {
+            name: value for name, value in {**block, **flat}.items() if isinstance(value, str | int)
+        }
         assert {name: str(value) for name, value in plain.items()} == expected
 
 

@@ -82,14 +82,19 @@ def test_only_what_was_asked_for(here: Light, stub: WebhookStub) -> None:
 
 
 def test_nobody_listens_for_a_while(here: Light, stub: WebhookStub) -> None:
-    """The tick goes on; the notice waits with the cursor, also for another process; the same id each time."""
+    """The tick goes on; the notice waits with the cursor, also for another process; the same id
+    each time.
+    """
     stub.script("/", 503, "later")
     here.target.answers.append(Refused("HTTP 500: boom", 500))
     assert here.tick().failed == 1
     assert any("1 notices wait" in line for line in here.lines)
     assert here.tick(timedelta(seconds=90)).rounds == 0, "not at every tick"
     here.tick(timedelta(minutes=2, seconds=1))
-    assert len({request.headers["webhook-id"] for request in stub.requests}) == 1 and len(stub.requests) == 2
+    assert (
+        len({request.headers["webhook-id"] for request in stub.requests}) == 1
+        and len(stub.requests) == 2
+    )
     requests = len(stub.requests)
     here.tick(timedelta(minutes=3, seconds=30))
     assert len(stub.requests) == requests
@@ -112,13 +117,18 @@ def test_who_cannot_be_told_stops_nothing(here: Light) -> None:
     with heard(lines.append):
         assert len(Notifier(receiver).flush([{"id": "1", "bead": "b", "kind": "failed"}])) == 1
     assert lines == [
-        "warning: 1 notices wait, nobody can be told: target ops has no secret to sign with ([targets.ops] secret)"
+        "warning: 1 notices wait, nobody can be told: target ops has no secret to sign with"
+        " ([targets.ops] secret)"
     ]
 
 
 def test_doctor_looks_at_who_is_told(here: Light, stub: WebhookStub) -> None:
     def targets(name: str) -> Any:
-        return here.target if name != "ops" else Webhook(WebhookSettings("ops", url=stub.url, secret=secret))
+        return (
+            here.target
+            if name != "ops"
+            else Webhook(WebhookSettings("ops", url=stub.url, secret=secret))
+        )
 
     secret = ""
     told = list(target(here.settings, targets))[1:]
@@ -132,7 +142,9 @@ def test_doctor_looks_at_who_is_told(here: Light, stub: WebhookStub) -> None:
 def test_it_does_not_grow_without_end() -> None:
     lines: list[str] = []
     dead = Webhook(WebhookSettings("ops", url=dead_url(), secret=SECRET))
-    waiting: list[dict[str, Any]] = [{"id": str(n), "bead": "b", "kind": "failed"} for n in range(MAX_QUEUED + 7)]
+    waiting: list[dict[str, Any]] = [
+        {"id": str(n), "bead": "b", "kind": "failed"} for n in range(MAX_QUEUED + 7)
+    ]
     with heard(lines.append):
         rest = Notifier(lambda: dead).flush(waiting)
     assert (len(rest), rest[-1]["id"]) == (MAX_QUEUED, str(MAX_QUEUED + 6))
@@ -143,7 +155,9 @@ def test_nobody_may_be_told(tmp_path: Path) -> None:
     text = '[notify]\ntarget = ""\n'
     (tmp_path / "dolt_watch.toml").write_text(f'database = "doltlite:///x.db"\n{text}')
     assert load({}, {}, tmp_path).notify == Notify("")
-    (tmp_path / "dolt_watch.toml").write_text('database = "doltlite:///x.db"\n[rules.agent]\ntarget = ""\n')
+    (tmp_path / "dolt_watch.toml").write_text(
+        'database = "doltlite:///x.db"\n[rules.agent]\ntarget = ""\n'
+    )
     with pytest.raises(SettingsError, match=r"rules\.agent\.target"):
         load({}, {}, tmp_path)
 
@@ -153,14 +167,19 @@ def test_nobody_may_be_told(tmp_path: Path) -> None:
     [
         ('[notify]\ntarget = "ops"', "define [targets.ops]"),
         ('[notify]\ntarget = "beadboard"', "kind webhook"),
-        ('[notify]\ntarget = "ops"\non = "faild"\n[targets.ops]\nkind = "webhook"', "did you mean failed"),
+        (
+            '[notify]\ntarget = "ops"\non = "faild"\n[targets.ops]\nkind = "webhook"',
+            "did you mean failed",
+        ),
         ('[notify]\non = "nope"', "notify.on is a list of kinds of decision"),
         ('[notify]\ntargt = "ops"', "did you mean target"),
         ("notify = true", "[notify]"),
     ],
 )
 def test_bad_settings(tmp_path: Path, text: str, words: str) -> None:
-    (tmp_path / "dolt_watch.toml").write_text('database = "doltlite:///x.db"\n' * ("notify = true" not in text) + text)
+    (tmp_path / "dolt_watch.toml").write_text(
+        'database = "doltlite:///x.db"\n' * ("notify = true" not in text) + text
+    )
     with pytest.raises(SettingsError) as found:
         load({}, {}, tmp_path)
     assert words in str(found.value)

@@ -57,13 +57,19 @@ class Told:
         self.bad += 1
 
 
-def service(here: Light, lines: list[str], connect: Any = None, **more: Any) -> tuple[Service, Told]:
+def service(
+    here: Light, lines: list[str], connect: Any = None, **more: Any
+) -> tuple[Service, Told]:
     told, clock = Told(), ShiftedClock(timedelta(seconds=0))
 
     def make(engine: Engine) -> ControlLoop:
-        return build(engine, here.settings, lambda name: here.target, clock, lines.append, patient=False)
+        return build(
+            engine, here.settings, lambda name: here.target, clock, lines.append, patient=False
+        )
 
-    return Service(connect or (lambda: here.engine), make, lines.append, told, clock=Still(), **more), told
+    return Service(
+        connect or (lambda: here.engine), make, lines.append, told, clock=Still(), **more
+    ), told
 
 
 def test_it_sleeps_until_the_moment_that_matters(doltlite: Engine) -> None:
@@ -117,13 +123,19 @@ def test_one_leads(doltlite: Engine, doltlite_factory: Any) -> None:
     second, told = service(here, lines, doltlite_factory)
     first.step()
     second.step()
-    assert (lines.count("leading"), lines.count("standing by: another one leads"), told.by) == (1, 1, 1)
+    assert (lines.count("leading"), lines.count("standing by: another one leads"), told.by) == (
+        1,
+        1,
+        1,
+    )
     first._drop()
     second.step()
     assert (lines.count("leading"), told.good) == (2, 1)
 
 
-def test_who_is_set_wrongly_leaves_the_lead_to_others(doltlite: Engine, doltlite_factory: Any) -> None:
+def test_who_is_set_wrongly_leaves_the_lead_to_others(
+    doltlite: Engine, doltlite_factory: Any
+) -> None:
     here, lines = Light(doltlite), list[str]()
     here.assign("bd-a")
     first, told = service(here, lines, doltlite_factory)
@@ -132,7 +144,14 @@ def test_who_is_set_wrongly_leaves_the_lead_to_others(doltlite: Engine, doltlite
         def targets(name: str) -> Any:
             raise SettingsError("target hook has no URL")
 
-        return build(engine, here.settings, targets, ShiftedClock(timedelta(minutes=1)), lines.append, patient=False)
+        return build(
+            engine,
+            here.settings,
+            targets,
+            ShiftedClock(timedelta(minutes=1)),
+            lines.append,
+            patient=False,
+        )
 
     first.make = wrong
     first.step()
@@ -141,10 +160,14 @@ def test_who_is_set_wrongly_leaves_the_lead_to_others(doltlite: Engine, doltlite
     assert (lines.count("leading"), told.bad, good.good) == (2, 1, 1)
     second._drop()
     first.step()
-    assert sum(line.startswith(("leading", "error")) for line in lines) == 3, "each is said when it changes"
+    assert sum(line.startswith(("leading", "error")) for line in lines) == 3, (
+        "each is said when it changes"
+    )
 
 
-def test_after_a_restart_it_knows_who_waits_and_runs(doltlite: Engine, doltlite_factory: Any) -> None:
+def test_after_a_restart_it_knows_who_waits_and_runs(
+    doltlite: Engine, doltlite_factory: Any
+) -> None:
     """Nothing is due, so an idle tick would know of nobody."""
     here = Light(doltlite)
     here.assign("bd-a", "bd-b")
@@ -154,11 +177,15 @@ def test_after_a_restart_it_knows_who_waits_and_runs(doltlite: Engine, doltlite_
 
     class Listening(Told):
         def tick_finished(self, loop: ControlLoop, outcome: TickResult, seconds: float) -> None:
-            told.append((outcome.rounds, {bead.id: bead.phase for bead in loop.state.beads.values()}))
+            told.append(
+                (outcome.rounds, {bead.id: bead.phase for bead in loop.state.beads.values()})
+            )
 
     def make(engine: Engine) -> ControlLoop:
         clock = ShiftedClock(timedelta(minutes=1))
-        return build(engine, here.settings, lambda name: here.target, clock, lambda line: None, patient=False)
+        return build(
+            engine, here.settings, lambda name: here.target, clock, lambda line: None, patient=False
+        )
 
     one = Service(doltlite_factory, make, lambda line: None, Listening(), clock=Still())
     one.step()
@@ -264,14 +291,23 @@ def test_logs_for_machines_and_for_people() -> None:
     LogHandler(out).handle(said)
     line = json.loads(out.getvalue())
     assert {k: line[k] for k in ("level", "event", "message", "bead", "version", "commit")} == {
-        "level": "info", "event": "decision", "message": words, "bead": "bd-1", "version": 2, "commit": "abc",
-    }  # fmt: skip
+        "level": "info",
+        "event": "decision",
+        "message": words,
+        "bead": "bd-1",
+        "version": 2,
+        "commit": "abc",
+    }
     out = io.StringIO()
-    LogHandler(out, json=False).handle(record("title with \x1b[31mred\nand a line", LogEvent.HOLDING))
+    LogHandler(out, json=False).handle(
+        record("title with \x1b[31mred\nand a line", LogEvent.HOLDING)
+    )
     assert "\x1b" not in out.getvalue() and out.getvalue().count("\n") == 1
     out = io.StringIO()
     words = f"error: {SettingsError('no URL', where='x', fix='y')}"
-    LogHandler(out, json=False).handle(record(words, LogEvent.ERROR, logging.ERROR, error="SettingsError"))
+    LogHandler(out, json=False).handle(
+        record(words, LogEvent.ERROR, logging.ERROR, error="SettingsError")
+    )
     assert out.getvalue().endswith(" error: no URL · where: x · fix:   y · error=SettingsError\n")
 
 

@@ -21,7 +21,9 @@ def waits(number: int) -> Bead:
 
 def lines(count: int, gate: str = "max_in_flight", more: int = 0) -> list[str]:
     beads = {bead.id: bead for bead in map(waits, range(count + more))}
-    holds = {id: HoldReason(gate if place < count else "settle", "why") for place, id in enumerate(beads)}
+    holds = {
+        id: HoldReason(gate if place < count else "settle", "why") for place, id in enumerate(beads)
+    }
     said: list[str] = []
     policy = Policy([Rule("agent")], timedelta(seconds=1))
     with hear(said.append):
@@ -37,7 +39,9 @@ def test_few_are_named(count: int) -> None:
 def test_of_many_it_says_how_many_more_and_where_they_are_named() -> None:
     said = lines(10_000)
     assert (len(said), said[-2]) == (LISTED + 1, f"holding bd-{LISTED - 1:05}: why")
-    assert said[-1] == f"holding {10_000 - LISTED} more: max_in_flight (dolt_watch status names them)"
+    assert (
+        said[-1] == f"holding {10_000 - LISTED} more: max_in_flight (dolt_watch status names them)"
+    )
 
 
 def test_many_at_one_gate_hide_nobody_at_another() -> None:
@@ -56,16 +60,31 @@ def test_attempted_in_this_tick_already_is_no_news() -> None:
     ("minutes", "told"),
     [
         ((4, 5), []),
-        ((4, 6), ["warning: bd-00001 matched 6m in the future: a clock is wrong, so that counts as settled"]),
+        (
+            (4, 6),
+            [
+                "warning: bd-00001 matched 6m in the future: a clock is wrong, so that counts as"
+                " settled"
+            ],
+        ),
         (
             (180, 6),
-            ["warning: bd-00000 and 1 more matched 3h 0m in the future: a clock is wrong, so that counts as settled"],
+            [
+                "warning: bd-00000 and 1 more matched 3h 0m in the future: a clock is wrong, so"
+                " that counts as settled"
+            ],
         ),
     ],
 )
 def test_a_clock_that_is_ahead_is_told_once(minutes: tuple[int, ...], told: list[str]) -> None:
-    beads = [waits(n)._replace(matched_at=NOW + timedelta(minutes=ahead)) for n, ahead in enumerate(minutes)]
-    state, policy = State(beads={bead.id: bead for bead in beads}), Policy([Rule("agent")], timedelta(seconds=1))
+    beads = [
+        waits(n)._replace(matched_at=NOW + timedelta(minutes=ahead))
+        for n, ahead in enumerate(minutes)
+    ]
+    state, policy = (
+        State(beads={bead.id: bead for bead in beads}),
+        Policy([Rule("agent")], timedelta(seconds=1)),
+    )
     said: list[str] = []
     with hear(said.append):
         log_holds(state, Plan(), policy, NOW, Scope(dispatch=True))
@@ -85,7 +104,11 @@ def test_a_clock_that_is_ahead_is_told_once(minutes: tuple[int, ...], told: list
             ["claude-agent-service is busy — skipping tick"],
         ),
         ("local", Capacity(0), ["target local is busy — skipping tick"]),
-        ("beadboard", Capacity(0, """claude-agent-service's health: HTTP 200: {"busy":"yes"}""", down=True), []),
+        (
+            "beadboard",
+            Capacity(0, """claude-agent-service's health: HTTP 200: {"busy":"yes"}""", down=True),
+            [],
+        ),
     ],
 )
 def test_busy_is_not_what_is_down(name: str, capacity: Capacity, said: list[str]) -> None:
@@ -94,5 +117,7 @@ def test_busy_is_not_what_is_down(name: str, capacity: Capacity, said: list[str]
     hold = HoldReason("capacity", capacity.why or "full")
     plan = Plan(holds={bead.id: hold}, rules={"agent": (hold,)})
     with hear(heard.append):
-        log_holds(State(beads={bead.id: bead}), plan, policy, NOW, Scope(dispatch=True), {name: capacity})
+        log_holds(
+            State(beads={bead.id: bead}), plan, policy, NOW, Scope(dispatch=True), {name: capacity}
+        )
     assert heard[1:] == said

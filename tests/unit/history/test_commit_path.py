@@ -1,4 +1,6 @@
-"""The path of history: one line from the cursor to HEAD, through merges in which our line is either parent; and cells as they are compared and sorted."""
+"""The path of history: one line from the cursor to HEAD, through merges in which our line is
+either parent; and cells as they are compared and sorted.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,9 @@ def test_a_merge_with_our_line_first() -> None:
 
 
 def test_a_merge_with_our_line_second() -> None:
-    """A merge made elsewhere and fast-forwarded onto the branch: the first parent does not descend from what we know."""
+    """A merge made elsewhere and fast-forwarded onto the branch: the first parent does not
+    descend from what we know.
+    """
     assert line(commits(b="a", x="0", m="xb"), "a", "m") == [("a", "b"), ("b", "m")]
 
 
@@ -65,10 +69,16 @@ def test_a_long_history_needs_no_recursion() -> None:
 @pytest.mark.parametrize(
     ("value", "key"),
     [
-        (Decimal("10.0000"), 10), (Decimal("-2"), -2), (Decimal("1.5"), 1.5), (Decimal(2) ** 70, float(2**70)),
-        (timedelta(hours=10), 36000.0), (None, None), ("10.0000", "10.0000"), (7, 7),
+        (Decimal("10.0000"), 10),
+        (Decimal("-2"), -2),
+        (Decimal("1.5"), 1.5),
+        (Decimal(2) ** 70, float(2**70)),
+        (timedelta(hours=10), 36000.0),
+        (None, None),
+        ("10.0000", "10.0000"),
+        (7, 7),
     ],
-)  # fmt: skip
+)
 def test_a_key_of_order_by_sorts_as_in_the_database_and_is_json(value: object, key: object) -> None:
     """And a cell of a bead, which is compared and hashed, stays as it always was."""
     assert (sort_value(value), type(sort_value(value))) == (key, type(key))

@@ -1,4 +1,6 @@
-"""Read ahead, the order and the errors are as if it had been read one after another, and every connection is closed again."""
+"""Read ahead, the order and the errors are as if it had been read one after another, and every
+connection is closed again.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,9 @@ def test_in_order(made: list[Connection]) -> None:
     assert {by for _, (_, by) in found} <= set(range(1, PREFETCH_CONNECTIONS + 1)) and len(
         made
     ) == 1 + PREFETCH_CONNECTIONS
-    assert [one.closed for one in made] == [0, *[1] * PREFETCH_CONNECTIONS], "the first is whose it was"
+    assert [one.closed for one in made] == [0, *[1] * PREFETCH_CONNECTIONS], (
+        "the first is whose it was"
+    )
 
 
 @pytest.mark.parametrize(("jobs", "twins"), [(range(1), True), (range(0), True), (range(5), False)])
@@ -55,7 +59,9 @@ def test_where_it_stands(made: list[Connection], jobs: range, twins: bool) -> No
 
 def test_no_more_is_asked_than_can_be_held(made: list[Connection]) -> None:
     asked: list[int] = []
-    reading = prefetch(Connection(made), (asked.append(n) or n for n in range(1000)), Connection.read)
+    reading = prefetch(
+        Connection(made), (asked.append(n) or n for n in range(1000)), Connection.read
+    )
     next(reading)
     assert len(asked) == PREFETCH_CONNECTIONS + 1
     reading.close()

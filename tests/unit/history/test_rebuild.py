@@ -1,4 +1,6 @@
-"""State made anew while agents work: whoever gives a sign of life keeps the bead, and whoever does not loses it."""
+"""State made anew while agents work: whoever gives a sign of life keeps the bead, and whoever
+does not loses it.
+"""
 
 from __future__ import annotations
 
@@ -70,7 +72,9 @@ def test_without_a_sign_it_is_tried_again(day: History) -> None:
 
 
 @pytest.mark.parametrize(("works", "expected"), [(True, "in_progress"), (False, "blocked")])
-def test_an_agent_that_changes_only_the_row_is_alive(day: History, works: bool, expected: str) -> None:
+def test_an_agent_that_changes_only_the_row_is_alive(
+    day: History, works: bool, expected: str
+) -> None:
     day.at("10:01").tick()
     if works:
         day.at("10:40").set("bd-a", description="nearly done")
@@ -97,7 +101,10 @@ def test_a_comment_dated_ahead_counts_from_the_commit_that_has_it(here: Light) -
 
 @pytest.mark.parametrize("anew", [False, True])
 def test_only_a_resume_lets_go_of_what_is_held(doltlite: Engine, anew: bool) -> None:
-    """An edit may be its own agent's note. Once it was let go and dispatched, no later state made anew holds it again."""
+    """An edit may be its own agent's note.
+
+    Once it was let go and dispatched, no later state made anew holds it again.
+    """
     here = Light(doltlite)
     here.assign("bd-z", "bd-a")
     here.tick()
@@ -107,7 +114,10 @@ def test_only_a_resume_lets_go_of_what_is_held(doltlite: Engine, anew: bool) -> 
         doltlite.execute_ddl(f"DROP TABLE {table}")
     list(migrate(doltlite, AUTHOR))
     here.tick(timedelta(minutes=2))
-    here.sql(f"UPDATE issues SET notes = 'half done', updated_at = '2090-01-01 00:00:00' WHERE id = '{second}'")
+    here.sql(
+        "UPDATE issues SET notes = 'half done', updated_at = '2090-01-01 00:00:00' WHERE id ="
+        f" '{second}'"
+    )
     if anew:
         here.change(when=ANEW)
     here.tick(timedelta(minutes=4))
@@ -124,12 +134,15 @@ def test_only_a_resume_lets_go_of_what_is_held(doltlite: Engine, anew: bool) -> 
 
 
 IMPORTED = (
-    "UPDATE issues SET status = 'open', notes = '', started_at = NULL, updated_at = '2026-01-01' WHERE id = 'bd-a'"
+    "UPDATE issues SET status = 'open', notes = '', started_at = NULL, updated_at = '2026-01-01'"
+    " WHERE id = 'bd-a'"
 )
 
 
 @pytest.mark.parametrize("anew", [False, True])
-def test_an_old_row_that_is_imported_again_sends_nobody_a_second_time(here: Light, anew: bool) -> None:
+def test_an_old_row_that_is_imported_again_sends_nobody_a_second_time(
+    here: Light, anew: bool
+) -> None:
     here.sql(IMPORTED, author="beads <beads@local>")
     if anew:
         here.change(when=ANEW)
@@ -141,7 +154,9 @@ def test_an_old_row_that_is_imported_again_sends_nobody_a_second_time(here: Ligh
 
 
 @pytest.mark.parametrize("own", ["", ", updated_at = '2026-01-01'"])
-def test_whoever_sets_it_open_has_it_sent_again_whatever_their_clock_says(here: Light, own: str) -> None:
+def test_whoever_sets_it_open_has_it_sent_again_whatever_their_clock_says(
+    here: Light, own: str
+) -> None:
     here.sql(f"UPDATE issues SET status = 'open'{own} WHERE id = 'bd-a'")
     here.tick(timedelta(minutes=2))
     assert here.target.sent == ["bd-a", "bd-a"]
@@ -161,9 +176,9 @@ def test_a_renamed_rule_keeps_the_slots_of_what_runs(here: Light) -> None:
     here.tick(timedelta(minutes=3))
     assert here.target.sent == ["bd-a"]
     assert here.tick(timedelta(minutes=45)).reaped == 1
-    assert here.engine.query("SELECT rule, attempt, job_id FROM watch_decision WHERE kind = 'reap'") == [
-        ("agents", 1, "job1")
-    ]
+    assert here.engine.query(
+        "SELECT rule, attempt, job_id FROM watch_decision WHERE kind = 'reap'"
+    ) == [("agents", 1, "job1")]
 
 
 def test_a_claim_of_a_dead_worker_is_settled_under_the_new_name(doltlite: Engine) -> None:
@@ -184,13 +199,22 @@ def test_a_claim_of_a_dead_worker_is_settled_under_the_new_name(doltlite: Engine
 
 
 def test_a_pause_of_a_rule_that_was_renamed_is_told(here: Light) -> None:
-    ledger(here.engine, here.settings).record(Decision(EntryKind.PAUSE, GLOBAL, "agent", 0, "", reason="lunch"))
+    ledger(here.engine, here.settings).record(
+        Decision(EntryKind.PAUSE, GLOBAL, "agent", 0, "", reason="lunch")
+    )
     rename(here, "agents")
     here.tick(timedelta(minutes=3))
-    assert "warning: rule agent is paused (lunch), but there is no such rule (any more): it holds nothing" in here.lines
-    loop = build_dry_run(here.engine, here.settings, lambda name: here.target, DatabaseClock(), here.lines.append)
+    assert (
+        "warning: rule agent is paused (lunch), but there is no such rule (any more): it holds"
+        " nothing" in here.lines
+    )
+    loop = build_dry_run(
+        here.engine, here.settings, lambda name: here.target, DatabaseClock(), here.lines.append
+    )
     (pause,) = collect_status(loop, here.engine).pauses
-    assert pause.startswith("rule agent, ") and pause.endswith(" (holds nothing: there is no rule agent any more)")
+    assert pause.startswith("rule agent, ") and pause.endswith(
+        " (holds nothing: there is no rule agent any more)"
+    )
 
 
 @pytest.mark.parametrize(
@@ -203,7 +227,9 @@ def test_a_pause_of_a_rule_that_was_renamed_is_told(here: Light) -> None:
     ],
 )
 def test_a_new_column_in_a_rule_is_nobodys_edit(doltlite: Engine, name: str, lost: str) -> None:
-    """Unless history does not hold what the rule was like; and a person's edit re-arms under the new rule too."""
+    """Unless history does not hold what the rule was like; and a person's edit re-arms under the
+    new rule too.
+    """
     here = Light(doltlite, max_attempts=1)
     here.target.answers.append(Refused("HTTP 400: no", 400))
     here.assign("bd-a")

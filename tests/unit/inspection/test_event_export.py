@@ -5,7 +5,15 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from dolt_watch.core.model import CommitChanges, EntryEffects, EntryKind, LedgerEntry, RowChange, Rule, RuleAnswers
+from dolt_watch.core.model import (
+    CommitChanges,
+    EntryEffects,
+    EntryKind,
+    LedgerEntry,
+    RowChange,
+    Rule,
+    RuleAnswers,
+)
 from dolt_watch.core.projection.event_deriver import derive_events
 from dolt_watch.engines import Commit
 from dolt_watch.inspection.event_export import event_records, to_cloudevent
@@ -45,7 +53,9 @@ def claim(**cells: tuple[Any, Any]) -> LedgerEntry:
 def test_what_our_commit_swept_in_is_told_apart_cell_by_cell() -> None:
     before = {"status": "open", "title": "old", "notes": ""}
     after = {"status": "in_progress", "title": "new", "notes": "claimed"}
-    row = RowChange("issues", "bd-1", "modified", ("status", "title", "notes"), before, after, answers=(NO, NO))
+    row = RowChange(
+        "issues", "bd-1", "modified", ("status", "title", "notes"), before, after, answers=(NO, NO)
+    )
     ours, theirs = told(row, claim(status=("open", "in_progress")))
     assert (ours["kind"], ours["ours"], ours["before"], ours["after"], ours["note"]) == (
         "claim",

@@ -28,7 +28,10 @@ def cli(doltlite_path: FileAddress) -> Iterator[Commands]:
 def test_a_bead_that_nobody_knows(cli: Commands) -> None:
     cli.here.assign("bd-a")
     done = cli.run("report", "-o", "x.html", "--bead", "nope", "--bead", "bd-a")
-    assert (done.returncode, done.stderr) == (0, "warning: nothing was heard of bead nope in this span\n")
+    assert (done.returncode, done.stderr) == (
+        0,
+        "warning: nothing was heard of bead nope in this span\n",
+    )
     done = cli.run("events", "--bead", "nope")
     assert (done.returncode, done.stdout) == (0, "")
     assert done.stderr.endswith("warning: no event of bead nope\n")
@@ -47,7 +50,11 @@ def test_head_is_a_commit(cli: Commands) -> None:
 def test_from_after_to(cli: Commands) -> None:
     first = cli.here.assign("bd-a")
     later = cli.here.assign("bd-b")
-    for begin, end in ((later, first), (later[:9], first), ("2026-02-02T00:00:00Z", "2026-02-01T00:00:00Z")):
+    for begin, end in (
+        (later, first),
+        (later[:9], first),
+        ("2026-02-02T00:00:00Z", "2026-02-01T00:00:00Z"),
+    ):
         done = cli.run("events", "--from", begin, "--to", end)
         assert (done.returncode, done.stdout) == (2, ""), done
     assert "--from comes after --to" in cli.run("events", "--from", later, "--to", first).stderr
@@ -55,7 +62,9 @@ def test_from_after_to(cli: Commands) -> None:
 
 def test_who_waits_for_a_target_that_is_down(cli: Commands) -> None:
     cli.here.assign("bd-a")
-    status = json.loads(cli.run("status", "--format", "json", env={"BEADBOARD_URL": dead_url()}).stdout)
+    status = json.loads(
+        cli.run("status", "--format", "json", env={"BEADBOARD_URL": dead_url()}).stdout
+    )
     assert status["targets"]["beadboard"]["down"] is True
     # What holds the whole rule is said once; the bead has its place in the queue.
     assert status["rules"]["agent"]["why"] == status["targets"]["beadboard"]["why"] != ""
@@ -68,8 +77,12 @@ def test_status_in_a_narrow_terminal(doltlite: Engine) -> None:
     here = Light(doltlite)
     here.assign("bd-a", "bd-b")
     here.tick()
-    loop = build_dry_run(here.engine, here.settings, lambda name: here.target, ShiftedClock(), lambda line: None)
-    now = collect_status(loop, here.engine, lambda name: Capacity(0, "claude-agent-service is busy"))
+    loop = build_dry_run(
+        here.engine, here.settings, lambda name: here.target, ShiftedClock(), lambda line: None
+    )
+    now = collect_status(
+        loop, here.engine, lambda name: Capacity(0, "claude-agent-service is busy")
+    )
     for width in range(1, 40):
         lines = _format_text(now, width)
         assert max(map(len, lines)) <= width

@@ -27,7 +27,9 @@ Factory = Callable[[], Engine]
 
 def asked(here: Light, at: timedelta) -> Liveness:
     clock = ShiftedClock(at)
-    loop = build_dry_run(here.engine, here.settings, lambda name: here.target, clock, lambda line: None)
+    loop = build_dry_run(
+        here.engine, here.settings, lambda name: here.target, clock, lambda line: None
+    )
     seen = loop.survey(BOTH)
     return liveness(here.engine, seen, seen.under({"beadboard": here.target.free}), loop.poll)
 
@@ -46,7 +48,9 @@ def tick(here: Light, at: timedelta, by: str = "dispatch") -> None:
 
 
 @pytest.mark.parametrize(("by", "late_after"), [("dispatch", 4 * MINUTE), ("run", 2 * MINUTE)])
-def test_work_that_stays_due_for_twice_the_period(doltlite: Engine, by: str, late_after: timedelta) -> None:
+def test_work_that_stays_due_for_twice_the_period(
+    doltlite: Engine, by: str, late_after: timedelta
+) -> None:
     here = Light(doltlite)
     here.settings = replace(here.settings, poll=MINUTE)
     tick(here, timedelta(), by)

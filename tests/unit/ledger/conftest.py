@@ -18,7 +18,10 @@ from tests.unit.ledger.here import Here
 
 @cache
 def database() -> bytes:
-    """With beads' and our tables. Made once a process: each mutant's is a fork of one that has it."""
+    """With beads' and our tables.
+
+    Made once a process: each mutant's is a fork of one that has it.
+    """
     with TemporaryDirectory() as folder:
         path = Path(folder, "made.db")
         engine = open_engine(FileAddress(str(path)), create=True)

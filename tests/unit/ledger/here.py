@@ -26,15 +26,40 @@ NOW = datetime(2026, 4, 18, 22, 35, 46, 123456, tzinfo=UTC)
 RULE = Rule("agent", when="assignee = 'agent' AND status = 'open' AND owner <> 'nobody'")
 NOTE = "auto-dispatcher claimed at 2026-04-18T22:35:46Z"
 CLAIM = Decision(
-    EntryKind.CLAIM, "bd-1", "agent", 1, "c0", token="t", note=NOTE, status="in_progress",
+    EntryKind.CLAIM,
+    "bd-1",
+    "agent",
+    1,
+    "c0",
+    token="t",
+    note=NOTE,
+    status="in_progress",
     detail={"deadline": "2026-04-18T22:37:00+00:00", "place": 0},
-)  # fmt: skip
-SENT = Decision(EntryKind.DISPATCHED, "bd-1", "agent", 1, "c1", token="t", job="j7", note="dispatched: job=j7")
+)
+SENT = Decision(
+    EntryKind.DISPATCHED, "bd-1", "agent", 1, "c1", token="t", job="j7", note="dispatched: job=j7"
+)
 FAILED = Decision(
-    EntryKind.FAILED, "bd-1", "agent", 1, "c1", token="t", status="open", note="dispatch failed x", reason="x"
+    EntryKind.FAILED,
+    "bd-1",
+    "agent",
+    1,
+    "c1",
+    token="t",
+    status="open",
+    note="dispatch failed x",
+    reason="x",
 )
 REAP = Decision(
-    EntryKind.REAP, "bd-1", "agent", 1, "c1", token="t", status="blocked", note="reaper: x", reason="silent"
+    EntryKind.REAP,
+    "bd-1",
+    "agent",
+    1,
+    "c1",
+    token="t",
+    status="blocked",
+    note="reaper: x",
+    reason="silent",
 )
 PAUSE = Decision(EntryKind.PAUSE, GLOBAL, "", 0, "", reason="upgrade")
 
@@ -61,8 +86,16 @@ class Here:
             tx.dolt_commit(["issues", "dependencies"], "by hand", "ann <ann@test>")
 
     def issue(self, id: str, **cells: Any) -> None:
-        row = {"id": id, "description": "", "design": "", "acceptance_criteria": "", "notes": ""} | cells
-        values = ", ".join(f"'{value}'" if isinstance(value, str) else str(value) for value in row.values())
+        row = {
+            "id": id,
+            "description": "",
+            "design": "",
+            "acceptance_criteria": "",
+            "notes": "",
+        } | cells
+        values = ", ".join(
+            f"'{value}'" if isinstance(value, str) else str(value) for value in row.values()
+        )
         self.sql(f"INSERT INTO issues ({', '.join(row)}) VALUES ({values})")
 
     def set(self, sets: str) -> None:
@@ -95,21 +128,36 @@ class Here:
 
     def entries(self) -> list[tuple[Any, ...]]:
         """What stands in the ledger, the last column as an object."""
-        rows = self.engine.query(f"SELECT {', '.join(ENTRY_COLUMNS)} FROM watch_decision ORDER BY bead_id, version")
+        rows = self.engine.query(
+            f"SELECT {', '.join(ENTRY_COLUMNS)} FROM watch_decision ORDER BY bead_id, version"
+        )
         return [(*row[:-1], orjson.loads(row[-1])) for row in rows]
 
     def events(self) -> list[tuple[Any, ...]]:
         rows = self.engine.query(
-            "SELECT id, issue_id, event_type, actor, old_value, new_value, created_at FROM events ORDER BY event_type"
+            "SELECT id, issue_id, event_type, actor, old_value, new_value, created_at FROM events"
+            " ORDER BY event_type"
         )
         return [(*row[:4], orjson.loads(row[4]), orjson.loads(row[5]), row[6]) for row in rows]
 
     def refuses(self, decision: Decision, why: str) -> None:
         """It is not written, and nothing of it is."""
-        before = (self.head(), self.fence(), self.entries(), self.events(), self.row("status", "notes"))
+        before = (
+            self.head(),
+            self.fence(),
+            self.entries(),
+            self.events(),
+            self.row("status", "notes"),
+        )
         with pytest.raises(Conflict, match=why):
             self.decide(decision)
-        assert (self.head(), self.fence(), self.entries(), self.events(), self.row("status", "notes")) == before
+        assert (
+            self.head(),
+            self.fence(),
+            self.entries(),
+            self.events(),
+            self.row("status", "notes"),
+        ) == before
         assert self.engine.dirty() == frozenset()
 
     def message(self, written: Written) -> str:

@@ -23,7 +23,8 @@ def test_a_claim_is_refused_where_the_row_says_otherwise(here: Here) -> None:
 def test_a_claim_asks_again_whether_the_bead_is_ready_where_its_rule_does(here: Here) -> None:
     here.issue("bd-2", title="first")
     here.sql(
-        "INSERT INTO dependencies (issue_id, depends_on_id, type, created_by) VALUES ('bd-1', 'bd-2', 'blocks', 'a')"
+        "INSERT INTO dependencies (issue_id, depends_on_id, type, created_by) VALUES ('bd-1',"
+        " 'bd-2', 'blocks', 'a')"
     )
     here.ready = frozenset({"agent"})
     here.refuses(CLAIM, "^bd-1 is not ready: blocked by bd-2 \\(open\\)$")
@@ -67,13 +68,21 @@ def test_a_bead_that_is_gone(here: Here) -> None:
     sent = here.report(SENT._replace(status="open"))
     restored = here.decide(SENT._replace(kind=EntryKind.RESTORE, status="in_progress"))
     assert [(one.entry.version, one.row, one.entry.wrote) for one in (sent, restored)] == [
-        (2, None, sent.entry.wrote), (3, None, sent.entry.wrote),
-    ]  # fmt: skip
-    assert (sent.entry.job, sent.entry.wrote.note, sent.entry.wrote.cells, sent.entry.bead_hash) == ("j7", "", {}, "")
+        (2, None, sent.entry.wrote),
+        (3, None, sent.entry.wrote),
+    ]
+    assert (
+        sent.entry.job,
+        sent.entry.wrote.note,
+        sent.entry.wrote.cells,
+        sent.entry.bead_hash,
+    ) == ("j7", "", {}, "")
     assert here.message(sent).startswith("dolt-watch: dispatch bd-1 (attempt 1, job j7)\n")
 
 
-def test_what_is_restored_of_a_bead_that_is_gone_rests_on_head_and_the_fence_too(here: Here) -> None:
+def test_what_is_restored_of_a_bead_that_is_gone_rests_on_head_and_the_fence_too(
+    here: Here,
+) -> None:
     restore = SENT._replace(kind=EntryKind.RESTORE, status="in_progress")
     head, fence = here.head(), here.fence()
     here.sql("DELETE FROM issues WHERE id = 'bd-1'")
@@ -84,11 +93,13 @@ def test_what_is_restored_of_a_bead_that_is_gone_rests_on_head_and_the_fence_too
     assert here.entries() == []
 
 
-# -- reports stand -----------------------------------------------------------------------------------------------------
+# -- reports stand --------------------
 
 
 class Overtaken:
-    """The engine, whose next transactions are overtaken by somebody else before they are committed."""
+    """The engine, whose next transactions are overtaken by somebody else before they are
+    committed.
+    """
 
     def __init__(self, here: Here, times: int) -> None:
         self.engine, self.times = here.engine, times
@@ -118,7 +129,9 @@ def test_a_report_about_a_bead_that_is_gone_too(here: Here) -> None:
 
 
 def test_a_report_that_cannot_be_written_at_all_says_so(here: Here) -> None:
-    """With the job, which the ledger does not have: else somebody sets the bead open beside a run."""
+    """With the job, which the ledger does not have: else somebody sets the bead open beside a
+    run.
+    """
     Overtaken(here, 1000)
     with pytest.raises(OutcomeNotRecorded) as caught:
         here.report(SENT)
@@ -127,14 +140,18 @@ def test_a_report_that_cannot_be_written_at_all_says_so(here: Here) -> None:
     error = caught.value
     assert error.message == "bd-1: dispatched (job j7) could not be recorded in 60 s: overtaken"
     assert error.where == "attempt 1, token t"
-    assert error.fix == (
-        "mend that, and note it by hand: bd note bd-1 'dispatched (job j7)'; do not set it open while that job runs"
+    assert (
+        error.fix
+        == "mend that, and note it by hand: bd note bd-1 'dispatched (job j7)'; do not set it open"
+        " while that job runs"
     )
 
 
 def test_a_report_of_no_job_that_cannot_be_written(here: Here) -> None:
     Overtaken(here, 1000)
-    with pytest.raises(OutcomeNotRecorded, match=r"^bd-1: failed could not be recorded in 60 s: overtaken"):
+    with pytest.raises(
+        OutcomeNotRecorded, match=r"^bd-1: failed could not be recorded in 60 s: overtaken"
+    ):
         here.report(FAILED)
 
 
@@ -158,7 +175,11 @@ class Unheard(Overtaken):
 def test_a_report_that_stands_unheard_is_not_written_twice(here: Here) -> None:
     Unheard(here, 1)
     written = here.report(SENT)
-    assert (written.entry.kind, written.entry.job, written.entry.version) == (EntryKind.DISPATCHED, "j7", 1)
+    assert (written.entry.kind, written.entry.job, written.entry.version) == (
+        EntryKind.DISPATCHED,
+        "j7",
+        1,
+    )
     assert (written.commit, written.row) == ("", None)
     assert len(here.entries()) == 1
 

@@ -1,4 +1,6 @@
-"""Reprocessing: the cursor goes back, what is due and undecided is handled, what was decided is not done again."""
+"""Reprocessing: the cursor goes back, what is due and undecided is handled, what was decided is
+not done again.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ def test_nothing_is_done_twice(doltlite: Engine) -> None:
 
 
 def test_what_was_missed_is_handled(doltlite: Engine) -> None:
-    """The saved state lost a bead, as a defect of an earlier release might have: going back finds it."""
+    """The saved state lost a bead, as a defect of an earlier release might have: going back
+    finds it.
+    """
     here = Light(doltlite)
     begin = here.head()
     here.assign("bd-a")
@@ -54,16 +58,24 @@ def test_what_was_missed_is_handled(doltlite: Engine) -> None:
     assert (here.head(), here.target.sent) == (head, [])
     assert any(line.startswith("would dispatch bd-a") for line in here.lines)
     assert back(here, begin).dispatched == 1
-    assert (here.target.sent, here.kinds("bd-a"), here.kinds("")) == (["bd-a"], ["claim", "dispatched"], ["reprocess"])
+    assert (here.target.sent, here.kinds("bd-a"), here.kinds("")) == (
+        ["bd-a"],
+        ["claim", "dispatched"],
+        ["reprocess"],
+    )
     assert verify(here.past()).differences == []
 
 
 def test_what_was_decided_before_is_verified_on_what_it_stood_on(doltlite: Engine) -> None:
-    """Made anew in the middle, a bead's sign of life is what its row says there; its reap had said which comment it was, in which commit."""
+    """Made anew in the middle, a bead's sign of life is what its row says there; its reap had
+    said which comment it was, in which commit.
+    """
     here = Light(doltlite)
     here.assign("bd-a")
     here.tick()
-    here.sql("INSERT INTO comments (id, issue_id, author, text) VALUES ('c', 'bd-a', 'agent', 'at it')")
+    here.sql(
+        "INSERT INTO comments (id, issue_id, author, text) VALUES ('c', 'bd-a', 'agent', 'at it')"
+    )
     to = here.sql("UPDATE issues SET title = 'edited' WHERE id = 'bd-a'")
     assert here.tick(timedelta(hours=2)).reaped == 1
     same = verify(here.past()).same

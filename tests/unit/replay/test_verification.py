@@ -23,7 +23,9 @@ HOUR = timedelta(hours=1)
 
 @pytest.fixture
 def day(doltlite: Engine) -> Light:
-    """Two claims in queue order, a failure and its second attempt, busy, one that is never heard of, one reaped."""
+    """Two claims in queue order, a failure and its second attempt, busy, one that is never heard
+    of, one reaped.
+    """
     here = Light(doltlite, max_in_flight=2)
     here.goes_wrong()
     return here
@@ -47,7 +49,9 @@ def test_nothing_to_verify(doltlite: Engine) -> None:
 @pytest.mark.parametrize("field", ["reason", "note"])
 def test_idle_time_changed(day: Light, field: str) -> None:
     (bead,) = {b for b in ("bd-a", "bd-b", "bd-c") if "reap" in day.kinds(b)} or {"bd-b"}
-    text = day.engine.query("SELECT detail FROM watch_decision WHERE bead_id = ? AND kind = 'reap'", (bead,))[0][0]
+    text = day.engine.query(
+        "SELECT detail FROM watch_decision WHERE bead_id = ? AND kind = 'reap'", (bead,)
+    )[0][0]
     detail = json.loads(text)
     detail["idle_seconds"] = 60
     _set(day, bead, "reap", "detail", json.dumps(detail))
@@ -83,31 +87,53 @@ def test_the_rule_altered(day: Light) -> None:
     (hash, text), *_ = day.engine.query("SELECT hash, text FROM watch_settings")
     assert '"stale_after":"30m"' in text
     day.sql(
-        f'UPDATE watch_settings SET text = REPLACE(text, \'"stale_after":"30m"\', \'"stale_after":"3h"\') WHERE hash = \'{hash}\''
+        'UPDATE watch_settings SET text = REPLACE(text, \'"stale_after":"30m"\','
+        f" '\"stale_after\":\"3h\"') WHERE hash = '{hash}'"
     )
     assert ("", "text") in found(day)
-    assert any(field == "decision" for _, field in found(day)), "what was reaped would not have been"
+    assert any(field == "decision" for _, field in found(day)), (
+        "what was reaped would not have been"
+    )
 
 
 def _set(day: Light, bead: str, kind: str, column: str, value: str) -> None:
     quoted = value.replace("'", "''")
-    day.sql(f"UPDATE watch_decision SET {column} = '{quoted}' WHERE bead_id = '{bead}' AND kind = '{kind}'")
+    day.sql(
+        f"UPDATE watch_decision SET {column} = '{quoted}' WHERE bead_id = '{bead}' AND kind ="
+        f" '{kind}'"
+    )
 
 
 NOW = "2026-04-18T22:35:46+00:00"
 
 
 @pytest.mark.parametrize(
-    "given", [7, [], {"now": "soon"}, {"now": NOW}, {"now": NOW, "scope": 3, "answer": []}, {"now": NOW, "made": []}]
+    "given",
+    [
+        7,
+        [],
+        {"now": "soon"},
+        {"now": NOW},
+        {"now": NOW, "scope": 3, "answer": []},
+        {"now": NOW, "made": []},
+    ],
 )
 def test_what_somebody_else_wrote_into_given(day: Light, given: object) -> None:
-    """It is told as a difference, or as what cannot be verified; the rest is verified all the same."""
-    text = day.engine.query("SELECT detail FROM watch_decision WHERE bead_id = 'bd-b' AND version = 1")[0][0]
+    """It is told as a difference, or as what cannot be verified; the rest is verified all the
+    same.
+    """
+    text = day.engine.query(
+        "SELECT detail FROM watch_decision WHERE bead_id = 'bd-b' AND version = 1"
+    )[0][0]
     detail = json.dumps({**json.loads(text), "given": given})
     day.sql(f"UPDATE watch_decision SET detail = '{detail}' WHERE bead_id = 'bd-b' AND version = 1")
     out = verify(day.past())
     assert out.same > 0
-    assert out.unverifiable.total() + sum(one.bead == "bd-b" and one.field != "row" for one in out.differences) >= 1
+    assert (
+        out.unverifiable.total()
+        + sum(one.bead == "bd-b" and one.field != "row" for one in out.differences)
+        >= 1
+    )
 
 
 def test_quarantined_after_it_was_never_heard_of(doltlite: Engine) -> None:
@@ -124,12 +150,15 @@ def test_quarantined_after_it_was_never_heard_of(doltlite: Engine) -> None:
 
 
 def _child_of_deferred(here: Light) -> None:
-    """bd-a goes first, but its parent is deferred: `bd ready` leaves it out, and the first rule did not."""
+    """bd-a goes first, but its parent is deferred:
+
+    `bd ready` leaves it out, and the first rule did not.
+    """
     here.assign("bd-a", priority=0)
     here.assign("bd-b")
     here.sql(
-        "INSERT INTO issues (id, title, description, design, acceptance_criteria, notes, defer_until) "
-        "VALUES ('bd-p', 't', '', '', '', '', '2999-01-01')",
+        "INSERT INTO issues (id, title, description, design, acceptance_criteria, notes,"
+        " defer_until) VALUES ('bd-p', 't', '', '', '', '', '2999-01-01')",
         "INSERT INTO dependencies (issue_id, depends_on_id, type, created_by) "
         "VALUES ('bd-a', 'bd-p', 'parent-child', 'ann')",
     )
@@ -149,7 +178,9 @@ def test_a_decision_by_the_first_readiness_rule_verifies_by_it(
     assert (verify(here.past()).differences, verify(here.past()).same) == ([], 2)
 
 
-def test_a_decision_verifies_by_the_rule_that_it_names(doltlite: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_decision_verifies_by_the_rule_that_it_names(
+    doltlite: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     here = Light(doltlite)
     _child_of_deferred(here)
     with monkeypatch.context() as before:
@@ -197,7 +228,7 @@ def test_a_bead_passed_over_for_a_wisp_is_recorded(doltlite: Engine, shape: str)
     assert (verify(here.past()).differences, verify(here.past()).same) == ([], 4)
 
 
-# -- codes, and not sentences ---------------------------------------------------------------------------------
+# -- codes, and not sentences --------------------
 
 
 def _twice_not_found(here: Light) -> None:
@@ -210,23 +241,35 @@ def _twice_not_found(here: Light) -> None:
     assert here.kinds("bd-q") == ["claim", "failed", "claim", "quarantined"]
 
 
-def test_other_words_for_a_reason_or_a_note_are_no_difference(day: Light, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_words_for_a_reason_or_a_note_are_no_difference(
+    day: Light, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = verify(day.past())
-    monkeypatch.setattr("dolt_watch.core.decisions.reap_policy.whole_minutes", lambda span: "so many ")
-    monkeypatch.setattr("dolt_watch.core.decisions.dispatch_policy.whole_minutes", lambda span: "so many ")
+    monkeypatch.setattr(
+        "dolt_watch.core.decisions.reap_policy.whole_minutes", lambda span: "so many "
+    )
+    monkeypatch.setattr(
+        "dolt_watch.core.decisions.dispatch_policy.whole_minutes", lambda span: "so many "
+    )
     monkeypatch.setattr("dolt_watch.core.decisions.dispatch_policy.iso", lambda moment: "some time")
     after = verify(day.past())
     assert (after.differences, after.same) == ([], before.same)
-    assert {"reap", "claim"} <= {entry.kind.value for entry in day.past().entries}, "these have other words now"
+    assert {"reap", "claim"} <= {entry.kind.value for entry in day.past().entries}, (
+        "these have other words now"
+    )
 
 
 def test_another_code_is_a_difference(day: Light, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dolt_watch.core.decisions.settlement.code_of", lambda answer: ReasonCode.REFUSED_FOR_GOOD)
+    monkeypatch.setattr(
+        "dolt_watch.core.decisions.settlement.code_of", lambda answer: ReasonCode.REFUSED_FOR_GOOD
+    )
     assert {field for _, field in found(day)} == {"reason_code"}
 
 
 def test_a_code_changed_in_the_record_is_a_difference(day: Light) -> None:
-    text = day.engine.query("SELECT detail FROM watch_decision WHERE bead_id = 'bd-b' AND kind = 'failed'")[0][0]
+    text = day.engine.query(
+        "SELECT detail FROM watch_decision WHERE bead_id = 'bd-b' AND kind = 'failed'"
+    )[0][0]
     detail = json.loads(text)
     assert detail["reason_code"] == "refused"
     _set(day, "bd-b", "failed", "detail", json.dumps({**detail, "reason_code": "bead-not-found"}))
@@ -235,30 +278,42 @@ def test_a_code_changed_in_the_record_is_a_difference(day: Light) -> None:
 
 @pytest.mark.parametrize("field", ["retry_at", "idle_seconds"])
 def test_another_deadline_or_span_is_a_difference(day: Light, field: str) -> None:
-    rows = day.engine.query("SELECT bead_id, version, detail FROM watch_decision ORDER BY bead_id, version")
+    rows = day.engine.query(
+        "SELECT bead_id, version, detail FROM watch_decision ORDER BY bead_id, version"
+    )
     bead, version, text = next(row for row in rows if field in json.loads(row[2]))
     detail = {**json.loads(text), field: "2026-04-18T00:00:00+00:00" if field == "retry_at" else 1}
     day.sql(
-        f"UPDATE watch_decision SET detail = '{json.dumps(detail)}' WHERE bead_id = '{bead}' AND version = {version}"
+        f"UPDATE watch_decision SET detail = '{json.dumps(detail)}' WHERE bead_id = '{bead}' AND"
+        f" version = {version}"
     )
     assert (bead, f"detail.{field}") in found(day)
 
 
-def test_a_note_that_would_not_be_written_is_a_difference(day: Light, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_note_that_would_not_be_written_is_a_difference(
+    day: Light, monkeypatch: pytest.MonkeyPatch
+) -> None:
     reaped = reap_policy._reaped
     monkeypatch.setattr(reap_policy, "_reaped", lambda *args: reaped(*args)._replace(note=""))
     assert {field for _, field in found(day)} == {"note"}
 
 
-def test_entries_from_before_the_codes_verify(doltlite: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_entries_from_before_the_codes_verify(
+    doltlite: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Written as programs did that knew no codes: neither in the detail nor in the answer."""
     write, keep = LedgerWriter._write, encode_answer
     here = Light(doltlite, max_in_flight=2)
     with monkeypatch.context() as old:
         old.setattr(
-            LedgerWriter, "_write", lambda self, on, one, *more, **rest: write(self, on, _uncoded(one), *more, **rest)
+            LedgerWriter,
+            "_write",
+            lambda self, on, one, *more, **rest: write(self, on, _uncoded(one), *more, **rest),
         )
-        old.setattr("dolt_watch.controller.dispatch.encode_answer", lambda answer: _without(keep(answer), "not_found"))
+        old.setattr(
+            "dolt_watch.controller.dispatch.encode_answer",
+            lambda answer: _without(keep(answer), "not_found"),
+        )
         here.goes_wrong()
         _twice_not_found(here)
     rows = [text for (text,) in here.engine.query("SELECT detail FROM watch_decision")]
@@ -266,7 +321,9 @@ def test_entries_from_before_the_codes_verify(doltlite: Engine, monkeypatch: pyt
     out = verify(here.past())
     assert (out.differences, out.unverifiable.total()) == ([], 0)
     assert out.same >= 10
-    codes = {entry.kind.value: entry.reason_code for entry in here.past().entries if entry.bead == "bd-q"}
+    codes = {
+        entry.kind.value: entry.reason_code for entry in here.past().entries if entry.bead == "bd-q"
+    }
     assert codes["quarantined"] is ReasonCode.BEAD_NOT_FOUND
 
 
@@ -278,7 +335,9 @@ def _without(kept: dict[str, object], name: str) -> dict[str, object]:
     return {key: value for key, value in kept.items() if key != name}
 
 
-def test_a_bead_that_is_not_found_twice_verifies_by_its_code(day: Light, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bead_that_is_not_found_twice_verifies_by_its_code(
+    day: Light, monkeypatch: pytest.MonkeyPatch
+) -> None:
     _twice_not_found(day)
     assert verify(day.past()).differences == []
     monkeypatch.setattr("dolt_watch.core.model.reason_codes.NOT_FOUND", "never said")

@@ -1,4 +1,6 @@
-"""claude-agent-service asked directly, over real HTTP: every row of its tables in docs/targets.md."""
+"""claude-agent-service asked directly, over real HTTP: every row of its tables in
+docs/targets.md.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,7 @@ def verdict(url: str, job: str) -> JobReport:
         return target.verdict(job, None)
 
 
-# -- dispatch ----------------------------------------------------------------------------------------------------
+# -- dispatch --------------------
 
 
 def test_one_post_that_says_what_to_run(stub: AgentServiceStub) -> None:
@@ -63,7 +65,12 @@ def test_one_post_that_says_what_to_run(stub: AgentServiceStub) -> None:
     asked = request.json
     assert "# " in asked.pop("prompt")
     metadata = {"idempotency_key": "token-1", "bead": "bd-1", "rule": "nightly"}
-    assert asked == {"agent": "reader", "max_budget_usd": 0.5, "timeout_seconds": 91, "metadata": metadata}
+    assert asked == {
+        "agent": "reader",
+        "max_budget_usd": 0.5,
+        "timeout_seconds": 91,
+        "metadata": metadata,
+    }
     assert made.metadata == metadata
 
 
@@ -72,7 +79,11 @@ def test_the_defaults_are_those_of_beadboard_and_the_rule_is_left_out_where_it_i
 ) -> None:
     dispatch(stub.url)
     asked = stub.requests[0].json
-    assert (asked["agent"], asked["max_budget_usd"], asked["timeout_seconds"]) == ("beads-task-runner", 5, 900)
+    assert (asked["agent"], asked["max_budget_usd"], asked["timeout_seconds"]) == (
+        "beads-task-runner",
+        5,
+        900,
+    )
     assert "rule" not in asked["metadata"]
 
 
@@ -81,7 +92,11 @@ def test_our_prompt_holds_the_bead_and_the_rules(stub: AgentServiceStub) -> None
     prompt = stub.requests[0].json["prompt"]
     for text in ("bd-7", "Find the slow query", "bug", "P1", "the query is named"):
         assert text in prompt
-    for command in ('bd note bd-7 "claimed by agent"', "bd close bd-7 -r", "bd update bd-7 --status blocked"):
+    for command in (
+        'bd note bd-7 "claimed by agent"',
+        "bd close bd-7 -r",
+        "bd update bd-7 --status blocked",
+    ):
         assert command in prompt
     assert "## Description" not in prompt
     assert prompt.index("claimed by agent") < prompt.index("bd close")
@@ -92,13 +107,23 @@ TABLE: list[tuple[int, Any, dict[str, str], Answer]] = [
     (202, {}, {}, Unknown("no job_id in HTTP 202: {}", 202)),
     (202, "nonsense", {}, Unknown("no job_id in HTTP 202: nonsense", 202)),
     (200, '{"job_id":"abc"}', {}, Unknown('HTTP 200: {"job_id":"abc"}', 200)),
-    (401, '{"detail":"Invalid token"}', {}, Refused('HTTP 401: {"detail":"Invalid token"}', 401, halts_rule=True)),
+    (
+        401,
+        '{"detail":"Invalid token"}',
+        {},
+        Refused('HTTP 401: {"detail":"Invalid token"}', 401, halts_rule=True),
+    ),
     (403, "", {}, Refused("HTTP 403:", 403, halts_rule=True)),
     (404, "", {}, Refused("HTTP 404:", 404)),
     (408, "", {}, Unknown("HTTP 408:", 408)),
     (409, '{"detail":"Agent is busy"}', {}, Busy('HTTP 409: {"detail":"Agent is busy"}', 409)),
     (422, '{"detail":[]}', {}, Refused('HTTP 422: {"detail":[]}', 422)),
-    (429, '{"detail":"Queue full"}', {"Retry-After": "9"}, Busy('HTTP 429: {"detail":"Queue full"}', 429, 9.0)),
+    (
+        429,
+        '{"detail":"Queue full"}',
+        {"Retry-After": "9"},
+        Busy('HTTP 429: {"detail":"Queue full"}', 429, 9.0),
+    ),
     (500, "Internal Server Error", {}, Unknown("HTTP 500: Internal Server Error", 500)),
     (502, "", {}, Unknown("HTTP 502:", 502, "service")),
     (503, "", {"Retry-After": "5"}, Busy("HTTP 503:", 503, 5.0)),
@@ -107,7 +132,9 @@ TABLE: list[tuple[int, Any, dict[str, str], Answer]] = [
 ]
 
 
-@pytest.mark.parametrize(("status", "body", "headers", "answer"), TABLE, ids=[f"{r[0]}-{r[1]!r:.30}" for r in TABLE])
+@pytest.mark.parametrize(
+    ("status", "body", "headers", "answer"), TABLE, ids=[f"{r[0]}-{r[1]!r:.30}" for r in TABLE]
+)
 def test_what_an_answer_means(
     stub: AgentServiceStub, status: int, body: Any, headers: dict[str, str], answer: Answer
 ) -> None:
@@ -153,11 +180,13 @@ def test_a_token_that_comes_back_is_not_told(stub: AgentServiceStub) -> None:
 def test_any_exchange_is_one_of_the_answers(exchange: Any) -> None:
     answer, report = read_answer(exchange), read_job(exchange)
     assert isinstance(answer, Unknown | Refused | Busy | Accepted)
-    assert exchange.failure is None or isinstance(answer, Refused if exchange.failure in NOTHING_SENT else Unknown)
+    assert exchange.failure is None or isinstance(
+        answer, Refused if exchange.failure in NOTHING_SENT else Unknown
+    )
     assert report.verdict is Verdict.UNKNOWN or exchange.failure is None
 
 
-# -- verdict -----------------------------------------------------------------------------------------------------
+# -- verdict --------------------
 
 
 @pytest.mark.parametrize(
@@ -169,7 +198,9 @@ def test_any_exchange_is_one_of_the_answers(exchange: Any) -> None:
         ("timeout", "", JobReport(Verdict.FINISHED, "timeout", "timed out")),
     ],
 )
-def test_a_job_that_ended(stub: AgentServiceStub, status: str, error: str, report: JobReport) -> None:
+def test_a_job_that_ended(
+    stub: AgentServiceStub, status: str, error: str, report: JobReport
+) -> None:
     dispatch(stub.url)
     [job] = stub.jobs
     stub.finish(job, status, error=error)
@@ -203,7 +234,9 @@ def test_a_job_that_waits_or_runs_or_is_lost(stub: AgentServiceStub) -> None:
 )
 def test_what_says_nothing_of_a_job(stub: AgentServiceStub, status: int, body: str) -> None:
     stub.script("/jobs/j1", status, body)
-    assert verdict(stub.url, "j1") == JobReport(Verdict.UNKNOWN, error=f"HTTP {status}: {body}".rstrip())
+    assert verdict(stub.url, "j1") == JobReport(
+        Verdict.UNKNOWN, error=f"HTTP {status}: {body}".rstrip()
+    )
 
 
 def test_a_job_id_is_a_name_and_no_path(stub: AgentServiceStub) -> None:
@@ -215,7 +248,7 @@ def test_nobody_to_ask() -> None:
     assert verdict(dead_url(), "j1").verdict is Verdict.UNKNOWN
 
 
-# -- capacity ----------------------------------------------------------------------------------------------------
+# -- capacity --------------------
 
 
 def test_capacity_is_its_own(stub: AgentServiceStub) -> None:
@@ -224,13 +257,16 @@ def test_capacity_is_its_own(stub: AgentServiceStub) -> None:
         stub.capacity = 1
         target.dispatch(task(), "t")
         assert target.capacity() == Capacity(
-            0, "claude-agent-service is busy (active 1, queued 0, capacity 1)", proof="both", speaks_for=SERVICE
+            0,
+            "claude-agent-service is busy (active 1, queued 0, capacity 1)",
+            proof="both",
+            speaks_for=SERVICE,
         )
     with closing(AgentService(settings(dead_url()))) as target:
         assert target.capacity().down
 
 
-# -- settings ----------------------------------------------------------------------------------------------------
+# -- settings --------------------
 
 
 def opened(folder: Path, text: str, env: dict[str, str] | None = None) -> Target:
@@ -239,11 +275,15 @@ def opened(folder: Path, text: str, env: dict[str, str] | None = None) -> Target
     return open_target(made.targets["agent-service"])
 
 
-def test_a_prompt_of_ones_own_stands_beside_the_settings(tmp_path: Path, stub: AgentServiceStub) -> None:
+def test_a_prompt_of_ones_own_stands_beside_the_settings(
+    tmp_path: Path, stub: AgentServiceStub
+) -> None:
     (tmp_path / "own.j2").write_text(
         "{% if rule %}{{ rule }}: {% endif %}do {{ bead.id }} ({{ bead.created_at }})\n{{ token }}"
     )
-    target = opened(tmp_path, f"[targets.agent-service]\nurl = '{stub.url}'\nprompt_template = 'own.j2'\n")
+    target = opened(
+        tmp_path, f"[targets.agent-service]\nurl = '{stub.url}'\nprompt_template = 'own.j2'\n"
+    )
     with closing(target):
         target.dispatch(task(title="{{ 7 * 7 }}"), "token-1")
     assert stub.requests[0].json["prompt"] == "do bd-1 (2026-04-18T22:35:46Z)\ntoken-1"
@@ -260,7 +300,9 @@ def test_a_prompt_of_ones_own_stands_beside_the_settings(tmp_path: Path, stub: A
         ("{{ range(9) }}", 1, "range"),
     ],
 )
-def test_a_bad_template_is_told_with_its_line(tmp_path: Path, text: str, line: int, said: str) -> None:
+def test_a_bad_template_is_told_with_its_line(
+    tmp_path: Path, text: str, line: int, said: str
+) -> None:
     (tmp_path / "own.j2").write_text(text)
     with pytest.raises(SettingsError) as caught:
         opened(tmp_path, "[targets.agent-service]\nurl = 'http://h'\nprompt_template = 'own.j2'\n")
@@ -268,11 +310,17 @@ def test_a_bad_template_is_told_with_its_line(tmp_path: Path, text: str, line: i
     assert said in caught.value.message and caught.value.fix
 
 
-@pytest.mark.parametrize("text", ["\n{{ bead.titel }}", "\n{{ 1 // 0 }}", "\n{{ bead.id.__class__.__mro__ }}"])
-def test_a_template_that_a_bead_does_not_fill_sends_nothing(tmp_path: Path, stub: AgentServiceStub, text: str) -> None:
+@pytest.mark.parametrize(
+    "text", ["\n{{ bead.titel }}", "\n{{ 1 // 0 }}", "\n{{ bead.id.__class__.__mro__ }}"]
+)
+def test_a_template_that_a_bead_does_not_fill_sends_nothing(
+    tmp_path: Path, stub: AgentServiceStub, text: str
+) -> None:
     (tmp_path / "own.j2").write_text(text)
     answer = dispatch(stub.url, prompt_template=tmp_path / "own.j2")
-    assert isinstance(answer, Refused) and answer.why.startswith(f"no prompt: {tmp_path / 'own.j2'}:2: ")
+    assert isinstance(answer, Refused) and answer.why.startswith(
+        f"no prompt: {tmp_path / 'own.j2'}:2: "
+    )
     assert stub.requests == []
 
 
@@ -291,7 +339,9 @@ def test_a_template_that_a_bead_does_not_fill_sends_nothing(tmp_path: Path, stub
         ("url = 'http://h'\nrun_timeout = 900", "dolt_watch.toml:3", "a duration"),
     ],
 )
-def test_bad_settings_are_told_with_their_place(tmp_path: Path, text: str, where: str, said: str) -> None:
+def test_bad_settings_are_told_with_their_place(
+    tmp_path: Path, text: str, where: str, said: str
+) -> None:
     with pytest.raises(SettingsError) as caught:
         opened(tmp_path, f"[targets.agent-service]\n{text}\n")
     assert (caught.value.where or "").endswith(where)

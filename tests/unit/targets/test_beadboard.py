@@ -1,4 +1,6 @@
-"""What BeadBoard's answers mean, asked of a real HTTP server: every row of the table in docs/targets.md."""
+"""What BeadBoard's answers mean, asked of a real HTTP server: every row of the table in
+docs/targets.md.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,7 @@ def stub() -> Iterator[BeadBoardStub]:
         yield stub
 
 
-# -- dispatch: what runs, what does not, what nobody knows -------------------------------------------------------
+# -- dispatch: what runs, what does not, what nobody knows --------------------
 
 
 def test_accepted_with_one_post_that_carries_bead_and_token(stub: BeadBoardStub) -> None:
@@ -30,7 +32,11 @@ def test_accepted_with_one_post_that_carries_bead_and_token(stub: BeadBoardStub)
     [(bead, job)] = stub.accepted
     assert (bead, answer) == ("bd-1", Accepted(job))
     [request] = stub.requests
-    assert (request.method, request.path, request.json) == ("POST", "/api/agent-dispatch", {"taskId": "bd-1"})
+    assert (request.method, request.path, request.json) == (
+        "POST",
+        "/api/agent-dispatch",
+        {"taskId": "bd-1"},
+    )
     assert request.headers["idempotency-key"] == "token-1"
     assert request.headers["content-type"] == "application/json"
 
@@ -51,10 +57,22 @@ TABLE: list[tuple[int, Any, dict[str, str], Answer]] = [
         400,
         '{"error":"Bead bd-1 is missing acceptance criteria."}',
         {},
-        Refused('HTTP 400: {"error":"Bead bd-1 is missing acceptance criteria."}', 400, permanent=True),
+        Refused(
+            'HTTP 400: {"error":"Bead bd-1 is missing acceptance criteria."}', 400, permanent=True
+        ),
     ),
-    (400, '{"error":"taskId is required."}', {}, Refused('HTTP 400: {"error":"taskId is required."}', 400, True)),
-    (400, '{"error":"Invalid JSON body."}', {}, Refused('HTTP 400: {"error":"Invalid JSON body."}', 400, True)),
+    (
+        400,
+        '{"error":"taskId is required."}',
+        {},
+        Refused('HTTP 400: {"error":"taskId is required."}', 400, True),
+    ),
+    (
+        400,
+        '{"error":"Invalid JSON body."}',
+        {},
+        Refused('HTTP 400: {"error":"Invalid JSON body."}', 400, True),
+    ),
     (400, "<h1>Bad Request</h1>\n", {}, Refused("HTTP 400: <h1>Bad Request</h1>", 400)),
     (401, "", {}, Refused("HTTP 401:", 401, halts_rule=True)),
     (403, "no", {}, Refused("HTTP 403: no", 403, halts_rule=True)),
@@ -70,7 +88,11 @@ TABLE: list[tuple[int, Any, dict[str, str], Answer]] = [
         500,
         '{"error":"Claude agent service is not configured (X)."}',
         {},
-        Refused('HTTP 500: {"error":"Claude agent service is not configured (X)."}', 500, unreachable="service"),
+        Refused(
+            'HTTP 500: {"error":"Claude agent service is not configured (X)."}',
+            500,
+            unreachable="service",
+        ),
     ),
     (500, "boom\x1b[0m\nline two", {}, Refused("HTTP 500: boom\\x1b[0m\\nline two", 500)),
     (502, '{"error":"Queue full"}', {}, Busy('HTTP 502: {"error":"Queue full"}', 502)),
@@ -92,8 +114,18 @@ TABLE: list[tuple[int, Any, dict[str, str], Answer]] = [
         {},
         Refused('HTTP 502: {"error":"Service unauthenticated"}', 502, halts_rule=True),
     ),
-    (502, '{"error":[{"type":"missing"}]}', {}, Refused('HTTP 502: {"error":[{"type":"missing"}]}', 502)),
-    (502, '{"error":"fetch failed"}', {}, Unknown('HTTP 502: {"error":"fetch failed"}', 502, "service")),
+    (
+        502,
+        '{"error":[{"type":"missing"}]}',
+        {},
+        Refused('HTTP 502: {"error":[{"type":"missing"}]}', 502),
+    ),
+    (
+        502,
+        '{"error":"fetch failed"}',
+        {},
+        Unknown('HTTP 502: {"error":"fetch failed"}', 502, "service"),
+    ),
     (
         502,
         '{"error":"Agent service returned HTTP 500."}',
@@ -106,7 +138,12 @@ TABLE: list[tuple[int, Any, dict[str, str], Answer]] = [
         {},
         Unknown('HTTP 502: {"error":"Agent service response missing job_id."}', 502),
     ),
-    (502, "<html>Bad Gateway</html>", {}, Unknown("HTTP 502: <html>Bad Gateway</html>", 502, "service")),
+    (
+        502,
+        "<html>Bad Gateway</html>",
+        {},
+        Unknown("HTTP 502: <html>Bad Gateway</html>", 502, "service"),
+    ),
     (503, "later", {"Retry-After": "120"}, Busy("HTTP 503: later", 503, 120.0)),
     (503, "upstream reset", {}, Unknown("HTTP 503: upstream reset", 503, "service")),
     (503, "x", {"Retry-After": "soon"}, Unknown("HTTP 503: x", 503, "service")),
@@ -135,7 +172,9 @@ TABLE: list[tuple[int, Any, dict[str, str], Answer]] = [
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "headers", "answer"), TABLE, ids=[f"{row[0]}-{row[1]!r:.40}" for row in TABLE]
+    ("status", "body", "headers", "answer"),
+    TABLE,
+    ids=[f"{row[0]}-{row[1]!r:.40}" for row in TABLE],
 )
 def test_what_an_answer_means(
     stub: BeadBoardStub, status: int, body: Any, headers: dict[str, str], answer: Answer
@@ -163,7 +202,9 @@ def test_what_an_answer_means(
         ("Wed, 99 Oct 2026", None, None),
     ],
 )
-def test_retry_after_is_bounded_whatever_it_says(value: str, date: str | None, seconds: float | None) -> None:
+def test_retry_after_is_bounded_whatever_it_says(
+    value: str, date: str | None, seconds: float | None
+) -> None:
     headers = {"retry-after": value} | ({"date": date} if date else {})
     answer = read_answer(HttpResult(429, headers, b"", at=1000.0))
     assert answer == Busy("HTTP 429:", 429, seconds)
@@ -175,7 +216,7 @@ def test_a_long_body_is_cut_in_the_reason() -> None:
     assert answer.why == "HTTP 500: " + "x" * 499 + "…"
 
 
-# -- the rest of the contract ------------------------------------------------------------------------------------
+# -- the rest of the contract --------------------
 
 
 def test_it_tells_nothing_about_jobs(stub: BeadBoardStub) -> None:

@@ -13,14 +13,28 @@ from dolt_watch.targets.beadboard import read_answer, read_status
 from dolt_watch.targets.http_client import MAX_BODY, NOTHING_SENT, HttpResult, TransportFailure
 from dolt_watch.targets.service_health import interpret_health
 
-# -- any answer at all -------------------------------------------------------------------------------------------
+# -- any answer at all --------------------
 
 WORDS = st.sampled_from(
-    ["job_id", "error", "busy", "active", "queued", "capacity", "Queue full", "Invalid token", "fetch failed", "abc"]
+    [
+        "job_id",
+        "error",
+        "busy",
+        "active",
+        "queued",
+        "capacity",
+        "Queue full",
+        "Invalid token",
+        "fetch failed",
+        "abc",
+    ]
 )
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | WORDS,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS | st.text(max_size=5), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(WORDS | st.text(max_size=5), inner, max_size=4)
+    ),
     max_leaves=8,
 )
 
@@ -29,15 +43,22 @@ def _bytes(value: Any) -> bytes:
     return json.dumps(value).encode()
 
 
-BODIES = st.binary(max_size=200) | JSON.map(_bytes) | st.just(b"[" * 20_000) | st.just(b"x" * MAX_BODY)
+BODIES = (
+    st.binary(max_size=200) | JSON.map(_bytes) | st.just(b"[" * 20_000) | st.just(b"x" * MAX_BODY)
+)
 HEADERS = st.dictionaries(
     st.sampled_from(["retry-after", "date", "location"]),
     st.text(max_size=30) | st.integers().map(str) | st.just("Wed, 21 Oct 2026 07:28:00 GMT"),
 )
-STATUSES = st.sampled_from([200, 400, 401, 409, 429, 500, 502, 503]) | st.integers(min_value=100, max_value=999)
+STATUSES = st.sampled_from([200, 400, 401, 409, 429, 500, 502, 503]) | st.integers(
+    min_value=100, max_value=999
+)
 WHOLE = st.builds(HttpResult, status=STATUSES, headers=HEADERS, body=BODIES, at=st.floats(0, 4e9))
 BROKEN = st.builds(
-    HttpResult, status=st.none() | STATUSES, failure=st.sampled_from(TransportFailure), reason=st.text(max_size=20)
+    HttpResult,
+    status=st.none() | STATUSES,
+    failure=st.sampled_from(TransportFailure),
+    reason=st.text(max_size=20),
 )
 NOT_KNOWN = {201, 202, 204, 408, 504, 505, 599}
 

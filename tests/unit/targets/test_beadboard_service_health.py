@@ -1,4 +1,6 @@
-"""BeadBoard and the service behind it: dispatch end to end, capacity, and what is evidence that nothing runs."""
+"""BeadBoard and the service behind it: dispatch end to end, capacity, and what is evidence that
+nothing runs.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,7 @@ def stub() -> Iterator[BeadBoardStub]:
         yield stub
 
 
-# -- against the service behind it -------------------------------------------------------------------------------
+# -- against the service behind it --------------------
 
 
 def test_what_the_service_says_comes_through() -> None:
@@ -37,7 +39,9 @@ def test_what_the_service_says_comes_through() -> None:
         service.finish(first.job)
         assert service.jobs[second.job].status == "running"
         stub.bearer = "wrong"
-        assert dispatch(stub.url) == Refused('HTTP 502: {"error": "Invalid token"}', 502, halts_rule=True)
+        assert dispatch(stub.url) == Refused(
+            'HTTP 502: {"error": "Invalid token"}', 502, halts_rule=True
+        )
         service.execute_next("break-after-accept")
         stub.bearer = service.bearer
         assert isinstance(dispatch(stub.url), Unknown)
@@ -50,9 +54,14 @@ def test_what_the_service_says_comes_through() -> None:
 
 
 def test_the_checks_of_beadboard_itself() -> None:
-    rows: dict[str, dict[str, Any]] = {"bd-2": {"acceptance_criteria": " \n"}, "bd-3": {"acceptance_criteria": None}}
+    rows: dict[str, dict[str, Any]] = {
+        "bd-2": {"acceptance_criteria": " \n"},
+        "bd-3": {"acceptance_criteria": None},
+    }
     with BeadBoardStub(lookup=lambda bead: rows.get(bead)) as stub:
-        assert dispatch(stub.url) == Refused('HTTP 400: {"error": "Bead bd-1 not found."}', 400, not_found=True)
+        assert dispatch(stub.url) == Refused(
+            'HTTP 400: {"error": "Bead bd-1 not found."}', 400, not_found=True
+        )
         for bead in ("bd-2", "bd-3"):
             answer = dispatch(stub.url, task=BeadTask(bead, {}))
             assert isinstance(answer, Refused) and answer.permanent
@@ -61,7 +70,9 @@ def test_the_checks_of_beadboard_itself() -> None:
         )
         stub.configured = False
         answer = dispatch(stub.url)
-        assert isinstance(answer, Refused) and not answer.permanent and "not configured" in answer.why
+        assert (
+            isinstance(answer, Refused) and not answer.permanent and "not configured" in answer.why
+        )
         assert stub.accepted == []
 
 
@@ -91,13 +102,15 @@ def test_a_frozen_beadboard_dispatches_when_it_thaws() -> None:
     assert len(stub.accepted) == 1
 
 
-# -- capacity ----------------------------------------------------------------------------------------------------
+# -- capacity --------------------
 
 
 def test_capacity_is_one_or_none_and_never_evidence(stub: BeadBoardStub) -> None:
     assert capacity(stub.url) == Capacity(1, proof="target")
     stub.busy = True
-    assert capacity(stub.url) == Capacity(0, "claude-agent-service is busy", proof="target", speaks_for=SERVICE)
+    assert capacity(stub.url) == Capacity(
+        0, "claude-agent-service is busy", proof="target", speaks_for=SERVICE
+    )
 
 
 @pytest.mark.parametrize(
@@ -112,7 +125,9 @@ def test_capacity_is_one_or_none_and_never_evidence(stub: BeadBoardStub) -> None
         (302, ""),
     ],
 )
-def test_a_beadboard_that_does_not_answer_as_itself_is_down(stub: BeadBoardStub, status: int, body: Any) -> None:
+def test_a_beadboard_that_does_not_answer_as_itself_is_down(
+    stub: BeadBoardStub, status: int, body: Any
+) -> None:
     stub.status_next(status, body)
     told = capacity(stub.url)
     assert (told.slots, told.idle, told.down) == (0, False, True)
@@ -153,7 +168,10 @@ def test_with_the_service_its_own_numbers_are_the_capacity() -> None:
         assert capacity(stub.url, service.url) == Capacity(1, proof="both")
         dispatch(stub.url)
         assert capacity(stub.url, service.url) == Capacity(
-            0, "claude-agent-service is busy (active 2, queued 0, capacity 2)", proof="service", speaks_for=SERVICE
+            0,
+            "claude-agent-service is busy (active 2, queued 0, capacity 2)",
+            proof="service",
+            speaks_for=SERVICE,
         )
         dispatch(stub.url)
         assert isinstance(job, Accepted)
@@ -193,7 +211,9 @@ ABSURD: list[Any] = [-1, "0", None, True, 1.0, 10**12, 10**30, [], {}]
 @pytest.mark.parametrize("value", ABSURD, ids=repr)
 @pytest.mark.parametrize("key", ["active", "queued", "capacity"])
 def test_numbers_that_make_no_sense_are_not_believed(key: str, value: Any) -> None:
-    health = {"status": "ok", "busy": False, "active": 0, "queued": 0, "capacity": 10} | {key: value}
+    health = {"status": "ok", "busy": False, "active": 0, "queued": 0, "capacity": 10} | {
+        key: value
+    }
     told = interpret_health(HttpResult(200, {}, json.dumps(health).encode()))
     assert (told.slots, told.idle, told.down) == (0, False, True)
     assert "make no sense" in told.why

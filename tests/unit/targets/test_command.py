@@ -39,15 +39,24 @@ def script(tmp_path: Path) -> Script:
 
 
 def dispatch(
-    program: Path | str, *arguments: str, bead: BeadTask | None = None, timeout: float = 10.0, **more: Any
+    program: Path | str,
+    *arguments: str,
+    bead: BeadTask | None = None,
+    timeout: float = 10.0,
+    **more: Any,
 ) -> Answer:
-    settings = CommandSettings("local", argv=(str(program), *arguments), timeout=timedelta(seconds=timeout), **more)
+    settings = CommandSettings(
+        "local", argv=(str(program), *arguments), timeout=timedelta(seconds=timeout), **more
+    )
     with closing(Command(settings)) as target:
         return target.dispatch(bead or task(), "token-1")
 
 
 def gone(pid: int) -> bool:
-    """Within a moment: the kernel delivers a signal when it comes to it. A zombie that init has not collected yet has ended too."""
+    """Within a moment: the kernel delivers a signal when it comes to it.
+
+    A zombie that init has not collected yet has ended too.
+    """
     end = time.monotonic() + 60
     while time.monotonic() < end:
         try:
@@ -61,14 +70,20 @@ def gone(pid: int) -> bool:
     return False
 
 
-# -- what it gets ------------------------------------------------------------------------------------------------
+# -- what it gets --------------------
 
 
 def test_the_bead_on_stdin_and_its_names_in_the_environment(script: Script, tmp_path: Path) -> None:
-    program = script(f'cat > {tmp_path}/bead.json; echo "$BEAD_ID $IDEMPOTENCY_KEY" > {tmp_path}/env; echo job-1')
+    program = script(
+        f'cat > {tmp_path}/bead.json; echo "$BEAD_ID $IDEMPOTENCY_KEY" > {tmp_path}/env; echo job-1'
+    )
     assert dispatch(program, bead=task(title="ü\n")) == Accepted("job-1", None)
     told = json.loads((tmp_path / "bead.json").read_text())
-    assert (told["id"], told["title"], told["created_at"]) == ("bd-1", "ü\n", "2026-04-18T22:35:46Z")
+    assert (told["id"], told["title"], told["created_at"]) == (
+        "bd-1",
+        "ü\n",
+        "2026-04-18T22:35:46Z",
+    )
     assert (tmp_path / "env").read_text() == "bd-1 token-1\n"
 
 
@@ -76,7 +91,9 @@ def test_no_shell_reads_its_arguments(script: Script, tmp_path: Path) -> None:
     assert dispatch(script('echo "$1"'), "$(touch x); *") == Accepted("$(touch x); *", None)
 
 
-def test_only_what_is_named_of_the_environment(script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_what_is_named_of_the_environment(
+    script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("API_BEARER_TOKEN", "s3cret")
     monkeypatch.setenv("WANTED", "yes")
     program = script('echo "[$API_BEARER_TOKEN][$WANTED]"')
@@ -85,7 +102,9 @@ def test_only_what_is_named_of_the_environment(script: Script, monkeypatch: pyte
 
 
 def test_a_program_that_does_not_read_its_input(script: Script) -> None:
-    assert dispatch(script("echo job-1"), bead=task(description="x" * 1_000_000)) == Accepted("job-1", None)
+    assert dispatch(script("echo job-1"), bead=task(description="x" * 1_000_000)) == Accepted(
+        "job-1", None
+    )
 
 
 def test_a_program_that_writes_before_it_reads(script: Script) -> None:
@@ -93,7 +112,7 @@ def test_a_program_that_writes_before_it_reads(script: Script) -> None:
     assert dispatch(program, bead=task(description="x" * 1_000_000)) == Accepted("job-1", None)
 
 
-# -- what its end means ------------------------------------------------------------------------------------------
+# -- what its end means --------------------
 
 
 @pytest.mark.parametrize(
@@ -107,7 +126,10 @@ def test_a_program_that_writes_before_it_reads(script: Script) -> None:
         ("printf 'a\\tb\\n'", Unknown("exit 0, no job id in the first line: a\\tb")),
         ("exit 75", Busy("exit 75")),
         ("echo 'no slot' >&2; exit 75", Busy("exit 75: no slot")),
-        ("echo job-1; echo 'no \033[1msuch repo' >&2; exit 3", Refused("exit 3: no \\x1b[1msuch repo")),
+        (
+            "echo job-1; echo 'no \033[1msuch repo' >&2; exit 3",
+            Refused("exit 3: no \\x1b[1msuch repo"),
+        ),
         ("exit 127", Refused("exit 127")),
         ("echo oh >&2; kill -9 $$", Unknown("the program was killed by signal 9: oh")),
     ],
@@ -128,22 +150,28 @@ def test_what_cannot_be_started_runs_nothing(script: Script, tmp_path: Path) -> 
 
 
 def test_output_is_bounded(script: Script) -> None:
-    answer = dispatch(script("head -c 5000000 /dev/zero | tr '\\0' x; head -c 5000000 /dev/zero >&2"))
+    answer = dispatch(
+        script("head -c 5000000 /dev/zero | tr '\\0' x; head -c 5000000 /dev/zero >&2")
+    )
     assert isinstance(answer, Unknown) and len(answer.why) < 600
     answer = dispatch(script("yes | head -c 5000000 >&2; exit 1"))
     assert isinstance(answer, Refused) and len(answer.why) < 600
     assert MAX_OUTPUT < 5_000_000
 
 
-# -- nothing is left ---------------------------------------------------------------------------------------------
+# -- nothing is left --------------------
 
 
 def test_time_over_ends_it_and_its_group(script: Script, tmp_path: Path) -> None:
-    program = script(f"sleep 300 & echo $! > {tmp_path}/child; echo $$ > {tmp_path}/self; echo job-1; wait")
+    program = script(
+        f"sleep 300 & echo $! > {tmp_path}/child; echo $$ > {tmp_path}/self; echo job-1; wait"
+    )
     began = time.monotonic()
     answer = dispatch(program, timeout=0.5)
     assert time.monotonic() - began < 5
-    assert answer == Unknown("the program did not end within 0.5 s: killed, its process group with it")
+    assert answer == Unknown(
+        "the program did not end within 0.5 s: killed, its process group with it"
+    )
     assert all(gone(int((tmp_path / name).read_text())) for name in ("child", "self"))
 
 
@@ -154,7 +182,9 @@ def test_a_signal_that_it_ignores_does_not_keep_it(script: Script, tmp_path: Pat
 
 
 @pytest.mark.parametrize("code", [1, 75])
-def test_nothing_runs_means_that_nothing_of_it_runs(script: Script, tmp_path: Path, code: int) -> None:
+def test_nothing_runs_means_that_nothing_of_it_runs(
+    script: Script, tmp_path: Path, code: int
+) -> None:
     dispatch(script(f"sleep 300 & echo $! > {tmp_path}/child; exit {code}"))
     assert gone(int((tmp_path / "child").read_text()))
 
@@ -190,14 +220,22 @@ def test_no_files_and_no_threads_are_left(script: Script) -> None:
     assert (len(os.listdir("/dev/fd")), threading.active_count()) == (before, threads)  # noqa: PTH208
 
 
-# -- the rest of the contract ------------------------------------------------------------------------------------
+# -- the rest of the contract --------------------
 
 
 def test_without_its_program_the_target_is_down(script: Script, tmp_path: Path) -> None:
-    for program, down in ((script("echo x"), False), (tmp_path / "none", True), (Path("sh"), False)):
+    for program, down in (
+        (script("echo x"), False),
+        (tmp_path / "none", True),
+        (Path("sh"), False),
+    ):
         target = Command(CommandSettings("local", argv=(str(program),)))
         capacity = target.capacity()
-        assert (capacity.down, capacity.slots, capacity.idle) == (down, 0 if down else None, False) and capacity.why
+        assert (capacity.down, capacity.slots, capacity.idle) == (
+            down,
+            0 if down else None,
+            False,
+        ) and capacity.why
         assert target.verdict("job-1", None).verdict is Verdict.UNKNOWN
 
 
@@ -213,7 +251,9 @@ def test_without_its_program_the_target_is_down(script: Script, tmp_path: Path) 
         ("argv = ['ls']\nurl = 'http://h'", "dolt_watch.toml:3", "url"),
     ],
 )
-def test_bad_settings_are_told_with_their_place(tmp_path: Path, text: str, where: str, said: str) -> None:
+def test_bad_settings_are_told_with_their_place(
+    tmp_path: Path, text: str, where: str, said: str
+) -> None:
     (tmp_path / "dolt_watch.toml").write_text(f"[targets.command]\n{text}\n", "utf-8")
     with pytest.raises(SettingsError) as caught:
         open_target(load({"database": "dolt://h/d"}, {}, tmp_path).targets["command"])
@@ -222,6 +262,9 @@ def test_bad_settings_are_told_with_their_place(tmp_path: Path, text: str, where
 
 
 def test_argv_from_the_environment_is_json(tmp_path: Path) -> None:
-    env = {"DOLT_WATCH_TARGETS_COMMAND_ARGV": '["a b", "c"]', "DOLT_WATCH_RULES_AGENT_TARGET": "command"}
+    env = {
+        "DOLT_WATCH_TARGETS_COMMAND_ARGV": '["a b", "c"]',
+        "DOLT_WATCH_RULES_AGENT_TARGET": "command",
+    }
     made = load({"database": "dolt://h/d"}, env, tmp_path).targets["command"]
     assert isinstance(made, CommandSettings) and made.argv == ("a b", "c")

@@ -1,4 +1,7 @@
-"""examples/n8n: the workflow takes what the webhook target really sends. Its code runs in Node.js; its expressions are followed into the result."""
+"""examples/n8n: the workflow takes what the webhook target really sends.
+
+Its code runs in Node.js; its expressions are followed into the result.
+"""
 
 from __future__ import annotations
 
@@ -36,19 +39,25 @@ new AsyncFunction('$input', '$env', 'require', given.code)
   .call(self, { first: () => item }, given.env, require)
   .then((items) => console.log(JSON.stringify(items)));
 """
-"""What n8n gives to a Code node, as far as ours uses it; the raw body stands in the binary property 'data'."""
+"""What n8n gives to a Code node, as far as ours uses it; the raw body stands in the binary
+property 'data'.
+"""
 
 
 def sent(**more: Any) -> Recorded:
     """A webhook as it really arrives."""
     with WebhookStub() as stub:
-        settings = WebhookSettings("n8n", url=f"{stub.url}/webhook/dolt-watch", **{"secret": SECRET, **more})
+        settings = WebhookSettings(
+            "n8n", url=f"{stub.url}/webhook/dolt-watch", **{"secret": SECRET, **more}
+        )
         with closing(Webhook(settings)) as target:
             assert target.dispatch(task(title="Größe 👍"), "token-1") == Accepted("run-1", 202)
         return stub.requests[0]
 
 
-def verify(request: Recorded, headers: Mapping[str, str] | None = None, body: bytes | None = None) -> Any:
+def verify(
+    request: Recorded, headers: Mapping[str, str] | None = None, body: bytes | None = None
+) -> Any:
     """What the node 'Verify' makes of it."""
     node = tool("node", "the workflow's code was not run")
     given = {
@@ -57,13 +66,20 @@ def verify(request: Recorded, headers: Mapping[str, str] | None = None, body: by
         "headers": {**request.headers, **(headers or {})},
         "body": base64.b64encode(request.body if body is None else body).decode(),
     }
-    done = subprocess.run([node, "-e", HARNESS], input=json.dumps(given), capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [node, "-e", HARNESS], input=json.dumps(given), capture_output=True, text=True, check=True
+    )
     [item] = json.loads(done.stdout)
     return item["json"]
 
 
 def test_each_connection_leads_to_a_node_and_each_node_is_reached() -> None:
-    links = [link for node in WORKFLOW["connections"].values() for outlet in node["main"] for link in outlet]
+    links = [
+        link
+        for node in WORKFLOW["connections"].values()
+        for outlet in node["main"]
+        for link in outlet
+    ]
     assert {link["node"] for link in links} | {"Webhook"} == set(NODES)
     assert set(WORKFLOW["connections"]) <= set(NODES)
 
@@ -71,7 +87,10 @@ def test_each_connection_leads_to_a_node_and_each_node_is_reached() -> None:
 def test_a_real_webhook_is_genuine_and_fills_every_expression() -> None:
     told = verify(sent())
     assert told["genuine"] is True
-    values = {each["name"]: each["value"] for each in NODES["Task"]["parameters"]["assignments"]["assignments"]}
+    values = {
+        each["name"]: each["value"]
+        for each in NODES["Task"]["parameters"]["assignments"]["assignments"]
+    }
     found = {}
     for name, expression in values.items():
         path = re.fullmatch(r"=\{\{ \$\('Verify'\)\.first\(\)\.json\.([\w.]+) \}\}", expression)
@@ -80,7 +99,12 @@ def test_a_real_webhook_is_genuine_and_fills_every_expression() -> None:
         for key in path[1].split("."):
             value = value[key]
         found[name] = value
-    assert found == {"bead": "bd-1", "token": "token-1", "title": "Größe 👍", "criteria": "the query is named"}
+    assert found == {
+        "bead": "bd-1",
+        "token": "token-1",
+        "title": "Größe 👍",
+        "criteria": "the query is named",
+    }
 
 
 def test_one_that_is_signed_with_two_secrets_is_genuine_too() -> None:
@@ -109,8 +133,12 @@ def test_its_answers_mean_what_they_should() -> None:
     body = re.fullmatch(r"=\{\{ (.*) \}\}", taken["responseBody"])
     assert body
     answer = body[1].replace("$execution.id", '"77"').encode()
-    assert read_answer(HttpResult(taken["options"]["responseCode"], {}, answer), "token-1") == Accepted("77", 202)
-    stopped = read_answer(HttpResult(refused["options"]["responseCode"], {}, refused["responseBody"].encode()), "t")
+    assert read_answer(
+        HttpResult(taken["options"]["responseCode"], {}, answer), "token-1"
+    ) == Accepted("77", 202)
+    stopped = read_answer(
+        HttpResult(refused["options"]["responseCode"], {}, refused["responseBody"].encode()), "t"
+    )
     assert isinstance(stopped, Refused) and stopped.halts_rule
 
 

@@ -1,4 +1,6 @@
-"""One exchange, whatever the server or the network does: bounded, sent once, and honest about whether anything was sent."""
+"""One exchange, whatever the server or the network does: bounded, sent once, and honest about
+whether anything was sent.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,17 @@ def stub() -> Iterator[BeadBoardStub]:
 
 
 @pytest.mark.parametrize(
-    "what", ["break", "break-after-accept", "reset", "cut", "garbage", "oversized", "hang-after-accept", "hang"]
+    "what",
+    [
+        "break",
+        "break-after-accept",
+        "reset",
+        "cut",
+        "garbage",
+        "oversized",
+        "hang-after-accept",
+        "hang",
+    ],
 )
 def test_not_known_after_sending_and_sent_once(stub: BeadBoardStub, what: str) -> None:
     stub.answer_next(what)
@@ -39,11 +51,14 @@ def test_a_server_that_never_ends_does_not_hold_us(stub: BeadBoardStub, what: st
     began = time.monotonic()
     answer = dispatch(stub.url, SHORT)
     assert time.monotonic() - began < SHORT + 1.0
-    assert answer == Unknown(f"no answer within 0.3 s (127.0.0.1:{stub.port})", unreachable="target")
+    assert answer == Unknown(
+        f"no answer within 0.3 s (127.0.0.1:{stub.port})", unreachable="target"
+    )
 
 
 def test_a_body_that_our_own_watch_cut_off_is_no_answer(stub: BeadBoardStub) -> None:
-    # Without a length, a body ends with its connection; that is also how it looks when the time is over.
+    # Without a length, a body ends with its connection; that is also how it looks when the time
+    # is over.
     stub.answer_next("drip")
     caller = HttpClient(stub.url)
     exchange = caller.exchange("POST", "/api/agent-dispatch", timeout=SHORT, body=b"{}")
@@ -80,8 +95,11 @@ def test_a_request_that_cannot_be_made_says_that_nothing_runs(stub: BeadBoardStu
     assert stub.requests == []
 
 
-def test_after_its_time_nothing_is_sent_any_more(stub: BeadBoardStub, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Finding the name has no time-out of its own; past its deadline a claim must not be sent, though the connection stands.
+def test_after_its_time_nothing_is_sent_any_more(
+    stub: BeadBoardStub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Finding the name has no time-out of its own; past its deadline a claim must not be sent,
+    # though the connection stands.
     find = socket.getaddrinfo
 
     def slow(*args: Any, **more: Any) -> Any:
@@ -89,7 +107,9 @@ def test_after_its_time_nothing_is_sent_any_more(stub: BeadBoardStub, monkeypatc
         return find(*args, **more)
 
     monkeypatch.setattr(socket, "getaddrinfo", slow)
-    assert dispatch(stub.url, 0.05) == Refused(f"no connection in time (127.0.0.1:{stub.port})", unreachable="target")
+    assert dispatch(stub.url, 0.05) == Refused(
+        f"no connection in time (127.0.0.1:{stub.port})", unreachable="target"
+    )
     assert stub.requests == []
 
 
@@ -103,7 +123,9 @@ def test_a_password_in_the_url_is_sent_but_never_shown(stub: BeadBoardStub) -> N
     assert "hunter2" not in answer.why
 
 
-def test_no_proxy_from_the_environment(stub: BeadBoardStub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_proxy_from_the_environment(
+    stub: BeadBoardStub, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY"):
         monkeypatch.setenv(name, dead_url())
     assert isinstance(dispatch(stub.url), Accepted)
@@ -126,7 +148,8 @@ def test_one_target_sends_many_and_each_on_a_connection_of_its_own(stub: BeadBoa
 
 
 def test_a_connection_is_not_kept_alive(stub: BeadBoardStub) -> None:
-    # It could be closed by the server in the moment in which it is used again: a POST lost so is an outcome that nobody knows.
+    # It could be closed by the server in the moment in which it is used again: a POST lost so is
+    # an outcome that nobody knows.
     board = BeadBoard("beadboard", stub.url)
     for _ in range(3):
         assert isinstance(board.dispatch(TASK, "t"), Accepted)

@@ -15,7 +15,9 @@ Like = partial(BeadBoardSettings, "beadboard", url="http://127.0.0.1:3000")
 
 
 def test_it_opens_and_asks_nothing() -> None:
-    target = open_target(BeadBoardSettings("board", url="http://127.0.0.1:3000", timeout=timedelta(minutes=1)))
+    target = open_target(
+        BeadBoardSettings("board", url="http://127.0.0.1:3000", timeout=timedelta(minutes=1))
+    )
     assert (target.name, target.timeout) == ("board", 60.0)
     target.close()
 
@@ -24,7 +26,11 @@ def test_no_url_names_both_places_to_set_it() -> None:
     with pytest.raises(SettingsError) as caught:
         open_target(Like(url=""))
     assert caught.value.exit_code == 2
-    assert caught.value.fix and "BEADBOARD_URL" in caught.value.fix and "[targets.beadboard] url" in caught.value.fix
+    assert (
+        caught.value.fix
+        and "BEADBOARD_URL" in caught.value.fix
+        and "[targets.beadboard] url" in caught.value.fix
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,6 @@
-"""Settings of targets: each kind has keys of its own, secrets come in by few ways, and an idle tick imports none of them."""
+"""Settings of targets: each kind has keys of its own, secrets come in by few ways, and an idle
+tick imports none of them.
+"""
 
 from __future__ import annotations
 
@@ -54,9 +56,20 @@ def test_each_kind_has_its_settings_and_somebody_who_opens_it(kind: str) -> None
 
 def test_config_shows_each_key_of_each_kind_with_its_origin_and_no_secret(tmp_path: Path) -> None:
     read(tmp_path)
-    env = {"DOLT_WATCH_TARGETS_HOOK_SECRET": "whsec_hidden-hidden", "DOLT_WATCH_TARGETS_LOCAL_TIMEOUT": "5s"}
+    env = {
+        "DOLT_WATCH_TARGETS_HOOK_SECRET": "whsec_hidden-hidden",
+        "DOLT_WATCH_TARGETS_LOCAL_TIMEOUT": "5s",
+    }
     done = run(
-        tmp_path, "config", "--format", "json", "--database", "dolt://h/d", "--set", "targets.hook.source=s", **env
+        tmp_path,
+        "config",
+        "--format",
+        "json",
+        "--database",
+        "dolt://h/d",
+        "--set",
+        "targets.hook.source=s",
+        **env,
     )
     assert done.returncode == 0, done.stderr
     told = {key: (each["value"], each["origin"]) for key, each in json.loads(done.stdout).items()}
@@ -123,9 +136,14 @@ def test_paths_are_relative_to_where_they_are_named(tmp_path: Path) -> None:
     below = above / "below"
     below.mkdir(parents=True)
     (above / "dolt_watch.toml").write_text("[targets.agent-service]\nprompt_template = 'p.j2'\n")
-    for env, folder in (({}, above), ({"DOLT_WATCH_TARGETS_AGENT_SERVICE_PROMPT_TEMPLATE": "p.j2"}, below)):
+    for env, folder in (
+        ({}, above),
+        ({"DOLT_WATCH_TARGETS_AGENT_SERVICE_PROMPT_TEMPLATE": "p.j2"}, below),
+    ):
         target = load(FLAGS, env, below).targets["agent-service"]
-        assert isinstance(target, AgentServiceSettings) and target.prompt_template == folder / "p.j2"
+        assert (
+            isinstance(target, AgentServiceSettings) and target.prompt_template == folder / "p.j2"
+        )
 
 
 def test_the_kind_from_the_environment_decides_which_keys_there_are(tmp_path: Path) -> None:
@@ -140,19 +158,61 @@ def test_the_kind_from_the_environment_decides_which_keys_there_are(tmp_path: Pa
 @pytest.mark.parametrize(
     ("text", "env", "where", "said", "fix"),
     [
-        ("[targets.x]\nservice_ulr = 'h'", {}, "toml:2", "service_ulr", "did you mean service_url?"),
+        (
+            "[targets.x]\nservice_ulr = 'h'",
+            {},
+            "toml:2",
+            "service_ulr",
+            "did you mean service_url?",
+        ),
         ("[targets.webhook]\njobkey = 'h'", {}, "toml:2", "jobkey", "did you mean job_key?"),
-        ("[targets.command]\nurl = 'h'", {}, "toml:2", "no such key in [targets.command]: 'url'", "argv"),
+        (
+            "[targets.command]\nurl = 'h'",
+            {},
+            "toml:2",
+            "no such key in [targets.command]: 'url'",
+            "argv",
+        ),
         ("[targets.agent-service]\nbudget = 5", {}, "toml:2", "budget", "max_budget_usd"),
-        ("[targets.webhook]\nsecret = 'x'", {}, "toml:2", "no place", "DOLT_WATCH_TARGETS_WEBHOOK_SECRET"),
+        (
+            "[targets.webhook]\nsecret = 'x'",
+            {},
+            "toml:2",
+            "no place",
+            "DOLT_WATCH_TARGETS_WEBHOOK_SECRET",
+        ),
         ("[targets.x]\nname = 'y'", {}, "toml:2", "no such key in [targets.x]: 'name'", "url"),
         ("[targets.x]\nplaces = 'y'", {}, "toml:2", "no such key in [targets.x]: 'places'", "url"),
         ("[targets.x]\nkind = 'webhok'", {}, "toml:2", "one of", "did you mean webhook?"),
         ("[targets.x]\nkind = 5", {}, "toml:2", "text", "quotes"),
-        ("", {"DOLT_WATCH_TARGETS_WEBHOOK_JOBKEY": "x"}, "JOBKEY", "no such", "DOLT_WATCH_TARGETS_WEBHOOK_JOB_KEY"),
-        ("", {"DOLT_WATCH_TARGETS_BEADBOARD_ARGV": "[]"}, "ARGV", "no such setting", "DOLT_WATCH_TARGETS"),
-        ("", {"DOLT_WATCH_TARGETS_WEBHOOK_HEADERS": "{x"}, "HEADERS", "a table of texts", '{"name": "…"}'),
-        ("", {"DOLT_WATCH_TARGETS_AGENT_SERVICE_MAX_BUDGET_USD": "-1"}, "USD", "a number above 0", "write 5"),
+        (
+            "",
+            {"DOLT_WATCH_TARGETS_WEBHOOK_JOBKEY": "x"},
+            "JOBKEY",
+            "no such",
+            "DOLT_WATCH_TARGETS_WEBHOOK_JOB_KEY",
+        ),
+        (
+            "",
+            {"DOLT_WATCH_TARGETS_BEADBOARD_ARGV": "[]"},
+            "ARGV",
+            "no such setting",
+            "DOLT_WATCH_TARGETS",
+        ),
+        (
+            "",
+            {"DOLT_WATCH_TARGETS_WEBHOOK_HEADERS": "{x"},
+            "HEADERS",
+            "a table of texts",
+            '{"name": "…"}',
+        ),
+        (
+            "",
+            {"DOLT_WATCH_TARGETS_AGENT_SERVICE_MAX_BUDGET_USD": "-1"},
+            "USD",
+            "a number above 0",
+            "write 5",
+        ),
     ],
 )
 def test_what_a_kind_does_not_have(
@@ -160,7 +220,11 @@ def test_what_a_kind_does_not_have(
 ) -> None:
     with pytest.raises(SettingsError) as caught:
         read(tmp_path, text, **env)
-    assert where in (caught.value.where or "") and said in caught.value.message and fix in (caught.value.fix or "")
+    assert (
+        where in (caught.value.where or "")
+        and said in caught.value.message
+        and fix in (caught.value.fix or "")
+    )
 
 
 def test_a_secret_has_no_place_on_a_command_line(tmp_path: Path) -> None:
@@ -171,11 +235,16 @@ def test_a_secret_has_no_place_on_a_command_line(tmp_path: Path) -> None:
 
 def test_reading_settings_imports_no_target_and_no_kind_that_nobody_uses(tmp_path: Path) -> None:
     read(tmp_path, "[rules.agent]\ntarget = 'agent-service'\n")
-    heavy = "jinja2 standardwebhooks httpx importlib.metadata dolt_watch.targets.http_client dolt_watch.targets.local.settings"
-    code = (
-        "import sys, dolt_watch.config as s\n"
-        "s.load({'database': 'dolt://h/d'}, {'API_BEARER_TOKEN': 'x', 'DOLT_WATCH_TARGETS_AGENT_SERVICE_URL': 'http://h'})\n"
-        f"print([m for m in {heavy.split()} if m in sys.modules])"
+    heavy = (
+        "jinja2 standardwebhooks httpx importlib.metadata dolt_watch.targets.http_client"
+        " dolt_watch.targets.local.settings"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    code = (
+        "import sys, dolt_watch.config as s\ns.load({'database': 'dolt://h/d'},"
+        " {'API_BEARER_TOKEN': 'x', 'DOLT_WATCH_TARGETS_AGENT_SERVICE_URL':"
+        f" 'http://h'}})\nprint([m for m in {heavy.split()} if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == "[]"

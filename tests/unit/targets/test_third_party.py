@@ -1,4 +1,6 @@
-"""A target of a third party: the one of docs/writing-a-target.md, installed, configured, dispatched to, and passing the suite."""
+"""A target of a third party: the one of docs/writing-a-target.md, installed, configured,
+dispatched to, and passing the suite.
+"""
 
 from __future__ import annotations
 
@@ -52,16 +54,22 @@ def install(folder: Path, **points: str) -> Path:
     about = site / "acme_runs-1.0.dist-info"
     about.mkdir(parents=True)
     (site / "acme_runs.py").write_text(BLOCKS["acme_runs.py"], "utf-8")
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-runs\nVersion: 1.0\n", "utf-8")
+    (about / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: acme-runs\nVersion: 1.0\n", "utf-8"
+    )
     declared = tomllib.loads(BLOCKS["pyproject.toml"])["project"]["entry-points"][registry.GROUP]
     lines = [f"{name} = {value}" for name, value in {**declared, **points}.items()]
-    (about / "entry_points.txt").write_text("\n".join([f"[{registry.GROUP}]", *lines]) + "\n", "utf-8")
+    (about / "entry_points.txt").write_text(
+        "\n".join([f"[{registry.GROUP}]", *lines]) + "\n", "utf-8"
+    )
     return site
 
 
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    site = install(tmp_path, broken="acme_none:Acme", plain="acme_runs:plain", wrong="acme_runs:Wrong")
+    site = install(
+        tmp_path, broken="acme_none:Acme", plain="acme_runs:plain", wrong="acme_runs:Wrong"
+    )
     with (site / "acme_runs.py").open("a", encoding="utf-8") as module:
         module.write(MORE)
     monkeypatch.syspath_prepend(str(site))
@@ -84,7 +92,10 @@ def test_installed_configured_and_dispatched_to(tmp_path: Path, site: Path) -> N
         [request] = stub.requests
         assert (request.json["token"], request.json["queue"]) == ("token-1", "beads")
         assert request.headers["authorization"] == "Bearer s3cret-token"
-    shown = {line.key: (line.value, line.origin.rpartition(":")[0] or line.origin) for line in describe(settings)}
+    shown = {
+        line.key: (line.value, line.origin.rpartition(":")[0] or line.origin)
+        for line in describe(settings)
+    }
     assert shown["targets.runs.token"] == ("********", "ACME_TOKEN")
     assert shown["targets.runs.queue"] == ("beads", "dolt_watch.toml")
     assert shown["targets.runs.timeout"] == ("5s", "DOLT_WATCH_TARGETS_RUNS_TIMEOUT")
@@ -103,7 +114,9 @@ def test_installed_configured_and_dispatched_to(tmp_path: Path, site: Path) -> N
         ("kind = 'wrong'\nsize = 1", "a type that settings cannot hold: complex", "timedelta"),
     ],
 )
-def test_its_settings_are_checked_as_ours(tmp_path: Path, site: Path, text: str, said: str, fix: str) -> None:
+def test_its_settings_are_checked_as_ours(
+    tmp_path: Path, site: Path, text: str, said: str, fix: str
+) -> None:
     (tmp_path / "dolt_watch.toml").write_text(f"[targets.x]\n{text}\n", "utf-8")
     with pytest.raises(SettingsError) as caught:
         load(FLAGS, {}, tmp_path)
@@ -111,7 +124,9 @@ def test_its_settings_are_checked_as_ours(tmp_path: Path, site: Path, text: str,
 
 
 def test_a_plain_function_will_do(tmp_path: Path, site: Path) -> None:
-    (tmp_path / "dolt_watch.toml").write_text("[targets.x]\nkind = 'plain'\ntimeout = '7s'\n", "utf-8")
+    (tmp_path / "dolt_watch.toml").write_text(
+        "[targets.x]\nkind = 'plain'\ntimeout = '7s'\n", "utf-8"
+    )
     settings = load(FLAGS, {}, tmp_path).targets["x"]
     assert open_target(settings) == ("a target", settings)
 
@@ -119,10 +134,24 @@ def test_a_plain_function_will_do(tmp_path: Path, site: Path) -> None:
 def test_the_page_passes_the_suite(tmp_path: Path) -> None:
     site = install(tmp_path)
     (tmp_path / "test_acme_runs.py").write_text(BLOCKS["test_acme_runs.py"], "utf-8")
-    code = f"import sys, pytest; sys.path.insert(0, {str(site)!r}); sys.exit(pytest.main(sys.argv[1:]))"
-    options = ["-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path), str(tmp_path / "test_acme_runs.py")]
+    code = (
+        f"import sys, pytest; sys.path.insert(0, {str(site)!r});"
+        " sys.exit(pytest.main(sys.argv[1:]))"
+    )
+    options = [
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "--rootdir",
+        str(tmp_path),
+        str(tmp_path / "test_acme_runs.py"),
+    ]
     done = subprocess.run(
-        [sys.executable, "-c", code, *options], cwd=tmp_path, capture_output=True, text=True, check=False
+        [sys.executable, "-c", code, *options],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     passed = re.search(r"(\d+) passed", done.stdout)

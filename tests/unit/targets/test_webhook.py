@@ -1,4 +1,6 @@
-"""The webhook target against a receiver that verifies what it gets, and what each answer means (docs/targets.md)."""
+"""The webhook target against a receiver that verifies what it gets, and what each answer means
+(docs/targets.md).
+"""
 
 from __future__ import annotations
 
@@ -46,11 +48,13 @@ def dispatch(url: str, bead: Any = None, now: Any = time.time, **more: Any) -> A
         return target.dispatch(bead or task(), "token-1")
 
 
-# -- what is sent ------------------------------------------------------------------------------------------------
+# -- what is sent --------------------
 
 
 def test_a_cloudevent_by_its_own_library(stub: WebhookStub) -> None:
-    assert dispatch(stub.url + "/hook", task(rule="nightly", title="Wörter 👍\n")) == Accepted("run-1", 202)
+    assert dispatch(stub.url + "/hook", task(rule="nightly", title="Wörter 👍\n")) == Accepted(
+        "run-1", 202
+    )
     [request] = stub.requests
     assert (request.method, request.path) == ("POST", "/hook")
     assert request.headers["content-type"] == "application/cloudevents+json; charset=utf-8"
@@ -85,20 +89,31 @@ def test_the_wrong_secret_and_an_old_time_are_refused_and_stop_the_rule(stub: We
     assert stub.runs == []
 
 
-def test_a_body_and_headers_of_ones_own_are_signed_as_they_are_sent(stub: WebhookStub, tmp_path: Path) -> None:
-    (tmp_path / "body.j2").write_text('{"text": {{ bead.title | tojson }}, "subject": "{{ bead.id }}"}')
+def test_a_body_and_headers_of_ones_own_are_signed_as_they_are_sent(
+    stub: WebhookStub, tmp_path: Path
+) -> None:
+    (tmp_path / "body.j2").write_text(
+        '{"text": {{ bead.title | tojson }}, "subject": "{{ bead.id }}"}'
+    )
     headers = {"X-Team": "{{ bead.assignee }}", "Content-Type": "application/vnd.own+json"}
     dispatch(stub.url, task(title="<ü>"), body_template=tmp_path / "body.j2", headers=headers)
     [request] = stub.requests
     assert request.json == {"text": "<ü>", "subject": "bd-1"}
-    assert (request.headers["x-team"], request.headers["content-type"]) == ("agent", "application/vnd.own+json")
+    assert (request.headers["x-team"], request.headers["content-type"]) == (
+        "agent",
+        "application/vnd.own+json",
+    )
     assert Verifier(SECRET).verify(request.body, dict(request.headers))
 
 
 @pytest.mark.parametrize("value", ["{{ bead.nothing }}", "a\nb", "{{ bead.title }}"])
 def test_a_header_that_cannot_be_made_sends_nothing(stub: WebhookStub, value: str) -> None:
     answer = dispatch(stub.url, task(title="ü"), headers={"X-Title": value})
-    assert isinstance(answer, Refused) and answer.why.startswith("no webhook: ") and "X-Title" in answer.why
+    assert (
+        isinstance(answer, Refused)
+        and answer.why.startswith("no webhook: ")
+        and "X-Title" in answer.why
+    )
     assert stub.requests == []
 
 
@@ -126,7 +141,7 @@ def test_https_is_verified(monkeypatch: pytest.MonkeyPatch) -> None:
         assert dispatch(secure.url) == Accepted("run-1", 202)
 
 
-# -- what comes back ---------------------------------------------------------------------------------------------
+# -- what comes back --------------------
 
 TABLE: list[tuple[int, Any, dict[str, str], Answer]] = [
     (200, '{"job_id":"abc"}', {}, Accepted("abc", 200)),
@@ -156,7 +171,9 @@ TABLE: list[tuple[int, Any, dict[str, str], Answer]] = [
 ]
 
 
-@pytest.mark.parametrize(("status", "body", "headers", "answer"), TABLE, ids=[f"{r[0]}-{r[1]!r:.30}" for r in TABLE])
+@pytest.mark.parametrize(
+    ("status", "body", "headers", "answer"), TABLE, ids=[f"{r[0]}-{r[1]!r:.30}" for r in TABLE]
+)
 def test_what_an_answer_means(
     stub: WebhookStub, status: int, body: Any, headers: dict[str, str], answer: Answer
 ) -> None:
@@ -175,7 +192,9 @@ def test_taken_is_taken_however_much_comes_after_it(stub: WebhookStub) -> None:
     assert dispatch(stub.url) == Accepted("token-1", 200)
 
 
-@pytest.mark.parametrize("what", ["hang", "break", "break-after-accept", "reset", "cut", "drip", "garbage"])
+@pytest.mark.parametrize(
+    "what", ["hang", "break", "break-after-accept", "reset", "cut", "drip", "garbage"]
+)
 def test_not_known_after_sending_and_sent_once(stub: WebhookStub, what: str) -> None:
     stub.script("/", what)
     assert isinstance(dispatch(stub.url, timeout=timedelta(seconds=SHORT)), Unknown)
@@ -200,12 +219,16 @@ def test_any_exchange_is_one_of_the_answers(exchange: HttpResult) -> None:
 def test_it_tells_nothing_of_capacity_and_jobs(stub: WebhookStub) -> None:
     with closing(Webhook(settings(stub.url))) as target:
         capacity = target.capacity()
-        assert (capacity.slots, capacity.idle, capacity.down) == (None, False, False) and capacity.why
+        assert (capacity.slots, capacity.idle, capacity.down) == (
+            None,
+            False,
+            False,
+        ) and capacity.why
         assert target.verdict("run-1", None).verdict is Verdict.UNKNOWN
     assert stub.requests == []
 
 
-# -- settings ----------------------------------------------------------------------------------------------------
+# -- settings --------------------
 
 
 def opened(folder: Path, text: str, **env: str) -> Target:
@@ -215,8 +238,13 @@ def opened(folder: Path, text: str, **env: str) -> Target:
 
 
 def test_from_settings(tmp_path: Path, stub: WebhookStub) -> None:
-    text = f"url = '{stub.url}'\nsecret_file = 'secret'\nheaders = {{X-Bead = '{{{{ bead.id }}}}'}}\ntimeout = '5s'"
-    with closing(opened(tmp_path, text, DOLT_WATCH_TARGETS_HOOK_PREVIOUS_SECRET=OLD_SECRET)) as target:
+    text = (
+        f"url = '{stub.url}'\nsecret_file = 'secret'\nheaders = {{X-Bead = '{{{{ bead.id"
+        " }}'}\ntimeout = '5s'"
+    )
+    with closing(
+        opened(tmp_path, text, DOLT_WATCH_TARGETS_HOOK_PREVIOUS_SECRET=OLD_SECRET)
+    ) as target:
         assert target.dispatch(task(), "token-1") == Accepted("run-1", 202)
     assert stub.requests[0].headers["x-bead"] == "bd-1"
     assert " v1," in stub.requests[0].headers["webhook-signature"]
@@ -233,7 +261,11 @@ SIGNED = "url = 'http://h'\nsecret_file = 'secret'"
         ("url = 'http://h'", "[targets.hook] secret", "no secret"),
         ("url = 'http://h'\nsecret = 'whsec_x'", "dolt_watch.toml:4", "no place"),
         (SIGNED + "\nbody_template = 'none.j2'", "dolt_watch.toml:5", "none.j2"),
-        (SIGNED + "\n[targets.hook.headers]\nAuthorization = 'x'", "dolt_watch.toml:5", "not yours"),
+        (
+            SIGNED + "\n[targets.hook.headers]\nAuthorization = 'x'",
+            "dolt_watch.toml:5",
+            "not yours",
+        ),
         (SIGNED + "\nheaders = {webhook-id = 'x'}", "dolt_watch.toml:5", "not yours"),
         (SIGNED + "\nheaders = {'a b' = 'x'}", "dolt_watch.toml:5", "no name of a header"),
         (SIGNED + "\nheaders = {a = '{{ x }}'}", "dolt_watch.toml:5 a:1", "there is no x"),
@@ -243,14 +275,18 @@ SIGNED = "url = 'http://h'\nsecret_file = 'secret'"
         (SIGNED + "\ndeduplicate = true", "dolt_watch.toml:5", "deduplicate"),
     ],
 )
-def test_bad_settings_are_told_with_their_place(tmp_path: Path, text: str, where: str, said: str) -> None:
+def test_bad_settings_are_told_with_their_place(
+    tmp_path: Path, text: str, where: str, said: str
+) -> None:
     with pytest.raises(SettingsError) as caught:
         opened(tmp_path, text)
     assert (caught.value.where or "").endswith(where)
     assert said in caught.value.message and caught.value.fix
 
 
-@pytest.mark.parametrize("secret", ["plain", "whsec_", "whsec_c2hvcnQ=", "whsec_!" + "A" * 44, SECRET[6:]])
+@pytest.mark.parametrize(
+    "secret", ["plain", "whsec_", "whsec_c2hvcnQ=", "whsec_!" + "A" * 44, SECRET[6:]]
+)
 def test_a_weak_or_broken_secret_is_refused_and_not_shown(secret: str) -> None:
     for key in ("secret", "previous_secret"):
         with pytest.raises(SettingsError) as caught:

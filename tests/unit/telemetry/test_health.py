@@ -60,7 +60,9 @@ class Watched:
     def __init__(self, engine: Engine, **rule: Any) -> None:
         self.here, self.time, self.pings = Light(engine, **rule), Still(), 0
         self.here.target = self.target = Slow(self.time)
-        self.health = self.target.health = Health(Metrics(), self._ping, stuck=STUCK, clock=self.time.monotonic)
+        self.health = self.target.health = Health(
+            Metrics(), self._ping, stuck=STUCK, clock=self.time.monotonic
+        )
         self.clock = ShiftedClock(timedelta(minutes=1))
         self.away = False
         targets = TargetPool(self.here.settings, self.health.heartbeat)
@@ -77,7 +79,9 @@ class Watched:
                 on_progress=self.health.heartbeat,
             )
 
-        self.service = HeardService(self._connect, make, self.here.lines.append, self.health, clock=self.time)
+        self.service = HeardService(
+            self._connect, make, self.here.lines.append, self.health, clock=self.time
+        )
 
     def _ping(self) -> None:
         self.pings += 1
@@ -99,7 +103,7 @@ def watched(doltlite: Engine) -> Iterator[Watched]:
     yield Watched(doltlite, max_in_flight=9)
 
 
-# -- alive -------------------------------------------------------------------------------------------------------
+# -- alive --------------------
 
 
 def test_many_slow_dispatches_in_one_tick_are_no_silence(watched: Watched) -> None:
@@ -148,8 +152,12 @@ def test_stuck_is_longer_than_the_longest_request_and_the_pause_before_it() -> N
     assert stall_threshold([], 30.0) == 30 + SLACK
 
 
-def test_run_takes_it_from_the_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, doltlite: Engine) -> None:
-    (tmp_path / "dolt_watch.toml").write_text('[targets.beadboard]\nurl = "http://b"\ntimeout = "1h"\n', "utf-8")
+def test_run_takes_it_from_the_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, doltlite: Engine
+) -> None:
+    (tmp_path / "dolt_watch.toml").write_text(
+        '[targets.beadboard]\nurl = "http://b"\ntimeout = "1h"\n', "utf-8"
+    )
     monkeypatch.chdir(tmp_path)
     ran = list[Service]()
     monkeypatch.setattr(Service, "run", lambda service: ran.append(service))
@@ -162,7 +170,7 @@ def test_run_takes_it_from_the_settings(tmp_path: Path, monkeypatch: pytest.Monk
     assert loop.present.on_progress == loop.world.targets.on_progress == service.watching.heartbeat  # type: ignore[attr-defined]
 
 
-# -- started, ready ----------------------------------------------------------------------------------------------
+# -- started, ready --------------------
 
 
 def test_started_is_when_a_first_poll_has_ended_well_or_not(watched: Watched) -> None:
@@ -171,13 +179,15 @@ def test_started_is_when_a_first_poll_has_ended_well_or_not(watched: Watched) ->
     watched.health.heartbeat()
     assert watched.asked("startupz") == 503, "in the middle of the first fold"
     watched.service.step()
-    assert (watched.asked("startupz"), watched.asked("readyz")) == (200, 503), "a database that is away"
+    assert (watched.asked("startupz"), watched.asked("readyz")) == (200, 503), (
+        "a database that is away"
+    )
     watched.away = False
     watched.service.step()
     assert (watched.asked("startupz"), watched.asked("readyz")) == (200, 200)
 
 
-# -- a good tick -------------------------------------------------------------------------------------------------
+# -- a good tick --------------------
 
 
 def test_a_good_tick_is_one_thing_for_the_ping_and_for_the_metrics(watched: Watched) -> None:
@@ -187,13 +197,17 @@ def test_a_good_tick_is_one_thing_for_the_ping_and_for_the_metrics(watched: Watc
     watched.here.assign("bd-a")
     watched.target.free = Capacity(0, "connection refused", down=True)
     watched.service.step()
-    assert (watched.pings, watched.metric("last_success_timestamp_seconds")) == (1, good), "the target is down"
+    assert (watched.pings, watched.metric("last_success_timestamp_seconds")) == (1, good), (
+        "the target is down"
+    )
     assert watched.metric("ticks_total", result="failed") == 1
     watched.target.free = Capacity(9)
     watched.clock.offset += timedelta(minutes=1)
     watched.target.answers.append(Refused("HTTP 500: boom", 500))
     watched.service.step()
-    assert (watched.pings, watched.metric("last_success_timestamp_seconds")) == (1, good), "a dispatch failed"
+    assert (watched.pings, watched.metric("last_success_timestamp_seconds")) == (1, good), (
+        "a dispatch failed"
+    )
     watched.service.step()
     assert watched.pings == 2
     assert (watched.metric("last_success_timestamp_seconds") or 0) > (good or 0)
@@ -205,18 +219,28 @@ def test_a_file_of_metrics_keeps_the_last_good_tick_through_a_bad_one(tmp_path: 
         metrics = Metrics()
         metrics.record_tick(outcome, State(), None, 0.1)
         metrics.write(str(file))
-    told = [float(line.split()[1]) for line in file.read_text().splitlines() if line.startswith("dolt_watch_last_succ")]
+    told = [
+        float(line.split()[1])
+        for line in file.read_text().splitlines()
+        if line.startswith("dolt_watch_last_succ")
+    ]
     assert told and told[0] > 1_000_000_000
 
 
-# -- who does not lead -------------------------------------------------------------------------------------------
+# -- who does not lead --------------------
 
 
 def seen(watched: Watched) -> list[float | None]:
-    return [watched.metric("leader"), watched.metric("beads", phase="running", rule="agent"), watched.metric("oldest_waiting_seconds")]  # fmt: skip
+    return [
+        watched.metric("leader"),
+        watched.metric("beads", phase="running", rule="agent"),
+        watched.metric("oldest_waiting_seconds"),
+    ]
 
 
-def test_who_stood_down_tells_of_no_beads(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_stood_down_tells_of_no_beads(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
     watched.here.assign("bd-a")
     watched.service.step()
     assert seen(watched) == [1, 1, 0]

@@ -1,4 +1,6 @@
-"""Each line of `run --log json` is JSON and stderr stays empty, whatever a client or a library does."""
+"""Each line of `run --log json` is JSON and stderr stays empty, whatever a client or a library
+does.
+"""
 
 from __future__ import annotations
 
@@ -63,10 +65,25 @@ CLIENTS: list[Callable[[socket.socket], None]] = [
 
 def test_whatever_a_client_does(world: Commands) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-m", "dolt_watch", "run", "--poll", "100ms", "--log", "json", "--port", "0"],
-        cwd=world.folder, env=world.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        [
+            sys.executable,
+            "-m",
+            "dolt_watch",
+            "run",
+            "--poll",
+            "100ms",
+            "--log",
+            "json",
+            "--port",
+            "0",
+        ],
+        cwd=world.folder,
+        env=world.env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
         preexec_fn=die_with_parent,
-    )  # fmt: skip
+    )
     assert process.stdout is not None
     lines = [process.stdout.readline()]
     port = int(json.loads(lines[0])["message"].rpartition(":")[2].partition("/")[0])
@@ -109,7 +126,9 @@ def test_a_page_that_fails_is_one_line() -> None:
             asked.close()
         finally:
             server.close()
-    assert [line.partition(" (at ")[0] for line in said] == ["error: the page / failed: KeyError: 'no\\nsuch'"]
+    assert [line.partition(" (at ")[0] for line in said] == [
+        "error: the page / failed: KeyError: 'no\\nsuch'"
+    ]
 
 
 def test_a_client_that_sends_a_byte_now_and_then(capfd: pytest.CaptureFixture[str]) -> None:
@@ -167,8 +186,13 @@ def test_a_warning(capfd: pytest.CaptureFixture[str]) -> None:
         "import warnings\nfrom dolt_watch.telemetry.log_output import LogHandler, logging_to\n"
         "with logging_to(LogHandler(json=True)):\n    warnings.warn('two\\nlines')"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert (json.loads(done.stdout)["message"], done.stderr) == ("warning: UserWarning: two\\nlines", "")
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert (json.loads(done.stdout)["message"], done.stderr) == (
+        "warning: UserWarning: two\\nlines",
+        "",
+    )
 
 
 @pytest.mark.parametrize("fields", [{"bead": "a\udcff"}, {"at": object()}, {"more": {1: "\ud800"}}])
@@ -181,10 +205,13 @@ def test_values_that_json_has_no_form_for(fields: dict[str, Any]) -> None:
 def test_nothing_is_printed_unless_its_user_asks(capfd: pytest.CaptureFixture[str]) -> None:
     """Not even by Python's handler of last resort."""
     program = (
-        "import logging\nimport dolt_watch.cli.tick_runner\n"
-        "logging.getLogger('dolt_watch.controller.loop').error('error: for a handler, if there is one')"
+        "import logging\nimport"
+        " dolt_watch.cli.tick_runner\nlogging.getLogger('dolt_watch.controller.loop').error('error:"
+        " for a handler, if there is one')"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
     assert (done.stdout, done.stderr) == ("", "")
 
 

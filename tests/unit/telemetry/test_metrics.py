@@ -14,9 +14,15 @@ from dolt_watch.core.model import Phase
 from dolt_watch.telemetry.metrics import POSTED, Metrics
 
 HERE = Path(__file__).resolve().parents[3] / "cronjobs" / "monitoring"
-ALERTS = [rule for group in yaml.safe_load((HERE / "alerts.yaml").read_text())["groups"] for rule in group["rules"]]
+ALERTS = [
+    rule
+    for group in yaml.safe_load((HERE / "alerts.yaml").read_text())["groups"]
+    for rule in group["rules"]
+]
 DASHBOARD: dict[str, Any] = json.loads((HERE / "dashboard.json").read_text())
-QUERIES = [rule["expr"] for rule in ALERTS] + [t["expr"] for panel in DASHBOARD["panels"] for t in panel["targets"]]
+QUERIES = [rule["expr"] for rule in ALERTS] + [
+    t["expr"] for panel in DASHBOARD["panels"] for t in panel["targets"]
+]
 SUFFIXES = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"), "gauge": ("",)}
 
 
@@ -45,9 +51,15 @@ def wrong(query: str) -> list[str]:
                 "outcome": set(POSTED.values()),
                 "result": {"ok", "failed", "error"},
             }
-            if label not in known[name] or not set(value.split("|")) <= words.get(label, set(value.split("|"))):
+            if label not in known[name] or not set(value.split("|")) <= words.get(
+                label, set(value.split("|"))
+            ):
                 found.append(f'{label}="{value}"')
-    grouped = {label.strip() for inside in re.findall(r"by \(([^)]*)\)", query) for label in inside.split(",")}
+    grouped = {
+        label.strip()
+        for inside in re.findall(r"by \(([^)]*)\)", query)
+        for label in inside.split(",")
+    }
     return found + sorted(grouped - {label for labels in known.values() for label in labels})
 
 
@@ -60,17 +72,22 @@ def test_every_query_asks_for_what_there_is(query: str) -> None:
 @pytest.mark.parametrize(
     ("query", "what"),
     [
-        ("sum(dolt_watch_bead)", "dolt_watch_bead"), ("dolt_watch_posts", "dolt_watch_posts"), ('dolt_watch_beads{phase="asleep"}', 'phase="asleep"'),
-        ('dolt_watch_ticks_total{status="ok"}', 'status="ok"'), ("sum by (reason) (dolt_watch_held_beads)", "reason"),
+        ("sum(dolt_watch_bead)", "dolt_watch_bead"),
+        ("dolt_watch_posts", "dolt_watch_posts"),
+        ('dolt_watch_beads{phase="asleep"}', 'phase="asleep"'),
+        ('dolt_watch_ticks_total{status="ok"}', 'status="ok"'),
+        ("sum by (reason) (dolt_watch_held_beads)", "reason"),
     ],
-)  # fmt: skip
+)
 def test_and_a_mistake_is_found(query: str, what: str) -> None:
     assert wrong(query) == [what]
 
 
 def test_every_metric_is_on_the_dashboard_or_in_an_alert() -> None:
     asked = {name for query in QUERIES for name in re.findall(r"dolt_watch_\w+", query)}
-    families = {re.sub(r"_(total|bucket|sum|count)$", "", name) for name in metrics()} - {"dolt_watch_info"}
+    families = {re.sub(r"_(total|bucket|sum|count)$", "", name) for name in metrics()} - {
+        "dolt_watch_info"
+    }
     assert families <= {re.sub(r"_(total|bucket|sum|count)$", "", name) for name in asked}
 
 

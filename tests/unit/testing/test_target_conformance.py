@@ -1,4 +1,6 @@
-"""The suite for authors of targets fails where it should: a sound target, made wrong in one way each."""
+"""The suite for authors of targets fails where it should: a sound target, made wrong in one way
+each.
+"""
 
 from __future__ import annotations
 
@@ -78,24 +80,52 @@ WRONG: list[tuple[type[Sound], str, tuple[str, ...]]] = [
     (wrong("dispatch", sends_twice), "test_a_dispatch_is_one_run_with_a_name", ()),
     (wrong("dispatch", sends_twice), "test_nonsense_is_not_known", ()),
     (wrong("dispatch", refuses_what_may_run), "test_nonsense_is_not_known", ()),
-    (wrong("dispatch", refuses_what_may_run), "test_no_answer_is_not_known_and_waits_no_longer_than_its_time_out", ()),
+    (
+        wrong("dispatch", refuses_what_may_run),
+        "test_no_answer_is_not_known_and_waits_no_longer_than_its_time_out",
+        (),
+    ),
     (wrong("dispatch", tells), "test_it_tells_no_secret", ("stop_responding",)),
-    (wrong("dispatch", lambda self, task, token: Accepted("")), "test_a_dispatch_is_one_run_with_a_name", ()),
-    (wrong("dispatch", lambda self, task, token: Unknown("?")), "test_nobody_there_is_nothing_sent", ()),
-    (wrong("dispatch", lambda self, task, token: Refused("a\nb")), "test_nobody_there_is_nothing_sent", ()),
+    (
+        wrong("dispatch", lambda self, task, token: Accepted("")),
+        "test_a_dispatch_is_one_run_with_a_name",
+        (),
+    ),
+    (
+        wrong("dispatch", lambda self, task, token: Unknown("?")),
+        "test_nobody_there_is_nothing_sent",
+        (),
+    ),
+    (
+        wrong("dispatch", lambda self, task, token: Refused("a\nb")),
+        "test_nobody_there_is_nothing_sent",
+        (),
+    ),
     (
         wrong("capacity", lambda self: Capacity(5, idle=True)),
         "test_trouble_is_never_evidence_that_nothing_runs",
         ("shut_down",),
     ),
-    (wrong("capacity", lambda self: Capacity(0)), "test_capacity_is_a_number_or_not_known_and_says_why", ()),
+    (
+        wrong("capacity", lambda self: Capacity(0)),
+        "test_capacity_is_a_number_or_not_known_and_says_why",
+        (),
+    ),
     (
         wrong("verdict", lambda self, job, at: JobReport(Verdict.RUNNING)),
         "test_a_job_that_never_was_does_not_run",
         ("j",),
     ),
-    (wrong("verdict", lambda self, job, at: JobReport(Verdict.LOST)), "test_trouble_is_no_verdict", ("shut_down",)),
-    (type("Wrong", (Sound,), {"kind": "nobody"}), "test_settings_know_its_kind_and_can_hold_its_keys", ()),
+    (
+        wrong("verdict", lambda self, job, at: JobReport(Verdict.LOST)),
+        "test_trouble_is_no_verdict",
+        ("shut_down",),
+    ),
+    (
+        type("Wrong", (Sound,), {"kind": "nobody"}),
+        "test_settings_know_its_kind_and_can_hold_its_keys",
+        (),
+    ),
 ]
 
 
@@ -107,8 +137,12 @@ def play(rig: Sound, test: str, more: tuple[str, ...]) -> None:
     method(*(fixtures[name] if name in fixtures else next(rest) for name in names))
 
 
-@pytest.mark.parametrize(("kind", "test", "more"), WRONG, ids=[f"{row[1]}-{n}" for n, row in enumerate(WRONG)])
-def test_it_fails_where_it_should_and_only_there(kind: type[Sound], test: str, more: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    ("kind", "test", "more"), WRONG, ids=[f"{row[1]}-{n}" for n, row in enumerate(WRONG)]
+)
+def test_it_fails_where_it_should_and_only_there(
+    kind: type[Sound], test: str, more: tuple[str, ...]
+) -> None:
     play(Sound(), test, more)
     with pytest.raises(AssertionError):
         play(kind(), test, more)

@@ -1,4 +1,6 @@
-"""Who may be claimed, what is said of those who may not, and what becomes of attempts that nobody settles."""
+"""Who may be claimed, what is said of those who may not, and what becomes of attempts that
+nobody settles.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,18 @@ from dolt_watch.core.decisions.dispatch_policy import (
 )
 from dolt_watch.core.decisions.planner import make_plan, select_candidates
 from dolt_watch.core.decisions.policy import IMMEDIATELY, NextDue, Observations, Policy, Scope
-from dolt_watch.core.model import Bead, Capacity, Decision, EntryKind, GateResult, HoldReason, Pause, Phase, Rule, State
+from dolt_watch.core.model import (
+    Bead,
+    Capacity,
+    Decision,
+    EntryKind,
+    GateResult,
+    HoldReason,
+    Pause,
+    Phase,
+    Rule,
+    State,
+)
 from dolt_watch.core.model.reason_codes import ReasonCode
 from tests.unit.core.decisions.test_planner import BOTH, FREE, NOW, bead, kinds, plan, state
 
@@ -35,7 +48,10 @@ def due(*beads: Bead, rule: Rule = AGENT, **more: Any) -> datetime | None:
     return select_candidates(state(*beads, **more), policy(rule), NOW, BOTH).due["dispatch"]
 
 
-STOPPED = "its target does not take our credential, or is gone (the log says which); mend it, then `dolt_watch resume`"
+STOPPED = (
+    "its target does not take our credential, or is gone (the log says which); mend it, then"
+    " `dolt_watch resume`"
+)
 OURS = [bead(name, Phase.RUNNING, token="t") for name in ("b", "c", "d", "e")]
 LIMITED = Rule("agent", max_per_hour=2)
 
@@ -43,26 +59,54 @@ LIMITED = Rule("agent", max_per_hour=2)
 @pytest.mark.parametrize(
     ("gate", "beads", "why", "rule", "more"),
     [
-        ("paused", [], "paused by ops: upgrade", AGENT, {"pauses": {"": Pause("", "upgrade", NOW, "ops")}}),
-        ("paused", [], "paused by ops: x", AGENT, {"pauses": {"agent": Pause("agent", "x", NOW, "ops", NOW + SECOND)}}),
+        (
+            "paused",
+            [],
+            "paused by ops: upgrade",
+            AGENT,
+            {"pauses": {"": Pause("", "upgrade", NOW, "ops")}},
+        ),
+        (
+            "paused",
+            [],
+            "paused by ops: x",
+            AGENT,
+            {"pauses": {"agent": Pause("agent", "x", NOW, "ops", NOW + SECOND)}},
+        ),
         ("stopped", [], STOPPED, AGENT, {"halted_rules": {"agent": "s"}}),
         (
-            "resting", [], "target beadboard asked to be left alone until 2026-04-18T22:35:47Z", AGENT,
+            "resting",
+            [],
+            "target beadboard asked to be left alone until 2026-04-18T22:35:47Z",
+            AGENT,
             {"cooldowns": {"beadboard": NOW + SECOND}},
         ),
         ("max_in_flight", OURS[:1], "1 of 1 in flight: b (running)", AGENT, {}),
-        ("max_in_flight", OURS, "4 of 1 in flight: b (running), c (running), d (running)", AGENT, {}),
         (
-            "max_per_hour", [], "2 claims in the last hour, the ceiling is 2", LIMITED,
+            "max_in_flight",
+            OURS,
+            "4 of 1 in flight: b (running), c (running), d (running)",
+            AGENT,
+            {},
+        ),
+        (
+            "max_per_hour",
+            [],
+            "2 claims in the last hour, the ceiling is 2",
+            LIMITED,
             {"claims": {"agent": (NOW - HOUR, NOW - MINUTE, NOW)}},
         ),
     ],
-)  # fmt: skip
-def test_what_stops_a_whole_rule(gate: str, beads: list[Bead], why: str, rule: Rule, more: dict[str, Any]) -> None:
+)
+def test_what_stops_a_whole_rule(
+    gate: str, beads: list[Bead], why: str, rule: Rule, more: dict[str, Any]
+) -> None:
     made = plan(bead("a"), bead("z"), *beads, rule=rule, scope=TO_DISPATCH, **more)
     assert kinds(made) == []
     assert (made.holds["a"], made.holds["z"]) == (HoldReason(gate, why), HoldReason(gate, why))
-    assert select_candidates(state(bead("a"), *beads, **more), policy(rule), NOW, BOTH).slots == {"agent": 0}
+    assert select_candidates(state(bead("a"), *beads, **more), policy(rule), NOW, BOTH).slots == {
+        "agent": 0
+    }
 
 
 @pytest.mark.parametrize(
@@ -89,33 +133,58 @@ def test_who_asks_sees_each_check_that_is_passed() -> None:
     """`dolt_watch why` shows them all."""
     asked = rule_gates(state(), Rule("agent", max_per_hour=3), policy(), NOW, NextDue())
     assert [(check.gate, check.why) for check in asked if check.ok] == [
-        ("paused", "not paused"), ("stopped", "not stopped"), ("outage", "no outage of its target"),
+        ("paused", "not paused"),
+        ("stopped", "not stopped"),
+        ("outage", "no outage of its target"),
         ("resting", "not asked to be left alone"),
-        ("max_in_flight", "0 of 1 in flight"), ("max_per_hour", "0 claims in the last hour, the ceiling is 3"),
-    ]  # fmt: skip
-    assert [check.gate for check in rule_gates(state(), AGENT, policy(), NOW, NextDue())][-1] == "max_in_flight"
+        ("max_in_flight", "0 of 1 in flight"),
+        ("max_per_hour", "0 claims in the last hour, the ceiling is 3"),
+    ]
+    assert [check.gate for check in rule_gates(state(), AGENT, policy(), NOW, NextDue())][
+        -1
+    ] == "max_in_flight"
 
 
 def test_no_settings_stop_nothing() -> None:
     """A state that never had any: its hash is as empty as that of nobody's settings."""
-    asked = rule_gates(state(halted_rules={"agent": ""}), AGENT, policy()._replace(settings_hash=""), NOW, NextDue())
+    asked = rule_gates(
+        state(halted_rules={"agent": ""}),
+        AGENT,
+        policy()._replace(settings_hash=""),
+        NOW,
+        NextDue(),
+    )
     assert all(check.ok for check in asked)
 
 
 @pytest.mark.parametrize(
     ("waits", "why"),
     [
-        ({"age": 1.5}, HoldReason("settle", "changed at 2026-04-18T22:35:44Z; settled at 2026-04-18T22:35:46Z")),
-        ({"age": -2}, HoldReason("settle", "changed at 2026-04-18T22:35:48Z; settled at 2026-04-18T22:35:50Z")),
+        (
+            {"age": 1.5},
+            HoldReason(
+                "settle", "changed at 2026-04-18T22:35:44Z; settled at 2026-04-18T22:35:46Z"
+            ),
+        ),
+        (
+            {"age": -2},
+            HoldReason(
+                "settle", "changed at 2026-04-18T22:35:48Z; settled at 2026-04-18T22:35:50Z"
+            ),
+        ),
         ({"age": -2.001}, None),  # dated by a clock that is ahead: it would wait for that
         ({"age": 60, "matched_at": NOW + timedelta(days=300)}, None),
         (
             {"age": 60, "matched_at": NOW},
-            HoldReason("settle", "changed at 2026-04-18T22:35:46Z; settled at 2026-04-18T22:35:48Z"),
+            HoldReason(
+                "settle", "changed at 2026-04-18T22:35:46Z; settled at 2026-04-18T22:35:48Z"
+            ),
         ),
         (
             {"age": 1, "matched_at": None},
-            HoldReason("settle", "changed at 2026-04-18T22:35:45Z; settled at 2026-04-18T22:35:47Z"),
+            HoldReason(
+                "settle", "changed at 2026-04-18T22:35:45Z; settled at 2026-04-18T22:35:47Z"
+            ),
         ),
         (
             {"phase": Phase.BACKOFF, "attempt": 2, "reason": "HTTP 500", "retry_at": NOW + MINUTE},
@@ -124,7 +193,10 @@ def test_no_settings_stop_nothing() -> None:
         ({"age": 2}, None),
         ({"phase": Phase.BACKOFF, "retry_at": NOW}, None),
         ({"phase": Phase.BACKOFF}, None),
-        ({"retry_at": NOW + MINUTE}, None),  # of an earlier attempt: it waits, and is not in backoff
+        (
+            {"retry_at": NOW + MINUTE},
+            None,
+        ),  # of an earlier attempt: it waits, and is not in backoff
     ],
 )
 def test_what_time_alone_mends(waits: dict[str, Any], why: HoldReason | None) -> None:
@@ -180,20 +252,36 @@ def test_the_earliest_moment_counts() -> None:
         (NOW + MINUTE, bead("a", Phase.CLAIMED, deadline=NOW + MINUTE, lost_note="x"), AGENT, {}),
     ],
 )
-def test_when_to_look_again(at: datetime | None, waits: Bead, rule: Rule, more: dict[str, Any]) -> None:
+def test_when_to_look_again(
+    at: datetime | None, waits: Bead, rule: Rule, more: dict[str, Any]
+) -> None:
     assert due(waits, rule=rule, **more) == at
 
 
 def test_a_claim_says_what_it_rests_on() -> None:
-    beads = [bead("a", rank=(1,), cause="c7", attempt=2), bead("b", rank=(2,)), bead("z", Phase.RUNNING, token="t")]
-    made = plan(*beads, rule=Rule("agent", max_in_flight=3), outside=Observations({"beadboard": Capacity(2)}))
+    beads = [
+        bead("a", rank=(1,), cause="c7", attempt=2),
+        bead("b", rank=(2,)),
+        bead("z", Phase.RUNNING, token="t"),
+    ]
+    made = plan(
+        *beads,
+        rule=Rule("agent", max_in_flight=3),
+        outside=Observations({"beadboard": Capacity(2)}),
+    )
     first, second = made.decisions
     note = "auto-dispatcher claimed at 2026-04-18T22:35:46Z"
     given = first.detail["given"]
     assert first == Decision(
-        EntryKind.CLAIM, "a", "agent", 3, "c7", note=note, status="in_progress",
+        EntryKind.CLAIM,
+        "a",
+        "agent",
+        3,
+        "c7",
+        note=note,
+        status="in_progress",
         detail={"rank": [1], "place": 0, "free": 2, "slots_used": 0, "given": given},
-    )  # fmt: skip
+    )
     assert second.detail == {"rank": [2], "place": 1, "free": 2, "slots_used": 1, "given": given}
 
 
@@ -203,23 +291,41 @@ def test_a_claim_says_what_it_rests_on() -> None:
         (Observations(), ["a", "b"], {"c": HoldReason("max_in_flight", "2 may go now")}),
         (Observations({"beadboard": Capacity(None, "not asked")}), ["a", "b"], {}),
         (
-            Observations({"beadboard": Capacity(1)}), ["a"],
-            {"b": HoldReason("capacity", "target beadboard takes 1 more"), "c": HoldReason("capacity", "target beadboard takes 1 more")},
+            Observations({"beadboard": Capacity(1)}),
+            ["a"],
+            {
+                "b": HoldReason("capacity", "target beadboard takes 1 more"),
+                "c": HoldReason("capacity", "target beadboard takes 1 more"),
+            },
         ),
-        (Observations({"beadboard": Capacity(0, "busy")}), [], {"a": HoldReason("capacity", "busy")}),
+        (
+            Observations({"beadboard": Capacity(0, "busy")}),
+            [],
+            {"a": HoldReason("capacity", "busy")},
+        ),
         # who is held back leaves its place to the next
-        (Observations(FREE, {"a": HoldReason("ready", "blocked by x")}), ["b"], {"a": HoldReason("ready", "blocked by x")}),
+        (
+            Observations(FREE, {"a": HoldReason("ready", "blocked by x")}),
+            ["b"],
+            {"a": HoldReason("ready", "blocked by x")},
+        ),
     ],
-)  # fmt: skip
-def test_as_many_as_there_is_room_for(outside: Observations, claimed: list[str], holds: dict[str, HoldReason]) -> None:
-    made = plan(bead("a"), bead("b"), bead("c"), rule=Rule("agent", max_in_flight=2), outside=outside)
+)
+def test_as_many_as_there_is_room_for(
+    outside: Observations, claimed: list[str], holds: dict[str, HoldReason]
+) -> None:
+    made = plan(
+        bead("a"), bead("b"), bead("c"), rule=Rule("agent", max_in_flight=2), outside=outside
+    )
     assert [name for _, name in kinds(made)] == claimed
     assert {name: made.holds[name] for name in holds} == holds
 
 
 def test_the_ceiling_of_an_hour_leaves_as_many_as_it_says() -> None:
     rule = Rule("agent", max_in_flight=9, max_per_hour=3)
-    made = plan(bead("a"), bead("b"), bead("c"), rule=rule, outside=Observations(), claims={"agent": (NOW,)})
+    made = plan(
+        bead("a"), bead("b"), bead("c"), rule=rule, outside=Observations(), claims={"agent": (NOW,)}
+    )
     assert [name for _, name in kinds(made)] == ["a", "b"]
 
 
@@ -227,7 +333,9 @@ def test_two_rules_share_what_their_target_has_free() -> None:
     rules = [Rule("agent"), Rule("review"), Rule("else", target="webhook")]
     beads = [bead("a"), bead("b")._replace(rule="review"), bead("c")._replace(rule="else")]
     asked = select_candidates(state(*beads), policy(*rules), NOW, BOTH)
-    made = make_plan(state(*beads), policy(*rules), NOW, BOTH, asked, Observations({"beadboard": Capacity(1)}))
+    made = make_plan(
+        state(*beads), policy(*rules), NOW, BOTH, asked, Observations({"beadboard": Capacity(1)})
+    )
     assert kinds(made) == [(EntryKind.CLAIM, "a"), (EntryKind.CLAIM, "c")]
     assert made.holds == {"b": HoldReason("capacity", "target beadboard takes 1 more")}
 
@@ -287,15 +395,24 @@ def test_what_a_report_could_not_write_is_written_later() -> None:
 
 
 def test_a_silent_claim_becomes_unknown() -> None:
-    made = plan(bead("b", Phase.CLAIMED), bead("a", Phase.CLAIMED, attempt=1, token="t", deadline=NOW)).decisions
+    made = plan(
+        bead("b", Phase.CLAIMED), bead("a", Phase.CLAIMED, attempt=1, token="t", deadline=NOW)
+    ).decisions
     why = "no word from its worker by the deadline"
     assert [one._replace(detail={"deadline": one.detail["deadline"]}) for one in made] == [
         Decision(
-            EntryKind.OVERDUE, "a", "agent", 1, "c", token="t", reason=why, detail={"deadline": "2026-04-18T22:35:46+00:00"},
+            EntryKind.OVERDUE,
+            "a",
+            "agent",
+            1,
+            "c",
+            token="t",
+            reason=why,
+            detail={"deadline": "2026-04-18T22:35:46+00:00"},
             note=f"dispatch outcome unknown ({why}): not sent again until it is known",
             reason_code=ReasonCode.DEADLINE_PASSED,
         )
-    ]  # fmt: skip
+    ]
     assert plan(bead("a", Phase.RUNNING, deadline=NOW)).decisions == ()
 
 
@@ -303,10 +420,18 @@ def test_an_unknown_attempt_stays_one_until_its_time_is_over() -> None:
     unknown = bead("a", Phase.UNKNOWN, age=600, attempt=1, token="t")
     (made,) = plan(unknown).decisions
     assert made._replace(detail={"since": made.detail["since"]}) == Decision(
-        EntryKind.GIVE_UP, "a", "agent", 1, "c", token="t", status="blocked", reason="still unknown after 10m",
+        EntryKind.GIVE_UP,
+        "a",
+        "agent",
+        1,
+        "c",
+        token="t",
+        status="blocked",
+        reason="still unknown after 10m",
         note="dispatch outcome still unknown after 10m — blocking; set it open to try again",
-        detail={"since": "2026-04-18T22:25:46+00:00"}, reason_code=ReasonCode.STILL_UNKNOWN,
-    )  # fmt: skip
+        detail={"since": "2026-04-18T22:25:46+00:00"},
+        reason_code=ReasonCode.STILL_UNKNOWN,
+    )
     assert plan(unknown._replace(since=unknown.since + SECOND)).decisions == ()
     assert kinds(plan(unknown, outside=Observations())) == [(EntryKind.GIVE_UP, "a")], (
         "a target that says nothing is no evidence"
@@ -323,18 +448,31 @@ def test_an_unknown_attempt_that_runs_nowhere_is_tried_again() -> None:
     idle = Observations({"beadboard": Capacity(1, idle=True)})
     made = plan(bead("a", Phase.UNKNOWN, age=660, attempt=1, token="t"), outside=idle).decisions[0]
     assert made._replace(detail={**made.detail, "given": None}) == Decision(
-        EntryKind.RETRY, "a", "agent", 1, "c", token="t", status="open", reason="the service runs nothing",
+        EntryKind.RETRY,
+        "a",
+        "agent",
+        1,
+        "c",
+        token="t",
+        status="open",
+        reason="the service runs nothing",
         note="dispatch failed the service runs nothing",
-        detail={"since": "2026-04-18T22:24:46+00:00", "retry_at": "2026-04-18T22:37:46+00:00", "given": None},
+        detail={
+            "since": "2026-04-18T22:24:46+00:00",
+            "retry_at": "2026-04-18T22:37:46+00:00",
+            "given": None,
+        },
         reason_code=ReasonCode.SERVICE_IDLE,
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize(
     ("attempt", "jitter", "pause"),
     [(1, 0, 120), (2, 0, 240), (4, 0, 960), (1, 1, 150), (2, 0.5, 270), (18, 0, 120 * 2**17)],
 )
-def test_each_pause_is_twice_the_last_and_up_to_a_quarter_more(attempt: int, jitter: float, pause: float) -> None:
+def test_each_pause_is_twice_the_last_and_up_to_a_quarter_more(
+    attempt: int, jitter: float, pause: float
+) -> None:
     rule = Rule("agent", max_attempts=99)
     made = plan_failure(
         bead("a", attempt=attempt),
@@ -347,13 +485,19 @@ def test_each_pause_is_twice_the_last_and_up_to_a_quarter_more(attempt: int, jit
         code=ReasonCode.REFUSED,
     )
     again = (NOW + pause * SECOND).isoformat()
-    assert (made.kind, made.status, made.detail) == (EntryKind.FAILED, "open", {"status": 500, "retry_at": again})
+    assert (made.kind, made.status, made.detail) == (
+        EntryKind.FAILED,
+        "open",
+        {"status": 500, "retry_at": again},
+    )
 
 
 @pytest.mark.parametrize("attempt", [20, 60, 1_000_000])
 def test_it_doubles_nineteen_times(attempt: int) -> None:
     rule = Rule("agent", max_attempts=2_000_000, retry_after=SECOND)
-    made = plan_failure(bead("a", attempt=attempt), rule, NOW, "x", EntryKind.FAILED, {}, code=ReasonCode.REFUSED)
+    made = plan_failure(
+        bead("a", attempt=attempt), rule, NOW, "x", EntryKind.FAILED, {}, code=ReasonCode.REFUSED
+    )
     assert made.detail["retry_at"] == (NOW + 2**19 * SECOND).isoformat()
 
 
@@ -361,40 +505,97 @@ def test_no_pause_is_longer_than_a_year() -> None:
     rule = Rule("agent", max_attempts=99, retry_after=366 * 24 * HOUR)
     for attempt, jitter in ((1, 0.0), (1, 1.0), (2, 0.0), (20, 1.0)):
         made = plan_failure(
-            bead("a", attempt=attempt), rule, NOW, "x", EntryKind.FAILED, {}, jitter=jitter, code=ReasonCode.REFUSED
+            bead("a", attempt=attempt),
+            rule,
+            NOW,
+            "x",
+            EntryKind.FAILED,
+            {},
+            jitter=jitter,
+            code=ReasonCode.REFUSED,
         )
         assert made.detail["retry_at"] == "2027-04-19T22:35:46+00:00"
 
 
-@pytest.mark.parametrize(("attempt", "for_good", "kind"), [(4, False, EntryKind.FAILED), (5, False, EntryKind.QUARANTINED), (1, True, EntryKind.QUARANTINED)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("attempt", "for_good", "kind"),
+    [
+        (4, False, EntryKind.FAILED),
+        (5, False, EntryKind.QUARANTINED),
+        (1, True, EntryKind.QUARANTINED),
+    ],
+)
 def test_the_last_failure_quarantines(attempt: int, for_good: bool, kind: EntryKind) -> None:
     failed = bead("a", attempt=attempt, token="t")
     made = plan_failure(
-        failed, AGENT, NOW, "HTTP 400: no", EntryKind.FAILED, {"status": 400}, for_good, code=ReasonCode.REFUSED
+        failed,
+        AGENT,
+        NOW,
+        "HTTP 400: no",
+        EntryKind.FAILED,
+        {"status": 400},
+        for_good,
+        code=ReasonCode.REFUSED,
     )
     assert made.kind is kind
     if kind is EntryKind.QUARANTINED:
-        note = f"dispatch quarantined after {attempt} attempts: HTTP 400: no; edit the bead to try again"
+        note = (
+            f"dispatch quarantined after {attempt} attempts: HTTP 400: no; edit the bead to try"
+            " again"
+        )
         assert made == Decision(
-            kind, "a", "agent", attempt, "c", token="t", status="open", reason="HTTP 400: no", note=note,
-            detail={"status": 400}, reason_code=ReasonCode.REFUSED,
-        )  # fmt: skip
+            kind,
+            "a",
+            "agent",
+            attempt,
+            "c",
+            token="t",
+            status="open",
+            reason="HTTP 400: no",
+            note=note,
+            detail={"status": 400},
+            reason_code=ReasonCode.REFUSED,
+        )
 
 
-# -- an attempt that is written again -----------------------------------------------------------------------------------
+# -- an attempt that is written again --------------------
 
 
 @pytest.mark.parametrize(("job", "said"), [("j", "job=j"), ("", "attempt 2")])
-def test_an_attempt_whose_row_went_back_is_written_again_as_it_is_known(job: str, said: str) -> None:
+def test_an_attempt_whose_row_went_back_is_written_again_as_it_is_known(
+    job: str, said: str
+) -> None:
     back = bead(
-        "a", Phase.RUNNING, job=job, token="t", attempt=2, sent_at=NOW - MINUTE, deadline=NOW, reverted=True, cause="c7"
+        "a",
+        Phase.RUNNING,
+        job=job,
+        token="t",
+        attempt=2,
+        sent_at=NOW - MINUTE,
+        deadline=NOW,
+        reverted=True,
+        cause="c7",
     )
     (made,) = plan(back, scope=TO_DISPATCH).decisions
-    known = {"since": back.since.isoformat(), "sent_at": (NOW - MINUTE).isoformat(), "deadline": NOW.isoformat()}
+    known = {
+        "since": back.since.isoformat(),
+        "sent_at": (NOW - MINUTE).isoformat(),
+        "deadline": NOW.isoformat(),
+    }
     given = {"given": made.detail["given"]}
     assert made == Decision(
-        EntryKind.RESTORE, "a", "agent", 2, "c7", token="t", job=job, reason=REVERTED, note=f"dispatch restored: {said}",
-        status="in_progress", detail={**known, "phase": "running", **given}, reason_code=ReasonCode.ROW_REVERTED,
-    )  # fmt: skip
+        EntryKind.RESTORE,
+        "a",
+        "agent",
+        2,
+        "c7",
+        token="t",
+        job=job,
+        reason=REVERTED,
+        note=f"dispatch restored: {said}",
+        status="in_progress",
+        detail={**known, "phase": "running", **given},
+        reason_code=ReasonCode.ROW_REVERTED,
+    )
     bare = restore(back._replace(sent_at=None, deadline=None), "why", ReasonCode.HISTORY_LOST)
     assert (bare.reason, bare.detail["sent_at"], bare.detail["deadline"]) == ("why", None, None)

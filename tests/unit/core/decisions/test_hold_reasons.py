@@ -21,7 +21,9 @@ BACKOFF = "attempt 1 failed (HTTP 500); again at 2026-04-18T22:40:46Z"
 BLOCKED = HoldReason("ready", "blocked by x, which is not closed")
 
 
-def found(*beads: Bead, outside: Observations | None = None, skip: tuple[str, ...] = (), **more: Any) -> Reasons:
+def found(
+    *beads: Bead, outside: Observations | None = None, skip: tuple[str, ...] = (), **more: Any
+) -> Reasons:
     rules = (more.pop("rule", Rule("agent")),)
     policy = Policy(rules, timedelta(seconds=2), settings_hash="s")
     stands = state(*beads, **more)
@@ -75,7 +77,9 @@ def test_each_bead_behind_the_free_slots_has_a_place_of_its_own() -> None:
     beads = [bead(name) for name in "edcba"]
     free = Observations({"beadboard": Capacity(9)})
     here = found(*beads, rule=Rule("agent", max_in_flight=2), outside=free)
-    assert told(here) == {name: f"place {number} of 5 in the queue" for number, name in enumerate("abcde", 1)}
+    assert told(here) == {
+        name: f"place {number} of 5 in the queue" for number, name in enumerate("abcde", 1)
+    }
     assert [name for name, one in here.beads.items() if one.goes] == ["a", "b"]
     assert here.rules == {"agent": HoldReason("max_in_flight", "2 may go now")}
 
@@ -109,12 +113,21 @@ def test_in_line_is_who_history_does_not_hold_whatever_holds_the_rule() -> None:
 
 @pytest.mark.parametrize(("waiting", "beads"), [(0, "0 beads"), (1, "1 bead"), (2, "2 beads")])
 def test_a_rule_in_words(waiting: int, beads: str) -> None:
-    assert rule_words("agent", HoldReason("paused", "x"), waiting) == f"rule agent: x ({beads} in its queue)"
-    assert rule_words("agent", HoldReason("paused", ""), 1) == "rule agent: paused (1 bead in its queue)"
+    assert (
+        rule_words("agent", HoldReason("paused", "x"), waiting)
+        == f"rule agent: x ({beads} in its queue)"
+    )
+    assert (
+        rule_words("agent", HoldReason("paused", ""), 1)
+        == "rule agent: paused (1 bead in its queue)"
+    )
 
 
 def test_the_gates_of_a_plan_are_those_of_beads_and_of_rules() -> None:
     paused = HoldReason("paused", "x")
-    plan = Plan(holds={"a": HoldReason("settle", "y"), "b": paused}, rules={"docs": (HoldReason("stopped", "z"),)})
+    plan = Plan(
+        holds={"a": HoldReason("settle", "y"), "b": paused},
+        rules={"docs": (HoldReason("stopped", "z"),)},
+    )
     assert plan.gates == {"settle", "paused", "stopped"}
     assert Plan().gates == frozenset()

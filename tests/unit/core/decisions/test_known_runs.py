@@ -1,4 +1,6 @@
-"""What a target knows of its runs decides at once: started, never started, a usage limit, new output."""
+"""What a target knows of its runs decides at once: started, never started, a usage limit, new
+output.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,14 @@ from typing import Any
 import pytest
 
 from dolt_watch.core.decisions.planner import select_candidates
-from dolt_watch.core.decisions.policy import IMMEDIATELY, RECHECK_INTERVAL, Observations, Plan, Policy, Scope
+from dolt_watch.core.decisions.policy import (
+    IMMEDIATELY,
+    RECHECK_INTERVAL,
+    Observations,
+    Plan,
+    Policy,
+    Scope,
+)
 from dolt_watch.core.model import Bead, EntryKind, JobReport, Outage, Phase, Rule, Verdict
 from dolt_watch.core.model.reason_codes import ReasonCode
 from tests.unit.core.decisions.test_planner import BOTH, FREE, NOW, bead, kinds, plan, state
@@ -18,15 +27,19 @@ MINUTE = timedelta(minutes=1)
 UNKNOWN = bead("a", Phase.UNKNOWN, age=5, token="t1", attempt=2)
 RUNNING = bead("a", Phase.RUNNING, age=60, token="t1", job="j1", attempt=2)
 STALE = RUNNING._replace(since=NOW - 45 * MINUTE, sent_at=NOW - 45 * MINUTE)
-LIMIT = JobReport(Verdict.FINISHED, "usage limit", "limit reached, resets 6pm", dead=True, limited=True)
-NEVER = JobReport(Verdict.LOST, "not started", "its agent was never started", dead=True, started=False)
+LIMIT = JobReport(
+    Verdict.FINISHED, "usage limit", "limit reached, resets 6pm", dead=True, limited=True
+)
+NEVER = JobReport(
+    Verdict.LOST, "not started", "its agent was never started", dead=True, started=False
+)
 
 
 def answered(one: Bead, report: JobReport, **more: Any) -> Plan:
     return plan(one, outside=Observations(FREE, {}, {one.id: report}), **more)
 
 
-# -- attempts of unknown outcome -------------------------------------------------------------------
+# -- attempts of unknown outcome --------------------
 
 
 @pytest.mark.parametrize(
@@ -48,8 +61,15 @@ def test_a_run_that_started_is_a_dispatch(report: JobReport) -> None:
 
 def test_a_run_that_never_started_is_tried_again_at_once_and_not_counted() -> None:
     (made,) = answered(UNKNOWN, NEVER).decisions
-    assert (made.kind, made.status, made.reason) == (EntryKind.RETRY, "open", "its agent was never started")
-    assert made.detail["uncounted"] is True and made.detail["uncounted_claim"] == UNKNOWN.sent_at.isoformat()  # type: ignore[union-attr]
+    assert (made.kind, made.status, made.reason) == (
+        EntryKind.RETRY,
+        "open",
+        "its agent was never started",
+    )
+    assert (
+        made.detail["uncounted"] is True
+        and made.detail["uncounted_claim"] == UNKNOWN.sent_at.isoformat()
+    )  # type: ignore[union-attr]
     assert "retry_at" not in made.detail
     assert made.reason_code is ReasonCode.NEVER_STARTED
     (wordless,) = answered(UNKNOWN, NEVER._replace(error="")).decisions
@@ -81,7 +101,9 @@ def test_only_a_dispatcher_settles() -> None:
         (("beadboard",), Scope(reap=True), IMMEDIATELY),
     ],
 )
-def test_a_target_that_deduplicates_is_asked_at_once(deduplicating: Collection[str], scope: Scope, due: Any) -> None:
+def test_a_target_that_deduplicates_is_asked_at_once(
+    deduplicating: Collection[str], scope: Scope, due: Any
+) -> None:
     policy = Policy([Rule("agent")], timedelta(seconds=2), deduplicating=deduplicating)
     asked = select_candidates(state(UNKNOWN), policy, NOW, scope)
     assert asked.due["dispatch"] == due
@@ -93,7 +115,7 @@ def test_an_attempt_that_is_unknown_for_long_is_settled_by_its_target_first() ->
     assert kinds(answered(old, NEVER))[0] == (EntryKind.RETRY, "a")
 
 
-# -- usage limits ------------------------------------------------------------------------------------
+# -- usage limits --------------------
 
 
 @pytest.mark.parametrize("one", [RUNNING, STALE])
@@ -126,7 +148,9 @@ def test_how_long_it_rests(resets: timedelta | None, rests: timedelta) -> None:
 
 @pytest.mark.parametrize(("busy", "minutes"), [(1, 2), (3, 8), (5, 30), (9, 30)])
 def test_limits_in_a_row_rest_it_longer(busy: int, minutes: int) -> None:
-    (decision,) = answered(RUNNING, LIMIT, busy={"beadboard": busy}, cooldowns={"beadboard": NOW}).decisions
+    (decision,) = answered(
+        RUNNING, LIMIT, busy={"beadboard": busy}, cooldowns={"beadboard": NOW}
+    ).decisions
     assert decision.detail["until"] == (NOW + minutes * MINUTE).isoformat()
     assert decision.detail["busy"] == busy + 1
 
@@ -134,7 +158,9 @@ def test_limits_in_a_row_rest_it_longer(busy: int, minutes: int) -> None:
 @pytest.mark.parametrize(("busy", "number"), [(0, 1), (1, 1), (3, 3)])
 def test_agents_side_by_side_meet_one_limit(busy: int, number: int) -> None:
     rests = NOW + timedelta(hours=2)
-    (decision,) = answered(RUNNING, LIMIT, busy={"beadboard": busy}, cooldowns={"beadboard": rests}).decisions
+    (decision,) = answered(
+        RUNNING, LIMIT, busy={"beadboard": busy}, cooldowns={"beadboard": rests}
+    ).decisions
     assert decision.detail["until"] == rests.isoformat(), "the longer rest stays"
     assert decision.detail["busy"] == number
 
@@ -143,7 +169,7 @@ def test_a_limit_of_processes_that_live_rests_nothing() -> None:
     assert kinds(answered(RUNNING, LIMIT._replace(dead=False))) == []
 
 
-# -- ends, and signs of life -------------------------------------------------------------------------
+# -- ends, and signs of life --------------------
 
 
 @pytest.mark.parametrize("word", ["failed", "killed", "timeout", "stopped", "lost"])
@@ -175,7 +201,9 @@ def test_new_output_spares_a_silent_bead() -> None:
     silent = wrote._replace(active_at=NOW - 31 * MINUTE)
     assert kinds(answered(late, silent)) == [(EntryKind.REAP, "a")]
     ahead = wrote._replace(active_at=NOW + timedelta(days=1))
-    assert answered(late, ahead).holds["a"].why == "its job wrote output at 2026-04-18T22:35:46Z", "a clock is wrong"
+    assert answered(late, ahead).holds["a"].why == "its job wrote output at 2026-04-18T22:35:46Z", (
+        "a clock is wrong"
+    )
 
 
 def test_an_outage_does_not_keep_a_target_from_settling() -> None:

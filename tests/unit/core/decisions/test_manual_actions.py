@@ -7,7 +7,15 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.core.decisions.manual_actions import Answer, Found, NothingToDo, Refusal, release, retry, stop
+from dolt_watch.core.decisions.manual_actions import (
+    Answer,
+    Found,
+    NothingToDo,
+    Refusal,
+    release,
+    retry,
+    stop,
+)
 from dolt_watch.core.decisions.policy import sets_status
 from dolt_watch.core.model import (
     Bead,
@@ -29,7 +37,22 @@ MINUTE = timedelta(minutes=1)
 
 def entry(kind: EntryKind, version: int = 3, **more: Any) -> LedgerEntry:
     made = LedgerEntry(
-        "a", version, kind, 2, "docs", "", "", "", NOW, "", "asked for", "", "", "tess", {}, EntryEffects()
+        "a",
+        version,
+        kind,
+        2,
+        "docs",
+        "",
+        "",
+        "",
+        NOW,
+        "",
+        "asked for",
+        "",
+        "",
+        "tess",
+        {},
+        EntryEffects(),
     )
     return made._replace(**more)
 
@@ -74,7 +97,10 @@ SENDING = ("refused", "a is claimed: until 2026-04-18T22:36:46Z its worker may b
             found(None, "blocked", EntryKind.GIVE_UP),
             ("manual-retry", "", "open", "blocked", "blocked"),
         ),
-        (found(None, "blocked", EntryKind.DISPATCHED), ("refused", "a was blocked by somebody else")),
+        (
+            found(None, "blocked", EntryKind.DISPATCHED),
+            ("refused", "a was blocked by somebody else"),
+        ),
         (found(None, "blocked"), ("refused", "a was blocked by somebody else")),
         (found(None, "closed", EntryKind.REAP), ("refused", "a is closed")),
         (found(None, "open"), ("refused", "a matches no rule")),
@@ -183,9 +209,16 @@ RUNS = RuleMatch("", ("agent",))
 def test_after_a_retry_it_is_due_and_counts_from_the_start(before: Bead) -> None:
     after = folded(before, EntryKind.MANUAL_RETRY, OPEN, token=before.token)
     assert after == Bead(
-        "a", Phase.WAITING, "agent", NOW + MINUTE, "c2", matches=True, rank=(1,),
-        matched_at=before.matched_at, version=9,
-    )  # fmt: skip
+        "a",
+        Phase.WAITING,
+        "agent",
+        NOW + MINUTE,
+        "c2",
+        matches=True,
+        rank=(1,),
+        matched_at=before.matched_at,
+        version=9,
+    )
     other = folded(before, EntryKind.MANUAL_RETRY, OPEN, token="other")
     assert other is not None and other.phase is before.phase
 

@@ -31,11 +31,26 @@ BOTH = Scope(dispatch=True, reap=True)
 FREE = {"beadboard": Capacity(1)}
 
 
-def bead(id: str, phase: Phase = Phase.WAITING, age: float = 60, rank: tuple[Any, ...] = (2, "x"), **more: Any) -> Bead:
+def bead(
+    id: str,
+    phase: Phase = Phase.WAITING,
+    age: float = 60,
+    rank: tuple[Any, ...] = (2, "x"),
+    **more: Any,
+) -> Bead:
     since = NOW - timedelta(seconds=age)
     waits = phase in (Phase.WAITING, Phase.BACKOFF, Phase.QUARANTINED)
     made = Bead(
-        id, phase, "agent", since, "c", matches=waits, runs=not waits, rank=rank, matched_at=since, sent_at=since
+        id,
+        phase,
+        "agent",
+        since,
+        "c",
+        matches=waits,
+        runs=not waits,
+        rank=rank,
+        matched_at=since,
+        sent_at=since,
     )
     return made._replace(**more)
 
@@ -45,7 +60,11 @@ def state(*beads: Bead, **more: Any) -> State:
 
 
 def plan(
-    *beads: Bead, rule: Rule | None = None, outside: Observations | None = None, scope: Scope = BOTH, **more: Any
+    *beads: Bead,
+    rule: Rule | None = None,
+    outside: Observations | None = None,
+    scope: Scope = BOTH,
+    **more: Any,
 ) -> Plan:
     policy = Policy([rule or Rule("agent")], timedelta(seconds=2), settings_hash="s")
     stands = state(*beads, **more)
@@ -58,8 +77,17 @@ def kinds(made: Plan) -> list[tuple[EntryKind, str]]:
 
 
 def test_the_queue_goes_by_priority_then_age_then_id_and_one_at_a_time() -> None:
-    beads = [bead("b", rank=(1, "2")), bead("c", rank=(1, "1")), bead("d", rank=(0, "9")), bead("a", rank=(1, "1"))]
-    made = plan(*beads, rule=Rule("agent", max_in_flight=9), outside=Observations({"beadboard": Capacity(9)}))
+    beads = [
+        bead("b", rank=(1, "2")),
+        bead("c", rank=(1, "1")),
+        bead("d", rank=(0, "9")),
+        bead("a", rank=(1, "1")),
+    ]
+    made = plan(
+        *beads,
+        rule=Rule("agent", max_in_flight=9),
+        outside=Observations({"beadboard": Capacity(9)}),
+    )
     assert [name for _, name in kinds(made)] == ["d", "a", "c", "b"]
     assert kinds(plan(*beads)) == [(EntryKind.CLAIM, "d")]
 
@@ -78,9 +106,17 @@ def test_the_claims_note_is_the_originals() -> None:
         ("stopped", [bead("a")], {"halted_rules": {"agent": "s"}}),
         ("backoff", [bead("a", Phase.BACKOFF, retry_at=NOW + timedelta(seconds=5))], {}),
         ("quarantined", [bead("a", Phase.QUARANTINED)], {}),
-        ("ready", [bead("a")], {"outside": Observations(FREE, {"a": HoldReason("ready", "blocked by b")})}),
+        (
+            "ready",
+            [bead("a")],
+            {"outside": Observations(FREE, {"a": HoldReason("ready", "blocked by b")})},
+        ),
         ("capacity", [bead("a")], {"outside": Observations({"beadboard": Capacity(0, "busy")})}),
-        ("max_per_hour", [bead("a")], {"rule": Rule("agent", max_per_hour=1), "claims": {"agent": (NOW,)}}),
+        (
+            "max_per_hour",
+            [bead("a")],
+            {"rule": Rule("agent", max_per_hour=1), "claims": {"agent": (NOW,)}},
+        ),
     ],
 )
 def test_each_gate_holds_and_says_so(gate: str, beads: list[Bead], more: dict[str, Any]) -> None:
@@ -131,15 +167,26 @@ def test_any_sign_of_life_spares() -> None:
 )
 def test_a_verdict_decides_what_becomes_of_it(word: str, on_stale: str, kind: EntryKind) -> None:
     answers = Observations(FREE, {}, {"a": JobReport(Verdict.FINISHED, word)})
-    made = plan(bead("a", Phase.RUNNING, age=4000, attempt=1), rule=Rule("agent", on_stale=on_stale), outside=answers)
+    made = plan(
+        bead("a", Phase.RUNNING, age=4000, attempt=1),
+        rule=Rule("agent", on_stale=on_stale),
+        outside=answers,
+    )
     assert kinds(made) == [(kind, "a")]
 
 
 def test_a_job_that_runs_is_spared_up_to_max_runtime() -> None:
     answers = Observations(FREE, {}, {"a": JobReport(Verdict.RUNNING, "running")})
     assert plan(bead("a", Phase.RUNNING, age=40 * 60), outside=answers).decisions == ()
-    for on_stale in ("block", "requeue"):  # a second run beside one that its target knows of is never begun
-        made = plan(bead("a", Phase.RUNNING, age=61 * 60), rule=Rule("agent", on_stale=on_stale), outside=answers)
+    for on_stale in (
+        "block",
+        "requeue",
+    ):  # a second run beside one that its target knows of is never begun
+        made = plan(
+            bead("a", Phase.RUNNING, age=61 * 60),
+            rule=Rule("agent", on_stale=on_stale),
+            outside=answers,
+        )
         assert kinds(made) == [(EntryKind.REAP, "a")]
 
 
@@ -169,15 +216,30 @@ def test_backoff_doubles_and_ends_in_quarantine_with_one_note() -> None:
     waits = []
     for attempt in (1, 2, 3):
         made = plan_failure(
-            bead("a", attempt=attempt), rule, NOW, "HTTP 500: x", EntryKind.FAILED, {}, code=ReasonCode.REFUSED
+            bead("a", attempt=attempt),
+            rule,
+            NOW,
+            "HTTP 500: x",
+            EntryKind.FAILED,
+            {},
+            code=ReasonCode.REFUSED,
         )
         waits.append(datetime.fromisoformat(made.detail["retry_at"]) - NOW)
         assert made.note == "dispatch failed HTTP 500: x"
     assert waits == [timedelta(minutes=2), timedelta(minutes=4), timedelta(minutes=8)]
-    last = plan_failure(bead("a", attempt=5), rule, NOW, "HTTP 500: x", EntryKind.FAILED, {}, code=ReasonCode.REFUSED)
+    last = plan_failure(
+        bead("a", attempt=5),
+        rule,
+        NOW,
+        "HTTP 500: x",
+        EntryKind.FAILED,
+        {},
+        code=ReasonCode.REFUSED,
+    )
     assert (last.kind, last.note) == (
-        EntryKind.QUARANTINED, "dispatch quarantined after 5 attempts: HTTP 500: x; edit the bead to try again",
-    )  # fmt: skip
+        EntryKind.QUARANTINED,
+        "dispatch quarantined after 5 attempts: HTTP 500: x; edit the bead to try again",
+    )
 
 
 def test_due_is_the_next_moment_at_which_time_alone_matters() -> None:
@@ -193,7 +255,9 @@ def test_what_this_command_attempted_is_due_for_the_next() -> None:
     """A bead requeued by the reaper of this very tick: nothing else will happen to it."""
     policy = Policy([Rule("agent")], timedelta(seconds=2))
     requeued = bead("a", Phase.BACKOFF, age=1, retry_at=NOW)
-    asked = select_candidates(State("h", "", {"a": requeued}), policy, NOW + timedelta(seconds=5), BOTH, {"a"})
+    asked = select_candidates(
+        State("h", "", {"a": requeued}), policy, NOW + timedelta(seconds=5), BOTH, {"a"}
+    )
     assert asked.held["a"].gate == "attempted"
     assert asked.due["dispatch"] is not None and asked.due["dispatch"] <= NOW
 
@@ -201,12 +265,18 @@ def test_what_this_command_attempted_is_due_for_the_next() -> None:
 def test_the_queues_of_several_rules_each_in_its_own_direction() -> None:
     rules = [Rule("idle"), Rule("up"), Rule("down"), Rule("plain")]
     policy = Policy(rules, timedelta(seconds=2), {"up": (False,), "down": (True,)}, "s")
-    beads = [bead(f"{rule}{n}", rank=(n,))._replace(rule=rule) for n in (2, 1, 3) for rule in ("down", "up", "plain")]
+    beads = [
+        bead(f"{rule}{n}", rank=(n,))._replace(rule=rule)
+        for n in (2, 1, 3)
+        for rule in ("down", "up", "plain")
+    ]
     asked = select_candidates(State(beads={one.id: one for one in beads}), policy, NOW, BOTH)
     queues = {rule: [one.id for one in queue] for rule, queue in asked.queues.items()}
     assert queues == {
-        "up": ["up1", "up2", "up3"], "down": ["down3", "down2", "down1"], "plain": ["plain1", "plain2", "plain3"],
-    }  # fmt: skip
+        "up": ["up1", "up2", "up3"],
+        "down": ["down3", "down2", "down1"],
+        "plain": ["plain1", "plain2", "plain3"],
+    }
     assert asked.slots == {"up": 1, "down": 1, "plain": 1}
 
 
@@ -223,15 +293,20 @@ def test_one_that_may_not_go_yet_keeps_no_other_back() -> None:
     asked = select_candidates(State(beads={one.id: one for one in beads}), policy, NOW, BOTH, {"a"})
     assert [one.id for one in asked.queues["agent"]] == ["d"]
     assert asked.held == {
-        "a": HoldReason("attempted", "attempted by this command already"), "b": HoldReason("settle", "changed at 2026-04-18T22:35:45Z; settled at 2026-04-18T22:35:47Z"),
-    }  # fmt: skip
+        "a": HoldReason("attempted", "attempted by this command already"),
+        "b": HoldReason(
+            "settle", "changed at 2026-04-18T22:35:45Z; settled at 2026-04-18T22:35:47Z"
+        ),
+    }
 
 
 def everything() -> list[Bead]:
     return [
-        bead("late", Phase.CLAIMED, token="t", deadline=NOW), bead("quiet", Phase.RUNNING, age=4000, job="j"),
-        bead("note", Phase.RUNNING, age=1, lost_note="x"), bead("next"),
-    ]  # fmt: skip
+        bead("late", Phase.CLAIMED, token="t", deadline=NOW),
+        bead("quiet", Phase.RUNNING, age=4000, job="j"),
+        bead("note", Phase.RUNNING, age=1, lost_note="x"),
+        bead("next"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -243,7 +318,9 @@ def everything() -> list[Bead]:
         (Scope(), []),
     ],
 )
-def test_first_what_is_overdue_then_the_reapers_then_notes_and_claims(scope: Scope, expected: list[str]) -> None:
+def test_first_what_is_overdue_then_the_reapers_then_notes_and_claims(
+    scope: Scope, expected: list[str]
+) -> None:
     made = plan(*everything(), rule=Rule("agent", max_in_flight=2), scope=scope)
     assert [decision.kind.value for decision in made.decisions] == expected
 
@@ -253,20 +330,30 @@ def test_every_decision_says_what_a_replay_could_not_know() -> None:
     beads = [*everything(), bead("spared", Phase.RUNNING, age=4000), bead("blocked")]
     verdict = JobReport(Verdict.LOST, "failed", "boom")
     answers = Observations(
-        {"beadboard": Capacity(1, "one free", idle=True)}, {"spared": hold, "blocked": gate}, {"quiet": verdict}
+        {"beadboard": Capacity(1, "one free", idle=True)},
+        {"spared": hold, "blocked": gate},
+        {"quiet": verdict},
     )
     made = plan(*beads, rule=Rule("agent", max_in_flight=2), outside=answers)
-    assert [one.detail["given"] for one in made.decisions] == 4 * [{
-        "now": "2026-04-18T22:35:46+00:00", "scope": ["dispatch", "reap"], "made": "m", "acts": True,
-        "readiness": 2,
-        "passed": {"spared": "uncommitted"},
-        "capacity": {"beadboard": [1, True, "one free"]},
-        "verdicts": {"quiet": ["lost", "failed", "boom"]},
-    }]  # fmt: skip
+    assert [one.detail["given"] for one in made.decisions] == 4 * [
+        {
+            "now": "2026-04-18T22:35:46+00:00",
+            "scope": ["dispatch", "reap"],
+            "made": "m",
+            "acts": True,
+            "readiness": 2,
+            "passed": {"spared": "uncommitted"},
+            "capacity": {"beadboard": [1, True, "one free"]},
+            "verdicts": {"quiet": ["lost", "failed", "boom"]},
+        }
+    ]
     assert plan(bead("a"), outside=Observations()).decisions[0].detail["given"] == {
-        "now": "2026-04-18T22:35:46+00:00", "scope": ["dispatch", "reap"], "made": "m", "acts": True,
+        "now": "2026-04-18T22:35:46+00:00",
+        "scope": ["dispatch", "reap"],
+        "made": "m",
+        "acts": True,
         "readiness": 2,
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize(
@@ -275,7 +362,10 @@ def test_every_decision_says_what_a_replay_could_not_know() -> None:
         ([0.5], 1.501),  # and a little, so that it has settled when we look again
         ([0], 2.0),
         ([0.5, 1.25], 0.751),
-        ([0.5, 60], 2.0),  # something else is due at once, and was held by what only the world knows
+        (
+            [0.5, 60],
+            2.0,
+        ),  # something else is due at once, and was held by what only the world knows
         ([60], 0.0),
     ],
 )

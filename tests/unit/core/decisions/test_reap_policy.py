@@ -43,18 +43,27 @@ TO_REAP = Scope(reap=True)
 
 
 def signed(at: datetime, **more: Any) -> Bead:
-    return bead("a", Phase.RUNNING, age=7200, sign=ActivitySignal(at, "comment", "an agent", "c9"), **more)
+    return bead(
+        "a", Phase.RUNNING, age=7200, sign=ActivitySignal(at, "comment", "an agent", "c9"), **more
+    )
 
 
-def asked(*beads: Bead, rule: Rule | None = None, scope: Scope = TO_REAP, **more: Any) -> Candidates:
-    return select_candidates(state(*beads, **more), Policy([rule or Rule("agent")], 2 * SECOND), NOW, scope)
+def asked(
+    *beads: Bead, rule: Rule | None = None, scope: Scope = TO_REAP, **more: Any
+) -> Candidates:
+    return select_candidates(
+        state(*beads, **more), Policy([rule or Rule("agent")], 2 * SECOND), NOW, scope
+    )
 
 
 def test_idle_since_the_last_sign_or_the_beginning() -> None:
     began = bead("a", Phase.RUNNING, age=60)
     assert last_activity(began) == NOW - MINUTE
     assert last_activity(began._replace(sign=ActivitySignal(NOW, "notes", "x", "c"))) == NOW
-    assert last_activity(began._replace(sign=ActivitySignal(NOW - 2 * MINUTE, "notes", "x", "c"))) == NOW - MINUTE
+    assert (
+        last_activity(began._replace(sign=ActivitySignal(NOW - 2 * MINUTE, "notes", "x", "c")))
+        == NOW - MINUTE
+    )
 
 
 @pytest.mark.parametrize(
@@ -67,7 +76,9 @@ def test_idle_since_the_last_sign_or_the_beginning() -> None:
         (1.5 * SECOND, 1.5 * SECOND),
     ],
 )
-def test_stale_when_whole_minutes_exceed_the_threshold(threshold: timedelta, after: timedelta) -> None:
+def test_stale_when_whole_minutes_exceed_the_threshold(
+    threshold: timedelta, after: timedelta
+) -> None:
     rule = Rule("agent", stale_after=threshold)
     assert stale_at(signed(NOW), rule) == NOW + after
     assert [one.id for one in asked(signed(NOW - after), rule=rule).stale] == ["a"]
@@ -85,7 +96,11 @@ def test_a_sign_later_than_this_would_spare_it(threshold: timedelta) -> None:
 
 
 def test_who_was_silent_longest_comes_first() -> None:
-    beads = [bead("c", Phase.RUNNING, age=4000), bead("b", Phase.RUNNING, age=4000), bead("z", Phase.RUNNING, age=5000)]
+    beads = [
+        bead("c", Phase.RUNNING, age=4000),
+        bead("b", Phase.RUNNING, age=4000),
+        bead("z", Phase.RUNNING, age=5000),
+    ]
     assert [one.id for one in asked(*beads).stale] == ["z", "b", "c"]
 
 
@@ -93,16 +108,43 @@ def test_who_was_silent_longest_comes_first() -> None:
     ("runs", "scope", "due", "more"),
     [
         (bead("a", Phase.RUNNING, age=60), TO_REAP, NOW + 30 * MINUTE, {}),
-        (bead("a", Phase.RUNNING, age=4000), TO_REAP, NOW + MINUTE, {}),  # reaped now, or spared: asked again
-        (bead("a", Phase.RUNNING, age=31 * 60), Scope(dispatch=True), NOW, {}),  # somebody else must
-        (bead("a", Phase.RUNNING), TO_REAP, None, {"pauses": {"": Pause("", "x", NOW, "ops", reaping=True)}}),
-        (bead("a", Phase.RUNNING), TO_REAP, NOW + SECOND, {"pauses": {"": Pause("", "x", NOW, "ops", NOW + SECOND, True)}}),
-        (bead("a", Phase.RUNNING, age=60), TO_REAP, NOW + 30 * MINUTE, {"pauses": {"": Pause("", "x", NOW, "ops")}}),
+        (
+            bead("a", Phase.RUNNING, age=4000),
+            TO_REAP,
+            NOW + MINUTE,
+            {},
+        ),  # reaped now, or spared: asked again
+        (
+            bead("a", Phase.RUNNING, age=31 * 60),
+            Scope(dispatch=True),
+            NOW,
+            {},
+        ),  # somebody else must
+        (
+            bead("a", Phase.RUNNING),
+            TO_REAP,
+            None,
+            {"pauses": {"": Pause("", "x", NOW, "ops", reaping=True)}},
+        ),
+        (
+            bead("a", Phase.RUNNING),
+            TO_REAP,
+            NOW + SECOND,
+            {"pauses": {"": Pause("", "x", NOW, "ops", NOW + SECOND, True)}},
+        ),
+        (
+            bead("a", Phase.RUNNING, age=60),
+            TO_REAP,
+            NOW + 30 * MINUTE,
+            {"pauses": {"": Pause("", "x", NOW, "ops")}},
+        ),
         (bead("a", Phase.RUNNING, rule="a rule that is gone"), TO_REAP, None, {}),
         (bead("a"), TO_REAP, None, {}),
     ],
-)  # fmt: skip
-def test_when_to_look_again(runs: Bead, scope: Scope, due: datetime | None, more: dict[str, Any]) -> None:
+)
+def test_when_to_look_again(
+    runs: Bead, scope: Scope, due: datetime | None, more: dict[str, Any]
+) -> None:
     assert asked(runs, scope=scope, **more).due["reap"] == due
 
 
@@ -115,7 +157,9 @@ def test_one_that_is_not_asked_about_keeps_no_other_from_it() -> None:
         beads={"a": elsewhere._replace(rule="review"), "z": silent},
         pauses={"review": Pause("review", "x", NOW, "ops", reaping=True)},
     )
-    assert [one.id for one in select_candidates(stands, Policy(rules, SECOND), NOW, TO_REAP).stale] == ["z"]
+    assert [
+        one.id for one in select_candidates(stands, Policy(rules, SECOND), NOW, TO_REAP).stale
+    ] == ["z"]
 
 
 def test_what_is_asked_is_what_the_command_may_do() -> None:
@@ -131,38 +175,59 @@ def test_what_is_asked_is_what_the_command_may_do() -> None:
     assert of(TO_REAP) == ([], ["b"], [])
 
 
-# -- what is done ----------------------------------------------------------------------------------------------------
+# -- what is done --------------------
 
 
 def test_a_reap_says_what_it_rests_on() -> None:
     runs = signed(NOW - 45.5 * MINUTE, attempt=2, token="t", job="j", cause="c7")
     (made,) = plan(runs, scope=TO_REAP).decisions
     assert made == Decision(
-        EntryKind.REAP, "a", "agent", 2, "c7", token="t", job="j", status="blocked",
-        reason="no progress for 45m (threshold 30m)", note="reaper: no progress for 45m (threshold 30m) — blocking",
+        EntryKind.REAP,
+        "a",
+        "agent",
+        2,
+        "c7",
+        token="t",
+        job="j",
+        status="blocked",
+        reason="no progress for 45m (threshold 30m)",
+        note="reaper: no progress for 45m (threshold 30m) — blocking",
         detail={
-            "last_sign": "2026-04-18T21:50:16+00:00", "sign": {"what": "comment", "who": "an agent", "commit": "c9"},
-            "idle_seconds": 2730, "stale_after_seconds": 1800, "given": made.detail["given"],
+            "last_sign": "2026-04-18T21:50:16+00:00",
+            "sign": {"what": "comment", "who": "an agent", "commit": "c9"},
+            "idle_seconds": 2730,
+            "stale_after_seconds": 1800,
+            "given": made.detail["given"],
         },
         reason_code=ReasonCode.NO_PROGRESS,
-    )  # fmt: skip
-    assert plan(bead("a", Phase.RUNNING, age=4000), scope=TO_REAP).decisions[0].detail["sign"] is None
+    )
+    assert (
+        plan(bead("a", Phase.RUNNING, age=4000), scope=TO_REAP).decisions[0].detail["sign"] is None
+    )
 
 
 def test_a_requeue_is_open_again_at_once() -> None:
     rule = Rule("agent", on_stale="requeue")
-    (made,) = plan(bead("a", Phase.RUNNING, age=4000, attempt=4), rule=rule, scope=TO_REAP).decisions
+    (made,) = plan(
+        bead("a", Phase.RUNNING, age=4000, attempt=4), rule=rule, scope=TO_REAP
+    ).decisions
     note = "reaper: no progress for 66m (threshold 30m) — requeued"
     assert (made.kind, made.status, made.note) == (EntryKind.REQUEUE, "open", note)
     assert made.detail["retry_at"] == NOW.isoformat()
-    (last,) = plan(bead("a", Phase.RUNNING, age=4000, attempt=5), rule=rule, scope=TO_REAP).decisions
+    (last,) = plan(
+        bead("a", Phase.RUNNING, age=4000, attempt=5), rule=rule, scope=TO_REAP
+    ).decisions
     assert (last.kind, last.status) == (EntryKind.REAP, "blocked")
     assert "retry_at" not in last.detail
 
 
 def test_one_that_is_spared_keeps_no_other_alive() -> None:
     beads = [bead("a", Phase.RUNNING, age=5000), bead("z", Phase.RUNNING, age=4000)]
-    made = plan(*beads, scope=TO_REAP, outside=Observations(FREE, {"a": HoldReason("children", "its child works")}))
+    made = plan(
+        *beads,
+        scope=TO_REAP,
+        outside=Observations(FREE, {"a": HoldReason("children", "its child works")}),
+    )
     assert kinds(made) == [(EntryKind.REAP, "z")]
     assert made.holds == {"a": HoldReason("children", "its child works")}
 
@@ -181,23 +246,37 @@ def test_only_a_job_that_runs_spares_and_no_longer_than_max_runtime(
     age: float, verdict: JobReport, why: str | None
 ) -> None:
     made = plan(
-        bead("a", Phase.RUNNING, age=age, job="j"), outside=Observations(FREE, {}, {"a": verdict}), scope=TO_REAP
+        bead("a", Phase.RUNNING, age=age, job="j"),
+        outside=Observations(FREE, {}, {"a": verdict}),
+        scope=TO_REAP,
     )
     assert made.holds.get("a") == (why and HoldReason("verdict", why))
     assert kinds(made) == ([] if why else [(EntryKind.REAP, "a")])
 
 
-# -- what its target says of its job ----------------------------------------------------------------------------------
+# -- what its target says of its job --------------------
 
 
 @pytest.mark.parametrize(
     ("report", "again", "said"),
     [
         (JobReport(Verdict.FINISHED, "failed", "boom"), True, "job j ended failed: boom"),
-        (JobReport(Verdict.FINISHED, "failed", "x" * 201), True, f"job j ended failed: {'x' * 199}…"),
+        (
+            JobReport(Verdict.FINISHED, "failed", "x" * 201),
+            True,
+            f"job j ended failed: {'x' * 199}…",
+        ),
         (JobReport(Verdict.LOST, "", "HTTP 404"), True, "job j ended lost: HTTP 404"),
-        (JobReport(Verdict.FINISHED, "timeout", "too slow"), False, "job j ended timeout: too slow"),
-        (JobReport(Verdict.FINISHED, "error", "a line\ntoo long"), False, "job j ended error: a line\\ntoo long"),
+        (
+            JobReport(Verdict.FINISHED, "timeout", "too slow"),
+            False,
+            "job j ended timeout: too slow",
+        ),
+        (
+            JobReport(Verdict.FINISHED, "error", "a line\ntoo long"),
+            False,
+            "job j ended error: a line\\ntoo long",
+        ),
         (JobReport(Verdict.FINISHED, "completed"), False, "job j ended completed"),
         (JobReport(Verdict.FINISHED), False, "job j ended finished"),
         (JobReport(Verdict.RUNNING, "running"), False, "no progress for 66m (threshold 30m)"),
@@ -205,7 +284,9 @@ def test_only_a_job_that_runs_spares_and_no_longer_than_max_runtime(
         (JobReport(Verdict.UNKNOWN), True, "no progress for 66m (threshold 30m)"),
     ],
 )
-def test_a_second_run_is_begun_only_where_nobody_is_at_work(report: JobReport, again: bool, said: str) -> None:
+def test_a_second_run_is_begun_only_where_nobody_is_at_work(
+    report: JobReport, again: bool, said: str
+) -> None:
     answers = Observations(FREE, {}, {"a": report})
     silent = bead("a", Phase.RUNNING, age=4000, attempt=1, job="j")
     for on_stale in ("block", "requeue"):
@@ -213,18 +294,24 @@ def test_a_second_run_is_begun_only_where_nobody_is_at_work(report: JobReport, a
         (made,) = plan(silent, rule=rule, outside=answers, scope=TO_REAP).decisions
         requeued = again and on_stale == "requeue"
         assert made.kind is (EntryKind.REQUEUE if requeued else EntryKind.REAP)
-        assert (made.reason, made.note) == (said, f"reaper: {said} — {'requeued' if requeued else 'blocking'}")
+        assert (made.reason, made.note) == (
+            said,
+            f"reaper: {said} — {'requeued' if requeued else 'blocking'}",
+        )
         assert made.detail.get("ended", "") == report.ended
         assert is_ours(made.note), "so it is put back where somebody overwrites it"
 
 
 @pytest.mark.parametrize(
-    ("word", "at_once"), [("failed", True), ("error", True), ("timeout", False), ("completed", False)]
+    ("word", "at_once"),
+    [("failed", True), ("error", True), ("timeout", False), ("completed", False)],
 )
 def test_who_failed_is_not_waited_for(word: str, at_once: bool) -> None:
     busy = bead("a", Phase.RUNNING, age=60, job="j")
     answers = Observations(FREE, {}, {"a": JobReport(Verdict.FINISHED, word, "boom")})
-    assert kinds(plan(busy, outside=answers, scope=TO_REAP)) == ([(EntryKind.REAP, "a")] if at_once else [])
+    assert kinds(plan(busy, outside=answers, scope=TO_REAP)) == (
+        [(EntryKind.REAP, "a")] if at_once else []
+    )
     assert kinds(plan(busy, outside=answers, scope=Scope(dispatch=True))) == []
     assert kinds(plan(busy, outside=Observations(FREE), scope=TO_REAP)) == [], "nobody told"
     alive = answers._replace(holds={"a": HoldReason("uncommitted", "a row")})
@@ -235,14 +322,18 @@ def test_a_target_that_tells_is_asked_once_a_minute_and_no_other() -> None:
     busy, silent = bead("a", Phase.RUNNING, age=60, job="j"), bead("z", Phase.RUNNING, age=60)
     stale = NOW + timedelta(minutes=30)
     for telling, beads, due in (
-        ((), [busy], stale), (("beadboard",), [busy], NOW + timedelta(minutes=1)), (("beadboard",), [silent], stale),
-    ):  # fmt: skip
+        ((), [busy], stale),
+        (("beadboard",), [busy], NOW + timedelta(minutes=1)),
+        (("beadboard",), [silent], stale),
+    ):
         policy = Policy([Rule("agent")], SECOND, job_reporting_targets=telling)
         asked = select_candidates(state(*beads), policy, NOW, TO_REAP)
         assert [one.id for one in asked.jobs] == [one.id for one in beads if one.job]
         assert asked.due["reap"] == due
     asked = select_candidates(state(busy), policy, NOW, Scope(dispatch=True))
-    assert (asked.jobs, asked.due["reap"] is not None and asked.due["reap"] < NOW) == ((), True), "the next reaper asks"
+    assert (asked.jobs, asked.due["reap"] is not None and asked.due["reap"] < NOW) == ((), True), (
+        "the next reaper asks"
+    )
 
 
 def test_what_a_rule_that_is_no_more_left_behind_is_still_settled() -> None:
@@ -251,14 +342,18 @@ def test_what_a_rule_that_is_no_more_left_behind_is_still_settled() -> None:
     claimed = bead("a", Phase.CLAIMED)._replace(deadline=later)
     assert select_candidates(State(beads={"a": claimed}), gone, NOW, BOTH).due["dispatch"] == later
     lost = bead("a", Phase.RUNNING)._replace(lost_note="x")
-    assert select_candidates(State(beads={"a": lost}), gone, NOW, BOTH).due["dispatch"] == IMMEDIATELY
-    assert select_candidates(State(beads={"a": lost._replace(lost_note="")}), gone, NOW, BOTH).due == {
+    assert (
+        select_candidates(State(beads={"a": lost}), gone, NOW, BOTH).due["dispatch"] == IMMEDIATELY
+    )
+    assert select_candidates(
+        State(beads={"a": lost._replace(lost_note="")}), gone, NOW, BOTH
+    ).due == {
         "dispatch": None,
         "reap": None,
     }
 
 
-# -- what both lean on ------------------------------------------------------------------------------------------------
+# -- what both lean on --------------------
 
 
 def test_a_pause_is_for_all_rules_or_one_and_for_reaping_only_where_it_says_so() -> None:
@@ -269,7 +364,10 @@ def test_a_pause_is_for_all_rules_or_one_and_for_reaping_only_where_it_says_so()
     assert active_pause(stands, "other", NOW) is every
     assert active_pause(stands, "other", NOW, reaping=True) is None
     assert active_pause(State(pauses={"": every._replace(until=NOW)}), "agent", NOW) is None
-    assert active_pause(State(pauses={"": every._replace(until=NOW + SECOND)}), "agent", NOW) is not None
+    assert (
+        active_pause(State(pauses={"": every._replace(until=NOW + SECOND)}), "agent", NOW)
+        is not None
+    )
 
 
 def test_a_pause_of_no_rule_holds_nothing() -> None:
@@ -303,12 +401,18 @@ def test_a_pause_of_no_rule_holds_nothing() -> None:
         (EntryKind.DISPATCHED, "", "in_progress", False),
     ],
 )
-def test_a_status_is_set_only_where_it_is_still_ours(kind: EntryKind, status: str, stands: str, sets: bool) -> None:
+def test_a_status_is_set_only_where_it_is_still_ours(
+    kind: EntryKind, status: str, stands: str, sets: bool
+) -> None:
     assert sets_status(Decision(kind, "a", "agent", 1, "c", status=status), stands) is sets
 
 
 def test_the_kinds_of_a_scope() -> None:
-    assert (BOTH.kinds, TO_REAP.kinds, Scope(dispatch=True).kinds) == (("dispatch", "reap"), ("reap",), ("dispatch",))
+    assert (BOTH.kinds, TO_REAP.kinds, Scope(dispatch=True).kinds) == (
+        ("dispatch", "reap"),
+        ("reap",),
+        ("dispatch",),
+    )
 
 
 DAY = timedelta(days=1)
@@ -345,7 +449,9 @@ def test_a_fresh_lease_spares_a_silent_bead(held: Lease | None, spared: bool) ->
     assert kinds(made) == ([] if spared else [(EntryKind.REAP, "a")])
     if spared and held is not None:
         at = held.heartbeat.strftime("%Y-%m-%dT%H:%M:%SZ")
-        assert made.holds == {"a": HoldReason("lease", f"agent has a lease with a heartbeat of {at}")}
+        assert made.holds == {
+            "a": HoldReason("lease", f"agent has a lease with a heartbeat of {at}")
+        }
 
 
 @pytest.mark.parametrize("idle", [True, False])
@@ -356,11 +462,23 @@ def test_a_fresh_lease_is_evidence_that_an_unknown_attempt_runs(idle: bool) -> N
     assert kinds(settled) == [(EntryKind.RETRY if idle else EntryKind.GIVE_UP, "a")]
     held = plan(unknown, outside=Observations(free, leases={"a": lease(-MINUTE)}))
     assert kinds(held) == [] and held.holds["a"].gate == "lease"
-    assert select_candidates(state(unknown), Policy([Rule("agent")], SECOND), NOW, BOTH).due["dispatch"] == NOW + MINUTE
-    later = select_candidates(state(unknown), Policy([Rule("agent")], SECOND), NOW, TO_REAP).due["dispatch"]
+    assert (
+        select_candidates(state(unknown), Policy([Rule("agent")], SECOND), NOW, BOTH).due[
+            "dispatch"
+        ]
+        == NOW + MINUTE
+    )
+    later = select_candidates(state(unknown), Policy([Rule("agent")], SECOND), NOW, TO_REAP).due[
+        "dispatch"
+    ]
     assert later is not None and later <= NOW, "a reaper alone leaves it to the dispatcher"
 
 
 def test_the_holds_of_a_child_come_first() -> None:
-    outside = Observations(FREE, {"a": HoldReason("children", "its child works")}, leases={"a": lease(-MINUTE)})
-    assert plan(bead("a", Phase.RUNNING, age=7200), scope=TO_REAP, outside=outside).holds["a"].gate == "children"
+    outside = Observations(
+        FREE, {"a": HoldReason("children", "its child works")}, leases={"a": lease(-MINUTE)}
+    )
+    assert (
+        plan(bead("a", Phase.RUNNING, age=7200), scope=TO_REAP, outside=outside).holds["a"].gate
+        == "children"
+    )

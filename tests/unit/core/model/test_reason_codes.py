@@ -1,4 +1,6 @@
-"""The codes of reasons: of entries as they are written today, and of those from before the codes."""
+"""The codes of reasons: of entries as they are written today, and of those from before the
+codes.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,12 @@ def answered(**answer: Any) -> dict[str, Any]:
 OLD: list[tuple[str, str, dict[str, Any], ReasonCode | None]] = [
     ("claim", "", {}, None),
     ("dispatched", "", {}, None),
-    ("release", "it no longer matches its rule; nothing was sent", {}, ReasonCode.NO_LONGER_MATCHES),
+    (
+        "release",
+        "it no longer matches its rule; nothing was sent",
+        {},
+        ReasonCode.NO_LONGER_MATCHES,
+    ),
     ("release", "it was deleted; nothing was sent", {}, ReasonCode.BEAD_DELETED),
     ("release", "it is not ready: blocked by bd-2; nothing was sent", {}, ReasonCode.NOT_READY),
     ("release", "claiming took too long; nothing was sent", {}, ReasonCode.CLAIMED_TOO_LATE),
@@ -38,13 +45,23 @@ OLD: list[tuple[str, str, dict[str, Any], ReasonCode | None]] = [
     ("quarantined", "the service runs nothing", GIVEN_UP, ReasonCode.SERVICE_IDLE),
     ("quarantined", "no sign of life in 11m", {}, ReasonCode.NO_SIGN_OF_LIFE),
     ("quarantined", NOT_FOUND, answered(status=400), ReasonCode.BEAD_NOT_FOUND),
-    ("quarantined", "HTTP 400: no", answered(status=400, for_good=True), ReasonCode.REFUSED_FOR_GOOD),
+    (
+        "quarantined",
+        "HTTP 400: no",
+        answered(status=400, for_good=True),
+        ReasonCode.REFUSED_FOR_GOOD,
+    ),
     ("quarantined", "no sign of life", answered(status=400), ReasonCode.REFUSED),
     ("failed", NOT_FOUND, answered(status=400), ReasonCode.BEAD_NOT_FOUND),
     ("failed", "HTTP 500: boom", {}, ReasonCode.REFUSED),
     ("failed", "refused", answered(unreachable="target"), ReasonCode.TARGET_UNREACHABLE),
     ("failed", "refused", {"unreachable": "target"}, ReasonCode.TARGET_UNREACHABLE),
-    ("unknown", "HTTP 502: fetch failed", answered(unreachable="service"), ReasonCode.TARGET_UNREACHABLE),
+    (
+        "unknown",
+        "HTTP 502: fetch failed",
+        answered(unreachable="service"),
+        ReasonCode.TARGET_UNREACHABLE,
+    ),
     ("unknown", "no job_id in HTTP 200: not found.", {}, ReasonCode.OUTCOME_UNKNOWN),
     ("busy", "HTTP 409", {}, ReasonCode.TARGET_BUSY),
     ("stopped", "HTTP 401", {}, ReasonCode.RULE_STOPPED),
@@ -53,8 +70,18 @@ OLD: list[tuple[str, str, dict[str, Any], ReasonCode | None]] = [
     ("requeue", "no progress for 45m (threshold <1m)", {}, ReasonCode.NO_PROGRESS),
     ("reap", "job j7 ended failed: boom", {"ended": "failed"}, ReasonCode.JOB_ENDED),
     ("note", "a note of ours was overwritten", {}, ReasonCode.NOTE_OVERWRITTEN),
-    ("note", "a report could not write the bead while bd's migration was not committed", {}, ReasonCode.NOTE_WITHHELD),
-    ("restore", "history lost this attempt; written again as the saved state knew it", {}, ReasonCode.HISTORY_LOST),
+    (
+        "note",
+        "a report could not write the bead while bd's migration was not committed",
+        {},
+        ReasonCode.NOTE_WITHHELD,
+    ),
+    (
+        "restore",
+        "history lost this attempt; written again as the saved state knew it",
+        {},
+        ReasonCode.HISTORY_LOST,
+    ),
     ("restore", "its row went back to an older state while …", {}, ReasonCode.ROW_REVERTED),
     ("renamed", "renamed from bd-1: what was begun under that id goes on", {}, ReasonCode.RENAMED),
     ("pause", "lunch", {}, ReasonCode.REQUESTED),
@@ -65,13 +92,20 @@ OLD: list[tuple[str, str, dict[str, Any], ReasonCode | None]] = [
     ("reprocess", "everything after 3abc is folded again, as ann asked", {}, ReasonCode.REQUESTED),
     ("resync", "first start here: 3 beads taken as they are", {}, ReasonCode.FIRST_START),
     ("resync", "the rules changed: 3 beads taken as they are", {}, ReasonCode.RULES_CHANGED),
-    ("resync", "history was rewritten: 3 beads taken as they are", {}, ReasonCode.HISTORY_REWRITTEN),
+    (
+        "resync",
+        "history was rewritten: 3 beads taken as they are",
+        {},
+        ReasonCode.HISTORY_REWRITTEN,
+    ),
     ("outage", "connection refused", {}, ReasonCode.TARGET_UNREACHABLE),
     ("recovered", "it answers again", {}, ReasonCode.TARGET_ANSWERS),
 ]
 
 
-@pytest.mark.parametrize(("kind", "reason", "detail", "code"), OLD, ids=[f"{row[0]}: {row[1]:.30}" for row in OLD])
+@pytest.mark.parametrize(
+    ("kind", "reason", "detail", "code"), OLD, ids=[f"{row[0]}: {row[1]:.30}" for row in OLD]
+)
 def test_an_entry_from_before_the_codes(
     kind: str, reason: str, detail: dict[str, Any], code: ReasonCode | None
 ) -> None:

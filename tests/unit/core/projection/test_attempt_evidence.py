@@ -1,4 +1,6 @@
-"""An old row that was imported over an attempt under way is nobody's wish: nothing is sent again, and it is written again."""
+"""An old row that was imported over an attempt under way is nobody's wish: nothing is sent
+again, and it is written again.
+"""
 
 from __future__ import annotations
 
@@ -22,19 +24,38 @@ from dolt_watch.core.model import (
     State,
 )
 from dolt_watch.core.projection.projection import apply_to_bead
-from tests.unit.core.projection.test_projection import AT, CLAIM, MATCHED, NEITHER, OPEN, RUNS, SENT, after, phase, said
+from tests.unit.core.projection.test_projection import (
+    AT,
+    CLAIM,
+    MATCHED,
+    NEITHER,
+    OPEN,
+    RUNS,
+    SENT,
+    after,
+    phase,
+    said,
+)
 
 BACK = ("status", "notes", "started_at", "updated_at")
 
 
 def edit(
-    own: float = -60, changed: tuple[str, ...] = BACK, facts: RuleMatch = OPEN, status: str = "open", later: float = 600
+    own: float = -60,
+    changed: tuple[str, ...] = BACK,
+    facts: RuleMatch = OPEN,
+    status: str = "open",
+    later: float = 600,
 ) -> Event:
-    """Somebody's commit ``later`` seconds after the claim; the row says that it was changed ``own`` seconds after the claim."""
+    """Somebody's commit ``later`` seconds after the claim; the row says that it was changed
+    ``own`` seconds after the claim.
+    """
     at = AT + timedelta(seconds=later)
     row = RowChange("issues", "bd-1", "modified", changed, {}, {"status": status})
     sign = ActivitySignal(at, "status", "beads", "x", int(own - later))
-    return Event(EventKind.MATCHED, "bd-1", "x", at, facts=facts, sign=sign, changed=changed, row=row)
+    return Event(
+        EventKind.MATCHED, "bd-1", "x", at, facts=facts, sign=sign, changed=changed, row=row
+    )
 
 
 BACK_AGAIN = edit()
@@ -64,7 +85,12 @@ UNASSIGNED = edit(facts=NEITHER)
         ([SENT, BACK_AGAIN._replace(sign=None)], Phase.WAITING),
         # a commit that is older itself, of another clone: somebody set it open there, at that time
         (
-            [SENT, BACK_AGAIN._replace(sign=ActivitySignal(AT - timedelta(hours=1), "edit", "ann", "c9", 0))],
+            [
+                SENT,
+                BACK_AGAIN._replace(
+                    sign=ActivitySignal(AT - timedelta(hours=1), "edit", "ann", "c9", 0)
+                ),
+            ],
             Phase.WAITING,
         ),
         ([said(EntryKind.FAILED, 2, OPEN), BACK_AGAIN], Phase.BACKOFF),
@@ -74,7 +100,9 @@ def test_no_import_sends_it_again(events: list[Event], expected: Phase | None) -
     assert phase(MATCHED, CLAIM, *events) == expected
 
 
-@pytest.mark.parametrize("bead", [Bead("bd-1", Phase.RUNNING, "agent", AT, "c", runs=True, sent_at=AT)])
+@pytest.mark.parametrize(
+    "bead", [Bead("bd-1", Phase.RUNNING, "agent", AT, "c", runs=True, sent_at=AT)]
+)
 @pytest.mark.parametrize("more", [{}, {"token": "t", "sent_at": None}])
 def test_of_what_we_did_not_send_it_says_nothing(bead: Bead, more: dict[str, Any]) -> None:
     now = apply_to_bead(bead._replace(**more), BACK_AGAIN)
@@ -87,7 +115,9 @@ def test_it_is_no_sign_of_life() -> None:
     assert sent is not None and back == sent._replace(reverted=True, matches=True, runs=False)
 
 
-@pytest.mark.parametrize("end", [EntryKind.FAILED, EntryKind.QUARANTINED, EntryKind.BUSY, EntryKind.RELEASE])
+@pytest.mark.parametrize(
+    "end", [EntryKind.FAILED, EntryKind.QUARANTINED, EntryKind.BUSY, EntryKind.RELEASE]
+)
 def test_what_ended_is_not_written_again(end: EntryKind) -> None:
     bead = after(MATCHED, CLAIM, BACK_AGAIN, said(end, 2, OPEN))
     assert bead is not None and not bead.reverted
@@ -95,7 +125,10 @@ def test_what_ended_is_not_written_again(end: EntryKind) -> None:
 
 def test_in_progress_again_it_needs_nothing() -> None:
     back = [MATCHED, CLAIM, SENT, BACK_AGAIN]
-    for now in (after(*back, edit(own=700, facts=RUNS, later=700)), after(*back, said(EntryKind.CLAIM, 3))):
+    for now in (
+        after(*back, edit(own=700, facts=RUNS, later=700)),
+        after(*back, said(EntryKind.CLAIM, 3)),
+    ):
         assert now is not None and not now.reverted
 
 
@@ -103,13 +136,24 @@ def test_in_progress_again_it_needs_nothing() -> None:
 def test_it_is_written_again_before_anything_else(scope: Scope) -> None:
     bead = after(MATCHED, CLAIM, SENT, BACK_AGAIN)
     assert bead is not None
-    state, policy, now = State(beads={"bd-1": bead}), Policy([Rule("agent")], timedelta()), AT + timedelta(hours=9)
+    state, policy, now = (
+        State(beads={"bd-1": bead}),
+        Policy([Rule("agent")], timedelta()),
+        AT + timedelta(hours=9),
+    )
     first, *_ = make_plan(
         state, policy, now, scope, select_candidates(state, policy, now, scope), Observations()
     ).decisions
-    assert (first.kind, first.token, first.job, first.status) == (EntryKind.RESTORE, "t", "j", "in_progress")
+    assert (first.kind, first.token, first.job, first.status) == (
+        EntryKind.RESTORE,
+        "t",
+        "j",
+        "in_progress",
+    )
     assert first.note == "dispatch restored: job=j"
-    written = apply_to_bead(bead, said(EntryKind.RESTORE, 3, RUNS, job="j", detail=dict(first.detail)))
+    written = apply_to_bead(
+        bead, said(EntryKind.RESTORE, 3, RUNS, job="j", detail=dict(first.detail))
+    )
     sent = after(MATCHED, CLAIM, SENT)
     assert sent is not None and written == sent._replace(version=3, cause="c3")
 
@@ -117,7 +161,11 @@ def test_it_is_written_again_before_anything_else(scope: Scope) -> None:
 def test_not_while_its_worker_may_be_sending() -> None:
     bead = after(MATCHED, CLAIM, BACK_AGAIN)
     assert bead is not None
-    state, policy, scope = State(beads={"bd-1": bead}), Policy([Rule("agent")], timedelta()), Scope(True, True)
+    state, policy, scope = (
+        State(beads={"bd-1": bead}),
+        Policy([Rule("agent")], timedelta()),
+        Scope(True, True),
+    )
     now = AT - timedelta(seconds=1)
     assert not make_plan(
         state, policy, now, scope, select_candidates(state, policy, now, scope), Observations()

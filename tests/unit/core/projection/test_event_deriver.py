@@ -29,13 +29,28 @@ RULES = [Rule("agent")]
 CLAIM_NOTE = "auto-dispatcher claimed at 2026-04-18T22:35:46Z"
 
 
-def entry(kind: EntryKind = EntryKind.CLAIM, note: str = CLAIM_NOTE, events: tuple[str, ...] = ("e1",)) -> LedgerEntry:
+def entry(
+    kind: EntryKind = EntryKind.CLAIM, note: str = CLAIM_NOTE, events: tuple[str, ...] = ("e1",)
+) -> LedgerEntry:
     wrote = EntryEffects({"status": ("open", "in_progress")}, note, events)
-    return LedgerEntry("bd-1", 1, kind, 1, "agent", "t", "c0", "c0", AT, "", "", "", "", "", {}, wrote)
+    return LedgerEntry(
+        "bd-1", 1, kind, 1, "agent", "t", "c0", "c0", AT, "", "", "", "", "", {}, wrote
+    )
 
 
-def row(changed: str, before: Mapping[str, Any], after: Mapping[str, Any], answers: RuleAnswers) -> RowChange:
-    return RowChange("issues", "bd-1", "modified", tuple(changed.split()), before, after, at=AT, answers=(answers,))
+def row(
+    changed: str, before: Mapping[str, Any], after: Mapping[str, Any], answers: RuleAnswers
+) -> RowChange:
+    return RowChange(
+        "issues",
+        "bd-1",
+        "modified",
+        tuple(changed.split()),
+        before,
+        after,
+        at=AT,
+        answers=(answers,),
+    )
 
 
 def events(*rows: RowChange, entries: tuple[LedgerEntry, ...] = ()) -> list[Event]:
@@ -65,7 +80,10 @@ def test_an_assignee_swept_into_our_claim_is_theirs() -> None:
 
 
 def test_a_note_swept_in_between_is_theirs() -> None:
-    before, after = {"status": "open", "notes": ""}, {"status": "in_progress", "notes": f"theirs\n{CLAIM_NOTE}"}
+    before, after = (
+        {"status": "open", "notes": ""},
+        {"status": "in_progress", "notes": f"theirs\n{CLAIM_NOTE}"},
+    )
     found = events(row("status notes updated_at", before, after, CLAIMED), entries=(entry(),))
     assert [(event.what, event.changed) for event in found][1:] == [(EventKind.STARTED, ("notes",))]
 
@@ -85,7 +103,9 @@ def test_events_rows_of_ours_are_no_sign_of_life_and_others_are() -> None:
 
 
 def test_a_comment_counts_from_its_commit_and_a_wrong_clock_is_told() -> None:
-    """By its own time an agent whose clock, or whose server's zone, is hours behind would be called dead while it comments."""
+    """By its own time an agent whose clock, or whose server's zone, is hours behind would be
+    called dead while it comments.
+    """
     for own, off in (
         (AT - timedelta(hours=8), -8 * 3600),
         (AT - timedelta(minutes=2), -120),
@@ -115,8 +135,12 @@ def test_a_deleted_bead_has_left() -> None:
 def test_a_bead_that_matches_two_rules_goes_to_the_first() -> None:
     both = RuleAnswers(matched=False, matches=True, was_running=False, runs=False)
     change = RowChange("issues", "bd-1", "added", answers=(both, both))
-    found = list(derive_events(CommitChanges("c1", AT, "x", (change,)), [Rule("first"), Rule("second")]))
-    assert [(event.what, event.facts and event.facts.matches) for event in found] == [(EventKind.MATCHED, "first")]
+    found = list(
+        derive_events(CommitChanges("c1", AT, "x", (change,)), [Rule("first"), Rule("second")])
+    )
+    assert [(event.what, event.facts and event.facts.matches) for event in found] == [
+        (EventKind.MATCHED, "first")
+    ]
 
 
 RUNS = RuleAnswers(matched=False, matches=False, was_running=True, runs=True)
@@ -124,9 +148,22 @@ OPEN = RuleAnswers(matched=True, matches=True, was_running=False, runs=False, ra
 
 
 def test_an_entry_comes_back_with_what_its_commit_did_to_the_row() -> None:
-    change = row("status notes updated_at", {"status": "open"}, {"status": "in_progress", "notes": CLAIM_NOTE}, CLAIMED)
+    change = row(
+        "status notes updated_at",
+        {"status": "open"},
+        {"status": "in_progress", "notes": CLAIM_NOTE},
+        CLAIMED,
+    )
     assert events(change, entries=(entry(),)) == [
-        Event(EventKind.LEDGER, "bd-1", "c1", AT, facts=RuleMatch(running=("agent",)), entry=entry(), row=change)
+        Event(
+            EventKind.LEDGER,
+            "bd-1",
+            "c1",
+            AT,
+            facts=RuleMatch(running=("agent",)),
+            entry=entry(),
+            row=change,
+        )
     ]
     assert events(entries=(entry(),)) == [Event(EventKind.LEDGER, "bd-1", "c1", AT, entry=entry())]
 
@@ -155,7 +192,9 @@ def test_what_a_change_of_the_row_means(answers: tuple[bool, ...], what: EventKi
 
 
 def test_from_one_rule_to_another() -> None:
-    """The queue's place is that under the rule which has it; all rules that it runs under are told."""
+    """The queue's place is that under the rule which has it; all rules that it runs under are
+    told.
+    """
     rules = [Rule("a"), Rule("b"), Rule("c")]
 
     def of(*answers: RuleAnswers) -> Event:
@@ -164,7 +203,10 @@ def test_from_one_rule_to_another() -> None:
         return event
 
     from_a, to_b = OPEN._replace(matches=False), OPEN._replace(matched=False, rank=(7,))
-    assert (of(from_a, to_b, to_b).what, of(from_a, to_b, to_b).facts) == (EventKind.MATCHED, RuleMatch("b", rank=(7,)))
+    assert (of(from_a, to_b, to_b).what, of(from_a, to_b, to_b).facts) == (
+        EventKind.MATCHED,
+        RuleMatch("b", rank=(7,)),
+    )
     started = RuleAnswers(False, False, False, True)
     assert of(from_a, started, started).facts == RuleMatch(running=("b", "c"))
     with pytest.raises(ValueError, match="argument"):
@@ -174,40 +216,76 @@ def test_from_one_rule_to_another() -> None:
 @pytest.mark.parametrize(
     ("change", "sign"),
     [
-        (RowChange("issues", "bd-1", "modified", ("title", "notes"), at=AT), ActivitySignal(AT, "title, notes", "ann", "c1", 0)),
         (
-            RowChange("issues", "bd-1", "modified", ("title", "updated_at"), at=AT - timedelta(minutes=2), who="an agent"),
+            RowChange("issues", "bd-1", "modified", ("title", "notes"), at=AT),
+            ActivitySignal(AT, "title, notes", "ann", "c1", 0),
+        ),
+        (
+            RowChange(
+                "issues",
+                "bd-1",
+                "modified",
+                ("title", "updated_at"),
+                at=AT - timedelta(minutes=2),
+                who="an agent",
+            ),
             ActivitySignal(AT, "title, updated_at", "an agent", "c1", -120),
         ),
         # whose own time stands as it was says nothing of when it was written
-        (RowChange("issues", "bd-1", "modified", ("title",), at=AT - timedelta(days=9)), ActivitySignal(AT, "title", "ann", "c1", 0)),
-        (RowChange("issues", "bd-1", "added", at=AT - timedelta(minutes=2)), ActivitySignal(AT, "row", "ann", "c1", -120)),
+        (
+            RowChange("issues", "bd-1", "modified", ("title",), at=AT - timedelta(days=9)),
+            ActivitySignal(AT, "title", "ann", "c1", 0),
+        ),
+        (
+            RowChange("issues", "bd-1", "added", at=AT - timedelta(minutes=2)),
+            ActivitySignal(AT, "row", "ann", "c1", -120),
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_change_by_others_is_a_sign_of_life(change: RowChange, sign: ActivitySignal) -> None:
     change = change._replace(answers=(RUNS,))
     found = list(derive_events(CommitChanges("c1", AT, "ann", (change,)), RULES))
     facts, theirs = RuleMatch(running=("agent",)), tuple(sign.what.split(", "))
     assert found == [
         Event(
-            EventKind.EDITED, "bd-1", "c1", AT, facts=facts, sign=sign, changed=theirs, row=change, origin=Origin.SAME
+            EventKind.EDITED,
+            "bd-1",
+            "c1",
+            AT,
+            facts=facts,
+            sign=sign,
+            changed=theirs,
+            row=change,
+            origin=Origin.SAME,
         )
     ]
 
 
 def test_what_a_commit_of_ours_swept_in_is_somebodys() -> None:
-    found = list(derive_events(CommitChanges("c1", AT, "dolt-watch", (row("title", {}, {}, RUNS),)), RULES))
+    found = list(
+        derive_events(CommitChanges("c1", AT, "dolt-watch", (row("title", {}, {}, RUNS),)), RULES)
+    )
     assert [event.sign and event.sign.who for event in found] == ["somebody"]
 
 
 @pytest.mark.parametrize(
     ("table", "noun"),
-    [("comments", "comment"), ("labels", "label"), ("events", "event"), ("dependencies", "dependency"), ("wisps", "wisps")],
-)  # fmt: skip
-def test_what_stands_beside_a_bead_is_a_sign_unless_it_was_taken_away(table: str, noun: str) -> None:
+    [
+        ("comments", "comment"),
+        ("labels", "label"),
+        ("events", "event"),
+        ("dependencies", "dependency"),
+        ("wisps", "wisps"),
+    ],
+)
+def test_what_stands_beside_a_bead_is_a_sign_unless_it_was_taken_away(
+    table: str, noun: str
+) -> None:
     beside = RowChange(table, "bd-2", "added", key="k", at=AT, who="an agent")
     sign = ActivitySignal(AT, noun, "an agent", "c1")
-    assert events(beside, entries=(entry(),))[1:] == [Event(EventKind.SIGN, "bd-2", "c1", AT, sign=sign, row=beside)]
+    assert events(beside, entries=(entry(),))[1:] == [
+        Event(EventKind.SIGN, "bd-2", "c1", AT, sign=sign, row=beside)
+    ]
     edited = row("title", {}, {}, RUNS)
     signed = events(edited, beside._replace(bead="bd-1"))[1]
     assert signed == Event(
@@ -232,7 +310,14 @@ def test_a_deleted_bead_and_a_note_that_is_gone_say_all_that_they_know() -> None
     gone = RowChange("issues", "bd-1", "removed", answers=(RuleAnswers(True, False, False, False),))
     assert events(gone) == [
         Event(
-            EventKind.LEFT, "bd-1", "c1", AT, facts=RuleMatch(), changed=("deleted",), row=gone, origin=Origin.UNCLEAR
+            EventKind.LEFT,
+            "bd-1",
+            "c1",
+            AT,
+            facts=RuleMatch(),
+            changed=("deleted",),
+            row=gone,
+            origin=Origin.UNCLEAR,
         )
     ]
     change = row("notes", {"notes": CLAIM_NOTE}, {"notes": ""}, RUNS)
@@ -251,15 +336,21 @@ def test_a_deleted_bead_and_a_note_that_is_gone_say_all_that_they_know() -> None
 @pytest.mark.parametrize(
     ("change", "lost"),
     [
-        (row("notes", {"notes": f"x\n{CLAIM_NOTE}\ndispatched: job=j\ny"}, {"notes": ""}, RUNS), [CLAIM_NOTE, "dispatched: job=j"]),
+        (
+            row("notes", {"notes": f"x\n{CLAIM_NOTE}\ndispatched: job=j\ny"}, {"notes": ""}, RUNS),
+            [CLAIM_NOTE, "dispatched: job=j"],
+        ),
         (row("notes", {"notes": f"{CLAIM_NOTE}\nx"}, {"notes": None}, RUNS), [CLAIM_NOTE]),
         (row("notes", {"notes": f"{CLAIM_NOTE}\nx"}, {"notes": f"y\n{CLAIM_NOTE}"}, RUNS), []),
         (row("notes", {"notes": "x"}, {"notes": "y"}, RUNS), []),
         (row("notes", {"notes": ""}, {"notes": "y"}, RUNS), []),
-        (row("title", {"notes": CLAIM_NOTE}, {}, RUNS), []),  # notes that did not change are not in the feed
+        (
+            row("title", {"notes": CLAIM_NOTE}, {}, RUNS),
+            [],
+        ),  # notes that did not change are not in the feed
         (row("notes", {"notes": CLAIM_NOTE}, {}, RUNS)._replace(kind="removed"), []),
     ],
-)  # fmt: skip
+)
 def test_which_notes_of_ours_were_overwritten(change: RowChange, lost: list[str]) -> None:
     assert [event.note for event in events(change) if event.what is EventKind.OVERWRITTEN] == lost
 
@@ -275,7 +366,9 @@ def test_which_notes_of_ours_were_overwritten(change: RowChange, lost: list[str]
         ({"updated_at": 1}, {"updated_at": 2}, ()),
     ],
 )
-def test_less_exactly_what_we_wrote(before: dict[str, Any], after: dict[str, Any], theirs: tuple[str, ...]) -> None:
+def test_less_exactly_what_we_wrote(
+    before: dict[str, Any], after: dict[str, Any], theirs: tuple[str, ...]
+) -> None:
     found = events(row(" ".join(before), before, after, CLAIMED), entries=(entry(),))
     assert [event.changed for event in found[1:]] == ([theirs] if theirs else [])
 
@@ -285,32 +378,47 @@ def test_two_entries_in_one_commit_write_one_after_the_other() -> None:
     failed = entry(EntryKind.FAILED)._replace(version=2, wrote=back)
     said = f"{CLAIM_NOTE}\ndispatch failed x"
     both = row("status notes", {"status": "open"}, {"status": "open", "notes": said}, OPEN)
-    assert [event.what for event in events(both, entries=(entry(), failed))] == [EventKind.LEDGER, EventKind.LEDGER]
+    assert [event.what for event in events(both, entries=(entry(), failed))] == [
+        EventKind.LEDGER,
+        EventKind.LEDGER,
+    ]
     assert appended("", [entry(), entry(note=""), failed]) == said
 
 
 @pytest.mark.parametrize(
     "line",
     [
-        "auto-dispatcher claimed at 2026-04-18T22:35:46Z", "dispatched: job=j", "dispatch failed HTTP 500",
+        "auto-dispatcher claimed at 2026-04-18T22:35:46Z",
+        "dispatched: job=j",
+        "dispatch failed HTTP 500",
         "dispatch outcome unknown (x): not sent again until it is known",
         "dispatch outcome still unknown after 15m — blocking; set it open to try again",
-        "dispatch quarantined after 5 attempts: x; edit the bead to try again", "dispatch restored: job=j", "dispatch restored: attempt 2",
-        "reaper: job j7 ended failed: boom — blocking", "reaper: job j7 ended lost — requeued",
-        "reaper: no progress for 31m (threshold 30m) — blocking", "reaper: no progress for 0m (threshold <1m) — requeued",
+        "dispatch quarantined after 5 attempts: x; edit the bead to try again",
+        "dispatch restored: job=j",
+        "dispatch restored: attempt 2",
+        "reaper: job j7 ended failed: boom — blocking",
+        "reaper: job j7 ended lost — requeued",
+        "reaper: no progress for 31m (threshold 30m) — blocking",
+        "reaper: no progress for 0m (threshold <1m) — requeued",
     ],
-)  # fmt: skip
+)
 def test_a_note_of_ours_is_told_by_its_whole_line(line: str) -> None:
     assert is_ours(line)
     assert not is_ours(f"> {line}")
-    assert is_ours(f"{line}!") is line.startswith(("dispatched: ", "dispatch failed ", "dispatch restored: ")), (
-        "what ends with others' words"
-    )
+    assert is_ours(f"{line}!") is line.startswith(
+        ("dispatched: ", "dispatch failed ", "dispatch restored: ")
+    ), "what ends with others' words"
 
 
 @pytest.mark.parametrize(
-    "line", ["reaper: do not touch before Monday", "auto-dispatcher claimed at noon", "dispatch outcome unknown to me", "dispatched: to Bob"]
-)  # fmt: skip
+    "line",
+    [
+        "reaper: do not touch before Monday",
+        "auto-dispatcher claimed at noon",
+        "dispatch outcome unknown to me",
+        "dispatched: to Bob",
+    ],
+)
 def test_words_of_others_are_theirs_to_take_back(line: str) -> None:
     assert not is_ours(line)
 
@@ -328,7 +436,10 @@ def test_what_bd_computed_beside_an_edit_is_not_named() -> None:
     (edited,) = events(row("is_blocked title row_lock updated_at", {}, {}, RUNS))
     assert (edited.what, edited.changed) == (EventKind.EDITED, ("title", "updated_at"))
     before, after = {"status": "open", "notes": ""}, {"status": "in_progress", "notes": CLAIM_NOTE}
-    found = events(row("status notes row_lock is_blocked updated_at", before, after, CLAIMED), entries=(entry(),))
+    found = events(
+        row("status notes row_lock is_blocked updated_at", before, after, CLAIMED),
+        entries=(entry(),),
+    )
     assert [event.what for event in found] == [EventKind.LEDGER]
 
 
@@ -342,17 +453,28 @@ def test_what_bd_computed_beside_an_edit_is_not_named() -> None:
     ],
 )
 def test_a_rule_may_ask_what_bd_computes(answers: tuple[bool, ...], what: EventKind) -> None:
-    """A rule's `when` may name is_blocked. The bead comes and goes then, and nobody gave a sign of life."""
+    """A rule's `when` may name is_blocked.
+
+    The bead comes and goes then, and nobody gave a sign of life.
+    """
     change = row("is_blocked", {}, {}, RuleAnswers(*answers))
     (event,) = events(change)
-    assert (event.what, event.sign, event.changed, event.row) == (what, None, ("is_blocked",), change)
+    assert (event.what, event.sign, event.changed, event.row) == (
+        what,
+        None,
+        ("is_blocked",),
+        change,
+    )
     assert event.facts == RuleMatch("agent" if answers[1] else "", ("agent",) if answers[3] else ())
 
 
 def test_an_order_by_what_bd_computes_moves_the_bead_in_its_queue() -> None:
     change = row("is_blocked", {}, {}, OPEN)
     found = list(
-        derive_events(CommitChanges("c1", AT, "ann", (change,)), [Rule("agent", order_by="is_blocked, priority")])
+        derive_events(
+            CommitChanges("c1", AT, "ann", (change,)),
+            [Rule("agent", order_by="is_blocked, priority")],
+        )
     )
     assert [(event.what, event.sign, event.facts and event.facts.rank) for event in found] == [
         (EventKind.EDITED, None, (2,))
@@ -363,7 +485,9 @@ def test_an_order_by_what_bd_computes_moves_the_bead_in_its_queue() -> None:
     "changed", ["status started_at row_lock updated_at", "updated_at row_lock", "assignee row_lock"]
 )
 def test_a_claim_of_bd_by_the_agent_is_a_sign_of_life(changed: str) -> None:
-    """`bd update --claim` changes the row, if only its time; the lease that it writes too is in no commit."""
+    """`bd update --claim` changes the row, if only its time; the lease that it writes too is in
+    no commit.
+    """
     (event,) = events(row(changed, {}, {}, RUNS))
     assert event.sign is not None and event.sign.who == "somebody"
     assert event.changed == tuple(name for name in changed.split() if name != "row_lock")

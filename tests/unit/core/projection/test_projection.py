@@ -22,10 +22,16 @@ from dolt_watch.core.model import (
 from dolt_watch.core.projection.projection import Projection, apply_to_bead
 
 AT = datetime(2026, 4, 18, 22, 35, 46, tzinfo=UTC)
-OPEN, RUNS, NEITHER = RuleMatch(matches="agent", rank=(1, "x")), RuleMatch(running=("agent",)), RuleMatch()
+OPEN, RUNS, NEITHER = (
+    RuleMatch(matches="agent", rank=(1, "x")),
+    RuleMatch(running=("agent",)),
+    RuleMatch(),
+)
 
 
-def said(kind: EntryKind, version: int, facts: RuleMatch | None = RUNS, token: str = "t", **more: Any) -> Event:
+def said(
+    kind: EntryKind, version: int, facts: RuleMatch | None = RUNS, token: str = "t", **more: Any
+) -> Event:
     detail = more.pop("detail", {})
     entry = LedgerEntry(
         "bd-1",
@@ -51,7 +57,12 @@ def said(kind: EntryKind, version: int, facts: RuleMatch | None = RUNS, token: s
 def did(what: EventKind, facts: RuleMatch | None, after: int = 1, sign: bool = True) -> Event:
     at = AT + timedelta(seconds=after)
     return Event(
-        what, "bd-1", f"x{after}", at, facts=facts, sign=ActivitySignal(at, "notes", "agent", "x") if sign else None
+        what,
+        "bd-1",
+        f"x{after}",
+        at,
+        facts=facts,
+        sign=ActivitySignal(at, "notes", "agent", "x") if sign else None,
     )
 
 
@@ -93,8 +104,14 @@ CLAIM, SENT = said(EntryKind.CLAIM, 1), said(EntryKind.DISPATCHED, 2, job="j")
         ([MATCHED, CLAIM, said(EntryKind.UNKNOWN, 2), did(EventKind.SIGN, None)], Phase.RUNNING),
         ([MATCHED, CLAIM, did(EventKind.SIGN, None), said(EntryKind.UNKNOWN, 2)], Phase.RUNNING),
         # a person's edit re-arms; in backoff the pause stays
-        ([MATCHED, CLAIM, said(EntryKind.QUARANTINED, 2, OPEN), did(EventKind.EDITED, OPEN)], Phase.WAITING),
-        ([MATCHED, CLAIM, said(EntryKind.FAILED, 2, OPEN), did(EventKind.EDITED, OPEN)], Phase.BACKOFF),
+        (
+            [MATCHED, CLAIM, said(EntryKind.QUARANTINED, 2, OPEN), did(EventKind.EDITED, OPEN)],
+            Phase.WAITING,
+        ),
+        (
+            [MATCHED, CLAIM, said(EntryKind.FAILED, 2, OPEN), did(EventKind.EDITED, OPEN)],
+            Phase.BACKOFF,
+        ),
         # set open again by a person while it ran: taken up anew
         ([MATCHED, CLAIM, SENT, did(EventKind.MATCHED, OPEN)], Phase.WAITING),
     ],
@@ -103,7 +120,9 @@ def test_phases(events: list[Event], expected: Phase | None) -> None:
     assert phase(*events) == expected
 
 
-@pytest.mark.parametrize(("running", "runs"), [((), False), (("other",), False), (("other", "agent"), True)])
+@pytest.mark.parametrize(
+    ("running", "runs"), [((), False), (("other",), False), (("other", "agent"), True)]
+)
 def test_it_runs_where_the_rule_that_has_it_says_so(running: tuple[str, ...], runs: bool) -> None:
     bead = after(did(EventKind.MATCHED, OPEN._replace(running=running), 0))
     assert bead is not None and (bead.phase, bead.runs) == (Phase.WAITING, runs)
@@ -112,7 +131,9 @@ def test_it_runs_where_the_rule_that_has_it_says_so(running: tuple[str, ...], ru
 def test_a_report_of_another_attempt_changes_nothing_but_the_version() -> None:
     before = after(MATCHED, CLAIM)
     assert before is not None
-    assert apply_to_bead(before, said(EntryKind.DISPATCHED, 2, None, token="other")) == before._replace(version=2)
+    assert apply_to_bead(
+        before, said(EntryKind.DISPATCHED, 2, None, token="other")
+    ) == before._replace(version=2)
 
 
 def test_a_version_that_is_known_is_not_folded_twice() -> None:
@@ -136,21 +157,57 @@ def test_rearming_counts_anew() -> None:
 def test_what_is_shared() -> None:
     until = (AT + timedelta(minutes=3)).isoformat()
     projection = Projection(State())
-    projection.apply([MATCHED, CLAIM, said(EntryKind.BUSY, 2, OPEN, detail={"target": "beadboard", "until": until})])
-    pause = LedgerEntry("", 1, EntryKind.PAUSE, 0, "", "", "", "", AT, "", "upgrade", "", "", "ops", {}, EntryEffects())
+    projection.apply(
+        [
+            MATCHED,
+            CLAIM,
+            said(EntryKind.BUSY, 2, OPEN, detail={"target": "beadboard", "until": until}),
+        ]
+    )
+    pause = LedgerEntry(
+        "",
+        1,
+        EntryKind.PAUSE,
+        0,
+        "",
+        "",
+        "",
+        "",
+        AT,
+        "",
+        "upgrade",
+        "",
+        "",
+        "ops",
+        {},
+        EntryEffects(),
+    )
     projection.apply([Event(EventKind.LEDGER, "", "c", AT, entry=pause)])
     state = projection.state()
     assert list(state.cooldowns) == ["beadboard"]
     assert state.pauses[""].reason == "upgrade"
     assert state.claims == {"agent": (AT,)}
-    projection.apply([Event(EventKind.LEDGER, "", "c", AT, entry=pause._replace(version=2, kind=EntryKind.RESUME))])
+    projection.apply(
+        [
+            Event(
+                EventKind.LEDGER,
+                "",
+                "c",
+                AT,
+                entry=pause._replace(version=2, kind=EntryKind.RESUME),
+            )
+        ]
+    )
     assert projection.state().pauses == {}
     assert projection.touched == {"bd-1"}
 
 
 def test_all_notes_that_were_overwritten_are_remembered_until_they_are_appended_again() -> None:
     """`bd note` that read before our claim and wrote after our dispatch takes both with it."""
-    lost = [did(EventKind.OVERWRITTEN, RUNS, sign=False)._replace(note=note) for note in ("claimed", "dispatched")]
+    lost = [
+        did(EventKind.OVERWRITTEN, RUNS, sign=False)._replace(note=note)
+        for note in ("claimed", "dispatched")
+    ]
     bead = after(MATCHED, CLAIM, SENT, *lost)
     assert bead is not None
     assert bead.lost_note == "claimed\ndispatched"
@@ -162,15 +219,23 @@ def test_all_notes_that_were_overwritten_are_remembered_until_they_are_appended_
 @pytest.mark.parametrize(
     ("commit", "off", "expected"),
     [
-        ("x5", 0, Phase.RUNNING), ("x5", -4, Phase.RUNNING),  # made after the claim, at the latest a second before its commit
+        ("x5", 0, Phase.RUNNING),
+        ("x5", -4, Phase.RUNNING),  # made after the claim, at the latest a second before its commit
         ("x5", -60, Phase.UNKNOWN),  # it lay uncommitted since before the claim
         ("c1", 0, Phase.UNKNOWN),  # swept into the claim's own commit
     ],
-)  # fmt: skip
-def test_only_what_was_written_after_the_claim_is_evidence(commit: str, off: int, expected: Phase) -> None:
+)
+def test_only_what_was_written_after_the_claim_is_evidence(
+    commit: str, off: int, expected: Phase
+) -> None:
     at = AT + timedelta(seconds=5)
     sign = Event(
-        EventKind.SIGN, "bd-1", commit, at, facts=RUNS, sign=ActivitySignal(at, "comment", "an agent", commit, off)
+        EventKind.SIGN,
+        "bd-1",
+        commit,
+        at,
+        facts=RUNS,
+        sign=ActivitySignal(at, "comment", "an agent", commit, off),
     )
     unknown = said(EntryKind.UNKNOWN, 2)
     assert phase(MATCHED, CLAIM, sign, unknown) is expected

@@ -1,4 +1,6 @@
-"""What an entry says beyond its bead: pauses, a target that rests, a rule that stopped, claims of the last hour, holds."""
+"""What an entry says beyond its bead: pauses, a target that rests, a rule that stopped, claims
+of the last hour, holds.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,17 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.core.model import Bead, EntryEffects, EntryKind, Event, EventKind, LedgerEntry, Pause, Phase, State
+from dolt_watch.core.model import (
+    Bead,
+    EntryEffects,
+    EntryKind,
+    Event,
+    EventKind,
+    LedgerEntry,
+    Pause,
+    Phase,
+    State,
+)
 from dolt_watch.core.projection.projection import HELD_REASON, Projection
 
 AT = datetime(2026, 4, 18, 22, 35, 46, tzinfo=UTC)
@@ -19,7 +31,12 @@ VERSIONS = count(1)
 
 
 def said(
-    kind: EntryKind, rule: str = "", at: datetime = AT, reason: str = "why", bead: str = "", **detail: Any
+    kind: EntryKind,
+    rule: str = "",
+    at: datetime = AT,
+    reason: str = "why",
+    bead: str = "",
+    **detail: Any,
 ) -> Event:
     entry = LedgerEntry(
         bead,
@@ -50,9 +67,15 @@ def folded(*events: Event, **state: Any) -> Projection:
 
 def test_what_is_not_folded_stays_as_it_was() -> None:
     whole = State(
-        "c", "m", {"a": Bead("a", Phase.WAITING, "agent", AT, "c")}, {"": Pause("", "x", AT, "ops")},
-        {"beadboard": AT}, {"agent": "s"}, {"agent": (AT,)}, 7,
-    )  # fmt: skip
+        "c",
+        "m",
+        {"a": Bead("a", Phase.WAITING, "agent", AT, "c")},
+        {"": Pause("", "x", AT, "ops")},
+        {"beadboard": AT},
+        {"agent": "s"},
+        {"agent": (AT,)},
+        7,
+    )
     projection = Projection(whole)
     projection.apply([Event(EventKind.SIGN, "b", "c", AT)])
     assert (projection.state(), projection.touched) == (whole, set())
@@ -62,7 +85,9 @@ def test_touched_names_what_a_save_must_write() -> None:
     waits = Bead("a", Phase.WAITING, "agent", AT, "c", matches=True)
     from_nothing = Event(EventKind.MATCHED, "b", "c", AT, facts=None)
     gone = Event(EventKind.UNMATCHED, "a", "c", AT, facts=None)
-    projection = folded(from_nothing, gone, Event(EventKind.SIGN, "z", "c", AT), beads={"a": waits, "z": waits})
+    projection = folded(
+        from_nothing, gone, Event(EventKind.SIGN, "z", "c", AT), beads={"a": waits, "z": waits}
+    )
     assert (list(projection.beads), projection.touched) == (["z"], {"a"})
 
 
@@ -75,13 +100,18 @@ def test_the_claims_of_the_last_hour_are_kept_rule_by_rule() -> None:
 @pytest.mark.parametrize(
     ("detail", "resting"),
     [
-        ({"target": "beadboard", "until": "2026-04-18T22:40:00+00:00"}, {"beadboard": datetime(2026, 4, 18, 22, 40, tzinfo=UTC)}),
+        (
+            {"target": "beadboard", "until": "2026-04-18T22:40:00+00:00"},
+            {"beadboard": datetime(2026, 4, 18, 22, 40, tzinfo=UTC)},
+        ),
         ({"until": "2026-04-18T22:40:00"}, {"": datetime(2026, 4, 18, 22, 40, tzinfo=UTC)}),
         ({"target": "beadboard"}, {}),
         ({"target": "beadboard", "until": "soon"}, {}),
     ],
-)  # fmt: skip
-def test_a_busy_target_rests_until_it_said(detail: dict[str, str], resting: dict[str, datetime]) -> None:
+)
+def test_a_busy_target_rests_until_it_said(
+    detail: dict[str, str], resting: dict[str, datetime]
+) -> None:
     assert folded(said(EntryKind.BUSY, **detail)).resting == resting
 
 
@@ -100,7 +130,9 @@ def test_a_rule_stops_under_the_settings_that_stand() -> None:
     ],
 )
 def test_a_pause_says_who_why_and_for_how_long(detail: dict[str, Any], pause: Pause) -> None:
-    assert folded(said(EntryKind.PAUSE, "agent", reason="upgrade", **detail)).pauses == {"agent": pause}
+    assert folded(said(EntryKind.PAUSE, "agent", reason="upgrade", **detail)).pauses == {
+        "agent": pause
+    }
 
 
 def test_resume_ends_one_rule_or_all() -> None:
@@ -118,11 +150,18 @@ def waiting(id: str, since: datetime = AT, **more: Any) -> Bead:
 
 def test_a_resync_may_hold_beads_that_wait_and_a_resume_lets_them_go() -> None:
     beads = {
-        "held": waiting("held", AT - MINUTE), "at once": waiting("at once"), "new": waiting("new", AT + MINUTE), "runs": waiting("runs", phase=Phase.RUNNING),
+        "held": waiting("held", AT - MINUTE),
+        "at once": waiting("at once"),
+        "new": waiting("new", AT + MINUTE),
+        "runs": waiting("runs", phase=Phase.RUNNING),
         "other": waiting("other"),
-    }  # fmt: skip
-    projection = folded(said(EntryKind.RESYNC, held=["held", "at once", "new", "runs", "unknown"]), beads=beads)
-    held = {id: waiting(id, phase=Phase.HELD, reason=HELD_REASON) for id in ("held", "at once", "new")}
+    }
+    projection = folded(
+        said(EntryKind.RESYNC, held=["held", "at once", "new", "runs", "unknown"]), beads=beads
+    )
+    held = {
+        id: waiting(id, phase=Phase.HELD, reason=HELD_REASON) for id in ("held", "at once", "new")
+    }
     assert projection.beads == {**beads, **held}
     assert projection.touched == held.keys()
     again = folded(said(EntryKind.RESUME), beads=projection.beads)
@@ -132,14 +171,21 @@ def test_a_resync_may_hold_beads_that_wait_and_a_resume_lets_them_go() -> None:
 
 @pytest.mark.parametrize("held", [None, "held", 7, {"held": 1}, [["held"], {}, None, 7]])
 def test_a_resync_that_says_it_otherwise_holds_nobody(held: Any) -> None:
-    assert folded(said(EntryKind.RESYNC, held=held), beads={"held": waiting("held")}).touched == set()
+    assert (
+        folded(said(EntryKind.RESYNC, held=held), beads={"held": waiting("held")}).touched == set()
+    )
 
 
 def test_a_resume_of_one_rule_lets_go_only_what_that_rule_held() -> None:
-    """Its agent may be at work: a person who mends another rule's target did not say that nobody has it."""
+    """Its agent may be at work: a person who mends another rule's target did not say that nobody
+    has it.
+    """
     beads = {name: waiting(name, phase=Phase.HELD, rule=name) for name in ("agent", "other")}
     projection = folded(said(EntryKind.RESUME, "agent"), beads=beads)
-    assert {id: bead.phase for id, bead in projection.beads.items()} == {"agent": Phase.WAITING, "other": Phase.HELD}
+    assert {id: bead.phase for id, bead in projection.beads.items()} == {
+        "agent": Phase.WAITING,
+        "other": Phase.HELD,
+    }
     assert projection.touched == {"agent"}
 
 
@@ -148,7 +194,9 @@ def test_what_is_said_of_no_bead_makes_none() -> None:
 
 
 def test_what_a_merge_shows_again_is_said_once() -> None:
-    """A pause that was ended since stays ended; one that nobody knows the version of (a state saved before versions were) counts."""
+    """A pause that was ended since stays ended; one that nobody knows the version of (a state
+    saved before versions were) counts.
+    """
     pause, resume = said(EntryKind.PAUSE), said(EntryKind.RESUME)
     ended = folded(pause, resume)
     assert ended.version == resume.entry.version  # type: ignore[union-attr]
@@ -159,16 +207,19 @@ def test_what_a_merge_shows_again_is_said_once() -> None:
 
 
 def test_a_claim_that_a_merge_shows_again_counts_once() -> None:
-    claim, late = said(EntryKind.CLAIM, "agent", bead="a"), said(EntryKind.CLAIM, "agent", AT + MINUTE, bead="a")
+    claim, late = (
+        said(EntryKind.CLAIM, "agent", bead="a"),
+        said(EntryKind.CLAIM, "agent", AT + MINUTE, bead="a"),
+    )
     gone = folded(claim, late, claim, late)
     assert gone.claims == {"agent": (AT, AT + MINUTE)}
     gone.apply([Event(EventKind.LEFT, "a", "c", AT), claim])
     assert gone.claims == {"agent": (AT, AT + MINUTE)}, "also of a bead that left"
     other = said(EntryKind.CLAIM, "agent", bead="b")
     waits = Bead("b", Phase.WAITING, "agent", AT, "c", matches=True)
-    assert folded(other, claims={"agent": (AT,)}, beads={"b": waits}).claims == {"agent": (AT, AT)}, (
-        "at the same moment"
-    )
+    assert folded(other, claims={"agent": (AT,)}, beads={"b": waits}).claims == {
+        "agent": (AT, AT)
+    }, "at the same moment"
 
 
 def test_a_claim_of_a_bead_that_left_counts_once_and_what_is_no_claim_is_heard() -> None:

@@ -1,4 +1,6 @@
-"""A migration of bd writes rows without saying anything: other ids of comments and events, a new `updated_at`."""
+"""A migration of bd writes rows without saying anything: other ids of comments and events, a new
+`updated_at`.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ AT = datetime(2026, 4, 18, 12, 0, tzinfo=UTC)
 WAITS = RuleAnswers(matched=True, matches=True, was_running=False, runs=False)
 
 
-def side(kind: str, key: str, table: str = "comments", who: str = "ann", at: datetime | None = AT) -> RowChange:
+def side(
+    kind: str, key: str, table: str = "comments", who: str = "ann", at: datetime | None = AT
+) -> RowChange:
     return RowChange(table, "bd-1", kind, key=key, at=at, who=who)
 
 
@@ -83,7 +87,9 @@ def test_an_edit_in_the_commit_of_a_migration_counts() -> None:
 
 def test_a_row_that_a_migration_touched_has_a_new_place_in_the_queue() -> None:
     answers = WAITS._replace(rank=(2, "later"))
-    (event,) = derived(touched("updated_at", answers=answers), migration=True, order_by="priority, updated_at")
+    (event,) = derived(
+        touched("updated_at", answers=answers), migration=True, order_by="priority, updated_at"
+    )
     assert event.sign is None and event.facts is not None and event.facts.rank == (2, "later")
 
 
@@ -98,6 +104,14 @@ def test_a_row_that_a_migration_touched_frees_no_bead(phase: Phase) -> None:
 def test_a_person_s_touch_arms_a_quarantined_bead_again() -> None:
     bead = Bead("bd-1", Phase.QUARANTINED, "agent", AT, "c0", matches=True)
     sign = ActivitySignal(AT, "updated_at", "ann", "c1")
-    event = Event(EventKind.EDITED, "bd-1", "c1", AT, facts=RuleMatch("agent"), changed=("updated_at",), sign=sign)
+    event = Event(
+        EventKind.EDITED,
+        "bd-1",
+        "c1",
+        AT,
+        facts=RuleMatch("agent"),
+        changed=("updated_at",),
+        sign=sign,
+    )
     after = apply_to_bead(bead, event)
     assert after is not None and after.phase is Phase.WAITING

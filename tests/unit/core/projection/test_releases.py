@@ -1,4 +1,6 @@
-"""A live attempt is released only by a commit in which somebody sets the bead free, on a line of history that had seen the claim."""
+"""A live attempt is released only by a commit in which somebody sets the bead free, on a line of
+history that had seen the claim.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,17 @@ from dolt_watch.core.model import (
 from dolt_watch.core.projection.attempt_evidence import traces
 from dolt_watch.core.projection.event_deriver import derive_events
 from dolt_watch.core.projection.projection import DELETED, FREED, Projection
-from tests.unit.core.projection.test_projection import AT, CLAIM, MATCHED, NEITHER, OPEN, RUNS, SENT, after, said
+from tests.unit.core.projection.test_projection import (
+    AT,
+    CLAIM,
+    MATCHED,
+    NEITHER,
+    OPEN,
+    RUNS,
+    SENT,
+    after,
+    said,
+)
 
 CLAIMED = "auto-dispatcher claimed at 2026-04-18T22:35:46Z"
 JOB = "dispatched: job=j"
@@ -49,7 +61,11 @@ def change(
 
 def came(row: RowChange, merge: bool = False) -> tuple[Origin, frozenset[str]]:
     changes = CommitChanges("c9", AT, "ann", (row,), merge=merge)
-    event = [one for one in derive_events(changes, [Rule("agent")]) if one.what is not EventKind.OVERWRITTEN][-1]
+    event = [
+        one
+        for one in derive_events(changes, [Rule("agent")])
+        if one.what is not EventKind.OVERWRITTEN
+    ][-1]
     return event.origin, event.freed
 
 
@@ -70,15 +86,33 @@ OLD = {"status": "open", "notes": "mine", "started_at": None}
         (change({"status": "open", "notes": "mine"}), Origin.BACK),
         (change({"status": "open", "notes": "start over"}), Origin.UNCLEAR),
         (change({"status": "open", "notes": ""}), Origin.UNCLEAR),
-        (change({"status": "open", "notes": "mine\n"}, before={**TAKEN, "notes": f"mine\nhello\n{CLAIMED}"}), Origin.UNCLEAR),
+        (
+            change(
+                {"status": "open", "notes": "mine\n"},
+                before={**TAKEN, "notes": f"mine\nhello\n{CLAIMED}"},
+            ),
+            Origin.UNCLEAR,
+        ),
         (change({"status": "blocked", "notes": "why"}, AWAY), Origin.ACT),
         # nothing of the attempt was in the row
         (change({"status": "open", "notes": "x"}, before={**TAKEN, "notes": "y"}), Origin.ACT),
         (change({"title": "t"}, RuleAnswers(False, False, True, True)), Origin.SAME),
-        (change({"status": "open"}, RuleAnswers(False, True, False, False), {**TAKEN, "status": "blocked"}), Origin.ACT),
-        (change({"status": "open"}, RuleAnswers(False, True, False, False))._replace(kind="added"), Origin.UNCLEAR),
+        (
+            change(
+                {"status": "open"},
+                RuleAnswers(False, True, False, False),
+                {**TAKEN, "status": "blocked"},
+            ),
+            Origin.ACT,
+        ),
+        (
+            change({"status": "open"}, RuleAnswers(False, True, False, False))._replace(
+                kind="added"
+            ),
+            Origin.UNCLEAR,
+        ),
     ],
-)  # fmt: skip
+)
 def test_where_a_change_comes_from(row: RowChange, expected: Origin) -> None:
     assert came(row) == (expected, frozenset())
 
@@ -101,7 +135,11 @@ SEEN = frozenset({"t"})
     [
         (FREE, (), (Origin.UNCLEAR, frozenset())),
         (FREE, (Act(FREE, SEEN),), (Origin.UNCLEAR, SEEN)),
-        (FREE, (Act(FREE, SEEN), Act(FREE, frozenset({"u"}))), (Origin.UNCLEAR, frozenset({"t", "u"}))),
+        (
+            FREE,
+            (Act(FREE, SEEN), Act(FREE, frozenset({"u"}))),
+            (Origin.UNCLEAR, frozenset({"t", "u"})),
+        ),
         (
             FREE,
             (Act(change({"title": "t"}, RuleAnswers(False, False, True, True)), SEEN),),
@@ -109,11 +147,19 @@ SEEN = frozenset({"t"})
         ),
         # the merge did not bring that in
         (FREE, (Act(change({"status": "blocked"}, AWAY), SEEN),), (Origin.UNCLEAR, frozenset())),
-        (FREE, (Act(change({"status": "open", "assignee": "x"}), SEEN),), (Origin.UNCLEAR, frozenset())),
+        (
+            FREE,
+            (Act(change({"status": "open", "assignee": "x"}), SEEN),),
+            (Origin.UNCLEAR, frozenset()),
+        ),
         # an older row came back there already
         (change(OLD), (Act(change(OLD), SEEN),), (Origin.BACK, frozenset())),
         (change(OLD), (Act(FREE, SEEN),), (Origin.BACK, SEEN)),
-        (change({"title": "t"}, RuleAnswers(False, False, True, True)), (Act(FREE, SEEN),), (Origin.SAME, frozenset())),
+        (
+            change({"title": "t"}, RuleAnswers(False, False, True, True)),
+            (Act(FREE, SEEN),),
+            (Origin.SAME, frozenset()),
+        ),
         (change({"status": "closed"}, AWAY), (), (Origin.UNCLEAR, frozenset())),
     ],
 )
@@ -128,15 +174,19 @@ def test_a_row_that_is_gone_says_nothing_of_who_wants_what() -> None:
     assert came(gone) == came(gone, merge=True) == (Origin.UNCLEAR, frozenset())
 
 
-# -- what becomes of the attempt ----------------------------------------------------------------------------------
+# -- what becomes of the attempt --------------------
 
 
-def did(origin: Origin, facts: RuleMatch = OPEN, freed: frozenset[str] = frozenset(), **more: Any) -> Event:
+def did(
+    origin: Origin, facts: RuleMatch = OPEN, freed: frozenset[str] = frozenset(), **more: Any
+) -> Event:
     what = more.pop("what", EventKind.MATCHED)
     return Event(what, "bd-1", "x", AT, facts=facts, origin=origin, freed=freed, **more)
 
 
-BACK, UNCLEAR, ACT, SAME = (did(one) for one in (Origin.BACK, Origin.UNCLEAR, Origin.ACT, Origin.SAME))
+BACK, UNCLEAR, ACT, SAME = (
+    did(one) for one in (Origin.BACK, Origin.UNCLEAR, Origin.ACT, Origin.SAME)
+)
 LEFT = did(Origin.UNCLEAR, NEITHER)
 AGAIN = did(Origin.ACT, RUNS, what=EventKind.STARTED)
 UNKNOWN = said(EntryKind.UNKNOWN, 2)
@@ -175,8 +225,14 @@ GONE = did(Origin.UNCLEAR, NEITHER, what=EventKind.LEFT, changed=("deleted",))
         ([UNCLEAR, said(EntryKind.BUSY, 2, OPEN)], (Phase.WAITING, "", False, "why")),
         # swept into the commit of its report
         ([SENT._replace(facts=OPEN, origin=Origin.BACK), BACK], (Phase.RUNNING, "t", True, "")),
-        ([SENT._replace(facts=OPEN, origin=Origin.UNCLEAR), UNCLEAR], (Phase.HELD, "t", False, FREED)),
-        ([UNKNOWN._replace(facts=OPEN, origin=Origin.BACK), BACK], (Phase.UNKNOWN, "t", True, "why")),
+        (
+            [SENT._replace(facts=OPEN, origin=Origin.UNCLEAR), UNCLEAR],
+            (Phase.HELD, "t", False, FREED),
+        ),
+        (
+            [UNKNOWN._replace(facts=OPEN, origin=Origin.BACK), BACK],
+            (Phase.UNKNOWN, "t", True, "why"),
+        ),
         ([SENT._replace(facts=OPEN)], (Phase.WAITING, "", False, "")),
     ],
 )
@@ -198,7 +254,9 @@ def test_a_resume_lets_it_go(matches: bool, expected: Phase | None) -> None:
     held = after(MATCHED, CLAIM, SENT, UNCLEAR if matches else LEFT)
     assert held is not None
     projection = Projection(State("c", "c", {"bd-1": held}))
-    entry = LedgerEntry("", 1, EntryKind.RESUME, 0, "", "", "", "", AT, "", "", "", "", "", {}, EntryEffects())
+    entry = LedgerEntry(
+        "", 1, EntryKind.RESUME, 0, "", "", "", "", AT, "", "", "", "", "", {}, EntryEffects()
+    )
     projection.apply([Event(EventKind.LEDGER, "", "c2", AT, entry=entry)])
     bead = projection.beads.get("bd-1")
     assert projection.touched == {"bd-1"}

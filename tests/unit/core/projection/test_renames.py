@@ -1,4 +1,6 @@
-"""A bead's new id: told by one commit that removes a row and adds it again, and what was begun goes on under it."""
+"""A bead's new id: told by one commit that removes a row and adds it again, and what was begun
+goes on under it.
+"""
 
 from __future__ import annotations
 
@@ -30,17 +32,27 @@ from dolt_watch.core.projection.projection import Projection, apply_to_bead
 from dolt_watch.core.projection.renames import renames
 from tests.unit.core.projection.test_projection import AT, OPEN, RUNS
 
-CELLS = {"status": "in_progress", "assignee": "agent", "notes": "n", "started_at": "s", "closed_at": None}
+CELLS = {
+    "status": "in_progress",
+    "assignee": "agent",
+    "notes": "n",
+    "started_at": "s",
+    "closed_at": None,
+}
 WAS = RuleAnswers(False, False, was_running=True, runs=False)
 NOW = RuleAnswers(False, False, was_running=False, runs=True)
 
 
 def gone(bead: str, title: str = "t", at: str = "1", **cells: Any) -> RowChange:
-    return RowChange("issues", bead, "removed", before={**CELLS, **cells}, answers=(WAS,), identity=(title, at))
+    return RowChange(
+        "issues", bead, "removed", before={**CELLS, **cells}, answers=(WAS,), identity=(title, at)
+    )
 
 
 def made(bead: str, title: str = "t", at: str = "1", **cells: Any) -> RowChange:
-    return RowChange("issues", bead, "added", after={**CELLS, **cells}, answers=(NOW,), identity=(title, at))
+    return RowChange(
+        "issues", bead, "added", after={**CELLS, **cells}, answers=(NOW,), identity=(title, at)
+    )
 
 
 def pairs(*rows: RowChange) -> list[tuple[str, str]]:
@@ -56,7 +68,10 @@ def pairs(*rows: RowChange) -> list[tuple[str, str]]:
         ([gone("bd-1"), made("bd-9", at="2")], []),
         ([gone("bd-1")], []),
         ([made("bd-9")], []),
-        ([gone("bd-1"), gone("bd-2"), made("kb-2"), made("kb-1")], [("bd-1", "kb-1"), ("bd-2", "kb-2")]),
+        (
+            [gone("bd-1"), gone("bd-2"), made("kb-2"), made("kb-1")],
+            [("bd-1", "kb-1"), ("bd-2", "kb-2")],
+        ),
         # the end of the id says more than the title, and the title more than the cells
         ([gone("bd-1"), made("kb-1", "x", notes="y"), made("bd-9")], [("bd-1", "kb-1")]),
         ([gone("bd-1"), made("bd-8", notes="y"), made("bd-9")], [("bd-1", "bd-9")]),
@@ -81,18 +96,31 @@ def events(*rows: RowChange) -> list[Event]:
 
 
 def test_nobody_gave_a_sign_of_life() -> None:
-    label = [RowChange("labels", bead, kind, key="x") for bead, kind in (("bd-1", "removed"), ("bd-9", "added"))]
+    label = [
+        RowChange("labels", bead, kind, key="x")
+        for bead, kind in (("bd-1", "removed"), ("bd-9", "added"))
+    ]
     comment = RowChange("comments", "bd-9", "added", key="k", at=AT, who="ada")
     found = events(gone("bd-1"), made("bd-9"), *label, comment)
     assert [(one.what, one.bead, one.sign and one.sign.what) for one in found] == [
-        (EventKind.RENAMED, "bd-9", None), (EventKind.LEFT, "bd-1", None), (EventKind.EDITED, "bd-9", None),
+        (EventKind.RENAMED, "bd-9", None),
+        (EventKind.LEFT, "bd-1", None),
+        (EventKind.EDITED, "bd-9", None),
         (EventKind.SIGN, "bd-9", "comment"),
-    ]  # fmt: skip
+    ]
     assert (found[0].other, found[1].other) == ("bd-1", "bd-9")
 
 
 def running(**more: Any) -> Bead:
-    values = {"runs": True, "version": 2, "attempt": 1, "token": "t", "job": "j", "sent_at": AT, **more}
+    values = {
+        "runs": True,
+        "version": 2,
+        "attempt": 1,
+        "token": "t",
+        "job": "j",
+        "sent_at": AT,
+        **more,
+    }
     return Bead("bd-1", values.pop("phase", Phase.RUNNING), "agent", AT, "c", **values)
 
 
@@ -120,7 +148,9 @@ def plan(bead: Bead) -> list[Any]:
     policy, scope = Policy([Rule("agent")], timedelta()), Scope(dispatch=True)
     state = State("c", "c", {bead.id: bead})
     return list(
-        make_plan(state, policy, AT, scope, select_candidates(state, policy, AT, scope), Observations()).decisions
+        make_plan(
+            state, policy, AT, scope, select_candidates(state, policy, AT, scope), Observations()
+        ).decisions
     )
 
 
@@ -140,29 +170,51 @@ def test_history_says_so_once() -> None:
     assert decision.reason == "renamed from bd-1: what was begun under that id goes on"
     detail = {name: value for name, value in decision.detail.items() if name != "given"}
     assert detail == {
-        "since": AT.isoformat(), "sent_at": AT.isoformat(), "deadline": None, "retry_at": AT.isoformat(),
-        "phase": "running", "why": "r", "renamed_from": "bd-1",
-    }  # fmt: skip
+        "since": AT.isoformat(),
+        "sent_at": AT.isoformat(),
+        "deadline": None,
+        "retry_at": AT.isoformat(),
+        "phase": "running",
+        "why": "r",
+        "renamed_from": "bd-1",
+    }
     entry = written(decision)
     found.apply([entry])
     assert found.beads["bd-9"].version == 1
     assert plan(found.beads["bd-9"]) == []
 
 
-@pytest.mark.parametrize(("bead", "says"), [
-    (Bead("bd-9", Phase.WAITING, "agent", AT, "c", was="bd-1"), False),
-    (Bead("bd-9", Phase.WAITING, "agent", AT, "c", was="bd-1", attempt=1), True),
-    (Bead("bd-9", Phase.QUARANTINED, "agent", AT, "c", was="bd-1"), True),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("bead", "says"),
+    [
+        (Bead("bd-9", Phase.WAITING, "agent", AT, "c", was="bd-1"), False),
+        (Bead("bd-9", Phase.WAITING, "agent", AT, "c", was="bd-1", attempt=1), True),
+        (Bead("bd-9", Phase.QUARANTINED, "agent", AT, "c", was="bd-1"), True),
+    ],
+)
 def test_who_only_waits_needs_no_entry(bead: Bead, says: bool) -> None:
     assert any(one.kind is EntryKind.RENAMED for one in plan(bead)) is says
 
 
 def written(decision: Any, facts: RuleMatch | None = RUNS, **detail: Any) -> Event:
     entry = LedgerEntry(
-        "bd-9", 1, EntryKind.RENAMED, decision.attempt, "agent", decision.token, "c", "c", AT, decision.job, decision.reason,
-        "", "", "", {**decision.detail, **detail}, EntryEffects(),
-    )  # fmt: skip
+        "bd-9",
+        1,
+        EntryKind.RENAMED,
+        decision.attempt,
+        "agent",
+        decision.token,
+        "c",
+        "c",
+        AT,
+        decision.job,
+        decision.reason,
+        "",
+        "",
+        "",
+        {**decision.detail, **detail},
+        EntryEffects(),
+    )
     return Event(EventKind.LEDGER, "bd-9", "c10", AT, facts=facts, entry=entry)
 
 
@@ -178,9 +230,13 @@ def written(decision: Any, facts: RuleMatch | None = RUNS, **detail: Any) -> Eve
         (running(phase=Phase.HELD, reason="r"), RuleMatch(), Phase.HELD),
     ],
 )
-def test_the_entry_alone_says_how_far_it_had_come(bead: Bead, facts: RuleMatch | None, expected: Phase | None) -> None:
+def test_the_entry_alone_says_how_far_it_had_come(
+    bead: Bead, facts: RuleMatch | None, expected: Phase | None
+) -> None:
     (decision,) = [
-        one for one in plan(bead._replace(id="bd-9", was="bd-1", version=0)) if one.kind is EntryKind.RENAMED
+        one
+        for one in plan(bead._replace(id="bd-9", was="bd-1", version=0))
+        if one.kind is EntryKind.RENAMED
     ]
     projection = Projection(State("c", "c", {}))
     projection.apply([written(decision, facts)])
@@ -188,9 +244,14 @@ def test_the_entry_alone_says_how_far_it_had_come(bead: Bead, facts: RuleMatch |
     assert (found and found.phase) == expected
     if found is not None and found.phase is bead.phase:
         assert found == bead._replace(
-            id="bd-9", was="bd-1", version=1, cause="c10", matches=bool((facts or RuleMatch()).matches), rank=(facts or RuleMatch()).rank,
+            id="bd-9",
+            was="bd-1",
+            version=1,
+            cause="c10",
+            matches=bool((facts or RuleMatch()).matches),
+            rank=(facts or RuleMatch()).rank,
             runs="agent" in (facts or RuleMatch()).running,
-        )  # fmt: skip
+        )
 
 
 def test_an_entry_of_a_phase_that_there_is_not_holds_it() -> None:
@@ -203,7 +264,22 @@ def test_an_entry_of_a_phase_that_there_is_not_holds_it() -> None:
 def report(kind: EntryKind, token: str = "t", note: str = "", job: str = "") -> Event:
     """In the old id's stream: its row is gone."""
     entry = LedgerEntry(
-        "bd-1", 3, kind, 1, "agent", token, "c", "c", AT, job, "why", "", "", "", {}, EntryEffects({}, note)
+        "bd-1",
+        3,
+        kind,
+        1,
+        "agent",
+        token,
+        "c",
+        "c",
+        AT,
+        job,
+        "why",
+        "",
+        "",
+        "",
+        {},
+        EntryEffects({}, note),
     )
     return Event(EventKind.LEDGER, "bd-1", "c11", AT, entry=entry)
 
@@ -227,7 +303,9 @@ CLAIMED = running(phase=Phase.CLAIMED, job="", deadline=AT)
         (running(), report(EntryKind.UNKNOWN), (Phase.RUNNING, "j", "")),
     ],
 )
-def test_a_report_under_the_old_id_is_of_the_new_one(bead: Bead, event: Event, expected: tuple[Any, ...]) -> None:
+def test_a_report_under_the_old_id_is_of_the_new_one(
+    bead: Bead, event: Event, expected: tuple[Any, ...]
+) -> None:
     found = renamed(bead, event).beads["bd-9"]
     assert (found.phase, found.job, found.lost_note, found.version) == (*expected, 0)
 
@@ -241,7 +319,9 @@ def test_a_report_under_the_old_id_is_of_the_new_one(bead: Bead, event: Event, e
         (None, "HTTP 500: boom", None),
     ],
 )
-def test_the_code_of_the_last_failure_goes_along(code: ReasonCode | None, reason: str, back: ReasonCode | None) -> None:
+def test_the_code_of_the_last_failure_goes_along(
+    code: ReasonCode | None, reason: str, back: ReasonCode | None
+) -> None:
     failed = Bead("bd-9", Phase.BACKOFF, "agent", AT, "c", was="bd-1", attempt=1, retry_at=AT)
     (decision,) = plan(failed._replace(reason=reason, reason_code=code))
     assert decision.reason_code is ReasonCode.RENAMED

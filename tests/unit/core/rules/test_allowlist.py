@@ -9,15 +9,24 @@ from tests.unit.core.rules.test_compiled_rule import COLUMNS, compiled, refused
 
 ALL = f"issues has: {', '.join(sorted(COLUMNS))}"
 FUNCTIONS = (
-    "these can be used: ABS, CHAR_LENGTH, COALESCE, CONCAT, IF, IFNULL, LEFT, LENGTH, LOWER, MOD, NULLIF, REPLACE, RIGHT, "
-    "SUBSTRING, TRIM, UPPER"
+    "these can be used: ABS, CHAR_LENGTH, COALESCE, CONCAT, IF, IFNULL, LEFT, LENGTH, LOWER, MOD,"
+    " NULLIF, REPLACE, RIGHT, SUBSTRING, TRIM, UPPER"
 )
 ROW_ONLY = "cannot be used: a rule may only ask of the bead's own row"
 EMPTY = ("the expression is empty", "write a condition over the columns of issues, or leave it out")
-UNEXPECTED = ("not understood: Invalid expression / Unexpected token", "write one boolean SQL expression")
-OPENED = ("something opened here is never closed", "close the quote, or double a quote within text: 'it''s'")
+UNEXPECTED = (
+    "not understood: Invalid expression / Unexpected token",
+    "write one boolean SQL expression",
+)
+OPENED = (
+    "something opened here is never closed",
+    "close the quote, or double a quote within text: 'it''s'",
+)
 NUL = ("there is a NUL character here", "leave it out")
-SUBQUERY = ("a rule is one expression over the bead's own row: no subqueries", "ask of columns of issues only")
+SUBQUERY = (
+    "a rule is one expression over the bead's own row: no subqueries",
+    "ask of columns of issues only",
+)
 VALUE = (
     "this is a value, where a condition is needed",
     "compare it with something: `… = …`, `… <> ''`, `… IS NOT NULL`",
@@ -68,17 +77,26 @@ def unfilled(what: str) -> tuple[str, str]:
         ("pinned\0", 6, NUL),
         ("x\0 AND y\0", 1, NUL),
         (
-            "pinned; DELETE FROM issues", 6,
-            ("a rule is one expression, not several statements", "leave out the semicolon; join conditions by AND"),
+            "pinned; DELETE FROM issues",
+            6,
+            (
+                "a rule is one expression, not several statements",
+                "leave out the semicolon; join conditions by AND",
+            ),
         ),
         ("id IN (SELECT 1)", 7, SUBQUERY),
         ("EXISTS (SELECT 1)", 0, SUBQUERY),
         ("WITH x AS (SELECT 1) SELECT 1", 0, SUBQUERY),
-        ("pinned AND assigne = 'x'", 11, ("issues has no column assigne", "did you mean assignee?")),
+        (
+            "pinned AND assigne = 'x'",
+            11,
+            ("issues has no column assigne", "did you mean assignee?"),
+        ),
         ("ASSIGNE = 'x'", 0, ("issues has no column ASSIGNE", "did you mean assignee?")),
         ("Qqqqqq = 1", 0, ("issues has no column Qqqqqq", ALL)),
         (
-            "pinned AND issues.title = 'x'", 11,
+            "pinned AND issues.title = 'x'",
+            11,
             ("a column is written without its table", "leave out the name and the dot"),
         ),
         ("updated_at < NOW()", 13, (f"NOW() {ROW_ONLY}", FUNCTIONS)),
@@ -121,7 +139,11 @@ def unfilled(what: str) -> tuple[str, str]:
         ("COALESCE(pinned, title)", 0, VALUE),
         ("title LIKE 'x' ESCAPE NULL", 0, ("ESCAPE takes one character", "write ESCAPE '|'")),
         ("title = 'x' ESCAPE '|'", 12, UNEXPECTED),
-        ("SUBSTRING(title) = 'x'", 10, ("SUBSTRING takes two or three arguments", "write SUBSTRING(column, 1, 3)")),
+        (
+            "SUBSTRING(title) = 'x'",
+            10,
+            ("SUBSTRING takes two or three arguments", "write SUBSTRING(column, 1, 3)"),
+        ),
         ("CONCAT() = 'x'", 7, missing("expressions")),
         ("title REGEXP 'x'", 6, unknown("REGEXP")),
         ("pinned XOR pinned", 7, unknown("XOR")),
@@ -130,19 +152,27 @@ def unfilled(what: str) -> tuple[str, str]:
         ("* = 1", 0, unknown("STAR")),
         ("(" * 51 + "pinned" + ")" * 51, 50, DEEP),
         ("CASE WHEN pinned THEN " * 51 + "pinned" + " END" * 51, 1100, DEEP),
-        (" OR ".join(["title = 'x'"] * 399), 0, (LONG, "write a chain of OR as: column IN ('a', 'b')")),
         (
-            " OR ".join(["pinned"] * 2001), 20000,
+            " OR ".join(["title = 'x'"] * 399),
+            0,
+            (LONG, "write a chain of OR as: column IN ('a', 'b')"),
+        ),
+        (
+            " OR ".join(["pinned"] * 2001),
+            20000,
             ("the expression is too long", "mark these beads in one column, and ask for that"),
         ),
     ],
-)  # fmt: skip
+)
 def test_refused_with_a_caret_and_what_mends_it(when: str, at: int, told: tuple[str, str]) -> None:
     error, found = refused(when)
     assert ((error.message, error.fix), found) == (told, at)
 
 
-KEY = ("a key of order_by is missing", "write columns with commas between them: priority, updated_at DESC")
+KEY = (
+    "a key of order_by is missing",
+    "write columns with commas between them: priority, updated_at DESC",
+)
 SAME = ("this key is the same for every bead", "order by a column, not by a number or text")
 
 
@@ -168,7 +198,9 @@ def test_refused_in_order_by(order_by: str, at: int, told: tuple[str, str]) -> N
 
 def test_where_it_stands_and_how_it_is_shown() -> None:
     for which in ("running", "order_by"):
-        assert str(refused("pinned", **{which: "titel = 1"})[0].where).startswith(f"rules.r.{which}, column 1:\n")
+        assert str(refused("pinned", **{which: "titel = 1"})[0].where).startswith(
+            f"rules.r.{which}, column 1:\n"
+        )
     where = refused("pinned AND\n\ttitel = 'é'")[0].where
     assert where == "rules.r.when, column 13:\n    pinned AND  titel = 'é'\n                ^"
 
@@ -179,7 +211,9 @@ def test_as_much_as_may_be() -> None:
     compiled(" OR ".join(["(CASE WHEN pinned THEN pinned END)"] * 60))  # side by side is not nested
     compiled(" OR ".join(["pinned"] * 300))
     compiled(f"NOT title IN ({', '.join(['1'] * 1998)})")
-    assert refused(f"title IN ({', '.join(['1'] * 1999)})")[0].message == "the expression is too long"
+    assert (
+        refused(f"title IN ({', '.join(['1'] * 1999)})")[0].message == "the expression is too long"
+    )
 
 
 @pytest.mark.parametrize("when", ["NOT " * 3000 + "pinned", "- " * 3000 + "1 = 1"])

@@ -15,14 +15,24 @@ from dolt_watch.errors import RuleError
 from tests.unit.core.rules.test_compiled_rule import COLUMNS, ROW, ask
 
 _VALUE = st.one_of(
-    st.none(), st.booleans(), st.integers(), st.floats(), st.decimals(), st.text(max_size=5), st.binary(max_size=5),
-    st.dates(), st.datetimes(timezones=st.sampled_from([None, UTC, timezone(timedelta(hours=14))])), st.timedeltas(),
-)  # fmt: skip
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.decimals(),
+    st.text(max_size=5),
+    st.binary(max_size=5),
+    st.dates(),
+    st.datetimes(timezones=st.sampled_from([None, UTC, timezone(timedelta(hours=14))])),
+    st.timedeltas(),
+)
 _RANKS = st.lists(st.tuples(st.tuples(_VALUE, _VALUE), st.text(max_size=3)), max_size=8)
 
 
 @given(_RANKS, st.booleans(), st.booleans())
-def test_any_ranks_sort_the_same_from_any_order(beads: list[Any], first: bool, second: bool) -> None:
+def test_any_ranks_sort_the_same_from_any_order(
+    beads: list[Any], first: bool, second: bool
+) -> None:
     def keys(items: list[Any]) -> list[Any]:
         return sorted(queue_sort_key(rank, (first, second), bead) for rank, bead in items)
 
@@ -40,7 +50,7 @@ def test_nulls_and_ties() -> None:
     )
 
 
-# -- anything ----------------------------------------------------------------------------------------------------
+# -- anything --------------------
 
 _WORDS = [
     *"()+-*/%=<>!,;?@:.'`\"\\#&|~^[]{}$",

@@ -12,18 +12,42 @@ import orjson
 import pytest
 
 from dolt_watch.core.model import Rule
-from dolt_watch.core.rules.compiled_rule import CompiledRule, Conjunct, compile_for, compile_rule, fingerprint
+from dolt_watch.core.rules.compiled_rule import (
+    CompiledRule,
+    Conjunct,
+    compile_for,
+    compile_rule,
+    fingerprint,
+)
 from dolt_watch.errors import RuleError
 from tests.support.beads import SHAPES_FOLDER
 
-_ISSUES = (SHAPES_FOLDER / "1.0.2.sql").read_text().split("CREATE TABLE `issues` (")[1].split("\n);")[0]
-COLUMNS = {name: kind for name, kind in re.findall(r"^  `(\w+)` (\w+(?:\(\d+\))?)", _ISSUES, re.MULTILINE)} | {
+_ISSUES = (
+    (SHAPES_FOLDER / "1.0.2.sql").read_text().split("CREATE TABLE `issues` (")[1].split("\n);")[0]
+)
+COLUMNS = {
+    name: kind for name, kind in re.findall(r"^  `(\w+)` (\w+(?:\(\d+\))?)", _ISSUES, re.MULTILINE)
+} | {
     "order": "int",
     "comment": "text",  # a word of SQL too, which MySQL takes for a name as it stands
 }
 
-ROW = {"id": "b-1", "title": "Äpfel", "status": "open", "notes": "n", "assignee": "agent", "priority": 5, "pinned": 1}
-ROW |= {"acceptance_criteria": "done", "updated_at": "2026-01-02 03:04:05", "owner": None, "order": 7, "comment": "c"}
+ROW = {
+    "id": "b-1",
+    "title": "Äpfel",
+    "status": "open",
+    "notes": "n",
+    "assignee": "agent",
+    "priority": 5,
+    "pinned": 1,
+}
+ROW |= {
+    "acceptance_criteria": "done",
+    "updated_at": "2026-01-02 03:04:05",
+    "owner": None,
+    "order": 7,
+    "comment": "c",
+}
 
 
 def compiled(when: str, dialect: str = "sqlite", **more: str) -> CompiledRule:
@@ -34,9 +58,13 @@ def ask(text: str, row: dict[str, Any], prefix: str = "", params: tuple[Any, ...
     connection = sqlite3.connect(":memory:")
     try:
         connection.execute("PRAGMA case_sensitive_like = ON")
-        names = ", ".join(f"`{prefix}{name}` {'INT' if isinstance(v, int) else 'TEXT'}" for name, v in row.items())
+        names = ", ".join(
+            f"`{prefix}{name}` {'INT' if isinstance(v, int) else 'TEXT'}" for name, v in row.items()
+        )
         connection.execute(f"CREATE TABLE t ({names})")
-        connection.execute(f"INSERT INTO t VALUES ({', '.join('?' * len(row))})", tuple(row.values()))
+        connection.execute(
+            f"INSERT INTO t VALUES ({', '.join('?' * len(row))})", tuple(row.values())
+        )
         return connection.execute(f"SELECT {text} FROM t", params).fetchone()[0]
     finally:
         connection.close()
@@ -80,17 +108,38 @@ def test_a_chain_may_be_as_long_as_it_is_allowed() -> None:
         ("COALESCE(pinned, FALSE)", 1),
         ("LENGTH(title) = 6 AND CHAR_LENGTH(title) = 5", 1),
         ("LEFT(title, 2) = 'Äp' AND RIGHT(title, 2) = 'el' AND RIGHT(title, 0) = ''", 1),
-        ("RIGHT(title, 99) = title AND SUBSTRING(title, 2, 2) = 'pf' AND SUBSTRING(title FROM -2) = 'el'", 1),
+        (
+            (
+                "RIGHT(title, 99) = title AND SUBSTRING(title, 2, 2) = 'pf' AND SUBSTRING(title"
+                " FROM -2) = 'el'"
+            ),
+            1,
+        ),
         ("REPLACE(title, 'pf', '') = 'Äel'", 1),
         ("CONCAT(owner, 'x') IS NULL AND CONCAT('a', 1 + 1, 'b') = 'a2b'", 1),
         ("IFNULL(owner, 'x') = 'x' AND COALESCE(owner) IS NULL AND NULLIF(priority, 5) IS NULL", 1),
         ("IF(priority > 3, pinned, FALSE)", 1),
-        ("CASE WHEN priority = 5 THEN TRUE ELSE FALSE END AND CASE status WHEN 'open' THEN 1 END = 1", 1),
         (
-            "priority / 2 = 2.5 AND priority DIV 2 = 2 AND priority MOD 2 = 1 AND MOD(priority, 2) = 1 AND -priority < 0",
+            (
+                "CASE WHEN priority = 5 THEN TRUE ELSE FALSE END AND CASE status WHEN 'open' THEN 1"
+                " END = 1"
+            ),
             1,
         ),
-        ("priority IN (1, 5) AND priority NOT IN (2) AND priority BETWEEN 5 AND 6 AND ABS(-priority) = 5", 1),
+        (
+            (
+                "priority / 2 = 2.5 AND priority DIV 2 = 2 AND priority MOD 2 = 1 AND MOD(priority,"
+                " 2) = 1 AND -priority < 0"
+            ),
+            1,
+        ),
+        (
+            (
+                "priority IN (1, 5) AND priority NOT IN (2) AND priority BETWEEN 5 AND 6 AND"
+                " ABS(-priority) = 5"
+            ),
+            1,
+        ),
         ("LOWER(status) = 'open' && UPPER(status) = 'OPEN' && TRIM(' open ') = status", 1),
         ("status = 'x' || status = 'open'", 1),
         ("updated_at > '2026-01-01' -- since ? January", 1),
@@ -118,15 +167,35 @@ def test_every_column_of_beads_can_be_used(name: str) -> None:
 @pytest.mark.parametrize(
     ("when", "assignee", "status", "runs"),
     [
-        ("(assignee = 'a' OR assignee = 'b') AND status = 'open' AND priority < 3", "b", "in_progress", 1),
+        (
+            "(assignee = 'a' OR assignee = 'b') AND status = 'open' AND priority < 3",
+            "b",
+            "in_progress",
+            1,
+        ),
         ("(assignee = 'a' OR assignee = 'b') AND status = 'open'", "c", "in_progress", 0),
         ("((assignee = 'a') AND status = 'open')", "a", "open", 0),
         ("status = 'open' AND (assignee = 'a' OR priority = 5)", "z", "in_progress", 1),
         ("status = 'open' AND (assignee = 'a' OR priority = 6)", "z", "in_progress", 0),
         ("status = 'blocked'", "a", "in_progress", 0),
-        ("assignee <> 'a' AND status = 'open' AND assignee <> 'b' AND assignee <> 'c'", "b", "in_progress", 0),
-        ("assignee <> 'a' AND status = 'open' AND assignee <> 'b' AND assignee <> 'c'", "c", "in_progress", 0),
-        ("assignee <> 'a' AND status = 'open' AND assignee <> 'b' AND assignee <> 'c'", "d", "in_progress", 1),
+        (
+            "assignee <> 'a' AND status = 'open' AND assignee <> 'b' AND assignee <> 'c'",
+            "b",
+            "in_progress",
+            0,
+        ),
+        (
+            "assignee <> 'a' AND status = 'open' AND assignee <> 'b' AND assignee <> 'c'",
+            "c",
+            "in_progress",
+            0,
+        ),
+        (
+            "assignee <> 'a' AND status = 'open' AND assignee <> 'b' AND assignee <> 'c'",
+            "d",
+            "in_progress",
+            1,
+        ),
     ],
 )
 def test_running_is_derived(when: str, assignee: str, status: str, runs: int) -> None:
@@ -153,7 +222,10 @@ def test_order_keys() -> None:
 
 
 def test_put_back() -> None:
-    rule = compiled("CONCAT(notes, status) <> 'why?' AND title <> notes AND status = 'open' AND assignee = 'agent'")
+    rule = compiled(
+        "CONCAT(notes, status) <> 'why?' AND title <> notes AND status = 'open' AND assignee ="
+        " 'agent'"
+    )
     assert rule.put_back == ("notes", "status", "notes", "status")
     old = {"status": "open", "notes": "x"}
     row = ROW | {"status": "in_progress"}
@@ -193,7 +265,9 @@ def test_a_table_without_status() -> None:
     error = caught.value
     assert error.message == "table issues has no column status, so what runs cannot be derived"
     assert (error.where, error.fix) == ("rules.r.running", "set `running` in [rules.r]")
-    said = compile_rule(Rule("r", when="a = 1", running="a = 2", order_by="a"), {"a": "int"}, "mysql")
+    said = compile_rule(
+        Rule("r", when="a = 1", running="a = 2", order_by="a"), {"a": "int"}, "mysql"
+    )
     assert said.running_row == "(`a` = 2)"
 
 
@@ -203,7 +277,9 @@ def test_a_dialect_that_nobody_speaks() -> None:
 
 
 def test_the_whole_of_a_compiled_rule() -> None:
-    """Over the diff in the engine's own dialect; over the row in MySQL's where ``Engine.query`` will transpile it."""
+    """Over the diff in the engine's own dialect; over the row in MySQL's where ``Engine.query``
+    will transpile it.
+    """
     when, running = "LEFT(notes, 1) = 'x' AND assignee = 'a'", "LEFT(status, 3) = 'in_'"
     rule = Rule("r", when=when, running=running, order_by="CONCAT(title, 'x') DESC")
 
@@ -214,20 +290,31 @@ def test_the_whole_of_a_compiled_rule() -> None:
         return f"(SUBSTRING(`{prefix}status`, 1, 3) = 'in_')"
 
     sqlite = CompiledRule(
-        rule="r", when_from=matches("from_"), when_to=matches("to_"), when_row=matches(""), running_from=runs("from_"),
-        running_to=runs("to_"), running_row=runs(""), rank_to=("((`to_title`) || ('x'))",),
-        rank_row=("((`title`) || ('x'))",), descending=(True,), columns=("assignee", "notes", "status", "title"),
-        when_before_claim="(SUBSTRING(?, 1, 1) = 'x' AND `assignee` = 'a')", put_back=("notes",),
+        rule="r",
+        when_from=matches("from_"),
+        when_to=matches("to_"),
+        when_row=matches(""),
+        running_from=runs("from_"),
+        running_to=runs("to_"),
+        running_row=runs(""),
+        rank_to=("((`to_title`) || ('x'))",),
+        rank_row=("((`title`) || ('x'))",),
+        descending=(True,),
+        columns=("assignee", "notes", "status", "title"),
+        when_before_claim="(SUBSTRING(?, 1, 1) = 'x' AND `assignee` = 'a')",
+        put_back=("notes",),
         parts=(
             Conjunct("LEFT(notes, 1) = 'x'", "(LEFT(`notes`, 1) = 'x')", ("notes",)),
             Conjunct("assignee = 'a'", "(`assignee` = 'a')", ("assignee",)),
         ),
-    )  # fmt: skip
+    )
     assert compile_rule(rule, COLUMNS, "sqlite") == sqlite
     assert compile_for(rule, COLUMNS, "sqlite") == sqlite._replace(
-        when_row="(LEFT(`notes`, 1) = 'x' AND `assignee` = 'a')", running_row="(LEFT(`status`, 3) = 'in_')",
-        rank_row=("CONCAT(`title`, 'x')",), when_before_claim="(LEFT(?, 1) = 'x' AND `assignee` = 'a')",
-    )  # fmt: skip
+        when_row="(LEFT(`notes`, 1) = 'x' AND `assignee` = 'a')",
+        running_row="(LEFT(`status`, 3) = 'in_')",
+        rank_row=("CONCAT(`title`, 'x')",),
+        when_before_claim="(LEFT(?, 1) = 'x' AND `assignee` = 'a')",
+    )
     assert compile_for(rule, COLUMNS, "mysql") == compile_rule(rule, COLUMNS, "mysql")
 
 
@@ -235,9 +322,14 @@ def test_what_is_put_back_where_an_engine_says_a_column_twice() -> None:
     rule = Rule("r", when="RIGHT(notes, CHAR_LENGTH(status)) = 'x'", order_by="id")
     assert compile_rule(rule, COLUMNS, "sqlite").put_back == ("notes", "status", "status")
     compiled_for = compile_for(rule, COLUMNS, "sqlite")
-    assert (compiled_for.when_before_claim.count("?"), compiled_for.put_back) == (2, ("notes", "status"))
+    assert (compiled_for.when_before_claim.count("?"), compiled_for.put_back) == (
+        2,
+        ("notes", "status"),
+    )
 
 
 def test_a_name_with_a_backtick() -> None:
-    rule = compile_rule(Rule("r", when="`a``b` = 1", running="`a``b` = 2", order_by=""), {"a`b": "int"}, "sqlite")
+    rule = compile_rule(
+        Rule("r", when="`a``b` = 1", running="`a``b` = 2", order_by=""), {"a`b": "int"}, "sqlite"
+    )
     assert (rule.when_to, rule.columns) == ("(`to_a``b` = 1)", ("a`b",))

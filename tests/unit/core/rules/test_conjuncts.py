@@ -19,7 +19,10 @@ COLUMNS = {
 
 def parts(when: str) -> tuple[Conjunct, ...]:
     """The same for both engines: what they are asked through transpiles."""
-    mysql, sqlite = (compile_rule(Rule("agent", when=when), COLUMNS, dialect).parts for dialect in ("mysql", "sqlite"))
+    mysql, sqlite = (
+        compile_rule(Rule("agent", when=when), COLUMNS, dialect).parts
+        for dialect in ("mysql", "sqlite")
+    )
     assert mysql == sqlite
     return mysql
 
@@ -50,7 +53,10 @@ def test_what_and_joins(when: str, texts: list[str]) -> None:
 def test_the_columns_of_each_and_sql_that_stands_by_itself() -> None:
     first, second = parts("LOWER(assignee) = 'agent' AND (priority = 0 OR status = 'open')")
     assert (first.columns, second.columns) == (("assignee",), ("priority", "status"))
-    assert (first.sql, second.sql) == ("(LOWER(`assignee`) = 'agent')", "(`priority` = 0 OR `status` = 'open')")
+    assert (first.sql, second.sql) == (
+        "(LOWER(`assignee`) = 'agent')",
+        "(`priority` = 0 OR `status` = 'open')",
+    )
 
 
 def test_as_mysql_writes_it_without_comments() -> None:

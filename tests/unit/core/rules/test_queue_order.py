@@ -14,7 +14,9 @@ CLASSES: list[list[Any]] = [
     [None, float("nan"), Decimal("nan")],
     [-1, False, 0.5, True, Decimal("1.5"), 2, timedelta(seconds=3), 4],
     [
-        datetime(2026, 1, 1, 1, tzinfo=timezone(timedelta(hours=2))),  # an hour before that day began in UTC
+        datetime(
+            2026, 1, 1, 1, tzinfo=timezone(timedelta(hours=2))
+        ),  # an hour before that day began in UTC
         date(2026, 1, 1),
         datetime(2026, 1, 1, tzinfo=UTC),
         datetime(2026, 1, 1, 1),  # noqa: DTZ001
@@ -57,6 +59,8 @@ def test_each_key_in_its_own_direction(descending: tuple[bool, ...], expected: l
 def test_equal_ranks_go_by_id_in_both_directions() -> None:
     for descending in (False, True):
         assert in_order([(1,), (1,), (1,)], descending) == ["0", "1", "2"]
-        assert queue_sort_key((1,), (descending,), "a") == queue_sort_key((1.0,), (descending,), "a")
+        assert queue_sort_key((1,), (descending,), "a") == queue_sort_key(
+            (1.0,), (descending,), "a"
+        )
         assert queue_sort_key((1,), (descending,), "a") != queue_sort_key((2,), (descending,), "a")
     assert queue_sort_key((1,), (True,), "a") != queue_sort_key((1,), (False,), "a")

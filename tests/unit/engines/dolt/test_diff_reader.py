@@ -1,4 +1,6 @@
-"""Which errors of a walk mean that the edges are read another way, and which are the command's end."""
+"""Which errors of a walk mean that the edges are read another way, and which are the command's
+end.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,8 @@ def differ(link: Link) -> DiffReader:
 
 
 @pytest.mark.parametrize(
-    "error", [NoSuchTable("issues"), SchemaChanged(), UnknownCommit(), NoSuchDatabase(), AccessDenied()]
+    "error",
+    [NoSuchTable("issues"), SchemaChanged(), UnknownCommit(), NoSuchDatabase(), AccessDenied()],
 )
 def test_what_is_not_there_is_read_another_way(error: DoltWatchError) -> None:
     link = Link(error)

@@ -1,4 +1,6 @@
-"""What the report says: lanes as the beads went, numbers as the ledger has them, and folded on as folded at once."""
+"""What the report says: lanes as the beads went, numbers as the ledger has them, and folded on
+as folded at once.
+"""
 
 from __future__ import annotations
 
@@ -28,21 +30,30 @@ MINUTE = timedelta(minutes=1)
 
 
 def loop(here: Light, engine: Engine, at: timedelta = 3 * HOUR) -> ControlLoop:
-    return build_dry_run(engine, here.settings, lambda name: here.target, ShiftedClock(at), here.lines.append)
+    return build_dry_run(
+        engine, here.settings, lambda name: here.target, ShiftedClock(at), here.lines.append
+    )
 
 
-def report(here: Light, *only: str, gatherer: ReportCollector | None = None, span: timedelta = 4 * HOUR) -> Report:
+def report(
+    here: Light, *only: str, gatherer: ReportCollector | None = None, span: timedelta = 4 * HOUR
+) -> Report:
     gatherer = gatherer or ReportCollector()
     return gatherer.report(loop(here, here.engine), here.engine, lambda now: now - span, only)
 
 
 def phases(found: Report, bead: str) -> list[str]:
-    return next(([one.phase for one in lane.stretches] for lane in found.lanes if lane.bead == bead), [])
+    return next(
+        ([one.phase for one in lane.stretches] for lane in found.lanes if lane.bead == bead), []
+    )
 
 
 def ways(found: Report) -> list[tuple[str, list[tuple[str, ...]]]]:
     """Lanes without what moves with the clock."""
-    return [(lane.bead, [(one.phase, one.why, one.commit, one.job) for one in lane.stretches]) for lane in found.lanes]
+    return [
+        (lane.bead, [(one.phase, one.why, one.commit, one.job) for one in lane.stretches])
+        for lane in found.lanes
+    ]
 
 
 @pytest.fixture
@@ -59,14 +70,27 @@ def test_lanes_as_the_beads_went(day: Light) -> None:
     assert phases(found, "bd-c") == ["waiting", "claimed", "running", "done"]
     assert phases(found, "bd-a") == ["waiting", "claimed", "unknown", "blocked"]
     assert phases(found, "bd-b") == [
-        "waiting", "claimed", "backoff", "claimed", "waiting", "claimed", "running", "silent", "reaped",
-    ]  # fmt: skip
+        "waiting",
+        "claimed",
+        "backoff",
+        "claimed",
+        "waiting",
+        "claimed",
+        "running",
+        "silent",
+        "reaped",
+    ]
     for lane in found.lanes:
         assert all(before.end == after.begin for before, after in pairwise(lane.stretches)), lane
-    running, silent, reaped = next(lane for lane in found.lanes if lane.bead == "bd-b").stretches[-3:]
+    running, silent, reaped = next(lane for lane in found.lanes if lane.bead == "bd-b").stretches[
+        -3:
+    ]
     assert silent.begin - running.begin == timedelta(minutes=30)
     assert running.job.startswith("job") and running.why == f"accepted as job {running.job}"
-    assert reaped.why == day.engine.query("SELECT reason FROM watch_decision WHERE kind = 'reap'")[0][0]
+    assert (
+        reaped.why
+        == day.engine.query("SELECT reason FROM watch_decision WHERE kind = 'reap'")[0][0]
+    )
     assert day.engine.commit_of(reaped.commit) is not None
 
 
@@ -93,16 +117,26 @@ def test_numbers_are_those_of_the_ledger(day: Light) -> None:
     numbers = {one.label: one.value for one in view_model.headline(found)}
     kinds = [entry.kind.value for entry in read_entries(day.engine)]
     assert numbers == {
-        "waiting": 1, "under way": 2, "held back": 0, "dispatched": kinds.count("dispatched"), "failed": 2, "reaped": 1
-    }  # fmt: skip
+        "waiting": 1,
+        "under way": 2,
+        "held back": 0,
+        "dispatched": kinds.count("dispatched"),
+        "failed": 2,
+        "reaped": 1,
+    }
     assert {bar.label: bar.number for bar in view_model.failures(found)} == {
-        "failed: HTTP 500: boom": 1, "unknown: no answer": 1, "give-up: outcome still unknown": 1, "reap: no sign of life": 1,
-    }  # fmt: skip
+        "failed: HTTP 500: boom": 1,
+        "unknown: no answer": 1,
+        "give-up: outcome still unknown": 1,
+        "reap: no sign of life": 1,
+    }
     now = collect_status(loop(day, day.engine), day.engine)
     assert [bead[:-1] for bead in found.now.beads] == [bead[:-1] for bead in now.beads]
     assert list(found.entries) == read_entries(day.engine)
     waited = view_model.wait_durations(found)
-    assert waited is not None and waited.total == kinds.count("claim") - 1  # one was claimed out of backoff
+    assert (
+        waited is not None and waited.total == kinds.count("claim") - 1
+    )  # one was claimed out of backoff
     assert sum(bar.number for bar in waited.bars) == waited.total
     ran = view_model.run_durations(found)
     assert ran is not None and (ran.total, ran.longest // MINUTE) == (2, 90)
@@ -110,12 +144,20 @@ def test_numbers_are_those_of_the_ledger(day: Light) -> None:
 
 def test_only_these_beads_and_only_this_span(day: Light) -> None:
     found = report(day, "bd-b")
-    assert {lane.bead for lane in found.lanes} == {"bd-b"} == {entry.bead for entry in found.entries}
+    assert (
+        {lane.bead for lane in found.lanes} == {"bd-b"} == {entry.bead for entry in found.entries}
+    )
     late = report(day, span=timedelta(minutes=90))
     assert [(lane.bead, [one.phase for one in lane.stretches]) for lane in late.lanes] == [
-        ("bd-b", ["silent", "reaped"]), ("bd-a", ["blocked"]),
-    ]  # fmt: skip
-    assert all(late.since <= one.end <= late.now.now for lane in late.lanes for one in lane.stretches if one.end)
+        ("bd-b", ["silent", "reaped"]),
+        ("bd-a", ["blocked"]),
+    ]
+    assert all(
+        late.since <= one.end <= late.now.now
+        for lane in late.lanes
+        for one in lane.stretches
+        if one.end
+    )
     ran = view_model.run_durations(late)
     assert ran is not None and ran.longest // MINUTE == 60  # what is known of it
     assert [entry.kind.value for entry in late.entries] == ["reap"]
@@ -127,7 +169,11 @@ def test_before_the_first_decision(doltlite: Engine) -> None:
     assert phases(report(here), "bd-a") == ["waiting"]
     here.assign("bd-b")
     found = report(here)
-    assert (phases(found, "bd-a"), phases(found, "bd-b"), found.entries) == (["waiting"], ["waiting"], ())
+    assert (phases(found, "bd-a"), phases(found, "bd-b"), found.entries) == (
+        ["waiting"],
+        ["waiting"],
+        (),
+    )
     assert "bd-a" in render("report", found)
 
 
@@ -164,7 +210,7 @@ def test_what_has_ended_is_forgotten(day: Light) -> None:
     assert {lane.bead for lane in report(day, gatherer=kept).lanes} == {"bd-a", "bd-b"}
 
 
-# -- the page --------------------------------------------------------------------------------------------------------
+# -- the page --------------------
 
 
 def test_a_title_that_is_a_script_is_text(day: Light) -> None:
@@ -197,14 +243,17 @@ def test_axis(hours: float) -> None:
 
 def test_a_long_line_keeps_its_peak() -> None:
     until = datetime(2026, 4, 18, tzinfo=UTC)
-    points = [(until - HOUR + timedelta(seconds=second), 90 if second == 1234 else 1) for second in range(3600)]
+    points = [
+        (until - HOUR + timedelta(seconds=second), 90 if second == 1234 else 1)
+        for second in range(3600)
+    ]
     scale = charts.scale(until - HOUR, until, (value for _, value in points))
     path = charts.line(points, scale)
     assert f"V{scale.y(90)}H" in path
     assert path.count("H") <= charts.POINTS + 1
 
 
-# -- live ------------------------------------------------------------------------------------------------------------
+# -- live --------------------
 
 
 def test_live_is_computed_once_for_all_who_look(day: Light, doltlite_path: FileAddress) -> None:
@@ -225,6 +274,8 @@ def test_live_is_computed_once_for_all_who_look(day: Light, doltlite_path: FileA
 
 
 def test_live_says_that_the_database_is_away(day: Light, doltlite_path: FileAddress) -> None:
-    page = live_page.pages(lambda: open_engine(FileAddress("/nowhere/x.db")), lambda engine: loop(day, engine))["/"]
+    page = live_page.pages(
+        lambda: open_engine(FileAddress("/nowhere/x.db")), lambda engine: loop(day, engine)
+    )["/"]
     assert page()[0] == 503
     assert page()[2] == b"there is no DoltLite file\n"

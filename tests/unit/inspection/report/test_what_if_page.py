@@ -1,4 +1,6 @@
-"""What the page of a what-if is made of: the queue and what is under way in both tellings, and the settings that are asked about."""
+"""What the page of a what-if is made of: the queue and what is under way in both tellings, and
+the settings that are asked about.
+"""
 
 from __future__ import annotations
 
@@ -44,25 +46,41 @@ def test_depths_recorded_and_here(history: History) -> None:
     history.play("10:40", TWO)
     recorded, here = both(history.what_if(max_in_flight="2"))
     assert over_time(recorded)[1:] == [
-        ("10:01:00", 1, 0), ("10:02:00", 0, 1), ("10:03:00", 1, 1), ("10:11:30", 1, 0), ("10:12:00", 0, 1), ("10:25:30", 0, 0),
-    ]  # fmt: skip
+        ("10:01:00", 1, 0),
+        ("10:02:00", 0, 1),
+        ("10:03:00", 1, 1),
+        ("10:11:30", 1, 0),
+        ("10:12:00", 0, 1),
+        ("10:25:30", 0, 0),
+    ]
     assert over_time(here)[1:] == [
-        ("10:01:00", 1, 0), ("10:02:00", 0, 1), ("10:03:00", 1, 1), ("10:04:00", 0, 2), ("10:11:30", 0, 1), ("10:17:30", 0, 0),
-    ]  # fmt: skip
+        ("10:01:00", 1, 0),
+        ("10:02:00", 0, 1),
+        ("10:03:00", 1, 1),
+        ("10:04:00", 0, 2),
+        ("10:11:30", 0, 1),
+        ("10:17:30", 0, 0),
+    ]
     assert recorded[0] == here[0]._replace(at=recorded[0].at)
 
 
 def test_depths_from_the_middle(history: History) -> None:
     """Where it begins, beads wait and run already."""
     history.play("10:40", TWO)
-    middle = next(one.hash for one in history.engine.commits(None, history.head()) if one.date == clock("10:03"))
+    middle = next(
+        one.hash
+        for one in history.engine.commits(None, history.head())
+        if one.date == clock("10:03")
+    )
     recorded, here = both(history.what_if(begins=middle))
     assert [over_time(depths)[0] for depths in (recorded, here)] == [("10:03:00", 1, 1)] * 2
     assert over_time(here) == over_time(recorded)
 
 
 def test_depths_after_state_was_made_anew(history: History) -> None:
-    """Under another rule the loop makes its state anew: what waited by the old one does so no more, and no event says it."""
+    """Under another rule the loop makes its state anew: what waited by the old one does so no
+    more, and no event says it.
+    """
     history.new("a", "b")
     history.new("c", assignee="other")
     history.tick()
@@ -74,12 +92,19 @@ def test_depths_after_state_was_made_anew(history: History) -> None:
 
 def test_depths_of_one_rule_and_of_wrong_clocks() -> None:
     at = clock("10:00")
-    one = {bead: Bead(bead, Phase.WAITING, rule, at, "") for bead, rule in (("a", "agent"), ("b", "other"))}
+    one = {
+        bead: Bead(bead, Phase.WAITING, rule, at, "")
+        for bead, rule in (("a", "agent"), ("b", "other"))
+    }
     depths = QueueDepthSeries(one, "agent")
     depths.record(clock("10:05"), "b", one["b"]._replace(phase=Phase.RUNNING))
     depths.record(clock("9:00"), "a", one["a"]._replace(phase=Phase.CLAIMED))
     depths.record(clock("10:09"), "a", None)
-    assert over_time(depths.since(at)) == [("10:00:00", 1, 0), ("10:00:00", 0, 1), ("10:09:00", 0, 0)]
+    assert over_time(depths.since(at)) == [
+        ("10:00:00", 1, 0),
+        ("10:00:00", 0, 1),
+        ("10:09:00", 0, 0),
+    ]
     depths.reset(clock("10:10"), one)
     assert over_time(depths.since(at))[-1] == ("10:10:00", 1, 0)
 
@@ -99,7 +124,9 @@ def test_settings_where_nothing_was_decided(history: History) -> None:
     history.new("the-end", assignee="")
     study: WhatIfResult = history.what_if(begins=history.head())
     assert (study.last_policy, asked(study)) == (None, [])
-    assert "settings that nothing recorded can be set beside" in render("whatif", Compared(study, {}))
+    assert "settings that nothing recorded can be set beside" in render(
+        "whatif", Compared(study, {})
+    )
 
 
 def test_what_others_wrote_is_text(history: History) -> None:
@@ -110,4 +137,8 @@ def test_what_others_wrote_is_text(history: History) -> None:
     study = history.what_if(when="assignee = 'x'")
     page = render("whatif", Compared(study, {evil: "<script>alert(1)</script>"}))
     assert mentioned_beads(study) == {evil}
-    assert page.count("<script") == 2 and "\u202e" not in page and "\\u003cscript\\u003e\\\\u202e" in page
+    assert (
+        page.count("<script") == 2
+        and "\u202e" not in page
+        and "\\u003cscript\\u003e\\\\u202e" in page
+    )

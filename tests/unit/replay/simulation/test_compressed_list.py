@@ -20,7 +20,13 @@ def act(number: int) -> ExternalAction:
     return ExternalAction(
         number,
         at,
-        Event(EventKind.SIGN, f"bd-{number % 200}", f"{number:032}", at, sign=ActivitySignal(at, "comment", who, "")),
+        Event(
+            EventKind.SIGN,
+            f"bd-{number % 200}",
+            f"{number:032}",
+            at,
+            sign=ActivitySignal(at, "comment", who, ""),
+        ),
     )
 
 

@@ -1,4 +1,6 @@
-"""What moves with a dispatch and what stays: short histories, recorded by the real loop at each even minute, and another answer to each."""
+"""What moves with a dispatch and what stays: short histories, recorded by the real loop at each
+even minute, and another answer to each.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,11 @@ def put(bead: str, **cells: object) -> object:
 
 
 def claimed(study: WhatIfResult) -> list[tuple[str, str]]:
-    return [(one.bead, f"{one.claimed:%H:%M}") for one in study.simulated.attempts if one.sent is not None]
+    return [
+        (one.bead, f"{one.claimed:%H:%M}")
+        for one in study.simulated.attempts
+        if one.sent is not None
+    ]
 
 
 def ended(study: WhatIfResult, bead: str) -> tuple[str, str]:
@@ -84,7 +90,9 @@ def test_reaped_where_it_was_not(history: History) -> None:
     assert ended(study, "a") == ("10:14:00", "reap")
 
 
-def test_a_requeued_bead_is_dispatched_again_and_its_second_run_is_assumed(history: History) -> None:
+def test_a_requeued_bead_is_dispatched_again_and_its_second_run_is_assumed(
+    history: History,
+) -> None:
     deeds: Deeds = {"10:01": new("a"), "10:18:30": put("a", status="closed")}
     history.play("10:40", deeds)
     study = history.what_if(stale_after="10m", on_stale="requeue", run_time=5 * MINUTE)
@@ -103,26 +111,39 @@ def test_never_and_why(history: History) -> None:
     history.play("10:16", deeds)
     study = history.what_if(when="assignee = 'agent' AND status = 'open' AND priority <> 3")
     assert claimed(study) == [("b", "10:04")]
-    assert found(study) == [("a", "never-dispatched", "it does not match"), ("b", "dispatched-earlier", "")]
+    assert found(study) == [
+        ("a", "never-dispatched", "it does not match"),
+        ("b", "dispatched-earlier", ""),
+    ]
     assert study.waiting == {"c": "1 of 1 in flight: b (running)"}
 
 
 def test_another_when_on_a_bead_that_is_in_progress_only_by_our_claim(history: History) -> None:
-    """Recorded: claimed at 10:02. Under the other rule it matches from the edit at 10:07 on, where it is open: our claim is not there."""
+    """Recorded: claimed at 10:02.
+
+    Under the other rule it matches from the edit at 10:07 on, where it is open: our claim is not
+    there.
+    """
     deeds: Deeds = {
         "10:01": new("a", priority=2),
         "10:07": put("a", priority=0),
         "10:20:30": put("a", status="closed"),
     }
     history.play("10:40", deeds)
-    study = history.what_if(when="assignee = 'agent' AND status IN ('open', 'ready') AND priority = 0")
+    study = history.what_if(
+        when="assignee = 'agent' AND status IN ('open', 'ready') AND priority = 0"
+    )
     assert claimed(study) == [("a", "10:08")]
     assert ended(study, "a") == ("10:26:30", "closed")
     assert study.assumed == ()
 
 
 def test_a_when_that_asks_for_a_status_of_ones_own(history: History) -> None:
-    deeds: Deeds = {"10:01": new("a"), "10:05": new("b", status="ready"), "10:08:30": put("a", status="closed")}
+    deeds: Deeds = {
+        "10:01": new("a"),
+        "10:05": new("b", status="ready"),
+        "10:08:30": put("a", status="closed"),
+    }
     history.play("10:20", deeds)
     study = history.what_if(when="assignee = 'agent' AND status = 'ready'", run_time=3 * MINUTE)
     assert claimed(study) == [("b", "10:06")]
@@ -144,7 +165,9 @@ def test_order_by(history: History) -> None:
 
 
 def test_the_queue_goes_by_when_a_row_was_written_here(history: History) -> None:
-    """b was busy at 10:02 and so written after c: here too, though its busy answer comes at another time."""
+    """b was busy at 10:02 and so written after c: here too, though its busy answer comes at
+    another time.
+    """
     history.target.says = {"b": [Busy("busy", 409, 60)]}
     deeds: Deeds = {
         "10:01:00": new("b"),
@@ -170,13 +193,25 @@ def test_the_median_of_what_was_recorded_or_the_given_time(history: History) -> 
     history.play("10:50", deeds)
     when = "acceptance_criteria <> '' AND status = 'open' AND assignee <> ''"
     study = history.what_if(when=when)
-    assert (study.assumed, study.run_time, ended(study, "c")) == (("c",), 6 * MINUTE, ("10:28:00", "closed"))
-    study = history.what_if(when=when, run_time=timedelta(hours=1), begins=study.question.begins.hash)
-    assert (study.run_time, ended(study, "c")) == (timedelta(hours=1), ("", "")), "alive all along: not reaped"
+    assert (study.assumed, study.run_time, ended(study, "c")) == (
+        ("c",),
+        6 * MINUTE,
+        ("10:28:00", "closed"),
+    )
+    study = history.what_if(
+        when=when, run_time=timedelta(hours=1), begins=study.question.begins.hash
+    )
+    assert (study.run_time, ended(study, "c")) == (
+        timedelta(hours=1),
+        ("", ""),
+    ), "alive all along: not reaped"
 
 
 def test_nothing_says_how_long_a_run_takes(history: History) -> None:
-    history.play("10:10", {"10:01": new("a", assignee="x"), "10:03": new("b"), "10:05": put("b", assignee="")})
+    history.play(
+        "10:10",
+        {"10:01": new("a", assignee="x"), "10:03": new("b"), "10:05": put("b", assignee="")},
+    )
     with pytest.raises(SettingsError, match="a would have been dispatched and was not") as told:
         history.what_if(when="status = 'open' AND assignee <> ''")
     assert "--run-time" in str(told.value.fix)
@@ -194,7 +229,9 @@ def test_a_refusal_comes_with_its_dispatch_and_the_settings_say_what_then(histor
 
 
 def test_not_before_it_is_ready(history: History) -> None:
-    """b waits for a, c is deferred until 10:30, d for ever: bd's own gates, as history had them; the ticks between are not simulated."""
+    """b waits for a, c is deferred until 10:30, d for ever: bd's own gates, as history had them;
+    the ticks between are not simulated.
+    """
     deeds: Deeds = {
         "10:01:00": new("a", priority=4, assignee=""),
         "10:01:10": new("c", defer_until=clock("10:30")),
@@ -202,7 +239,10 @@ def test_not_before_it_is_ready(history: History) -> None:
         "10:01:20": new("b"),
         "10:01:21": lambda h: h.write(
             (
-                "INSERT INTO dependencies (issue_id, depends_on_id, type, created_by) VALUES ('b', 'a', 'blocks', 'x')",
+                (
+                    "INSERT INTO dependencies (issue_id, depends_on_id, type, created_by) VALUES"
+                    " ('b', 'a', 'blocks', 'x')"
+                ),
                 (),
             )
         ),
@@ -214,7 +254,10 @@ def test_not_before_it_is_ready(history: History) -> None:
     study = history.what_if()
     assert (claimed(study), found(study)) == ([("b", "10:22"), ("c", "10:30")], [])
     fast = history.what_if(timedelta(seconds=2))
-    assert [f"{one.claimed:%H:%M:%S}" for one in fast.simulated.attempts] == ["10:21:00", "10:30:00"]
+    assert [f"{one.claimed:%H:%M:%S}" for one in fast.simulated.attempts] == [
+        "10:21:00",
+        "10:30:00",
+    ]
     assert fast.ticks < 30
     assert claimed(history.what_if(ready="false"))[0] == ("c", "10:02")
 
@@ -233,7 +276,8 @@ def test_a_pause_is_a_persons_and_stays(history: History) -> None:
 def test_a_pause_that_was_imported_says_not_what_it_wrote(history: History) -> None:
     columns = ", ".join(ENTRY_COLUMNS)
     pause = (
-        "('', 99, 'pause', 0, '', '', '', '', '2026-04-18 10:01:00.000000', '', 'upgrade', '', '', 'somebody', '{}')"
+        "('', 99, 'pause', 0, '', '', '', '', '2026-04-18 10:01:00.000000', '', 'upgrade', '', '',"
+        " 'somebody', '{}')"
     )
     deeds: Deeds = {
         "10:01": lambda h: h.write((f"INSERT INTO watch_decision ({columns}) VALUES {pause}", ())),
@@ -254,7 +298,9 @@ def test_a_run_under_way_when_it_begins_goes_on_as_it_did(history: History) -> N
         "10:30": put("b", status="closed"),
     }
     history.play("10:40", deeds)
-    middle = next(c.hash for c in history.engine.commits(None, history.head()) if c.date == clock("10:10"))
+    middle = next(
+        c.hash for c in history.engine.commits(None, history.head()) if c.date == clock("10:10")
+    )
     study = history.what_if(begins=middle)
     assert (claimed(study), found(study)) == ([("a", "10:02"), ("b", "10:22")], [])
     assert study.simulated.attempts[0].earlier
@@ -262,8 +308,15 @@ def test_a_run_under_way_when_it_begins_goes_on_as_it_did(history: History) -> N
 
 
 def test_a_person_answers_a_reap_that_is_not_made(history: History) -> None:
-    """Reaped at 10:34, set open at 10:49:30, closed by the second run. Not reaped here; the person's deed stays, and with it the second run."""
-    deeds: Deeds = {"10:01": new("a"), "10:49:30": put("a", status="open"), "10:57:30": put("a", status="closed")}
+    """Reaped at 10:34, set open at 10:49:30, closed by the second run.
+
+    Not reaped here; the person's deed stays, and with it the second run.
+    """
+    deeds: Deeds = {
+        "10:01": new("a"),
+        "10:49:30": put("a", status="open"),
+        "10:57:30": put("a", status="closed"),
+    }
     history.play("11:10", deeds)
     study = history.what_if(stale_after="2h")
     assert claimed(study) == [("a", "10:02"), ("a", "10:50")]

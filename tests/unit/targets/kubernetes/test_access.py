@@ -11,7 +11,9 @@ from tests.support.kubernetes import Namespace, agent_rules, wait_for
 from tests.unit.targets.kubernetes.conftest import MakeTarget
 
 
-def test_with_the_rights_of_the_component_nothing_is_wrong(make_target: MakeTarget, namespace: Namespace) -> None:
+def test_with_the_rights_of_the_component_nothing_is_wrong(
+    make_target: MakeTarget, namespace: Namespace
+) -> None:
     assert make_target().check() == []
     assert namespace.list_jobs() == []
 
@@ -42,7 +44,9 @@ def test_a_job_that_would_be_refused_is_named(make_target: MakeTarget) -> None:
     assert fix
 
 
-def test_a_pod_that_would_be_refused_is_named(make_target: MakeTarget, namespace: Namespace) -> None:
+def test_a_pod_that_would_be_refused_is_named(
+    make_target: MakeTarget, namespace: Namespace
+) -> None:
     with namespace.plane.namespace({"pod-security.kubernetes.io/enforce": "restricted"}) as strict:
         template = namespace.plane.folder / f"{strict.name}.yaml"
         template.write_text(
@@ -59,7 +63,9 @@ def test_a_pod_that_would_be_refused_is_named(make_target: MakeTarget, namespace
         assert make_target(**there).check() == []
 
 
-def test_a_server_that_does_not_answer_is_one_problem(make_target: MakeTarget, tmp_path: Path) -> None:
+def test_a_server_that_does_not_answer_is_one_problem(
+    make_target: MakeTarget, tmp_path: Path
+) -> None:
     [[message, _]] = make_target(token_file=tmp_path / "missing").check()
     assert "cannot be read" in message
 
@@ -68,7 +74,10 @@ def test_a_server_that_does_not_answer_is_one_problem(make_target: MakeTarget, t
 def test_each_right_is_needed(make_target: MakeTarget, namespace: Namespace, right: str) -> None:
     """Without one resource of the Role, exactly that is found."""
     role = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace.name}/roles/dispatcher"
-    rules = [{**rule, "resources": [each for each in rule["resources"] if each != right]} for rule in agent_rules()]
+    rules = [
+        {**rule, "resources": [each for each in rule["resources"] if each != right]}
+        for rule in agent_rules()
+    ]
     kept = [rule for rule in rules if rule["resources"]]
     patch = {"rules": kept}
     headers = {"content-type": "application/merge-patch+json"}

@@ -16,7 +16,13 @@ from dolt_watch.targets.kubernetes.answers import PodState
 
 
 def status(code: int, reason: str, message: str = "", **details: Any) -> HttpResult:
-    body = {"kind": "Status", "reason": reason, "message": message, "code": code, "details": details}
+    body = {
+        "kind": "Status",
+        "reason": reason,
+        "message": message,
+        "code": code,
+        "details": details,
+    }
     return HttpResult(code, body=json.dumps(body).encode())
 
 
@@ -32,7 +38,11 @@ TERMINATING = {"causes": [{"reason": "NamespaceTerminating"}]}
         (status(429, "TooManyRequests"), Busy, {}),
         (status(403, "Forbidden", "exceeded quota: limit"), Busy, {}),
         (status(403, "Forbidden", RBAC), Refused, {"halts_rule": True}),
-        (status(403, "Forbidden", "ns is being terminated", **TERMINATING), Refused, {"halts_rule": True}),
+        (
+            status(403, "Forbidden", "ns is being terminated", **TERMINATING),
+            Refused,
+            {"halts_rule": True},
+        ),
         (status(403, "Forbidden", "denied by policy"), Refused, {"halts_rule": False}),
         (status(401, "Unauthorized"), Refused, {"halts_rule": True}),
         (status(404, "NotFound", 'namespaces "x" not found'), Refused, {"halts_rule": True}),
@@ -40,7 +50,11 @@ TERMINATING = {"causes": [{"reason": "NamespaceTerminating"}]}
         (status(422, "Invalid"), Refused, {"permanent": False}),
         (status(413, "RequestEntityTooLarge"), Refused, {"permanent": True}),
         (status(408, "Timeout"), Unknown, {}),
-        (status(500, "InternalError", "etcdserver: request timed out"), Unknown, {"unreachable": ""}),
+        (
+            status(500, "InternalError", "etcdserver: request timed out"),
+            Unknown,
+            {"unreachable": ""},
+        ),
         (status(503, "ServiceUnavailable"), Unknown, {"unreachable": "service"}),
         (status(504, "Timeout"), Unknown, {}),
         (HttpResult(409, body=b"a proxy's"), Unknown, {}),
@@ -48,8 +62,16 @@ TERMINATING = {"causes": [{"reason": "NamespaceTerminating"}]}
         (HttpResult(200, body=b"ok"), Unknown, {}),
         (HttpResult(302), Refused, {}),
         (HttpResult(502, body=b"bad gateway"), Unknown, {}),
-        (HttpResult(failure=TransportFailure.REFUSED, reason="refused"), Refused, {"unreachable": "target"}),
-        (HttpResult(failure=TransportFailure.BROKEN, reason="broken"), Unknown, {"unreachable": "target"}),
+        (
+            HttpResult(failure=TransportFailure.REFUSED, reason="refused"),
+            Refused,
+            {"unreachable": "target"},
+        ),
+        (
+            HttpResult(failure=TransportFailure.BROKEN, reason="broken"),
+            Unknown,
+            {"unreachable": "target"},
+        ),
         (HttpResult(failure=TransportFailure.OVERSIZED, reason="large"), Unknown, {}),
     ],
 )
@@ -65,7 +87,9 @@ def test_what_an_answer_means(exchange: HttpResult, kind: type, flags: dict[str,
     [
         HttpResult(200, body=b"[]"),
         HttpResult(200, body=b'{"columnDefinitions": [], "rows": [{"cells": []}]}'),
-        HttpResult(200, body=b'{"columnDefinitions": [{"name": "Name"}], "rows": [{"cells": [1]}]}'),
+        HttpResult(
+            200, body=b'{"columnDefinitions": [{"name": "Name"}], "rows": [{"cells": [1]}]}'
+        ),
         HttpResult(200, body=b'{"columnDefinitions": [{"name": "Status"}], "rows": [1]}'),
         HttpResult(500),
         HttpResult(failure=TransportFailure.TIMEOUT, reason="no answer"),
@@ -89,8 +113,14 @@ def ended(code: int, **more: Any) -> list[dict[str, Any]]:
     ("pods", "told"),
     [
         ([], ""),
-        ([pod("Failed", containerStatuses=ended(137, reason="OOMKilled"))], "exit code 137 (OOMKilled)"),
-        ([pod("Failed", containerStatuses=ended(1, reason="Error", message="a\nb"))], "exit code 1: a\\nb"),
+        (
+            [pod("Failed", containerStatuses=ended(137, reason="OOMKilled"))],
+            "exit code 137 (OOMKilled)",
+        ),
+        (
+            [pod("Failed", containerStatuses=ended(1, reason="Error", message="a\nb"))],
+            "exit code 1: a\\nb",
+        ),
         ([pod("Failed", initContainerStatuses=ended(2))], "exit code 2"),
         ([pod("Failed", reason="Evicted", message="disk pressure")], "Evicted: disk pressure"),
         ([pod("Succeeded", containerStatuses=ended(0))], ""),
@@ -117,11 +147,23 @@ MINUTE = timedelta(minutes=1)
         (QUOTA, PodState(False), 0, (Verdict.RUNNING, "pending", QUOTA)),
         (QUOTA, PodState(False), 1, (Verdict.FINISHED, "error", f"it cannot start: {QUOTA}")),
         ("", PodState(True, waits_for="Pull"), 0, (Verdict.RUNNING, "pending", "Pull")),
-        ("", PodState(True, waits_for="Pull"), 1, (Verdict.FINISHED, "error", "it cannot start: Pull")),
-        ("", PodState(False), 1, (Verdict.FINISHED, "error", "it cannot start: no pod runs after 60 s")),
+        (
+            "",
+            PodState(True, waits_for="Pull"),
+            1,
+            (Verdict.FINISHED, "error", "it cannot start: Pull"),
+        ),
+        (
+            "",
+            PodState(False),
+            1,
+            (Verdict.FINISHED, "error", "it cannot start: no pod runs after 60 s"),
+        ),
     ],
 )
-def test_a_job_without_a_running_pod(refusal: str, pods: PodState, age: int, report: tuple[Verdict, str, str]) -> None:
+def test_a_job_without_a_running_pod(
+    refusal: str, pods: PodState, age: int, report: tuple[Verdict, str, str]
+) -> None:
     assert answers.report_not_started(refusal, pods, age * MINUTE, MINUTE) == JobReport(*report)
 
 

@@ -20,7 +20,9 @@ TOKEN = "0123456789abcdef0123456789abcdef"
 NAME = f"dolt-watch-{TOKEN}"
 
 
-def test_a_dispatch_creates_one_job_named_by_its_token(make_target: MakeTarget, namespace: Namespace) -> None:
+def test_a_dispatch_creates_one_job_named_by_its_token(
+    make_target: MakeTarget, namespace: Namespace
+) -> None:
     assert make_target().dispatch(make_task("bd-7"), TOKEN) == Accepted(NAME)
     [job] = namespace.list_jobs()
     assert job["metadata"]["name"] == NAME
@@ -30,7 +32,9 @@ def test_a_dispatch_creates_one_job_named_by_its_token(make_target: MakeTarget, 
     assert spec["ttlSecondsAfterFinished"] == 86400
 
 
-def test_the_agent_gets_the_bead_and_no_secret_through_its_text(make_target: MakeTarget, namespace: Namespace) -> None:
+def test_the_agent_gets_the_bead_and_no_secret_through_its_text(
+    make_target: MakeTarget, namespace: Namespace
+) -> None:
     secret = {"metadata": {"name": "keys"}, "stringData": {"API_KEY": "s3cret"}}
     namespace.admin.post(f"{namespace.core}/secrets", json=secret).raise_for_status()
     script = 'echo "$BEAD_ID|$BEADS_ACTOR|$DOLT_WATCH_TOKEN|$API_KEY"; echo "$DOLT_WATCH_PROMPT"'
@@ -44,7 +48,9 @@ def test_the_agent_gets_the_bead_and_no_secret_through_its_text(make_target: Mak
     assert "Title: costs $$5 in $(API_KEY) and $(BEAD_ID), 'quoted'" in output
 
 
-def test_a_token_that_is_sent_twice_is_one_job(make_target: MakeTarget, namespace: Namespace) -> None:
+def test_a_token_that_is_sent_twice_is_one_job(
+    make_target: MakeTarget, namespace: Namespace
+) -> None:
     target = make_target()
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda _: target.dispatch(make_task(), TOKEN), range(8)))
@@ -100,12 +106,16 @@ def test_nothing_is_decided_while_the_server_does_not_answer(
     assert report.job == NAME and report.started, "later it is known"
 
 
-def test_a_lost_answer_to_the_tombstone_is_asked_for(make_target: MakeTarget, proxy: FaultProxy) -> None:
+def test_a_lost_answer_to_the_tombstone_is_asked_for(
+    make_target: MakeTarget, proxy: FaultProxy
+) -> None:
     proxy.fail("POST", Fault.DROP, Fault.LOSE)
     assert isinstance(make_target(server=proxy.url).dispatch(make_task(), TOKEN), Refused)
 
 
-def test_settling_and_sending_at_once_never_disagree(make_target: MakeTarget, namespace: Namespace) -> None:
+def test_settling_and_sending_at_once_never_disagree(
+    make_target: MakeTarget, namespace: Namespace
+) -> None:
     target = make_target()
     for number in range(10):
         token = f"{number:032x}"
@@ -144,7 +154,9 @@ def test_forbidden_stops_the_rule(make_target: MakeTarget, namespace: Namespace)
     namespace.revoke()
     target = make_target()
     answer = target.dispatch(make_task(), TOKEN)
-    assert isinstance(answer, Refused) and answer.halts_rule and "cannot create resource" in answer.why
+    assert (
+        isinstance(answer, Refused) and answer.halts_rule and "cannot create resource" in answer.why
+    )
     assert target.capacity().down
 
 
@@ -174,7 +186,9 @@ def test_a_namespace_that_is_missing_or_goes_away_stops_the_rule(
     everywhere.write_text(namespace.token(), "utf-8")
     target = make_target(token_file=everywhere, namespace="no-such-namespace")
     answer = wait_for(
-        lambda: (found := target.dispatch(make_task(), TOKEN)).status == 404 and found  # RBAC settles
+        lambda: (
+            (found := target.dispatch(make_task(), TOKEN)).status == 404 and found
+        )  # RBAC settles
     )
     assert isinstance(answer, Refused) and answer.halts_rule and "not found" in answer.why
     namespace.admin.delete(f"{path}/{namespace.name}")
@@ -185,12 +199,16 @@ def test_a_namespace_that_is_missing_or_goes_away_stops_the_rule(
     [{"requests": {"cpu": "2"}, "limits": {"cpu": "1"}}, {"requests": {"speed": "1"}}],
     ids=["limit below request", "no such resource"],
 )
-def test_a_spec_that_the_server_refuses_is_refused(make_target: MakeTarget, change: dict[str, object]) -> None:
+def test_a_spec_that_the_server_refuses_is_refused(
+    make_target: MakeTarget, change: dict[str, object]
+) -> None:
     answer = make_target(**change).dispatch(make_task(), TOKEN)
     assert isinstance(answer, Refused) and answer.status == 422 and not answer.halts_rule
 
 
-def test_a_prompt_that_no_program_can_get_is_refused_for_good(make_target: MakeTarget, namespace: Namespace) -> None:
+def test_a_prompt_that_no_program_can_get_is_refused_for_good(
+    make_target: MakeTarget, namespace: Namespace
+) -> None:
     answer = make_target().dispatch(make_task(description="x" * 140_000), TOKEN)
     assert isinstance(answer, Refused) and answer.permanent and "DOLT_WATCH_PROMPT" in answer.why
     assert namespace.list_jobs() == []
@@ -207,7 +225,9 @@ def test_a_token_that_was_replaced_is_used_at_the_next_request(
     assert not target.capacity().down
 
 
-def test_a_missing_token_file_means_that_nothing_was_sent(make_target: MakeTarget, tmp_path: Path) -> None:
+def test_a_missing_token_file_means_that_nothing_was_sent(
+    make_target: MakeTarget, tmp_path: Path
+) -> None:
     target = make_target(token_file=tmp_path / "missing")
     answer = target.dispatch(make_task(), TOKEN)
     assert isinstance(answer, Refused) and answer.unreachable == "target" and not answer.halts_rule
@@ -215,7 +235,9 @@ def test_a_missing_token_file_means_that_nothing_was_sent(make_target: MakeTarge
     assert target.capacity().down
 
 
-def test_a_certificate_of_another_authority_is_not_accepted(make_target: MakeTarget, tmp_path: Path) -> None:
+def test_a_certificate_of_another_authority_is_not_accepted(
+    make_target: MakeTarget, tmp_path: Path
+) -> None:
     other = make_target().api.ca_file
     assert other is not None
     wrong = tmp_path / "ca.crt"

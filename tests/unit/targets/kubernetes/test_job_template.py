@@ -57,7 +57,9 @@ def test_whatever_a_bead_contains_stays_one_text_in_its_place(title: str) -> Non
 def test_a_nul_does_not_reach_a_program() -> None:
     pod = "{containers: [{name: a, image: x, args: ['{{ bead.title }}']}]}"
     found = JobTemplate(job(pod=pod), "job.yaml").render(make_task(title="a\x00b"), "t")
-    assert found["spec"]["template"]["spec"]["containers"][0]["args"] == ["a\N{REPLACEMENT CHARACTER}b"]
+    assert found["spec"]["template"]["spec"]["containers"][0]["args"] == [
+        "a\N{REPLACEMENT CHARACTER}b"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -76,7 +78,10 @@ def test_a_nul_does_not_reach_a_program() -> None:
         (job(pod="{containers: []}"), "containers is missing"),
         (job(pod="{containers: [x]}"), "containers[0] is not a container"),
         (job(pod="{containers: [{env: {A: b}}]}"), "containers[0].env is not a list"),
-        (job(pod="{containers: [{}], initContainers: [1]}"), "initContainers[0] is not a container"),
+        (
+            job(pod="{containers: [{}], initContainers: [1]}"),
+            "initContainers[0] is not a container",
+        ),
         (job(more="metadata: x\n"), "metadata is not an object"),
         (job(more="metadata: {labels: [a]}\n"), "metadata is not an object"),
         (job("  backoffLimit: 3\n"), "spec.backoffLimit must be 0"),

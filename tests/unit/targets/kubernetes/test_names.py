@@ -14,7 +14,10 @@ LABEL = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?")
 
 
 def test_a_token_of_dolt_watch_is_readable_in_the_name() -> None:
-    assert job_name("0123456789abcdef0123456789abcdef") == "dolt-watch-0123456789abcdef0123456789abcdef"
+    assert (
+        job_name("0123456789abcdef0123456789abcdef")
+        == "dolt-watch-0123456789abcdef0123456789abcdef"
+    )
 
 
 @pytest.mark.parametrize("bead", ["bd-1", "my_project-a3f8.1", "BD-1", "x" * 63])
@@ -49,6 +52,8 @@ def test_two_tokens_never_share_a_name_nor_two_beads_a_label(one: str, two: str)
     assert (label(one) == label(two)) == (one == two)
 
 
-@pytest.mark.parametrize(("one", "two"), [("a b", "a-b"), ("a/b", "a:b"), ("x" * 64, "x" * 65), ("ü", "ö")])
+@pytest.mark.parametrize(
+    ("one", "two"), [("a b", "a-b"), ("a/b", "a:b"), ("x" * 64, "x" * 65), ("ü", "ö")]
+)
 def test_labels_that_are_shortened_alike_differ(one: str, two: str) -> None:
     assert label(one) != label(two)

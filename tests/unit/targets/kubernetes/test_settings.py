@@ -79,7 +79,9 @@ def account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_in_a_cluster_everything_comes_from_the_service_account(account: Path) -> None:
     found = find_connection(KubernetesSettings("k"), IN_CLUSTER)
-    assert found == api.Connection("https://10.96.0.1:6443", "agents", account / "token", account / "ca.crt")
+    assert found == api.Connection(
+        "https://10.96.0.1:6443", "agents", account / "token", account / "ca.crt"
+    )
 
 
 def test_an_address_of_version_6_is_bracketed(account: Path) -> None:

@@ -1,4 +1,6 @@
-"""The whole loop on an embedded tracker: attempts with a lost answer or a dead worker are settled by asking."""
+"""The whole loop on an embedded tracker: attempts with a lost answer or a dead worker are
+settled by asking.
+"""
 
 from __future__ import annotations
 
@@ -94,7 +96,11 @@ def test_an_answer_that_was_lost_with_its_connection_is_known_at_the_next_tick(
     ],
 )
 def test_a_claim_whose_worker_died_is_settled_after_its_deadline(
-    tracker: Light, settings: KubernetesSettings, namespace: Namespace, dies: str, history: list[str]
+    tracker: Light,
+    settings: KubernetesSettings,
+    namespace: Namespace,
+    dies: str,
+    history: list[str],
 ) -> None:
     target = tracker.target = DyingTarget(settings, {})
     tracker.assign("bd-1")
@@ -199,7 +205,9 @@ def test_a_dry_run_takes_no_name(
     proxy.fail("GET", Fault.DROP, Fault.DROP)
     tracker.tick()
     assert tracker.kinds("bd-1") == ["claim", "unknown"]
-    loop = build_dry_run(tracker.engine, tracker.settings, lambda name: tracker.target, ShiftedClock(5 * MINUTE))
+    loop = build_dry_run(
+        tracker.engine, tracker.settings, lambda name: tracker.target, ShiftedClock(5 * MINUTE)
+    )
     loop.tick(Scope(dispatch=True, reap=True))
     assert namespace.list_jobs() == []
     tracker.tick(5 * MINUTE)

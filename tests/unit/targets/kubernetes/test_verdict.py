@@ -27,7 +27,9 @@ def started(target: KubernetesTarget, token: str = TOKEN) -> str:
 
 def final(target: KubernetesTarget, job: str = NAME) -> JobReport:
     """The first report that is not about a Job under way."""
-    return wait_for(lambda: (report := target.verdict(job, None)).verdict is not Verdict.RUNNING and report)
+    return wait_for(
+        lambda: (report := target.verdict(job, None)).verdict is not Verdict.RUNNING and report
+    )
 
 
 def running(target: KubernetesTarget, job: str = NAME) -> None:
@@ -43,7 +45,9 @@ def test_exit_0_is_completed(make_target: MakeTarget) -> None:
 def test_another_exit_failed_with_the_last_output(make_target: MakeTarget) -> None:
     target = make_target(command=("sh", "-c", "echo limit reached; exit 3"))
     started(target)
-    assert final(target) == JobReport(Verdict.FINISHED, "failed", "exit code 3: limit reached", dead=True)
+    assert final(target) == JobReport(
+        Verdict.FINISHED, "failed", "exit code 3: limit reached", dead=True
+    )
 
 
 def test_the_deadline_ends_a_run(make_target: MakeTarget) -> None:
@@ -62,7 +66,8 @@ def test_a_run_that_ignores_the_deadline_counts_as_running_until_it_is_dead(
     script = "trap '' TERM; echo ready; sleep 5"
     template = tmp_path / "job.yaml"
     template.write_text(
-        "apiVersion: batch/v1\nkind: Job\nspec:\n  activeDeadlineSeconds: 1\n  template:\n    spec:\n"
+        "apiVersion: batch/v1\nkind: Job\nspec:\n  activeDeadlineSeconds: 1\n  template:\n   "
+        " spec:\n"
         f"      terminationGracePeriodSeconds: 2\n      containers:\n"
         f'      - {{name: agent, image: stand-in, command: [sh, -c, "{script}"]}}\n',
         "utf-8",
@@ -85,7 +90,9 @@ def test_a_run_that_ignores_the_deadline_counts_as_running_until_it_is_dead(
     assert report.status_text == "failed"
 
 
-def test_a_deleted_pod_failed_and_is_not_replaced(make_target: MakeTarget, namespace: Namespace) -> None:
+def test_a_deleted_pod_failed_and_is_not_replaced(
+    make_target: MakeTarget, namespace: Namespace
+) -> None:
     target = make_target(command=("sleep", "60"))
     started(target)
     running(target)
@@ -114,7 +121,9 @@ def test_stop_says_why_it_cannot(make_target: MakeTarget, namespace: Namespace) 
     assert report.verdict is Verdict.UNKNOWN and "cannot delete resource" in report.error
 
 
-def test_a_finished_job_whose_time_is_over_is_lost(make_target: MakeTarget, namespace: Namespace) -> None:
+def test_a_finished_job_whose_time_is_over_is_lost(
+    make_target: MakeTarget, namespace: Namespace
+) -> None:
     target = make_target()
     started(target)
     final(target)
@@ -124,7 +133,9 @@ def test_a_finished_job_whose_time_is_over_is_lost(make_target: MakeTarget, name
         headers={"content-type": "application/merge-patch+json"},
     ).raise_for_status()
     wait_for(lambda: namespace.get_job(NAME) is None)
-    assert target.verdict(NAME, None) == JobReport(Verdict.LOST, error="the Job was deleted", dead=True)
+    assert target.verdict(NAME, None) == JobReport(
+        Verdict.LOST, error="the Job was deleted", dead=True
+    )
 
 
 def test_pod_security_is_named_at_once(make_target: MakeTarget, namespace: Namespace) -> None:
@@ -143,11 +154,15 @@ def test_pod_security_is_named_at_once(make_target: MakeTarget, namespace: Names
         started(target)
         report = final(target)
         assert (report.verdict, report.status_text) == (Verdict.FINISHED, "error")
-        assert report.error.startswith("it cannot start: ") and "violates PodSecurity" in report.error
+        assert (
+            report.error.startswith("it cannot start: ") and "violates PodSecurity" in report.error
+        )
         assert not report.has_ended, "it may start later, as long as it exists"
         allowed = make_target(**there)
         started(allowed, "b" * 32)
-        assert final(allowed, f"dolt-watch-{'b' * 32}").status_text == "completed", "what we make is allowed"
+        assert final(allowed, f"dolt-watch-{'b' * 32}").status_text == "completed", (
+            "what we make is allowed"
+        )
 
 
 def test_a_quota_on_pods_waits_and_is_named(make_target: MakeTarget, namespace: Namespace) -> None:
@@ -165,12 +180,17 @@ def test_a_quota_on_pods_waits_and_is_named(make_target: MakeTarget, namespace: 
     ("changes", "named"),
     [
         ({"image": "missing/agent:1"}, "ImagePullBackOff: Back-off pulling image missing/agent:1"),
-        ({"env_from_secret": ("nowhere",)}, 'CreateContainerConfigError: secret "nowhere" not found'),
+        (
+            {"env_from_secret": ("nowhere",)},
+            'CreateContainerConfigError: secret "nowhere" not found',
+        ),
         ({"requests": {"cpu": "5000"}}, "Unschedulable: 0/1 nodes are available"),
         ({"command": ("/no/such/program",)}, "StartError"),
     ],
 )
-def test_a_pod_that_cannot_start_is_named(make_target: MakeTarget, changes: dict[str, object], named: str) -> None:
+def test_a_pod_that_cannot_start_is_named(
+    make_target: MakeTarget, changes: dict[str, object], named: str
+) -> None:
     target = make_target(start_timeout=timedelta(seconds=1), **changes)
     started(target)
     report = final(target)

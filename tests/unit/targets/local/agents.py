@@ -27,7 +27,9 @@ class ScriptTarget(Local):
     """A token of its own: tests that run at once must not find each other's processes."""
 
 
-def local(folder: Path, script: str, *, now: Callable[[], float] = time.time, **settings: Any) -> ScriptTarget:
+def local(
+    folder: Path, script: str, *, now: Callable[[], float] = time.time, **settings: Any
+) -> ScriptTarget:
     """Return a target whose agent is a shell script. Its runs are below ``folder``."""
     chosen: dict[str, Any] = {
         "argv": ("/bin/sh", "-c", script),

@@ -29,7 +29,9 @@ def test_three_beads_in_a_row_open_the_breaker(tmp_path: Path) -> None:
     failures(target, 3, 1)
     capacity = target.capacity()
     assert capacity.down and capacity.slots == 0
-    assert capacity.why == "the last 3 runs, on 3 beads, failed within seconds: exit code 1: no config"
+    assert (
+        capacity.why == "the last 3 runs, on 3 beads, failed within seconds: exit code 1: no config"
+    )
     clock.ahead = 61
     assert (target.capacity().down, target.capacity().slots) == (False, 1), "one run tries it"
     failures(target, 4, 1)

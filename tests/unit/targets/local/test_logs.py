@@ -63,7 +63,9 @@ def test_a_log_deleted_under_its_run_does_no_harm(tmp_path: Path) -> None:
     assert ended(target, target.token).error == "exit code 5: one / two"
 
 
-def test_space_is_reserved_where_the_disk_does_not_offer_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_space_is_reserved_where_the_disk_does_not_offer_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuses(*_: object) -> None:
         raise OSError(errno.EOPNOTSUPP, "not supported")
 

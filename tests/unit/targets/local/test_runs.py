@@ -21,7 +21,11 @@ from tests.unit.targets.local.agents import alive, ended, local, output, run, st
 def test_exit_0_is_completed_and_the_prompt_is_its_input(tmp_path: Path) -> None:
     target = local(tmp_path, "cat")
     report = run(target)
-    assert (report.verdict, report.status_text, report.dead) == (Verdict.FINISHED, "completed", True)
+    assert (report.verdict, report.status_text, report.dead) == (
+        Verdict.FINISHED,
+        "completed",
+        True,
+    )
     assert not report.failed, "the reaper's rule decides"
     assert "Bead: bd-1" in output(target)
     assert "the query is named" in output(target)
@@ -79,7 +83,9 @@ def test_a_child_that_keeps_the_output_open_does_not_keep_the_run_open(tmp_path:
 
 def test_an_agent_that_asks_ends(tmp_path: Path) -> None:
     """No terminal, and standard input ends: a login or a permission cannot be waited for."""
-    script = "cat >/dev/null; read answer </dev/tty && exit 0; read answer && exit 0; [ -t 0 ] || exit 9"
+    script = (
+        "cat >/dev/null; read answer </dev/tty && exit 0; read answer && exit 0; [ -t 0 ] || exit 9"
+    )
     assert run(local(tmp_path, script)).error.startswith("exit code 9")
 
 
@@ -128,20 +134,35 @@ def test_a_token_starts_once(tmp_path: Path) -> None:
 def test_its_environment_is_an_allow_list(tmp_path: Path) -> None:
     target = local(tmp_path, "env", env=("CI=1", "GIVEN"), beads_dir=tmp_path / ".beads")
     target._environ = {
-        "PATH": os.environ["PATH"], "HOME": "/h", "LC_TIME": "C", "GIVEN": "yes", "SSH_AUTH_SOCK": "/s",
-        "DOLT_WATCH_PASSWORD": "secret", "AWS_SECRET_ACCESS_KEY": "secret", "PYTHONPATH": "/p",
-    }  # fmt: skip
+        "PATH": os.environ["PATH"],
+        "HOME": "/h",
+        "LC_TIME": "C",
+        "GIVEN": "yes",
+        "SSH_AUTH_SOCK": "/s",
+        "DOLT_WATCH_PASSWORD": "secret",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "PYTHONPATH": "/p",
+    }
     run(target)
     found = dict(line.partition("=")[::2] for line in output(target).splitlines())
-    found = {name: value for name, value in found.items() if name not in ("PWD", "OLDPWD", "SHLVL", "_")}
+    found = {
+        name: value for name, value in found.items() if name not in ("PWD", "OLDPWD", "SHLVL", "_")
+    }
     assert found == {
-        "PATH": os.environ["PATH"], "HOME": "/h", "LC_TIME": "C", "GIVEN": "yes", "CI": "1", "TERM": "dumb",
-        "BEAD_ID": "bd-1", "BEADS_ACTOR": "agent", "BEADS_DIR": str(tmp_path / ".beads"),
+        "PATH": os.environ["PATH"],
+        "HOME": "/h",
+        "LC_TIME": "C",
+        "GIVEN": "yes",
+        "CI": "1",
+        "TERM": "dumb",
+        "BEAD_ID": "bd-1",
+        "BEADS_ACTOR": "agent",
+        "BEADS_DIR": str(tmp_path / ".beads"),
         "DOLT_WATCH_TOKEN": target.token,
-    }  # fmt: skip
+    }
 
 
-# -- slots -----------------------------------------------------------------------------------------
+# -- slots --------------------
 
 
 def test_slots_are_counted_and_given_back(tmp_path: Path) -> None:
@@ -167,7 +188,7 @@ def test_slots_of_another_target_are_its_own(tmp_path: Path) -> None:
     one.stop(one.token, "me", "enough")
 
 
-# -- death of the runner, reboot, deletion -----------------------------------------------------------
+# -- death of the runner, reboot, deletion --------------------
 
 
 def test_a_killed_runner_takes_its_agent_along_and_is_lost(tmp_path: Path) -> None:
@@ -178,7 +199,11 @@ def test_a_killed_runner_takes_its_agent_along_and_is_lost(tmp_path: Path) -> No
     assert started
     os.kill(started["runner"]["pid"], signal.SIGKILL)
     report = ended(target, target.token)
-    assert (report.verdict, report.status_text, report.error) == (Verdict.LOST, "lost", "its runner was killed")
+    assert (report.verdict, report.status_text, report.error) == (
+        Verdict.LOST,
+        "lost",
+        "its runner was killed",
+    )
     assert report.dead and report.failed and report.has_ended
     assert not alive(target.token)
     assert target.verdict(target.token, None) == report, "the verdict is recorded"
@@ -192,7 +217,11 @@ def test_after_a_reboot_it_is_lost(tmp_path: Path) -> None:
     started = json.loads((folder / run_files.STARTED).read_text())
     (folder / run_files.STARTED).write_text(json.dumps({**started, "boot": "another"}))
     report = target.verdict(target.token, None)
-    assert (report.verdict, report.error, report.dead) == (Verdict.LOST, "the host was restarted", True)
+    assert (report.verdict, report.error, report.dead) == (
+        Verdict.LOST,
+        "the host was restarted",
+        True,
+    )
 
 
 def test_a_claim_whose_runner_never_started_is_known_not_to_run(tmp_path: Path) -> None:
@@ -211,28 +240,38 @@ def test_a_deleted_folder_is_no_proof_while_a_process_runs(tmp_path: Path) -> No
     target.store.folder(target.token).rename(tmp_path / "gone")
     shutil.rmtree(tmp_path / "gone")
     report = target.settle(target.token)
-    assert report.verdict is Verdict.UNKNOWN and "its folder is gone, but processes run" in report.error
+    assert (
+        report.verdict is Verdict.UNKNOWN
+        and "its folder is gone, but processes run" in report.error
+    )
     assert not report.has_ended and not report.dead
     processes.kill_all(lambda: alive(target.token), 5.0)
     assert target.settle(target.token).started is False
 
 
 def test_another_machine_knows_nothing(tmp_path: Path) -> None:
-    here, there = local(tmp_path / "a", "exit 0", directory=tmp_path), local(tmp_path / "b", "exit 0")
+    here, there = (
+        local(tmp_path / "a", "exit 0", directory=tmp_path),
+        local(tmp_path / "b", "exit 0"),
+    )
     run(here)
     report = there.verdict(here.token, None)
     assert report.verdict is Verdict.UNKNOWN and not report.has_ended
     assert here.site != there.site and here.site == local(tmp_path / "a", "").site
 
 
-# -- stop ------------------------------------------------------------------------------------------
+# -- stop --------------------
 
 
 def test_stop_ends_the_whole_run_and_says_who(tmp_path: Path) -> None:
     target = local(tmp_path, "trap '' TERM; (setsid sleep 300 &); while :; do sleep 1; done")
     start(target, target.token)
     report = target.stop(target.token, "ada", "a bad idea")
-    assert (report.status_text, report.error, report.dead) == ("stopped", "by ada: a bad idea", True)
+    assert (report.status_text, report.error, report.dead) == (
+        "stopped",
+        "by ada: a bad idea",
+        True,
+    )
     assert not alive(target.token)
     assert target.stop(target.token, "bob", "again") == report, "it ended already"
 

@@ -71,7 +71,9 @@ def test_a_state_directory_that_cannot_be_written_is_down(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("key", "value"), [("slots", "0"), ("slots", "-1"), ("run_timeout", '"0s"'), ("log_size", "0")]
 )
-def test_a_number_that_cannot_be_is_an_error_of_the_file(tmp_path: Path, key: str, value: str) -> None:
+def test_a_number_that_cannot_be_is_an_error_of_the_file(
+    tmp_path: Path, key: str, value: str
+) -> None:
     text = f'[rules.agent]\ntarget = "local"\n[targets.local]\nargv = ["true"]\n{key} = {value}\n'
     (tmp_path / "dolt_watch.toml").write_text(text, "utf-8")
     with pytest.raises(SettingsError, match=f"targets.local.{key}") as found:
@@ -82,4 +84,6 @@ def test_a_number_that_cannot_be_is_an_error_of_the_file(tmp_path: Path, key: st
 def test_the_state_directory_follows_xdg() -> None:
     assert default_root("t", {"XDG_STATE_HOME": "/s", "HOME": "/h"}) == Path("/s/dolt_watch/t")
     assert default_root("t", {"HOME": "/h"}) == Path("/h/.local/state/dolt_watch/t")
-    assert default_root("t", {"XDG_STATE_HOME": "relative", "HOME": "/h"}) == Path("/h/.local/state/dolt_watch/t")
+    assert default_root("t", {"XDG_STATE_HOME": "relative", "HOME": "/h"}) == Path(
+        "/h/.local/state/dolt_watch/t"
+    )

@@ -31,7 +31,19 @@ def repo(tmp_path: Path) -> Path:
     folder = tmp_path / "repo"
     folder.mkdir()
     sh(folder, "git", "init", "-q", "-b", "main")
-    sh(folder, "git", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "--allow-empty", "-m", "one")
+    sh(
+        folder,
+        "git",
+        "-c",
+        "user.name=a",
+        "-c",
+        "user.email=a@b",
+        "commit",
+        "-q",
+        "--allow-empty",
+        "-m",
+        "one",
+    )
     return folder
 
 
@@ -48,7 +60,9 @@ def branches(repo: Path) -> list[str]:
 
 
 def attempt(target: ScriptTarget, number: int = 1, bead: str = "bd-1") -> None:
-    answer = target.dispatch(make_task(bead).__class__(bead, make_task(bead).row, "agent", number), target.token)
+    answer = target.dispatch(
+        make_task(bead).__class__(bead, make_task(bead).row, "agent", number), target.token
+    )
     assert not isinstance(answer, Refused), answer
     ended(target, target.token)
 
@@ -57,7 +71,10 @@ def test_an_attempt_works_on_a_branch_of_its_own(repo: Path) -> None:
     target = agent(repo, "git rev-parse --abbrev-ref HEAD; pwd; " + COMMIT)
     attempt(target, 3)
     assert output(target).splitlines() == ["dolt-watch/bd-1/3", str(worktree(target))]
-    assert sh(repo, "git", "log", "--format=%s", "dolt-watch/bd-1/3").splitlines() == ["work", "one"]
+    assert sh(repo, "git", "log", "--format=%s", "dolt-watch/bd-1/3").splitlines() == [
+        "work",
+        "one",
+    ]
     assert branches(repo) == ["dolt-watch/bd-1/3", "main"]
     assert sh(repo, "git", "status", "--porcelain") == ""
 
@@ -80,7 +97,9 @@ def test_a_branch_is_never_reused(repo: Path) -> None:
     assert len(branches(repo)) == 3
 
 
-@pytest.mark.parametrize("bead", ["bd.1", "ä/ö", "-rf", "a..b", "x.lock", "@{-1}", "a b~^:?*[\\", "bd-1.2"])
+@pytest.mark.parametrize(
+    "bead", ["bd.1", "ä/ö", "-rf", "a..b", "x.lock", "@{-1}", "a b~^:?*[\\", "bd-1.2"]
+)
 def test_any_id_makes_a_branch(repo: Path, bead: str) -> None:
     attempt(agent(repo, COMMIT), 1, bead)
     made = [name for name in branches(repo) if name != "main"]
@@ -110,12 +129,20 @@ def test_a_worktree_without_work_goes_at_once(repo: Path) -> None:
     [
         pytest.param("echo x > file", id="untracked"),
         pytest.param(COMMIT, id="committed"),
-        pytest.param(COMMIT + "; git checkout -q --detach; echo 2 >> work; git -c user.name=a -c user.email=a@b commit -qam 2",
-                     id="detached"),
+        pytest.param(
+            COMMIT
+            + "; git checkout -q --detach; echo 2 >> work; git -c user.name=a -c user.email=a@b"
+            " commit -qam 2",
+            id="detached",
+        ),
         pytest.param(COMMIT + "; echo x >> work; git add work", id="staged"),
-        pytest.param(COMMIT + "; mkdir $(git rev-parse --git-dir)/rebase-merge; git checkout -q --detach HEAD^", id="rebase"),
+        pytest.param(
+            COMMIT
+            + "; mkdir $(git rev-parse --git-dir)/rebase-merge; git checkout -q --detach HEAD^",
+            id="rebase",
+        ),
     ],
-)  # fmt: skip
+)
 def test_work_that_would_be_lost_is_never_removed(repo: Path, script: str) -> None:
     target = agent(repo, script)
     attempt(target)
@@ -124,7 +151,11 @@ def test_work_that_would_be_lost_is_never_removed(repo: Path, script: str) -> No
     assert list(target.leftovers()) == [], "its time is not over yet"
     assert "dolt-watch/bd-1/1" in branches(repo)
     (left,) = sweeping.leftovers(target.store, target._now() + 8 * DAY, 7 * DAY)
-    assert (left.bead, left.branch, left.folder) == ("bd-1", "dolt-watch/bd-1/1", worktree(target)) and left.why
+    assert (left.bead, left.branch, left.folder) == (
+        "bd-1",
+        "dolt-watch/bd-1/1",
+        worktree(target),
+    ) and left.why
 
 
 def test_merged_work_goes_after_its_time(repo: Path) -> None:
@@ -169,7 +200,10 @@ def test_never_the_one_that_dolt_watch_runs_in(repo: Path, monkeypatch: pytest.M
     start(target, target.token)
     until(lambda: target.store.read(target.token).state == "ended")  # type: ignore[union-attr]
     monkeypatch.chdir(worktree(target))
-    assert worktrees.kept_because(repo, worktree(target), "dolt-watch/bd-1/1") == "dolt_watch runs in it"
+    assert (
+        worktrees.kept_because(repo, worktree(target), "dolt-watch/bd-1/1")
+        == "dolt_watch runs in it"
+    )
     assert target.verdict(target.token, None).failed
     assert worktree(target).exists()
 
@@ -196,10 +230,12 @@ def test_a_bare_repository(repo: Path, tmp_path: Path) -> None:
     target = agent(tmp_path / "bare.git", COMMIT)
     assert not target.capacity().down
     attempt(target)
-    assert sh(tmp_path / "bare.git", "git", "log", "--format=%s", "dolt-watch/bd-1/1").splitlines() == ["work", "one"]
+    assert sh(
+        tmp_path / "bare.git", "git", "log", "--format=%s", "dolt-watch/bd-1/1"
+    ).splitlines() == ["work", "one"]
 
 
-# -- what cannot be ------------------------------------------------------------------------------------
+# -- what cannot be --------------------
 
 
 def test_no_repository_and_no_base_are_down_before_a_claim(repo: Path, tmp_path: Path) -> None:
