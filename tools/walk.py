@@ -1,0 +1,141 @@
+"""The walk of one dispatch: ``python -m tools.walk``.
+
+Prints the functions of dolt_watch that run between ``dolt_watch dispatch`` and its end, in the
+order of their first call, and counts what a reader who follows them has to go through: functions,
+files, and returns to a file already left. One new bead waits in a tracker on DoltLite, its target
+answers over HTTP, and the state of the tick before is saved.
+
+Left out is what a reader takes for granted: settings, engines, HTTP, and small helpers.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import NamedTuple
+
+import click
+
+import dolt_watch
+from dolt_watch.cli import main as command_line
+from dolt_watch.demo.fake_agent import Agent
+from dolt_watch.demo.tracker import make_tracker, open_demo_database
+from dolt_watch.engines.connect import open_engine
+from dolt_watch.ledger.schema import migrate
+
+PACKAGE = Path(dolt_watch.__file__).parent
+AUTHOR = "ada <ada@example.com>"
+HELPERS = ("clock", "errors", "log_events", "sanitize", "suggestions", "text_table", "timestamps")
+LEFT_OUT = ("config/", "engines/", "targets/http_client", "cli/options", "cli/output", *HELPERS)
+BEAD = "bd-1"
+
+
+class Hop(NamedTuple):
+    """A function, by the file that defines it (relative to the package)."""
+
+    file: str
+    function: str
+
+
+class Walk(NamedTuple):
+    """What one dispatch runs through."""
+
+    hops: list[Hop]
+    """Each function once, in the order of first calls."""
+
+    @property
+    def files(self) -> list[str]:
+        return list(dict.fromkeys(hop.file for hop in self.hops))
+
+    @property
+    def switches(self) -> int:
+        """How often the next function is in another file than the one before."""
+        pairs = zip(self.hops, self.hops[1:], strict=False)
+        return sum(one.file != other.file for one, other in pairs)
+
+    @property
+    def returns(self) -> int:
+        """How many of these switches lead to a file that was left before."""
+        return self.switches - (len(self.files) - 1)
+
+
+def record(run: Callable[[], object]) -> Walk:
+    """Run something, and return the functions of dolt_watch that it calls."""
+    seen: dict[CodeType, Hop] = {}
+
+    def profile(frame: FrameType, event: str, _: object) -> None:
+        code = frame.f_code
+        if event != "call" or code in seen or code.co_name.startswith("<"):
+            return
+        path = Path(code.co_filename)
+        if path.is_relative_to(PACKAGE):
+            file = path.relative_to(PACKAGE).as_posix()
+            if not file.startswith(LEFT_OUT):
+                seen[code] = Hop(file, code.co_qualname)
+
+    sys.setprofile(profile)
+    try:
+        run()
+    finally:
+        sys.setprofile(None)
+    return Walk(list(seen.values()))
+
+
+def dispatch_one_bead() -> Walk:
+    """Record a dispatch in a tracker of its own. Raises RuntimeError if no bead was sent."""
+    sent: list[str] = []
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        open_demo_database(Path(folder)) as place,
+        closing(open_engine(place.address, create=True)) as engine,
+        Agent(lambda: open_engine(place.address), sent.append, dies=BEAD, refuses="") as agent,
+    ):
+        make_tracker(engine, AUTHOR)
+        for _ in migrate(engine, AUTHOR):
+            pass
+        os.environ["BEADBOARD_URL"] = agent.url
+
+        def dispatch() -> None:
+            words = ["dispatch", "--database", place.address.url, "--set", "settle=0s"]
+            sys.argv = ["dolt_watch", *words]
+            try:
+                command_line()
+            except SystemExit as end:
+                if end.code:
+                    raise RuntimeError(f"dispatch ended with {end.code}") from end
+
+        dispatch()
+        with engine.transaction() as tx:
+            tx.execute(
+                "INSERT INTO issues (id, title, description, design, acceptance_criteria, notes,"
+                " assignee) VALUES (?, 'walk', '', '', 'it is walked', '', 'agent')",
+                (BEAD,),
+            )
+            tx.dolt_commit(["issues"], f"bd: create {BEAD}", AUTHOR)
+        walk = record(dispatch)
+    if not sent:
+        raise RuntimeError("no bead was sent")
+    return walk
+
+
+def main() -> None:
+    walk = dispatch_one_bead()
+    before = ""
+    for hop in walk.hops:
+        if hop.file != before:
+            click.echo(f"\n{hop.file}")
+            before = hop.file
+        click.echo(f"    {hop.function}")
+    click.echo(
+        f"\n{len(walk.hops)} functions in {len(walk.files)} files; "
+        f"{walk.returns} of {walk.switches} changes of file lead back to a file already left"
+    )
+
+
+if __name__ == "__main__":
+    main()
