@@ -1,5 +1,5 @@
-"""Every recorded decision, decided again: the same ``questions`` and ``decide`` on the state
-folded up to what the decision observed.
+"""Every recorded decision, decided again: ``select_candidates`` and ``make_plan`` on the state
+at the commit that the decision observed.
 
 Only the clock, capacity, verdicts and answers are read from the record (``given``). Idle time,
 queue order, gates, attempt and phase are computed again, and what comes out must be what was
