@@ -139,9 +139,8 @@ def _report(answer: Answer, attempt: Bead, rule: Rule, now: datetime, jitter: fl
             return plan_failure(
                 attempt, rule, now, why, EntryKind.FAILED, {}, for_good or again, jitter, code=code
             )
-        case Unknown(why=why):
-            note = f"dispatch outcome unknown ({why}): not sent again until it is known"
-            return base._replace(reason=why, reason_code=code_of(answer), note=note)
+    note = f"dispatch outcome unknown ({answer.why}): not sent again until it is known"
+    return base._replace(reason=answer.why, reason_code=code_of(answer), note=note)
 
 
 def code_of(answer: Answer) -> ReasonCode | None:

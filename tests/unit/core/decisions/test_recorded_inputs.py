@@ -193,3 +193,19 @@ def test_leases_come_back() -> None:
 )
 def test_a_lease_that_no_program_wrote(given: object) -> None:
     assert leases_of(given) == {}
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"verdicts": {"b": 1}},
+        {"verdicts": {"b": ["running"]}},
+        {"verdicts": {"b": ["no such verdict", "", ""]}},
+        {"verdicts": {"b": ["no such verdict", "", "", {}]}},
+        {"capacity": {"t": 1}},
+        {"capacity": {"t": ["many", False, ""]}},
+    ],
+)
+def test_a_report_or_a_capacity_of_another_shape_is_none(given: dict[str, Any]) -> None:
+    found = read_inputs(entry(given))
+    assert (found.verdicts, found.capacity) == ({}, {})
