@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ from dolt_watch.core.model.target_answers import Refused
 from dolt_watch.targets.local import run_files
 from dolt_watch.testing.target_conformance import make_task
 from tests.support.servers import unprivileged
-from tests.unit.targets.local.agents import local, run
+from tests.unit.targets.local.agents import flood, local, run
 
 
 @pytest.fixture
@@ -20,6 +21,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 400 KiB."""
     place = tmp_path / "disk"
     place.mkdir()
+    if shutil.which("mount") is None:
+        unprivileged("a small file system needs mount")
     made = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", "size=400k", "none", str(place)], capture_output=True
     )
@@ -30,7 +33,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_full_disk_loses_output_and_no_verdict(small_disk: Path) -> None:
-    target = local(small_disk, "yes | head -c 2000000; echo last words; exit 7")
+    target = local(small_disk, f"{flood(2_000_000)}; echo last words; exit 7")
     report = run(target)
     assert (
         report.failed

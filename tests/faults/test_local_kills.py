@@ -22,7 +22,7 @@ from dolt_watch.core.model import JobReport, Verdict
 from dolt_watch.core.model.target_answers import Accepted, Answer, Busy, Refused
 from dolt_watch.targets.local import launching, run_files
 from dolt_watch.testing.target_conformance import make_task
-from tests.unit.targets.local.agents import alive, ended, local, run, start, until
+from tests.unit.targets.local.agents import SETSID, alive, ended, local, run, start, until
 
 AGENT = 'echo "$DOLT_WATCH_TOKEN" >> ran; sleep 0.05; exit 1'
 EFFECTS = ("open", "os.", "fcntl.", "subprocess.", "tempfile.", "shutil.")
@@ -161,7 +161,7 @@ def test_a_runner_killed_at_each_effect(tmp_path: Path) -> None:
 
 
 def test_an_agent_that_is_killed(tmp_path: Path) -> None:
-    target = local(tmp_path, "(setsid sleep 300 &); exec sleep 300")
+    target = local(tmp_path, f"({SETSID} sleep 300 &); exec sleep 300")
     start(target, target.token)
     agent = until(lambda: run_files.read(target.store.folder(target.token) / run_files.AGENT))
     os.kill(agent["pid"], signal.SIGKILL)

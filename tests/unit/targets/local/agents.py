@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 import time
 import uuid
 from collections.abc import Callable
@@ -16,6 +18,9 @@ from dolt_watch.targets.local.settings import LocalSettings
 from dolt_watch.targets.local.target import Local
 from dolt_watch.testing.target_conformance import make_task
 
+PYTHON = shlex.quote(sys.executable)
+SETSID = f"{PYTHON} -c 'import os, sys; os.setsid(); os.execvp(sys.argv[1], sys.argv[1:])'"
+"""As the program ``setsid``, which a stock system may not have."""
 PATIENCE = 20.0
 """Seconds after which a test that waits for a process fails."""
 
@@ -82,3 +87,8 @@ def output(target: ScriptTarget) -> str:
 def alive(token: str) -> set[int]:
     """Return the living processes of a run, its runner included."""
     return processes.with_token(token)
+
+
+def flood(size: int) -> str:
+    """A command that prints so many bytes."""
+    return f"""{PYTHON} -c 'print(("0123456789\\n" * {size // 11 + 1})[:{size}], end="")'"""

@@ -15,7 +15,17 @@ from dolt_watch.core.model import JobReport, Verdict
 from dolt_watch.core.model.target_answers import Accepted, Busy, Refused
 from dolt_watch.targets.local import processes, run_files
 from dolt_watch.testing.target_conformance import make_task
-from tests.unit.targets.local.agents import alive, ended, local, output, run, start, until
+from tests.unit.targets.local.agents import (
+    SETSID,
+    alive,
+    ended,
+    flood,
+    local,
+    output,
+    run,
+    start,
+    until,
+)
 
 
 def test_exit_0_is_completed_and_the_prompt_is_its_input(tmp_path: Path) -> None:
@@ -55,10 +65,10 @@ def test_control_characters_of_the_output_are_escaped(tmp_path: Path) -> None:
 
 
 def test_a_timeout_kills_what_ignores_sigterm_forks_and_leaves_its_group(tmp_path: Path) -> None:
-    script = """
+    script = f"""
     trap '' TERM
     (trap '' TERM; while :; do sleep 1; done) &
-    setsid sh -c 'trap "" TERM; while :; do sleep 1; done' &
+    {SETSID} sh -c 'trap "" TERM; while :; do sleep 1; done' &
     while :; do sleep 1; done
     """
     target = local(tmp_path, script, run_timeout=timedelta(seconds=0.4))
@@ -70,7 +80,7 @@ def test_a_timeout_kills_what_ignores_sigterm_forks_and_leaves_its_group(tmp_pat
 
 
 def test_what_an_agent_leaves_behind_ends_with_it(tmp_path: Path) -> None:
-    target = local(tmp_path, "sleep 300 & setsid sleep 300 & echo done")
+    target = local(tmp_path, f"sleep 300 & {SETSID} sleep 300 & echo done")
     assert run(target).status_text == "completed"
     assert not alive(target.token)
     assert output(target) == "done\n"
@@ -90,7 +100,7 @@ def test_an_agent_that_asks_ends(tmp_path: Path) -> None:
 
 
 def test_its_output_is_bounded_and_the_end_is_kept(tmp_path: Path) -> None:
-    script = "yes 0123456789 | head -c 30000000; echo the end; exit 1"
+    script = f"{flood(30_000_000)}; echo the end; exit 1"
     target = local(tmp_path, script, log_size=1_000_000)
     report = run(target)
     folder = target.store.folder(target.token)
@@ -192,7 +202,7 @@ def test_slots_of_another_target_are_its_own(tmp_path: Path) -> None:
 
 
 def test_a_killed_runner_takes_its_agent_along_and_is_lost(tmp_path: Path) -> None:
-    target = local(tmp_path, "(setsid sleep 300 &) ; sleep 300")
+    target = local(tmp_path, f"({SETSID} sleep 300 &) ; sleep 300")
     start(target, target.token)
     until(lambda: len(alive(target.token)) >= 4)
     started = run_files.read(target.store.folder(target.token) / run_files.STARTED)
@@ -264,7 +274,7 @@ def test_another_machine_knows_nothing(tmp_path: Path) -> None:
 
 
 def test_stop_ends_the_whole_run_and_says_who(tmp_path: Path) -> None:
-    target = local(tmp_path, "trap '' TERM; (setsid sleep 300 &); while :; do sleep 1; done")
+    target = local(tmp_path, f"trap '' TERM; ({SETSID} sleep 300 &); while :; do sleep 1; done")
     start(target, target.token)
     report = target.stop(target.token, "ada", "a bad idea")
     assert (report.status_text, report.error, report.dead) == (
