@@ -12,6 +12,7 @@ from dolt_watch.core.model import Verdict
 from dolt_watch.core.model.target_answers import Accepted, Busy, Refused, Unknown
 from dolt_watch.targets.kubernetes.names import job_name
 from dolt_watch.testing import make_task
+from tests import stubs
 from tests.support.fault_proxy import Fault, FaultProxy
 from tests.support.kubernetes import Namespace, wait_for
 from tests.unit.targets.kubernetes.conftest import MakeTarget
@@ -241,7 +242,7 @@ def test_a_certificate_of_another_authority_is_not_accepted(
     other = make_target().api.ca_file
     assert other is not None
     wrong = tmp_path / "ca.crt"
-    wrong.write_bytes((other.parent / "api.crt").read_bytes())
+    wrong.write_bytes(Path(stubs.__file__).with_name("self_signed.pem").read_bytes())
     answer = make_target(ca_file=wrong).dispatch(make_task(), TOKEN)
     assert isinstance(answer, Refused) and "TLS failed" in answer.why
     wrong.write_bytes(other.read_bytes())
