@@ -320,13 +320,7 @@ def plan_renames(state: State) -> Iterator[Decision]:
                 why_code=code,
                 renamed_from=bead.was,
             )
-            yield Decision(
-                kind=EntryKind.RENAMED,
-                bead=bead.id,
-                rule=bead.rule,
-                attempt=bead.attempt,
-                cause=bead.cause,
-                token=bead.token,
+            yield Decision.of_attempt(EntryKind.RENAMED, bead)._replace(
                 job=bead.job,
                 reason=f"renamed from {bead.was}: what was begun under that id goes on",
                 reason_code=ReasonCode.RENAMED,
@@ -338,13 +332,7 @@ def restore(bead: Bead, why: str, code: ReasonCode) -> Decision:
     """A live attempt is written again as the state knows it."""
     known = entry_payloads.Attempt(bead.phase.value, bead.since, bead.sent_at, bead.deadline)
     job = f"job={bead.job}" if bead.job else f"attempt {bead.attempt}"
-    return Decision(
-        kind=EntryKind.RESTORE,
-        bead=bead.id,
-        rule=bead.rule,
-        attempt=bead.attempt,
-        cause=bead.cause,
-        token=bead.token,
+    return Decision.of_attempt(EntryKind.RESTORE, bead)._replace(
         job=bead.job,
         status=IN_PROGRESS,
         reason=why,
@@ -366,13 +354,7 @@ def plan_expired(
     for bead in state.beads.values():
         if bead.phase is Phase.CLAIMED and bead.deadline is not None and bead.deadline <= now:
             why = "no word from its worker by the deadline"
-            yield Decision(
-                kind=EntryKind.OVERDUE,
-                bead=bead.id,
-                rule=bead.rule,
-                attempt=bead.attempt,
-                cause=bead.cause,
-                token=bead.token,
+            yield Decision.of_attempt(EntryKind.OVERDUE, bead)._replace(
                 reason=why,
                 reason_code=ReasonCode.DEADLINE_PASSED,
                 note=f"dispatch outcome unknown ({why}): not sent again until it is known",
@@ -403,13 +385,7 @@ def plan_expired(
             yield _retry(bead, rule, now, silent, ReasonCode.NO_SIGN_OF_LIFE, detail)
         else:
             waited = whole_minutes(now - bead.since)
-            yield Decision(
-                kind=EntryKind.GIVE_UP,
-                bead=bead.id,
-                rule=bead.rule,
-                attempt=bead.attempt,
-                cause=bead.cause,
-                token=bead.token,
+            yield Decision.of_attempt(EntryKind.GIVE_UP, bead)._replace(
                 status=BLOCKED,
                 reason=f"still unknown after {waited}m",
                 reason_code=ReasonCode.STILL_UNKNOWN,
@@ -430,13 +406,8 @@ def _retry(
     """
     if not bead.outage:
         return plan_failure(bead, rule, now, why, EntryKind.RETRY, detail, code=code)
-    return Decision(
-        kind=EntryKind.RETRY,
-        bead=bead.id,
+    return Decision.of_attempt(EntryKind.RETRY, bead)._replace(
         rule=rule.name,
-        attempt=bead.attempt,
-        cause=bead.cause,
-        token=bead.token,
         status=OPEN,
         reason=why,
         reason_code=code,
@@ -462,13 +433,8 @@ def plan_failure(
     """
     attempt = bead.attempt
     if for_good or attempt >= rule.max_attempts:
-        return Decision(
-            kind=EntryKind.QUARANTINED,
-            bead=bead.id,
+        return Decision.of_attempt(EntryKind.QUARANTINED, bead)._replace(
             rule=rule.name,
-            attempt=attempt,
-            cause=bead.cause,
-            token=bead.token,
             status=OPEN,
             reason=why,
             reason_code=code,
@@ -478,13 +444,8 @@ def plan_failure(
             detail=detail,
         )
     pause = min(rule.retry_after * 2 ** (min(attempt, 20) - 1) * (1 + jitter / 4), LONGEST)
-    return Decision(
-        kind=kind,
-        bead=bead.id,
+    return Decision.of_attempt(kind, bead)._replace(
         rule=rule.name,
-        attempt=attempt,
-        cause=bead.cause,
-        token=bead.token,
         status=OPEN,
         reason=why,
         reason_code=code,

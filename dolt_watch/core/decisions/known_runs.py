@@ -47,13 +47,7 @@ def settled_by_target(
             continue
         if report.started:
             job = report.job or bead.token
-            yield Decision(
-                kind=EntryKind.DISPATCHED,
-                bead=bead.id,
-                rule=bead.rule,
-                attempt=bead.attempt,
-                cause=bead.cause,
-                token=bead.token,
+            yield Decision.of_attempt(EntryKind.DISPATCHED, bead)._replace(
                 job=job,
                 reason="its target says that it was started",
                 reason_code=ReasonCode.RUN_STARTED,
@@ -70,13 +64,7 @@ def _not_started(bead: Bead, report: JobReport) -> Decision:
         "uncounted": True,
         **circuit_breaker.uncounted_claim(bead),
     }
-    return Decision(
-        kind=EntryKind.RETRY,
-        bead=bead.id,
-        rule=bead.rule,
-        attempt=bead.attempt,
-        cause=bead.cause,
-        token=bead.token,
+    return Decision.of_attempt(EntryKind.RETRY, bead)._replace(
         status=OPEN,
         reason=report.error or "it was never started",
         reason_code=ReasonCode.NEVER_STARTED,
@@ -112,13 +100,7 @@ def _rested(bead: Bead, rule: Rule, report: JobReport, state: State, now: dateti
         "ended": report.ended,
         **circuit_breaker.uncounted_claim(bead),
     }
-    return Decision(
-        kind=EntryKind.BUSY,
-        bead=bead.id,
-        rule=rule.name,
-        attempt=bead.attempt,
-        cause=bead.cause,
-        token=bead.token,
+    return Decision.of_attempt(EntryKind.BUSY, bead)._replace(
         job=bead.job,
         status=OPEN,
         reason=outside_text(report.error, 200),

@@ -212,13 +212,7 @@ def _reaped(bead: Bead, rule: Rule, report: JobReport, now: datetime) -> Decisio
             f"no progress for {whole_minutes(idle)}m (threshold"
             f" {threshold if threshold else '<1'}m)"
         )
-    return Decision(
-        kind=EntryKind.REQUEUE if again else EntryKind.REAP,
-        bead=bead.id,
-        rule=rule.name,
-        attempt=bead.attempt,
-        cause=bead.cause,
-        token=bead.token,
+    return Decision.of_attempt(EntryKind.REQUEUE if again else EntryKind.REAP, bead)._replace(
         job=bead.job,
         status=OPEN if again else BLOCKED,
         reason=reason,

@@ -80,13 +80,8 @@ def _unreachable(
         "tries": tries,
         "next_try": again.isoformat(),
     }
-    known = Decision(
-        kind=EntryKind.UNKNOWN,
-        bead=attempt.id,
+    known = Decision.of_attempt(EntryKind.UNKNOWN, attempt)._replace(
         rule=rule.name,
-        attempt=attempt.attempt,
-        cause=attempt.cause,
-        token=attempt.token,
     )
     if isinstance(answer, Refused):
         note = f"dispatch failed {answer.why}"
@@ -103,13 +98,8 @@ def _unreachable(
 
 
 def _report(answer: Answer, attempt: Bead, rule: Rule, now: datetime, jitter: float) -> Decision:
-    base = Decision(
-        kind=EntryKind.UNKNOWN,
-        bead=attempt.id,
+    base = Decision.of_attempt(EntryKind.UNKNOWN, attempt)._replace(
         rule=rule.name,
-        attempt=attempt.attempt,
-        cause=attempt.cause,
-        token=attempt.token,
     )
     match answer:
         case Accepted(job=job):

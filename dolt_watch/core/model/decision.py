@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from dolt_watch.core.model.bead import EMPTY
+from dolt_watch.core.model.bead import EMPTY, Bead
 from dolt_watch.core.model.entry_kinds import EntryKind
 from dolt_watch.core.model.reason_codes import ReasonCode
 
@@ -33,6 +33,20 @@ class Decision(NamedTuple):
     detail: Mapping[str, Any] = EMPTY
     reason_code: ReasonCode | None = None
     """The code of ``reason``: what programs compare."""
+
+    @classmethod
+    def of_attempt(cls, kind: EntryKind, bead: Bead) -> Decision:
+        """Return a decision about the bead's attempt, as its record has it: rule, number, cause
+        and token.
+        """
+        return cls(
+            kind=kind,
+            bead=bead.id,
+            rule=bead.rule,
+            attempt=bead.attempt,
+            cause=bead.cause,
+            token=bead.token,
+        )
 
 
 # -- why not --------------------

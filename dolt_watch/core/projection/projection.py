@@ -546,20 +546,9 @@ def _unknown(bead: Bead, entry: LedgerEntry, event: Event) -> Bead | None:
 def _restored(bead: Bead | None, entry: LedgerEntry, event: Event) -> Bead | None:
     """As the saved state knew it; where the row says otherwise by now, as the row stands."""
     known = entry_payloads.Attempt.decode(entry.detail)
-    base = bead or Bead(
-        id=entry.bead, phase=Phase.WAITING, rule=entry.rule, since=entry.at, cause=entry.cause
-    )
+    base = _recorded(bead, entry, event, known)
     back = base._replace(
         phase=_under_way(known.phase),
-        rule=entry.rule,
-        since=known.since or entry.at,
-        cause=event.commit,
-        version=entry.version,
-        attempt=entry.attempt,
-        token=entry.token,
-        job=entry.job,
-        sent_at=known.sent_at,
-        deadline=known.deadline,
         retry_at=None,
         reason="" if entry.job else entry.reason,
         reverted=False,
@@ -578,21 +567,9 @@ def _goes_on(bead: Bead | None, entry: LedgerEntry, event: Event) -> Bead | None
     if bead is not None and bead.was:
         return bead._replace(version=entry.version)
     facts = event.facts or RuleMatch()
-    base = bead or Bead(
-        id=entry.bead, phase=Phase.WAITING, rule=entry.rule, since=entry.at, cause=entry.cause
-    )
     phase = next((one for one in Phase if one.value == known.phase), Phase.HELD)
-    back = base._replace(
+    back = _recorded(bead, entry, event, known)._replace(
         phase=phase,
-        rule=entry.rule,
-        since=known.since or entry.at,
-        cause=event.commit,
-        version=entry.version,
-        attempt=entry.attempt,
-        token=entry.token,
-        job=entry.job,
-        sent_at=known.sent_at,
-        deadline=known.deadline,
         retry_at=known.retry_at,
         reason=known.why,
         reason_code=_why_code(phase, known),
@@ -603,6 +580,28 @@ def _goes_on(bead: Bead | None, entry: LedgerEntry, event: Event) -> Bead | None
     )
     stands = back.runs if phase in IN_FLIGHT else back.matches or bool(back.token)
     return back if stands else _realign_with_row(back, event)
+
+
+def _recorded(
+    bead: Bead | None, entry: LedgerEntry, event: Event, known: entry_payloads.Attempt
+) -> Bead:
+    """The bead, or one that the state does not have yet, with the attempt that the entry
+    records.
+    """
+    base = bead or Bead(
+        id=entry.bead, phase=Phase.WAITING, rule=entry.rule, since=entry.at, cause=entry.cause
+    )
+    return base._replace(
+        rule=entry.rule,
+        since=known.since or entry.at,
+        cause=event.commit,
+        version=entry.version,
+        attempt=entry.attempt,
+        token=entry.token,
+        job=entry.job,
+        sent_at=known.sent_at,
+        deadline=known.deadline,
+    )
 
 
 def _why_code(phase: Phase, known: entry_payloads.Attempt) -> ReasonCode | None:
