@@ -46,12 +46,26 @@ class _Read(NamedTuple):
     """Number of the query's parameter that holds the commit."""
 
 
-def reads_history(sql: str) -> bool:
-    """Return whether the statement reads a table `AS OF` a commit."""
-    return " AS OF " in sql
+def query_history(
+    run: Callable[[str, Sequence[Param]], list[Row]],
+    columns: Callable[[str, str | None], Iterable[str]],
+    sql: str,
+    params: Sequence[Param],
+) -> list[Row]:
+    """Return the rows of a query, with NULL for what the commits that it reads lack.
+
+    ``run``: executes a statement. ``columns``: names of a table's columns at a commit, or as it is
+    now for None. A statement without ` AS OF ` is run as it is.
+    """
+    try:
+        return run(sql, params)
+    except (SchemaChanged, NoSuchTable) as error:
+        if " AS OF " not in sql:
+            raise
+        return _with_missing(run, columns, sql, params, error)
 
 
-def with_missing(
+def _with_missing(
     run: Callable[[str, Sequence[Param]], list[Row]],
     columns: Callable[[str, str | None], Iterable[str]],
     sql: str,

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from dolt_watch.engines import WORKING, Changed, Commit, Edge, Leader, Param, Row
-from dolt_watch.engines.absent_columns import reads_history, with_missing
+from dolt_watch.engines.absent_columns import query_history
 from dolt_watch.engines.address import ServerAddress
 from dolt_watch.engines.dolt.connection import DoltConnection, StatementResult
 from dolt_watch.engines.dolt.diff_reader import DiffReader
@@ -20,7 +20,6 @@ from dolt_watch.errors import (
     DoltWatchError,
     NoSuchTable,
     NothingToCommit,
-    SchemaChanged,
     ServerPanic,
     UnknownCommit,
     Unreachable,
@@ -151,12 +150,7 @@ class DoltEngine:
 
     def query(self, sql: str, params: Sequence[Param] = ()) -> list[Row]:
         """Outside a transaction, fresh. While one is open on this engine, it reads inside it."""
-        try:
-            return self._rows(sql, params)
-        except (SchemaChanged, NoSuchTable) as error:
-            if not reads_history(sql):
-                raise
-            return with_missing(self._rows, self.columns, sql, params, error)
+        return query_history(self._rows, self.columns, sql, params)
 
     def _rows(self, sql: str, params: Sequence[Param]) -> list[Row]:
         return self._link.send(sql, params, again=True).rows

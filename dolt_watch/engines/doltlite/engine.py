@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import IO, TYPE_CHECKING, Self
 
 from dolt_watch.engines import WORKING, Changed, Commit, Edge, Leader, Param, Row
-from dolt_watch.engines.absent_columns import reads_history, with_missing
+from dolt_watch.engines.absent_columns import query_history
 from dolt_watch.engines.doltlite.errors import translate
 from dolt_watch.engines.doltlite.loader import load_sqlite3
 from dolt_watch.engines.doltlite.transpiler import transpile
@@ -194,12 +194,7 @@ class DoltLiteEngine:
 
     def query(self, sql: str, params: Sequence[Param] = ()) -> list[Row]:
         """Outside a transaction, fresh. While one is open on this engine, it reads inside it."""
-        try:
-            return self._rows(sql, params)
-        except (SchemaChanged, NoSuchTable) as error:
-            if not reads_history(sql):
-                raise
-            return with_missing(self._rows, self.columns, sql, params, error)
+        return query_history(self._rows, self.columns, sql, params)
 
     def _rows(self, sql: str, params: Sequence[Param]) -> list[Row]:
         return self.execute_sqlite(_single(sql), params)[0]
