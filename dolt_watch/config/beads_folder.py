@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from dolt_watch.config.converters import exists
+from dolt_watch.config.converters import exists, read_text
 from dolt_watch.errors import SettingsError
 
 FOLDER = ".beads"
@@ -81,21 +81,13 @@ def follow(folder: Path) -> Found:
     file = folder / REDIRECT
     if not exists(file):
         return Found(folder)
-    try:
-        lines = file.read_bytes().decode("utf-8").splitlines()
-    except OSError as error:
-        raise SettingsError(
-            f"{FOLDER}/{REDIRECT} cannot be read: {error.strerror}",
-            where=str(file),
-            fix=f"make it a readable file: chmod u+r {file}",
-        ) from None
-    except UnicodeDecodeError:
-        raise SettingsError(
-            f"{FOLDER}/{REDIRECT} is not UTF-8",
-            where=str(file),
-            fix="write the path of the other .beads/ into it, in UTF-8",
-        ) from None
-    stripped = (line.strip() for line in lines)
+    text = read_text(
+        file,
+        f"{FOLDER}/{REDIRECT}",
+        unreadable=f"make it a readable file: chmod u+r {file}",
+        not_utf8="write the path of the other .beads/ into it, in UTF-8",
+    )
+    stripped = (line.strip() for line in text.splitlines())
     path = next((line for line in stripped if line and not line.startswith("#")), "")
     if not path:
         return Found(folder)

@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+from dolt_watch.config.converters import read_text
 from dolt_watch.errors import SettingsError
 
 # Patterns are compiled when a file has such a key: few have.
@@ -38,18 +39,8 @@ def read(path: Path) -> dict[str, Entry]:
     Raises:
         SettingsError: unreadable, not UTF-8, or malformed.
     """
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise SettingsError(
-            f"{path.name} cannot be read: {error.strerror}",
-            where=str(path),
-            fix=f"make it a readable file: chmod u+r {path}",
-        ) from None
-    except UnicodeDecodeError:
-        raise SettingsError(
-            f"{path.name} is not UTF-8", where=str(path), fix="save it as UTF-8"
-        ) from None
+    fix = f"make it a readable file: chmod u+r {path}"
+    text = read_text(path, path.name, unreadable=fix, encoding="utf-8-sig")
     if not any("dolt" in line.partition("#")[0].lower() for line in text.splitlines()):
         return {}
     return _Reader(path).read(text)

@@ -68,6 +68,36 @@ def format_raw(value: Any) -> str:
     return "a table" if isinstance(value, dict) else sanitize(str(value), 80)
 
 
+def read_text(
+    path: Path,
+    what: str,
+    *,
+    unreadable: str,
+    not_utf8: str = "save it as UTF-8",
+    encoding: str = "utf-8",
+) -> str:
+    """Return the text of a file.
+
+    Args:
+        path: Of the file.
+        what: Its name in an error.
+        unreadable: The fix if it cannot be read.
+        not_utf8: The fix if it is not UTF-8.
+        encoding: "utf-8", or "utf-8-sig" to leave out the mark that some editors put before it.
+
+    Raises:
+        SettingsError: unreadable, or not UTF-8.
+    """
+    try:
+        return path.read_bytes().decode(encoding)
+    except OSError as error:
+        raise SettingsError(
+            f"{what} cannot be read: {error.strerror}", where=str(path), fix=unreadable
+        ) from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"{what} is not UTF-8", where=str(path), fix=not_utf8) from None
+
+
 def exists(path: Path) -> bool:
     """Is there such a file?
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from dolt_watch.config.converters import exists
+from dolt_watch.config.converters import exists, read_text
 from dolt_watch.engines.address import ServerAddress
 from dolt_watch.errors import SettingsError
 
@@ -51,24 +51,13 @@ def find_password(address: ServerAddress, env: Mapping[str, str], cwd: Path) -> 
     )
 
 
-def _read(path: Path, what: str, fix: str) -> str:
-    try:
-        return path.read_bytes().decode("utf-8")
-    except OSError as error:
-        raise SettingsError(
-            f"{what} cannot be read: {error.strerror}", where=str(path), fix=fix
-        ) from None
-    except UnicodeDecodeError:
-        raise SettingsError(f"{what} is not UTF-8", where=str(path), fix=fix) from None
-
-
 def read_secret_file(path: Path, what: str, fix: str, *, blanks: bool = True) -> str:
     """A secret that has a file to itself. Raises SettingsError: unreadable, or empty.
 
     ``blanks``: keep those around it. A password may have them; a token in a header can't.
     """
     # Editors and `echo` end a file with a newline that nobody means; blanks may well be meant.
-    value = _read(path, what, fix).rstrip("\r\n")
+    value = read_text(path, what, unreadable=fix, not_utf8=fix).rstrip("\r\n")
     value = value if blanks else value.strip()
     if not value:
         raise SettingsError(f"{what} is empty", where=str(path), fix=fix)
@@ -81,7 +70,7 @@ def _credentials(path: Path, address: ServerAddress) -> str:
     host = f"[{address.host}]" if ":" in address.host else address.host
     fix = f"it is INI: a line [{host}:{address.port}], below it password = …"
     parser = configparser.ConfigParser(interpolation=None, strict=False)
-    text = _read(path, "the credentials file", fix)
+    text = read_text(path, "the credentials file", unreadable=fix, not_utf8=fix)
     try:
         parser.read_string(text)
     except configparser.Error as error:

@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+from dolt_watch.config.converters import read_text
 from dolt_watch.errors import SettingsError
 
 _LINE = re.compile(
@@ -37,18 +38,8 @@ def read(path: Path) -> dict[str, Entry]:
         SettingsError: unreadable, not UTF-8, or a line that is no assignment. The message never
             repeats a line, which may hold a password.
     """
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise SettingsError(
-            f"{path.name} cannot be read: {error.strerror}",
-            where=str(path),
-            fix=f"make it readable: chmod u+r {path}",
-        ) from None
-    except UnicodeDecodeError:
-        raise SettingsError(
-            f"{path.name} is not UTF-8", where=str(path), fix="save it as UTF-8"
-        ) from None
+    fix = f"make it readable: chmod u+r {path}"
+    text = read_text(path, path.name, unreadable=fix, encoding="utf-8-sig")
     found: dict[str, Entry] = {}
     for number, raw in enumerate(text.splitlines(), start=1):
         line = raw.strip()

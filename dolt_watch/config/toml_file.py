@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from dolt_watch.config.converters import RawValue, exists
+from dolt_watch.config.converters import RawValue, exists, read_text
 from dolt_watch.errors import SettingsError
 
 FILE = "dolt_watch.toml"
@@ -55,18 +55,7 @@ def read_file(path: Path, cwd: Path) -> list[RawValue]:
 
     from dolt_watch.config.toml_positions import line_numbers
 
-    try:
-        text = path.read_bytes().decode("utf-8")
-    except OSError as error:
-        raise SettingsError(
-            f"the settings file cannot be read: {error.strerror}",
-            where=str(path),
-            fix="give its path with --config",
-        ) from None
-    except UnicodeDecodeError:
-        raise SettingsError(
-            "the settings file is not UTF-8", where=str(path), fix="save it as UTF-8"
-        ) from None
+    text = read_text(path, "the settings file", unreadable="give its path with --config")
     try:
         tree = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
