@@ -5,7 +5,9 @@ The keys are an interface, like the names of metrics: they stay when a message i
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from collections.abc import Iterator
 from enum import StrEnum
 from typing import Any
 
@@ -111,3 +113,17 @@ def log_condition(
 ) -> None:
     """Log a condition that lasts, and is news whenever its line changes."""
     logger.log(level, message, extra=event_fields(event, steady=message, **fields))
+
+
+@contextlib.contextmanager
+def handling(handler: logging.Handler) -> Iterator[None]:
+    """Log this package's records from INFO on to ``handler`` until the block ends."""
+    own = logging.getLogger(LOGGER)
+    level = own.level
+    own.addHandler(handler)
+    own.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        own.setLevel(level)
+        own.removeHandler(handler)

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterator
 
 from dolt_watch.cli.options import say
-from dolt_watch.log_events import LOGGER
+from dolt_watch.log_events import handling
 
 
 class Console(logging.Handler):
@@ -34,20 +34,6 @@ class Console(logging.Handler):
         """Raises what the first line that was lost had raised."""
         if self._trouble is not None:
             raise self._trouble
-
-
-@contextlib.contextmanager
-def handling(handler: logging.Handler) -> Iterator[None]:
-    """Log this package's records from INFO on to ``handler`` until the block ends."""
-    own = logging.getLogger(LOGGER)
-    level = own.level
-    own.addHandler(handler)
-    own.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        own.setLevel(level)
-        own.removeHandler(handler)
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 
 from dolt_watch.config import Settings, load
@@ -21,7 +21,7 @@ from dolt_watch.engines import Engine
 from dolt_watch.engines.connect import open_engine
 from dolt_watch.ledger.reader import read_entries
 from dolt_watch.ledger.schema import migrate
-from dolt_watch.log_events import LOGGER
+from dolt_watch.log_events import handling
 from dolt_watch.text_table import format_table
 from dolt_watch.timestamps import to_utc
 
@@ -126,7 +126,11 @@ def _play(
         settings = load(flags, {"BEADBOARD_URL": agent.url}, folder)
         done = [migration.name for migration in migrate(engine, AUTHOR)]
         watch(f"init: tables of its own, migrated: {', '.join(done)}")
-        with _heard_by(watch), make_loop(engine, settings) as loop, closing(connect()) as hers:
+        with (
+            handling(_Handler(watch)),
+            make_loop(engine, settings) as loop,
+            closing(connect()) as hers,
+        ):
             loop.tick(BOTH)
             _describe(hers, person)
             while (wrong := _wrong(engine)) and not agent.troubles:
@@ -147,20 +151,6 @@ class _Handler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self._tell(record.getMessage())
-
-
-@contextmanager
-def _heard_by(tell: Callable[[str], None]) -> Iterator[None]:
-    """Hand the lines of the log to ``tell`` until the block ends."""
-    own, handler = logging.getLogger(LOGGER), _Handler(tell)
-    level = own.level
-    own.addHandler(handler)
-    own.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        own.setLevel(level)
-        own.removeHandler(handler)
 
 
 def _describe(engine: Engine, person: Callable[[str], None]) -> None:
