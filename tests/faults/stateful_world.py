@@ -31,6 +31,7 @@ from dolt_watch.errors import NothingToCommit
 from dolt_watch.ledger.schema import migrate
 from dolt_watch.sanitize import sanitize
 from dolt_watch.targets.protocol import Target
+from dolt_watch.targets.settings import BeadBoardSettings
 from tests.faults.stateful_service import HttpService, Run, Service
 from tests.stubs.beadboard import BeadBoardStub
 from tests.support import beads
@@ -101,7 +102,12 @@ class World:
         self.path = str(file)
         self.clock = FixedClock(BEGINNING)
         self.rule = rule
-        self.settings = Settings(FileAddress(self.path), rules=(rule,), settle=2 * SECOND)
+        self.settings = Settings(
+            FileAddress(self.path),
+            rules=(rule,),
+            targets={rule.target: BeadBoardSettings(rule.target)},
+            settle=2 * SECOND,
+        )
         self.service = HttpService(self, board) if board else Service(self)
         self.target: Target = self.service
         self.hand = DatedEngine(self.path, self.clock)
