@@ -31,6 +31,11 @@ ENDS_RUN = frozenset(
     }
 )
 """Entries after which no run of their attempt may live."""
+_KINDS = ", ".join(f"'{kind.value}'" for kind in sorted(ENDS_RUN))
+_ENDED_BY = (
+    "SELECT bead_id, actor, reason FROM watch_decision WHERE token = ? AND kind IN"
+    f" ({_KINDS}) ORDER BY version DESC LIMIT 1"
+)
 
 
 class RunStopper:
@@ -53,13 +58,7 @@ class RunStopper:
             live = getattr(self.targets(name), "live_tokens", None)
             tokens = sorted(set(live()) - under_way) if live is not None else []
             for token in tokens:
-                kinds = ", ".join(f"'{kind.value}'" for kind in sorted(ENDS_RUN))
-                rows = self.engine.query(
-                    "SELECT bead_id, actor, reason FROM watch_decision WHERE token = ? AND kind IN"
-                    f" ({kinds}) ORDER BY version DESC LIMIT 1",
-                    (token,),
-                )
-                for bead, actor, reason in rows:
+                for bead, actor, reason in self.engine.query(_ENDED_BY, (token,)):
                     self._stop(name, str(bead), token, str(actor), str(reason))
 
     def _stop(self, name: str, bead: str, job: str, by: str, reason: str) -> None:
