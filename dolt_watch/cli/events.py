@@ -16,9 +16,9 @@ import orjson
 from dolt_watch.cli.options import load_settings, settings_options
 from dolt_watch.clock import DatabaseClock
 from dolt_watch.engines.address import ServerAddress
+from dolt_watch.engines.connect import open_engine
 from dolt_watch.errors import SettingsError
-from dolt_watch.history.branches import branch_head, open_branch
-from dolt_watch.history.revisions import resolve_revision, timestamp_in
+from dolt_watch.history.revisions import head_commit, resolve_revision, timestamp_in
 from dolt_watch.inspection.event_export import event_records, to_cloudevent
 from dolt_watch.inspection.event_stream import Follower, first_commit, read_events
 from dolt_watch.inspection.why.bead_timeline import is_cut
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
 @click.option("--to", "until", metavar="COMMIT|TIME", help="Up to it. Default: HEAD.")
 @click.option("--follow", is_flag=True, help="Stay on, and go on with what comes.")
 @click.option("--bead", metavar="ID", help="Only of this bead.")
-@click.option("--branch", metavar="NAME", help="History of another branch.")
 @click.option(
     "--format",
     "form",
@@ -57,7 +56,6 @@ def command(
     until: str | None,
     follow: bool,
     bead: str | None,
-    branch: str | None,
     form: str,
     **kwargs: Any,
 ) -> int:
@@ -72,11 +70,9 @@ def command(
     if follow and until is not None:
         raise click.UsageError("--follow goes on for ever: it has no --to")
     settings = load_settings(kwargs)
-    engine = open_branch(settings.address, branch)
+    engine = open_engine(settings.address)
     try:
-        _stream(
-            engine, settings, since, until, follow, branch, _Writer(settings, branch, bead, form)
-        )
+        _stream(engine, settings, since, until, follow, _Writer(settings, bead, form))
     finally:
         engine.close()
     return 0
@@ -88,12 +84,11 @@ def _stream(
     since: str | None,
     until: str | None,
     follow: bool,
-    branch: str | None,
     write: _Writer,
 ) -> None:
 
     check_project(engine, settings.project_id)
-    head = branch_head(engine, branch)
+    head = head_commit(engine)
     end = resolve_revision(engine, until, head, "--to").hash if until is not None else head
     begin = end if follow and since is None else _begin(engine, since, end, head)
     times = (timestamp_in(since or ""), timestamp_in(until or ""))
@@ -106,7 +101,7 @@ def _stream(
             _warn(f"warning: no event of bead {write.bead}")
         return
     with _Quiet() as quiet:
-        follower = Follower(engine, branch, settings.rules, quiet.clock(DatabaseClock()), _warn)
+        follower = Follower(engine, settings.rules, quiet.clock(DatabaseClock()), _warn)
         for each in follower.follow(begin):
             if each is not None:
                 write(each)
@@ -167,17 +162,13 @@ class _Writer:
     for a buffer.
     """
 
-    def __init__(self, settings: Settings, branch: str | None, bead: str | None, form: str) -> None:
+    def __init__(self, settings: Settings, bead: str | None, form: str) -> None:
 
         address = settings.address
         name = address.database if isinstance(address, ServerAddress) else address.path
         self.bead, self.rules = bead, settings.rules
         self.written = False
-        self.source = (
-            quote(f"/dolt_watch/{name.lstrip('/')}" + (f"/{branch}" if branch else ""))
-            if form == "cloudevents"
-            else ""
-        )
+        self.source = quote(f"/dolt_watch/{name.lstrip('/')}") if form == "cloudevents" else ""
 
     def __call__(self, passed: CommitEvents) -> None:
         lines = b"".join(self._format_text(passed))

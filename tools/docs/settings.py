@@ -82,8 +82,8 @@ def page() -> str:
 
 def _top() -> Iterator[tuple[str, str, str, str]]:
     url = (
-        "`dolt://user@host:port/database`, or `doltlite:///path`. Named here, metadata.json is not"
-        " asked, nor its project id checked."
+        "`dolt://user@host:port/database[/branch]`, or `doltlite:///path`. Named here,"
+        " metadata.json is not asked, nor its project id checked."
     )
     yield "`database`", "text", "as bd finds it", url
     yield from _rows(Settings, {key: kind for key, kind in TOP.items() if key != "database"})
