@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import select
 import signal
 import sys
 from collections.abc import Iterator
@@ -100,12 +99,11 @@ def _stream(
         if write.bead is not None and not write.written:
             _warn(f"warning: no event of bead {write.bead}")
         return
-    with _Quiet() as quiet:
-        follower = Follower(engine, settings.rules, quiet.clock(DatabaseClock()), _warn)
-        for each in follower.follow(begin):
+    with _Termination(DatabaseClock()) as termination:
+        for each in Follower(engine, settings.rules, termination, _warn).follow(begin):
             if each is not None:
                 write(each)
-            quiet.check()
+            termination.check()
 
 
 def _backwards() -> SettingsError:
@@ -188,58 +186,39 @@ class _Writer:
 
 
 class _Interrupted(Exception):
-    """Somebody asked us to end."""
+    """SIGTERM arrived."""
 
 
-class _Quiet:
-    """SIGTERM ends it between two commits or while it sleeps, never within a line; so does a
-    reader that is gone.
-    """
+class _Termination:
+    """Ends the stream on SIGTERM: during a sleep or between two commits, never within a line."""
 
-    def __init__(self) -> None:
-        self.asked = self.sleeping = False
+    def __init__(self, clock: Clock) -> None:
+        self.now, self._clock = clock.now, clock
+        self._requested = self._sleeping = False
 
-    def __enter__(self) -> _Quiet:
-        self._before = signal.signal(signal.SIGTERM, self._ask)
-        self._out = select.poll()
-        self._out.register(sys.stdout.fileno(), 0)  # errors are told without being asked for
+    def __enter__(self) -> _Termination:
+        self._previous = signal.signal(signal.SIGTERM, self._request)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> bool:
-        signal.signal(signal.SIGTERM, self._before)
+        signal.signal(signal.SIGTERM, self._previous)
         return kind is _Interrupted
 
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        self.asked = True
-        if self.sleeping:
+    def _request(self, number: int, frame: FrameType | None) -> None:
+        self._requested = True
+        if self._sleeping:
             raise _Interrupted
-
-    def sleep(self, clock: Clock, seconds: float) -> None:
-        """Sleep; SIGTERM ends it."""
-        self.sleeping = True
-        try:
-            if self.asked:
-                raise _Interrupted
-            clock.sleep(seconds)
-        finally:
-            self.sleeping = False
 
     def check(self) -> None:
-        """Raises BrokenPipeError where nobody reads any more."""
-        if self.asked:
+        """Raise _Interrupted if SIGTERM arrived."""
+        if self._requested:
             raise _Interrupted
-        if any(event & (select.POLLERR | select.POLLHUP) for _, event in self._out.poll(0)):
-            raise BrokenPipeError
-
-    def clock(self, clock: Clock) -> Clock:
-        return _InterruptibleClock(clock, self)
-
-
-class _InterruptibleClock:
-    """A clock whose sleep SIGTERM ends."""
-
-    def __init__(self, clock: Clock, quiet: _Quiet) -> None:
-        self.now, self._clock, self._quiet = clock.now, clock, quiet
 
     def sleep(self, seconds: float) -> None:
-        self._quiet.sleep(self._clock, seconds)
+        """Sleep as the clock does; SIGTERM ends the sleep at once."""
+        self._sleeping = True
+        try:
+            self.check()
+            self._clock.sleep(seconds)
+        finally:
+            self._sleeping = False

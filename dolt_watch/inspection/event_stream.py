@@ -150,7 +150,7 @@ class Follower:
         self._away = False
 
     def follow(self, since: str) -> Iterator[CommitEvents | None]:
-        """For ever. None after each poll: the time to see whether anybody still listens."""
+        """Yield the events of new commits, and None after each poll. Never ends by itself."""
         at = since
         while True:
             try:

@@ -250,13 +250,14 @@ def test_a_process_that_is_told_to_end(watch: Watch) -> None:
 
 
 def test_a_process_whose_reader_goes(watch: Watch) -> None:
-    """Nothing comes any more that it could fail to write: it sees by itself."""
+    """The next event can't be written: that ends it."""
     with following(watch) as process:
         watch.bd.create("read")
         assert process.stdout is not None
         assert process.stderr is not None
         assert process.stdout.readline()
         process.stdout.close()
+        watch.bd.create("not read")
         assert process.wait(300) == 1
         assert process.stderr.read() == b""
         process.stdout = Path(os.devnull).open("rb")  # noqa: SIM115 (communicate closes it)
