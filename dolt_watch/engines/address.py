@@ -129,6 +129,9 @@ def parse_url(url: str) -> ServerAddress | FileAddress:
             fix=f"write {FORMS}",
         )
     database = unquote(parts.path).strip("/")
+    if "/" in database and "@" in parts.path:
+        # dolt://u:12/34@h/d: a password with / in it looks like a port and a database.
+        raise SettingsError("a database URL must not hold a password", fix=PASSWORD_FIX)
     if not database:
         raise SettingsError(
             f"the URL names no database after the host: {parts.path or 'nothing'}",

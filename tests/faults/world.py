@@ -71,13 +71,16 @@ class World:
             self.checks = Checks(engine, self.settings, scenario)
 
     def _settings(self, folder: Path) -> Settings:
-        env = {
-            "BEADBOARD_URL": self.board.url,
-            "DOLT_WATCH_RULES_AGENT_ON_UNKNOWN": self.scenario.on_unknown,
-        }
+        env = {"BEADBOARD_URL": self.board.url}
+        # The scenario's own settings come later, so they win.
+        unknown = f"rules.agent.on_unknown={self.scenario.on_unknown}"
         more = (f"targets.beadboard.service_url={self.service.url}",) if self.service else ()
         return load(
-            {"database": self.address.url, "config": None, "set": (*self.scenario.settings, *more)},
+            {
+                "database": self.address.url,
+                "config": None,
+                "set": (unknown, *self.scenario.settings, *more),
+            },
             env,
             folder,
         )
