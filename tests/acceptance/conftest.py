@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 
 from dolt_watch.cli.composition import TargetPool, identity
-from dolt_watch.clock import ShiftedClock
 from dolt_watch.config import Settings, load
 from dolt_watch.controller.tick_result import TickResult
 from dolt_watch.core.decisions.policy import Scope
@@ -27,6 +26,7 @@ from dolt_watch.timestamps import to_utc
 from tests.stubs.beadboard import BeadBoardStub
 from tests.support import forked
 from tests.support.beads import Workspace
+from tests.support.clocks import ShiftedClock
 from tests.support.lines import build
 from tests.support.servers import Server
 

@@ -16,7 +16,6 @@ from typing import Any
 
 import pytest
 
-from dolt_watch.clock import ShiftedClock
 from dolt_watch.core.model import Rule
 from dolt_watch.engines.address import FileAddress, ServerAddress
 from dolt_watch.engines.connect import open_engine
@@ -25,6 +24,7 @@ from tests.acceptance.conftest import Watch, rows_of
 from tests.acceptance.test_why import reader
 from tests.conformance.test_feed import committed
 from tests.support import beads, servers
+from tests.support.clocks import ShiftedClock
 
 RULES = [Rule("agent")]
 

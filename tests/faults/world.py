@@ -14,7 +14,6 @@ from typing import Self
 
 from dolt_watch.checkpoint.poll import Poller, PollResult
 from dolt_watch.cli.composition import TargetPool, identity
-from dolt_watch.clock import ShiftedClock
 from dolt_watch.config import Settings, load
 from dolt_watch.engines import Engine
 from dolt_watch.engines.address import FileAddress, ServerAddress
@@ -29,6 +28,7 @@ from tests.faults.scenarios import Scenario
 from tests.faults.tally import Tally
 from tests.stubs.agent_service import AgentServiceStub
 from tests.support.beads import create_beads
+from tests.support.clocks import ShiftedClock
 from tests.support.lines import build
 
 THEM = "ada <ada@example.com>"

@@ -12,7 +12,6 @@ import pytest
 
 from dolt_watch.cli import group
 from dolt_watch.cli.composition import TargetPool
-from dolt_watch.clock import ShiftedClock
 from dolt_watch.controller.loop import ControlLoop
 from dolt_watch.controller.service import Service
 from dolt_watch.controller.tick_result import TickResult
@@ -23,6 +22,7 @@ from dolt_watch.errors import Unreachable
 from dolt_watch.targets.protocol import BeadTask
 from dolt_watch.telemetry.health import SLACK, Health, stall_threshold
 from dolt_watch.telemetry.metrics import Metrics
+from tests.support.clocks import ShiftedClock
 from tests.support.embedded_tracker import Answering, Light
 from tests.support.lines import Service as HeardService
 from tests.support.lines import build
