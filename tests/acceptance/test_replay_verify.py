@@ -21,10 +21,7 @@ def test_verify_says_so(watch: Watch) -> None:
     ran = watch.command("replay", "--verify", "--format", "json")
     told = json.loads(ran.stdout)
     assert (ran.code, told["schema"], told["same"]) == (1, 1, 1)
-    assert {(one["bead"], one["field"]) for one in told["differences"]} >= {
-        (bead, "row"),
-        (bead, "note"),
-    }
+    assert (bead, "row") in {(one["bead"], one["field"]) for one in told["differences"]}
     assert watch.command("replay", "--verify", *watch.on_branch("kept")).code == 0
     ran = watch.command("replay", "--verify", *watch.on_branch("kep"))
     assert (ran.code, ".dolt_branches" in ran.stderr) == (3, True)
