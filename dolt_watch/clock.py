@@ -1,10 +1,13 @@
-"""Clocks: the database server's, and a fixed one."""
+"""Clocks: the database server's, a fixed one, and the process's own."""
 
 from __future__ import annotations
 
 import time
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import threading
 
 
 class Clock(Protocol):
@@ -40,17 +43,12 @@ class FixedClock:
         self.moment += timedelta(seconds=seconds)
 
 
-class ShiftedClock:
-    """The database's clock moved by ``offset``; sleeping moves it on without waiting.
+class MonotonicClock:
+    """The process's own time, for pauses only: decisions go by the database's clock."""
 
-    For tests and the soak.
-    """
+    def monotonic(self) -> float:
+        return time.monotonic()
 
-    def __init__(self, offset: timedelta = timedelta()) -> None:
-        self.offset = offset
-
-    def now(self, database: datetime) -> datetime:
-        return database + self.offset
-
-    def sleep(self, seconds: float) -> None:
-        self.offset += timedelta(seconds=seconds)
+    def wait(self, stop: threading.Event, seconds: float) -> None:
+        """Return after ``seconds``, or as soon as ``stop`` is set."""
+        stop.wait(seconds)

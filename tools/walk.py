@@ -24,7 +24,7 @@ import click
 import dolt_watch
 from dolt_watch.cli import main as command_line
 from dolt_watch.demo.fake_agent import Agent
-from dolt_watch.demo.tracker import make_tracker, open_demo_database
+from dolt_watch.demo.tracker import create_demo_database, make_tracker
 from dolt_watch.engines.connect import open_engine
 from dolt_watch.ledger.schema import migrate
 
@@ -91,9 +91,8 @@ def dispatch_one_bead() -> Walk:
     sent: list[str] = []
     with (
         tempfile.TemporaryDirectory() as folder,
-        open_demo_database(Path(folder)) as place,
-        closing(open_engine(place.address, create=True)) as engine,
-        Agent(lambda: open_engine(place.address), sent.append, dies=BEAD, refuses="") as agent,
+        closing(open_engine(address := create_demo_database(Path(folder)))) as engine,
+        Agent(lambda: open_engine(address), sent.append, dies=BEAD, refuses="") as agent,
     ):
         make_tracker(engine, AUTHOR)
         for _ in migrate(engine, AUTHOR):
@@ -101,7 +100,7 @@ def dispatch_one_bead() -> Walk:
         os.environ["BEADBOARD_URL"] = agent.url
 
         def dispatch() -> None:
-            words = ["dispatch", "--database", place.address.url, "--set", "settle=0s"]
+            words = ["dispatch", "--database", address.url, "--set", "settle=0s"]
             sys.argv = ["dolt_watch", *words]
             try:
                 command_line()

@@ -26,7 +26,7 @@ def spared_by_children(
     """
     if not since:
         return {}
-    query, of = engine.query, f" AS OF '{commit}'"
+    query = engine.query
     target = target_expression(engine.columns("dependencies", commit), among=ISSUE_TARGETS)
     if not target:
         return {}  # history doesn't have the table, and so no children
@@ -36,9 +36,9 @@ def spared_by_children(
     for _ in range(_DEPTH):
         asked = list(stands_for)
         pairs = query(
-            f"SELECT issue_id, {target} FROM dependencies{of} WHERE {target} IN ({_marks(asked)})"
-            f" AND type = '{PARENT}'",
-            asked,
+            f"SELECT issue_id, {target} FROM dependencies AS OF ? WHERE {target} IN"
+            f" ({_marks(asked)}) AND type = '{PARENT}'",
+            (commit, *asked),
         )
         below: dict[str, set[str]] = {}
         for child, parent in pairs:
@@ -48,7 +48,7 @@ def spared_by_children(
                 seen |= {(child, bead) for bead in new}
         if not below:
             break
-        for child, at, what in _last(query, list(below), of, now + MAX_ZONE_OFFSET):
+        for child, at, what in _last(query, list(below), commit, now + MAX_ZONE_OFFSET):
             for bead in below[child]:
                 if at > since[bead]:
                     holds.setdefault(
@@ -59,7 +59,7 @@ def spared_by_children(
 
 
 def _last(
-    query: Query, ids: Sequence[str], of: str, until: datetime
+    query: Query, ids: Sequence[str], commit: str, until: datetime
 ) -> Iterator[tuple[str, datetime, str]]:
     for table, key, time, what in (
         ("issues", "id", "updated_at", "change"),
@@ -70,8 +70,8 @@ def _last(
             those = f"{key} IN ({_marks(chunk)}) AND {time} <= ?"
             try:
                 rows = query(
-                    f"SELECT {key}, MAX({time}) FROM {table}{of} WHERE {those} GROUP BY {key}",
-                    (*chunk, until),
+                    f"SELECT {key}, MAX({time}) FROM {table} AS OF ? WHERE {those} GROUP BY {key}",
+                    (commit, *chunk, until),
                 )
             except (
                 NoSuchTable

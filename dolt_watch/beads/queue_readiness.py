@@ -78,9 +78,7 @@ def other_matching_rules(
     behind = list(rules)[[one.rule for one in rules].index(rule) + 1 :]
     asked = ", ".join(one.when_row for one in behind)
     rows = (
-        query(f"SELECT {asked} FROM issues AS OF '{commit}' WHERE id = ?", (bead,))
-        if behind
-        else []
+        query(f"SELECT {asked} FROM issues AS OF ? WHERE id = ?", (commit, bead)) if behind else []
     )
     names = (
         [one.rule for one, answer in zip(behind, rows[0], strict=True) if answer] if rows else []

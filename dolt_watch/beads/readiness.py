@@ -174,7 +174,8 @@ def _own_rows(
     names = ["id", *(name for name in (*OWN_COLUMNS, "is_blocked") if schema.has("issues", name))]
     sql = f"SELECT {', '.join(names)} FROM issues{_as_of(commit)} WHERE id IN ({_marks(beads)})"
     try:
-        return {row[0]: dict(zip(names, row, strict=True)) for row in query(sql, beads)}
+        rows = query(sql, (*_at(commit), *beads))
+        return {row[0]: dict(zip(names, row, strict=True)) for row in rows}
     except NoSuchTable:
         if not commit:
             raise
@@ -223,7 +224,8 @@ class _Graph:
     """The dependencies, parents and children that decide about some beads, read level by level."""
 
     def __init__(self, query: Query, schema: TrackerSchema, commit: str) -> None:
-        self.query, self.schema, self.of = query, schema, _as_of(commit)
+        self.query, self.schema = query, schema
+        self.of, self.at = _as_of(commit), _at(commit)
         self.recursive = schema.has("issues", "is_blocked") or schema.has(
             "dependencies", *_SPLIT.values()
         )
@@ -370,7 +372,7 @@ class _Graph:
             return
         for chunk in chunks(ids, _CHUNK):
             try:
-                yield from self.query(sql.format(_marks(chunk)), chunk)
+                yield from self.query(sql.format(_marks(chunk)), (*self.at, *chunk))
             except NoSuchTable:
                 if not self.of:
                     raise
@@ -409,7 +411,12 @@ def _by_table(keys: Iterable[Key]) -> dict[str, list[str]]:
 
 
 def _as_of(commit: str) -> str:
-    return f" AS OF '{commit}'" if commit else ""
+    return " AS OF ?" if commit else ""
+
+
+def _at(commit: str) -> tuple[str, ...]:
+    """Return the parameter of ``_as_of``."""
+    return (commit,) if commit else ()
 
 
 def _words(values: Iterable[str]) -> str:

@@ -36,10 +36,8 @@ def readiness_v1(
     holds: dict[str, HoldReason] = {}
     names = ["id", *(name for name in OWN_COLUMNS if schema.has("issues", name))]
     for chunk in chunks(beads, _CHUNK):
-        sql = (
-            f"SELECT {', '.join(names)} FROM issues AS OF '{commit}' WHERE id IN ({_marks(chunk)})"
-        )
-        for row in query(sql, chunk):
+        sql = f"SELECT {', '.join(names)} FROM issues AS OF ? WHERE id IN ({_marks(chunk)})"
+        for row in query(sql, (commit, *chunk)):
             if hold := own_hold(dict(zip(names, row, strict=True)), now):
                 holds[row[0]] = hold
         if schema.has("dependencies"):
@@ -60,8 +58,8 @@ def _blocked(query: Query, ids: Sequence[str], schema: TrackerSchema, commit: st
         level = list(descendants)
         rows = query(
             f"SELECT issue_id, {schema.dependency_target()}, type FROM dependencies AS OF"
-            f" '{commit}' WHERE issue_id IN ({_marks(level)}) AND type IN ({kinds})",
-            level,
+            f" ? WHERE issue_id IN ({_marks(level)}) AND type IN ({kinds})",
+            (commit, *level),
         )
         waits = [(target, id) for id, target, kind in rows if kind != PARENT]
         unclosed = _unclosed(query, [target for target, _ in waits], commit)
@@ -86,11 +84,8 @@ def _blocked(query: Query, ids: Sequence[str], schema: TrackerSchema, commit: st
 def _unclosed(query: Query, ids: Sequence[str], commit: str) -> set[str]:
     found: set[str] = set()
     for chunk in chunks(dict.fromkeys(ids), _CHUNK):
-        sql = (
-            f"SELECT id FROM issues AS OF '{commit}' WHERE id IN ({_marks(chunk)}) AND status <>"
-            " 'closed'"
-        )
-        found |= {row[0] for row in query(sql, chunk)}
+        sql = f"SELECT id FROM issues AS OF ? WHERE id IN ({_marks(chunk)}) AND status <> 'closed'"
+        found |= {row[0] for row in query(sql, (commit, *chunk))}
     return found
 
 

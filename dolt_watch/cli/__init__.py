@@ -127,9 +127,9 @@ def main() -> None:
 def _configure_streams() -> None:
     """What a terminal or a pipe cannot show, or that there is none, must end no command.
 
-    What the encoding lacks is escaped as JSON does it, which people can read as well. Where the
-    descriptor is closed (``>&-``) Python has no stream at all, and the first socket would get
-    its number.
+    What the encoding lacks is escaped as JSON does it, which people can read as well; the
+    handler "backslashreplace" would write escapes that JSON does not have. Where the descriptor
+    is closed (``>&-``) Python has no stream at all, and the first socket would get its number.
     """
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)

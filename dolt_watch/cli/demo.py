@@ -20,8 +20,8 @@ from dolt_watch.demo.scenario import run_scenario
 if TYPE_CHECKING:
     from dolt_watch.config import Settings
     from dolt_watch.controller.loop import ControlLoop
-    from dolt_watch.demo.tracker import DemoDatabase
     from dolt_watch.engines import Engine
+    from dolt_watch.engines.address import FileAddress
 
 
 @click.command()
@@ -30,15 +30,14 @@ def command(keep: bool) -> int:
     """See it work, in a temporary folder, in ten seconds.
 
     Beads are assigned, dispatched, and done; one agent dies and is reaped; one bead is refused
-    and comes back. Touches nothing of yours: the tracker is a file of its own, on DoltLite, or
-    on a `dolt sql-server` of its own where DoltLite cannot load.
+    and comes back. Touches nothing of yours: the tracker is a DoltLite file of its own.
 
-    Exit 1 when the story did not end as it should, 3 when there is no engine.
+    Exit 1 when the story did not end as it should, 3 when DoltLite cannot be loaded.
 
     Example: dolt_watch demo --keep
     """
 
-    # Ended from outside, it still stops its server and takes its folder away.
+    # Ended from outside, it still takes its folder away.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, _: sys.exit(128 + number))
     folder = Path(tempfile.mkdtemp(prefix="dolt_watch_demo_"))
@@ -65,12 +64,9 @@ def _loop(engine: Engine, settings: Settings) -> Iterator[ControlLoop]:
         targets.close()
 
 
-def _look_around(folder: Path, where: DemoDatabase) -> None:
-    url = where.address.url
+def _look_around(folder: Path, where: FileAddress) -> None:
     click.echo(f"\nThe folder is left: {folder}. Look around:\n")
-    if where.restart_command:
-        click.echo(f"  {where.restart_command} &")
     for words in ("log", "log --bead demo-1 --format json", "status"):
         verb, *more = words.split()
-        click.echo("  " + " ".join(["dolt_watch", verb, "--database", url, *more]))
+        click.echo("  " + " ".join(["dolt_watch", verb, "--database", where.url, *more]))
     click.echo(f"  rm -r {folder}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import select
 import signal
 import sys
 from collections.abc import Iterator
@@ -16,9 +15,9 @@ import orjson
 from dolt_watch.cli.options import load_settings, settings_options
 from dolt_watch.clock import DatabaseClock
 from dolt_watch.engines.address import ServerAddress
+from dolt_watch.engines.connect import open_engine
 from dolt_watch.errors import SettingsError
-from dolt_watch.history.branches import branch_head, open_branch
-from dolt_watch.history.revisions import resolve_revision, timestamp_in
+from dolt_watch.history.revisions import head_commit, resolve_revision, timestamp_in
 from dolt_watch.inspection.event_export import event_records, to_cloudevent
 from dolt_watch.inspection.event_stream import Follower, first_commit, read_events
 from dolt_watch.inspection.why.bead_timeline import is_cut
@@ -44,7 +43,6 @@ if TYPE_CHECKING:
 @click.option("--to", "until", metavar="COMMIT|TIME", help="Up to it. Default: HEAD.")
 @click.option("--follow", is_flag=True, help="Stay on, and go on with what comes.")
 @click.option("--bead", metavar="ID", help="Only of this bead.")
-@click.option("--branch", metavar="NAME", help="History of another branch.")
 @click.option(
     "--format",
     "form",
@@ -57,7 +55,6 @@ def command(
     until: str | None,
     follow: bool,
     bead: str | None,
-    branch: str | None,
     form: str,
     **kwargs: Any,
 ) -> int:
@@ -72,11 +69,9 @@ def command(
     if follow and until is not None:
         raise click.UsageError("--follow goes on for ever: it has no --to")
     settings = load_settings(kwargs)
-    engine = open_branch(settings.address, branch)
+    engine = open_engine(settings.address)
     try:
-        _stream(
-            engine, settings, since, until, follow, branch, _Writer(settings, branch, bead, form)
-        )
+        _stream(engine, settings, since, until, follow, _Writer(settings, bead, form))
     finally:
         engine.close()
     return 0
@@ -88,12 +83,11 @@ def _stream(
     since: str | None,
     until: str | None,
     follow: bool,
-    branch: str | None,
     write: _Writer,
 ) -> None:
 
     check_project(engine, settings.project_id)
-    head = branch_head(engine, branch)
+    head = head_commit(engine)
     end = resolve_revision(engine, until, head, "--to").hash if until is not None else head
     begin = end if follow and since is None else _begin(engine, since, end, head)
     times = (timestamp_in(since or ""), timestamp_in(until or ""))
@@ -105,12 +99,11 @@ def _stream(
         if write.bead is not None and not write.written:
             _warn(f"warning: no event of bead {write.bead}")
         return
-    with _Quiet() as quiet:
-        follower = Follower(engine, branch, settings.rules, quiet.clock(DatabaseClock()), _warn)
-        for each in follower.follow(begin):
+    with _Termination(DatabaseClock()) as termination:
+        for each in Follower(engine, settings.rules, termination, _warn).follow(begin):
             if each is not None:
                 write(each)
-            quiet.check()
+            termination.check()
 
 
 def _backwards() -> SettingsError:
@@ -167,17 +160,13 @@ class _Writer:
     for a buffer.
     """
 
-    def __init__(self, settings: Settings, branch: str | None, bead: str | None, form: str) -> None:
+    def __init__(self, settings: Settings, bead: str | None, form: str) -> None:
 
         address = settings.address
         name = address.database if isinstance(address, ServerAddress) else address.path
         self.bead, self.rules = bead, settings.rules
         self.written = False
-        self.source = (
-            quote(f"/dolt_watch/{name.lstrip('/')}" + (f"/{branch}" if branch else ""))
-            if form == "cloudevents"
-            else ""
-        )
+        self.source = quote(f"/dolt_watch/{name.lstrip('/')}") if form == "cloudevents" else ""
 
     def __call__(self, passed: CommitEvents) -> None:
         lines = b"".join(self._format_text(passed))
@@ -197,58 +186,39 @@ class _Writer:
 
 
 class _Interrupted(Exception):
-    """Somebody asked us to end."""
+    """SIGTERM arrived."""
 
 
-class _Quiet:
-    """SIGTERM ends it between two commits or while it sleeps, never within a line; so does a
-    reader that is gone.
-    """
+class _Termination:
+    """Ends the stream on SIGTERM: during a sleep or between two commits, never within a line."""
 
-    def __init__(self) -> None:
-        self.asked = self.sleeping = False
+    def __init__(self, clock: Clock) -> None:
+        self.now, self._clock = clock.now, clock
+        self._requested = self._sleeping = False
 
-    def __enter__(self) -> _Quiet:
-        self._before = signal.signal(signal.SIGTERM, self._ask)
-        self._out = select.poll()
-        self._out.register(sys.stdout.fileno(), 0)  # errors are told without being asked for
+    def __enter__(self) -> _Termination:
+        self._previous = signal.signal(signal.SIGTERM, self._request)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> bool:
-        signal.signal(signal.SIGTERM, self._before)
+        signal.signal(signal.SIGTERM, self._previous)
         return kind is _Interrupted
 
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        self.asked = True
-        if self.sleeping:
+    def _request(self, number: int, frame: FrameType | None) -> None:
+        self._requested = True
+        if self._sleeping:
             raise _Interrupted
-
-    def sleep(self, clock: Clock, seconds: float) -> None:
-        """Sleep; SIGTERM ends it."""
-        self.sleeping = True
-        try:
-            if self.asked:
-                raise _Interrupted
-            clock.sleep(seconds)
-        finally:
-            self.sleeping = False
 
     def check(self) -> None:
-        """Raises BrokenPipeError where nobody reads any more."""
-        if self.asked:
+        """Raise _Interrupted if SIGTERM arrived."""
+        if self._requested:
             raise _Interrupted
-        if any(event & (select.POLLERR | select.POLLHUP) for _, event in self._out.poll(0)):
-            raise BrokenPipeError
-
-    def clock(self, clock: Clock) -> Clock:
-        return _InterruptibleClock(clock, self)
-
-
-class _InterruptibleClock:
-    """A clock whose sleep SIGTERM ends."""
-
-    def __init__(self, clock: Clock, quiet: _Quiet) -> None:
-        self.now, self._clock, self._quiet = clock.now, clock, quiet
 
     def sleep(self, seconds: float) -> None:
-        self._quiet.sleep(self._clock, seconds)
+        """Sleep as the clock does; SIGTERM ends the sleep at once."""
+        self._sleeping = True
+        try:
+            self.check()
+            self._clock.sleep(seconds)
+        finally:
+            self._sleeping = False

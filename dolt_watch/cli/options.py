@@ -23,7 +23,9 @@ _OPTIONS = (
         "--config", metavar="FILE", help="Settings file; default: dolt_watch.toml here or above."
     ),
     click.option(
-        "--database", metavar="URL", help="dolt://user@host:port/database or doltlite:///path."
+        "--database",
+        metavar="URL",
+        help="dolt://user@host:port/database[/branch] or doltlite:///path.",
     ),
     click.option(
         "--set",

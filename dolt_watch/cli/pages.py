@@ -1,4 +1,8 @@
-"""Where a page goes: a file, whole or not at all; a pipe or a device; standard output."""
+"""Where a page goes: a file, whole or not at all; a pipe or a device; standard output.
+
+``click.File(atomic=True)`` does not serve (click 8.5.1): it also replaces the file if writing
+failed halfway, and it replaces a device or a pipe with a regular file.
+"""
 
 from __future__ import annotations
 

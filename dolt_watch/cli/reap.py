@@ -2,25 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any
+from dolt_watch.cli.tick_runner import tick_command
 
-import click
-
-from dolt_watch.cli.options import load_settings, settings_options, tick_options
-from dolt_watch.cli.tick_runner import run_tick
-
-
-@click.command()
-@settings_options
-@tick_options
-def command(dry_run: bool, now: datetime | None, metrics_file: str | None, **kwargs: Any) -> int:
-    """Block beads whose agent has fallen silent.
-
-    Exit 1 when a dispatch failed, is unknown, or the target is down while beads wait.
-
-    Example: dolt_watch reap --dry-run
-    """
-    return run_tick(
-        load_settings(kwargs), ("reap",), dry_run=dry_run, now=now, metrics_file=metrics_file
-    )
+command = tick_command("reap", summary="Block beads whose agent has fallen silent.")

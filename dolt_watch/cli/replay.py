@@ -15,9 +15,9 @@ from dolt_watch.cli.options import load_settings, say, settings_options
 from dolt_watch.cli.pages import check_page, write_page
 from dolt_watch.cli.progress import progress
 from dolt_watch.config import duration
+from dolt_watch.engines.connect import open_engine
 from dolt_watch.errors import NotMigrated, SettingsError
-from dolt_watch.history.branches import branch_head, open_branch
-from dolt_watch.history.revisions import resolve_revision, timestamp_in
+from dolt_watch.history.revisions import head_commit, resolve_revision, timestamp_in
 from dolt_watch.inspection.report.collector import titles_of
 from dolt_watch.inspection.report.html import render
 from dolt_watch.inspection.report.what_if import Compared, mentioned_beads
@@ -52,7 +52,6 @@ NOT_WITH = {
     },
     "--apply": {
         "--to": "goes with a what-if or --verify: --apply goes on to HEAD",
-        "--branch": "goes with a what-if or --verify: --apply acts on the database's own branch",
         "--format": "goes with a what-if or --verify: --apply says what it does as `tick` does",
         **dict.fromkeys(("--every", "--run-time", "--report"), WHATIF.format(mode="--apply")),
     },
@@ -99,7 +98,6 @@ NOT_WITH = {
 )
 @click.option("--dry-run", is_flag=True, help="With --apply: say what it would do.")
 @click.option("--yes", is_flag=True, help="With --apply: do not ask.")
-@click.option("--branch", metavar="NAME", help="History of another branch.")
 @click.option(
     "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True
 )
@@ -120,7 +118,6 @@ def command(
     applies: bool,
     dry_run: bool,
     yes: bool,
-    branch: str | None,
     form: str,
     output: str | None,
     **kwargs: Any,
@@ -142,7 +139,7 @@ def command(
     settings = _settings(kwargs, when, rule)
     if verifies or applies:
         if verifies:
-            return replay_verify.verify(settings, ends, branch, form)
+            return replay_verify.verify(settings, ends, form)
         return replay_verify.apply(settings, begins, dry=dry_run, yes=yes)
     if output is not None:
         check_page(output)
@@ -150,9 +147,9 @@ def command(
         duration(every, "--every"),
         duration(run_time, "--run-time") if run_time is not None else None,
     )
-    engine = open_branch(settings.address, branch)
+    engine = open_engine(settings.address)
     try:
-        found = _study(engine, settings, begins, ends, branch, spans, rule or "")
+        found = _study(engine, settings, begins, ends, spans, rule or "")
         page = _page(engine, found) if output is not None else ""
     finally:
         engine.close()
@@ -218,14 +215,13 @@ def _study(
     settings: Settings,
     begins: str | None,
     ends: str | None,
-    branch: str | None,
     spans: tuple[timedelta, timedelta | None],
     rule: str,
 ) -> WhatIfResult:
 
     with suppress(NotMigrated):  # what it would have done before it was ever there
         check_database(engine, settings.project_id)
-    head = branch_head(engine, branch)
+    head = head_commit(engine)
     end = resolve_revision(engine, ends or head, head, "--to")
     policy = composition.policy(settings)
     past = HistoryReplayer(engine, policy, end.hash)

@@ -17,8 +17,7 @@ from dolt_watch.config import Settings
 from dolt_watch.core.decisions.policy import BOTH
 from dolt_watch.engines.connect import open_engine
 from dolt_watch.errors import SettingsError
-from dolt_watch.history.branches import branch_head, open_branch
-from dolt_watch.history.revisions import resolve_revision
+from dolt_watch.history.revisions import head_commit, resolve_revision
 from dolt_watch.ledger.schema import check_database
 from dolt_watch.replay import verification
 from dolt_watch.replay.replayer import HistoryReplayer
@@ -29,14 +28,13 @@ SCHEMA = 1
 """Of --verify --format json."""
 
 
-def verify(settings: Settings, ends: str | None, branch: str | None, form: str) -> int:
+def verify(settings: Settings, ends: str | None, form: str) -> int:
     """Exit code 1 where a recorded decision does not come out again."""
 
-    engine = open_branch(settings.address, branch)
+    engine = open_engine(settings.address)
     try:
-        head = branch_head(engine, branch)
-        if branch is None:
-            check_database(engine, settings.project_id)
+        head = head_commit(engine)
+        check_database(engine, settings.project_id)
         end = resolve_revision(engine, ends or head, head, "--to")
         past = HistoryReplayer(engine, policy(settings), end.hash)
         first = past.first_replayable_commit()
@@ -117,7 +115,7 @@ def apply(settings: Settings, begins: str | None, *, dry: bool, yes: bool) -> in
         )
     engine, targets = open_engine(settings.address), TargetPool(settings)
     try:
-        head = branch_head(engine, None)
+        head = head_commit(engine)
         commit = resolve_revision(engine, begins, head, "--from")
         if not dry and not yes:
             if not sys.stdin.isatty():

@@ -17,6 +17,7 @@ from dolt_watch.core.decisions.manual_actions import NothingToDo, Refusal, retry
 from dolt_watch.core.model import Phase, entry_payloads
 from dolt_watch.engines.connect import open_engine
 from dolt_watch.errors import SettingsError
+from dolt_watch.history.revisions import head_commit
 from dolt_watch.inspection.why.explanation import no_such_bead
 from dolt_watch.ledger.schema import check_database
 from dolt_watch.sanitize import sanitize
@@ -116,10 +117,10 @@ def check_beads(hand: ManualActions, beads: Sequence[str]) -> list[str]:
     """Each of them once. Raises SettingsError before anything is written: one does not exist."""
 
     engine = hand.loop.engine
-    head = str(engine.query("SELECT HASHOF('HEAD')")[0][0])
+    head = head_commit(engine)
     chosen = list(dict.fromkeys(beads))
     for bead in chosen:
-        known = engine.query(f"SELECT 1 FROM issues AS OF '{head}' WHERE id = ?", (bead,))
+        known = engine.query("SELECT 1 FROM issues AS OF ? WHERE id = ?", (head, bead))
         if not known and last_entry(engine, bead) is None:
             raise no_such_bead(engine, bead, head)
     return chosen

@@ -1,4 +1,4 @@
-"""One tick of a command.
+"""One tick: what the commands ``dispatch``, ``reap`` and ``tick`` run.
 
 Where the first look leaves nothing to do, the loop is not even imported: finding nothing must
 cost nothing.
@@ -11,10 +11,12 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import click
 
 from dolt_watch.checkpoint.poll import Poller, is_idle, log_idle
-from dolt_watch.cli.options import complain
+from dolt_watch.cli.options import complain, load_settings, settings_options, tick_options
 from dolt_watch.cli.output import Console, console
 from dolt_watch.clock import Clock, DatabaseClock, FixedClock
 from dolt_watch.config import Settings, settings_hash
@@ -23,6 +25,25 @@ from dolt_watch.engines.connect import open_engine
 if TYPE_CHECKING:
     from dolt_watch.controller.loop import ControlLoop
     from dolt_watch.controller.tick_result import TickResult
+
+
+def tick_command(*kinds: str, summary: str) -> click.Command:
+    """Return the command that runs one tick of these kinds: 'dispatch', 'reap' or both."""
+    name = "tick" if len(kinds) > 1 else kinds[0]
+
+    @click.command(
+        help=f"{summary}\n\nExit 1 when a dispatch failed, is unknown, or the target is down while"
+        f" beads wait.\n\nExample: dolt_watch {name} --dry-run"
+    )
+    @settings_options
+    @tick_options
+    def command(
+        dry_run: bool, now: datetime | None, metrics_file: str | None, **kwargs: Any
+    ) -> int:
+        settings = load_settings(kwargs)
+        return run_tick(settings, kinds, dry_run=dry_run, now=now, metrics_file=metrics_file)
+
+    return command
 
 
 def run_tick(

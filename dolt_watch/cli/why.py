@@ -13,9 +13,9 @@ from dolt_watch.cli.composition import TargetPool, build_reader, policy
 from dolt_watch.cli.options import load_settings, say, settings_options
 from dolt_watch.clock import DatabaseClock
 from dolt_watch.engines.clock import server_time
+from dolt_watch.engines.connect import open_engine
 from dolt_watch.errors import NoSuchCommit, NotMigrated
-from dolt_watch.history.branches import branch_head, open_branch
-from dolt_watch.history.revisions import resolve_revision, timestamp_in
+from dolt_watch.history.revisions import head_commit, resolve_revision, timestamp_in
 from dolt_watch.inspection.event_export import event_records
 from dolt_watch.inspection.event_stream import first_commit
 from dolt_watch.inspection.why.decision_snapshot import (
@@ -41,11 +41,10 @@ if TYPE_CHECKING:
 @click.argument("bead")
 @settings_options
 @click.option("--as-of", metavar="COMMIT|TIME", help="As it stood then.")
-@click.option("--branch", metavar="NAME", help="In the history of another branch.")
 @click.option(
     "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True
 )
-def command(bead: str, as_of: str | None, branch: str | None, form: str, **kwargs: Any) -> int:
+def command(bead: str, as_of: str | None, form: str, **kwargs: Any) -> int:
     """What became of a bead, where it stands, and what would have to change for it to go.
 
     Its life by commit; each condition of its rule, each gate, the queue and the target, with the
@@ -57,9 +56,9 @@ def command(bead: str, as_of: str | None, branch: str | None, form: str, **kwarg
     if not bead.strip():
         raise click.BadParameter("which bead? Write its id", param_hint="BEAD")
     settings = load_settings(kwargs)
-    engine = open_branch(settings.address, branch)
+    engine = open_engine(settings.address)
     try:
-        found = _explain(engine, settings, bead, as_of, branch)
+        found = _explain(engine, settings, bead, as_of)
     finally:
         engine.close()
     if form == "json":
@@ -70,21 +69,17 @@ def command(bead: str, as_of: str | None, branch: str | None, form: str, **kwarg
     return 0
 
 
-def _explain(
-    engine: Engine, settings: Settings, bead: str, as_of: str | None, branch: str | None
-) -> Explanation:
+def _explain(engine: Engine, settings: Settings, bead: str, as_of: str | None) -> Explanation:
 
     check_project(engine, settings.project_id)
     targets = TargetPool(settings)
     try:
-        until = branch_head(engine, branch)
+        until = head_commit(engine)
         asked = FaultTolerantTargets(targets)
         if as_of is not None:
             commit, now = _moment(engine, as_of, until)
             return explain(engine, bead, commit, lambda: _then(engine, settings, commit, now, bead))
-        return explain(
-            engine, bead, until, lambda: _now(engine, settings, until, bead, branch, asked)
-        )
+        return explain(engine, bead, until, lambda: _now(engine, settings, until, bead, asked))
     finally:
         targets.close()
 
@@ -110,22 +105,18 @@ def _then(
     return stands if asked is not None else stands._replace(notes=(*stands.notes, UNSEEN))
 
 
-def _now(
-    engine: Engine, settings: Settings, head: str, bead: str, branch: str | None, asked: Any
-) -> DecisionSnapshot:
+def _now(engine: Engine, settings: Settings, head: str, bead: str, asked: Any) -> DecisionSnapshot:
     """As the loop sees it.
 
     Where there is no state of the loop's (never initialised, a replica, another branch): as
     history has it.
     """
 
-    if branch is None:
-        try:
-            loop = build_reader(engine, settings, asked, DatabaseClock())
-            return snapshot_now(loop, bead)
-        except NotMigrated:
-            pass
-    return _then(engine, settings, head, server_time(engine), bead, asked.capacity)
+    try:
+        loop = build_reader(engine, settings, asked, DatabaseClock())
+        return snapshot_now(loop, bead)
+    except NotMigrated:
+        return _then(engine, settings, head, server_time(engine), bead, asked.capacity)
 
 
 # -- told --------------------

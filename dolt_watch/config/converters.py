@@ -171,7 +171,11 @@ def _duration(given: RawValue) -> timedelta:
 
 
 def duration_text(duration: timedelta) -> str:
-    """'1h30m', '2s', '1.5s', '0s': what ``_duration`` reads back."""
+    """'1h30m', '2s', '1.5s', '0s': what ``_duration`` reads back.
+
+    ``durationpy.to_str`` rounds fractions of a second, and writes 200ms for 0.2s: the hash of
+    recorded settings would change.
+    """
     micros = duration // timedelta(microseconds=1)
     hours, rest = divmod(micros, 3_600_000_000)
     minutes, rest = divmod(rest, 60_000_000)

@@ -148,11 +148,9 @@ def _gather(flags: Mapping[str, Any], env: Mapping[str, str], here: Path) -> _Va
     sources.check_shape(given)
     rules = _names(given, "rules") or ("agent",)
     targets = _names(given, "targets")
-    # A kind's own name needs no table, so the environment may set it without one.
+    # A kind's own name needs no table, so a variable or a flag may set its keys without one.
     every = dict.fromkeys([*targets, *registry.BUILT_IN])
-    kind_of = {
-        name: sources.target_kind(name, given, env, flags.get("set") or ()) for name in every
-    }
+    kind_of = {name: sources.target_kind(name, given, flags.get("set") or ()) for name in every}
     names = {"rules": dict.fromkeys(rules, sources.RULE), "targets": _Keys(kind_of)}
     sources.check_keys(given, names)
     given += sources.from_env(env, names)

@@ -96,9 +96,7 @@ def _require_known(word: str, known: Iterable[str], what: str, where: str) -> No
         )
 
 
-def target_kind(
-    name: str, givens: Iterable[RawValue], env: Mapping[str, str], assignments: Iterable[str]
-) -> str:
+def target_kind(name: str, givens: Iterable[RawValue], assignments: Iterable[str]) -> str:
     """The kind of the target NAME, the last place winning.
 
     It is needed first: which keys its table may have depends on it.
@@ -108,9 +106,6 @@ def target_kind(
     """
     path = ("targets", name, "kind")
     found = [given for given in givens if given.path == path]
-    variable = f"{PREFIX}TARGETS_{_env_name(name)}_KIND"
-    if env.get(variable):
-        found.append(RawValue(path, env[variable], variable, variable))
     for text in assignments:
         key, _, value = text.partition("=")
         if key.strip() == ".".join(path):
@@ -126,10 +121,12 @@ def target_kind(
 
 
 def from_env(env: Mapping[str, str], names: Names) -> list[RawValue]:
-    """An empty variable counts as not set: that is how manifests switch one off.
+    """Top-level keys, ``[notify]``, and the URLs and secrets of targets.
+
+    An empty variable counts as not set: that is how manifests switch one off.
 
     Raises:
-        SettingsError: a DOLT_WATCH_… that there is not.
+        SettingsError: a DOLT_WATCH_… that does not exist, or that means two targets.
     """
     found = []
     for variable in sorted(name for name in env if name.startswith(PREFIX)):
@@ -142,53 +139,69 @@ def from_env(env: Mapping[str, str], names: Names) -> list[RawValue]:
     return found
 
 
+def has_variable(key: str, kind: str) -> bool:
+    """Return whether an environment variable may set this key of a target: a URL or a secret.
+
+    Both may differ from one installation to the next, and both may hold a password.
+    """
+    return kind == "secret" or key.endswith("url")
+
+
 def _path(word: str, variable: str, names: Names) -> tuple[str, ...]:
     if word.lower() in TOP and word.isupper():
         return (word.lower(),)
     if word.startswith("NOTIFY_") and word.removeprefix("NOTIFY_").lower() in NOTIFY:
         return ("notify", word.removeprefix("NOTIFY_").lower())
-    for table in TABLES:
-        rest = word.removeprefix(f"{table.upper()}_")
-        if rest == word:
-            continue
-        meant = [
-            (name, key)
-            for name in names[table]
-            if rest.startswith(f"{_env_name(name)}_")
-            for key in names[table][name]
-            if rest == f"{_env_name(name)}_{key.upper()}"
-        ]
-        if len(meant) == 1:
-            return (table, *meant[0])
-        if meant:
-            message = f"{variable} means each of {', '.join(name for name, _ in meant)}"
-            fix = f"set it in the file, or with --set {table}.{meant[0][0]}.{meant[0][1]}=…"
-            raise SettingsError(message, where=variable, fix=fix)
-        _check_name_in(rest, variable, table, names)
-    every = [PREFIX + name for name in (*map(str.upper, TOP), *_SECRET, "CONFIG", "DEBUG")]
-    for table in TABLES:
-        for name, keys in names[table].items():
-            every += [f"{PREFIX}{table.upper()}_{_env_name(name)}_{key.upper()}" for key in keys]
-    raise SettingsError(
-        f"no such setting: {variable}", where=variable, fix=suggest(variable, every)
-    )
-
-
-def _check_name_in(rest: str, variable: str, table: str, names: Names) -> None:
-    """Raises SettingsError where the key is one that there is, and the name before it is not."""
-    ends = {
-        key for keys in names[table].values() for key in keys if rest.endswith(f"_{key.upper()}")
-    }
-    spellings = {_env_name(name) for name in names[table]}
-    if not ends:
-        return
-    spelt = rest[: -len(max(ends, key=len)) - 1]
-    if spelt not in spellings:
-        what = table[:-1]
-        fix = suggest(spelt, spellings) + f" (or define [{table}.{spelt.lower()}])"
+    spelt = _spelt(word, names)
+    meant = [
+        (table, name, key)
+        for table, name, key in spelt
+        if table == "targets" and has_variable(key, names[table][name][key])
+    ]
+    if len(meant) == 1:
+        return meant[0]
+    if spelt:
+        key = ".".join((meant or spelt)[0])
         raise SettingsError(
-            f"{variable} sets a {what} that is not defined: {spelt}", where=variable, fix=fix
+            f"{variable} means each of {', '.join(name for _, name, _ in meant)}"
+            if meant
+            else f"{key} has no environment variable",
+            where=variable,
+            fix=f"set {key} in dolt_watch.toml, or with --set {key}=…",
         )
+    if word.startswith("RULES_"):
+        fix = "set it in [rules.NAME] of dolt_watch.toml, or with --set rules.NAME.KEY=…"
+    else:
+        fix = suggest(variable, _variables(names))
+    raise SettingsError(f"no such setting: {variable}", where=variable, fix=fix)
+
+
+def _spelt(word: str, names: Names) -> list[tuple[str, str, str]]:
+    """Return the keys of rules and targets that the word spells: '-' and '_' are the same in it.
+
+    The settings of a kind are imported only if a name fits.
+    """
+    return [
+        (table, name, key)
+        for table in TABLES
+        for name in names[table]
+        if word.startswith(f"{table.upper()}_{_env_name(name)}_")
+        for key in names[table][name]
+        if word == f"{table.upper()}_{_env_name(name)}_{key.upper()}"
+    ]
+
+
+def _variables(names: Names) -> list[str]:
+    """Return every variable that sets something."""
+    words = [*map(str.upper, TOP), *_SECRET, "CONFIG", "DEBUG"]
+    words += [f"NOTIFY_{key.upper()}" for key in NOTIFY]
+    words += [
+        f"TARGETS_{_env_name(name)}_{key.upper()}"
+        for name, keys in names["targets"].items()
+        for key, kind in keys.items()
+        if has_variable(key, kind)
+    ]
+    return [PREFIX + word for word in words]
 
 
 def _env_name(name: str) -> str:

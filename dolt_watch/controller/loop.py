@@ -425,7 +425,7 @@ class ControlLoop:
         if not plan.decisions:
             wait = settle_wait(asked, policy, now) if patient and scope.dispatch else 0.0
             if not wait:
-                outcome.failed += "stopped" in plan.gates
+                outcome.stopped_rules += "stopped" in plan.gates
                 whole = (hold for holds in plan.rules.values() for hold in holds)
                 down = {hold.why for hold in whole if hold.gate == OUTAGE}
                 self.store.set_down(down)

@@ -11,10 +11,10 @@ from __future__ import annotations
 import logging
 import random
 import threading
-import time
 from collections.abc import Callable
 from typing import Protocol
 
+from dolt_watch.clock import MonotonicClock
 from dolt_watch.controller.loop import ControlLoop
 from dolt_watch.controller.tick_result import TickResult
 from dolt_watch.core.decisions.policy import BOTH
@@ -30,22 +30,6 @@ SHORTEST = 0.7
 """Jitter shortens a pause to as little as this part of it, never lengthens it: the promise on
 latency is reckoned from the whole.
 """
-
-
-class MonotonicClock(Protocol):
-    """The process's own time, for pauses only: decisions go by the database's."""
-
-    def monotonic(self) -> float: ...
-
-    def wait(self, stop: threading.Event, seconds: float) -> None: ...
-
-
-class ProcessClock:
-    def monotonic(self) -> float:
-        return time.monotonic()
-
-    def wait(self, stop: threading.Event, seconds: float) -> None:
-        stop.wait(seconds)
 
 
 class ServiceObserver(Protocol):
@@ -76,7 +60,7 @@ class Service:
         between: Callable[[], None] = lambda: None,
     ) -> None:
         self.connect, self.make, self.watching = connect, loop, watching
-        self.poll, self.clock, self.before_poll = poll, clock or ProcessClock(), between
+        self.poll, self.clock, self.before_poll = poll, clock or MonotonicClock(), between
         self.stop = threading.Event()
         """Set by whoever wants it to end: the decision under way is settled, no other begins."""
         self._engine: Engine | None = None

@@ -18,25 +18,52 @@ from dolt_watch.core.model import (
 logger = logging.getLogger(__name__)
 
 
+REAPS = frozenset({EntryKind.REAP, EntryKind.REQUEUE})
+FAILURES = frozenset(
+    {
+        EntryKind.FAILED,
+        EntryKind.QUARANTINED,
+        EntryKind.STOPPED,
+        EntryKind.RETRY,
+        EntryKind.GIVE_UP,
+    }
+)
+UNKNOWNS = frozenset({EntryKind.UNKNOWN, EntryKind.OVERDUE})
+
+
 @dataclass
 class TickResult:
     """What a tick did. ``exit_code`` as a CronJob should show it."""
 
-    dispatched: int = 0
-    reaped: int = 0
-    failed: int = 0
-    unknown: int = 0
-    busy: int = 0
-    others: int = 0
     rounds: int = 0
     conflicts: int = 0
     down: bool = False
     holds: Mapping[str, HoldReason] = field(default_factory=dict)
     kinds: Counter[EntryKind] = field(default_factory=Counter)
+    """The entries that the tick recorded, by their kind."""
+    stopped_rules: int = 0
+    """Rules with waiting beads whose target refused its credential: nothing is claimed for them."""
     lag: tuple[int, float] = (0, 0.0)
     """Commits that the first round found unfolded, and the age of the oldest of them in seconds."""
     reap_table: list[ReapCandidate] = field(default_factory=list)
     """Where reaping is looked at: every running bead, as the last round saw it."""
+
+    @property
+    def dispatched(self) -> int:
+        return self.kinds[EntryKind.DISPATCHED]
+
+    @property
+    def reaped(self) -> int:
+        return self._total(REAPS)
+
+    @property
+    def failed(self) -> int:
+        """Attempts that failed for certain, and stopped rules."""
+        return self._total(FAILURES) + self.stopped_rules
+
+    @property
+    def unknown(self) -> int:
+        return self._total(UNKNOWNS)
 
     @property
     def succeeded(self) -> bool:
@@ -54,22 +81,6 @@ class TickResult:
 
     def count(self, kind: EntryKind) -> None:
         self.kinds[kind] += 1
-        match kind:
-            case EntryKind.DISPATCHED:
-                self.dispatched += 1
-            case EntryKind.REAP | EntryKind.REQUEUE:
-                self.reaped += 1
-            case (
-                EntryKind.FAILED
-                | EntryKind.QUARANTINED
-                | EntryKind.STOPPED
-                | EntryKind.RETRY
-                | EntryKind.GIVE_UP
-            ):
-                self.failed += 1
-            case EntryKind.UNKNOWN | EntryKind.OVERDUE:
-                self.unknown += 1
-            case EntryKind.BUSY:
-                self.busy += 1
-            case _:
-                self.others += 1
+
+    def _total(self, kinds: frozenset[EntryKind]) -> int:
+        return sum(self.kinds[kind] for kind in kinds)

@@ -16,8 +16,9 @@ from dolt_watch.controller.loop import ControlLoop
 from dolt_watch.core.decisions.policy import BOTH
 from dolt_watch.core.model import BLOCKED, CLOSED, EntryKind
 from dolt_watch.demo.fake_agent import Agent, edit
-from dolt_watch.demo.tracker import DemoDatabase, make_tracker, open_demo_database
+from dolt_watch.demo.tracker import create_demo_database, make_tracker
 from dolt_watch.engines import Engine
+from dolt_watch.engines.address import FileAddress
 from dolt_watch.engines.connect import open_engine
 from dolt_watch.ledger.reader import read_entries
 from dolt_watch.ledger.schema import migrate
@@ -87,14 +88,12 @@ class Narrator:
 
 def run_scenario(
     folder: Path, make_loop: MakeLoop, echo: Callable[[str], None]
-) -> tuple[bool, DemoDatabase]:
+) -> tuple[bool, FileAddress]:
     """Did it end as it should, and where its database was. Raises DatabaseError."""
-    with (
-        open_demo_database(folder) as where,
-        closing(open_engine(where.address, create=True)) as engine,
-    ):
+    where = create_demo_database(folder)
+    with closing(open_engine(where)) as engine:
         echo(
-            f"a tracker in {folder} ({where.engine}), an agent behind BeadBoard's contract, and"
+            f"a tracker in {folder} (DoltLite, one file), an agent behind BeadBoard's contract, and"
             " dolt_watch between them\n"
         )
         make_tracker(engine, AUTHOR)
@@ -113,16 +112,16 @@ def run_scenario(
 
 
 def _play(
-    engine: Engine, where: DemoDatabase, folder: Path, make_loop: MakeLoop, teller: Narrator
+    engine: Engine, where: FileAddress, folder: Path, make_loop: MakeLoop, teller: Narrator
 ) -> list[str]:
     """What is not as it should be when it is over."""
 
     def connect() -> Engine:
-        return open_engine(where.address)
+        return open_engine(where)
 
     watch, person = teller.by("dolt_watch"), teller.by("person")
     with Agent(connect, teller.by("agent"), dies=DIES, refuses=REFUSED) as agent:
-        flags = {"database": where.address.url, "config": None, "set": SHORT}
+        flags = {"database": where.url, "config": None, "set": SHORT}
         settings = load(flags, {"BEADBOARD_URL": agent.url}, folder)
         done = [migration.name for migration in migrate(engine, AUTHOR)]
         watch(f"init: tables of its own, migrated: {', '.join(done)}")

@@ -1,7 +1,7 @@
 """Where a database is, and which engine opens it.
 
-Two forms of URL: ``dolt://user@host:port/database[?socket=…&tls=…]`` for a Dolt SQL server,
-``doltlite:///path`` for a file. A password is never part of a URL: URLs end up in shell
+Two forms of URL: ``dolt://user@host:port/database[/branch][?socket=…&tls=…]`` for a Dolt SQL
+server, ``doltlite:///path`` for a file. A password is never part of a URL: URLs end up in shell
 histories, process lists and bug reports. Off loopback a connection is encrypted and verified
 unless somebody says otherwise. Drivers are imported only when an engine is opened: sqlglot costs
 73 ms and doltlite changes what ``sqlite3`` means, and neither is wanted by a process that talks
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 DEFAULT_PORT = 3306
-FORMS = "dolt://user@host:port/database or doltlite:///path"
+FORMS = "dolt://user@host:port/database[/branch] or doltlite:///path"
 PASSWORD_FIX = (
     "put the password in DOLT_WATCH_PASSWORD or BEADS_DOLT_PASSWORD, or in a file that only you can"
     " read"
@@ -37,6 +37,7 @@ class ServerAddress:
     user: str = "root"
     password: str = field(default="", repr=False)
     database: str = ""
+    """As Dolt accepts it in USE: its name, and ``/branch`` if it is not the default branch."""
     socket: str = ""
     """Path of a Unix socket; it goes before host and port."""
     tls: bool | None = None
@@ -56,9 +57,14 @@ class ServerAddress:
 
     @property
     def display_name(self) -> str:
-        """For messages: host:port/database, never the password."""
+        """For messages: host:port/database[/branch], never the password."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.socket or f'{host}:{self.port}'}/{self.database}"
+
+    @property
+    def database_name(self) -> str:
+        """The name of the database, without the branch."""
+        return self.database.partition("/")[0]
 
     @property
     def url(self) -> str:
@@ -76,7 +82,7 @@ class ServerAddress:
         query = [f"socket={quote(self.socket, safe='')}"] if self.socket else []
         query += [f"tls={tls}"] if tls else []
         tail = "?" + "&".join(query) if query else ""
-        user, database = quote(self.user, safe=""), quote(self.database, safe="")
+        user, database = quote(self.user, safe=""), quote(self.database, safe="/")
         return f"dolt://{user}@{host}:{self.port}/{database}{tail}"
 
 
@@ -123,7 +129,10 @@ def parse_url(url: str) -> ServerAddress | FileAddress:
             fix=f"write {FORMS}",
         )
     database = unquote(parts.path).strip("/")
-    if not database or "/" in database:
+    if "/" in database and "@" in parts.path:
+        # dolt://u:12/34@h/d: a password with / in it looks like a port and a database.
+        raise SettingsError("a database URL must not hold a password", fix=PASSWORD_FIX)
+    if not database:
         raise SettingsError(
             f"the URL names no database after the host: {parts.path or 'nothing'}",
             fix="write dolt://user@host:port/database",

@@ -25,6 +25,11 @@ def timestamp_in(text: str) -> datetime | None:
     return parse_foreign(text.strip()) if "-" in text else None
 
 
+def head_commit(engine: Engine) -> str:
+    """Return the hash of the last commit of the connection's branch."""
+    return str(engine.query("SELECT HASHOF('HEAD')")[0][0])
+
+
 def resolve_revision(engine: Engine, text: str, head: str, where: str = "") -> Commit:
     """The commit that ``text`` names in the history of ``head``.
 

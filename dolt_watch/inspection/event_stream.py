@@ -18,7 +18,7 @@ from dolt_watch.engines import Commit, Engine
 from dolt_watch.engines.sql_text import chunks
 from dolt_watch.errors import UnknownCommit, Unreachable
 from dolt_watch.history import change_feed, commit_path
-from dolt_watch.history.branches import branch_head
+from dolt_watch.history.revisions import head_commit
 
 PAGE = 5_000
 """Commits whose names are held at once, about 1 KB each."""
@@ -142,26 +142,19 @@ class Follower:
     def __init__(
         self,
         engine: Engine,
-        branch: str | None,
         rules: Sequence[Rule],
         clock: Clock,
         warn: Callable[[str], None],
     ) -> None:
-        self.engine, self.branch, self.rules, self.clock, self.warn = (
-            engine,
-            branch,
-            rules,
-            clock,
-            warn,
-        )
+        self.engine, self.rules, self.clock, self.warn = engine, rules, clock, warn
         self._away = False
 
     def follow(self, since: str) -> Iterator[CommitEvents | None]:
-        """For ever. None after each poll: the time to see whether anybody still listens."""
+        """Yield the events of new commits, and None after each poll. Never ends by itself."""
         at = since
         while True:
             try:
-                head = branch_head(self.engine, self.branch)
+                head = head_commit(self.engine)
                 if head != at and not self.engine.is_ancestor(at, head):
                     begins = first_commit(self.engine, head)
                     self.warn(

@@ -59,17 +59,16 @@ class EditDetector:
         """Return the row that the entry's decision saw, with the columns of that commit; empty
         where history has none.
 
-        ``entry.observed`` is text that others may have written: it is built into SQL only where
-        it is a commit. One that HEAD does not reach is no part of history: another server may
-        not hold it.
+        ``entry.observed`` is text that others may have written. One that HEAD does not reach is
+        no part of history: another server may not hold it.
         """
         known = self.engine.commit_of(entry.observed) is not None
         if not known or not self.engine.is_ancestor(entry.observed, self.head):
             return {}
         names = list(self.engine.columns("issues", entry.observed))
         cells = ", ".join(f"`{name}`" for name in names)
-        sql = f"SELECT {cells} FROM issues AS OF '{entry.observed}' WHERE id = ?"
-        rows = self.engine.query(sql, (entry.bead,)) if names else ()
+        sql = f"SELECT {cells} FROM issues AS OF ? WHERE id = ?"
+        rows = self.engine.query(sql, (entry.observed, entry.bead)) if names else ()
         return next((dict(zip(names, row, strict=True)) for row in rows), {})
 
     def _asked(self, settings: str, rule: str, then: Sequence[str]) -> CompiledRule | None:
@@ -84,7 +83,7 @@ class EditDetector:
         """
         try:
             texts = self.engine.query(
-                f"SELECT text FROM watch_settings AS OF '{self.head}' WHERE hash = ?", (settings,)
+                "SELECT text FROM watch_settings AS OF ? WHERE hash = ?", (self.head, settings)
             )
             for one in orjson.loads(texts[0][0])["rules"] if texts else ():
                 if one["name"] == rule:

@@ -15,7 +15,7 @@ def read_ledger_at(engine: Engine, commit: str) -> list[LedgerEntry]:
     """The whole ledger as a commit has it, stream by stream. Raises NoSuchTable."""
     wanted = ", ".join(ENTRY_COLUMNS)
     rows = engine.query(
-        f"SELECT {wanted} FROM watch_decision AS OF '{commit}' ORDER BY bead_id, version"
+        f"SELECT {wanted} FROM watch_decision AS OF ? ORDER BY bead_id, version", (commit,)
     )
     return [entry for row in rows if (entry := decode_entry(row)) is not None]
 

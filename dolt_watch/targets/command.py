@@ -146,6 +146,9 @@ def read_end(end: ProcessResult, timeout: float) -> Answer:
 class _Talk:
     """Gives a program its input and takes its outputs, all three at once, so that neither waits
     for the other.
+
+    Temporary files would need no loop, but nothing would bound their size: RLIMIT_FSIZE also
+    limits every file that the program and the run in its background write.
     """
 
     def __init__(self, process: subprocess.Popen[bytes], given: bytes) -> None:

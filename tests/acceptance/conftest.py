@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 from dolt_watch.cli.composition import TargetPool, identity
-from dolt_watch.clock import ShiftedClock
 from dolt_watch.config import Settings, load
 from dolt_watch.controller.tick_result import TickResult
 from dolt_watch.core.decisions.policy import Scope
 from dolt_watch.engines import Engine
+from dolt_watch.engines.address import ServerAddress
 from dolt_watch.engines.connect import open_engine
 from dolt_watch.ledger.schema import migrate
 from dolt_watch.targets.protocol import Target
@@ -26,6 +26,7 @@ from dolt_watch.timestamps import to_utc
 from tests.stubs.beadboard import BeadBoardStub
 from tests.support import forked
 from tests.support.beads import Workspace
+from tests.support.clocks import ShiftedClock
 from tests.support.lines import build
 from tests.support.servers import Server
 
@@ -87,6 +88,12 @@ class Watch:
     def command(self, *arguments: str, env: Mapping[str, str] | None = None) -> Ran:
         done = forked.dolt_watch(arguments, cwd=self.bd.path, env={**self.env, **(env or {})})
         return Ran(done.returncode, done.stdout, done.stderr)
+
+    def on_branch(self, name: str) -> tuple[str, str]:
+        """Return the arguments that name another branch of the tracker's database."""
+        assert isinstance(self.settings.address, ServerAddress)
+        database = f"{self.settings.address.database}/{name}"
+        return "--database", replace(self.settings.address, database=database).url
 
     def change(self, **settings: Any) -> None:
         """Other settings from here on."""

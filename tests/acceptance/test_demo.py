@@ -1,6 +1,4 @@
-"""``dolt_watch demo`` as a person runs it: on DoltLite, on a Dolt server where that cannot load,
-and where there is neither.
-"""
+"""``dolt_watch demo`` as a person runs it: on DoltLite, and where DoltLite cannot be loaded."""
 
 from __future__ import annotations
 
@@ -42,6 +40,8 @@ STORY = (
 """Lines that must come, in this order."""
 STOCK = ("-c", "import sqlite3; from dolt_watch.cli import main; main()")
 """A Python in which DoltLite came too late."""
+MISSING = ("-c", STOCK[1].replace("import sqlite3", "import sys; sys.modules['doltlite'] = None"))
+"""A Python in which DoltLite is not installed."""
 
 
 def run(folder: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
@@ -93,21 +93,26 @@ def test_story_on_doltlite_and_a_look_around(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-def test_leaves_nothing_without_keep_and_takes_a_dolt_server_where_doltlite_cannot_load(
-    tmp_path: Path,
-) -> None:
-    servers.own_dolt()
-    done = run(tmp_path, *STOCK, "demo")
-    check_story(done)
-    assert "a Dolt server" in done.stdout
+def test_leaves_nothing_without_keep(tmp_path: Path) -> None:
+    need_doltlite()
+    check_story(run(tmp_path, "-m", "dolt_watch", "demo"))
     assert not list((tmp_path / "tmp").iterdir())
 
 
-def test_neither_engine_says_what_to_take(tmp_path: Path) -> None:
-    done = run(tmp_path, *STOCK, "demo", PATH=str(tmp_path))
-    assert done.returncode == 3
-    assert "the demo needs DoltLite or dolt" in done.stderr
-    assert re.search(r"fix: .*Debian, Homebrew or pyenv Python.*put dolt on PATH", done.stderr)
+@pytest.mark.parametrize(
+    ("python", "fix"),
+    [
+        (STOCK, r"fix: .*Debian, Homebrew or pyenv Python"),
+        (MISSING, r"fix: .*pip install 'dolt-watch\[doltlite\]'"),
+    ],
+)
+def test_without_doltlite_it_says_what_to_install(
+    tmp_path: Path, python: tuple[str, str], fix: str
+) -> None:
+    done = run(tmp_path, *python, "demo")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "the demo needs DoltLite: " in done.stderr
+    assert re.search(fix, done.stderr)
     assert not list((tmp_path / "tmp").iterdir())
 
 

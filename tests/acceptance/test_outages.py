@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 
 from dolt_watch.cli.composition import TargetPool
-from dolt_watch.clock import ShiftedClock
 from dolt_watch.controller.tick_result import TickResult
 from dolt_watch.core.decisions.policy import BOTH
 from dolt_watch.core.model import EntryKind
@@ -25,6 +24,7 @@ from dolt_watch.targets.settings import BeadBoardSettings, TargetSettings, Webho
 from tests.stubs.agent_service import AgentServiceStub
 from tests.stubs.beadboard import BeadBoardStub, dead_url
 from tests.stubs.webhook import SECRET, WebhookStub
+from tests.support.clocks import ShiftedClock
 from tests.support.embedded_tracker import Light
 from tests.support.engines import on_engines
 from tests.support.lines import build

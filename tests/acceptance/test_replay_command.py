@@ -143,7 +143,6 @@ def test_a_page_that_cannot_be_written(
         ("--verify --dry-run", "--dry-run goes with --apply"),
         ("--verify --apply", "--apply and --verify are two commands"),
         ("--apply --from HEAD --to HEAD", "--to goes with a what-if or --verify"),
-        ("--apply --from HEAD --branch x", "--branch goes with a what-if or --verify"),
         ("--apply --from HEAD --every 2s", "--every goes with a what-if, and --apply is none"),
         (
             "--apply --from HEAD --run-time 5m",

@@ -22,8 +22,9 @@ def test_verify_says_so(watch: Watch) -> None:
     told = json.loads(ran.stdout)
     assert (ran.code, told["schema"], told["same"]) == (1, 1, 1)
     assert (bead, "row") in {(one["bead"], one["field"]) for one in told["differences"]}
-    assert watch.command("replay", "--verify", "--branch", "kept").code == 0
-    assert watch.command("replay", "--verify", "--branch", "kep").code == 2
+    assert watch.command("replay", "--verify", *watch.on_branch("kept")).code == 0
+    ran = watch.command("replay", "--verify", *watch.on_branch("kep"))
+    assert (ran.code, ".dolt_branches" in ran.stderr) == (3, True)
     text = watch.command("replay", "--verify")
     assert text.code == 1 and "RECORDED" in text.stdout and bead in text.stdout
 

@@ -171,11 +171,11 @@ def test_no_canary_anywhere(hunt: Hunt) -> None:
     echo = hunt.env["BEADBOARD_URL"].partition("@")[2]
     other = {
         "CLAUDE_AGENT_SERVICE_URL": f"http://{echo}",
-        "DOLT_WATCH_RULES_AGENT_TARGET": "agent-service",
     }
+    agent = ("--set", "rules.agent.target=agent-service")
     another = watch.assigned("sent with a token")
     for arguments in (["config"], ["doctor"], ["--debug", "dispatch"], ["status"], ["log"]):
-        run(*arguments, **other)
+        run(*arguments, *agent, **other)
     assert any("not for Bearer ***" in note for note in watch.notes(another)), watch.notes(another)
     for verb in COMMANDS:
         run(verb, "--help")

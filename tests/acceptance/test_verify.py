@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from dolt_watch.config import settings_hash
 from dolt_watch.core.decisions.policy import Policy
+from dolt_watch.core.model import EntryKind
 from dolt_watch.ledger.codec import ENTRY_COLUMNS
 from dolt_watch.replay.replayer import HistoryReplayer
 from dolt_watch.replay.verification import VerificationResult, verify
@@ -35,7 +36,7 @@ def test_a_long_day(watch: Watch) -> None:
     watch.board.answer_next(500, "boom")
     assert watch.tick(timedelta(minutes=2))[0].failed == 1
     watch.board.answer_next(409, "{}")
-    assert watch.tick(timedelta(minutes=9))[0].busy == 1
+    assert watch.tick(timedelta(minutes=9))[0].kinds[EntryKind.BUSY] == 1
     assert watch.tick(timedelta(minutes=30))[0].dispatched == 1
     assert watch.tick(timedelta(hours=2))[0].reaped == 1
     found = verified(watch)

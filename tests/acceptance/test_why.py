@@ -359,11 +359,11 @@ def test_on_another_branch(watch: Watch) -> None:
         "CALL DOLT_COMMIT('-am', 'side')",
         database=f"{watch.bd.database}/feature/side",
     )
-    there, here = why(watch, bead, "--branch", "feature/side"), why(watch, bead)
+    there, here = why(watch, bead, *watch.on_branch("feature/side")), why(watch, bead)
     assert len(there["life"]) == len(here["life"]) + 1
     assert there["life"][-1]["after"]["title"] == "on the side"
-    ran: Ran = watch.command("why", bead, "--branch", "feature/sid")
-    assert (ran.code, "did you mean feature/side?" in ran.stderr) == (2, True)
+    ran: Ran = watch.command("why", bead, *watch.on_branch("feature/sid"))
+    assert (ran.code, ".dolt_branches" in ran.stderr) == (3, True)
 
 
 def test_on_doltlite(watch: Watch, doltlite_path: FileAddress) -> None:

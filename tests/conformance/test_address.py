@@ -20,6 +20,9 @@ from dolt_watch.errors import SettingsError
         ),
         ("dolt://localhost/beads", ServerAddress("localhost", 3306, "root", database="beads")),
         ("dolt://a%40b@[::1]:1/b%2Dx", ServerAddress("::1", 1, "a@b", database="b-x")),
+        ("dolt://h/beads/feature/x", ServerAddress("h", database="beads/feature/x")),
+        ("dolt://h/beads/a%40b", ServerAddress("h", database="beads/a@b")),
+        ("dolt://h/beads/feature%2Fx", ServerAddress("h", database="beads/feature/x")),
         ("dolt:///beads?socket=/run/d.sock", ServerAddress(database="beads", socket="/run/d.sock")),
         ("dolt://h/b?tls=true", ServerAddress("h", database="b", tls=True)),
         ("dolt://h/b?tls=false", ServerAddress("h", database="b", tls=False)),
@@ -68,7 +71,6 @@ def test_encrypted_off_loopback_unless_somebody_says_otherwise(url, encrypted):
         ("", "not with nothing"),
         ("dolt://root@h:3306", "names no database"),
         ("dolt://root@h:3306/", "names no database"),
-        ("dolt://root@h/a/b", "names no database"),
         ("dolt://root@h:port/b", "not a database URL"),
         ("dolt://root@h:99999/b", "not a database URL"),
         ("dolt://h/b?sslmode=x", "options socket and tls, not sslmode"),
@@ -85,7 +87,14 @@ def test_refused_with_what_was_expected(url, says):
 
 
 @pytest.mark.parametrize(
-    "url", ["dolt://root:hunter2@h/b", "dolt://h/b?password=hunter2", "dolt://root:hunter2@h:x/b"]
+    "url",
+    [
+        "dolt://root:hunter2@h/b",
+        "dolt://h/b?password=hunter2",
+        "dolt://root:hunter2@h:x/b",
+        "dolt://root:12/hunter2@h/b",
+        "dolt:root:hunter2@h/b",
+    ],
 )
 def test_a_password_in_the_url_is_an_error_that_does_not_repeat_it(url):
     with pytest.raises(SettingsError) as error:

@@ -21,6 +21,8 @@ EXPRESSIONS = [
     ("LEFT('häuser', 2)", "hä"),
     ("RIGHT('häuser', 3)", "ser"),
     ("RIGHT('ab', 5)", "ab"),
+    ("RIGHT('ab', 0)", ""),
+    ("RIGHT(LEFT('häuser', CHAR_LENGTH('abc')), LENGTH('ä'))", "äu"),
     ("CHAR_LENGTH('hä🚀')", 3),
     ("LENGTH('hä🚀')", 7),
     ("COALESCE(NULL, 'x')", "x"),

@@ -198,5 +198,8 @@ def test_two_trackers_lead_on_one_server(tmp_path: Path) -> None:
         second = open_engine(ServerAddress(port=server.address.port, database=LONG + "1"))
         assert [engine.try_acquire_leadership() for engine in engines] == [True, True]
         assert not second.try_acquire_leadership()
-        for engine in (*engines, second):
+        named = ServerAddress(port=server.address.port, database=LONG + "1/main")
+        same = open_engine(named)
+        assert not same.try_acquire_leadership(), "its branch named: the same tracker"
+        for engine in (*engines, second, same):
             engine.close()

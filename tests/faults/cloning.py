@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 
 from dolt_watch.cli.composition import TargetPool
-from dolt_watch.clock import ShiftedClock
 from dolt_watch.config import Settings, load, settings_hash
 from dolt_watch.controller.tick_result import TickResult
 from dolt_watch.core.decisions.policy import Policy, Scope
@@ -30,6 +29,7 @@ from tests.faults.racing import AT_ONCE, ROOT, clean_env
 from tests.stubs.beadboard import BeadBoardStub
 from tests.support import forked, servers
 from tests.support.beads import create_beads
+from tests.support.clocks import ShiftedClock
 from tests.support.lines import build
 from tests.support.servers import Server
 

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 from bench.peak import held
-from dolt_watch.clock import ShiftedClock
 from dolt_watch.controller.loop import ControlLoop
 from dolt_watch.core.model import Capacity
 from dolt_watch.core.model.target_answers import Busy, Refused, Unknown
@@ -30,6 +29,7 @@ from dolt_watch.errors import DoltWatchError, Unreachable
 from dolt_watch.telemetry.health import Health
 from dolt_watch.telemetry.log_output import RepeatFilter
 from dolt_watch.telemetry.metrics import Metrics
+from tests.support.clocks import ShiftedClock
 from tests.support.embedded_tracker import Light
 from tests.support.lines import Hearing, Service, build
 

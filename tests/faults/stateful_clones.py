@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from dolt_watch.cli.composition import TargetPool
-from dolt_watch.clock import ShiftedClock
 from dolt_watch.config import load
 from dolt_watch.core.decisions.policy import Scope
 from dolt_watch.engines import Engine
@@ -28,6 +27,7 @@ from dolt_watch.ledger.schema import migrate
 from tests.faults.racing import AT_ONCE, ROOT
 from tests.stubs.beadboard import BeadBoardStub
 from tests.support.beads import SHAPES_FOLDER, create_beads
+from tests.support.clocks import ShiftedClock
 from tests.support.lines import build
 from tests.support.servers import Server
 

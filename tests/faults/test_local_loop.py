@@ -18,7 +18,6 @@ from typing import Any
 import pytest
 
 from dolt_watch.cli.composition import build
-from dolt_watch.clock import ShiftedClock
 from dolt_watch.core.decisions.policy import Scope
 from dolt_watch.engines.connect import open_engine
 from dolt_watch.targets.local.target import Local
@@ -27,6 +26,7 @@ from tests.acceptance.conftest import Watch, watch  # noqa: F401 - a fixture
 from tests.acceptance.test_local import Agents
 from tests.acceptance.test_verify import verified
 from tests.faults.effects import Effects, Ended, Tell, Worker, watched, writes
+from tests.support.clocks import ShiftedClock
 from tests.unit.targets.local.agents import alive, until
 
 AUDITED = ("open", "os.", "fcntl.", "subprocess.", "tempfile.", "shutil.")

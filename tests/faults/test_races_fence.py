@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from dolt_watch.cli.composition import TargetPool, ledger
-from dolt_watch.clock import ShiftedClock
 from dolt_watch.controller import loop as control_loop
 from dolt_watch.controller.tick_result import TickResult
 from dolt_watch.core.decisions.policy import Plan, Scope
@@ -23,6 +22,7 @@ from dolt_watch.ledger.writer import Written
 from tests.acceptance.conftest import rows_of
 from tests.faults import racing
 from tests.faults.racing import AT_ONCE, CLAIMED_AND_SENT, Arena, tick_all
+from tests.support.clocks import ShiftedClock
 from tests.support.lines import build
 
 arena, dolt_arena, tally = racing.arena, racing.dolt_arena, racing.tally

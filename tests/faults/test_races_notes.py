@@ -15,13 +15,13 @@ import orjson
 import pytest
 
 from dolt_watch.cli.composition import TargetPool
-from dolt_watch.clock import ShiftedClock
 from dolt_watch.core.decisions.policy import Scope
 from tests.acceptance.conftest import Watch, rows_of
 from tests.acceptance.conftest import watch as _watch
 from tests.faults import racing
 from tests.faults.racing import AT_ONCE, Racer, changes_of_issues, racers
 from tests.faults.test_races_bd import said
+from tests.support.clocks import ShiftedClock
 from tests.support.lines import build
 
 watch, tally = _watch, racing.tally

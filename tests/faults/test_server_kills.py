@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from dolt_watch.clock import ShiftedClock
 from dolt_watch.engines.connect import open_engine
 from tests.faults.effects import Effects, Ended, Grain, Tell, Worker, lasting, watched, writes
 from tests.faults.scenarios import SCENARIOS, Scenario
 from tests.faults.tally import Tally
 from tests.faults.world import WatchedTargets, World
+from tests.support.clocks import ShiftedClock
 from tests.support.servers import Server, free_port, own_dolt, start_dolt
 
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}

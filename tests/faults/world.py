@@ -14,7 +14,6 @@ from typing import Self
 
 from dolt_watch.checkpoint.poll import Poller, PollResult
 from dolt_watch.cli.composition import TargetPool, identity
-from dolt_watch.clock import ShiftedClock
 from dolt_watch.config import Settings, load
 from dolt_watch.engines import Engine
 from dolt_watch.engines.address import FileAddress, ServerAddress
@@ -29,6 +28,7 @@ from tests.faults.scenarios import Scenario
 from tests.faults.tally import Tally
 from tests.stubs.agent_service import AgentServiceStub
 from tests.support.beads import create_beads
+from tests.support.clocks import ShiftedClock
 from tests.support.lines import build
 
 THEM = "ada <ada@example.com>"
@@ -71,13 +71,16 @@ class World:
             self.checks = Checks(engine, self.settings, scenario)
 
     def _settings(self, folder: Path) -> Settings:
-        env = {
-            "BEADBOARD_URL": self.board.url,
-            "DOLT_WATCH_RULES_AGENT_ON_UNKNOWN": self.scenario.on_unknown,
-        }
+        env = {"BEADBOARD_URL": self.board.url}
+        # The scenario's own settings come later, so they win.
+        unknown = f"rules.agent.on_unknown={self.scenario.on_unknown}"
         more = (f"targets.beadboard.service_url={self.service.url}",) if self.service else ()
         return load(
-            {"database": self.address.url, "config": None, "set": (*self.scenario.settings, *more)},
+            {
+                "database": self.address.url,
+                "config": None,
+                "set": (unknown, *self.scenario.settings, *more),
+            },
             env,
             folder,
         )

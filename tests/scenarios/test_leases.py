@@ -8,7 +8,6 @@ from typing import Any
 import orjson
 import pytest
 
-from dolt_watch.clock import ShiftedClock
 from dolt_watch.controller.executors import LiveExecutor
 from dolt_watch.core.model import Capacity
 from dolt_watch.core.model.target_answers import Unknown
@@ -18,6 +17,7 @@ from dolt_watch.inspection.why.decision_snapshot import NO_EVENTS, snapshot_now
 from dolt_watch.inspection.why.explanation import Explanation, explain
 from dolt_watch.replay.verification import verify
 from dolt_watch.timestamps import to_utc
+from tests.support.clocks import ShiftedClock
 from tests.support.embedded_tracker import Light
 from tests.support.lines import build_dry_run
 

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from dolt_watch.cli.composition import ledger
-from dolt_watch.clock import ShiftedClock
 from dolt_watch.controller.loop import ControlLoop
 from dolt_watch.core.decisions.policy import BOTH
 from dolt_watch.core.model import GLOBAL, Capacity, Decision, EntryKind
@@ -25,6 +24,7 @@ from dolt_watch.inspection.status import collect_status
 from dolt_watch.inspection.why.decision_snapshot import snapshot_now
 from dolt_watch.inspection.why.explanation import explain
 from dolt_watch.log_events import LogEvent
+from tests.support.clocks import ShiftedClock
 from tests.support.embedded_tracker import Light
 from tests.support.lines import Records, build, build_dry_run
 

@@ -7,12 +7,12 @@ from itertools import pairwise
 
 import pytest
 
-from dolt_watch.clock import ShiftedClock
 from dolt_watch.controller.reap_table import ReapCandidate
 from dolt_watch.core.decisions.policy import Scope
 from dolt_watch.core.model import JobReport, Verdict
 from dolt_watch.engines import Engine
 from dolt_watch.replay.verification import verify
+from tests.support.clocks import ShiftedClock
 from tests.support.embedded_tracker import Light
 from tests.support.lines import build_dry_run
 

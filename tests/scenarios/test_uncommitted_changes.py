@@ -7,13 +7,13 @@ from datetime import timedelta
 
 import pytest
 
-from dolt_watch.clock import ShiftedClock
 from dolt_watch.controller.tick_result import TickResult
 from dolt_watch.core.decisions.policy import Scope
 from dolt_watch.core.model import Capacity
 from dolt_watch.core.model.rule import Rule
 from dolt_watch.engines import Engine
 from dolt_watch.replay.verification import verify
+from tests.support.clocks import ShiftedClock
 from tests.support.embedded_tracker import Light
 from tests.support.lines import build
 

@@ -9,7 +9,6 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from dolt_watch.clock import ShiftedClock
 from dolt_watch.config import Settings, settings_hash
 from dolt_watch.config.model import Notify
 from dolt_watch.controller.tick_result import TickResult
@@ -24,6 +23,7 @@ from dolt_watch.replay.replayer import HistoryReplayer
 from dolt_watch.targets.protocol import BeadTask
 from dolt_watch.targets.settings import BeadBoardSettings
 from tests.support.beads import create_beads
+from tests.support.clocks import ShiftedClock
 from tests.support.lines import build
 
 AUTHOR = "dolt-watch <dolt-watch@test>"

@@ -31,19 +31,20 @@ HEAD = ("key", "type", "default", "meaning")
 INTRO = """# Settings
 
 Each setting has one key. It is given in `dolt_watch.toml` (in the working directory or a folder
-above it, beside `.beads/` or in it, or named by `--config` or `DOLT_WATCH_CONFIG`), in the
-environment, or as
-`--set KEY=VALUE`. The later place wins: defaults, beads' own files and variables,
-`dolt_watch.toml`, environment, flags. `dolt_watch config` prints what is in force, and where each
-value came from.
+above it, beside `.beads/` or in it, or named by `--config` or `DOLT_WATCH_CONFIG`) or as
+`--set KEY=VALUE`. Top-level keys, `[notify]`, and the URLs and secrets of targets also have
+environment variables. The later place wins: defaults, beads' own files and variables,
+`dolt_watch.toml`, environment, flags. `dolt_watch config` prints the values in effect, and where
+each value came from.
 
-In the environment a key is written in capitals, with `DOLT_WATCH_` before it, and `_` for each `.`
-and `-`: `rules.agent.stale_after` is `DOLT_WATCH_RULES_AGENT_STALE_AFTER`. An
-empty variable counts as not set. A variable, a key or a value that there is not is an error, which
-names the place and the nearest name that there is.
+A variable is the key in capitals, with `DOLT_WATCH_` before it, and `_` for each `.` and `-`:
+`settle` is `DOLT_WATCH_SETTLE`, and `targets.hook.secret` is `DOLT_WATCH_TARGETS_HOOK_SECRET`. In
+`[targets.NAME]`, secrets and keys that end in `url` have one. An empty variable counts as not set.
+Unknown variables, keys and values are errors; the message names the place and the closest match.
+A variable for any other key of a rule or target is an error that names the key.
 
-A duration is a number with its unit: `90s`, `30m`, `2h`, `1h30m`. A list or table in the
-environment and in `--set` is JSON. A relative path in the file is relative to the file. A
+A duration is a number with its unit: `90s`, `30m`, `2h`, `1h30m`. A list or table in `--set` is
+JSON. A relative path in the file is relative to the file. A
 secret stands in no file of settings and on no command line: it comes from its environment
 variable, or from the file that the key `KEY_file` names.
 """
@@ -82,8 +83,8 @@ def page() -> str:
 
 def _top() -> Iterator[tuple[str, str, str, str]]:
     url = (
-        "`dolt://user@host:port/database`, or `doltlite:///path`. Named here, metadata.json is not"
-        " asked, nor its project id checked."
+        "`dolt://user@host:port/database[/branch]`, or `doltlite:///path`. Named here,"
+        " metadata.json is not asked, nor its project id checked."
     )
     yield "`database`", "text", "as bd finds it", url
     yield from _rows(Settings, {key: kind for key, kind in TOP.items() if key != "database"})

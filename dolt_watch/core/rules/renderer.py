@@ -12,6 +12,8 @@ from typing import Any
 
 from sqlglot import exp
 
+from dolt_watch.core.rules.sqlite_functions import replace_from_leaves, rewrite_function
+
 _MARK = re.compile("\0([^\0]*)\0")
 """A column that becomes a ``?``.
 
@@ -46,17 +48,7 @@ def _render(tree: exp.Expr, dialect: str, name: Callable[[str], str]) -> str:
             return exp.var(name(node.name))
         return _for_sqlite(node) if dialect == "sqlite" else node
 
-    # a node that was replaced is not entered again, so its parts are mended first: hence from
-    # the leaves up
-    tree = tree.copy()
-    for node in reversed(list(tree.bfs())):
-        new = mend(node)
-        if new is not node:
-            if node is tree:
-                tree = new
-            else:
-                node.replace(new)
-    text: str = tree.sql(dialect=dialect, comments=False)
+    text: str = replace_from_leaves(tree.copy(), mend).sql(dialect=dialect, comments=False)
     return text
 
 
@@ -68,13 +60,6 @@ def _for_sqlite(node: Any) -> Any:
         )  # MySQL's default; SQLite has none
     if isinstance(node, exp.Escape) and not node.expression.name:
         return node.this.copy()  # ESCAPE '' is MySQL's word for none, and SQLite's default
-    if isinstance(node, exp.Length) and node.args.get("binary"):  # MySQL's LENGTH counts bytes
-        return exp.func("LENGTH", exp.cast(node.this.copy(), "BLOB"))
-    if isinstance(node, exp.Left):
-        return exp.func("SUBSTR", node.this.copy(), exp.Literal.number(1), node.expression.copy())
-    if isinstance(node, exp.Right):  # the length says it again, since -0 would be the whole text
-        count = node.expression.copy()
-        return exp.func("SUBSTR", node.this.copy(), exp.Neg(this=exp.paren(count)), count.copy())
     if isinstance(node, exp.Coalesce) and not node.expressions:
         return exp.paren(node.this.copy())  # SQLite wants two arguments
     if isinstance(node, exp.Concat):  # || binds closest of all in SQLite
@@ -83,4 +68,4 @@ def _for_sqlite(node: Any) -> Any:
         for part in rest:
             whole = exp.DPipe(this=whole, expression=part, safe=True)
         return exp.paren(whole, copy=False)
-    return node
+    return rewrite_function(node)

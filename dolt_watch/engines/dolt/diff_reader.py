@@ -146,7 +146,7 @@ class DiffReader:
         """The table in the database as a commit holds it; as it is now for None."""
         if commit is None:
             return f"`{table}`"
-        database = self._link.address.database.partition("/")[0].replace("`", "``")
+        database = self._link.address.database_name.replace("`", "``")
         return f"`{database}/{commit}`.`{table}`"
 
     def rows(

@@ -249,7 +249,7 @@ class DoltEngine:
     def _tables(self, commit: str) -> frozenset[str]:
         if commit == WORKING:
             return self.dirty()
-        database = self.address.database.partition("/")[0].replace("`", "``")
+        database = self.address.database_name.replace("`", "``")
         return frozenset(row[0] for row in self.query(f"SHOW TABLES FROM `{database}/{commit}`"))
 
     def altered(
@@ -317,7 +317,7 @@ class DoltEngine:
 
     def try_acquire_leadership(self) -> bool:
         if self._leader_connection != self._link.connections:
-            lock = lock_name(self.address.database, self.branch())
+            lock = lock_name(self.address.database_name, self.branch())
             taken = self.query("SELECT GET_LOCK(?, 0)", (lock,)) == [(1,)]
             self._leader_connection = self._link.connections if taken else 0
         return self._leader_connection != 0
@@ -326,7 +326,7 @@ class DoltEngine:
         """TIME of the process list counts from the last command, also for a user with SELECT
         alone (1.86.4, 2.2.0).
         """
-        lock = lock_name(self.address.database, self.branch())
+        lock = lock_name(self.address.database_name, self.branch())
         [(holder,)] = self.query("SELECT IS_USED_LOCK(?)", (lock,))
         if holder is None:
             return None

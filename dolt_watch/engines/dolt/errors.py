@@ -191,11 +191,13 @@ def _fix(kind: type[DoltWatchError], code: int, text: str, address: ServerAddres
             return PASSWORD_FIX
         if "to database" in text:
             return (
-                f"as an administrator: GRANT SELECT ON `{address.database}`.* TO"
+                f"as an administrator: GRANT SELECT ON `{address.database_name}`.* TO"
                 f" '{address.user}'@'%'"
             )
         return f"as an administrator, see what is granted: SHOW GRANTS FOR '{address.user}'@'%'"
     if kind is NoSuchDatabase:
+        if "/" in address.database:
+            return f'{client} "SELECT name FROM {address.database_name}.dolt_branches"'
         return f'{client} "SHOW DATABASES" lists what is there'
     if kind is OlderDolt:
         return (
@@ -211,8 +213,8 @@ def _branch_fix(text: str, address: ServerAddress) -> str:
     """Return the row of ``dolt_branch_control`` that lets the user write. A longer match wins."""
     found = re.search(r"`([^`]*)`@`[^`]*` does not have .* on branch `([^`]*)`", text)
     user, branch = found.groups() if found else (address.user, "%")
-    database = address.database.partition("/")[0]
     values = ", ".join(
-        "'" + each.replace("'", "''") + "'" for each in (database, branch, user, "%", "write")
+        "'" + each.replace("'", "''") + "'"
+        for each in (address.database_name, branch, user, "%", "write")
     )
     return f"as an administrator: REPLACE INTO dolt_branch_control VALUES ({values})"

@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlglot import exp, parse_one
 
+from dolt_watch.core.rules.sqlite_functions import replace_from_leaves, rewrite_function
 from dolt_watch.engines.sql_text import LITERAL
 from dolt_watch.errors import DatabaseError
 
@@ -61,7 +62,7 @@ def transpile(sql: str) -> tuple[str, ...]:
         if isinstance(tree, exp.Command):
             raise ValueError(f"not understood: {sql[:80]}")
         indexes = _indexes(tree) if isinstance(tree, exp.Create) else []
-        tree = tree.transform(_rewrite)
+        tree = replace_from_leaves(tree, rewrite_function).transform(_rewrite)
         return tuple(
             node.sql(dialect="sqlite", normalize_functions=False) for node in (tree, *indexes)
         )
@@ -78,13 +79,6 @@ def _rewrite(node: Any) -> Any:
         return _anonymous(node)
     if isinstance(node, exp.Uuid):
         return _function(UUID)
-    if isinstance(node, exp.Length):  # MySQL's LENGTH counts bytes, its CHAR_LENGTH characters
-        text = node.this
-        return exp.func("LENGTH", exp.cast(text, "BLOB") if node.args.get("binary") else text)
-    if isinstance(node, exp.Left):
-        return exp.func("SUBSTR", node.this, exp.Literal.number(1), node.expression)
-    if isinstance(node, exp.Right):
-        return exp.func("SUBSTR", node.this, exp.Neg(this=exp.paren(node.expression)))
     if isinstance(node, exp.DataType):
         return _type(node)
     if isinstance(node, exp.ColumnConstraint) and isinstance(

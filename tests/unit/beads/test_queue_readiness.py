@@ -27,11 +27,12 @@ class Rows:
         self.queries = 0
 
     def query(self, sql: str, params: Sequence[Param] = ()) -> list[Row]:
-        self.asked.update(params)
+        beads = params[sql.count("AS OF ?") :]  # the first parameter is the commit
+        self.asked.update(beads)
         self.queries += 1
         later = NOW + timedelta(days=1)
         return (
-            [(bead, later if bead in self.deferred else None) for bead in params]
+            [(bead, later if bead in self.deferred else None) for bead in beads]
             if "FROM issues" in sql
             else []
         )

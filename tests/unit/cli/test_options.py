@@ -30,8 +30,9 @@ def test_config_in_eighty_columns(tmp_path: Path) -> None:
     done = run(
         tmp_path,
         "config",
+        "--set",
+        "rules.agent.max_attempts=3",
         DOLT_WATCH_DATABASE=url,
-        DOLT_WATCH_RULES_AGENT_MAX_ATTEMPTS="3",
         BEADS_DOLT_PASSWORD="pa55",
     )
     assert done.returncode == 0, done.stderr

@@ -13,12 +13,12 @@ from datetime import timedelta
 import pytest
 
 from dolt_watch.cli.output import Console
-from dolt_watch.clock import ShiftedClock
 from dolt_watch.controller.loop import ControlLoop
 from dolt_watch.engines import Engine
 from dolt_watch.engines.address import FileAddress
 from dolt_watch.log_events import LogEvent
 from dolt_watch.telemetry.log_output import LogHandler
+from tests.support.clocks import ShiftedClock
 from tests.support.commands import Commands, commands
 from tests.support.embedded_tracker import Light
 from tests.support.lines import Service, build, record

@@ -60,7 +60,6 @@ def test_each_place_wins_over_the_one_before(tmp_path: Path) -> None:
     )
     env = {
         "DOLT_WATCH_SETTLE": "4s",
-        "DOLT_WATCH_RULES_AGENT_MAX_ATTEMPTS": "8",
         "DOLT_WATCH_ADOPT": "",
     }
     settings = load(FLAGS, env, tmp_path)
@@ -68,12 +67,16 @@ def test_each_place_wins_over_the_one_before(tmp_path: Path) -> None:
         timedelta(seconds=4),
         "DOLT_WATCH_SETTLE",
     )
-    assert settings.rules[0].max_attempts == 8
+    assert settings.rules[0].max_attempts == 7
     assert settings.adopt is False, "an empty variable counts as not set"
-    flags = {**FLAGS, "set": ("settle=5s", "rules.agent.when=a = 'b=c'")}
+    flags = {
+        **FLAGS,
+        "set": ("settle=5s", "rules.agent.when=a = 'b=c'", "rules.agent.max_attempts=8"),
+    }
     settings = load(flags, env, tmp_path)
     assert (settings.settle, settings.origins["settle"]) == (timedelta(seconds=5), "--set settle")
     assert settings.rules[0].when == "a = 'b=c'"
+    assert settings.rules[0].max_attempts == 8
 
 
 def test_rules_keep_the_order_of_the_file_and_replace_the_default_one(tmp_path: Path) -> None:
@@ -81,7 +84,7 @@ def test_rules_keep_the_order_of_the_file_and_replace_the_default_one(tmp_path: 
         tmp_path,
         "[rules.zeta]\n[rules.alpha-2]\nwhen = \"assignee = 'alpha'\"\nstale_after = '1h30m'\n",
     )
-    settings = load(FLAGS, {"DOLT_WATCH_RULES_ALPHA_2_ON_STALE": "requeue"}, tmp_path)
+    settings = load({**FLAGS, "set": ("rules.alpha-2.on_stale=requeue",)}, {}, tmp_path)
     assert [rule.name for rule in settings.rules] == ["zeta", "alpha-2"]
     assert settings.rules[1].stale_after == timedelta(minutes=90)
     assert settings.rules[1].on_stale == "requeue"

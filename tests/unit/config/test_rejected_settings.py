@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from dolt_watch.config import load
+from dolt_watch.config.sources import RULE
 from dolt_watch.errors import SettingsError
+from dolt_watch.targets import registry
 
 FLAGS = {"database": "dolt://h/d"}
 
@@ -65,6 +67,7 @@ def refused(flags: dict[str, object], env: dict[str, str], cwd: Path) -> Setting
         ("database = 'dolt://u:pa55@h/d'", 1, "must not hold a password", "DOLT_WATCH_PASSWORD"),
         ("database = 'dolt://u:pa55#x@h/d'", 1, "must not hold a password", "DOLT_WATCH_PASSWORD"),
         ("database = 'dolt://u:pa55/x@h/d'", 1, "must not hold a password", "DOLT_WATCH_PASSWORD"),
+        ("database = 'dolt://u:12/pa55@h/d'", 1, "must not hold a password", "DOLT_WATCH_PASSWORD"),
         ("database = 'dolt://u:pa55?x@h/d'", 1, "must not hold a password", "DOLT_WATCH_PASSWORD"),
         ("database = 'dolt:u:pa55@h/d'", 1, "must not hold a password", "DOLT_WATCH_PASSWORD"),
         ("database = 'dolt://u@h:x/d'", 1, "not a database URL", "dolt://"),
@@ -92,12 +95,33 @@ def test_in_the_file(tmp_path: Path, text: str, line: int, message: str, fix: st
         ("PASSWROD", "pa55", "no such setting", "DOLT_WATCH_PASSWORD"),
         ("SETTLE", "30x", "a duration", "30m"),
         ("ADOPT", "maybe", "true or false", "write true"),
-        ("RULES_AGENT_STALE_AFTR", "2m", "no such setting", "DOLT_WATCH_RULES_AGENT_STALE_AFTER"),
-        ("RULES_AGNET_STALE_AFTER", "2m", "a rule that is not defined: AGNET", "AGENT"),
-        ("RULES_AGENT_MAX_ATTEMPTS", "x5", "a whole number", "write 1"),
-        ("RULES_AGENT_TARGET", "nobody", "no such target", "beadboard"),
-        ("RULES_AGENT_WHEN", "a = '\udcff'", "UTF-8", "UTF-8"),
-        ("TARGETS_BORD_URL", "http://h", "a target that is not defined", "BEADBOARD"),
+        *[
+            (
+                f"RULES_AGENT_{key.upper()}",
+                "1",
+                f"rules.agent.{key} has no environment variable",
+                f"dolt_watch.toml, or with --set rules.agent.{key}=",
+            )
+            for key in RULE
+        ],
+        ("RULES_AGENT_TARGET", "", "has no environment variable", "--set rules.agent.target="),
+        ("RULES_AGENT_STALE_AFTR", "2m", "no such setting", "--set rules.NAME.KEY="),
+        ("RULES_AGNET_STALE_AFTER", "2m", "no such setting", "--set rules.NAME.KEY="),
+        *[
+            (
+                f"TARGETS_{kind.upper().replace('-', '_')}_{key.upper()}",
+                "x",
+                f"targets.{kind}.{key} has no environment variable",
+                f"dolt_watch.toml, or with --set targets.{kind}.{key}=",
+            )
+            for kind in registry.BUILT_IN
+            for key, type_ in registry.setting_types(kind).items()
+            if type_ != "secret" and not key.endswith("url")
+        ],
+        ("TARGETS_BORD_URL", "http://h", "no such setting", "DOLT_WATCH_TARGETS_BEADBOARD_URL"),
+        ("TARGETS_WEBHOOK_URL", "http://h/\udcff", "UTF-8", "UTF-8"),
+        ("ACTOR_REAP", "\udcff", "UTF-8", "UTF-8"),
+        ("NOTIFY_TARGTE", "x", "no such setting", "DOLT_WATCH_NOTIFY_TARGET"),
         ("DATABASE", "h/d", "begins with dolt://", "dolt://"),
         (
             "PASSWORD_FILE",
@@ -139,13 +163,18 @@ def test_in_a_flag(tmp_path: Path, assignment: str, message: str, fix: str) -> N
     assert "pa55" not in str(error)
 
 
-def test_two_rules_that_the_environment_cannot_tell_apart(tmp_path: Path) -> None:
-    (tmp_path / "dolt_watch.toml").write_text("[rules.a-b]\n[rules.a_b]\n")
+@pytest.mark.parametrize(
+    ("names", "word"),
+    [(("a-b", "a_b"), "A_B_URL"), (("x", "x-service"), "X_SERVICE_URL")],
+)
+def test_two_targets_that_the_environment_cannot_tell_apart(
+    tmp_path: Path, names: tuple[str, str], word: str
+) -> None:
+    (tmp_path / "dolt_watch.toml").write_text("".join(f"[targets.{name}]\n" for name in names))
     load(FLAGS, {}, tmp_path)
-    assert (
-        "each of a-b, a_b"
-        in refused(dict(FLAGS), {"DOLT_WATCH_RULES_A_B_WHEN": "x"}, tmp_path).message
-    )
+    error = refused(dict(FLAGS), {f"DOLT_WATCH_TARGETS_{word}": "http://h"}, tmp_path)
+    assert f"each of {', '.join(names)}" in error.message
+    assert "--set targets." in (error.fix or "")
 
 
 def test_a_file_that_is_not_text(tmp_path: Path) -> None:

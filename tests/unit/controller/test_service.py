@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from dolt_watch.checkpoint.poll import NO_BEADS
-from dolt_watch.clock import ShiftedClock
+from dolt_watch.clock import MonotonicClock
 from dolt_watch.controller.loop import ControlLoop
 from dolt_watch.controller.service import LONGEST_PAUSE, SHORTEST
 from dolt_watch.controller.tick_result import TickResult
@@ -21,11 +21,12 @@ from dolt_watch.engines import Engine
 from dolt_watch.errors import DoltWatchError, SettingsError, Unreachable
 from dolt_watch.log_events import LogEvent
 from dolt_watch.telemetry.log_output import OF_THE_PROCESS, LogHandler, RepeatFilter
+from tests.support.clocks import ShiftedClock
 from tests.support.embedded_tracker import Light
 from tests.support.lines import Records, Service, build, lasting, record
 
 
-class Still:
+class Still(MonotonicClock):
     """Time that stands still but for the pauses, which it writes down."""
 
     def __init__(self) -> None:

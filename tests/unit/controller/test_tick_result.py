@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from dolt_watch.controller.messages import LISTED, log_holds
+from dolt_watch.controller.tick_result import TickResult
 from dolt_watch.core.decisions.policy import Plan, Policy, Scope
-from dolt_watch.core.model import Bead, Capacity, HoldReason, Phase, Rule, State
+from dolt_watch.core.model import Bead, Capacity, EntryKind, HoldReason, Phase, Rule, State
 from dolt_watch.targets.service_health import SERVICE
 from tests.support.lines import heard as hear
 
@@ -121,3 +122,25 @@ def test_busy_is_not_what_is_down(name: str, capacity: Capacity, said: list[str]
             State(beads={bead.id: bead}), plan, policy, NOW, Scope(dispatch=True), {name: capacity}
         )
     assert heard[1:] == said
+
+
+@pytest.mark.parametrize("kind", EntryKind)
+def test_an_entry_counts_once(kind: EntryKind) -> None:
+    """The exit code and the numbers of the report go by these."""
+    result = TickResult()
+    result.count(kind)
+    assert result.kinds == {kind: 1}
+    counted = (result.dispatched, result.reaped, result.failed, result.unknown)
+    assert counted == {
+        EntryKind.DISPATCHED: (1, 0, 0, 0),
+        EntryKind.REAP: (0, 1, 0, 0),
+        EntryKind.REQUEUE: (0, 1, 0, 0),
+        EntryKind.FAILED: (0, 0, 1, 0),
+        EntryKind.QUARANTINED: (0, 0, 1, 0),
+        EntryKind.STOPPED: (0, 0, 1, 0),
+        EntryKind.RETRY: (0, 0, 1, 0),
+        EntryKind.GIVE_UP: (0, 0, 1, 0),
+        EntryKind.UNKNOWN: (0, 0, 0, 1),
+        EntryKind.OVERDUE: (0, 0, 0, 1),
+    }.get(kind, (0, 0, 0, 0))
+    assert result.exit_code == int(bool(result.failed or result.unknown))

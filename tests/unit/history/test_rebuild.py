@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from dolt_watch.cli.composition import ledger
-from dolt_watch.clock import DatabaseClock, ShiftedClock
+from dolt_watch.clock import DatabaseClock
 from dolt_watch.core.model import GLOBAL, Decision, EntryKind
 from dolt_watch.core.model.target_answers import Answer, Refused, Unknown
 from dolt_watch.engines import Engine
@@ -22,6 +22,7 @@ from dolt_watch.inspection.status import collect_status
 from dolt_watch.ledger.schema import migrate
 from dolt_watch.replay.verification import verify
 from dolt_watch.targets.protocol import BeadTask
+from tests.support.clocks import ShiftedClock
 from tests.support.embedded_tracker import AUTHOR, Light
 from tests.support.history import History
 from tests.support.lines import build_dry_run

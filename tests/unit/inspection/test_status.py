@@ -8,12 +8,12 @@ from collections.abc import Iterator
 import pytest
 
 from dolt_watch.cli.status import _format_text
-from dolt_watch.clock import ShiftedClock
 from dolt_watch.core.model import Capacity
 from dolt_watch.engines import Engine
 from dolt_watch.engines.address import FileAddress
 from dolt_watch.inspection.status import collect_status
 from tests.stubs.server import dead_url
+from tests.support.clocks import ShiftedClock
 from tests.support.commands import Commands, commands
 from tests.support.embedded_tracker import Light
 from tests.support.lines import build_dry_run

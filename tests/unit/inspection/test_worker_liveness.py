@@ -10,12 +10,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from dolt_watch.clock import ShiftedClock
 from dolt_watch.core.decisions.policy import BOTH
 from dolt_watch.core.model import Capacity
 from dolt_watch.core.model.target_answers import Refused
 from dolt_watch.engines import Engine
 from dolt_watch.inspection.worker_liveness import Liveness, liveness
+from tests.support.clocks import ShiftedClock
 from tests.support.embedded_tracker import Light
 from tests.support.lines import Service, build, build_dry_run
 from tests.unit.controller.test_service import Still, Told

@@ -7,10 +7,10 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from dolt_watch.clock import ShiftedClock
 from dolt_watch.core.decisions.policy import Scope
 from dolt_watch.engines import Engine
 from dolt_watch.replay.verification import verify
+from tests.support.clocks import ShiftedClock
 from tests.support.embedded_tracker import Light
 from tests.support.lines import build, build_dry_run
 

@@ -261,10 +261,7 @@ def test_bad_settings_are_told_with_their_place(
     assert said in caught.value.message and caught.value.fix
 
 
-def test_argv_from_the_environment_is_json(tmp_path: Path) -> None:
-    env = {
-        "DOLT_WATCH_TARGETS_COMMAND_ARGV": '["a b", "c"]',
-        "DOLT_WATCH_RULES_AGENT_TARGET": "command",
-    }
-    made = load({"database": "dolt://h/d"}, env, tmp_path).targets["command"]
+def test_argv_from_a_flag_is_json(tmp_path: Path) -> None:
+    given = ['targets.command.argv=["a b", "c"]', "rules.agent.target=command"]
+    made = load({"database": "dolt://h/d", "set": given}, {}, tmp_path).targets["command"]
     assert isinstance(made, CommandSettings) and made.argv == ("a b", "c")

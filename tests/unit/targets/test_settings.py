@@ -58,7 +58,6 @@ def test_config_shows_each_key_of_each_kind_with_its_origin_and_no_secret(tmp_pa
     read(tmp_path)
     env = {
         "DOLT_WATCH_TARGETS_HOOK_SECRET": "whsec_hidden-hidden",
-        "DOLT_WATCH_TARGETS_LOCAL_TIMEOUT": "5s",
     }
     done = run(
         tmp_path,
@@ -69,6 +68,8 @@ def test_config_shows_each_key_of_each_kind_with_its_origin_and_no_secret(tmp_pa
         "dolt://h/d",
         "--set",
         "targets.hook.source=s",
+        "--set",
+        "targets.local.timeout=5s",
         **env,
     )
     assert done.returncode == 0, done.stderr
@@ -86,7 +87,7 @@ def test_config_shows_each_key_of_each_kind_with_its_origin_and_no_secret(tmp_pa
         "targets.hook.headers": ('{"X-Team":"a"}', "dolt_watch.toml:12"),
         "targets.hook.source": ("s", "--set targets.hook.source"),
         "targets.local.argv": ('["/bin/x","-v"]', "dolt_watch.toml:16"),
-        "targets.local.timeout": ("5s", "DOLT_WATCH_TARGETS_LOCAL_TIMEOUT"),
+        "targets.local.timeout": ("5s", "--set targets.local.timeout"),
     }
     assert {key: told[key] for key in wanted} == wanted
     assert "targets.local.url" not in told
@@ -136,20 +137,20 @@ def test_paths_are_relative_to_where_they_are_named(tmp_path: Path) -> None:
     below = above / "below"
     below.mkdir(parents=True)
     (above / "dolt_watch.toml").write_text("[targets.agent-service]\nprompt_template = 'p.j2'\n")
-    for env, folder in (
-        ({}, above),
-        ({"DOLT_WATCH_TARGETS_AGENT_SERVICE_PROMPT_TEMPLATE": "p.j2"}, below),
+    for flags, folder in (
+        ((), above),
+        (("targets.agent-service.prompt_template=p.j2",), below),
     ):
-        target = load(FLAGS, env, below).targets["agent-service"]
+        target = load({**FLAGS, "set": flags}, {}, below).targets["agent-service"]
         assert (
             isinstance(target, AgentServiceSettings) and target.prompt_template == folder / "p.j2"
         )
 
 
-def test_the_kind_from_the_environment_decides_which_keys_there_are(tmp_path: Path) -> None:
-    text = "[targets.x]\nurl = 'http://h'\n"
-    env = {"DOLT_WATCH_TARGETS_X_KIND": "webhook", "DOLT_WATCH_TARGETS_X_JOB_KEY": "id"}
-    made = read(tmp_path, text, **env).targets["x"]
+def test_the_kind_from_a_flag_decides_which_keys_there_are(tmp_path: Path) -> None:
+    read(tmp_path, "[targets.x]\nurl = 'http://h'\n")
+    flags = {**FLAGS, "set": ["targets.x.kind=webhook", "targets.x.job_key=id"]}
+    made = load(flags, {}, tmp_path).targets["x"]
     assert isinstance(made, WebhookSettings) and (made.kind, made.job_key) == ("webhook", "id")
     flag = load({**FLAGS, "set": ["targets.x.kind=agent-service"]}, {}, tmp_path).targets["x"]
     assert isinstance(flag, AgentServiceSettings)
@@ -187,10 +188,10 @@ def test_the_kind_from_the_environment_decides_which_keys_there_are(tmp_path: Pa
         ("[targets.x]\nkind = 5", {}, "toml:2", "text", "quotes"),
         (
             "",
-            {"DOLT_WATCH_TARGETS_WEBHOOK_JOBKEY": "x"},
-            "JOBKEY",
+            {"DOLT_WATCH_TARGETS_WEBHOOK_SECRTE": "x"},
+            "SECRTE",
             "no such",
-            "DOLT_WATCH_TARGETS_WEBHOOK_JOB_KEY",
+            "DOLT_WATCH_TARGETS_WEBHOOK_SECRET",
         ),
         (
             "",
@@ -198,20 +199,6 @@ def test_the_kind_from_the_environment_decides_which_keys_there_are(tmp_path: Pa
             "ARGV",
             "no such setting",
             "DOLT_WATCH_TARGETS",
-        ),
-        (
-            "",
-            {"DOLT_WATCH_TARGETS_WEBHOOK_HEADERS": "{x"},
-            "HEADERS",
-            "a table of texts",
-            '{"name": "…"}',
-        ),
-        (
-            "",
-            {"DOLT_WATCH_TARGETS_AGENT_SERVICE_MAX_BUDGET_USD": "-1"},
-            "USD",
-            "a number above 0",
-            "write 5",
         ),
     ],
 )
@@ -225,6 +212,22 @@ def test_what_a_kind_does_not_have(
         and said in caught.value.message
         and fix in (caught.value.fix or "")
     )
+
+
+@pytest.mark.parametrize(
+    ("assignment", "said", "fix"),
+    [
+        ("targets.webhook.headers={x", "a table of texts", '{"name": "…"}'),
+        ("targets.agent-service.max_budget_usd=-1", "a number above 0", "write 5"),
+    ],
+)
+def test_a_value_of_the_wrong_type_in_a_flag(
+    tmp_path: Path, assignment: str, said: str, fix: str
+) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load({**FLAGS, "set": [assignment]}, {}, tmp_path)
+    assert caught.value.where == f"--set {assignment.partition('=')[0]}"
+    assert said in caught.value.message and fix in (caught.value.fix or "")
 
 
 def test_a_secret_has_no_place_on_a_command_line(tmp_path: Path) -> None:

@@ -83,8 +83,8 @@ def test_installed_configured_and_dispatched_to(tmp_path: Path, site: Path) -> N
     with AcmeStub() as stub:
         text = BLOCKS["dolt_watch.toml"].replace("http://acme:8000", stub.url)
         (tmp_path / "dolt_watch.toml").write_text(text, "utf-8")
-        env = {"ACME_TOKEN": "s3cret-token", "DOLT_WATCH_TARGETS_RUNS_TIMEOUT": "5s"}
-        settings = load(FLAGS, env, tmp_path)
+        flags = {**FLAGS, "set": ["targets.runs.timeout=5s"]}
+        settings = load(flags, {"ACME_TOKEN": "s3cret-token"}, tmp_path)
         assert settings.rules[0].target == "runs"
         with closing(open_target(settings.targets["runs"])) as target:
             assert (target.name, target.timeout) == ("runs", 5.0)
@@ -98,7 +98,7 @@ def test_installed_configured_and_dispatched_to(tmp_path: Path, site: Path) -> N
     }
     assert shown["targets.runs.token"] == ("********", "ACME_TOKEN")
     assert shown["targets.runs.queue"] == ("beads", "dolt_watch.toml")
-    assert shown["targets.runs.timeout"] == ("5s", "DOLT_WATCH_TARGETS_RUNS_TIMEOUT")
+    assert shown["targets.runs.timeout"] == ("5s", "--set targets.runs.timeout")
     assert "s3cret" not in repr(settings)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -11,17 +12,17 @@ import pytest
 
 from dolt_watch.cli import group
 from dolt_watch.cli.composition import TargetPool
-from dolt_watch.clock import ShiftedClock
 from dolt_watch.controller.loop import ControlLoop
 from dolt_watch.controller.service import Service
 from dolt_watch.controller.tick_result import TickResult
-from dolt_watch.core.model import Capacity, JobReport, State
+from dolt_watch.core.model import Capacity, EntryKind, JobReport, State
 from dolt_watch.core.model.target_answers import Answer, Refused
 from dolt_watch.engines import Engine
 from dolt_watch.errors import Unreachable
 from dolt_watch.targets.protocol import BeadTask
 from dolt_watch.telemetry.health import SLACK, Health, stall_threshold
 from dolt_watch.telemetry.metrics import Metrics
+from tests.support.clocks import ShiftedClock
 from tests.support.embedded_tracker import Answering, Light
 from tests.support.lines import Service as HeardService
 from tests.support.lines import build
@@ -215,7 +216,7 @@ def test_a_good_tick_is_one_thing_for_the_ping_and_for_the_metrics(watched: Watc
 
 def test_a_file_of_metrics_keeps_the_last_good_tick_through_a_bad_one(tmp_path: Path) -> None:
     file = tmp_path / "m.prom"
-    for outcome in (TickResult(), TickResult(failed=1)):
+    for outcome in (TickResult(), TickResult(kinds=Counter({EntryKind.FAILED: 1}))):
         metrics = Metrics()
         metrics.record_tick(outcome, State(), None, 0.1)
         metrics.write(str(file))

@@ -11,7 +11,6 @@ from itertools import pairwise
 
 import pytest
 
-from dolt_watch.clock import ShiftedClock
 from dolt_watch.controller.loop import ControlLoop
 from dolt_watch.engines import Engine
 from dolt_watch.engines.address import FileAddress
@@ -22,6 +21,7 @@ from dolt_watch.inspection.report.html import render
 from dolt_watch.inspection.report.view_model import Report
 from dolt_watch.inspection.status import collect_status
 from dolt_watch.ledger.reader import read_entries
+from tests.support.clocks import ShiftedClock
 from tests.support.embedded_tracker import Light
 from tests.support.lines import build_dry_run
 

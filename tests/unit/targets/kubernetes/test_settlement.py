@@ -10,7 +10,6 @@ from datetime import timedelta
 import pytest
 
 from dolt_watch.cli.composition import build_dry_run
-from dolt_watch.clock import ShiftedClock
 from dolt_watch.core.decisions.policy import Scope
 from dolt_watch.core.model.observations import Verdict
 from dolt_watch.core.model.target_answers import Answer
@@ -19,6 +18,7 @@ from dolt_watch.replay.verification import verify
 from dolt_watch.targets.kubernetes.settings import KubernetesSettings
 from dolt_watch.targets.kubernetes.target import KubernetesTarget
 from dolt_watch.targets.protocol import BeadTask
+from tests.support.clocks import ShiftedClock
 from tests.support.embedded_tracker import Light
 from tests.support.fault_proxy import Fault, FaultProxy
 from tests.support.kubernetes import Namespace, wait_for
