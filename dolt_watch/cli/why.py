@@ -15,9 +15,9 @@ from dolt_watch.clock import DatabaseClock
 from dolt_watch.engines.clock import server_time
 from dolt_watch.errors import NoSuchCommit, NotMigrated
 from dolt_watch.history.branches import branch_head, open_branch
+from dolt_watch.history.reader import first_commit
 from dolt_watch.history.revisions import resolve_revision, timestamp_in
 from dolt_watch.inspection.event_export import event_records
-from dolt_watch.inspection.event_stream import first_commit
 from dolt_watch.inspection.why.decision_snapshot import (
     UNSEEN,
     FaultTolerantTargets,
@@ -157,7 +157,15 @@ def _facts(found: Explanation) -> dict[str, Any]:
                 "rule": each.rule,
                 "reason": each.reason or None,
                 "rule_held": each.rule_held or None,
-                "conditions": [one._asdict() for one in each.conditions],
+                "conditions": [
+                    {
+                        "name": one.name,
+                        "holds": one.satisfied,
+                        "value": one.value,
+                        "mend": one.remedy,
+                    }
+                    for one in each.conditions
+                ],
                 "to_go": list(each.to_go),
                 "verdict": each.verdict,
             }
