@@ -121,7 +121,7 @@ def watched(engine: Engine, effects: Effects) -> Engine:
     """The engine itself, each of its statements an effect: all of them leave it through one
     method.
     """
-    place, method = (engine._link, "send") if engine.name == "dolt" else (engine, "raw")  # type: ignore[attr-defined]
+    place, method = (engine._link, "send") if engine.name == "dolt" else (engine, "execute_sqlite")  # type: ignore[attr-defined]
     original = getattr(place, method)
 
     def recorded(sql: str, params: Sequence[Any] = (), **more: Any) -> Any:

@@ -46,7 +46,7 @@ class Counted:
 
     def __init__(self, ledger: Any) -> None:
         self.tries: list[int] = []
-        report, write = ledger.report, ledger._write
+        report, write = ledger.append_outcome, ledger._write
 
         def counted_report(*args: Any) -> Any:
             self.tries.append(0)
@@ -57,7 +57,7 @@ class Counted:
                 self.tries[-1] += 1
             return write(*args, **kwargs)
 
-        ledger.report, ledger._write = counted_report, counted_write
+        ledger.append_outcome, ledger._write = counted_report, counted_write
 
 
 class Turnstile:
@@ -70,7 +70,7 @@ class Turnstile:
     def __init__(self, address: Any, loop: Any) -> None:
         self.engine = open_engine(address)
         looker, ledger = loop.looker, loop.actor.ledger
-        look, decide, report = looker.look, ledger.decide, ledger.report
+        look, decide, report = looker.poll, ledger.append_decision, ledger.append_outcome
 
         def locked_look() -> PollResult:
             self.take()
@@ -90,7 +90,8 @@ class Turnstile:
             finally:
                 self.leave()
 
-        looker.look, ledger.decide, ledger.report = locked_look, locked_decide, locked_report
+        looker.poll = locked_look
+        ledger.append_decision, ledger.append_outcome = locked_decide, locked_report
 
     def take(self) -> None:
         self.leave()

@@ -160,11 +160,11 @@ def test_a_job_that_cannot_start_is_reaped_at_once_and_deleted(
     tracker: Light, make_target: MakeTarget, namespace: Namespace
 ) -> None:
     namespace.quota(pods="0")
-    impatient = make_target(start_timeout=timedelta(seconds=1))
-    tracker.target = impatient
+    tracker.target = make_target()
     tracker.assign("bd-1")
     tracker.tick()
     [job] = namespace.list_jobs()
+    tracker.target = impatient = make_target(start_timeout=timedelta(seconds=1))
     wait_for(lambda: impatient.verdict(job["metadata"]["name"], None).failed)
     tracker.tick(3 * MINUTE)
     assert tracker.kinds("bd-1") == ["claim", "dispatched", "reap"]
