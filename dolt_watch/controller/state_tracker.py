@@ -1,6 +1,6 @@
 """The present: the state at HEAD, folded on from where it was saved, or made anew.
 
-``past`` is the same over all of history.
+``replay.replayer`` does the same over all of history.
 """
 
 from __future__ import annotations

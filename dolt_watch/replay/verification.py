@@ -1,5 +1,5 @@
-"""Every recorded decision, decided again: the same ``questions`` and ``decide`` on the state
-folded up to what the decision observed.
+"""Every recorded decision, decided again: ``select_candidates`` and ``make_plan`` on the state
+at the commit that the decision observed.
 
 Only the clock, capacity, verdicts and answers are read from the record (``given``). Idle time,
 queue order, gates, attempt and phase are computed again, and what comes out must be what was
@@ -115,6 +115,7 @@ def verify(
         else:
             out.not_recomputable += 1
     begin = past.first_replayable_commit()
+    altered: set[tuple[str, int]] = set()
     if begin is not None:
         check = _EntryVerifier(past, out)
         start = past.projection_at(begin, past.settings_at(begin))
@@ -122,10 +123,13 @@ def verify(
         for step in past.steps(begin, start=start):
             told(step.commit.date)
             out.differences += _altered(step.changes)
+            altered |= {(bead, version) for bead, version, _ in step.changes.altered}
             out.differences += check.written(step.changes, step.settings)
             if step.commit.hash in waiting:
                 check.verify_at(waiting.pop(step.commit.hash), step.projection.state())
         check.verify_deferred()
+        # A row that somebody changed later is not the entry that was recorded.
+        out.same = len(check.agreed - altered)
     for entries in waiting.values():
         out.unverifiable[GONE] += len(entries)
     return out
@@ -204,6 +208,8 @@ class _EntryVerifier:
             entry.bead: entry.version
             for entry in sorted(past.entries, key=lambda entry: entry.version)
         }
+        self.agreed: set[tuple[str, int]] = set()
+        """Bead and version of the entries that are decided again, and the same."""
         self._elsewhere: dict[str, dict[str, list[LedgerEntry]]] = {}
         """Commit at which its state was made anew → commit observed → entries that stand on
         another state than this pass has there.
@@ -255,7 +261,8 @@ class _EntryVerifier:
                     self.out.unverifiable[EARLIER] += 1
                     continue
                 self.out.differences += differences
-                self.out.same += not differences
+                if not differences:
+                    self.agreed.add((entry.bead, entry.version))
 
     def _decided(
         self,

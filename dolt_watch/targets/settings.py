@@ -1,4 +1,4 @@
-"""Keys of ``kind = "beadboard"``."""
+"""The settings of each kind of target: one class a kind, whose fields are its keys."""
 
 from __future__ import annotations
 

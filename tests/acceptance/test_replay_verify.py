@@ -21,10 +21,7 @@ def test_verify_says_so(watch: Watch) -> None:
     ran = watch.command("replay", "--verify", "--format", "json")
     told = json.loads(ran.stdout)
     assert (ran.code, told["schema"], told["same"]) == (1, 1, 1)
-    assert {(one["bead"], one["field"]) for one in told["differences"]} >= {
-        (bead, "row"),
-        (bead, "note"),
-    }
+    assert (bead, "row") in {(one["bead"], one["field"]) for one in told["differences"]}
     assert watch.command("replay", "--verify", "--branch", "kept").code == 0
     assert watch.command("replay", "--verify", "--branch", "kep").code == 2
     text = watch.command("replay", "--verify")

@@ -215,7 +215,7 @@ def test_completion_is_printed(watch: Watch) -> None:
             "COMP_CWORD": "1",
         }
     )
-    assert found.stdout.split() == ["plain,status"]
+    assert found.stdout.split() == ["plain,status", "plain,stop"]
     options = watch.command(
         env={
             "_DOLT_WATCH_COMPLETE": "bash_complete",

@@ -37,7 +37,7 @@ def kinds(found: dict[str, Any]) -> list[str]:
 
 def failing(found: dict[str, Any]) -> list[str]:
     (rule,) = found["rules"]
-    return [one["name"] for one in rule["conditions"] if not one["holds"]]
+    return [one["name"] for one in rule["conditions"] if not one["satisfied"]]
 
 
 def verdict(found: dict[str, Any]) -> str:
@@ -393,7 +393,9 @@ def test_under_several_rules(watch: Watch) -> None:
     bead = watch.bd.create("nobody's")
     found = why(watch, bead)
     assert [one["rule"] for one in found["rules"]] == ["urgent", "rest"]
-    assert [[c["name"] for c in one["conditions"] if not c["holds"]] for one in found["rules"]] == [
+    assert [
+        [c["name"] for c in one["conditions"] if not c["satisfied"]] for one in found["rules"]
+    ] == [
         ["assignee = 'agent'", "priority = 0"],
         ["assignee = 'agent'"],
     ]

@@ -55,7 +55,7 @@ text (`dolt_watch/core/model/reason_codes.py`). A claim and a `dispatched` have 
 
 def page() -> str:
     parts = [
-        GENERATED.format(source="`dolt_watch/migrations/` and `dolt_watch/core/model/bead.py`"),
+        GENERATED.format(source="`migrations/` and `dolt_watch/core/model/entry_kinds.py`"),
         INTRO,
         COMMITTED,
     ]

@@ -51,7 +51,7 @@ variable, or from the file that the key `KEY_file` names.
 
 def page() -> str:
     parts = [
-        GENERATED.format(source="`dolt_watch/core/model/rule.py` and `dolt_watch/settings/`"),
+        GENERATED.format(source="`dolt_watch/core/model/rule.py` and `dolt_watch/config/`"),
         INTRO,
     ]
     parts += ["## Top level\n", table(HEAD, _top()), _PASSWORD]

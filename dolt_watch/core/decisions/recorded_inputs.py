@@ -1,9 +1,9 @@
 """What a decision rests on and history does not hold, as the ledger keeps it (``detail.given``):
 how it is written and read. Pure.
 
-``made`` is read where history is folded again (``past``), ``answer`` where answers are told
-(``handlers.answers``). Whoever may write to the ledger may write anything there: what is not of
-its shape reads as not recorded.
+``made`` is read where history is folded again (``replay.replayer``), ``answer`` where answers
+are told (``handlers.answers``). Whoever may write to the ledger may write anything there: what
+is not of its shape reads as not recorded.
 """
 
 from __future__ import annotations

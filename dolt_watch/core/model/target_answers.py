@@ -18,7 +18,7 @@ class Accepted:
 class Refused:
     """Nothing runs.
 
-    ``why`` is what the note says after 'dispatch failed '; ``for_good``: trying again unchanged
+    ``why`` is what the note says after 'dispatch failed '; ``permanent``: trying again unchanged
     cannot help.
     """
 
@@ -38,7 +38,7 @@ class Refused:
     not_found: bool = False
     """The target does not find the bead.
 
-    Once may be a database that is away; twice in a row counts as ``for_good``.
+    Once may be a database that is away; twice in a row counts as ``permanent``.
     """
 
 

@@ -1,4 +1,4 @@
-"""The engine for a Dolt SQL server: the contract of ``engines``, over ``Link``."""
+"""The engine for a Dolt SQL server: the contract of ``engines``, over ``DoltConnection``."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Is everything as it must be?
 
-Each check is a function of the ``Case`` that yields findings: ok, a warning or a failure, and
-what mends it.
+Each check is a function of the ``DoctorContext`` that yields findings: ok, a warning or a
+failure, and what fixes it.
 
 Nothing is written and nothing is dispatched: probes are rolled back, targets are asked for their
 capacity only.

@@ -1,6 +1,6 @@
 """The simulation: ticks over the script.
 
-What a tick does is ``core.decide`` and ``core.fold``, as in the loop; here are the clock, the
+What a tick does is the planner's and the projection's, as in the loop; here are the clock, the
 ledger and the target.
 
 From event to event: a tick is skipped where neither an event nor a moment that
