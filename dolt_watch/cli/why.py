@@ -157,15 +157,7 @@ def _facts(found: Explanation) -> dict[str, Any]:
                 "rule": each.rule,
                 "reason": each.reason or None,
                 "rule_held": each.rule_held or None,
-                "conditions": [
-                    {
-                        "name": one.name,
-                        "holds": one.satisfied,
-                        "value": one.value,
-                        "mend": one.remedy,
-                    }
-                    for one in each.conditions
-                ],
+                "conditions": [one._asdict() for one in each.conditions],
                 "to_go": list(each.to_go),
                 "verdict": each.verdict,
             }

@@ -214,9 +214,9 @@ class HistoryReplayer:
             query = feed_query.FeedQuery((*settings.compiled, *also), list(self.columns))
             return ReadRules(query, settings.policy.rules)
 
-        reader = HistoryReader(self.engine, *read_rules(now))
+        history = HistoryReader(self.engine, *read_rules(now))
         switches = {commit: read_rules(settings) for commit, settings in turns.items()}
-        for commit, changes, events in reader.read(line, ahead=True, switches=switches):
+        for commit, changes, events in history.read(line, ahead=True, switches=switches):
             projection.apply(events)
             projection.move_to(commit.hash)
             if commit.hash in turns:
