@@ -239,7 +239,7 @@ PARTS = (
                 "ms",
                 PLAIN,
                 "the bead's own changes are read out of all of history",
-                Bar(1000),
+                Bar(1500),
             ),
             Line(
                 "replay: folding all of history",

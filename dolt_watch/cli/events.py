@@ -17,10 +17,10 @@ from dolt_watch.clock import DatabaseClock
 from dolt_watch.engines.address import ServerAddress
 from dolt_watch.engines.connect import open_engine
 from dolt_watch.errors import SettingsError
+from dolt_watch.history.reader import first_commit, is_cut
 from dolt_watch.history.revisions import head_commit, resolve_revision, timestamp_in
 from dolt_watch.inspection.event_export import event_records, to_cloudevent
-from dolt_watch.inspection.event_stream import Follower, first_commit, read_events
-from dolt_watch.inspection.why.bead_timeline import is_cut
+from dolt_watch.inspection.event_stream import Follower, read_events
 from dolt_watch.ledger.schema import check_project
 from dolt_watch.sanitize import sanitize
 from dolt_watch.timestamps import iso
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from dolt_watch.clock import Clock
     from dolt_watch.config import Settings
     from dolt_watch.engines import Engine
-    from dolt_watch.inspection.event_stream import CommitEvents
+    from dolt_watch.history.reader import CommitEvents
 
 
 @click.command()

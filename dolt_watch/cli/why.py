@@ -15,9 +15,9 @@ from dolt_watch.clock import DatabaseClock
 from dolt_watch.engines.clock import server_time
 from dolt_watch.engines.connect import open_engine
 from dolt_watch.errors import NoSuchCommit, NotMigrated
+from dolt_watch.history.reader import first_commit
 from dolt_watch.history.revisions import head_commit, resolve_revision, timestamp_in
 from dolt_watch.inspection.event_export import event_records
-from dolt_watch.inspection.event_stream import first_commit
 from dolt_watch.inspection.why.decision_snapshot import (
     UNSEEN,
     FaultTolerantTargets,

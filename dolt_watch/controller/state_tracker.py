@@ -19,13 +19,12 @@ from dolt_watch.controller.notifications import build_notice
 from dolt_watch.core.decisions.policy import Policy
 from dolt_watch.core.model import LedgerEntry, Phase, State, entry_payloads
 from dolt_watch.core.model.reason_codes import ReasonCode
-from dolt_watch.core.projection.event_deriver import derive_events
 from dolt_watch.core.projection.projection import Projection
 from dolt_watch.core.projection.target_outages import is_unreachable
 from dolt_watch.core.rules.compiled_rule import CompiledRule, compile_for, fingerprint
 from dolt_watch.engines import WORKING, Engine
-from dolt_watch.errors import SettingsError, UnknownCommit
-from dolt_watch.history import change_feed, commit_path
+from dolt_watch.errors import SettingsError
+from dolt_watch.history.reader import HistoryReader, find_line
 from dolt_watch.ledger.decision_context import DecisionContext
 
 
@@ -139,14 +138,15 @@ class StateTracker:
         state = self.store.load(look)
         if state.commit == look.head:
             return state
-        line = self._line(state.commit, look.head)
+        line = find_line(self.engine, state.commit, look.head)
         if line is None:
             return None
         self._lag = (len(line), (now - line[0].date).total_seconds()) if line else (0, 0.0)
         projection = Projection(state)
-        for changes in change_feed.read_changes(self.engine, line, self.looker.tables, lens):
+        reader = HistoryReader(self.engine, lens, self.policy.rules, self.looker.tables)
+        for _, changes, events in reader.read(line, page=None, fit_columns=False):
             self.on_progress()
-            projection.apply(derive_events(changes, self.policy.rules))
+            projection.apply(events)
             self.store.add_notices(
                 build_notice(entry) for entry in changes.entries if self._told(entry)
             )
@@ -211,15 +211,6 @@ class StateTracker:
                 )
             return ReasonCode.RULES_CHANGED
         return None
-
-    def _line(self, since: str, head: str) -> list[Any] | None:
-        """The commits from after ``since`` to ``head``; None where history does not lead there:
-        it was rewritten.
-        """
-        try:
-            return commit_path.commit_path(self.engine.commits(since, head), since, head)
-        except UnknownCommit:
-            return None
 
     def table_states(self, look: PollResult, now: datetime) -> dict[str, TableState]:
         """Each table's working hash, since when it is seen, and whether it stands uncommitted."""

@@ -28,11 +28,22 @@ from dolt_watch.errors import NoSuchTable, SchemaChanged, Unexplained
 from dolt_watch.ledger.codec import ENTRY_COLUMNS, decode_entry
 from dolt_watch.timestamps import parse_foreign
 
+LEDGER = "watch_decision"
+
+Touched = Mapping[str, Collection[Edge]]
+"""Table → the edges over which it may have changed."""
+
 
 def read_changes(
-    engine: Engine, line: Sequence[Commit], tables: Iterable[str], lens: FeedQuery
+    engine: Engine,
+    line: Sequence[Commit],
+    tables: Iterable[str],
+    lens: FeedQuery,
+    touched: Touched | None = None,
 ) -> Iterator[CommitChanges]:
     """The row changes of each commit of the line, in order.
+
+    ``touched``: as ``touched_edges`` found it for a longer piece of the same line.
 
     Raises SchemaChanged where a column that a rule uses is gone.
     """
@@ -40,7 +51,7 @@ def read_changes(
         return
     tables = list(tables)
     edges = [Edge(commit.parents[0], commit.hash) for commit in line]
-    changed, altered = _changed(engine, edges, [*tables, "watch_decision"])
+    changed, altered = _changed(engine, edges, [*tables, LEDGER], touched)
     try:
         rows = _rows(engine, edges, tables, changed, _Apart(altered), lens)
     except Unexplained:
@@ -54,7 +65,7 @@ def read_changes(
         )
     entries: dict[str, list[LedgerEntry]] = {commit.hash: [] for commit in line}
     rewritten: dict[str, list[tuple[str, int, str]]] = {commit.hash: [] for commit in line}
-    if changed["watch_decision"]:
+    if changed[LEDGER]:
         wanted = {name: f"to_{name}" for name in ENTRY_COLUMNS}
         columns = {
             "diff_type": "diff_type",
@@ -65,9 +76,7 @@ def read_changes(
         with suppress(
             NoSuchTable
         ):  # who only looks may ask of a database that was never initialised
-            for edge, (kind, bead, version, *row) in engine.diff(
-                "watch_decision", changed["watch_decision"], columns
-            ):
+            for edge, (kind, bead, version, *row) in engine.diff(LEDGER, changed[LEDGER], columns):
                 if kind == "added":
                     entries[edge.commit] += filter(None, (decode_entry(row),))
                 else:
@@ -87,6 +96,60 @@ def read_changes(
             merge=commit.side is not None,
             migration=_migrates(engine, commit, found),
         )
+
+
+def commits_of_bead(
+    engine: Engine, line: Sequence[Commit], tables: Iterable[str], bead: str, touched: Touched
+) -> list[Commit]:
+    """The commits of the line that changed a row of the bead, or that record a decision about it.
+
+    Only the ids in the rows are read, at a lower cost than ``read_changes``; where the schema of
+    a table changed, the rows too.
+    """
+    tables = list(tables)
+    edges = [Edge(commit.parents[0], commit.hash) for commit in line]
+    changed, altered = _changed(engine, edges, [*tables, LEDGER], touched)
+    found: set[str] = set()
+    crossing = {edge.commit for some in altered.values() for edge in some}
+    try:
+        for table, those in changed.items():
+            found |= _commits_in_table(engine, table, bead, edges, those, altered.get(table, ()))
+    except Unexplained:  # a schema changed, and changed back
+        crossing = {commit.hash for commit in line}
+    unsure = [commit for commit in line if commit.hash in crossing - found]
+    if unsure:
+        query = FeedQuery([], list(engine.columns("issues", unsure[-1].hash)))
+        for changes in read_changes(engine, unsure, tables, query):
+            if any(row.bead == bead for row in changes.rows) or any(
+                entry.bead == bead for entry in changes.entries
+            ):
+                found.add(changes.commit)
+    return [commit for commit in line if commit.hash in found]
+
+
+def _commits_in_table(
+    engine: Engine,
+    table: str,
+    bead: str,
+    edges: Sequence[Edge],
+    changed: Sequence[Edge],
+    altered: Collection[Edge],
+) -> set[str]:
+    """The commits that changed a row of the bead in the table, but those that changed its
+    schema.
+    """
+    name = {"issues": "id", LEDGER: "bead_id"}.get(table, "issue_id")
+    columns = {"before": f"from_{name}", "after": f"to_{name}"}
+    found: set[str] = set()
+    for stretch, alters in _by_schema(edges, changed, altered):
+        if alters or not stretch:
+            continue
+        at = None if table == LEDGER else stretch[-1].commit
+        with suppress(NoSuchTable):  # none of these commits has it
+            for edge, ids in engine.diff(table, stretch, columns, at):
+                if bead in ids:
+                    found.add(edge.commit)
+    return found
 
 
 def _migrates(engine: Engine, commit: Commit, rows: Iterable[RowChange]) -> bool:
@@ -191,7 +254,7 @@ def _tokens(engine: Engine, commit: str, bead: str) -> frozenset[str]:
 PER_EDGE_LIMIT = 4
 """Edges that are asked one by one which tables they touched; of more, the tables are asked."""
 
-RARELY_CHANGED = ("labels", "dependencies", "watch_decision")
+RARELY_CHANGED = ("labels", "dependencies", LEDGER)
 """Tables that most slices of history do not touch: asked about together first."""
 
 WRITTEN_TOGETHER = ("issues", "events")
@@ -239,27 +302,39 @@ def _stretches(
     """The row changes over the edges that ``changed`` names, each stretch of history under its
     own schema.
     """
-    altered = apart.edges.get(table)
-    if not altered:
-        yield from _changes(engine, table, changed, lens, apart)
-        return
-    from dolt_watch.history.schema_change import changes as across  # seldom
+    for stretch, alters in _by_schema(edges, changed, apart.edges.get(table, ())):
+        if alters:
+            from dolt_watch.history.schema_change import changes as across  # seldom
 
+            yield from across(engine, table, stretch[0], lens)
+        else:
+            yield from _changes(engine, table, stretch, lens, apart)
+
+
+def _by_schema(
+    edges: Sequence[Edge], changed: Sequence[Edge], altered: Collection[Edge]
+) -> Iterator[tuple[Sequence[Edge], bool]]:
+    """The edges of ``changed`` in stretches of one schema, and each edge of ``altered`` by
+    itself, marked True; in order.
+    """
+    if not altered:
+        yield changed, False
+        return
     stretch, wanted, before = list[Edge](), set(changed), edges[0].parent
     for edge in edges:
         if edge in altered or Edge(before, edge.parent) in altered:
-            yield from _changes(engine, table, stretch, lens, apart)
+            yield stretch, False
             stretch = []
         if edge in altered:
-            yield from across(engine, table, edge, lens)
+            yield [edge], True
         elif edge in wanted:
             stretch.append(edge)
         before = edge.commit
-    yield from _changes(engine, table, stretch, lens, apart)
+    yield stretch, False
 
 
 def _changed(
-    engine: Engine, edges: Sequence[Edge], tables: Sequence[str]
+    engine: Engine, edges: Sequence[Edge], tables: Sequence[str], touched: Touched | None = None
 ) -> tuple[dict[str, list[Edge]], Mapping[str, Collection[Edge]]]:
     """Table → the edges over which it must be read, and those over which its schema changed.
 
@@ -268,28 +343,39 @@ def _changed(
     """
     if len(edges) > PER_EDGE_LIMIT:
         altered = engine.altered(tables, edges)
-        some, both = (
-            engine.filter_changed_edges([table for table in tables if table in group], edges)
-            for group in (RARELY_CHANGED, WRITTEN_TOGETHER)
+        known = touched or touched_edges(engine, edges, tables)
+        return {table: [edge for edge in edges if edge in known[table]] for table in tables}, (
+            altered
         )
-        known = dict.fromkeys(WRITTEN_TOGETHER, both)
-        if 8 * len(some) < len(
-            edges
-        ):  # to read an edge in vain costs seven times what it costs to be asked about
-            known |= dict.fromkeys(RARELY_CHANGED, some)
-        return {
-            t: list(known[t] if t in known else engine.filter_changed_edges((t,), edges))
-            for t in tables
-        }, altered
-    touched = {edge: engine.changed(edge.parent, edge.commit) for edge in edges}
+    differ = {edge: engine.changed(edge.parent, edge.commit) for edge in edges}
     between = {edge: engine.changed(edge.parent, edge.commit) for edge in gaps(edges)}
     altered = {
-        table: frozenset(edge for edge, one in (touched | between).items() if table in one.schema)
+        table: frozenset(edge for edge, one in (differ | between).items() if table in one.schema)
         for table in tables
     }
     return {
-        table: [edge for edge in edges if table in touched[edge].data] for table in tables
+        table: [edge for edge in edges if table in differ[edge].data] for table in tables
     }, altered
+
+
+def touched_edges(engine: Engine, edges: Sequence[Edge], tables: Sequence[str]) -> Touched:
+    """The edges over which each table may have changed: none that changed it is left out.
+
+    Costs two or three queries, which take little longer for many edges than for few.
+    """
+    some, both = (
+        engine.filter_changed_edges([table for table in tables if table in group], edges)
+        for group in (RARELY_CHANGED, WRITTEN_TOGETHER)
+    )
+    known = dict.fromkeys(WRITTEN_TOGETHER, frozenset(both))
+    if 8 * len(some) < len(
+        edges
+    ):  # to read an edge in vain costs seven times what it costs to be asked about
+        known |= dict.fromkeys(RARELY_CHANGED, frozenset(some))
+    return {
+        t: known[t] if t in known else frozenset(engine.filter_changed_edges((t,), edges))
+        for t in tables
+    }
 
 
 def read_uncommitted(

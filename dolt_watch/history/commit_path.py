@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 
 from dolt_watch.engines import Commit
 
@@ -20,8 +20,10 @@ def commit_path(commits: Iterable[Commit], since: str, until: str) -> list[Commi
     was rewritten.
     """
     newest_first = [commit for commit in commits if commit.hash != since]
-    if _straight(newest_first, since, until):
-        return newest_first[::-1]
+    straight = straight_down(newest_first, until)
+    bottom = straight[-1].parents[0] if straight else until
+    if len(straight) == len(newest_first) and bottom == since:
+        return straight[::-1]  # most histories: long ones need no more memory then
     known = {commit.hash: commit for commit in newest_first}
     rank = {
         since: 0
@@ -64,14 +66,16 @@ def _with_sides(line: Iterable[Commit], known: Mapping[str, Commit]) -> Iterator
         yield commit
 
 
-def _straight(newest_first: Sequence[Commit], since: str, until: str) -> bool:
-    """Is it a line as it is? Most histories are, and long ones need no more memory then."""
+def straight_down(newest_first: Iterable[Commit], until: str) -> list[Commit]:
+    """The commits from ``until`` down to before the newest merge or the root, newest first."""
+    line: list[Commit] = []
     below = until
     for commit in newest_first:
         if commit.hash != below or len(commit.parents) != 1:
-            return False
+            break
+        line.append(commit)
         below = commit.parents[0]
-    return below == since
+    return line
 
 
 def _parents_first(known: Mapping[str, Commit], until: str) -> Iterator[str]:

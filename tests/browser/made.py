@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 from dolt_watch.core.model import Capacity, EntryEffects, EntryKind, LedgerEntry, Phase, State
-from dolt_watch.inspection.report.lanes import PhaseInterval, QueueDepth
+from dolt_watch.inspection.report.lanes import PhaseInterval
 from dolt_watch.inspection.report.view_model import Lane, Report
 from dolt_watch.inspection.status import BeadStatus, Status
+from dolt_watch.stats import QueueDepth
 
 NOW = datetime(2026, 4, 18, 22, 35, 46, tzinfo=UTC)
 WEEK = timedelta(days=7)

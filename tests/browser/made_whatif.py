@@ -16,7 +16,7 @@ from dolt_watch.engines import Commit
 from dolt_watch.inspection.report.what_if import Compared, mentioned_beads
 from dolt_watch.replay.simulation.attempt_log import Attempt, AttemptLog, ReapRecord
 from dolt_watch.replay.simulation.comparison import compare, figures
-from dolt_watch.replay.simulation.queue_depth import QueueDepthSeries
+from dolt_watch.replay.simulation.queue_depth import QueueDepthRecorder
 from dolt_watch.replay.simulation.what_if import WhatIfRequest, WhatIfResult
 from tests.browser.made import NOW, WEEK, WORDS
 
@@ -95,8 +95,8 @@ def _bead(rng: random.Random, bead: str, recorded: AttemptLog, simulated: Attemp
         )
 
 
-def _depths(journal: AttemptLog) -> QueueDepthSeries:
-    depths = QueueDepthSeries({})
+def _depths(journal: AttemptLog) -> QueueDepthRecorder:
+    depths = QueueDepthRecorder({})
     for at, bead in sorted(_moves(journal), key=lambda move: (move[0], move[1].id)):
         depths.record(at, bead.id, bead)
     return depths

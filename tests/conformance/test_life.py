@@ -1,6 +1,5 @@
-"""A bead's life, found without reading history, is what reading all of history finds.
-
-On both engines, over random histories.
+"""A bead's timeline holds what all of history holds about it, on both engines, over random
+histories.
 """
 
 from __future__ import annotations
@@ -11,9 +10,10 @@ import pytest
 
 from dolt_watch.core.model import Rule
 from dolt_watch.engines import Engine
+from dolt_watch.history import reader
 from dolt_watch.inspection import event_stream
 from dolt_watch.inspection.event_export import event_records
-from dolt_watch.inspection.why.bead_timeline import CommitSearch, build_timeline, line_to
+from dolt_watch.inspection.why.bead_timeline import build_timeline
 from tests.acceptance.conftest import rows_of
 from tests.conformance.test_feed import committed
 from tests.support.servers import call
@@ -61,12 +61,12 @@ def step(dice: random.Random, number: int, bead: str) -> list[str]:
 def told(engine: Engine, bead: str) -> tuple[list[str], list[str]]:
     """Ids of the bead's events: as its life has them, and of all that history holds."""
     head = engine.query("SELECT HASHOF('HEAD')")[0][0]
-    line = line_to(engine, head)
-    search = CommitSearch(engine, bead, line)
-    lens = event_stream.full_feed_query(engine, RULES)
+    line = reader.whole_line(engine, head)
+    touched = list(reader.commits_of_bead(engine, line.commits, bead))
+    history = reader.HistoryReader(engine, event_stream.full_feed_query(engine, RULES), RULES)
     found = [
         one["id"]
-        for deed in build_timeline(engine, line, search, RULES, lens)
+        for deed in build_timeline(history, touched, bead)
         for one in event_records(deed.commit, deed.events, RULES)
     ]
     everything = (
@@ -124,7 +124,7 @@ def test_on_a_line_that_merges(beads_engine: Engine, monkeypatch: pytest.MonkeyP
     head = engine.query("SELECT HASHOF('HEAD')")[0][0]
     whole = list(event_stream.read_events(engine, first, head, RULES))
     for page in (1, 2, 3, 4):
-        monkeypatch.setattr(event_stream, "PAGE", page)
+        monkeypatch.setattr(reader, "LINE_PAGE", page)
         assert list(event_stream.read_events(engine, first, head, RULES)) == whole
 
 
@@ -136,9 +136,9 @@ def test_pages_make_no_difference(beads_engine: Engine, monkeypatch: pytest.Monk
     head = engine.query("SELECT HASHOF('HEAD')")[0][0]
     whole = list(event_stream.read_events(engine, first, head, RULES))
     assert len(whole) == 12
-    begins = event_stream.first_commit(engine, head)
+    begins = reader.first_commit(engine, head)
     for page in (1, 5):
-        monkeypatch.setattr(event_stream, "PAGE", page)
-        monkeypatch.setattr(event_stream, "PART", 2)
+        monkeypatch.setattr(reader, "LINE_PAGE", page)
+        monkeypatch.setattr(event_stream, "PAGE", 2)
         assert list(event_stream.read_events(engine, first, head, RULES)) == whole
-        assert event_stream.first_commit(engine, head) == begins
+        assert reader.first_commit(engine, head) == begins

@@ -57,7 +57,6 @@ def limited(request, dolt_server, dolt_address, dolt):
 
 def test_it_can_read_a_long_piece_of_history(limited, monkeypatch):
     """In the database at a commit too: the server takes the right to the database for it."""
-    monkeypatch.setattr("dolt_watch.engines.dolt.diff_reader.MIN_LINEAR", 2)
     made = [head(limited)]
     for n in range(6):
         with limited.transaction() as tx:
@@ -71,9 +70,8 @@ def test_it_can_read_a_long_piece_of_history(limited, monkeypatch):
         "send",
         lambda link, sql, *rest, **how: asked.append(sql) or plain(link, sql, *rest, **how),
     )
-    assert [row for _, row in limited.diff("issues", chain(*made), {"s": "to_status"})] == [
-        (f"s{n}",) for n in range(6)
-    ]
+    found = limited.diff("issues", chain(*made), {"s": "to_status"}, made[-1])
+    assert [row for _, row in found] == [(f"s{n}",) for n in range(6)]
     assert len(asked) == 1 and f"{made[-1]}`.`dolt_diff_issues`" in asked[0]
 
 

@@ -18,8 +18,7 @@ from dolt_watch.engines import Engine
 from dolt_watch.engines.address import ServerAddress
 from dolt_watch.engines.connect import open_engine
 from dolt_watch.errors import UnknownCommit
-from dolt_watch.inspection.event_stream import first_commit
-from dolt_watch.inspection.why.bead_timeline import is_cut, line_to
+from dolt_watch.history.reader import first_commit, is_cut, whole_line
 from dolt_watch.ledger.schema import migrate
 from tests.support import forked
 from tests.support.beads import create_beads
@@ -27,7 +26,7 @@ from tests.support.servers import Server
 
 COMMITS = 70
 DEPTH = 60
-"""More than WALK: long enough for each of the ways in which edges are read."""
+"""Long enough for both ways in which edges are read."""
 
 
 class Clone:
@@ -113,7 +112,7 @@ def test_a_limit(clone: Clone, limit: int) -> None:
 
 @pytest.mark.parametrize("page", [1, 7, DEPTH - 1, DEPTH, DEPTH + 1])
 def test_where_it_begins(clone: Clone, page: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dolt_watch.inspection.event_stream.PAGE", page)
+    monkeypatch.setattr("dolt_watch.history.reader.LINE_PAGE", page)
     first = first_commit(clone.engine, clone.hashes[0])
     assert (first.hash, is_cut(clone.engine, first)) == (clone.boundary, True)
 
@@ -135,7 +134,7 @@ def test_a_commit_that_it_does_not_have(clone: Clone) -> None:
         engine.query(
             f"SELECT COUNT(*) FROM DOLT_DIFF('{clone.ghost}', '{clone.boundary}', 'issues')"
         )
-    assert line_to(engine, head).first.hash == clone.boundary
+    assert whole_line(engine, head).first.hash == clone.boundary
 
 
 def test_why(clone: Clone, tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ from dolt_watch.core.decisions.policy import Policy
 from dolt_watch.core.model.target_answers import Answer
 from dolt_watch.engines import Engine
 from dolt_watch.engines.address import FileAddress, ServerAddress
+from dolt_watch.history.reader import CommitEvents, first_commit
 from dolt_watch.inspection import event_stream
-from dolt_watch.inspection.event_stream import CommitEvents
 from dolt_watch.inspection.why.decision_snapshot import snapshot_at
 from dolt_watch.inspection.why.explanation import explain
 from dolt_watch.replay.replayer import HistoryReplayer
@@ -103,7 +103,7 @@ def events(history: History) -> list[CommitEvents]:
     engine, head = history.engine, history.head()
     return list(
         event_stream.read_events(
-            engine, event_stream.first_commit(engine, head).hash, head, history.settings.rules
+            engine, first_commit(engine, head).hash, head, history.settings.rules
         )
     )
 

@@ -1,6 +1,6 @@
 """Row changes from a Dolt server, the cheapest right way for each edge.
 
-Three ways. ``DOLT_DIFF(a, b, t)`` knows any two commits, one edge a query. ``dolt_diff_<t> WHERE
+Two ways. ``DOLT_DIFF(a, b, t)`` knows any two commits, one edge a query. ``dolt_diff_<t> WHERE
 to_commit IN (…)`` reads 100 edges in 7 ms, and one faster than DOLT_DIFF does (3.2 ms against
 4.3 over all columns of issues), but is right only where history is a line. The server keeps, for
 each parent, *one* child (``DiffPartitions.cmHashToTblInfo``, 1.86.4), first those asked for,
@@ -8,13 +8,11 @@ then, while it walks the parents, each parent as the child of its own parents. S
 has two children among those, one edge is lost, silently, and which one depends on the order of
 the walk; a merge without fast-forward loses an edge even when it is asked for alone. It is
 silent too about commits that HEAD does not reach, and ends early where a primary key changed (a
-warning tells). ``dolt_diff_<t>`` in the database *at a commit* walks down from there, newest
-first, and asks for no list: a quarter less of the server's time where a long piece of history is
-read whole.
+warning tells).
 
 Hence: in one query only steps whose parent has, among all commits that the server will handle,
-exactly one child; DOLT_DIFF for everything else. ``tests/conformance/test_dag.py`` compares all
-three over random histories.
+exactly one child; DOLT_DIFF for everything else. ``tests/conformance/test_dag.py`` compares both
+over random histories.
 """
 
 from __future__ import annotations
@@ -27,9 +25,7 @@ from dolt_watch.engines import WORKING, Edge, Row
 from dolt_watch.engines.dolt.connection import DoltConnection
 from dolt_watch.engines.sql_text import chunks, gaps
 from dolt_watch.errors import (
-    AccessDenied,
     DatabaseError,
-    NoSuchDatabase,
     NoSuchTable,
     SchemaChanged,
     Unexplained,
@@ -44,15 +40,6 @@ MAX_LISTED = 200
 
 To plan one takes the server about 2 ms, and longer than in proportion where it names many; of
 issues, an edge takes 0.30 ms by 100, 0.27 by 200, 0.30 by 400.
-"""
-
-MIN_LINEAR = 50
-"""From so many edges on they are walked, not named."""
-
-_NOT_THERE = (NoSuchTable, SchemaChanged, UnknownCommit, NoSuchDatabase, AccessDenied)
-"""In the database at a commit: no such table or column then, no such commit, no right to look.
-
-Nothing else: a lost connection is one here too.
 """
 
 Found = dict[Edge, list[Row]]
@@ -154,8 +141,8 @@ class DiffReader:
     ) -> Iterator[tuple[Edge, Row]]:
         for chunk in chunks(edges, BATCH_EDGES):
             straight = linear_edges(chunk, self._parents)
-            found = self._read_linear(table, straight, columns, at)
-            for named in chunks([edge for edge in straight if edge not in found], MAX_LISTED):
+            found: Found = {}
+            for named in chunks(straight, MAX_LISTED):
                 found |= self._read_listed(table, named, columns, at)
             if at is not None:
                 self._account(table, straight, found)
@@ -163,39 +150,6 @@ class DiffReader:
                 rows = found.get(edge)
                 for row in self._read_pairwise(table, edge, columns, at) if rows is None else rows:
                     yield edge, row
-
-    def _read_linear(
-        self, table: str, edges: Sequence[Edge], columns: Sequence[str], at: str | None
-    ) -> Found:
-        """The rows of the newest of those edges, as far down as one row for each of them
-        reaches; none where the walk would not be along a line.
-        """
-        down = self._down(edges) if len(edges) >= MIN_LINEAR else {}
-        if not down:
-            return {}
-        source = self._at(edges[-1].commit, f"dolt_diff_{table}")
-        limit = len(edges) + 1
-        try:
-            answer = self._link.send(
-                f"SELECT {_select(columns)} FROM {source} LIMIT {limit}", again=True
-            )
-        except _NOT_THERE:
-            return {}  # the edges are read one of the other ways
-        if answer.warnings:
-            if at is not None:
-                raise Unexplained(f"the schema of {table} changed below {edges[-1].commit}")
-            return {}
-        rows: Found = {}
-        place = -1
-        for parent, commit, *values in answer.rows:
-            before, place = place, down.get(commit, len(down))
-            if place < before or (commit in down and self._parents[commit] != (parent,)):
-                return {}  # not as this server walks
-            rows.setdefault(Edge(parent, commit), []).append(tuple(values))
-        end = (
-            place if len(answer.rows) == limit else len(down)
-        )  # the commit of the last row may have more of them
-        return {edge: rows.get(edge, []) for edge in edges if down[edge.commit] < end}
 
     def _account(self, table: str, edges: Sequence[Edge], found: Found) -> None:
         """Raise Unexplained where a commit changed the table and no row shows: only its schema
@@ -211,20 +165,6 @@ class DiffReader:
         for (commit,) in rows:
             if commit in silent:
                 raise Unexplained(f"the schema of {table} changed in {commit}")
-
-    def _down(self, edges: Sequence[Edge]) -> dict[str, int]:
-        """The commits from the last of the edges down to the first, numbered; {} where that is
-        no line, or where most of its steps are not among them.
-        """
-        down: dict[str, int] = {}
-        at, end = edges[-1].commit, edges[0].parent
-        while at != end and len(down) < 2 * len(edges):
-            parents = self._parents.get(at, ())
-            if len(parents) != 1:
-                return {}
-            down[at] = len(down)
-            at = parents[0]
-        return down if at == end and all(edge.commit in down for edge in edges) else {}
 
     def _read_listed(
         self, table: str, edges: Sequence[Edge], columns: Sequence[str], at: str | None

@@ -13,6 +13,7 @@ from dolt_watch.beads.migration import NOT_COMMITTED, uncommitted_migration
 from dolt_watch.checkpoint.poll import TableState
 from dolt_watch.config import hash_of_text
 from dolt_watch.core.model import entry_payloads
+from dolt_watch.history.reader import first_commit, is_cut
 from dolt_watch.inspection.doctor.context import DoctorContext
 from dolt_watch.inspection.doctor.findings import (
     Finding,
@@ -22,8 +23,6 @@ from dolt_watch.inspection.doctor.findings import (
     version_tuple,
     warning,
 )
-from dolt_watch.inspection.event_stream import first_commit
-from dolt_watch.inspection.why.bead_timeline import is_cut
 from dolt_watch.ledger.reader import read_entries
 from dolt_watch.timestamps import format_span, iso
 

@@ -6,19 +6,17 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import datetime
 
 from dolt_watch.beads import feed_query
-from dolt_watch.checkpoint.poll import WATCHED
 from dolt_watch.controller.loop import ControlLoop
 from dolt_watch.core.model import Capacity, EntryKind
-from dolt_watch.core.projection.event_deriver import derive_events
 from dolt_watch.engines import Engine
 from dolt_watch.engines.sql_text import chunks
 from dolt_watch.errors import UnknownCommit
-from dolt_watch.history import change_feed, commit_path
+from dolt_watch.history.reader import HistoryReader, find_line
 from dolt_watch.inspection.report.lanes import LaneBuilder
 from dolt_watch.inspection.report.view_model import Report, build_report
 from dolt_watch.inspection.status import Status, collect_status
 from dolt_watch.ledger.reader import read_entries
-from dolt_watch.replay.replayer import SLICE, HistoryReplayer, SettingsVersion
+from dolt_watch.replay.replayer import HistoryReplayer, SettingsVersion
 from dolt_watch.sanitize import sanitize
 
 TITLE = 120
@@ -94,24 +92,15 @@ class ReportCollector:
             return True
         under = self._under
         assert under is not None
-        try:
-            line = commit_path.commit_path(
-                engine.commits(history.commit, head), history.commit, head
-            )
-        except UnknownCommit:
-            return False
+        line = find_line(engine, history.commit, head)
         if line is None:
             return False
-        for part in chunks(line, SLICE):  # nobody may have looked for weeks
-            lens = feed_query.FeedQuery(
-                under.compiled, list(engine.columns("issues", part[-1].hash))
-            )
-            for changes in change_feed.read_changes(engine, part, WATCHED, lens):
-                if any(entry.kind in REBUILDING for entry in changes.entries):
-                    return False
-                events = list(derive_events(changes, under.policy.rules))
-                history.projection.apply(events)
-                history.apply(changes.commit, changes, events, history.projection)
+        query = feed_query.FeedQuery(under.compiled, list(engine.columns("issues")))
+        for commit, changes, events in HistoryReader(engine, query, under.policy.rules).read(line):
+            if any(entry.kind in REBUILDING for entry in changes.entries):
+                return False
+            history.projection.apply(events)
+            history.apply(commit.hash, changes, events, history.projection)
         return True
 
 

@@ -20,6 +20,7 @@ from dolt_watch.core.model import (
     entry_payloads,
 )
 from dolt_watch.core.projection.projection import Projection
+from dolt_watch.stats import QueueDepthSeries
 from dolt_watch.timestamps import iso
 
 SILENT, REAPED, STOPPED, DONE, LEFT = "silent", "reaped", "blocked", "done", "left"
@@ -49,15 +50,6 @@ class PhaseInterval(NamedTuple):
     job: str = ""
 
 
-class QueueDepth(NamedTuple):
-    """How many beads stood where after a commit."""
-
-    at: datetime
-    waiting: int
-    under_way: int
-    held: int
-
-
 class LaneBuilder:
     """Lanes, depth and the commit of each entry, as far as it was shown commits."""
 
@@ -65,7 +57,7 @@ class LaneBuilder:
         self.commit, self.begins = commit, at
         self.projection = projection
         self.lanes: dict[str, list[PhaseInterval]] = {}
-        self.depths: list[QueueDepth] = []
+        self.depths = QueueDepthSeries()
         self.commits: dict[tuple[str, int], str] = {}
         """(bead, version) of an entry → the commit that it stands in."""
         self._last: dict[str, Bead] = {}
@@ -105,8 +97,7 @@ class LaneBuilder:
                 self.lanes[bead] = lasting
             else:
                 del self.lanes[bead]
-        old = sum(depth.at < before for depth in self.depths)
-        self.depths = self.depths[max(0, old - 1) :]
+        self.depths.forget(before)
 
     # -- one bead --------------------
 
@@ -210,14 +201,12 @@ class LaneBuilder:
 
     def _sample(self, at: datetime) -> None:
         stands = Counter(bead.phase for bead in self._last.values())
-        depth = QueueDepth(
+        self.depths.add(
             at,
             stands[Phase.WAITING],
             sum(stands[one] for one in UNDER_WAY),
             sum(stands[one] for one in HELD_BACK),
         )
-        if not self.depths or self.depths[-1][1:] != depth[1:]:
-            self.depths.append(depth)
 
 
 def split(stretch: PhaseInterval, silent_from: datetime) -> Iterable[PhaseInterval]:

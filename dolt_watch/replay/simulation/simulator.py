@@ -46,7 +46,7 @@ from dolt_watch.core.model import (
 from dolt_watch.core.projection.projection import Projection
 from dolt_watch.replay.simulation.attempt_log import AttemptLog
 from dolt_watch.replay.simulation.historical_readiness import HistoricalReadiness
-from dolt_watch.replay.simulation.queue_depth import QueueDepthSeries
+from dolt_watch.replay.simulation.queue_depth import QueueDepthRecorder
 from dolt_watch.replay.simulation.recorded_timeline import (
     AgentRun,
     ExternalAction,
@@ -86,7 +86,7 @@ class Simulator:
         rows: dict[str, RowView],
         schedule: TickSchedule,
         run_time: timedelta | None,
-        depths: QueueDepthSeries,
+        depths: QueueDepthRecorder,
     ) -> None:
         self.policy, self.views, self.ready = policy, views, ready
         self.schedule = schedule

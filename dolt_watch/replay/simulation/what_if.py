@@ -26,7 +26,7 @@ from dolt_watch.replay.simulation.comparison import (
     median_run_time,
 )
 from dolt_watch.replay.simulation.historical_readiness import HistoricalReadiness
-from dolt_watch.replay.simulation.queue_depth import QueueDepthSeries
+from dolt_watch.replay.simulation.queue_depth import QueueDepthRecorder
 from dolt_watch.replay.simulation.recorded_timeline import RecordedTimeline, in_flight
 from dolt_watch.replay.simulation.row_views import RowViewFactory
 from dolt_watch.replay.simulation.schedule import TickSchedule
@@ -69,7 +69,7 @@ class WhatIfResult(NamedTuple):
     """The settings of the last recorded decision; None where there is none, or history does not
     hold them.
     """
-    depths: tuple[QueueDepthSeries, QueueDepthSeries]
+    depths: tuple[QueueDepthRecorder, QueueDepthRecorder]
     """Recorded, and here."""
 
 
@@ -113,7 +113,7 @@ def run_what_if(
     ready = HistoricalReadiness(engine, past.schema, begins_.hash, script.marks)
     rows = views.at(begins_.hash, read.start.beads)
     schedule = TickSchedule(question.every)
-    depths = QueueDepthSeries(read.start.beads, question.rule)
+    depths = QueueDepthRecorder(read.start.beads, question.rule)
     simulation = Simulator(
         under.policy, script, views, ready, read.start.state(), rows, schedule, run_time, depths
     )
@@ -160,7 +160,7 @@ class _Read(NamedTuple):
     recorded: AttemptLog
     script: RecordedTimeline
     commits: int
-    depths: QueueDepthSeries
+    depths: QueueDepthRecorder
     attempted: frozenset[str] | None
     """Where it begins in the middle of a tick: the beads that this tick had attempted by then."""
 
@@ -187,7 +187,7 @@ def _read(
     start = _state(past, first, past.current)
     before = past.projection_at(first, past.settings_at(first))
     script, journal, beads = _begin(start, before)
-    depths = QueueDepthSeries(before.beads, question.rule)
+    depths = QueueDepthRecorder(before.beads, question.rule)
     begun, read = first == begins_.hash, 0
     tick: list[tuple[datetime, str]] = []
     for step in past.steps(first, also=views.compiled):
@@ -203,7 +203,7 @@ def _read(
             if step.commit.hash == begins_.hash:
                 begun = True
                 script, journal, beads = _begin(start, step.projection)
-                depths = QueueDepthSeries(step.projection.beads, question.rule)
+                depths = QueueDepthRecorder(step.projection.beads, question.rule)
             continue
         read += 1
         script.add(step, views)
@@ -248,7 +248,7 @@ def _note(journal: AttemptLog, beads: dict[str, Bead], step: ReplayStep) -> None
             _keep(beads, event.bead, after)
 
 
-def _count(depths: QueueDepthSeries, step: ReplayStep) -> None:
+def _count(depths: QueueDepthRecorder, step: ReplayStep) -> None:
     beads = step.projection.beads
     for event in step.events:
         at = event.entry.at if event.entry is not None else event.at

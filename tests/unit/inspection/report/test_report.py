@@ -135,11 +135,11 @@ def test_numbers_are_those_of_the_ledger(day: Light) -> None:
     assert list(found.entries) == read_entries(day.engine)
     waited = view_model.wait_durations(found)
     assert (
-        waited is not None and waited.total == kinds.count("claim") - 1
+        waited is not None and waited.stats.number == kinds.count("claim") - 1
     )  # one was claimed out of backoff
-    assert sum(bar.number for bar in waited.bars) == waited.total
+    assert sum(bar.number for bar in waited.bars) == waited.stats.number
     ran = view_model.run_durations(found)
-    assert ran is not None and (ran.total, ran.longest // MINUTE) == (2, 90)
+    assert ran is not None and (ran.stats.number, ran.stats.longest // MINUTE) == (2, 90)
 
 
 def test_only_these_beads_and_only_this_span(day: Light) -> None:
@@ -159,7 +159,7 @@ def test_only_these_beads_and_only_this_span(day: Light) -> None:
         if one.end
     )
     ran = view_model.run_durations(late)
-    assert ran is not None and ran.longest // MINUTE == 60  # what is known of it
+    assert ran is not None and ran.stats.longest // MINUTE == 60  # what is known of it
     assert [entry.kind.value for entry in late.entries] == ["reap"]
 
 

@@ -14,8 +14,9 @@ from dolt_watch.core.model import Bead, Phase
 from dolt_watch.engines.address import FileAddress
 from dolt_watch.inspection.report.html import render
 from dolt_watch.inspection.report.what_if import Compared, asked, mentioned_beads
-from dolt_watch.replay.simulation.queue_depth import Depth, QueueDepthSeries
+from dolt_watch.replay.simulation.queue_depth import QueueDepthRecorder
 from dolt_watch.replay.simulation.what_if import WhatIfResult
+from dolt_watch.stats import QueueDepth
 from tests.support.history import Deeds, History, clock
 
 
@@ -26,11 +27,11 @@ def history(doltlite_path: FileAddress) -> Iterator[History]:
         yield made.at("10:00")
 
 
-def both(study: WhatIfResult) -> tuple[tuple[Depth, ...], ...]:
+def both(study: WhatIfResult) -> tuple[tuple[QueueDepth, ...], ...]:
     return tuple(one.since(study.question.begins.date) for one in study.depths)
 
 
-def over_time(depths: tuple[Depth, ...]) -> list[tuple[str, int, int]]:
+def over_time(depths: tuple[QueueDepth, ...]) -> list[tuple[str, int, int]]:
     return [(f"{one.at:%H:%M:%S}", one.waiting, one.under_way) for one in depths]
 
 
@@ -96,7 +97,7 @@ def test_depths_of_one_rule_and_of_wrong_clocks() -> None:
         bead: Bead(bead, Phase.WAITING, rule, at, "")
         for bead, rule in (("a", "agent"), ("b", "other"))
     }
-    depths = QueueDepthSeries(one, "agent")
+    depths = QueueDepthRecorder(one, "agent")
     depths.record(clock("10:05"), "b", one["b"]._replace(phase=Phase.RUNNING))
     depths.record(clock("9:00"), "a", one["a"]._replace(phase=Phase.CLAIMED))
     depths.record(clock("10:09"), "a", None)

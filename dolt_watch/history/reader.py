@@ -1,0 +1,231 @@
+"""The one reader of history: commits on the watcher's line, oldest first, each with its row
+changes and the events that they mean.
+
+The loop, ``replay``, ``events``, ``why`` and the report all read through it, so that all of them
+take the same line through a merge (``commit_path``) and see the same events there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from dolt_watch.beads.feed_query import FeedQuery
+from dolt_watch.checkpoint.poll import WATCHED
+from dolt_watch.core.model import CommitChanges, Event, Rule
+from dolt_watch.core.projection.event_deriver import derive_events
+from dolt_watch.engines import Commit, Edge, Engine
+from dolt_watch.engines.sql_text import chunks
+from dolt_watch.errors import UnknownCommit
+from dolt_watch.history import change_feed
+from dolt_watch.history.commit_path import commit_path, straight_down
+from dolt_watch.history.prefetch import prefetch
+
+PAGE = 400
+"""Commits whose row changes are in memory at once."""
+
+LINE_PAGE = 5_000
+"""Commits whose names are in memory at once, about 1 KB each, while history is straight."""
+
+
+class CommitEvents(NamedTuple):
+    """One commit, what it changed, and the events that follow."""
+
+    commit: Commit
+    """With the parent on the line as its only one."""
+    changes: CommitChanges
+    events: Sequence[Event]
+
+
+class ReadRules(NamedTuple):
+    """What is asked about each changed row, and the rules that events are derived by."""
+
+    query: FeedQuery
+    rules: Sequence[Rule]
+    """The first rules of ``query``. No event is derived by further ones."""
+
+
+class _Page(NamedTuple):
+    commits: Sequence[Commit]
+    by: ReadRules
+    touched: change_feed.Touched | None
+
+
+class HistoryReader:
+    """Reads history through one engine."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        query: FeedQuery,
+        rules: Sequence[Rule],
+        tables: Iterable[str] = WATCHED,
+    ) -> None:
+        self.engine, self.tables = engine, list(tables)
+        self._by = ReadRules(query, rules)
+
+    def commits(self, since: str, until: str, *, page: int = PAGE) -> Iterator[CommitEvents]:
+        """Every commit after ``since`` up to ``until``. Memory doesn't grow with a history that
+        has no merge; below the newest merge, by less than 0.5 KB a commit.
+
+        Raises UnknownCommit where ``until`` does not descend from ``since``.
+        """
+        for line in line_pages(self.engine, since, until):
+            yield from self.read(line, page=page)
+
+    def read(
+        self,
+        line: Iterable[Commit],
+        *,
+        page: int | None = PAGE,
+        ahead: bool = False,
+        fit_columns: bool = True,
+        switches: Mapping[str, ReadRules] | None = None,
+    ) -> Iterator[CommitEvents]:
+        """The commits of a line, in its order; commits may be left out of it.
+
+        Args:
+            line: As ``find_line`` returns it.
+            page: Commits whose row changes are read at once; None: all.
+            ahead: Read the next pages on further connections meanwhile, for a long line.
+            fit_columns: Fit the query to the columns that ``issues`` has at the end of each page.
+                It costs one statement a page; the loop's query has them already.
+            switches: Commit → what applies after it.
+        """
+        pages = self._pages(line, page, switches or {})
+
+        def read(engine: Engine, one: _Page) -> Iterator[CommitEvents]:
+            return self._read(engine, one, fit_columns)
+
+        if not ahead:
+            for one in pages:
+                yield from read(self.engine, one)
+            return
+        for _, found in prefetch(self.engine, pages, lambda engine, one: list(read(engine, one))):
+            yield from found
+
+    def _pages(
+        self, line: Iterable[Commit], size: int | None, switches: Mapping[str, ReadRules]
+    ) -> Iterator[_Page]:
+        """Pages of at most ``size`` commits; one ends where other rules begin to apply."""
+        by = self._by
+        for piece in chunks(line, LINE_PAGE) if size else [list(line)]:
+            touched = _touched(self.engine, piece, self.tables) if len(piece) > PAGE else None
+            commits: list[Commit] = []
+            for commit in piece:
+                commits.append(commit)
+                if len(commits) == size or commit.hash in switches:
+                    yield _Page(commits, by, touched)
+                    commits = []
+                by = switches.get(commit.hash, by)
+            if commits:
+                yield _Page(commits, by, touched)
+
+    def _read(self, engine: Engine, page: _Page, fit_columns: bool) -> Iterator[CommitEvents]:
+        query, rules = page.by
+        if fit_columns:
+            query = query.under(engine.columns("issues", page.commits[-1].hash))
+        further = len(query.rules) > len(rules)
+        found = change_feed.read_changes(engine, page.commits, self.tables, query, page.touched)
+        for commit, changes in zip(page.commits, found, strict=True):
+            own = change_feed.narrowed(changes, 0, len(rules)) if further else changes
+            yield CommitEvents(commit, changes, list(derive_events(own, rules)))
+
+
+def commits_of_bead(
+    engine: Engine, line: Sequence[Commit], bead: str, tables: Sequence[str] = WATCHED
+) -> Iterator[Commit]:
+    """The commits of a line that changed a row of the bead, or that record a decision about it.
+
+    Costs one pass over the line that reads nothing but ids, page by page, ahead.
+    """
+
+    def pages() -> Iterator[tuple[list[Commit], change_feed.Touched]]:
+        for piece in chunks(line, LINE_PAGE):
+            touched = _touched(engine, piece, tables)
+            for page in chunks(piece, PAGE):
+                yield page, touched
+
+    def read(engine: Engine, page: tuple[list[Commit], change_feed.Touched]) -> list[Commit]:
+        return change_feed.commits_of_bead(engine, page[0], tables, bead, page[1])
+
+    for _, found in prefetch(engine, pages(), read):
+        yield from found
+
+
+def _touched(engine: Engine, line: Sequence[Commit], tables: Sequence[str]) -> change_feed.Touched:
+    edges = [Edge(commit.parents[0], commit.hash) for commit in line]
+    return change_feed.touched_edges(engine, edges, [*tables, change_feed.LEDGER])
+
+
+def find_line(engine: Engine, since: str, until: str) -> list[Commit] | None:
+    """The commits from after ``since`` to ``until``, as ``commit_path``; None where ``until``
+    does not descend from ``since``: history was rewritten.
+    """
+    try:
+        return commit_path(engine.commits(since, until), since, until)
+    except UnknownCommit:
+        return None
+
+
+def line_pages(engine: Engine, since: str, until: str) -> Iterator[list[Commit]]:
+    """The line of ``find_line`` in pages, oldest first.
+
+    A straight history is walked twice, down for where each page begins and up to read it. From
+    its newest merge down, the line is found in one piece: which parent it takes depends on all
+    that lies below.
+
+    Raises UnknownCommit where ``until`` does not descend from ``since``.
+    """
+    tops, at = [], until
+    while at != since:
+        straight = straight_down(engine.commits(since, at, LINE_PAGE), at)
+        if not straight:
+            line = find_line(engine, since, at)
+            if line is None:
+                raise UnknownCommit(f"{since} is no ancestor of {until}")
+            yield line
+            break
+        tops.append(at)
+        at = straight[-1].parents[0]
+    for top in reversed(tops):
+        yield straight_down(engine.commits(since, top, LINE_PAGE), top)[::-1]
+
+
+class WholeLine(NamedTuple):
+    """The watcher's line from the beginning of history."""
+
+    first: Commit
+    """Where history begins: it is no step of the line."""
+    commits: list[Commit]
+    """All after it, oldest first."""
+
+
+def whole_line(engine: Engine, until: str) -> WholeLine:
+    """The whole line that ends at ``until``. Costs one listing of history."""
+    known = {commit.hash: commit for commit in engine.commits(None, until)}
+    at = until
+    while known[at].parents:
+        at = known[at].parents[0]
+    line = commit_path(known.values(), at, until)
+    assert line is not None, "first parents lead from until to its root"
+    return WholeLine(known[at], line)
+
+
+def first_commit(engine: Engine, head: str) -> Commit:
+    """Where history begins: its only root, or of several the one that the line of first parents
+    ends at.
+    """
+    at = head
+    while True:
+        known = {commit.hash: commit for commit in engine.commits(None, at, LINE_PAGE)}
+        while at in known and known[at].parents:
+            at = known[at].parents[0]
+        if at in known:
+            return known[at]
+
+
+def is_cut(engine: Engine, begins: Commit) -> bool:
+    """Return whether history has no parent of its first commit: it is a shallow clone's."""
+    commit = engine.commit_of(begins.hash)
+    return commit is not None and bool(commit.parents)
