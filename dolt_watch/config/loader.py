@@ -154,7 +154,7 @@ def _links(values: _Values, origins: dict[str, str]) -> Links:
             template.startswith(("https://", "http://")) and mark in template
         )
         if not usable:
-            fix = f"write {key} = \"https://…/{mark}\""
+            fix = f'write {key} = "https://…/{mark}"'
             raise values.by_path["links", key].type_error(f"a URL that contains {mark}", fix)
     return Links(**{key: value for key, value in found.items() if value is not None})
 
