@@ -14,9 +14,9 @@ from dolt_watch.inspection.causes import error_text, without_ids
 from dolt_watch.inspection.status import BeadStatus, Status
 
 COMMANDS = {
-    Phase.QUARANTINED: "dolt_watch retry",
-    Phase.UNKNOWN: "dolt_watch release",
-    Phase.HELD: "dolt_watch retry",
+    Phase.QUARANTINED: "dolt_watch retry {}",
+    Phase.UNKNOWN: "dolt_watch retry {} --not-running",
+    Phase.HELD: "dolt_watch retry {}",
 }
 """Phases of beads that wait for a person → the command that takes their IDs."""
 NAMED = 5
@@ -79,7 +79,7 @@ def _of_beads(status: Status) -> Iterator[Problem]:
             yield Problem(
                 kind=phase.value,
                 reason=reasons.pop() if len(reasons) == 1 else cause,
-                command=" ".join([command, *(bead.bead for bead in beads[:NAMED])]),
+                command=command.format(" ".join(bead.bead for bead in beads[:NAMED])),
                 since=min(bead.since for bead in beads),
                 beads=tuple(bead.bead for bead in beads),
             )

@@ -37,9 +37,10 @@ _RULES = (
     (re.compile(r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", re.I), "<uuid>"),
     (re.compile(r"\b(?=[a-v0-9]*\d)(?=[a-v0-9]*[a-v])[a-v0-9]{12,}\b"), "<hash>"),
     (re.compile(r"(?<![\w.])(\d+(\.\d+)?(ms|s|m|h|d))+(?!\w)"), "<duration>"),
-    (re.compile(r"(?<!HTTP )(?<![\w.:])\d{3,}(?![\w.])"), "<number>"),
+    (re.compile(r"(?<![\w.:-])\d{4,}(?![\w.])"), "<number>"),
 )
-"""What differs from one failure to the next of the same cause, in this order."""
+"""What differs from one failure to the next of the same cause, in this order. Short numbers stay:
+status and exit codes are causes."""
 
 
 @dataclass

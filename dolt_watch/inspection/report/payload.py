@@ -12,7 +12,7 @@ from typing import Any
 
 from dolt_watch.core.decisions.hold_reasons import Reason
 from dolt_watch.core.model import LedgerEntry
-from dolt_watch.inspection.attention import Problem
+from dolt_watch.inspection.attention import COMMANDS, Problem
 from dolt_watch.inspection.causes import Cause
 from dolt_watch.inspection.report import series
 from dolt_watch.inspection.report.attempts import Attempt
@@ -55,6 +55,7 @@ def payload(report: Report) -> dict[str, Any]:
         "rules": [list(one) for one in report.rules],
         "targets": _targets(report),
         "words": PLACE_WORDS,
+        "commands": {phase.value: command.format("{id}") for phase, command in COMMANDS.items()},
         "queues": _queues(report.rows),
         "ranges": [
             _figures(figures, span, causes)

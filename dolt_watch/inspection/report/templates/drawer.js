@@ -69,8 +69,7 @@ const drawer = (() => {
     const mark = JSON.stringify([one.lane, one.state, reason(one), view, times.zone, Math.floor(end / 60)]);
     if (mark === drawn) return;
     drawn = mark;
-    const problem = store.data.problems.find(({ beads }) => beads.includes(one.id));
-    const fix = problem ? ({ quarantined: "dolt_watch retry", held: "dolt_watch retry", unknown: "dolt_watch release" })[one.state] : "";
+    const fix = store.data.commands[one.state];
     const begin = one.lane.length ? Math.max(store.data.since, one.lane[0].begin) : store.data.since;
     const until = one.group === "finished" ? Math.min(end, one.last + Math.max(60, (one.last - begin) * 0.05)) : end;
     const axis = ticksOf(begin, until);
@@ -83,7 +82,7 @@ const drawer = (() => {
       make("h2", { id: "bead-title" }, one.title),
       make("p", { class: "facts" }, badge(one.state), ...[one.rule && `rule ${one.rule}`, one.priority !== null && `priority ${one.priority}`, one.attempt && `attempt ${one.attempt}`].filter(Boolean).map((text) => make("span", {}, text)), make("span", {}, "since ", time(one.since, near(one.since, end)), `, ${span(end - one.since)}`)),
       reason(one) ? make("p", { class: `verdict ${look(one.state).tone}` }, reason(one)) : null,
-      fix ? command(`${fix} ${one.id}`) : null,
+      fix ? command(fix.replace("{id}", one.id)) : null,
       links.length ? make("p", { class: "links" }, ...links) : null,
       make("h3", {}, "Timeline"),
       make("div", { class: "axis", "aria-hidden": "true" }, ...axis.map(({ left, text }) => { const mark_ = make("span", {}, text); mark_.style.left = `${left}%`; return mark_; })),
