@@ -91,7 +91,7 @@ def test_settings_that_are_asked_about(opened: Open) -> None:
 def test_a_title_and_a_bead_that_are_a_script(opened: Open) -> None:
     one = opened(html(9, made.EVIL, f"{made.EVIL}{{}}"))
     assert "owned" not in one.page.title()
-    assert made.EVIL in one.texts("#differs td small")
+    assert made.EVIL in one.texts("#differs td.wide b")
     assert one.page.locator("main script, main img").count() == 0
 
 
