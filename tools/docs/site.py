@@ -20,7 +20,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("docs", "cronjobs", "examples", "bench")
-ASSETS = "docs/site"
+ASSETS = "docs/assets"
 """Folder of the style sheet and the script that zensical.toml names."""
 LINK = re.compile(r"\]\(([^)\s]+)\)|\ssrc=\"([^\"]+)\"")
 # A word after the language is for tests. Python-Markdown wouldn't recognize the block.
