@@ -35,7 +35,7 @@ ENDED = "ended"
 
 
 class BeadRow(NamedTuple):
-    """What the bead's row says now."""
+    """The row of a bead, as it is now."""
 
     title: str
     status: str
