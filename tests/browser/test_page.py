@@ -70,11 +70,12 @@ def test_problems_come_first_with_reason_and_command(opened: Open) -> None:
     first = one.page.locator("main section:visible").first
     assert first.get_attribute("id") == "problems"
     items = one.page.locator("#problems li")
-    assert items.count() == len(report.problems) > 2
-    for problem, text in zip(report.problems, items.all_inner_texts(), strict=True):
-        assert problem.kind in text and problem.command in text
-        assert problem.reason.lower() in text.lower()
-    needed = sum(max(1, len(problem.beads)) for problem in report.problems)
+    needs = report.now.needs
+    assert items.count() == len(needs) > 2
+    for need, text in zip(needs, items.all_inner_texts(), strict=True):
+        assert need.kind in text and need.fix.partition("   (")[0] in text
+        assert need.why.lower() in text.lower()
+    needed = sum(max(1, len(need.beads)) for need in needs)
     assert one.texts("#condition") == [f"{needed} need you"]
     assert one.page.title() == f"({needed}) storefront: {needed} need you"
     icon = "document.querySelector('link[rel=icon]').href"
@@ -176,7 +177,7 @@ def test_without_scripts_problems_and_open_beads_can_be_read(browser: Any, tmp_p
     text = page.locator("main").inner_text()
     context.close()
     report = made.report(30, span=HOURS)
-    assert all(problem.command in text for problem in report.problems)
+    assert all(need.fix.partition("   (")[0] in text for need in report.now.needs)
     assert all(bead.bead in text for bead in report.now.beads)
 
 

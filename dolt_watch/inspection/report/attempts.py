@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from dolt_watch.core.model import Phase
+from dolt_watch.core.model import EMPTY, LedgerEntry, Phase
+from dolt_watch.inspection.attempts import ENDED, OUTCOMES
 from dolt_watch.inspection.report.lanes import (
     DONE,
     LEFT,
@@ -18,22 +19,20 @@ from dolt_watch.inspection.report.lanes import (
 
 ACTIVE = frozenset({Phase.CLAIMED, Phase.UNKNOWN, Phase.RUNNING, SILENT})
 """Phases in which an agent may be working on the bead."""
-RETURNED = "returned"
-"""The bead waits again, and the attempt doesn't count: its target was busy, or the claim was
-taken back."""
-OUTCOMES = {
+ENDINGS = {
     DONE: DONE,
-    LEFT: LEFT,
+    LEFT: ENDED,
     REAPED: REAPED,
     STOPPED: STOPPED,
     Phase.BACKOFF: "failed",
     Phase.QUARANTINED: "quarantined",
     Phase.HELD: "held",
-    Phase.WAITING: RETURNED,
+    Phase.WAITING: "returned",
 }
-"""Phase after the attempt → outcome of the attempt."""
-FAILURES = ("failed", "quarantined", REAPED, STOPPED)
-"""Outcomes that count against the success rate."""
+"""Phase after the attempt → its outcome, if no entry of the ledger made the phase."""
+FAILURES = ("failed", "quarantined", "requeued", REAPED, STOPPED)
+"""Outcomes that count against the success rate. A busy target or a claim that was taken back does
+not."""
 
 
 class Attempt(NamedTuple):
@@ -46,7 +45,7 @@ class Attempt(NamedTuple):
     end: datetime | None
     """None while an agent may be working."""
     outcome: str
-    """A value of ``OUTCOMES``, or the phase if the attempt has not ended."""
+    """A word of ``OUTCOMES`` or ``ENDINGS``, or the phase if the attempt has not ended."""
     first: int
     """Index of its first interval in the lane."""
     last: int
@@ -56,13 +55,23 @@ class Attempt(NamedTuple):
     job: str
 
 
-def attempts_of(bead: str, intervals: Sequence[PhaseInterval]) -> Iterator[Attempt]:
-    """Yield the bead's attempts, oldest first."""
+def attempts_of(
+    bead: str, intervals: Sequence[PhaseInterval], entries: Mapping[str, LedgerEntry] = EMPTY
+) -> Iterator[Attempt]:
+    """Yield the bead's attempts, oldest first.
+
+    Args:
+        bead: ID of the bead.
+        intervals: Its lane.
+        entries: Commit → the bead's entry in it: outcomes have the words of ``log``.
+    """
     open_: Attempt | None = None
     for index, one in enumerate(intervals):
         if one.phase not in ACTIVE:
             if open_ is not None:
-                outcome = OUTCOMES[one.phase]
+                entry = entries.get(one.commit)
+                word = OUTCOMES.get(entry.kind) if entry is not None else None
+                outcome = word or ENDINGS[one.phase]
                 yield open_._replace(end=one.begin, outcome=outcome, last=index)
             open_ = None
             continue

@@ -14,7 +14,6 @@ from dolt_watch.beads import feed_query
 from dolt_watch.controller.loop import ControlLoop
 from dolt_watch.core.model import Capacity, EntryKind, LedgerEntry
 from dolt_watch.engines import Engine
-from dolt_watch.engines.sql_text import chunks
 from dolt_watch.errors import UnknownCommit
 from dolt_watch.history.reader import HistoryReader, find_line
 from dolt_watch.inspection.report.bead_view import conditions_of
@@ -26,7 +25,7 @@ from dolt_watch.inspection.report.view_model import (
     Report,
     build_report,
 )
-from dolt_watch.inspection.status import Status, collect_status
+from dolt_watch.inspection.status import Status, collect_status, read_titles
 from dolt_watch.inspection.why.conditions import evaluate_rule
 from dolt_watch.inspection.why.decision_snapshot import snapshot_now
 from dolt_watch.ledger.reader import read_entries
@@ -166,11 +165,8 @@ class ReportCollector:
 
 def facts_of(engine: Engine, beads: Iterable[str]) -> Iterator[tuple[str, BeadFacts]]:
     """Yield beads and their titles and priorities, as they are now."""
-    for part in chunks(sorted(beads), 500):
-        marks = ", ".join("?" * len(part))
-        sql = f"SELECT id, title, priority FROM issues WHERE id IN ({marks})"
-        for bead, title, priority in engine.query(sql, part):
-            yield bead, BeadFacts(sanitize(title or "", TITLE), priority)
+    for bead, (title, priority) in read_titles(engine, beads).items():
+        yield bead, BeadFacts(sanitize(title, TITLE), priority)
 
 
 def titles_of(engine: Engine, beads: Iterable[str]) -> Iterator[tuple[str, str]]:

@@ -12,7 +12,6 @@ from typing import Any
 
 from dolt_watch.core.decisions.hold_reasons import Reason
 from dolt_watch.core.model import LedgerEntry
-from dolt_watch.inspection.attention import COMMANDS, Problem
 from dolt_watch.inspection.causes import Cause
 from dolt_watch.inspection.report import series
 from dolt_watch.inspection.report.attempts import Attempt
@@ -20,6 +19,7 @@ from dolt_watch.inspection.report.figures import RANGES, Figures
 from dolt_watch.inspection.report.lanes import PhaseInterval
 from dolt_watch.inspection.report.series import seconds
 from dolt_watch.inspection.report.view_model import QUEUE, Report, Row
+from dolt_watch.inspection.status import COMMANDS, Need
 from dolt_watch.sanitize import sanitize
 from dolt_watch.stats import DurationStats
 
@@ -51,11 +51,11 @@ def payload(report: Report) -> dict[str, Any]:
         "only": [sanitize(bead) for bead in report.only],
         "worker": _worker(report),
         "paused": [sanitize(words) for words in now.pauses],
-        "problems": [_problem(one) for one in report.problems],
+        "problems": [_problem(one) for one in report.now.needs],
         "rules": [list(one) for one in report.rules],
         "targets": _targets(report),
         "words": PLACE_WORDS,
-        "commands": {phase.value: command.format("{id}") for phase, command in COMMANDS.items()},
+        "commands": {phase.value: _command(fix).format("{id}") for phase, fix in COMMANDS.items()},
         "queues": _queues(report.rows),
         "ranges": [
             _figures(figures, span, causes)
@@ -74,15 +74,21 @@ def _worker(report: Report) -> dict[str, Any] | None:
     return {"words": sanitize(worker.words), "late": worker.late, "leads": worker.leads}
 
 
-def _problem(one: Problem) -> dict[str, Any]:
+def _problem(one: Need) -> dict[str, Any]:
     return {
         "kind": one.kind,
-        "reason": sanitize(one.reason),
-        "command": sanitize(one.command),
+        "reason": sanitize(one.why),
+        "command": sanitize(_command(one.fix)),
         "since": seconds(one.since) if one.since is not None else None,
-        "subject": sanitize(one.subject),
+        "subject": sanitize(one.target),
         "beads": list(one.beads),
     }
+
+
+def _command(fix: str) -> str:
+    """Return the command of a fix, without the hint after it; '' if the fix is no command."""
+    command = fix.partition("   (")[0]
+    return command if command.startswith(("dolt_watch ", "bd ")) else ""
 
 
 def _targets(report: Report) -> list[list[Any]]:

@@ -13,7 +13,6 @@ from dolt_watch.core.decisions.dispatch_policy import in_flight
 from dolt_watch.core.decisions.reap_policy import stale_at
 from dolt_watch.core.decisions.recorded_inputs import read_inputs
 from dolt_watch.core.model import Bead, LedgerEntry, Phase, Rule
-from dolt_watch.inspection.attention import Problem, problems
 from dolt_watch.inspection.causes import Cause, group_causes
 from dolt_watch.inspection.report.attempts import Attempt, attempts_of
 from dolt_watch.inspection.report.figures import (
@@ -112,7 +111,6 @@ class Report(NamedTuple):
     """The only beads shown; empty: all."""
     begins: datetime
     """Where the lanes begin: earlier history was not read."""
-    problems: tuple[Problem, ...]
     rules: tuple[RuleUse, ...]
     rows: tuple[Row, ...]
     ranges: tuple[Figures, ...]
@@ -170,7 +168,6 @@ def build_report(
         now=shown,
         only=tuple(only),
         begins=history.begins,
-        problems=problems(shown),
         rules=tuple(_rule_use(rule, now) for rule in rules),
         rows=rows,
         ranges=ranges,
@@ -297,11 +294,11 @@ def _completed(
     commits: Mapping[tuple[str, int], str],
 ) -> Row:
     shown = {one.commit for one in row.lane}
-    others = [one for one in entries if commits.get((one.bead, one.version), "") not in shown]
+    made = {commits.get((one.bead, one.version), ""): one for one in entries}
     return row._replace(
         facts=facts.get(row.bead, BeadFacts()),
-        attempts=tuple(attempts_of(row.bead, row.lane)),
-        entries=tuple(others),
+        attempts=tuple(attempts_of(row.bead, row.lane, made)),
+        entries=tuple(entry for commit, entry in made.items() if commit not in shown),
     )
 
 

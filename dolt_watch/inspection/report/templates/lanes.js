@@ -16,6 +16,12 @@ const LOOKS = {
   done: { icon: "check", tone: "green", mark: true },
   left: { icon: "left", tone: "grey", mark: true },
   failed: { icon: "cross", tone: "amber" },
+  requeued: { icon: "stop", tone: "red" },
+  refused: { icon: "block", tone: "red" },
+  stopped: { icon: "stop", tone: "grey" },
+  ended: { icon: "left", tone: "grey" },
+  busy: { icon: "again", tone: "grey" },
+  released: { icon: "again", tone: "grey" },
   returned: { icon: "again", tone: "grey" },
 };
 const LEGEND = ["waiting", "backoff", "claimed", "running", "silent", "unknown", "quarantined", "held", "reaped", "blocked", "done", "left"];

@@ -124,7 +124,7 @@ const page = (() => {
 
   const KINDS = {
     worker: ["warn", "red", "no worker"], merge: ["warn", "red", "merge"], migration: ["warn", "red", "schema"],
-    unreachable: ["warn", "red", "unreachable"], stopped: ["block", "red", "stopped"],
+    target: ["warn", "red", "unreachable"], stopped: ["block", "red", "stopped"], overdue: ["warn", "amber", "silent"],
   };
   const sentence = (text) => (text ? `${text[0].toUpperCase()}${text.slice(1)}${/[.!?…]$/.test(text) ? "" : "."}` : "");
   const beadLink = (id, withTitle = true) => {
@@ -132,12 +132,12 @@ const page = (() => {
     const anchor = make("a", { href: `#bead=${encodeURIComponent(id)}`, "data-bead": id }, ...(withTitle && one?.titled ? [one.title, " "] : []), make("span", { class: "mono id" }, id));
     return anchor;
   };
-  const SUBJECTS = { worker: "No worker", merge: "Unfinished merge", migration: "Uncommitted migration" };
+  const SUBJECTS = { worker: "No worker", merge: "Unfinished merge", migration: "Uncommitted migration", stopped: "Stopped rule" };
   const problemItem = (one, end) => {
     const [name, tone, word] = KINDS[one.kind] ?? [look(one.kind).icon, look(one.kind).tone, one.kind];
     const subject = one.beads.length
       ? [...one.beads.slice(0, 3).flatMap((id, at) => [at ? ", " : "", beadLink(id)]), one.beads.length > 3 ? ` and ${number(one.beads.length - 3)} more` : ""]
-      : [one.subject ? `${one.kind === "stopped" ? "Rule" : "Target"} ${one.subject}` : SUBJECTS[one.kind] ?? one.kind];
+      : [one.subject ? `Target ${one.subject}` : SUBJECTS[one.kind] ?? one.kind];
     return make("li", {},
       make("span", { class: `badge ${tone}` }, icon(name), word),
       make("div", { class: "what" }, make("p", { class: "subject" }, ...subject),
@@ -209,7 +209,7 @@ const page = (() => {
   const figures = (end) => {
     const range = rangeData(), { outcomes: by, curves } = range;
     const waiting = open_("queue"), running = open_("running");
-    const bad = ["failed", "quarantined", "reaped", "blocked"].filter((name) => by[name]).map((name) => `${number(by[name])} ${name}`).join(", ");
+    const bad = ["failed", "quarantined", "reaped", "requeued", "blocked"].filter((name) => by[name]).map((name) => `${number(by[name])} ${name}`).join(", ");
     const rate = range.per_hour;
     const oldest = (list) => (list.length ? `oldest ${brief(end - Math.min(...list.map(({ since }) => since)))}` : "");
     const duration = ([n, middle, high, longest], verb) => (n ? [span(middle), `p95 ${span(high)}, longest ${span(longest)}`] : ["–", `nothing ${verb} in this range`]);

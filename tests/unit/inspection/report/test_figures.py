@@ -45,7 +45,7 @@ def lane(*phases: tuple[str, int, int], until: datetime | None = None) -> list[P
         ([("claimed", 9, 1), ("running", 8, 1)], [(1, "running", None, 1)]),
         ([("claimed", 9, 1), ("running", 8, 1), ("done", 5, 1)], [(1, "done", 4, 2)]),
         ([("running", 9, 1), ("silent", 8, 1), ("reaped", 5, 1)], [(1, "reaped", 4, 2)]),
-        ([("running", 9, 1), ("left", 5, 1)], [(1, "left", 4, 1)]),
+        ([("running", 9, 1), ("left", 5, 1)], [(1, "ended", 4, 1)]),
         ([("unknown", 9, 1), ("blocked", 5, 1)], [(1, "blocked", 4, 1)]),
         ([("claimed", 9, 1), ("waiting", 8, 0)], [(1, "returned", 1, 1)]),
         ([("claimed", 9, 1), ("held", 8, 1)], [(1, "held", 1, 1)]),

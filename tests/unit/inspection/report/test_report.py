@@ -21,6 +21,8 @@ from dolt_watch.core.model.target_answers import Refused, Unknown
 from dolt_watch.engines import Engine
 from dolt_watch.engines.address import FileAddress, ServerAddress
 from dolt_watch.engines.connect import open_engine
+from dolt_watch.inspection.attempts import attempts_of as log_attempts
+from dolt_watch.inspection.attempts import read_rows
 from dolt_watch.inspection.report import live_page
 from dolt_watch.inspection.report.collector import ReportCollector
 from dolt_watch.inspection.report.html import render
@@ -131,7 +133,7 @@ def test_numbers_are_those_of_the_ledger(day: Light) -> None:
     assert figures.dispatched == kinds.count("dispatched")
     assert (figures.failed, figures.unknown, figures.reaped) == (2, 1, 1)
     # One is done. One fails, and is reaped later; the unknown one is blocked.
-    outcomes = {"done": 1, "failed": 1, "returned": 1, "reaped": 1, "blocked": 1}
+    outcomes = {"done": 1, "failed": 1, "busy": 1, "reaped": 1, "blocked": 1}
     assert figures.outcomes == outcomes
     assert figures.success == 1 / 4
     causes = {cause.text: dict(cause.kinds) for cause in found.causes[-1]}
@@ -150,6 +152,14 @@ def test_numbers_are_those_of_the_ledger(day: Light) -> None:
     assert longest is not None and (figures.running.number, longest // MINUTE) == (2, 90)
 
 
+def test_attempts_are_those_of_log(day: Light) -> None:
+    found = report(day)
+    entries, beads = read_entries(day.engine), {row.bead for row in found.rows}
+    told = log_attempts(entries, read_rows(day.engine, beads), found.now.now)
+    ours = [(one.bead, one.outcome, one.begin) for row in found.rows for one in row.attempts]
+    assert sorted(ours) == sorted((one.bead, one.outcome, one.claimed_at) for one in told)
+
+
 def test_throughput_counts_from_the_first_event(day: Light) -> None:
     found = report(day)
     hours = (found.now.now - found.first) / HOUR
@@ -166,13 +176,14 @@ def test_what_needs_a_person_has_its_command(doltlite: Engine) -> None:
     here.target.free = Capacity(3)
     here.tick()
     found = report(here)
-    told = {one.kind: (one.reason, one.beads, one.command) for one in found.problems}
+    told = {one.kind: (one.why, one.beads, one.fix) for one in found.now.needs}
     assert told["quarantined"] == (
         "HTTP 400: no bead <id>",
         ("bd-a", "bd-b"),
         "dolt_watch retry bd-a bd-b",
     )
-    assert told["unknown"][1:] == (("bd-c",), "dolt_watch retry bd-c --not-running")
+    assert told["unknown"][1] == ("bd-c",)
+    assert told["unknown"][2].startswith("dolt_watch retry bd-c --not-running")
     rows = {row.bead: row.group for row in found.rows}
     assert set(rows.values()) == {"attention"}
 
