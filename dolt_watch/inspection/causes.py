@@ -39,7 +39,7 @@ _RULES = (
     (re.compile(r"(?<![\w.])(\d+(\.\d+)?(ms|s|m|h|d))+(?!\w)"), "<duration>"),
     (re.compile(r"(?<![\w.:-])\d{4,}(?![\w.])"), "<number>"),
 )
-"""What differs from one failure to the next of the same cause, in this order. Short numbers stay:
+"""Parts that differ between failures of one cause, in this order. Short numbers stay:
 status and exit codes are causes."""
 
 
@@ -103,7 +103,7 @@ def cause_of(entry: LedgerEntry, beads: Collection[str]) -> str:
         return f"The job ended: {sanitize(ended, 60)}"
     if entry.kind is EntryKind.GIVE_UP:
         return "The outcome is still unknown"
-    text = without_ids(error_text(entry.reason), {entry.bead, *beads}, entry.job)
+    text = without_ids(error_text(entry.reason), beads, entry.job, entry.bead)
     return sanitize(text[:1].upper() + text[1:], LONGEST) if text else "No reason given"
 
 
@@ -127,12 +127,19 @@ def error_text(reason: str) -> str:
     return reason
 
 
-def without_ids(text: str, beads: Collection[str], job: str = "") -> str:
-    """Return the text with IDs of beads and of the job, times and numbers replaced."""
+def without_ids(text: str, beads: Collection[str], job: str = "", own: str = "") -> str:
+    """Return the text with IDs of beads and of the job, times and numbers replaced.
+
+    Args:
+        text: A reason.
+        beads: IDs of all beads.
+        job: ID of the job, if any.
+        own: One more ID of a bead.
+    """
 
     def replaced(found: re.Match[str]) -> str:
         word = found[0]
-        return "<id>" if word in beads else "<job>" if word == job else word
+        return "<id>" if word == own or word in beads else "<job>" if word == job else word
 
     text = _TOKEN.sub(replaced, text)
     for pattern, mark in _RULES:

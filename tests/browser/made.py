@@ -28,7 +28,7 @@ from dolt_watch.core.model import (
 )
 from dolt_watch.inspection.report.lanes import LaneBuilder, PhaseInterval
 from dolt_watch.inspection.report.view_model import BeadFacts, Place, Report, build_report
-from dolt_watch.inspection.status import BeadStatus, Status
+from dolt_watch.inspection.status import DISPLAY_ORDER, BeadStatus, Status
 from dolt_watch.inspection.worker_liveness import Liveness
 from dolt_watch.stats import QueueDepth
 
@@ -253,6 +253,7 @@ def _status(
             bead, phase, last.rule, last.begin, last.commit, attempt=last.attempt, token=token
         )
     full = HoldReason("max_in_flight", "4 of 4 in flight")
+    beads.sort(key=lambda bead: (DISPLAY_ORDER[Phase(bead.phase)], bead.place or 0, bead.since))
     return Status(
         now=now,
         head="q8s7d2l4" * 4,

@@ -55,7 +55,7 @@ class Figures(NamedTuple):
     waiting: DurationStats
     running: DurationStats
     curves: Mapping[str, tuple[float | None, ...]] = EMPTY
-    """Name of a figure → ``POINTS`` values over the range; None where there is none."""
+    """Name of a figure → ``POINTS`` values over the range; None for a part without a value."""
 
     @property
     def done(self) -> int:
@@ -63,7 +63,7 @@ class Figures(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """What the figures of all ranges are computed from, each in the order of time."""
+    """The input of all figures, each in the order of time."""
 
     attempts: Sequence[Attempt]
     """Those that ended."""

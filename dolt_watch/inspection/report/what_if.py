@@ -132,6 +132,8 @@ def _chart(
 ) -> Chart:
     ends = study.question.ends.date
     points = series.thin(series.merge(recorded, what_if), ends)
+    if points:
+        points.append((ends, points[-1][1]))
     times = [series.seconds(at) for at, _ in points]
     columns = [list(column) for column in zip(*(values for _, values in points), strict=True)]
     before, after = (max((one[0] for _, one in told), default=0) for told in (recorded, what_if))

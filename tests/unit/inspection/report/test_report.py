@@ -5,6 +5,7 @@ as folded at once.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from html import unescape
@@ -14,12 +15,14 @@ from typing import Any
 import orjson
 import pytest
 
+from dolt_watch.clock import FixedClock
 from dolt_watch.config import Settings
 from dolt_watch.controller.loop import ControlLoop
 from dolt_watch.core.model import Capacity, Verdict
 from dolt_watch.core.model.target_answers import Refused, Unknown
 from dolt_watch.engines import Engine
 from dolt_watch.engines.address import FileAddress, ServerAddress
+from dolt_watch.engines.clock import server_time
 from dolt_watch.engines.connect import open_engine
 from dolt_watch.inspection.attempts import attempts_of as log_attempts
 from dolt_watch.inspection.attempts import read_rows
@@ -307,8 +310,14 @@ class Live:
             self.opened.append(open_engine(self.path))
             return self.opened[-1]
 
-        page = live_page.LivePage(connect, lambda engine: loop(day, engine), clock=self.clock)
+        self.now = FixedClock(server_time(day.engine) + 3 * HOUR)
+        page = live_page.LivePage(connect, self.reader(day), clock=self.clock)
         self.routes = page.routes()
+
+    def reader(self, day: Light) -> Callable[[Engine], ControlLoop]:
+        return lambda engine: build_dry_run(
+            engine, day.settings, live_page.UnaskedTargets(), self.now, day.lines.append
+        )
 
     def clock(self) -> float:
         return self.seconds
@@ -377,7 +386,7 @@ def test_the_view_of_a_bead_is_what_why_reports(day: Light, live: Live) -> None:
     answer = live.get("/why.json", bead="bd-f")
     found = orjson.loads(answer.body)
     told = explain(
-        day.engine, "bd-f", day.head(), partial(snapshot_now, loop(day, day.engine), "bd-f")
+        day.engine, "bd-f", day.head(), partial(snapshot_now, live.reader(day)(day.engine), "bd-f")
     )
     (rule,) = found["rules"]
     names = [(one.name, one.satisfied) for one in told.views[0].conditions]
