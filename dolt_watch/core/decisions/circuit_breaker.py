@@ -269,11 +269,6 @@ def plan_resend(bead: Bead, rule: Rule) -> Decision:
     )
 
 
-def uncounted_claim(attempt: Bead) -> dict[str, str]:
-    """Detail of an entry after which the claim does not count for ``max_per_hour``."""
-    return {"uncounted_claim": attempt.sent_at.isoformat()} if attempt.sent_at is not None else {}
-
-
 def postpone_tries(
     state: State, policy: Policy, now: datetime, asked: Candidates, outside: Observations
 ) -> State | None:

@@ -17,6 +17,8 @@ from dolt_watch.core.decisions.policy import (
     Policy,
     active_pause,
     active_pauses,
+    retry_pause,
+    uncounted_claim,
 )
 from dolt_watch.core.decisions.reap_policy import held_by_lease
 from dolt_watch.core.model import (
@@ -37,11 +39,6 @@ from dolt_watch.core.model import (
 )
 from dolt_watch.core.model.reason_codes import ReasonCode
 from dolt_watch.timestamps import iso, whole_minutes
-
-LONGEST = timedelta(days=366)
-"""Nothing waits longer for its next attempt: doubled often enough, any pause would end after the
-last date there is.
-"""
 
 
 def rule_gates(
@@ -411,7 +408,7 @@ def _retry(
         status=OPEN,
         reason=why,
         reason_code=code,
-        detail={**detail, "uncounted": True, **circuit_breaker.uncounted_claim(bead)},
+        detail={**detail, "uncounted": True, **uncounted_claim(bead)},
     )
 
 
@@ -443,7 +440,7 @@ def plan_failure(
             ),
             detail=detail,
         )
-    pause = min(rule.retry_after * 2 ** (min(attempt, 20) - 1) * (1 + jitter / 4), LONGEST)
+    pause = retry_pause(rule, attempt, jitter)
     return Decision.of_attempt(kind, bead)._replace(
         rule=rule.name,
         status=OPEN,

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from dolt_watch.core.decisions import circuit_breaker
-from dolt_watch.core.decisions.policy import Candidates, Observations, Policy
+from dolt_watch.core.decisions.policy import Candidates, Observations, Policy, uncounted_claim
 from dolt_watch.core.model import (
     OPEN,
     Bead,
@@ -62,7 +62,7 @@ def _not_started(bead: Bead, report: JobReport) -> Decision:
     detail = {
         "since": bead.since.isoformat(),
         "uncounted": True,
-        **circuit_breaker.uncounted_claim(bead),
+        **uncounted_claim(bead),
     }
     return Decision.of_attempt(EntryKind.RETRY, bead)._replace(
         status=OPEN,
@@ -98,7 +98,7 @@ def _rested(bead: Bead, rule: Rule, report: JobReport, state: State, now: dateti
         "target": rule.target,
         "busy": number,
         "ended": report.ended,
-        **circuit_breaker.uncounted_claim(bead),
+        **uncounted_claim(bead),
     }
     return Decision.of_attempt(EntryKind.BUSY, bead)._replace(
         job=bead.job,

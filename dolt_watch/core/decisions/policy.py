@@ -33,6 +33,10 @@ work) is looked at, again after this, not at every poll.
 """
 HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
+LONGEST_PAUSE = timedelta(days=366)
+"""Upper bound of the pause before the next attempt. A pause that is doubled without a bound ends
+after the last date that a datetime can represent.
+"""
 IMMEDIATELY = datetime(1970, 1, 1, tzinfo=UTC)
 """Due whatever the clock says, also one that was set back since."""
 
@@ -170,6 +174,24 @@ def active_pause(state: State, rule: str, now: datetime, reaping: bool = False) 
         if pause and pause.is_active(now) and (pause.reaping or not reaping):
             return pause
     return None
+
+
+def retry_pause(rule: Rule, attempt: int, jitter: float = 0.0) -> timedelta:
+    """Return the pause after a failed attempt: ``retry_after``, doubled with each attempt.
+
+    Args:
+        rule: The rule of the bead.
+        attempt: The number of the attempt that failed, from 1.
+        jitter: From 0 to 1. Adds up to a quarter of the pause.
+    """
+    doublings = min(max(attempt, 1), 20) - 1
+    pause: timedelta = rule.retry_after * 2**doublings * (1 + jitter / 4)
+    return min(pause, LONGEST_PAUSE)
+
+
+def uncounted_claim(attempt: Bead) -> dict[str, str]:
+    """Return the detail of an entry after which the claim doesn't count for ``max_per_hour``."""
+    return {"uncounted_claim": attempt.sent_at.isoformat()} if attempt.sent_at is not None else {}
 
 
 class NextDue:

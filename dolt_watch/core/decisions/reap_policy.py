@@ -15,6 +15,8 @@ from dolt_watch.core.decisions.policy import (
     Policy,
     Scope,
     active_pause,
+    retry_pause,
+    uncounted_claim,
 )
 from dolt_watch.core.model import (
     BLOCKED,
@@ -189,8 +191,18 @@ def _writes_output(bead: Bead, rule: Rule, report: JobReport, now: datetime) -> 
 
 
 def _reaped(bead: Bead, rule: Rule, report: JobReport, now: datetime) -> Decision:
-    """Its end: as its target tells it, or by its silence."""
-    again = rule.on_stale == "requeue" and bead.attempt < rule.max_attempts and report.has_ended
+    """Return the end of an attempt: as its target reports it, or because it was silent.
+
+    A job that failed at its start did no work, so the bead is sent again after a pause. If the
+    target is at fault, the attempt doesn't count, and no note is written for each try.
+    """
+    at_start = report.failed_at_start and report.dead
+    excused = at_start and report.target_failed
+    again = (
+        (rule.on_stale == "requeue" or at_start)
+        and bead.attempt < rule.max_attempts
+        and report.has_ended
+    ) or excused
     idle, sign = now - last_activity(bead), bead.sign
     detail = {
         "last_sign": last_activity(bead).isoformat(),
@@ -198,8 +210,11 @@ def _reaped(bead: Bead, rule: Rule, report: JobReport, now: datetime) -> Decisio
         "idle_seconds": int(idle.total_seconds()),
         "stale_after_seconds": int(rule.stale_after.total_seconds()),
     }
-    if again:
-        detail["retry_at"] = now.isoformat()
+    if excused:
+        detail |= {"uncounted": True, **uncounted_claim(bead)}
+    elif again:
+        pause = retry_pause(rule, bead.attempt) if at_start else timedelta()
+        detail["retry_at"] = (now + pause).isoformat()
     if report.ended:
         detail["ended"] = report.ended
         said = f": {outside_text(report.error, 200)}" if report.error else ""
@@ -217,6 +232,6 @@ def _reaped(bead: Bead, rule: Rule, report: JobReport, now: datetime) -> Decisio
         status=OPEN if again else BLOCKED,
         reason=reason,
         reason_code=code,
-        note=f"reaper: {reason} — {'requeued' if again else 'blocking'}",
+        note="" if excused else f"reaper: {reason} — {'requeued' if again else 'blocking'}",
         detail=detail,
     )

@@ -65,7 +65,7 @@ def record_inputs(
     - ``capacity``: target → free slots, whether it said that it is idle, why.
     - ``verdicts``: bead → the target's verdict on its job, its own word, its error text; then,
       if the target knows more, an object: ``dead``, ``started``, ``limited``, ``resets_at``,
-      ``active_at``, ``job``.
+      ``active_at``, ``job``, ``failed_at_start``, ``target_failed``.
     - ``leases``: bead → the holder of its lease, its last heartbeat, its expiry (of stale and
       unknown beads).
     - ``answer``: what the target answered (reports only).
@@ -117,7 +117,16 @@ def _moment_as(value: Any) -> Any:
     return value.isoformat() if isinstance(value, datetime) else value
 
 
-_MORE = ("dead", "started", "limited", "resets_at", "active_at", "job")
+_MORE = (
+    "dead",
+    "started",
+    "limited",
+    "resets_at",
+    "active_at",
+    "job",
+    "failed_at_start",
+    "target_failed",
+)
 """Fields of a verdict that only some targets know."""
 
 
@@ -203,6 +212,8 @@ def _known(report: JobReport, more: Mapping[str, Any]) -> JobReport:
         limited=more.get("limited") is True,
         resets_at=parse_foreign(more.get("resets_at")),
         active_at=parse_foreign(more.get("active_at")),
+        failed_at_start=more.get("failed_at_start") is True,
+        target_failed=more.get("target_failed") is True,
         job=job if isinstance(job, str) else "",
     )
 

@@ -12,6 +12,7 @@ from typing import Any
 from dolt_watch.core.decisions import circuit_breaker
 from dolt_watch.core.decisions.circuit_breaker import Health
 from dolt_watch.core.decisions.dispatch_policy import plan_failure
+from dolt_watch.core.decisions.policy import uncounted_claim
 from dolt_watch.core.model import EMPTY, OPEN, Bead, Decision, EntryKind, LedgerEntry, Rule
 from dolt_watch.core.model.reason_codes import ReasonCode
 from dolt_watch.core.model.target_answers import Accepted, Answer, Busy, Refused, Unknown
@@ -57,7 +58,7 @@ def _busy(
             **report.detail,
             "until": until.isoformat(),
             "busy": number,
-            **circuit_breaker.uncounted_claim(attempt),
+            **uncounted_claim(attempt),
         }
     )
 
@@ -86,7 +87,7 @@ def _unreachable(
     if isinstance(answer, Refused):
         note = f"dispatch failed {answer.why}"
         known = known._replace(kind=EntryKind.FAILED, status=OPEN)
-        detail |= circuit_breaker.uncounted_claim(attempt)
+        detail |= uncounted_claim(attempt)
     else:
         note = f"dispatch outcome unknown ({answer.why}): not sent again until it is known"
     return known._replace(

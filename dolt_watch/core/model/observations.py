@@ -68,6 +68,12 @@ class JobReport(NamedTuple):
     """The job's ID, if the target was asked by its token."""
     active_at: datetime | None = None
     """When the job last wrote output, if that counts as a sign of life."""
+    failed_at_start: bool = False
+    """The job failed within seconds of its start. The agent may not work at all."""
+    target_failed: bool = False
+    """The last jobs of the target failed at their start, on different beads. The target is at
+    fault, not the bead.
+    """
 
     @property
     def ended(self) -> str:

@@ -211,7 +211,17 @@ class Local:
             active = self._last_output(run.token) if self.settings.output_is_life else None
             return JobReport(Verdict.RUNNING, "running", active_at=active)
         self._remove_worktree_if_unused(run)
-        return report_of(ending(run, self.limits, self.zone))
+        report = report_of(ending(run, self.limits, self.zone))
+        if report.failed_at_start:
+            return report._replace(target_failed=self._is_failing())
+        return report
+
+    def _is_failing(self) -> bool:
+        """Return whether the last runs failed at their start, on different beads."""
+        try:
+            return health.failing(self.store, self.name, self.limits, self.zone) is not None
+        except StoreUnavailable:
+            return False
 
     def _last_output(self, token: str) -> datetime | None:
         try:
@@ -257,4 +267,11 @@ def report_of(end: Ending) -> JobReport:
         return JobReport(
             verdict, end.word, error, dead=end.dead, limited=True, resets_at=end.resets_at
         )
-    return JobReport(verdict, end.word, error, dead=end.dead, started=end.word != "not started")
+    return JobReport(
+        verdict,
+        end.word,
+        error,
+        dead=end.dead,
+        started=end.word != "not started",
+        failed_at_start=end.failed_quickly,
+    )
