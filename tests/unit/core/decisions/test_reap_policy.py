@@ -290,8 +290,8 @@ def test_one_that_is_spared_keeps_no_other_alive() -> None:
 @pytest.mark.parametrize(
     ("age", "verdict", "why"),
     [
-        (3599, JobReport(Verdict.RUNNING, "queued"), "the target says that its job j is queued"),
-        (3599, JobReport(Verdict.RUNNING), "the target says that its job j is running"),
+        (3599, JobReport(Verdict.RUNNING, "queued"), "the target reports that its job j is queued"),
+        (3599, JobReport(Verdict.RUNNING), "the target reports that its job j is running"),
         (3600, JobReport(Verdict.RUNNING, "running"), None),
         (3599, JobReport(Verdict.FINISHED, "success"), None),
         (3599, JobReport(Verdict.UNKNOWN), None),
@@ -504,9 +504,7 @@ def test_a_fresh_lease_spares_a_silent_bead(held: Lease | None, spared: bool) ->
     assert kinds(made) == ([] if spared else [(EntryKind.REAP, "a")])
     if spared and held is not None:
         at = held.heartbeat.strftime("%Y-%m-%dT%H:%M:%SZ")
-        assert made.holds == {
-            "a": HoldReason("lease", f"agent has a lease with a heartbeat of {at}")
-        }
+        assert made.holds == {"a": HoldReason("lease", f"agent has a lease, last heartbeat {at}")}
 
 
 @pytest.mark.parametrize("idle", [True, False])
