@@ -232,7 +232,7 @@ def test_a_missing_token_file_means_that_nothing_was_sent(
     target = make_target(token_file=tmp_path / "missing")
     answer = target.dispatch(make_task(), TOKEN)
     assert isinstance(answer, Refused) and answer.unreachable == "target" and not answer.halts_rule
-    assert "missing cannot be read: No such file" in answer.why
+    assert "missing can't be read: No such file" in answer.why
     assert target.capacity().down
 
 

@@ -76,11 +76,11 @@ def test_a_nul_does_not_reach_a_program() -> None:
         (job(more="status: {}\n"), "a Job has no status"),
         (job(pod="{}"), "containers is missing"),
         (job(pod="{containers: []}"), "containers is missing"),
-        (job(pod="{containers: [x]}"), "containers[0] is not a container"),
+        (job(pod="{containers: [x]}"), "containers[0] isn't a container"),
         (job(pod="{containers: [{env: {A: b}}]}"), "containers[0].env is not a list"),
         (
             job(pod="{containers: [{}], initContainers: [1]}"),
-            "initContainers[0] is not a container",
+            "initContainers[0] isn't a container",
         ),
         (job(more="metadata: x\n"), "metadata is not an object"),
         (job(more="metadata: {labels: [a]}\n"), "metadata is not an object"),

@@ -29,7 +29,7 @@ from tests.unit.targets.local.agents import local, output, run
         ({"env": ("DOLT_WATCH_PASSWORD",)}, "DOLT_WATCH_PASSWORD is a setting of dolt_watch"),
         ({"env": ("=x",)}, "is not the name of an environment variable"),
         ({"rest_on": ("(",)}, "is not a regular expression"),
-        ({"prompt_template": Path("/no/such/file.j2")}, "cannot be read"),
+        ({"prompt_template": Path("/no/such/file.j2")}, "Can't read the template"),
     ],
 )
 def test_bad_settings(tmp_path: Path, settings: dict[str, Any], says: str) -> None:
