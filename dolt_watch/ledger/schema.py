@@ -72,7 +72,7 @@ def local_sql() -> str:
 
 
 def installed_version(engine: Engine) -> int:
-    """Return the schema's version in the database. 0 if there is none."""
+    """Return the version of the schema in the database. 0 if it has no tables of dolt_watch."""
     if not engine.columns("watch_migration"):
         return 0
     return int(engine.query("SELECT COALESCE(MAX(version), 0) FROM watch_migration")[0][0])

@@ -41,7 +41,7 @@ MAX_ZONE_OFFSET = timedelta(hours=14)
 
 
 def last_activity(bead: Bead) -> datetime:
-    """Return the time of the last sign of life, or the start of the attempt if there is none."""
+    """Return the time of the last sign of life, or the start of the attempt if it gave none."""
     return max(bead.since, bead.sign.at) if bead.sign else bead.since
 
 
@@ -64,7 +64,7 @@ def silence(rule: Rule) -> timedelta:
 def held_by_lease(
     bead: Bead, rule: Rule, outside: Observations, now: datetime
 ) -> HoldReason | None:
-    """Return the hold of a bead whose agent has a fresh lease. None if there is none.
+    """Return the hold of a bead whose agent has a fresh lease. None if it has not.
 
     Such a bead is neither reaped nor settled. A lease is fresh if its last heartbeat is younger
     than ``stale_after``, or if it has not expired. An expiry counts up to ``max_runtime`` after the

@@ -65,15 +65,15 @@ def test_a_nul_does_not_reach_a_program() -> None:
 @pytest.mark.parametrize(
     ("text", "named"),
     [
-        ("", "not one object of kind Job"),
-        ("[1]", "not one object of kind Job"),
-        ("a: b: c", "not YAML"),
-        ("a: b\n---\nc: d", "not YAML"),
-        ("!!python/object/apply:os.system ['true']", "not YAML"),
+        ("", "isn't one object of kind Job"),
+        ("[1]", "isn't one object of kind Job"),
+        ("a: b: c", "isn't YAML"),
+        ("a: b\n---\nc: d", "isn't YAML"),
+        ("!!python/object/apply:os.system ['true']", "isn't YAML"),
         ("[" * 5000, "nested too deeply"),
-        ("kind: Pod", "not one object of kind Job"),
+        ("kind: Pod", "isn't one object of kind Job"),
         ("kind: Job", "apiVersion must be batch/v1"),
-        (job(more="status: {}\n"), "a Job has no status"),
+        (job(more="status: {}\n"), "a Job has no key status"),
         (job(pod="{}"), "containers is missing"),
         (job(pod="{containers: []}"), "containers is missing"),
         (job(pod="{containers: [x]}"), "containers[0] isn't a container"),
@@ -95,8 +95,8 @@ def test_a_nul_does_not_reach_a_program() -> None:
         (job("  activeDeadlineSeconds: 0\n"), "activeDeadlineSeconds must be a number"),
         (job("  ttlSecondsAfterFinished: soon\n"), "ttlSecondsAfterFinished must be a number"),
         (job(pod="{containers: [{image: '{{ beed.id }}'}]}"), "there is no beed"),
-        (job(pod="{containers: [{image: '{% if %}'}]}"), "the template is wrong"),
-        (job(pod="{containers: [{image: \"{% include 'x' %}\"}]}"), "cannot take in another"),
+        (job(pod="{containers: [{image: '{% if %}'}]}"), "The template is invalid"),
+        (job(pod="{containers: [{image: \"{% include 'x' %}\"}]}"), "can't include another"),
     ],
 )
 def test_what_is_wrong_is_said_before_anything_is_claimed(text: str, named: str) -> None:
