@@ -38,7 +38,7 @@ def test_problems_first_and_a_sum_last() -> None:
     assert lines[1].strip() == "fix: start the service at http://a-b-c.example:8080"
 
 
-@pytest.mark.parametrize("width", [40, 80, 200])
+@pytest.mark.parametrize("width", [60, 80, 200])
 def test_it_fits_a_terminal_and_loses_no_word(width: int) -> None:
     lines = text(width)
     assert max(map(cell_len, lines)) <= width
