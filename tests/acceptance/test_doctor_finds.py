@@ -174,7 +174,7 @@ def test_an_outage(watch: Watch) -> None:
     watch.dispatch(timedelta(seconds=5))
     told = doctor(watch).worst("switches")
     assert told.level == "warning" and told.says.startswith(
-        "target beadboard is unreachable since "
+        "target beadboard has been unreachable since "
     )
 
 
