@@ -130,7 +130,10 @@ def _template(settings: AgentServiceSettings) -> Template:
 
 
 def read_answer(exchange: HttpResult) -> Answer:
-    """Return the answer to ``POST /execute``, by the table in docs/targets.md. Raises nothing."""
+    """Return the answer to ``POST /execute``.
+
+    By the table in docs/reference/target-answers.md. Raises nothing.
+    """
     if exchange.failure is None and exchange.status == 202:
         job = valid_job_id(_field(exchange, "job_id"))
         # An invalid job id is no proof that nothing runs.

@@ -1,4 +1,7 @@
-"""The meaning of the API server's answers: the tables of docs/targets.md. Pure. Raises nothing."""
+"""The meaning of the API server's answers, by the tables in docs/reference/target-answers.md.
+
+Pure. Raises nothing.
+"""
 
 from __future__ import annotations
 
