@@ -122,10 +122,10 @@ class AgentService:
 def _template(settings: AgentServiceSettings) -> Template:
     from importlib.resources import files
 
-    from dolt_watch.targets.templates import Template, read
+    from dolt_watch.targets.templates import Template, read_template
 
     if settings.prompt_template is not None:
-        return read(settings.prompt_template, settings.origin("prompt_template"))
+        return read_template(settings.prompt_template, settings.origin("prompt_template"))
     return Template((files(__package__) / "prompt.j2").read_text("utf-8"), "prompt.j2")
 
 

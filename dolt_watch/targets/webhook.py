@@ -239,9 +239,9 @@ def _key(settings: WebhookSettings, name: str, value: str) -> bytes:
 def _body(settings: WebhookSettings) -> Template | None:
     if settings.body_template is None:
         return None
-    from dolt_watch.targets.templates import read
+    from dolt_watch.targets.templates import read_template
 
-    return read(settings.body_template, settings.origin("body_template"))
+    return read_template(settings.body_template, settings.origin("body_template"))
 
 
 def _header(settings: WebhookSettings, name: str, text: str) -> Template:

@@ -110,9 +110,7 @@ def interpret_table(exchange: HttpResult, max_jobs: int) -> Capacity:
 
 
 def running_tokens(exchange: HttpResult) -> list[str]:
-    """Return the tokens of the running Jobs in a Table.
-
-    None are returned if the answer isn't a Table.
+    """Return the tokens of the running Jobs in a Table. Empty if the answer isn't a Table.
 
     A token that can't be part of a name is left out, since dolt_watch makes none.
     """
