@@ -43,8 +43,9 @@ MAX_CPU_SHARE = 0.05
 often."""
 REFRESH = 10
 """Seconds after which an open page asks again."""
-CLOCKS = frozenset({"now"})
-"""Values that differ in each answer, and alone are no reason for a new one."""
+CLOCKS = frozenset({"now", "since", "first"})
+"""Values that move with the clock. They are part of each answer, and alone no reason for a new
+tag."""
 HTML = "text/html; charset=utf-8"
 JSON = "application/json"
 
@@ -109,7 +110,7 @@ class Versions:
         gone = self._rows.keys() - rows.keys()
         self._gone = {bead: at for bead, at in self._gone.items() if bead not in rows}
         self._gone |= dict.fromkeys(gone, next_)
-        self._clocks = {name: data[name] for name in CLOCKS}
+        self._clocks = {name: data[name] for name in data.keys() & CLOCKS}
         self._parts, self._rows = parts, rows
         changed = gone or any(one.changed == next_ for one in (*parts.values(), *rows.values()))
         if changed:
@@ -186,13 +187,16 @@ class LivePage:
             return Response(200, HTML, self._html[1], tag)
 
     def data(self, request: Request) -> Response:
+        """Answer with the data. An answer that continues another one has no tag: the time in it
+        is new.
+        """
         with self._lock:
             error = self._refresh()
             if error is not None:
                 return error
-            return Response(
-                200, JSON, self.versions.after(request.query.get("after", "")), self.versions.tag
-            )
+            after = request.query.get("after", "")
+            tag = "" if after else self.versions.tag
+            return Response(200, JSON, self.versions.after(after), tag)
 
     def why(self, request: Request) -> Response:
         """Answer with a bead's conditions and life; 404 if there is no such bead."""
