@@ -46,6 +46,7 @@ REFRESH = 10
 CLOCKS = frozenset({"now", "since", "first"})
 """Values that move with the clock. They are part of each answer, and alone no reason for a new
 tag."""
+MOVING = frozenset({"now", "since"})
 HTML = "text/html; charset=utf-8"
 JSON = "application/json"
 
@@ -88,7 +89,9 @@ class Versions:
         self.epoch = secrets.token_hex(4)
         """Distinguishes this process from earlier ones, whose generations mean nothing here."""
         self.generation = 0
-        self._clocks: dict[str, Any] = {}
+        self._clocks: dict[str, int] = {}
+        self._taken: dict[str, int] = {}
+        """The clocks of the last data."""
         self._parts: dict[str, _Part] = {}
         self._rows: dict[str, _Part] = {}
         self._gone: dict[str, int] = {}
@@ -110,11 +113,17 @@ class Versions:
         gone = self._rows.keys() - rows.keys()
         self._gone = {bead: at for bead, at in self._gone.items() if bead not in rows}
         self._gone |= dict.fromkeys(gone, next_)
-        self._clocks = {name: data[name] for name in data.keys() & CLOCKS}
+        self._clocks = self._taken = {name: data[name] for name in data.keys() & CLOCKS}
         self._parts, self._rows = parts, rows
         changed = gone or any(one.changed == next_ for one in (*parts.values(), *rows.values()))
         if changed:
             self.generation = next_
+
+    def advance(self, elapsed: timedelta) -> None:
+        """Let time pass since the last data."""
+        seconds = round(elapsed.total_seconds())
+        moved = {name: self._taken[name] + seconds for name in self._taken.keys() & MOVING}
+        self._clocks = {**self._taken, **moved}
 
     @staticmethod
     def _part(before: _Part | None, value: Any, generation: int) -> _Part:
@@ -161,7 +170,10 @@ class LivePage:
         self._lock = threading.Lock()
         self._next = 0.0
         self._error: Response | None = None
-        self._report: Report | None = None
+        self.report: Report | None = None
+        """The last one."""
+        self._mark: object = None
+        """What the last report was made of: commit, working set, saved state, minute."""
         self._html: tuple[str, bytes] = ("", b"")
         """Tag of the data, and the page that contains them."""
         self._views: dict[str, tuple[float, Response]] = {}
@@ -180,9 +192,9 @@ class LivePage:
             if error is not None:
                 return error
             tag = self.versions.tag
-            if self._html[0] != tag and self._report is not None:
+            if self._html[0] != tag and self.report is not None:
                 whole = self.versions.after("")
-                html = render("report", self._report, refresh=REFRESH, data=whole)
+                html = render("report", self.report, refresh=REFRESH, data=whole)
                 self._html = (tag, html.encode())
             return Response(200, HTML, self._html[1], tag)
 
@@ -224,18 +236,26 @@ class LivePage:
         try:
             engine = self.connect()
             try:
-                report = self._collected(engine)
+                loop = self.make(engine)
+                # One query tells whether a row changed. Without a change, only the time of day can
+                # change the report: once a minute is often enough.
+                look = loop.looker.poll()
+                now = loop.clock.now(look.now)
+                minute = now.replace(second=0, microsecond=0)
+                mark = (look.head, look.hashes, look.saved, look.merging, minute)
+                if self.report is not None and mark == self._mark:
+                    self.versions.advance(now - self.report.now.now)
+                    return None
+                report = self.collector.report(loop, engine, lambda now: now - SPAN)
+                self._mark = mark
             finally:
                 engine.close()
         except DoltWatchError as error:
             return plain(503, error.message)
         self.collector.prune(report)
-        self._report = report
+        self.report = report
         self.versions.update(payload(report))
         return None
-
-    def _collected(self, engine: Engine) -> Report:
-        return self.collector.report(self.make(engine), engine, lambda now: now - SPAN)
 
     def _explained(self, bead: str) -> Response:
         try:

@@ -312,8 +312,8 @@ class Live:
 
         whole = server_time(day.engine).replace(second=0, microsecond=0)
         self.now = FixedClock(whole + 3 * HOUR)
-        page = live_page.LivePage(connect, self.reader(day), clock=self.clock)
-        self.routes = page.routes()
+        self.page = live_page.LivePage(connect, self.reader(day), clock=self.clock)
+        self.routes = self.page.routes()
 
     def reader(self, day: Light) -> Callable[[Engine], ControlLoop]:
         return lambda engine: build_dry_run(
@@ -355,7 +355,8 @@ def test_live_sends_only_changes(day: Light, live: Live) -> None:
     live.now.sleep(30)
     same = live.data(before["tag"])
     assert (same["tag"], same["rows"], same["gone"]) == (before["tag"], [], [])
-    assert same["now"] == before["now"] + 30
+    assert same["now"] == before["now"] + 30 == before["since"] + 30 + 7 * 86400
+    assert same["since"] == before["since"] + 30
     assert live.get("/data.json", after=before["tag"]).tag == "", "an answer with the time"
     assert same.keys() == {"tag", "whole", "now", "since", "first", "rows", "gone"}
     day.sql("UPDATE issues SET title = 'renamed' WHERE id = 'bd-a'")
@@ -365,6 +366,26 @@ def test_live_sends_only_changes(day: Light, live: Live) -> None:
     assert after["head"] == day.head() and "ranges" not in after
     assert live.data("other.7")["whole"], "the tag of another process"
     assert live.data(before["tag"].partition(".")[0] + ".999")["whole"], "a tag of the future"
+
+
+def test_an_idle_refresh_computes_nothing(day: Light, live: Live) -> None:
+    live.data()
+    first = live.page.report
+    live.seconds += 60
+    live.now.sleep(59)
+    live.data()
+    assert live.page.report is first
+    live.seconds += 60
+    live.now.sleep(1)
+    live.data()
+    later = live.page.report
+    assert later is not first, "another minute"
+    with day.engine.transaction() as tx:
+        tx.execute("UPDATE issues SET title = 'not committed' WHERE id = 'bd-a'")
+        tx.commit()
+    live.seconds += 60
+    live.data()
+    assert live.page.report is not later
 
 
 def test_a_bead_that_leaves_the_data_is_named(live: Live) -> None:
