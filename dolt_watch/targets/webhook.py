@@ -61,7 +61,7 @@ class Webhook:
             settings,
             "url",
             settings.url,
-            fix=f'[targets.{settings.name}] url = "https://HOST/PATH"',
+            fix=f'Set [targets.{settings.name}] url = "https://HOST/PATH".',
             whole=True,
         )
         if not re.fullmatch(r"[!-~]+", settings.source):
@@ -252,7 +252,7 @@ def _header(settings: WebhookSettings, name: str, text: str) -> Template:
         raise SettingsError(
             f"Target {settings.name}: {name!r} isn't a valid name of a header.",
             where=where,
-            fix="X-Team",
+            fix="Use letters, digits and '-', for example X-Team.",
         )
     if name.lower() in _OURS or name.lower().startswith("webhook-"):
         fix = (

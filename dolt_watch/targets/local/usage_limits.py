@@ -75,6 +75,8 @@ class UsageLimits:
         self.patterns: list[re.Pattern[str]] = []
         for entry in entries:
             code = _EXIT.fullmatch(entry)
+            if code and int(code[1]) > 255:
+                raise InvalidPattern(f"the exit code of {entry!r} must be at most 255")
             if code:
                 self.codes.add(int(code[1]))
                 continue
