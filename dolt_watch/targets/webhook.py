@@ -112,16 +112,18 @@ class Webhook:
         exchange = self._post(token, moment, body, {"content-type": kind, **headers}, self.timeout)
         return read_answer(exchange, token, self._settings.job_key)
 
-    def deliver(self, id: str, told: Mapping[str, Any], timeout: float) -> HttpResult:
+    def deliver(self, id: str, attributes: Mapping[str, Any], timeout: float) -> HttpResult:
         """Send one POST with another event of dolt_watch.
 
         Args:
             id: ID by which a receiver deduplicates.
-            told: Attributes and data of the CloudEvent, without those that every event has.
+            attributes: Attributes and data of the CloudEvent, without those that every event has.
             timeout: Seconds.
         """
         moment = datetime.fromtimestamp(self._now(), UTC)
-        body = json.dumps({**_cloudevent_attributes(id, self._settings.source, moment), **told})
+        body = json.dumps(
+            {**_cloudevent_attributes(id, self._settings.source, moment), **attributes}
+        )
         return self._post(id, moment, body, {"content-type": EVENTS}, min(timeout, self.timeout))
 
     def _post(

@@ -89,7 +89,7 @@ class UsageLimits:
                     raise InvalidPattern(f"{entry!r} isn't a regular expression: {error}") from None
 
     def match(self, tail: str, code: int | None, lasted: timedelta) -> str:
-        """Return the line of the last output that names a limit. Returns '' if there is none.
+        """Return the line of the last output that names a limit. Returns '' if it is missing.
 
         The output of an agent that exits with 0 after a longer run is not searched, since its
         answer may quote such a message.
