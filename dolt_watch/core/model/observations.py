@@ -19,7 +19,7 @@ class Verdict(StrEnum):
 class Capacity(NamedTuple):
     """The number of further runs that a target accepts now.
 
-    ``slots`` is ``None`` if the number is not known; ``why`` gives the reason. ``idle`` is evidence:
+    ``slots`` is ``None`` if the number is not known; ``why`` has the reason. ``idle`` is evidence:
     it is True only if the service itself said that nothing runs and nothing is queued.
     """
 
