@@ -173,7 +173,7 @@ class LivePage:
         self.report: Report | None = None
         """The last one."""
         self._mark: object = None
-        """What the last report was made of: commit, working set, saved state, minute."""
+        """The input of the last report: commit, working set, saved state, minute."""
         self._html: tuple[str, bytes] = ("", b"")
         """Tag of the data, and the page that contains them."""
         self._views: dict[str, tuple[float, Response]] = {}
