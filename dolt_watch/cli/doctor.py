@@ -34,7 +34,11 @@ _COLOURS = {"ok": "green", "warning": "yellow", "failure": "red"}
 @click.command()
 @settings_options
 @click.option(
-    "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True
+    "--format",
+    "form",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    help="Form of the output.",
 )
 def command(form: str, **kwargs: Any) -> int:
     """Is everything as it must be? Each line ok, warning or failure, with what mends it.

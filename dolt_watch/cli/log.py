@@ -7,9 +7,11 @@ from typing import Any
 import click
 import orjson
 
-from dolt_watch.cli.options import load_settings, parse_moment, say, settings_options
+from dolt_watch.cli.options import bead_option, load_settings, say, settings_options
+from dolt_watch.cli.times import resolve_time
 from dolt_watch.engines.clock import server_time
 from dolt_watch.engines.connect import open_engine
+from dolt_watch.inspection.bead_ids import require_bead
 from dolt_watch.ledger.reader import entry_to_dict, read_entries
 from dolt_watch.ledger.schema import check_project
 from dolt_watch.text_table import format_table
@@ -18,22 +20,32 @@ from dolt_watch.timestamps import iso
 
 @click.command()
 @settings_options
-@click.option("--bead", metavar="ID", help="Only this bead's stream.")
+@bead_option("List only decisions about this bead.")
 @click.option(
-    "--since", metavar="TIME", help="A time (2026-04-18T22:35:46Z) or a span back from now (2h)."
+    "--since",
+    metavar="TIME",
+    help=(
+        "List only decisions since TIME: a timestamp (2026-04-18T22:35:46Z), a duration back from"
+        " now (2h), 'yesterday', or a commit."
+    ),
 )
-@click.option("--limit", metavar="N", type=click.IntRange(min=1), help="At most N, the newest.")
 @click.option(
-    "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True
+    "--limit", metavar="N", type=click.IntRange(min=1), help="List only the N newest decisions."
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    help="Form of the output.",
 )
 def command(
     bead: str | None, since: str | None, limit: int | None, form: str, **kwargs: Any
 ) -> int:
-    """The decisions, newest first.
+    """List the decisions, newest first.
 
     Example: dolt_watch log --since 2h
     """
-
     settings = load_settings(kwargs)
     engine = open_engine(settings.address)
     try:
@@ -41,8 +53,8 @@ def command(
         now = server_time(engine)
         found = read_entries(
             engine,
-            bead=bead,
-            since=parse_moment(since, now) if since is not None else None,
+            bead=require_bead(engine, bead, "--bead") if bead is not None else None,
+            since=resolve_time(engine, since, now, "--since") if since is not None else None,
             limit=limit,
         )
     finally:

@@ -47,7 +47,11 @@ COLOURS = {
 @click.command()
 @settings_options
 @click.option(
-    "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True
+    "--format",
+    "form",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    help="Form of the output.",
 )
 @click.option(
     "--watch", is_flag=True, help="Look again every 2 s, in place, until Ctrl-C. Needs a terminal."

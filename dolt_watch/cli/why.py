@@ -10,13 +10,15 @@ import orjson
 
 from dolt_watch.checkpoint.state_store import encode_bead
 from dolt_watch.cli.composition import TargetPool, build_reader, policy
-from dolt_watch.cli.options import load_settings, say, settings_options
+from dolt_watch.cli.options import complete_bead, load_settings, say, settings_options
+from dolt_watch.cli.times import absolute
 from dolt_watch.clock import DatabaseClock
 from dolt_watch.engines.clock import server_time
 from dolt_watch.engines.connect import open_engine
 from dolt_watch.errors import NoSuchCommit, NotMigrated
 from dolt_watch.history.reader import first_commit
 from dolt_watch.history.revisions import head_commit, resolve_revision, timestamp_in
+from dolt_watch.inspection.bead_ids import resolve_bead_id
 from dolt_watch.inspection.event_export import event_records
 from dolt_watch.inspection.why.decision_snapshot import (
     UNSEEN,
@@ -38,11 +40,22 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("bead")
+@click.argument("bead", metavar="BEAD_ID", shell_complete=complete_bead)
 @settings_options
-@click.option("--as-of", metavar="COMMIT|TIME", help="As it stood then.")
 @click.option(
-    "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True
+    "--as-of",
+    metavar="TIME",
+    help=(
+        "Explain the bead as of TIME: a timestamp, a duration back from now (2h), 'yesterday', or a"
+        " commit. Default: now."
+    ),
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    help="Form of the output.",
 )
 def command(bead: str, as_of: str | None, form: str, **kwargs: Any) -> int:
     """What became of a bead, where it stands, and what would have to change for it to go.
@@ -53,11 +66,10 @@ def command(bead: str, as_of: str | None, form: str, **kwargs: Any) -> int:
     Example: dolt_watch why bd-12 --as-of 2026-04-18T22:35:46Z
     """
 
-    if not bead.strip():
-        raise click.BadParameter("which bead? Write its id", param_hint="BEAD")
     settings = load_settings(kwargs)
     engine = open_engine(settings.address)
     try:
+        bead = resolve_bead_id(engine, bead)
         found = _explain(engine, settings, bead, as_of)
     finally:
         engine.close()
@@ -87,6 +99,7 @@ def _explain(engine: Engine, settings: Settings, bead: str, as_of: str | None) -
 def _moment(engine: Engine, text: str, head: str) -> tuple[str, Any]:
     """The commit, and the clock then: of a time that time, of a commit its date."""
 
+    text = absolute(text, server_time(engine), "--as-of")
     try:
         commit = resolve_revision(engine, text, head, "--as-of")
     except NoSuchCommit as error:

@@ -258,7 +258,7 @@ def test_one_rule(history: History, tmp_path: Path) -> None:
     ("arguments", "says", "mends"),
     [
         (("--from", "ffffffff"), "history holds no commit ffffffff", "write a commit's hash"),
-        (("--to", "tomorrow?"), "neither a commit nor a time", "2026-04-18T22:35:46Z"),
+        (("--to", "tomorrow?"), "is not a valid time", "2026-04-18T22:35:46Z"),
         (
             ("--from", "2026-04-18T10:30:00Z", "--to", "2026-04-18T10:10:00Z"),
             "is later than --to 2026-04-18T10:10:00Z",
@@ -268,11 +268,11 @@ def test_one_rule(history: History, tmp_path: Path) -> None:
         (
             ("--set", "rules.agent.stale_aftr=15m"),
             "no such key in [rules.agent]",
-            "did you mean stale_after?",
+            "Did you mean stale_after?",
         ),
         (("--when", "priorty = 1"), "issues has no column priorty", "did you mean priority?"),
         (("--when", "status = 'open' AND (SELECT 1)"), "no subqueries", "columns of issues"),
-        (("--rule", "agnt"), "no such rule: 'agnt'", "did you mean agent?"),
+        (("--rule", "agnt"), "There is no rule 'agnt'.", "Did you mean agent?"),
         (("--every", "0s"), "--every is a duration of more than 0", "write '30s'"),
         (("--every", "0"), "--every is a duration", "needs its unit"),
         (("--run-time", "soon"), "--run-time is a duration", "write '30m'"),

@@ -169,10 +169,10 @@ def test_nobody_may_be_told(tmp_path: Path) -> None:
         ('[notify]\ntarget = "beadboard"', "kind webhook"),
         (
             '[notify]\ntarget = "ops"\non = "faild"\n[targets.ops]\nkind = "webhook"',
-            "did you mean failed",
+            "Did you mean failed",
         ),
         ('[notify]\non = "nope"', "notify.on is a list of kinds of decision"),
-        ('[notify]\ntargt = "ops"', "did you mean target"),
+        ('[notify]\ntargt = "ops"', "Did you mean target"),
         ("notify = true", "[notify]"),
     ],
 )

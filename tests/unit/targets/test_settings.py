@@ -164,9 +164,9 @@ def test_the_kind_from_a_flag_decides_which_keys_there_are(tmp_path: Path) -> No
             {},
             "toml:2",
             "service_ulr",
-            "did you mean service_url?",
+            "Did you mean service_url?",
         ),
-        ("[targets.webhook]\njobkey = 'h'", {}, "toml:2", "jobkey", "did you mean job_key?"),
+        ("[targets.webhook]\njobkey = 'h'", {}, "toml:2", "jobkey", "Did you mean job_key?"),
         (
             "[targets.command]\nurl = 'h'",
             {},
@@ -184,7 +184,7 @@ def test_the_kind_from_a_flag_decides_which_keys_there_are(tmp_path: Path) -> No
         ),
         ("[targets.x]\nname = 'y'", {}, "toml:2", "no such key in [targets.x]: 'name'", "url"),
         ("[targets.x]\nplaces = 'y'", {}, "toml:2", "no such key in [targets.x]: 'places'", "url"),
-        ("[targets.x]\nkind = 'webhok'", {}, "toml:2", "one of", "did you mean webhook?"),
+        ("[targets.x]\nkind = 'webhok'", {}, "toml:2", "one of", "Did you mean webhook?"),
         ("[targets.x]\nkind = 5", {}, "toml:2", "text", "quotes"),
         (
             "",
