@@ -84,6 +84,17 @@ def bead_option(help: str, **more: Any) -> Callable[[_Command], _Command]:
     )
 
 
+def beads_argument(*, required: bool) -> Callable[[_Command], _Command]:
+    """Return the argument BEAD_ID…, any number of IDs."""
+    return click.argument(
+        "beads",
+        nargs=-1,
+        required=required,
+        metavar="BEAD_ID…" if required else "[BEAD_ID…]",
+        shell_complete=complete_bead,
+    )
+
+
 def rule_option(help: str) -> Callable[[_Command], _Command]:
     """Return the option --rule RULE."""
     return click.option("--rule", metavar="RULE", shell_complete=complete_rule, help=help)

@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from dolt_watch.cli.options import current_user, load_settings, settings_options
+from dolt_watch.cli.options import beads_argument, current_user, load_settings, settings_options
 from dolt_watch.cli.pause import check_reason
-from dolt_watch.cli.retry import beads_argument, by_hand, check_beads, do, reason_option
+from dolt_watch.cli.retry import by_hand, check_beads, do, reason_option
 from dolt_watch.core.decisions.manual_actions import release
 
 

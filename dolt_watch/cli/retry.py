@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from dolt_watch.cli.composition import TargetPool, build_reader, ledger
 from dolt_watch.cli.options import (
+    beads_argument,
     check_rule,
     complain,
-    complete_bead,
     current_user,
     load_settings,
     rule_option,
@@ -34,16 +34,6 @@ from dolt_watch.ledger.schema import check_database
 if TYPE_CHECKING:
     from dolt_watch.config import Settings
     from dolt_watch.core.decisions.manual_actions import Answer, Found
-
-_Command = TypeVar("_Command", bound=Callable[..., Any])
-
-
-def beads_argument(*, required: bool) -> Callable[[_Command], _Command]:
-    """Return the argument BEAD_ID…."""
-    return click.argument(
-        "beads", nargs=-1, required=required, metavar="BEAD_ID…", shell_complete=complete_bead
-    )
-
 
 reason_option = click.option(
     "--reason",

@@ -7,10 +7,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dolt_watch.cli.composition import TargetPool
-from dolt_watch.cli.options import complain, current_user, load_settings, say, settings_options
+from dolt_watch.cli.options import (
+    beads_argument,
+    complain,
+    current_user,
+    load_settings,
+    say,
+    settings_options,
+)
 from dolt_watch.cli.pause import check_reason
 from dolt_watch.cli.retry import (
-    beads_argument,
     by_hand,
     check_beads,
     print_refusal,
