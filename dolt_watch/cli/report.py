@@ -39,10 +39,11 @@ from dolt_watch.sanitize import sanitize
 )
 @bead_option("Show only this bead. Repeatable.", multiple=True)
 def command(output: str, since: str, bead: tuple[str, ...], **kwargs: Any) -> int:
-    """One page of what happened, to open in a browser: the numbers of `status` and `log`, a
-    timeline of beads, failures, every decision.
+    """Write an HTML page about recent activity.
 
-    The file holds everything and fetches nothing. The database is only read.
+    The page contains the figures of `status` and `log`, a timeline of beads, failures, and each
+    decision. It is one file that loads nothing from the network. The command writes nothing to the
+    database.
 
     Example: dolt_watch report -o report.html --since 2d
     """
@@ -73,9 +74,7 @@ def command(output: str, since: str, bead: tuple[str, ...], **kwargs: Any) -> in
     known = {*(lane.bead for lane in found.lanes), *(entry.bead for entry in found.entries)}
     for each in beads:
         if each not in known:
-            click.echo(
-                sanitize(f"warning: nothing was heard of bead {each} in this span"), err=True
-            )
+            click.echo(sanitize(f"warning: bead {each} had no activity in this period"), err=True)
     click.echo(
         f"wrote {output}: {len(found.lanes)} beads, {len(found.entries)} decisions",
         err=output == "-",

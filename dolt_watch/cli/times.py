@@ -38,7 +38,7 @@ def parse_time(text: str, now: datetime, *, ahead: bool = False) -> datetime | N
         ahead: Whether a duration counts from now on instead of back from now.
 
     Returns:
-        The moment, or None if the text is none of these: it may name a commit.
+        The moment, or None for any other text, which may name a commit.
     """
     word = text.strip()
     if (days := _DAYS.get(word.lower())) is not None:

@@ -42,7 +42,7 @@ def empty(dolt_server: Server) -> Iterator[str]:
 
 def test_the_wrong_database(dolt_server: Server, empty: str, tmp_path: Path) -> None:
     a = dolt_server.address
-    told(run(tmp_path, "dispatch"), 2, "no database is set", "bd init --server")
+    told(run(tmp_path, "dispatch"), 2, "No database is set", "bd init --server")
     told(
         run(tmp_path, "dispatch", "--database", "mysql://root@localhost/beads"),
         2,

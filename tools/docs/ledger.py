@@ -1,6 +1,4 @@
-"""docs/reference/ledger.md: from the migrations, whose columns say what they mean, and from the
-kinds of entries.
-"""
+"""docs/reference/ledger.md, from the comments of the migrations and the kinds of entries."""
 
 from __future__ import annotations
 
@@ -15,41 +13,42 @@ from tools.docs.reading import GENERATED, attributes, code, flat, table
 
 INTRO = """# The ledger
 
-dolt_watch adds tables of its own to the tracker's database, and changes none of beads'. What it
-writes to beads' rows, as `bd` itself would, are `status`, `notes`, `started_at` and `updated_at`
-of
-`issues`, and rows of `events`. Each entry of the ledger is one Dolt commit by `dolt-watch`, whose
-trailers say the same in short:
+dolt_watch adds its own tables to the tracker's database, and changes no tables of bd. In bd's
+tables, it writes the same cells as `bd`: `status`, `notes`, `started_at` and `updated_at` of
+`issues`, and rows of `events`. Each entry of the ledger is one Dolt commit by `dolt-watch`. The
+trailers of the commit contain the entry in short form:
 
 ```sh
 dolt_watch log --bead bd-12 --format json
 bd sql "SELECT commit_hash, message FROM dolt_log WHERE committer = 'dolt-watch' LIMIT 5"
 ```
 
-Times are UTC. The tables are an interface for reading; write to none of them.
+Times are in UTC. You may read the tables, but don't write to them.
 """
-COMMITTED = """## Tables that enter history
+COMMITTED = """## Tables in history
 
-They are committed, pushed and pulled with the tracker. `watch_decision` is append-only. Its
-primary key, (`bead_id`, `version`), is what makes a claim exclusive.
+These tables are committed, pushed and pulled with the tracker. `watch_decision` is append-only.
+Its primary key, (`bead_id`, `version`), makes claims exclusive.
 """
-LOCAL = """## Tables that never enter history
+LOCAL = """## Local tables
 
-Rows of `dolt_ignore` keep them out. They are on one server and one branch; a clone lacks them, and
-`dolt_watch init` makes them anew. Whatever they hold is made from history again,
-but for claims whose worker died before the tick was done.
+Rows in `dolt_ignore` exclude these tables from history. They exist on one server and one branch. A
+clone lacks them, and `dolt_watch init` creates them again. Their content is rebuilt from history,
+except for claims whose worker died before the end of its tick.
 """
 KINDS = """## Kinds of entries
 
-A *decision* that meets another worker's is thrown away and decided anew. A *report* tells what
-happened outside, and is appended until it stands.
+If a *decision* conflicts with an entry of another worker, it is discarded, and dolt_watch decides
+again. An *outcome* records something that happened outside the database, and is retried until it
+is appended.
 """
 
 REASONS = """## `detail.reason_code`
 
-The code of `reason`: programs compare it, and the words of `reason` may change from release to
-release. An entry without it is from before the codes; its code follows from its
-text (`dolt_watch/core/model/reason_codes.py`). A claim and a `dispatched` have no reason.
+The code of `reason`. Programs can rely on the code, but the text of `reason` may change between
+releases. Entries of early versions have no code; it is derived from their text
+(`dolt_watch/core/model/reason_codes.py`). Entries of the kinds `claim` and `dispatched` have no
+reason.
 """
 
 
@@ -64,21 +63,21 @@ def page() -> str:
     parts += [LOCAL, *_tables(local_sql())]
     means = attributes(EntryKind)
     assert set(means) == {kind.name for kind in EntryKind}, (
-        f"without a docstring: { ({kind.name for kind in EntryKind} - set(means)) }"
+        f"no docstring: { ({kind.name for kind in EntryKind} - set(means)) }"
     )
     rows = (
-        (code(kind.value), "report" if kind in REPORTS else "decision", means[kind.name])
+        (code(kind.value), "outcome" if kind in REPORTS else "decision", means[kind.name])
         for kind in EntryKind
     )
-    parts += [KINDS, table(("kind", "is a", "means"), rows)]
+    parts += [KINDS, table(("kind", "type", "meaning"), rows)]
     parts += [
         "## Phases of a bead\n",
         table(
-            ("phase", "means"),
+            ("phase", "meaning"),
             ((code(phase.value), attributes(Phase)[phase.name]) for phase in Phase),
         ),
     ]
-    parts += [REASONS, table(("code", "means"), _codes())]
+    parts += [REASONS, table(("code", "meaning"), _codes())]
     parts += ["## `detail.given`\n", *_given()]
     parts += ["## `detail.wrote`\n", flat(EntryEffects.__doc__) + "\n"]
     return "\n".join(parts)
@@ -98,10 +97,10 @@ def _tables(sql: str) -> Iterator[str]:
         for line in body.splitlines():
             column = re.fullmatch(r"\s+(\w+) (\w+(?:\(\d+\))?)[^-]*?,?(?:\s+-- (.*))?", line)
             if column and column[1] != "PRIMARY":
-                assert column[3], f"{name}.{column[1]} does not say what it means"
+                assert column[3], f"{name}.{column[1]} has no comment"
                 rows.append((code(column[1]), column[2], column[3]))
         yield f"### `{name}`\n"
-        yield table(("column", "type", "means"), rows)
+        yield table(("column", "type", "meaning"), rows)
 
 
 def _given() -> Iterator[str]:
@@ -109,4 +108,4 @@ def _given() -> Iterator[str]:
     yield flat(first) + "\n"
     terms = re.findall(r"^\s*- ``(\w+)``: (.*)$", record_inputs.__doc__ or "", re.MULTILINE)
     assert terms
-    yield table(("key", "means"), ((code(key), flat(text)) for key, text in terms))
+    yield table(("key", "meaning"), ((code(key), flat(text)) for key, text in terms))

@@ -1,4 +1,4 @@
-"""What the reference pages are made of: docstrings, and tables in Markdown."""
+"""Parts of the reference pages: docstrings, and tables in Markdown."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ def test_config_as_json(tmp_path: Path) -> None:
 def test_an_error_has_a_traceback_with_debug_only(tmp_path: Path, place: str) -> None:
     done = run(tmp_path, "config", "--set", "settle=30x", "--database", "dolt://h/d")
     assert done.returncode == 2
-    assert done.stderr.splitlines()[0].startswith("error: settle is a duration")
+    assert done.stderr.splitlines()[0].startswith("error: settle must be a duration")
     assert "  where: --set settle" in done.stderr and "  fix:   " in done.stderr
     assert "Traceback" not in done.stderr
     args = ["config", "--set", "settle=30x", "--database", "dolt://h/d"]
