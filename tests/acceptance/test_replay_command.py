@@ -270,8 +270,16 @@ def test_one_rule(history: History, tmp_path: Path) -> None:
             "There is no [rules.agent] key",
             "Did you mean stale_after?",
         ),
-        (("--when", "priorty = 1"), "issues has no column priorty", "did you mean priority?"),
-        (("--when", "status = 'open' AND (SELECT 1)"), "no subqueries", "columns of issues"),
+        (
+            ("--when", "priorty = 1"),
+            "The table issues has no column priorty",
+            "Did you mean priority?",
+        ),
+        (
+            ("--when", "status = 'open' AND (SELECT 1)"),
+            "Subqueries aren't allowed",
+            "columns of issues",
+        ),
         (("--rule", "agnt"), "There is no rule 'agnt'.", "Did you mean agent?"),
         (("--every", "0s"), "--every must be a duration of more than 0", "'30s'"),
         (("--every", "0"), "--every must be a duration", "Add a unit"),

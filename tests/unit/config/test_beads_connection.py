@@ -187,7 +187,7 @@ def test_bad_metadata(tmp_path: Path, content: Any, message: str, fix: str) -> N
 
 def test_metadata_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / ".beads" / "metadata.json").mkdir(parents=True)
-    with pytest.raises(SettingsError, match="Can't read metadata.json"):
+    with pytest.raises(SettingsError, match=r"Can't read metadata\.json"):
         load({}, {}, tmp_path)
 
 

@@ -1,5 +1,5 @@
 """The webhook target against a receiver that verifies what it gets, and what each answer means
-(docs/targets.md).
+(docs/reference/target-answers.md).
 """
 
 from __future__ import annotations
@@ -257,21 +257,25 @@ SIGNED = "url = 'http://h'\nsecret_file = 'secret'"
     ("text", "where", "said"),
     [
         ("secret_file = 'secret'", "[targets.hook] url", "no URL"),
-        ("url = 'http://h/#x'\nsecret_file = 'secret'", "dolt_watch.toml:3", "no '#'"),
+        ("url = 'http://h/#x'\nsecret_file = 'secret'", "dolt_watch.toml:3", "without '#'"),
         ("url = 'http://h'", "[targets.hook] secret", "no secret"),
         ("url = 'http://h'\nsecret = 'whsec_x'", "dolt_watch.toml:4", "no place"),
         (SIGNED + "\nbody_template = 'none.j2'", "dolt_watch.toml:5", "none.j2"),
         (
             SIGNED + "\n[targets.hook.headers]\nAuthorization = 'x'",
             "dolt_watch.toml:5",
-            "not yours",
+            "reserved for dolt_watch",
         ),
-        (SIGNED + "\nheaders = {webhook-id = 'x'}", "dolt_watch.toml:5", "not yours"),
-        (SIGNED + "\nheaders = {'a b' = 'x'}", "dolt_watch.toml:5", "no name of a header"),
-        (SIGNED + "\nheaders = {a = '{{ x }}'}", "dolt_watch.toml:5 a:1", "there is no x"),
+        (SIGNED + "\nheaders = {webhook-id = 'x'}", "dolt_watch.toml:5", "reserved for dolt_watch"),
+        (
+            SIGNED + "\nheaders = {'a b' = 'x'}",
+            "dolt_watch.toml:5",
+            "isn't a valid name of a header",
+        ),
+        (SIGNED + "\nheaders = {a = '{{ x }}'}", "dolt_watch.toml:5 a:1", "unknown name x"),
         (SIGNED + "\nheaders = 'a'", "dolt_watch.toml:5", "a table of texts"),
         (SIGNED + "\nheaders = {a = 1}", "dolt_watch.toml:5", "a table of texts"),
-        (SIGNED + "\nsource = 'my tracker'", "dolt_watch.toml:5", "no URI"),
+        (SIGNED + "\nsource = 'my tracker'", "dolt_watch.toml:5", "isn't a URI reference"),
         (SIGNED + "\ndeduplicate = true", "dolt_watch.toml:5", "deduplicate"),
     ],
 )

@@ -82,7 +82,7 @@ def test_an_answer_that_was_lost_with_its_connection_is_known_at_the_next_tick(
     tracker.tick(2 * MINUTE)
     assert tracker.kinds("bd-1") == ["claim", "unknown", "dispatched"]
     notes = tracker.row("bd-1", "notes")[0].splitlines()
-    assert notes[1].startswith("dispatch outcome unknown (connection broken after sending")
+    assert notes[1].startswith("dispatch outcome unknown (the connection broke after sending")
     assert notes[2].startswith("dispatched: job=dolt-watch-")
     assert sorted(agents(namespace)) == ["bd-1", "bd-2"]
     assert_verifies(tracker)
@@ -171,7 +171,7 @@ def test_a_job_that_cannot_start_is_reaped_at_once_and_deleted(
     status, notes = tracker.row("bd-1", "status", "notes")
     assert status == "blocked"
     last = notes.splitlines()[-1]
-    assert last.startswith(f"reaper: job {job['metadata']['name']} ended error: it cannot start: ")
+    assert last.startswith(f"reaper: job {job['metadata']['name']} ended error: it can't start: ")
     assert "exceeded quota" in last and last.endswith(" — blocking")
     assert namespace.list_jobs() == [], "a blocked bead has no agent that may still start"
     assert_verifies(tracker)
