@@ -238,5 +238,6 @@ def test_somebody_elses_beads(closed: Path) -> None:
     error = caught.value
     assert error.message == f"Can't search {closed}/.beads: Permission denied."
     assert (
-        error.fix == f"run as the user that owns it, or let this one in: chmod g+rx {closed}/.beads"
+        error.fix
+        == f"Run as the owner of the folder, or allow access: `chmod g+rx {closed}/.beads`."
     )

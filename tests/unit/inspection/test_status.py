@@ -87,9 +87,9 @@ def test_only_the_beads_that_are_asked_for(cli: Commands) -> None:
     text = cli.run("status", "bd-b").stdout
     assert ("bd-b" in text, "bd-a" in text) == (True, False)
     done = cli.run("status", "bd-bb")
-    assert done.returncode == 2 and "did you mean bd-b" in done.stderr
+    assert done.returncode == 2 and "Did you mean bd-b" in done.stderr
     done = cli.run("status", "--rule", "agnt")
-    assert done.returncode == 2 and "did you mean agent?" in done.stderr
+    assert done.returncode == 2 and "Did you mean agent?" in done.stderr
 
 
 def test_a_limit_is_for_text(cli: Commands) -> None:
