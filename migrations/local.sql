@@ -1,32 +1,32 @@
--- Tables that never enter history (dolt_ignore): the cursor, the saved state, and claims that history doesn't contain yet. A clone or a new server lacks them; `dolt_watch init` creates them again.
+-- Tables that never enter history (dolt_ignore): the cursor, the saved state, and the claims that it lacks. A clone or a new server has none of them; `dolt_watch init` makes them.
 CREATE TABLE IF NOT EXISTS watch_cursor (
     id INT NOT NULL PRIMARY KEY,  -- always 1
-    commit_hash VARCHAR(64) NOT NULL,  -- last commit that was applied
+    commit_hash VARCHAR(64) NOT NULL,  -- the last commit that was applied
     fence VARCHAR(64) NOT NULL,  -- random, changed by each transaction of dolt_watch, so that workers decide one after another
-    saved VARCHAR(64) NOT NULL,  -- random, changed by each save: a worker's state in memory is valid while the value is the same
-    hashes TEXT NOT NULL,  -- JSON: the working hash of each watched table, when it was first seen, and whether the table has uncommitted changes
-    dispatch_due DATETIME(6),  -- when a dispatch decision becomes due without a new commit
-    reap_due DATETIME(6),  -- when a reap decision becomes due without a new commit
-    rules TEXT NOT NULL,  -- JSON: hashes of the rules that the state is based on, and of earlier rules
-    compiled LONGTEXT NOT NULL,  -- JSON: the rules compiled to SQL, so that a tick doesn't compile them
-    globals LONGTEXT NOT NULL  -- JSON: pauses, targets that are cooling down, halted rules, claims of the last hour, unsent notifications, and the worker that saved last
+    saved VARCHAR(64) NOT NULL,  -- random, changed by each save; while it is unchanged, a worker's memory is valid
+    hashes TEXT NOT NULL,  -- JSON: each watched table's working hash, when it was first seen, and whether it is uncommitted
+    dispatch_due DATETIME(6),  -- when time alone gives the dispatcher something to do
+    reap_due DATETIME(6),  -- the same for the reaper
+    rules TEXT NOT NULL,  -- JSON: hashes of the rules of the state, and of earlier rules
+    compiled LONGTEXT NOT NULL,  -- JSON: the rules as SQL, so that a tick need not compile them
+    globals LONGTEXT NOT NULL  -- JSON: pauses, cooldowns, outages, stopped rules, claims of the last hour, notices not yet sent, and the worker that saved last
 );
 
--- Rows with an empty record are tombstones of beads that left. They are deleted from time to time.
+-- record '': the bead has no phase any more. Such rows are deleted from time to time.
 CREATE TABLE IF NOT EXISTS watch_bead (
-    bead_id VARCHAR(255) NOT NULL PRIMARY KEY,  -- ID of the bead
-    phase VARCHAR(32) NOT NULL,  -- phase of the bead
-    record LONGTEXT NOT NULL  -- JSON: the state of the bead that decisions are based on
+    bead_id VARCHAR(255) NOT NULL PRIMARY KEY,  -- the bead
+    phase VARCHAR(32) NOT NULL,  -- its phase
+    record LONGTEXT NOT NULL  -- JSON: the bead's record in the state
 );
 
 CREATE TABLE IF NOT EXISTS watch_attempt (
-    bead_id VARCHAR(255) NOT NULL PRIMARY KEY,  -- ID of the bead
-    attempt INT NOT NULL,  -- as in the claim
-    rule VARCHAR(255) NOT NULL,  -- as in the claim
-    token VARCHAR(64) NOT NULL,  -- as in the claim
-    claimed_at DATETIME(6) NOT NULL,  -- time of the database server, UTC
-    deadline DATETIME(6) NOT NULL,  -- until then, only the worker that claimed the bead settles the attempt
-    worker VARCHAR(255) NOT NULL  -- host of the worker that claimed the bead
+    bead_id VARCHAR(255) NOT NULL PRIMARY KEY,  -- the bead
+    attempt INT NOT NULL,  -- as in its claim
+    rule VARCHAR(255) NOT NULL,  -- as in its claim
+    token VARCHAR(64) NOT NULL,  -- as in its claim
+    claimed_at DATETIME(6) NOT NULL,  -- database clock, UTC
+    deadline DATETIME(6) NOT NULL,  -- until this time only the holder of the token settles it
+    worker VARCHAR(255) NOT NULL  -- the host that claimed it
 );
 
 INSERT IGNORE INTO watch_cursor (id, commit_hash, fence, saved, hashes, rules, compiled, globals) VALUES (1, '', '', '', '', '', '', '');

@@ -65,9 +65,9 @@ def beads(params: Mapping[str, Any], incomplete: str) -> Iterator[str]:
 
 def _keys(settings: Settings) -> list[str]:
     # Late: only --set needs the names of the connection's keys.
-    from dolt_watch.config.sources import NOTIFY, RULE, TABLES, TOP
+    from dolt_watch.config.sources import RULE, SECTIONS, TABLES, TOP
 
-    own = {*TOP, *(f"notify.{key}" for key in NOTIFY)}
+    own = {*TOP, *(f"{name}.{key}" for name, keys in SECTIONS.items() for key in keys)}
     lines = [
         line.key
         for line in describe(settings)

@@ -14,8 +14,10 @@ from dolt_watch.clock import DatabaseClock
 from dolt_watch.engines.connect import open_engine
 from dolt_watch.errors import SettingsError
 from dolt_watch.inspection.bead_ids import require_bead
-from dolt_watch.inspection.report.collector import ReportCollector
+from dolt_watch.inspection.report.collector import ReportCollector, read_conditions
 from dolt_watch.inspection.report.html import render
+from dolt_watch.inspection.report.place import place_of
+from dolt_watch.inspection.why.decision_snapshot import FaultTolerantTargets
 from dolt_watch.sanitize import sanitize
 
 
@@ -53,14 +55,16 @@ def command(output: str, since: str, bead: tuple[str, ...], **kwargs: Any) -> in
     engine, targets = open_engine(settings.address), TargetPool(settings)
     try:
         beads = tuple(dict.fromkeys(require_bead(engine, each, "--bead") for each in bead))
-        loop = build_reader(engine, settings, targets, DatabaseClock())
-        found = ReportCollector().report(
+        asked = FaultTolerantTargets(targets)
+        loop = build_reader(engine, settings, asked, DatabaseClock())
+        found = ReportCollector(place_of(settings)).report(
             loop,
             engine,
             lambda now: resolve_time(engine, since, now, "--since"),
             beads,
-            lambda name: targets(name).capacity(),
+            asked.capacity,
         )
+        views = read_conditions(loop, engine, found)
     finally:
         targets.close()
         engine.close()
@@ -70,13 +74,13 @@ def command(output: str, since: str, bead: tuple[str, ...], **kwargs: Any) -> in
             where="--since",
             fix="Specify an earlier time, for example 2h.",
         )
-    write_page(output, render("report", found))
-    known = {*(lane.bead for lane in found.lanes), *(entry.bead for entry in found.entries)}
+    write_page(output, render("report", found, views=views))
+    known = {*(row.bead for row in found.rows), *(entry.bead for entry in found.entries)}
     for each in beads:
         if each not in known:
             click.echo(sanitize(f"warning: bead {each} had no activity in this period"), err=True)
     click.echo(
-        f"wrote {output}: {len(found.lanes)} beads, {len(found.entries)} decisions",
+        f"wrote {output}: {len(found.rows)} beads, {len(found.entries)} decisions",
         err=output == "-",
     )
     return 0

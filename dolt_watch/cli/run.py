@@ -25,6 +25,7 @@ from dolt_watch.engines import Engine
 from dolt_watch.engines.connect import open_engine
 from dolt_watch.errors import DatabaseError, DoltWatchError, SettingsError
 from dolt_watch.inspection.report import live_page
+from dolt_watch.inspection.report.place import place_of
 from dolt_watch.ledger.schema import check_project
 from dolt_watch.log_events import LogEvent, event_fields
 from dolt_watch.telemetry.health import Health, Server, stall_threshold
@@ -134,10 +135,10 @@ def command(
     )
 
     def look(engine: Engine) -> ControlLoop:
-        return build_reader(engine, settings, targets, DatabaseClock())
+        return build_reader(engine, settings, live_page.UnaskedTargets(), DatabaseClock())
 
     _validate_before_start(settings, targets)
-    pages = {**health.pages(), **live_page.pages(lambda: open_engine(settings.address), look)}
+    routes = live_page.routes(lambda: open_engine(settings.address), look, place_of(settings))
     shutdown = Shutdown(
         lambda: under_way(loops[0].actor) if loops else None,
         lambda line: logger.error(
@@ -146,7 +147,7 @@ def command(
         stop=service.stop,
         codes=(0, 1),
     )
-    with logging_to(log), shutdown, _served(host or "127.0.0.1", port, pages):
+    with logging_to(log), shutdown, _served(host or "127.0.0.1", port, health.pages(), routes):
         try:
             service.run()
         except (DoltWatchError, BrokenPipeError):
@@ -184,12 +185,12 @@ def _health(ping_url: str, timeouts: Sequence[timedelta], pause: float) -> Healt
 
 
 @contextlib.contextmanager
-def _served(host: str, port: int | None, pages: Any) -> Iterator[None]:
+def _served(host: str, port: int | None, pages: Any, routes: Any) -> Iterator[None]:
     if port is None:
         yield
         return
     try:
-        server = Server(host, port, pages)
+        server = Server(host, port, pages, routes=routes)
     except (OSError, UnicodeError) as error:  # UnicodeError: not a host name at all
         nowhere = (
             isinstance(error, socket.gaierror | UnicodeError) or error.errno == errno.EADDRNOTAVAIL

@@ -12,8 +12,8 @@ from typing import Any
 
 from dolt_watch.config.converters import duration_text
 from dolt_watch.config.docstrings import attributes
-from dolt_watch.config.model import Notify, Settings
-from dolt_watch.config.sources import NOTIFY, PREFIX, RULE, TOP
+from dolt_watch.config.model import Settings
+from dolt_watch.config.sources import PREFIX, RULE, SECTIONS, TOP
 from dolt_watch.core.model.rule import Rule
 from dolt_watch.targets import registry
 
@@ -47,8 +47,10 @@ def _lines(settings: Settings) -> Iterator[str]:
     yield from _key("database", DATABASE, settings.address.url, "str", set_=named)
     own = {key: kind for key, kind in TOP.items() if key != "database"}
     yield from _table(settings, Settings, "", own, settings.origins)
-    yield "[notify]"
-    yield from _table(settings.notify, Notify, "notify.", NOTIFY, settings.origins)
+    for section, keys in SECTIONS.items():
+        values = getattr(settings, section)
+        yield f"[{section}]"
+        yield from _table(values, type(values), f"{section}.", keys, settings.origins)
     for rule in settings.rules:
         yield f"[rules.{_name(rule.name)}]"
         yield from _table(rule, Rule, f"rules.{rule.name}.", RULE, settings.origins)

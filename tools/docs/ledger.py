@@ -1,4 +1,6 @@
-"""docs/reference/ledger.md, from the comments of the migrations and the kinds of entries."""
+"""docs/reference/ledger.md: from the comments of the migrations, and
+from the kinds of entries.
+"""
 
 from __future__ import annotations
 
@@ -13,42 +15,41 @@ from tools.docs.reading import GENERATED, attributes, code, flat, table
 
 INTRO = """# The ledger
 
-dolt_watch adds its own tables to the tracker's database, and changes no tables of bd. In bd's
-tables, it writes the same cells as `bd`: `status`, `notes`, `started_at` and `updated_at` of
-`issues`, and rows of `events`. Each entry of the ledger is one Dolt commit by `dolt-watch`. The
-trailers of the commit contain the entry in short form:
+dolt_watch adds tables of its own to the tracker's database, and changes no table of bd. Like `bd`
+itself, it sets `status`, `notes`, `started_at` and `updated_at` in rows of `issues`, and adds rows
+to `events`. Each entry of the ledger is one Dolt commit by `dolt-watch`. Its trailers summarize the
+entry:
 
 ```sh
 dolt_watch log --bead bd-12 --format json
 bd sql "SELECT commit_hash, message FROM dolt_log WHERE committer = 'dolt-watch' LIMIT 5"
 ```
 
-Times are in UTC. You may read the tables, but don't write to them.
+Times are UTC. You can read the tables with SQL. Don't write to them.
 """
-COMMITTED = """## Tables in history
+COMMITTED = """## Tables that enter history
 
-These tables are committed, pushed and pulled with the tracker. `watch_decision` is append-only.
-Its primary key, (`bead_id`, `version`), makes claims exclusive.
+They are committed, pushed and pulled with the tracker. `watch_decision` is append-only. Its
+primary key, (`bead_id`, `version`), makes a claim exclusive.
 """
-LOCAL = """## Local tables
+LOCAL = """## Tables that never enter history
 
-Rows in `dolt_ignore` exclude these tables from history. They exist on one server and one branch. A
-clone lacks them, and `dolt_watch init` creates them again. Their content is rebuilt from history,
-except for claims whose worker died before the end of its tick.
+Rows of `dolt_ignore` exclude them. They are on one server and one branch. A clone lacks them, and
+`dolt_watch init` makes them. Their content is rebuilt from history, except for claims whose worker
+died before the end of its tick.
 """
 KINDS = """## Kinds of entries
 
-If a *decision* conflicts with an entry of another worker, it is discarded, and dolt_watch decides
-again. An *outcome* records something that happened outside the database, and is retried until it
-is appended.
+A *decision* that conflicts with another worker's decision is discarded and planned again. A
+*report* (an outcome entry) records what happened outside. It is appended again until it is in
+history.
 """
 
 REASONS = """## `detail.reason_code`
 
-The code of `reason`. Programs can rely on the code, but the text of `reason` may change between
-releases. Entries of early versions have no code; it is derived from their text
-(`dolt_watch/core/model/reason_codes.py`). Entries of the kinds `claim` and `dispatched` have no
-reason.
+The code of `reason`, for programs. The text of `reason` may change with each release. Entries of
+early releases have no code; it follows from their text
+(`dolt_watch/core/model/reason_codes.py`). `claim` and `dispatched` have no reason.
 """
 
 
@@ -63,21 +64,21 @@ def page() -> str:
     parts += [LOCAL, *_tables(local_sql())]
     means = attributes(EntryKind)
     assert set(means) == {kind.name for kind in EntryKind}, (
-        f"no docstring: { ({kind.name for kind in EntryKind} - set(means)) }"
+        f"without a docstring: { ({kind.name for kind in EntryKind} - set(means)) }"
     )
     rows = (
-        (code(kind.value), "outcome" if kind in REPORTS else "decision", means[kind.name])
+        (code(kind.value), "report" if kind in REPORTS else "decision", means[kind.name])
         for kind in EntryKind
     )
-    parts += [KINDS, table(("kind", "type", "meaning"), rows)]
+    parts += [KINDS, table(("kind", "is a", "means"), rows)]
     parts += [
         "## Phases of a bead\n",
         table(
-            ("phase", "meaning"),
+            ("phase", "means"),
             ((code(phase.value), attributes(Phase)[phase.name]) for phase in Phase),
         ),
     ]
-    parts += [REASONS, table(("code", "meaning"), _codes())]
+    parts += [REASONS, table(("code", "means"), _codes())]
     parts += ["## `detail.given`\n", *_given()]
     parts += ["## `detail.wrote`\n", flat(EntryEffects.__doc__) + "\n"]
     return "\n".join(parts)
@@ -97,10 +98,10 @@ def _tables(sql: str) -> Iterator[str]:
         for line in body.splitlines():
             column = re.fullmatch(r"\s+(\w+) (\w+(?:\(\d+\))?)[^-]*?,?(?:\s+-- (.*))?", line)
             if column and column[1] != "PRIMARY":
-                assert column[3], f"{name}.{column[1]} has no comment"
+                assert column[3], f"{name}.{column[1]} does not say what it means"
                 rows.append((code(column[1]), column[2], column[3]))
         yield f"### `{name}`\n"
-        yield table(("column", "type", "meaning"), rows)
+        yield table(("column", "type", "means"), rows)
 
 
 def _given() -> Iterator[str]:
@@ -110,4 +111,4 @@ def _given() -> Iterator[str]:
         r"^ *- ``(\w+)``: (.*(?:\n +(?!- )\S.*)*)$", record_inputs.__doc__ or "", re.MULTILINE
     )
     assert terms
-    yield table(("key", "meaning"), ((code(key), flat(text)) for key, text in terms))
+    yield table(("key", "means"), ((code(key), flat(text)) for key, text in terms))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dolt_watch.config import describe, load, settings_hash
-from dolt_watch.config.sources import NOTIFY, RULE, TOP
+from dolt_watch.config.sources import LINKS, NOTIFY, RULE, TOP
 from dolt_watch.config.template import settings_as_toml
 from dolt_watch.targets import registry
 
@@ -20,6 +20,8 @@ adopt = false
 [notify]
 target = "hook"
 on = "reap, failed"
+[links]
+bead = "https://example.com/{id}"
 [rules.a-1]
 when = "title = 'say \\"hi\\" \\\\ done'"
 max_attempts = 7
@@ -55,7 +57,7 @@ def test_each_key_is_there_with_an_explanation(tmp_path: Path, kind: str) -> Non
         f"[rules.agent]\ntarget = 'own'\n[targets.own]\nkind = '{kind}'\n", "utf-8"
     )
     text = settings_as_toml(load(FLAGS, {}, tmp_path))
-    for key, type_ in {**TOP, **NOTIFY, **RULE, **registry.setting_types(kind)}.items():
+    for key, type_ in {**TOP, **NOTIFY, **LINKS, **RULE, **registry.setting_types(kind)}.items():
         if type_ == "secret":
             assert f"A secret: set DOLT_WATCH_TARGETS_OWN_{key.upper()}" in re.sub(
                 r"\n# ", " ", text
