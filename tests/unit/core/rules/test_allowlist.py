@@ -1,4 +1,4 @@
-"""What a rule may not say: each refusal points at its place, and says what mends it."""
+"""Forbidden expressions of a rule: each refusal points at its place and has a fix."""
 
 from __future__ import annotations
 
