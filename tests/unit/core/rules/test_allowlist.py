@@ -104,6 +104,29 @@ def unfilled(what: str) -> tuple[str, str]:
         ("ASSIGNE = 'x'", 0, ("The table issues has no column ASSIGNE.", "Did you mean assignee?")),
         ("Qqqqqq = 1", 0, ("The table issues has no column Qqqqqq.", ALL)),
         (
+            "status = qqqqqq",
+            9,
+            ("The table issues has no column qqqqqq.", "Put text in quotes: 'qqqqqq'."),
+        ),
+        (
+            "assignee = asigne",
+            11,
+            (
+                "The table issues has no column asigne.",
+                "Put text in quotes: 'asigne'. Did you mean assignee?",
+            ),
+        ),
+        (
+            "status IN ('open', shut)",
+            19,
+            ("The table issues has no column shut.", "Put text in quotes: 'shut'."),
+        ),
+        (
+            "status = `it's`",
+            9,
+            ("The table issues has no column it's.", "Put text in quotes: 'it''s'."),
+        ),
+        (
             "pinned AND issues.title = 'x'",
             11,
             ("A column must be written without its table.", "Remove the name and the dot."),
