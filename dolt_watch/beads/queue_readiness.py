@@ -48,7 +48,7 @@ def unready_until_enough(
     the working set. Raises SchemaChanged.
     """
     holds: dict[str, HoldReason] = {}
-    for chunk in _growing(queue, enough):
+    for chunk in growing_chunks(queue, enough):
         found = readiness_at(engine, chunk, schema, now, commit)
         holds |= found.holds
         left = [bead for bead in chunk if bead not in holds and bead not in held]
@@ -61,8 +61,8 @@ def unready_until_enough(
     return holds
 
 
-def _growing(queue: Sequence[str], enough: int) -> Iterator[Sequence[str]]:
-    """Few at first: most often the head of the queue may go."""
+def growing_chunks(queue: Sequence[str], enough: int) -> Iterator[Sequence[str]]:
+    """Yield the queue in chunks, a small one first: its head is ready in most cases."""
     start, size = 0, max(_FEW, 2 * enough)
     while start < len(queue):
         yield queue[start : start + size]

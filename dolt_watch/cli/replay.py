@@ -11,20 +11,24 @@ import orjson
 from click.core import ParameterSource
 
 from dolt_watch.cli import composition, replay_verify
-from dolt_watch.cli.options import load_settings, say, settings_options
+from dolt_watch.cli.options import load_settings, settings_options
+from dolt_watch.cli.output import show
 from dolt_watch.cli.pages import check_page, write_page
 from dolt_watch.cli.progress import progress
 from dolt_watch.config import duration
 from dolt_watch.engines.connect import open_engine
 from dolt_watch.errors import NotMigrated, SettingsError
 from dolt_watch.history.revisions import head_commit, resolve_revision, timestamp_in
+from dolt_watch.inspection.replay_view import what_if_lines
 from dolt_watch.inspection.report.collector import titles_of
 from dolt_watch.inspection.report.html import render
 from dolt_watch.inspection.report.what_if import Compared, mentioned_beads
+from dolt_watch.inspection.screen import Screen
 from dolt_watch.ledger.schema import check_database
 from dolt_watch.replay.replayer import HistoryReplayer
 from dolt_watch.replay.simulation import what_if as whatif
-from dolt_watch.replay.simulation.formatter import format_text, to_dict
+from dolt_watch.replay.simulation.formatter import to_dict
+from dolt_watch.replay.simulation.schedule import cadence_of
 from dolt_watch.replay.simulation.what_if import WhatIfRequest
 from dolt_watch.suggestions import suggest
 from dolt_watch.timestamps import iso
@@ -45,7 +49,7 @@ NOT_WITH = {
             " --to"
         ),
         **dict.fromkeys(
-            ("--every", "--when", "--rule", "--run-time", "--report"),
+            ("--every", "--when", "--rule", "--run-time", "--report", "--all"),
             WHATIF.format(mode="--verify"),
         ),
         **dict.fromkeys(("--dry-run", "--yes"), "goes with --apply: --verify only looks"),
@@ -53,7 +57,9 @@ NOT_WITH = {
     "--apply": {
         "--to": "goes with a what-if or --verify: --apply goes on to HEAD",
         "--format": "goes with a what-if or --verify: --apply says what it does as `tick` does",
-        **dict.fromkeys(("--every", "--run-time", "--report"), WHATIF.format(mode="--apply")),
+        **dict.fromkeys(
+            ("--every", "--run-time", "--report", "--all"), WHATIF.format(mode="--apply")
+        ),
     },
 }
 """What is asked for → the options that do not go with it, and why."""
@@ -70,34 +76,40 @@ NOT_WITH = {
 @click.option("--to", "ends", metavar="C", help="A commit or a time; default: HEAD.")
 @click.option(
     "--every",
-    metavar="SPAN",
-    default="2m",
-    show_default=True,
-    help="A tick so often: 2m as cron, 2s as run.",
+    metavar="DURATION",
+    help=(
+        "Interval between simulated ticks. Default: that of the recorded ticks. Use 2m to simulate"
+        " the CronJob or 2s to simulate `run`."
+    ),
 )
-@click.option("--when", metavar="EXPRESSION", help="Another `when` for the rule.")
+@click.option("--when", metavar="EXPRESSION", help="Replace `when` of the rule.")
 @click.option(
-    "--rule", metavar="NAME", help="The rule that --when is for; and only its beads are told of."
+    "--rule",
+    metavar="RULE",
+    help="Rule that --when applies to. Limits the output to beads of this rule.",
 )
 @click.option(
     "--run-time",
-    metavar="SPAN",
-    help="How long a run takes that was not recorded; default: the median.",
+    metavar="DURATION",
+    help="Assumed duration of runs that were not recorded. Default: median of the recorded runs.",
+)
+@click.option(
+    "--all", "whole", is_flag=True, help="Print all differences. Default: 20 on a terminal."
 )
 @click.option(
     "--verify",
     "verifies",
     is_flag=True,
-    help="Decide every recorded decision again: exit 1 where one comes out otherwise.",
+    help="Recompute every recorded decision. Exit 1 if one differs.",
 )
 @click.option(
     "--apply",
     "applies",
     is_flag=True,
-    help="For real: fold everything after --from again, and act on what is due and undecided.",
+    help="Reprocess the history after --from, and act on what is due and undecided.",
 )
-@click.option("--dry-run", is_flag=True, help="With --apply: say what it would do.")
-@click.option("--yes", is_flag=True, help="With --apply: do not ask.")
+@click.option("--dry-run", is_flag=True, help="With --apply: print what it would do.")
+@click.option("--yes", is_flag=True, help="With --apply: do not ask for confirmation.")
 @click.option(
     "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True
 )
@@ -105,15 +117,16 @@ NOT_WITH = {
     "--report",
     "output",
     metavar="FILE",
-    help="Write it as a page too; - is standard output, in place of the text.",
+    help="Also write the result as a page. Use - for standard output, instead of the text.",
 )
 def command(
     begins: str | None,
     ends: str | None,
-    every: str,
+    every: str | None,
     when: str | None,
     rule: str | None,
     run_time: str | None,
+    whole: bool,
     verifies: bool,
     applies: bool,
     dry_run: bool,
@@ -122,20 +135,18 @@ def command(
     output: str | None,
     **kwargs: Any,
 ) -> int:
-    """What would have been decided under other settings, beside what was.
+    """Compare two simulations of the recorded history: under the recorded settings, and under
+    changed ones.
 
-    Writes nothing, sends nothing (but with --apply).
+    Change settings with --set, --when or --every. Writes and sends nothing, except with --apply.
+    --verify recomputes every recorded decision. --apply reprocesses history; it never repeats a
+    decision.
 
-    With --verify: is every recorded decision what comes out again? With --apply: reprocess; what
-    was decided already is never done again.
-
-    C is a commit's hash, the beginning of one, or a time such as 2026-04-18T22:35:46Z. Settings
-    are those of every command; change them with --set.
-
-    Example: dolt_watch replay --from 2026-04-01 --every 2s --set rules.agent.stale_after=15m
+    Example: dolt_watch replay --from 2026-04-01 --set rules.agent.stale_after=15m
     """
 
     _check_options(click.get_current_context())
+    unchanged = load_settings({**kwargs, "set": ()}) if kwargs.get("set") or when else None
     settings = _settings(kwargs, when, rule)
     if verifies or applies:
         if verifies:
@@ -144,17 +155,17 @@ def command(
     if output is not None:
         check_page(output)
     spans = (
-        duration(every, "--every"),
+        duration(every, "--every") if every is not None else None,
         duration(run_time, "--run-time") if run_time is not None else None,
     )
     engine = open_engine(settings.address)
     try:
-        found = _study(engine, settings, begins, ends, spans, rule or "")
+        found = _study(engine, settings, unchanged, begins, ends, spans, rule or "")
         page = _page(engine, found) if output is not None else ""
     finally:
         engine.close()
     if output != "-":
-        _print(found, form)
+        _print(found, form, whole)
     if output is not None:
         write_page(output, page)
         click.echo(f"wrote {output}", err=output == "-" or form == "json")
@@ -213,9 +224,10 @@ def _settings(kwargs: dict[str, Any], when: str | None, rule: str | None) -> Set
 def _study(
     engine: Engine,
     settings: Settings,
+    unchanged: Settings | None,
     begins: str | None,
     ends: str | None,
-    spans: tuple[timedelta, timedelta | None],
+    spans: tuple[timedelta | None, timedelta | None],
     rule: str,
 ) -> WhatIfResult:
 
@@ -232,13 +244,17 @@ def _study(
     )
     _check_order(engine, (begins, ends), begin, end)
     every, run_time = spans
-    with progress(begin.date, end.date) as told:
-        return whatif.run_what_if(past, _question(policy, every, begin, end, run_time, rule), told)
-
-
-def _question(*parts: Any) -> WhatIfRequest:
-
-    return WhatIfRequest(*parts)
+    request = WhatIfRequest(
+        policy=policy,
+        every=every or cadence_of(past.entries).every,
+        begins=begin,
+        ends=end,
+        run_time=run_time,
+        rule=rule,
+        unchanged=composition.policy(unchanged) if unchanged is not None else None,
+    )
+    with progress() as told:
+        return whatif.run_what_if(past, request, told)
 
 
 def _check_order(
@@ -259,10 +275,10 @@ def _check_order(
     raise SettingsError(says, where="--from, --to", fix=fix)
 
 
-def _print(found: WhatIfResult, form: str) -> None:
+def _print(found: WhatIfResult, form: str, whole: bool) -> None:
 
     if form == "json":
         click.echo(orjson.dumps(to_dict(found)).decode())
         return
-    for line in format_text(found):
-        say(line)
+    screen = Screen.of_stdout()
+    show(screen, what_if_lines(found, screen, every=whole))

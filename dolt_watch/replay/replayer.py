@@ -139,6 +139,10 @@ class HistoryReplayer:
         known = self.engine.commit_of(first) is not None
         return self.columns | (self.engine.columns("issues", first) if known else {})
 
+    def compiled_under(self, policy: Policy) -> SettingsVersion:
+        """Return settings with their rules compiled for the columns of today."""
+        return self._under(policy, self.columns)
+
     def _under(self, policy: Policy, columns: Mapping[str, str]) -> SettingsVersion:
         compiled = tuple(compile_for(rule, columns, self.engine.dialect) for rule in policy.rules)
         return SettingsVersion(
@@ -188,15 +192,19 @@ class HistoryReplayer:
         under: SettingsVersion | None = None,
         also: Sequence[CompiledRule] = (),
         start: Projection | None = None,
+        cells: Sequence[str] = feed_query.CELLS,
     ) -> Iterator[ReplayStep]:
-        """Every commit after ``since``, folded.
+        """Yield every commit after ``since`` with the projection after it.
 
-        ``under``: settings to fold by throughout; else those that each stretch was folded by.
+        Args:
+            under: the settings to replay by; None: those that each stretch was replayed by.
+            also: further rules to evaluate for each changed row. Their answers come last in
+                ``changes`` and do not affect the projection.
+            start: the projection at ``since``, if the caller has it. It is modified.
+            cells: columns of issues whose values each row change contains.
 
-        ``also``: more rules that the database is asked of each changed row: their answers come
-        last in ``changes``, and nothing is folded by them. ``start``: the projection made anew
-        at ``since``, where one has it already; it is folded on. Raises UnknownCommit where
-        ``until`` does not descend from ``since``.
+        Raises:
+            UnknownCommit: ``until`` does not descend from ``since``.
         """
         line = self.line(since)
         if line is None:
@@ -211,7 +219,7 @@ class HistoryReplayer:
         }
 
         def read_rules(settings: SettingsVersion) -> ReadRules:
-            query = feed_query.FeedQuery((*settings.compiled, *also), list(self.columns))
+            query = feed_query.FeedQuery((*settings.compiled, *also), list(self.columns), cells)
             return ReadRules(query, settings.policy.rules)
 
         history = HistoryReader(self.engine, *read_rules(now))

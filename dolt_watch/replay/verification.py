@@ -10,7 +10,7 @@ name, and commits that hold exactly what their decision says it wrote.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -18,13 +18,21 @@ from typing import Any, NamedTuple
 import orjson
 
 from dolt_watch.beads.child_activity import spared_by_children
-from dolt_watch.beads.readiness import readiness_at
+from dolt_watch.beads.feed_query import CELLS
+from dolt_watch.beads.queue_readiness import READ_FOR_READINESS, growing_chunks
+from dolt_watch.beads.readiness import changes_readiness, readiness_at
 from dolt_watch.beads.readiness_v1 import readiness_v1
 from dolt_watch.beads.schema import schema_at
 from dolt_watch.config import hash_of_text
 from dolt_watch.core.decisions.circuit_breaker import with_recorded_tries
 from dolt_watch.core.decisions.planner import make_plan, select_candidates
-from dolt_watch.core.decisions.policy import ATTEMPTED, UNCOMMITTED, UNVERSIONED, Observations
+from dolt_watch.core.decisions.policy import (
+    ATTEMPTED,
+    UNCOMMITTED,
+    UNVERSIONED,
+    Observations,
+    Plan,
+)
 from dolt_watch.core.decisions.reap_policy import silence_cutoffs
 from dolt_watch.core.decisions.recorded_inputs import RecordedInputs, read_inputs
 from dolt_watch.core.decisions.settlement import decode_answer, settle
@@ -42,8 +50,11 @@ from dolt_watch.core.model import (
 )
 from dolt_watch.core.model.bead import UNKNOWN_WRITER
 from dolt_watch.core.rules.compiled_rule import CompiledRule
-from dolt_watch.ledger.writer import bead_hash
-from dolt_watch.replay.replayer import HistoryReplayer, SettingsVersion
+from dolt_watch.engines import Commit
+from dolt_watch.engines.protocol import Edge
+from dolt_watch.ledger.writer import CONTENT, bead_hash
+from dolt_watch.replay.queue_front import QueueFront
+from dolt_watch.replay.replayer import HistoryReplayer, ReplayStep, SettingsVersion
 
 DECIDED = frozenset(
     {
@@ -102,12 +113,16 @@ class VerificationResult:
 
 
 def verify(
-    past: HistoryReplayer, told: Callable[[datetime], None] = lambda at: None
+    past: HistoryReplayer,
+    told: Callable[[str, int, int], None] = lambda phase, done, total: None,
 ) -> VerificationResult:
-    """Costs one pass over history from where decisions can be folded again, and two short reads
-    a decision; where something was reprocessed, another pass over what had been decided by then.
+    """Recompute every recorded decision.
 
-    ``told``: called with the date of each commit as it is read.
+    Reads history once from its first replayable commit, and two short queries for each decision.
+    After a reprocessing, the part before it is read a second time.
+
+    Args:
+        told: reports the progress: phase, commits and entries done, all of them.
     """
     out = VerificationResult()
     out.differences += _streams(past)
@@ -123,16 +138,23 @@ def verify(
     altered: set[tuple[str, int]] = set()
     if begin is not None:
         check = _EntryVerifier(past, out)
+        check.begin(past.line(begin) or ())
         start = past.projection_at(begin, past.settings_at(begin))
         check.verify_at(waiting.pop(begin, []), start.state())
-        for step in past.steps(begin, start=start):
-            told(step.commit.date)
+        total = len(past.line(begin) or ()) + sum(map(len, waiting.values()))
+        done = 0
+        for step in past.steps(begin, start=start, cells=check.cells):
+            # A decision takes about as long as a commit, so both count.
+            done += 1 + len(waiting.get(step.commit.hash, ()))
+            told("verifying", done, total)
+            check.follow(step)
             out.differences += _altered(step.changes)
             altered |= {(bead, version) for bead, version, _ in step.changes.altered}
             out.differences += check.written(step.changes, step.settings)
             if step.commit.hash in waiting:
                 check.verify_at(waiting.pop(step.commit.hash), step.projection.state())
         check.verify_deferred()
+        told("verifying", total, total)
         # A row that somebody changed later is not the entry that was recorded.
         out.same = len(check.agreed - altered)
     for entries in waiting.values():
@@ -215,10 +237,37 @@ class _EntryVerifier:
         }
         self.agreed: set[tuple[str, int]] = set()
         """Bead and version of the entries that are decided again, and the same."""
+        content = {*CONTENT, *(name for one in past.current.compiled for name in one.columns)}
+        self.cells = [*CELLS, *sorted(content.intersection(past.columns).difference(CELLS))]
+        """Columns that the hash of a bead is made of: read with the changes, not bead by bead."""
+        self._ready: dict[str, tuple[HoldReason | None, datetime | None]] = {}
+        """Bead → what holds it, and when a deferral that holds it ends: as long as no commit
+        changes what readiness depends on.
+        """
+        self._front = QueueFront()
+        self._altered: frozenset[str] = frozenset()
+        """Commits that change the schema of a table that readiness depends on."""
         self._elsewhere: dict[str, dict[str, list[LedgerEntry]]] = {}
         """Commit at which its state was made anew → commit observed → entries that stand on
         another state than this pass has there.
         """
+
+    def begin(self, line: Sequence[Commit]) -> None:
+        """Prepare for one pass over a line of history."""
+        self._ready.clear()
+        self._front = QueueFront()
+        edges = [Edge(commit.parents[0], commit.hash) for commit in line if commit.parents]
+        altered = self.past.engine.altered(READ_FOR_READINESS, edges) if edges else {}
+        self._altered = frozenset(edge.commit for some in altered.values() for edge in some)
+
+    def follow(self, step: ReplayStep) -> None:
+        """Forget what the commit may have changed about readiness."""
+        self._front.follow(step)
+        commit = step.commit
+        if not self._altered.isdisjoint((commit.hash, *commit.parents)) or changes_readiness(
+            step.changes
+        ):
+            self._ready.clear()
 
     def verify_at(self, entries: list[LedgerEntry], state: State) -> None:
         for entry in entries:
@@ -242,8 +291,10 @@ class _EntryVerifier:
         for made, waiting in self._elsewhere.items():
             under = self.past.settings_or_current(self.past.rebuild_points[made])
             start = self.past.projection_at(made, under)
+            self.begin(self.past.line(made) or ())
             self._check(waiting.pop(made, []), start.state())
             for step in self.past.steps(made, under, start=start) if waiting else ():
+                self.follow(step)
                 self._check(waiting.pop(step.commit.hash, []), step.projection.state())
                 if not waiting:
                     break
@@ -260,8 +311,7 @@ class _EntryVerifier:
             if given.now is None:
                 self.out.unverifiable["it was recorded without what it rests on"] += 1
             else:
-                again = self._decided if _decides(entry) else self._reported
-                differences = list(_compare(entry, again(entry, given, given.now, state, under)))
+                differences = self._differences(entry, given, given.now, state, under)
                 if differences and not given.acts and any(map(_outlived, state.beads.values())):
                     self.out.unverifiable[EARLIER] += 1
                     continue
@@ -269,15 +319,44 @@ class _EntryVerifier:
                 if not differences:
                     self.agreed.add((entry.bead, entry.version))
 
-    def _decided(
+    def _differences(
         self,
         entry: LedgerEntry,
         given: RecordedInputs,
         now: datetime,
         state: State,
         under: SettingsVersion,
-    ) -> Decision | None:
-        """What ``decide`` says first, given what was given."""
+    ) -> list[Difference]:
+        """Compare an entry with what is computed again.
+
+        With a long queue, the beads at its head decide in nearly all cases. If they don't explain
+        the entry, it is computed with all beads.
+        """
+        if not _decides(entry):
+            return list(_compare(entry, self._reported(entry, given, now, state, under)))
+        front = self._front.of(state, under.policy)
+        plan = self._planned(entry, given, now, front, under)
+        found = list(_compare(entry, plan.decisions[0] if plan.decisions else None))
+        if found and len(front.beads) < len(state.beads):
+            plan = self._planned(entry, given, now, state, under)
+            found = list(_compare(entry, plan.decisions[0] if plan.decisions else None))
+        for beside in plan.decisions[1:]:
+            if (
+                beside.kind is EntryKind.CLAIM
+                and self.last.get(beside.bead, 0) <= state.beads[beside.bead].version
+            ):
+                self.out.planned_not_made.append((beside.bead, entry.observed))
+        return found
+
+    def _planned(
+        self,
+        entry: LedgerEntry,
+        given: RecordedInputs,
+        now: datetime,
+        state: State,
+        under: SettingsVersion,
+    ) -> Plan:
+        """Return the plan of the tick that made the entry, from its recorded inputs."""
         scope, passed = given.scope, given.passed
         state = with_recorded_tries(state, given.outages)
         asked = select_candidates(
@@ -298,27 +377,54 @@ class _EntryVerifier:
             queue = asked.queues.get(rule.name, ())
             if rule.ready and queue:
                 ids = [bead.id for bead in queue]
-                holds |= self._readiness(ids, given, now, entry.observed)
+                enough = asked.slots.get(rule.name, 0)
+                holds |= self._readiness(ids, enough, holds, given, now, entry.observed)
         world = Observations(given.capacity, holds, given.verdicts, given.leases, given.jitter)
-        plan = make_plan(state, under.policy, now, scope, asked, world)
-        for beside in plan.decisions[1:]:
-            if (
-                beside.kind is EntryKind.CLAIM
-                and self.last.get(beside.bead, 0) <= state.beads[beside.bead].version
-            ):
-                self.out.planned_not_made.append((beside.bead, entry.observed))
-        return plan.decisions[0] if plan.decisions else None
+        return make_plan(state, under.policy, now, scope, asked, world)
 
     def _readiness(
-        self, ids: list[str], given: RecordedInputs, now: datetime, commit: str
+        self,
+        ids: list[str],
+        enough: int,
+        held: Collection[str],
+        given: RecordedInputs,
+        now: datetime,
+        commit: str,
     ) -> Mapping[str, HoldReason]:
-        """Ask by the rule that the decision was made by, under the schema of the commit that it
-        observed.
+        """Return why beads are not ready, by the rule that the decision was made by.
+
+        Beads are checked from the head of the queue until ``enough`` are ready and not ``held``,
+        as the loop does: beads further back can't be claimed.
         """
         engine = self.past.engine
-        if given.readiness == 1:
-            return readiness_v1(engine.query, ids, schema_at(engine, commit), now, commit)
-        return readiness_at(engine, ids, self.past.schema, now, commit).holds
+        holds: dict[str, HoldReason] = {}
+        for chunk in growing_chunks(ids, enough):
+            if given.readiness == 1:
+                schema = schema_at(engine, commit)
+                holds |= readiness_v1(engine.query, chunk, schema, now, commit)
+            else:
+                holds |= dict(self._known_readiness(chunk, now, commit))
+            enough -= sum(bead not in holds and bead not in held for bead in chunk)
+            if enough <= 0:
+                break
+        return holds
+
+    def _known_readiness(
+        self, beads: Sequence[str], now: datetime, commit: str
+    ) -> Iterator[tuple[str, HoldReason]]:
+        """Yield the holds of beads; read those that are not known since the last change."""
+        new = [bead for bead in beads if not self._is_known(bead, now)]
+        if new:
+            found = readiness_at(self.past.engine, new, self.past.schema, now, commit)
+            self._ready |= {bead: (found.holds.get(bead), found.until.get(bead)) for bead in new}
+        for bead in beads:
+            hold, _ = self._ready[bead]
+            if hold is not None:
+                yield bead, hold
+
+    def _is_known(self, bead: str, now: datetime) -> bool:
+        known = self._ready.get(bead)
+        return known is not None and (known[1] is None or known[1] > now)
 
     def _reported(
         self,
@@ -373,8 +479,11 @@ class _EntryVerifier:
             for event in entry.wrote.events if entry.wrote.events_in_history else ():
                 if event not in events:
                     yield _difference(entry, "wrote events", event, "not in this commit")
-            if entry.bead_hash and entry.bead_hash not in self._hashes(
-                entry, changes.commit, rules.get(entry.rule)
+            compiled = rules.get(entry.rule)
+            # The row as the commit has it explains the hash in most cases, without a query.
+            here = bead_hash(row.after, compiled) if row is not None else ""
+            if entry.bead_hash not in ("", here) and entry.bead_hash not in self._hashes(
+                entry, changes.commit, compiled
             ):
                 yield _difference(
                     entry, "bead_hash", entry.bead_hash, "of no row that it can have read"

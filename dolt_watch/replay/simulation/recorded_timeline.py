@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from dolt_watch.beads.readiness import INACTIVE, OWN_COLUMNS
+from dolt_watch.beads.readiness import changes_readiness
 from dolt_watch.core.decisions.recorded_inputs import read_inputs
 from dolt_watch.core.model import (
     ANSWERS,
@@ -166,9 +166,7 @@ class RecordedTimeline:
                 self._renamed(event, rows[event.bead], views)
             elif event.what is not EventKind.OVERWRITTEN:
                 self._others(event, rows.get(event.bead), views, fixed)
-        if any(row.table == "dependencies" for row in step.changes.rows) or any(
-            map(_readies, rows.values())
-        ):
+        if changes_readiness(step.changes):
             self.marks.append((self._at, step.commit.hash))
 
     # -- whose is it --------------------
@@ -275,21 +273,6 @@ def _belongs_to_run(run: AgentRun, act: ExternalAction) -> bool:
     if act.is_deletion or (run.taken and act.status == OPEN):
         return False
     return bool(act.status) or not act.changes_content
-
-
-def _readies(row: RowChange) -> bool:
-    """May this change decide whether some bead is ready?"""
-    if row.kind != "modified" or not READINESS.isdisjoint(row.changed):
-        return True
-    return _blocks(row.before.get("status")) != _blocks(row.after.get("status"))
-
-
-def _blocks(status: object) -> str:
-    """Return the part of a status that readiness depends on: closed, pinned, or '' for active."""
-    return str(status) if status in INACTIVE else ""
-
-
-READINESS = frozenset(OWN_COLUMNS)
 
 
 def in_flight(beads: Mapping[str, Bead]) -> list[Bead]:
