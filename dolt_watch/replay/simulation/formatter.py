@@ -20,7 +20,7 @@ from dolt_watch.replay.simulation.what_if import WhatIfResult
 from dolt_watch.stats import DurationStats
 
 SCHEMA = 2
-"""Version of the JSON, which docs/replay.md describes. It rises if a key changes its meaning. 2:
+"""Version of the JSON, which docs/reference/json.md describes. It rises if a key changes its meaning. 2:
 differences are those between the two simulations.
 """
 NAMED = 5
