@@ -20,8 +20,8 @@ from dolt_watch.replay.simulation.what_if import WhatIfResult
 from dolt_watch.stats import DurationStats
 
 SCHEMA = 2
-"""Version of the JSON, which docs/reference/json.md describes. It rises if a key changes its meaning. 2:
-differences are those between the two simulations.
+"""Version of the JSON, which docs/reference/json.md describes. It rises if a key changes its
+meaning. 2: differences are those between the two simulations.
 """
 NAMED = 5
 """Beads that a group names."""
