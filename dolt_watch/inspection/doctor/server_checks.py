@@ -182,6 +182,5 @@ def clock(case: DoctorContext) -> Iterator[Finding]:
                 "clock",
                 f"rows of {table} have future dates, up to {iso(until)}: {beads} count as alive"
                 " until then",
-                "correct the clock of the machine that wrote them; any change by bd updates a bead's"
-                " date: bd update ID",
+                "correct that machine's clock; any change updates a bead's date: bd update ID",
             )

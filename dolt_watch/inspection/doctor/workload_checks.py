@@ -187,7 +187,7 @@ def switches(case: DoctorContext) -> Iterator[Finding]:
         yield warning(
             "switches",
             says,
-            f"start it (see [targets.{name}] in `dolt_watch config`); dolt_watch retries on its own",
+            f"start it (see [targets.{name}] in `dolt_watch config`); retries are automatic",
         )
     idle = orphaned_pauses(found.state, case.policy, found.now)
     pauses = active_pauses(found.state, found.now)
