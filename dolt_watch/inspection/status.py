@@ -135,7 +135,7 @@ class Status(NamedTuple):
 
     @property
     def needs(self) -> tuple[Need, ...]:
-        """What a person must resolve: workers, database and targets first, then beads by cause."""
+        """Problems that a person must resolve: workers, database, targets, then beads by cause."""
         return (*_shared_needs(self), *_bead_needs(self.beads))
 
     @property
@@ -280,7 +280,9 @@ def describe_pause(pause: Pause) -> str:
     """Return what is paused, until when and why, as pause, status and the page show it."""
     what = f"rule {pause.rule}" if pause.rule else "all rules"
     end = f"until {iso(pause.until)}" if pause.until else "until resumed"
-    return f"{what}, {end}, {'reaping too' if pause.reaping else 'reaping goes on'}: {pause.reason}"
+    return (
+        f"{what}, {end}, {'reaping too' if pause.reaping else 'reaping continues'}: {pause.reason}"
+    )
 
 
 def _in_display_order(beads: Iterable[Bead], queued: Mapping[str, Reason]) -> list[Bead]:
