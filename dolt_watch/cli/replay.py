@@ -11,11 +11,13 @@ import orjson
 from click.core import ParameterSource
 
 from dolt_watch.cli import composition, replay_verify
-from dolt_watch.cli.options import load_settings, settings_options
+from dolt_watch.cli.options import check_rule, load_settings, rule_option, settings_options
 from dolt_watch.cli.output import show
 from dolt_watch.cli.pages import check_page, write_page
 from dolt_watch.cli.progress import progress
+from dolt_watch.cli.times import absolute
 from dolt_watch.config import duration
+from dolt_watch.engines.clock import server_time
 from dolt_watch.engines.connect import open_engine
 from dolt_watch.errors import NotMigrated, SettingsError
 from dolt_watch.history.revisions import head_commit, resolve_revision, timestamp_in
@@ -30,7 +32,6 @@ from dolt_watch.replay.simulation import what_if as whatif
 from dolt_watch.replay.simulation.formatter import to_dict
 from dolt_watch.replay.simulation.schedule import cadence_of
 from dolt_watch.replay.simulation.what_if import WhatIfRequest
-from dolt_watch.suggestions import suggest
 from dolt_watch.timestamps import iso
 
 if TYPE_CHECKING:
@@ -70,28 +71,27 @@ NOT_WITH = {
 @click.option(
     "--from",
     "begins",
-    metavar="C",
-    help="A commit or a time; default: where decisions can first be folded.",
+    metavar="TIME",
+    help=(
+        "Start: a timestamp, a duration back from now (7d), 'yesterday', or a commit. Default: the"
+        " first commit that decisions can be replayed from."
+    ),
 )
-@click.option("--to", "ends", metavar="C", help="A commit or a time; default: HEAD.")
+@click.option("--to", "ends", metavar="TIME", help="End, like --from. Default: HEAD.")
 @click.option(
     "--every",
     metavar="DURATION",
     help=(
         "Interval between simulated ticks. Default: that of the recorded ticks. Use 2m to simulate"
-        " the CronJob or 2s to simulate `run`."
+        ' the CronJob, or 2s for "run".'
     ),
 )
-@click.option("--when", metavar="EXPRESSION", help="Replace `when` of the rule.")
-@click.option(
-    "--rule",
-    metavar="RULE",
-    help="Rule that --when applies to. Limits the output to beads of this rule.",
-)
+@click.option("--when", metavar="EXPRESSION", help="Replacement for the rule's `when`.")
+@rule_option("Rule that --when applies to. Limits the output to beads of this rule.")
 @click.option(
     "--run-time",
     metavar="DURATION",
-    help="Assumed duration of runs that were not recorded. Default: median of the recorded runs.",
+    help="Assumed duration of runs that weren't recorded. Default: median of the recorded runs.",
 )
 @click.option(
     "--all", "whole", is_flag=True, help="Print all differences. Default: 20 on a terminal."
@@ -100,24 +100,30 @@ NOT_WITH = {
     "--verify",
     "verifies",
     is_flag=True,
-    help="Recompute every recorded decision. Exit 1 if one differs.",
+    help="Recompute each recorded decision. Exit 1 if one differs.",
 )
 @click.option(
     "--apply",
     "applies",
     is_flag=True,
-    help="Reprocess the history after --from, and act on what is due and undecided.",
+    help="Reprocess history after --from, and act on what is due and undecided. Not a simulation.",
 )
-@click.option("--dry-run", is_flag=True, help="With --apply: print what it would do.")
-@click.option("--yes", is_flag=True, help="With --apply: do not ask for confirmation.")
 @click.option(
-    "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True
+    "--dry-run", is_flag=True, help="With --apply: print the decisions, but write and send nothing."
+)
+@click.option("--yes", is_flag=True, help="With --apply: don't ask for confirmation.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    help="Form of the output.",
 )
 @click.option(
     "--report",
     "output",
     metavar="FILE",
-    help="Also write the result as a page. Use - for standard output, instead of the text.",
+    help="Write the result as an HTML page too. Use - for stdout, instead of the text.",
 )
 def command(
     begins: str | None,
@@ -146,7 +152,9 @@ def command(
     """
 
     _check_options(click.get_current_context())
-    unchanged = load_settings({**kwargs, "set": ()}) if kwargs.get("set") or when else None
+    unchanged: Settings | None = None
+    with suppress(SettingsError):  # settings can need a flag to be complete
+        unchanged = load_settings({**kwargs, "set": ()})
     settings = _settings(kwargs, when, rule)
     if verifies or applies:
         if verifies:
@@ -209,8 +217,7 @@ def _settings(kwargs: dict[str, Any], when: str | None, rule: str | None) -> Set
     flags = dict(kwargs)
     settings = load_settings(kwargs)
     names = [one.name for one in settings.rules]
-    if rule is not None and rule not in names:
-        raise SettingsError(f"no such rule: {rule!r}", where="--rule", fix=suggest(rule, names))
+    check_rule(settings, rule)
     if when is None:
         return settings
     if rule is None and len(names) > 1:
@@ -233,7 +240,9 @@ def _study(
 
     with suppress(NotMigrated):  # what it would have done before it was ever there
         check_database(engine, settings.project_id)
-    head = head_commit(engine)
+    head, now = head_commit(engine), server_time(engine)
+    begins = absolute(begins, now, "--from") if begins is not None else None
+    ends = absolute(ends, now, "--to") if ends is not None else None
     end = resolve_revision(engine, ends or head, head, "--to")
     policy = composition.policy(settings)
     past = HistoryReplayer(engine, policy, end.hash)

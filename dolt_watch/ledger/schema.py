@@ -112,7 +112,7 @@ def check_database(engine: Engine, project_id: str | None) -> None:
     if _require_known(version or 0) < LATEST_VERSION:
         raise NotMigrated(
             f"The tables have version {version or 0}, which is older than this program.",
-            fix=NotMigrated.mended_by,
+            fix=NotMigrated.FIX,
         )
     _own(owner, project_id)
 

@@ -96,7 +96,7 @@ def test_history_that_was_rewritten(watch: Watch) -> None:
     bead, gone = watch.bd.create("flattened"), watch.head()
     watch.bd.run("flatten", "--force")
     told, said = events(watch, "--from", gone)
-    assert said.startswith(f"history no longer holds {gone}: it begins at ")
+    assert said.startswith(f"history no longer contains {gone}: it begins at ")
     assert bead in {one["bead"] for one in told}
     told, said = events(watch, "--from", "2020-01-01")
     assert (said.startswith("history begins at "), bead in {one["bead"] for one in told}) == (

@@ -271,7 +271,7 @@ def test_a_deleted_bead_and_one_that_never_was(watch: Watch) -> None:
         ["exists"],
     )
     stays = watch.assigned("stays")
-    ran = watch.command("why", stays[:-1])
+    ran = watch.command("why", f"{stays}x")
     assert (ran.code, ran.stdout) == (2, "")
     assert f"did you mean {stays}" in ran.stderr
 

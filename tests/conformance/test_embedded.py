@@ -19,7 +19,7 @@ from tests.support.servers import home, own_dolt, start_dolt
 
 def _fix(folder: Path) -> str:
     """The commands of the error, as somebody would paste them."""
-    with pytest.raises(SettingsError, match="dolt_watch needs beads in 'server' mode") as caught:
+    with pytest.raises(SettingsError, match="dolt_watch requires the mode 'server'") as caught:
         load({}, {}, folder)
     assert caught.value.fix
     assert "--force" not in caught.value.fix

@@ -167,14 +167,14 @@ def test_nobody_may_be_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ('[notify]\ntarget = "ops"', "define [targets.ops]"),
+        ('[notify]\ntarget = "ops"', "Define [targets.ops]"),
         ('[notify]\ntarget = "beadboard"', "kind webhook"),
         (
             '[notify]\ntarget = "ops"\non = "faild"\n[targets.ops]\nkind = "webhook"',
-            "did you mean failed",
+            "Did you mean failed",
         ),
-        ('[notify]\non = "nope"', "notify.on is a list of kinds of decision"),
-        ('[notify]\ntargt = "ops"', "did you mean target"),
+        ('[notify]\non = "nope"', "notify.on must be a list of decision kinds"),
+        ('[notify]\ntargt = "ops"', "Did you mean target"),
         ("notify = true", "[notify]"),
     ],
 )
