@@ -21,7 +21,7 @@ QUIET = 1.0
 def progress() -> Iterator[Callable[[str, int, int], None]]:
     """Yield a function that reports progress: phase, steps done, all steps of the phase.
 
-    Each phase has a bar of its own, so that no bar stands at 100 % during the next phase.
+    Each phase has its own bar, so no bar shows 100 % during the next phase.
     """
     if not sys.stderr.isatty():
         yield lambda phase, done, total: None
