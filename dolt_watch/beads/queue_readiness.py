@@ -1,7 +1,4 @@
-"""Gates: why a bead that matches its rule may not go now, asked of the rows as they are.
-
-Readiness is bd's own: what `bd ready` leaves out is not dispatched.
-"""
+"""Readiness of the beads in a queue: beads that `bd ready` leaves out are not dispatched."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ from dolt_watch.timestamps import iso, parse_any
 Query = Callable[[str, Sequence[Param]], list[Row]]
 
 READY = "ready"
-"""The gate of a bead that is not ready by what history holds."""
+"""The gate of a bead that is not ready by the rows in history."""
 
 BLOCKING = ("blocks", "conditional-blocks")
 WAITS_FOR = "waits-for"
