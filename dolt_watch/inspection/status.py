@@ -317,8 +317,9 @@ def _shared_needs(status: Status) -> Iterator[Need]:
     for name, capacity in status.targets.items():
         if capacity.down and name not in outages:
             yield Need("target", capacity.why, "dolt_watch doctor", target=name)
-    for rule, why in status.state.halted_rules.items():
-        yield Need("stopped", f"rule {rule}: {why}", f"dolt_watch resume --rule {rule}")
+    for rule, hold in status.rules.items():
+        if hold.gate == "stopped":
+            yield Need("stopped", f"rule {rule}: {hold.why}", f"dolt_watch resume --rule {rule}")
 
 
 def _bead_needs(beads: Iterable[BeadStatus]) -> Iterator[Need]:
