@@ -1,10 +1,10 @@
-"""Every recorded decision, decided again: ``select_candidates`` and ``make_plan`` on the state
-at the commit that the decision observed.
+"""Verification: every recorded decision is computed again with ``select_candidates`` and
+``make_plan``, on the state at the commit that the decision observed.
 
-Only the clock, capacity, verdicts and answers are read from the record (``given``). Idle time,
-queue order, gates, attempt and phase are computed again, and what comes out must be what was
-recorded. Beside that: streams without gaps, rows never altered, settings that hash to their
-name, and commits that hold exactly what their decision says it wrote.
+Only the clock, capacity, job reports and answers come from the record (``given``). Idle time, queue
+order, gates, attempt and phase are computed again, and the result must equal the record. Streams
+must have no gaps, rows must be unchanged, settings must match their hash, and commits must contain
+exactly the cells that their decision lists.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ EARLIER = (
 
 
 class Difference(NamedTuple):
-    """Where the record is not what comes out."""
+    """A field in which the record differs from the computation."""
 
     bead: str
     version: int
@@ -95,21 +95,19 @@ class Difference(NamedTuple):
 
 @dataclass
 class VerificationResult:
-    """The result, filled while history is read."""
+    """The result. It is filled while history is read."""
 
     same: int = 0
-    """Decisions and reports that came out as recorded."""
+    """Number of decisions and reports that equal the record."""
     not_recomputable: int = 0
-    """Entries that nothing decides: pauses, resumes, resyncs, releases."""
+    """Number of entries that no computation yields: pauses, resumes, resyncs, releases."""
     unverifiable: Counter[str] = field(default_factory=Counter)
-    """Why → how many."""
+    """Reason → number of entries."""
     differences: list[Difference] = field(default_factory=list)
     planned_not_made: list[tuple[str, str]] = field(default_factory=list)
-    """Claims that were planned beside a recorded one, capacity included, and never made: bead,
-    commit.
-    """
+    """Claims of a recorded plan, with capacity, that were never made: bead, commit."""
     settings: set[str] = field(default_factory=set)
-    """Hashes of settings that decisions were made under."""
+    """Hashes of the settings of decisions."""
 
 
 def verify(
@@ -155,14 +153,14 @@ def verify(
                 check.verify_at(waiting.pop(step.commit.hash), step.projection.state())
         check.verify_deferred()
         told("verifying", total, total)
-        # A row that somebody changed later is not the entry that was recorded.
+        # A row that was changed later is not the recorded entry.
         out.same = len(check.agreed - altered)
     for entries in waiting.values():
         out.unverifiable[GONE] += len(entries)
     return out
 
 
-# -- the ledger by itself --------------------
+# -- the ledger --------------------
 
 
 def _streams(past: HistoryReplayer) -> Iterator[Difference]:
@@ -208,13 +206,18 @@ def _text(value: object) -> str:
 
 
 def _outlived(bead: Bead) -> bool:
-    """Does its attempt go on only because no act released it? Before, any change of its row did."""
+    """Return whether the attempt continues only because no act released it.
+
+    In older releases, any change of its row released it.
+    """
     return bead.reverted or bool(bead.unclear) or (bead.phase is Phase.HELD and bool(bead.token))
 
 
 def _decides(entry: LedgerEntry) -> bool:
-    """An unknown attempt that turns out to run nowhere may be its bead's last: quarantined too,
-    but by a decision, with a scope and no answer.
+    """Return whether a decision made the entry, not the answer of a target.
+
+    An unknown attempt that runs nowhere can be the bead's last: its quarantine is a decision, with
+    a scope and without an answer.
     """
     given = entry.given
     return entry.kind in DECIDED or (
@@ -236,7 +239,7 @@ class _EntryVerifier:
             for entry in sorted(past.entries, key=lambda entry: entry.version)
         }
         self.agreed: set[tuple[str, int]] = set()
-        """Bead and version of the entries that are decided again, and the same."""
+        """Bead and version of the entries that equal the computation."""
         content = {*CONTENT, *(name for one in past.current.compiled for name in one.columns)}
         self.cells = [*CELLS, *sorted(content.intersection(past.columns).difference(CELLS))]
         """Columns that the hash of a bead is made of: read with the changes, not bead by bead."""
@@ -248,9 +251,7 @@ class _EntryVerifier:
         self._altered: frozenset[str] = frozenset()
         """Commits that change the schema of a table that readiness depends on."""
         self._elsewhere: dict[str, dict[str, list[LedgerEntry]]] = {}
-        """Commit at which its state was made anew → commit observed → entries that stand on
-        another state than this pass has there.
-        """
+        """Commit of a rebuild → observed commit → entries whose state this pass doesn't have."""
 
     def begin(self, line: Sequence[Commit]) -> None:
         """Prepare for one pass over a line of history."""
@@ -275,19 +276,21 @@ class _EntryVerifier:
                 self._check([entry], state)
 
     def _stands_on(self, entry: LedgerEntry, made: str) -> bool:
-        """History is read once, and each reprocessing made the state anew in its middle: what
-        had been decided by then is kept for ``elsewhere``.
+        """Return whether this pass has the state of the entry.
+
+        Each reprocessing rebuilt the state at an older commit. Entries on the state before it are
+        kept for another pass.
         """
         own = entry.given.get("made")
         if not isinstance(own, str) or own == made or own not in self.past.rebuild_points:
             return True
         if not self.past.engine.is_ancestor(own, entry.observed):
-            return True  # nobody can have stood there: it is said as a difference
+            return True  # impossible: it is reported as a difference
         self._elsewhere.setdefault(own, {}).setdefault(entry.observed, []).append(entry)
         return False
 
     def verify_deferred(self) -> None:
-        """Folded from where their own state was made anew, up to the last of them."""
+        """Verify the kept entries, with a replay from the rebuild of each."""
         for made, waiting in self._elsewhere.items():
             under = self.past.settings_or_current(self.past.rebuild_points[made])
             start = self.past.projection_at(made, under)
@@ -309,7 +312,7 @@ class _EntryVerifier:
                 continue
             given = read_inputs(entry)
             if given.now is None:
-                self.out.unverifiable["it was recorded without what it rests on"] += 1
+                self.out.unverifiable["its inputs were not recorded"] += 1
             else:
                 differences = self._differences(entry, given, given.now, state, under)
                 if differences and not given.acts and any(map(_outlived, state.beads.values())):
@@ -434,13 +437,13 @@ class _EntryVerifier:
         state: State,
         under: SettingsVersion,
     ) -> Decision | None:
-        """What the answer, as recorded, comes to."""
+        """Return the report that follows from the recorded answer."""
         answer, rule = decode_answer(entry), under.policy.rule(entry.rule)
         claim = self.claims.get(entry.token)
         if answer is None or rule is None or claim is None:
             return None
         bead = state.beads.get(entry.bead)
-        if bead is None or bead.token != entry.token:  # it left while it was being sent
+        if bead is None or bead.token != entry.token:  # it left during the request
             bead = Bead(
                 id=entry.bead,
                 phase=Phase.CLAIMED,
@@ -454,9 +457,9 @@ class _EntryVerifier:
         return settle(answer, bead, rule, now, given.jitter, given.health)
 
     def written(self, changes: CommitChanges, under: SettingsVersion) -> Iterator[Difference]:
-        """Does the commit hold what its entries say they wrote?
+        """Yield the differences between a commit and the cells that its entries list.
 
-        ``under``: for those whose settings history does not hold.
+        ``under``: settings that replace those that history lacks.
         """
         rows = {row.bead: row for row in changes.rows if row.table == "issues"}
         events = {row.key for row in changes.rows if row.table == "events"}
@@ -492,18 +495,19 @@ class _EntryVerifier:
     def _hashes(
         self, entry: LedgerEntry, commit: str, compiled: CompiledRule | None
     ) -> Iterator[str]:
-        """Of the bead's row in its own commit, which may hold what somebody had left
-        uncommitted; and in the commit observed.
+        """Yield the hashes of the bead's row in the entry's commit and in the observed commit.
+
+        The entry's commit can contain changes that were uncommitted before.
         """
         for at in (commit, entry.observed):
             if self.past.engine.commit_of(at) is None:
-                # 'observed' is text that whoever may write to the ledger chose: it is built into
-                # SQL only where it is a commit
+                # The observed commit is text of the ledger, which others can write. It is used in
+                # SQL only if it is a commit.
                 continue
             yield from self._hashes_at(at, entry.bead, list(self.past.columns), compiled)
             then = list(
                 self.past.engine.columns("issues", at)
-            )  # asked only where today's columns do not explain it
+            )  # read only if the columns of now don't explain the hash
             if then != list(self.past.columns):
                 yield from self._hashes_at(at, entry.bead, then, compiled)
 
@@ -543,7 +547,7 @@ def _compare(entry: LedgerEntry, made: Decision | None) -> Iterator[Difference]:
     }
     if (
         entry.wrote.note and entry.kind is not EntryKind.NOTE
-    ):  # none where the bead was gone, or its notes full; of lost ones, those that nobody put back
+    ):  # no note if the bead was deleted or its notes were full; of lost notes, those still missing
         pairs["note"] = (True, bool(made.note))
     if "status" in entry.wrote.cells:
         pairs["status"] = (entry.wrote.cells["status"][1], made.status)
