@@ -54,6 +54,7 @@ def _leading(case: DoctorContext) -> set[str] | None:
 
 def searchable(rule: Rule, columns: dict[str, str]) -> set[str]:
     """Return the columns that parts of ``when`` compare with a constant so that an index serves."""
+    # Late: sqlglot is slow to import, and compiled rules are saved.
     from sqlglot import exp
 
     served = (exp.EQ, exp.NullSafeEQ, exp.In, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.Between, exp.Is)

@@ -164,6 +164,7 @@ def rule_with_status(
     """Return the rule with a value in place of the column ``status``, and without its queue order,
     which the rule itself has.
     """
+    # Late: sqlglot is slow to import, and compiled rules are saved.
     from sqlglot import exp
 
     def put(node: Any) -> Any:
