@@ -202,6 +202,7 @@ class Reading:
         missing: Sequence[Decision],
         held: Sequence[str],
     ) -> State | None:
+        # Late: few ticks rebuild the state.
         from dolt_watch.history.rebuild import preview_restored
 
         state, now = context.state, context.now

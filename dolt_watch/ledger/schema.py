@@ -46,6 +46,7 @@ def migrations_directory() -> Traversable:
     A wheel contains the files inside the package. In a checkout or an editable install they are
     next to the package.
     """
+    # Late: only an installed wheel contains the files.
     from importlib import resources
 
     packaged = resources.files("dolt_watch") / "migrations"

@@ -167,7 +167,7 @@ def test_on_another_branch_and_on_doltlite(watch: Watch, doltlite_path: FileAddr
 
 
 def polled(follower: Iterator[Any]) -> list[Any]:
-    """What one poll brings."""
+    """Return the events of one poll."""
     found = []
     for each in follower:
         if each is None:
@@ -177,7 +177,7 @@ def polled(follower: Iterator[Any]) -> list[Any]:
 
 
 def test_following(watch: Watch) -> None:
-    """What comes, once each; a history that is rewritten meanwhile is said."""
+    """Events appear once each, and a rewrite of history is reported."""
     said: list[str] = []
     begin = watch.head()
     follow = Follower(watch.engine, RULES, ShiftedClock(), said.append).follow(begin)

@@ -1,4 +1,4 @@
-"""Bad input gets a clear error, what mends it, and its exit code, from the real command."""
+"""Bad input gives a clear error, a fix, and its exit code, from the real command."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def run(folder: Path, *arguments: str, **env: str) -> Ran:
 
 
 def told(ran: Ran, code: int, *words: str) -> None:
-    """It ended so, said these, and what mends it."""
+    """Assert the exit code, the message and the fix."""
     assert ran.code == code, ran
     assert ran.stderr.startswith("error: "), ran.stderr
     assert "  fix:   " in ran.stderr, ran.stderr

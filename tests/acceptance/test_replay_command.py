@@ -124,7 +124,7 @@ def test_the_page_has_the_same_figures(history: History, tmp_path: Path) -> None
 def test_a_page_that_cannot_be_written(
     doltlite_path: FileAddress, tmp_path: Path, arguments: tuple[str, ...]
 ) -> None:
-    """The error of ``report -o``, and before history is read: there is none here."""
+    """The error of ``report -o``, before history is read: the database doesn't exist."""
     ran = replay(doltlite_path.url, tmp_path, *arguments)
     assert (ran.returncode, ran.stdout) == (2, "")
     assert ran.stderr.startswith(f"error: Can't write {arguments[1]}: "), ran.stderr
@@ -164,7 +164,7 @@ def test_a_page_that_cannot_be_written(
 def test_options_that_would_change_nothing_are_refused(
     tmp_path: Path, arguments: str, says: str
 ) -> None:
-    """No database is asked: there is none of that name."""
+    """No database is asked, because none has that name."""
     ran = replay("doltlite:///nowhere/x.db", tmp_path, *arguments.split())
     assert (ran.returncode, ran.stdout) == (2, "")
     assert says in " ".join(ran.stderr.split()), ran.stderr
@@ -333,7 +333,7 @@ def test_a_user_who_may_only_read(
 
 @pytest.mark.parametrize("migrated", [True, False])
 def test_before_it_was_ever_there(beads_engine: Any, tmp_path: Path, migrated: bool) -> None:
-    """Nobody decided anything yet, with and without our tables: what it would have done."""
+    """No decisions exist yet, with and without the tables of dolt_watch: the plan is shown."""
     from dolt_watch.cli.composition import identity
     from dolt_watch.config import load
     from dolt_watch.ledger.schema import migrate

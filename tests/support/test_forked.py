@@ -1,4 +1,4 @@
-"""A fork of the fork server is, for whoever runs it, the same as a start of Python."""
+"""A fork of the fork server behaves like a start of Python."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def cli(doltlite_path: FileAddress) -> Iterator[Commands]:
 
 
 def stuck(cli: Commands, *answers: object, hours: float = 0.0) -> None:
-    """One bead after another gets such an answer, three hours ago; then time goes on by
+    """One bead after another gets such an answer, three hours ago. Then time advances by
     ``hours``.
     """
     here = cli.here

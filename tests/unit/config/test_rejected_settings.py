@@ -1,4 +1,4 @@
-"""Bad settings: each error says what was wrong, where, and what mends it."""
+"""Bad settings: each error has the value, the place, and a fix."""
 
 from __future__ import annotations
 

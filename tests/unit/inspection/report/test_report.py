@@ -1,5 +1,5 @@
-"""What the report says: lanes as the beads went, numbers as the ledger has them, and folded on
-as folded at once.
+"""The content of the report: lanes of the beads, numbers of the ledger, and the same result in one
+or several steps.
 """
 
 from __future__ import annotations
@@ -222,7 +222,7 @@ def test_before_the_first_decision(doltlite: Engine) -> None:
 
 
 def test_folded_on_is_folded_at_once(day: Light) -> None:
-    """What the live page keeps between two looks."""
+    """The live page's memory between two requests."""
     kept = ReportCollector()
     report(day, gatherer=kept)
     day.assign("bd-d", "bd-e")
