@@ -128,7 +128,7 @@ def test_a_database_that_is_not_migrated_or_too_new(watch: Watch) -> None:
         watch.server.sql(f"DROP TABLE {table}", database=watch.bd.database)
     found = doctor(watch)
     assert (found.code, found.troubled) == (3, {"schema"})
-    assert (found.worst("schema").fix or "").startswith("`dolt_watch init`")
+    assert (found.worst("schema").fix or "").startswith("Run `dolt_watch init`")
     assert found.worst("rules").level == "ok", "as many lines as can be known"
 
 
