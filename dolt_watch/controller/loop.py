@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from dolt_watch.beads import feed_query
 from dolt_watch.beads.migration import NOT_COMMITTED
-from dolt_watch.beads.queue_readiness import other_matching_rules, unready_until_enough
+from dolt_watch.beads.queue_readiness import unready_until_enough
 from dolt_watch.beads.uncommitted import uncommitted
 from dolt_watch.checkpoint.poll import Poller, PollResult, TableState, is_idle, log_idle
 from dolt_watch.checkpoint.state_store import StateStore
@@ -49,7 +49,7 @@ from dolt_watch.errors import (
 )
 from dolt_watch.ledger.decision_context import DecisionContext
 from dolt_watch.ledger.schema import check_database
-from dolt_watch.log_events import LogEvent, event_fields, log_condition
+from dolt_watch.log_events import LogEvent, log_condition
 
 if TYPE_CHECKING:
     from dolt_watch.targets.protocol import Target
@@ -439,9 +439,6 @@ class ControlLoop:
             return False, 0
         if plan.decisions[0].kind is EntryKind.CLAIM:
             outcome.kinds[EntryKind.CLAIM] += 1  # what is written is what became of it
-            bead, rule = plan.decisions[0].bead, plan.decisions[0].rule
-            if too := other_matching_rules(self.engine.query, lens.rules, bead, rule, look.head):
-                logger.info(too, extra=event_fields(LogEvent.ALSO_MATCHES, bead=bead))
         skip.add(written.entry.bead)
         outcome.count(written.entry.kind)
         log_entry(written)
