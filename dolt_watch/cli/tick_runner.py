@@ -1,6 +1,6 @@
 """One tick of a command.
 
-Where the first look leaves nothing to do, the loop is not even imported: finding nothing must
+Where the first poll leaves nothing to do, the loop is not even imported: finding nothing must
 cost nothing.
 """
 
@@ -57,19 +57,19 @@ def _tick(
     write = _metrics(metrics_file) if metrics_file and not dry_run else None
     engine = open_engine(settings.address)
     try:
-        looker = Poller(engine)
-        look = looker.poll()
+        poller = Poller(engine)
+        first = poller.poll()
         # for the table of who is watched, and for metrics of who waits, though nothing is due
         asked = write is not None or (dry_run and "reap" in kinds)
         if not asked and is_idle(
-            look,
-            clock.now(look.now),
+            first,
+            clock.now(first.now),
             settings_hash(settings),
             kinds,
             settings.settle,
             settings.adopt,
         ):
-            down = log_idle(look, kinds)
+            down = log_idle(first, kinds)
             if not down:
                 ping()
             out.check()
@@ -83,14 +83,14 @@ def _tick(
         targets = TargetPool(settings)
         try:
             if dry_run:
-                loop = build_dry_run(engine, settings, targets, clock, looker=looker)
+                loop = build_dry_run(engine, settings, targets, clock, poller=poller)
             else:
                 by = "tick" if len(kinds) > 1 else kinds[0]
                 worker = {"host": socket.gethostname(), "by": by}
-                loop = build(engine, settings, targets, clock, looker=looker, worker=worker)
-            with Shutdown(lambda: under_way(loop.actor), complain) as shutdown:
+                loop = build(engine, settings, targets, clock, poller=poller, worker=worker)
+            with Shutdown(lambda: under_way(loop.executor), complain) as shutdown:
                 scope = Scope(dispatch="dispatch" in kinds, reap="reap" in kinds)
-                outcome = loop.tick(scope, look, stop=shutdown.stop.is_set, thorough=asked)
+                outcome = loop.tick(scope, first, stop=shutdown.stop.is_set, thorough=asked)
         finally:
             targets.close()
         if dry_run and outcome.reap_table:

@@ -121,8 +121,8 @@ def _now(
 
     if branch is None:
         try:
-            loop = build_reader(engine, settings, asked, DatabaseClock())
-            return snapshot_now(loop, bead)
+            reader = build_reader(engine, settings, asked, DatabaseClock())
+            return snapshot_now(reader, bead)
         except NotMigrated:
             pass
     return _then(engine, settings, head, server_time(engine), bead, asked.capacity)

@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from dolt_watch.checkpoint.poll import NO_BEADS
-from dolt_watch.controller.reap_table import _off
-from dolt_watch.controller.tick_result import logger
 from dolt_watch.core.decisions.dispatch_policy import orphaned_pauses
 from dolt_watch.core.decisions.hold_reasons import own_reason, rule_words
 from dolt_watch.core.decisions.policy import Plan, Policy, Scope, active_pause
@@ -29,6 +27,8 @@ from dolt_watch.core.projection.event_deriver import MAX_CLOCK_SKEW
 from dolt_watch.ledger.writer import Written
 from dolt_watch.log_events import LogEvent, event_fields, log_condition
 from dolt_watch.timestamps import exact, format_span, whole_minutes
+
+logger = logging.getLogger(__name__)
 
 LISTED = 20
 """Of the beads that one gate holds, a tick names so many; of the rest it says how many.
@@ -193,6 +193,13 @@ def _spared(state: State, plan: Plan, bead: Bead, rule: Rule, now: datetime) -> 
     if pause is not None and stale_at(bead, rule) <= now:
         return f"reaping is paused by {pause.by}: {pause.reason}"
     return ""
+
+
+def _off(seconds: int) -> str:
+    return (
+        f"{format_span(timedelta(seconds=abs(seconds)))} {'ahead of' if seconds > 0 else 'behind'}"
+        " its commit"
+    )
 
 
 def age_words(bead: Bead, rule: Rule, now: datetime) -> str:

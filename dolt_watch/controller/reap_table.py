@@ -14,7 +14,6 @@ from dolt_watch.core.model import (
     Phase,
     State,
 )
-from dolt_watch.timestamps import format_span
 
 
 class ReapCandidate(NamedTuple):
@@ -62,10 +61,3 @@ def reap_table(
             )
         )
     return sorted(rows, key=lambda row: (-row.idle, row.bead))
-
-
-def _off(seconds: int) -> str:
-    return (
-        f"{format_span(timedelta(seconds=abs(seconds)))} {'ahead of' if seconds > 0 else 'behind'}"
-        " its commit"
-    )

@@ -14,7 +14,7 @@ import pytest
 from dolt_watch.cli.composition import TargetPool, ledger
 from dolt_watch.clock import ShiftedClock
 from dolt_watch.controller import loop as tick
-from dolt_watch.controller.tick_result import TickResult
+from dolt_watch.controller.tick_result import Next, TickResult
 from dolt_watch.core.decisions.policy import Plan, Scope
 from dolt_watch.core.model import GLOBAL, Decision, EntryKind
 from dolt_watch.errors import Conflict
@@ -37,13 +37,13 @@ def ticked(
     lines: list[str] = []
     targets = TargetPool(arena.settings)
     loop = build(arena.engine, arena.settings, targets, ShiftedClock(), lines.append)
-    handle = loop.actor.execute
+    handle = loop.executor.execute
 
-    def meddled(plan: Plan, context: DecisionContext) -> Written | None:
-        before(loop.actor, context)
+    def meddled(plan: Plan, context: DecisionContext) -> Written | Next:
+        before(loop.executor, context)
         return handle(plan, context)
 
-    loop.actor.execute = meddled  # type: ignore[method-assign]
+    loop.executor.execute = meddled  # type: ignore[method-assign]
     try:
         return loop.tick(Scope(dispatch=True)), lines
     finally:

@@ -12,7 +12,7 @@ from dolt_watch.engines import Engine
 from dolt_watch.inspection.why.decision_snapshot import snapshot_now
 from dolt_watch.inspection.why.explanation import explain
 from tests.support.embedded_tracker import Light
-from tests.support.lines import build_dry_run
+from tests.support.lines import build_reader
 
 RULES = (
     Rule("low", when="priority > 3 AND status = 'open'"),
@@ -35,7 +35,7 @@ TOO = "bd-a matches rule urgent, any too: it goes by agent, the first in the fil
 
 def test_why_says_so_while_it_waits(here: Light) -> None:
     def notes() -> tuple[str, ...]:
-        loop = build_dry_run(
+        loop = build_reader(
             here.engine, here.settings, lambda name: here.target, DatabaseClock(), here.lines.append
         )
         return explain(
@@ -49,7 +49,7 @@ def test_why_says_so_while_it_waits(here: Light) -> None:
 
 def test_nothing_is_said_where_no_rule_is_behind(here: Light) -> None:
     here.settings = replace(here.settings, rules=RULES[:2])
-    loop = build_dry_run(
+    loop = build_reader(
         here.engine, here.settings, lambda name: here.target, DatabaseClock(), here.lines.append
     )
     now = explain(here.engine, "bd-a", here.head(), lambda: snapshot_now(loop, "bd-a"))

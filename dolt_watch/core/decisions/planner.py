@@ -37,7 +37,12 @@ from dolt_watch.core.decisions.policy import (
 from dolt_watch.core.decisions.reap_policy import plan_reaps, reap_candidates
 from dolt_watch.core.decisions.recorded_inputs import record_inputs
 from dolt_watch.core.model import EMPTY, Bead, Decision, EntryKind, HoldReason, Phase, Rule, State
-from dolt_watch.core.rules.compiled_rule import queue_sort_key
+from dolt_watch.core.rules.compiled_rule import CompiledRule, queue_sort_key
+
+
+def with_queue_order(policy: Policy, rules: Sequence[CompiledRule]) -> Policy:
+    """Return the policy with the direction of each ``order_by`` key of its rules."""
+    return policy._replace(descending={rule.rule: rule.descending for rule in rules})
 
 
 def select_candidates(
