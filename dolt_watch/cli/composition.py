@@ -90,7 +90,11 @@ def build(
     notifier = None
     if settings.notify.target:
         notifier = Notifier(lambda: cast(Receiver, targets(settings.notify.target)))
-    stopping = [rule.target for rule in settings.rules if settings.targets[rule.target].stops_runs]
+    stopping = [
+        rule.target
+        for rule in settings.rules
+        if rule.target in settings.targets and settings.targets[rule.target].stops_runs
+    ]
     stopper = RunStopper(engine, targets, dict.fromkeys(stopping)) if stopping else None
     executor = LiveExecutor(
         ledger(engine, settings, clock), settings.rules, targets, notifier, stopper

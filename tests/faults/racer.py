@@ -46,7 +46,7 @@ class Counted:
 
     def __init__(self, ledger: Any) -> None:
         self.tries: list[int] = []
-        report, write = ledger.report, ledger._write
+        report, write = ledger.append_outcome, ledger._write
 
         def counted_report(*args: Any) -> Any:
             self.tries.append(0)
@@ -57,7 +57,7 @@ class Counted:
                 self.tries[-1] += 1
             return write(*args, **kwargs)
 
-        ledger.report, ledger._write = counted_report, counted_write
+        ledger.append_outcome, ledger._write = counted_report, counted_write
 
 
 class Turnstile:
@@ -69,12 +69,12 @@ class Turnstile:
 
     def __init__(self, address: Any, loop: Any) -> None:
         self.engine = open_engine(address)
-        looker, ledger = loop.looker, loop.actor.ledger
-        look, decide, report = looker.look, ledger.decide, ledger.report
+        poller, ledger = loop.parts.poller, loop.executor.ledger
+        poll, decide, report = poller.poll, ledger.append_decision, ledger.append_outcome
 
-        def locked_look() -> PollResult:
+        def locked_poll() -> PollResult:
             self.take()
-            found: PollResult = look()
+            found: PollResult = poll()
             return found
 
         def locked_decide(*args: Any, **kwargs: Any) -> Any:
@@ -90,7 +90,8 @@ class Turnstile:
             finally:
                 self.leave()
 
-        looker.look, ledger.decide, ledger.report = locked_look, locked_decide, locked_report
+        poller.poll = locked_poll
+        ledger.append_decision, ledger.append_outcome = locked_decide, locked_report
 
     def take(self) -> None:
         self.leave()
@@ -120,7 +121,7 @@ def main() -> None:
         turnstile = None
         try:
             loop = build(engine, settings, targets, Ahead(float(line)), told.append)
-            reports = Counted(loop.actor.ledger)  # type: ignore[attr-defined]
+            reports = Counted(loop.executor.ledger)  # type: ignore[attr-defined]
             turnstile = Turnstile(settings.address, loop) if lock else None
             outcome = loop.tick(Scope(dispatch=True))
             answer = {

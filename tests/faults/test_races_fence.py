@@ -13,7 +13,7 @@ import pytest
 
 from dolt_watch.cli.composition import TargetPool, ledger
 from dolt_watch.clock import ShiftedClock
-from dolt_watch.controller import loop as tick
+from dolt_watch.controller import conflict_policy
 from dolt_watch.controller.tick_result import Next, TickResult
 from dolt_watch.core.decisions.policy import Plan, Scope
 from dolt_watch.core.model import GLOBAL, Decision, EntryKind
@@ -124,7 +124,7 @@ def amid_the_claim(arena: Arena, act: Callable[[Any, DecisionContext], object]) 
     acts = iter([act])
 
     def meddle(actor: Any, context: DecisionContext) -> None:
-        begin = actor.ledger._begin
+        begin = actor.ledger._read_snapshot
 
         def begun(*asked: Any, **named: Any) -> Any:
             found = begin(*asked, **named)
@@ -132,7 +132,7 @@ def amid_the_claim(arena: Arena, act: Callable[[Any, DecisionContext], object]) 
                 each(actor, context)
             return found
 
-        actor.ledger._begin = begun
+        actor.ledger._read_snapshot = begun
 
     return ticked(arena, meddle)[0]
 
@@ -223,7 +223,7 @@ def test_overtaken_again_and_again_is_no_failure(
     """Somebody commits before each claim: the worker leaves the rest to the others, and its
     CronJob stays green.
     """
-    monkeypatch.setattr(tick, "TRIES", 3)
+    monkeypatch.setattr(conflict_policy, "MAX_CONFLICTS", 3)
     other = arena.add(2)[1]
     engine = arena.another()
     counter = iter(range(100))
@@ -243,7 +243,7 @@ def test_no_way_through_where_nothing_moves_is_a_failure(
     arena: Arena, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And it stops nobody else: the bead behind it is dispatched."""
-    monkeypatch.setattr(tick, "STUCK", 3)
+    monkeypatch.setattr(conflict_policy, "CONFLICTS_BEFORE_CHECK", 3)
     first, second = arena.add(2)
     tries = []
 
