@@ -10,6 +10,7 @@ Left out is what a reader takes for granted: settings, engines, HTTP, and small 
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
 import tempfile
@@ -70,7 +71,9 @@ def record(run: Callable[[], object]) -> Walk:
 
     def profile(frame: FrameType, event: str, _: object) -> None:
         code = frame.f_code
-        if event != "call" or code in seen or code.co_name.startswith("<"):
+        # The body of a class is code as well, and neither it nor a module is a function.
+        is_function = code.co_flags & inspect.CO_OPTIMIZED and not code.co_name.startswith("<")
+        if event != "call" or code in seen or not is_function:
             return
         path = Path(code.co_filename)
         if path.is_relative_to(PACKAGE):
