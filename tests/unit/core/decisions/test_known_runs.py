@@ -115,6 +115,13 @@ def test_an_attempt_that_is_unknown_for_long_is_settled_by_its_target_first() ->
     assert kinds(answered(old, NEVER))[0] == (EntryKind.RETRY, "a")
 
 
+def test_silence_is_no_evidence_where_the_target_can_tell() -> None:
+    old = UNKNOWN._replace(since=NOW - timedelta(hours=1))
+    rule = Rule("agent", on_unknown="retry")
+    assert kinds(plan(old, rule=rule)) == [(EntryKind.RETRY, "a")]
+    assert kinds(answered(old, JobReport(Verdict.UNKNOWN), rule=rule)) == []
+
+
 # -- usage limits --------------------
 
 

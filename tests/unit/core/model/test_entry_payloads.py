@@ -187,6 +187,10 @@ def test_values_of_another_shape_read_as_missing(payload: Any) -> None:
     assert payload.decode(foreign) == payload.decode({})
 
 
+def test_a_reprocess_names_its_commit_and_who_asked() -> None:
+    assert entry_payloads.Reprocessed("c1", "ann").encode() == {"from": "c1", "by": "ann"}
+
+
 RAW = {
     "entry_payloads.py": "decodes",
     "verification.py": "compares every key",
