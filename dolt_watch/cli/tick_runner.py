@@ -53,10 +53,12 @@ def _tick(
 ) -> int:
     begun = time.monotonic()
     clock: Clock = FixedClock(now) if now is not None else DatabaseClock()
+    # What a ping and metrics need is checked before anything is done.
     ping = _ping(dry_run)
     write = _metrics(metrics_file) if metrics_file and not dry_run else None
     engine = open_engine(settings.address)
     try:
+        # An idle tick is this one query, and imports nothing of the loop.
         poller = Poller(engine)
         first = poller.poll()
         # for the table of who is watched, and for metrics of who waits, though nothing is due
@@ -80,6 +82,8 @@ def _tick(
         from dolt_watch.controller.executors import under_way
         from dolt_watch.core.decisions.policy import Scope
 
+        # The loop, which goes on from this poll; a signal ends it when the decision under way is
+        # recorded.
         targets = TargetPool(settings)
         try:
             if dry_run:
@@ -93,17 +97,9 @@ def _tick(
                 outcome = loop.tick(scope, first, stop=shutdown.stop.is_set, thorough=asked)
         finally:
             targets.close()
-        if dry_run and outcome.reap_table:
-            from dolt_watch.text_table import format_table
-            from dolt_watch.timestamps import format_span
-
-            rows = [
-                (row.bead, row.sign, format_span(row.idle), row.verdict, row.then)
-                for row in outcome.reap_table
-            ]
-            for line in format_table(("BEAD", "LAST SIGN", "IDLE", "VERDICT", "THEN"), rows):
-                out.print(line)
+        # A dry run says what it found and is good; a tick's result is its exit code.
         if dry_run:
+            _print_reap_table(out, outcome)
             out.check()
             return 0
         if write is not None:
@@ -114,6 +110,20 @@ def _tick(
         return shutdown.code or outcome.exit_code
     finally:
         engine.close()
+
+
+def _print_reap_table(out: Console, outcome: TickResult) -> None:
+    if not outcome.reap_table:
+        return
+    from dolt_watch.text_table import format_table
+    from dolt_watch.timestamps import format_span
+
+    rows = [
+        (row.bead, row.sign, format_span(row.idle), row.verdict, row.then)
+        for row in outcome.reap_table
+    ]
+    for line in format_table(("BEAD", "LAST SIGN", "IDLE", "VERDICT", "THEN"), rows):
+        out.print(line)
 
 
 def _ping(dry_run: bool) -> Callable[[], None]:

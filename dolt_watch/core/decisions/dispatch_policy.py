@@ -52,6 +52,7 @@ def rule_gates(state: State, rule: Rule, policy: Policy, now: datetime) -> Itera
 
     ``free_slots`` asks no further than the first that does.
     """
+    # A person's word comes first.
     pause = active_pause(state, rule.name, now)
     yield GateResult(
         "paused",
@@ -73,6 +74,7 @@ def rule_gates(state: State, rule: Rule, policy: Policy, now: datetime) -> Itera
         told if stopped else "not stopped",
         IMMEDIATELY if stopped else None,
     )
+    # Then what the target says, or does not say.
     outage = state.outages.get(rule.target)
     if outage is not None:
         why = circuit_breaker.outage_hold(rule.target, outage, now).why
@@ -85,6 +87,7 @@ def rule_gates(state: State, rule: Rule, policy: Policy, now: datetime) -> Itera
         yield GateResult("resting", False, why, resting)
     else:
         yield GateResult("resting", True, "not asked to be left alone")
+    # Last the rule's own ceilings, which other beads of it fill.
     flying = in_flight(state, rule)
     names = ": " + ", ".join(f"{bead.id} ({bead.phase})" for bead in flying[:3]) if flying else ""
     yield GateResult(
@@ -380,6 +383,7 @@ def plan_expired(
         rule = policy.rule(bead.rule)
         if rule is None:
             continue
+        # Evidence that something runs, or may: nothing is decided.
         if rule.on_unknown == "retry" and bead.id in outside.verdicts:
             continue  # its target can tell whether it runs, so silence is no evidence
         if (hold := held_by_lease(bead, rule, outside, now)) is not None:
@@ -387,11 +391,14 @@ def plan_expired(
             continue
         capacity, outage = outside.capacity.get(rule.target), state.outages.get(rule.target)
         detail = {"since": bead.since.isoformat()}
+        # Silence during an outage is the target's, and not the attempt's.
         if outage is not None:
             if rule.on_unknown == "retry" or not circuit_breaker.is_doubtful(outage, capacity, now):
                 continue  # sent again to try the target, or settled when that answers again
         elif capacity is not None and capacity.down:
             continue  # an outage begins
+        # Only a service that says that it runs nothing proves an end; else the rule says what
+        # silence means.
         if outage is None and capacity is not None and capacity.idle:
             idle = ReasonCode.SERVICE_IDLE
             decisions.append(_retry(bead, rule, now, "the service runs nothing", idle, detail))
@@ -478,6 +485,7 @@ def plan_failure(
 
     ``jitter`` from 0 to 1 adds up to a quarter of the pause.
     """
+    # Trying again unchanged cannot help, or has not helped often enough: a person edits the bead.
     attempt = bead.attempt
     if for_good or attempt >= rule.max_attempts:
         return Decision(
@@ -495,6 +503,7 @@ def plan_failure(
             ),
             detail=detail,
         )
+    # The jitter keeps beads that failed together from coming back together.
     pause = min(rule.retry_after * 2 ** (min(attempt, 20) - 1) * (1 + jitter / 4), LONGEST)
     return Decision(
         kind=kind,

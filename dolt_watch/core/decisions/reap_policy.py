@@ -124,6 +124,7 @@ def reap_candidates(state: State, policy: Policy, now: datetime, scope: Scope) -
         rule = policy.rule(bead.rule)
         if rule is None:
             continue
+        # An unknown outcome is settled by its target, or after a time without a sign of life.
         if bead.phase is Phase.UNKNOWN:
             outage = state.outages.get(rule.target)
             at = bead.since + rule.unknown_after
@@ -135,6 +136,7 @@ def reap_candidates(state: State, policy: Policy, now: datetime, scope: Scope) -
             if rule.target in policy.deduplicating:  # it is asked at once, and again
                 at = min(at, now + RECHECK_INTERVAL) if scope.dispatch else IMMEDIATELY
             dispatch_due.append(at)
+        # A running bead is the reaper's once it is silent; its job may end before that.
         if bead.phase is Phase.RUNNING:
             pause = active_pause(state, rule.name, now, reaping=True)
             if pause is not None:
@@ -157,6 +159,8 @@ def plan_reaps(policy: Policy, now: datetime, asked: Candidates, outside: Observ
     """Stale beads and failed jobs end; the others are held, each with its reason."""
     decisions: list[Decision] = []
     holds: dict[str, HoldReason] = {}
+    # A job that ended well while its bead is open: its agent may close the bead yet. One that
+    # failed is not waited for.
     unheard = JobReport(Verdict.UNKNOWN)
     failed = [bead for bead in asked.jobs if outside.verdicts.get(bead.id, unheard).failed]
     for bead in asked.jobs:
@@ -170,6 +174,8 @@ def plan_reaps(policy: Policy, now: datetime, asked: Candidates, outside: Observ
         report = outside.verdicts.get(bead.id, unheard)
         if report.limited and report.dead:
             continue  # its target rests instead
+        # Any sign of life spares it, whoever gives it: a row, a lease, the run's output, and for
+        # as long as a run may last, the target.
         spared = outside.holds.get(bead.id) or held_by_lease(bead, rule, outside, now)
         spared = spared or _writes_output(bead, rule, report, now)
         if (
@@ -212,6 +218,7 @@ def _reaped(bead: Bead, rule: Rule, report: JobReport, now: datetime) -> Decisio
     }
     if again:
         detail["retry_at"] = now.isoformat()
+    # What its target tells says more than its silence.
     if report.ended:
         detail["ended"] = report.ended
         said = f": {outside_text(report.error, 200)}" if report.error else ""
