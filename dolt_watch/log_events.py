@@ -64,8 +64,6 @@ class LogEvent(StrEnum):
     """The target takes no bead now."""
     KEEPING = "keeping"
     """`bead` runs and is not reaped now."""
-    ALSO_MATCHES = "also-matches"
-    """`bead` matches a second rule, and goes by the first."""
     NOT_STOPPED = "not-stopped"
     """The run of `bead` could not be stopped after its attempt had ended."""
     ADOPTED = "adopted"

@@ -5,11 +5,12 @@ order of their first call, and counts what a reader who follows them has to go t
 files, and returns to a file already left. One new bead waits in a tracker on DoltLite, its target
 answers over HTTP, and the state of the tick before is saved.
 
-Left out is what a reader takes for granted: settings, engines, HTTP, and small helpers.
+Left out is what a reader takes for granted: reading the settings, engines, HTTP, and small helpers.
 """
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
 import tempfile
@@ -70,13 +71,13 @@ def record(run: Callable[[], object]) -> Walk:
 
     def profile(frame: FrameType, event: str, _: object) -> None:
         code = frame.f_code
-        if event != "call" or code in seen or code.co_name.startswith("<"):
+        # The body of a class is code as well, and neither it nor a module is a function.
+        is_function = code.co_flags & inspect.CO_OPTIMIZED and not code.co_name.startswith("<")
+        if event != "call" or code in seen or not is_function:
             return
-        path = Path(code.co_filename)
-        if path.is_relative_to(PACKAGE):
-            file = path.relative_to(PACKAGE).as_posix()
-            if not file.startswith(LEFT_OUT):
-                seen[code] = Hop(file, code.co_qualname)
+        file = _file(code)
+        if file and not file.startswith(LEFT_OUT) and not _called_by(frame, "config/"):
+            seen[code] = Hop(file, code.co_qualname)
 
     sys.setprofile(profile)
     try:
@@ -84,6 +85,22 @@ def record(run: Callable[[], object]) -> Walk:
     finally:
         sys.setprofile(None)
     return Walk(list(seen.values()))
+
+
+def _file(code: CodeType) -> str:
+    """The file of a function, relative to the package; '' if it is in none of its files."""
+    path = Path(code.co_filename)
+    return path.relative_to(PACKAGE).as_posix() if path.is_relative_to(PACKAGE) else ""
+
+
+def _called_by(frame: FrameType, folder: str) -> bool:
+    """Is a function of this folder among the callers? What reads settings is not the walk."""
+    caller = frame.f_back
+    while caller is not None:
+        if _file(caller.f_code).startswith(folder):
+            return True
+        caller = caller.f_back
+    return False
 
 
 def dispatch_one_bead() -> Walk:

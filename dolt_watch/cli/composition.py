@@ -12,6 +12,8 @@ from dolt_watch.config import Settings, rule_hash, settings_hash, to_canonical_j
 from dolt_watch.controller.executors import DryRunExecutor, LiveExecutor, Reading
 from dolt_watch.controller.loop import ControlLoop
 from dolt_watch.controller.notifications import Notifier, Receiver
+from dolt_watch.controller.parts import LoopConfig, LoopParts
+from dolt_watch.controller.state_reader import StateReader
 from dolt_watch.controller.stopping import RunStopper
 from dolt_watch.core.decisions.policy import Policy
 from dolt_watch.core.model import EMPTY
@@ -80,7 +82,7 @@ def build(
     clock: Clock,
     *,
     patient: bool = True,
-    looker: Poller | None = None,
+    poller: Poller | None = None,
     worker: Mapping[str, Any] = EMPTY,
     on_progress: Callable[[], None] = lambda: None,
 ) -> ControlLoop:
@@ -90,24 +92,21 @@ def build(
         notifier = Notifier(lambda: cast(Receiver, targets(settings.notify.target)))
     stopping = [rule.target for rule in settings.rules if settings.targets[rule.target].stops_runs]
     stopper = RunStopper(engine, targets, dict.fromkeys(stopping)) if stopping else None
-    actor = LiveExecutor(
+    executor = LiveExecutor(
         ledger(engine, settings, clock), settings.rules, targets, notifier, stopper
     )
     return ControlLoop(
-        engine,
-        policy(settings, settles=True),
-        _rule_hashes(settings),
-        targets,
-        actor,
-        clock,
-        looker=looker,
-        adopt=settings.adopt,
-        patient=patient,
-        project_id=settings.project_id,
-        poll=settings.poll,
-        worker=worker,
-        notified=settings.notify.kinds,
-        on_progress=on_progress,
+        LoopParts.assemble(
+            engine,
+            policy(settings, settles=True),
+            _rule_hashes(settings),
+            targets,
+            executor,
+            clock,
+            _config(settings, wait_for_settle=patient, worker=worker),
+            poller=poller,
+            on_progress=on_progress,
+        )
     )
 
 
@@ -117,17 +116,17 @@ def build_dry_run(
     targets: Callable[[str], Target],
     clock: Clock,
     *,
-    looker: Poller | None = None,
+    poller: Poller | None = None,
 ) -> ControlLoop:
-    """Return the same loop with an actor that only logs what it would do. It never waits."""
-    return _passive(engine, settings, targets, clock, DryRunExecutor(), looker)
+    """Return the same loop with an executor that only logs what it would do. It never waits."""
+    return ControlLoop(_passive(engine, settings, targets, clock, DryRunExecutor(), poller))
 
 
 def build_reader(
     engine: Engine, settings: Settings, targets: Callable[[str], Target], clock: Clock
-) -> ControlLoop:
-    """Return the loop of a command that only reads the state: it logs, writes and sends nothing."""
-    return _passive(engine, settings, targets, clock, Reading(), None)
+) -> StateReader:
+    """Return what a command that only reads the state takes: it logs, writes and sends nothing."""
+    return StateReader(_passive(engine, settings, targets, clock, Reading(), None))
 
 
 def _passive(
@@ -135,21 +134,30 @@ def _passive(
     settings: Settings,
     targets: Callable[[str], Target],
     clock: Clock,
-    actor: Reading,
-    looker: Poller | None,
-) -> ControlLoop:
-    return ControlLoop(
+    executor: Reading,
+    poller: Poller | None,
+) -> LoopParts:
+    return LoopParts.assemble(
         engine,
         policy(settings),
         _rule_hashes(settings),
         targets,
-        actor,
+        executor,
         clock,
-        looker=looker,
+        _config(settings, wait_for_settle=False),
+        poller=poller,
+    )
+
+
+def _config(
+    settings: Settings, *, wait_for_settle: bool, worker: Mapping[str, Any] = EMPTY
+) -> LoopConfig:
+    return LoopConfig(
         adopt=settings.adopt,
-        patient=False,
+        wait_for_settle=wait_for_settle,
         project_id=settings.project_id,
-        poll=settings.poll,
+        poll_interval=settings.poll,
+        worker=worker,
         notified=settings.notify.kinds,
     )
 

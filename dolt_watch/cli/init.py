@@ -12,6 +12,7 @@ from dolt_watch.cli.options import load_settings, settings_options
 from dolt_watch.cli.output import console
 from dolt_watch.clock import DatabaseClock
 from dolt_watch.config import Settings
+from dolt_watch.controller.state_reader import StateReader
 from dolt_watch.core.decisions.reap_policy import stale_at
 from dolt_watch.core.model import Phase
 from dolt_watch.engines.connect import open_engine
@@ -62,9 +63,8 @@ def _init(settings: Settings) -> int:
         check_database(engine, settings.project_id)
         _take_over(engine)
         with console() as out:
-            state, now = build_dry_run(
-                engine, settings, TargetPool(settings), DatabaseClock()
-            ).current_state()
+            loop = build_dry_run(engine, settings, TargetPool(settings), DatabaseClock())
+            state, now = StateReader(loop.parts).current_state()
         out.check()
     finally:
         engine.close()

@@ -47,9 +47,9 @@ def command(output: str, since: str, beads: tuple[str, ...], **kwargs: Any) -> i
     settings = load_settings(kwargs)
     engine, targets = open_engine(settings.address), TargetPool(settings)
     try:
-        loop = build_reader(engine, settings, targets, DatabaseClock())
+        reader = build_reader(engine, settings, targets, DatabaseClock())
         found = ReportCollector().report(
-            loop,
+            reader,
             engine,
             lambda now: parse_moment(since, now),
             beads,

@@ -91,10 +91,10 @@ def command(
 def _every(hand: ManualActions, rule: str | None) -> list[str]:
 
     stuck = (Phase.QUARANTINED, Phase.HELD, Phase.UNKNOWN)
-    state, _ = hand.loop.current_state()
+    state, _ = hand.reader.current_state()
     known = {bead.id: bead.rule for bead in state.beads.values() if bead.phase in stuck}
     known |= {
-        bead: name for bead, name in blocked_by_us(hand.loop.engine) if bead not in state.beads
+        bead: name for bead, name in blocked_by_us(hand.reader.engine) if bead not in state.beads
     }
     return sorted(bead for bead, name in known.items() if rule in (None, name))
 
@@ -106,8 +106,8 @@ def by_hand(settings: Settings) -> Iterator[ManualActions]:
     engine, targets = open_engine(settings.address), TargetPool(settings)
     try:
         check_database(engine, settings.project_id)
-        loop = build_reader(engine, settings, targets, DatabaseClock())
-        yield ManualActions(loop, ledger(engine, settings))
+        reader = build_reader(engine, settings, targets, DatabaseClock())
+        yield ManualActions(reader, ledger(engine, settings))
     finally:
         targets.close()
         engine.close()
@@ -116,7 +116,7 @@ def by_hand(settings: Settings) -> Iterator[ManualActions]:
 def check_beads(hand: ManualActions, beads: Sequence[str]) -> list[str]:
     """Each of them once. Raises SettingsError before anything is written: one does not exist."""
 
-    engine = hand.loop.engine
+    engine = hand.reader.engine
     head = head_commit(engine)
     chosen = list(dict.fromkeys(beads))
     for bead in chosen:

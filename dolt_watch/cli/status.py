@@ -80,8 +80,8 @@ def _ask(settings: Settings) -> Status:
 
     engine, targets = open_engine(settings.address), TargetPool(settings)
     try:
-        loop = build_reader(engine, settings, targets, DatabaseClock())
-        return collect_status(loop, engine, lambda name: targets(name).capacity())
+        reader = build_reader(engine, settings, targets, DatabaseClock())
+        return collect_status(reader, engine, lambda name: targets(name).capacity())
     finally:
         targets.close()
         engine.close()

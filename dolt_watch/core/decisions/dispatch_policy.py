@@ -6,21 +6,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from dolt_watch.core.decisions import circuit_breaker
 from dolt_watch.core.decisions.policy import (
     HOUR,
     IMMEDIATELY,
     Candidates,
-    NextDue,
     Observations,
+    Planned,
     Policy,
     active_pause,
     active_pauses,
+    earliest,
 )
 from dolt_watch.core.decisions.reap_policy import held_by_lease
 from dolt_watch.core.model import (
     BLOCKED,
+    EMPTY,
     IN_FLIGHT,
     IN_PROGRESS,
     OPEN,
@@ -44,47 +47,47 @@ last date there is.
 """
 
 
-def rule_gates(
-    state: State, rule: Rule, policy: Policy, now: datetime, clock: NextDue
-) -> Iterator[GateResult]:
-    """What may stop all beads of a rule, one thing after the other.
+def rule_gates(state: State, rule: Rule, policy: Policy, now: datetime) -> Iterator[GateResult]:
+    """What may stop all beads of a rule, one gate after the other.
 
-    ``slots`` asks no further than the first that does.
+    ``free_slots`` asks no further than the first that does.
     """
+    # A person's word comes first.
     pause = active_pause(state, rule.name, now)
-    if pause is not None:
-        clock.at("dispatch", pause.until)
     yield GateResult(
-        "paused", pause is None, f"paused by {pause.by}: {pause.reason}" if pause else "not paused"
+        "paused",
+        pause is None,
+        f"paused by {pause.by}: {pause.reason}" if pause else "not paused",
+        pause.until if pause else None,
     )
     stopped = state.halted_rules.get(rule.name) == policy.settings_hash and bool(
         policy.settings_hash
     )
-    if stopped:
-        clock.at(
-            "dispatch", IMMEDIATELY
-        )  # not to be dispatched, but to be told each time: somebody must mend it
     told = (
         "its target does not take our credential, or is gone (the log says which); mend it, then"
         " `dolt_watch resume`"
     )
-    yield GateResult("stopped", not stopped, told if stopped else "not stopped")
+    # Due at once: nothing is dispatched, but each tick reports it, since a person must act.
+    yield GateResult(
+        "stopped",
+        not stopped,
+        told if stopped else "not stopped",
+        IMMEDIATELY if stopped else None,
+    )
+    # Then what the target says, or does not say.
     outage = state.outages.get(rule.target)
     if outage is not None:
-        clock.at("dispatch", outage.next_at)
-        yield GateResult(
-            circuit_breaker.OUTAGE, False, circuit_breaker.outage_hold(rule.target, outage, now).why
-        )
+        why = circuit_breaker.outage_hold(rule.target, outage, now).why
+        yield GateResult(circuit_breaker.OUTAGE, False, why, outage.next_at)
     else:
         yield GateResult(circuit_breaker.OUTAGE, True, "no outage of its target")
     resting = state.cooldowns.get(rule.target)
     if resting is not None and resting > now:
-        clock.at("dispatch", resting)
-        yield GateResult(
-            "resting", False, f"target {rule.target} asked to be left alone until {iso(resting)}"
-        )
+        why = f"target {rule.target} asked to be left alone until {iso(resting)}"
+        yield GateResult("resting", False, why, resting)
     else:
         yield GateResult("resting", True, "not asked to be left alone")
+    # Last the rule's own ceilings, which other beads of it fill.
     flying = in_flight(state, rule)
     names = ": " + ", ".join(f"{bead.id} ({bead.phase})" for bead in flying[:3]) if flying else ""
     yield GateResult(
@@ -95,12 +98,11 @@ def rule_gates(
     if rule.max_per_hour:
         recent = last_hour(state, rule, now)
         full = len(recent) >= rule.max_per_hour
-        if full:
-            clock.at("dispatch", min(recent) + HOUR)
         yield GateResult(
             "max_per_hour",
             not full,
             f"{len(recent)} claims in the last hour, the ceiling is {rule.max_per_hour}",
+            min(recent) + HOUR if full else None,
         )
 
 
@@ -115,22 +117,29 @@ def orphaned_pauses(state: State, policy: Policy, now: datetime) -> list[Pause]:
     ]
 
 
-def free_slots(
-    state: State, rule: Rule, policy: Policy, now: datetime, clock: NextDue, trying: bool = False
-) -> tuple[int, HoldReason | None]:
-    """How many more may go under this rule, and what stops all of them, where something does.
+class Slots(NamedTuple):
+    """How many more beads may go under a rule."""
 
-    ``trying``: an outage does not.
-    """
-    for check in rule_gates(state, rule, policy, now, clock):
-        if not check.ok and not (trying and check.gate == circuit_breaker.OUTAGE):
-            return 0, check.hold
+    free: int
+    stop: HoldReason | None = None
+    """What holds all beads of the rule; None if nothing does."""
+    due: datetime | None = None
+    """When time alone changes this; None: it does not."""
+
+
+def free_slots(
+    state: State, rule: Rule, policy: Policy, now: datetime, *, ignore_outage: bool = False
+) -> Slots:
+    """``ignore_outage``: an outage of the target holds nothing, since a bead is to try it."""
+    due: datetime | None = None
+    for check in rule_gates(state, rule, policy, now):
+        due = earliest(due, check.due)
+        if not check.ok and not (ignore_outage and check.gate == circuit_breaker.OUTAGE):
+            return Slots(0, check.hold, due)
     free = rule.max_in_flight - len(in_flight(state, rule))
-    return (
-        min(free, rule.max_per_hour - len(last_hour(state, rule, now)))
-        if rule.max_per_hour
-        else free
-    ), None
+    if rule.max_per_hour:
+        free = min(free, rule.max_per_hour - len(last_hour(state, rule, now)))
+    return Slots(free, due=due)
 
 
 def in_flight(state: State, rule: Rule) -> list[Bead]:
@@ -146,16 +155,15 @@ def last_hour(state: State, rule: Rule, now: datetime) -> list[datetime]:
     return [at for at in state.claims.get(rule.name, ()) if now - at < HOUR]
 
 
-def time_gates(bead: Bead, policy: Policy, now: datetime, clock: NextDue) -> Iterator[GateResult]:
+def time_gates(bead: Bead, policy: Policy, now: datetime) -> Iterator[GateResult]:
     """What time alone mends, of one waiting bead."""
     if bead.phase is Phase.BACKOFF and bead.retry_at is not None:
         waits = bead.retry_at > now
-        if waits:
-            clock.at("dispatch", bead.retry_at)
         yield GateResult(
             "backoff",
             not waits,
             f"attempt {bead.attempt} failed ({bead.reason}); again at {iso(bead.retry_at)}",
+            bead.retry_at if waits else None,
         )
     since = _changed(bead)
     settled, settle_by = since + policy.settle, now + policy.settle
@@ -165,8 +173,8 @@ def time_gates(bead: Bead, policy: Policy, now: datetime, clock: NextDue) -> Ite
         )
         return
     if settled > now:
-        clock.at("dispatch", settled)
-        yield GateResult("settle", False, f"changed at {iso(since)}; settled at {iso(settled)}")
+        why = f"changed at {iso(since)}; settled at {iso(settled)}"
+        yield GateResult("settle", False, why, settled)
     else:
         yield GateResult("settle", True, f"changed {int((now - since).total_seconds())}s ago")
 
@@ -175,15 +183,14 @@ def _changed(bead: Bead) -> datetime:
     return bead.matched_at or bead.since
 
 
-def time_hold(bead: Bead, policy: Policy, now: datetime, clock: NextDue) -> HoldReason | None:
+def time_hold(bead: Bead, policy: Policy, now: datetime) -> GateResult | None:
+    """Return the first gate that holds a waiting bead until a later time; None if none does."""
     since = _changed(bead)
     if bead.phase is not Phase.BACKOFF and (
         since + policy.settle <= now or since > now + policy.settle
     ):
         return None  # nearly all of a long queue, so no words are made of it
-    return next(
-        (check.hold for check in time_gates(bead, policy, now, clock) if not check.ok), None
-    )
+    return next((check for check in time_gates(bead, policy, now) if not check.ok), None)
 
 
 def plan_resends(
@@ -199,67 +206,75 @@ def plan_resends(
             yield circuit_breaker.plan_resend(bead, rule)
 
 
+class ClaimPlan(NamedTuple):
+    """The claims of one rule, and what holds the rest of its queue."""
+
+    decisions: tuple[Decision, ...] = ()
+    holds: Mapping[str, HoldReason] = EMPTY
+    """Bead → why it is held."""
+    shared: tuple[HoldReason, ...] = ()
+    """Those of these reasons that hold the rule and not one bead."""
+
+
 def plan_claims(
     state: State,
     rule: Rule,
     now: datetime,
     asked: Candidates,
     outside: Observations,
-    taken: dict[str, int],
-    holds: dict[str, HoldReason],
-    rules: dict[str, tuple[HoldReason, ...]],
+    used: int,
     probes: Mapping[str, circuit_breaker.Probe],
-) -> Iterator[Decision]:
-    """``taken``: target → claims planned so far.
-
-    ``holds`` and ``rules`` are filled, as ``Plan`` has them.
-    """
-    queue = asked.queues.get(rule.name, ())
+) -> ClaimPlan:
+    """``used``: claims planned for the rule's target so far, by rules before this one."""
     outage = state.outages.get(rule.target)
     only = probes.get(rule.target, circuit_breaker.Probe()).bead
-    unwell = circuit_breaker.is_unhealthy(state, rule.target, now)
+    # Notes must not grow by each try: the claim's note is written with an answer after which
+    # something runs, or not at all.
+    deferred = circuit_breaker.is_unhealthy(state, rule.target, now)
     capacity = outside.capacity.get(rule.target)
+    slots = None if capacity is None else capacity.slots
     free = asked.slots.get(rule.name, 0)
-    place = 0
-    for bead in queue:
-        hold = outside.holds.get(bead.id)
-        shared: HoldReason | None = None
-        if hold is None and outage is not None and bead.id != only:
-            hold = shared = circuit_breaker.outage_hold(rule.target, outage, now)
-        if hold is None and place >= free:
-            hold = shared = HoldReason("max_in_flight", f"{free} may go now")
-        slots = None if capacity is None else capacity.slots
-        if hold is None and slots is not None and taken.get(rule.target, 0) >= slots:
-            why = (capacity and capacity.why) or f"target {rule.target} takes {slots} more"
-            hold = shared = HoldReason("capacity", why)
-        if hold is not None:
-            holds[bead.id] = hold
-            if shared is not None and shared not in rules.get(rule.name, ()):
-                rules[rule.name] = (*rules.get(rule.name, ()), shared)
+    decisions: list[Decision] = []
+    holds: dict[str, HoldReason] = {}
+    shared: dict[HoldReason, None] = {}
+    for bead in asked.queues.get(rule.name, ()):
+        place = len(decisions)
+        # A reason of the bead's own comes before what holds its whole rule.
+        if (own := outside.holds.get(bead.id)) is not None:
+            holds[bead.id] = own
             continue
-        detail = {
-            "rank": list(bead.rank),
-            "place": place,
-            "free": free,
-            "slots_used": taken.get(rule.target, 0),
-        }
-        note = f"auto-dispatcher claimed at {iso(now)}"
-        # written with an answer after which something runs, or not at all: notes must not grow
-        # by each try
-        if unwell:
-            detail, note = {**detail, "deferred_note": note}, ""
-        yield Decision(
-            kind=EntryKind.CLAIM,
-            bead=bead.id,
-            rule=rule.name,
-            attempt=bead.attempt + 1,
-            cause=bead.cause,
-            note=note,
-            status=IN_PROGRESS,
-            detail=detail,
-        )
-        taken[rule.target] = taken.get(rule.target, 0) + 1
-        place += 1
+        whole: HoldReason | None = None
+        if outage is not None and bead.id != only:
+            whole = circuit_breaker.outage_hold(rule.target, outage, now)
+        elif place >= free:
+            whole = HoldReason("max_in_flight", f"{free} may go now")
+        elif slots is not None and used + place >= slots:
+            why = (capacity and capacity.why) or f"target {rule.target} takes {slots} more"
+            whole = HoldReason("capacity", why)
+        if whole is not None:
+            holds[bead.id] = whole
+            shared[whole] = None
+            continue
+        decisions.append(_claim(bead, rule, now, place, free, used + place, deferred))
+    return ClaimPlan(tuple(decisions), holds, tuple(shared))
+
+
+def _claim(
+    bead: Bead, rule: Rule, now: datetime, place: int, free: int, used: int, deferred: bool
+) -> Decision:
+    """``deferred``: the note waits in the entry for an answer after which something runs."""
+    note = f"auto-dispatcher claimed at {iso(now)}"
+    detail = {"rank": list(bead.rank), "place": place, "free": free, "slots_used": used}
+    return Decision(
+        kind=EntryKind.CLAIM,
+        bead=bead.id,
+        rule=rule.name,
+        attempt=bead.attempt + 1,
+        cause=bead.cause,
+        note="" if deferred else note,
+        status=IN_PROGRESS,
+        detail={**detail, "deferred_note": note} if deferred else detail,
+    )
 
 
 WITHHELD = "a report could not write the bead while bd's migration was not committed"
@@ -343,27 +358,20 @@ def restore(bead: Bead, why: str, code: ReasonCode) -> Decision:
 
 
 def plan_expired(
-    state: State,
-    policy: Policy,
-    now: datetime,
-    asked: Candidates,
-    outside: Observations,
-    holds: dict[str, HoldReason],
-) -> Iterator[Decision]:
-    """Attempts that nobody will settle any more. ``holds``: gets those that a lease holds."""
-    for bead in state.beads.values():
-        if bead.phase is Phase.CLAIMED and bead.deadline is not None and bead.deadline <= now:
-            why = "no word from its worker by the deadline"
-            yield Decision.of_attempt(EntryKind.OVERDUE, bead)._replace(
-                reason=why,
-                reason_code=ReasonCode.DEADLINE_PASSED,
-                note=f"dispatch outcome unknown ({why}): not sent again until it is known",
-                detail={"deadline": bead.deadline.isoformat()},
-            )
+    state: State, policy: Policy, now: datetime, asked: Candidates, outside: Observations
+) -> Planned:
+    """Attempts that nobody will settle any more, and those that a lease holds."""
+    decisions = [
+        _overdue(bead, bead.deadline)
+        for bead in state.beads.values()
+        if bead.phase is Phase.CLAIMED and bead.deadline is not None and bead.deadline <= now
+    ]
+    holds: dict[str, HoldReason] = {}
     for bead in asked.unknown:
         rule = policy.rule(bead.rule)
         if rule is None:
             continue
+        # Evidence that something runs, or may: nothing is decided.
         if rule.on_unknown == "retry" and bead.id in outside.verdicts:
             continue  # its target can tell whether it runs, so silence is no evidence
         if (hold := held_by_lease(bead, rule, outside, now)) is not None:
@@ -371,30 +379,47 @@ def plan_expired(
             continue
         capacity, outage = outside.capacity.get(rule.target), state.outages.get(rule.target)
         detail = {"since": bead.since.isoformat()}
+        # Silence during an outage is the target's, and not the attempt's.
         if outage is not None:
             if rule.on_unknown == "retry" or not circuit_breaker.is_doubtful(outage, capacity, now):
                 continue  # sent again to try the target, or settled when that answers again
         elif capacity is not None and capacity.down:
             continue  # an outage begins
+        # Only a service that says that it runs nothing proves an end; else the rule says what
+        # silence means.
         if outage is None and capacity is not None and capacity.idle:
-            yield _retry(
-                bead, rule, now, "the service runs nothing", ReasonCode.SERVICE_IDLE, detail
-            )
+            idle = ReasonCode.SERVICE_IDLE
+            decisions.append(_retry(bead, rule, now, "the service runs nothing", idle, detail))
         elif rule.on_unknown == "retry":
             silent = f"no sign of life in {whole_minutes(now - bead.since)}m"
-            yield _retry(bead, rule, now, silent, ReasonCode.NO_SIGN_OF_LIFE, detail)
+            code = ReasonCode.NO_SIGN_OF_LIFE
+            decisions.append(_retry(bead, rule, now, silent, code, detail))
         else:
-            waited = whole_minutes(now - bead.since)
-            yield Decision.of_attempt(EntryKind.GIVE_UP, bead)._replace(
-                status=BLOCKED,
-                reason=f"still unknown after {waited}m",
-                reason_code=ReasonCode.STILL_UNKNOWN,
-                detail=detail,
-                note=(
-                    f"dispatch outcome still unknown after {waited}m — blocking; set it open to try"
-                    " again"
-                ),
-            )
+            decisions.append(_give_up(bead, now, detail))
+    return Planned(tuple(decisions), holds)
+
+
+def _overdue(bead: Bead, deadline: datetime) -> Decision:
+    why = "no word from its worker by the deadline"
+    return Decision.of_attempt(EntryKind.OVERDUE, bead)._replace(
+        reason=why,
+        reason_code=ReasonCode.DEADLINE_PASSED,
+        note=f"dispatch outcome unknown ({why}): not sent again until it is known",
+        detail={"deadline": deadline.isoformat()},
+    )
+
+
+def _give_up(bead: Bead, now: datetime, detail: Mapping[str, object]) -> Decision:
+    waited = whole_minutes(now - bead.since)
+    return Decision.of_attempt(EntryKind.GIVE_UP, bead)._replace(
+        status=BLOCKED,
+        reason=f"still unknown after {waited}m",
+        reason_code=ReasonCode.STILL_UNKNOWN,
+        detail=detail,
+        note=(
+            f"dispatch outcome still unknown after {waited}m — blocking; set it open to try again"
+        ),
+    )
 
 
 def _retry(
@@ -431,6 +456,7 @@ def plan_failure(
 
     ``jitter`` from 0 to 1 adds up to a quarter of the pause.
     """
+    # Trying again unchanged cannot help, or has not helped often enough: a person edits the bead.
     attempt = bead.attempt
     if for_good or attempt >= rule.max_attempts:
         return Decision.of_attempt(EntryKind.QUARANTINED, bead)._replace(
@@ -443,6 +469,7 @@ def plan_failure(
             ),
             detail=detail,
         )
+    # The jitter keeps beads that failed together from coming back together.
     pause = min(rule.retry_after * 2 ** (min(attempt, 20) - 1) * (1 + jitter / 4), LONGEST)
     return Decision.of_attempt(kind, bead)._replace(
         rule=rule.name,

@@ -172,13 +172,13 @@ def active_pause(state: State, rule: str, now: datetime, reaping: bool = False) 
     return None
 
 
-class NextDue:
-    """Collects the earliest moment at which time alone changes a decision."""
+def earliest(*moments: datetime | None) -> datetime | None:
+    """Return the first of these moments; None if there is none."""
+    return min((moment for moment in moments if moment is not None), default=None)
 
-    def __init__(self) -> None:
-        self.due: dict[str, datetime | None] = {"dispatch": None, "reap": None}
 
-    def at(self, kind: str, moment: datetime | None) -> None:
-        before = self.due[kind]
-        if moment is not None and (before is None or moment < before):
-            self.due[kind] = moment
+class Planned(NamedTuple):
+    """Decisions of one kind, and why the beads that they leave out are held."""
+
+    decisions: tuple[Decision, ...] = ()
+    holds: Mapping[str, HoldReason] = EMPTY

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from dolt_watch.core.decisions.policy import (
     IMMEDIATELY,
     MINUTE,
     RECHECK_INTERVAL,
     Candidates,
-    NextDue,
     Observations,
+    Planned,
     Policy,
     Scope,
     active_pause,
+    earliest,
 )
 from dolt_watch.core.model import (
     BLOCKED,
@@ -90,42 +92,55 @@ def silence_cutoffs(stale: Sequence[Bead], policy: Policy, now: datetime) -> dic
     }
 
 
-def reap_candidates(
-    state: State, policy: Policy, now: datetime, scope: Scope, clock: NextDue
-) -> tuple[tuple[Bead, ...], tuple[Bead, ...], tuple[Bead, ...]]:
-    """(running beads that are stale, those with a job that are not, unknown attempts that have
-    waited long enough).
-    """
+class Attempts(NamedTuple):
+    """The attempts under way that may be decided about, and when the next will be."""
+
+    stale: tuple[Bead, ...] = ()
+    """Running beads without a sign of life for too long."""
+    jobs: tuple[Bead, ...] = ()
+    """The other running beads that have a job."""
+    unknown: tuple[Bead, ...] = ()
+    """Attempts of unknown outcome that have waited long enough."""
+    dispatch_due: datetime | None = None
+    reap_due: datetime | None = None
+
+
+def reap_candidates(state: State, policy: Policy, now: datetime, scope: Scope) -> Attempts:
+    """The oldest first."""
     stale, jobs, unknown = [], [], []
+    dispatch_due: list[datetime | None] = []
+    reap_due: list[datetime | None] = []
     watched = [
         bead
         for bead in state.beads.values()
         if bead.phase in IN_FLIGHT or bead.lost_note or bead.unwritten
     ]
     for bead in sorted(watched, key=lambda bead: (bead.since, bead.id)):
+        # These two need no rule: it may have left the settings.
         if bead.phase is Phase.CLAIMED:
-            clock.at("dispatch", bead.deadline)
-        if (bead.lost_note or bead.unwritten) and bead.phase is not Phase.CLAIMED:
-            clock.at("dispatch", IMMEDIATELY)
+            dispatch_due.append(bead.deadline)
+        elif bead.lost_note or bead.unwritten:
+            dispatch_due.append(IMMEDIATELY)
         rule = policy.rule(bead.rule)
         if rule is None:
             continue
+        # An unknown outcome is settled by its target, or after a time without a sign of life.
         if bead.phase is Phase.UNKNOWN:
             outage = state.outages.get(rule.target)
             at = bead.since + rule.unknown_after
             at = at if outage is None else max(at, outage.next_at)
             if at <= now:
                 unknown.append(bead)
-                at = (
-                    now + RECHECK_INTERVAL if scope.dispatch else at
-                )  # settled in this tick, or held by a lease
+                # settled in this tick, or held by a lease
+                at = now + RECHECK_INTERVAL if scope.dispatch else at
             if rule.target in policy.deduplicating:  # it is asked at once, and again
                 at = min(at, now + RECHECK_INTERVAL) if scope.dispatch else IMMEDIATELY
-            clock.at("dispatch", at)
+            dispatch_due.append(at)
+        # A running bead is the reaper's once it is silent; its job may end before that.
         if bead.phase is Phase.RUNNING:
             pause = active_pause(state, rule.name, now, reaping=True)
             if pause is not None:
-                clock.at("reap", pause.until)
+                reap_due.append(pause.until)
                 continue
             at = stale_at(bead, rule)
             if at <= now:
@@ -135,17 +150,17 @@ def reap_candidates(
                 jobs.append(bead)
                 if rule.target in policy.job_reporting_targets:
                     at = min(at, now + RECHECK_INTERVAL) if scope.reap else IMMEDIATELY
-            clock.at("reap", at)
-    return tuple(stale), tuple(jobs), tuple(unknown)
+            reap_due.append(at)
+    due = earliest(*dispatch_due), earliest(*reap_due)
+    return Attempts(tuple(stale), tuple(jobs), tuple(unknown), *due)
 
 
-def plan_reaps(
-    policy: Policy,
-    now: datetime,
-    asked: Candidates,
-    outside: Observations,
-    holds: dict[str, HoldReason],
-) -> Iterator[Decision]:
+def plan_reaps(policy: Policy, now: datetime, asked: Candidates, outside: Observations) -> Planned:
+    """Stale beads and failed jobs end; the others are held, each with its reason."""
+    decisions: list[Decision] = []
+    holds: dict[str, HoldReason] = {}
+    # A job that ended well while its bead is open: its agent may close the bead yet. One that
+    # failed is not waited for.
     unheard = JobReport(Verdict.UNKNOWN)
     failed = [bead for bead in asked.jobs if outside.verdicts.get(bead.id, unheard).failed]
     for bead in asked.jobs:
@@ -159,6 +174,8 @@ def plan_reaps(
         report = outside.verdicts.get(bead.id, unheard)
         if report.limited and report.dead:
             continue  # its target rests instead
+        # Any sign of life spares it, whoever gives it: a row, a lease, the run's output, and for
+        # as long as a run may last, the target.
         spared = outside.holds.get(bead.id) or held_by_lease(bead, rule, outside, now)
         spared = spared or _writes_output(bead, rule, report, now)
         if (
@@ -172,8 +189,9 @@ def plan_reaps(
             )
         if spared is not None:
             holds[bead.id] = spared
-            continue
-        yield _reaped(bead, rule, report, now)
+        else:
+            decisions.append(_reaped(bead, rule, report, now))
+    return Planned(tuple(decisions), holds)
 
 
 def _writes_output(bead: Bead, rule: Rule, report: JobReport, now: datetime) -> HoldReason | None:
@@ -200,6 +218,7 @@ def _reaped(bead: Bead, rule: Rule, report: JobReport, now: datetime) -> Decisio
     }
     if again:
         detail["retry_at"] = now.isoformat()
+    # What its target tells says more than its silence.
     if report.ended:
         detail["ended"] = report.ended
         said = f": {outside_text(report.error, 200)}" if report.error else ""

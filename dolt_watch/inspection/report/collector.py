@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import datetime
 
 from dolt_watch.beads import feed_query
-from dolt_watch.controller.loop import ControlLoop
+from dolt_watch.controller.state_reader import StateReader
 from dolt_watch.core.model import Capacity, EntryKind
 from dolt_watch.engines import Engine
 from dolt_watch.engines.sql_text import chunks
@@ -33,7 +33,7 @@ class ReportCollector:
 
     def report(
         self,
-        loop: ControlLoop,
+        reader: StateReader,
         engine: Engine,
         begin: Callable[[datetime], datetime],
         only: Collection[str] = (),
@@ -44,8 +44,8 @@ class ReportCollector:
         ``only``: these beads. ``capacity``: asks a target, None asks none. Raises the errors of
         ``status``.
         """
-        now = collect_status(loop, engine, capacity)
-        history = self._folded(loop, engine, now)
+        now = collect_status(reader, engine, capacity)
+        history = self._folded(reader, engine, now)
         since = begin(now.now)
         told = read_entries(engine, since=since)
         shown = {
@@ -54,22 +54,22 @@ class ReportCollector:
             *(entry.bead for entry in told),
         }
         titles = dict(titles_of(engine, shown & set(only) if only else shown))
-        return build_report(history, now, told, titles, loop.policy.rules, since, only)
+        return build_report(history, now, told, titles, reader.policy.rules, since, only)
 
     def prune(self, now: Report) -> None:
         """What ended before the span of that report is not asked for again."""
         if self._history is not None:
             self._history.forget(now.since, {(entry.bead, entry.version) for entry in now.entries})
 
-    def _folded(self, loop: ControlLoop, engine: Engine, now: Status) -> LaneBuilder:
+    def _folded(self, reader: StateReader, engine: Engine, now: Status) -> LaneBuilder:
         history = self._history
         if history is None or not self._goes_on(engine, history, now.head):
             self._history = None  # a half-folded one must not be taken up again
-            self._history = history = self._whole(loop, engine, now)
+            self._history = history = self._whole(reader, engine, now)
         return history
 
-    def _whole(self, loop: ControlLoop, engine: Engine, now: Status) -> LaneBuilder:
-        past = HistoryReplayer(engine, loop.policy, now.head)
+    def _whole(self, reader: StateReader, engine: Engine, now: Status) -> LaneBuilder:
+        past = HistoryReplayer(engine, reader.policy, now.head)
         begin = past.first_replayable_commit()
         made = now.state.made
         if begin is None:  # nothing decided yet: from where the watcher began

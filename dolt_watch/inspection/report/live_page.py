@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 
-from dolt_watch.controller.loop import ControlLoop
+from dolt_watch.controller.state_reader import StateReader
 from dolt_watch.engines import Engine
 from dolt_watch.errors import DoltWatchError
 from dolt_watch.inspection.report.collector import ReportCollector
@@ -32,7 +32,7 @@ class _Live:
     """
 
     def __init__(
-        self, connect: Callable[[], Engine], make: Callable[[Engine], ControlLoop]
+        self, connect: Callable[[], Engine], make: Callable[[Engine], StateReader]
     ) -> None:
         self.connect, self.make = connect, make
         self._gatherer: ReportCollector | None = None
@@ -66,10 +66,10 @@ class _Live:
 
 
 def pages(
-    connect: Callable[[], Engine], make: Callable[[Engine], ControlLoop]
+    connect: Callable[[], Engine], make: Callable[[Engine], StateReader]
 ) -> Mapping[str, Callable[[], HttpResponse]]:
     """Path → page, as ``telemetry.health.Server`` serves them.
 
-    ``make``: a loop that acts on nothing.
+    ``make``: reads the state over an engine.
     """
     return {"/": _Live(connect, make)}

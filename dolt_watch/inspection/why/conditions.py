@@ -11,7 +11,7 @@ from dolt_watch.beads.readiness import READY, own_checks, readiness_at
 from dolt_watch.beads.schema import tracker_schema
 from dolt_watch.core.decisions.dispatch_policy import in_flight, rule_gates, time_gates
 from dolt_watch.core.decisions.hold_reasons import Reason
-from dolt_watch.core.decisions.policy import UNCOMMITTED, UNVERSIONED, NextDue, active_pause
+from dolt_watch.core.decisions.policy import UNCOMMITTED, UNVERSIONED, active_pause
 from dolt_watch.core.decisions.reap_policy import held_by_lease, last_activity, stale_at
 from dolt_watch.core.model import Bead, Capacity, EntryKind, GateResult, HoldReason, Phase, Rule
 from dolt_watch.core.rules.compiled_rule import Conjunct
@@ -151,7 +151,7 @@ def _of_bead(
         one = _condition(state.phase, False, state.reason or state.phase)
         yield one._replace(remedy=one.remedy.replace("ID", state.id))
     elif state is not None:
-        for check in time_gates(state, stands.policy, stands.now, NextDue()):
+        for check in time_gates(state, stands.policy, stands.now):
             yield _checked(check)
     if rule.ready:
         for check in own_checks(row, stands.now):
@@ -168,7 +168,7 @@ def _of_bead(
 def _of_rule(rule: Rule, bead: str, stands: DecisionSnapshot) -> Iterator[Condition]:
     if stands.merging:
         yield _condition("merge", False, "somebody's merge stands unfinished")
-    for check in rule_gates(stands.state, rule, stands.policy, stands.now, NextDue()):
+    for check in rule_gates(stands.state, rule, stands.policy, stands.now):
         yield _checked(check)
     hold = stands.plan.holds.get(bead)
     capacity = stands.outside.capacity.get(rule.target, Capacity(None))

@@ -16,7 +16,7 @@ from tests.stubs.server import dead_url
 from tests.support.clocks import ShiftedClock
 from tests.support.commands import Commands, commands
 from tests.support.embedded_tracker import Light
-from tests.support.lines import build_dry_run
+from tests.support.lines import build_reader
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_status_in_a_narrow_terminal(doltlite: Engine) -> None:
     here = Light(doltlite)
     here.assign("bd-a", "bd-b")
     here.tick()
-    loop = build_dry_run(
+    loop = build_reader(
         here.engine, here.settings, lambda name: here.target, ShiftedClock(), lambda line: None
     )
     now = collect_status(

@@ -19,7 +19,7 @@ from dolt_watch.core.decisions.dispatch_policy import (
     time_gates,
 )
 from dolt_watch.core.decisions.planner import make_plan, select_candidates
-from dolt_watch.core.decisions.policy import IMMEDIATELY, NextDue, Observations, Policy, Scope
+from dolt_watch.core.decisions.policy import IMMEDIATELY, Observations, Policy, Scope, earliest
 from dolt_watch.core.model import (
     Bead,
     Capacity,
@@ -131,7 +131,7 @@ def test_what_does_not(rule: Rule, more: dict[str, Any]) -> None:
 
 def test_who_asks_sees_each_check_that_is_passed() -> None:
     """`dolt_watch why` shows them all."""
-    asked = rule_gates(state(), Rule("agent", max_per_hour=3), policy(), NOW, NextDue())
+    asked = rule_gates(state(), Rule("agent", max_per_hour=3), policy(), NOW)
     assert [(check.gate, check.why) for check in asked if check.ok] == [
         ("paused", "not paused"),
         ("stopped", "not stopped"),
@@ -140,7 +140,7 @@ def test_who_asks_sees_each_check_that_is_passed() -> None:
         ("max_in_flight", "0 of 1 in flight"),
         ("max_per_hour", "0 claims in the last hour, the ceiling is 3"),
     ]
-    assert [check.gate for check in rule_gates(state(), AGENT, policy(), NOW, NextDue())][
+    assert [check.gate for check in rule_gates(state(), AGENT, policy(), NOW)][
         -1
     ] == "max_in_flight"
 
@@ -152,7 +152,6 @@ def test_no_settings_stop_nothing() -> None:
         AGENT,
         policy()._replace(settings_hash=""),
         NOW,
-        NextDue(),
     )
     assert all(check.ok for check in asked)
 
@@ -206,26 +205,23 @@ def test_what_time_alone_mends(waits: dict[str, Any], why: HoldReason | None) ->
 
 
 def test_a_bead_that_is_back_from_backoff_passes_two_checks() -> None:
-    clock, back = NextDue(), bead("a", Phase.BACKOFF, age=2, attempt=1, reason="x", retry_at=NOW)
-    asked = time_gates(back, policy(), NOW, clock)
+    back = bead("a", Phase.BACKOFF, age=2, attempt=1, reason="x", retry_at=NOW)
+    asked = list(time_gates(back, policy(), NOW))
     assert [(check.gate, check.ok) for check in asked] == [("backoff", True), ("settle", True)]
-    assert clock.due["dispatch"] is None, "nothing is left to wait for"
+    assert [check.due for check in asked] == [None, None], "nothing is left to wait for"
 
 
 def test_what_was_dated_ahead_says_so_and_waits_for_nothing() -> None:
-    clock = NextDue()
-    [check] = time_gates(bead("a", age=-60), policy(), NOW, clock)
+    [check] = time_gates(bead("a", age=-60), policy(), NOW)
     assert check == GateResult(
         "settle", True, "changed at 2026-04-18T22:36:46Z, which is still to come: a clock is wrong"
     )
-    assert clock.due["dispatch"] is None
+    assert check.due is None
 
 
 def test_the_earliest_moment_counts() -> None:
-    clock = NextDue()
-    for moment in (NOW, NOW + SECOND, None, NOW - SECOND, NOW):
-        clock.at("dispatch", moment)
-    assert clock.due == {"dispatch": NOW - SECOND, "reap": None}
+    assert earliest(NOW, NOW + SECOND, None, NOW - SECOND, NOW) == NOW - SECOND
+    assert earliest(None, None) is earliest() is None
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from itertools import pairwise
 
 import pytest
 
-from dolt_watch.controller.loop import ControlLoop
+from dolt_watch.controller.state_reader import StateReader
 from dolt_watch.engines import Engine
 from dolt_watch.engines.address import FileAddress
 from dolt_watch.engines.connect import open_engine
@@ -23,14 +23,14 @@ from dolt_watch.inspection.status import collect_status
 from dolt_watch.ledger.reader import read_entries
 from tests.support.clocks import ShiftedClock
 from tests.support.embedded_tracker import Light
-from tests.support.lines import build_dry_run
+from tests.support.lines import build_reader
 
 HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
 
 
-def loop(here: Light, engine: Engine, at: timedelta = 3 * HOUR) -> ControlLoop:
-    return build_dry_run(
+def loop(here: Light, engine: Engine, at: timedelta = 3 * HOUR) -> StateReader:
+    return build_reader(
         engine, here.settings, lambda name: here.target, ShiftedClock(at), here.lines.append
     )
 
