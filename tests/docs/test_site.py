@@ -1,6 +1,4 @@
-"""The site builds without a warning, and needs nothing from elsewhere; every page links to what
-there is.
-"""
+"""The site builds without a warning and loads nothing from other hosts. Every link has a target."""
 
 from __future__ import annotations
 
@@ -12,11 +10,15 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser
 
+from tests.browser.conftest import browser as browser
 from tests.conftest import Once
 from tests.docs.conftest import ROOT
+from tests.docs.shell import steps_of
 from tools.docs import site
 
+QUICKSTART = (ROOT / "docs/quickstart.md").read_text("utf-8")
 PATH = re.compile(r"`([\w.-]+(?:/[\w.-]+)+/?)`")
 RETIRED = re.compile(r"\b(?:anew|fold(?:s|ed|ing)?|resyncs?|re-?folded|lens)\b", re.IGNORECASE)
 """Words for concepts that have another name in docs/concepts.md."""
@@ -72,11 +74,40 @@ def test_the_picture_is_in_the_site_and_says_what_it_shows(built: Path) -> None:
 
 @pytest.mark.parametrize("page", site.pages(), ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_links_lead_somewhere(page: Path) -> None:
-    """On a forge too, where what the site leaves out can be linked to."""
+    """On a forge too, where pages can link to files that the site leaves out."""
     broken = [
-        link for link in site.targets(page.read_text("utf-8")) if not (page.parent / link).exists()
+        link for link in site.targets(site.text_of(page)) if not (page.parent / link).exists()
     ]
     assert not broken
+
+
+def test_the_readme_works_on_a_package_index() -> None:
+    """Its links are absolute, and those to this repository lead to files of it."""
+    text = (ROOT / "README.md").read_text("utf-8")
+    assert site.targets(text) == []
+    own = site.absolute_links().findall(text)
+    assert len(own) > 10
+    assert text.count(site.repository()) == len([each for each in own if each[-4:] != ".svg"])
+    assert text.count("https://raw.githubusercontent.com/") == 2
+
+
+def test_the_copy_button_copies_commands_only(built: Path, browser: Browser) -> None:
+    """Without the prompts, the output and the marks of continued lines."""
+    page = browser.new_page()
+    page.goto((built / "docs/quickstart.html").as_uri())
+    copied = page.eval_on_selector_all(
+        "pre[data-copy]", "all => all.map(each => each.dataset.copy)"
+    )
+    page.close()
+    fences = re.findall(r"```console\n(.*?)```", QUICKSTART, re.DOTALL)
+    assert copied == [
+        "\n".join(step.command for step in steps_of(each)) for each in map(block, fences)
+    ]
+    assert len(copied) > 8
+
+
+def block(body: str) -> str:
+    return f"```console\n{body}```\n"
 
 
 def test_the_architecture_page_names_what_there_is() -> None:
@@ -148,7 +179,8 @@ def test_each_term_is_defined_once() -> None:
 def test_a_broken_link_fails_the_build(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    for file in [ROOT / "mkdocs.yml", ROOT / "LICENSE", *site.pages(), *(ROOT / "docs").iterdir()]:
+    settings = [ROOT / name for name in ("zensical.toml", "pyproject.toml", "LICENSE")]
+    for file in [*settings, *site.pages(), *(ROOT / "docs").rglob("*.*")]:
         if file.is_file():
             place = tmp_path / file.relative_to(ROOT)
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -156,4 +188,6 @@ def test_a_broken_link_fails_the_build(
     (tmp_path / "docs/loop.md").write_text("[nowhere](nowhere.md)\n", "utf-8")
     monkeypatch.setattr(site, "ROOT", tmp_path)
     assert site.build(tmp_path / "site") == 1
-    assert "'nowhere.md'" in capfd.readouterr().err
+    said = re.sub(r"\x1b\[[0-9;]*m", "", capfd.readouterr().err)
+    assert "page does not exist" in said
+    assert "nowhere.md" in said
