@@ -16,9 +16,10 @@ from typing import Any, NamedTuple
 
 from dolt_watch.controller.messages import log_entry
 from dolt_watch.core.decisions.circuit_breaker import health_of
-from dolt_watch.core.decisions.settlement import encode_answer, settle
+from dolt_watch.core.decisions.settlement import settle
 from dolt_watch.core.model import IN_PROGRESS, OPEN, Decision, EntryKind, Rule, entry_payloads
 from dolt_watch.core.model.reason_codes import ReasonCode
+from dolt_watch.core.model.recorded_inputs import RecordedInputs, encode_answer
 from dolt_watch.core.projection.target_outages import is_resent
 from dolt_watch.ledger.decision_context import DecisionContext
 from dolt_watch.ledger.writer import LedgerWriter, Written
@@ -94,7 +95,8 @@ def _claim(
 ) -> Claim:
     """Write the claim with its token into history: a token is sent at most once."""
     if site := getattr(target, "site", ""):  # whoever settles it must be there
-        decision = decision._replace(detail={**decision.detail, "site": site})
+        at = entry_payloads.Claimed(site=site).encode()
+        decision = decision._replace(detail={**decision.detail, **at})
     valid = timedelta(seconds=SEND_WINDOW_SECONDS + target.timeout)
     written = ledger.append_decision(context, decision, valid)
     ended = time.monotonic()
@@ -169,14 +171,14 @@ def _send(claim: Claim, target: Target) -> Decision:
     )
     outcome = settle(answer, attempt, rule, now, jitter, health)
     # What history does not hold of these inputs is recorded, so that a replay settles the same.
-    given = {
-        "now": now.isoformat(),
-        "made": context.state.made,
-        "jitter": jitter,
-        "answer": encode_answer(answer),
-        "health": list(health),
-    }
-    return outcome._replace(detail={**outcome.detail, "given": given})
+    given = RecordedInputs(
+        now=now,
+        made=context.state.made,
+        jitter=jitter,
+        answer=encode_answer(answer),
+        health=health,
+    )
+    return outcome._replace(detail={**outcome.detail, **given.encode()})
 
 
 def _log_warnings(bead: str, *warnings: str) -> None:

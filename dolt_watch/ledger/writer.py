@@ -26,7 +26,6 @@ from dolt_watch.beads.schema import TrackerSchema, versioned
 from dolt_watch.checkpoint.fence import advance_fence
 from dolt_watch.clock import Clock
 from dolt_watch.core.decisions.policy import sets_status
-from dolt_watch.core.decisions.recorded_inputs import leases_of
 from dolt_watch.core.model import (
     BY_HAND,
     GLOBAL,
@@ -39,6 +38,7 @@ from dolt_watch.core.model import (
     entry_payloads,
 )
 from dolt_watch.core.model.columns import KEPT_BY_BD
+from dolt_watch.core.model.recorded_inputs import RecordedInputs
 from dolt_watch.core.projection.target_outages import is_resent
 from dolt_watch.core.rules.compiled_rule import CompiledRule
 from dolt_watch.engines import Engine, Param, Transaction
@@ -330,7 +330,7 @@ class LedgerWriter:
         if by_silence and not entry_payloads.Reaped.decode(decision.detail).ended:
             # A heartbeat moves neither HEAD nor the fence, so it is compared with the one that
             # was decided on
-            seen = leases_of(decision.detail.get("given"))
+            seen = RecordedInputs.decode(decision.detail).leases
             if read_leases(tx.query, context.schema, [bead]).get(bead) != seen.get(bead):
                 raise Conflict(f"the lease of {bead} has changed")
 
@@ -385,20 +385,11 @@ class LedgerWriter:
         events = (str(uuid.uuid4()),) if row is not None and (changes or note) else ()
         in_history = not events or context is None or context.schema.events_in_history
         wrote = EntryEffects(cells, note, events, in_history)
-        deadline = {"deadline": (now + valid).isoformat()} if valid is not None else {}
-        code = (
-            {"reason_code": decision.reason_code.value} if decision.reason_code is not None else {}
+        claimed = entry_payloads.Claimed(deadline=now + valid if valid is not None else None)
+        envelope = entry_payloads.Envelope(
+            __version__, self.identity.host, wrote, decision.reason_code
         )
-        detail = {
-            **decision.detail,
-            **deadline,
-            **code,
-            "program": __version__,
-            "host": self.identity.host,
-            "wrote": {"cells": cells, "note": note, "events": list(events)},
-        }
-        if not in_history:
-            detail["wrote"]["events_in_history"] = False
+        detail = {**decision.detail, **claimed.encode(), **envelope.encode()}
         entry = LedgerEntry(
             bead=decision.bead,
             version=begun.version,

@@ -24,10 +24,15 @@ from dolt_watch.beads.schema import schema_at
 from dolt_watch.config import hash_of_text
 from dolt_watch.core.decisions.circuit_breaker import with_recorded_tries
 from dolt_watch.core.decisions.planner import make_plan, select_candidates
-from dolt_watch.core.decisions.policy import ATTEMPTED, UNCOMMITTED, UNVERSIONED, Observations
+from dolt_watch.core.decisions.policy import (
+    ATTEMPTED,
+    UNCOMMITTED,
+    UNVERSIONED,
+    Observations,
+    Scope,
+)
 from dolt_watch.core.decisions.reap_policy import silence_cutoffs
-from dolt_watch.core.decisions.recorded_inputs import RecordedInputs, read_inputs
-from dolt_watch.core.decisions.settlement import decode_answer, settle
+from dolt_watch.core.decisions.settlement import settle
 from dolt_watch.core.model import (
     GLOBAL,
     REPORTS,
@@ -40,6 +45,7 @@ from dolt_watch.core.model import (
     Phase,
     State,
 )
+from dolt_watch.core.model.recorded_inputs import RecordedInputs, decode_answer
 from dolt_watch.core.rules.compiled_rule import CompiledRule
 from dolt_watch.ledger.writer import bead_hash
 from dolt_watch.replay.replayer import HistoryReplayer, SettingsVersion
@@ -57,6 +63,8 @@ DECIDED = frozenset(
 )
 DECIDED |= {EntryKind.OUTAGE, EntryKind.RECOVERED}
 
+INPUTS = tuple(RecordedInputs().encode())
+"""The key of a detail that holds what a decision was given: it is decided by, not compared."""
 WORDED = ("deferred_note",)
 """Keys of a detail that hold a sentence: only whether there is one is compared."""
 
@@ -189,9 +197,9 @@ def _decides(entry: LedgerEntry) -> bool:
     """An unknown attempt that turns out to run nowhere may be its bead's last: quarantined too,
     but by a decision, with a scope and no answer.
     """
-    given = entry.given
+    given = RecordedInputs.decode(entry.detail)
     return entry.kind in DECIDED or (
-        entry.kind in REPORTS and "scope" in given and "answer" not in given
+        entry.kind in REPORTS and given.scope is not None and given.answer is None
     )
 
 
@@ -224,8 +232,8 @@ class _EntryVerifier:
         """History is read once, and each reprocessing made the state anew in its middle: what
         had been decided by then is kept for ``elsewhere``.
         """
-        own = entry.given.get("made")
-        if not isinstance(own, str) or own == made or own not in self.past.rebuild_points:
+        own = RecordedInputs.decode(entry.detail).made
+        if own == made or own not in self.past.rebuild_points:
             return True
         if not self.past.engine.is_ancestor(own, entry.observed):
             return True  # nobody can have stood there: it is said as a difference
@@ -251,7 +259,7 @@ class _EntryVerifier:
             if under is None:
                 self.out.unverifiable["its settings are not in history"] += 1
                 continue
-            given = read_inputs(entry)
+            given = RecordedInputs.decode(entry.detail)
             if given.now is None:
                 self.out.unverifiable["it was recorded without what it rests on"] += 1
             else:
@@ -273,7 +281,7 @@ class _EntryVerifier:
         under: SettingsVersion,
     ) -> Decision | None:
         """What ``decide`` says first, given what was given."""
-        scope, passed = given.scope, given.passed
+        scope, passed = Scope.of(given.scope or ()), given.passed
         state = with_recorded_tries(state, given.outages)
         asked = select_candidates(
             state,
@@ -294,7 +302,8 @@ class _EntryVerifier:
             if rule.ready and queue:
                 ids = [bead.id for bead in queue]
                 holds |= self._readiness(ids, given, now, entry.observed)
-        world = Observations(given.capacity, holds, given.verdicts, given.leases, given.jitter)
+        jitter = given.jitter or 0.0
+        world = Observations(given.capacity, holds, given.verdicts, given.leases, jitter)
         plan = make_plan(state, under.policy, now, scope, asked, world)
         for beside in plan.decisions[1:]:
             if (
@@ -311,7 +320,7 @@ class _EntryVerifier:
         observed.
         """
         engine = self.past.engine
-        if given.readiness == 1:
+        if given.readiness in (None, 1):  # an entry that names none is of the first
             return readiness_v1(engine.query, ids, schema_at(engine, commit), now, commit)
         return readiness_at(engine, ids, self.past.schema, now, commit).holds
 
@@ -340,7 +349,7 @@ class _EntryVerifier:
                 token=claim.token,
                 sent_at=claim.at,
             )
-        return settle(answer, bead, rule, now, given.jitter, given.health)
+        return settle(answer, bead, rule, now, given.jitter or 0.0, given.health)
 
     def written(self, changes: CommitChanges, under: SettingsVersion) -> Iterator[Difference]:
         """Does the commit hold what its entries say they wrote?
@@ -430,7 +439,7 @@ def _compare(entry: LedgerEntry, made: Decision | None) -> Iterator[Difference]:
     pairs |= {
         f"detail.{name}": (entry.detail.get(name), value)
         for name, value in detail.items()
-        if name not in ("given", *WORDED)
+        if name not in (*INPUTS, *WORDED)
     }
     pairs |= {
         f"detail.{name}": (bool(entry.detail.get(name)), bool(made.detail.get(name)))

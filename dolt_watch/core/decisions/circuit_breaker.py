@@ -30,6 +30,7 @@ from dolt_watch.core.model import (
     State,
     entry_payloads,
 )
+from dolt_watch.core.model.observations import Health
 from dolt_watch.core.model.reason_codes import ReasonCode
 
 OUTAGE = "outage"
@@ -40,19 +41,6 @@ FIRST_REST, LAST_REST = timedelta(seconds=30), timedelta(minutes=15)
 """The same for a target that is busy."""
 SHOWN = 100
 """Characters of the reason that a hold shows."""
-
-
-class Health(NamedTuple):
-    """What is known of a target when a bead is sent to it; recorded with the answer."""
-
-    busy: int = 0
-    """Busy answers in a row before this one."""
-    tries: int = 0
-    """Tries that failed in its outage; 0: there is none."""
-    noted: bool = False
-    """The bead's notes tell of this outage already."""
-    note: str = ""
-    """The claim's note, where it waits for an answer after which something runs."""
 
 
 def health_of(state: State, target: str, bead: str, now: datetime, note: str = "") -> Health:
@@ -267,11 +255,6 @@ def plan_resend(bead: Bead, rule: Rule) -> Decision:
         cause=bead.cause,
         detail=detail,
     )
-
-
-def uncounted_claim(attempt: Bead) -> dict[str, str]:
-    """Detail of an entry after which the claim does not count for ``max_per_hour``."""
-    return {"uncounted_claim": attempt.sent_at.isoformat()} if attempt.sent_at is not None else {}
 
 
 def postpone_tries(

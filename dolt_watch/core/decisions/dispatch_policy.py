@@ -264,7 +264,8 @@ def _claim(
 ) -> Decision:
     """``deferred``: the note waits in the entry for an answer after which something runs."""
     note = f"auto-dispatcher claimed at {iso(now)}"
-    detail = {"rank": list(bead.rank), "place": place, "free": free, "slots_used": used}
+    held_note = note if deferred else ""
+    payload = entry_payloads.Claimed(tuple(bead.rank), place, free, used, held_note)
     return Decision(
         kind=EntryKind.CLAIM,
         bead=bead.id,
@@ -273,7 +274,7 @@ def _claim(
         cause=bead.cause,
         note="" if deferred else note,
         status=IN_PROGRESS,
-        detail={**detail, "deferred_note": note} if deferred else detail,
+        detail=payload.encode(),
     )
 
 
@@ -378,7 +379,7 @@ def plan_expired(
             holds[bead.id] = hold
             continue
         capacity, outage = outside.capacity.get(rule.target), state.outages.get(rule.target)
-        detail = {"since": bead.since.isoformat()}
+        ended = entry_payloads.Ended(since=bead.since)
         # Silence during an outage is the target's, and not the attempt's.
         if outage is not None:
             if rule.on_unknown == "retry" or not circuit_breaker.is_doubtful(outage, capacity, now):
@@ -389,13 +390,13 @@ def plan_expired(
         # silence means.
         if outage is None and capacity is not None and capacity.idle:
             idle = ReasonCode.SERVICE_IDLE
-            decisions.append(_retry(bead, rule, now, "the service runs nothing", idle, detail))
+            decisions.append(_retry(bead, rule, now, "the service runs nothing", idle, ended))
         elif rule.on_unknown == "retry":
             silent = f"no sign of life in {whole_minutes(now - bead.since)}m"
             code = ReasonCode.NO_SIGN_OF_LIFE
-            decisions.append(_retry(bead, rule, now, silent, code, detail))
+            decisions.append(_retry(bead, rule, now, silent, code, ended))
         else:
-            decisions.append(_give_up(bead, now, detail))
+            decisions.append(_give_up(bead, now, ended))
     return Planned(tuple(decisions), holds)
 
 
@@ -405,17 +406,17 @@ def _overdue(bead: Bead, deadline: datetime) -> Decision:
         reason=why,
         reason_code=ReasonCode.DEADLINE_PASSED,
         note=f"dispatch outcome unknown ({why}): not sent again until it is known",
-        detail={"deadline": deadline.isoformat()},
+        detail=entry_payloads.Ended(deadline=deadline).encode(),
     )
 
 
-def _give_up(bead: Bead, now: datetime, detail: Mapping[str, object]) -> Decision:
+def _give_up(bead: Bead, now: datetime, ended: entry_payloads.Ended) -> Decision:
     waited = whole_minutes(now - bead.since)
     return Decision.of_attempt(EntryKind.GIVE_UP, bead)._replace(
         status=BLOCKED,
         reason=f"still unknown after {waited}m",
         reason_code=ReasonCode.STILL_UNKNOWN,
-        detail=detail,
+        detail=ended.encode(),
         note=(
             f"dispatch outcome still unknown after {waited}m — blocking; set it open to try again"
         ),
@@ -423,20 +424,25 @@ def _give_up(bead: Bead, now: datetime, detail: Mapping[str, object]) -> Decisio
 
 
 def _retry(
-    bead: Bead, rule: Rule, now: datetime, why: str, code: ReasonCode, detail: Mapping[str, object]
+    bead: Bead,
+    rule: Rule,
+    now: datetime,
+    why: str,
+    code: ReasonCode,
+    ended: entry_payloads.Ended,
 ) -> Decision:
     """It runs nowhere.
 
     What an outage of its target left unknown does not count against the bead.
     """
     if not bead.outage:
-        return plan_failure(bead, rule, now, why, EntryKind.RETRY, detail, code=code)
+        return plan_failure(bead, rule, now, why, EntryKind.RETRY, ended, code=code)
     return Decision.of_attempt(EntryKind.RETRY, bead)._replace(
         rule=rule.name,
         status=OPEN,
         reason=why,
         reason_code=code,
-        detail={**detail, "uncounted": True, **circuit_breaker.uncounted_claim(bead)},
+        detail=ended._replace(uncounted=True, uncounted_claim=bead.sent_at).encode(),
     )
 
 
@@ -446,7 +452,7 @@ def plan_failure(
     now: datetime,
     why: str,
     kind: EntryKind,
-    detail: Mapping[str, object],
+    ended: entry_payloads.Ended,
     for_good: bool = False,
     jitter: float = 0.0,
     *,
@@ -467,7 +473,7 @@ def plan_failure(
             note=(
                 f"dispatch quarantined after {attempt} attempts: {why}; edit the bead to try again"
             ),
-            detail=detail,
+            detail=ended.encode(),
         )
     # The jitter keeps beads that failed together from coming back together.
     pause = min(rule.retry_after * 2 ** (min(attempt, 20) - 1) * (1 + jitter / 4), LONGEST)
@@ -477,5 +483,5 @@ def plan_failure(
         reason=why,
         reason_code=code,
         note=f"dispatch failed {why}",
-        detail={**detail, "retry_at": (now + pause).isoformat()},
+        detail=ended._replace(retry_at=now + pause).encode(),
     )

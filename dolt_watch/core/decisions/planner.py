@@ -27,6 +27,8 @@ from dolt_watch.core.decisions.dispatch_policy import (
 from dolt_watch.core.decisions.policy import (
     ATTEMPTED,
     IMMEDIATELY,
+    UNCOMMITTED,
+    UNVERSIONED,
     Candidates,
     Observations,
     Plan,
@@ -35,8 +37,8 @@ from dolt_watch.core.decisions.policy import (
     earliest,
 )
 from dolt_watch.core.decisions.reap_policy import plan_reaps, reap_candidates
-from dolt_watch.core.decisions.recorded_inputs import record_inputs
 from dolt_watch.core.model import EMPTY, Bead, Decision, EntryKind, HoldReason, Phase, Rule, State
+from dolt_watch.core.model.recorded_inputs import RecordedInputs
 from dolt_watch.core.rules.compiled_rule import CompiledRule, queue_sort_key
 
 
@@ -202,12 +204,13 @@ def make_plan(
                 rules[rule.name] = (*rules.get(rule.name, ()), *claims.shared)
     given = record_inputs(state, now, scope, holds, outside)
     if any(one.kind is EntryKind.OUTAGE for one in decisions):
-        given["jitter"] = outside.jitter
+        given = given._replace(jitter=outside.jitter)
     # Who only looks also asks the gates of beads that their rule holds: what they say is a
     # bead's own reason.
     shared = asked.stops.values()
     holds |= {bead: hold for bead, hold in outside.holds.items() if asked.held.get(bead) in shared}
-    decided = tuple(one._replace(detail={**one.detail, "given": given}) for one in decisions)
+    inputs = given.encode()
+    decided = tuple(one._replace(detail={**one.detail, **inputs}) for one in decisions)
     return Plan(decided, holds, rules)
 
 
@@ -220,3 +223,35 @@ def settle_wait(asked: Candidates, policy: Policy, now: datetime) -> float:
         return 0.0
     settle = policy.settle.total_seconds()
     return min((due - now).total_seconds() + 0.001, settle) if due > now else settle
+
+
+READINESS = 2
+"""Version of the readiness rule (`dolt_watch.beads.readiness`).
+
+Version 1 is kept for `replay --verify`.
+"""
+
+UNRECORDED = (ATTEMPTED, UNCOMMITTED, UNVERSIONED)
+"""Gates whose beads are recorded, because history doesn't hold what they saw."""
+
+
+def record_inputs(
+    state: State,
+    now: datetime,
+    scope: Scope,
+    holds: Mapping[str, HoldReason],
+    outside: Observations,
+) -> RecordedInputs:
+    """Return what these decisions rest on and history does not hold."""
+    return RecordedInputs(
+        now=now,
+        scope=scope.kinds,
+        made=state.made,
+        acts=True,
+        readiness=READINESS if scope.dispatch else None,
+        passed={bead: hold.gate for bead, hold in holds.items() if hold.gate in UNRECORDED},
+        capacity=outside.capacity,
+        verdicts=outside.verdicts,
+        leases=outside.leases,
+        outages={name: (one.tries, one.next_at) for name, one in state.outages.items()},
+    )

@@ -4,7 +4,7 @@ plan. Pure.
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from dolt_watch.core.model import (
     EMPTY,
@@ -46,6 +46,11 @@ class Scope(NamedTuple):
     @property
     def kinds(self) -> tuple[str, ...]:
         return tuple(kind for kind in ("dispatch", "reap") if getattr(self, kind))
+
+    @classmethod
+    def of(cls, kinds: Collection[str]) -> Self:
+        """Return the scope with these kinds."""
+        return cls(dispatch="dispatch" in kinds, reap="reap" in kinds)
 
 
 BOTH = Scope(dispatch=True, reap=True)

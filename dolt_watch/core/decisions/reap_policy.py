@@ -32,6 +32,7 @@ from dolt_watch.core.model import (
     State,
     Verdict,
 )
+from dolt_watch.core.model.entry_payloads import LastSign, Reaped
 from dolt_watch.core.model.reason_codes import ReasonCode
 from dolt_watch.sanitize import sanitize as outside_text
 from dolt_watch.timestamps import iso, whole_minutes
@@ -210,17 +211,16 @@ def _reaped(bead: Bead, rule: Rule, report: JobReport, now: datetime) -> Decisio
     """Its end: as its target tells it, or by its silence."""
     again = rule.on_stale == "requeue" and bead.attempt < rule.max_attempts and report.has_ended
     idle, sign = now - last_activity(bead), bead.sign
-    detail = {
-        "last_sign": last_activity(bead).isoformat(),
-        "sign": {"what": sign.what, "who": sign.who, "commit": sign.commit} if sign else None,
-        "idle_seconds": int(idle.total_seconds()),
-        "stale_after_seconds": int(rule.stale_after.total_seconds()),
-    }
-    if again:
-        detail["retry_at"] = now.isoformat()
+    payload = Reaped(
+        last_sign=last_activity(bead),
+        sign=LastSign(sign.what, sign.who, sign.commit) if sign else None,
+        idle_seconds=int(idle.total_seconds()),
+        stale_after_seconds=int(rule.stale_after.total_seconds()),
+        retry_at=now if again else None,
+        ended=report.ended,
+    )
     # What its target tells says more than its silence.
     if report.ended:
-        detail["ended"] = report.ended
         said = f": {outside_text(report.error, 200)}" if report.error else ""
         code = ReasonCode.JOB_ENDED
         reason = f"job {bead.job} ended {report.ended}{said}"
@@ -237,5 +237,5 @@ def _reaped(bead: Bead, rule: Rule, report: JobReport, now: datetime) -> Decisio
         reason=reason,
         reason_code=code,
         note=f"reaper: {reason} — {'requeued' if again else 'blocking'}",
-        detail=detail,
+        detail=payload.encode(),
     )

@@ -54,9 +54,3 @@ class LedgerEntry(NamedTuple):
     wrote: EntryEffects
     reason_code: ReasonCode | None = None
     """The code of ``reason``, as recorded; of an entry from before the codes, as its text says."""
-
-    @property
-    def given(self) -> Mapping[str, Any]:
-        """What it rests on that history does not hold; empty where it does not say."""
-        given = self.detail.get("given")
-        return given if isinstance(given, dict) else EMPTY

@@ -47,6 +47,19 @@ class Lease(NamedTuple):
     """Until then bd gives the bead to nobody else."""
 
 
+class Health(NamedTuple):
+    """What is known of a target when a bead is sent to it; recorded with the answer."""
+
+    busy: int = 0
+    """Busy answers in a row before this one."""
+    tries: int = 0
+    """Tries that failed in its outage; 0: there is none."""
+    noted: bool = False
+    """The bead's notes tell of this outage already."""
+    note: str = ""
+    """The claim's note, where it waits for an answer after which something runs."""
+
+
 class JobReport(NamedTuple):
     """What the target says of a job.
 

@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 from dolt_watch.controller.tick_result import TickResult
 from dolt_watch.core.decisions.reap_policy import stale_at
-from dolt_watch.core.decisions.recorded_inputs import read_inputs
 from dolt_watch.core.model import EntryKind, LedgerEntry, Phase, Rule, entry_payloads
 from dolt_watch.core.model.reason_codes import ReasonCode
+from dolt_watch.core.model.recorded_inputs import RecordedInputs
 from dolt_watch.inspection.report.lanes import (
     HELD_BACK,
     SILENT,
@@ -164,7 +164,11 @@ def _clip(stretch: PhaseInterval, since: datetime, now: datetime) -> PhaseInterv
 
 def _slots(entries: Sequence[LedgerEntry]) -> Iterator[tuple[datetime, int]]:
     for entry in reversed(entries):
-        free = [one.slots for one in read_inputs(entry).capacity.values() if one.slots is not None]
+        free = [
+            one.slots
+            for one in RecordedInputs.decode(entry.detail).capacity.values()
+            if one.slots is not None
+        ]
         if free:
             yield entry.at, sum(free)
 

@@ -17,8 +17,8 @@ from dolt_watch.controller.state_reader import StateReader
 from dolt_watch.core.decisions.hold_reasons import Reasons, in_line, reasons
 from dolt_watch.core.decisions.planner import make_plan, select_candidates
 from dolt_watch.core.decisions.policy import BOTH, Candidates, Observations, Plan, Policy
-from dolt_watch.core.decisions.recorded_inputs import read_inputs
 from dolt_watch.core.model import Capacity, JobReport, LedgerEntry, State, Verdict
+from dolt_watch.core.model.recorded_inputs import RecordedInputs
 from dolt_watch.core.model.target_answers import Answer, Refused
 from dolt_watch.engines import Engine
 from dolt_watch.errors import DoltWatchError
@@ -213,7 +213,7 @@ def _recorded(entries: Iterable[LedgerEntry], names: Iterable[str]) -> dict[str,
     """Each target's last answer that a decision rested on."""
     found: dict[str, Capacity] = {}
     for entry in entries:
-        for name, one in read_inputs(entry).capacity.items():
+        for name, one in RecordedInputs.decode(entry.detail).capacity.items():
             found[name] = one._replace(why=f"{one.why or 'asked'} (as recorded {iso(entry.at)})")
     return {name: found.get(name, Capacity(None, "never recorded")) for name in names}
 

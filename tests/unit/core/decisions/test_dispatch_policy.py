@@ -32,6 +32,7 @@ from dolt_watch.core.model import (
     Rule,
     State,
 )
+from dolt_watch.core.model.entry_payloads import Ended
 from dolt_watch.core.model.reason_codes import ReasonCode
 from tests.unit.core.decisions.test_planner import BOTH, FREE, NOW, bead, kinds, plan, state
 
@@ -476,7 +477,7 @@ def test_each_pause_is_twice_the_last_and_up_to_a_quarter_more(
         NOW,
         "x",
         EntryKind.FAILED,
-        {"status": 500},
+        Ended(since=NOW),
         jitter=jitter,
         code=ReasonCode.REFUSED,
     )
@@ -484,7 +485,7 @@ def test_each_pause_is_twice_the_last_and_up_to_a_quarter_more(
     assert (made.kind, made.status, made.detail) == (
         EntryKind.FAILED,
         "open",
-        {"status": 500, "retry_at": again},
+        {"since": NOW.isoformat(), "retry_at": again},
     )
 
 
@@ -492,7 +493,13 @@ def test_each_pause_is_twice_the_last_and_up_to_a_quarter_more(
 def test_it_doubles_nineteen_times(attempt: int) -> None:
     rule = Rule("agent", max_attempts=2_000_000, retry_after=SECOND)
     made = plan_failure(
-        bead("a", attempt=attempt), rule, NOW, "x", EntryKind.FAILED, {}, code=ReasonCode.REFUSED
+        bead("a", attempt=attempt),
+        rule,
+        NOW,
+        "x",
+        EntryKind.FAILED,
+        Ended(),
+        code=ReasonCode.REFUSED,
     )
     assert made.detail["retry_at"] == (NOW + 2**19 * SECOND).isoformat()
 
@@ -506,7 +513,7 @@ def test_no_pause_is_longer_than_a_year() -> None:
             NOW,
             "x",
             EntryKind.FAILED,
-            {},
+            Ended(),
             jitter=jitter,
             code=ReasonCode.REFUSED,
         )
@@ -529,7 +536,7 @@ def test_the_last_failure_quarantines(attempt: int, for_good: bool, kind: EntryK
         NOW,
         "HTTP 400: no",
         EntryKind.FAILED,
-        {"status": 400},
+        Ended(since=NOW),
         for_good,
         code=ReasonCode.REFUSED,
     )
@@ -549,7 +556,7 @@ def test_the_last_failure_quarantines(attempt: int, for_good: bool, kind: EntryK
             status="open",
             reason="HTTP 400: no",
             note=note,
-            detail={"status": 400},
+            detail={"since": NOW.isoformat()},
             reason_code=ReasonCode.REFUSED,
         )
 

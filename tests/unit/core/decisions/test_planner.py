@@ -29,6 +29,7 @@ from dolt_watch.core.model import (
     State,
     Verdict,
 )
+from dolt_watch.core.model.entry_payloads import Ended
 from dolt_watch.core.model.reason_codes import ReasonCode
 from dolt_watch.core.rules.compiled_rule import compile_rule
 
@@ -227,7 +228,7 @@ def test_backoff_doubles_and_ends_in_quarantine_with_one_note() -> None:
             NOW,
             "HTTP 500: x",
             EntryKind.FAILED,
-            {},
+            Ended(),
             code=ReasonCode.REFUSED,
         )
         waits.append(datetime.fromisoformat(made.detail["retry_at"]) - NOW)
@@ -239,7 +240,7 @@ def test_backoff_doubles_and_ends_in_quarantine_with_one_note() -> None:
         NOW,
         "HTTP 500: x",
         EntryKind.FAILED,
-        {},
+        Ended(),
         code=ReasonCode.REFUSED,
     )
     assert (last.kind, last.note) == (
