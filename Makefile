@@ -62,12 +62,13 @@ image: $(DEV) ## The Dockerfile's steps, and a real build of it (root, buildah a
 	$(PY) -m pytest -m slow --junitxml=$(JUNIT) tests/deploy/test_dockerfile.py tests/deploy/test_image.py $(PYTEST)
 	@$(PY) .ci/ran.py $(JUNIT)
 
-check: $(DEV) ## Lint, format, types, import contracts, dependencies, workflows
+check: $(DEV) ## Lint, format, types, import contracts, dependencies, prose, workflows
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 	$(VENV)/bin/deptry .
+	$(PY) -m tools.prose
 	$(VENV)/bin/zizmor --offline --quiet .
 
 fmt: $(DEV) ## Format, and mend what ruff can

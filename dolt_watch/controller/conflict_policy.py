@@ -1,4 +1,4 @@
-"""What a tick does about conflicts with other writers."""
+"""The reaction of a tick to conflicts with other writers."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from dolt_watch.log_events import LogEvent, log_condition
 logger = logging.getLogger(__name__)
 
 MAX_CONFLICTS = 40
-"""Conflicts in a row, each since somebody else got ahead, before a tick leaves the rest to them."""
+"""Number of consecutive lost races after which a tick leaves the rest to the other workers."""
 
 CONFLICTS_BEFORE_CHECK = 5
-"""Conflicts in a row before a tick asks whether anything moved.
+"""Number of consecutive conflicts after which a tick checks whether another worker committed.
 
-Where nothing did, it is this bead: the others go on, and the tick fails.
+If none did, the bead is skipped and the tick ends with an error.
 """
 
 MAX_BACKOFF_SECONDS = 0.5
-"""Seconds that a worker which lost a race waits at most: a round may have been long because a
-target was slow to answer.
+"""Longest wait of a worker that lost a race: its iteration may have been long because a target
+answered slowly.
 """
 
 
 class Reaction(Enum):
-    """How a tick goes on after a conflict."""
+    """The next step of a tick after a conflict."""
 
     RETRY = "retry"
     SKIP_BEAD = "skip bead"
@@ -66,12 +66,12 @@ class ConflictPolicy:
         return Reaction.GIVE_UP
 
     def backoff(self, seconds: float) -> float:
-        """Return how long to wait before the next try. ``seconds``: what this one took.
+        """Return the wait before the next try, in seconds. ``seconds``: how long this try took.
 
-        The other worker's round takes about as long as this one did: several workers that try
-        again at once would only lose to one another.
+        The wait is random: workers that lost the same race and retry at the same time would
+        conflict again.
         """
-        from random import uniform  # 1 ms of every tick that meets nobody
+        from random import uniform  # 1 ms, which a tick without conflicts does not pay
 
         return uniform(0, min(seconds * 2 ** min(self._in_a_row, 3), MAX_BACKOFF_SECONDS))
 
@@ -88,7 +88,7 @@ class ConflictPolicy:
 def _no_way(error: Conflict, bead: str = "") -> Conflict:
     where = f" to {bead}" if bead else ""
     return Conflict(
-        f"no way through{where} in {CONFLICTS_BEFORE_CHECK} tries, though nobody got ahead:"
+        f"Could not write{where} in {CONFLICTS_BEFORE_CHECK} tries, and no other worker committed:"
         f" {error.message}",
-        fix="run it again",
+        fix="Run the command again.",
     )

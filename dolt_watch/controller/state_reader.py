@@ -57,7 +57,7 @@ class StateReader:
         return tracker.context(poll, state, now, tracker.feed_query(poll))
 
     def survey(self, scope: Scope) -> StateSurvey:
-        """What would be decided now, and why not the rest; the targets' capacity taken as free."""
+        """Return what a tick would decide now, and the holds; each target counts as free."""
         poll, now = self._poll()
         state = self._state_at_head(poll, now)
         tracker = self.parts.tracker
@@ -108,7 +108,7 @@ class StateReader:
         candidates: Candidates,
         feed_query: FeedQuery,
     ) -> dict[str, HoldReason]:
-        """What the rows say of every bead in line: a tick asks only as far as it has slots."""
+        """Return the holds of all waiting beads. A tick asks only for as many as it has slots."""
         tables = self.parts.tracker.table_states(poll, now)
         queues = in_line(state, policy, candidates)
         # Uncommitted rows first: they hold beads whatever their readiness is.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -25,16 +26,35 @@ def read_entries(
     *,
     bead: str | None = None,
     since: datetime | None = None,
+    until: datetime | None = None,
+    rule: str | None = None,
+    tokens: Sequence[str] | None = None,
     limit: int | None = None,
 ) -> list[LedgerEntry]:
-    """Raises NotMigrated."""
+    """Return entries of the ledger, the newest first.
+
+    Args:
+        since: entries decided at this time or later.
+        until: entries decided before this time.
+        tokens: entries of these attempts.
+        limit: maximum number of entries.
+
+    Raises:
+        NotMigrated: The database has no ledger.
+    """
     where, params = [], list[Param]()
-    if bead is not None:
-        where.append("bead_id = ?")
-        params.append(bead)
-    if since is not None:
-        where.append("decided_at >= ?")
-        params.append(since)
+    for condition, value in (
+        ("bead_id = ?", bead),
+        ("decided_at >= ?", since),
+        ("decided_at < ?", until),
+        ("rule = ?", rule),
+    ):
+        if value is not None:
+            where.append(condition)
+            params.append(value)
+    if tokens is not None:
+        where.append(f"token IN ({', '.join('?' * len(tokens))})" if tokens else "1 = 0")
+        params.extend(tokens)
     sql = f"SELECT {', '.join(ENTRY_COLUMNS)} FROM watch_decision"
     if where:
         sql += f" WHERE {' AND '.join(where)}"

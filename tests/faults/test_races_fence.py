@@ -253,7 +253,7 @@ def test_no_way_through_where_nothing_moves_is_a_failure(
             raise Conflict("always")
 
     with pytest.raises(
-        Conflict, match=f"no way through to {first} in 3 tries, though nobody got ahead: always"
+        Conflict, match=f"Could not write to {first} in 3 tries, and no other worker committed: always"
     ):
         ticked(arena, refuse)
     assert arena.sent() == [second]

@@ -175,8 +175,8 @@ def plan_reaps(policy: Policy, now: datetime, asked: Candidates, outside: Observ
         report = outside.verdicts.get(bead.id, unheard)
         if report.limited and report.dead:
             continue  # its target rests instead
-        # Any sign of life spares it, whoever gives it: a row, a lease, the run's output, and for
-        # as long as a run may last, the target.
+        # Any sign of life spares it: a row, a lease, the run's output and, for as long as a run
+        # may last, the target's word.
         spared = outside.holds.get(bead.id) or held_by_lease(bead, rule, outside, now)
         spared = spared or _writes_output(bead, rule, report, now)
         if (
@@ -219,7 +219,7 @@ def _reaped(bead: Bead, rule: Rule, report: JobReport, now: datetime) -> Decisio
         retry_at=now if again else None,
         ended=report.ended,
     )
-    # What its target tells says more than its silence.
+    # The target's word says more than the bead's silence.
     if report.ended:
         said = f": {outside_text(report.error, 200)}" if report.error else ""
         code = ReasonCode.JOB_ENDED

@@ -1,4 +1,4 @@
-"""What a decision rests on and history does not hold (``detail.given``), and its JSON. Pure.
+"""The inputs of a decision that history does not hold (``detail.given``), and their JSON. Pure.
 
 Any user may have written to the ledger: a value of another shape reads as not recorded.
 """
@@ -19,15 +19,15 @@ from dolt_watch.timestamps import parse_foreign
 
 
 class RecordedInputs(NamedTuple):
-    """What a decision rests on and history does not hold: recorded with it, for a replay.
+    """The inputs of a decision that history does not hold: recorded with it, for a replay.
 
-    Everything else is computed again.
+    All other inputs are computed again.
 
     - ``now``: the moment that it was decided by.
     - ``scope``: what this command may do, ``dispatch`` or ``reap`` or both.
-    - ``acts``: true: only somebody's act released an attempt (decision page 0015). Entries of
-      before do not say so.
-    - ``made``: the commit at which the state was last made anew.
+    - ``acts``: true: only a user's act released an attempt (decision page 0015). Earlier entries
+      do not say so.
+    - ``made``: the commit at which the state was last rebuilt.
     - ``passed``: beads left out for what only this command, or the working set, knew.
     - ``readiness``: the version of the rule that says which beads are ready. Entries without it
       are of the first one.
@@ -42,7 +42,7 @@ class RecordedInputs(NamedTuple):
       (reports and outages only).
     - ``outages``: target → tries that failed in its outage, when the next was due.
     - ``health``: what was known of the target: busy answers in a row, failed tries, whether the
-      bead's notes tell of the outage, the claim's note where it waited for the answer (reports
+      bead's notes report the outage, the claim's note if it waited for the answer (reports
       only).
     """
 
@@ -94,7 +94,7 @@ class RecordedInputs(NamedTuple):
         )
 
     def encode(self) -> dict[str, Any]:
-        """Return the part of an entry's detail. What is not known, or empty, is left out."""
+        """Return the part of an entry's detail. Unknown and empty values are left out."""
         given: dict[str, Any] = {
             "now": self.now.isoformat() if self.now is not None else None,
             "scope": list(self.scope) if self.scope is not None else None,
@@ -120,7 +120,7 @@ def _capacity_as(one: Capacity) -> list[Any]:
 
 
 def _verdict_as(one: JobReport) -> list[Any]:
-    """Return a verdict as it is recorded. What is as by default is left out."""
+    """Return a verdict as it is recorded. Default values are left out."""
     told: list[Any] = [one.verdict.value, one.status_text, one.error]
     known = {
         name: value
