@@ -252,9 +252,8 @@ def test_no_way_through_where_nothing_moves_is_a_failure(
             tries.append(0)
             raise Conflict("always")
 
-    with pytest.raises(
-        Conflict, match=f"Could not write to {first} in 3 tries, and no other worker committed: always"
-    ):
+    words = f"Could not write to {first} in 3 tries, and no other worker committed: always"
+    with pytest.raises(Conflict, match=words):
         ticked(arena, refuse)
     assert arena.sent() == [second]
 
