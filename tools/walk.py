@@ -5,7 +5,13 @@ order of their first call, and counts what a reader who follows them has to go t
 files, and returns to a file already left. One new bead waits in a tracker on DoltLite, its target
 answers over HTTP, and the state of the tick before is saved.
 
-Left out is what a reader takes for granted: reading the settings, engines, HTTP, and small helpers.
+Only named functions count: comprehensions, lambdas, modules and class bodies do not. Each function
+counts once, where it is called first. Left out is what a reader takes for granted: reading the
+settings, the engines, HTTP, and small helpers (``LEFT_OUT``), and the functions that only the
+settings or an engine call. Properties and methods of records count like all other functions.
+
+These are the rules of the review that set the goal of 90 functions, 18 files and 20 returns: it
+counted 180, 31 and 65 in the package of 2026-11-29, in which these rules count 174, 30 and 64.
 """
 
 from __future__ import annotations
@@ -16,6 +22,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import closing
+from functools import cache
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import NamedTuple
@@ -32,7 +39,9 @@ from dolt_watch.ledger.schema import migrate
 PACKAGE = Path(dolt_watch.__file__).parent
 AUTHOR = "ada <ada@example.com>"
 HELPERS = ("clock", "errors", "log_events", "sanitize", "suggestions", "text_table", "timestamps")
-LEFT_OUT = ("config/", "engines/", "targets/http_client", "cli/options", "cli/output", *HELPERS)
+INNER = ("config/", "engines/")
+"""Parts whose callees a reader takes for granted as well."""
+LEFT_OUT = (*INNER, "targets/http_client", "cli/options", "cli/output", *HELPERS)
 BEAD = "bd-1"
 
 
@@ -76,7 +85,7 @@ def record(run: Callable[[], object]) -> Walk:
         if event != "call" or code in seen or not is_function:
             return
         file = _file(code)
-        if file and not file.startswith(LEFT_OUT) and not _called_by(frame, "config/"):
+        if file and not file.startswith(LEFT_OUT) and not _called_by(frame, INNER):
             seen[code] = Hop(file, code.co_qualname)
 
     sys.setprofile(profile)
@@ -87,17 +96,18 @@ def record(run: Callable[[], object]) -> Walk:
     return Walk(list(seen.values()))
 
 
+@cache
 def _file(code: CodeType) -> str:
     """The file of a function, relative to the package; '' if it is in none of its files."""
     path = Path(code.co_filename)
     return path.relative_to(PACKAGE).as_posix() if path.is_relative_to(PACKAGE) else ""
 
 
-def _called_by(frame: FrameType, folder: str) -> bool:
-    """Is a function of this folder among the callers? What reads settings is not the walk."""
+def _called_by(frame: FrameType, parts: tuple[str, ...]) -> bool:
+    """Return whether a function of one of these parts is among the callers."""
     caller = frame.f_back
     while caller is not None:
-        if _file(caller.f_code).startswith(folder):
+        if _file(caller.f_code).startswith(parts):
             return True
         caller = caller.f_back
     return False

@@ -20,7 +20,6 @@ from dolt_watch.core.decisions.settlement import settle
 from dolt_watch.core.model import IN_PROGRESS, OPEN, Decision, EntryKind, Rule, entry_payloads
 from dolt_watch.core.model.reason_codes import ReasonCode
 from dolt_watch.core.model.recorded_inputs import RecordedInputs, encode_answer
-from dolt_watch.core.projection.target_outages import is_resent
 from dolt_watch.ledger.decision_context import DecisionContext
 from dolt_watch.ledger.writer import LedgerWriter, Written
 from dolt_watch.log_events import LogEvent, event_fields
@@ -47,11 +46,8 @@ class Claim(NamedTuple):
     begun: float
     """When claiming began; in seconds of the monotonic clock, as the next."""
     ended: float
-
-    @property
-    def is_resend(self) -> bool:
-        """The bead is in progress by an earlier claim, whose outcome is unknown."""
-        return is_resent(self.decision.detail)
+    is_resend: bool
+    """The bead is in progress by an earlier claim, whose outcome is unknown."""
 
 
 def dispatch_bead(
@@ -102,7 +98,8 @@ def _claim(
     ended = time.monotonic()
     log_entry(written, f"picked bead: {decision.bead}")
     assert written.row is not None  # a claim reads its bead's row
-    return Claim(decision, written, written.row, context, rule, begun, ended)
+    is_resend = entry_payloads.Claimed.decode(decision.detail).resend is not None
+    return Claim(decision, written, written.row, context, rule, begun, ended, is_resend)
 
 
 def _no_longer_matches(claim: Claim, ledger: LedgerWriter) -> Decision | None:

@@ -188,7 +188,10 @@ class ControlLoop:
         # bd may have migrated its tables since the last tick.
         if progress.first:
             tracker.begin()
-        self._check_database()
+        # Once a loop: the tables exist, and the tracker is the configured one.
+        if not self._database_checked:
+            check_database(parts.engine, parts.config.project_id)
+            self._database_checked = True
         if poll.merging:
             raise MergeInProgress()
         # Read changes, derive events, apply: the state at HEAD. A rebuild that wrote an entry
@@ -214,18 +217,16 @@ class ControlLoop:
             done = self._execute(proposal)
         else:
             done = self._finish(proposal, tables, progress)
+        reap_rows: Sequence[ReapCandidate] = ()
+        if progress.scope.reap:
+            verdicts = proposal.observations.verdicts
+            reap_rows = reap_table(proposal.context.state, proposal.plan, verdicts, now)
         return done._replace(
             plan=proposal.plan,
-            reap_table=self._reap_table(proposal, progress.scope),
+            reap_table=reap_rows,
             target_down=done.target_down or proposal.target_down,
             lag=tracker.lag,
         )
-
-    def _check_database(self) -> None:
-        """Once a loop: the tables are there, and the tracker is the one that is meant."""
-        if not self._database_checked:
-            check_database(self.parts.engine, self.parts.config.project_id)
-            self._database_checked = True
 
     def _adopt(
         self,
@@ -339,12 +340,6 @@ class ControlLoop:
             target_down=scope.dispatch and bool(outages),
             halted="stopped" in plan.gates,
         )
-
-    def _reap_table(self, proposal: Proposal, scope: Scope) -> Sequence[ReapCandidate]:
-        if not scope.reap:
-            return ()
-        state, now = proposal.context.state, proposal.context.now
-        return reap_table(state, proposal.plan, proposal.observations.verdicts, now)
 
 
 def _affects_a_decision(loose: Sequence[RowChange], state: State) -> bool:

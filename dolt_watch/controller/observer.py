@@ -66,7 +66,7 @@ class Observer:
         capacity, target_down = self._capacity(candidates, holds)
         settled = self._settled(candidates.unsettled, now)
         silent = [*(bead.id for bead in (*candidates.stale, *candidates.unknown)), *settled]
-        leases = read_leases(self.engine.query, context.schema, silent) if silent else {}
+        leases = read_leases(self.engine.query, context.feed_query.schema, silent) if silent else {}
         verdicts = self._stale_verdicts(candidates.stale, holds) | settled
         verdicts |= self._ended(candidates.jobs, now, {row.bead for row in loose})
         # What was said of attempts that are over is forgotten.
@@ -89,9 +89,10 @@ class Observer:
         """Bead → why it is held, by the rows: signs of life of stale beads, uncommitted changes,
         readiness as far down the queues as there are slots.
         """
-        head, now = context.observed, context.now
+        head, now = context.poll.head, context.now
+        # Children are asked for stale beads only: a command that reaps nothing has none.
         stale = silence_cutoffs(candidates.stale, self.policy, now)
-        holds = spared_by_children(self.engine, stale, head, now)
+        holds = spared_by_children(self.engine, stale, head, now) if stale else {}
         since = {table: one.since for table, one in tables.items()}
         names = [rule.name for rule in self.policy.rules]
         holds |= uncommitted(loose, candidates, names, stale, since)
@@ -103,7 +104,7 @@ class Observer:
             if rule.ready and queue:
                 free = candidates.slots[rule.name]
                 holds |= unready_until_enough(
-                    self.engine, queue, free, holds, context.schema, now, head, beside
+                    self.engine, queue, free, holds, context.feed_query.schema, now, head, beside
                 )
         return holds
 

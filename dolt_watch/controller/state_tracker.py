@@ -52,7 +52,8 @@ class StateTracker:
         self.notified = notified
         self.recompile_rules = False
         """The cursor row's columns turned out to be of an older schema of beads."""
-        self._lag = (0, 0.0)
+        self.lag = (0, 0.0)
+        """Commits that were applied last, and the age of the oldest of them in seconds."""
         self.on_progress = on_progress
         """After days off there are many commits, and health checks must not take that for
         silence.
@@ -76,11 +77,6 @@ class StateTracker:
             self._schema = tracker_schema(self.engine)
             self._schema.require()
         return self._schema
-
-    @property
-    def lag(self) -> tuple[int, float]:
-        """Commits folded last time, and the age of the oldest of them in seconds."""
-        return self._lag
 
     def begin(self) -> None:
         """Forget the shape of the tables: bd may have migrated them since the last tick."""
@@ -120,7 +116,8 @@ class StateTracker:
     ) -> DecisionContext:
         """Return the value that decisions on this state are made on."""
         ready = frozenset(rule.name for rule in self.policy.rules if rule.ready)
-        return DecisionContext(poll, state, now, feed_query, ready)
+        compiled = {rule.rule: rule for rule in feed_query.rules}
+        return DecisionContext(poll, state, now, feed_query, ready, compiled)
 
     def state_at_head(self, poll: PollResult, now: datetime, feed_query: FeedQuery) -> State | Next:
         """The state at HEAD: moved on from where it is, or rebuilt.
@@ -152,7 +149,7 @@ class StateTracker:
         feed_query: FeedQuery,
     ) -> State:
         """Apply the commits of ``path`` to the state, and keep the result until it is saved."""
-        self._lag = (len(path), (now - path[0].date).total_seconds()) if path else (0, 0.0)
+        self.lag = (len(path), (now - path[0].date).total_seconds()) if path else (0, 0.0)
         projection = Projection(state)
         notices: list[Mapping[str, Any]] = []
         # The reader holds a page of commits in memory at once, however long the path is.

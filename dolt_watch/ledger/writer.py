@@ -39,7 +39,6 @@ from dolt_watch.core.model import (
 )
 from dolt_watch.core.model.columns import KEPT_BY_BD
 from dolt_watch.core.model.recorded_inputs import RecordedInputs
-from dolt_watch.core.projection.target_outages import is_resent
 from dolt_watch.core.rules.compiled_rule import CompiledRule
 from dolt_watch.engines import Engine, Param, Transaction
 from dolt_watch.engines.values import normalize_cell
@@ -110,11 +109,6 @@ class WriterIdentity(NamedTuple):
     actor_reap: str
     settings_hash: str
     settings_text: str
-
-    def actor(self, kind: EntryKind) -> str:
-        return (
-            self.actor_reap if kind in (EntryKind.REAP, EntryKind.REQUEUE) else self.actor_dispatch
-        )
 
     @property
     def author(self) -> str:
@@ -251,18 +245,18 @@ class LedgerWriter:
         about = None if alone or decision.bead == GLOBAL else context
         with self.engine.transaction() as tx:
             begun = self._read_snapshot(tx, about, decision)
-            if held is not None and begun.head != held.observed:
+            if held is not None and begun.head != held.poll.head:
                 raise Conflict("history moved on since this was decided")
             beads: list[str] = []
             if about is not None:
-                beads = versioned(about.schema, ("issues", "events"))
+                beads = versioned(about.feed_query.schema, ("issues", "events"))
                 if uncommitted_migration(self.engine, tx.query).intersection(beads):
                     raise MigrationInProgress(NOT_COMMITTED)
                 self._recheck_guards(tx, about, decision, begun)
-            advance_fence(tx, held.fence if held is not None else None)
+            advance_fence(tx, held.poll.fence if held is not None else None)
             entry, changes, warning = self._entry(about, decision, begun, valid)
             if about is not None:
-                self._apply(tx, about.schema, decision, begun, changes, entry)
+                self._apply(tx, about.feed_query.schema, decision, begun, changes, entry)
             self._append(tx, entry, begun.settings_stand)
             if decision.kind is EntryKind.CLAIM:
                 self._record_local_claim(tx, entry)
@@ -293,7 +287,7 @@ class LedgerWriter:
         if context is None:
             return begun
         asks = _guard(context, decision)
-        sql = f"SELECT {', '.join((*asks, *context.columns))} FROM issues WHERE id = ?"
+        sql = f"SELECT {', '.join((*asks, *context.feed_query.columns))} FROM issues WHERE id = ?"
         rows = tx.query(sql, (decision.bead,))
         if not rows:
             raise BeadNotFound(f"bead {decision.bead} is gone")
@@ -301,7 +295,7 @@ class LedgerWriter:
         return begun._replace(
             matches=bool(matches),
             runs=bool(runs),
-            row=dict(zip(context.columns, cells, strict=True)),
+            row=dict(zip(context.feed_query.columns, cells, strict=True)),
         )
 
     def _recheck_guards(
@@ -310,7 +304,8 @@ class LedgerWriter:
         """Does the decision still hold for the row as this transaction sees it? Raises Conflict."""
         bead, row = decision.bead, begun.row
         assert row is not None
-        if decision.kind is EntryKind.CLAIM and is_resent(decision.detail):
+        resent = entry_payloads.Claimed.decode(decision.detail).resend is not None
+        if decision.kind is EntryKind.CLAIM and resent:
             if not begun.runs:
                 raise Conflict(f"{bead} is no longer in progress")
         elif decision.kind is EntryKind.CLAIM:
@@ -326,12 +321,12 @@ class LedgerWriter:
             and row["status"] != entry_payloads.ByHand.decode(decision.detail).row
         ):
             raise Conflict(f"{bead} is {row['status']} by now, and that is not committed yet")
-        by_silence = decision.kind in BY_SILENCE or is_resent(decision.detail)
+        by_silence = decision.kind in BY_SILENCE or resent
         if by_silence and not entry_payloads.Reaped.decode(decision.detail).ended:
             # A heartbeat moves neither HEAD nor the fence, so it is compared with the one that
             # was decided on
             seen = RecordedInputs.decode(decision.detail).leases
-            if read_leases(tx.query, context.schema, [bead]).get(bead) != seen.get(bead):
+            if read_leases(tx.query, context.feed_query.schema, [bead]).get(bead) != seen.get(bead):
                 raise Conflict(f"the lease of {bead} has changed")
 
     def unready(self, context: DecisionContext, entry: LedgerEntry) -> HoldReason | None:
@@ -343,7 +338,7 @@ class LedgerWriter:
     ) -> HoldReason | None:
         if rule not in context.ready:
             return None
-        return readiness(query, [bead], context.schema, now).holds.get(bead)
+        return readiness(query, [bead], context.feed_query.schema, now).holds.get(bead)
 
     def _entry(
         self,
@@ -377,19 +372,22 @@ class LedgerWriter:
                 stands = (row["notes"] or "").splitlines()
                 note = "\n".join(line for line in note.splitlines() if line not in stands)
             size = len((row["notes"] or "").encode()) + len(note.encode()) + 1
-            if note and size > context.schema.text_limit("issues", "notes"):
+            if note and size > context.feed_query.schema.text_limit("issues", "notes"):
                 warning, note = (
                     f"the notes of {decision.bead} are full: the ledger alone carries «{note}»",
                     "",
                 )
         events = (str(uuid.uuid4()),) if row is not None and (changes or note) else ()
-        in_history = not events or context is None or context.schema.events_in_history
+        in_history = not events or context is None or context.feed_query.schema.events_in_history
         wrote = EntryEffects(cells, note, events, in_history)
         claimed = entry_payloads.Claimed(deadline=now + valid if valid is not None else None)
         envelope = entry_payloads.Envelope(
             __version__, self.identity.host, wrote, decision.reason_code
         )
         detail = {**decision.detail, **claimed.encode(), **envelope.encode()}
+        asked_for = ""
+        if context is not None and row is not None:
+            asked_for = bead_hash(row, context.compiled.get(decision.rule))
         entry = LedgerEntry(
             bead=decision.bead,
             version=begun.version,
@@ -402,7 +400,7 @@ class LedgerWriter:
             at=now,
             job=decision.job,
             reason=sanitize(decision.reason),
-            bead_hash=_bead_hash(context, row, decision.rule),
+            bead_hash=asked_for,
             settings_hash=self.identity.settings_hash,
             actor=self._actor(decision),
             detail=detail,
@@ -414,7 +412,8 @@ class LedgerWriter:
     def _actor(self, decision: Decision) -> str:
         if decision.kind in BY_HAND:
             return sanitize(entry_payloads.ByHand.decode(decision.detail).by, ACTOR_LIMIT)
-        return self.identity.actor(decision.kind)
+        reaps = decision.kind in (EntryKind.REAP, EntryKind.REQUEUE)
+        return self.identity.actor_reap if reaps else self.identity.actor_dispatch
 
     def _apply(
         self,
@@ -533,12 +532,6 @@ def _guard(context: DecisionContext, decision: Decision) -> tuple[str, ...]:
             " with"
         )
     return compiled.when_row, compiled.running_row
-
-
-def _bead_hash(context: DecisionContext | None, row: Mapping[str, Any] | None, rule: str) -> str:
-    if context is None or row is None:
-        return ""
-    return bead_hash(row, context.compiled.get(rule))
 
 
 def _not_recorded(decision: Decision, error: DoltWatchError) -> OutcomeNotRecorded:

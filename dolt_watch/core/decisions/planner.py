@@ -116,7 +116,10 @@ def _of_rule(
 ) -> _RuleCandidates:
     slots, tries = _slots(state, rule, policy, now)
     # The order of a queue that as a whole is held does not matter, and costs.
-    ordered = waiting if slots.stop else _in_order(waiting, policy.descending.get(rule.name, ()))
+    ordered = waiting
+    if slots.stop is None:
+        direction = policy.descending.get(rule.name, ())
+        ordered = sorted(waiting, key=lambda bead: queue_sort_key(bead.rank, direction, bead.id))
     due, settles, queue = [slots.due], False, []
     held: dict[str, HoldReason] = {}
     for bead in ordered:
@@ -155,10 +158,6 @@ def _slots(state: State, rule: Rule, policy: Policy, now: datetime) -> tuple[Slo
     behind = free_slots(state, rule, policy, now, ignore_outage=True)
     stop = slots.stop if behind.stop is not None else None
     return Slots(behind.free, stop, earliest(slots.due, behind.due)), rule.target
-
-
-def _in_order(queue: Sequence[Bead], direction: Sequence[bool]) -> list[Bead]:
-    return sorted(queue, key=lambda bead: queue_sort_key(bead.rank, direction, bead.id))
 
 
 def make_plan(

@@ -35,7 +35,6 @@ from dolt_watch.core.model import (
 )
 from dolt_watch.core.model.observations import Health
 from dolt_watch.core.model.recorded_inputs import RecordedInputs
-from dolt_watch.core.projection import target_outages
 from dolt_watch.core.projection.projection import Projection
 from tests.unit.core.decisions.test_planner import NOW, bead, kinds, state
 
@@ -566,7 +565,6 @@ def test_a_claim_of_one_that_is_sent_again_takes_its_place() -> None:
         "",
         NOW,
     )
-    assert not target_outages.is_resent({"resend": "x"}) and not target_outages.is_resent({})
 
 
 def test_a_retry_of_what_an_outage_left_unknown_counts_no_attempt() -> None:
