@@ -112,10 +112,13 @@ class LiveExecutor:
         whichever worker that is.
         """
         look, beads = context.poll, len(context.state.beads)
+        # Lost attempts are written first: a rebuilt state without them would send their beads
+        # again.
         if missing:
             decision = missing[0]
             words = f"{decision.bead}: {decision.reason}"
             logger.info(words, extra=event_fields(LogEvent.RESTORING, bead=decision.bead))
+        # The rebuild itself is recorded last, so that it follows a complete ledger.
         else:
             reason = f"{WORDS[why]}: {beads} beads taken as they are" + (
                 f", {len(held)} held until a resume" if held else ""

@@ -54,6 +54,7 @@ def log_entry(written: Written, words: str = "") -> None:
 
 
 def _words(entry: LedgerEntry) -> str:
+    # Fixed texts: people and dashboards read them.
     match entry.kind:
         case EntryKind.DISPATCHED:
             return f"dispatched {entry.bead} as job {entry.job}"
@@ -64,6 +65,7 @@ def _words(entry: LedgerEntry) -> str:
             idle = timedelta(seconds=reaped.idle_seconds)
             stale = f"{whole_minutes(idle)}m" if whole_minutes(idle) else exact(idle)
             return f"REAPED {entry.bead} (stale {stale})"
+        # The other kinds name the bead first, or the target if the entry is about no bead.
         case EntryKind.BUSY:
             return f"{entry.bead}: target busy ({entry.reason}) — open again"
         case EntryKind.UNKNOWN:
@@ -91,6 +93,7 @@ def tell_holds(state: State, plan: Plan) -> None:
     waiting = [bead for bead in state.beads.values() if bead.matches]
     owns = [(bead, own_reason(plan, bead.rule, bead.id)) for bead in waiting]
     turn = Counter(bead.rule for bead, own in owns if own is None)
+    # A hold of a whole rule is logged once, not once a bead.
     for rule, holds in plan.rules.items():
         hold = holds[0]
         words, steady = rule_words(rule, hold, turn[rule]), f"{hold.gate}: {hold.why}"
@@ -98,6 +101,7 @@ def tell_holds(state: State, plan: Plan) -> None:
         logger.info(
             said, extra=event_fields(LogEvent.RULE_HELD, steady=steady, rule=rule, gate=hold.gate)
         )
+    # A bead's own hold names the bead; a long queue with one reason must not flood the log.
     held = Counter[str]()
     for bead, own in owns:
         if own is None:

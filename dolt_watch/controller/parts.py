@@ -79,6 +79,7 @@ class LoopParts:
             poller: Reads the poll query; None: a new one.
             on_progress: Called for each commit that is applied.
         """
+        # All parts share one connection, one poller and one store of the state.
         poller = poller or Poller(engine)
         store = StateStore(engine, config.worker, clock)
         tracker = StateTracker(

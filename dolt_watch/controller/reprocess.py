@@ -21,6 +21,7 @@ def reprocess(parts: LoopParts, commit: Commit, by: str) -> None:
     check_database(parts.engine, parts.config.project_id)
     if poll.merging:
         raise MergeInProgress()
+    # The state at that commit, by the rules of today.
     feed_query = tracker.feed_query(poll)
     found = rebuild_state(
         parts.engine,

@@ -47,6 +47,7 @@ class StateTracker:
         """``notified``: kinds of decisions that are reported; ``on_progress``: called for each
         commit whose changes are read.
         """
+        # Parts and settings, for the life of the loop.
         self.engine, self.policy, self.rule_hashes = engine, policy, dict(rule_hashes)
         self.poller, self.executor, self.store = poller, executor, store
         self.notified = notified

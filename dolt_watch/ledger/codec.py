@@ -38,6 +38,7 @@ def decode_entry(row: Sequence[Any]) -> LedgerEntry | None:
 
     None where no dolt_watch wrote it: somebody's import must not end every tick.
     """
+    # In the order of ENTRY_COLUMNS, which all queries of the ledger use.
     (
         bead,
         version,
@@ -55,6 +56,7 @@ def decode_entry(row: Sequence[Any]) -> LedgerEntry | None:
         actor,
         text,
     ) = row
+    # A row of another program's making, or of a later release, is no entry.
     try:
         detail = orjson.loads(text)
     except ValueError:

@@ -244,6 +244,8 @@ class LedgerWriter:
         held = context if guarded else None
         about = None if alone or decision.bead == GLOBAL else context
         with self.engine.transaction() as tx:
+            # The decision still holds: HEAD is the observed one, bd's migration is not under way,
+            # and the row passes the guards as this transaction reads it.
             begun = self._read_snapshot(tx, about, decision)
             if held is not None and begun.head != held.poll.head:
                 raise Conflict("history moved on since this was decided")
@@ -253,6 +255,8 @@ class LedgerWriter:
                 if uncommitted_migration(self.engine, tx.query).intersection(beads):
                     raise MigrationInProgress(NOT_COMMITTED)
                 self._recheck_guards(tx, about, decision, begun)
+            # The fence serializes workers on one server; clones meet at the primary key of the
+            # entry instead.
             advance_fence(tx, held.poll.fence if held is not None else None)
             entry, changes, warning = self._entry(about, decision, begun, valid)
             if about is not None:
@@ -260,6 +264,7 @@ class LedgerWriter:
             self._append(tx, entry, begun.settings_stand)
             if decision.kind is EntryKind.CLAIM:
                 self._record_local_claim(tx, entry)
+            # Only these tables: a user's uncommitted changes in others stay uncommitted.
             settings = () if begun.settings_stand else ("watch_settings",)
             tables = ["watch_decision", *settings, *beads]
             commit = tx.dolt_commit(tables, commit_message(entry), self.identity.author)
@@ -273,6 +278,7 @@ class LedgerWriter:
         None if no row of a bead is read. Raises MergeInProgress; BeadGone where the decision is
         about a bead that has no row any more.
         """
+        # One query: a transaction pays for each round trip to the server.
         head, clock, merging, last, settings = tx.query(
             _BEGIN, (self.identity.settings_hash, decision.bead)
         )[0]
@@ -286,6 +292,7 @@ class LedgerWriter:
         begun = _Begun(head, self.clock.now(moment), free, bool(settings))
         if context is None:
             return begun
+        # The row and its guards come from one statement, so that they are of one moment.
         asks = _guard(context, decision)
         sql = f"SELECT {', '.join((*asks, *context.feed_query.columns))} FROM issues WHERE id = ?"
         rows = tx.query(sql, (decision.bead,))
@@ -304,6 +311,8 @@ class LedgerWriter:
         """Does the decision still hold for the row as this transaction sees it? Raises Conflict."""
         bead, row = decision.bead, begun.row
         assert row is not None
+        # A claim: the row matches its rule, and the bead is ready. A claim that sends again has
+        # the row as the first claim left it.
         resent = entry_payloads.Claimed.decode(decision.detail).resend is not None
         if decision.kind is EntryKind.CLAIM and resent:
             if not begun.runs:
@@ -316,6 +325,7 @@ class LedgerWriter:
                 raise Conflict(f"{bead} is not ready: {hold.why}")
         if decision.kind in (EntryKind.REAP, EntryKind.REQUEUE) and not begun.runs:
             raise Conflict(f"{bead} is no longer in progress")
+        # A person's decision was about the status that they saw.
         if (
             decision.kind in BY_HAND
             and row["status"] != entry_payloads.ByHand.decode(decision.detail).row
@@ -353,6 +363,7 @@ class LedgerWriter:
         cells: dict[str, tuple[Any, Any]] = {}
         warning = ""
         note = decision.note
+        # The cells that change, before and after: replay compares them with what bd's row had.
         if row is not None and context is not None:
             if sets_status(decision, str(row["status"])):
                 changes["status"] = decision.status
@@ -371,15 +382,18 @@ class LedgerWriter:
             ):  # somebody who had read them before they were overwritten may have put them back
                 stands = (row["notes"] or "").splitlines()
                 note = "\n".join(line for line in note.splitlines() if line not in stands)
+            # A note that the column can't hold is left out of the row: the entry must be written.
             size = len((row["notes"] or "").encode()) + len(note.encode()) + 1
             if note and size > context.feed_query.schema.text_limit("issues", "notes"):
                 warning, note = (
                     f"the notes of {decision.bead} are full: the ledger alone carries «{note}»",
                     "",
                 )
+        # bd records each change of a row as an event, so this change gets one too.
         events = (str(uuid.uuid4()),) if row is not None and (changes or note) else ()
         in_history = not events or context is None or context.feed_query.schema.events_in_history
         wrote = EntryEffects(cells, note, events, in_history)
+        # The deadline counts from this transaction's clock, not from the plan's.
         claimed = entry_payloads.Claimed(deadline=now + valid if valid is not None else None)
         envelope = entry_payloads.Envelope(
             __version__, self.identity.host, wrote, decision.reason_code
@@ -428,6 +442,7 @@ class LedgerWriter:
         note, row = entry.wrote.note, begun.row
         if not entry.wrote.events or row is None:
             return
+        # The changed cells only: Dolt merges concurrent writes of a row cell by cell.
         second = entry.at.replace(microsecond=0)
         sets = [f"{name} = ?" for name in changes]
         params: list[Param] = list(changes.values())
@@ -476,6 +491,7 @@ class LedgerWriter:
                 "INSERT IGNORE INTO watch_settings (hash, text) VALUES (?, ?)",
                 (self.identity.settings_hash, self.identity.settings_text),
             )
+        # The primary key (bead, version) admits one entry: a second writer gets a conflict.
         marks = ", ".join("?" * len(ENTRY_COLUMNS))
         tx.execute(
             f"INSERT INTO watch_decision ({', '.join(ENTRY_COLUMNS)}) VALUES ({marks})",

@@ -67,10 +67,12 @@ def _unreachable(
     """The target's own fault: no attempt is counted, and one note tells of the outage."""
     tries = health.tries + 1
     again = now + circuit_breaker.try_pause(tries, jitter)
+    # The try counts for the target's outage, whatever it means for the attempt.
     ended = Ended(target=rule.target, unreachable=part, tries=tries, next_try=again)
     known = Decision.of_attempt(EntryKind.UNKNOWN, attempt)._replace(
         rule=rule.name,
     )
+    # A refusal: nothing runs, so the bead is open again. Otherwise a run may exist.
     if isinstance(answer, Refused):
         note = f"dispatch failed {answer.why}"
         known = known._replace(kind=EntryKind.FAILED, status=OPEN)
