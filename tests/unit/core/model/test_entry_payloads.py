@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dolt_watch.core.model import EntryEffects, entry_payloads
@@ -267,6 +267,7 @@ def test_a_reap_a_pause_and_where_an_entry_comes_from() -> None:
     assert envelope == entry_payloads.Envelope("1.0", "here")
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(KEYS), JSON, max_size=8))
 def test_a_foreign_value_is_no_error(detail: dict[str, Any]) -> None:
     for payload in TYPES:

@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 import pytest
 from hypothesis import given as drawn
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from dolt_watch.core.decisions.planner import READINESS, record_inputs
@@ -145,6 +146,7 @@ def test_a_verdict_that_no_target_gives() -> None:
     ) == ["bd-2"]
 
 
+@settings(deadline=None)
 @drawn(
     JSON
     | st.dictionaries(
