@@ -28,7 +28,7 @@ def past(here: Place, commits: int) -> Iterator[Figure]:
     at = f"{commits:,} commits"
     why, floor = alternate(
         RUNS,
-        lambda _: here.run(WHY, "to go: nothing: it runs"),
+        lambda _: here.run(WHY, "is running since"),
         lambda _: here.run((*here.floor, "bare")),
     )
     yield Figure("why, as a process", why * MS, floor * MS, at=at)

@@ -130,13 +130,19 @@ def _attempt(
     )
 
 
-def read_rows(engine: Engine, beads: Iterable[str]) -> dict[str, BeadRow]:
-    """Return bead → its row in the tracker. A deleted bead has none."""
-    closed = "closed_at" if "closed_at" in engine.columns("issues") else "NULL"
+def read_rows(engine: Engine, beads: Iterable[str], commit: str = "") -> dict[str, BeadRow]:
+    """Return bead → its row in the tracker. A deleted bead has none.
+
+    Args:
+        commit: the commit whose rows are read; '' for the working set.
+    """
+    columns = engine.columns("issues", commit) if commit else engine.columns("issues")
+    closed = "closed_at" if "closed_at" in columns else "NULL"
+    at_commit = f"AS OF '{commit}' " if commit else ""
     found: dict[str, BeadRow] = {}
     for part in chunks(sorted(beads), 500):
         marks = ", ".join("?" * len(part))
-        sql = f"SELECT id, title, status, {closed} FROM issues WHERE id IN ({marks})"
+        sql = f"SELECT id, title, status, {closed} FROM issues {at_commit}WHERE id IN ({marks})"
         for bead, title, status, at in engine.query(sql, part):
             found[bead] = BeadRow(title or "", status or "", to_utc(at))
     return found

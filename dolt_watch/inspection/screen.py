@@ -123,9 +123,19 @@ class Screen:
     # -- layout --------------------
 
     def rows(
-        self, columns: Sequence[Column], rows: Sequence[Sequence[Cell]], indent: int = 0
+        self,
+        columns: Sequence[Column],
+        rows: Sequence[Sequence[Cell]],
+        indent: int = 0,
+        *,
+        wrap: bool = False,
     ) -> list[Text]:
-        """Return aligned lines: columns are left out and cells are cut until they fit."""
+        """Return aligned lines: columns are left out and cells are cut until they fit.
+
+        Args:
+            indent: cells before each line.
+            wrap: the last column is wrapped instead of cut.
+        """
         cells = [[_clean(cell) for cell in row] for row in rows]
         heads = [Cell(column.head, "dim") for column in columns]
         named = any(column.head for column in columns)
@@ -135,7 +145,18 @@ class Screen:
             for number in range(len(columns))
         ]
         shown = self._shown(columns, widths, indent)
-        return [self._row(row, columns, shown, indent) for row in table]
+        if not wrap:
+            return [self._row(row, columns, shown, indent) for row in table]
+        lines = []
+        for row in table:
+            *_, last = shown
+            parts = self._wrapped(row[last].text, shown[last])
+            lines.append(
+                self._row([*row[:last], Cell(parts[0], row[last].style)], columns, shown, indent)
+            )
+            left = indent + sum(shown.values()) - shown[last] + len(GAP) * (len(shown) - 1)
+            lines += [self._fit(Text(" " * left + part, row[last].style)) for part in parts[1:]]
+        return lines
 
     def prose(self, text: str, indent: int = 0, style: str = "", first: str = "") -> list[Text]:
         """Return a sentence, on a terminal wrapped at blanks.
@@ -149,12 +170,16 @@ class Screen:
         room = self.width - indent
         if not self.width or room < 8 or cell_len(line.plain) <= room:
             return [self._fit(begin + line)]
-        wrapped = line.wrap(Console(width=room, file=io.StringIO()), room)
         blank = Text(" " * indent)
-        lines = [begin + wrapped[0], *(blank + part for part in wrapped[1:])]
-        for one in lines:
-            one.rstrip()
-        return lines
+        parts = [Text(part, style) for part in self._wrapped(line.plain, room)]
+        return [begin + parts[0], *(blank + part for part in parts[1:])]
+
+    def _wrapped(self, text: str, width: int) -> list[str]:
+        """Break a text at blanks, never at hyphens: commands and IDs stay whole."""
+        if not self.width or cell_len(text) <= width:
+            return [text]
+        wrapped = Text(text).wrap(Console(width=width, file=io.StringIO()), width)
+        return [part.plain.rstrip() for part in wrapped] or [""]
 
     def heading(self, text: str, more: str = "") -> Text:
         """Return the heading of a section."""
@@ -202,13 +227,14 @@ class Screen:
                 break
             kept.remove(last)
         shown = {number: least(number) for number in kept}
-        for number in kept:  # no column is left to leave out: cut further
+        free = room()
+        for number in kept if free < 0 else ():  # no column is left to leave out: cut further
             if columns[number].least:
-                shown[number] -= min(max(0, -room()), max(0, shown[number] - NARROWEST))
-                widths = [*widths[:number], shown[number], *widths[number + 1 :]]
-        free = max(0, room())
+                cut_by = min(-free, max(0, shown[number] - NARROWEST))
+                shown[number] -= cut_by
+                free += cut_by
         # Each cell that is left goes to the column that shows the smallest part of its text.
-        while free and (cut := [number for number in kept if shown[number] < widths[number]]):
+        while free > 0 and (cut := [number for number in kept if shown[number] < widths[number]]):
             shown[min(cut, key=lambda number: shown[number] / widths[number])] += 1
             free -= 1
         return shown

@@ -1,6 +1,4 @@
-"""The frozen input of a decision: the value that a plan is made on and its transaction checks
-again.
-"""
+"""The fixed input of one decision. The plan is made on it, and the transaction checks it again."""
 
 from __future__ import annotations
 
@@ -15,13 +13,15 @@ from dolt_watch.core.rules.compiled_rule import CompiledRule
 
 
 class DecisionContext(NamedTuple):
-    """Everything that a plan was made on. The handler and the ledger read it and change nothing."""
+    """The input of a plan. The executor and the ledger read it and change nothing."""
 
     poll: PollResult
     state: State
     now: datetime
     feed_query: FeedQuery
     ready: frozenset[str]
-    """Names of the rules whose beads must be ready in bd's sense. A claim checks it again."""
+    """Names of the rules whose beads must be ready by the rule of `bd ready`. A claim checks that
+    again.
+    """
     compiled: Mapping[str, CompiledRule]
     """The rules of ``feed_query`` by name."""

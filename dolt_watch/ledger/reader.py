@@ -1,4 +1,4 @@
-"""Reads the ledger for people: entries newest first, by bead, since a time."""
+"""Entries of the ledger for users: the newest first, by bead, or since a time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dolt_watch.ledger.codec import ENTRY_COLUMNS, decode_entry
 
 
 def read_ledger_at(engine: Engine, commit: str) -> list[LedgerEntry]:
-    """The whole ledger as a commit has it, stream by stream. Raises NoSuchTable."""
+    """Return the whole ledger as of a commit, stream by stream. Raises NoSuchTable."""
     wanted = ", ".join(ENTRY_COLUMNS)
     rows = engine.query(
         f"SELECT {wanted} FROM watch_decision AS OF ? ORDER BY bead_id, version", (commit,)
@@ -68,7 +68,7 @@ def read_entries(
             entry for row in engine.query(sql, params) if (entry := decode_entry(row)) is not None
         ]
     except NoSuchTable as error:
-        raise NotMigrated("the ledger is not in this database", fix="dolt_watch init") from error
+        raise NotMigrated("This database has no ledger.", fix="`dolt_watch init`") from error
 
 
 def entry_to_dict(entry: LedgerEntry) -> dict[str, Any]:

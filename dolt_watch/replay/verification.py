@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -45,6 +45,7 @@ from dolt_watch.core.model import (
     Phase,
     State,
 )
+from dolt_watch.core.model.bead import UNKNOWN_WRITER
 from dolt_watch.core.model.recorded_inputs import RecordedInputs, decode_answer
 from dolt_watch.core.rules.compiled_rule import CompiledRule
 from dolt_watch.ledger.writer import bead_hash
@@ -64,9 +65,15 @@ DECIDED = frozenset(
 DECIDED |= {EntryKind.OUTAGE, EntryKind.RECOVERED}
 
 INPUTS = tuple(RecordedInputs().encode())
-"""The key of a detail that holds what a decision was given: it is decided by, not compared."""
-WORDED = ("deferred_note",)
-"""Keys of a detail that hold a sentence: only whether there is one is compared."""
+"""The key of the recorded inputs in a detail. A decision is computed from them, so they aren't
+compared.
+"""
+WORDED = ("deferred_note", "why")
+"""Keys of a detail that contain a sentence. Only its presence is compared: a release may word it
+differently.
+"""
+EARLIER_UNKNOWN_WRITER = "somebody"
+"""Earlier releases recorded this word for ``UNKNOWN_WRITER``."""
 
 GONE = "what it observed is not in this history any more"
 EARLIER = (
@@ -413,6 +420,13 @@ class _EntryVerifier:
             yield bead_hash(dict(zip(columns, row, strict=True)), compiled)
 
 
+def _in_current_words(value: Any) -> Any:
+    """Return a value of a detail in the words of this release."""
+    if isinstance(value, dict) and value.get("who") == EARLIER_UNKNOWN_WRITER:
+        return {**value, "who": UNKNOWN_WRITER}
+    return value
+
+
 def _compare(entry: LedgerEntry, made: Decision | None) -> Iterator[Difference]:
     if made is None:
         yield _difference(entry, "decision", entry.kind.value, "nothing would be decided")
@@ -437,7 +451,7 @@ def _compare(entry: LedgerEntry, made: Decision | None) -> Iterator[Difference]:
         pairs["status"] = (entry.wrote.cells["status"][1], made.status)
     detail = orjson.loads(orjson.dumps({**made.detail}))
     pairs |= {
-        f"detail.{name}": (entry.detail.get(name), value)
+        f"detail.{name}": (_in_current_words(entry.detail.get(name)), _in_current_words(value))
         for name, value in detail.items()
         if name not in (*INPUTS, *WORDED)
     }

@@ -55,10 +55,30 @@ def test_every_page_is_in_it(built: Path) -> None:
     assert not missing
 
 
-def test_nothing_is_loaded_from_elsewhere(built: Path) -> None:
+def test_nothing_is_loaded_from_elsewhere(built: Path, browser: Browser) -> None:
     pages = list(built.rglob("*.html"))
     assert pages
     assert not {found for page in pages for found in DOCUMENT.findall(page.read_text("utf-8"))}
+    requested: list[str] = []
+    page = browser.new_page()
+    page.on("request", lambda request: requested.append(request.url))
+    page.goto((built / "index.html").as_uri())
+    page.wait_for_load_state("networkidle")
+    page.close()
+    assert len(requested) > 2
+    assert not [url for url in requested if not url.startswith(("file:", "data:", "blob:"))]
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+def test_no_page_is_wider_than_the_screen(width: int, built: Path, browser: Browser) -> None:
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    wide = []
+    for each in sorted(built.rglob("*.html")):
+        page.goto(each.as_uri())
+        if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
+            wide.append(each.relative_to(built).as_posix())
+    page.close()
+    assert not wide
 
 
 def test_blocks_for_tests_are_blocks_in_the_site(built: Path) -> None:
@@ -187,6 +207,7 @@ def test_a_broken_link_fails_the_build(
             place = tmp_path / file.relative_to(ROOT)
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, place)
+    shutil.copytree(ROOT / site.THEME, tmp_path / site.THEME)
     (tmp_path / "docs/loop.md").write_text("[nowhere](nowhere.md)\n", "utf-8")
     monkeypatch.setattr(site, "ROOT", tmp_path)
     assert site.build(tmp_path / "site") == 1

@@ -22,6 +22,8 @@ ROOT = Path(__file__).parents[2]
 FOLDERS = ("docs", "cronjobs", "examples", "bench")
 ASSETS = "docs/assets"
 """Folder of the style sheet and the script that zensical.toml names."""
+THEME = "tools/docs/theme"
+"""Folder of the templates that replace those of the theme."""
 LINK = re.compile(r"\]\(([^)\s]+)\)|\ssrc=\"([^\"]+)\"")
 # A word after the language is for tests. Python-Markdown wouldn't recognize the block.
 FENCE = re.compile(r"^(\s*```\w+) [^\n]*$", re.MULTILINE)
@@ -87,6 +89,7 @@ def build(site: Path) -> int:
     with tempfile.TemporaryDirectory() as name:
         staged = Path(name)  # Zensical wants the pages and the site below its settings
         shutil.copyfile(ROOT / "zensical.toml", staged / "zensical.toml")
+        shutil.copytree(ROOT / THEME, staged / "theme")
         stage(staged / "pages")
         command = [sys.executable, "-m", "zensical", "build", "--strict"]
         code = subprocess.run(command, cwd=staged, check=False).returncode

@@ -1,11 +1,9 @@
-"""Decisions of the dispatcher: who may be claimed, and what becomes of attempts that nobody will
-settle any more. Pure.
-"""
+"""Decisions of the dispatcher: claims, and the end of attempts that no worker will settle. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import NamedTuple
 
 from dolt_watch.core.decisions import circuit_breaker
@@ -19,6 +17,7 @@ from dolt_watch.core.decisions.policy import (
     active_pause,
     active_pauses,
     earliest,
+    retry_pause,
 )
 from dolt_watch.core.decisions.reap_policy import held_by_lease
 from dolt_watch.core.model import (
@@ -41,18 +40,13 @@ from dolt_watch.core.model import (
 from dolt_watch.core.model.reason_codes import ReasonCode
 from dolt_watch.timestamps import iso, whole_minutes
 
-LONGEST = timedelta(days=366)
-"""Nothing waits longer for its next attempt: doubled often enough, any pause would end after the
-last date there is.
-"""
-
 
 def rule_gates(state: State, rule: Rule, policy: Policy, now: datetime) -> Iterator[GateResult]:
-    """What may stop all beads of a rule, one gate after the other.
+    """Yield the gates that apply to all beads of a rule, in a fixed order.
 
-    ``free_slots`` asks no further than the first that does.
+    ``free_slots`` stops at the first gate that holds.
     """
-    # A person's word comes first.
+    # A user's pause comes first.
     pause = active_pause(state, rule.name, now)
     yield GateResult(
         "paused",
@@ -64,30 +58,30 @@ def rule_gates(state: State, rule: Rule, policy: Policy, now: datetime) -> Itera
         policy.settings_hash
     )
     told = (
-        "its target does not take our credential, or is gone (the log says which); mend it, then"
-        " `dolt_watch resume`"
+        "its target rejected the credential or is gone (see the log); fix it, then"
+        " run `dolt_watch resume`"
     )
-    # Due at once: nothing is dispatched, but each tick reports it, since a person must act.
+    # Due at once: nothing can be dispatched, but every tick reports the rule until a user fixes it.
     yield GateResult(
         "stopped",
         not stopped,
         told if stopped else "not stopped",
         IMMEDIATELY if stopped else None,
     )
-    # Then what the target says, or does not say.
+    # The target's state comes next.
     outage = state.outages.get(rule.target)
     if outage is not None:
         why = circuit_breaker.outage_hold(rule.target, outage, now).why
         yield GateResult(circuit_breaker.OUTAGE, False, why, outage.next_at)
     else:
-        yield GateResult(circuit_breaker.OUTAGE, True, "no outage of its target")
+        yield GateResult(circuit_breaker.OUTAGE, True, "no outage of the target")
     resting = state.cooldowns.get(rule.target)
     if resting is not None and resting > now:
-        why = f"target {rule.target} asked to be left alone until {iso(resting)}"
+        why = f"target {rule.target} is cooling down until {iso(resting)}"
         yield GateResult("resting", False, why, resting)
     else:
-        yield GateResult("resting", True, "not asked to be left alone")
-    # Last the rule's own ceilings, which other beads of it fill.
+        yield GateResult("resting", True, "the target is not cooling down")
+    # The rule's own ceilings come last: other beads of the rule fill them.
     flying = in_flight(state, rule)
     names = ": " + ", ".join(f"{bead.id} ({bead.phase})" for bead in flying[:3]) if flying else ""
     yield GateResult(
@@ -101,15 +95,13 @@ def rule_gates(state: State, rule: Rule, policy: Policy, now: datetime) -> Itera
         yield GateResult(
             "max_per_hour",
             not full,
-            f"{len(recent)} claims in the last hour, the ceiling is {rule.max_per_hour}",
+            f"{len(recent)} claims in the last hour, max_per_hour is {rule.max_per_hour}",
             min(recent) + HOUR if full else None,
         )
 
 
 def orphaned_pauses(state: State, policy: Policy, now: datetime) -> list[Pause]:
-    """Pauses of rules that there are none of (any more): they hold nothing, whatever whoever set
-    them thinks.
-    """
+    """Return the active pauses of rules that don't exist. They have no effect."""
     return [
         pause
         for pause in active_pauses(state, now)
@@ -118,19 +110,22 @@ def orphaned_pauses(state: State, policy: Policy, now: datetime) -> list[Pause]:
 
 
 class Slots(NamedTuple):
-    """How many more beads may go under a rule."""
+    """The number of beads of a rule that may be dispatched now."""
 
     free: int
     stop: HoldReason | None = None
-    """What holds all beads of the rule; None if nothing does."""
+    """The hold of all beads of the rule. None if there is no such hold."""
     due: datetime | None = None
-    """When time alone changes this; None: it does not."""
+    """When time alone changes this. None: it doesn't."""
 
 
 def free_slots(
     state: State, rule: Rule, policy: Policy, now: datetime, *, ignore_outage: bool = False
 ) -> Slots:
-    """``ignore_outage``: an outage of the target holds nothing, since a bead is to try it."""
+    """Return how many more beads of a rule may be dispatched, and the hold that stops all of them.
+
+    ``ignore_outage``: a bead is to try the target.
+    """
     due: datetime | None = None
     for check in rule_gates(state, rule, policy, now):
         due = earliest(due, check.due)
@@ -143,7 +138,7 @@ def free_slots(
 
 
 def in_flight(state: State, rule: Rule) -> list[Bead]:
-    """The beads that hold its slots."""
+    """Return the beads that occupy slots of the rule."""
     return [
         bead
         for bead in state.beads.values()
@@ -156,24 +151,25 @@ def last_hour(state: State, rule: Rule, now: datetime) -> list[datetime]:
 
 
 def time_gates(bead: Bead, policy: Policy, now: datetime) -> Iterator[GateResult]:
-    """What time alone mends, of one waiting bead."""
+    """Yield the gates of one waiting bead that only depend on time."""
     if bead.phase is Phase.BACKOFF and bead.retry_at is not None:
         waits = bead.retry_at > now
         yield GateResult(
             "backoff",
             not waits,
-            f"attempt {bead.attempt} failed ({bead.reason}); again at {iso(bead.retry_at)}",
+            f"attempt {bead.attempt} failed ({bead.reason}); next attempt at {iso(bead.retry_at)}",
             bead.retry_at if waits else None,
         )
     since = _changed(bead)
     settled, settle_by = since + policy.settle, now + policy.settle
-    if since > settle_by:  # pulled from a clone whose clock is ahead: it would wait until that date
+    # The change came from a clone whose clock is ahead. The bead would wait until that date.
+    if since > settle_by:
         yield GateResult(
-            "settle", True, f"changed at {iso(since)}, which is still to come: a clock is wrong"
+            "settle", True, f"changed at {iso(since)}, which is in the future: a clock is wrong"
         )
         return
     if settled > now:
-        why = f"changed at {iso(since)}; settled at {iso(settled)}"
+        why = f"changed at {iso(since)}; settles at {iso(settled)}"
         yield GateResult("settle", False, why, settled)
     else:
         yield GateResult("settle", True, f"changed {int((now - since).total_seconds())}s ago")
@@ -189,16 +185,14 @@ def time_hold(bead: Bead, policy: Policy, now: datetime) -> GateResult | None:
     if bead.phase is not Phase.BACKOFF and (
         since + policy.settle <= now or since > now + policy.settle
     ):
-        return None  # nearly all of a long queue, so no words are made of it
+        return None  # Most beads of a long queue end here, so no text is built for them.
     return next((check for check in time_gates(bead, policy, now) if not check.ok), None)
 
 
 def plan_resends(
     state: State, policy: Policy, asked: Candidates, probes: Mapping[str, circuit_breaker.Probe]
 ) -> Iterator[Decision]:
-    """Of each target with an outage the bead whose outcome is unknown, where that is the one to
-    try it.
-    """
+    """Yield a new claim for each bead of unknown outcome that tries its target."""
     chosen = {probe.bead for probe in probes.values() if probe.resend}
     for bead in asked.unknown:
         rule = policy.rule(bead.rule)
@@ -207,11 +201,11 @@ def plan_resends(
 
 
 class ClaimPlan(NamedTuple):
-    """The claims of one rule, and what holds the rest of its queue."""
+    """The claims of one rule, and the holds of the rest of its queue."""
 
     decisions: tuple[Decision, ...] = ()
     holds: Mapping[str, HoldReason] = EMPTY
-    """Bead → why it is held."""
+    """Bead → its hold."""
     shared: tuple[HoldReason, ...] = ()
     """Those of these reasons that hold the rule and not one bead."""
 
@@ -225,11 +219,14 @@ def plan_claims(
     used: int,
     probes: Mapping[str, circuit_breaker.Probe],
 ) -> ClaimPlan:
-    """``used``: claims planned for the rule's target so far, by rules before this one."""
+    """Return the claims of one rule.
+
+    ``used``: claims planned for the rule's target so far, by rules before this one.
+    """
     outage = state.outages.get(rule.target)
     only = probes.get(rule.target, circuit_breaker.Probe()).bead
-    # Notes must not grow by each try: the claim's note is written with an answer after which
-    # something runs, or not at all.
+    # The note is written with an answer after which an agent runs, or never. Notes must not grow
+    # with each try.
     deferred = circuit_breaker.is_unhealthy(state, rule.target, now)
     capacity = outside.capacity.get(rule.target)
     slots = None if capacity is None else capacity.slots
@@ -239,7 +236,7 @@ def plan_claims(
     shared: dict[HoldReason, None] = {}
     for bead in asked.queues.get(rule.name, ()):
         place = len(decisions)
-        # A reason of the bead's own comes before what holds its whole rule.
+        # A bead's own hold comes before the hold of its rule.
         if (own := outside.holds.get(bead.id)) is not None:
             holds[bead.id] = own
             continue
@@ -247,9 +244,9 @@ def plan_claims(
         if outage is not None and bead.id != only:
             whole = circuit_breaker.outage_hold(rule.target, outage, now)
         elif place >= free:
-            whole = HoldReason("max_in_flight", f"{free} may go now")
+            whole = HoldReason("max_in_flight", f"{free} slots are free")
         elif slots is not None and used + place >= slots:
-            why = (capacity and capacity.why) or f"target {rule.target} takes {slots} more"
+            why = (capacity and capacity.why) or f"target {rule.target} accepts {slots} more"
             whole = HoldReason("capacity", why)
         if whole is not None:
             holds[bead.id] = whole
@@ -262,7 +259,7 @@ def plan_claims(
 def _claim(
     bead: Bead, rule: Rule, now: datetime, place: int, free: int, used: int, deferred: bool
 ) -> Decision:
-    """``deferred``: the note waits in the entry for an answer after which something runs."""
+    """``deferred``: the note is written only after an answer after which an agent runs."""
     note = f"auto-dispatcher claimed at {iso(now)}"
     held_note = note if deferred else ""
     payload = entry_payloads.Claimed(tuple(bead.rank), place, free, used, held_note)
@@ -278,7 +275,7 @@ def _claim(
     )
 
 
-WITHHELD = "a report could not write the bead while bd's migration was not committed"
+WITHHELD = "an outcome could not be written to the bead while bd's migration was uncommitted"
 
 
 def plan_note_repairs(state: State) -> Iterator[Decision]:
@@ -293,23 +290,22 @@ def plan_note_repairs(state: State) -> Iterator[Decision]:
                 cause=bead.cause,
                 note=bead.lost_note,
                 status=status,
-                reason=WITHHELD if bead.unwritten else "a note of ours was overwritten",
+                reason=WITHHELD if bead.unwritten else "a note of dolt_watch was overwritten",
                 reason_code=(
                     ReasonCode.NOTE_WITHHELD if bead.unwritten else ReasonCode.NOTE_OVERWRITTEN
                 ),
             )
 
 
-LOST = "history lost this attempt; written again as the saved state knew it"
-REVERTED = (
-    "its row went back to an older state while the attempt is under way: an old row was imported;"
-    " written again"
-)
+LOST = "history lost this attempt; it is written again from the saved state"
+REVERTED = "an old row was imported over the row of a running attempt; the attempt is written again"
 
 
 def plan_restores(state: State) -> Iterator[Decision]:
-    """Attempts under way whose row went back: else it would be open, for anybody to take, and no
-    reaper could end it.
+    """Yield the attempts whose row went back to an older state.
+
+    Without this entry the bead would be open, so any agent could take it, and no reaper could end
+    the attempt.
     """
     for bead in state.beads.values():
         if bead.reverted and bead.phase is not Phase.CLAIMED:
@@ -317,9 +313,7 @@ def plan_restores(state: State) -> Iterator[Decision]:
 
 
 def plan_renames(state: State) -> Iterator[Decision]:
-    """Beads with a new id, whose stream does not say yet how far the attempts under the old one
-    had come.
-    """
+    """Yield the beads with a new id whose stream does not contain their earlier attempts yet."""
     for bead in state.beads.values():
         if bead.was and not bead.version and (bead.attempt or bead.phase is not Phase.WAITING):
             code = bead.reason_code.value if bead.reason_code is not None else None
@@ -338,14 +332,14 @@ def plan_renames(state: State) -> Iterator[Decision]:
             )
             yield Decision.of_attempt(EntryKind.RENAMED, bead)._replace(
                 job=bead.job,
-                reason=f"renamed from {bead.was}: what was begun under that id goes on",
+                reason=f"renamed from {bead.was}; its attempts continue under the new id",
                 reason_code=ReasonCode.RENAMED,
                 detail=detail.encode(),
             )
 
 
 def restore(bead: Bead, why: str, code: ReasonCode) -> Decision:
-    """A live attempt is written again as the state knows it."""
+    """Return the decision that writes a live attempt again from the state."""
     known = entry_payloads.Attempt(bead.phase.value, bead.since, bead.sent_at, bead.deadline)
     job = f"job={bead.job}" if bead.job else f"attempt {bead.attempt}"
     return Decision.of_attempt(EntryKind.RESTORE, bead)._replace(
@@ -361,7 +355,9 @@ def restore(bead: Bead, why: str, code: ReasonCode) -> Decision:
 def plan_expired(
     state: State, policy: Policy, now: datetime, asked: Candidates, outside: Observations
 ) -> Planned:
-    """Attempts that nobody will settle any more, and those that a lease holds."""
+    """Return the end of attempts that no worker will settle any more, and the beads that a lease
+    holds.
+    """
     decisions = [
         _overdue(bead, bead.deadline)
         for bead in state.beads.values()
@@ -372,22 +368,22 @@ def plan_expired(
         rule = policy.rule(bead.rule)
         if rule is None:
             continue
-        # Evidence that something runs, or may: nothing is decided.
+        # If a run exists, or may exist, nothing is decided.
         if rule.on_unknown == "retry" and bead.id in outside.verdicts:
-            continue  # its target can tell whether it runs, so silence is no evidence
+            continue  # The target can report whether the attempt runs, so silence is no evidence.
         if (hold := held_by_lease(bead, rule, outside, now)) is not None:
             holds[bead.id] = hold
             continue
         capacity, outage = outside.capacity.get(rule.target), state.outages.get(rule.target)
         ended = entry_payloads.Ended(since=bead.since)
-        # Silence during an outage is the target's, and not the attempt's.
+        # Silence during an outage says nothing about the attempt.
         if outage is not None:
             if rule.on_unknown == "retry" or not circuit_breaker.is_doubtful(outage, capacity, now):
-                continue  # sent again to try the target, or settled when that answers again
+                continue  # The bead is sent again to try the target, or settled after the outage.
         elif capacity is not None and capacity.down:
-            continue  # an outage begins
-        # Only a service that says that it runs nothing proves an end; else the rule says what
-        # silence means.
+            continue  # An outage begins.
+        # Only a service that says that it runs nothing proves an end. Otherwise the rule decides
+        # by silence.
         if outage is None and capacity is not None and capacity.idle:
             idle = ReasonCode.SERVICE_IDLE
             decisions.append(_retry(bead, rule, now, "the service runs nothing", idle, ended))
@@ -401,7 +397,7 @@ def plan_expired(
 
 
 def _overdue(bead: Bead, deadline: datetime) -> Decision:
-    why = "no word from its worker by the deadline"
+    why = "its worker recorded no outcome before the deadline"
     return Decision.of_attempt(EntryKind.OVERDUE, bead)._replace(
         reason=why,
         reason_code=ReasonCode.DEADLINE_PASSED,
@@ -431,9 +427,9 @@ def _retry(
     code: ReasonCode,
     ended: entry_payloads.Ended,
 ) -> Decision:
-    """It runs nowhere.
+    """Return the retry of an attempt that does not run.
 
-    What an outage of its target left unknown does not count against the bead.
+    If an outage of the target made the outcome unknown, the attempt doesn't count.
     """
     if not bead.outage:
         return plan_failure(bead, rule, now, why, EntryKind.RETRY, ended, code=code)
@@ -458,11 +454,20 @@ def plan_failure(
     *,
     code: ReasonCode,
 ) -> Decision:
-    """An attempt failed: try again later, or, for the last time, quarantine.
+    """Return the entry of a failed attempt: a later retry, or quarantine after the last attempt.
 
-    ``jitter`` from 0 to 1 adds up to a quarter of the pause.
+    Args:
+        bead: The bead with its attempt.
+        rule: The rule.
+        now: The time of the decision.
+        why: The reason, for users.
+        kind: The kind of entry, if the bead may be tried again.
+        ended: Further payload of the entry.
+        for_good: An unchanged attempt can't succeed.
+        jitter: From 0 to 1. Adds up to a quarter of the pause.
+        code: The code of the reason.
     """
-    # Trying again unchanged cannot help, or has not helped often enough: a person edits the bead.
+    # Another attempt without a change can't succeed, so a user must edit the bead.
     attempt = bead.attempt
     if for_good or attempt >= rule.max_attempts:
         return Decision.of_attempt(EntryKind.QUARANTINED, bead)._replace(
@@ -475,8 +480,7 @@ def plan_failure(
             ),
             detail=ended.encode(),
         )
-    # The jitter keeps beads that failed together from coming back together.
-    pause = min(rule.retry_after * 2 ** (min(attempt, 20) - 1) * (1 + jitter / 4), LONGEST)
+    pause = retry_pause(rule, attempt, jitter)
     return Decision.of_attempt(kind, bead)._replace(
         rule=rule.name,
         status=OPEN,

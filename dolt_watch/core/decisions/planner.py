@@ -1,9 +1,8 @@
-"""What should be done now: a function of the state, the clock, and what the outside world
-answered. Pure.
+"""The plan: a function of the state, the time and the observations. Pure.
 
-Two steps, so that the world is asked only what matters: ``select_candidates`` says whose capacity,
-which gates and which verdicts would make a difference, ``make_plan`` takes the answers. A replay
-gives recorded answers to the same two functions.
+Planning has two steps, so that only observations that can make a difference are made.
+``select_candidates`` returns the beads and targets to ask about. ``make_plan`` takes the
+observations. A replay passes recorded observations to the same two functions.
 """
 
 from __future__ import annotations
@@ -50,7 +49,10 @@ def with_queue_order(policy: Policy, rules: Sequence[CompiledRule]) -> Policy:
 def select_candidates(
     state: State, policy: Policy, now: datetime, scope: Scope, skip: Collection[str] = ()
 ) -> Candidates:
-    """``skip``: beads that this command has attempted already: at most once a command."""
+    """Return the beads for which a decision is possible now.
+
+    ``skip``: beads that this command has already attempted. A command attempts a bead once.
+    """
     # One pass over all beads: a long queue is sorted by rule once, not once a rule.
     waiting: dict[str, list[Bead]] = {}
     held: dict[str, HoldReason] = {}
@@ -59,8 +61,8 @@ def select_candidates(
             waiting.setdefault(bead.rule, []).append(bead)
         elif bead.phase in (Phase.QUARANTINED, Phase.HELD):
             held[bead.id] = HoldReason(bead.phase.value, bead.reason)
-    # What each rule lets go. A rule without waiting beads is not asked, so a pause or an outage
-    # that holds nobody makes nothing due.
+    # The queue of each rule. A rule without waiting beads is not asked, so a pause or an outage
+    # that holds no bead makes nothing due.
     found = {
         rule.name: _of_rule(state, rule, waiting[rule.name], policy, now, skip)
         for rule in policy.rules
@@ -74,8 +76,8 @@ def select_candidates(
     dispatch_due = earliest(
         unrecorded, attempts.dispatch_due, *(of_rule.due for of_rule in found.values())
     )
-    # A command asks the world only for the kinds of decision that it takes; when the next is due
-    # is said for both kinds.
+    # A command observes only for the kinds of decision that it takes, but the next due time is
+    # returned for both kinds.
     queues = {name: of_rule.queue for name, of_rule in found.items() if of_rule.queue}
     tries = dict.fromkeys(of_rule.tries for of_rule in found.values() if of_rule.tries)
     return Candidates(
@@ -94,7 +96,7 @@ def select_candidates(
 
 
 class _RuleCandidates(NamedTuple):
-    """What one rule lets go, and what it holds."""
+    """The queue of one rule, and its held beads."""
 
     queue: tuple[Bead, ...]
     held: Mapping[str, HoldReason]
@@ -123,16 +125,16 @@ def _of_rule(
     due, settles, queue = [slots.due], False, []
     held: dict[str, HoldReason] = {}
     for bead in ordered:
-        # A bead's own reason is shown before its rule's. Time alone wakes nobody while the rule
-        # is held.
+        # A bead's own reason is shown before the reason of its rule. While the rule is held, the
+        # bead's own times don't wake the loop.
         own = time_hold(bead, policy, now)
         if own is not None and slots.stop is None:
             due.append(own.due)
             settles = settles or own.gate == "settle"
         hold = own.hold if own is not None else slots.stop
         if hold is None and bead.id in skip:
-            hold = HoldReason(ATTEMPTED, "attempted by this command already")
-            # for the next command: nothing else may happen that would wake it
+            hold = HoldReason(ATTEMPTED, "already attempted by this command")
+            # Due for the next command. Nothing else may happen that would wake the loop.
             due.append(IMMEDIATELY)
         if hold is None:
             queue.append(bead)
@@ -168,8 +170,11 @@ def make_plan(
     asked: Candidates,
     outside: Observations,
 ) -> Plan:
-    """First what everything else rests on, then what is overdue (it may free a slot), then the
-    reaper's, then claims in queue order.
+    """Return the plan.
+
+    Renames and restores come first, because other decisions depend on them. Expired attempts
+    follow, since they may free a slot, then the decisions of the reaper, then the claims in queue
+    order.
     """
     decisions: list[Decision] = [*plan_renames(state), *plan_restores(state)]
     holds = dict(asked.held)
@@ -204,7 +209,7 @@ def make_plan(
     given = record_inputs(state, now, scope, holds, outside)
     if any(one.kind is EntryKind.OUTAGE for one in decisions):
         given = given._replace(jitter=outside.jitter)
-    # Who only looks also asks the gates of beads that their rule holds: what they say is a
+    # Read-only commands also observe the gates of beads that their rule holds. The result is such a
     # bead's own reason.
     shared = asked.stops.values()
     holds |= {bead: hold for bead, hold in outside.holds.items() if asked.held.get(bead) in shared}
@@ -214,8 +219,9 @@ def make_plan(
 
 
 def settle_wait(asked: Candidates, policy: Policy, now: datetime) -> float:
-    """Seconds until a bead that only has to settle may go, 0 where none has to: what a one-shot
-    command waits, once.
+    """Return how many seconds a one-shot command waits, once, for a bead that only has to settle.
+
+    Returns 0 if there is no such bead.
     """
     due = asked.due.get("dispatch")
     if due is None or not asked.settles:
@@ -231,7 +237,7 @@ Version 1 is kept for `replay --verify`.
 """
 
 UNRECORDED = (ATTEMPTED, UNCOMMITTED, UNVERSIONED)
-"""Gates whose beads are recorded, because history doesn't hold what they saw."""
+"""Gates whose beads are recorded, because history doesn't contain what the gates saw."""
 
 
 def record_inputs(
@@ -241,7 +247,7 @@ def record_inputs(
     holds: Mapping[str, HoldReason],
     outside: Observations,
 ) -> RecordedInputs:
-    """Return what these decisions rest on and history does not hold."""
+    """Return the inputs of these decisions that history doesn't contain."""
     return RecordedInputs(
         now=now,
         scope=scope.kinds,

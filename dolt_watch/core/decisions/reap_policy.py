@@ -1,4 +1,4 @@
-"""Decisions of the reaper: who has been silent for too long, and what is done about it. Pure."""
+"""Decisions of the reaper: stale beads, and how their attempts end. Pure."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from dolt_watch.core.decisions.policy import (
     Scope,
     active_pause,
     earliest,
+    retry_pause,
 )
 from dolt_watch.core.model import (
     BLOCKED,
@@ -42,20 +43,21 @@ MAX_ZONE_OFFSET = timedelta(hours=14)
 
 
 def last_activity(bead: Bead) -> datetime:
-    """Idle since: the last sign of life, or the beginning of the attempt where there was none."""
+    """Return the time of the last sign of life, or the start of the attempt if it gave none."""
     return max(bead.since, bead.sign.at) if bead.sign else bead.since
 
 
 def stale_at(bead: Bead, rule: Rule) -> datetime:
-    """When it is stale: whole minutes idle exceed the threshold, as in the original.
+    """Return when the bead becomes stale: after more whole minutes than the threshold, as in the
+    original.
 
-    A threshold under a minute is taken to the second.
+    A threshold of less than a minute counts in seconds.
     """
     return last_activity(bead) + silence(rule)
 
 
 def silence(rule: Rule) -> timedelta:
-    """Return for how long a bead must be silent to be stale."""
+    """Return how long a bead must be silent to be stale."""
     return (
         rule.stale_after if rule.stale_after < MINUTE else MINUTE * (rule.stale_after // MINUTE + 1)
     )
@@ -64,14 +66,12 @@ def silence(rule: Rule) -> timedelta:
 def held_by_lease(
     bead: Bead, rule: Rule, outside: Observations, now: datetime
 ) -> HoldReason | None:
-    """Return why a bead is neither reaped nor settled: its agent has a fresh lease.
+    """Return the hold of a bead whose agent has a fresh lease. None if it has not.
 
-    None if it has not.
-
-    A lease is fresh while its last heartbeat is younger than ``stale_after``, or while it has
-    not expired; an expiry counts up to ``max_runtime`` after the heartbeat. A heartbeat that
-    lies further in the future than a wrong zone explains does not count: it would spare the bead
-    for ever.
+    Such a bead is neither reaped nor settled. A lease is fresh if its last heartbeat is younger
+    than ``stale_after``, or if it has not expired. An expiry counts up to ``max_runtime`` after the
+    heartbeat. A heartbeat further in the future than any time zone explains doesn't count, since it
+    would spare the bead forever.
     """
     lease = outside.leases.get(bead.id)
     if lease is None or lease.heartbeat > now + MAX_ZONE_OFFSET:
@@ -79,12 +79,12 @@ def held_by_lease(
     until = max(
         lease.heartbeat + silence(rule), min(lease.expires, lease.heartbeat + rule.max_runtime)
     )
-    why = f"{outside_text(lease.holder, 80)} has a lease with a heartbeat of {iso(lease.heartbeat)}"
+    why = f"{outside_text(lease.holder, 80)} has a lease, last heartbeat {iso(lease.heartbeat)}"
     return HoldReason("lease", why) if until > now else None
 
 
 def silence_cutoffs(stale: Sequence[Bead], policy: Policy, now: datetime) -> dict[str, datetime]:
-    """Stale bead → the moment after which a sign would spare it yet."""
+    """Return for each stale bead the time after which a sign of life would spare it."""
     rules = {bead.id: policy.rule(bead.rule) for bead in stale}
     return {
         bead.id: now - (stale_at(bead, rule) - last_activity(bead))
@@ -94,20 +94,20 @@ def silence_cutoffs(stale: Sequence[Bead], policy: Policy, now: datetime) -> dic
 
 
 class Attempts(NamedTuple):
-    """The attempts under way that may be decided about, and when the next will be."""
+    """The attempts under way that a decision is possible about, and the next due times."""
 
     stale: tuple[Bead, ...] = ()
     """Running beads without a sign of life for too long."""
     jobs: tuple[Bead, ...] = ()
     """The other running beads that have a job."""
     unknown: tuple[Bead, ...] = ()
-    """Attempts of unknown outcome that have waited long enough."""
+    """Attempts of unknown outcome past ``unknown_after``."""
     dispatch_due: datetime | None = None
     reap_due: datetime | None = None
 
 
 def reap_candidates(state: State, policy: Policy, now: datetime, scope: Scope) -> Attempts:
-    """The oldest first."""
+    """Return the beads that the reaper and the settlement look at, the oldest first."""
     stale, jobs, unknown = [], [], []
     dispatch_due: list[datetime | None] = []
     reap_due: list[datetime | None] = []
@@ -132,9 +132,9 @@ def reap_candidates(state: State, policy: Policy, now: datetime, scope: Scope) -
             at = at if outage is None else max(at, outage.next_at)
             if at <= now:
                 unknown.append(bead)
-                # settled in this tick, or held by a lease
+                # The bead is settled in this tick, or held by a lease.
                 at = now + RECHECK_INTERVAL if scope.dispatch else at
-            if rule.target in policy.deduplicating:  # it is asked at once, and again
+            if rule.target in policy.deduplicating:  # The target is asked at once, and then again.
                 at = min(at, now + RECHECK_INTERVAL) if scope.dispatch else IMMEDIATELY
             dispatch_due.append(at)
         # A running bead is the reaper's once it is silent; its job may end before that.
@@ -146,7 +146,8 @@ def reap_candidates(state: State, policy: Policy, now: datetime, scope: Scope) -
             at = stale_at(bead, rule)
             if at <= now:
                 stale.append(bead)
-                at = now + RECHECK_INTERVAL if scope.reap else at  # reaped in this tick, or spared
+                # The bead is reaped in this tick, or spared.
+                at = now + RECHECK_INTERVAL if scope.reap else at
             elif bead.job:
                 jobs.append(bead)
                 if rule.target in policy.job_reporting_targets:
@@ -174,9 +175,9 @@ def plan_reaps(policy: Policy, now: datetime, asked: Candidates, outside: Observ
         assert rule is not None
         report = outside.verdicts.get(bead.id, unheard)
         if report.limited and report.dead:
-            continue  # its target rests instead
-        # Any sign of life spares it: a row, a lease, the run's output and, for as long as a run
-        # may last, the target's word.
+            continue  # A usage limit starts a cooldown of the target instead.
+        # Any sign of life spares a bead: a row, a lease, the run's output and, for as long as a
+        # run may last, the target's report.
         spared = outside.holds.get(bead.id) or held_by_lease(bead, rule, outside, now)
         spared = spared or _writes_output(bead, rule, report, now)
         if (
@@ -186,7 +187,7 @@ def plan_reaps(policy: Policy, now: datetime, asked: Candidates, outside: Observ
         ):
             spared = HoldReason(
                 "verdict",
-                f"the target says that its job {bead.job} is {report.status_text or 'running'}",
+                f"the target reports that its job {bead.job} is {report.status_text or 'running'}",
             )
         if spared is not None:
             holds[bead.id] = spared
@@ -196,7 +197,7 @@ def plan_reaps(policy: Policy, now: datetime, asked: Candidates, outside: Observ
 
 
 def _writes_output(bead: Bead, rule: Rule, report: JobReport, now: datetime) -> HoldReason | None:
-    """Return why a silent bead is spared: its run wrote output. No commit holds that."""
+    """Return the hold of a silent bead whose run wrote output. No commit contains the output."""
     if report.verdict is not Verdict.RUNNING or report.active_at is None:
         return None
     wrote = min(report.active_at, now)
@@ -208,18 +209,35 @@ def _writes_output(bead: Bead, rule: Rule, report: JobReport, now: datetime) -> 
 
 
 def _reaped(bead: Bead, rule: Rule, report: JobReport, now: datetime) -> Decision:
-    """Its end: as its target tells it, or by its silence."""
-    again = rule.on_stale == "requeue" and bead.attempt < rule.max_attempts and report.has_ended
+    """Return the end of an attempt: as its target reports it, or because it was silent.
+
+    A job that failed at its start did no work, so the bead is sent again after a pause. If the
+    target is at fault, the attempt doesn't count, and no note is written for each try.
+    """
+    at_start = report.failed_at_start and report.dead
+    excused = at_start and report.target_failed
+    again = (
+        (rule.on_stale == "requeue" or at_start)
+        and bead.attempt < rule.max_attempts
+        and report.has_ended
+    ) or excused
     idle, sign = now - last_activity(bead), bead.sign
+    retry_at = uncounted_claim = None
+    if excused:
+        uncounted_claim = bead.sent_at
+    elif again:
+        retry_at = now + (retry_pause(rule, bead.attempt) if at_start else timedelta())
     payload = Reaped(
         last_sign=last_activity(bead),
         sign=LastSign(sign.what, sign.who, sign.commit) if sign else None,
         idle_seconds=int(idle.total_seconds()),
         stale_after_seconds=int(rule.stale_after.total_seconds()),
-        retry_at=now if again else None,
+        uncounted=excused,
+        uncounted_claim=uncounted_claim,
+        retry_at=retry_at,
         ended=report.ended,
     )
-    # The target's word says more than the bead's silence.
+    # The target's report says more than the bead's silence.
     if report.ended:
         said = f": {outside_text(report.error, 200)}" if report.error else ""
         code = ReasonCode.JOB_ENDED
@@ -236,6 +254,6 @@ def _reaped(bead: Bead, rule: Rule, report: JobReport, now: datetime) -> Decisio
         status=OPEN if again else BLOCKED,
         reason=reason,
         reason_code=code,
-        note=f"reaper: {reason} — {'requeued' if again else 'blocking'}",
+        note="" if excused else f"reaper: {reason} — {'requeued' if again else 'blocking'}",
         detail=payload.encode(),
     )

@@ -1,6 +1,6 @@
-"""What a target's answer comes to: the report that goes into the ledger.
+"""The outcome entry for a target's answer. Pure.
 
-Pure, so that a replay can make it again from the answer as recorded.
+A replay computes the entry again from the recorded answer.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from dolt_watch.core.model.reason_codes import ReasonCode
 from dolt_watch.core.model.target_answers import Accepted, Answer, Busy, Refused, Unknown
 
 DEFAULT_COOLDOWN = timedelta(seconds=30)
-"""How long a busy target is left alone where it did not say, by programs that did not count its
-answers.
+"""Cooldown of a busy target that named no time. Used by programs that did not count busy answers.
 """
 
 
@@ -29,9 +28,15 @@ def settle(
     jitter: float,
     health: Health | None = None,
 ) -> Decision:
-    """``attempt``: the bead as claimed; ``jitter``: from 0 to 1, drawn once.
+    """Return the outcome entry for an answer.
 
-    ``health`` None: as programs decided that knew nothing of it.
+    Args:
+        answer: The target's answer.
+        attempt: The bead as claimed.
+        rule: The rule.
+        now: The time of the answer.
+        jitter: From 0 to 1, drawn once.
+        health: The health of the target. None: decide as programs that did not track it.
     """
     if health is None:
         return _report(answer, attempt, rule, now, jitter)
@@ -64,7 +69,10 @@ def _unreachable(
     jitter: float,
     health: Health,
 ) -> Decision:
-    """The target's own fault: no attempt is counted, and one note tells of the outage."""
+    """Return the outcome entry for a target that can't be reached.
+
+    No attempt is counted, and one note mentions the outage.
+    """
     tries = health.tries + 1
     again = now + circuit_breaker.try_pause(tries, jitter)
     # The try counts for the target's outage, whatever it means for the attempt.
@@ -112,7 +120,8 @@ def _report(answer: Answer, attempt: Bead, rule: Rule, now: datetime, jitter: fl
                 note=f"dispatch failed {why}",
             )
         case Refused(why=why, permanent=for_good):
-            # once may be a database that is away; twice in a row it is the bead
+            # The first such answer may mean that the target's database is away. After two in a row
+            # the bead is at fault.
             again = answer.not_found and attempt.reason_code is ReasonCode.BEAD_NOT_FOUND
             code = code_of(answer) or ReasonCode.REFUSED
             return plan_failure(
@@ -131,7 +140,7 @@ def _report(answer: Answer, attempt: Bead, rule: Rule, now: datetime, jitter: fl
 
 
 def code_of(answer: Answer) -> ReasonCode | None:
-    """Return the code of what the answer says; None if the target accepted the bead."""
+    """Return the code of an answer. None if the target accepted the bead."""
     match answer:
         case Accepted():
             return None

@@ -1,13 +1,13 @@
-"""The payloads of ledger entries: one type for each kind, and its JSON. Pure.
+"""Types of an entry's ``detail``: one for each kind of payload, with its JSON. Pure.
 
-``detail`` is JSON in the ledger, and stays so in ``LedgerEntry`` and ``Decision``: it is
-append-only, is shown to people, and keeps keys that this release does not know. Programs write and
-read it by the types here; what a decision was given is in ``recorded_inputs``.
+``detail`` stays JSON in the ledger, in ``LedgerEntry`` and in ``Decision``: the ledger is
+append-only, users read it, and keys that this release does not know must be kept. Programs write
+and read it through these types. ``recorded_inputs`` has the inputs of a decision.
 
-``encode`` leaves out what is None, and keeps the order of the fields: a part that is known later
-is merged into the detail as a payload of its own (``{**detail, **Claimed(site=site).encode()}``).
-Any user may have written to the ledger, so ``decode`` reads a value of another shape as missing.
-Times are ISO text in UTC.
+Any database user can write to the ledger, so a value of another shape reads as missing. ``encode``
+leaves out None and keeps the order of the fields. A part that is known later is merged into the
+detail as a payload of its own (``{**detail, **Claimed(site=site).encode()}``). Times are ISO 8601
+text in UTC.
 """
 
 from __future__ import annotations
@@ -103,8 +103,8 @@ class Resend(NamedTuple):
 
 
 class Claimed(NamedTuple):
-    """``claim``: its place in the queue, the free slots then, and until when its worker may
-    send.
+    """``claim``: the bead's place in the queue, the free slots at that time, and the deadline of
+    its worker.
     """
 
     rank: tuple[Any, ...] | None = None
@@ -114,9 +114,9 @@ class Claimed(NamedTuple):
     slots_used: int | None = None
     """Claims planned before it for the same target, in the same plan."""
     deferred_note: str = ""
-    """The claim's note, if it waits for an answer after which something runs."""
+    """The claim's note, if it is written only after an answer after which an agent runs."""
     site: str = ""
-    """The host and state directory of a run that only they can settle."""
+    """The ID of the host and state directory. Only a worker there can settle the run."""
     deadline: datetime | None = None
     resend: Resend | None = None
 
@@ -152,12 +152,14 @@ class Claimed(NamedTuple):
 
     @property
     def tries(self) -> bool:
-        """Was it made to try a target that was not well?"""
+        """Return whether the claim tries a target that was unhealthy."""
         return self.resend is not None or bool(self.deferred_note)
 
 
 class Withheld(NamedTuple):
-    """What a report could not write into the row during a migration of bd."""
+    """The note and status that an outcome entry could not write into the row during a migration of
+    bd.
+    """
 
     note: str
     status: str
@@ -174,10 +176,7 @@ class Withheld(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """What ended an attempt, or not:
-
-    ``failed``, ``unknown``, ``busy``, ``retry``, ``overdue``, ``requeue`` and their like.
-    """
+    """The end of an attempt: ``failed``, ``unknown``, ``busy``, ``retry``, ``overdue`` …."""
 
     since: datetime | None = None
     """Since when the outcome was unknown."""
@@ -187,20 +186,20 @@ class Ended(NamedTuple):
     """The target is left alone until then."""
     retry_at: datetime | None = None
     target: str = ""
-    """Named if its health was, or is, in question."""
+    """The target, if its health was or is in question."""
     unreachable: str = ""
-    """What could not be reached."""
+    """The part that could not be reached: 'target' or 'service'."""
     tries: int | None = None
-    """Tries that failed in the outage, this one included."""
+    """Failed tries in the outage, including this one."""
     next_try: datetime | None = None
     busy: int | None = None
-    """Busy answers in a row, this one included."""
+    """Consecutive busy answers, including this one."""
     ended: str | None = None
-    """The target's word for how the job ended; None if it was not asked."""
+    """The target's word for how the job ended. None if the target was not asked."""
     uncounted: bool = False
     """The attempt does not count against the bead."""
     uncounted_claim: datetime | None = None
-    """When the claim was made that does not count for ``max_per_hour``."""
+    """Time of the claim that does not count for ``max_per_hour``."""
 
     @classmethod
     def decode(cls, detail: Mapping[str, Any]) -> Self:
@@ -248,17 +247,22 @@ class LastSign(NamedTuple):
 
 
 class Reaped(NamedTuple):
-    """``reap`` and ``requeue``: the last sign of life, the silence since, and how the job ended."""
+    """``reap`` and ``requeue``: the last sign of life, the silence since then, and how the job
+    ended.
+    """
 
     last_sign: datetime | None = None
     sign: LastSign | None = None
     """None: there was none since the attempt began."""
     idle_seconds: int = 0
     stale_after_seconds: int | None = None
+    uncounted: bool = False
+    """``requeue``: the target was at fault, so the attempt does not count."""
+    uncounted_claim: datetime | None = None
     retry_at: datetime | None = None
     """``requeue``: when the bead is due again."""
     ended: str = ""
-    """The target's word for how the job ended; '' if silence alone is the reason."""
+    """The target's word for how the job ended. '' if silence alone is the reason."""
 
     @classmethod
     def decode(cls, detail: Mapping[str, Any]) -> Self:
@@ -270,6 +274,8 @@ class Reaped(NamedTuple):
             else None,
             idle_seconds=_number(detail, "idle_seconds") or 0,
             stale_after_seconds=_number(detail, "stale_after_seconds"),
+            uncounted=bool(detail.get("uncounted")),
+            uncounted_claim=parse_foreign(detail.get("uncounted_claim")),
             retry_at=parse_foreign(detail.get("retry_at")),
             ended=str(ended) if ended else "",
         )
@@ -281,12 +287,17 @@ class Reaped(NamedTuple):
             "idle_seconds": self.idle_seconds,
             "stale_after_seconds": self.stale_after_seconds,
         }
-        more = {"retry_at": _iso(self.retry_at), "ended": self.ended or None}
+        more = {
+            "uncounted": self.uncounted or None,
+            "uncounted_claim": _iso(self.uncounted_claim),
+            "retry_at": _iso(self.retry_at),
+            "ended": self.ended or None,
+        }
         return {**detail, **_present(more)}
 
 
 class Attempt(NamedTuple):
-    """``restore`` and ``renamed``: an attempt as the saved state knew it."""
+    """``restore`` and ``renamed``: an attempt from the saved state."""
 
     phase: str = ""
     since: datetime | None = None
@@ -296,7 +307,7 @@ class Attempt(NamedTuple):
     why: str = ""
     """``renamed``: the reason of the last failure."""
     why_code: str | None = None
-    """Its code; None in an entry from before the codes, and if there is none."""
+    """The code of ``why``. None in an entry without codes, and if there is no code."""
     renamed_from: str = ""
 
     @classmethod
@@ -314,8 +325,8 @@ class Attempt(NamedTuple):
         )
 
     def encode(self) -> dict[str, Any]:
-        """A restored attempt has neither ``retry_at`` nor ``why``; a renamed one has both, empty
-        or not.
+        """Return the JSON. A restored attempt has neither ``retry_at`` nor ``why``. A renamed one
+        has both, even if they are empty.
         """
         detail = {
             "since": _iso(self.since),
@@ -330,16 +341,16 @@ class Attempt(NamedTuple):
 
 
 class OutageChange(NamedTuple):
-    """``outage`` and ``recovered``: of which target, since when, and what cannot be reached."""
+    """``outage`` and ``recovered``: the target, since when, and the part that can't be reached."""
 
     target: str
     since: datetime | None = None
     part: str = ""
     """``outage``: 'target', 'service' or 'capacity'."""
     next_try: datetime | None = None
-    """``outage``: when it is tried again."""
+    """``outage``: when the target is tried again."""
     by: str = ""
-    """``recovered``: 'dispatch' or 'health', which showed it."""
+    """``recovered``: whether a 'dispatch' or a 'health' check found the end."""
 
     @classmethod
     def decode(cls, detail: Mapping[str, Any]) -> Self:
@@ -359,7 +370,7 @@ class OutageChange(NamedTuple):
 
 
 class Paused(NamedTuple):
-    """``pause``: until when, whether reaping is paused too, and the person."""
+    """``pause``: its end, whether it pauses reaping, and the user."""
 
     until: datetime | None = None
     reaping: bool = False
@@ -391,7 +402,7 @@ class Resumed(NamedTuple):
 
 
 class Remade(NamedTuple):
-    """``resync``: from which commit to which, of how many beads, and those held until a resume."""
+    """``resync``: the first and last commit, the number of beads, and those held until a resume."""
 
     from_commit: str = ""
     to_commit: str = ""
@@ -418,7 +429,7 @@ class Remade(NamedTuple):
 
 
 class Reprocessed(NamedTuple):
-    """``reprocess``: after which commit, and who asked."""
+    """``reprocess``: the commit after which changes are applied again, and the user."""
 
     from_commit: str
     by: str
@@ -428,8 +439,8 @@ class Reprocessed(NamedTuple):
 
 
 class ByHand(NamedTuple):
-    """``manual-retry`` and ``manual-release``: the person, the phase before, the row's status
-    then.
+    """``manual-retry``, ``manual-stop`` and ``manual-release``: the user, the phase before, and the
+    status of the row before.
     """
 
     by: str

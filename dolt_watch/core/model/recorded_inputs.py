@@ -1,6 +1,6 @@
-"""The inputs of a decision that history does not hold (``detail.given``), and their JSON. Pure.
+"""The recorded inputs of a decision (``detail.given``), and their JSON. Pure.
 
-Any user may have written to the ledger: a value of another shape reads as not recorded.
+Any database user can write to the ledger, so a value of another shape reads as not recorded.
 """
 
 from __future__ import annotations
@@ -19,54 +19,53 @@ from dolt_watch.timestamps import parse_foreign
 
 
 class RecordedInputs(NamedTuple):
-    """The inputs of a decision that history does not hold: recorded with it, for a replay.
+    """The inputs of a decision that history doesn't contain.
 
-    All other inputs are computed again.
+    A replay computes everything else.
 
-    - ``now``: the moment that it was decided by.
-    - ``scope``: what this command may do, ``dispatch`` or ``reap`` or both.
-    - ``acts``: true: only a user's act released an attempt (decision page 0015). Earlier entries
-      do not say so.
+    - ``now``: the time of the decision.
+    - ``scope``: the kinds of decision of the command, ``dispatch`` or ``reap`` or both.
+    - ``acts``: true if only a user's act frees an attempt (decision page 0015). Older entries lack
+      it.
     - ``made``: the commit at which the state was last rebuilt.
-    - ``passed``: beads left out for what only this command, or the working set, knew.
-    - ``readiness``: the version of the rule that says which beads are ready. Entries without it
-      are of the first one.
-    - ``capacity``: target → free slots, whether it said that it is idle, why.
-    - ``verdicts``: bead → the target's verdict on its job, its own word, its error text; then,
-      if the target knows more, an object: ``dead``, ``started``, ``limited``, ``resets_at``,
-      ``active_at``, ``job``.
-    - ``leases``: bead → the holder of its lease, its last heartbeat, its expiry (of stale and
-      unknown beads).
-    - ``answer``: what the target answered (reports only).
-    - ``jitter``: the random part of the pause before the next attempt or try, from 0 to 1
-      (reports and outages only).
-    - ``outages``: target → tries that failed in its outage, when the next was due.
-    - ``health``: what was known of the target: busy answers in a row, failed tries, whether the
-      bead's notes report the outage, the claim's note if it waited for the answer (reports
-      only).
+    - ``passed``: beads that were left out for a reason that only this command or the working set
+      knew.
+    - ``readiness``: the version of the readiness rule. Entries without it use version 1.
+    - ``capacity``: target → free slots, whether the target reported that it is idle, the reason.
+    - ``verdicts``: bead → the target's verdict on its job, the target's own word, its error text,
+      and an object with ``dead``, ``started``, ``limited``, ``resets_at``, ``active_at``, ``job``,
+      ``failed_at_start``, ``target_failed`` if the target knows more.
+    - ``leases``: bead → holder, last heartbeat and expiry of its lease (of stale beads and beads of
+      unknown outcome).
+    - ``answer``: the target's answer (outcome entries only).
+    - ``jitter``: from 0 to 1, the random part of the pause before the next attempt or try (outcome
+      entries and outages only).
+    - ``outages``: target → failed tries in its outage, and when the next try was due.
+    - ``health``: busy answers in a row, failed tries, whether the bead's notes mention the outage,
+      and the deferred note of the claim (outcome entries only).
     """
 
     now: datetime | None = None
-    """None: the entry does not say, so nothing can be decided again."""
+    """None: the decision can't be computed again."""
     scope: tuple[str, ...] | None = None
     """'dispatch', 'reap'; None in an outcome, which is decided by an answer."""
     made: str = ""
     acts: bool = False
-    """False in an entry from before only an act released an attempt."""
+    """Whether only a user's act frees an attempt."""
     readiness: int | None = None
     """Version of the readiness rule; None if no readiness was asked for."""
     passed: Mapping[str, str] = EMPTY
-    """Bead → the gate that only this command, or the working set, knew."""
+    """Bead → the gate that only this command or the working set knew."""
     capacity: Mapping[str, Capacity] = EMPTY
     verdicts: Mapping[str, JobReport] = EMPTY
     leases: Mapping[str, Lease] = EMPTY
     outages: Mapping[str, tuple[int, datetime]] = EMPTY
-    """Target → tries that failed, when the next was due."""
+    """Target → failed tries, and when the next try was due."""
     jitter: float | None = None
     answer: Mapping[str, Any] | None = None
     """As ``encode_answer`` returns it."""
     health: Health | None = None
-    """None: the program that recorded it knew nothing of its target's health."""
+    """None: the program that recorded the entry did not track its target's health."""
 
     @classmethod
     def decode(cls, detail: Mapping[str, Any]) -> Self:
@@ -139,7 +138,16 @@ def _lease_as(one: Lease) -> list[str]:
     return [one.holder, one.heartbeat.isoformat(), one.expires.isoformat()]
 
 
-_MORE = ("dead", "started", "limited", "resets_at", "active_at", "job")
+_MORE = (
+    "dead",
+    "started",
+    "limited",
+    "resets_at",
+    "active_at",
+    "job",
+    "failed_at_start",
+    "target_failed",
+)
 """Fields of a verdict that only some targets know."""
 
 
@@ -185,6 +193,8 @@ def _known(report: JobReport, more: Mapping[str, Any]) -> JobReport:
         limited=more.get("limited") is True,
         resets_at=parse_foreign(more.get("resets_at")),
         active_at=parse_foreign(more.get("active_at")),
+        failed_at_start=more.get("failed_at_start") is True,
+        target_failed=more.get("target_failed") is True,
         job=job if isinstance(job, str) else "",
     )
 
@@ -211,12 +221,13 @@ _ANSWER_KEYS = {
     "unreachable": "unreachable",
     "not_found": "not_found",
 }
-"""Key in the ledger → attribute of the answer. The keys stay: entries outlive names."""
+"""Key in the ledger → attribute of the answer. Keys never change, because entries outlive names."""
 
 
 def encode_answer(answer: Answer) -> dict[str, Any]:
-    """The answer as the report's detail keeps it; its words and its job stand in the entry's own
-    columns.
+    """Return the answer as the outcome entry's detail contains it.
+
+    Its text and its job are in the entry's own columns.
     """
     kept = {key: getattr(answer, name, None) for key, name in _ANSWER_KEYS.items()}
     return {"is": type(answer).__name__.lower()} | {
@@ -225,7 +236,7 @@ def encode_answer(answer: Answer) -> dict[str, Any]:
 
 
 def decode_answer(entry: LedgerEntry) -> Answer | None:
-    """The answer that an entry was made from; None where it does not say."""
+    """Return the answer that an entry was made from. None if the entry has none."""
     kept = RecordedInputs.decode(entry.detail).answer
     if kept is None:
         return None
@@ -250,9 +261,9 @@ def decode_answer(entry: LedgerEntry) -> Answer | None:
 
 
 def _not_found(entry: LedgerEntry, kept: Mapping[str, Any]) -> bool:
-    """Did the target find no such bead?
+    """Return whether the target did not find the bead.
 
-    An entry from before the codes says it in its text alone.
+    An entry without a code says so only in its text.
     """
     coded = "reason_code" in entry.detail
     return bool(kept.get("not_found")) if coded else entry.reason_code is ReasonCode.BEAD_NOT_FOUND
