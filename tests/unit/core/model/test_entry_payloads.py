@@ -155,13 +155,15 @@ ENCODED: list[tuple[Any, dict[str, Any]]] = [
     (entry_payloads.Ended(), {}),
     (
         entry_payloads.Reaped(
-            AT, entry_payloads.LastSign("notes", "ann", "c1"), 2730, 1800, AT, "failed"
+            AT, entry_payloads.LastSign("notes", "ann", "c1"), 2730, 1800, True, AT, AT, "failed"
         ),
         {
             "last_sign": ISO,
             "sign": {"what": "notes", "who": "ann", "commit": "c1"},
             "idle_seconds": 2730,
             "stale_after_seconds": 1800,
+            "uncounted": True,
+            "uncounted_claim": ISO,
             "retry_at": ISO,
             "ended": "failed",
         },
