@@ -67,7 +67,7 @@ class LiveExecutor:
                 self.stopper.after(written.entry, self.rules[decision.rule].target)
             return written
         if self.stopper is not None:
-            self.stopper.leftovers(context.state)
+            self.stopper.leftovers(context.state, context.poll.saved, decision.bead)
         from dolt_watch.controller.dispatch import (
             dispatch_bead,
         )  # who has nobody to dispatch needs nothing of targets
@@ -165,7 +165,7 @@ class LiveExecutor:
         *more: Any,
     ) -> None:
         if self.stopper is not None:
-            self.stopper.leftovers(store.load(look))
+            self.stopper.leftovers(store.load(look), look.saved)
         if store.outbox:
             store.keep_notices(
                 self.notifier.flush(store.outbox) if self.notifier is not None else []

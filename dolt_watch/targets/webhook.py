@@ -171,7 +171,10 @@ def _cloudevent_attributes(id: str, source: str, moment: datetime) -> dict[str, 
 
 
 def read_answer(exchange: HttpResult, token: str, job_key: str = "job_id") -> Answer:
-    """Return the answer, by the table in docs/targets.md. Raises nothing."""
+    """Return the answer.
+
+    By the table in docs/reference/target-answers.md. Raises nothing.
+    """
     status = exchange.status
     # The status alone is enough, so the rest of an accepting answer may be of any length.
     whole = exchange.failure is None or exchange.failure is TransportFailure.OVERSIZED
@@ -236,9 +239,9 @@ def _key(settings: WebhookSettings, name: str, value: str) -> bytes:
 def _body(settings: WebhookSettings) -> Template | None:
     if settings.body_template is None:
         return None
-    from dolt_watch.targets.templates import read
+    from dolt_watch.targets.templates import read_template
 
-    return read(settings.body_template, settings.origin("body_template"))
+    return read_template(settings.body_template, settings.origin("body_template"))
 
 
 def _header(settings: WebhookSettings, name: str, text: str) -> Template:

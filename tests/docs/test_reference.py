@@ -14,6 +14,7 @@ from itertools import cycle
 from pathlib import Path
 
 import click
+import orjson
 import pytest
 
 from dolt_watch.cli import COMMANDS, group
@@ -118,3 +119,21 @@ def test_the_example_runs(name: str, tracker: tuple[Path, dict[str, str]]) -> No
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0, f"{said}{out}{err}"
     assert said or out
+
+
+@pytest.mark.parametrize("words", [["status"], ["log"], ["why", "bd-12"], ["doctor"]])
+def test_the_json_page_names_every_key(
+    words: list[str], tracker: tuple[Path, dict[str, str]]
+) -> None:
+    folder, env = tracker
+    done = subprocess.run(
+        [sys.executable, "-m", "dolt_watch", *words, "--format", "json"],
+        cwd=folder,
+        env=env,
+        capture_output=True,
+    )
+    page = (ROOT / "docs/reference/json.md").read_text("utf-8")
+    chapter = page.partition(f"\n## {words[0]}\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (`[^|]*) \|", chapter, re.MULTILINE)
+    listed = {key for row in rows for key in re.findall(r"`(\w+)`", row)}
+    assert listed == {*orjson.loads(done.stdout)} - {"schema"}

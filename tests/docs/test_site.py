@@ -165,6 +165,18 @@ def test_paths_in_pages_exist(page: Path) -> None:
     assert not missing
 
 
+def test_pages_that_the_code_names_exist() -> None:
+    named = {
+        (path.relative_to(ROOT).as_posix(), page)
+        for folder in ("dolt_watch", "migrations", "tests", "tools", "bench")
+        for path in (ROOT / folder).rglob("*.*")
+        if path.suffix in (".py", ".sql", ".j2") and path != Path(__file__)
+        for page in re.findall(r"\bdocs/[\w/.-]+\.md\b", path.read_text("utf-8"))
+    }
+    assert len(named) > 10
+    assert not {(path, page) for path, page in named if not (ROOT / page).exists()}
+
+
 def test_paths_are_recognized() -> None:
     text = "`dolt_watch/core/fold.py` `core/model/` `plain.py` `a b/c.py`"
     assert PATH.findall(text) == ["dolt_watch/core/fold.py", "core/model/"]

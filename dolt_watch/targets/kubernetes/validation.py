@@ -14,7 +14,7 @@ from dolt_watch.targets.kubernetes.job_template import read_job_template
 from dolt_watch.targets.kubernetes.manifest import pod_from_settings
 from dolt_watch.targets.kubernetes.settings import KubernetesSettings
 from dolt_watch.targets.protocol import BeadTask
-from dolt_watch.targets.templates import Template, read
+from dolt_watch.targets.templates import Template, read_template
 from dolt_watch.targets.validation import check_url, checked_timeout
 
 Manifest = Callable[[BeadTask, str], Mapping[str, Any]]
@@ -47,7 +47,7 @@ def _prompt(settings: KubernetesSettings) -> Template:
     from importlib.resources import files
 
     if settings.prompt_template is not None:
-        return read(settings.prompt_template, settings.origin("prompt_template"))
+        return read_template(settings.prompt_template, settings.origin("prompt_template"))
     return Template((files("dolt_watch.targets") / "prompt.j2").read_text("utf-8"), "prompt.j2")
 
 

@@ -18,10 +18,10 @@ def load_prompt(settings: LocalSettings) -> Template:
     """Return the prompt's template. Raises SettingsError."""
     from importlib.resources import files
 
-    from dolt_watch.targets.templates import Template, read
+    from dolt_watch.targets.templates import Template, read_template
 
     if settings.prompt_template is not None:
-        return read(settings.prompt_template, settings.origin("prompt_template"))
+        return read_template(settings.prompt_template, settings.origin("prompt_template"))
     text = (files("dolt_watch.targets.local") / "prompt.j2").read_text("utf-8")
     return Template(text, "prompt.j2")
 
