@@ -11,8 +11,10 @@ from dolt_watch.cli.options import load_settings, parse_moment, settings_options
 from dolt_watch.cli.pages import write_page
 from dolt_watch.clock import DatabaseClock
 from dolt_watch.engines.connect import open_engine
-from dolt_watch.inspection.report.collector import ReportCollector
+from dolt_watch.inspection.report.collector import ReportCollector, read_conditions
 from dolt_watch.inspection.report.html import render
+from dolt_watch.inspection.report.place import place_of
+from dolt_watch.inspection.why.decision_snapshot import FaultTolerantTargets
 from dolt_watch.sanitize import sanitize
 
 
@@ -47,28 +49,26 @@ def command(output: str, since: str, beads: tuple[str, ...], **kwargs: Any) -> i
     settings = load_settings(kwargs)
     engine, targets = open_engine(settings.address), TargetPool(settings)
     try:
-        reader = build_reader(engine, settings, targets, DatabaseClock())
-        found = ReportCollector().report(
-            reader,
-            engine,
-            lambda now: parse_moment(since, now),
-            beads,
-            lambda name: targets(name).capacity(),
+        asked = FaultTolerantTargets(targets)
+        reader = build_reader(engine, settings, asked, DatabaseClock())
+        found = ReportCollector(place_of(settings)).report(
+            reader, engine, lambda now: parse_moment(since, now), beads, asked.capacity
         )
+        views = read_conditions(reader, engine, found)
     finally:
         targets.close()
         engine.close()
     if found.since >= found.now.now:
         raise click.BadParameter(f"{since!r} is not before now", param_hint="--since")
-    write_page(output, render("report", found))
-    known = {*(lane.bead for lane in found.lanes), *(entry.bead for entry in found.entries)}
+    write_page(output, render("report", found, views=views))
+    known = {*(row.bead for row in found.rows), *(entry.bead for entry in found.entries)}
     for bead in dict.fromkeys(beads):
         if bead not in known:
             click.echo(
                 sanitize(f"warning: nothing was heard of bead {bead} in this span"), err=True
             )
     click.echo(
-        f"wrote {output}: {len(found.lanes)} beads, {len(found.entries)} decisions",
+        f"wrote {output}: {len(found.rows)} beads, {len(found.entries)} decisions",
         err=output == "-",
     )
     return 0

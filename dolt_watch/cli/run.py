@@ -26,6 +26,7 @@ from dolt_watch.engines import Engine
 from dolt_watch.engines.connect import open_engine
 from dolt_watch.errors import DatabaseError, DoltWatchError, SettingsError
 from dolt_watch.inspection.report import live_page
+from dolt_watch.inspection.report.place import place_of
 from dolt_watch.ledger.schema import check_project
 from dolt_watch.log_events import LogEvent, event_fields
 from dolt_watch.telemetry.heartbeat_ping import HeartbeatPing
@@ -128,10 +129,10 @@ def command(
     )
 
     def read(engine: Engine) -> StateReader:
-        return build_reader(engine, settings, targets, DatabaseClock())
+        return build_reader(engine, settings, live_page.UnaskedTargets(), DatabaseClock())
 
     _usable(settings, targets)
-    pages = {**health.pages(), **live_page.pages(lambda: open_engine(settings.address), read)}
+    routes = live_page.routes(lambda: open_engine(settings.address), read, place_of(settings))
     shutdown = Shutdown(
         lambda: under_way(loops[0].executor) if loops else None,
         lambda line: logger.error(
@@ -140,7 +141,7 @@ def command(
         stop=service.stop,
         codes=(0, 1),
     )
-    with logging_to(log), shutdown, _served(host or "127.0.0.1", port, pages):
+    with logging_to(log), shutdown, _served(host or "127.0.0.1", port, health.pages(), routes):
         try:
             service.run()
         except (DoltWatchError, BrokenPipeError):
@@ -188,14 +189,14 @@ def _health(ping_url: str, timeouts: Sequence[timedelta], pause: float) -> Any:
 
 
 @contextlib.contextmanager
-def _served(host: str, port: int | None, pages: Any) -> Iterator[None]:
+def _served(host: str, port: int | None, pages: Any, routes: Any) -> Iterator[None]:
     if port is None:
         yield
         return
     from dolt_watch.telemetry.health import Server
 
     try:
-        server = Server(host, port, pages)
+        server = Server(host, port, pages, routes=routes)
     except (OSError, UnicodeError) as error:  # UnicodeError: no name of a host at all
         nowhere = (
             isinstance(error, socket.gaierror | UnicodeError) or error.errno == errno.EADDRNOTAVAIL

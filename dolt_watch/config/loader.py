@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 from dolt_watch.config import beads_connection, beads_folder, sources, toml_file
 from dolt_watch.config.converters import RawValue, convert
 from dolt_watch.config.credentials import find_password, read_secret_file
-from dolt_watch.config.model import NOTIFIABLE_KINDS, Notify, Settings
+from dolt_watch.config.model import NOTIFIABLE_KINDS, PLACEHOLDERS, Links, Notify, Settings
 from dolt_watch.core.model.rule import Rule
 from dolt_watch.engines.address import FileAddress, ServerAddress, parse_url
 from dolt_watch.errors import SettingsError
@@ -78,6 +78,7 @@ def load(
         rules=rules,
         targets=targets,
         notify=notify,
+        links=_links(values, origins),
         **chosen,
         origins=origins,
     )
@@ -140,6 +141,22 @@ def _notify(
             "a list of kinds of decision", f"{unknown[0]}: {suggest(unknown[0], NOTIFIABLE_KINDS)}"
         )
     return notify
+
+
+def _links(values: _Values, origins: dict[str, str]) -> Links:
+    """Raise SettingsError if a template is no HTTP address, or lacks its placeholder."""
+    found = {
+        key: _value(values, ("links", key), kind, origins) for key, kind in sources.LINKS.items()
+    }
+    for key, template in found.items():
+        mark = PLACEHOLDERS[key]
+        usable = template is None or (
+            template.startswith(("https://", "http://")) and mark in template
+        )
+        if not usable:
+            fix = f'write {key} = "https://…/{mark}"'
+            raise values.by_path["links", key].type_error(f"a URL that contains {mark}", fix)
+    return Links(**{key: value for key, value in found.items() if value is not None})
 
 
 def _gather(flags: Mapping[str, Any], env: Mapping[str, str], here: Path) -> _Values:

@@ -43,6 +43,21 @@ class Notify(NamedTuple):
         return self.words if self.target else frozenset()
 
 
+class Links(NamedTuple):
+    """``[links]``: addresses to which the report links. An empty template makes no link."""
+
+    bead: str = ""
+    """URL template of a bead: ``{id}`` is replaced with the bead's ID."""
+    job: str = ""
+    """URL template of a job: ``{job}`` is replaced with the job's ID."""
+    commit: str = ""
+    """URL template of a commit: ``{commit}`` is replaced with the commit's hash."""
+
+
+PLACEHOLDERS = {"bead": "{id}", "job": "{job}", "commit": "{commit}"}
+"""Key of ``[links]`` to the placeholder that its template must contain."""
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """Everything that a command goes by."""
@@ -56,6 +71,7 @@ class Settings:
     targets: Mapping[str, TargetSettings] = field(default_factory=dict)
     """By name: each that a rule names, and each that is defined."""
     notify: Notify = field(default_factory=Notify)
+    links: Links = field(default_factory=Links)
     settle: timedelta = timedelta(seconds=2)
     """A change younger than this is left alone: bd writes one thought in several commits."""
     poll: timedelta = timedelta(seconds=2)

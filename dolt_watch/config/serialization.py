@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from dolt_watch.config.converters import duration_text
 from dolt_watch.config.model import Settings
-from dolt_watch.config.sources import NOTIFY, RULE, TOP
+from dolt_watch.config.sources import LINKS, NOTIFY, RULE, TOP
 from dolt_watch.core.model.rule import Rule
 from dolt_watch.engines.address import FileAddress
 from dolt_watch.sanitize import sanitize
@@ -135,6 +135,7 @@ def _lines(settings: Settings) -> Iterator[SettingLine]:
         if key != "database":
             yield SettingLine(key, _text(getattr(settings, key)), origins.get(key, "default"))
     yield from _shown(settings.notify, "notify", NOTIFY, settings)
+    yield from _shown(settings.links, "links", LINKS, settings)
     for rule in settings.rules:
         yield from _shown(rule, f"rules.{rule.name}", RULE, settings)
     for target in settings.targets.values():

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields
 
 from dolt_watch.config.converters import RawValue, check_name, convert, format_raw
-from dolt_watch.config.model import Notify, Settings
+from dolt_watch.config.model import Links, Notify, Settings
 from dolt_watch.core.model.rule import Rule
 from dolt_watch.errors import SettingsError
 from dolt_watch.suggestions import suggest
@@ -26,6 +26,10 @@ RULE: dict[str, str] = {f.name: str(f.type) for f in fields(Rule) if f.name != "
 """Key of a rule → its type."""
 NOTIFY: dict[str, str] = dict.fromkeys(Notify._fields, "str")
 """Key of ``[notify]`` → its type."""
+LINKS: dict[str, str] = dict.fromkeys(Links._fields, "str")
+"""Key of ``[links]`` → its type."""
+SECTIONS = {"notify": NOTIFY, "links": LINKS}
+"""Tables without names → their keys."""
 TABLES = ("rules", "targets")
 Names = Mapping[str, Mapping[str, Mapping[str, str]]]
 """Table → the names defined in it → the keys that each may have → their types.
@@ -45,21 +49,21 @@ def check_shape(givens: Iterable[RawValue]) -> None:
     """Raises SettingsError: a top-level key that there is not, or a value where a table belongs."""
     for given in givens:
         head, depth = given.path[0], len(given.path)
-        if head == "notify":
+        if head in SECTIONS:
             if depth < 2 and not isinstance(given.value, dict):
                 raise SettingsError(
-                    "notify is a table [notify]",
+                    f"{head} is a table [{head}]",
                     where=given.where,
-                    fix="write a line [notify] above it",
+                    fix=f"write a line [{head}] above it",
                 )
             if depth > 1:
-                _require_known(given.path[1], NOTIFY, "key in [notify]", given.where)
+                _require_known(given.path[1], SECTIONS[head], f"key in [{head}]", given.where)
         elif head not in TABLES:
             if head == "password":
                 raise SettingsError(
                     "a password has no place in settings", where=given.where, fix=PASSWORD_FIX
                 )
-            _require_known(head, [*TOP, "notify", *TABLES], "key", given.where)
+            _require_known(head, [*TOP, *SECTIONS, *TABLES], "key", given.where)
         elif depth < 3 and not isinstance(given.value, dict):
             fix = f"write a line [{head}.NAME] above it"
             raise SettingsError(f"{given.key} is a table [{head}.NAME]", where=given.where, fix=fix)
@@ -150,8 +154,9 @@ def has_variable(key: str, kind: str) -> bool:
 def _path(word: str, variable: str, names: Names) -> tuple[str, ...]:
     if word.lower() in TOP and word.isupper():
         return (word.lower(),)
-    if word.startswith("NOTIFY_") and word.removeprefix("NOTIFY_").lower() in NOTIFY:
-        return ("notify", word.removeprefix("NOTIFY_").lower())
+    section, _, name = word.lower().partition("_")
+    if word.isupper() and name in SECTIONS.get(section, ()):
+        return (section, name)
     spelt = _spelt(word, names)
     meant = [
         (table, name, key)
@@ -194,7 +199,7 @@ def _spelt(word: str, names: Names) -> list[tuple[str, str, str]]:
 def _variables(names: Names) -> list[str]:
     """Return every variable that sets something."""
     words = [*map(str.upper, TOP), *_SECRET, "CONFIG", "DEBUG"]
-    words += [f"NOTIFY_{key.upper()}" for key in NOTIFY]
+    words += [f"{name}_{key}".upper() for name, keys in SECTIONS.items() for key in keys]
     words += [
         f"TARGETS_{_env_name(name)}_{key.upper()}"
         for name, keys in names["targets"].items()
@@ -239,11 +244,11 @@ def from_flags(database: str | None, assignments: Iterable[str], names: Names) -
             _require_known(path[1], names[path[0]], path[0][:-1], where)
             _key(path, names, where)
         elif (len(path) != 1 or key not in TOP) and not (
-            path[0] == "notify" and len(path) == 2 and path[1] in NOTIFY
+            len(path) == 2 and path[1] in SECTIONS.get(path[0], ())
         ):
             every = [
                 *TOP,
-                *(f"notify.{k}" for k in NOTIFY),
+                *(f"{name}.{k}" for name, keys in SECTIONS.items() for k in keys),
                 *(
                     f"{table}.{name}.{k}"
                     for table in TABLES

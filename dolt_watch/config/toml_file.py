@@ -93,7 +93,7 @@ def _leaves(tree: dict[str, Any], at: Where = ()) -> Iterator[tuple[Where, Any]]
         if (
             isinstance(value, dict)
             and value
-            and path[0] in ("rules", "targets", "notify")
+            and path[0] in ("rules", "targets", "notify", "links")
             and len(path) < _DEEPEST
         ):
             yield from _leaves(value, path)

@@ -71,9 +71,7 @@ AWAY = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class HttpResult:
-    """The result of one request: a complete answer (``failure`` is None), or the reason why there
-    is none.
-    """
+    """The result of one request: a complete answer, or the failure and its reason."""
 
     status: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict)

@@ -61,7 +61,7 @@ class Webhook:
             settings,
             "url",
             settings.url,
-            fix=f'[targets.{settings.name}] url = "https://HOST/PATH"',
+            fix=f'Set [targets.{settings.name}] url = "https://HOST/PATH".',
             whole=True,
         )
         if not re.fullmatch(r"[!-~]+", settings.source):
@@ -112,16 +112,18 @@ class Webhook:
         exchange = self._post(token, moment, body, {"content-type": kind, **headers}, self.timeout)
         return read_answer(exchange, token, self._settings.job_key)
 
-    def deliver(self, id: str, told: Mapping[str, Any], timeout: float) -> HttpResult:
+    def deliver(self, id: str, attributes: Mapping[str, Any], timeout: float) -> HttpResult:
         """Send one POST with another event of dolt_watch.
 
         Args:
             id: ID by which a receiver deduplicates.
-            told: Attributes and data of the CloudEvent, without those that every event has.
+            attributes: Attributes and data of the CloudEvent, without those that every event has.
             timeout: Seconds.
         """
         moment = datetime.fromtimestamp(self._now(), UTC)
-        body = json.dumps({**_cloudevent_attributes(id, self._settings.source, moment), **told})
+        body = json.dumps(
+            {**_cloudevent_attributes(id, self._settings.source, moment), **attributes}
+        )
         return self._post(id, moment, body, {"content-type": EVENTS}, min(timeout, self.timeout))
 
     def _post(
@@ -252,7 +254,7 @@ def _header(settings: WebhookSettings, name: str, text: str) -> Template:
         raise SettingsError(
             f"Target {settings.name}: {name!r} isn't a valid name of a header.",
             where=where,
-            fix="X-Team",
+            fix="Use letters, digits and '-', for example X-Team.",
         )
     if name.lower() in _OURS or name.lower().startswith("webhook-"):
         fix = (

@@ -94,7 +94,9 @@ def test_all_migrations_are_inside(wheel: zipfile.Path) -> None:
         "dolt_watch/demo/beads.sql",
         "dolt_watch/py.typed",
         "dolt_watch/targets/prompt.j2",
-        "dolt_watch/inspection/report/templates/page.js",
+        "dolt_watch/inspection/report/templates/report.js",
+        "dolt_watch/inspection/report/templates/vendor/uPlot.js",
+        "dolt_watch/inspection/report/templates/vendor/uPlot.LICENSE",
     ],
 )
 def test_other_files_are_inside(wheel: zipfile.Path, name: str) -> None:

@@ -9,8 +9,8 @@ from datetime import timedelta
 from typing import Any
 
 from dolt_watch.config.converters import duration_text
-from dolt_watch.config.model import Notify, Settings
-from dolt_watch.config.sources import NOTIFY, RULE, TOP
+from dolt_watch.config.model import Links, Notify, Settings
+from dolt_watch.config.sources import LINKS, NOTIFY, RULE, TOP
 from dolt_watch.core.model.rule import Rule
 from dolt_watch.targets import registry
 from dolt_watch.targets.settings import TargetSettings
@@ -63,6 +63,7 @@ def page() -> str:
         table(HEAD, _rows(Rule, RULE)),
     ]
     parts += ["## `[notify]`\n", flat(Notify.__doc__) + "\n", table(HEAD, _rows(Notify, NOTIFY))]
+    parts += ["## `[links]`\n", flat(Links.__doc__) + "\n", table(HEAD, _rows(Links, LINKS))]
     parts += ["## `[targets.NAME]`\n", _TARGETS]
     common = {
         key: kind

@@ -231,7 +231,7 @@ class Expression:
             )
             said = told["description"].split(" for <class")[0]
             self.fail(f"Syntax error: {said}.", at, "Write one boolean SQL expression.")
-        # If the text begins with ELSE there is no tree, and if it begins with + the tree is None.
+        # No tree if the text begins with ELSE, and ``None`` if it begins with +.
         tree = next(iter(trees), None)
         if tree is None:
             self.fail("Syntax error.", tokens[0].start, "Write one boolean SQL expression.")

@@ -223,7 +223,7 @@ class KubernetesTarget:
         )
 
     def _lookup(self, name: str, why: str, away: str, deadline: _Deadline) -> Answer | None:
-        """Return the answer for the Job of this name. None if there is none."""
+        """Return the answer for the Job of this name. None if it is missing."""
         exchange = self._get(name, deadline)
         if is_missing(exchange):
             return None

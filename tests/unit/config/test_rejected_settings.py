@@ -56,6 +56,10 @@ def refused(flags: dict[str, object], env: dict[str, str], cwd: Path) -> Setting
         ("[rules.a]\ntarget = 'beadbord'", 2, "no such target: 'beadbord'", "beadboard"),
         ("[targets.x]\nkind = 'telepathy'", 2, "one of beadboard", "beadboard"),
         ("[targets.x]\nurll = 'http://h'", 2, "urll", "url"),
+        ("links = 'x'", 1, "links is a table [links]", "[links]"),
+        ("[links]\nbeed = 'https://h/{id}'", 2, "key in [links]: 'beed'", "bead"),
+        ("[links]\nbead = 'https://h/bead'", 2, "a URL that contains {id}", "https://…/{id}"),
+        ("[links]\njob = 'javascript:alert({job})'", 2, "a URL that contains {job}", "https://"),
         ("[rules]\nwhen = 'x'", 2, "rules.when is a table", "[rules.NAME]"),
         ("[[rules]]\nwhen = 'x'", 1, "rules is a table", "[rules.NAME]"),
         ("rules = 5", 1, "rules is a table", "[rules.NAME]"),
@@ -121,6 +125,7 @@ def test_in_the_file(tmp_path: Path, text: str, line: int, message: str, fix: st
         ("TARGETS_BORD_URL", "http://h", "no such setting", "DOLT_WATCH_TARGETS_BEADBOARD_URL"),
         ("TARGETS_WEBHOOK_URL", "http://h/\udcff", "UTF-8", "UTF-8"),
         ("ACTOR_REAP", "\udcff", "UTF-8", "UTF-8"),
+        ("LINKS_BED", "x", "no such setting", "DOLT_WATCH_LINKS_BEAD"),
         ("NOTIFY_TARGTE", "x", "no such setting", "DOLT_WATCH_NOTIFY_TARGET"),
         ("DATABASE", "h/d", "begins with dolt://", "dolt://"),
         (
