@@ -1,14 +1,14 @@
 """The walk of one dispatch: ``python -m tools.walk``.
 
-Prints the functions of dolt_watch that run between ``dolt_watch dispatch`` and its end, in the
-order of their first call, and counts what a reader who follows them has to go through: functions,
-files, and returns to a file already left. One new bead waits in a tracker on DoltLite, its target
-answers over HTTP, and the state of the tick before is saved.
+Print the functions that ``dolt_watch dispatch`` calls, in the order of their first call. Count the
+functions, their files, and the returns to an earlier file, which a reader has to follow. One new
+bead waits in a tracker on DoltLite, its target answers over HTTP, and the state of the previous
+tick is saved.
 
 Only named functions count: comprehensions, lambdas, modules and class bodies do not. Each function
-counts once, where it is called first. Left out is what a reader takes for granted: reading the
-settings, the engines, HTTP, and small helpers (``LEFT_OUT``), and the functions that only the
-settings or an engine call. Properties and methods of records count like all other functions.
+counts once, at its first call. Settings, engines, HTTP and small helpers (``LEFT_OUT``) are left
+out, because readers know them, and so are the functions that only the settings or an engine call.
+Properties and methods of records count like all other functions.
 
 These are the rules of the review that set the goal of 90 functions, 18 files and 20 returns: it
 counted 180, 31 and 65 in the package of 2026-11-29, in which these rules count 174, 30 and 64.
@@ -53,7 +53,7 @@ class Hop(NamedTuple):
 
 
 class Walk(NamedTuple):
-    """What one dispatch runs through."""
+    """The functions of one dispatch."""
 
     hops: list[Hop]
     """Each function once, in the order of first calls."""

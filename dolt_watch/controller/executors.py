@@ -206,6 +206,7 @@ class Reading:
         missing: Sequence[Decision],
         held: Sequence[str],
     ) -> State | Next:
+        # Late: few ticks rebuild the state.
         from dolt_watch.history.rebuild import preview_restored
 
         state, now = context.state, context.now

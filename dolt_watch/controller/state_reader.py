@@ -41,7 +41,7 @@ class StateReader:
 
     def current_state(self) -> tuple[State, datetime]:
         """The state at HEAD, and the time."""
-        poll, now = self._poll()
+        poll, now = self.poll()
         return self._state_at_head(poll, now), now
 
     def decision_context(self) -> DecisionContext:
@@ -49,7 +49,7 @@ class StateReader:
 
         Raises MergeInProgress: nothing can be written then.
         """
-        poll, now = self._poll()
+        poll, now = self.poll()
         if poll.merging:
             raise MergeInProgress()
         state = self._state_at_head(poll, now)
@@ -58,7 +58,7 @@ class StateReader:
 
     def survey(self, scope: Scope) -> StateSurvey:
         """Return what a tick would decide now, and the holds; each target counts as free."""
-        poll, now = self._poll()
+        poll, now = self.poll()
         state = self._state_at_head(poll, now)
         tracker = self.parts.tracker
         feed_query = tracker.feed_query(poll)
@@ -82,7 +82,8 @@ class StateReader:
             lag=lag,
         )
 
-    def _poll(self) -> tuple[PollResult, datetime]:
+    def poll(self) -> tuple[PollResult, datetime]:
+        """Return the result of one poll, and the time to decide by."""
         poll = self.parts.poller.poll()
         return poll, self.parts.clock.now(poll.now)
 

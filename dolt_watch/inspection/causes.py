@@ -112,6 +112,7 @@ def error_text(reason: str) -> str:
     body = _JSON.search(reason)
     if body is None:
         return reason
+    # Late: few reasons contain JSON.
     import orjson
 
     try:

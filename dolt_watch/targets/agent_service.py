@@ -80,6 +80,7 @@ class AgentService:
 
     def dispatch(self, task: BeadTask, token: str) -> Answer:
         """Send one POST and return the answer."""
+        # Late: jinja2 is slow to import, and few targets render a template.
         from dolt_watch.targets.templates import TemplateRenderError
 
         try:
@@ -120,8 +121,10 @@ class AgentService:
 
 
 def _template(settings: AgentServiceSettings) -> Template:
+    # Late: only the default prompt is a file of the package.
     from importlib.resources import files
 
+    # Late: jinja2 is slow to import, and few targets render a template.
     from dolt_watch.targets.templates import Template, read_template
 
     if settings.prompt_template is not None:

@@ -93,6 +93,7 @@ class Webhook:
 
     def dispatch(self, task: BeadTask, token: str) -> Answer:
         """Send one POST and return the answer. The token is the ``webhook-id``."""
+        # Late: jinja2 is slow to import, and few targets render a template.
         from dolt_watch.targets.templates import TemplateRenderError
 
         moment = datetime.fromtimestamp(self._now(), UTC)
@@ -200,6 +201,7 @@ def _job(exchange: HttpResult, key: str) -> str:
 
 
 def _signers(settings: WebhookSettings) -> list[Signer]:
+    # Late: only signed webhooks need it.
     from standardwebhooks import Webhook as Signer
 
     if not settings.secret:
@@ -241,12 +243,14 @@ def _key(settings: WebhookSettings, name: str, value: str) -> bytes:
 def _body(settings: WebhookSettings) -> Template | None:
     if settings.body_template is None:
         return None
+    # Late: jinja2 is slow to import, and few targets render a template.
     from dolt_watch.targets.templates import read_template
 
     return read_template(settings.body_template, settings.origin("body_template"))
 
 
 def _header(settings: WebhookSettings, name: str, text: str) -> Template:
+    # Late: jinja2 is slow to import, and few targets render a template.
     from dolt_watch.targets.templates import Template
 
     where = settings.origin("headers")
@@ -271,6 +275,7 @@ def _header(settings: WebhookSettings, name: str, text: str) -> Template:
 
 
 def _line(value: str, name: str) -> str:
+    # Late: jinja2 is slow to import, and few targets render a template.
     from dolt_watch.targets.templates import TemplateRenderError
 
     if not value.isascii() or not value.isprintable():

@@ -405,7 +405,7 @@ stop_grace = "1s"
 
 
 def command(watch: Watch, folder: Path, *arguments: str) -> tuple[int, str]:
-    """Run a command with its own state directory. Returns its exit code and what it printed."""
+    """Run a command with its own state directory. Returns its exit code and its output."""
     ran = watch.command(*arguments, env={"XDG_STATE_HOME": str(folder / "state")})
     return ran.code, ran.stdout + ran.stderr
 

@@ -85,7 +85,7 @@ def test_report_refuses(busy: Watch) -> None:
         done = busy.command("report", *arguments)
         assert done.code == 2, done
         assert not (busy.bd.path / "x.html").exists()
-    assert busy.command("report", "-o", "/nowhere/x.html").code == 1
+    assert busy.command("report", "-o", "/nowhere/x.html").code == 2
 
 
 def test_run_serves_it_live(watch: Watch) -> None:

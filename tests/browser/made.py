@@ -37,7 +37,7 @@ WEEK = timedelta(days=7)
 EVIL = (
     "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\"></script>"
 )
-"""A title that somebody meant badly."""
+"""A malicious title."""
 WORDS = [
     "Retry the login when the session ends",
     "Add a dark theme to the account page",

@@ -35,7 +35,7 @@ def shown(text: str) -> Iterator[list[str]]:
 
 
 def wrong(words: list[str]) -> str:
-    """What is wrong with a command, '' for nothing."""
+    """Return the fault of a command. '' if it has none."""
     shared = [word for param in group.params for word in param.opts] + ["--help", "--version"]
     words = [word for word in words if word not in ("--debug",)]
     name = words[0] if words else ""

@@ -43,8 +43,10 @@ MAX_CPU_SHARE = 0.05
 often."""
 REFRESH = 10
 """Seconds after which an open page asks again."""
-CLOCKS = frozenset({"now"})
-"""Values that differ in each answer, and alone are no reason for a new one."""
+CLOCKS = frozenset({"now", "since", "first"})
+"""Values that move with the clock. They are part of each answer, and alone no reason for a new
+tag."""
+MOVING = frozenset({"now", "since"})
 HTML = "text/html; charset=utf-8"
 JSON = "application/json"
 
@@ -87,7 +89,9 @@ class Versions:
         self.epoch = secrets.token_hex(4)
         """Distinguishes this process from earlier ones, whose generations mean nothing here."""
         self.generation = 0
-        self._clocks: dict[str, Any] = {}
+        self._clocks: dict[str, int] = {}
+        self._taken: dict[str, int] = {}
+        """The clocks of the last data."""
         self._parts: dict[str, _Part] = {}
         self._rows: dict[str, _Part] = {}
         self._gone: dict[str, int] = {}
@@ -109,11 +113,17 @@ class Versions:
         gone = self._rows.keys() - rows.keys()
         self._gone = {bead: at for bead, at in self._gone.items() if bead not in rows}
         self._gone |= dict.fromkeys(gone, next_)
-        self._clocks = {name: data[name] for name in CLOCKS}
+        self._clocks = self._taken = {name: data[name] for name in data.keys() & CLOCKS}
         self._parts, self._rows = parts, rows
         changed = gone or any(one.changed == next_ for one in (*parts.values(), *rows.values()))
         if changed:
             self.generation = next_
+
+    def advance(self, elapsed: timedelta) -> None:
+        """Let time pass since the last data."""
+        seconds = round(elapsed.total_seconds())
+        moved = {name: self._taken[name] + seconds for name in self._taken.keys() & MOVING}
+        self._clocks = {**self._taken, **moved}
 
     @staticmethod
     def _part(before: _Part | None, value: Any, generation: int) -> _Part:
@@ -160,7 +170,10 @@ class LivePage:
         self._lock = threading.Lock()
         self._next = 0.0
         self._error: Response | None = None
-        self._report: Report | None = None
+        self.report: Report | None = None
+        """The last one."""
+        self._mark: object = None
+        """The input of the last report: commit, working set, saved state, minute."""
         self._html: tuple[str, bytes] = ("", b"")
         """Tag of the data, and the page that contains them."""
         self._views: dict[str, tuple[float, Response]] = {}
@@ -179,20 +192,23 @@ class LivePage:
             if error is not None:
                 return error
             tag = self.versions.tag
-            if self._html[0] != tag and self._report is not None:
+            if self._html[0] != tag and self.report is not None:
                 whole = self.versions.after("")
-                html = render("report", self._report, refresh=REFRESH, data=whole)
+                html = render("report", self.report, refresh=REFRESH, data=whole)
                 self._html = (tag, html.encode())
             return Response(200, HTML, self._html[1], tag)
 
     def data(self, request: Request) -> Response:
+        """Answer with the data. An answer that continues another one has no tag: the time in it
+        is new.
+        """
         with self._lock:
             error = self._refresh()
             if error is not None:
                 return error
-            return Response(
-                200, JSON, self.versions.after(request.query.get("after", "")), self.versions.tag
-            )
+            after = request.query.get("after", "")
+            tag = "" if after else self.versions.tag
+            return Response(200, JSON, self.versions.after(after), tag)
 
     def why(self, request: Request) -> Response:
         """Answer with a bead's conditions and life; 404 if there is no such bead."""
@@ -220,18 +236,25 @@ class LivePage:
         try:
             engine = self.connect()
             try:
-                report = self._collected(engine)
+                reader = self.make(engine)
+                # One query tells whether a row changed. Without a change, only the time of day can
+                # change the report: once a minute is often enough.
+                look, now = reader.poll()
+                minute = now.replace(second=0, microsecond=0)
+                mark = (look.head, look.hashes, look.saved, look.merging, minute)
+                if self.report is not None and mark == self._mark:
+                    self.versions.advance(now - self.report.now.now)
+                    return None
+                report = self.collector.report(reader, engine, lambda now: now - SPAN)
+                self._mark = mark
             finally:
                 engine.close()
         except DoltWatchError as error:
             return plain(503, error.message)
         self.collector.prune(report)
-        self._report = report
+        self.report = report
         self.versions.update(payload(report))
         return None
-
-    def _collected(self, engine: Engine) -> Report:
-        return self.collector.report(self.make(engine), engine, lambda now: now - SPAN)
 
     def _explained(self, bead: str) -> Response:
         try:

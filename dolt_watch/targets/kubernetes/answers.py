@@ -226,6 +226,7 @@ def age_of(job: Mapping[str, Any], exchange: HttpResult) -> timedelta:
     """Return the time since the Job was created, by the API server's clock. 0 if it is not
     known.
     """
+    # Late: few answers contain a Retry-After date.
     from email.utils import parsedate_to_datetime
 
     try:

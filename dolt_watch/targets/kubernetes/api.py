@@ -178,6 +178,7 @@ def _check_ca(ca_file: Path | None) -> None:
     """Raise OSError if the file contains no certificate."""
     if ca_file is None:
         return
+    # Late: only an API server with its own certificate needs it.
     import ssl
 
     try:

@@ -65,6 +65,7 @@ def read_job_template(path: Path, where: str) -> JobTemplate:
 
 def _parse(text: str, source: str) -> Any:
     try:
+        # Late: an optional dependency, for Job templates only.
         import yaml
     except ModuleNotFoundError:
         raise SettingsError(

@@ -185,12 +185,14 @@ class KubernetesTarget:
             LookupError: There is no such Job.
             LogsUnavailable: Not allowed, or the connection broke.
         """
+        # Late: only `logs` reads output.
         from dolt_watch.targets.kubernetes.logs import read_logs
 
         return read_logs(self.api, job, follow=follow, timeout=self._look())
 
     def check(self) -> list[tuple[str, str]]:
         """Return the problems and their fixes, for `dolt_watch doctor`. Creates nothing."""
+        # Late: only `doctor` checks access.
         from dolt_watch.targets.kubernetes.access import find_problems
 
         return [

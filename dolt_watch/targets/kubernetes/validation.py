@@ -44,6 +44,7 @@ def load_templates(settings: KubernetesSettings) -> tuple[Manifest, Template]:
 
 
 def _prompt(settings: KubernetesSettings) -> Template:
+    # Late: only the default prompt is a file of the package.
     from importlib.resources import files
 
     if settings.prompt_template is not None:

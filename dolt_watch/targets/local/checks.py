@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 
 def load_prompt(settings: LocalSettings) -> Template:
     """Return the prompt's template. Raises SettingsError."""
+    # Late: only the default prompt is a file of the package.
     from importlib.resources import files
 
+    # Late: jinja2 is slow to import, and few targets render a template.
     from dolt_watch.targets.templates import Template, read_template
 
     if settings.prompt_template is not None:

@@ -1,4 +1,4 @@
-"""``load``: which place wins, where each value came from, and what is told of it."""
+"""``load``: the precedence of places, the origin of each value, and its reports."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ from tests.support.lines import Records, Service, build, lasting, record
 
 
 class Still(MonotonicClock):
-    """Time that stands still but for the pauses, which it writes down."""
+    """A clock that advances only by pauses, and records them."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -115,7 +115,7 @@ def test_an_outage_is_one_line_and_a_growing_pause(doltlite: Engine) -> None:
     away[0] = False
     here.assign("bd-a")
     one.step()
-    assert ("the database answers again" in lines, told.bad, told.good) == (True, 12, 1)
+    assert ("the database can be reached again" in lines, told.bad, told.good) == (True, 12, 1)
 
 
 def test_one_leads(doltlite: Engine, doltlite_factory: Any) -> None:
@@ -124,7 +124,7 @@ def test_one_leads(doltlite: Engine, doltlite_factory: Any) -> None:
     second, told = service(here, lines, doltlite_factory)
     first.step()
     second.step()
-    assert (lines.count("leading"), lines.count("standing by: another one leads"), told.by) == (
+    assert (lines.count("leading"), lines.count("standing by: another worker leads"), told.by) == (
         1,
         1,
         1,
@@ -169,7 +169,7 @@ def test_who_is_set_wrongly_leaves_the_lead_to_others(
 def test_after_a_restart_it_knows_who_waits_and_runs(
     doltlite: Engine, doltlite_factory: Any
 ) -> None:
-    """Nothing is due, so an idle tick would know of nobody."""
+    """Nothing is due, so an idle tick would report no beads."""
     here = Light(doltlite)
     here.assign("bd-a", "bd-b")
     here.tick()
@@ -196,7 +196,7 @@ def test_after_a_restart_it_knows_who_waits_and_runs(
 
 
 class Filtered:
-    """What a RepeatFilter passes, and what it holds back as a repeat."""
+    """The lines that a RepeatFilter passes, and those that it drops as repeats."""
 
     def __init__(self) -> None:
         self.filter = RepeatFilter()

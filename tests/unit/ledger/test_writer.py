@@ -1,4 +1,4 @@
-"""One entry, one commit: what stands in it, and what it leaves alone."""
+"""One entry, one commit: its content, and the cells that it leaves alone."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ const ticksOf = (begin, end) => {
   const found = [];
   for (let at = Math.ceil((begin + offset) / step) * step - offset; at <= end && found.length < 8; at += step) {
     const left = (100 * (at - begin)) / (end - begin);
-    if (left >= 3 && left <= 90) found.push({ left, text: step >= 86400 || clock(at, false) === "00:00" ? day(at) : clock(at, step < 60) });
+    if (left >= 3 && left <= 86) found.push({ left, text: step >= 86400 || clock(at, false) === "00:00" ? day(at) : clock(at, step < 60) });
   }
   return found;
 };

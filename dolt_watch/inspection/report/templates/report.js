@@ -563,15 +563,9 @@ page.start();
 if (live) {
   const ask = async () => {
     try {
-      const answer = await fetch(`${page.base}data.json?after=${store.data.tag}`, { cache: "no-store", headers: { "If-None-Match": `"${store.data.tag}"` } });
-      if (answer.status === 304) {
-        store.data.now = now();
-        store.received = Date.now();
-      } else if (answer.ok) {
-        accept(await answer.json());
-      } else {
-        throw new Error((await answer.text()).trim() || `HTTP ${answer.status}`);
-      }
+      const answer = await fetch(`${page.base}data.json?after=${store.data.tag}`, { cache: "no-store" });
+      if (!answer.ok) throw new Error((await answer.text()).trim() || `HTTP ${answer.status}`);
+      accept(await answer.json());
       store.stale = "";
     } catch (error) {
       store.stale = error.message;
@@ -579,6 +573,7 @@ if (live) {
     page.render();
     drawer.refresh();
   };
+  ask(); // the page may come from the browser's cache: its time is then old
   setInterval(() => { if (!document.hidden) ask(); }, live * 1000);
   setInterval(page.fresh, 1000);
   document.addEventListener("visibilitychange", () => { if (!document.hidden) ask(); });

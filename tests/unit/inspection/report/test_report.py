@@ -1,5 +1,5 @@
-"""What the report says: lanes as the beads went, numbers as the ledger has them, and folded on
-as folded at once.
+"""The content of the report: lanes of the beads, numbers of the ledger, and the same result in one
+or several steps.
 """
 
 from __future__ import annotations
@@ -222,7 +222,7 @@ def test_before_the_first_decision(doltlite: Engine) -> None:
 
 
 def test_folded_on_is_folded_at_once(day: Light) -> None:
-    """What the live page keeps between two looks."""
+    """The live page's memory between two requests."""
     kept = ReportCollector()
     report(day, gatherer=kept)
     day.assign("bd-d", "bd-e")
@@ -310,9 +310,10 @@ class Live:
             self.opened.append(open_engine(self.path))
             return self.opened[-1]
 
-        self.now = FixedClock(server_time(day.engine) + 3 * HOUR)
-        page = live_page.LivePage(connect, self.reader(day), clock=self.clock)
-        self.routes = page.routes()
+        whole = server_time(day.engine).replace(second=0, microsecond=0)
+        self.now = FixedClock(whole + 3 * HOUR)
+        self.page = live_page.LivePage(connect, self.reader(day), clock=self.clock)
+        self.routes = self.page.routes()
 
     def reader(self, day: Light) -> Callable[[Engine], StateReader]:
         return lambda engine: build_reader(
@@ -342,7 +343,7 @@ def test_live_is_computed_once_for_all_viewers(day: Light, live: Live) -> None:
     assert (answer.status, answer.kind) == (200, "text/html; charset=utf-8")
     assert b'data-refresh="10"' in answer.body and b"bd-b" in answer.body
     assert live.get("/bead/") == answer
-    assert live.data()["tag"] == answer.tag
+    assert live.data()["tag"] == answer.tag == live.get("/data.json").tag
     assert len(live.opened) == 1
     assert day.head() == head and not day.engine.dirty()
 
@@ -351,14 +352,13 @@ def test_live_sends_only_changes(day: Light, live: Live) -> None:
     before = live.data()
     assert before["whole"] and {row[0] for row in before["rows"]} == {"bd-a", "bd-b", "bd-c"}
     live.seconds += 60
+    live.now.sleep(30)
     same = live.data(before["tag"])
-    assert (same["tag"], same["rows"], same["gone"], same["whole"]) == (
-        before["tag"],
-        [],
-        [],
-        False,
-    )
-    assert same.keys() == {"tag", "whole", "now", "rows", "gone"}
+    assert (same["tag"], same["rows"], same["gone"]) == (before["tag"], [], [])
+    assert same["now"] == before["now"] + 30 == before["since"] + 30 + 7 * 86400
+    assert same["since"] == before["since"] + 30
+    assert live.get("/data.json", after=before["tag"]).tag == "", "an answer with the time"
+    assert same.keys() == {"tag", "whole", "now", "since", "first", "rows", "gone"}
     day.sql("UPDATE issues SET title = 'renamed' WHERE id = 'bd-a'")
     live.seconds += 60
     after = live.data(before["tag"])
@@ -366,6 +366,26 @@ def test_live_sends_only_changes(day: Light, live: Live) -> None:
     assert after["head"] == day.head() and "ranges" not in after
     assert live.data("other.7")["whole"], "the tag of another process"
     assert live.data(before["tag"].partition(".")[0] + ".999")["whole"], "a tag of the future"
+
+
+def test_an_idle_refresh_computes_nothing(day: Light, live: Live) -> None:
+    live.data()
+    first = live.page.report
+    live.seconds += 60
+    live.now.sleep(59)
+    live.data()
+    assert live.page.report is first
+    live.seconds += 60
+    live.now.sleep(1)
+    live.data()
+    later = live.page.report
+    assert later is not first, "another minute"
+    with day.engine.transaction() as tx:
+        tx.execute("UPDATE issues SET title = 'not committed' WHERE id = 'bd-a'")
+        tx.commit()
+    live.seconds += 60
+    live.data()
+    assert live.page.report is not later
 
 
 def test_a_bead_that_leaves_the_data_is_named(live: Live) -> None:

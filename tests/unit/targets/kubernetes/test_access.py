@@ -1,4 +1,4 @@
-"""What doctor finds before a bead is claimed; the tests' own rights are those of the component."""
+"""The checks of doctor before a bead is claimed. The tests have the rights of the component."""
 
 from __future__ import annotations
 

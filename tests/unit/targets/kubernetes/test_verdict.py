@@ -1,4 +1,4 @@
-"""What the target says of Jobs on a real control plane."""
+"""The target's verdicts on Jobs of a real control plane."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_the_deadline_ends_a_run(make_target: MakeTarget) -> None:
 def test_a_run_that_ignores_the_deadline_counts_as_running_until_it_is_dead(
     make_target: MakeTarget, namespace: Namespace, tmp_path: Path
 ) -> None:
-    """The pod's own grace period goes on after the deadline."""
+    """The pod's own grace period continues after the deadline."""
     script = "trap '' TERM; echo ready; sleep 5"
     template = tmp_path / "job.yaml"
     template.write_text(
