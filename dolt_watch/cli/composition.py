@@ -119,7 +119,7 @@ def build(
     return ControlLoop(
         LoopParts.assemble(
             engine,
-            policy(settings, settles=True),
+            policy(settings, settles=True)._replace(poll=None if patient else settings.poll),
             _rule_hashes(settings),
             targets,
             executor,

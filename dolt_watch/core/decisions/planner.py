@@ -8,7 +8,7 @@ observations. A replay passes recorded observations to the same two functions.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from dolt_watch.core.decisions import circuit_breaker, known_runs
@@ -206,7 +206,7 @@ def make_plan(
             holds |= claims.holds
             if claims.shared:
                 rules[rule.name] = (*rules.get(rule.name, ()), *claims.shared)
-    given = record_inputs(state, now, scope, holds, outside)
+    given = record_inputs(state, now, scope, holds, outside, policy.poll)
     if any(one.kind is EntryKind.OUTAGE for one in decisions):
         given = given._replace(jitter=outside.jitter)
     # Read-only commands also observe the gates of beads that their rule holds. The result is such a
@@ -246,6 +246,7 @@ def record_inputs(
     scope: Scope,
     holds: Mapping[str, HoldReason],
     outside: Observations,
+    poll: timedelta | None = None,
 ) -> RecordedInputs:
     """Return the inputs of these decisions that history doesn't contain."""
     return RecordedInputs(
@@ -254,6 +255,7 @@ def record_inputs(
         made=state.made,
         acts=True,
         readiness=READINESS if scope.dispatch else None,
+        poll=poll,
         passed={bead: hold.gate for bead, hold in holds.items() if hold.gate in UNRECORDED},
         capacity=outside.capacity,
         verdicts=outside.verdicts,

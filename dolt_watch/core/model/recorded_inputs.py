@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Self
 
 from dolt_watch.core.model.bead import EMPTY
@@ -28,6 +28,7 @@ class RecordedInputs(NamedTuple):
     - ``acts``: true if only a user's act frees an attempt (decision page 0015). Older entries lack
       it.
     - ``made``: the commit at which the state was last rebuilt.
+    - ``poll``: the interval of the `run` that decided, in seconds. Only a what-if uses it.
     - ``passed``: beads that were left out for a reason that only this command or the working set
       knew.
     - ``readiness``: the version of the readiness rule. Entries without it use version 1.
@@ -54,6 +55,8 @@ class RecordedInputs(NamedTuple):
     """Whether only a user's act frees an attempt."""
     readiness: int | None = None
     """Version of the readiness rule; None if no readiness was asked for."""
+    poll: timedelta | None = None
+    """Interval of the `run` that decided; None if a one-shot command did, or an older program."""
     passed: Mapping[str, str] = EMPTY
     """Bead → the gate that only this command or the working set knew."""
     capacity: Mapping[str, Capacity] = EMPTY
@@ -82,6 +85,7 @@ class RecordedInputs(NamedTuple):
             made=made if isinstance(made, str) else "",
             acts=given.get("acts") is True,
             readiness=ready if isinstance(ready, int) else None,
+            poll=_poll(given.get("poll")),
             passed={bead: gate for bead, gate in _items(given, "passed") if isinstance(gate, str)},
             capacity=dict(_capacity(given)),
             verdicts=dict(_verdicts(given)),
@@ -100,6 +104,7 @@ class RecordedInputs(NamedTuple):
             "made": self.made,
             "acts": self.acts or None,
             "readiness": self.readiness,
+            "poll": self.poll.total_seconds() if self.poll is not None else None,
             "passed": dict(self.passed) or None,
             "capacity": {name: _capacity_as(one) for name, one in self.capacity.items()} or None,
             "verdicts": {bead: _verdict_as(one) for bead, one in self.verdicts.items()} or None,
@@ -138,6 +143,9 @@ def _lease_as(one: Lease) -> list[str]:
     return [one.holder, one.heartbeat.isoformat(), one.expires.isoformat()]
 
 
+LONGEST_POLL = 86400.0
+"""Seconds. A recorded interval that is longer is not one of a `run`."""
+
 _MORE = (
     "dead",
     "started",
@@ -149,6 +157,11 @@ _MORE = (
     "target_failed",
 )
 """Fields of a verdict that only some targets know."""
+
+
+def _poll(value: Any) -> timedelta | None:
+    usual = isinstance(value, int | float) and 0 < value < LONGEST_POLL
+    return timedelta(seconds=value) if usual else None
 
 
 def _outages(given: Mapping[str, Any]) -> Iterator[tuple[str, tuple[int, datetime]]]:

@@ -62,6 +62,7 @@ NAMES = (
     "answer",
     "jitter",
     "readiness",
+    "poll",
 )
 
 
@@ -102,6 +103,20 @@ def test_it_comes_back() -> None:
 )
 def test_the_random_part_of_a_pause(written: Any, read: float | None) -> None:
     assert read_inputs({"jitter": written}).jitter == read
+
+
+def test_the_interval_of_a_run_comes_back() -> None:
+    every = timedelta(seconds=2)
+    written = record_inputs(State("h", "m", {}), NOW, Scope(reap=True), {}, Observations(), every)
+    assert written.encode()["given"]["poll"] == 2.0
+    assert again(written).poll == every
+    without = record_inputs(State("h", "m", {}), NOW, Scope(reap=True), {}, Observations())
+    assert "poll" not in without.encode()["given"]
+
+
+@pytest.mark.parametrize("written", ["2", None, 0, -1, 86400, 1e300, float("nan")])
+def test_an_interval_that_no_run_has(written: Any) -> None:
+    assert read_inputs({"poll": written}).poll is None
 
 
 @pytest.mark.parametrize(("written", "read"), [(2, 2), (1, 1), ("2", None), (None, None)])
