@@ -87,7 +87,7 @@ def _tick(
 ) -> int:
     begun = time.monotonic()
     clock: Clock = FixedClock(now) if now is not None else DatabaseClock()
-    # What a ping and metrics need is checked before anything is done.
+    # The prerequisites of a ping and of metrics are checked before anything is done.
     ping = _ping(dry_run)
     write = _metrics(metrics_file) if metrics_file and not dry_run else None
     engine = open_engine(settings.address)
@@ -117,7 +117,7 @@ def _tick(
         from dolt_watch.controller.executors import under_way
         from dolt_watch.core.decisions.policy import Scope
 
-        # The loop, which goes on from this poll; a signal ends it when the decision under way is
+        # The loop continues from this poll. A signal ends it when the current decision is
         # recorded.
         targets = TargetPool(settings)
         try:
