@@ -25,7 +25,7 @@ import pytest
 from dolt_watch.engines import Engine
 from dolt_watch.engines.address import FileAddress, ServerAddress
 from dolt_watch.engines.connect import open_engine
-from tests.support import beads, servers
+from tests.support import beads, servers, templates
 from tests.support.beads import Workspace
 from tests.support.servers import Server
 
@@ -57,7 +57,7 @@ def _uses_dolt(item: pytest.Item) -> bool:
 
 
 def _runs_bd(item: pytest.Item) -> bool:
-    return not {"beads_workspace", "bd_program", "fresh"}.isdisjoint(
+    return not {"beads_workspace", "watch", "bd_program", "fresh"}.isdisjoint(
         getattr(item, "fixturenames", ())
     )
 
@@ -106,6 +106,12 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
         return folder
 
     return made
+
+
+@pytest.fixture(scope="session", autouse=True)
+def templates_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Where this process keeps the databases that others start as copies of."""
+    templates.keep_in(tmp_path_factory.mktemp("templates"))
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,6 @@ from dolt_watch.engines import Engine
 from dolt_watch.engines.address import FileAddress, ServerAddress
 from dolt_watch.engines.connect import open_engine
 from dolt_watch.errors import Unreachable
-from dolt_watch.ledger.schema import migrate
 from dolt_watch.targets.protocol import Target
 from tests.faults.board import KillingBoard, Moment
 from tests.faults.checks import Checks
@@ -27,7 +26,7 @@ from tests.faults.effects import Effects, Ended, Grain, Tell, WatchedTarget, Wor
 from tests.faults.scenarios import Scenario
 from tests.faults.tally import Tally
 from tests.stubs.agent_service import AgentServiceStub
-from tests.support.beads import create_beads
+from tests.support.beads import create_tracker
 from tests.support.clocks import ShiftedClock
 from tests.support.lines import build
 
@@ -64,8 +63,7 @@ class World:
         self.shift = timedelta(hours=1)
         self.rounds = 0
         with self.open(create=True) as engine:
-            create_beads(engine)
-            list(migrate(engine, identity(self.settings).author))
+            create_tracker(engine, identity(self.settings).author)
         self.recover()  # the first start, so that all that follows comes through the feed
         with self.open() as engine:
             self.checks = Checks(engine, self.settings, scenario)

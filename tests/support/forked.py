@@ -27,6 +27,8 @@ ROOT = Path(__file__).resolve().parents[2]
 MARKER = "_DOLTLITE_BOOTSTRAPPED"
 ALIKE = {"PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX", "PYTHONHASHSEED"}
 """Variables of the interpreter that change nothing here."""
+LAZY = ("httpcore", "sqlglot.dialects.mysql", "sqlglot.dialects.sqlite")
+"""What the programs import when they first need it, beside their own modules."""
 PROCESSES = "DOLT_WATCH_TEST_PROCESSES"
 """Set in the environment of pytest: every run starts Python."""
 
@@ -224,7 +226,9 @@ def serve(number: int) -> None:
     import gc
     import selectors
     from importlib import import_module
+    from pkgutil import walk_packages
 
+    import dolt_watch
     from dolt_watch.engines.doltlite.loader import load_sqlite3
     from dolt_watch.errors import DatabaseError
 
@@ -236,13 +240,10 @@ def serve(number: int) -> None:
         import_module(f"dolt_watch.cli.{name}")
     for name in ("commands", "main", "schema", "upgrade"):
         import_module(f"tests.standin.{name}")
-    for name in (
-        "dolt_watch.engines.dolt.engine",
-        "dolt_watch.engines.doltlite.engine",
-        "dolt_watch.controller.loop",
-        "httpx",
-        "sqlglot",
-    ):
+    for module in walk_packages(dolt_watch.__path__, "dolt_watch."):
+        if not module.name.endswith("__main__"):
+            import_module(module.name)
+    for name in LAZY:
         import_module(name)
 
     requests = socket.socket(fileno=number)
