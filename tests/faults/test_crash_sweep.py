@@ -49,9 +49,7 @@ def sweep(world: World, grain: Grain, times: int = 1) -> Ended:
     """
     died: list[str] = []
     for fatal in count(1):
-        world.recover()  # that the last bead was closed is folded, so that each round begins alike
-        world.tidy()
-        with world.round():
+        with world.again():
             ended = world.strike(fatal, grain)
             for _ in range(times - 1 if ended.killed else 0):
                 world.strike(fatal, grain)
@@ -75,7 +73,7 @@ def sweep_posts(world: World, number: int) -> None:
     """The same at each moment of each POST."""
     for moment in Moment:
         for nth in range(1, number + 1):
-            with world.round():
+            with world.again():
                 assert world.strike_during(moment, nth).killed
     world.tally.clean()
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dolt_watch.engines import Engine
+from dolt_watch.engines.address import FileAddress, ServerAddress
 from dolt_watch.engines.dolt.engine import DoltEngine
 from dolt_watch.engines.doltlite.engine import DoltLiteEngine
 from tests.support import servers
@@ -42,6 +43,37 @@ def fill(engine: Engine, name: str, make: Callable[[], None]) -> None:
         _fill_database(engine, own, (own.program, name), make)
     else:  # a server elsewhere: its files are not at hand
         make()
+
+
+class Snapshot:
+    """A database as it was, to be put back as often as wanted."""
+
+    def __init__(self, address: ServerAddress | FileAddress, place: Path) -> None:
+        """Copy the database, which rests and has no connection, to the new ``place``.
+
+        Raises Elsewhere where its files are not at hand.
+        """
+        self._address, self._place = address, place
+        self._server = servers.own(address) if isinstance(address, ServerAddress) else None
+        if isinstance(address, FileAddress):
+            shutil.copyfile(address.path, place)
+        elif self._server is None:
+            raise Elsewhere
+        else:
+            self._server.save(address.database, place)
+
+    def put_back(self) -> None:
+        """Replace the database, which has no connection."""
+        if isinstance(self._address, FileAddress):
+            shutil.copyfile(self._place, self._address.path)
+        else:
+            assert self._server is not None
+            self._server.drop(self._address)
+            self._server.restore(self._address.database, self._place)
+
+
+class Elsewhere(Exception):
+    """The database is on a server that this process did not start."""
 
 
 def _fill_file(engine: DoltLiteEngine, key: tuple[str, ...], make: Callable[[], None]) -> None:
