@@ -47,7 +47,7 @@ def all_meet(arena: Arena, count: int) -> None:
 
 
 def test_eight_real_commands(arena: Arena, tally: list[str]) -> None:
-    beads = arena.add(40)
+    beads = arena.add(16)
     all_meet(arena, 8)
     options = [word for each in (*AT_ONCE, PATIENT) for word in ("--set", each)]
     commands = [
@@ -75,7 +75,7 @@ def test_eight_real_commands(arena: Arena, tally: list[str]) -> None:
     shares = [sum(line.startswith("dispatched ") for line in out.splitlines()) for out, _ in told]
     assert min(shares) > 0
     tally.append(
-        f"claims {arena.engine.name:8}  8 commands × 40 beads: {spent:5.1f} s, shares"
+        f"claims {arena.engine.name:8}  8 commands × 16 beads: {spent:5.1f} s, shares"
         f" {sorted(shares)}"
     )
 
